@@ -1,0 +1,179 @@
+"""The bus: one NATS connection a service, that waits for its server and never gives up on it.
+
+Streams are declared here; ordered reading is `mesh.reader`, counted publishing `mesh.publisher`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+import nats
+from nats.aio.client import Client
+from nats.errors import Error as NatsError
+from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfig, StreamInfo
+from nats.js.client import JetStreamContext
+from nats.js.errors import APIError, NotFoundError
+
+from mesh import subjects
+from mesh.health import Health
+from mesh.logs import Seldom
+from mesh.settings import BusSettings
+
+log = logging.getLogger("mesh.bus")
+
+STREAM_NAME_IN_USE = 10058
+_PENDING_BYTES = 32 * 2**20  # what one connection buffers while its server is away; publishers stay far below
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """A stream of the bus.
+
+    `full` says what happens at `max_bytes`: REFUSE pushes back on the publisher, FORGET drops the oldest message.
+    """
+
+    name: str
+    subjects: tuple[str, ...]
+    max_bytes: int
+    max_age_s: float
+    full: DiscardPolicy
+    max_msgs_per_subject: int = -1
+
+    def config(self) -> StreamConfig:
+        """Return what JetStream is asked for."""
+        return StreamConfig(
+            name=self.name,
+            subjects=list(self.subjects),
+            retention=RetentionPolicy.LIMITS,
+            storage=StorageType.FILE,
+            discard=self.full,
+            max_bytes=self.max_bytes,
+            max_age=self.max_age_s,
+            max_msgs_per_subject=self.max_msgs_per_subject,
+            duplicate_window=min(120.0, self.max_age_s or 120.0),
+            allow_direct=True,
+        )
+
+
+def raw_stream(max_bytes: int) -> Stream:
+    """The trades as they came; a full stream refuses, so that ingest holds back instead of losing."""
+    return Stream(subjects.RAW, (subjects.RAW_ALL,), max_bytes, 24 * 3600.0, DiscardPolicy.NEW)
+
+
+def processed_stream(max_bytes: int) -> Stream:
+    """The trades with their signals; derived from RAW, so the oldest may go."""
+    return Stream(subjects.PROCESSED, (subjects.PROCESSED_ALL,), max_bytes, 24 * 3600.0, DiscardPolicy.OLD)
+
+
+CONTROL_STREAM = Stream(
+    subjects.CONTROL, (subjects.CONTROL_ALL,), 64 * 2**20, 0.0, DiscardPolicy.OLD, max_msgs_per_subject=1
+)
+
+
+class Bus:
+    """A connection to NATS; made by `connect`."""
+
+    def __init__(self, client: Client, health: Health) -> None:
+        self.client = client
+        self.js: JetStreamContext = client.jetstream(timeout=5)
+        self._health = health
+        self._reconnected: list[Callable[[], None]] = []
+
+    @property
+    def connected(self) -> bool:
+        """Whether the server is there."""
+        return bool(self.client.is_connected)
+
+    def on_reconnect(self, callback: Callable[[], None]) -> None:
+        """Call `callback` after every reconnection."""
+        self._reconnected.append(callback)
+
+    async def declare(self, stream: Stream) -> StreamInfo:
+        """Make the stream, or bring its limits up to date; waits for JetStream as long as it takes."""
+        seldom = Seldom()
+        while True:
+            try:
+                return await self._declare_once(stream)
+            except (NatsError, TimeoutError) as exc:
+                if isinstance(exc, APIError) and exc.code == 400:
+                    raise
+                if seldom.due(asyncio.get_running_loop().time()):
+                    log.warning(
+                        "waiting for the bus to declare stream %s: %s", stream.name, str(exc) or type(exc).__name__
+                    )
+                await asyncio.sleep(0.25)
+
+    async def stream_info(self, name: str) -> StreamInfo | None:
+        """Return what is known of a stream, None when there is no such stream."""
+        try:
+            return await self.js.stream_info(name)
+        except NotFoundError:
+            return None
+
+    async def _declare_once(self, stream: Stream) -> StreamInfo:
+        try:
+            return await self.js.add_stream(stream.config())
+        except APIError as exc:
+            if exc.err_code != STREAM_NAME_IN_USE:
+                raise
+        log.info("stream %s exists with other limits: updating them", stream.name)
+        return await self.js.update_stream(stream.config())
+
+
+@asynccontextmanager
+async def connect(settings: BusSettings, *, name: str, health: Health) -> AsyncIterator[Bus]:
+    """Connect to NATS_URL, waiting for the server as long as it takes; say so once every few seconds.
+
+    While inside, the condition `bus` of `health` follows the connection. On leaving, what was published is flushed.
+    """
+    loop = asyncio.get_running_loop()
+    seldom = Seldom()
+    shown = urlsplit(settings.nats_url.get_secret_value()).netloc.rpartition("@")[2]
+    bus: Bus | None = None
+
+    async def on_error(exc: Exception) -> None:
+        if seldom.due(loop.time()):
+            waiting = "" if bus is not None and bus.connected else f"waiting for NATS at {shown}: "
+            log.warning("%s%s", waiting, str(exc) or type(exc).__name__)
+
+    async def on_disconnect() -> None:
+        health.set("bus", False)
+
+    async def on_reconnect() -> None:
+        log.info("NATS at %s is back", shown)
+        health.set("bus", True)
+        assert bus is not None
+        for callback in bus._reconnected:
+            callback()
+
+    client = await nats.connect(
+        settings.nats_url.get_secret_value(),
+        name=f"tickmesh-{name}",
+        error_cb=on_error,
+        disconnected_cb=on_disconnect,
+        reconnected_cb=on_reconnect,
+        allow_reconnect=True,
+        max_reconnect_attempts=-1,
+        reconnect_time_wait=0.5,
+        connect_timeout=3,
+        ping_interval=5,
+        max_outstanding_pings=2,
+        pending_size=_PENDING_BYTES,
+        inbox_prefix=f"_INBOX_{name}",
+    )
+    bus = Bus(client, health)
+    health.set("bus", True)
+    log.info("connected to NATS at %s", shown)
+    try:
+        yield bus
+    finally:
+        health.set("bus", False)
+        if client.is_connected:
+            await client.drain()
+        else:
+            await client.close()

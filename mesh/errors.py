@@ -1,0 +1,56 @@
+"""The tree of errors, and their gRPC codes.
+
+    TickmeshError
+     +-- InvalidRequest      the caller's words are wrong; the same words will never do      INVALID_ARGUMENT
+     +-- NotFound            no such thing                                                   NOT_FOUND
+     +-- NotReady            not now: an upstream is away or nothing has come yet            UNAVAILABLE
+     +-- BadMessage          bytes from outside that are not what they should be             DATA_LOSS
+     +-- LibraryError        libsignal refused                                               INTERNAL
+
+Messages say what was found, what was expected and where; lower case, no full stop.
+"""
+
+from __future__ import annotations
+
+import grpc
+
+
+class TickmeshError(Exception):
+    """Whatever this project raises on purpose."""
+
+
+class InvalidRequest(TickmeshError):  # noqa: N818 - named for what it tells
+    """The caller's words are wrong; the same words will never do."""
+
+
+class NotFound(TickmeshError):  # noqa: N818
+    """There is no such thing."""
+
+
+class NotReady(TickmeshError):  # noqa: N818
+    """Not now: an upstream is away, or nothing has come yet."""
+
+
+class BadMessage(TickmeshError):  # noqa: N818
+    """Bytes from outside that are not what they should be."""
+
+
+class LibraryError(TickmeshError):
+    """libsignal refused; the message is the library's."""
+
+
+GRPC_CODES: dict[type[TickmeshError], grpc.StatusCode] = {
+    InvalidRequest: grpc.StatusCode.INVALID_ARGUMENT,
+    NotFound: grpc.StatusCode.NOT_FOUND,
+    NotReady: grpc.StatusCode.UNAVAILABLE,
+    BadMessage: grpc.StatusCode.DATA_LOSS,
+    LibraryError: grpc.StatusCode.INTERNAL,
+}
+
+
+def grpc_code(error: TickmeshError) -> grpc.StatusCode:
+    """Return the gRPC code of an error: that of the nearest class that has one."""
+    for cls in type(error).__mro__:
+        if cls in GRPC_CODES:
+            return GRPC_CODES[cls]
+    return grpc.StatusCode.INTERNAL

@@ -1,0 +1,38 @@
+"""Decimal text <-> integers scaled by 1e8, exactly: no float ever touches a price on this way."""
+
+from __future__ import annotations
+
+SCALE = 10**8
+DECIMALS = 8
+MAX_E8 = 2**63 - 1
+_MAX_TEXT = 40
+
+
+def parse_e8(text: str) -> int:
+    """Read a plain decimal number, `"61837.63000000"`, as an integer scaled by 1e8.
+
+    Raises:
+        ValueError: not a plain decimal number, below zero, finer than 1e-8, or too large for 64 bits.
+
+    """
+    whole, _, fraction = text.partition(".")
+    digits = whole + fraction
+    if not (whole and digits.isascii() and digits.isdigit()) or len(text) > _MAX_TEXT or text.endswith("."):
+        raise ValueError(f"{text[:_MAX_TEXT]!r} is not a plain decimal number")
+    if len(fraction) > DECIMALS:
+        if fraction[DECIMALS:].strip("0"):
+            raise ValueError(f"{text!r} is finer than {DECIMALS} decimals")
+        fraction = fraction[:DECIMALS]
+    value = int(whole + fraction.ljust(DECIMALS, "0"))
+    if value > MAX_E8:
+        raise ValueError(f"{text!r} is larger than {format_e8(MAX_E8)}")
+    return value
+
+
+def format_e8(value_e8: int) -> str:
+    """Write an integer scaled by 1e8 as the shortest plain decimal number: `61837.63`, `0.00000638`, `-1`."""
+    sign = "-" if value_e8 < 0 else ""
+    whole, fraction = divmod(abs(value_e8), SCALE)
+    if not fraction:
+        return f"{sign}{whole}"
+    return f"{sign}{whole}.{fraction:08d}".rstrip("0")

@@ -1,0 +1,249 @@
+"""Ordered publishing with counted acks: many messages on their way at once, and still none lost, doubled or overtaken.
+
+Every message names its predecessor (`Nats-Expected-Last-Msg-Id`), so the stream holds exactly what was published, in
+that order: when one is refused or its ack is lost, the server refuses all that follow it, and the publisher reads what
+the stream really ends with and goes on from there. That also holds when the server was away for longer than its window
+for duplicates, and it shows at once if somebody else writes to the same stream.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import msgspec
+from nats.aio.msg import Msg
+from nats.errors import Error as NatsError
+from nats.js.errors import NotFoundError
+
+from mesh.backoff import backoff
+from mesh.bus import Bus
+from mesh.errors import TickmeshError
+from mesh.logs import Seldom
+
+log = logging.getLogger("mesh.publisher")
+
+MAX_PENDING = 1024
+MAX_PENDING_BYTES = 16 * 2**20
+_ACK_TIMEOUT_S = 3.0
+_MESSAGE_ID = "Nats-Msg-Id"
+_PREDECESSOR = "Nats-Expected-Last-Msg-Id"
+
+
+class ForeignPublisherError(TickmeshError):
+    """Somebody else writes to a stream that has one writer."""
+
+
+class _Error(msgspec.Struct):
+    code: int = 0
+    err_code: int = 0
+    description: str = ""
+
+
+class _Ack(msgspec.Struct):
+    seq: int = 0
+    error: _Error | None = None
+
+
+_decode_ack = msgspec.json.Decoder(_Ack).decode
+
+
+@dataclass(slots=True)
+class _Pending:
+    subject: str
+    payload: bytes
+    message_id: str
+    on_stored: Callable[[int], None] | None
+    token: int = -1
+
+
+class Publisher:
+    """The one writer of a stream. Open it, publish, `settle()` before stopping.
+
+    At most MAX_PENDING messages or MAX_PENDING_BYTES wait for their acks; at the bound `publish` waits too, which is
+    how a slow or full stream pushes back.
+    """
+
+    def __init__(self, bus: Bus, stream: str) -> None:
+        self._bus = bus
+        self._stream = stream
+        self._pending: deque[_Pending] = deque()
+        self._pending_bytes = 0
+        self._last_id = ""  # of the last message known to be in the stream
+        self._tail_id = ""  # of the last message handed over
+        self._token = 0
+        self._healthy = asyncio.Event()
+        self._broken = asyncio.Event()
+        self._room = asyncio.Event()
+        self._why = ""
+        self._heard_s = 0.0
+
+    @property
+    def pending(self) -> int:
+        """How many messages wait for their acks."""
+        return len(self._pending)
+
+    async def open(self) -> None:
+        """Find the end of the stream; call once before the first `publish`, and keep `run` going from then on."""
+        self._inbox = self._bus.client.new_inbox()
+        await self._bus.client.subscribe(f"{self._inbox}.*", cb=self._on_reply)
+        self._bus.on_reconnect(lambda: self._break("reconnected"))
+        _, self._last_id = await self._end_of_stream()
+        self._tail_id = self._last_id
+        self._room.set()
+        self._healthy.set()
+
+    async def publish(
+        self, subject: str, payload: bytes, *, message_id: str, on_stored: Callable[[int], None] | None = None
+    ) -> None:
+        """Hand a message over; returns at once while there is room.
+
+        Args:
+            subject: one of the stream's subjects.
+            payload: the message.
+            message_id: names the message; different for every message of the stream.
+            on_stored: called with the message's sequence when the stream holds it, in the order of publishing.
+
+        """
+        while len(self._pending) >= MAX_PENDING or self._pending_bytes >= MAX_PENDING_BYTES:
+            self._room.clear()
+            await self._room.wait()
+        item = _Pending(subject, payload, message_id, on_stored)
+        self._pending.append(item)
+        self._pending_bytes += len(payload)
+        predecessor, self._tail_id = self._tail_id, message_id
+        if self._healthy.is_set():
+            await self._send(item, predecessor)
+
+    async def settle(self) -> None:
+        """Wait until everything handed over is in the stream."""
+        while self._pending:
+            self._room.clear()
+            await self._room.wait()
+
+    async def run(self) -> None:
+        """Mend what breaks, for ever; a task of the service's own.
+
+        Raises:
+            ForeignPublisherError: the stream ends with a message that is not ours.
+
+        """
+        while True:
+            try:
+                await asyncio.wait_for(self._broken.wait(), 0.5)
+            except TimeoutError:
+                now_s = asyncio.get_running_loop().time()
+                if self._pending and now_s - self._heard_s > _ACK_TIMEOUT_S:
+                    self._break(f"no ack for {_ACK_TIMEOUT_S:g} s")
+                continue
+            await self._mend()
+
+    def _break(self, why: str) -> None:
+        if self._healthy.is_set() and self._pending:
+            self._why = why
+            self._healthy.clear()
+            self._broken.set()
+
+    async def _send(self, item: _Pending, predecessor: str) -> None:
+        self._token += 1
+        item.token = self._token
+        if len(self._pending) == 1:
+            self._heard_s = asyncio.get_running_loop().time()
+        headers = {_MESSAGE_ID: item.message_id}
+        if predecessor:
+            headers[_PREDECESSOR] = predecessor
+        try:
+            await self._bus.client.publish(
+                item.subject, item.payload, reply=f"{self._inbox}.{item.token}", headers=headers
+            )
+        except NatsError as exc:
+            self._break(str(exc) or type(exc).__name__)
+
+    async def _on_reply(self, message: Msg) -> None:
+        token = int(message.subject.rpartition(".")[2])
+        if not self._pending or token < self._pending[0].token:
+            return  # of a message that was sent again since
+        if message.headers and message.headers.get("Status") == "503":
+            self._break("no JetStream answers")
+            return
+        ack = _decode_ack(message.data)
+        if ack.error is not None:
+            self._break(f"{ack.error.description} ({ack.error.err_code})")
+            return
+        self._heard_s = asyncio.get_running_loop().time()
+        # Acks come in order; one for a later message vouches for its predecessors, because each names the one before.
+        confirmed = 0
+        for item in self._pending:
+            if not 0 <= item.token <= token:
+                break
+            confirmed += 1
+        self._confirm(confirmed, ack.seq)
+
+    def _confirm(self, count: int, last_sequence: int) -> None:
+        for behind in range(count - 1, -1, -1):
+            item = self._pending.popleft()
+            self._pending_bytes -= len(item.payload)
+            self._last_id = item.message_id
+            if item.on_stored is not None:
+                item.on_stored(last_sequence - behind)
+        self._room.set()
+
+    async def _mend(self) -> None:
+        seldom = Seldom()
+        for delay_s in backoff(first_s=0.05, max_s=2.0):
+            if seldom.due(asyncio.get_running_loop().time()):
+                log.warning("publishing to %s again from %s: %s", self._stream, self._pending[0].message_id, self._why)
+            try:
+                if self._bus.connected and await self._go_on():
+                    break
+            except (NatsError, TimeoutError) as exc:
+                self._why = str(exc) or type(exc).__name__
+            await asyncio.sleep(delay_s)
+        self._broken.clear()
+
+    async def _go_on(self) -> bool:
+        """Find out what arrived, send the first message alone, then the rest; return whether that went well."""
+        sequence, end_id = await self._end_of_stream()
+        ids = [item.message_id for item in self._pending]
+        if end_id in ids:
+            self._confirm(ids.index(end_id) + 1, sequence)
+        elif end_id != self._last_id:
+            raise ForeignPublisherError(
+                f"stream {self._stream} ends with message {end_id!r}, expected {self._last_id!r}: "
+                "is another writer running?"
+            )
+        for item in self._pending:
+            item.token = -1
+        if self._pending:
+            first = self._pending[0]
+            headers = {_MESSAGE_ID: first.message_id}
+            if self._last_id:
+                headers[_PREDECESSOR] = self._last_id
+            reply = await self._bus.client.request(first.subject, first.payload, timeout=5, headers=headers)
+            ack = _decode_ack(reply.data)
+            if ack.error is not None:
+                self._why = f"{ack.error.description} ({ack.error.err_code})"
+                return False
+            self._confirm(1, ack.seq)
+        self._healthy.set()
+        self._broken.clear()
+        predecessor = self._last_id
+        for item in list(self._pending):
+            if not self._healthy.is_set():
+                return False
+            await self._send(item, predecessor)
+            predecessor = item.message_id
+        return True
+
+    async def _end_of_stream(self) -> tuple[int, str]:
+        info = await self._bus.js.stream_info(self._stream)
+        if not info.state.messages:
+            return info.state.last_seq, ""
+        try:
+            last = await self._bus.js.get_msg(self._stream, info.state.last_seq)
+        except NotFoundError:  # removed by a limit just now
+            return info.state.last_seq, ""
+        return info.state.last_seq, (last.headers or {}).get(_MESSAGE_ID, "")

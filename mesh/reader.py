@@ -1,0 +1,224 @@
+"""Ordered reading of a stream: every message once, in the stream's order, from a position of the caller's choice.
+
+A durable consumer remembers what was acknowledged, but after a crash it hands out new messages first and the old ones
+again much later. So whoever keeps its own position (store in the database, signal in its saved state) reads from there:
+the durable is made anew at that sequence at every start and after every break, delivers in order, and its acks only
+show people how far the reader is.
+
+One pull request asks for the next messages before the last one is used up, and messages come by callback: measured four
+to six times as fast as fetching.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections import deque
+from dataclasses import dataclass
+
+import msgspec
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+from nats.errors import Error as NatsError
+from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
+from nats.js.errors import NotFoundError
+
+from mesh.bus import Bus
+from mesh.logs import Seldom
+
+log = logging.getLogger("mesh.reader")
+
+_PULL_MESSAGES = 256
+_PULL_BYTES = 4 * 2**20
+_EXPIRES_S = 30.0
+_HEARTBEAT_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A message of a stream."""
+
+    sequence: int
+    subject: str
+    payload: bytes
+    reply: str
+
+
+class Reader:
+    """The ordered reader of one stream under a durable's name.
+
+    `async with Reader(bus, "RAW", "store", after=position) as reader:` then `next()` and `ack()`.
+
+    At most two pulls of _PULL_MESSAGES messages or _PULL_BYTES bytes are held in memory; what the caller does not take
+    stays in the stream.
+
+    Args:
+        bus: the connection.
+        stream: the stream's name; waited for when it is not there yet.
+        durable: the consumer's name, this reader's alone.
+        after: the sequence after which to begin; None begins with the last message of each subject.
+        subject: only messages of this subject; all when empty.
+
+    """
+
+    def __init__(self, bus: Bus, stream: str, durable: str, *, after: int | None, subject: str = "") -> None:
+        self._bus = bus
+        self._stream = stream
+        self._durable = durable
+        self._subject = subject
+        self._after = after
+        self._delivered = 0  # the consumer's own count: it tells a lost delivery from a gap in a filtered stream
+        self._queue: deque[Message] = deque()
+        self._arrived = asyncio.Event()
+        self._asked = 0
+        self._heard_s = 0.0
+        self._reopen = ""
+        self._subscription: Subscription | None = None
+        self._next_subject = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{durable}"
+
+    async def __aenter__(self) -> Reader:
+        self._bus.on_reconnect(lambda: self._break("reconnected"))
+        await self._open()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._unsubscribe()
+
+    @property
+    def position(self) -> int | None:
+        """The sequence of the last message received, taken or not."""
+        return self._after
+
+    async def next(self, *, max_messages: int = _PULL_MESSAGES, timeout_s: float | None = None) -> list[Message]:
+        """Return the messages that are there, in order, waiting for the first.
+
+        Args:
+            max_messages: at most so many.
+            timeout_s: wait so long for the first one, then return an empty list; None waits for ever.
+
+        """
+        loop = asyncio.get_running_loop()
+        deadline_s = None if timeout_s is None else loop.time() + timeout_s
+        while not self._queue:
+            now_s = loop.time()
+            if deadline_s is not None and now_s >= deadline_s:
+                return []
+            if now_s - self._heard_s > 3 * _HEARTBEAT_S:
+                self._break("no heartbeat")
+            if self._reopen and self._bus.connected:
+                log.info("reading %s as %s again after %s: %s", self._stream, self._durable, self._after, self._reopen)
+                await self._open()
+            wait_s = _HEARTBEAT_S if deadline_s is None else min(_HEARTBEAT_S, deadline_s - now_s)
+            self._arrived.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._arrived.wait(), wait_s)
+        taken = [self._queue.popleft() for _ in range(min(max_messages, len(self._queue)))]
+        await self._ask()
+        return taken
+
+    async def ack(self, message: Message) -> None:
+        """Say that this message and all before it are done with; lost acks do no harm."""
+        with contextlib.suppress(NatsError):
+            await self._bus.client.publish(message.reply, b"+ACK")
+
+    def _break(self, why: str) -> None:
+        self._reopen = self._reopen or why
+        self._arrived.set()
+
+    async def _open(self) -> None:
+        seldom = Seldom()
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                await self._open_once()
+                return
+            except (NatsError, TimeoutError) as exc:
+                if seldom.due(loop.time()):
+                    why = "it does not exist yet" if isinstance(exc, NotFoundError) else str(exc) or type(exc).__name__
+                    log.warning("waiting for stream %s to read as %s: %s", self._stream, self._durable, why)
+                await asyncio.sleep(0.25)
+
+    async def _open_once(self) -> None:
+        await self._unsubscribe()
+        self._reopen = ""
+        with contextlib.suppress(NotFoundError):
+            await self._bus.js.delete_consumer(self._stream, self._durable)
+        by_sequence = self._after is not None
+        await self._bus.js.add_consumer(
+            self._stream,
+            ConsumerConfig(
+                durable_name=self._durable,
+                deliver_policy=DeliverPolicy.BY_START_SEQUENCE if by_sequence else DeliverPolicy.LAST_PER_SUBJECT,
+                opt_start_seq=self._after + 1 if self._after is not None else None,
+                ack_policy=AckPolicy.ALL,
+                ack_wait=3600,
+                max_ack_pending=100_000,
+                filter_subject=self._subject or (None if by_sequence else ">"),
+            ),
+        )
+        self._delivered = 0
+        self._asked = 0
+        inbox = self._bus.client.new_inbox()
+        self._subscription = await self._bus.client.subscribe(
+            inbox, cb=self._on_message, pending_msgs_limit=-1, pending_bytes_limit=-1
+        )
+        self._inbox = inbox
+        self._heard_s = asyncio.get_running_loop().time()
+        await self._ask()
+
+    async def _unsubscribe(self) -> None:
+        if self._subscription is not None:
+            with contextlib.suppress(NatsError):
+                await self._subscription.unsubscribe()
+            self._subscription = None
+
+    async def _ask(self) -> None:
+        """Ask for more as soon as less than one pull is on its way or waiting here."""
+        if self._asked + len(self._queue) > _PULL_MESSAGES or self._reopen:
+            return
+        self._asked += _PULL_MESSAGES
+        request = {
+            "batch": _PULL_MESSAGES,
+            "max_bytes": _PULL_BYTES,
+            "expires": int(_EXPIRES_S * 1e9),
+            "idle_heartbeat": int(_HEARTBEAT_S * 1e9),
+        }
+        try:
+            await self._bus.client.publish(self._next_subject, msgspec.json.encode(request), reply=self._inbox)
+        except NatsError as exc:
+            self._break(str(exc) or type(exc).__name__)
+
+    async def _on_message(self, message: Msg) -> None:
+        if message.sid != getattr(self._subscription, "_id", message.sid):
+            return  # of a consumer that was replaced
+        self._heard_s = asyncio.get_running_loop().time()
+        if not message.reply.startswith("$JS.ACK."):
+            await self._on_status(message)
+            return
+        # $JS.ACK.<stream>.<consumer>.<delivered>.<stream sequence>.<consumer sequence>..., or the form with the
+        # account's domain and hash before the stream.
+        tokens = message.reply.split(".")
+        base = 2 if len(tokens) < 11 else 4
+        sequence, delivered = int(tokens[base + 3]), int(tokens[base + 4])
+        if delivered != self._delivered + 1:
+            self._break(f"delivery {delivered} came after {self._delivered}")
+            return
+        if self._reopen:
+            return
+        self._delivered = delivered
+        self._after = sequence
+        self._asked -= 1
+        self._queue.append(Message(sequence, message.subject, message.data, message.reply))
+        self._arrived.set()
+
+    async def _on_status(self, message: Msg) -> None:
+        headers = message.headers or {}
+        status = headers.get("Status", "")
+        if status == "100":  # heartbeat
+            return
+        if status in ("404", "408", "409") and "Nats-Pending-Messages" in headers:
+            self._asked -= int(headers["Nats-Pending-Messages"])
+            await self._ask()
+            return
+        self._break(f"status {status} {headers.get('Description', '')}".rstrip())

@@ -1,0 +1,160 @@
+"""gRPC: servers with truthful health, reflection, deadlines and our errors' codes; channels to them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1._async import HealthServicer
+from grpc_reflection.v1alpha import reflection
+from prometheus_client import Counter
+
+from mesh.errors import TickmeshError, grpc_code
+from mesh.health import Health
+
+log = logging.getLogger("mesh.rpc")
+
+MAX_MESSAGE_BYTES = 4 * 2**20
+UNARY_LIMIT_S = 10.0
+"""No unary call works longer, whatever deadline its caller brought."""
+
+CALLS = Counter("tickmesh_rpc_calls_total", "gRPC calls by method and code", ["method", "code"])
+
+_KEEPALIVE = (
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.http2.max_pings_without_data", 0),
+)
+_SERVER_OPTIONS = (
+    *_KEEPALIVE,
+    ("grpc.so_reuseport", 0),  # a second server on the same port is a mistake, not a pool
+    ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+)
+_CHANNEL_OPTIONS = (
+    *_KEEPALIVE,
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.initial_reconnect_backoff_ms", 250),
+    ("grpc.max_reconnect_backoff_ms", 2_000),
+    ("grpc.enable_http_proxy", 0),
+)
+
+
+@asynccontextmanager
+async def serving(
+    address: str, *, services: Sequence[str], register: Callable[[grpc.aio.Server], None], health: Health
+) -> AsyncIterator[int]:
+    """Serve gRPC on `address` while inside; gives the port.
+
+    Args:
+        address: host:port; port 0 picks one.
+        services: full names, for health and reflection.
+        register: adds the servicers to the server.
+        health: `grpc.health.v1` tells it, for the server as a whole ("") and for each service.
+
+    Raises:
+        OSError: the address cannot be had.
+
+    """
+    server = grpc.aio.server(interceptors=[_Border()], options=_SERVER_OPTIONS)
+    register(server)
+    servicer = HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
+    names = (*services, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name)
+    reflection.enable_server_reflection((*names, reflection.SERVICE_NAME), server)
+    try:
+        port = server.add_insecure_port(address)
+    except RuntimeError as exc:
+        raise OSError(f"cannot listen for gRPC on {address}: {exc}") from exc
+    wanted: asyncio.Queue[bool] = asyncio.Queue()
+    health.listen(wanted.put_nowait)
+
+    async def tell_health() -> None:
+        while True:
+            state = health_pb2.HealthCheckResponse
+            status = state.SERVING if await wanted.get() else state.NOT_SERVING
+            for name in ("", *names):
+                await servicer.set(name, status)
+
+    async with asyncio.TaskGroup() as tasks:
+        telling = tasks.create_task(tell_health())
+        await server.start()
+        log.info("gRPC on %s:%d: %s", address.rpartition(":")[0], port, ", ".join(services))
+        try:
+            yield port
+        finally:
+            telling.cancel()
+            await servicer.enter_graceful_shutdown()
+            await server.stop(grace=2.0)
+
+
+def channel(address: str) -> grpc.aio.Channel:
+    """Return a channel that connects by itself, again and again; close it by `async with`."""
+    return grpc.aio.insecure_channel(address, options=_CHANNEL_OPTIONS)
+
+
+class _Border(grpc.aio.ServerInterceptor):
+    """Where calls come in: unary calls end in time, our errors leave with their code, all others are loud."""
+
+    async def intercept_service(
+        self, continuation: Callable[[Any], Awaitable[Any]], handler_call_details: grpc.HandlerCallDetails
+    ) -> Any:
+        handler = await continuation(handler_call_details)
+        method = handler_call_details.method
+        if handler is None or method.startswith("/grpc."):
+            return handler
+        if handler.unary_unary is not None:
+            return grpc.unary_unary_rpc_method_handler(
+                _guarded_unary(method, handler.unary_unary), handler.request_deserializer, handler.response_serializer
+            )
+        if handler.unary_stream is not None:
+            return grpc.unary_stream_rpc_method_handler(
+                _guarded_stream(method, handler.unary_stream), handler.request_deserializer, handler.response_serializer
+            )
+        return handler
+
+
+def _guarded_unary(method: str, behaviour: Callable[[Any, Any], Awaitable[Any]]) -> Callable[[Any, Any], Any]:
+    async def guarded(request: Any, context: Any) -> Any:
+        try:
+            async with asyncio.timeout(UNARY_LIMIT_S):
+                response = await behaviour(request, context)
+        except Exception as exc:
+            await _abort(method, context, exc)
+            raise
+        CALLS.labels(method, "OK").inc()
+        return response
+
+    return guarded
+
+
+def _guarded_stream(method: str, behaviour: Callable[[Any, Any], AsyncIterator[Any]]) -> Callable[[Any, Any], Any]:
+    async def guarded(request: Any, context: Any) -> AsyncIterator[Any]:
+        try:
+            async for response in behaviour(request, context):
+                yield response
+        except Exception as exc:
+            await _abort(method, context, exc)
+            raise
+        CALLS.labels(method, "OK").inc()
+
+    return guarded
+
+
+async def _abort(method: str, context: Any, exc: Exception) -> None:
+    if isinstance(exc, grpc.aio.AbortError):
+        return
+    if isinstance(exc, TickmeshError):
+        code, message = grpc_code(exc), str(exc)
+    elif isinstance(exc, TimeoutError):
+        code, message = grpc.StatusCode.DEADLINE_EXCEEDED, f"{method} took longer than {UNARY_LIMIT_S:g} s"
+    else:
+        log.error("%s", method, exc_info=exc)
+        code, message = grpc.StatusCode.INTERNAL, f"{type(exc).__name__} in {method}; the service's log has more"
+    CALLS.labels(method, code.name).inc()
+    await context.abort(code, message)

@@ -1,0 +1,106 @@
+"""The life of a service: settings, logs, signals, drain, exit code.
+
+0  stopped as asked, drained
+1  something broke; the log's last lines say what
+2  wrong settings, all named at once on stderr
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import uvloop
+
+from mesh import logs
+from mesh.settings import MeshSettings, WrongSettings, load
+
+log = logging.getLogger("mesh.service")
+
+S = TypeVar("S", bound=MeshSettings)
+
+DRAIN_LIMIT_S = 15.0
+
+
+class Stop:
+    """Whether the service was asked to stop; its loops watch it."""
+
+    def __init__(self) -> None:
+        self._asked = asyncio.Event()
+
+    @property
+    def asked(self) -> bool:
+        """Whether to stop."""
+        return self._asked.is_set()
+
+    def ask(self) -> None:
+        """Ask to stop."""
+        self._asked.set()
+
+    async def wait(self) -> None:
+        """Wait until asked."""
+        await self._asked.wait()
+
+
+def run(name: str, settings: type[S], main: Callable[[S, Stop], Awaitable[None]]) -> int:
+    """Run a service to its end and return its exit code.
+
+    Args:
+        name: of the service, for logs.
+        settings: its class of settings, read from the environment.
+        main: lives until `stop.wait()` returns, then drains and returns; given DRAIN_LIMIT_S for that.
+
+    """
+    try:
+        checked = load(settings)
+    except WrongSettings as exc:
+        print(f"{name}: wrong settings\n{exc}", file=sys.stderr)  # noqa: T201 - before there are logs
+        return 2
+    logs.configure(name, level=checked.log_level, form=checked.log_format)
+    try:
+        uvloop.run(_live(name, checked, main))
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        return 1
+    except BaseException as exc:
+        _tell(name, exc)
+        return 1
+    return 0
+
+
+async def _live(name: str, settings: S, main: Callable[[S, Stop], Awaitable[None]]) -> None:
+    loop = asyncio.get_running_loop()
+    stop = Stop()
+    body = asyncio.current_task()
+    assert body is not None
+
+    def on_signal(signum: int) -> None:
+        if stop.asked:
+            log.warning("asked again: stopping at once")
+            os._exit(1)
+        log.info("%s: draining", signal.Signals(signum).name)
+        stop.ask()
+        loop.call_later(DRAIN_LIMIT_S, give_up)
+
+    def give_up() -> None:
+        log.error("not drained within %g s: stopping at once", DRAIN_LIMIT_S)
+        os._exit(1)
+
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(signum, on_signal, signum)
+    log.info("starting")
+    await main(settings, stop)
+    log.info("stopped")
+
+
+def _tell(name: str, exc: BaseException) -> None:
+    while isinstance(exc, BaseExceptionGroup) and len(exc.exceptions) == 1:
+        exc = exc.exceptions[0]
+    if isinstance(exc, OSError) and not isinstance(exc, ConnectionError):
+        log.error("%s ends: %s", name, exc)
+    else:
+        log.error("%s ends: %s: %s", name, type(exc).__name__, exc, exc_info=exc)

@@ -1,0 +1,172 @@
+"""Settings: all from the environment, all checked at start, every wrong one named at once, secrets masked.
+
+Each service has a class of its own below; the field's name in capitals is the variable's name.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, TypeVar
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from mesh.symbols import DEFAULT_SYMBOLS, parse_symbol
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+Symbol = Annotated[str, BeforeValidator(parse_symbol)]
+
+
+def _split(text: object) -> object:
+    return [part.strip() for part in text.split(",") if part.strip()] if isinstance(text, str) else text
+
+
+def _distinct(values: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(values))
+
+
+def _url(*schemes: str) -> Any:
+    def check(url: str) -> str:
+        parts = urlsplit(url)
+        if parts.scheme not in schemes or not parts.hostname:
+            shown = f"{parts.scheme}://{parts.hostname}" if parts.hostname else url.partition("@")[2] or url
+            raise ValueError(f"{shown!r} is not a URL of {' or '.join(schemes)}")
+        return url.rstrip("/")
+
+    return AfterValidator(check)
+
+
+def _secret_url(*schemes: str) -> Any:
+    check = _url(*schemes).func
+    return AfterValidator(lambda secret: SecretStr(check(secret.get_secret_value())))
+
+
+def _address(text: str) -> str:
+    host, colon, port = text.rpartition(":")
+    if not (host and colon and port.isdigit() and int(port) <= 65535):
+        raise ValueError(f"{text!r} is not an address: expected host:port")
+    return text
+
+
+Address = Annotated[str, AfterValidator(_address)]
+WsUrls = Annotated[
+    tuple[Annotated[str, _url("ws", "wss")], ...], NoDecode, BeforeValidator(_split), Field(min_length=1)
+]
+HttpUrls = Annotated[
+    tuple[Annotated[str, _url("http", "https")], ...], NoDecode, BeforeValidator(_split), Field(min_length=1)
+]
+Symbols = Annotated[
+    tuple[Symbol, ...], NoDecode, BeforeValidator(_split), Field(min_length=1), AfterValidator(_distinct)
+]
+
+
+class MeshSettings(BaseSettings):
+    """What every service of the mesh reads."""
+
+    model_config = SettingsConfigDict(extra="ignore", frozen=True, env_ignore_empty=True)
+
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"],
+        BeforeValidator(lambda text: text.lower() if isinstance(text, str) else text),
+    ] = Field("info", description="how much is logged: debug, info, warning or error")
+    log_format: Literal["auto", "json", "console"] = Field(
+        "auto", description="one JSON object a line, text for people, or text on a terminal and JSON elsewhere"
+    )
+    metrics_host: str = Field("127.0.0.1", description="where `/metrics` listens")
+    metrics_port: Port | None = Field(
+        None, description="port of the Prometheus `/metrics` of ingest, signal and store; 0 picks one, unset is off"
+    )
+
+
+class BusSettings(MeshSettings):
+    """What every service on the bus reads."""
+
+    nats_url: Annotated[SecretStr, _secret_url("nats", "tls")] = Field(
+        SecretStr("nats://127.0.0.1:4222"), description="the bus, with user and password where it wants them"
+    )
+
+
+class IngestSettings(BusSettings):
+    """Settings of ingest."""
+
+    venue: Literal["auto", "binance", "sim"] = Field(
+        "auto", description="whom to follow; `auto` is Binance when a host of it answers, else the simulated exchange"
+    )
+    venue_timeout_s: float = Field(4.0, gt=0, le=60, description="how long `VENUE=auto` waits for Binance to answer")
+    symbol: Symbol = Field("btcusdt", description="the symbol selected at the first start")
+    symbols: Symbols = Field(DEFAULT_SYMBOLS, description="the symbols followed, separated by commas")
+    binance_ws_url: WsUrls = Field(
+        ("wss://stream.binance.com:9443", "wss://stream.binance.com:443", "wss://data-stream.binance.vision"),
+        description="Binance's WebSocket hosts, in the order to try",
+    )
+    binance_rest_url: HttpUrls = Field(
+        ("https://api.binance.com", "https://data-api.binance.vision"),
+        description="Binance's REST hosts, in the order to try",
+    )
+    sim_ws_url: WsUrls = Field(("ws://127.0.0.1:9443",), description="the simulated exchange's WebSocket")
+    sim_rest_url: HttpUrls = Field(("http://127.0.0.1:9080",), description="the simulated exchange's REST")
+    raw_max_bytes: int = Field(
+        8 * 2**30, ge=2**20, description="size limit of the stream RAW; a full stream pushes back on ingest"
+    )
+
+
+class SignalSettings(BusSettings):
+    """Settings of signal."""
+
+    signal_addr: Address = Field("127.0.0.1:50051", description="where SignalService listens or is found")
+    symbol: Symbol = Field("btcusdt", description="the symbol selected at the first start")
+    sma_window: int = Field(20, ge=1, le=100_000, description="trades in the moving average and in the window")
+    processed_max_bytes: int = Field(
+        8 * 2**30, ge=2**20, description="size limit of the stream PROCESSED; the oldest go first"
+    )
+
+
+class StoreSettings(BusSettings):
+    """Settings of store."""
+
+    database_url: Annotated[SecretStr, _secret_url("postgresql", "postgres")] = Field(
+        SecretStr("postgresql://store@127.0.0.1:5433/tickmesh"), description="the database store writes"
+    )
+    store_addr: Address = Field("127.0.0.1:50052", description="where StoreService listens or is found")
+    batch_max_trades: int = Field(10_000, ge=1, le=100_000, description="trades in one transaction at most")
+    batch_max_age_ms: int = Field(
+        100, ge=0, le=10_000, description="how long a trade waits for its transaction at most"
+    )
+
+
+class GatewaySettings(MeshSettings):
+    """Settings of the gateway."""
+
+    gateway_host: str = Field("127.0.0.1", description="where the gateway listens")
+    gateway_port: Port = Field(8080, description="the gateway's port; 0 picks one")
+    signal_addr: Address = Field("127.0.0.1:50051", description="where SignalService listens or is found")
+    store_addr: Address = Field("127.0.0.1:50052", description="where StoreService listens or is found")
+    api_token: SecretStr | None = Field(
+        None, description="when set, POST requests and `/ws` need it as `Authorization: Bearer`"
+    )
+
+
+S = TypeVar("S", bound=BaseSettings)
+
+
+class WrongSettings(Exception):  # noqa: N818 - named for what it tells
+    """One or more settings are wrong; the text names them all, a line each."""
+
+
+def load(settings: type[S], **overrides: Any) -> S:
+    """Read settings from the environment.
+
+    Raises:
+        WrongSettings: naming every wrong variable with what was found and expected.
+
+    """
+    try:
+        return settings(**overrides)
+    except ValidationError as exc:
+        lines = []
+        for error in exc.errors(include_url=False):
+            name = str(error["loc"][0]).upper() if error["loc"] else "settings"
+            secret = any(word in name for word in ("TOKEN", "DATABASE", "NATS", "PASSWORD"))
+            found = "" if secret or "is not a" in error["msg"] else f" (found {error['input']!r})"
+            lines.append(f"{name}: {error['msg'].removeprefix('Value error, ')}{found}")
+        raise WrongSettings("\n".join(lines)) from None

@@ -1,0 +1,81 @@
+"""Trades as values: one symbol's consecutive trades in columns, and the signals that belong to them.
+
+Hot data are columns (numpy arrays in one frozen holder), not objects. Units as everywhere in the mesh: `_e8` is
+scaled by 1e8, `_us` is microseconds since 1970 UTC.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+Int64s: TypeAlias = npt.NDArray[np.int64]
+Float64s: TypeAlias = npt.NDArray[np.float64]
+Bools: TypeAlias = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TradeColumns:
+    """Consecutive trades of one symbol, row by row; every array has shape (n,), ids rise."""
+
+    venue: str
+    symbol: str
+    received_time_us: int
+    trade_id: Int64s
+    price_e8: Int64s
+    quantity_e8: Int64s
+    time_us: Int64s
+    is_buyer_maker: Bools
+
+    def __len__(self) -> int:
+        return len(self.trade_id)
+
+    def rows(self, which: slice | Bools) -> TradeColumns:
+        """Return some of the rows: a slice gives views, a mask copies."""
+        return TradeColumns(
+            self.venue,
+            self.symbol,
+            self.received_time_us,
+            self.trade_id[which],
+            self.price_e8[which],
+            self.quantity_e8[which],
+            self.time_us[which],
+            self.is_buyer_maker[which],
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SignalColumns:
+    """Trades with the signals right after each of them; every array has the trades' length."""
+
+    trades: TradeColumns
+    raw_sequence: int
+    moving_average: Float64s
+    session_high_e8: Int64s
+    session_low_e8: Int64s
+    window_high_e8: Int64s
+    window_low_e8: Int64s
+    session_count: Int64s
+    session_volume: Float64s
+
+
+def concatenate(parts: Sequence[TradeColumns]) -> TradeColumns:
+    """Join columns of one venue and symbol in the given order; `received_time_us` is the first part's."""
+    if len(parts) == 1:
+        return parts[0]
+    first = parts[0]
+    assert all((part.venue, part.symbol) == (first.venue, first.symbol) for part in parts)
+    return TradeColumns(
+        first.venue,
+        first.symbol,
+        first.received_time_us,
+        np.concatenate([part.trade_id for part in parts]),
+        np.concatenate([part.price_e8 for part in parts]),
+        np.concatenate([part.quantity_e8 for part in parts]),
+        np.concatenate([part.time_us for part in parts]),
+        np.concatenate([part.is_buyer_maker for part in parts]),
+    )
