@@ -1,0 +1,144 @@
+// What the C border promises: codes for every wrong argument, and a state that an error leaves as it was.
+#include <cstring>
+#include <vector>
+
+#include "check.hpp"
+#include "trades.hpp"
+
+namespace {
+
+lsig_summary summarize(const lsig_state* state) {
+    lsig_summary summary{};
+    summary.struct_size = sizeof summary;
+    CHECK(lsig_summarize(state, &summary) == LSIG_OK);
+    return summary;
+}
+
+void every_code_has_its_own_message() {
+    for (int a = LSIG_OK; a <= LSIG_E_SIDE; ++a) {
+        for (int b = a + 1; b <= LSIG_E_SIDE + 1; ++b) {
+            CHECK(std::strcmp(lsig_error_message(a), lsig_error_message(b)) != 0);
+        }
+    }
+    CHECK(lsig_error_message(-1) != nullptr);
+    CHECK(lsig_abi_version() == LSIG_ABI_VERSION);
+}
+
+void wrong_pointers_and_sizes_are_refused() {
+    lsig_state* state = nullptr;
+    CHECK(lsig_state_new(nullptr, nullptr) == LSIG_E_ARGUMENT);
+    lsig_config config{};
+    for (const std::size_t size : {std::size_t{0}, sizeof config - 1, sizeof config + 1}) {
+        config.struct_size = size;
+        CHECK(lsig_state_new(&config, &state) == LSIG_E_ARGUMENT);
+        CHECK(state == nullptr);
+    }
+    config.struct_size = sizeof config;
+    config.extremes_window = LSIG_WINDOW_MAX + 1;
+    CHECK(lsig_state_new(&config, &state) == LSIG_E_WINDOW);
+    CHECK(state == nullptr);
+    config.extremes_window = LSIG_WINDOW_MAX;
+    CHECK(lsig_state_new(&config, &state) == LSIG_OK);
+    lsig_state_free(state);
+
+    CHECK(lsig_state_new(nullptr, &state) == LSIG_OK);
+    const Trades trades = random_walk(3, 1);
+    Signals signals(3);
+    lsig_columns columns = bind(trades, signals, 0, 3);
+    CHECK(lsig_process(nullptr, &columns) == LSIG_E_ARGUMENT);
+    CHECK(lsig_process(state, nullptr) == LSIG_E_ARGUMENT);
+    columns.price_e8 = nullptr;
+    CHECK(lsig_process(state, &columns) == LSIG_E_ARGUMENT);
+    columns = bind(trades, signals, 0, 3);
+    columns.struct_size = 8;
+    CHECK(lsig_process(state, &columns) == LSIG_E_ARGUMENT);
+    lsig_columns none{};
+    none.struct_size = sizeof none;
+    CHECK(lsig_process(state, &none) == LSIG_OK);
+    lsig_summary summary{};
+    CHECK(lsig_summarize(state, &summary) == LSIG_E_ARGUMENT);
+    CHECK(lsig_summarize(state, nullptr) == LSIG_E_ARGUMENT);
+    CHECK(lsig_reset_session(nullptr) == LSIG_E_ARGUMENT);
+    CHECK(summarize(state).count == 0);
+    CHECK(summarize(state).last_trade_id == -1);
+    lsig_state_free(state);
+    lsig_state_free(nullptr);
+}
+
+void a_wrong_trade_names_its_row_and_changes_nothing() {
+    const struct {
+        int code;
+        void (*spoil)(Trades&, std::size_t);
+    } cases[] = {
+        {LSIG_E_TRADE_ID, [](Trades& t, std::size_t row) { t.trade_id[row] = -1; }},
+        {LSIG_E_TRADE_ID, [](Trades& t, std::size_t row) { t.trade_id[row] = row > 0 ? t.trade_id[row - 1] : 20; }},
+        {LSIG_E_PRICE, [](Trades& t, std::size_t row) { t.price_e8[row] = 0; }},
+        {LSIG_E_PRICE, [](Trades& t, std::size_t row) { t.price_e8[row] = INT64_MIN; }},
+        {LSIG_E_QUANTITY, [](Trades& t, std::size_t row) { t.quantity_e8[row] = -1; }},
+        {LSIG_E_TIME, [](Trades& t, std::size_t row) { t.time_us[row] = -1; }},
+        {LSIG_E_TIME, [](Trades& t, std::size_t row) { t.time_us[row] = LSIG_TIME_MAX_US + 1; }},
+        {LSIG_E_SIDE, [](Trades& t, std::size_t row) { t.is_buyer_maker[row] = 2; }},
+    };
+    lsig_state *state = nullptr, *untouched = nullptr;
+    CHECK(lsig_state_new(nullptr, &state) == LSIG_OK);
+    CHECK(lsig_state_new(nullptr, &untouched) == LSIG_OK);
+    const Trades trades = random_walk(620, 3);
+    Signals signals(620), expected(620);
+    for (lsig_state* each : {state, untouched}) {
+        lsig_columns columns = bind(trades, signals, 0, 20);
+        CHECK(lsig_process(each, &columns) == LSIG_OK);
+    }
+    for (const auto& wrong : cases) {
+        for (const std::size_t row : {0, 1, 255, 256, 599}) {
+            Trades spoilt = trades;
+            wrong.spoil(spoilt, 20 + row);
+            Signals unwritten(620);
+            lsig_columns columns = bind(spoilt, unwritten, 20, 600);
+            CHECK(lsig_process(state, &columns) == wrong.code);
+            CHECK_EQUAL(columns.error_row, row, row);
+            CHECK(unwritten.moving_average == Signals(620).moving_average);
+        }
+    }
+    lsig_columns columns = bind(trades, signals, 20, 600), same = bind(trades, expected, 20, 600);
+    CHECK(lsig_process(state, &columns) == LSIG_OK);
+    CHECK(lsig_process(untouched, &same) == LSIG_OK);
+    for (std::size_t i = 20; i < 620; ++i) {
+        CHECK_EQUAL(signals.moving_average[i], expected.moving_average[i], i);
+        CHECK_EQUAL(signals.window_high_e8[i], expected.window_high_e8[i], i);
+        CHECK_EQUAL(signals.session_volume[i], expected.session_volume[i], i);
+    }
+    lsig_state_free(state);
+    lsig_state_free(untouched);
+}
+
+void a_new_session_forgets_and_windows_go_on() {
+    lsig_state* state = nullptr;
+    CHECK(lsig_state_new(nullptr, &state) == LSIG_OK);
+    const Trades trades = random_walk(40, 4);
+    Signals signals(40);
+    lsig_columns columns = bind(trades, signals, 0, 30);
+    CHECK(lsig_process(state, &columns) == LSIG_OK);
+    CHECK(lsig_reset_session(state) == LSIG_OK);
+    CHECK(summarize(state).session_count == 0);
+    CHECK(summarize(state).session_high_e8 == 0);
+    CHECK(summarize(state).count == 30);
+    columns = bind(trades, signals, 30, 10);
+    CHECK(lsig_process(state, &columns) == LSIG_OK);
+    CHECK_EQUAL(signals.session_high_e8[30], trades.price_e8[30], 30);
+    CHECK_EQUAL(signals.session_low_e8[30], trades.price_e8[30], 30);
+    CHECK_EQUAL(signals.session_count[39], std::int64_t{10}, 39);
+    CHECK(signals.window_high_e8[30] >= trades.price_e8[20]);
+    CHECK_EQUAL(summarize(state).session_open_e8, trades.price_e8[30], 30);
+    CHECK_EQUAL(summarize(state).session_open_time_us, trades.time_us[30], 30);
+    lsig_state_free(state);
+}
+
+}  // namespace
+
+int main() {
+    every_code_has_its_own_message();
+    wrong_pointers_and_sizes_are_refused();
+    a_wrong_trade_names_its_row_and_changes_nothing();
+    a_new_session_forgets_and_windows_go_on();
+    return 0;
+}

@@ -1,0 +1,109 @@
+// Every signal against a naive model that looks at its whole window anew for each trade.
+#include <algorithm>
+#include <cmath>
+
+#include "check.hpp"
+#include "trades.hpp"
+
+namespace {
+
+__extension__ typedef unsigned __int128 u128;
+
+struct Rational {
+    u128 numerator;
+    std::uint64_t denominator;
+};
+
+// Whether no double is nearer to the rational than `found`: it must lie between the points halfway to the neighbours.
+// All in integers, so the model shares no rounding with the library.
+bool is_nearest(double found, Rational exact) {
+    // Compare numerator with (found +- half a step) * denominator, all scaled to integers.
+    int exponent;
+    const double fraction = std::frexp(found, &exponent);  // found = fraction * 2^exponent
+    const auto mantissa2 = static_cast<std::int64_t>(std::ldexp(fraction, 54));
+    exponent -= 54;
+    // found = mantissa2 * 2^exponent, and mantissa2 is even: the halfway points are mantissa2 - 1 and + 1.
+    const auto compare = [&](std::int64_t mantissa) {  // sign of numerator - mantissa * 2^exponent * denominator
+        u128 right = static_cast<u128>(mantissa) * exact.denominator;
+        u128 left = exact.numerator;
+        if (exponent >= 0) {
+            const u128 back = right << exponent;
+            if ((back >> exponent) != right) return -1;
+            right = back;
+        } else {
+            int shift = -exponent;
+            while (shift > 0 && (left >> 127) == 0) left <<= 1, --shift;
+            u128 rest = 0;
+            if (shift > 0) {
+                rest = shift < 128 ? right & ((u128{1} << shift) - 1) : right;
+                right = shift < 128 ? right >> shift : 0;
+            }
+            if (left == right && rest != 0) return -1;
+        }
+        return left < right ? -1 : left > right ? 1 : 0;
+    };
+    return compare(mantissa2 - 1) >= 0 && compare(mantissa2 + 1) <= 0;
+}
+
+void check_against_model(const Trades& trades, std::uint32_t average_window, std::uint32_t extremes_window,
+                         std::size_t column) {
+    lsig_config config{};
+    config.struct_size = sizeof config;
+    config.moving_average_window = average_window;
+    config.extremes_window = extremes_window;
+    lsig_state* state = nullptr;
+    CHECK(lsig_state_new(&config, &state) == LSIG_OK);
+    Signals signals(trades.size());
+    for (std::size_t row = 0; row < trades.size(); row += column) {
+        lsig_columns columns = bind(trades, signals, row, std::min(column, trades.size() - row));
+        CHECK(lsig_process(state, &columns) == LSIG_OK);
+    }
+
+    std::int64_t session_high = 0, session_low = INT64_MAX;
+    u128 volume = 0;
+    for (std::size_t i = 0; i < trades.size(); ++i) {
+        u128 sum = 0;
+        const std::size_t n = std::min<std::size_t>(i + 1, average_window);
+        for (std::size_t k = i + 1 - n; k <= i; ++k) sum += static_cast<u128>(trades.price_e8[k]);
+        CHECK(is_nearest(signals.moving_average[i], {sum, n * 100000000}));
+
+        const std::size_t m = std::min<std::size_t>(i + 1, extremes_window);
+        const auto* newest = trades.price_e8.data() + i + 1;
+        CHECK_EQUAL(signals.window_high_e8[i], *std::max_element(newest - m, newest), i);
+        CHECK_EQUAL(signals.window_low_e8[i], *std::min_element(newest - m, newest), i);
+
+        session_high = std::max(session_high, trades.price_e8[i]);
+        session_low = std::min(session_low, trades.price_e8[i]);
+        volume += static_cast<u128>(trades.quantity_e8[i]);
+        CHECK_EQUAL(signals.session_high_e8[i], session_high, i);
+        CHECK_EQUAL(signals.session_low_e8[i], session_low, i);
+        CHECK_EQUAL(signals.session_count[i], static_cast<std::int64_t>(i + 1), i);
+        CHECK(volume == 0 ? signals.session_volume[i] == 0 : is_nearest(signals.session_volume[i], {volume, 100000000}));
+    }
+
+    lsig_summary summary{};
+    summary.struct_size = sizeof summary;
+    CHECK(lsig_summarize(state, &summary) == LSIG_OK);
+    CHECK_EQUAL(summary.count, static_cast<std::int64_t>(trades.size()), 0);
+    CHECK_EQUAL(summary.last_trade_id, trades.trade_id.back(), 0);
+    CHECK_EQUAL(summary.last_price_e8, trades.price_e8.back(), 0);
+    CHECK_EQUAL(summary.last_time_us, trades.time_us.back(), 0);
+    CHECK_EQUAL(summary.session_open_e8, trades.price_e8.front(), 0);
+    CHECK(summary.session_volume_e8[0] == static_cast<std::uint64_t>(volume));
+    CHECK(summary.session_volume_e8[1] == static_cast<std::uint64_t>(volume >> 64));
+    lsig_state_free(state);
+}
+
+}  // namespace
+
+int main() {
+    for (const std::size_t column : {1, 7, 256, 5000}) {
+        for (const std::uint32_t window : {1u, 2u, 20u, 255u, 256u, 257u, 1000u}) {
+            check_against_model(random_walk(3000, window), window, window, column);
+            check_against_model(wild(3000, window), window, window / 2 + 1, column);
+        }
+    }
+    check_against_model(random_walk(3000, 1, 9000000000000000000), 20, 100, 64);  // the largest prices
+    check_against_model(random_walk(3000, 2, 1), 20, 100, 64);                   // the smallest
+    return 0;
+}

@@ -1,0 +1,186 @@
+"""Declarations of libsignal's C ABI for ctypes: structs, functions, and how the shared library is found.
+
+This file says the same as `libsignal/include/libsignal.h`, which is the manual; tests/contract/test_libsignal_header.py
+keeps the two alike. Use the classes of `signalsvc.libsignal` instead.
+
+A call that takes less than some 10 us is better made with the GIL held: giving it back means waiting for whatever other
+Python thread took it meanwhile. So there are two faces of one library: `holding_gil` (PyDLL) for short columns and
+`releasing_gil` (CDLL) for long ones.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sysconfig
+from collections.abc import Iterator, Mapping, Sequence
+from ctypes import POINTER, c_char_p, c_double, c_int, c_int64, c_size_t, c_uint8, c_uint32, c_uint64, c_void_p
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, TypeAlias
+
+ABI_VERSION = 1
+PATH_VARIABLE = "LIBSIGNAL_PATH"
+FILE_NAME = "libsignal.so"
+
+OK = 0
+E_ARGUMENT = 1
+E_MEMORY = 2
+E_WINDOW = 3
+E_TRADE_ID = 4
+E_PRICE = 5
+E_QUANTITY = 6
+E_TIME = 7
+E_SIDE = 8
+
+WINDOW_DEFAULT = 20
+WINDOW_MAX = 1048576
+TIME_MAX_US = 253402300799999999
+
+_Fields: TypeAlias = Sequence[tuple[str, Any]]  # Any: a ctypes type; ctypes' own alias exists in its stubs only
+
+
+class Config(ctypes.Structure):
+    """`lsig_config`: settings of a state; a window of 0 means the default."""
+
+    _fields_: ClassVar[_Fields] = (
+        ("struct_size", c_size_t),
+        ("moving_average_window", c_uint32),
+        ("extremes_window", c_uint32),
+    )
+
+
+class Columns(ctypes.Structure):
+    """`lsig_columns`: one call's trades and where their signals go; addresses, None where an output is not wanted."""
+
+    _fields_: ClassVar[_Fields] = (
+        ("struct_size", c_size_t),
+        ("n", c_size_t),
+        ("error_row", c_size_t),
+        ("trade_id", c_void_p),
+        ("price_e8", c_void_p),
+        ("quantity_e8", c_void_p),
+        ("time_us", c_void_p),
+        ("is_buyer_maker", c_void_p),
+        ("moving_average", c_void_p),
+        ("window_high_e8", c_void_p),
+        ("window_low_e8", c_void_p),
+        ("session_high_e8", c_void_p),
+        ("session_low_e8", c_void_p),
+        ("session_count", c_void_p),
+        ("session_volume", c_void_p),
+    )
+
+
+class Summary(ctypes.Structure):
+    """`lsig_summary`: where a state stands."""
+
+    _fields_: ClassVar[_Fields] = (
+        ("struct_size", c_size_t),
+        ("count", c_int64),
+        ("last_trade_id", c_int64),
+        ("last_price_e8", c_int64),
+        ("last_time_us", c_int64),
+        ("session_count", c_int64),
+        ("session_open_e8", c_int64),
+        ("session_open_time_us", c_int64),
+        ("session_high_e8", c_int64),
+        ("session_low_e8", c_int64),
+        ("session_volume_e8", c_uint64 * 2),
+    )
+
+
+COLUMN_TYPES = {
+    **dict.fromkeys(("trade_id", "price_e8", "quantity_e8", "time_us", "session_count"), c_int64),
+    **dict.fromkeys(("window_high_e8", "window_low_e8", "session_high_e8", "session_low_e8"), c_int64),
+    **dict.fromkeys(("moving_average", "session_volume"), c_double),
+    "is_buyer_maker": c_uint8,
+}
+"""What each address in `Columns` points to."""
+
+PROTOTYPES: dict[str, tuple[Any, list[Any]]] = {
+    "lsig_abi_version": (c_int, []),
+    "lsig_error_message": (c_char_p, [c_int]),
+    "lsig_state_new": (c_int, [POINTER(Config), POINTER(c_void_p)]),
+    "lsig_state_free": (None, [c_void_p]),
+    "lsig_process": (c_int, [c_void_p, POINTER(Columns)]),
+    "lsig_reset_session": (c_int, [c_void_p]),
+    "lsig_summarize": (c_int, [c_void_p, POINTER(Summary)]),
+}
+"""Every function of the header: its restype and argtypes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Library:
+    """The loaded library, twice: see the top of this file."""
+
+    path: str
+    holding_gil: ctypes.PyDLL
+    releasing_gil: ctypes.CDLL
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A place where the library may be, and why one looks there; a path without a slash is the loader's to find."""
+
+    path: str
+    reason: str
+
+
+def candidates(environ: Mapping[str, str], package_folders: Sequence[str]) -> Iterator[Candidate]:
+    """Tell where to look for the library, in order.
+
+    Who sets LIBSIGNAL_PATH wants that very file, so nothing comes after it: a typo must not mean another library.
+    """
+    if chosen := environ.get(PATH_VARIABLE):
+        yield Candidate(chosen, PATH_VARIABLE)
+        return
+    installed = [str(Path(sysconfig.get_path(name)) / "signalsvc") for name in ("platlib", "purelib")]
+    for folder in dict.fromkeys([*package_folders, *installed]):
+        yield Candidate(str(Path(folder) / FILE_NAME), "beside the package")
+    repository = Path(__file__).parents[2]
+    yield Candidate(str(repository / "libsignal" / "build" / FILE_NAME), "the repository's own build")
+    yield Candidate(f"{FILE_NAME}.{ABI_VERSION}", "the system's loader")
+
+
+def load(environ: Mapping[str, str] = os.environ, package_folders: Sequence[str] = ()) -> Library:
+    """Load the first library that is there and speaks our ABI.
+
+    Raises:
+        ImportError: there is none; the message names every attempt and what was wrong with it.
+    """
+    attempts = []
+    for candidate in candidates(environ, package_folders):
+        try:
+            return open_library(candidate.path)
+        except (OSError, ImportError) as exc:
+            attempts.append(f"  {candidate.path} ({candidate.reason}): {exc}")
+    raise ImportError("\n".join(["no usable libsignal; tried, in this order:", *attempts]))
+
+
+def open_library(path: str) -> Library:
+    """Load the library at `path` and declare its functions.
+
+    Raises:
+        OSError: it is not there, or is no shared library.
+        ImportError: it is another library, or of another ABI version.
+    """
+    if "/" in path and not Path(path).is_file():
+        raise FileNotFoundError("no such file")
+    library = Library(path, ctypes.PyDLL(path), ctypes.CDLL(path))
+    for face in (library.holding_gil, library.releasing_gil):
+        try:
+            version = _declared(face, "lsig_abi_version")()
+            if version != ABI_VERSION:
+                raise ImportError(f"{path} has ABI version {version}, expected {ABI_VERSION}")
+            for name in PROTOTYPES:
+                _declared(face, name)
+        except AttributeError as exc:
+            raise ImportError(f"{path} is another library: {exc}") from exc
+    return library
+
+
+def _declared(face: ctypes.CDLL, name: str) -> Any:  # a ctypes function pointer: its class is made per library
+    function = getattr(face, name)
+    function.restype, function.argtypes = PROTOTYPES[name]
+    return function
