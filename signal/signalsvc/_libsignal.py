@@ -137,7 +137,8 @@ def candidates(environ: Mapping[str, str], package_folders: Sequence[str]) -> It
         return
     installed = [str(Path(sysconfig.get_path(name)) / "signalsvc") for name in ("platlib", "purelib")]
     for folder in dict.fromkeys([*package_folders, *installed]):
-        yield Candidate(str(Path(folder) / FILE_NAME), "beside the package")
+        # In a folder of its own: beside libsignal.py Python would take it for an extension module of that name.
+        yield Candidate(str(Path(folder) / "lib" / FILE_NAME), "installed with the package")
     repository = Path(__file__).parents[2]
     yield Candidate(str(repository / "libsignal" / "build" / FILE_NAME), "the repository's own build")
     yield Candidate(f"{FILE_NAME}.{ABI_VERSION}", "the system's loader")

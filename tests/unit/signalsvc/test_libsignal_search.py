@@ -24,7 +24,7 @@ def build(folder: Path, source: str) -> Path:
 def test_the_search_goes_from_the_package_to_the_system() -> None:
     found = list(lsig.candidates({}, ["/somewhere/signalsvc"]))
 
-    assert found[0].path == "/somewhere/signalsvc/libsignal.so"
+    assert found[0].path == "/somewhere/signalsvc/lib/libsignal.so"
     assert [found[-2].reason, found[-1].reason] == ["the repository's own build", "the system's loader"]
     assert found[-1].path == f"libsignal.so.{lsig.ABI_VERSION}"
 
