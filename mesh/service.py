@@ -12,7 +12,8 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import TypeVar
 
 import uvloop
@@ -25,6 +26,10 @@ log = logging.getLogger("mesh.service")
 S = TypeVar("S", bound=MeshSettings)
 
 DRAIN_LIMIT_S = 15.0
+
+
+class Stopped(Exception):  # noqa: N818 - named for what it tells
+    """The service was asked to stop while it was still waiting for something; `run` takes it as a clean end."""
 
 
 class Stop:
@@ -45,6 +50,27 @@ class Stop:
     async def wait(self) -> None:
         """Wait until asked."""
         await self._asked.wait()
+
+    @asynccontextmanager
+    async def interrupts(self) -> AsyncIterator[None]:
+        """Leave the block with `Stopped` as soon as asked: for waits that have nothing to drain.
+
+        >>> async with AsyncExitStack() as stack:
+        ...     async with stop.interrupts():
+        ...         bus = await stack.enter_async_context(connect(settings, name="store", health=health))
+        """
+        task = asyncio.current_task()
+        assert task is not None
+        watching = asyncio.create_task(self._asked.wait())
+        watching.add_done_callback(lambda done: None if done.cancelled() else task.cancel())
+        try:
+            yield
+        except asyncio.CancelledError:
+            if self.asked and not task.uncancel():
+                raise Stopped from None
+            raise
+        finally:
+            watching.cancel()
 
 
 def run(name: str, settings: type[S], main: Callable[[S, Stop], Awaitable[None]]) -> int:
@@ -75,8 +101,6 @@ def run(name: str, settings: type[S], main: Callable[[S, Stop], Awaitable[None]]
 async def _live(name: str, settings: S, main: Callable[[S, Stop], Awaitable[None]]) -> None:
     loop = asyncio.get_running_loop()
     stop = Stop()
-    body = asyncio.current_task()
-    assert body is not None
 
     def on_signal(signum: int) -> None:
         if stop.asked:
@@ -93,7 +117,10 @@ async def _live(name: str, settings: S, main: Callable[[S, Stop], Awaitable[None
     for signum in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signum, on_signal, signum)
     log.info("starting")
-    await main(settings, stop)
+    try:
+        await main(settings, stop)
+    except* Stopped:
+        pass
     log.info("stopped")
 
 
