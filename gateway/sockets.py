@@ -1,0 +1,61 @@
+"""uvicorn's WebSocket, with the two things ASGI has no words for: prepared frames, and letting a stalled client go."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from starlette.websockets import WebSocket, WebSocketDisconnect
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+
+_EXTENSION = "tickmesh.socket"
+_MAX_REASON_BYTES = 123  # RFC 6455, 5.5: control frames carry at most 125 bytes, two of them the code
+
+
+class Socket(WebSocketsSansIOProtocol):
+    """One client's connection; `Socket.of` finds it from inside the app."""
+
+    @classmethod
+    def of(cls, websocket: WebSocket) -> Socket:
+        """Return the connection under a starlette WebSocket.
+
+        Raises:
+            RuntimeError: the server was not told to use this class (`uvicorn.Config(ws=Socket)`).
+
+        """
+        found = websocket.scope.get("extensions", {}).get(_EXTENSION)
+        if not isinstance(found, cls):
+            raise RuntimeError("/ws needs uvicorn with ws=gateway.sockets.Socket; `python -m gateway` does that")
+        return found
+
+    def handle_connect(self, event: Any) -> None:
+        super().handle_connect(event)  # starts the app's task, which runs only after this returns
+        if hasattr(self, "scope"):
+            extensions: dict[str, Any] = self.scope["extensions"]
+            extensions[_EXTENSION] = self
+
+    async def write_frames(self, frames: bytes) -> None:
+        """Send prepared text frames; wait while the client's buffers are full.
+
+        Raises:
+            WebSocketDisconnect: the client is gone, or was let go.
+
+        """
+        await self.writable.wait()
+        if self.disconnected or self.close_sent or self.transport.is_closing():
+            raise WebSocketDisconnect(1006)
+        self.transport.write(frames)
+
+    def let_go(self, code: int, reason: str, *, grace_s: float) -> None:
+        """Close without waiting for anything: the close frame goes behind what is buffered, and after `grace_s`
+        the connection is cut, whether or not the client has read that far."""
+        if self.close_sent or self.disconnected:
+            return
+        self.stop_keepalive()
+        self.queue.put_nowait({"type": "websocket.disconnect", "code": code, "reason": reason})
+        self.conn.send_close(code, reason.encode()[:_MAX_REASON_BYTES].decode(errors="ignore"))
+        self.transport.write(b"".join(self.conn.data_to_send()))
+        self.close_sent = True
+        if self.read_paused:
+            self.read_paused = False
+            self.transport.resume_reading()
+        self.close_timer = self.loop.call_later(grace_s, self.transport.abort)

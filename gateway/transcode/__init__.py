@@ -1,0 +1,10 @@
+"""From protos to HTTP and back: routes, query parameters, JSON bodies, the OpenAPI document. Pure throughout.
+
+rules    which HTTP requests mean which RPC (google.api.http)
+query    query parameters and path variables -> request fields
+json     messages <-> JSON, compiled once per message type
+openapi  the same rules as an OpenAPI 3.1 document
+docs     that document as a page for people
+"""
+
+from __future__ import annotations

@@ -1,0 +1,169 @@
+"""One value of a field, from the text of a query parameter or from a JSON value. Strict: nothing is guessed."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import math
+import re
+from collections.abc import Callable
+from decimal import Decimal
+
+from google.protobuf.descriptor import FieldDescriptor
+
+from gateway.errors import shown
+from gateway.transcode.fields import INTEGER_BOUNDS, enum_numbers, is_e8, is_timestamp, json_type
+from gateway.transcode.times import parse_timestamp
+from mesh.fixed import MAX_E8, parse_e8
+
+_INTEGER = re.compile(r"-?\d{1,20}", re.ASCII)
+_NUMBER = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d+)?", re.ASCII)
+_NOT_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+_MAX_EXPONENT = 400  # more digits than any double has; keeps integers made of "1e999999" small
+
+Convert = Callable[[object], object]
+
+
+def text_reader(field: FieldDescriptor) -> Callable[[str], object]:
+    """Return how one value of the field is read from text.
+
+    The reader raises `ValueError` saying what was found and what is expected.
+    """
+    return _explained(field, _from_text(field))
+
+
+def json_reader(field: FieldDescriptor) -> Convert:
+    """Return how one value of the field is read from a decoded JSON value.
+
+    Numbers that were written with a point or an exponent must come as `Decimal`. As proto3 JSON allows, a number may
+    also stand in quotes. The reader raises `ValueError` saying what was found and what is expected.
+    """
+    return _explained(field, _from_json(field))
+
+
+def _explained(field: FieldDescriptor, read: Callable[..., object]) -> Callable[..., object]:
+    expected = json_type(field)
+
+    def explained(value: object) -> object:
+        try:
+            return read(value)
+        except (ValueError, OverflowError):
+            raise ValueError(f"expected {expected}, found {shown(value)}") from None
+
+    return explained
+
+
+def _from_text(field: FieldDescriptor) -> Callable[[str], object]:
+    if is_timestamp(field):
+        return parse_timestamp
+    if is_e8(field):
+        return _read_e8
+    if field.cpp_type in INTEGER_BOUNDS:
+        return _integer_reader(*INTEGER_BOUNDS[field.cpp_type])
+    if field.enum_type is not None:
+        return _enum_reader(enum_numbers(field.enum_type))
+    if field.type == FieldDescriptor.TYPE_BYTES:
+        return _read_base64
+    if field.cpp_type == FieldDescriptor.CPPTYPE_BOOL:
+        return _read_bool
+    if field.cpp_type in (FieldDescriptor.CPPTYPE_DOUBLE, FieldDescriptor.CPPTYPE_FLOAT):
+        return _read_float
+    assert field.cpp_type == FieldDescriptor.CPPTYPE_STRING, f"{field.full_name} is no scalar"
+    return str
+
+
+def _from_json(field: FieldDescriptor) -> Convert:
+    from_text = _from_text(field)
+    if field.cpp_type == FieldDescriptor.CPPTYPE_BOOL:
+        return _json_bool
+    if field.cpp_type in (FieldDescriptor.CPPTYPE_STRING, FieldDescriptor.CPPTYPE_MESSAGE):
+        return _only_text(from_text)
+    if field.enum_type is not None:
+        integer = _integer_reader(*INTEGER_BOUNDS[FieldDescriptor.CPPTYPE_INT32])
+        return _text_or_number(from_text, integer)
+    return _text_or_number(from_text, from_text)
+
+
+def _only_text(from_text: Callable[[str], object]) -> Convert:
+    def read(value: object) -> object:
+        if not isinstance(value, str):
+            raise ValueError
+        return from_text(value)
+
+    return read
+
+
+def _text_or_number(from_text: Callable[[str], object], from_number: Callable[[str], object]) -> Convert:
+    def read(value: object) -> object:
+        if isinstance(value, str):
+            return from_text(value)
+        if isinstance(value, Decimal):
+            return from_number(_plain(value))
+        if isinstance(value, int) and not isinstance(value, bool):
+            return from_number(str(value))
+        raise ValueError
+
+    return read
+
+
+def _plain(number: Decimal) -> str:
+    if abs(number.adjusted()) > _MAX_EXPONENT:
+        raise ValueError
+    text = f"{number:f}"
+    # "either 1 or 1.0 or 1e0" are the same whole number in proto3 JSON
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def _json_bool(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError
+    return value
+
+
+def _integer_reader(low: int, high: int) -> Callable[[str], int]:
+    def read(text: str) -> int:
+        if not _INTEGER.fullmatch(text) or not low <= int(text) <= high:
+            raise ValueError
+        return int(text)
+
+    return read
+
+
+def _enum_reader(numbers: dict[str, int]) -> Callable[[str], int]:
+    def read(text: str) -> int:
+        if text in numbers:
+            return numbers[text]
+        if _INTEGER.fullmatch(text) and int(text) in numbers.values():
+            return int(text)
+        raise ValueError
+
+    return read
+
+
+def _read_e8(text: str) -> int:
+    value_e8 = parse_e8(text.removeprefix("-"))
+    assert value_e8 <= MAX_E8
+    return -value_e8 if text.startswith("-") else value_e8
+
+
+def _read_float(text: str) -> float:
+    if text in _NOT_FINITE:
+        return _NOT_FINITE[text]
+    if not _NUMBER.fullmatch(text) or not math.isfinite(value := float(text)):
+        raise ValueError
+    return value
+
+
+def _read_bool(text: str) -> bool:
+    if text not in ("true", "false"):
+        raise ValueError
+    return text == "true"
+
+
+def _read_base64(text: str) -> bytes:
+    try:
+        # "Either standard or URL-safe base64 encoding with/without paddings are accepted."
+        standard = text.replace("-", "+").replace("_", "/").rstrip("=")
+        return base64.b64decode(standard + "=" * (-len(standard) % 4), validate=True)
+    except binascii.Error:
+        raise ValueError from None
