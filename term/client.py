@@ -1,0 +1,218 @@
+"""The gateway's REST API and live stream -> events. The only file that opens a connection."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from random import Random
+from types import TracebackType
+from typing import Self
+from urllib.parse import urlsplit, urlunsplit
+
+import httpx
+from websockets.asyncio.client import connect
+from websockets.exceptions import WebSocketException
+
+from term.backoff import backoff
+from term.events import (
+    Answer,
+    CoinsLoaded,
+    Connected,
+    Connecting,
+    Disconnected,
+    Event,
+    FrameRefused,
+    HistoryLoaded,
+    LoadCoins,
+    LoadHistory,
+    LoadPrice,
+    LoadSelection,
+    LoadStats,
+    PriceLoaded,
+    Request,
+    RequestFailed,
+    SelectCoin,
+    SelectionLoaded,
+    StatsLoaded,
+)
+from term.payloads import (
+    PayloadError,
+    parse_coins,
+    parse_frame,
+    parse_history,
+    parse_price,
+    parse_refusal,
+    parse_selection,
+    parse_stats,
+)
+
+REQUEST_TIMEOUT_S = 10.0
+OPEN_TIMEOUT_S = 5.0
+PING_INTERVAL_S = 10.0
+CLOSE_TIMEOUT_S = 0.5
+MAX_BODY_BYTES = 8 * 1024 * 1024
+MAX_FRAME_BYTES = 1024 * 1024
+MAX_QUEUED_FRAMES = 64  # when full, the socket is not read: the gateway then counts what it has to leave out
+PAGE_SIZE = 100
+
+log = logging.getLogger("term.client")
+
+
+class Client:
+    """A connection to one gateway; every event goes to `emit`, in the order of what happened.
+
+    Use it as a context manager; run `follow` as a task for the live stream, and `perform` for each request.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        emit: Callable[[Event], None],
+        now_us: Callable[[], int],
+        random: Random,
+        token: str = "",
+    ) -> None:
+        self._stream_url = stream_url(url)
+        self._emit = emit
+        self._now_us = now_us
+        self._random = random
+        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
+        # A proxy from the environment must not come between us and this very machine.
+        self._through_proxy = not is_loopback(url)
+        self._http = httpx.AsyncClient(
+            base_url=url,
+            headers=self._headers,
+            timeout=REQUEST_TIMEOUT_S,
+            trust_env=self._through_proxy,
+        )
+
+    async def __aenter__(self) -> Self:
+        await self._http.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._http.__aexit__(kind, error, traceback)
+
+    # --- live stream ---
+
+    async def follow(self) -> None:
+        """Keep the live stream open for ever."""
+        delays, failures = backoff(self._random), 0
+        while True:
+            self._emit(Connecting())
+            try:
+                async with self._connection() as connection:
+                    self._emit(Connected())
+                    async for frame in connection:
+                        delays, failures = backoff(self._random), 0
+                        self._receive(frame)
+                reason = "closed by the gateway"
+            except (OSError, TimeoutError, WebSocketException) as exc:
+                reason = _reason(exc)
+            failures += 1
+            delay_s = next(delays)
+            log.debug("= stream lost: %s; attempt %d in %.1f s", reason, failures, delay_s)
+            self._emit(Disconnected(reason, failures, self._now_us() + round(delay_s * 1e6)))
+            await asyncio.sleep(delay_s)
+
+    def _connection(self) -> connect:
+        return connect(
+            self._stream_url,
+            additional_headers=self._headers,
+            user_agent_header="tickmesh-term",
+            proxy=True if self._through_proxy else None,
+            compression=None,
+            # Timeouts
+            open_timeout=OPEN_TIMEOUT_S,
+            ping_interval=PING_INTERVAL_S,
+            ping_timeout=PING_INTERVAL_S,
+            close_timeout=CLOSE_TIMEOUT_S,
+            # Limits
+            max_size=MAX_FRAME_BYTES,
+            max_queue=MAX_QUEUED_FRAMES,
+        )
+
+    def _receive(self, frame: str | bytes) -> None:
+        log.debug("< %r", frame)
+        try:
+            event = parse_frame(frame, received_us=self._now_us())
+        except PayloadError as exc:
+            self._emit(FrameRefused(str(exc)))  # counted on the screen; the frames after it may well be fine
+            return
+        if event is not None:
+            self._emit(event)
+
+    # --- requests ---
+
+    async def perform(self, request: Request) -> None:
+        """Make a request and emit its one answer."""
+        try:
+            async with asyncio.timeout(REQUEST_TIMEOUT_S):
+                answer = await self._answer(request)
+        except (httpx.HTTPError, httpx.InvalidURL, OSError, TimeoutError, PayloadError) as exc:
+            answer = RequestFailed(request, _reason(exc))
+        self._emit(answer)
+
+    async def _answer(self, request: Request) -> Answer:
+        match request:
+            case LoadCoins():
+                return CoinsLoaded(request, parse_coins((await self._get("/api/coins"))[0]))
+            case LoadSelection():
+                return SelectionLoaded(request, parse_selection((await self._get("/api/symbol"))[0]))
+            case SelectCoin(symbol):
+                body, _ = await self._send("POST", "/api/symbol", json={"symbol": symbol})
+                return SelectionLoaded(request, parse_selection(body))
+            case LoadPrice():
+                return PriceLoaded(request, parse_price((await self._get("/api/price"))[0]))
+            case LoadStats():
+                return StatsLoaded(request, parse_stats((await self._get("/api/stats"))[0]))
+            case LoadHistory(symbol=symbol, page_token=page_token):
+                asked = {"limit": str(PAGE_SIZE), "symbol": symbol, "page_token": page_token}
+                body, next_token = await self._get("/api/history", **{k: v for k, v in asked.items() if v})
+                return HistoryLoaded(request, parse_history(body, next_token=next_token))
+
+    async def _get(self, path: str, **parameters: str) -> tuple[bytes, str]:
+        return await self._send("GET", path, parameters=parameters)
+
+    async def _send(
+        self, method: str, path: str, *, parameters: dict[str, str] | None = None, json: object = None
+    ) -> tuple[bytes, str]:
+        async with self._http.stream(method, path, params=parameters, json=json) as response:
+            body = bytearray()
+            async for part in response.aiter_bytes():
+                body += part
+                if len(body) > MAX_BODY_BYTES:
+                    raise PayloadError(f"found more than {MAX_BODY_BYTES} bytes, expected no more at {path}")
+            if not response.is_success:
+                said = parse_refusal(bytes(body))
+                raise PayloadError(said or f"found status {response.status_code}, expected 200 at {path}")
+            return bytes(body), response.headers.get("X-Next-Page-Token", "")
+
+
+def stream_url(url: str) -> str:
+    """Where the live stream of the gateway at `url` is: `http://host:8080` has it at `ws://host:8080/ws`."""
+    parts = urlsplit(url)
+    scheme = {"http": "ws", "https": "wss"}[parts.scheme]
+    return urlunsplit((scheme, parts.netloc, parts.path.rstrip("/") + "/ws", "", ""))
+
+
+def is_loopback(url: str) -> bool:
+    """Tell whether the gateway runs on this machine."""
+    host = urlsplit(url).hostname or ""
+    with suppress(ValueError):
+        return ipaddress.ip_address(host).is_loopback
+    return host == "localhost"
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror.lower()
+    return str(error) or type(error).__name__

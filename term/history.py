@@ -1,0 +1,54 @@
+"""The trades of the selected coin that were kept, as far as they have been fetched and scrolled through."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from term.figures import decimals_of
+from term.values import Page, Trade
+
+MAX_ROWS = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """Trades newest first; `top` is the row shown first, `error` why the last request got no answer."""
+
+    trades: tuple[Trade, ...] = ()
+    top: int = 0
+    next_token: str = ""
+    fetched: bool = False
+    error: str = ""
+    price_decimals: int = 2
+    quantity_decimals: int = 0
+
+    def with_page(self, page: Page, *, page_token: str) -> History:
+        """Take in an answer: the first page replaces what was there, the others go below it."""
+        before = self if page_token else History()
+        quantities = [trade.quantity for trade in page.trades if trade.quantity is not None]
+        trades = (*before.trades, *page.trades)[:MAX_ROWS]
+        return History(
+            trades=trades,
+            top=before.top,
+            next_token=page.next_token if len(trades) < MAX_ROWS else "",
+            fetched=True,
+            price_decimals=max(before.price_decimals, *(decimals_of(t.price) for t in page.trades), 0),
+            quantity_decimals=max(before.quantity_decimals, *(decimals_of(q) for q in quantities), 0),
+        )
+
+    def scrolled(self, rows: int, *, visible: int) -> History:
+        """Move down by `rows` (up when negative), no further than the last row."""
+        return replace(self, top=min(max(self.top + rows, 0), max(len(self.trades) - visible, 0)))
+
+    def wants_more(self, *, visible: int) -> bool:
+        """Tell whether the end is near and there is more to fetch."""
+        return bool(self.next_token) and self.top + 2 * visible >= len(self.trades)
+
+    def failed(self, reason: str) -> History:
+        """Take note of a request that got no answer."""
+        return replace(self, fetched=True, error=reason)
+
+
+def visible_rows(height: int) -> int:
+    """How many trades fit on a screen of `height` rows, beside the lines around them."""
+    return max(height - 6, 1)

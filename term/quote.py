@@ -1,0 +1,109 @@
+"""What is known of the selected coin: its last trade, session, rate and recent prices."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from typing import Literal
+
+from term.figures import decimals_of
+from term.recent import Recent
+from term.values import Page, Stats, Trade
+
+Direction = Literal["up", "down", ""]
+
+FLASH_US = 400_000
+RATE_SECONDS = 10
+MIN_DECIMALS = 2
+_SECOND_US = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """The selected coin, as it stands after the last event.
+
+    `first` is the first price seen by this program, `decimals` how many a price of this coin needs, `delay_us` how
+    long after the venue's time the last trade arrived here, `per_second` pairs of a second since 1970 and the trades
+    that arrived in it.
+    """
+
+    price: Decimal | None = None
+    first: Decimal | None = None
+    direction: Direction = ""
+    changed_us: int = 0
+    traded_us: int | None = None
+    delay_us: int | None = None
+    decimals: int = MIN_DECIMALS
+    stats: Stats = field(default_factory=Stats)
+    recent: Recent = field(default_factory=Recent)
+    per_second: tuple[tuple[int, int], ...] = ()
+    missed: int = 0
+
+    def traded(self, trade: Trade, received_us: int) -> Quote:
+        """Take in a trade that has just arrived."""
+        time_us = received_us if trade.time_us is None else trade.time_us
+        priced = self.priced(trade, received_us)
+        return replace(
+            priced,
+            traded_us=received_us,
+            delay_us=None if trade.time_us is None else received_us - trade.time_us,
+            recent=self.recent.add(trade.price, time_us),
+            per_second=_counted(self.per_second, 1, received_us),
+        )
+
+    def priced(self, trade: Trade, now_us: int) -> Quote:
+        """Take in what a trade says without counting it as a new one."""
+        moved = self.price is not None and trade.price != self.price
+        direction: Direction = self.direction
+        if self.price is not None and moved:
+            direction = "up" if trade.price > self.price else "down"
+        return replace(
+            self,
+            price=trade.price,
+            first=trade.price if self.first is None else self.first,
+            direction=direction,
+            changed_us=now_us if moved else self.changed_us,
+            decimals=max(self.decimals, decimals_of(trade.price)),
+            stats=self.stats.merged(trade.stats),
+        )
+
+    def missing(self, trades: int, now_us: int) -> Quote:
+        """Take note of trades that happened but were not sent to us."""
+        return replace(self, missed=self.missed + trades, per_second=_counted(self.per_second, trades, now_us))
+
+    def seeded(self, page: Page) -> Quote:
+        """Start the chart with the newest page of history, unless live trades have begun it."""
+        if len(self.recent.prices) > 1:
+            return self
+        recent = Recent()
+        for trade in reversed(page.trades):
+            if trade.time_us is not None:
+                recent = recent.add(trade.price, trade.time_us)
+        decimals = max((decimals_of(trade.price) for trade in page.trades), default=0)
+        return replace(self, recent=recent, decimals=max(self.decimals, decimals)) if recent.prices else self
+
+    def change(self) -> tuple[Decimal, Decimal, bool] | None:
+        """How far the price has moved, in price and in percent; True when that is since the session began, False when
+        since this program first saw the coin. None while there is no price.
+        """
+        since = self.first if self.stats.opened is None else self.stats.opened
+        if self.price is None or since is None:
+            return None
+        moved = self.price - since
+        return moved, (100 * moved / since if since else Decimal(0)), self.stats.opened is not None
+
+    def flashes(self, now_us: int) -> bool:
+        """Tell whether the price has changed a moment ago."""
+        return bool(self.direction) and 0 <= now_us - self.changed_us < FLASH_US
+
+    def rate(self, now_us: int) -> float:
+        """Trades per second over the last ten whole seconds."""
+        now_s = now_us // _SECOND_US
+        return sum(count for second, count in self.per_second if 0 < now_s - second <= RATE_SECONDS) / RATE_SECONDS
+
+
+def _counted(per_second: tuple[tuple[int, int], ...], trades: int, now_us: int) -> tuple[tuple[int, int], ...]:
+    now_s = now_us // _SECOND_US
+    if per_second and per_second[-1][0] == now_s:
+        return (*per_second[:-1], (now_s, per_second[-1][1] + trades))
+    return (*per_second[-RATE_SECONDS:], (now_s, trades))

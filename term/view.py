@@ -1,0 +1,137 @@
+"""Model -> grid of cells. Pure; every screen is 80 cells wide and 24 high at least, and uses what more there is."""
+
+from __future__ import annotations
+
+from term import view_dashboard, view_history
+from term.cells import ARROWS, MARGIN, Canvas, Grid, Style
+from term.figures import coarse_text, number_text, plain
+from term.keys import KEYS, View, hints
+from term.link import Status
+from term.model import Model
+
+MIN_WIDTH, MIN_HEIGHT = 80, 24
+
+_STATUS_SIGNS = {Status.CONNECTING: "◌", Status.LIVE: "●", Status.STALE: "○", Status.RECONNECTING: "◌"}
+_STATUS_STYLES = {
+    Status.CONNECTING: Style.WARN,
+    Status.LIVE: Style.UP,
+    Status.STALE: Style.WARN,
+    Status.RECONNECTING: Style.DOWN,
+}
+
+
+def render(model: Model) -> Grid:
+    """Draw the model, exactly as large as its terminal."""
+    canvas = Canvas(model.width, model.height)
+    if model.width < MIN_WIDTH or model.height < MIN_HEIGHT:
+        _too_small(canvas)
+        return canvas.grid()
+    _header(canvas, model)
+    {
+        View.COINS: _coins,
+        View.DASHBOARD: view_dashboard.draw,
+        View.HISTORY: view_history.draw,
+        View.HELP: _help,
+    }[model.view](canvas, model)
+    _footer(canvas, model)
+    return canvas.grid()
+
+
+def _too_small(canvas: Canvas) -> None:
+    found, expected = f"{canvas.width}x{canvas.height}", f"{MIN_WIDTH}x{MIN_HEIGHT}"
+    lines = ("terminal too small", f"it is {found}, tickmesh needs {expected}", "q quit")
+    for row, line in enumerate(lines, start=max(canvas.height // 2 - 1, 0)):
+        canvas.write(row, max((canvas.width - len(line)) // 2, 0), line)
+
+
+# --- around every screen ---------------------------------------------------------------------------------------------
+
+
+def _header(canvas: Canvas, model: Model) -> None:
+    quote, selection = model.quote, model.selection
+    column = canvas.write(0, MARGIN, "tickmesh", Style.DIM) + 2
+    if selection is not None:
+        column = canvas.write(0, column, selection.name[:24], Style.BOLD) + 2
+        column = canvas.write(0, column, number_text(quote.price, quote.decimals), Style.BOLD) + 1
+        column = canvas.write(0, column, *ARROWS[quote.direction]) + 2
+        if selection.venue == "sim":
+            canvas.write(0, column, " SIM ", Style.LOUD)
+        else:
+            canvas.write(0, column, selection.venue[:12], Style.DIM)
+    status = model.status
+    canvas.write_left_of(
+        0, canvas.width - MARGIN, f" {_STATUS_SIGNS[status]} {_status_text(model)}", _STATUS_STYLES[status]
+    )
+    canvas.rule(1)
+
+
+def _status_text(model: Model) -> str:
+    status, link = model.status, model.link
+    if status is Status.STALE:
+        quiet_us = model.now_us - max(link.since_us, model.quote.traded_us or 0)
+        return f"{status.name} {coarse_text(quiet_us // 1_000_000)}"
+    if status in (Status.CONNECTING, Status.RECONNECTING) and link.failures:
+        return f"{status.name} {link.failures}{_retry_text(model)}"
+    return status.name
+
+
+def _retry_text(model: Model) -> str:
+    if model.link.retry_us is None:
+        return ""
+    return f" in {max(-(-(model.link.retry_us - model.now_us) // 1_000_000), 0)} s"
+
+
+def _footer(canvas: Canvas, model: Model) -> None:
+    text, style = _news(model)
+    canvas.write(canvas.height - 3, MARGIN, text[: canvas.width - 2 * MARGIN], style)
+    canvas.write(canvas.height - 2, 0, "─" * canvas.width, Style.DIM)
+    column = MARGIN
+    for keys, word in hints(model.view):
+        column = canvas.write(canvas.height - 1, column, keys, Style.BOLD) + 1
+        column = canvas.write(canvas.height - 1, column, word, Style.DIM) + 3
+
+
+def _news(model: Model) -> tuple[str, Style]:
+    link = model.link
+    if model.notice and model.now_us < model.notice_until_us:
+        return plain(model.notice), Style.WARN
+    if model.switching_to is not None:
+        return f"switching to {model.name_of(model.switching_to)} …", Style.WARN
+    if not link.open and link.reason:
+        away = coarse_text(max(model.now_us - link.since_us, 0) // 1_000_000)
+        return plain(f"no stream from {model.url} for {away}: {link.reason}"), Style.WARN
+    if model.status is Status.STALE:
+        return "connected, but no trade has come for a while", Style.WARN
+    return "", Style.PLAIN
+
+
+# --- coin list -------------------------------------------------------------------------------------------------------
+
+
+def _coins(canvas: Canvas, model: Model) -> None:
+    canvas.write(3, MARGIN, "Choose a coin", Style.BOLD)
+    canvas.write(3, MARGIN + 15, "for every client at once", Style.DIM)
+    if not model.coins:
+        text = f"no coins from {model.url}: {model.coins_error}" if model.coins_error else "asking for the coins …"
+        canvas.write(5, MARGIN, plain(text)[: canvas.width - 2 * MARGIN], Style.DIM)
+        return
+    rows = canvas.height - 5 - 4
+    first = max(model.cursor_row - rows + 1, 0)
+    for row, coin in enumerate(model.coins[first : first + rows]):
+        at_cursor = first + row == model.cursor_row
+        selected = model.is_selected(coin)
+        line = f" {'▸' if at_cursor else ' '} {coin.name[:32]:<32}  {coin.symbol[:20]:<20}"
+        line += "● current  " if selected else " " * 11
+        style = Style.CURSOR if at_cursor else Style.BOLD if selected else Style.PLAIN
+        canvas.write(5 + row, MARGIN, line, style)
+
+
+# --- keys ------------------------------------------------------------------------------------------------------------
+
+
+def _help(canvas: Canvas, model: Model) -> None:
+    canvas.write(3, MARGIN, "Keys", Style.BOLD)
+    for row, (keys, text) in enumerate(KEYS, start=5):
+        canvas.write(row, MARGIN + 1, keys, Style.BOLD)
+        canvas.write(row, MARGIN + 25, text)
+    canvas.write(canvas.height - 4, MARGIN, plain(model.url)[: canvas.width - 2 * MARGIN], Style.DIM)
