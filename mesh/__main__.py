@@ -1,0 +1,77 @@
+"""`python -m mesh`: run the whole mesh on this machine, and ask after it."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from pathlib import Path
+
+from dotenv import load_dotenv
+
+from mesh.local import commands, logs
+from mesh.local.ports import PortsTaken
+from mesh.local.postgres import PostgresError
+from mesh.local.settings import LocalSettings
+from mesh.local.state import AlreadyRunning, State
+from mesh.local.supervisor import SupervisorError
+from mesh.local.up import up
+from mesh.settings import WrongSettings, load
+
+FOLLOW_S = 0.2
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command and return its exit code: 0 well, 1 not running or not well, 2 wrong settings or arguments."""
+    asked = _parser().parse_args(arguments)
+    load_dotenv(Path(".env"))  # what compose reads too; the real environment comes first
+    try:
+        if asked.command == "up":
+            return up(dict(os.environ))
+        state = State(load(LocalSettings).state_dir)
+        if asked.command == "logs":
+            return _print_logs(state, asked.service, lines=asked.lines, follow=asked.follow)
+        return {"down": commands.down, "status": commands.status, "env": commands.env}[asked.command](state)
+    except (WrongSettings, PortsTaken) as exc:
+        print(f"the mesh cannot start with these settings:\n{exc}", file=sys.stderr)
+        return 2
+    except (AlreadyRunning, FileNotFoundError, PostgresError, SupervisorError) as exc:
+        print(exc, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # `logs | head`: nobody reads any more, also not what Python flushes at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _print_logs(state: State, service: str | None, *, lines: int, follow: bool) -> int:
+    tails = logs.select(state.logs, service)
+    for line in logs.last(tails, lines):
+        print(line)
+    while follow:
+        sys.stdout.flush()
+        time.sleep(FOLLOW_S)
+        for line in logs.more(tails):
+            print(line)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m mesh", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="command")
+    commands.add_parser("up", help="start everything and watch over it until Ctrl-C")
+    commands.add_parser("down", help="stop the mesh that runs in STATE_DIR, and whatever one left behind")
+    commands.add_parser("status", help="say how every service is; exit 0 only if all run")
+    commands.add_parser("env", help="print the running mesh's URLs as export lines")
+    logs = commands.add_parser("logs", help="print the services' logs")
+    logs.add_argument("service", nargs="?", help="ingest, signal, store, gateway, sim, nats, postgres or supervisord")
+    logs.add_argument("-f", "--follow", action="store_true", help="go on with what comes")
+    logs.add_argument("-n", "--lines", type=int, default=200, help="how many of the last lines of each (%(default)s)")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

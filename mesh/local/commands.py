@@ -1,0 +1,100 @@
+"""`down`, `status` and `env`: what other terminals ask of the mesh that `up` runs."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+import psutil
+
+from mesh.local.programs import DRAIN_ORDER
+from mesh.local.report import Row, exports, table
+from mesh.local.state import Record, State, end_leftovers
+from mesh.local.supervisor import Supervisor, SupervisorError
+from mesh.local.up import say, variables
+
+DOWN_S = 150.0
+"""Longer than every program's own time to stop, one after the other."""
+
+
+def down(state: State) -> int:
+    """Stop the mesh of this STATE_DIR, or what is left of one; return 0 when nothing of it runs any more."""
+    record = state.read()
+    if record is None:
+        say(f"no mesh runs in {state.directory}")
+        return 0
+    runner = record.runner.process()
+    if runner is not None:
+        say(f"asking the mesh in {state.directory} (pid {runner.pid}) to stop")
+        runner.terminate()
+        _, alive = psutil.wait_procs([runner], timeout=DOWN_S)
+        if not alive:
+            say("stopped")
+            return 0
+        say(f"pid {runner.pid} does not stop; killing it")
+        runner.kill()
+    ended = end_leftovers(record, drain_s=60)
+    state.forget()
+    say(f"ended what was left: {', '.join(ended)}" if ended else "nothing was left running")
+    return 0
+
+
+def status(state: State) -> int:
+    """Print the table; return 0 only if every program runs."""
+    record = _running(state)
+    if record is None:
+        return 1
+    try:
+        statuses = Supervisor(state.directory).programs()
+    except SupervisorError as exc:
+        print(exc, file=sys.stderr)
+        return 1
+    order = list(reversed(DRAIN_ORDER))
+    statuses.sort(key=lambda one: order.index(one.name) if one.name in order else -1)
+    rows = [
+        Row(one.name, one.state, one.pid, one.uptime_s, record.restarts.get(one.name, 0), memory_bytes(one.pid))
+        for one in statuses
+    ]
+    say(table(rows))
+    return 0 if all(one.running for one in statuses) else 1
+
+
+def env(state: State) -> int:
+    """Print how the running mesh is reached, as export lines; return 1 when none runs."""
+    record = _running(state)
+    if record is None:
+        return 1
+    say(exports(variables(record, state.passwords())))
+    return 0
+
+
+def memory_bytes(pid: int | None) -> int:
+    """Return the memory of a process and its children, what they share counted once; 0 when it is gone."""
+    if pid is None:
+        return 0
+    try:
+        process = psutil.Process(pid)
+        return sum(_memory_of(one) for one in (process, *process.children(recursive=True)))
+    except psutil.NoSuchProcess:
+        return 0
+
+
+def _memory_of(process: psutil.Process) -> int:
+    try:
+        memory = process.memory_full_info()
+    except psutil.AccessDenied:
+        return int(process.memory_info().rss)
+    return int(getattr(memory, "pss", memory.rss))
+
+
+def _running(state: State) -> Record | None:
+    record = state.read()
+    # `up` writes its record before its supervisor's: give it that moment.
+    deadline_s = time.monotonic() + 1
+    while record is not None and record.supervisor is None and time.monotonic() < deadline_s:
+        time.sleep(0.05)
+        record = state.read()
+    if record is None or not record.alive():
+        print(f"no mesh runs in {state.directory}: `make run` or `python -m mesh up` starts one", file=sys.stderr)
+        return None
+    return record

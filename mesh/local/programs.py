@@ -1,0 +1,93 @@
+"""What runs in a local mesh: every program's command line and environment, in the order of starting."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from mesh.local import nats, postgres
+from mesh.local.settings import SERVICES, surroundings, variables_of
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """One program that is kept running; `stop_signal` asks it to end, and `stop_wait_s` later it is killed."""
+
+    name: str
+    argv: tuple[str, ...]
+    environment: Mapping[str, str]
+    stop_signal: str = "TERM"
+    stop_wait_s: int = 15
+
+
+@dataclass(frozen=True, slots=True)
+class Passwords:
+    """The passwords of one local mesh: of the bus' users, and of the database's role and superuser."""
+
+    nats: Mapping[str, str]
+    database: str
+    superuser: str
+
+
+MODULES = {"ingest": "ingest", "signal": "signalsvc", "store": "store", "gateway": "gateway"}
+DRAIN_ORDER = ("sim", "ingest", "signal", "store", "gateway", "nats", "postgres")
+"""Whoever makes trades stops first, whoever keeps them last; programs start the other way round."""
+
+
+def plan(
+    *,
+    ports: Mapping[str, int],
+    passwords: Passwords,
+    environ: Mapping[str, str],
+    nats_command: Sequence[str],
+    postgres_command: Sequence[str],
+) -> list[Program]:
+    """Return the programs in the order of starting; sim is among them when `ports` has its ports.
+
+    A service is given the variables it reads (`mesh/settings.py`) and no other: the database's password goes to store
+    only, and each user of the bus has its own.
+    """
+    programs = {
+        "postgres": Program("postgres", tuple(postgres_command), postgres.environment(), "INT", 30),
+        "nats": Program("nats", tuple(nats_command), nats.environment(passwords.nats)),
+    }
+    for service in SERVICES:
+        programs[service] = Program(
+            service,
+            (sys.executable, "-m", MODULES[service]),
+            service_environment(service, ports=ports, passwords=passwords, environ=environ),
+        )
+    if "SIM_WS_PORT" in ports:
+        own = {name: value for name, value in environ.items() if name.startswith(("SIM_", "LOG_"))}
+        own |= {name: str(ports[name]) for name in ("SIM_WS_PORT", "SIM_REST_PORT")}
+        programs["sim"] = Program("sim", (sys.executable, "-m", "sim"), surroundings(environ) | own)
+    return [programs[name] for name in reversed(DRAIN_ORDER) if name in programs]
+
+
+def service_environment(
+    service: str, *, ports: Mapping[str, int], passwords: Passwords, environ: Mapping[str, str]
+) -> dict[str, str]:
+    """Return the whole environment of one service: what it reads of the user's, with the runner's addresses in it."""
+    reads = variables_of(service)
+    values = {name: value for name, value in environ.items() if name in reads and name != "METRICS_PORT"}
+    values |= {name: value for name, value in addresses(ports, passwords, user=service).items() if name in reads}
+    if "SIM_WS_PORT" in ports and "SIM_WS_URL" in reads:
+        values["SIM_WS_URL"] = f"ws://127.0.0.1:{ports['SIM_WS_PORT']}"
+        values["SIM_REST_URL"] = f"http://127.0.0.1:{ports['SIM_REST_PORT']}"
+    if "GATEWAY_PORT" in reads:
+        values["GATEWAY_PORT"] = str(ports["GATEWAY_PORT"])
+    metrics_port = ports.get(f"METRICS_PORT of {service}")
+    if metrics_port is not None:
+        values["METRICS_PORT"] = str(metrics_port)
+    return surroundings(environ) | values
+
+
+def addresses(ports: Mapping[str, int], passwords: Passwords, *, user: str) -> dict[str, str]:
+    """Return where the parts of this mesh are found, as variables; on the bus as `user`, `admin` for people."""
+    return {
+        "NATS_URL": nats.url(user, passwords.nats.get(user, ""), ports["NATS_PORT"]),
+        "DATABASE_URL": postgres.url(passwords.database, ports["POSTGRES_PORT"]),
+        "SIGNAL_ADDR": f"127.0.0.1:{ports['SIGNAL_PORT']}",
+        "STORE_ADDR": f"127.0.0.1:{ports['STORE_PORT']}",
+    }

@@ -1,0 +1,90 @@
+"""What the runner tells people: the banner, the status table, the export lines; text in, text out."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the status table; a program without a process has pid None."""
+
+    name: str
+    state: str
+    pid: int | None
+    uptime_s: int
+    restarts: int
+    memory_bytes: int
+
+
+def table(rows: Sequence[Row]) -> str:
+    """Return the status table."""
+    cells = [("SERVICE", "STATE", "PID", "UPTIME", "RESTARTS", "MEMORY")]
+    for row in rows:
+        alive = row.pid is not None
+        cells.append(
+            (
+                row.name,
+                row.state.lower(),
+                str(row.pid) if alive else "-",
+                duration(row.uptime_s) if alive else "-",
+                str(row.restarts),
+                f"{row.memory_bytes / 2**20:.0f} MB" if alive else "-",
+            )
+        )
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in cells
+    )
+
+
+def duration(seconds: int) -> str:
+    """Return seconds as people say them: `42s`, `3m 07s`, `2h 05m`, `4d 03h`."""
+    for unit, smaller, size, smaller_size in (("d", "h", 86400, 3600), ("h", "m", 3600, 60), ("m", "s", 60, 1)):
+        if seconds >= size:
+            return f"{seconds // size}{unit} {seconds % size // smaller_size:02d}{smaller}"
+    return f"{seconds}s"
+
+
+def exports(variables: Mapping[str, str]) -> str:
+    """Return lines a shell takes: `eval "$(python -m mesh env)"`."""
+    return "\n".join(f"export {name}={shlex.quote(value)}" for name, value in variables.items())
+
+
+def gateway_url(host: str, port: int) -> str:
+    """Return the URL under which a gateway that listens on `host` is reached from this machine."""
+    if host in ("0.0.0.0", "::", ""):  # noqa: S104 - compared, not bound
+        host = "127.0.0.1"
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def banner(*, venue: str | None, variables: Mapping[str, str], monitor_port: int) -> str:
+    """Return what is said once when the mesh serves.
+
+    Args:
+        venue: what the mesh follows, None when no trade has come yet.
+        variables: what `exports` prints.
+        monitor_port: the bus' monitoring.
+
+    """
+    gateway = variables["GATEWAY_URL"]
+    lines = [
+        f"REST       {gateway}/api/price",
+        f"docs       {gateway}/docs",
+        f"WebSocket  {gateway.replace('http', 'ws', 1)}/ws",
+        f"gRPC       {variables['SIGNAL_ADDR']} (SignalService)  {variables['STORE_ADDR']} (StoreService)",
+        f"NATS       {variables['NATS_URL'].partition('@')[2]}  monitoring http://127.0.0.1:{monitor_port}",
+        'psql       eval "$(python -m mesh env)"; psql "$DATABASE_URL"',
+        "terminal   make tui",
+        "stop       Ctrl-C, or make stop",
+    ]
+    if venue == "sim":
+        title = ["tickmesh is live on SIM: a SIMULATED EXCHANGE, these are NOT real prices"]
+        mark = "!"
+    else:
+        title = [f"tickmesh is live, following {venue}" if venue else "tickmesh is live; no trade has come yet"]
+        mark = "="
+    width = max(map(len, title + lines))
+    return "\n".join(["", mark * width, *title, mark * width, *lines, mark * width, ""])

@@ -1,0 +1,84 @@
+"""The local runner's own settings: where it keeps its files and which ports its servers take.
+
+The services' settings are checked here too, before anything starts, with the values the runner gives them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from mesh.settings import GatewaySettings, IngestSettings, MeshSettings, Port, SignalSettings, StoreSettings
+
+SERVICES: dict[str, type[MeshSettings]] = {
+    "ingest": IngestSettings,
+    "signal": SignalSettings,
+    "store": StoreSettings,
+    "gateway": GatewaySettings,
+}
+
+
+class LocalSettings(BaseSettings):
+    """Settings of `python -m mesh`; a port of 0 means: pick a free one and keep it for this STATE_DIR."""
+
+    model_config = SettingsConfigDict(extra="ignore", frozen=True, env_ignore_empty=True)
+
+    state_dir: Annotated[Path, AfterValidator(Path.absolute)] = Field(
+        Path(".state"), description="everything the local runner writes: data, logs, passwords"
+    )
+    venue: Literal["auto", "binance", "sim"] = Field(
+        "auto", description="the simulated exchange is started unless this is `binance`"
+    )
+    nats_port: Port = Field(4222, description="the bus")
+    nats_monitor_port: Port = Field(8222, description="the bus' monitoring over HTTP")
+    postgres_port: Port = Field(5433, description="the database")
+    signal_port: Port = Field(50051, description="SignalService")
+    store_port: Port = Field(50052, description="StoreService")
+    gateway_host: str = Field("127.0.0.1", description="where the gateway listens")
+    gateway_port: Port = Field(8080, description="REST, WebSocket and documentation")
+    sim_ws_port: Port = Field(9443, description="the simulated exchange's WebSocket")
+    sim_rest_port: Port = Field(9080, description="the simulated exchange's REST")
+    metrics_port: Port | None = Field(
+        None, description="`/metrics` of ingest; signal and store take the next two; 0 picks free ones, unset is off"
+    )
+
+    def wanted_ports(self) -> dict[str, int]:
+        """Return the wanted port of every setting that names one; 0 where any will do."""
+        ports = {
+            "NATS_PORT": self.nats_port,
+            "NATS_MONITOR_PORT": self.nats_monitor_port,
+            "POSTGRES_PORT": self.postgres_port,
+            "SIGNAL_PORT": self.signal_port,
+            "STORE_PORT": self.store_port,
+            "GATEWAY_PORT": self.gateway_port,
+        }
+        if self.venue != "binance":
+            ports |= {"SIM_WS_PORT": self.sim_ws_port, "SIM_REST_PORT": self.sim_rest_port}
+        if self.metrics_port is not None:
+            for offset, service in enumerate(("ingest", "signal", "store")):
+                ports[f"METRICS_PORT of {service}"] = self.metrics_port and self.metrics_port + offset
+        return ports
+
+
+def variables_of(service: str) -> set[str]:
+    """Return the names of the environment variables that a service reads."""
+    return {name.upper() for name in SERVICES[service].model_fields}
+
+
+# Set by whoever runs Python, not by us: needed to find libraries, certificates, proxies and the clock's zone.
+SURROUNDINGS = frozenset(
+    {
+        *("PATH", "HOME", "USER", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR"),
+        *("VIRTUAL_ENV", "PYTHONPATH", "LD_LIBRARY_PATH", "SSL_CERT_FILE", "SSL_CERT_DIR"),
+        *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "all_proxy", "no_proxy"),
+    }
+)
+
+
+def surroundings(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return what every program gets from the runner's own environment."""
+    return {name: value for name, value in environ.items() if name in SURROUNDINGS}

@@ -1,0 +1,188 @@
+"""STATE_DIR: what the runner keeps on disk, who holds it, and which processes it left behind."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import secrets
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import psutil
+
+from mesh.local import nats
+from mesh.local.programs import Passwords
+
+
+class AlreadyRunning(Exception):  # noqa: N818 - named for what it tells
+    """Another `python -m mesh up` holds this STATE_DIR."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pid:
+    """A process that can be told from a later one with the same number."""
+
+    pid: int
+    started_s: float
+
+    @classmethod
+    def of(cls, pid: int) -> Pid | None:
+        """Return the process with this number as it is now, or None when there is none."""
+        try:
+            return cls(pid, psutil.Process(pid).create_time())
+        except psutil.NoSuchProcess:
+            return None
+
+    def process(self) -> psutil.Process | None:
+        """Return the process while it lives."""
+        try:
+            process = psutil.Process(self.pid)
+            alive = abs(process.create_time() - self.started_s) < 0.1 and process.status() != psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            return None
+        return process if alive else None
+
+
+@dataclass(slots=True)
+class Record:
+    """What the running mesh says of itself to `status`, `env`, `down` and the next `up`."""
+
+    runner: Pid
+    gateway_host: str
+    ports: dict[str, int]
+    supervisor: Pid | None = None
+    processes: dict[str, Pid] = field(default_factory=dict)
+    restarts: dict[str, int] = field(default_factory=dict)
+
+    def alive(self) -> bool:
+        """Say whether this mesh still runs."""
+        return self.supervisor is not None and self.supervisor.process() is not None
+
+
+class State:
+    """The files under one STATE_DIR; nothing is made before it is needed."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.logs = directory / "logs"
+        self.nats_data = directory / "nats"
+        self.postgres_data = directory / "postgres" / "data"
+        self.supervisor_config = directory / "supervisord.conf"
+        self._record = directory / "mesh.json"
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold the directory for as long as the block runs; the kernel lets go when the process dies, however it does.
+
+        Raises: AlreadyRunning.
+        """
+        self.logs.mkdir(parents=True, exist_ok=True)
+        with (self.directory / "lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise AlreadyRunning(
+                    f"a mesh already runs in {self.directory}; `python -m mesh down` stops it, another STATE_DIR "
+                    "and other ports make a second one"
+                ) from None
+            yield
+
+    def passwords(self) -> Passwords:
+        """Return the passwords of this directory, made at the first call, in a file only its owner may read."""
+        path = self.directory / "passwords.json"
+        if not path.exists():
+            # The leading letter matters: nats.conf reads a bare number as a number.
+            made = Passwords({user: f"n{secrets.token_hex(16)}" for user in nats.USERS}, *_tokens(2))
+            _write_private(path, json.dumps(asdict(made), indent=1))
+        return Passwords(**json.loads(path.read_text()))
+
+    def remembered_ports(self) -> dict[str, int]:
+        """Return the ports of the last run, {} when there was none."""
+        path = self.directory / "ports.json"
+        return dict(json.loads(path.read_text())) if path.exists() else {}
+
+    def remember_ports(self, ports: Mapping[str, int]) -> None:
+        """Keep these ports for the next run."""
+        _write_private(self.directory / "ports.json", json.dumps(dict(ports), indent=1))
+
+    def write(self, record: Record) -> None:
+        """Keep the record where the other commands look."""
+        _write_private(self._record, json.dumps(asdict(record), indent=1))
+
+    def read(self) -> Record | None:
+        """Return the last record, or None when no mesh was started here or the last one ended well."""
+        try:
+            said = json.loads(self._record.read_text())
+        except FileNotFoundError:
+            return None
+        pids = {name: Pid(**pid) for name, pid in said.pop("processes").items()}
+        supervisor = said.pop("supervisor")
+        return Record(
+            runner=Pid(**said.pop("runner")),
+            supervisor=Pid(**supervisor) if supervisor else None,
+            processes=pids,
+            **said,
+        )
+
+    def forget(self) -> None:
+        """Remove the record: the mesh has ended and left nothing."""
+        self._record.unlink(missing_ok=True)
+
+    def write_supervisor_config(self, text: str) -> None:
+        """Write the supervisor's configuration; it holds the services' passwords, so only its owner may read it."""
+        _write_private(self.supervisor_config, text)
+
+    def log_of(self, name: str) -> Path:
+        """Return the log file of a program."""
+        return self.logs / f"{name}.log"
+
+
+def end_leftovers(record: Record, *, drain_s: float) -> list[str]:
+    """End what a mesh left running, and return the names of those that had to be ended or waited for.
+
+    A supervisor that lost its runner is draining already: it gets `drain_s` for that. Whatever lives then is killed.
+    """
+    ended: list[str] = []
+    supervisor = record.supervisor.process() if record.supervisor else None
+    if supervisor is not None:
+        ended.append("supervisord")
+        _quietly(supervisor.terminate)
+        _, alive = psutil.wait_procs([supervisor], timeout=drain_s)
+        for process in alive:
+            _quietly(process.kill)
+    left = {name: process for name, pid in record.processes.items() if (process := pid.process())}
+    tree = [child for process in left.values() for child in _children(process)] + list(left.values())
+    # They were told when the supervisor died; a moment for that, then the end.
+    _, alive = psutil.wait_procs(tree, timeout=3 if tree else 0)
+    for process in alive:
+        _quietly(process.kill)
+    psutil.wait_procs(alive, timeout=5)
+    return ended + list(left)
+
+
+def _children(process: psutil.Process) -> list[psutil.Process]:
+    try:
+        return list(process.children(recursive=True))
+    except psutil.NoSuchProcess:
+        return []
+
+
+def _quietly(act: Callable[[], None]) -> None:
+    with contextlib.suppress(psutil.NoSuchProcess):  # it ended by itself, which is what was wanted
+        act()
+
+
+def _tokens(count: int) -> list[str]:
+    return [secrets.token_hex(16) for _ in range(count)]
+
+
+def _write_private(path: Path, text: str) -> None:
+    # Written whole under another name first: a reader never sees half of it, nor does the next run after a kill.
+    making = path.with_name(path.name + ".making")
+    making.unlink(missing_ok=True)
+    with os.fdopen(os.open(making, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text)
+    making.replace(path)

@@ -1,0 +1,56 @@
+"""Being asked to stop by a signal, as something to wait on."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+from types import FrameType, TracebackType
+from typing import Any
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Stop:
+    """Wait for Ctrl-C, SIGTERM or SIGHUP; a context manager that puts the former handlers back.
+
+    A pipe and not a `threading.Event`: a handler runs in the main thread, where setting an event that this thread is
+    waiting on may lock for ever.
+    """
+
+    def __init__(self) -> None:
+        self._asked = False
+        self._reader, self._writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._before: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> Stop:
+        for number in SIGNALS:
+            self._before[number] = signal.signal(number, self._ask)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        os.close(self._reader)
+        os.close(self._writer)
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait until asked to stop, `timeout_s` at most, and return whether we were asked."""
+        if not self._asked:
+            select.select([self._reader], [], [], timeout_s)
+        return self._asked
+
+    def clear(self) -> None:
+        """Forget that we were asked, so that being asked again can be told."""
+        self._asked = False
+        with contextlib.suppress(BlockingIOError):
+            while os.read(self._reader, 64):
+                pass
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        self._asked = True
+        with contextlib.suppress(BlockingIOError):
+            os.write(self._writer, b"!")

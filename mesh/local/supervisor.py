@@ -1,0 +1,164 @@
+"""supervisord (docs/decisions/0002-process-manager.md): its configuration from our programs, and talking to it."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import xmlrpc.client
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from supervisor.xmlrpc import SupervisorTransport
+
+from mesh.local.programs import Program
+from mesh.settings import WrongSettings
+
+SOCKET = "supervisor.sock"
+STAYS_UP_S = 2
+"""A program that ends sooner after its start has not come up: each further attempt waits a second longer."""
+
+
+class SupervisorError(RuntimeError):
+    """supervisord did not come up, or does not answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """How one program is: supervisord's word for its state, and its pid and uptime while it has one."""
+
+    name: str
+    state: str
+    pid: int | None
+    uptime_s: int
+    detail: str
+
+    @property
+    def running(self) -> bool:
+        """Say whether the program has come up and stays."""
+        return self.state == "RUNNING"
+
+
+def render(programs: Sequence[Program], *, directory: Path, working_directory: Path, as_root: bool) -> str:
+    """Return supervisord's configuration for programs given in the order of starting; they stop in the other.
+
+    Raises: WrongSettings naming a value that its syntax cannot hold.
+    """
+    lines = [
+        "; Written by `python -m mesh up` at every start.",
+        "[supervisord]",
+        "nodaemon = true",
+        f"logfile = {_plain('STATE_DIR', str(directory))}/logs/supervisord.log",
+        "logfile_maxbytes = 1MB",
+        "logfile_backups = 1",
+        f"pidfile = {_plain('STATE_DIR', str(directory))}/supervisord.pid",
+        *(["user = root"] if as_root else []),
+        "[unix_http_server]",
+        # Relative, as supervisord runs in STATE_DIR: the whole path may be longer than a socket's may be (107 bytes).
+        f"file = {SOCKET}",
+        "chmod = 0600",
+        "[rpcinterface:supervisor]",
+        "supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface",
+    ]
+    for priority, program in enumerate(programs, start=1):
+        environment = ",".join(f'{name}="{_plain(name, value)}"' for name, value in program.environment.items())
+        lines += [
+            f"[program:{program.name}]",
+            f"command = {_plain(f'command of {program.name}', shlex.join(program.argv), quotes=True)}",
+            f"directory = {_plain('working directory', str(working_directory))}",
+            f"environment = {environment}",
+            f"priority = {priority}",
+            "autorestart = true",
+            f"startsecs = {STAYS_UP_S}",
+            "startretries = 1000000",  # for ever: a service that waits for a repair comes back by itself
+            f"stopsignal = {program.stop_signal}",
+            f"stopwaitsecs = {program.stop_wait_s}",
+            "killasgroup = true",
+            "redirect_stderr = true",
+            f"stdout_logfile = {_plain('STATE_DIR', str(directory))}/logs/{program.name}.log",
+            "stdout_logfile_maxbytes = 10MB",
+            "stdout_logfile_backups = 3",
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def tied(argv: Sequence[str], signal_name: str) -> list[str]:
+    """Return a command line that gets `signal_name` from the kernel when its parent dies, where setpriv is there.
+
+    This is how nothing is left behind after a kill -9 of the runner or of supervisord.
+    """
+    setpriv = shutil.which("setpriv")
+    return [setpriv, "--pdeathsig", signal_name, "--", *argv] if setpriv else list(argv)
+
+
+class Supervisor:
+    """One supervisord over the configuration in a directory; may be started by another process than this one."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self._child: subprocess.Popen[bytes] | None = None
+
+    def start(self, config: Path, *, environment: Mapping[str, str]) -> int:
+        """Start supervisord, which starts the programs at once, and return its pid."""
+        command = [sys.executable, "-m", "supervisor.supervisord", "--nodaemon", "--configuration", str(config)]
+        # A session of its own: Ctrl-C in the terminal is for the runner, which then stops this in order.
+        with (self.directory / "logs" / "supervisord.err").open("wb") as complaints:
+            self._child = subprocess.Popen(
+                tied(command, "TERM"),
+                cwd=self.directory,
+                env=dict(environment),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=complaints,
+                start_new_session=True,
+            )
+        return self._child.pid
+
+    def ended(self) -> int | None:
+        """Return the exit code of the supervisord started here, None while it runs."""
+        return None if self._child is None else self._child.poll()
+
+    def programs(self) -> list[Status]:
+        """Return how every program is, in the order of starting.
+
+        Calling this also wakes supervisord, which otherwise looks at its children once a second.
+        Raises: SupervisorError when it does not answer.
+        """
+        said = self._call("supervisor.getAllProcessInfo")
+        return [
+            Status(
+                name=info["name"],
+                state=info["statename"],
+                pid=info["pid"] or None,
+                uptime_s=max(0, info["now"] - info["start"]) if info["pid"] else 0,
+                detail=f"exit code {info['exitstatus']}" if info["exitstatus"] else info["spawnerr"],
+            )
+            for info in said
+        ]
+
+    def shutdown(self) -> None:
+        """Ask supervisord to stop the programs in drain order and then itself. Raises: SupervisorError."""
+        self._call("supervisor.shutdown")
+
+    def _call(self, method: str) -> Any:
+        transport = SupervisorTransport(serverurl=f"unix://{SOCKET}")
+        try:
+            with contextlib.chdir(self.directory), contextlib.closing(transport):
+                proxy = xmlrpc.client.ServerProxy("http://127.0.0.1", transport=transport)
+                return getattr(proxy, method)()
+        except (OSError, xmlrpc.client.Error) as exc:
+            raise SupervisorError(f"supervisord in {self.directory} does not answer {method}: {exc}") from exc
+
+
+def _plain(name: str, value: str, *, quotes: bool = False) -> str:
+    # Its configuration knows no escapes: `;` and `#` after a space begin a comment, quotes end a value.
+    if re.search(r"\s[;#]|[\n\r\0]" if quotes else r"\s[;#]|[\n\r\0\"']", value):
+        raise WrongSettings(
+            f"{name}: a local mesh cannot pass on a value with quotes, line ends or a comment sign in it"
+        )
+    return value.replace("%", "%%")
