@@ -1,0 +1,125 @@
+"""Trades in, signals out: one libsignal state per venue and symbol. Pure but for the library it calls.
+
+Deterministic: the same batches in the same order give the same signals. A trade whose id is not above the last one of
+its symbol is a repeat (or was repaired too late for the signals) and is left out; so redelivery changes nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+import numpy as np
+
+from mesh.trades import SignalColumns, TradeColumns
+from signalsvc.libsignal import RefusedTrade, SignalState
+
+log = logging.getLogger("signal.engine")
+
+
+@dataclass(frozen=True, slots=True)
+class Latest:
+    """The last trade of a symbol with its signals; prices and quantities scaled by 1e8."""
+
+    venue: str
+    symbol: str
+    trade_id: int
+    price_e8: int
+    quantity_e8: int
+    time_us: int
+    moving_average: float
+    session_high_e8: int
+    session_low_e8: int
+    window_high_e8: int
+    window_low_e8: int
+    session_count: int
+    session_volume: float
+
+
+class Engine:
+    """The signals of every followed symbol."""
+
+    def __init__(self, *, window: int) -> None:
+        self._window = window
+        self._states: dict[tuple[str, str], SignalState] = {}
+        self._last_ids: dict[tuple[str, str], int] = {}
+        self._latest: dict[tuple[str, str], SignalColumns] = {}
+        self.repeats = 0
+        self.refused = 0
+
+    def process(self, trades: TradeColumns, *, raw_sequence: int) -> SignalColumns | None:
+        """Take in a batch and return its signals; None when no trade of it is new.
+
+        Args:
+            trades: of one symbol, in the order of the stream.
+            raw_sequence: of the message that carried them.
+
+        """
+        key = trades.venue, trades.symbol
+        trades = self._only_new(trades, after=self._last_ids.get(key, -1))
+        state = self._states.get(key)
+        if state is None:
+            state = self._states[key] = SignalState(
+                moving_average_window=self._window, extremes_window=self._window, capacity=256
+            )
+        while len(trades):
+            try:
+                signals = state.process(trades)
+            except RefusedTrade as exc:
+                log.error("%s %s: left out of the signals: %s", *key, exc)
+                self.refused += 1
+                trades = trades.rows(np.arange(len(trades)) != exc.row)
+                continue
+            self._last_ids[key] = int(trades.trade_id[-1])
+            columns = SignalColumns(
+                trades=trades,
+                raw_sequence=raw_sequence,
+                moving_average=signals.moving_average,
+                session_high_e8=signals.session_high_e8,
+                session_low_e8=signals.session_low_e8,
+                window_high_e8=signals.window_high_e8,
+                window_low_e8=signals.window_low_e8,
+                session_count=signals.session_count,
+                session_volume=signals.session_volume,
+            )
+            self._latest[key] = columns
+            return columns
+        return None
+
+    def latest(self, venue: str, symbol: str) -> Latest | None:
+        """Return the last trade of a symbol with its signals; None before the first one."""
+        columns = self._latest.get((venue, symbol))
+        if columns is None:
+            return None
+        return Latest(
+            venue=venue,
+            symbol=symbol,
+            trade_id=int(columns.trades.trade_id[-1]),
+            price_e8=int(columns.trades.price_e8[-1]),
+            quantity_e8=int(columns.trades.quantity_e8[-1]),
+            time_us=int(columns.trades.time_us[-1]),
+            moving_average=float(columns.moving_average[-1]),
+            session_high_e8=int(columns.session_high_e8[-1]),
+            session_low_e8=int(columns.session_low_e8[-1]),
+            window_high_e8=int(columns.window_high_e8[-1]),
+            window_low_e8=int(columns.window_low_e8[-1]),
+            session_count=int(columns.session_count[-1]),
+            session_volume=float(columns.session_volume[-1]),
+        )
+
+    def reset_session(self, venue: str, symbol: str) -> bool:
+        """Begin a new session with the symbol's next trade; return whether the symbol has traded at all."""
+        state = self._states.get((venue, symbol))
+        if state is not None:
+            state.reset_session()
+        return state is not None
+
+    def _only_new(self, trades: TradeColumns, *, after: int) -> TradeColumns:
+        ids = trades.trade_id
+        if ids[0] > after and (len(ids) == 1 or bool((ids[1:] > ids[:-1]).all())):
+            return trades
+        # The highest id so far, before each row.
+        before = np.maximum.accumulate(np.concatenate(([after], ids[:-1])))
+        new = ids > before
+        self.repeats += int(len(ids) - np.count_nonzero(new))
+        return trades.rows(new)

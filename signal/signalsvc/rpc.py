@@ -1,0 +1,133 @@
+"""SignalService: requests in the protos' words onto the engine and the selection."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from mesh.errors import InvalidRequest, NotReady
+from mesh.symbols import parse_symbol
+from signalsvc.engine import Engine, Latest
+from signalsvc.selection import Selection
+from signalsvc.watchers import Watcher, Watchers
+from tickmesh.v1 import signal_pb2, signal_pb2_grpc
+
+if TYPE_CHECKING:
+    import grpc
+
+    Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
+
+MAX_WATCHED_SYMBOLS = 1024
+
+
+class SignalServicer(signal_pb2_grpc.SignalServiceServicer):
+    """Answers from memory; only SelectSymbol waits, for the bus."""
+
+    def __init__(
+        self, engine: Engine, selection: Selection, watchers: Watchers, *, select: Callable[[str], Awaitable[None]]
+    ) -> None:
+        """Serve.
+
+        Args:
+            engine: the signals.
+            selection: the selected symbol and the catalog.
+            watchers: where Watch counts its callers in.
+            select: makes a checked symbol the selected one everywhere; raises `NotReady` while the bus is away.
+
+        """
+        self._engine = engine
+        self._selection = selection
+        self._watchers = watchers
+        self._select = select
+
+    async def GetPrice(  # noqa: N802
+        self, request: signal_pb2.GetPriceRequest, context: Context
+    ) -> signal_pb2.GetPriceResponse:
+        last = self._latest(request.symbol)
+        return signal_pb2.GetPriceResponse(
+            venue=last.venue,
+            symbol=last.symbol,
+            price_e8=last.price_e8,
+            quantity_e8=last.quantity_e8,
+            trade_id=last.trade_id,
+            timestamp=_timestamp(last.time_us),
+        )
+
+    async def GetStats(  # noqa: N802
+        self, request: signal_pb2.GetStatsRequest, context: Context
+    ) -> signal_pb2.GetStatsResponse:
+        last = self._latest(request.symbol)
+        return signal_pb2.GetStatsResponse(
+            venue=last.venue,
+            symbol=last.symbol,
+            moving_average=last.moving_average,
+            high_e8=last.session_high_e8,
+            low_e8=last.session_low_e8,
+            window_high_e8=last.window_high_e8,
+            window_low_e8=last.window_low_e8,
+            count=last.session_count,
+            volume=last.session_volume,
+            timestamp=_timestamp(last.time_us),
+        )
+
+    async def Watch(  # noqa: N802
+        self, request: signal_pb2.WatchRequest, context: Context
+    ) -> AsyncIterator[signal_pb2.WatchResponse]:
+        if len(request.symbols) > MAX_WATCHED_SYMBOLS:
+            raise InvalidRequest(f"{len(request.symbols)} symbols, expected at most {MAX_WATCHED_SYMBOLS}")
+        try:
+            symbols = frozenset(parse_symbol(symbol) for symbol in request.symbols)
+        except ValueError as exc:
+            raise InvalidRequest(str(exc)) from exc
+        if request.all_symbols:
+            watcher = Watcher(frozenset(), selected=False)
+        else:
+            watcher = Watcher(symbols, selected=not symbols)
+        with self._watchers.watching(watcher):
+            yield signal_pb2.WatchResponse(selected=self._selection.response())
+            async for event in watcher.events():
+                yield event
+
+    async def GetSymbol(  # noqa: N802
+        self, request: signal_pb2.GetSymbolRequest, context: Context
+    ) -> signal_pb2.GetSymbolResponse:
+        return self._selection.response()
+
+    async def SelectSymbol(  # noqa: N802
+        self, request: signal_pb2.SelectSymbolRequest, context: Context
+    ) -> signal_pb2.SelectSymbolResponse:
+        symbol = self._selection.check(request.symbol)
+        await self._select(symbol)
+        return signal_pb2.SelectSymbolResponse(
+            symbol=symbol, name=self._selection.name(symbol), venue=self._selection.venue
+        )
+
+    async def ListCoins(  # noqa: N802
+        self, request: signal_pb2.ListCoinsRequest, context: Context
+    ) -> signal_pb2.ListCoinsResponse:
+        return signal_pb2.ListCoinsResponse(
+            coins=[
+                signal_pb2.Coin(symbol=symbol, name=self._selection.name(symbol)) for symbol in self._selection.coins()
+            ]
+        )
+
+    async def ResetSession(  # noqa: N802
+        self, request: signal_pb2.ResetSessionRequest, context: Context
+    ) -> signal_pb2.ResetSessionResponse:
+        symbol = self._selection.resolve(request.symbol)
+        if not self._engine.reset_session(self._selection.venue, symbol):
+            raise NotReady(f"no trade of {symbol} has come yet, so it has no session to reset")
+        return signal_pb2.ResetSessionResponse(symbol=symbol)
+
+    def _latest(self, text: str) -> Latest:
+        symbol = self._selection.resolve(text)
+        latest = self._engine.latest(self._selection.venue, symbol)
+        if latest is None:
+            raise NotReady(f"no trade of {symbol} has come yet")
+        return latest
+
+
+def _timestamp(time_us: int) -> Timestamp:
+    return Timestamp(seconds=time_us // 1_000_000, nanos=time_us % 1_000_000 * 1000)

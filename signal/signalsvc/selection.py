@@ -1,0 +1,87 @@
+"""Which symbol everybody looks at, and which ones there are to choose from. Pure."""
+
+from __future__ import annotations
+
+from mesh.errors import InvalidRequest, NotFound, NotReady
+from mesh.symbols import NAMES, name_of, parse_symbol
+from tickmesh.v1 import control_pb2, signal_pb2
+
+
+class Selection:
+    """The selected symbol and the venue's catalog, as `control.symbol` and `control.catalog` tell them."""
+
+    def __init__(self, symbol: str) -> None:
+        self.symbol = symbol
+        self._catalog: control_pb2.Catalog | None = None
+        self._base_assets: dict[str, str] = {}
+
+    @property
+    def venue(self) -> str:
+        """The venue now followed.
+
+        Raises:
+            NotReady: ingest has not told yet.
+
+        """
+        if self._catalog is None:
+            raise NotReady("no venue is followed yet: ingest has not published control.catalog")
+        return self._catalog.venue
+
+    def learn(self, catalog: control_pb2.Catalog) -> None:
+        """Take in what ingest tells of the venue."""
+        self._catalog = catalog
+        self._base_assets = {instrument.symbol: instrument.base_asset for instrument in catalog.instruments}
+
+    def check(self, text: str) -> str:
+        """Return the symbol in lower case if it can be selected.
+
+        Raises:
+            InvalidRequest: no symbol, or one that the venue does not trade.
+
+        """
+        try:
+            symbol = parse_symbol(text)
+        except ValueError as exc:
+            raise InvalidRequest(str(exc)) from exc
+        if not self._tradable(symbol):
+            where = self._catalog.venue if self._catalog is not None else "the venue"
+            raise InvalidRequest(f"unknown symbol {symbol!r}: {where} does not trade it")
+        return symbol
+
+    def resolve(self, text: str) -> str:
+        """Return the symbol a request means: the selected one when it names none.
+
+        Raises:
+            InvalidRequest: no symbol.
+            NotFound: a symbol that is not followed.
+
+        """
+        if not text:
+            return self.symbol
+        try:
+            symbol = parse_symbol(text)
+        except ValueError as exc:
+            raise InvalidRequest(str(exc)) from exc
+        followed = self._catalog.followed if self._catalog is not None else ()
+        if symbol != self.symbol and symbol not in followed:
+            raise NotFound(f"{symbol!r} is not followed: select it first, or choose one of {', '.join(followed)}")
+        return symbol
+
+    def name(self, symbol: str) -> str:
+        """Return a symbol's name for people."""
+        return name_of(symbol, base_asset=self._base_assets.get(symbol, ""))
+
+    def response(self) -> signal_pb2.GetSymbolResponse:
+        """Return the selected symbol as everybody is told of it; raise `NotReady` while no venue is followed."""
+        return signal_pb2.GetSymbolResponse(symbol=self.symbol, name=self.name(self.symbol), venue=self.venue)
+
+    def coins(self) -> list[str]:
+        """Return the symbols to choose from: the original's coins that the venue trades, then what else is followed."""
+        followed = list(self._catalog.followed) if self._catalog is not None else []
+        known = [symbol for symbol in NAMES if self._tradable(symbol)]
+        return list(dict.fromkeys([*known, *followed]))
+
+    def _tradable(self, symbol: str) -> bool:
+        if self._base_assets:
+            return symbol in self._base_assets
+        return symbol in NAMES or (self._catalog is not None and symbol in self._catalog.followed)
