@@ -74,6 +74,12 @@ CONTROL_STREAM = Stream(
     subjects.CONTROL, (subjects.CONTROL_ALL,), 64 * 2**20, 0.0, DiscardPolicy.OLD, max_msgs_per_subject=1
 )
 
+# The venue's closed minutes, some 250 bytes each; a store away for longer than a day leaves its minutes unchecked.
+CANDLE_STREAM = Stream(subjects.CANDLES, (subjects.CANDLES_ALL,), 64 * 2**20, 24 * 3600.0, DiscardPolicy.OLD)
+
+# What store could not take, kept for a person to look at and replay; the oldest go first.
+DEAD_STREAM = Stream(subjects.DEAD, (subjects.DEAD_ALL,), 256 * 2**20, 0.0, DiscardPolicy.OLD)
+
 
 class Bus:
     """A connection to NATS; made by `connect`."""

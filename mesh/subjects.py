@@ -5,16 +5,23 @@ from __future__ import annotations
 RAW = "RAW"
 PROCESSED = "PROCESSED"
 CONTROL = "CONTROL"
+CANDLES = "CANDLES"
+DEAD = "DEAD"
 
 RAW_ALL = "trades.raw.>"
 PROCESSED_ALL = "trades.processed.>"
 CONTROL_ALL = "control.>"
+CANDLES_ALL = "candles.>"
+DEAD_ALL = "trades.dead.>"
 
 CONTROL_SYMBOL = "control.symbol"
 CONTROL_CATALOG = "control.catalog"
+REPAIR_ALL = "control.repair.>"
+REPAIRED_ALL = "control.repaired.>"
 
 DURABLE_SIGNAL = "signal"
 DURABLE_STORE = "store"
+DURABLE_STORE_CANDLES = "store-candles"
 
 
 def raw(venue: str, symbol: str) -> str:
@@ -25,3 +32,23 @@ def raw(venue: str, symbol: str) -> str:
 def processed(venue: str, symbol: str) -> str:
     """Return the subject of a symbol's trades with their signals: `trades.processed.binance.btcusdt`."""
     return f"trades.processed.{venue}.{symbol}"
+
+
+def candle(venue: str, symbol: str) -> str:
+    """Return the subject of a symbol's closed minutes as the venue counts them: `candles.binance.btcusdt`."""
+    return f"candles.{venue}.{symbol}"
+
+
+def dead(stream: str) -> str:
+    """Return the subject of what store could not take from a stream: `trades.dead.RAW`."""
+    return f"trades.dead.{stream}"
+
+
+def repair(venue: str, symbol: str) -> str:
+    """Return the subject of the trades store misses: `control.repair.binance.btcusdt`."""
+    return f"control.repair.{venue}.{symbol}"
+
+
+def repaired(venue: str, symbol: str) -> str:
+    """Return the subject of what became of a repair: `control.repaired.binance.btcusdt`."""
+    return f"control.repaired.{venue}.{symbol}"

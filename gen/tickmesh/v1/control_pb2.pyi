@@ -10,6 +10,7 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from tickmesh.v1 import trade_pb2 as _trade_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -118,3 +119,163 @@ class Instrument(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Instrument: _TypeAlias = Instrument  # noqa: Y015
+
+@_typing.final
+class RepairRequest(_message.Message):
+    """`control.repair.<venue>.<symbol>`: the store misses these trades; ingest, fetch them.
+
+    Ingest publishes what it finds to RAW in batches like any other and then answers with a RepairResult, also when it
+    found nothing. There is one request a symbol at a time, of at most 10,000 ids; the store asks again, later and later,
+    while the hole is open, so a request may be dropped, and a repeated one may be answered from scratch.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VENUE_FIELD_NUMBER: _builtins.int
+    SYMBOL_FIELD_NUMBER: _builtins.int
+    FIRST_TRADE_ID_FIELD_NUMBER: _builtins.int
+    LAST_TRADE_ID_FIELD_NUMBER: _builtins.int
+    venue: _builtins.str
+    """The venue that issued the trades; a request for another venue than the one now followed is not answered."""
+    symbol: _builtins.str
+    """The symbol."""
+    first_trade_id: _builtins.int
+    """The first id that is missing."""
+    last_trade_id: _builtins.int
+    """The last id that is missing; every id between is missing too."""
+    def __init__(
+        self,
+        *,
+        venue: _builtins.str = ...,
+        symbol: _builtins.str = ...,
+        first_trade_id: _builtins.int = ...,
+        last_trade_id: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["first_trade_id", b"first_trade_id", "last_trade_id", b"last_trade_id", "symbol", b"symbol", "venue", b"venue"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RepairRequest: _TypeAlias = RepairRequest  # noqa: Y015
+
+@_typing.final
+class RepairResult(_message.Message):
+    """`control.repaired.<venue>.<symbol>`: what became of a RepairRequest; published after RAW has acknowledged the trades.
+
+    An id that is neither among the trades nor in `absent` stays open and is asked for again.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VENUE_FIELD_NUMBER: _builtins.int
+    SYMBOL_FIELD_NUMBER: _builtins.int
+    FIRST_TRADE_ID_FIELD_NUMBER: _builtins.int
+    LAST_TRADE_ID_FIELD_NUMBER: _builtins.int
+    FOUND_FIELD_NUMBER: _builtins.int
+    RAW_SEQUENCE_FIELD_NUMBER: _builtins.int
+    ABSENT_FIELD_NUMBER: _builtins.int
+    PROBLEM_FIELD_NUMBER: _builtins.int
+    venue: _builtins.str
+    """The venue of the request."""
+    symbol: _builtins.str
+    """The symbol of the request."""
+    first_trade_id: _builtins.int
+    """The first id of the request."""
+    last_trade_id: _builtins.int
+    """The last id of the request."""
+    found: _builtins.int
+    """How many trades were published to RAW."""
+    raw_sequence: _builtins.int
+    """The sequence in RAW of the last message that carried such trades; 0 when there was none."""
+    problem: _builtins.str
+    """Why some ids could be neither found nor proved absent, in words for people; empty when all could."""
+    @_builtins.property
+    def absent(self) -> _containers.RepeatedCompositeFieldContainer[_trade_pb2.IdRange]:
+        """Ids the venue was asked for and proved not to have: its answer reached beyond them without them."""
+
+    def __init__(
+        self,
+        *,
+        venue: _builtins.str = ...,
+        symbol: _builtins.str = ...,
+        first_trade_id: _builtins.int = ...,
+        last_trade_id: _builtins.int = ...,
+        found: _builtins.int = ...,
+        raw_sequence: _builtins.int = ...,
+        absent: _abc.Iterable[_trade_pb2.IdRange] | None = ...,
+        problem: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["absent", b"absent", "first_trade_id", b"first_trade_id", "found", b"found", "last_trade_id", b"last_trade_id", "problem", b"problem", "raw_sequence", b"raw_sequence", "symbol", b"symbol", "venue", b"venue"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RepairResult: _TypeAlias = RepairResult  # noqa: Y015
+
+@_typing.final
+class VenueCandle(_message.Message):
+    """`candles.<venue>.<symbol>` (stream CANDLES, as JSON like the control messages): a minute the venue has closed.
+
+    The venue's own sum of a minute's trades: the store compares its rows with it. From the closed frames (`x` is true)
+    of `@kline_1m`.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VENUE_FIELD_NUMBER: _builtins.int
+    SYMBOL_FIELD_NUMBER: _builtins.int
+    OPEN_TIME_US_FIELD_NUMBER: _builtins.int
+    FIRST_TRADE_ID_FIELD_NUMBER: _builtins.int
+    LAST_TRADE_ID_FIELD_NUMBER: _builtins.int
+    TRADE_COUNT_FIELD_NUMBER: _builtins.int
+    OPEN_E8_FIELD_NUMBER: _builtins.int
+    HIGH_E8_FIELD_NUMBER: _builtins.int
+    LOW_E8_FIELD_NUMBER: _builtins.int
+    CLOSE_E8_FIELD_NUMBER: _builtins.int
+    VOLUME_E8_FIELD_NUMBER: _builtins.int
+    venue: _builtins.str
+    """The venue."""
+    symbol: _builtins.str
+    """The symbol."""
+    open_time_us: _builtins.int
+    """When the minute began (`t`)."""
+    first_trade_id: _builtins.int
+    """Id of the minute's first trade (`f`); -1 when nothing was traded."""
+    last_trade_id: _builtins.int
+    """Id of the minute's last trade (`L`); -1 when nothing was traded."""
+    trade_count: _builtins.int
+    """How many trades (`n`)."""
+    open_e8: _builtins.int
+    """Price of the first trade (`o`)."""
+    high_e8: _builtins.int
+    """Highest price (`h`)."""
+    low_e8: _builtins.int
+    """Lowest price (`l`)."""
+    close_e8: _builtins.int
+    """Price of the last trade (`c`)."""
+    volume_e8: _builtins.int
+    """Base asset traded (`v`)."""
+    def __init__(
+        self,
+        *,
+        venue: _builtins.str = ...,
+        symbol: _builtins.str = ...,
+        open_time_us: _builtins.int = ...,
+        first_trade_id: _builtins.int = ...,
+        last_trade_id: _builtins.int = ...,
+        trade_count: _builtins.int = ...,
+        open_e8: _builtins.int = ...,
+        high_e8: _builtins.int = ...,
+        low_e8: _builtins.int = ...,
+        close_e8: _builtins.int = ...,
+        volume_e8: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["close_e8", b"close_e8", "first_trade_id", b"first_trade_id", "high_e8", b"high_e8", "last_trade_id", b"last_trade_id", "low_e8", b"low_e8", "open_e8", b"open_e8", "open_time_us", b"open_time_us", "symbol", b"symbol", "trade_count", b"trade_count", "venue", b"venue", "volume_e8", b"volume_e8"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___VenueCandle: _TypeAlias = VenueCandle  # noqa: Y015

@@ -8,6 +8,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from tickmesh.v1 import trade_pb2 as _trade_pb2
 import builtins as _builtins
 import sys
@@ -97,3 +98,237 @@ class ListTradesResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListTradesResponse: _TypeAlias = ListTradesResponse  # noqa: Y015
+
+@_typing.final
+class GetCoverageRequest(_message.Message):
+    """Whose coverage."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SYMBOL_FIELD_NUMBER: _builtins.int
+    VENUE_FIELD_NUMBER: _builtins.int
+    symbol: _builtins.str
+    """The symbol; empty asks for the selected one."""
+    venue: _builtins.str
+    """The venue; empty asks for the one now followed."""
+    def __init__(
+        self,
+        *,
+        symbol: _builtins.str = ...,
+        venue: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["symbol", b"symbol", "venue", b"venue"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetCoverageRequest: _TypeAlias = GetCoverageRequest  # noqa: Y015
+
+@_typing.final
+class GetCoverageResponse(_message.Message):
+    """What is stored and what is not."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VENUE_FIELD_NUMBER: _builtins.int
+    SYMBOL_FIELD_NUMBER: _builtins.int
+    COMPLETE_FIELD_NUMBER: _builtins.int
+    STORED_FIELD_NUMBER: _builtins.int
+    OPEN_FIELD_NUMBER: _builtins.int
+    ABSENT_FIELD_NUMBER: _builtins.int
+    RANGES_FIELD_NUMBER: _builtins.int
+    HOLES_FIELD_NUMBER: _builtins.int
+    MINUTES_VERIFIED_FIELD_NUMBER: _builtins.int
+    MINUTES_MISMATCHED_FIELD_NUMBER: _builtins.int
+    MINUTES_FIELD_NUMBER: _builtins.int
+    venue: _builtins.str
+    """The venue."""
+    symbol: _builtins.str
+    """The symbol."""
+    complete: _builtins.bool
+    """Whether no hole is open."""
+    stored: _builtins.int
+    """How many trades are stored."""
+    open: _builtins.int
+    """How many ids are missing and still asked for."""
+    absent: _builtins.int
+    """How many ids the venue does not have."""
+    minutes_verified: _builtins.int
+    """How many minutes agree with the venue's candles."""
+    minutes_mismatched: _builtins.int
+    """How many minutes do not."""
+    @_builtins.property
+    def ranges(self) -> _containers.RepeatedCompositeFieldContainer[_trade_pb2.IdRange]:
+        """The stored ids as ranges, rising; the newest 1000 of them."""
+
+    @_builtins.property
+    def holes(self) -> _containers.RepeatedCompositeFieldContainer[Global___Hole]:
+        """The holes there are and were, the newest first, open ones before all others; at most 1000."""
+
+    @_builtins.property
+    def minutes(self) -> _containers.RepeatedCompositeFieldContainer[Global___Minute]:
+        """The last minutes the venue has closed, newest first, those that do not agree before all others; at most 100."""
+
+    def __init__(
+        self,
+        *,
+        venue: _builtins.str = ...,
+        symbol: _builtins.str = ...,
+        complete: _builtins.bool = ...,
+        stored: _builtins.int = ...,
+        open: _builtins.int = ...,
+        absent: _builtins.int = ...,
+        ranges: _abc.Iterable[_trade_pb2.IdRange] | None = ...,
+        holes: _abc.Iterable[Global___Hole] | None = ...,
+        minutes_verified: _builtins.int = ...,
+        minutes_mismatched: _builtins.int = ...,
+        minutes: _abc.Iterable[Global___Minute] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["absent", b"absent", "complete", b"complete", "holes", b"holes", "minutes", b"minutes", "minutes_mismatched", b"minutes_mismatched", "minutes_verified", b"minutes_verified", "open", b"open", "ranges", b"ranges", "stored", b"stored", "symbol", b"symbol", "venue", b"venue"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetCoverageResponse: _TypeAlias = GetCoverageResponse  # noqa: Y015
+
+@_typing.final
+class Hole(_message.Message):
+    """Trade ids that were missing once."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _State:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _StateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Hole._State.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        STATE_UNSPECIFIED: Hole._State.ValueType  # 0
+        """Not told."""
+        STATE_OPEN: Hole._State.ValueType  # 1
+        """Missing, and asked for again and again."""
+        STATE_FILLED: Hole._State.ValueType  # 2
+        """Found and stored."""
+        STATE_ABSENT: Hole._State.ValueType  # 3
+        """Asked for, and the venue has no such ids."""
+
+    class State(_State, metaclass=_StateEnumTypeWrapper):
+        """How it stands with a hole."""
+
+    STATE_UNSPECIFIED: Hole.State.ValueType  # 0
+    """Not told."""
+    STATE_OPEN: Hole.State.ValueType  # 1
+    """Missing, and asked for again and again."""
+    STATE_FILLED: Hole.State.ValueType  # 2
+    """Found and stored."""
+    STATE_ABSENT: Hole.State.ValueType  # 3
+    """Asked for, and the venue has no such ids."""
+
+    FIRST_TRADE_ID_FIELD_NUMBER: _builtins.int
+    LAST_TRADE_ID_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    SEEN_TIME_FIELD_NUMBER: _builtins.int
+    CLOSED_TIME_FIELD_NUMBER: _builtins.int
+    first_trade_id: _builtins.int
+    """The first id."""
+    last_trade_id: _builtins.int
+    """The last id."""
+    state: Global___Hole.State.ValueType
+    """How it stands."""
+    @_builtins.property
+    def seen_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was seen."""
+
+    @_builtins.property
+    def closed_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was filled or found absent; not there while it is open."""
+
+    def __init__(
+        self,
+        *,
+        first_trade_id: _builtins.int = ...,
+        last_trade_id: _builtins.int = ...,
+        state: Global___Hole.State.ValueType = ...,
+        seen_time: _timestamp_pb2.Timestamp | None = ...,
+        closed_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["closed_time", b"closed_time", "seen_time", b"seen_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["closed_time", b"closed_time", "first_trade_id", b"first_trade_id", "last_trade_id", b"last_trade_id", "seen_time", b"seen_time", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Hole: _TypeAlias = Hole  # noqa: Y015
+
+@_typing.final
+class Minute(_message.Message):
+    """A minute the venue has closed, compared with the stored trades: ids, count, open, high, low, close and volume."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _State:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _StateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Minute._State.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        STATE_UNSPECIFIED: Minute._State.ValueType  # 0
+        """Not told."""
+        STATE_PENDING: Minute._State.ValueType  # 1
+        """Not compared yet: some of its trades are not stored."""
+        STATE_VERIFIED: Minute._State.ValueType  # 2
+        """The stored trades make exactly the venue's candle."""
+        STATE_MISMATCH: Minute._State.ValueType  # 3
+        """They do not; `difference` says in what."""
+
+    class State(_State, metaclass=_StateEnumTypeWrapper):
+        """What the comparison said."""
+
+    STATE_UNSPECIFIED: Minute.State.ValueType  # 0
+    """Not told."""
+    STATE_PENDING: Minute.State.ValueType  # 1
+    """Not compared yet: some of its trades are not stored."""
+    STATE_VERIFIED: Minute.State.ValueType  # 2
+    """The stored trades make exactly the venue's candle."""
+    STATE_MISMATCH: Minute.State.ValueType  # 3
+    """They do not; `difference` says in what."""
+
+    START_TIME_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    FIRST_TRADE_ID_FIELD_NUMBER: _builtins.int
+    LAST_TRADE_ID_FIELD_NUMBER: _builtins.int
+    TRADE_COUNT_FIELD_NUMBER: _builtins.int
+    DIFFERENCE_FIELD_NUMBER: _builtins.int
+    state: Global___Minute.State.ValueType
+    """What the comparison said."""
+    first_trade_id: _builtins.int
+    """Id of the minute's first trade; -1 when nothing was traded."""
+    last_trade_id: _builtins.int
+    """Id of the minute's last trade; -1 when nothing was traded."""
+    trade_count: _builtins.int
+    """How many trades the venue counted."""
+    difference: _builtins.str
+    """What differs, in words for people: `volume 12.5, the venue's 12.75`."""
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """When the minute began."""
+
+    def __init__(
+        self,
+        *,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        state: Global___Minute.State.ValueType = ...,
+        first_trade_id: _builtins.int = ...,
+        last_trade_id: _builtins.int = ...,
+        trade_count: _builtins.int = ...,
+        difference: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["start_time", b"start_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["difference", b"difference", "first_trade_id", b"first_trade_id", "last_trade_id", b"last_trade_id", "start_time", b"start_time", "state", b"state", "trade_count", b"trade_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Minute: _TypeAlias = Minute  # noqa: Y015

@@ -43,6 +43,11 @@ class StoreServiceStub:
                 request_serializer=tickmesh_dot_v1_dot_store__pb2.ListTradesRequest.SerializeToString,
                 response_deserializer=tickmesh_dot_v1_dot_store__pb2.ListTradesResponse.FromString,
                 _registered_method=True)
+        self.GetCoverage = channel.unary_unary(
+                '/tickmesh.v1.StoreService/GetCoverage',
+                request_serializer=tickmesh_dot_v1_dot_store__pb2.GetCoverageRequest.SerializeToString,
+                response_deserializer=tickmesh_dot_v1_dot_store__pb2.GetCoverageResponse.FromString,
+                _registered_method=True)
 
 
 class StoreServiceServicer:
@@ -62,6 +67,16 @@ class StoreServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetCoverage(self, request, context):
+        """What is stored of a symbol and what is missing: "nothing lost" as a query.
+
+        The venue's trade ids rise by one, so every id between the first and the last stored one is either stored or part of
+        a hole. A symbol of which nothing was ever stored answers with empty lists.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_StoreServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -69,6 +84,11 @@ def add_StoreServiceServicer_to_server(servicer, server):
                     servicer.ListTrades,
                     request_deserializer=tickmesh_dot_v1_dot_store__pb2.ListTradesRequest.FromString,
                     response_serializer=tickmesh_dot_v1_dot_store__pb2.ListTradesResponse.SerializeToString,
+            ),
+            'GetCoverage': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetCoverage,
+                    request_deserializer=tickmesh_dot_v1_dot_store__pb2.GetCoverageRequest.FromString,
+                    response_serializer=tickmesh_dot_v1_dot_store__pb2.GetCoverageResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -102,6 +122,33 @@ class StoreService:
             '/tickmesh.v1.StoreService/ListTrades',
             tickmesh_dot_v1_dot_store__pb2.ListTradesRequest.SerializeToString,
             tickmesh_dot_v1_dot_store__pb2.ListTradesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetCoverage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tickmesh.v1.StoreService/GetCoverage',
+            tickmesh_dot_v1_dot_store__pb2.GetCoverageRequest.SerializeToString,
+            tickmesh_dot_v1_dot_store__pb2.GetCoverageResponse.FromString,
             options,
             channel_credentials,
             insecure,

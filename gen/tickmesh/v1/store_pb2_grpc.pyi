@@ -43,6 +43,12 @@ class StoreServiceStub:
     `/api/history` answers with the bare list and names the next page in the header `X-Next-Page-Token`;
     `/api/trades` answers with the whole message.
     """
+    GetCoverage: _grpc.UnaryUnaryMultiCallable[_store_pb2.GetCoverageRequest, _store_pb2.GetCoverageResponse]
+    """What is stored of a symbol and what is missing: "nothing lost" as a query.
+
+    The venue's trade ids rise by one, so every id between the first and the last stored one is either stored or part of
+    a hole. A symbol of which nothing was ever stored answers with empty lists.
+    """
 
 @_typing.type_check_only
 class StoreServiceAsyncStub(StoreServiceStub):
@@ -58,6 +64,12 @@ class StoreServiceAsyncStub(StoreServiceStub):
 
     `/api/history` answers with the bare list and names the next page in the header `X-Next-Page-Token`;
     `/api/trades` answers with the whole message.
+    """
+    GetCoverage: _aio.UnaryUnaryMultiCallable[_store_pb2.GetCoverageRequest, _store_pb2.GetCoverageResponse]  # type: ignore[assignment]
+    """What is stored of a symbol and what is missing: "nothing lost" as a query.
+
+    The venue's trade ids rise by one, so every id between the first and the last stored one is either stored or part of
+    a hole. A symbol of which nothing was ever stored answers with empty lists.
     """
 
 class StoreServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -77,6 +89,18 @@ class StoreServiceServicer(metaclass=_abc_1.ABCMeta):
 
         `/api/history` answers with the bare list and names the next page in the header `X-Next-Page-Token`;
         `/api/trades` answers with the whole message.
+        """
+
+    @_abc_1.abstractmethod
+    def GetCoverage(
+        self,
+        request: _store_pb2.GetCoverageRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_store_pb2.GetCoverageResponse, _abc.Awaitable[_store_pb2.GetCoverageResponse]]:
+        """What is stored of a symbol and what is missing: "nothing lost" as a query.
+
+        The venue's trade ids rise by one, so every id between the first and the last stored one is either stored or part of
+        a hole. A symbol of which nothing was ever stored answers with empty lists.
         """
 
 def add_StoreServiceServicer_to_server(servicer: StoreServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

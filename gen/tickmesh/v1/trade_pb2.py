@@ -25,17 +25,19 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17tickmesh/v1/trade.proto\x12\x0btickmesh.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xaf\x01\n\x05Trade\x12\r\n\x05venue\x18\x01 \x01(\t\x12\x0e\n\x06symbol\x18\x02 \x01(\t\x12\x10\n\x08trade_id\x18\x03 \x01(\x03\x12\x10\n\x08price_e8\x18\x04 \x01(\x03\x12\x13\n\x0bquantity_e8\x18\x05 \x01(\x03\x12-\n\ttimestamp\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1f\n\x04side\x18\x07 \x01(\x0e\x32\x11.tickmesh.v1.Side\"\xa7\x01\n\nTradeBatch\x12\r\n\x05venue\x18\x01 \x01(\t\x12\x0e\n\x06symbol\x18\x02 \x01(\t\x12\x18\n\x10received_time_us\x18\x03 \x01(\x10\x12\x10\n\x08trade_id\x18\x04 \x03(\x10\x12\x10\n\x08price_e8\x18\x05 \x03(\x10\x12\x13\n\x0bquantity_e8\x18\x06 \x03(\x10\x12\x0f\n\x07time_us\x18\x07 \x03(\x10\x12\x16\n\x0eis_buyer_maker\x18\x08 \x03(\x08*9\n\x04Side\x12\x14\n\x10SIDE_UNSPECIFIED\x10\x00\x12\x0c\n\x08SIDE_BUY\x10\x01\x12\r\n\tSIDE_SELL\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17tickmesh/v1/trade.proto\x12\x0btickmesh.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xaf\x01\n\x05Trade\x12\r\n\x05venue\x18\x01 \x01(\t\x12\x0e\n\x06symbol\x18\x02 \x01(\t\x12\x10\n\x08trade_id\x18\x03 \x01(\x03\x12\x10\n\x08price_e8\x18\x04 \x01(\x03\x12\x13\n\x0bquantity_e8\x18\x05 \x01(\x03\x12-\n\ttimestamp\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1f\n\x04side\x18\x07 \x01(\x0e\x32\x11.tickmesh.v1.Side\"\xa7\x01\n\nTradeBatch\x12\r\n\x05venue\x18\x01 \x01(\t\x12\x0e\n\x06symbol\x18\x02 \x01(\t\x12\x18\n\x10received_time_us\x18\x03 \x01(\x10\x12\x10\n\x08trade_id\x18\x04 \x03(\x10\x12\x10\n\x08price_e8\x18\x05 \x03(\x10\x12\x13\n\x0bquantity_e8\x18\x06 \x03(\x10\x12\x0f\n\x07time_us\x18\x07 \x03(\x10\x12\x16\n\x0eis_buyer_maker\x18\x08 \x03(\x08\"8\n\x07IdRange\x12\x16\n\x0e\x66irst_trade_id\x18\x01 \x01(\x03\x12\x15\n\rlast_trade_id\x18\x02 \x01(\x03*9\n\x04Side\x12\x14\n\x10SIDE_UNSPECIFIED\x10\x00\x12\x0c\n\x08SIDE_BUY\x10\x01\x12\r\n\tSIDE_SELL\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tickmesh.v1.trade_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_SIDE']._serialized_start=421
-  _globals['_SIDE']._serialized_end=478
+  _globals['_SIDE']._serialized_start=479
+  _globals['_SIDE']._serialized_end=536
   _globals['_TRADE']._serialized_start=74
   _globals['_TRADE']._serialized_end=249
   _globals['_TRADEBATCH']._serialized_start=252
   _globals['_TRADEBATCH']._serialized_end=419
+  _globals['_IDRANGE']._serialized_start=421
+  _globals['_IDRANGE']._serialized_end=477
 # @@protoc_insertion_point(module_scope)

@@ -159,3 +159,29 @@ class TradeBatch(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___TradeBatch: _TypeAlias = TradeBatch  # noqa: Y015
+
+@_typing.final
+class IdRange(_message.Message):
+    """Consecutive trade ids, both ends included."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FIRST_TRADE_ID_FIELD_NUMBER: _builtins.int
+    LAST_TRADE_ID_FIELD_NUMBER: _builtins.int
+    first_trade_id: _builtins.int
+    """The first id."""
+    last_trade_id: _builtins.int
+    """The last id."""
+    def __init__(
+        self,
+        *,
+        first_trade_id: _builtins.int = ...,
+        last_trade_id: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["first_trade_id", b"first_trade_id", "last_trade_id", b"last_trade_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___IdRange: _TypeAlias = IdRange  # noqa: Y015
