@@ -1,0 +1,132 @@
+# `make` lists the words. Two are all a fresh machine needs: `make run` and `make test`.
+VENV   := .venv
+PY     := $(VENV)/bin/python
+PIP    := $(PY) -m pip --disable-pip-version-check
+MESH   := $(PY) -m mesh
+PYTEST := $(PY) -m pytest
+# Python to make .venv with: the first that is new enough.
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+LIBSIGNAL := $(shell find libsignal/include libsignal/src libsignal/CMakeLists.txt -type f)
+COMPOSE := docker compose
+# Is it compose that runs? Asked only where no local mesh does.
+COMPOSE_RUNS := $(COMPOSE) --profile sim ps --quiet 2>/dev/null | grep -q .
+
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+help: ## list these words
+	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' Makefile
+
+# --- the mesh on this machine ---
+
+run: $(VENV)/installed ## start the whole mesh here, without Docker; Ctrl-C stops it
+	@$(MESH) up
+
+stop: ## stop the mesh, the local one and the one of compose
+	@if [ -x $(PY) ]; then $(MESH) down; fi
+	@if $(COMPOSE_RUNS); then $(COMPOSE) --profile sim down; fi
+
+tui: $(VENV)/installed ## open the terminal client (URL=http://host:port for another mesh)
+	@eval "$$($(MESH) env 2>/dev/null)"; url="$(URL)"; exec $(PY) -m term --url "$${url:-$${GATEWAY_URL:-http://127.0.0.1:8080}}"
+
+status: $(VENV)/installed ## say how every service of the local mesh is
+	@$(MESH) status
+
+env: $(VENV)/installed ## print the local mesh's URLs: eval "$(make -s env)"
+	@$(MESH) env
+
+logs: ## show the logs of all services (on a terminal: and follow them)
+logs-ingest: ## show the log of ingest
+logs-signal: ## show the log of signal
+logs-store: ## show the log of store
+logs-gateway: ## show the log of the gateway
+logs-sim: ## show the log of the simulated exchange
+logs-nats: ## show the log of nats-server
+logs-postgres: ## show the log of PostgreSQL
+logs-ingestion: ## the original's word for logs-ingest
+logs-processing: ## the original's word for logs-signal
+logs-api: ## the original's word for logs-gateway
+
+LOGS := ingest signal store gateway sim nats postgres ingestion processing api
+IN_COMPOSE = $(patsubst postgres,timescaledb,$(patsubst api,gateway,$(patsubst processing,signal,$(patsubst ingestion,ingest,$(SERVICE)))))
+logs $(LOGS:%=logs-%): SERVICE = $(filter-out logs,$(@:logs-%=%))
+logs $(LOGS:%=logs-%): $(VENV)/installed
+	@if [ -t 1 ]; then follow=-f; fi; \
+	if ! $(MESH) env >/dev/null 2>&1 && $(COMPOSE_RUNS); then exec $(COMPOSE) --profile sim logs $$follow $(IN_COMPOSE); \
+	else exec $(MESH) logs $$follow $(SERVICE); fi
+
+# --- images ---
+
+build: ## build the Docker images
+	$(COMPOSE) build
+
+clean: stop ## stop, and remove images, build products and the data of compose and of .state
+	@if $(COMPOSE) version >/dev/null 2>&1; then $(COMPOSE) --profile sim down --volumes --rmi local; fi
+	rm -rf .state build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+
+# --- proof ---
+
+test: $(VENV)/installed ## run the tests: unit, contract, integration, e2e
+	$(PYTEST) -m "not slow and not docker"
+
+e2e: $(VENV)/installed ## run the tests of the whole mesh
+	$(PYTEST) tests/e2e -m "not docker"
+
+libsignal-test: $(VENV)/installed ## run the C++ tests of libsignal, plain and under sanitizers
+	cmake -S libsignal -B build/libsignal -G Ninja -DBUILD_TESTING=ON
+	cmake --build build/libsignal
+	ctest --test-dir build/libsignal --output-on-failure
+	cmake -S libsignal -B build/libsignal-sanitized -G Ninja -DBUILD_TESTING=ON -DLIBSIGNAL_SANITIZE=address,undefined
+	cmake --build build/libsignal-sanitized
+	ctest --test-dir build/libsignal-sanitized --output-on-failure
+
+timescale-test: $(VENV)/installed ## run the store's tests on a real TimescaleDB (TIMESCALE_URL, else one is made; root, Debian)
+	url="$${TIMESCALE_URL:-$$(deploy/timescaledb/local.sh start)}" && TIMESCALE_URL="$$url" $(PYTEST) tests/integration -k "store or timescale"
+
+docker-test: $(VENV)/installed ## build the images, bring them up healthy, try them, take them down
+	$(PYTEST) -m docker
+
+bench: $(VENV)/installed ## measure the whole mesh: loss, delay, CPU and memory
+	$(PY) -m tests.bench
+
+chaos: $(VENV)/installed ## kill, cut and starve every part, and count what was lost
+	$(PY) -m tests.chaos
+
+lint: $(VENV)/installed ## check style: ruff and buf
+	ruff check .
+	ruff format --check .
+	buf lint protos
+
+types: $(VENV)/installed ## check types: mypy --strict
+	mypy
+
+gen: $(VENV)/installed ## generate gen/ from protos/
+	$(PY) protos/generate.py
+
+# --- the environment ---
+
+# Every dependency in its locked version, checked by hash.
+$(VENV)/dependencies: requirements-dev.lock
+	@if [ ! -x $(PY) ]; then \
+		if [ -z "$(PYTHON)" ]; then echo "no Python >= 3.11 found: install one, or name it: make run PYTHON=/path/to/python3" >&2; exit 1; fi; \
+		echo "making $(VENV) with $$($(PYTHON) --version)"; \
+		$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+			echo "$(PYTHON) cannot make a virtual environment: on Debian and Ubuntu \`apt install python3-venv\` first" >&2; exit 1; }; \
+	fi
+	@echo "installing the locked dependencies (a minute or two the first time)"
+	@$(PIP) install --quiet --require-hashes -r requirements-dev.lock
+	@touch $@
+
+# Ourselves: the Python packages as links to this tree, libsignal compiled.
+$(VENV)/installed: $(VENV)/dependencies pyproject.toml $(LIBSIGNAL)
+	@for c in "$$CXX" c++ g++ clang++; do [ -n "$$c" ] && command -v $$c >/dev/null && found=1; done; \
+		[ -n "$$found" ] || { echo "no C++ compiler: on Debian and Ubuntu \`apt install g++\` first" >&2; exit 1; }
+	@echo "building libsignal"
+	@$(PIP) install --quiet --no-build-isolation --no-deps --editable .
+	@touch $@
+
+.PHONY: help run stop tui status env logs $(LOGS:%=logs-%) build clean test e2e libsignal-test timescale-test docker-test \
+	bench chaos lint types gen
