@@ -1,0 +1,197 @@
+"""The bus against a real nats-server: what is published is in the stream, once and in order, and is read so."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import nats
+import pytest
+
+from mesh.bus import Bus, connect, raw_stream
+from mesh.health import Health
+from mesh.publisher import ForeignPublisherError, Publisher
+from mesh.reader import Message, Reader
+from mesh.settings import BusSettings
+from tests.fixtures.nats import NatsServer
+from tests.fixtures.waiting import eventually
+
+RAW_BYTES = 64 * 2**20
+
+
+@asynccontextmanager
+async def bus_of(server: NatsServer, health: Health | None = None) -> AsyncIterator[Bus]:
+    settings = BusSettings(nats_url=server.url_of("ingest"))
+    async with connect(settings, name="ingest", health=health or Health("bus")) as bus:
+        await bus.declare(raw_stream(RAW_BYTES))
+        yield bus
+
+
+@asynccontextmanager
+async def publisher_of(bus: Bus) -> AsyncIterator[Publisher]:
+    publisher = Publisher(bus, "RAW")
+    await publisher.open()
+    running = asyncio.create_task(publisher.run())
+    try:
+        yield publisher
+    finally:
+        running.cancel()
+
+
+async def publish(publisher: Publisher, numbers: range, *, size: int = 20) -> None:
+    for number in numbers:
+        payload = str(number).encode().ljust(size)
+        await publisher.publish("trades.raw.binance.btcusdt", payload, message_id=f"m{number}")
+
+
+async def read(reader: Reader, count: int) -> list[Message]:
+    found: list[Message] = []
+    while len(found) < count:
+        messages = await reader.next(timeout_s=20)
+        assert messages, f"only {len(found)} of {count} messages came"
+        found += messages
+    return found
+
+
+def numbers_in(messages: list[Message]) -> list[int]:
+    return [int(message.payload) for message in messages]
+
+
+async def test_what_is_published_is_read_once_and_in_order(nats_server: NatsServer) -> None:
+    async with bus_of(nats_server) as bus, publisher_of(bus) as publisher:
+        await publish(publisher, range(5000))
+        await publisher.settle()
+        async with Reader(bus, "RAW", "test", after=0) as reader:
+            messages = await read(reader, 5000)
+            more = await reader.next(timeout_s=0.1)
+    assert numbers_in(messages) == list(range(5000))
+    assert [message.sequence for message in messages] == list(range(1, 5001))
+    assert more == []
+
+
+async def test_each_message_is_told_its_own_sequence_in_order(nats_server: NatsServer) -> None:
+    stored: list[int] = []
+    async with bus_of(nats_server) as bus, publisher_of(bus) as publisher:
+        for number in range(300):
+            await publisher.publish(
+                "trades.raw.binance.btcusdt", b"x", message_id=f"m{number}", on_stored=stored.append
+            )
+        await publisher.settle()
+    assert stored == list(range(1, 301))
+
+
+async def test_a_server_killed_while_publishing_costs_nothing(nats_server: NatsServer) -> None:
+    async with bus_of(nats_server) as bus, publisher_of(bus) as publisher:
+        await publish(publisher, range(500))
+        nats_server.kill()
+        await publish(publisher, range(500, 1000))
+        nats_server.start()
+        await publish(publisher, range(1000, 1500))
+        await asyncio.wait_for(publisher.settle(), 30)
+        async with Reader(bus, "RAW", "test", after=0) as reader:
+            messages = await read(reader, 1500)
+    assert numbers_in(messages) == list(range(1500))
+
+
+async def test_a_server_killed_while_reading_costs_nothing(nats_server: NatsServer) -> None:
+    async with bus_of(nats_server) as bus, publisher_of(bus) as publisher:
+        async with Reader(bus, "RAW", "test", after=0) as reader:
+            await publish(publisher, range(400))
+            first = await read(reader, 100)
+            nats_server.restart()
+            await publish(publisher, range(400, 800))
+            rest = await read(reader, 800 - len(first))
+    assert numbers_in(first + rest) == list(range(800))
+
+
+async def test_reading_begins_after_the_given_position(nats_server: NatsServer) -> None:
+    async with bus_of(nats_server) as bus, publisher_of(bus) as publisher:
+        await publish(publisher, range(100))
+        await publisher.settle()
+        async with Reader(bus, "RAW", "test", after=0) as reader:
+            taken = await reader.next(max_messages=60, timeout_s=5)
+            await reader.ack(taken[-1])
+        async with Reader(bus, "RAW", "test", after=40) as reader:
+            messages = await read(reader, 60)
+    assert numbers_in(messages) == list(range(40, 100))
+
+
+async def test_a_publisher_goes_on_where_its_predecessor_ended(nats_server: NatsServer) -> None:
+    async with bus_of(nats_server) as bus:
+        async with publisher_of(bus) as publisher:
+            await publish(publisher, range(10))
+            await publisher.settle()
+        async with publisher_of(bus) as publisher:
+            await publish(publisher, range(10, 20))
+            await publisher.settle()
+        info = await bus.js.stream_info("RAW")
+    assert info.state.messages == 20
+
+
+async def test_two_writers_of_one_stream_are_noticed(nats_server: NatsServer) -> None:
+    async with bus_of(nats_server) as bus:
+        publisher = Publisher(bus, "RAW")
+        await publisher.open()
+        await publish(publisher, range(3))
+        await publisher.settle()
+        await bus.js.publish("trades.raw.binance.btcusdt", b"mine", headers={"Nats-Msg-Id": "foreign"})
+        await publish(publisher, range(3, 6))
+        with pytest.raises(ForeignPublisherError, match="'foreign', expected 'm2'"):
+            await asyncio.wait_for(publisher.run(), 20)
+
+
+async def test_a_full_stream_holds_the_publisher_back_until_there_is_room(nats_server: NatsServer) -> None:
+    async with bus_of(nats_server) as bus, publisher_of(bus) as publisher:
+        await bus.js.update_stream(raw_stream(2**20).config())
+        publishing = asyncio.create_task(publish(publisher, range(2000), size=2000))
+        await eventually(lambda: publisher.pending > 400)
+        held = publishing.done()
+        admin = await nats.connect(nats_server.url)
+        await admin.jetstream().update_stream(raw_stream(RAW_BYTES).config())
+        await asyncio.wait_for(publishing, 30)
+        await asyncio.wait_for(publisher.settle(), 30)
+        await admin.close()
+        async with Reader(bus, "RAW", "test", after=0) as reader:
+            messages = await read(reader, 2000)
+    assert not held
+    assert numbers_in(messages) == list(range(2000))
+
+
+async def test_health_follows_the_connection(nats_server: NatsServer) -> None:
+    health = Health("bus")
+    async with bus_of(nats_server, health):
+        connected = health.serving
+        nats_server.kill()
+        await eventually(lambda: not health.serving)
+        nats_server.start()
+        await eventually(lambda: health.serving)
+    assert connected
+
+
+async def test_a_connection_waits_for_a_server_that_is_not_there_yet(nats_server: NatsServer) -> None:
+    nats_server.kill()
+    health = Health("bus")
+
+    async def connect_and_leave() -> bool:
+        async with bus_of(nats_server, health):
+            return health.serving
+
+    connecting = asyncio.create_task(connect_and_leave())
+    assert not health.serving
+    nats_server.start()
+    assert await asyncio.wait_for(connecting, 20)
+
+
+async def test_a_reader_waits_for_a_stream_that_is_not_there_yet(nats_server: NatsServer) -> None:
+    async def first_message(bus: Bus) -> bytes:
+        async with Reader(bus, "LATE", "test", after=0) as reader:
+            return (await reader.next())[0].payload
+
+    async with bus_of(nats_server) as bus:
+        reading = asyncio.create_task(first_message(bus))
+        admin = await nats.connect(nats_server.url)
+        await admin.jetstream().add_stream(name="LATE", subjects=["late.>"])
+        await admin.jetstream().publish("late.one", b"at last")
+        assert await asyncio.wait_for(reading, 20) == b"at last"
+        await admin.close()
