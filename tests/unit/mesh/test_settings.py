@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import pytest
+
+from mesh.settings import GatewaySettings, IngestSettings, StoreSettings, WrongSettings, load
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("NATS_URL", "DATABASE_URL", "SYMBOL", "SYMBOLS", "VENUE", "BINANCE_WS_URL", "API_TOKEN", "LOG_LEVEL"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_the_defaults_follow_the_originals_six_coins() -> None:
+    settings = load(IngestSettings)
+    assert settings.symbols == ("btcusdt", "ethusdt", "solusdt", "bnbusdt", "xrpusdt", "dogeusdt")
+
+
+def test_lists_are_split_at_commas_lowered_and_said_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SYMBOLS", "BTCUSDT, ethusdt,btcusdt,")
+    monkeypatch.setenv("BINANCE_WS_URL", "ws://127.0.0.1:9/,wss://a.example")
+    settings = load(IngestSettings)
+    assert settings.symbols == ("btcusdt", "ethusdt")
+    assert settings.binance_ws_url == ("ws://127.0.0.1:9", "wss://a.example")
+
+
+def test_every_wrong_setting_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VENUE", "kraken")
+    monkeypatch.setenv("SYMBOL", "btc/usdt")
+    monkeypatch.setenv("BINANCE_WS_URL", "http://a.example")
+    with pytest.raises(WrongSettings) as refused:
+        load(IngestSettings)
+    text = str(refused.value)
+    assert "VENUE: Input should be 'auto', 'binance' or 'sim' (found 'kraken')" in text
+    assert "SYMBOL: 'btc/usdt' is not a symbol" in text
+    assert "BINANCE_WS_URL: 'http://a.example' is not a URL of ws or wss" in text
+
+
+def test_a_wrong_secret_is_named_but_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", "mysql://me:hunter2@db/x")
+    with pytest.raises(WrongSettings, match="DATABASE_URL") as refused:
+        load(StoreSettings)
+    assert "hunter2" not in str(refused.value)
+
+
+def test_secrets_are_masked_in_the_repr(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("API_TOKEN", "hunter2")
+    monkeypatch.setenv("DATABASE_URL", "postgresql://store:hunter2@127.0.0.1/x")
+    assert "hunter2" not in repr(load(GatewaySettings)) + repr(load(StoreSettings))
+
+
+def test_an_empty_variable_means_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SYMBOLS", "")
+    assert len(load(IngestSettings).symbols) == 6

@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mesh import wire
+from mesh.trades import concatenate
+from signalsvc.engine import Engine
+from tests.fixtures.trades import columns
+
+
+def test_signals_follow_the_trades_row_by_row() -> None:
+    trades = columns(1, 50)
+    signals = Engine(window=20).process(trades, raw_sequence=3)
+    assert signals is not None
+    prices = trades.price_e8
+    assert signals.session_high_e8.tolist() == np.maximum.accumulate(prices).tolist()
+    assert signals.window_low_e8[-1] == prices[-20:].min()
+    assert signals.moving_average[-1] == int(prices[-20:].sum()) / (20 * 10**8)
+    assert signals.session_count.tolist() == list(range(1, 51))
+    assert signals.raw_sequence == 3
+
+
+def test_a_repeated_batch_changes_nothing() -> None:
+    engine = Engine(window=20)
+    engine.process(columns(1, 10), raw_sequence=1)
+    before = engine.latest("binance", "btcusdt")
+    assert engine.process(columns(1, 10), raw_sequence=2) is None
+    assert engine.latest("binance", "btcusdt") == before
+    assert engine.repeats == 10
+
+
+def test_only_the_new_trades_of_an_overlapping_batch_count() -> None:
+    engine = Engine(window=20)
+    engine.process(columns(1, 10), raw_sequence=1)
+    signals = engine.process(columns(6, 10), raw_sequence=2)
+    assert signals is not None
+    assert signals.trades.trade_id.tolist() == list(range(11, 16))
+
+
+def test_a_trade_the_library_refuses_is_left_out_and_its_neighbours_stay() -> None:
+    engine = Engine(window=20)
+    trades = columns(1, 5)
+    trades.price_e8[2] = 0
+    signals = engine.process(trades, raw_sequence=1)
+    assert signals is not None
+    assert signals.trades.trade_id.tolist() == [1, 2, 4, 5]
+    assert engine.refused == 1
+
+
+def test_symbols_and_venues_do_not_mix() -> None:
+    engine = Engine(window=20)
+    engine.process(columns(1, 3), raw_sequence=1)
+    engine.process(columns(1, 3, venue="sim"), raw_sequence=2)
+    engine.process(columns(1, 3, symbol="ethusdt"), raw_sequence=3)
+    counts = [
+        latest.session_count
+        for venue, symbol in (("binance", "btcusdt"), ("sim", "btcusdt"), ("binance", "ethusdt"))
+        if (latest := engine.latest(venue, symbol)) is not None
+    ]
+    assert counts == [3, 3, 3]
+
+
+def test_a_new_session_begins_with_the_next_trade_and_windows_go_on() -> None:
+    engine = Engine(window=20)
+    engine.process(columns(1, 30), raw_sequence=1)
+    assert engine.reset_session("binance", "btcusdt")
+    signals = engine.process(columns(31, 1), raw_sequence=2)
+    assert signals is not None
+    assert signals.session_count.tolist() == [1]
+    assert signals.window_high_e8[0] >= signals.session_high_e8[0]
+
+
+def test_a_symbol_that_has_not_traded_has_nothing_to_tell() -> None:
+    engine = Engine(window=20)
+    assert engine.latest("binance", "btcusdt") is None
+    assert not engine.reset_session("binance", "btcusdt")
+
+
+@given(st.lists(st.tuples(st.integers(0, 60), st.integers(1, 40)), min_size=1, max_size=12))
+def test_repeats_in_any_order_give_the_same_bytes_as_each_trade_once(batches: list[tuple[int, int]]) -> None:
+    engine, plain = Engine(window=7), Engine(window=7)
+    produced = []
+    for first_id, count in batches:
+        signals = engine.process(columns(first_id, count), raw_sequence=1)
+        if signals is not None:
+            produced.append(signals)
+    once = plain.process(concatenate([signals.trades for signals in produced]), raw_sequence=1)
+    assert once is not None
+    assert np.concatenate([signals.moving_average for signals in produced]).tolist() == once.moving_average.tolist()
+    assert wire.encode_signals(produced[-1]).endswith(once.session_volume[-1:].tobytes())

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import pytest
+
+from mesh.errors import InvalidRequest, NotFound, NotReady
+from signalsvc.selection import Selection
+from tickmesh.v1 import control_pb2
+
+
+def catalog(*traded: str, followed: tuple[str, ...] = ("btcusdt",)) -> control_pb2.Catalog:
+    instruments = [control_pb2.Instrument(symbol=symbol, base_asset=symbol[:-4].upper()) for symbol in traded]
+    return control_pb2.Catalog(venue="binance", followed=followed, instruments=instruments)
+
+
+def test_a_symbol_the_venue_trades_can_be_selected() -> None:
+    selection = Selection("btcusdt")
+    selection.learn(catalog("btcusdt", "adausdt"))
+    assert selection.check("ADAUSDT") == "adausdt"
+    assert selection.name("adausdt") == "ADA"
+
+
+@pytest.mark.parametrize("text", ["ethusdt", "nonsense", "", "b/c"])
+def test_a_symbol_the_venue_does_not_trade_is_refused(text: str) -> None:
+    selection = Selection("btcusdt")
+    selection.learn(catalog("btcusdt", "adausdt"))
+    with pytest.raises(InvalidRequest):
+        selection.check(text)
+
+
+def test_without_a_list_of_instruments_the_originals_coins_and_the_followed_ones_can_be_selected() -> None:
+    selection = Selection("btcusdt")
+    selection.learn(catalog(followed=("adausdt",)))
+    assert [selection.check("dogeusdt"), selection.check("adausdt")] == ["dogeusdt", "adausdt"]
+    with pytest.raises(InvalidRequest, match="unknown symbol 'pepeusdt': binance does not trade it"):
+        selection.check("pepeusdt")
+
+
+def test_a_request_that_names_no_symbol_means_the_selected_one() -> None:
+    assert Selection("solusdt").resolve("") == "solusdt"
+
+
+def test_a_request_for_a_symbol_that_is_not_followed_is_refused() -> None:
+    selection = Selection("btcusdt")
+    selection.learn(catalog("btcusdt", "ethusdt"))
+    with pytest.raises(NotFound, match="'ethusdt' is not followed"):
+        selection.resolve("ethusdt")
+
+
+def test_coins_are_the_originals_that_are_traded_then_what_else_is_followed() -> None:
+    selection = Selection("btcusdt")
+    selection.learn(catalog("adausdt", "ethusdt", "btcusdt", followed=("adausdt", "btcusdt")))
+    assert selection.coins() == ["btcusdt", "ethusdt", "adausdt"]
+
+
+def test_no_venue_is_named_before_ingest_told() -> None:
+    with pytest.raises(NotReady):
+        Selection("btcusdt").response()

@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import asyncio
+
+from signalsvc.watchers import MAX_TRADES, Watcher, Watchers
+from tickmesh.v1 import signal_pb2, trade_pb2
+
+
+def batch(symbol: str = "btcusdt") -> bytes:
+    trades = trade_pb2.TradeBatch(venue="sim", symbol=symbol, trade_id=[1])
+    return signal_pb2.SignalBatch(trades=trades).SerializeToString()
+
+
+async def seen_by(watcher: Watcher) -> list[signal_pb2.WatchResponse]:
+    watcher.end()
+    return [event async for event in watcher.events()]
+
+
+async def test_each_watcher_gets_what_it_asked_for() -> None:
+    watchers = Watchers()
+    chosen = Watcher(frozenset(), selected=True)
+    listed = Watcher(frozenset({"ethusdt"}), selected=False)
+    every = Watcher(frozenset(), selected=False)
+    with watchers.watching(chosen), watchers.watching(listed), watchers.watching(every):
+        for symbol in ("btcusdt", "ethusdt", "solusdt"):
+            watchers.tell_batch(batch(symbol), symbol=symbol, trades=1, selected="btcusdt")
+        symbols = [[event.batch.trades.symbol for event in await seen_by(each)] for each in (chosen, listed, every)]
+    assert symbols == [["btcusdt"], ["ethusdt"], ["btcusdt", "ethusdt", "solusdt"]]
+
+
+async def test_a_slow_watcher_is_told_how_many_trades_it_missed() -> None:
+    watchers = Watchers()
+    slow = Watcher(frozenset(), selected=False)
+    with watchers.watching(slow):
+        for _ in range(3):
+            watchers.tell_batch(batch(), symbol="btcusdt", trades=MAX_TRADES // 2, selected="btcusdt")
+        events = await seen_by(slow)
+    assert [event.WhichOneof("event") for event in events] == ["missed", "batch", "batch"]
+    assert events[0].missed.trades == MAX_TRADES // 2
+
+
+async def test_a_watcher_waits_for_what_comes() -> None:
+    watcher = Watcher(frozenset(), selected=False)
+    reading = asyncio.create_task(anext(watcher.events()))
+    await asyncio.sleep(0)
+    watcher.put(signal_pb2.WatchResponse(missed=signal_pb2.Missed(trades=5)))
+    assert (await asyncio.wait_for(reading, 5)).missed.trades == 5
+
+
+async def test_who_stopped_watching_is_forgotten() -> None:
+    watchers = Watchers()
+    with watchers.watching(Watcher(frozenset(), selected=False)):
+        pass
+    assert len(watchers) == 0
