@@ -95,13 +95,16 @@ async def test_a_server_killed_while_publishing_costs_nothing(nats_server: NatsS
 
 
 async def test_a_server_killed_while_reading_costs_nothing(nats_server: NatsServer) -> None:
-    async with bus_of(nats_server) as bus, publisher_of(bus) as publisher:
-        async with Reader(bus, "RAW", "test", after=0) as reader:
-            await publish(publisher, range(400))
-            first = await read(reader, 100)
-            nats_server.restart()
-            await publish(publisher, range(400, 800))
-            rest = await read(reader, 800 - len(first))
+    async with (
+        bus_of(nats_server) as bus,
+        publisher_of(bus) as publisher,
+        Reader(bus, "RAW", "test", after=0) as reader,
+    ):
+        await publish(publisher, range(400))
+        first = await read(reader, 100)
+        nats_server.restart()
+        await publish(publisher, range(400, 800))
+        rest = await read(reader, 800 - len(first))
     assert numbers_in(first + rest) == list(range(800))
 
 

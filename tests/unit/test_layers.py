@@ -1,0 +1,112 @@
+"""Who may import whom (docs/architecture.md), and which modules think without touching the world."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+OURS = {"mesh", "ingest", "signalsvc", "store", "gateway", "term", "sim", "tickmesh"}
+FOLDERS = {
+    "mesh": {"tickmesh"},
+    "ingest": {"mesh", "tickmesh"},
+    "signal/signalsvc": {"mesh", "tickmesh"},
+    "store": {"mesh", "tickmesh"},
+    "gateway": {"mesh", "tickmesh"},
+    "term": set(),
+    "sim": set(),
+}
+PURE = [
+    "mesh/fixed.py",
+    "mesh/trades.py",
+    "mesh/symbols.py",
+    "mesh/subjects.py",
+    "mesh/wire.py",
+    "mesh/backoff.py",
+    "mesh/errors.py",
+    "mesh/control.py",
+    "ingest/binance.py",
+    "ingest/feed.py",
+    "signal/signalsvc/engine.py",
+    "signal/signalsvc/selection.py",
+    "store/rows.py",
+    "store/batch.py",
+    "store/queries.py",
+    "gateway/transcode/rules.py",
+    "gateway/transcode/json.py",
+    "gateway/transcode/openapi.py",
+    "gateway/errors.py",
+    "term/model.py",
+    "term/view.py",
+    "term/chart.py",
+    "term/keys.py",
+    "sim/market.py",
+    "sim/tape.py",
+    "sim/venue.py",
+    "sim/faults.py",
+]
+WORLD = {
+    "asyncio",
+    "curses",
+    "fastapi",
+    "httpx",
+    "nats",
+    "os",
+    "psycopg",
+    "psycopg_pool",
+    "requests",
+    "select",
+    "selectors",
+    "signal",
+    "socket",
+    "ssl",
+    "subprocess",
+    "threading",
+    "time",
+    "urllib.request",
+    "uvicorn",
+    "uvloop",
+    "websockets",
+}
+
+
+def imports_of(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text(), str(path))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: a relative import hides who imports whom"
+            yield node.module or ""
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def test_every_package_imports_only_whom_it_may() -> None:
+    found = []
+    for folder, allowed in FOLDERS.items():
+        own = Path(folder).name
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            roots = {name.partition(".")[0] for name in imports_of(path)} & OURS
+            found += [f"{path.relative_to(ROOT)} imports {root}" for root in sorted(roots - allowed - {own})]
+    assert found == []
+
+
+@pytest.mark.parametrize("module", PURE)
+def test_a_pure_module_touches_no_socket_clock_or_environment(module: str) -> None:
+    found = set(imports_of(ROOT / module)) | {name.partition(".")[0] for name in imports_of(ROOT / module)}
+    assert sorted(found & WORLD) == []
+
+
+def test_every_package_is_under_the_rules() -> None:
+    folders = {path.parent.relative_to(ROOT).as_posix() for path in ROOT.glob("*/__init__.py")}
+    folders |= {path.parent.relative_to(ROOT).as_posix() for path in ROOT.glob("signal/*/__init__.py")}
+    assert folders - {"tests"} == set(FOLDERS)
+
+
+def test_the_top_level_shadows_no_module_of_the_standard_library() -> None:
+    """A folder `signal/` with an `__init__.py` would end every `asyncio.run` started here."""
+    packages = {path.parent.name for path in ROOT.glob("*/__init__.py")} | {path.stem for path in ROOT.glob("*.py")}
+    assert packages & sys.stdlib_module_names == set()
