@@ -1,0 +1,131 @@
+"""Minute candles, exact: what @kline_1m and REST klines tell. Longer intervals are made of minutes.
+
+As on Binance a minute without trades has a candle too: flat at the last close, n = 0 and first and last trade id -1.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from sim.trades import Trades
+
+MINUTE_US: Final = 60_000_000
+INTERVALS_US: Final = {
+    **{f"{n}m": n * MINUTE_US for n in (1, 3, 5, 15, 30)},
+    **{f"{n}h": n * 60 * MINUTE_US for n in (1, 2, 4, 6, 8, 12)},
+    "1d": 1440 * MINUTE_US,
+}
+KEPT_MINUTES: Final = 7 * 1440
+
+
+@dataclass(slots=True)
+class Candle:
+    """One interval. Prices and volumes are scaled by 1e8, quote volumes (price times quantity) by 1e16."""
+
+    open_us: int
+    open_e8: int
+    high_e8: int
+    low_e8: int
+    close_e8: int
+    first_id: int = -1
+    last_id: int = -1
+    count: int = 0
+    volume_e8: int = 0
+    quote_e16: int = 0
+    taker_buy_volume_e8: int = 0
+    taker_buy_quote_e16: int = 0
+
+    def add(self, later: Candle) -> None:
+        """Take in what happened after this candle's last trade."""
+        if not later.count:
+            return
+        if not self.count:
+            self.open_e8, self.high_e8, self.low_e8 = later.open_e8, later.high_e8, later.low_e8
+            self.first_id = later.first_id
+        self.high_e8 = max(self.high_e8, later.high_e8)
+        self.low_e8 = min(self.low_e8, later.low_e8)
+        self.close_e8 = later.close_e8
+        self.last_id = later.last_id
+        self.count += later.count
+        self.volume_e8 += later.volume_e8
+        self.quote_e16 += later.quote_e16
+        self.taker_buy_volume_e8 += later.taker_buy_volume_e8
+        self.taker_buy_quote_e16 += later.taker_buy_quote_e16
+
+
+def candle_of(trades: Trades, open_us: int) -> Candle:
+    """Make the candle of one symbol's trades that all lie in one interval."""
+    prices: list[int] = trades["price_e8"].tolist()
+    quantities: list[int] = trades["quantity_e8"].tolist()
+    # price times quantity can pass 64 bits, so Python's integers multiply
+    quotes = [price * quantity for price, quantity in zip(prices, quantities, strict=True)]
+    candle = Candle(open_us, prices[0], max(prices), min(prices), prices[-1])
+    candle.first_id, candle.last_id = int(trades["trade_id"][0]), int(trades["trade_id"][-1])
+    candle.count = len(prices)
+    candle.volume_e8, candle.quote_e16 = sum(quantities), sum(quotes)
+    for is_buyer_maker, quantity, quote in zip(trades["is_buyer_maker"].tolist(), quantities, quotes, strict=True):
+        if not is_buyer_maker:
+            candle.taker_buy_volume_e8 += quantity
+            candle.taker_buy_quote_e16 += quote
+    return candle
+
+
+class Candles:
+    """One symbol's minutes: the open one, and those closed during the last week."""
+
+    def __init__(self) -> None:
+        self.open: Candle | None = None
+        self._closed: deque[Candle] = deque(maxlen=KEPT_MINUTES)
+        self._news: deque[Candle] = deque(maxlen=KEPT_MINUTES)
+
+    def add(self, trades: Trades) -> None:
+        """Take in the next trades, in id order."""
+        minutes = trades["time_us"] // MINUTE_US
+        bounds = [0, len(trades)]
+        if minutes[0] != minutes[-1]:
+            bounds[1:1] = (np.flatnonzero(np.diff(minutes)) + 1).tolist()
+        for start, stop in itertools.pairwise(bounds):
+            open_us = int(minutes[start]) * MINUTE_US
+            part = candle_of(trades[start:stop], open_us)
+            self.close_before(open_us)
+            if self.open is None:
+                self.open = part
+            else:
+                self.open.add(part)
+
+    def close_before(self, now_us: int) -> None:
+        """Close every minute that ends at or before `now_us`."""
+        minute_us = now_us - now_us % MINUTE_US
+        while self.open is not None and self.open.open_us < minute_us:
+            closed = self.open
+            self._closed.append(closed)
+            self._news.append(closed)
+            # after a long silence only the week that is kept gets its flat candles
+            next_us = max(closed.open_us + MINUTE_US, minute_us - KEPT_MINUTES * MINUTE_US)
+            self.open = Candle(next_us, *[closed.close_e8] * 4)
+
+    def pop_closed(self) -> list[Candle]:
+        """Return the candles closed since the last call."""
+        news = list(self._news)
+        self._news.clear()
+        return news
+
+    def of_interval(self, interval_us: int, *, start_us: int | None, end_us: int | None, limit: int) -> list[Candle]:
+        """Return at most `limit` candles that open within [start_us, end_us]: the oldest of them, or without start_us
+        the newest.
+        """
+        found: list[Candle] = []
+        minutes = [*self._closed, self.open] if self.open is not None else []
+        for minute in minutes:
+            open_us = minute.open_us - minute.open_us % interval_us
+            if (start_us is not None and open_us < start_us) or (end_us is not None and open_us > end_us):
+                continue
+            if not found or found[-1].open_us != open_us:
+                found.append(Candle(open_us, minute.open_e8, minute.high_e8, minute.low_e8, minute.close_e8))
+            found[-1].add(minute)
+        return found[:limit] if start_us is not None else found[-limit:]

@@ -1,0 +1,287 @@
+"""The exchange: takes trades from its source when they are due, stamps them, and remembers them.
+
+Nothing here opens a socket or reads a clock. Whoever has both calls `advance` (time has passed) or `issue` (now,
+please) and hands the batch that comes back to the clients.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from sim.candles import Candles
+from sim.coins import Coin
+from sim.history import History
+from sim.pace import SLOT, Clock, Pace
+from sim.trades import NO_TRADES, TRADE, Trades
+
+FLAT_OUT_BATCH = 1024
+LARGEST_BATCH = 4096
+
+
+class Source(Protocol):
+    """Where trades come from: a Market or a Tape."""
+
+    @property
+    def coins(self) -> tuple[Coin, ...]: ...
+
+    def next_block(self) -> Trades:
+        """Make or read the next trades, `due` never falling; an empty block is the end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Trades issued together. The first one was the exchange's `first_number`-th, counted from 0 over all symbols."""
+
+    first_number: int
+    trades: Trades
+
+
+class Listing:
+    """One symbol on the exchange: its coin, what it traded, its candles."""
+
+    def __init__(self, coin: Coin, keep: int) -> None:
+        self.coin = coin
+        self.history = History(keep)
+        self.candles = Candles()
+        self.first_id: int | None = None  # of the trades issued, not of those before the start
+        self.last_id: int | None = None
+        self.issued = 0
+        self.skipped_ids = 0
+        self._next_aggregate = coin.first_trade_id // 3 + 1
+
+    def record(self, trades: Trades, *, issued: bool) -> None:
+        """Remember the next trades. Those of one price, side and time that follow each other are one aggregate."""
+        begins = np.ones(len(trades), np.bool_)
+        if len(trades) > 1:
+            price, maker, time_us = trades["price_e8"], trades["is_buyer_maker"], trades["time_us"]
+            begins[1:] = (price[1:] != price[:-1]) | (maker[1:] != maker[:-1]) | (time_us[1:] != time_us[:-1])
+        aggregate_ids = self._next_aggregate - 1 + np.cumsum(begins)
+        self._next_aggregate = int(aggregate_ids[-1]) + 1
+        if issued:
+            self.first_id = int(trades["trade_id"][0]) if self.first_id is None else self.first_id
+            self.last_id = int(trades["trade_id"][-1])
+            self.issued += len(trades)
+        self.history.append(trades, aggregate_ids)
+        self.candles.add(trades)
+
+
+class Exchange:
+    """See the module.
+
+    Args:
+        count: how many trades to issue in all; None for no end.
+        keep: how many trades of each symbol REST can still tell, at least.
+        keep_times: trades keep the times they have on the tape instead of the time of issue.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        clock: Clock,
+        *,
+        count: int | None = None,
+        keep: int = 1_000_000,
+        keep_times: bool = False,
+    ) -> None:
+        self.clock = clock
+        self.count = count
+        self.issued = 0
+        self.ended = False  # the tape is at its end
+        self.now_us = 0  # the exchange's own clock: never falls
+        self._source = source
+        self._keep = keep
+        self._keep_times = keep_times
+        self._block = NO_TRADES
+        self._block_due = NO_TRADES["due"]
+        self._offset = 0
+        self._recorded_origin_us: int | None = None
+        self._listings: dict[str, Listing] = {}
+        self._unrecorded: list[Trades] = []  # bookkeeping is cheap by the thousand, dear by the piece
+        self._unrecorded_count = 0
+
+    @property
+    def listings(self) -> dict[str, Listing]:
+        """Return the listings by symbol, in the order of the source's coins, with all that was issued."""
+        if self._unrecorded:
+            trades = _joined(self._unrecorded)
+            self._unrecorded.clear()
+            self._unrecorded_count = 0
+            self._record(trades, issued=True)
+        self._list_coins()
+        return self._listings
+
+    @property
+    def coins(self) -> tuple[Coin, ...]:
+        return self._source.coins
+
+    @property
+    def left(self) -> float:
+        """How many trades may still be issued; infinity without `count`."""
+        return math.inf if self.count is None else self.count - self.issued
+
+    @property
+    def done(self) -> bool:
+        return self.ended or self.left == 0
+
+    # Issuing
+
+    def remember(self, count: int, now_us: int) -> None:
+        """Let `count` trades have happened before now, so that charts are not empty. Call it before the first issue."""
+        rate = self.clock.rate if 0 < self.clock.rate < math.inf else 50.0
+        parts = []
+        while count > 0 and self._fill():
+            parts.append(self._cut(count))
+            count -= len(parts[-1])
+        if not parts:
+            return
+        trades = _joined(parts)
+        self.clock.skip_to(int(trades["due"][-1]))
+        if not self._keep_times:
+            microseconds_per_due = 1.0 if self.clock.pace is Pace.RECORDED else 1e6 / rate / SLOT
+            before_us = ((trades["due"][-1] - trades["due"]) * microseconds_per_due).astype(np.int64)
+            trades["time_us"] = now_us - 1 - before_us
+        self._record(trades)
+
+    def resume(self, logged: Iterable[Trades]) -> None:
+        """Go on after trades that an earlier run has issued. Call it before the first issue.
+
+        Raises:
+            ValueError: they are not what this source makes, so another seed or tape must have made them.
+        """
+        for block in logged:
+            while len(block):
+                if not self._fill():
+                    raise ValueError(f"found more than the {self.issued} trades that the source has")
+                trades = self._cut(len(block))
+                before, block = block[: len(trades)], block[len(trades) :]
+                for column in ("symbol", "price_e8", "quantity_e8", "is_buyer_maker"):
+                    differs = np.flatnonzero(trades[column] != before[column])
+                    if len(differs):
+                        number = self.issued + int(differs[0]) + 1
+                        raise ValueError(f"found another {column} in trade {number} than the source makes")
+                self._list_coins()
+                for index, listing in enumerate(self._listings.values()):
+                    last = np.flatnonzero(trades["symbol"] == index)[-1:]
+                    if len(last):
+                        listing.skipped_ids = int(before["trade_id"][last[0]] - trades["trade_id"][last[0]])
+                trades["trade_id"], trades["time_us"] = before["trade_id"], before["time_us"]
+                self.clock.skip_to(int(trades["due"][-1]))
+                self.now_us = max(self.now_us, int(trades["time_us"][-1]))
+                self._record(trades, issued=True)
+                self.issued += len(trades)
+
+    def advance(self, elapsed_us: int, now_us: int) -> Batch | None:
+        """Let time pass, and issue what is due by now.
+
+        Returns:
+            None when nothing is due. A batch is of bounded size: see `wait_us` for whether more is due already.
+        """
+        self.clock.advance(elapsed_us)
+        if not self._fill():
+            return None
+        if self.clock.flat_out:
+            return self.issue(FLAT_OUT_BATCH, now_us)
+        if self._block_due[self._offset] > self.clock.position:
+            return None
+        due = int(np.searchsorted(self._block_due, self.clock.position, side="right")) - self._offset
+        return self.issue(due, now_us)
+
+    def issue(self, count: int, now_us: int) -> Batch | None:
+        """Issue the next `count` trades now, or as many of them as one batch can hold.
+
+        Returns:
+            None when there is nothing to issue: count is 0, or `done`.
+        """
+        count = min(count, LARGEST_BATCH)
+        if self.left < count:
+            count = int(self.left)
+        if count <= 0 or not self._fill():
+            return None
+        trades = self._cut(count)
+        self.now_us = max(self.now_us + 1, now_us)  # so that no aggregate spans two batches
+        self.clock.skip_to(int(trades["due"][-1]))
+        self._stamp(trades)
+        batch = Batch(self.issued, trades)
+        self.issued += len(trades)
+        self._unrecorded.append(trades)
+        self._unrecorded_count += len(trades)
+        if self._unrecorded_count >= LARGEST_BATCH:
+            _ = self.listings
+        return batch
+
+    def aggregate_ids(self, batch: Batch) -> npt.NDArray[np.int64]:
+        """Return for each trade of a batch just issued the id of its aggregate."""
+        aggregate_ids = np.empty(len(batch.trades), np.int64)
+        for index, listing in enumerate(self.listings.values()):
+            mine = np.flatnonzero(batch.trades["symbol"] == index)
+            if len(mine):
+                start = listing.history.search("trade_id", int(batch.trades["trade_id"][mine[0]]))
+                aggregate_ids[mine] = listing.history.rows(start, start + len(mine))["aggregate_id"]
+        return aggregate_ids
+
+    def wait_us(self) -> float:
+        """How long until the next trade is due; infinity when none will be."""
+        if self.left == 0 or not self._fill():
+            return math.inf
+        return self.clock.wait_us(int(self._block_due[self._offset]))
+
+    def close_candles(self, now_us: int) -> None:
+        """Close the minutes that have ended. A tape that keeps its times closes them by its own trades alone."""
+        if not self._keep_times:
+            for listing in self.listings.values():
+                listing.candles.close_before(now_us)
+
+    # Inside
+
+    def _fill(self) -> bool:
+        if self._offset == len(self._block) and not self.ended:
+            self._block, self._offset = self._source.next_block(), 0
+            self._block_due = np.ascontiguousarray(self._block["due"])
+            self.ended = not len(self._block)
+        return not self.ended
+
+    def _cut(self, count: int) -> Trades:
+        trades = self._block[self._offset : self._offset + count].copy()
+        self._offset += len(trades)
+        return trades
+
+    def _stamp(self, trades: Trades) -> None:
+        for index, listing in enumerate(self._listings.values()):
+            if listing.skipped_ids:
+                trades["trade_id"] += np.where(trades["symbol"] == index, listing.skipped_ids, 0)
+        if self._keep_times:
+            return
+        if self.clock.pace is not Pace.RECORDED:
+            trades["time_us"] = self.now_us
+            return
+        # the tape's own distances, from the moment it started, but never later than now
+        if self._recorded_origin_us is None:
+            self._recorded_origin_us = self.now_us - int(trades["due"][0])
+        trades["time_us"] = np.minimum(self._recorded_origin_us + trades["due"], self.now_us)
+
+    def _record(self, trades: Trades, *, issued: bool = False) -> None:
+        self._list_coins()
+        for index, listing in enumerate(self._listings.values()):
+            mine = trades[trades["symbol"] == index]
+            if len(mine):
+                listing.record(mine, issued=issued)
+
+    def _list_coins(self) -> None:
+        for coin in self._source.coins[len(self._listings) :]:
+            self._listings[coin.symbol] = Listing(coin, self._keep)
+
+
+def _joined(parts: Sequence[Trades]) -> Trades:
+    # np.concatenate compares the columns of every pair of parts first
+    joined = np.empty(sum(map(len, parts)), TRADE)
+    done = 0
+    for part in parts:
+        joined[done : done + len(part)] = part
+        done += len(part)
+    return joined

@@ -1,0 +1,151 @@
+"""What goes down the wire: trades, aggregates and candles as Binance words them, in RFC 6455 frames.
+
+A frame is worded once for all clients. Clients that follow the same streams in the same form share one `View`, and for
+each view the frames of a batch are joined once, so that a thousand clients cost a thousand writes and nothing more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from sim.candles import MINUTE_US, Candle
+from sim.coins import E8, Coin
+from sim.exchange import Batch, Exchange
+from sim.trades import decimal_text
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What a client sees: symbols (lower case) by kind of stream, and the form of the frames."""
+
+    trades: frozenset[str]
+    aggregates: frozenset[str]
+    candles: frozenset[str]
+    combined: bool
+    microseconds: bool
+
+
+def text_frame(payload: bytes) -> bytes:
+    """Put a server's text message into one unmasked frame (RFC 6455, 5.2)."""
+    size = len(payload)
+    if size < 126:
+        return b"\x81" + size.to_bytes(1, "big") + payload
+    if size < 65536:
+        return b"\x81\x7e" + size.to_bytes(2, "big") + payload
+    return b"\x81\x7f" + size.to_bytes(8, "big") + payload
+
+
+def wrapped(stream: str, data: str, *, combined: bool) -> bytes:
+    """Frame one event, in the envelope of combined streams or bare."""
+    return text_frame((f'{{"stream":"{stream}","data":{data}}}' if combined else data).encode())
+
+
+class BatchFrames:
+    """The frames of one batch, made when the first client wants them."""
+
+    def __init__(self, batch: Batch, exchange: Exchange) -> None:
+        self._batch = batch
+        self._exchange = exchange
+        self._coins = exchange.coins
+        self._symbols = [coin.symbol for coin in exchange.coins]
+        self._trades: dict[tuple[bool, bool], list[bytes]] = {}
+        self._aggregates: dict[tuple[bool, bool], list[tuple[str, bytes]]] = {}
+
+    def trades(self, view: View) -> list[bytes]:
+        """Return the frames of the trades that `view` shows, in issue order."""
+        form = (view.combined, view.microseconds)
+        if form not in self._trades:
+            self._trades[form] = self._word_trades(*form)
+        frames = self._trades[form]
+        if view.trades.issuperset(self._symbols):
+            return frames
+        shown = [symbol in view.trades for symbol in self._symbols]
+        symbols = self._batch.trades["symbol"].tolist()
+        return [frame for symbol, frame in zip(symbols, frames, strict=True) if shown[symbol]]
+
+    def aggregates(self, view: View) -> list[bytes]:
+        """Return the frames of the aggregate trades that `view` shows."""
+        if not view.aggregates:
+            return []
+        form = (view.combined, view.microseconds)
+        if form not in self._aggregates:
+            self._aggregates[form] = self._word_aggregates(*form)
+        return [frame for symbol, frame in self._aggregates[form] if symbol in view.aggregates]
+
+    def _word_trades(self, combined: bool, microseconds: bool) -> list[bytes]:
+        # The hot loop: about 2 us a trade.
+        unit = 1 if microseconds else 1000
+        begin = [
+            (f'{{"stream":"{coin.symbol}@trade","data":' if combined else "") + '{"e":"trade","E":'
+            for coin in self._coins
+        ]
+        after_time = [f',"s":"{coin.name}","t":' for coin in self._coins]
+        end = ',"M":true}}' if combined else ',"M":true}'
+        frames = []
+        rows = self._batch.trades.tolist()
+        for symbol, trade_id, price, quantity, maker, time_us, delay_us, buyer, seller, _ in rows:
+            orders = f'"b":{buyer},"a":{seller},' if buyer or seller else ""
+            payload = (
+                f"{begin[symbol]}{(time_us + delay_us) // unit}{after_time[symbol]}{trade_id}"
+                f',"p":"{price // E8}.{price % E8:08d}","q":"{quantity // E8}.{quantity % E8:08d}",'
+                f'{orders}"T":{time_us // unit},"m":{"true" if maker else "false"}{end}'
+            ).encode()
+            size = len(payload)
+            head = b"\x81\x7e" + size.to_bytes(2, "big") if size > 125 else b"\x81" + size.to_bytes(1, "big")
+            frames.append(head + payload)
+        return frames
+
+    def _word_aggregates(self, combined: bool, microseconds: bool) -> list[tuple[str, bytes]]:
+        unit = 1 if microseconds else 1000
+        groups: dict[tuple[int, int], list[int]] = {}  # (symbol, aggregate id): first id, last id, quantity, row
+        rows = self._batch.trades[["symbol", "trade_id", "quantity_e8"]].tolist()
+        for row, ((symbol, trade_id, quantity), aggregate_id) in enumerate(
+            zip(rows, self._exchange.aggregate_ids(self._batch).tolist(), strict=True)
+        ):
+            group = groups.setdefault((symbol, aggregate_id), [trade_id, trade_id, 0, row])
+            group[1] = trade_id
+            group[2] += quantity
+        frames = []
+        for (symbol, aggregate_id), (first_id, last_id, quantity, row) in groups.items():
+            coin, trade = self._coins[symbol], self._batch.trades[row]
+            time_us = int(trade["time_us"])
+            event_us = time_us + int(trade["event_delay_us"])
+            data = (
+                f'{{"e":"aggTrade","E":{event_us // unit},"s":"{coin.name}","a":{aggregate_id},'
+                f'"p":"{decimal_text(int(trade["price_e8"]))}","q":"{decimal_text(quantity)}","f":{first_id},"l":{last_id},'
+                f'"T":{time_us // unit},"m":{"true" if trade["is_buyer_maker"] else "false"},"M":true}}'
+            )
+            frames.append((coin.symbol, wrapped(f"{coin.symbol}@aggTrade", data, combined=combined)))
+        return frames
+
+
+def candle_frame(coin: Coin, candle: Candle, *, closed: bool, now_us: int, view: View) -> bytes:
+    """Word one state of a minute's candle."""
+    unit = 1 if view.microseconds else 1000
+    data = (
+        f'{{"e":"kline","E":{now_us // unit},"s":"{coin.name}","k":{{"t":{candle.open_us // unit},'
+        f'"T":{(candle.open_us + MINUTE_US) // unit - 1},"s":"{coin.name}","i":"1m",'
+        f'"f":{candle.first_id},"L":{candle.last_id},"o":"{decimal_text(candle.open_e8)}",'
+        f'"c":"{decimal_text(candle.close_e8)}","h":"{decimal_text(candle.high_e8)}","l":"{decimal_text(candle.low_e8)}","v":"{decimal_text(candle.volume_e8)}","n":{candle.count},'
+        f'"x":{"true" if closed else "false"},"q":"{decimal_text(candle.quote_e16 // E8)}",'
+        f'"V":"{decimal_text(candle.taker_buy_volume_e8)}",'
+        f'"Q":"{decimal_text(candle.taker_buy_quote_e16 // E8)}","B":"0"}}}}'
+    )
+    return wrapped(f"{coin.symbol}@kline_1m", data, combined=view.combined)
+
+
+def candle_frames(news: Mapping[str, Sequence[tuple[Coin, Candle, bool]]], now_us: int, view: View) -> list[bytes]:
+    """Word the candle news, by symbol, that `view` shows; the bool says that the candle is closed."""
+    return [
+        candle_frame(coin, candle, closed=closed, now_us=now_us, view=view)
+        for symbol, items in news.items()
+        if symbol in view.candles
+        for coin, candle, closed in items
+    ]
+
+
+def shutdown_frame(now_us: int, view: View) -> bytes:
+    """Word the warning before maintenance. The docs promise no lead time."""
+    unit = 1 if view.microseconds else 1000
+    return wrapped("!serverShutdown", f'{{"e":"serverShutdown","E":{now_us // unit}}}', combined=view.combined)

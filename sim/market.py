@@ -1,0 +1,144 @@
+"""The seeded market: every coin a walk of its own, merged order by order.
+
+Same seed, same trades: ids, prices, quantities and sides, on every machine and whatever the clock. Therefore all is
+integer arithmetic on the raw words of PCG64, whose stream numpy promises never to change (its distributions it does
+not), and no trade has been a float. A coin's trades depend on the seed and the coin alone, not on the other coins.
+
+The unit of the market is the taker's order. It is filled by one or more trades at once, rarely by hundreds: that is
+where the bursts of a real exchange come from. Prices walk from order to order by about 2e-5 of themselves.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from sim.coins import Coin
+from sim.pace import SLOT, Pace
+from sim.trades import NO_TRADES, TRADE, Trades
+
+ORDERS_PER_BLOCK: Final = 2048
+FINE: Final = 16  # the walk's unit is 2**-16 ticks, so that cheap coins move too
+STEP_SHARE: Final = 100_000  # one step of the walk is this part of the price
+
+Integers = npt.NDArray[np.int64]
+Words = npt.NDArray[np.uint64]
+
+
+def _table(shares: Sequence[tuple[int, int]]) -> Integers:
+    table = np.repeat([value for value, _ in shares], [share for _, share in shares]).astype(np.int64)
+    assert len(table) == 1 << 16, len(table)
+    return table
+
+
+# How many trades fill an order, by 16 random bits. 735 trades in one millisecond were seen on the real exchange.
+ORDER_LENGTHS: Final = _table(
+    [
+        *((1, 38000), (2, 11000), (3, 6000), (4, 3600), (6, 3000), (9, 2000)),
+        *((14, 1200), (25, 600), (60, 120), (160, 14), (735, 2)),
+    ]
+)
+MEAN_LENGTH_E6: Final = int(ORDER_LENGTHS.sum()) * 1_000_000 >> 16
+# Gaps between orders: exponential, with a mean that makes trades come one a slot on average.
+_GAP_SHAPE: Final = np.array([-math.log((i + 0.5) / 65536) * 1000 for i in range(65536)]).astype(np.int64)
+GAPS: Final[Integers] = 1 + _GAP_SHAPE * (MEAN_LENGTH_E6 * SLOT // 1_000_000) // (int(_GAP_SHAPE.sum()) >> 16)
+
+
+def _field(words: Words, shift: int, bits: int) -> Integers:
+    return ((words >> np.uint64(shift)) & np.uint64((1 << bits) - 1)).astype(np.int64)
+
+
+class CoinWalk:
+    """One coin's endless orders. `orders(n)` gives the next n: their lengths, and their trades one after the other."""
+
+    def __init__(self, coin: Coin, index: int, seed: int) -> None:
+        self._coin = coin
+        self._index = index
+        self._bits = np.random.PCG64(np.random.SeedSequence([seed, zlib.crc32(coin.symbol.encode())]))
+        self._price_fine = (coin.start_price_e8 // coin.tick_e8) << FINE
+        self._next_id = coin.first_trade_id
+        self._lengths = np.empty(0, np.int64)
+        self._trades = NO_TRADES
+
+    def orders(self, count: int) -> tuple[Integers, Trades]:
+        while len(self._lengths) < count:
+            lengths, trades = self._more()
+            self._lengths = np.concatenate([self._lengths, lengths])
+            self._trades = np.concatenate([self._trades, trades])
+        lengths, self._lengths = np.split(self._lengths, [count])
+        trades, self._trades = np.split(self._trades, [int(lengths.sum())])
+        return lengths, trades
+
+    def _more(self) -> tuple[Integers, Trades]:
+        coin, words = self._coin, self._bits.random_raw(ORDERS_PER_BLOCK)
+        lengths = ORDER_LENGTHS[_field(words, 0, 16)]
+        # 16 coin tosses are near enough to a normal step: mean 0, deviation 2.
+        steps = sum(_field(words, 16 + bit, 1) for bit in range(16)) - 8
+        fine = self._price_fine + np.cumsum(steps * max(1, self._price_fine // STEP_SHARE))
+        self._price_fine = max(int(fine[-1]), 64 << FINE)
+        is_buyer_maker = _field(words, 32, 1)
+
+        count = int(lengths.sum())
+        fill_words = self._bits.random_raw(count)
+        # A long order eats its way through the book: a tick further for about every eighth fill.
+        further = (_field(fill_words, 0, 3) == 0).astype(np.int64)
+        starts = np.cumsum(lengths) - lengths
+        run = np.cumsum(further)
+        depth = run - np.repeat(run[starts], lengths)
+        maker = np.repeat(is_buyer_maker, lengths)
+        ticks = np.repeat(fine >> FINE, lengths) + np.where(maker == 1, -depth, depth + 1)
+        # Quantities: a thousand sizes on each of 8 scales, small ones the most common.
+        scale = np.minimum(_field(fill_words, 3, 3), _field(fill_words, 6, 3))
+        quantity = ((_field(fill_words, 9, 10) + 1) * coin.typical_steps << scale) >> 4
+
+        trades = np.zeros(count, TRADE)
+        trades["symbol"] = self._index
+        trades["trade_id"] = np.arange(self._next_id, self._next_id + count)
+        trades["price_e8"] = np.maximum(ticks, 1) * coin.tick_e8
+        trades["quantity_e8"] = np.maximum(quantity, 1) * coin.step_e8
+        trades["is_buyer_maker"] = maker == 1
+        self._next_id += count
+        return lengths, trades
+
+
+class Market:
+    """The coins' walks merged into one endless sequence of trades, a block at a time."""
+
+    def __init__(self, seed: int, coins: Sequence[Coin], pace: Pace = Pace.BURSTS) -> None:
+        assert coins and pace is not Pace.RECORDED
+        self.coins = tuple(coins)
+        self._walks = [CoinWalk(coin, index, seed) for index, coin in enumerate(coins)]
+        self._bits = np.random.PCG64(np.random.SeedSequence([seed]))
+        self._bounds = np.cumsum([coin.weight for coin in coins])
+        self._pace = pace
+        self._due = 0
+
+    def next_block(self) -> Trades:
+        """Make the next thousands of trades: `time_us` is 0, `due` is set for the pace."""
+        words = self._bits.random_raw(ORDERS_PER_BLOCK)
+        pick = _field(words, 0, 32) * int(self._bounds[-1]) >> 32
+        symbol = np.searchsorted(self._bounds, pick, side="right")
+        lengths = np.empty(ORDERS_PER_BLOCK, np.int64)
+        of_walk = []
+        for index, walk in enumerate(self._walks):
+            mine = symbol == index
+            lengths[mine], trades = walk.orders(int(mine.sum()))
+            of_walk.append(trades)
+
+        block = np.empty(int(lengths.sum()), TRADE)
+        symbol_of_trade = np.repeat(symbol, lengths)
+        for index, trades in enumerate(of_walk):
+            block[symbol_of_trade == index] = trades
+        if self._pace is Pace.EVEN:
+            gaps = np.full(len(block), SLOT)
+        else:
+            gaps = np.zeros(len(block), np.int64)
+            gaps[np.cumsum(lengths) - lengths] = GAPS[_field(words, 32, 16)]
+        block["due"] = self._due + np.cumsum(gaps)
+        self._due = int(block["due"][-1])
+        return block

@@ -1,0 +1,317 @@
+"""Binance's public REST, without the socket: a request in, an `Answer` out, from what the exchange remembers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+from urllib.parse import parse_qsl
+
+import msgspec
+import numpy as np
+
+from sim.candles import INTERVALS_US, Candle
+from sim.coins import E8, Coin
+from sim.exchange import Exchange, Listing
+from sim.history import Rows
+from sim.trades import decimal_text
+from sim.weight import WEIGHT_LIMIT, WeightBook
+
+MOST_ROWS: Final = 1000
+USUAL_ROWS: Final = 500
+MICROSECONDS_FROM: Final = 10**14  # times in parameters may be ms or us; the size tells
+
+NUMBER: Final = "[0-9]{1,20}"
+SYMBOL: Final = "[A-Z0-9-_.]{1,20}"
+ANYTHING: Final = ".*"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    status: int
+    body: bytes
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+class _RefusedError(Exception):
+    def __init__(self, code: int, msg: str) -> None:
+        super().__init__(code, msg)
+        self.code = code
+        self.msg = msg
+
+
+@dataclass(frozen=True, slots=True)
+class _Route:
+    weight: int
+    parameters: dict[str, str]  # name: legal range
+    mandatory: tuple[str, ...]
+    reply: Callable[[Rest, Mapping[str, str], int, int], object]  # (parameters, now_us, unit) -> JSON value
+
+
+class Rest:
+    """See the module. `unit` inside is what a microsecond time is divided by: 1000 for ms, 1 for us."""
+
+    def __init__(self, exchange: Exchange, weights: WeightBook | None = None) -> None:
+        self._exchange = exchange
+        self._weights = weights or WeightBook()
+
+    def answer(
+        self, method: str, path: str, query: str, *, headers: Mapping[str, str], address: str, now_us: int
+    ) -> Answer:
+        """Answer one request.
+
+        Args:
+            query: as in the address, without the question mark.
+            headers: names in lower case.
+            address: of the client: weights are counted by it.
+        """
+        route = ROUTES.get(path)
+        if route is None:
+            return Answer(404, b"", {"Content-Type": "text/plain"})
+        if method != "GET":
+            return Answer(405, b"", {"Content-Type": "text/plain", "Allow": "GET"})
+        verdict = self._weights.spend(address, route.weight, now_us)
+        spent = {"X-MBX-USED-WEIGHT": str(verdict.used), "X-MBX-USED-WEIGHT-1M": str(verdict.used)}
+        if verdict.status != 200:
+            return _error(verdict.status, -1003, verdict.msg, spent | {"Retry-After": str(verdict.retry_after_s)})
+        unit = 1 if headers.get("x-mbx-time-unit", "").upper() == "MICROSECOND" else 1000
+        try:
+            value = route.reply(self, _parameters(route, query), now_us, unit)
+        except _RefusedError as refusal:
+            return _error(400, refusal.code, refusal.msg, spent)
+        return Answer(200, msgspec.json.encode(value), {"Content-Type": "application/json;charset=UTF-8"} | spent)
+
+    # One reply a path
+
+    def ping(self, _: Mapping[str, str], now_us: int, unit: int) -> object:
+        return {}
+
+    def time(self, _: Mapping[str, str], now_us: int, unit: int) -> object:
+        return {"serverTime": now_us // unit}
+
+    def exchange_info(self, parameters: Mapping[str, str], now_us: int, unit: int) -> object:
+        if "symbol" in parameters and "symbols" in parameters:
+            raise _RefusedError(-1128, "Combination of optional parameters invalid.")
+        listings = list(self._exchange.listings.values())
+        if "symbol" in parameters:
+            listings = [self._listing(parameters)]
+        if "symbols" in parameters:
+            try:
+                names = msgspec.json.decode(parameters["symbols"], type=list[str])
+            except msgspec.MsgspecError as exc:
+                legal = r'^\[("[A-Z0-9-_.]{1,20}"(,"[A-Z0-9-_.]{1,20}"){0,}){0,1}\]$'
+                raise _RefusedError(
+                    -1100, f"Illegal characters found in parameter 'symbols'; legal range is '{legal}'."
+                ) from exc
+            listings = [self._listing({"symbol": name}) for name in names]
+        return {
+            "timezone": "UTC",
+            "serverTime": now_us // unit,
+            "rateLimits": [
+                {"rateLimitType": "REQUEST_WEIGHT", "interval": "MINUTE", "intervalNum": 1, "limit": WEIGHT_LIMIT},
+                {"rateLimitType": "RAW_REQUESTS", "interval": "MINUTE", "intervalNum": 5, "limit": 61000},
+            ],
+            "exchangeFilters": [],
+            "symbols": [_symbol_info(listing.coin) for listing in listings],
+        }
+
+    def trades(self, parameters: Mapping[str, str], now_us: int, unit: int) -> object:
+        history = self._listing(parameters).history
+        return _trade_rows(history.rows(history.end - _limit(parameters), history.end), unit)
+
+    def historical_trades(self, parameters: Mapping[str, str], now_us: int, unit: int) -> object:
+        if "fromId" not in parameters:
+            return self.trades(parameters, now_us, unit)
+        history = self._listing(parameters).history
+        start = history.search("trade_id", int(parameters["fromId"]))
+        return _trade_rows(history.rows(start, start + _limit(parameters)), unit)
+
+    def aggregate_trades(self, parameters: Mapping[str, str], now_us: int, unit: int) -> object:
+        history, limit = self._listing(parameters).history, _limit(parameters)
+        start_us, end_us = _time_us(parameters, "startTime"), _time_us(parameters, "endTime")
+        if "fromId" in parameters and (start_us is not None or end_us is not None):
+            raise _RefusedError(-1128, "Combination of optional parameters invalid.")
+        if history.end == history.start:
+            return []
+        newest = int(history.rows(history.end - 1, history.end)["aggregate_id"][0])
+        stop = history.end if end_us is None else history.search("time_us", end_us + 1)
+        if "fromId" in parameters:
+            start = history.search("aggregate_id", int(parameters["fromId"]))
+        elif start_us is not None:
+            start = history.search("time_us", start_us)
+        else:
+            last = newest if stop == history.end else int(history.rows(stop - 1, stop)["aggregate_id"].max(initial=0))
+            start = history.search("aggregate_id", last - limit + 1)
+        if start >= stop:
+            return []
+        first = int(history.rows(start, start + 1)["aggregate_id"][0])
+        return _aggregate_rows(history.rows(start, min(stop, history.search("aggregate_id", first + limit))), unit)
+
+    def klines(self, parameters: Mapping[str, str], now_us: int, unit: int) -> object:
+        listing = self._listing(parameters)
+        interval_us = INTERVALS_US.get(parameters["interval"])
+        if interval_us is None:
+            raise _RefusedError(-1120, "Invalid interval.")
+        candles = listing.candles.of_interval(
+            interval_us,
+            start_us=_time_us(parameters, "startTime"),
+            end_us=_time_us(parameters, "endTime"),
+            limit=_limit(parameters),
+        )
+        return [_candle_row(candle, interval_us, unit) for candle in candles]
+
+    def _listing(self, parameters: Mapping[str, str]) -> Listing:
+        listing = self._exchange.listings.get(parameters["symbol"].lower())
+        if listing is None or listing.coin.name != parameters["symbol"]:
+            raise _RefusedError(-1121, "Invalid symbol.")
+        return listing
+
+
+ROUTES: Final = {
+    "/api/v3/ping": _Route(1, {}, (), Rest.ping),
+    "/api/v3/time": _Route(1, {}, (), Rest.time),
+    "/api/v3/exchangeInfo": _Route(
+        20,
+        {"symbol": SYMBOL} | dict.fromkeys(("symbols", "permissions", "showPermissionSets", "symbolStatus"), ANYTHING),
+        (),
+        Rest.exchange_info,
+    ),
+    "/api/v3/trades": _Route(25, {"symbol": SYMBOL, "limit": NUMBER}, ("symbol",), Rest.trades),
+    "/api/v3/historicalTrades": _Route(
+        25, {"symbol": SYMBOL, "limit": NUMBER, "fromId": NUMBER}, ("symbol",), Rest.historical_trades
+    ),
+    "/api/v3/aggTrades": _Route(
+        4,
+        {"symbol": SYMBOL, "limit": NUMBER, "fromId": NUMBER, "startTime": NUMBER, "endTime": NUMBER},
+        ("symbol",),
+        Rest.aggregate_trades,
+    ),
+    "/api/v3/klines": _Route(
+        2,
+        {"symbol": SYMBOL, "interval": ANYTHING, "timeZone": ANYTHING}
+        | dict.fromkeys(("limit", "startTime", "endTime"), NUMBER),
+        ("symbol", "interval"),
+        Rest.klines,
+    ),
+}
+
+
+def _error(status: int, code: int, msg: str, headers: dict[str, str]) -> Answer:
+    body = msgspec.json.encode({"code": code, "msg": msg})
+    return Answer(status, body, {"Content-Type": "application/json;charset=UTF-8"} | headers)
+
+
+def _parameters(route: _Route, query: str) -> dict[str, str]:
+    pairs = parse_qsl(query, keep_blank_values=True)
+    parameters = dict(pairs)
+    for name, _ in pairs:
+        if sum(1 for other, _ in pairs if other == name) > 1:
+            raise _RefusedError(-1101, f"Duplicate values for parameter '{name}'.")
+    for name in route.mandatory:
+        if not parameters.get(name):
+            raise _RefusedError(-1102, f"Mandatory parameter '{name}' was not sent, was empty/null, or malformed.")
+    known = {name: value for name, value in parameters.items() if name in route.parameters}
+    for name, value in known.items():
+        if value == "":
+            raise _RefusedError(-1105, f"Parameter '{name}' was empty.")
+        if not re.fullmatch(route.parameters[name], value, re.ASCII):
+            legal = f"^{route.parameters[name]}$"
+            raise _RefusedError(-1100, f"Illegal characters found in parameter '{name}'; legal range is '{legal}'.")
+        if route.parameters[name] == NUMBER and int(value) >= 2**63:
+            raise _RefusedError(-1102, f"Mandatory parameter '{name}' was not sent, was empty/null, or malformed.")
+    if len(known) < len(parameters):
+        counts = f"read '{len(known)}' parameter(s) but was sent '{len(parameters)}'"
+        raise _RefusedError(-1104, f"Not all sent parameters were read; {counts}.")
+    return known
+
+
+def _limit(parameters: Mapping[str, str]) -> int:
+    # Spot Binance answers a greater limit with its greatest; only its futures refuse.
+    limit = int(parameters.get("limit", USUAL_ROWS))
+    if limit == 0:
+        raise _RefusedError(-1130, "Data sent for parameter 'limit' is not valid.")
+    return min(limit, MOST_ROWS)
+
+
+def _time_us(parameters: Mapping[str, str], name: str) -> int | None:
+    if name not in parameters:
+        return None
+    value = int(parameters[name])
+    return value if value >= MICROSECONDS_FROM else value * 1000
+
+
+def _trade_rows(rows: Rows, unit: int) -> list[dict[str, object]]:
+    return [
+        {
+            "id": trade_id,
+            "price": decimal_text(price_e8),
+            "qty": decimal_text(quantity_e8),
+            "quoteQty": decimal_text(price_e8 * quantity_e8 // E8),
+            "time": time_us // unit,
+            "isBuyerMaker": is_buyer_maker,
+            "isBestMatch": True,
+        }
+        for trade_id, price_e8, quantity_e8, time_us, _, is_buyer_maker in rows.tolist()
+    ]
+
+
+def _aggregate_rows(rows: Rows, unit: int) -> list[dict[str, object]]:
+    starts = np.flatnonzero(np.diff(rows["aggregate_id"], prepend=-1))
+    ends = np.append(starts[1:], len(rows))
+    quantities = np.add.reduceat(rows["quantity_e8"], starts)
+    return [
+        {
+            "a": aggregate_id,
+            "p": decimal_text(price_e8),
+            "q": decimal_text(int(quantity_e8)),
+            "f": first_id,
+            "l": int(rows["trade_id"][end - 1]),
+            "T": time_us // unit,
+            "m": is_buyer_maker,
+            "M": True,
+        }
+        for (first_id, price_e8, _, time_us, aggregate_id, is_buyer_maker), quantity_e8, end in zip(
+            rows[starts].tolist(), quantities, ends, strict=True
+        )
+    ]
+
+
+def _candle_row(candle: Candle, interval_us: int, unit: int) -> list[object]:
+    return [
+        candle.open_us // unit,
+        *map(decimal_text, (candle.open_e8, candle.high_e8, candle.low_e8, candle.close_e8, candle.volume_e8)),
+        (candle.open_us + interval_us) // unit - 1,
+        decimal_text(candle.quote_e16 // E8),
+        candle.count,
+        decimal_text(candle.taker_buy_volume_e8),
+        decimal_text(candle.taker_buy_quote_e16 // E8),
+        "0",
+    ]
+
+
+def _symbol_info(coin: Coin) -> dict[str, object]:
+    most = decimal_text(10**6 * E8)
+    tick, step = decimal_text(coin.tick_e8), decimal_text(coin.step_e8)
+    return {
+        "symbol": coin.name,
+        "status": "TRADING",
+        "baseAsset": coin.base,
+        "baseAssetPrecision": 8,
+        "quoteAsset": coin.quote,
+        "quotePrecision": 8,
+        "quoteAssetPrecision": 8,
+        "baseCommissionPrecision": 8,
+        "quoteCommissionPrecision": 8,
+        "orderTypes": ["LIMIT", "LIMIT_MAKER", "MARKET"],
+        "icebergAllowed": True,
+        "isSpotTradingAllowed": True,
+        "isMarginTradingAllowed": False,
+        "filters": [
+            {"filterType": "PRICE_FILTER", "minPrice": tick, "maxPrice": most, "tickSize": tick},
+            {"filterType": "LOT_SIZE", "minQty": step, "maxQty": most, "stepSize": step},
+            {"filterType": "ICEBERG_PARTS", "limit": 10},
+        ],
+        "permissions": [],
+        "permissionSets": [["SPOT"]],
+    }

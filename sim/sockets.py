@@ -1,0 +1,234 @@
+"""The WebSocket clients: bytes between sockets and their `venue.Connection`, and nothing decided here.
+
+The frames of trades are ready-made bytes, the same object for every client of a view, written past the protocol object
+(no extension is ever negotiated, so a frame's bytes are the same for all). A client that does not read is cut at
+`max_buffer_bytes`; the others never wait for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import cast
+
+from websockets.frames import Frame, Opcode
+from websockets.http11 import Request
+from websockets.protocol import State
+from websockets.server import ServerProtocol
+
+from sim.frames import BatchFrames, View
+from sim.venue import Connection, Disconnect, Limits, TargetError
+
+logger = logging.getLogger("sim.sockets")
+
+LARGEST_MESSAGE_BYTES = 64 * 1024
+HANDSHAKE_WITHIN_S = 10
+CLOSE_WITHIN_S = 5
+PAUSED_ABOVE_BYTES = 256 * 1024  # flat out, the market waits while a client has more than this to read
+FIVE_MINUTES_S = 300
+
+
+class Socket(asyncio.Protocol):
+    """One TCP connection of a WebSocket client."""
+
+    def __init__(self, clients: Clients) -> None:
+        self._clients = clients
+        self._protocol = ServerProtocol(max_size=LARGEST_MESSAGE_BYTES)
+        self._transport: asyncio.Transport
+        self._connection: Connection | None = None
+        self._message = b""
+        self._deadline_s = time.monotonic() + HANDSHAKE_WITHIN_S  # of the handshake, later of the closing
+        self._closing = False
+        self.paused = False
+
+    @property
+    def view(self) -> View | None:
+        """What the client follows; None before and after the conversation."""
+        return self._connection.view if self._connection and self._protocol.state is State.OPEN else None
+
+    def send(self, data: bytes) -> None:
+        """Send whole frames, or cut the client if it has left too many unread."""
+        if self._transport.get_write_buffer_size() > self._clients.max_buffer_bytes:
+            logger.warning("cut a client that left %d bytes unread", self._transport.get_write_buffer_size())
+            self._clients.counts["cut_slow"] += 1
+            self.cut()
+        else:
+            self._transport.write(data)
+
+    def close(self, code: int, reason: str) -> None:
+        """Begin to close politely."""
+        if self._protocol.state is State.OPEN:
+            self._protocol.send_close(code, reason)
+            self._deadline_s, self._closing = time.monotonic() + CLOSE_WITHIN_S, True
+            self._flush()
+        elif not self._closing:
+            self.cut()
+
+    def cut(self) -> None:
+        """Drop the connection without a word."""
+        self._transport.abort()
+
+    def poll(self, now_s: float) -> None:
+        """Do what time demands: pings, and hanging up on who is late."""
+        if self._connection is None or self._closing:
+            if now_s >= self._deadline_s:
+                self.cut()
+            return
+        try:
+            payload = self._connection.poll(now_s)
+        except Disconnect as event:
+            self._hang_up(event)
+            return
+        if payload is not None and self._protocol.state is State.OPEN:
+            self._protocol.send_ping(payload)
+            self._flush()
+
+    # asyncio calls these
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's own class, of the same shape
+        self._transport.set_write_buffer_limits(high=PAUSED_ABOVE_BYTES)
+        self._clients.sockets.add(self)
+
+    def data_received(self, data: bytes) -> None:
+        self._protocol.receive_data(data)
+        try:
+            for event in self._protocol.events_received():
+                if isinstance(event, Request):
+                    self._shake_hands(event)
+                elif isinstance(event, Frame) and self._connection is not None and not self._closing:
+                    self._receive(self._connection, event)
+        except Disconnect as event:
+            self._hang_up(event)
+        self._flush()
+
+    def eof_received(self) -> None:
+        self._protocol.receive_eof()
+        self._flush()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._clients.sockets.discard(self)
+        self.resume_writing()
+
+    def pause_writing(self) -> None:
+        self.paused = True
+
+    def resume_writing(self) -> None:
+        self.paused = False
+        self._clients.room.set()
+
+    # Inside
+
+    def _shake_hands(self, request: Request) -> None:
+        try:
+            self._clients.admit(str(self._transport.get_extra_info("peername", ("?",))[0]), time.monotonic())
+            connection = Connection(request.path, time.monotonic(), self._clients.limits)
+        except TargetError as exc:
+            self._protocol.send_response(self._protocol.reject(exc.status, f"{exc}\n"))
+            return
+        response = self._protocol.accept(request)
+        self._protocol.send_response(response)
+        if response.status_code == 101:
+            self._connection = connection
+            self._clients.counts["connections"] += 1
+
+    def _receive(self, connection: Connection, frame: Frame) -> None:
+        now_s = time.monotonic()
+        if frame.opcode is Opcode.PING:
+            connection.receive_ping(now_s)
+        elif frame.opcode is Opcode.PONG:
+            connection.receive_pong(bytes(frame.data), now_s)
+        elif frame.opcode in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
+            self._message += bytes(frame.data)
+            if frame.fin:
+                message, self._message = self._message, b""
+                self._protocol.send_text(connection.receive_text(message, now_s).encode())
+
+    def _hang_up(self, event: Disconnect) -> None:
+        logger.info("hang up on a client: %s", event.reason)
+        self._clients.counts["hung_up"] += 1
+        self.close(event.code, event.reason)
+
+    def _flush(self) -> None:
+        for data in self._protocol.data_to_send():
+            if data:
+                self._transport.write(data)
+            else:  # the protocol's sign for the end of the stream
+                self._transport.close()
+
+
+class Clients:
+    """All of them."""
+
+    def __init__(self, limits: Limits, max_buffer_bytes: int) -> None:
+        self.limits = limits
+        self.max_buffer_bytes = max_buffer_bytes
+        self.sockets: set[Socket] = set()
+        self.room = asyncio.Event()
+        self.counts = {"connections": 0, "cut_slow": 0, "hung_up": 0, "refused": 0}
+        self._admitted: dict[str, deque[float]] = {}
+
+    @property
+    def following_trades(self) -> bool:
+        return any(socket.view is not None and socket.view.trades for socket in self.sockets)
+
+    def admit(self, address: str, now_s: float) -> None:
+        """Count a new connection of an address.
+
+        Raises:
+            TargetError: it has opened too many in five minutes.
+        """
+        times = self._admitted.setdefault(address, deque(maxlen=self.limits.connections_per_5m))
+        if len(times) == times.maxlen and now_s - times[0] < FIVE_MINUTES_S:
+            self.counts["refused"] += 1
+            raise TargetError(429, f"found more than {times.maxlen} connections in 5 minutes from {address}")
+        times.append(now_s)
+
+    def deliver(self, frames: BatchFrames) -> None:
+        """Send every client what it follows of a batch."""
+        self.send(lambda view: b"".join(frames.trades(view) + frames.aggregates(view)))
+
+    def send(self, words: Callable[[View], bytes]) -> None:
+        """Send every client what `words` makes for its view; made once a view, sent unless empty."""
+        made: dict[View, bytes] = {}
+        for socket in list(self.sockets):
+            view = socket.view
+            if view is None:
+                continue
+            if view not in made:
+                made[view] = words(view)
+            if made[view]:
+                socket.send(made[view])
+
+    def poll(self, now_s: float) -> None:
+        for socket in list(self.sockets):
+            socket.poll(now_s)
+
+    async def wait_for_room(self, patience_s: float) -> None:
+        """Wait until every client has read most of what it was sent; cut those that take longer than `patience_s`."""
+        deadline_s = time.monotonic() + patience_s
+        while any(socket.paused for socket in self.sockets):
+            self.room.clear()
+            try:
+                await asyncio.wait_for(self.room.wait(), deadline_s - time.monotonic())
+            except TimeoutError:
+                for socket in [socket for socket in self.sockets if socket.paused]:
+                    self.counts["cut_slow"] += 1
+                    socket.cut()
+                return
+
+    async def close(self) -> None:
+        """Say goodbye to all, and wait a moment for theirs."""
+        for socket in list(self.sockets):
+            socket.close(1001, "server is going away")
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(1):
+                while self.sockets:
+                    self.room.clear()
+                    await self.room.wait()  # set also by each connection that ends
+        for socket in list(self.sockets):
+            socket.cut()

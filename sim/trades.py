@@ -1,0 +1,56 @@
+"""The one shape trades have in here: rows of columns, in the order they are issued.
+
+A structured numpy array is both: ``trades["price_e8"]`` is a column, ``trades[3:9]`` a run of trades, and
+``trades.tolist()`` gives plain tuples for the one loop that words frames.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+Trades = npt.NDArray[np.void]
+
+TRADE: Final = np.dtype(
+    [
+        ("symbol", "u1"),  # index into the source's coins
+        ("trade_id", "i8"),
+        ("price_e8", "i8"),
+        ("quantity_e8", "i8"),
+        ("is_buyer_maker", "?"),
+        ("time_us", "i8"),  # of the trade; 0 until it is issued
+        ("event_delay_us", "i8"),  # how much later than the trade the venue says it
+        ("buyer_order_id", "i8"),  # frames of before 2024-06 told the orders; 0 = frame without them
+        ("seller_order_id", "i8"),
+        ("due", "i8"),  # when it is to be issued, see `pace`
+    ]
+)
+
+NO_TRADES: Final[Trades] = np.empty(0, TRADE)
+
+
+def decimal_text(value_e8: int) -> str:
+    """Word a number scaled by 1e8 as Binance does: always 8 decimals.
+
+    >>> decimal_text(6183763000000)
+    '61837.63000000'
+    """
+    whole, fraction = divmod(value_e8, 100_000_000)
+    return f"{whole}.{fraction:08d}"
+
+
+def decimal_e8(text: str) -> int:
+    """Read a decimal text of at most 8 decimals exactly.
+
+    Raises:
+        ValueError: it is not a plain positive decimal with at most 8 decimals, or is above what 64 bits hold.
+    """
+    whole, _, fraction = text.partition(".")
+    if not (whole + fraction).isascii() or not (whole + fraction).isdecimal() or not whole or len(fraction) > 8:
+        raise ValueError(f"found number {text!r}, expected digits with at most 8 decimals")
+    value = int(whole + fraction.ljust(8, "0"))
+    if value >= 2**63:
+        raise ValueError(f"found number {text!r}, expected less than {2**63 // 10**8}")
+    return value
