@@ -38,7 +38,8 @@ class Route:
     """What may come in the query."""
     encode: json.Encode
     """From the RPC's answer to what `json.to_bytes` takes."""
-    _variables: tuple[tuple[str, query.Parameter], ...]
+    variables: tuple[tuple[str, query.Parameter], ...]
+    """Field path and parameter of each variable of the template."""
     _query: Mapping[str, query.Parameter]
     _decode: json.Decode | None
 
@@ -76,7 +77,7 @@ class Route:
         elif body:
             raise BadInput(f"{self.verb} {self.template.text} takes no body, found {len(body)} bytes")
         query.fill(request, self._query, pairs)
-        for path, parameter in self._variables:
+        for path, parameter in self.variables:
             parameter.put(request, [variables[path]])
         return request
 
@@ -119,7 +120,7 @@ def _route(method: MethodDescriptor, rule: http_pb2.HttpRule) -> Route:
         response_body=rule.response_body,
         parameters=tuple(p for p in in_query if not any(field in p.path[:1] for field in body_fields)),
         encode=_answer_encoder(method, rule.response_body),
-        _variables=tuple((name, query.parameter_for(method.input_type, name)) for name in template.variables),
+        variables=tuple((name, query.parameter_for(method.input_type, name)) for name in template.variables),
         _query=query.index(in_query),
         _decode=_body_decoder(method, rule.body, body_fields),
     )

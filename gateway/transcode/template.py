@@ -28,6 +28,8 @@ class Template:
     """As OpenAPI and the router have it, without shapes: `/v1/{name}`."""
     variables: tuple[str, ...]
     """Field paths in the order of the holes."""
+    loose: str
+    """As starlette's router has it; fits every path that fits, and maybe others."""
     _pattern: re.Pattern[str]
 
     def match(self, path: str) -> dict[str, str] | None:
@@ -48,8 +50,15 @@ def parse_template(text: str) -> Template:
         raise ValueError(f"path template {text!r} uses a variable twice")
     if verb:
         pattern += f":{re.escape(verb)}"
-    shown = _VARIABLE.sub(r"{\1}", text)
-    return Template(text=text, shown=shown, variables=tuple(variables), _pattern=re.compile(pattern, re.DOTALL))
+    names = iter(range(len(text)))
+    loose = re.sub(r"\{[^}]*\}|\*\*?", lambda _: f"{{hole{next(names)}:path}}", text)
+    return Template(
+        text=text,
+        shown=_VARIABLE.sub(r"{\1}", text),
+        variables=tuple(variables),
+        loose=loose,
+        _pattern=re.compile(pattern, re.DOTALL),
+    )
 
 
 def _split(segments: str) -> list[str]:

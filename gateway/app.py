@@ -1,0 +1,179 @@
+"""The gateway as an ASGI app: the routes of the protos, `/ws`, and what a gateway answers by itself."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from urllib.parse import urlencode
+
+import grpc
+import msgspec
+from fastapi import FastAPI
+from google.protobuf.descriptor import ServiceDescriptor
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route as StarletteRoute
+from starlette.routing import WebSocketRoute
+
+from gateway import access, manual
+from gateway.errors import BadInput, HttpError, refusal_body
+from gateway.fanout import Limits
+from gateway.live import Live
+from gateway.resource import JSON, Answer, Resource, read_body, refusal
+from gateway.transcode import comments, docs, json, openapi
+from gateway.transcode.rules import NEXT_PAGE_TOKEN, Route, routes
+from gateway.upstreams import CALL_LIMIT_S, Call, UpstreamError, Upstreams
+from tickmesh.v1 import signal_pb2, store_pb2
+
+SIGNAL_SERVICE = signal_pb2.DESCRIPTOR.services_by_name["SignalService"]
+STORE_SERVICE = store_pb2.DESCRIPTOR.services_by_name["StoreService"]
+SERVICES: tuple[ServiceDescriptor, ...] = (SIGNAL_SERVICE, STORE_SERVICE)
+
+_OPEN_VERBS = ("GET", "HEAD")
+
+
+def create_app(
+    *,
+    signal: grpc.aio.Channel,
+    store: grpc.aio.Channel,
+    # Access
+    token: str | None = None,
+    # Limits
+    call_limit_s: float = CALL_LIMIT_S,
+    client_limits: Limits | None = None,
+) -> FastAPI:
+    """Return the app; `app.state.live.drain()` lets the WebSocket clients go before the server stops.
+
+    Args:
+        signal: channel to SignalService; stays the caller's.
+        store: channel to StoreService; stays the caller's.
+        token: what POST requests and `/ws` must bring; None when nothing.
+        call_limit_s: how long an upstream may take to answer.
+        client_limits: how far a WebSocket client may fall behind.
+
+    """
+    live = Live(signal, token=token, limits=client_limits)
+    upstreams = Upstreams({SIGNAL_SERVICE.full_name: signal, STORE_SERVICE.full_name: store}, limit_s=call_limit_s)
+    found = routes(SERVICES)
+    document = openapi.document(
+        found,
+        comments.read_comments(comments.shipped_descriptors()),
+        info=manual.INFO,
+        own_paths=manual.own_paths(token_needed=token is not None),
+        own_tags=[manual.TAG],
+        token_needed=token is not None,
+    )
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with live.running():
+            yield
+
+    # The document and its page are ours, made from the protos.
+    app = FastAPI(title="tickmesh", openapi_url=None, docs_url=None, redoc_url=None, lifespan=lifespan)
+    app.router.redirect_slashes = False
+    app.state.live = live
+    answers: dict[str, dict[str, Answer]] = {}
+    for route in found:
+        answers.setdefault(route.template.text, {})[route.verb] = _transcoded(route, upstreams.call(route), token)
+    own = _own_answers(upstreams, document)
+    for path, by_verb in (own | answers).items():
+        app.router.routes.append(StarletteRoute(_starlette_path(path, found), Resource(path, by_verb)))
+    app.router.routes.append(WebSocketRoute("/ws", live.endpoint))
+    known_paths = [*answers, *own, "/ws"]
+
+    async def unknown_path(request: Request, _: Exception) -> Response:
+        path = request.url.path
+        if path == "/ws":
+            return refusal(426, "/ws speaks WebSocket; see /docs", headers={"Upgrade": "websocket"})
+        near = difflib.get_close_matches(path, known_paths, n=2)
+        hint = f"; near are {' and '.join(near)}" if near else ""
+        return refusal(404, f"nothing is at {path[:80]!r}{hint}; /docs tells what there is")
+
+    app.add_exception_handler(HTTPException, unknown_path)  # the router raises no other than 404
+    return app
+
+
+def _transcoded(route: Route, call: Call, token: str | None) -> Answer:
+    async def answer(request: Request) -> Response:
+        try:
+            given, pairs = access.split_token(access.query_pairs(request.scope["query_string"]))
+        except ValueError as exc:
+            raise BadInput(f"query cannot be read: {exc}") from exc
+        if request.method not in _OPEN_VERBS:
+            _admit(request, token, given)
+        variables = route.template.match(request.scope["path"])
+        if variables is None:
+            raise HttpError(404, f"nothing is at {request.scope['path'][:80]!r}, expected {route.template.text}")
+        body = await read_body(request) if route.body else b""
+        try:
+            message = await call(route.request(variables, pairs, body))
+        except UpstreamError as exc:
+            return Response(exc.body, exc.status, media_type=JSON)
+        headers = _next_page(request, pairs, getattr(message, NEXT_PAGE_TOKEN)) if route.hides_next_page else {}
+        return Response(json.to_bytes(route.encode(message)), headers=headers, media_type=JSON)
+
+    return answer
+
+
+def _admit(request: Request, token: str | None, given: str) -> None:
+    if problem := access.origin_problem(request.headers):
+        raise HttpError(403, problem)
+    if problem := access.token_problem(token, request.headers, given):
+        raise HttpError(401, problem, headers={"WWW-Authenticate": "Bearer"})
+
+
+def _next_page(request: Request, pairs: list[tuple[str, str]], page_token: str) -> dict[str, str]:
+    if not page_token:
+        return {}
+    query = urlencode(
+        [*(pair for pair in pairs if pair[0] not in ("page_token", "pageToken")), ("page_token", page_token)]
+    )
+    return {"X-Next-Page-Token": page_token, "Link": f'<{request.scope["path"]}?{query}>; rel="next"'}
+
+
+def _own_answers(upstreams: Upstreams, document: openapi.Json) -> dict[str, dict[str, Answer]]:
+    document_bytes = msgspec.json.encode(document)
+
+    async def healthz(_: Request) -> Response:
+        return Response(b'{"status":"ok"}', media_type=JSON)
+
+    async def readyz(_: Request) -> Response:
+        status, body = readiness(await upstreams.health())
+        return Response(body, status, media_type=JSON)
+
+    async def openapi_json(_: Request) -> Response:
+        return Response(document_bytes, media_type=JSON)
+
+    async def docs_page(request: Request) -> Response:
+        base_url = str(request.base_url).rstrip("/")
+        headers = {"Content-Security-Policy": docs.CONTENT_SECURITY_POLICY}
+        return Response(docs.page(document, base_url=base_url), headers=headers, media_type="text/html")
+
+    async def metrics(_: Request) -> Response:
+        return Response(generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    async def root(_: Request) -> Response:
+        return RedirectResponse("/docs", 307)
+
+    own = {"/healthz": healthz, "/readyz": readyz, "/openapi.json": openapi_json, "/docs": docs_page}
+    own |= {"/metrics": metrics, "/": root}
+    return {path: {"GET": answer} for path, answer in own.items()}
+
+
+def readiness(health: Mapping[str, str]) -> tuple[int, bytes]:
+    """Return status and body of `/readyz` for what the upstreams said: full name -> `SERVING`, or something else."""
+    away = [f"{name.rpartition('.')[2]} is {status}" for name, status in health.items() if status != "SERVING"]
+    if not away:
+        return 200, msgspec.json.encode({"status": "ready", "upstreams": health})
+    error = msgspec.json.decode(refusal_body(503, f"not ready: {', '.join(away)}"))
+    return 503, msgspec.json.encode({"status": "not ready", "upstreams": health} | error)
+
+
+def _starlette_path(path: str, found: tuple[Route, ...]) -> str:
+    # Starlette only has to bring the request here; what fits where, the template knows.
+    template = next((route.template for route in found if route.template.text == path), None)
+    return path if template is None else template.loose

@@ -1,0 +1,93 @@
+"""What the API's document says that no proto does: the API as a whole, `/ws`, health. Pure."""
+
+from __future__ import annotations
+
+from gateway.transcode.openapi import Json
+
+VERSION = "0.1.0"
+
+DESCRIPTION = """\
+Follow a crypto exchange trade by trade: prices and signals of now, every trade from history, and a live stream.
+
+- Prices and quantities are exact plain decimal numbers, never in exponent form; read them with a decimal parser where \
+the last digit matters.
+- Times are RFC 3339 in UTC. Integers of 64 bits are JSON numbers. Every field is always there; NaN is `null`.
+- An error is `{"code", "message", "details"}` with the HTTP status that belongs to the gRPC code: 400 for what will \
+never do, 404 for what is not there, 429, 503 and 504 for what may do later.
+- Parameters and fields that are not known are refused, so that a misspelt one cannot mean something else.
+- Where the server was given a token (`API_TOKEN`), POST requests and `/ws` need it: `Authorization: Bearer <token>`, \
+or `?token=<token>` for clients that cannot send headers. Browsers may use both from pages of the same host only."""
+
+WS_DESCRIPTION = """\
+WebSocket: one JSON object a trade, as it happens.
+
+    {"symbol": "btcusdt", "name": "Bitcoin (BTC)", "venue": "sim", "price": 61837.63, "quantity": 0.00042,
+     "trade_id": 7, "timestamp": "2024-01-31T12:34:56.789Z", "side": "BUY", "moving_average": 61836.9,
+     "high": 61840, "low": 61830.01, "window_high": 61838, "window_low": 61836, "count": 7, "volume": 0.031}
+
+Without parameters these are the trades of the selected symbol, also after another one is selected. An object with a \
+`type` is no trade and has no `price`:
+
+- `{"type": "selected", "symbol", "name", "venue"}`: the selected symbol; at the start, and whenever it changes.
+- `{"type": "lagged", "missed": n}`: n trades were left out because this client read too slowly; they are in \
+`/api/trades`. With `"by": "gateway"` all clients missed them, of whatever symbol.
+- `{"type": "status", "state": "waiting"}`: trades have stopped because a part of the mesh is away; `"live"`: they go \
+on.
+
+Close codes: 1001 the server stops; 1008 the request will never do (the reason says why); 1013 too slow for too long. \
+The server pings every 20 s. What a client sends is ignored, and limited to a few messages of 4 KiB."""
+
+TAG = {"name": "Gateway", "description": "What the gateway itself answers."}
+
+INFO: Json = {"title": "tickmesh", "version": VERSION, "description": DESCRIPTION, "license": {"name": "MIT"}}
+
+
+def own_paths(*, token_needed: bool) -> Json:
+    """Return the OpenAPI path items of what the gateway answers by itself."""
+    ws = _get("ws", WS_DESCRIPTION, {"101": {"description": "The connection is a WebSocket from now on."}})
+    ws["get"]["responses"]["default"] = {
+        "description": "An error before the handshake: 401, 403 or 503.",
+        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Status"}}},
+    }
+    ws["get"]["parameters"] = [
+        _parameter(
+            "symbols", "These symbols only, separated by commas: `btcusdt,ethusdt`; `*` for all that are followed."
+        )
+    ]
+    if token_needed:
+        ws["get"]["parameters"].append(_parameter("token", "The token, for clients that cannot send headers."))
+        ws["get"]["security"] = [{"token": []}]
+    upstreams = {"type": "object", "additionalProperties": {"type": "string"}}
+    ready = {"type": "object", "properties": {"status": {"type": "string"}, "upstreams": upstreams}}
+    return {
+        "/ws": ws,
+        "/healthz": _get(
+            "healthz",
+            "Whether the gateway is alive.",
+            {"200": _json("It is.", {"type": "object", "properties": {"status": {"type": "string"}}})},
+        ),
+        "/readyz": _get(
+            "readyz",
+            "Whether every service behind the gateway serves.",
+            {"200": _json("All serve.", ready), "503": _json("The message names those that do not.", ready)},
+        ),
+        "/metrics": _get(
+            "metrics",
+            "Metrics in Prometheus' text format.",
+            {"200": {"description": "The metrics.", "content": {"text/plain": {"schema": {"type": "string"}}}}},
+        ),
+    }
+
+
+def _get(operation_id: str, description: str, responses: Json) -> Json:
+    summary = description.partition("\n")[0].rstrip(".")
+    operation = {"operationId": operation_id, "tags": [TAG["name"]], "summary": summary, "description": description}
+    return {"get": operation | {"responses": responses}}
+
+
+def _json(description: str, schema: Json) -> Json:
+    return {"description": description, "content": {"application/json": {"schema": schema}}}
+
+
+def _parameter(name: str, description: str) -> Json:
+    return {"name": name, "in": "query", "required": False, "description": description, "schema": {"type": "string"}}

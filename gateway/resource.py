@@ -1,0 +1,114 @@
+"""One HTTP path: which verbs it knows, and how every failure becomes an answer of the same shape."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from time import perf_counter
+
+from prometheus_client import Counter, Histogram
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from gateway.errors import BadInput, HttpError, phrase, refusal_body
+
+log = logging.getLogger("gateway.http")
+
+MAX_BODY_BYTES = 64 * 1024
+BODY_LIMIT_S = 10.0
+
+REQUESTS = Counter("tickmesh_gateway_http_requests_total", "HTTP requests by path and status", ["path", "status"])
+SECONDS = Histogram("tickmesh_gateway_http_seconds", "time to answer an HTTP request, by path", ["path"])
+
+Answer = Callable[[Request], Awaitable[Response]]
+
+JSON = "application/json"
+_ALWAYS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+
+
+class Resource:
+    """An ASGI app for one path.
+
+    Args:
+        path: its name in metrics.
+        answers: verb -> what answers it; HEAD comes with GET, OPTIONS with everything.
+
+    """
+
+    def __init__(self, path: str, answers: Mapping[str, Answer]) -> None:
+        self._path = path
+        self._answers = dict(answers)
+        if "GET" in answers:
+            self._answers["HEAD"] = answers["GET"]  # uvicorn leaves out the body
+        self._allow = ", ".join(sorted([*self._answers, "OPTIONS"]))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        started_s = perf_counter()
+        request = Request(scope, receive)
+        try:
+            response = await self._answer(request)
+        except ClientDisconnect:
+            return  # nobody is left to be told
+        for name, value in _ALWAYS.items():
+            response.headers.setdefault(name, value)
+        SECONDS.labels(self._path).observe(perf_counter() - started_s)
+        REQUESTS.labels(self._path, response.status_code).inc()
+        await response(scope, receive, send)
+
+    async def _answer(self, request: Request) -> Response:
+        verb = request.method
+        answer = self._answers.get(verb)
+        try:
+            if answer is not None:
+                return await answer(request)
+            if verb == "OPTIONS":
+                return Response(status_code=204, headers={"Allow": self._allow})
+            message = f"{verb[:20]} is not for {self._path}, which knows {self._allow}"
+            raise HttpError(405, message, headers={"Allow": self._allow})
+        except HttpError as exc:
+            return refusal(exc.status, str(exc), headers=exc.headers)
+        except BadInput as exc:
+            return Response(refusal_body(400, str(exc), exc.details), 400, media_type=JSON)
+        except ClientDisconnect:
+            raise
+        except Exception:
+            log.exception("%s %s", verb, self._path)
+            return refusal(500, f"{phrase(500)}: a mistake of the gateway's own; its log says more")
+
+
+def refusal(status: int, message: str, *, headers: Mapping[str, str] | None = None) -> Response:
+    """Return a refusal of the gateway's own as a response."""
+    return Response(refusal_body(status, message), status, dict(headers or {}), media_type=JSON)
+
+
+async def read_body(request: Request) -> bytes:
+    """Read a JSON body.
+
+    Raises:
+        HttpError: 413 too large, 415 another type than JSON, 408 too slow.
+
+    """
+    kind = request.headers.get("content-type", JSON).partition(";")[0].strip().lower()
+    if kind != JSON and not (kind.startswith("application/") and kind.endswith("+json")):
+        raise HttpError(415, f"body is {kind[:80]!r}, expected {JSON} (with curl: -H 'Content-Type: {JSON}')")
+    # Its size in advance, where the client tells, saves sending it.
+    told = request.headers.get("content-length", "0")
+    if told.isascii() and told.isdigit() and int(told[:19]) > MAX_BODY_BYTES:
+        raise _too_large(f"{told[:19]} bytes")
+    body = bytearray()
+    try:
+        async with asyncio.timeout(BODY_LIMIT_S):
+            async for piece in request.stream():
+                body += piece
+                if len(body) > MAX_BODY_BYTES:
+                    raise _too_large(f"more than {MAX_BODY_BYTES} bytes")
+    except TimeoutError:
+        raise HttpError(408, f"body did not come within {BODY_LIMIT_S:g} s", headers={"Connection": "close"}) from None
+    return bytes(body)
+
+
+def _too_large(found: str) -> HttpError:
+    return HttpError(413, f"body has {found}, expected at most {MAX_BODY_BYTES}", headers={"Connection": "close"})

@@ -1,0 +1,135 @@
+"""The one stream of trades from signal: read, prepared once, handed to the fan-out."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+import grpc
+import msgspec
+from prometheus_client import Counter, Gauge
+
+from gateway.fanout import Chunk, Fanout
+from gateway.frames import text_frames
+from gateway.transcode.ticks import TickWriter
+from mesh.backoff import backoff
+from mesh.logs import Seldom
+from mesh.symbols import name_of
+from tickmesh.v1 import signal_pb2
+
+if TYPE_CHECKING:
+    from tickmesh.v1.signal_pb2_grpc import SignalServiceAsyncStub  # only the types know it
+
+log = logging.getLogger("gateway.stream")
+
+CALL_LIMIT_S = 5.0
+CHUNK_TRADES = 128
+"""Trades in one chunk at most, some 40 KB: what a full queue loses at once."""
+
+LIVE = Gauge("tickmesh_gateway_stream_live", "1 while the stream of trades from signal is live, else 0")
+ENDS = Counter("tickmesh_gateway_stream_ends_total", "times the stream from signal ended or could not be opened")
+UNREADABLE = Counter("tickmesh_gateway_stream_unreadable_total", "batches from signal that could not be read")
+
+
+def control(kind: str, **members: object) -> Chunk:
+    """Return a control message: `{"type": kind, ...}`."""
+    return Chunk(text_frames([msgspec.json.encode({"type": kind, **members})]), trades=0, kind=kind)
+
+
+class Stream:
+    """Follows `SignalService.Watch` for all symbols and feeds a fan-out.
+
+    Args:
+        signal: SignalService.
+        fanout: who gets the trades; told of selections, losses and absences, too.
+
+    """
+
+    def __init__(self, signal: SignalServiceAsyncStub, fanout: Fanout) -> None:
+        self._signal = signal
+        self._fanout = fanout
+        self._ticks = TickWriter()
+        self._names: dict[str, str] = {}
+        self._live = False
+        self._waiting: Chunk | None = None
+        self._selected: Chunk | None = None
+        self._seldom = Seldom()
+
+    @property
+    def greeting(self) -> list[Chunk]:
+        """What a reader that comes now has to know first."""
+        return [chunk for chunk in (self._waiting, self._selected) if chunk is not None]
+
+    async def follow(self) -> None:
+        """Read the stream, and open it again whenever it ends, until cancelled."""
+        delays = backoff(max_s=5.0)
+        try:
+            while True:
+                try:
+                    async for response in self._signal.Watch(signal_pb2.WatchRequest(all_symbols=True)):
+                        if not self._live:
+                            await self._come_alive()
+                            delays = backoff(max_s=5.0)
+                        self._take(response)
+                    reason = "the stream ended"
+                except grpc.aio.AioRpcError as exc:
+                    reason = f"{exc.code().name}: {exc.details()}"
+                self._go_away(reason)
+                await asyncio.sleep(next(delays))
+        finally:
+            self._live, self._waiting, self._selected = False, None, None
+            LIVE.set(0)
+
+    async def _come_alive(self) -> None:
+        try:
+            coins = await self._signal.ListCoins(signal_pb2.ListCoinsRequest(), timeout=CALL_LIMIT_S)
+            self._names = {coin.symbol: coin.name for coin in coins.coins}
+        except grpc.aio.AioRpcError as exc:
+            log.warning("no names of coins: %s: %s", exc.code().name, exc.details())
+        log.info("trades are live")
+        self._live = True
+        LIVE.set(1)
+        if self._waiting is not None:
+            self._waiting = None
+            self._fanout.tell(control("status", state="live"))
+
+    def _go_away(self, reason: str) -> None:
+        ENDS.inc()
+        if self._seldom.due(asyncio.get_running_loop().time()):
+            log.warning("no trades from signal, trying again: %s", reason)
+        LIVE.set(0)
+        if self._live or self._waiting is None:
+            # the reason names addresses; that is for the log, not for clients
+            self._waiting = control("status", state="waiting", reason="signal is away; trades go on when it is back")
+            self._fanout.tell(self._waiting)
+        self._live = False
+
+    def _take(self, response: signal_pb2.WatchResponse) -> None:
+        event = response.WhichOneof("event")
+        if event == "batch":
+            self._publish(response.batch)
+        elif event == "selected":
+            selected = response.selected
+            self._names[selected.symbol] = selected.name
+            self._selected = control("selected", symbol=selected.symbol, name=selected.name, venue=selected.venue)
+            self._fanout.select(selected.symbol)
+            self._fanout.tell(self._selected)
+        elif event == "missed":
+            log.warning("signal did not send %d trades: this gateway read too slowly", response.missed.trades)
+            self._fanout.tell(control("lagged", missed=response.missed.trades, by="gateway"))
+
+    def _publish(self, batch: signal_pb2.SignalBatch) -> None:
+        symbol = batch.trades.symbol
+        if not self._fanout.audience(symbol):
+            return
+        try:
+            ticks = self._ticks.write(batch, self._names.get(symbol) or name_of(symbol))
+        except ValueError as exc:
+            UNREADABLE.inc()
+            if self._seldom.due(asyncio.get_running_loop().time()):
+                log.error("left out a batch of %s that cannot be read: %s", symbol, exc)
+            return
+        for start in range(0, len(ticks), CHUNK_TRADES):
+            some = ticks[start : start + CHUNK_TRADES]
+            self._fanout.publish(symbol, Chunk(text_frames(some), trades=len(some)))

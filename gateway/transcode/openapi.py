@@ -1,0 +1,209 @@
+"""Routes as an OpenAPI 3.1 document: the protos' comments are its descriptions, their messages its schemas."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeAlias
+
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
+
+from gateway.transcode.fields import enum_names, find_field, is_e8, is_map, is_timestamp, map_entry, public_name
+from gateway.transcode.query import Parameter
+from gateway.transcode.rules import Route
+
+# A JSON document has no better type; it is built here and only read elsewhere.
+Json: TypeAlias = dict[str, Any]
+
+ERROR_SCHEMA: Json = {
+    "type": "object",
+    "description": "What went wrong, as `google.rpc.Status`.",
+    "required": ["code", "message", "details"],
+    "properties": {
+        "code": {"type": "integer", "format": "int32", "description": "The gRPC code: 3 is INVALID_ARGUMENT."},
+        "message": {"type": "string", "description": "What was found, what was expected, and where."},
+        "details": {
+            "type": "array",
+            "description": "More for programs: `google.rpc.BadRequest` names the field.",
+            "items": {
+                "type": "object",
+                "required": ["@type"],
+                "properties": {"@type": {"type": "string"}},
+                "additionalProperties": True,
+            },
+        },
+    },
+}
+
+
+def document(
+    routes: Iterable[Route],
+    comments: Mapping[str, str],
+    *,
+    info: Json,
+    own_paths: Json,
+    own_tags: list[Json],
+    token_needed: bool,
+) -> Json:
+    """Return the document.
+
+    Args:
+        routes: what the protos say.
+        comments: full name -> comment.
+        info: title, version, description.
+        own_paths: path items that no proto knows of: health, `/ws`.
+        own_tags: the tags of those.
+        token_needed: whether POST requests need a token.
+
+    """
+    routes = tuple(routes)
+    schemas = _Schemas(comments)
+    paths: Json = {}
+    used: dict[str, int] = {}
+    for route in routes:
+        name = f"{route.method.containing_service.name}_{route.method.name}"
+        used[name] = used.get(name, 0) + 1
+        operation_id = name if used[name] == 1 else f"{name}_{used[name]}"
+        item = paths.setdefault(route.template.shown, {})
+        item[route.verb.lower()] = _operation(route, operation_id, comments, schemas, token_needed=token_needed)
+    services = dict.fromkeys(route.method.containing_service for route in routes)
+    made: Json = {
+        "openapi": "3.1.0",
+        "info": info,
+        "tags": [*({"name": s.name, "description": comments.get(s.full_name, "")} for s in services), *own_tags],
+        "paths": paths | own_paths,
+        "components": {"schemas": {"Status": ERROR_SCHEMA} | schemas.found},
+    }
+    if token_needed:
+        made["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+    return made
+
+
+def _operation(
+    route: Route, operation_id: str, comments: Mapping[str, str], schemas: _Schemas, *, token_needed: bool
+) -> Json:
+    comment = comments.get(route.method.full_name, "")
+    operation: Json = {
+        "operationId": operation_id,
+        "tags": [route.method.containing_service.name],
+        "summary": comment.partition("\n\n")[0].rstrip("."),
+        "description": comment,
+        "parameters": [
+            *(_parameter(p, comments, place="path") for _, p in route.variables),
+            *(_parameter(p, comments, place="query") for p in route.parameters),
+        ],
+        "responses": {"200": _answer(route, comments, schemas), "default": _error("An error.")},
+    }
+    if route.body:
+        body = route.method.input_type
+        if route.body != "*":
+            body = find_field(body, route.body).message_type or body
+        operation["requestBody"] = {
+            "required": True,
+            "content": {"application/json": {"schema": schemas.reference(body, answers=False)}},
+        }
+    if token_needed and route.verb != "GET":
+        operation["security"] = [{"token": []}]
+    return operation
+
+
+def _parameter(parameter: Parameter, comments: Mapping[str, str], *, place: str) -> Json:
+    schema = _scalar(parameter.field)
+    if parameter.field.is_repeated:
+        schema = {"type": "array", "items": schema}
+    return {
+        "name": parameter.name,
+        "in": place,
+        "required": place == "path",
+        "description": comments.get(parameter.field.full_name, ""),
+        "schema": schema,
+    }
+
+
+def _answer(route: Route, comments: Mapping[str, str], schemas: _Schemas) -> Json:
+    message = route.method.output_type
+    if route.response_body:
+        field = find_field(message, route.response_body)
+        schema, told = schemas.field(field, answers=True), comments.get(field.full_name, "")
+    else:
+        schema, told = schemas.reference(message, answers=True), comments.get(message.full_name, "")
+    answer: Json = {"description": told, "content": {"application/json": {"schema": schema}}}
+    if route.hides_next_page:
+        answer["headers"] = {
+            "X-Next-Page-Token": {
+                "description": "What to send as `page_token` for the next page; absent on the last one.",
+                "schema": {"type": "string"},
+            },
+            "Link": {
+                "description": 'The next page: `<...>; rel="next"`; absent on the last one.',
+                "schema": {"type": "string"},
+            },
+        }
+    return answer
+
+
+def _error(description: str) -> Json:
+    schema = {"$ref": "#/components/schemas/Status"}
+    return {"description": description, "content": {"application/json": {"schema": schema}}}
+
+
+class _Schemas:
+    """The messages met so far; those of answers have all of their fields, always."""
+
+    def __init__(self, comments: Mapping[str, str]) -> None:
+        self.found: Json = {}
+        self._comments = comments
+
+    def reference(self, message: Descriptor, *, answers: bool) -> Json:
+        name = message.full_name.removeprefix(f"{message.file.package}.")
+        if name not in self.found:
+            schema: Json = {"type": "object", "description": self._comments.get(message.full_name, "")}
+            self.found[name] = schema  # before its fields, for a message that holds itself
+            schema["properties"] = {public_name(field): self.field(field, answers=answers) for field in message.fields}
+            if answers:
+                schema["required"] = [public_name(f) for f in message.fields if f.containing_oneof is None]
+            else:
+                schema["additionalProperties"] = False
+        return {"$ref": f"#/components/schemas/{name}"}
+
+    def field(self, field: FieldDescriptor, *, answers: bool) -> Json:
+        told = {"description": self._comments[field.full_name]} if field.full_name in self._comments else {}
+        if is_map(field):
+            return {"type": "object", "additionalProperties": self._one(map_entry(field)["value"], answers)} | told
+        one = self._one(field, answers)
+        if field.is_repeated:
+            return {"type": "array", "items": one} | told
+        if answers and field.message_type is not None:  # an unset message is null
+            one = {"anyOf": [one, {"type": "null"}]}
+        return one | told
+
+    def _one(self, field: FieldDescriptor, answers: bool) -> Json:
+        if field.message_type is not None and not is_timestamp(field):
+            return self.reference(field.message_type, answers=answers)
+        schema = _scalar(field)
+        if answers and schema.get("format") == "double":  # NaN and infinities are null
+            schema["type"] = ["number", "null"]
+        return schema
+
+
+def _scalar(field: FieldDescriptor) -> Json:
+    if is_timestamp(field):
+        return {"type": "string", "format": "date-time"}
+    if is_e8(field):
+        return {"type": "number", "format": "decimal"}
+    if field.enum_type is not None:
+        return {"type": "string", "enum": list(enum_names(field.enum_type).values())}
+    if field.type == FieldDescriptor.TYPE_BYTES:
+        return {"type": "string", "contentEncoding": "base64"}
+    return dict(_SCALARS[field.cpp_type])
+
+
+_SCALARS: dict[int, Json] = {
+    FieldDescriptor.CPPTYPE_BOOL: {"type": "boolean"},
+    FieldDescriptor.CPPTYPE_DOUBLE: {"type": "number", "format": "double"},
+    FieldDescriptor.CPPTYPE_FLOAT: {"type": "number", "format": "double"},
+    FieldDescriptor.CPPTYPE_INT32: {"type": "integer", "format": "int32"},
+    FieldDescriptor.CPPTYPE_INT64: {"type": "integer", "format": "int64"},
+    FieldDescriptor.CPPTYPE_STRING: {"type": "string"},
+    FieldDescriptor.CPPTYPE_UINT32: {"type": "integer", "format": "int64", "minimum": 0},
+    FieldDescriptor.CPPTYPE_UINT64: {"type": "integer", "minimum": 0},
+}

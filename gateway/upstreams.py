@@ -1,0 +1,88 @@
+"""The services behind the gateway: calling them within a deadline, and asking them whether they serve."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+
+import grpc
+from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from gateway.errors import HttpError, upstream_error
+from gateway.transcode.rules import Route
+
+CALL_LIMIT_S = 5.0
+HEALTH_LIMIT_S = 2.0
+
+_RICH_STATUS = "grpc-status-details-bin"
+
+Call = Callable[[Message], Awaitable[Message]]
+
+
+class UpstreamError(HttpError):
+    """What an upstream answered instead of a message, ready to be handed on."""
+
+    def __init__(self, status: int, body: bytes) -> None:
+        super().__init__(status, "")
+        self.body = body
+
+
+class Upstreams:
+    """Channels by the full names of the services they lead to.
+
+    Args:
+        channels: `tickmesh.v1.SignalService` -> channel, ...
+        limit_s: how long a call may take.
+
+    """
+
+    def __init__(self, channels: Mapping[str, grpc.aio.Channel], *, limit_s: float = CALL_LIMIT_S) -> None:
+        self._channels = dict(channels)
+        self._limit_s = limit_s
+        self._health = {name: health_pb2_grpc.HealthStub(channel) for name, channel in channels.items()}
+
+    def call(self, route: Route) -> Call:
+        """Return how the RPC of a route is called; the call raises `UpstreamError`."""
+        service = route.method.containing_service
+        answer = GetMessageClass(route.method.output_type)
+        rpc: grpc.aio.UnaryUnaryMultiCallable[Message, Message] = self._channels[service.full_name].unary_unary(
+            route.rpc,
+            request_serializer=lambda request: request.SerializeToString(),
+            response_deserializer=answer.FromString,
+        )
+
+        async def call(request: Message) -> Message:
+            try:
+                response: Message = await rpc(request, timeout=self._limit_s)
+            except grpc.aio.AioRpcError as exc:
+                raise self._told(service.name, exc) from exc
+            return response
+
+        return call
+
+    async def health(self) -> dict[str, str]:
+        """Ask every service whether it serves: full name -> SERVING, NOT_SERVING, or what came instead."""
+        names = list(self._health)
+        return dict(zip(names, await asyncio.gather(*map(self._health_of, names)), strict=True))
+
+    async def _health_of(self, name: str) -> str:
+        request = health_pb2.HealthCheckRequest(service=name)
+        try:
+            answer = await self._health[name].Check(request, timeout=HEALTH_LIMIT_S)  # type: ignore[attr-defined]  # untyped
+        except grpc.aio.AioRpcError as exc:
+            return "UNREACHABLE" if exc.code() == grpc.StatusCode.UNAVAILABLE else exc.code().name
+        return str(health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status))
+
+    def _told(self, service: str, exc: grpc.aio.AioRpcError) -> UpstreamError:
+        code, message = exc.code(), exc.details() or ""
+        if code == grpc.StatusCode.DEADLINE_EXCEEDED:
+            message = f"{service} did not answer within {self._limit_s:g} s"
+        elif code == grpc.StatusCode.UNAVAILABLE and "onnect" in message:
+            # gRPC's own words for it name addresses and socket errors, which are for logs
+            message = f"{service} is away; /readyz tells when it is back"
+        metadata = exc.trailing_metadata()
+        rich = metadata.get(_RICH_STATUS) if metadata is not None else None
+        status, body = upstream_error(code, message, rich if isinstance(rich, bytes) else None)
+        return UpstreamError(status, body)
