@@ -44,6 +44,11 @@ class Process:
         """Say whether the child runs."""
         return self._child is not None and self._child.poll() is None
 
+    @property
+    def returncode(self) -> int | None:
+        """Return the exit code of the last child; None while it runs or before the first start."""
+        return None if self._child is None else self._child.poll()
+
     def start(self) -> None:
         """Start the child; call `wait_for_line` next. Raises: ProcessError if it runs already."""
         if self.running:

@@ -1,0 +1,333 @@
+"""The signal service as a process, against a real nats-server: RAW in, PROCESSED and SignalService out."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sysconfig
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import grpc
+import numpy as np
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from nats.js.errors import NotFoundError
+
+from mesh import control, rpc, subjects, wire
+from mesh.bus import CONTROL_STREAM, Bus, connect, raw_stream
+from mesh.health import Health
+from mesh.publisher import Publisher
+from mesh.settings import BusSettings
+from mesh.trades import SignalColumns, TradeColumns
+from signalsvc.engine import Engine
+from tests.fixtures.nats import NatsServer
+from tests.fixtures.services import Service
+from tests.fixtures.trades import columns
+from tests.fixtures.waiting import eventually
+from tickmesh.v1 import control_pb2, signal_pb2, signal_pb2_grpc
+
+Make = Callable[..., Service]
+GRPCURL = Path(sysconfig.get_path("scripts")) / "grpcurl"
+
+
+class Feed:
+    """What ingest does on the bus, for tests: trades to RAW, the catalog to CONTROL."""
+
+    def __init__(self, bus: Bus, publisher: Publisher) -> None:
+        self.bus = bus
+        self._publisher = publisher
+
+    async def trades(self, *batches: TradeColumns) -> None:
+        for trades in batches:
+            ids = trades.trade_id
+            await self._publisher.publish(
+                subjects.raw(trades.venue, trades.symbol),
+                wire.encode_trades(trades),
+                message_id=f"{trades.venue}.{trades.symbol}.{ids[0]}-{ids[-1]}",
+            )
+        await self._publisher.settle()
+
+    async def raw(self, payload: bytes) -> None:
+        await self._publisher.publish("trades.raw.binance.btcusdt", payload, message_id=f"raw-{hash(payload)}")
+
+    async def catalog(self, *followed: str) -> None:
+        instruments = [
+            control_pb2.Instrument(symbol=symbol, base_asset=symbol[:-4].upper())
+            for symbol in ("btcusdt", "ethusdt", "adausdt")
+        ]
+        catalog = control_pb2.Catalog(venue="binance", followed=followed, instruments=instruments)
+        await self.bus.js.publish(subjects.CONTROL_CATALOG, control.encode(catalog))
+
+    async def processed(self, trades: int) -> list[SignalColumns]:
+        """Return all of PROCESSED as soon as it holds so many trades."""
+
+        async def look() -> list[SignalColumns]:
+            found: list[SignalColumns] = []
+            info = await self.bus.stream_info(subjects.PROCESSED)
+            for sequence in range(1, info.state.last_seq + 1 if info is not None else 0):
+                message = await self.bus.js.get_msg(subjects.PROCESSED, sequence)
+                found.append(wire.decode_signals(message.data or b""))
+            count = sum(len(signals.trades) for signals in found)
+            assert count >= trades, f"{count} of {trades} trades"
+            return found
+
+        return await eventually(look)
+
+
+@asynccontextmanager
+async def feeding(server: NatsServer) -> AsyncIterator[Feed]:
+    settings = BusSettings(nats_url=server.url_of("ingest"))
+    async with connect(settings, name="ingest", health=Health("bus")) as bus:
+        await bus.declare(raw_stream(64 * 2**20))
+        await bus.declare(CONTROL_STREAM)
+        publisher = Publisher(bus, subjects.RAW)
+        await publisher.open()
+        running = asyncio.create_task(publisher.run())
+        try:
+            yield Feed(bus, publisher)
+        finally:
+            running.cancel()
+
+
+@asynccontextmanager
+async def calling(address: str) -> AsyncIterator[signal_pb2_grpc.SignalServiceAsyncStub]:
+    async with rpc.channel(address) as channel:
+        yield signal_pb2_grpc.SignalServiceStub(channel)  # type: ignore[misc]
+
+
+async def serving(address: str, service: str = "tickmesh.v1.SignalService") -> bool:
+    async with rpc.channel(address) as channel:
+        stub = health_pb2_grpc.HealthStub(channel)
+        answer = await stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=5)
+    return answer.status == health_pb2.HealthCheckResponse.SERVING
+
+
+@pytest.fixture
+def signal(nats_server: NatsServer, make_service: Make) -> Service:
+    return make_service("signalsvc", NATS_URL=nats_server.url_of("signal"), SIGNAL_ADDR="127.0.0.1:0")
+
+
+def bytes_of(processed: list[SignalColumns]) -> list[bytes]:
+    return [wire.encode_signals(signals) for signals in processed]
+
+
+def expected(*batches: TradeColumns) -> list[bytes]:
+    engine = Engine(window=20)
+    made = [engine.process(trades, raw_sequence=number) for number, trades in enumerate(batches, 1)]
+    return [wire.encode_signals(signals) for signals in made if signals is not None]
+
+
+async def test_every_trade_leaves_with_its_signals(nats_server: NatsServer, signal: Service) -> None:
+    batches = [columns(1, 30), columns(1, 5, symbol="ethusdt"), columns(31, 200)]
+    signal.start_grpc("SIGNAL_ADDR")
+    async with feeding(nats_server) as feed:
+        await feed.trades(*batches)
+        processed = await feed.processed(235)
+    assert bytes_of(processed) == expected(*batches)
+
+
+async def test_a_killed_service_goes_on_as_if_it_had_never_died(nats_server: NatsServer, signal: Service) -> None:
+    batches = [columns(first_id, 50) for first_id in range(1, 2001, 50)]
+    signal.start_grpc("SIGNAL_ADDR")
+    async with feeding(nats_server) as feed:
+        await feed.trades(*batches[:20])
+        await feed.processed(1)
+        signal.process.kill()
+        await feed.trades(*batches[20:])
+        signal.start_grpc("SIGNAL_ADDR")
+        processed = await feed.processed(2000)
+    assert bytes_of(processed) == expected(*batches)
+
+
+async def test_repeats_and_unreadable_messages_do_no_harm(nats_server: NatsServer, signal: Service) -> None:
+    signal.start_grpc("SIGNAL_ADDR")
+    async with feeding(nats_server) as feed:
+        await feed.trades(columns(1, 10))
+        await feed.raw(b"\xffnonsense")
+        await feed.trades(columns(5, 3), columns(8, 10))
+        processed = await feed.processed(17)
+    ids = np.concatenate([signals.trades.trade_id for signals in processed])
+    assert ids.tolist() == list(range(1, 18))
+    assert "is left out" in signal.output()
+
+
+async def test_price_and_statistics_are_those_of_the_last_trade(nats_server: NatsServer, signal: Service) -> None:
+    address = signal.start_grpc("SIGNAL_ADDR")
+    trades = columns(1, 40)
+    async with feeding(nats_server) as feed, calling(address) as stub:
+        await feed.catalog("btcusdt")
+        await feed.trades(trades)
+        await feed.processed(40)
+        price = await stub.GetPrice(signal_pb2.GetPriceRequest())
+        stats = await stub.GetStats(signal_pb2.GetStatsRequest(symbol="BTCUSDT"))
+    assert (price.symbol, price.price_e8, price.trade_id) == ("btcusdt", trades.price_e8[-1], 40)
+    assert price.timestamp.ToMicroseconds() == trades.time_us[-1]
+    assert stats.moving_average == int(trades.price_e8[-20:].sum()) / (20 * 10**8)
+    assert (stats.high_e8, stats.low_e8, stats.count) == (trades.price_e8.max(), trades.price_e8.min(), 40)
+
+
+async def test_a_selected_symbol_is_told_to_everybody(nats_server: NatsServer, signal: Service) -> None:
+    address = signal.start_grpc("SIGNAL_ADDR")
+    async with feeding(nats_server) as feed, calling(address) as stub:
+        await feed.catalog("btcusdt")
+        await eventually(lambda: stub.GetSymbol(signal_pb2.GetSymbolRequest()), not_yet=(grpc.aio.AioRpcError,))
+        watch = stub.Watch(signal_pb2.WatchRequest())
+        first = await watch.read()
+        answer = await stub.SelectSymbol(signal_pb2.SelectSymbolRequest(symbol="ETHUSDT"))
+        second = await watch.read()
+        watch.cancel()
+        kept = await feed.bus.js.get_last_msg(subjects.CONTROL, subjects.CONTROL_SYMBOL)
+    assert first.selected.symbol == "btcusdt"
+    assert (answer.symbol, answer.name) == ("ethusdt", "Ethereum (ETH)")
+    assert second.selected.symbol == "ethusdt"
+    assert json.loads(kept.data or b"") == {"symbol": "ethusdt"}
+
+
+async def test_a_selection_survives_a_restart(nats_server: NatsServer, signal: Service) -> None:
+    address = signal.start_grpc("SIGNAL_ADDR")
+    async with feeding(nats_server) as feed, calling(address) as stub:
+        await feed.catalog("btcusdt")
+        await eventually(lambda: serving(address))
+        await eventually(lambda: stub.GetSymbol(signal_pb2.GetSymbolRequest()), not_yet=(grpc.aio.AioRpcError,))
+        await stub.SelectSymbol(signal_pb2.SelectSymbolRequest(symbol="ethusdt"))
+        signal.process.kill()
+        signal.start_grpc("SIGNAL_ADDR")
+
+        async def selected() -> bool:
+            try:
+                return (await stub.GetSymbol(signal_pb2.GetSymbolRequest())).symbol == "ethusdt"
+            except grpc.aio.AioRpcError as exc:
+                assert exc.code() is grpc.StatusCode.UNAVAILABLE, exc
+                return False
+
+        assert await eventually(selected)
+
+
+async def test_nonsense_selected_by_hand_is_refused_and_put_right(nats_server: NatsServer, signal: Service) -> None:
+    signal.start_grpc("SIGNAL_ADDR")
+
+    async def last_selection() -> object:
+        kept = await feed.bus.js.get_last_msg(subjects.CONTROL, subjects.CONTROL_SYMBOL)
+        return json.loads(kept.data or b"")
+
+    async with feeding(nats_server) as feed:
+        await feed.catalog("btcusdt")
+        await eventually(lambda: "gRPC" in signal.output())
+        await eventually(last_selection, not_yet=(NotFoundError,))
+        await feed.bus.js.publish(subjects.CONTROL_SYMBOL, b"not json at all")
+        await eventually(lambda: "control.symbol is ignored" in signal.output())
+        await feed.bus.js.publish(subjects.CONTROL_SYMBOL, b'{"symbol": "pepeusdt"}')
+        await eventually(lambda: "control.symbol is refused" in signal.output())
+
+        async def put_right() -> bool:
+            return await last_selection() == {"symbol": "btcusdt"}
+
+        assert await eventually(put_right)
+
+
+@pytest.mark.parametrize(
+    ("call", "request_", "code"),
+    [
+        ("GetPrice", signal_pb2.GetPriceRequest(symbol="ethusdt"), grpc.StatusCode.UNAVAILABLE),
+        ("GetPrice", signal_pb2.GetPriceRequest(symbol="adausdt"), grpc.StatusCode.NOT_FOUND),
+        ("GetStats", signal_pb2.GetStatsRequest(symbol="no/symbol"), grpc.StatusCode.INVALID_ARGUMENT),
+        ("SelectSymbol", signal_pb2.SelectSymbolRequest(symbol="pepeusdt"), grpc.StatusCode.INVALID_ARGUMENT),
+        ("SelectSymbol", signal_pb2.SelectSymbolRequest(), grpc.StatusCode.INVALID_ARGUMENT),
+        ("ResetSession", signal_pb2.ResetSessionRequest(symbol="ethusdt"), grpc.StatusCode.UNAVAILABLE),
+    ],
+)
+async def test_wrong_requests_get_their_code(
+    nats_server: NatsServer, signal: Service, call: str, request_: object, code: grpc.StatusCode
+) -> None:
+    address = signal.start_grpc("SIGNAL_ADDR")
+    async with feeding(nats_server) as feed, calling(address) as stub:
+        await feed.catalog("btcusdt", "ethusdt")
+        await eventually(lambda: serving(address))
+
+        async def refused() -> bool:
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await getattr(stub, call)(request_)
+            return caught.value.code() is code
+
+        assert await eventually(refused)
+
+
+async def test_a_watcher_gets_the_trades_of_the_selected_symbol(nats_server: NatsServer, signal: Service) -> None:
+    address = signal.start_grpc("SIGNAL_ADDR")
+    async with feeding(nats_server) as feed, calling(address) as stub:
+        await feed.catalog("btcusdt", "ethusdt")
+        await eventually(lambda: stub.GetSymbol(signal_pb2.GetSymbolRequest()), not_yet=(grpc.aio.AioRpcError,))
+        watch = stub.Watch(signal_pb2.WatchRequest())
+        await watch.read()
+        await feed.trades(columns(1, 4, symbol="ethusdt"), columns(1, 7))
+        event = await watch.read()
+        watch.cancel()
+    assert list(event.batch.trades.trade_id) == list(range(1, 8))
+    assert event.batch.trades.symbol == "btcusdt"
+
+
+async def test_a_service_that_waits_for_its_bus_says_so_and_does_not_serve(
+    nats_server: NatsServer, signal: Service
+) -> None:
+    nats_server.kill()
+    address = signal.start_grpc("SIGNAL_ADDR")
+    await eventually(lambda: "waiting for NATS" in signal.output())
+    waiting = await serving(address)
+    nats_server.start()
+    async with feeding(nats_server):
+        assert await eventually(lambda: serving(address))
+    assert not waiting
+
+
+async def test_a_stop_while_waiting_for_the_bus_is_clean(nats_server: NatsServer, signal: Service) -> None:
+    nats_server.kill()
+    signal.start_grpc("SIGNAL_ADDR")
+    signal.process.stop()
+    assert signal.process.returncode == 0
+
+
+async def test_a_stopped_service_has_published_what_it_took(nats_server: NatsServer, signal: Service) -> None:
+    signal.start_grpc("SIGNAL_ADDR")
+    async with feeding(nats_server) as feed:
+        await feed.trades(*(columns(first_id, 10) for first_id in range(1, 1001, 10)))
+        await feed.processed(1)
+        signal.process.stop()
+        info = await feed.bus.js.consumer_info(subjects.RAW, subjects.DURABLE_SIGNAL)
+        processed = await feed.bus.js.stream_info(subjects.PROCESSED)
+    assert signal.process.returncode == 0
+    assert info.ack_floor is not None
+    assert info.ack_floor.stream_seq == processed.state.messages
+
+
+async def test_wrong_settings_stop_the_start_and_are_all_named(make_service: Make) -> None:
+    service = make_service("signalsvc", NATS_URL="http://nats", SMA_WINDOW="0", SIGNAL_ADDR="nowhere")
+    service.start()
+    await eventually(lambda: service.process.returncode is not None)
+    assert service.process.returncode == 2
+    assert all(name in service.output() for name in ("NATS_URL", "SMA_WINDOW", "SIGNAL_ADDR"))
+
+
+async def test_grpcurl_lists_describes_and_calls_by_reflection(nats_server: NatsServer, signal: Service) -> None:
+    address = signal.start_grpc("SIGNAL_ADDR")
+    async with feeding(nats_server) as feed:
+        await feed.catalog("btcusdt")
+        await feed.trades(columns(1, 3))
+        await feed.processed(3)
+        await eventually(lambda: serving(address))
+
+        def grpcurl(*arguments: str) -> str:
+            command = [str(GRPCURL), "-plaintext", *arguments]
+            return subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout
+
+        async def answer(*arguments: str) -> str:
+            return await asyncio.to_thread(grpcurl, *arguments)
+
+        assert "tickmesh.v1.SignalService" in await answer(address, "list")
+        assert "rpc Watch" in await answer(address, "describe", "tickmesh.v1.SignalService")
+        assert '"trade_id": "3"' in await answer(address, "tickmesh.v1.SignalService/GetPrice")
+        assert "SERVING" in await answer(
+            "-d", '{"service": "tickmesh.v1.SignalService"}', address, "grpc.health.v1.Health/Check"
+        )
