@@ -116,6 +116,7 @@ class Server:
             "issued": exchange.issued,
             "done": exchange.done,
             "clients": len(self.clients.sockets),
+            "streams": sorted(self.clients.streams),
             "counts": self.clients.counts,
             "symbols": {
                 symbol: {

@@ -12,7 +12,7 @@ import contextlib
 import logging
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import cast
 
 from websockets.frames import Frame, Opcode
@@ -44,6 +44,11 @@ class Socket(asyncio.Protocol):
         self._deadline_s = time.monotonic() + HANDSHAKE_WITHIN_S  # of the handshake, later of the closing
         self._closing = False
         self.paused = False
+
+    @property
+    def streams(self) -> Collection[str]:
+        """What the client follows."""
+        return self._connection.streams if self._connection is not None else ()
 
     @property
     def view(self) -> View | None:
@@ -171,6 +176,11 @@ class Clients:
         self.room = asyncio.Event()
         self.counts = {"connections": 0, "cut_slow": 0, "hung_up": 0, "refused": 0}
         self._admitted: dict[str, deque[float]] = {}
+
+    @property
+    def streams(self) -> set[str]:
+        """Every stream somebody follows."""
+        return {stream for socket in self.sockets for stream in socket.streams}
 
     @property
     def following_trades(self) -> bool:
