@@ -206,7 +206,7 @@ def _loaded(model: Model, event: CoinsLoaded | SelectionLoaded | PriceLoaded | S
             known = model.quote.price is not None
             return (model if known else replace(model, quote=model.quote.priced(trade, model.now_us))), ()
         case StatsLoaded(stats=stats):
-            return replace(model, quote=replace(model.quote, stats=model.quote.stats.merged(stats))), ()
+            return replace(model, quote=replace(model.quote, asked_stats=stats)), ()
         case HistoryLoaded(request=LoadHistory(page_token=page_token), page=page):
             history = model.history.with_page(page, page_token=page_token)
             return replace(model, history=history, quote=model.quote.seeded(page)), ()

@@ -34,10 +34,16 @@ class Quote:
     traded_us: int | None = None
     delay_us: int | None = None
     decimals: int = MIN_DECIMALS
-    stats: Stats = field(default_factory=Stats)
+    live_stats: Stats = field(default_factory=Stats)
+    asked_stats: Stats = field(default_factory=Stats)
     recent: Recent = field(default_factory=Recent)
     per_second: tuple[tuple[int, int], ...] = ()
     missed: int = 0
+
+    @property
+    def stats(self) -> Stats:
+        """The statistics: what came with the trades is newer than what was asked for."""
+        return self.asked_stats.merged(self.live_stats)
 
     def traded(self, trade: Trade, received_us: int) -> Quote:
         """Take in a trade that has just arrived."""
@@ -64,7 +70,7 @@ class Quote:
             direction=direction,
             changed_us=now_us if moved else self.changed_us,
             decimals=max(self.decimals, decimals_of(trade.price)),
-            stats=self.stats.merged(trade.stats),
+            live_stats=self.live_stats.merged(trade.stats),
         )
 
     def missing(self, trades: int, now_us: int) -> Quote:
@@ -72,15 +78,13 @@ class Quote:
         return replace(self, missed=self.missed + trades, per_second=_counted(self.per_second, trades, now_us))
 
     def seeded(self, page: Page) -> Quote:
-        """Start the chart with the newest page of history, unless live trades have begun it."""
-        if len(self.recent.prices) > 1:
-            return self
+        """Let the chart begin with the newest page of history, before what has been seen live."""
         recent = Recent()
         for trade in reversed(page.trades):
-            if trade.time_us is not None:
+            if trade.time_us is not None and (not self.recent.prices or trade.time_us < self.recent.oldest_us):
                 recent = recent.add(trade.price, trade.time_us)
         decimals = max((decimals_of(trade.price) for trade in page.trades), default=0)
-        return replace(self, recent=recent, decimals=max(self.decimals, decimals)) if recent.prices else self
+        return replace(self, recent=recent.then(self.recent), decimals=max(self.decimals, decimals))
 
     def change(self) -> tuple[Decimal, Decimal, bool] | None:
         """How far the price has moved, in price and in percent; True when that is since the session began, False when

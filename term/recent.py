@@ -33,6 +33,14 @@ class Recent:
         held = (self.prices[-1],) * (ahead - 1)
         return Recent(bucket, (*self.prices, *held, price)[-MAX_BUCKETS:])
 
+    def then(self, newer: Recent) -> Recent:
+        """Go on with the prices of `newer`."""
+        joined = self
+        oldest = newer.newest - len(newer.prices) + 1
+        for bucket, price in enumerate(newer.prices, start=oldest):
+            joined = joined.add(price, bucket * BUCKET_US)
+        return joined
+
     def columns(self, width: int) -> tuple[Sequence[Decimal], int]:
         """Thin the prices out to at most `width` columns, the last price of each.
 
@@ -47,6 +55,11 @@ class Recent:
                 break
         last_of_column = {(oldest + i) // step: price for i, price in enumerate(self.prices)}
         return tuple(last_of_column.values()), step * BUCKET_US
+
+    @property
+    def oldest_us(self) -> int:
+        """When the oldest bucket began."""
+        return (self.newest - len(self.prices) + 1) * BUCKET_US
 
     @property
     def span_us(self) -> int:

@@ -70,15 +70,13 @@ def _status_text(model: Model) -> str:
     if status is Status.STALE:
         quiet_us = model.now_us - max(link.since_us, model.quote.traded_us or 0)
         return f"{status.name} {coarse_text(quiet_us // 1_000_000)}"
-    if status in (Status.CONNECTING, Status.RECONNECTING) and link.failures:
-        return f"{status.name} {link.failures}{_retry_text(model)}"
-    return status.name
-
-
-def _retry_text(model: Model) -> str:
-    if model.link.retry_us is None:
-        return ""
-    return f" in {max(-(-(model.link.retry_us - model.now_us) // 1_000_000), 0)} s"
+    if status is Status.LIVE or not link.failures:
+        return status.name
+    # After a loss the first attempt is the first way back; before the first stream there was one already.
+    attempt = link.failures + (not link.ever_open)
+    if link.retry_us is None:
+        return f"{status.name} #{attempt} now"
+    return f"{status.name} #{attempt} in {max(-(-(link.retry_us - model.now_us) // 1_000_000), 0)} s"
 
 
 def _footer(canvas: Canvas, model: Model) -> None:

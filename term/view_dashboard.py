@@ -32,7 +32,7 @@ def _price(canvas: Canvas, model: Model) -> None:
     else:
         moved, percent, since_session = change
         arrow, style = ARROWS["up" if moved > 0 else "down" if moved < 0 else ""]
-        texts = (arrow, signed_text(moved, quote.decimals), f"{signed_text(percent, 2)} %")
+        texts = (arrow, signed_text(moved, quote.decimals), f"({signed_text(percent, 2)} %)")
         canvas.write(3, column, " ".join(texts).strip(), style)
         canvas.write(4, column, "since the session began" if since_session else "since this screen opened", Style.DIM)
     end = canvas.write(5, column, selection.symbol, Style.DIM)

@@ -1,0 +1,196 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.fixtures.fake_gateway import FakeGateway
+from tests.fixtures.terminal import Terminal, open_terminal
+
+ROOT = Path(__file__).resolve().parents[2]
+TERM = (sys.executable, "-m", "term")
+
+
+@pytest.fixture
+async def gateway() -> AsyncIterator[FakeGateway]:
+    gateway = FakeGateway()
+    await gateway.start()
+    yield gateway
+    await gateway.stop()
+
+
+@asynccontextmanager
+async def term(gateway: FakeGateway, *options: str, width: int = 80, height: int = 24) -> AsyncIterator[Terminal]:
+    environment = {"PYTHONPATH": str(ROOT)}
+    arguments = (*TERM, "--url", gateway.url, *options)
+    async with open_terminal(arguments, width=width, height=height, environment=environment) as terminal:
+        await gateway.connected.wait()
+        await terminal.shows("LIVE")
+        yield terminal
+
+
+def assert_left_clean(terminal: Terminal) -> None:
+    assert not terminal.in_alternate_screen
+    assert not terminal.cursor_hidden
+    assert terminal.line_mode_restored
+
+
+def fills_120_by_40(text: str) -> bool:
+    lines = text.split("\n")
+    return lines[0].endswith("● LIVE") and len(lines[0]) == 118 and lines[39].endswith("q quit")
+
+
+async def test_a_trade_is_on_the_dashboard(gateway: FakeGateway) -> None:
+    async with term(gateway) as terminal:
+        await terminal.shows("● current")
+        terminal.press("\r")
+        await gateway.trade(61_837.63)
+        await terminal.shows("Bitcoin (BTC)  61,837.63", "SIM: not a real market", "61,837.13", "61,847.63", "1.23M")
+
+
+async def test_the_price_alone_is_enough() -> None:
+    gateway = FakeGateway(minimal=True)
+    await gateway.start()
+    async with term(gateway) as terminal:
+        await terminal.shows("● current")
+        terminal.press("\r")
+        await gateway.trade(61_000.0)
+        await gateway.trade(61_001.5)
+        await terminal.shows("61,001.50 ▲")
+        await terminal.shows("61,010.25")  # the session's high, asked for
+    await gateway.stop()
+
+
+async def test_enter_selects_the_coin_under_the_cursor(gateway: FakeGateway) -> None:
+    async with term(gateway) as terminal:
+        await terminal.shows("Ethereum (ETH)")
+        terminal.press("j\r")
+        await terminal.shows("tickmesh  Ethereum (ETH)")
+        await gateway.trade(3_402.5)
+        await terminal.shows("3,402.50")
+    assert gateway.requests.count("select ethusdt") == 1
+
+
+@pytest.mark.parametrize("down", ["\x1bOB", "\x1b[B"], ids=["application mode", "normal mode"])
+async def test_arrow_keys_work_in_both_modes_of_a_terminal(gateway: FakeGateway, down: str) -> None:
+    async with term(gateway) as terminal:
+        await terminal.shows("▸ Bitcoin (BTC)")
+        terminal.press(down)
+        await terminal.shows("▸ Ethereum (ETH)")
+
+
+async def test_a_coin_changed_elsewhere_is_changed_here(gateway: FakeGateway) -> None:
+    async with term(gateway) as terminal:
+        await terminal.shows("● current")
+        await gateway.select("dogeusdt")
+        await gateway.trade(0.12345)
+        await terminal.shows("Dogecoin (DOGE)  0.12345")
+
+
+async def test_history_scrolls_and_fetches_older_pages(gateway: FakeGateway) -> None:
+    async with term(gateway) as terminal:
+        await terminal.shows("● current")
+        terminal.press("h")
+        await terminal.shows("1 to 18 of 100 fetched, more below")
+        terminal.press("G")
+        await terminal.shows("83 to 100 of 200 fetched")
+        terminal.press("G")
+        await terminal.shows("of 250 fetched")
+        terminal.press("G")
+        await terminal.shows("233 to 250 of 250 fetched", "899751")  # the oldest trade's id
+        terminal.press("r")
+        await terminal.shows("1 to 18 of 100 fetched")
+        terminal.press("\x1b")
+        await terminal.shows("session")
+
+
+async def test_it_comes_back_after_the_gateway_restarts(gateway: FakeGateway) -> None:
+    async with term(gateway) as terminal:
+        await gateway.trade(61_000.0)
+        await terminal.shows("61,000.00")
+        await gateway.stop()
+        await terminal.shows("RECONNECTING #")
+        await terminal.shows("connection refused")
+        await gateway.start()
+        await terminal.shows("LIVE")
+        await gateway.trade(61_500.0)
+        await terminal.shows("61,500.00")
+
+
+async def test_it_starts_before_the_gateway() -> None:
+    gateway = FakeGateway()
+    await gateway.start()
+    await gateway.stop()
+    async with open_terminal((*TERM, "--url", gateway.url), environment={"PYTHONPATH": str(ROOT)}) as terminal:
+        await terminal.shows("CONNECTING #2 in")
+        await gateway.start()
+        await terminal.shows("LIVE")
+        await terminal.shows("● current")
+    await gateway.stop()
+
+
+async def test_bad_frames_are_counted_and_survived(gateway: FakeGateway) -> None:
+    async with term(gateway) as terminal:
+        terminal.press("\x1b")
+        for text in ("nonsense", "[1]", '{"price": "dear"}', '{"price": 1e999}', '{"type": "news"}', '{"price": NaN}'):
+            await gateway.say_text(text)
+        await gateway.say({"type": "lagged", "missed": 12})
+        await gateway.trade(61_000.0)
+        await terminal.shows("61,000.00")
+        await terminal.shows("12 trades not sent to this screen, 5 bad frames")
+
+
+async def test_a_resized_terminal_is_filled(gateway: FakeGateway) -> None:
+    async with term(gateway) as terminal:
+        await terminal.shows("● current")
+        terminal.resize(120, 40)
+        await terminal.shows_what(fills_120_by_40, "a screen of 120x40")
+        terminal.resize(60, 20)
+        await terminal.shows("it is 60x20, tickmesh needs 80x24")
+        terminal.resize(80, 24)
+        await terminal.shows("● current")
+
+
+async def test_q_leaves_the_terminal_clean(gateway: FakeGateway) -> None:
+    async with term(gateway) as terminal:
+        assert terminal.in_alternate_screen
+        terminal.press("q")
+        assert await terminal.exit_code() == 0
+        assert_left_clean(terminal)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP], ids=lambda number: number.name)
+async def test_a_signal_leaves_the_terminal_clean(gateway: FakeGateway, number: signal.Signals) -> None:
+    async with term(gateway) as terminal:
+        terminal.signal(number)
+        assert await terminal.exit_code() == 0
+        assert_left_clean(terminal)
+
+
+async def test_an_error_leaves_the_terminal_clean_and_is_told(gateway: FakeGateway) -> None:
+    broken = "import sys, term.app, term.__main__ as m; term.app.render = None; sys.exit(m.main(sys.argv[1:], {}))"
+    arguments = (sys.executable, "-c", broken, "--url", gateway.url)
+    async with open_terminal(arguments, environment={"PYTHONPATH": str(ROOT)}) as terminal:
+        assert await terminal.exit_code() == 1
+        assert_left_clean(terminal)
+        assert "not callable" in terminal.text
+
+
+@pytest.mark.parametrize("name", ["dumb", "no-such-terminal"])
+async def test_a_terminal_that_cannot_show_a_screen_is_refused(name: str) -> None:
+    async with open_terminal(TERM, environment={"PYTHONPATH": str(ROOT), "TERM": name}) as terminal:
+        assert await terminal.exit_code() == 2
+        assert f"found TERM='{name}'" in terminal.text
+
+
+def test_without_a_terminal_it_says_so() -> None:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(TERM, stdin=subprocess.DEVNULL, capture_output=True, env=environment, timeout=20)
+    assert done.returncode == 2
+    assert b"found no terminal on standard input and output" in done.stderr

@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+
+from term.figures import (
+    decimals_of,
+    duration_text,
+    number_text,
+    plain,
+    rate_text,
+    short_text,
+    signed_text,
+    time_text,
+)
+
+
+@pytest.mark.parametrize(
+    ("number", "decimals", "text"),
+    [
+        ("61837.63", 2, "61,837.63"),
+        ("1E-8", 8, "0.00000001"),
+        ("1E+6", 2, "1,000,000.00"),
+        ("0.5", 0, "0"),
+        ("9007199254740993.00000001", 8, "9,007,199,254,740,993.00000001"),
+        ("-0.125", 2, "-0.12"),
+    ],
+)
+def test_a_number_has_separators_and_never_an_exponent(number: str, decimals: int, text: str) -> None:
+    assert number_text(Decimal(number), decimals) == text
+
+
+def test_an_unknown_number_is_a_dash() -> None:
+    assert (number_text(None, 2), short_text(None), time_text(None)) == ("—", "—", "—")
+
+
+@pytest.mark.parametrize(
+    ("number", "decimals"), [("0.10", 1), ("1E-8", 8), ("100", 0), ("1E+3", 0), ("0", 0), ("1E-18", 12)]
+)
+def test_decimals_are_those_that_matter(number: str, decimals: int) -> None:
+    assert decimals_of(Decimal(number)) == decimals
+
+
+@pytest.mark.parametrize(("number", "text"), [("1.5", "+1.50"), ("-1.5", "−1.50"), ("0", "0.00"), ("-0.001", "0.00")])
+def test_a_change_has_its_sign(number: str, text: str) -> None:
+    assert signed_text(Decimal(number), 2) == text
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        ("0.00012", "0.0001"),
+        ("9", "9"),
+        ("12.345", "12.34"),
+        ("9999.5", "9,999.50"),
+        ("12345", "12.3k"),
+        ("1234567", "1.23M"),
+        ("12345678901", "12.35B"),
+        ("5E+15", "5,000.00T"),
+    ],
+)
+def test_a_big_number_is_short(number: str, text: str) -> None:
+    assert short_text(Decimal(number)) == text
+
+
+@pytest.mark.parametrize(("rate", "text"), [(0, "0.0/s"), (12.34, "12.3/s"), (1234.5, "1,234/s")])
+def test_a_rate_is_per_second(rate: float, text: str) -> None:
+    assert rate_text(rate) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.0004, "0 ms"),
+        (0.0031, "3 ms"),
+        (2.14, "2.1 s"),
+        (45, "45 s"),
+        (125, "2 min 5 s"),
+        (120, "2 min"),
+        (12_000, "3 h 20 min"),
+        (1_036_800, "12 d"),
+        (-0.012, "−12 ms"),
+    ],
+)
+def test_a_duration_has_the_units_that_matter(seconds: float, text: str) -> None:
+    assert duration_text(round(seconds * 1_000_000)) == text
+
+
+def test_a_time_is_exact_to_the_microsecond() -> None:
+    assert time_text(1_720_215_298_241_906) == "2024-07-05 21:34:58.241906"
+
+
+def test_text_from_outside_cannot_steer_the_terminal() -> None:
+    assert plain("a\x1b[2Jb\n京é") == "a·[2Jb··é"

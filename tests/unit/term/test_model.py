@@ -1,0 +1,288 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from decimal import Decimal
+
+import pytest
+
+from term.events import (
+    CoinsLoaded,
+    Connected,
+    Disconnected,
+    FrameRefused,
+    HistoryLoaded,
+    LoadCoins,
+    LoadHistory,
+    LoadPrice,
+    LoadSelection,
+    LoadStats,
+    PriceLoaded,
+    Quit,
+    RequestFailed,
+    Resized,
+    SelectCoin,
+    SelectionLoaded,
+    SelectionSeen,
+    StatsLoaded,
+    TradesMissed,
+)
+from term.keys import View
+from term.link import Status
+from term.values import Page, Selection, Stats, Trade
+from tests.fixtures.term_scenes import (
+    BITCOIN,
+    COINS,
+    after,
+    after_asking,
+    connected,
+    lost,
+    page,
+    press,
+    reading,
+    started,
+    tick,
+    trade,
+    trading,
+)
+
+ETHEREUM = Selection("ethusdt", "Ethereum (ETH)", "binance")
+
+
+# --- keys ---
+
+
+@pytest.mark.parametrize(("keys", "row"), [("j", 1), ("jj", 2), ("jjk", 1), ("k", 0), ("G", 5), ("Gg", 0)])
+def test_letters_move_the_cursor_in_the_coin_list(keys: str, row: int) -> None:
+    assert after(connected(), *press(*keys)).cursor_row == row
+
+
+@pytest.mark.parametrize(
+    ("keys", "row"), [(["down"], 1), (["down", "up"], 0), (["end"], 5), (["pagedown"], 5), (["end", "pageup"], 0)]
+)
+def test_arrows_and_paging_keys_move_the_cursor_in_the_coin_list(keys: list[str], row: int) -> None:
+    assert after(connected(), *press(*keys)).cursor_row == row
+
+
+def test_the_cursor_begins_on_the_selected_coin() -> None:
+    assert connected(selection=ETHEREUM).cursor_row == 1
+
+
+def test_enter_selects_the_coin_and_shows_the_dashboard() -> None:
+    model, effects = after_asking(connected(), *press("down", "enter"))
+    assert (model.view, effects) == (View.DASHBOARD, [SelectCoin("ethusdt")])
+
+
+def test_enter_on_the_selected_coin_asks_for_nothing() -> None:
+    model, effects = after_asking(connected(), *press("enter"))
+    assert (model.view, effects) == (View.DASHBOARD, [])
+
+
+@pytest.mark.parametrize(
+    ("key", "view"), [("c", View.COINS), ("h", View.HISTORY), ("?", View.HELP), ("esc", View.DASHBOARD)]
+)
+def test_a_key_of_the_dashboard_shows_another_view(key: str, view: View) -> None:
+    assert after(trading(), *press(key)).view is view
+
+
+@pytest.mark.parametrize("key", ["c", "h", "?"])
+def test_esc_goes_back_to_the_dashboard(key: str) -> None:
+    assert after(trading(), *press(key, "esc")).view is View.DASHBOARD
+
+
+@pytest.mark.parametrize("key", ["c", "h", "?", "esc"])
+def test_q_quits_from_every_view(key: str) -> None:
+    _, effects = after_asking(after(trading(), *press(key)), *press("q"))
+    assert effects == [Quit()]
+
+
+def test_a_key_without_a_meaning_changes_nothing() -> None:
+    model = trading()
+    assert after_asking(model, *press("x", "enter", "r", "up")) == (model, [])
+
+
+def test_r_asks_for_the_newest_page_of_history_and_goes_to_the_top() -> None:
+    model = after(reading(), *press("pagedown"))
+    model, effects = after_asking(model, *press("r"))
+    assert (model.history.top, effects) == (0, [LoadHistory(1, "btcusdt")])
+
+
+# --- history ---
+
+
+@pytest.mark.parametrize(
+    ("keys", "top"),
+    [(["j"], 1), (["j", "k", "k"], 0), (["pagedown"], 18), ([" ", "b"], 0), (["G"], 82), (["G", "g"], 0)],
+)
+def test_keys_scroll_the_history(keys: list[str], top: int) -> None:
+    assert after(reading(), *press(*keys)).history.top == top
+
+
+def test_the_next_page_is_asked_for_near_the_end_and_only_once() -> None:
+    _, effects = after_asking(reading(), *press("G", "j", "j"))
+    assert effects == [LoadHistory(1, "btcusdt", "more")]
+
+
+def test_an_older_page_goes_below_and_the_view_stays() -> None:
+    model = after(reading(), *press("G"))
+    model = after(model, HistoryLoaded(LoadHistory(1, "btcusdt", "more"), page(first=100, next_token="")))
+    assert (len(model.history.trades), model.history.top, model.history.next_token) == (200, 82, "")
+
+
+def test_at_the_end_of_history_nothing_more_is_asked_for() -> None:
+    model = after(trading(), *press("h"), HistoryLoaded(LoadHistory(1, "btcusdt"), page(next_token="")))
+    assert after_asking(model, *press("G", "j"))[1] == []
+
+
+def test_a_history_that_failed_says_why_and_keeps_its_rows() -> None:
+    model = after(reading(), *press("r"), RequestFailed(LoadHistory(1, "btcusdt"), "database away"))
+    assert (model.history.error, len(model.history.trades)) == ("database away", 100)
+
+
+def test_history_of_the_coin_before_is_dropped() -> None:
+    model = after(reading(), SelectionSeen(ETHEREUM))
+    model = after(model, HistoryLoaded(LoadHistory(1, "btcusdt", "more"), page()))
+    assert model.history.trades == ()
+
+
+def test_history_is_the_beginning_of_the_chart() -> None:
+    model = after(connected(), trade("61900"), HistoryLoaded(LoadHistory(1, "btcusdt"), page(rows=10)))
+    prices = model.quote.recent.prices
+    assert (prices[0], prices[-1]) == (Decimal("61860.87"), Decimal("61900"))
+
+
+# --- what everybody looks at ---
+
+
+def test_a_coin_changed_elsewhere_changes_here_in_every_view() -> None:
+    model, effects = after_asking(reading(), SelectionSeen(ETHEREUM))
+    assert (model.selection, model.quote.price, model.history.trades) == (ETHEREUM, None, ())
+    assert effects == [LoadPrice(2), LoadStats(2), LoadHistory(2, "ethusdt")]
+
+
+def test_another_venue_begins_anew() -> None:
+    model = after(trading(), SelectionSeen(replace(BITCOIN, venue="sim")))
+    assert model.quote.price is None
+
+
+def test_a_trade_of_another_coin_makes_us_ask_which_one_is_selected() -> None:
+    model, effects = after_asking(connected(), trade("61861.5"), *[trade("3400", at_s=1, symbol="ethusdt")] * 3)
+    assert (model.quote.price, effects) == (Decimal("61861.5"), [LoadSelection(1)])
+
+
+def test_an_answer_from_before_the_switch_does_not_switch_back() -> None:
+    model, _ = after_asking(trading(), trade("3400", at_s=61, symbol="ethusdt"), SelectionSeen(ETHEREUM))
+    assert after(model, SelectionLoaded(LoadSelection(1), BITCOIN)).selection == ETHEREUM
+
+
+def test_a_trade_alone_tells_the_coin_when_nothing_else_does() -> None:
+    model = after(started(), CoinsLoaded(LoadCoins(), COINS), trade("3400", symbol="ethusdt"))
+    assert model.selection == ETHEREUM
+
+
+def test_a_trade_of_the_minimal_api_is_the_selected_coins() -> None:
+    model = after(connected(selection=replace(BITCOIN, venue="")), trade("61000", symbol="", venue="", time_us=None))
+    assert (model.quote.price, model.quote.delay_us) == (Decimal(61000), None)
+
+
+def test_a_refused_selection_is_told_for_a_while() -> None:
+    model = after(trading(), *press("c", "j", "enter"), RequestFailed(SelectCoin("ethusdt"), "not followed"))
+    assert (model.notice, model.switching_to) == ("cannot select Ethereum (ETH): not followed", None)
+
+
+# --- the quote ---
+
+
+def test_a_price_flashes_when_it_changes_and_calms_down() -> None:
+    model = after(connected(), trade("100"), trade("101", at_s=1))
+    assert model.quote.direction == "up"
+    assert model.quote.flashes(model.now_us)
+    assert not model.quote.flashes(after(model, tick(1.5)).now_us)
+
+
+def test_the_same_price_again_does_not_flash() -> None:
+    model = after(connected(), trade("101"), trade("100", at_s=1), trade("100", at_s=3))
+    assert model.quote.direction == "down"
+    assert not model.quote.flashes(model.now_us)
+
+
+def test_trades_are_counted_per_second() -> None:
+    model = after(connected(), *[trade("100", at_s=i / 2) for i in range(20)], TradesMissed(20), tick(10))
+    assert model.quote.rate(model.now_us) == 4.0
+
+
+def test_delay_is_from_the_venues_time_to_our_receiving_it() -> None:
+    assert after(connected(), trade("100", delay_s=0.25)).quote.delay_us == 250_000
+
+
+def test_change_is_since_the_session_began_when_the_gateway_tells() -> None:
+    model = after(connected(), trade("110", stats=Stats(opened=Decimal(100))))
+    assert model.quote.change() == (Decimal(10), Decimal(10), True)
+
+
+def test_what_came_with_the_trades_is_newer_than_what_was_asked_for() -> None:
+    model = after(connected(), trade("100", stats=Stats(high=Decimal(105))))
+    model = after(model, StatsLoaded(LoadStats(1), Stats(high=Decimal(104), low=Decimal(90))))
+    assert (model.quote.stats.high, model.quote.stats.low) == (105, 90)
+
+
+def test_an_asked_price_fills_in_only_while_no_trade_has_come() -> None:
+    asked = PriceLoaded(LoadPrice(1), Trade(Decimal(99)))
+    assert after(connected(), asked).quote.price == 99
+    assert after(connected(), trade("100"), asked).quote.price == 100
+
+
+# --- the link ---
+
+
+def test_a_new_link_is_connecting_until_it_is_open() -> None:
+    model = after(started(), Disconnected("connection refused", failures=1, retry_us=0))
+    assert model.status is Status.CONNECTING
+    assert after(model, Connected()).status is Status.LIVE
+
+
+def test_a_link_that_was_open_is_reconnecting() -> None:
+    assert lost(trading()).status is Status.RECONNECTING
+
+
+def test_a_link_without_trades_gets_stale_and_live_again() -> None:
+    model = after(trading(), tick(75))
+    assert model.status is Status.STALE
+    assert after(model, trade("1", at_s=76)).status is Status.LIVE
+
+
+def test_refused_frames_are_counted() -> None:
+    assert after(connected(), FrameRefused("x"), FrameRefused("y")).link.refused == 2
+
+
+# --- requests ---
+
+
+def test_no_request_is_made_twice_at_a_time() -> None:
+    model, effects = after_asking(connected(), *[tick(s) for s in range(1, 20)])
+    assert effects == [LoadSelection(1), LoadStats(1), LoadPrice(1)]
+    assert model.outstanding.issuperset(effects)
+
+
+def test_answered_requests_are_made_again_at_the_next_poll() -> None:
+    _, effects = after_asking(connected(), tick(3), RequestFailed(LoadStats(1), "no answer in time"), tick(6))
+    assert effects.count(LoadStats(1)) == 2
+
+
+def test_coins_are_asked_for_until_they_come() -> None:
+    model = after(started(), RequestFailed(LoadCoins(), "connection refused"))
+    model, effects = after_asking(model, tick(3))
+    assert effects == [LoadCoins()]
+    model = after(model, CoinsLoaded(LoadCoins(), COINS))
+    assert after_asking(model, tick(6))[1] == []
+
+
+def test_a_smaller_terminal_keeps_the_history_filled() -> None:
+    model = after(reading(), *press("G"), Resized(80, 60))
+    assert model.history.top == 100 - 54
+
+
+def test_history_is_bounded() -> None:
+    model, rows = trading(), page(rows=1000).trades
+    for _ in range(25):
+        model = after(model, HistoryLoaded(LoadHistory(1, "btcusdt", "token"), Page(rows, "more")))
+    assert (len(model.history.trades), model.history.next_token) == (20_000, "")

@@ -1,0 +1,101 @@
+"""Every screen as a text file one can look at: `screens/<scene>-<width>x<height>.txt`.
+
+`UPDATE_SCREENS=1 pytest tests/unit/term/test_screens.py` writes them anew; look at the difference before committing it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from term.cells import text_of
+from term.events import (
+    FrameRefused,
+    LoadCoins,
+    LoadStats,
+    RequestFailed,
+    SelectCoin,
+    SelectionSeen,
+    StatsLoaded,
+    TradesMissed,
+)
+from term.model import Model
+from term.values import Selection, Stats
+from term.view import render
+from tests.fixtures.term_scenes import after, connected, lost, press, reading, started, tick, trade, trading
+
+SCREENS = Path(__file__).parent / "screens"
+
+
+def _failed(width: int, height: int) -> Model:
+    return after(started(width=width, height=height), RequestFailed(LoadCoins(), "connection refused"))
+
+
+def _tiny_price(width: int, height: int) -> Model:
+    pepe = Selection("pepeusdt", "Pepe (PEPE)", "sim")
+    model = after(connected(width=width, height=height), SelectionSeen(pepe), *press("esc"))
+    prices = ("0.00001234", "0.0000124", "0.00001229")
+    trades = [trade(p, at_s=i, symbol="pepeusdt", venue="sim") for i, p in enumerate(prices)]
+    figures = (Decimal(text) for text in ("0.0000123433333", "1.24E-5", "1.229E-5", "1.2E-5"))
+    stats = Stats(*figures, count=3, volume=Decimal(9))
+    return after(model, *trades, StatsLoaded(LoadStats(model.generation), stats), tick(3))
+
+
+def _switching(width: int, height: int) -> Model:
+    return after(trading(width=width, height=height), *press("c", "j", "enter"))
+
+
+def _refused(width: int, height: int) -> Model:
+    return after(
+        _switching(width, height), RequestFailed(SelectCoin("ethusdt"), "found 'ethusdt', expected a followed symbol")
+    )
+
+
+def _troubled(width: int, height: int) -> Model:
+    return after(trading(width=width, height=height), TradesMissed(1234), FrameRefused("expected JSON"), tick(90))
+
+
+SCENES: dict[str, Callable[[int, int], Model]] = {
+    "started": lambda width, height: started(width=width, height=height),
+    "coins": lambda width, height: after(trading(width=width, height=height), *press("c", "j", "j")),
+    "coins-failed": _failed,
+    "dashboard": lambda width, height: trading(width=width, height=height),
+    "dashboard-waiting": lambda width, height: after(connected(width=width, height=height), *press("esc")),
+    "dashboard-tiny-price": _tiny_price,
+    "dashboard-switching": _switching,
+    "dashboard-refused": _refused,
+    "dashboard-stale": _troubled,
+    "dashboard-reconnecting": lambda width, height: lost(trading(width=width, height=height)),
+    "history": lambda width, height: reading(width=width, height=height),
+    "history-scrolled": lambda width, height: after(reading(width=width, height=height), *press("pagedown", "j")),
+    "history-empty": lambda width, height: after(trading(width=width, height=height), *press("h")),
+    "help": lambda width, height: after(trading(width=width, height=height), *press("?")),
+}
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40)], ids=["80x24", "120x40"])
+@pytest.mark.parametrize("scene", SCENES)
+def test_the_screen_is_as_recorded(scene: str, size: tuple[int, int]) -> None:
+    width, height = size
+    text = text_of(render(SCENES[scene](width, height)))
+    recorded = SCREENS / f"{scene}-{width}x{height}.txt"
+    if os.environ.get("UPDATE_SCREENS"):
+        recorded.write_text(text)
+    assert text == recorded.read_text()
+
+
+@pytest.mark.parametrize("size", [(1, 1), (20, 3), (79, 24), (80, 23), (80, 24), (81, 25), (300, 100)])
+@pytest.mark.parametrize("scene", SCENES)
+def test_the_screen_fills_its_terminal_exactly(scene: str, size: tuple[int, int]) -> None:
+    width, height = size
+    grid = render(replace(SCENES[scene](80, 24), width=width, height=height))
+    assert [sum(len(span.text) for span in row) for row in grid] == [width] * height
+
+
+def test_a_terminal_that_is_too_small_is_told_so() -> None:
+    assert "it is 60x20, tickmesh needs 80x24" in text_of(render(trading(width=60, height=20)))
