@@ -10,6 +10,7 @@ Every error body is a `google.rpc.Status`: `{"code": <gRPC code>, "message": "..
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from http import HTTPStatus
 
 import grpc
@@ -130,7 +131,10 @@ def phrase(status: int) -> str:
 
 def shown(value: object) -> str:
     """Return what was found, short enough for a message."""
-    text = repr(value) if isinstance(value, str) else msgspec.json.encode(value, enc_hook=str).decode()
+    if isinstance(value, str):
+        text = repr(value)
+    else:
+        text = str(value) if isinstance(value, Decimal) else msgspec.json.encode(value).decode()
     return text if len(text) <= _SHOWN_CHARS else text[: _SHOWN_CHARS - 3] + "..."
 
 

@@ -27,6 +27,7 @@ th { border: 0; color: var(--dim); font-weight: 400 } .type { color: var(--dim);
 """
 
 _SAMPLES = {"date-time": "2024-01-31T12:34:56.789Z", "int32": 100, "int64": 7, "decimal": 61837.63, "double": 61836.9}
+_MAX_SAMPLE_DEPTH = 4
 _SAMPLE_NAMES = {"symbol": "ethusdt", "name": "Ethereum (ETH)", "venue": "sim", "page_token": "", "next_page_token": ""}
 
 
@@ -110,8 +111,10 @@ def _sample(document: Json, schema: Json, name: str = "", depth: int = 0) -> Any
     if "$ref" in schema:
         schema = document["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
     kind = schema.get("type")
+    if kind in ("array", "object") and depth > _MAX_SAMPLE_DEPTH:
+        return [] if kind == "array" else {}
     if kind == "array":
-        return [_sample(document, schema["items"], name, depth + 1)] if depth < 4 else []
+        return [_sample(document, schema["items"], name, depth + 1)]
     if kind == "object":
         return {n: _sample(document, s, n, depth + 1) for n, s in schema.get("properties", {}).items()}
     if "enum" in schema:

@@ -40,6 +40,13 @@ def is_map(field: FieldDescriptor) -> bool:
     return field.message_type is not None and field.message_type.GetOptions().map_entry
 
 
+def is_oneof_member(field: FieldDescriptor) -> bool:
+    """Tell whether the field is one of several that exclude each other."""
+    oneof = field.containing_oneof
+    # `optional` makes a oneof of its own around the field; that one is not the API's
+    return oneof is not None and not (len(oneof.fields) == 1 and oneof.name.startswith("_"))
+
+
 def map_entry(field: FieldDescriptor) -> Mapping[str, FieldDescriptor]:
     """Return the fields `key` and `value` of a map."""
     assert field.message_type is not None

@@ -24,6 +24,7 @@ from gateway.transcode.fields import (
     enum_names,
     is_e8,
     is_map,
+    is_oneof_member,
     is_timestamp,
     map_entry,
     public_name,
@@ -77,7 +78,7 @@ def decoder(message: Descriptor) -> Decode:
 def _compile_encoder(message: Descriptor) -> Encode:
     always = [(public_name(f), attrgetter(f.name), _value_encoder(f)) for f in message.fields if not f.has_presence]
     sometimes = [
-        (public_name(f), f.name, _value_encoder(f), _is_oneof_member(f)) for f in message.fields if f.has_presence
+        (public_name(f), f.name, _value_encoder(f), is_oneof_member(f)) for f in message.fields if f.has_presence
     ]
     order = [public_name(f) for f in message.fields]
 
@@ -98,12 +99,6 @@ def _compile_encoder(message: Descriptor) -> Encode:
         return {name: found[name] for name in order if name in found}
 
     return encode if sometimes else encode_flat
-
-
-def _is_oneof_member(field: FieldDescriptor) -> bool:
-    # `optional` makes a oneof of its own around the field; that one is not the API's
-    oneof = field.containing_oneof
-    return oneof is not None and not (len(oneof.fields) == 1 and oneof.name.startswith("_"))
 
 
 def _value_encoder(field: FieldDescriptor) -> Encode | None:

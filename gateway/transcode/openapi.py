@@ -7,7 +7,16 @@ from typing import Any, TypeAlias
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
-from gateway.transcode.fields import enum_names, find_field, is_e8, is_map, is_timestamp, map_entry, public_name
+from gateway.transcode.fields import (
+    enum_names,
+    find_field,
+    is_e8,
+    is_map,
+    is_oneof_member,
+    is_timestamp,
+    map_entry,
+    public_name,
+)
 from gateway.transcode.query import Parameter
 from gateway.transcode.rules import Route
 
@@ -160,7 +169,7 @@ class _Schemas:
             self.found[name] = schema  # before its fields, for a message that holds itself
             schema["properties"] = {public_name(field): self.field(field, answers=answers) for field in message.fields}
             if answers:
-                schema["required"] = [public_name(f) for f in message.fields if f.containing_oneof is None]
+                schema["required"] = [public_name(f) for f in message.fields if not is_oneof_member(f)]
             else:
                 schema["additionalProperties"] = False
         return {"$ref": f"#/components/schemas/{name}"}
@@ -172,7 +181,7 @@ class _Schemas:
         one = self._one(field, answers)
         if field.is_repeated:
             return {"type": "array", "items": one} | told
-        if answers and field.message_type is not None:  # an unset message is null
+        if answers and field.has_presence and not is_oneof_member(field):  # null while it is not set
             one = {"anyOf": [one, {"type": "null"}]}
         return one | told
 

@@ -78,10 +78,7 @@ def _from_json(field: FieldDescriptor) -> Convert:
         return _json_bool
     if field.cpp_type in (FieldDescriptor.CPPTYPE_STRING, FieldDescriptor.CPPTYPE_MESSAGE):
         return _only_text(from_text)
-    if field.enum_type is not None:
-        integer = _integer_reader(*INTEGER_BOUNDS[FieldDescriptor.CPPTYPE_INT32])
-        return _text_or_number(from_text, integer)
-    return _text_or_number(from_text, from_text)
+    return _text_or_number(from_text)
 
 
 def _only_text(from_text: Callable[[str], object]) -> Convert:
@@ -93,14 +90,14 @@ def _only_text(from_text: Callable[[str], object]) -> Convert:
     return read
 
 
-def _text_or_number(from_text: Callable[[str], object], from_number: Callable[[str], object]) -> Convert:
+def _text_or_number(from_text: Callable[[str], object]) -> Convert:
     def read(value: object) -> object:
         if isinstance(value, str):
             return from_text(value)
         if isinstance(value, Decimal):
-            return from_number(_plain(value))
+            return from_text(_plain(value))
         if isinstance(value, int) and not isinstance(value, bool):
-            return from_number(str(value))
+            return from_text(str(value))
         raise ValueError
 
     return read
