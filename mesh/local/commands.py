@@ -27,8 +27,7 @@ def down(state: State) -> int:
     if runner is not None:
         say(f"asking the mesh in {state.directory} (pid {runner.pid}) to stop")
         runner.terminate()
-        _, alive = psutil.wait_procs([runner], timeout=DOWN_S)
-        if not alive:
+        if record.runner.wait(DOWN_S):
             say("stopped")
             return 0
         say(f"pid {runner.pid} does not stop; killing it")

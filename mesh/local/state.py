@@ -7,6 +7,7 @@ import fcntl
 import json
 import os
 import secrets
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -44,6 +45,18 @@ class Pid:
         except psutil.NoSuchProcess:
             return None
         return process if alive else None
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait for the end of the process, `timeout_s` at most, and return whether it has ended.
+
+        Unlike psutil's own wait this takes a zombie for ended: its parent may be anybody, and slow to look.
+        """
+        deadline_s = time.monotonic() + timeout_s
+        while self.process() is not None:
+            if time.monotonic() > deadline_s:
+                return False
+            time.sleep(0.05)
+        return True
 
 
 @dataclass(slots=True)
@@ -146,20 +159,20 @@ def end_leftovers(record: Record, *, drain_s: float) -> list[str]:
     A supervisor that lost its runner is draining already: it gets `drain_s` for that. Whatever lives then is killed.
     """
     ended: list[str] = []
-    supervisor = record.supervisor.process() if record.supervisor else None
-    if supervisor is not None:
+    if record.supervisor is not None and (supervisor := record.supervisor.process()):
         ended.append("supervisord")
         _quietly(supervisor.terminate)
-        _, alive = psutil.wait_procs([supervisor], timeout=drain_s)
-        for process in alive:
-            _quietly(process.kill)
+        if not record.supervisor.wait(drain_s):
+            _quietly(supervisor.kill)
     left = {name: process for name, pid in record.processes.items() if (process := pid.process())}
     tree = [child for process in left.values() for child in _children(process)] + list(left.values())
     # They were told when the supervisor died; a moment for that, then the end.
-    _, alive = psutil.wait_procs(tree, timeout=3 if tree else 0)
-    for process in alive:
-        _quietly(process.kill)
-    psutil.wait_procs(alive, timeout=5)
+    pids = [pid for process in tree if (pid := Pid.of(process.pid))]
+    deadline_s = time.monotonic() + 3
+    for pid in pids:
+        if not pid.wait(max(0, deadline_s - time.monotonic())) and (process := pid.process()):
+            _quietly(process.kill)
+            pid.wait(5)
     return ended + list(left)
 
 

@@ -136,7 +136,8 @@ class Supervisor:
                 state=info["statename"],
                 pid=info["pid"] or None,
                 uptime_s=max(0, info["now"] - info["start"]) if info["pid"] else 0,
-                detail=f"exit code {info['exitstatus']}" if info["exitstatus"] else info["spawnerr"],
+                # After an early end it knows no code any more, and its "exited too quickly" says less than the log.
+                detail=f"exit code {info['exitstatus']}" if info["exitstatus"] else "",
             )
             for info in said
         ]

@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 
 from mesh.local import gateway, nats, ports, postgres, report
+from mesh.local.logs import Tail
 from mesh.local.programs import DRAIN_ORDER, Passwords, Program, addresses, plan, service_environment
 from mesh.local.settings import SERVICES, LocalSettings, surroundings
 from mesh.local.state import Pid, Record, State, end_leftovers
@@ -171,7 +172,9 @@ class Watch:
         if status.name not in self._dead:
             self._dead.add(status.name)
             why = f" ({status.detail})" if status.detail else ""
-            self.tell(f"{status.name} died{why} and is started again; its log: {self.state.log_of(status.name)}")
+            log = self.state.log_of(status.name)
+            self.tell(f"{status.name} died{why} and is started again; its log: {log}")
+            self.tell("".join(f"  it said last: {line[:200]}" for line in Tail(log).last(1)) or "  it said nothing")
 
     def _look_for_life(self) -> None:
         answer = gateway.readiness(self.url)

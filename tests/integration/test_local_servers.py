@@ -11,6 +11,7 @@ from nats.js.api import StreamConfig
 
 from tests.fixtures.nats import NatsServer
 from tests.fixtures.postgres import PostgresServer
+from tests.fixtures.waiting import eventually
 
 
 async def test_a_stream_survives_the_crash_of_nats(nats_server: NatsServer) -> None:
@@ -36,7 +37,7 @@ async def test_a_service_may_publish_what_it_makes_and_nothing_else(nats_server:
     connection = await nats.connect(nats_server.url_of("ingest"), error_cb=remember)
     await connection.publish("trades.raw.sim.btcusdt", b"")
     await connection.publish("trades.processed.sim.btcusdt", b"")
-    await connection.flush()
+    await eventually(lambda: refused, what="the server's refusal")
     await connection.close()
 
     assert len(refused) == 1

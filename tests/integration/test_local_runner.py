@@ -1,0 +1,202 @@
+"""The local runner over stand-ins: it restarts, drains in order, and leaves nothing behind whatever is killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import psutil
+import pytest
+
+from mesh.local.process import Process
+from mesh.local.programs import DRAIN_ORDER
+from mesh.local.state import AlreadyRunning, Pid, Record, State, end_leftovers
+
+ROOT = Path(__file__).parents[2]
+ENVIRONMENT = {"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join(map(str, (ROOT, ROOT / "gen")))}
+
+
+class StandinMesh:
+    """The runner as a process over stand-ins, and what it leaves in its STATE_DIR."""
+
+    def __init__(self, directory: Path) -> None:
+        self.state = State(directory)
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        script = ROOT / "tests" / "fixtures" / "standin_mesh.py"
+        self.runner = Process(
+            [sys.executable, str(script), str(directory), str(port)],
+            environment=ENVIRONMENT,
+            log=directory / "runner.log",
+        )
+
+    def start(self) -> Record:
+        """Start, wait until it is live, and return what it says of itself."""
+        self.runner.start()
+        self.runner.wait_for_line("tickmesh is live", timeout_s=30)
+        record = self.state.read()
+        assert record is not None
+        return record
+
+    def mesh(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run `python -m mesh` as another terminal would."""
+        return subprocess.run(
+            [sys.executable, "-m", "mesh", *arguments],
+            env=ENVIRONMENT | {"STATE_DIR": str(self.state.directory)},
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    def drained(self) -> list[str]:
+        """Return the stand-ins in the order in which they were asked to end."""
+        return (self.state.directory / "drained").read_text().split()
+
+
+@pytest.fixture
+def standins(tmp_path: Path) -> Iterator[StandinMesh]:
+    mesh = StandinMesh(tmp_path)
+    try:
+        yield mesh
+    finally:
+        mesh.runner.stop(timeout_s=60)
+        if (record := mesh.state.read()) is not None:
+            end_leftovers(record, drain_s=0)
+
+
+def until(look: Callable[[], bool], *, timeout_s: float = 30) -> None:
+    deadline_s = time.monotonic() + timeout_s
+    while not look():
+        assert time.monotonic() < deadline_s, f"not within {timeout_s:g} s"
+        time.sleep(0.02)
+
+
+def living(record: Record) -> list[str]:
+    assert record.supervisor is not None
+    everyone = {"runner": record.runner, "supervisord": record.supervisor, **record.processes}
+    return [name for name, pid in everyone.items() if pid.process() is not None]
+
+
+def test_ctrl_c_drains_in_order_and_leaves_nothing(standins: StandinMesh) -> None:
+    record = standins.start()
+
+    standins.runner.stop(signal.SIGINT, timeout_s=60)
+
+    assert (standins.drained(), living(record)) == (list(DRAIN_ORDER), [])
+
+
+def test_what_dies_at_its_start_is_started_again_and_said_with_its_last_words(standins: StandinMesh) -> None:
+    (standins.state.directory / "store-dies").touch()
+    standins.start()
+
+    standins.runner.wait_for_line("store runs again", timeout_s=30)
+
+    said = standins.runner.output()
+    assert "store died" in said
+    assert "it said last: cannot go on" in said
+
+
+def test_what_is_killed_is_started_again(standins: StandinMesh) -> None:
+    record = standins.start()
+
+    os.kill(record.processes["ingest"].pid, signal.SIGKILL)
+
+    standins.runner.wait_for_line("ingest runs again", timeout_s=30)
+    now = standins.state.read()
+    assert now is not None
+    assert (now.restarts["ingest"], now.processes["ingest"] != record.processes["ingest"]) == (1, True)
+
+
+def test_nothing_survives_a_kill_of_the_runner(standins: StandinMesh) -> None:
+    record = standins.start()
+
+    os.kill(record.runner.pid, signal.SIGKILL)
+
+    until(lambda: not living(record))
+    assert standins.drained() == list(DRAIN_ORDER)
+
+
+def test_nothing_survives_a_kill_of_the_supervisor(standins: StandinMesh) -> None:
+    record = standins.start()
+    assert record.supervisor is not None
+
+    os.kill(record.supervisor.pid, signal.SIGKILL)
+
+    until(lambda: not living(record))
+
+
+def test_down_stops_the_mesh_of_another_terminal(standins: StandinMesh) -> None:
+    record = standins.start()
+
+    done = standins.mesh("down")
+
+    assert (done.returncode, standins.drained(), living(record)) == (0, list(DRAIN_ORDER), [])
+
+
+def test_other_terminals_see_the_mesh_while_it_runs(standins: StandinMesh) -> None:
+    standins.start()
+
+    until(lambda: standins.mesh("status").returncode == 0)
+    status, env, logs = standins.mesh("status"), standins.mesh("env"), standins.mesh("logs", "processing")
+
+    assert all(name in status.stdout for name in DRAIN_ORDER)
+    assert [line.split("=")[0].removeprefix("export ") for line in env.stdout.splitlines()] == [
+        *("NATS_URL", "DATABASE_URL", "SIGNAL_ADDR", "STORE_ADDR", "GATEWAY_URL")
+    ]
+    assert logs.stdout == "signal is up\n"
+
+
+@pytest.mark.parametrize("command", ["status", "env"])
+def test_without_a_mesh_other_terminals_are_told_so(standins: StandinMesh, command: str) -> None:
+    done = standins.mesh(command)
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "no mesh runs" in done.stderr
+
+
+def test_a_second_mesh_in_the_same_state_dir_is_refused(tmp_path: Path) -> None:
+    with State(tmp_path).held(), pytest.raises(AlreadyRunning, match="a mesh already runs"), State(tmp_path).held():
+        pass
+
+
+def test_every_port_in_use_is_named_with_its_setting_before_anything_starts(tmp_path: Path) -> None:
+    with ExitStack() as held:
+        taken = {}
+        for name in ("GATEWAY_PORT", "NATS_PORT"):
+            holder = held.enter_context(socket.create_server(("127.0.0.1", 0)))
+            taken[name] = str(holder.getsockname()[1])
+        free = dict.fromkeys(
+            ("NATS_MONITOR_PORT", "POSTGRES_PORT", "SIGNAL_PORT", "STORE_PORT", "SIM_WS_PORT", "SIM_REST_PORT"), "0"
+        )
+
+        done = subprocess.run(
+            [sys.executable, "-m", "mesh", "up"],
+            env=ENVIRONMENT | free | taken | {"STATE_DIR": str(tmp_path)},
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    assert done.returncode == 2
+    for name, port in taken.items():
+        assert f"{name}: port {port} on 127.0.0.1 is in use" in done.stderr
+    assert not (tmp_path / "postgres").exists()
+
+
+def test_a_recorded_pid_that_belongs_to_somebody_else_now_is_left_alone() -> None:
+    me = psutil.Process()
+    record = Record(Pid(0, 0), "127.0.0.1", {}, processes={"ingest": Pid(me.pid, me.create_time() - 100)})
+
+    assert end_leftovers(record, drain_s=0) == []

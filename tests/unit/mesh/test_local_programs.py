@@ -1,0 +1,95 @@
+"""What each program of a local mesh is given: its own addresses and passwords, and nobody else's."""
+
+from __future__ import annotations
+
+import pytest
+
+from mesh.local.programs import Passwords, plan, service_environment
+
+PORTS = {
+    "NATS_PORT": 1,
+    "NATS_MONITOR_PORT": 2,
+    "POSTGRES_PORT": 3,
+    "SIGNAL_PORT": 4,
+    "STORE_PORT": 5,
+    "GATEWAY_PORT": 6,
+    "SIM_WS_PORT": 7,
+    "SIM_REST_PORT": 8,
+}
+PASSWORDS = Passwords(
+    nats={user: f"bus-password-of-{user}" for user in ("admin", "ingest", "signal", "store")},
+    database="database-password",
+    superuser="superuser-password",
+)
+
+
+def environment_of(service: str, **environ: str) -> dict[str, str]:
+    return service_environment(service, ports=PORTS, passwords=PASSWORDS, environ=environ)
+
+
+def names_of_plan(ports: dict[str, int]) -> list[str]:
+    programs = plan(ports=ports, passwords=PASSWORDS, environ={}, nats_command=["n"], postgres_command=["p"])
+    return [program.name for program in programs]
+
+
+def test_programs_start_in_the_opposite_of_the_drain_order() -> None:
+    assert names_of_plan(PORTS) == ["postgres", "nats", "gateway", "store", "signal", "ingest", "sim"]
+
+
+def test_sim_is_not_started_without_ports_for_it() -> None:
+    assert "sim" not in names_of_plan({name: port for name, port in PORTS.items() if "SIM" not in name})
+
+
+@pytest.mark.parametrize("service", ["ingest", "signal", "store"])
+def test_each_service_on_the_bus_connects_as_itself(service: str) -> None:
+    assert environment_of(service)["NATS_URL"] == f"nats://{service}:bus-password-of-{service}@127.0.0.1:1"
+
+
+def test_only_store_is_given_the_database() -> None:
+    given = {
+        service for service in ("ingest", "signal", "store", "gateway") if "DATABASE_URL" in environment_of(service)
+    }
+
+    assert given == {"store"}
+
+
+def test_the_gateway_is_given_no_password_at_all() -> None:
+    assert "password" not in str(environment_of("gateway", API_TOKEN="t"))
+
+
+def test_a_token_of_the_gateway_goes_to_the_gateway_only() -> None:
+    given = {
+        service
+        for service in ("ingest", "signal", "store", "gateway")
+        if "API_TOKEN" in environment_of(service, API_TOKEN="t")
+    }
+
+    assert given == {"gateway"}
+
+
+def test_a_setting_of_the_user_reaches_the_service_that_reads_it() -> None:
+    assert environment_of("ingest", SYMBOLS="btcusdt,ethusdt")["SYMBOLS"] == "btcusdt,ethusdt"
+
+
+def test_the_addresses_of_another_mesh_in_the_users_shell_are_not_used() -> None:
+    assert environment_of("store", DATABASE_URL="postgresql://elsewhere/x")["DATABASE_URL"].endswith(
+        "@127.0.0.1:3/tickmesh"
+    )
+
+
+def test_what_no_service_reads_is_not_passed_on() -> None:
+    assert "AWS_SECRET_ACCESS_KEY" not in environment_of("ingest", AWS_SECRET_ACCESS_KEY="x")
+
+
+def test_ingest_is_told_where_sim_is() -> None:
+    environment = environment_of("ingest")
+
+    assert (environment["SIM_WS_URL"], environment["SIM_REST_URL"]) == ("ws://127.0.0.1:7", "http://127.0.0.1:8")
+
+
+def test_each_service_has_its_own_metrics_port() -> None:
+    ports = PORTS | {"METRICS_PORT of ingest": 9464, "METRICS_PORT of signal": 9465}
+
+    environment = service_environment("signal", ports=ports, passwords=PASSWORDS, environ={"METRICS_PORT": "9464"})
+
+    assert environment["METRICS_PORT"] == "9465"

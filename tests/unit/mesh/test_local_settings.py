@@ -1,0 +1,75 @@
+"""The local runner's settings: names, defaults, and every wrong one at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mesh.local.programs import Passwords
+from mesh.local.settings import LocalSettings
+from mesh.local.up import check_services
+from mesh.settings import WrongSettings, load
+
+NO_SIM_PORTS = {
+    "NATS_PORT": 1,
+    "NATS_MONITOR_PORT": 2,
+    "POSTGRES_PORT": 3,
+    "SIGNAL_PORT": 4,
+    "STORE_PORT": 5,
+    "GATEWAY_PORT": 6,
+}
+
+
+def test_the_ports_are_those_of_the_design() -> None:
+    assert load(LocalSettings).wanted_ports() == {
+        "NATS_PORT": 4222,
+        "NATS_MONITOR_PORT": 8222,
+        "POSTGRES_PORT": 5433,
+        "SIGNAL_PORT": 50051,
+        "STORE_PORT": 50052,
+        "GATEWAY_PORT": 8080,
+        "SIM_WS_PORT": 9443,
+        "SIM_REST_PORT": 9080,
+    }
+
+
+def test_sim_wants_no_ports_when_binance_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VENUE", "binance")
+
+    assert "SIM_WS_PORT" not in load(LocalSettings).wanted_ports()
+
+
+def test_the_three_metrics_ports_follow_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("METRICS_PORT", "9464")
+
+    ports = load(LocalSettings).wanted_ports()
+
+    assert [ports[f"METRICS_PORT of {name}"] for name in ("ingest", "signal", "store")] == [9464, 9465, 9466]
+
+
+def test_state_dir_is_absolute_whatever_the_services_working_directory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STATE_DIR", "somewhere")
+
+    assert load(LocalSettings).state_dir == Path.cwd() / "somewhere"
+
+
+def test_every_wrong_setting_of_the_runner_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NATS_PORT", "70000")
+    monkeypatch.setenv("VENUE", "kraken")
+
+    with pytest.raises(WrongSettings) as caught:
+        load(LocalSettings)
+
+    assert [line.partition(":")[0] for line in str(caught.value).splitlines()] == ["VENUE", "NATS_PORT"]
+
+
+def test_every_wrong_setting_of_all_services_is_named_at_once_before_anything_starts() -> None:
+    passwords = Passwords(dict.fromkeys(("admin", "ingest", "signal", "store"), "n"), "d", "s")
+    environ = {"SMA_WINDOW": "0", "SYMBOLS": "btcusdt,no symbol", "BATCH_MAX_TRADES": "many"}
+
+    with pytest.raises(WrongSettings) as caught:
+        check_services(ports=NO_SIM_PORTS, passwords=passwords, environ=environ)
+
+    for name in environ:
+        assert name in str(caught.value)
