@@ -1,4 +1,4 @@
-"""One asyncio loop between the person, the clock, the gateway and the screen. `model.update` decides, not this."""
+"""One asyncio loop between the person, the clock, the gateway and the screen. `update.update` decides, not this."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from contextlib import contextmanager
 from random import Random
 
 from term.cells import Grid
-from term.client import Client
+from term.client import Client, shown_url
 from term.events import Effect, Event, KeyPressed, Quit, Resized, Ticked
-from term.model import start, update
+from term.model import start
 from term.screen import Screen
+from term.update import update
 from term.view import render
 
 FRAME_S = 1 / 20
@@ -44,7 +45,7 @@ class App:
         self._resized = False
         self._requests: set[asyncio.Task[None]] = set()
         width, height = screen.size
-        self._model, self._first_effects = start(url=url, width=width, height=height, now_us=_now_us())
+        self._model, self._first_effects = start(url=shown_url(url), width=width, height=height, now_us=_now_us())
 
     async def run(self) -> None:
         """Run until stopped; an error in any task ends all of them and is raised."""

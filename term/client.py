@@ -203,6 +203,12 @@ def stream_url(url: str) -> str:
     return urlunsplit((scheme, parts.netloc, parts.path.rstrip("/") + "/ws", "", ""))
 
 
+def shown_url(url: str) -> str:
+    """The URL as the screen may show it: without a password."""
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+
+
 def is_loopback(url: str) -> bool:
     """Tell whether the gateway runs on this machine."""
     host = urlsplit(url).hostname or ""

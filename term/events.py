@@ -1,4 +1,4 @@
-"""What can happen (events) and what can be asked of the world (requests): the two alphabets of `model.update`.
+"""What can happen (events) and what can be asked of the world (requests): the two alphabets of `update.update`.
 
 Every request is answered by exactly one event: its `...Loaded`, or `RequestFailed`. Answers carry the request they
 belong to, so that one which comes too late, after the coin was changed, can be told from a current one.

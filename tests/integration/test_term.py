@@ -173,6 +173,18 @@ async def test_a_signal_leaves_the_terminal_clean(gateway: FakeGateway, number: 
         assert_left_clean(terminal)
 
 
+async def test_a_closed_window_ends_the_program(gateway: FakeGateway) -> None:
+    async with term(gateway) as terminal:
+        terminal.hang_up()
+        assert await terminal.exit_code() == 0
+
+
+async def test_a_token_is_sent_with_requests_and_stream(gateway: FakeGateway) -> None:
+    async with term(gateway, "--token", "secret") as terminal:
+        await terminal.shows("● current")
+    assert gateway.authorizations == {"Bearer secret"}
+
+
 async def test_an_error_leaves_the_terminal_clean_and_is_told(gateway: FakeGateway) -> None:
     broken = "import sys, term.app, term.__main__ as m; term.app.render = None; sys.exit(m.main(sys.argv[1:], {}))"
     arguments = (sys.executable, "-c", broken, "--url", gateway.url)

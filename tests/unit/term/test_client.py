@@ -7,7 +7,7 @@ import pytest
 
 from term.__main__ import main
 from term.backoff import MOST_S, backoff
-from term.client import is_loopback, stream_url
+from term.client import is_loopback, shown_url, stream_url
 
 
 @pytest.mark.parametrize(
@@ -20,6 +20,10 @@ from term.client import is_loopback, stream_url
 )
 def test_the_live_stream_is_beside_the_api(url: str, stream: str) -> None:
     assert stream_url(url) == stream
+
+
+def test_a_password_is_not_shown() -> None:
+    assert shown_url("https://me:secret@mesh.example:8080/tick") == "https://mesh.example:8080/tick"
 
 
 @pytest.mark.parametrize(
