@@ -183,7 +183,7 @@ class Exchange:
             None when nothing is due. A batch is of bounded size: see `wait_us` for whether more is due already.
         """
         self.clock.advance(elapsed_us)
-        if not self._fill():
+        if self.clock.rate == 0 or not self._fill():
             return None
         if self.clock.flat_out:
             return self.issue(FLAT_OUT_BATCH, now_us)
