@@ -98,13 +98,16 @@ chaos: $(VENV)/installed ## kill, cut and starve every part, and count what was 
 lint: $(VENV)/installed ## check style: ruff and buf
 	ruff check .
 	ruff format --check .
-	buf lint protos
+	buf lint gen/tickmesh/v1/descriptors.binpb --config protos/buf.yaml
 
 types: $(VENV)/installed ## check types: mypy --strict
 	mypy
 
 gen: $(VENV)/installed ## generate gen/ from protos/
 	$(PY) protos/generate.py
+
+readme: $(VENV)/installed ## write the README's tables from what they describe
+	PYTHONPATH=.:gen:signal $(PY) docs/tables.py
 
 # --- the environment ---
 
@@ -129,4 +132,4 @@ $(VENV)/installed: $(VENV)/dependencies pyproject.toml $(LIBSIGNAL)
 	@touch $@
 
 .PHONY: help run stop tui status env logs $(LOGS:%=logs-%) build clean test e2e libsignal-test timescale-test docker-test \
-	bench chaos lint types gen
+	bench chaos lint types gen readme

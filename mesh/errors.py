@@ -19,19 +19,19 @@ class TickmeshError(Exception):
     """Whatever this project raises on purpose."""
 
 
-class InvalidRequest(TickmeshError):  # noqa: N818 - named for what it tells
+class InvalidRequest(TickmeshError):
     """The caller's words are wrong; the same words will never do."""
 
 
-class NotFound(TickmeshError):  # noqa: N818
+class NotFound(TickmeshError):
     """There is no such thing."""
 
 
-class NotReady(TickmeshError):  # noqa: N818
+class NotReady(TickmeshError):
     """Not now: an upstream is away, or nothing has come yet."""
 
 
-class BadMessage(TickmeshError):  # noqa: N818
+class BadMessage(TickmeshError):
     """Bytes from outside that are not what they should be."""
 
 

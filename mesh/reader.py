@@ -3,7 +3,8 @@
 A durable consumer remembers what was acknowledged, but after a crash it hands out new messages first and the old ones
 again much later. So whoever keeps its own position (store in the database, signal in its saved state) reads from there:
 the durable is made anew at that sequence at every start and after every break, delivers in order, and its acks only
-show people how far the reader is.
+show people how far the reader is. A sequence means something in one stream only: when the stream itself was made anew,
+or has lost its end, that is said instead of reading on.
 
 One pull request asks for the next messages before the last one is used up, and messages come by callback: measured four
 to six times as fast as fetching.
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import datetime
 import logging
 from collections import deque
 from dataclasses import dataclass
@@ -21,10 +23,11 @@ import msgspec
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
-from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
+from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, StreamInfo
 from nats.js.errors import NotFoundError
 
 from mesh.bus import Bus
+from mesh.errors import TickmeshError
 from mesh.logs import Seldom
 
 log = logging.getLogger("mesh.reader")
@@ -33,6 +36,11 @@ _PULL_MESSAGES = 256
 _PULL_BYTES = 4 * 2**20
 _EXPIRES_S = 30.0
 _HEARTBEAT_S = 2.0
+_RETRY_S = 0.25
+
+
+class StreamReplacedError(TickmeshError):
+    """The stream is another one than before, or ends before the position: the position means nothing any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +51,11 @@ class Message:
     subject: str
     payload: bytes
     reply: str
+
+    @property
+    def pending(self) -> int:
+        """How many messages the stream held behind this one when it was delivered."""
+        return _ack_tokens(self.reply)[4]
 
 
 class Reader:
@@ -60,6 +73,10 @@ class Reader:
         after: the sequence after which to begin; None begins with the last message of each subject.
         subject: only messages of this subject; all when empty.
 
+    Raises:
+        StreamReplacedError: from `next`, when the stream was made anew or ends before the position. A reader that
+            began with the last message of each subject begins so again instead.
+
     """
 
     def __init__(self, bus: Bus, stream: str, durable: str, *, after: int | None, subject: str = "") -> None:
@@ -67,13 +84,16 @@ class Reader:
         self._stream = stream
         self._durable = durable
         self._subject = subject
+        self._from_last = after is None
         self._after = after
+        self._created: datetime.datetime | None = None
         self._delivered = 0  # the consumer's own count: it tells a lost delivery from a gap in a filtered stream
         self._queue: deque[Message] = deque()
         self._arrived = asyncio.Event()
         self._asked = 0
         self._heard_s = 0.0
         self._reopen = ""
+        self._seldom = Seldom()
         self._subscription: Subscription | None = None
         self._next_subject = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{durable}"
 
@@ -95,7 +115,8 @@ class Reader:
 
         Args:
             max_messages: at most so many.
-            timeout_s: wait so long for the first one, then return an empty list; None waits for ever.
+            timeout_s: wait so long for the first one, then return an empty list; None waits for ever. While the bus
+                does not answer it may take a few seconds longer.
 
         """
         loop = asyncio.get_running_loop()
@@ -107,8 +128,11 @@ class Reader:
             if now_s - self._heard_s > 3 * _HEARTBEAT_S:
                 self._break("no heartbeat")
             if self._reopen and self._bus.connected:
-                log.info("reading %s as %s again after %s: %s", self._stream, self._durable, self._after, self._reopen)
-                await self._open()
+                why = self._reopen
+                if not await self._try_open():
+                    await asyncio.sleep(_RETRY_S if deadline_s is None else min(_RETRY_S, deadline_s - now_s))
+                    continue
+                log.info("reading %s as %s again after %s: %s", self._stream, self._durable, self._after, why)
             wait_s = _HEARTBEAT_S if deadline_s is None else min(_HEARTBEAT_S, deadline_s - now_s)
             self._arrived.clear()
             with contextlib.suppress(TimeoutError):
@@ -127,21 +151,25 @@ class Reader:
         self._arrived.set()
 
     async def _open(self) -> None:
-        seldom = Seldom()
-        loop = asyncio.get_running_loop()
-        while True:
-            try:
-                await self._open_once()
-                return
-            except (NatsError, TimeoutError) as exc:
-                if seldom.due(loop.time()):
-                    why = "it does not exist yet" if isinstance(exc, NotFoundError) else str(exc) or type(exc).__name__
-                    log.warning("waiting for stream %s to read as %s: %s", self._stream, self._durable, why)
-                await asyncio.sleep(0.25)
+        while not await self._try_open():
+            await asyncio.sleep(_RETRY_S)
+
+    async def _try_open(self) -> bool:
+        try:
+            await self._open_once()
+        except (NatsError, TimeoutError) as exc:
+            why = "it does not exist yet" if isinstance(exc, NotFoundError) else str(exc) or type(exc).__name__
+            if self._seldom.due(asyncio.get_running_loop().time()):
+                log.warning("waiting for stream %s to read as %s: %s", self._stream, self._durable, why)
+            self._reopen = why
+            return False
+        self._seldom = Seldom()
+        return True
 
     async def _open_once(self) -> None:
         await self._unsubscribe()
         self._reopen = ""
+        self._check_stream(await self._bus.js.stream_info(self._stream))
         with contextlib.suppress(NotFoundError):
             await self._bus.js.delete_consumer(self._stream, self._durable)
         by_sequence = self._after is not None
@@ -166,6 +194,17 @@ class Reader:
         self._inbox = inbox
         self._heard_s = asyncio.get_running_loop().time()
         await self._ask()
+
+    def _check_stream(self, info: StreamInfo) -> None:
+        created, self._created = self._created, info.created
+        if created in (None, info.created) and (self._after or 0) <= info.state.last_seq:
+            return
+        if not self._from_last:
+            raise StreamReplacedError(
+                f"stream {self._stream}, made {info.created} and ending with {info.state.last_seq}, is not the one "
+                f"that was read up to {self._after}"
+            )
+        self._after = None
 
     async def _unsubscribe(self) -> None:
         if self._subscription is not None:
@@ -196,11 +235,7 @@ class Reader:
         if not message.reply.startswith("$JS.ACK."):
             await self._on_status(message)
             return
-        # $JS.ACK.<stream>.<consumer>.<delivered>.<stream sequence>.<consumer sequence>..., or the form with the
-        # account's domain and hash before the stream.
-        tokens = message.reply.split(".")
-        base = 2 if len(tokens) < 11 else 4
-        sequence, delivered = int(tokens[base + 3]), int(tokens[base + 4])
+        _, sequence, delivered, *_ = _ack_tokens(message.reply)
         if delivered != self._delivered + 1:
             self._break(f"delivery {delivered} came after {self._delivered}")
             return
@@ -222,3 +257,13 @@ class Reader:
             await self._ask()
             return
         self._break(f"status {status} {headers.get('Description', '')}".rstrip())
+
+
+def _ack_tokens(reply: str) -> list[int]:
+    """Return the numbers of `$JS.ACK.<stream>.<consumer>.<times>.<stream sequence>.<consumer sequence>.<time>.<pending>`.
+
+    Another form has the account's domain and hash before the stream, and perhaps one more token at the end.
+    """
+    tokens = reply.split(".")
+    base = 4 if len(tokens) < 11 else 6
+    return [int(token) for token in tokens[base : base + 5]]

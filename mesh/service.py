@@ -28,7 +28,7 @@ S = TypeVar("S", bound=MeshSettings)
 DRAIN_LIMIT_S = 15.0
 
 
-class Stopped(Exception):  # noqa: N818 - named for what it tells
+class Stopped(Exception):
     """The service was asked to stop while it was still waiting for something; `run` takes it as a clean end."""
 
 

@@ -106,7 +106,7 @@ class IngestSettings(BusSettings):
     sim_ws_url: WsUrls = Field(("ws://127.0.0.1:9443",), description="the simulated exchange's WebSocket")
     sim_rest_url: HttpUrls = Field(("http://127.0.0.1:9080",), description="the simulated exchange's REST")
     raw_max_bytes: int = Field(
-        8 * 2**30, ge=2**20, description="size limit of the stream RAW; a full stream pushes back on ingest"
+        4 * 2**30, ge=2**20, description="size limit of the stream RAW; a full stream pushes back on ingest"
     )
 
 
@@ -117,7 +117,7 @@ class SignalSettings(BusSettings):
     symbol: Symbol = Field("btcusdt", description="the symbol selected at the first start")
     sma_window: int = Field(20, ge=1, le=100_000, description="trades in the moving average and in the window")
     processed_max_bytes: int = Field(
-        8 * 2**30, ge=2**20, description="size limit of the stream PROCESSED; the oldest go first"
+        4 * 2**30, ge=2**20, description="size limit of the stream PROCESSED; the oldest go first"
     )
 
 
@@ -149,7 +149,7 @@ class GatewaySettings(MeshSettings):
 S = TypeVar("S", bound=BaseSettings)
 
 
-class WrongSettings(Exception):  # noqa: N818 - named for what it tells
+class WrongSettings(Exception):
     """One or more settings are wrong; the text names them all, a line each."""
 
 

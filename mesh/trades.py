@@ -34,8 +34,8 @@ class TradeColumns:
     def __len__(self) -> int:
         return len(self.trade_id)
 
-    def rows(self, which: slice | Bools) -> TradeColumns:
-        """Return some of the rows: a slice gives views, a mask copies."""
+    def rows(self, which: slice | Bools | npt.NDArray[np.intp]) -> TradeColumns:
+        """Return some of the rows: a slice gives views, a mask or positions copy."""
         return TradeColumns(
             self.venue,
             self.symbol,

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 
 
-class PortsTaken(Exception):  # noqa: N818 - named for what it tells
+class PortsTaken(Exception):
     """One or more ports cannot be had; the text names each setting and port, a line each."""
 
 

@@ -18,7 +18,7 @@ from mesh.local import nats
 from mesh.local.programs import Passwords
 
 
-class AlreadyRunning(Exception):  # noqa: N818 - named for what it tells
+class AlreadyRunning(Exception):
     """Another `python -m mesh up` holds this STATE_DIR."""
 
 
