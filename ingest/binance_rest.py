@@ -1,0 +1,141 @@
+"""What Binance answers over REST: bodies -> values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import msgspec
+
+from ingest.binance import Id, Time, columns
+from mesh.errors import BadMessage
+from mesh.fixed import parse_e8
+from mesh.symbols import parse_symbol
+from mesh.trades import TradeColumns
+
+TIME_UNIT = {"X-MBX-TIME-UNIT": "MICROSECOND"}
+"""The header that asks for microseconds: the same unit as on the WebSocket, or one trade gets two keys."""
+
+PAGE = 1000
+"""The most rows one answer holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Instrument:
+    """Something one can trade, in our words."""
+
+    symbol: str
+    base_asset: str
+    quote_asset: str
+    tick_size_e8: int
+    step_size_e8: int
+
+
+class _Row(msgspec.Struct, gc=False):
+    id: Id
+    price: str
+    qty: str
+    time: Time
+    isBuyerMaker: bool  # noqa: N815 - Binance's name
+
+
+class _Filter(msgspec.Struct, gc=False):
+    filterType: str = ""  # noqa: N815
+    tickSize: str = ""  # noqa: N815
+    stepSize: str = ""  # noqa: N815
+
+
+class _Symbol(msgspec.Struct, gc=False):
+    symbol: str
+    status: str
+    baseAsset: str  # noqa: N815
+    quoteAsset: str  # noqa: N815
+    filters: list[_Filter] = []
+
+
+class _ExchangeInfo(msgspec.Struct, gc=False):
+    symbols: list[_Symbol]
+
+
+class _Error(msgspec.Struct, gc=False):
+    code: int = 0
+    msg: str = ""
+
+
+_rows = msgspec.json.Decoder(list[_Row])
+_exchange_info = msgspec.json.Decoder(_ExchangeInfo)
+_error = msgspec.json.Decoder(_Error)
+
+
+def parse_trades(body: bytes, *, venue: str, symbol: str, received_time_us: int) -> TradeColumns:
+    """Read the answer of `/api/v3/trades` or `/api/v3/historicalTrades`; possibly no trades at all.
+
+    `[{"id":28457,"price":"4.00000100","qty":"12.00000000","quoteQty":"48.000012","time":1499865549590,
+    "isBuyerMaker":true,"isBestMatch":true}]`
+
+    Raises:
+        BadMessage: anything else, or ids that do not rise.
+
+    """
+    try:
+        rows = _rows.decode(body)
+        trades = columns(
+            venue=venue,
+            symbol=symbol,
+            received_time_us=received_time_us,
+            ids=[row.id for row in rows],
+            prices=[row.price for row in rows],
+            quantities=[row.qty for row in rows],
+            times=[row.time for row in rows],
+            makers=[row.isBuyerMaker for row in rows],
+        )
+    except (ValueError, msgspec.MsgspecError) as exc:
+        raise BadMessage(f"trades of {symbol}: {exc} (in {body[:80]!r})") from exc
+    if (trades.trade_id[1:] <= trades.trade_id[:-1]).any():
+        raise BadMessage(f"trades of {symbol}: ids do not rise from {trades.trade_id[0]} to {trades.trade_id[-1]}")
+    return trades
+
+
+def parse_exchange_info(body: bytes) -> list[Instrument]:
+    """Read what can be traded now from `/api/v3/exchangeInfo`.
+
+    `{"symbols":[{"symbol":"BTCUSDT","status":"TRADING","baseAsset":"BTC","quoteAsset":"USDT","filters":[
+    {"filterType":"PRICE_FILTER","tickSize":"0.01000000"},{"filterType":"LOT_SIZE","stepSize":"0.00001000"}]}]}`
+
+    A symbol in any other state than TRADING, also one we never heard of, is left out, and so is one whose name is no
+    symbol of ours or whose filters are no numbers.
+
+    Raises:
+        BadMessage: not such an answer.
+
+    """
+    try:
+        info = _exchange_info.decode(body)
+    except (ValueError, msgspec.MsgspecError) as exc:
+        raise BadMessage(f"exchangeInfo: {exc} (in {body[:80]!r})") from exc
+    instruments = []
+    for listed in info.symbols:
+        if listed.status != "TRADING":
+            continue
+        by_type = {one.filterType: one for one in listed.filters}
+        try:
+            instruments.append(
+                Instrument(
+                    parse_symbol(listed.symbol),
+                    listed.baseAsset,
+                    listed.quoteAsset,
+                    parse_e8(by_type.get("PRICE_FILTER", _Filter()).tickSize or "0"),
+                    parse_e8(by_type.get("LOT_SIZE", _Filter()).stepSize or "0"),
+                )
+            )
+        except ValueError:
+            continue  # said in the docstring
+    return instruments
+
+
+def parse_error(body: bytes) -> tuple[int, str]:
+    """Read `{"code": -1121, "msg": "Invalid symbol."}`; a body of another kind gives 0 and its first words."""
+    try:
+        error = _error.decode(body)
+    except (ValueError, msgspec.MsgspecError):
+        return 0, body[:80].decode(errors="replace")
+    return error.code, error.msg[:200]

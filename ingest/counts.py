@@ -1,0 +1,23 @@
+"""What ingest counts, for Prometheus."""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Gauge, Histogram
+
+FRAMES = Counter("tickmesh_ingest_frames_total", "WebSocket frames received")
+TRADES = Counter("tickmesh_ingest_trades_total", "Trades published to the bus", ["venue", "symbol"])
+BATCHES = Counter("tickmesh_ingest_batches_total", "Batches published to the bus")
+BAD_FRAMES = Counter("tickmesh_ingest_bad_frames_total", "Frames refused, each kept aside")
+UNKNOWN_EVENTS = Counter("tickmesh_ingest_unknown_events_total", "Frames with events nobody asked for")
+DUPLICATES = Counter("tickmesh_ingest_duplicates_total", "Trades that came again", ["venue", "symbol"])
+GAPS = Counter("tickmesh_ingest_gaps_total", "Jumps of trade ids seen", ["venue", "symbol"])
+REPAIRED = Counter("tickmesh_ingest_repaired_total", "Trades fetched over REST", ["venue", "symbol"])
+HOLES = Counter("tickmesh_ingest_holes_total", "Trade ids given up, left to the ledger", ["venue", "symbol"])
+ABSENT = Counter("tickmesh_ingest_absent_total", "Trade ids that the venue has not", ["venue", "symbol"])
+HELD = Gauge("tickmesh_ingest_held_trades", "Trades that wait for ids before them", ["venue", "symbol"])
+CONNECTIONS = Counter("tickmesh_ingest_connections_total", "WebSocket connections opened")
+LAG = Histogram(
+    "tickmesh_ingest_lag_seconds",
+    "From the venue's trade time to the frame's arrival here, newest trade of each batch",
+    buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 60),
+)

@@ -1,0 +1,168 @@
+"""One connection's conversation with the venue, without the connection: frames in, events and frames to send out.
+
+What is followed and what is wanted may differ; `requests` says what to send to bring them together, within the venue's
+limits. Times are seconds of one steady clock, given by the caller.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+from ingest.binance import Answer, BadFrame, ShutdownEvent, parse_frames, request, trade_stream
+from mesh.trades import TradeColumns
+
+MAX_SYMBOLS = 500
+"""The venue allows 1024 streams a connection; candles will take the other half."""
+
+_IN_TARGET = 100  # symbols in the address; the rest are subscribed to afterwards, lest the address gets too long
+_A_REQUEST = 100  # symbols in one request
+# "WebSocket connections have a limit of 5 incoming messages per second. A message is considered: a PING frame, a PONG
+# frame, a JSON controlled message": two for us leaves room for pings and pongs.
+_REQUESTS_A_SECOND = 2
+_ANSWER_WITHIN_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """The venue has agreed to send these symbols' trades."""
+
+    symbols: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The venue has refused a request; the symbols are not asked for again on this connection."""
+
+    symbols: tuple[str, ...]
+    code: int
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class ShutdownAnnounced:
+    """The server is about to go down."""
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownSeen:
+    """An event of a name we do not know, or an answer to a question we did not ask."""
+
+    name: str
+
+
+Event = TradeColumns | Followed | Refused | ShutdownAnnounced | UnknownSeen | BadFrame
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    subscribe: bool
+    symbols: tuple[str, ...]
+    at_s: float
+
+
+class Feed:
+    """The conversation of one connection.
+
+    Open a socket to `target`, tell `opened`, hand over what arrives to `receive`, and send what `requests` gives.
+
+    Args:
+        venue: the name that trades get.
+        wanted: symbols, in lower case.
+
+    """
+
+    def __init__(self, venue: str, wanted: Iterable[str]) -> None:
+        self._venue = venue
+        self._wanted = dict.fromkeys(wanted)
+        self._followed: dict[str, None] = dict.fromkeys(islice(self._wanted, _IN_TARGET))
+        self._refused: set[str] = set()
+        self._asked: dict[int | str | None, _Asked] = {}
+        self._sent_s: deque[float] = deque(maxlen=_REQUESTS_A_SECOND)
+        self._next_id = 1
+
+    @property
+    def target(self) -> str:
+        """The path and query to open: combined streams, in microseconds, of as many symbols as the address may hold."""
+        return f"/stream?timeUnit=MICROSECOND&streams={'/'.join(map(trade_stream, self._followed))}"
+
+    @property
+    def followed(self) -> tuple[str, ...]:
+        """The symbols the venue has agreed to."""
+        return tuple(self._followed)
+
+    def opened(self) -> list[Event]:
+        """Say that the connection is there: the symbols in the address are followed from now on."""
+        return [Followed(self.followed)] if self._followed else []
+
+    def want(self, symbols: Iterable[str]) -> None:
+        """Say which symbols to follow from now on; call `requests` next."""
+        self._wanted = dict.fromkeys(symbols)
+
+    def receive(self, frames: Sequence[bytes], *, received_time_us: int) -> list[Event]:
+        """Take frames that came together.
+
+        Args:
+            frames: in the order they came.
+            received_time_us: when the first of them came, since 1970.
+
+        Returns:
+            the trades by symbol, then whatever else was said; symbols not followed are passed over.
+
+        """
+        parsed = parse_frames(frames, venue=self._venue, received_time_us=received_time_us)
+        if not parsed.others and not parsed.bad:
+            return list(parsed.trades)
+        events: list[Event] = [*parsed.trades, *parsed.bad]
+        for other in parsed.others:
+            if isinstance(other, Answer):
+                events += self._answered(other)
+            elif isinstance(other, ShutdownEvent):
+                events.append(ShutdownAnnounced())
+            else:
+                events.append(UnknownSeen(other.name))
+        return events
+
+    def requests(self, now_s: float) -> list[bytes]:
+        """Return the frames to send now; none when nothing is to be changed or the limit says to wait."""
+        frames = []
+        while (asked := self._next_request(now_s)) is not None:
+            if len(self._sent_s) == _REQUESTS_A_SECOND and now_s - self._sent_s[0] < 1:
+                break
+            self._sent_s.append(now_s)
+            self._asked[self._next_id] = asked
+            method = "SUBSCRIBE" if asked.subscribe else "UNSUBSCRIBE"
+            frames.append(request(method, map(trade_stream, asked.symbols), self._next_id))
+            self._next_id += 1
+        return frames
+
+    def unanswered(self, now_s: float) -> bool:
+        """Return whether a request is overdue, so that nobody knows what this connection follows: replace it."""
+        return any(now_s - asked.at_s > _ANSWER_WITHIN_S for asked in self._asked.values())
+
+    def _next_request(self, now_s: float) -> _Asked | None:
+        underway = {symbol for asked in self._asked.values() for symbol in asked.symbols}
+        settled = underway | self._refused
+        more = (symbol for symbol in self._wanted if symbol not in self._followed and symbol not in settled)
+        if symbols := tuple(islice(more, _A_REQUEST)):
+            return _Asked(True, symbols, now_s)
+        less = (symbol for symbol in self._followed if symbol not in self._wanted and symbol not in underway)
+        if symbols := tuple(islice(less, _A_REQUEST)):
+            return _Asked(False, symbols, now_s)
+        return None
+
+    def _answered(self, answer: Answer) -> list[Event]:
+        asked = self._asked.pop(answer.id, None)
+        if asked is None:
+            return [UnknownSeen(f"answer {answer.id!r} {answer.msg}".rstrip())]
+        if answer.code is not None:
+            self._refused.update(asked.symbols)
+            return [Refused(asked.symbols, answer.code, answer.msg)]
+        if not asked.subscribe:
+            for symbol in asked.symbols:
+                self._followed.pop(symbol, None)
+            return []
+        self._followed |= dict.fromkeys(asked.symbols)
+        return [Followed(asked.symbols)]

@@ -1,0 +1,171 @@
+"""Where trades leave: through their symbol's sequencer to the stream RAW, whoever brings them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from nats.errors import Error as NatsError
+from nats.js.errors import NotFoundError
+
+from ingest import counts
+from ingest.sequencer import Gap, Limits, Sequencer
+from mesh import subjects, wire
+from mesh.bus import Bus
+from mesh.logs import Seldom
+from mesh.publisher import Publisher
+from mesh.trades import TradeColumns
+
+log = logging.getLogger("ingest.outlet")
+
+MAX_BATCH = 4096
+"""Trades in one message at most: about 0.14 MB."""
+
+
+class Outlet:
+    """See the module.
+
+    One at a time passes: what `publish` makes wait (a full or slow stream) makes everybody wait, and that is how the
+    sockets come to be read no faster than the bus takes.
+
+    Args:
+        venue: whose trades these are.
+        bus: to read how far RAW is.
+        publisher: the writer of RAW.
+        on_gap: called with the symbol when trades wait for ids before them.
+
+    """
+
+    def __init__(
+        self,
+        venue: str,
+        bus: Bus,
+        publisher: Publisher,
+        *,
+        on_gap: Callable[[str], None],
+        limits: Limits | None = None,
+    ) -> None:
+        self._venue = venue
+        self._bus = bus
+        self._publisher = publisher
+        self._on_gap = on_gap
+        self._limits = limits or Limits()
+        self._sequencers: dict[str, Sequencer] = {}
+        self._lock = asyncio.Lock()
+        self._seldom = Seldom(every_s=10)
+        self._closed = False
+
+    async def follow(self, symbol: str) -> None:
+        """Let a symbol's trades pass from now on, after the last one that RAW holds; waits for the bus."""
+        if symbol not in self._sequencers:
+            last = await self._last_published(symbol)
+            if symbol in self._sequencers:
+                return
+            if last is None:
+                log.info("%s: begins with its first trade", symbol)
+                self._sequencers[symbol] = Sequencer(last_id=None, limits=self._limits)
+            else:
+                last_id, last_time_us = int(last.trade_id[-1]), int(last.time_us[-1])
+                log.info("%s: goes on after trade %d", symbol, last_id)
+                self._sequencers[symbol] = Sequencer(last_id=last_id, last_time_us=last_time_us, limits=self._limits)
+
+    def next_id(self, symbol: str) -> int | None:
+        """Return the id a symbol waits for; None while any would do."""
+        last_id = self._sequencers[symbol].last_id
+        return None if last_id is None else last_id + 1
+
+    def gap(self, symbol: str) -> Gap | None:
+        """Return the ids that a symbol's trades wait for."""
+        return self._sequencers[symbol].gap
+
+    async def take(self, trades: TradeColumns) -> None:
+        """Take trades from anywhere, in any order; those of a symbol not followed are passed over."""
+        sequencer = self._sequencers.get(trades.symbol)
+        if sequencer is None or not len(trades):
+            return
+        async with self._lock:
+            if sequencer.is_rewound(trades):
+                self._tell_rewound(sequencer, trades)
+            due = sequencer.push(trades, _now_s())
+            await self._publish(trades.symbol, sequencer, due)
+        if sequencer.gap is not None:
+            self._on_gap(trades.symbol)
+
+    async def absent(self, symbol: str, gap: Gap) -> None:
+        """Take the venue's word that it has none of these ids, and go on without them."""
+        sequencer = self._sequencers[symbol]
+        log.warning("%s: the venue has no trades %d to %d", symbol, gap.first_id, gap.last_id)
+        counts.ABSENT.labels(self._venue, symbol).inc(len(gap))
+        async with self._lock:
+            await self._publish(symbol, sequencer, sequencer.absent(gap, _now_s()))
+
+    async def give_up(self, symbol: str, why: str) -> None:
+        """Go on without the ids that are waited for; they stay a hole for the ledger."""
+        sequencer = self._sequencers[symbol]
+        async with self._lock:
+            if (gap := sequencer.gap) is None:
+                return
+            log.error("%s: going on without trades %d to %d (%d): %s", symbol, gap.first_id, gap.last_id, len(gap), why)
+            counts.HOLES.labels(self._venue, symbol).inc(len(gap))
+            await self._publish(symbol, sequencer, sequencer.give_up(_now_s()))
+
+    async def keep_bounds(self) -> None:
+        """Give up the gaps that are past a bound, for ever; a task of the service's own."""
+        while True:
+            await asyncio.sleep(0.25)
+            for symbol, sequencer in list(self._sequencers.items()):
+                counts.HELD.labels(self._venue, symbol).set(sequencer.held_trades)
+                while sequencer.overdue(_now_s()):
+                    await self.give_up(symbol, "past the bounds of waiting")
+
+    async def _publish(self, symbol: str, sequencer: Sequencer, due: TradeColumns | None) -> None:
+        if sequencer.counts.duplicates:
+            counts.DUPLICATES.labels(self._venue, symbol).inc(sequencer.counts.duplicates)
+            sequencer.counts.duplicates = 0
+        if sequencer.counts.gaps:
+            counts.GAPS.labels(self._venue, symbol).inc(sequencer.counts.gaps)
+            sequencer.counts.gaps = 0
+        if due is None or self._closed:
+            return
+        counts.TRADES.labels(self._venue, symbol).inc(len(due))
+        counts.LAG.observe(max(0.0, (due.received_time_us - int(due.time_us[-1])) / 1e6))
+        subject = subjects.raw(self._venue, symbol)
+        for start in range(0, len(due), MAX_BATCH):
+            part = due.rows(slice(start, start + MAX_BATCH))
+            message_id = f"{self._venue}.{symbol}.{part.trade_id[0]}-{part.trade_id[-1]}"
+            counts.BATCHES.inc()
+            try:
+                await self._publisher.publish(subject, wire.encode_trades(part), message_id=message_id)
+            except asyncio.CancelledError:
+                # Stopped while the bus made us wait: nothing may pass after what was left out.
+                self._closed = True
+                raise
+
+    async def _last_published(self, symbol: str) -> TradeColumns | None:
+        while True:
+            try:
+                message = await self._bus.js.get_last_msg(subjects.RAW, subjects.raw(self._venue, symbol))
+            except NotFoundError:
+                return None
+            except (NatsError, TimeoutError) as exc:
+                if self._seldom.due(_now_s()):
+                    log.warning("waiting for the bus to read the last trade of %s: %s", symbol, str(exc) or "no answer")
+                await asyncio.sleep(0.25)
+            else:
+                return wire.decode_trades(message.data or b"")
+
+    def _tell_rewound(self, sequencer: Sequencer, trades: TradeColumns) -> None:
+        if self._seldom.due(_now_s()):
+            log.error(
+                "%s: trade %d of %s comes later than trade %s, which is published: has the venue begun its ids again? "
+                "Its trades are dropped until they pass that id",
+                trades.symbol,
+                trades.trade_id[-1],
+                self._venue,
+                sequencer.last_id,
+            )
+
+
+def _now_s() -> float:
+    return asyncio.get_running_loop().time()

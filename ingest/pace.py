@@ -1,0 +1,34 @@
+"""When to pass on what has arrived: at once when it is quiet, a little later together when it is not.
+
+A message on the bus costs what a dozen trades cost, here and in every reader. So the busier the socket, the longer the
+wait for company: nothing at a few hundred frames a second, a few milliseconds at many thousand.
+"""
+
+from __future__ import annotations
+
+MAX_LINGER_S = 0.005
+_BUSY_FRAMES_A_S = 20_000.0
+_QUIET_FRAMES_A_S = 2_000.0
+_MEMORY_S = 0.1
+
+
+class Pace:
+    """How busy one connection is. Times are seconds of one steady clock."""
+
+    def __init__(self) -> None:
+        self._rate = 0.0  # frames a second, of late
+        self._last_s: float | None = None
+
+    def worked(self, frames: int, now_s: float) -> None:
+        """Count frames that were passed on now."""
+        passed_s = 1.0 if self._last_s is None else max(now_s - self._last_s, 1e-6)
+        weight = min(1.0, passed_s / _MEMORY_S)
+        self._rate += weight * (frames / passed_s - self._rate)
+        self._last_s = now_s
+
+    def linger_s(self, now_s: float) -> float:
+        """Return how long to wait for company before passing on what is there now."""
+        if self._last_s is None or self._rate < _QUIET_FRAMES_A_S:
+            return 0.0
+        wanted_s = MAX_LINGER_S * min(1.0, self._rate / _BUSY_FRAMES_A_S)
+        return max(0.0, self._last_s + wanted_s - now_s)

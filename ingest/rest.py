@@ -1,0 +1,196 @@
+"""Asking the venue over REST: a ladder of hosts, the venue's limits obeyed, and plain words for its refusals."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from urllib.parse import urlsplit
+
+import httpx
+
+from ingest import binance_rest
+from ingest.binance_rest import PAGE, TIME_UNIT, Instrument
+from ingest.budget import Budget
+from mesh.errors import BadMessage, TickmeshError
+from mesh.logs import Seldom
+from mesh.trades import TradeColumns
+
+log = logging.getLogger("ingest.rest")
+
+MAX_BODY_BYTES = 64 * 2**20  # exchangeInfo of the real venue has some 15 MB
+_TIMEOUT = httpx.Timeout(10.0, connect=4.0)
+_USED_WEIGHT = "X-MBX-USED-WEIGHT-1M"
+_LONGEST_STAY_AWAY_S = 3 * 24 * 3600.0
+_WEIGHTS = {
+    "/api/v3/ping": 1,
+    "/api/v3/exchangeInfo": 20,
+    "/api/v3/trades": 25,
+    "/api/v3/historicalTrades": 25,
+}
+
+
+class RestError(TickmeshError):
+    """The venue did not answer a question."""
+
+
+class RestAway(RestError):  # noqa: N818 - named for what it tells
+    """No host answers now; what was asked may well have an answer. Ask again after `again_after_s`."""
+
+    def __init__(self, message: str, again_after_s: float = 0.0) -> None:
+        super().__init__(message)
+        self.again_after_s = again_after_s
+
+
+class RestRefused(RestError):  # noqa: N818
+    """The same question will never be answered: no host offers it, or it is wrong."""
+
+
+class _Host:
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.name = urlsplit(url).netloc
+        self.not_offered: set[str] = set()
+        self.shut_until_s = float("-inf")
+
+
+class Rest:
+    """A venue's REST hosts; made by `connect`.
+
+    At most two requests are on their way at a time. Beyond the budget nothing is asked: RestAway says how long.
+    """
+
+    def __init__(self, venue: str, urls: Sequence[str], client: httpx.AsyncClient) -> None:
+        self._venue = venue
+        self._hosts = [_Host(url) for url in urls]
+        self._client = client
+        self._budget = Budget()
+        self._turn = asyncio.Semaphore(2)
+        self._seldom = Seldom(every_s=30)
+
+    async def ping(self) -> None:
+        """Ask whether anybody is there. Raises: RestError."""
+        await self._get("/api/v3/ping")
+
+    async def exchange_info(self) -> list[Instrument]:
+        """Return what can be traded now. Raises: RestError."""
+        return binance_rest.parse_exchange_info(await self._get("/api/v3/exchangeInfo"))
+
+    async def historical_trades(self, symbol: str, *, from_id: int, limit: int = PAGE) -> TradeColumns:
+        """Return the oldest trades from an id on, that id included; fewer than `limit` are the newest there are.
+
+        Raises: RestError.
+        """
+        return await self._trades("/api/v3/historicalTrades", symbol, fromId=from_id, limit=limit)
+
+    async def newest_trades(self, symbol: str, *, limit: int = PAGE) -> TradeColumns:
+        """Return the newest trades. Raises: RestError."""
+        return await self._trades("/api/v3/trades", symbol, limit=limit)
+
+    async def _trades(self, path: str, symbol: str, **parameters: int) -> TradeColumns:
+        body = await self._get(path, symbol=symbol.upper(), **parameters)
+        try:
+            return binance_rest.parse_trades(
+                body, venue=self._venue, symbol=symbol, received_time_us=time.time_ns() // 1000
+            )
+        except BadMessage as exc:
+            raise RestAway(str(exc)) from exc
+
+    async def _get(self, path: str, **parameters: str | int) -> bytes:
+        """Ask the hosts in turn until one answers.
+
+        Raises:
+            RestAway: none did, but one may later.
+            RestRefused: none will.
+
+        """
+        clock = asyncio.get_running_loop().time
+        async with self._turn:
+            if (wait_s := self._budget.wait_s(_WEIGHTS[path], clock())) > 0:
+                raise RestAway(f"the REST budget of {self._venue} lasts again in {wait_s:.0f} s", wait_s)
+            reasons: list[str] = []
+            offered = False
+            for host in self._hosts:
+                if path in host.not_offered:
+                    continue
+                offered = True
+                if clock() < host.shut_until_s:
+                    continue
+                self._budget.spend(_WEIGHTS[path], clock())
+                try:
+                    status, headers, body = await self._fetch(host.url + path, parameters)
+                except (httpx.HTTPError, httpx.InvalidURL, BadMessage) as exc:
+                    reasons.append(f"{host.name}: {str(exc) or type(exc).__name__}")
+                    continue
+                if used := headers.get(_USED_WEIGHT, ""):
+                    self._budget.told(int(used) if used.isdecimal() else 0)
+                if status == httpx.codes.OK:
+                    return body
+                reasons.append(self._judge(host, path, status, headers, body, clock()))
+            if not offered:
+                raise RestRefused(f"no host of {self._venue} offers {path}")
+            raise RestAway("; ".join(reasons) or f"no host of {self._venue} may be asked for {path} now")
+
+    async def _fetch(self, url: str, parameters: dict[str, str | int]) -> tuple[int, httpx.Headers, bytes]:
+        async with self._client.stream("GET", url, params=parameters, headers=TIME_UNIT) as response:
+            body = bytearray()
+            async for part in response.aiter_bytes():
+                body += part
+                if len(body) > MAX_BODY_BYTES:
+                    raise BadMessage(f"an answer of more than {MAX_BODY_BYTES} bytes")
+            return response.status_code, response.headers, bytes(body)
+
+    def _judge(self, host: _Host, path: str, status: int, headers: httpx.Headers, body: bytes, now_s: float) -> str:
+        """Turn a refusal into plain words, and into what it means for the next question.
+
+        Raises:
+            RestAway: nobody may be asked for a while.
+            RestRefused: the question itself is wrong.
+
+        """
+        code, message = binance_rest.parse_error(body)
+        if status in (418, 429):
+            seconds = _retry_after_s(headers)
+            self._budget.stay_away(seconds, now_s)
+            what = "banned this address" if status == 418 else "asks to slow down"
+            words = f"{host.name} {what} ({status}): asking nothing for {seconds:.0f} s"
+            log.warning("%s", words)
+            raise RestAway(words, seconds)
+        if status == 451:
+            host.shut_until_s = now_s + 600
+            words = f"{host.name} refuses this location (451: {message})"
+        elif status == 403:
+            host.shut_until_s = now_s + 60
+            words = f"{host.name}: its firewall refuses us (403)"
+        elif status >= 500:
+            # "It is important to NOT treat this as a failure operation; the execution status is UNKNOWN"
+            return f"{host.name}: status {status}"
+        elif status == 404 or code == -2014:  # no such path, or only with a key
+            host.not_offered.add(path)
+            words = f"{host.name} does not offer {path} ({status})"
+        else:
+            raise RestRefused(f"{host.name} refuses {path}: {status} {code} {message}")
+        if self._seldom.due(now_s):
+            others = ", ".join(other.name for other in self._hosts if other is not host)
+            log.warning("%s; %s", words, f"others to ask: {others}" if others else "there is no other host to ask")
+        return words
+
+
+def _retry_after_s(headers: httpx.Headers) -> float:
+    text = headers.get("Retry-After", "")
+    return min(float(text), _LONGEST_STAY_AWAY_S) if text.isascii() and text.isdigit() else 60.0
+
+
+@asynccontextmanager
+async def connect(venue: str, urls: Sequence[str]) -> AsyncIterator[Rest]:
+    """Give a venue's REST, to be asked while inside; nothing is sent before the first question."""
+    limits = httpx.Limits(max_connections=4, max_keepalive_connections=2)
+    async with httpx.AsyncClient(timeout=_TIMEOUT, limits=limits, trust_env=not _loopback(urls)) as client:
+        yield Rest(venue, urls, client)
+
+
+def _loopback(urls: Sequence[str]) -> bool:
+    # A proxy of the environment is for the world outside.
+    return all(urlsplit(url).hostname in ("127.0.0.1", "::1", "localhost") for url in urls)

@@ -1,0 +1,181 @@
+"""One symbol's trades in the order of their ids, each once, and the holes between them.
+
+The venue's ids rise by one, so what comes next is known. Trades that come early wait here until the ids before them
+have come too, by the socket or over REST, or are known not to exist, or until a bound is passed; then they go on
+without, and the hole is told.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mesh.trades import Int64s, TradeColumns, concatenate
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Ids that have not come, though later ones have."""
+
+    first_id: int
+    last_id: int
+
+    def __len__(self) -> int:
+        return self.last_id - self.first_id + 1
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much waits for how long before a gap is given up."""
+
+    max_held_trades: int = 200_000
+    max_held_s: float = 60.0
+    max_gap_ids: int = 200_000
+
+
+@dataclass(slots=True)
+class Counts:
+    """What happened to a symbol's trades."""
+
+    released: int = 0
+    duplicates: int = 0
+    gaps: int = 0
+
+
+class Sequencer:
+    """See the module. Times are seconds of one steady clock.
+
+    Args:
+        last_id: the last id released before; None lets the first trade that comes begin.
+        last_time_us: when the venue says that trade happened.
+        limits: the bounds; at any of them `overdue` says to give up.
+
+    """
+
+    def __init__(self, *, last_id: int | None, last_time_us: int = 0, limits: Limits | None = None) -> None:
+        self.last_id = last_id
+        self.last_time_us = last_time_us
+        self.counts = Counts()
+        self._limits = limits or Limits()
+        self._held: list[TradeColumns] = []
+        self._held_trades = 0
+        self._held_from = 0  # the lowest id held
+        self._gap_since_s = 0.0
+
+    @property
+    def held_trades(self) -> int:
+        """How many trades wait."""
+        return self._held_trades
+
+    @property
+    def gap(self) -> Gap | None:
+        """The ids that are waited for, None when nothing waits."""
+        if not self._held or self.last_id is None:
+            return None
+        return Gap(self.last_id + 1, self._held_from - 1)
+
+    def push(self, trades: TradeColumns, now_s: float) -> TradeColumns | None:
+        """Take trades, in any order and any number of times.
+
+        Returns:
+            the trades that are due now, their ids rising from `last_id`; None when there are none.
+
+        """
+        if not len(trades):
+            return None
+        ids = trades.trade_id
+        if self.last_id is None:
+            self.last_id = int(ids.min()) - 1
+        if ids[0] != self.last_id + 1 or not _consecutive(trades):
+            trades, ids = self._tidy(trades)
+            if not len(ids):
+                return None
+            if ids[0] != self.last_id + 1 or not _consecutive(trades):
+                return self._hold(trades, now_s)
+        self._advance(trades)
+        if self._held and self._held_from <= self.last_id + 1:
+            return self._merge([trades], now_s)
+        return trades
+
+    def absent(self, gap: Gap, now_s: float) -> TradeColumns | None:
+        """Take the venue's word that it has none of these ids; returns what is due now, as `push` does."""
+        if self.last_id is None or not gap.first_id <= self.last_id + 1 <= gap.last_id:
+            return None
+        # What has come by the socket exists, whatever is said of it elsewhere.
+        self.last_id = min(gap.last_id, self._held_from - 1) if self._held else gap.last_id
+        return self._merge([], now_s) if self._held and self._held_from <= self.last_id + 1 else None
+
+    def overdue(self, now_s: float) -> bool:
+        """Return whether the gap is past a bound: too wide, too long ago, or too much waiting behind it."""
+        gap = self.gap
+        return gap is not None and (
+            self._held_trades > self._limits.max_held_trades
+            or now_s - self._gap_since_s > self._limits.max_held_s
+            or len(gap) > self._limits.max_gap_ids
+        )
+
+    def give_up(self, now_s: float) -> TradeColumns | None:
+        """Go on without the gap's ids; returns what is due now, as `push` does. Read `gap` before."""
+        gap = self.gap
+        return self.absent(gap, now_s) if gap is not None else None
+
+    def is_rewound(self, trades: TradeColumns) -> bool:
+        """Return whether trades have ids of the past but times of later: a venue that began its count again."""
+        return (
+            self.last_id is not None
+            and int(trades.trade_id[-1]) <= self.last_id
+            and int(trades.time_us[-1]) > self.last_time_us + 10_000_000
+        )
+
+    def _advance(self, trades: TradeColumns) -> None:
+        self.last_id = int(trades.trade_id[-1])
+        self.last_time_us = int(trades.time_us[-1])
+        self.counts.released += len(trades)
+
+    def _tidy(self, trades: TradeColumns) -> tuple[TradeColumns, Int64s]:
+        """Sort by id, and drop what was released before or stands there twice."""
+        ids, rows = np.unique(trades.trade_id, return_index=True)
+        new = ids >= self._next_id
+        self.counts.duplicates += len(trades) - int(new.sum())
+        tidied = trades.rows(rows[new])
+        return tidied, tidied.trade_id
+
+    def _hold(self, trades: TradeColumns, now_s: float) -> TradeColumns | None:
+        """Keep trades that begin beyond the next id or have a hole inside; release what may go at once."""
+        if not self._held:
+            self._gap_since_s = now_s
+            self._held_from = int(trades.trade_id[0])
+            self.counts.gaps += self._held_from != self._next_id
+        self._held.append(trades)
+        self._held_trades += len(trades)
+        self._held_from = min(self._held_from, int(trades.trade_id[0]))
+        return self._merge([], now_s) if self._held_from <= self._next_id else None
+
+    @property
+    def _next_id(self) -> int:
+        assert self.last_id is not None
+        return self.last_id + 1
+
+    def _merge(self, due: list[TradeColumns], now_s: float) -> TradeColumns | None:
+        """Release what has waited, up to the next hole."""
+        waited, ids = self._tidy(concatenate(self._held))
+        self._held, self._held_trades = [], 0
+        if len(ids):
+            steps = np.flatnonzero(np.diff(ids, prepend=self._next_id - 1) != 1)
+            count = int(steps[0]) if len(steps) else len(ids)
+            if count:
+                head = waited.rows(slice(0, count))
+                self._advance(head)
+                due = [*due, head]
+            if count < len(ids):
+                rest = waited.rows(slice(count, None))
+                self._held, self._held_trades, self._held_from = [rest], len(rest), int(ids[count])
+                self._gap_since_s = now_s
+                self.counts.gaps += 1
+        return concatenate(due) if due else None
+
+
+def _consecutive(trades: TradeColumns) -> bool:
+    ids = trades.trade_id
+    return len(ids) == 1 or bool((ids[1:] - ids[:-1] == 1).all())

@@ -1,0 +1,107 @@
+"""ingest put together: the bus, the venue, and the tasks between them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import AsyncExitStack
+
+from ingest import rest
+from ingest.catalog import Catalog
+from ingest.connection import Connection
+from ingest.following import Following
+from ingest.outlet import Outlet
+from ingest.repair import Repairs
+from ingest.rest import Rest
+from ingest.venue import Venue, choose
+from mesh import control, subjects
+from mesh.bus import CONTROL_STREAM, Bus, connect, raw_stream
+from mesh.errors import BadMessage
+from mesh.health import Health
+from mesh.metrics import served
+from mesh.publisher import Publisher
+from mesh.reader import Reader
+from mesh.service import Stop
+from mesh.settings import IngestSettings
+
+log = logging.getLogger("ingest.service")
+
+SETTLE_S = 10.0
+"""So long a stopping ingest waits for the bus to take what is on its way; what it does not take is fetched again."""
+
+
+async def main(settings: IngestSettings, stop: Stop) -> None:
+    """Follow the venue until asked to stop; then stop reading, pass on what has arrived, and return."""
+    health = Health("bus", "venue")
+    async with AsyncExitStack() as stack:
+        stack.enter_context(served(settings, health))
+        async with stop.interrupts():
+            bus = await stack.enter_async_context(connect(settings, name="ingest", health=health))
+            await bus.declare(raw_stream(settings.raw_max_bytes))
+            await bus.declare(CONTROL_STREAM)
+            venue = await choose(settings)
+            venue_rest = await stack.enter_async_context(rest.connect(venue.name, venue.rest_urls))
+        log.info("following %s: %s", venue.name, ", ".join(settings.symbols))
+        publisher = Publisher(bus, subjects.RAW)
+        async with asyncio.TaskGroup() as keepers:
+            async with stop.interrupts():
+                await publisher.open()
+            publishing = keepers.create_task(publisher.run(), name="publisher")
+            await _follow(settings, stop, health, bus, venue, venue_rest, publisher)
+            await _settle(publisher)
+            publishing.cancel()
+
+
+async def _follow(
+    settings: IngestSettings, stop: Stop, health: Health, bus: Bus, venue: Venue, venue_rest: Rest, publisher: Publisher
+) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        following = Following(settings.symbols)
+        repairs = Repairs(venue_rest, tasks)
+        outlet = repairs.outlet = Outlet(venue.name, bus, publisher, on_gap=repairs.fill)
+        connection = Connection(venue, following, outlet, on_followed=repairs.catch_up, health=health)
+        catalog = Catalog(venue.name, following, venue_rest, bus, on_change=connection.wake)
+        loops = [
+            tasks.create_task(connection.run(), name="connection"),
+            tasks.create_task(outlet.keep_bounds(), name="bounds"),
+            tasks.create_task(catalog.keep_learning(), name="learning"),
+            tasks.create_task(catalog.keep_telling(), name="telling"),
+            tasks.create_task(_listen(bus, venue.name, following, connection, catalog), name="listening"),
+        ]
+        await stop.wait()
+        for task in loops:
+            task.cancel()
+        repairs.cancel()
+
+
+async def _listen(bus: Bus, venue: str, following: Following, connection: Connection, catalog: Catalog) -> None:
+    """Follow the symbols that people select, for ever."""
+    async with Reader(bus, subjects.CONTROL, "control-ingest", after=None, subject=subjects.CONTROL_SYMBOL) as reader:
+        while True:
+            for message in await reader.next():
+                try:
+                    symbol = control.decode_selection(message.payload)
+                except BadMessage as exc:
+                    log.warning("ignored a selection: %s", exc)
+                else:
+                    if symbol in following.symbols:
+                        log.debug("%s is followed already", symbol)
+                    elif following.select(symbol):
+                        log.info("%s was selected: following it too", symbol)
+                        connection.wake()
+                        catalog.changed()
+                    else:
+                        log.warning("ignored the selection of %s: %s does not trade it", symbol, venue)
+                await reader.ack(message)
+
+
+async def _settle(publisher: Publisher) -> None:
+    try:
+        async with asyncio.timeout(SETTLE_S):
+            await publisher.settle()
+    except TimeoutError:
+        log.warning(
+            "the bus did not take the last %d messages within %g s: their trades are fetched again at the next start",
+            publisher.pending,
+            SETTLE_S,
+        )
