@@ -63,7 +63,7 @@ build: ## build the Docker images
 	$(COMPOSE) build
 
 clean: stop ## stop, and remove images, build products and the data of compose and of .state
-	@if $(COMPOSE) version >/dev/null 2>&1; then $(COMPOSE) --profile sim down --volumes --rmi local; fi
+	@if $(COMPOSE) config --quiet 2>/dev/null; then $(COMPOSE) --profile sim down --volumes --rmi local; fi
 	rm -rf .state build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 
@@ -120,7 +120,7 @@ $(VENV)/dependencies: requirements-dev.lock
 			echo "$(PYTHON) cannot make a virtual environment: on Debian and Ubuntu \`apt install python3-venv\` first" >&2; exit 1; }; \
 	fi
 	@echo "installing the locked dependencies (a minute or two the first time)"
-	@$(PIP) install --quiet --require-hashes -r requirements-dev.lock
+	@$(PIP) install -qq --require-hashes -r requirements-dev.lock
 	@touch $@
 
 # Ourselves: the Python packages as links to this tree, libsignal compiled.
@@ -128,7 +128,7 @@ $(VENV)/installed: $(VENV)/dependencies pyproject.toml $(LIBSIGNAL)
 	@for c in "$$CXX" c++ g++ clang++; do [ -n "$$c" ] && command -v $$c >/dev/null && found=1; done; \
 		[ -n "$$found" ] || { echo "no C++ compiler: on Debian and Ubuntu \`apt install g++\` first" >&2; exit 1; }
 	@echo "building libsignal"
-	@$(PIP) install --quiet --no-build-isolation --no-deps --editable .
+	@$(PIP) install -qq --no-build-isolation --no-deps --editable .
 	@touch $@
 
 .PHONY: help run stop tui status env logs $(LOGS:%=logs-%) build clean test e2e libsignal-test timescale-test docker-test \

@@ -153,6 +153,8 @@ def _as_system_user(data: Path) -> list[str]:
     if all(_may_enter(user, folder) for path in (data, bin_directory()) for folder in _parents(path)):
         return [*argv, "--inh-caps=-all", "--"]
     capability = _capability_to_search()
+    # access(2), by which PostgreSQL looks for its own binaries, forgets capabilities without this bit.
+    argv.append("--securebits=+no_setuid_fixup")
     return [*argv, f"--inh-caps=-all,+{capability}", f"--ambient-caps=-all,+{capability}", "--"]
 
 
