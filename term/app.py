@@ -54,6 +54,7 @@ class App:
                 loops = [self._tasks.create_task(loop) for loop in self._loops()]
                 self._perform(self._first_effects)
                 await self._stopped.wait()
+            self._screen.leave()  # before closing the stream, which may take a moment
             for task in (*loops, *self._requests):
                 task.cancel()
 

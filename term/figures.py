@@ -87,6 +87,8 @@ def time_text(time_us: int | None) -> str:
 
 def plain(text: str) -> str:
     """Make outside text safe for a grid of cells: one character, one cell, nothing that steers the terminal."""
+    if text.isascii() and text.isprintable():
+        return text
     return "".join(c if _fills_one_cell(c) else "·" for c in text)
 
 

@@ -91,7 +91,7 @@ def parse_refusal(body: bytes) -> str:
 
 def _json(data: str | bytes) -> object:
     try:
-        document: object = json.loads(data, parse_float=Decimal, parse_constant=_refuse_constant)
+        document: object = _DECODER.decode(data if isinstance(data, str) else data.decode())
     except (ValueError, RecursionError, InvalidOperation) as exc:
         raise PayloadError(f"expected JSON: {exc}") from exc
     return document
@@ -99,6 +99,9 @@ def _json(data: str | bytes) -> object:
 
 def _refuse_constant(name: str) -> NoReturn:
     raise PayloadError(f"found {name}, expected a number")
+
+
+_DECODER = json.JSONDecoder(parse_float=Decimal, parse_constant=_refuse_constant)
 
 
 def _object(value: object, where: str) -> Mapping[str, Any]:  # Any: JSON, looked at field by field below

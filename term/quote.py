@@ -47,30 +47,31 @@ class Quote:
 
     def traded(self, trade: Trade, received_us: int) -> Quote:
         """Take in a trade that has just arrived."""
-        time_us = received_us if trade.time_us is None else trade.time_us
-        priced = self.priced(trade, received_us)
-        return replace(
-            priced,
-            traded_us=received_us,
-            delay_us=None if trade.time_us is None else received_us - trade.time_us,
-            recent=self.recent.add(trade.price, time_us),
-            per_second=_counted(self.per_second, 1, received_us),
-        )
-
-    def priced(self, trade: Trade, now_us: int) -> Quote:
-        """Take in what a trade says without counting it as a new one."""
-        moved = self.price is not None and trade.price != self.price
         direction: Direction = self.direction
-        if self.price is not None and moved:
+        changed_us = self.changed_us
+        if self.price is not None and trade.price != self.price:
             direction = "up" if trade.price > self.price else "down"
+            changed_us = received_us
         return replace(
             self,
             price=trade.price,
             first=trade.price if self.first is None else self.first,
             direction=direction,
-            changed_us=now_us if moved else self.changed_us,
+            changed_us=changed_us,
+            traded_us=received_us,
+            delay_us=None if trade.time_us is None else received_us - trade.time_us,
             decimals=max(self.decimals, decimals_of(trade.price)),
             live_stats=self.live_stats.merged(trade.stats),
+            recent=self.recent.add(trade.price, received_us if trade.time_us is None else trade.time_us),
+            per_second=_counted(self.per_second, 1, received_us),
+        )
+
+    def asked(self, trade: Trade) -> Quote:
+        """Show the price of the last trade while none has arrived."""
+        if self.price is not None:
+            return self
+        return replace(
+            self, price=trade.price, first=trade.price, decimals=max(self.decimals, decimals_of(trade.price))
         )
 
     def missing(self, trades: int, now_us: int) -> Quote:

@@ -78,8 +78,13 @@ class Screen:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        with suppress(curses.error):  # all of it at once: keypad, echo, cursor, the screen from before
-            curses.endwin()
+        self.leave()
+
+    def leave(self) -> None:
+        """Give the terminal back; more than once does no harm."""
+        if not curses.isendwin():
+            with suppress(curses.error):  # all of it at once: keypad, echo, cursor, the screen from before
+                curses.endwin()
 
     @property
     def size(self) -> tuple[int, int]:

@@ -132,8 +132,7 @@ def _loaded(model: Model, event: CoinsLoaded | SelectionLoaded | PriceLoaded | S
         case SelectionLoaded(selection=selection):
             return _selected(model, selection)
         case PriceLoaded(trade=trade):
-            known = model.quote.price is not None
-            return (model if known else replace(model, quote=model.quote.priced(trade, model.now_us))), ()
+            return replace(model, quote=model.quote.asked(trade)), ()
         case StatsLoaded(stats=stats):
             return replace(model, quote=replace(model.quote, asked_stats=stats)), ()
         case HistoryLoaded(request=LoadHistory(page_token=page_token), page=page):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Literal
 
@@ -39,8 +39,14 @@ class Stats:
 
     def merged(self, newer: Stats) -> Stats:
         """Take from `newer` what it tells, keep the rest."""
-        told = {name: value for name in Stats.__slots__ if (value := getattr(newer, name)) is not None}
-        return replace(self, **told)
+        return Stats(
+            moving_average=self.moving_average if newer.moving_average is None else newer.moving_average,
+            high=self.high if newer.high is None else newer.high,
+            low=self.low if newer.low is None else newer.low,
+            opened=self.opened if newer.opened is None else newer.opened,
+            count=self.count if newer.count is None else newer.count,
+            volume=self.volume if newer.volume is None else newer.volume,
+        )
 
 
 @dataclass(frozen=True, slots=True)
