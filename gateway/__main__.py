@@ -21,6 +21,8 @@ from mesh.settings import GatewaySettings
 
 log = logging.getLogger("gateway")
 
+SEND_BUFFER_BYTES = 256 * 1024
+
 
 class Server(uvicorn.Server):
     """uvicorn that leaves the signals to `mesh.service`."""
@@ -58,9 +60,12 @@ def listen(host: str, port: int) -> socket.socket:
     """Return a listening socket; raise `OSError` naming the address that cannot be had."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), family=family, backlog=2048)
+        listener = socket.create_server((host, port), family=family, backlog=2048)
     except OSError as exc:
         raise OSError(f"cannot listen for HTTP on {host}:{port}: {exc.strerror or exc}") from exc
+    # Connections inherit it. What the kernel holds for a slow client can neither be dropped nor told as missed.
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
+    return listener
 
 
 async def main(settings: GatewaySettings, stop: Stop) -> None:

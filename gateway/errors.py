@@ -62,7 +62,7 @@ _SHOWN_CHARS = 60
 assert error_details.BadRequest.DESCRIPTOR.full_name == _BAD_REQUEST.partition("/")[2]
 
 
-class BadInput(ValueError):  # noqa: N818 - named for what it tells
+class BadInput(ValueError):
     """The request's words are wrong; the text says what was found and what expected."""
 
     details: Sequence[object] = ()

@@ -101,6 +101,9 @@ class Live:
         self._nobody.set()
         self._draining = False
 
+    def __len__(self) -> int:
+        return len(self._clients)
+
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Keep the stream open while inside and while there are clients."""

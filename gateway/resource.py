@@ -17,6 +17,8 @@ from gateway.errors import BadInput, HttpError, phrase, refusal_body
 log = logging.getLogger("gateway.http")
 
 MAX_BODY_BYTES = 64 * 1024
+MAX_DISCARDED_BYTES = 16 * 2**20
+"""A client that is answered while it still sends may never see the answer, so this much is read and forgotten."""
 BODY_LIMIT_S = 10.0
 
 REQUESTS = Counter("tickmesh_gateway_http_requests_total", "HTTP requests by path and status", ["path", "status"])
@@ -94,21 +96,24 @@ async def read_body(request: Request) -> bytes:
     kind = request.headers.get("content-type", JSON).partition(";")[0].strip().lower()
     if kind != JSON and not (kind.startswith("application/") and kind.endswith("+json")):
         raise HttpError(415, f"body is {kind[:80]!r}, expected {JSON} (with curl: -H 'Content-Type: {JSON}')")
-    # Its size in advance, where the client tells, saves sending it.
     told = request.headers.get("content-length", "0")
-    if told.isascii() and told.isdigit() and int(told[:19]) > MAX_BODY_BYTES:
-        raise _too_large(f"{told[:19]} bytes")
-    body = bytearray()
+    if "expect" in request.headers and told.isascii() and told.isdigit() and int(told[:19]) > MAX_BODY_BYTES:
+        raise _too_large(told)  # the client asks before it sends
+    body, size = bytearray(), 0
     try:
         async with asyncio.timeout(BODY_LIMIT_S):
             async for piece in request.stream():
-                body += piece
-                if len(body) > MAX_BODY_BYTES:
-                    raise _too_large(f"more than {MAX_BODY_BYTES} bytes")
+                size += len(piece)
+                if size <= MAX_BODY_BYTES:
+                    body += piece
+                elif size > MAX_DISCARDED_BYTES:
+                    break
     except TimeoutError:
         raise HttpError(408, f"body did not come within {BODY_LIMIT_S:g} s", headers={"Connection": "close"}) from None
+    if size > MAX_BODY_BYTES:
+        raise _too_large(f"{size} or more" if size > MAX_DISCARDED_BYTES else str(size))
     return bytes(body)
 
 
 def _too_large(found: str) -> HttpError:
-    return HttpError(413, f"body has {found}, expected at most {MAX_BODY_BYTES}", headers={"Connection": "close"})
+    return HttpError(413, f"body has {found} bytes, expected at most {MAX_BODY_BYTES}", headers={"Connection": "close"})

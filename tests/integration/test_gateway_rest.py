@@ -1,0 +1,272 @@
+"""The REST half of the gateway, over real sockets on both of its sides."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+import pytest_asyncio
+
+from mesh.rpc import channel
+from tests.fixtures.gateway import (
+    Gateway,
+    SmallSignal,
+    SmallStore,
+    running_app,
+    running_gateway,
+    running_signal,
+    running_store,
+    serving_health,
+)
+from tests.fixtures.waiting import eventually
+
+
+@pytest_asyncio.fixture
+async def gateway() -> AsyncIterator[Gateway]:
+    async with running_gateway() as running:
+        yield running
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        (
+            "/api/price",
+            '{"venue":"sim","symbol":"btcusdt","price":61837.63,"quantity":0.00000638,"trade_id":9007199254740993,'
+            '"timestamp":"2023-11-14T22:13:20.123Z"}',
+        ),
+        (
+            "/api/stats?symbol=ethusdt",
+            '{"venue":"sim","symbol":"ethusdt","moving_average":61836.9,"high":61840,"low":61830.00000001,'
+            '"window_high":1,"window_low":0.00000001,"count":7,"volume":0.031,"timestamp":"2023-11-14T22:13:20.123Z"}',
+        ),
+        (
+            "/api/history?limit=2",
+            '[{"venue":"sim","symbol":"btcusdt","trade_id":250,"price":2.50000001,"quantity":0.00000638,'
+            '"timestamp":"2023-11-14T22:17:30Z","side":"SELL"},'
+            '{"venue":"sim","symbol":"btcusdt","trade_id":249,"price":2.49000001,"quantity":0.00000638,'
+            '"timestamp":"2023-11-14T22:17:29Z","side":"SELL"}]',
+        ),
+        ("/api/symbol", '{"symbol":"btcusdt","name":"Bitcoin (BTC)","venue":"sim"}'),
+        (
+            "/api/coins",
+            '[{"symbol":"btcusdt","name":"Bitcoin (BTC)"},{"symbol":"ethusdt","name":"Ethereum (ETH)"},'
+            '{"symbol":"solusdt","name":"Solana (SOL)"}]',
+        ),
+        ("/healthz", '{"status":"ok"}'),
+        (
+            "/readyz",
+            '{"status":"ready","upstreams":{"tickmesh.v1.SignalService":"SERVING","tickmesh.v1.StoreService":"SERVING"}}',
+        ),
+    ],
+)
+async def test_an_endpoint_answers_exactly(gateway: Gateway, path: str, body: str) -> None:
+    response = await gateway.http.get(path)
+    assert (response.status_code, response.headers["content-type"], response.text) == (200, "application/json", body)
+
+
+async def test_selecting_a_symbol_answers_and_lasts(gateway: Gateway) -> None:
+    response = await gateway.http.post("/api/symbol", json={"symbol": "ETHUSDT"})
+    assert response.text == '{"symbol":"ethusdt","name":"Ethereum (ETH)","venue":"sim"}'
+    assert (await gateway.http.get("/api/symbol")).json()["symbol"] == "ethusdt"
+
+
+async def test_a_session_is_reset_by_its_verb(gateway: Gateway) -> None:
+    response = await gateway.http.post("/api/session:reset", json={"symbol": "ethusdt"})
+    assert (response.status_code, response.text) == (200, '{"symbol":"ethusdt"}')
+
+
+async def test_pages_lead_to_the_next_until_there_is_none(gateway: Gateway) -> None:
+    ids: list[int] = []
+    url: Any = "/api/history?symbol=ethusdt"
+    while url:
+        response = await gateway.http.get(url)
+        ids += [trade["trade_id"] for trade in response.json()]
+        assert response.links.get("next", {}).get("url", "").endswith(response.headers.get("x-next-page-token", ""))
+        url = response.links.get("next", {}).get("url")
+    assert (ids, gateway.store.asked.symbol) == (list(range(250, 0, -1)), "ethusdt")
+
+
+async def test_trades_answers_with_the_whole_message(gateway: Gateway) -> None:
+    response = await gateway.http.get("/api/trades?page_size=1")
+    assert list(response.json()) == ["trades", "next_page_token"] and "link" not in response.headers
+
+
+async def test_parameters_reach_the_upstream(gateway: Gateway) -> None:
+    await gateway.http.get(
+        "/api/history?venue=sim&start_time=2024-01-31T12:00:00Z&end_time=2024-01-31T13:00:00%2B01:00"
+    )
+    asked = gateway.store.asked
+    assert (asked.venue, asked.start_time.seconds, asked.end_time.seconds) == ("sim", 1706702400, 1706702400)
+
+
+@pytest.mark.parametrize(
+    ("request_line", "status", "code", "message"),
+    [
+        ("GET /api/price?symbol=nope", 404, 5, "'nope' is not followed"),
+        ("GET /api/price?symbol=solusdt", 503, 14, "solusdt has not traded yet"),
+        ("GET /api/price?simbol=x", 400, 3, "parameter 'simbol': unknown; known are symbol"),
+        ("GET /api/history?limit=many", 400, 3, "found 'many'"),
+        ("GET /api/history?limit=1&limit=2", 400, 3, "given 2 times"),
+        ("GET /api/price?symbol=%ff", 400, 3, "query cannot be read"),
+        ("GET /api/prize", 404, 5, "near are /api/price"),
+        ("GET /", 307, None, ""),
+        ("GET /ws", 426, 9, "/ws speaks WebSocket"),
+        ("DELETE /api/symbol", 405, 12, "DELETE is not for /api/symbol, which knows GET, HEAD, OPTIONS, POST"),
+        ("POST /healthz", 405, 12, "knows GET, HEAD, OPTIONS"),
+        ("TRACE /docs", 405, 12, "TRACE is not for /docs"),
+    ],
+)
+async def test_a_wrong_request_is_told_what_is_wrong(
+    gateway: Gateway, request_line: str, status: int, code: int | None, message: str
+) -> None:
+    verb, _, path = request_line.partition(" ")
+    response = await gateway.http.request(verb, path)
+    assert response.status_code == status
+    if code is not None:
+        body = response.json()
+        assert (list(body), body["code"]) == (["code", "message", "details"], code)
+        assert message in body["message"]
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "message"),
+    [
+        (b'{"symbol":"nope"}', 400, "the venue does not trade 'nope'"),
+        (b'{"symbol":5}', 400, "expected a string, found 5 - at $.symbol"),
+        (b'{"simbol":"x"}', 400, "unknown field 'simbol'; known are symbol"),
+        (b'{"symbol":', 400, "body is not JSON"),
+        (b"\xff", 400, "body is not JSON"),
+        (b"[]", 400, "expected an object, found [] - at $"),
+        (b" " * 65_537, 413, "expected at most 65536"),
+    ],
+)
+async def test_a_wrong_body_is_told_what_is_wrong(gateway: Gateway, body: bytes, status: int, message: str) -> None:
+    response = await gateway.http.post("/api/symbol", content=body, headers={"content-type": "application/json"})
+    assert (response.status_code, message in response.json()["message"]) == (status, True), response.text
+
+
+async def test_a_body_that_grows_too_large_is_refused_on_the_way(gateway: Gateway) -> None:
+    async def endless() -> AsyncIterator[bytes]:
+        for _ in range(20):
+            yield b" " * 10_000
+
+    response = await gateway.http.post("/api/symbol", content=endless(), headers={"content-type": "application/json"})
+    assert response.status_code == 413
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data"])
+async def test_a_body_of_another_type_is_refused(gateway: Gateway, kind: str) -> None:
+    response = await gateway.http.post("/api/symbol", content=b'{"symbol":"ethusdt"}', headers={"content-type": kind})
+    assert (response.status_code, gateway.signal.selected) == (415, "btcusdt")
+
+
+async def test_a_page_of_another_host_cannot_select(gateway: Gateway) -> None:
+    response = await gateway.http.post(
+        "/api/symbol", json={"symbol": "ethusdt"}, headers={"origin": "http://evil.example"}
+    )
+    assert (response.status_code, gateway.signal.selected) == (403, "btcusdt")
+
+
+async def test_head_has_no_body_and_options_names_the_verbs(gateway: Gateway) -> None:
+    head, options = await gateway.http.head("/api/price"), await gateway.http.options("/api/symbol")
+    assert (head.status_code, head.content, head.headers["content-type"]) == (200, b"", "application/json")
+    assert (options.status_code, options.headers["allow"]) == (204, "GET, HEAD, OPTIONS, POST")
+
+
+async def test_documents_are_served(gateway: Gateway) -> None:
+    document = (await gateway.http.get("/openapi.json")).json()
+    page = await gateway.http.get("/docs")
+    assert document["openapi"] == "3.1.0" and "/api/price" in document["paths"]
+    assert f"curl http://127.0.0.1:{gateway.port}/api/coins" in page.text
+    assert "default-src 'none'" in page.headers["content-security-policy"]
+
+
+async def test_every_documented_get_answers_as_documented(gateway: Gateway) -> None:
+    document = (await gateway.http.get("/openapi.json")).json()
+    for path, item in document["paths"].items():
+        if "get" in item and path != "/ws":
+            response = await gateway.http.get(path)
+            content = item["get"]["responses"]["200"]["content"]
+            assert response.status_code == 200, path
+            assert_like(document, response, next(iter(content.values()))["schema"])
+
+
+def assert_like(document: Any, response: httpx.Response, schema: Any) -> None:
+    if not response.headers["content-type"].startswith("application/json"):
+        return
+    found = response.json()
+    if "$ref" in schema:
+        schema = document["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
+    if schema["type"] == "object":
+        assert set(schema.get("required", [])) <= set(found) <= set(schema["properties"]), response.url
+    else:
+        assert isinstance(found, list), response.url
+
+
+async def test_metrics_count_requests(gateway: Gateway) -> None:
+    await gateway.http.get("/api/price")
+    text = (await gateway.http.get("/metrics")).text
+    assert 'tickmesh_gateway_http_requests_total{path="/api/price",status="200"}' in text
+
+
+async def test_readiness_names_who_does_not_serve(gateway: Gateway) -> None:
+    gateway.store_health.set("bus", False)
+
+    async def not_ready() -> Any:
+        response = await gateway.http.get("/readyz")
+        return response.status_code == 503 and response.json()
+
+    body = await eventually(not_ready)
+    assert body["upstreams"]["tickmesh.v1.StoreService"] == "NOT_SERVING"
+    assert body["message"] == "not ready: StoreService is NOT_SERVING"
+
+
+async def test_an_upstream_that_hangs_is_a_timeout() -> None:
+    async with running_gateway(call_limit_s=0.1) as gateway:
+        gateway.signal.delay_s = 30
+        response = await gateway.http.get("/api/price")
+        assert (response.status_code, response.json()["code"]) == (504, 4)
+        assert "SignalService did not answer within 0.1 s" in response.json()["message"]
+
+
+async def test_a_gateway_alone_is_alive_but_not_ready_and_recovers() -> None:
+    signal, store = SmallSignal(), SmallStore()
+    async with running_signal(signal, serving_health()) as signal_port:
+        pass  # now nobody is there
+    async with (
+        running_store(store, serving_health()) as store_port,
+        channel(f"127.0.0.1:{signal_port}") as signal_channel,
+        channel(f"127.0.0.1:{store_port}") as store_channel,
+        running_app(signal_channel, store_channel) as (_, _, port),
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as http,
+    ):
+        alive, ready, price = await asyncio.gather(*map(http.get, ("/healthz", "/readyz", "/api/price")))
+        assert (alive.status_code, ready.status_code, price.status_code) == (200, 503, 503)
+        assert ready.json()["upstreams"]["tickmesh.v1.SignalService"] == "UNREACHABLE"
+        assert price.json()["message"] == "SignalService is away; /readyz tells when it is back"
+        assert (await http.get("/api/history")).status_code == 200
+        async with running_signal(signal, serving_health(), f"127.0.0.1:{signal_port}"):
+
+            async def back() -> bool:
+                return (await http.get("/readyz")).status_code == 200
+
+            await eventually(back)
+            assert (await http.get("/api/price")).status_code == 200
+
+
+async def test_with_a_token_reading_is_open_and_changing_is_not() -> None:
+    async with running_gateway(token="s3cret") as gateway:
+
+        async def select(**options: Any) -> int:
+            return (await gateway.http.post("/api/symbol", json={"symbol": "ethusdt"}, **options)).status_code
+
+        assert (await gateway.http.get("/api/price")).status_code == 200
+        assert await select() == 401
+        assert await select(headers={"authorization": "Bearer wrong"}) == 401
+        assert gateway.signal.selected == "btcusdt"
+        assert await select(headers={"authorization": "Bearer s3cret"}) == 200
+        assert await select(params={"token": "s3cret"}) == 200

@@ -1,0 +1,298 @@
+"""The WebSocket half of the gateway, over real sockets on both of its sides."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from gateway.fanout import Limits
+from mesh.rpc import channel
+from tests.fixtures.gateway import (
+    Gateway,
+    SmallSignal,
+    batch,
+    receive,
+    receive_ids,
+    running_app,
+    running_gateway,
+    running_signal,
+    serving_health,
+)
+from tests.fixtures.waiting import eventually
+from tickmesh.v1 import signal_pb2
+
+SELECTED = {"type": "selected", "symbol": "btcusdt", "name": "Bitcoin (BTC)", "venue": "sim"}
+
+
+@pytest_asyncio.fixture
+async def gateway() -> AsyncIterator[Gateway]:
+    async with running_gateway() as running:
+        yield running
+
+
+async def test_a_client_is_told_the_selection_and_then_each_trade(gateway: Gateway) -> None:
+    async with gateway.ws() as client:
+        assert await receive(client) == SELECTED
+        gateway.signal.push(batch("btcusdt", 7))
+        assert await client.recv() == (
+            '{"symbol":"btcusdt","name":"Bitcoin (BTC)","venue":"sim","price":7,"quantity":0.00000638,"trade_id":7,'
+            '"timestamp":"2023-11-14T22:13:20.000007Z","side":"BUY","moving_average":7.0,"high":7,"low":1,'
+            '"window_high":7,"window_low":7,"count":7,"volume":0.5}'
+        )
+
+
+async def test_a_batch_is_one_message_a_trade(gateway: Gateway) -> None:
+    async with gateway.ws() as client:
+        await receive(client)
+        gateway.signal.push(batch("btcusdt", 1, 1000))
+        assert await receive_ids(client, range(1, 1001)) == list(range(1, 1001))
+
+
+async def test_without_symbols_a_client_follows_the_selection(gateway: Gateway) -> None:
+    async with gateway.ws() as client:
+        await receive(client)
+        gateway.signal.push(batch("ethusdt", 1))
+        await gateway.http.post("/api/symbol", json={"symbol": "ethusdt"})
+        gateway.signal.push(batch("btcusdt", 2))
+        gateway.signal.push(batch("ethusdt", 3))
+        told, trade = await receive(client), await receive(client)
+        assert told == {"type": "selected", "symbol": "ethusdt", "name": "Ethereum (ETH)", "venue": "sim"}
+        assert (trade["symbol"], trade["trade_id"]) == ("ethusdt", 3)
+
+
+async def test_symbols_can_be_listed(gateway: Gateway) -> None:
+    async with gateway.ws("?symbols=ETHUSDT,solusdt") as client:
+        await receive(client)
+        for number, symbol in enumerate(["btcusdt", "ethusdt", "solusdt"]):
+            gateway.signal.push(batch(symbol, number))
+        assert await receive_ids(client, [1, 2]) == [1, 2]
+
+
+async def test_a_star_is_every_symbol(gateway: Gateway) -> None:
+    async with gateway.ws("?symbols=*") as client:
+        await receive(client)
+        for number, symbol in enumerate(["btcusdt", "ethusdt", "newusdt"]):
+            gateway.signal.push(batch(symbol, number))
+        assert await receive_ids(client, [0, 1, 2]) == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("query", "reason"),
+    [
+        ("?symbols=nope", "symbol 'nope' is not followed"),
+        ("?symbols=btcusdt,a/b", "'a/b' is not a symbol"),
+        ("?symbols=" + ",".join(f"s{n}" for n in range(65)), "65 symbols, expected at most 64"),
+    ],
+)
+async def test_symbols_that_will_never_do_are_refused_with_the_reason(
+    gateway: Gateway, query: str, reason: str
+) -> None:
+    async with gateway.ws(query) as client:
+        with pytest.raises(ConnectionClosed) as caught:
+            await client.recv()
+    assert caught.value.rcvd is not None
+    assert caught.value.rcvd.code == 1008 and reason in caught.value.rcvd.reason
+
+
+async def test_all_clients_share_one_stream_and_the_last_one_closes_it(gateway: Gateway) -> None:
+    async with gateway.ws() as one, gateway.ws("?symbols=*") as other:
+        await receive(one), await receive(other)
+        assert len(gateway.signal.watchers) == 1
+        gateway.signal.push(batch("btcusdt", 1))
+        assert (await receive(one))["trade_id"] == (await receive(other))["trade_id"] == 1
+    await eventually(lambda: not gateway.signal.watchers)
+    async with gateway.ws() as again:
+        assert await receive(again) == SELECTED
+
+
+async def test_a_client_that_comes_later_is_told_the_selection_at_once(gateway: Gateway) -> None:
+    async with gateway.ws() as first:
+        await receive(first)
+        async with gateway.ws() as second:
+            assert await receive(second) == SELECTED
+
+
+async def test_trades_that_signal_left_out_are_told_to_everybody(gateway: Gateway) -> None:
+    async with gateway.ws() as client:
+        await receive(client)
+        gateway.signal.tell(signal_pb2.WatchResponse(missed=signal_pb2.Missed(trades=9)))
+        assert await receive(client) == {"type": "lagged", "missed": 9, "by": "gateway"}
+
+
+async def test_an_unreadable_batch_is_left_out_and_the_stream_goes_on(gateway: Gateway) -> None:
+    broken = batch("btcusdt", 1, 2)
+    broken.moving_average.pop()
+    async with gateway.ws() as client:
+        await receive(client)
+        gateway.signal.push(broken)
+        gateway.signal.push(batch("btcusdt", 3))
+        assert (await receive(client))["trade_id"] == 3
+
+
+async def test_a_slow_client_lags_alone_and_is_told_what_it_missed() -> None:
+    async with (
+        running_gateway(client_limits=Limits(queued=500, missed=10**9)) as gateway,
+        gateway.ws() as quick,
+        gateway.ws(max_queue=1, sock=small_socket(gateway.port)) as slow,
+    ):
+        await receive(quick), await receive(slow)
+        total = 0
+        quick_ids: list[int] = []
+        while total < 20_000:  # more than all buffers on the way hold
+            gateway.signal.push(batch("btcusdt", total, 500))
+            total += 500
+            quick_ids += await receive_ids(quick, [total - 1])
+        assert quick_ids == list(range(total))
+
+        seen, missed, last = 0, 0, -1
+        while last < total - 1:
+            message = await receive(slow)
+            if message.get("type") == "lagged":
+                missed += message["missed"]
+            else:
+                assert message["trade_id"] > last
+                last = message["trade_id"]
+                seen += 1
+        assert missed > 0 and seen + missed == total
+
+
+async def test_a_client_that_never_reads_is_let_go_and_the_others_stay() -> None:
+    async with (
+        running_gateway(client_limits=Limits(queued=500, missed=5000)) as gateway,
+        gateway.ws() as quick,
+    ):
+        await receive(quick)
+        _, stalled = await open_stalled(gateway.port)
+        try:
+            await eventually(lambda: clients(gateway) == 2)
+            number = 0
+
+            async def one_left() -> bool:
+                nonlocal number
+                gateway.signal.push(batch("btcusdt", number, 500))
+                number += 500
+                await receive_ids(quick, [number - 1])
+                return clients(gateway) == 1
+
+            await eventually(one_left)
+        finally:
+            stalled.transport.abort()
+
+
+def small_socket(port: int) -> socket.socket:
+    """Return a connected socket that holds little for a reader who does not come."""
+    small = socket.socket()
+    small.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 32 * 1024)
+    small.connect(("127.0.0.1", port))
+    return small
+
+
+async def open_stalled(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    reader, writer = await asyncio.open_connection(sock=small_socket(port), limit=1024)
+    writer.write(
+        b"GET /ws HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+    )
+    await reader.readuntil(b"\r\n\r\n")
+    return reader, writer
+
+
+def clients(gateway: Gateway) -> int:
+    return len(gateway.app.state.live)
+
+
+async def test_a_client_that_talks_too_much_is_let_go(gateway: Gateway) -> None:
+    async with gateway.ws() as client:
+        with pytest.raises(ConnectionClosed) as caught:
+            for _ in range(200):
+                await client.send("hello?")
+                await asyncio.sleep(0)
+            while True:
+                await client.recv()
+    assert caught.value.rcvd is not None and caught.value.rcvd.code == 1008
+
+
+async def test_a_message_that_is_too_large_is_refused(gateway: Gateway) -> None:
+    async with gateway.ws() as client:
+        await receive(client)
+        with pytest.raises(ConnectionClosed) as caught:
+            await client.send("x" * 5000)
+            await client.recv()
+    assert caught.value.rcvd is not None and caught.value.rcvd.code == 1009
+
+
+async def test_a_few_words_are_ignored(gateway: Gateway) -> None:
+    async with gateway.ws() as client:
+        await receive(client)
+        await client.send("hello?")
+        await client.ping()
+        gateway.signal.push(batch("btcusdt", 1))
+        assert (await receive(client))["trade_id"] == 1
+
+
+async def test_clients_get_1001_when_the_gateway_goes(gateway: Gateway) -> None:
+    async with gateway.ws() as client:
+        await receive(client)
+        draining = asyncio.create_task(gateway.app.state.live.drain())
+        with pytest.raises(ConnectionClosed) as caught:
+            await client.recv()
+        await draining
+    assert caught.value.rcvd is not None
+    assert (caught.value.rcvd.code, caught.value.rcvd.reason) == (1001, "the server is going away")
+
+
+async def test_clients_wait_while_signal_is_away_and_go_on_when_it_is_back() -> None:
+    signal = SmallSignal()
+    async with running_signal(signal, serving_health()) as port:
+        pass  # now nobody is there
+    address = f"127.0.0.1:{port}"
+    async with (
+        channel(address) as signal_channel,
+        running_app(signal_channel, signal_channel) as (app, server, http_port),
+    ):
+        gateway: Any = Gateway(None, http_port, app, server, signal, None, None, None)  # type: ignore[arg-type]
+        async with gateway.ws("?symbols=btcusdt") as client:
+            for _ in range(2):
+                waiting = await receive(client)
+                assert (waiting["type"], waiting["state"]) == ("status", "waiting")
+                async with gateway.ws() as late:
+                    assert (await receive(late))["state"] == "waiting"
+                async with running_signal(signal, serving_health(), address):
+                    assert [await receive(client), await receive(client)] == [
+                        {"type": "status", "state": "live"},
+                        SELECTED,
+                    ]
+                    signal.push(batch("btcusdt", 1))
+                    assert (await receive(client))["trade_id"] == 1
+
+
+async def test_a_page_of_another_host_cannot_listen(gateway: Gateway) -> None:
+    with pytest.raises(InvalidStatus) as caught:
+        async with gateway.ws(origin="http://evil.example"):
+            pass
+    assert caught.value.response.status_code == 403
+    async with gateway.ws(origin="http://127.0.0.1:3000") as client:
+        assert await receive(client) == SELECTED
+
+
+async def test_with_a_token_the_stream_needs_it_and_no_log_shows_it(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    async with running_gateway(token="s3cret") as gateway:
+        for query in ("", "?token=wrong"):
+            with pytest.raises(InvalidStatus) as caught:
+                async with gateway.ws(query):
+                    pass
+            assert caught.value.response.status_code == 401
+        async with gateway.ws("?token=s3cret") as client:
+            assert await receive(client) == SELECTED
+        async with gateway.ws(additional_headers={"Authorization": "Bearer s3cret"}) as client:
+            assert await receive(client) == SELECTED
+    ours = [record for record in caplog.records if not record.name.startswith("websockets.client")]
+    assert not [record for record in ours if "s3cret" in record.getMessage()]
