@@ -167,13 +167,20 @@ class TradesMissed:
 
 
 @dataclass(frozen=True, slots=True)
+class SourceSeen:
+    """The gateway says that trades have stopped because a part of the mesh is away, or that they go on."""
+
+    away: bool
+
+
+@dataclass(frozen=True, slots=True)
 class FrameRefused:
     """A frame that could not be understood was left out."""
 
     reason: str
 
 
-Stream = Connecting | Connected | Disconnected | TradeSeen | SelectionSeen | TradesMissed | FrameRefused
+Stream = Connecting | Connected | Disconnected | TradeSeen | SelectionSeen | TradesMissed | SourceSeen | FrameRefused
 
 # --- the person and the clock ----------------------------------------------------------------------------------------
 

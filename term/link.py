@@ -22,7 +22,7 @@ class Link:
     """The live stream.
 
     `since_us` is when it was opened, or, while it is not open, when it was lost (or first tried); `retry_us` is when
-    the next attempt is made, None while one is being made.
+    the next attempt is made, None while one is being made. `source_away` is what the gateway says of those behind it.
     """
 
     open: bool = False
@@ -32,6 +32,7 @@ class Link:
     retry_us: int | None = None
     reason: str = ""
     refused: int = 0
+    source_away: bool = False
 
     def connecting(self) -> Link:
         """An attempt is being made."""
@@ -39,7 +40,9 @@ class Link:
 
     def connected(self, now_us: int) -> Link:
         """It is open."""
-        return replace(self, open=True, ever_open=True, since_us=now_us, failures=0, retry_us=None, reason="")
+        return replace(
+            self, open=True, ever_open=True, since_us=now_us, failures=0, retry_us=None, reason="", source_away=False
+        )
 
     def lost(self, *, reason: str, failures: int, retry_us: int, now_us: int) -> Link:
         """It is gone, or the attempt to open it came to nothing."""
@@ -51,4 +54,4 @@ class Link:
         if not self.open:
             return Status.RECONNECTING if self.ever_open else Status.CONNECTING
         quiet_us = now_us - max(self.since_us, traded_us or 0)
-        return Status.STALE if quiet_us >= STALE_AFTER_US else Status.LIVE
+        return Status.STALE if self.source_away or quiet_us >= STALE_AFTER_US else Status.LIVE

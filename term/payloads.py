@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any, NoReturn
 
-from term.events import SelectionSeen, TradeSeen, TradesMissed
+from term.events import SelectionSeen, SourceSeen, TradeSeen, TradesMissed
 from term.figures import plain
 from term.values import Coin, Page, Selection, Side, Stats, Trade
 
@@ -24,12 +24,15 @@ class PayloadError(ValueError):
     """The gateway sent something we do not understand; the message says what was found, expected and where."""
 
 
-def parse_frame(frame: str | bytes, *, received_us: int) -> TradeSeen | SelectionSeen | TradesMissed | None:
+def parse_frame(
+    frame: str | bytes, *, received_us: int
+) -> TradeSeen | SelectionSeen | TradesMissed | SourceSeen | None:
     """Read one frame of the live stream; None for a kind this client does not know.
 
     `{"symbol": "btcusdt", "venue": "binance", "price": 61837.63, "quantity": 0.00021, "trade_id": 3801275891,
     "timestamp": "2024-07-05T21:34:58.241906Z", "side": "buy", "moving_average": 61836.9, "high": 61850, "low": 61790}`,
-    `{"type": "selected", "symbol": "ethusdt", "name": "Ethereum (ETH)"}`, `{"type": "lagged", "missed": 12}`.
+    `{"type": "selected", "symbol": "ethusdt", "name": "Ethereum (ETH)"}`, `{"type": "lagged", "missed": 12}`,
+    `{"type": "status", "state": "waiting"}`.
 
     Raises:
         PayloadError: The frame is not a JSON object, or one of its fields is wrong.
@@ -40,6 +43,8 @@ def parse_frame(frame: str | bytes, *, received_us: int) -> TradeSeen | Selectio
         return SelectionSeen(_selection(fields))
     if kind == "lagged":
         return TradesMissed(_integer(fields, "missed") or 0)
+    if kind == "status":
+        return SourceSeen(away=_text(fields, "state") == "waiting")
     if "price" in fields:
         return TradeSeen(_trade(fields, "frame"), received_us)
     return None

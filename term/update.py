@@ -29,6 +29,7 @@ from term.events import (
     SelectCoin,
     SelectionLoaded,
     SelectionSeen,
+    SourceSeen,
     StatsLoaded,
     Ticked,
     TradeSeen,
@@ -55,7 +56,7 @@ def update(model: Model, event: Event) -> Step:
         case Resized(width, height):
             visible = visible_rows(height)
             return replace(model, width=width, height=height, history=model.history.scrolled(0, visible=visible)), ()
-        case Connecting() | Connected() | Disconnected() | FrameRefused() | TradesMissed():
+        case Connecting() | Connected() | Disconnected() | FrameRefused() | SourceSeen() | TradesMissed():
             return _stream_changed(model, event)
         case SelectionSeen(selection):
             return _selected(model, selection)
@@ -87,7 +88,9 @@ def _concerns(trade: Trade, selection: Selection) -> bool:
     return trade.symbol in ("", selection.symbol) and same_venue
 
 
-def _stream_changed(model: Model, event: Connecting | Connected | Disconnected | FrameRefused | TradesMissed) -> Step:
+def _stream_changed(
+    model: Model, event: Connecting | Connected | Disconnected | FrameRefused | SourceSeen | TradesMissed
+) -> Step:
     link = model.link
     match event:
         case Connecting():
@@ -99,6 +102,8 @@ def _stream_changed(model: Model, event: Connecting | Connected | Disconnected |
             return replace(model, link=lost), ()
         case FrameRefused():
             return replace(model, link=replace(link, refused=link.refused + 1)), ()
+        case SourceSeen(away):
+            return replace(model, link=replace(link, source_away=away)), ()
         case TradesMissed(trades):
             return replace(model, quote=model.quote.missing(trades, model.now_us)), ()
 

@@ -98,6 +98,8 @@ def _news(model: Model) -> tuple[str, Style]:
     if not link.open and link.reason:
         away = coarse_text(max(model.now_us - link.since_us, 0) // 1_000_000)
         return plain(f"no stream from {model.url} for {away}: {link.reason}"), Style.WARN
+    if link.open and link.source_away:
+        return "trades have stopped: the gateway waits for a part of the mesh", Style.WARN
     if model.status is Status.STALE:
         return "connected, but no trade has come for a while", Style.WARN
     return "", Style.PLAIN

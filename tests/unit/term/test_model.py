@@ -23,6 +23,7 @@ from term.events import (
     SelectCoin,
     SelectionLoaded,
     SelectionSeen,
+    SourceSeen,
     StatsLoaded,
     TradesMissed,
 )
@@ -248,6 +249,13 @@ def test_a_link_without_trades_gets_stale_and_live_again() -> None:
     model = after(trading(), tick(75))
     assert model.status is Status.STALE
     assert after(model, trade("1", at_s=76)).status is Status.LIVE
+
+
+def test_a_part_of_the_mesh_that_is_away_makes_the_link_stale_until_it_is_back() -> None:
+    model = after(trading(), SourceSeen(away=True))
+    assert model.status is Status.STALE
+    assert after(model, SourceSeen(away=False)).status is Status.LIVE
+    assert after(model, Disconnected("gone", failures=1, retry_us=0), Connected()).status is Status.LIVE
 
 
 def test_refused_frames_are_counted() -> None:

@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 
-from term.events import SelectionSeen, TradeSeen, TradesMissed
+from term.events import SelectionSeen, SourceSeen, TradeSeen, TradesMissed
 from term.payloads import (
     PayloadError,
     parse_coins,
@@ -47,6 +47,8 @@ def test_a_price_alone_is_a_trade() -> None:
 def test_frames_with_a_type_are_news() -> None:
     selected = parse_frame('{"type": "selected", "symbol": "ETHUSDT", "name": "Ethereum (ETH)"}', received_us=7)
     assert selected == SelectionSeen(Selection("ethusdt", "Ethereum (ETH)"))
+    assert parse_frame('{"type": "status", "state": "waiting"}', received_us=7) == SourceSeen(away=True)
+    assert parse_frame('{"type": "status", "state": "live"}', received_us=7) == SourceSeen(away=False)
     assert parse_frame('{"type": "lagged", "missed": 12}', received_us=7) == TradesMissed(12)
 
 

@@ -21,6 +21,7 @@ from term.events import (
     RequestFailed,
     SelectCoin,
     SelectionSeen,
+    SourceSeen,
     StatsLoaded,
     TradesMissed,
 )
@@ -70,6 +71,9 @@ SCENES: dict[str, Callable[[int, int], Model]] = {
     "dashboard-switching": _switching,
     "dashboard-refused": _refused,
     "dashboard-stale": _troubled,
+    "dashboard-source-away": lambda width, height: after(
+        trading(width=width, height=height), SourceSeen(away=True), tick(65)
+    ),
     "dashboard-reconnecting": lambda width, height: lost(trading(width=width, height=height)),
     "history": lambda width, height: reading(width=width, height=height),
     "history-scrolled": lambda width, height: after(reading(width=width, height=height), *press("pagedown", "j")),
