@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -70,11 +71,13 @@ def written(text: str) -> str:
     """Return the README with its tables as they should be."""
     for name, rows in TABLES.items():
         body = "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |\n" for row in rows())
-        text, found = re.subn(
-            rf"(\| --- [^\n]*\n)(?:\|[^\n]*\n)*(<!-- {name} -->)", lambda match: match[1] + body + match[2], text
-        )
+        text, found = re.subn(rf"(\| --- [^\n]*\n)(?:\|[^\n]*\n)*(<!-- {name} -->)", partial(_between, body), text)
         assert found == 1, f"README has {found} tables marked {name!r}, expected one"
     return text
+
+
+def _between(body: str, match: re.Match[str]) -> str:
+    return match[1] + body + match[2]
 
 
 def _sentence(text: str) -> str:

@@ -1,12 +1,13 @@
-"""`python -m signalsvc`: run the signal service."""
+"""`python -m signalsvc`: the signal service."""
 
 from __future__ import annotations
 
 import sys
 
-from mesh.service import run
+from mesh.cli import run
 from mesh.settings import SignalSettings
 from signalsvc.service import main
 
 if __name__ == "__main__":
-    sys.exit(run("signal", SignalSettings, main))
+    about = "Follow RAW in order, run every trade through libsignal, publish PROCESSED, serve SignalService."
+    sys.exit(run("signal", SignalSettings, main, about=about, module="signalsvc"))

@@ -6,20 +6,23 @@ import ctypes
 import re
 import shutil
 import subprocess
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from signalsvc import _libsignal as lsig
+from signalsvc.signals import INTERVALS_US, Candle, Groups, Inputs, Signals, Summary
 
 LIBSIGNAL = Path(__file__).parents[2] / "libsignal"
 HEADER = (LIBSIGNAL / "include" / "libsignal.h").read_text()
-STRUCTS = {"lsig_config": lsig.Config, "lsig_columns": lsig.Columns, "lsig_summary": lsig.Summary}
-CTYPES = {
-    "double": ctypes.c_double,
-    "int64_t": ctypes.c_int64,
-    "uint8_t": ctypes.c_uint8,
+STRUCTS = {
+    "lsig_config": lsig.Config,
+    "lsig_candle": lsig.Candle,
+    "lsig_columns": lsig.Columns,
+    "lsig_summary": lsig.Summary,
 }
+ARRAYS = {"double *": "Float64", "int64_t *": "Int64", "uint8_t *": "Uint8", "lsig_candle *": "lsig_candle"}
 
 
 def header_fields(struct: str) -> list[tuple[str, str]]:
@@ -52,13 +55,40 @@ def test_structs_have_the_same_fields_in_the_same_order(struct: str) -> None:
 
 
 def test_every_column_has_the_headers_type() -> None:
-    columns = {
-        name: kind.removeprefix("const ").removesuffix(" *")
-        for kind, name in header_fields("lsig_columns")
-        if "*" in kind
-    }
+    inputs = {name: kind for kind, name in header_fields("lsig_columns") if kind.startswith("const")}
+    outputs = {name: kind for kind, name in header_fields("lsig_columns") if "*" in kind and name not in inputs}
 
-    assert {name: CTYPES[kind] for name, kind in columns.items()} == lsig.COLUMN_TYPES
+    assert lsig.OUTPUT_GROUPS.keys() == outputs.keys()
+    declared = {field.name: str(field.type) for field in fields(Signals)} | {"candles": "lsig_candles"}
+    assert {name: f"{ARRAYS[kind]}s" for name, kind in outputs.items()} == declared
+    assert list(inputs) == [field.name for field in fields(Inputs)]
+
+
+def test_every_output_stands_below_its_group() -> None:
+    body = HEADER[HEADER.index("/* Outputs;") : HEADER.index("} lsig_columns;")]
+
+    found: dict[str, str] = {}
+    for part in re.split(r"/\* LSIG_(?=[A-Z_]+(?: \*/|:))", body)[1:]:
+        group = re.match(r"[A-Z_]+", part)
+        assert group is not None
+        found |= dict.fromkeys(
+            re.findall(r"^    (?:double|u?int\w+_t|lsig_candle) \*(\w+);", part, re.MULTILINE), group[0]
+        )
+    assert {name: getattr(lsig, group) for name, group in found.items()} == lsig.OUTPUT_GROUPS
+
+
+def test_groups_and_intervals_are_the_headers() -> None:
+    assert {group.name: group.value for group in [*Groups, Groups.ALL]} == {
+        name: getattr(lsig, name) for name in (*(group.name or "" for group in Groups), "ALL")
+    }
+    assert len(INTERVALS_US) == lsig.INTERVALS
+
+
+def test_candle_and_summary_have_the_headers_fields() -> None:
+    for value, struct in ((Candle, "lsig_candle"), (Summary, "lsig_summary")):
+        assert [field.name for field in fields(value)] == [
+            name for _, name in header_fields(struct) if name != "struct_size"
+        ]
 
 
 def test_the_compiler_lays_the_structs_out_as_ctypes_does(tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ def test_the_originals_seven_endpoints_are_there(tables: ModuleType) -> None:
 
 def test_the_originals_make_words_are_there(tables: ModuleType) -> None:
     words = {word for word, _ in tables.make_words()}
-    original = "run stop build tui logs logs-ingestion logs-processing logs-api clean".split()
+    original = ["run", "stop", "build", "tui", "logs", "logs-ingestion", "logs-processing", "logs-api", "clean"]
     assert {f"`make {word}`" for word in original} <= words
 
 

@@ -166,8 +166,8 @@ async def test_the_screen_shows_the_price_and_changes_with_the_coin(world: World
         httpx.post(world.mesh.url + "/api/symbol", json={"symbol": "ethusdt"}).raise_for_status()
         await terminal.shows("Ethereum")
         terminal.press("q")
-        code = await terminal.exit_code()
-    assert (code, terminal.line_mode_restored) == (0, True)
+        left = (await terminal.exit_code(), terminal.line_mode_restored)
+    assert left == (0, True)
 
 
 @pytest.mark.usefixtures("selected_btc")
@@ -242,7 +242,7 @@ async def test_both_services_answer_grpcurl_by_reflection(world: World, service:
     )
     assert json.loads(health) == {"status": "SERVING"}
     assert name in await asyncio.to_thread(grpcurl, address, "list")
-    assert f"service {name}" in await asyncio.to_thread(grpcurl, address, "describe", name)
+    assert f"{name} is a service" in await asyncio.to_thread(grpcurl, address, "describe", name)
 
 
 async def test_the_runner_tells_how_everything_is(world: World) -> None:
