@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import datetime
+import datetime as dt
 import logging
 from collections import deque
 from dataclasses import dataclass
@@ -86,7 +86,7 @@ class Reader:
         self._subject = subject
         self._from_last = after is None
         self._after = after
-        self._created: datetime.datetime | None = None
+        self._created: dt.datetime | None = None
         self._delivered = 0  # the consumer's own count: it tells a lost delivery from a gap in a filtered stream
         self._queue: deque[Message] = deque()
         self._arrived = asyncio.Event()
@@ -151,7 +151,7 @@ class Reader:
         self._arrived.set()
 
     async def _open(self) -> None:
-        while not await self._try_open():
+        while not await self._try_open():  # noqa: ASYNC110 - nothing tells when the server is ready
             await asyncio.sleep(_RETRY_S)
 
     async def _try_open(self) -> bool:
@@ -260,9 +260,10 @@ class Reader:
 
 
 def _ack_tokens(reply: str) -> list[int]:
-    """Return the numbers of `$JS.ACK.<stream>.<consumer>.<times>.<stream sequence>.<consumer sequence>.<time>.<pending>`.
+    """Return the numbers of an ack subject.
 
-    Another form has the account's domain and hash before the stream, and perhaps one more token at the end.
+    They follow the names in `$JS.ACK.<stream>.<consumer>.`: times delivered, stream sequence, consumer sequence, time,
+    pending. Another form has the account's domain and hash before the stream, and perhaps one more token at the end.
     """
     tokens = reply.split(".")
     base = 4 if len(tokens) < 11 else 6

@@ -1,0 +1,1 @@
+"""store: bus -> database, exactly once; and StoreService, which tells what was stored."""

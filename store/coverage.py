@@ -1,0 +1,68 @@
+"""The ledger as GetCoverage tells it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+from store import queries
+from store.db import Connection, Database
+from store.queries import HoleRow, MinuteRow
+from tickmesh.v1 import store_pb2
+
+MAX_RANGES = 1000
+MAX_HOLES = 1000
+MAX_MINUTES = 100
+
+_Parameters: TypeAlias = Sequence[Any] | Mapping[str, Any]
+
+
+async def read_coverage(database: Database, venue: str, symbol: str) -> store_pb2.GetCoverageResponse:
+    """Return what is stored of a symbol and what is missing, all as of one moment."""
+    response = store_pb2.GetCoverageResponse(venue=venue, symbol=symbol)
+    name = (venue, symbol)
+    async with database.reading() as connection, connection.transaction():
+        await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        [(stored,)] = await _all(connection, queries.COVERAGE_TOTAL, name)
+        [(response.open, response.absent)] = await _all(connection, queries.MISSING_TOTAL, name)
+        [(verified, mismatched)] = await _all(connection, queries.MINUTES_TOTAL, name)
+        ranges = await _all(connection, queries.COVERAGE_RANGES, (*name, MAX_RANGES))
+        holes = await _all(connection, queries.HOLES, (*name, MAX_HOLES))
+        minutes = await _all(connection, queries.MINUTES, {"venue": venue, "symbol": symbol, "limit": MAX_MINUTES})
+    response.stored = stored
+    response.complete = not response.open
+    response.minutes_verified, response.minutes_mismatched = verified, mismatched
+    for first, last in reversed(ranges):
+        response.ranges.add(first_trade_id=first, last_trade_id=last)
+    for row in holes:
+        _add_hole(response, HoleRow._make(row))
+    for row in minutes:
+        _add_minute(response, MinuteRow._make(row))
+    return response
+
+
+async def _all(connection: Connection, statement: str, parameters: _Parameters) -> list[tuple[Any, ...]]:
+    rows: list[tuple[Any, ...]] = await (await connection.execute(statement, parameters)).fetchall()
+    return rows
+
+
+def _add_hole(response: store_pb2.GetCoverageResponse, row: HoleRow) -> None:
+    hole = response.holes.add(
+        first_trade_id=row.first_trade_id,
+        last_trade_id=row.last_trade_id,
+        state=store_pb2.Hole.State.Value(f"STATE_{row.state}"),
+    )
+    hole.seen_time.FromDatetime(row.seen_time)
+    if row.closed_time is not None:
+        hole.closed_time.FromDatetime(row.closed_time)
+
+
+def _add_minute(response: store_pb2.GetCoverageResponse, row: MinuteRow) -> None:
+    minute = response.minutes.add(
+        state=store_pb2.Minute.State.Value(f"STATE_{row.state}"),
+        first_trade_id=row.first_trade_id,
+        last_trade_id=row.last_trade_id,
+        trade_count=row.trade_count,
+        difference=row.difference,
+    )
+    minute.start_time.FromDatetime(row.time)

@@ -1,0 +1,199 @@
+"""The database: one connection that writes, a few that read, and whether it is there.
+
+Whatever is wrong with the database passes: it is waited for as long as it takes, said once every few seconds, and
+`database` of the health follows. Only what it has against the content of rows goes to the caller.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+import psycopg
+from psycopg import AsyncConnection
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from mesh.backoff import backoff
+from mesh.errors import NotReady
+from mesh.health import Health
+from mesh.logs import Seldom
+from store.migrations import migrate
+
+log = logging.getLogger("store.db")
+
+T = TypeVar("T")
+Connection = AsyncConnection[tuple[Any, ...]]
+
+READERS = 4
+READ_LIMIT_S = 5.0
+_PING_EVERY_S = 1.0
+_PING_LIMIT_S = 3.0
+
+_CONTENT = (psycopg.DataError, psycopg.IntegrityError)
+_SESSION: dict[str, str | int] = {
+    "application_name": "tickmesh-store",
+    "client_encoding": "UTF8",
+    "connect_timeout": 5,
+    # A server that vanished without a word is noticed within some 15 s.
+    "keepalives_idle": 5,
+    "keepalives_interval": 3,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 15_000,
+}
+
+
+class Database:
+    """The store's database; `async with Database(url, health=health) as database:`.
+
+    Args:
+        url: what psql takes.
+        health: its condition `database` is set here.
+
+    """
+
+    def __init__(self, url: str, *, health: Health) -> None:
+        self._conninfo = make_conninfo(url, **_SESSION)
+        parts = conninfo_to_dict(self._conninfo)
+        self.shown = f"{parts.get('host', 'localhost')}:{parts.get('port', 5432)}/{parts.get('dbname', '')}"
+        self._health = health
+        self._writer: Connection | None = None
+        self._turn = asyncio.Lock()
+        self._seldom = Seldom()
+        self._pool = AsyncConnectionPool[Connection](
+            make_conninfo(
+                self._conninfo,
+                application_name="tickmesh-store-reads",
+                options=f"-c default_transaction_read_only=on -c statement_timeout={int(READ_LIMIT_S * 1000)}",
+            ),
+            min_size=1,
+            max_size=READERS,
+            max_waiting=64,
+            timeout=2.0,
+            reconnect_timeout=5.0,
+            check=AsyncConnectionPool.check_connection,
+            kwargs={"autocommit": True},
+            open=False,
+        )
+        logging.getLogger("psycopg.pool").setLevel(logging.ERROR)  # it would say every attempt; `watch` says it
+
+    async def __aenter__(self) -> Database:
+        await self._pool.open(wait=False)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._close_writer()
+        await self._pool.close(timeout=2.0)
+
+    async def write(self, work: Callable[[Connection], Awaitable[T]], *, give_up: Callable[[], bool]) -> T:
+        """Do `work` in a transaction, again from its start whenever the database fails, until it is committed.
+
+        One piece of work at a time. After a lost connection it is not known whether the last commit arrived: `work`
+        must find out for itself, or be harmless when done twice.
+
+        Args:
+            work: what to do; gets the connection.
+            give_up: asked after each failure; for stopping.
+
+        Raises:
+            NotReady: `give_up` said so.
+            psycopg.DataError, psycopg.IntegrityError: the database refuses the content.
+            WrongSchemaError: the database is not ours to write.
+
+        """
+        async with self._turn:
+            for delay_s in backoff(first_s=0.1, max_s=2.0):
+                try:
+                    connection = await self._writing()
+                    async with connection.transaction():
+                        return await work(connection)
+                except _CONTENT:
+                    raise
+                except (psycopg.Error, OSError) as exc:
+                    await self._close_writer()
+                    self._tell_away(exc)
+                    if give_up():
+                        raise NotReady(f"the database at {self.shown} is away") from exc
+                await asyncio.sleep(delay_s)
+        raise AssertionError("backoff ends never")
+
+    @asynccontextmanager
+    async def reading(self, *, limit_s: float = 0.0) -> AsyncIterator[Connection]:
+        """Lend a connection that can only read, in autocommit mode.
+
+        Args:
+            limit_s: how long a statement may take instead of READ_LIMIT_S.
+
+        Raises:
+            NotReady: the database is away, or took too long.
+
+        """
+        try:
+            async with self._pool.connection() as connection:
+                if limit_s:
+                    async with connection.transaction():
+                        await connection.execute(f"SET LOCAL statement_timeout = {int(limit_s * 1000)}")
+                        yield connection
+                else:
+                    yield connection
+        except psycopg.errors.QueryCanceled as exc:
+            raise NotReady(f"the database took longer than {limit_s or READ_LIMIT_S:g} s to answer") from exc
+        except PoolTimeout as exc:
+            raise NotReady("the database is away, or busy with other questions") from exc
+        except (psycopg.OperationalError, psycopg.InterfaceError, psycopg.errors.UndefinedTable) as exc:
+            raise NotReady(f"the database is away: {_first_line(exc)}") from exc
+
+    async def watch(self) -> None:
+        """Prepare the schema and see again and again whether the database is there; for ever."""
+        while True:
+            try:
+                if not self._health_is_set():
+                    await self._prepare()
+                async with asyncio.timeout(_PING_LIMIT_S), self._pool.connection() as connection:
+                    await connection.execute("SELECT FROM progress LIMIT 1")
+                self._health.set("database", True)
+            except (psycopg.Error, OSError, PoolTimeout, TimeoutError) as exc:
+                self._tell_away(exc)
+            await asyncio.sleep(_PING_EVERY_S if self._health_is_set() else 0.25)
+
+    def _health_is_set(self) -> bool:
+        return "database" not in self._health.away
+
+    async def _prepare(self) -> None:
+        # Whoever has the turn prepares it too: `write` waits in there while the database is away.
+        if not self._turn.locked():
+            async with self._turn:
+                await self._writing()
+
+    async def _writing(self) -> Connection:
+        if self._writer is None or self._writer.closed:
+            connection = await AsyncConnection.connect(self._conninfo, autocommit=True)
+            try:
+                await migrate(connection)
+            except BaseException:
+                await connection.close()
+                raise
+            self._writer = connection
+            log.info("connected to the database at %s", self.shown)
+            self._seldom = Seldom()
+        return self._writer
+
+    async def _close_writer(self) -> None:
+        if self._writer is not None:
+            with contextlib.suppress(psycopg.Error, OSError):
+                await self._writer.close()
+            self._writer = None
+
+    def _tell_away(self, exc: BaseException) -> None:
+        self._health.set("database", False)
+        if self._seldom.due(asyncio.get_running_loop().time()):
+            log.warning("waiting for the database at %s: %s", self.shown, _first_line(exc))
+
+
+def _first_line(exc: BaseException) -> str:
+    text = str(exc).strip() or type(exc).__name__
+    return text.splitlines()[0]

@@ -1,0 +1,50 @@
+"""Which symbol is selected and which venue is followed, as `control.symbol` and `control.catalog` tell."""
+
+from __future__ import annotations
+
+import logging
+
+from mesh import control, subjects
+from mesh.bus import Bus
+from mesh.errors import BadMessage, NotReady
+from mesh.reader import Message, Reader
+from mesh.symbols import parse_venue
+from tickmesh.v1 import control_pb2
+
+log = logging.getLogger("store.following")
+
+
+class Following:
+    """What everybody looks at now; empty until somebody has told."""
+
+    def __init__(self) -> None:
+        self._symbol = ""
+        self.venue = ""
+
+    @property
+    def symbol(self) -> str:
+        """The selected symbol. Raises: NotReady: nobody has told yet."""
+        if not self._symbol:
+            raise NotReady("no symbol is selected yet: name one, or wait for the bus")
+        return self._symbol
+
+    def take(self, message: Message) -> None:
+        """Take in a control message; raise `BadMessage` when it is none."""
+        if message.subject == subjects.CONTROL_SYMBOL:
+            self._symbol = control.decode_selection(message.payload)
+        elif message.subject == subjects.CONTROL_CATALOG:
+            catalog = control.decode(control_pb2.Catalog, message.payload)
+            try:
+                self.venue = parse_venue(catalog.venue)
+            except ValueError as exc:
+                raise BadMessage(f"a catalog whose {exc}") from exc
+
+    async def run(self, bus: Bus) -> None:
+        """Follow the control messages, for ever."""
+        async with Reader(bus, subjects.CONTROL, "control-store", after=None) as reader:
+            while True:
+                for message in await reader.next():
+                    try:
+                        self.take(message)
+                    except BadMessage as exc:
+                        log.warning("%s is ignored: %s", message.subject, exc)

@@ -1,0 +1,142 @@
+"""RAW into the database: take messages in order, write them in batches, acknowledge after the commit.
+
+The position is in the database, beside the rows. So whatever breaks (bus, database, this process), reading goes on
+exactly behind what is stored. While the database is away the same batch is tried again and nothing more is taken: what
+waits is in the stream, not in memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+
+import psycopg
+
+from mesh import subjects, wire
+from mesh.bus import Bus
+from mesh.errors import BadMessage
+from mesh.reader import Message, Reader, StreamReplacedError
+from mesh.service import Stop
+from mesh.settings import StoreSettings
+from store import metrics
+from store.batch import Batch, Taken
+from store.dead import DeadLetters
+from store.position import Position, begin
+from store.rows import refusal
+from store.streams import existing
+from store.writer import PositionMovedError, Writer
+
+log = logging.getLogger("store.intake")
+
+_POLL_S = 0.5
+
+
+class Intake:
+    """The way of the trades from RAW into the database.
+
+    Args:
+        bus: where RAW is.
+        writer: where the trades go.
+        dead: where messages go that cannot be stored.
+        settings: how large and how old a batch may get.
+        stop: ends `run`.
+
+    """
+
+    def __init__(self, bus: Bus, writer: Writer, dead: DeadLetters, settings: StoreSettings, stop: Stop) -> None:
+        self._bus = bus
+        self._writer = writer
+        self._dead = dead
+        self._batch = Batch(max_trades=settings.batch_max_trades, max_age_s=settings.batch_max_age_ms / 1000)
+        self._stop = stop
+        self.position: Position | None = None
+
+    async def run(self) -> None:
+        """Store until asked to stop; then store what was taken."""
+        while not self._stop.asked:
+            async with self._stop.interrupts():
+                position = await self._begin()
+            try:
+                await self._take_in(position)
+            except (StreamReplacedError, PositionMovedError) as exc:
+                # Nothing is lost: what was taken and not stored is read again from the database's position.
+                log.error("reading %s anew: %s", subjects.RAW, exc)
+                self._batch.take()
+
+    async def _begin(self) -> Position:
+        extent = await existing(self._bus, subjects.RAW)
+        position, warning = begin(await self._writer.position(subjects.RAW), extent)
+        if warning:
+            log.error("%s", warning)
+        await self._writer.set_position(position)
+        log.info("taking in %s after message %d", subjects.RAW, position.sequence)
+        return position
+
+    async def _take_in(self, position: Position) -> None:
+        self.position = position
+        loop = asyncio.get_running_loop()
+        async with AsyncExitStack() as stack:
+            async with self._stop.interrupts():
+                reader = await stack.enter_async_context(
+                    Reader(self._bus, subjects.RAW, subjects.DURABLE_STORE, after=position.sequence)
+                )
+            last: Message | None = None
+            while not self._stop.asked:
+                timeout_s = max(self._batch.wait_s(loop.time()), 0.0) if self._batch else _POLL_S
+                for message in await reader.next(timeout_s=timeout_s):
+                    taken = _take(message)
+                    if last is not None and not self._batch.fits(taken):
+                        await self._flush(reader, last)
+                    self._batch.add(taken, now_s=loop.time())
+                    last = message
+                    if self._batch.due(loop.time()):
+                        await self._flush(reader, last)
+                if last is not None and self._batch.due(loop.time()):
+                    await self._flush(reader, last)
+            if last is not None and self._batch:
+                await self._flush(reader, last)
+
+    async def _flush(self, reader: Reader, last: Message) -> None:
+        messages = self._batch.take()
+        began_s = time.monotonic()
+        await self._store(messages)
+        metrics.COMMIT_S.observe(time.monotonic() - began_s)
+        received_us = [message.trades.received_time_us for message in messages if message.trades is not None]
+        if received_us:
+            metrics.LAG_S.set(time.time() - min(received_us) / 1e6)
+        metrics.PENDING.set(last.pending)
+        await reader.ack(last)
+
+    async def _store(self, messages: Sequence[Taken]) -> None:
+        """Store consecutive messages; those the database refuses are put aside, alone."""
+        assert self.position is not None
+        await self._dead.put_aside(self.position, [message for message in messages if message.dead])
+        try:
+            written = await self._writer.store(self.position, messages)
+        except (psycopg.DataError, psycopg.IntegrityError) as exc:
+            if len(messages) == 1:
+                await self._store([messages[0].killed(f"the database refuses it: {str(exc).splitlines()[0]}")])
+                return
+            half = len(messages) // 2
+            await self._store(messages[:half])
+            await self._store(messages[half:])
+            return
+        self.position = written.position
+        metrics.SEQUENCE.set(written.position.sequence)
+        metrics.REPEATED.inc(written.repeated)
+        metrics.BATCH.observe(sum(written.stored.values()))
+        for (venue, symbol), trades in written.stored.items():
+            metrics.STORED.labels(venue, symbol).inc(trades)
+
+
+def _take(message: Message) -> Taken:
+    try:
+        trades = wire.decode_trades(message.payload)
+    except BadMessage as exc:
+        return Taken(message.sequence, message.subject, message.payload, None, str(exc))
+    taken = Taken(message.sequence, message.subject, message.payload, trades)
+    reason = refusal(trades)
+    return taken.killed(reason) if reason else taken

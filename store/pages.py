@@ -1,0 +1,128 @@
+"""Pages of trades (AIP-158): requests checked, page tokens that only continue the question they belong to. Pure."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from dataclasses import dataclass
+
+import msgspec
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from mesh.errors import InvalidRequest
+from mesh.symbols import parse_symbol, parse_venue
+from store.queries import FIRST_US, LAST_ID, LAST_US, Span
+from tickmesh.v1 import store_pb2
+
+DEFAULT_SIZE = 100
+MAX_SIZE = 1000
+_MAX_TOKEN = 512
+
+
+class _Token(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
+    venue: str
+    symbol: str
+    from_us: int
+    end_us: int
+    before_us: int
+    before_id: int
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(_Token).decode
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a ListTradesRequest asks: the newest `size` trades of `span`.
+
+    `venue` and `symbol` are empty where the request leaves them to the store.
+    """
+
+    venue: str
+    symbol: str
+    end_us: int
+    span: Span
+    size: int
+
+    def next_token(self, *, venue: str, symbol: str, time_us: int, trade_id: int) -> str:
+        """Return the token of the page that follows a trade, for the venue and symbol this page was about."""
+        token = _Token(venue, symbol, self.span.from_us, self.end_us, time_us, trade_id)
+        return base64.urlsafe_b64encode(_encode(token)).decode().rstrip("=")
+
+
+def read(request: store_pb2.ListTradesRequest) -> Question:
+    """Return what is asked.
+
+    A token carries the venue and symbol that its first page was about, so that a request that leaves them empty goes
+    on with the same ones even when another symbol has been selected since.
+
+    Raises:
+        InvalidRequest: a size below zero, no symbol, no venue, a time that is none, a span that ends before it begins,
+            a token that is none or belongs to another question.
+
+    """
+    venue, symbol = read_venue(request.venue), read_symbol(request.symbol)
+    from_us = read_time(request.start_time, "start_time") if request.HasField("start_time") else FIRST_US
+    end_us = read_time(request.end_time, "end_time") if request.HasField("end_time") else LAST_US
+    if end_us < from_us:
+        raise InvalidRequest("end_time is before start_time")
+    size = _read_size(request)
+    if not request.page_token:
+        # Strictly before end_time: ids begin at 0, so no trade at that time comes before (end_us, -1).
+        before_id = -1 if request.HasField("end_time") else LAST_ID
+        return Question(venue, symbol, end_us, Span(from_us, end_us, before_id), size)
+    token = _read_token(request.page_token)
+    for name, asked, carried in (
+        ("venue", venue or token.venue, token.venue),
+        ("symbol", symbol or token.symbol, token.symbol),
+        ("start_time", from_us, token.from_us),
+        ("end_time", end_us, token.end_us),
+    ):
+        if asked != carried:
+            raise InvalidRequest(f"page_token belongs to another question: its {name} is not the request's")
+    return Question(token.venue, token.symbol, end_us, Span(from_us, token.before_us, token.before_id), size)
+
+
+def read_symbol(text: str) -> str:
+    """Return a request's symbol in lower case, empty when it names none. Raises: InvalidRequest."""
+    try:
+        return parse_symbol(text) if text else ""
+    except ValueError as exc:
+        raise InvalidRequest(str(exc)) from exc
+
+
+def read_venue(text: str) -> str:
+    """Return a request's venue, empty when it names none. Raises: InvalidRequest."""
+    try:
+        return parse_venue(text) if text else ""
+    except ValueError as exc:
+        raise InvalidRequest(str(exc)) from exc
+
+
+def read_time(time: Timestamp, name: str) -> int:
+    """Return a time as microseconds, rounded up: trades have whole ones. Raises: InvalidRequest."""
+    if not (0 <= time.nanos < 10**9 and FIRST_US <= time.seconds * 10**6 <= LAST_US):
+        raise InvalidRequest(f"{name} is {time.seconds} s and {time.nanos} ns, expected a time of the years 1 to 9999")
+    return min(time.seconds * 10**6 - (-time.nanos // 1000), LAST_US)
+
+
+def _read_size(request: store_pb2.ListTradesRequest) -> int:
+    for name, value in (("page_size", request.page_size), ("limit", request.limit)):
+        if value < 0:
+            raise InvalidRequest(f"{name} is {value}, expected 0 or more")
+    return min(request.page_size or request.limit or DEFAULT_SIZE, MAX_SIZE)
+
+
+def _read_token(text: str) -> _Token:
+    try:
+        if len(text) > _MAX_TOKEN:
+            raise ValueError(f"{len(text)} characters")
+        token = _decode(base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True))
+        parse_venue(token.venue), parse_symbol(token.symbol)
+        in_time = FIRST_US <= token.before_us <= LAST_US
+        if not in_time or not -1 <= token.before_id <= LAST_ID:
+            raise ValueError("out of range")
+    except (binascii.Error, msgspec.MsgspecError, ValueError) as exc:
+        raise InvalidRequest("page_token is none of ours: send what an answer had as next_page_token") from exc
+    return token

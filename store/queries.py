@@ -1,0 +1,142 @@
+"""What is asked of the database: SQL beside the shape of its rows."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+_DAY_US = 86_400_000_000
+_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+FIRST_US = -62_135_596_800_000_000
+LAST_US = 253_402_300_799_999_999
+"""The years 1 to 9999: what a `Timestamp` and a `datetime` can tell."""
+LAST_ID = 2**63 - 1
+
+
+class TradeRow(NamedTuple):
+    """A row of LIST_TRADES."""
+
+    trade_id: int
+    price_e8: int
+    quantity_e8: int
+    time_us: int
+    is_buyer_maker: bool
+
+
+# Integers leave the database as integers: numeric and timestamptz as Python objects cost ten times as much.
+# In: venue, symbol; from this time on, before this time and id; limit.
+LIST_TRADES = """
+SELECT trade_id, (price * 100000000)::bigint, (quantity * 100000000)::bigint,
+    (extract(epoch FROM time) * 1000000)::bigint, is_buyer_maker
+FROM trades
+WHERE venue = %(venue)s AND symbol = %(symbol)s
+  AND time >= %(from_time)s AND time <= %(before_time)s AND (time, trade_id) < (%(before_time)s, %(before_id)s)
+ORDER BY time DESC, trade_id DESC
+LIMIT %(limit)s
+"""
+
+# In: venue, symbol. Out: how many ids are stored.
+COVERAGE_TOTAL = """
+SELECT coalesce(sum(last_trade_id - first_trade_id + 1), 0)::bigint
+FROM coverage WHERE venue = %s AND symbol = %s
+"""
+# In: venue, symbol, limit.
+COVERAGE_RANGES = """
+SELECT first_trade_id, last_trade_id FROM coverage WHERE venue = %s AND symbol = %s ORDER BY 1 DESC LIMIT %s
+"""
+# In: venue, symbol. Out: ids that are OPEN, ids that are ABSENT.
+MISSING_TOTAL = """
+SELECT coalesce(sum(last_trade_id - first_trade_id + 1) FILTER (WHERE state = 'OPEN'), 0)::bigint,
+    coalesce(sum(last_trade_id - first_trade_id + 1) FILTER (WHERE state = 'ABSENT'), 0)::bigint
+FROM holes WHERE venue = %s AND symbol = %s AND state <> 'FILLED'
+"""
+
+
+class HoleRow(NamedTuple):
+    """A row of HOLES."""
+
+    first_trade_id: int
+    last_trade_id: int
+    state: str
+    seen_time: dt.datetime
+    closed_time: dt.datetime | None
+
+
+# In: venue, symbol, limit.
+HOLES = """
+SELECT first_trade_id, last_trade_id, state, seen_time, closed_time FROM holes
+WHERE venue = %s AND symbol = %s ORDER BY state = 'OPEN' DESC, hole_id DESC LIMIT %s
+"""
+
+
+class MinuteRow(NamedTuple):
+    """A row of MINUTES."""
+
+    time: dt.datetime
+    state: str
+    first_trade_id: int
+    last_trade_id: int
+    trade_count: int
+    difference: str
+
+
+# In: venue, symbol, limit.
+MINUTES = """
+(SELECT time, state, first_trade_id, last_trade_id, trade_count, difference FROM minutes
+    WHERE venue = %(venue)s AND symbol = %(symbol)s AND state = 'MISMATCH' ORDER BY time DESC LIMIT %(limit)s)
+UNION ALL
+(SELECT time, state, first_trade_id, last_trade_id, trade_count, difference FROM minutes
+    WHERE venue = %(venue)s AND symbol = %(symbol)s AND state <> 'MISMATCH' ORDER BY time DESC LIMIT %(limit)s)
+LIMIT %(limit)s
+"""
+# In: venue, symbol. Out: how many are VERIFIED, how many MISMATCH.
+MINUTES_TOTAL = """
+SELECT count(*) FILTER (WHERE state = 'VERIFIED'), count(*) FILTER (WHERE state = 'MISMATCH')
+FROM minutes WHERE venue = %s AND symbol = %s
+"""
+
+NEWEST_VENUE = "SELECT venue FROM trades ORDER BY time DESC LIMIT 1"
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Times from `from_us` on, and trades before (`before_us`, `before_id`)."""
+
+    from_us: int
+    before_us: int
+    before_id: int
+
+    def parameters(self, venue: str, symbol: str, limit: int) -> dict[str, Any]:
+        """Return the parameters of LIST_TRADES."""
+        return {
+            "venue": venue,
+            "symbol": symbol,
+            "from_time": time_of(self.from_us),
+            "before_time": time_of(self.before_us),
+            "before_id": self.before_id,
+            "limit": limit,
+        }
+
+
+def spans(whole: Span, now_us: int) -> Iterator[Span]:
+    """Cut a question about the newest trades into a day, the month before it and the rest.
+
+    A time bound spares the database looking at every chunk; most questions end with the first span. Together the spans
+    are the whole.
+    """
+    before = whole
+    newest_us = min(whole.before_us, now_us)
+    for reach_us in (_DAY_US, 30 * _DAY_US):
+        cut_us = newest_us - reach_us
+        if cut_us <= whole.from_us:
+            break
+        yield Span(cut_us, before.before_us, before.before_id)
+        before = Span(whole.from_us, cut_us, -1)  # no id is below zero: strictly before the cut
+    yield before
+
+
+def time_of(time_us: int) -> dt.datetime:
+    """Return microseconds since 1970 as the database takes them."""
+    return _EPOCH + dt.timedelta(microseconds=time_us)
