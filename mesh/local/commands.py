@@ -11,7 +11,7 @@ from mesh.local.programs import DRAIN_ORDER
 from mesh.local.report import Row, exports, table
 from mesh.local.state import Record, State, end_leftovers
 from mesh.local.supervisor import Supervisor, SupervisorError
-from mesh.local.up import say, variables
+from mesh.local.watch import say, variables
 
 DOWN_S = 150.0
 """Longer than every program's own time to stop, one after the other."""
@@ -23,15 +23,14 @@ def down(state: State) -> int:
     if record is None:
         say(f"no mesh runs in {state.directory}")
         return 0
-    runner = record.runner.process()
-    if runner is not None:
-        say(f"asking the mesh in {state.directory} (pid {runner.pid}) to stop")
-        runner.terminate()
+    if record.runner.process() is not None:
+        say(f"asking the mesh in {state.directory} (pid {record.runner.pid}) to stop")
+        record.runner.terminate()
         if record.runner.wait(DOWN_S):
             say("stopped")
             return 0
-        say(f"pid {runner.pid} does not stop; killing it")
-        runner.kill()
+        say(f"pid {record.runner.pid} does not stop; killing it")
+        record.runner.kill()
     ended = end_leftovers(record, drain_s=60)
     state.forget()
     say(f"ended what was left: {', '.join(ended)}" if ended else "nothing was left running")

@@ -2,17 +2,41 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 
 import httpx
 
+SERVICES = {"SignalService": "signal", "StoreService": "store"}
+"""Which program serves what the gateway names."""
+
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
-    """The gateway's answer; `missing` says in its words what does not serve yet."""
+    """The gateway's answer: what is missing in words, and the programs it waits for."""
 
     ready: bool
     missing: str = ""
+    waits_for: tuple[str, ...] = ()
+
+
+def parse_readiness(status: int, text: str) -> Readiness:
+    """Read an answer of `/readyz`.
+
+    One of them: 503 `{"status": "not ready", "upstreams": {"tickmesh.v1.StoreService": "UNREACHABLE"}, ...}`.
+    """
+    if status == 200:
+        return Readiness(ready=True)
+    try:
+        upstreams = json.loads(text)["upstreams"].items()
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return Readiness(ready=False, missing=f"the gateway says {status} {text[:200]!r}", waits_for=("gateway",))
+    away = {name.rpartition(".")[2]: state for name, state in upstreams if state != "SERVING"}
+    return Readiness(
+        ready=False,
+        missing=", ".join(f"{name} is {state}" for name, state in away.items()) or f"the gateway says {status}",
+        waits_for=tuple(SERVICES.get(name, "gateway") for name in away) or ("gateway",),
+    )
 
 
 def readiness(url: str, *, timeout_s: float = 2) -> Readiness:
@@ -20,8 +44,10 @@ def readiness(url: str, *, timeout_s: float = 2) -> Readiness:
     try:
         answer = httpx.get(f"{url}/readyz", timeout=timeout_s, trust_env=False)
     except httpx.HTTPError as exc:
-        return Readiness(False, f"the gateway does not answer at {url} ({type(exc).__name__})")
-    return Readiness(answer.status_code == 200, "" if answer.status_code == 200 else answer.text.strip()[:500])
+        return Readiness(
+            ready=False, missing=f"the gateway does not answer ({type(exc).__name__})", waits_for=("gateway",)
+        )
+    return parse_readiness(answer.status_code, answer.text)
 
 
 def venue(url: str, *, timeout_s: float = 2) -> str | None:

@@ -8,55 +8,17 @@ import json
 import os
 import secrets
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-import psutil
-
 from mesh.local import nats
+from mesh.local.pids import Pid
 from mesh.local.programs import Passwords
 
 
 class AlreadyRunning(Exception):
     """Another `python -m mesh up` holds this STATE_DIR."""
-
-
-@dataclass(frozen=True, slots=True)
-class Pid:
-    """A process that can be told from a later one with the same number."""
-
-    pid: int
-    started_s: float
-
-    @classmethod
-    def of(cls, pid: int) -> Pid | None:
-        """Return the process with this number as it is now, or None when there is none."""
-        try:
-            return cls(pid, psutil.Process(pid).create_time())
-        except psutil.NoSuchProcess:
-            return None
-
-    def process(self) -> psutil.Process | None:
-        """Return the process while it lives."""
-        try:
-            process = psutil.Process(self.pid)
-            alive = abs(process.create_time() - self.started_s) < 0.1 and process.status() != psutil.STATUS_ZOMBIE
-        except psutil.NoSuchProcess:
-            return None
-        return process if alive else None
-
-    def wait(self, timeout_s: float) -> bool:
-        """Wait for the end of the process, `timeout_s` at most, and return whether it has ended.
-
-        Unlike psutil's own wait this takes a zombie for ended: its parent may be anybody, and slow to look.
-        """
-        deadline_s = time.monotonic() + timeout_s
-        while self.process() is not None:
-            if time.monotonic() > deadline_s:
-                return False
-            time.sleep(0.05)
-        return True
 
 
 @dataclass(slots=True)
@@ -159,33 +121,20 @@ def end_leftovers(record: Record, *, drain_s: float) -> list[str]:
     A supervisor that lost its runner is draining already: it gets `drain_s` for that. Whatever lives then is killed.
     """
     ended: list[str] = []
-    if record.supervisor is not None and (supervisor := record.supervisor.process()):
+    if record.supervisor is not None and record.supervisor.process() is not None:
         ended.append("supervisord")
-        _quietly(supervisor.terminate)
+        record.supervisor.terminate()
         if not record.supervisor.wait(drain_s):
-            _quietly(supervisor.kill)
-    left = {name: process for name, pid in record.processes.items() if (process := pid.process())}
-    tree = [child for process in left.values() for child in _children(process)] + list(left.values())
+            record.supervisor.kill()
+    left = {name: pid for name, pid in record.processes.items() if pid.process() is not None}
+    tree = [one for pid in left.values() for one in pid.tree()]
     # They were told when the supervisor died; a moment for that, then the end.
-    pids = [pid for process in tree if (pid := Pid.of(process.pid))]
     deadline_s = time.monotonic() + 3
-    for pid in pids:
-        if not pid.wait(max(0, deadline_s - time.monotonic())) and (process := pid.process()):
-            _quietly(process.kill)
-            pid.wait(5)
+    for one in tree:
+        if not one.wait(max(0, deadline_s - time.monotonic())):
+            one.kill()
+            one.wait(5)
     return ended + list(left)
-
-
-def _children(process: psutil.Process) -> list[psutil.Process]:
-    try:
-        return list(process.children(recursive=True))
-    except psutil.NoSuchProcess:
-        return []
-
-
-def _quietly(act: Callable[[], None]) -> None:
-    with contextlib.suppress(psutil.NoSuchProcess):  # it ended by itself, which is what was wanted
-        act()
 
 
 def _tokens(count: int) -> list[str]:

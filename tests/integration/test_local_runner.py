@@ -15,9 +15,10 @@ from pathlib import Path
 import psutil
 import pytest
 
+from mesh.local.pids import Pid
 from mesh.local.process import Process
 from mesh.local.programs import DRAIN_ORDER
-from mesh.local.state import AlreadyRunning, Pid, Record, State, end_leftovers
+from mesh.local.state import AlreadyRunning, Record, State, end_leftovers
 
 ROOT = Path(__file__).parents[2]
 ENVIRONMENT = {"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join(map(str, (ROOT, ROOT / "gen")))}

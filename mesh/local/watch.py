@@ -1,0 +1,181 @@
+"""One run of the local mesh: started, told about, kept running, stopped in order."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from mesh.local import gateway, report
+from mesh.local.logs import Tail
+from mesh.local.pids import Pid
+from mesh.local.programs import DRAIN_ORDER, Passwords, Program, addresses
+from mesh.local.settings import surroundings
+from mesh.local.state import Record, State, end_leftovers
+from mesh.local.stopping import Stop
+from mesh.local.supervisor import Status, Supervisor, SupervisorError, render
+
+ROOT = Path(__file__).parents[2]
+"""Where the services run: `python -m ingest` and the others are found from here."""
+SETTLE_S = 0.25
+CALM_S = 1.0
+REMIND_S = 15.0
+
+Say = Callable[[str], None]
+
+
+def say(line: str) -> None:
+    """Tell the person before the terminal."""
+    with contextlib.suppress(OSError):  # the terminal was closed: that must not keep the mesh from its orderly end
+        print(line, flush=True)
+
+
+def variables(record: Record, passwords: Passwords) -> dict[str, str]:
+    """Return how the parts of a running mesh are reached, for people: on the bus as admin."""
+    found = addresses(record.ports, passwords, user="admin")
+    return found | {"GATEWAY_URL": report.gateway_url(record.gateway_host, record.ports["GATEWAY_PORT"])}
+
+
+class Watch:
+    """One run of the mesh, from the start of its supervisor to its end.
+
+    Args:
+        state: the held STATE_DIR, prepared.
+        record: what is told to the other commands; this keeps it true.
+        programs: what to run, in the order of starting.
+        stop: set by a signal.
+        tell: says a line to the person.
+
+    """
+
+    def __init__(self, state: State, record: Record, programs: list[Program], stop: Stop, *, tell: Say = say) -> None:
+        self.state = state
+        self.record = record
+        self.programs = {program.name: program for program in programs}
+        self.stop = stop
+        self.tell = tell
+        self.supervisor = Supervisor(state.directory)
+        self.url = report.gateway_url(record.gateway_host, record.ports["GATEWAY_PORT"])
+        self._dead: set[str] = set()
+        self._reminded_s = time.monotonic()
+        self._live = False
+        self._venue: str | None = None
+
+    def run(self) -> int:
+        """Start, watch until asked to stop or the supervisor is lost, stop, and return the exit code."""
+        config = render(
+            list(self.programs.values()),
+            directory=self.state.directory,
+            working_directory=ROOT,
+            as_root=os.geteuid() == 0,
+        )
+        self.state.write_supervisor_config(config)
+        self.tell(f"starting {', '.join(self.programs)}; logs in {self.state.logs}")
+        pid = self.supervisor.start(self.state.supervisor_config, environment=surroundings(os.environ))
+        self.record.supervisor = Pid.of(pid)
+        self.state.write(self.record)
+        self.tell(f"waiting for {self.url}/readyz")
+        try:
+            return self._watch()
+        finally:
+            self._end()
+
+    def _watch(self) -> int:
+        started_s = time.monotonic()
+        while not self.stop.wait(CALM_S if self._live else SETTLE_S):
+            if (code := self.supervisor.ended()) is not None:
+                self.tell(f"supervisord ended by itself with {code}: see {self.state.logs}/supervisord.log")
+                return 1
+            try:
+                self._note(self.supervisor.programs())
+            except SupervisorError:
+                if time.monotonic() - started_s > REMIND_S:
+                    raise
+                continue
+            if not self._live:
+                self._look_for_life()
+            elif self._venue is None:
+                self._look_for_venue()
+        return 0
+
+    def _note(self, statuses: list[Status]) -> None:
+        changed = False
+        for status in statuses:
+            before = self.record.processes.get(status.name)
+            if status.pid and (before is None or before.pid != status.pid):
+                now = Pid.of(status.pid)
+                if now is None:
+                    continue  # it has ended since; the next look sees what became of it
+                self.record.processes[status.name] = now
+                changed = True
+                if before is not None:
+                    self.record.restarts[status.name] = self.record.restarts.get(status.name, 0) + 1
+                    self._note_death(status)
+            if status.state in ("BACKOFF", "EXITED", "FATAL"):
+                self._note_death(status)
+            elif status.running and status.name in self._dead:
+                self._dead.remove(status.name)
+                self.tell(f"{status.name} runs again, pid {status.pid}")
+        if changed:
+            self.state.write(self.record)
+
+    def _note_death(self, status: Status) -> None:
+        if status.name not in self._dead:
+            self._dead.add(status.name)
+            why = f" ({status.detail})" if status.detail else ""
+            log = self.state.log_of(status.name)
+            self.tell(f"{status.name} died{why} and is started again; its log: {log}")
+            self.tell("".join(f"  it said last: {line[:200]}" for line in Tail(log).last(1)) or "  it said nothing")
+
+    def _look_for_life(self) -> None:
+        answer = gateway.readiness(self.url)
+        if answer.ready:
+            self._live = True
+            self._venue = gateway.venue(self.url)
+            self.tell(
+                report.banner(
+                    venue=self._venue,
+                    variables=variables(self.record, self.state.passwords()),
+                    monitor_port=self.record.ports["NATS_MONITOR_PORT"],
+                )
+            )
+        elif time.monotonic() - self._reminded_s > REMIND_S:
+            self._reminded_s = time.monotonic()
+            logs = ", ".join(str(self.state.log_of(name)) for name in answer.waits_for)
+            self.tell(f"still waiting for {self.url}/readyz: {answer.missing}; see {logs}")
+
+    def _look_for_venue(self) -> None:
+        self._venue = gateway.venue(self.url)
+        if self._venue == "sim":
+            self.tell("trades come from SIM, a SIMULATED EXCHANGE: these are NOT real prices")
+        elif self._venue:
+            self.tell(f"trades come from {self._venue}")
+
+    def _end(self) -> None:
+        self.stop.clear()
+        order = [name for name in DRAIN_ORDER if name in self.programs] or list(reversed(self.programs))
+        if self.supervisor.ended() is None:
+            self.tell(f"stopping in this order: {', '.join(order)} (a second Ctrl-C kills)")
+            with contextlib.suppress(SupervisorError):
+                self.supervisor.shutdown()
+            self._wait_for_drain(order)
+        left = end_leftovers(self.record, drain_s=0)
+        if left:
+            self.tell(f"ended what was left: {', '.join(left)}")
+        self.tell("stopped")
+
+    def _wait_for_drain(self, order: list[str]) -> None:
+        deadline_s = time.monotonic() + sum(program.stop_wait_s for program in self.programs.values()) + 10
+        told: list[str] = []
+        ended = False
+        while not ended and not self.stop.wait(0.1) and time.monotonic() < deadline_s:
+            ended = self.supervisor.ended() is not None
+            with contextlib.suppress(SupervisorError):
+                self.supervisor.programs()  # wakes it, so that it goes on as soon as a program has ended
+            for name in order:
+                pid = self.record.processes.get(name)
+                if name not in told and pid is not None and pid.process() is None:
+                    told.append(name)
+                    self.tell(f"  {name} has ended")
