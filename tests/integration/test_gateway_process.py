@@ -1,0 +1,103 @@
+"""`python -m gateway` as a process: its settings, its exit codes, and what its clients see when it is asked to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+import websockets
+from websockets.exceptions import ConnectionClosed
+
+from gateway.__main__ import listen
+from tests.fixtures.gateway import SmallSignal, batch, receive, running_signal, serving_health
+
+ROOT = Path(__file__).parents[2]
+
+
+@asynccontextmanager
+async def started(**settings: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    environment = {
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": os.pathsep.join(str(ROOT / part) for part in (".", "gen", "signal")),
+        "GATEWAY_PORT": "0",
+        "SIGNAL_ADDR": "127.0.0.1:1",
+        "STORE_ADDR": "127.0.0.1:1",
+    }
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "gateway", cwd=ROOT, env=environment | settings, stderr=asyncio.subprocess.PIPE
+    )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+async def read_port(process: asyncio.subprocess.Process) -> int:
+    assert process.stderr is not None
+    async with asyncio.timeout(30):
+        while line := await process.stderr.readline():
+            if found := re.search(rb"http://127\.0\.0\.1:(\d+), documentation", line):
+                return int(found[1])
+    raise AssertionError("the gateway ended without saying where it listens")
+
+
+async def end_of(process: asyncio.subprocess.Process) -> tuple[int | None, str]:
+    assert process.stderr is not None
+    async with asyncio.timeout(30):
+        said = await process.stderr.read()
+        await process.wait()
+    return process.returncode, said.decode()
+
+
+async def test_asked_to_stop_it_lets_its_clients_go_and_exits_with_0() -> None:
+    small = SmallSignal()
+    async with (
+        running_signal(small, serving_health()) as signal_port,
+        started(SIGNAL_ADDR=f"127.0.0.1:{signal_port}") as process,
+    ):
+        port = await read_port(process)
+        async with websockets.connect(f"ws://127.0.0.1:{port}/ws", proxy=None) as client:
+            await receive(client)
+            small.push(batch("btcusdt", 1, 500))
+            assert [(await receive(client))["trade_id"] for _ in range(500)] == list(range(1, 501))
+            process.send_signal(signal.SIGTERM)
+            with pytest.raises(ConnectionClosed) as caught:
+                await client.recv()
+        assert caught.value.rcvd is not None and caught.value.rcvd.code == 1001
+        code, said = await end_of(process)
+        assert (code, "Traceback" in said) == (0, False), said
+
+
+async def test_it_is_up_while_nobody_is_behind_it() -> None:
+    async with started() as process:
+        port = await read_port(process)
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as http:
+            assert (await http.get("/healthz")).status_code == 200
+            assert (await http.get("/readyz")).status_code == 503
+        process.send_signal(signal.SIGINT)
+        code, said = await end_of(process)
+        assert (code, "Traceback" in said) == (0, False), said
+
+
+async def test_wrong_settings_are_all_named_at_once() -> None:
+    async with started(GATEWAY_PORT="high", SIGNAL_ADDR="nowhere") as process:
+        code, said = await end_of(process)
+        assert code == 2 and "GATEWAY_PORT" in said and "SIGNAL_ADDR" in said
+
+
+async def test_a_port_that_is_taken_is_named() -> None:
+    with listen("127.0.0.1", 0) as taken:
+        port = taken.getsockname()[1]
+        async with started(GATEWAY_PORT=str(port)) as process:
+            code, said = await end_of(process)
+            assert code == 1 and f"cannot listen for HTTP on 127.0.0.1:{port}" in said and "Traceback" not in said
