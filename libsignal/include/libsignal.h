@@ -50,8 +50,10 @@
  *
  * Exactness
  * ---------
- * Sums are integers of 128 bits: nothing is lost, however many trades have gone through. A double is the one nearest
- * to the exact value where nothing else is said.
+ * Sums are integers of 128 or 192 bits: nothing is lost, however many trades have gone through, and a value after 10^9
+ * trades is the one computed afresh from its window. A double is the one nearest to the exact value, or its error is
+ * stated below. The same trades give the same bits on every machine. A value that is not defined (a ratio to nothing,
+ * an indicator that is not warm yet) is NaN, and nothing else is.
  *
  * Ownership and threads
  * ---------------------
@@ -87,38 +89,109 @@
 extern "C" {
 #endif
 
-#define LSIG_ABI_VERSION 1
+#define LSIG_ABI_VERSION 2
 
 #define LSIG_OK 0
 #define LSIG_E_ARGUMENT 1  /* a pointer is NULL, or a struct_size is none this library knows */
 #define LSIG_E_MEMORY 2    /* memory is exhausted */
-#define LSIG_E_WINDOW 3    /* a window is above LSIG_WINDOW_MAX */
+#define LSIG_E_SETTING 3   /* a setting of lsig_config is out of range */
 #define LSIG_E_TRADE_ID 4  /* a trade_id is negative or not above the one before it */
 #define LSIG_E_PRICE 5     /* a price_e8 is not above zero */
 #define LSIG_E_QUANTITY 6  /* a quantity_e8 is below zero */
 #define LSIG_E_TIME 7      /* a time_us is below zero or above LSIG_TIME_MAX_US */
 #define LSIG_E_SIDE 8      /* an is_buyer_maker is neither 0 nor 1 */
+#define LSIG_E_SIGNAL 9    /* an output is wanted whose group is not among lsig_config.signals */
+#define LSIG_E_CAPACITY 10 /* there is no room for the candles or the bytes; the number needed has been written */
+#define LSIG_E_DAMAGED 11  /* the bytes are no saved state, or not as they were saved */
+#define LSIG_E_FORMAT 12   /* the bytes are a state saved in another format version */
 
-#define LSIG_WINDOW_DEFAULT 20
+/* Groups of signals, to be added up for lsig_config.signals. */
+#define LSIG_MOVING_AVERAGE 1
+#define LSIG_EXPONENTIAL_AVERAGE 2
+#define LSIG_WINDOW_VWAP 4
+#define LSIG_DEVIATION 8
+#define LSIG_EXTREMES 16
+#define LSIG_FLOW 32
+#define LSIG_RATE 64
+#define LSIG_VOLATILITY 128
+#define LSIG_SESSION 256
+#define LSIG_CANDLES 512
+#define LSIG_ALL 1023
+
+#define LSIG_INTERVALS 6 /* of candles: 1 s, 1 min, 5 min, 15 min, 1 h, 1 d, numbered from 0 */
 #define LSIG_WINDOW_MAX 1048576
+#define LSIG_PERIOD_MAX 4096
+#define LSIG_EMPTY_MAX 86400
 #define LSIG_TIME_MAX_US 253402300799999999 /* the last microsecond of the year 9999 */
 
 /* The signals of one symbol: opaque. */
 typedef struct lsig_state lsig_state;
 
 /*
- * Settings of a state. A window is a number of trades, the newest included; until that many have come it is as long as
- * there are trades. 0 means LSIG_WINDOW_DEFAULT.
+ * Settings of a state; 0 means the default everywhere.
+ *
+ * A window is a number of trades, the newest included; until that many have come it is as long as there are trades.
+ * 1 to LSIG_WINDOW_MAX, 20 by default. A period is a number of closed candles, 1 to LSIG_PERIOD_MAX.
  */
 typedef struct lsig_config {
-    size_t struct_size;             /* sizeof(lsig_config) */
-    uint32_t moving_average_window; /* of moving_average */
-    uint32_t extremes_window;       /* of window_high_e8 and window_low_e8 */
+    size_t struct_size;              /* sizeof(lsig_config) */
+    uint32_t signals;                /* the groups to work out; default LSIG_ALL. The others cost nothing. */
+    uint32_t moving_average_window;  /* */
+    uint32_t exponential_window;     /* a price's weight halves about every 0.35 * window trades */
+    uint32_t vwap_window;            /* */
+    uint32_t deviation_window;       /* of deviation and Bollinger's bands */
+    uint32_t extremes_window;        /* */
+    uint32_t flow_window;            /* */
+    uint32_t rate_window;            /* */
+    uint32_t volatility_window;      /* in returns, so one more price than that */
+    uint32_t rsi_period;             /* default 14 */
+    uint32_t atr_period;             /* default 14 */
+    uint32_t macd_fast_period;       /* default 12; must be below the slow one */
+    uint32_t macd_slow_period;       /* default 26 */
+    uint32_t macd_signal_period;     /* default 9 */
+    uint32_t candle_ema_period;      /* default 20 */
+    uint32_t candle_sma_period;      /* default 20 */
+    uint32_t empty_candles;          /* up to so many empty intervals in a row become candles; default 0: none do */
+    double bollinger_width;          /* distance of the bands in deviations, above 0; default 2 */
 } lsig_config;
 
 /*
+ * A candle: the trades of one interval, [start_us, start_us + interval_us), in the order of their ids.
+ *
+ * Wide numbers are words of 64 bits, the low one first; they cannot overflow. A candle of an empty interval has the
+ * previous close for prices, count and volumes 0, and trade ids -1.
+ *
+ * Indicators are those right after this candle, over the closed candles of its interval; NaN until warm. Definitions,
+ * also of what the first value is made of, are TA-Lib's with unstable period 0. With P the period, M the highest price
+ * so far and u = 2^-53 the errors stay below: rsi 1200 P u; atr, ema 4 (P + 1) u M; macd 8 (slow + 1) u M; its signal
+ * and histogram 16 (slow + signal) u M. sma is the double nearest to the exact mean.
+ */
+typedef struct lsig_candle {
+    int64_t interval_us;
+    int64_t start_us;
+    int64_t open_e8;
+    int64_t high_e8;
+    int64_t low_e8;
+    int64_t close_e8;
+    int64_t count;                   /* trades */
+    int64_t first_trade_id;
+    int64_t last_trade_id;
+    int64_t empty_before;            /* empty intervals right before this one that have become no candles */
+    uint64_t volume_e8[2];           /* base asset */
+    uint64_t taker_buy_volume_e8[2]; /* of these, what takers bought */
+    uint64_t quote_volume_e16[3];    /* sum of price * quantity, scaled by 10^16 */
+    double rsi;                      /* Wilder's, 0 to 100; 0 where the price has not moved */
+    double atr;                      /* Wilder's average true range */
+    double macd;                     /* fast minus slow average; given as soon as the slow one is warm */
+    double macd_signal;
+    double macd_histogram;           /* macd - macd_signal */
+    double ema;
+    double sma;
+} lsig_candle;
+
+/*
  * One call's trades and where their signals go. Row i of each output is the value right after trade i. All columns
- * hold n rows; outputs may not overlap inputs or each other.
+ * hold n rows; outputs may not overlap inputs or each other. With n the trades a window holds and u = 2^-53:
  */
 typedef struct lsig_columns {
     size_t struct_size; /* sizeof(lsig_columns) */
@@ -133,13 +206,53 @@ typedef struct lsig_columns {
     const uint8_t *is_buyer_maker; /* 1: the taker sold; 0: the taker bought */
 
     /* Outputs; NULL where not wanted. */
-    double *moving_average;   /* mean price of the window: the double nearest to the exact mean */
-    int64_t *window_high_e8;  /* highest price of the window */
-    int64_t *window_low_e8;   /* lowest price of the window */
+
+    /* LSIG_MOVING_AVERAGE */
+    double *moving_average; /* mean price of the window: the double nearest to the exact mean */
+
+    /* LSIG_EXPONENTIAL_AVERAGE */
+    double *exponential_average; /* from the first price on, each price pulls by 2 / (window + 1) of the distance;
+                                    error below 4 (window + 1) u times the highest price so far */
+
+    /* LSIG_WINDOW_VWAP */
+    double *window_vwap; /* sum of price * quantity / sum of quantity; relative error below 5 u; NaN without volume */
+
+    /* LSIG_DEVIATION */
+    double *deviation;        /* population standard deviation of the prices (divided by n); relative error below 3 u */
+    double *bollinger_upper;  /* middle + bollinger_width * deviation; error below 5 u times middle + width * deviation */
+    double *bollinger_middle; /* mean price of the window: the double nearest to the exact mean */
+    double *bollinger_lower;  /* middle - bollinger_width * deviation; error as of the upper one */
+
+    /* LSIG_EXTREMES */
+    int64_t *window_high_e8; /* highest price of the window */
+    int64_t *window_low_e8;  /* lowest price of the window */
+
+    /* LSIG_FLOW: by volume; NaN without any */
+    double *buy_share;      /* what takers bought / all that was traded, 0 to 1; relative error below 4 u */
+    double *flow_imbalance; /* (bought - sold) / (bought + sold), -1 to 1; relative error below 4 u */
+
+    /* LSIG_RATE */
+    double *trade_rate; /* (n - 1) / (time of the newest - time of the oldest), trades a second; relative error below
+                           4 u; NaN where that time is not above zero */
+
+    /* LSIG_VOLATILITY */
+    double *volatility; /* population standard deviation of the last window returns ln(price / price before), not
+                           annualized; error below 2^-56 + 2^-49 times the largest return; 0 for the first trade */
+
+    /* LSIG_SESSION */
+    int64_t *session_open_e8; /* price of the session's first trade */
     int64_t *session_high_e8; /* highest price since the session began */
     int64_t *session_low_e8;  /* lowest price since the session began */
     int64_t *session_count;   /* trades since the session began */
     double *session_volume;   /* base asset traded since the session began: the double nearest to the exact sum */
+    double *session_vwap;     /* as window_vwap, since the session began */
+
+    /* LSIG_CANDLES: a candle closes when a trade of a later interval comes, and never because time passes. */
+    lsig_candle *candles;    /* the candles these trades close, in order of time, shorter intervals first; NULL: not told */
+    size_t candle_capacity;  /* room in candles; 6 (1 + empty_candles) per trade always suffice */
+    size_t candle_count;     /* out: candles written, or after LSIG_E_CAPACITY the room that is needed */
+    uint8_t *late_intervals; /* bit k is set where the trade belongs to a candle of interval k that has already been
+                                closed; it is then in no candle of that interval, but in those of longer ones */
 } lsig_columns;
 
 /* Where a state stands. Prices and times are 0 as long as there is no trade they could be of. */
@@ -149,7 +262,7 @@ typedef struct lsig_summary {
     int64_t last_trade_id;         /* -1 before the first trade */
     int64_t last_price_e8;         /* */
     int64_t last_time_us;          /* */
-    int64_t session_count;         /* trades since the session began */
+    int64_t session_count;         /* trades since the session began; this and the rest are 0 without LSIG_SESSION */
     int64_t session_open_e8;       /* price of the session's first trade */
     int64_t session_open_time_us;  /* time of the session's first trade */
     int64_t session_high_e8;       /* */
@@ -165,22 +278,28 @@ LSIG_API const char *lsig_error_message(int code);
 
 /*
  * Make a state that has seen no trade. config may be NULL: all defaults. Free it with lsig_state_free().
- * Errors: LSIG_E_ARGUMENT, LSIG_E_WINDOW, LSIG_E_MEMORY; *out is then NULL.
+ * Errors: LSIG_E_ARGUMENT, LSIG_E_SETTING, LSIG_E_MEMORY; *out is then NULL.
  */
 LSIG_API int lsig_state_new(const lsig_config *config, lsig_state **out);
+
+/*
+ * Tell the settings of a state, defaults filled in; out->struct_size must be set.
+ * Errors: LSIG_E_ARGUMENT.
+ */
+LSIG_API int lsig_get_config(const lsig_state *state, lsig_config *out);
 
 /* Free a state; NULL is allowed. */
 LSIG_API void lsig_state_free(lsig_state *state);
 
 /*
  * Take in n trades and write their signals. One call with n trades gives the same as n calls with one.
- * Errors: LSIG_E_ARGUMENT, LSIG_E_TRADE_ID, LSIG_E_PRICE, LSIG_E_QUANTITY, LSIG_E_TIME, LSIG_E_SIDE. For the errors of
- * a trade columns->error_row is its row.
+ * Errors: LSIG_E_ARGUMENT, LSIG_E_SIGNAL, LSIG_E_CAPACITY (candle_count tells the room needed), LSIG_E_TRADE_ID,
+ * LSIG_E_PRICE, LSIG_E_QUANTITY, LSIG_E_TIME, LSIG_E_SIDE (error_row tells the row).
  */
 LSIG_API int lsig_process(lsig_state *state, lsig_columns *columns);
 
 /*
- * Begin a new session with the next trade. Windows go on: they know trades, not sessions.
+ * Begin a new session with the next trade. Windows and candles go on: they know no sessions.
  * Errors: LSIG_E_ARGUMENT.
  */
 LSIG_API int lsig_reset_session(lsig_state *state);
@@ -190,6 +309,29 @@ LSIG_API int lsig_reset_session(lsig_state *state);
  * Errors: LSIG_E_ARGUMENT.
  */
 LSIG_API int lsig_summarize(const lsig_state *state, lsig_summary *out);
+
+/*
+ * Tell the candle of interval 0 .. LSIG_INTERVALS - 1 that is still open, as it is now; its indicators are NaN. count
+ * is 0 before the first trade.
+ * Errors: LSIG_E_ARGUMENT, LSIG_E_SIGNAL without LSIG_CANDLES.
+ */
+LSIG_API int lsig_open_candle(const lsig_state *state, uint32_t interval, lsig_candle *out);
+
+/*
+ * Write the whole state, its settings included, into `capacity` bytes; *size becomes the number of bytes it takes. The
+ * same state gives the same bytes, on every machine and however its trades were cut into calls.
+ * About 750 bytes, 700 to 1,000 for the candles of each interval, and 25 for each trade of the longest window.
+ * Errors: LSIG_E_ARGUMENT; LSIG_E_CAPACITY: *size tells the room needed, what has been written is of no use. Asking
+ * with a capacity of 0 and bytes NULL is the way to learn the size.
+ */
+LSIG_API int lsig_save(const lsig_state *state, uint8_t *bytes, size_t capacity, size_t *size);
+
+/*
+ * Make a state from saved bytes: it goes on exactly as the saved one would have. Free it with lsig_state_free().
+ * The bytes may come from anywhere: what is damaged or foreign is an error.
+ * Errors: LSIG_E_ARGUMENT, LSIG_E_DAMAGED, LSIG_E_FORMAT, LSIG_E_MEMORY; *out is then NULL.
+ */
+LSIG_API int lsig_load(const uint8_t *bytes, size_t size, lsig_state **out);
 
 #ifdef __cplusplus
 }

@@ -9,15 +9,12 @@
 
 namespace lsig {
 
-// Copy a caller's struct, which may be of another version: fields it does not have yet are zero; one that is larger
-// than ours asks for what we do not know.
+// Copy a caller's struct. There is one version of each so far; a field appended later will be zero for a caller that
+// does not know it, and a struct larger than ours asks for what we do not know.
 template <class Struct>
-bool take_struct(Struct& taken, const Struct* given, std::size_t smallest) {
-    if (given == nullptr) return false;
-    const std::size_t size = given->struct_size;
-    if (size < smallest || size > sizeof(Struct)) return false;
-    taken = Struct{};
-    std::copy_n(reinterpret_cast<const unsigned char*>(given), size, reinterpret_cast<unsigned char*>(&taken));
+bool take_struct(Struct& taken, const Struct* given) {
+    if (given == nullptr || given->struct_size != sizeof(Struct)) return false;
+    taken = *given;
     return true;
 }
 

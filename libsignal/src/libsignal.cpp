@@ -1,17 +1,25 @@
 // The border: C on one side, C++ on the other. Nothing thrown gets past this file.
 #include "libsignal.h"
 
-#include <cstddef>
+#include <memory>
 #include <new>
 
 #include "check.hpp"
+#include "saved.hpp"
+#include "settings.hpp"
 #include "state.hpp"
 
 namespace {
 
-// The sizes of the first version's structs: no caller has smaller ones.
-constexpr std::size_t kSmallestConfig = offsetof(lsig_config, extremes_window) + sizeof(lsig_config::extremes_window);
-constexpr std::size_t kSmallestColumns = offsetof(lsig_columns, session_volume) + sizeof(lsig_columns::session_volume);
+// Run what may throw, and only for want of memory.
+template <class Function>
+int guarded(Function function) {
+    try {
+        return function();
+    } catch (const std::bad_alloc&) {
+        return LSIG_E_MEMORY;
+    }
+}
 
 bool inputs_given(const lsig_columns& columns) {
     return columns.trade_id != nullptr && columns.price_e8 != nullptr && columns.quantity_e8 != nullptr &&
@@ -27,12 +35,16 @@ const char* lsig_error_message(int code) {
         case LSIG_OK: return "no error";
         case LSIG_E_ARGUMENT: return "a pointer is NULL or a struct_size is none this library knows";
         case LSIG_E_MEMORY: return "memory is exhausted";
-        case LSIG_E_WINDOW: return "a window is above LSIG_WINDOW_MAX";
+        case LSIG_E_SETTING: return "a setting is out of range";
         case LSIG_E_TRADE_ID: return "a trade_id is negative or not above the one before it";
         case LSIG_E_PRICE: return "a price_e8 is not above zero";
         case LSIG_E_QUANTITY: return "a quantity_e8 is below zero";
         case LSIG_E_TIME: return "a time_us is below zero or above LSIG_TIME_MAX_US";
         case LSIG_E_SIDE: return "an is_buyer_maker is neither 0 nor 1";
+        case LSIG_E_SIGNAL: return "an output is wanted whose group of signals the state does not work out";
+        case LSIG_E_CAPACITY: return "there is no room for the candles or the bytes";
+        case LSIG_E_DAMAGED: return "the bytes are no saved state or not as they were saved";
+        case LSIG_E_FORMAT: return "the bytes are a state saved in another format version";
         default: return "no error code of this library";
     }
 }
@@ -41,24 +53,30 @@ int lsig_state_new(const lsig_config* config, lsig_state** out) {
     if (out == nullptr) return LSIG_E_ARGUMENT;
     *out = nullptr;
     lsig_config taken{};
-    if (config != nullptr && !lsig::take_struct(taken, config, kSmallestConfig)) return LSIG_E_ARGUMENT;
-    if (!lsig::windows_in_range(taken)) return LSIG_E_WINDOW;
-    try {
+    if (config != nullptr && !lsig::take_struct(taken, config)) return LSIG_E_ARGUMENT;
+    if (!lsig::fill_in_defaults(taken)) return LSIG_E_SETTING;
+    return guarded([&] {
         *out = new lsig_state(taken);
         return LSIG_OK;
-    } catch (const std::bad_alloc&) {
-        return LSIG_E_MEMORY;
-    }
+    });
+}
+
+int lsig_get_config(const lsig_state* state, lsig_config* out) {
+    if (state == nullptr || out == nullptr || out->struct_size != sizeof(lsig_config)) return LSIG_E_ARGUMENT;
+    *out = state->config();
+    out->struct_size = sizeof(lsig_config);
+    return LSIG_OK;
 }
 
 void lsig_state_free(lsig_state* state) { delete state; }
 
 int lsig_process(lsig_state* state, lsig_columns* columns) {
     lsig_columns taken;
-    if (state == nullptr || !lsig::take_struct(taken, columns, kSmallestColumns)) return LSIG_E_ARGUMENT;
+    if (state == nullptr || !lsig::take_struct(taken, columns)) return LSIG_E_ARGUMENT;
+    columns->candle_count = 0;
     if (taken.n == 0) return LSIG_OK;
     if (!inputs_given(taken)) return LSIG_E_ARGUMENT;
-    return state->process(taken, columns->error_row);
+    return state->process(taken, *columns);
 }
 
 int lsig_reset_session(lsig_state* state) {
@@ -71,4 +89,26 @@ int lsig_summarize(const lsig_state* state, lsig_summary* out) {
     if (state == nullptr || out == nullptr || out->struct_size != sizeof(lsig_summary)) return LSIG_E_ARGUMENT;
     state->summarize(*out);
     return LSIG_OK;
+}
+
+int lsig_open_candle(const lsig_state* state, uint32_t interval, lsig_candle* out) {
+    if (state == nullptr || interval >= LSIG_INTERVALS || out == nullptr) return LSIG_E_ARGUMENT;
+    return state->describe_open_candle(interval, *out);
+}
+
+int lsig_save(const lsig_state* state, uint8_t* bytes, size_t capacity, size_t* size) {
+    if (state == nullptr || size == nullptr || (bytes == nullptr && capacity != 0)) return LSIG_E_ARGUMENT;
+    return lsig::save(*state, bytes, capacity, *size);
+}
+
+int lsig_load(const uint8_t* bytes, size_t size, lsig_state** out) {
+    if (out == nullptr) return LSIG_E_ARGUMENT;
+    *out = nullptr;
+    if (bytes == nullptr && size != 0) return LSIG_E_ARGUMENT;
+    return guarded([&] {
+        std::unique_ptr<lsig_state> state;
+        const int code = lsig::load(bytes, size, state);
+        *out = state.release();
+        return code;
+    });
 }

@@ -2,56 +2,63 @@
 #pragma once
 
 #include "history.hpp"
-#include "wide.hpp"
+#include "libsignal.h"
+#include "vwap.hpp"
 
 namespace lsig {
 
-class Session {
-public:
-    struct Outputs {
-        std::int64_t* high_e8;
-        std::int64_t* low_e8;
-        std::int64_t* count;
-        double* volume;
-    };
+struct Session {
+    std::int64_t count = 0;
+    std::int64_t open_time_us = 0;
+    std::int64_t open_e8 = 0;
+    std::int64_t high_e8 = 0;
+    std::int64_t low_e8 = 0;
+    Turnover turnover;
 
-    void process(const Block& block, const Outputs& out) {
-        if (count_ == 0) {
-            open_e8_ = high_e8_ = low_e8_ = block.price_e8[0];
-            open_time_us_ = block.time_us[0];
+    void process(const Block& block, const lsig_columns& out) {
+        if (count == 0) {
+            open_e8 = high_e8 = low_e8 = block.price_e8[0];
+            open_time_us = block.time_us[0];
         }
-        for (std::size_t i = 0; i < block.n; ++i) {
-            high_e8_ = std::max(high_e8_, block.price_e8[i]);
-            if (out.high_e8 != nullptr) out.high_e8[i] = high_e8_;
+        high_e8 = extreme(block, high_e8, out.session_high_e8, [](auto a, auto b) { return std::max(a, b); });
+        low_e8 = extreme(block, low_e8, out.session_low_e8, [](auto a, auto b) { return std::min(a, b); });
+        if (out.session_open_e8 != nullptr) std::fill_n(out.session_open_e8, block.n, open_e8);
+        if (out.session_count != nullptr) {
+            for (std::size_t i = 0; i < block.n; ++i) out.session_count[i] = count + static_cast<std::int64_t>(i) + 1;
         }
-        for (std::size_t i = 0; i < block.n; ++i) {
-            low_e8_ = std::min(low_e8_, block.price_e8[i]);
-            if (out.low_e8 != nullptr) out.low_e8[i] = low_e8_;
-        }
-        for (std::size_t i = 0; i < block.n; ++i) {
-            volume_e8_ += static_cast<u128>(block.quantity_e8[i]);
-            if (out.volume != nullptr) out.volume[i] = nearest_ratio(volume_e8_, kScale);
-        }
-        for (std::size_t i = 0; i < block.n && out.count != nullptr; ++i) {
-            out.count[i] = count_ + static_cast<std::int64_t>(i) + 1;
-        }
-        count_ += static_cast<std::int64_t>(block.n);
+        count += static_cast<std::int64_t>(block.n);
+        trade(block, out);
     }
 
-    std::int64_t count() const { return count_; }
-    std::int64_t open_e8() const { return open_e8_; }
-    std::int64_t open_time_us() const { return open_time_us_; }
-    std::int64_t high_e8() const { return high_e8_; }
-    std::int64_t low_e8() const { return low_e8_; }
-    u128 volume_e8() const { return volume_e8_; }
+    template <class Archive>
+    void archive(Archive& bytes) {
+        for (auto* each : {&count, &open_time_us, &open_e8, &high_e8, &low_e8}) bytes.number(*each);
+        bytes.number(turnover.volume_e8);
+        bytes.number(turnover.quote_e16.low);
+        bytes.number(turnover.quote_e16.high);
+        bytes.check(0 <= count && count <= INT64_MAX / 2 && (count == 0) == (low_e8 == 0));
+        bytes.check(0 <= open_time_us && 0 <= low_e8 && low_e8 <= open_e8 && open_e8 <= high_e8);
+    }
 
 private:
-    std::int64_t count_ = 0;
-    std::int64_t open_e8_ = 0;
-    std::int64_t open_time_us_ = 0;
-    std::int64_t high_e8_ = 0;
-    std::int64_t low_e8_ = 0;
-    u128 volume_e8_ = 0;
+    template <class Better>
+    static std::int64_t extreme(const Block& block, std::int64_t so_far, std::int64_t* column, Better better) {
+        for (std::size_t i = 0; i < block.n; ++i) {
+            so_far = better(so_far, block.price_e8[i]);
+            if (column != nullptr) column[i] = so_far;
+        }
+        return so_far;
+    }
+
+    void trade(const Block& block, const lsig_columns& out) {
+        Turnover so_far = turnover;
+        for (std::size_t i = 0; i < block.n; ++i) {
+            so_far.add(block.price_e8[i], block.quantity_e8[i]);
+            if (out.session_volume != nullptr) out.session_volume[i] = nearest_ratio(so_far.volume_e8, kScale);
+            if (out.session_vwap != nullptr) out.session_vwap[i] = so_far.average_price();
+        }
+        turnover = so_far;
+    }
 };
 
 }  // namespace lsig

@@ -15,8 +15,8 @@ lsig_summary summarize(const lsig_state* state) {
 }
 
 void every_code_has_its_own_message() {
-    for (int a = LSIG_OK; a <= LSIG_E_SIDE; ++a) {
-        for (int b = a + 1; b <= LSIG_E_SIDE + 1; ++b) {
+    for (int a = LSIG_OK; a <= LSIG_E_FORMAT; ++a) {
+        for (int b = a + 1; b <= LSIG_E_FORMAT + 1; ++b) {
             CHECK(std::strcmp(lsig_error_message(a), lsig_error_message(b)) != 0);
         }
     }
@@ -35,7 +35,7 @@ void wrong_pointers_and_sizes_are_refused() {
     }
     config.struct_size = sizeof config;
     config.extremes_window = LSIG_WINDOW_MAX + 1;
-    CHECK(lsig_state_new(&config, &state) == LSIG_E_WINDOW);
+    CHECK(lsig_state_new(&config, &state) == LSIG_E_SETTING);
     CHECK(state == nullptr);
     config.extremes_window = LSIG_WINDOW_MAX;
     CHECK(lsig_state_new(&config, &state) == LSIG_OK);

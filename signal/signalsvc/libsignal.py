@@ -3,6 +3,8 @@
     state = SignalState(moving_average_window=20)
     signals = state.process(trades)        # mesh.trades.TradeColumns
     signals.moving_average[-1]             # right after the last trade
+    saved = state.save()                   # and, maybe in another process:
+    state = SignalState.load(saved)
 
 `libsignal/include/libsignal.h` is the manual: units, exactness, threads. The shared library is looked for at
 import, see `signalsvc._libsignal.candidates`; an import that finds none names every place.
@@ -12,82 +14,27 @@ from __future__ import annotations
 
 import ctypes
 import weakref
-from dataclasses import dataclass, fields
-from typing import Any, Protocol
+from dataclasses import fields
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 import signalsvc
 from mesh.errors import LibraryError
-from mesh.trades import Float64s, Int64s
 from signalsvc import _libsignal as lsig
+from signalsvc._results import ClosedCandles, Results, value_of
+from signalsvc.signals import INTERVALS_US, Candle, Groups, Inputs, Signals, Summary, Trades
 
-WINDOW_DEFAULT = lsig.WINDOW_DEFAULT
 WINDOW_MAX = lsig.WINDOW_MAX
 
 LIBRARY = lsig.load(package_folders=signalsvc.__path__)
 
-# Up to here a call takes less than some 10 us: shorter than waiting for the GIL once it has been given away.
+# Up to here a call takes some 10 us at most: shorter than waiting for the GIL once it has been given away.
 _ROWS_HOLDING_GIL = 256
 
 
-class Trades(Protocol):
-    """Consecutive trades of one symbol, every array of shape (n,): `mesh.trades.TradeColumns` is one."""
-
-    @property
-    def trade_id(self) -> Int64s: ...
-    @property
-    def price_e8(self) -> Int64s: ...
-    @property
-    def quantity_e8(self) -> Int64s: ...
-    @property
-    def time_us(self) -> Int64s: ...
-    @property
-    def is_buyer_maker(self) -> npt.NDArray[np.bool_] | npt.NDArray[np.uint8]: ...
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Inputs:
-    """Where `SignalState.run` finds its trades: arrays of shape (capacity,), to be written in place."""
-
-    trade_id: Int64s
-    price_e8: Int64s
-    quantity_e8: Int64s
-    time_us: Int64s
-    is_buyer_maker: npt.NDArray[np.uint8]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Signals:
-    """The signals right after each trade; every array has one row per trade. The header says what each one is."""
-
-    moving_average: Float64s
-    session_volume: Float64s
-    window_high_e8: Int64s
-    window_low_e8: Int64s
-    session_high_e8: Int64s
-    session_low_e8: Int64s
-    session_count: Int64s
-
-
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """Where a state stands; prices and times are 0 as long as there is no trade they could be of."""
-
-    count: int
-    last_trade_id: int  # -1 before the first trade
-    last_price_e8: int
-    last_time_us: int
-    session_count: int
-    session_open_e8: int
-    session_open_time_us: int
-    session_high_e8: int
-    session_low_e8: int
-    session_volume_e8: int  # exact, of any size
-
-
-class RefusedTrade(LibraryError):  # noqa: N818 - named for what it tells
+class RefusedTrade(LibraryError):
     """A trade is not what a trade must be; the state is as it was before the call."""
 
     def __init__(self, message: str, *, row: int) -> None:
@@ -95,11 +42,9 @@ class RefusedTrade(LibraryError):  # noqa: N818 - named for what it tells
         self.row = row
 
 
-_INPUTS = tuple(field.name for field in fields(Inputs))
-_OUTPUTS = tuple(field.name for field in fields(Signals))
-_FLOATS = tuple(name for name in _OUTPUTS if lsig.COLUMN_TYPES[name] is ctypes.c_double)
-_INTEGERS = tuple(name for name in _OUTPUTS if lsig.COLUMN_TYPES[name] is ctypes.c_int64)
-assert _FLOATS + _INTEGERS == _OUTPUTS, "Signals names its doubles first: results are copied out in two blocks"
+class UnusableState(LibraryError):
+    """Saved bytes are damaged, foreign, or of another format version."""
+
 
 _REFUSED_COLUMN = {
     lsig.E_TRADE_ID: "trade_id",
@@ -108,6 +53,7 @@ _REFUSED_COLUMN = {
     lsig.E_TIME: "time_us",
     lsig.E_SIDE: "is_buyer_maker",
 }
+_HIGHEST = {"window": lsig.WINDOW_MAX, "period": lsig.PERIOD_MAX}
 
 
 class SignalState:
@@ -119,35 +65,99 @@ class SignalState:
 
     def __init__(
         self,
+        groups: Groups = Groups.ALL,
         *,
-        # Windows, in trades, the newest included
-        moving_average_window: int = WINDOW_DEFAULT,
-        extremes_window: int = WINDOW_DEFAULT,
         # Rows of `inputs` and `outputs`
         capacity: int = 4096,
+        # Windows, in trades, the newest included
+        moving_average_window: int = 20,
+        exponential_window: int = 20,
+        vwap_window: int = 20,
+        deviation_window: int = 20,
+        extremes_window: int = 20,
+        flow_window: int = 20,
+        rate_window: int = 20,
+        volatility_window: int = 20,
+        # Periods, in closed candles
+        rsi_period: int = 14,
+        atr_period: int = 14,
+        macd_fast_period: int = 12,
+        macd_slow_period: int = 26,
+        macd_signal_period: int = 9,
+        candle_ema_period: int = 20,
+        candle_sma_period: int = 20,
+        # Up to so many empty intervals in a row become candles
+        empty_candles: int = 0,
+        # Distance of Bollinger's bands, in standard deviations
+        bollinger_width: float = 2.0,
     ) -> None:
         """Make a state that has seen no trade.
 
         Raises:
-            ValueError: a window is not in 1..WINDOW_MAX, or the capacity is below 1.
+            ValueError: a setting is out of range.
         """
-        windows = {"moving_average_window": moving_average_window, "extremes_window": extremes_window}
-        for name, window in windows.items():
-            if not 1 <= window <= WINDOW_MAX:
-                raise ValueError(f"{name} is {window}, expected 1 to {WINDOW_MAX}")
-        if capacity < 1:
-            raise ValueError(f"capacity is {capacity}, expected at least 1")
+        windows_and_periods = {
+            "moving_average_window": moving_average_window,
+            "exponential_window": exponential_window,
+            "vwap_window": vwap_window,
+            "deviation_window": deviation_window,
+            "extremes_window": extremes_window,
+            "flow_window": flow_window,
+            "rate_window": rate_window,
+            "volatility_window": volatility_window,
+            "rsi_period": rsi_period,
+            "atr_period": atr_period,
+            "macd_fast_period": macd_fast_period,
+            "macd_slow_period": macd_slow_period,
+            "macd_signal_period": macd_signal_period,
+            "candle_ema_period": candle_ema_period,
+            "candle_sma_period": candle_sma_period,
+        }
+        for name, length in windows_and_periods.items():
+            _check_setting(name, length, 1, _HIGHEST[name.rpartition("_")[2]])
+        _check_setting("macd_fast_period", macd_fast_period, 1, macd_slow_period - 1)
+        _check_setting("empty_candles", empty_candles, 0, lsig.EMPTY_MAX)
+        _check_setting("groups", groups, 1, Groups.ALL)
+        if not 0 < bollinger_width < float("inf"):
+            raise ValueError(f"bollinger_width is {bollinger_width}, expected above 0")
+        config = lsig.Config(
+            struct_size=ctypes.sizeof(lsig.Config),
+            signals=groups,
+            **windows_and_periods,
+            empty_candles=empty_candles,
+            bollinger_width=bollinger_width,
+        )
         handle = ctypes.c_void_p()
-        config = lsig.Config(struct_size=ctypes.sizeof(lsig.Config), **windows)
         _check(LIBRARY.holding_gil.lsig_state_new(config, handle))
-        self._handle = handle
-        weakref.finalize(self, LIBRARY.holding_gil.lsig_state_free, handle)
+        self._own(handle, groups, capacity)
 
+    @classmethod
+    def load(cls, saved: bytes, *, capacity: int = 4096) -> SignalState:
+        """Make a state from what `save` returned: it goes on exactly as the saved one would have.
+
+        Raises:
+            UnusableState: the bytes are damaged, foreign, or of another format version.
+            ValueError: the capacity is below 1.
+        """
+        handle = ctypes.c_void_p()
+        code = LIBRARY.releasing_gil.lsig_load(saved, len(saved), handle)
+        if code in (lsig.E_DAMAGED, lsig.E_FORMAT):
+            raise UnusableState(f"{_message(code)}: {len(saved)} bytes")
+        _check(code)
+        config = lsig.Config(struct_size=ctypes.sizeof(lsig.Config))
+        _check(LIBRARY.holding_gil.lsig_get_config(handle, config))
+        state = cls.__new__(cls)
+        state._own(handle, Groups(config.signals), capacity)
+        return state
+
+    def _own(self, handle: ctypes.c_void_p, groups: Groups, capacity: int) -> None:
+        weakref.finalize(self, LIBRARY.holding_gil.lsig_state_free, handle)
+        _check_setting("capacity", capacity, 1, 2**31)
+        self.groups = groups
+        self.capacity = capacity
+        self._handle = handle
         self._process_holding_gil = LIBRARY.holding_gil.lsig_process
         self._process_releasing_gil = LIBRARY.releasing_gil.lsig_process
-        self._floats = np.empty((len(_FLOATS), capacity), np.float64)
-        self._integers = np.empty((len(_INTEGERS), capacity), np.int64)
-        self.capacity = capacity
         self.inputs = Inputs(
             trade_id=np.empty(capacity, np.int64),
             price_e8=np.empty(capacity, np.int64),
@@ -155,9 +165,11 @@ class SignalState:
             time_us=np.empty(capacity, np.int64),
             is_buyer_maker=np.empty(capacity, np.uint8),
         )
-        self.outputs = Signals(*self._floats, *self._integers)
-        self._columns = _bind(self.inputs, self.outputs)
-        self._columns_pointer = ctypes.pointer(self._columns)
+        self._results = Results(groups, capacity)
+        self._candles = ClosedCandles(groups)
+        self._columns = self._bind(self.inputs, self._results)
+        self._columns_address = ctypes.c_void_p(ctypes.addressof(self._columns))
+        self.outputs = self._results.signals(())
 
     def process(self, trades: Trades) -> Signals:
         """Take in some trades, any number of them, and return their signals in arrays of their own.
@@ -176,11 +188,11 @@ class SignalState:
         _copy(trades.quantity_e8, inputs.quantity_e8, n)
         _copy(trades.time_us, inputs.time_us, n)
         _copy(trades.is_buyer_maker, inputs.is_buyer_maker, n)
-        self.run(n)
-        return Signals(*self._floats[:, :n].copy(), *self._integers[:, :n].copy())
+        candles = self.run(n)
+        return self._results.copy(n).signals(candles)
 
-    def run(self, n: int) -> None:
-        """Take in the first `n` rows of `inputs` and write those of `outputs`: the way without copies.
+    def run(self, n: int) -> tuple[Candle, ...]:
+        """Take in the first `n` rows of `inputs`, write those of `outputs`, return the candles closed: without copies.
 
         Raises:
             RefusedTrade: as for `process`.
@@ -191,21 +203,41 @@ class SignalState:
         columns = self._columns
         columns.n = n
         process = self._process_holding_gil if n <= _ROWS_HOLDING_GIL else self._process_releasing_gil
-        code = process(self._handle, self._columns_pointer)
+        code = process(self._handle, self._columns_address)
+        if code == lsig.E_CAPACITY:
+            self._candles.grow(columns)
+            code = process(self._handle, self._columns_address)
         if code:
             _refuse(code, self.inputs, columns.error_row)
+        return self._candles.taken(columns.candle_count) if columns.candle_count else ()
 
     def reset_session(self) -> None:
-        """Begin a new session with the next trade; windows go on."""
+        """Begin a new session with the next trade; windows and candles go on."""
         _check(LIBRARY.holding_gil.lsig_reset_session(self._handle))
 
     def summarize(self) -> Summary:
         """Tell where the state stands."""
         found = lsig.Summary(struct_size=ctypes.sizeof(lsig.Summary))
         _check(LIBRARY.holding_gil.lsig_summarize(self._handle, found))
-        low, high = found.session_volume_e8
-        plain = {field.name: getattr(found, field.name) for field in fields(Summary)}
-        return Summary(**(plain | {"session_volume_e8": high << 64 | low}))
+        return value_of(Summary, found)
+
+    def open_candle(self, interval: str) -> Candle | None:
+        """Tell the candle of `interval` ("1s" to "1d") that is still open, as it is now; None before the first trade.
+
+        Raises:
+            LibraryError: the state works out no candles.
+        """
+        found = lsig.Candle()
+        _check(LIBRARY.holding_gil.lsig_open_candle(self._handle, list(INTERVALS_US).index(interval), found))
+        return value_of(Candle, found) if found.count else None
+
+    def save(self) -> bytes:
+        """Return the whole state, settings included: the same state gives the same bytes."""
+        size = ctypes.c_size_t()
+        LIBRARY.holding_gil.lsig_save(self._handle, None, 0, size)
+        room = ctypes.create_string_buffer(size.value)
+        _check(LIBRARY.releasing_gil.lsig_save(self._handle, room, size.value, size))
+        return room.raw
 
     def _process_in_place(self, trades: Trades, n: int) -> Signals:
         inputs = Inputs(
@@ -215,21 +247,25 @@ class SignalState:
             time_us=_contiguous(trades.time_us, np.int64, n),
             is_buyer_maker=_contiguous(trades.is_buyer_maker, np.uint8, n),
         )
-        outputs = Signals(*np.empty((len(_FLOATS), n), np.float64), *np.empty((len(_INTEGERS), n), np.int64))
-        columns = _bind(inputs, outputs)
+        results = Results(self.groups, n)
+        columns = self._bind(inputs, results)
         columns.n = n
-        code = self._process_releasing_gil(self._handle, ctypes.byref(columns))
+        code = self._process_releasing_gil(self._handle, ctypes.addressof(columns))
+        if code == lsig.E_CAPACITY:
+            self._candles.grow(columns)
+            self._candles.bind(self._columns)
+            code = self._process_releasing_gil(self._handle, ctypes.addressof(columns))
         if code:
             _refuse(code, inputs, columns.error_row)
-        return outputs
+        return results.signals(self._candles.taken(columns.candle_count))
 
-
-def _bind(inputs: Inputs, outputs: Signals) -> lsig.Columns:
-    columns = lsig.Columns(struct_size=ctypes.sizeof(lsig.Columns))
-    for names, arrays in ((_INPUTS, inputs), (_OUTPUTS, outputs)):
-        for name in names:
-            setattr(columns, name, getattr(arrays, name).ctypes.data)
-    return columns
+    def _bind(self, inputs: Inputs, results: Results) -> lsig.Columns:
+        columns = lsig.Columns(struct_size=ctypes.sizeof(lsig.Columns))
+        for field in fields(Inputs):
+            setattr(columns, field.name, getattr(inputs, field.name).ctypes.data)
+        results.bind(columns)
+        self._candles.bind(columns)
+        return columns
 
 
 def _copy(column: npt.NDArray[Any], to: npt.NDArray[Any], n: int) -> None:
@@ -242,6 +278,11 @@ def _contiguous(column: npt.NDArray[Any], dtype: type[np.integer[Any]], n: int) 
     if column.shape != (n,):
         raise ValueError(f"a column has shape {column.shape}, expected ({n},) as trade_id")
     return np.ascontiguousarray(column.astype(dtype, casting="same_kind", copy=False))
+
+
+def _check_setting(name: str, value: int, lowest: int, highest: int) -> None:
+    if not lowest <= value <= highest:
+        raise ValueError(f"{name} is {value}, expected {lowest} to {highest}")
 
 
 def _refuse(code: int, inputs: Inputs, row: int) -> None:

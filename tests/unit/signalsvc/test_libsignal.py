@@ -1,94 +1,24 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
-from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mesh.errors import LibraryError
 from mesh.trades import TradeColumns
-from signalsvc.libsignal import WINDOW_MAX, RefusedTrade, Signals, SignalState
+from signalsvc.libsignal import WINDOW_MAX, RefusedTrade, SignalState
+from signalsvc.signals import Groups
+from tests.fixtures.libsignal import ROWS, Rows, assert_same_signals, columns, flat, join
 
-PRICES_E8 = st.one_of(
-    st.sampled_from([1, 6183763000000, 9 * 10**18, 2**63 - 1]),
-    st.integers(6183000000000, 6184000000000),
-    st.integers(1, 2**63 - 1),
-)
-QUANTITIES_E8 = st.one_of(st.sampled_from([0, 1, 10**8, 2**63 - 1]), st.integers(0, 10**10), st.integers(0, 2**63 - 1))
-TRADES = st.lists(st.tuples(PRICES_E8, QUANTITIES_E8, st.integers(0, 10**15), st.booleans()), min_size=1, max_size=60)
-WINDOWS = st.sampled_from([1, 2, 3, 20, 1000])
-Rows = Sequence[tuple[int, int, int, bool]]
+unhurried = settings(deadline=None)  # the machine may be busy
 
 
-def columns(rows: Rows, first_id: int = 1) -> TradeColumns:
-    prices, quantities, times, makers = zip(*rows, strict=True) if rows else ((), (), (), ())
-    return TradeColumns(
-        venue="sim",
-        symbol="btcusdt",
-        received_time_us=0,
-        trade_id=np.arange(first_id, first_id + len(rows)),
-        price_e8=np.array(prices, np.int64),
-        quantity_e8=np.array(quantities, np.int64),
-        time_us=np.array(times, np.int64),
-        is_buyer_maker=np.array(makers, np.bool_),
-    )
-
-
-def flat(n: int, first_id: int = 1) -> TradeColumns:
-    return columns([(6183763000000, 2000000, 1723161255342000, True)] * n, first_id)
-
-
-def assert_signals_equal(found: Signals, expected: Signals) -> None:
-    for name in Signals.__slots__:
-        np.testing.assert_array_equal(getattr(found, name), getattr(expected, name), err_msg=name)
-
-
-@given(rows=TRADES, window=WINDOWS)
-def test_the_moving_average_is_the_double_nearest_to_the_exact_mean(rows: Rows, window: int) -> None:
-    state = SignalState(moving_average_window=window)
-
-    found = state.process(columns(rows)).moving_average
-
-    prices = [row[0] for row in rows]
-    windows = [prices[max(0, i + 1 - window) : i + 1] for i in range(len(prices))]
-    assert found.tolist() == [float(Fraction(sum(w), len(w) * 10**8)) for w in windows]
-
-
-@given(rows=TRADES, window=WINDOWS)
-def test_window_high_and_low_are_those_of_the_last_trades(rows: Rows, window: int) -> None:
-    state = SignalState(extremes_window=window)
-
-    found = state.process(columns(rows))
-
-    prices = [row[0] for row in rows]
-    windows = [prices[max(0, i + 1 - window) : i + 1] for i in range(len(prices))]
-    assert found.window_high_e8.tolist() == [max(w) for w in windows]
-    assert found.window_low_e8.tolist() == [min(w) for w in windows]
-
-
-@given(rows=TRADES, reset_at=st.integers(0, 60))
-def test_the_session_is_all_since_it_began(rows: Rows, reset_at: int) -> None:
-    state = SignalState()
-    state.process(columns(rows[:reset_at]))
-    state.reset_session()
-
-    found = state.process(columns(rows[reset_at:], first_id=reset_at + 1))
-
-    session = rows[reset_at:]
-    prices, quantities = [row[0] for row in session], [row[1] for row in session]
-    so_far = range(1, len(session) + 1)
-    assert found.session_high_e8.tolist() == [max(prices[:n]) for n in so_far]
-    assert found.session_low_e8.tolist() == [min(prices[:n]) for n in so_far]
-    assert found.session_count.tolist() == list(so_far)
-    assert found.session_volume.tolist() == [float(Fraction(sum(quantities[:n]), 10**8)) for n in so_far]
-    assert state.summarize().session_volume_e8 == sum(quantities)
-    assert state.summarize().count == len(rows)
-
-
-@given(rows=TRADES, cuts=st.lists(st.integers(0, 60), max_size=5), capacity=st.sampled_from([1, 5, 4096]))
+@unhurried
+@given(rows=ROWS, cuts=st.lists(st.integers(0, 60), max_size=5), capacity=st.sampled_from([1, 5, 4096]))
 def test_how_trades_are_cut_into_calls_changes_nothing(rows: Rows, cuts: list[int], capacity: int) -> None:
     whole = SignalState().process(columns(rows))
     state = SignalState(capacity=capacity)
@@ -96,8 +26,7 @@ def test_how_trades_are_cut_into_calls_changes_nothing(rows: Rows, cuts: list[in
     edges = sorted({0, len(rows), *(cut for cut in cuts if cut < len(rows))})
     parts = [state.process(columns(rows[a:b], first_id=a + 1)) for a, b in itertools.pairwise(edges)]
 
-    joined = Signals(*(np.concatenate([getattr(part, name) for part in parts]) for name in Signals.__slots__))
-    assert_signals_equal(joined, whole)
+    assert_same_signals(join(parts), whole)
 
 
 def test_results_are_the_callers_own() -> None:
@@ -155,7 +84,7 @@ def test_a_refused_trade_names_its_row_and_leaves_the_state_as_it_was(name: str,
         state.process(wrong)
 
     assert refusal.value.row == 7
-    assert_signals_equal(state.process(flat(9, first_id=5)), untouched.process(flat(9, first_id=5)))
+    assert_same_signals(state.process(flat(9, first_id=5)), untouched.process(flat(9, first_id=5)))
 
 
 @pytest.mark.parametrize("capacity", [2, 4096])
@@ -210,9 +139,33 @@ def test_columns_with_strides_are_read_as_they_are() -> None:
     [
         ({"moving_average_window": 0}, "moving_average_window is 0, expected 1 to 1048576"),
         ({"extremes_window": WINDOW_MAX + 1}, "extremes_window is 1048577, expected 1 to 1048576"),
-        ({"capacity": 0}, "capacity is 0, expected at least 1"),
+        ({"capacity": 0}, "capacity is 0, expected 1 to 2147483648"),
+        ({"rsi_period": 4097}, "rsi_period is 4097, expected 1 to 4096"),
+        ({"macd_fast_period": 26}, "macd_fast_period is 26, expected 1 to 25"),
+        ({"empty_candles": -1}, "empty_candles is -1, expected 0 to 86400"),
+        ({"bollinger_width": float("nan")}, "bollinger_width is nan, expected above 0"),
+        ({"groups": Groups(0)}, "groups is 0, expected 1 to 1023"),
     ],
 )
-def test_wrong_settings_are_refused(settings: dict[str, int], message: str) -> None:
+def test_wrong_settings_are_refused(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         SignalState(**settings)
+
+
+def test_groups_left_out_are_empty_and_the_others_as_ever() -> None:
+    trades = flat(30)
+    state = SignalState(Groups.EXTREMES | Groups.SESSION)
+
+    found, whole = state.process(trades), SignalState().process(trades)
+
+    assert found.moving_average.shape == found.late_intervals.shape == (0,)
+    assert found.candles == ()
+    np.testing.assert_array_equal(found.window_low_e8, whole.window_low_e8)
+    np.testing.assert_array_equal(found.session_vwap, whole.session_vwap)
+
+
+def test_a_state_without_candles_has_none_open() -> None:
+    state = SignalState(Groups.SESSION)
+
+    with pytest.raises(LibraryError, match="does not work out"):
+        state.open_candle("1m")
