@@ -109,7 +109,7 @@ class Feed:
             received_time_us: when the first of them came, since 1970.
 
         Returns:
-            the trades by symbol, then whatever else was said; symbols not followed are passed over.
+            the trades by symbol, then whatever else was said.
 
         """
         parsed = parse_frames(frames, venue=self._venue, received_time_us=received_time_us)

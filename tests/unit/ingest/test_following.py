@@ -1,0 +1,50 @@
+"""Which symbols are followed, and why."""
+
+from __future__ import annotations
+
+from ingest.binance_rest import Instrument
+from ingest.following import MAX_SELECTED, Following
+
+
+def traded(*symbols: str) -> list[Instrument]:
+    return [Instrument(symbol, symbol[:-4].upper(), "USDT", 1, 1) for symbol in symbols]
+
+
+def test_the_settings_symbols_are_followed_before_the_venue_has_said_anything() -> None:
+    assert Following(["btcusdt", "ethusdt"]).symbols == ("btcusdt", "ethusdt")
+
+
+def test_a_selected_symbol_is_followed_too() -> None:
+    following = Following(["btcusdt"])
+    following.learn(traded("btcusdt", "ethusdt"))
+    assert following.select("ethusdt")
+    assert following.symbols == ("btcusdt", "ethusdt")
+
+
+def test_a_symbol_the_venue_does_not_trade_is_refused() -> None:
+    following = Following(["btcusdt"])
+    following.learn(traded("btcusdt"))
+    assert not following.select("nonsense")
+    assert following.symbols == ("btcusdt",)
+
+
+def test_before_the_venue_has_said_what_it_trades_a_selection_is_believed_and_dropped_later() -> None:
+    following = Following(["btcusdt", "gonetusd"])
+    assert following.select("nonsense")
+    assert following.learn(traded("btcusdt")) == ["gonetusd", "nonsense"]
+    assert following.symbols == ("btcusdt",)
+
+
+def test_a_halt_is_no_reason_to_leave() -> None:
+    following = Following(["btcusdt", "ethusdt"])
+    following.learn(traded("btcusdt", "ethusdt"))
+    assert following.learn(traded("btcusdt")) == []
+    assert following.symbols == ("btcusdt", "ethusdt")
+
+
+def test_of_too_many_selections_the_first_go() -> None:
+    following = Following(["btcusdt"])
+    symbols = [f"coin{i}usdt" for i in range(MAX_SELECTED + 2)]
+    for symbol in symbols:
+        following.select(symbol)
+    assert following.symbols == ("btcusdt", *symbols[2:])

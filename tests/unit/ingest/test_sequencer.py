@@ -1,0 +1,160 @@
+"""One symbol's trades in id order, each once; holes seen, waited for, given up."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+
+from ingest.sequencer import Gap, Limits, Sequencer
+from mesh.trades import TradeColumns, concatenate
+from tests.fixtures.trades import columns, same
+
+
+def rows(*ids: int) -> TradeColumns:
+    whole = columns(min(ids), max(ids) - min(ids) + 1)
+    return whole.rows(np.array(ids) - min(ids))
+
+
+def ids_of(trades: TradeColumns | None) -> list[int]:
+    return [] if trades is None else trades.trade_id.tolist()
+
+
+def test_the_first_trade_begins_when_nothing_was_published_before() -> None:
+    sequencer = Sequencer(last_id=None)
+    assert ids_of(sequencer.push(rows(70, 71), 0)) == [70, 71]
+    assert sequencer.gap is None
+
+
+def test_consecutive_trades_pass_untouched() -> None:
+    sequencer = Sequencer(last_id=9)
+    batch = columns(10, 500)
+    assert sequencer.push(batch, 0) is batch
+
+
+def test_trades_published_before_are_dropped() -> None:
+    sequencer = Sequencer(last_id=9)
+    assert ids_of(sequencer.push(rows(7, 8, 9, 10), 0)) == [10]
+    assert ids_of(sequencer.push(rows(10), 0)) == []
+    assert sequencer.counts.duplicates == 4
+
+
+def test_a_trade_twice_in_one_batch_passes_once() -> None:
+    sequencer = Sequencer(last_id=9)
+    assert ids_of(sequencer.push(rows(10, 11, 11, 12, 10), 0)) == [10, 11, 12]
+
+
+def test_out_of_order_trades_are_put_right() -> None:
+    sequencer = Sequencer(last_id=9)
+    assert ids_of(sequencer.push(rows(12, 10), 0)) == [10]
+    assert ids_of(sequencer.push(rows(14, 13), 0)) == []
+    assert sequencer.gap == Gap(11, 11)
+    assert ids_of(sequencer.push(rows(11), 0)) == [11, 12, 13, 14]
+    assert (sequencer.gap, sequencer.held_trades) == (None, 0)
+
+
+def test_trades_behind_a_hole_wait_until_it_is_filled_from_elsewhere() -> None:
+    sequencer = Sequencer(last_id=9)
+    assert ids_of(sequencer.push(rows(20, 21), 0)) == []
+    assert ids_of(sequencer.push(rows(22), 0)) == []
+    assert (sequencer.gap, sequencer.held_trades) == (Gap(10, 19), 3)
+    assert ids_of(sequencer.push(columns(10, 5), 0)) == [10, 11, 12, 13, 14]
+    assert sequencer.gap == Gap(15, 19)
+    assert ids_of(sequencer.push(columns(15, 6), 0)) == [15, 16, 17, 18, 19, 20, 21, 22]
+    assert sequencer.counts.gaps == 1
+
+
+def test_several_holes_are_told_one_after_the_other() -> None:
+    sequencer = Sequencer(last_id=0)
+    sequencer.push(rows(2, 4, 6), 0)
+    assert sequencer.gap == Gap(1, 1)
+    assert ids_of(sequencer.push(rows(1), 0)) == [1, 2]
+    assert sequencer.gap == Gap(3, 3)
+    assert ids_of(sequencer.push(rows(3), 0)) == [3, 4]
+    assert ids_of(sequencer.push(rows(5), 0)) == [5, 6]
+    assert sequencer.counts.gaps == 3
+
+
+def test_ids_the_venue_has_not_are_passed_over() -> None:
+    sequencer = Sequencer(last_id=9)
+    sequencer.push(rows(13, 14), 0)
+    assert ids_of(sequencer.absent(Gap(10, 12), 0)) == [13, 14]
+    assert (sequencer.gap, sequencer.last_id) == (None, 14)
+
+
+def test_a_word_about_ids_that_came_meanwhile_changes_nothing() -> None:
+    sequencer = Sequencer(last_id=9)
+    sequencer.push(rows(10, 11, 12), 0)
+    assert ids_of(sequencer.absent(Gap(10, 12), 0)) == []
+    assert sequencer.last_id == 12
+
+
+def test_what_came_by_the_socket_is_not_absent_whatever_rest_says() -> None:
+    sequencer = Sequencer(last_id=9)
+    sequencer.push(rows(12), 0)
+    assert ids_of(sequencer.absent(Gap(10, 19), 0)) == [12]
+
+
+@pytest.mark.parametrize(
+    ("limits", "now_s"),
+    [
+        (Limits(max_held_s=5), 5.1),
+        (Limits(max_held_trades=2), 0.0),
+        (Limits(max_gap_ids=9), 0.0),
+    ],
+)
+def test_past_each_bound_the_gap_is_overdue_and_given_up(limits: Limits, now_s: float) -> None:
+    sequencer = Sequencer(last_id=9, limits=limits)
+    sequencer.push(rows(20, 21, 22), 0)
+    assert sequencer.overdue(now_s)
+    assert ids_of(sequencer.give_up(now_s)) == [20, 21, 22]
+    assert not sequencer.overdue(now_s)
+
+
+def test_within_the_bounds_nothing_is_overdue() -> None:
+    sequencer = Sequencer(last_id=9, limits=Limits(max_held_s=5, max_held_trades=3, max_gap_ids=10))
+    assert not sequencer.overdue(100)
+    sequencer.push(rows(20, 21, 22), 0)
+    assert not sequencer.overdue(4.9)
+
+
+def test_a_venue_that_began_its_ids_again_is_noticed() -> None:
+    sequencer = Sequencer(last_id=None)
+    sequencer.push(columns(100_000, 10), 0)
+    assert not sequencer.is_rewound(columns(100_000, 10))
+    again = columns(1, 3)
+    later = TradeColumns(
+        again.venue,
+        again.symbol,
+        0,
+        again.trade_id,
+        again.price_e8,
+        again.quantity_e8,
+        again.time_us + 3_600_000_000,
+        again.is_buyer_maker,
+    )
+    assert sequencer.is_rewound(later)
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_whatever_the_order_and_the_repeats_each_trade_passes_once_in_order(seed: int) -> None:
+    chance = random.Random(seed)
+    whole = columns(1000, 400)
+    parts = []
+    start = 0
+    while start < 400:
+        end = min(400, start + chance.randint(1, 12))
+        parts.append(list(range(start, end)))
+        start = end
+    parts += chance.sample(parts, len(parts) // 3)
+    # Near neighbours swap places, as on a socket that brings frames out of order, and rows inside a batch too.
+    parts.sort(key=lambda part: part[0] + chance.randint(0, 60))
+    for part in parts:
+        if chance.random() < 0.3:
+            chance.shuffle(part)
+    sequencer = Sequencer(last_id=999)
+    released = [sequencer.push(whole.rows(np.array(part)), 0) for part in parts]
+    passed = concatenate([batch for batch in released if batch is not None])
+    assert same(passed, whole)
+    assert sequencer.gap is None
