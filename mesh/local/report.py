@@ -76,7 +76,7 @@ def banner(*, venue: str | None, variables: Mapping[str, str], monitor_port: int
         f"WebSocket  {gateway.replace('http', 'ws', 1)}/ws",
         f"gRPC       {variables['SIGNAL_ADDR']} (SignalService)  {variables['STORE_ADDR']} (StoreService)",
         f"NATS       {variables['NATS_URL'].partition('@')[2]}  monitoring http://127.0.0.1:{monitor_port}",
-        'psql       eval "$(python -m mesh env)"; psql "$DATABASE_URL"',
+        'psql       eval "$(make -s env)"; psql "$DATABASE_URL"',
         "terminal   make tui",
         "stop       Ctrl-C, or make stop",
     ]

@@ -22,6 +22,8 @@ ROOT = Path(__file__).parents[2]
 SETTLE_S = 0.25
 CALM_S = 1.0
 REMIND_S = 15.0
+FIRST_TRADE_S = 5.0
+"""How long the banner waits for a first trade, which tells the venue, once everything serves."""
 
 Say = Callable[[str], None]
 
@@ -60,6 +62,7 @@ class Watch:
         self.url = report.gateway_url(record.gateway_host, record.ports["GATEWAY_PORT"])
         self._dead: set[str] = set()
         self._reminded_s = time.monotonic()
+        self._ready_s = 0.0
         self._live = False
         self._venue: str | None = None
 
@@ -132,8 +135,11 @@ class Watch:
     def _look_for_life(self) -> None:
         answer = gateway.readiness(self.url)
         if answer.ready:
-            self._live = True
             self._venue = gateway.venue(self.url)
+            self._ready_s = self._ready_s or time.monotonic()
+            if self._venue is None and time.monotonic() - self._ready_s < FIRST_TRADE_S:
+                return
+            self._live = True
             self.tell(
                 report.banner(
                     venue=self._venue,
