@@ -53,21 +53,25 @@ class _Client:
     something: asyncio.Event
 
 
-def wanted_symbols(values: Iterable[str]) -> tuple[frozenset[str] | None, bool]:
-    """Read the parameter `symbols`: `btcusdt,ethusdt`, `*`, or nothing at all.
+def wanted_symbols(pairs: Iterable[tuple[str, str]]) -> tuple[frozenset[str] | None, bool]:
+    """Read the parameters of `/ws`, without the token: `symbols=btcusdt,ethusdt`, `symbols=*`, or none at all.
 
     Returns:
         The symbols, None when the selected one is meant; and whether every symbol is.
 
     Raises:
-        ValueError: a word that is no symbol, or too many.
+        ValueError: another parameter, a word that is no symbol, or too many of them.
 
     """
-    words = [word.strip() for value in values for word in value.split(",") if word.strip()]
+    words: list[str] = []
+    for name, value in pairs:
+        if name != "symbols":
+            raise ValueError(f"unknown parameter {name[:40]!r}, expected symbols or {access.TOKEN_PARAMETER}")
+        words += [word.strip() for word in value.split(",") if word.strip()]
     if EVERYTHING in words:
         return None, True
     if len(words) > MAX_SYMBOLS:
-        raise ValueError(f"{len(words)} symbols, expected at most {MAX_SYMBOLS}, or * for all")
+        raise ValueError(f"{len(words)} symbols, expected at most {MAX_SYMBOLS}, or {EVERYTHING} for all")
     return frozenset(map(parse_symbol, words)) or None, False
 
 
@@ -133,7 +137,8 @@ class Live:
         socket = Socket.of(websocket)
         await websocket.accept()
         try:
-            symbols, everything = wanted_symbols(websocket.query_params.getlist("symbols"))
+            _, pairs = access.split_token(websocket.query_params.multi_items())
+            symbols, everything = wanted_symbols(pairs)
             await self._check_followed(symbols or ())
         except ValueError as exc:
             LET_GO.labels(1008).inc()

@@ -87,6 +87,7 @@ async def test_a_star_is_every_symbol(gateway: Gateway) -> None:
     ("query", "reason"),
     [
         ("?symbols=nope", "symbol 'nope' is not followed"),
+        ("?symbol=btcusdt", "unknown parameter 'symbol', expected symbols or token"),
         ("?symbols=btcusdt,a/b", "'a/b' is not a symbol"),
         ("?symbols=" + ",".join(f"s{n}" for n in range(65)), "65 symbols, expected at most 64"),
     ],

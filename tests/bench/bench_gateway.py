@@ -1,0 +1,256 @@
+"""How fast the gateway is: writing a trade, delivering to many clients, the delay it adds, REST.
+
+    python tests/bench/bench_gateway.py [--seconds 5]
+
+The gateway runs as its own process between a small SignalService in this one and clients in a third that only drain
+their sockets; what was delivered is read from its own metrics.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from statistics import median, quantiles
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+sys.path[:0] = [str(ROOT), str(ROOT / "gen"), str(ROOT / "signal")]
+
+import httpx  # noqa: E402 - the paths come first
+import uvloop  # noqa: E402
+import websockets  # noqa: E402
+
+from gateway.frames import text_frames  # noqa: E402
+from gateway.transcode import json  # noqa: E402
+from gateway.transcode.ticks import TickWriter  # noqa: E402
+from tests.fixtures.gateway import (  # noqa: E402
+    SmallSignal,
+    SmallStore,
+    batch,
+    running_signal,
+    running_store,
+    serving_health,
+)
+from tickmesh.v1 import signal_pb2, store_pb2, trade_pb2  # noqa: E402
+
+_HANDSHAKE = (
+    b"GET /ws HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+)
+
+
+class BusySignal(SmallSignal):
+    """SignalService whose watchers get batches as fast as they read, or `rate` trades a second."""
+
+    def __init__(self, *, trades: int, rate: float | None) -> None:
+        super().__init__()
+        self._trades = trades
+        self._rate = rate
+        self.go = asyncio.Event()
+
+    async def Watch(self, request: Any, context: Any) -> AsyncIterator[Any]:
+        yield self._selection()
+        await self.go.wait()
+        batches = [
+            signal_pb2.WatchResponse(batch=batch("btcusdt", 1 + n * self._trades, self._trades)) for n in range(64)
+        ]
+        started_s, sent = time.perf_counter(), 0
+        while True:
+            if self._rate is not None:
+                await asyncio.sleep(max(0.0, started_s + sent / self._rate - time.perf_counter()))
+            yield batches[sent // self._trades % len(batches)]
+            sent += self._trades
+
+
+@asynccontextmanager
+async def gateway(signal_port: int, store_port: int) -> AsyncIterator[tuple[int, int]]:
+    """Run `python -m gateway` while inside; gives (port, pid)."""
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join(sys.path[:3]),
+        "GATEWAY_PORT": "0",
+        "SIGNAL_ADDR": f"127.0.0.1:{signal_port}",
+        "STORE_ADDR": f"127.0.0.1:{store_port}",
+    }
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "gateway", cwd=ROOT, env=environment, stderr=asyncio.subprocess.PIPE
+    )
+    assert process.stderr is not None
+    try:
+        while not (found := re.search(rb"127\.0\.0\.1:(\d+), doc", await process.stderr.readline())):
+            pass
+        yield int(found[1]), process.pid
+    finally:
+        process.terminate()
+        await process.wait()
+
+
+def drain(port: int, clients: int) -> None:
+    """Connect clients that read and forget until the gateway goes; in a process of its own."""
+
+    class Sink(asyncio.Protocol):
+        def connection_made(self, transport: Any) -> None:
+            transport.write(_HANDSHAKE)
+
+    async def run() -> None:
+        loop = asyncio.get_running_loop()
+        pairs = [await loop.create_connection(Sink, "127.0.0.1", port) for _ in range(clients)]
+        while not all(transport.is_closing() for transport, _ in pairs):
+            await asyncio.sleep(0.1)
+
+    uvloop.run(run())
+
+
+async def counters(http: httpx.AsyncClient) -> dict[str, float]:
+    text = (await http.get("/metrics")).text
+    return {
+        name: float(value)
+        for name, value in re.findall(r"^(tickmesh_gateway_ws_\w+?)(?:_total)? ([\d.e+]+)$", text, re.M)
+    }
+
+
+def cpu_s(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+async def deliveries(*, clients: int, trades: int, seconds: float, rate: float | None = None) -> None:
+    busy = BusySignal(trades=trades, rate=rate)
+    async with (
+        running_signal(busy, serving_health()) as signal_port,
+        gateway(signal_port, signal_port) as (port, pid),
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as http,
+    ):
+        sinks = subprocess.Popen([sys.executable, __file__, "--drain", str(port), str(clients)])
+        try:
+            while (await counters(http)).get("tickmesh_gateway_ws_clients", 0) < clients:
+                await asyncio.sleep(0.05)
+            busy.go.set()
+            await asyncio.sleep(1)
+            before, cpu_before_s, started_s = await counters(http), cpu_s(pid), time.perf_counter()
+            await asyncio.sleep(seconds)
+            after, cpu_after_s, ended_s = await counters(http), cpu_s(pid), time.perf_counter()
+        finally:
+            sinks.terminate()
+            sinks.wait()
+        name = "tickmesh_gateway_ws_trades_"
+        sent, missed = (after[name + word] - before[name + word] for word in ("sent", "missed"))
+        cpu_us = (cpu_after_s - cpu_before_s) / max(sent, 1) * 1e6
+        peak_mb = int(re.search(r"VmHWM:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())[1]) / 1024  # type: ignore[index]
+        print(
+            f"  {clients:>4} clients, batches of {trades:>3}, {'flat out' if rate is None else f'{rate:,.0f}/s':>9}: "
+            f"{sent / (ended_s - started_s):>11,.0f} deliveries/s, missed {missed / max(sent + missed, 1):.1%}, "
+            f"{cpu_us:.2f} us CPU a delivery, peak {peak_mb:.0f} MB"
+        )
+
+
+async def delay(*, rate: float, seconds: float) -> None:
+    small = SmallSignal()
+    async with (
+        running_signal(small, serving_health()) as signal_port,
+        gateway(signal_port, signal_port) as (port, _),
+        websockets.connect(f"ws://127.0.0.1:{port}/ws", proxy=None, compression=None) as client,
+    ):
+        await client.recv()
+        delays_ms: list[float] = []
+        pushed_s: dict[int, float] = {}
+
+        async def read() -> None:
+            while True:
+                found = re.search(r'"trade_id":(\d+)', str(await client.recv()))
+                assert found is not None
+                delays_ms.append((time.perf_counter() - pushed_s.pop(int(found[1]))) * 1e3)
+
+        reading = asyncio.create_task(read())
+        started_s = time.perf_counter()
+        for number in range(1, int(rate * seconds)):
+            await asyncio.sleep(max(0.0, started_s + number / rate - time.perf_counter()))
+            pushed_s[number] = time.perf_counter()
+            small.push(batch("btcusdt", number))
+        await asyncio.sleep(0.5)
+        reading.cancel()
+        print(
+            f"  {rate:>6,.0f} trades/s: p50 {median(delays_ms):.2f} ms, p99 {quantiles(delays_ms, n=100)[98]:.2f} ms "
+            f"({len(delays_ms)} trades)"
+        )
+
+
+async def rest(*, seconds: float, connections: int = 16) -> None:
+    small = SmallSignal()
+    async with (
+        running_signal(small, serving_health()) as signal_port,
+        running_store(SmallStore(), serving_health()) as store_port,
+        gateway(signal_port, store_port) as (port, pid),
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as http,
+    ):
+        for path in ("/healthz", "/api/price", "/api/history?limit=100"):
+            before_s, deadline_s = cpu_s(pid), time.perf_counter() + seconds
+            counts = await asyncio.gather(*(ask(http, path, deadline_s) for _ in range(connections)))
+            used_us = (cpu_s(pid) - before_s) / sum(counts) * 1e6
+            print(
+                f"  {path:<24} {sum(counts) / seconds:>6,.0f} requests/s (httpx is the limit), "
+                f"{used_us:.0f} us CPU a request"
+            )
+
+
+async def ask(http: httpx.AsyncClient, path: str, deadline_s: float) -> int:
+    done = 0
+    while time.perf_counter() < deadline_s:
+        await http.get(path)
+        done += 1
+    return done
+
+
+def writing() -> None:
+    for count in (1, 16, 128, 1024):
+        # numbers never seen before, as quantities and times are in life; prices repeat
+        some = [batch("btcusdt", 1 + n * count, count) for n in range(max(4096 // count, 1))]
+        ticks = TickWriter()
+        started_s = time.process_time()
+        for one in some:
+            text_frames(ticks.write(one, "Bitcoin (BTC)"))
+        cold_us = (time.process_time() - started_s) / len(some) / count * 1e6
+        started_s = time.process_time()
+        for one in some:
+            text_frames(ticks.write(one, "Bitcoin (BTC)"))
+        warm_us = (time.process_time() - started_s) / len(some) / count * 1e6
+        print(f"  batches of {count:>4}: {cold_us:.2f} us a trade with new prices, {warm_us:.2f} with known ones")
+    encode = json.encoder(store_pb2.ListTradesResponse.DESCRIPTOR)
+    trades = [trade_pb2.Trade(symbol="btcusdt", venue="sim", trade_id=n, price_e8=n * 10**6) for n in range(1000)]
+    page = store_pb2.ListTradesResponse(trades=trades)
+    started_s = time.process_time()
+    for _ in range(20):
+        json.to_bytes(encode(page))
+    print(f"  /api/history: {(time.process_time() - started_s) / 20 / 1000 * 1e6:.2f} us a trade")
+
+
+async def main(seconds: float) -> None:
+    print("writing JSON")
+    writing()
+    print("delivering (CPU of the gateway alone)")
+    for clients in (1, 100, 1000):
+        for trades in (1, 64):
+            await deliveries(clients=clients, trades=trades, seconds=seconds)
+    await deliveries(clients=100, trades=10, seconds=seconds, rate=10_000)
+    print("delay from signal to a client's eyes (Python on both ends)")
+    await delay(rate=1000, seconds=seconds)
+    print("REST")
+    await rest(seconds=seconds)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="Measure the gateway.")
+    parser.add_argument("--seconds", type=float, default=5.0, help="how long each measurement takes")
+    parser.add_argument("--drain", type=int, nargs=2, metavar=("PORT", "CLIENTS"), help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.drain:
+        drain(*arguments.drain)
+    else:
+        uvloop.run(main(arguments.seconds))
