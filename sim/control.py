@@ -5,16 +5,21 @@
 | GET /sim/status | what was issued: in all, and per symbol the first and last id and the count |
 | POST /sim/rate {"rate": 500} | the new rate in trades/s; 0 pauses, "max" is flat out |
 | POST /sim/issue {"count": 10} | issues that many at once, whatever the rate; answers when they are sent |
+| POST /sim/faults [...] | adds faults, see `faults` |
+| GET /sim/faults | what has struck, and how many wait |
+| DELETE /sim/faults | ends all faults |
 """
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from sim.faults import RestStatus, SlowRest, parse_faults, rest_body
 from sim.pace import parse_rate
 from sim.rest import Answer, Rest
 
@@ -53,8 +58,14 @@ class App:
             headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
             address = (scope.get("client") or ("?", 0))[0]
             query = scope["query_string"].decode("latin-1")
-            now_us = time.time_ns() // 1000
-            answer = self._rest.answer(method, path, query, headers=headers, address=address, now_us=now_us)
+            faults = self._server.plan.touch_rest(path, time.monotonic())
+            await asyncio.sleep(sum(fault.delay_s for fault in faults if isinstance(fault, SlowRest)))
+            refusal = next((fault for fault in faults if isinstance(fault, RestStatus)), None)
+            if refusal is not None:
+                answer = Answer(refusal.status, *rest_body(refusal))
+            else:
+                now_us = time.time_ns() // 1000
+                answer = self._rest.answer(method, path, query, headers=headers, address=address, now_us=now_us)
         fields = answer.headers | {"Content-Length": str(len(answer.body))}
         raw_headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in fields.items()]
         await send({"type": "http.response.start", "status": answer.status, "headers": raw_headers})
@@ -64,13 +75,20 @@ class App:
         try:
             if (method, path) == ("GET", "/sim/status"):
                 return _json(200, self._server.status())
+            if path == "/sim/faults":
+                if method == "DELETE":
+                    self._server.issuer.end_faults()
+                elif method == "POST":
+                    self._server.issuer.add_faults(parse_faults(await _body(receive)))
+                plan = self._server.plan
+                return _json(200, {"waiting": plan.waiting, "struck": list(plan.struck)})
             if method == "POST":
                 body = await _body(receive)
                 if path == "/sim/rate":
                     self._server.exchange.clock.rate = parse_rate(msgspec.json.decode(body, type=_Rate).rate)
                     return _json(200, self._server.status())
                 if path == "/sim/issue":
-                    await self._server.issue(msgspec.json.decode(body, type=_Issue).count)
+                    await self._server.issuer.issue(msgspec.json.decode(body, type=_Issue).count)
                     return _json(200, self._server.status())
         except ValueError as exc:
             return _json(400, {"error": str(exc)})

@@ -14,9 +14,8 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from sim.candles import Candles
 from sim.coins import Coin
-from sim.history import History
+from sim.listing import Listing
 from sim.pace import SLOT, Clock, Pace
 from sim.trades import NO_TRADES, TRADE, Trades
 
@@ -40,35 +39,6 @@ class Batch:
 
     first_number: int
     trades: Trades
-
-
-class Listing:
-    """One symbol on the exchange: its coin, what it traded, its candles."""
-
-    def __init__(self, coin: Coin, keep: int) -> None:
-        self.coin = coin
-        self.history = History(keep)
-        self.candles = Candles()
-        self.first_id: int | None = None  # of the trades issued, not of those before the start
-        self.last_id: int | None = None
-        self.issued = 0
-        self.skipped_ids = 0
-        self._next_aggregate = coin.first_trade_id // 3 + 1
-
-    def record(self, trades: Trades, *, issued: bool) -> None:
-        """Remember the next trades. Those of one price, side and time that follow each other are one aggregate."""
-        begins = np.ones(len(trades), np.bool_)
-        if len(trades) > 1:
-            price, maker, time_us = trades["price_e8"], trades["is_buyer_maker"], trades["time_us"]
-            begins[1:] = (price[1:] != price[:-1]) | (maker[1:] != maker[:-1]) | (time_us[1:] != time_us[:-1])
-        aggregate_ids = self._next_aggregate - 1 + np.cumsum(begins)
-        self._next_aggregate = int(aggregate_ids[-1]) + 1
-        if issued:
-            self.first_id = int(trades["trade_id"][0]) if self.first_id is None else self.first_id
-            self.last_id = int(trades["trade_id"][-1])
-            self.issued += len(trades)
-        self.history.append(trades, aggregate_ids)
-        self.candles.add(trades)
 
 
 class Exchange:
@@ -176,8 +146,8 @@ class Exchange:
                 self._record(trades, issued=True)
                 self.issued += len(trades)
 
-    def advance(self, elapsed_us: int, now_us: int) -> Batch | None:
-        """Let time pass, and issue what is due by now.
+    def advance(self, elapsed_us: int, now_us: int, *, most: int = LARGEST_BATCH) -> Batch | None:
+        """Let time pass, and issue what is due by now, at most `most`.
 
         Returns:
             None when nothing is due. A batch is of bounded size: see `wait_us` for whether more is due already.
@@ -186,11 +156,11 @@ class Exchange:
         if self.clock.rate == 0 or not self._fill():
             return None
         if self.clock.flat_out:
-            return self.issue(FLAT_OUT_BATCH, now_us)
+            return self.issue(min(most, FLAT_OUT_BATCH), now_us)
         if self._block_due[self._offset] > self.clock.position:
             return None
         due = int(np.searchsorted(self._block_due, self.clock.position, side="right")) - self._offset
-        return self.issue(due, now_us)
+        return self.issue(min(most, due), now_us)
 
     def issue(self, count: int, now_us: int) -> Batch | None:
         """Issue the next `count` trades now, or as many of them as one batch can hold.
@@ -224,6 +194,16 @@ class Exchange:
                 start = listing.history.search("trade_id", int(batch.trades["trade_id"][mine[0]]))
                 aggregate_ids[mine] = listing.history.rows(start, start + len(mine))["aggregate_id"]
         return aggregate_ids
+
+    def skip_ids(self, symbol: str, count: int) -> None:
+        """Never issue the next `count` ids of a symbol.
+
+        Raises:
+            ValueError: the symbol is not traded.
+        """
+        if symbol not in self.listings:
+            raise ValueError(f"found symbol {symbol!r}, expected one of {' '.join(self.listings)}")
+        self.listings[symbol].skipped_ids += count
 
     def wait_us(self) -> float:
         """How long until the next trade is due; infinity when none will be."""

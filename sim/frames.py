@@ -6,12 +6,15 @@ each view the frames of a batch are joined once, so that a thousand clients cost
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sim.candles import MINUTE_US, Candle
 from sim.coins import E8, Coin
 from sim.exchange import Batch, Exchange
+from sim.faults import Garbling
+from sim.plan import Sent
 from sim.trades import decimal_text
 
 
@@ -41,11 +44,26 @@ def wrapped(stream: str, data: str, *, combined: bool) -> bytes:
     return text_frame((f'{{"stream":"{stream}","data":{data}}}' if combined else data).encode())
 
 
-class BatchFrames:
-    """The frames of one batch, made when the first client wants them."""
+def garbled_frame(frame: bytes, how: Garbling) -> bytes:
+    """Damage a trade's frame: the WebSocket frame stays whole, the message in it does not."""
+    payload = frame[4 if frame[1] == 126 else 2 :]
+    if how == "truncate":
+        payload = payload[: len(payload) // 2]
+    elif how == "price":
+        payload = payload.replace(b'"p":"', b'"p":"x', 1)
+    elif how == "field":
+        payload = re.sub(rb'"t":\d+,', b"", payload, count=1)
+    else:
+        payload = b"<html><head><title>502 Bad Gateway</title></head></html>"
+    return text_frame(payload)
 
-    def __init__(self, batch: Batch, exchange: Exchange) -> None:
+
+class BatchFrames:
+    """The frames of one batch, made when the first client wants them. Of its trades `sent` are told, all by default."""
+
+    def __init__(self, batch: Batch, exchange: Exchange, sent: Sent | None = None) -> None:
         self._batch = batch
+        self._sent = Sent(batch.trades) if sent is None else sent
         self._exchange = exchange
         self._coins = exchange.coins
         self._symbols = [coin.symbol for coin in exchange.coins]
@@ -61,7 +79,7 @@ class BatchFrames:
         if view.trades.issuperset(self._symbols):
             return frames
         shown = [symbol in view.trades for symbol in self._symbols]
-        symbols = self._batch.trades["symbol"].tolist()
+        symbols = self._sent.trades["symbol"].tolist()
         return [frame for symbol, frame in zip(symbols, frames, strict=True) if shown[symbol]]
 
     def aggregates(self, view: View) -> list[bytes]:
@@ -83,7 +101,7 @@ class BatchFrames:
         after_time = [f',"s":"{coin.name}","t":' for coin in self._coins]
         end = ',"M":true}}' if combined else ',"M":true}'
         frames = []
-        rows = self._batch.trades.tolist()
+        rows = self._sent.trades.tolist()
         for symbol, trade_id, price, quantity, maker, time_us, delay_us, buyer, seller, _ in rows:
             orders = f'"b":{buyer},"a":{seller},' if buyer or seller else ""
             payload = (
@@ -94,6 +112,9 @@ class BatchFrames:
             size = len(payload)
             head = b"\x81\x7e" + size.to_bytes(2, "big") if size > 125 else b"\x81" + size.to_bytes(1, "big")
             frames.append(head + payload)
+        for row, key in enumerate(self._sent.trades[["symbol", "trade_id"]].tolist() if self._sent.garbled else ()):
+            if key in self._sent.garbled:
+                frames[row] = garbled_frame(frames[row], self._sent.garbled[key])
         return frames
 
     def _word_aggregates(self, combined: bool, microseconds: bool) -> list[tuple[str, bytes]]:

@@ -9,13 +9,11 @@ from typing import Final
 from urllib.parse import parse_qsl
 
 import msgspec
-import numpy as np
 
-from sim.candles import INTERVALS_US, Candle
-from sim.coins import E8, Coin
-from sim.exchange import Exchange, Listing
-from sim.history import Rows
-from sim.trades import decimal_text
+from sim.candles import INTERVALS_US
+from sim.exchange import Exchange
+from sim.listing import Listing
+from sim.rows import aggregate_rows, candle_row, symbol_info, trade_rows
 from sim.weight import WEIGHT_LIMIT, WeightBook
 
 MOST_ROWS: Final = 1000
@@ -113,19 +111,19 @@ class Rest:
                 {"rateLimitType": "RAW_REQUESTS", "interval": "MINUTE", "intervalNum": 5, "limit": 61000},
             ],
             "exchangeFilters": [],
-            "symbols": [_symbol_info(listing.coin) for listing in listings],
+            "symbols": [symbol_info(listing.coin) for listing in listings],
         }
 
     def trades(self, parameters: Mapping[str, str], now_us: int, unit: int) -> object:
         history = self._listing(parameters).history
-        return _trade_rows(history.rows(history.end - _limit(parameters), history.end), unit)
+        return trade_rows(history.rows(history.end - _limit(parameters), history.end), unit)
 
     def historical_trades(self, parameters: Mapping[str, str], now_us: int, unit: int) -> object:
         if "fromId" not in parameters:
             return self.trades(parameters, now_us, unit)
         history = self._listing(parameters).history
         start = history.search("trade_id", int(parameters["fromId"]))
-        return _trade_rows(history.rows(start, start + _limit(parameters)), unit)
+        return trade_rows(history.rows(start, start + _limit(parameters)), unit)
 
     def aggregate_trades(self, parameters: Mapping[str, str], now_us: int, unit: int) -> object:
         history, limit = self._listing(parameters).history, _limit(parameters)
@@ -146,7 +144,7 @@ class Rest:
         if start >= stop:
             return []
         first = int(history.rows(start, start + 1)["aggregate_id"][0])
-        return _aggregate_rows(history.rows(start, min(stop, history.search("aggregate_id", first + limit))), unit)
+        return aggregate_rows(history.rows(start, min(stop, history.search("aggregate_id", first + limit))), unit)
 
     def klines(self, parameters: Mapping[str, str], now_us: int, unit: int) -> object:
         listing = self._listing(parameters)
@@ -159,7 +157,7 @@ class Rest:
             end_us=_time_us(parameters, "endTime"),
             limit=_limit(parameters),
         )
-        return [_candle_row(candle, interval_us, unit) for candle in candles]
+        return [candle_row(candle, interval_us, unit) for candle in candles]
 
     def _listing(self, parameters: Mapping[str, str]) -> Listing:
         listing = self._exchange.listings.get(parameters["symbol"].lower())
@@ -239,79 +237,3 @@ def _time_us(parameters: Mapping[str, str], name: str) -> int | None:
         return None
     value = int(parameters[name])
     return value if value >= MICROSECONDS_FROM else value * 1000
-
-
-def _trade_rows(rows: Rows, unit: int) -> list[dict[str, object]]:
-    return [
-        {
-            "id": trade_id,
-            "price": decimal_text(price_e8),
-            "qty": decimal_text(quantity_e8),
-            "quoteQty": decimal_text(price_e8 * quantity_e8 // E8),
-            "time": time_us // unit,
-            "isBuyerMaker": is_buyer_maker,
-            "isBestMatch": True,
-        }
-        for trade_id, price_e8, quantity_e8, time_us, _, is_buyer_maker in rows.tolist()
-    ]
-
-
-def _aggregate_rows(rows: Rows, unit: int) -> list[dict[str, object]]:
-    starts = np.flatnonzero(np.diff(rows["aggregate_id"], prepend=-1))
-    ends = np.append(starts[1:], len(rows))
-    quantities = np.add.reduceat(rows["quantity_e8"], starts)
-    return [
-        {
-            "a": aggregate_id,
-            "p": decimal_text(price_e8),
-            "q": decimal_text(int(quantity_e8)),
-            "f": first_id,
-            "l": int(rows["trade_id"][end - 1]),
-            "T": time_us // unit,
-            "m": is_buyer_maker,
-            "M": True,
-        }
-        for (first_id, price_e8, _, time_us, aggregate_id, is_buyer_maker), quantity_e8, end in zip(
-            rows[starts].tolist(), quantities, ends, strict=True
-        )
-    ]
-
-
-def _candle_row(candle: Candle, interval_us: int, unit: int) -> list[object]:
-    return [
-        candle.open_us // unit,
-        *map(decimal_text, (candle.open_e8, candle.high_e8, candle.low_e8, candle.close_e8, candle.volume_e8)),
-        (candle.open_us + interval_us) // unit - 1,
-        decimal_text(candle.quote_e16 // E8),
-        candle.count,
-        decimal_text(candle.taker_buy_volume_e8),
-        decimal_text(candle.taker_buy_quote_e16 // E8),
-        "0",
-    ]
-
-
-def _symbol_info(coin: Coin) -> dict[str, object]:
-    most = decimal_text(10**6 * E8)
-    tick, step = decimal_text(coin.tick_e8), decimal_text(coin.step_e8)
-    return {
-        "symbol": coin.name,
-        "status": "TRADING",
-        "baseAsset": coin.base,
-        "baseAssetPrecision": 8,
-        "quoteAsset": coin.quote,
-        "quotePrecision": 8,
-        "quoteAssetPrecision": 8,
-        "baseCommissionPrecision": 8,
-        "quoteCommissionPrecision": 8,
-        "orderTypes": ["LIMIT", "LIMIT_MAKER", "MARKET"],
-        "icebergAllowed": True,
-        "isSpotTradingAllowed": True,
-        "isMarginTradingAllowed": False,
-        "filters": [
-            {"filterType": "PRICE_FILTER", "minPrice": tick, "maxPrice": most, "tickSize": tick},
-            {"filterType": "LOT_SIZE", "minQty": step, "maxQty": most, "stepSize": step},
-            {"filterType": "ICEBERG_PARTS", "limit": 10},
-        ],
-        "permissions": [],
-        "permissionSets": [["SPOT"]],
-    }

@@ -33,6 +33,7 @@ class Settings:
     keep: int = 1_000_000
     wait_for_client: bool = False
     log: Path | None = None
+    faults: Path | None = None
     max_buffer_bytes: int = 32 * 1024 * 1024
     limits: Limits = field(default_factory=Limits)
 
@@ -98,6 +99,7 @@ def parse_settings(arguments: Sequence[str], environ: Mapping[str, str]) -> Sett
         keep=given.keep,
         wait_for_client=given.wait_for_client,
         log=given.log,
+        faults=given.faults,
         max_buffer_bytes=given.max_buffer_bytes,
         limits=Limits(
             max_connection_s=given.max_connection_s,
@@ -142,6 +144,9 @@ def _parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
 
     add = parser.add_argument_group("truth").add_argument
     add("--log", type=Path, metavar="FILE", help="append issued trades as CSV; go on after those it holds")
+
+    add = parser.add_argument_group("faults").add_argument
+    add("--faults", type=Path, metavar="FILE", help="what goes wrong when, as JSON: see sim/README.md")
 
     add = parser.add_argument_group("limits").add_argument
     add("--max-connection-s", type=float, default=limits.max_connection_s, help="a client's age (default 24 h)")

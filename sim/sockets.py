@@ -1,4 +1,4 @@
-"""The WebSocket clients: bytes between sockets and their `venue.Connection`, and nothing decided here.
+"""One WebSocket client's socket: bytes between it and its `venue.Connection`, and nothing decided here.
 
 The frames of trades are ready-made bytes, the same object for every client of a view, written past the protocol object
 (no extension is ever negotiated, so a frame's bytes are the same for all). A client that does not read is cut at
@@ -8,20 +8,21 @@ The frames of trades are ready-made bytes, the same object for every client of a
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
-from collections import deque
-from collections.abc import Callable, Collection
-from typing import cast
+from collections.abc import Collection
+from typing import TYPE_CHECKING, cast
 
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Request
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 
-from sim.frames import BatchFrames, View
-from sim.venue import Connection, Disconnect, Limits, TargetError
+from sim.frames import View
+from sim.venue import Connection, Disconnect, TargetError
+
+if TYPE_CHECKING:
+    from sim.clients import Clients
 
 logger = logging.getLogger("sim.sockets")
 
@@ -29,7 +30,6 @@ LARGEST_MESSAGE_BYTES = 64 * 1024
 HANDSHAKE_WITHIN_S = 10
 CLOSE_WITHIN_S = 5
 PAUSED_ABOVE_BYTES = 256 * 1024  # flat out, the market waits while a client has more than this to read
-FIVE_MINUTES_S = 300
 
 
 class Socket(asyncio.Protocol):
@@ -43,6 +43,7 @@ class Socket(asyncio.Protocol):
         self._message = b""
         self._deadline_s = time.monotonic() + HANDSHAKE_WITHIN_S  # of the handshake, later of the closing
         self._closing = False
+        self._mute: tuple[float, bool] | None = None  # until when, and whether control frames still pass
         self.paused = False
 
     @property
@@ -57,6 +58,8 @@ class Socket(asyncio.Protocol):
 
     def send(self, data: bytes) -> None:
         """Send whole frames, or cut the client if it has left too many unread."""
+        if self._muted:
+            return
         if self._transport.get_write_buffer_size() > self._clients.max_buffer_bytes:
             logger.warning("cut a client that left %d bytes unread", self._transport.get_write_buffer_size())
             self._clients.counts["cut_slow"] += 1
@@ -77,8 +80,17 @@ class Socket(asyncio.Protocol):
         """Drop the connection without a word."""
         self._transport.abort()
 
+    def mute(self, until_s: float, *, pongs: bool) -> None:
+        """Send nothing more until then; with `pongs` control frames still pass."""
+        self._mute = (until_s, pongs)
+
+    def unmute(self) -> None:
+        self._mute = None
+
     def poll(self, now_s: float) -> None:
         """Do what time demands: pings, and hanging up on who is late."""
+        if self._muted:
+            return
         if self._connection is None or self._closing:
             if now_s >= self._deadline_s:
                 self.cut()
@@ -92,12 +104,20 @@ class Socket(asyncio.Protocol):
             self._protocol.send_ping(payload)
             self._flush()
 
+    @property
+    def _muted(self) -> bool:
+        if self._mute is not None and time.monotonic() >= self._mute[0]:
+            self._mute = None
+        return self._mute is not None
+
     # asyncio calls these
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's own class, of the same shape
         self._transport.set_write_buffer_limits(high=PAUSED_ABOVE_BYTES)
         self._clients.sockets.add(self)
+        if time.monotonic() < self._clients.down_until_s:
+            self.cut()
 
     def data_received(self, data: bytes) -> None:
         self._protocol.receive_data(data)
@@ -161,84 +181,8 @@ class Socket(asyncio.Protocol):
     def _flush(self) -> None:
         for data in self._protocol.data_to_send():
             if data:
-                self._transport.write(data)
+                control = data[0] & 0x08  # RFC 6455, 5.2: opcodes from 8 on are control frames
+                if not self._muted or (control and self._mute is not None and self._mute[1]):
+                    self._transport.write(data)
             else:  # the protocol's sign for the end of the stream
                 self._transport.close()
-
-
-class Clients:
-    """All of them."""
-
-    def __init__(self, limits: Limits, max_buffer_bytes: int) -> None:
-        self.limits = limits
-        self.max_buffer_bytes = max_buffer_bytes
-        self.sockets: set[Socket] = set()
-        self.room = asyncio.Event()
-        self.counts = {"connections": 0, "cut_slow": 0, "hung_up": 0, "refused": 0}
-        self._admitted: dict[str, deque[float]] = {}
-
-    @property
-    def streams(self) -> set[str]:
-        """Every stream somebody follows."""
-        return {stream for socket in self.sockets for stream in socket.streams}
-
-    @property
-    def following_trades(self) -> bool:
-        return any(socket.view is not None and socket.view.trades for socket in self.sockets)
-
-    def admit(self, address: str, now_s: float) -> None:
-        """Count a new connection of an address.
-
-        Raises:
-            TargetError: it has opened too many in five minutes.
-        """
-        times = self._admitted.setdefault(address, deque(maxlen=self.limits.connections_per_5m))
-        if len(times) == times.maxlen and now_s - times[0] < FIVE_MINUTES_S:
-            self.counts["refused"] += 1
-            raise TargetError(429, f"found more than {times.maxlen} connections in 5 minutes from {address}")
-        times.append(now_s)
-
-    def deliver(self, frames: BatchFrames) -> None:
-        """Send every client what it follows of a batch."""
-        self.send(lambda view: b"".join(frames.trades(view) + frames.aggregates(view)))
-
-    def send(self, words: Callable[[View], bytes]) -> None:
-        """Send every client what `words` makes for its view; made once a view, sent unless empty."""
-        made: dict[View, bytes] = {}
-        for socket in list(self.sockets):
-            view = socket.view
-            if view is None:
-                continue
-            if view not in made:
-                made[view] = words(view)
-            if made[view]:
-                socket.send(made[view])
-
-    def poll(self, now_s: float) -> None:
-        for socket in list(self.sockets):
-            socket.poll(now_s)
-
-    async def wait_for_room(self, patience_s: float) -> None:
-        """Wait until every client has read most of what it was sent; cut those that take longer than `patience_s`."""
-        deadline_s = time.monotonic() + patience_s
-        while any(socket.paused for socket in self.sockets):
-            self.room.clear()
-            try:
-                await asyncio.wait_for(self.room.wait(), deadline_s - time.monotonic())
-            except TimeoutError:
-                for socket in [socket for socket in self.sockets if socket.paused]:
-                    self.counts["cut_slow"] += 1
-                    socket.cut()
-                return
-
-    async def close(self) -> None:
-        """Say goodbye to all, and wait a moment for theirs."""
-        for socket in list(self.sockets):
-            socket.close(1001, "server is going away")
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(1):
-                while self.sockets:
-                    self.room.clear()
-                    await self.room.wait()  # set also by each connection that ends
-        for socket in list(self.sockets):
-            socket.cut()

@@ -25,7 +25,7 @@ class TargetError(ValueError):
         self.status = status
 
 
-class Disconnect(Exception):  # noqa: N818 - an event, not an error
+class Disconnect(Exception):
     """The venue hangs up."""
 
     def __init__(self, code: int, reason: str) -> None:

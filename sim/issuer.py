@@ -1,0 +1,224 @@
+"""The doing of issuing: lets time pass for the exchange, suffers its faults, writes its log, feeds its clients."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import time
+from collections import deque
+from collections.abc import Iterable, Sequence
+
+from sim.candles import Candle
+from sim.clients import Clients
+from sim.coins import Coin
+from sim.exchange import FLAT_OUT_BATCH, Batch, Exchange
+from sim.faults import Disconnect, Expire, Fault, Hole, Refuse, Shutdown, Silence, SlowFrames, Strike
+from sim.frames import BatchFrames, candle_frames, shutdown_frame
+from sim.log import IssueLog
+from sim.plan import Plan
+from sim.sockets import Socket
+
+logger = logging.getLogger("sim.issuer")
+
+TICK_S = 0.002  # trades due within one tick go out together
+BUSY_TICK_S = 0.005  # from BUSY_RATE on: fewer, larger batches
+BUSY_RATE = 5000
+LONGEST_SLEEP_S = 0.02  # how late a change of rate may be noticed
+HEARTBEAT_S = 0.25
+CANDLE_UPDATE_S = 1.0
+PATIENCE_S = 5.0  # how long the flat-out market waits for a client that does not read
+LATE_BATCHES = 10_000  # of slow frames; more are sent before their time, so that memory is bounded
+
+
+class Issuer:
+    """See the module. Run `pump` and `beat` as tasks.
+
+    Args:
+        log: already open; trades it holds have been issued.
+        faults: count from the first trade, and from the moment when the first may be issued.
+        wait_for_client: `pump` issues nothing until a client follows a trade stream.
+
+    Raises:
+        ValueError: a fault names a symbol that is not traded.
+    """
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        clients: Clients,
+        plan: Plan,
+        *,
+        log: IssueLog | None = None,
+        faults: Sequence[Fault] = (),
+        wait_for_client: bool = False,
+    ) -> None:
+        self._exchange = exchange
+        self._clients = clients
+        self._plan = plan
+        self._log = log
+        self._first_faults: Sequence[Fault] | None = faults  # None once they wait in the plan
+        self._check_symbols(faults)
+        self._wait_for_client = wait_for_client
+        self._slow = (0.0, 0.0)  # until when frames are late, and by how much
+        self._late: deque[tuple[float, BatchFrames]] = deque()
+        self._candles_told_s = 0.0
+
+    async def pump(self) -> None:
+        """Issue what is due, for ever."""
+        before_us = time.monotonic_ns() // 1000
+        while True:
+            now_us = time.monotonic_ns() // 1000
+            elapsed_us, before_us = now_us - before_us, now_us
+            self._wait_for_client = self._wait_for_client and not self._clients.following_trades
+            if self._wait_for_client:
+                await asyncio.sleep(TICK_S)
+                continue
+            self._strike()
+            self._deliver_late()
+            batch = self._exchange.advance(elapsed_us, _now_us(), most=self._plan.room(self._exchange.issued))
+            if batch is not None:
+                self._publish(batch)
+                if self._exchange.clock.flat_out:
+                    await self._clients.wait_for_room(PATIENCE_S)
+            wait_s = self._exchange.wait_us() / 1e6
+            if wait_s:
+                tick_s = TICK_S if self._exchange.clock.rate < BUSY_RATE else BUSY_TICK_S
+                wait_s = min(max(wait_s, tick_s), LONGEST_SLEEP_S)
+            await asyncio.sleep(wait_s)
+
+    async def beat(self) -> None:
+        """Ping clients, hang up on the late, tell candles, for ever."""
+        while True:
+            now_s = time.monotonic()
+            self._clients.poll(now_s)
+            self._tell_candles(updates=now_s - self._candles_told_s >= CANDLE_UPDATE_S)
+            await asyncio.sleep(HEARTBEAT_S)
+
+    async def issue(self, count: int) -> None:
+        """Issue and send `count` trades as fast as the clients read, whatever the rate. Fewer if there are no more.
+
+        Raises:
+            ValueError: count is negative.
+        """
+        if count < 0:
+            raise ValueError(f"found count {count}, expected at least 0")
+        while count > 0:
+            self._strike()
+            room = self._plan.room(self._exchange.issued)
+            batch = self._exchange.issue(min(count, FLAT_OUT_BATCH, room), _now_us())
+            if batch is None:
+                return
+            count -= len(batch.trades)
+            self._publish(batch)
+            await self._clients.wait_for_room(PATIENCE_S)
+
+    def add_faults(self, faults: Sequence[Fault]) -> None:
+        """Take faults that count from now.
+
+        Raises:
+            ValueError: one names a symbol that is not traded; none is taken.
+        """
+        self._check_symbols(faults)
+        self._plan.add(faults, number=self._exchange.issued, now_s=time.monotonic())
+        self._strike()
+
+    def end_faults(self) -> None:
+        """End all faults, and forget those that wait."""
+        self._plan.clear()
+        self._first_faults = None
+        self._slow = (0.0, 0.0)
+        self._clients.down_until_s, self._clients.refusal = 0.0, (0.0, 503)
+        for socket in self._clients.sockets:
+            socket.unmute()
+
+    # Trades and candles
+
+    def _publish(self, batch: Batch) -> None:
+        if self._log is not None:
+            self._log.write(batch.trades, self._exchange.coins)
+        now_s = time.monotonic()
+        sent = self._plan.tamper(batch.first_number, batch.trades, now_s, self._exchange.coins)
+        self._deliver(BatchFrames(batch, self._exchange, sent), now_s)
+
+    def _deliver(self, frames: BatchFrames, now_s: float) -> None:
+        until_s, delay_s = self._slow
+        if now_s >= until_s and not self._late:
+            self._clients.deliver(frames)
+            return
+        # while some are late all others wait behind them: slow is not reordered
+        due_s = now_s + delay_s if now_s < until_s else now_s
+        self._late.append((max(due_s, self._late[-1][0]) if self._late else due_s, frames))
+        if len(self._late) > LATE_BATCHES:
+            self._clients.deliver(self._late.popleft()[1])
+
+    def _deliver_late(self) -> None:
+        now_s = time.monotonic()
+        held = self._plan.release(now_s)
+        if held is not None:
+            self._deliver(BatchFrames(Batch(0, held.trades[:0]), self._exchange, held), now_s)
+        while self._late and self._late[0][0] <= now_s:
+            self._clients.deliver(self._late.popleft()[1])
+
+    def _tell_candles(self, *, updates: bool) -> None:
+        now_us = _now_us()
+        self._exchange.close_candles(now_us)
+        news: dict[str, list[tuple[Coin, Candle, bool]]] = {}
+        for symbol, listing in self._exchange.listings.items():
+            news[symbol] = [(listing.coin, candle, True) for candle in listing.candles.pop_closed()]
+            if updates and listing.candles.open is not None and listing.candles.open.count:
+                news[symbol].append((listing.coin, listing.candles.open, False))
+        if updates:
+            self._candles_told_s = time.monotonic()
+        if any(news.values()):
+            self._clients.send(lambda view: b"".join(candle_frames(news, now_us, view)))
+
+    # Faults
+
+    def _check_symbols(self, faults: Iterable[Fault]) -> None:
+        traded = self._exchange.listings
+        for fault in faults:
+            symbol = getattr(fault, "symbol", None)
+            if symbol is not None and symbol not in traded:
+                raise ValueError(f"faults: found symbol {symbol!r} in {fault.kind}, expected one of {' '.join(traded)}")
+
+    def _strike(self) -> None:
+        now_s = time.monotonic()
+        if self._first_faults is not None:
+            self._plan.add(self._first_faults, number=0, now_s=now_s)
+            self._plan.forget_before(self._exchange.issued)
+            self._first_faults = None
+        for fault in self._plan.strike(self._exchange.issued, now_s):
+            logger.info("fault after %d trades: %s", self._exchange.issued, fault)
+            self._suffer(fault, now_s)
+
+    def _suffer(self, fault: Strike, now_s: float) -> None:
+        sockets = list(self._clients.sockets)
+        match fault:
+            case Hole():
+                self._exchange.skip_ids(fault.symbol, fault.count)
+            case SlowFrames():
+                self._slow = (now_s + fault.for_s, fault.delay_s)
+            case Refuse():
+                self._clients.refusal = (now_s + fault.for_s, fault.status)
+            case Disconnect():
+                self._clients.down_until_s = now_s + fault.for_s
+                for socket in sockets:
+                    socket.cut()
+            case Silence():
+                for socket in sockets:
+                    socket.mute(math.inf if fault.for_s is None else now_s + fault.for_s, pongs=fault.pongs)
+            case Expire():
+                _close(sockets, "connection reached its maximum age")
+            case Shutdown():
+                self._clients.send(lambda view: shutdown_frame(_now_us(), view))
+                asyncio.get_running_loop().call_later(fault.lead_s, _close, sockets, "server is shutting down")
+
+
+def _close(sockets: Iterable[Socket], reason: str) -> None:
+    for socket in sockets:
+        socket.close(1001, reason)
+
+
+def _now_us() -> int:
+    return time.time_ns() // 1000

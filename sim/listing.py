@@ -1,0 +1,48 @@
+"""One symbol on the exchange: its coin, what it traded, its candles, its holes."""
+
+from __future__ import annotations
+
+from collections import deque
+
+import numpy as np
+
+from sim.candles import Candles
+from sim.coins import Coin
+from sim.history import History
+from sim.trades import Trades
+
+HOLES_KEPT = 10_000
+
+
+class Listing:
+    """One symbol on the exchange: its coin, what it traded, its candles."""
+
+    def __init__(self, coin: Coin, keep: int) -> None:
+        self.coin = coin
+        self.history = History(keep)
+        self.candles = Candles()
+        self.first_id: int | None = None  # of the trades issued, not of those before the start
+        self.last_id: int | None = None
+        self.issued = 0
+        self.skipped_ids = 0
+        self.absent: deque[tuple[int, int]] = deque(maxlen=HOLES_KEPT)  # first and last id of each hole, newest kept
+        self._next_aggregate = coin.first_trade_id // 3 + 1
+
+    def record(self, trades: Trades, *, issued: bool) -> None:
+        """Remember the next trades. Those of one price, side and time that follow each other are one aggregate."""
+        begins = np.ones(len(trades), np.bool_)
+        if len(trades) > 1:
+            price, maker, time_us = trades["price_e8"], trades["is_buyer_maker"], trades["time_us"]
+            begins[1:] = (price[1:] != price[:-1]) | (maker[1:] != maker[:-1]) | (time_us[1:] != time_us[:-1])
+        aggregate_ids = self._next_aggregate - 1 + np.cumsum(begins)
+        self._next_aggregate = int(aggregate_ids[-1]) + 1
+        if issued:
+            ids = trades["trade_id"]
+            before = int(ids[0]) - 1 if self.last_id is None else self.last_id
+            for place in np.flatnonzero(np.diff(ids, prepend=before) > 1).tolist():
+                self.absent.append((1 + (int(ids[place - 1]) if place else before), int(ids[place]) - 1))
+            self.first_id = int(ids[0]) if self.first_id is None else self.first_id
+            self.last_id = int(ids[-1])
+            self.issued += len(trades)
+        self.history.append(trades, aggregate_ids)
+        self.candles.add(trades)
