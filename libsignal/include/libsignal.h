@@ -163,8 +163,9 @@ typedef struct lsig_config {
  *
  * Indicators are those right after this candle, over the closed candles of its interval; NaN until warm. Definitions,
  * also of what the first value is made of, are TA-Lib's with unstable period 0. With P the period, M the highest price
- * so far and u = 2^-53 the errors stay below: rsi 1200 P u; atr, ema 4 (P + 1) u M; macd 8 (slow + 1) u M; its signal
- * and histogram 16 (slow + signal) u M. sma is the double nearest to the exact mean.
+ * so far, f the candles since the close last changed and u = 2^-53 the errors stay below: rsi 1200 (P + f) u; atr and
+ * ema 4 (P + 1) u M; macd 8 (slow + 1) u M; its signal and histogram 16 (slow + signal) u M. sma is the double nearest
+ * to the exact mean.
  */
 typedef struct lsig_candle {
     int64_t interval_us;
@@ -180,7 +181,7 @@ typedef struct lsig_candle {
     uint64_t volume_e8[2];           /* base asset */
     uint64_t taker_buy_volume_e8[2]; /* of these, what takers bought */
     uint64_t quote_volume_e16[3];    /* sum of price * quantity, scaled by 10^16 */
-    double rsi;                      /* Wilder's, 0 to 100; 0 where the price has not moved */
+    double rsi;                      /* Wilder's, 0 to 100; 0 where the close has not changed for some 690 P candles */
     double atr;                      /* Wilder's average true range */
     double macd;                     /* fast minus slow average; given as soon as the slow one is warm */
     double macd_signal;

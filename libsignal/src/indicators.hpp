@@ -79,7 +79,7 @@ public:
         ++n_;
 
         const double moves = gain_.value() + loss_.value();
-        candle.rsi = moves == 0 ? 0 : 100 * (gain_.value() / moves);
+        candle.rsi = moves < kNoMove ? 0 : 100 * (gain_.value() / moves);
         candle.atr = range_.value();
         candle.macd = fast_.value() - slow_.value();
         candle.macd_signal = signal_.value();
@@ -107,6 +107,7 @@ public:
     }
 
 private:
+    static constexpr double kNoMove = 0x1p-1000;  // what is left of a move so long ago has lost its digits
     static constexpr std::uint64_t kMostCandles = std::uint64_t{1} << 62;
 
     std::uint32_t slow_first_;
