@@ -85,8 +85,8 @@ class Intake:
                 )
             last: Message | None = None
             while not self._stop.asked:
-                timeout_s = max(self._batch.wait_s(loop.time()), 0.0) if self._batch else _POLL_S
-                for message in await reader.next(timeout_s=timeout_s):
+                wait_s = self._batch.wait_s(loop.time()) if self._batch else _POLL_S
+                for message in await reader.next(timeout_s=min(max(wait_s, 0.0), _POLL_S)):
                     taken = _take(message)
                     if last is not None and not self._batch.fits(taken):
                         await self._flush(reader, last)
