@@ -15,11 +15,11 @@ from dataclasses import dataclass
 import grpc
 from prometheus_client import Counter, Gauge
 from starlette.responses import Response
-from starlette.websockets import WebSocket, WebSocketDisconnect
+from starlette.websockets import WebSocket
 
 from gateway import access
 from gateway.errors import refusal_body
-from gateway.fanout import Chunk, Fanout, Limits, Reader
+from gateway.fanout import Fanout, Limits, Reader
 from gateway.sockets import Socket
 from gateway.stream import CALL_LIMIT_S, Stream, control
 from mesh.symbols import parse_symbol
@@ -32,7 +32,7 @@ EVERYTHING = "*"
 MAX_SYMBOLS = 64
 MAX_CLIENTS = 2000
 WRITE_MESSAGES = 512
-"""About how many messages are written to a client before others have their turn."""
+"""About how many messages are joined to one write."""
 GRACE_S = 5.0
 """How long a client that is let go may take to read what it was sent."""
 DRAIN_GRACE_S = 1.0
@@ -50,7 +50,8 @@ LET_GO = Counter("tickmesh_gateway_ws_let_go_total", "clients let go, by close c
 class _Client:
     socket: Socket
     reader: Reader
-    something: asyncio.Event
+    left_over: asyncio.Event
+    """Set when something is queued that there was no room to write."""
 
 
 def wanted_symbols(pairs: Iterable[tuple[str, str]]) -> tuple[frozenset[str] | None, bool]:
@@ -144,23 +145,21 @@ class Live:
             LET_GO.labels(1008).inc()
             socket.let_go(1008, str(exc), grace_s=GRACE_S)
             return
-        something = asyncio.Event()
 
         def wake() -> None:
-            if not client.reader.overrun:
-                something.set()
-                return
-            MISSED.inc(client.reader.take(0)[0])
-            lost = client.reader.missed_in_a_row
-            self._let_go(client, 1013, f"read too slowly: {lost} trades were lost without ever catching up")
+            if client.reader.overrun:
+                self._overrun(client)
+            else:
+                self._write_queued(client)
 
-        client = _Client(socket, self._fanout.join(wake, symbols=symbols, everything=everything), something)
+        reader = self._fanout.join(wake, symbols=symbols, everything=everything)
+        client = _Client(socket, reader, asyncio.Event())
         self._add(client)
         try:
             async with asyncio.TaskGroup() as tasks:
-                sending = tasks.create_task(self._send(client))
+                catching_up = tasks.create_task(self._catch_up(client))
                 await self._receive(client, websocket)
-                sending.cancel()
+                catching_up.cancel()
         finally:
             self._remove(client)
 
@@ -218,27 +217,33 @@ class Live:
                 await self._nobody.wait()
                 following.cancel()
 
-    async def _send(self, client: _Client) -> None:
-        """Write what is queued, until the client is gone; `_receive` hears of that, too."""
-        try:
-            while True:
-                await client.something.wait()
-                client.something.clear()
-                while chunks := await self._take(client):
-                    await client.socket.write_frames(b"".join([chunk.data for chunk in chunks]))
-                    SENT.inc(sum(chunk.trades for chunk in chunks))
-                    await asyncio.sleep(0)  # writing where there is room never waits; the others need their turn
-        except WebSocketDisconnect:
-            return
+    def _overrun(self, client: _Client) -> None:
+        MISSED.inc(client.reader.take(0)[0])
+        lost = client.reader.missed_in_a_row
+        self._let_go(client, 1013, f"read too slowly: {lost} trades were lost without ever catching up")
 
-    async def _take(self, client: _Client) -> list[Chunk]:
-        # room comes first: what is taken is as good as sent, while what waits in the queue can still give way
-        await client.socket.writable.wait()
-        missed, chunks = client.reader.take(WRITE_MESSAGES)
-        if missed:
-            MISSED.inc(missed)
-            chunks.insert(0, control("lagged", missed=missed))
-        return chunks
+    def _write_queued(self, client: _Client) -> None:
+        # A client that keeps up is written to at once, without waking a task for every trade. Room comes first: what
+        # is taken is as good as sent, while what waits in the queue can still give way to what is newer.
+        while client.socket.has_room:
+            missed, chunks = client.reader.take(WRITE_MESSAGES)
+            if missed:
+                MISSED.inc(missed)
+                chunks.insert(0, control("lagged", missed=missed))
+            if not chunks:
+                return
+            client.socket.write_frames(b"".join([chunk.data for chunk in chunks]))
+            SENT.inc(sum(chunk.trades for chunk in chunks))
+        client.left_over.set()
+
+    async def _catch_up(self, client: _Client) -> None:
+        """Write what was left over whenever the client has read some, until it is gone; `_receive` hears of that."""
+        while not client.socket.gone:
+            await client.left_over.wait()
+            client.left_over.clear()
+            await client.socket.wait_for_room()
+            self._write_queued(client)
+            await asyncio.sleep(0)  # the others need their turn
 
     async def _receive(self, client: _Client, websocket: WebSocket) -> None:
         """Wait until the client goes. What it says is ignored, but may not be much."""

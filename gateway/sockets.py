@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from starlette.websockets import WebSocket, WebSocketDisconnect
+from starlette.websockets import WebSocket
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 _EXTENSION = "tickmesh.socket"
+_MAX_BUFFERED_BYTES = 64 * 1024  # from here on transports say "pause"
 _MAX_REASON_BYTES = 123  # RFC 6455, 5.5: control frames carry at most 125 bytes, two of them the code
 
 
@@ -33,16 +34,25 @@ class Socket(WebSocketsSansIOProtocol):
             extensions: dict[str, Any] = self.scope["extensions"]
             extensions[_EXTENSION] = self
 
-    async def write_frames(self, frames: bytes) -> None:
-        """Send prepared text frames; wait while the client's buffers are full.
+    @property
+    def gone(self) -> bool:
+        """Whether nothing can be sent any more: the client left, or was let go."""
+        return self.disconnected or self.close_sent or self.transport.is_closing()
 
-        Raises:
-            WebSocketDisconnect: the client is gone, or was let go.
+    @property
+    def has_room(self) -> bool:
+        """Whether more can be sent at once, without piling up here."""
+        # uvloop says "pause" only after its turn; until then the buffer's own size tells
+        return (
+            self.writable.is_set() and self.transport.get_write_buffer_size() <= _MAX_BUFFERED_BYTES and not self.gone
+        )
 
-        """
+    async def wait_for_room(self) -> None:
+        """Wait until the client has read some of what is buffered, or is gone."""
         await self.writable.wait()
-        if self.disconnected or self.close_sent or self.transport.is_closing():
-            raise WebSocketDisconnect(1006)
+
+    def write_frames(self, frames: bytes) -> None:
+        """Send prepared text frames; only when it `has_room`."""
         self.transport.write(frames)
 
     def let_go(self, code: int, reason: str, *, grace_s: float) -> None:
