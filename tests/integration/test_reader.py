@@ -1,0 +1,67 @@
+"""The ordered reader when the stream under it is another one than before."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from mesh.bus import CONTROL_STREAM, raw_stream
+from mesh.reader import Reader, StreamReplacedError
+from tests.fixtures.nats import NatsServer
+from tests.fixtures.store import feeding
+from tests.fixtures.trades import columns
+
+
+async def test_a_stream_made_anew_is_said_instead_of_read_past_its_end(nats_server: NatsServer) -> None:
+    async with feeding(nats_server) as feeder, Reader(feeder.bus, "RAW", "test", after=0) as reader:
+        await feeder.publish(columns(1, 1))
+        assert len(await reader.next(timeout_s=10)) == 1
+
+        await feeder.bus.js.delete_stream("RAW")
+        await feeder.bus.declare(raw_stream(2**30))
+        await feeder.publish(columns(2, 1))
+
+        with pytest.raises(StreamReplacedError, match="is not the one that was read up to 1"):
+            await reader.next(timeout_s=30)
+
+
+async def test_a_position_behind_the_streams_end_is_said(nats_server: NatsServer) -> None:
+    async with feeding(nats_server) as feeder:
+        with pytest.raises(StreamReplacedError, match="ending with 0"):
+            await Reader(feeder.bus, "RAW", "test", after=7).__aenter__()
+
+
+async def test_who_follows_the_last_message_follows_it_in_a_stream_made_anew(nats_server: NatsServer) -> None:
+    async with feeding(nats_server) as feeder:
+        await feeder.bus.declare(CONTROL_STREAM)
+        for number in range(5):
+            await feeder.bus.js.publish("control.symbol", b"old %d" % number)
+        async with Reader(feeder.bus, "CONTROL", "test", after=None) as reader:
+            assert [message.payload for message in await reader.next(timeout_s=10)] == [b"old 4"]
+
+            await feeder.bus.js.delete_stream("CONTROL")
+            await feeder.bus.declare(CONTROL_STREAM)
+            await feeder.bus.js.publish("control.symbol", b"new")
+
+            assert [message.payload for message in await reader.next(timeout_s=30)] == [b"new"]
+
+
+async def test_waiting_ends_in_time_while_the_stream_is_gone(nats_server: NatsServer) -> None:
+    async with feeding(nats_server) as feeder, Reader(feeder.bus, "RAW", "test", after=0) as reader:
+        await feeder.bus.js.delete_stream("RAW")
+        # Long enough for the reader to notice that nothing beats any more and to try again.
+        async with asyncio.timeout(60):
+            assert await reader.next(timeout_s=8) == []
+
+
+async def test_a_message_says_how_many_wait_behind_it(nats_server: NatsServer) -> None:
+    async with feeding(nats_server) as feeder:
+        for first_id in (1, 2, 3):
+            await feeder.publish(columns(first_id, 1))
+        async with Reader(feeder.bus, "RAW", "test", after=0) as reader:
+            messages = [*await reader.next(timeout_s=10)]
+            while len(messages) < 3:
+                messages += await reader.next(timeout_s=10)
+
+    assert [(message.sequence, message.pending) for message in messages] == [(1, 2), (2, 1), (3, 0)]
