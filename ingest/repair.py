@@ -41,9 +41,7 @@ class Repairs:
     def fill(self, symbol: str) -> None:
         """Fetch the ids a symbol waits for."""
         if symbol not in self._underway:
-            task = self._tasks.create_task(self._repair(symbol), name=f"repair {symbol}")
-            self._underway[symbol] = task
-            task.add_done_callback(lambda _: self._underway.pop(symbol, None))
+            self._underway[symbol] = self._tasks.create_task(self._run(symbol), name=f"repair {symbol}")
 
     def catch_up(self, symbol: str) -> None:
         """Fetch all since the last trade released: when a connection opens, nobody knows what was missed."""
@@ -54,6 +52,13 @@ class Repairs:
         """Stop fetching."""
         for task in list(self._underway.values()):
             task.cancel()
+
+    async def _run(self, symbol: str) -> None:
+        try:
+            await self._repair(symbol)
+        finally:
+            # Nothing is awaited between its last look at the gap and this: no call of `fill` falls in between.
+            del self._underway[symbol]
 
     async def _repair(self, symbol: str) -> None:
         assert self.outlet is not None
