@@ -1,0 +1,331 @@
+"""Ingest as a process between a real simulated exchange and a real nats-server: all of it, once, in order, exactly."""
+
+from __future__ import annotations
+
+import csv
+import signal
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from mesh import control, subjects, wire
+from mesh.bus import Bus, connect
+from mesh.fixed import parse_e8
+from mesh.health import Health
+from mesh.reader import Reader
+from mesh.settings import BusSettings
+from tests.fixtures.nats import NatsServer
+from tests.fixtures.services import Service
+from tests.fixtures.sim import Sim, running_sim
+from tests.fixtures.waiting import eventually
+from tickmesh.v1 import control_pb2
+
+Make = Callable[..., Service]
+Row = tuple[str, int, int, int, int, bool]
+FOLLOWS = r"connected to ws://"
+
+
+@asynccontextmanager
+async def admin(server: NatsServer) -> AsyncIterator[Bus]:
+    async with connect(BusSettings(nats_url=server.url), name="test", health=Health("bus")) as bus:
+        yield bus
+
+
+def ingest_of(make_service: Make, server: NatsServer, sim: Sim, **settings: str) -> Service:
+    return make_service(
+        "ingest",
+        NATS_URL=server.url_of("ingest"),
+        VENUE="sim",
+        SIM_WS_URL=sim.ws,
+        SIM_REST_URL=sim.rest,
+        **settings,
+    )
+
+
+def follow(service: Service) -> None:
+    service.start()
+    service.process.wait_for_line(FOLLOWS, timeout_s=30)
+
+
+def issued(log: Path) -> list[Row]:
+    """Return what the exchange says it issued, in the order of issue."""
+    with log.open() as file:
+        return [
+            (
+                row["symbol"],
+                int(row["trade_id"]),
+                parse_e8(row["price"]),
+                parse_e8(row["quantity"]),
+                int(row["time_us"]),
+                row["is_buyer_maker"] == "true",
+            )
+            for row in csv.DictReader(file)
+        ]
+
+
+async def published(server: NatsServer) -> list[Row]:
+    """Return every trade that RAW holds, in its order."""
+    rows: list[Row] = []
+    async with admin(server) as bus:
+        info = await bus.stream_info(subjects.RAW)
+        if info is None or not info.state.messages:
+            return []
+        async with Reader(bus, subjects.RAW, "test", after=0) as reader:
+            last = 0
+            while last < info.state.last_seq:
+                for message in await reader.next(timeout_s=10):
+                    last = message.sequence
+                    trades = wire.decode_trades(message.payload)
+                    columns = (trades.trade_id, trades.price_e8, trades.quantity_e8, trades.time_us)
+                    lists = [column.tolist() for column in (*columns, trades.is_buyer_maker)]
+                    rows += [(trades.symbol, *row) for row in zip(*lists, strict=True)]
+    return rows
+
+
+def by_symbol(rows: list[Row]) -> dict[str, list[Row]]:
+    symbols = dict.fromkeys(row[0] for row in rows)
+    return {symbol: [row for row in rows if row[0] == symbol] for symbol in symbols}
+
+
+async def assert_all_published(server: NatsServer, log: Path, *, timeout_s: float = 30) -> None:
+    """Wait until RAW holds as many trades as were issued, then compare them one for one."""
+    wanted = issued(log)
+
+    async def count() -> bool:
+        return len(await published(server)) >= len(wanted)
+
+    await eventually(count, timeout_s=timeout_s, what=f"{len(wanted)} trades in RAW")
+    assert by_symbol(await published(server)) == by_symbol(wanted)
+
+
+async def catalog(server: NatsServer) -> control_pb2.Catalog:
+    async with admin(server) as bus:
+        message = await bus.js.get_last_msg(subjects.CONTROL, subjects.CONTROL_CATALOG)
+    return control.decode(control_pb2.Catalog, message.data or b"")
+
+
+async def select(server: NatsServer, payload: bytes) -> None:
+    async with admin(server) as bus:
+        await bus.js.publish(subjects.CONTROL_SYMBOL, payload)
+
+
+async def test_every_trade_is_published_once_in_order_and_exactly(
+    nats_server: NatsServer, make_service: Make, tmp_path: Path
+) -> None:
+    with running_sim("--rate", "0", "--log", str(tmp_path / "sim.csv")) as sim:
+        service = ingest_of(make_service, nats_server, sim)
+        follow(service)
+        sim.issue(1)
+        sim.post("/sim/rate", {"rate": 2000})
+        await eventually(lambda: sim.status()["issued"] > 4000)
+        sim.post("/sim/rate", {"rate": 0})
+        await assert_all_published(nats_server, tmp_path / "sim.csv")
+
+
+async def test_a_flood_is_published_without_loss(nats_server: NatsServer, make_service: Make, tmp_path: Path) -> None:
+    with running_sim("--rate", "0", "--count", "60000", "--log", str(tmp_path / "sim.csv")) as sim:
+        service = ingest_of(make_service, nats_server, sim)
+        follow(service)
+        sim.post("/sim/rate", {"rate": "max"})
+        await eventually(lambda: sim.status()["issued"] == 60000, timeout_s=60)
+        await assert_all_published(nats_server, tmp_path / "sim.csv", timeout_s=60)
+
+
+async def test_the_catalog_tells_what_is_traded_and_followed(nats_server: NatsServer, make_service: Make) -> None:
+    with running_sim("--rate", "0") as sim:
+        ingest_of(make_service, nats_server, sim, SYMBOLS="btcusdt,nonsense").start()
+
+        async def learned() -> control_pb2.Catalog:
+            told = await catalog(nats_server)
+            assert told.instruments
+            return told
+
+        told = await eventually(learned, not_yet=(Exception,))
+    assert (told.venue, list(told.followed)) == ("sim", ["btcusdt"])
+    btc = {instrument.symbol: instrument for instrument in told.instruments}["btcusdt"]
+    assert (btc.base_asset, btc.quote_asset, btc.tick_size_e8, btc.step_size_e8) == ("BTC", "USDT", 1000000, 1000)
+
+
+async def test_a_selected_symbol_is_followed_from_then_on(
+    nats_server: NatsServer, make_service: Make, tmp_path: Path
+) -> None:
+    with running_sim("--rate", "0", "--log", str(tmp_path / "sim.csv")) as sim:
+        service = ingest_of(make_service, nats_server, sim, SYMBOLS="btcusdt")
+        follow(service)
+        await eventually(lambda: "instruments" in service.output())
+        await select(nats_server, b'{"symbol": "ETHUSDT"}')
+        await eventually(lambda: "ethusdt@trade" in str(sim.status()), what="the subscription")
+        sim.issue(300)
+
+        async def both() -> bool:
+            return set(by_symbol(await published(nats_server))) == {"btcusdt", "ethusdt"}
+
+        await eventually(both)
+        wanted = by_symbol(issued(tmp_path / "sim.csv"))
+
+        async def whole() -> bool:
+            found = by_symbol(await published(nats_server))
+            return found == {symbol: wanted[symbol] for symbol in ("btcusdt", "ethusdt")}
+
+        await eventually(whole)
+        assert list((await catalog(nats_server)).followed) == ["btcusdt", "ethusdt"]
+
+
+@pytest.mark.parametrize(
+    ("payload", "said"),
+    [
+        (b'{"symbol": "dogebtc"}', "ignored the selection of dogebtc: sim does not trade it"),
+        (b'{"symbol": "../etc"}', "'../etc' is not a symbol"),
+        (b'{"symbol": 5}', "ignored a selection: no SymbolSelection"),
+        (b"ethusdt", "ignored a selection: no SymbolSelection"),
+        (b"\xff\xfe", "ignored a selection: no SymbolSelection"),
+    ],
+)
+async def test_a_selection_that_is_none_is_ignored_aloud(
+    nats_server: NatsServer, make_service: Make, payload: bytes, said: str
+) -> None:
+    with running_sim("--rate", "0") as sim:
+        service = ingest_of(make_service, nats_server, sim, SYMBOLS="btcusdt")
+        follow(service)
+        await eventually(lambda: "instruments" in service.output())
+        await select(nats_server, payload)
+        await eventually(lambda: said in service.output())
+        await select(nats_server, b'{"symbol": "ethusdt"}')
+        await eventually(lambda: "ethusdt was selected" in service.output())
+
+
+async def test_an_exchange_that_died_is_followed_again_and_nothing_is_missed(
+    nats_server: NatsServer, make_service: Make, tmp_path: Path
+) -> None:
+    log = tmp_path / "sim.csv"
+    with running_sim("--rate", "0", "--log", str(log)) as sim:
+        ports = ("--ws-port", sim.ws.rpartition(":")[2], "--rest-port", sim.rest.rpartition(":")[2])
+        service = ingest_of(make_service, nats_server, sim)
+        follow(service)
+        sim.issue(500)
+        sim.process.kill()
+    with running_sim("--rate", "0", "--log", str(log), *ports) as sim:
+        sim.issue(700)  # most likely before ingest is back: these come over REST
+        await eventually(lambda: len(sim.status()) and service.output().count("connected to ws://") == 2)
+        sim.issue(300)
+        await assert_all_published(nats_server, log)
+
+
+async def test_a_bus_that_restarts_costs_nothing(nats_server: NatsServer, make_service: Make, tmp_path: Path) -> None:
+    with running_sim("--rate", "0", "--log", str(tmp_path / "sim.csv")) as sim:
+        service = ingest_of(make_service, nats_server, sim)
+        follow(service)
+        sim.post("/sim/rate", {"rate": 1500})
+        await eventually(lambda: sim.status()["issued"] > 1000)
+        nats_server.kill()
+        await eventually(lambda: sim.status()["issued"] > 4000)
+        nats_server.start()
+        await eventually(lambda: sim.status()["issued"] > 6000)
+        sim.post("/sim/rate", {"rate": 0})
+        await assert_all_published(nats_server, tmp_path / "sim.csv")
+
+
+async def test_a_killed_ingest_fetches_what_it_missed_even_when_nothing_more_is_traded(
+    nats_server: NatsServer, make_service: Make, tmp_path: Path
+) -> None:
+    with running_sim("--rate", "0", "--log", str(tmp_path / "sim.csv")) as sim:
+        service = ingest_of(make_service, nats_server, sim)
+        follow(service)
+        sim.post("/sim/rate", {"rate": 1500})
+        await eventually(lambda: sim.status()["issued"] > 1000)
+        service.process.kill()
+        await eventually(lambda: sim.status()["issued"] > 4000)
+        sim.post("/sim/rate", {"rate": 0})
+        follow(service)
+        await assert_all_published(nats_server, tmp_path / "sim.csv")
+
+
+async def test_asked_to_stop_it_publishes_what_has_arrived_and_ends_well(
+    nats_server: NatsServer, make_service: Make, tmp_path: Path
+) -> None:
+    with running_sim("--rate", "0", "--log", str(tmp_path / "sim.csv")) as sim:
+        service = ingest_of(make_service, nats_server, sim)
+        follow(service)
+        sim.post("/sim/rate", {"rate": 1500})
+        await eventually(lambda: sim.status()["issued"] > 1000)
+        service.process.stop()
+        sim.post("/sim/rate", {"rate": 0})
+        assert "stopped" in service.output()
+        assert '"level": "error"' not in service.output()
+        found, wanted = by_symbol(await published(nats_server)), by_symbol(issued(tmp_path / "sim.csv"))
+        for symbol, rows in found.items():
+            assert rows == wanted[symbol][: len(rows)]
+
+
+async def test_started_before_its_bus_it_waits_and_says_so(
+    nats_server: NatsServer, make_service: Make, tmp_path: Path
+) -> None:
+    nats_server.kill()
+    with running_sim("--rate", "0", "--log", str(tmp_path / "sim.csv")) as sim:
+        service = ingest_of(make_service, nats_server, sim)
+        service.start()
+        service.process.wait_for_line("waiting for NATS", timeout_s=30)
+        nats_server.start()
+        service.process.wait_for_line(FOLLOWS, timeout_s=30)
+        sim.issue(100)
+        await assert_all_published(nats_server, tmp_path / "sim.csv")
+
+
+async def test_asked_to_stop_while_it_waits_for_its_bus_it_ends_at_once(
+    nats_server: NatsServer, make_service: Make
+) -> None:
+    nats_server.kill()
+    service = make_service("ingest", NATS_URL=nats_server.url_of("ingest"), VENUE="sim")
+    service.start()
+    service.process.wait_for_line("waiting for NATS", timeout_s=30)
+    service.process.send(signal.SIGTERM)
+    await eventually(lambda: not service.process.running, timeout_s=5)
+    assert "stopped" in service.output()
+
+
+async def test_auto_takes_the_simulated_exchange_when_binance_is_away_and_says_so(
+    nats_server: NatsServer, make_service: Make
+) -> None:
+    with running_sim("--rate", "0") as sim:
+        nobody = "127.0.0.1:9"  # discard: nothing listens there
+        service = ingest_of(
+            make_service,
+            nats_server,
+            sim,
+            VENUE_TIMEOUT_S="3",
+            BINANCE_WS_URL=f"ws://{nobody}",
+            BINANCE_REST_URL=f"http://{nobody}",
+        )
+        service.process.environment["VENUE"] = "auto"
+        follow(service)
+        assert "NO BINANCE HOST ANSWERS: following the SIMULATED exchange" in service.output()
+
+
+async def test_auto_takes_binance_when_it_answers_and_its_trades_bear_that_name(
+    nats_server: NatsServer, make_service: Make
+) -> None:
+    with running_sim("--rate", "0") as sim:
+        service = make_service(
+            "ingest",
+            NATS_URL=nats_server.url_of("ingest"),
+            BINANCE_WS_URL=f"ws://127.0.0.1:9, {sim.ws}/ws/",
+            BINANCE_REST_URL=sim.rest,
+        )
+        follow(service)
+        sim.issue(100)
+
+        async def there() -> bool:
+            async with admin(nats_server) as bus:
+                info = await bus.js.stream_info(subjects.RAW, subjects_filter="trades.raw.binance.>")
+                return bool(info.state.subjects)
+
+        await eventually(there)
+
+
+async def test_wrong_settings_are_all_named_and_nothing_is_started(make_service: Make) -> None:
+    service = make_service("ingest", VENUE="kraken", SYMBOLS="../x", BINANCE_WS_URL="http://x")
+    service.start()
+    await eventually(lambda: not service.process.running)
+    assert all(name in service.output() for name in ("VENUE", "SYMBOLS", "BINANCE_WS_URL"))
