@@ -13,6 +13,7 @@ from sim.sockets import Socket
 from sim.venue import Limits, TargetError
 
 FIVE_MINUTES_S = 300
+MOST_ADDRESSES = 10_000
 
 
 class Clients:
@@ -51,6 +52,8 @@ class Clients:
         """
         if now_s < self.refusal[0]:
             raise TargetError(self.refusal[1], "the venue takes no connections")
+        if len(self._admitted) > MOST_ADDRESSES:
+            self._admitted.clear()
         times = self._admitted.setdefault(address, deque(maxlen=self.limits.connections_per_5m))
         if len(times) == times.maxlen and now_s - times[0] < FIVE_MINUTES_S:
             self.counts["refused"] += 1

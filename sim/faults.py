@@ -16,7 +16,7 @@ The docstrings below are the manual: one class a kind, its fields what may be sa
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, get_args
 
 import msgspec
 
@@ -37,7 +37,7 @@ class _Fault(
 ):
     at_trade: Number | None = None
     at_s: Seconds | None = None
-    every: Seconds | None = None
+    every: Annotated[float, msgspec.Meta(ge=0.001, le=10**9)] | None = None
     times: Count = 1
 
     def __post_init__(self) -> None:
@@ -150,13 +150,30 @@ class SlowRest(_RestFault, frozen=True, kw_only=True, tag="slow_rest"):
     delay_s: Annotated[float, msgspec.Meta(gt=0, le=600)]
 
 
+Kind = Literal[
+    "drop", "duplicate", "reorder", "garble", "hole", "disconnect", "refuse", "silence", "shutdown", "expire",
+    "slow_frames", "rest", "slow_rest",
+]  # fmt: skip
+KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
+
+
+class Random(_Fault, frozen=True, tag="random"):
+    """Strikes as one of the kinds `of`, chosen by the seed, up to `most_trades` and `most_s` large.
+
+    With `every` and `times` this is chaos that repeats. Holes are made in the ids of `symbol`.
+    """
+
+    of: Annotated[tuple[Kind, ...], msgspec.Meta(min_length=1)] = KINDS
+    most_trades: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 50
+    most_s: Seconds = 2
+    symbol: str = "btcusdt"
+
+
 WindowFault = Drop | Duplicate | Reorder | Garble
 RestFault = RestStatus | SlowRest
 Strike = Hole | Disconnect | Refuse | Silence | Shutdown | Expire | SlowFrames
-Fault = (
-    Drop | Duplicate | Reorder | Garble | Hole | Disconnect | Refuse | Silence | Shutdown | Expire | SlowFrames
-    | RestStatus | SlowRest
-)  # fmt: skip
+Certain = WindowFault | RestFault | Strike
+Fault = Certain | Random
 
 _decoder: msgspec.json.Decoder[list[Fault]] = msgspec.json.Decoder(list[Fault])
 

@@ -16,6 +16,7 @@ from typing import Final
 
 import numpy as np
 
+from sim.chaos import pick
 from sim.coins import Coin
 from sim.faults import (
     GARBLINGS,
@@ -24,6 +25,7 @@ from sim.faults import (
     Fault,
     Garble,
     Garbling,
+    Random,
     Reorder,
     RestFault,
     RestStatus,
@@ -34,6 +36,7 @@ from sim.faults import (
 from sim.trades import TRADE, Trades
 
 STRUCK_KEPT: Final = 1000
+LASTING_KEPT: Final = 1000  # windows of trades, and of requests, at once; the oldest end early
 HELD_AT_MOST_S: Final = 2.0  # a new order needs all its trades; when they do not come, the others do not wait for ever
 
 
@@ -59,11 +62,12 @@ class _Spell:
 
 
 class Plan:
-    """See the module. `struck` tells what has struck: kind, number of trades issued before it, and when."""
+    """See the module. `struck` tells what has struck: kind, number of trades issued before it, and seconds."""
 
     def __init__(self, seed: int) -> None:
         self.struck: deque[dict[str, object]] = deque(maxlen=STRUCK_KEPT)
         self._seed = seed
+        self._origin_s: float | None = None  # of the first `strike`
         self._order = itertools.count()
         self._by_trade: list[tuple[float, int, int, Fault]] = []  # (number, order, times left, fault)
         self._by_time: list[tuple[float, int, int, Fault]] = []  # (seconds, order, times left, fault)
@@ -103,19 +107,23 @@ class Plan:
     def strike(self, number: int, now_s: float) -> list[Strike]:
         """Let strike what is due after `number` trades issued; return what the sockets or the exchange must suffer."""
         strikes: list[Strike] = []
+        origin_s = self._origin_s = now_s if self._origin_s is None else self._origin_s
         for queue, reached in ((self._by_trade, number), (self._by_time, now_s)):
             while queue and queue[0][0] <= reached:
                 at, _, times, fault = heapq.heappop(queue)
                 self._again(fault, at, times)
-                self.struck.append({"kind": fault.kind, "trade": number, "at_s": round(now_s, 3)})
-                if isinstance(fault, Drop | Duplicate | Reorder | Garble):
-                    self._windows.append(_Window(fault, number + fault.count))
-                elif isinstance(fault, RestStatus | SlowRest):
-                    once = 1 if fault.for_s is None else 10**18
-                    until_s = float("inf") if fault.for_s is None else now_s + fault.for_s
-                    self._spells.append(_Spell(fault, until_s, fault.requests or once))
+                certain = pick(fault, self._seed, number) if isinstance(fault, Random) else fault
+                self.struck.append({"kind": certain.kind, "trade": number, "at_s": round(now_s - origin_s, 3)})
+                if isinstance(certain, Drop | Duplicate | Reorder | Garble):
+                    self._windows.append(_Window(certain, number + certain.count))
+                    del self._windows[:-LASTING_KEPT]
+                elif isinstance(certain, RestStatus | SlowRest):
+                    once = 1 if certain.for_s is None else 10**18
+                    until_s = float("inf") if certain.for_s is None else now_s + certain.for_s
+                    self._spells.append(_Spell(certain, until_s, certain.requests or once))
+                    del self._spells[:-LASTING_KEPT]
                 else:
-                    strikes.append(fault)
+                    strikes.append(certain)
         return strikes
 
     def room(self, number: int) -> int:

@@ -89,11 +89,11 @@ class Socket(asyncio.Protocol):
 
     def poll(self, now_s: float) -> None:
         """Do what time demands: pings, and hanging up on who is late."""
-        if self._muted:
-            return
         if self._connection is None or self._closing:
             if now_s >= self._deadline_s:
                 self.cut()
+            return
+        if self._muted:
             return
         try:
             payload = self._connection.poll(now_s)

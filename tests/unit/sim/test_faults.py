@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 
-from sim.faults import Disconnect, Drop, FaultError, Hole, RestStatus, parse_faults, rest_body
+from sim.faults import KINDS, Disconnect, Drop, FaultError, Hole, RestStatus, parse_faults, rest_body
 
+README = Path(__file__).parents[3] / "sim" / "README.md"
 EVERY_KIND = """
 [{"kind": "drop", "at_trade": 5, "count": 3, "symbol": "btcusdt"}, {"kind": "duplicate", "copies": 2},
  {"kind": "reorder", "count": 10}, {"kind": "garble", "how": "html"}, {"kind": "hole", "symbol": "btcusdt", "count": 7},
@@ -23,6 +26,12 @@ def test_every_kind_of_the_manual_can_be_ordered() -> None:
         *("drop", "duplicate", "reorder", "garble", "hole", "disconnect", "refuse", "silence", "shutdown", "expire"),
         *("slow_frames", "rest", "slow_rest"),
     ]
+
+
+def test_every_kind_is_in_the_readme() -> None:
+    told = set(re.findall(r"^\| `(\w+)` \|", README.read_text(), re.MULTILINE))
+
+    assert told == {*KINDS, "random"}
 
 
 @pytest.mark.parametrize(

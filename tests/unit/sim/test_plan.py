@@ -6,7 +6,20 @@ import pytest
 
 from sim.coins import COINS
 from sim.exchange import Batch, Exchange
-from sim.faults import GARBLINGS, Disconnect, Drop, Duplicate, Fault, Garble, Hole, Reorder, RestStatus, SlowRest
+from sim.faults import (
+    GARBLINGS,
+    Disconnect,
+    Drop,
+    Duplicate,
+    Fault,
+    Garble,
+    Hole,
+    Random,
+    Reorder,
+    RestStatus,
+    SlowRest,
+    parse_faults,
+)
 from sim.frames import BatchFrames, View, garbled_frame, text_frame
 from sim.market import Market
 from sim.pace import Clock, Pace
@@ -187,6 +200,22 @@ def test_rest_faults_may_last_for_requests_or_seconds_and_for_one_path() -> None
     )]  # fmt: skip
 
     assert met == [["slow_rest"], ["rest", "slow_rest"], ["rest", "slow_rest"], [], []]
+
+
+def test_chaos_is_chosen_by_the_seed_and_repeats() -> None:
+    def kinds(seed: int) -> list[object]:
+        chaos = parse_faults('[{"kind": "random", "at_trade": 10, "every": 60, "times": 30, "most_trades": 20}]')
+        return [strike["kind"] for strike in Stage(*chaos, seed=seed).play(2000).plan.struck]
+
+    assert kinds(1) == kinds(1) != kinds(2)
+    assert len(kinds(1)) == 30
+    assert len(set(kinds(1))) > 5
+
+
+def test_chaos_keeps_to_the_kinds_it_was_given() -> None:
+    stage = Stage(Random(at_trade=0, every=10, times=20, of=("drop", "garble"))).play(300)
+
+    assert {strike["kind"] for strike in stage.plan.struck} == {"drop", "garble"}
 
 
 def test_a_hole_is_never_issued_and_told_as_absent() -> None:
