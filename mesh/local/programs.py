@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from mesh.local import nats, postgres
 from mesh.local.settings import SERVICES, surroundings, variables_of
@@ -42,8 +43,11 @@ def plan(
     environ: Mapping[str, str],
     nats_command: Sequence[str],
     postgres_command: Sequence[str],
+    sim_log: Path,
 ) -> list[Program]:
     """Return the programs in the order of starting; sim is among them when `ports` has its ports.
+
+    `sim_log` is where sim writes what it issued, so that its next start goes on with the next trade.
 
     A service is given the variables it reads (`mesh/settings.py`) and no other: the database's password goes to store
     only, and each user of the bus has its own.
@@ -61,7 +65,9 @@ def plan(
     if "SIM_WS_PORT" in ports:
         own = {name: value for name, value in environ.items() if name.startswith(("SIM_", "LOG_"))}
         own |= {name: str(ports[name]) for name in ("SIM_WS_PORT", "SIM_REST_PORT")}
-        programs["sim"] = Program("sim", (sys.executable, "-m", "sim"), surroundings(environ) | own)
+        programs["sim"] = Program(
+            "sim", (sys.executable, "-m", "sim", "--log", str(sim_log)), surroundings(environ) | own
+        )
     return [programs[name] for name in reversed(DRAIN_ORDER) if name in programs]
 
 

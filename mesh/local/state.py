@@ -45,6 +45,7 @@ class State:
         self.logs = directory / "logs"
         self.nats_data = directory / "nats"
         self.postgres_data = directory / "postgres" / "data"
+        self.sim_data = directory / "sim"
         self.supervisor_config = directory / "supervisord.conf"
         self._record = directory / "mesh.json"
 

@@ -70,7 +70,8 @@ def _prepare(state: State, chosen: Mapping[str, int], environ: Mapping[str, str]
     if not state.postgres_data.exists():
         say(f"making the database's files in {state.postgres_data}")
     postgres.initialise(state.postgres_data, superuser_password=passwords.superuser, role_password=passwords.database)
-    state.nats_data.mkdir(exist_ok=True)
+    for folder in (state.nats_data, state.sim_data):
+        folder.mkdir(exist_ok=True)
     programs = plan(
         ports=chosen,
         passwords=passwords,
@@ -81,6 +82,7 @@ def _prepare(state: State, chosen: Mapping[str, int], environ: Mapping[str, str]
         postgres_command=postgres.command(
             data=state.postgres_data, port=chosen["POSTGRES_PORT"], through=tied((), "INT")
         ),
+        sim_log=state.sim_data / "issued.csv",
     )
     return [
         program

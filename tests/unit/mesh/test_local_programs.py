@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from mesh.local.programs import Passwords, plan, service_environment
+from mesh.local.programs import Passwords, Program, plan, service_environment
 
 PORTS = {
     "NATS_PORT": 1,
@@ -27,17 +29,28 @@ def environment_of(service: str, **environ: str) -> dict[str, str]:
     return service_environment(service, ports=PORTS, passwords=PASSWORDS, environ=environ)
 
 
-def names_of_plan(ports: dict[str, int]) -> list[str]:
-    programs = plan(ports=ports, passwords=PASSWORDS, environ={}, nats_command=["n"], postgres_command=["p"])
-    return [program.name for program in programs]
+def planned(ports: dict[str, int]) -> dict[str, Program]:
+    programs = plan(
+        ports=ports,
+        passwords=PASSWORDS,
+        environ={},
+        nats_command=["n"],
+        postgres_command=["p"],
+        sim_log=Path("/state/sim/issued.csv"),
+    )
+    return {program.name: program for program in programs}
 
 
 def test_programs_start_in_the_opposite_of_the_drain_order() -> None:
-    assert names_of_plan(PORTS) == ["postgres", "nats", "gateway", "store", "signal", "ingest", "sim"]
+    assert list(planned(PORTS)) == ["postgres", "nats", "gateway", "store", "signal", "ingest", "sim"]
 
 
 def test_sim_is_not_started_without_ports_for_it() -> None:
-    assert "sim" not in names_of_plan({name: port for name, port in PORTS.items() if "SIM" not in name})
+    assert "sim" not in planned({name: port for name, port in PORTS.items() if "SIM" not in name})
+
+
+def test_sim_goes_on_with_the_trade_after_the_last_of_its_log() -> None:
+    assert planned(PORTS)["sim"].argv[-2:] == ("--log", "/state/sim/issued.csv")
 
 
 @pytest.mark.parametrize("service", ["ingest", "signal", "store"])
