@@ -1,0 +1,119 @@
+"""How much ingest costs: sim -> ingest -> a real nats-server, at several rates.
+
+    PYTHONPATH=.:gen python tests/bench/bench_ingest.py [--rate 1000 --rate 20000] [--seconds 10]
+
+Per rate: trades issued and published (both counted by their owners), trades in a message, microseconds of CPU a trade
+in the ingest process, its peak memory, and how long from a frame's arrival until the bus holds its message.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import psutil
+
+from mesh import subjects, wire
+from mesh.bus import connect
+from mesh.health import Health
+from mesh.local.process import Process
+from mesh.reader import Reader
+from mesh.settings import BusSettings
+from tests.fixtures.nats import NatsServer
+from tests.fixtures.sim import Sim, running_sim
+
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What one run showed."""
+
+    issued: int
+    published: int
+    messages: int
+    cpu_s: float
+    peak_bytes: int
+    delays_ms: np.ndarray
+
+
+async def measure(server: NatsServer, sim: Sim, ingest: Process, *, rate: int | str, seconds: float) -> Measured:
+    """Let sim run at `rate` for a while, wait until all of it is published, and read it back."""
+    watched = psutil.Process(ingest.pid)
+    before = watched.cpu_times()
+    sim.post("/sim/rate", {"rate": rate})
+    until_s, peak = time.monotonic() + seconds, 0
+    while time.monotonic() < until_s:
+        await asyncio.sleep(0.2)
+        peak = max(peak, watched.memory_info().rss)
+    sim.post("/sim/rate", {"rate": 0})
+    issued = sim.status()["issued"]
+    async with connect(BusSettings(nats_url=server.url), name="bench", health=Health("bus")) as bus:
+        published, messages, delays = 0, 0, []
+        async with Reader(bus, subjects.RAW, "bench", after=0) as reader:
+            while published < issued and (taken := await reader.next(timeout_s=10)):
+                for message in taken:
+                    published += len(wire.decode_trades(message.payload))
+                messages += len(taken)
+        spent = watched.cpu_times()
+        for sequence in np.unique(np.linspace(1, messages, 500).astype(int)).tolist():
+            raw = await bus.js.get_msg(subjects.RAW, sequence)
+            assert raw.time is not None
+            delays.append(raw.time.timestamp() * 1e3 - wire.decode_trades(raw.data or b"").received_time_us / 1e3)
+    cpu_s = spent.user + spent.system - before.user - before.system
+    return Measured(issued, published, messages, cpu_s, peak, np.array(delays))
+
+
+def run(rate: int | str, seconds: float) -> Measured:
+    """Start everything anew, measure once, stop everything."""
+    with tempfile.TemporaryDirectory() as name:
+        directory = Path(name)
+        server = NatsServer(directory)
+        server.start()
+        try:
+            with running_sim("--rate", "0") as sim:
+                environment = os.environ | {
+                    "PYTHONPATH": os.pathsep.join(str(ROOT / source) for source in (".", "gen")),
+                    "NATS_URL": server.url_of("ingest"),
+                    "VENUE": "sim",
+                    "SIM_WS_URL": sim.ws,
+                    "SIM_REST_URL": sim.rest,
+                }
+                ingest = Process(
+                    [sys.executable, "-m", "ingest"], environment=environment, log=directory / "ingest.log"
+                )
+                ingest.start()
+                try:
+                    ingest.wait_for_line("connected to ws://", timeout_s=30)
+                    return asyncio.run(measure(server, sim, ingest, rate=rate, seconds=seconds))
+                finally:
+                    ingest.stop()
+        finally:
+            server.kill()
+
+
+def main() -> None:
+    """Print one line a rate."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rate", action="append", help="trades/s, or max; may be given several times")
+    parser.add_argument("--seconds", type=float, default=10.0)
+    given = parser.parse_args()
+    print("rate       issued  published  trades/message  CPU us/trade  peak MB  arrival -> stored p50/p99 ms")
+    for text in given.rate or ["1000", "10000", "20000"]:
+        found = run(text if text == "max" else int(text), given.seconds)
+        p50, p99 = np.percentile(found.delays_ms, [50, 99])
+        print(
+            f"{text:>5} {found.issued:>11} {found.published:>10} {found.published / max(1, found.messages):>15.1f} "
+            f"{found.cpu_s / max(1, found.issued) * 1e6:>13.1f} {found.peak_bytes / 1e6:>8.0f} {p50:>11.2f} / {p99:.2f}"
+        )
+
+
+if __name__ == "__main__":
+    main()
