@@ -28,6 +28,8 @@ TRADE: Final = np.dtype(
     ]
 )
 
+_SHIFTS: Final[tuple[int, ...]] = tuple(10 ** (8 - decimals) for decimals in range(9))
+
 NO_TRADES: Final[Trades] = np.empty(0, TRADE)
 
 
@@ -48,9 +50,10 @@ def decimal_e8(text: str) -> int:
         ValueError: it is not a plain positive decimal with at most 8 decimals, or is above what 64 bits hold.
     """
     whole, _, fraction = text.partition(".")
-    if not (whole + fraction).isascii() or not (whole + fraction).isdecimal() or not whole or len(fraction) > 8:
+    digits = whole + fraction
+    if not whole or len(fraction) > 8 or not (digits.isdecimal() and digits.isascii()):
         raise ValueError(f"found number {text!r}, expected digits with at most 8 decimals")
-    value = int(whole + fraction.ljust(8, "0"))
+    value = int(digits) * _SHIFTS[len(fraction)]
     if value >= 2**63:
         raise ValueError(f"found number {text!r}, expected less than {2**63 // 10**8}")
     return value

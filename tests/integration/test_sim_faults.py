@@ -157,7 +157,7 @@ async def test_a_half_open_connection_answers_nothing_until_it_wakes(sim: Sim) -
     first = next_id(sim)
     async with following(sim) as client:
         order(sim, kind="silence")
-        pong = await client.ping()
+        pong = asyncio.ensure_future(await client.ping())
         sim.issue(5)
         async with following(sim, "/ws") as other:  # a round trip that proves the server has read the ping
             await asyncio.wait_for(await other.ping(), 10)

@@ -138,7 +138,7 @@ def test_an_aggregate_is_a_run_of_one_price_side_and_moment() -> None:
     batches = [venue.issue(600, NOW_US), venue.issue(600, NOW_US)]
 
     seen: dict[tuple[int, int], tuple[int, bool, int]] = {}
-    last = {}
+    last: dict[int, tuple[int, tuple[int, bool, int]]] = {}
     for batch in batches:
         assert batch is not None
         for trade, aggregate in zip(batch.trades, venue.aggregate_ids(batch).tolist(), strict=True):
