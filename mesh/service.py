@@ -61,16 +61,28 @@ class Stop:
         """
         task = asyncio.current_task()
         assert task is not None
-        watching = asyncio.create_task(self._asked.wait())
-        watching.add_done_callback(lambda done: None if done.cancelled() else task.cancel())
+        cancelled = 0
+
+        async def insist() -> None:
+            nonlocal cancelled
+            await self._asked.wait()
+            while True:  # what waits may lose a cancellation that comes at the wrong moment, nats-py's connect does
+                cancelled += 1
+                task.cancel()
+                await asyncio.sleep(0.25)
+
+        insisting = asyncio.create_task(insist())
         try:
             yield
         except asyncio.CancelledError:
-            if self.asked and not task.uncancel():
+            foreign = task.cancelling() - cancelled
+            for _ in range(cancelled):
+                task.uncancel()
+            if self.asked and not foreign:
                 raise Stopped from None
             raise
         finally:
-            watching.cancel()
+            insisting.cancel()
 
 
 def run(name: str, settings: type[S], main: Callable[[S, Stop], Awaitable[None]]) -> int:

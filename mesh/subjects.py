@@ -14,6 +14,8 @@ CONTROL_ALL = "control.>"
 CANDLES_ALL = "candles.>"
 DEAD_ALL = "trades.dead.>"
 
+ENGINE_BUCKET = "engine"
+
 CONTROL_SYMBOL = "control.symbol"
 CONTROL_CATALOG = "control.catalog"
 REPAIR_ALL = "control.repair.>"

@@ -7,14 +7,39 @@ its symbol is a repeat (or was repaired too late for the signals) and is left ou
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+from zlib import crc32
 
+import msgspec
 import numpy as np
 
+from mesh import wire
+from mesh.errors import BadMessage, TickmeshError
 from mesh.trades import SignalColumns, TradeColumns
-from signalsvc.libsignal import RefusedTrade, SignalState
+from signalsvc.libsignal import RefusedTrade, SignalState, UnusableState
 
 log = logging.getLogger("signal.engine")
+
+ENTRY_VERSION = 1
+_CAPACITY = 256  # rows libsignal is bound to beforehand; longer batches bind as they come
+
+
+class UnusableEntry(TickmeshError):
+    """A saved entry is damaged, foreign, or of another version."""
+
+
+class _Entry(msgspec.Struct, frozen=True):
+    """One symbol's saved state."""
+
+    version: int
+    state: bytes
+    """What libsignal saved."""
+    latest: bytes
+    """The last trade with its signals, as a SignalBatch of one row."""
+    checksum: int
+    """CRC-32 of both."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +64,9 @@ class Latest:
 class Engine:
     """The signals of every followed symbol."""
 
-    def __init__(self, *, window: int) -> None:
-        self._window = window
+    def __init__(self, **settings: float) -> None:
+        """Make an engine that has seen no trade; `settings` are those of `SignalState`, windows and the like."""
+        self.settings = settings
         self._states: dict[tuple[str, str], SignalState] = {}
         self._last_ids: dict[tuple[str, str], int] = {}
         self._latest: dict[tuple[str, str], SignalColumns] = {}
@@ -59,9 +85,7 @@ class Engine:
         trades = self._only_new(trades, after=self._last_ids.get(key, -1))
         state = self._states.get(key)
         if state is None:
-            state = self._states[key] = SignalState(
-                moving_average_window=self._window, extremes_window=self._window, capacity=256
-            )
+            state = self._states[key] = SignalState(capacity=_CAPACITY, **self.settings)  # type: ignore[arg-type]
         while len(trades):
             try:
                 signals = state.process(trades)
@@ -114,6 +138,38 @@ class Engine:
             state.reset_session()
         return state is not None
 
+    def entries(self) -> dict[str, bytes]:
+        """Return the whole state, an entry a symbol: `binance.btcusdt`; the same state gives the same bytes."""
+        found = {}
+        for (venue, symbol), columns in self._latest.items():
+            state, latest = self._states[venue, symbol].save(), wire.encode_signals(_last_row(columns))
+            entry = _Entry(ENTRY_VERSION, state, latest, crc32(latest, crc32(state)))
+            found[f"{venue}.{symbol}"] = msgspec.msgpack.encode(entry)
+        return found
+
+    def restore(self, entries: Mapping[str, bytes]) -> None:
+        """Go on from saved entries; nothing changes when one of them cannot be used.
+
+        Raises:
+            UnusableEntry: an entry is damaged, foreign, or of another version.
+
+        """
+        states, latest = {}, {}
+        for name, saved in entries.items():
+            try:
+                entry = msgspec.msgpack.decode(saved, type=_Entry)
+                if entry.version != ENTRY_VERSION:
+                    raise UnusableEntry(f"{name}: version {entry.version}, expected {ENTRY_VERSION}")
+                if entry.checksum != crc32(entry.latest, crc32(entry.state)):
+                    raise UnusableEntry(f"{name}: damaged, its checksum is another")
+                state, columns = SignalState.load(entry.state, capacity=_CAPACITY), wire.decode_signals(entry.latest)
+            except (UnusableState, BadMessage, msgspec.DecodeError) as exc:
+                raise UnusableEntry(f"{name}: {exc}") from exc
+            key = columns.trades.venue, columns.trades.symbol
+            states[key], latest[key] = state, columns
+        self._states, self._latest = states, latest
+        self._last_ids = {key: int(columns.trades.trade_id[-1]) for key, columns in latest.items()}
+
     def _only_new(self, trades: TradeColumns, *, after: int) -> TradeColumns:
         ids = trades.trade_id
         if ids[0] > after and (len(ids) == 1 or bool((ids[1:] > ids[:-1]).all())):
@@ -123,3 +179,13 @@ class Engine:
         new = ids > before
         self.repeats += int(len(ids) - np.count_nonzero(new))
         return trades.rows(new)
+
+
+def _last_row(columns: SignalColumns) -> SignalColumns:
+    last = slice(-1, None)
+    rows: dict[str, Any] = {
+        field.name: value[last] if isinstance(value := getattr(columns, field.name), np.ndarray) else ()
+        for field in fields(columns)
+        if field.name not in ("trades", "raw_sequence")
+    }
+    return SignalColumns(trades=columns.trades.rows(last), raw_sequence=columns.raw_sequence, **rows)

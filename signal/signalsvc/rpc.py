@@ -23,10 +23,16 @@ MAX_WATCHED_SYMBOLS = 1024
 
 
 class SignalServicer(signal_pb2_grpc.SignalServiceServicer):
-    """Answers from memory; only SelectSymbol waits, for the bus."""
+    """Answers from memory; only SelectSymbol and ResetSession wait, for the bus."""
 
     def __init__(
-        self, engine: Engine, selection: Selection, watchers: Watchers, *, select: Callable[[str], Awaitable[None]]
+        self,
+        engine: Engine,
+        selection: Selection,
+        watchers: Watchers,
+        *,
+        select: Callable[[str], Awaitable[None]],
+        reset: Callable[[str, str], Awaitable[bool]],
     ) -> None:
         """Serve.
 
@@ -35,12 +41,14 @@ class SignalServicer(signal_pb2_grpc.SignalServiceServicer):
             selection: the selected symbol and the catalog.
             watchers: where Watch counts its callers in.
             select: makes a checked symbol the selected one everywhere; raises `NotReady` while the bus is away.
+            reset: begins a new session of a venue's symbol and keeps that; tells whether the symbol has traded.
 
         """
         self._engine = engine
         self._selection = selection
         self._watchers = watchers
         self._select = select
+        self._reset = reset
 
     async def GetPrice(  # noqa: N802
         self, request: signal_pb2.GetPriceRequest, context: Context
@@ -117,7 +125,7 @@ class SignalServicer(signal_pb2_grpc.SignalServiceServicer):
         self, request: signal_pb2.ResetSessionRequest, context: Context
     ) -> signal_pb2.ResetSessionResponse:
         symbol = self._selection.resolve(request.symbol)
-        if not self._engine.reset_session(self._selection.venue, symbol):
+        if not await self._reset(self._selection.venue, symbol):
             raise NotReady(f"no trade of {symbol} has come yet, so it has no session to reset")
         return signal_pb2.ResetSessionResponse(symbol=symbol)
 

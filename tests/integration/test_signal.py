@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import grpc
+import nats
 import numpy as np
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -115,7 +116,7 @@ def bytes_of(processed: list[SignalColumns]) -> list[bytes]:
 
 
 def expected(*batches: TradeColumns) -> list[bytes]:
-    engine = Engine(window=20)
+    engine = Engine(moving_average_window=20, extremes_window=20)
     made = [engine.process(trades, raw_sequence=number) for number, trades in enumerate(batches, 1)]
     return [wire.encode_signals(signals) for signals in made if signals is not None]
 
@@ -331,3 +332,78 @@ async def test_grpcurl_lists_describes_and_calls_by_reflection(nats_server: Nats
         assert "SERVING" in await answer(
             "-d", '{"service": "tickmesh.v1.SignalService"}', address, "grpc.health.v1.Health/Check"
         )
+
+
+async def snapshot_position(feed: Feed) -> int:
+    """Return the RAW sequence of the saved state."""
+    kept = await feed.bus.js.get_last_msg("KV_engine", "$KV.engine.position")
+    return int(json.loads(kept.data or b"")["raw_sequence"])
+
+
+async def test_a_stopped_service_goes_on_from_its_saved_state(nats_server: NatsServer, signal: Service) -> None:
+    batches = [columns(first_id, 50) for first_id in range(1, 1001, 50)]
+    signal.start_grpc("SIGNAL_ADDR")
+    async with feeding(nats_server) as feed:
+        await feed.trades(*batches[:10])
+        await feed.processed(500)
+        signal.process.stop()
+        saved = await snapshot_position(feed)
+        address = signal.start_grpc("SIGNAL_ADDR")
+        async with calling(address) as stub:
+            await feed.catalog("btcusdt")
+            await eventually(lambda: stub.GetPrice(signal_pb2.GetPriceRequest()), not_yet=(grpc.aio.AioRpcError,))
+        await feed.trades(*batches[10:])
+        processed = await feed.processed(1000)
+    assert saved == 10
+    assert "going on with the state of 1 symbols after RAW 10" in signal.output()
+    assert bytes_of(processed) == expected(*batches)
+
+
+@pytest.mark.parametrize("damage", [b"", b"not json", b'{"raw_sequence": 1}', b'{"raw_sequence": "x"}'])
+async def test_a_damaged_saved_state_is_made_again_loudly(
+    nats_server: NatsServer, signal: Service, damage: bytes
+) -> None:
+    batches = [columns(first_id, 50) for first_id in range(1, 501, 50)]
+    signal.start_grpc("SIGNAL_ADDR")
+    async with feeding(nats_server) as feed:
+        await feed.trades(*batches[:5])
+        await feed.processed(250)
+        signal.process.stop()
+        admin = await nats.connect(nats_server.url)
+        await (await admin.jetstream().key_value("engine")).put("position", damage)
+        await admin.close()
+        signal.start_grpc("SIGNAL_ADDR")
+        await feed.trades(*batches[5:])
+        processed = await feed.processed(500)
+    assert "the saved state cannot be used" in signal.output()
+    assert bytes_of(processed) == expected(*batches)
+
+
+async def test_another_window_is_another_state(nats_server: NatsServer, signal: Service) -> None:
+    signal.start_grpc("SIGNAL_ADDR")
+    async with feeding(nats_server) as feed:
+        await feed.trades(columns(1, 50))
+        await feed.processed(50)
+        signal.process.stop()
+        signal.process.environment["SMA_WINDOW"] = "7"
+        signal.start_grpc("SIGNAL_ADDR")
+        await feed.trades(columns(51, 1))
+        processed = await feed.processed(51)
+    mean = int(columns(45, 7).price_e8.sum()) / (7 * 10**8)
+    assert processed[-1].moving_average.tolist() == [mean]
+    assert "the saved state cannot be used" in signal.output()
+
+
+async def test_a_new_session_is_kept_through_a_crash(nats_server: NatsServer, signal: Service) -> None:
+    address = signal.start_grpc("SIGNAL_ADDR")
+    async with feeding(nats_server) as feed, calling(address) as stub:
+        await feed.catalog("btcusdt")
+        await feed.trades(columns(1, 50))
+        await feed.processed(50)
+        await eventually(lambda: serving(address))
+        await stub.ResetSession(signal_pb2.ResetSessionRequest(symbol="btcusdt"))
+        signal.process.kill()
+        signal.start_grpc("SIGNAL_ADDR")
+        await feed.trades(columns(51, 3))
+        processed = await feed.processed(53)
+    assert processed[-1].session_count.tolist() == [1, 2, 3]

@@ -1,18 +1,19 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mesh import wire
 from mesh.trades import concatenate
-from signalsvc.engine import Engine
+from signalsvc.engine import Engine, UnusableEntry
 from tests.fixtures.trades import columns
 
 
 def test_signals_follow_the_trades_row_by_row() -> None:
     trades = columns(1, 50)
-    signals = Engine(window=20).process(trades, raw_sequence=3)
+    signals = Engine(moving_average_window=20, extremes_window=20).process(trades, raw_sequence=3)
     assert signals is not None
     prices = trades.price_e8
     assert signals.session_high_e8.tolist() == np.maximum.accumulate(prices).tolist()
@@ -23,7 +24,7 @@ def test_signals_follow_the_trades_row_by_row() -> None:
 
 
 def test_a_repeated_batch_changes_nothing() -> None:
-    engine = Engine(window=20)
+    engine = Engine(moving_average_window=20, extremes_window=20)
     engine.process(columns(1, 10), raw_sequence=1)
     before = engine.latest("binance", "btcusdt")
     assert engine.process(columns(1, 10), raw_sequence=2) is None
@@ -32,7 +33,7 @@ def test_a_repeated_batch_changes_nothing() -> None:
 
 
 def test_only_the_new_trades_of_an_overlapping_batch_count() -> None:
-    engine = Engine(window=20)
+    engine = Engine(moving_average_window=20, extremes_window=20)
     engine.process(columns(1, 10), raw_sequence=1)
     signals = engine.process(columns(6, 10), raw_sequence=2)
     assert signals is not None
@@ -40,7 +41,7 @@ def test_only_the_new_trades_of_an_overlapping_batch_count() -> None:
 
 
 def test_a_trade_the_library_refuses_is_left_out_and_its_neighbours_stay() -> None:
-    engine = Engine(window=20)
+    engine = Engine(moving_average_window=20, extremes_window=20)
     trades = columns(1, 5)
     trades.price_e8[2] = 0
     signals = engine.process(trades, raw_sequence=1)
@@ -50,7 +51,7 @@ def test_a_trade_the_library_refuses_is_left_out_and_its_neighbours_stay() -> No
 
 
 def test_symbols_and_venues_do_not_mix() -> None:
-    engine = Engine(window=20)
+    engine = Engine(moving_average_window=20, extremes_window=20)
     engine.process(columns(1, 3), raw_sequence=1)
     engine.process(columns(1, 3, venue="sim"), raw_sequence=2)
     engine.process(columns(1, 3, symbol="ethusdt"), raw_sequence=3)
@@ -63,7 +64,7 @@ def test_symbols_and_venues_do_not_mix() -> None:
 
 
 def test_a_new_session_begins_with_the_next_trade_and_windows_go_on() -> None:
-    engine = Engine(window=20)
+    engine = Engine(moving_average_window=20, extremes_window=20)
     engine.process(columns(1, 30), raw_sequence=1)
     assert engine.reset_session("binance", "btcusdt")
     signals = engine.process(columns(31, 1), raw_sequence=2)
@@ -73,14 +74,17 @@ def test_a_new_session_begins_with_the_next_trade_and_windows_go_on() -> None:
 
 
 def test_a_symbol_that_has_not_traded_has_nothing_to_tell() -> None:
-    engine = Engine(window=20)
+    engine = Engine(moving_average_window=20, extremes_window=20)
     assert engine.latest("binance", "btcusdt") is None
     assert not engine.reset_session("binance", "btcusdt")
 
 
 @given(st.lists(st.tuples(st.integers(0, 60), st.integers(1, 40)), min_size=1, max_size=12))
 def test_repeats_in_any_order_give_the_same_bytes_as_each_trade_once(batches: list[tuple[int, int]]) -> None:
-    engine, plain = Engine(window=7), Engine(window=7)
+    engine, plain = (
+        Engine(moving_average_window=7, extremes_window=7),
+        Engine(moving_average_window=7, extremes_window=7),
+    )
     produced = []
     for first_id, count in batches:
         signals = engine.process(columns(first_id, count), raw_sequence=1)
@@ -90,3 +94,31 @@ def test_repeats_in_any_order_give_the_same_bytes_as_each_trade_once(batches: li
     assert once is not None
     assert np.concatenate([signals.moving_average for signals in produced]).tolist() == once.moving_average.tolist()
     assert wire.encode_signals(produced[-1]).endswith(once.session_volume[-1:].tobytes())
+
+
+def test_an_engine_goes_on_from_saved_entries_as_if_it_had_never_stopped() -> None:
+    whole, first = Engine(moving_average_window=20), Engine(moving_average_window=20)
+    for engine in (whole, first):
+        engine.process(columns(1, 70), raw_sequence=1)
+        engine.process(columns(1, 5, symbol="ethusdt"), raw_sequence=2)
+    second = Engine(moving_average_window=20)
+    second.restore(first.entries())
+    left, right = (engine.process(columns(60, 40), raw_sequence=3) for engine in (whole, second))
+    assert left is not None
+    assert right is not None
+    assert wire.encode_signals(left) == wire.encode_signals(right)
+    assert second.entries() == whole.entries()
+    assert second.latest("binance", "ethusdt") == whole.latest("binance", "ethusdt")
+
+
+@pytest.mark.parametrize("position", [0, 10, 100, -1])
+def test_a_damaged_entry_is_refused_and_changes_nothing(position: int) -> None:
+    engine = Engine(moving_average_window=20)
+    engine.process(columns(1, 70), raw_sequence=1)
+    entries = engine.entries()
+    damaged = bytearray(entries["binance.btcusdt"])
+    damaged[position] ^= 0x55
+    fresh = Engine(moving_average_window=20)
+    with pytest.raises(UnusableEntry, match=r"binance\.btcusdt"):
+        fresh.restore({"binance.btcusdt": bytes(damaged)})
+    assert fresh.entries() == {}

@@ -1,0 +1,173 @@
+"""RAW in order through the engine to PROCESSED and to whoever watches.
+
+Where it begins: the engine's saved state says which RAW sequence it includes, PROCESSED up to which one the signals are
+published. What lies between is run through the engine once more without publishing, so that windows and sessions are as
+if the service had never stopped; from there on every batch is published and only then acknowledged.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import AsyncExitStack
+
+from nats.errors import Error as NatsError
+from prometheus_client import Counter, Gauge
+
+from mesh import subjects, wire
+from mesh.bus import Bus
+from mesh.errors import BadMessage, NotReady
+from mesh.health import Health
+from mesh.publisher import Publisher
+from mesh.reader import Message, Reader
+from mesh.service import Stop
+from signalsvc.engine import Engine
+from signalsvc.selection import Selection
+from signalsvc.snapshot import Snapshots
+from signalsvc.watchers import Watchers
+
+log = logging.getLogger("signal.pipeline")
+
+_POLL_S = 0.5
+_ACK_EVERY_S = 0.5
+_SNAPSHOT_EVERY_S = 5.0
+
+TRADES = Counter("tickmesh_signal_trades_total", "Trades that went through libsignal and were published", ["symbol"])
+REPEATS = Gauge("tickmesh_signal_repeated_trades", "Trades left out because their id was not new")
+REFUSED = Gauge("tickmesh_signal_refused_trades", "Trades libsignal refused")
+BAD = Counter("tickmesh_signal_bad_messages_total", "RAW messages that are no batch of trades")
+POSITION = Gauge("tickmesh_signal_raw_sequence", "Sequence in RAW of the last batch taken in")
+WATCHERS = Gauge("tickmesh_signal_watchers", "Open Watch streams")
+
+
+class Pipeline:
+    """The one who moves the engine; `begin`, then `publisher.run` and `run` as tasks."""
+
+    def __init__(self, engine: Engine, selection: Selection, watchers: Watchers, health: Health) -> None:
+        self._engine = engine
+        self._selection = selection
+        self._watchers = watchers
+        self._health = health
+        self._snapshot_now = asyncio.Event()
+        self._snapshot_done = asyncio.Event()
+        self._taken: Message | None = None
+        self._stored: Message | None = None
+
+    async def begin(self, bus: Bus) -> None:
+        """Find out where to go on; waits for RAW to exist."""
+        self._bus = bus
+        self.publisher = Publisher(bus, subjects.PROCESSED)
+        await self.publisher.open()
+        self._raw_created = await self._wait_for_raw(bus)
+        self._snapshots = await Snapshots.open(bus)
+        self._after = await self._snapshots.load(self._engine, raw_created=self._raw_created)
+        self._published = await _published_sequence(bus)
+
+    async def reset_session(self, venue: str, symbol: str) -> bool:
+        """Begin a new session with the symbol's next trade, and keep that; return whether the symbol has traded at all.
+
+        Raises:
+            NotReady: the bus is away, so that a restart would forget it.
+
+        """
+        if not self._engine.reset_session(venue, symbol):
+            return False
+        self._snapshot_done.clear()
+        self._snapshot_now.set()
+        try:
+            await asyncio.wait_for(self._snapshot_done.wait(), 5)
+        except TimeoutError as exc:
+            raise NotReady(f"the session of {symbol} is reset, but the bus did not take the state yet") from exc
+        return True
+
+    async def run(self, stop: Stop) -> None:
+        """Take in RAW until asked to stop; then publish and keep what was taken."""
+        loop = asyncio.get_running_loop()
+        next_ack_s = 0.0
+        next_snapshot_s = loop.time() + _SNAPSHOT_EVERY_S
+        acked: Message | None = None
+        async with AsyncExitStack() as stack:
+            async with stop.interrupts():
+                reader = Reader(self._bus, subjects.RAW, subjects.DURABLE_SIGNAL, after=self._after)
+                await stack.enter_async_context(reader)
+            while not stop.asked:
+                messages = await reader.next(timeout_s=_POLL_S)
+                for message in messages:
+                    await self._take(message)
+                self._health.set("stream", not messages or messages[-1].sequence >= self._published)
+                now_s = loop.time()
+                if self._stored is not acked and now_s >= next_ack_s:
+                    acked, next_ack_s = self._stored, now_s + _ACK_EVERY_S
+                    assert acked is not None
+                    await reader.ack(acked)
+                if now_s >= next_snapshot_s or self._snapshot_now.is_set():
+                    next_snapshot_s = now_s + _SNAPSHOT_EVERY_S
+                    await self._save()
+                WATCHERS.set(len(self._watchers))
+            await self.publisher.settle()
+            if self._stored is not None:
+                await reader.ack(self._stored)
+            await self._save()
+
+    async def _take(self, message: Message) -> None:
+        self._taken = message
+        try:
+            trades = wire.decode_trades(message.payload)
+        except BadMessage as exc:
+            BAD.inc()
+            log.error("message %d of RAW is left out: %s", message.sequence, exc)
+            return
+        signals = self._engine.process(trades, raw_sequence=message.sequence)
+        POSITION.set(message.sequence)
+        REPEATS.set(self._engine.repeats)
+        REFUSED.set(self._engine.refused)
+        if signals is None or message.sequence <= self._published:
+            return
+        payload = wire.encode_signals(signals)
+        if self._watchers:
+            self._watchers.tell_batch(
+                payload, symbol=trades.symbol, trades=len(signals.trades), selected=self._selection.symbol
+            )
+        TRADES.labels(trades.symbol).inc(len(signals.trades))
+        await self.publisher.publish(
+            subjects.processed(trades.venue, trades.symbol),
+            payload,
+            message_id=f"{trades.venue}.{trades.symbol}.{signals.trades.trade_id[0]}-{signals.trades.trade_id[-1]}",
+            on_stored=lambda _: self._keep_stored(message),
+        )
+
+    def _keep_stored(self, message: Message) -> None:
+        self._stored = message
+
+    async def _save(self) -> None:
+        """Save the engine as of the last message taken, once all its signals are in PROCESSED."""
+        if self._taken is None:
+            self._snapshot_now.clear()
+            return
+        await self.publisher.settle()
+        try:
+            await self._snapshots.save(self._engine, raw_sequence=self._taken.sequence, raw_created=self._raw_created)
+        except (NatsError, TimeoutError) as exc:
+            log.warning("the state is not saved, the last one still counts: %s", str(exc) or type(exc).__name__)
+            return
+        self._snapshot_now.clear()
+        self._snapshot_done.set()
+
+    async def _wait_for_raw(self, bus: Bus) -> str:
+        while (info := await bus.stream_info(subjects.RAW)) is None:  # noqa: ASYNC110 - nothing tells when it is made
+            await asyncio.sleep(_POLL_S)
+        return str(info.created)
+
+
+async def _published_sequence(bus: Bus) -> int:
+    """Return the RAW sequence of the last message of PROCESSED; 0 when there is none or RAW was made anew since."""
+    processed = await bus.js.stream_info(subjects.PROCESSED)
+    if not processed.state.messages:
+        return 0
+    last = await bus.js.get_msg(subjects.PROCESSED, processed.state.last_seq)
+    sequence = wire.decode_signals(last.data or b"").raw_sequence
+    raw = await bus.stream_info(subjects.RAW)
+    if raw is not None and raw.state.last_seq < sequence:
+        log.error("PROCESSED goes up to RAW %d but RAW ends at %d: it was made anew", sequence, raw.state.last_seq)
+        return 0
+    return sequence
