@@ -31,6 +31,7 @@ MAX_PENDING_BYTES = 16 * 2**20
 _ACK_TIMEOUT_S = 3.0
 _MESSAGE_ID = "Nats-Msg-Id"
 _PREDECESSOR = "Nats-Expected-Last-Msg-Id"
+_PREDECESSOR_SEQUENCE = "Nats-Expected-Last-Sequence"
 
 
 class ForeignPublisherError(TickmeshError):
@@ -219,9 +220,8 @@ class Publisher:
             item.token = -1
         if self._pending:
             first = self._pending[0]
-            headers = {_MESSAGE_ID: first.message_id}
-            if self._last_id:
-                headers[_PREDECESSOR] = self._last_id
+            # By its sequence: nats-server 2.12, when it starts, knows the last id only of the window for duplicates.
+            headers = {_MESSAGE_ID: first.message_id, _PREDECESSOR_SEQUENCE: str(sequence)}
             reply = await self._bus.client.request(first.subject, first.payload, timeout=5, headers=headers)
             ack = _decode_ack(reply.data)
             if ack.error is not None:

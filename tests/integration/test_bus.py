@@ -94,6 +94,23 @@ async def test_a_server_killed_while_publishing_costs_nothing(nats_server: NatsS
     assert numbers_in(messages) == list(range(1500))
 
 
+async def test_a_server_that_has_forgotten_the_last_message_id_is_published_to(nats_server: NatsServer) -> None:
+    """A server that starts knows only the ids of its window for duplicates, as after a stop for some minutes."""
+    async with bus_of(nats_server) as bus, publisher_of(bus) as publisher:
+        config = raw_stream(RAW_BYTES).config()
+        config.duplicate_window = 0.1
+        await bus.js.update_stream(config)
+        await publish(publisher, range(10))
+        await publisher.settle()
+        await asyncio.sleep(0.2)  # the window itself
+        nats_server.restart()
+        await publish(publisher, range(10, 20))
+        await asyncio.wait_for(publisher.settle(), 30)
+        async with Reader(bus, "RAW", "test", after=0) as reader:
+            messages = await read(reader, 20)
+    assert numbers_in(messages) == list(range(20))
+
+
 async def test_a_server_killed_while_reading_costs_nothing(nats_server: NatsServer) -> None:
     async with (
         bus_of(nats_server) as bus,
