@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import logging
-
 from mesh import control, subjects
-from mesh.bus import Bus
 from mesh.errors import BadMessage, NotReady
-from mesh.reader import Message, Reader
+from mesh.reader import Message
 from mesh.symbols import parse_venue
 from tickmesh.v1 import control_pb2
-
-log = logging.getLogger("store.following")
 
 
 class Following:
@@ -38,13 +33,3 @@ class Following:
                 self.venue = parse_venue(catalog.venue)
             except ValueError as exc:
                 raise BadMessage(f"a catalog whose {exc}") from exc
-
-    async def run(self, bus: Bus) -> None:
-        """Follow the control messages, for ever."""
-        async with Reader(bus, subjects.CONTROL, "control-store", after=None) as reader:
-            while True:
-                for message in await reader.next():
-                    try:
-                        self.take(message)
-                    except BadMessage as exc:
-                        log.warning("%s is ignored: %s", message.subject, exc)

@@ -44,6 +44,8 @@ class Intake:
         settings: how large and how old a batch may get.
         stop: ends `run`.
 
+    `position` tells how far RAW is stored, `pending` how many messages waited behind that.
+
     """
 
     def __init__(self, bus: Bus, writer: Writer, dead: DeadLetters, settings: StoreSettings, stop: Stop) -> None:
@@ -53,6 +55,7 @@ class Intake:
         self._batch = Batch(max_trades=settings.batch_max_trades, max_age_s=settings.batch_max_age_ms / 1000)
         self._stop = stop
         self.position: Position | None = None
+        self.pending = 0
 
     async def run(self) -> None:
         """Store until asked to stop; then store what was taken."""
@@ -107,6 +110,7 @@ class Intake:
         received_us = [message.trades.received_time_us for message in messages if message.trades is not None]
         if received_us:
             metrics.LAG_S.set(time.time() - min(received_us) / 1e6)
+        self.pending = last.pending
         metrics.PENDING.set(last.pending)
         await reader.ack(last)
 
@@ -124,8 +128,8 @@ class Intake:
             await self._store(messages[:half])
             await self._store(messages[half:])
             return
-        self.position = written.position
-        metrics.SEQUENCE.set(written.position.sequence)
+        self.position = self.position.moved(messages[-1].sequence)
+        metrics.SEQUENCE.set(self.position.sequence)
         metrics.REPEATED.inc(written.repeated)
         metrics.BATCH.observe(sum(written.stored.values()))
         for (venue, symbol), trades in written.stored.items():

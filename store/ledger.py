@@ -105,11 +105,11 @@ class Missing:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What new ids do to a symbol's ledger.
+    """What new or lost ids do to a symbol's ledger.
 
-    `forget` are the first ids of ranges that are part of longer ones now, `keep` the ranges that are new or longer.
-    `opened` was not known to be missing before. A hole of `filled` has lost the ids in the second place; the third
-    place is what of it is still missing.
+    `forget` are stored ranges that are no more, `keep` the ranges that are new or have another length. `opened` was not
+    known to be missing before. A hole of `filled` has lost the ids in the second place; the third place is what of it
+    is still missing.
     """
 
     forget: Ids
@@ -117,24 +117,28 @@ class Change:
     opened: Ids
     filled: tuple[tuple[Missing, Ids, Ids], ...]
 
+    def __bool__(self) -> bool:
+        return bool(self.forget or self.keep or self.opened or self.filled)
 
-def record(new: Ids, *, stored: Ids, missing: Iterable[Missing]) -> Change:
-    """Return what storing `new` changes.
+
+def record(found: Ids, lost: Ids = NOTHING, *, stored: Ids, missing: Iterable[Missing]) -> Change:
+    """Return what changes when `found` is stored and `lost` turns out not to be.
 
     Args:
-        new: ids to be stored, none of them in `stored`.
+        found: ids that are stored from now on.
+        lost: ids that are not stored any more.
         stored: the stored ranges around them, those next to them on both sides included.
         missing: the holes, OPEN or ABSENT, that overlap them or lie between them.
 
     """
-    union = stored | new
+    after = (stored - lost) | found
     holes = list(missing)
     known = Ids.of_ranges(pair for hole in holes for pair in hole.ids)
     return Change(
-        forget=_not_among(stored, union),
-        keep=_not_among(union, stored),
-        opened=union.gaps() - stored.gaps() - known,
-        filled=tuple((hole, hole.ids & new, hole.ids - new) for hole in holes if hole.ids & new),
+        forget=_not_among(stored, after),
+        keep=_not_among(after, stored),
+        opened=(after.gaps() | lost) - found - known,
+        filled=tuple((hole, hole.ids & found, hole.ids - found) for hole in holes if hole.ids & found),
     )
 
 

@@ -137,6 +137,73 @@ def spans(whole: Span, now_us: int) -> Iterator[Span]:
     yield before
 
 
+# Every (venue, symbol) of which there is a row or a range; hops along the index instead of reading it.
+NAMES = """
+WITH RECURSIVE names AS (
+    (SELECT venue, symbol FROM trades ORDER BY venue, symbol LIMIT 1)
+    UNION ALL
+    SELECT further.venue, further.symbol FROM names CROSS JOIN LATERAL (
+        SELECT venue, symbol FROM trades WHERE (trades.venue, trades.symbol) > (names.venue, names.symbol)
+        ORDER BY venue, symbol LIMIT 1
+    ) AS further
+)
+SELECT venue, symbol FROM names UNION SELECT venue, symbol FROM coverage ORDER BY 1, 2
+"""
+# In: venue, symbol. Out: first, last.
+COVERAGE = "SELECT first_trade_id, last_trade_id FROM coverage WHERE venue = %s AND symbol = %s ORDER BY 1"
+# In: venue, symbol. Out: the ids where a run of consecutive ids begins or ends: (id, begins, ends), by time.
+RUNS = """
+SELECT * FROM (
+    SELECT trade_id,
+        lag(trade_id) OVER by_time IS DISTINCT FROM trade_id - 1 AS begins,
+        lead(trade_id) OVER by_time IS DISTINCT FROM trade_id + 1 AS ends
+    FROM trades WHERE venue = %s AND symbol = %s
+    WINDOW by_time AS (ORDER BY time, trade_id)
+) AS row WHERE begins OR ends
+"""
+# Out: venue, symbol, first, last of the OPEN holes, the newest first.
+OPEN_HOLES = """
+SELECT venue, symbol, first_trade_id, last_trade_id FROM holes WHERE state = 'OPEN' ORDER BY hole_id DESC LIMIT 1000
+"""
+# Out: venue, symbol, how many holes are OPEN, how many ids in them.
+OPEN_TOTALS = """
+SELECT venue, symbol, count(*), sum(last_trade_id - first_trade_id + 1)::bigint
+FROM holes WHERE state = 'OPEN' GROUP BY 1, 2
+"""
+
+# Minutes to compare: not yet compared, or asked for again and perhaps brought.
+# Out: venue, symbol, time, first, last, count; open, high, low, close, volume times 1e8; repairs, age (s).
+PENDING_MINUTES = """
+SELECT venue, symbol, time, first_trade_id, last_trade_id, trade_count, (open * 100000000)::bigint,
+    (high * 100000000)::bigint, (low * 100000000)::bigint, (close * 100000000)::bigint, (volume * 100000000)::bigint,
+    repairs, extract(epoch FROM now() - received_time)::float8
+FROM minutes WHERE state <> 'VERIFIED' AND (state = 'PENDING' OR repairs = 1) ORDER BY time, venue, symbol LIMIT 500
+"""
+# In: venue, symbol, lowest and highest id. Out: kind (STORED, ABSENT, OPEN), first, last of what overlaps them.
+LEDGER_WITHIN = """
+SELECT 'STORED', first_trade_id, last_trade_id FROM coverage
+    WHERE venue = %(venue)s AND symbol = %(symbol)s AND first_trade_id <= %(high)s AND last_trade_id >= %(low)s
+UNION ALL
+SELECT state, first_trade_id, last_trade_id FROM holes
+    WHERE venue = %(venue)s AND symbol = %(symbol)s AND first_trade_id <= %(high)s AND last_trade_id >= %(low)s
+    AND state <> 'FILLED'
+"""
+# In: venue, symbol. Out: the first id that is stored, NULL when there is none.
+FIRST_ID = "SELECT min(first_trade_id) FROM coverage WHERE venue = %s AND symbol = %s"
+# In: venue, symbol, the minute's beginning, first and last id. Out: count; open, high, low, close, volume times 1e8, of
+# the rows with these ids or with a time in the minute: what belongs elsewhere by one of the two shows as a difference.
+MINUTE_SUMS = """
+SELECT count(*), coalesce(((array_agg(price ORDER BY trade_id))[1] * 100000000)::bigint, 0),
+    coalesce((max(price) * 100000000)::bigint, 0), coalesce((min(price) * 100000000)::bigint, 0),
+    coalesce(((array_agg(price ORDER BY trade_id DESC))[1] * 100000000)::bigint, 0),
+    coalesce((sum(quantity) * 100000000)::bigint, 0)
+FROM trades
+WHERE venue = %(venue)s AND symbol = %(symbol)s
+  AND time >= %(time)s - interval '1 minute' AND time < %(time)s + interval '2 minutes'
+  AND (trade_id BETWEEN %(first)s AND %(last)s OR (time >= %(time)s AND time < %(time)s + interval '1 minute'))
+"""
+
+
 def time_of(time_us: int) -> dt.datetime:
     """Return microseconds since 1970 as the database takes them."""
     return _EPOCH + dt.timedelta(microseconds=time_us)

@@ -7,6 +7,7 @@ sent as a fixed number of base-10000 digits with 8 decimals; the server strips t
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -78,6 +79,7 @@ def copy_rows(trades: TradeColumns) -> bytes:
     return rows.tobytes()
 
 
+@lru_cache  # making a dtype costs as much as filling a hundred rows
 def _row_dtype(venue_bytes: int, symbol_bytes: int) -> np.dtype[Any]:
     return np.dtype(
         [

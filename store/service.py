@@ -1,22 +1,28 @@
-"""The store service: trades from RAW into the database, and StoreService beside it."""
+"""The store service: trades and candles into the database, the ledger kept whole, and StoreService beside it."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 
-from mesh import rpc
-from mesh.bus import CONTROL_STREAM, DEAD_STREAM, connect
-from mesh.errors import NotReady
+from mesh import rpc, subjects
+from mesh.bus import CANDLE_STREAM, CONTROL_STREAM, DEAD_STREAM, Bus, connect
+from mesh.errors import BadMessage, NotReady
 from mesh.health import Health
 from mesh.metrics import served
+from mesh.reader import Message, Reader
 from mesh.service import Stop
 from mesh.settings import StoreSettings
+from store.candles import Candles
+from store.check import check_all
 from store.db import Database
 from store.dead import DeadLetters
 from store.following import Following
 from store.intake import Intake
+from store.minute_rows import MinuteRows
+from store.repair import Repair
 from store.rpc import StoreServicer
 from store.writer import Writer
 from tickmesh.v1 import store_pb2, store_pb2_grpc
@@ -24,6 +30,7 @@ from tickmesh.v1 import store_pb2, store_pb2_grpc
 log = logging.getLogger("store.service")
 
 SERVICE = store_pb2.DESCRIPTOR.services_by_name["StoreService"].full_name
+_CHECK_AGAIN_S = 5.0
 
 
 async def main(settings: StoreSettings, stop: Stop) -> None:
@@ -47,17 +54,56 @@ async def main(settings: StoreSettings, stop: Stop) -> None:
             )
         )
         async with asyncio.TaskGroup() as tasks:
-            endless = [tasks.create_task(database.watch())]
+            watching = tasks.create_task(database.watch())
             async with stop.interrupts():
                 bus = await stack.enter_async_context(connect(settings, name="store", health=health))
-                await bus.declare(CONTROL_STREAM)
-                await bus.declare(DEAD_STREAM)
+                for stream in (CONTROL_STREAM, CANDLE_STREAM, DEAD_STREAM):
+                    await bus.declare(stream)
             writer = Writer(database, give_up=give_up)
-            intake = Intake(bus, writer, DeadLetters(bus, give_up=give_up), settings, stop)
-            endless.append(tasks.create_task(following.run(bus)))
-            try:
-                await intake.run()
-            except NotReady as exc:
-                log.warning("stopping with trades on the way, they stay in the stream: %s", exc)
+            dead = DeadLetters(bus, give_up=give_up)
+            intake = Intake(bus, writer, dead, settings, stop)
+            candles = Candles(bus, database, writer, MinuteRows(database, give_up=give_up), dead, intake)
+            repair = Repair(bus, database, writer, intake, lambda: following.venue)
+            beside = (
+                _follow_control(bus, following.take, repair.take),
+                _check(database, writer),
+                candles.run(),
+                candles.judge(),
+                repair.run(),
+                repair.settle(),
+            )
+            endless = [watching, *(tasks.create_task(_until_away(each)) for each in beside)]
+            await _until_away(intake.run())
             for task in endless:
                 task.cancel()
+
+
+async def _until_away(work: Awaitable[None]) -> None:
+    """Do work to its end, which may be that the service stops while the database or the bus is away."""
+    try:
+        await work
+    except NotReady as exc:
+        log.warning("stopping with work left, it stays where it is: %s", exc)
+
+
+async def _follow_control(bus: Bus, *takers: Callable[[Message], None]) -> None:
+    """Hand control messages to who understands them, for ever."""
+    async with Reader(bus, subjects.CONTROL, "control-store", after=None) as reader:
+        while True:
+            for message in await reader.next():
+                try:
+                    for take in takers:
+                        take(message)
+                except BadMessage as exc:
+                    log.warning("%s is ignored: %s", message.subject, exc)
+
+
+async def _check(database: Database, writer: Writer) -> None:
+    """Check once that the ledger tells the truth, as soon as the database is there."""
+    while True:
+        try:
+            await check_all(database, writer)
+            return
+        except NotReady as exc:
+            log.info("checking the ledger later: %s", exc)
+            await asyncio.sleep(_CHECK_AGAIN_S)

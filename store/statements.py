@@ -6,9 +6,15 @@ from store.rows import COLUMNS
 
 COPY_TRADES = f"COPY trades ({', '.join(COLUMNS)}) FROM STDIN (FORMAT BINARY)"
 
-# For rows of which some may be there already: into a table of this session, then across, leaving out what is there.
+# For rows of which some may be there already: into a table of this session, then across; what is there gives way.
 MAKE_INCOMING = "CREATE TEMPORARY TABLE IF NOT EXISTS incoming (LIKE trades) ON COMMIT DELETE ROWS"
 COPY_INCOMING = f"COPY incoming ({', '.join(COLUMNS)}) FROM STDIN (FORMAT BINARY)"
+# A trade's time hardly differs between two tellings of it; the bound keeps this on the index and on few chunks.
+GIVE_WAY = """
+DELETE FROM trades USING incoming
+WHERE trades.venue = incoming.venue AND trades.symbol = incoming.symbol AND trades.trade_id = incoming.trade_id
+  AND trades.time BETWEEN incoming.time - interval '1 hour' AND incoming.time + interval '1 hour'
+"""
 TAKE_INCOMING = "INSERT INTO trades SELECT * FROM incoming ON CONFLICT DO NOTHING"
 
 READ_POSITION = "SELECT created, sequence FROM progress WHERE stream = %s"
@@ -45,6 +51,15 @@ JOIN holes ON holes.venue = asked.venue AND holes.symbol = asked.symbol AND stat
     AND first_trade_id <= asked.high AND last_trade_id >= asked.low
 ORDER BY 1, 3
 """
+# In: venue, symbol. Out: first, last.
+COVERAGE = "SELECT first_trade_id, last_trade_id FROM coverage WHERE venue = %s AND symbol = %s ORDER BY 1"
+# In: venue, symbol. Out: hole_id, first, last.
+MISSING = """
+SELECT hole_id, first_trade_id, last_trade_id FROM holes WHERE venue = %s AND symbol = %s AND state <> 'FILLED'
+"""
+OPEN = """
+SELECT hole_id, first_trade_id, last_trade_id FROM holes WHERE venue = %s AND symbol = %s AND state = 'OPEN'
+"""
 # In: venue, symbol, first ids.
 FORGET_COVERAGE = "DELETE FROM coverage WHERE venue = %s AND symbol = %s AND first_trade_id = ANY(%s::bigint[])"
 # In: venue, symbol, first ids, last ids.
@@ -65,3 +80,17 @@ SELECT venue, symbol, piece.first_id, piece.last_id, coalesce(piece.state, hole.
     CASE WHEN piece.state IS NULL THEN closed_time WHEN piece.state <> 'OPEN' THEN now() END
 FROM hole, unnest(%s::bigint[], %s::bigint[], %s::text[]) AS piece (first_id, last_id, state)
 """
+
+# In: venue, symbol, time, first, last, count; open, high, low, close, volume times 1e8.
+ADD_MINUTE = """
+INSERT INTO minutes (
+    venue, symbol, time, first_trade_id, last_trade_id, trade_count, open, high, low, close, volume, state
+) VALUES (%s, %s, %s, %s, %s, %s, %s * 0.00000001, %s * 0.00000001, %s * 0.00000001, %s * 0.00000001, %s * 0.00000001,
+    'PENDING')
+ON CONFLICT DO NOTHING
+"""
+# In: state, difference, repairs; venue, symbol, time.
+SETTLE_MINUTE = """
+UPDATE minutes SET state = %s, difference = %s, repairs = %s WHERE venue = %s AND symbol = %s AND time = %s
+"""
+FORGET_MINUTE = "DELETE FROM minutes WHERE venue = %s AND symbol = %s AND time = %s"

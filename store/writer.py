@@ -1,8 +1,8 @@
 """Trades and their ledger into the database: one transaction a batch, together with the position in the stream.
 
 Ids the ledger has are repeats and left out before they reach the database, so that plain COPY, the fastest way, is the
-rule. When the unique key objects all the same (rows somebody put there by hand), the same batch goes the way that
-leaves out what is there; its neighbours are never lost.
+rule. When the unique key objects all the same (rows somebody put there by hand), the same batch goes the way on which
+rows with the same ids give way to those from the bus; its neighbours are never lost.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ import numpy as np
 import psycopg
 
 from mesh.trades import TradeColumns, concatenate
-from store import statements
+from store import ledger_rows, statements
 from store.batch import Taken
 from store.db import Connection, Database
-from store.ledger import Change, Ids, Missing, record
+from store.ledger import NOTHING, Ids, record
 from store.position import Position
 from store.rows import COPY_HEADER, COPY_TRAILER, copy_rows
 
@@ -33,15 +33,14 @@ class PositionMovedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What a transaction did: trades stored, trades that were there already, per (venue, symbol)."""
+    """What a transaction did: trades stored per (venue, symbol), and how many were there already."""
 
-    position: Position
     stored: dict[tuple[str, str], int]
     repeated: int
 
 
 class Writer:
-    """Writes batches; keeps nothing in memory between them.
+    """Writes batches and corrects the ledger; keeps nothing in memory between them.
 
     Args:
         database: where to.
@@ -87,15 +86,61 @@ class Writer:
 
     async def _store(self, after: Position, to: Position, groups: list[TradeColumns], *, sure: bool) -> Written:
         async def work(connection: Connection) -> Written:
-            await _move(connection, after, to)
-            return await _store_groups(connection, to, groups, sure=sure)
+            await move(connection, after, to)
+            return await _store_groups(connection, groups, sure=sure)
 
         try:
             return await self._database.write(work, give_up=self._give_up)
         except PositionMovedError as exc:
             if exc.found == to:  # the answer to the commit was lost, the commit was not
-                return Written(to, {(group.venue, group.symbol): len(group) for group in groups}, 0)
+                return Written({(group.venue, group.symbol): len(group) for group in groups}, 0)
             raise
+
+    async def add(self, trades: TradeColumns) -> Written:
+        """Store trades that are no part of a stream being taken in; otherwise like `store`."""
+
+        async def work(connection: Connection) -> Written:
+            await ledger_rows.lock(connection)
+            return await _store_groups(connection, [_rising(trades)], sure=False)
+
+        return await self._database.write(work, give_up=self._give_up)
+
+    async def correct(
+        self, venue: str, symbol: str, *, found: Ids = NOTHING, lost: Ids = NOTHING, unheard: Ids = NOTHING
+    ) -> None:
+        """Bring a symbol's ledger in line with what is really there.
+
+        Args:
+            venue: the venue.
+            symbol: the symbol.
+            found: ids that are stored.
+            lost: ids that are not stored, or no more to be relied on.
+            unheard: ids the venue has issued; a hole where they are not stored.
+
+        """
+
+        async def work(connection: Connection) -> None:
+            await ledger_rows.lock(connection)
+            stored, missing = await ledger_rows.whole(connection, venue, symbol)
+            change = record(found, lost | (unheard - stored), stored=stored, missing=missing)
+            await ledger_rows.write(connection, venue, symbol, change)
+
+        await self._database.write(work, give_up=self._give_up)
+
+    async def settle_absent(self, venue: str, symbol: str, absent: Ids) -> int:
+        """Take down that the venue does not have these ids, as far as they are OPEN; return how many were."""
+
+        async def work(connection: Connection) -> int:
+            await ledger_rows.lock(connection)
+            settled = 0
+            for hole in await ledger_rows.open_holes(connection, venue, symbol):
+                gone = hole.ids & absent
+                if gone:
+                    settled += gone.count()
+                    await ledger_rows.split(connection, hole, ("ABSENT", gone), (None, hole.ids - absent))
+            return settled
+
+        return await self._database.write(work, give_up=self._give_up)
 
 
 async def _position(connection: Connection, stream: str) -> Position | None:
@@ -103,7 +148,8 @@ async def _position(connection: Connection, stream: str) -> Position | None:
     return None if row is None else Position(stream, row[0], row[1])
 
 
-async def _move(connection: Connection, after: Position, to: Position) -> None:
+async def move(connection: Connection, after: Position, to: Position) -> None:
+    """Move the position, first thing in a transaction. Raises: PositionMovedError: it is not at `after`."""
     cursor = await connection.execute(
         statements.MOVE_POSITION, (to.sequence, after.stream, after.created, after.sequence)
     )
@@ -126,77 +172,35 @@ def _rising(trades: TradeColumns) -> TradeColumns:
     return trades.rows(np.unique(trades.trade_id, return_index=True)[1])
 
 
-async def _store_groups(
-    connection: Connection, position: Position, groups: list[TradeColumns], *, sure: bool
-) -> Written:
+async def _store_groups(connection: Connection, groups: list[TradeColumns], *, sure: bool) -> Written:
     stored: dict[tuple[str, str], int] = {}
     repeated = 0
     chunks = [COPY_HEADER]
     changes = []
-    for group, (covered, missing) in zip(groups, await ledger_around(connection, groups), strict=True):
+    for group, (covered, missing) in zip(groups, await ledger_rows.around(connection, groups), strict=True):
         known = covered.holds(group.trade_id)
         fresh = group.rows(~known) if known.any() else group
         repeated += len(group) - len(fresh)
         if len(fresh):
+            change = record(Ids.of_ids(fresh.trade_id), stored=covered, missing=missing)
             chunks.append(copy_rows(fresh))
             stored[group.venue, group.symbol] = len(fresh)
-            changes.append((fresh, record(Ids.of_ids(fresh.trade_id), stored=covered, missing=missing)))
+            changes.append((group.venue, group.symbol, change))
+            # What fills a hole may be there all the same: under suspicion after a minute that does not agree.
+            sure = sure and not change.filled
     if changes:
-        chunks.append(COPY_TRAILER)
-        repeated += sum(stored.values()) - await _copy(connection, b"".join(chunks), sure=sure)
-        for trades, change in changes:
-            await write_change(connection, trades.venue, trades.symbol, change)
-    return Written(position, stored, repeated)
+        await _copy(connection, b"".join([*chunks, COPY_TRAILER]), sure=sure)
+        for venue, symbol, change in changes:
+            await ledger_rows.write(connection, venue, symbol, change)
+    return Written(stored, repeated)
 
 
-async def _copy(connection: Connection, data: bytes, *, sure: bool) -> int:
+async def _copy(connection: Connection, data: bytes, *, sure: bool) -> None:
     cursor = connection.cursor()
     if not sure:
         await cursor.execute(statements.MAKE_INCOMING)
     async with cursor.copy(statements.COPY_TRADES if sure else statements.COPY_INCOMING) as copy:
         await copy.write(data)
     if not sure:
+        await cursor.execute(statements.GIVE_WAY)
         await cursor.execute(statements.TAKE_INCOMING)
-    return cursor.rowcount
-
-
-async def ledger_around(connection: Connection, groups: list[TradeColumns]) -> list[tuple[Ids, list[Missing]]]:
-    """Return for each group of trades the stored ranges around and next to its ids, and the holes among those."""
-    if not groups:
-        return []
-    venues, symbols = [group.venue for group in groups], [group.symbol for group in groups]
-    low = [int(group.trade_id[0]) for group in groups]
-    high = [int(group.trade_id[-1]) for group in groups]
-    ranges: list[list[tuple[int, int]]] = [[] for _ in groups]
-    cursor = await connection.execute(statements.COVERAGE_AROUND, (venues, symbols, low, high))
-    for n, first, last in await cursor.fetchall():
-        ranges[n - 1].append((first, last))
-        low[n - 1], high[n - 1] = min(low[n - 1], last), max(high[n - 1], first)
-    missing: list[list[Missing]] = [[] for _ in groups]
-    cursor = await connection.execute(statements.MISSING_WITHIN, (venues, symbols, low, high))
-    for n, hole_id, first, last in await cursor.fetchall():
-        missing[n - 1].append(Missing(hole_id, Ids.of_ranges([(first, last)])))
-    return [(Ids.of_ranges(pairs), holes) for pairs, holes in zip(ranges, missing, strict=True)]
-
-
-async def write_change(connection: Connection, venue: str, symbol: str, change: Change) -> None:
-    """Write what `record` says of a symbol's ledger."""
-    forget = sorted(set(change.forget.first.tolist()) - set(change.keep.first.tolist()))
-    if forget:
-        await connection.execute(statements.FORGET_COVERAGE, (venue, symbol, forget))
-    await connection.execute(
-        statements.KEEP_COVERAGE, (venue, symbol, change.keep.first.tolist(), change.keep.last.tolist())
-    )
-    for hole, found, rest in change.filled:
-        await split_hole(connection, hole, ("FILLED", found), (None, rest))
-    if change.opened:
-        await connection.execute(
-            statements.OPEN_HOLES, (venue, symbol, change.opened.first.tolist(), change.opened.last.tolist())
-        )
-
-
-async def split_hole(connection: Connection, hole: Missing, *pieces: tuple[str | None, Ids]) -> None:
-    """Put pieces in a hole's place, each with its new state (None: as it was)."""
-    rows = [(first, last, state) for state, ids in pieces for first, last in ids]
-    columns = [list(column) for column in zip(*rows, strict=True)] or [[], [], []]
-    await connection.execute(statements.SPLIT_HOLE, (hole.hole_id, *columns))

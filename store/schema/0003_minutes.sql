@@ -14,6 +14,7 @@ CREATE TABLE minutes (
     state          text        NOT NULL CHECK (state IN ('PENDING', 'VERIFIED', 'MISMATCH')),
     difference     text        NOT NULL DEFAULT '',
     received_time  timestamptz NOT NULL DEFAULT now(),
+    repairs        integer     NOT NULL DEFAULT 0, -- 1: its trades were asked for again; 2: and still differ
     PRIMARY KEY (venue, symbol, time)
 );
 COMMENT ON TABLE minutes IS 'The venue''s closed minutes and whether the stored trades make the same';

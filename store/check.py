@@ -1,0 +1,62 @@
+"""Is everything there that the ledger says? Compare it with the rows themselves, at every start.
+
+Rows can vanish without the store: somebody deletes them, a backup is older than its ledger. The rows of a symbol are
+walked once in the order of their index; that gives the ranges of ids that are really there. What the ledger has and the
+table has not becomes a hole, and is repaired like any other.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from store import queries
+from store.db import Database
+from store.ledger import Ids
+from store.writer import Writer
+
+log = logging.getLogger("store.check")
+
+LIMIT_S = 1800.0
+"""How long looking at one symbol may take; some seconds for ten million rows."""
+
+
+async def check_all(database: Database, writer: Writer) -> None:
+    """Compare ledger and rows of every symbol and correct the ledger, loudly.
+
+    Raises:
+        NotReady: the database went away meanwhile; what was corrected stays corrected.
+
+    """
+    async with database.reading(limit_s=LIMIT_S) as connection:
+        names = await (await connection.execute(queries.NAMES)).fetchall()
+    for venue, symbol in names:
+        lost, found = await compare(database, venue, symbol)
+        if lost or found:
+            await writer.correct(venue, symbol, found=found, lost=lost)
+            log.error(
+                "%s %s: the ledger had %d ids that no row has, and %d rows it did not know: corrected",
+                *(venue, symbol, lost.count(), found.count()),
+            )
+    log.info("the ledger agrees with the rows of %d symbols", len(names))
+
+
+async def compare(database: Database, venue: str, symbol: str) -> tuple[Ids, Ids]:
+    """Return the ids the ledger has and no row, and those a row has and not the ledger, both as of one moment.
+
+    Raises:
+        NotReady: the database is away.
+
+    """
+    async with database.reading(limit_s=LIMIT_S) as connection:
+        await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        stored = Ids.of_ranges(await (await connection.execute(queries.COVERAGE, (venue, symbol))).fetchall())
+        edges = await (await connection.execute(queries.RUNS, (venue, symbol))).fetchall()
+    rows = runs(edges)
+    return stored - rows, rows - stored
+
+
+def runs(edges: list[tuple[int, bool, bool]]) -> Ids:
+    """Return the ids between the edges: (id, begins a run, ends a run), in the rows' order."""
+    begins = [trade_id for trade_id, first, _ in edges if first]
+    ends = [trade_id for trade_id, _, last in edges if last]
+    return Ids.of_ranges(zip(begins, ends, strict=True))

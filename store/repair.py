@@ -1,0 +1,127 @@
+"""Holes are asked for over the bus until they end: found, or proved absent."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from nats.errors import Error as NatsError
+
+from mesh import control, subjects
+from mesh.bus import Bus
+from mesh.errors import BadMessage, NotReady
+from mesh.reader import Message
+from mesh.symbols import parse_symbol, parse_venue
+from store import metrics, queries
+from store.asking import Asking, Hole
+from store.db import Database
+from store.intake import Intake
+from store.ledger import Ids
+from store.writer import Writer
+from tickmesh.v1 import control_pb2
+
+log = logging.getLogger("store.repair")
+
+_LOOK_EVERY_S = 0.5
+_MAX_ABSENT = 20_000
+
+
+class Repair:
+    """Asks ingest for what is missing and takes its results.
+
+    Args:
+        bus: where the requests go.
+        database: where the holes are.
+        writer: settles what is absent.
+        intake: tells how far RAW is stored.
+        venue: gives the venue now followed, empty while nobody has told.
+
+    """
+
+    def __init__(self, bus: Bus, database: Database, writer: Writer, intake: Intake, venue: Callable[[], str]) -> None:
+        self._bus = bus
+        self._database = database
+        self._writer = writer
+        self._intake = intake
+        self._venue = venue
+        self._asking = Asking()
+        self._on_the_way: dict[tuple[str, str], int] = {}
+        self._results: asyncio.Queue[control_pb2.RepairResult] = asyncio.Queue(maxsize=256)
+
+    async def run(self) -> None:
+        """Ask for what is missing, for ever."""
+        loop = asyncio.get_running_loop()
+        while True:
+            self._hear()
+            try:
+                for hole in self._asking.due(await self._holes(), now_s=loop.time()):
+                    await self._ask(hole)
+            except (NotReady, NatsError, TimeoutError) as exc:
+                log.debug("not asking for repairs: %s", exc)  # database or bus are away, which others say
+            await asyncio.sleep(_LOOK_EVERY_S)
+
+    def take(self, message: Message) -> None:
+        """Take in a result from `control.repaired.>`; raise `BadMessage` when it is none.
+
+        When more of them wait than fit, the newest is forgotten: what it would have settled is asked for again.
+        """
+        if not message.subject.startswith(subjects.REPAIRED_ALL.removesuffix(">")):
+            return
+        result = control.decode(control_pb2.RepairResult, message.payload)
+        try:
+            parse_venue(result.venue), parse_symbol(result.symbol)
+        except ValueError as exc:
+            raise BadMessage(f"a repair result whose {exc}") from exc
+        if not 0 <= result.first_trade_id <= result.last_trade_id or len(result.absent) > _MAX_ABSENT:
+            span = f"{result.first_trade_id} to {result.last_trade_id}"
+            raise BadMessage(f"a repair result for {span} with {len(result.absent)} ranges")
+        if not self._results.full():
+            self._results.put_nowait(result)
+
+    async def settle(self) -> None:
+        """Write down what results say, for ever."""
+        while True:
+            result = await self._results.get()
+            asked = Ids.of_ranges([(result.first_trade_id, result.last_trade_id)])
+            absent = Ids.of_ranges(
+                (each.first_trade_id, each.last_trade_id)
+                for each in result.absent
+                if each.first_trade_id <= each.last_trade_id
+            )
+            settled = 0
+            if absent:
+                settled = await self._writer.settle_absent(result.venue, result.symbol, absent & asked)
+            if result.found or settled or result.problem:
+                log.info(
+                    "repair of %s %s %d to %d: %d found, %d absent%s",
+                    *(result.venue, result.symbol, result.first_trade_id, result.last_trade_id, result.found, settled),
+                    f", {result.problem[:200]}" if result.problem else "",
+                )
+            self._on_the_way[result.venue, result.symbol] = result.raw_sequence
+
+    def _hear(self) -> None:
+        """A request is answered when what it found is stored; one whose answer never gets there is asked again."""
+        position = self._intake.position
+        for (venue, symbol), raw_sequence in list(self._on_the_way.items()):
+            if position is not None and position.sequence >= raw_sequence:
+                del self._on_the_way[venue, symbol]
+                self._asking.answered(venue, symbol)
+
+    async def _holes(self) -> list[Hole]:
+        async with self._database.reading() as connection:
+            holes = [Hole._make(row) for row in await (await connection.execute(queries.OPEN_HOLES)).fetchall()]
+            totals = await (await connection.execute(queries.OPEN_TOTALS)).fetchall() if holes else []
+        metrics.OPEN_HOLES.clear()
+        metrics.OPEN_IDS.clear()
+        for venue, symbol, count, ids in totals:
+            metrics.OPEN_HOLES.labels(venue, symbol).set(count)
+            metrics.OPEN_IDS.labels(venue, symbol).set(ids)
+        followed = self._venue()
+        return [hole for hole in holes if hole.venue == followed]
+
+    async def _ask(self, hole: Hole) -> None:
+        request = control_pb2.RepairRequest(**hole._asdict())
+        await self._bus.js.publish(subjects.repair(hole.venue, hole.symbol), control.encode(request))
+        metrics.REPAIRS.inc()
+        log.info("asking for %s %s %d to %d", *hole)

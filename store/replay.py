@@ -1,0 +1,85 @@
+"""`python -m store replay-dead`: try the messages of DEAD again, and forget those that are stored now.
+
+The store may run meanwhile. What still cannot be stored stays, and is said with its reason.
+"""
+
+from __future__ import annotations
+
+import logging
+from contextlib import AsyncExitStack
+
+import psycopg
+from nats.js.api import RawStreamMsg
+from nats.js.errors import NotFoundError
+
+from mesh import subjects, wire
+from mesh.bus import DEAD_STREAM, Bus, connect
+from mesh.errors import BadMessage
+from mesh.health import Health
+from mesh.service import Stop
+from mesh.settings import StoreSettings
+from store.db import Database
+from store.dead import REASON, SEQUENCE, SUBJECT
+from store.rows import refusal
+from store.writer import Writer
+
+log = logging.getLogger("store.replay")
+
+
+async def main(settings: StoreSettings, stop: Stop) -> None:
+    """Replay all that DEAD holds now; return when done or asked to stop."""
+    health = Health("bus", "database")
+    async with AsyncExitStack() as stack:
+        database = await stack.enter_async_context(Database(settings.database_url.get_secret_value(), health=health))
+        async with stop.interrupts():
+            bus = await stack.enter_async_context(connect(settings, name="store", health=health))
+            state = (await bus.declare(DEAD_STREAM)).state
+        writer = Writer(database, give_up=lambda: stop.asked)
+        replayed, stay = 0, 0
+        for sequence in range(state.first_seq, state.last_seq + 1):
+            if stop.asked:
+                break
+            message = await _get(bus, sequence)
+            if message is None:
+                continue
+            reason = await _replay(writer, message)
+            if reason:
+                stay += 1
+                headers = message.headers or {}
+                log.warning(
+                    "%s message %s stays: %s (put aside because %s)",
+                    *(headers.get(SUBJECT), headers.get(SEQUENCE), reason, headers.get(REASON)),
+                )
+            else:
+                replayed += 1
+                await bus.js.delete_msg(subjects.DEAD, sequence)
+        log.info("%d messages replayed, %d stay", replayed, stay)
+
+
+async def _get(bus: Bus, sequence: int) -> RawStreamMsg | None:
+    try:
+        return await bus.js.get_msg(subjects.DEAD, sequence)
+    except NotFoundError:
+        return None
+
+
+async def _replay(writer: Writer, message: RawStreamMsg) -> str:
+    """Store what a message holds; return why it cannot be stored, empty when it is."""
+    if message.subject != subjects.dead(subjects.RAW):
+        return "only trades can be replayed"
+    try:
+        trades = wire.decode_trades(message.data or b"")
+        if reason := refusal(trades):
+            return reason
+        written = await writer.add(trades)
+    except BadMessage as exc:
+        return str(exc)
+    except (psycopg.DataError, psycopg.IntegrityError) as exc:
+        return str(exc).splitlines()[0]
+    log.info(
+        "%s %s: %d trades stored, %d were there",
+        *(trades.venue, trades.symbol),
+        len(trades) - written.repeated,
+        written.repeated,
+    )
+    return ""

@@ -1,0 +1,121 @@
+"""How many trades a second the store's transaction takes, by batch size; and what building the bytes costs.
+
+    python tests/bench/bench_store.py [URL]
+
+URL is a superuser's (a real TimescaleDB, say); without it a PostgreSQL of its own is started. Everything counts that a
+batch costs in the service: position, ledger, COPY, commit (synchronous_commit on).
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import psycopg
+
+from mesh.health import Health
+from mesh.local import postgres
+from store.batch import Taken
+from store.db import Database
+from store.position import Position
+from store.rows import copy_rows
+from store.writer import Writer
+from tests.fixtures.postgres import PASSWORD, PostgresServer
+from tests.fixtures.trades import columns
+
+SIZES = (1, 10, 100, 1_000, 10_000)
+SECONDS = 2.0
+
+
+def batches(size: int, first_id: int) -> Iterator[list[Taken]]:
+    """Give batches of `size` trades with rising ids, without end."""
+    sequence = first_id
+    while True:
+        yield [Taken(sequence, "", b"", columns(sequence, size, symbol=f"b{size}usdt"))]
+        sequence += size
+
+
+async def rows_per_second(url: str, size: int, *, repeat: bool) -> tuple[int, float]:
+    """Return trades a second and milliseconds a batch; `repeat` sends every batch again and counts the repeats."""
+    async with Database(url, health=Health("database")) as database:
+        writer = Writer(database, give_up=lambda: True)
+        position = Position(f"BENCH{size}{repeat}", datetime.now(UTC), 0)
+        await writer.set_position(position)
+        prepared = [next(made) for made in [batches(size, 1)] for _ in range(max(20, 400_000 // max(size, 100)))]
+        began_s, done, sequence = time.perf_counter(), 0, 0
+        for batch in prepared:
+            if time.perf_counter() - began_s > SECONDS:
+                break
+            for _ in range(2 if repeat else 1):
+                sequence += 1
+                [message] = batch
+                moved = [Taken(sequence, "", b"", message.trades)]
+                await writer.store(position, moved)
+                position = position.moved(sequence)
+                done += 1
+        took_s = time.perf_counter() - began_s
+    return int(done * size / took_s), took_s / done * 1000
+
+
+def build_us(size: int) -> float:
+    """Return microseconds a row for building the bytes of a COPY."""
+    trades = columns(1, size)
+    rounds = max(10, 200_000 // size)
+    began_s = time.perf_counter()
+    for _ in range(rounds):
+        copy_rows(trades)
+    return (time.perf_counter() - began_s) / rounds / size * 1e6
+
+
+@contextmanager
+def database() -> Iterator[str]:
+    """Give an empty database on a PostgreSQL of our own."""
+    with tempfile.TemporaryDirectory() as directory:
+        Path(directory).chmod(0o755)
+        data = Path(directory) / "data"
+        postgres.initialise(data, superuser_password=PASSWORD, role_password=PASSWORD)
+        server = PostgresServer(data)
+        server.process.argv = postgres.command(data=data, port=server.port)  # crash safe, as in real life
+        server.start()
+        try:
+            yield server.url
+        finally:
+            server.stop()
+
+
+@contextmanager
+def database_on(superuser_url: str) -> Iterator[str]:
+    """Give an empty database on a server that runs."""
+    name = f"bench_{uuid.uuid4().hex[:8]}"
+    with psycopg.connect(superuser_url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+        try:
+            yield superuser_url.rsplit("/", 1)[0] + f"/{name}"
+        finally:
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def main() -> None:
+    """Print a table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("url", nargs="?", help="a superuser's URL")
+    url = parser.parse_args().url
+    print(f"{'batch':>8} {'trades/s':>10} {'ms/batch':>10} {'repeats/s':>10} {'build us/row':>13}")
+    with database_on(url) if url else database() as bench_url:
+        for size in SIZES:
+            rate, batch_ms = asyncio.run(rows_per_second(bench_url, size, repeat=False))
+            with psycopg.connect(bench_url, autocommit=True) as connection:
+                connection.execute("TRUNCATE trades, coverage, holes")
+            repeats, _ = asyncio.run(rows_per_second(bench_url, size, repeat=True))
+            print(f"{size:>8,} {rate:>10,} {batch_ms:>10.2f} {repeats:>10,} {build_us(size):>13.3f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,348 @@
+"""The ledger on a real database and bus: every hole is seen, asked for and ends; every minute is checked."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mesh import control, rpc, subjects
+from mesh.bus import CANDLE_STREAM, CONTROL_STREAM
+from mesh.reader import Reader
+from mesh.trades import TradeColumns
+from tests.fixtures.nats import NatsServer
+from tests.fixtures.services import Service
+from tests.fixtures.store import Feeder, ask, feeding, until_stored
+from tests.fixtures.trades import columns
+from tests.fixtures.waiting import eventually
+from tickmesh.v1 import control_pb2, store_pb2, store_pb2_grpc
+
+OPEN, FILLED, ABSENT = store_pb2.Hole.STATE_OPEN, store_pb2.Hole.STATE_FILLED, store_pb2.Hole.STATE_ABSENT
+VERIFIED, MISMATCH = store_pb2.Minute.STATE_VERIFIED, store_pb2.Minute.STATE_MISMATCH
+MINUTE_US = 1_723_161_240_000_000  # the minute in which the made up trades begin, and all of a test's end
+
+
+@pytest.fixture
+async def feeder(nats_server: NatsServer) -> AsyncIterator[Feeder]:
+    async with feeding(nats_server) as feeder:
+        await feeder.bus.declare(CONTROL_STREAM)
+        await feeder.bus.declare(CANDLE_STREAM)
+        await feeder.bus.js.publish(subjects.CONTROL_CATALOG, control.encode(control_pb2.Catalog(venue="binance")))
+        yield feeder
+
+
+@pytest.fixture
+def store(make_service: Callable[..., Service], nats_server: NatsServer, database_url: str, feeder: Feeder) -> Service:
+    store = make_service(
+        "store",
+        NATS_URL=nats_server.url_of("store"),
+        DATABASE_URL=database_url,
+        STORE_ADDR="127.0.0.1:0",
+        BATCH_MAX_AGE_MS="5",
+    )
+    store.start_grpc("STORE_ADDR")
+    return store
+
+
+async def until_coverage(
+    store: Service, look: Callable[[store_pb2.GetCoverageResponse], bool], *, what: str = ""
+) -> store_pb2.GetCoverageResponse:
+    async with rpc.channel(store.address) as channel:
+        stub: Any = store_pb2_grpc.StoreServiceStub(channel)
+        seen: list[store_pb2.GetCoverageResponse] = []
+
+        async def there() -> bool:
+            seen[:] = [await stub.GetCoverage(store_pb2.GetCoverageRequest(symbol="btcusdt", venue="binance"))]
+            assert look(seen[0]), str(seen[0])
+            return True
+
+        await eventually(there, what=what, timeout_s=30)
+        return seen[0]
+
+
+def ranges(coverage: store_pb2.GetCoverageResponse) -> list[tuple[int, int]]:
+    return [(each.first_trade_id, each.last_trade_id) for each in coverage.ranges]
+
+
+def holes(coverage: store_pb2.GetCoverageResponse) -> set[tuple[int, int, int]]:
+    return {(hole.first_trade_id, hole.last_trade_id, hole.state) for hole in coverage.holes}
+
+
+async def until_asked(feeder: Feeder, first_id: int, last_id: int) -> None:
+    async with Reader(feeder.bus, "CONTROL", "test-asked", after=0, subject=subjects.REPAIR_ALL) as reader:
+        asked: list[tuple[int, int]] = []
+        while (first_id, last_id) not in asked:
+            messages = await reader.next(timeout_s=20)
+            assert messages, f"asked for {asked}, not for {first_id} to {last_id}"
+            for message in messages:
+                request = control.decode(control_pb2.RepairRequest, message.payload)
+                asked.append((request.first_trade_id, request.last_trade_id))
+
+
+async def answer(feeder: Feeder, first_id: int, last_id: int, *absent: tuple[int, int], **fields: Any) -> None:
+    result = control_pb2.RepairResult(
+        venue="binance", symbol="btcusdt", first_trade_id=first_id, last_trade_id=last_id, **fields
+    )
+    for first, last in absent:
+        result.absent.add(first_trade_id=first, last_trade_id=last)
+    await feeder.bus.js.publish(subjects.repaired("binance", "btcusdt"), control.encode(result))
+
+
+def candle(trades: TradeColumns, **changes: int) -> control_pb2.VenueCandle:
+    values = {
+        "open_time_us": MINUTE_US,
+        "first_trade_id": int(trades.trade_id[0]),
+        "last_trade_id": int(trades.trade_id[-1]),
+        "trade_count": len(trades),
+        "open_e8": int(trades.price_e8[0]),
+        "high_e8": int(trades.price_e8.max()),
+        "low_e8": int(trades.price_e8.min()),
+        "close_e8": int(trades.price_e8[-1]),
+        "volume_e8": int(trades.quantity_e8.sum()),
+    } | changes
+    return control_pb2.VenueCandle(venue=trades.venue, symbol=trades.symbol, **values)
+
+
+async def publish_candle(feeder: Feeder, message: control_pb2.VenueCandle) -> None:
+    await feeder.bus.js.publish(subjects.candle(message.venue, message.symbol), control.encode(message))
+
+
+async def test_a_jump_of_ids_is_a_hole_that_is_asked_for_until_it_is_filled(
+    feeder: Feeder, store: Service, database_url: str
+) -> None:
+    await feeder.publish(columns(1, 10))
+    await feeder.publish(columns(21, 10))
+
+    await until_asked(feeder, 11, 20)
+    seen = await until_coverage(store, lambda coverage: coverage.open == 10)
+    await feeder.publish(columns(11, 4))
+    await feeder.publish(columns(15, 6))
+    await until_stored(database_url, range(1, 31))
+    whole = await until_coverage(store, lambda coverage: coverage.complete)
+
+    assert (ranges(seen), holes(seen)) == ([(1, 10), (21, 30)], {(11, 20, OPEN)})
+    assert (ranges(whole), whole.stored) == ([(1, 30)], 30)
+    assert holes(whole) in ({(11, 20, FILLED)}, {(11, 14, FILLED), (15, 20, FILLED)})
+    assert all(hole.closed_time.seconds >= hole.seen_time.seconds > 0 for hole in whole.holes)
+
+
+async def test_ids_the_venue_does_not_have_end_as_absent(feeder: Feeder, store: Service, database_url: str) -> None:
+    await feeder.publish(columns(1, 10))
+    await feeder.publish(columns(21, 10))
+    await until_asked(feeder, 11, 20)
+
+    sequence = await feeder.publish(columns(14, 2))
+    await answer(feeder, 11, 20, (11, 13), (16, 20), (500, 600), found=2, raw_sequence=sequence)
+
+    coverage = await until_coverage(store, lambda coverage: coverage.absent == 8 and coverage.complete)
+    assert ranges(coverage) == [(1, 10), (14, 15), (21, 30)]
+    assert holes(coverage) == {(11, 13, ABSENT), (14, 15, FILLED), (16, 20, ABSENT)}
+
+
+async def test_an_absent_trade_that_comes_after_all_is_stored(
+    feeder: Feeder, store: Service, database_url: str
+) -> None:
+    await feeder.publish(columns(1, 1))
+    await feeder.publish(columns(3, 1))
+    await until_asked(feeder, 2, 2)
+    await answer(feeder, 2, 2, (2, 2))
+    await until_coverage(store, lambda coverage: coverage.absent == 1)
+
+    await feeder.publish(columns(2, 1))
+
+    coverage = await until_coverage(store, lambda coverage: coverage.absent == 0)
+    assert (ranges(coverage), holes(coverage)) == ([(1, 3)], {(2, 2, FILLED)})
+
+
+async def test_an_unanswered_hole_is_asked_for_again(feeder: Feeder, store: Service, database_url: str) -> None:
+    await feeder.publish(columns(1, 1))
+    await feeder.publish(columns(3, 1))
+    await until_asked(feeder, 2, 2)
+    asked = await feeder.bus.js.get_last_msg("CONTROL", subjects.repair("binance", "btcusdt"))
+    await answer(feeder, 2, 2, problem="the venue is away")
+
+    async def again() -> bool:
+        last = await feeder.bus.js.get_last_msg("CONTROL", subjects.repair("binance", "btcusdt"))
+        return last.seq != asked.seq
+
+    await eventually(again, timeout_s=30)
+
+
+async def test_rows_deleted_by_hand_are_holes_after_the_next_start(
+    feeder: Feeder, store: Service, database_url: str
+) -> None:
+    await feeder.publish(columns(1, 1000))
+    await until_stored(database_url, range(1, 1001))
+    store.process.kill()
+    await ask(database_url, "DELETE FROM trades WHERE trade_id IN (1, 500, 501, 502, 1000)")
+
+    store.start()
+
+    await until_asked(feeder, 500, 502)
+    coverage = await until_coverage(store, lambda coverage: coverage.open == 5)
+    assert holes(coverage) == {(1, 1, OPEN), (500, 502, OPEN), (1000, 1000, OPEN)}
+    for first_id, count in ((1, 1), (500, 3), (1000, 1)):
+        await feeder.publish(columns(first_id, count))
+    await until_stored(database_url, range(1, 1001))
+    await until_coverage(store, lambda coverage: coverage.complete and ranges(coverage) == [(1, 1000)])
+
+
+async def test_rows_the_ledger_does_not_know_are_in_it_after_the_next_start(
+    feeder: Feeder, store: Service, database_url: str
+) -> None:
+    await feeder.publish(columns(1, 10))
+    await until_stored(database_url, range(1, 11))
+    store.process.kill()
+    await ask(database_url, "DELETE FROM coverage")
+    await ask(database_url, "DELETE FROM trades WHERE trade_id = 5")
+
+    store.start()
+
+    coverage = await until_coverage(store, lambda coverage: coverage.stored == 9)
+    assert (ranges(coverage), holes(coverage)) == ([(1, 4), (6, 10)], {(5, 5, OPEN)})
+
+
+async def test_a_minute_that_agrees_is_verified(feeder: Feeder, store: Service, database_url: str) -> None:
+    await publish_candle(feeder, candle(columns(1, 300)))
+    await feeder.publish(columns(1, 301))
+
+    coverage = await until_coverage(store, lambda coverage: coverage.minutes_verified == 1)
+    [minute] = coverage.minutes
+    assert (minute.state, minute.start_time.ToMicroseconds(), minute.trade_count) == (VERIFIED, MINUTE_US, 300)
+
+
+async def test_a_minute_without_trades_is_verified(feeder: Feeder, store: Service, database_url: str) -> None:
+    await feeder.publish(columns(1, 10))
+    empty = candle(
+        columns(1, 1), open_time_us=MINUTE_US + 600_000_000, first_trade_id=-1, last_trade_id=-1, trade_count=0
+    )
+    await publish_candle(feeder, empty)
+
+    await until_coverage(store, lambda coverage: coverage.minutes_verified == 1)
+
+
+async def test_a_minute_that_differs_says_in_what_and_is_asked_for_again(
+    feeder: Feeder, store: Service, database_url: str
+) -> None:
+    right = columns(1, 100)
+    wrong = TradeColumns(
+        right.venue, right.symbol, 0, right.trade_id, right.price_e8, right.quantity_e8 + (right.trade_id == 50),
+        right.time_us, right.is_buyer_maker,
+    )  # fmt: skip
+    await feeder.publish(wrong)
+    await feeder.publish(columns(101, 1))
+    await publish_candle(feeder, candle(right))
+    await until_asked(feeder, 1, 100)
+    doubted = await until_coverage(store, lambda coverage: coverage.minutes_mismatched == 1)
+    assert doubted.minutes[0].difference.startswith("volume ")
+
+    await feeder.publish(right)
+
+    await until_coverage(store, lambda coverage: coverage.minutes_verified == 1 and coverage.complete)
+    await until_stored(database_url, range(1, 102))
+    [(quantity,)] = await ask(database_url, "SELECT (quantity * 100000000)::bigint FROM trades WHERE trade_id = 50")
+    assert quantity == int(right.quantity_e8[49])
+
+
+async def test_a_trade_stored_twice_with_two_times_is_found_and_mended(
+    feeder: Feeder, store: Service, database_url: str
+) -> None:
+    right = columns(1, 100)
+    await feeder.publish(right)
+    await until_stored(database_url, range(1, 101))
+    await ask(database_url, "CREATE TABLE twice AS SELECT * FROM trades WHERE trade_id = 7")
+    await ask(database_url, "UPDATE twice SET time = date_trunc('second', time)")
+    await ask(database_url, "INSERT INTO trades SELECT * FROM twice")
+
+    await publish_candle(feeder, candle(right))
+    await until_asked(feeder, 1, 100)
+    await feeder.publish(right)
+
+    await until_stored(database_url, range(1, 101))
+    await until_coverage(store, lambda coverage: coverage.minutes_verified == 1)
+
+
+async def test_trades_that_only_the_candle_knows_are_asked_for(
+    feeder: Feeder, store: Service, database_url: str
+) -> None:
+    await feeder.publish(columns(1, 90))
+    await publish_candle(feeder, candle(columns(1, 100)))
+
+    await until_asked(feeder, 91, 100)
+    await feeder.publish(columns(91, 10))
+
+    await until_coverage(store, lambda coverage: coverage.minutes_verified == 1 and coverage.complete)
+
+
+async def test_what_is_no_candle_is_put_aside(feeder: Feeder, store: Service, database_url: str) -> None:
+    await feeder.publish(columns(1, 10))
+    await feeder.bus.js.publish(subjects.candle("binance", "btcusdt"), b"nonsense")
+    await publish_candle(feeder, candle(columns(1, 10), trade_count=11))
+    await publish_candle(feeder, candle(columns(1, 10)))
+
+    await until_coverage(store, lambda coverage: coverage.minutes_verified == 1)
+    dead = [await feeder.bus.js.get_msg("DEAD", sequence) for sequence in (1, 2)]
+    assert {message.subject for message in dead} == {"trades.dead.CANDLES"}
+    assert "a candle of 11 trades" in (dead[1].headers or {})["Tickmesh-Reason"]
+
+
+async def test_nonsense_on_the_control_subjects_is_ignored(feeder: Feeder, store: Service, database_url: str) -> None:
+    for payload in (b"", b"{", json.dumps({"venue": "binance", "symbol": "btcusdt", "firstTradeId": -5}).encode()):
+        await feeder.bus.js.publish(subjects.repaired("binance", "btcusdt"), payload)
+        await feeder.bus.js.publish(subjects.CONTROL_SYMBOL, payload)
+
+    await feeder.publish(columns(1, 10))
+
+    await until_stored(database_url, range(1, 11))
+    await eventually(lambda: "is ignored" in store.output())
+
+
+async def test_dead_messages_are_stored_once_the_reason_is_gone(
+    feeder: Feeder, store: Service, make_service: Callable[..., Service], database_url: str
+) -> None:
+    await feeder.publish(columns(1, 1))
+    await until_stored(database_url, [1])
+    await ask(database_url, "ALTER TABLE trades ADD CONSTRAINT no_thirteen CHECK (trade_id <> 13)")
+    await feeder.publish_bytes(b"nonsense")
+    await feeder.publish(columns(13, 1))
+    await feeder.publish(columns(14, 1))
+    await until_stored(database_url, [1, 14])
+    await ask(database_url, "ALTER TABLE trades DROP CONSTRAINT no_thirteen")
+
+    replay = make_service(
+        "store", **{name: store.process.environment[name] for name in ("NATS_URL", "DATABASE_URL", "STORE_ADDR")}
+    )
+    replay.process.argv.append("replay-dead")
+    replay.start()
+
+    await eventually(lambda: not replay.process.running)
+    assert replay.process.returncode == 0
+    assert "1 messages replayed, 1 stay" in replay.output()
+    await until_stored(database_url, [1, 13, 14])
+    left = await feeder.bus.stream_info("DEAD")
+    assert left is not None
+    assert left.state.messages == 1
+
+
+async def test_stored_and_missing_are_everything_after_batches_in_any_order(
+    feeder: Feeder, store: Service, database_url: str
+) -> None:
+    random = np.random.default_rng(11)
+    batches = [columns(int(first_id), int(random.integers(1, 30))) for first_id in random.integers(1, 2000, 60)]
+    wanted = sorted({int(trade_id) for batch in batches for trade_id in batch.trade_id})
+
+    for batch in batches:
+        await feeder.publish(batch)
+
+    await until_stored(database_url, wanted)
+    coverage = await until_coverage(store, lambda coverage: coverage.stored == len(wanted))
+    missing = sorted(
+        trade_id
+        for hole in coverage.holes
+        if hole.state == OPEN
+        for trade_id in range(hole.first_trade_id, hole.last_trade_id + 1)
+    )
+    assert missing == sorted(set(range(wanted[0], wanted[-1] + 1)) - set(wanted))
