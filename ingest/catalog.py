@@ -63,8 +63,8 @@ class Catalog:
                     log.warning("what %s trades is not known yet: %s", self._venue, exc)
                 await asyncio.sleep(max(next(delays), getattr(exc, "again_after_s", 0.0)))
                 continue
-            if dropped := self._following.learn(instruments):
-                log.error("%s does not trade %s: not followed", self._venue, ", ".join(dropped))
+            if silent := self._following.learn(instruments):
+                log.error("%s does not trade %s now: nothing will come of it", self._venue, ", ".join(silent))
             log.info("%s trades %d instruments", self._venue, len(instruments))
             self._on_change()
             self.changed()

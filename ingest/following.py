@@ -49,16 +49,16 @@ class Following:
     def learn(self, instruments: Iterable[Instrument]) -> list[str]:
         """Take the venue's list of what it trades.
 
-        What was followed when an earlier list named it stays: a halt is no reason to leave.
+        The settings' symbols stay, whatever the list says: a halted or future one begins to trade some day, and until
+        then costs nothing but silence.
 
         Returns:
-            the symbols that are not followed any more because the venue does not know them.
+            the symbols that the venue does not trade now: those that were selected are not followed any more.
 
         """
         known = {} if self._traded is None else self._traded
         self._traded = {instrument.symbol: instrument for instrument in instruments}
         unknown = [symbol for symbol in self.symbols if symbol not in self._traded and symbol not in known]
         for symbol in unknown:
-            self._standing.pop(symbol, None)
             self._selected.pop(symbol, None)
         return unknown

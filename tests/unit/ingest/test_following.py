@@ -29,10 +29,16 @@ def test_a_symbol_the_venue_does_not_trade_is_refused() -> None:
 
 
 def test_before_the_venue_has_said_what_it_trades_a_selection_is_believed_and_dropped_later() -> None:
-    following = Following(["btcusdt", "gonetusd"])
+    following = Following(["btcusdt"])
     assert following.select("nonsense")
-    assert following.learn(traded("btcusdt")) == ["gonetusd", "nonsense"]
+    assert following.learn(traded("btcusdt")) == ["nonsense"]
     assert following.symbols == ("btcusdt",)
+
+
+def test_what_the_settings_name_is_told_when_it_is_not_traded_but_stays() -> None:
+    following = Following(["btcusdt", "haltusdt"])
+    assert following.learn(traded("btcusdt")) == ["haltusdt"]
+    assert following.symbols == ("btcusdt", "haltusdt")
 
 
 def test_a_halt_is_no_reason_to_leave() -> None:
