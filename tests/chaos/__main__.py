@@ -1,0 +1,64 @@
+"""`make chaos`: strike a whole mesh with one fault after the other, and count what was lost.
+
+For each: trades issued, stored, doubled and missing, ids that never were (absent), how the signals differ from those of
+an uninterrupted run, seconds until the mesh was whole again, and the highest memory of any of its services.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from tests.chaos.faults import Fault, table
+from tests.chaos.run import Outcome, heading, row, strike
+from tests.chaos.truth import Truth
+from tests.chaos.world import running_world
+
+
+def main(options: argparse.Namespace) -> int:
+    """Run the faults that were asked for, print the table, and return 1 if one of them cost a trade."""
+    wanted = [fault for fault in table(short=options.short, seed=options.seed) if options.only in fault.name]
+    wanted = [fault for fault in wanted if not (options.without and options.without in fault.name)]
+    if options.list:
+        print("\n".join(fault.name for fault in wanted))
+        return 0
+    started_s = time.monotonic()
+    outcomes: list[Outcome] = []
+    print(heading(), flush=True)
+    for settings, faults in itertools.groupby(wanted, key=lambda fault: dict(fault.settings)):
+        outcomes += _together(settings, list(faults), options)
+    failed = [outcome for outcome in outcomes if outcome.wrong]
+    print(f"{len(outcomes)} faults in {time.monotonic() - started_s:.0f} s, seed {options.seed}: {len(failed)} failed")
+    for outcome in failed:
+        print(f"  {outcome.fault.name}: {outcome.wrong}")
+    return int(bool(failed))
+
+
+def _together(settings: dict[str, str], faults: list[Fault], options: argparse.Namespace) -> list[Outcome]:
+    outcomes: list[Outcome] = []
+    folder = tempfile.mkdtemp(prefix="tickmesh-chaos-") if options.keep else None
+    with (
+        tempfile.TemporaryDirectory(prefix="tickmesh-chaos-") as passing,
+        running_world(Path(folder or passing), seed=options.seed, **settings) as world,
+    ):
+        truth = Truth(world)
+        for fault in faults:
+            outcomes.append(strike(world, truth, fault, rate=options.rate))
+            print(row(outcomes[-1]), flush=True)
+    return outcomes
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("--short", action="store_true", help="shorter outages, for CI: under ten minutes")
+    parser.add_argument("--seed", type=int, default=7, help="of the exchange and of the random sequence (default: 7)")
+    parser.add_argument("--rate", type=float, default=1000.0, help="trades a second (default: 1000)")
+    parser.add_argument("--only", default="", metavar="WORDS", help="only faults whose name has these words")
+    parser.add_argument("--without", default="", metavar="WORDS", help="no faults whose name has these words")
+    parser.add_argument("--list", action="store_true", help="list the faults and end")
+    parser.add_argument("--keep", action="store_true", help="keep the mesh's files and logs")
+    sys.exit(main(parser.parse_args()))

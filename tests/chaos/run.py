@@ -1,0 +1,136 @@
+"""One fault after the other: feed, strike, wait until whole, compare."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import psycopg
+
+from tests.chaos.faults import Fault
+from tests.chaos.memory import Peaks
+from tests.chaos.truth import Difference, Truth
+from tests.chaos.world import NotYet, World, until
+
+LEAD_S = 1.0
+"""So long the feed runs before the fault, and after the mesh is whole."""
+PATIENCE_S = 120.0
+"""So long the mesh may take to be whole before it counts as broken."""
+MOST_MB = 300.0
+_NAME = 68
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a fault cost; `whole_s` counts from its end. `wrong` says what must not be, empty when all holds."""
+
+    fault: Fault
+    issued: int
+    stored: int
+    difference: Difference
+    whole_s: float
+    peak_mb: float
+    peak_of: str
+    wrong: str
+
+
+def strike(world: World, truth: Truth, fault: Fault, *, rate: float) -> Outcome:
+    """Let one fault strike a mesh that is whole, and return what it cost."""
+    before = truth.issued_and_stored()
+    wrong = []
+    with Peaks(world.mesh.state_dir) as peaks:
+        world.feed(rate)
+        time.sleep(LEAD_S)
+        fault.strike(world)
+        ended_s = time.monotonic()
+        try:
+            _wait_until_whole(world)
+        except NotYet as exc:
+            wrong.append(str(exc))
+        whole_s = time.monotonic() - ended_s
+        time.sleep(LEAD_S)
+        world.feed(0)
+        difference = _settled(world, truth)
+    after = truth.issued_and_stored()
+    peak_of = max(peaks.peaks_mb, key=lambda name: peaks.peaks_mb[name])
+    if not difference.trades_kept:
+        wrong.append(f"{difference.missing} missing, {difference.doubled} doubled, {difference.foreign} not as issued")
+    if difference.ledger:
+        wrong.append(difference.ledger)
+    if not difference.signals_kept and not fault.late:
+        wrong.append(
+            f"signals: {difference.signals_missing} missing, {difference.signals_doubled} doubled, "
+            f"{difference.signals_wrong} messages differ from an uninterrupted run's"
+        )
+    if peaks.peaks_mb[peak_of] > MOST_MB:
+        wrong.append(f"{peak_of} took {peaks.peaks_mb[peak_of]:.0f} MB")
+    return Outcome(
+        fault=fault,
+        issued=after[0] - before[0],
+        stored=after[1] - before[1],
+        difference=difference,
+        whole_s=whole_s,
+        peak_mb=peaks.peaks_mb[peak_of],
+        peak_of=peak_of,
+        wrong="; ".join(wrong),
+    )
+
+
+def _wait_until_whole(world: World) -> None:
+    """Wait until all that is issued by now is stored, no hole is open and everything serves; the feed goes on."""
+    symbols = world.sim.status()["symbols"]
+    upto = [(symbol, told["last_id"], told["count"]) for symbol, told in symbols.items() if told["count"]]
+
+    def whole() -> bool:
+        if not world.ready():
+            return False
+        try:
+            return not _lacking(world, upto)
+        except psycopg.Error:
+            return False
+
+    until(whole, timeout_s=PATIENCE_S, what="the mesh is whole")
+
+
+def _lacking(world: World, upto: list[tuple[str, int, int]]) -> int:
+    lacking = 0
+    for symbol, last_id, count in upto:
+        sql = "SELECT count(*) FROM trades WHERE symbol = %s AND trade_id <= %s"
+        lacking += abs(count - world.query(sql, symbol, last_id)[0][0])
+    return lacking + int(world.query("SELECT count(*) FROM holes WHERE state = 'OPEN'")[0][0])
+
+
+def _settled(world: World, truth: Truth) -> Difference:
+    """Compare until all holds or nothing changes any more for some seconds."""
+    deadline_s = time.monotonic() + 10
+    while True:
+        difference = truth.difference()
+        if (difference.trades_kept and difference.signals_kept) or time.monotonic() > deadline_s:
+            return difference
+        time.sleep(0.5)
+
+
+def heading() -> str:
+    """Return the table's first line."""
+    widths = {
+        "issued": 8,
+        "stored": 8,
+        "doubled": 8,
+        "missing": 8,
+        "absent": 7,
+        "signals": 9,
+        "whole s": 8,
+        "peak MB": 14,
+    }
+    return f"{'fault':<{_NAME}}" + "".join(f"{title:>{width}}" for title, width in widths.items())
+
+
+def row(outcome: Outcome) -> str:
+    """Return an outcome as a line of the table."""
+    told = outcome.difference
+    lacking = told.signals_missing + told.signals_doubled + told.signals_wrong
+    return (
+        f"{outcome.fault.name:<{_NAME}}{outcome.issued:>8,}{outcome.stored:>8,}{told.doubled:>8}{told.missing:>8}"
+        f"{told.absent:>7}{f'-{lacking}' if lacking else 'equal':>9}{outcome.whole_s:>8.1f}"
+        f"{f'{outcome.peak_of} {outcome.peak_mb:.0f}':>14}{'   WRONG' if outcome.wrong else ''}"
+    )

@@ -1,0 +1,167 @@
+"""What the exchange issued against what the mesh has: the rows, the ledger and the signals, to the last digit."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+import numpy as np
+import psycopg
+from pydantic import SecretStr
+
+from mesh import subjects, wire
+from mesh.bus import connect
+from mesh.health import Health
+from mesh.reader import Reader
+from mesh.settings import BusSettings
+from mesh.trades import TradeColumns
+from signalsvc.engine import Engine
+from tests.chaos.world import World
+
+_E8 = 10**8
+# A row as sim's log words it.
+_ROWS = b"""COPY (
+    SELECT symbol, trade_id, price::numeric(38, 8), quantity::numeric(38, 8),
+           (extract(epoch FROM time) * 1000000)::bigint, is_buyer_maker::text
+    FROM trades
+) TO STDOUT (FORMAT csv)"""
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """How the mesh differs from the truth; all counts but `issued` and `stored` are to be 0."""
+
+    issued: int
+    stored: int
+    doubled: int
+    missing: int
+    foreign: int
+    absent: int
+    ledger: str
+    signals_missing: int
+    signals_doubled: int
+    signals_wrong: int
+
+    @property
+    def trades_kept(self) -> bool:
+        """Whether every trade is stored once and unchanged, and the ledger says so."""
+        return not (self.doubled or self.missing or self.foreign or self.ledger)
+
+    @property
+    def signals_kept(self) -> bool:
+        """Whether every trade has its signals once, as an uninterrupted run gives them."""
+        return not (self.signals_missing or self.signals_doubled or self.signals_wrong)
+
+
+class Truth:
+    """Compares again and again, each time everything there is."""
+
+    def __init__(self, world: World, *, window: int = 20) -> None:
+        self._world = world
+        self._log_offset = 0
+        self._issued: set[str] = set()
+        self._signals = _Signals(window)
+
+    def issued(self) -> set[str]:
+        """Return all lines of the exchange's log."""
+        with self._world.log.open("rb") as log:
+            log.seek(self._log_offset)
+            lines = log.read()
+        whole = lines[: lines.rfind(b"\n") + 1]
+        fresh = whole.decode().splitlines()
+        if not self._log_offset:
+            fresh = fresh[1:]  # the header
+        self._log_offset += len(whole)
+        self._issued.update(fresh)
+        return self._issued
+
+    def issued_and_stored(self) -> tuple[int, int]:
+        """Count both, as they are now."""
+        [(stored,)] = self._world.query("SELECT count(*) FROM trades")
+        return len(self.issued()), stored
+
+    def difference(self) -> Difference:
+        """Compare; the exchange must be silent."""
+        issued = self.issued()
+        with psycopg.connect(self._world.mesh.env["DATABASE_URL"]) as connection:
+            with connection.cursor().copy(_ROWS) as copy:
+                lines = b"".join(copy).decode().splitlines()
+            holes = connection.execute(
+                b"SELECT symbol, first_trade_id, last_trade_id, state FROM holes WHERE state <> 'FILLED'"
+            ).fetchall()
+        stored = set(lines)
+        never_issued = self._absent()
+        asyncio.run(self._signals.take_in(self._world.mesh.env["NATS_URL"]))
+        return Difference(
+            issued=len(issued),
+            stored=len(lines),
+            doubled=len(lines) - len({tuple(line.split(",", 2)[:2]) for line in lines}),
+            missing=len(issued - stored),
+            foreign=len(stored - issued),
+            absent=sum(last - first + 1 for _, first, last in never_issued),
+            ledger=_compare_ledger(never_issued, holes),
+            signals_missing=len(issued - self._signals.lines),
+            signals_doubled=self._signals.doubled,
+            signals_wrong=self._signals.wrong,
+        )
+
+    def _absent(self) -> set[tuple[str, int, int]]:
+        symbols = self._world.sim.status()["symbols"]
+        return {(symbol, first, last) for symbol, told in symbols.items() for first, last in told["absent"]}
+
+
+def _compare_ledger(never_issued: set[tuple[str, int, int]], holes: list[tuple[str, int, int, str]]) -> str:
+    """Return in words where the ledger's missing ids differ from those that never existed."""
+    still_open = [hole for hole in holes if hole[3] == "OPEN"]
+    if still_open:
+        return f"{sum(last - first + 1 for _, first, last, _ in still_open)} ids in {len(still_open)} holes are OPEN"
+    wanted = {(symbol, id_) for symbol, first, last in never_issued for id_ in range(first, last + 1)}
+    told = {(symbol, id_) for symbol, first, last, _ in holes for id_ in range(first, last + 1)}
+    if wanted != told:
+        return f"{len(wanted - told)} ids that never were are not ABSENT, {len(told - wanted)} are that were"
+    return ""
+
+
+class _Signals:
+    """PROCESSED as it grows, held against an engine that was never interrupted."""
+
+    def __init__(self, window: int) -> None:
+        self._engine = Engine(window=window)
+        self._position = 0
+        self._last_ids: dict[str, int] = {}
+        self._raw_sequence = 0
+        self.lines: set[str] = set()
+        self.doubled = 0
+        self.wrong = 0
+
+    async def take_in(self, nats_url: str) -> None:
+        """Read what PROCESSED has got since the last call."""
+        health = Health("bus")
+        async with connect(BusSettings(nats_url=SecretStr(nats_url)), name="chaos", health=health) as bus:
+            info = await bus.js.stream_info(subjects.PROCESSED)
+            async with Reader(bus, subjects.PROCESSED, "chaos", after=self._position) as reader:
+                while self._position < info.state.last_seq:
+                    for message in await reader.next():
+                        self._position = message.sequence
+                        self._compare(message.payload)
+
+    def _compare(self, payload: bytes) -> None:
+        said = wire.decode_signals(payload)
+        trades = said.trades
+        ids = np.concatenate(([self._last_ids.get(trades.symbol, -1)], trades.trade_id))
+        self.doubled += int((np.diff(ids) <= 0).sum())
+        self._last_ids[trades.symbol] = int(trades.trade_id[-1])
+        self.wrong += said.raw_sequence <= self._raw_sequence
+        self._raw_sequence = said.raw_sequence
+        self.lines.update(_lines(trades))
+        expected = self._engine.process(trades, raw_sequence=said.raw_sequence)
+        self.wrong += expected is None or wire.encode_signals(expected) != payload
+
+
+def _lines(trades: TradeColumns) -> list[str]:
+    columns = (trades.trade_id, trades.price_e8, trades.quantity_e8, trades.time_us, trades.is_buyer_maker)
+    return [
+        f"{trades.symbol},{id_},{price // _E8}.{price % _E8:08d},{quantity // _E8}.{quantity % _E8:08d},{time_us},"
+        f"{'true' if maker else 'false'}"
+        for id_, price, quantity, time_us, maker in zip(*(column.tolist() for column in columns), strict=True)
+    ]

@@ -1,0 +1,151 @@
+"""The world a fault strikes: an exchange that writes down what it issues, and a whole mesh that follows it."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import time
+import xmlrpc.client
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import httpx
+import psutil
+import psycopg
+from supervisor.xmlrpc import SupervisorTransport
+
+from mesh.local.state import State
+from mesh.local.supervisor import SOCKET
+from tests.fixtures.mesh import LocalMesh, running_mesh
+from tests.fixtures.sim import Sim, running_sim
+
+T = TypeVar("T")
+
+SYMBOLS = ("btcusdt", "ethusdt", "solusdt")
+PROGRAMS = ("ingest", "signal", "store", "gateway", "nats", "postgres")
+# One exchange under several names: a host that has refused us stays shut for minutes, as Binance's would.
+_REST_NAMES = ("127.0.0.1", "localhost", "127.1", "127.0.1")
+
+
+class NotYet(Exception):
+    """What was waited for did not come in time; the message says what is seen instead."""
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """The exchange and the mesh, and what can be done to both."""
+
+    sim: Sim
+    mesh: LocalMesh
+    log: Path
+
+    # The exchange
+
+    def feed(self, rate: float) -> None:
+        """Let the exchange issue so many trades a second from now on."""
+        self.sim.post("/sim/rate", {"rate": rate})
+
+    def misbehave(self, *faults: Mapping[str, object]) -> None:
+        """Order faults of the exchange, from now on."""
+        self.sim.post("/sim/faults", list(faults))
+
+    # The mesh's processes
+
+    def process(self, name: str) -> psutil.Process:
+        """Return the running process of a program, waiting for one that is being started again."""
+
+        def find() -> psutil.Process | None:
+            record = State(self.mesh.state_dir).read()
+            pid = record.processes.get(name) if record else None
+            return pid.process() if pid else None
+
+        return until(find, timeout_s=30, what=f"a process of {name}")
+
+    def kill(self, *names: str) -> None:
+        """Kill programs as a crash would, all at once."""
+        for process in [self.process(name) for name in names]:
+            process.send_signal(signal.SIGKILL)
+
+    def freeze(self, name: str, seconds: float) -> None:
+        """Let a program stand still: its sockets stay open and nobody answers."""
+        process = self.process(name)
+        everyone = [process, *process.children(recursive=True)]
+        try:
+            for one in everyone:
+                one.send_signal(signal.SIGSTOP)
+            time.sleep(seconds)
+        finally:
+            for one in everyone:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    one.send_signal(signal.SIGCONT)
+
+    @contextlib.contextmanager
+    def without(self, name: str) -> Iterator[None]:
+        """Keep a program from running while inside."""
+        self._supervisor("stopProcess", name)
+        try:
+            yield
+        finally:
+            self._supervisor("startProcess", name, False)
+
+    def restart(self, *, orderly: bool, during: Callable[[], None] = lambda: None) -> None:
+        """Stop the whole mesh (or kill its runner), do something, start it again and wait until it serves."""
+        if orderly:
+            self.mesh.stop()
+        else:
+            self.mesh.process.kill()
+        during()
+        self.mesh.start()
+
+    def _supervisor(self, method: str, *arguments: object) -> None:
+        transport = SupervisorTransport(serverurl=f"unix://{self.mesh.state_dir / SOCKET}")
+        with contextlib.closing(transport):
+            proxy = xmlrpc.client.ServerProxy("http://127.0.0.1", transport=transport)
+            getattr(proxy.supervisor, method)(*arguments)
+
+    # What it says
+
+    def ready(self) -> bool:
+        """Whether every service behind the gateway serves."""
+        try:
+            return httpx.get(self.mesh.url + "/readyz", timeout=2).status_code == 200
+        except httpx.HTTPError:
+            return False
+
+    def query(self, sql: str, *parameters: object) -> list[tuple[Any, ...]]:
+        """Ask the database."""
+        with psycopg.connect(self.mesh.env["DATABASE_URL"], connect_timeout=3) as connection:
+            return connection.execute(sql.encode(), parameters).fetchall()
+
+
+@contextlib.contextmanager
+def running_world(directory: Path, *, seed: int, **settings: str) -> Iterator[World]:
+    """Start both, the exchange silent, and wait until every symbol is followed: from there on nothing may be lost."""
+    log = directory / "issued.csv"
+    symbols = ",".join(SYMBOLS)
+    with running_sim("--rate", "0", "--seed", str(seed), "--symbols", symbols, "--log", str(log)) as sim:
+        port = urlsplit(sim.rest).port
+        venue = {
+            "VENUE": "binance",
+            "BINANCE_WS_URL": sim.ws,
+            "BINANCE_REST_URL": ",".join(f"http://{name}:{port}" for name in _REST_NAMES),
+            "SYMBOLS": symbols,
+        }
+        with running_mesh(directory, **venue, **settings) as mesh:
+            world = World(sim, mesh, log)
+            expected = {f"{symbol}@trade" for symbol in SYMBOLS}
+            until(lambda: expected <= set(sim.status()["streams"]), timeout_s=30, what="every symbol followed")
+            yield world
+
+
+def until(look: Callable[[], T | None], *, timeout_s: float, what: str) -> T:
+    """Look again and again until what is seen is true, and return it. Raises: NotYet."""
+    deadline_s = time.monotonic() + timeout_s
+    while not (seen := look()):
+        if time.monotonic() > deadline_s:
+            raise NotYet(f"not within {timeout_s:g} s: {what}")
+        time.sleep(0.1)
+    return seen
