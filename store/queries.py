@@ -191,7 +191,7 @@ SELECT state, first_trade_id, last_trade_id FROM holes
 # In: venue, symbol. Out: the first id that is stored, NULL when there is none.
 FIRST_ID = "SELECT min(first_trade_id) FROM coverage WHERE venue = %s AND symbol = %s"
 # In: venue, symbol, the minute's beginning, first and last id. Out: count; open, high, low, close, volume times 1e8, of
-# the rows with these ids or with a time in the minute: what belongs elsewhere by one of the two shows as a difference.
+# the rows with these ids; of a minute without ids, of the rows with a time in it.
 MINUTE_SUMS = """
 SELECT count(*), coalesce(((array_agg(price ORDER BY trade_id))[1] * 100000000)::bigint, 0),
     coalesce((max(price) * 100000000)::bigint, 0), coalesce((min(price) * 100000000)::bigint, 0),
@@ -200,7 +200,8 @@ SELECT count(*), coalesce(((array_agg(price ORDER BY trade_id))[1] * 100000000):
 FROM trades
 WHERE venue = %(venue)s AND symbol = %(symbol)s
   AND time >= %(time)s - interval '1 minute' AND time < %(time)s + interval '2 minutes'
-  AND (trade_id BETWEEN %(first)s AND %(last)s OR (time >= %(time)s AND time < %(time)s + interval '1 minute'))
+  AND (trade_id BETWEEN %(first)s AND %(last)s
+       OR (%(last)s < 0 AND time >= %(time)s AND time < %(time)s + interval '1 minute'))
 """
 
 

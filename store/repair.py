@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable
 
@@ -24,6 +25,7 @@ from tickmesh.v1 import control_pb2
 log = logging.getLogger("store.repair")
 
 _LOOK_EVERY_S = 0.5
+_STORED_EVERY_S = 0.05
 _MAX_ABSENT = 20_000
 
 
@@ -46,6 +48,7 @@ class Repair:
         self._intake = intake
         self._venue = venue
         self._asking = Asking()
+        self._news = asyncio.Event()
         self._on_the_way: dict[tuple[str, str], int] = {}
         self._results: asyncio.Queue[control_pb2.RepairResult] = asyncio.Queue(maxsize=256)
 
@@ -59,7 +62,9 @@ class Repair:
                     await self._ask(hole)
             except (NotReady, NatsError, TimeoutError) as exc:
                 log.debug("not asking for repairs: %s", exc)  # database or bus are away, which others say
-            await asyncio.sleep(_LOOK_EVERY_S)
+            self._news.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._news.wait(), _STORED_EVERY_S if self._on_the_way else _LOOK_EVERY_S)
 
     def take(self, message: Message) -> None:
         """Take in a result from `control.repaired.>`; raise `BadMessage` when it is none.
@@ -99,6 +104,7 @@ class Repair:
                     f", {result.problem[:200]}" if result.problem else "",
                 )
             self._on_the_way[result.venue, result.symbol] = result.raw_sequence
+            self._news.set()
 
     def _hear(self) -> None:
         """A request is answered when what it found is stored; one whose answer never gets there is asked again."""

@@ -6,6 +6,7 @@ import json
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+import grpc
 import numpy as np
 import pytest
 
@@ -59,7 +60,7 @@ async def until_coverage(
             assert look(seen[0]), str(seen[0])
             return True
 
-        await eventually(there, what=what, timeout_s=30)
+        await eventually(there, what=what, timeout_s=30, not_yet=(grpc.aio.AioRpcError,))
         return seen[0]
 
 
@@ -181,11 +182,12 @@ async def test_rows_deleted_by_hand_are_holes_after_the_next_start(
 
     store.start()
 
-    await until_asked(feeder, 500, 502)
     coverage = await until_coverage(store, lambda coverage: coverage.open == 5)
     assert holes(coverage) == {(1, 1, OPEN), (500, 502, OPEN), (1000, 1000, OPEN)}
-    for first_id, count in ((1, 1), (500, 3), (1000, 1)):
-        await feeder.publish(columns(first_id, count))
+    for first_id, last_id in ((1000, 1000), (500, 502), (1, 1)):
+        await until_asked(feeder, first_id, last_id)
+        sequence = await feeder.publish(columns(first_id, last_id - first_id + 1))
+        await answer(feeder, first_id, last_id, found=last_id - first_id + 1, raw_sequence=sequence)
     await until_stored(database_url, range(1, 1001))
     await until_coverage(store, lambda coverage: coverage.complete and ranges(coverage) == [(1, 1000)])
 
