@@ -6,28 +6,19 @@ they came in. Fields we do not know are normal (before 2024-06 a trade also carr
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
-import numpy as np
 
+from ingest.columns import Id, Time, columns, time_us
 from mesh.errors import BadMessage
 from mesh.fixed import parse_e8
 from mesh.symbols import parse_symbol
-from mesh.trades import Int64s, TradeColumns
+from mesh.trades import TradeColumns
 
-MICROSECONDS_FROM = 10**14
-"""Times below are milliseconds (this number of them is the year 5138), times from here on are microseconds (1973)."""
-
-_TIMES_END = 10**16  # microseconds in the year 2286; nanoseconds are far above
-_EIGHT_DECIMALS = re.compile(r"(?:[0-9]{1,10}\.[0-9]{8},)*[0-9]{1,10}\.[0-9]{8}")
 _SHOWN = 200  # bytes of a bad frame that its error shows
-
-Id = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
-Time = Annotated[int, msgspec.Meta(ge=0, lt=_TIMES_END)]
 
 
 class BadFrame(BadMessage):
@@ -52,6 +43,31 @@ class TradeEvent(msgspec.Struct, tag_field="e", tag="trade", gc=False):
     q: str  # quantity
     T: Time
     m: bool  # the buyer was the maker
+
+
+class CandleEvent(msgspec.Struct, tag_field="e", tag="kline", gc=False):
+    """The state of a minute, once a second and when it closes (`x`).
+
+    `{"e":"kline","E":1770123660001,"s":"BTCUSDT","k":{"t":1770123600000,"T":1770123659999,"s":"BTCUSDT","i":"1m",
+    "f":100,"L":200,"o":"0.0010","c":"0.0020","h":"0.0025","l":"0.0015","v":"1000","n":100,"x":true,"q":"1.0000",
+    "V":"500","Q":"0.500","B":"0"}}`
+    """
+
+    s: str
+    k: _Candle
+
+
+class _Candle(msgspec.Struct, gc=False):
+    t: Time  # when it begins
+    f: int  # first trade id; -1 when there is none
+    L: int  # last trade id
+    o: str
+    c: str
+    h: str
+    l: str  # noqa: E741 - Binance's name
+    v: str  # base asset traded
+    n: int  # number of trades
+    x: bool  # closed
 
 
 class ShutdownEvent(msgspec.Struct, tag_field="e", tag="serverShutdown", gc=False):
@@ -79,7 +95,7 @@ class UnknownEvent(msgspec.Struct, gc=False):
 class _Combined(msgspec.Struct, gc=False):
     """The envelope of combined streams: `{"stream": "btcusdt@trade", "data": {"e": "trade", ...}}`."""
 
-    data: TradeEvent | ShutdownEvent
+    data: TradeEvent | CandleEvent | ShutdownEvent
 
 
 class _Shape(msgspec.Struct, gc=False):
@@ -93,19 +109,38 @@ class _Shape(msgspec.Struct, gc=False):
     error: Answer | None = None
 
 
-Event = TradeEvent | ShutdownEvent | Answer | UnknownEvent
+Event = TradeEvent | CandleEvent | ShutdownEvent | Answer | UnknownEvent
 
 _combined = msgspec.json.Decoder(_Combined)
-_bare: msgspec.json.Decoder[TradeEvent | ShutdownEvent] = msgspec.json.Decoder(TradeEvent | ShutdownEvent)
+_bare: msgspec.json.Decoder[TradeEvent | CandleEvent | ShutdownEvent] = msgspec.json.Decoder(
+    TradeEvent | CandleEvent | ShutdownEvent
+)
 _shape = msgspec.json.Decoder(_Shape)
-_KNOWN = {"trade", "serverShutdown"}
+_KNOWN = {"trade", "kline", "serverShutdown"}
+
+
+@dataclass(frozen=True, slots=True)
+class ClosedCandle:
+    """A minute that the venue has closed: its own sum of that minute's trades; ids are -1 when nothing was traded."""
+
+    symbol: str
+    open_time_us: int
+    first_trade_id: int
+    last_trade_id: int
+    trade_count: int
+    open_e8: int
+    high_e8: int
+    low_e8: int
+    close_e8: int
+    volume_e8: int
 
 
 @dataclass(frozen=True, slots=True)
 class Parsed:
-    """What some frames said: trades by symbol, everything else one by one, and the frames that were refused."""
+    """What some frames said: trades by symbol, minutes closed, everything else, and the frames that were refused."""
 
     trades: tuple[TradeColumns, ...]
+    candles: tuple[ClosedCandle, ...]
     others: tuple[ShutdownEvent | Answer | UnknownEvent, ...]
     bad: tuple[BadFrame, ...]
 
@@ -138,7 +173,7 @@ def parse_frames(frames: Sequence[bytes], *, venue: str, received_time_us: int) 
                 good.append(frame)
                 events.append(event)
         parsed = _parse(good, events, venue, received_time_us)
-        return Parsed(parsed.trades, parsed.others, tuple(bad))
+        return Parsed(parsed.trades, parsed.candles, parsed.others, tuple(bad))
 
 
 def parse_frame(frame: bytes) -> Event:
@@ -176,44 +211,9 @@ def request(method: str, streams: Iterable[str], request_id: int) -> bytes:
     return msgspec.json.encode({"method": method, "params": list(streams), "id": request_id})
 
 
-def trade_stream(symbol: str) -> str:
-    """Return the name of a symbol's stream of trades: `btcusdt@trade`."""
-    return f"{symbol}@trade"
-
-
-def columns(
-    *,
-    venue: str,
-    symbol: str,
-    received_time_us: int,
-    ids: Sequence[int],
-    prices: Sequence[str],
-    quantities: Sequence[str],
-    times: Sequence[int],
-    makers: Sequence[bool],
-) -> TradeColumns:
-    """Put trades, as the venue words them, into columns.
-
-    Raises:
-        ValueError: a price that is none or not above zero, a quantity that is none; times in either unit are fine.
-
-    """
-    price_e8 = _scaled(prices)
-    if not price_e8.all():
-        at = int(np.flatnonzero(price_e8 == 0)[0])
-        raise ValueError(f"price {prices[at]!r} of trade {ids[at]}, expected more than 0")
-    if times and min(times) < MICROSECONDS_FROM:
-        times = [time if time >= MICROSECONDS_FROM else time * 1000 for time in times]
-    return TradeColumns(
-        venue,
-        symbol,
-        received_time_us,
-        np.array(ids, np.int64),
-        price_e8,
-        _scaled(quantities),
-        np.array(times, np.int64),
-        np.array(makers, np.bool_),
-    )
+def streams(symbol: str) -> tuple[str, str]:
+    """Return the names of a symbol's streams: `btcusdt@trade`, and `btcusdt@kline_1m` for the closed minutes."""
+    return f"{symbol}@trade", f"{symbol}@kline_1m"
 
 
 def _decode_all(frames: Sequence[bytes]) -> Sequence[Event]:
@@ -227,9 +227,13 @@ def _decode_all(frames: Sequence[bytes]) -> Sequence[Event]:
 
 def _parse(frames: Sequence[bytes], events: Sequence[Event], venue: str, received_time_us: int) -> Parsed:
     by_name: dict[str, list[TradeEvent]] = {}
+    candles: list[ClosedCandle] = []
     others: list[Any] = []
     for event in events:
-        if type(event) is not TradeEvent:
+        if type(event) is CandleEvent:
+            if event.k.x:
+                candles.append(_closed(event))
+        elif type(event) is not TradeEvent:
             others.append(event)
         elif (mates := by_name.get(event.s)) is not None:
             mates.append(event)
@@ -248,13 +252,20 @@ def _parse(frames: Sequence[bytes], events: Sequence[Event], venue: str, receive
         )
         for name, mates in by_name.items()
     )
-    return Parsed(trades, tuple(others), ())
+    return Parsed(trades, tuple(candles), tuple(others), ())
 
 
-def _scaled(texts: Sequence[str]) -> Int64s:
-    # Eight decimals each is what Binance sends: such a column is checked and read as one text, at a third of the cost.
-    # Everything else takes the long way, which also says what is wrong.
-    joined = ",".join(texts)
-    if _EIGHT_DECIMALS.fullmatch(joined) and joined.count(",") == len(texts) - 1:
-        return np.fromstring(joined.replace(".", ""), np.int64, sep=",")
-    return np.array([parse_e8(text) for text in texts], np.int64)
+def _closed(event: CandleEvent) -> ClosedCandle:
+    candle = event.k
+    return ClosedCandle(
+        parse_symbol(event.s),
+        time_us(candle.t),
+        candle.f,
+        candle.L,
+        candle.n,
+        parse_e8(candle.o),
+        parse_e8(candle.h),
+        parse_e8(candle.l),
+        parse_e8(candle.c),
+        parse_e8(candle.v),
+    )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from ingest.binance import Id, Time, columns
+from ingest.columns import Id, Time, columns
 from mesh.errors import BadMessage
 from mesh.fixed import parse_e8
 from mesh.symbols import parse_symbol

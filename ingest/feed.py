@@ -7,18 +7,18 @@ limits. Times are seconds of one steady clock, given by the caller.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 
-from ingest.binance import Answer, BadFrame, ShutdownEvent, parse_frames, request, trade_stream
+from ingest.binance import Answer, BadFrame, ClosedCandle, ShutdownEvent, parse_frames, request, streams
 from mesh.trades import TradeColumns
 
 MAX_SYMBOLS = 500
-"""The venue allows 1024 streams a connection; candles will take the other half."""
+"""The venue allows 1024 streams a connection, and each symbol has two."""
 
-_IN_TARGET = 100  # symbols in the address; the rest are subscribed to afterwards, lest the address gets too long
-_A_REQUEST = 100  # symbols in one request
+_IN_TARGET = 50  # symbols in the address; the rest are subscribed to afterwards, lest the address gets too long
+_A_REQUEST = 50  # symbols in one request
 # "WebSocket connections have a limit of 5 incoming messages per second. A message is considered: a PING frame, a PONG
 # frame, a JSON controlled message": two for us leaves room for pings and pongs.
 _REQUESTS_A_SECOND = 2
@@ -53,7 +53,7 @@ class UnknownSeen:
     name: str
 
 
-Event = TradeColumns | Followed | Refused | ShutdownAnnounced | UnknownSeen | BadFrame
+Event = TradeColumns | ClosedCandle | Followed | Refused | ShutdownAnnounced | UnknownSeen | BadFrame
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ class Feed:
     @property
     def target(self) -> str:
         """The path and query to open: combined streams, in microseconds, of as many symbols as the address may hold."""
-        return f"/stream?timeUnit=MICROSECOND&streams={'/'.join(map(trade_stream, self._followed))}"
+        return f"/stream?timeUnit=MICROSECOND&streams={'/'.join(_streams(self._followed))}"
 
     @property
     def followed(self) -> tuple[str, ...]:
@@ -113,9 +113,9 @@ class Feed:
 
         """
         parsed = parse_frames(frames, venue=self._venue, received_time_us=received_time_us)
-        if not parsed.others and not parsed.bad:
+        if not parsed.others and not parsed.bad and not parsed.candles:
             return list(parsed.trades)
-        events: list[Event] = [*parsed.trades, *parsed.bad]
+        events: list[Event] = [*parsed.trades, *parsed.candles, *parsed.bad]
         for other in parsed.others:
             if isinstance(other, Answer):
                 events += self._answered(other)
@@ -134,7 +134,7 @@ class Feed:
             self._sent_s.append(now_s)
             self._asked[self._next_id] = asked
             method = "SUBSCRIBE" if asked.subscribe else "UNSUBSCRIBE"
-            frames.append(request(method, map(trade_stream, asked.symbols), self._next_id))
+            frames.append(request(method, _streams(asked.symbols), self._next_id))
             self._next_id += 1
         return frames
 
@@ -166,3 +166,7 @@ class Feed:
             return []
         self._followed |= dict.fromkeys(asked.symbols)
         return [Followed(asked.symbols)]
+
+
+def _streams(symbols: Iterable[str]) -> Iterator[str]:
+    return chain.from_iterable(map(streams, symbols))

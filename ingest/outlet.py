@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
+import time
 from collections.abc import Callable
 
 from nats.errors import Error as NatsError
@@ -21,6 +23,8 @@ log = logging.getLogger("ingest.outlet")
 
 MAX_BATCH = 4096
 """Trades in one message at most: about 0.14 MB."""
+
+MESSAGE_ID = "Nats-Msg-Id"
 
 
 class Outlet:
@@ -46,7 +50,7 @@ class Outlet:
         on_gap: Callable[[str], None],
         limits: Limits | None = None,
     ) -> None:
-        self._venue = venue
+        self.venue = venue
         self._bus = bus
         self._publisher = publisher
         self._on_gap = on_gap
@@ -66,7 +70,7 @@ class Outlet:
                 log.info("%s: begins with its first trade", symbol)
                 self._sequencers[symbol] = Sequencer(last_id=None, limits=self._limits)
             else:
-                last_id, last_time_us = int(last.trade_id[-1]), int(last.time_us[-1])
+                last_id, last_time_us = last
                 log.info("%s: goes on after trade %d", symbol, last_id)
                 self._sequencers[symbol] = Sequencer(last_id=last_id, last_time_us=last_time_us, limits=self._limits)
 
@@ -94,58 +98,79 @@ class Outlet:
 
     async def absent(self, symbol: str, gap: Gap) -> None:
         """Take the venue's word that it has none of these ids, and go on without them."""
-        sequencer = self._sequencers[symbol]
         log.warning("%s: the venue has no trades %d to %d", symbol, gap.first_id, gap.last_id)
-        counts.ABSENT.labels(self._venue, symbol).inc(len(gap))
-        async with self._lock:
-            await self._publish(symbol, sequencer, sequencer.absent(gap, _now_s()))
+        counts.ABSENT.labels(self.venue, symbol).inc(len(gap))
+        await self._skip(symbol, gap)
+
+    async def unreachable(self, symbol: str, gap: Gap, why: str) -> None:
+        """Go on without ids that can no longer be asked for; they stay a hole for the ledger."""
+        log.error("%s: going on without trades %d to %d (%d): %s", symbol, gap.first_id, gap.last_id, len(gap), why)
+        counts.HOLES.labels(self.venue, symbol).inc(len(gap))
+        await self._skip(symbol, gap)
 
     async def give_up(self, symbol: str, why: str) -> None:
         """Go on without the ids that are waited for; they stay a hole for the ledger."""
-        sequencer = self._sequencers[symbol]
+        if (gap := self._sequencers[symbol].gap) is not None:
+            await self.unreachable(symbol, gap, why)
+
+    async def publish_again(self, trades: TradeColumns) -> int:
+        """Publish trades of the past, past the order of ids; return the sequence in RAW of the last message."""
+        last_id = self._sequencers[trades.symbol].last_id
+        assert last_id is not None
+        assert int(trades.trade_id[-1]) <= last_id
+        stored: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         async with self._lock:
-            if (gap := sequencer.gap) is None:
-                return
-            log.error("%s: going on without trades %d to %d (%d): %s", symbol, gap.first_id, gap.last_id, len(gap), why)
-            counts.HOLES.labels(self._venue, symbol).inc(len(gap))
-            await self._publish(symbol, sequencer, sequencer.give_up(_now_s()))
+            for start in range(0, len(trades), MAX_BATCH):
+                part = trades.rows(slice(start, start + MAX_BATCH))
+                is_last = start + MAX_BATCH >= len(trades)
+                await self._send(part, repair_id(part, last_id), stored.set_result if is_last else None)
+        return await stored
 
     async def keep_bounds(self) -> None:
         """Give up the gaps that are past a bound, for ever; a task of the service's own."""
         while True:
             await asyncio.sleep(0.25)
             for symbol, sequencer in list(self._sequencers.items()):
-                counts.HELD.labels(self._venue, symbol).set(sequencer.held_trades)
+                counts.HELD.labels(self.venue, symbol).set(sequencer.held_trades)
                 while sequencer.overdue(_now_s()):
                     await self.give_up(symbol, "past the bounds of waiting")
 
     async def _publish(self, symbol: str, sequencer: Sequencer, due: TradeColumns | None) -> None:
         if sequencer.counts.duplicates:
-            counts.DUPLICATES.labels(self._venue, symbol).inc(sequencer.counts.duplicates)
+            counts.DUPLICATES.labels(self.venue, symbol).inc(sequencer.counts.duplicates)
             sequencer.counts.duplicates = 0
         if sequencer.counts.gaps:
-            counts.GAPS.labels(self._venue, symbol).inc(sequencer.counts.gaps)
+            counts.GAPS.labels(self.venue, symbol).inc(sequencer.counts.gaps)
             sequencer.counts.gaps = 0
         if due is None or self._closed:
             return
-        counts.TRADES.labels(self._venue, symbol).inc(len(due))
+        counts.TRADES.labels(self.venue, symbol).inc(len(due))
         counts.LAG.observe(max(0.0, (due.received_time_us - int(due.time_us[-1])) / 1e6))
-        subject = subjects.raw(self._venue, symbol)
         for start in range(0, len(due), MAX_BATCH):
             part = due.rows(slice(start, start + MAX_BATCH))
-            message_id = f"{self._venue}.{symbol}.{part.trade_id[0]}-{part.trade_id[-1]}"
-            counts.BATCHES.inc()
-            try:
-                await self._publisher.publish(subject, wire.encode_trades(part), message_id=message_id)
-            except asyncio.CancelledError:
-                # Stopped while the bus made us wait: nothing may pass after what was left out.
-                self._closed = True
-                raise
+            await self._send(part, f"{self.venue}.{symbol}.{part.trade_id[0]}-{part.trade_id[-1]}", None)
 
-    async def _last_published(self, symbol: str) -> TradeColumns | None:
+    async def _skip(self, symbol: str, gap: Gap) -> None:
+        sequencer = self._sequencers[symbol]
+        async with self._lock:
+            await self._publish(symbol, sequencer, sequencer.skip(gap, _now_s()))
+
+    async def _send(self, trades: TradeColumns, message_id: str, on_stored: Callable[[int], None] | None) -> None:
+        counts.BATCHES.inc()
+        subject = subjects.raw(self.venue, trades.symbol)
+        payload = wire.encode_trades(trades)
+        try:
+            await self._publisher.publish(subject, payload, message_id=message_id, on_stored=on_stored)
+        except asyncio.CancelledError:
+            # Stopped while the bus made us wait: nothing may pass after what was left out.
+            self._closed = True
+            raise
+
+    async def _last_published(self, symbol: str) -> tuple[int, int] | None:
+        """Return id and time of the newest trade that RAW holds of a symbol."""
         while True:
             try:
-                message = await self._bus.js.get_last_msg(subjects.RAW, subjects.raw(self._venue, symbol))
+                message = await self._bus.js.get_last_msg(subjects.RAW, subjects.raw(self.venue, symbol))
             except NotFoundError:
                 return None
             except (NatsError, TimeoutError) as exc:
@@ -153,7 +178,11 @@ class Outlet:
                     log.warning("waiting for the bus to read the last trade of %s: %s", symbol, str(exc) or "no answer")
                 await asyncio.sleep(0.25)
             else:
-                return wire.decode_trades(message.data or b"")
+                trades = wire.decode_trades(message.data or b"")
+                newest_id = newest_of_repair((message.headers or {}).get(MESSAGE_ID, ""))
+                if newest_id is not None:  # the last message is one of the past: it says how far we had come
+                    return newest_id, trades.received_time_us
+                return int(trades.trade_id[-1]), int(trades.time_us[-1])
 
     def _tell_rewound(self, sequencer: Sequencer, trades: TradeColumns) -> None:
         if self._seldom.due(_now_s()):
@@ -162,9 +191,25 @@ class Outlet:
                 "Its trades are dropped until they pass that id",
                 trades.symbol,
                 trades.trade_id[-1],
-                self._venue,
+                self.venue,
                 sequencer.last_id,
             )
+
+
+def repair_id(trades: TradeColumns, newest_id: int) -> str:
+    """Name a message of trades of the past, so that whoever reads RAW's last message knows how far we had come.
+
+    The time makes it another name than that of an earlier repair of the same ids, which JetStream would take for it.
+    """
+    first_id, last_id = trades.trade_id[0], trades.trade_id[-1]
+    now_us = time.time_ns() // 1000
+    return f"{trades.venue}.{trades.symbol}.{first_id}-{last_id}.repair.{newest_id}.{now_us}"
+
+
+def newest_of_repair(message_id: str) -> int | None:
+    """Read the newest id out of the name that `repair_id` gave; None for any other name."""
+    match = re.fullmatch(r".*\.repair\.([0-9]+)\.[0-9]+", message_id)
+    return int(match[1]) if match else None
 
 
 def _now_s() -> float:

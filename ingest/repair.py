@@ -5,16 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 
-import numpy as np
-
 from ingest import counts
-from ingest.binance_rest import PAGE
+from ingest.found import Found
 from ingest.outlet import Outlet
 from ingest.rest import Rest, RestAway, RestRefused
 from ingest.sequencer import Gap
 from mesh.backoff import backoff
 from mesh.logs import Seldom
-from mesh.trades import TradeColumns
 
 log = logging.getLogger("ingest.repair")
 
@@ -72,7 +69,7 @@ class Repairs:
             if gap is None and symbol not in self._to_the_end:
                 break
             try:
-                page = await self._rest.historical_trades(symbol, from_id=from_id)
+                found = await self._rest.trades_from(symbol, from_id)
             except RestAway as exc:
                 if seldom.due(asyncio.get_running_loop().time()):
                     log.warning("%s: cannot fetch trades from %d on now: %s", symbol, from_id, exc)
@@ -82,28 +79,25 @@ class Repairs:
                 self._to_the_end.discard(symbol)
                 await self.outlet.give_up(symbol, str(exc))
                 continue
-            if len(page) < PAGE:
+            if found.to_the_end:
                 self._to_the_end.discard(symbol)
-            if not len(page):
-                if gap is not None:  # the socket is ahead of REST
-                    await asyncio.sleep(next(delays))
-                continue
-            fetched += len(page)
-            delays = backoff(first_s=0.2, max_s=10)
-            await self._hand_over(symbol, from_id, page)
+            await self._hand_over(symbol, found)
+            if found.trades:
+                fetched += found.trades
+                delays = backoff(first_s=0.2, max_s=10)
+            elif gap is not None:  # the socket is ahead of REST
+                await asyncio.sleep(next(delays))
         self._to_the_end.discard(symbol)
         if fetched:
             log.info("%s: fetched %d trades up to %d", symbol, fetched, (self.outlet.next_id(symbol) or 0) - 1)
 
-    async def _hand_over(self, symbol: str, from_id: int, page: TradeColumns) -> None:
-        """Pass a page on, and what it proves: between two rows, and before the first, the venue has nothing."""
+    async def _hand_over(self, symbol: str, found: Found) -> None:
         assert self.outlet is not None
-        counts.REPAIRED.labels(page.venue, symbol).inc(len(page))
-        start = 0
-        for row in np.flatnonzero(np.diff(page.trade_id, prepend=from_id - 1) != 1).tolist():
-            before_id = int(page.trade_id[row - 1]) if row else from_id - 1
-            if row > start:
-                await self.outlet.take(page.rows(slice(start, row)))
-            await self.outlet.absent(symbol, Gap(before_id + 1, int(page.trade_id[row]) - 1))
-            start = row
-        await self.outlet.take(page.rows(slice(start, None)))
+        counts.REPAIRED.labels(self.outlet.venue, symbol).inc(found.trades)
+        if found.unreachable is not None:
+            await self.outlet.unreachable(symbol, found.unreachable, "the venue no longer tells them")
+        for step in found.in_order:
+            if isinstance(step, Gap):
+                await self.outlet.absent(symbol, step)
+            else:
+                await self.outlet.take(step)

@@ -14,6 +14,7 @@ import httpx
 from ingest import binance_rest
 from ingest.binance_rest import PAGE, TIME_UNIT, Instrument
 from ingest.budget import Budget
+from ingest.found import Found, from_history, from_newest
 from mesh.errors import BadMessage, TickmeshError
 from mesh.logs import Seldom
 from mesh.trades import TradeColumns
@@ -36,7 +37,7 @@ class RestError(TickmeshError):
     """The venue did not answer a question."""
 
 
-class RestAway(RestError):  # noqa: N818 - named for what it tells
+class RestAway(RestError):
     """No host answers now; what was asked may well have an answer. Ask again after `again_after_s`."""
 
     def __init__(self, message: str, again_after_s: float = 0.0) -> None:
@@ -44,8 +45,12 @@ class RestAway(RestError):  # noqa: N818 - named for what it tells
         self.again_after_s = again_after_s
 
 
-class RestRefused(RestError):  # noqa: N818
+class RestRefused(RestError):
     """The same question will never be answered: no host offers it, or it is wrong."""
+
+
+class RestNotOffered(RestRefused):
+    """No host has such a path."""
 
 
 class _Host:
@@ -78,16 +83,18 @@ class Rest:
         """Return what can be traded now. Raises: RestError."""
         return binance_rest.parse_exchange_info(await self._get("/api/v3/exchangeInfo"))
 
-    async def historical_trades(self, symbol: str, *, from_id: int, limit: int = PAGE) -> TradeColumns:
-        """Return the oldest trades from an id on, that id included; fewer than `limit` are the newest there are.
+    async def trades_from(self, symbol: str, from_id: int) -> Found:
+        """Return what the venue has from an id on, that id included: up to PAGE trades.
+
+        Where no host offers the history, the newest trades have to do, and say how far back they reach.
 
         Raises: RestError.
         """
-        return await self._trades("/api/v3/historicalTrades", symbol, fromId=from_id, limit=limit)
-
-    async def newest_trades(self, symbol: str, *, limit: int = PAGE) -> TradeColumns:
-        """Return the newest trades. Raises: RestError."""
-        return await self._trades("/api/v3/trades", symbol, limit=limit)
+        try:
+            page = await self._trades("/api/v3/historicalTrades", symbol, fromId=from_id, limit=PAGE)
+        except RestNotOffered:
+            return from_newest(await self._trades("/api/v3/trades", symbol, limit=PAGE), from_id=from_id)
+        return from_history(page, from_id=from_id, limit=PAGE)
 
     async def _trades(self, path: str, symbol: str, **parameters: int) -> TradeColumns:
         body = await self._get(path, symbol=symbol.upper(), **parameters)
@@ -130,7 +137,9 @@ class Rest:
                     return body
                 reasons.append(self._judge(host, path, status, headers, body, clock()))
             if not offered:
-                raise RestRefused(f"no host of {self._venue} offers {path}")
+                raise RestNotOffered(f"no host of {self._venue} offers {path}")
+            if all(path in host.not_offered for host in self._hosts):
+                raise RestNotOffered("; ".join(reasons))
             raise RestAway("; ".join(reasons) or f"no host of {self._venue} may be asked for {path} now")
 
     async def _fetch(self, url: str, parameters: dict[str, str | int]) -> tuple[int, httpx.Headers, bytes]:

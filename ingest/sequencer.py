@@ -98,8 +98,8 @@ class Sequencer:
             return self._merge([trades], now_s)
         return trades
 
-    def absent(self, gap: Gap, now_s: float) -> TradeColumns | None:
-        """Take the venue's word that it has none of these ids; returns what is due now, as `push` does."""
+    def skip(self, gap: Gap, now_s: float) -> TradeColumns | None:
+        """Go on without these ids, absent or given up; returns what is due now, as `push` does."""
         if self.last_id is None or not gap.first_id <= self.last_id + 1 <= gap.last_id:
             return None
         # What has come by the socket exists, whatever is said of it elsewhere.
@@ -114,11 +114,6 @@ class Sequencer:
             or now_s - self._gap_since_s > self._limits.max_held_s
             or len(gap) > self._limits.max_gap_ids
         )
-
-    def give_up(self, now_s: float) -> TradeColumns | None:
-        """Go on without the gap's ids; returns what is due now, as `push` does. Read `gap` before."""
-        gap = self.gap
-        return self.absent(gap, now_s) if gap is not None else None
 
     def is_rewound(self, trades: TradeColumns) -> bool:
         """Return whether trades have ids of the past but times of later: a venue that began its count again."""

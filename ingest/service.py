@@ -7,15 +7,19 @@ import logging
 from contextlib import AsyncExitStack
 
 from ingest import rest
+from ingest.candles import Candles
 from ingest.catalog import Catalog
-from ingest.connection import Connection
 from ingest.following import Following
+from ingest.habit import Habit
+from ingest.line import Line
+from ingest.link import Ends
 from ingest.outlet import Outlet
 from ingest.repair import Repairs
+from ingest.requested import RequestedRepairs
 from ingest.rest import Rest
 from ingest.venue import Venue, choose
 from mesh import control, subjects
-from mesh.bus import CONTROL_STREAM, Bus, connect, raw_stream
+from mesh.bus import CANDLE_STREAM, CONTROL_STREAM, Bus, connect, raw_stream
 from mesh.errors import BadMessage
 from mesh.health import Health
 from mesh.metrics import served
@@ -39,6 +43,7 @@ async def main(settings: IngestSettings, stop: Stop) -> None:
             bus = await stack.enter_async_context(connect(settings, name="ingest", health=health))
             await bus.declare(raw_stream(settings.raw_max_bytes))
             await bus.declare(CONTROL_STREAM)
+            await bus.declare(CANDLE_STREAM)
             venue = await choose(settings)
             venue_rest = await stack.enter_async_context(rest.connect(venue.name, venue.rest_urls))
         log.info("following %s: %s", venue.name, ", ".join(settings.symbols))
@@ -59,14 +64,19 @@ async def _follow(
         following = Following(settings.symbols)
         repairs = Repairs(venue_rest, tasks)
         outlet = repairs.outlet = Outlet(venue.name, bus, publisher, on_gap=repairs.fill)
-        connection = Connection(venue, following, outlet, on_followed=repairs.catch_up, health=health)
-        catalog = Catalog(venue.name, following, venue_rest, bus, on_change=connection.wake)
+        candles = Candles(venue.name, bus)
+        ends = Ends(venue, following, outlet, Habit(), on_followed=repairs.catch_up, on_candle=candles.take)
+        line = Line(ends, max_age_s=settings.connection_max_age_s, health=health)
+        catalog = Catalog(venue.name, following, venue_rest, bus, on_change=line.wake)
+        requested = RequestedRepairs(bus, venue_rest, outlet)
         loops = [
-            tasks.create_task(connection.run(), name="connection"),
+            tasks.create_task(line.run(), name="line"),
+            tasks.create_task(candles.run(), name="candles"),
+            tasks.create_task(requested.run(), name="requested repairs"),
             tasks.create_task(outlet.keep_bounds(), name="bounds"),
             tasks.create_task(catalog.keep_learning(), name="learning"),
             tasks.create_task(catalog.keep_telling(), name="telling"),
-            tasks.create_task(_listen(bus, venue.name, following, connection, catalog), name="listening"),
+            tasks.create_task(_listen(bus, venue.name, following, line, catalog), name="listening"),
         ]
         await stop.wait()
         for task in loops:
@@ -74,7 +84,7 @@ async def _follow(
         repairs.cancel()
 
 
-async def _listen(bus: Bus, venue: str, following: Following, connection: Connection, catalog: Catalog) -> None:
+async def _listen(bus: Bus, venue: str, following: Following, line: Line, catalog: Catalog) -> None:
     """Follow the symbols that people select, for ever."""
     async with Reader(bus, subjects.CONTROL, "control-ingest", after=None, subject=subjects.CONTROL_SYMBOL) as reader:
         while True:
@@ -88,7 +98,7 @@ async def _listen(bus: Bus, venue: str, following: Following, connection: Connec
                         log.debug("%s is followed already", symbol)
                     elif following.select(symbol):
                         log.info("%s was selected: following it too", symbol)
-                        connection.wake()
+                        line.wake()
                         catalog.changed()
                     else:
                         log.warning("ignored the selection of %s: %s does not trade it", symbol, venue)

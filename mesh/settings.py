@@ -15,6 +15,7 @@ from mesh.symbols import DEFAULT_SYMBOLS, parse_symbol
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 Symbol = Annotated[str, BeforeValidator(parse_symbol)]
+Window = Annotated[int, Field(ge=1, le=100_000)]
 
 
 def _split(text: object) -> object:
@@ -105,6 +106,9 @@ class IngestSettings(BusSettings):
     )
     sim_ws_url: WsUrls = Field(("ws://127.0.0.1:9443",), description="the simulated exchange's WebSocket")
     sim_rest_url: HttpUrls = Field(("http://127.0.0.1:9080",), description="the simulated exchange's REST")
+    connection_max_age_s: float = Field(
+        84_600.0, gt=0, le=86_400, description="how old a connection to the venue gets, which cuts it after 24 hours"
+    )
     raw_max_bytes: int = Field(
         4 * 2**30, ge=2**20, description="size limit of the stream RAW; a full stream pushes back on ingest"
     )
@@ -115,10 +119,36 @@ class SignalSettings(BusSettings):
 
     signal_addr: Address = Field("127.0.0.1:50051", description="where SignalService listens or is found")
     symbol: Symbol = Field("btcusdt", description="the symbol selected at the first start")
-    sma_window: int = Field(20, ge=1, le=100_000, description="trades in the moving average and in the window")
+    sma_window: Window = Field(20, description="trades in the moving average")
+    ema_window: Window = Field(
+        20, description="trades of the exponential average: each price pulls by 2 / (window + 1)"
+    )
+    vwap_window: Window = Field(20, description="trades in the window's volume-weighted average price")
+    bollinger_window: Window = Field(20, description="trades in the standard deviation and the Bollinger bands")
+    bollinger_width: float = Field(
+        2.0, gt=0, le=1000, allow_inf_nan=False, description="distance of the Bollinger bands, in standard deviations"
+    )
+    extremes_window: Window = Field(20, description="trades in the window's high and low")
+    flow_window: Window = Field(20, description="trades in the buy share and the order-flow imbalance")
+    rate_window: Window = Field(20, description="trades in the trade rate")
+    volatility_window: Window = Field(20, description="returns in the volatility")
     processed_max_bytes: int = Field(
         4 * 2**30, ge=2**20, description="size limit of the stream PROCESSED; the oldest go first"
     )
+
+    def of_signals(self) -> dict[str, float]:
+        """Return the settings of the signals in libsignal's words."""
+        return {
+            "moving_average_window": self.sma_window,
+            "exponential_window": self.ema_window,
+            "vwap_window": self.vwap_window,
+            "deviation_window": self.bollinger_window,
+            "bollinger_width": self.bollinger_width,
+            "extremes_window": self.extremes_window,
+            "flow_window": self.flow_window,
+            "rate_window": self.rate_window,
+            "volatility_window": self.volatility_window,
+        }
 
 
 class StoreSettings(BusSettings):

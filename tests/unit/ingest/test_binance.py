@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.binance import Answer, BadFrame, Parsed, ShutdownEvent, UnknownEvent, parse_frames, request
+from ingest.binance import Answer, BadFrame, ClosedCandle, Parsed, ShutdownEvent, UnknownEvent, parse_frames, request
 from mesh.fixed import format_e8
 
 REAL = (
@@ -24,8 +24,15 @@ def parse(*frames: bytes) -> Parsed:
 
 def trade(**changes: Any) -> bytes:
     data = {
-        "e": "trade", "E": 1723161255343, "s": "BTCUSDT", "t": 1, "p": "1.00000000", "q": "2.00000000",
-        "T": 1723161255342, "m": False, "M": True,
+        "e": "trade",
+        "E": 1723161255343,
+        "s": "BTCUSDT",
+        "t": 1,
+        "p": "1.00000000",
+        "q": "2.00000000",
+        "T": 1723161255342,
+        "m": False,
+        "M": True,
     }
     return json.dumps({"stream": "btcusdt@trade", "data": data | changes}).encode()
 
@@ -209,3 +216,50 @@ def test_other_frames_are_told_apart(frame: bytes, event: object) -> None:
 
 def test_a_request_is_worded_as_the_venue_wants_it() -> None:
     assert request("SUBSCRIBE", ["btcusdt@trade"], 1) == b'{"method":"SUBSCRIBE","params":["btcusdt@trade"],"id":1}'
+
+
+def candle(*, closed: bool, **changes: Any) -> bytes:
+    state = {
+        "t": 1770123600000,
+        "T": 1770123659999,
+        "s": "BTCUSDT",
+        "i": "1m",
+        "f": 100,
+        "L": 200,
+        "o": "0.0010",
+        "c": "0.0020",
+        "h": "0.0025",
+        "l": "0.0015",
+        "v": "1000",
+        "n": 101,
+        "x": closed,
+        "q": "1.0",
+        "B": "0",
+    }
+    event = {"e": "kline", "E": 1770123660001, "s": "BTCUSDT", "k": state | changes}
+    return json.dumps({"stream": "btcusdt@kline_1m", "data": event}).encode()
+
+
+def test_a_closed_minute_is_read_exactly() -> None:
+    parsed = parse(candle(closed=True), trade())
+    assert parsed.candles == (
+        ClosedCandle("btcusdt", 1770123600000000, 100, 200, 101, 100000, 250000, 150000, 200000, 1000 * 10**8),
+    )
+    assert len(parsed.trades[0]) == 1
+
+
+def test_a_minute_without_trades_is_one_too() -> None:
+    (minute,) = parse(candle(closed=True, f=-1, L=-1, n=0, v="0.00000000")).candles
+    assert (minute.first_trade_id, minute.last_trade_id, minute.trade_count, minute.volume_e8) == (-1, -1, 0, 0)
+
+
+def test_a_minute_that_is_still_open_is_no_news() -> None:
+    assert parse(candle(closed=False)) == Parsed((), (), (), ())
+
+
+@pytest.mark.parametrize("changes", [{"o": "x"}, {"t": "1"}, {"v": "-1"}, {"x": 1}, {"n": None}])
+def test_a_bad_minute_is_refused_alone(changes: dict[str, Any]) -> None:
+    frame = candle(**{"closed": True} | changes)
+    parsed = parse(trade(t=1), frame, trade(t=2))
+    assert [bad.frame for bad in parsed.bad] == [frame]
+    assert [trades.trade_id.tolist() for trades in parsed.trades] == [[1, 2]]

@@ -13,8 +13,13 @@ from mesh.errors import BadMessage
 
 SHARED = Path(__file__).parents[4] / "shared" / "data"
 ROW = {
-    "id": 28457, "price": "4.00000100", "qty": "12.00000000", "quoteQty": "48.000012",
-    "time": 1499865549590, "isBuyerMaker": True, "isBestMatch": True,
+    "id": 28457,
+    "price": "4.00000100",
+    "qty": "12.00000000",
+    "quoteQty": "48.000012",
+    "time": 1499865549590,
+    "isBuyerMaker": True,
+    "isBestMatch": True,
 }
 
 

@@ -79,21 +79,21 @@ def test_several_holes_are_told_one_after_the_other() -> None:
 def test_ids_the_venue_has_not_are_passed_over() -> None:
     sequencer = Sequencer(last_id=9)
     sequencer.push(rows(13, 14), 0)
-    assert ids_of(sequencer.absent(Gap(10, 12), 0)) == [13, 14]
+    assert ids_of(sequencer.skip(Gap(10, 12), 0)) == [13, 14]
     assert (sequencer.gap, sequencer.last_id) == (None, 14)
 
 
 def test_a_word_about_ids_that_came_meanwhile_changes_nothing() -> None:
     sequencer = Sequencer(last_id=9)
     sequencer.push(rows(10, 11, 12), 0)
-    assert ids_of(sequencer.absent(Gap(10, 12), 0)) == []
+    assert ids_of(sequencer.skip(Gap(10, 12), 0)) == []
     assert sequencer.last_id == 12
 
 
 def test_what_came_by_the_socket_is_not_absent_whatever_rest_says() -> None:
     sequencer = Sequencer(last_id=9)
     sequencer.push(rows(12), 0)
-    assert ids_of(sequencer.absent(Gap(10, 19), 0)) == [12]
+    assert ids_of(sequencer.skip(Gap(10, 19), 0)) == [12]
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,9 @@ def test_past_each_bound_the_gap_is_overdue_and_given_up(limits: Limits, now_s: 
     sequencer = Sequencer(last_id=9, limits=limits)
     sequencer.push(rows(20, 21, 22), 0)
     assert sequencer.overdue(now_s)
-    assert ids_of(sequencer.give_up(now_s)) == [20, 21, 22]
+    gap = sequencer.gap
+    assert gap == Gap(10, 19)
+    assert ids_of(sequencer.skip(gap, now_s)) == [20, 21, 22]
     assert not sequencer.overdue(now_s)
 
 

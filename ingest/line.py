@@ -1,0 +1,82 @@
+"""The line to the venue: always one link, and for a moment two, when the next one is there before the last one goes."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+
+from ingest.link import Ends, Link
+from mesh.backoff import backoff
+from mesh.health import Health
+from mesh.logs import Seldom
+
+log = logging.getLogger("ingest.line")
+
+OVERLAP_S = 1.0
+"""So long two links bring the same trades, so that what was on its way through the old one arrives."""
+
+_SETTLED_S = 10.0  # a link that lived so long was a good one: the next is opened at once, and delays are short again
+
+
+class Line:
+    """See the module; `run` is a task of the service's own.
+
+    Args:
+        ends: what is at both ends of every link.
+        max_age_s: how old a link may get; the venue cuts it after 24 hours.
+        health: its condition `venue` is there while a link is open.
+
+    """
+
+    def __init__(self, ends: Ends, *, max_age_s: float, health: Health) -> None:
+        self._ends = ends
+        self._max_age_s = max_age_s
+        self._health = health
+        self._links: list[Link] = []
+
+    def wake(self) -> None:
+        """Look at what is to be followed again, now."""
+        for link in self._links:
+            link.wake()
+
+    async def run(self) -> None:
+        """Keep a link open until cancelled; what had arrived by then is still passed on."""
+        loop = asyncio.get_running_loop()
+        delays = backoff()
+        seldom = Seldom()
+        last: Link | None = None
+        async with asyncio.TaskGroup() as tasks:
+            for url in itertools.cycle(self._ends.venue.ws_urls):
+                overlapping = last is not None and last.open and not last.mute
+                link = Link(self._ends, url, max_age_s=self._max_age_s, overlapping=overlapping)
+                tasks.create_task(self._keep(link), name=f"link {url}")
+                await link.tried.wait()
+                if link.open:
+                    if last is not None:
+                        loop.call_later(OVERLAP_S, last.leave)
+                    last = link
+                    await link.worn.wait()
+                if link.opened_s and loop.time() - link.opened_s > _SETTLED_S:
+                    delays, seldom = backoff(), Seldom()
+                    if link.open:
+                        log.info("replacing the connection to %s: %s", url, link.why)
+                        continue
+                if seldom.due(loop.time()):
+                    log.warning("%s: %s", url, link.why)
+                await asyncio.sleep(next(delays))
+
+    async def _keep(self, link: Link) -> None:
+        self._links.append(link)
+        watching = asyncio.create_task(self._tell_health(link))
+        try:
+            await link.run()
+        finally:
+            watching.cancel()
+            self._links.remove(link)
+            self._health.set("venue", any(other.open for other in self._links))
+
+    async def _tell_health(self, link: Link) -> None:
+        await link.tried.wait()
+        if link.open:
+            self._health.set("venue", True)

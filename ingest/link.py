@@ -1,0 +1,233 @@
+"""One connection to the venue, from its opening to its end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import websockets
+from websockets.asyncio.client import ClientConnection
+from websockets.asyncio.client import connect as connect_websocket
+
+from ingest import counts
+from ingest.binance import BadFrame, ClosedCandle
+from ingest.feed import Event, Feed, Followed, Refused, ShutdownAnnounced, UnknownSeen
+from ingest.following import Following
+from ingest.habit import Habit
+from ingest.mailbox import Mailbox
+from ingest.outlet import Outlet
+from ingest.pace import Pace
+from ingest.venue import Venue, plain_words, proxy_for
+from mesh.logs import Seldom
+
+log = logging.getLogger("ingest.link")
+
+MAX_FRAMES = 65_536
+"""Frames that wait in memory at most, some 15 MB; beyond that the socket is not read and the venue has to wait."""
+
+_MAX_FRAME_BYTES = 256 * 1024
+_AT_ONCE = 4096  # frames worked on together
+_OPEN_WITHIN_S = 8.0
+_PING_EVERY_S = 10.0
+_PONG_WITHIN_S = 10.0
+_TICK_S = 0.2
+_BUSY_S = 0.5  # whoever worked so long did not listen meanwhile
+
+
+@dataclass(frozen=True, slots=True)
+class Ends:
+    """Where a link takes what it needs and brings what it hears.
+
+    Attributes:
+        venue: whom to follow.
+        following: the symbols.
+        outlet: where trades go.
+        habit: how often the symbols speak.
+        on_followed: called with each symbol whose trades come from now on, and which may have missed some before.
+        on_candle: called with each minute the venue closes.
+
+    """
+
+    venue: Venue
+    following: Following
+    outlet: Outlet
+    habit: Habit
+    on_followed: Callable[[str], None]
+    on_candle: Callable[[ClosedCandle], None]
+
+
+class Link:
+    """See the module. Run it as a task; then wait for `tried`, and if it is `open`, for `worn`.
+
+    Args:
+        ends: what is at both ends.
+        url: of the host.
+        max_age_s: when it is so old it wants to be replaced.
+        overlapping: whether another link has followed everything until now, so that nothing was missed.
+
+    """
+
+    def __init__(self, ends: Ends, url: str, *, max_age_s: float, overlapping: bool) -> None:
+        self.url = url
+        self.tried = asyncio.Event()  # it is open, or could not be opened
+        self.worn = asyncio.Event()  # it wants to be replaced, or has ended
+        self.why = ""
+        self.open = False
+        self.mute = False  # it is open but says nothing
+        self.opened_s = 0.0
+        self._ends = ends
+        self._max_age_s = max_age_s
+        self._overlapping = overlapping
+        self._mailbox = Mailbox(MAX_FRAMES)
+        self._seldom_bad = Seldom(every_s=1)
+        self._bad_unsaid = 0
+
+    def leave(self) -> None:
+        """Stop reading; what has arrived is still passed on."""
+        self._mailbox.close()
+
+    def wake(self) -> None:
+        """Look at what is to be followed again, now."""
+        self._mailbox.wake()
+
+    async def run(self) -> None:
+        """Live until the connection breaks, `leave` is called, or cancelled; never raises for the venue's doings."""
+        try:
+            await self._live()
+        except (OSError, TimeoutError, websockets.InvalidHandshake, websockets.ConnectionClosed) as exc:
+            self._wear(plain_words(exc, self._ends.venue.ws_urls))
+        finally:
+            self.open = False
+            self._wear("left")
+            self.tried.set()
+
+    def _wear(self, why: str) -> None:
+        self.why = self.why or why
+        self.worn.set()
+
+    async def _live(self) -> None:
+        ends, clock = self._ends, asyncio.get_running_loop().time
+        await self._prepare()
+        feed = Feed(ends.venue.name, ends.following.symbols)
+        async with connect_websocket(
+            self.url + feed.target,
+            compression=None,
+            proxy=proxy_for(self.url),
+            # Timeouts
+            open_timeout=_OPEN_WITHIN_S,
+            ping_interval=_PING_EVERY_S,
+            ping_timeout=_PONG_WITHIN_S,
+            close_timeout=1.0,
+            # Limits
+            max_size=_MAX_FRAME_BYTES,
+            max_queue=1024,
+        ) as socket:
+            log.info("connected to %s for %s", self.url, ", ".join(feed.followed[:10]))
+            counts.CONNECTIONS.inc()
+            self.open, self.opened_s = True, clock()
+            ends.habit.listen(feed.followed, clock())
+            reading = asyncio.create_task(_read(socket, self._mailbox))
+            ticking = asyncio.create_task(_tick(self._mailbox))
+            try:
+                for event in feed.opened():
+                    if not self._overlapping:
+                        await self._happened(event)
+                self.tried.set()
+                await self._converse(socket, feed)
+            finally:
+                ticking.cancel()
+                reading.cancel()
+                await asyncio.gather(reading, ticking, return_exceptions=True)
+                await self._work(feed)
+            if not reading.cancelled():
+                reading.result()
+
+    async def _prepare(self) -> None:
+        # Before the venue is asked, so that not even the first trade comes to a closed door.
+        for symbol in self._ends.following.symbols:
+            await self._ends.outlet.follow(symbol)
+
+    async def _converse(self, socket: ClientConnection, feed: Feed) -> None:
+        clock = asyncio.get_running_loop().time
+        pace = Pace()
+        while not self._mailbox.closed:
+            await self._mailbox.wait()
+            if (linger_s := pace.linger_s(clock())) > 0:
+                await asyncio.sleep(linger_s)
+            pace.worked(await self._work(feed), clock())
+            await self._prepare()
+            feed.want(self._ends.following.symbols)
+            for request in feed.requests(clock()):
+                log.debug("> %s", request)
+                await socket.send(request, text=True)
+            self._examine(feed, clock())
+
+    def _examine(self, feed: Feed, now_s: float) -> None:
+        if self.worn.is_set():
+            return
+        silent = self._ends.habit.silent(feed.followed, now_s)
+        if silent is not None:
+            self._ends.habit.replaced(silent)
+            self.mute = True
+            self._wear(f"{silent or 'everybody'} has been silent for longer than usual")
+        elif feed.unanswered(now_s):
+            self._wear("a request was left unanswered")
+        elif now_s - self.opened_s > self._max_age_s:
+            self._wear(f"it is {self._max_age_s:g} s old")
+
+    async def _work(self, feed: Feed) -> int:
+        """Pass on all that has arrived; return how many frames that was."""
+        clock = asyncio.get_running_loop().time
+        frames, received_time_us = self._mailbox.take()
+        began_s = clock()
+        counts.FRAMES.inc(len(frames))
+        for start in range(0, len(frames), _AT_ONCE):
+            for event in feed.receive(frames[start : start + _AT_ONCE], received_time_us=received_time_us):
+                await self._happened(event)
+        if clock() - began_s > _BUSY_S:
+            self._ends.habit.listen(feed.followed, clock())
+        return len(frames)
+
+    async def _happened(self, event: Event) -> None:
+        match event:
+            case Followed(symbols):
+                for symbol in symbols:
+                    self._ends.on_followed(symbol)
+            case ClosedCandle():
+                self._ends.on_candle(event)
+            case Refused(symbols, code, message):
+                log.error("the venue refuses %s: %d %s", ", ".join(symbols), code, message)
+            case ShutdownAnnounced():
+                self._wear("the venue is about to shut that server down")
+            case UnknownSeen(name):
+                counts.UNKNOWN_EVENTS.inc()
+                log.debug("unknown event %s", name)
+            case BadFrame():
+                self._keep_aside(event)
+            case _:
+                self._ends.habit.heard(event.symbol, asyncio.get_running_loop().time())
+                await self._ends.outlet.take(event)
+
+    def _keep_aside(self, bad: BadFrame) -> None:
+        counts.BAD_FRAMES.inc()
+        self._bad_unsaid += 1
+        if self._seldom_bad.due(asyncio.get_running_loop().time()):
+            log.warning("refused %d frames, the last: %s", self._bad_unsaid, bad)
+            self._bad_unsaid = 0
+
+
+async def _read(socket: ClientConnection, mailbox: Mailbox) -> None:
+    """Read until the connection closes, which it says by raising ConnectionClosed."""
+    try:
+        while True:
+            await mailbox.put(await socket.recv(decode=False))
+    finally:
+        mailbox.close()
+
+
+async def _tick(mailbox: Mailbox) -> None:
+    while True:
+        await asyncio.sleep(_TICK_S)
+        mailbox.wake()
