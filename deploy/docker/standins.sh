@@ -71,9 +71,10 @@ make_daemon() {
     case "$(cat "/proc/$(cat "$file")/comm" 2>/dev/null)" in dockerd | containerd) ;; *) rm -f "$file" ;; esac
   done
   nohup setsid dockerd >"$work/dockerd.log" 2>&1 </dev/null &
-  local _
+  local pid=$! _
   for _ in $(seq 120); do
     docker info >/dev/null 2>&1 && return
+    kill -0 $pid 2>/dev/null || { tail -5 "$work/dockerd.log" >&2; fail "dockerd ended by itself"; }
     sleep 0.25
   done
   tail -20 "$work/dockerd.log" >&2

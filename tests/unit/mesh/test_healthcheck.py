@@ -6,7 +6,9 @@ import pytest
 
 from mesh.healthcheck import main, serving_problem
 
-METRICS = "# HELP tickmesh_serving 1 while\n# TYPE tickmesh_serving gauge\ntickmesh_serving {}\ntickmesh_serving_other 0\n"
+METRICS = (
+    "# HELP tickmesh_serving 1 while\n# TYPE tickmesh_serving gauge\ntickmesh_serving {}\ntickmesh_serving_other 0\n"
+)
 
 
 @pytest.mark.parametrize("value", ["1.0", "1"])
