@@ -135,7 +135,8 @@ async def test_a_flood_is_published_without_loss(nats_server: NatsServer, make_s
 
 async def test_the_catalog_tells_what_is_traded_and_followed(nats_server: NatsServer, make_service: Make) -> None:
     with running_sim("--rate", "0") as sim:
-        ingest_of(make_service, nats_server, sim, SYMBOLS="btcusdt,nonsense").start()
+        service = ingest_of(make_service, nats_server, sim, SYMBOLS="btcusdt,nonsense")
+        service.start()
 
         async def learned() -> control_pb2.Catalog:
             told = await catalog(nats_server)
@@ -143,7 +144,8 @@ async def test_the_catalog_tells_what_is_traded_and_followed(nats_server: NatsSe
             return told
 
         told = await eventually(learned, not_yet=(Exception,))
-    assert (told.venue, list(told.followed)) == ("sim", ["btcusdt"])
+    assert (told.venue, list(told.followed)) == ("sim", ["btcusdt", "nonsense"])
+    assert "sim does not trade nonsense now" in service.output()
     btc = {instrument.symbol: instrument for instrument in told.instruments}["btcusdt"]
     assert (btc.base_asset, btc.quote_asset, btc.tick_size_e8, btc.step_size_e8) == ("BTC", "USDT", 1000000, 1000)
 

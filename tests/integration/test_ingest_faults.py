@@ -2,85 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 
 import pytest
 
-from mesh import subjects, wire
-from mesh.bus import connect
-from mesh.fixed import parse_e8
-from mesh.health import Health
-from mesh.reader import Reader
-from mesh.settings import BusSettings
+from mesh import subjects
+from tests.fixtures.following import HISTORY, followed
 from tests.fixtures.nats import NatsServer
-from tests.fixtures.scripted_venue import TIME_US, Refusal, ScriptedVenue, frame, price, scripted_venue
+from tests.fixtures.scripted_venue import Refusal, frame, scripted_venue
 from tests.fixtures.services import Service
 from tests.fixtures.waiting import eventually
 
 Make = Callable[..., Service]
-HISTORY = "/api/v3/historicalTrades"
-
-
-class Followed:
-    """A scripted venue, an ingest that follows it, and what it publishes."""
-
-    def __init__(self, venue: ScriptedVenue, service: Service, server: NatsServer) -> None:
-        self.venue = venue
-        self.service = service
-        self._server = server
-
-    async def start(self) -> None:
-        self.service.start()
-        await eventually(lambda: self.venue.clients, timeout_s=30)
-
-    async def ids(self, symbol: str = "btcusdt") -> list[int]:
-        """Return the ids RAW holds, in its order; each trade's price and time are checked on the way."""
-        found: list[int] = []
-        settings = BusSettings(nats_url=self._server.url)
-        async with connect(settings, name="test", health=Health("bus")) as bus:
-            info = await bus.js.stream_info(subjects.RAW)
-            if not info.state.messages:
-                return []
-            async with Reader(bus, subjects.RAW, "test", after=0) as reader:
-                last = 0
-                while last < info.state.last_seq:
-                    for message in await reader.next(timeout_s=10):
-                        last = message.sequence
-                        trades = wire.decode_trades(message.payload)
-                        ids = trades.trade_id.tolist()
-                        assert trades.price_e8.tolist() == [parse_e8(price(trade_id)) for trade_id in ids]
-                        assert trades.time_us.tolist() == [TIME_US + trade_id for trade_id in ids]
-                        found += ids if trades.symbol == symbol else []
-        return found
-
-    async def publishes(self, ids: list[int], *, timeout_s: float = 20) -> None:
-        async def there() -> bool:
-            found = await self.ids()
-            assert found == ids
-            return True
-
-        await eventually(there, timeout_s=timeout_s)
-
-    def says(self, words: str) -> bool:
-        return words in self.service.output()
-
-
-@asynccontextmanager
-async def followed(server: NatsServer, make_service: Make, **settings: str) -> AsyncIterator[Followed]:
-    async with scripted_venue() as venue:
-        service = make_service(
-            "ingest",
-            NATS_URL=server.url_of("ingest"),
-            VENUE="binance",
-            SYMBOLS="btcusdt",
-            BINANCE_WS_URL=venue.ws_url,
-            **{"BINANCE_REST_URL": venue.rest_url} | settings,
-        )
-        try:
-            yield Followed(venue, service, server)
-        finally:
-            service.process.kill()
 
 
 async def test_garbage_between_the_trades_is_counted_and_costs_none_of_them(
@@ -138,7 +71,7 @@ async def test_duplicates_and_disorder_are_put_right_without_asking(
         await mesh.start()
         await mesh.venue.trade("btcusdt", 1, 2, 4, 3, 3, 2, 5, 7, 6, 1, 8)
         await mesh.publishes([1, 2, 3, 4, 5, 6, 7, 8])
-        assert not [target for target in mesh.venue.asked if target.startswith(HISTORY)]
+        assert mesh.history_asked() == []
 
 
 async def test_ids_the_venue_proves_it_has_not_are_passed_over(nats_server: NatsServer, make_service: Make) -> None:
@@ -199,7 +132,7 @@ async def test_retry_after_is_obeyed(nats_server: NatsServer, make_service: Make
         await mesh.venue.trade("btcusdt", 3)
         await eventually(lambda: mesh.says(words))
         await mesh.publishes([1, 2, 3])
-        assert len([target for target in mesh.venue.asked if target.startswith(HISTORY)]) == 2
+        assert len(mesh.history_asked()) == 2
         assert mesh.says("asking nothing for 2 s")
 
 
@@ -236,9 +169,7 @@ async def test_a_request_left_unanswered_makes_a_new_connection(nats_server: Nat
         mesh.venue.answers = False
         await mesh.start()
         await eventually(lambda: mesh.says("instruments"))
-        settings = BusSettings(nats_url=nats_server.url)
-        async with connect(settings, name="test", health=Health("bus")) as bus:
-            await bus.js.publish(subjects.CONTROL_SYMBOL, b'{"symbol":"ethusdt"}')
+        await mesh.tell(subjects.CONTROL_SYMBOL, b'{"symbol":"ethusdt"}')
         await eventually(lambda: mesh.venue.requests)
         await eventually(lambda: len(mesh.venue.opened) == 2, timeout_s=30)
         assert "ethusdt@trade" in mesh.venue.opened[1]

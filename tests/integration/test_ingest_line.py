@@ -1,0 +1,73 @@
+"""Connections that are replaced before they break, and those that are there but say nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tests.fixtures.following import followed
+from tests.fixtures.nats import NatsServer
+from tests.fixtures.scripted_venue import frame
+from tests.fixtures.services import Service
+from tests.fixtures.waiting import eventually
+
+Make = Callable[..., Service]
+
+
+async def test_before_the_venues_limit_a_new_connection_is_there_before_the_old_one_goes(
+    nats_server: NatsServer, make_service: Make
+) -> None:
+    async with followed(nats_server, make_service, CONNECTION_MAX_AGE_S="6") as mesh:
+        await mesh.start()
+        await mesh.venue.trade("btcusdt", 1, 2)
+        mesh.venue.asked.clear()
+        await eventually(lambda: len(mesh.venue.clients) == 2, timeout_s=40)
+        # Each says what the other does not: only both together are whole.
+        old, new = mesh.venue.clients
+        await old.send(frame("btcusdt", 3))
+        await new.send(frame("btcusdt", 4))
+        await new.send(frame("btcusdt", 3))
+        await eventually(lambda: mesh.venue.clients == [new])
+        await new.send(frame("btcusdt", 5))
+        await mesh.publishes([1, 2, 3, 4, 5])
+        assert mesh.history_asked() == []
+
+
+async def test_a_server_about_to_shut_down_is_left_for_another(nats_server: NatsServer, make_service: Make) -> None:
+    async with followed(nats_server, make_service) as mesh:
+        await mesh.start()
+        await mesh.venue.trade("btcusdt", 1, 2)
+        (old,) = mesh.venue.clients
+        await old.send('{"stream":"!serverShutdown","data":{"e":"serverShutdown","E":1770123456789}}')
+        await eventually(lambda: len(mesh.venue.clients) == 2)
+        await mesh.venue.trade("btcusdt", 3)
+        await eventually(lambda: old not in mesh.venue.clients)
+        await mesh.venue.trade("btcusdt", 4)
+        await mesh.publishes([1, 2, 3, 4])
+        assert mesh.says("about to shut that server down")
+
+
+async def test_a_connection_that_stays_open_but_says_nothing_is_replaced(
+    nats_server: NatsServer, make_service: Make
+) -> None:
+    async with followed(nats_server, make_service) as mesh:
+        await mesh.start()
+        for trade_id in range(1, 31):
+            await mesh.venue.trade("btcusdt", trade_id)
+            await mesh.publishes(list(range(1, trade_id + 1)))
+        mesh.venue.know("btcusdt", 31, 32)  # traded, and never said
+        await eventually(lambda: len(mesh.venue.opened) == 2, timeout_s=40)
+        await mesh.publishes(list(range(1, 33)))
+        assert mesh.says("silent for longer than usual")
+
+
+async def test_what_is_subscribed_to_meanwhile_is_followed_by_the_next_connection_too(
+    nats_server: NatsServer, make_service: Make
+) -> None:
+    async with followed(nats_server, make_service) as mesh:
+        await mesh.start()
+        await eventually(lambda: mesh.says("instruments"))
+        await mesh.tell("control.symbol", b'{"symbol":"ethusdt"}')
+        await eventually(lambda: mesh.venue.requests)
+        await mesh.venue.hang_up()
+        await eventually(lambda: len(mesh.venue.opened) == 2)
+        assert "ethusdt@trade" in mesh.venue.opened[1]
