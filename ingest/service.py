@@ -47,7 +47,7 @@ async def main(settings: IngestSettings, stop: Stop) -> None:
             venue = await choose(settings)
             venue_rest = await stack.enter_async_context(rest.connect(venue.name, venue.rest_urls))
         log.info("following %s: %s", venue.name, ", ".join(settings.symbols))
-        publisher = Publisher(bus, subjects.RAW)
+        publisher = Publisher(bus, subjects.RAW, readers=(subjects.DURABLE_SIGNAL, subjects.DURABLE_STORE))
         async with asyncio.TaskGroup() as keepers:
             async with stop.interrupts():
                 await publisher.open()

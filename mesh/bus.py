@@ -61,7 +61,7 @@ class Stream:
 
 
 def raw_stream(max_bytes: int) -> Stream:
-    """The trades as they came; a full stream refuses, so that ingest holds back instead of losing."""
+    """The trades as they came; when full, what its readers still need is never dropped for newer (`mesh/room.py`)."""
     return Stream(subjects.RAW, (subjects.RAW_ALL,), max_bytes, 24 * 3600.0, DiscardPolicy.NEW)
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -23,12 +23,14 @@ from mesh.backoff import backoff
 from mesh.bus import Bus
 from mesh.errors import TickmeshError
 from mesh.logs import Seldom
+from mesh.room import make_room
 
 log = logging.getLogger("mesh.publisher")
 
 MAX_PENDING = 1024
 MAX_PENDING_BYTES = 16 * 2**20
 _ACK_TIMEOUT_S = 3.0
+_STREAM_FULL = 10077
 _MESSAGE_ID = "Nats-Msg-Id"
 _PREDECESSOR = "Nats-Expected-Last-Msg-Id"
 _PREDECESSOR_SEQUENCE = "Nats-Expected-Last-Sequence"
@@ -66,11 +68,18 @@ class Publisher:
 
     At most MAX_PENDING messages or MAX_PENDING_BYTES wait for their acks; at the bound `publish` waits too, which is
     how a slow or full stream pushes back.
+
+    Args:
+        bus: the connection.
+        stream: the stream's name.
+        readers: the durables whose acknowledged messages may go when the stream is full; none may when empty.
+
     """
 
-    def __init__(self, bus: Bus, stream: str) -> None:
+    def __init__(self, bus: Bus, stream: str, *, readers: Sequence[str] = ()) -> None:
         self._bus = bus
         self._stream = stream
+        self._readers = readers
         self._pending: deque[_Pending] = deque()
         self._pending_bytes = 0
         self._last_id = ""  # of the last message known to be in the stream
@@ -226,6 +235,8 @@ class Publisher:
             ack = _decode_ack(reply.data)
             if ack.error is not None:
                 self._why = f"{ack.error.description} ({ack.error.err_code})"
+                if ack.error.err_code == _STREAM_FULL and self._readers:
+                    await make_room(self._bus, self._stream, self._readers)
                 return False
             self._confirm(1, ack.seq)
         self._healthy.set()

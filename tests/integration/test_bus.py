@@ -29,8 +29,8 @@ async def bus_of(server: NatsServer, health: Health | None = None) -> AsyncItera
 
 
 @asynccontextmanager
-async def publisher_of(bus: Bus) -> AsyncIterator[Publisher]:
-    publisher = Publisher(bus, "RAW")
+async def publisher_of(bus: Bus, *readers: str) -> AsyncIterator[Publisher]:
+    publisher = Publisher(bus, "RAW", readers=readers)
     await publisher.open()
     running = asyncio.create_task(publisher.run())
     try:
@@ -176,6 +176,29 @@ async def test_a_full_stream_holds_the_publisher_back_until_there_is_room(nats_s
             messages = await read(reader, 2000)
     assert not held
     assert numbers_in(messages) == list(range(2000))
+
+
+async def test_a_full_stream_forgets_what_every_reader_is_done_with_and_nothing_else(nats_server: NatsServer) -> None:
+    async with bus_of(nats_server) as bus, publisher_of(bus, "fast", "slow") as publisher:
+        await bus.js.update_stream(raw_stream(2**20).config())
+        await publisher.publish("trades.raw.binance.quiet", b"-1", message_id="quiet")
+        publishing = asyncio.create_task(publish(publisher, range(2000), size=2000))
+        async with Reader(bus, "RAW", "fast", after=0) as fast, Reader(bus, "RAW", "slow", after=0) as slow:
+            await fast.ack((await read(fast, 401))[-1])
+            await eventually(lambda: publisher.pending > 400)
+            held = (await bus.js.stream_info("RAW")).state.first_seq
+            messages: list[Message] = []
+            while len(messages) < 2001:
+                messages += await slow.next(timeout_s=20)
+                await slow.ack(messages[-1])
+                for message in await fast.next(timeout_s=0.1):
+                    await fast.ack(message)
+            await asyncio.wait_for(publishing, 30)
+            await asyncio.wait_for(publisher.settle(), 30)
+        quiet = await bus.js.get_last_msg("RAW", "trades.raw.binance.quiet")
+    assert held == 1
+    assert numbers_in(messages) == list(range(-1, 2000))
+    assert quiet.seq == 1
 
 
 async def test_health_follows_the_connection(nats_server: NatsServer) -> None:
