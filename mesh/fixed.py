@@ -6,6 +6,7 @@ SCALE = 10**8
 DECIMALS = 8
 MAX_E8 = 2**63 - 1
 _MAX_TEXT = 40
+_MAX_SCALED_TEXT = 80
 
 
 def parse_e8(text: str) -> int:
@@ -36,3 +37,24 @@ def format_e8(value_e8: int) -> str:
     if not fraction:
         return f"{sign}{whole}"
     return f"{sign}{whole}.{fraction:08d}".rstrip("0")
+
+
+def parse_scaled(text: str, decimals: int) -> int:
+    """Read what `format_scaled` wrote.
+
+    Raises:
+        ValueError: not a plain decimal number, below zero, finer than `decimals` places, or absurdly long.
+
+    """
+    whole, point, fraction = text.partition(".")
+    digits = whole + fraction
+    plain = bool(whole) and bool(fraction) == bool(point) and digits.isascii() and digits.isdigit()
+    if not plain or len(fraction) > decimals or len(text) > _MAX_SCALED_TEXT:
+        raise ValueError(f"{text[:_MAX_SCALED_TEXT]!r} is not a plain decimal number with at most {decimals} places")
+    return int(digits + "0" * (decimals - len(fraction)))
+
+
+def format_scaled(value: int, decimals: int) -> str:
+    """Write an integer of any size, not below zero and scaled by 10^decimals, as the shortest plain decimal number."""
+    digits = str(value).rjust(decimals + 1, "0")
+    return f"{digits[:-decimals]}.{digits[-decimals:]}".rstrip("0").rstrip(".")

@@ -7,11 +7,13 @@ scaled by 1e8, `_us` is microseconds since 1970 UTC.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TypeAlias
+from dataclasses import dataclass, fields
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+
+from mesh.candles import Candle
 
 Int64s: TypeAlias = npt.NDArray[np.int64]
 Float64s: TypeAlias = npt.NDArray[np.float64]
@@ -50,7 +52,10 @@ class TradeColumns:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SignalColumns:
-    """Trades with the signals right after each of them; every array has the trades' length."""
+    """Trades with the signals right after each of them; every array has the trades' length.
+
+    `candles` are those these trades closed, in order of time, shorter intervals first.
+    """
 
     trades: TradeColumns
     raw_sequence: int
@@ -61,6 +66,30 @@ class SignalColumns:
     window_low_e8: Int64s
     session_count: Int64s
     session_volume: Float64s
+    exponential_average: Float64s
+    window_vwap: Float64s
+    session_vwap: Float64s
+    deviation: Float64s
+    bollinger_upper: Float64s
+    bollinger_middle: Float64s
+    bollinger_lower: Float64s
+    buy_share: Float64s
+    flow_imbalance: Float64s
+    trade_rate: Float64s
+    volatility: Float64s
+    session_open_e8: Int64s
+    candles: tuple[Candle, ...] = ()
+
+    def rows(self, which: slice, candles: tuple[Candle, ...] = ()) -> SignalColumns:
+        """Return some of the rows, as views, with other candles: which rows closed which, the caller knows."""
+        columns: dict[str, Any] = {name: getattr(self, name)[which] for name in SIGNAL_NAMES}
+        return SignalColumns(self.trades.rows(which), self.raw_sequence, **columns, candles=candles)
+
+
+SIGNAL_NAMES = tuple(
+    field.name for field in fields(SignalColumns) if field.name not in ("trades", "raw_sequence", "candles")
+)
+"""The columns of `SignalColumns`, named as in libsignal and in the protos."""
 
 
 def concatenate(parts: Sequence[TradeColumns]) -> TradeColumns:

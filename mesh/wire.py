@@ -12,15 +12,20 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from google.protobuf import descriptor_pb2, descriptor_pool, message, message_factory
+from google.protobuf import descriptor_pb2, descriptor_pool, message, message_factory, timestamp_pb2
 
+from mesh.candles import INTERVALS_US, Candle, Closed
 from mesh.errors import BadMessage
+from mesh.fixed import format_scaled, parse_scaled
 from mesh.symbols import parse_symbol, parse_venue
-from mesh.trades import SignalColumns, TradeColumns
+from mesh.trades import SIGNAL_NAMES, SignalColumns, TradeColumns
 from tickmesh.v1 import signal_pb2, trade_pb2
 
 MAX_BATCH_TRADES = 8192
-"""No batch is longer: some 270 KB, well below NATS's limit of 1 MB a message."""
+"""No batch is longer: some 270 KB without signals, well below NATS's limit of 1 MB a message."""
+
+MAX_SIGNAL_BYTES = 900_000
+"""With signals and candles a batch may be longer than that limit: `split_signals` cuts it."""
 
 _Field = descriptor_pb2.FieldDescriptorProto
 _DTYPES: dict[int, np.dtype[Any]] = {
@@ -32,15 +37,18 @@ _DTYPES: dict[int, np.dtype[Any]] = {
 
 def _twin_classes() -> dict[str, Any]:
     pool = descriptor_pool.DescriptorPool()
-    twin = descriptor_pb2.FileDescriptorProto(name="mesh/wire_twin.proto", package="mesh.wire", syntax="proto3")
-    for source in (trade_pb2.TradeBatch.DESCRIPTOR, signal_pb2.SignalBatch.DESCRIPTOR):
-        source.CopyToProto(twin.message_type.add())
+    pool.AddSerializedFile(timestamp_pb2.DESCRIPTOR.serialized_pb)
+    twin = descriptor_pb2.FileDescriptorProto(
+        name="mesh/wire_twin.proto", package="mesh.wire", syntax="proto3", dependency=[timestamp_pb2.DESCRIPTOR.name]
+    )
+    for source in (trade_pb2.TradeBatch, trade_pb2.Candle, signal_pb2.SignalBatch):
+        source.DESCRIPTOR.CopyToProto(twin.message_type.add())
         for field in twin.message_type[-1].field:
-            if field.label == _Field.LABEL_REPEATED:
-                assert field.type in _DTYPES, f"{source.full_name}.{field.name} is no packed column"
+            if field.type == _Field.TYPE_MESSAGE:
+                field.type_name = field.type_name.replace(".tickmesh.v1.", ".mesh.wire.")
+            elif field.label == _Field.LABEL_REPEATED:
+                assert field.type in _DTYPES, f"{source.DESCRIPTOR.full_name}.{field.name} is no packed column"
                 field.label, field.type = _Field.LABEL_OPTIONAL, _Field.TYPE_BYTES
-            elif field.type == _Field.TYPE_MESSAGE:
-                field.type_name = ".mesh.wire.TradeBatch"
     pool.Add(twin)
     return dict(message_factory.GetMessageClassesForFiles([twin.name], pool))
 
@@ -52,9 +60,22 @@ _SignalTwin = _TWINS["mesh.wire.SignalBatch"]
 _TRADE_DTYPES = {
     field.name: _DTYPES[field.type] for field in trade_pb2.TradeBatch.DESCRIPTOR.fields if field.is_repeated
 }
-_SIGNAL_DTYPES = {
-    field.name: _DTYPES[field.type] for field in signal_pb2.SignalBatch.DESCRIPTOR.fields if field.is_repeated
+_SIGNAL_DTYPES = {name: _DTYPES[signal_pb2.SignalBatch.DESCRIPTOR.fields_by_name[name].type] for name in SIGNAL_NAMES}
+_ROW_BYTES = sum(dtype.itemsize for dtype in (*_TRADE_DTYPES.values(), *_SIGNAL_DTYPES.values()))
+_CANDLE_BYTES = 320
+"""More than a candle takes: ten integers, seven doubles, three decimal numbers of 25 digits, tags."""
+
+_VOLUMES = {
+    "volume": ("volume_e8", 8),
+    "quote_volume": ("quote_volume_e16", 16),
+    "taker_buy_volume": ("taker_buy_volume_e8", 8),
 }
+"""A candle's sums: name in the proto without `_decimal`, name in the value, decimals."""
+_SAME_NAMES = tuple(
+    field.name
+    for field in trade_pb2.Candle.DESCRIPTOR.fields
+    if field.name != "time" and not field.name.endswith("_decimal")
+)
 
 
 def encode_trades(trades: TradeColumns) -> bytes:
@@ -83,19 +104,88 @@ def encode_signals(signals: SignalColumns) -> bytes:
     twin = _SignalTwin(raw_sequence=signals.raw_sequence, trades=_trade_twin(signals.trades))
     for name, dtype in _SIGNAL_DTYPES.items():
         setattr(twin, name, getattr(signals, name).astype(dtype, copy=False).tobytes())
+    for candle in signals.candles:
+        _put_candle(candle, twin.candles.add())
     return bytes(twin.SerializeToString(deterministic=True))
 
 
 def decode_signals(payload: bytes) -> SignalColumns:
     """Read a `tickmesh.v1.SignalBatch`; like `decode_trades`."""
+    twin = _signal_twin(payload)
+    trades = _trades_of(twin.trades)
+    columns = {name: _column(twin, name, dtype, len(trades)) for name, dtype in _SIGNAL_DTYPES.items()}
+    candles = tuple(_candle_of(candle) for candle in twin.candles)
+    return SignalColumns(trades=trades, raw_sequence=twin.raw_sequence, **columns, candles=candles)
+
+
+def decode_closed(payload: bytes) -> Closed | None:
+    """Read only the candles of a `tickmesh.v1.SignalBatch`; None when it closed none. Raises: BadMessage."""
+    twin = _signal_twin(payload)
+    if not twin.candles:
+        return None
+    trades = _trades_of(twin.trades)
+    candles = tuple(_candle_of(candle) for candle in twin.candles)
+    return Closed(trades.venue, trades.symbol, twin.raw_sequence, int(trades.time_us.max()), candles)
+
+
+def decode_end(payload: bytes) -> tuple[int, int]:
+    """Read the RAW sequence and the last trade id of a `tickmesh.v1.SignalBatch`, also of one with fewer signals.
+
+    Raises:
+        BadMessage: see `decode_trades`.
+
+    """
+    twin = _signal_twin(payload)
+    return twin.raw_sequence, int(_trades_of(twin.trades).trade_id[-1])
+
+
+def _signal_twin(payload: bytes) -> Any:
     twin = _SignalTwin()
     try:
         twin.ParseFromString(payload)
     except message.DecodeError as exc:
         raise BadMessage(f"{len(payload)} bytes are no SignalBatch: {exc}") from exc
-    trades = _trades_of(twin.trades)
-    columns = {name: _column(twin, name, dtype, len(trades)) for name, dtype in _SIGNAL_DTYPES.items()}
-    return SignalColumns(trades=trades, raw_sequence=twin.raw_sequence, **columns)
+    return twin
+
+
+def split_signals(signals: SignalColumns, *, max_bytes: int = MAX_SIGNAL_BYTES) -> list[SignalColumns]:
+    """Cut a batch into parts that each fit into a message, in order; nearly always it is one part.
+
+    A candle goes with the trade that closed it. The same batch is always cut in the same way.
+    """
+    length = len(signals.trades)
+    if length * _ROW_BYTES + len(signals.candles) * _CANDLE_BYTES <= max_bytes or length == 1:
+        return [signals]
+    middle = length // 2
+    reached_us = int(signals.trades.time_us[:middle].max())
+    first = tuple(candle for candle in signals.candles if candle.end_us <= reached_us)
+    second = tuple(candle for candle in signals.candles if candle.end_us > reached_us)
+    parts = (signals.rows(slice(0, middle), first), signals.rows(slice(middle, length), second))
+    return [piece for part in parts for piece in split_signals(part, max_bytes=max_bytes)]
+
+
+def _put_candle(candle: Candle, twin: Any) -> None:
+    twin.time.seconds, micros = divmod(candle.time_us, 1_000_000)
+    twin.time.nanos = micros * 1000
+    for name, (source, decimals) in _VOLUMES.items():
+        setattr(twin, f"{name}_decimal", format_scaled(getattr(candle, source), decimals))
+    for name in _SAME_NAMES:
+        setattr(twin, name, getattr(candle, name))
+
+
+def _candle_of(twin: Any) -> Candle:
+    try:
+        values: dict[str, Any] = {
+            source: parse_scaled(getattr(twin, f"{name}_decimal"), decimals)
+            for name, (source, decimals) in _VOLUMES.items()
+        }
+    except ValueError as exc:
+        raise BadMessage(f"a candle one of whose volumes is wrong: {exc}") from exc
+    if twin.interval not in INTERVALS_US:
+        raise BadMessage(f"a candle of {twin.interval[:20]!r}, expected one of {', '.join(INTERVALS_US)}")
+    time_us = twin.time.seconds * 1_000_000 + twin.time.nanos // 1000
+    values |= {name: getattr(twin, name) for name in _SAME_NAMES}
+    return Candle(time_us=time_us, **values)
 
 
 def _trade_twin(trades: TradeColumns) -> Any:

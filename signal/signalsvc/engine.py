@@ -9,15 +9,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any
 from zlib import crc32
 
 import msgspec
 import numpy as np
 
 from mesh import wire
+from mesh.candles import INTERVALS_US, Candle
 from mesh.errors import BadMessage, TickmeshError
-from mesh.trades import SignalColumns, TradeColumns
+from mesh.trades import SIGNAL_NAMES, SignalColumns, TradeColumns
+from signalsvc import signals as library
 from signalsvc.libsignal import RefusedTrade, SignalState, UnusableState
 
 log = logging.getLogger("signal.engine")
@@ -59,6 +60,18 @@ class Latest:
     window_low_e8: int
     session_count: int
     session_volume: float
+    exponential_average: float
+    window_vwap: float
+    session_vwap: float
+    deviation: float
+    bollinger_upper: float
+    bollinger_middle: float
+    bollinger_lower: float
+    buy_share: float
+    flow_imbalance: float
+    trade_rate: float
+    volatility: float
+    session_open_e8: int
 
 
 class Engine:
@@ -98,13 +111,8 @@ class Engine:
             columns = SignalColumns(
                 trades=trades,
                 raw_sequence=raw_sequence,
-                moving_average=signals.moving_average,
-                session_high_e8=signals.session_high_e8,
-                session_low_e8=signals.session_low_e8,
-                window_high_e8=signals.window_high_e8,
-                window_low_e8=signals.window_low_e8,
-                session_count=signals.session_count,
-                session_volume=signals.session_volume,
+                **{name: getattr(signals, name) for name in SIGNAL_NAMES},
+                candles=tuple(map(_closed, signals.candles)),
             )
             self._latest[key] = columns
             return columns
@@ -122,13 +130,7 @@ class Engine:
             price_e8=int(columns.trades.price_e8[-1]),
             quantity_e8=int(columns.trades.quantity_e8[-1]),
             time_us=int(columns.trades.time_us[-1]),
-            moving_average=float(columns.moving_average[-1]),
-            session_high_e8=int(columns.session_high_e8[-1]),
-            session_low_e8=int(columns.session_low_e8[-1]),
-            window_high_e8=int(columns.window_high_e8[-1]),
-            window_low_e8=int(columns.window_low_e8[-1]),
-            session_count=int(columns.session_count[-1]),
-            session_volume=float(columns.session_volume[-1]),
+            **{name: getattr(columns, name)[-1].item() for name in SIGNAL_NAMES},
         )
 
     def reset_session(self, venue: str, symbol: str) -> bool:
@@ -142,7 +144,7 @@ class Engine:
         """Return the whole state, an entry a symbol: `binance.btcusdt`; the same state gives the same bytes."""
         found = {}
         for (venue, symbol), columns in self._latest.items():
-            state, latest = self._states[venue, symbol].save(), wire.encode_signals(_last_row(columns))
+            state, latest = self._states[venue, symbol].save(), wire.encode_signals(columns.rows(slice(-1, None)))
             entry = _Entry(ENTRY_VERSION, state, latest, crc32(latest, crc32(state)))
             found[f"{venue}.{symbol}"] = msgspec.msgpack.encode(entry)
         return found
@@ -181,11 +183,10 @@ class Engine:
         return trades.rows(new)
 
 
-def _last_row(columns: SignalColumns) -> SignalColumns:
-    last = slice(-1, None)
-    rows: dict[str, Any] = {
-        field.name: value[last] if isinstance(value := getattr(columns, field.name), np.ndarray) else ()
-        for field in fields(columns)
-        if field.name not in ("trades", "raw_sequence")
-    }
-    return SignalColumns(trades=columns.trades.rows(last), raw_sequence=columns.raw_sequence, **rows)
+_INTERVALS = {length_us: interval for interval, length_us in INTERVALS_US.items()}
+_CANDLE_NAMES = tuple(field.name for field in fields(Candle) if field.name not in ("interval", "time_us", "revision"))
+
+
+def _closed(candle: library.Candle) -> Candle:
+    values = {name: getattr(candle, name) for name in _CANDLE_NAMES}
+    return Candle(interval=_INTERVALS[candle.interval_us], time_us=candle.start_us, **values)

@@ -21,10 +21,11 @@ import numpy as np
 import numpy.typing as npt
 
 import signalsvc
+from mesh.candles import INTERVALS_US
 from mesh.errors import LibraryError
 from signalsvc import _libsignal as lsig
 from signalsvc._results import ClosedCandles, Results, value_of
-from signalsvc.signals import INTERVALS_US, Candle, Groups, Inputs, Signals, Summary, Trades
+from signalsvc.signals import Candle, Groups, Inputs, Signals, Summary, Trades
 
 WINDOW_MAX = lsig.WINDOW_MAX
 

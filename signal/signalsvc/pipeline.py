@@ -21,6 +21,7 @@ from mesh.health import Health
 from mesh.publisher import Publisher
 from mesh.reader import Message, Reader
 from mesh.service import Stop
+from mesh.trades import SignalColumns
 from signalsvc.engine import Engine
 from signalsvc.selection import Selection
 from signalsvc.snapshot import Snapshots
@@ -61,7 +62,7 @@ class Pipeline:
         self._raw_created = await self._wait_for_raw(bus)
         self._snapshots = await Snapshots.open(bus)
         self._after = await self._snapshots.load(self._engine, raw_created=self._raw_created)
-        self._published = await _published_sequence(bus)
+        self._published, self._published_id = await _published_end(bus)
 
     async def reset_session(self, venue: str, symbol: str) -> bool:
         """Begin a new session with the symbol's next trade, and keep that; return whether the symbol has traded at all.
@@ -121,19 +122,26 @@ class Pipeline:
         POSITION.set(message.sequence)
         REPEATS.set(self._engine.repeats)
         REFUSED.set(self._engine.refused)
-        if signals is None or message.sequence <= self._published:
+        if signals is None or message.sequence < self._published:
             return
-        payload = wire.encode_signals(signals)
+        parts = wire.split_signals(signals)
+        for part in parts:
+            # A crash may have come between two parts of one message.
+            if message.sequence > self._published or part.trades.trade_id[-1] > self._published_id:
+                await self._publish(part, message, last=part is parts[-1])
+
+    async def _publish(self, signals: SignalColumns, message: Message, *, last: bool) -> None:
+        trades, payload = signals.trades, wire.encode_signals(signals)
         if self._watchers:
             self._watchers.tell_batch(
-                payload, symbol=trades.symbol, trades=len(signals.trades), selected=self._selection.symbol
+                payload, symbol=trades.symbol, trades=len(trades), selected=self._selection.symbol
             )
-        TRADES.labels(trades.symbol).inc(len(signals.trades))
+        TRADES.labels(trades.symbol).inc(len(trades))
         await self.publisher.publish(
             subjects.processed(trades.venue, trades.symbol),
             payload,
-            message_id=f"{trades.venue}.{trades.symbol}.{signals.trades.trade_id[0]}-{signals.trades.trade_id[-1]}",
-            on_stored=lambda _: self._keep_stored(message),
+            message_id=f"{trades.venue}.{trades.symbol}.{trades.trade_id[0]}-{trades.trade_id[-1]}",
+            on_stored=(lambda _: self._keep_stored(message)) if last else None,
         )
 
     def _keep_stored(self, message: Message) -> None:
@@ -159,15 +167,18 @@ class Pipeline:
         return str(info.created)
 
 
-async def _published_sequence(bus: Bus) -> int:
-    """Return the RAW sequence of the last message of PROCESSED; 0 when there is none or RAW was made anew since."""
+async def _published_end(bus: Bus) -> tuple[int, int]:
+    """Return RAW sequence and last trade id of the last message of PROCESSED.
+
+    Zeros when there is none, or RAW was made anew since.
+    """
     processed = await bus.js.stream_info(subjects.PROCESSED)
     if not processed.state.messages:
-        return 0
+        return 0, 0
     last = await bus.js.get_msg(subjects.PROCESSED, processed.state.last_seq)
-    sequence = wire.decode_signals(last.data or b"").raw_sequence
+    sequence, trade_id = wire.decode_end(last.data or b"")
     raw = await bus.stream_info(subjects.RAW)
     if raw is not None and raw.state.last_seq < sequence:
         log.error("PROCESSED goes up to RAW %d but RAW ends at %d: it was made anew", sequence, raw.state.last_seq)
-        return 0
-    return sequence
+        return 0, 0
+    return sequence, trade_id

@@ -78,6 +78,18 @@ class SignalServicer(signal_pb2_grpc.SignalServiceServicer):
             count=last.session_count,
             volume=last.session_volume,
             timestamp=_timestamp(last.time_us),
+            open_e8=last.session_open_e8,
+            vwap=last.session_vwap,
+            exponential_average=last.exponential_average,
+            window_vwap=last.window_vwap,
+            deviation=last.deviation,
+            bollinger_upper=last.bollinger_upper,
+            bollinger_middle=last.bollinger_middle,
+            bollinger_lower=last.bollinger_lower,
+            buy_share=last.buy_share,
+            flow_imbalance=last.flow_imbalance,
+            trade_rate=last.trade_rate,
+            volatility=last.volatility,
         )
 
     async def Watch(  # noqa: N802

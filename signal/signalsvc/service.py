@@ -26,7 +26,7 @@ SERVICE = "tickmesh.v1.SignalService"
 async def main(settings: SignalSettings, stop: Stop) -> None:
     """Live as the signal service until asked to stop; then publish what was taken, and drain."""
     health = Health("bus", "stream")
-    engine = Engine(moving_average_window=settings.sma_window, extremes_window=settings.sma_window)
+    engine = Engine(**settings.of_signals())
     selection, watchers = Selection(settings.symbol), Watchers()
     selector, pipeline = Selector(selection, watchers), Pipeline(engine, selection, watchers, health)
     servicer = SignalServicer(engine, selection, watchers, select=selector.select, reset=pipeline.reset_session)

@@ -16,16 +16,6 @@ from mesh.trades import Float64s, Int64s
 
 Uint8s: TypeAlias = npt.NDArray[np.uint8]
 
-INTERVALS_US = {
-    "1s": 1_000_000,
-    "1m": 60_000_000,
-    "5m": 300_000_000,
-    "15m": 900_000_000,
-    "1h": 3_600_000_000,
-    "1d": 86_400_000_000,
-}
-"""Length of each interval of candles, in libsignal's order: interval number k is the k-th."""
-
 
 class Groups(IntFlag):
     """Groups of signals a state works out; those left out cost nothing."""

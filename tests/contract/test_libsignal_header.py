@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from mesh.candles import INTERVALS_US
 from signalsvc import _libsignal as lsig
-from signalsvc.signals import INTERVALS_US, Candle, Groups, Inputs, Signals, Summary
+from signalsvc.signals import Candle, Groups, Inputs, Signals, Summary
 
 LIBSIGNAL = Path(__file__).parents[2] / "libsignal"
 HEADER = (LIBSIGNAL / "include" / "libsignal.h").read_text()

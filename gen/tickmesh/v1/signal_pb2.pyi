@@ -25,7 +25,9 @@ class SignalBatch(_message.Message):
     """Trades and, row by row, the signals right after each of them; travels over `trades.processed.<venue>.<symbol>` and
     to whoever watches.
 
-    The same trades in the same order give the same bytes. Every column is as long as the columns of `trades`.
+    The same trades in the same order give the same bytes. Every column is as long as the columns of `trades`. A window is
+    a number of trades, the trade itself included: 20 unless set otherwise, fewer at the beginning. What is not defined (a
+    ratio to nothing) is NaN, which JSON shows as `null`.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -39,6 +41,19 @@ class SignalBatch(_message.Message):
     WINDOW_LOW_E8_FIELD_NUMBER: _builtins.int
     SESSION_COUNT_FIELD_NUMBER: _builtins.int
     SESSION_VOLUME_FIELD_NUMBER: _builtins.int
+    EXPONENTIAL_AVERAGE_FIELD_NUMBER: _builtins.int
+    WINDOW_VWAP_FIELD_NUMBER: _builtins.int
+    SESSION_VWAP_FIELD_NUMBER: _builtins.int
+    DEVIATION_FIELD_NUMBER: _builtins.int
+    BOLLINGER_UPPER_FIELD_NUMBER: _builtins.int
+    BOLLINGER_MIDDLE_FIELD_NUMBER: _builtins.int
+    BOLLINGER_LOWER_FIELD_NUMBER: _builtins.int
+    BUY_SHARE_FIELD_NUMBER: _builtins.int
+    FLOW_IMBALANCE_FIELD_NUMBER: _builtins.int
+    TRADE_RATE_FIELD_NUMBER: _builtins.int
+    VOLATILITY_FIELD_NUMBER: _builtins.int
+    SESSION_OPEN_E8_FIELD_NUMBER: _builtins.int
+    CANDLES_FIELD_NUMBER: _builtins.int
     raw_sequence: _builtins.int
     """The sequence in the RAW stream of the message that carried them."""
     @_builtins.property
@@ -75,6 +90,58 @@ class SignalBatch(_message.Message):
     def session_volume(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
         """Base asset traded in the session: the double nearest to the exact sum."""
 
+    @_builtins.property
+    def exponential_average(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """Exponential average of the prices: from the first one on, each pulls by 2 / (window + 1) of the distance."""
+
+    @_builtins.property
+    def window_vwap(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """Volume-weighted average price of the window: sum of price * quantity / sum of quantity."""
+
+    @_builtins.property
+    def session_vwap(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """Volume-weighted average price since the session began."""
+
+    @_builtins.property
+    def deviation(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """Population standard deviation of the window's prices."""
+
+    @_builtins.property
+    def bollinger_upper(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """Upper Bollinger band: the middle one + 2 deviations, unless the width is set otherwise."""
+
+    @_builtins.property
+    def bollinger_middle(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """Middle Bollinger band: mean price of the deviation's window."""
+
+    @_builtins.property
+    def bollinger_lower(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """Lower Bollinger band: the middle one - 2 deviations, unless the width is set otherwise."""
+
+    @_builtins.property
+    def buy_share(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """What takers bought of the window's volume: 0 to 1."""
+
+    @_builtins.property
+    def flow_imbalance(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """Order-flow imbalance of the window, (bought - sold) / (bought + sold) by volume as takers did: -1 to 1."""
+
+    @_builtins.property
+    def trade_rate(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """Trades a second in the window: (trades - 1) / (time of the newest - time of the oldest); NaN where that time is zero."""
+
+    @_builtins.property
+    def volatility(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """Population standard deviation of the window's log returns, ln(price / price before), not annualized."""
+
+    @_builtins.property
+    def session_open_e8(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Price of the session's first trade."""
+
+    @_builtins.property
+    def candles(self) -> _containers.RepeatedCompositeFieldContainer[_trade_pb2.Candle]:
+        """The candles these trades closed, in order of time, shorter intervals first."""
+
     def __init__(
         self,
         *,
@@ -87,10 +154,23 @@ class SignalBatch(_message.Message):
         window_low_e8: _abc.Iterable[_builtins.int] | None = ...,
         session_count: _abc.Iterable[_builtins.int] | None = ...,
         session_volume: _abc.Iterable[_builtins.float] | None = ...,
+        exponential_average: _abc.Iterable[_builtins.float] | None = ...,
+        window_vwap: _abc.Iterable[_builtins.float] | None = ...,
+        session_vwap: _abc.Iterable[_builtins.float] | None = ...,
+        deviation: _abc.Iterable[_builtins.float] | None = ...,
+        bollinger_upper: _abc.Iterable[_builtins.float] | None = ...,
+        bollinger_middle: _abc.Iterable[_builtins.float] | None = ...,
+        bollinger_lower: _abc.Iterable[_builtins.float] | None = ...,
+        buy_share: _abc.Iterable[_builtins.float] | None = ...,
+        flow_imbalance: _abc.Iterable[_builtins.float] | None = ...,
+        trade_rate: _abc.Iterable[_builtins.float] | None = ...,
+        volatility: _abc.Iterable[_builtins.float] | None = ...,
+        session_open_e8: _abc.Iterable[_builtins.int] | None = ...,
+        candles: _abc.Iterable[_trade_pb2.Candle] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["trades", b"trades"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["moving_average", b"moving_average", "raw_sequence", b"raw_sequence", "session_count", b"session_count", "session_high_e8", b"session_high_e8", "session_low_e8", b"session_low_e8", "session_volume", b"session_volume", "trades", b"trades", "window_high_e8", b"window_high_e8", "window_low_e8", b"window_low_e8"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bollinger_lower", b"bollinger_lower", "bollinger_middle", b"bollinger_middle", "bollinger_upper", b"bollinger_upper", "buy_share", b"buy_share", "candles", b"candles", "deviation", b"deviation", "exponential_average", b"exponential_average", "flow_imbalance", b"flow_imbalance", "moving_average", b"moving_average", "raw_sequence", b"raw_sequence", "session_count", b"session_count", "session_high_e8", b"session_high_e8", "session_low_e8", b"session_low_e8", "session_open_e8", b"session_open_e8", "session_volume", b"session_volume", "session_vwap", b"session_vwap", "trade_rate", b"trade_rate", "trades", b"trades", "volatility", b"volatility", "window_high_e8", b"window_high_e8", "window_low_e8", b"window_low_e8", "window_vwap", b"window_vwap"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -186,7 +266,7 @@ Global___GetStatsRequest: _TypeAlias = GetStatsRequest  # noqa: Y015
 
 @_typing.final
 class GetStatsResponse(_message.Message):
-    """The signals after the last trade."""
+    """The signals after the last trade; `SignalBatch` defines them. What is not defined yet is null."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -200,6 +280,18 @@ class GetStatsResponse(_message.Message):
     COUNT_FIELD_NUMBER: _builtins.int
     VOLUME_FIELD_NUMBER: _builtins.int
     TIMESTAMP_FIELD_NUMBER: _builtins.int
+    OPEN_E8_FIELD_NUMBER: _builtins.int
+    VWAP_FIELD_NUMBER: _builtins.int
+    EXPONENTIAL_AVERAGE_FIELD_NUMBER: _builtins.int
+    WINDOW_VWAP_FIELD_NUMBER: _builtins.int
+    DEVIATION_FIELD_NUMBER: _builtins.int
+    BOLLINGER_UPPER_FIELD_NUMBER: _builtins.int
+    BOLLINGER_MIDDLE_FIELD_NUMBER: _builtins.int
+    BOLLINGER_LOWER_FIELD_NUMBER: _builtins.int
+    BUY_SHARE_FIELD_NUMBER: _builtins.int
+    FLOW_IMBALANCE_FIELD_NUMBER: _builtins.int
+    TRADE_RATE_FIELD_NUMBER: _builtins.int
+    VOLATILITY_FIELD_NUMBER: _builtins.int
     venue: _builtins.str
     """The venue now followed."""
     symbol: _builtins.str
@@ -218,6 +310,30 @@ class GetStatsResponse(_message.Message):
     """How many trades the session holds."""
     volume: _builtins.float
     """Base asset traded in the session."""
+    open_e8: _builtins.int
+    """Price of the session's first trade."""
+    vwap: _builtins.float
+    """Volume-weighted average price of the session."""
+    exponential_average: _builtins.float
+    """Exponential average of the prices."""
+    window_vwap: _builtins.float
+    """Volume-weighted average price of the last trades."""
+    deviation: _builtins.float
+    """Population standard deviation of the last trades' prices."""
+    bollinger_upper: _builtins.float
+    """Upper Bollinger band."""
+    bollinger_middle: _builtins.float
+    """Middle Bollinger band: mean price of the last trades."""
+    bollinger_lower: _builtins.float
+    """Lower Bollinger band."""
+    buy_share: _builtins.float
+    """What takers bought of the last trades' volume: 0 to 1."""
+    flow_imbalance: _builtins.float
+    """Order-flow imbalance of the last trades: -1 (takers only sold) to 1 (takers only bought)."""
+    trade_rate: _builtins.float
+    """Trades a second; null while the last trades are all of one moment."""
+    volatility: _builtins.float
+    """Population standard deviation of the last trades' log returns, not annualized."""
     @_builtins.property
     def timestamp(self) -> _timestamp_pb2.Timestamp:
         """When the venue says the last trade happened."""
@@ -235,10 +351,22 @@ class GetStatsResponse(_message.Message):
         count: _builtins.int = ...,
         volume: _builtins.float = ...,
         timestamp: _timestamp_pb2.Timestamp | None = ...,
+        open_e8: _builtins.int = ...,
+        vwap: _builtins.float = ...,
+        exponential_average: _builtins.float = ...,
+        window_vwap: _builtins.float = ...,
+        deviation: _builtins.float = ...,
+        bollinger_upper: _builtins.float = ...,
+        bollinger_middle: _builtins.float = ...,
+        bollinger_lower: _builtins.float = ...,
+        buy_share: _builtins.float = ...,
+        flow_imbalance: _builtins.float = ...,
+        trade_rate: _builtins.float = ...,
+        volatility: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["timestamp", b"timestamp"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "high_e8", b"high_e8", "low_e8", b"low_e8", "moving_average", b"moving_average", "symbol", b"symbol", "timestamp", b"timestamp", "venue", b"venue", "volume", b"volume", "window_high_e8", b"window_high_e8", "window_low_e8", b"window_low_e8"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bollinger_lower", b"bollinger_lower", "bollinger_middle", b"bollinger_middle", "bollinger_upper", b"bollinger_upper", "buy_share", b"buy_share", "count", b"count", "deviation", b"deviation", "exponential_average", b"exponential_average", "flow_imbalance", b"flow_imbalance", "high_e8", b"high_e8", "low_e8", b"low_e8", "moving_average", b"moving_average", "open_e8", b"open_e8", "symbol", b"symbol", "timestamp", b"timestamp", "trade_rate", b"trade_rate", "venue", b"venue", "volatility", b"volatility", "volume", b"volume", "vwap", b"vwap", "window_high_e8", b"window_high_e8", "window_low_e8", b"window_low_e8", "window_vwap", b"window_vwap"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -90,7 +90,7 @@ class SignalServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetStats(self, request, context):
-        """Moving average and high and low of the session.
+        """Statistics of now: moving average, high and low of the session, and every other signal.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

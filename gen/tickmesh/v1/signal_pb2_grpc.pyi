@@ -40,7 +40,7 @@ class SignalServiceStub:
     GetPrice: _grpc.UnaryUnaryMultiCallable[_signal_pb2.GetPriceRequest, _signal_pb2.GetPriceResponse]
     """Current price: the last trade's."""
     GetStats: _grpc.UnaryUnaryMultiCallable[_signal_pb2.GetStatsRequest, _signal_pb2.GetStatsResponse]
-    """Moving average and high and low of the session."""
+    """Statistics of now: moving average, high and low of the session, and every other signal."""
     Watch: _grpc.UnaryStreamMultiCallable[_signal_pb2.WatchRequest, _signal_pb2.WatchResponse]
     """Follow trades and signals as they come.
 
@@ -72,7 +72,7 @@ class SignalServiceAsyncStub(SignalServiceStub):
     GetPrice: _aio.UnaryUnaryMultiCallable[_signal_pb2.GetPriceRequest, _signal_pb2.GetPriceResponse]  # type: ignore[assignment]
     """Current price: the last trade's."""
     GetStats: _aio.UnaryUnaryMultiCallable[_signal_pb2.GetStatsRequest, _signal_pb2.GetStatsResponse]  # type: ignore[assignment]
-    """Moving average and high and low of the session."""
+    """Statistics of now: moving average, high and low of the session, and every other signal."""
     Watch: _aio.UnaryStreamMultiCallable[_signal_pb2.WatchRequest, _signal_pb2.WatchResponse]  # type: ignore[assignment]
     """Follow trades and signals as they come.
 
@@ -113,7 +113,7 @@ class SignalServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _signal_pb2.GetStatsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_signal_pb2.GetStatsResponse, _abc.Awaitable[_signal_pb2.GetStatsResponse]]:
-        """Moving average and high and low of the session."""
+        """Statistics of now: moving average, high and low of the session, and every other signal."""
 
     @_abc_1.abstractmethod
     def Watch(

@@ -100,6 +100,88 @@ class ListTradesResponse(_message.Message):
 Global___ListTradesResponse: _TypeAlias = ListTradesResponse  # noqa: Y015
 
 @_typing.final
+class ListCandlesRequest(_message.Message):
+    """Which candles."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SYMBOL_FIELD_NUMBER: _builtins.int
+    VENUE_FIELD_NUMBER: _builtins.int
+    INTERVAL_FIELD_NUMBER: _builtins.int
+    START_FIELD_NUMBER: _builtins.int
+    END_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    symbol: _builtins.str
+    """The symbol; empty asks for the selected one."""
+    venue: _builtins.str
+    """The venue; empty asks for the one now followed."""
+    interval: _builtins.str
+    """How long a candle is: `1s`, `1m`, `5m`, `15m`, `1h` or `1d`; `1m` when empty."""
+    limit: _builtins.int
+    """How many candles at most; 500 when 0, never more than 1000."""
+    page_size: _builtins.int
+    """The same as `limit`, in AIP-158's word; counts where `limit` is 0."""
+    page_token: _builtins.str
+    """Where to go on: the `next_page_token` of an answer to the same question."""
+    @_builtins.property
+    def start(self) -> _timestamp_pb2.Timestamp:
+        """Only candles that begin at or after this time."""
+
+    @_builtins.property
+    def end(self) -> _timestamp_pb2.Timestamp:
+        """Only candles that begin before this time."""
+
+    def __init__(
+        self,
+        *,
+        symbol: _builtins.str = ...,
+        venue: _builtins.str = ...,
+        interval: _builtins.str = ...,
+        start: _timestamp_pb2.Timestamp | None = ...,
+        end: _timestamp_pb2.Timestamp | None = ...,
+        limit: _builtins.int = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "start", b"start"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "interval", b"interval", "limit", b"limit", "page_size", b"page_size", "page_token", b"page_token", "start", b"start", "symbol", b"symbol", "venue", b"venue"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListCandlesRequest: _TypeAlias = ListCandlesRequest  # noqa: Y015
+
+@_typing.final
+class ListCandlesResponse(_message.Message):
+    """A page of candles."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CANDLES_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """What to send as `page_token` for the next page; empty on the last one."""
+    @_builtins.property
+    def candles(self) -> _containers.RepeatedCompositeFieldContainer[_trade_pb2.Candle]:
+        """The candles, oldest first."""
+
+    def __init__(
+        self,
+        *,
+        candles: _abc.Iterable[_trade_pb2.Candle] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["candles", b"candles", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListCandlesResponse: _TypeAlias = ListCandlesResponse  # noqa: Y015
+
+@_typing.final
 class GetCoverageRequest(_message.Message):
     """Whose coverage."""
 

@@ -43,6 +43,11 @@ class StoreServiceStub:
                 request_serializer=tickmesh_dot_v1_dot_store__pb2.ListTradesRequest.SerializeToString,
                 response_deserializer=tickmesh_dot_v1_dot_store__pb2.ListTradesResponse.FromString,
                 _registered_method=True)
+        self.ListCandles = channel.unary_unary(
+                '/tickmesh.v1.StoreService/ListCandles',
+                request_serializer=tickmesh_dot_v1_dot_store__pb2.ListCandlesRequest.SerializeToString,
+                response_deserializer=tickmesh_dot_v1_dot_store__pb2.ListCandlesResponse.FromString,
+                _registered_method=True)
         self.GetCoverage = channel.unary_unary(
                 '/tickmesh.v1.StoreService/GetCoverage',
                 request_serializer=tickmesh_dot_v1_dot_store__pb2.GetCoverageRequest.SerializeToString,
@@ -67,6 +72,18 @@ class StoreServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListCandles(self, request, context):
+        """Closed candles with their indicators, oldest first.
+
+        Without `start` these are the newest ones: the last `limit` before `end`. With `start` they are the first ones from
+        there on. They equal what the stored trades make, also after trades were repaired; then their `revision` rises.
+        `/api/candles` answers with the bare list and names the next page in the header `X-Next-Page-Token`: the candles
+        after these where `start` is given, else those before these.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetCoverage(self, request, context):
         """What is stored of a symbol and what is missing: "nothing lost" as a query.
 
@@ -84,6 +101,11 @@ def add_StoreServiceServicer_to_server(servicer, server):
                     servicer.ListTrades,
                     request_deserializer=tickmesh_dot_v1_dot_store__pb2.ListTradesRequest.FromString,
                     response_serializer=tickmesh_dot_v1_dot_store__pb2.ListTradesResponse.SerializeToString,
+            ),
+            'ListCandles': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListCandles,
+                    request_deserializer=tickmesh_dot_v1_dot_store__pb2.ListCandlesRequest.FromString,
+                    response_serializer=tickmesh_dot_v1_dot_store__pb2.ListCandlesResponse.SerializeToString,
             ),
             'GetCoverage': grpc.unary_unary_rpc_method_handler(
                     servicer.GetCoverage,
@@ -122,6 +144,33 @@ class StoreService:
             '/tickmesh.v1.StoreService/ListTrades',
             tickmesh_dot_v1_dot_store__pb2.ListTradesRequest.SerializeToString,
             tickmesh_dot_v1_dot_store__pb2.ListTradesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListCandles(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tickmesh.v1.StoreService/ListCandles',
+            tickmesh_dot_v1_dot_store__pb2.ListCandlesRequest.SerializeToString,
+            tickmesh_dot_v1_dot_store__pb2.ListCandlesResponse.FromString,
             options,
             channel_credentials,
             insecure,

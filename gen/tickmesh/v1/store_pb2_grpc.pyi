@@ -43,6 +43,14 @@ class StoreServiceStub:
     `/api/history` answers with the bare list and names the next page in the header `X-Next-Page-Token`;
     `/api/trades` answers with the whole message.
     """
+    ListCandles: _grpc.UnaryUnaryMultiCallable[_store_pb2.ListCandlesRequest, _store_pb2.ListCandlesResponse]
+    """Closed candles with their indicators, oldest first.
+
+    Without `start` these are the newest ones: the last `limit` before `end`. With `start` they are the first ones from
+    there on. They equal what the stored trades make, also after trades were repaired; then their `revision` rises.
+    `/api/candles` answers with the bare list and names the next page in the header `X-Next-Page-Token`: the candles
+    after these where `start` is given, else those before these.
+    """
     GetCoverage: _grpc.UnaryUnaryMultiCallable[_store_pb2.GetCoverageRequest, _store_pb2.GetCoverageResponse]
     """What is stored of a symbol and what is missing: "nothing lost" as a query.
 
@@ -64,6 +72,14 @@ class StoreServiceAsyncStub(StoreServiceStub):
 
     `/api/history` answers with the bare list and names the next page in the header `X-Next-Page-Token`;
     `/api/trades` answers with the whole message.
+    """
+    ListCandles: _aio.UnaryUnaryMultiCallable[_store_pb2.ListCandlesRequest, _store_pb2.ListCandlesResponse]  # type: ignore[assignment]
+    """Closed candles with their indicators, oldest first.
+
+    Without `start` these are the newest ones: the last `limit` before `end`. With `start` they are the first ones from
+    there on. They equal what the stored trades make, also after trades were repaired; then their `revision` rises.
+    `/api/candles` answers with the bare list and names the next page in the header `X-Next-Page-Token`: the candles
+    after these where `start` is given, else those before these.
     """
     GetCoverage: _aio.UnaryUnaryMultiCallable[_store_pb2.GetCoverageRequest, _store_pb2.GetCoverageResponse]  # type: ignore[assignment]
     """What is stored of a symbol and what is missing: "nothing lost" as a query.
@@ -89,6 +105,20 @@ class StoreServiceServicer(metaclass=_abc_1.ABCMeta):
 
         `/api/history` answers with the bare list and names the next page in the header `X-Next-Page-Token`;
         `/api/trades` answers with the whole message.
+        """
+
+    @_abc_1.abstractmethod
+    def ListCandles(
+        self,
+        request: _store_pb2.ListCandlesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_store_pb2.ListCandlesResponse, _abc.Awaitable[_store_pb2.ListCandlesResponse]]:
+        """Closed candles with their indicators, oldest first.
+
+        Without `start` these are the newest ones: the last `limit` before `end`. With `start` they are the first ones from
+        there on. They equal what the stored trades make, also after trades were repaired; then their `revision` rises.
+        `/api/candles` answers with the bare list and names the next page in the header `X-Next-Page-Token`: the candles
+        after these where `start` is given, else those before these.
         """
 
     @_abc_1.abstractmethod

@@ -6,6 +6,8 @@ The trade, alone and in columns: what every part of the mesh speaks of.
 Units are in the names. `_e8` is a decimal number scaled by 10^8 (61837.63 is 6183763000000): prices and
 quantities are never floats. `_us` is microseconds since 1970-01-01 UTC. The gateway's JSON shows an `_e8` field
 under its name without the suffix, as a plain decimal number: `price_e8: 6183763000000` is `"price": 61837.63`.
+`_decimal` is a decimal number as plain text, exact and of any size, for sums that 64 bits cannot hold; the JSON shows
+it as a number under its name without the suffix, too: `volume_decimal: "12.5"` is `"volume": 12.5`.
 """
 
 from collections import abc as _abc
@@ -159,6 +161,113 @@ class TradeBatch(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___TradeBatch: _TypeAlias = TradeBatch  # noqa: Y015
+
+@_typing.final
+class Candle(_message.Message):
+    """The trades of one interval of time, `[time, time + interval)`, in the order of their ids; only of closed intervals.
+
+    An interval closes when a trade of a later one comes, never because time passes. Intervals without trades have no
+    candle. The indicators are those right after this candle, over the closed candles of its interval, defined as TA-Lib
+    defines them; NaN (`null` in JSON) until enough candles have closed.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TIME_FIELD_NUMBER: _builtins.int
+    OPEN_E8_FIELD_NUMBER: _builtins.int
+    HIGH_E8_FIELD_NUMBER: _builtins.int
+    LOW_E8_FIELD_NUMBER: _builtins.int
+    CLOSE_E8_FIELD_NUMBER: _builtins.int
+    VOLUME_DECIMAL_FIELD_NUMBER: _builtins.int
+    QUOTE_VOLUME_DECIMAL_FIELD_NUMBER: _builtins.int
+    TAKER_BUY_VOLUME_DECIMAL_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    FIRST_TRADE_ID_FIELD_NUMBER: _builtins.int
+    LAST_TRADE_ID_FIELD_NUMBER: _builtins.int
+    INTERVAL_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    RSI_FIELD_NUMBER: _builtins.int
+    ATR_FIELD_NUMBER: _builtins.int
+    MACD_FIELD_NUMBER: _builtins.int
+    MACD_SIGNAL_FIELD_NUMBER: _builtins.int
+    MACD_HISTOGRAM_FIELD_NUMBER: _builtins.int
+    EMA_FIELD_NUMBER: _builtins.int
+    SMA_FIELD_NUMBER: _builtins.int
+    open_e8: _builtins.int
+    """Price of the first trade."""
+    high_e8: _builtins.int
+    """Highest price."""
+    low_e8: _builtins.int
+    """Lowest price."""
+    close_e8: _builtins.int
+    """Price of the last trade."""
+    volume_decimal: _builtins.str
+    """What was traded, in the base asset."""
+    quote_volume_decimal: _builtins.str
+    """What was traded, in the quote asset: the sum of price times quantity."""
+    taker_buy_volume_decimal: _builtins.str
+    """What takers bought, in the base asset."""
+    count: _builtins.int
+    """How many trades."""
+    first_trade_id: _builtins.int
+    """Id of the first trade."""
+    last_trade_id: _builtins.int
+    """Id of the last trade."""
+    interval: _builtins.str
+    """How long it is: `1s`, `1m`, `5m`, `15m`, `1h` or `1d`."""
+    revision: _builtins.int
+    """How often it was worked out again, because trades of it arrived after it had closed: repaired ones, or late ones.
+    The indicators then stay those of the first time; a candle that only late trades made has none.
+    """
+    rsi: _builtins.float
+    """Relative strength index, Wilder's, of 14 candles: 0 to 100."""
+    atr: _builtins.float
+    """Average true range, Wilder's, of 14 candles."""
+    macd: _builtins.float
+    """Exponential average of 12 closes minus that of 26."""
+    macd_signal: _builtins.float
+    """Exponential average of `macd` over 9 candles."""
+    macd_histogram: _builtins.float
+    """`macd - macd_signal`."""
+    ema: _builtins.float
+    """Exponential average of 20 closes."""
+    sma: _builtins.float
+    """Mean of 20 closes."""
+    @_builtins.property
+    def time(self) -> _timestamp_pb2.Timestamp:
+        """When it begins; candles begin at whole intervals since 1970 UTC."""
+
+    def __init__(
+        self,
+        *,
+        time: _timestamp_pb2.Timestamp | None = ...,
+        open_e8: _builtins.int = ...,
+        high_e8: _builtins.int = ...,
+        low_e8: _builtins.int = ...,
+        close_e8: _builtins.int = ...,
+        volume_decimal: _builtins.str = ...,
+        quote_volume_decimal: _builtins.str = ...,
+        taker_buy_volume_decimal: _builtins.str = ...,
+        count: _builtins.int = ...,
+        first_trade_id: _builtins.int = ...,
+        last_trade_id: _builtins.int = ...,
+        interval: _builtins.str = ...,
+        revision: _builtins.int = ...,
+        rsi: _builtins.float = ...,
+        atr: _builtins.float = ...,
+        macd: _builtins.float = ...,
+        macd_signal: _builtins.float = ...,
+        macd_histogram: _builtins.float = ...,
+        ema: _builtins.float = ...,
+        sma: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["atr", b"atr", "close_e8", b"close_e8", "count", b"count", "ema", b"ema", "first_trade_id", b"first_trade_id", "high_e8", b"high_e8", "interval", b"interval", "last_trade_id", b"last_trade_id", "low_e8", b"low_e8", "macd", b"macd", "macd_histogram", b"macd_histogram", "macd_signal", b"macd_signal", "open_e8", b"open_e8", "quote_volume_decimal", b"quote_volume_decimal", "revision", b"revision", "rsi", b"rsi", "sma", b"sma", "taker_buy_volume_decimal", b"taker_buy_volume_decimal", "time", b"time", "volume_decimal", b"volume_decimal"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Candle: _TypeAlias = Candle  # noqa: Y015
 
 @_typing.final
 class IdRange(_message.Message):

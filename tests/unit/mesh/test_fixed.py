@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from fractions import Fraction
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mesh.fixed import MAX_E8, format_e8, parse_e8
+from mesh.fixed import MAX_E8, format_e8, format_scaled, parse_e8, parse_scaled
 
 
 @pytest.mark.parametrize(
@@ -53,3 +54,21 @@ def test_the_text_is_exact_plain_and_shortest(value_e8: int) -> None:
     assert Decimal(text) * 10**8 == value_e8
     assert "e" not in text.lower()
     assert not ("." in text and text.endswith(("0", ".")))
+
+
+@given(st.integers(0, 2**192), st.sampled_from([8, 16]))
+def test_numbers_of_any_size_come_back_as_they_went(value: int, decimals: int) -> None:
+    text = format_scaled(value, decimals)
+    assert parse_scaled(text, decimals) == value
+    assert Fraction(text) * 10**decimals == value
+
+
+@pytest.mark.parametrize(("value", "text"), [(0, "0"), (1, "0.0000000000000001"), (10**16, "1"), (12 * 10**15, "1.2")])
+def test_a_scaled_number_is_written_as_short_as_can_be(value: int, text: str) -> None:
+    assert format_scaled(value, 16) == text
+
+
+@pytest.mark.parametrize("text", ["", ".", "1.", ".5", "-1", "1e5", "NaN", "0.000000001", "9" * 81, "1_000", "١"])
+def test_what_is_no_scaled_number_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="is not a plain decimal number"):
+        parse_scaled(text, 8)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from mesh.settings import GatewaySettings, IngestSettings, StoreSettings, WrongSettings, load
+from mesh.settings import GatewaySettings, IngestSettings, SignalSettings, StoreSettings, WrongSettings, load
 
 
 @pytest.fixture(autouse=True)
@@ -52,3 +52,28 @@ def test_secrets_are_masked_in_the_repr(monkeypatch: pytest.MonkeyPatch) -> None
 def test_an_empty_variable_means_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SYMBOLS", "")
     assert len(load(IngestSettings).symbols) == 6
+
+
+def test_each_signal_has_a_window_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ("SMA", "EMA", "VWAP", "BOLLINGER", "EXTREMES", "FLOW", "RATE", "VOLATILITY")
+    for number, name in enumerate(names, 1):
+        monkeypatch.setenv(f"{name}_WINDOW", str(number))
+    monkeypatch.setenv("BOLLINGER_WIDTH", "2.5")
+    assert load(SignalSettings).of_signals() == {
+        "moving_average_window": 1,
+        "exponential_window": 2,
+        "vwap_window": 3,
+        "deviation_window": 4,
+        "extremes_window": 5,
+        "flow_window": 6,
+        "rate_window": 7,
+        "volatility_window": 8,
+        "bollinger_width": 2.5,
+    }
+
+
+@pytest.mark.parametrize(("name", "value"), [("EMA_WINDOW", "0"), ("RATE_WINDOW", "100001"), ("BOLLINGER_WIDTH", "0")])
+def test_a_window_out_of_range_stops_the_start(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(WrongSettings, match=name):
+        load(SignalSettings)

@@ -1,14 +1,54 @@
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mesh import wire
-from mesh.trades import concatenate
+from mesh.candles import INTERVALS_US, Candle
+from mesh.settings import SignalSettings
+from mesh.trades import SIGNAL_NAMES, TradeColumns, concatenate
 from signalsvc.engine import Engine, UnusableEntry
-from tests.fixtures.trades import columns
+from signalsvc.libsignal import SignalState
+from tests.fixtures.trades import START_US, columns
+
+
+class Sums(NamedTuple):
+    """What a candle says of its trades."""
+
+    open_e8: int
+    high_e8: int
+    low_e8: int
+    close_e8: int
+    volume_e8: int
+    quote_volume_e16: int
+    taker_buy_volume_e8: int
+    count: int
+    first_trade_id: int
+    last_trade_id: int
+
+    @classmethod
+    def of(cls, candle: Candle) -> Sums:
+        return cls(*(getattr(candle, name) for name in cls._fields))
+
+
+def summed(trades: TradeColumns) -> Sums:
+    prices, quantities = trades.price_e8.tolist(), trades.quantity_e8.tolist()
+    return Sums(
+        open_e8=prices[0],
+        high_e8=max(prices),
+        low_e8=min(prices),
+        close_e8=prices[-1],
+        volume_e8=sum(quantities),
+        quote_volume_e16=sum(price * quantity for price, quantity in zip(prices, quantities, strict=True)),
+        taker_buy_volume_e8=sum(trades.quantity_e8[~trades.is_buyer_maker].tolist()),
+        count=len(prices),
+        first_trade_id=int(trades.trade_id[0]),
+        last_trade_id=int(trades.trade_id[-1]),
+    )
 
 
 def test_signals_follow_the_trades_row_by_row() -> None:
@@ -93,7 +133,7 @@ def test_repeats_in_any_order_give_the_same_bytes_as_each_trade_once(batches: li
     once = plain.process(concatenate([signals.trades for signals in produced]), raw_sequence=1)
     assert once is not None
     assert np.concatenate([signals.moving_average for signals in produced]).tolist() == once.moving_average.tolist()
-    assert wire.encode_signals(produced[-1]).endswith(once.session_volume[-1:].tobytes())
+    assert wire.encode_signals(produced[-1]).endswith(once.session_open_e8[-1:].tobytes())
 
 
 def test_an_engine_goes_on_from_saved_entries_as_if_it_had_never_stopped() -> None:
@@ -122,3 +162,49 @@ def test_a_damaged_entry_is_refused_and_changes_nothing(position: int) -> None:
     with pytest.raises(UnusableEntry, match=r"binance\.btcusdt"):
         fresh.restore({"binance.btcusdt": bytes(damaged)})
     assert fresh.entries() == {}
+
+
+def test_every_signal_of_the_library_leaves_the_engine_under_its_own_name() -> None:
+    trades = columns(1, 60)
+    windows = {name: 5 + number for number, name in enumerate(SignalSettings().of_signals()) if "window" in name}
+    signals, alone = Engine(**windows).process(trades, raw_sequence=1), SignalState(**windows).process(trades)
+    assert signals is not None
+    for name in SIGNAL_NAMES:
+        np.testing.assert_array_equal(getattr(signals, name), getattr(alone, name), err_msg=name)
+
+
+def test_the_latest_signals_are_those_of_the_last_row() -> None:
+    engine = Engine()
+    signals = engine.process(columns(1, 60), raw_sequence=1)
+    latest = engine.latest("binance", "btcusdt")
+    assert signals is not None and latest is not None
+    assert [getattr(latest, name) for name in SIGNAL_NAMES] == [getattr(signals, name)[-1] for name in SIGNAL_NAMES]
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(0, 400_000), min_size=1, max_size=80), st.integers(1, 20))
+def test_closed_candles_are_what_their_trades_make_however_batches_are_cut(steps_ms: list[int], size: int) -> None:
+    trades = columns(1, len(steps_ms))
+    trades.time_us[:] = START_US + np.cumsum(steps_ms) * 1000
+    engine = Engine()
+    found: list[Candle] = []
+    for first in range(0, len(trades), size):
+        signals = engine.process(trades.rows(slice(first, first + size)), raw_sequence=1)
+        assert signals is not None
+        found += signals.candles
+    for interval, length_us in INTERVALS_US.items():
+        starts = trades.time_us // length_us * length_us
+        expected = [summed(trades.rows(starts == start)) for start in np.unique(starts)[:-1]]
+        assert [Sums.of(candle) for candle in found if candle.interval == interval] == expected
+
+
+def test_the_same_batches_give_the_same_bytes_candles_included() -> None:
+    trades = columns(1, 500)
+    trades.time_us[:] = START_US + np.arange(500) * 700_000
+    batches = [trades.rows(slice(first, first + 7)) for first in range(0, 500, 7)]
+
+    def run() -> list[bytes]:
+        engine = Engine()
+        return [wire.encode_signals(engine.process(batch, raw_sequence=1)) for batch in batches]  # type: ignore[arg-type]
+
+    assert run() == run()

@@ -13,8 +13,9 @@ import talib
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mesh.candles import INTERVALS_US
 from signalsvc.libsignal import SignalState
-from signalsvc.signals import INTERVALS_US, Candle, Groups
+from signalsvc.signals import Candle, Groups
 from tests.fixtures.libsignal import NOON_US, ROWS, Row, Rows, columns, market
 
 unhurried = settings(deadline=None)

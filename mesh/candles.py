@@ -1,0 +1,63 @@
+"""Candles as values: the trades of one interval of time, closed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+INTERVALS_US = {
+    "1s": 1_000_000,
+    "1m": 60_000_000,
+    "5m": 300_000_000,
+    "15m": 900_000_000,
+    "1h": 3_600_000_000,
+    "1d": 86_400_000_000,
+}
+"""Length of each interval, each a multiple of the one before, in libsignal's order: interval number k is the k-th."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candle:
+    """A closed candle with the indicators right after it, NaN until they are warm; sums are exact and of any size.
+
+    `_e16` is scaled by 1e16. The proto of the same name says what each field means.
+    """
+
+    interval: str
+    time_us: int
+    open_e8: int
+    high_e8: int
+    low_e8: int
+    close_e8: int
+    volume_e8: int
+    quote_volume_e16: int
+    taker_buy_volume_e8: int
+    count: int
+    first_trade_id: int
+    last_trade_id: int
+    rsi: float
+    atr: float
+    macd: float
+    macd_signal: float
+    macd_histogram: float
+    ema: float
+    sma: float
+    revision: int = 0
+
+    @property
+    def end_us(self) -> int:
+        """The first microsecond after it."""
+        return self.time_us + INTERVALS_US[self.interval]
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """What a batch of signals says of one symbol's candles: those it closed, and up to where intervals are closed.
+
+    An interval is closed when it ends at or before `reached_us`, the time of a trade that signal has seen.
+    """
+
+    venue: str
+    symbol: str
+    raw_sequence: int
+    reached_us: int
+    candles: tuple[Candle, ...]
