@@ -216,11 +216,11 @@ typedef struct lsig_columns {
                                     error below 4 (window + 1) u times the highest price so far */
 
     /* LSIG_WINDOW_VWAP */
-    double *window_vwap; /* sum of price * quantity / sum of quantity; relative error below 5 u; NaN without volume */
+    double *window_vwap; /* sum of price * quantity / sum of quantity; relative error below 7 u; NaN without volume */
 
     /* LSIG_DEVIATION */
-    double *deviation;        /* population standard deviation of the prices (divided by n); relative error below 3 u */
-    double *bollinger_upper;  /* middle + bollinger_width * deviation; error below 5 u times middle + width * deviation */
+    double *deviation;        /* population standard deviation of the prices (divided by n); relative error below 6 u */
+    double *bollinger_upper;  /* middle + bollinger_width * deviation; error below 8 u times middle + width * deviation */
     double *bollinger_middle; /* mean price of the window: the double nearest to the exact mean */
     double *bollinger_lower;  /* middle - bollinger_width * deviation; error as of the upper one */
 
@@ -229,8 +229,8 @@ typedef struct lsig_columns {
     int64_t *window_low_e8;  /* lowest price of the window */
 
     /* LSIG_FLOW: by volume; NaN without any */
-    double *buy_share;      /* what takers bought / all that was traded, 0 to 1; relative error below 4 u */
-    double *flow_imbalance; /* (bought - sold) / (bought + sold), -1 to 1; relative error below 4 u */
+    double *buy_share;      /* what takers bought / all that was traded, 0 to 1; relative error below 6 u */
+    double *flow_imbalance; /* (bought - sold) / (bought + sold), -1 to 1; relative error below 6 u */
 
     /* LSIG_RATE */
     double *trade_rate; /* (n - 1) / (time of the newest - time of the oldest), trades a second; relative error below

@@ -64,8 +64,8 @@ struct Bar {
     template <class Archive>
     void archive(Archive& bytes) {
         for (auto* each : {&count, &open_e8, &high_e8, &low_e8, &close_e8, &first_trade_id, &last_trade_id}) bytes.number(*each);
-        for (auto* each : {&volume_e8, &taker_buy_volume_e8, &quote_volume_e16.low}) bytes.number(*each);
-        bytes.number(quote_volume_e16.high);
+        for (auto* each : {&volume_e8, &taker_buy_volume_e8}) bytes.number(*each);
+        for (std::uint64_t& word : quote_volume_e16.words) bytes.number(word);
         bytes.check(0 < count && count <= INT64_MAX / 2 && 0 <= first_trade_id && first_trade_id <= last_trade_id);
         bytes.check(0 < low_e8 && low_e8 <= open_e8 && open_e8 <= high_e8 && low_e8 <= close_e8 && close_e8 <= high_e8);
     }
@@ -100,9 +100,7 @@ struct OpenCandle {
         out.volume_e8[1] = high_word(bar.volume_e8);
         out.taker_buy_volume_e8[0] = low_word(bar.taker_buy_volume_e8);
         out.taker_buy_volume_e8[1] = high_word(bar.taker_buy_volume_e8);
-        out.quote_volume_e16[0] = low_word(bar.quote_volume_e16.low);
-        out.quote_volume_e16[1] = high_word(bar.quote_volume_e16.low);
-        out.quote_volume_e16[2] = bar.quote_volume_e16.high;
+        std::copy_n(bar.quote_volume_e16.words.begin(), 3, out.quote_volume_e16);
         for (double* each : {&out.rsi, &out.atr, &out.macd, &out.macd_signal, &out.macd_histogram, &out.ema, &out.sma}) {
             *each = kUndefined;
         }

@@ -4,35 +4,36 @@
 #include "history.hpp"
 #include "libsignal.h"
 #include "moments.hpp"
+#include "moving_average.hpp"
 
 namespace lsig {
 
 class Deviation {
 public:
-    Deviation(std::uint64_t window, double width) : window_(window), width_(width) {}
+    Deviation(std::uint64_t window, double width)
+        : window_(window), width_(width), middle_(window), moments_(window, static_cast<double>(kScale)) {}
 
     void process(const Block& block, const History& history, const lsig_columns& out) {
         const bool bands = out.bollinger_upper != nullptr || out.bollinger_lower != nullptr;
-        Moments moments = moments_;
-        for (std::size_t i = 0; i < block.n; ++i) {
-            const std::uint64_t position = block.first + i;
-            moments.add(block.price_e8[i]);
-            if (position >= window_) moments.remove(history.price_e8(position - window_));
-            if (!bands && out.deviation == nullptr && out.bollinger_middle == nullptr) continue;
-            const std::uint64_t n = std::min(position + 1, window_);
-            const double middle = nearest_ratio(moments.sum(), n * kScale);
-            const double deviation = moments.spread(n) / static_cast<double>(n * kScale);
-            if (out.deviation != nullptr) out.deviation[i] = deviation;
-            if (out.bollinger_middle != nullptr) out.bollinger_middle[i] = middle;
-            if (out.bollinger_upper != nullptr) out.bollinger_upper[i] = middle + width_ * deviation;
-            if (out.bollinger_lower != nullptr) out.bollinger_lower[i] = middle - width_ * deviation;
+        std::array<double, kBlock> middle, deviation;
+        const std::int64_t* const leaving = history.price_e8.at(block.first - window_);
+        middle_.slide(block, leaving, bands || out.bollinger_middle != nullptr ? middle.data() : nullptr);
+        moments_.slide(block.price_e8, leaving, block.n, block.first,
+                       bands || out.deviation != nullptr ? deviation.data() : nullptr);
+        if (out.deviation != nullptr) std::copy_n(deviation.data(), block.n, out.deviation);
+        if (out.bollinger_middle != nullptr) std::copy_n(middle.data(), block.n, out.bollinger_middle);
+        if (out.bollinger_upper != nullptr) {
+            for (std::size_t i = 0; i < block.n; ++i) out.bollinger_upper[i] = middle[i] + width_ * deviation[i];
         }
-        moments_ = moments;
+        if (out.bollinger_lower != nullptr) {
+            for (std::size_t i = 0; i < block.n; ++i) out.bollinger_lower[i] = middle[i] - width_ * deviation[i];
+        }
     }
 
 private:
     std::uint64_t window_;
     double width_;
+    MovingAverage middle_;
     Moments moments_;
 };
 

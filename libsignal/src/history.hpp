@@ -22,47 +22,57 @@ struct Block {
     const std::uint8_t* is_buyer_maker;
 };
 
-// A ring addressed by position. It holds `depth` trades besides the block that was appended last, so a pass over that
-// block finds also what leaves its window. Before the first trade there are zeros.
-class History {
+// One column of the last trades: a ring addressed by position, zero where no trade has been yet.
+//
+// A pass over a block also needs what leaves its window, trade by trade: at() gives it as a plain array. For that the
+// ring's first entries stand once more behind its last.
+template <class T>
+class Ring {
 public:
-    explicit History(std::size_t depth) : depth_(depth), mask_(ring_size(depth + kBlock) - 1) {
-        for (auto* column : {&price_e8_, &quantity_e8_, &time_us_}) column->resize(mask_ + 1);
-        is_buyer_maker_.resize(mask_ + 1);
+    // Holds `depth` trades besides the block that was appended last.
+    explicit Ring(std::size_t depth) : size_(power_of_two_from(depth + kBlock)), entries_(size_ + kBlock) {}
+
+    void append(std::uint64_t position, const T* column, std::size_t n) {
+        const std::size_t start = position & (size_ - 1);
+        const std::size_t until_end = std::min(n, size_ - start);
+        std::copy_n(column, until_end, &entries_[start]);
+        std::copy_n(column + until_end, n - until_end, &entries_[0]);
+        if (start < kBlock || until_end < n) std::copy_n(&entries_[0], kBlock, &entries_[size_]);
     }
 
-    void append(const Block& block) {
-        copy(block, block.price_e8, price_e8_);
-        copy(block, block.quantity_e8, quantity_e8_);
-        copy(block, block.time_us, time_us_);
-        copy(block, block.is_buyer_maker, is_buyer_maker_);
-    }
-
-    std::size_t depth() const { return depth_; }
-    std::int64_t price_e8(std::uint64_t position) const { return price_e8_[position & mask_]; }
-    std::int64_t quantity_e8(std::uint64_t position) const { return quantity_e8_[position & mask_]; }
-    std::int64_t time_us(std::uint64_t position) const { return time_us_[position & mask_]; }
-    std::uint8_t is_buyer_maker(std::uint64_t position) const { return is_buyer_maker_[position & mask_]; }
+    // The entries from this position on, up to kBlock of them.
+    const T* at(std::uint64_t position) const { return &entries_[position & (size_ - 1)]; }
 
 private:
-    static std::size_t ring_size(std::size_t at_least) {
+    static std::size_t power_of_two_from(std::size_t least) {
         std::size_t size = 1;
-        while (size < at_least) size *= 2;
+        while (size < least) size *= 2;
         return size;
     }
 
-    template <class T>
-    void copy(const Block& block, const T* column, std::vector<T>& ring) {
-        const std::size_t at = block.first & mask_;
-        const std::size_t until_end = std::min(block.n, ring.size() - at);
-        std::copy_n(column, until_end, ring.data() + at);
-        std::copy_n(column + until_end, block.n - until_end, ring.data());
+    std::size_t size_;
+    std::vector<T> entries_;
+};
+
+class History {
+public:
+    explicit History(std::size_t depth)
+        : price_e8(depth), quantity_e8(depth), time_us(depth), is_buyer_maker(depth), depth_(depth) {}
+
+    void append(const Block& block) {
+        price_e8.append(block.first, block.price_e8, block.n);
+        quantity_e8.append(block.first, block.quantity_e8, block.n);
+        time_us.append(block.first, block.time_us, block.n);
+        is_buyer_maker.append(block.first, block.is_buyer_maker, block.n);
     }
 
+    std::size_t depth() const { return depth_; }
+
+    Ring<std::int64_t> price_e8, quantity_e8, time_us;
+    Ring<std::uint8_t> is_buyer_maker;
+
+private:
     std::size_t depth_;
-    std::size_t mask_;
-    std::vector<std::int64_t> price_e8_, quantity_e8_, time_us_;
-    std::vector<std::uint8_t> is_buyer_maker_;
 };
 
 }  // namespace lsig

@@ -13,21 +13,24 @@ public:
     explicit MovingAverage(std::uint64_t window) : window_(window) {}
 
     void process(const Block& block, const History& history, const lsig_columns& out) {
-        u128 sum = sum_;
+        slide(block, history.price_e8.at(block.first - window_), out.moving_average);
+    }
+
+    // `leaving` are the prices that leave the window: 0 until it is full.
+    void slide(const Block& block, const std::int64_t* leaving, double* average) {
+        i128 sum = sum_;
         for (std::size_t i = 0; i < block.n; ++i) {
-            const std::uint64_t position = block.first + i;
-            sum += static_cast<u128>(block.price_e8[i]);
-            if (position >= window_) sum -= static_cast<u128>(history.price_e8(position - window_));
-            if (out.moving_average != nullptr) {
-                out.moving_average[i] = nearest_ratio(sum, std::min(position + 1, window_) * kScale);
-            }
+            sum += block.price_e8[i] - leaving[i];
+            if (average == nullptr) continue;
+            const std::uint64_t n = std::min(block.first + i + 1, window_);
+            average[i] = nearest_ratio(static_cast<u128>(sum), n * kScale);
         }
         sum_ = sum;
     }
 
 private:
     std::uint64_t window_;
-    u128 sum_ = 0;
+    i128 sum_ = 0;
 };
 
 // Knows no window to look back into: each price pulls the average towards itself by 2 / (window + 1) of the way.
@@ -39,7 +42,7 @@ public:
         double average = block.first != 0 ? average_e8_ : static_cast<double>(block.price_e8[0]);
         for (std::size_t i = 0; i < block.n; ++i) {
             average += (static_cast<double>(block.price_e8[i]) - average) * pull_;
-            if (out.exponential_average != nullptr) out.exponential_average[i] = average / kScale;
+            if (out.exponential_average != nullptr) out.exponential_average[i] = average * 1e-8;
         }
         average_e8_ = average;
     }

@@ -20,8 +20,7 @@ struct Session {
             open_e8 = high_e8 = low_e8 = block.price_e8[0];
             open_time_us = block.time_us[0];
         }
-        high_e8 = extreme(block, high_e8, out.session_high_e8, [](auto a, auto b) { return std::max(a, b); });
-        low_e8 = extreme(block, low_e8, out.session_low_e8, [](auto a, auto b) { return std::min(a, b); });
+        track_extremes(block, out);
         if (out.session_open_e8 != nullptr) std::fill_n(out.session_open_e8, block.n, open_e8);
         if (out.session_count != nullptr) {
             for (std::size_t i = 0; i < block.n; ++i) out.session_count[i] = count + static_cast<std::int64_t>(i) + 1;
@@ -34,20 +33,22 @@ struct Session {
     void archive(Archive& bytes) {
         for (auto* each : {&count, &open_time_us, &open_e8, &high_e8, &low_e8}) bytes.number(*each);
         bytes.number(turnover.volume_e8);
-        bytes.number(turnover.quote_e16.low);
-        bytes.number(turnover.quote_e16.high);
+        for (std::uint64_t& word : turnover.quote_e16.words) bytes.number(word);
         bytes.check(0 <= count && count <= INT64_MAX / 2 && (count == 0) == (low_e8 == 0));
         bytes.check(0 <= open_time_us && 0 <= low_e8 && low_e8 <= open_e8 && open_e8 <= high_e8);
     }
 
 private:
-    template <class Better>
-    static std::int64_t extreme(const Block& block, std::int64_t so_far, std::int64_t* column, Better better) {
+    void track_extremes(const Block& block, const lsig_columns& out) {
+        std::int64_t high = high_e8, low = low_e8;
         for (std::size_t i = 0; i < block.n; ++i) {
-            so_far = better(so_far, block.price_e8[i]);
-            if (column != nullptr) column[i] = so_far;
+            high = std::max(high, block.price_e8[i]);
+            low = std::min(low, block.price_e8[i]);
+            if (out.session_high_e8 != nullptr) out.session_high_e8[i] = high;
+            if (out.session_low_e8 != nullptr) out.session_low_e8[i] = low;
         }
-        return so_far;
+        high_e8 = high;
+        low_e8 = low;
     }
 
     void trade(const Block& block, const lsig_columns& out) {

@@ -64,8 +64,8 @@ struct lsig_state {
     void summarize(lsig_summary& out) const {
         out.count = static_cast<std::int64_t>(count_);
         out.last_trade_id = last_trade_id_;
-        out.last_price_e8 = count_ != 0 ? history_.price_e8(count_ - 1) : 0;
-        out.last_time_us = count_ != 0 ? history_.time_us(count_ - 1) : 0;
+        out.last_price_e8 = count_ != 0 ? *history_.price_e8.at(count_ - 1) : 0;
+        out.last_time_us = count_ != 0 ? *history_.time_us.at(count_ - 1) : 0;
         const lsig::Session session = session_.value_or(lsig::Session{});
         out.session_count = session.count;
         out.session_open_e8 = session.open_e8;
@@ -125,9 +125,9 @@ private:
     void archive_history(Archive& bytes) {
         const std::uint64_t kept = std::min<std::uint64_t>(count_, history_.depth());
         for (std::uint64_t position = count_ - kept; position < count_; ++position) {
-            std::int64_t price = history_.price_e8(position), quantity = history_.quantity_e8(position);
-            std::int64_t time = history_.time_us(position);
-            std::uint8_t maker = history_.is_buyer_maker(position);
+            std::int64_t price = *history_.price_e8.at(position), quantity = *history_.quantity_e8.at(position);
+            std::int64_t time = *history_.time_us.at(position);
+            std::uint8_t maker = *history_.is_buyer_maker.at(position);
             for (auto* each : {&price, &quantity, &time}) bytes.number(*each);
             bytes.number(maker);
             bytes.check(price > 0 && quantity >= 0 && lsig::in_range(time, 0, LSIG_TIME_MAX_US) && maker <= 1);

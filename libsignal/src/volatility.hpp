@@ -1,7 +1,7 @@
 // Standard deviation of the window's logarithmic returns.
 #pragma once
 
-#include <vector>
+#include <array>
 
 #include "history.hpp"
 #include "libsignal.h"
@@ -20,12 +20,12 @@ double artanh_series(double square) {
 // ln(price / before), wrong by less than 2^-49 of itself. Of our own making because the C library's differs from
 // machine to machine in the last bit, and a signal must not.
 inline double log_ratio(std::int64_t price, std::int64_t before) {
-    if (price == before) return 0;
     const double difference = static_cast<double>(price - before);
     const double sum = static_cast<double>(price) + static_cast<double>(before);
     const double s = difference / sum;
     const double square = s * s;
-    if (square < 1.0 / 4096) return s * artanh_series<5>(square);
+    if (square < 0x1p-20) return s * artanh_series<3>(square);
+    if (square < 0x1p-12) return s * artanh_series<5>(square);
 
     // Far apart: take out the powers of two, so that what is left lies between the roots of 1/2 and 2. Then the series
     // is short, and its logarithm never nearly cancels theirs.
@@ -45,39 +45,33 @@ inline double log_ratio(std::int64_t price, std::int64_t before) {
     return twos * kLogTwo + rest * artanh_series<13>(rest * rest);
 }
 
-// Returns become integers (scaled by 2^56), so that their sums are exact and forget nothing they should remember.
+// Returns become integers, so that their sums are exact and forget nothing they should remember.
 class Volatility {
 public:
-    explicit Volatility(std::uint64_t window) : window_(window), returns_(window) {}
+    explicit Volatility(std::uint64_t window) : window_(window), returns_(window), moments_(window, kScaleOfReturns) {}
 
     void process(const Block& block, const History& history, const lsig_columns& out) {
-        Moments moments = moments_;
-        std::size_t at = at_;
-        for (std::size_t i = 0; i < block.n; ++i) {
-            const std::uint64_t position = block.first + i;
-            const std::int64_t before = i != 0 ? block.price_e8[i - 1] : position != 0 ? history.price_e8(position - 1) : 0;
-            if (before != 0) {  // there is none before the first trade
-                const auto change = static_cast<std::int64_t>(log_ratio(block.price_e8[i], before) * kReturnScale);
-                moments.add(change);
-                moments.remove(returns_[at]);
-                returns_[at] = change;
-                if (++at == returns_.size()) at = 0;
-            }
-            if (out.volatility == nullptr) continue;
-            const std::uint64_t n = std::min(position, window_);
-            out.volatility[i] = n != 0 ? moments.spread(n) / (static_cast<double>(n) * kReturnScale) : 0;
-        }
-        moments_ = moments;
-        at_ = at;
+        std::array<std::int64_t, kBlock> changes;
+        changes[0] = block.first != 0 ? change(block.price_e8[0], *history.price_e8.at(block.first - 1)) : 0;
+        for (std::size_t i = 1; i < block.n; ++i) changes[i] = change(block.price_e8[i], block.price_e8[i - 1]);
+        // The first trade of all has no return; the 0 in its place adds nothing, and is not counted.
+        returns_.append(block.first, changes.data(), block.n);
+        const std::uint64_t held = block.first - 1;  // for the first trade itself: one less than none
+        moments_.slide(changes.data(), returns_.at(block.first - window_), block.n, held, out.volatility);
+        if (block.first == 0 && out.volatility != nullptr) out.volatility[0] = 0;
     }
 
 private:
-    static constexpr double kReturnScale = 0x1p56;
+    static constexpr double kScaleOfReturns = 0x1p56;
+
+    // A loaded state does not know what was before its history: 0, and neither does any window reach so far.
+    static std::int64_t change(std::int64_t price, std::int64_t before) {
+        return before != 0 ? static_cast<std::int64_t>(log_ratio(price, before) * kScaleOfReturns) : 0;
+    }
 
     std::uint64_t window_;
+    Ring<std::int64_t> returns_;
     Moments moments_;
-    std::vector<std::int64_t> returns_;  // zeros until there are as many
-    std::size_t at_ = 0;
 };
 
 }  // namespace lsig

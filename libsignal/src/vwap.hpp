@@ -16,10 +16,6 @@ struct Turnover {
         quote_e16 += product(price_e8, quantity_e8);
         volume_e8 += static_cast<u128>(quantity_e8);
     }
-    void remove(std::int64_t price_e8, std::int64_t quantity_e8) {
-        quote_e16 -= product(price_e8, quantity_e8);
-        volume_e8 -= static_cast<u128>(quantity_e8);
-    }
     double average_price() const {
         if (volume_e8 == 0) return kUndefined;
         return to_double(quote_e16) / (to_double(volume_e8) * static_cast<double>(kScale));
@@ -31,13 +27,13 @@ public:
     explicit WindowVwap(std::uint64_t window) : window_(window) {}
 
     void process(const Block& block, const History& history, const lsig_columns& out) {
+        const std::int64_t* const leaving_price = history.price_e8.at(block.first - window_);
+        const std::int64_t* const leaving_quantity = history.quantity_e8.at(block.first - window_);
         Turnover turnover = turnover_;
         for (std::size_t i = 0; i < block.n; ++i) {
-            const std::uint64_t position = block.first + i;
-            turnover.add(block.price_e8[i], block.quantity_e8[i]);
-            if (position >= window_) {
-                turnover.remove(history.price_e8(position - window_), history.quantity_e8(position - window_));
-            }
+            const std::int64_t quantity = block.quantity_e8[i];
+            turnover.quote_e16 += product(block.price_e8[i], quantity) - product(leaving_price[i], leaving_quantity[i]);
+            turnover.volume_e8 += static_cast<u128>(i128{quantity - leaving_quantity[i]});
             if (out.window_vwap != nullptr) out.window_vwap[i] = turnover.average_price();
         }
         turnover_ = turnover;

@@ -1,6 +1,7 @@
 // Integers wider than 64 bits, and the doubles made of them.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <cstring>
 #include <limits>
@@ -20,47 +21,46 @@ constexpr std::uint64_t high_word(u128 value) { return static_cast<std::uint64_t
 constexpr u128 from_words(std::uint64_t low, std::uint64_t high) { return u128{high} << 64 | low; }
 
 // 192 bits: enough for the sum of 2^63 products of two 63-bit numbers. Wraps like any unsigned integer.
+//
+// Words and not a u128 and a word: GCC moves a u128 that is kept in memory by a vector register, and each time waits
+// for the two halves to arrive there.
 struct Wide {
-    u128 low = 0;
-    std::uint64_t high = 0;
+    std::array<std::uint64_t, 3> words{};  // the low one first
 
-    Wide& operator+=(u128 value) {
-        low += value;
-        high += low < value;
-        return *this;
-    }
-    Wide& operator-=(u128 value) {
-        high -= low < value;
-        low -= value;
-        return *this;
-    }
+    u128 low() const { return from_words(words[0], words[1]); }
+    std::uint64_t high() const { return words[2]; }
+
     Wide& operator+=(const Wide& other) {
-        *this += other.low;
-        high += other.high;
+        u128 sum = u128{words[0]} + other.words[0];
+        words[0] = low_word(sum);
+        sum = u128{words[1]} + other.words[1] + high_word(sum);
+        words[1] = low_word(sum);
+        words[2] += other.words[2] + high_word(sum);
         return *this;
+    }
+    Wide& operator+=(i128 value) {
+        const auto bits = static_cast<u128>(value);
+        return *this += Wide{{low_word(bits), high_word(bits), static_cast<std::uint64_t>(value >> 127)}};
     }
     Wide& operator-=(const Wide& other) {
-        *this -= other.low;
-        high -= other.high;
-        return *this;
+        *this += Wide{{~other.words[0], ~other.words[1], ~other.words[2]}};
+        return *this += i128{1};
     }
 };
 
-inline u128 product(std::int64_t a, std::int64_t b) {  // of two numbers that are not negative
-    return u128{static_cast<std::uint64_t>(a)} * static_cast<std::uint64_t>(b);
-}
+inline i128 product(std::int64_t a, std::int64_t b) { return i128{a} * b; }
 
 inline Wide times(const Wide& a, std::uint64_t factor) {
-    const u128 first = u128{low_word(a.low)} * factor;
-    const u128 second = u128{high_word(a.low)} * factor + high_word(first);
-    return {from_words(low_word(first), low_word(second)), a.high * factor + high_word(second)};
+    const u128 first = u128{a.words[0]} * factor;
+    const u128 second = u128{a.words[1]} * factor + high_word(first);
+    return {{low_word(first), low_word(second), a.words[2] * factor + high_word(second)}};
 }
 
 inline Wide squared(u128 a) {  // a < 2^96
-    const std::uint64_t low = low_word(a), high = high_word(a);
-    Wide result{u128{low} * low, high * high};
-    const u128 cross = u128{low} * high;  // counts twice, 64 bits up
-    result += Wide{cross << 65, high_word(cross << 1)};
+    const u128 low = u128{low_word(a)} * low_word(a);
+    const u128 cross = u128{low_word(a)} * high_word(a);  // counts twice, 64 bits up
+    Wide result{{low_word(low), high_word(low), high_word(a) * high_word(a)}};
+    result += Wide{{0, low_word(cross << 1), high_word(cross << 1)}};
     return result;
 }
 
@@ -77,22 +77,23 @@ inline double power_of_two(int exponent) {
     return result;
 }
 
-// The double nearest to an integer: its first 63 bits, the last of which also stands for everything below it, so that
-// only the conversion rounds.
+// A double off by less than 2^-52 of the integer, which is below 2^127. The conversion knows signed numbers only; asking
+// for the sign of what is as good as random would cost more than the last bit of 2^63 and above is worth.
 inline double to_double(u128 value) {
     if (value >> 63 == 0) return static_cast<double>(static_cast<std::int64_t>(value));
-    const int shift = bit_length(value) - 63;
-    const u128 kept = value >> shift;
-    const bool inexact = kept << shift != value;
-    return static_cast<double>(static_cast<std::int64_t>(kept) | static_cast<std::int64_t>(inexact)) * power_of_two(shift);
+    return static_cast<double>(static_cast<std::int64_t>(high_word(value))) * 0x1p64 +
+           static_cast<double>(static_cast<std::int64_t>(low_word(value) >> 1)) * 2;
+}
+
+inline double to_double(i128 value) {
+    const auto narrow = static_cast<std::int64_t>(value);
+    if (narrow == value) return static_cast<double>(narrow);
+    return value < 0 ? -to_double(static_cast<u128>(-value)) : to_double(static_cast<u128>(value));
 }
 
 inline double to_double(const Wide& value) {
-    if (value.high == 0) return to_double(value.low);
-    const int shift = bit_length(value.high);
-    const u128 kept = (u128{value.high} << (128 - shift)) | (value.low >> shift);
-    const bool inexact = kept << shift != value.low;
-    return to_double(kept | static_cast<u128>(inexact)) * power_of_two(shift);
+    if (value.high() == 0 && value.low() >> 127 == 0) return to_double(value.low());
+    return to_double(u128{value.high()}) * 0x1p128 + to_double(value.low() >> 1) * 2;
 }
 
 struct Quotient {

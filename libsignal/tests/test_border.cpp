@@ -96,16 +96,17 @@ void a_wrong_trade_names_its_row_and_changes_nothing() {
             lsig_columns columns = bind(spoilt, unwritten, 20, 600);
             CHECK(lsig_process(state, &columns) == wrong.code);
             CHECK_EQUAL(columns.error_row, row, row);
-            CHECK(unwritten.moving_average == Signals(620).moving_average);
+            CHECK(unwritten.doubles == Signals(620).doubles);
+            CHECK(unwritten.integers == Signals(620).integers);
         }
     }
     lsig_columns columns = bind(trades, signals, 20, 600), same = bind(trades, expected, 20, 600);
     CHECK(lsig_process(state, &columns) == LSIG_OK);
     CHECK(lsig_process(untouched, &same) == LSIG_OK);
     for (std::size_t i = 20; i < 620; ++i) {
-        CHECK_EQUAL(signals.moving_average[i], expected.moving_average[i], i);
-        CHECK_EQUAL(signals.window_high_e8[i], expected.window_high_e8[i], i);
-        CHECK_EQUAL(signals.session_volume[i], expected.session_volume[i], i);
+        CHECK_EQUAL(signals.of(&lsig_columns::moving_average)[i], expected.of(&lsig_columns::moving_average)[i], i);
+        CHECK_EQUAL(signals.of(&lsig_columns::window_high_e8)[i], expected.of(&lsig_columns::window_high_e8)[i], i);
+        CHECK_EQUAL(signals.of(&lsig_columns::session_volume)[i], expected.of(&lsig_columns::session_volume)[i], i);
     }
     lsig_state_free(state);
     lsig_state_free(untouched);
@@ -124,10 +125,10 @@ void a_new_session_forgets_and_windows_go_on() {
     CHECK(summarize(state).count == 30);
     columns = bind(trades, signals, 30, 10);
     CHECK(lsig_process(state, &columns) == LSIG_OK);
-    CHECK_EQUAL(signals.session_high_e8[30], trades.price_e8[30], 30);
-    CHECK_EQUAL(signals.session_low_e8[30], trades.price_e8[30], 30);
-    CHECK_EQUAL(signals.session_count[39], std::int64_t{10}, 39);
-    CHECK(signals.window_high_e8[30] >= trades.price_e8[20]);
+    CHECK_EQUAL(signals.of(&lsig_columns::session_high_e8)[30], trades.price_e8[30], 30);
+    CHECK_EQUAL(signals.of(&lsig_columns::session_low_e8)[30], trades.price_e8[30], 30);
+    CHECK_EQUAL(signals.of(&lsig_columns::session_count)[39], std::int64_t{10}, 39);
+    CHECK(signals.of(&lsig_columns::window_high_e8)[30] >= trades.price_e8[20]);
     CHECK_EQUAL(summarize(state).session_open_e8, trades.price_e8[30], 30);
     CHECK_EQUAL(summarize(state).session_open_time_us, trades.time_us[30], 30);
     lsig_state_free(state);

@@ -65,20 +65,20 @@ void check_against_model(const Trades& trades, std::uint32_t average_window, std
         u128 sum = 0;
         const std::size_t n = std::min<std::size_t>(i + 1, average_window);
         for (std::size_t k = i + 1 - n; k <= i; ++k) sum += static_cast<u128>(trades.price_e8[k]);
-        CHECK(is_nearest(signals.moving_average[i], {sum, n * 100000000}));
+        CHECK(is_nearest(signals.of(&lsig_columns::moving_average)[i], {sum, n * 100000000}));
 
         const std::size_t m = std::min<std::size_t>(i + 1, extremes_window);
         const auto* newest = trades.price_e8.data() + i + 1;
-        CHECK_EQUAL(signals.window_high_e8[i], *std::max_element(newest - m, newest), i);
-        CHECK_EQUAL(signals.window_low_e8[i], *std::min_element(newest - m, newest), i);
+        CHECK_EQUAL(signals.of(&lsig_columns::window_high_e8)[i], *std::max_element(newest - m, newest), i);
+        CHECK_EQUAL(signals.of(&lsig_columns::window_low_e8)[i], *std::min_element(newest - m, newest), i);
 
         session_high = std::max(session_high, trades.price_e8[i]);
         session_low = std::min(session_low, trades.price_e8[i]);
         volume += static_cast<u128>(trades.quantity_e8[i]);
-        CHECK_EQUAL(signals.session_high_e8[i], session_high, i);
-        CHECK_EQUAL(signals.session_low_e8[i], session_low, i);
-        CHECK_EQUAL(signals.session_count[i], static_cast<std::int64_t>(i + 1), i);
-        CHECK(volume == 0 ? signals.session_volume[i] == 0 : is_nearest(signals.session_volume[i], {volume, 100000000}));
+        CHECK_EQUAL(signals.of(&lsig_columns::session_high_e8)[i], session_high, i);
+        CHECK_EQUAL(signals.of(&lsig_columns::session_low_e8)[i], session_low, i);
+        CHECK_EQUAL(signals.of(&lsig_columns::session_count)[i], static_cast<std::int64_t>(i + 1), i);
+        CHECK(volume == 0 ? signals.of(&lsig_columns::session_volume)[i] == 0 : is_nearest(signals.of(&lsig_columns::session_volume)[i], {volume, 100000000}));
     }
 
     lsig_summary summary{};

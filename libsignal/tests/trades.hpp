@@ -5,6 +5,7 @@
 #include <random>
 #include <vector>
 
+#include "../src/columns.hpp"
 #include "libsignal.h"
 
 struct Trades {
@@ -52,17 +53,32 @@ inline Trades wild(std::size_t n, unsigned seed) {
     return trades;
 }
 
+// Where signals go: one vector for each output column of lsig_columns.
 struct Signals {
     explicit Signals(std::size_t n)
-        : moving_average(n), session_volume(n), window_high_e8(n), window_low_e8(n), session_high_e8(n),
-          session_low_e8(n), session_count(n) {}
+        : doubles(lsig::kDoubles.size(), std::vector<double>(n)),
+          integers(lsig::kIntegers.size(), std::vector<std::int64_t>(n)),
+          late_intervals(n) {}
 
-    std::vector<double> moving_average, session_volume;
-    std::vector<std::int64_t> window_high_e8, window_low_e8, session_high_e8, session_low_e8, session_count;
+    const std::vector<double>& of(double* lsig_columns::*column) const {
+        std::size_t at = 0;
+        while (lsig::kDoubles[at].column != column) ++at;
+        return doubles[at];
+    }
+    const std::vector<std::int64_t>& of(std::int64_t* lsig_columns::*column) const {
+        std::size_t at = 0;
+        while (lsig::kIntegers[at].column != column) ++at;
+        return integers[at];
+    }
+
+    std::vector<std::vector<double>> doubles;
+    std::vector<std::vector<std::int64_t>> integers;
+    std::vector<std::uint8_t> late_intervals;
 };
 
-// The columns of rows [row, row + n).
-inline lsig_columns bind(const Trades& trades, Signals& signals, std::size_t row, std::size_t n) {
+// The columns of rows [row, row + n), asking for all outputs of these groups.
+inline lsig_columns bind(const Trades& trades, Signals& signals, std::size_t row, std::size_t n,
+                         std::uint32_t groups = LSIG_ALL) {
     lsig_columns columns{};
     columns.struct_size = sizeof columns;
     columns.n = n;
@@ -71,12 +87,12 @@ inline lsig_columns bind(const Trades& trades, Signals& signals, std::size_t row
     columns.quantity_e8 = trades.quantity_e8.data() + row;
     columns.time_us = trades.time_us.data() + row;
     columns.is_buyer_maker = trades.is_buyer_maker.data() + row;
-    columns.moving_average = signals.moving_average.data() + row;
-    columns.window_high_e8 = signals.window_high_e8.data() + row;
-    columns.window_low_e8 = signals.window_low_e8.data() + row;
-    columns.session_high_e8 = signals.session_high_e8.data() + row;
-    columns.session_low_e8 = signals.session_low_e8.data() + row;
-    columns.session_count = signals.session_count.data() + row;
-    columns.session_volume = signals.session_volume.data() + row;
+    for (std::size_t i = 0; i < lsig::kDoubles.size(); ++i) {
+        if ((lsig::kDoubles[i].group & groups) != 0) columns.*lsig::kDoubles[i].column = signals.doubles[i].data() + row;
+    }
+    for (std::size_t i = 0; i < lsig::kIntegers.size(); ++i) {
+        if ((lsig::kIntegers[i].group & groups) != 0) columns.*lsig::kIntegers[i].column = signals.integers[i].data() + row;
+    }
+    if ((groups & LSIG_CANDLES) != 0) columns.late_intervals = signals.late_intervals.data() + row;
     return columns;
 }
