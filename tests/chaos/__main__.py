@@ -29,8 +29,8 @@ def main(options: argparse.Namespace) -> int:
     started_s = time.monotonic()
     outcomes: list[Outcome] = []
     print(heading(), flush=True)
-    for settings, faults in itertools.groupby(wanted, key=lambda fault: dict(fault.settings)):
-        outcomes += _together(settings, list(faults), options)
+    while len(outcomes) < len(wanted):
+        outcomes += _in_one_world(wanted[len(outcomes) :], options)
     failed = [outcome for outcome in outcomes if outcome.wrong]
     print(f"{len(outcomes)} faults in {time.monotonic() - started_s:.0f} s, seed {options.seed}: {len(failed)} failed")
     for outcome in failed:
@@ -38,17 +38,20 @@ def main(options: argparse.Namespace) -> int:
     return int(bool(failed))
 
 
-def _together(settings: dict[str, str], faults: list[Fault], options: argparse.Namespace) -> list[Outcome]:
+def _in_one_world(faults: list[Fault], options: argparse.Namespace) -> list[Outcome]:
+    """Strike with the faults that go with the first one's settings, up to one that leaves a damaged world."""
     outcomes: list[Outcome] = []
     folder = tempfile.mkdtemp(prefix="tickmesh-chaos-") if options.keep else None
     with (
         tempfile.TemporaryDirectory(prefix="tickmesh-chaos-") as passing,
-        running_world(Path(folder or passing), seed=options.seed, **settings) as world,
+        running_world(Path(folder or passing), seed=options.seed, **faults[0].settings) as world,
     ):
         truth = Truth(world)
-        for fault in faults:
+        for fault in itertools.takewhile(lambda fault: fault.settings == faults[0].settings, faults):
             outcomes.append(strike(world, truth, fault, rate=options.rate))
             print(row(outcomes[-1]), flush=True)
+            if outcomes[-1].wrong:
+                break
     return outcomes
 
 

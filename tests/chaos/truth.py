@@ -13,7 +13,7 @@ from mesh import subjects, wire
 from mesh.bus import connect
 from mesh.health import Health
 from mesh.reader import Reader
-from mesh.settings import BusSettings
+from mesh.settings import BusSettings, SignalSettings
 from mesh.trades import TradeColumns
 from signalsvc.engine import Engine
 from tests.chaos.world import World
@@ -56,11 +56,11 @@ class Difference:
 class Truth:
     """Compares again and again, each time everything there is."""
 
-    def __init__(self, world: World, *, window: int = 20) -> None:
+    def __init__(self, world: World) -> None:
         self._world = world
         self._log_offset = 0
         self._issued: set[str] = set()
-        self._signals = _Signals(window)
+        self._signals = _Signals()
 
     def issued(self) -> set[str]:
         """Return all lines of the exchange's log."""
@@ -125,8 +125,8 @@ def _compare_ledger(never_issued: set[tuple[str, int, int]], holes: list[tuple[s
 class _Signals:
     """PROCESSED as it grows, held against an engine that was never interrupted."""
 
-    def __init__(self, window: int) -> None:
-        self._engine = Engine(window=window)
+    def __init__(self) -> None:
+        self._engine = Engine(**SignalSettings().of_signals())
         self._position = 0
         self._last_ids: dict[str, int] = {}
         self._raw_sequence = 0
