@@ -89,7 +89,7 @@ void a_wrong_trade_names_its_row_and_changes_nothing() {
         CHECK(lsig_process(each, &columns) == LSIG_OK);
     }
     for (const auto& wrong : cases) {
-        for (const std::size_t row : {0, 1, 255, 256, 599}) {
+        for (const std::size_t row : {0u, 1u, 255u, 256u, 599u}) {
             Trades spoilt = trades;
             wrong.spoil(spoilt, 20 + row);
             Signals unwritten(620);

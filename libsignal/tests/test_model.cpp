@@ -97,7 +97,7 @@ void check_against_model(const Trades& trades, std::uint32_t average_window, std
 }  // namespace
 
 int main() {
-    for (const std::size_t column : {1, 7, 256, 5000}) {
+    for (const std::size_t column : {1u, 7u, 256u, 5000u}) {
         for (const std::uint32_t window : {1u, 2u, 20u, 255u, 256u, 257u, 1000u}) {
             check_against_model(random_walk(3000, window), window, window, column);
             check_against_model(wild(3000, window), window, window / 2 + 1, column);

@@ -1,0 +1,133 @@
+// Candles: room for them, what is told of those still open, and that they are the trades' own sums.
+#include "check.hpp"
+#include "trades.hpp"
+
+namespace {
+
+constexpr std::int64_t kSecond = 1000000, kNoon = 1723161600000000;
+
+struct Told {
+    int code;
+    std::vector<lsig_candle> candles;
+    std::size_t count;
+};
+
+Told process(lsig_state* state, const Trades& trades, std::size_t capacity) {
+    Signals signals(trades.size());
+    std::vector<lsig_candle> candles(capacity);
+    lsig_columns columns = bind(trades, signals, 0, trades.size());
+    columns.candles = candles.data();
+    columns.candle_capacity = capacity;
+    const int code = lsig_process(state, &columns);
+    return {code, candles, columns.candle_count};
+}
+
+lsig_state* make(std::uint32_t empty_candles = 0, std::uint32_t signals = LSIG_ALL) {
+    lsig_config config{};
+    config.struct_size = sizeof config;
+    config.empty_candles = empty_candles;
+    config.signals = signals;
+    lsig_state* state = nullptr;
+    CHECK(lsig_state_new(&config, &state) == LSIG_OK);
+    return state;
+}
+
+void too_little_room_changes_nothing_and_tells_what_is_needed() {
+    for (const std::uint32_t empty : {0u, 5u}) {
+        const Trades trades = wild(500, 21);
+        lsig_state* state = make(empty);
+        const Told refused = process(state, trades, 1);
+        CHECK(refused.code == LSIG_E_CAPACITY);
+        CHECK(refused.count > 1);
+        const Told told = process(state, trades, refused.count);
+        CHECK(told.code == LSIG_OK);
+        CHECK_EQUAL(told.count, refused.count, 0);
+        for (const lsig_candle& candle : told.candles) CHECK(candle.interval_us > 0);  // each has been written
+        lsig_state_free(state);
+    }
+}
+
+void six_a_trade_always_suffice() {
+    Trades trades;
+    for (std::int64_t i = 0; i < 50; ++i) trades.add(i, 100 + i, 1, kNoon + i * 400 * 86400 * kSecond, false);
+    lsig_state* state = make();
+    const Told told = process(state, trades, 6 * 50);
+    CHECK(told.code == LSIG_OK);
+    CHECK_EQUAL(told.count, std::size_t{6 * 49}, 0);
+    CHECK_EQUAL(told.candles[6].empty_before, std::int64_t{400} * 86400 - 1, 6);
+    lsig_state_free(state);
+}
+
+void sums_are_wider_than_any_trade() {
+    Trades trades;
+    constexpr std::int64_t kMost = INT64_MAX;
+    for (std::int64_t i = 0; i < 5; ++i) trades.add(i, kMost, kMost, kNoon + (i / 4) * kSecond, i % 2 == 0);
+    lsig_state* state = make();
+    const Told told = process(state, trades, 30);
+    CHECK_EQUAL(told.count, std::size_t{1}, 0);
+    const lsig_candle& candle = told.candles[0];
+    // 4 (2^63 - 1) and 4 (2^63 - 1)^2 = 2^128 - 2^66 + 4
+    CHECK(candle.volume_e8[1] == 1 && candle.volume_e8[0] == ~std::uint64_t{0} - 3);
+    CHECK(candle.taker_buy_volume_e8[1] == 0 && candle.taker_buy_volume_e8[0] == ~std::uint64_t{0} - 1);
+    CHECK(candle.quote_volume_e16[2] == 0 && candle.quote_volume_e16[1] == ~std::uint64_t{0} - 3);
+    CHECK(candle.quote_volume_e16[0] == 4);
+    lsig_state_free(state);
+}
+
+void the_open_candle_is_told_as_it_is_now() {
+    lsig_state* state = make();
+    lsig_candle candle{};
+    CHECK(lsig_open_candle(state, 0, &candle) == LSIG_OK);
+    CHECK(candle.count == 0);
+    Trades trades;
+    trades.add(1, 100, 5, kNoon, false);
+    trades.add(2, 90, 5, kNoon + kSecond, true);
+    CHECK(process(state, trades, 6).code == LSIG_OK);
+    CHECK(lsig_open_candle(state, 1, &candle) == LSIG_OK);
+    CHECK_EQUAL(candle.interval_us, 60 * kSecond, 0);
+    CHECK_EQUAL(candle.start_us, kNoon, 0);
+    CHECK(candle.open_e8 == 100 && candle.low_e8 == 90 && candle.close_e8 == 90 && candle.count == 2);
+    CHECK(candle.rsi != candle.rsi);  // NaN: it is not closed
+    CHECK(lsig_open_candle(state, LSIG_INTERVALS, &candle) == LSIG_E_ARGUMENT);
+    CHECK(lsig_open_candle(state, 0, nullptr) == LSIG_E_ARGUMENT);
+    CHECK(lsig_open_candle(nullptr, 0, &candle) == LSIG_E_ARGUMENT);
+    lsig_state_free(state);
+}
+
+void outputs_of_groups_left_out_are_refused() {
+    lsig_state* state = make(0, LSIG_SESSION);
+    const Trades trades = random_walk(3, 1);
+    Signals signals(3);
+    lsig_candle candle{};
+    CHECK(lsig_open_candle(state, 0, &candle) == LSIG_E_SIGNAL);
+    for (std::uint32_t group = 1; group < LSIG_ALL; group *= 2) {
+        lsig_columns columns = bind(trades, signals, 0, 3, group);
+        if (group != LSIG_SESSION) CHECK(lsig_process(state, &columns) == LSIG_E_SIGNAL);
+    }
+    lsig_columns columns = bind(trades, signals, 0, 3, LSIG_SESSION);
+    CHECK(lsig_process(state, &columns) == LSIG_OK);
+    lsig_state_free(state);
+}
+
+void settings_are_told_with_their_defaults() {
+    lsig_state* state = make(7, LSIG_CANDLES);
+    lsig_config config{};
+    CHECK(lsig_get_config(state, &config) == LSIG_E_ARGUMENT);
+    config.struct_size = sizeof config;
+    CHECK(lsig_get_config(state, &config) == LSIG_OK);
+    CHECK(config.signals == LSIG_CANDLES && config.empty_candles == 7 && config.rsi_period == 14);
+    CHECK(config.bollinger_width == 2);
+    lsig_state_free(state);
+}
+
+}  // namespace
+
+int main() {
+    too_little_room_changes_nothing_and_tells_what_is_needed();
+    six_a_trade_always_suffice();
+    sums_are_wider_than_any_trade();
+    the_open_candle_is_told_as_it_is_now();
+    outputs_of_groups_left_out_are_refused();
+    settings_are_told_with_their_defaults();
+    return 0;
+}
