@@ -62,8 +62,9 @@ class Habit:
         return None
 
     def replaced(self, symbol: str) -> None:
-        """Take note that the connection is replaced because of this one's silence."""
-        self._voices[symbol].vain += 1
+        """Take note that the connection is replaced because of this one's silence; ALL stands for everybody's."""
+        for voice in self._voices.values() if symbol == ALL else [self._voices[symbol]]:
+            voice.vain += 1
 
     def _heard(self, symbol: str, now_s: float) -> None:
         voice = self._voices.setdefault(symbol, _Voice(now_s))

@@ -24,6 +24,7 @@ log = logging.getLogger("ingest.rest")
 MAX_BODY_BYTES = 64 * 2**20  # exchangeInfo of the real venue has some 15 MB
 _TIMEOUT = httpx.Timeout(10.0, connect=4.0)
 _USED_WEIGHT = "X-MBX-USED-WEIGHT-1M"
+_FIRST_SHUT_S, _LONGEST_SHUT_S = 2.0, 300.0
 _LONGEST_STAY_AWAY_S = 3 * 24 * 3600.0
 _WEIGHTS = {
     "/api/v3/ping": 1,
@@ -58,7 +59,13 @@ class _Host:
         self.url = url
         self.name = urlsplit(url).netloc
         self.not_offered: set[str] = set()
+        self.refusals = 0  # in a row: each makes us stay away for longer
         self.shut_until_s = float("-inf")
+
+    def shut(self, now_s: float) -> None:
+        """Do not ask for a while, twice as long each time: a refusal may be for ever, or over in a moment."""
+        self.shut_until_s = now_s + min(_LONGEST_SHUT_S, _FIRST_SHUT_S * 2**self.refusals)
+        self.refusals += 1
 
 
 class Rest:
@@ -134,13 +141,16 @@ class Rest:
                 if used := headers.get(_USED_WEIGHT, ""):
                     self._budget.told(int(used) if used.isdecimal() else 0)
                 if status == httpx.codes.OK:
+                    host.refusals = 0
                     return body
                 reasons.append(self._judge(host, path, status, headers, body, clock()))
             if not offered:
                 raise RestNotOffered(f"no host of {self._venue} offers {path}")
             if all(path in host.not_offered for host in self._hosts):
                 raise RestNotOffered("; ".join(reasons))
-            raise RestAway("; ".join(reasons) or f"no host of {self._venue} may be asked for {path} now")
+            raise RestAway(
+                "; ".join(reasons) or f"no host of {self._venue} is asked for {path} now, after their refusals"
+            )
 
     async def _fetch(self, url: str, parameters: dict[str, str | int]) -> tuple[int, httpx.Headers, bytes]:
         async with self._client.stream("GET", url, params=parameters, headers=TIME_UNIT) as response:
@@ -168,10 +178,10 @@ class Rest:
             log.warning("%s", words)
             raise RestAway(words, seconds)
         if status == 451:
-            host.shut_until_s = now_s + 600
+            host.shut(now_s)
             words = f"{host.name} refuses this location (451: {message})"
         elif status == 403:
-            host.shut_until_s = now_s + 60
+            host.shut(now_s)
             words = f"{host.name}: its firewall refuses us (403)"
         elif status >= 500:
             # "It is important to NOT treat this as a failure operation; the execution status is UNKNOWN"

@@ -2,102 +2,30 @@
 
 from __future__ import annotations
 
-import csv
 import signal
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from mesh import control, subjects, wire
-from mesh.bus import Bus, connect
-from mesh.fixed import parse_e8
-from mesh.health import Health
-from mesh.reader import Reader
-from mesh.settings import BusSettings
+from mesh import control, subjects
 from tests.fixtures.nats import NatsServer
 from tests.fixtures.services import Service
-from tests.fixtures.sim import Sim, running_sim
+from tests.fixtures.sim import running_sim
+from tests.fixtures.sim_to_raw import (
+    FOLLOWS,
+    admin,
+    assert_all_published,
+    by_symbol,
+    follow,
+    ingest_of,
+    issued,
+    published,
+)
 from tests.fixtures.waiting import eventually
 from tickmesh.v1 import control_pb2
 
 Make = Callable[..., Service]
-Row = tuple[str, int, int, int, int, bool]
-FOLLOWS = r"connected to ws://"
-
-
-@asynccontextmanager
-async def admin(server: NatsServer) -> AsyncIterator[Bus]:
-    async with connect(BusSettings(nats_url=server.url), name="test", health=Health("bus")) as bus:
-        yield bus
-
-
-def ingest_of(make_service: Make, server: NatsServer, sim: Sim, **settings: str) -> Service:
-    return make_service(
-        "ingest",
-        NATS_URL=server.url_of("ingest"),
-        VENUE="sim",
-        SIM_WS_URL=sim.ws,
-        SIM_REST_URL=sim.rest,
-        **settings,
-    )
-
-
-def follow(service: Service) -> None:
-    service.start()
-    service.process.wait_for_line(FOLLOWS, timeout_s=30)
-
-
-def issued(log: Path) -> list[Row]:
-    """Return what the exchange says it issued, in the order of issue."""
-    with log.open() as file:
-        return [
-            (
-                row["symbol"],
-                int(row["trade_id"]),
-                parse_e8(row["price"]),
-                parse_e8(row["quantity"]),
-                int(row["time_us"]),
-                row["is_buyer_maker"] == "true",
-            )
-            for row in csv.DictReader(file)
-        ]
-
-
-async def published(server: NatsServer) -> list[Row]:
-    """Return every trade that RAW holds, in its order."""
-    rows: list[Row] = []
-    async with admin(server) as bus:
-        info = await bus.stream_info(subjects.RAW)
-        if info is None or not info.state.messages:
-            return []
-        async with Reader(bus, subjects.RAW, "test", after=0) as reader:
-            last = 0
-            while last < info.state.last_seq:
-                for message in await reader.next(timeout_s=10):
-                    last = message.sequence
-                    trades = wire.decode_trades(message.payload)
-                    columns = (trades.trade_id, trades.price_e8, trades.quantity_e8, trades.time_us)
-                    lists = [column.tolist() for column in (*columns, trades.is_buyer_maker)]
-                    rows += [(trades.symbol, *row) for row in zip(*lists, strict=True)]
-    return rows
-
-
-def by_symbol(rows: list[Row]) -> dict[str, list[Row]]:
-    symbols = dict.fromkeys(row[0] for row in rows)
-    return {symbol: [row for row in rows if row[0] == symbol] for symbol in symbols}
-
-
-async def assert_all_published(server: NatsServer, log: Path, *, timeout_s: float = 30) -> None:
-    """Wait until RAW holds as many trades as were issued, then compare them one for one."""
-    wanted = issued(log)
-
-    async def count() -> bool:
-        return len(await published(server)) >= len(wanted)
-
-    await eventually(count, timeout_s=timeout_s, what=f"{len(wanted)} trades in RAW")
-    assert by_symbol(await published(server)) == by_symbol(wanted)
 
 
 async def catalog(server: NatsServer) -> control_pb2.Catalog:
