@@ -30,6 +30,7 @@ log = logging.getLogger("mesh.publisher")
 MAX_PENDING = 1024
 MAX_PENDING_BYTES = 16 * 2**20
 _ACK_TIMEOUT_S = 3.0
+_STUCK_AFTER_S = 3.0
 _STREAM_FULL = 10077
 _MESSAGE_ID = "Nats-Msg-Id"
 _PREDECESSOR = "Nats-Expected-Last-Msg-Id"
@@ -38,6 +39,10 @@ _PREDECESSOR_SEQUENCE = "Nats-Expected-Last-Sequence"
 
 class ForeignPublisherError(TickmeshError):
     """Somebody else writes to a stream that has one writer."""
+
+
+class StreamGoneError(TickmeshError):
+    """The stream does not exist any more; who starts anew declares it again."""
 
 
 class _Error(msgspec.Struct):
@@ -101,7 +106,7 @@ class Publisher:
         self._inbox = self._bus.client.new_inbox()
         await self._bus.client.subscribe(f"{self._inbox}.*", cb=self._on_reply)
         self._bus.on_reconnect(lambda: self._break("reconnected"))
-        _, self._last_id = await self._end_of_stream()
+        self._last_id = (await self._end_of_stream())[1] or ""
         self._tail_id = self._last_id
         self._room.set()
         self._healthy.set()
@@ -139,6 +144,7 @@ class Publisher:
 
         Raises:
             ForeignPublisherError: the stream ends with a message that is not ours.
+            StreamGoneError: the stream does not exist any more.
 
         """
         while True:
@@ -203,15 +209,20 @@ class Publisher:
 
     async def _mend(self) -> None:
         seldom = Seldom()
+        loop = asyncio.get_running_loop()
+        began_s = loop.time()
         for delay_s in backoff(first_s=0.05, max_s=2.0):
-            if seldom.due(asyncio.get_running_loop().time()):
-                log.warning("publishing to %s again from %s: %s", self._stream, self._pending[0].message_id, self._why)
+            if seldom.due(loop.time()):
+                log.warning("publishing %d messages to %s again: %s", len(self._pending), self._stream, self._why)
             try:
                 if self._bus.connected and await self._go_on():
                     break
             except (NatsError, TimeoutError) as exc:
                 self._why = str(exc) or type(exc).__name__
+            if loop.time() - began_s > _STUCK_AFTER_S:
+                self._bus.tell_stuck(stuck=True)
             await asyncio.sleep(delay_s)
+        self._bus.tell_stuck(stuck=False)
         self._broken.clear()
 
     async def _go_on(self) -> bool:
@@ -220,7 +231,7 @@ class Publisher:
         ids = [item.message_id for item in self._pending]
         if end_id in ids:
             self._confirm(ids.index(end_id) + 1, sequence)
-        elif end_id != self._last_id:
+        elif end_id not in (self._last_id, None):
             raise ForeignPublisherError(
                 f"stream {self._stream} ends with message {end_id!r}, expected {self._last_id!r}: "
                 "is another writer running?"
@@ -249,12 +260,20 @@ class Publisher:
             predecessor = item.message_id
         return True
 
-    async def _end_of_stream(self) -> tuple[int, str]:
-        info = await self._bus.js.stream_info(self._stream)
+    async def _end_of_stream(self) -> tuple[int, str | None]:
+        """Return sequence and id of the last message ever; no id where limits have removed it.
+
+        Raises:
+            StreamGoneError: there is no such stream any more.
+
+        """
+        info = await self._bus.stream_info(self._stream)
+        if info is None:
+            raise StreamGoneError(f"stream {self._stream} is gone: has the bus lost its files?")
         if not info.state.messages:
-            return info.state.last_seq, ""
+            return info.state.last_seq, None
         try:
             last = await self._bus.js.get_msg(self._stream, info.state.last_seq)
-        except NotFoundError:  # removed by a limit just now
-            return info.state.last_seq, ""
+        except NotFoundError:
+            return info.state.last_seq, None
         return info.state.last_seq, (last.headers or {}).get(_MESSAGE_ID, "")

@@ -1,8 +1,9 @@
 """RAW in order through the engine to PROCESSED and to whoever watches.
 
 Where it begins: the engine's saved state says which RAW sequence it includes, PROCESSED up to which one the signals are
-published. What lies between is run through the engine once more without publishing, so that windows and sessions are as
-if the service had never stopped; from there on every batch is published and only then acknowledged.
+published. What lies between is run through the engine once more without publishing, so that windows and sessions are
+as if the service had never stopped; from there on every batch is published, and acknowledged once the state that
+includes it is saved.
 """
 
 from __future__ import annotations
@@ -30,8 +31,8 @@ from signalsvc.watchers import Watchers
 log = logging.getLogger("signal.pipeline")
 
 _POLL_S = 0.5
-_ACK_EVERY_S = 0.5
-_SNAPSHOT_EVERY_S = 5.0
+_SAVE_EVERY_S = 5.0
+_SETTLE_S = 5.0
 
 TRADES = Counter("tickmesh_signal_trades_total", "Trades that went through libsignal and were published", ["symbol"])
 REPEATS = Gauge("tickmesh_signal_repeated_trades", "Trades left out because their id was not new")
@@ -49,10 +50,10 @@ class Pipeline:
         self._selection = selection
         self._watchers = watchers
         self._health = health
-        self._snapshot_now = asyncio.Event()
-        self._snapshot_done = asyncio.Event()
+        self._save_now = asyncio.Event()
+        self._save_done = asyncio.Event()
         self._taken: Message | None = None
-        self._stored: Message | None = None
+        self._saved: Message | None = None
 
     async def begin(self, bus: Bus) -> None:
         """Find out where to go on; waits for RAW to exist."""
@@ -73,10 +74,11 @@ class Pipeline:
         """
         if not self._engine.reset_session(venue, symbol):
             return False
-        self._snapshot_done.clear()
-        self._snapshot_now.set()
+        self._saved = None
+        self._save_done.clear()
+        self._save_now.set()
         try:
-            await asyncio.wait_for(self._snapshot_done.wait(), 5)
+            await asyncio.wait_for(self._save_done.wait(), 5)
         except TimeoutError as exc:
             raise NotReady(f"the session of {symbol} is reset, but the bus did not take the state yet") from exc
         return True
@@ -84,9 +86,7 @@ class Pipeline:
     async def run(self, stop: Stop) -> None:
         """Take in RAW until asked to stop; then publish and keep what was taken."""
         loop = asyncio.get_running_loop()
-        next_ack_s = 0.0
-        next_snapshot_s = loop.time() + _SNAPSHOT_EVERY_S
-        acked: Message | None = None
+        next_save_s = loop.time() + _SAVE_EVERY_S
         async with AsyncExitStack() as stack:
             async with stop.interrupts():
                 reader = Reader(self._bus, subjects.RAW, subjects.DURABLE_SIGNAL, after=self._after)
@@ -96,19 +96,11 @@ class Pipeline:
                 for message in messages:
                     await self._take(message)
                 self._health.set("stream", not messages or messages[-1].sequence >= self._published)
-                now_s = loop.time()
-                if self._stored is not acked and now_s >= next_ack_s:
-                    acked, next_ack_s = self._stored, now_s + _ACK_EVERY_S
-                    assert acked is not None
-                    await reader.ack(acked)
-                if now_s >= next_snapshot_s or self._snapshot_now.is_set():
-                    next_snapshot_s = now_s + _SNAPSHOT_EVERY_S
-                    await self._save()
                 WATCHERS.set(len(self._watchers))
-            await self.publisher.settle()
-            if self._stored is not None:
-                await reader.ack(self._stored)
-            await self._save()
+                if loop.time() >= next_save_s or self._save_now.is_set():
+                    next_save_s = loop.time() + _SAVE_EVERY_S
+                    await self._save(reader)
+            await self._save(reader)
 
     async def _take(self, message: Message) -> None:
         self._taken = message
@@ -124,13 +116,12 @@ class Pipeline:
         REFUSED.set(self._engine.refused)
         if signals is None or message.sequence < self._published:
             return
-        parts = wire.split_signals(signals)
-        for part in parts:
+        for part in wire.split_signals(signals):
             # A crash may have come between two parts of one message.
             if message.sequence > self._published or part.trades.trade_id[-1] > self._published_id:
-                await self._publish(part, message, last=part is parts[-1])
+                await self._publish(part)
 
-    async def _publish(self, signals: SignalColumns, message: Message, *, last: bool) -> None:
+    async def _publish(self, signals: SignalColumns) -> None:
         trades, payload = signals.trades, wire.encode_signals(signals)
         if self._watchers:
             self._watchers.tell_batch(
@@ -141,25 +132,27 @@ class Pipeline:
             subjects.processed(trades.venue, trades.symbol),
             payload,
             message_id=f"{trades.venue}.{trades.symbol}.{trades.trade_id[0]}-{trades.trade_id[-1]}",
-            on_stored=(lambda _: self._keep_stored(message)) if last else None,
         )
 
-    def _keep_stored(self, message: Message) -> None:
-        self._stored = message
+    async def _save(self, reader: Reader) -> None:
+        """Save the engine as of the last message taken, and only then acknowledge that.
 
-    async def _save(self) -> None:
-        """Save the engine as of the last message taken, once all its signals are in PROCESSED."""
-        if self._taken is None:
-            self._snapshot_now.clear()
-            return
-        await self.publisher.settle()
-        try:
-            await self._snapshots.save(self._engine, raw_sequence=self._taken.sequence, raw_created=self._raw_created)
-        except (NatsError, TimeoutError) as exc:
-            log.warning("the state is not saved, the last one still counts: %s", str(exc) or type(exc).__name__)
-            return
-        self._snapshot_now.clear()
-        self._snapshot_done.set()
+        An ack says that the message will never be needed again: RAW may forget it when it is full.
+        """
+        if self._taken is not self._saved and self._taken is not None:
+            try:
+                async with asyncio.timeout(_SETTLE_S):
+                    await self.publisher.settle()
+                await self._snapshots.save(
+                    self._engine, raw_sequence=self._taken.sequence, raw_created=self._raw_created
+                )
+            except (NatsError, TimeoutError) as exc:
+                log.warning("the state is not saved, the last one still counts: %s", str(exc) or type(exc).__name__)
+                return
+            self._saved = self._taken
+            await reader.ack(self._taken)
+        self._save_now.clear()
+        self._save_done.set()
 
     async def _wait_for_raw(self, bus: Bus) -> str:
         while (info := await bus.stream_info(subjects.RAW)) is None:  # noqa: ASYNC110 - nothing tells when it is made

@@ -11,7 +11,7 @@ import pytest
 
 from mesh.bus import Bus, connect, raw_stream
 from mesh.health import Health
-from mesh.publisher import ForeignPublisherError, Publisher
+from mesh.publisher import ForeignPublisherError, Publisher, StreamGoneError
 from mesh.reader import Message, Reader
 from mesh.settings import BusSettings
 from tests.fixtures.nats import NatsServer
@@ -238,3 +238,37 @@ async def test_a_reader_waits_for_a_stream_that_is_not_there_yet(nats_server: Na
         await admin.jetstream().publish("late.one", b"at last")
         assert await asyncio.wait_for(reading, 20) == b"at last"
         await admin.close()
+
+
+async def test_a_publisher_goes_on_after_the_stream_was_emptied(nats_server: NatsServer) -> None:
+    async with bus_of(nats_server) as bus, publisher_of(bus) as publisher:
+        await publish(publisher, range(5))
+        await publisher.settle()
+        await bus.js.purge_stream("RAW")
+        nats_server.restart()
+        await publish(publisher, range(5, 8))
+        await asyncio.wait_for(publisher.settle(), 20)
+        async with Reader(bus, "RAW", "test", after=5) as reader:
+            messages = await read(reader, 3)
+    assert numbers_in(messages) == [5, 6, 7]
+
+
+async def test_a_stream_that_is_gone_ends_its_publisher(nats_server: NatsServer) -> None:
+    async with bus_of(nats_server) as bus:
+        publisher = Publisher(bus, "RAW")
+        await publisher.open()
+        await bus.js.delete_stream("RAW")
+        await publish(publisher, range(3))
+        with pytest.raises(StreamGoneError, match="has the bus lost its files"):
+            await asyncio.wait_for(publisher.run(), 20)
+
+
+async def test_a_bus_that_takes_nothing_is_not_healthy(nats_server: NatsServer) -> None:
+    health = Health("bus")
+    async with bus_of(nats_server, health) as bus, publisher_of(bus) as publisher:
+        await bus.js.update_stream(raw_stream(2**20).config())
+        publishing = asyncio.create_task(publish(publisher, range(2000), size=2000))
+        await eventually(lambda: not health.serving)
+        await bus.js.update_stream(raw_stream(RAW_BYTES).config())
+        await asyncio.wait_for(publishing, 30)
+        await eventually(lambda: health.serving)
