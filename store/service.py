@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 
 from mesh import rpc, subjects
@@ -15,6 +15,7 @@ from mesh.metrics import served
 from mesh.reader import Message, Reader
 from mesh.service import Stop
 from mesh.settings import StoreSettings
+from store.beside import Beside
 from store.candles import Candles
 from store.check import check_all
 from store.db import Database
@@ -53,37 +54,28 @@ async def main(settings: StoreSettings, stop: Stop) -> None:
                 health=health,
             )
         )
-        async with asyncio.TaskGroup() as tasks:
-            watching = tasks.create_task(database.watch())
-            async with stop.interrupts():
-                bus = await stack.enter_async_context(connect(settings, name="store", health=health))
-                for stream in (CONTROL_STREAM, CANDLE_STREAM, DEAD_STREAM):
-                    await bus.declare(stream)
-            writer = Writer(database, give_up=give_up)
-            dead = DeadLetters(bus, give_up=give_up)
-            intake = Intake(bus, writer, dead, settings, stop)
-            candles = Candles(bus, database, writer, MinuteRows(database, give_up=give_up), dead, intake)
-            repair = Repair(bus, database, writer, intake, lambda: following.venue)
-            beside = (
-                _follow_control(bus, following.take, repair.take),
-                _check(database, writer),
-                candles.run(),
-                candles.judge(),
-                repair.run(),
-                repair.settle(),
-            )
-            endless = [watching, *(tasks.create_task(_until_away(each)) for each in beside)]
-            await _until_away(intake.run())
-            for task in endless:
-                task.cancel()
-
-
-async def _until_away(work: Awaitable[None]) -> None:
-    """Do work to its end, which may be that the service stops while the database or the bus is away."""
-    try:
-        await work
-    except NotReady as exc:
-        log.warning("stopping with work left, it stays where it is: %s", exc)
+        beside = await stack.enter_async_context(Beside(stop))
+        beside.begin(database.watch())
+        async with stop.interrupts():
+            bus = await stack.enter_async_context(connect(settings, name="store", health=health))
+            for stream in (CONTROL_STREAM, CANDLE_STREAM, DEAD_STREAM):
+                await bus.declare(stream)
+        writer = Writer(database, give_up=give_up)
+        dead = DeadLetters(bus, give_up=give_up)
+        intake = Intake(bus, writer, dead, settings, stop)
+        candles = Candles(bus, database, writer, MinuteRows(database, give_up=give_up), dead, intake)
+        repair = Repair(bus, database, writer, intake, lambda: following.venue)
+        async with Beside(stop) as on_bus:
+            on_bus.begin(_follow_control(bus, following.take, repair.take))
+            on_bus.begin(_check(database, writer))
+            on_bus.begin(candles.run())
+            on_bus.begin(candles.judge())
+            on_bus.begin(repair.run())
+            on_bus.begin(repair.settle())
+            try:
+                await intake.run()
+            except NotReady as exc:
+                log.warning("stopping with trades on the way, they stay in the stream: %s", exc)
 
 
 async def _follow_control(bus: Bus, *takers: Callable[[Message], None]) -> None:
