@@ -84,7 +84,7 @@ libsignal-test: $(VENV)/installed ## run the C++ tests of libsignal, plain and u
 	ctest --test-dir build/libsignal-sanitized --output-on-failure
 
 timescale-test: $(VENV)/installed ## run the store's tests on a real TimescaleDB (TIMESCALE_URL, else one is made; root, Debian)
-	url="$${TIMESCALE_URL:-$$(deploy/timescaledb/local.sh start)}" && TIMESCALE_URL="$$url" $(PYTEST) tests/integration -k "store or timescale"
+	url="$${TIMESCALE_URL:-$$(deploy/timescaledb/debian-root.sh start)}" && TIMESCALE_URL="$$url" $(PYTEST) tests/integration -k "store or timescale"
 
 docker-test: $(VENV)/installed ## build the images, bring them up healthy, try them, take them down
 	$(PYTEST) tests/e2e/test_compose.py
