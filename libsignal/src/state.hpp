@@ -89,7 +89,7 @@ struct lsig_state {
         bytes.number(count_);
         bytes.number(last_trade_id_);
         bytes.check(count_ <= kMostTrades && last_trade_id_ >= -1 && (count_ == 0) == (last_trade_id_ == -1));
-        bytes.check(count_ <= static_cast<std::uint64_t>(last_trade_id_ + 1));
+        bytes.check(count_ == 0 || count_ - 1 <= static_cast<std::uint64_t>(last_trade_id_));
         if (session_) session_->archive(bytes);
         if (exponential_average_ && count_ != 0) exponential_average_->archive(bytes);
         if (candles_ && count_ != 0) candles_->archive(bytes);

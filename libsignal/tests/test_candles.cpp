@@ -58,6 +58,24 @@ void six_a_trade_always_suffice() {
     lsig_state_free(state);
 }
 
+void empty_intervals_repeat_the_close() {
+    Trades trades;
+    for (const std::int64_t second : {0, 3, 20}) trades.add(second, 100 + second, 1, kNoon + second * kSecond, false);
+    lsig_state* state = make(5);
+    const Told told = process(state, trades, 10);
+    CHECK_EQUAL(told.count, std::size_t{4}, 0);
+    for (std::size_t i = 1; i < 3; ++i) {
+        const lsig_candle& empty = told.candles[i];
+        CHECK_EQUAL(empty.start_us, kNoon + static_cast<std::int64_t>(i) * kSecond, i);
+        CHECK(empty.open_e8 == 100 && empty.high_e8 == 100 && empty.low_e8 == 100 && empty.close_e8 == 100);
+        CHECK(empty.count == 0 && empty.volume_e8[0] == 0 && empty.first_trade_id == -1 && empty.empty_before == 0);
+    }
+    lsig_candle open{};
+    CHECK(lsig_open_candle(state, 0, &open) == LSIG_OK);
+    CHECK_EQUAL(open.empty_before, std::int64_t{16}, 0);  // more than 5: told, not filled
+    lsig_state_free(state);
+}
+
 void sums_are_wider_than_any_trade() {
     Trades trades;
     constexpr std::int64_t kMost = INT64_MAX;
@@ -125,6 +143,7 @@ void settings_are_told_with_their_defaults() {
 int main() {
     too_little_room_changes_nothing_and_tells_what_is_needed();
     six_a_trade_always_suffice();
+    empty_intervals_repeat_the_close();
     sums_are_wider_than_any_trade();
     the_open_candle_is_told_as_it_is_now();
     outputs_of_groups_left_out_are_refused();

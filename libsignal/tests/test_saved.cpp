@@ -160,6 +160,21 @@ void settings_out_of_range_are_refused_when_loaded() {
     }
 }
 
+void the_highest_trade_id_can_be_saved() {
+    lsig_state *state = nullptr, *loaded = nullptr;
+    CHECK(lsig_state_new(nullptr, &state) == LSIG_OK);
+    Trades trades;
+    trades.add(INT64_MAX, 1, 1, 1, false);
+    Signals signals(1);
+    lsig_columns columns = bind(trades, signals, 0, 1);
+    CHECK(lsig_process(state, &columns) == LSIG_OK);
+    const auto bytes = save(state);
+    CHECK(lsig_load(bytes.data(), bytes.size(), &loaded) == LSIG_OK);
+    CHECK(lsig_process(loaded, &columns) == LSIG_E_TRADE_ID);
+    lsig_state_free(state);
+    lsig_state_free(loaded);
+}
+
 void wrong_arguments_are_refused() {
     lsig_state* state = nullptr;
     std::size_t size = 0;
@@ -180,6 +195,7 @@ int main() {
     damaged_bytes_are_refused();
     forged_bytes_never_crash();
     settings_out_of_range_are_refused_when_loaded();
+    the_highest_trade_id_can_be_saved();
     wrong_arguments_are_refused();
     return 0;
 }

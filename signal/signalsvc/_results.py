@@ -16,34 +16,38 @@ _NO_INTEGERS = np.empty(0, np.int64)
 
 
 class Results:
-    """Where signals are written: one block a type, a row for each signal, so that a copy is three copies."""
+    """Where signals are written: one block a type, a row for each signal worked out, so that a copy is three copies."""
 
     _NAMES = tuple(field.name for field in fields(Signals) if field.name != "candles")
     _DOUBLES = _NAMES[: _NAMES.index("window_high_e8")]
     _INTEGERS = _NAMES[len(_DOUBLES) : -1]
 
-    __slots__ = ("_bytes", "_doubles", "_groups", "_integers")
+    __slots__ = ("_bytes", "_doubles", "_integers", "_rows")
 
     def __init__(self, groups: Groups, capacity: int) -> None:
-        self._groups = groups
-        self._doubles = np.empty((self._wanted(self._DOUBLES).count(True), capacity), np.float64)
-        self._integers = np.empty((self._wanted(self._INTEGERS).count(True), capacity), np.int64)
-        self._bytes: Uint8s = np.empty(capacity if Groups.CANDLES in groups else 0, np.uint8)
-
-    def _wanted(self, names: tuple[str, ...]) -> list[bool]:
-        return [bool(lsig.OUTPUT_GROUPS[name] & self._groups) for name in names]
+        wanted = {name for name in self._NAMES if lsig.OUTPUT_GROUPS[name] & groups}
+        doubles = [name for name in self._DOUBLES if name in wanted]
+        integers = [name for name in self._INTEGERS if name in wanted]
+        self._doubles = np.empty((len(doubles), capacity), np.float64)
+        self._integers = np.empty((len(integers), capacity), np.int64)
+        self._bytes: Uint8s = np.empty(capacity if "late_intervals" in wanted else 0, np.uint8)
+        # Which row of both blocks together each signal has, None for those left out; or that all are there, in order.
+        rows = [*doubles, *integers]
+        places = [rows.index(name) if name in wanted else None for name in (*self._DOUBLES, *self._INTEGERS)]
+        self._rows = places if None in places else None
 
     def bind(self, columns: lsig.Columns) -> None:
         """Set the addresses of the outputs."""
         signals = self.signals(())
         for name in self._NAMES:
-            if lsig.OUTPUT_GROUPS[name] & self._groups:
-                setattr(columns, name, getattr(signals, name).ctypes.data)
+            column = getattr(signals, name)
+            if len(column):
+                setattr(columns, name, column.ctypes.data)
 
     def copy(self, n: int) -> Results:
         """Return the first `n` rows in memory of their own."""
         copied = Results.__new__(Results)
-        copied._groups = self._groups
+        copied._rows = self._rows
         copied._doubles = self._doubles[:, :n].copy()
         copied._integers = self._integers[:, :n].copy()
         copied._bytes = self._bytes[:n].copy()
@@ -51,13 +55,12 @@ class Results:
 
     def signals(self, candles: tuple[Candle, ...]) -> Signals:
         """Return the rows under their names: views, not copies."""
-        columns: list[Any] = [*self._doubles, *self._integers]  # Any: of several types, in the order of Signals' fields
-        if self._groups is not Groups.ALL:
-            there = iter(columns)
-            columns = [next(there) if wanted else _NO_DOUBLES for wanted in self._wanted(self._DOUBLES)]
-            columns += [next(there) if wanted else _NO_INTEGERS for wanted in self._wanted(self._INTEGERS)]
-        columns += [self._bytes, candles]
-        return Signals(*columns)
+        there: list[Any] = [*self._doubles, *self._integers]  # Any: of several types, in the order of Signals' fields
+        if self._rows is not None:
+            empty = [_NO_DOUBLES] * len(self._DOUBLES) + [_NO_INTEGERS] * len(self._INTEGERS)
+            there = [nothing if row is None else there[row] for row, nothing in zip(self._rows, empty, strict=True)]
+        there += [self._bytes, candles]
+        return Signals(*there)
 
 
 class ClosedCandles:
