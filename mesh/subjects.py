@@ -24,6 +24,7 @@ REPAIRED_ALL = "control.repaired.>"
 DURABLE_SIGNAL = "signal"
 DURABLE_STORE = "store"
 DURABLE_STORE_CANDLES = "store-candles"
+DURABLE_STORE_SIGNALS = "store-signals"
 
 
 def raw(venue: str, symbol: str) -> str:

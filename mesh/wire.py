@@ -65,6 +65,9 @@ _ROW_BYTES = sum(dtype.itemsize for dtype in (*_TRADE_DTYPES.values(), *_SIGNAL_
 _CANDLE_BYTES = 320
 """More than a candle takes: ten integers, seven doubles, three decimal numbers of 25 digits, tags."""
 
+_END_US = 253_402_300_800_000_000
+"""The year 10000, which no time reaches."""
+
 _VOLUMES = {
     "volume": ("volume_e8", 8),
     "quote_volume": ("quote_volume_e16", 16),
@@ -124,8 +127,11 @@ def decode_closed(payload: bytes) -> Closed | None:
     if not twin.candles:
         return None
     trades = _trades_of(twin.trades)
+    reached_us = int(trades.time_us.max())
+    if not 0 <= reached_us < _END_US:
+        raise BadMessage(f"a trade of {reached_us} us since 1970")
     candles = tuple(_candle_of(candle) for candle in twin.candles)
-    return Closed(trades.venue, trades.symbol, twin.raw_sequence, int(trades.time_us.max()), candles)
+    return Closed(trades.venue, trades.symbol, twin.raw_sequence, reached_us, candles)
 
 
 def decode_end(payload: bytes) -> tuple[int, int]:
@@ -184,6 +190,8 @@ def _candle_of(twin: Any) -> Candle:
     if twin.interval not in INTERVALS_US:
         raise BadMessage(f"a candle of {twin.interval[:20]!r}, expected one of {', '.join(INTERVALS_US)}")
     time_us = twin.time.seconds * 1_000_000 + twin.time.nanos // 1000
+    if not 0 <= time_us < _END_US or time_us % INTERVALS_US[twin.interval]:
+        raise BadMessage(f"a candle of {twin.interval} that begins at {time_us} us")
     values |= {name: getattr(twin, name) for name in _SAME_NAMES}
     return Candle(time_us=time_us, **values)
 

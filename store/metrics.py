@@ -21,4 +21,5 @@ SEQUENCE = Gauge("tickmesh_store_raw_sequence", "Last message of RAW whose trade
 OPEN_HOLES = Gauge("tickmesh_store_open_holes", "Holes that are open", ["venue", "symbol"])
 OPEN_IDS = Gauge("tickmesh_store_open_ids", "Trade ids that are missing and asked for", ["venue", "symbol"])
 REPAIRS = Counter("tickmesh_store_repair_requests_total", "Times missing trades were asked for")
+CANDLES = Counter("tickmesh_store_candles_total", "Closed candles taken in from PROCESSED")
 MINUTES = Counter("tickmesh_store_minutes_total", "Minutes compared with the venue's", ["state"])

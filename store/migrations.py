@@ -116,7 +116,8 @@ async def _use_timescale(connection: AsyncConnection[Any]) -> None:
         return
     # A hypertable stays as it is: asking again would only take locks.
     if await _one(connection, "SELECT to_regclass('timescaledb_information.hypertables') IS NOT NULL") and await _one(
-        connection, "SELECT EXISTS (SELECT FROM timescaledb_information.hypertables WHERE hypertable_name = 'trades')"
+        connection,
+        "SELECT count(*) = 2 FROM timescaledb_information.hypertables WHERE hypertable_name IN ('trades', 'candles')",
     ):
         return
     try:
@@ -126,7 +127,7 @@ async def _use_timescale(connection: AsyncConnection[Any]) -> None:
         return
     async with connection.transaction():
         await connection.execute((SCHEMA / "timescale.sql").read_text("utf-8"))
-    log.info("trades are a hypertable of TimescaleDB")
+    log.info("trades and candles are hypertables of TimescaleDB")
 
 
 async def _one(connection: AsyncConnection[Any], statement: str) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from mesh.errors import NotReady
-from store import pages, queries
+from store import candle_pages, pages, queries
 from store.coverage import read_coverage
 from store.db import Database
 from store.following import Following
@@ -39,6 +39,17 @@ class StoreServicer(store_pb2_grpc.StoreServiceServicer):
                 venue=venue, symbol=symbol, time_us=last.time_us, trade_id=last.trade_id
             )
         return response
+
+    async def ListCandles(  # noqa: N802
+        self, request: store_pb2.ListCandlesRequest, context: Any
+    ) -> store_pb2.ListCandlesResponse:
+        question = candle_pages.read(request)
+        symbol = question.symbol or self._following.symbol
+        venue = question.venue or await self._venue()
+        async with self._database.reading() as connection:
+            cursor = await connection.execute(question.statement, question.parameters(venue, symbol))
+            rows = list(map(candle_pages.CandleRow._make, await cursor.fetchall()))
+        return question.answer(rows, venue=venue, symbol=symbol)
 
     async def GetCoverage(  # noqa: N802
         self, request: store_pb2.GetCoverageRequest, context: Any

@@ -25,6 +25,7 @@ from store.intake import Intake
 from store.minute_rows import MinuteRows
 from store.repair import Repair
 from store.rpc import StoreServicer
+from store.signals import Signals
 from store.writer import Writer
 from tickmesh.v1 import store_pb2, store_pb2_grpc
 
@@ -70,6 +71,7 @@ async def main(settings: StoreSettings, stop: Stop) -> None:
             on_bus.begin(_check(database, writer))
             on_bus.begin(candles.run())
             on_bus.begin(candles.judge())
+            on_bus.begin(Signals(bus, database, writer, dead, intake, give_up=give_up).run())
             on_bus.begin(repair.run())
             on_bus.begin(repair.settle())
             try:

@@ -15,7 +15,7 @@ import numpy as np
 import psycopg
 
 from mesh.trades import TradeColumns, concatenate
-from store import ledger_rows, statements
+from store import candle_rows, ledger_rows, statements
 from store.batch import Taken
 from store.db import Connection, Database
 from store.ledger import NOTHING, Ids, record
@@ -177,6 +177,7 @@ async def _store_groups(connection: Connection, groups: list[TradeColumns], *, s
     repeated = 0
     chunks = [COPY_HEADER]
     changes = []
+    added = []
     for group, (covered, missing) in zip(groups, await ledger_rows.around(connection, groups), strict=True):
         known = covered.holds(group.trade_id)
         fresh = group.rows(~known) if known.any() else group
@@ -185,6 +186,7 @@ async def _store_groups(connection: Connection, groups: list[TradeColumns], *, s
             change = record(Ids.of_ids(fresh.trade_id), stored=covered, missing=missing)
             chunks.append(copy_rows(fresh))
             stored[group.venue, group.symbol] = len(fresh)
+            added.append(fresh)
             changes.append((group.venue, group.symbol, change))
             # What fills a hole may be there all the same: under suspicion after a minute that does not agree.
             sure = sure and not change.filled
@@ -192,6 +194,7 @@ async def _store_groups(connection: Connection, groups: list[TradeColumns], *, s
         await _copy(connection, b"".join([*chunks, COPY_TRAILER]), sure=sure)
         for venue, symbol, change in changes:
             await ledger_rows.write(connection, venue, symbol, change)
+        await candle_rows.renew(connection, added)
     return Written(stored, repeated)
 
 

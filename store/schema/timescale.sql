@@ -2,6 +2,8 @@
 -- Without it the schema is the same, only not cut into chunks.
 SELECT create_hypertable('trades', by_range('time', INTERVAL '1 day'),
                          create_default_indexes => false, if_not_exists => true, migrate_data => true);
+SELECT create_hypertable('candles', by_range('time', INTERVAL '7 days'),
+                         create_default_indexes => false, if_not_exists => true, migrate_data => true);
 
 -- The community edition compresses chunks nobody writes any more. What that cannot do here it leaves undone: the
 -- trades matter more than their size.

@@ -1,0 +1,112 @@
+"""The table of candles, written inside the transactions that store candles or trades.
+
+A closed candle is what signal made of it, until a trade of it is stored that signal did not see in time: repaired, or
+late by its own time. Then it is made again, seconds from the trades, each longer interval from the one below, so that
+they agree. A candle never loses trades: the rows of those that signal saw may still be on their way.
+
+Indicators stay as signal made them; a candle that only late trades made has none.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+
+import numpy as np
+
+from mesh.candles import INTERVALS_US, Candle, Closed
+from mesh.trades import Int64s, TradeColumns
+from store import candle_statements
+from store.db import Connection
+from store.queries import time_of
+
+_INDICATORS = ("rsi", "atr", "macd", "macd_signal", "macd_histogram", "ema", "sma")
+_SECOND_US = INTERVALS_US["1s"]
+_NEAR_US = 60 * _SECOND_US
+"""Late trades that lie no further apart are looked at together."""
+
+
+async def add(connection: Connection, batches: Sequence[Closed]) -> None:
+    """Keep candles as signal made them, and make again those of which more trades are stored than signal saw.
+
+    The first time a symbol comes, candles are also made of all the trades that are stored before.
+    """
+    if not batches:
+        return
+    rows = [_row(batch.venue, batch.symbol, candle) for batch in batches for candle in batch.candles]
+    await connection.cursor().executemany(candle_statements.ADD, rows)
+    known = await _closed(connection)
+    reached: dict[tuple[str, str], int] = {}
+    for batch in batches:
+        name = batch.venue, batch.symbol
+        reached[name] = max(reached.get(name, 0), batch.reached_us)
+    for (venue, symbol), reached_us in reached.items():
+        from_us = known.get((venue, symbol))
+        if from_us is None:
+            [(from_us,)] = await (await connection.execute(candle_statements.FIRST_TIME, (venue, symbol))).fetchall()
+        if from_us is None or from_us < reached_us:
+            if from_us is not None:
+                await _make(connection, venue, symbol, (from_us, reached_us), reached_us, thorough=False)
+            await connection.execute(candle_statements.SET_CLOSED, (venue, symbol, time_of(reached_us)))
+
+
+async def renew(connection: Connection, groups: Iterable[TradeColumns]) -> None:
+    """Make again the candles that trades just stored belong to, as far as those are closed."""
+    closed: dict[tuple[str, str], int] | None = None
+    for trades in groups:
+        if closed is None:
+            closed = await _closed(connection)
+        reached_us = closed.get((trades.venue, trades.symbol), 0)
+        for span in late_spans(trades.time_us, reached_us):
+            await _make(connection, trades.venue, trades.symbol, span, reached_us, thorough=True)
+
+
+def late_spans(time_us: Int64s, reached_us: int) -> list[tuple[int, int]]:
+    """Return the spans of whole seconds, ends excluded, that hold the times of closed seconds; nearly always none."""
+    seconds = time_us // _SECOND_US
+    late = np.unique(seconds[seconds < reached_us // _SECOND_US]) * _SECOND_US
+    if not len(late):
+        return []
+    cuts = np.flatnonzero(np.diff(late) > _NEAR_US) + 1
+    return [(int(part[0]), int(part[-1]) + _SECOND_US) for part in np.split(late, cuts)]
+
+
+async def _closed(connection: Connection) -> dict[tuple[str, str], int]:
+    cursor = await connection.execute(candle_statements.READ_CLOSED)
+    return {(venue, symbol): time_us for venue, symbol, time_us in await cursor.fetchall()}
+
+
+async def _make(
+    connection: Connection, venue: str, symbol: str, span: tuple[int, int], reached_us: int, *, thorough: bool
+) -> None:
+    """Make again the closed candles that overlap a span, shorter intervals first."""
+    for lower, interval in pairwise(["", *INTERVALS_US]):
+        length_us = INTERVALS_US[interval]
+        begin_us = span[0] // length_us * length_us
+        end_us = min(-(-span[1] // length_us), reached_us // length_us) * length_us
+        if begin_us >= end_us:
+            continue
+        asked = {"venue": venue, "symbol": symbol, "interval": interval, "lower": lower, "thorough": thorough}
+        asked |= {"begin": time_of(begin_us), "end": time_of(end_us), "length": dt.timedelta(microseconds=length_us)}
+        await connection.execute(candle_statements.FROM_CANDLES if lower else candle_statements.FROM_TRADES, asked)
+
+
+def _row(venue: str, symbol: str, candle: Candle) -> tuple[object, ...]:
+    prices = (candle.open_e8, candle.high_e8, candle.low_e8, candle.close_e8)
+    indicators = (getattr(candle, name) for name in _INDICATORS)
+    return (
+        *(venue, symbol, candle.interval, time_of(candle.time_us)),
+        *(_numeric(price, 8) for price in prices),
+        *(_numeric(candle.volume_e8, 8), _numeric(candle.quote_volume_e16, 16)),
+        *(_numeric(candle.taker_buy_volume_e8, 8), candle.count, candle.first_trade_id, candle.last_trade_id),
+        candle.revision,
+        *(None if math.isnan(value) else value for value in indicators),
+    )
+
+
+def _numeric(value: int, decimals: int) -> str:
+    """Write all decimals, as a numeric made of the trades' own has them."""
+    sign, digits = "-" if value < 0 else "", str(abs(value)).rjust(decimals + 1, "0")
+    return f"{sign}{digits[:-decimals]}.{digits[-decimals:]}"

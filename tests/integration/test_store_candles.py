@@ -1,0 +1,347 @@
+"""Candles in the store: what signal closed, what late trades change, and what ListCandles makes of them."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import grpc
+import numpy as np
+import psycopg
+import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from mesh import rpc, subjects, wire
+from mesh.bus import CONTROL_STREAM, processed_stream
+from mesh.candles import INTERVALS_US
+from mesh.trades import SignalColumns, TradeColumns
+from signalsvc.engine import Engine
+from tests.fixtures.nats import NatsServer
+from tests.fixtures.services import Service
+from tests.fixtures.store import Feeder, ask, feeding
+from tests.fixtures.trades import START_US, columns
+from tests.fixtures.waiting import eventually
+from tickmesh.v1 import store_pb2, store_pb2_grpc
+
+DAY_US = INTERVALS_US["1d"]
+MIDNIGHT_US = START_US // DAY_US * DAY_US + DAY_US
+HOUR_US = INTERVALS_US["1h"]
+
+CANDLES = """
+SELECT interval, time, open, high, low, close, volume, quote_volume, taker_buy_volume, count, first_trade_id,
+    last_trade_id
+FROM candles WHERE venue = 'binance' AND symbol = 'btcusdt' ORDER BY 1, 2
+"""
+# Not the store's own way: every interval straight from the trades.
+FROM_TRADES = """
+SELECT name, begins, (array_agg(price ORDER BY trade_id))[1], max(price), min(price),
+    (array_agg(price ORDER BY trade_id DESC))[1], sum(quantity), sum(price * quantity),
+    sum(CASE WHEN is_buyer_maker THEN 0 ELSE quantity END), count(*), min(trade_id), max(trade_id)
+FROM trades
+CROSS JOIN (VALUES ('1s', interval '1 second'), ('1m', '1 minute'), ('5m', '5 minutes'), ('15m', '15 minutes'),
+    ('1h', '1 hour'), ('1d', '1 day')) AS intervals (name, length)
+CROSS JOIN LATERAL date_bin(length, time, '1970-01-01 00:00:00+00') AS begins
+WHERE venue = 'binance' AND symbol = 'btcusdt' AND begins + length <= (SELECT max(time) FROM trades)
+GROUP BY name, begins
+ORDER BY 1, 2
+"""
+
+
+class Signals:
+    """Whoever publishes to RAW and PROCESSED in a test, as ingest and signal would."""
+
+    def __init__(self, feeder: Feeder) -> None:
+        self.feeder = feeder
+        self.engine = Engine()
+
+    async def publish(self, trades: TradeColumns) -> SignalColumns | None:
+        """Publish trades to RAW and their signals to PROCESSED; return the signals."""
+        sequence = await self.feeder.publish(trades)
+        signals = self.engine.process(trades, raw_sequence=sequence)
+        if signals is not None:
+            await self.repeat(signals)
+        return signals
+
+    async def repeat(self, signals: SignalColumns) -> None:
+        """Publish signals, again."""
+        await self.bytes(wire.encode_signals(signals))
+
+    async def bytes(self, payload: bytes) -> None:
+        """Publish whatever it is to PROCESSED."""
+        subject, headers = subjects.processed("binance", "btcusdt"), {"Nats-Msg-Id": uuid.uuid4().hex}
+        await self.feeder.bus.js.publish(subject, payload, headers=headers)
+
+
+@pytest.fixture
+async def signals(nats_server: NatsServer) -> AsyncIterator[Signals]:
+    async with feeding(nats_server) as feeder:
+        await feeder.bus.declare(CONTROL_STREAM)
+        await feeder.bus.declare(processed_stream(2**30))
+        yield Signals(feeder)
+
+
+@pytest.fixture
+def store(
+    make_service: Callable[..., Service], nats_server: NatsServer, database_url: str, signals: Signals
+) -> Service:
+    store = make_service(
+        "store",
+        NATS_URL=nats_server.url_of("store"),
+        DATABASE_URL=database_url,
+        STORE_ADDR="127.0.0.1:0",
+        BATCH_MAX_AGE_MS="5",
+    )
+    store.start_grpc("STORE_ADDR")
+    return store
+
+
+@asynccontextmanager
+async def asking(store: Service) -> AsyncIterator[Any]:
+    async with rpc.channel(store.address) as channel:
+        yield store_pb2_grpc.StoreServiceStub(channel)
+
+
+def spread(first_id: int, count: int, *, from_us: int, to_us: int) -> TradeColumns:
+    """Return trades that are spread evenly over a time, with gaps between bursts."""
+    trades = columns(first_id, count)
+    steps = np.arange(count) // 3 * 3  # three at a time
+    trades.time_us[:] = from_us + steps * ((to_us - from_us) // count) + np.arange(count) % 3 * 1000
+    trades.price_e8[:] = 6_000_000_000_000 + (trades.trade_id * 7_919_000_003) % 90_000_000_001
+    return trades
+
+
+async def until_candles_agree(database_url: str, *, trades: int) -> list[tuple[object, ...]]:
+    """Wait until so many trades are stored, and the candles are exactly what SQL makes of them; return the candles."""
+
+    async def look() -> list[tuple[object, ...]]:
+        assert (await ask(database_url, "SELECT count(*) FROM trades"))[0][0] == trades
+        found, expected = await ask(database_url, CANDLES), await ask(database_url, FROM_TRADES)
+        assert len(found) == len(expected), f"{len(found)} candles, {len(expected)} wanted"
+        differ = [(ours, theirs) for ours, theirs in zip(found, expected, strict=True) if ours != theirs]
+        assert not differ, differ[:3]
+        return found
+
+    return await eventually(look, what="candles equal to what SQL makes of the trades", not_yet=(psycopg.Error,))
+
+
+async def revisions(database_url: str) -> dict[int, int]:
+    rows = await ask(database_url, "SELECT revision, count(*) FROM candles GROUP BY 1")
+    return dict(rows)  # type: ignore[arg-type]
+
+
+async def test_closed_candles_are_stored_and_equal_what_sql_makes_of_the_trades(
+    signals: Signals, store: Service, database_url: str
+) -> None:
+    trades = spread(1, 3000, from_us=MIDNIGHT_US - 5 * HOUR_US, to_us=MIDNIGHT_US + HOUR_US)
+    for first in range(0, 3000, 250):
+        await signals.publish(trades.rows(slice(first, first + 250)))
+
+    found = await until_candles_agree(database_url, trades=3000)
+
+    assert {row[0] for row in found} == set(INTERVALS_US)
+    assert await revisions(database_url) == {0: len(found)}
+    indicators = await ask(
+        database_url, "SELECT count(rsi), count(macd_signal), count(sma) FROM candles WHERE interval = '1m'"
+    )
+    assert indicators == [(345, 326, 340)]  # of 359, the first ones are not warm
+
+
+async def test_repeats_change_nothing(signals: Signals, store: Service, database_url: str) -> None:
+    trades = spread(1, 600, from_us=MIDNIGHT_US - HOUR_US, to_us=MIDNIGHT_US + HOUR_US)
+    published = await signals.publish(trades)
+    await until_candles_agree(database_url, trades=600)
+    before = await ask(database_url, "SELECT xmin::text, * FROM candles ORDER BY interval, time")
+
+    assert published is not None
+    await signals.repeat(published)
+    last = await signals.publish(spread(601, 3, from_us=MIDNIGHT_US + HOUR_US, to_us=MIDNIGHT_US + HOUR_US + 30))
+    assert last is not None and last.candles
+    await until_candles_agree(database_url, trades=603)
+
+    after = await ask(database_url, "SELECT xmin::text, * FROM candles ORDER BY interval, time")
+    assert [row for row in after if row in before] == before
+
+
+async def test_candles_are_made_again_when_repaired_trades_arrive_late(
+    signals: Signals, store: Service, database_url: str
+) -> None:
+    trades = spread(1, 3000, from_us=MIDNIGHT_US - 3 * HOUR_US, to_us=MIDNIGHT_US + HOUR_US)
+    hole = slice(900, 1500)  # more than half an hour that signal never sees, with candles nobody made
+    first, missing, rest = trades.rows(slice(0, 900)), trades.rows(hole), trades.rows(slice(1500, 3000))
+    await signals.publish(first)
+    await signals.publish(rest)
+    before = await until_candles_agree(database_url, trades=2400)
+
+    assert await signals.publish(missing.rows(slice(0, 300))) is None
+    await until_candles_agree(database_url, trades=2700)
+    assert await signals.publish(missing.rows(slice(300, 600))) is None
+    after = await until_candles_agree(database_url, trades=3000)
+
+    assert len(after) > len(before)
+    found = await revisions(database_url)
+    assert found[0] and found[1] and found[2]
+    made_again = "SELECT count(*), count(rsi) FROM candles WHERE interval = '5m' AND revision > 0"
+    assert await ask(database_url, made_again) == [(10, 1)]  # one had begun before the hole: its indicators stay
+
+
+async def test_a_trade_that_is_late_by_its_own_time_counts_where_it_belongs(
+    signals: Signals, store: Service, database_url: str
+) -> None:
+    trades = spread(1, 300, from_us=MIDNIGHT_US - HOUR_US, to_us=MIDNIGHT_US + HOUR_US)
+    trades.time_us[150] -= 3 * INTERVALS_US["1m"]  # back over several seconds and minutes
+    await signals.publish(trades.rows(slice(0, 151)))
+    await signals.publish(trades.rows(slice(151, 300)))
+
+    await until_candles_agree(database_url, trades=300)
+
+    assert (await revisions(database_url))[1] >= 2
+
+
+async def test_candles_agree_when_signals_were_there_long_before_the_trades(
+    signals: Signals, make_service: Callable[..., Service], nats_server: NatsServer, database_url: str, store: Service
+) -> None:
+    store.process.kill()
+    trades = spread(1, 2000, from_us=MIDNIGHT_US - HOUR_US, to_us=MIDNIGHT_US + HOUR_US)
+    for first in range(0, 2000, 10):
+        await signals.publish(trades.rows(slice(first, first + 10)))
+    store.start()
+
+    found = await until_candles_agree(database_url, trades=2000)
+
+    assert await revisions(database_url) == {0: len(found)}
+
+
+async def test_a_killed_store_goes_on_where_it_was(signals: Signals, store: Service, database_url: str) -> None:
+    trades = spread(1, 2000, from_us=MIDNIGHT_US - HOUR_US, to_us=MIDNIGHT_US + HOUR_US)
+    for first in range(0, 2000, 100):
+        await signals.publish(trades.rows(slice(first, first + 100)))
+        if first % 500 == 0:
+            store.process.kill()
+            store.start()
+
+    await until_candles_agree(database_url, trades=2000)
+
+
+async def test_trades_stored_before_there_were_candles_get_theirs(
+    signals: Signals, store: Service, database_url: str
+) -> None:
+    old = spread(1, 300, from_us=MIDNIGHT_US - 3 * HOUR_US, to_us=MIDNIGHT_US - 2 * HOUR_US)
+    await signals.feeder.publish(old)  # signal never told of them
+
+    await signals.publish(spread(301, 300, from_us=MIDNIGHT_US - HOUR_US, to_us=MIDNIGHT_US + HOUR_US))
+
+    await until_candles_agree(database_url, trades=600)
+
+
+async def test_bytes_that_are_no_signals_are_put_aside_and_cost_no_neighbour(
+    signals: Signals, store: Service, database_url: str
+) -> None:
+    await signals.bytes(b"\xff\xff")
+    await signals.publish(spread(1, 30, from_us=MIDNIGHT_US - HOUR_US, to_us=MIDNIGHT_US + HOUR_US))
+    await until_candles_agree(database_url, trades=30)
+
+    async def look() -> bool:
+        info = await signals.feeder.bus.stream_info(subjects.DEAD)
+        return info is not None and info.state.messages == 1
+
+    assert await eventually(look)
+
+
+def at(time_us: int) -> Timestamp:
+    return Timestamp(seconds=time_us // 10**6, nanos=time_us % 10**6 * 1000)
+
+
+async def test_pages_of_the_newest_candles_go_back_in_time_each_rising(
+    signals: Signals, store: Service, database_url: str
+) -> None:
+    await signals.publish(spread(1, 600, from_us=MIDNIGHT_US - HOUR_US, to_us=MIDNIGHT_US + HOUR_US))
+    await until_candles_agree(database_url, trades=600)
+    pages, token = [], ""
+    async with asking(store) as stub:
+        for _ in range(3):
+            request = store_pb2.ListCandlesRequest(symbol="BTCUSDT", venue="binance", limit=50, page_token=token)
+            page = await stub.ListCandles(request)
+            pages.append([candle.time.seconds for candle in page.candles])
+            token = page.next_page_token
+
+    first = MIDNIGHT_US // 10**6 - 3600
+    whole = [first + 60 * minute for minute in range(119)]
+    assert pages == [whole[69:], whole[19:69], whole[:19]]
+    assert token == ""
+
+
+async def test_pages_from_a_start_go_on_in_time(signals: Signals, store: Service, database_url: str) -> None:
+    await signals.publish(spread(1, 600, from_us=MIDNIGHT_US - HOUR_US, to_us=MIDNIGHT_US + HOUR_US))
+    await until_candles_agree(database_url, trades=600)
+    found, token = [], ""
+    async with asking(store) as stub:
+        for _ in range(3):
+            page = await stub.ListCandles(
+                store_pb2.ListCandlesRequest(
+                    symbol="btcusdt",
+                    venue="binance",
+                    interval="5m",
+                    start=at(MIDNIGHT_US - HOUR_US + 1),
+                    end=at(MIDNIGHT_US),
+                    page_size=5,
+                    page_token=token,
+                )
+            )
+            found += [candle.time.seconds for candle in page.candles]
+            token = page.next_page_token
+
+    assert (found, token) == ([MIDNIGHT_US // 10**6 - 3600 + 300 * n for n in range(1, 12)], "")
+
+
+async def test_a_candle_comes_back_exact_with_nan_where_it_is_not_warm(
+    signals: Signals, store: Service, database_url: str
+) -> None:
+    trades = columns(1, 3)
+    trades.time_us[:] = MIDNIGHT_US - 1, MIDNIGHT_US - 1, MIDNIGHT_US
+    trades.price_e8[:] = 9_000_000_000_000_000_000, 1, 5
+    trades.quantity_e8[:] = 9_000_000_000_000_000_000, 150_000_000, 1
+    await signals.publish(trades)
+    await until_candles_agree(database_url, trades=3)
+    async with asking(store) as stub:
+        request = store_pb2.ListCandlesRequest(symbol="btcusdt", venue="binance", interval="1d")
+        [candle] = (await stub.ListCandles(request)).candles
+
+    assert (candle.open_e8, candle.high_e8, candle.low_e8, candle.close_e8) == (9 * 10**18, 9 * 10**18, 1, 1)
+    assert candle.volume_decimal == "90000000001.5"
+    assert candle.quote_volume_decimal == "8100000000000000000000.000000015"
+    assert candle.taker_buy_volume_decimal == "90000000001.5"
+    assert (candle.count, candle.first_trade_id, candle.last_trade_id, candle.revision) == (2, 1, 2, 0)
+    assert (candle.interval, candle.time) == ("1d", at(MIDNIGHT_US - DAY_US))
+    assert np.isnan(candle.rsi) and np.isnan(candle.sma)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"interval": "2m"},
+        {"interval": "1M"},
+        {"limit": -1},
+        {"page_size": -1},
+        {"page_token": "made up"},
+        {"start": Timestamp(seconds=2), "end": Timestamp(seconds=1)},
+        {"symbol": "no/symbol"},
+    ],
+)
+async def test_nonsense_is_refused(store: Service, fields: dict[str, Any]) -> None:
+    async with asking(store) as stub:
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await stub.ListCandles(store_pb2.ListCandlesRequest(**({"symbol": "btcusdt", "venue": "sim"} | fields)))
+
+    assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def test_a_symbol_without_candles_is_an_empty_list(store: Service) -> None:
+    async with asking(store) as stub:
+        answer = await eventually(
+            lambda: stub.ListCandles(store_pb2.ListCandlesRequest(symbol="xrpusdt", venue="sim")),
+            not_yet=(grpc.aio.AioRpcError,),
+        )
+
+    assert answer == store_pb2.ListCandlesResponse()
