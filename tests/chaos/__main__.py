@@ -7,10 +7,12 @@ an uninterrupted run, seconds until the mesh was whole again, and the highest me
 from __future__ import annotations
 
 import argparse
+import contextlib
 import itertools
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from tests.chaos.faults import Fault, table
@@ -39,20 +41,29 @@ def main(options: argparse.Namespace) -> int:
 
 
 def _in_one_world(faults: list[Fault], options: argparse.Namespace) -> list[Outcome]:
-    """Strike with the faults that go with the first one's settings, up to one that leaves a damaged world."""
+    """Strike with those of the faults that can share a mesh with the first one, up to one that leaves damage."""
     outcomes: list[Outcome] = []
-    folder = tempfile.mkdtemp(prefix="tickmesh-chaos-") if options.keep else None
-    with (
-        tempfile.TemporaryDirectory(prefix="tickmesh-chaos-") as passing,
-        running_world(Path(folder or passing), seed=options.seed, **faults[0].settings) as world,
-    ):
-        truth = Truth(world)
-        for fault in itertools.takewhile(lambda fault: fault.settings == faults[0].settings, faults):
-            outcomes.append(strike(world, truth, fault, rate=options.rate))
-            print(row(outcomes[-1]), flush=True)
-            if outcomes[-1].wrong:
-                break
+    first, *others = faults
+    sharing = [first, *itertools.takewhile(lambda fault: not first.own_mesh and not fault.own_mesh, others)]
+    with _folder(keep=options.keep) as folder:
+        settings = first.own_mesh(folder) if first.own_mesh else {}
+        with running_world(folder, seed=options.seed, **settings) as world:
+            truth = Truth(world)
+            for fault in sharing:
+                outcomes.append(strike(world, truth, fault, rate=options.rate))
+                print(row(outcomes[-1]), flush=True)
+                if outcomes[-1].wrong:
+                    break
     return outcomes
+
+
+@contextlib.contextmanager
+def _folder(*, keep: bool) -> Iterator[Path]:
+    if keep:
+        yield Path(tempfile.mkdtemp(prefix="tickmesh-chaos-"))
+    else:
+        with tempfile.TemporaryDirectory(prefix="tickmesh-chaos-") as folder:
+            yield Path(folder)
 
 
 if __name__ == "__main__":

@@ -3,29 +3,35 @@
 from __future__ import annotations
 
 import random
+import shutil
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from pathlib import Path
 
 import psycopg
 
+from mesh import subjects
 from mesh.local.state import State
+from tests.chaos.clock import step, with_own_clock
 from tests.chaos.world import PROGRAMS, World, until
 
 Strike = Callable[[World], None]
+
+EVERY_STREAM = (subjects.RAW, subjects.PROCESSED, subjects.CONTROL, subjects.CANDLES, f"KV_{subjects.ENGINE_BUCKET}")
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
     """One row of the table.
 
-    `settings` asks for a mesh of its own with these settings; the others share one. `late` says that ids may come too
-    late for the signals, which never go back: then only the database has them.
+    `own_mesh` asks for a mesh of the fault's own, and gives its settings for a folder; the others share one. `late`
+    says that trades may come too late for the signals, which never go back: then the database is compared alone.
     """
 
     name: str
     strike: Strike
-    settings: Mapping[str, str] = field(default_factory=dict)
+    own_mesh: Callable[[Path], Mapping[str, str]] | None = None
     late: bool = False
 
 
@@ -37,7 +43,11 @@ def killed(*names: str) -> Strike:
 
 
 def frozen(name: str, seconds: float) -> Strike:
-    return lambda world: world.freeze(name, seconds)
+    def strike(world: World) -> None:
+        with world.frozen(name):
+            time.sleep(seconds)
+
+    return strike
 
 
 def away(name: str, seconds: float) -> Strike:
@@ -109,6 +119,44 @@ def rows_deleted(world: World) -> None:
         "SELECT trade_id FROM trades WHERE symbol = 'btcusdt' ORDER BY trade_id OFFSET 100 LIMIT 300) RETURNING 1"
     )
     world.kill("store")
+
+
+def clock_steps(*steps_s: int) -> Strike:
+    """The machine's time of day jumps, and jumps again."""
+
+    def strike(world: World) -> None:
+        for seconds in steps_s:
+            step(world.directory, seconds)
+            time.sleep(2)
+
+    return strike
+
+
+def power_cut(*streams: str) -> Strike:
+    """The last seconds of some of the bus' streams were never written to the disk; the whole mesh starts anew."""
+
+    def strike(world: World) -> None:
+        files = State(world.mesh.state_dir).nats_data / "jetstream" / "$G" / "streams"
+        kept = world.directory / "kept"
+        with world.frozen("nats"):
+            for stream in streams:
+                shutil.copytree(files / stream, kept / stream)
+        time.sleep(3)
+
+        def lose() -> None:
+            for stream in streams:
+                shutil.rmtree(files / stream)
+                shutil.copytree(kept / stream, files / stream)
+
+        world.restart(orderly=False, during=lose)
+
+    return strike
+
+
+def bus_lost(world: World) -> None:
+    """The disk of the bus is lost, with all that was on it."""
+    with world.without("nats"):
+        shutil.rmtree(State(world.mesh.state_dir).nats_data / "jetstream")
 
 
 def stream_full(world: World) -> None:
@@ -197,8 +245,12 @@ def table(*, short: bool, seed: int) -> list[Fault]:
     ]
     rows += _of_the_exchange(either)
     rows += [
-        Fault("RAW is full while the store is away", stream_full, settings={"RAW_MAX_BYTES": str(2**20)}),
         Fault(f"anything, seed {seed}, for {either(45, 300):g} s", anything(seed, either(45, 300)), late=True),
+        Fault("RAW is full while the store is away", stream_full, lambda _: {"RAW_MAX_BYTES": str(2**20)}),
+        Fault("the clock jumps an hour ahead, then two back", clock_steps(3600, -3600, 0), with_own_clock),
+        Fault("a power cut takes the last seconds of RAW", power_cut("RAW"), lambda _: {}),
+        Fault("a power cut takes the last seconds of every stream", power_cut(*EVERY_STREAM), lambda _: {}, late=True),
+        Fault("the disk of the bus is lost", bus_lost, lambda _: {}, late=True),
     ]
     return rows
 

@@ -27,6 +27,7 @@ class Outcome:
     fault: Fault
     issued: int
     stored: int
+    absent: int
     difference: Difference
     whole_s: float
     peak_mb: float
@@ -36,7 +37,7 @@ class Outcome:
 
 def strike(world: World, truth: Truth, fault: Fault, *, rate: float) -> Outcome:
     """Let one fault strike a mesh that is whole, and return what it cost."""
-    before = truth.issued_and_stored()
+    before = truth.counts()
     wrong = []
     with Peaks(world.mesh.state_dir) as peaks:
         world.feed(rate)
@@ -50,14 +51,14 @@ def strike(world: World, truth: Truth, fault: Fault, *, rate: float) -> Outcome:
         whole_s = time.monotonic() - ended_s
         time.sleep(LEAD_S)
         world.feed(0)
-        difference = _settled(world, truth)
-    after = truth.issued_and_stored()
+        difference = _settled(world, truth, signals=not fault.late)
+    after = truth.counts()
     peak_of = max(peaks.peaks_mb, key=lambda name: peaks.peaks_mb[name])
     if not difference.trades_kept:
         wrong.append(f"{difference.missing} missing, {difference.doubled} doubled, {difference.foreign} not as issued")
     if difference.ledger:
         wrong.append(difference.ledger)
-    if not difference.signals_kept and not fault.late:
+    if not difference.signals_kept:
         wrong.append(
             f"signals: {difference.signals_missing} missing, {difference.signals_doubled} doubled, "
             f"{difference.signals_wrong} messages differ from an uninterrupted run's"
@@ -68,6 +69,7 @@ def strike(world: World, truth: Truth, fault: Fault, *, rate: float) -> Outcome:
         fault=fault,
         issued=after[0] - before[0],
         stored=after[1] - before[1],
+        absent=after[2] - before[2],
         difference=difference,
         whole_s=whole_s,
         peak_mb=peaks.peaks_mb[peak_of],
@@ -100,12 +102,12 @@ def _lacking(world: World, upto: list[tuple[str, int, int]]) -> int:
     return lacking + int(world.query("SELECT count(*) FROM holes WHERE state = 'OPEN'")[0][0])
 
 
-def _settled(world: World, truth: Truth) -> Difference:
-    """Compare until all holds or nothing changes any more for some seconds."""
+def _settled(world: World, truth: Truth, *, signals: bool) -> Difference:
+    """Compare until all holds, for some seconds."""
     deadline_s = time.monotonic() + 10
     while True:
-        difference = truth.difference()
-        if (difference.trades_kept and difference.signals_kept) or time.monotonic() > deadline_s:
+        difference = truth.difference(signals=signals)
+        if difference.all_kept or time.monotonic() > deadline_s:
             return difference
         time.sleep(0.5)
 
@@ -129,8 +131,9 @@ def row(outcome: Outcome) -> str:
     """Return an outcome as a line of the table."""
     told = outcome.difference
     lacking = told.signals_missing + told.signals_doubled + told.signals_wrong
+    signals = "-" if outcome.fault.late else f"{lacking} off" if lacking else "equal"
     return (
         f"{outcome.fault.name:<{_NAME}}{outcome.issued:>8,}{outcome.stored:>8,}{told.doubled:>8}{told.missing:>8}"
-        f"{told.absent:>7}{f'-{lacking}' if lacking else 'equal':>9}{outcome.whole_s:>8.1f}"
+        f"{outcome.absent:>7}{signals:>9}{outcome.whole_s:>8.1f}"
         f"{f'{outcome.peak_of} {outcome.peak_mb:.0f}':>14}{'   WRONG' if outcome.wrong else ''}"
     )

@@ -36,7 +36,6 @@ class Difference:
     doubled: int
     missing: int
     foreign: int
-    absent: int
     ledger: str
     signals_missing: int
     signals_doubled: int
@@ -46,6 +45,11 @@ class Difference:
     def trades_kept(self) -> bool:
         """Whether every trade is stored once and unchanged, and the ledger says so."""
         return not (self.doubled or self.missing or self.foreign or self.ledger)
+
+    @property
+    def all_kept(self) -> bool:
+        """Whether nothing at all is to be complained of."""
+        return self.trades_kept and self.signals_kept
 
     @property
     def signals_kept(self) -> bool:
@@ -75,13 +79,13 @@ class Truth:
         self._issued.update(fresh)
         return self._issued
 
-    def issued_and_stored(self) -> tuple[int, int]:
-        """Count both, as they are now."""
+    def counts(self) -> tuple[int, int, int]:
+        """Return how many trades are issued and stored by now, and how many ids never were."""
         [(stored,)] = self._world.query("SELECT count(*) FROM trades")
-        return len(self.issued()), stored
+        return len(self.issued()), stored, sum(last - first + 1 for _, first, last in self._absent())
 
-    def difference(self) -> Difference:
-        """Compare; the exchange must be silent."""
+    def difference(self, *, signals: bool) -> Difference:
+        """Compare, the signals too where asked for; the exchange must be silent."""
         issued = self.issued()
         with psycopg.connect(self._world.mesh.env["DATABASE_URL"]) as connection:
             with connection.cursor().copy(_ROWS) as copy:
@@ -91,16 +95,16 @@ class Truth:
             ).fetchall()
         stored = set(lines)
         never_issued = self._absent()
-        asyncio.run(self._signals.take_in(self._world.mesh.env["NATS_URL"]))
+        if signals:
+            asyncio.run(self._signals.take_in(self._world.mesh.env["NATS_URL"]))
         return Difference(
             issued=len(issued),
             stored=len(lines),
             doubled=len(lines) - len({tuple(line.split(",", 2)[:2]) for line in lines}),
             missing=len(issued - stored),
             foreign=len(stored - issued),
-            absent=sum(last - first + 1 for _, first, last in never_issued),
             ledger=_compare_ledger(never_issued, holes),
-            signals_missing=len(issued - self._signals.lines),
+            signals_missing=len(issued - self._signals.lines) if signals else 0,
             signals_doubled=self._signals.doubled,
             signals_wrong=self._signals.wrong,
         )
@@ -151,7 +155,7 @@ class _Signals:
         ids = np.concatenate(([self._last_ids.get(trades.symbol, -1)], trades.trade_id))
         self.doubled += int((np.diff(ids) <= 0).sum())
         self._last_ids[trades.symbol] = int(trades.trade_id[-1])
-        self.wrong += said.raw_sequence <= self._raw_sequence
+        self.wrong += said.raw_sequence < self._raw_sequence  # a long message comes in parts
         self._raw_sequence = said.raw_sequence
         self.lines.update(_lines(trades))
         expected = self._engine.process(trades, raw_sequence=said.raw_sequence)

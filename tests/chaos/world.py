@@ -40,7 +40,12 @@ class World:
 
     sim: Sim
     mesh: LocalMesh
-    log: Path
+    directory: Path
+
+    @property
+    def log(self) -> Path:
+        """What the exchange issued."""
+        return self.directory / "issued.csv"
 
     # The exchange
 
@@ -69,14 +74,15 @@ class World:
         for process in [self.process(name) for name in names]:
             process.send_signal(signal.SIGKILL)
 
-    def freeze(self, name: str, seconds: float) -> None:
-        """Let a program stand still: its sockets stay open and nobody answers."""
+    @contextlib.contextmanager
+    def frozen(self, name: str) -> Iterator[None]:
+        """Let a program stand still while inside: its sockets stay open and nobody answers."""
         process = self.process(name)
         everyone = [process, *process.children(recursive=True)]
         try:
             for one in everyone:
                 one.send_signal(signal.SIGSTOP)
-            time.sleep(seconds)
+            yield
         finally:
             for one in everyone:
                 with contextlib.suppress(psutil.NoSuchProcess):
@@ -124,9 +130,10 @@ class World:
 @contextlib.contextmanager
 def running_world(directory: Path, *, seed: int, **settings: str) -> Iterator[World]:
     """Start both, the exchange silent, and wait until every symbol is followed: from there on nothing may be lost."""
-    log = directory / "issued.csv"
     symbols = ",".join(SYMBOLS)
-    with running_sim("--rate", "0", "--seed", str(seed), "--symbols", symbols, "--log", str(log)) as sim:
+    with running_sim(
+        "--rate", "0", "--seed", str(seed), "--symbols", symbols, "--log", str(directory / "issued.csv")
+    ) as sim:
         port = urlsplit(sim.rest).port
         venue = {
             "VENUE": "binance",
@@ -135,7 +142,7 @@ def running_world(directory: Path, *, seed: int, **settings: str) -> Iterator[Wo
             "SYMBOLS": symbols,
         }
         with running_mesh(directory, **venue, **settings) as mesh:
-            world = World(sim, mesh, log)
+            world = World(sim, mesh, directory)
             expected = {f"{symbol}@trade" for symbol in SYMBOLS}
             until(lambda: expected <= set(sim.status()["streams"]), timeout_s=30, what="every symbol followed")
             yield world
