@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import sys
 
-from mesh.service import run
+from mesh.cli import run
 from mesh.settings import StoreSettings
 from store import replay, service
 
-COMMANDS = {(): service.main, ("replay-dead",): replay.main}
+REPLAY = "replay-dead"
 
 
-def command() -> int:
-    """Run the command of the command line and return its exit code."""
-    main = COMMANDS.get(tuple(sys.argv[1:]))
-    if main is None:
-        sys.stderr.write(f"store: {' '.join(sys.argv[1:])!r} is no command: expected nothing, or replay-dead\n")
-        return 2
-    return run("store", StoreSettings, main)
+def command(arguments: list[str]) -> int:
+    """Run what the command line asks for and return its exit code."""
+    if arguments[:1] == [REPLAY]:
+        about = "Try again to store the messages that were put aside in the stream DEAD; the store may run meanwhile."
+        return run("store", StoreSettings, replay.main, about=about, module=f"store {REPLAY}", arguments=arguments[1:])
+    about = f"Keep every trade exactly once, and tell what is kept. `{REPLAY}` tries again what had to be put aside."
+    return run("store", StoreSettings, service.main, about=about, arguments=arguments)
 
 
 if __name__ == "__main__":
-    sys.exit(command())
+    sys.exit(command(sys.argv[1:]))

@@ -97,7 +97,12 @@ SELECT count(*) FILTER (WHERE state = 'VERIFIED'), count(*) FILTER (WHERE state 
 FROM minutes WHERE venue = %s AND symbol = %s
 """
 
-NEWEST_VENUE = "SELECT venue FROM trades ORDER BY time DESC LIMIT 1"
+# By the ledger's names and the index of each: no index is on time alone.
+NEWEST_VENUE = """
+SELECT names.venue FROM (SELECT DISTINCT venue, symbol FROM coverage) AS names CROSS JOIN LATERAL (
+    SELECT time FROM trades WHERE venue = names.venue AND symbol = names.symbol ORDER BY time DESC LIMIT 1
+) AS newest ORDER BY newest.time DESC LIMIT 1
+"""
 
 
 @dataclass(frozen=True, slots=True)
