@@ -179,6 +179,8 @@ class Publisher:
             self._break(str(exc) or type(exc).__name__)
 
     async def _on_reply(self, message: Msg) -> None:
+        if not self._healthy.is_set():
+            return  # while it mends, only the stream tells what it holds: an ack would outrun what was read of it
         token = int(message.subject.rpartition(".")[2])
         if not self._pending or token < self._pending[0].token:
             return  # of a message that was sent again since

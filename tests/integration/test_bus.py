@@ -125,6 +125,19 @@ async def test_a_server_killed_while_reading_costs_nothing(nats_server: NatsServ
     assert numbers_in(first + rest) == list(range(800))
 
 
+async def test_acks_that_come_while_it_mends_mislead_nobody(nats_server: NatsServer) -> None:
+    async with bus_of(nats_server) as bus, publisher_of(bus) as publisher:
+        publishing = asyncio.create_task(publish(publisher, range(6000)))
+        while not publishing.done():
+            for callback in bus._reconnected:
+                callback()  # as after a reconnection, with hundreds of acks still on their way
+            await asyncio.sleep(0.003)
+        await asyncio.wait_for(publisher.settle(), 30)
+        async with Reader(bus, "RAW", "test", after=0) as reader:
+            messages = await read(reader, 6000)
+    assert numbers_in(messages) == list(range(6000))
+
+
 async def test_reading_begins_after_the_given_position(nats_server: NatsServer) -> None:
     async with bus_of(nats_server) as bus, publisher_of(bus) as publisher:
         await publish(publisher, range(100))
