@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import signal
 import subprocess
@@ -94,7 +95,8 @@ class Process:
         self._child.wait()
         _, left = psutil.wait_procs(children, timeout=5)
         for child in left:
-            child.kill()
+            with contextlib.suppress(psutil.NoSuchProcess):
+                child.kill()
 
     def stop(self, signal_number: signal.Signals = signal.SIGTERM, *, timeout_s: float = 10) -> None:
         """Ask the child to end and wait; after `timeout_s` it is killed."""
