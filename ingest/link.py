@@ -17,6 +17,7 @@ from ingest.feed import Event, Feed, Followed, Refused, ShutdownAnnounced, Unkno
 from ingest.following import Following
 from ingest.habit import Habit
 from ingest.mailbox import Mailbox
+from ingest.outbox import MAX_ASIDE, Outbox, dead_frame, minute
 from ingest.outlet import Outlet
 from ingest.pace import Pace
 from ingest.venue import Venue, plain_words, proxy_for
@@ -46,7 +47,7 @@ class Ends:
         outlet: where trades go.
         habit: how often the symbols speak.
         on_followed: called with each symbol whose trades come from now on, and which may have missed some before.
-        on_candle: called with each minute the venue closes.
+        outbox: where closed minutes and bad frames go.
 
     """
 
@@ -55,7 +56,7 @@ class Ends:
     outlet: Outlet
     habit: Habit
     on_followed: Callable[[str], None]
-    on_candle: Callable[[ClosedCandle], None]
+    outbox: Outbox
 
 
 class Link:
@@ -196,7 +197,7 @@ class Link:
                 for symbol in symbols:
                     self._ends.on_followed(symbol)
             case ClosedCandle():
-                self._ends.on_candle(event)
+                self._ends.outbox.put(minute(self._ends.venue.name, event))
             case Refused(symbols, code, message):
                 log.error("the venue refuses %s: %d %s", ", ".join(symbols), code, message)
             case ShutdownAnnounced():
@@ -212,6 +213,8 @@ class Link:
 
     def _keep_aside(self, bad: BadFrame) -> None:
         counts.BAD_FRAMES.inc()
+        if self._ends.outbox.waiting < MAX_ASIDE:
+            self._ends.outbox.put(dead_frame(bad))
         self._bad_unsaid += 1
         if self._seldom_bad.due(asyncio.get_running_loop().time()):
             log.warning("refused %d frames, the last: %s", self._bad_unsaid, bad)

@@ -7,19 +7,19 @@ import logging
 from contextlib import AsyncExitStack
 
 from ingest import rest
-from ingest.candles import Candles
 from ingest.catalog import Catalog
 from ingest.following import Following
 from ingest.habit import Habit
 from ingest.line import Line
 from ingest.link import Ends
+from ingest.outbox import Outbox
 from ingest.outlet import Outlet
 from ingest.repair import Repairs
 from ingest.requested import RequestedRepairs
 from ingest.rest import Rest
 from ingest.venue import Venue, choose
 from mesh import control, subjects
-from mesh.bus import CANDLE_STREAM, CONTROL_STREAM, Bus, connect, raw_stream
+from mesh.bus import CANDLE_STREAM, CONTROL_STREAM, DEAD_STREAM, Bus, connect, raw_stream
 from mesh.errors import BadMessage
 from mesh.health import Health
 from mesh.metrics import served
@@ -44,6 +44,7 @@ async def main(settings: IngestSettings, stop: Stop) -> None:
             await bus.declare(raw_stream(settings.raw_max_bytes))
             await bus.declare(CONTROL_STREAM)
             await bus.declare(CANDLE_STREAM)
+            await bus.declare(DEAD_STREAM)
             venue = await choose(settings)
             venue_rest = await stack.enter_async_context(rest.connect(venue.name, venue.rest_urls))
         log.info("following %s: %s", venue.name, ", ".join(settings.symbols))
@@ -64,14 +65,14 @@ async def _follow(
         following = Following(settings.symbols)
         repairs = Repairs(venue_rest, tasks)
         outlet = repairs.outlet = Outlet(venue.name, bus, publisher, on_gap=repairs.fill)
-        candles = Candles(venue.name, bus)
-        ends = Ends(venue, following, outlet, Habit(), on_followed=repairs.catch_up, on_candle=candles.take)
+        outbox = Outbox(bus)
+        ends = Ends(venue, following, outlet, Habit(), on_followed=repairs.catch_up, outbox=outbox)
         line = Line(ends, max_age_s=settings.connection_max_age_s, health=health)
         catalog = Catalog(venue.name, following, venue_rest, bus, on_change=line.wake)
         requested = RequestedRepairs(bus, venue_rest, outlet)
         loops = [
             tasks.create_task(line.run(), name="line"),
-            tasks.create_task(candles.run(), name="candles"),
+            tasks.create_task(outbox.run(), name="outbox"),
             tasks.create_task(requested.run(), name="requested repairs"),
             tasks.create_task(outlet.keep_bounds(), name="bounds"),
             tasks.create_task(catalog.keep_learning(), name="learning"),

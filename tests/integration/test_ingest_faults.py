@@ -36,6 +36,12 @@ async def test_garbage_between_the_trades_is_counted_and_costs_none_of_them(
         await mesh.publishes([1, 2, 3])
         assert mesh.says("refused ")
 
+        async def aside() -> bool:
+            return await mesh.last_sequence(subjects.DEAD) == 4
+
+        await eventually(aside)
+        assert await mesh.last(subjects.DEAD, subjects.dead("frames")) == b"[]"
+
 
 async def test_both_ways_in_ask_for_microseconds(nats_server: NatsServer, make_service: Make) -> None:
     async with followed(nats_server, make_service) as mesh:
