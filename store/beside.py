@@ -31,7 +31,7 @@ class Beside:
     async def __aenter__(self) -> Beside:
         return self
 
-    async def __aexit__(self, *_: object) -> None:
+    async def __aexit__(self, *raised: object) -> None:
         pending = {task for task in self._tasks if not task.done()}
         while pending:
             for task in pending:

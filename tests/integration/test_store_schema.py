@@ -14,7 +14,6 @@ from store.queries import LAST_ID, LIST_TRADES, Span
 from tests.fixtures.store import ask
 
 
-
 @pytest.fixture
 async def connection(database_url: str) -> AsyncIterator[psycopg.AsyncConnection]:
     async with await psycopg.AsyncConnection.connect(
