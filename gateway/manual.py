@@ -9,8 +9,8 @@ VERSION = "0.1.0"
 DESCRIPTION = """\
 Follow a crypto exchange trade by trade: prices and signals of now, every trade from history, and a live stream.
 
-- Prices and quantities are exact plain decimal numbers, never in exponent form; read them with a decimal parser where \
-the last digit matters.
+- Prices, quantities and volumes of candles are exact plain decimal numbers of any size, never in exponent form; read \
+them with a decimal parser where the last digit matters.
 - Times are RFC 3339 in UTC. Integers of 64 bits are JSON numbers. Every field is always there; NaN is `null`.
 - An error is `{"code", "message", "details"}` with the HTTP status that belongs to the gRPC code: 400 for what will \
 never do, 404 for what is not there, 429, 503 and 504 for what may do later.
@@ -23,7 +23,8 @@ WebSocket: one JSON object a trade, as it happens.
 
     {"symbol": "btcusdt", "name": "Bitcoin (BTC)", "venue": "sim", "price": 61837.63, "quantity": 0.00042,
      "trade_id": 7, "timestamp": "2024-01-31T12:34:56.789Z", "side": "BUY", "moving_average": 61836.9,
-     "high": 61840, "low": 61830.01, "window_high": 61838, "window_low": 61836, "count": 7, "volume": 0.031}
+     "high": 61840, "low": 61830.01, "window_high": 61838, "window_low": 61836, "count": 7, "volume": 0.031,
+     "open": 61835, "vwap": 61836.2, "exponential_average": 61836.7, "volatility": 0.00002}
 
 Without parameters these are the trades of the selected symbol, also after another one is selected. An object with a \
 `type` is no trade and has no `price`:

@@ -28,7 +28,8 @@ th { border: 0; color: var(--dim); font-weight: 400 } .type { color: var(--dim);
 
 _SAMPLES = {"date-time": "2024-01-31T12:34:56.789Z", "int32": 100, "int64": 7, "decimal": 61837.63, "double": 61836.9}
 _MAX_SAMPLE_DEPTH = 4
-_SAMPLE_NAMES = {"symbol": "ethusdt", "name": "Ethereum (ETH)", "venue": "sim", "page_token": "", "next_page_token": ""}
+_SAMPLE_NAMES = {"symbol": "ethusdt", "name": "Ethereum (ETH)", "venue": "sim", "interval": "1m"}
+_SAMPLE_NAMES |= {"page_token": "", "next_page_token": ""}
 
 
 def page(document: Json, *, base_url: str) -> str:

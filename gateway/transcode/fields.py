@@ -1,8 +1,9 @@
 """What a field is called in JSON, and which of our conventions apply to it.
 
-Field names stay as the proto has them (`page_size`). Three things differ from the proto, everywhere alike:
+Field names stay as the proto has them (`page_size`). Four things differ from the proto, everywhere alike:
 
 - an integer of 64 bits whose name ends in `_e8` loses the suffix and is a plain decimal number (`price`: 61837.63);
+- text whose name ends in `_decimal` loses the suffix and is a plain decimal number, exact and of any size (`volume`);
 - enum values lose their type's prefix (`SIDE_BUY` is `BUY`);
 - integers of 64 bits are JSON numbers.
 """
@@ -15,6 +16,7 @@ from collections.abc import Mapping
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 
 E8_SUFFIX = "_e8"
+DECIMAL_SUFFIX = "_decimal"
 TIMESTAMP = "google.protobuf.Timestamp"
 
 INTEGER_BOUNDS = {
@@ -28,6 +30,11 @@ INTEGER_BOUNDS = {
 def is_e8(field: FieldDescriptor) -> bool:
     """Tell whether the field is a decimal number scaled by 10^8."""
     return field.cpp_type == FieldDescriptor.CPPTYPE_INT64 and field.name.endswith(E8_SUFFIX)
+
+
+def is_decimal(field: FieldDescriptor) -> bool:
+    """Tell whether the field is a plain decimal number as text, for what 64 bits cannot hold."""
+    return field.cpp_type == FieldDescriptor.CPPTYPE_STRING and field.name.endswith(DECIMAL_SUFFIX)
 
 
 def is_timestamp(field: FieldDescriptor) -> bool:
@@ -55,12 +62,14 @@ def map_entry(field: FieldDescriptor) -> Mapping[str, FieldDescriptor]:
 
 def public_name(field: FieldDescriptor) -> str:
     """Return the field's name in JSON and in query parameters."""
+    if is_decimal(field):
+        return field.name.removesuffix(DECIMAL_SUFFIX)
     return field.name.removesuffix(E8_SUFFIX) if is_e8(field) else field.name
 
 
 def accepted_names(field: FieldDescriptor) -> set[str]:
     """Return every name the field may have in a request: ours, and lowerCamelCase as proto3 JSON has it."""
-    return {public_name(field)} if is_e8(field) else {field.name, field.json_name}
+    return {public_name(field)} if is_e8(field) or is_decimal(field) else {field.name, field.json_name}
 
 
 def enum_names(enum: EnumDescriptor) -> dict[int, str]:
@@ -85,6 +94,8 @@ def json_type(field: FieldDescriptor) -> str:
         return "a time as 2024-01-31T12:34:56.789Z"
     if is_e8(field):
         return "a decimal number with at most 8 places"
+    if is_decimal(field):
+        return "a plain decimal number"
     if field.cpp_type in INTEGER_BOUNDS:
         low, high = INTEGER_BOUNDS[field.cpp_type]
         return f"a whole number from {low} to {high}"

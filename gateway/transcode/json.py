@@ -22,6 +22,7 @@ from gateway.transcode.fields import (
     TIMESTAMP,
     accepted_names,
     enum_names,
+    is_decimal,
     is_e8,
     is_map,
     is_oneof_member,
@@ -29,7 +30,7 @@ from gateway.transcode.fields import (
     map_entry,
     public_name,
 )
-from gateway.transcode.scalars import json_reader
+from gateway.transcode.scalars import json_reader, read_decimal
 from gateway.transcode.times import format_timestamp
 from mesh.fixed import format_e8
 
@@ -121,12 +122,19 @@ def _one_encoder(field: FieldDescriptor) -> Encode | None:
         return lambda value: encoder(inner)(value)  # looked up late, for types that hold themselves
     if is_e8(field):
         return lambda value: msgspec.Raw(format_e8(value).encode())  # type: ignore[arg-type]
+    if is_decimal(field):
+        return _decimal
     if field.enum_type is not None:
         names = enum_names(field.enum_type)
         return lambda number: names.get(number, number)  # type: ignore[call-overload]
     if field.type == FieldDescriptor.TYPE_BYTES:
         return lambda value: base64.b64encode(value).decode()  # type: ignore[arg-type]
     return None  # text, numbers and booleans are what they are; msgspec writes NaN and infinities as null
+
+
+def _decimal(value: object) -> object:
+    # Raw goes out as it is: what is no number must not get there.
+    return msgspec.Raw(read_decimal(str(value)).encode()) if value else 0
 
 
 def _key_text(key: object) -> str:

@@ -10,6 +10,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from gateway.transcode.fields import (
     enum_names,
     find_field,
+    is_decimal,
     is_e8,
     is_map,
     is_oneof_member,
@@ -197,7 +198,7 @@ class _Schemas:
 def _scalar(field: FieldDescriptor) -> Json:
     if is_timestamp(field):
         return {"type": "string", "format": "date-time"}
-    if is_e8(field):
+    if is_e8(field) or is_decimal(field):
         return {"type": "number", "format": "decimal"}
     if field.enum_type is not None:
         return {"type": "string", "enum": list(enum_names(field.enum_type).values())}

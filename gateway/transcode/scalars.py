@@ -12,11 +12,12 @@ from decimal import Decimal
 from google.protobuf.descriptor import FieldDescriptor
 
 from gateway.errors import shown
-from gateway.transcode.fields import INTEGER_BOUNDS, enum_numbers, is_e8, is_timestamp, json_type
+from gateway.transcode.fields import INTEGER_BOUNDS, enum_numbers, is_decimal, is_e8, is_timestamp, json_type
 from gateway.transcode.times import parse_timestamp
 from mesh.fixed import MAX_E8, parse_e8
 
 _INTEGER = re.compile(r"-?\d{1,20}", re.ASCII)
+_DECIMAL = re.compile(r"-?(0|[1-9]\d{0,99})(\.\d{1,100})?", re.ASCII)
 _NUMBER = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d+)?", re.ASCII)
 _NOT_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 _MAX_EXPONENT = 400  # more digits than any double has; keeps integers made of "1e999999" small
@@ -58,6 +59,8 @@ def _from_text(field: FieldDescriptor) -> Callable[[str], object]:
         return parse_timestamp
     if is_e8(field):
         return _read_e8
+    if is_decimal(field):
+        return read_decimal
     if field.cpp_type in INTEGER_BOUNDS:
         return _integer_reader(*INTEGER_BOUNDS[field.cpp_type])
     if field.enum_type is not None:
@@ -76,7 +79,7 @@ def _from_json(field: FieldDescriptor) -> Convert:
     from_text = _from_text(field)
     if field.cpp_type == FieldDescriptor.CPPTYPE_BOOL:
         return _json_bool
-    if field.cpp_type in (FieldDescriptor.CPPTYPE_STRING, FieldDescriptor.CPPTYPE_MESSAGE):
+    if field.cpp_type in (FieldDescriptor.CPPTYPE_STRING, FieldDescriptor.CPPTYPE_MESSAGE) and not is_decimal(field):
         return _only_text(from_text)
     return _text_or_number(from_text)
 
@@ -141,6 +144,13 @@ def _read_e8(text: str) -> int:
     value_e8 = parse_e8(text.removeprefix("-"))
     assert value_e8 <= MAX_E8
     return -value_e8 if text.startswith("-") else value_e8
+
+
+def read_decimal(text: str) -> str:
+    """Return a plain decimal number as it is, so that it can stand in JSON; raise `ValueError` when it is none."""
+    if not _DECIMAL.fullmatch(text):
+        raise ValueError
+    return text
 
 
 def _read_float(text: str) -> float:

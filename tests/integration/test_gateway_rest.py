@@ -41,7 +41,17 @@ async def gateway() -> AsyncIterator[Gateway]:
         (
             "/api/stats?symbol=ethusdt",
             '{"venue":"sim","symbol":"ethusdt","moving_average":61836.9,"high":61840,"low":61830.00000001,'
-            '"window_high":1,"window_low":0.00000001,"count":7,"volume":0.031,"timestamp":"2023-11-14T22:13:20.123Z"}',
+            '"window_high":1,"window_low":0.00000001,"count":7,"volume":0.031,"timestamp":"2023-11-14T22:13:20.123Z",'
+            '"open":61835,"vwap":61836.25,"exponential_average":0.0,"window_vwap":0.0,"deviation":0.0,'
+            '"bollinger_upper":0.0,"bollinger_middle":0.0,"bollinger_lower":0.0,"buy_share":0.0,"flow_imbalance":0.0,'
+            '"trade_rate":null,"volatility":0.0}',
+        ),
+        (
+            "/api/candles?interval=5m",
+            '[{"time":"2023-11-14T22:14:00Z","open":61837.63,"high":61838,"low":61837,"close":61837.63000001,'
+            '"volume":90000000001.5,"quote_volume":8100000000000000000000.000000015,"taker_buy_volume":0,"count":3,'
+            '"first_trade_id":7,"last_trade_id":9,"interval":"5m","revision":0,"rsi":50.5,"atr":0.0,"macd":0.0,'
+            '"macd_signal":0.0,"macd_histogram":0.0,"ema":0.0,"sma":null}]',
         ),
         (
             "/api/history?limit=2",
@@ -175,6 +185,16 @@ async def test_head_has_no_body_and_options_names_the_verbs(gateway: Gateway) ->
     head, options = await gateway.http.head("/api/price"), await gateway.http.options("/api/symbol")
     assert (head.status_code, head.content, head.headers["content-type"]) == (200, b"", "application/json")
     assert (options.status_code, options.headers["allow"]) == (204, "GET, HEAD, OPTIONS, POST")
+
+
+async def test_candles_are_asked_for_in_the_words_charts_use(gateway: Gateway) -> None:
+    response = await gateway.http.get(
+        "/api/candles?symbol=ethusdt&interval=1h&start=2023-11-14T00:00:00Z&end=2023-11-15T00:00:00Z&limit=24"
+    )
+    asked = gateway.store.asked
+    assert (asked.symbol, asked.interval, asked.limit) == ("ethusdt", "1h", 24)
+    assert (asked.start.seconds, asked.end.seconds) == (1_699_920_000, 1_700_006_400)
+    assert response.headers["x-next-page-token"] == "there is more"
 
 
 async def test_documents_are_served(gateway: Gateway) -> None:

@@ -44,7 +44,8 @@ async def test_a_client_is_told_the_selection_and_then_each_trade(gateway: Gatew
         assert await client.recv() == (
             '{"symbol":"btcusdt","name":"Bitcoin (BTC)","venue":"sim","price":7,"quantity":0.00000638,"trade_id":7,'
             '"timestamp":"2023-11-14T22:13:20.000007Z","side":"BUY","moving_average":7.0,"high":7,"low":1,'
-            '"window_high":7,"window_low":7,"count":7,"volume":0.5}'
+            '"window_high":7,"window_low":7,"count":7,"volume":0.5,"open":1,"vwap":7.0,"exponential_average":7.0,'
+            '"volatility":0.25}'
         )
 
 

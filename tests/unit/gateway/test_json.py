@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from gateway.errors import BadField, BadInput
 from gateway.transcode import json
+from mesh.fixed import format_scaled
 from tests.fixtures.library_proto import message
 from tickmesh.v1 import store_pb2, trade_pb2
 
@@ -76,12 +77,14 @@ def test_an_empty_everything_has_every_field_but_the_oneofs() -> None:
         "counts": {},
         "shelves": {},
         "answers": {},
+        "total": 0,
     }
 
 
 def test_the_fields_stand_in_the_protos_order() -> None:
     names = list(written(Everything(left="x")))
-    assert names == [field.name.removesuffix("_e8") for field in Everything.DESCRIPTOR.fields if field.name != "right"]
+    fields = [field.name for field in Everything.DESCRIPTOR.fields if field.name != "right"]
+    assert names == [name.removesuffix("_e8").removesuffix("_decimal") for name in fields]
 
 
 @pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
@@ -102,6 +105,52 @@ def test_maps_have_text_keys() -> None:
 
 def test_repeated_decimals_are_exact() -> None:
     assert b'"level":[0.00000001,-1.5,90000000000]' in text(Everything(level_e8=[1, -150_000_000, 9 * 10**18]))
+
+
+@pytest.mark.parametrize("number", ["0", "12.5", "-0.0000000000000001", "8100000000000000000000.000000015"])
+def test_a_decimal_of_any_size_is_written_as_the_number_it_is(number: str) -> None:
+    assert f'"total":{number}}}'.encode() in text(Everything(total_decimal=number))
+
+
+@pytest.mark.parametrize("wrong", ["1e5", "x", "01", "1.", '1,"admin":true', "NaN"])
+def test_a_decimal_that_is_no_number_never_gets_into_an_answer(wrong: str) -> None:
+    with pytest.raises(ValueError):
+        text(Everything(total_decimal=wrong))
+
+
+@pytest.mark.parametrize("body", ['{"total": 12.50}', '{"total": "12.5"}', '{"total": 125e-1}'])
+def test_a_decimal_is_read_under_its_short_name(body: str) -> None:
+    assert read(body).total_decimal == "12.5"
+
+
+def test_a_candle_is_written_in_the_order_charts_take_it() -> None:
+    candle = trade_pb2.Candle(
+        time=Timestamp(seconds=1_700_000_040),
+        open_e8=6_183_763_000_000,
+        high_e8=6_183_800_000_000,
+        low_e8=6_183_700_000_000,
+        close_e8=6_183_763_000_001,
+        volume_decimal="1.5",
+        quote_volume_decimal="92755.9645",
+        taker_buy_volume_decimal="0",
+        count=3,
+        first_trade_id=7,
+        last_trade_id=9,
+        interval="1m",
+        rsi=50.5,
+        atr=math.nan,
+        macd=math.nan,
+        macd_signal=math.nan,
+        macd_histogram=math.nan,
+        ema=math.nan,
+        sma=math.nan,
+    )
+    assert text(candle) == (
+        b'{"time":"2023-11-14T22:14:00Z","open":61837.63,"high":61838,"low":61837,"close":61837.63000001,"volume":1.5,'
+        b'"quote_volume":92755.9645,"taker_buy_volume":0,"count":3,"first_trade_id":7,"last_trade_id":9,'
+        b'"interval":"1m","revision":0,"rsi":50.5,"atr":null,"macd":null,"macd_signal":null,"macd_histogram":null,'
+        b'"ema":null,"sma":null}'
+    )
 
 
 def test_one_field_of_an_answer_can_stand_alone() -> None:
@@ -129,6 +178,8 @@ def test_one_field_of_an_answer_can_stand_alone() -> None:
         ('{"price": 0.000000001}', "expected a decimal number with at most 8 places"),
         ('{"price": "1e5"}', "expected a decimal number with at most 8 places, found '1e5' - at $.price"),
         ('{"price": 92233720369}', "expected a decimal number with at most 8 places, found 92233720369 - at $.price"),
+        ('{"total": "x"}', "expected a plain decimal number, found 'x' - at $.total"),
+        ('{"total": true}', "expected a plain decimal number, found true - at $.total"),
         ('{"text": 5}', "expected a string, found 5 - at $.text"),
         ('{"ratio": "x"}', "expected a number, found 'x' - at $.ratio"),
         ('{"ratio": 1e400}', "expected a number"),
@@ -192,6 +243,9 @@ def test_what_proto3_json_allows_is_understood(body: str, expected: dict[str, An
         assert found == Everything(**expected)
 
 
+OUR_NAMES = ("price", "level", "total", "colour")
+"""What is not as proto3 JSON has it."""
+
 _int64 = st.integers(-(2**63), 2**63 - 1)
 _leaf: dict[str, st.SearchStrategy[Any]] = {
     "truth": st.booleans(),
@@ -203,6 +257,7 @@ _leaf: dict[str, st.SearchStrategy[Any]] = {
     "price_e8": st.integers(-(2**63) + 1, 2**63 - 1),
     "ratio": st.floats(allow_nan=False, allow_infinity=False),
     "text": st.text(st.characters(exclude_categories=["Cs"])),
+    "total_decimal": st.integers(0, 2**192).map(lambda value: format_scaled(value, 16)),
     "raw": st.binary(max_size=20),
     "colour": st.sampled_from([0, 1, -3]),
     "when": st.builds(Timestamp, seconds=st.integers(0, 2**33), nanos=st.integers(0, 999_999_999)),
@@ -229,6 +284,9 @@ _everything = st.builds(_with, _flat, st.none() | _flat, st.lists(_flat, max_siz
 @given(_everything)
 @settings(max_examples=100)
 def test_whatever_is_written_reads_back(value: Any) -> None:
+    for holder in (value, value.inner, *value.children):
+        if holder is not value.inner or value.HasField("inner"):
+            holder.total_decimal = holder.total_decimal or "0"
     assert read(text(value).decode()) == value
 
 
@@ -240,6 +298,7 @@ def test_what_google_writes_is_read_alike(value: Any) -> None:
         if holder is not value.inner or value.HasField("inner"):
             holder.ClearField("price_e8")
             holder.ClearField("level_e8")
+            holder.ClearField("total_decimal")
     theirs = json_format.MessageToJson(value)
     assert read(theirs) == json_format.Parse(theirs, Everything()) == value
 
@@ -251,5 +310,6 @@ def test_what_is_written_google_reads_alike(value: Any) -> None:
     value.ClearField("level_e8")
     value.ClearField("colour")
     value.ClearField("colours")
-    ours = {name: member for name, member in written(value).items() if name not in ("price", "level", "colour")}
+    value.ClearField("total_decimal")
+    ours = {name: member for name, member in written(value).items() if name not in OUR_NAMES}
     assert json_format.ParseDict(ours, Everything()) == value

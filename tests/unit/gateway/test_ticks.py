@@ -29,6 +29,10 @@ def batch(count: int = 2) -> SignalBatch:
         window_low_e8=[0 for _ in rows],
         session_count=[i + 1 for i in rows],
         session_volume=[0.1 * (i + 1) for i in rows],
+        session_open_e8=[6_183_500_000_000 for _ in rows],
+        session_vwap=[61836.5 for _ in rows],
+        exponential_average=[61836.75 for _ in rows],
+        volatility=[0.25 for _ in rows],
     )
 
 
@@ -36,7 +40,8 @@ def test_a_trade_is_one_object_with_exact_decimals() -> None:
     assert TickWriter().write(batch(1), "Bitcoin (BTC)") == [
         b'{"symbol":"btcusdt","name":"Bitcoin (BTC)","venue":"sim","price":61837.63,"quantity":0.00000638,'
         b'"trade_id":9007199254740993,"timestamp":"2023-11-14T22:13:20.123Z","side":"BUY","moving_average":61837.5,'
-        b'"high":61840,"low":61830.00000001,"window_high":0.00000001,"window_low":0,"count":1,"volume":0.1}'
+        b'"high":61840,"low":61830.00000001,"window_high":0.00000001,"window_low":0,"count":1,"volume":0.1,'
+        b'"open":61835,"vwap":61836.5,"exponential_average":61836.75,"volatility":0.25}'
     ]
 
 
