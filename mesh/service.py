@@ -18,7 +18,7 @@ from typing import TypeVar
 
 import uvloop
 
-from mesh import logs
+from mesh import logs, wait_for
 from mesh.settings import MeshSettings, WrongSettings, load
 
 log = logging.getLogger("mesh.service")
@@ -100,6 +100,7 @@ def run(name: str, settings: type[S], main: Callable[[S, Stop], Awaitable[None]]
         print(f"{name}: wrong settings\n{exc}", file=sys.stderr)  # noqa: T201 - before there are logs
         return 2
     logs.configure(name, level=checked.log_level, form=checked.log_format)
+    wait_for.install()
     try:
         uvloop.run(_live(name, checked, main))
     except (KeyboardInterrupt, asyncio.CancelledError):
