@@ -8,21 +8,27 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from math import exp
+from math import exp, inf
 
 LEAST_S = 5.0
-"""No silence is shorter than this one."""
+"""No silence of all together is shorter than this one."""
+
+LEAST_ALONE_S = 30.0
+"""No silence of one symbol while others speak is shorter: a coin may well rest, and its stream hardly dies alone."""
 
 UNKNOWN_S = 120.0
-"""How long a symbol may be silent that has not yet shown its habit."""
+"""How long all together may be silent before they have shown a habit; a single symbol may be silent for ever."""
 
 MOST_S = 3600.0
+"""No habit asks for more; only what was in vain does."""
+
 ALL = ""
 """Stands for all symbols together."""
 
 _MEAN_GAPS = 20.0  # were the trades of a steady coin independent, so long a silence would come once in 10^8 gaps
 _LONGEST_GAPS = 3.0
-_GAPS_KNOWN = 10
+_GAPS_KNOWN = 10  # of all together
+_GAPS_KNOWN_ALONE = 100
 _FORGET_S = 600.0
 
 
@@ -57,7 +63,7 @@ class Habit:
         """Return who has been silent for longer than its habit: a symbol, ALL, or None when nobody has."""
         for symbol in (ALL, *symbols):
             voice = self._voices.get(symbol)
-            if voice is not None and now_s - voice.heard_s > self._patience_s(voice):
+            if voice is not None and now_s - voice.heard_s > _patience_s(voice, alone=symbol != ALL):
                 return symbol
         return None
 
@@ -76,7 +82,11 @@ class Habit:
         voice.mean_s += (gap_s - voice.mean_s) * max(0.02, 1 / voice.gaps)
         voice.longest_s = max(gap_s, voice.longest_s * exp(-gap_s / _FORGET_S))
 
-    def _patience_s(self, voice: _Voice) -> float:
-        known_s = max(LEAST_S, _MEAN_GAPS * voice.mean_s, _LONGEST_GAPS * voice.longest_s)
-        patience_s: float = (known_s if voice.gaps >= _GAPS_KNOWN else UNKNOWN_S) * 2 ** min(voice.vain, 20)
-        return min(MOST_S, patience_s)
+
+def _patience_s(voice: _Voice, *, alone: bool) -> float:
+    if voice.gaps < (_GAPS_KNOWN_ALONE if alone else _GAPS_KNOWN):
+        patience_s = inf if alone else UNKNOWN_S
+    else:
+        habit_s = max(_MEAN_GAPS * voice.mean_s, _LONGEST_GAPS * voice.longest_s)
+        patience_s = min(MOST_S, max(LEAST_ALONE_S if alone else LEAST_S, habit_s))
+    return patience_s * float(2 ** min(voice.vain, 20))
