@@ -57,6 +57,11 @@ class Message:
         """How many messages the stream held behind this one when it was delivered."""
         return _ack_tokens(self.reply)[4]
 
+    @property
+    def taken_us(self) -> int:
+        """When the stream took it, in microseconds since 1970; beside its sequence this tells it from any other."""
+        return _ack_tokens(self.reply)[3] // 1000
+
 
 class Reader:
     """The ordered reader of one stream under a durable's name.
@@ -71,6 +76,8 @@ class Reader:
         stream: the stream's name; waited for when it is not there yet.
         durable: the consumer's name, this reader's alone.
         after: the sequence after which to begin; None begins with the last message of each subject.
+        after_us: when the stream took that message, if known: a stream that lost its end and has grown again since
+            has another one in its place.
         subject: only messages of this subject; all when empty.
 
     Raises:
@@ -79,13 +86,16 @@ class Reader:
 
     """
 
-    def __init__(self, bus: Bus, stream: str, durable: str, *, after: int | None, subject: str = "") -> None:
+    def __init__(
+        self, bus: Bus, stream: str, durable: str, *, after: int | None, after_us: int = 0, subject: str = ""
+    ) -> None:
         self._bus = bus
         self._stream = stream
         self._durable = durable
         self._subject = subject
         self._from_last = after is None
         self._after = after
+        self._after_us = after_us
         self._created: dt.datetime | None = None
         self._delivered = 0  # the consumer's own count: it tells a lost delivery from a gap in a filtered stream
         self._queue: deque[Message] = deque()
@@ -169,7 +179,7 @@ class Reader:
     async def _open_once(self) -> None:
         await self._unsubscribe()
         self._reopen = ""
-        self._check_stream(await self._bus.js.stream_info(self._stream))
+        await self._check_stream(await self._bus.js.stream_info(self._stream))
         with contextlib.suppress(NotFoundError):
             await self._bus.js.delete_consumer(self._stream, self._durable)
         by_sequence = self._after is not None
@@ -195,16 +205,26 @@ class Reader:
         self._heard_s = asyncio.get_running_loop().time()
         await self._ask()
 
-    def _check_stream(self, info: StreamInfo) -> None:
+    async def _check_stream(self, info: StreamInfo) -> None:
         created, self._created = self._created, info.created
-        if created in (None, info.created) and (self._after or 0) <= info.state.last_seq:
+        if created in (None, info.created) and (self._after or 0) <= info.state.last_seq and await self._is_known():
             return
         if not self._from_last:
             raise StreamReplacedError(
                 f"stream {self._stream}, made {info.created} and ending with {info.state.last_seq}, is not the one "
                 f"that was read up to {self._after}"
             )
-        self._after = None
+        self._after, self._after_us = None, 0
+
+    async def _is_known(self) -> bool:
+        """Return whether the message at the position is still the one that was read, or is gone as old ones go."""
+        if not self._after or not self._after_us:
+            return True
+        try:
+            found = await self._bus.js.get_msg(self._stream, self._after)
+        except NotFoundError:
+            return True
+        return found.time is None or abs(found.time.timestamp() * 1e6 - self._after_us) < 10
 
     async def _unsubscribe(self) -> None:
         if self._subscription is not None:
@@ -235,14 +255,14 @@ class Reader:
         if not message.reply.startswith("$JS.ACK."):
             await self._on_status(message)
             return
-        _, sequence, delivered, *_ = _ack_tokens(message.reply)
+        _, sequence, delivered, taken_ns, _ = _ack_tokens(message.reply)
         if delivered != self._delivered + 1:
             self._break(f"delivery {delivered} came after {self._delivered}")
             return
         if self._reopen:
             return
         self._delivered = delivered
-        self._after = sequence
+        self._after, self._after_us = sequence, taken_ns // 1000
         self._asked -= 1
         self._queue.append(Message(sequence, message.subject, message.data, message.reply))
         self._arrived.set()

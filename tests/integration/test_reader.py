@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 
 import pytest
 
@@ -11,6 +12,7 @@ from mesh.reader import Reader, StreamReplacedError
 from tests.fixtures.nats import NatsServer
 from tests.fixtures.store import feeding
 from tests.fixtures.trades import columns
+from tests.fixtures.waiting import eventually
 
 
 async def test_a_stream_made_anew_is_said_instead_of_read_past_its_end(nats_server: NatsServer) -> None:
@@ -30,6 +32,30 @@ async def test_a_position_behind_the_streams_end_is_said(nats_server: NatsServer
     async with feeding(nats_server) as feeder:
         with pytest.raises(StreamReplacedError, match="ending with 0"):
             await Reader(feeder.bus, "RAW", "test", after=7).__aenter__()
+
+
+async def test_a_stream_that_lost_its_end_and_has_grown_again_is_said(nats_server: NatsServer) -> None:
+    files, kept = nats_server.directory / "store", nats_server.directory / "kept"
+    async with feeding(nats_server) as feeder:
+        await feeder.publish(columns(1, 1))
+        nats_server.stop()
+        shutil.copytree(files, kept)
+        nats_server.start()
+        await eventually(lambda: feeder.bus.connected)
+        await feeder.publish(columns(2, 1))
+        async with Reader(feeder.bus, "RAW", "test", after=0) as reader:
+            read = [message for _ in range(2) for message in await reader.next(max_messages=1, timeout_s=10)]
+            nats_server.stop()
+            shutil.rmtree(files)
+            shutil.copytree(kept, files)
+            nats_server.start()
+            await eventually(lambda: feeder.bus.connected)
+            await feeder.publish(columns(3, 1))
+
+            with pytest.raises(StreamReplacedError, match="ending with 2, is not the one that was read up to 2"):
+                await reader.next(timeout_s=30)
+        with pytest.raises(StreamReplacedError):
+            await Reader(feeder.bus, "RAW", "test", after=2, after_us=read[-1].taken_us).__aenter__()
 
 
 async def test_who_follows_the_last_message_follows_it_in_a_stream_made_anew(nats_server: NatsServer) -> None:
