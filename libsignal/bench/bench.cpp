@@ -131,16 +131,16 @@ BENCHMARK(naive_deques)->ArgsProduct({kColumns, kWindows});
 BENCHMARK(process<kPlain>)->Name("average_high_low")->ArgsProduct({kColumns, kWindows});
 BENCHMARK(process<kPerTrade>)->Name("all_per_trade")->ArgsProduct({kColumns, kWindows});
 BENCHMARK(process<LSIG_ALL>)->Name("all_and_candles")->ArgsProduct({kColumns, kWindows});
-BENCHMARK(process<LSIG_EXPONENTIAL_AVERAGE>)->Name("one/exponential_average")->Args({256, 1000});
-BENCHMARK(process<LSIG_MOVING_AVERAGE>)->Name("one/moving_average")->Args({256, 1000});
-BENCHMARK(process<LSIG_WINDOW_VWAP>)->Name("one/window_vwap")->Args({256, 1000});
-BENCHMARK(process<LSIG_DEVIATION>)->Name("one/deviation")->Args({256, 1000});
-BENCHMARK(process<LSIG_EXTREMES>)->Name("one/extremes")->Args({256, 1000});
-BENCHMARK(process<LSIG_FLOW>)->Name("one/flow")->Args({256, 1000});
-BENCHMARK(process<LSIG_RATE>)->Name("one/rate")->Args({256, 1000});
-BENCHMARK(process<LSIG_VOLATILITY>)->Name("one/volatility")->Args({256, 1000});
-BENCHMARK(process<LSIG_SESSION>)->Name("one/session")->Args({256, 1000});
-BENCHMARK(process<LSIG_CANDLES>)->Name("one/candles")->Args({256, 1000});
+BENCHMARK(process<LSIG_EXPONENTIAL_AVERAGE>)->Name("one/exponential_average")->ArgsProduct({{256}, {1000, 100000}});
+BENCHMARK(process<LSIG_MOVING_AVERAGE>)->Name("one/moving_average")->ArgsProduct({{256}, {1000, 100000}});
+BENCHMARK(process<LSIG_WINDOW_VWAP>)->Name("one/window_vwap")->ArgsProduct({{256}, {1000, 100000}});
+BENCHMARK(process<LSIG_DEVIATION>)->Name("one/deviation")->ArgsProduct({{256}, {1000, 100000}});
+BENCHMARK(process<LSIG_EXTREMES>)->Name("one/extremes")->ArgsProduct({{256}, {1000, 100000}});
+BENCHMARK(process<LSIG_FLOW>)->Name("one/flow")->ArgsProduct({{256}, {1000, 100000}});
+BENCHMARK(process<LSIG_RATE>)->Name("one/rate")->ArgsProduct({{256}, {1000, 100000}});
+BENCHMARK(process<LSIG_VOLATILITY>)->Name("one/volatility")->ArgsProduct({{256}, {1000, 100000}});
+BENCHMARK(process<LSIG_SESSION>)->Name("one/session")->ArgsProduct({{256}, {1000, 100000}});
+BENCHMARK(process<LSIG_CANDLES>)->Name("one/candles")->ArgsProduct({{256}, {1000, 100000}});
 
 }  // namespace
 

@@ -321,7 +321,7 @@ LSIG_API int lsig_open_candle(const lsig_state *state, uint32_t interval, lsig_c
 /*
  * Write the whole state, its settings included, into `capacity` bytes; *size becomes the number of bytes it takes. The
  * same state gives the same bytes, on every machine and however its trades were cut into calls.
- * About 750 bytes, 700 to 1,000 for the candles of each interval, and 25 for each trade of the longest window.
+ * About 200 bytes, 25 for each trade the longest window holds, and with the default periods 2,000 for the candles.
  * Errors: LSIG_E_ARGUMENT; LSIG_E_CAPACITY: *size tells the room needed, what has been written is of no use. Asking
  * with a capacity of 0 and bytes NULL is the way to learn the size.
  */

@@ -18,7 +18,7 @@ from signalsvc.libsignal import SignalState
 from signalsvc.signals import Candle, Groups
 from tests.fixtures.libsignal import NOON_US, ROWS, Row, Rows, columns, market
 
-unhurried = settings(deadline=None)
+unhurried = settings(deadline=None, max_examples=50)
 DAY_US = INTERVALS_US["1d"]
 U = 2.0**-53
 

@@ -10,7 +10,7 @@ from signalsvc.libsignal import SignalState, UnusableState
 from signalsvc.signals import Groups, Signals
 from tests.fixtures.libsignal import ROWS, WINDOWS, Rows, assert_same_signals, columns, market
 
-unhurried = settings(deadline=None)
+unhurried = settings(deadline=None, max_examples=50)
 
 
 @unhurried
