@@ -6,6 +6,7 @@ import asyncio
 import json
 import subprocess
 import sysconfig
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -18,7 +19,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from nats.js.errors import NotFoundError
 
 from mesh import control, rpc, subjects, wire
-from mesh.bus import CONTROL_STREAM, Bus, connect, raw_stream
+from mesh.bus import CONTROL_STREAM, Bus, connect, processed_stream, raw_stream
 from mesh.health import Health
 from mesh.publisher import Publisher
 from mesh.settings import BusSettings
@@ -26,7 +27,7 @@ from mesh.trades import SignalColumns, TradeColumns
 from signalsvc.engine import Engine
 from tests.fixtures.nats import NatsServer
 from tests.fixtures.services import Service
-from tests.fixtures.trades import columns
+from tests.fixtures.trades import START_US, columns
 from tests.fixtures.waiting import eventually
 from tickmesh.v1 import control_pb2, signal_pb2, signal_pb2_grpc
 
@@ -128,6 +129,45 @@ async def test_every_trade_leaves_with_its_signals(nats_server: NatsServer, sign
         await feed.trades(*batches)
         processed = await feed.processed(235)
     assert bytes_of(processed) == expected(*batches)
+
+
+def minutely(count: int) -> TradeColumns:
+    """Return trades of which each closes a second and a minute."""
+    trades = columns(1, count)
+    trades.time_us[:] = START_US + np.arange(count) * 60_000_000
+    return trades
+
+
+async def test_a_batch_whose_candles_are_too_many_for_a_message_leaves_in_parts(
+    nats_server: NatsServer, signal: Service
+) -> None:
+    sparse = minutely(4096)
+    signal.start_grpc("SIGNAL_ADDR")
+    async with feeding(nats_server) as feed:
+        await feed.trades(sparse)
+        processed = await feed.processed(4096)
+    assert len(processed) > 1
+    assert [number for part in processed for number in part.trades.trade_id] == list(range(1, 4097))
+    assert Counter(candle.interval for part in processed for candle in part.candles) == {
+        "1s": 4095, "1m": 4095, "5m": 819, "15m": 273, "1h": 69, "1d": 3
+    }  # fmt: skip
+
+
+async def test_a_crash_between_two_parts_of_a_batch_loses_and_doubles_none(
+    nats_server: NatsServer, signal: Service
+) -> None:
+    sparse = minutely(4096)
+    whole = Engine().process(sparse, raw_sequence=1)
+    assert whole is not None
+    parts = [wire.encode_signals(part) for part in wire.split_signals(whole)]
+    admin = BusSettings(nats_url=nats_server.url_of("admin"))
+    async with feeding(nats_server) as feed, connect(admin, name="admin", health=Health("bus")) as bus:
+        await feed.trades(sparse)
+        await bus.declare(processed_stream(64 * 2**20))
+        await bus.js.publish(subjects.processed("binance", "btcusdt"), parts[0])
+        signal.start_grpc("SIGNAL_ADDR")
+        processed = await feed.processed(4096)
+    assert bytes_of(processed) == parts
 
 
 async def test_a_killed_service_goes_on_as_if_it_had_never_died(nats_server: NatsServer, signal: Service) -> None:

@@ -89,7 +89,7 @@ async def test_the_newest_trades_of_a_symbol_come_from_the_index(
 
 @pytest.mark.timescale
 @pytest.mark.skipif(not os.environ.get("TIMESCALE_URL"), reason="no TIMESCALE_URL")
-async def test_with_timescaledb_trades_are_a_hypertable_by_day(
+async def test_with_timescaledb_trades_are_a_hypertable_by_day_and_candles_by_week(
     connection: psycopg.AsyncConnection, database_url: str
 ) -> None:
     await migrate(connection)
@@ -97,9 +97,10 @@ async def test_with_timescaledb_trades_are_a_hypertable_by_day(
 
     found = await ask(
         database_url,
-        "SELECT hypertable_name::text, time_interval = interval '1 day' FROM timescaledb_information.dimensions",
+        "SELECT hypertable_name::text, extract(day FROM time_interval)::int FROM timescaledb_information.dimensions"
+        " ORDER BY 1",
     )
-    assert found == [("trades", True)]
+    assert found == [("candles", 7), ("trades", 1)]
 
 
 @pytest.mark.timescale
