@@ -84,7 +84,8 @@ class Catalog:
                     log.warning("the catalog did not reach the bus: %s", str(exc) or type(exc).__name__)
                     await asyncio.sleep(delay_s)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), REFRESH_S)
+                async with asyncio.timeout(REFRESH_S):
+                    await self._changed.wait()
 
     def _message(self) -> control_pb2.Catalog:
         instruments = self._following.instruments

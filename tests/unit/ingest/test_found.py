@@ -1,0 +1,58 @@
+"""What an answer over REST proves."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ingest.found import Found, from_history, from_newest
+from ingest.sequencer import Gap
+from mesh.trades import TradeColumns
+from tests.fixtures.trades import columns
+
+
+def page(*ids: int) -> TradeColumns:
+    whole = columns(min(ids), max(ids) - min(ids) + 1) if ids else columns(1, 1)
+    return whole.rows(np.array(ids, np.int64) - min(ids, default=0))
+
+
+def told(found: Found) -> list[list[int] | Gap]:
+    return [step if isinstance(step, Gap) else step.trade_id.tolist() for step in found.in_order]
+
+
+def test_consecutive_rows_from_the_id_on_prove_no_absence() -> None:
+    found = from_history(page(5, 6, 7), from_id=5, limit=1000)
+    assert (told(found), found.trades, found.next_id) == ([[5, 6, 7]], 3, 8)
+
+
+def test_ids_skipped_before_and_between_the_rows_are_absent() -> None:
+    found = from_history(page(7, 8, 12), from_id=5, limit=1000)
+    assert told(found) == [Gap(5, 6), [7, 8], Gap(9, 11), [12]]
+
+
+def test_a_full_page_is_not_the_end_and_a_short_one_is() -> None:
+    assert not from_history(page(5, 6, 7), from_id=5, limit=3).to_the_end
+    assert from_history(page(5, 6), from_id=5, limit=3).to_the_end
+
+
+def test_an_empty_page_proves_nothing() -> None:
+    found = from_history(page(), from_id=5, limit=1000)
+    assert (told(found), found.next_id, found.unreachable, found.to_the_end) == ([], None, None, True)
+
+
+def test_rows_before_the_id_asked_for_are_none_of_ours() -> None:
+    assert told(from_history(page(3, 4, 5, 6), from_id=5, limit=1000)) == [[5, 6]]
+
+
+def test_the_newest_trades_prove_what_they_reach() -> None:
+    found = from_newest(page(3, 4, 7), from_id=4)
+    assert (told(found), found.unreachable, found.to_the_end) == ([[4], Gap(5, 6), [7]], None, True)
+
+
+def test_what_lies_before_the_newest_trades_is_unreachable_not_absent() -> None:
+    found = from_newest(page(10, 11), from_id=4)
+    assert (told(found), found.unreachable) == ([[10, 11]], Gap(4, 9))
+
+
+def test_newest_trades_that_are_all_older_prove_nothing() -> None:
+    found = from_newest(page(1, 2), from_id=4)
+    assert (told(found), found.unreachable, found.next_id) == ([], None, None)
