@@ -36,8 +36,8 @@ public:
         const std::size_t start = position & (size_ - 1);
         const std::size_t until_end = std::min(n, size_ - start);
         std::copy_n(column, until_end, &entries_[start]);
-        std::copy_n(column + until_end, n - until_end, &entries_[0]);
-        if (start < kBlock || until_end < n) std::copy_n(&entries_[0], kBlock, &entries_[size_]);
+        if (start < kBlock) std::copy_n(column, std::min(n, kBlock - start), &entries_[size_ + start]);
+        for (T* again : {&entries_[0], &entries_[size_]}) std::copy_n(column + until_end, n - until_end, again);
     }
 
     // The entries from this position on, up to kBlock of them.

@@ -66,15 +66,15 @@ class Results:
 class ClosedCandles:
     """Room for the candles one call closes; it grows to what a call turns out to need."""
 
-    __slots__ = ("_room", "_wanted")
+    __slots__ = ("_room", "wanted")
 
     def __init__(self, groups: Groups) -> None:
-        self._wanted = Groups.CANDLES in groups
+        self.wanted = Groups.CANDLES in groups
         self._room = (lsig.Candle * 64)()
 
     def bind(self, columns: lsig.Columns) -> None:
         """Set the address and the capacity of the candles."""
-        if self._wanted:
+        if self.wanted:
             columns.candles = ctypes.addressof(self._room)
             columns.candle_capacity = len(self._room)
 
@@ -85,7 +85,7 @@ class ClosedCandles:
 
     def taken(self, count: int) -> tuple[Candle, ...]:
         """Return the candles the last call has closed."""
-        return tuple(value_of(Candle, self._room[i]) for i in range(count))
+        return tuple([value_of(Candle, self._room[i]) for i in range(count)]) if count else ()
 
 
 _Value = TypeVar("_Value", Candle, Summary)

@@ -210,7 +210,7 @@ class SignalState:
             code = process(self._handle, self._columns_address)
         if code:
             _refuse(code, self.inputs, columns.error_row)
-        return self._candles.taken(columns.candle_count) if columns.candle_count else ()
+        return self._candles.taken(columns.candle_count) if self._candles.wanted else ()
 
     def reset_session(self) -> None:
         """Begin a new session with the next trade; windows and candles go on."""
