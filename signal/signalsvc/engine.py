@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from operator import attrgetter
 from zlib import crc32
 
 import msgspec
@@ -108,12 +109,8 @@ class Engine:
                 trades = trades.rows(np.arange(len(trades)) != exc.row)
                 continue
             self._last_ids[key] = int(trades.trade_id[-1])
-            columns = SignalColumns(
-                trades=trades,
-                raw_sequence=raw_sequence,
-                **{name: getattr(signals, name) for name in SIGNAL_NAMES},
-                candles=tuple(map(_closed, signals.candles)),
-            )
+            candles = tuple(map(_closed, signals.candles))
+            columns = SignalColumns(trades, raw_sequence, *_columns_of(signals), candles=candles)
             self._latest[key] = columns
             return columns
         return None
@@ -139,6 +136,13 @@ class Engine:
         if state is not None:
             state.reset_session()
         return state is not None
+
+    def ahead_of(self, last_ids: Mapping[tuple[str, str], int]) -> str:
+        """Return the symbols whose trades it knows further than these last ids; those not named there do not count."""
+        known = self._last_ids
+        return ", ".join(
+            f"{venue}.{symbol}" for (venue, symbol), id_ in last_ids.items() if known.get((venue, symbol), id_) > id_
+        )
 
     def entries(self) -> dict[str, bytes]:
         """Return the whole state, an entry a symbol: `binance.btcusdt`; the same state gives the same bytes."""
@@ -183,6 +187,7 @@ class Engine:
         return trades.rows(new)
 
 
+_columns_of = attrgetter(*SIGNAL_NAMES)
 _INTERVALS = {length_us: interval for interval, length_us in INTERVALS_US.items()}
 _CANDLE_NAMES = tuple(field.name for field in fields(Candle) if field.name not in ("interval", "time_us", "revision"))
 

@@ -20,10 +20,11 @@ from mesh.bus import Bus
 from mesh.errors import BadMessage, NotReady
 from mesh.health import Health
 from mesh.publisher import Publisher
-from mesh.reader import Message, Reader
+from mesh.reader import Message, Reader, StreamReplacedError
 from mesh.service import Stop
 from mesh.trades import SignalColumns
 from signalsvc.engine import Engine
+from signalsvc.published import Published
 from signalsvc.selection import Selection
 from signalsvc.snapshot import Snapshots
 from signalsvc.watchers import Watchers
@@ -52,6 +53,7 @@ class Pipeline:
         self._health = health
         self._save_now = asyncio.Event()
         self._save_done = asyncio.Event()
+        self._replaying = False
         self._taken: Message | None = None
         self._saved: Message | None = None
 
@@ -62,8 +64,14 @@ class Pipeline:
         await self.publisher.open()
         self._raw_created = await self._wait_for_raw(bus)
         self._snapshots = await Snapshots.open(bus)
-        self._after = await self._snapshots.load(self._engine, raw_created=self._raw_created)
-        self._published, self._published_id = await _published_end(bus)
+        self._published = await Published.read(bus)
+        self._after, self._after_us = await self._snapshots.load(self._engine, raw_created=self._raw_created)
+        if ahead := self._engine.ahead_of(self._published.last_ids):
+            log.error(
+                "the saved state knows trades of %s that PROCESSED does not hold: making it again from RAW", ahead
+            )
+            self._engine.restore({})
+            self._after = self._after_us = 0
 
     async def reset_session(self, venue: str, symbol: str) -> bool:
         """Begin a new session with the symbol's next trade, and keep that; return whether the symbol has traded at all.
@@ -85,17 +93,30 @@ class Pipeline:
 
     async def run(self, stop: Stop) -> None:
         """Take in RAW until asked to stop; then publish and keep what was taken."""
+        while not stop.asked:
+            try:
+                await self._read(stop)
+            except StreamReplacedError as exc:
+                # Nothing is doubled by that: the engine leaves out what it knows.
+                log.error("reading RAW from its start: %s", exc)
+                self._after = self._after_us = 0
+                self._taken = self._saved = None
+                self._raw_created = await self._wait_for_raw(self._bus)
+
+    async def _read(self, stop: Stop) -> None:
         loop = asyncio.get_running_loop()
         next_save_s = loop.time() + _SAVE_EVERY_S
         async with AsyncExitStack() as stack:
             async with stop.interrupts():
-                reader = Reader(self._bus, subjects.RAW, subjects.DURABLE_SIGNAL, after=self._after)
+                reader = Reader(
+                    self._bus, subjects.RAW, subjects.DURABLE_SIGNAL, after=self._after, after_us=self._after_us
+                )
                 await stack.enter_async_context(reader)
             while not stop.asked:
                 messages = await reader.next(timeout_s=_POLL_S)
                 for message in messages:
                     await self._take(message)
-                self._health.set("stream", not messages or messages[-1].sequence >= self._published)
+                self._health.set("stream", not messages or not self._replaying)
                 WATCHERS.set(len(self._watchers))
                 if loop.time() >= next_save_s or self._save_now.is_set():
                     next_save_s = loop.time() + _SAVE_EVERY_S
@@ -114,12 +135,13 @@ class Pipeline:
         POSITION.set(message.sequence)
         REPEATS.set(self._engine.repeats)
         REFUSED.set(self._engine.refused)
-        if signals is None or message.sequence < self._published:
+        if signals is None:
             return
         for part in wire.split_signals(signals):
-            # A crash may have come between two parts of one message.
-            if message.sequence > self._published or part.trades.trade_id[-1] > self._published_id:
-                await self._publish(part)
+            rest = self._published.rest(part)
+            self._replaying = rest is None
+            if rest is not None:
+                await self._publish(rest)
 
     async def _publish(self, signals: SignalColumns) -> None:
         trades, payload = signals.trades, wire.encode_signals(signals)
@@ -143,9 +165,7 @@ class Pipeline:
             try:
                 async with asyncio.timeout(_SETTLE_S):
                     await self.publisher.settle()
-                await self._snapshots.save(
-                    self._engine, raw_sequence=self._taken.sequence, raw_created=self._raw_created
-                )
+                await self._snapshots.save(self._engine, self._taken, raw_created=self._raw_created)
             except (NatsError, TimeoutError) as exc:
                 log.warning("the state is not saved, the last one still counts: %s", str(exc) or type(exc).__name__)
                 return
@@ -158,20 +178,3 @@ class Pipeline:
         while (info := await bus.stream_info(subjects.RAW)) is None:  # noqa: ASYNC110 - nothing tells when it is made
             await asyncio.sleep(_POLL_S)
         return str(info.created)
-
-
-async def _published_end(bus: Bus) -> tuple[int, int]:
-    """Return RAW sequence and last trade id of the last message of PROCESSED.
-
-    Zeros when there is none, or RAW was made anew since.
-    """
-    processed = await bus.js.stream_info(subjects.PROCESSED)
-    if not processed.state.messages:
-        return 0, 0
-    last = await bus.js.get_msg(subjects.PROCESSED, processed.state.last_seq)
-    sequence, trade_id = wire.decode_end(last.data or b"")
-    raw = await bus.stream_info(subjects.RAW)
-    if raw is not None and raw.state.last_seq < sequence:
-        log.error("PROCESSED goes up to RAW %d but RAW ends at %d: it was made anew", sequence, raw.state.last_seq)
-        return 0, 0
-    return sequence, trade_id

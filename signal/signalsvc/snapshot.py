@@ -15,6 +15,7 @@ from nats.js.kv import KeyValue
 
 from mesh import subjects
 from mesh.bus import Bus
+from mesh.reader import Message
 from signalsvc.engine import Engine, UnusableEntry
 
 log = logging.getLogger("signal.snapshot")
@@ -27,6 +28,8 @@ class Position(msgspec.Struct, frozen=True):
     """Up to where a snapshot counts; JSON, readable with any NATS client."""
 
     raw_sequence: int
+    raw_taken_us: int
+    """When RAW took that message: in a RAW that lost its end and has grown again another one stands there."""
     raw_created: str
     """When RAW was made: a sequence means nothing in another stream."""
     settings: dict[str, float]
@@ -46,7 +49,7 @@ class Snapshots:
         """Open the bucket, making it if there is none."""
         return cls(await bus.js.create_key_value(bucket=subjects.ENGINE_BUCKET, history=1, max_bytes=256 * 2**20))
 
-    async def load(self, engine: Engine, *, raw_created: str) -> int:
+    async def load(self, engine: Engine, *, raw_created: str) -> tuple[int, int]:
         """Let a new engine go on from what is saved, if it can be used.
 
         Args:
@@ -54,13 +57,13 @@ class Snapshots:
             raw_created: when the RAW of now was made. The state of an older one is used, its sequence is not.
 
         Returns:
-            The RAW sequence after which the engine goes on; 0 is the start of the stream.
+            The RAW sequence after which the engine goes on, 0 is the start of the stream; and when RAW took that one.
 
         """
         try:
             saved = await self._bucket.get(_POSITION)
         except NotFoundError:
-            return 0
+            return 0, 0
         try:
             position = msgspec.json.decode(saved.value or b"", type=Position)
             if position.settings != engine.settings:
@@ -69,16 +72,16 @@ class Snapshots:
             engine.restore(entries)
         except (UnusableEntry, NotFoundError, msgspec.DecodeError) as exc:
             log.error("the saved state cannot be used, making it again from RAW: %s", exc)
-            return 0
+            return 0, 0
         self._saved = entries
         if position.raw_created != raw_created:
             log.warning("RAW was made anew at %s: going on with the saved state from its start", raw_created)
-            return 0
+            return 0, 0
         log.info("going on with the state of %d symbols after RAW %d", len(entries), position.raw_sequence)
-        return position.raw_sequence
+        return position.raw_sequence, position.raw_taken_us
 
-    async def save(self, engine: Engine, *, raw_sequence: int, raw_created: str) -> None:
-        """Save the engine as it is now; call only when everything up to `raw_sequence` is published.
+    async def save(self, engine: Engine, last: Message, *, raw_created: str) -> None:
+        """Save the engine as it is now; call only when everything up to the `last` message of RAW is published.
 
         Raises:
             nats.errors.Error, TimeoutError: the bus is away; the last whole snapshot still counts.
@@ -101,5 +104,5 @@ class Snapshots:
             if self._saved.get(name) != entry:
                 await self._bucket.put(name, entry)
                 self._saved[name] = entry
-        position = Position(raw_sequence, raw_created, engine.settings, sorted(entries))
+        position = Position(last.sequence, last.taken_us, raw_created, engine.settings, sorted(entries))
         await self._bucket.put(_POSITION, msgspec.json.encode(position))
