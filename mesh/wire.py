@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from google.protobuf import descriptor_pb2, descriptor_pool, message, message_factory, timestamp_pb2
 
 from mesh.candles import INTERVALS_US, Candle, Closed
@@ -106,7 +107,7 @@ def encode_signals(signals: SignalColumns) -> bytes:
     """Return the bytes of a `tickmesh.v1.SignalBatch`."""
     twin = _SignalTwin(raw_sequence=signals.raw_sequence, trades=_trade_twin(signals.trades))
     for name, dtype in _SIGNAL_DTYPES.items():
-        setattr(twin, name, getattr(signals, name).astype(dtype, copy=False).tobytes())
+        setattr(twin, name, _bytes(getattr(signals, name), dtype))
     for candle in signals.candles:
         _put_candle(candle, twin.candles.add())
     return bytes(twin.SerializeToString(deterministic=True))
@@ -200,8 +201,13 @@ def _trade_twin(trades: TradeColumns) -> Any:
     assert 0 < len(trades) <= MAX_BATCH_TRADES, f"a batch of {len(trades)} trades"
     twin = _TradeTwin(venue=trades.venue, symbol=trades.symbol, received_time_us=trades.received_time_us)
     for name, dtype in _TRADE_DTYPES.items():
-        setattr(twin, name, getattr(trades, name).astype(dtype, copy=False).tobytes())
+        setattr(twin, name, _bytes(getattr(trades, name), dtype))
     return twin
+
+
+def _bytes(column: npt.NDArray[Any], dtype: np.dtype[Any]) -> bytes:
+    # astype takes several times as long to find out that there is nothing to do
+    return column.tobytes() if column.dtype is dtype else column.astype(dtype, copy=False).tobytes()
 
 
 def _trades_of(twin: Any) -> TradeColumns:
