@@ -59,6 +59,7 @@ class SignalColumns:
 
     trades: TradeColumns
     raw_sequence: int
+    candles: tuple[Candle, ...]
     moving_average: Float64s
     session_high_e8: Int64s
     session_low_e8: Int64s
@@ -78,12 +79,11 @@ class SignalColumns:
     trade_rate: Float64s
     volatility: Float64s
     session_open_e8: Int64s
-    candles: tuple[Candle, ...] = ()
 
     def rows(self, which: slice, candles: tuple[Candle, ...] = ()) -> SignalColumns:
         """Return some of the rows, as views, with other candles: which rows closed which, the caller knows."""
         columns: dict[str, Any] = {name: getattr(self, name)[which] for name in SIGNAL_NAMES}
-        return SignalColumns(self.trades.rows(which), self.raw_sequence, **columns, candles=candles)
+        return SignalColumns(self.trades.rows(which), self.raw_sequence, candles, **columns)
 
 
 SIGNAL_NAMES = tuple(

@@ -110,7 +110,7 @@ class Engine:
                 continue
             self._last_ids[key] = int(trades.trade_id[-1])
             candles = tuple(map(_closed, signals.candles))
-            columns = SignalColumns(trades, raw_sequence, *_columns_of(signals), candles=candles)
+            columns = SignalColumns(trades, raw_sequence, candles, *_columns_of(signals))
             self._latest[key] = columns
             return columns
         return None
