@@ -92,8 +92,8 @@ docker-test: $(VENV)/installed ## build the images, bring them up healthy, try t
 bench: $(VENV)/installed ## measure the whole mesh: loss, delay, CPU and memory
 	$(PY) -m tests.bench
 
-chaos: $(VENV)/installed ## kill, cut and starve every part, and count what was lost
-	$(PY) -m tests.chaos
+chaos: $(VENV)/installed ## kill, cut and starve every part, and count what was lost (OPTIONS="--short" for less)
+	$(PY) -m tests.chaos $(OPTIONS)
 
 lint: $(VENV)/installed ## check style: ruff and buf
 	ruff check .

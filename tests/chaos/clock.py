@@ -68,12 +68,12 @@ def with_own_clock(directory: Path) -> Mapping[str, str]:
     step(directory, 0)
     library, source = folder / "clock.so", folder / "clock.c"
     source.write_text(_SOURCE)
-    compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
+    compiler = next(filter(None, map(shutil.which, ("cc", "gcc", "clang", "c++", "g++"))), None)
     setpriv = shutil.which("setpriv")
     assert compiler, "no C compiler on the PATH"
     assert setpriv, "no setpriv on the PATH"
     defined = f'-DCLOCK_FILE="{folder / "offset"}"'
-    subprocess.run([compiler, "-shared", "-fPIC", "-O1", defined, "-o", library, source], check=True)
+    subprocess.run([compiler, "-x", "c", "-shared", "-fPIC", "-O1", defined, "-o", library, source], check=True)
     for path in (directory, folder, library, folder / "offset"):  # the database runs as another user
         path.chmod(0o755)
     wrapper = folder / "setpriv"

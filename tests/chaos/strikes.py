@@ -1,0 +1,187 @@
+"""What can be done to the world: each gives a strike; when the strike returns the fault is over."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import time
+from collections.abc import Callable, Mapping
+
+import psycopg
+
+from mesh import subjects
+from mesh.local.state import State
+from tests.chaos.clock import step
+from tests.chaos.world import PROGRAMS, World, until
+
+Strike = Callable[[World], None]
+
+EVERY_STREAM = (subjects.RAW, subjects.PROCESSED, subjects.CONTROL, subjects.CANDLES, f"KV_{subjects.ENGINE_BUCKET}")
+
+
+def killed(*names: str) -> Strike:
+    return lambda world: world.kill(*names)
+
+
+def frozen(name: str, seconds: float) -> Strike:
+    def strike(world: World) -> None:
+        with world.frozen(name):
+            time.sleep(seconds)
+
+    return strike
+
+
+def away(name: str, seconds: float) -> Strike:
+    def strike(world: World) -> None:
+        with world.without(name):
+            time.sleep(seconds)
+
+    return strike
+
+
+def told(*faults: Mapping[str, object], lasts_s: float = 0.5) -> Strike:
+    """The exchange misbehaves on command."""
+
+    def strike(world: World) -> None:
+        world.misbehave(*faults)
+        time.sleep(lasts_s)
+
+    return strike
+
+
+def restarted(*, orderly: bool) -> Strike:
+    return lambda world: world.restart(orderly=orderly)
+
+
+def database_missing_at_the_start(seconds: float) -> Strike:
+    """PostgreSQL finds its files away, as on a disk that is not mounted yet; everything else starts before it."""
+
+    def strike(world: World) -> None:
+        world.mesh.stop()
+        control = State(world.mesh.state_dir).postgres_data / "global" / "pg_control"
+        hidden = control.with_name("pg_control.away")
+        control.rename(hidden)
+        world.mesh.process.start()
+        time.sleep(seconds)
+        hidden.rename(control)
+        until(world.ready, timeout_s=60, what="the mesh is ready again")
+
+    return strike
+
+
+def slow_database(seconds: float) -> Strike:
+    """Nine tenths of the time somebody else holds a lock on the table, so that the store is slower than the feed."""
+
+    def strike(world: World) -> None:
+        deadline_s = time.monotonic() + seconds
+        while time.monotonic() < deadline_s:
+            with psycopg.connect(world.mesh.env["DATABASE_URL"]) as connection:
+                connection.execute("LOCK TABLE trades IN EXCLUSIVE MODE")
+                time.sleep(0.9)
+            time.sleep(0.1)
+
+    return strike
+
+
+def rows_deleted(world: World) -> None:
+    """Somebody deletes rows behind the store's back; its next start finds that."""
+    world.query(
+        "DELETE FROM trades WHERE symbol = 'btcusdt' AND trade_id IN ("
+        "SELECT trade_id FROM trades WHERE symbol = 'btcusdt' ORDER BY trade_id OFFSET 100 LIMIT 300) RETURNING 1"
+    )
+    world.kill("store")
+
+
+def clock_steps(*steps_s: int) -> Strike:
+    """The machine's time of day jumps, and jumps again."""
+
+    def strike(world: World) -> None:
+        for ahead_s in steps_s:
+            step(world.directory, ahead_s)
+            told_s = float(world.query("SELECT extract(epoch FROM now())")[0][0])
+            assert abs(told_s - time.time() - ahead_s) < 60, "the database's clock has not stepped"
+            time.sleep(2)
+
+    return strike
+
+
+def power_cut(*streams: str) -> Strike:
+    """The last seconds of some of the bus' streams were never written to the disk; the whole mesh starts anew."""
+
+    def strike(world: World) -> None:
+        files = State(world.mesh.state_dir).nats_data / "jetstream" / "$G" / "streams"
+        kept = world.directory / "kept"
+        with world.frozen("nats"):
+            for stream in streams:
+                shutil.copytree(files / stream, kept / stream)
+        time.sleep(3)
+
+        def lose() -> None:
+            for stream in streams:
+                shutil.rmtree(files / stream)
+                shutil.copytree(kept / stream, files / stream)
+
+        world.restart(orderly=False, during=lose)
+
+    return strike
+
+
+def bus_lost(world: World) -> None:
+    """The disk of the bus is lost, with all that was on it."""
+    with world.without("nats"):
+        shutil.rmtree(State(world.mesh.state_dir).nats_data / "jetstream")
+
+
+def stream_full(world: World) -> None:
+    """The store is away until RAW has no room left: ingest has to wait."""
+    with world.without("store"):
+        world.feed(5000)
+        until(
+            lambda: "maximum bytes exceeded" in State(world.mesh.state_dir).log_of("ingest").read_text(),
+            timeout_s=120,
+            what="RAW is full",
+        )
+        time.sleep(3)
+        world.feed(1000)
+
+
+def anything(seed: int, seconds: float) -> Strike:
+    """A seeded sequence of faults, one on the other's heels or together; the mesh is not waited for between them."""
+
+    def strike(world: World) -> None:
+        dice = random.Random(seed)
+        deadline_s = time.monotonic() + seconds
+        while time.monotonic() < deadline_s:
+            name, one = _some_fault(dice)
+            print(f"    {name}", flush=True)
+            one(world)
+            time.sleep(dice.uniform(0, 3))
+
+    return strike
+
+
+def _some_fault(dice: random.Random) -> tuple[str, Strike]:
+    kind = dice.randrange(4)
+    if kind == 0:
+        names = dice.sample(PROGRAMS, dice.randint(1, 3))
+        return f"kill -9 of {' and '.join(names)}", killed(*names)
+    name, seconds = dice.choice(PROGRAMS), round(dice.uniform(0.5, 4), 1)
+    if kind == 1:
+        return f"{name} stands still for {seconds} s", frozen(name, seconds)
+    if kind == 2:
+        return f"{name} is away for {seconds} s", away(name, seconds)
+    fault: dict[str, object] = dice.choice(
+        [
+            {"kind": "disconnect", "for_s": seconds},
+            {"kind": "drop", "count": dice.randint(1, 300)},
+            {"kind": "duplicate", "count": dice.randint(1, 300)},
+            {"kind": "reorder", "count": dice.randint(2, 300)},
+            {"kind": "garble", "count": dice.randint(1, 50)},
+            {"kind": "hole", "symbol": "ethusdt", "count": dice.randint(1, 50)},
+            {"kind": "silence", "for_s": seconds, "pongs": dice.random() < 0.5},
+            {"kind": "rest", "status": dice.choice([429, 500, 503]), "for_s": seconds},
+            {"kind": "slow_frames", "for_s": seconds, "delay_s": 0.5},
+            {"kind": "expire"},
+        ]
+    )
+    return f"the exchange: {fault}", told(fault)
