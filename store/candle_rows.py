@@ -13,6 +13,7 @@ import datetime as dt
 import math
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
@@ -88,9 +89,15 @@ async def _make(
         end_us = min(-(-span[1] // length_us), reached_us // length_us) * length_us
         if begin_us >= end_us:
             continue
-        asked = {"venue": venue, "symbol": symbol, "interval": interval, "lower": lower, "thorough": thorough}
+        asked: dict[str, Any] = {"venue": venue, "symbol": symbol, "interval": interval, "lower": lower}
         asked |= {"begin": time_of(begin_us), "end": time_of(end_us), "length": dt.timedelta(microseconds=length_us)}
-        await connection.execute(candle_statements.FROM_CANDLES if lower else candle_statements.FROM_TRADES, asked)
+        if lower:
+            await connection.execute(candle_statements.FROM_CANDLES, asked)
+        elif thorough:
+            await connection.execute(candle_statements.FROM_TRADES, asked | {"wanted": None})
+        elif lacking := await (await connection.execute(candle_statements.LACKING, asked)).fetchall():
+            wanted = [begins for (begins,) in lacking]
+            await connection.execute(candle_statements.FROM_TRADES, asked | {"wanted": wanted})
 
 
 def _row(venue: str, symbol: str, candle: Candle) -> tuple[object, ...]:

@@ -34,27 +34,34 @@ WHERE excluded.count > candles.count OR (excluded.count = candles.count
         excluded.quote_volume, excluded.taker_buy_volume, excluded.first_trade_id, excluded.last_trade_id))
 """
 
-# In: venue, symbol, interval (the shortest), length, begin, end; thorough: also look at candles that hold as many
-# trades as are stored. Counting comes first: it reads the index only, and nearly always there is no more to do.
-FROM_TRADES = (
-    """
-WITH counted AS (
+# In: venue, symbol, interval, length, begin, end. Out: the candles that are not there or hold fewer trades than are
+# stored. Counting reads the index only, and nearly always there is no more to do.
+LACKING = """
+WITH counted AS MATERIALIZED (
     SELECT date_bin(%(length)s, time, timestamptz '1970-01-01 00:00:00+00') AS begins, count(*)
     FROM trades
     WHERE venue = %(venue)s AND symbol = %(symbol)s AND time >= %(begin)s AND time < %(end)s
     GROUP BY 1
-), wanted AS (
-    SELECT begins FROM counted
-    LEFT JOIN candles ON candles.venue = %(venue)s AND candles.symbol = %(symbol)s
-        AND candles.interval = %(interval)s AND candles.time = counted.begins
-    WHERE %(thorough)s OR candles.count IS NULL OR candles.count < counted.count
-), made AS (
-    SELECT begins, (min(ARRAY[trade_id, price]))[2], max(price), min(price), (max(ARRAY[trade_id, price]))[2],
+), known AS MATERIALIZED (
+    SELECT time AS begins, count FROM candles
+    WHERE venue = %(venue)s AND symbol = %(symbol)s AND interval = %(interval)s
+        AND time >= %(begin)s AND time < %(end)s
+)
+SELECT begins FROM counted LEFT JOIN known USING (begins)
+WHERE known.count IS NULL OR known.count < counted.count
+"""
+# In: venue, symbol, interval, length, begin, end; wanted: only candles that begin then, NULL for all.
+FROM_TRADES = (
+    """
+WITH made AS (
+    SELECT date_bin(%(length)s, time, timestamptz '1970-01-01 00:00:00+00') AS begins,
+        (min(ARRAY[trade_id, price]))[2], max(price), min(price), (max(ARRAY[trade_id, price]))[2],
         sum(quantity), sum(price * quantity), coalesce(sum(quantity) FILTER (WHERE NOT is_buyer_maker), 0.00000000),
         count(*), min(trade_id), max(trade_id)
     FROM trades
-    JOIN wanted ON begins = date_bin(%(length)s, time, timestamptz '1970-01-01 00:00:00+00')
     WHERE venue = %(venue)s AND symbol = %(symbol)s AND time >= %(begin)s AND time < %(end)s
+        AND (%(wanted)s::timestamptz[] IS NULL
+            OR date_bin(%(length)s, time, timestamptz '1970-01-01 00:00:00+00') = ANY (%(wanted)s::timestamptz[]))
     GROUP BY 1
 )"""  # noqa: S608 - both are constants
     + _PUT_MADE
