@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from itertools import groupby
 from pathlib import Path
 
 import httpx
@@ -123,6 +124,34 @@ async def test_history_lists_the_newest_trades_page_by_page(world: World) -> Non
     second = httpx.get(world.mesh.url + "/api/history", params={"page_token": token})
     rows = [*json.loads(first.text, parse_float=Decimal), *json.loads(second.text, parse_float=Decimal)]
     assert [as_issued(row) for row in rows] == issued[:200]
+
+
+@pytest.mark.usefixtures("selected_btc")
+async def test_the_candles_of_closed_seconds_are_what_the_issued_trades_make(world: World) -> None:
+    world.sim.post("/sim/rate", {"rate": 200})
+    await eventually(lambda: len(world.mesh.get("/api/candles", interval="1s")) > 3, timeout_s=30)
+    world.sim.post("/sim/rate", {"rate": 0})
+    await world.mesh.holds(len(world.issued()))
+
+    def agree() -> bool:
+        trades = world.issued("btcusdt")
+        expected = [candle_of(list(group)) for _, group in groupby(trades, key=lambda trade: trade.time_us // 10**6)]
+        answer = httpx.get(world.mesh.url + "/api/candles", params={"interval": "1s", "limit": 1000})
+        assert [as_candle(row) for row in json.loads(answer.text, parse_float=Decimal)] == expected[:-1]
+        return True
+
+    assert await eventually(agree)
+
+
+def candle_of(trades: list[Issued]) -> list[object]:
+    prices = [trade.price for trade in trades]
+    volume = sum(trade.quantity for trade in trades)
+    return [trades[0].time_us // 10**6, prices[0], max(prices), min(prices), prices[-1], volume, len(trades)]
+
+
+def as_candle(row: dict[str, object]) -> list[object]:
+    numbers = [Decimal(str(row[name])) for name in ("open", "high", "low", "close", "volume")]
+    return [int(datetime.fromisoformat(str(row["time"])).timestamp()), *numbers, row["count"]]
 
 
 @pytest.mark.usefixtures("selected_btc")
