@@ -17,6 +17,7 @@ from tests.chaos.strikes import (
     database_missing_at_the_start,
     frozen,
     killed,
+    nonsense_in_raw,
     power_cut,
     restarted,
     rows_deleted,
@@ -77,6 +78,7 @@ def table(*, short: bool, seed: int) -> list[Fault]:
         Fault(f"NATS is away for {nats_s:g} s", away("nats", nats_s)),
         Fault(f"the store is slower than the feed for {either(6, 30):g} s", slow_database(either(6, 30))),
         Fault("300 rows are deleted by hand, and the store is killed", rows_deleted),
+        Fault("somebody writes nonsense to RAW", nonsense_in_raw),
     ]
     rows += _of_the_exchange(either)
     rows += [

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import shutil
 import time
 from collections.abc import Callable, Mapping
 
+import nats
 import psycopg
 
 from mesh import subjects
 from mesh.local.state import State
 from tests.chaos.clock import step
-from tests.chaos.world import PROGRAMS, World, until
+from tests.chaos.world import PROGRAMS, SYMBOLS, World, until
 
 Strike = Callable[[World], None]
 
@@ -130,6 +132,18 @@ def bus_lost(world: World) -> None:
     """The disk of the bus is lost, with all that was on it."""
     with world.without("nats"):
         shutil.rmtree(State(world.mesh.state_dir).nats_data / "jetstream")
+
+
+def nonsense_in_raw(world: World) -> None:
+    """Somebody who may do everything writes to the stream that has one writer, and no trades."""
+
+    async def publish() -> None:
+        bus = await nats.connect(world.mesh.env["NATS_URL"])
+        for subject in (subjects.raw("binance", SYMBOLS[0]), subjects.raw("binance", "nosuchcoin")):
+            await bus.jetstream().publish(subject, b"no trades at all")
+        await bus.close()
+
+    asyncio.run(publish())
 
 
 def stream_full(world: World) -> None:
