@@ -12,7 +12,7 @@ from tests.chaos.memory import Peaks
 from tests.chaos.truth import Difference, Truth
 from tests.chaos.world import NotYet, World, until
 
-LEAD_S = 1.0
+LEAD_S = 0.7
 """So long the feed runs before the fault, and after the mesh is whole."""
 PATIENCE_S = 120.0
 """So long the mesh may take to be whole before it counts as broken."""
