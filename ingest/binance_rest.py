@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import msgspec
+import numpy as np
 
+from ingest.aggregates import Aggregates
 from ingest.columns import Id, Time, columns
 from mesh.errors import BadMessage
 from mesh.fixed import parse_e8
@@ -38,6 +40,16 @@ class _Row(msgspec.Struct, gc=False):
     isBuyerMaker: bool  # noqa: N815 - Binance's name
 
 
+class _Aggregate(msgspec.Struct, gc=False):
+    a: Id
+    p: str
+    q: str
+    f: int
+    l: int  # noqa: E741 - Binance's name
+    T: Time
+    m: bool
+
+
 class _Filter(msgspec.Struct, gc=False):
     filterType: str = ""  # noqa: N815
     tickSize: str = ""  # noqa: N815
@@ -62,6 +74,7 @@ class _Error(msgspec.Struct, gc=False):
 
 
 _rows = msgspec.json.Decoder(list[_Row])
+_aggregates = msgspec.json.Decoder(list[_Aggregate])
 _exchange_info = msgspec.json.Decoder(_ExchangeInfo)
 _error = msgspec.json.Decoder(_Error)
 
@@ -93,6 +106,40 @@ def parse_trades(body: bytes, *, venue: str, symbol: str, received_time_us: int)
     if (trades.trade_id[1:] <= trades.trade_id[:-1]).any():
         raise BadMessage(f"trades of {symbol}: ids do not rise from {trades.trade_id[0]} to {trades.trade_id[-1]}")
     return trades
+
+
+def parse_aggregates(body: bytes, *, venue: str, symbol: str, received_time_us: int) -> Aggregates:
+    """Read the answer of `/api/v3/aggTrades`; possibly no aggregates at all.
+
+    `[{"a":26129,"p":"0.01633102","q":"4.70443515","f":27781,"l":27781,"T":1498793709153,"m":true,"M":true}]`
+
+    An aggregate of no trades (`"f":-1,"l":-1`, which Binance has among its oldest) is left out.
+
+    Raises:
+        BadMessage: anything else, or ids that do not rise.
+
+    """
+    try:
+        rows = [row for row in _aggregates.decode(body) if row.f >= 0]
+        single = [row for row in rows if row.f == row.l]
+        singles = columns(
+            venue=venue,
+            symbol=symbol,
+            received_time_us=received_time_us,
+            ids=[row.f for row in single],
+            prices=[row.p for row in single],
+            quantities=[row.q for row in single],
+            times=[row.T for row in single],
+            makers=[row.m for row in single],
+        )
+        ids = np.array([(row.a, row.f, row.l) for row in rows], np.int64).reshape(-1, 3)
+    except (ValueError, OverflowError, msgspec.MsgspecError) as exc:
+        raise BadMessage(f"aggregates of {symbol}: {exc} (in {body[:80]!r})") from exc
+    aggregate_id, first_id, last_id = ids.T
+    disorder = (first_id > last_id).any() or (first_id[1:] <= last_id[:-1]).any()
+    if disorder or (aggregate_id[1:] <= aggregate_id[:-1]).any():
+        raise BadMessage(f"aggregates of {symbol}: ids do not rise from {aggregate_id[0]} to {aggregate_id[-1]}")
+    return Aggregates(aggregate_id, first_id, last_id, singles)
 
 
 def parse_exchange_info(body: bytes) -> list[Instrument]:

@@ -102,9 +102,10 @@ class Outlet:
         counts.ABSENT.labels(self.venue, symbol).inc(len(gap))
         await self._skip(symbol, gap)
 
-    async def unreachable(self, symbol: str, gap: Gap, why: str) -> None:
+    async def unreachable(self, symbol: str, gap: Gap, why: str, *, level: int = logging.ERROR) -> None:
         """Go on without ids that can no longer be asked for; they stay a hole for the ledger."""
-        log.error("%s: going on without trades %d to %d (%d): %s", symbol, gap.first_id, gap.last_id, len(gap), why)
+        words = "%s: going on without trades %d to %d (%d): %s"
+        log.log(level, words, symbol, gap.first_id, gap.last_id, len(gap), why)
         counts.HOLES.labels(self.venue, symbol).inc(len(gap))
         await self._skip(symbol, gap)
 

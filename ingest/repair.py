@@ -82,8 +82,8 @@ class Repairs:
             if found.to_the_end:
                 self._to_the_end.discard(symbol)
             await self._hand_over(symbol, found)
-            if found.trades:
-                fetched += found.trades
+            fetched += found.trades
+            if found.next_id is not None:
                 delays = backoff(first_s=0.2, max_s=10)
             elif gap is not None:  # the socket is ahead of REST
                 await asyncio.sleep(next(delays))
@@ -94,10 +94,16 @@ class Repairs:
     async def _hand_over(self, symbol: str, found: Found) -> None:
         assert self.outlet is not None
         counts.REPAIRED.labels(self.outlet.venue, symbol).inc(found.trades)
-        if found.unreachable is not None:
-            await self.outlet.unreachable(symbol, found.unreachable, "the venue no longer tells them")
+        unreachable = set(found.unreachable)
+        why, level = "the venue no longer tells them one by one", logging.ERROR
+        if len(unreachable) > 1:  # aggregates leave hundreds
+            count, ends = sum(map(len, unreachable)), (found.unreachable[0].first_id, found.unreachable[-1].last_id)
+            log.error("%s: going on without %d trades between %d and %d: %s", symbol, count, *ends, why)
+            level = logging.DEBUG
         for step in found.in_order:
-            if isinstance(step, Gap):
-                await self.outlet.absent(symbol, step)
-            else:
+            if not isinstance(step, Gap):
                 await self.outlet.take(step)
+            elif step in unreachable:
+                await self.outlet.unreachable(symbol, step, why, level=level)
+            else:
+                await self.outlet.absent(symbol, step)

@@ -78,8 +78,9 @@ class RequestedRepairs:
         try:
             while from_id <= last_id:
                 found = await self._rest.trades_from(symbol, from_id)
-                if found.unreachable is not None:
-                    result.problem = f"the venue no longer tells trades before {found.unreachable.last_id + 1}"
+                if found.unreachable and found.unreachable[0].first_id <= last_id:
+                    first = found.unreachable[0]
+                    result.problem = f"the venue no longer tells trades {first.first_id} to {first.last_id} one by one"
                 for gap in found.absent:
                     self._note_absent(result, gap, last_id)
                 for part in found.parts:

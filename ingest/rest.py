@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 import httpx
 
 from ingest import binance_rest
+from ingest.aggregates import Aggregates, Search
 from ingest.binance_rest import PAGE, TIME_UNIT, Instrument
 from ingest.budget import Budget
-from ingest.found import Found, from_history, from_newest
+from ingest.found import Found, from_aggregates, from_history, from_newest
 from mesh.errors import BadMessage, TickmeshError
 from mesh.logs import Seldom
 from mesh.trades import TradeColumns
@@ -26,11 +28,14 @@ _TIMEOUT = httpx.Timeout(10.0, connect=4.0)
 _USED_WEIGHT = "X-MBX-USED-WEIGHT-1M"
 _FIRST_SHUT_S, _LONGEST_SHUT_S = 2.0, 300.0
 _LONGEST_STAY_AWAY_S = 3 * 24 * 3600.0
+_LONGEST_SEARCH = 20  # pages
+_Answer = TypeVar("_Answer")
 _WEIGHTS = {
     "/api/v3/ping": 1,
     "/api/v3/exchangeInfo": 20,
     "/api/v3/trades": 25,
     "/api/v3/historicalTrades": 25,
+    "/api/v3/aggTrades": 4,
 }
 
 
@@ -51,7 +56,7 @@ class RestRefused(RestError):
 
 
 class RestNotOffered(RestRefused):
-    """No host has such a path."""
+    """No host that lets us in has such a path."""
 
 
 class _Host:
@@ -93,22 +98,51 @@ class Rest:
     async def trades_from(self, symbol: str, from_id: int) -> Found:
         """Return what the venue has from an id on, that id included: up to PAGE trades.
 
-        Where no host offers the history, the newest trades have to do, and say how far back they reach.
+        Where no host offers the history, the newest trades have to do, and what lies before them is taken from the
+        aggregates as far as these prove it.
 
         Raises: RestError.
         """
         try:
             page = await self._trades("/api/v3/historicalTrades", symbol, fromId=from_id, limit=PAGE)
+            return from_history(page, from_id=from_id, limit=PAGE)
         except RestNotOffered:
-            return from_newest(await self._trades("/api/v3/trades", symbol, limit=PAGE), from_id=from_id)
-        return from_history(page, from_id=from_id, limit=PAGE)
+            pass
+        try:
+            newest = from_newest(await self._trades("/api/v3/trades", symbol, limit=PAGE), from_id=from_id)
+        except RestNotOffered:
+            aggregates = await self._aggregates_around(symbol, from_id)
+            return from_aggregates(aggregates, from_id=from_id, until_id=None, limit=PAGE)
+        if not newest.unreachable:
+            return newest
+        until_id = newest.unreachable[-1].last_id
+        try:
+            aggregates = await self._aggregates_around(symbol, from_id)
+        except RestNotOffered:
+            return newest
+        found = from_aggregates(aggregates, from_id=from_id, until_id=until_id, limit=PAGE)
+        return newest if found.next_id is None else found
+
+    async def _aggregates_around(self, symbol: str, trade_id: int) -> Aggregates:
+        """Return a page of aggregates that holds a trade's place, or as near to it as there are any."""
+        search = Search(trade_id, PAGE)
+        page = await self._aggregates(symbol)
+        for _ in range(_LONGEST_SEARCH):
+            if (aggregate_id := search.next_look(page)) is None:
+                break
+            page = await self._aggregates(symbol, fromId=aggregate_id)
+        return page
+
+    async def _aggregates(self, symbol: str, **parameters: int) -> Aggregates:
+        return await self._ask("/api/v3/aggTrades", binance_rest.parse_aggregates, symbol, limit=PAGE, **parameters)
 
     async def _trades(self, path: str, symbol: str, **parameters: int) -> TradeColumns:
+        return await self._ask(path, binance_rest.parse_trades, symbol, **parameters)
+
+    async def _ask(self, path: str, parse: Callable[..., _Answer], symbol: str, **parameters: int) -> _Answer:
         body = await self._get(path, symbol=symbol.upper(), **parameters)
         try:
-            return binance_rest.parse_trades(
-                body, venue=self._venue, symbol=symbol, received_time_us=time.time_ns() // 1000
-            )
+            return parse(body, venue=self._venue, symbol=symbol, received_time_us=time.time_ns() // 1000)
         except BadMessage as exc:
             raise RestAway(str(exc)) from exc
 
@@ -146,8 +180,10 @@ class Rest:
                 reasons.append(self._judge(host, path, status, headers, body, clock()))
             if not offered:
                 raise RestNotOffered(f"no host of {self._venue} offers {path}")
-            if all(path in host.not_offered for host in self._hosts):
-                raise RestNotOffered("; ".join(reasons))
+            others = [host for host in self._hosts if path not in host.not_offered]
+            # Hosts that keep us out may do so for ever: what the rest of them offer has to do.
+            if len(others) < len(self._hosts) and all(clock() < host.shut_until_s for host in others):
+                raise RestNotOffered("; ".join(reasons) or f"no host of {self._venue} that lets us in offers {path}")
             raise RestAway(
                 "; ".join(reasons) or f"no host of {self._venue} is asked for {path} now, after their refusals"
             )

@@ -13,6 +13,8 @@ from tests.fixtures.scripted_venue import Refusal, frame, scripted_venue
 from tests.fixtures.services import Service
 from tests.fixtures.waiting import eventually
 
+NEWEST, AGGREGATES = "/api/v3/trades", "/api/v3/aggTrades"
+
 Make = Callable[..., Service]
 
 
@@ -110,11 +112,41 @@ async def test_a_venue_without_history_leaves_a_hole_and_says_which(
     nats_server: NatsServer, make_service: Make
 ) -> None:
     async with followed(nats_server, make_service) as mesh:
-        mesh.venue.refuse_always[HISTORY] = Refusal(404)
+        mesh.venue.refuse_always = {path: Refusal(404) for path in (HISTORY, NEWEST, AGGREGATES)}
         await mesh.start()
         await mesh.venue.trade("btcusdt", 1, 5, 6)
         await mesh.publishes([1, 5, 6])
         assert mesh.says("going on without trades 2 to 4 (3)")
+
+
+async def test_where_there_is_no_history_the_aggregates_tell_what_they_can_prove(
+    nats_server: NatsServer, make_service: Make
+) -> None:
+    async with followed(nats_server, make_service) as mesh:
+        mesh.venue.refuse_always = {HISTORY: Refusal(404), NEWEST: Refusal(404)}
+        mesh.venue.aggregates = [(1, 1), (2, 2), (3, 5), (6, 6), (9, 9), (10, 10)]
+        await mesh.start()
+        await mesh.venue.trade("btcusdt", 1)
+        await mesh.venue.trade("btcusdt", 10)
+        await mesh.publishes([1, 2, 6, 9, 10])
+        assert mesh.says("going on without trades 3 to 5 (3)")
+        assert mesh.says("the venue has no trades 7 to 8")
+
+
+async def test_aggregates_are_searched_for_where_the_newest_trades_do_not_reach(
+    nats_server: NatsServer, make_service: Make
+) -> None:
+    async with scripted_venue() as elsewhere, followed(nats_server, make_service) as mesh:
+        elsewhere.refuse_always = {path: Refusal(451) for path in (HISTORY, NEWEST, AGGREGATES, "/api/v3/exchangeInfo")}
+        mesh.service.process.environment["BINANCE_REST_URL"] = f"{elsewhere.rest_url},{mesh.venue.rest_url}"
+        mesh.venue.refuse_always[HISTORY] = Refusal(404)
+        await mesh.start()
+        await mesh.venue.trade("btcusdt", 1)
+        mesh.venue.aggregates = [(trade_id, trade_id) for trade_id in range(1, 4002)]
+        mesh.venue.know("btcusdt", *range(2, 4001))
+        await mesh.venue.trade("btcusdt", 4001)
+        await mesh.publishes(list(range(1, 4002)))
+        assert not mesh.says("going on without")
 
 
 async def test_answers_of_5xx_are_asked_again(nats_server: NatsServer, make_service: Make) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ingest.binance_rest import Instrument, parse_error, parse_exchange_info, parse_trades
+from ingest.binance_rest import Instrument, parse_aggregates, parse_error, parse_exchange_info, parse_trades
 from mesh.errors import BadMessage
 
 SHARED = Path(__file__).parents[4] / "shared" / "data"
@@ -20,6 +20,18 @@ ROW = {
     "time": 1499865549590,
     "isBuyerMaker": True,
     "isBestMatch": True,
+}
+
+
+AGGREGATE = {
+    "a": 26129,
+    "p": "0.01633102",
+    "q": "4.70443515",
+    "f": 27781,
+    "l": 27781,
+    "T": 1498793709153,
+    "m": True,
+    "M": True,
 }
 
 
@@ -58,6 +70,50 @@ def test_no_rows_are_no_trades() -> None:
 def test_anything_else_is_refused(body: bytes) -> None:
     with pytest.raises(BadMessage, match="trades of bnbbtc"):
         trades_of(body)
+
+
+def aggregates_of(*changes: dict[str, Any]) -> Any:
+    body = json.dumps([AGGREGATE | change for change in changes]).encode()
+    return parse_aggregates(body, venue="binance", symbol="bnbbtc", received_time_us=9)
+
+
+def test_the_aggregate_of_binances_own_documents_is_one_trade_read_exactly() -> None:
+    read = aggregates_of({})
+    trades = read.singles
+    assert (read.aggregate_id.tolist(), read.first_id.tolist(), read.last_id.tolist()) == ([26129], [27781], [27781])
+    assert (trades.trade_id.tolist(), trades.price_e8.tolist()) == ([27781], [1633102])
+    assert (trades.quantity_e8.tolist(), trades.time_us.tolist()) == ([470443515], [1498793709153000])
+    assert (trades.is_buyer_maker.tolist(), trades.symbol) == ([True], "bnbbtc")
+
+
+def test_an_aggregate_of_several_trades_is_none_of_them() -> None:
+    read = aggregates_of({}, {"a": 26130, "f": 27782, "l": 27784})
+    assert (read.last_id.tolist(), read.singles.trade_id.tolist()) == ([27781, 27784], [27781])
+
+
+def test_an_aggregate_of_no_trades_is_left_out() -> None:
+    assert aggregates_of({"f": -1, "l": -1, "p": "0", "q": "0"}, {"a": 26130}).aggregate_id.tolist() == [26130]
+
+
+def test_no_aggregates_are_no_trades() -> None:
+    assert (len(aggregates_of()), len(aggregates_of().singles)) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        [{"f": 27782}],
+        [{}, {}],
+        [{}, {"a": 26130}],
+        [{}, {"f": 27782, "l": 27782}],
+        [{"p": "0"}],
+        [{"a": "x"}],
+        [{"l": 2**70}],
+    ],
+)
+def test_aggregates_out_of_order_or_no_aggregates_are_refused(changes: list[dict[str, Any]]) -> None:
+    with pytest.raises(BadMessage, match="aggregates of bnbbtc"):
+        aggregates_of(*changes)
 
 
 def test_only_what_is_trading_is_an_instrument() -> None:
