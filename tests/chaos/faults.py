@@ -82,7 +82,7 @@ def table(*, short: bool, seed: int) -> list[Fault]:
     ]
     rows += _of_the_exchange(either)
     rows += [
-        Fault(f"anything, seed {seed}, for {either(30, 300):g} s", anything(seed, either(30, 300)), late=True),
+        Fault(f"anything, seed {seed}, for {either(30, 300):g} s", anything(seed, either(30, 300))),
         Fault("RAW is full while the store is away", stream_full, own_mesh=lambda _: {"RAW_MAX_BYTES": str(2**20)}),
         Fault("the clock jumps an hour ahead, then two back", clock_steps(3600, -3600, 0), own_mesh=with_own_clock),
         Fault("a power cut takes the last seconds of RAW", power_cut("RAW"), own_mesh=lambda _: {}),
