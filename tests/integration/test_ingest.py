@@ -172,6 +172,25 @@ async def test_a_killed_ingest_fetches_what_it_missed_even_when_nothing_more_is_
         await assert_all_published(nats_server, tmp_path / "sim.csv")
 
 
+async def test_nonsense_that_somebody_wrote_to_its_stream_costs_no_trade(
+    nats_server: NatsServer, make_service: Make, tmp_path: Path
+) -> None:
+    with running_sim("--rate", "0", "--log", str(tmp_path / "sim.csv")) as sim:
+        service = ingest_of(make_service, nats_server, sim)
+        follow(service)
+        sim.issue(300)
+        await assert_all_published(nats_server, tmp_path / "sim.csv")
+        service.process.kill()
+        async with admin(nats_server) as bus:
+            symbols = list(sim.status()["symbols"])
+            written = [await bus.js.publish(subjects.raw("sim", symbol), b"no trades at all") for symbol in symbols]
+            sim.issue(300)
+            follow(service)
+            for message in written:
+                await bus.js.delete_msg(subjects.RAW, message.seq)
+        await assert_all_published(nats_server, tmp_path / "sim.csv")
+
+
 async def test_asked_to_stop_it_publishes_what_has_arrived_and_ends_well(
     nats_server: NatsServer, make_service: Make, tmp_path: Path
 ) -> None:
