@@ -31,8 +31,9 @@ def command(*, store_dir: Path, port: int, monitor_port: int, host: str = "127.0
 
 
 def environment(passwords: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables nats.conf reads; `passwords` has one for each of `USERS`."""
-    return {f"NATS_{user.upper()}_PASSWORD": passwords[user] for user in USERS}
+    """Return the variables nats.conf reads, `passwords` has one for each of `USERS`; and Go's limit of memory."""
+    # Go gives memory back late when it may take all; what the server needs for our streams stays far below this.
+    return {f"NATS_{user.upper()}_PASSWORD": passwords[user] for user in USERS} | {"GOMEMLIMIT": "200MiB"}
 
 
 def url(user: str, password: str, port: int, *, host: str = "127.0.0.1") -> str:
