@@ -13,13 +13,17 @@ from mesh.local.settings import SERVICES, surroundings, variables_of
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """One program that is kept running; `stop_signal` asks it to end, and `stop_wait_s` later it is killed."""
+    """One program that is kept running; `stop_signal` asks it to end, and `stop_wait_s` later it is killed.
+
+    `niceness` is how far it stands back when processors are short.
+    """
 
     name: str
     argv: tuple[str, ...]
     environment: Mapping[str, str]
     stop_signal: str = "TERM"
     stop_wait_s: int = 15
+    niceness: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +38,8 @@ class Passwords:
 MODULES = {"ingest": "ingest", "signal": "signalsvc", "store": "store", "gateway": "gateway"}
 DRAIN_ORDER = ("sim", "ingest", "signal", "store", "gateway", "nats", "postgres")
 """Whoever makes trades stops first, whoever keeps them last; programs start the other way round."""
+STANDS_BACK = 10
+"""Of those who write history: what is live goes first, and what is written a moment later is no later for it."""
 
 
 def plan(
@@ -53,7 +59,7 @@ def plan(
     only, and each user of the bus has its own.
     """
     programs = {
-        "postgres": Program("postgres", tuple(postgres_command), postgres.environment(), "INT", 30),
+        "postgres": Program("postgres", tuple(postgres_command), postgres.environment(), "INT", 30, STANDS_BACK),
         "nats": Program("nats", tuple(nats_command), nats.environment(passwords.nats)),
     }
     for service in SERVICES:
@@ -61,6 +67,7 @@ def plan(
             service,
             (sys.executable, "-m", MODULES[service]),
             service_environment(service, ports=ports, passwords=passwords, environ=environ),
+            niceness=STANDS_BACK if service == "store" else 0,
         )
     if "SIM_WS_PORT" in ports:
         own = {name: value for name, value in environ.items() if name.startswith(("SIM_", "LOG_"))}

@@ -69,7 +69,7 @@ def render(programs: Sequence[Program], *, directory: Path, working_directory: P
         environment = ",".join(f'{name}="{_plain(name, value)}"' for name, value in program.environment.items())
         lines += [
             f"[program:{program.name}]",
-            f"command = {_plain(f'command of {program.name}', shlex.join(program.argv), quotes=True)}",
+            f"command = {_plain(f'command of {program.name}', shlex.join(standing_back(program)), quotes=True)}",
             f"directory = {_plain('working directory', str(working_directory))}",
             f"environment = {environment}",
             f"priority = {priority}",
@@ -94,6 +94,12 @@ def tied(argv: Sequence[str], signal_name: str) -> list[str]:
     """
     setpriv = shutil.which("setpriv")
     return [setpriv, "--pdeathsig", signal_name, "--", *argv] if setpriv else list(argv)
+
+
+def standing_back(program: Program) -> list[str]:
+    """Return a program's command line with its niceness, where `nice` is there."""
+    nice = shutil.which("nice") if program.niceness else None
+    return [nice, "-n", str(program.niceness), *program.argv] if nice else list(program.argv)
 
 
 class Supervisor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 
 import psutil
 
@@ -85,9 +86,7 @@ def _prepare(state: State, chosen: Mapping[str, int], environ: Mapping[str, str]
         sim_log=state.sim_data / "issued.csv",
     )
     return [
-        program
-        if program.name == "postgres"
-        else Program(program.name, tuple(tied(program.argv, "TERM")), program.environment)
+        program if program.name == "postgres" else replace(program, argv=tuple(tied(program.argv, "TERM")))
         for program in programs
     ]
 

@@ -173,7 +173,7 @@ async def main(rate: float, seconds: float) -> int:
     outcomes: list[Outcome] = []
     with (
         tempfile.TemporaryDirectory(prefix="tickmesh-bench-") as folder,
-        running_sim("--rate", "0") as sim,
+        running_sim("--rate", "0", "--pace", "even") as sim,
         running_mesh(Path(folder), VENUE="binance", BINANCE_WS_URL=sim.ws, BINANCE_REST_URL=sim.rest) as mesh,
     ):
         while len(sim.status()["streams"]) < 6:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from ingest.pace import MAX_LINGER_S, Pace
+import pytest
+
+from ingest.pace import MAX_LINGER_S, MIN_LINGER_S, Pace
 
 
 def busy(frames_a_s: float) -> tuple[Pace, float]:
@@ -18,8 +20,13 @@ def test_the_first_frame_passes_at_once() -> None:
 
 
 def test_a_quiet_socket_never_lingers() -> None:
-    pace, now_s = busy(1000)
+    pace, now_s = busy(400)
     assert pace.linger_s(now_s) == 0
+
+
+def test_a_socket_of_a_thousand_frames_a_second_lingers_the_least() -> None:
+    pace, now_s = busy(1000)
+    assert pace.linger_s(now_s) == pytest.approx(MIN_LINGER_S)
 
 
 def test_a_busy_socket_lingers_a_few_milliseconds_since_the_last_time() -> None:

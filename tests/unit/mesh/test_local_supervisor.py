@@ -38,3 +38,9 @@ def test_a_value_that_the_configuration_cannot_hold_is_refused_by_name_and_not_s
         sections_of(Program("one", ("run",), {"API_TOKEN": value}))
 
     assert value not in str(caught.value)
+
+
+def test_a_program_that_stands_back_is_started_with_its_niceness() -> None:
+    command = sections_of(Program("one", ("run",), {}, niceness=7))["program:one"]["command"]
+
+    assert command.endswith("nice -n 7 run")
