@@ -69,8 +69,11 @@ clean: stop ## stop, and remove images, build products and the data of compose a
 
 # --- proof ---
 
-test: $(VENV)/installed ## run the tests: unit, contract, integration, e2e
+test: $(VENV)/installed ## run the tests: unit, contract, integration, e2e (all but the slow ones)
 	$(PYTEST) -m "not slow and not docker"
+
+slow-test: $(VENV)/installed ## run the tests that `make test` leaves out because they need minutes
+	$(PYTEST) -m "slow and not docker"
 
 e2e: $(VENV)/installed ## run the tests of the whole mesh
 	$(PYTEST) tests/e2e -m "not docker"
@@ -131,5 +134,5 @@ $(VENV)/installed: $(VENV)/dependencies pyproject.toml $(LIBSIGNAL)
 	@$(PIP) install -qq --no-build-isolation --no-deps --editable .
 	@touch $@
 
-.PHONY: help run stop tui status env logs $(LOGS:%=logs-%) build clean test e2e libsignal-test timescale-test docker-test \
+.PHONY: help run stop tui status env logs $(LOGS:%=logs-%) build clean test slow-test e2e libsignal-test timescale-test docker-test \
 	bench chaos lint types gen readme

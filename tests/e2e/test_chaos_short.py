@@ -11,6 +11,8 @@ from tests.chaos.run import strike
 from tests.chaos.truth import Truth
 from tests.chaos.world import World, running_world
 
+pytestmark = pytest.mark.slow
+
 FAULTS = {fault.name: fault for fault in table(short=True, seed=7)}
 QUICK = [
     "kill -9 of ingest and nats at once",

@@ -14,6 +14,8 @@ from tests.fixtures.sim import Sim, running_sim
 from tests.fixtures.sim_to_raw import assert_all_published, follow, ingest_of
 from tests.fixtures.waiting import eventually
 
+pytestmark = pytest.mark.slow  # two minutes together
+
 Make = Callable[..., Service]
 
 
