@@ -10,21 +10,18 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import json
+import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 
-import msgspec
-import numpy as np
 import psutil
-from websockets.asyncio.client import connect
-from websockets.exceptions import ConnectionClosed
 
-from tests.fixtures.mesh import LocalMesh, running_mesh
+from tests.fixtures.mesh import ROOT, LocalMesh, running_mesh
 from tests.fixtures.sim import Sim, running_sim
 
 SERVICES = {
@@ -38,12 +35,6 @@ SERVICES = {
 }
 WHOLE_WITHIN_S = 120.0
 MEMORY_EVERY_S = 0.25
-
-
-class Told(msgspec.Struct):
-    """What the bench reads of a `/ws` message."""
-
-    timestamp: datetime | None = None
 
 
 @dataclass
@@ -72,7 +63,7 @@ class Outcome:
     sent: int = 0
     stored: int = 0
     whole_after_s: float = 0.0
-    delays_ms: list[float] = field(default_factory=list)
+    told: dict[str, float | None] = field(default_factory=dict)
     usage: dict[str, Usage] = field(default_factory=dict)
 
 
@@ -90,30 +81,18 @@ def _is(process: psutil.Process, words: tuple[str, ...]) -> bool:
     return tuple(command[1 : 1 + len(words)]) == words if words[0] == "-m" else words[0] in Path(command[0]).name
 
 
-@contextlib.asynccontextmanager
-async def listening(mesh: LocalMesh, outcome: Outcome) -> AsyncIterator[None]:
-    """Note the delay of every trade a client of `/ws?symbols=*` is told, while inside."""
-    decode = msgspec.json.Decoder(Told).decode
-
-    async def listen() -> None:
-        # A client that is too slow for the feed is let go by the gateway; it comes back, as clients do.
-        async for ws in connect(mesh.ws_url + "?symbols=*", compression=None, max_queue=4096):
-            ready.set()
-            with contextlib.suppress(ConnectionClosed):
-                async for message in ws:
-                    told = decode(message)
-                    if told.timestamp is not None:
-                        outcome.delays_ms.append((time.time() - told.timestamp.timestamp()) * 1000)
-
-    ready = asyncio.Event()
-    task = asyncio.create_task(listen())
-    await asyncio.wait_for(ready.wait(), 10)
-    try:
+@contextlib.contextmanager
+def listening(mesh: LocalMesh, outcome: Outcome) -> Iterator[None]:
+    """Let a client of `/ws?symbols=*` note the delay of every trade, while inside."""
+    command = [sys.executable, "-m", "tests.bench.listener", mesh.ws_url + "?symbols=*"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT) as client:
+        assert client.stdin is not None
+        assert client.stdout is not None
+        assert client.stdout.readline() == "ready\n"
         yield
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+        client.stdin.close()
+        last = client.stdout.read().splitlines()[-1]
+        outcome.told = json.loads(last)
 
 
 async def run(sim: Sim, mesh: LocalMesh, *, rate: float | str, seconds: float) -> Outcome:
@@ -123,7 +102,7 @@ async def run(sim: Sim, mesh: LocalMesh, *, rate: float | str, seconds: float) -
     issued_before, stored_before = sim.status()["issued"], _stored(mesh)
     for usage in outcome.usage.values():
         usage.cpu_before_s = usage.cpu_s()
-    async with listening(mesh, outcome):
+    with listening(mesh, outcome):
         started_s = time.monotonic()
         await asyncio.to_thread(sim.post, "/sim/rate", {"rate": rate})
         while time.monotonic() - started_s < seconds:
@@ -151,11 +130,11 @@ def report(outcomes: list[Outcome]) -> str:
     """Return the figures as a table for people."""
     lines = ["feed      trades/s       sent     stored  lost  doubled  whole after   delay p50      p99  told to /ws"]
     for one in outcomes:
-        p50, p99 = np.percentile(one.delays_ms, [50, 99]) if one.delays_ms else (float("nan"), float("nan"))
+        p50, p99 = (one.told[name] or float("nan") for name in ("p50_ms", "p99_ms"))
         lines.append(
             f"{one.name:<9}{one.sent / one.seconds:>9,.0f}{one.sent:>11,}{one.stored:>11,}"
             f"{max(one.sent - one.stored, 0):>6,}{max(one.stored - one.sent, 0):>9,}{one.whole_after_s:>11.1f} s"
-            f"{p50:>9.2f} ms{p99:>6.1f} ms{len(one.delays_ms):>13,}"
+            f"{p50:>9.2f} ms{p99:>6.1f} ms{one.told['trades']:>13,}"
         )
     for title, figure in (
         ("CPU, us a trade", lambda one, usage: f"{(usage.cpu_used_s) * 1e6 / max(one.sent, 1):,.1f}"),
