@@ -82,7 +82,6 @@ class Pipeline:
         """
         if not self._engine.reset_session(venue, symbol):
             return False
-        self._saved = None
         self._save_done.clear()
         self._save_now.set()
         try:
@@ -161,16 +160,23 @@ class Pipeline:
 
         An ack says that the message will never be needed again: RAW may forget it when it is full.
         """
-        if self._taken is not self._saved and self._taken is not None:
+        if self._taken is not self._saved or self._save_now.is_set():
+            if self._taken is None:  # nothing since the start: the engine stands where it was loaded
+                sequence, taken_us = self._after, self._after_us
+            else:
+                sequence, taken_us = self._taken.sequence, self._taken.taken_us
             try:
                 async with asyncio.timeout(_SETTLE_S):
                     await self.publisher.settle()
-                await self._snapshots.save(self._engine, self._taken, raw_created=self._raw_created)
+                await self._snapshots.save(
+                    self._engine, raw_sequence=sequence, raw_taken_us=taken_us, raw_created=self._raw_created
+                )
             except (NatsError, TimeoutError) as exc:
                 log.warning("the state is not saved, the last one still counts: %s", str(exc) or type(exc).__name__)
                 return
             self._saved = self._taken
-            await reader.ack(self._taken)
+            if self._taken is not None:
+                await reader.ack(self._taken)
         self._save_now.clear()
         self._save_done.set()
 

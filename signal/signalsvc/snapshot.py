@@ -15,7 +15,6 @@ from nats.js.kv import KeyValue
 
 from mesh import subjects
 from mesh.bus import Bus
-from mesh.reader import Message
 from signalsvc.engine import Engine, UnusableEntry
 
 log = logging.getLogger("signal.snapshot")
@@ -80,8 +79,8 @@ class Snapshots:
         log.info("going on with the state of %d symbols after RAW %d", len(entries), position.raw_sequence)
         return position.raw_sequence, position.raw_taken_us
 
-    async def save(self, engine: Engine, last: Message, *, raw_created: str) -> None:
-        """Save the engine as it is now; call only when everything up to the `last` message of RAW is published.
+    async def save(self, engine: Engine, *, raw_sequence: int, raw_taken_us: int, raw_created: str) -> None:
+        """Save the engine as it is now; call only when everything up to `raw_sequence` is published.
 
         Raises:
             nats.errors.Error, TimeoutError: the bus is away; the last whole snapshot still counts.
@@ -104,5 +103,5 @@ class Snapshots:
             if self._saved.get(name) != entry:
                 await self._bucket.put(name, entry)
                 self._saved[name] = entry
-        position = Position(last.sequence, last.taken_us, raw_created, engine.settings, sorted(entries))
+        position = Position(raw_sequence, raw_taken_us, raw_created, engine.settings, sorted(entries))
         await self._bucket.put(_POSITION, msgspec.json.encode(position))

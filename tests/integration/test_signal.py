@@ -447,3 +447,24 @@ async def test_a_new_session_is_kept_through_a_crash(nats_server: NatsServer, si
         await feed.trades(columns(51, 3))
         processed = await feed.processed(53)
     assert processed[-1].session_count.tolist() == [1, 2, 3]
+
+
+async def test_a_new_session_is_kept_though_nothing_was_traded_since_the_start(
+    nats_server: NatsServer, signal: Service
+) -> None:
+    signal.start_grpc("SIGNAL_ADDR")
+    async with feeding(nats_server) as feed:
+        await feed.catalog("btcusdt")
+        await feed.trades(columns(1, 50))
+        await feed.processed(50)
+        signal.process.stop()
+        address = signal.start_grpc("SIGNAL_ADDR")
+        await eventually(lambda: serving(address))
+        async with calling(address) as stub:
+            request = signal_pb2.ResetSessionRequest(symbol="btcusdt")
+            await eventually(lambda: stub.ResetSession(request), not_yet=(grpc.aio.AioRpcError,))
+        signal.process.kill()
+        signal.start_grpc("SIGNAL_ADDR")
+        await feed.trades(columns(51, 3))
+        processed = await feed.processed(53)
+    assert processed[-1].session_count.tolist() == [1, 2, 3]
