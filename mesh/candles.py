@@ -41,6 +41,10 @@ class Candle:
     macd_histogram: float
     ema: float
     sma: float
+    average_gain: float
+    average_loss: float
+    macd_fast: float
+    macd_slow: float
     revision: int = 0
 
     @property

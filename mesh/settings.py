@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from mesh.symbols import DEFAULT_SYMBOLS, parse_symbol
@@ -16,6 +16,7 @@ from mesh.symbols import DEFAULT_SYMBOLS, parse_symbol
 Port = Annotated[int, Field(ge=0, le=65535)]
 Symbol = Annotated[str, BeforeValidator(parse_symbol)]
 Window = Annotated[int, Field(ge=1, le=100_000)]
+Period = Annotated[int, Field(ge=1, le=4096)]
 
 
 def _split(text: object) -> object:
@@ -114,7 +115,31 @@ class IngestSettings(BusSettings):
     )
 
 
-class SignalSettings(BusSettings):
+class IndicatorSettings(BusSettings):
+    """What whoever works out the candles' indicators reads: signal, and store where it makes candles again."""
+
+    rsi_period: Period = Field(14, description="candles in the relative strength index, Wilder's")
+    atr_period: Period = Field(14, description="candles in the average true range, Wilder's")
+    macd_fast_period: Period = Field(12, description="candles in the MACD's fast average, below those in the slow one")
+    macd_slow_period: Period = Field(26, description="candles in the MACD's slow average")
+    macd_signal_period: Period = Field(9, description="candles in the MACD's signal, an average of the MACD")
+    candle_ema_period: Period = Field(20, description="candles in their exponential average")
+    candle_sma_period: Period = Field(20, description="candles in their moving average")
+
+    @field_validator("macd_slow_period")
+    @classmethod
+    def _above_the_fast_one(cls, slow: int, info: ValidationInfo) -> int:
+        fast = info.data.get("macd_fast_period", 0)  # it may be wrong itself
+        if slow <= fast:
+            raise ValueError(f"expected above MACD_FAST_PERIOD, which is {fast}")
+        return slow
+
+    def periods(self) -> dict[str, int]:
+        """Return the periods of the indicators in libsignal's words, which are ours."""
+        return {name: getattr(self, name) for name in IndicatorSettings.__annotations__}
+
+
+class SignalSettings(IndicatorSettings):
     """Settings of signal."""
 
     signal_addr: Address = Field("127.0.0.1:50051", description="where SignalService listens or is found")
@@ -148,10 +173,11 @@ class SignalSettings(BusSettings):
             "flow_window": self.flow_window,
             "rate_window": self.rate_window,
             "volatility_window": self.volatility_window,
+            **self.periods(),
         }
 
 
-class StoreSettings(BusSettings):
+class StoreSettings(IndicatorSettings):
     """Settings of store."""
 
     database_url: Annotated[SecretStr, _secret_url("postgresql", "postgres")] = Field(

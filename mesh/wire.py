@@ -63,8 +63,8 @@ _TRADE_DTYPES = {
 }
 _SIGNAL_DTYPES = {name: _DTYPES[signal_pb2.SignalBatch.DESCRIPTOR.fields_by_name[name].type] for name in SIGNAL_NAMES}
 _ROW_BYTES = sum(dtype.itemsize for dtype in (*_TRADE_DTYPES.values(), *_SIGNAL_DTYPES.values()))
-_CANDLE_BYTES = 320
-"""More than a candle takes: ten integers, seven doubles, three decimal numbers of 25 digits, tags."""
+_CANDLE_BYTES = 360
+"""More than a candle takes: ten integers, eleven doubles, three decimal numbers of 25 digits, tags."""
 
 _END_US = 253_402_300_800_000_000
 """The year 10000, which no time reaches."""

@@ -89,12 +89,12 @@
 extern "C" {
 #endif
 
-#define LSIG_ABI_VERSION 2
+#define LSIG_ABI_VERSION 3
 
 #define LSIG_OK 0
 #define LSIG_E_ARGUMENT 1  /* a pointer is NULL, or a struct_size is none this library knows */
 #define LSIG_E_MEMORY 2    /* memory is exhausted */
-#define LSIG_E_SETTING 3   /* a setting of lsig_config is out of range */
+#define LSIG_E_SETTING 3   /* a setting of lsig_config is out of range; lsig_wrong_setting() names it */
 #define LSIG_E_TRADE_ID 4  /* a trade_id is negative or not above the one before it */
 #define LSIG_E_PRICE 5     /* a price_e8 is not above zero */
 #define LSIG_E_QUANTITY 6  /* a quantity_e8 is below zero */
@@ -163,9 +163,10 @@ typedef struct lsig_config {
  *
  * Indicators are those right after this candle, over the closed candles of its interval; NaN until warm. Definitions,
  * also of what the first value is made of, are TA-Lib's with unstable period 0. With P the period, M the highest price
- * so far, f the candles since the close last changed and u = 2^-53 the errors stay below: rsi 1200 (P + f) u; atr and
- * ema 4 (P + 1) u M; macd 8 (slow + 1) u M; its signal and histogram 16 (slow + signal) u M. sma is the double nearest
- * to the exact mean.
+ * so far, f the candles since the close last changed and u = 2^-53 the errors stay below: rsi 1200 (P + f) u; atr, ema
+ * and the averages that rsi and macd are made of 4 (P + 1) u M; macd 8 (slow + 1) u M; its signal and histogram
+ * 16 (slow + signal) u M. sma is the double nearest to the exact mean. From the last four, atr, macd_signal, ema and the
+ * closes that sma looks back to anybody can go on to the next candle.
  */
 typedef struct lsig_candle {
     int64_t interval_us;
@@ -188,6 +189,10 @@ typedef struct lsig_candle {
     double macd_histogram;           /* macd - macd_signal */
     double ema;
     double sma;
+    double average_gain;             /* Wilder's average of the rises of the close; rsi = 100 gain / (gain + loss) */
+    double average_loss;             /* and of its falls, above zero too */
+    double macd_fast;                /* the exponential averages whose difference macd is */
+    double macd_slow;
 } lsig_candle;
 
 /*
@@ -276,6 +281,12 @@ LSIG_API int lsig_abi_version(void);
 
 /* What an error code means: a constant text in English, never NULL, also for numbers that are no code. */
 LSIG_API const char *lsig_error_message(int code);
+
+/*
+ * The name of the first setting that is out of range, such as "rsi_period"; NULL when lsig_state_new() would take them
+ * all, and when config is NULL or its struct_size is none this library knows. A constant text.
+ */
+LSIG_API const char *lsig_wrong_setting(const lsig_config *config);
 
 /*
  * Make a state that has seen no trade. config may be NULL: all defaults. Free it with lsig_state_free().

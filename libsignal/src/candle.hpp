@@ -101,7 +101,8 @@ struct OpenCandle {
         out.taker_buy_volume_e8[0] = low_word(bar.taker_buy_volume_e8);
         out.taker_buy_volume_e8[1] = high_word(bar.taker_buy_volume_e8);
         std::copy_n(bar.quote_volume_e16.words.begin(), 3, out.quote_volume_e16);
-        for (double* each : {&out.rsi, &out.atr, &out.macd, &out.macd_signal, &out.macd_histogram, &out.ema, &out.sma}) {
+        for (double* each : {&out.rsi, &out.atr, &out.macd, &out.macd_signal, &out.macd_histogram, &out.ema, &out.sma,
+                             &out.average_gain, &out.average_loss, &out.macd_fast, &out.macd_slow}) {
             *each = kUndefined;
         }
     }

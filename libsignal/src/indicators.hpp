@@ -78,6 +78,10 @@ public:
         previous_close_e8_ = candle.close_e8;
         ++n_;
 
+        candle.average_gain = gain_.value();
+        candle.average_loss = loss_.value();
+        candle.macd_fast = fast_.value();
+        candle.macd_slow = slow_.value();
         const double moves = gain_.value() + loss_.value();
         candle.rsi = moves < kNoMove ? 0 : 100 * (gain_.value() / moves);
         candle.atr = range_.value();

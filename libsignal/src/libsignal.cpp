@@ -49,12 +49,17 @@ const char* lsig_error_message(int code) {
     }
 }
 
+const char* lsig_wrong_setting(const lsig_config* config) {
+    lsig_config taken{};
+    return lsig::take_struct(taken, config) ? lsig::fill_in_defaults(taken) : nullptr;
+}
+
 int lsig_state_new(const lsig_config* config, lsig_state** out) {
     if (out == nullptr) return LSIG_E_ARGUMENT;
     *out = nullptr;
     lsig_config taken{};
     if (config != nullptr && !lsig::take_struct(taken, config)) return LSIG_E_ARGUMENT;
-    if (!lsig::fill_in_defaults(taken)) return LSIG_E_SETTING;
+    if (lsig::fill_in_defaults(taken) != nullptr) return LSIG_E_SETTING;
     return guarded([&] {
         *out = new lsig_state(taken);
         return LSIG_OK;

@@ -48,7 +48,7 @@ inline int load(const std::uint8_t* bytes, std::size_t size, std::unique_ptr<lsi
     // The checksum vouches for accidents only, so nothing that follows is believed either.
     lsig_config config{};
     archive(reader, config);
-    if (!reader.good() || !fill_in_defaults(config)) return LSIG_E_DAMAGED;
+    if (!reader.good() || fill_in_defaults(config) != nullptr) return LSIG_E_DAMAGED;
     auto loaded = std::make_unique<lsig_state>(config);
     loaded->archive(reader);
     if (!reader.good() || !reader.at_end()) return LSIG_E_DAMAGED;

@@ -65,6 +65,49 @@ void wrong_pointers_and_sizes_are_refused() {
     lsig_state_free(nullptr);
 }
 
+void a_wrong_setting_is_named() {
+    lsig_config config{};
+    CHECK(lsig_wrong_setting(nullptr) == nullptr);
+    CHECK(lsig_wrong_setting(&config) == nullptr);  // a size we do not know: lsig_state_new() says LSIG_E_ARGUMENT
+    config.struct_size = sizeof config;
+    CHECK(lsig_wrong_setting(&config) == nullptr);
+    const auto named = [](lsig_config wrong, const char* name) {
+        lsig_state* state = nullptr;
+        CHECK(lsig_state_new(&wrong, &state) == LSIG_E_SETTING);
+        const char* found = lsig_wrong_setting(&wrong);
+        CHECK(found != nullptr && std::strcmp(found, name) == 0);
+    };
+    const struct {
+        std::uint32_t lsig_config::*field;
+        std::uint32_t highest;
+        const char* name;
+    } periods[] = {
+        {&lsig_config::moving_average_window, LSIG_WINDOW_MAX, "moving_average_window"},
+        {&lsig_config::rsi_period, LSIG_PERIOD_MAX, "rsi_period"},
+        {&lsig_config::atr_period, LSIG_PERIOD_MAX, "atr_period"},
+        {&lsig_config::macd_slow_period, LSIG_PERIOD_MAX, "macd_slow_period"},
+        {&lsig_config::macd_signal_period, LSIG_PERIOD_MAX, "macd_signal_period"},
+        {&lsig_config::candle_ema_period, LSIG_PERIOD_MAX, "candle_ema_period"},
+        {&lsig_config::candle_sma_period, LSIG_PERIOD_MAX, "candle_sma_period"},
+        {&lsig_config::empty_candles, LSIG_EMPTY_MAX, "empty_candles"},
+    };
+    for (const auto& each : periods) {
+        lsig_config wrong = config;
+        wrong.*each.field = each.highest;
+        CHECK(lsig_wrong_setting(&wrong) == nullptr);
+        wrong.*each.field = each.highest + 1;
+        named(wrong, each.name);
+    }
+    lsig_config wrong = config;
+    wrong.macd_fast_period = 26;  // as the slow one is by default
+    named(wrong, "macd_fast_period");
+    for (const double width : {-1.0, 1.0 / 0.0, 0.0 / 0.0}) {
+        wrong = config;
+        wrong.bollinger_width = width;
+        named(wrong, "bollinger_width");
+    }
+}
+
 void a_wrong_trade_names_its_row_and_changes_nothing() {
     const struct {
         int code;
@@ -139,6 +182,7 @@ void a_new_session_forgets_and_windows_go_on() {
 int main() {
     every_code_has_its_own_message();
     wrong_pointers_and_sizes_are_refused();
+    a_wrong_setting_is_named();
     a_wrong_trade_names_its_row_and_changes_nothing();
     a_new_session_forgets_and_windows_go_on();
     return 0;

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, TypeAlias
 
-ABI_VERSION = 2
+ABI_VERSION = 3
 PATH_VARIABLE = "LIBSIGNAL_PATH"
 FILE_NAME = "libsignal.so"
 
@@ -108,6 +108,10 @@ class Candle(ctypes.Structure):
         ("macd_histogram", c_double),
         ("ema", c_double),
         ("sma", c_double),
+        ("average_gain", c_double),
+        ("average_loss", c_double),
+        ("macd_fast", c_double),
+        ("macd_slow", c_double),
     )
 
 
@@ -195,6 +199,7 @@ OUTPUT_GROUPS = {
 PROTOTYPES: dict[str, tuple[Any, list[Any]]] = {
     "lsig_abi_version": (c_int, []),
     "lsig_error_message": (c_char_p, [c_int]),
+    "lsig_wrong_setting": (c_char_p, [POINTER(Config)]),
     "lsig_state_new": (c_int, [POINTER(Config), POINTER(c_void_p)]),
     "lsig_get_config": (c_int, [c_void_p, POINTER(Config)]),
     "lsig_state_free": (None, [c_void_p]),

@@ -83,6 +83,10 @@ class Candle:
     macd_histogram: float
     ema: float
     sma: float
+    average_gain: float
+    average_loss: float
+    macd_fast: float
+    macd_slow: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)

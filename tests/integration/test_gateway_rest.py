@@ -51,7 +51,8 @@ async def gateway() -> AsyncIterator[Gateway]:
             '[{"time":"2023-11-14T22:14:00Z","open":61837.63,"high":61838,"low":61837,"close":61837.63000001,'
             '"volume":90000000001.5,"quote_volume":8100000000000000000000.000000015,"taker_buy_volume":0,"count":3,'
             '"first_trade_id":7,"last_trade_id":9,"interval":"5m","revision":0,"rsi":50.5,"atr":0.0,"macd":0.0,'
-            '"macd_signal":0.0,"macd_histogram":0.0,"ema":0.0,"sma":null}]',
+            '"macd_signal":0.0,"macd_histogram":0.0,"ema":0.0,"sma":null,"average_gain":0.0,"average_loss":0.0,'
+            '"macd_fast":0.0,"macd_slow":0.0}]',
         ),
         (
             "/api/history?limit=2",

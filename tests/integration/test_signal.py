@@ -419,17 +419,22 @@ async def test_a_damaged_saved_state_is_made_again_loudly(
     assert bytes_of(processed) == expected(*batches)
 
 
-async def test_another_window_is_another_state(nats_server: NatsServer, signal: Service) -> None:
+@pytest.mark.parametrize("setting", ["SMA_WINDOW=7", "RSI_PERIOD=7"])
+async def test_another_window_or_period_is_another_state(
+    nats_server: NatsServer, signal: Service, setting: str
+) -> None:
+    name, _, length = setting.partition("=")
     signal.start_grpc("SIGNAL_ADDR")
     async with feeding(nats_server) as feed:
         await feed.trades(columns(1, 50))
         await feed.processed(50)
         signal.process.stop()
-        signal.process.environment["SMA_WINDOW"] = "7"
+        signal.process.environment[name] = length
         signal.start_grpc("SIGNAL_ADDR")
         await feed.trades(columns(51, 1))
         processed = await feed.processed(51)
-    mean = int(columns(45, 7).price_e8.sum()) / (7 * 10**8)
+    window = 7 if name == "SMA_WINDOW" else 20
+    mean = int(columns(52 - window, window).price_e8.sum()) / (window * 10**8)
     assert processed[-1].moving_average.tolist() == [mean]
     assert "the saved state cannot be used" in signal.output()
 

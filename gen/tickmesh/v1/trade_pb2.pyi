@@ -193,6 +193,10 @@ class Candle(_message.Message):
     MACD_HISTOGRAM_FIELD_NUMBER: _builtins.int
     EMA_FIELD_NUMBER: _builtins.int
     SMA_FIELD_NUMBER: _builtins.int
+    AVERAGE_GAIN_FIELD_NUMBER: _builtins.int
+    AVERAGE_LOSS_FIELD_NUMBER: _builtins.int
+    MACD_FAST_FIELD_NUMBER: _builtins.int
+    MACD_SLOW_FIELD_NUMBER: _builtins.int
     open_e8: _builtins.int
     """Price of the first trade."""
     high_e8: _builtins.int
@@ -216,23 +220,33 @@ class Candle(_message.Message):
     interval: _builtins.str
     """How long it is: `1s`, `1m`, `5m`, `15m`, `1h` or `1d`."""
     revision: _builtins.int
-    """How often it was worked out again, because trades of it arrived after it had closed: repaired ones, or late ones.
-    The indicators then stay those of the first time; a candle that only late trades made has none.
+    """How often it was worked out again, because trades arrived after it had closed, repaired ones or late ones: its own,
+    or such of earlier candles as its indicators remember.
     """
     rsi: _builtins.float
-    """Relative strength index, Wilder's, of 14 candles: 0 to 100."""
+    """Relative strength index, Wilder's, of `RSI_PERIOD` candles (14): 0 to 100."""
     atr: _builtins.float
-    """Average true range, Wilder's, of 14 candles."""
+    """Average true range, Wilder's, of `ATR_PERIOD` candles (14)."""
     macd: _builtins.float
-    """Exponential average of 12 closes minus that of 26."""
+    """`macd_fast - macd_slow`."""
     macd_signal: _builtins.float
-    """Exponential average of `macd` over 9 candles."""
+    """Exponential average of `macd` over `MACD_SIGNAL_PERIOD` candles (9)."""
     macd_histogram: _builtins.float
     """`macd - macd_signal`."""
     ema: _builtins.float
-    """Exponential average of 20 closes."""
+    """Exponential average of `CANDLE_EMA_PERIOD` closes (20)."""
     sma: _builtins.float
-    """Mean of 20 closes."""
+    """Mean of `CANDLE_SMA_PERIOD` closes (20)."""
+    average_gain: _builtins.float
+    """Wilder's average of how much the close rises, over `RSI_PERIOD` candles: `rsi` is 100 gain / (gain + loss). With these
+    averages a client can go on to the candle that is still open.
+    """
+    average_loss: _builtins.float
+    """Wilder's average of how much it falls, above zero too."""
+    macd_fast: _builtins.float
+    """Exponential average of `MACD_FAST_PERIOD` closes (12)."""
+    macd_slow: _builtins.float
+    """Exponential average of `MACD_SLOW_PERIOD` closes (26)."""
     @_builtins.property
     def time(self) -> _timestamp_pb2.Timestamp:
         """When it begins; candles begin at whole intervals since 1970 UTC."""
@@ -260,10 +274,14 @@ class Candle(_message.Message):
         macd_histogram: _builtins.float = ...,
         ema: _builtins.float = ...,
         sma: _builtins.float = ...,
+        average_gain: _builtins.float = ...,
+        average_loss: _builtins.float = ...,
+        macd_fast: _builtins.float = ...,
+        macd_slow: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["atr", b"atr", "close_e8", b"close_e8", "count", b"count", "ema", b"ema", "first_trade_id", b"first_trade_id", "high_e8", b"high_e8", "interval", b"interval", "last_trade_id", b"last_trade_id", "low_e8", b"low_e8", "macd", b"macd", "macd_histogram", b"macd_histogram", "macd_signal", b"macd_signal", "open_e8", b"open_e8", "quote_volume_decimal", b"quote_volume_decimal", "revision", b"revision", "rsi", b"rsi", "sma", b"sma", "taker_buy_volume_decimal", b"taker_buy_volume_decimal", "time", b"time", "volume_decimal", b"volume_decimal"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["atr", b"atr", "average_gain", b"average_gain", "average_loss", b"average_loss", "close_e8", b"close_e8", "count", b"count", "ema", b"ema", "first_trade_id", b"first_trade_id", "high_e8", b"high_e8", "interval", b"interval", "last_trade_id", b"last_trade_id", "low_e8", b"low_e8", "macd", b"macd", "macd_fast", b"macd_fast", "macd_histogram", b"macd_histogram", "macd_signal", b"macd_signal", "macd_slow", b"macd_slow", "open_e8", b"open_e8", "quote_volume_decimal", b"quote_volume_decimal", "revision", b"revision", "rsi", b"rsi", "sma", b"sma", "taker_buy_volume_decimal", b"taker_buy_volume_decimal", "time", b"time", "volume_decimal", b"volume_decimal"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -59,7 +59,8 @@ def test_each_signal_has_a_window_of_its_own(monkeypatch: pytest.MonkeyPatch) ->
     for number, name in enumerate(names, 1):
         monkeypatch.setenv(f"{name}_WINDOW", str(number))
     monkeypatch.setenv("BOLLINGER_WIDTH", "2.5")
-    assert load(SignalSettings).of_signals() == {
+    settings = load(SignalSettings)
+    assert settings.of_signals() == settings.periods() | {
         "moving_average_window": 1,
         "exponential_window": 2,
         "vwap_window": 3,
@@ -70,6 +71,25 @@ def test_each_signal_has_a_window_of_its_own(monkeypatch: pytest.MonkeyPatch) ->
         "volatility_window": 8,
         "bollinger_width": 2.5,
     }
+
+
+def test_the_indicators_have_periods_that_signal_and_store_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    defaults = {"rsi": 14, "atr": 14, "macd_fast": 12, "macd_slow": 26, "macd_signal": 9, "candle_ema": 20}
+    defaults |= {"candle_sma": 20}
+    assert load(SignalSettings).periods() == {f"{name}_period": period for name, period in defaults.items()}
+    for name, period in defaults.items():
+        monkeypatch.setenv(f"{name.upper()}_PERIOD", str(period + 1))
+    changed = {f"{name}_period": period + 1 for name, period in defaults.items()}
+    assert load(StoreSettings).periods() == changed
+    assert load(SignalSettings).of_signals().items() >= changed.items()
+
+
+@pytest.mark.parametrize("variable", ["MACD_FAST_PERIOD=26", "MACD_SLOW_PERIOD=12", "RSI_PERIOD=0", "ATR_PERIOD=4097"])
+def test_a_period_out_of_range_stops_the_start(monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
+    name, _, value = variable.partition("=")
+    monkeypatch.setenv(name, value)
+    with pytest.raises(WrongSettings, match=name):
+        load(SignalSettings)
 
 
 @pytest.mark.parametrize(("name", "value"), [("EMA_WINDOW", "0"), ("RATE_WINDOW", "100001"), ("BOLLINGER_WIDTH", "0")])

@@ -182,6 +182,15 @@ PERIODS = [
         "candle_ema_period": 200,
         "candle_sma_period": 200,
     },
+    {
+        "rsi_period": 7,
+        "atr_period": 21,
+        "macd_fast_period": 5,
+        "macd_slow_period": 35,
+        "macd_signal_period": 5,
+        "candle_ema_period": 9,
+        "candle_sma_period": 50,
+    },
 ]
 
 
@@ -196,6 +205,10 @@ def errors(periods: dict[str, int], highest: float) -> dict[str, float]:
         "macd": 8 * (slow + 1) * U * highest,
         "macd_signal": 16 * (slow + signal) * U * highest,
         "macd_histogram": 16 * (slow + signal) * U * highest,
+        "average_gain": 4 * (periods["rsi_period"] + 1) * U * highest,
+        "average_loss": 4 * (periods["rsi_period"] + 1) * U * highest,
+        "macd_fast": 4 * (periods["macd_fast_period"] + 1) * U * highest,
+        "macd_slow": 4 * (slow + 1) * U * highest,
     }
 
 
@@ -220,7 +233,9 @@ def test_indicators_are_talibs(periods: dict[str, int], seed: int) -> None:
         "macd_signal": macd_signal / 1e8,
         "macd_histogram": macd_histogram / 1e8,
     }
-    for name, error in errors(periods, max(high) / 1e8).items():
+    bounds = errors(periods, max(high) / 1e8)
+    for name in talibs:
+        error = bounds[name]
         found = np.array([getattr(candle, name) for candle in candles])
         defined = ~np.isnan(talibs[name])
         assert defined.any()
@@ -243,7 +258,7 @@ def smoothed(values: list[Fraction | None], period: int, pull: Fraction) -> list
     return result
 
 
-@pytest.mark.parametrize("periods", PERIODS[:2])
+@pytest.mark.parametrize("periods", [*PERIODS[:2], PERIODS[3]])
 def test_indicators_stay_within_their_bounds(periods: dict[str, int]) -> None:
     candles = closed(market(1_500, seed=7), "1s", **periods)[:150]
 
@@ -269,6 +284,10 @@ def test_indicators_stay_within_their_bounds(periods: dict[str, int]) -> None:
         "macd": macd,
         "macd_signal": signals,
         "macd_histogram": [None if s is None or m is None else m - s for m, s in zip(macd, signals, strict=True)],
+        "average_gain": gain,
+        "average_loss": loss,
+        "macd_fast": fasts,
+        "macd_slow": slows,
     }
     bounds = errors(periods, float(max(close)))
     for name, expected in exact.items():
