@@ -49,6 +49,10 @@ class CandleRow(NamedTuple):
     macd_histogram: float | None
     ema: float | None
     sma: float | None
+    average_gain: float | None
+    average_loss: float | None
+    macd_fast: float | None
+    macd_slow: float | None
 
 
 # In: venue, symbol, interval; from this time on, before this time; limit.
@@ -56,7 +60,7 @@ _SELECT = """
 SELECT (extract(epoch FROM time) * 1000000)::bigint, (open * 100000000)::bigint, (high * 100000000)::bigint,
     (low * 100000000)::bigint, (close * 100000000)::bigint, trim_scale(volume)::text, trim_scale(quote_volume)::text,
     trim_scale(taker_buy_volume)::text, count, first_trade_id, last_trade_id, revision,
-    rsi, atr, macd, macd_signal, macd_histogram, ema, sma
+    rsi, atr, macd, macd_signal, macd_histogram, ema, sma, average_gain, average_loss, macd_fast, macd_slow
 FROM candles
 WHERE venue = %(venue)s AND symbol = %(symbol)s AND interval = %(interval)s
   AND time >= %(from_time)s AND time < %(before_time)s

@@ -4,32 +4,36 @@ A closed candle is what signal made of it, until a trade of it is stored that si
 late by its own time. Then it is made again, seconds from the trades, each longer interval from the one below, so that
 they agree. A candle never loses trades: the rows of those that signal saw may still be on their way.
 
-Indicators stay as signal made them; a candle that only late trades made has none.
+Its indicators, and those of the candles after it, are then worked out again too: `store.candle_indicators`.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import math
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from mesh.candles import INTERVALS_US, Candle, Closed
 from mesh.trades import Int64s, TradeColumns
-from store import candle_statements
+from store import candle_indicators, candle_statements
+from store.candle_indicators import Name
 from store.db import Connection
+from store.indicators import Indicators, Periods
 from store.queries import time_of
 
-_INDICATORS = ("rsi", "atr", "macd", "macd_signal", "macd_histogram", "ema", "sma")
+Made: TypeAlias = dict[Name, set[dt.datetime]]
+"""Candles that have been made again, by when they begin."""
 _SECOND_US = INTERVALS_US["1s"]
 _NEAR_US = 60 * _SECOND_US
 """Late trades that lie no further apart are looked at together."""
 
 
-async def add(connection: Connection, batches: Sequence[Closed]) -> None:
+async def add(connection: Connection, batches: Sequence[Closed], periods: Periods) -> None:
     """Keep candles as signal made them, and make again those of which more trades are stored than signal saw.
 
     The first time a symbol comes, candles are also made of all the trades that are stored before.
@@ -43,25 +47,32 @@ async def add(connection: Connection, batches: Sequence[Closed]) -> None:
     for batch in batches:
         name = batch.venue, batch.symbol
         reached[name] = max(reached.get(name, 0), batch.reached_us)
+    made: Made = defaultdict(set)
     for (venue, symbol), reached_us in reached.items():
         from_us = known.get((venue, symbol))
         if from_us is None:
             [(from_us,)] = await (await connection.execute(candle_statements.FIRST_TIME, (venue, symbol))).fetchall()
         if from_us is None or from_us < reached_us:
             if from_us is not None:
-                await _make(connection, venue, symbol, (from_us, reached_us), reached_us, thorough=False)
+                await _make(connection, venue, symbol, (from_us, reached_us), reached_us, made, thorough=False)
             await connection.execute(candle_statements.SET_CLOSED, (venue, symbol, time_of(reached_us)))
+    await _renew_indicators(connection, made, periods)
+    for series, candle in _firsts(batches).items():
+        warm = not any(math.isnan(getattr(candle, name)) for name in Indicators._fields)
+        await candle_indicators.follow(connection, series, time_of(candle.time_us), periods, warm=warm)
 
 
-async def renew(connection: Connection, groups: Iterable[TradeColumns]) -> None:
+async def renew(connection: Connection, groups: Iterable[TradeColumns], periods: Periods) -> None:
     """Make again the candles that trades just stored belong to, as far as those are closed."""
+    made: Made = defaultdict(set)
     closed: dict[tuple[str, str], int] | None = None
     for trades in groups:
         if closed is None:
             closed = await _closed(connection)
         reached_us = closed.get((trades.venue, trades.symbol), 0)
         for span in late_spans(trades.time_us, reached_us):
-            await _make(connection, trades.venue, trades.symbol, span, reached_us, thorough=True)
+            await _make(connection, trades.venue, trades.symbol, span, reached_us, made, thorough=True)
+    await _renew_indicators(connection, made, periods)
 
 
 def late_spans(time_us: Int64s, reached_us: int) -> list[tuple[int, int]]:
@@ -80,9 +91,16 @@ async def _closed(connection: Connection) -> dict[tuple[str, str], int]:
 
 
 async def _make(
-    connection: Connection, venue: str, symbol: str, span: tuple[int, int], reached_us: int, *, thorough: bool
+    connection: Connection,
+    venue: str,
+    symbol: str,
+    span: tuple[int, int],
+    reached_us: int,
+    made: Made,
+    *,
+    thorough: bool,
 ) -> None:
-    """Make again the closed candles that overlap a span, shorter intervals first."""
+    """Make again the closed candles that overlap a span, shorter intervals first; add those that change to `made`."""
     for lower, interval in pairwise(["", *INTERVALS_US]):
         length_us = INTERVALS_US[interval]
         begin_us = span[0] // length_us * length_us
@@ -92,17 +110,36 @@ async def _make(
         asked: dict[str, Any] = {"venue": venue, "symbol": symbol, "interval": interval, "lower": lower}
         asked |= {"begin": time_of(begin_us), "end": time_of(end_us), "length": dt.timedelta(microseconds=length_us)}
         if lower:
-            await connection.execute(candle_statements.FROM_CANDLES, asked)
+            cursor = await connection.execute(candle_statements.FROM_CANDLES, asked)
         elif thorough:
-            await connection.execute(candle_statements.FROM_TRADES, asked | {"wanted": None})
+            cursor = await connection.execute(candle_statements.FROM_TRADES, asked | {"wanted": None})
         elif lacking := await (await connection.execute(candle_statements.LACKING, asked)).fetchall():
             wanted = [begins for (begins,) in lacking]
-            await connection.execute(candle_statements.FROM_TRADES, asked | {"wanted": wanted})
+            cursor = await connection.execute(candle_statements.FROM_TRADES, asked | {"wanted": wanted})
+        else:
+            continue
+        made[Name(venue, symbol, interval)].update(time for (time,) in await cursor.fetchall())
+
+
+async def _renew_indicators(connection: Connection, made: Made, periods: Periods) -> None:
+    for name, times in made.items():
+        await candle_indicators.renew(connection, name, times, periods)
+
+
+def _firsts(batches: Sequence[Closed]) -> dict[Name, Candle]:
+    """Return the first candle of each interval."""
+    firsts: dict[Name, Candle] = {}
+    for batch in batches:
+        for candle in batch.candles:
+            first = firsts.setdefault(Name(batch.venue, batch.symbol, candle.interval), candle)
+            if candle.time_us < first.time_us:
+                firsts[Name(batch.venue, batch.symbol, candle.interval)] = candle
+    return firsts
 
 
 def _row(venue: str, symbol: str, candle: Candle) -> tuple[object, ...]:
     prices = (candle.open_e8, candle.high_e8, candle.low_e8, candle.close_e8)
-    indicators = (getattr(candle, name) for name in _INDICATORS)
+    indicators = (getattr(candle, name) for name in Indicators._fields)
     return (
         *(venue, symbol, candle.interval, time_of(candle.time_us)),
         *(_numeric(price, 8) for price in prices),

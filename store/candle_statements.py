@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 # In: venue, symbol, interval, time; open, high, low, close, volume, quote_volume, taker_buy_volume; count, first and
-# last id; revision; rsi, atr, macd, macd_signal, macd_histogram, ema, sma. What is newer or holds more trades stays.
+# last id; revision; the indicators as `store.indicators.Indicators` has them. What is newer or holds more trades stays.
 ADD = """
 INSERT INTO candles (venue, symbol, interval, time, open, high, low, close, volume, quote_volume, taker_buy_volume,
-    count, first_trade_id, last_trade_id, revision, rsi, atr, macd, macd_signal, macd_histogram, ema, sma)
+    count, first_trade_id, last_trade_id, revision, rsi, atr, macd, macd_signal, macd_histogram, ema, sma,
+    average_gain, average_loss, macd_fast, macd_slow)
 VALUES (%s, %s, %s, %s, %s::numeric, %s::numeric, %s::numeric, %s::numeric, %s::numeric, %s::numeric, %s::numeric,
-    %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+    %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
 ON CONFLICT (venue, symbol, interval, time) DO UPDATE
 SET open = excluded.open, high = excluded.high, low = excluded.low, close = excluded.close, volume = excluded.volume,
     quote_volume = excluded.quote_volume, taker_buy_volume = excluded.taker_buy_volume, count = excluded.count,
     first_trade_id = excluded.first_trade_id, last_trade_id = excluded.last_trade_id, revision = excluded.revision,
     rsi = excluded.rsi, atr = excluded.atr, macd = excluded.macd, macd_signal = excluded.macd_signal,
-    macd_histogram = excluded.macd_histogram, ema = excluded.ema, sma = excluded.sma
+    macd_histogram = excluded.macd_histogram, ema = excluded.ema, sma = excluded.sma,
+    average_gain = excluded.average_gain, average_loss = excluded.average_loss,
+    macd_fast = excluded.macd_fast, macd_slow = excluded.macd_slow
 WHERE excluded.revision >= candles.revision AND excluded.count >= candles.count
     AND ROW(candles.*) IS DISTINCT FROM ROW(excluded.*)
 """
@@ -32,6 +35,7 @@ WHERE excluded.count > candles.count OR (excluded.count = candles.count
         candles.taker_buy_volume, candles.first_trade_id, candles.last_trade_id)
     IS DISTINCT FROM (excluded.open, excluded.high, excluded.low, excluded.close, excluded.volume,
         excluded.quote_volume, excluded.taker_buy_volume, excluded.first_trade_id, excluded.last_trade_id))
+RETURNING time
 """
 
 # In: venue, symbol, interval, length, begin, end. Out: the candles that are not there or hold fewer trades than are
@@ -50,7 +54,8 @@ WITH counted AS MATERIALIZED (
 SELECT begins FROM counted LEFT JOIN known USING (begins)
 WHERE known.count IS NULL OR known.count < counted.count
 """
-# In: venue, symbol, interval, length, begin, end; wanted: only candles that begin then, NULL for all.
+# In: venue, symbol, interval, length, begin, end; wanted: only candles that begin then, NULL for all. Out: when those
+# begin that are new or not as they were.
 FROM_TRADES = (
     """
 WITH made AS (
@@ -66,7 +71,7 @@ WITH made AS (
 )"""  # noqa: S608 - both are constants
     + _PUT_MADE
 )
-# In: venue, symbol, interval, lower (the interval below), length, begin, end.
+# In: venue, symbol, interval, lower (the interval below), length, begin, end. Out: as of FROM_TRADES.
 FROM_CANDLES = (
     """
 WITH made AS (
@@ -81,6 +86,37 @@ WITH made AS (
 )"""  # noqa: S608 - both are constants
     + _PUT_MADE
 )
+
+_SERIES = """
+SELECT time, (high * 100000000)::bigint, (low * 100000000)::bigint, (close * 100000000)::bigint,
+    rsi, atr, macd, macd_signal, macd_histogram, ema, sma, average_gain, average_loss, macd_fast, macd_slow
+FROM candles
+WHERE venue = %(venue)s AND symbol = %(symbol)s AND interval = %(interval)s
+"""
+# In: venue, symbol, interval, time, limit. Out: time, high, low, close; the indicators.
+READ_FROM = _SERIES + "AND time >= %(time)s ORDER BY time LIMIT %(limit)s"
+READ_BEFORE = _SERIES + "AND time < %(time)s ORDER BY time DESC LIMIT %(limit)s"
+# In: venue, symbol, interval, time. Out: the revision of the last candle before, and whether it has all indicators.
+LAST_BEFORE = """
+SELECT revision, num_nulls(rsi, atr, macd_signal, ema, sma, average_gain, average_loss, macd_fast, macd_slow) = 0
+FROM candles
+WHERE venue = %(venue)s AND symbol = %(symbol)s AND interval = %(interval)s AND time < %(time)s
+ORDER BY time DESC LIMIT 1
+"""
+# In: in columns: time, how much the revision rises, the indicators; venue, symbol, interval; from and to which time.
+SET_INDICATORS = """
+UPDATE candles
+SET revision = candles.revision + changed.rise, rsi = changed.rsi, atr = changed.atr, macd = changed.macd,
+    macd_signal = changed.macd_signal, macd_histogram = changed.macd_histogram, ema = changed.ema, sma = changed.sma,
+    average_gain = changed.average_gain, average_loss = changed.average_loss,
+    macd_fast = changed.macd_fast, macd_slow = changed.macd_slow
+FROM unnest(%s::timestamptz[], %s::integer[], %s::float8[], %s::float8[], %s::float8[], %s::float8[], %s::float8[],
+    %s::float8[], %s::float8[], %s::float8[], %s::float8[], %s::float8[], %s::float8[])
+    AS changed (time, rise, rsi, atr, macd, macd_signal, macd_histogram, ema, sma, average_gain, average_loss,
+    macd_fast, macd_slow)
+WHERE candles.venue = %s AND candles.symbol = %s AND candles.interval = %s AND candles.time >= %s AND candles.time <= %s
+    AND candles.time = changed.time
+"""
 
 # Out: venue, symbol, microseconds.
 READ_CLOSED = "SELECT venue, symbol, (extract(epoch FROM time) * 1000000)::bigint FROM candles_closed"

@@ -20,6 +20,7 @@ from mesh.service import Stop
 from mesh.settings import StoreSettings
 from store.db import Database
 from store.dead import REASON, SEQUENCE, SUBJECT
+from store.indicators import Periods
 from store.rows import refusal
 from store.writer import Writer
 
@@ -34,7 +35,7 @@ async def main(settings: StoreSettings, stop: Stop) -> None:
         async with stop.interrupts():
             bus = await stack.enter_async_context(connect(settings, name="store", health=health))
             state = (await bus.declare(DEAD_STREAM)).state
-        writer = Writer(database, give_up=lambda: stop.asked)
+        writer = Writer(database, Periods(**settings.periods()), give_up=lambda: stop.asked)
         replayed, stay = 0, 0
         for sequence in range(state.first_seq, state.last_seq + 1):
             if stop.asked:

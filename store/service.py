@@ -21,6 +21,7 @@ from store.check import check_all
 from store.db import Database
 from store.dead import DeadLetters
 from store.following import Following
+from store.indicators import Periods
 from store.intake import Intake
 from store.minute_rows import MinuteRows
 from store.repair import Repair
@@ -61,7 +62,7 @@ async def main(settings: StoreSettings, stop: Stop) -> None:
             bus = await stack.enter_async_context(connect(settings, name="store", health=health))
             for stream in (CONTROL_STREAM, CANDLE_STREAM, DEAD_STREAM):
                 await bus.declare(stream)
-        writer = Writer(database, give_up=give_up)
+        writer = Writer(database, Periods(**settings.periods()), give_up=give_up)
         dead = DeadLetters(bus, give_up=give_up)
         intake = Intake(bus, writer, dead, settings, stop)
         candles = Candles(bus, database, writer, MinuteRows(database, give_up=give_up), dead, intake)

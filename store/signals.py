@@ -131,7 +131,7 @@ class Signals:
         async def work(connection: Connection) -> None:
             await ledger_rows.lock(connection)  # no trades may come between looking at them and writing candles
             await move(connection, after, to)
-            await candle_rows.add(connection, batches)
+            await candle_rows.add(connection, batches, self._writer.periods)
 
         try:
             await self._database.write(work, give_up=self._give_up)

@@ -18,6 +18,7 @@ from mesh.trades import TradeColumns, concatenate
 from store import candle_rows, ledger_rows, statements
 from store.batch import Taken
 from store.db import Connection, Database
+from store.indicators import Periods
 from store.ledger import NOTHING, Ids, record
 from store.position import Position
 from store.rows import COPY_HEADER, COPY_TRAILER, copy_rows
@@ -44,12 +45,14 @@ class Writer:
 
     Args:
         database: where to.
+        periods: of the candles' indicators.
         give_up: see `Database.write`.
 
     """
 
-    def __init__(self, database: Database, *, give_up: Callable[[], bool]) -> None:
+    def __init__(self, database: Database, periods: Periods, *, give_up: Callable[[], bool]) -> None:
         self._database = database
+        self.periods = periods
         self._give_up = give_up
 
     async def position(self, stream: str) -> Position | None:
@@ -87,7 +90,7 @@ class Writer:
     async def _store(self, after: Position, to: Position, groups: list[TradeColumns], *, sure: bool) -> Written:
         async def work(connection: Connection) -> Written:
             await move(connection, after, to)
-            return await _store_groups(connection, groups, sure=sure)
+            return await _store_groups(connection, groups, self.periods, sure=sure)
 
         try:
             return await self._database.write(work, give_up=self._give_up)
@@ -101,7 +104,7 @@ class Writer:
 
         async def work(connection: Connection) -> Written:
             await ledger_rows.lock(connection)
-            return await _store_groups(connection, [_rising(trades)], sure=False)
+            return await _store_groups(connection, [_rising(trades)], self.periods, sure=False)
 
         return await self._database.write(work, give_up=self._give_up)
 
@@ -172,7 +175,7 @@ def _rising(trades: TradeColumns) -> TradeColumns:
     return trades.rows(np.unique(trades.trade_id, return_index=True)[1])
 
 
-async def _store_groups(connection: Connection, groups: list[TradeColumns], *, sure: bool) -> Written:
+async def _store_groups(connection: Connection, groups: list[TradeColumns], periods: Periods, *, sure: bool) -> Written:
     stored: dict[tuple[str, str], int] = {}
     repeated = 0
     chunks = [COPY_HEADER]
@@ -194,7 +197,7 @@ async def _store_groups(connection: Connection, groups: list[TradeColumns], *, s
         await _copy(connection, b"".join([*chunks, COPY_TRAILER]), sure=sure)
         for venue, symbol, change in changes:
             await ledger_rows.write(connection, venue, symbol, change)
-        await candle_rows.renew(connection, added)
+        await candle_rows.renew(connection, added, periods)
     return Written(stored, repeated)
 
 

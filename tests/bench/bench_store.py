@@ -22,8 +22,10 @@ import psycopg
 
 from mesh.health import Health
 from mesh.local import postgres
+from mesh.settings import StoreSettings
 from store.batch import Taken
 from store.db import Database
+from store.indicators import Periods
 from store.position import Position
 from store.rows import copy_rows
 from store.writer import Writer
@@ -45,7 +47,7 @@ def batches(size: int, first_id: int) -> Iterator[list[Taken]]:
 async def rows_per_second(url: str, size: int, *, repeat: bool) -> tuple[int, float]:
     """Return trades a second and milliseconds a batch; `repeat` sends every batch again and counts the repeats."""
     async with Database(url, health=Health("database")) as database:
-        writer = Writer(database, give_up=lambda: True)
+        writer = Writer(database, Periods(**StoreSettings().periods()), give_up=lambda: True)
         position = Position(f"BENCH{size}{repeat}", datetime.now(UTC), 0)
         await writer.set_position(position)
         prepared = [next(made) for made in [batches(size, 1)] for _ in range(max(20, 400_000 // max(size, 100)))]

@@ -18,6 +18,8 @@ from mesh.bus import CONTROL_STREAM, processed_stream
 from mesh.candles import INTERVALS_US
 from mesh.trades import SignalColumns, TradeColumns
 from signalsvc.engine import Engine
+from store.indicators import Indicators
+from store.queries import time_of
 from tests.fixtures.nats import NatsServer
 from tests.fixtures.services import Service
 from tests.fixtures.store import Feeder, ask, feeding
@@ -182,8 +184,83 @@ async def test_candles_are_made_again_when_repaired_trades_arrive_late(
     assert len(after) > len(before)
     found = await revisions(database_url)
     assert found[0] and found[1] and found[2]
-    made_again = "SELECT count(*), count(rsi) FROM candles WHERE interval = '5m' AND revision > 0"
-    assert await ask(database_url, made_again) == [(10, 1)]  # one had begun before the hole: its indicators stay
+
+
+async def until_indicators_are(expected: SignalColumns, database_url: str) -> None:
+    """Wait until the stored candles have the very indicators of these, and no others are stored."""
+    wanted = {
+        (candle.interval, time_of(candle.time_us)): tuple(
+            None if np.isnan(getattr(candle, name)) else getattr(candle, name) for name in Indicators._fields
+        )
+        for candle in expected.candles
+    }
+
+    async def look() -> bool:
+        rows = await ask(database_url, f"SELECT interval, time, {', '.join(Indicators._fields)} FROM candles")
+        found = {(interval, time): tuple(values) for interval, time, *values in rows}
+        assert found.keys() == wanted.keys(), f"{len(found)} candles, {len(wanted)} wanted"
+        differ = [(key, found[key], values) for key, values in wanted.items() if found[key] != values]
+        assert not differ, f"{len(differ)} of {len(wanted)} differ, such as {min(differ)}"
+        return True
+
+    await eventually(look, what="indicators as if no trade had been missing", not_yet=(psycopg.Error,))
+
+
+@pytest.mark.parametrize("missing", [slice(900, 901), slice(900, 1500), slice(1, 40), slice(2_980, 2_990)], ids=str)
+async def test_indicators_are_as_if_repaired_trades_had_never_been_missing(
+    signals: Signals, store: Service, database_url: str, missing: slice
+) -> None:
+    trades = spread(1, 3200, from_us=MIDNIGHT_US - 3 * HOUR_US, to_us=MIDNIGHT_US + HOUR_US)
+    expected = Engine().process(trades, raw_sequence=1)
+    assert expected is not None
+
+    await signals.publish(trades.rows(slice(0, missing.start)))
+    await signals.publish(trades.rows(slice(missing.stop, 3000)))
+    await until_candles_agree(database_url, trades=3000 - (missing.stop - missing.start))
+    assert await signals.publish(trades.rows(missing)) is None
+    await until_candles_agree(database_url, trades=3000)
+    for first in range(3000, 3200, 20):  # signal never learns of them
+        await signals.publish(trades.rows(slice(first, first + 20)))
+
+    await until_indicators_are(expected, database_url)
+
+
+async def test_indicators_go_on_where_signal_has_lost_its_state(
+    signals: Signals, store: Service, database_url: str
+) -> None:
+    trades = spread(1, 3000, from_us=MIDNIGHT_US - 3 * HOUR_US, to_us=MIDNIGHT_US + HOUR_US)
+    expected = Engine().process(trades, raw_sequence=1)
+    assert expected is not None
+    await signals.publish(trades.rows(slice(0, 1500)))
+
+    signals.engine = Engine()
+    for first in range(1500, 3000, 100):
+        await signals.publish(trades.rows(slice(first, first + 100)))
+
+    await until_candles_agree(database_url, trades=3000)
+    await until_indicators_are(expected, database_url)
+
+
+async def test_indicators_of_other_periods_are_made_again_with_those(
+    signals: Signals, make_service: Callable[..., Service], nats_server: NatsServer, database_url: str, store: Service
+) -> None:
+    periods = {"rsi_period": 5, "atr_period": 7, "macd_fast_period": 3, "macd_slow_period": 8, "macd_signal_period": 4}
+    periods |= {"candle_ema_period": 50, "candle_sma_period": 30}
+    signals.engine = Engine(**periods)
+    store.process.stop()
+    store.process.environment |= {name.upper(): str(period) for name, period in periods.items()}
+    store.start_grpc("STORE_ADDR")
+    trades = spread(1, 1500, from_us=MIDNIGHT_US - HOUR_US, to_us=MIDNIGHT_US + HOUR_US)
+    expected = Engine(**periods).process(trades, raw_sequence=1)
+    assert expected is not None
+
+    await signals.publish(trades.rows(slice(0, 500)))
+    await signals.publish(trades.rows(slice(510, 1500)))
+    await until_candles_agree(database_url, trades=1490)
+    await signals.publish(trades.rows(slice(500, 510)))
+
+    await until_candles_agree(database_url, trades=1500)
+    await until_indicators_are(expected, database_url)
 
 
 async def test_a_trade_that_is_late_by_its_own_time_counts_where_it_belongs(
