@@ -5,26 +5,22 @@ Without a start the newest candles are wanted: then pages go back in time, each 
 
 from __future__ import annotations
 
-import base64
-import binascii
 import math
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import msgspec
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from mesh.candles import INTERVALS_US
 from mesh.errors import InvalidRequest
-from mesh.symbols import parse_symbol, parse_venue
 from store.pages import read_symbol, read_time, read_venue
 from store.queries import FIRST_US, LAST_US, time_of
+from store.tokens import Token, Tokens, hold_to_question
 from tickmesh.v1 import store_pb2, trade_pb2
 
 DEFAULT_INTERVAL = "1m"
 DEFAULT_SIZE = 500
 MAX_SIZE = 1000
-_MAX_TOKEN = 512
 
 
 class CandleRow(NamedTuple):
@@ -70,17 +66,19 @@ LIST_LAST = _SELECT + "ORDER BY time DESC LIMIT %(limit)s"
 _INDICATORS = CandleRow._fields[CandleRow._fields.index("rsi") :]
 
 
-class _Token(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
-    venue: str
-    symbol: str
+class _Token(Token, array_like=True, frozen=True, forbid_unknown_fields=True):
     interval: str
     start_us: int | None
     end_us: int
     edge_us: int
 
+    def __post_init__(self) -> None:
+        Token.__post_init__(self)
+        if not FIRST_US <= self.edge_us <= LAST_US:
+            raise ValueError("out of range")
 
-_encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(_Token).decode
+
+_tokens = Tokens(_Token)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +115,7 @@ class Question:
         if len(rows) > self.size:
             edge_us = page[-1].time_us + (self.start_us is not None)
             token = _Token(venue, symbol, self.interval, self.start_us, self.end_us, edge_us)
-            response.next_page_token = base64.urlsafe_b64encode(_encode(token)).decode().rstrip("=")
+            response.next_page_token = _tokens.write(token)
         for row in reversed(page) if self.start_us is None else page:
             _add(response, row, self.interval)
         return response
@@ -142,16 +140,16 @@ def read(request: store_pb2.ListCandlesRequest) -> Question:
     from_us, before_us = FIRST_US if start_us is None else start_us, end_us
     if not request.page_token:
         return Question(venue, symbol, interval or DEFAULT_INTERVAL, start_us, end_us, from_us, before_us, size)
-    token = _read_token(request.page_token)
-    for name, asked, carried in (
-        ("venue", venue or token.venue, token.venue),
-        ("symbol", symbol or token.symbol, token.symbol),
-        ("interval", interval or DEFAULT_INTERVAL, token.interval),
-        ("start", start_us, token.start_us),
-        ("end", end_us, token.end_us),
-    ):
-        if asked != carried:
-            raise InvalidRequest(f"page_token belongs to another question: its {name} is not the request's")
+    token = _tokens.read(request.page_token)
+    hold_to_question(
+        (
+            ("venue", venue or token.venue, token.venue),
+            ("symbol", symbol or token.symbol, token.symbol),
+            ("interval", interval or DEFAULT_INTERVAL, token.interval),
+            ("start", start_us, token.start_us),
+            ("end", end_us, token.end_us),
+        )
+    )
     if start_us is None:
         before_us = token.edge_us
     else:
@@ -164,19 +162,6 @@ def _read_size(request: store_pb2.ListCandlesRequest) -> int:
         if value < 0:
             raise InvalidRequest(f"{name} is {value}, expected 0 or more")
     return min(request.limit or request.page_size or DEFAULT_SIZE, MAX_SIZE)
-
-
-def _read_token(text: str) -> _Token:
-    try:
-        if len(text) > _MAX_TOKEN:
-            raise ValueError(f"{len(text)} characters")
-        token = _decode(base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True))
-        parse_venue(token.venue), parse_symbol(token.symbol)
-        if not FIRST_US <= token.edge_us <= LAST_US:
-            raise ValueError("out of range")
-    except (binascii.Error, msgspec.MsgspecError, ValueError) as exc:
-        raise InvalidRequest("page_token is none of ours: send what an answer had as next_page_token") from exc
-    return token
 
 
 def _add(response: store_pb2.ListCandlesResponse, row: CandleRow, interval: str) -> None:

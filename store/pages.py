@@ -2,34 +2,33 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from dataclasses import dataclass
 
-import msgspec
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from mesh.errors import InvalidRequest
 from mesh.symbols import parse_symbol, parse_venue
 from store.queries import FIRST_US, LAST_ID, LAST_US, Span
+from store.tokens import Token, Tokens, hold_to_question
 from tickmesh.v1 import store_pb2
 
 DEFAULT_SIZE = 100
 MAX_SIZE = 1000
-_MAX_TOKEN = 512
 
 
-class _Token(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
-    venue: str
-    symbol: str
+class _Token(Token, array_like=True, frozen=True, forbid_unknown_fields=True):
     from_us: int
     end_us: int
     before_us: int
     before_id: int
 
+    def __post_init__(self) -> None:
+        Token.__post_init__(self)
+        if not FIRST_US <= self.before_us <= LAST_US or not -1 <= self.before_id <= LAST_ID:
+            raise ValueError("out of range")
 
-_encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(_Token).decode
+
+_tokens = Tokens(_Token)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +46,7 @@ class Question:
 
     def next_token(self, *, venue: str, symbol: str, time_us: int, trade_id: int) -> str:
         """Return the token of the page that follows a trade, for the venue and symbol this page was about."""
-        token = _Token(venue, symbol, self.span.from_us, self.end_us, time_us, trade_id)
-        return base64.urlsafe_b64encode(_encode(token)).decode().rstrip("=")
+        return _tokens.write(_Token(venue, symbol, self.span.from_us, self.end_us, time_us, trade_id))
 
 
 def read(request: store_pb2.ListTradesRequest) -> Question:
@@ -72,15 +70,15 @@ def read(request: store_pb2.ListTradesRequest) -> Question:
         # Strictly before end_time: ids begin at 0, so no trade at that time comes before (end_us, -1).
         before_id = -1 if request.HasField("end_time") else LAST_ID
         return Question(venue, symbol, end_us, Span(from_us, end_us, before_id), size)
-    token = _read_token(request.page_token)
-    for name, asked, carried in (
-        ("venue", venue or token.venue, token.venue),
-        ("symbol", symbol or token.symbol, token.symbol),
-        ("start_time", from_us, token.from_us),
-        ("end_time", end_us, token.end_us),
-    ):
-        if asked != carried:
-            raise InvalidRequest(f"page_token belongs to another question: its {name} is not the request's")
+    token = _tokens.read(request.page_token)
+    hold_to_question(
+        (
+            ("venue", venue or token.venue, token.venue),
+            ("symbol", symbol or token.symbol, token.symbol),
+            ("start_time", from_us, token.from_us),
+            ("end_time", end_us, token.end_us),
+        )
+    )
     return Question(token.venue, token.symbol, end_us, Span(from_us, token.before_us, token.before_id), size)
 
 
@@ -112,17 +110,3 @@ def _read_size(request: store_pb2.ListTradesRequest) -> int:
         if value < 0:
             raise InvalidRequest(f"{name} is {value}, expected 0 or more")
     return min(request.page_size or request.limit or DEFAULT_SIZE, MAX_SIZE)
-
-
-def _read_token(text: str) -> _Token:
-    try:
-        if len(text) > _MAX_TOKEN:
-            raise ValueError(f"{len(text)} characters")
-        token = _decode(base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True))
-        parse_venue(token.venue), parse_symbol(token.symbol)
-        in_time = FIRST_US <= token.before_us <= LAST_US
-        if not in_time or not -1 <= token.before_id <= LAST_ID:
-            raise ValueError("out of range")
-    except (binascii.Error, msgspec.MsgspecError, ValueError) as exc:
-        raise InvalidRequest("page_token is none of ours: send what an answer had as next_page_token") from exc
-    return token
