@@ -78,13 +78,8 @@ slow-test: $(VENV)/installed ## run the tests that `make test` leaves out becaus
 e2e: $(VENV)/installed ## run the tests of the whole mesh
 	$(PYTEST) tests/e2e -m "not docker"
 
-libsignal-test: $(VENV)/installed ## run the C++ tests of libsignal, plain and under sanitizers
-	cmake -S libsignal -B build/libsignal -G Ninja -DBUILD_TESTING=ON
-	cmake --build build/libsignal
-	ctest --test-dir build/libsignal --output-on-failure
-	cmake -S libsignal -B build/libsignal-sanitized -G Ninja -DBUILD_TESTING=ON -DLIBSIGNAL_SANITIZE=address,undefined
-	cmake --build build/libsignal-sanitized
-	ctest --test-dir build/libsignal-sanitized --output-on-failure
+libsignal-test: $(VENV)/installed ## run the C++ tests of libsignal: plain, under sanitizers, fuzzed, their coverage counted
+	CMAKE_GENERATOR=Ninja libsignal/run-tests build/libsignal
 
 timescale-test: $(VENV)/installed ## run the store's tests on a real TimescaleDB (TIMESCALE_URL, else one is made; root, Debian)
 	url="$${TIMESCALE_URL:-$$(deploy/timescaledb/debian-root.sh start)}" && TIMESCALE_URL="$$url" $(PYTEST) tests/integration -k "store or timescale"

@@ -39,7 +39,7 @@ public:
             if (nothing_ > 0) --nothing_;
             auto quantity = static_cast<std::int64_t>(random_() % 1000 * (random_() % 100000));
             if (random_() % 20000 == 0) huge_ = 30;
-            if (huge_ > 0) --huge_, quantity = static_cast<std::int64_t>(random_() >> (2 + random_() % 40));
+            if (huge_ > 0) --huge_, quantity = static_cast<std::int64_t>(random_() >> (2 + random_() % 8));
             trades.add(++id_, price_, nothing_ > 0 ? 0 : quantity, time_us_, random_() % 2 == 0);
         }
         return trades;
