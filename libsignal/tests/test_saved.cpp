@@ -175,6 +175,22 @@ void the_highest_trade_id_can_be_saved() {
     lsig_state_free(loaded);
 }
 
+void an_average_that_fell_to_nothing_can_be_saved() {
+    lsig_config config = config_of(1);  // pulls by the whole way: 2^62 - (2^62 - 1) rounds to 0
+    lsig_state *state = nullptr, *loaded = nullptr;
+    CHECK(lsig_state_new(&config, &state) == LSIG_OK);
+    Trades trades;
+    trades.add(1, std::int64_t{1} << 62, 1, 1, false);
+    trades.add(2, 1, 1, 1, false);
+    Signals signals(2);
+    lsig_columns columns = bind(trades, signals, 0, 2);
+    CHECK(lsig_process(state, &columns) == LSIG_OK);
+    const auto bytes = save(state);
+    CHECK(lsig_load(bytes.data(), bytes.size(), &loaded) == LSIG_OK);
+    lsig_state_free(state);
+    lsig_state_free(loaded);
+}
+
 void wrong_arguments_are_refused() {
     lsig_state* state = nullptr;
     std::size_t size = 0;
@@ -196,6 +212,7 @@ int main() {
     forged_bytes_never_crash();
     settings_out_of_range_are_refused_when_loaded();
     the_highest_trade_id_can_be_saved();
+    an_average_that_fell_to_nothing_can_be_saved();
     wrong_arguments_are_refused();
     return 0;
 }
