@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "clones.hpp"
 #include "libsignal.h"
 
 namespace lsig {
@@ -21,7 +22,7 @@ bool take_struct(Struct& taken, const Struct* given) {
 inline bool in_range(std::int64_t value, std::int64_t low, std::int64_t high) { return low <= value && value <= high; }
 
 // Returns LSIG_OK, or the first wrong row's error with that row in `error_row`.
-inline int check_trades(const lsig_columns& in, std::int64_t last_trade_id, std::size_t& error_row) {
+LSIG_CLONED inline int check_trades(const lsig_columns& in, std::int64_t last_trade_id, std::size_t& error_row) {
     // The trades are nearly always right, so first only whether: what is wrong sets the sign of `wrong`, in a loop
     // without branches that the compiler turns into vector instructions.
     const std::uint64_t first_before = static_cast<std::uint64_t>(last_trade_id);

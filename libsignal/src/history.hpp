@@ -33,7 +33,13 @@ public:
     explicit Ring(std::size_t depth) : size_(power_of_two_from(depth + kBlock)), entries_(size_ + kBlock) {}
 
     void append(std::uint64_t position, const T* column, std::size_t n) {
+        fetch(position + kBlock, n);
         const std::size_t start = position & (size_ - 1);
+        if (n == 1) {  // what a live feed mostly brings is not worth three calls of memmove()
+            entries_[start] = *column;
+            if (start < kBlock) entries_[size_ + start] = *column;
+            return;
+        }
         const std::size_t until_end = std::min(n, size_ - start);
         std::copy_n(column, until_end, &entries_[start]);
         if (start < kBlock) std::copy_n(column, std::min(n, kBlock - start), &entries_[size_ + start]);
@@ -43,7 +49,19 @@ public:
     // The entries from this position on, up to kBlock of them.
     const T* at(std::uint64_t position) const { return &entries_[position & (size_ - 1)]; }
 
+    // The n entries that leave a window, for a window that moves on with every block.
+    const T* leaving(std::uint64_t position, std::size_t n) const {
+        fetch(position + kBlock, n);
+        return at(position);
+    }
+
 private:
+    // Long rings do not fit the second cache, and what the next block will touch is known a block ahead.
+    void fetch(std::uint64_t position, std::size_t n) const {
+        const T* const entries = at(position);
+        for (std::size_t i = 0; i < n; i += 64 / sizeof(T)) __builtin_prefetch(entries + i);
+    }
+
     static std::size_t power_of_two_from(std::size_t least) {
         std::size_t size = 1;
         while (size < least) size *= 2;

@@ -1,8 +1,12 @@
 // What has happened since the session began.
 #pragma once
 
+#include <algorithm>
+
+#include "clones.hpp"
 #include "history.hpp"
 #include "libsignal.h"
+#include "rows.hpp"
 #include "vwap.hpp"
 
 namespace lsig {
@@ -15,7 +19,7 @@ struct Session {
     std::int64_t low_e8 = 0;
     Turnover turnover;
 
-    void process(const Block& block, const lsig_columns& out) {
+    LSIG_CLONED void process(const Block& block, const lsig_columns& out) {
         if (count == 0) {
             open_e8 = high_e8 = low_e8 = block.price_e8[0];
             open_time_us = block.time_us[0];
@@ -40,25 +44,35 @@ struct Session {
 
 private:
     void track_extremes(const Block& block, const lsig_columns& out) {
-        std::int64_t high = high_e8, low = low_e8;
-        for (std::size_t i = 0; i < block.n; ++i) {
-            high = std::max(high, block.price_e8[i]);
-            low = std::min(low, block.price_e8[i]);
-            if (out.session_high_e8 != nullptr) out.session_high_e8[i] = high;
-            if (out.session_low_e8 != nullptr) out.session_low_e8[i] = low;
+        // A session's extremes seldom change, so first only whether: the sign of `beyond`.
+        std::int64_t beyond = 0;
+        for (std::size_t i = 0; i < block.n; ++i) beyond |= (high_e8 - block.price_e8[i]) | (block.price_e8[i] - low_e8);
+        if (beyond >= 0) {
+            if (out.session_high_e8 != nullptr) std::fill_n(out.session_high_e8, block.n, high_e8);
+            if (out.session_low_e8 != nullptr) std::fill_n(out.session_low_e8, block.n, low_e8);
+            return;
         }
-        high_e8 = high;
-        low_e8 = low;
+        for (std::size_t i = 0; i < block.n; ++i) {
+            high_e8 = std::max(high_e8, block.price_e8[i]);
+            low_e8 = std::min(low_e8, block.price_e8[i]);
+            if (out.session_high_e8 != nullptr) out.session_high_e8[i] = high_e8;
+            if (out.session_low_e8 != nullptr) out.session_low_e8[i] = low_e8;
+        }
     }
 
     void trade(const Block& block, const lsig_columns& out) {
-        Turnover so_far = turnover;
+        Turnover::Rows rows;
+        if (!turnover.slide_narrow(block, nullptr, nullptr, rows)) return trade_wide(block, out);
+        if (out.session_volume != nullptr) nearest_ratios(rows.volume_e8.data(), block.n, kScale, out.session_volume);
+        if (out.session_vwap != nullptr) rows.average_prices(block.n, out.session_vwap);
+    }
+
+    [[gnu::noinline]] void trade_wide(const Block& block, const lsig_columns& out) {
         for (std::size_t i = 0; i < block.n; ++i) {
-            so_far.add(block.price_e8[i], block.quantity_e8[i]);
-            if (out.session_volume != nullptr) out.session_volume[i] = nearest_ratio(so_far.volume_e8, kScale);
-            if (out.session_vwap != nullptr) out.session_vwap[i] = so_far.average_price();
+            turnover.add(block.price_e8[i], block.quantity_e8[i]);
+            if (out.session_volume != nullptr) out.session_volume[i] = nearest_ratio(turnover.volume_e8, kScale);
+            if (out.session_vwap != nullptr) out.session_vwap[i] = turnover.average_price();
         }
-        turnover = so_far;
     }
 };
 

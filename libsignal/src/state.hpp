@@ -14,6 +14,7 @@
 #include "history.hpp"
 #include "libsignal.h"
 #include "moving_average.hpp"
+#include "rate.hpp"
 #include "session.hpp"
 #include "settings.hpp"
 #include "volatility.hpp"
@@ -115,7 +116,7 @@ private:
         if (moving_average_) moving_average_->process(block, history_, out);
         if (vwap_) vwap_->process(block, history_, out);
         if (deviation_) deviation_->process(block, history_, out);
-        if (extremes_) extremes_->process(block, out);
+        if (extremes_) extremes_->process(block, history_, out);
         if (flow_) flow_->process(block, history_, out);
         if (rate_) rate_->process(block, history_, out);
         if (volatility_) volatility_->process(block, history_, out);

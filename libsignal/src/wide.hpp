@@ -50,6 +50,8 @@ struct Wide {
 
 inline i128 product(std::int64_t a, std::int64_t b) { return i128{a} * b; }
 
+inline u128 magnitude(i128 value) { return static_cast<u128>(value < 0 ? -value : value); }
+
 inline Wide times(const Wide& a, std::uint64_t factor) {
     const u128 first = u128{a.words[0]} * factor;
     const u128 second = u128{a.words[1]} * factor + high_word(first);
@@ -69,13 +71,20 @@ inline int bit_length(u128 value) {
     return high_word(value) != 0 ? 64 + bit_length(high_word(value)) : bit_length(low_word(value));
 }
 
-// 2^exponent for a normal double.
-inline double power_of_two(int exponent) {
-    const auto bits = static_cast<std::uint64_t>(1023 + exponent) << 52;
-    double result;
-    std::memcpy(&result, &bits, sizeof result);
-    return result;
+inline double double_of_bits(std::uint64_t bits) {
+    double value;
+    std::memcpy(&value, &bits, sizeof value);
+    return value;
 }
+
+inline std::uint64_t bits_of_double(double value) {
+    std::uint64_t bits;
+    std::memcpy(&bits, &value, sizeof bits);
+    return bits;
+}
+
+// 2^exponent for a normal double.
+inline double power_of_two(int exponent) { return double_of_bits(static_cast<std::uint64_t>(1023 + exponent) << 52); }
 
 // A double off by less than 2^-52 of the integer, which is below 2^127. The conversion knows signed numbers only; asking
 // for the sign of what is as good as random would cost more than the last bit of 2^63 and above is worth.
@@ -88,7 +97,7 @@ inline double to_double(u128 value) {
 inline double to_double(i128 value) {
     const auto narrow = static_cast<std::int64_t>(value);
     if (narrow == value) return static_cast<double>(narrow);
-    return value < 0 ? -to_double(static_cast<u128>(-value)) : to_double(static_cast<u128>(value));
+    return value < 0 ? -to_double(magnitude(value)) : to_double(magnitude(value));
 }
 
 inline double to_double(const Wide& value) {
@@ -117,8 +126,7 @@ inline double nearest_ratio(u128 numerator, std::uint64_t denominator) {
     // A quotient that is nearly right, as an integer of 53 bits times a power of two; what it leaves of the numerator
     // tells which integer is nearest. Several times faster than the long division.
     const double near = to_double(numerator) / static_cast<double>(divisor);
-    std::uint64_t bits;
-    std::memcpy(&bits, &near, sizeof bits);
+    const std::uint64_t bits = bits_of_double(near);
     const int shift = 1075 - static_cast<int>(bits >> 52);
     auto mantissa = static_cast<std::int64_t>((bits & (kExactDouble / 2 - 1)) | kExactDouble / 2);
     // Above 2^53 there is nothing to shift, and below a power of two doubles lie closer than above.
