@@ -6,8 +6,8 @@ the durable is made anew at that sequence at every start and after every break, 
 show people how far the reader is. A sequence means something in one stream only: when the stream itself was made anew,
 or has lost its end, that is said instead of reading on.
 
-One pull request asks for the next messages before the last one is used up, and messages come by callback: measured four
-to six times as fast as fetching.
+Pull requests go ahead of what is used up (`mesh/pull.py`), and messages come by callback: measured four to six times as
+fast as fetching.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ import contextlib
 import datetime as dt
 import logging
 from collections import deque
-from dataclasses import dataclass
 
 import msgspec
 from nats.aio.msg import Msg
@@ -29,10 +28,11 @@ from nats.js.errors import NotFoundError
 from mesh.bus import Bus
 from mesh.errors import TickmeshError
 from mesh.logs import Seldom
+from mesh.message import Message, delivery
+from mesh.pull import MAX_MESSAGES, Pull
 
 log = logging.getLogger("mesh.reader")
 
-_PULL_MESSAGES = 256
 _PULL_BYTES = 4 * 2**20
 _EXPIRES_S = 30.0
 _HEARTBEAT_S = 2.0
@@ -43,32 +43,12 @@ class StreamReplacedError(TickmeshError):
     """The stream is another one than before, or ends before the position: the position means nothing any more."""
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
-    """A message of a stream."""
-
-    sequence: int
-    subject: str
-    payload: bytes
-    reply: str
-
-    @property
-    def pending(self) -> int:
-        """How many messages the stream held behind this one when it was delivered."""
-        return _ack_tokens(self.reply)[4]
-
-    @property
-    def taken_us(self) -> int:
-        """When the stream took it, in microseconds since 1970; beside its sequence this tells it from any other."""
-        return _ack_tokens(self.reply)[3] // 1000
-
-
 class Reader:
     """The ordered reader of one stream under a durable's name.
 
     `async with Reader(bus, "RAW", "store", after=position) as reader:` then `next()` and `ack()`.
 
-    At most two pulls of _PULL_MESSAGES messages or _PULL_BYTES bytes are held in memory; what the caller does not take
+    At most two pulls of MAX_MESSAGES messages or _PULL_BYTES bytes are held in memory; what the caller does not take
     stays in the stream.
 
     Args:
@@ -79,6 +59,7 @@ class Reader:
         after_us: when the stream took that message, if known: a stream that lost its end and has grown again since
             has another one in its place.
         subject: only messages of this subject; all when empty.
+        gather_s: let messages gather in the stream for so long, for readers that are in no hurry: it costs them less.
 
     Raises:
         StreamReplacedError: from `next`, when the stream was made anew or ends before the position. A reader that
@@ -87,7 +68,15 @@ class Reader:
     """
 
     def __init__(
-        self, bus: Bus, stream: str, durable: str, *, after: int | None, after_us: int = 0, subject: str = ""
+        self,
+        bus: Bus,
+        stream: str,
+        durable: str,
+        *,
+        after: int | None,
+        after_us: int = 0,
+        subject: str = "",
+        gather_s: float = 0.0,
     ) -> None:
         self._bus = bus
         self._stream = stream
@@ -100,7 +89,7 @@ class Reader:
         self._delivered = 0  # the consumer's own count: it tells a lost delivery from a gap in a filtered stream
         self._queue: deque[Message] = deque()
         self._arrived = asyncio.Event()
-        self._asked = 0
+        self._pull = Pull(gather_s)
         self._heard_s = 0.0
         self._reopen = ""
         self._seldom = Seldom()
@@ -120,7 +109,7 @@ class Reader:
         """The sequence of the last message received, taken or not."""
         return self._after
 
-    async def next(self, *, max_messages: int = _PULL_MESSAGES, timeout_s: float | None = None) -> list[Message]:
+    async def next(self, *, max_messages: int = MAX_MESSAGES, timeout_s: float | None = None) -> list[Message]:
         """Return the messages that are there, in order, waiting for the first.
 
         Args:
@@ -135,7 +124,7 @@ class Reader:
             now_s = loop.time()
             if deadline_s is not None and now_s >= deadline_s:
                 return []
-            if now_s - self._heard_s > 3 * _HEARTBEAT_S:
+            if not self._pull.idle and now_s - self._heard_s > 3 * _HEARTBEAT_S:
                 self._break("no heartbeat")
             if self._reopen and self._bus.connected:
                 why = self._reopen
@@ -143,7 +132,10 @@ class Reader:
                     await asyncio.sleep(_RETRY_S if deadline_s is None else min(_RETRY_S, deadline_s - now_s))
                     continue
                 log.info("reading %s as %s again after %s: %s", self._stream, self._durable, self._after, why)
+            await self._ask()
             wait_s = _HEARTBEAT_S if deadline_s is None else min(_HEARTBEAT_S, deadline_s - now_s)
+            if (due_s := self._pull.due_s()) is not None:
+                wait_s = min(wait_s, max(due_s - now_s, 0.001))
             self._arrived.clear()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._arrived.wait(), wait_s)
@@ -196,7 +188,7 @@ class Reader:
             ),
         )
         self._delivered = 0
-        self._asked = 0
+        self._pull.begin()
         inbox = self._bus.client.new_inbox()
         self._subscription = await self._bus.client.subscribe(
             inbox, cb=self._on_message, pending_msgs_limit=-1, pending_bytes_limit=-1
@@ -233,12 +225,15 @@ class Reader:
             self._subscription = None
 
     async def _ask(self) -> None:
-        """Ask for more as soon as less than one pull is on its way or waiting here."""
-        if self._asked + len(self._queue) > _PULL_MESSAGES or self._reopen:
+        """Ask for more as soon as it is wanted."""
+        now_s = asyncio.get_running_loop().time()
+        if self._reopen or not (wanted := self._pull.wanted(len(self._queue), now_s)):
             return
-        self._asked += _PULL_MESSAGES
+        if self._pull.idle:
+            self._heard_s = now_s  # nothing was on its way, so nothing was to be heard
+        self._pull.asked(wanted, now_s)
         request = {
-            "batch": _PULL_MESSAGES,
+            "batch": wanted,
             "max_bytes": _PULL_BYTES,
             "expires": int(_EXPIRES_S * 1e9),
             "idle_heartbeat": int(_HEARTBEAT_S * 1e9),
@@ -255,16 +250,18 @@ class Reader:
         if not message.reply.startswith("$JS.ACK."):
             await self._on_status(message)
             return
-        _, sequence, delivered, taken_ns, _ = _ack_tokens(message.reply)
-        if delivered != self._delivered + 1:
-            self._break(f"delivery {delivered} came after {self._delivered}")
+        told = delivery(message.reply)
+        if told.count != self._delivered + 1:
+            self._break(f"delivery {told.count} came after {self._delivered}")
             return
         if self._reopen:
             return
-        self._delivered = delivered
-        self._after, self._after_us = sequence, taken_ns // 1000
-        self._asked -= 1
-        self._queue.append(Message(sequence, message.subject, message.data, message.reply))
+        self._delivered = told.count
+        self._after, self._after_us = told.sequence, told.taken_us
+        self._pull.came(told.pending)
+        self._queue.append(
+            Message(told.sequence, message.subject, message.data, message.reply, told.taken_us, told.pending)
+        )
         self._arrived.set()
 
     async def _on_status(self, message: Msg) -> None:
@@ -273,18 +270,7 @@ class Reader:
         if status == "100":  # heartbeat
             return
         if status in ("404", "408", "409") and "Nats-Pending-Messages" in headers:
-            self._asked -= int(headers["Nats-Pending-Messages"])
+            self._pull.expired(int(headers["Nats-Pending-Messages"]))
             await self._ask()
             return
         self._break(f"status {status} {headers.get('Description', '')}".rstrip())
-
-
-def _ack_tokens(reply: str) -> list[int]:
-    """Return the numbers of an ack subject.
-
-    They follow the names in `$JS.ACK.<stream>.<consumer>.`: times delivered, stream sequence, consumer sequence, time,
-    pending. Another form has the account's domain and hash before the stream, and perhaps one more token at the end.
-    """
-    tokens = reply.split(".")
-    base = 4 if len(tokens) < 11 else 6
-    return [int(token) for token in tokens[base : base + 5]]

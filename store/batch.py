@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from mesh.trades import TradeColumns
+import numpy as np
+
+from mesh.trades import TradeColumns, concatenate
 
 MAX_BYTES = 16 * 2**20
 """Payload bytes a batch holds at most, beside its last message: what bounds memory while the database is away."""
@@ -80,3 +84,19 @@ class Batch:
 
 def _count(taken: Taken) -> int:
     return 0 if taken.trades is None else len(taken.trades)
+
+
+def by_symbol(messages: Iterable[Taken]) -> list[TradeColumns]:
+    """Return the trades of messages in groups, each symbol once, by rising id."""
+    parts = defaultdict(list)
+    for message in messages:
+        if message.trades is not None:
+            parts[message.trades.venue, message.trades.symbol].append(message.trades)
+    return [rising(concatenate(group)) for group in parts.values()]
+
+
+def rising(trades: TradeColumns) -> TradeColumns:
+    """Sort by id; of trades with the same id the first one stays."""
+    if (np.diff(trades.trade_id) > 0).all():
+        return trades
+    return trades.rows(np.unique(trades.trade_id, return_index=True)[1])

@@ -13,7 +13,8 @@ from contextlib import AsyncExitStack
 from mesh import control, subjects
 from mesh.bus import Bus
 from mesh.errors import BadMessage, NotReady
-from mesh.reader import Message, Reader, StreamReplacedError
+from mesh.message import Message
+from mesh.reader import Reader, StreamReplacedError
 from store import metrics, queries
 from store.batch import Taken
 from store.db import Database

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mesh import control, subjects
 from mesh.errors import BadMessage, NotReady
-from mesh.reader import Message
+from mesh.message import Message
 from mesh.symbols import parse_venue
 from tickmesh.v1 import control_pb2
 

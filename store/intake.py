@@ -18,11 +18,12 @@ import psycopg
 from mesh import subjects, wire
 from mesh.bus import Bus
 from mesh.errors import BadMessage
-from mesh.reader import Message, Reader, StreamReplacedError
+from mesh.message import Message
+from mesh.reader import Reader, StreamReplacedError
 from mesh.service import Stop
 from mesh.settings import StoreSettings
 from store import metrics
-from store.batch import Batch, Taken
+from store.batch import Batch, Taken, by_symbol
 from store.dead import DeadLetters
 from store.position import Position, begin
 from store.rows import refusal
@@ -52,7 +53,9 @@ class Intake:
         self._bus = bus
         self._writer = writer
         self._dead = dead
-        self._batch = Batch(max_trades=settings.batch_max_trades, max_age_s=settings.batch_max_age_ms / 1000)
+        # Half of a trade's time it waits in the stream, half of it here.
+        self._gather_s = settings.batch_max_age_ms / 2000
+        self._batch = Batch(max_trades=settings.batch_max_trades, max_age_s=settings.batch_max_age_ms / 2000)
         self._stop = stop
         self.position: Position | None = None
         self.pending = 0
@@ -84,7 +87,13 @@ class Intake:
         async with AsyncExitStack() as stack:
             async with self._stop.interrupts():
                 reader = await stack.enter_async_context(
-                    Reader(self._bus, subjects.RAW, subjects.DURABLE_STORE, after=position.sequence)
+                    Reader(
+                        self._bus,
+                        subjects.RAW,
+                        subjects.DURABLE_STORE,
+                        after=position.sequence,
+                        gather_s=self._gather_s,
+                    )
                 )
             last: Message | None = None
             while not self._stop.asked:
@@ -117,9 +126,14 @@ class Intake:
     async def _store(self, messages: Sequence[Taken]) -> None:
         """Store consecutive messages; those the database refuses are put aside, alone."""
         assert self.position is not None
+        groups = by_symbol(messages)
+        if any(map(refusal, groups)):
+            messages = list(map(_examined, messages))
+            groups = by_symbol(messages)
         await self._dead.put_aside(self.position, [message for message in messages if message.dead])
+        to = self.position.moved(messages[-1].sequence)
         try:
-            written = await self._writer.store(self.position, messages)
+            written = await self._writer.store(self.position, to, groups)
         except (psycopg.DataError, psycopg.IntegrityError) as exc:
             if len(messages) == 1:
                 await self._store([messages[0].killed(f"the database refuses it: {str(exc).splitlines()[0]}")])
@@ -128,7 +142,7 @@ class Intake:
             await self._store(messages[:half])
             await self._store(messages[half:])
             return
-        self.position = self.position.moved(messages[-1].sequence)
+        self.position = to
         metrics.SEQUENCE.set(self.position.sequence)
         metrics.REPEATED.inc(written.repeated)
         metrics.BATCH.observe(sum(written.stored.values()))
@@ -137,10 +151,14 @@ class Intake:
 
 
 def _take(message: Message) -> Taken:
+    trades, reason = None, ""
     try:
         trades = wire.decode_trades(message.payload)
     except BadMessage as exc:
-        return Taken(message.sequence, message.subject, message.payload, None, str(exc))
-    taken = Taken(message.sequence, message.subject, message.payload, trades)
-    reason = refusal(trades)
-    return taken.killed(reason) if reason else taken
+        reason = str(exc)
+    return Taken(message.sequence, message.subject, message.payload, trades, reason)
+
+
+def _examined(message: Taken) -> Taken:
+    reason = "" if message.trades is None else refusal(message.trades)
+    return message.killed(reason) if reason else message

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from mesh import subjects
 from mesh.trades import TradeColumns
 from store import statements
@@ -30,7 +32,7 @@ async def open_holes(connection: Connection, venue: str, symbol: str) -> list[Mi
     return [Missing(hole_id, Ids.of_ranges([(first, last)])) for hole_id, first, last in await cursor.fetchall()]
 
 
-async def around(connection: Connection, groups: list[TradeColumns]) -> list[tuple[Ids, list[Missing]]]:
+async def around(connection: Connection, groups: Sequence[TradeColumns]) -> list[tuple[Ids, list[Missing]]]:
     """Return for each group of trades the stored ranges around and next to its ids, and the holes among those."""
     if not groups:
         return []

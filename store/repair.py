@@ -12,7 +12,7 @@ from nats.errors import Error as NatsError
 from mesh import control, subjects
 from mesh.bus import Bus
 from mesh.errors import BadMessage, NotReady
-from mesh.reader import Message
+from mesh.message import Message
 from mesh.symbols import parse_symbol, parse_venue
 from store import metrics, queries
 from store.asking import Asking, Hole

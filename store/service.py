@@ -11,8 +11,9 @@ from mesh import rpc, subjects
 from mesh.bus import CANDLE_STREAM, CONTROL_STREAM, DEAD_STREAM, Bus, connect
 from mesh.errors import BadMessage, NotReady
 from mesh.health import Health
+from mesh.message import Message
 from mesh.metrics import served
-from mesh.reader import Message, Reader
+from mesh.reader import Reader
 from mesh.service import Stop
 from mesh.settings import StoreSettings
 from store.beside import Beside

@@ -16,7 +16,8 @@ from mesh import subjects, wire
 from mesh.bus import Bus
 from mesh.candles import Closed
 from mesh.errors import BadMessage
-from mesh.reader import Message, Reader, StreamReplacedError
+from mesh.message import Message
+from mesh.reader import Reader, StreamReplacedError
 from store import candle_rows, ledger_rows, metrics
 from store.batch import Taken
 from store.db import Connection, Database
@@ -28,8 +29,8 @@ from store.writer import PositionMovedError, Writer, move
 
 log = logging.getLogger("store.signals")
 
-_GATHER_S = 0.2
-"""How long candles may wait for more of them."""
+_GATHER_S = 0.1
+"""How long candles may wait for more of them, in the stream and then here."""
 _MOVE_EVERY_S = 5.0
 """How often the position is moved when there are no candles."""
 _MAX_CANDLES = 5_000
@@ -86,7 +87,7 @@ class Signals:
         last: Message | None = None
         next_write_s = loop.time() + _MOVE_EVERY_S
         async with Reader(
-            self._bus, subjects.PROCESSED, subjects.DURABLE_STORE_SIGNALS, after=position.sequence
+            self._bus, subjects.PROCESSED, subjects.DURABLE_STORE_SIGNALS, after=position.sequence, gather_s=_GATHER_S
         ) as reader:
             while True:
                 for message in await reader.next(timeout_s=max(next_write_s - loop.time(), 0.0)):

@@ -7,16 +7,14 @@ rows with the same ids give way to those from the bus; its neighbours are never 
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import psycopg
 
-from mesh.trades import TradeColumns, concatenate
+from mesh.trades import TradeColumns
 from store import candle_rows, ledger_rows, statements
-from store.batch import Taken
+from store.batch import rising
 from store.db import Connection, Database
 from store.indicators import Periods
 from store.ledger import NOTHING, Ids, record
@@ -67,12 +65,13 @@ class Writer:
 
         await self._database.write(work, give_up=self._give_up)
 
-    async def store(self, after: Position, messages: Sequence[Taken]) -> Written:
+    async def store(self, after: Position, to: Position, groups: Sequence[TradeColumns]) -> Written:
         """Store the trades of consecutive messages and move the position behind them; waits for the database.
 
         Args:
             after: where the position is.
-            messages: what follows it; those without trades only move the position.
+            to: where it is then.
+            groups: the trades between, each symbol once, by rising id; see `store.batch.by_symbol`.
 
         Raises:
             PositionMovedError: the position is not where it should be.
@@ -80,14 +79,12 @@ class Writer:
             NotReady: asked to stop while the database is away.
 
         """
-        to = after.moved(messages[-1].sequence)
-        groups = _by_symbol(messages)
         try:
             return await self._store(after, to, groups, sure=True)
         except psycopg.errors.UniqueViolation:
             return await self._store(after, to, groups, sure=False)
 
-    async def _store(self, after: Position, to: Position, groups: list[TradeColumns], *, sure: bool) -> Written:
+    async def _store(self, after: Position, to: Position, groups: Sequence[TradeColumns], *, sure: bool) -> Written:
         async def work(connection: Connection) -> Written:
             await move(connection, after, to)
             return await _store_groups(connection, groups, self.periods, sure=sure)
@@ -104,7 +101,7 @@ class Writer:
 
         async def work(connection: Connection) -> Written:
             await ledger_rows.lock(connection)
-            return await _store_groups(connection, [_rising(trades)], self.periods, sure=False)
+            return await _store_groups(connection, [rising(trades)], self.periods, sure=False)
 
         return await self._database.write(work, give_up=self._give_up)
 
@@ -160,22 +157,9 @@ async def move(connection: Connection, after: Position, to: Position) -> None:
         raise PositionMovedError(await _position(connection, after.stream))
 
 
-def _by_symbol(messages: Sequence[Taken]) -> list[TradeColumns]:
-    parts = defaultdict(list)
-    for message in messages:
-        if message.trades is not None:
-            parts[message.trades.venue, message.trades.symbol].append(message.trades)
-    return [_rising(concatenate(group)) for group in parts.values()]
-
-
-def _rising(trades: TradeColumns) -> TradeColumns:
-    """Sort by id; of trades with the same id the first one stays."""
-    if (np.diff(trades.trade_id) > 0).all():
-        return trades
-    return trades.rows(np.unique(trades.trade_id, return_index=True)[1])
-
-
-async def _store_groups(connection: Connection, groups: list[TradeColumns], periods: Periods, *, sure: bool) -> Written:
+async def _store_groups(
+    connection: Connection, groups: Sequence[TradeColumns], periods: Periods, *, sure: bool
+) -> Written:
     stored: dict[tuple[str, str], int] = {}
     repeated = 0
     chunks = [COPY_HEADER]

@@ -19,8 +19,9 @@ from mesh import subjects, wire
 from mesh.bus import Bus
 from mesh.errors import BadMessage, NotReady
 from mesh.health import Health
+from mesh.message import Message
 from mesh.publisher import Publisher
-from mesh.reader import Message, Reader, StreamReplacedError
+from mesh.reader import Reader, StreamReplacedError
 from mesh.service import Stop
 from mesh.trades import SignalColumns
 from signalsvc.engine import Engine

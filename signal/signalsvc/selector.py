@@ -10,7 +10,8 @@ from nats.js.errors import NotFoundError
 from mesh import control, subjects
 from mesh.bus import Bus
 from mesh.errors import BadMessage, InvalidRequest, NotReady
-from mesh.reader import Message, Reader
+from mesh.message import Message
+from mesh.reader import Reader
 from signalsvc.selection import Selection
 from signalsvc.watchers import Watchers
 from tickmesh.v1 import control_pb2

@@ -23,7 +23,7 @@ import psycopg
 from mesh.health import Health
 from mesh.local import postgres
 from mesh.settings import StoreSettings
-from store.batch import Taken
+from mesh.trades import TradeColumns
 from store.db import Database
 from store.indicators import Periods
 from store.position import Position
@@ -36,11 +36,11 @@ SIZES = (1, 10, 100, 1_000, 10_000)
 SECONDS = 2.0
 
 
-def batches(size: int, first_id: int) -> Iterator[list[Taken]]:
+def batches(size: int, first_id: int) -> Iterator[TradeColumns]:
     """Give batches of `size` trades with rising ids, without end."""
     sequence = first_id
     while True:
-        yield [Taken(sequence, "", b"", columns(sequence, size, symbol=f"b{size}usdt"))]
+        yield columns(sequence, size, symbol=f"b{size}usdt")
         sequence += size
 
 
@@ -57,10 +57,9 @@ async def rows_per_second(url: str, size: int, *, repeat: bool) -> tuple[int, fl
                 break
             for _ in range(2 if repeat else 1):
                 sequence += 1
-                [message] = batch
-                moved = [Taken(sequence, "", b"", message.trades)]
-                await writer.store(position, moved)
-                position = position.moved(sequence)
+                moved = position.moved(sequence)
+                await writer.store(position, moved, [batch])
+                position = moved
                 done += 1
         took_s = time.perf_counter() - began_s
     return int(done * size / took_s), took_s / done * 1000

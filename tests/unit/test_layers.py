@@ -29,6 +29,8 @@ PURE = [
     "mesh/backoff.py",
     "mesh/errors.py",
     "mesh/control.py",
+    "mesh/pull.py",
+    "mesh/message.py",
     "ingest/binance.py",
     "ingest/binance_rest.py",
     "ingest/budget.py",
