@@ -53,9 +53,9 @@ class Intake:
         self._bus = bus
         self._writer = writer
         self._dead = dead
-        # Half of a trade's time it waits in the stream, half of it here.
-        self._gather_s = settings.batch_max_age_ms / 2000
-        self._batch = Batch(max_trades=settings.batch_max_trades, max_age_s=settings.batch_max_age_ms / 2000)
+        # Most of a trade's time it waits in the stream, the rest of it here.
+        self._gather_s = 0.8 * settings.batch_max_age_ms / 1000
+        self._batch = Batch(max_trades=settings.batch_max_trades, max_age_s=0.2 * settings.batch_max_age_ms / 1000)
         self._stop = stop
         self.position: Position | None = None
         self.pending = 0
