@@ -4,15 +4,16 @@ Every message names its predecessor (`Nats-Expected-Last-Msg-Id`), so the stream
 that order: when one is refused or its ack is lost, the server refuses all that follow it, and the publisher reads what
 the stream really ends with and goes on from there. That also holds when the server was away for longer than its window
 for duplicates, and it shows at once if somebody else writes to the same stream.
+
+Few messages ask for an ack (`mesh/unconfirmed.py`). When publishing pauses behind one that did not, the stream is asked
+for its last message instead.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import msgspec
 from nats.aio.msg import Msg
@@ -24,6 +25,7 @@ from mesh.bus import Bus
 from mesh.errors import TickmeshError
 from mesh.logs import Seldom
 from mesh.room import make_room
+from mesh.unconfirmed import ACK_EVERY_S, Item, Unconfirmed
 
 log = logging.getLogger("mesh.publisher")
 
@@ -35,6 +37,8 @@ _STREAM_FULL = 10077
 _MESSAGE_ID = "Nats-Msg-Id"
 _PREDECESSOR = "Nats-Expected-Last-Msg-Id"
 _PREDECESSOR_SEQUENCE = "Nats-Expected-Last-Sequence"
+_LAST = "last"
+_PAUSE_S = 2 * ACK_EVERY_S
 
 
 class ForeignPublisherError(TickmeshError):
@@ -59,15 +63,6 @@ class _Ack(msgspec.Struct):
 _decode_ack = msgspec.json.Decoder(_Ack).decode
 
 
-@dataclass(slots=True)
-class _Pending:
-    subject: str
-    payload: bytes
-    message_id: str
-    on_stored: Callable[[int], None] | None
-    token: int = -1
-
-
 class Publisher:
     """The one writer of a stream. Open it, publish, `settle()` before stopping.
 
@@ -85,29 +80,26 @@ class Publisher:
         self._bus = bus
         self._stream = stream
         self._readers = readers
-        self._pending: deque[_Pending] = deque()
-        self._pending_bytes = 0
-        self._last_id = ""  # of the last message known to be in the stream
-        self._tail_id = ""  # of the last message handed over
-        self._token = 0
+        self._unconfirmed = Unconfirmed("", max_messages=MAX_PENDING, max_bytes=MAX_PENDING_BYTES)
         self._healthy = asyncio.Event()
         self._broken = asyncio.Event()
         self._room = asyncio.Event()
         self._why = ""
         self._heard_s = 0.0
+        self._sent_s = 0.0
+        self._pause: asyncio.TimerHandle | None = None
 
     @property
     def pending(self) -> int:
         """How many messages wait for their acks."""
-        return len(self._pending)
+        return len(self._unconfirmed)
 
     async def open(self) -> None:
         """Find the end of the stream; call once before the first `publish`, and keep `run` going from then on."""
         self._inbox = self._bus.client.new_inbox()
         await self._bus.client.subscribe(f"{self._inbox}.*", cb=self._on_reply)
         self._bus.on_reconnect(lambda: self._break("reconnected"))
-        self._last_id = (await self._end_of_stream())[1] or ""
-        self._tail_id = self._last_id
+        self._unconfirmed.last_id = (await self._end_of_stream())[1] or ""
         self._room.set()
         self._healthy.set()
 
@@ -123,19 +115,18 @@ class Publisher:
             on_stored: called with the message's sequence when the stream holds it, in the order of publishing.
 
         """
-        while len(self._pending) >= MAX_PENDING or self._pending_bytes >= MAX_PENDING_BYTES:
+        while self._unconfirmed.full:
             self._room.clear()
             await self._room.wait()
-        item = _Pending(subject, payload, message_id, on_stored)
-        self._pending.append(item)
-        self._pending_bytes += len(payload)
-        predecessor, self._tail_id = self._tail_id, message_id
+        item = Item(subject, payload, message_id, on_stored)
+        predecessor = self._unconfirmed.tail_id
+        self._unconfirmed.add(item)
         if self._healthy.is_set():
             await self._send(item, predecessor)
 
     async def settle(self) -> None:
         """Wait until everything handed over is in the stream."""
-        while self._pending:
+        while self._unconfirmed:
             self._room.clear()
             await self._room.wait()
 
@@ -152,61 +143,78 @@ class Publisher:
                 await asyncio.wait_for(self._broken.wait(), 0.5)
             except TimeoutError:
                 now_s = asyncio.get_running_loop().time()
-                if self._pending and now_s - self._heard_s > _ACK_TIMEOUT_S:
+                if self._unconfirmed and now_s - self._heard_s > _ACK_TIMEOUT_S:
                     self._break(f"no ack for {_ACK_TIMEOUT_S:g} s")
                 continue
             await self._mend()
 
     def _break(self, why: str) -> None:
-        if self._healthy.is_set() and self._pending:
+        if self._healthy.is_set() and self._unconfirmed:
             self._why = why
             self._healthy.clear()
             self._broken.set()
 
-    async def _send(self, item: _Pending, predecessor: str) -> None:
-        self._token += 1
-        item.token = self._token
-        if len(self._pending) == 1:
-            self._heard_s = asyncio.get_running_loop().time()
+    async def _send(self, item: Item, predecessor: str) -> None:
+        loop = asyncio.get_running_loop()
+        self._sent_s = loop.time()
+        if len(self._unconfirmed) == 1:
+            self._heard_s = self._sent_s
+        self._unconfirmed.send(item, self._sent_s)
         headers = {_MESSAGE_ID: item.message_id}
         if predecessor:
             headers[_PREDECESSOR] = predecessor
+        reply = f"{self._inbox}.{item.token}" if item.ack_wanted else ""
+        if not item.ack_wanted and self._pause is None:
+            self._pause = loop.call_later(_PAUSE_S, self._on_pause)
         try:
-            await self._bus.client.publish(
-                item.subject, item.payload, reply=f"{self._inbox}.{item.token}", headers=headers
-            )
+            await self._bus.client.publish(item.subject, item.payload, reply=reply, headers=headers)
+        except NatsError as exc:
+            self._break(str(exc) or type(exc).__name__)
+
+    def _on_pause(self) -> None:
+        self._pause = None
+        if not self._unconfirmed or self._unconfirmed.last.ack_wanted or not self._healthy.is_set():
+            return
+        loop = asyncio.get_running_loop()
+        rest_s = self._sent_s + _PAUSE_S - loop.time()
+        if rest_s <= 0:
+            self._asking = loop.create_task(self._ask_for_last())
+        self._pause = loop.call_later(rest_s if rest_s > 0 else _PAUSE_S, self._on_pause)
+
+    async def _ask_for_last(self) -> None:
+        subject = f"$JS.API.DIRECT.GET.{self._stream}.{self._unconfirmed.last.subject}"
+        try:
+            await self._bus.client.publish(subject, reply=f"{self._inbox}.{_LAST}")
         except NatsError as exc:
             self._break(str(exc) or type(exc).__name__)
 
     async def _on_reply(self, message: Msg) -> None:
         if not self._healthy.is_set():
             return  # while it mends, only the stream tells what it holds: an ack would outrun what was read of it
-        token = int(message.subject.rpartition(".")[2])
-        if not self._pending or token < self._pending[0].token:
-            return  # of a message that was sent again since
         if message.headers and message.headers.get("Status") == "503":
             self._break("no JetStream answers")
             return
+        token = message.subject.rpartition(".")[2]
+        if token == _LAST:
+            self._on_last(message.headers or {})
+            return
+        count = self._unconfirmed.up_to_token(int(token))
+        if not count:
+            return  # of a message that was sent again since
         ack = _decode_ack(message.data)
         if ack.error is not None:
             self._break(f"{ack.error.description} ({ack.error.err_code})")
             return
-        self._heard_s = asyncio.get_running_loop().time()
-        # Acks come in order; one for a later message vouches for its predecessors, because each names the one before.
-        confirmed = 0
-        for item in self._pending:
-            if not 0 <= item.token <= token:
-                break
-            confirmed += 1
-        self._confirm(confirmed, ack.seq)
+        self._confirm(count, ack.seq)
+
+    def _on_last(self, headers: dict[str, str]) -> None:
+        # None of ours: the server had not come to them yet. It is asked again, until that took too long.
+        if count := self._unconfirmed.up_to_id(headers.get(_MESSAGE_ID)):
+            self._confirm(count, int(headers["Nats-Sequence"]))
 
     def _confirm(self, count: int, last_sequence: int) -> None:
-        for behind in range(count - 1, -1, -1):
-            item = self._pending.popleft()
-            self._pending_bytes -= len(item.payload)
-            self._last_id = item.message_id
-            if item.on_stored is not None:
-                item.on_stored(last_sequence - behind)
+        self._heard_s = asyncio.get_running_loop().time()
+        self._unconfirmed.confirm(count, last_sequence)
         self._room.set()
 
     async def _mend(self) -> None:
@@ -215,7 +223,7 @@ class Publisher:
         began_s = loop.time()
         for delay_s in backoff(first_s=0.05, max_s=2.0):
             if seldom.due(loop.time()):
-                log.warning("publishing %d messages to %s again: %s", len(self._pending), self._stream, self._why)
+                log.warning("publishing %d messages to %s again: %s", self.pending, self._stream, self._why)
             try:
                 if self._bus.connected and await self._go_on():
                     break
@@ -230,18 +238,16 @@ class Publisher:
     async def _go_on(self) -> bool:
         """Find out what arrived, send the first message alone, then the rest; return whether that went well."""
         sequence, end_id = await self._end_of_stream()
-        ids = [item.message_id for item in self._pending]
-        if end_id in ids:
-            self._confirm(ids.index(end_id) + 1, sequence)
-        elif end_id not in (self._last_id, None):
+        if count := self._unconfirmed.up_to_id(end_id):
+            self._confirm(count, sequence)
+        elif end_id not in (self._unconfirmed.last_id, None):
             raise ForeignPublisherError(
-                f"stream {self._stream} ends with message {end_id!r}, expected {self._last_id!r}: "
+                f"stream {self._stream} ends with message {end_id!r}, expected {self._unconfirmed.last_id!r}: "
                 "is another writer running?"
             )
-        for item in self._pending:
-            item.token = -1
-        if self._pending:
-            first = self._pending[0]
+        self._unconfirmed.forget_sendings()
+        if self._unconfirmed:
+            first = self._unconfirmed.items[0]
             # By its sequence: nats-server 2.12, when it starts, knows the last id only of the window for duplicates.
             headers = {_MESSAGE_ID: first.message_id, _PREDECESSOR_SEQUENCE: str(sequence)}
             reply = await self._bus.client.request(first.subject, first.payload, timeout=5, headers=headers)
@@ -254,8 +260,8 @@ class Publisher:
             self._confirm(1, ack.seq)
         self._healthy.set()
         self._broken.clear()
-        predecessor = self._last_id
-        for item in list(self._pending):
+        predecessor = self._unconfirmed.last_id
+        for item in self._unconfirmed.items:
             if not self._healthy.is_set():
                 return False
             await self._send(item, predecessor)

@@ -71,6 +71,17 @@ async def test_what_is_published_is_read_once_and_in_order(nats_server: NatsServ
     assert more == []
 
 
+async def test_messages_that_asked_for_no_ack_are_confirmed_when_publishing_pauses(nats_server: NatsServer) -> None:
+    async with bus_of(nats_server) as bus, publisher_of(bus) as publisher:
+        await publish(publisher, range(3))
+
+        await asyncio.wait_for(publisher.settle(), 10)
+
+        info = await bus.stream_info("RAW")
+    assert info is not None
+    assert info.state.messages == 3
+
+
 async def test_each_message_is_told_its_own_sequence_in_order(nats_server: NatsServer) -> None:
     stored: list[int] = []
     async with bus_of(nats_server) as bus, publisher_of(bus) as publisher:

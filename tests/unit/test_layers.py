@@ -30,6 +30,7 @@ PURE = [
     "mesh/errors.py",
     "mesh/control.py",
     "mesh/pull.py",
+    "mesh/unconfirmed.py",
     "mesh/message.py",
     "ingest/binance.py",
     "ingest/binance_rest.py",

@@ -1,0 +1,119 @@
+"""Messages on their way into a stream, in order, until the stream is known to hold them: the pure half of a publisher.
+
+Each names the one before, so whoever knows that the stream holds a message knows it of all before it too. Therefore
+only some are sent with the wish for an ack: an ack costs the server and us as much as the message itself.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+ACK_EVERY_S = 0.01
+ACK_EVERY_MESSAGES = 64
+NEVER_SENT = -1
+
+
+@dataclass(slots=True)
+class Item:
+    """A message; `token` numbers its last sending."""
+
+    subject: str
+    payload: bytes
+    message_id: str
+    on_stored: Callable[[int], None] | None
+    token: int = NEVER_SENT
+    ack_wanted: bool = False
+
+
+class Unconfirmed:
+    """See the module. Times are seconds of one steady clock.
+
+    Args:
+        last_id: the id of the stream's last message, "" for none.
+        max_messages: how many there may be.
+        max_bytes: how much they may hold, but for the last one.
+
+    """
+
+    def __init__(self, last_id: str, *, max_messages: int, max_bytes: int) -> None:
+        self.last_id = last_id
+        self._max_messages = max_messages
+        self._max_bytes = max_bytes
+        self._items: deque[Item] = deque()
+        self._bytes = 0
+        self._token = 0
+        self._sent_since = 0  # messages since the last one with the wish for an ack
+        self._wished_s = 0.0
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    @property
+    def items(self) -> list[Item]:
+        """All of them, in order."""
+        return list(self._items)
+
+    @property
+    def full(self) -> bool:
+        """Whether there is no room for one more."""
+        return len(self._items) >= self._max_messages or self._bytes >= self._max_bytes
+
+    @property
+    def last(self) -> Item:
+        """The one that came last; there must be one."""
+        return self._items[-1]
+
+    @property
+    def tail_id(self) -> str:
+        """The id that the next message has to name as its predecessor."""
+        return self._items[-1].message_id if self._items else self.last_id
+
+    def add(self, item: Item) -> None:
+        """Put a message behind the others."""
+        self._items.append(item)
+        self._bytes += len(item.payload)
+
+    def forget_sendings(self) -> None:
+        """Take no ack of earlier sendings for one of these any more."""
+        for item in self._items:
+            item.token = NEVER_SENT
+
+    def send(self, item: Item, now_s: float) -> None:
+        """Count a sending: the item gets its token, and whether to wish for an ack."""
+        self._token += 1
+        item.token = self._token
+        self._sent_since += 1
+        item.ack_wanted = (
+            item.on_stored is not None
+            or self._sent_since >= ACK_EVERY_MESSAGES
+            or now_s - self._wished_s >= ACK_EVERY_S
+        )
+        if item.ack_wanted:
+            self._sent_since, self._wished_s = 0, now_s
+
+    def up_to_token(self, token: int) -> int:
+        """Return how many were sent up to this sending, 0 when that was of one that is confirmed or sent again."""
+        count = 0
+        for item in self._items:
+            if not 0 <= item.token <= token:
+                break
+            count += 1
+        return count
+
+    def up_to_id(self, message_id: str | None) -> int:
+        """Return how many there are up to the one of this id, 0 when it is none of them."""
+        for count, item in enumerate(self._items, 1):
+            if item.message_id == message_id:
+                return count
+        return 0
+
+    def confirm(self, count: int, last_sequence: int) -> None:
+        """Let the first ones go: the stream holds them, the last one of them at this sequence."""
+        for behind in range(count - 1, -1, -1):
+            item = self._items.popleft()
+            self._bytes -= len(item.payload)
+            self.last_id = item.message_id
+            if item.on_stored is not None:
+                item.on_stored(last_sequence - behind)
