@@ -1,0 +1,70 @@
+"""Where libsignal reads: memory for a few trades, or the caller's own columns in the types it knows."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from signalsvc import _libsignal as lsig
+from signalsvc.signals import Inputs, Trades
+
+_BOOL = np.dtype(np.bool_)
+
+
+def room_for(capacity: int) -> Inputs:
+    """Return memory for so many trades."""
+    return Inputs(
+        trade_id=np.empty(capacity, np.int64),
+        price_e8=np.empty(capacity, np.int64),
+        quantity_e8=np.empty(capacity, np.int64),
+        time_us=np.empty(capacity, np.int64),
+        is_buyer_maker=np.empty(capacity, np.uint8),
+    )
+
+
+def fill(inputs: Inputs, trades: Trades, n: int) -> None:
+    """Copy `n` trades. Raises: ValueError, TypeError; as `SignalState.process`."""
+    _copy(trades.trade_id, inputs.trade_id, n)
+    _copy(trades.price_e8, inputs.price_e8, n)
+    _copy(trades.quantity_e8, inputs.quantity_e8, n)
+    _copy(trades.time_us, inputs.time_us, n)
+    makers = trades.is_buyer_maker
+    _copy(makers.view(np.uint8) if makers.dtype is _BOOL else makers, inputs.is_buyer_maker, n)
+
+
+def in_place(trades: Trades, n: int) -> Inputs:
+    """Return the trades where they are, as far as their columns are what libsignal reads. Raises: as `fill`."""
+    return Inputs(
+        trade_id=_contiguous(trades.trade_id, np.int64, n),
+        price_e8=_contiguous(trades.price_e8, np.int64, n),
+        quantity_e8=_contiguous(trades.quantity_e8, np.int64, n),
+        time_us=_contiguous(trades.time_us, np.int64, n),
+        is_buyer_maker=_contiguous(trades.is_buyer_maker, np.uint8, n),
+    )
+
+
+def bind(inputs: Inputs, columns: lsig.Columns) -> None:
+    """Set the addresses of the inputs."""
+    for field in fields(Inputs):
+        setattr(columns, field.name, getattr(inputs, field.name).ctypes.data)
+
+
+def _copy(column: npt.NDArray[Any], to: npt.NDArray[Any], n: int) -> None:
+    _check_length(column, n)
+    if column.dtype is to.dtype:  # nearly always, and half as dear
+        to[:n] = column
+    else:
+        np.copyto(to[:n], column)  # refuses floats, which would lose what is behind the point
+
+
+def _contiguous(column: npt.NDArray[Any], dtype: type[np.integer[Any]], n: int) -> npt.NDArray[Any]:
+    _check_length(column, n)
+    return np.ascontiguousarray(column.astype(dtype, casting="same_kind", copy=False))
+
+
+def _check_length(column: npt.NDArray[Any], n: int) -> None:
+    if len(column) != n:  # numpy would stretch a column of one
+        raise ValueError(f"a column has shape {column.shape}, expected ({n},) as trade_id")
