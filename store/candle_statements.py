@@ -39,20 +39,22 @@ RETURNING time
 """
 
 # In: venue, symbol, interval, length, begin, end. Out: the candles that are not there or hold fewer trades than are
-# stored. Counting reads the index only, and nearly always there is no more to do.
+# stored. Counting reads the index only, and nearly always there is no more to do. Not a join: the planner, who does not
+# know how many there are of either, may compare each with each.
 LACKING = """
-WITH counted AS MATERIALIZED (
-    SELECT date_bin(%(length)s, time, timestamptz '1970-01-01 00:00:00+00') AS begins, count(*)
+SELECT begins
+FROM (
+    SELECT date_bin(%(length)s, time, timestamptz '1970-01-01 00:00:00+00') AS begins, count(*) AS stored, 0 AS known
     FROM trades
     WHERE venue = %(venue)s AND symbol = %(symbol)s AND time >= %(begin)s AND time < %(end)s
     GROUP BY 1
-), known AS MATERIALIZED (
-    SELECT time AS begins, count FROM candles
+    UNION ALL
+    SELECT time, 0, count FROM candles
     WHERE venue = %(venue)s AND symbol = %(symbol)s AND interval = %(interval)s
         AND time >= %(begin)s AND time < %(end)s
-)
-SELECT begins FROM counted LEFT JOIN known USING (begins)
-WHERE known.count IS NULL OR known.count < counted.count
+) AS counted
+GROUP BY begins
+HAVING max(stored) > max(known)
 """
 # In: venue, symbol, interval, length, begin, end; wanted: only candles that begin then, NULL for all. Out: when those
 # begin that are new or not as they were.

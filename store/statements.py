@@ -9,11 +9,14 @@ COPY_TRADES = f"COPY trades ({', '.join(COLUMNS)}) FROM STDIN (FORMAT BINARY)"
 # For rows of which some may be there already: into a table of this session, then across; what is there gives way.
 MAKE_INCOMING = "CREATE TEMPORARY TABLE IF NOT EXISTS incoming (LIKE trades) ON COMMIT DELETE ROWS"
 COPY_INCOMING = f"COPY incoming ({', '.join(COLUMNS)}) FROM STDIN (FORMAT BINARY)"
-# A trade's time hardly differs between two tellings of it; the bound keeps this on the index and on few chunks.
+# In: venue, symbol, first and last time, ids. A trade's time hardly differs between two tellings of it, so an hour more
+# at both ends will do, and this stays on a part of the index however many trades there are. Joined with `incoming`, of
+# which the planner knows nothing, each of its trades was compared with each one of the symbol.
 GIVE_WAY = """
-DELETE FROM trades USING incoming
-WHERE trades.venue = incoming.venue AND trades.symbol = incoming.symbol AND trades.trade_id = incoming.trade_id
-  AND trades.time BETWEEN incoming.time - interval '1 hour' AND incoming.time + interval '1 hour'
+DELETE FROM trades
+WHERE venue = %s AND symbol = %s
+  AND time >= %s::timestamptz - interval '1 hour' AND time <= %s::timestamptz + interval '1 hour'
+  AND trade_id = ANY (%s::bigint[])
 """
 TAKE_INCOMING = "INSERT INTO trades SELECT * FROM incoming ON CONFLICT DO NOTHING"
 

@@ -19,6 +19,7 @@ from store.db import Connection, Database
 from store.indicators import Periods
 from store.ledger import NOTHING, Ids, record
 from store.position import Position
+from store.queries import time_of
 from store.rows import COPY_HEADER, COPY_TRAILER, copy_rows
 
 
@@ -178,19 +179,21 @@ async def _store_groups(
             # What fills a hole may be there all the same: under suspicion after a minute that does not agree.
             sure = sure and not change.filled
     if changes:
-        await _copy(connection, b"".join([*chunks, COPY_TRAILER]), sure=sure)
+        await _copy(connection, b"".join([*chunks, COPY_TRAILER]), added, sure=sure)
         for venue, symbol, change in changes:
             await ledger_rows.write(connection, venue, symbol, change)
         await candle_rows.renew(connection, added, periods)
     return Written(stored, repeated)
 
 
-async def _copy(connection: Connection, data: bytes, *, sure: bool) -> None:
+async def _copy(connection: Connection, data: bytes, groups: list[TradeColumns], *, sure: bool) -> None:
     cursor = connection.cursor()
     if not sure:
         await cursor.execute(statements.MAKE_INCOMING)
     async with cursor.copy(statements.COPY_TRADES if sure else statements.COPY_INCOMING) as copy:
         await copy.write(data)
     if not sure:
-        await cursor.execute(statements.GIVE_WAY)
+        for group in groups:
+            span = time_of(int(group.time_us.min())), time_of(int(group.time_us.max()))
+            await cursor.execute(statements.GIVE_WAY, (group.venue, group.symbol, *span, group.trade_id.tolist()))
         await cursor.execute(statements.TAKE_INCOMING)
