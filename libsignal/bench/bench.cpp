@@ -38,7 +38,31 @@ void read_columns(benchmark::State& run) {
     count_trades(run, column);
 }
 
-// What one writes on the first day: a deque for the sum and monotonic deques for high and low.
+// What one writes on the first day: a deque of the window's prices and their sum.
+void naive_average(benchmark::State& run) {
+    const auto column = static_cast<std::size_t>(run.range(0)), window = static_cast<std::size_t>(run.range(1));
+    const Trades& market = trades();
+    std::deque<double> prices;
+    std::vector<double> average(column);
+    double sum = 0;
+    std::size_t row = 0;
+    for (auto _ : run) {
+        for (std::size_t i = 0; i < column; ++i) {
+            prices.push_back(static_cast<double>(market.price_e8[row + i]));
+            sum += prices.back();
+            if (prices.size() > window) {
+                sum -= prices.front();
+                prices.pop_front();
+            }
+            average[i] = sum / static_cast<double>(prices.size());
+        }
+        benchmark::ClobberMemory();
+        row = (row + column) % kTrades;
+    }
+    count_trades(run, column);
+}
+
+// And on the second: monotonic deques for high and low beside it.
 void naive_deques(benchmark::State& run) {
     const auto column = static_cast<std::size_t>(run.range(0)), window = static_cast<std::size_t>(run.range(1));
     const Trades& market = trades();
@@ -95,27 +119,32 @@ void process(benchmark::State& run) {
         columns.candle_capacity = candles.size();
     }
     const lsig_columns first = columns;
-    std::int64_t round = 0;
     std::size_t row = 0;
-    for (auto _ : run) {
-        if (lsig_process(state, &columns) != LSIG_OK) return run.SkipWithError("refused");
+    const auto go_on = [&] {  // by one column; from the last again to the first, with ids and times above all so far
         row += column;
         columns.trade_id += column;
         columns.price_e8 += column;
         columns.quantity_e8 += column;
         columns.time_us += column;
         columns.is_buyer_maker += column;
-        if (row == kTrades) {  // again from the start, with ids and times above all so far
-            run.PauseTiming();
-            ++round;
-            for (std::size_t i = 0; i < kTrades; ++i) {
-                market.trade_id[i] += static_cast<std::int64_t>(kTrades);
-                market.time_us[i] += 86400000000;
-            }
-            row = 0;
-            columns = first;
-            run.ResumeTiming();
+        if (row < kTrades) return;
+        for (std::size_t i = 0; i < kTrades; ++i) {
+            market.trade_id[i] += static_cast<std::int64_t>(kTrades);
+            market.time_us[i] += 86400000000;
         }
+        row = 0;
+        columns = first;
+    };
+    for (std::size_t taken = 0; taken < 2 * window; taken += column) {  // fill the window
+        if (lsig_process(state, &columns) != LSIG_OK) return run.SkipWithError("refused");
+        go_on();
+    }
+    for (auto _ : run) {
+        if (lsig_process(state, &columns) != LSIG_OK) return run.SkipWithError("refused");
+        const bool is_last = row + column == kTrades;
+        if (is_last) run.PauseTiming();
+        go_on();
+        if (is_last) run.ResumeTiming();
     }
     lsig_state_free(state);
     count_trades(run, column);
@@ -127,6 +156,7 @@ constexpr std::uint32_t kPerTrade = LSIG_ALL & ~LSIG_CANDLES;
 const std::vector<std::int64_t> kColumns{1, 16, 256, 4096}, kWindows{20, 1000, 100000};
 
 BENCHMARK(read_columns)->ArgsProduct({kColumns});
+BENCHMARK(naive_average)->ArgsProduct({kColumns, kWindows});
 BENCHMARK(naive_deques)->ArgsProduct({kColumns, kWindows});
 BENCHMARK(process<kPlain>)->Name("average_high_low")->ArgsProduct({kColumns, kWindows});
 BENCHMARK(process<kPerTrade>)->Name("all_per_trade")->ArgsProduct({kColumns, kWindows});
