@@ -31,8 +31,7 @@ def fill(inputs: Inputs, trades: Trades, n: int) -> None:
     _copy(trades.price_e8, inputs.price_e8, n)
     _copy(trades.quantity_e8, inputs.quantity_e8, n)
     _copy(trades.time_us, inputs.time_us, n)
-    makers = trades.is_buyer_maker
-    _copy(makers.view(np.uint8) if makers.dtype is _BOOL else makers, inputs.is_buyer_maker, n)
+    _copy(trades.is_buyer_maker, inputs.is_buyer_maker, n)
 
 
 def in_place(trades: Trades, n: int) -> Inputs:
@@ -54,10 +53,13 @@ def bind(inputs: Inputs, columns: lsig.Columns) -> None:
 
 def _copy(column: npt.NDArray[Any], to: npt.NDArray[Any], n: int) -> None:
     _check_length(column, n)
-    if column.dtype is to.dtype:  # nearly always, and half as dear
-        to[:n] = column
-    else:
+    # Nearly always there is nothing to refuse, and then np.copyto costs twice as much; a slice, again, for one number.
+    if column.dtype is not to.dtype and column.dtype is not _BOOL:
         np.copyto(to[:n], column)  # refuses floats, which would lose what is behind the point
+    elif n == 1:
+        to[0] = column[0]
+    else:
+        to[:n] = column
 
 
 def _contiguous(column: npt.NDArray[Any], dtype: type[np.integer[Any]], n: int) -> npt.NDArray[Any]:

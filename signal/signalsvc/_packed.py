@@ -21,31 +21,29 @@ class PackedSignals(Signals):
     For a few trades the arrays would cost more than libsignal: 20 of them take some 5 us. `packed` does without.
     """
 
-    __slots__ = ("_block", "_length", "_places")
+    __slots__ = ("_columns",)
 
-    _block: bytes | memoryview
-    _length: int
-    _places: Mapping[str, int]
+    _columns: tuple[bytes | memoryview, int, Mapping[str, int]]  # in one, as putting it into a frozen object is dear
 
     def __init__(
         self, block: bytes | memoryview, length: int, places: Mapping[str, int], candles: tuple[Candle, ...]
     ) -> None:
         """Take a block of columns `length` rows long, of which `places` tells the position."""
-        put = object.__setattr__  # a frozen dataclass lets nobody else
-        put(self, "_block", block)
-        put(self, "_length", length)
-        put(self, "_places", places)
-        put(self, "candles", candles)
+        object.__setattr__(self, "_columns", (block, length, places))
+        object.__setattr__(self, "candles", candles)
 
     def packed(self, name: str) -> bytes:
-        """Return a column of 8 bytes a row as on the wire: packed `double` or `sfixed64`, little-endian.
+        """Return a column as it is on the wire: packed `double` or `sfixed64`, little-endian.
+
+        Not `late_intervals`: the wire does not know it, and its rows are single bytes.
 
         Raises:
             KeyError: there is no such column, or the state does not work it out.
         """
-        size = _ROW_BYTES * self._length
-        begin = self._places[name] * size
-        return bytes(self._block[begin : begin + size])
+        block, length, places = self._columns
+        size = _ROW_BYTES * length
+        begin = places[name] * size
+        return bytes(block[begin : begin + size])
 
     if not TYPE_CHECKING:  # Signals declares the columns; this is for those that are not made yet
 
@@ -56,8 +54,9 @@ class PackedSignals(Signals):
             return getattr(self, name)
 
     def _unpack(self) -> None:
-        put, places, length = object.__setattr__, self._places, self._length
-        integers = np.ndarray((len(places), length), np.int64, self._block)
+        put = object.__setattr__
+        block, length, places = self._columns
+        integers = np.ndarray((len(places), length), np.int64, block)
         doubles = integers.view(np.float64)
         for name, kind in _COLUMNS:
             place = places.get(name)
