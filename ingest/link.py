@@ -154,10 +154,12 @@ class Link:
         clock = asyncio.get_running_loop().time
         pace = Pace()
         while not self._mailbox.closed:
-            await self._mailbox.wait()
+            called = await self._mailbox.wait()
             if (linger_s := pace.linger_s(clock())) > 0:
                 await asyncio.sleep(linger_s)
             pace.worked(await self._work(feed), clock())
+            if not called:
+                continue  # the rest can wait for the next tick
             await self._prepare()
             feed.want(self._ends.following.symbols)
             for request in feed.requests(clock()):

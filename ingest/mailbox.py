@@ -24,6 +24,7 @@ class Mailbox:
         self._received_time_us = 0
         self._woken = asyncio.Event()
         self._room = asyncio.Event()
+        self._called = False
         self.closed = False
 
     async def put(self, frame: bytes) -> None:
@@ -43,12 +44,15 @@ class Mailbox:
 
     def wake(self) -> None:
         """Let `wait` return though nothing may be there."""
+        self._called = True
         self._woken.set()
 
-    async def wait(self) -> None:
-        """Wait until there is something to look at; call `take` next."""
+    async def wait(self) -> bool:
+        """Wait until there is something to look at; call `take` next. Return whether somebody called `wake`."""
         await self._woken.wait()
         self._woken.clear()
+        called, self._called = self._called, False
+        return called
 
     def take(self) -> tuple[list[bytes], int]:
         """Return all frames that wait, and when the first of them came (microseconds since 1970)."""

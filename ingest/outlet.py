@@ -14,7 +14,7 @@ from nats.js.api import RawStreamMsg
 from nats.js.errors import NotFoundError
 
 from ingest import counts
-from ingest.sequencer import Gap, Limits, Sequencer
+from ingest.sequencer import Counts, Gap, Limits, Sequencer
 from mesh import subjects, wire
 from mesh.bus import Bus
 from mesh.errors import BadMessage
@@ -137,24 +137,24 @@ class Outlet:
         while True:
             await asyncio.sleep(0.25)
             for symbol, sequencer in list(self._sequencers.items()):
-                counts.HELD.labels(self.venue, symbol).set(sequencer.held_trades)
+                self._tell_counts(symbol, sequencer)
                 while sequencer.overdue(_now_s()):
                     await self.give_up(symbol, "past the bounds of waiting")
 
     async def _publish(self, symbol: str, sequencer: Sequencer, due: TradeColumns | None) -> None:
-        if sequencer.counts.duplicates:
-            counts.DUPLICATES.labels(self.venue, symbol).inc(sequencer.counts.duplicates)
-            sequencer.counts.duplicates = 0
-        if sequencer.counts.gaps:
-            counts.GAPS.labels(self.venue, symbol).inc(sequencer.counts.gaps)
-            sequencer.counts.gaps = 0
         if due is None or self._closed:
             return
-        counts.TRADES.labels(self.venue, symbol).inc(len(due))
         counts.LAG.observe(max(0.0, (due.received_time_us - int(due.time_us[-1])) / 1e6))
         for start in range(0, len(due), MAX_BATCH):
             part = due.rows(slice(start, start + MAX_BATCH))
             await self._send(part, f"{self.venue}.{symbol}.{part.trade_id[0]}-{part.trade_id[-1]}", None)
+
+    def _tell_counts(self, symbol: str, sequencer: Sequencer) -> None:
+        told, sequencer.counts = sequencer.counts, Counts()
+        counts.TRADES.labels(self.venue, symbol).inc(told.released)
+        counts.DUPLICATES.labels(self.venue, symbol).inc(told.duplicates)
+        counts.GAPS.labels(self.venue, symbol).inc(told.gaps)
+        counts.HELD.labels(self.venue, symbol).set(sequencer.held_trades)
 
     async def _skip(self, symbol: str, gap: Gap) -> None:
         sequencer = self._sequencers[symbol]

@@ -9,6 +9,7 @@ here from the public descriptor, so that the two cannot drift apart; a test hold
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -29,10 +30,11 @@ MAX_SIGNAL_BYTES = 900_000
 """With signals and candles a batch may be longer than that limit: `split_signals` cuts it."""
 
 _Field = descriptor_pb2.FieldDescriptorProto
+_BOOL = np.dtype("?")
 _DTYPES: dict[int, np.dtype[Any]] = {
     _Field.TYPE_SFIXED64: np.dtype("<i8"),
     _Field.TYPE_DOUBLE: np.dtype("<f8"),
-    _Field.TYPE_BOOL: np.dtype("?"),
+    _Field.TYPE_BOOL: _BOOL,
 }
 
 
@@ -215,11 +217,16 @@ def _trades_of(twin: Any) -> TradeColumns:
     if not 0 < length <= MAX_BATCH_TRADES:
         raise BadMessage(f"a TradeBatch of {length} trades, expected 1 to {MAX_BATCH_TRADES}")
     try:
-        venue, symbol = parse_venue(twin.venue), parse_symbol(twin.symbol)
+        venue, symbol = _names(twin.venue, twin.symbol)
     except ValueError as exc:
         raise BadMessage(f"a TradeBatch whose {exc}") from exc
     columns = {name: _column(twin, name, dtype, length) for name, dtype in _TRADE_DTYPES.items()}
     return TradeColumns(venue=venue, symbol=symbol, received_time_us=twin.received_time_us, **columns)
+
+
+@lru_cache(maxsize=4096)  # every message names them again; what is refused is not kept
+def _names(venue: str, symbol: str) -> tuple[str, str]:
+    return parse_venue(venue), parse_symbol(symbol)
 
 
 def _column(twin: Any, name: str, dtype: np.dtype[Any], length: int) -> Any:
@@ -228,5 +235,6 @@ def _column(twin: Any, name: str, dtype: np.dtype[Any], length: int) -> Any:
         raise BadMessage(
             f"column {name} holds {len(raw)} bytes, expected {length * dtype.itemsize} for {length} trades"
         )
-    # A foreign writer may hold a true bool as any byte but zero.
-    return np.frombuffer(raw, np.uint8) != 0 if dtype.kind == "b" else np.frombuffer(raw, dtype)
+    if dtype is _BOOL and raw.translate(None, b"\0\1"):  # a foreign writer may hold a true bool as any byte but zero
+        return np.frombuffer(raw, np.uint8) != 0
+    return np.frombuffer(raw, dtype)

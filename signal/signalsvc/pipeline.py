@@ -117,11 +117,18 @@ class Pipeline:
                 for message in messages:
                     await self._take(message)
                 self._health.set("stream", not messages or not self._replaying)
-                WATCHERS.set(len(self._watchers))
+                self._tell_metrics()
                 if loop.time() >= next_save_s or self._save_now.is_set():
                     next_save_s = loop.time() + _SAVE_EVERY_S
                     await self._save(reader)
             await self._save(reader)
+
+    def _tell_metrics(self) -> None:
+        if self._taken is not None:
+            POSITION.set(self._taken.sequence)
+        REPEATS.set(self._engine.repeats)
+        REFUSED.set(self._engine.refused)
+        WATCHERS.set(len(self._watchers))
 
     async def _take(self, message: Message) -> None:
         self._taken = message
@@ -132,9 +139,6 @@ class Pipeline:
             log.error("message %d of RAW is left out: %s", message.sequence, exc)
             return
         signals = self._engine.process(trades, raw_sequence=message.sequence)
-        POSITION.set(message.sequence)
-        REPEATS.set(self._engine.repeats)
-        REFUSED.set(self._engine.refused)
         if signals is None:
             return
         for part in wire.split_signals(signals):
