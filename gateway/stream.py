@@ -67,7 +67,8 @@ class Stream:
         try:
             while True:
                 try:
-                    async for response in self._signal.Watch(signal_pb2.WatchRequest(all_symbols=True)):
+                    request = signal_pb2.WatchRequest(all_symbols=True, coalesce=True)
+                    async for response in self._signal.Watch(request):
                         if not self._live:
                             await self._come_alive()
                             delays = backoff(max_s=5.0)
@@ -107,7 +108,10 @@ class Stream:
 
     def _take(self, response: signal_pb2.WatchResponse) -> None:
         event = response.WhichOneof("event")
-        if event == "batch":
+        if event == "batches":
+            for batch in response.batches.batches:
+                self._publish(batch)
+        elif event == "batch":  # from a signal that is older than we are
             self._publish(response.batch)
         elif event == "selected":
             selected = response.selected

@@ -102,9 +102,9 @@ class SignalServicer(signal_pb2_grpc.SignalServiceServicer):
         except ValueError as exc:
             raise InvalidRequest(str(exc)) from exc
         if request.all_symbols:
-            watcher = Watcher(frozenset(), selected=False)
+            watcher = Watcher(frozenset(), selected=False, coalesce=request.coalesce)
         else:
-            watcher = Watcher(symbols, selected=not symbols)
+            watcher = Watcher(symbols, selected=not symbols, coalesce=request.coalesce)
         with self._watchers.watching(watcher):
             yield signal_pb2.WatchResponse(selected=self._selection.response())
             async for event in watcher.events():

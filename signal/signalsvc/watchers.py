@@ -13,14 +13,21 @@ MAX_EVENTS = 1024
 MAX_TRADES = 100_000
 """A watcher holds no more than this; then its oldest batches go."""
 
+COALESCED_TRADES = 1024
+"""So many trades go into one answer, or one batch if that is longer."""
+
 
 class Watcher:
     """One reader's events."""
 
-    def __init__(self, symbols: frozenset[str], *, selected: bool) -> None:
-        """Watch `symbols`, and the selected symbol whichever it is if `selected`; everything when both are empty."""
+    def __init__(self, symbols: frozenset[str], *, selected: bool, coalesce: bool = False) -> None:
+        """Watch `symbols`, and the selected symbol whichever it is if `selected`; everything when both are empty.
+
+        With `coalesce` batches that wait together are given together.
+        """
         self._symbols = symbols
         self._selected = selected
+        self._coalesce = coalesce
         self._queue: deque[tuple[int, signal_pb2.WatchResponse]] = deque()
         self._trades = 0
         self._missed = 0
@@ -55,9 +62,7 @@ class Watcher:
                 missed, self._missed = self._missed, 0
                 yield signal_pb2.WatchResponse(missed=signal_pb2.Missed(trades=missed))
             while self._queue:
-                trades, event = self._queue.popleft()
-                self._trades -= trades
-                yield event
+                yield self._joined() if self._coalesce and self._queue[0][0] else self._pop()
                 if self._missed:
                     break
             else:
@@ -65,6 +70,19 @@ class Watcher:
                     return
                 self._arrived.clear()
                 await self._arrived.wait()
+
+    def _pop(self) -> signal_pb2.WatchResponse:
+        trades, event = self._queue.popleft()
+        self._trades -= trades
+        return event
+
+    def _joined(self) -> signal_pb2.WatchResponse:
+        """Return the batches up to the next event of another kind, as one event."""
+        joined, room = signal_pb2.WatchResponse(), COALESCED_TRADES
+        while self._queue and self._queue[0][0] and (room == COALESCED_TRADES or self._queue[0][0] <= room):
+            room -= self._queue[0][0]
+            joined.batches.batches.append(self._pop().batch)
+        return joined
 
 
 class Watchers:

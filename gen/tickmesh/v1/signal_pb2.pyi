@@ -380,8 +380,11 @@ class WatchRequest(_message.Message):
 
     SYMBOLS_FIELD_NUMBER: _builtins.int
     ALL_SYMBOLS_FIELD_NUMBER: _builtins.int
+    COALESCE_FIELD_NUMBER: _builtins.int
     all_symbols: _builtins.bool
     """Watch every followed symbol, whatever `symbols` says."""
+    coalesce: _builtins.bool
+    """Get the batches that are ready at the same time in one answer, `batches`: for programs that follow much."""
     @_builtins.property
     def symbols(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The symbols; empty watches the selected one and changes with it."""
@@ -391,10 +394,11 @@ class WatchRequest(_message.Message):
         *,
         symbols: _abc.Iterable[_builtins.str] | None = ...,
         all_symbols: _builtins.bool = ...,
+        coalesce: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["all_symbols", b"all_symbols", "symbols", b"symbols"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["all_symbols", b"all_symbols", "coalesce", b"coalesce", "symbols", b"symbols"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -409,6 +413,7 @@ class WatchResponse(_message.Message):
     BATCH_FIELD_NUMBER: _builtins.int
     SELECTED_FIELD_NUMBER: _builtins.int
     MISSED_FIELD_NUMBER: _builtins.int
+    BATCHES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def batch(self) -> Global___SignalBatch:
         """Trades of one symbol with their signals."""
@@ -421,22 +426,51 @@ class WatchResponse(_message.Message):
     def missed(self) -> Global___Missed:
         """Trades this watcher was not sent because it read too slowly."""
 
+    @_builtins.property
+    def batches(self) -> Global___SignalBatches:
+        """Several batches at once; only who asked to `coalesce` gets them, and never a single `batch`."""
+
     def __init__(
         self,
         *,
         batch: Global___SignalBatch | None = ...,
         selected: Global___GetSymbolResponse | None = ...,
         missed: Global___Missed | None = ...,
+        batches: Global___SignalBatches | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["batch", b"batch", "event", b"event", "missed", b"missed", "selected", b"selected"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["batch", b"batch", "batches", b"batches", "event", b"event", "missed", b"missed", "selected", b"selected"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch", b"batch", "event", b"event", "missed", b"missed", "selected", b"selected"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch", b"batch", "batches", b"batches", "event", b"event", "missed", b"missed", "selected", b"selected"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["batch", "selected", "missed"]  # noqa: Y015
+    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["batch", "selected", "missed", "batches"]  # noqa: Y015
     _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
 
 Global___WatchResponse: _TypeAlias = WatchResponse  # noqa: Y015
+
+@_typing.final
+class SignalBatches(_message.Message):
+    """Batches of trades with their signals, in order."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BATCHES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def batches(self) -> _containers.RepeatedCompositeFieldContainer[Global___SignalBatch]:
+        """Each of one symbol."""
+
+    def __init__(
+        self,
+        *,
+        batches: _abc.Iterable[Global___SignalBatch] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batches", b"batches"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SignalBatches: _TypeAlias = SignalBatches  # noqa: Y015
 
 @_typing.final
 class Missed(_message.Message):

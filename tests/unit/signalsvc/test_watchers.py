@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 
-from signalsvc.watchers import MAX_TRADES, Watcher, Watchers
+from signalsvc.watchers import COALESCED_TRADES, MAX_TRADES, Watcher, Watchers
 from tickmesh.v1 import signal_pb2, trade_pb2
 
 
@@ -26,6 +26,35 @@ async def test_each_watcher_gets_what_it_asked_for() -> None:
             watchers.tell_batch(batch(symbol), symbol=symbol, trades=1, selected="btcusdt")
         symbols = [[event.batch.trades.symbol for event in await seen_by(each)] for each in (chosen, listed, every)]
     assert symbols == [["btcusdt"], ["ethusdt"], ["btcusdt", "ethusdt", "solusdt"]]
+
+
+async def test_batches_that_wait_together_come_together_to_who_asked_for_that() -> None:
+    watchers = Watchers()
+    busy = Watcher(frozenset(), selected=False, coalesce=True)
+    with watchers.watching(busy):
+        for symbol in ("btcusdt", "ethusdt"):
+            watchers.tell_batch(batch(symbol), symbol=symbol, trades=1, selected="btcusdt")
+        watchers.tell_selected(signal_pb2.GetSymbolResponse(symbol="solusdt"))
+        watchers.tell_batch(batch("solusdt"), symbol="solusdt", trades=1, selected="solusdt")
+        events = await seen_by(busy)
+
+    assert [event.WhichOneof("event") for event in events] == ["batches", "selected", "batches"]
+    assert [[each.trades.symbol for each in event.batches.batches] for event in events] == [
+        ["btcusdt", "ethusdt"],
+        [],
+        ["solusdt"],
+    ]
+
+
+async def test_no_more_trades_come_together_than_a_message_holds_well() -> None:
+    watchers = Watchers()
+    busy = Watcher(frozenset(), selected=False, coalesce=True)
+    with watchers.watching(busy):
+        for trades in (COALESCED_TRADES - 1, 2, COALESCED_TRADES + 1, 1):
+            watchers.tell_batch(batch(), symbol="btcusdt", trades=trades, selected="btcusdt")
+        events = await seen_by(busy)
+
+    assert [len(event.batches.batches) for event in events] == [1, 1, 1, 1]
 
 
 async def test_a_slow_watcher_is_told_how_many_trades_it_missed() -> None:
