@@ -80,6 +80,11 @@ class SignalColumns:
     volatility: Float64s
     session_open_e8: Int64s
 
+    def packed(self) -> list[bytes]:
+        """Return the signals' columns as they are on the wire, little-endian numbers, in the order of SIGNAL_NAMES."""
+        columns: list[npt.NDArray[Any]] = [getattr(self, name) for name in SIGNAL_NAMES]
+        return [column.astype(column.dtype.newbyteorder("<"), copy=False).tobytes() for column in columns]
+
     def rows(self, which: slice, candles: tuple[Candle, ...] = ()) -> SignalColumns:
         """Return some of the rows, as views, with other candles: which rows closed which, the caller knows."""
         columns: dict[str, Any] = {name: getattr(self, name)[which] for name in SIGNAL_NAMES}

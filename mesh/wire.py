@@ -108,8 +108,8 @@ def decode_trades(payload: bytes) -> TradeColumns:
 def encode_signals(signals: SignalColumns) -> bytes:
     """Return the bytes of a `tickmesh.v1.SignalBatch`."""
     twin = _SignalTwin(raw_sequence=signals.raw_sequence, trades=_trade_twin(signals.trades))
-    for name, dtype in _SIGNAL_DTYPES.items():
-        setattr(twin, name, _bytes(getattr(signals, name), dtype))
+    for name, column in zip(SIGNAL_NAMES, signals.packed(), strict=True):
+        setattr(twin, name, column)
     for candle in signals.candles:
         _put_candle(candle, twin.candles.add())
     return bytes(twin.SerializeToString(deterministic=True))

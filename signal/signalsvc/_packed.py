@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
@@ -32,8 +32,8 @@ class PackedSignals(Signals):
         object.__setattr__(self, "_columns", (block, length, places))
         object.__setattr__(self, "candles", candles)
 
-    def packed(self, name: str) -> bytes:
-        """Return a column as it is on the wire: packed `double` or `sfixed64`, little-endian.
+    def packed(self, names: Iterable[str]) -> list[bytes]:
+        """Return columns of 8 bytes a row as on the wire: packed `double` or `sfixed64`, little-endian.
 
         Not `late_intervals`: the wire does not know it, and its rows are single bytes.
 
@@ -42,8 +42,7 @@ class PackedSignals(Signals):
         """
         block, length, places = self._columns
         size = _ROW_BYTES * length
-        begin = places[name] * size
-        return bytes(block[begin : begin + size])
+        return [bytes(block[(begin := places[name] * size) : begin + size]) for name in names]
 
     if not TYPE_CHECKING:  # Signals declares the columns; this is for those that are not made yet
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from operator import attrgetter
 from zlib import crc32
 
 import msgspec
@@ -21,6 +20,7 @@ from mesh.errors import BadMessage, TickmeshError
 from mesh.trades import SIGNAL_NAMES, SignalColumns, TradeColumns
 from signalsvc import signals as library
 from signalsvc.libsignal import RefusedTrade, SignalState, UnusableState
+from signalsvc.packed_columns import PackedColumns
 
 log = logging.getLogger("signal.engine")
 
@@ -110,7 +110,7 @@ class Engine:
                 continue
             self._last_ids[key] = int(trades.trade_id[-1])
             candles = tuple(map(_closed, signals.candles))
-            columns = SignalColumns(trades, raw_sequence, candles, *_columns_of(signals))
+            columns = PackedColumns(trades, raw_sequence, candles, signals)
             self._latest[key] = columns
             return columns
         return None
@@ -187,7 +187,6 @@ class Engine:
         return trades.rows(new)
 
 
-_columns_of = attrgetter(*SIGNAL_NAMES)
 _INTERVALS = {length_us: interval for interval, length_us in INTERVALS_US.items()}
 _CANDLE_NAMES = tuple(field.name for field in fields(Candle) if field.name not in ("interval", "time_us", "revision"))
 

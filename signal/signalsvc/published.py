@@ -43,9 +43,10 @@ class Published:
     def rest(self, signals: SignalColumns) -> SignalColumns | None:
         """Return the rows that are not published yet; None when all are."""
         ids = signals.trades.trade_id
-        count = int(np.searchsorted(ids, self.last_ids.get((signals.trades.venue, signals.trades.symbol), -1), "right"))
-        if count == 0:
+        last_id = self.last_ids.get((signals.trades.venue, signals.trades.symbol), -1)
+        if ids[0] > last_id:
             return signals
+        count = int(np.searchsorted(ids, last_id, "right"))
         if count == len(ids):
             return None
         reached_us = int(signals.trades.time_us[:count].max())

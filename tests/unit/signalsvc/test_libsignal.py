@@ -44,7 +44,7 @@ def test_packed_columns_are_the_arrays_bytes_as_the_wire_wants_them(capacity: in
 
     for name in ("moving_average", "trade_rate", "window_low_e8", "session_count"):
         column = getattr(found, name)
-        assert found.packed(name) == column.astype(column.dtype.newbyteorder("<")).tobytes()
+        assert found.packed([name]) == [column.astype(column.dtype.newbyteorder("<")).tobytes()]
 
 
 def test_signals_that_are_not_worked_out_are_empty_and_not_packed() -> None:
@@ -53,7 +53,7 @@ def test_signals_that_are_not_worked_out_are_empty_and_not_packed() -> None:
     assert found.moving_average.shape == found.window_high_e8.shape == found.late_intervals.shape == (0,)
     assert found.session_count.tolist() == [1, 2, 3]
     with pytest.raises(KeyError):
-        found.packed("moving_average")
+        found.packed(["moving_average"])
 
 
 def test_run_works_in_place_on_inputs_and_outputs() -> None:
