@@ -108,11 +108,25 @@ def decode_trades(payload: bytes) -> TradeColumns:
 def encode_signals(signals: SignalColumns) -> bytes:
     """Return the bytes of a `tickmesh.v1.SignalBatch`."""
     twin = _SignalTwin(raw_sequence=signals.raw_sequence, trades=_trade_twin(signals.trades))
-    for name, column in zip(SIGNAL_NAMES, signals.packed(), strict=True):
-        setattr(twin, name, column)
-    for candle in signals.candles:
-        _put_candle(candle, twin.candles.add())
-    return bytes(twin.SerializeToString(deterministic=True))
+    pieces = [twin.SerializeToString(deterministic=True)]
+    for head, column in zip(_heads(len(signals.trades)), signals.packed(), strict=True):
+        pieces += (head, column)
+    if signals.candles:
+        closed = _SignalTwin()
+        for candle in signals.candles:
+            _put_candle(candle, closed.candles.add())
+        pieces.append(closed.SerializeToString(deterministic=True))
+    return b"".join(pieces)
+
+
+@lru_cache(maxsize=1024)
+def _heads(length: int) -> list[bytes]:
+    """Return what stands before each column of signals: the same in every batch of that length.
+
+    Put in front of the columns as they are, it halves what a batch of a few trades costs through the twin.
+    """
+    column = bytes(8 * length)
+    return [_SignalTwin(**{name: column}).SerializeToString()[: -len(column)] for name in SIGNAL_NAMES]
 
 
 def decode_signals(payload: bytes) -> SignalColumns:
