@@ -134,7 +134,7 @@ class Reader:
                 log.info("reading %s as %s again after %s: %s", self._stream, self._durable, self._after, why)
             await self._ask()
             wait_s = _HEARTBEAT_S if deadline_s is None else min(_HEARTBEAT_S, deadline_s - now_s)
-            if (due_s := self._pull.due_s()) is not None:
+            if not self._reopen and (due_s := self._pull.due_s()) is not None:
                 wait_s = min(wait_s, max(due_s - now_s, 0.001))
             self._arrived.clear()
             with contextlib.suppress(TimeoutError):

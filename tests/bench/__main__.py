@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import timeit
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -147,8 +148,14 @@ def report(outcomes: list[Outcome]) -> str:
     return "\n".join(lines)
 
 
+def machine_ms() -> float:
+    """Return what a plain Python loop takes here: shared machines halve their speed from one minute to the next."""
+    return min(timeit.repeat(lambda: sum(range(10**6)), number=1, repeat=10)) * 1000
+
+
 async def main(rate: float, seconds: float) -> int:
     """Run all three feeds and print what they showed; return 1 if a trade was lost or doubled."""
+    before_ms = machine_ms()
     outcomes: list[Outcome] = []
     with (
         tempfile.TemporaryDirectory(prefix="tickmesh-bench-") as folder,
@@ -164,6 +171,7 @@ async def main(rate: float, seconds: float) -> int:
                 usage.cpu_used_s = usage.cpu_s() - usage.cpu_before_s
             outcomes.append(outcome)
     print(report(outcomes))
+    print(f"\nThis machine: sum(range(10**6)) took {before_ms:.0f} ms before and {machine_ms():.0f} ms after.")
     return int(any(one.sent != one.stored for one in outcomes))
 
 
