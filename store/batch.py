@@ -6,8 +6,6 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from mesh.trades import TradeColumns, concatenate
 
 MAX_BYTES = 16 * 2**20
@@ -87,16 +85,9 @@ def _count(taken: Taken) -> int:
 
 
 def by_symbol(messages: Iterable[Taken]) -> list[TradeColumns]:
-    """Return the trades of messages in groups, each symbol once, by rising id."""
+    """Return the trades of messages in groups, each symbol once, in the order of the messages."""
     parts = defaultdict(list)
     for message in messages:
         if message.trades is not None:
             parts[message.trades.venue, message.trades.symbol].append(message.trades)
-    return [rising(concatenate(group)) for group in parts.values()]
-
-
-def rising(trades: TradeColumns) -> TradeColumns:
-    """Sort by id; of trades with the same id the first one stays."""
-    if (np.diff(trades.trade_id) > 0).all():
-        return trades
-    return trades.rows(np.unique(trades.trade_id, return_index=True)[1])
+    return list(map(concatenate, parts.values()))

@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import psycopg
 
 from mesh.trades import TradeColumns
 from store import candle_rows, ledger_rows, statements
-from store.batch import rising
 from store.db import Connection, Database
 from store.indicators import Periods
 from store.ledger import NOTHING, Ids, record
@@ -72,7 +72,7 @@ class Writer:
         Args:
             after: where the position is.
             to: where it is then.
-            groups: the trades between, each symbol once, by rising id; see `store.batch.by_symbol`.
+            groups: the trades between, each symbol once.
 
         Raises:
             PositionMovedError: the position is not where it should be.
@@ -80,6 +80,7 @@ class Writer:
             NotReady: asked to stop while the database is away.
 
         """
+        groups = list(map(_rising, groups))
         try:
             return await self._store(after, to, groups, sure=True)
         except psycopg.errors.UniqueViolation:
@@ -102,7 +103,7 @@ class Writer:
 
         async def work(connection: Connection) -> Written:
             await ledger_rows.lock(connection)
-            return await _store_groups(connection, [rising(trades)], self.periods, sure=False)
+            return await _store_groups(connection, [_rising(trades)], self.periods, sure=False)
 
         return await self._database.write(work, give_up=self._give_up)
 
@@ -156,6 +157,13 @@ async def move(connection: Connection, after: Position, to: Position) -> None:
     )
     if cursor.rowcount != 1:
         raise PositionMovedError(await _position(connection, after.stream))
+
+
+def _rising(trades: TradeColumns) -> TradeColumns:
+    """Sort by id; of trades with the same id the first one stays."""
+    if (np.diff(trades.trade_id) > 0).all():
+        return trades
+    return trades.rows(np.unique(trades.trade_id, return_index=True)[1])
 
 
 async def _store_groups(

@@ -9,6 +9,7 @@ import grpc
 import numpy as np
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from nats.errors import Error as NatsError
 
 from mesh import rpc
 from mesh.bus import raw_stream
@@ -252,6 +253,21 @@ async def test_what_is_no_batch_is_put_aside_with_the_reason(feeder: Feeder, sto
     assert [(message.headers or {})["Tickmesh-Sequence"] for message in dead] == ["2", "3", "4"]
     assert "no TradeBatch" in (dead[0].headers or {})["Tickmesh-Reason"]
     assert "time_us is 9223372036854775807" in (dead[2].headers or {})["Tickmesh-Reason"]
+
+
+async def test_what_is_wrong_is_put_aside_also_where_it_repeats_an_id_of_the_same_transaction(
+    feeder: Feeder, nats_server: NatsServer, make_service: MakeService, database_url: str
+) -> None:
+    free = columns(3, 1)
+    free.price_e8[:] = 0
+    await feeder.publish(columns(1, 3))
+    await feeder.publish(free)
+
+    start_store(make_service, nats_server, database_url)
+
+    await until_stored(database_url, [1, 2, 3])
+    dead = await eventually(lambda: feeder.bus.js.get_msg("DEAD", 1), not_yet=(NatsError,))
+    assert "price_e8 is 0" in (dead.headers or {})["Tickmesh-Reason"]
 
 
 async def test_what_the_database_refuses_is_put_aside_alone(feeder: Feeder, store: Service, database_url: str) -> None:
