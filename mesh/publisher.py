@@ -178,13 +178,13 @@ class Publisher:
         loop = asyncio.get_running_loop()
         rest_s = self._sent_s + _PAUSE_S - loop.time()
         if rest_s <= 0:
-            self._asking = loop.create_task(self._ask_for_last())
+            self._asking = loop.create_task(self._ask_for_last(self._unconfirmed.last.subject))
         self._pause = loop.call_later(rest_s if rest_s > 0 else _PAUSE_S, self._on_pause)
 
-    async def _ask_for_last(self) -> None:
-        subject = f"$JS.API.DIRECT.GET.{self._stream}.{self._unconfirmed.last.subject}"
+    async def _ask_for_last(self, subject: str) -> None:
+        request = f"$JS.API.DIRECT.GET.{self._stream}.{subject}"
         try:
-            await self._bus.client.publish(subject, reply=f"{self._inbox}.{_LAST}")
+            await self._bus.client.publish(request, reply=f"{self._inbox}.{_LAST}")
         except NatsError as exc:
             self._break(str(exc) or type(exc).__name__)
 
