@@ -13,6 +13,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from mesh.candles import INTERVALS_US
 from mesh.errors import InvalidRequest
+from store.indicators import Indicators
 from store.pages import read_symbol, read_time, read_venue
 from store.queries import FIRST_US, LAST_US, time_of
 from store.tokens import Token, Tokens, hold_to_question
@@ -63,7 +64,6 @@ WHERE venue = %(venue)s AND symbol = %(symbol)s AND interval = %(interval)s
 """
 LIST_FIRST = _SELECT + "ORDER BY time LIMIT %(limit)s"
 LIST_LAST = _SELECT + "ORDER BY time DESC LIMIT %(limit)s"
-_INDICATORS = CandleRow._fields[CandleRow._fields.index("rsi") :]
 
 
 class _Token(Token, array_like=True, frozen=True, forbid_unknown_fields=True):
@@ -166,7 +166,7 @@ def _read_size(request: store_pb2.ListCandlesRequest) -> int:
 
 def _add(response: store_pb2.ListCandlesResponse, row: CandleRow, interval: str) -> None:
     seconds, rest_us = divmod(row.time_us, 1_000_000)
-    indicators = {name: getattr(row, name) for name in _INDICATORS}
+    indicators = {name: getattr(row, name) for name in Indicators._fields}
     response.candles.append(
         trade_pb2.Candle(
             time=Timestamp(seconds=seconds, nanos=rest_us * 1000),

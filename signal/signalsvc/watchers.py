@@ -78,9 +78,9 @@ class Watcher:
 
     def _joined(self) -> signal_pb2.WatchResponse:
         """Return the batches up to the next event of another kind, as one event."""
-        joined, room = signal_pb2.WatchResponse(), COALESCED_TRADES
-        while self._queue and self._queue[0][0] and (room == COALESCED_TRADES or self._queue[0][0] <= room):
-            room -= self._queue[0][0]
+        joined, trades = signal_pb2.WatchResponse(), 0
+        while self._queue and (more := self._queue[0][0]) and (not trades or trades + more <= COALESCED_TRADES):
+            trades += more
             joined.batches.batches.append(self._pop().batch)
         return joined
 
