@@ -1,8 +1,8 @@
 """`make bench`: the whole mesh fed by sim at a rate, at ten times that, and flat out.
 
-For each: trades sent, stored and lost, the delay from the exchange's send to a `/ws` client, and per service the CPU
-time a trade and the peak of its memory. Everything runs on this machine at once, the exchange and the client too;
-compare the figures within one run.
+For each: trades sent, stored and lost, the delay from the exchange's send to a `/ws` client, the share of the
+processors that other machines took from a shared one, and per service the CPU time a trade and the peak of its memory.
+Everything runs on this machine at once, the exchange and the client too; compare the figures within one run.
 """
 
 from __future__ import annotations
@@ -64,6 +64,7 @@ class Outcome:
     sent: int = 0
     stored: int = 0
     whole_after_s: float = 0.0
+    steal_s: float = 0.0
     told: dict[str, float | None] = field(default_factory=dict)
     usage: dict[str, Usage] = field(default_factory=dict)
 
@@ -103,6 +104,7 @@ async def run(sim: Sim, mesh: LocalMesh, *, rate: float | str, seconds: float) -
     issued_before, stored_before = sim.status()["issued"], _stored(mesh)
     for usage in outcome.usage.values():
         usage.cpu_before_s = usage.cpu_s()
+    steal_before_s = steal_s()
     with listening(mesh, outcome):
         started_s = time.monotonic()
         await asyncio.to_thread(sim.post, "/sim/rate", {"rate": rate})
@@ -120,7 +122,13 @@ async def run(sim: Sim, mesh: LocalMesh, *, rate: float | str, seconds: float) -
             for usage in outcome.usage.values():
                 usage.look()
         outcome.whole_after_s = time.monotonic() - ended_s
+    outcome.steal_s = steal_s() - steal_before_s
     return outcome
+
+
+def steal_s() -> float:
+    """Return how long this machine's processors have stood still because another machine had them."""
+    return float(getattr(psutil.cpu_times(), "steal", 0.0))
 
 
 def _stored(mesh: LocalMesh) -> int:
@@ -129,13 +137,16 @@ def _stored(mesh: LocalMesh) -> int:
 
 def report(outcomes: list[Outcome]) -> str:
     """Return the figures as a table for people."""
-    lines = ["feed      trades/s       sent     stored  lost  doubled  whole after   delay p50      p99  told to /ws"]
+    lines = [
+        "feed      trades/s       sent     stored  lost  doubled  whole after   delay p50      p99  told to /ws  stolen"
+    ]
     for one in outcomes:
         p50, p99 = (one.told[name] or float("nan") for name in ("p50_ms", "p99_ms"))
         lines.append(
             f"{one.name:<9}{one.sent / one.seconds:>9,.0f}{one.sent:>11,}{one.stored:>11,}"
             f"{max(one.sent - one.stored, 0):>6,}{max(one.stored - one.sent, 0):>9,}{one.whole_after_s:>11.1f} s"
             f"{p50:>9.2f} ms{p99:>6.1f} ms{one.told['trades']:>13,}"
+            f"{one.steal_s / one.seconds / (psutil.cpu_count() or 1):>8.1%}"
         )
     for title, figure in (
         ("CPU, us a trade", lambda one, usage: f"{(usage.cpu_used_s) * 1e6 / max(one.sent, 1):,.1f}"),
