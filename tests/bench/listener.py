@@ -24,13 +24,14 @@ class Told(msgspec.Struct):
 async def listen(url: str, delays_ms: list[float]) -> None:
     """Follow every symbol, for ever; a client that is too slow is let go by the gateway and comes back."""
     decode = msgspec.json.Decoder(Told).decode
-    async for ws in connect(url, compression=None, max_queue=4096):
-        print("ready", flush=True)
-        with contextlib.suppress(ConnectionClosed):
-            async for message in ws:
-                told = decode(message)
-                if told.timestamp is not None:
-                    delays_ms.append((time.time() - told.timestamp.timestamp()) * 1000)
+    while True:
+        async with connect(url, compression=None, max_queue=4096) as ws:
+            print("ready", flush=True)
+            with contextlib.suppress(ConnectionClosed):
+                async for message in ws:
+                    told = decode(message)
+                    if told.timestamp is not None:
+                        delays_ms.append((time.time() - told.timestamp.timestamp()) * 1000)
 
 
 async def main(url: str) -> None:
@@ -39,6 +40,7 @@ async def main(url: str) -> None:
     listening = asyncio.create_task(listen(url, delays_ms))
     await asyncio.to_thread(sys.stdin.read)
     listening.cancel()
+    await asyncio.wait([listening])
     p50_ms, p99_ms = np.percentile(delays_ms, [50, 99]).tolist() if delays_ms else (None, None)
     print(json.dumps({"trades": len(delays_ms), "p50_ms": p50_ms, "p99_ms": p99_ms}), flush=True)
 
