@@ -5,35 +5,28 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections import deque
 from collections.abc import Callable
 
+from sim.admission import Admission
 from sim.frames import BatchFrames, View
 from sim.sockets import Socket
-from sim.venue import Limits, TargetError
-
-FIVE_MINUTES_S = 300
-MOST_ADDRESSES = 10_000
+from sim.venue import Limits
 
 
 class Clients:
-    """All clients: who may come in, what is said to all of them, and who is too slow.
+    """All clients: what is said to all of them, and who is too slow.
 
     Attributes:
-        counts: connections accepted so far, those cut for not reading, hung up on, and refused.
-        down_until_s: until then new connections are dropped.
-        refusal: until when new connections are answered with which HTTP status.
+        admission: who may come in.
+        sockets: every open connection.
+        room: set when a client may be sent more again, and when one is gone.
     """
 
     def __init__(self, limits: Limits, max_buffer_bytes: int) -> None:
-        self.limits = limits
-        self.max_buffer_bytes = max_buffer_bytes
+        self.admission = Admission(limits)
         self.sockets: set[Socket] = set()
         self.room = asyncio.Event()
-        self.down_until_s = 0.0
-        self.refusal = (0.0, 503)
-        self.counts = {"connections": 0, "cut_slow": 0, "hung_up": 0, "refused": 0}
-        self._admitted: dict[str, deque[float]] = {}
+        self._max_buffer_bytes = max_buffer_bytes
 
     @property
     def streams(self) -> set[str]:
@@ -44,21 +37,9 @@ class Clients:
     def following_trades(self) -> bool:
         return any(socket.view is not None and socket.view.trades for socket in self.sockets)
 
-    def admit(self, address: str, now_s: float) -> None:
-        """Count a new connection of an address.
-
-        Raises:
-            TargetError: it has opened too many in five minutes, or the venue refuses them all.
-        """
-        if now_s < self.refusal[0]:
-            raise TargetError(self.refusal[1], "the venue takes no connections")
-        if len(self._admitted) > MOST_ADDRESSES:
-            self._admitted.clear()
-        times = self._admitted.setdefault(address, deque(maxlen=self.limits.connections_per_5m))
-        if len(times) == times.maxlen and now_s - times[0] < FIVE_MINUTES_S:
-            self.counts["refused"] += 1
-            raise TargetError(429, f"found more than {times.maxlen} connections in 5 minutes from {address}")
-        times.append(now_s)
+    def meet(self) -> Socket:
+        """Return the socket of a connection that begins; it joins and leaves by itself."""
+        return Socket(self.admission, self.sockets, self.room, max_buffer_bytes=self._max_buffer_bytes)
 
     def deliver(self, frames: BatchFrames) -> None:
         """Send every client what it follows of a batch."""
@@ -89,7 +70,7 @@ class Clients:
                 await asyncio.wait_for(self.room.wait(), deadline_s - time.monotonic())
             except TimeoutError:
                 for socket in [socket for socket in self.sockets if socket.paused]:
-                    self.counts["cut_slow"] += 1
+                    self.admission.counts["cut_slow"] += 1
                     socket.cut()
                 return
 

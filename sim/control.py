@@ -15,16 +15,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import msgspec
 
 from sim.faults import RestStatus, SlowRest, parse_faults, rest_body
+from sim.issuer import Issuer
 from sim.pace import parse_rate
 from sim.rest import Answer, Rest
-
-if TYPE_CHECKING:
-    from sim.server import Server
 
 LARGEST_BODY_BYTES: Final = 1024 * 1024
 
@@ -43,11 +41,12 @@ class _Issue(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class App:
-    """The ASGI application of the REST port."""
+    """The ASGI application of the REST port; `status` says what /sim/status answers."""
 
-    def __init__(self, server: Server, rest: Rest) -> None:
-        self._server = server
+    def __init__(self, issuer: Issuer, rest: Rest, status: Callable[[], dict[str, object]]) -> None:
+        self._issuer = issuer
         self._rest = rest
+        self._status = status
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         assert scope["type"] == "http"
@@ -58,7 +57,7 @@ class App:
             headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
             address = (scope.get("client") or ("?", 0))[0]
             query = scope["query_string"].decode("latin-1")
-            faults = self._server.plan.touch_rest(path, time.monotonic())
+            faults = self._issuer.plan.touch_rest(path, time.monotonic())
             await asyncio.sleep(sum(fault.delay_s for fault in faults if isinstance(fault, SlowRest)))
             refusal = next((fault for fault in faults if isinstance(fault, RestStatus)), None)
             if refusal is not None:
@@ -74,22 +73,22 @@ class App:
     async def _steer(self, method: str, path: str, receive: Receive) -> Answer:
         try:
             if (method, path) == ("GET", "/sim/status"):
-                return _json(200, self._server.status())
+                return _json(200, self._status())
             if path == "/sim/faults":
                 if method == "DELETE":
-                    self._server.issuer.end_faults()
+                    self._issuer.end_faults()
                 elif method == "POST":
-                    self._server.issuer.add_faults(parse_faults(await _body(receive)))
-                plan = self._server.plan
+                    self._issuer.add_faults(parse_faults(await _body(receive)))
+                plan = self._issuer.plan
                 return _json(200, {"waiting": plan.waiting, "struck": list(plan.struck)})
             if method == "POST":
                 body = await _body(receive)
                 if path == "/sim/rate":
-                    self._server.exchange.clock.rate = parse_rate(msgspec.json.decode(body, type=_Rate).rate)
-                    return _json(200, self._server.status())
+                    self._issuer.exchange.clock.rate = parse_rate(msgspec.json.decode(body, type=_Rate).rate)
+                    return _json(200, self._status())
                 if path == "/sim/issue":
-                    await self._server.issuer.issue(msgspec.json.decode(body, type=_Issue).count)
-                    return _json(200, self._server.status())
+                    await self._issuer.issue(msgspec.json.decode(body, type=_Issue).count)
+                    return _json(200, self._status())
         except ValueError as exc:
             return _json(400, {"error": str(exc)})
         return _json(404, {"error": f"found {method} {path}, expected one of those in sim/README.md"})

@@ -34,6 +34,10 @@ LATE_BATCHES = 10_000  # of slow frames; more are sent before their time, so tha
 class Issuer:
     """See the module. Run `pump` and `beat` as tasks.
 
+    Attributes:
+        exchange: what is issued.
+        plan: the faults that wait and have struck.
+
     Args:
         log: already open; trades it holds have been issued.
         faults: count from the first trade, and from the moment when the first may be issued.
@@ -53,9 +57,9 @@ class Issuer:
         faults: Sequence[Fault] = (),
         wait_for_client: bool = False,
     ) -> None:
-        self._exchange = exchange
+        self.exchange = exchange
         self._clients = clients
-        self._plan = plan
+        self.plan = plan
         self._log = log
         self._first_faults: Sequence[Fault] | None = faults  # None once they wait in the plan
         self._check_symbols(faults)
@@ -76,14 +80,14 @@ class Issuer:
                 continue
             self._strike()
             self._deliver_late()
-            batch = self._exchange.advance(elapsed_us, _now_us(), most=self._plan.room(self._exchange.issued))
+            batch = self.exchange.advance(elapsed_us, _now_us(), most=self.plan.room(self.exchange.issued))
             if batch is not None:
                 self._publish(batch)
-                if self._exchange.clock.flat_out:
+                if self.exchange.clock.flat_out:
                     await self._clients.wait_for_room(PATIENCE_S)
-            wait_s = self._exchange.wait_us() / 1e6
+            wait_s = self.exchange.wait_us() / 1e6
             if wait_s:
-                tick_s = TICK_S if self._exchange.clock.rate < BUSY_RATE else BUSY_TICK_S
+                tick_s = TICK_S if self.exchange.clock.rate < BUSY_RATE else BUSY_TICK_S
                 wait_s = min(max(wait_s, tick_s), LONGEST_SLEEP_S)
             await asyncio.sleep(wait_s)
 
@@ -105,8 +109,8 @@ class Issuer:
             raise ValueError(f"found count {count}, expected at least 0")
         while count > 0:
             self._strike()
-            room = self._plan.room(self._exchange.issued)
-            batch = self._exchange.issue(min(count, FLAT_OUT_BATCH, room), _now_us())
+            room = self.plan.room(self.exchange.issued)
+            batch = self.exchange.issue(min(count, FLAT_OUT_BATCH, room), _now_us())
             if batch is None:
                 return
             count -= len(batch.trades)
@@ -120,15 +124,15 @@ class Issuer:
             ValueError: one names a symbol that is not traded; none is taken.
         """
         self._check_symbols(faults)
-        self._plan.add(faults, number=self._exchange.issued, now_s=time.monotonic())
+        self.plan.add(faults, number=self.exchange.issued, now_s=time.monotonic())
         self._strike()
 
     def end_faults(self) -> None:
         """End all faults, and forget those that wait."""
-        self._plan.clear()
+        self.plan.clear()
         self._first_faults = None
         self._slow = (0.0, 0.0)
-        self._clients.down_until_s, self._clients.refusal = 0.0, (0.0, 503)
+        self._clients.admission.open_again()
         for socket in self._clients.sockets:
             socket.unmute()
 
@@ -136,10 +140,10 @@ class Issuer:
 
     def _publish(self, batch: Batch) -> None:
         if self._log is not None:
-            self._log.write(batch.trades, self._exchange.coins)
+            self._log.write(batch.trades, self.exchange.coins)
         now_s = time.monotonic()
-        sent = self._plan.tamper(batch.first_number, batch.trades, now_s, self._exchange.coins)
-        self._deliver(BatchFrames(batch, self._exchange, sent), now_s)
+        sent = self.plan.tamper(batch.first_number, batch.trades, now_s, self.exchange.coins)
+        self._deliver(BatchFrames(batch, self.exchange, sent), now_s)
 
     def _deliver(self, frames: BatchFrames, now_s: float) -> None:
         until_s, delay_s = self._slow
@@ -154,17 +158,17 @@ class Issuer:
 
     def _deliver_late(self) -> None:
         now_s = time.monotonic()
-        held = self._plan.release(now_s)
+        held = self.plan.release(now_s)
         if held is not None:
-            self._deliver(BatchFrames(Batch(0, held.trades[:0]), self._exchange, held), now_s)
+            self._deliver(BatchFrames(Batch(0, held.trades[:0]), self.exchange, held), now_s)
         while self._late and self._late[0][0] <= now_s:
             self._clients.deliver(self._late.popleft()[1])
 
     def _tell_candles(self, *, updates: bool) -> None:
         now_us = _now_us()
-        self._exchange.close_candles(now_us)
+        self.exchange.close_candles(now_us)
         news: dict[str, list[tuple[Coin, Candle, bool]]] = {}
-        for symbol, listing in self._exchange.listings.items():
+        for symbol, listing in self.exchange.listings.items():
             news[symbol] = [(listing.coin, candle, True) for candle in listing.candles.pop_closed()]
             if updates and listing.candles.open is not None and listing.candles.open.count:
                 news[symbol].append((listing.coin, listing.candles.open, False))
@@ -176,7 +180,7 @@ class Issuer:
     # Faults
 
     def _check_symbols(self, faults: Iterable[Fault]) -> None:
-        traded = self._exchange.listings
+        traded = self.exchange.listings
         for fault in faults:
             symbol = getattr(fault, "symbol", None)
             if symbol is not None and symbol not in traded:
@@ -185,24 +189,24 @@ class Issuer:
     def _strike(self) -> None:
         now_s = time.monotonic()
         if self._first_faults is not None:
-            self._plan.add(self._first_faults, number=0, now_s=now_s)
-            self._plan.forget_before(self._exchange.issued)
+            self.plan.add(self._first_faults, number=0, now_s=now_s)
+            self.plan.forget_before(self.exchange.issued)
             self._first_faults = None
-        for fault in self._plan.strike(self._exchange.issued, now_s):
-            logger.info("fault after %d trades: %s", self._exchange.issued, fault)
+        for fault in self.plan.strike(self.exchange.issued, now_s):
+            logger.info("fault after %d trades: %s", self.exchange.issued, fault)
             self._suffer(fault, now_s)
 
     def _suffer(self, fault: Strike, now_s: float) -> None:
         sockets = list(self._clients.sockets)
         match fault:
             case Hole():
-                self._exchange.skip_ids(fault.symbol, fault.count)
+                self.exchange.skip_ids(fault.symbol, fault.count)
             case SlowFrames():
                 self._slow = (now_s + fault.for_s, fault.delay_s)
             case Refuse():
-                self._clients.refusal = (now_s + fault.for_s, fault.status)
+                self._clients.admission.refusal = (now_s + fault.for_s, fault.status)
             case Disconnect():
-                self._clients.down_until_s = now_s + fault.for_s
+                self._clients.admission.down_until_s = now_s + fault.for_s
                 for socket in sockets:
                     socket.cut()
             case Silence():

@@ -26,7 +26,6 @@ from sim.pace import Clock
 from sim.plan import Plan
 from sim.rest import Rest
 from sim.settings import Settings
-from sim.sockets import Socket
 from sim.tape import Tape
 
 logger = logging.getLogger("sim.server")
@@ -48,12 +47,16 @@ class Server:
     def __init__(
         self, settings: Settings, exchange: Exchange, log: IssueLog | None, faults: Sequence[Fault] = ()
     ) -> None:
-        self.exchange = exchange
-        self.plan = Plan(settings.seed)
+        self._exchange = exchange
         self._settings = settings
         self._clients = Clients(settings.limits, settings.max_buffer_bytes)
-        self.issuer = Issuer(
-            exchange, self._clients, self.plan, log=log, faults=faults, wait_for_client=settings.wait_for_client
+        self._issuer = Issuer(
+            exchange,
+            self._clients,
+            Plan(settings.seed),
+            log=log,
+            faults=faults,
+            wait_for_client=settings.wait_for_client,
         )
         self._stopping = asyncio.Event()
 
@@ -61,9 +64,9 @@ class Server:
         """Serve until `stop` is called; `ready` gets the WS and the REST address as soon as both answer."""
         loop = asyncio.get_running_loop()
         host = self._settings.host
-        ws = await loop.create_server(lambda: Socket(self._clients), host, self._settings.ws_port, backlog=512)
+        ws = await loop.create_server(self._clients.meet, host, self._settings.ws_port, backlog=512)
         config = uvicorn.Config(
-            App(self, Rest(self.exchange)),
+            App(self._issuer, Rest(self._exchange), self.status),
             http="httptools",
             ws="none",
             lifespan="off",
@@ -77,8 +80,8 @@ class Server:
         with _listen(host, self._settings.rest_port) as listener:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(rest.serve(sockets=[listener]))
-                pump = tasks.create_task(self.issuer.pump())
-                heart = tasks.create_task(self.issuer.beat())
+                pump = tasks.create_task(self._issuer.pump())
+                heart = tasks.create_task(self._issuer.beat())
                 ready(_url("ws", host, ws.sockets[0].getsockname()[1]), _url("http", host, listener.getsockname()[1]))
                 await self._stopping.wait()
                 pump.cancel()
@@ -92,7 +95,7 @@ class Server:
 
     def status(self) -> dict[str, object]:
         """Return what /sim/status says."""
-        exchange = self.exchange
+        exchange = self._exchange
         return {
             "seed": self._settings.seed,
             "tape": None if self._settings.tape is None else str(self._settings.tape),
@@ -101,7 +104,7 @@ class Server:
             "done": exchange.done,
             "clients": len(self._clients.sockets),
             "streams": sorted(self._clients.streams),
-            "counts": self._clients.counts,
+            "counts": self._clients.admission.counts,
             "symbols": {
                 symbol: {
                     "first_id": listing.first_id,

@@ -11,18 +11,16 @@ import asyncio
 import logging
 import time
 from collections.abc import Collection
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Request
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 
+from sim.admission import Admission
 from sim.frames import View
 from sim.venue import Connection, Disconnect, TargetError
-
-if TYPE_CHECKING:
-    from sim.clients import Clients
 
 logger = logging.getLogger("sim.sockets")
 
@@ -33,10 +31,22 @@ PAUSED_ABOVE_BYTES = 256 * 1024  # flat out, the market waits while a client has
 
 
 class Socket(asyncio.Protocol):
-    """One TCP connection of a WebSocket client."""
+    """One TCP connection of a WebSocket client.
 
-    def __init__(self, clients: Clients) -> None:
-        self._clients = clients
+    Args:
+        admission: asked for entry; told what became of the client.
+        sockets: all that are open; this one joins and leaves.
+        room: set when this one may be sent more again, and when it is gone.
+        max_buffer_bytes: a client that leaves more unread is cut.
+    """
+
+    def __init__(
+        self, admission: Admission, sockets: set[Socket], room: asyncio.Event, *, max_buffer_bytes: int
+    ) -> None:
+        self._admission = admission
+        self._sockets = sockets
+        self._room = room
+        self._max_buffer_bytes = max_buffer_bytes
         self._protocol = ServerProtocol(max_size=LARGEST_MESSAGE_BYTES)
         self._transport: asyncio.Transport
         self._connection: Connection | None = None
@@ -60,9 +70,9 @@ class Socket(asyncio.Protocol):
         """Send whole frames, or cut the client if it has left too many unread."""
         if self._muted:
             return
-        if self._transport.get_write_buffer_size() > self._clients.max_buffer_bytes:
+        if self._transport.get_write_buffer_size() > self._max_buffer_bytes:
             logger.warning("cut a client that left %d bytes unread", self._transport.get_write_buffer_size())
-            self._clients.counts["cut_slow"] += 1
+            self._admission.counts["cut_slow"] += 1
             self.cut()
         else:
             self._transport.write(data)
@@ -115,8 +125,8 @@ class Socket(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's own class, of the same shape
         self._transport.set_write_buffer_limits(high=PAUSED_ABOVE_BYTES)
-        self._clients.sockets.add(self)
-        if time.monotonic() < self._clients.down_until_s:
+        self._sockets.add(self)
+        if time.monotonic() < self._admission.down_until_s:
             self.cut()
 
     def data_received(self, data: bytes) -> None:
@@ -136,7 +146,7 @@ class Socket(asyncio.Protocol):
         self._flush()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._clients.sockets.discard(self)
+        self._sockets.discard(self)
         self.resume_writing()
 
     def pause_writing(self) -> None:
@@ -144,14 +154,14 @@ class Socket(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self.paused = False
-        self._clients.room.set()
+        self._room.set()
 
     # Inside
 
     def _shake_hands(self, request: Request) -> None:
         try:
-            self._clients.admit(str(self._transport.get_extra_info("peername", ("?",))[0]), time.monotonic())
-            connection = Connection(request.path, time.monotonic(), self._clients.limits)
+            self._admission.admit(str(self._transport.get_extra_info("peername", ("?",))[0]), time.monotonic())
+            connection = Connection(request.path, time.monotonic(), self._admission.limits)
         except TargetError as exc:
             self._protocol.send_response(self._protocol.reject(exc.status, f"{exc}\n"))
             return
@@ -159,7 +169,7 @@ class Socket(asyncio.Protocol):
         self._protocol.send_response(response)
         if response.status_code == 101:
             self._connection = connection
-            self._clients.counts["connections"] += 1
+            self._admission.counts["connections"] += 1
 
     def _receive(self, connection: Connection, frame: Frame) -> None:
         now_s = time.monotonic()
@@ -175,7 +185,7 @@ class Socket(asyncio.Protocol):
 
     def _hang_up(self, event: Disconnect) -> None:
         logger.info("hang up on a client: %s", event.reason)
-        self._clients.counts["hung_up"] += 1
+        self._admission.counts["hung_up"] += 1
         self.close(event.code, event.reason)
 
     def _flush(self) -> None:
