@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import graphlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -112,6 +113,18 @@ def test_every_package_imports_only_whom_it_may() -> None:
             roots = {name.partition(".")[0] for name in imports_of(path)} & OURS
             found += [f"{path.relative_to(ROOT)} imports {root}" for root in sorted(roots - allowed - {own})]
     assert found == []
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    """Also where an import is for the type checker alone: a circle is one room with a wall through it."""
+    modules = {
+        ".".join(path.relative_to((ROOT / folder).parent).with_suffix("").parts): path
+        for folder in FOLDERS
+        for path in (ROOT / folder).rglob("*.py")
+    }
+    graph = {name: set(imports_of(path)) & modules.keys() for name, path in modules.items()}
+    assert sum(len(imports) for imports in graph.values()) > len(modules)
+    graphlib.TopologicalSorter(graph).prepare()  # raises CycleError, which names the circle
 
 
 @pytest.mark.parametrize("module", PURE)
