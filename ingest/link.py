@@ -12,7 +12,8 @@ from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.client import connect as connect_websocket
 
 from ingest import counts
-from ingest.binance import BadFrame, ClosedCandle
+from ingest.binance import ClosedCandle
+from ingest.binance_events import BadFrame
 from ingest.feed import Event, Feed, Followed, Refused, ShutdownAnnounced, UnknownSeen
 from ingest.following import Following
 from ingest.habit import Habit

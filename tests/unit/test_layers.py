@@ -34,6 +34,7 @@ PURE = [
     "mesh/unconfirmed.py",
     "mesh/message.py",
     "ingest/binance.py",
+    "ingest/binance_events.py",
     "ingest/binance_rest.py",
     "ingest/budget.py",
     "ingest/feed.py",

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.binance import Answer, BadFrame, ClosedCandle, Parsed, ShutdownEvent, UnknownEvent, parse_frames, request
+from ingest.binance import ClosedCandle, Parsed, parse_frames, request
+from ingest.binance_events import Answer, BadFrame, ShutdownEvent, UnknownEvent
 from mesh.fixed import format_e8
 
 REAL = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from ingest.binance import BadFrame
+from ingest.binance_events import BadFrame
 from ingest.feed import Event, Feed, Followed, Refused, ShutdownAnnounced, UnknownSeen
 from mesh.trades import TradeColumns
 
