@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 import timeit
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -148,15 +148,16 @@ def report(outcomes: list[Outcome]) -> str:
             f"{p50:>9.2f} ms{p99:>6.1f} ms{one.told['trades']:>13,}"
             f"{one.steal_s / one.seconds / (psutil.cpu_count() or 1):>8.1%}"
         )
-    for title, figure in (
-        ("CPU, us a trade", lambda one, usage: f"{(usage.cpu_used_s) * 1e6 / max(one.sent, 1):,.1f}"),
-        ("peak memory, MB", lambda _, usage: f"{usage.peak_mb:,.0f}"),
-    ):
-        lines += ["", f"{title:<18}" + "".join(f"{name:>10}" for name in SERVICES)]
-        lines += [
-            f"{one.name:<18}" + "".join(f"{figure(one, one.usage[name]):>10}" for name in SERVICES) for one in outcomes
-        ]
+    lines += _by_service(
+        "CPU, us a trade", outcomes, lambda one, usage: f"{usage.cpu_used_s * 1e6 / max(one.sent, 1):,.1f}"
+    )
+    lines += _by_service("peak memory, MB", outcomes, lambda _, usage: f"{usage.peak_mb:,.0f}")
     return "\n".join(lines)
+
+
+def _by_service(title: str, outcomes: list[Outcome], figure: Callable[[Outcome, Usage], str]) -> list[str]:
+    rows = [f"{one.name:<18}" + "".join(f"{figure(one, one.usage[name]):>10}" for name in SERVICES) for one in outcomes]
+    return ["", f"{title:<18}" + "".join(f"{name:>10}" for name in SERVICES), *rows]
 
 
 def machine_ms() -> float:

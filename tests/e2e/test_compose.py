@@ -42,6 +42,10 @@ async def is_ready(mesh: ComposeMesh) -> None:
     await eventually(lambda: mesh.get("/readyz").status_code == 200, timeout_s=90, not_yet=AWAY)
 
 
+async def until_selected(mesh: ComposeMesh, symbol: str) -> None:
+    await eventually(lambda: mesh.get("/api/symbol").json()["symbol"] == symbol)
+
+
 async def holds_all_that_was_issued(mesh: ComposeMesh) -> None:
     """Let the exchange pause; the database then has every id from the first it ever saw to the last issued, once."""
     httpx.post(f"{mesh.sim_url}/sim/rate", json={"rate": 0}, timeout=5, trust_env=False).raise_for_status()
@@ -112,7 +116,7 @@ async def test_another_coin_can_be_selected(mesh: ComposeMesh) -> None:
     for symbol in ("ethusdt", "btcusdt"):
         answer = httpx.post(f"{mesh.url}/api/symbol", json={"symbol": symbol}, timeout=5, trust_env=False)
         assert answer.json()["symbol"] == symbol
-        await eventually(lambda wanted=symbol: mesh.get("/api/symbol").json()["symbol"] == wanted)
+        await until_selected(mesh, symbol)
 
 
 async def test_prices_come_by_websocket(mesh: ComposeMesh) -> None:

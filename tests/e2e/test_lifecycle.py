@@ -15,7 +15,7 @@ NOWHERE = {"BINANCE_WS_URL": "ws://127.0.0.1:9", "BINANCE_REST_URL": "http://127
 
 
 def processes_of(mesh: LocalMesh) -> list[psutil.Process]:
-    return psutil.Process(mesh.process.pid).children(recursive=True)
+    return list(psutil.Process(mesh.process.pid).children(recursive=True))
 
 
 @pytest.fixture

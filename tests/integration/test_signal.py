@@ -97,14 +97,14 @@ async def feeding(server: NatsServer) -> AsyncIterator[Feed]:
 @asynccontextmanager
 async def calling(address: str) -> AsyncIterator[signal_pb2_grpc.SignalServiceAsyncStub]:
     async with rpc.channel(address) as channel:
-        yield signal_pb2_grpc.SignalServiceStub(channel)  # type: ignore[misc]
+        yield signal_pb2_grpc.SignalServiceStub(channel)
 
 
 async def serving(address: str, service: str = "tickmesh.v1.SignalService") -> bool:
     async with rpc.channel(address) as channel:
         stub = health_pb2_grpc.HealthStub(channel)
-        answer = await stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=5)
-    return answer.status == health_pb2.HealthCheckResponse.SERVING
+        answer = await stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=5)  # type: ignore[attr-defined]  # untyped
+    return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
 
 
 @pytest.fixture
@@ -216,9 +216,10 @@ async def test_a_selected_symbol_is_told_to_everybody(nats_server: NatsServer, s
         await feed.catalog("btcusdt")
         await eventually(lambda: stub.GetSymbol(signal_pb2.GetSymbolRequest()), not_yet=(grpc.aio.AioRpcError,))
         watch = stub.Watch(signal_pb2.WatchRequest())
-        first = await watch.read()
+        events = aiter(watch)
+        first = await anext(events)
         answer = await stub.SelectSymbol(signal_pb2.SelectSymbolRequest(symbol="ETHUSDT"))
-        second = await watch.read()
+        second = await anext(events)
         watch.cancel()
         kept = await feed.bus.js.get_last_msg(subjects.CONTROL, subjects.CONTROL_SYMBOL)
     assert first.selected.symbol == "btcusdt"
@@ -302,9 +303,10 @@ async def test_a_watcher_gets_the_trades_of_the_selected_symbol(nats_server: Nat
         await feed.catalog("btcusdt", "ethusdt")
         await eventually(lambda: stub.GetSymbol(signal_pb2.GetSymbolRequest()), not_yet=(grpc.aio.AioRpcError,))
         watch = stub.Watch(signal_pb2.WatchRequest())
-        await watch.read()
+        events = aiter(watch)
+        await anext(events)
         await feed.trades(columns(1, 4, symbol="ethusdt"), columns(1, 7))
-        event = await watch.read()
+        event = await anext(events)
         watch.cancel()
     assert list(event.batch.trades.trade_id) == list(range(1, 8))
     assert event.batch.trades.symbol == "btcusdt"

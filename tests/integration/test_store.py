@@ -53,8 +53,8 @@ async def until_health(store: Service, wanted: int) -> None:
         stub = health_pb2_grpc.HealthStub(channel)
 
         async def look() -> bool:
-            answer = await stub.Check(health_pb2.HealthCheckRequest(service="tickmesh.v1.StoreService"))
-            return answer.status == wanted  # type: ignore[no-any-return]
+            answer = await stub.Check(health_pb2.HealthCheckRequest(service="tickmesh.v1.StoreService"))  # type: ignore[attr-defined]  # untyped
+            return bool(answer.status == wanted)
 
         await eventually(look, what=f"health {wanted}", not_yet=(grpc.aio.AioRpcError,))
 
@@ -125,7 +125,9 @@ async def test_an_id_twice_in_one_batch_with_two_times_is_one_trade(
         "binance",
         "btcusdt",
         0,
-        *(getattr(twice, name) for name in ("trade_id", "price_e8", "quantity_e8")),
+        twice.trade_id,
+        twice.price_e8,
+        twice.quantity_e8,
         twice.time_us // 1000 * 1000,
         twice.is_buyer_maker,
     )

@@ -207,7 +207,7 @@ def test_a_stream_cannot_have_a_rule() -> None:
 def service_with(rule: dict[str, str], **method: Any) -> Any:
     file = descriptor_pb2.FileDescriptorProto(name="one_rule.proto", package="one.rule", syntax="proto3")
     request = file.message_type.add(name="Request")
-    request.field.add(name="name", number=1, type="TYPE_STRING", label="LABEL_OPTIONAL")  # type: ignore[arg-type]
+    request.field.add(name="name", number=1, type="TYPE_STRING", label="LABEL_OPTIONAL")
     service = file.service.add(name="Service")
     added = service.method.add(name="Do", input_type=".one.rule.Request", output_type=".one.rule.Request", **method)
     added.options.Extensions[annotations_pb2.http].SetInParent()

@@ -48,7 +48,8 @@ def test_who_is_to_be_told_when_it_is_stored_asks_at_once() -> None:
 
 
 def test_an_ack_vouches_for_all_before_it_and_tells_each_its_own_sequence() -> None:
-    unconfirmed, told = queue("a", "b", "c"), []
+    unconfirmed = queue("a", "b", "c")
+    told: list[int] = []
     unconfirmed.items[0].on_stored = told.append
     unconfirmed.items[1].on_stored = told.append
     sent(unconfirmed, now_s=5.0)

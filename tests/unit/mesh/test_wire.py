@@ -31,7 +31,7 @@ def public(trades: TradeColumns) -> trade_pb2.TradeBatch:
 
 def signals_of(trades: TradeColumns, *candles: Candle) -> SignalColumns:
     count = len(trades)
-    columns = {
+    columns: dict[str, Any] = {
         name: np.arange(count) + 1000 * number if name.endswith(("_e8", "_count")) else np.linspace(number, 2.5, count)
         for number, name in enumerate(SIGNAL_NAMES)
     }

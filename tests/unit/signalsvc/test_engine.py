@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ class Sums(NamedTuple):
     volume_e8: int
     quote_volume_e16: int
     taker_buy_volume_e8: int
-    count: int
+    count: int  # type: ignore[assignment]  # the contract's word, and a tuple's
     first_trade_id: int
     last_trade_id: int
 
@@ -166,7 +166,9 @@ def test_a_damaged_entry_is_refused_and_changes_nothing(position: int) -> None:
 
 def test_every_signal_of_the_library_leaves_the_engine_under_its_own_name() -> None:
     trades = columns(1, 60)
-    windows = {name: 5 + number for number, name in enumerate(SignalSettings().of_signals()) if "window" in name}
+    windows: dict[str, Any] = {
+        name: 5 + number for number, name in enumerate(SignalSettings().of_signals()) if "window" in name
+    }
     signals, alone = Engine(**windows).process(trades, raw_sequence=1), SignalState(**windows).process(trades)
     assert signals is not None
     for name in SIGNAL_NAMES:

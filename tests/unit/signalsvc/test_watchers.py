@@ -70,7 +70,7 @@ async def test_a_slow_watcher_is_told_how_many_trades_it_missed() -> None:
 
 async def test_a_watcher_waits_for_what_comes() -> None:
     watcher = Watcher(frozenset(), selected=False)
-    reading = asyncio.create_task(anext(watcher.events()))
+    reading = asyncio.ensure_future(anext(watcher.events()))
     await asyncio.sleep(0)
     watcher.put(signal_pb2.WatchResponse(missed=signal_pb2.Missed(trades=5)))
     assert (await asyncio.wait_for(reading, 5)).missed.trades == 5

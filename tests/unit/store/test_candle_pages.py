@@ -40,7 +40,7 @@ def test_with_a_start_the_first_ones_from_there_are_asked_for() -> None:
     ("fields", "size"),
     [({"limit": 5, "page_size": 7}, 5), ({"page_size": 7}, 7), ({"limit": 1001}, 1000), ({"limit": 2**31 - 1}, 1000)],
 )
-def test_a_page_is_as_long_as_asked_and_never_longer_than_1000(fields: dict[str, int], size: int) -> None:
+def test_a_page_is_as_long_as_asked_and_never_longer_than_1000(fields: dict[str, Any], size: int) -> None:
     assert read(ListCandlesRequest(**fields)).size == size
 
 

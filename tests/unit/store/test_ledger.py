@@ -100,7 +100,8 @@ def test_the_last_found_ids_join_the_ranges_around_them() -> None:
 
 @given(st.lists(st.sets(st.integers(0, 40), min_size=1).map(sorted), max_size=6))
 def test_stored_and_missing_ids_are_everything_between_the_first_and_the_last(batches: list[list[int]]) -> None:
-    stored, holes, next_id = NOTHING, {}, 0
+    stored, next_id = NOTHING, 0
+    holes: dict[int, Ids] = {}
     for batch in batches:
         new = ranges(batch) - stored
         change = record(new, stored=stored, missing=[Missing(n, hole) for n, hole in holes.items()])

@@ -48,8 +48,8 @@ def decimal(field: bytes) -> Decimal:
     digits = struct.unpack_from(f">{count}h", field, 8)
     assert sign == 0
     assert all(0 <= digit < 10_000 for digit in digits)
-    whole = sum(Decimal(digit) * Decimal(10_000) ** (weight - place) for place, digit in enumerate(digits))
-    return whole.quantize(Decimal(1).scaleb(-scale))
+    parts = [Decimal(digit) * Decimal(10_000) ** (weight - place) for place, digit in enumerate(digits)]
+    return sum(parts, Decimal()).quantize(Decimal(1).scaleb(-scale))
 
 
 def test_a_row_holds_the_columns_of_the_table_in_order() -> None:

@@ -42,8 +42,8 @@ def _tiny_price(width: int, height: int) -> Model:
     model = after(connected(width=width, height=height), SelectionSeen(pepe), *press("esc"))
     prices = ("0.00001234", "0.0000124", "0.00001229")
     trades = [trade(p, at_s=i, symbol="pepeusdt", venue="sim") for i, p in enumerate(prices)]
-    figures = (Decimal(text) for text in ("0.0000123433333", "1.24E-5", "1.229E-5", "1.2E-5"))
-    stats = Stats(*figures, count=3, volume=Decimal(9))
+    mean, high, low, last = (Decimal(text) for text in ("0.0000123433333", "1.24E-5", "1.229E-5", "1.2E-5"))
+    stats = Stats(mean, high, low, last, count=3, volume=Decimal(9))
     return after(model, *trades, StatsLoaded(LoadStats(model.generation), stats), tick(3))
 
 
