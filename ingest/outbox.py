@@ -15,6 +15,7 @@ from mesh import control, subjects
 from mesh.backoff import backoff
 from mesh.bus import Bus
 from mesh.logs import Seldom
+from mesh.message import MESSAGE_ID
 from tickmesh.v1 import control_pb2
 
 log = logging.getLogger("ingest.outbox")
@@ -94,7 +95,7 @@ def minute(venue: str, candle: ClosedCandle) -> Letter:
         volume_e8=candle.volume_e8,
     )
     message_id = f"candle-{venue}-{candle.symbol}-{candle.open_time_us}"
-    return Letter(subjects.candle(venue, candle.symbol), control.encode(message), {"Nats-Msg-Id": message_id})
+    return Letter(subjects.candle(venue, candle.symbol), control.encode(message), {MESSAGE_ID: message_id})
 
 
 def dead_frame(bad: BadFrame) -> Letter:

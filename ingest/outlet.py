@@ -19,6 +19,7 @@ from mesh import subjects, wire
 from mesh.bus import Bus
 from mesh.errors import BadMessage
 from mesh.logs import Seldom
+from mesh.message import MESSAGE_ID
 from mesh.publisher import Publisher
 from mesh.trades import TradeColumns
 
@@ -28,8 +29,6 @@ _LOOK_BACK = 10_000  # messages, for one that is ours; farther back the ledger f
 
 MAX_BATCH = 4096
 """Trades in one message at most: about 0.14 MB."""
-
-MESSAGE_ID = "Nats-Msg-Id"
 
 
 class Outlet:

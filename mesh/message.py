@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
+
+MESSAGE_ID: Final = "Nats-Msg-Id"
+"""The header in which a message carries its id."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,16 +15,17 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 
-import msgspec
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
-from nats.js.errors import NotFoundError
 
+from mesh.ack import STREAM_FULL, decode_ack
 from mesh.backoff import backoff
 from mesh.bus import Bus
 from mesh.errors import TickmeshError
 from mesh.logs import Seldom
+from mesh.message import MESSAGE_ID
 from mesh.room import make_room
+from mesh.stream_end import end_of_stream
 from mesh.unconfirmed import ACK_EVERY_S, Item, Unconfirmed
 
 log = logging.getLogger("mesh.publisher")
@@ -33,8 +34,6 @@ MAX_PENDING = 1024
 MAX_PENDING_BYTES = 16 * 2**20
 _ACK_TIMEOUT_S = 3.0
 _STUCK_AFTER_S = 3.0
-_STREAM_FULL = 10077
-_MESSAGE_ID = "Nats-Msg-Id"
 _PREDECESSOR = "Nats-Expected-Last-Msg-Id"
 _PREDECESSOR_SEQUENCE = "Nats-Expected-Last-Sequence"
 _LAST = "last"
@@ -43,24 +42,6 @@ _PAUSE_S = 2 * ACK_EVERY_S
 
 class ForeignPublisherError(TickmeshError):
     """Somebody else writes to a stream that has one writer."""
-
-
-class StreamGoneError(TickmeshError):
-    """The stream does not exist any more; who starts anew declares it again."""
-
-
-class _Error(msgspec.Struct):
-    code: int = 0
-    err_code: int = 0
-    description: str = ""
-
-
-class _Ack(msgspec.Struct):
-    seq: int = 0
-    error: _Error | None = None
-
-
-_decode_ack = msgspec.json.Decoder(_Ack).decode
 
 
 class Publisher:
@@ -99,7 +80,7 @@ class Publisher:
         self._inbox = self._bus.client.new_inbox()
         await self._bus.client.subscribe(f"{self._inbox}.*", cb=self._on_reply)
         self._bus.on_reconnect(lambda: self._break("reconnected"))
-        self._unconfirmed.last_id = (await self._end_of_stream())[1] or ""
+        self._unconfirmed.last_id = (await end_of_stream(self._bus, self._stream))[1] or ""
         self._room.set()
         self._healthy.set()
 
@@ -160,7 +141,7 @@ class Publisher:
         if len(self._unconfirmed) == 1:
             self._heard_s = self._sent_s
         self._unconfirmed.send(item, self._sent_s)
-        headers = {_MESSAGE_ID: item.message_id}
+        headers = {MESSAGE_ID: item.message_id}
         if predecessor:
             headers[_PREDECESSOR] = predecessor
         reply = f"{self._inbox}.{item.token}" if item.ack_wanted else ""
@@ -201,15 +182,15 @@ class Publisher:
         count = self._unconfirmed.up_to_token(int(token))
         if not count:
             return  # of a message that was sent again since
-        ack = _decode_ack(message.data)
+        ack = decode_ack(message.data)
         if ack.error is not None:
-            self._break(f"{ack.error.description} ({ack.error.err_code})")
+            self._break(str(ack.error))
             return
         self._confirm(count, ack.seq)
 
     def _on_last(self, headers: dict[str, str]) -> None:
         # None of ours: the server had not come to them yet. It is asked again, until that took too long.
-        if count := self._unconfirmed.up_to_id(headers.get(_MESSAGE_ID)):
+        if count := self._unconfirmed.up_to_id(headers.get(MESSAGE_ID)):
             self._confirm(count, int(headers["Nats-Sequence"]))
 
     def _confirm(self, count: int, last_sequence: int) -> None:
@@ -237,7 +218,7 @@ class Publisher:
 
     async def _go_on(self) -> bool:
         """Find out what arrived, send the first message alone, then the rest; return whether that went well."""
-        sequence, end_id = await self._end_of_stream()
+        sequence, end_id = await end_of_stream(self._bus, self._stream)
         if count := self._unconfirmed.up_to_id(end_id):
             self._confirm(count, sequence)
         elif end_id not in (self._unconfirmed.last_id, None):
@@ -249,12 +230,12 @@ class Publisher:
         if self._unconfirmed:
             first = self._unconfirmed.items[0]
             # By its sequence: nats-server 2.12, when it starts, knows the last id only of the window for duplicates.
-            headers = {_MESSAGE_ID: first.message_id, _PREDECESSOR_SEQUENCE: str(sequence)}
+            headers = {MESSAGE_ID: first.message_id, _PREDECESSOR_SEQUENCE: str(sequence)}
             reply = await self._bus.client.request(first.subject, first.payload, timeout=5, headers=headers)
-            ack = _decode_ack(reply.data)
+            ack = decode_ack(reply.data)
             if ack.error is not None:
-                self._why = f"{ack.error.description} ({ack.error.err_code})"
-                if ack.error.err_code == _STREAM_FULL and self._readers:
+                self._why = str(ack.error)
+                if ack.error.err_code == STREAM_FULL and self._readers:
                     await make_room(self._bus, self._stream, self._readers)
                 return False
             self._confirm(1, ack.seq)
@@ -267,21 +248,3 @@ class Publisher:
             await self._send(item, predecessor)
             predecessor = item.message_id
         return True
-
-    async def _end_of_stream(self) -> tuple[int, str | None]:
-        """Return sequence and id of the last message ever; no id where limits have removed it.
-
-        Raises:
-            StreamGoneError: there is no such stream any more.
-
-        """
-        info = await self._bus.stream_info(self._stream)
-        if info is None:
-            raise StreamGoneError(f"stream {self._stream} is gone: has the bus lost its files?")
-        if not info.state.messages:
-            return info.state.last_seq, None
-        try:
-            last = await self._bus.js.get_msg(self._stream, info.state.last_seq)
-        except NotFoundError:
-            return info.state.last_seq, None
-        return info.state.last_seq, (last.headers or {}).get(_MESSAGE_ID, "")

@@ -13,6 +13,7 @@ from mesh.backoff import backoff
 from mesh.bus import DEAD_STREAM, Bus
 from mesh.errors import NotReady
 from mesh.logs import Seldom
+from mesh.message import MESSAGE_ID
 from store import metrics
 from store.batch import Taken
 from store.position import Position
@@ -56,7 +57,7 @@ class DeadLetters:
             if len(message.payload) > _MAX_PAYLOAD_BYTES:
                 reason = f"only its first {_MAX_PAYLOAD_BYTES} of {len(message.payload)} bytes are here; {reason}"
             headers = {
-                "Nats-Msg-Id": f"{after.stream}.{after.created:%Y%m%dT%H%M%S.%f}.{message.sequence}",
+                MESSAGE_ID: f"{after.stream}.{after.created:%Y%m%dT%H%M%S.%f}.{message.sequence}",
                 REASON: " ".join(reason[:_MAX_REASON].split()).encode("ascii", "replace").decode(),
                 SUBJECT: message.subject,
                 SEQUENCE: str(message.sequence),

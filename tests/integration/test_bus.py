@@ -12,9 +12,10 @@ import pytest
 from mesh.bus import Bus, connect, raw_stream
 from mesh.health import Health
 from mesh.message import Message
-from mesh.publisher import ForeignPublisherError, Publisher, StreamGoneError
+from mesh.publisher import ForeignPublisherError, Publisher
 from mesh.reader import Reader
 from mesh.settings import BusSettings
+from mesh.stream_end import StreamGoneError
 from tests.fixtures.nats import NatsServer
 from tests.fixtures.waiting import eventually
 

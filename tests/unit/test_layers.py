@@ -33,6 +33,7 @@ PURE = [
     "mesh/pull.py",
     "mesh/unconfirmed.py",
     "mesh/message.py",
+    "mesh/ack.py",
     "ingest/binance.py",
     "ingest/binance_events.py",
     "ingest/binance_rest.py",
