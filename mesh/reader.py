@@ -22,10 +22,11 @@ import msgspec
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
-from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, StreamInfo
+from nats.js.api import StreamInfo
 from nats.js.errors import NotFoundError
 
 from mesh.bus import Bus
+from mesh.durable import is_as_read, make_durable
 from mesh.errors import TickmeshError
 from mesh.logs import Seldom
 from mesh.message import Message, delivery
@@ -172,21 +173,7 @@ class Reader:
         await self._unsubscribe()
         self._reopen = ""
         await self._check_stream(await self._bus.js.stream_info(self._stream))
-        with contextlib.suppress(NotFoundError):
-            await self._bus.js.delete_consumer(self._stream, self._durable)
-        by_sequence = self._after is not None
-        await self._bus.js.add_consumer(
-            self._stream,
-            ConsumerConfig(
-                durable_name=self._durable,
-                deliver_policy=DeliverPolicy.BY_START_SEQUENCE if by_sequence else DeliverPolicy.LAST_PER_SUBJECT,
-                opt_start_seq=self._after + 1 if self._after is not None else None,
-                ack_policy=AckPolicy.ALL,
-                ack_wait=3600,
-                max_ack_pending=100_000,
-                filter_subject=self._subject or (None if by_sequence else ">"),
-            ),
-        )
+        await make_durable(self._bus, self._stream, self._durable, after=self._after, subject=self._subject)
         self._delivered = 0
         self._pull.begin()
         inbox = self._bus.client.new_inbox()
@@ -199,7 +186,11 @@ class Reader:
 
     async def _check_stream(self, info: StreamInfo) -> None:
         created, self._created = self._created, info.created
-        if created in (None, info.created) and (self._after or 0) <= info.state.last_seq and await self._is_known():
+        if (
+            created in (None, info.created)
+            and (self._after or 0) <= info.state.last_seq
+            and await is_as_read(self._bus, self._stream, self._after or 0, taken_us=self._after_us)
+        ):
             return
         if not self._from_last:
             raise StreamReplacedError(
@@ -207,16 +198,6 @@ class Reader:
                 f"that was read up to {self._after}"
             )
         self._after, self._after_us = None, 0
-
-    async def _is_known(self) -> bool:
-        """Return whether the message at the position is still the one that was read, or is gone as old ones go."""
-        if not self._after or not self._after_us:
-            return True
-        try:
-            found = await self._bus.js.get_msg(self._stream, self._after)
-        except NotFoundError:
-            return True
-        return found.time is None or abs(found.time.timestamp() * 1e6 - self._after_us) < 10
 
     async def _unsubscribe(self) -> None:
         if self._subscription is not None:

@@ -1,10 +1,6 @@
 """Columns <-> protobuf bytes: the only file that knows how a batch is laid out.
 
-A packed column of fixed-width numbers is, on the wire, one length-delimited field that holds the raw little-endian
-array, which is exactly what a `bytes` field of the same number looks like. So besides the public messages there is a
-private twin of them whose columns are `bytes`: numpy arrays go in and out as they are, without a Python object a
-trade (measured 8 instead of 180 ns a trade to encode, 8 instead of 55 to decode at batches of 256). The twin is made
-here from the public descriptor, so that the two cannot drift apart; a test holds their bytes against each other.
+It goes through a private twin of the messages (`mesh.wire_twin`), into which numpy arrays go as they are.
 """
 
 from __future__ import annotations
@@ -12,15 +8,14 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-from google.protobuf import descriptor_pb2, descriptor_pool, message, message_factory, timestamp_pb2
+from google.protobuf import message
 
 from mesh.candles import INTERVALS_US, Candle, Closed
 from mesh.errors import BadMessage
 from mesh.fixed import format_scaled, parse_scaled
 from mesh.symbols import parse_symbol, parse_venue
 from mesh.trades import SIGNAL_NAMES, SignalColumns, TradeColumns
+from mesh.wire_twin import SignalTwin, TradeTwin, column_types, read_column, to_bytes
 from tickmesh.v1 import signal_pb2, trade_pb2
 
 MAX_BATCH_TRADES = 8192
@@ -29,41 +24,8 @@ MAX_BATCH_TRADES = 8192
 MAX_SIGNAL_BYTES = 900_000
 """With signals and candles a batch may be longer than that limit: `split_signals` cuts it."""
 
-_Field = descriptor_pb2.FieldDescriptorProto
-_BOOL = np.dtype("?")
-_DTYPES: dict[int, np.dtype[Any]] = {
-    _Field.TYPE_SFIXED64: np.dtype("<i8"),
-    _Field.TYPE_DOUBLE: np.dtype("<f8"),
-    _Field.TYPE_BOOL: _BOOL,
-}
-
-
-def _twin_classes() -> dict[str, Any]:
-    pool = descriptor_pool.DescriptorPool()
-    pool.AddSerializedFile(timestamp_pb2.DESCRIPTOR.serialized_pb)
-    twin = descriptor_pb2.FileDescriptorProto(
-        name="mesh/wire_twin.proto", package="mesh.wire", syntax="proto3", dependency=[timestamp_pb2.DESCRIPTOR.name]
-    )
-    for source in (trade_pb2.TradeBatch, trade_pb2.Candle, signal_pb2.SignalBatch):
-        source.DESCRIPTOR.CopyToProto(twin.message_type.add())
-        for field in twin.message_type[-1].field:
-            if field.type == _Field.TYPE_MESSAGE:
-                field.type_name = field.type_name.replace(".tickmesh.v1.", ".mesh.wire.")
-            elif field.label == _Field.LABEL_REPEATED:
-                assert field.type in _DTYPES, f"{source.DESCRIPTOR.full_name}.{field.name} is no packed column"
-                field.label, field.type = _Field.LABEL_OPTIONAL, _Field.TYPE_BYTES
-    pool.Add(twin)
-    return dict(message_factory.GetMessageClassesForFiles([twin.name], pool))
-
-
-_TWINS = _twin_classes()
-_TradeTwin = _TWINS["mesh.wire.TradeBatch"]
-_SignalTwin = _TWINS["mesh.wire.SignalBatch"]
-
-_TRADE_DTYPES = {
-    field.name: _DTYPES[field.type] for field in trade_pb2.TradeBatch.DESCRIPTOR.fields if field.is_repeated
-}
-_SIGNAL_DTYPES = {name: _DTYPES[signal_pb2.SignalBatch.DESCRIPTOR.fields_by_name[name].type] for name in SIGNAL_NAMES}
+_TRADE_DTYPES = column_types(trade_pb2.TradeBatch.DESCRIPTOR)
+_SIGNAL_DTYPES = column_types(signal_pb2.SignalBatch.DESCRIPTOR)
 _ROW_BYTES = sum(dtype.itemsize for dtype in (*_TRADE_DTYPES.values(), *_SIGNAL_DTYPES.values()))
 _CANDLE_BYTES = 360
 """More than a candle takes: ten integers, eleven doubles, three decimal numbers of 25 digits, tags."""
@@ -97,7 +59,7 @@ def decode_trades(payload: bytes) -> TradeColumns:
             no venue or symbol.
 
     """
-    twin = _TradeTwin()
+    twin = TradeTwin()
     try:
         twin.ParseFromString(payload)
     except message.DecodeError as exc:
@@ -107,12 +69,12 @@ def decode_trades(payload: bytes) -> TradeColumns:
 
 def encode_signals(signals: SignalColumns) -> bytes:
     """Return the bytes of a `tickmesh.v1.SignalBatch`."""
-    twin = _SignalTwin(raw_sequence=signals.raw_sequence, trades=_trade_twin(signals.trades))
+    twin = SignalTwin(raw_sequence=signals.raw_sequence, trades=_trade_twin(signals.trades))
     pieces = [twin.SerializeToString(deterministic=True)]
     for head, column in zip(_heads(len(signals.trades)), signals.packed(), strict=True):
         pieces += (head, column)
     if signals.candles:
-        closed = _SignalTwin()
+        closed = SignalTwin()
         for candle in signals.candles:
             _put_candle(candle, closed.candles.add())
         pieces.append(closed.SerializeToString(deterministic=True))
@@ -126,14 +88,14 @@ def _heads(length: int) -> list[bytes]:
     Put in front of the columns as they are, it halves what a batch of a few trades costs through the twin.
     """
     column = bytes(8 * length)
-    return [_SignalTwin(**{name: column}).SerializeToString()[: -len(column)] for name in SIGNAL_NAMES]
+    return [SignalTwin(**{name: column}).SerializeToString()[: -len(column)] for name in SIGNAL_NAMES]
 
 
 def decode_signals(payload: bytes) -> SignalColumns:
     """Read a `tickmesh.v1.SignalBatch`; like `decode_trades`."""
     twin = _signal_twin(payload)
     trades = _trades_of(twin.trades)
-    columns = {name: _column(twin, name, dtype, len(trades)) for name, dtype in _SIGNAL_DTYPES.items()}
+    columns = {name: read_column(twin, name, dtype, len(trades)) for name, dtype in _SIGNAL_DTYPES.items()}
     candles = tuple(_candle_of(candle) for candle in twin.candles)
     return SignalColumns(trades=trades, raw_sequence=twin.raw_sequence, **columns, candles=candles)
 
@@ -163,7 +125,7 @@ def decode_end(payload: bytes) -> tuple[int, int]:
 
 
 def _signal_twin(payload: bytes) -> Any:
-    twin = _SignalTwin()
+    twin = SignalTwin()
     try:
         twin.ParseFromString(payload)
     except message.DecodeError as exc:
@@ -215,15 +177,10 @@ def _candle_of(twin: Any) -> Candle:
 
 def _trade_twin(trades: TradeColumns) -> Any:
     assert 0 < len(trades) <= MAX_BATCH_TRADES, f"a batch of {len(trades)} trades"
-    twin = _TradeTwin(venue=trades.venue, symbol=trades.symbol, received_time_us=trades.received_time_us)
+    twin = TradeTwin(venue=trades.venue, symbol=trades.symbol, received_time_us=trades.received_time_us)
     for name, dtype in _TRADE_DTYPES.items():
-        setattr(twin, name, _bytes(getattr(trades, name), dtype))
+        setattr(twin, name, to_bytes(getattr(trades, name), dtype))
     return twin
-
-
-def _bytes(column: npt.NDArray[Any], dtype: np.dtype[Any]) -> bytes:
-    # astype takes several times as long to find out that there is nothing to do
-    return column.tobytes() if column.dtype is dtype else column.astype(dtype, copy=False).tobytes()
 
 
 def _trades_of(twin: Any) -> TradeColumns:
@@ -234,21 +191,10 @@ def _trades_of(twin: Any) -> TradeColumns:
         venue, symbol = _names(twin.venue, twin.symbol)
     except ValueError as exc:
         raise BadMessage(f"a TradeBatch whose {exc}") from exc
-    columns = {name: _column(twin, name, dtype, length) for name, dtype in _TRADE_DTYPES.items()}
+    columns = {name: read_column(twin, name, dtype, length) for name, dtype in _TRADE_DTYPES.items()}
     return TradeColumns(venue=venue, symbol=symbol, received_time_us=twin.received_time_us, **columns)
 
 
 @lru_cache(maxsize=4096)  # every message names them again; what is refused is not kept
 def _names(venue: str, symbol: str) -> tuple[str, str]:
     return parse_venue(venue), parse_symbol(symbol)
-
-
-def _column(twin: Any, name: str, dtype: np.dtype[Any], length: int) -> Any:
-    raw = getattr(twin, name)
-    if len(raw) != length * dtype.itemsize:
-        raise BadMessage(
-            f"column {name} holds {len(raw)} bytes, expected {length * dtype.itemsize} for {length} trades"
-        )
-    if dtype is _BOOL and raw.translate(None, b"\0\1"):  # a foreign writer may hold a true bool as any byte but zero
-        return np.frombuffer(raw, np.uint8) != 0
-    return np.frombuffer(raw, dtype)

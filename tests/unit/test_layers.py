@@ -27,6 +27,7 @@ PURE = [
     "mesh/symbols.py",
     "mesh/subjects.py",
     "mesh/wire.py",
+    "mesh/wire_twin.py",
     "mesh/backoff.py",
     "mesh/errors.py",
     "mesh/control.py",

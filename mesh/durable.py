@@ -1,0 +1,60 @@
+"""A durable consumer made anew at a position, and whether the stream still has there what was read."""
+
+from __future__ import annotations
+
+import contextlib
+
+from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
+from nats.js.errors import NotFoundError
+
+from mesh.bus import Bus
+
+_ACK_WAIT_S = 3600
+_MAX_ACK_PENDING = 100_000
+_CLOCK_US = 10  # what a time loses on its way through a float
+
+
+async def make_durable(bus: Bus, stream: str, durable: str, *, after: int | None, subject: str) -> None:
+    """Make the durable, in place of one of that name.
+
+    Args:
+        bus: the connection.
+        stream: the stream's name.
+        durable: the durable's name.
+        after: the sequence after which it begins; None begins with the last message of each subject.
+        subject: only messages of this subject; all when empty.
+
+    """
+    with contextlib.suppress(NotFoundError):
+        await bus.js.delete_consumer(stream, durable)
+    await bus.js.add_consumer(
+        stream,
+        ConsumerConfig(
+            durable_name=durable,
+            deliver_policy=DeliverPolicy.LAST_PER_SUBJECT if after is None else DeliverPolicy.BY_START_SEQUENCE,
+            opt_start_seq=None if after is None else after + 1,
+            ack_policy=AckPolicy.ALL,
+            ack_wait=_ACK_WAIT_S,
+            max_ack_pending=_MAX_ACK_PENDING,
+            filter_subject=subject or (">" if after is None else None),
+        ),
+    )
+
+
+async def is_as_read(bus: Bus, stream: str, sequence: int, *, taken_us: int) -> bool:
+    """Return whether the message of that sequence is still the one that was read, or is gone as old ones go.
+
+    Args:
+        bus: the connection.
+        stream: the stream's name.
+        sequence: of the message; 0 for none, which nothing speaks against.
+        taken_us: when the stream took the message that was read; 0 where that is not known.
+
+    """
+    if not sequence or not taken_us:
+        return True
+    try:
+        found = await bus.js.get_msg(stream, sequence)
+    except NotFoundError:
+        return True
+    return found.time is None or abs(found.time.timestamp() * 1e6 - taken_us) < _CLOCK_US
