@@ -22,14 +22,12 @@ from gateway.errors import refusal_body
 from gateway.fanout import Fanout, Limits, Reader
 from gateway.sockets import Socket
 from gateway.stream import CALL_LIMIT_S, Stream, control
-from mesh.symbols import parse_symbol
+from gateway.wanted import wanted_symbols
 from tickmesh.v1 import signal_pb2
 from tickmesh.v1.signal_pb2_grpc import SignalServiceStub
 
 log = logging.getLogger("gateway.live")
 
-EVERYTHING = "*"
-MAX_SYMBOLS = 64
 MAX_CLIENTS = 2000
 WRITE_MESSAGES = 512
 """About how many messages are joined to one write."""
@@ -52,28 +50,6 @@ class _Client:
     reader: Reader
     left_over: asyncio.Event
     """Set when something is queued that there was no room to write."""
-
-
-def wanted_symbols(pairs: Iterable[tuple[str, str]]) -> tuple[frozenset[str] | None, bool]:
-    """Read the parameters of `/ws`, without the token: `symbols=btcusdt,ethusdt`, `symbols=*`, or none at all.
-
-    Returns:
-        The symbols, None when the selected one is meant; and whether every symbol is.
-
-    Raises:
-        ValueError: another parameter, a word that is no symbol, or too many of them.
-
-    """
-    words: list[str] = []
-    for name, value in pairs:
-        if name != "symbols":
-            raise ValueError(f"unknown parameter {name[:40]!r}, expected symbols or {access.TOKEN_PARAMETER}")
-        words += [word.strip() for word in value.split(",") if word.strip()]
-    if EVERYTHING in words:
-        return None, True
-    if len(words) > MAX_SYMBOLS:
-        raise ValueError(f"{len(words)} symbols, expected at most {MAX_SYMBOLS}, or {EVERYTHING} for all")
-    return frozenset(map(parse_symbol, words)) or None, False
 
 
 class Live:

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from nats.errors import Error as NatsError
 
 from ingest.following import Following
-from ingest.rest import Rest, RestError
+from ingest.refusal import RestError
+from ingest.rest import Rest
 from mesh import control, subjects
 from mesh.backoff import backoff
 from mesh.bus import Bus

@@ -8,7 +8,8 @@ import logging
 from ingest import counts
 from ingest.found import Found
 from ingest.outlet import Outlet
-from ingest.rest import Rest, RestAway, RestRefused
+from ingest.refusal import RestAway, RestRefused
+from ingest.rest import Rest
 from ingest.sequencer import Gap
 from mesh.backoff import backoff
 from mesh.logs import Seldom

@@ -9,7 +9,8 @@ from nats.errors import Error as NatsError
 
 from ingest import counts
 from ingest.outlet import Outlet
-from ingest.rest import Rest, RestAway, RestError
+from ingest.refusal import RestAway, RestError
+from ingest.rest import Rest
 from ingest.sequencer import Gap
 from mesh import control, subjects
 from mesh.backoff import backoff

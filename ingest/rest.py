@@ -17,7 +17,9 @@ from ingest.aggregates import Aggregates, Search
 from ingest.binance_rest import PAGE, TIME_UNIT, Instrument
 from ingest.budget import Budget
 from ingest.found import Found, from_aggregates, from_history, from_newest
-from mesh.errors import BadMessage, TickmeshError
+from ingest.host import Host
+from ingest.refusal import RestAway, RestNotOffered
+from mesh.errors import BadMessage
 from mesh.logs import Seldom
 from mesh.trades import TradeColumns
 
@@ -26,7 +28,6 @@ log = logging.getLogger("ingest.rest")
 MAX_BODY_BYTES = 64 * 2**20  # exchangeInfo of the real venue has some 15 MB
 _TIMEOUT = httpx.Timeout(10.0, connect=4.0)
 _USED_WEIGHT = "X-MBX-USED-WEIGHT-1M"
-_FIRST_SHUT_S, _LONGEST_SHUT_S = 2.0, 300.0
 _LONGEST_STAY_AWAY_S = 3 * 24 * 3600.0
 _LONGEST_SEARCH = 20  # pages
 _Answer = TypeVar("_Answer")
@@ -39,40 +40,6 @@ _WEIGHTS = {
 }
 
 
-class RestError(TickmeshError):
-    """The venue did not answer a question."""
-
-
-class RestAway(RestError):
-    """No host answers now; what was asked may well have an answer. Ask again after `again_after_s`."""
-
-    def __init__(self, message: str, again_after_s: float = 0.0) -> None:
-        super().__init__(message)
-        self.again_after_s = again_after_s
-
-
-class RestRefused(RestError):
-    """The same question will never be answered: no host offers it, or it is wrong."""
-
-
-class RestNotOffered(RestRefused):
-    """No host that lets us in has such a path."""
-
-
-class _Host:
-    def __init__(self, url: str) -> None:
-        self.url = url
-        self.name = urlsplit(url).netloc
-        self.not_offered: set[str] = set()
-        self.refusals = 0  # in a row: each makes us stay away for longer
-        self.shut_until_s = float("-inf")
-
-    def shut(self, now_s: float) -> None:
-        """Do not ask for a while, twice as long each time: a refusal may be for ever, or over in a moment."""
-        self.shut_until_s = now_s + min(_LONGEST_SHUT_S, _FIRST_SHUT_S * 2**self.refusals)
-        self.refusals += 1
-
-
 class Rest:
     """A venue's REST hosts; made by `connect`.
 
@@ -81,7 +48,7 @@ class Rest:
 
     def __init__(self, venue: str, urls: Sequence[str], client: httpx.AsyncClient) -> None:
         self._venue = venue
-        self._hosts = [_Host(url) for url in urls]
+        self._hosts = [Host(url) for url in urls]
         self._client = client
         self._budget = Budget()
         self._turn = asyncio.Semaphore(2)
@@ -161,10 +128,10 @@ class Rest:
             reasons: list[str] = []
             offered = False
             for host in self._hosts:
-                if path in host.not_offered:
+                if not host.offers(path):
                     continue
                 offered = True
-                if clock() < host.shut_until_s:
+                if host.is_shut(clock()):
                     continue
                 self._budget.spend(_WEIGHTS[path], clock())
                 try:
@@ -175,14 +142,14 @@ class Rest:
                 if used := headers.get(_USED_WEIGHT, ""):
                     self._budget.told(int(used) if used.isdecimal() else 0)
                 if status == httpx.codes.OK:
-                    host.refusals = 0
+                    host.answered()
                     return body
                 reasons.append(self._judge(host, path, status, headers, body, clock()))
             if not offered:
                 raise RestNotOffered(f"no host of {self._venue} offers {path}")
-            others = [host for host in self._hosts if path not in host.not_offered]
+            others = [host for host in self._hosts if host.offers(path)]
             # Hosts that keep us out may do so for ever: what the rest of them offer has to do.
-            if len(others) < len(self._hosts) and all(clock() < host.shut_until_s for host in others):
+            if len(others) < len(self._hosts) and all(host.is_shut(clock()) for host in others):
                 raise RestNotOffered("; ".join(reasons) or f"no host of {self._venue} that lets us in offers {path}")
             raise RestAway(
                 "; ".join(reasons) or f"no host of {self._venue} is asked for {path} now, after their refusals"
@@ -197,7 +164,7 @@ class Rest:
                     raise BadMessage(f"an answer of more than {MAX_BODY_BYTES} bytes")
             return response.status_code, response.headers, bytes(body)
 
-    def _judge(self, host: _Host, path: str, status: int, headers: httpx.Headers, body: bytes, now_s: float) -> str:
+    def _judge(self, host: Host, path: str, status: int, headers: httpx.Headers, body: bytes, now_s: float) -> str:
         """Turn a refusal into plain words, and into what it means for the next question.
 
         Raises:
@@ -205,7 +172,6 @@ class Rest:
             RestRefused: the question itself is wrong.
 
         """
-        code, message = binance_rest.parse_error(body)
         if status in (418, 429):
             seconds = _retry_after_s(headers)
             self._budget.stay_away(seconds, now_s)
@@ -213,21 +179,8 @@ class Rest:
             words = f"{host.name} {what} ({status}): asking nothing for {seconds:.0f} s"
             log.warning("%s", words)
             raise RestAway(words, seconds)
-        if status == 451:
-            host.shut(now_s)
-            words = f"{host.name} refuses this location (451: {message})"
-        elif status == 403:
-            host.shut(now_s)
-            words = f"{host.name}: its firewall refuses us (403)"
-        elif status >= 500:
-            # "It is important to NOT treat this as a failure operation; the execution status is UNKNOWN"
-            return f"{host.name}: status {status}"
-        elif status == 404 or code == -2014:  # no such path, or only with a key
-            host.not_offered.add(path)
-            words = f"{host.name} does not offer {path} ({status})"
-        else:
-            raise RestRefused(f"{host.name} refuses {path}: {status} {code} {message}")
-        if self._seldom.due(now_s):
+        words, matters = host.refused(path, status, body, now_s)
+        if matters and self._seldom.due(now_s):
             others = ", ".join(other.name for other in self._hosts if other is not host)
             log.warning("%s; %s", words, f"others to ask: {others}" if others else "there is no other host to ask")
         return words

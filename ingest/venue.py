@@ -13,7 +13,7 @@ import websockets
 from websockets.asyncio.client import connect as connect_websocket
 
 from ingest import rest
-from ingest.rest import RestError
+from ingest.refusal import RestError
 from mesh.settings import IngestSettings
 
 log = logging.getLogger("ingest.venue")

@@ -1,0 +1,68 @@
+"""One REST host of a venue: what it offers, when it may be asked, and what its refusals mean. Pure.
+
+Times are seconds of one steady clock.
+"""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from ingest.binance_rest import parse_error
+from ingest.refusal import RestRefused
+
+_FIRST_SHUT_S, _LONGEST_SHUT_S = 2.0, 300.0
+
+
+class Host:
+    """See the module.
+
+    Args:
+        url: where it is.
+
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.name = urlsplit(url).netloc
+        self._not_offered: set[str] = set()
+        self._refusals = 0  # in a row: each makes us stay away for longer
+        self._shut_until_s = float("-inf")
+
+    def offers(self, path: str) -> bool:
+        """Return whether it has such a path, as far as is known."""
+        return path not in self._not_offered
+
+    def is_shut(self, now_s: float) -> bool:
+        """Return whether it is not to be asked now."""
+        return now_s < self._shut_until_s
+
+    def answered(self) -> None:
+        """Take note that it answers again."""
+        self._refusals = 0
+
+    def refused(self, path: str, status: int, body: bytes, now_s: float) -> tuple[str, bool]:
+        """Take note of a refusal; return it in plain words, and whether a person should hear of it.
+
+        Raises:
+            RestRefused: the question itself is wrong.
+
+        """
+        code, message = parse_error(body)
+        if status == 451:
+            self._shut(now_s)
+            return f"{self.name} refuses this location (451: {message})", True
+        if status == 403:
+            self._shut(now_s)
+            return f"{self.name}: its firewall refuses us (403)", True
+        if status >= 500:
+            # "It is important to NOT treat this as a failure operation; the execution status is UNKNOWN"
+            return f"{self.name}: status {status}", False
+        if status == 404 or code == -2014:  # no such path, or only with a key
+            self._not_offered.add(path)
+            return f"{self.name} does not offer {path} ({status})", True
+        raise RestRefused(f"{self.name} refuses {path}: {status} {code} {message}")
+
+    def _shut(self, now_s: float) -> None:
+        # Twice as long each time: a refusal may be for ever, or over in a moment.
+        self._shut_until_s = now_s + min(_LONGEST_SHUT_S, _FIRST_SHUT_S * 2**self._refusals)
+        self._refusals += 1
