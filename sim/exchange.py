@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -17,20 +16,11 @@ import numpy.typing as npt
 from sim.coins import Coin
 from sim.listing import Listing
 from sim.pace import SLOT, Clock, Pace
-from sim.trades import NO_TRADES, TRADE, Trades
+from sim.supply import Source, Supply
+from sim.trades import TRADE, Trades
 
 FLAT_OUT_BATCH = 1024
 LARGEST_BATCH = 4096
-
-
-class Source(Protocol):
-    """Where trades come from: a Market or a Tape."""
-
-    @property
-    def coins(self) -> tuple[Coin, ...]: ...
-
-    def next_block(self) -> Trades:
-        """Make or read the next trades, `due` never falling; an empty block is the end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +52,10 @@ class Exchange:
         self.clock = clock
         self.count = count
         self.issued = 0
-        self.ended = False  # the tape is at its end
         self.now_us = 0  # the exchange's own clock: never falls
-        self._source = source
+        self._supply = Supply(source)
         self._keep = keep
         self._keep_times = keep_times
-        self._block = NO_TRADES
-        self._block_due = NO_TRADES["due"]
-        self._offset = 0
         self._recorded_origin_us: int | None = None
         self._listings: dict[str, Listing] = {}
         self._unrecorded: list[Trades] = []  # bookkeeping is cheap by the thousand, dear by the piece
@@ -88,7 +74,7 @@ class Exchange:
 
     @property
     def coins(self) -> tuple[Coin, ...]:
-        return self._source.coins
+        return self._supply.source.coins
 
     @property
     def left(self) -> float:
@@ -97,7 +83,7 @@ class Exchange:
 
     @property
     def done(self) -> bool:
-        return self.ended or self.left == 0
+        return self._supply.ended or self.left == 0
 
     # Issuing
 
@@ -105,8 +91,8 @@ class Exchange:
         """Let `count` trades have happened before now, so that charts are not empty. Call it before the first issue."""
         rate = self.clock.rate if 0 < self.clock.rate < math.inf else 50.0
         parts = []
-        while count > 0 and self._fill():
-            parts.append(self._cut(count))
+        while count > 0 and self._supply.fill():
+            parts.append(self._supply.cut(count))
             count -= len(parts[-1])
         if not parts:
             return
@@ -126,9 +112,9 @@ class Exchange:
         """
         for block in logged:
             while len(block):
-                if not self._fill():
+                if not self._supply.fill():
                     raise ValueError(f"found more than the {self.issued} trades that the source has")
-                trades = self._cut(len(block))
+                trades = self._supply.cut(len(block))
                 before, block = block[: len(trades)], block[len(trades) :]
                 for column in ("symbol", "price_e8", "quantity_e8", "is_buyer_maker"):
                     differs = np.flatnonzero(trades[column] != before[column])
@@ -153,14 +139,11 @@ class Exchange:
             None when nothing is due. A batch is of bounded size: see `wait_us` for whether more is due already.
         """
         self.clock.advance(elapsed_us)
-        if self.clock.rate == 0 or not self._fill():
+        if self.clock.rate == 0 or not self._supply.fill():
             return None
         if self.clock.flat_out:
             return self.issue(min(most, FLAT_OUT_BATCH), now_us)
-        if self._block_due[self._offset] > self.clock.position:
-            return None
-        due = int(np.searchsorted(self._block_due, self.clock.position, side="right")) - self._offset
-        return self.issue(min(most, due), now_us)
+        return self.issue(min(most, self._supply.due_by(self.clock.position)), now_us)
 
     def issue(self, count: int, now_us: int) -> Batch | None:
         """Issue the next `count` trades now, or as many of them as one batch can hold.
@@ -171,9 +154,9 @@ class Exchange:
         count = min(count, LARGEST_BATCH)
         if self.left < count:
             count = int(self.left)
-        if count <= 0 or not self._fill():
+        if count <= 0 or not self._supply.fill():
             return None
-        trades = self._cut(count)
+        trades = self._supply.cut(count)
         self.now_us = max(self.now_us + 1, now_us)  # so that no aggregate spans two batches
         self.clock.skip_to(int(trades["due"][-1]))
         self._stamp(trades)
@@ -207,9 +190,9 @@ class Exchange:
 
     def wait_us(self) -> float:
         """How long until the next trade is due; infinity when none will be."""
-        if self.left == 0 or not self._fill():
+        if self.left == 0 or not self._supply.fill():
             return math.inf
-        return self.clock.wait_us(int(self._block_due[self._offset]))
+        return self.clock.wait_us(self._supply.next_due)
 
     def close_candles(self, now_us: int) -> None:
         """Close the minutes that have ended. A tape that keeps its times closes them by its own trades alone."""
@@ -218,18 +201,6 @@ class Exchange:
                 listing.candles.close_before(now_us)
 
     # Inside
-
-    def _fill(self) -> bool:
-        if self._offset == len(self._block) and not self.ended:
-            self._block, self._offset = self._source.next_block(), 0
-            self._block_due = np.ascontiguousarray(self._block["due"])
-            self.ended = not len(self._block)
-        return not self.ended
-
-    def _cut(self, count: int) -> Trades:
-        trades = self._block[self._offset : self._offset + count].copy()
-        self._offset += len(trades)
-        return trades
 
     def _stamp(self, trades: Trades) -> None:
         for index, listing in enumerate(self._listings.values()):
@@ -253,7 +224,7 @@ class Exchange:
                 listing.record(mine, issued=issued)
 
     def _list_coins(self) -> None:
-        for coin in self._source.coins[len(self._listings) :]:
+        for coin in self._supply.source.coins[len(self._listings) :]:
             self._listings[coin.symbol] = Listing(coin, self._keep)
 
 

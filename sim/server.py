@@ -17,7 +17,7 @@ import uvicorn
 from sim.clients import Clients
 from sim.coins import coin_named
 from sim.control import App
-from sim.exchange import Exchange, Source
+from sim.exchange import Exchange
 from sim.faults import Fault
 from sim.issuer import Issuer
 from sim.log import IssueLog
@@ -26,6 +26,7 @@ from sim.pace import Clock
 from sim.plan import Plan
 from sim.rest import Rest
 from sim.settings import Settings
+from sim.supply import Source
 from sim.tape import Tape
 
 logger = logging.getLogger("sim.server")

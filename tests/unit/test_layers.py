@@ -73,6 +73,7 @@ PURE = [
     "term/keys.py",
     "sim/market.py",
     "sim/tape.py",
+    "sim/supply.py",
     "sim/venue.py",
     "sim/faults.py",
 ]
