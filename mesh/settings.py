@@ -188,6 +188,9 @@ class StoreSettings(IndicatorSettings):
     batch_max_age_ms: int = Field(
         100, ge=0, le=10_000, description="how long a trade waits for its transaction at most"
     )
+    retention_days: int | None = Field(
+        None, ge=1, le=36_500, description="how many whole days before today (UTC) trades are kept; unset is for ever"
+    )
 
 
 class GatewaySettings(MeshSettings):

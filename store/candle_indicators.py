@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from store import candle_statements
-from store.db import Connection
+from store.db import Connection, fetch_all
 from store.indicators import Indicators, Periods, Series
 
 _BATCH = 1000
@@ -75,7 +75,7 @@ async def _renew(
     limit = max(_BATCH, periods.candle_sma_period)
     while True:
         asked = _asked(name) | {"time": first, "limit": limit}
-        rows = await (await connection.execute(candle_statements.READ_FROM, asked)).fetchall()
+        rows = await fetch_all(connection, candle_statements.READ_FROM, asked)
         changed = []
         kept: list[float | None] = []
         for time, high_e8, low_e8, close_e8, *values in rows:
@@ -109,7 +109,7 @@ async def _series_before(
 
 async def _read_before(connection: Connection, name: Name, first: dt.datetime, *, limit: int) -> list[Any]:
     asked = _asked(name) | {"time": first, "limit": limit}
-    return (await (await connection.execute(candle_statements.READ_BEFORE, asked)).fetchall())[::-1]
+    return (await fetch_all(connection, candle_statements.READ_BEFORE, asked))[::-1]
 
 
 def _indicators(values: Sequence[float | None]) -> Indicators:

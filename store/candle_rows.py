@@ -22,7 +22,7 @@ from mesh.candles import INTERVALS_US, Candle, Closed
 from mesh.trades import Int64s, TradeColumns
 from store import candle_indicators, candle_statements
 from store.candle_indicators import Name
-from store.db import Connection
+from store.db import Connection, fetch_all
 from store.indicators import Indicators, Periods
 from store.queries import time_of
 
@@ -51,7 +51,7 @@ async def add(connection: Connection, batches: Sequence[Closed], periods: Period
     for (venue, symbol), reached_us in reached.items():
         from_us = known.get((venue, symbol))
         if from_us is None:
-            [(from_us,)] = await (await connection.execute(candle_statements.FIRST_TIME, (venue, symbol))).fetchall()
+            [(from_us,)] = await fetch_all(connection, candle_statements.FIRST_TIME, (venue, symbol))
         if from_us is None or from_us < reached_us:
             if from_us is not None:
                 await _make(connection, venue, symbol, (from_us, reached_us), reached_us, made, thorough=False)
@@ -113,7 +113,7 @@ async def _make(
             cursor = await connection.execute(candle_statements.FROM_CANDLES, asked)
         elif thorough:
             cursor = await connection.execute(candle_statements.FROM_TRADES, asked | {"wanted": None})
-        elif lacking := await (await connection.execute(candle_statements.LACKING, asked)).fetchall():
+        elif lacking := await fetch_all(connection, candle_statements.LACKING, asked):
             wanted = [begins for (begins,) in lacking]
             cursor = await connection.execute(candle_statements.FROM_TRADES, asked | {"wanted": wanted})
         else:

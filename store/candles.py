@@ -17,7 +17,7 @@ from mesh.message import Message
 from mesh.reader import Reader, StreamReplacedError
 from store import metrics, queries
 from store.batch import Taken
-from store.db import Database
+from store.db import Database, fetch_all
 from store.dead import DeadLetters
 from store.intake import Intake
 from store.ledger import NOTHING, Ids
@@ -76,7 +76,7 @@ class Candles:
         while True:
             try:
                 async with self._database.reading() as connection:
-                    rows = await (await connection.execute(queries.PENDING_MINUTES)).fetchall()
+                    rows = await fetch_all(connection, queries.PENDING_MINUTES)
                 for venue, symbol, time, first, last, *sums, repairs, age_s in rows:
                     minute = Minute(venue, symbol, time, first, last, Sums(*sums))
                     await self._judge(minute, repairs=repairs, overdue=age_s > _GRACE_S)
@@ -112,10 +112,10 @@ class Candles:
         span = {"low": minute.first_trade_id, "high": minute.last_trade_id}
         async with self._database.reading() as connection, connection.transaction():
             await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-            [(first_stored,)] = await (await connection.execute(queries.FIRST_ID, tuple(name.values()))).fetchall()
-            ledger = await (await connection.execute(queries.LEDGER_WITHIN, name | span)).fetchall()
+            [(first_stored,)] = await fetch_all(connection, queries.FIRST_ID, tuple(name.values()))
+            ledger = await fetch_all(connection, queries.LEDGER_WITHIN, name | span)
             asked = {"time": minute.time, "first": minute.first_trade_id, "last": minute.last_trade_id}
-            [sums] = await (await connection.execute(queries.MINUTE_SUMS, name | asked)).fetchall()
+            [sums] = await fetch_all(connection, queries.MINUTE_SUMS, name | asked)
         whole = Ids.of_ranges([(minute.first_trade_id, minute.last_trade_id)]) if minute.sums.trade_count else NOTHING
         settled, missing = (
             Ids.of_ranges((first, last) for kind, first, last in ledger if (kind == "OPEN") == is_open) & whole

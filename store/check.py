@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 
 from store import queries
-from store.db import Database
+from store.db import Database, fetch_all
 from store.ledger import Ids
 from store.writer import Writer
 
@@ -28,7 +28,7 @@ async def check_all(database: Database, writer: Writer) -> None:
 
     """
     async with database.reading(limit_s=LIMIT_S) as connection:
-        names = await (await connection.execute(queries.NAMES)).fetchall()
+        names = await fetch_all(connection, queries.NAMES)
     for venue, symbol in names:
         lost, found = await compare(database, venue, symbol)
         if lost or found:
@@ -49,8 +49,8 @@ async def compare(database: Database, venue: str, symbol: str) -> tuple[Ids, Ids
     """
     async with database.reading(limit_s=LIMIT_S) as connection:
         await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-        stored = Ids.of_ranges(await (await connection.execute(queries.COVERAGE, (venue, symbol))).fetchall())
-        edges = await (await connection.execute(queries.RUNS, (venue, symbol))).fetchall()
+        stored = Ids.of_ranges(await fetch_all(connection, queries.COVERAGE, (venue, symbol)))
+        edges = await fetch_all(connection, queries.RUNS, (venue, symbol))
     rows = runs(edges)
     return stored - rows, rows - stored
 

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, TypeAlias
-
 from store import queries
-from store.db import Connection, Database
+from store.db import Database, fetch_all
 from store.queries import HoleRow, MinuteRow
 from tickmesh.v1 import store_pb2
 
 MAX_RANGES = 1000
 MAX_HOLES = 1000
 MAX_MINUTES = 100
-
-_Parameters: TypeAlias = Sequence[Any] | Mapping[str, Any]
 
 
 async def read_coverage(database: Database, venue: str, symbol: str) -> store_pb2.GetCoverageResponse:
@@ -23,12 +18,12 @@ async def read_coverage(database: Database, venue: str, symbol: str) -> store_pb
     name = (venue, symbol)
     async with database.reading() as connection, connection.transaction():
         await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-        [(stored,)] = await _all(connection, queries.COVERAGE_TOTAL, name)
-        [(response.open, response.absent)] = await _all(connection, queries.MISSING_TOTAL, name)
-        [(verified, mismatched)] = await _all(connection, queries.MINUTES_TOTAL, name)
-        ranges = await _all(connection, queries.COVERAGE_RANGES, (*name, MAX_RANGES))
-        holes = await _all(connection, queries.HOLES, (*name, MAX_HOLES))
-        minutes = await _all(connection, queries.MINUTES, {"venue": venue, "symbol": symbol, "limit": MAX_MINUTES})
+        [(stored,)] = await fetch_all(connection, queries.COVERAGE_TOTAL, name)
+        [(response.open, response.absent)] = await fetch_all(connection, queries.MISSING_TOTAL, name)
+        [(verified, mismatched)] = await fetch_all(connection, queries.MINUTES_TOTAL, name)
+        ranges = await fetch_all(connection, queries.COVERAGE_RANGES, (*name, MAX_RANGES))
+        holes = await fetch_all(connection, queries.HOLES, (*name, MAX_HOLES))
+        minutes = await fetch_all(connection, queries.MINUTES, {"venue": venue, "symbol": symbol, "limit": MAX_MINUTES})
     response.stored = stored
     response.complete = not response.open
     response.minutes_verified, response.minutes_mismatched = verified, mismatched
@@ -39,11 +34,6 @@ async def read_coverage(database: Database, venue: str, symbol: str) -> store_pb
     for row in minutes:
         _add_minute(response, MinuteRow._make(row))
     return response
-
-
-async def _all(connection: Connection, statement: str, parameters: _Parameters) -> list[tuple[Any, ...]]:
-    rows: list[tuple[Any, ...]] = await (await connection.execute(statement, parameters)).fetchall()
-    return rows
 
 
 def _add_hole(response: store_pb2.GetCoverageResponse, row: HoleRow) -> None:

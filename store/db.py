@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import psycopg
 from psycopg import AsyncConnection
@@ -34,6 +34,8 @@ READ_LIMIT_S = 5.0
 _PING_EVERY_S = 1.0
 _PING_LIMIT_S = 3.0
 
+Parameters: TypeAlias = Sequence[Any] | Mapping[str, Any]
+
 _CONTENT = (psycopg.DataError, psycopg.IntegrityError)
 _SESSION: dict[str, str | int] = {
     "application_name": "tickmesh-store",
@@ -45,6 +47,13 @@ _SESSION: dict[str, str | int] = {
     "keepalives_count": 3,
     "tcp_user_timeout": 15_000,
 }
+
+
+async def fetch_all(
+    connection: Connection, statement: str, parameters: Parameters | None = None
+) -> list[tuple[Any, ...]]:
+    """Return all rows that a statement gives."""
+    return await (await connection.execute(statement, parameters)).fetchall()
 
 
 class Database:

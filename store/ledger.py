@@ -97,7 +97,7 @@ NOTHING = Ids(np.empty(0, np.int64), np.empty(0, np.int64))
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """A hole that is OPEN or ABSENT, as the table has it."""
+    """A hole that is OPEN, ABSENT or EXPIRED, as the table has it."""
 
     hole_id: int
     ids: Ids
@@ -128,7 +128,7 @@ def record(found: Ids, lost: Ids = NOTHING, *, stored: Ids, missing: Iterable[Mi
         found: ids that are stored from now on.
         lost: ids that are not stored any more.
         stored: the stored ranges around them, those next to them on both sides included.
-        missing: the holes, OPEN or ABSENT, that overlap them or lie between them.
+        missing: the holes not FILLED that overlap them or lie between them.
 
     """
     after = (stored - lost) | found

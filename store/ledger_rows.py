@@ -17,7 +17,7 @@ async def lock(connection: Connection) -> None:
 
 
 async def whole(connection: Connection, venue: str, symbol: str) -> tuple[Ids, list[Missing]]:
-    """Return all stored ranges of a symbol and all its holes, OPEN and ABSENT."""
+    """Return all stored ranges of a symbol and all its holes that are not FILLED."""
     cursor = await connection.execute(statements.COVERAGE, (venue, symbol))
     stored = Ids.of_ranges(await cursor.fetchall())
     cursor = await connection.execute(statements.MISSING, (venue, symbol))

@@ -23,3 +23,4 @@ OPEN_IDS = Gauge("tickmesh_store_open_ids", "Trade ids that are missing and aske
 REPAIRS = Counter("tickmesh_store_repair_requests_total", "Times missing trades were asked for")
 CANDLES = Counter("tickmesh_store_candles_total", "Closed candles taken in from PROCESSED")
 MINUTES = Counter("tickmesh_store_minutes_total", "Minutes compared with the venue's", ["state"])
+EXPIRED = Counter("tickmesh_store_expired_trades_total", "Trades removed because they were older than retention keeps")

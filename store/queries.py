@@ -184,7 +184,7 @@ SELECT venue, symbol, time, first_trade_id, last_trade_id, trade_count, (open * 
     repairs, extract(epoch FROM now() - received_time)::float8
 FROM minutes WHERE state <> 'VERIFIED' AND (state = 'PENDING' OR repairs = 1) ORDER BY time, venue, symbol LIMIT 500
 """
-# In: venue, symbol, lowest and highest id. Out: kind (STORED, ABSENT, OPEN), first, last of what overlaps them.
+# In: venue, symbol, lowest and highest id. Out: kind (STORED, or a hole's state), first, last of what overlaps them.
 LEDGER_WITHIN = """
 SELECT 'STORED', first_trade_id, last_trade_id FROM coverage
     WHERE venue = %(venue)s AND symbol = %(symbol)s AND first_trade_id <= %(high)s AND last_trade_id >= %(low)s

@@ -16,7 +16,7 @@ from mesh.message import Message
 from mesh.symbols import parse_symbol, parse_venue
 from store import metrics, queries
 from store.asking import Asking, Hole
-from store.db import Database
+from store.db import Database, fetch_all
 from store.intake import Intake
 from store.ledger import Ids
 from store.writer import Writer
@@ -116,8 +116,8 @@ class Repair:
 
     async def _holes(self) -> list[Hole]:
         async with self._database.reading() as connection:
-            holes = [Hole._make(row) for row in await (await connection.execute(queries.OPEN_HOLES)).fetchall()]
-            totals = await (await connection.execute(queries.OPEN_TOTALS)).fetchall() if holes else []
+            holes = [Hole._make(row) for row in await fetch_all(connection, queries.OPEN_HOLES)]
+            totals = await fetch_all(connection, queries.OPEN_TOTALS) if holes else []
         metrics.OPEN_HOLES.clear()
         metrics.OPEN_IDS.clear()
         for venue, symbol, count, ids in totals:

@@ -26,6 +26,7 @@ from store.indicators import Periods
 from store.intake import Intake
 from store.minute_rows import MinuteRows
 from store.repair import Repair
+from store.retention import Retention
 from store.rpc import StoreServicer
 from store.signals import Signals
 from store.writer import Writer
@@ -59,6 +60,8 @@ async def main(settings: StoreSettings, stop: Stop) -> None:
         )
         beside = await stack.enter_async_context(Beside(stop))
         beside.begin(database.watch())
+        if settings.retention_days is not None:
+            beside.begin(Retention(database, settings.retention_days, give_up=give_up).run())
         async with stop.interrupts():
             bus = await stack.enter_async_context(connect(settings, name="store", health=health))
             for stream in (CONTROL_STREAM, CANDLE_STREAM, DEAD_STREAM):

@@ -46,7 +46,7 @@ CROSS JOIN LATERAL (
 ) AS near
 ORDER BY 1, 2
 """
-# In: venues, symbols, lowest and highest id of each. Out: n (from 1), hole_id, first, last of OPEN and ABSENT holes.
+# In: venues, symbols, lowest and highest id of each. Out: n (from 1), hole_id, first, last of holes not FILLED.
 MISSING_WITHIN = """
 SELECT asked.n, hole_id, first_trade_id, last_trade_id
 FROM unnest(%s::text[], %s::text[], %s::bigint[], %s::bigint[]) WITH ORDINALITY AS asked (venue, symbol, low, high, n)

@@ -277,7 +277,7 @@ Global___GetCoverageResponse: _TypeAlias = GetCoverageResponse  # noqa: Y015
 
 @_typing.final
 class Hole(_message.Message):
-    """Trade ids that were missing once."""
+    """Trade ids that are missing, or were."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -295,6 +295,8 @@ class Hole(_message.Message):
         """Found and stored."""
         STATE_ABSENT: Hole._State.ValueType  # 3
         """Asked for, and the venue has no such ids."""
+        STATE_EXPIRED: Hole._State.ValueType  # 4
+        """Stored or missing once, and older than `RETENTION_DAYS` keeps: removed."""
 
     class State(_State, metaclass=_StateEnumTypeWrapper):
         """How it stands with a hole."""
@@ -307,6 +309,8 @@ class Hole(_message.Message):
     """Found and stored."""
     STATE_ABSENT: Hole.State.ValueType  # 3
     """Asked for, and the venue has no such ids."""
+    STATE_EXPIRED: Hole.State.ValueType  # 4
+    """Stored or missing once, and older than `RETENTION_DAYS` keeps: removed."""
 
     FIRST_TRADE_ID_FIELD_NUMBER: _builtins.int
     LAST_TRADE_ID_FIELD_NUMBER: _builtins.int
@@ -325,7 +329,7 @@ class Hole(_message.Message):
 
     @_builtins.property
     def closed_time(self) -> _timestamp_pb2.Timestamp:
-        """When it was filled or found absent; not there while it is open."""
+        """When it was filled, found absent or removed; not there while it is open."""
 
     def __init__(
         self,

@@ -1,0 +1,111 @@
+"""Retention: after so many whole days a trade goes, and with it what is kept for its sake.
+
+That are its second's candle, its minute, and its place in the ledger, where its id stays as EXPIRED: everything the
+venue issued is still accounted for, and nobody asks for it again. Longer candles stay. A step is one transaction, small
+enough that trades which come meanwhile hardly wait: an hour, or a day where TimescaleDB drops whole chunks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from mesh.logs import Seldom
+from store import metrics, queries, retention_statements
+from store.db import Connection, Database, fetch_all
+from store.ledger_rows import lock
+
+log = logging.getLogger("store.retention")
+
+LOOK_EVERY_S = 600.0
+_HOUR, _DAY = dt.timedelta(hours=1), dt.timedelta(days=1)
+_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+
+
+class Retention:
+    """Removes what is too old.
+
+    Args:
+        database: where it is.
+        days: how many whole days before today, by UTC, are kept.
+        give_up: see `Database.write`.
+
+    """
+
+    def __init__(self, database: Database, days: int, *, give_up: Callable[[], bool]) -> None:
+        self._database = database
+        self._days = days
+        self._give_up = give_up
+
+    async def run(self) -> None:
+        """Remove what has become too old, now and from time to time, for ever."""
+        while True:
+            await self.remove_before(first_kept(dt.datetime.now(dt.UTC), self._days))
+            await asyncio.sleep(LOOK_EVERY_S)
+
+    async def remove_before(self, end: dt.datetime) -> None:
+        """Remove all that happened before `end`, the oldest first, step by step."""
+        removed, clock, seldom = 0, asyncio.get_running_loop().time, Seldom()
+
+        async def step(connection: Connection) -> tuple[dt.datetime, int] | None:
+            return await _step(connection, end)
+
+        seldom.due(clock())
+        while (done := await self._database.write(step, give_up=self._give_up)) is not None:
+            reached, expired = done
+            removed += expired
+            metrics.EXPIRED.inc(expired)
+            if seldom.due(clock()):
+                log.info("removing what is older than %s: %d trades, up to %s", end, removed, reached)
+        if removed:
+            log.info("removed %d trades older than %s", removed, end)
+
+
+def first_kept(now: dt.datetime, days: int) -> dt.datetime:
+    """Return when the first day begins that is kept: no candle of any interval lies on both sides of it."""
+    return _floor(now, _DAY) - days * _DAY
+
+
+def step_end(oldest: dt.datetime, end: dt.datetime, length: dt.timedelta) -> dt.datetime:
+    """Return up to when to remove in the step that begins with the oldest trade."""
+    return min(_floor(oldest, length) + length, end)
+
+
+def _floor(time: dt.datetime, length: dt.timedelta) -> dt.datetime:
+    return time - (time - _EPOCH) % length
+
+
+async def _step(connection: Connection, end: dt.datetime) -> tuple[dt.datetime, int] | None:
+    """Remove the oldest trades before `end`; return up to when, and how many; None when there are none."""
+    await lock(connection)
+    names = await fetch_all(connection, queries.NAMES)
+    oldest = [time for name in names for (time,) in await fetch_all(connection, retention_statements.OLDEST, name)]
+    if not oldest or min(oldest) >= end:
+        return None
+    in_chunks = await _in_chunks(connection)
+    reached = step_end(min(oldest), end, _DAY if in_chunks else _HOUR)
+    asked = [{"venue": venue, "symbol": symbol, "before": reached} for venue, symbol in names]
+    cuts = [
+        one | {"last": last}
+        for one in asked
+        for (last,) in await fetch_all(connection, retention_statements.LAST_ID, one)
+    ]
+    if in_chunks:
+        await connection.execute(retention_statements.DROP_CHUNKS, (reached,))
+    return reached, sum([await _remove(connection, cut) for cut in cuts])
+
+
+async def _in_chunks(connection: Connection) -> bool:
+    [(has_timescale,)] = await fetch_all(connection, retention_statements.HAS_TIMESCALE)
+    return bool(has_timescale and (await fetch_all(connection, retention_statements.IN_CHUNKS))[0][0])
+
+
+async def _remove(connection: Connection, cut: dict[str, Any]) -> int:
+    for statement in retention_statements.REMOVE:
+        await connection.execute(statement, cut)
+    [(first, expired)] = await fetch_all(connection, retention_statements.EXPIRE_STORED, cut)
+    await connection.execute(retention_statements.EXPIRE_HOLES, cut | {"first": first})
+    return int(expired)

@@ -1,0 +1,63 @@
+"""What retention asks and removes: SQL beside what goes in and comes out of it."""
+
+from __future__ import annotations
+
+# In: venue, symbol. Out: the time of the oldest trade; no row when there is none.
+OLDEST = "SELECT time FROM trades WHERE venue = %s AND symbol = %s ORDER BY time LIMIT 1"
+# Out: whether TimescaleDB is in this database.
+HAS_TIMESCALE = "SELECT to_regclass('timescaledb_information.hypertables') IS NOT NULL"
+# Out, where it is: whether trades are cut into chunks that can be dropped whole.
+IN_CHUNKS = "SELECT EXISTS (SELECT FROM timescaledb_information.hypertables WHERE hypertable_name = 'trades')"
+DROP_CHUNKS = "SELECT drop_chunks('trades', older_than => %s::timestamptz)"
+# In: venue, symbol, before (a time). Out: up to which id to remove; no row when nothing is older. Ids and times rise
+# together but for trades of nearly the same time. What came again of what was removed goes up to where that ended.
+LAST_ID = """
+SELECT greatest(max(trade_id), (
+    SELECT max(last_trade_id) FROM holes
+    WHERE venue = %(venue)s AND symbol = %(symbol)s AND state = 'EXPIRED'
+))
+FROM (
+    SELECT trade_id FROM trades WHERE venue = %(venue)s AND symbol = %(symbol)s AND time < %(before)s
+    ORDER BY time DESC, trade_id DESC LIMIT 10000
+) AS newest
+HAVING count(*) > 0
+"""
+
+# In, all of these: venue, symbol; before (a time), last (the highest id before it).
+REMOVE = (
+    "DELETE FROM trades WHERE venue = %(venue)s AND symbol = %(symbol)s AND time < %(before)s",
+    # A lower id with a later time: the ledger knows ids only.
+    """
+    DELETE FROM trades WHERE venue = %(venue)s AND symbol = %(symbol)s
+        AND time >= %(before)s AND time < %(before)s + interval '1 hour' AND trade_id <= %(last)s
+    """,
+    "DELETE FROM minutes WHERE venue = %(venue)s AND symbol = %(symbol)s AND time < %(before)s",
+    """
+    DELETE FROM candles
+    WHERE venue = %(venue)s AND symbol = %(symbol)s AND interval = '1s' AND time < %(before)s
+    """,
+)
+# Out: the lowest id that was stored and how many there were.
+EXPIRE_STORED = """
+WITH gone AS (
+    DELETE FROM coverage WHERE venue = %(venue)s AND symbol = %(symbol)s AND first_trade_id <= %(last)s RETURNING *
+), rest AS (
+    INSERT INTO coverage (venue, symbol, first_trade_id, last_trade_id)
+    SELECT venue, symbol, %(last)s + 1, last_trade_id FROM gone WHERE last_trade_id > %(last)s
+)
+SELECT min(first_trade_id), coalesce(sum(least(last_trade_id, %(last)s) - first_trade_id + 1), 0)::bigint FROM gone
+"""
+# In, too: first (the lowest id that was stored, or NULL).
+EXPIRE_HOLES = """
+WITH gone AS (
+    DELETE FROM holes WHERE venue = %(venue)s AND symbol = %(symbol)s AND first_trade_id <= %(last)s RETURNING *
+), rest AS (
+    INSERT INTO holes (venue, symbol, first_trade_id, last_trade_id, state, seen_time, closed_time)
+    SELECT venue, symbol, %(last)s + 1, last_trade_id, state, seen_time, closed_time
+    FROM gone WHERE last_trade_id > %(last)s
+)
+INSERT INTO holes (venue, symbol, first_trade_id, last_trade_id, state, seen_time, closed_time)
+SELECT %(venue)s, %(symbol)s, coalesce(least(%(first)s::bigint, min(first_trade_id)), %(last)s), %(last)s, 'EXPIRED',
+    coalesce(min(seen_time) FILTER (WHERE state = 'EXPIRED'), now()), now()
+FROM gone
+"""

@@ -1,0 +1,34 @@
+"""Retention's arithmetic: which day is the first to be kept, and how far one step goes."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+from store.retention import first_kept, step_end
+
+NOON = dt.datetime(2026, 3, 15, 12, 34, 56, tzinfo=dt.UTC)
+HOUR, DAY = dt.timedelta(hours=1), dt.timedelta(days=1)
+
+
+def test_whole_days_before_today_are_kept() -> None:
+    assert first_kept(NOON, 1) == dt.datetime(2026, 3, 14, tzinfo=dt.UTC)
+    assert first_kept(NOON, 30) == dt.datetime(2026, 2, 13, tzinfo=dt.UTC)
+
+
+def test_days_begin_by_utc_whatever_the_clock_on_the_wall_says() -> None:
+    late_in_tokyo = dt.datetime(2026, 3, 15, 3, 0, tzinfo=dt.timezone(dt.timedelta(hours=9)))
+
+    assert first_kept(late_in_tokyo, 1) == dt.datetime(2026, 3, 13, tzinfo=dt.UTC)
+
+
+def test_a_step_ends_with_the_hour_or_day_of_the_oldest_trade() -> None:
+    assert step_end(NOON, NOON + DAY, HOUR) == dt.datetime(2026, 3, 15, 13, tzinfo=dt.UTC)
+    assert step_end(NOON, NOON + 2 * DAY, DAY) == dt.datetime(2026, 3, 16, tzinfo=dt.UTC)
+
+
+def test_a_step_never_goes_beyond_what_is_kept() -> None:
+    assert step_end(NOON, NOON + dt.timedelta(minutes=1), HOUR) == NOON + dt.timedelta(minutes=1)
+
+
+def test_a_trade_at_the_full_hour_belongs_to_the_hour_it_begins() -> None:
+    assert step_end(dt.datetime(2026, 3, 15, 13, tzinfo=dt.UTC), NOON + DAY, HOUR).hour == 14
