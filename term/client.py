@@ -197,10 +197,13 @@ class Client:
 
 
 def stream_url(url: str) -> str:
-    """Where the live stream of the gateway at `url` is: `http://host:8080` has it at `ws://host:8080/ws`."""
+    """Where the live stream of the gateway at `url` is: `http://host:8080` has it at `ws://host:8080/ws`.
+
+    The gateway tells of selections and of its own state only to those who ask for events.
+    """
     parts = urlsplit(url)
     scheme = {"http": "ws", "https": "wss"}[parts.scheme]
-    return urlunsplit((scheme, parts.netloc, parts.path.rstrip("/") + "/ws", "", ""))
+    return urlunsplit((scheme, parts.netloc, parts.path.rstrip("/") + "/ws", "events=true", ""))
 
 
 def shown_url(url: str) -> str:

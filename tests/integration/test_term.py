@@ -93,6 +93,14 @@ async def test_a_coin_changed_elsewhere_is_changed_here(gateway: FakeGateway) ->
         await terminal.shows("Dogecoin (DOGE)  0.12345")
 
 
+async def test_the_gateway_is_asked_to_tell_of_events(gateway: FakeGateway) -> None:
+    async with term(gateway) as terminal:
+        await gateway.tell("status", state="waiting")
+        await terminal.shows("trades have stopped: the gateway waits for a part of the mesh")
+        await gateway.select("dogeusdt")
+        await terminal.shows("tickmesh  Dogecoin (DOGE)")
+
+
 async def test_history_scrolls_and_fetches_older_pages(gateway: FakeGateway) -> None:
     async with term(gateway) as terminal:
         await terminal.shows("● current")

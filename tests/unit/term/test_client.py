@@ -13,12 +13,12 @@ from term.client import is_loopback, shown_url, stream_url
 @pytest.mark.parametrize(
     ("url", "stream"),
     [
-        ("http://127.0.0.1:8080", "ws://127.0.0.1:8080/ws"),
-        ("https://mesh.example/tick/", "wss://mesh.example/tick/ws"),
-        ("http://[::1]:8080/", "ws://[::1]:8080/ws"),
+        ("http://127.0.0.1:8080", "ws://127.0.0.1:8080/ws?events=true"),
+        ("https://mesh.example/tick/", "wss://mesh.example/tick/ws?events=true"),
+        ("http://[::1]:8080/", "ws://[::1]:8080/ws?events=true"),
     ],
 )
-def test_the_live_stream_is_beside_the_api(url: str, stream: str) -> None:
+def test_the_live_stream_is_beside_the_api_and_tells_of_events(url: str, stream: str) -> None:
     assert stream_url(url) == stream
 
 
