@@ -22,8 +22,18 @@ class History:
     price_decimals: int = 2
     quantity_decimals: int = 0
 
+    def expects(self, page_token: str) -> bool:
+        """Tell whether the page of `page_token` belongs here now: the first always, another only right below the rows.
+
+        A page that was asked for before the rows were fetched anew would leave a hole above itself.
+        """
+        return not page_token or page_token == self.next_token
+
     def with_page(self, page: Page, *, page_token: str) -> History:
-        """Take in an answer: the first page replaces what was there, the others go below it."""
+        """Take in an answer: the first page replaces what was there, the others go below it.
+
+        Ask `expects` first.
+        """
         before = self if page_token else History()
         quantities = [trade.quantity for trade in page.trades if trade.quantity is not None]
         trades = (*before.trades, *page.trades)[:MAX_ROWS]

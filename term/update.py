@@ -129,8 +129,8 @@ def _selected(model: Model, selection: Selection) -> Step:
 
 def _loaded(model: Model, event: CoinsLoaded | SelectionLoaded | PriceLoaded | StatsLoaded | HistoryLoaded) -> Step:
     request = event.request
-    if not isinstance(request, LoadCoins | SelectCoin) and request.generation != model.generation:
-        return model, ()  # asked before the coin was changed
+    if _outdated(model, request):
+        return model, ()
     match event:
         case CoinsLoaded(coins=coins):
             return replace(model, coins=coins, coins_error="", cursor=None), ()
@@ -145,13 +145,22 @@ def _loaded(model: Model, event: CoinsLoaded | SelectionLoaded | PriceLoaded | S
             return replace(model, history=history, quote=model.quote.seeded(page)), ()
 
 
+def _outdated(model: Model, request: Request) -> bool:
+    match request:
+        case LoadCoins() | SelectCoin():
+            return False
+        case LoadHistory(page_token=page_token) if not model.history.expects(page_token):
+            return True  # asked before the history was fetched anew
+    return request.generation != model.generation  # asked before the coin was changed
+
+
 def _request_failed(model: Model, request: Request, reason: str) -> Model:
     match request:
         case LoadCoins():
             return replace(model, coins_error=reason)
         case SelectCoin(symbol):
             return model.noticed(f"cannot select {model.name_of(symbol)}: {reason}")
-        case LoadHistory(generation=generation) if generation == model.generation:
+        case LoadHistory() if not _outdated(model, request):
             return replace(model, history=model.history.failed(reason))
     return model  # asked again at the next poll
 

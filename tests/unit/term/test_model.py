@@ -129,6 +129,22 @@ def test_an_older_page_goes_below_and_the_view_stays() -> None:
     assert (len(model.history.trades), model.history.top, model.history.next_token) == (200, 82, "")
 
 
+@pytest.mark.parametrize("next_token", ["newer", ""])
+def test_an_older_page_asked_for_before_a_refresh_is_left_out_for_it_would_leave_a_hole(next_token: str) -> None:
+    refreshed = HistoryLoaded(LoadHistory(1, "btcusdt"), page(first=-5000, next_token=next_token))
+    model = after(reading(), *press("G", "r"), refreshed)
+    late = LoadHistory(1, "btcusdt", "more")
+    assert after(model, HistoryLoaded(late, page(first=100))) == model.answered(late)
+    assert after(model, RequestFailed(late, "database away")) == model.answered(late)
+
+
+def test_an_older_page_asked_for_before_a_refresh_is_asked_for_again_below_the_new_rows() -> None:
+    refreshed = HistoryLoaded(LoadHistory(1, "btcusdt"), page(first=-5000, next_token="newer"))
+    model = after(reading(), *press("G", "r"), refreshed)
+    model = after(model, HistoryLoaded(LoadHistory(1, "btcusdt", "more"), page(first=100)))
+    assert after_asking(model, *press("G"))[1] == [LoadHistory(1, "btcusdt", "newer")]
+
+
 def test_at_the_end_of_history_nothing_more_is_asked_for() -> None:
     model = after(trading(), *press("h"), HistoryLoaded(LoadHistory(1, "btcusdt"), page(next_token="")))
     assert after_asking(model, *press("G", "j"))[1] == []
@@ -290,7 +306,7 @@ def test_a_smaller_terminal_keeps_the_history_filled() -> None:
 
 
 def test_history_is_bounded() -> None:
-    model, rows = trading(), page(rows=1000).trades
+    model, rows = reading(), page(rows=1000).trades
     for _ in range(25):
-        model = after(model, HistoryLoaded(LoadHistory(1, "btcusdt", "token"), Page(rows, "more")))
+        model = after(model, HistoryLoaded(LoadHistory(1, "btcusdt", "more"), Page(rows, "more")))
     assert (len(model.history.trades), model.history.next_token) == (20_000, "")
