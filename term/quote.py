@@ -24,10 +24,12 @@ class Quote:
 
     `first` is the first price seen by this program, `decimals` how many a price of this coin needs, `delay_us` how
     long after the venue's time the last trade arrived here, `per_second` pairs of a second since 1970 and the trades
-    that arrived in it.
+    that arrived in it. `current` says whether a trade has come since the stream was opened, or its
+    source came back: from then on the trades know better than any answer.
     """
 
     price: Decimal | None = None
+    current: bool = False
     first: Decimal | None = None
     direction: Direction = ""
     changed_us: int = 0
@@ -47,17 +49,14 @@ class Quote:
 
     def traded(self, trade: Trade, received_us: int) -> Quote:
         """Take in a trade that has just arrived."""
-        direction: Direction = self.direction
-        changed_us = self.changed_us
-        if self.price is not None and trade.price != self.price:
-            direction = "up" if trade.price > self.price else "down"
-            changed_us = received_us
+        direction = self._direction_to(trade.price)
         return replace(
             self,
             price=trade.price,
+            current=True,
             first=trade.price if self.first is None else self.first,
-            direction=direction,
-            changed_us=changed_us,
+            direction=direction or self.direction,
+            changed_us=received_us if direction else self.changed_us,
             traded_us=received_us,
             delay_us=None if trade.time_us is None else received_us - trade.time_us,
             decimals=max(self.decimals, decimals_of(trade.price)),
@@ -67,12 +66,20 @@ class Quote:
         )
 
     def asked(self, trade: Trade) -> Quote:
-        """Show the price of the last trade while none has arrived."""
-        if self.price is not None:
+        """Show the price of the last trade while none has arrived; a change was not now, so it does not flash."""
+        if self.current:
             return self
         return replace(
-            self, price=trade.price, first=trade.price, decimals=max(self.decimals, decimals_of(trade.price))
+            self,
+            price=trade.price,
+            first=trade.price if self.first is None else self.first,
+            direction=self._direction_to(trade.price) or self.direction,
+            decimals=max(self.decimals, decimals_of(trade.price)),
         )
+
+    def interrupted(self) -> Quote:
+        """Believe what is asked for until the next trade: there may have been trades that were not sent to us."""
+        return replace(self, current=False, live_stats=Stats(), asked_stats=self.stats)
 
     def missing(self, trades: int, now_us: int) -> Quote:
         """Take note of trades that happened but were not sent to us."""
@@ -105,6 +112,11 @@ class Quote:
         """Trades per second over the last ten whole seconds."""
         now_s = now_us // _SECOND_US
         return sum(count for second, count in self.per_second if 0 < now_s - second <= RATE_SECONDS) / RATE_SECONDS
+
+    def _direction_to(self, price: Decimal) -> Direction:
+        if self.price is None or price == self.price:
+            return ""
+        return "up" if price > self.price else "down"
 
 
 def _counted(per_second: tuple[tuple[int, int], ...], trades: int, now_us: int) -> tuple[tuple[int, int], ...]:

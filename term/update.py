@@ -96,14 +96,16 @@ def _stream_changed(
         case Connecting():
             return replace(model, link=link.connecting()), ()
         case Connected():
-            return _poll(replace(model, link=link.connected(model.now_us)))
+            connected = link.connected(model.now_us)
+            return _poll(replace(model, link=connected, quote=model.quote.interrupted()))
         case Disconnected(reason, failures, retry_us):
             lost = link.lost(reason=reason, failures=failures, retry_us=retry_us, now_us=model.now_us)
             return replace(model, link=lost), ()
         case FrameRefused():
             return replace(model, link=replace(link, refused=link.refused + 1)), ()
         case SourceSeen(away):
-            return replace(model, link=replace(link, source_away=away)), ()
+            model = replace(model, link=replace(link, source_away=away))
+            return (model, ()) if away else _poll(replace(model, quote=model.quote.interrupted()))
         case TradesMissed(trades):
             return replace(model, quote=model.quote.missing(trades, model.now_us)), ()
 
@@ -137,6 +139,8 @@ def _loaded(model: Model, event: CoinsLoaded | SelectionLoaded | PriceLoaded | S
         case SelectionLoaded(selection=selection):
             return _selected(model, selection)
         case PriceLoaded(trade=trade):
+            if model.selection is not None and not _concerns(trade, model.selection):
+                return model, ()  # the coin was changed while we were away; the answer that says so is on its way
             return replace(model, quote=model.quote.asked(trade)), ()
         case StatsLoaded(stats=stats):
             return replace(model, quote=replace(model.quote, asked_stats=stats)), ()
@@ -179,6 +183,6 @@ def _poll(model: Model) -> Step:
     wanted: list[Request] = [] if model.coins else [LoadCoins()]
     if model.link.open:
         wanted += [LoadSelection(model.generation), LoadStats(model.generation)]
-        if model.quote.price is None:
+        if not model.quote.current:
             wanted.append(LoadPrice(model.generation))
     return model.asking(*wanted)

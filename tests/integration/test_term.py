@@ -63,7 +63,7 @@ async def test_the_price_alone_is_enough() -> None:
         await gateway.trade(61_000.0)
         await gateway.trade(61_001.5)
         await terminal.shows("61,001.50 ▲")
-        await terminal.shows("61,010.25")  # the session's high, asked for
+        await terminal.shows("61,011.50")  # the session's high, asked for
     await gateway.stop()
 
 
@@ -129,6 +129,18 @@ async def test_it_comes_back_after_the_gateway_restarts(gateway: FakeGateway) ->
         await terminal.shows("LIVE")
         await gateway.trade(61_500.0)
         await terminal.shows("61,500.00")
+
+
+async def test_after_a_reconnect_it_shows_what_happened_meanwhile(gateway: FakeGateway) -> None:
+    async with term(gateway) as terminal:
+        terminal.press("\x1b")
+        await gateway.trade(61_000.0)
+        await terminal.shows("61,000.00")
+        await gateway.stop()
+        await terminal.shows("RECONNECTING #")
+        gateway.price = 62_000.5
+        await gateway.start()
+        await terminal.shows("LIVE", "62,000.50 ▲", "62,010.50")
 
 
 async def test_it_starts_before_the_gateway() -> None:

@@ -9,6 +9,7 @@ from term.events import (
     CoinsLoaded,
     Connected,
     Disconnected,
+    Event,
     FrameRefused,
     HistoryLoaded,
     LoadCoins,
@@ -246,6 +247,50 @@ def test_an_asked_price_fills_in_only_while_no_trade_has_come() -> None:
     asked = PriceLoaded(LoadPrice(1), Trade(Decimal(99)))
     assert after(connected(), asked).quote.price == 99
     assert after(connected(), trade("100"), asked).quote.price == 100
+
+
+INTERRUPTIONS = pytest.mark.parametrize(
+    "interruption",
+    [
+        (Disconnected("gone", failures=1, retry_us=0), Connected()),
+        (SourceSeen(away=True), SourceSeen(away=False)),
+    ],
+    ids=["stream lost", "source away"],
+)
+
+
+@INTERRUPTIONS
+def test_after_an_interruption_price_and_statistics_are_asked_for(interruption: tuple[Event, ...]) -> None:
+    _, effects = after_asking(after(connected(), trade("100")), *interruption)
+    assert effects == [LoadSelection(1), LoadStats(1), LoadPrice(1)]
+
+
+@INTERRUPTIONS
+def test_after_an_interruption_the_answers_are_newer_than_the_trades_before_it(
+    interruption: tuple[Event, ...],
+) -> None:
+    model = after(connected(), trade("100", stats=Stats(high=Decimal(105), low=Decimal(90))), *interruption)
+    assert (model.quote.price, model.quote.stats.high, model.quote.stats.low) == (100, 105, 90)
+    model = after(
+        model, PriceLoaded(LoadPrice(1), Trade(Decimal(80))), StatsLoaded(LoadStats(1), Stats(high=Decimal(101)))
+    )
+    assert (model.quote.price, model.quote.direction, model.quote.stats) == (80, "down", Stats(high=Decimal(101)))
+    assert model.quote.first == 100
+
+
+def test_after_an_interruption_the_price_is_asked_for_until_a_trade_comes() -> None:
+    model = after(trading(), Disconnected("gone", failures=1, retry_us=0), Connected())
+    answers = [PriceLoaded(LoadPrice(1), Trade(Decimal(price))) for price in (99, 98)]
+    model, effects = after_asking(model, answers[0], tick(63), answers[1])
+    assert (effects.count(LoadPrice(1)), model.quote.price) == (1, 98)
+    model, effects = after_asking(model, trade("100", at_s=64), answers[0], tick(66))
+    assert (effects.count(LoadPrice(1)), model.quote.price) == (0, 100)
+
+
+def test_a_price_of_another_coin_is_not_shown_as_this_ones() -> None:
+    model = after(trading(), Disconnected("gone", failures=1, retry_us=0), Connected())
+    asked = PriceLoaded(LoadPrice(1), Trade(Decimal(3400), symbol="ethusdt", venue="binance"))
+    assert after(model, asked).quote.price == Decimal("61861.5")
 
 
 # --- the link ---
