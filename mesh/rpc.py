@@ -30,6 +30,8 @@ _KEEPALIVE = (
     ("grpc.keepalive_time_ms", 10_000),
     ("grpc.keepalive_timeout_ms", 5_000),
     ("grpc.http2.max_pings_without_data", 0),
+    # On both sides: a server that does not permit them takes the pings of an idle channel for an attack.
+    ("grpc.keepalive_permit_without_calls", 1),
 )
 _SERVER_OPTIONS = (
     *_KEEPALIVE,
@@ -38,7 +40,6 @@ _SERVER_OPTIONS = (
 )
 _CHANNEL_OPTIONS = (
     *_KEEPALIVE,
-    ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.initial_reconnect_backoff_ms", 250),
     ("grpc.max_reconnect_backoff_ms", 2_000),
     ("grpc.enable_http_proxy", 0),
