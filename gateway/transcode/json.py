@@ -51,7 +51,7 @@ def parse(body: bytes) -> object:
     """
     try:
         return _from_bytes(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ArithmeticError) as exc:
         raise BadInput(f"body is not JSON: {str(exc)[:1].lower()}{str(exc)[1:]}") from exc
 
 
