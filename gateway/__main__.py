@@ -44,7 +44,7 @@ def server_of(app: FastAPI) -> Server:
         ws_ping_interval=20.0,
         ws_ping_timeout=20.0,
         # Life
-        lifespan="on",
+        lifespan="off",
         timeout_graceful_shutdown=5,
         # What is said
         log_config=None,
@@ -75,15 +75,19 @@ async def main(settings: GatewaySettings, stop: Stop) -> None:
         async with channel(settings.signal_addr) as signal, channel(settings.store_addr) as store:
             app = create_app(signal=signal, store=store, token=token)
             server = server_of(app)
-            serving = asyncio.create_task(server.serve(sockets=[listener]), name="uvicorn")
-            stopping = asyncio.create_task(stop.wait(), name="stop")
-            port = listener.getsockname()[1]
-            log.info("http://%s:%d, documentation at /docs", settings.gateway_host, port)
-            await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
-            stopping.cancel()
-            await app.state.live.drain()
-            server.should_exit = True
-            await serving
+            async with asyncio.TaskGroup() as tasks:
+                # Not in uvicorn's lifespan: what ends there unexpectedly is logged, and everything else goes on.
+                following = tasks.create_task(app.state.live.run(), name="live")
+                serving = tasks.create_task(server.serve(sockets=[listener]), name="uvicorn")
+                stopping = tasks.create_task(stop.wait(), name="stop")
+                port = listener.getsockname()[1]
+                log.info("http://%s:%d, documentation at /docs", settings.gateway_host, port)
+                await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
+                stopping.cancel()
+                await app.state.live.drain()
+                server.should_exit = True
+                await serving
+                following.cancel()
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """Who may do what: the token, and which pages' scripts may talk to us. Pure.
 
 Reading over HTTP is open. Changing something (POST) and `/ws` need the token where one is set, and no browser may do
-either on behalf of a page from another host: a page anywhere can reach a server on its visitor's loopback.
+either on behalf of a page from another host: a page anywhere can reach a server on its visitor's loopback. A page
+whose own host's name was made to lead here is not told from ours; against that there is the token.
 """
 
 from __future__ import annotations

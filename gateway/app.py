@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from urllib.parse import urlencode
 
 import grpc
@@ -22,6 +21,7 @@ from gateway import access, manual
 from gateway.errors import BadInput, HttpError, refusal_body
 from gateway.fanout import Limits
 from gateway.live import Live
+from gateway.live import unknown_path as unknown_websocket
 from gateway.resource import JSON, Answer, Resource, read_body, refusal
 from gateway.transcode import comments, docs, json, openapi
 from gateway.transcode.rules import NEXT_PAGE_TOKEN, Route, routes
@@ -45,7 +45,10 @@ def create_app(
     call_limit_s: float = CALL_LIMIT_S,
     client_limits: Limits | None = None,
 ) -> FastAPI:
-    """Return the app; `app.state.live.drain()` lets the WebSocket clients go before the server stops.
+    """Return the app.
+
+    Keep `app.state.live.run()` going beside the server; `app.state.live.drain()` lets the WebSocket clients go before
+    the server stops.
 
     Args:
         signal: channel to SignalService; stays the caller's.
@@ -67,13 +70,8 @@ def create_app(
         token_needed=token is not None,
     )
 
-    @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with live.running():
-            yield
-
     # The document and its page are ours, made from the protos.
-    app = FastAPI(title="tickmesh", openapi_url=None, docs_url=None, redoc_url=None, lifespan=lifespan)
+    app = FastAPI(title="tickmesh", openapi_url=None, docs_url=None, redoc_url=None)
     app.router.redirect_slashes = False
     app.state.live = live
     answers: dict[str, dict[str, Answer]] = {}
@@ -83,6 +81,7 @@ def create_app(
     for path, by_verb in (own | answers).items():
         app.router.routes.append(StarletteRoute(_starlette_path(path, found), Resource(path, by_verb)))
     app.router.routes.append(WebSocketRoute("/ws", live.endpoint))
+    app.router.routes.append(WebSocketRoute("/{path:path}", unknown_websocket))
     known_paths = [*answers, *own, "/ws"]
 
     async def unknown_path(request: Request, _: Exception) -> Response:

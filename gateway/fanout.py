@@ -11,6 +11,8 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from gateway.wanted import Wanted
+
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
@@ -21,6 +23,8 @@ class Chunk:
     """How many messages are trades; 0 for a control message."""
     kind: str = ""
     """Of a control message: a reader that lost some still needs the latest of each kind."""
+    missed: int = 0
+    """Trades that this message says were missed; a reader that loses the message has missed them all the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +40,10 @@ class Limits:
 class Reader:
     """One reader's bounded queue; made by `Fanout.join`."""
 
-    def __init__(
-        self, symbols: frozenset[str] | None, everything: bool, limits: Limits, wake: Callable[[], None]
-    ) -> None:
+    def __init__(self, wanted: Wanted, limits: Limits, wake: Callable[[], None]) -> None:
         self.missed_total = 0
         self.overrun = False
-        self._symbols = symbols
-        self._everything = everything
+        self._wanted = wanted
         self._limits = limits
         self._wake = wake
         self._chunks: deque[Chunk] = deque()
@@ -53,9 +54,14 @@ class Reader:
 
     def wants(self, symbol: str, selected: str | None) -> bool:
         """Tell whether trades of the symbol are for this reader."""
-        if self._everything:
+        if self._wanted.everything:
             return True
-        return symbol == selected if self._symbols is None else symbol in self._symbols
+        return symbol == selected if self._wanted.symbols is None else symbol in self._wanted.symbols
+
+    @property
+    def wants_events(self) -> bool:
+        """Whether control messages are for this reader."""
+        return self._wanted.events
 
     def offer(self, chunk: Chunk) -> None:
         """Queue a chunk, losing the oldest when there is no room."""
@@ -100,10 +106,10 @@ class Reader:
         return self._missed_in_a_row
 
     def _miss(self, chunk: Chunk) -> None:
-        if chunk.kind:
+        if chunk.kind and not chunk.missed:
             self._owed.pop(chunk.kind, None)  # to the end: they are told in the order of their last change
             self._owed[chunk.kind] = chunk
-        self._missed += chunk.trades
+        self._missed += chunk.trades + chunk.missed
         self._missed_in_a_row += chunk.trades
         self.missed_total += chunk.trades
 
@@ -120,18 +126,15 @@ class Fanout:
     def __len__(self) -> int:
         return len(self._readers)
 
-    def join(
-        self, wake: Callable[[], None], *, symbols: frozenset[str] | None = None, everything: bool = False
-    ) -> Reader:
+    def join(self, wake: Callable[[], None], wanted: Wanted) -> Reader:
         """Add a reader.
 
         Args:
             wake: called, quickly and often, when there is something to take.
-            symbols: the only ones wanted; None wants the selected one, whichever that is.
-            everything: want every symbol, whatever `symbols` says.
+            wanted: what is for this reader.
 
         """
-        reader = Reader(symbols, everything, self._limits, wake)
+        reader = Reader(wanted, self._limits, wake)
         self._readers.add(reader)
         self._audiences.clear()
         return reader
@@ -158,9 +161,10 @@ class Fanout:
             reader.offer(chunk)
 
     def tell(self, chunk: Chunk) -> None:
-        """Queue a control message for everybody."""
+        """Queue a control message for those who want them; for everybody when it says what was missed."""
         for reader in tuple(self._readers):
-            reader.offer(chunk)
+            if reader.wants_events or chunk.missed:
+                reader.offer(chunk)
 
 
 def _weight(chunk: Chunk) -> int:

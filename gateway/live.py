@@ -8,21 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import grpc
 from prometheus_client import Counter, Gauge
 from starlette.responses import Response
-from starlette.websockets import WebSocket
+from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from gateway import access
 from gateway.errors import refusal_body
 from gateway.fanout import Fanout, Limits, Reader
 from gateway.sockets import Socket
-from gateway.stream import CALL_LIMIT_S, Stream, control
-from gateway.wanted import wanted_symbols
+from gateway.stream import CALL_LIMIT_S, Stream, lagged
+from gateway.wanted import Wanted, wanted
 from tickmesh.v1 import signal_pb2
 from tickmesh.v1.signal_pb2_grpc import SignalServiceStub
 
@@ -31,6 +30,8 @@ log = logging.getLogger("gateway.live")
 MAX_CLIENTS = 2000
 WRITE_MESSAGES = 512
 """About how many messages are joined to one write."""
+LIVE_WITHIN_S = 1.0
+"""How long a handshake waits for the stream of trades; a client comes in without it, too."""
 GRACE_S = 5.0
 """How long a client that is let go may take to read what it was sent."""
 DRAIN_GRACE_S = 1.0
@@ -85,14 +86,13 @@ class Live:
     def __len__(self) -> int:
         return len(self._clients)
 
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        """Keep the stream open while inside and while there are clients."""
-        async with asyncio.TaskGroup() as tasks:
-            following = tasks.create_task(self._follow_while_wanted(), name="gateway.live")
-            try:
-                yield
-            finally:
+    async def run(self) -> None:
+        """Keep the stream open while there are clients, for ever; a task of the gateway's own."""
+        while True:
+            await self._somebody.wait()
+            async with asyncio.TaskGroup() as tasks:
+                following = tasks.create_task(self._stream.follow(), name="gateway.stream")
+                await self._nobody.wait()
                 following.cancel()
 
     async def drain(self) -> None:
@@ -108,16 +108,20 @@ class Live:
 
     async def endpoint(self, websocket: WebSocket) -> None:
         """Serve one client."""
-        if (refusal := self._refusal(websocket)) is not None:
-            await websocket.send_denial_response(refusal)
+        try:
+            token, pairs = access.split_token(access.query_pairs(websocket.scope["query_string"]))
+        except ValueError as exc:
+            await websocket.send_denial_response(_denial(400, f"query cannot be read: {exc}"))
+            return
+        if (denial := self._refusal(websocket, token)) is not None:
+            await websocket.send_denial_response(denial)
             return
         socket = Socket.of(websocket)
-        await websocket.accept()
         try:
-            _, pairs = access.split_token(websocket.query_params.multi_items())
-            symbols, everything = wanted_symbols(pairs)
-            await self._check_followed(symbols or ())
+            what = wanted(pairs)
+            await self._check_followed(what.symbols or ())
         except ValueError as exc:
+            await websocket.accept()  # browsers tell their pages the reason of a close, but not of a refusal
             LET_GO.labels(1008).inc()
             socket.let_go(1008, str(exc), grace_s=GRACE_S)
             return
@@ -128,19 +132,23 @@ class Live:
             else:
                 self._write_queued(client)
 
-        reader = self._fanout.join(wake, symbols=symbols, everything=everything)
-        client = _Client(socket, reader, asyncio.Event())
-        self._add(client)
+        client = _Client(socket, self._fanout.join(wake, what), asyncio.Event())
+        self._add(client, what)
         try:
+            # Whoever is connected misses nothing: not even the first one, for whom the stream has to be opened.
+            await self._stream.wait_until_live(limit_s=LIVE_WITHIN_S)
+            await websocket.accept()
+            self._write_queued(client)
             async with asyncio.TaskGroup() as tasks:
                 catching_up = tasks.create_task(self._catch_up(client))
                 await self._receive(client, websocket)
                 catching_up.cancel()
+        except WebSocketDisconnect:  # it left before it was accepted
+            return
         finally:
             self._remove(client)
 
-    def _refusal(self, websocket: WebSocket) -> Response | None:
-        token, _ = access.split_token(websocket.query_params.multi_items())
+    def _refusal(self, websocket: WebSocket, token: str) -> Response | None:
         status, headers = 503, {}
         if problem := access.origin_problem(websocket.headers):
             status = 403
@@ -152,7 +160,7 @@ class Live:
             problem = f"{len(self._clients)} clients are connected, and no more are taken"
         else:
             return None
-        return Response(refusal_body(status, problem), status, headers, media_type="application/json")
+        return _denial(status, problem, headers)
 
     async def _check_followed(self, symbols: Iterable[str]) -> None:
         # when signal is away nobody can tell, so any symbol will do until trades come
@@ -162,10 +170,10 @@ class Live:
             if await call.code() in (grpc.StatusCode.NOT_FOUND, grpc.StatusCode.INVALID_ARGUMENT):
                 raise ValueError(f"symbol {request.symbol!r} is not followed; /api/coins lists what there is")
 
-    def _add(self, client: _Client) -> None:
+    def _add(self, client: _Client, what: Wanted) -> None:
         self._clients.add(client)
         CLIENTS.set(len(self._clients))
-        for chunk in self._stream.greeting:
+        for chunk in self._stream.greeting if what.events else ():
             client.reader.offer(chunk)
         self._nobody.clear()
         self._somebody.set()
@@ -185,14 +193,6 @@ class Live:
         self._fanout.leave(client.reader)
         client.socket.let_go(code, reason, grace_s=grace_s)
 
-    async def _follow_while_wanted(self) -> None:
-        while True:
-            await self._somebody.wait()
-            async with asyncio.TaskGroup() as tasks:
-                following = tasks.create_task(self._stream.follow(), name="gateway.stream")
-                await self._nobody.wait()
-                following.cancel()
-
     def _overrun(self, client: _Client) -> None:
         MISSED.inc(client.reader.take(0)[0])
         lost = client.reader.missed_in_a_row
@@ -205,7 +205,7 @@ class Live:
             missed, chunks = client.reader.take(WRITE_MESSAGES)
             if missed:
                 MISSED.inc(missed)
-                chunks.insert(0, control("lagged", missed=missed))
+                chunks.insert(0, lagged(missed))
             if not chunks:
                 return
             client.socket.write_frames(b"".join([chunk.data for chunk in chunks]))
@@ -232,3 +232,13 @@ class Live:
             if allowance < 0:
                 self._let_go(client, 1008, f"more than {INCOMING_PER_S:g} messages a second, where none are expected")
                 return
+
+
+async def unknown_path(websocket: WebSocket) -> None:
+    """Refuse a handshake for a path where no WebSocket is."""
+    path = websocket.scope["path"]
+    await websocket.send_denial_response(_denial(404, f"no WebSocket is at {path[:80]!r}, only at '/ws'"))
+
+
+def _denial(status: int, problem: str, headers: Mapping[str, str] | None = None) -> Response:
+    return Response(refusal_body(status, problem), status, headers, media_type="application/json")

@@ -29,9 +29,12 @@ WebSocket: one JSON object a trade, as it happens.
 Without parameters these are the trades of the selected symbol, also after another one is selected. An object with a \
 `type` is no trade and has no `price`:
 
-- `{"type": "selected", "symbol", "name", "venue"}`: the selected symbol; at the start, and whenever it changes.
 - `{"type": "lagged", "missed": n}`: n trades were left out because this client read too slowly; they are in \
 `/api/trades`. With `"by": "gateway"` all clients missed them, of whatever symbol.
+
+With `?events=true` two more come:
+
+- `{"type": "selected", "symbol", "name", "venue"}`: the selected symbol; at the start, and whenever it changes.
 - `{"type": "status", "state": "waiting"}`: trades have stopped because a part of the mesh is away; `"live"`: they go \
 on.
 
@@ -47,13 +50,14 @@ def own_paths(*, token_needed: bool) -> Json:
     """Return the OpenAPI path items of what the gateway answers by itself."""
     ws = _get("ws", WS_DESCRIPTION, {"101": {"description": "The connection is a WebSocket from now on."}})
     ws["get"]["responses"]["default"] = {
-        "description": "An error before the handshake: 401, 403 or 503.",
+        "description": "An error before the handshake: 400, 401, 403, 404, 431 or 503.",
         "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Status"}}},
     }
     ws["get"]["parameters"] = [
         _parameter(
             "symbols", "These symbols only, separated by commas: `btcusdt,ethusdt`; `*` for all that are followed."
-        )
+        ),
+        _parameter("events", "`true`: tell the selected symbol and whether trades flow, too."),
     ]
     if token_needed:
         ws["get"]["parameters"].append(_parameter("token", "The token, for clients that cannot send headers."))

@@ -10,6 +10,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 _EXTENSION = "tickmesh.socket"
 _MAX_BUFFERED_BYTES = 64 * 1024  # from here on transports say "pause"
 _MAX_REASON_BYTES = 123  # RFC 6455, 5.5: control frames carry at most 125 bytes, two of them the code
+_PONG_GRACE_S = 1.0
 
 
 class Socket(WebSocketsSansIOProtocol):
@@ -34,6 +35,24 @@ class Socket(WebSocketsSansIOProtocol):
             extensions: dict[str, Any] = self.scope["extensions"]
             extensions[_EXTENSION] = self
 
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        # What is no handshake at all (a line or header too long, too many of them) uvicorn leaves without an answer.
+        if self.conn.handshake_exc is not None and not self.handshake_initiated and not self.transport.is_closing():
+            self.transport.write(self.conn.reject(431, f"no handshake: {self.conn.handshake_exc}\n").serialize())
+            self.transport.close()
+
+    def handle_ping(self) -> None:
+        if self.has_room:
+            super().handle_ping()
+        else:
+            self.conn.data_to_send()  # whoever does not read his pongs gets none: they would pile up here
+
+    def keepalive_timeout(self) -> None:
+        # uvicorn would wait for the client to read what is buffered, which one that has vanished never does.
+        self.pong_timer = None
+        self.let_go(1011, "no pong in time", grace_s=_PONG_GRACE_S)
+
     @property
     def gone(self) -> bool:
         """Whether nothing can be sent any more: the client left, or was let go."""
@@ -44,7 +63,10 @@ class Socket(WebSocketsSansIOProtocol):
         """Whether more can be sent at once, without piling up here."""
         # uvloop says "pause" only after its turn; until then the buffer's own size tells
         return (
-            self.writable.is_set() and self.transport.get_write_buffer_size() <= _MAX_BUFFERED_BYTES and not self.gone
+            self.handshake_complete
+            and self.writable.is_set()
+            and self.transport.get_write_buffer_size() <= _MAX_BUFFERED_BYTES
+            and not self.gone
         )
 
     async def wait_for_room(self) -> None:
@@ -59,6 +81,9 @@ class Socket(WebSocketsSansIOProtocol):
         """Close without waiting for anything: the close frame goes behind what is buffered, and after `grace_s`
         the connection is cut, whether or not the client has read that far."""
         if self.close_sent or self.disconnected:
+            return
+        if not self.handshake_complete:  # there is nothing to close yet
+            self.transport.close()
             return
         self.stop_keepalive()
         self.queue.put_nowait({"type": "websocket.disconnect", "code": code, "reason": reason})

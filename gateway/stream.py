@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import grpc
@@ -37,6 +39,11 @@ def control(kind: str, **members: object) -> Chunk:
     return Chunk(text_frames([msgspec.json.encode({"type": kind, **members})]), trades=0, kind=kind)
 
 
+def lagged(missed: int, **members: object) -> Chunk:
+    """Return the control message that says how many trades a client has missed."""
+    return replace(control("lagged", missed=missed, **members), missed=missed)
+
+
 class Stream:
     """Follows `SignalService.Watch` for all symbols and feeds a fan-out.
 
@@ -51,7 +58,7 @@ class Stream:
         self._fanout = fanout
         self._ticks = TickWriter()
         self._names: dict[str, str] = {}
-        self._live = False
+        self._live = asyncio.Event()
         self._waiting: Chunk | None = None
         self._selected: Chunk | None = None
         self._seldom = Seldom()
@@ -61,6 +68,12 @@ class Stream:
         """What a reader that comes now has to know first."""
         return [chunk for chunk in (self._waiting, self._selected) if chunk is not None]
 
+    async def wait_until_live(self, *, limit_s: float) -> None:
+        """Wait until every trade from now on comes, or for so long."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(limit_s):
+                await self._live.wait()
+
     async def follow(self) -> None:
         """Read the stream, and open it again whenever it ends, until cancelled."""
         delays = backoff(max_s=5.0)
@@ -69,17 +82,21 @@ class Stream:
                 try:
                     request = signal_pb2.WatchRequest(all_symbols=True, coalesce=True)
                     async for response in self._signal.Watch(request):
-                        if not self._live:
+                        if not self._live.is_set():
                             await self._come_alive()
                             delays = backoff(max_s=5.0)
-                        self._take(response)
+                        if response is None:  # so grpc gives an answer that it cannot decode
+                            self._leave_out("an answer of signal")
+                        else:
+                            self._take(response)
                     reason = "the stream ended"
                 except grpc.aio.AioRpcError as exc:
                     reason = f"{exc.code().name}: {exc.details()}"
                 self._go_away(reason)
                 await asyncio.sleep(next(delays))
         finally:
-            self._live, self._waiting, self._selected = False, None, None
+            self._live.clear()
+            self._waiting = self._selected = None
             LIVE.set(0)
 
     async def _come_alive(self) -> None:
@@ -89,7 +106,7 @@ class Stream:
         except grpc.aio.AioRpcError as exc:
             log.warning("no names of coins: %s: %s", exc.code().name, exc.details())
         log.info("trades are live")
-        self._live = True
+        self._live.set()
         LIVE.set(1)
         if self._waiting is not None:
             self._waiting = None
@@ -100,11 +117,11 @@ class Stream:
         if self._seldom.due(asyncio.get_running_loop().time()):
             log.warning("no trades from signal, trying again: %s", reason)
         LIVE.set(0)
-        if self._live or self._waiting is None:
+        if self._live.is_set() or self._waiting is None:
             # the reason names addresses; that is for the log, not for clients
             self._waiting = control("status", state="waiting", reason="signal is away; trades go on when it is back")
             self._fanout.tell(self._waiting)
-        self._live = False
+        self._live.clear()
 
     def _take(self, response: signal_pb2.WatchResponse) -> None:
         event = response.WhichOneof("event")
@@ -121,7 +138,7 @@ class Stream:
             self._fanout.tell(self._selected)
         elif event == "missed":
             log.warning("signal did not send %d trades: this gateway read too slowly", response.missed.trades)
-            self._fanout.tell(control("lagged", missed=response.missed.trades, by="gateway"))
+            self._fanout.tell(lagged(response.missed.trades, by="gateway"))
 
     def _publish(self, batch: signal_pb2.SignalBatch) -> None:
         symbol = batch.trades.symbol
@@ -130,10 +147,13 @@ class Stream:
         try:
             ticks = self._ticks.write(batch, self._names.get(symbol) or name_of(symbol))
         except ValueError as exc:
-            UNREADABLE.inc()
-            if self._seldom.due(asyncio.get_running_loop().time()):
-                log.error("left out a batch of %s that cannot be read: %s", symbol, exc)
+            self._leave_out(f"a batch of {symbol}", exc)
             return
         for start in range(0, len(ticks), CHUNK_TRADES):
             some = ticks[start : start + CHUNK_TRADES]
             self._fanout.publish(symbol, Chunk(text_frames(some), trades=len(some)))
+
+    def _leave_out(self, what: str, why: object = "no such message") -> None:
+        UNREADABLE.inc()
+        if self._seldom.due(asyncio.get_running_loop().time()):
+            log.error("left out %s that cannot be read: %s", what, why)

@@ -158,7 +158,6 @@ async def delay(*, rate: float, seconds: float) -> None:
         gateway(signal_port, signal_port) as (port, _),
         websockets.connect(f"ws://127.0.0.1:{port}/ws", proxy=None, compression=None) as client,
     ):
-        await client.recv()
         delays_ms: list[float] = []
         pushed_s: dict[int, float] = {}
 

@@ -16,8 +16,12 @@ import pytest
 import websockets
 from websockets.exceptions import ConnectionClosed
 
-from gateway.__main__ import listen
+from gateway.__main__ import listen, main
+from gateway.transcode.ticks import TickWriter
+from mesh.service import Stop
+from mesh.settings import GatewaySettings
 from tests.fixtures.gateway import SmallSignal, batch, receive, running_signal, serving_health
+from tests.fixtures.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
 
@@ -66,7 +70,7 @@ async def test_asked_to_stop_it_lets_its_clients_go_and_exits_with_0() -> None:
         started(SIGNAL_ADDR=f"127.0.0.1:{signal_port}") as process,
     ):
         port = await read_port(process)
-        async with websockets.connect(f"ws://127.0.0.1:{port}/ws", proxy=None) as client:
+        async with websockets.connect(f"ws://127.0.0.1:{port}/ws?events=true", proxy=None) as client:
             await receive(client)
             small.push(batch("btcusdt", 1, 500))
             assert [(await receive(client))["trade_id"] for _ in range(500)] == list(range(1, 501))
@@ -87,6 +91,30 @@ async def test_it_is_up_while_nobody_is_behind_it() -> None:
         process.send_signal(signal.SIGINT)
         code, said = await end_of(process)
         assert (code, "Traceback" in said) == (0, False), said
+
+
+async def test_a_mistake_in_the_stream_ends_the_process_instead_of_leaving_everybody_without_trades(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_: object) -> list[bytes]:
+        raise RuntimeError("a mistake")
+
+    monkeypatch.setattr(TickWriter, "write", broken)
+    caplog.set_level("INFO")
+    small = SmallSignal()
+    async with running_signal(small, serving_health()) as signal_port:
+        settings = GatewaySettings(gateway_port=0, signal_addr=f"127.0.0.1:{signal_port}", store_addr="127.0.0.1:1")
+        running = asyncio.create_task(main(settings, Stop()))
+        listening = re.compile(r"http://127\.0\.0\.1:(\d+), documentation")
+        found = await eventually(lambda: listening.search(caplog.text))
+        assert found is not None
+        port = found[1]
+        async with websockets.connect(f"ws://127.0.0.1:{port}/ws?events=true", proxy=None) as client:
+            await receive(client)
+            small.push(batch("btcusdt", 1))
+            with pytest.raises(ExceptionGroup) as caught:
+                await asyncio.wait_for(running, 20)
+    assert caught.group_contains(RuntimeError, match="a mistake")
 
 
 async def test_wrong_settings_are_all_named_at_once() -> None:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import socket
 from collections.abc import AsyncIterator
 from typing import Any
 
+import grpc
 import pytest
 import pytest_asyncio
+from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from gateway.fanout import Limits
+from gateway.sockets import Socket
+from mesh import rpc
 from mesh.rpc import channel
 from tests.fixtures.gateway import (
     Gateway,
@@ -49,6 +54,32 @@ async def test_a_client_is_told_the_selection_and_then_each_trade(gateway: Gatew
         )
 
 
+async def test_without_asking_for_events_a_client_hears_trades_alone_as_from_the_original(gateway: Gateway) -> None:
+    async with gateway.ws("") as plain, gateway.ws() as curious:
+        await receive(curious)
+        gateway.signal.push(batch("btcusdt", 1))
+        await gateway.http.post("/api/symbol", json={"symbol": "ethusdt"})
+        gateway.signal.push(batch("ethusdt", 2))
+        heard = [await receive(plain) for _ in range(2)]
+    assert [(message["symbol"], message["price"]) for message in heard] == [("btcusdt", 1), ("ethusdt", 2)]
+
+
+async def test_whoever_is_connected_misses_nothing_not_even_the_first_of_all(gateway: Gateway) -> None:
+    for number in range(5):  # each time the stream has to be opened again
+        async with gateway.ws("") as client:
+            gateway.signal.push(batch("btcusdt", number))
+            assert (await receive(client))["trade_id"] == number
+        await eventually(lambda: not gateway.signal.watchers)
+
+
+async def test_a_client_that_comes_while_the_gateway_goes_is_not_taken(gateway: Gateway) -> None:
+    await gateway.app.state.live.drain()
+    with pytest.raises(InvalidStatus) as caught:
+        async with gateway.ws():
+            pass
+    assert caught.value.response.status_code == 503
+
+
 async def test_a_batch_is_one_message_a_trade(gateway: Gateway) -> None:
     async with gateway.ws() as client:
         await receive(client)
@@ -69,7 +100,7 @@ async def test_without_symbols_a_client_follows_the_selection(gateway: Gateway) 
 
 
 async def test_symbols_can_be_listed(gateway: Gateway) -> None:
-    async with gateway.ws("?symbols=ETHUSDT,solusdt") as client:
+    async with gateway.ws("?symbols=ETHUSDT,solusdt&events=true") as client:
         await receive(client)
         for number, symbol in enumerate(["btcusdt", "ethusdt", "solusdt"]):
             gateway.signal.push(batch(symbol, number))
@@ -77,7 +108,7 @@ async def test_symbols_can_be_listed(gateway: Gateway) -> None:
 
 
 async def test_a_star_is_every_symbol(gateway: Gateway) -> None:
-    async with gateway.ws("?symbols=*") as client:
+    async with gateway.ws("?symbols=*&events=true") as client:
         await receive(client)
         for number, symbol in enumerate(["btcusdt", "ethusdt", "newusdt"]):
             gateway.signal.push(batch(symbol, number))
@@ -88,7 +119,7 @@ async def test_a_star_is_every_symbol(gateway: Gateway) -> None:
     ("query", "reason"),
     [
         ("?symbols=nope", "symbol 'nope' is not followed"),
-        ("?symbol=btcusdt", "unknown parameter 'symbol', expected symbols or token"),
+        ("?symbol=btcusdt", "unknown parameter 'symbol', expected symbols, events or token"),
         ("?symbols=btcusdt,a/b", "'a/b' is not a symbol"),
         ("?symbols=" + ",".join(f"s{n}" for n in range(65)), "65 symbols, expected at most 64"),
     ],
@@ -104,7 +135,7 @@ async def test_symbols_that_will_never_do_are_refused_with_the_reason(
 
 
 async def test_all_clients_share_one_stream_and_the_last_one_closes_it(gateway: Gateway) -> None:
-    async with gateway.ws() as one, gateway.ws("?symbols=*") as other:
+    async with gateway.ws() as one, gateway.ws("?symbols=*&events=true") as other:
         await receive(one), await receive(other)
         assert len(gateway.signal.watchers) == 1
         gateway.signal.push(batch("btcusdt", 1))
@@ -188,6 +219,97 @@ async def test_a_client_that_never_reads_is_let_go_and_the_others_stay() -> None
             stalled.transport.abort()
 
 
+async def test_a_client_that_has_vanished_is_let_go_when_it_does_not_answer_a_ping() -> None:
+    async with running_gateway(ping_s=0.5) as gateway, gateway.ws() as quick:
+        await receive(quick)
+        _, stalled = await open_stalled(gateway.port)
+        stalled.transport.pause_reading()  # type: ignore[attr-defined]
+        try:
+            await eventually(lambda: clients(gateway) == 2)
+            number = 0
+
+            async def one_left() -> bool:
+                nonlocal number
+                gateway.signal.push(batch("btcusdt", number, 100))  # so that what is buffered for it never drains
+                number += 100
+                await receive_ids(quick, [number - 1])
+                return clients(gateway) == 1 and len(gateway.server.server_state.connections) < 3
+
+            await eventually(one_left)
+        finally:
+            stalled.transport.abort()
+
+
+async def test_pings_of_a_client_that_reads_nothing_are_not_answered_for_ever() -> None:
+    async with running_gateway() as gateway:
+        reader, stalled = await open_stalled(gateway.port)
+        await reader.readuntil(b"}")
+        stalled.transport.pause_reading()  # type: ignore[attr-defined]
+        ping = b"\x89\xfd" + bytes(4) + bytes(125)  # masked with zeros
+        try:
+            for _ in range(200):
+                stalled.write(ping * 500)
+                await stalled.drain()
+            [socket] = [one for one in gateway.server.server_state.connections if isinstance(one, Socket)]
+            assert socket.transport.get_write_buffer_size() < 2 * 64 * 1024
+        finally:
+            stalled.transport.abort()
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"GET /ws?symbols=" + b"a" * 9000 + b" HTTP/1.1\r\nHost: x\r\n",
+        b"GET /ws HTTP/1.1\r\nHost: x\r\n" + b"".join(b"X-%d: y\r\n" % n for n in range(200)),
+    ],
+)
+async def test_a_handshake_that_is_too_long_is_refused_and_not_left_hanging(gateway: Gateway, head: bytes) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+    writer.write(
+        head + b"Upgrade: websocket\r\nConnection: Upgrade\r\n"
+        b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+    )
+    answer = await asyncio.wait_for(reader.read(), 20)
+    writer.close()
+    assert answer.startswith(b"HTTP/1.1 431 ")
+
+
+async def test_a_websocket_elsewhere_is_told_where_it_is(gateway: Gateway) -> None:
+    with pytest.raises(InvalidStatus) as caught:
+        async with connect(f"ws://127.0.0.1:{gateway.port}/ws/", proxy=None):
+            pass
+    response = caught.value.response
+    assert (response.status_code, json.loads(response.body)["message"]) == (
+        404,
+        "no WebSocket is at '/ws/', only at '/ws'",
+    )
+
+
+async def test_an_answer_of_signal_that_cannot_be_decoded_is_left_out_and_the_stream_goes_on() -> None:
+    async def garbage_then_a_trade(request: bytes, context: Any) -> AsyncIterator[bytes]:
+        yield b"\xff\xff\xff"
+        yield signal_pb2.WatchResponse(
+            batches=signal_pb2.SignalBatches(batches=[batch("btcusdt", 7)])
+        ).SerializeToString()
+        await asyncio.Event().wait()
+
+    raw = grpc.method_handlers_generic_handler(
+        "tickmesh.v1.SignalService", {"Watch": grpc.unary_stream_rpc_method_handler(garbage_then_a_trade)}
+    )
+    async with (
+        rpc.serving(
+            "127.0.0.1:0",
+            services=["tickmesh.v1.SignalService"],
+            register=lambda server: server.add_generic_rpc_handlers([raw]),
+            health=serving_health(),
+        ) as port,
+        channel(f"127.0.0.1:{port}") as signal_channel,
+        running_app(signal_channel, signal_channel) as (_, _, http_port),
+        connect(f"ws://127.0.0.1:{http_port}/ws?symbols=*", proxy=None) as client,
+    ):
+        assert (await receive(client))["trade_id"] == 7
+
+
 def small_socket(port: int) -> socket.socket:
     """Return a connected socket that holds little for a reader who does not come."""
     small = socket.socket()
@@ -199,7 +321,7 @@ def small_socket(port: int) -> socket.socket:
 async def open_stalled(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     reader, writer = await asyncio.open_connection(sock=small_socket(port), limit=1024)
     writer.write(
-        b"GET /ws HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        b"GET /ws?events=true HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
     )
     await reader.readuntil(b"\r\n\r\n")
@@ -260,7 +382,7 @@ async def test_clients_wait_while_signal_is_away_and_go_on_when_it_is_back() -> 
         running_app(signal_channel, signal_channel) as (app, server, http_port),
     ):
         gateway: Any = Gateway(None, http_port, app, server, signal, None, None, None)  # type: ignore[arg-type]
-        async with gateway.ws("?symbols=btcusdt") as client:
+        async with gateway.ws("?symbols=btcusdt&events=true") as client:
             for _ in range(2):
                 waiting = await receive(client)
                 assert (waiting["type"], waiting["state"]) == ("status", "waiting")
@@ -292,7 +414,7 @@ async def test_with_a_token_the_stream_needs_it_and_no_log_shows_it(caplog: pyte
                 async with gateway.ws(query):
                     pass
             assert caught.value.response.status_code == 401
-        async with gateway.ws("?token=s3cret") as client:
+        async with gateway.ws("?token=s3cret&events=true") as client:
             assert await receive(client) == SELECTED
         async with gateway.ws(additional_headers={"Authorization": "Bearer s3cret"}) as client:
             assert await receive(client) == SELECTED

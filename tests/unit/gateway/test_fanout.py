@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from gateway.fanout import Chunk, Fanout, Limits, Reader
+from gateway.wanted import Wanted
 
 
 def trades(first: int, count: int = 1) -> Chunk:
@@ -12,7 +13,7 @@ def selected(symbol: str) -> Chunk:
 
 
 def join(fanout: Fanout, *symbols: str, everything: bool = False) -> Reader:
-    return fanout.join(lambda: None, symbols=frozenset(symbols) or None, everything=everything)
+    return fanout.join(lambda: None, Wanted(frozenset(symbols) or None, everything=everything, events=True))
 
 
 def taken(reader: Reader) -> tuple[int, bytes]:
@@ -127,7 +128,7 @@ def test_lost_control_messages_come_first_the_latest_of_each_kind() -> None:
 def test_a_reader_that_never_catches_up_is_overrun_and_keeps_nothing() -> None:
     fanout = Fanout(Limits(queued=2, missed=3))
     woken = []
-    reader = fanout.join(lambda: woken.append(reader.overrun), symbols=frozenset(["btcusdt"]))
+    reader = fanout.join(lambda: woken.append(reader.overrun), Wanted(frozenset(["btcusdt"])))
     for number in range(8):
         fanout.publish("btcusdt", trades(number))
     assert (woken, reader.missed_in_a_row) == ([False] * 5 + [True], 6)
@@ -149,3 +150,29 @@ def test_control_messages_are_for_everybody() -> None:
     readers = [join(fanout), join(fanout, "btcusdt"), join(fanout, everything=True)]
     fanout.tell(selected("eth"))
     assert [taken(reader) for reader in readers] == [(0, b"eth")] * 3
+
+
+def test_events_are_only_for_readers_that_want_them() -> None:
+    fanout = Fanout()
+    plain = fanout.join(lambda: None, Wanted())
+    curious = fanout.join(lambda: None, Wanted(events=True))
+    fanout.tell(selected("ethusdt"))
+    assert taken(plain) == (0, b"")
+    assert taken(curious) == (0, b"ethusdt")
+
+
+def test_what_everybody_missed_is_told_to_readers_that_want_no_events_too() -> None:
+    fanout = Fanout()
+    plain = fanout.join(lambda: None, Wanted())
+    fanout.tell(Chunk(b"missed 9", trades=0, kind="lagged", missed=9))
+    assert taken(plain) == (0, b"missed 9")
+
+
+def test_news_of_missed_trades_that_are_lost_themselves_add_up() -> None:
+    fanout = Fanout(Limits(queued=2, missed=10**6))
+    reader = join(fanout, "btcusdt")
+    for missed in (5, 7):
+        fanout.tell(Chunk(b"lagged", trades=0, kind="lagged", missed=missed))
+    for number in range(3):
+        fanout.publish("btcusdt", trades(number))
+    assert taken(reader) == (5 + 7 + 1, b"1+1 2+1 ")
