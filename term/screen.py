@@ -53,6 +53,11 @@ _ATTRIBUTES = {
 _ASCII = str.maketrans("─│┼┤╶╴╰╭╮╯━┃┏┓┗┛┣┫╻╹╺╸▪▲▼●○◌▸—−…·↑↓", "-|++--'..'-|..''++||--.^v*oo>--..^v")
 
 
+def in_ascii(text: str) -> str:
+    """Draw `text` with ASCII alone, cell by cell; what has no shape there is a question mark."""
+    return text.translate(_ASCII).encode("ascii", "replace").decode()
+
+
 class ScreenError(Exception):
     """The terminal cannot show us; the message says why."""
 
@@ -65,8 +70,10 @@ class Screen:
 
     def __enter__(self) -> Self:
         _check_terminal()
-        locale.setlocale(locale.LC_ALL, "")
-        self._translate = "utf" not in locale.getpreferredencoding(False).lower()
+        with suppress(locale.Error):  # a locale that is not installed leaves C, as in other programs
+            locale.setlocale(locale.LC_ALL, "")
+        # What curses goes by; the preferred encoding is UTF-8 in Python's UTF-8 mode, which LC_ALL=C turns on.
+        self._ascii_only = "utf" not in locale.nl_langinfo(locale.CODESET).lower()
         self._window = curses.initscr()
         try:
             self._set_up()
@@ -122,7 +129,7 @@ class Screen:
             x = 0
             for span in row:
                 text = span.text[: width - x]
-                self._write(y, x, text.translate(_ASCII) if self._translate else text, span.style)
+                self._write(y, x, in_ascii(text) if self._ascii_only else text, span.style)
                 x += len(text)
         self._window.refresh()
 

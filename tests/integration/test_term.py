@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -26,10 +26,11 @@ async def gateway() -> AsyncIterator[FakeGateway]:
 
 
 @asynccontextmanager
-async def term(gateway: FakeGateway, *options: str, width: int = 80, height: int = 24) -> AsyncIterator[Terminal]:
-    environment = {"PYTHONPATH": str(ROOT)}
+async def term(
+    gateway: FakeGateway, *options: str, environment: Mapping[str, str] | None = None
+) -> AsyncIterator[Terminal]:
     arguments = (*TERM, "--url", gateway.url, *options)
-    async with open_terminal(arguments, width=width, height=height, environment=environment) as terminal:
+    async with open_terminal(arguments, environment={"PYTHONPATH": str(ROOT), **(environment or {})}) as terminal:
         await gateway.connected.wait()
         await terminal.shows("LIVE")
         yield terminal
@@ -175,6 +176,18 @@ async def test_a_resized_terminal_is_filled(gateway: FakeGateway) -> None:
         await terminal.shows("it is 60x20, tickmesh needs 80x24")
         terminal.resize(80, 24)
         await terminal.shows("● current")
+
+
+@pytest.mark.parametrize("name", ["C", "xx_XX.UTF-8"])
+async def test_a_locale_without_box_drawing_gets_the_same_signs_in_ascii(gateway: FakeGateway, name: str) -> None:
+    environment = {"LC_ALL": name, "TERM": "linux"}  # pyte does not know how xterm repeats a character
+    async with term(gateway, environment=environment) as terminal:
+        await terminal.shows("* LIVE", "> Bitcoin (BTC)", "-" * 80, "^v navigate")
+        terminal.press("\x1b")
+        await gateway.trade(61_000.0)
+        await gateway.trade(61_001.0)
+        await terminal.shows("61,001.00 ^", "^ +1.00 (0.00 %)", "-- session ---", "61,001.00 +", "'-'  |  | '-' '-'  |")
+        assert terminal.text.isascii()
 
 
 async def test_q_leaves_the_terminal_clean(gateway: FakeGateway) -> None:

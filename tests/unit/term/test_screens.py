@@ -26,6 +26,7 @@ from term.events import (
     TradesMissed,
 )
 from term.model import Model
+from term.screen import in_ascii
 from term.values import Selection, Stats
 from term.view import render
 from tests.fixtures.term_scenes import after, connected, lost, press, reading, started, tick, trade, trading
@@ -99,6 +100,16 @@ def test_the_screen_fills_its_terminal_exactly(scene: str, size: tuple[int, int]
     width, height = size
     grid = render(replace(SCENES[scene](80, 24), width=width, height=height))
     assert [sum(len(span.text) for span in row) for row in grid] == [width] * height
+
+
+def test_every_sign_of_the_screens_has_a_shape_in_ascii() -> None:
+    signs = "".join(sorted({sign for file in SCREENS.iterdir() for sign in file.read_text()} - {"?"}))
+    assert "?" not in in_ascii(signs)
+    assert len(in_ascii(signs)) == len(signs)
+
+
+def test_a_letter_without_a_shape_in_ascii_is_a_question_mark() -> None:
+    assert in_ascii("Bitcöin ▲") == "Bitc?in ^"
 
 
 def test_a_terminal_that_is_too_small_is_told_so() -> None:
