@@ -4,26 +4,30 @@ from __future__ import annotations
 
 # In: venue, symbol. Out: the time of the oldest trade; no row when there is none.
 OLDEST = "SELECT time FROM trades WHERE venue = %s AND symbol = %s ORDER BY time LIMIT 1"
+# The same of the newest trade.
+NEWEST = "SELECT time FROM trades WHERE venue = %s AND symbol = %s ORDER BY time DESC LIMIT 1"
 # Out: whether TimescaleDB is in this database.
 HAS_TIMESCALE = "SELECT to_regclass('timescaledb_information.hypertables') IS NOT NULL"
 # Out, where it is: whether trades are cut into chunks that can be dropped whole.
 IN_CHUNKS = "SELECT EXISTS (SELECT FROM timescaledb_information.hypertables WHERE hypertable_name = 'trades')"
 DROP_CHUNKS = "SELECT drop_chunks('trades', older_than => %s::timestamptz)"
-# In: venue, symbol, before (a time). Out: up to which id to remove; no row when nothing is older. Ids and times rise
-# together but for trades of nearly the same time. What came again of what was removed goes up to where that ended.
-LAST_ID = """
-SELECT greatest(max(trade_id), (
-    SELECT max(last_trade_id) FROM holes
-    WHERE venue = %(venue)s AND symbol = %(symbol)s AND state = 'EXPIRED'
-))
-FROM (
-    SELECT trade_id FROM trades WHERE venue = %(venue)s AND symbol = %(symbol)s AND time < %(before)s
-    ORDER BY time DESC, trade_id DESC LIMIT 10000
-) AS newest
-HAVING count(*) > 0
+# In: venue, symbol, before (a time). Out: ids of the newest trades before it.
+OLD_IDS = """
+SELECT trade_id FROM trades WHERE venue = %(venue)s AND symbol = %(symbol)s AND time < %(before)s
+ORDER BY time DESC, trade_id DESC LIMIT 5000
+"""
+# In: the same. Out: ids of the oldest trades so long after it that their ids should all be higher.
+KEPT_IDS = """
+SELECT trade_id FROM trades
+WHERE venue = %(venue)s AND symbol = %(symbol)s AND time >= %(before)s::timestamptz + interval '1 hour'
+ORDER BY time, trade_id LIMIT 5000
+"""
+# In: venue, symbol. Out: the highest id that is EXPIRED, NULL when there is none.
+EXPIRED_UP_TO = """
+SELECT max(last_trade_id) FROM holes WHERE venue = %(venue)s AND symbol = %(symbol)s AND state = 'EXPIRED'
 """
 
-# In, all of these: venue, symbol; before (a time), last (the highest id before it).
+# In, all of these: venue, symbol; before (a time), last (up to which id to expire; NULL for none).
 REMOVE = (
     "DELETE FROM trades WHERE venue = %(venue)s AND symbol = %(symbol)s AND time < %(before)s",
     # A lower id with a later time: the ledger knows ids only.

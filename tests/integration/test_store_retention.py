@@ -136,6 +136,49 @@ async def test_a_lower_id_with_a_later_time_goes_too_so_that_ids_are_cut_in_one_
     assert await ledger(database_url) == [(1, 4, "EXPIRED"), (5, 6, "STORED")]
 
 
+async def test_a_trade_with_an_odd_time_goes_alone(
+    database: Database, writer: Writer, retention: Retention, database_url: str
+) -> None:
+    await writer.add(trades(1, 499, since_us=MIDNIGHT_US + DAY_US))
+    await writer.add(trades(600, 400, since_us=MIDNIGHT_US + DAY_US + 599_000))
+    await writer.add(trades(2000, 1, since_us=0))
+
+    await retention.remove_before(MIDNIGHT)
+
+    assert await stored(database_url) == [*range(1, 500), *range(600, 1000)]
+    assert await ledger(database_url) == [
+        (1, 499, "STORED"),
+        (500, 599, "OPEN"),
+        (600, 999, "STORED"),
+        (1000, 1999, "OPEN"),
+        (2000, 2000, "STORED"),
+    ]
+    lost, found = await compare(database, "binance", "btcusdt")
+    assert (list(lost), list(found)) == ([(2000, 2000)], [])
+
+
+async def test_a_clock_far_ahead_removes_nothing_that_the_newest_trade_keeps(
+    writer: Writer, retention: Retention, database_url: str
+) -> None:
+    await writer.add(trades(1, 10, since_us=MIDNIGHT_US - 1_000_000))
+    await writer.add(trades(11, 10, since_us=MIDNIGHT_US + DAY_US))
+
+    await retention.remove(now=MIDNIGHT + dt.timedelta(days=365))
+
+    assert await ledger(database_url) == [(1, 10, "EXPIRED"), (11, 20, "STORED")]
+
+
+async def test_a_trade_far_ahead_removes_nothing_that_the_clock_keeps(
+    writer: Writer, retention: Retention, database_url: str
+) -> None:
+    await writer.add(trades(1, 10, since_us=MIDNIGHT_US))
+    await writer.add(trades(11, 1, since_us=MIDNIGHT_US + 365 * DAY_US))
+
+    await retention.remove(now=MIDNIGHT + dt.timedelta(hours=1))
+
+    assert await ledger(database_url) == [(1, 11, "STORED")]
+
+
 @pytest.mark.timescale
 @pytest.mark.skipif(not os.environ.get("TIMESCALE_URL"), reason="no TIMESCALE_URL")
 async def test_with_timescaledb_whole_chunks_are_dropped(
