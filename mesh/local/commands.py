@@ -9,20 +9,21 @@ import psutil
 
 from mesh.local.programs import DRAIN_ORDER
 from mesh.local.report import Row, exports, table
-from mesh.local.state import Record, State, end_leftovers
+from mesh.local.state import AlreadyRunning, Record, State, end_leftovers
 from mesh.local.supervisor import Supervisor, SupervisorError
 from mesh.local.watch import say, variables
 
 DOWN_S = 150.0
 """Longer than every program's own time to stop, one after the other."""
+KILL_S = 5.0
+MOMENT_S = 1.0
 
 
 def down(state: State) -> int:
     """Stop the mesh of this STATE_DIR, or what is left of one; return 0 when nothing of it runs any more."""
-    record = state.read()
+    record = _record(state)
     if record is None:
-        say(f"no mesh runs in {state.directory}")
-        return 0
+        return _unknown(state) if state.is_held() else _nothing_to_stop(state)
     if record.runner.process() is not None:
         say(f"asking the mesh in {state.directory} (pid {record.runner.pid}) to stop")
         record.runner.terminate()
@@ -31,8 +32,14 @@ def down(state: State) -> int:
             return 0
         say(f"pid {record.runner.pid} does not stop; killing it")
         record.runner.kill()
-    ended = end_leftovers(record, drain_s=60)
-    state.forget()
+        record.runner.wait(KILL_S)
+    try:
+        # Whoever holds it lives, even if we do not recognise it: then the record is all there is to find it by.
+        with state.held():
+            ended = end_leftovers(record, drain_s=60)
+            state.forget()
+    except AlreadyRunning:
+        return _unknown(state)
     say(f"ended what was left: {', '.join(ended)}" if ended else "nothing was left running")
     return 0
 
@@ -86,13 +93,35 @@ def _memory_of(process: psutil.Process) -> int:
 
 
 def _running(state: State) -> Record | None:
+    record = _record(state)
+    if record is not None and record.alive():
+        return record
+    if state.is_held():
+        _unknown(state)
+    else:
+        print(f"no mesh runs in {state.directory}: `make run` or `python -m mesh up` starts one", file=sys.stderr)
+    return None
+
+
+def _record(state: State) -> Record | None:
     record = state.read()
-    # `up` writes its record before its supervisor's: give it that moment.
-    deadline_s = time.monotonic() + 1
-    while record is not None and record.supervisor is None and time.monotonic() < deadline_s:
+    # `up` takes the lock, writes its record and then its supervisor's, and at its end goes back: give it that moment.
+    deadline_s = time.monotonic() + MOMENT_S
+    while (record is None or record.supervisor is None) and state.is_held() and time.monotonic() < deadline_s:
         time.sleep(0.05)
         record = state.read()
-    if record is None or not record.alive():
-        print(f"no mesh runs in {state.directory}: `make run` or `python -m mesh up` starts one", file=sys.stderr)
-        return None
     return record
+
+
+def _nothing_to_stop(state: State) -> int:
+    say(f"no mesh runs in {state.directory}")
+    return 0
+
+
+def _unknown(state: State) -> int:
+    print(
+        f"a mesh holds {state.directory}, but none that {state.record_file} tells of runs: it is just starting or "
+        "stopping (ask again), or another version's (stop it where it runs)",
+        file=sys.stderr,
+    )
+    return 1

@@ -47,7 +47,8 @@ class State:
         self.postgres_data = directory / "postgres" / "data"
         self.sim_data = directory / "sim"
         self.supervisor_config = directory / "supervisord.conf"
-        self._record = directory / "mesh.json"
+        self.record_file = directory / "mesh.json"
+        self._lock = directory / "lock"
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
@@ -56,7 +57,7 @@ class State:
         Raises: AlreadyRunning.
         """
         self.logs.mkdir(parents=True, exist_ok=True)
-        with (self.directory / "lock").open("w") as lock:
+        with self._lock.open("w") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -65,6 +66,18 @@ class State:
                     "and other ports make a second one"
                 ) from None
             yield
+
+    def is_held(self) -> bool:
+        """Say whether a mesh holds the directory, whatever its record says."""
+        try:
+            with self._lock.open() as lock:
+                # Shared, so that two who ask do not take each other for a mesh.
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False
+        except BlockingIOError:
+            return True
+        return False
 
     def passwords(self) -> Passwords:
         """Return the passwords of this directory, made at the first call, in a file only its owner may read."""
@@ -86,12 +99,12 @@ class State:
 
     def write(self, record: Record) -> None:
         """Keep the record where the other commands look."""
-        _write_private(self._record, json.dumps(asdict(record), indent=1))
+        _write_private(self.record_file, json.dumps(asdict(record), indent=1))
 
     def read(self) -> Record | None:
         """Return the last record, or None when no mesh was started here or the last one ended well."""
         try:
-            said = json.loads(self._record.read_text())
+            said = json.loads(self.record_file.read_text())
         except FileNotFoundError:
             return None
         pids = {name: Pid(**pid) for name, pid in said.pop("processes").items()}
@@ -105,7 +118,7 @@ class State:
 
     def forget(self) -> None:
         """Remove the record: the mesh has ended and left nothing."""
-        self._record.unlink(missing_ok=True)
+        self.record_file.unlink(missing_ok=True)
 
     def write_supervisor_config(self, text: str) -> None:
         """Write the supervisor's configuration; it holds the services' passwords, so only its owner may read it."""

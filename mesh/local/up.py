@@ -6,8 +6,6 @@ import os
 from collections.abc import Mapping
 from dataclasses import replace
 
-import psutil
-
 from mesh.local import nats, ports, postgres
 from mesh.local.pids import Pid
 from mesh.local.programs import Passwords, Program, plan, service_environment
@@ -92,4 +90,6 @@ def _prepare(state: State, chosen: Mapping[str, int], environ: Mapping[str, str]
 
 
 def _myself() -> Pid:
-    return Pid(os.getpid(), psutil.Process().create_time())
+    myself = Pid.of(os.getpid())
+    assert myself is not None
+    return myself

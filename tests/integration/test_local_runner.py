@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
-import psutil
 import pytest
 
+from mesh.local import commands
 from mesh.local.pids import Pid
 from mesh.local.process import Process
 from mesh.local.programs import DRAIN_ORDER
@@ -22,6 +22,8 @@ from mesh.local.state import AlreadyRunning, Record, State, end_leftovers
 
 ROOT = Path(__file__).parents[2]
 ENVIRONMENT = {"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join(map(str, (ROOT, ROOT / "gen")))}
+
+NOBODY = Pid(0, "never")
 
 
 class StandinMesh:
@@ -197,7 +199,28 @@ def test_every_port_in_use_is_named_with_its_setting_before_anything_starts(tmp_
 
 
 def test_a_recorded_pid_that_belongs_to_somebody_else_now_is_left_alone() -> None:
-    me = psutil.Process()
-    record = Record(Pid(0, 0), "127.0.0.1", {}, processes={"ingest": Pid(me.pid, me.create_time() - 100)})
+    record = Record(NOBODY, "127.0.0.1", {}, processes={"ingest": Pid(os.getpid(), "at another time")})
 
     assert end_leftovers(record, drain_s=0) == []
+
+
+@pytest.mark.parametrize("record", [None, Record(NOBODY, "127.0.0.1", {}, supervisor=NOBODY)])
+def test_down_does_not_take_a_mesh_it_does_not_recognise_for_an_ended_one(
+    tmp_path: Path, record: Record | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    state = State(tmp_path)
+    with state.held():
+        if record is not None:
+            state.write(record)
+
+        code = commands.down(state)
+
+    assert (code, state.read()) == (1, record)
+    assert f"a mesh holds {tmp_path}" in capsys.readouterr().err
+
+
+def test_down_forgets_a_mesh_that_has_ended_without_a_word(tmp_path: Path) -> None:
+    state = State(tmp_path)
+    state.write(Record(NOBODY, "127.0.0.1", {}, supervisor=NOBODY))
+
+    assert (commands.down(state), state.read()) == (0, None)
