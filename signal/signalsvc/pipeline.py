@@ -165,7 +165,9 @@ class Pipeline:
 
         An ack says that the message will never be needed again: RAW may forget it when it is full.
         """
-        if self._taken is not self._saved or self._save_now.is_set():
+        wanted = self._save_now.is_set()
+        if self._taken is not self._saved or wanted:
+            self._save_now.clear()  # first: what is reset from here on may not be in the state that is saved
             if self._taken is None:  # nothing since the start: the engine stands where it was loaded
                 sequence, taken_us = self._after, self._after_us
             else:
@@ -178,12 +180,14 @@ class Pipeline:
                 )
             except (NatsError, TimeoutError) as exc:
                 log.warning("the state is not saved, the last one still counts: %s", str(exc) or type(exc).__name__)
+                if wanted:
+                    self._save_now.set()
                 return
             self._saved = self._taken
             if self._taken is not None:
                 await reader.ack(self._taken)
-        self._save_now.clear()
-        self._save_done.set()
+        if not self._save_now.is_set():
+            self._save_done.set()
 
     async def _wait_for_raw(self, bus: Bus) -> str:
         while (info := await bus.stream_info(subjects.RAW)) is None:  # noqa: ASYNC110 - nothing tells when it is made

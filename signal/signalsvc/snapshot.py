@@ -2,6 +2,8 @@
 
 One entry a symbol, then one named `position` that says up to where they count. A snapshot is taken only when everything
 taken in is published, so whatever is newer than `position` is published too: a crash between two entries does no harm.
+An entry that no message can hold, that of a long window, is put in pieces, beside those of the last snapshot and not
+over them: half an entry would be none.
 What cannot be used is said loudly and left aside; the engine is then made again from what RAW still holds.
 """
 
@@ -20,7 +22,7 @@ from signalsvc.engine import Engine, UnusableEntry
 log = logging.getLogger("signal.snapshot")
 
 _POSITION = "position"
-_MAX_ENTRY_BYTES = 900 * 1024  # below the bus's limit of 1 MB a message
+_MAX_PIECE_BYTES = 900 * 1024  # below the bus's limit of 1 MB a message
 
 
 class Position(msgspec.Struct, frozen=True):
@@ -33,6 +35,8 @@ class Position(msgspec.Struct, frozen=True):
     """When RAW was made: a sequence means nothing in another stream."""
     settings: dict[str, float]
     symbols: list[str]
+    pieces: dict[str, list[str]] = {}
+    """Where the pieces are of entries that are in pieces, in order; the others are under their own name."""
 
 
 class Snapshots:
@@ -41,7 +45,7 @@ class Snapshots:
     def __init__(self, bucket: KeyValue) -> None:
         self._bucket = bucket
         self._saved: dict[str, bytes] = {}
-        self._too_large: set[str] = set()
+        self._pieces: dict[str, list[str]] = {}
 
     @classmethod
     async def open(cls, bus: Bus) -> Snapshots:
@@ -67,12 +71,15 @@ class Snapshots:
             position = msgspec.json.decode(saved.value or b"", type=Position)
             if position.settings != engine.settings:
                 raise UnusableEntry(f"it has settings {position.settings}, now they are {engine.settings}")
-            entries = {name: (await self._bucket.get(name)).value or b"" for name in position.symbols}
+            entries = {}
+            for name in position.symbols:
+                pieces = [await self._bucket.get(key) for key in position.pieces.get(name, [name])]
+                entries[name] = b"".join([piece.value or b"" for piece in pieces])
             engine.restore(entries)
         except (UnusableEntry, NotFoundError, msgspec.DecodeError) as exc:
             log.error("the saved state cannot be used, making it again from RAW: %s", exc)
             return 0, 0
-        self._saved = entries
+        self._saved, self._pieces = entries, position.pieces
         if position.raw_created != raw_created:
             log.warning("RAW was made anew at %s: going on with the saved state from its start", raw_created)
             return 0, 0
@@ -87,21 +94,23 @@ class Snapshots:
 
         """
         entries = engine.entries()  # all at once: nothing may be processed between two of them
+        pieces: dict[str, list[str]] = {}
         for name, entry in entries.items():
-            if len(entry) > _MAX_ENTRY_BYTES:
-                if name not in self._too_large:
-                    self._too_large.add(name)
-                    log.warning(
-                        "the state of %s takes %d bytes, more than the %d of an entry: it is not saved, and after a "
-                        "restart it is made again from RAW",
-                        name,
-                        len(entry),
-                        _MAX_ENTRY_BYTES,
-                    )
-                return
-        for name, entry in entries.items():
+            keys = self._pieces.get(name, [name])
             if self._saved.get(name) != entry:
-                await self._bucket.put(name, entry)
-                self._saved[name] = entry
-        position = Position(raw_sequence, raw_taken_us, raw_created, engine.settings, sorted(entries))
+                keys = _keys(name, len(entry), instead_of=keys)
+                for n, key in enumerate(keys):
+                    await self._bucket.put(key, entry[n * _MAX_PIECE_BYTES : (n + 1) * _MAX_PIECE_BYTES])
+            if keys != [name]:
+                pieces[name] = keys
+        position = Position(raw_sequence, raw_taken_us, raw_created, engine.settings, sorted(entries), pieces)
         await self._bucket.put(_POSITION, msgspec.json.encode(position))
+        self._saved, self._pieces = entries, pieces
+
+
+def _keys(name: str, size: int, *, instead_of: list[str]) -> list[str]:
+    """Return where to put an entry: under its name if one message can hold it, else beside its last pieces."""
+    if size <= _MAX_PIECE_BYTES:
+        return [name]
+    side = "b" if instead_of[0] == f"{name}.a0" else "a"
+    return [f"{name}.{side}{n}" for n in range(-(-size // _MAX_PIECE_BYTES))]

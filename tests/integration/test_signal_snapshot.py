@@ -1,0 +1,115 @@
+"""The engine's saved state in a real KV bucket: of any size, and whole or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+from nats.js.kv import KeyValue
+
+from mesh.bus import Bus, connect
+from mesh.health import Health
+from mesh.settings import BusSettings
+from signalsvc.engine import Engine
+from signalsvc.snapshot import Snapshots
+from tests.fixtures.nats import NatsServer
+from tests.fixtures.trades import columns
+
+MESSAGE_BYTES = 2**20
+LONG = {"moving_average_window": 60_000, "vwap_window": 60_000}
+
+
+@pytest.fixture
+async def bus(nats_server: NatsServer) -> AsyncIterator[Bus]:
+    settings = BusSettings.model_validate({"nats_url": nats_server.url_of("signal")})
+    async with connect(settings, name="signal", health=Health("bus")) as bus:
+        yield bus
+
+
+class FailingBucket:
+    """A bucket that breaks after so many puts, as when the process is killed between two of them."""
+
+    def __init__(self, bucket: KeyValue, *, puts: int) -> None:
+        self._bucket = bucket
+        self._puts = puts
+
+    async def put(self, key: str, value: bytes) -> int:
+        if not self._puts:
+            raise TimeoutError("killed")
+        self._puts -= 1
+        return await self._bucket.put(key, value)
+
+
+def engine(trades: int, **settings: float) -> Engine:
+    one = Engine(**settings)
+    feed(one, 1, trades)
+    return one
+
+
+def feed(one: Engine, first_id: int, trades: int) -> None:
+    for start in range(first_id, first_id + trades, 8192):
+        one.process(columns(start, min(8192, first_id + trades - start)), raw_sequence=1)
+
+
+async def save(snapshots: Snapshots, one: Engine, raw_sequence: int) -> None:
+    await snapshots.save(one, raw_sequence=raw_sequence, raw_taken_us=raw_sequence * 1000, raw_created="today")
+
+
+async def loaded(bus: Bus, **settings: float) -> tuple[int, dict[str, bytes]]:
+    """Load as a new process would; return the sequence it goes on after, and its state."""
+    one = Engine(**settings)
+    sequence, _ = await (await Snapshots.open(bus)).load(one, raw_created="today")
+    return sequence, one.entries()
+
+
+async def test_a_state_larger_than_a_message_is_kept(bus: Bus) -> None:
+    long = engine(70_000, **LONG)
+    [entry] = long.entries().values()
+    assert len(entry) > MESSAGE_BYTES
+
+    await save(await Snapshots.open(bus), long, 7)
+
+    assert await loaded(bus, **LONG) == (7, long.entries())
+
+
+async def test_a_state_that_grows_beyond_a_message_is_kept_before_and_after(bus: Bus) -> None:
+    long, snapshots = engine(100, **LONG), await Snapshots.open(bus)
+    await save(snapshots, long, 1)
+    small = await loaded(bus, **LONG)
+    feed(long, 101, 70_000)
+    await save(snapshots, long, 2)
+
+    assert small[0] == 1
+    assert await loaded(bus, **LONG) == (2, long.entries())
+
+
+@pytest.mark.parametrize("puts", range(3))
+async def test_a_save_that_breaks_off_leaves_the_last_state_whole(bus: Bus, puts: int) -> None:
+    long, snapshots = engine(70_000, **LONG), await Snapshots.open(bus)
+    await save(snapshots, long, 1)
+    before = long.entries()
+    feed(long, 70_001, 1000)
+    whole, snapshots._bucket = snapshots._bucket, FailingBucket(snapshots._bucket, puts=puts)  # type: ignore[assignment]
+
+    with pytest.raises(TimeoutError):
+        await save(snapshots, long, 2)
+    broken_off = await loaded(bus, **LONG)
+    snapshots._bucket = whole
+    await save(snapshots, long, 2)
+
+    assert broken_off == (1, before)
+    assert await loaded(bus, **LONG) == (2, long.entries())
+
+
+async def test_a_service_that_goes_on_puts_its_pieces_beside_those_it_was_loaded_from(bus: Bus) -> None:
+    long = engine(70_000, **LONG)
+    await save(await Snapshots.open(bus), long, 1)
+    again, snapshots = Engine(**LONG), await Snapshots.open(bus)
+    await snapshots.load(again, raw_created="today")
+    feed(again, 70_001, 10)
+    snapshots._bucket = FailingBucket(snapshots._bucket, puts=2)  # type: ignore[assignment]
+
+    with pytest.raises(TimeoutError):
+        await save(snapshots, again, 2)
+
+    assert await loaded(bus, **LONG) == (1, long.entries())

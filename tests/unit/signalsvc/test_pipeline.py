@@ -1,0 +1,79 @@
+"""What the pipeline promises about saving, with a bus that takes its time."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from mesh.health import Health
+from signalsvc.engine import Engine
+from signalsvc.pipeline import Pipeline
+from signalsvc.selection import Selection
+from signalsvc.watchers import Watchers
+from tests.fixtures.trades import columns
+
+
+class SlowSnapshots:
+    """Takes the state at once, and is done with it only when the test says so."""
+
+    def __init__(self) -> None:
+        self.saved: list[dict[str, bytes]] = []
+        self.may_end = asyncio.Event()
+
+    async def save(self, engine: Engine, **_: object) -> None:
+        self.saved.append(engine.entries())
+        await self.may_end.wait()
+
+
+class Settled:
+    async def settle(self) -> None:
+        """Everything is published already."""
+
+
+def pipeline(engine: Engine, snapshots: SlowSnapshots) -> Any:
+    one: Any = Pipeline(engine, Selection("btcusdt"), Watchers(), Health("bus"))
+    one.publisher, one._snapshots = Settled(), snapshots
+    one._after, one._after_us, one._raw_created = 0, 0, "today"
+    return one
+
+
+async def test_a_session_that_is_reset_while_the_state_is_being_saved_is_kept_by_the_next_save() -> None:
+    engine, snapshots = Engine(), SlowSnapshots()
+    engine.process(columns(1, 5), raw_sequence=1)
+    one = pipeline(engine, snapshots)
+
+    first = asyncio.create_task(one.reset_session("binance", "btcusdt"))
+    await asyncio.sleep(0)
+    saving = asyncio.create_task(one._save(None))
+    await asyncio.sleep(0)
+    second = asyncio.create_task(one.reset_session("binance", "btcusdt"))
+    await asyncio.sleep(0)
+    snapshots.may_end.set()
+    await saving
+    await asyncio.sleep(0)
+    answered_too_early = second.done()
+    await one._save(None)
+
+    assert await asyncio.wait_for(asyncio.gather(first, second), 5) == [True, True]
+    assert (answered_too_early, len(snapshots.saved)) == (False, 2)
+
+
+async def test_a_save_that_fails_is_tried_again_for_whoever_waits_for_it() -> None:
+    engine, snapshots = Engine(), SlowSnapshots()
+    engine.process(columns(1, 5), raw_sequence=1)
+    one = pipeline(engine, snapshots)
+
+    async def away(*_: object, **__: object) -> None:
+        raise TimeoutError("the bus is away")
+
+    asked = asyncio.create_task(one.reset_session("binance", "btcusdt"))
+    await asyncio.sleep(0)
+    one._snapshots.save = away
+    await one._save(None)
+    answered_too_early = asked.done()
+    del one._snapshots.save
+    snapshots.may_end.set()
+    await one._save(None)
+
+    assert await asyncio.wait_for(asked, 5)
+    assert not answered_too_early
