@@ -10,6 +10,8 @@ import asyncio
 import logging
 from contextlib import AsyncExitStack
 
+import psycopg
+
 from mesh import control, subjects
 from mesh.bus import Bus
 from mesh.errors import BadMessage, NotReady
@@ -23,6 +25,7 @@ from store.intake import Intake
 from store.ledger import NOTHING, Ids
 from store.minute_rows import MinuteRows
 from store.minutes import Minute, Sums, difference, read
+from store.outage import first_line
 from store.position import Position, begin
 from store.streams import existing
 from store.writer import PositionMovedError, Writer
@@ -31,6 +34,7 @@ from tickmesh.v1 import control_pb2
 log = logging.getLogger("store.candles")
 
 _POLL_S = 0.5
+_AGAIN_S = 30.0
 _GRACE_S = 10.0
 """Trades that a candle knows and nobody has brought are missing after this long."""
 
@@ -82,6 +86,9 @@ class Candles:
                     await self._judge(minute, repairs=repairs, overdue=age_s > _GRACE_S)
             except NotReady as exc:
                 log.debug("not comparing minutes: %s", exc)
+            except psycopg.Error as exc:  # no reason to stop storing: minutes are kept, and compared when they can be
+                log.error("minutes are not compared, trying again in %g s: %s", _AGAIN_S, first_line(exc))
+                await asyncio.sleep(_AGAIN_S)
             await asyncio.sleep(_POLL_S)
 
     async def _take_in(self, position: Position) -> None:

@@ -1,7 +1,7 @@
 """The database: one connection that writes, a few that read, and whether it is there.
 
-Whatever is wrong with the database passes: it is waited for as long as it takes, said once every few seconds, and
-`database` of the health follows. Only what it has against the content of rows goes to the caller.
+What passes (`store.outage`) is waited for as long as it takes, said once every few seconds, and `database` of the
+health follows. What does not pass, a missing privilege or content the database refuses, goes to the caller at once.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from mesh.errors import NotReady
 from mesh.health import Health
 from mesh.logs import Seldom
 from store.migrations import migrate
+from store.outage import first_line, passes
 
 log = logging.getLogger("store.db")
 
@@ -36,7 +37,6 @@ _PING_LIMIT_S = 3.0
 
 Parameters: TypeAlias = Sequence[Any] | Mapping[str, Any]
 
-_CONTENT = (psycopg.DataError, psycopg.IntegrityError)
 _SESSION: dict[str, str | int] = {
     "application_name": "tickmesh-store",
     "client_encoding": "UTF8",
@@ -101,8 +101,9 @@ class Database:
     async def write(self, work: Callable[[Connection], Awaitable[T]], *, give_up: Callable[[], bool]) -> T:
         """Do `work` in a transaction, again from its start whenever the database fails, until it is committed.
 
-        One piece of work at a time. After a lost connection it is not known whether the last commit arrived: `work`
-        must find out for itself, or be harmless when done twice.
+        One piece of work at a time; while one waits for its next attempt, others have their turn. After a lost
+        connection it is not known whether the last commit arrived: `work` must find out for itself, or be harmless when
+        done twice.
 
         Args:
             work: what to do; gets the connection.
@@ -111,23 +112,24 @@ class Database:
         Raises:
             NotReady: `give_up` said so.
             psycopg.DataError, psycopg.IntegrityError: the database refuses the content.
+            psycopg.Error: whatever else does not pass.
             WrongSchemaError: the database is not ours to write.
 
         """
-        async with self._turn:
-            for delay_s in backoff(first_s=0.1, max_s=2.0):
+        for delay_s in backoff(first_s=0.1, max_s=2.0):
+            async with self._turn:
                 try:
                     connection = await self._writing()
                     async with connection.transaction():
                         return await work(connection)
-                except _CONTENT:
-                    raise
                 except (psycopg.Error, OSError) as exc:
+                    if not passes(exc):
+                        raise
                     await self._close_writer()
                     self._tell_away(exc)
                     if give_up():
-                        raise NotReady(f"the database at {self.shown} is away") from exc
-                await asyncio.sleep(delay_s)
+                        raise NotReady(f"the database at {self.shown} is away: {first_line(exc)}") from exc
+            await asyncio.sleep(delay_s)
         raise AssertionError("backoff ends never")
 
     @asynccontextmanager
@@ -154,10 +156,16 @@ class Database:
         except PoolTimeout as exc:
             raise NotReady("the database is away, or busy with other questions") from exc
         except (psycopg.OperationalError, psycopg.InterfaceError, psycopg.errors.UndefinedTable) as exc:
-            raise NotReady(f"the database is away: {_first_line(exc)}") from exc
+            raise NotReady(f"the database is away: {first_line(exc)}") from exc
 
     async def watch(self) -> None:
-        """Prepare the schema and see again and again whether the database is there; for ever."""
+        """Prepare the schema and see again and again whether the database is there; for ever.
+
+        Raises:
+            psycopg.Error: what does not pass, such as a role that may not make the tables.
+            WrongSchemaError: the database is not ours to write.
+
+        """
         while True:
             try:
                 if not self._health_is_set():
@@ -165,7 +173,9 @@ class Database:
                 async with asyncio.timeout(_PING_LIMIT_S), self._pool.connection() as connection:
                     await connection.execute("SELECT FROM progress LIMIT 1")
                 self._health.set("database", True)
-            except (psycopg.Error, OSError, PoolTimeout, TimeoutError) as exc:
+            except (psycopg.Error, OSError) as exc:  # PoolTimeout is one, TimeoutError the other
+                if not passes(exc) and not isinstance(exc, psycopg.errors.UndefinedTable):
+                    raise
                 self._tell_away(exc)
             await asyncio.sleep(_PING_EVERY_S if self._health_is_set() else 0.25)
 
@@ -200,9 +210,4 @@ class Database:
     def _tell_away(self, exc: BaseException) -> None:
         self._health.set("database", False)
         if self._seldom.due(asyncio.get_running_loop().time()):
-            log.warning("waiting for the database at %s: %s", self.shown, _first_line(exc))
-
-
-def _first_line(exc: BaseException) -> str:
-    text = str(exc).strip() or type(exc).__name__
-    return text.splitlines()[0]
+            log.warning("waiting for the database at %s: %s", self.shown, first_line(exc))

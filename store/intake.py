@@ -25,6 +25,7 @@ from mesh.settings import StoreSettings
 from store import metrics
 from store.batch import Batch, Taken, by_symbol
 from store.dead import DeadLetters
+from store.outage import first_line
 from store.position import Position, begin
 from store.rows import refusal
 from store.streams import existing
@@ -136,7 +137,7 @@ class Intake:
             written = await self._writer.store(self.position, to, groups)
         except (psycopg.DataError, psycopg.IntegrityError) as exc:
             if len(messages) == 1:
-                await self._store([messages[0].killed(f"the database refuses it: {str(exc).splitlines()[0]}")])
+                await self._store([messages[0].killed(f"the database refuses it: {first_line(exc)}")])
                 return
             half = len(messages) // 2
             await self._store(messages[:half])

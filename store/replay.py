@@ -21,6 +21,7 @@ from mesh.settings import StoreSettings
 from store.db import Database
 from store.dead import REASON, SEQUENCE, SUBJECT
 from store.indicators import Periods
+from store.outage import first_line
 from store.rows import refusal
 from store.writer import Writer
 
@@ -76,7 +77,7 @@ async def _replay(writer: Writer, message: RawStreamMsg) -> str:
     except BadMessage as exc:
         return str(exc)
     except (psycopg.DataError, psycopg.IntegrityError) as exc:
-        return str(exc).splitlines()[0]
+        return first_line(exc)
     log.info(
         "%s %s: %d trades stored, %d were there",
         *(trades.venue, trades.symbol),

@@ -14,12 +14,14 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+import psycopg
 
 from mesh.logs import Seldom
 from mesh.trades import Int64s
 from store import metrics, queries, retention_statements
 from store.db import Connection, Database, fetch_all
 from store.ledger_rows import lock
+from store.outage import first_line
 
 log = logging.getLogger("store.retention")
 
@@ -46,7 +48,10 @@ class Retention:
     async def run(self) -> None:
         """Remove what has become too old, now and from time to time, for ever."""
         while True:
-            await self.remove(now=dt.datetime.now(dt.UTC))
+            try:
+                await self.remove(now=dt.datetime.now(dt.UTC))
+            except psycopg.Error as exc:  # no reason to stop storing: what is too old is removed when it can be
+                log.error("nothing is removed, trying again in %g s: %s", LOOK_EVERY_S, first_line(exc))
             await asyncio.sleep(LOOK_EVERY_S)
 
     async def remove(self, *, now: dt.datetime) -> None:

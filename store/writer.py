@@ -77,6 +77,7 @@ class Writer:
         Raises:
             PositionMovedError: the position is not where it should be.
             psycopg.DataError, psycopg.IntegrityError: the database refuses the content of some message.
+            psycopg.Error: see `Database.write`.
             NotReady: asked to stop while the database is away.
 
         """

@@ -5,19 +5,17 @@ from __future__ import annotations
 import signal
 from collections.abc import AsyncIterator, Callable
 
-import grpc
 import numpy as np
 import pytest
-from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2
 from nats.errors import Error as NatsError
 
-from mesh import rpc
 from mesh.bus import raw_stream
 from mesh.trades import TradeColumns
 from tests.fixtures.nats import NatsServer
 from tests.fixtures.postgres import PostgresServer
 from tests.fixtures.services import Service
-from tests.fixtures.store import Feeder, ask, feeding, until_stored
+from tests.fixtures.store import Feeder, ask, exit_code, feeding, start_store, until_health, until_stored
 from tests.fixtures.trades import START_US, columns
 from tests.fixtures.waiting import eventually
 
@@ -30,38 +28,9 @@ async def feeder(nats_server: NatsServer) -> AsyncIterator[Feeder]:
         yield feeder
 
 
-def start_store(make_service: MakeService, nats_server: NatsServer, database_url: str, **settings: str) -> Service:
-    store = make_service(
-        "store",
-        NATS_URL=nats_server.url_of("store"),
-        DATABASE_URL=database_url,
-        STORE_ADDR="127.0.0.1:0",
-        BATCH_MAX_AGE_MS="5",
-        **settings,
-    )
-    store.start_grpc("STORE_ADDR")
-    return store
-
-
 @pytest.fixture
 def store(make_service: MakeService, nats_server: NatsServer, database_url: str, feeder: Feeder) -> Service:
     return start_store(make_service, nats_server, database_url)
-
-
-async def until_health(store: Service, wanted: int) -> None:
-    async with rpc.channel(store.address) as channel:
-        stub = health_pb2_grpc.HealthStub(channel)
-
-        async def look() -> bool:
-            answer = await stub.Check(health_pb2.HealthCheckRequest(service="tickmesh.v1.StoreService"))  # type: ignore[attr-defined]  # untyped
-            return bool(answer.status == wanted)
-
-        await eventually(look, what=f"health {wanted}", not_yet=(grpc.aio.AioRpcError,))
-
-
-async def exit_code(store: Service) -> int | None:
-    await eventually(lambda: not store.process.running)
-    return store.process.returncode
 
 
 async def test_prices_and_times_in_the_database_are_the_venues_own(

@@ -1,0 +1,109 @@
+"""What keeps the store from storing: it waits for what passes, and says what does not, which stops no more than it must."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+from grpc_health.v1 import health_pb2
+
+from mesh import control, subjects
+from mesh.bus import CANDLE_STREAM
+from tests.fixtures.nats import NatsServer
+from tests.fixtures.postgres import PostgresServer
+from tests.fixtures.services import Service
+from tests.fixtures.store import Feeder, ask, exit_code, feeding, start_store, until_health, until_stored
+from tests.fixtures.trades import START_US, columns
+from tests.fixtures.waiting import eventually
+from tickmesh.v1 import control_pb2
+
+SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
+MINUTE_US = 60_000_000
+
+
+@pytest.fixture
+async def feeder(nats_server: NatsServer) -> AsyncIterator[Feeder]:
+    async with feeding(nats_server) as feeder:
+        yield feeder
+
+
+@pytest.fixture
+def start(
+    make_service: Callable[..., Service], nats_server: NatsServer, own_postgres: PostgresServer, feeder: Feeder
+) -> Callable[..., Service]:
+    """Give what starts a store on a database of the test's own, whose owner's rights it may take away."""
+
+    def start(**settings: str) -> Service:
+        return start_store(make_service, nats_server, own_postgres.url, **settings)
+
+    return start
+
+
+async def test_a_store_that_may_not_write_trades_ends_and_names_why(
+    feeder: Feeder, start: Callable[..., Service], own_postgres: PostgresServer
+) -> None:
+    store = start()
+    await until_health(store, SERVING)
+    await ask(own_postgres.url, "REVOKE INSERT ON trades FROM store")
+
+    await feeder.publish(columns(1, 10))
+
+    assert await exit_code(store) == 1
+    assert "permission denied for table trades" in store.output()
+
+
+async def test_a_store_that_may_not_make_its_tables_ends_and_names_why(
+    feeder: Feeder, start: Callable[..., Service], own_postgres: PostgresServer
+) -> None:
+    database = own_postgres.superuser_url.removesuffix("/postgres") + "/tickmesh"
+    await ask(database, "ALTER DATABASE tickmesh OWNER TO postgres")
+
+    store = start()
+
+    assert await exit_code(store) == 1
+    assert "permission denied for schema public" in store.output()
+
+
+async def test_retention_that_may_not_remove_says_so_and_trades_are_stored(
+    feeder: Feeder, start: Callable[..., Service], own_postgres: PostgresServer
+) -> None:
+    store = start()
+    await feeder.publish(columns(1, 10))  # of 2024
+    now = columns(11, 10)
+    now.time_us[:] += time.time_ns() // 1000 - START_US
+    await feeder.publish(now)
+    await until_stored(own_postgres.url, range(1, 21))
+    await ask(own_postgres.url, "REVOKE DELETE ON minutes FROM store")
+    store.process.stop()
+
+    store = start(RETENTION_DAYS="1")
+
+    await eventually(lambda: "permission denied for table minutes" in store.output())
+    await feeder.publish(columns(21, 10))
+    await until_stored(own_postgres.url, range(1, 31))
+    await until_health(store, SERVING)
+
+
+async def test_minutes_that_may_not_be_settled_are_said_and_trades_are_stored(
+    feeder: Feeder, start: Callable[..., Service], own_postgres: PostgresServer
+) -> None:
+    store = start()
+    await feeder.publish(columns(1, 10))
+    await until_stored(own_postgres.url, range(1, 11))
+    await ask(own_postgres.url, "REVOKE UPDATE ON minutes FROM store")
+
+    await feeder.bus.declare(CANDLE_STREAM)
+    empty = control_pb2.VenueCandle(
+        venue="binance",
+        symbol="btcusdt",
+        open_time_us=START_US // MINUTE_US * MINUTE_US - MINUTE_US,
+        first_trade_id=-1,
+        last_trade_id=-1,
+    )
+    await feeder.bus.js.publish(subjects.candle("binance", "btcusdt"), control.encode(empty))
+
+    await eventually(lambda: "permission denied for table minutes" in store.output())
+    await feeder.publish(columns(11, 10))
+    await until_stored(own_postgres.url, range(1, 21))
+    await until_health(store, SERVING)
