@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from pathlib import Path
 
 import psutil
 
@@ -50,7 +51,7 @@ def status(state: State) -> int:
     if record is None:
         return 1
     try:
-        statuses = Supervisor(state.directory).programs()
+        statuses = Supervisor(Path(record.socket)).programs()
     except SupervisorError as exc:
         print(exc, file=sys.stderr)
         return 1

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from mesh.local import nats
+from mesh.local import nats, socket_path
 from mesh.local.pids import Pid
 from mesh.local.programs import Passwords
 
@@ -23,11 +23,15 @@ class AlreadyRunning(Exception):
 
 @dataclass(slots=True)
 class Record:
-    """What the running mesh says of itself to `status`, `env`, `down` and the next `up`."""
+    """What the running mesh says of itself to `status`, `env`, `down` and the next `up`.
+
+    `socket` is the path at which the supervisor is met, empty while there is none.
+    """
 
     runner: Pid
     gateway_host: str
     ports: dict[str, int]
+    socket: str = ""
     supervisor: Pid | None = None
     processes: dict[str, Pid] = field(default_factory=dict)
     restarts: dict[str, int] = field(default_factory=dict)
@@ -47,6 +51,7 @@ class State:
         self.postgres_data = directory / "postgres" / "data"
         self.sim_data = directory / "sim"
         self.supervisor_config = directory / "supervisord.conf"
+        self.supervisor_complaints = self.logs / "supervisord.err"
         self.record_file = directory / "mesh.json"
         self._lock = directory / "lock"
 
@@ -130,7 +135,7 @@ class State:
 
 
 def end_leftovers(record: Record, *, drain_s: float) -> list[str]:
-    """End what a mesh left running, and return the names of those that had to be ended or waited for.
+    """End what a mesh left running and remove its socket; return the names of those that had to be ended or waited for.
 
     A supervisor that lost its runner is draining already: it gets `drain_s` for that. Whatever lives then is killed.
     """
@@ -148,6 +153,8 @@ def end_leftovers(record: Record, *, drain_s: float) -> list[str]:
         if not one.wait(max(0, deadline_s - time.monotonic())):
             one.kill()
             one.wait(5)
+    if record.socket:
+        socket_path.remove(Path(record.socket))
     return ended + list(left)
 
 

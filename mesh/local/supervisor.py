@@ -19,7 +19,6 @@ from supervisor.xmlrpc import SupervisorTransport
 from mesh.local.programs import Program
 from mesh.settings import WrongSettings
 
-SOCKET = "supervisor.sock"
 STAYS_UP_S = 2
 """A program that ends sooner after its start has not come up: each further attempt waits a second longer."""
 
@@ -44,8 +43,11 @@ class Status:
         return self.state == "RUNNING"
 
 
-def render(programs: Sequence[Program], *, directory: Path, working_directory: Path, as_root: bool) -> str:
+def render(programs: Sequence[Program], *, socket: Path, working_directory: Path, as_root: bool) -> str:
     """Return supervisord's configuration for programs given in the order of starting; they stop in the other.
+
+    Its own files are relative to STATE_DIR, where it runs: it expands some of its values once and some twice, so that
+    no spelling of a `%` in a folder's name would do for all.
 
     Raises: WrongSettings naming a value that its syntax cannot hold.
     """
@@ -53,14 +55,13 @@ def render(programs: Sequence[Program], *, directory: Path, working_directory: P
         "; Written by `python -m mesh up` at every start.",
         "[supervisord]",
         "nodaemon = true",
-        f"logfile = {_plain('STATE_DIR', str(directory))}/logs/supervisord.log",
+        "logfile = logs/supervisord.log",
         "logfile_maxbytes = 1MB",
         "logfile_backups = 1",
-        f"pidfile = {_plain('STATE_DIR', str(directory))}/supervisord.pid",
+        "pidfile = supervisord.pid",
         *(["user = root"] if as_root else []),
         "[unix_http_server]",
-        # Relative, as supervisord runs in STATE_DIR: the whole path may be longer than a socket's may be (107 bytes).
-        f"file = {SOCKET}",
+        f"file = {_plain('TMPDIR', str(socket))}",
         "chmod = 0600",
         "[rpcinterface:supervisor]",
         "supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface",
@@ -80,7 +81,7 @@ def render(programs: Sequence[Program], *, directory: Path, working_directory: P
             f"stopwaitsecs = {program.stop_wait_s}",
             "killasgroup = true",
             "redirect_stderr = true",
-            f"stdout_logfile = {_plain('STATE_DIR', str(directory))}/logs/{program.name}.log",
+            f"stdout_logfile = logs/{program.name}.log",
             "stdout_logfile_maxbytes = 10MB",
             "stdout_logfile_backups = 3",
         ]
@@ -103,24 +104,27 @@ def standing_back(program: Program) -> list[str]:
 
 
 class Supervisor:
-    """One supervisord over the configuration in a directory; may be started by another process than this one."""
+    """One supervisord, met at its socket; may be started by another process than this one."""
 
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
+    def __init__(self, socket: Path) -> None:
+        self.socket = socket
         self._child: subprocess.Popen[bytes] | None = None
 
-    def start(self, config: Path, *, environment: Mapping[str, str]) -> int:
-        """Start supervisord, which starts the programs at once, and return its pid."""
+    def start(self, config: Path, *, complaints: Path, environment: Mapping[str, str]) -> int:
+        """Start supervisord in the configuration's folder; it starts the programs at once. Return its pid.
+
+        What it says before it has a log, or when it cannot have one, is found in `complaints`.
+        """
         command = [sys.executable, "-m", "supervisor.supervisord", "--nodaemon", "--configuration", str(config)]
         # A session of its own: Ctrl-C in the terminal is for the runner, which then stops this in order.
-        with (self.directory / "logs" / "supervisord.err").open("wb") as complaints:
+        with complaints.open("wb") as said:
             self._child = subprocess.Popen(
                 tied(command, "TERM"),
-                cwd=self.directory,
+                cwd=config.parent,
                 env=dict(environment),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                stderr=complaints,
+                stderr=said,
                 start_new_session=True,
             )
         return self._child.pid
@@ -153,13 +157,13 @@ class Supervisor:
         self._call("supervisor.shutdown")
 
     def _call(self, method: str) -> Any:
-        transport = SupervisorTransport(serverurl=f"unix://{SOCKET}")
+        transport = SupervisorTransport(serverurl=f"unix://{self.socket}")
         try:
-            with contextlib.chdir(self.directory), contextlib.closing(transport):
+            with contextlib.closing(transport):
                 proxy = xmlrpc.client.ServerProxy("http://127.0.0.1", transport=transport)
                 return getattr(proxy, method)()
         except (OSError, xmlrpc.client.Error) as exc:
-            raise SupervisorError(f"supervisord in {self.directory} does not answer {method}: {exc}") from exc
+            raise SupervisorError(f"supervisord at {self.socket} does not answer {method}: {exc}") from exc
 
 
 def _plain(name: str, value: str, *, quotes: bool = False) -> str:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from mesh.local import gateway, report
+from mesh.local import gateway, report, socket_path
 from mesh.local.logs import Tail
 from mesh.local.pids import Pid
 from mesh.local.programs import DRAIN_ORDER, Passwords, Program, addresses
@@ -58,7 +58,7 @@ class Watch:
         self.programs = {program.name: program for program in programs}
         self.stop = stop
         self.tell = tell
-        self.supervisor = Supervisor(state.directory)
+        self.supervisor = Supervisor(Path(record.socket))
         self.url = report.gateway_url(record.gateway_host, record.ports["GATEWAY_PORT"])
         self._dead: set[str] = set()
         self._reminded_s = time.monotonic()
@@ -68,28 +68,39 @@ class Watch:
 
     def run(self) -> int:
         """Start, watch until asked to stop or the supervisor is lost, stop, and return the exit code."""
+        socket = socket_path.make()
+        self.record.socket = str(socket)
+        self.supervisor = Supervisor(socket)
+        try:
+            self.state.write(self.record)  # whoever finds us killed removes it
+            self._start()
+            self.tell(f"waiting for {self.url}/readyz")
+            return self._watch()
+        finally:
+            self._end()
+
+    def _start(self) -> None:
         config = render(
             list(self.programs.values()),
-            directory=self.state.directory,
+            socket=self.supervisor.socket,
             working_directory=ROOT,
             as_root=os.geteuid() == 0,
         )
         self.state.write_supervisor_config(config)
         self.tell(f"starting {', '.join(self.programs)}; logs in {self.state.logs}")
-        pid = self.supervisor.start(self.state.supervisor_config, environment=surroundings(os.environ))
+        pid = self.supervisor.start(
+            self.state.supervisor_config,
+            complaints=self.state.supervisor_complaints,
+            environment=surroundings(os.environ),
+        )
         self.record.supervisor = Pid.of(pid)
         self.state.write(self.record)
-        self.tell(f"waiting for {self.url}/readyz")
-        try:
-            return self._watch()
-        finally:
-            self._end()
 
     def _watch(self) -> int:
         started_s = time.monotonic()
         while not self.stop.wait(CALM_S if self._live else SETTLE_S):
             if (code := self.supervisor.ended()) is not None:
-                self.tell(f"supervisord ended by itself with {code}: see {self.state.logs}/supervisord.log")
+                self._tell_lost_supervisor(code)
                 return 1
             try:
                 self._note(self.supervisor.programs())
@@ -132,6 +143,13 @@ class Watch:
             self.tell(f"{status.name} died{why} and is started again; its log: {log}")
             self.tell("".join(f"  it said last: {line[:200]}" for line in Tail(log).last(1)) or "  it said nothing")
 
+    def _tell_lost_supervisor(self, code: int) -> None:
+        # It complains on stderr before it has a log, and writes the log afterwards.
+        logs = [path for path in (self.state.supervisor_complaints, self.state.log_of("supervisord")) if path.exists()]
+        self.tell(f"supervisord ended by itself with {code}: see {' and '.join(map(str, logs))}")
+        for line in Tail(self.state.supervisor_complaints).last(1):
+            self.tell(f"  it said last: {line[:200]}")
+
     def _look_for_life(self) -> None:
         answer = gateway.readiness(self.url)
         if answer.ready:
@@ -162,7 +180,7 @@ class Watch:
     def _end(self) -> None:
         self.stop.clear()
         order = [name for name in DRAIN_ORDER if name in self.programs] or list(reversed(self.programs))
-        if self.supervisor.ended() is None:
+        if self.record.supervisor is not None and self.supervisor.ended() is None:
             self.tell(f"stopping in this order: {', '.join(order)} (a second Ctrl-C kills)")
             with contextlib.suppress(SupervisorError):
                 self.supervisor.shutdown()

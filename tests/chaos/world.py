@@ -18,7 +18,6 @@ import psycopg
 from supervisor.xmlrpc import SupervisorTransport
 
 from mesh.local.state import State
-from mesh.local.supervisor import SOCKET
 from tests.fixtures.mesh import LocalMesh, running_mesh
 from tests.fixtures.sim import Sim, running_sim
 
@@ -107,7 +106,9 @@ class World:
         self.mesh.start()
 
     def _supervisor(self, method: str, *arguments: object) -> None:
-        transport = SupervisorTransport(serverurl=f"unix://{self.mesh.state_dir / SOCKET}")
+        record = State(self.mesh.state_dir).read()
+        assert record is not None, f"no mesh runs in {self.mesh.state_dir}"
+        transport = SupervisorTransport(serverurl=f"unix://{record.socket}")
         with contextlib.closing(transport):
             proxy = xmlrpc.client.ServerProxy("http://127.0.0.1", transport=transport)
             getattr(proxy.supervisor, method)(*arguments)

@@ -20,7 +20,10 @@ def processes_of(mesh: LocalMesh) -> list[psutil.Process]:
 
 @pytest.fixture
 def directory(tmp_path: Path) -> Path:
-    return tmp_path
+    # STATE_DIR lies in it: every server and service must do with such a path.
+    path = tmp_path / "100% of a long name" / ("deep" * 30)
+    path.mkdir(parents=True)
+    return path
 
 
 async def test_without_a_venue_the_simulated_exchange_is_followed_and_every_answer_says_so(directory: Path) -> None:

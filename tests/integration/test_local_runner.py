@@ -30,6 +30,7 @@ class StandinMesh:
     """The runner as a process over stand-ins, and what it leaves in its STATE_DIR."""
 
     def __init__(self, directory: Path) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
         self.state = State(directory)
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
@@ -67,8 +68,13 @@ class StandinMesh:
 
 
 @pytest.fixture
-def standins(tmp_path: Path) -> Iterator[StandinMesh]:
-    mesh = StandinMesh(tmp_path)
+def directory(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
+    return tmp_path / getattr(request, "param", "")
+
+
+@pytest.fixture
+def standins(directory: Path) -> Iterator[StandinMesh]:
+    mesh = StandinMesh(directory)
     try:
         yield mesh
     finally:
@@ -96,6 +102,38 @@ def test_ctrl_c_drains_in_order_and_leaves_nothing(standins: StandinMesh) -> Non
     standins.runner.stop(signal.SIGINT, timeout_s=60)
 
     assert (standins.drained(), living(record)) == (list(DRAIN_ORDER), [])
+
+
+@pytest.mark.parametrize("directory", [Path("100% of it's %(here)s") / ("deep" * 30)], indirect=True)
+def test_a_state_dir_may_be_long_and_hold_spaces_quotes_and_percent_signs(standins: StandinMesh) -> None:
+    record = standins.start()
+    until(lambda: standins.mesh("status").returncode == 0)
+    logs = standins.mesh("logs", "store")
+
+    standins.runner.stop(timeout_s=60)
+
+    assert logs.stdout == "store is up\n"
+    assert (standins.drained(), living(record)) == (list(DRAIN_ORDER), [])
+
+
+def test_nothing_is_left_of_the_socket_outside_of_state_dir(standins: StandinMesh) -> None:
+    socket = Path(standins.start().socket)
+    there = socket.is_socket()
+
+    standins.runner.stop(timeout_s=60)
+
+    assert (there, socket.parent.exists()) == (True, False)
+
+
+def test_why_supervisord_ended_by_itself_is_said(standins: StandinMesh) -> None:
+    standins.state.log_of("supervisord").mkdir(parents=True)  # so it cannot write one
+    standins.runner.start()
+
+    standins.runner.wait_for_line("stopped", timeout_s=30)
+
+    said = standins.runner.output()
+    assert f"supervisord ended by itself with 1: see {standins.state.supervisor_complaints}" in said
+    assert "it said last: IsADirectoryError: " in said
 
 
 def test_what_dies_at_its_start_is_started_again_and_said_with_its_last_words(standins: StandinMesh) -> None:
