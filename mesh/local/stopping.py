@@ -15,6 +15,8 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 class Stop:
     """Wait for Ctrl-C, SIGTERM or SIGHUP; a context manager that puts the former handlers back.
 
+    Whoever started us with one of them ignored wants it so: under `nohup` the mesh outlives the terminal.
+
     A pipe and not a `threading.Event`: a handler runs in the main thread, where setting an event that this thread is
     waiting on may lock for ever.
     """
@@ -26,7 +28,8 @@ class Stop:
 
     def __enter__(self) -> Stop:
         for number in SIGNALS:
-            self._before[number] = signal.signal(number, self._ask)
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                self._before[number] = signal.signal(number, self._ask)
         return self
 
     def __exit__(

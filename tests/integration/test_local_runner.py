@@ -75,9 +75,12 @@ def directory(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
 @pytest.fixture
 def standins(directory: Path) -> Iterator[StandinMesh]:
     mesh = StandinMesh(directory)
+    # A shell that runs pytest in the background lets it ignore Ctrl-C, and the runner would inherit that.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         yield mesh
     finally:
+        signal.signal(signal.SIGINT, before)
         mesh.runner.stop(timeout_s=60)
         if (record := mesh.state.read()) is not None:
             end_leftovers(record, drain_s=0)

@@ -1,0 +1,44 @@
+"""Being asked to stop by a signal."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from mesh.local.stopping import SIGNALS, Stop
+
+
+@pytest.fixture(autouse=True)
+def handlers() -> Iterator[None]:
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in SIGNALS}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_each_of_the_signals_asks_to_stop(number: signal.Signals) -> None:
+    with Stop() as stop:
+        before = stop.wait(0)
+
+        signal.raise_signal(number)
+
+        assert (before, stop.wait(0)) == (False, True)
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_that_was_ignored_stays_ignored(number: signal.Signals) -> None:
+    signal.signal(number, signal.SIG_IGN)
+    with Stop() as stop:
+        signal.raise_signal(number)
+
+        assert (stop.wait(0), signal.getsignal(number)) == (False, signal.SIG_IGN)
+
+
+def test_the_former_handlers_are_put_back() -> None:
+    with Stop():
+        pass
+
+    assert {signal.getsignal(number) for number in SIGNALS} == {signal.SIG_DFL}
