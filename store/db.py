@@ -34,6 +34,8 @@ READERS = 4
 READ_LIMIT_S = 5.0
 _PING_EVERY_S = 1.0
 _PING_LIMIT_S = 3.0
+_SLOW_S = 10.0
+"""A write that takes longer is as good as a database that is away: nothing can be stored meanwhile."""
 
 Parameters: TypeAlias = Sequence[Any] | Mapping[str, Any]
 
@@ -72,6 +74,8 @@ class Database:
         self._health = health
         self._writer: Connection | None = None
         self._turn = asyncio.Lock()
+        self._began_s: float | None = None
+        self._failing = False
         self._seldom = Seldom()
         self._pool = AsyncConnectionPool[Connection](
             make_conninfo(
@@ -118,17 +122,23 @@ class Database:
         """
         for delay_s in backoff(first_s=0.1, max_s=2.0):
             async with self._turn:
+                self._began_s = asyncio.get_running_loop().time()
                 try:
                     connection = await self._writing()
                     async with connection.transaction():
-                        return await work(connection)
+                        done = await work(connection)
+                    self._committed()
+                    return done
                 except (psycopg.Error, OSError) as exc:
                     if not passes(exc):
                         raise
                     await self._close_writer()
-                    self._tell_away(exc)
+                    self._failing = True
+                    self._tell_away(first_line(exc))
                     if give_up():
                         raise NotReady(f"the database at {self.shown} is away: {first_line(exc)}") from exc
+                finally:
+                    self._began_s = None
             await asyncio.sleep(delay_s)
         raise AssertionError("backoff ends never")
 
@@ -172,11 +182,11 @@ class Database:
                     await self._prepare()
                 async with asyncio.timeout(_PING_LIMIT_S), self._pool.connection() as connection:
                     await connection.execute("SELECT FROM progress LIMIT 1")
-                self._health.set("database", True)
+                self._look_at_writes()
             except (psycopg.Error, OSError) as exc:  # PoolTimeout is one, TimeoutError the other
                 if not passes(exc) and not isinstance(exc, psycopg.errors.UndefinedTable):
                     raise
-                self._tell_away(exc)
+                self._tell_away(first_line(exc))
             await asyncio.sleep(_PING_EVERY_S if self._health_is_set() else 0.25)
 
     def _health_is_set(self) -> bool:
@@ -197,8 +207,8 @@ class Database:
                 await connection.close()
                 raise
             self._writer = connection
-            log.info("connected to the database at %s", self.shown)
-            self._seldom = Seldom()
+            if not self._failing:
+                log.info("connected to the database at %s", self.shown)
         return self._writer
 
     async def _close_writer(self) -> None:
@@ -207,7 +217,21 @@ class Database:
                 await self._writer.close()
             self._writer = None
 
-    def _tell_away(self, exc: BaseException) -> None:
+    def _committed(self) -> None:
+        if self._failing:
+            log.info("the database at %s takes writes again", self.shown)
+            self._failing = False
+            self._seldom = Seldom()
+
+    def _look_at_writes(self) -> None:
+        """Take the database for there unless it does not let us write, whatever it says to those who read."""
+        for_s = 0.0 if self._began_s is None else asyncio.get_running_loop().time() - self._began_s
+        if for_s > _SLOW_S:
+            self._tell_away(f"a write has been under way for {for_s:.0f} s, does somebody hold a lock?")
+        elif not self._failing:
+            self._health.set("database", True)
+
+    def _tell_away(self, why: str) -> None:
         self._health.set("database", False)
         if self._seldom.due(asyncio.get_running_loop().time()):
-            log.warning("waiting for the database at %s: %s", self.shown, first_line(exc))
+            log.warning("waiting for the database at %s: %s", self.shown, why)

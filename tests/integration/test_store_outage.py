@@ -1,10 +1,11 @@
-"""What keeps the store from storing: it waits for what passes, and says what does not, which stops no more than it must."""
+"""What keeps the store from storing: it waits for what passes; what stays it says, and stops no more than it must."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Callable
 
+import psycopg
 import pytest
 from grpc_health.v1 import health_pb2
 
@@ -63,6 +64,43 @@ async def test_a_store_that_may_not_make_its_tables_ends_and_names_why(
 
     assert await exit_code(store) == 1
     assert "permission denied for schema public" in store.output()
+
+
+async def test_a_database_that_takes_no_writes_is_away_until_one_is_committed(
+    feeder: Feeder, start: Callable[..., Service], own_postgres: PostgresServer
+) -> None:
+    store = start()
+    await until_health(store, SERVING)
+    await ask(own_postgres.superuser_url, "ALTER SYSTEM SET default_transaction_read_only = on")
+    await ask(own_postgres.superuser_url, "SELECT pg_reload_conf()")
+
+    await feeder.publish(columns(1, 10))
+    await eventually(lambda: store.output().count("waiting for the database") == 2)
+    said = store.output()
+    await ask(own_postgres.superuser_url, "ALTER SYSTEM RESET default_transaction_read_only")
+    await ask(own_postgres.superuser_url, "SELECT pg_reload_conf()")
+
+    await until_health(store, SERVING)
+    await until_stored(own_postgres.url, range(1, 11))
+    assert (said.count("not serving: no database"), said.count("connected to the database")) == (1, 1)
+    assert "read-only transaction" in said
+    assert store.output().count("not serving: no database") == 1
+
+
+async def test_a_write_that_waits_for_somebodys_lock_is_said_and_counts_as_away(
+    feeder: Feeder, start: Callable[..., Service], own_postgres: PostgresServer
+) -> None:
+    store = start()
+    await until_health(store, SERVING)
+    async with await psycopg.AsyncConnection.connect(own_postgres.url) as person:
+        await person.execute("LOCK TABLE trades IN SHARE MODE")
+
+        await feeder.publish(columns(1, 10))
+
+        await until_health(store, NOT_SERVING)
+        assert "a write has been under way for" in store.output()
+    await until_health(store, SERVING)
+    await until_stored(own_postgres.url, range(1, 11))
 
 
 async def test_retention_that_may_not_remove_says_so_and_trades_are_stored(
