@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 
@@ -11,6 +12,12 @@ MOST_DECIMALS = 12
 
 _CONTEXT = Context(prec=60, rounding=ROUND_HALF_EVEN)
 _SECOND_US = 1_000_000
+_UNITS = (  # from which size on, how much it is, its letter, how many decimals
+    (10**12, 10**12, "T", 2),
+    (10**9, 10**9, "B", 2),
+    (10**6, 10**6, "M", 2),
+    (10**4, 10**3, "k", 1),
+)
 
 
 def decimals_of(number: Decimal) -> int:
@@ -19,38 +26,52 @@ def decimals_of(number: Decimal) -> int:
     return min(max(-exponent, 0), MOST_DECIMALS) if isinstance(exponent, int) else 0
 
 
-def number_text(number: Decimal | None, decimals: int) -> str:
+def number_text(number: Decimal | int | None, decimals: int) -> str:
     """Write `number` with thousands separators and exactly `decimals` decimals, never with an exponent."""
     if number is None:
         return NOTHING
-    return f"{number.quantize(Decimal(1).scaleb(-decimals), context=_CONTEXT):,f}"
+    return f"{Decimal(number).quantize(Decimal(1).scaleb(-decimals), context=_CONTEXT):,f}"
 
 
-def signed_text(number: Decimal, decimals: int) -> str:
-    """Write `number` as `number_text` does, with its sign; zero has none."""
-    text = number_text(abs(number), decimals)
+def number_texts(number: Decimal | int | None, decimals: int) -> Iterator[str]:
+    """Write `number` ever shorter: as `number_text` does, then with fewer decimals, then as `short_texts` does."""
+    yield from _with_fewer_decimals(number, decimals)
+    yield from short_texts(number)
+
+
+def short_texts(number: Decimal | int | None) -> Iterator[str]:
+    """Write a big number ever shorter: `1.23M`, `1.2M`, `1M`; below ten thousand with as many decimals as matter."""
+    if number is None:
+        yield NOTHING
+        return
+    number = Decimal(number)
+    size = abs(number)
+    for limit, one, unit, decimals in _UNITS:
+        if size >= limit:
+            yield from (text + unit for text in _with_fewer_decimals(number / one, decimals))
+            return
+    yield from _with_fewer_decimals(number, 0 if size == int(size) else 2 if size >= 1 else 4)
+
+
+def fitting_text(texts: Iterable[str], *, width: int) -> str:
+    """Choose the first of `texts` that fits into `width` cells; when none does, fill them so that no part of a number
+    passes for the whole.
+    """
+    return next((text for text in texts if len(text) <= width), "#" * width)
+
+
+def signed_text(number: Decimal, decimals: int, *, width: int) -> str:
+    """Write `number` into `width` cells, with its sign; zero has none."""
+    text = fitting_text(number_texts(abs(number), decimals), width=width - 1)
     if not any(digit in text for digit in "123456789"):
         return text
     return ("−" if number < 0 else "+") + text
 
 
-def short_text(number: Decimal | int | None) -> str:
-    """Write a big number short: `1.23M`; below ten thousand with as many decimals as matter."""
-    if number is None:
-        return NOTHING
-    size = abs(Decimal(number))
-    for limit, unit in ((Decimal(10) ** 12, "T"), (Decimal(10) ** 9, "B"), (Decimal(10) ** 6, "M")):
-        if size >= limit:
-            return number_text(Decimal(number) / limit, 2) + unit
-    if size >= 10_000:
-        return number_text(Decimal(number) / 1000, 1) + "k"
-    decimals = 0 if size == int(size) else 2 if size >= 1 else 4
-    return number_text(Decimal(number), decimals)
-
-
-def rate_text(per_second: float) -> str:
-    """Write a rate: `12.3/s`, `1,234/s`."""
-    return f"{per_second:,.0f}/s" if per_second >= 100 else f"{per_second:.1f}/s"
+def rate_texts(per_second: float) -> Iterator[str]:
+    """Write a rate ever shorter: `12.3/s`, `12/s`; from a hundred on without decimals: `12,345/s`, `12.3k/s`."""
+    rate = Decimal(repr(per_second))
+    return (f"{text}/s" for text in number_texts(rate, 0 if rate >= 100 else 1))
 
 
 def duration_text(duration_us: int) -> str:
@@ -90,6 +111,10 @@ def plain(text: str) -> str:
     if text.isascii() and text.isprintable():
         return text
     return "".join(c if _fills_one_cell(c) else "·" for c in text)
+
+
+def _with_fewer_decimals(number: Decimal | int | None, decimals: int) -> Iterator[str]:
+    return (number_text(number, fewer) for fewer in range(decimals, -1, -1))
 
 
 def _fills_one_cell(character: str) -> bool:

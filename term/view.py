@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from term import view_dashboard, view_history
 from term.cells import ARROWS, MARGIN, Canvas, Grid, Style
-from term.figures import coarse_text, number_text, plain
+from term.figures import coarse_text, fitting_text, number_texts, plain
 from term.keys import KEYS, View, hints
 from term.link import Status
 from term.model import Model
@@ -48,20 +48,19 @@ def _too_small(canvas: Canvas) -> None:
 
 
 def _header(canvas: Canvas, model: Model) -> None:
-    quote, selection = model.quote, model.selection
+    quote, selection, status = model.quote, model.selection, model.status
+    text = f" {_STATUS_SIGNS[status]} {_status_text(model)}"
+    end = canvas.write_left_of(0, canvas.width - MARGIN, text, _STATUS_STYLES[status])
     column = canvas.write(0, MARGIN, "tickmesh", Style.DIM) + 2
     if selection is not None:
+        venue, venue_style = (" SIM ", Style.LOUD) if selection.venue == "sim" else (selection.venue[:12], Style.DIM)
         column = canvas.write(0, column, selection.name[:24], Style.BOLD) + 2
-        column = canvas.write(0, column, number_text(quote.price, quote.decimals), Style.BOLD) + 1
+        # The price gives way: whether it is real, and how fresh, must be seen.
+        room = end - column - len(venue) - 4
+        price = fitting_text(number_texts(quote.price, quote.decimals), width=room)
+        column = canvas.write(0, column, price, Style.BOLD) + 1
         column = canvas.write(0, column, *ARROWS[quote.direction]) + 2
-        if selection.venue == "sim":
-            canvas.write(0, column, " SIM ", Style.LOUD)
-        else:
-            canvas.write(0, column, selection.venue[:12], Style.DIM)
-    status = model.status
-    canvas.write_left_of(
-        0, canvas.width - MARGIN, f" {_STATUS_SIGNS[status]} {_status_text(model)}", _STATUS_STYLES[status]
-    )
+        canvas.write(0, column, venue[: max(end - column, 0)], venue_style)
     canvas.rule(1)
 
 

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from term import chart, digits
-from term.cells import ARROWS, MARGIN, Canvas, Style
-from term.figures import NOTHING, duration_text, number_text, rate_text, short_text, signed_text
+from term.cells import ARROWS, MARGIN, Canvas, Row, Span, Style
+from term.figures import (
+    NOTHING,
+    duration_text,
+    fitting_text,
+    number_texts,
+    rate_texts,
+    short_texts,
+    signed_text,
+)
 from term.model import Model
 
+_PRICE_GAP = 3
+_CHANGE_WIDTH = 29  # an arrow, thirteen cells for the change, and nine for the percent
 _CELL_WIDTHS = (19, 16, 16, 16)  # a label and eleven to thirteen digits; three blanks between them on 80 cells
 
 
@@ -18,56 +30,66 @@ def draw(canvas: Canvas, model: Model) -> None:
 
 
 def _price(canvas: Canvas, model: Model) -> None:
+    quote = model.quote
+    style = ARROWS[quote.direction][1] if quote.flashes(model.now_us) else Style.BOLD
+    beside = _beside_price(model)
+    # A width that changed with the change would make the price's last decimals come and go.
+    reserved = max((_CHANGE_WIDTH, *(sum(len(span.text) for span in spans) for spans in beside)))
+    room = canvas.width - 2 * MARGIN - 1 - _PRICE_GAP - reserved
+    lines = digits.big(number_texts(quote.price, quote.decimals), width=room)
+    column = MARGIN + 1 + len(lines[0]) + _PRICE_GAP
+    for row, line in enumerate(lines, start=3):
+        canvas.write(row, MARGIN + 1, line, style)
+    for row, spans in enumerate(beside, start=3):
+        end = column
+        for span in spans:
+            end = canvas.write(row, end, span.text, span.style)
+
+
+def _beside_price(model: Model) -> tuple[Row, ...]:
     quote, selection = model.quote, model.selection
-    arrow, moving = ARROWS[quote.direction]
-    style = moving if quote.flashes(model.now_us) else Style.BOLD
-    column = 0
-    for row, line in enumerate(digits.big(number_text(quote.price, quote.decimals)), start=3):
-        column = canvas.write(row, MARGIN + 1, line, style) + 3
     if selection is None:
-        return
+        return ()
+    where = Span(selection.symbol[:20], Style.DIM)
+    if selection.venue == "sim":
+        place: Row = (where, Span("  SIM: not a real market", Style.WARN))
+    else:
+        place = (where, Span(f" at {selection.venue[:12]}" if selection.venue else "", Style.DIM))
     change = quote.change()
     if change is None:
-        canvas.write(3, column, "waiting for the first trade", Style.DIM)
-    else:
-        moved, percent, since_session = change
-        arrow, style = ARROWS["up" if moved > 0 else "down" if moved < 0 else ""]
-        texts = (arrow, signed_text(moved, quote.decimals), f"({signed_text(percent, 2)} %)")
-        canvas.write(3, column, " ".join(texts).strip(), style)
-        canvas.write(4, column, "since the session began" if since_session else "since this screen opened", Style.DIM)
-    end = canvas.write(5, column, selection.symbol, Style.DIM)
-    if selection.venue == "sim":
-        canvas.write(5, end + 2, "SIM: not a real market", Style.WARN)
-    elif selection.venue:
-        canvas.write(5, end, f" at {selection.venue}", Style.DIM)
+        return (Span("waiting for the first trade", Style.DIM),), (), place
+    moved, percent, since_session = change
+    arrow, style = ARROWS["up" if moved > 0 else "down" if moved < 0 else ""]
+    texts = (arrow, signed_text(moved, quote.decimals, width=13), f"({signed_text(percent, 2, width=9)} %)")
+    since = "since the session began" if since_session else "since this screen opened"
+    return (Span(" ".join(texts).strip(), style),), (Span(since, Style.DIM),), place
 
 
 def _session(canvas: Canvas, model: Model) -> None:
     quote, stats = model.quote, model.quote.stats
-    notes = [f"{quote.missed:,} trades not sent to this screen"] * bool(quote.missed)
+    missed = fitting_text(number_texts(quote.missed, 0), width=13)
+    notes = [f"{missed} trades not sent to this screen"] * bool(quote.missed)
     notes += [f"{model.link.refused:,} bad frames"] * bool(model.link.refused)
     canvas.rule(7, "session", ", ".join(notes))
-    cells = (
-        ("average", number_text(stats.moving_average, quote.decimals)),
-        ("high", number_text(stats.high, quote.decimals)),
-        ("trades", _count_text(stats.count)),
-        ("rate", rate_text(quote.rate(model.now_us))),
-        ("", ""),
-        ("low", number_text(stats.low, quote.decimals)),
-        ("volume", short_text(stats.volume)),
-        ("delay", NOTHING if quote.delay_us is None else duration_text(quote.delay_us)),
+    cells: tuple[tuple[str, Iterable[str]], ...] = (
+        ("average", number_texts(stats.moving_average, quote.decimals)),
+        ("high", number_texts(stats.high, quote.decimals)),
+        ("trades", number_texts(stats.count, 0)),
+        ("rate", rate_texts(quote.rate(model.now_us))),
+        ("", ("",)),
+        ("low", number_texts(stats.low, quote.decimals)),
+        ("volume", short_texts(stats.volume)),
+        ("delay", (NOTHING if quote.delay_us is None else duration_text(quote.delay_us),)),
     )
     extra = (canvas.width - 2 * MARGIN - sum(_CELL_WIDTHS)) // len(_CELL_WIDTHS)
     for row, line in enumerate((cells[:4], cells[4:]), start=8):
         column = MARGIN
-        for (label, text), width in zip(line, _CELL_WIDTHS, strict=True):
-            canvas.write(row, column, label, Style.DIM)
-            canvas.write_left_of(row, column + width, text)
+        for (label, texts), width in zip(line, _CELL_WIDTHS, strict=True):
+            begin = canvas.write(row, column, label, Style.DIM) + 1
+            # A long number goes on into the blanks right of its cell, if there are more than the two between cells.
+            text = fitting_text(texts, width=column + width + max(extra - 2, 0) - begin)
+            canvas.write(row, max(column + width - len(text), begin), text)
             column += width + extra
-
-
-def _count_text(count: int | None) -> str:
-    return f"{count:,}" if count is not None and count < 10_000_000 else short_text(count)
 
 
 def _chart(canvas: Canvas, model: Model, *, top: int, bottom: int) -> None:

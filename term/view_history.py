@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from term.cells import MARGIN, Canvas, Style
-from term.figures import NOTHING, number_text, time_text
+from term.figures import NOTHING, fitting_text, number_texts, time_text
 from term.history import visible_rows
 from term.model import Model
 from term.values import Trade
@@ -36,32 +36,42 @@ def draw(canvas: Canvas, model: Model) -> None:
     history = model.history
     shown = history.trades[history.top : history.top + visible_rows(canvas.height)]
     canvas.rule(1, "trades, newest first", _note(model, len(shown)))
-    _write_row(canvas, 2, [column.title for column in _COLUMNS], [Style.DIM] * len(_COLUMNS))
+    _write_row(canvas, 2, [(column.title,) for column in _COLUMNS], [Style.DIM] * len(_COLUMNS))
     for row, trade in enumerate(shown, start=3):
         styles = [Style.DIM, Style.BOLD, Style.PLAIN, _SIDE_STYLES[trade.side], Style.DIM]
-        _write_row(canvas, row, _texts(trade, model), styles)
+        _write_row(canvas, row, _cells(trade, model), styles)
     if not shown:
         canvas.write(4, MARGIN, _nothing_text(model)[: canvas.width - 2 * MARGIN], Style.DIM)
 
 
-def _texts(trade: Trade, model: Model) -> list[str]:
-    return [
-        time_text(trade.time_us),
-        number_text(trade.price, max(model.quote.decimals, model.history.price_decimals)),
-        number_text(trade.quantity, model.history.quantity_decimals),
-        trade.side or NOTHING,
-        NOTHING if trade.trade_id is None else str(trade.trade_id),
-    ]
+def _cells(trade: Trade, model: Model) -> tuple[Iterable[str], ...]:
+    return (
+        (time_text(trade.time_us),),
+        number_texts(trade.price, max(model.quote.decimals, model.history.price_decimals)),
+        number_texts(trade.quantity, model.history.quantity_decimals),
+        (trade.side or NOTHING,),
+        _id_texts(trade.trade_id),
+    )
 
 
-def _write_row(canvas: Canvas, row: int, texts: Sequence[str], styles: Sequence[Style]) -> None:
+def _id_texts(trade_id: int | None) -> Iterator[str]:
+    if trade_id is None:
+        yield NOTHING
+        return
+    digits = str(trade_id)
+    # Neighbours differ in their last digits.
+    yield from (f"…{digits[left_out:]}" if left_out else digits for left_out in range(len(digits)))
+
+
+def _write_row(canvas: Canvas, row: int, cells: Sequence[Iterable[str]], styles: Sequence[Style]) -> None:
     gap = min(max((canvas.width - 2 * MARGIN - _NATURAL_WIDTH) // (len(_COLUMNS) - 1), 1), 4)
     start = MARGIN
-    for column, text, style in zip(_COLUMNS, texts, styles, strict=True):
-        if column.right:
+    for column, texts, style in zip(_COLUMNS, cells, styles, strict=True):
+        if column.right:  # a long number begins in the gap, one blank after its neighbour
+            text = fitting_text(texts, width=column.width + gap - 1)
             canvas.write_left_of(row, start + column.width, text, style)
         else:
-            canvas.write(row, start, text, style)
+            canvas.write(row, start, fitting_text(texts, width=column.width), style)
         start += column.width + gap
 
 

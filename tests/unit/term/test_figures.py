@@ -7,10 +7,12 @@ import pytest
 from term.figures import (
     decimals_of,
     duration_text,
+    fitting_text,
     number_text,
+    number_texts,
     plain,
-    rate_text,
-    short_text,
+    rate_texts,
+    short_texts,
     signed_text,
     time_text,
 )
@@ -32,7 +34,7 @@ def test_a_number_has_separators_and_never_an_exponent(number: str, decimals: in
 
 
 def test_an_unknown_number_is_a_dash() -> None:
-    assert (number_text(None, 2), short_text(None), time_text(None)) == ("—", "—", "—")
+    assert (number_text(None, 2), next(short_texts(None)), time_text(None)) == ("—", "—", "—")
 
 
 @pytest.mark.parametrize(
@@ -44,7 +46,7 @@ def test_decimals_are_those_that_matter(number: str, decimals: int) -> None:
 
 @pytest.mark.parametrize(("number", "text"), [("1.5", "+1.50"), ("-1.5", "−1.50"), ("0", "0.00"), ("-0.001", "0.00")])
 def test_a_change_has_its_sign(number: str, text: str) -> None:
-    assert signed_text(Decimal(number), 2) == text
+    assert signed_text(Decimal(number), 2, width=13) == text
 
 
 @pytest.mark.parametrize(
@@ -61,12 +63,47 @@ def test_a_change_has_its_sign(number: str, text: str) -> None:
     ],
 )
 def test_a_big_number_is_short(number: str, text: str) -> None:
-    assert short_text(Decimal(number)) == text
+    assert next(short_texts(Decimal(number))) == text
+
+
+@pytest.mark.parametrize(
+    ("width", "text"),
+    [
+        (20, "123,456,789.12345678"),
+        (19, "123,456,789.1234568"),
+        (14, "123,456,789.12"),
+        (13, "123,456,789.1"),
+        (12, "123,456,789"),
+        (10, "123.46M"),
+        (6, "123.5M"),
+        (5, "123M"),
+        (3, "###"),
+        (0, ""),
+    ],
+)
+def test_a_number_fits_by_losing_decimals_then_digits_and_never_its_size(width: int, text: str) -> None:
+    assert fitting_text(number_texts(Decimal("123456789.12345678"), 8), width=width) == text
+
+
+@pytest.mark.parametrize(("width", "text"), [(13, "−61,837.12346"), (8, "−61,837"), (6, "−61.8k"), (3, "##")])
+def test_a_change_fits_with_its_sign(width: int, text: str) -> None:
+    assert signed_text(Decimal("-61837.12345678"), 8, width=width) == text
+
+
+@pytest.mark.parametrize("width", [9, 11, 14])
+@pytest.mark.parametrize("number", ["0", "1E-12", "0.1", "9.99999999", "9999.99999999", "999999.99999999", "999999E+8"])
+def test_a_number_that_was_made_to_fit_is_off_by_no_more_than_its_last_digit(number: str, width: int) -> None:
+    text = fitting_text(number_texts(Decimal(number), 12), width=width)
+    digits = text.rstrip("kMBT").replace(",", "")
+    one = {"k": 10**3, "M": 10**6, "B": 10**9, "T": 10**12}.get(text[-1], 1)
+    last = Decimal(1).scaleb(-len(digits.partition(".")[2]))
+    assert len(text) <= width
+    assert abs(Decimal(digits) * one - Decimal(number)) <= last * one
 
 
 @pytest.mark.parametrize(("rate", "text"), [(0, "0.0/s"), (12.34, "12.3/s"), (1234.5, "1,234/s")])
 def test_a_rate_is_per_second(rate: float, text: str) -> None:
-    assert rate_text(rate) == text
+    assert next(rate_texts(rate)) == text
 
 
 @pytest.mark.parametrize(

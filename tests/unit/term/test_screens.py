@@ -16,7 +16,9 @@ import pytest
 from term.cells import text_of
 from term.events import (
     FrameRefused,
+    HistoryLoaded,
     LoadCoins,
+    LoadHistory,
     LoadStats,
     RequestFailed,
     SelectCoin,
@@ -27,10 +29,11 @@ from term.events import (
 )
 from term.model import Model
 from term.screen import in_ascii
-from term.values import Selection, Stats
+from term.values import Page, Selection, Stats, Trade
 from term.view import render
-from tests.fixtures.term_scenes import after, connected, lost, press, reading, started, tick, trade, trading
+from tests.fixtures.term_scenes import NOW_US, after, connected, lost, press, reading, started, tick, trade, trading
 
+_LONG_PRICES = ("61837.12345678", "1234567890123.12345678", "123456789.12345678")
 SCREENS = Path(__file__).parent / "screens"
 
 
@@ -46,6 +49,32 @@ def _tiny_price(width: int, height: int) -> Model:
     mean, high, low, last = (Decimal(text) for text in ("0.0000123433333", "1.24E-5", "1.229E-5", "1.2E-5"))
     stats = Stats(mean, high, low, last, count=3, volume=Decimal(9))
     return after(model, *trades, StatsLoaded(LoadStats(model.generation), stats), tick(3))
+
+
+def _long_numbers(width: int, height: int) -> Model:
+    wide = Selection("btcidr", "Bitcoin in Rupiah (BTC)", "sim")
+    trades = [
+        trade(text, at_s=i, symbol="btcidr", venue="sim", stats=_long_stats(Decimal(text)))
+        for i, text in enumerate(_LONG_PRICES)
+    ]
+    model = after(connected(width=width, height=height, selection=wide), *trades, TradesMissed(10**17), *press("esc"))
+    return after(model, tick(3))
+
+
+def _long_stats(price: Decimal) -> Stats:
+    return Stats(price, price, price, price, count=12_345_678_901, volume=Decimal("98765432101234.5678"))
+
+
+def _long_history(width: int, height: int) -> Model:
+    model = _long_numbers(width, height)
+    ids = (3_801_275_891, 999_999_999_999, 123_456_789_012_345_678)
+    rows = zip(_LONG_PRICES, ("1234567.12345678", "0.00000001", "98765432101234.5678"), ids, strict=True)
+    trades = [
+        Trade(Decimal(price), quantity=Decimal(quantity), trade_id=trade_id, time_us=NOW_US, side="sell")
+        for price, quantity, trade_id in rows
+    ]
+    answer = HistoryLoaded(LoadHistory(model.generation, "btcidr"), Page(tuple(trades)))
+    return after(model, *press("h"), answer)
 
 
 def _switching(width: int, height: int) -> Model:
@@ -69,6 +98,8 @@ SCENES: dict[str, Callable[[int, int], Model]] = {
     "dashboard": lambda width, height: trading(width=width, height=height),
     "dashboard-waiting": lambda width, height: after(connected(width=width, height=height), *press("esc")),
     "dashboard-tiny-price": _tiny_price,
+    "dashboard-long-numbers": _long_numbers,
+    "dashboard-long-numbers-reconnecting": lambda width, height: lost(_long_numbers(width, height)),
     "dashboard-switching": _switching,
     "dashboard-refused": _refused,
     "dashboard-stale": _troubled,
@@ -78,6 +109,7 @@ SCENES: dict[str, Callable[[int, int], Model]] = {
     "dashboard-reconnecting": lambda width, height: lost(trading(width=width, height=height)),
     "history": lambda width, height: reading(width=width, height=height),
     "history-scrolled": lambda width, height: after(reading(width=width, height=height), *press("pagedown", "j")),
+    "history-long-numbers": _long_history,
     "history-empty": lambda width, height: after(trading(width=width, height=height), *press("h")),
     "help": lambda width, height: after(trading(width=width, height=height), *press("?")),
 }
