@@ -14,7 +14,7 @@ from mesh.local import commands, logs
 from mesh.local.ports import PortsTaken
 from mesh.local.postgres import PostgresError
 from mesh.local.settings import LocalSettings
-from mesh.local.state import AlreadyRunning, State
+from mesh.local.state import AlreadyRunning, State, StateError, blamed
 from mesh.local.supervisor import SupervisorError
 from mesh.local.up import up
 from mesh.settings import WrongSettings, load
@@ -30,21 +30,22 @@ def main(arguments: list[str] | None = None) -> int:
         if asked.command == "up":
             return up(dict(os.environ))
         state = State(load(LocalSettings).state_dir)
-        if asked.command == "logs":
-            return _print_logs(state, asked.service, lines=asked.lines, follow=asked.follow)
-        return {"down": commands.down, "status": commands.status, "env": commands.env}[asked.command](state)
+        with blamed(state.directory):
+            if asked.command == "logs":
+                return _print_logs(state, asked.service, lines=asked.lines, follow=asked.follow)
+            return {"down": commands.down, "status": commands.status, "env": commands.env}[asked.command](state)
     except (WrongSettings, PortsTaken) as exc:
         print(f"the mesh cannot start with these settings:\n{exc}", file=sys.stderr)
         return 2
-    except (AlreadyRunning, FileNotFoundError, PostgresError, SupervisorError) as exc:
-        print(exc, file=sys.stderr)
-        return 1
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
         # `logs | head`: nobody reads any more, also not what Python flushes at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except (AlreadyRunning, StateError, PostgresError, SupervisorError, OSError) as exc:
+        print(exc, file=sys.stderr)
+        return 1
 
 
 def _print_logs(state: State, service: str | None, *, lines: int, follow: bool) -> int:

@@ -9,8 +9,9 @@ from pathlib import Path
 import psutil
 
 from mesh.local.programs import DRAIN_ORDER
+from mesh.local.record import Record
 from mesh.local.report import Row, exports, table
-from mesh.local.state import AlreadyRunning, Record, State, end_leftovers
+from mesh.local.state import AlreadyRunning, State, end_leftovers
 from mesh.local.supervisor import Supervisor, SupervisorError
 from mesh.local.watch import say, variables
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mesh.local import nats, postgres
+from mesh.local.passwords import Passwords
 from mesh.local.settings import SERVICES, surroundings, variables_of
 
 
@@ -24,15 +25,6 @@ class Program:
     stop_signal: str = "TERM"
     stop_wait_s: int = 15
     niceness: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Passwords:
-    """The passwords of one local mesh: of the bus' users, and of the database's role and superuser."""
-
-    nats: Mapping[str, str]
-    database: str
-    superuser: str
 
 
 MODULES = {"ingest": "ingest", "signal": "signalsvc", "store": "store", "gateway": "gateway"}

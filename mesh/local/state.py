@@ -6,39 +6,40 @@ import contextlib
 import fcntl
 import json
 import os
-import secrets
+import sys
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from mesh.local import nats, socket_path
-from mesh.local.pids import Pid
-from mesh.local.programs import Passwords
+from mesh.local import socket_path
+from mesh.local.passwords import Passwords, complete
+from mesh.local.record import Record, parse_record
 
 
 class AlreadyRunning(Exception):
     """Another `python -m mesh up` holds this STATE_DIR."""
 
 
-@dataclass(slots=True)
-class Record:
-    """What the running mesh says of itself to `status`, `env`, `down` and the next `up`.
+class StateError(Exception):
+    """STATE_DIR holds what cannot be used; the message says what and where."""
 
-    `socket` is the path at which the supervisor is met, empty while there is none.
+
+@contextlib.contextmanager
+def blamed(directory: Path) -> Iterator[None]:
+    """Say of what the system refuses in the block, on the way to `directory` or in it, which setting it comes from.
+
+    Raises: StateError.
     """
-
-    runner: Pid
-    gateway_host: str
-    ports: dict[str, int]
-    socket: str = ""
-    supervisor: Pid | None = None
-    processes: dict[str, Pid] = field(default_factory=dict)
-    restarts: dict[str, int] = field(default_factory=dict)
-
-    def alive(self) -> bool:
-        """Say whether this mesh still runs."""
-        return self.supervisor is not None and self.supervisor.process() is not None
+    try:
+        yield
+    except OSError as exc:
+        path = Path(str(exc.filename))
+        if not (path.is_relative_to(directory) or directory.is_relative_to(path)):
+            raise
+        reason = (exc.strerror or str(exc)).lower()
+        raise StateError(
+            f"STATE_DIR is {directory}, and {path}: {reason}; expected a folder that this user may read and write"
+        ) from exc
 
 
 class State:
@@ -54,6 +55,7 @@ class State:
         self.supervisor_complaints = self.logs / "supervisord.err"
         self.record_file = directory / "mesh.json"
         self._lock = directory / "lock"
+        self._complained = False
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
@@ -85,18 +87,30 @@ class State:
         return False
 
     def passwords(self) -> Passwords:
-        """Return the passwords of this directory, made at the first call, in a file only its owner may read."""
+        """Return the passwords of this directory; what is missing of them is made, in a file only its owner may read.
+
+        Raises: StateError: the database's are missing, and it is there already.
+        """
         path = self.directory / "passwords.json"
-        if not path.exists():
-            # The leading letter matters: nats.conf reads a bare number as a number.
-            made = Passwords({user: f"n{secrets.token_hex(16)}" for user in nats.USERS}, *_tokens(2))
-            _write_private(path, json.dumps(asdict(made), indent=1))
-        return Passwords(**json.loads(path.read_text()))
+        text = path.read_text(errors="replace") if path.exists() else ""
+        try:
+            passwords = complete(text, database_made=self.postgres_data.exists())
+        except ValueError as exc:
+            raise StateError(
+                f"{path} holds {exc}: put the file back as it was, or remove {self.postgres_data} and its trades"
+            ) from None
+        if passwords.text() != text:
+            _write_private(path, passwords.text())
+        return passwords
 
     def remembered_ports(self) -> dict[str, int]:
-        """Return the ports of the last run, {} when there was none."""
+        """Return the ports of the last run, {} when there was none or it cannot be read: others will do."""
         path = self.directory / "ports.json"
-        return dict(json.loads(path.read_text())) if path.exists() else {}
+        try:
+            said = json.loads(path.read_text())
+            return {str(name): int(port) for name, port in said.items()}
+        except (FileNotFoundError, ValueError, TypeError, AttributeError):
+            return {}
 
     def remember_ports(self, ports: Mapping[str, int]) -> None:
         """Keep these ports for the next run."""
@@ -104,22 +118,22 @@ class State:
 
     def write(self, record: Record) -> None:
         """Keep the record where the other commands look."""
-        _write_private(self.record_file, json.dumps(asdict(record), indent=1))
+        _write_private(self.record_file, record.text())
 
     def read(self) -> Record | None:
-        """Return the last record, or None when no mesh was started here or the last one ended well."""
+        """Return the last record, or None when no mesh was started here, the last one ended well, or it is unreadable.
+
+        The last is said on stderr, once.
+        """
         try:
-            said = json.loads(self.record_file.read_text())
+            return parse_record(self.record_file.read_text())
         except FileNotFoundError:
             return None
-        pids = {name: Pid(**pid) for name, pid in said.pop("processes").items()}
-        supervisor = said.pop("supervisor")
-        return Record(
-            runner=Pid(**said.pop("runner")),
-            supervisor=Pid(**supervisor) if supervisor else None,
-            processes=pids,
-            **said,
-        )
+        except ValueError as exc:
+            if not self._complained:
+                self._complained = True
+                print(f"{self.record_file} cannot be read: {exc}; going on without it", file=sys.stderr)
+            return None
 
     def forget(self) -> None:
         """Remove the record: the mesh has ended and left nothing."""
@@ -156,10 +170,6 @@ def end_leftovers(record: Record, *, drain_s: float) -> list[str]:
     if record.socket:
         socket_path.remove(Path(record.socket))
     return ended + list(left)
-
-
-def _tokens(count: int) -> list[str]:
-    return [secrets.token_hex(16) for _ in range(count)]
 
 
 def _write_private(path: Path, text: str) -> None:

@@ -7,10 +7,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from mesh.local import nats, ports, postgres
+from mesh.local.passwords import Passwords
 from mesh.local.pids import Pid
-from mesh.local.programs import Passwords, Program, plan, service_environment
+from mesh.local.programs import Program, plan, service_environment
+from mesh.local.record import Record
 from mesh.local.settings import SERVICES, LocalSettings
-from mesh.local.state import Record, State, end_leftovers
+from mesh.local.state import State, blamed, end_leftovers
 from mesh.local.stopping import Stop
 from mesh.local.supervisor import tied
 from mesh.local.watch import Watch, say
@@ -24,11 +26,12 @@ def up(environ: Mapping[str, str]) -> int:
         WrongSettings: naming every wrong variable.
         PortsTaken: naming every port that cannot be had.
         AlreadyRunning: STATE_DIR is in use.
+        StateError: STATE_DIR cannot be used.
 
     """
     settings = load(LocalSettings)
     state = State(settings.state_dir)
-    with state.held(), Stop() as stop:
+    with blamed(state.directory), state.held(), Stop() as stop:
         left = state.read()
         if left is not None:
             ended = end_leftovers(left, drain_s=60)
@@ -47,6 +50,11 @@ def up(environ: Mapping[str, str]) -> int:
         try:
             programs = _prepare(state, chosen, environ)
             return 0 if stop.wait(0) else Watch(state, record, programs, stop).run()
+        except postgres.PostgresError:
+            # Ctrl-C reaches the database's tools as well. What they left half made, the next start makes anew.
+            if stop.wait(0):
+                return 0
+            raise
         finally:
             state.forget()
 

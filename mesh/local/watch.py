@@ -10,10 +10,12 @@ from pathlib import Path
 
 from mesh.local import gateway, report, socket_path
 from mesh.local.logs import Tail
+from mesh.local.passwords import Passwords
 from mesh.local.pids import Pid
-from mesh.local.programs import DRAIN_ORDER, Passwords, Program, addresses
+from mesh.local.programs import DRAIN_ORDER, Program, addresses
+from mesh.local.record import Record
 from mesh.local.settings import surroundings
-from mesh.local.state import Record, State, end_leftovers
+from mesh.local.state import State, end_leftovers
 from mesh.local.stopping import Stop
 from mesh.local.supervisor import Status, Supervisor, SupervisorError, render
 

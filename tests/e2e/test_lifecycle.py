@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
+import subprocess
 from pathlib import Path
 
 import psutil
@@ -57,6 +60,27 @@ async def test_ctrl_c_leaves_no_process_behind_and_what_was_stored_is_there_agai
     assert code == 0
     assert len(first) >= 7
     assert left == []
+
+
+def test_ctrl_c_while_the_database_is_made_ends_without_a_complaint(directory: Path) -> None:
+    mesh = LocalMesh(directory, {"VENUE": "sim"})
+    # A group of its own, all of which gets the Ctrl-C, as on a terminal.
+    with subprocess.Popen(
+        mesh.process.argv,
+        env=mesh.process.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        process_group=0,
+    ) as runner:
+        assert runner.stdout is not None
+        first = runner.stdout.readline()
+        os.killpg(runner.pid, signal.SIGINT)
+        rest = runner.stdout.read()
+
+    assert (runner.returncode, rest) == (0, "")
+    assert "making the database's files" in first
+    assert not (mesh.state_dir / "mesh.json").exists()
 
 
 async def test_a_service_that_dies_is_started_again(directory: Path) -> None:

@@ -18,7 +18,8 @@ from mesh.local import commands
 from mesh.local.pids import Pid
 from mesh.local.process import Process
 from mesh.local.programs import DRAIN_ORDER
-from mesh.local.state import AlreadyRunning, Record, State, end_leftovers
+from mesh.local.record import Record
+from mesh.local.state import AlreadyRunning, State, StateError, blamed, end_leftovers
 
 ROOT = Path(__file__).parents[2]
 ENVIRONMENT = {"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join(map(str, (ROOT, ROOT / "gen")))}
@@ -50,11 +51,11 @@ class StandinMesh:
         assert record is not None
         return record
 
-    def mesh(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def mesh(self, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
         """Run `python -m mesh` as another terminal would."""
         return subprocess.run(
             [sys.executable, "-m", "mesh", *arguments],
-            env=ENVIRONMENT | {"STATE_DIR": str(self.state.directory)},
+            env=ENVIRONMENT | {"STATE_DIR": str(self.state.directory)} | settings,
             cwd=ROOT,
             capture_output=True,
             text=True,
@@ -206,6 +207,58 @@ def test_without_a_mesh_other_terminals_are_told_so(standins: StandinMesh, comma
 
     assert (done.returncode, done.stdout) == (1, "")
     assert "no mesh runs" in done.stderr
+
+
+@pytest.mark.parametrize("command", ["status", "env", "down"])
+def test_a_record_that_cannot_be_read_is_none_and_that_is_said(standins: StandinMesh, command: str) -> None:
+    standins.state.record_file.write_text('{"runner": {"pid"')
+
+    done = standins.mesh(command)
+
+    assert f"{standins.state.record_file} cannot be read" in done.stderr
+    assert "no mesh runs" in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_mesh_whose_record_cannot_be_read_is_not_taken_for_an_ended_one(standins: StandinMesh) -> None:
+    standins.start()
+    text = standins.state.record_file.read_text()
+    standins.state.record_file.write_text("{")
+
+    done = standins.mesh("down")
+    standins.state.record_file.write_text(text)
+
+    assert done.returncode == 1
+    assert f"a mesh holds {standins.state.directory}" in done.stderr
+
+
+@pytest.mark.parametrize("command", ["up", "down", "status", "env"])
+def test_a_state_dir_that_cannot_be_one_is_named_in_one_line(standins: StandinMesh, command: str) -> None:
+    file = standins.state.directory / "file"
+    file.touch()
+
+    done = standins.mesh(command, STATE_DIR=str(file / "state"))
+
+    assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (1, "", 1)
+    assert f"STATE_DIR is {file / 'state'}" in done.stderr
+    assert "not a directory" in done.stderr
+
+
+def test_only_what_the_system_refuses_in_state_dir_is_blamed_on_it(tmp_path: Path) -> None:
+    refused = PermissionError(13, "Permission denied", str(tmp_path / "logs"))
+    words = rf"STATE_DIR is {tmp_path}, and {tmp_path}/logs: permission denied"
+    with pytest.raises(StateError, match=words), blamed(tmp_path):
+        raise refused
+    with pytest.raises(PermissionError), blamed(tmp_path / "other"):
+        raise refused
+
+
+def test_a_lost_password_of_the_database_is_said_with_what_to_do(tmp_path: Path) -> None:
+    state = State(tmp_path)
+    state.postgres_data.mkdir(parents=True)
+
+    with pytest.raises(StateError, match=rf"{tmp_path}/passwords\.json holds no password .* put the file back"):
+        state.passwords()
 
 
 def test_a_second_mesh_in_the_same_state_dir_is_refused(tmp_path: Path) -> None:

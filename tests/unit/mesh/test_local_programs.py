@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from mesh.local.programs import Passwords, Program, plan, service_environment
+from mesh.local.passwords import Passwords
+from mesh.local.programs import Program, plan, service_environment
 
 PORTS = {
     "NATS_PORT": 1,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mesh.local.programs import Passwords
+from mesh.local.passwords import Passwords
 from mesh.local.settings import LocalSettings
 from mesh.local.up import check_services
 from mesh.settings import WrongSettings, load
