@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from urllib.parse import urlsplit
 
 from term.app import run
+from term.client import ClientError
 from term.keys import KEYS
 from term.screen import ScreenError
 
@@ -24,7 +25,7 @@ def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
     logging.getLogger().addHandler(logging.NullHandler())
     try:
         asyncio.run(run(options.url, token=options.token, colour=options.color))
-    except ScreenError as exc:
+    except (ScreenError, ClientError) as exc:
         print(f"term: {exc}", file=sys.stderr)
         return 2
     return 0
@@ -39,7 +40,7 @@ def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
         epilog=f"keys:\n{keys}\n\nexit codes:\n"
         "  0  left by q, Ctrl-C, SIGTERM or SIGHUP\n"
         "  1  an error that should not happen; the traceback is printed\n"
-        "  2  wrong arguments, or no terminal that can show a screen",
+        "  2  wrong arguments, proxies or certificates that cannot be used, or no terminal that can show a screen",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
@@ -50,6 +51,7 @@ def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--token",
+        type=_token,
         default=environment.get("API_TOKEN", ""),
         help="token the gateway asks for (default: API_TOKEN, which other users of this machine cannot see)",
     )
@@ -67,10 +69,18 @@ def _url(text: str) -> str:
     try:
         parts = urlsplit(text)
         fits = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+        (parts.hostname or "").encode("idna")  # as it is done to look the name up
     except ValueError:
         fits = False
     if not fits:
         raise argparse.ArgumentTypeError(f"found {text!r}, expected a URL such as {DEFAULT_URL}")
+    return text
+
+
+def _token(text: str) -> str:
+    if not text.isascii() or not text.isprintable() or text != text.strip():
+        # It is a secret: the message must not show it.
+        raise argparse.ArgumentTypeError("found a character that no header can carry, expected visible ASCII")
     return text
 
 

@@ -14,7 +14,7 @@ from typing import Self
 from urllib.parse import urlsplit, urlunsplit
 
 import httpx
-from websockets.asyncio.client import connect
+from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import WebSocketException
 
 from term.backoff import backoff
@@ -62,10 +62,17 @@ PAGE_SIZE = 100
 log = logging.getLogger("term.client")
 
 
+class ClientError(Exception):
+    """The gateway's URL and this environment do not go together; the message says why."""
+
+
 class Client:
     """A connection to one gateway; every event goes to `emit`, in the order of what happened.
 
     Use it as a context manager; run `follow` as a task for the live stream, and `perform` for each request.
+
+    Raises:
+        ClientError: The environment's proxies or certificates cannot be used, or `url` cannot be asked.
     """
 
     def __init__(
@@ -84,12 +91,15 @@ class Client:
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
         # A proxy from the environment must not come between us and this very machine.
         self._through_proxy = not is_loopback(url)
-        self._http = httpx.AsyncClient(
-            base_url=url,
-            headers=self._headers,
-            timeout=REQUEST_TIMEOUT_S,
-            trust_env=self._through_proxy,
-        )
+        try:
+            self._http = httpx.AsyncClient(
+                base_url=url,
+                headers=self._headers,
+                timeout=REQUEST_TIMEOUT_S,
+                trust_env=self._through_proxy,
+            )
+        except (ImportError, OSError, ValueError, httpx.InvalidURL) as exc:
+            raise ClientError(f"found no way to {shown_url(url)}: {_reason(exc)}") from exc
 
     async def __aenter__(self) -> Self:
         await self._http.__aenter__()
@@ -108,19 +118,25 @@ class Client:
         while True:
             self._emit(Connecting())
             try:
-                async with self._connection() as connection:
+                async with await self._connect() as connection:
                     self._emit(Connected())
                     async for frame in connection:
                         delays, failures = backoff(self._random), 0
                         self._receive(frame)
                 reason = "closed by the gateway"
-            except (OSError, TimeoutError, WebSocketException) as exc:
+            except (OSError, WebSocketException) as exc:
                 reason = _reason(exc)
             failures += 1
             delay_s = next(delays)
             log.debug("= stream lost: %s; attempt %d in %.1f s", reason, failures, delay_s)
             self._emit(Disconnected(reason, failures, self._now_us() + round(delay_s * 1e6)))
             await asyncio.sleep(delay_s)
+
+    async def _connect(self) -> ClientConnection:
+        try:
+            return await self._connection()
+        except (ImportError, ValueError) as exc:  # from a proxy's URL: SOCKS, or no name that a host can have
+            raise ConnectionError(_reason(exc)) from exc
 
     def _connection(self) -> connect:
         return connect(
@@ -156,7 +172,7 @@ class Client:
         try:
             async with asyncio.timeout(REQUEST_TIMEOUT_S):
                 answer = await self._answer(request)
-        except (httpx.HTTPError, httpx.InvalidURL, OSError, TimeoutError, PayloadError) as exc:
+        except (httpx.HTTPError, httpx.InvalidURL, OSError, UnicodeError, PayloadError) as exc:
             answer = RequestFailed(request, _reason(exc))
         self._emit(answer)
 
