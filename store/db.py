@@ -32,6 +32,7 @@ Connection = AsyncConnection[tuple[Any, ...]]
 
 READERS = 4
 READ_LIMIT_S = 5.0
+_SCHEMA_LIMIT_S = 2.0
 _PING_EVERY_S = 1.0
 _PING_LIMIT_S = 3.0
 _SLOW_S = 10.0
@@ -74,6 +75,7 @@ class Database:
         self._health = health
         self._writer: Connection | None = None
         self._turn = asyncio.Lock()
+        self._schema_there = asyncio.Event()
         self._began_s: float | None = None
         self._failing = False
         self._seldom = Seldom()
@@ -144,7 +146,7 @@ class Database:
 
     @asynccontextmanager
     async def reading(self, *, limit_s: float = 0.0) -> AsyncIterator[Connection]:
-        """Lend a connection that can only read, in autocommit mode.
+        """Lend a connection that can only read, in autocommit mode, once the schema is prepared (`watch`, `write`).
 
         Args:
             limit_s: how long a statement may take instead of READ_LIMIT_S.
@@ -153,6 +155,11 @@ class Database:
             NotReady: the database is away, or took too long.
 
         """
+        try:
+            async with asyncio.timeout(_SCHEMA_LIMIT_S):
+                await self._schema_there.wait()
+        except TimeoutError as exc:
+            raise NotReady("the database is away: its schema is not prepared yet") from exc
         try:
             async with self._pool.connection() as connection:
                 if limit_s:
@@ -165,7 +172,7 @@ class Database:
             raise NotReady(f"the database took longer than {limit_s or READ_LIMIT_S:g} s to answer") from exc
         except PoolTimeout as exc:
             raise NotReady("the database is away, or busy with other questions") from exc
-        except (psycopg.OperationalError, psycopg.InterfaceError, psycopg.errors.UndefinedTable) as exc:
+        except (psycopg.OperationalError, psycopg.InterfaceError) as exc:
             raise NotReady(f"the database is away: {first_line(exc)}") from exc
 
     async def watch(self) -> None:
@@ -180,11 +187,12 @@ class Database:
             try:
                 if not self._health_is_set():
                     await self._prepare()
-                async with asyncio.timeout(_PING_LIMIT_S), self._pool.connection() as connection:
-                    await connection.execute("SELECT FROM progress LIMIT 1")
-                self._look_at_writes()
+                if self._schema_there.is_set():  # else `write` is at it, and tells what is wrong
+                    async with asyncio.timeout(_PING_LIMIT_S), self._pool.connection() as connection:
+                        await connection.execute("SELECT FROM progress LIMIT 1")
+                    self._look_at_writes()
             except (psycopg.Error, OSError) as exc:  # PoolTimeout is one, TimeoutError the other
-                if not passes(exc) and not isinstance(exc, psycopg.errors.UndefinedTable):
+                if not passes(exc):
                     raise
                 self._tell_away(first_line(exc))
             await asyncio.sleep(_PING_EVERY_S if self._health_is_set() else 0.25)
@@ -207,6 +215,7 @@ class Database:
                 await connection.close()
                 raise
             self._writer = connection
+            self._schema_there.set()
             if not self._failing:
                 log.info("connected to the database at %s", self.shown)
         return self._writer

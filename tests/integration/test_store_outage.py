@@ -66,6 +66,19 @@ async def test_a_store_that_may_not_make_its_tables_ends_and_names_why(
     assert "permission denied for schema public" in store.output()
 
 
+async def test_nobody_asks_for_tables_before_they_are_made(
+    feeder: Feeder, start: Callable[..., Service], own_postgres: PostgresServer
+) -> None:
+    await feeder.publish(columns(1, 10))
+
+    store = start(RETENTION_DAYS="10000")
+
+    await until_health(store, SERVING)
+    await until_stored(own_postgres.url, range(1, 11))
+    await eventually(lambda: "the ledger agrees with the rows" in store.output())
+    assert "does not exist" not in own_postgres.process.output()
+
+
 async def test_a_database_that_takes_no_writes_is_away_until_one_is_committed(
     feeder: Feeder, start: Callable[..., Service], own_postgres: PostgresServer
 ) -> None:
