@@ -6,9 +6,11 @@ import asyncio
 import ipaddress
 import logging
 import os
+import ssl
 from collections.abc import Callable
 from contextlib import suppress
 from random import Random
+from socket import gaierror
 from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit, urlunsplit
@@ -99,7 +101,7 @@ class Client:
                 trust_env=self._through_proxy,
             )
         except (ImportError, OSError, ValueError, httpx.InvalidURL) as exc:
-            raise ClientError(f"found no way to {shown_url(url)}: {_reason(exc)}") from exc
+            raise ClientError(f"found no way to {shown_url(url)}: {reason_of(exc)}") from exc
 
     async def __aenter__(self) -> Self:
         await self._http.__aenter__()
@@ -125,7 +127,7 @@ class Client:
                         self._receive(frame)
                 reason = "closed by the gateway"
             except (OSError, WebSocketException) as exc:
-                reason = _reason(exc)
+                reason = reason_of(exc)
             failures += 1
             delay_s = next(delays)
             log.debug("= stream lost: %s; attempt %d in %.1f s", reason, failures, delay_s)
@@ -136,7 +138,7 @@ class Client:
         try:
             return await self._connection()
         except (ImportError, ValueError) as exc:  # from a proxy's URL: SOCKS, or no name that a host can have
-            raise ConnectionError(_reason(exc)) from exc
+            raise ConnectionError(reason_of(exc)) from exc
 
     def _connection(self) -> connect:
         return connect(
@@ -173,7 +175,7 @@ class Client:
             async with asyncio.timeout(REQUEST_TIMEOUT_S):
                 answer = await self._answer(request)
         except (httpx.HTTPError, httpx.InvalidURL, OSError, UnicodeError, PayloadError) as exc:
-            answer = RequestFailed(request, _reason(exc))
+            answer = RequestFailed(request, reason_of(exc))
         self._emit(answer)
 
     async def _answer(self, request: Request) -> Answer:
@@ -236,9 +238,14 @@ def is_loopback(url: str) -> bool:
     return host == "localhost"
 
 
-def _reason(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
+    """Say in a few words what went wrong."""
     if isinstance(error, TimeoutError):
         return "no answer in time"
+    if isinstance(error, ssl.SSLError):  # an OSError whose number counts something else
+        return str(error)
+    if isinstance(error, gaierror):  # likewise
+        return (error.strerror or "no such host").lower()
     if isinstance(error, OSError) and error.errno:
         return os.strerror(error.errno).lower()
     return str(error) or type(error).__name__

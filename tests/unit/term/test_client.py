@@ -5,13 +5,15 @@ from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from itertools import islice
 from random import Random
+from socket import gaierror
+from ssl import SSLCertVerificationError
 from urllib.request import getproxies_environment
 
 import pytest
 
 from term.__main__ import main
 from term.backoff import MOST_S, backoff
-from term.client import Client, ClientError, is_loopback, shown_url, stream_url
+from term.client import Client, ClientError, is_loopback, reason_of, shown_url, stream_url
 from term.events import Connecting, Disconnected, Event, LoadCoins, RequestFailed
 
 
@@ -131,6 +133,22 @@ async def test_a_proxy_that_the_stream_cannot_use_is_a_reason_to_try_again(
         lost = await events.get()
     assert isinstance(lost, Disconnected)
     assert reason in lost.reason
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (ConnectionRefusedError(111, "Connect call failed ('127.0.0.1', 80)"), "connection refused"),
+        (TimeoutError(), "no answer in time"),
+        (gaierror(-2, "Name or service not known"), "name or service not known"),
+        (SSLCertVerificationError(1, "certificate verify failed"), "certificate verify failed"),
+        (ValueError("nonsense"), "nonsense"),
+        (EOFError(), "EOFError"),
+    ],
+    ids=repr,
+)
+def test_the_reason_is_the_errors_own(error: Exception, reason: str) -> None:
+    assert reason in reason_of(error)
 
 
 async def test_a_name_that_cannot_be_written_out_is_a_failed_request() -> None:
