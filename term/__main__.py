@@ -38,7 +38,7 @@ def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
         prog="python -m term",
         description="Follow a coin in the terminal: its price live, its session, and the trades that were kept.",
         epilog=f"keys:\n{keys}\n\nexit codes:\n"
-        "  0  left by q, Ctrl-C, SIGTERM or SIGHUP\n"
+        "  0  left by q, Ctrl-C, Ctrl-\\, SIGTERM or SIGHUP\n"
         "  1  an error that should not happen; the traceback is printed\n"
         "  2  wrong arguments, proxies or certificates that cannot be used, or no terminal that can show a screen",
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -20,7 +20,7 @@ from term.view import render
 
 FRAME_S = 1 / 20
 TICK_S = 0.25
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 
 async def run(url: str, *, token: str = "", colour: bool = True) -> None:

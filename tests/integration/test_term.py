@@ -206,6 +206,14 @@ async def test_a_signal_leaves_the_terminal_clean(gateway: FakeGateway, number: 
         assert_left_clean(terminal)
 
 
+@pytest.mark.parametrize("key", ["\x03", "\x1c"], ids=["Ctrl-C", "Ctrl-backslash"])
+async def test_a_key_that_is_a_signal_leaves_the_terminal_clean(gateway: FakeGateway, key: str) -> None:
+    async with term(gateway) as terminal:
+        terminal.press(key)
+        assert await terminal.exit_code() == 0
+        assert_left_clean(terminal)
+
+
 async def test_a_closed_window_ends_the_program(gateway: FakeGateway) -> None:
     async with term(gateway) as terminal:
         terminal.hang_up()
