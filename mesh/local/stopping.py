@@ -41,19 +41,17 @@ class Stop:
         os.close(self._writer)
 
     def wait(self, timeout_s: float) -> bool:
-        """Wait until asked to stop, `timeout_s` at most, and return whether we were asked."""
-        if not self._asked:
-            select.select([self._reader], [], [], timeout_s)
-        return self._asked
+        """Wait until asked to stop, `timeout_s` at most, and return whether an asking is not answered yet."""
+        return bool(select.select([self._reader], [], [], timeout_s)[0])
 
-    def clear(self) -> None:
-        """Forget that we were asked, so that being asked again can be told."""
-        self._asked = False
+    def answered(self) -> None:
+        """Take one asking as answered, if there was one, so that being asked again can be told."""
         with contextlib.suppress(BlockingIOError):
-            while os.read(self._reader, 64):
-                pass
+            os.read(self._reader, 1)
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
-        self._asked = True
-        with contextlib.suppress(BlockingIOError):
-            os.write(self._writer, b"!")
+        # Each Ctrl-C counts: a person insists. The others count once, for shells and make pass them on a second time.
+        if number == signal.SIGINT or not self._asked:
+            self._asked = True
+            with contextlib.suppress(BlockingIOError):
+                os.write(self._writer, b"!")

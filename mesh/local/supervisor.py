@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
+import http.client
 import re
 import shlex
 import shutil
+import socket
 import subprocess
 import sys
 import xmlrpc.client
@@ -14,11 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from supervisor.xmlrpc import SupervisorTransport
-
 from mesh.local.programs import Program
 from mesh.settings import WrongSettings
 
+ANSWER_S = 3.0
+"""How long it may take to answer; it does so in milliseconds."""
 STAYS_UP_S = 2
 """A program that ends sooner after its start has not come up: each further attempt waits a second longer."""
 
@@ -43,7 +44,7 @@ class Status:
         return self.state == "RUNNING"
 
 
-def render(programs: Sequence[Program], *, socket: Path, working_directory: Path, as_root: bool) -> str:
+def render(programs: Sequence[Program], *, socket_file: Path, working_directory: Path, as_root: bool) -> str:
     """Return supervisord's configuration for programs given in the order of starting; they stop in the other.
 
     Its own files are relative to STATE_DIR, where it runs: it expands some of its values once and some twice, so that
@@ -61,7 +62,7 @@ def render(programs: Sequence[Program], *, socket: Path, working_directory: Path
         "pidfile = supervisord.pid",
         *(["user = root"] if as_root else []),
         "[unix_http_server]",
-        f"file = {_plain('TMPDIR', str(socket))}",
+        f"file = {_plain('TMPDIR', str(socket_file))}",
         "chmod = 0600",
         "[rpcinterface:supervisor]",
         "supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface",
@@ -106,8 +107,8 @@ def standing_back(program: Program) -> list[str]:
 class Supervisor:
     """One supervisord, met at its socket; may be started by another process than this one."""
 
-    def __init__(self, socket: Path) -> None:
-        self.socket = socket
+    def __init__(self, socket_file: Path) -> None:
+        self.socket_file = socket_file
         self._child: subprocess.Popen[bytes] | None = None
 
     def start(self, config: Path, *, complaints: Path, environment: Mapping[str, str]) -> int:
@@ -157,13 +158,34 @@ class Supervisor:
         self._call("supervisor.shutdown")
 
     def _call(self, method: str) -> Any:
-        transport = SupervisorTransport(serverurl=f"unix://{self.socket}")
+        # The host is not used: the transport knows the way.
+        proxy = xmlrpc.client.ServerProxy("http://localhost", transport=_Transport(self.socket_file))
         try:
-            with contextlib.closing(transport):
-                proxy = xmlrpc.client.ServerProxy("http://127.0.0.1", transport=transport)
+            with proxy:
                 return getattr(proxy, method)()
-        except (OSError, xmlrpc.client.Error) as exc:
-            raise SupervisorError(f"supervisord at {self.socket} does not answer {method}: {exc}") from exc
+        except (OSError, http.client.HTTPException, xmlrpc.client.Error) as exc:
+            raise SupervisorError(f"supervisord at {self.socket_file} does not answer {method}: {exc}") from exc
+
+
+class _Transport(xmlrpc.client.Transport):
+    # supervisor's own has no time limit, and one that stands still would make whoever asks it stand still.
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._path = path
+
+    def make_connection(self, host: object) -> http.client.HTTPConnection:
+        return _Connection(self._path)
+
+
+class _Connection(http.client.HTTPConnection):
+    def __init__(self, path: Path) -> None:
+        super().__init__("localhost", timeout=ANSWER_S)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self._path))
 
 
 def _plain(name: str, value: str, *, quotes: bool = False) -> str:

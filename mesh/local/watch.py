@@ -24,6 +24,8 @@ ROOT = Path(__file__).parents[2]
 SETTLE_S = 0.25
 CALM_S = 1.0
 REMIND_S = 15.0
+LOST_S = 15.0
+"""How long supervisord may be silent until it is taken for lost."""
 FIRST_TRADE_S = 5.0
 """How long the banner waits for a first trade, which tells the venue, once everything serves."""
 
@@ -84,7 +86,7 @@ class Watch:
     def _start(self) -> None:
         config = render(
             list(self.programs.values()),
-            socket=self.supervisor.socket,
+            socket_file=self.supervisor.socket_file,
             working_directory=ROOT,
             as_root=os.geteuid() == 0,
         )
@@ -99,7 +101,7 @@ class Watch:
         self.state.write(self.record)
 
     def _watch(self) -> int:
-        started_s = time.monotonic()
+        answered_s = time.monotonic()
         while not self.stop.wait(CALM_S if self._live else SETTLE_S):
             if (code := self.supervisor.ended()) is not None:
                 self._tell_lost_supervisor(code)
@@ -107,9 +109,10 @@ class Watch:
             try:
                 self._note(self.supervisor.programs())
             except SupervisorError:
-                if time.monotonic() - started_s > REMIND_S:
+                if time.monotonic() - answered_s > LOST_S:
                     raise
                 continue
+            answered_s = time.monotonic()
             if not self._live:
                 self._look_for_life()
             elif self._venue is None:
@@ -180,20 +183,28 @@ class Watch:
             self.tell(f"trades come from {self._venue}")
 
     def _end(self) -> None:
-        self.stop.clear()
+        self.stop.answered()
         order = [name for name in DRAIN_ORDER if name in self.programs] or list(reversed(self.programs))
         if self.record.supervisor is not None and self.supervisor.ended() is None:
             self.tell(f"stopping in this order: {', '.join(order)} (a second Ctrl-C kills)")
-            with contextlib.suppress(SupervisorError):
-                self.supervisor.shutdown()
-            self._wait_for_drain(order)
+            self._wait_for_drain(order, timeout_s=self._ask_for_drain())
         left = end_leftovers(self.record, drain_s=0)
         if left:
             self.tell(f"ended what was left: {', '.join(left)}")
         self.tell("stopped")
 
-    def _wait_for_drain(self, order: list[str]) -> None:
-        deadline_s = time.monotonic() + sum(program.stop_wait_s for program in self.programs.values()) + 10
+    def _ask_for_drain(self) -> float:
+        try:
+            self.supervisor.shutdown()
+        except SupervisorError:
+            # Not up yet, or it stands still. A signal asks for the same, and is there when it goes on.
+            if self.record.supervisor is not None:
+                self.record.supervisor.terminate()
+            return LOST_S
+        return sum(program.stop_wait_s for program in self.programs.values()) + 10
+
+    def _wait_for_drain(self, order: list[str], *, timeout_s: float) -> None:
+        deadline_s = time.monotonic() + timeout_s
         told: list[str] = []
         ended = False
         while not ended and not self.stop.wait(0.1) and time.monotonic() < deadline_s:

@@ -180,6 +180,44 @@ def test_nothing_survives_a_kill_of_the_supervisor(standins: StandinMesh) -> Non
     until(lambda: not living(record))
 
 
+def test_a_second_ctrl_c_ends_everything_though_the_supervisor_stands_still(standins: StandinMesh) -> None:
+    record = standins.start()
+    assert record.supervisor is not None
+    os.kill(record.supervisor.pid, signal.SIGSTOP)
+
+    standins.runner.send(signal.SIGINT)
+    standins.runner.wait_for_line("stopping in this order", timeout_s=30)
+    standins.runner.send(signal.SIGINT)
+    standins.runner.wait_for_line("stopped", timeout_s=30)
+
+    assert "ended what was left: supervisord" in standins.runner.output()
+    until(lambda: not living(record))
+
+
+def test_a_supervisor_that_stands_still_does_not_make_who_asks_it_stand_still(standins: StandinMesh) -> None:
+    record = standins.start()
+    assert record.supervisor is not None
+    os.kill(record.supervisor.pid, signal.SIGSTOP)
+
+    status = standins.mesh("status")
+    os.kill(record.supervisor.pid, signal.SIGCONT)
+
+    assert (status.returncode, status.stdout) == (1, "")
+    assert f"supervisord at {record.socket} does not answer supervisor.getAllProcessInfo: timed out" in status.stderr
+    until(lambda: standins.mesh("status").returncode == 0)
+
+
+def test_ctrl_c_before_the_supervisor_is_up_ends_it_soon(standins: StandinMesh) -> None:
+    standins.runner.start()
+    standins.runner.wait_for_line("waiting for http", timeout_s=30)
+
+    standins.runner.send(signal.SIGINT)
+
+    standins.runner.wait_for_line("stopped", timeout_s=30)
+    until(lambda: not standins.runner.running)
+    assert standins.runner.returncode == 0
+
+
 def test_down_stops_the_mesh_of_another_terminal(standins: StandinMesh) -> None:
     record = standins.start()
 

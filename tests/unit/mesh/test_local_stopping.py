@@ -42,3 +42,36 @@ def test_the_former_handlers_are_put_back() -> None:
         pass
 
     assert {signal.getsignal(number) for number in SIGNALS} == {signal.SIG_DFL}
+
+
+def test_a_second_ctrl_c_is_told_even_when_it_came_before_the_first_was_answered() -> None:
+    with Stop() as stop:
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+
+        stop.answered()
+        second = stop.wait(0)
+        stop.answered()
+
+        assert (second, stop.wait(0)) == (True, False)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_that_make_or_a_shell_passes_on_again_is_one_asking(number: signal.Signals) -> None:
+    with Stop() as stop:
+        signal.raise_signal(number)
+        stop.answered()
+
+        signal.raise_signal(number)
+
+        assert not stop.wait(0)
+
+
+def test_a_ctrl_c_after_another_signal_insists() -> None:
+    with Stop() as stop:
+        signal.raise_signal(signal.SIGTERM)
+        stop.answered()
+
+        signal.raise_signal(signal.SIGINT)
+
+        assert stop.wait(0)

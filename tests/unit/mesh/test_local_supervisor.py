@@ -14,7 +14,7 @@ from mesh.settings import WrongSettings
 
 def sections_of(*programs: Program) -> configparser.RawConfigParser:
     parser = configparser.RawConfigParser()
-    parser.read_string(render(programs, socket=Path("/tmp/s"), working_directory=Path("/here"), as_root=False))
+    parser.read_string(render(programs, socket_file=Path("/tmp/s"), working_directory=Path("/here"), as_root=False))
     return parser
 
 
