@@ -55,6 +55,14 @@ async def test_a_trade_is_on_the_dashboard(gateway: FakeGateway) -> None:
         await terminal.shows("Bitcoin (BTC)  61,837.63", "SIM: not a real market", "61,837.13", "61,847.63", "1.23M")
 
 
+@pytest.mark.parametrize("options", [(), ("--no-color",)], ids=["colour", "no colour"])
+async def test_a_market_that_is_not_real_is_marked_in_reverse(gateway: FakeGateway, options: tuple[str, ...]) -> None:
+    async with term(gateway, *options) as terminal:
+        await terminal.shows(" SIM ")
+        assert terminal.in_reverse(" SIM ")
+        assert not terminal.in_reverse("tickmesh")
+
+
 async def test_the_price_alone_is_enough() -> None:
     gateway = FakeGateway(minimal=True)
     await gateway.start()
