@@ -17,18 +17,19 @@ from mesh.reader import Reader
 from mesh.service import Stop
 from mesh.settings import StoreSettings
 from store.beside import Beside
-from store.candles import Candles
+from store.candle_intake import CandleIntake
 from store.check import check_all
 from store.db import Database
 from store.dead import DeadLetters
 from store.following import Following
 from store.indicators import Periods
 from store.intake import Intake
+from store.minute_intake import MinuteIntake
+from store.minute_judge import MinuteJudge
 from store.minute_rows import MinuteRows
 from store.repair import Repair
 from store.retention import Retention
 from store.rpc import StoreServicer
-from store.signals import Signals
 from store.writer import Writer
 from tickmesh.v1 import store_pb2, store_pb2_grpc
 
@@ -69,14 +70,14 @@ async def main(settings: StoreSettings, stop: Stop) -> None:
         writer = Writer(database, Periods(**settings.periods()), give_up=give_up)
         dead = DeadLetters(bus, give_up=give_up)
         intake = Intake(bus, writer, dead, settings, stop)
-        candles = Candles(bus, database, writer, MinuteRows(database, give_up=give_up), dead, intake)
+        minutes = MinuteRows(database, give_up=give_up)
         repair = Repair(bus, database, writer, intake, lambda: following.venue)
         async with Beside(stop) as on_bus:
             on_bus.begin(_follow_control(bus, following.take, repair.take))
             on_bus.begin(_check(database, writer))
-            on_bus.begin(candles.run())
-            on_bus.begin(candles.judge())
-            on_bus.begin(Signals(bus, database, writer, dead, intake, give_up=give_up).run())
+            on_bus.begin(MinuteIntake(bus, writer, minutes, dead).run())
+            on_bus.begin(MinuteJudge(database, writer, minutes, intake).run())
+            on_bus.begin(CandleIntake(bus, database, writer, dead, intake, give_up=give_up).run())
             on_bus.begin(repair.run())
             on_bus.begin(repair.settle())
             try:

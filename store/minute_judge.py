@@ -1,4 +1,4 @@
-"""The venue's candles: taken in from the stream CANDLES, and held against the stored trades until they agree.
+"""The venue's minutes, held against the stored trades until they agree.
 
 A minute is compared once all its ids are stored or known to be absent. One that does not agree has its trades asked for
 again, once: until they come, the ledger counts them as missing, while their rows stay where they are.
@@ -8,74 +8,45 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import AsyncExitStack
 
 import psycopg
 
-from mesh import control, subjects
-from mesh.bus import Bus
-from mesh.errors import BadMessage, NotReady
-from mesh.message import Message
-from mesh.reader import Reader, StreamReplacedError
+from mesh.errors import NotReady
 from store import metrics, queries
-from store.batch import Taken
 from store.db import Database, fetch_all
-from store.dead import DeadLetters
 from store.intake import Intake
 from store.ledger import NOTHING, Ids
 from store.minute_rows import MinuteRows
-from store.minutes import Minute, Sums, difference, read
+from store.minutes import Minute, Sums, difference
 from store.outage import first_line
-from store.position import Position, begin
-from store.streams import existing
-from store.writer import PositionMovedError, Writer
-from tickmesh.v1 import control_pb2
+from store.writer import Writer
 
-log = logging.getLogger("store.candles")
+log = logging.getLogger("store.minute_judge")
 
 _POLL_S = 0.5
 _AGAIN_S = 30.0
 _GRACE_S = 10.0
-"""Trades that a candle knows and nobody has brought are missing after this long."""
+"""Trades that a minute knows and nobody has brought are missing after this long."""
 
 
-class Candles:
-    """Takes in the venue's minutes and judges them.
+class MinuteJudge:
+    """Compares minutes with the stored trades.
 
     Args:
-        bus: where CANDLES is.
         database: where the minutes and the trades are.
         writer: corrects the ledger.
-        rows: keeps the minutes.
-        dead: where messages go that are no candles.
+        rows: keeps what is judged.
         intake: tells whether RAW is stored to its end.
 
     """
 
-    def __init__(
-        self, bus: Bus, database: Database, writer: Writer, rows: MinuteRows, dead: DeadLetters, intake: Intake
-    ) -> None:
-        self._bus = bus
+    def __init__(self, database: Database, writer: Writer, rows: MinuteRows, intake: Intake) -> None:
         self._database = database
         self._writer = writer
         self._rows = rows
-        self._dead = dead
         self._intake = intake
 
     async def run(self) -> None:
-        """Take in candles, for ever."""
-        while True:
-            try:
-                extent = await existing(self._bus, subjects.CANDLES)
-                position, warning = begin(await self._writer.position(subjects.CANDLES), extent)
-                if warning:
-                    log.warning("%s", warning)
-                await self._writer.set_position(position)
-                await self._take_in(position)
-            except (StreamReplacedError, PositionMovedError) as exc:
-                log.warning("reading %s anew: %s", subjects.CANDLES, exc)
-
-    async def judge(self) -> None:
         """Compare minutes with the stored trades, for ever."""
         while True:
             try:
@@ -90,29 +61,6 @@ class Candles:
                 log.error("minutes are not compared, trying again in %g s: %s", _AGAIN_S, first_line(exc))
                 await asyncio.sleep(_AGAIN_S)
             await asyncio.sleep(_POLL_S)
-
-    async def _take_in(self, position: Position) -> None:
-        async with AsyncExitStack() as stack:
-            reader = await stack.enter_async_context(
-                Reader(self._bus, subjects.CANDLES, subjects.DURABLE_STORE_CANDLES, after=position.sequence)
-            )
-            while True:
-                messages = await reader.next()
-                minutes = await self._read(position, messages)
-                await self._rows.add(position, position.moved(messages[-1].sequence), minutes)
-                position = position.moved(messages[-1].sequence)
-                await reader.ack(messages[-1])
-
-    async def _read(self, position: Position, messages: list[Message]) -> list[Minute]:
-        minutes = []
-        for message in messages:
-            try:
-                minutes.append(read(control.decode(control_pb2.VenueCandle, message.payload)))
-            except BadMessage as exc:
-                await self._dead.put_aside(
-                    position, [Taken(message.sequence, message.subject, message.payload, None, str(exc))]
-                )
-        return minutes
 
     async def _judge(self, minute: Minute, *, repairs: int, overdue: bool) -> None:
         name = {"venue": minute.venue, "symbol": minute.symbol}

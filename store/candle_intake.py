@@ -27,7 +27,7 @@ from store.position import Position, begin
 from store.streams import existing
 from store.writer import PositionMovedError, Writer, move
 
-log = logging.getLogger("store.signals")
+log = logging.getLogger("store.candle_intake")
 
 _GATHER_S = 0.1
 """How long candles may wait for more of them, in the stream and then here."""
@@ -37,7 +37,7 @@ _MAX_CANDLES = 5_000
 _WAIT_S = 0.05
 
 
-class Signals:
+class CandleIntake:
     """Takes in closed candles.
 
     Args:
