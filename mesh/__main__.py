@@ -11,7 +11,6 @@ from pathlib import Path
 from dotenv import load_dotenv
 
 from mesh.local import commands, logs
-from mesh.local.ports import PortsTaken
 from mesh.local.postgres import PostgresError
 from mesh.local.settings import LocalSettings
 from mesh.local.state import AlreadyRunning, State, StateError, blamed
@@ -34,7 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
             if asked.command == "logs":
                 return _print_logs(state, asked.service, lines=asked.lines, follow=asked.follow)
             return {"down": commands.down, "status": commands.status, "env": commands.env}[asked.command](state)
-    except (WrongSettings, PortsTaken) as exc:
+    except WrongSettings as exc:
         print(f"the mesh cannot start with these settings:\n{exc}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

@@ -12,7 +12,16 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from mesh.settings import GatewaySettings, IngestSettings, MeshSettings, Port, SignalSettings, StoreSettings
+from mesh.settings import (
+    GatewaySettings,
+    IngestSettings,
+    MeshSettings,
+    Port,
+    SignalSettings,
+    StoreSettings,
+    WrongSettings,
+    load,
+)
 
 SERVICES: dict[str, type[MeshSettings]] = {
     "ingest": IngestSettings,
@@ -62,6 +71,20 @@ class LocalSettings(BaseSettings):
             for offset, service in enumerate(("ingest", "signal", "store")):
                 ports[f"METRICS_PORT of {service}"] = self.metrics_port and self.metrics_port + offset
         return ports
+
+
+def load_valid() -> tuple[LocalSettings, list[str]]:
+    """Read the runner's settings; return them with the default in the place of every wrong one, and what is wrong.
+
+    The second is a line for each, beginning with the variable's name and a colon.
+    """
+    try:
+        return load(LocalSettings), []
+    except WrongSettings as exc:
+        wrong = str(exc).splitlines()
+    named = {line.partition(":")[0].lower() for line in wrong}
+    defaults = {name: field.default for name, field in LocalSettings.model_fields.items() if name in named}
+    return load(LocalSettings, **defaults), wrong
 
 
 def variables_of(service: str) -> set[str]:

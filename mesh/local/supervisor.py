@@ -188,10 +188,15 @@ class _Connection(http.client.HTTPConnection):
         self.sock.connect(str(self._path))
 
 
-def _plain(name: str, value: str, *, quotes: bool = False) -> str:
-    # Its configuration knows no escapes: `;` and `#` after a space begin a comment, quotes end a value.
+def refusal(name: str, value: str, *, quotes: bool = False) -> str | None:
+    """Return why the configuration cannot hold a value, None when it can; `quotes` says that those may be in it."""
+    # It knows no escapes: `;` and `#` after a space begin a comment, quotes end a value.
     if re.search(r"\s[;#]|[\n\r\0]" if quotes else r"\s[;#]|[\n\r\0\"']", value):
-        raise WrongSettings(
-            f"{name}: a local mesh cannot pass on a value with quotes, line ends or a comment sign in it"
-        )
+        return f"{name}: a local mesh cannot pass on a value with quotes, line ends or a comment sign in it"
+    return None
+
+
+def _plain(name: str, value: str, *, quotes: bool = False) -> str:
+    if refused := refusal(name, value, quotes=quotes):
+        raise WrongSettings(refused)
     return value.replace("%", "%%")

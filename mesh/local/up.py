@@ -6,30 +6,28 @@ import os
 from collections.abc import Mapping
 from dataclasses import replace
 
-from mesh.local import nats, ports, postgres
-from mesh.local.passwords import Passwords
+from mesh.local import nats, postgres
+from mesh.local.checks import check
 from mesh.local.pids import Pid
-from mesh.local.programs import Program, plan, service_environment
+from mesh.local.programs import Program, plan
 from mesh.local.record import Record
-from mesh.local.settings import SERVICES, LocalSettings
+from mesh.local.settings import load_valid
 from mesh.local.state import State, blamed, end_leftovers
 from mesh.local.stopping import Stop
 from mesh.local.supervisor import tied
 from mesh.local.watch import Watch, say
-from mesh.settings import WrongSettings, load
 
 
 def up(environ: Mapping[str, str]) -> int:
     """Run the mesh in the foreground until a signal or `down`, and return the exit code.
 
     Raises:
-        WrongSettings: naming every wrong variable.
-        PortsTaken: naming every port that cannot be had.
+        WrongSettings: naming every wrong variable and every port that cannot be had.
         AlreadyRunning: STATE_DIR is in use.
         StateError: STATE_DIR cannot be used.
 
     """
-    settings = load(LocalSettings)
+    settings, _ = load_valid()  # what is wrong is told with all the rest below
     state = State(settings.state_dir)
     with blamed(state.directory), state.held(), Stop() as stop:
         left = state.read()
@@ -38,12 +36,7 @@ def up(environ: Mapping[str, str]) -> int:
             if ended:
                 say(f"ended what an earlier run had left: {', '.join(ended)}")
             state.forget()
-        chosen = ports.resolve(
-            settings.wanted_ports(),
-            remembered=state.remembered_ports(),
-            hosts={"GATEWAY_PORT": settings.gateway_host},
-        )
-        check_services(ports=chosen, passwords=state.passwords(), environ=environ)
+        chosen = check(environ, passwords=state.passwords(), remembered=state.remembered_ports())
         state.remember_ports(chosen)
         record = Record(runner=_myself(), gateway_host=settings.gateway_host, ports=chosen)
         state.write(record)  # `down` finds us from here on
@@ -57,19 +50,6 @@ def up(environ: Mapping[str, str]) -> int:
             raise
         finally:
             state.forget()
-
-
-def check_services(*, ports: Mapping[str, int], passwords: Passwords, environ: Mapping[str, str]) -> None:
-    """Check every service's settings as it will get them. Raises: WrongSettings with all that is wrong."""
-    wrong: dict[str, None] = {}
-    for service, settings in SERVICES.items():
-        values = service_environment(service, ports=ports, passwords=passwords, environ=environ)
-        try:
-            load(settings, **{name: values[name.upper()] for name in settings.model_fields if values.get(name.upper())})
-        except WrongSettings as exc:
-            wrong |= dict.fromkeys(str(exc).splitlines())
-    if wrong:
-        raise WrongSettings("\n".join(wrong))
 
 
 def _prepare(state: State, chosen: Mapping[str, int], environ: Mapping[str, str]) -> list[Program]:

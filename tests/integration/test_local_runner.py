@@ -330,6 +330,28 @@ def test_every_port_in_use_is_named_with_its_setting_before_anything_starts(tmp_
     assert not (tmp_path / "postgres").exists()
 
 
+def test_all_that_is_wrong_is_named_once_whoever_reads_it_before_anything_starts(standins: StandinMesh) -> None:
+    wrong = {
+        "VENUE": "bitfinex",
+        "NATS_PORT": "99999",
+        "GATEWAY_PORT": "abc",
+        "METRICS_PORT": "x",  # the runner's own
+        "SYMBOLS": "!!",
+        "LOG_LEVEL": "loud",
+        "BATCH_MAX_TRADES": "0",
+        "API_TOKEN": '"',  # the services'
+    }
+    free = dict.fromkeys(("POSTGRES_PORT", "SIGNAL_PORT", "STORE_PORT", "SIM_WS_PORT", "SIM_REST_PORT"), "0")
+    with socket.create_server(("127.0.0.1", 0)) as holder:
+        taken = str(holder.getsockname()[1])
+
+        done = standins.mesh("up", **wrong, **free, NATS_MONITOR_PORT=taken)
+
+    named = [line.partition(":")[0] for line in done.stderr.splitlines()[1:]]
+    assert (done.returncode, sorted(named)) == (2, sorted([*wrong, "NATS_MONITOR_PORT"]))
+    assert not standins.state.postgres_data.exists()
+
+
 def test_a_recorded_pid_that_belongs_to_somebody_else_now_is_left_alone() -> None:
     record = Record(NOBODY, "127.0.0.1", {}, processes={"ingest": Pid(os.getpid(), "at another time")})
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from mesh.local.checks import wrong_in_services
 from mesh.local.passwords import Passwords
-from mesh.local.settings import LocalSettings
-from mesh.local.up import check_services
+from mesh.local.settings import LocalSettings, load_valid
 from mesh.settings import WrongSettings, load
 
 NO_SIM_PORTS = {
@@ -19,6 +19,7 @@ NO_SIM_PORTS = {
     "STORE_PORT": 5,
     "GATEWAY_PORT": 6,
 }
+PASSWORDS = Passwords(dict.fromkeys(("admin", "ingest", "signal", "store"), "n"), "d", "s")
 
 
 def test_the_ports_are_those_of_the_design() -> None:
@@ -65,11 +66,27 @@ def test_every_wrong_setting_of_the_runner_is_named_at_once(monkeypatch: pytest.
 
 
 def test_every_wrong_setting_of_all_services_is_named_at_once_before_anything_starts() -> None:
-    passwords = Passwords(dict.fromkeys(("admin", "ingest", "signal", "store"), "n"), "d", "s")
     environ = {"SMA_WINDOW": "0", "SYMBOLS": "btcusdt,no symbol", "BATCH_MAX_TRADES": "many"}
 
-    with pytest.raises(WrongSettings) as caught:
-        check_services(ports=NO_SIM_PORTS, passwords=passwords, environ=environ)
+    wrong = wrong_in_services(ports=NO_SIM_PORTS, passwords=PASSWORDS, environ=environ)
 
-    for name in environ:
-        assert name in str(caught.value)
+    assert [line.partition(":")[0] for line in wrong] == ["SYMBOLS", "SMA_WINDOW", "BATCH_MAX_TRADES"]
+
+
+def test_a_value_that_cannot_be_passed_on_is_named_with_the_other_wrong_ones_and_not_shown() -> None:
+    environ = {"API_TOKEN": "qui'et", "BATCH_MAX_TRADES": "many"}
+
+    wrong = wrong_in_services(ports=NO_SIM_PORTS, passwords=PASSWORDS, environ=environ)
+
+    assert [line.partition(":")[0] for line in wrong] == ["BATCH_MAX_TRADES", "API_TOKEN"]
+    assert "qui'et" not in str(wrong)
+
+
+def test_a_wrong_setting_leaves_its_default_and_the_others_as_they_are_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NATS_PORT", "many")
+    monkeypatch.setenv("STORE_PORT", "7")
+
+    settings, wrong = load_valid()
+
+    assert (settings.nats_port, settings.store_port) == (4222, 7)
+    assert [line.partition(":")[0] for line in wrong] == ["NATS_PORT"]
