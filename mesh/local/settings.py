@@ -87,9 +87,13 @@ def load_valid() -> tuple[LocalSettings, list[str]]:
     return load(LocalSettings, **defaults), wrong
 
 
+BESIDES = {"signal": {"LIBSIGNAL_PATH"}}
+"""What a service reads besides its settings: where the shared library lies is asked when it is imported."""
+
+
 def variables_of(service: str) -> set[str]:
     """Return the names of the environment variables that a service reads."""
-    return {name.upper() for name in SERVICES[service].model_fields}
+    return {name.upper() for name in SERVICES[service].model_fields} | BESIDES.get(service, set())
 
 
 # Set by whoever runs Python, not by us: needed to find libraries, certificates, proxies and the clock's zone.

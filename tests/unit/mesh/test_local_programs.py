@@ -81,6 +81,16 @@ def test_a_token_of_the_gateway_goes_to_the_gateway_only() -> None:
     assert given == {"gateway"}
 
 
+def test_a_library_of_the_users_choice_is_loaded_by_signal_only() -> None:
+    given = {
+        service: path
+        for service in ("ingest", "signal", "store", "gateway")
+        if (path := environment_of(service, LIBSIGNAL_PATH="/mine.so").get("LIBSIGNAL_PATH"))
+    }
+
+    assert given == {"signal": "/mine.so"}
+
+
 def test_a_setting_of_the_user_reaches_the_service_that_reads_it() -> None:
     assert environment_of("ingest", SYMBOLS="btcusdt,ethusdt")["SYMBOLS"] == "btcusdt,ethusdt"
 
