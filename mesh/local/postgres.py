@@ -16,7 +16,6 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-READY = r"database system is ready to accept connections"
 DATABASE = "tickmesh"
 ROLE = "store"
 SUPERUSER = "postgres"
@@ -89,15 +88,12 @@ def initialise(data: Path, *, superuser_password: str, role_password: str) -> No
     making.rename(data)
 
 
-def command(*, data: Path, port: int, crash_safe: bool = True, through: Sequence[str] = ()) -> list[str]:
+def command(*, data: Path, port: int, through: Sequence[str] = ()) -> list[str]:
     """Return the command line of a server over `data` on loopback; stop it with SIGINT (fast: clients are sent away).
 
-    `crash_safe=False` is for tests whose data nobody needs after a power cut. `through` is a command that runs another;
-    it runs as the database's user already.
+    `through` is a command that runs another; it runs as the database's user already.
     """
     settings = SETTINGS | {"port": str(port)}
-    if not crash_safe:
-        settings |= {"fsync": "off", "full_page_writes": "off"}
     options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
     return [*_as_system_user(data), *through, str(bin_directory() / "postgres"), "-D", str(data), *options]
 

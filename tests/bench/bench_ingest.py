@@ -23,10 +23,10 @@ import psutil
 from mesh import subjects, wire
 from mesh.bus import connect
 from mesh.health import Health
-from mesh.local.process import Process
 from mesh.reader import Reader
 from mesh.settings import BusSettings
 from tests.fixtures.nats import NatsServer
+from tests.fixtures.process import Process
 from tests.fixtures.sim import Sim, running_sim
 
 ROOT = Path(__file__).parents[2]

@@ -16,10 +16,10 @@ import pytest
 
 from mesh.local import commands
 from mesh.local.pids import Pid
-from mesh.local.process import Process
 from mesh.local.programs import DRAIN_ORDER
 from mesh.local.record import Record
 from mesh.local.state import AlreadyRunning, State, StateError, blamed, end_leftovers
+from tests.fixtures.process import Process
 
 ROOT = Path(__file__).parents[2]
 ENVIRONMENT = {"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join(map(str, (ROOT, ROOT / "gen")))}
