@@ -1,7 +1,7 @@
 """JSON from the gateway -> values. Everything but the price and the symbol may be missing; what is there must be right.
 
-Numbers are read as exact decimals, so that the screen shows what was sent. 64-bit integers may come as strings, which
-is how proto3 JSON writes them.
+Numbers are read as exact decimals, so that the screen shows what was sent. The gateway writes 64-bit integers as
+numbers and sides without their prefix; strings and `SIDE_BUY`, as proto3 JSON has them, are understood as well.
 """
 
 from __future__ import annotations
@@ -29,10 +29,11 @@ def parse_frame(
 ) -> TradeSeen | SelectionSeen | TradesMissed | SourceSeen | None:
     """Read one frame of the live stream; None for a kind this client does not know.
 
-    `{"symbol": "btcusdt", "venue": "binance", "price": 61837.63, "quantity": 0.00021, "trade_id": 3801275891,
-    "timestamp": "2024-07-05T21:34:58.241906Z", "side": "buy", "moving_average": 61836.9, "high": 61850, "low": 61790}`,
-    `{"type": "selected", "symbol": "ethusdt", "name": "Ethereum (ETH)"}`, `{"type": "lagged", "missed": 12}`,
-    `{"type": "status", "state": "waiting"}`.
+    `{"symbol": "btcusdt", "name": "Bitcoin (BTC)", "venue": "binance", "price": 61837.63, "quantity": 0.00021,
+    "trade_id": 3801275891, "timestamp": "2024-07-05T21:34:58.241906Z", "side": "BUY", "moving_average": 61836.9,
+    "high": 61850, "low": 61790, "count": 12, "volume": 0.3, "open": 61800}` (and more signals),
+    `{"type": "selected", "symbol": "ethusdt", "name": "Ethereum (ETH)", "venue": "binance"}`,
+    `{"type": "lagged", "missed": 12}`, `{"type": "status", "state": "waiting"}`.
 
     Raises:
         PayloadError: The frame is not a JSON object, or one of its fields is wrong.
@@ -66,7 +67,7 @@ def parse_selection(body: bytes) -> Selection:
 
 
 def parse_stats(body: bytes) -> Stats:
-    """Read `/api/stats`: `{"moving_average": 61836.9, "high": 61850, "low": 61790, "count": "12", "volume": 0.3}`."""
+    """Read `/api/stats`: `{"moving_average": 61836.9, "high": 61850, "low": 61790, "count": 12, "volume": 0.3}`."""
     return _stats(_object(_json(body), "stats"))
 
 
@@ -78,8 +79,8 @@ def parse_price(body: bytes) -> Trade:
 def parse_history(body: bytes, *, next_token: str) -> Page:
     """Read `/api/history`, a bare list; the token of the next page comes in the header `X-Next-Page-Token`.
 
-    `[{"symbol": "btcusdt", "venue": "binance", "price": 61837.63, "quantity": 0.00021, "trade_id": "3801275891",
-    "timestamp": "2024-07-05T21:34:58.241906Z", "side": "SIDE_BUY"}]`
+    `[{"venue": "binance", "symbol": "btcusdt", "trade_id": 3801275891, "price": 61837.63, "quantity": 0.00021,
+    "timestamp": "2024-07-05T21:34:58.241906Z", "side": "BUY"}]`
     """
     rows = _list(_json(body), "history")
     trades = (_trade(_object(row, f"history[{i}]"), f"history[{i}]") for i, row in enumerate(rows))

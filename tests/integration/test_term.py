@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -8,9 +9,13 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import httpx
 import pytest
+from websockets.asyncio.client import connect
 
+from term.client import stream_url
 from tests.fixtures.fake_gateway import FakeGateway
+from tests.fixtures.gateway import batch, receive, running_gateway
 from tests.fixtures.terminal import Terminal, open_terminal
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -40,6 +45,26 @@ def assert_left_clean(terminal: Terminal) -> None:
     assert not terminal.in_alternate_screen
     assert not terminal.cursor_hidden
     assert terminal.line_mode_restored
+
+
+def assert_same_fields(found: object, real: object) -> None:
+    """The fake may leave fields out, but must have none of its own, nor another kind of value in one."""
+    if isinstance(found, list) and isinstance(real, list):
+        found, real = found[0], real[0]
+    assert isinstance(found, dict)
+    assert isinstance(real, dict)
+    assert {name: kind_of(value) for name, value in found.items()}.items() <= {
+        name: kind_of(value) for name, value in real.items()
+    }.items()
+
+
+def kind_of(value: object) -> str:
+    if isinstance(value, int | float):
+        return "number"
+    if value is None:
+        return "null"
+    assert isinstance(value, str)
+    return "time" if re.fullmatch(r"[\d-]+T[\d:.]+Z", value) else "WORD" if re.fullmatch("[A-Z]+", value) else "text"
 
 
 def fills_120_by_40(text: str) -> bool:
@@ -108,6 +133,25 @@ async def test_the_gateway_is_asked_to_tell_of_events(gateway: FakeGateway) -> N
         await terminal.shows("trades have stopped: the gateway waits for a part of the mesh")
         await gateway.select("dogeusdt")
         await terminal.shows("tickmesh  Dogecoin (DOGE)")
+
+
+@pytest.mark.parametrize("path", ["/api/coins", "/api/symbol", "/api/price", "/api/stats", "/api/history"])
+async def test_the_fake_gateway_answers_as_the_real_one_does(gateway: FakeGateway, path: str) -> None:
+    await gateway.trade(61_000.0)
+    async with running_gateway() as real, httpx.AsyncClient(base_url=gateway.url, trust_env=False) as http:
+        found, expected = await http.get(path), await real.http.get(path)
+    assert_same_fields(found.json(), expected.json())
+
+
+async def test_the_fake_gateway_streams_as_the_real_one_does(gateway: FakeGateway) -> None:
+    url = stream_url(gateway.url)
+    async with running_gateway() as real, real.ws() as real_stream, connect(url, proxy=None) as stream:
+        selected = await receive(stream), await receive(real_stream)
+        real.signal.push(batch("btcusdt", 7))
+        await gateway.trade(61_000.0)
+        trade = await receive(stream), await receive(real_stream)
+    assert_same_fields(*selected)
+    assert_same_fields(*trade)
 
 
 async def test_history_scrolls_and_fetches_older_pages(gateway: FakeGateway) -> None:

@@ -18,9 +18,9 @@ from term.payloads import (
 from term.values import Coin, Selection, Stats, Trade
 
 FULL = (
-    '{"symbol": "btcusdt", "venue": "binance", "price": 61837.63, "quantity": 2.1e-4, "trade_id": "3801275891",'
-    ' "timestamp": "2024-07-05T21:34:58.241906Z", "side": "SIDE_SELL", "moving_average": 61836.9, "high": 61850,'
-    ' "low": 61790, "count": "12", "volume": 0.3, "something_new": [1]}'
+    '{"symbol": "btcusdt", "venue": "binance", "price": 61837.63, "quantity": 0.00021, "trade_id": 3801275891,'
+    ' "timestamp": "2024-07-05T21:34:58.241906Z", "side": "SELL", "moving_average": 61836.9, "high": 61850,'
+    ' "low": 61790, "count": 12, "volume": 0.3, "something_new": [1]}'
 )
 
 
@@ -38,6 +38,11 @@ def test_a_full_frame_is_read_exactly() -> None:
         ),
         7,
     )
+
+
+def test_numbers_and_sides_as_proto3_json_writes_them_are_the_same() -> None:
+    proto3 = FULL.replace("3801275891", '"3801275891"').replace("12,", '"12",').replace("SELL", "SIDE_SELL")
+    assert parse_frame(proto3.replace("0.00021", "2.1e-4"), received_us=7) == parse_frame(FULL, received_us=7)
 
 
 def test_a_price_alone_is_a_trade() -> None:
