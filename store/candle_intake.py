@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
 
 from nats.errors import Error as NatsError
 
@@ -17,15 +16,15 @@ from mesh.bus import Bus
 from mesh.candles import Closed
 from mesh.errors import BadMessage
 from mesh.message import Message
-from mesh.reader import Reader, StreamReplacedError
+from mesh.reader import Reader
 from store import candle_rows, ledger_rows, metrics
 from store.batch import Taken
-from store.db import Connection, Database
+from store.db import Connection
 from store.dead import DeadLetters
 from store.intake import Intake
-from store.position import Position, begin
-from store.streams import existing
-from store.writer import PositionMovedError, Writer, move
+from store.position import Position
+from store.streams import keep_taking_in
+from store.writer import Writer
 
 log = logging.getLogger("store.candle_intake")
 
@@ -42,43 +41,21 @@ class CandleIntake:
 
     Args:
         bus: where PROCESSED is.
-        database: where the candles go.
-        writer: knows positions.
+        writer: where the candles go.
         dead: where messages go that are no signals.
         intake: tells how far RAW is stored.
-        give_up: see `Database.write`.
 
     """
 
-    def __init__(
-        self,
-        bus: Bus,
-        database: Database,
-        writer: Writer,
-        dead: DeadLetters,
-        intake: Intake,
-        *,
-        give_up: Callable[[], bool],
-    ) -> None:
+    def __init__(self, bus: Bus, writer: Writer, dead: DeadLetters, intake: Intake) -> None:
         self._bus = bus
-        self._database = database
         self._writer = writer
         self._dead = dead
         self._intake = intake
-        self._give_up = give_up
 
     async def run(self) -> None:
         """Take in candles, for ever."""
-        while True:
-            try:
-                extent = await existing(self._bus, subjects.PROCESSED)
-                position, warning = begin(await self._writer.position(subjects.PROCESSED), extent)
-                if warning:
-                    log.warning("%s", warning)
-                await self._writer.set_position(position)
-                await self._take_in(position)
-            except (StreamReplacedError, PositionMovedError) as exc:
-                log.warning("reading %s anew: %s", subjects.PROCESSED, exc)
+        await keep_taking_in(self._bus, self._writer, subjects.PROCESSED, self._take_in)
 
     async def _take_in(self, position: Position) -> None:
         loop = asyncio.get_running_loop()
@@ -131,11 +108,6 @@ class CandleIntake:
     async def _write(self, after: Position, to: Position, batches: list[Closed]) -> None:
         async def work(connection: Connection) -> None:
             await ledger_rows.lock(connection)  # no trades may come between looking at them and writing candles
-            await move(connection, after, to)
             await candle_rows.add(connection, batches, self._writer.periods)
 
-        try:
-            await self._database.write(work, give_up=self._give_up)
-        except PositionMovedError as exc:
-            if exc.found != to:  # else the answer to the commit was lost, the commit was not
-                raise
+        await self._writer.advance(after, to, work)

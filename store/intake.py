@@ -26,9 +26,9 @@ from store import metrics
 from store.batch import Batch, Taken, by_symbol
 from store.dead import DeadLetters
 from store.outage import first_line
-from store.position import Position, begin
+from store.position import Position
 from store.rows import refusal
-from store.streams import existing
+from store.streams import resume
 from store.writer import PositionMovedError, Writer
 
 log = logging.getLogger("store.intake")
@@ -65,22 +65,13 @@ class Intake:
         """Store until asked to stop; then store what was taken."""
         while not self._stop.asked:
             async with self._stop.interrupts():
-                position = await self._begin()
+                position = await resume(self._bus, self._writer, subjects.RAW)
             try:
                 await self._take_in(position)
             except (StreamReplacedError, PositionMovedError) as exc:
                 # Nothing is lost: what was taken and not stored is read again from the database's position.
                 log.error("reading %s anew: %s", subjects.RAW, exc)
                 self._batch.take()
-
-    async def _begin(self) -> Position:
-        extent = await existing(self._bus, subjects.RAW)
-        position, warning = begin(await self._writer.position(subjects.RAW), extent)
-        if warning:
-            log.error("%s", warning)
-        await self._writer.set_position(position)
-        log.info("taking in %s after message %d", subjects.RAW, position.sequence)
-        return position
 
     async def _take_in(self, position: Position) -> None:
         self.position = position

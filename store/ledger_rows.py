@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from mesh import subjects
 from mesh.trades import TradeColumns
-from store import statements
+from store import queries, statements
 from store.db import Connection
 from store.ledger import Change, Ids, Missing
 
@@ -18,7 +18,7 @@ async def lock(connection: Connection) -> None:
 
 async def whole(connection: Connection, venue: str, symbol: str) -> tuple[Ids, list[Missing]]:
     """Return all stored ranges of a symbol and all its holes that are not FILLED."""
-    cursor = await connection.execute(statements.COVERAGE, (venue, symbol))
+    cursor = await connection.execute(queries.COVERAGE, (venue, symbol))
     stored = Ids.of_ranges(await cursor.fetchall())
     cursor = await connection.execute(statements.MISSING, (venue, symbol))
     return stored, [

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import logging
+from functools import partial
 
 from mesh import control, subjects
 from mesh.bus import Bus
 from mesh.errors import BadMessage
 from mesh.message import Message
-from mesh.reader import Reader, StreamReplacedError
+from mesh.reader import Reader
+from store import minute_rows
 from store.batch import Taken
 from store.dead import DeadLetters
-from store.minute_rows import MinuteRows
 from store.minutes import Minute, read
-from store.position import Position, begin
-from store.streams import existing
-from store.writer import PositionMovedError, Writer
+from store.position import Position
+from store.streams import keep_taking_in
+from store.writer import Writer
 from tickmesh.v1 import control_pb2
-
-log = logging.getLogger("store.minute_intake")
 
 
 class MinuteIntake:
@@ -26,30 +24,19 @@ class MinuteIntake:
 
     Args:
         bus: where CANDLES is.
-        writer: knows positions.
-        rows: keeps the minutes.
+        writer: where the minutes go.
         dead: where messages go that are no minutes.
 
     """
 
-    def __init__(self, bus: Bus, writer: Writer, rows: MinuteRows, dead: DeadLetters) -> None:
+    def __init__(self, bus: Bus, writer: Writer, dead: DeadLetters) -> None:
         self._bus = bus
         self._writer = writer
-        self._rows = rows
         self._dead = dead
 
     async def run(self) -> None:
         """Take in minutes, for ever."""
-        while True:
-            try:
-                extent = await existing(self._bus, subjects.CANDLES)
-                position, warning = begin(await self._writer.position(subjects.CANDLES), extent)
-                if warning:
-                    log.warning("%s", warning)
-                await self._writer.set_position(position)
-                await self._take_in(position)
-            except (StreamReplacedError, PositionMovedError) as exc:
-                log.warning("reading %s anew: %s", subjects.CANDLES, exc)
+        await keep_taking_in(self._bus, self._writer, subjects.CANDLES, self._take_in)
 
     async def _take_in(self, position: Position) -> None:
         async with Reader(
@@ -58,8 +45,9 @@ class MinuteIntake:
             while True:
                 messages = await reader.next()
                 minutes = await self._read(position, messages)
-                await self._rows.add(position, position.moved(messages[-1].sequence), minutes)
-                position = position.moved(messages[-1].sequence)
+                to = position.moved(messages[-1].sequence)
+                await self._writer.advance(position, to, partial(minute_rows.add, minutes=minutes))
+                position = to
                 await reader.ack(messages[-1])
 
     async def _read(self, position: Position, messages: list[Message]) -> list[Minute]:

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
+from functools import partial
 
 import psycopg
 
 from mesh.errors import NotReady
-from store import metrics, queries
-from store.db import Database, fetch_all
+from store import metrics, minute_rows, queries
+from store.db import Connection, Database, fetch_all
 from store.intake import Intake
 from store.ledger import NOTHING, Ids
-from store.minute_rows import MinuteRows
 from store.minutes import Minute, Sums, difference
 from store.outage import first_line
 from store.writer import Writer
@@ -35,16 +36,16 @@ class MinuteJudge:
     Args:
         database: where the minutes and the trades are.
         writer: corrects the ledger.
-        rows: keeps what is judged.
         intake: tells whether RAW is stored to its end.
+        give_up: see `Database.write`.
 
     """
 
-    def __init__(self, database: Database, writer: Writer, rows: MinuteRows, intake: Intake) -> None:
+    def __init__(self, database: Database, writer: Writer, intake: Intake, *, give_up: Callable[[], bool]) -> None:
         self._database = database
         self._writer = writer
-        self._rows = rows
         self._intake = intake
+        self._give_up = give_up
 
     async def run(self) -> None:
         """Compare minutes with the stored trades, for ever."""
@@ -79,7 +80,7 @@ class MinuteJudge:
         unheard = whole - settled - missing
         if first_stored is None or (whole and minute.first_trade_id < first_stored):
             if overdue:  # it began before the first trade of this symbol was stored: there is nothing to compare
-                await self._rows.forget(minute)
+                await self._write(partial(minute_rows.forget, minute=minute))
         elif not unheard and not missing:
             await self._settle(minute, difference(minute, Sums(*sums)), repairs=repairs, whole=whole)
         elif unheard and overdue and not self._intake.pending:
@@ -94,4 +95,7 @@ class MinuteJudge:
             if whole and not repairs:
                 await self._writer.correct(minute.venue, minute.symbol, lost=whole)
             repairs = 1 if whole and not repairs else 2
-        await self._rows.settle(minute, state, differs, repairs=repairs)
+        await self._write(partial(minute_rows.settle, minute=minute, state=state, difference=differs, repairs=repairs))
+
+    async def _write(self, work: Callable[[Connection], Awaitable[None]]) -> None:
+        await self._database.write(work, give_up=self._give_up)

@@ -26,7 +26,6 @@ from store.indicators import Periods
 from store.intake import Intake
 from store.minute_intake import MinuteIntake
 from store.minute_judge import MinuteJudge
-from store.minute_rows import MinuteRows
 from store.repair import Repair
 from store.retention import Retention
 from store.rpc import StoreServicer
@@ -70,14 +69,13 @@ async def main(settings: StoreSettings, stop: Stop) -> None:
         writer = Writer(database, Periods(**settings.periods()), give_up=give_up)
         dead = DeadLetters(bus, give_up=give_up)
         intake = Intake(bus, writer, dead, settings, stop)
-        minutes = MinuteRows(database, give_up=give_up)
         repair = Repair(bus, database, writer, intake, lambda: following.venue)
         async with Beside(stop) as on_bus:
             on_bus.begin(_follow_control(bus, following.take, repair.take))
             on_bus.begin(_check(database, writer))
-            on_bus.begin(MinuteIntake(bus, writer, minutes, dead).run())
-            on_bus.begin(MinuteJudge(database, writer, minutes, intake).run())
-            on_bus.begin(CandleIntake(bus, database, writer, dead, intake, give_up=give_up).run())
+            on_bus.begin(MinuteIntake(bus, writer, dead).run())
+            on_bus.begin(MinuteJudge(database, writer, intake, give_up=give_up).run())
+            on_bus.begin(CandleIntake(bus, writer, dead, intake).run())
             on_bus.begin(repair.run())
             on_bus.begin(repair.settle())
             try:

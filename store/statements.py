@@ -54,8 +54,6 @@ JOIN holes ON holes.venue = asked.venue AND holes.symbol = asked.symbol AND stat
     AND first_trade_id <= asked.high AND last_trade_id >= asked.low
 ORDER BY 1, 3
 """
-# In: venue, symbol. Out: first, last.
-COVERAGE = "SELECT first_trade_id, last_trade_id FROM coverage WHERE venue = %s AND symbol = %s ORDER BY 1"
 # In: venue, symbol. Out: hole_id, first, last.
 MISSING = """
 SELECT hole_id, first_trade_id, last_trade_id FROM holes WHERE venue = %s AND symbol = %s AND state <> 'FILLED'

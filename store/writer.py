@@ -7,8 +7,9 @@ rows with the same ids give way to those from the bus; its neighbours are never 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import psycopg
@@ -21,6 +22,8 @@ from store.ledger import NOTHING, Ids, record
 from store.position import Position
 from store.queries import time_of
 from store.rows import COPY_HEADER, COPY_TRAILER, copy_rows
+
+T = TypeVar("T")
 
 
 class PositionMovedError(Exception):
@@ -66,6 +69,34 @@ class Writer:
 
         await self._database.write(work, give_up=self._give_up)
 
+    async def advance(self, after: Position, to: Position, work: Callable[[Connection], Awaitable[T]]) -> T | None:
+        """Do what the messages of a stream say and move the position behind them, both or neither, once.
+
+        Args:
+            after: where the position is.
+            to: where it is then.
+            work: see `Database.write`.
+
+        Returns:
+            What `work` did; None when an attempt whose answer was lost had done it.
+
+        Raises:
+            PositionMovedError: the position is not where it should be.
+            psycopg.Error, NotReady: see `Database.write`.
+
+        """
+
+        async def whole(connection: Connection) -> T:
+            await _move(connection, after, to)
+            return await work(connection)
+
+        try:
+            return await self._database.write(whole, give_up=self._give_up)
+        except PositionMovedError as exc:
+            if exc.found == to:  # the answer to the commit was lost, the commit was not
+                return None
+            raise
+
     async def store(self, after: Position, to: Position, groups: Sequence[TradeColumns]) -> Written:
         """Store the trades of consecutive messages and move the position behind them; waits for the database.
 
@@ -89,15 +120,10 @@ class Writer:
 
     async def _store(self, after: Position, to: Position, groups: Sequence[TradeColumns], *, sure: bool) -> Written:
         async def work(connection: Connection) -> Written:
-            await move(connection, after, to)
             return await _store_groups(connection, groups, self.periods, sure=sure)
 
-        try:
-            return await self._database.write(work, give_up=self._give_up)
-        except PositionMovedError as exc:
-            if exc.found == to:  # the answer to the commit was lost, the commit was not
-                return Written({(group.venue, group.symbol): len(group) for group in groups}, 0)
-            raise
+        there = Written({(group.venue, group.symbol): len(group) for group in groups}, 0)
+        return await self.advance(after, to, work) or there
 
     async def add(self, trades: TradeColumns) -> Written:
         """Store trades that are no part of a stream being taken in; otherwise like `store`."""
@@ -151,8 +177,7 @@ async def _position(connection: Connection, stream: str) -> Position | None:
     return None if row is None else Position(stream, row[0], row[1])
 
 
-async def move(connection: Connection, after: Position, to: Position) -> None:
-    """Move the position, first thing in a transaction. Raises: PositionMovedError: it is not at `after`."""
+async def _move(connection: Connection, after: Position, to: Position) -> None:
     cursor = await connection.execute(
         statements.MOVE_POSITION, (to.sequence, after.stream, after.created, after.sequence)
     )

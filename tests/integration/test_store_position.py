@@ -1,0 +1,56 @@
+"""The position on a real database: what a stream's messages say is done once, also where an answer was lost."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import AsyncIterator
+
+import pytest
+
+from mesh.health import Health
+from store.db import Connection, Database
+from store.indicators import Periods
+from store.position import Position
+from store.writer import PositionMovedError, Writer
+from tests.fixtures.store import ask
+
+START = Position("CANDLES", dt.datetime(2026, 1, 1, tzinfo=dt.UTC), 0)
+
+
+@pytest.fixture
+async def writer(database_url: str) -> AsyncIterator[Writer]:
+    async with Database(database_url, health=Health("database")) as database:
+        writer = Writer(database, Periods(14, 14, 12, 26, 9, 20, 20), give_up=lambda: False)
+        await writer.set_position(START)
+        await ask(database_url, "CREATE TABLE done (n int)")
+        yield writer
+
+
+async def do(connection: Connection) -> str:
+    await connection.execute("INSERT INTO done VALUES (1)")
+    return "done"
+
+
+async def test_work_and_position_move_together(writer: Writer, database_url: str) -> None:
+    assert await writer.advance(START, START.moved(5), do) == "done"
+
+    assert await writer.position("CANDLES") == START.moved(5)
+    assert await ask(database_url, "SELECT count(*) FROM done") == [(1,)]
+
+
+async def test_what_was_committed_without_an_answer_is_not_done_again(writer: Writer, database_url: str) -> None:
+    await writer.advance(START, START.moved(5), do)
+
+    assert await writer.advance(START, START.moved(5), do) is None
+
+    assert await ask(database_url, "SELECT count(*) FROM done") == [(1,)]
+
+
+async def test_at_another_position_nothing_is_done(writer: Writer, database_url: str) -> None:
+    await writer.advance(START, START.moved(5), do)
+
+    with pytest.raises(PositionMovedError) as raised:
+        await writer.advance(START.moved(4), START.moved(6), do)
+
+    assert raised.value.found == START.moved(5)
+    assert await ask(database_url, "SELECT count(*) FROM done") == [(1,)]
