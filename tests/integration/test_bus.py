@@ -24,7 +24,7 @@ RAW_BYTES = 64 * 2**20
 
 @asynccontextmanager
 async def bus_of(server: NatsServer, health: Health | None = None) -> AsyncIterator[Bus]:
-    settings = BusSettings(nats_url=server.url_of("ingest"))
+    settings = BusSettings(nats_url=server.url_of("admin"))
     async with connect(settings, name="ingest", health=health or Health("bus")) as bus:
         await bus.declare(raw_stream(RAW_BYTES))
         yield bus

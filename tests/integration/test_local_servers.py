@@ -11,7 +11,6 @@ from nats.js.api import StreamConfig
 
 from tests.fixtures.nats import NatsServer
 from tests.fixtures.postgres import PostgresServer
-from tests.fixtures.waiting import eventually
 
 
 async def test_a_stream_survives_the_crash_of_nats(nats_server: NatsServer) -> None:
@@ -26,39 +25,6 @@ async def test_a_stream_survives_the_crash_of_nats(nats_server: NatsServer) -> N
     message = await connection.jetstream().get_msg("KEPT", 1)
     await connection.close()
     assert message.data == b"one"
-
-
-async def test_a_service_may_publish_what_it_makes_and_nothing_else(nats_server: NatsServer) -> None:
-    refused: list[str] = []
-
-    async def remember(error: Exception) -> None:
-        refused.append(str(error))
-
-    connection = await nats.connect(nats_server.url_of("ingest"), error_cb=remember)
-    await connection.publish("trades.raw.sim.btcusdt", b"")
-    await connection.publish("trades.processed.sim.btcusdt", b"")
-    await eventually(lambda: refused, what="the server's refusal")
-    await connection.close()
-
-    assert len(refused) == 1
-    assert "trades.processed.sim.btcusdt" in refused[0]
-
-
-@pytest.mark.parametrize("user", ["ingest", "signal", "store"])
-async def test_every_service_may_declare_streams_and_read_them(nats_server: NatsServer, user: str) -> None:
-    connection = await nats.connect(nats_server.url_of(user), inbox_prefix=f"_INBOX_{user}".encode())
-    jetstream = connection.jetstream()
-    await jetstream.add_stream(StreamConfig(name="RAW", subjects=["trades.raw.>"]))
-    admin = await nats.connect(nats_server.url)
-    await admin.jetstream().publish("trades.raw.sim.btcusdt", b"one")
-
-    subscription = await jetstream.pull_subscribe("trades.raw.>", durable=user, stream="RAW")
-    [message] = await subscription.fetch(1, timeout=5)
-    await message.ack_sync()
-
-    assert message.data == b"one"
-    await admin.close()
-    await connection.close()
 
 
 async def test_a_stranger_is_not_let_in(nats_server: NatsServer) -> None:

@@ -81,7 +81,7 @@ class Feed:
 
 @asynccontextmanager
 async def feeding(server: NatsServer) -> AsyncIterator[Feed]:
-    settings = BusSettings(nats_url=server.url_of("ingest"))
+    settings = BusSettings(nats_url=server.url_of("admin"))
     async with connect(settings, name="ingest", health=Health("bus")) as bus:
         await bus.declare(raw_stream(64 * 2**20))
         await bus.declare(CONTROL_STREAM)
