@@ -16,6 +16,7 @@ import psycopg
 from psycopg import AsyncConnection
 
 from mesh.errors import TickmeshError
+from store.outage import first_line, passes
 
 log = logging.getLogger("store.migrations")
 
@@ -83,11 +84,13 @@ async def migrate(connection: AsyncConnection[Any], known: list[Migration] | Non
 
     """
     known = migrations() if known is None else known
+    connection.add_notice_handler(_tell)
     await connection.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))
     try:
         await _migrate(connection, known)
         await _use_timescale(connection)
     finally:
+        connection.remove_notice_handler(_tell)
         if not connection.broken:
             await connection.execute("SELECT pg_advisory_unlock(%s)", (_LOCK,))
 
@@ -114,20 +117,42 @@ async def _use_timescale(connection: AsyncConnection[Any]) -> None:
     # The setting exists where the server has loaded the library: without that CREATE EXTENSION would end the session.
     if await _one(connection, "SELECT current_setting('timescaledb.disable_load', true)") != "off":
         return
-    # A hypertable stays as it is: asking again would only take locks.
-    if await _one(connection, "SELECT to_regclass('timescaledb_information.hypertables') IS NOT NULL") and await _one(
-        connection,
-        "SELECT count(*) = 2 FROM timescaledb_information.hypertables WHERE hypertable_name IN ('trades', 'candles')",
-    ):
-        return
+    if not await _has_hypertables(connection):
+        try:
+            await connection.execute("CREATE EXTENSION IF NOT EXISTS timescaledb")
+        except psycopg.errors.InsufficientPrivilege as exc:
+            log.warning("TimescaleDB is there but not in this database, and this role may not add it: %s", exc)
+            return
+        await _run(connection, "timescale.sql")
+        log.info("trades and candles are hypertables of TimescaleDB")
     try:
-        await connection.execute("CREATE EXTENSION IF NOT EXISTS timescaledb")
-    except psycopg.errors.InsufficientPrivilege as exc:
-        log.warning("TimescaleDB is there but not in this database, and this role may not add it: %s", exc)
-        return
+        await _run(connection, "columnstore.sql")
+    except psycopg.Error as exc:
+        if passes(exc):
+            raise
+        log.error("trades are not compressed, which is no reason to store none: %s", first_line(exc))
+
+
+async def _has_hypertables(connection: AsyncConnection[Any]) -> bool:
+    # Asked first: a hypertable stays as it is, and making it again would only take locks.
+    return bool(
+        await _one(connection, "SELECT to_regclass('timescaledb_information.hypertables') IS NOT NULL")
+        and await _one(
+            connection,
+            "SELECT count(*) = 2 FROM timescaledb_information.hypertables"
+            " WHERE hypertable_name IN ('trades', 'candles')",
+        )
+    )
+
+
+async def _run(connection: AsyncConnection[Any], name: str) -> None:
     async with connection.transaction():
-        await connection.execute((SCHEMA / "timescale.sql").read_text("utf-8"))
-    log.info("trades and candles are hypertables of TimescaleDB")
+        await connection.execute((SCHEMA / name).read_text("utf-8"))
+
+
+def _tell(notice: psycopg.errors.Diagnostic) -> None:
+    if notice.severity_nonlocalized == "WARNING":
+        log.warning("the database says: %s", notice.message_primary)
 
 
 async def _one(connection: AsyncConnection[Any], statement: str) -> Any:

@@ -11,6 +11,7 @@ import pytest
 
 from store.migrations import Migration, WrongSchemaError, migrate, migrations
 from store.queries import LAST_ID, LIST_TRADES, Span
+from tests.fixtures.postgres import PostgresServer
 from tests.fixtures.store import ask
 
 
@@ -87,6 +88,42 @@ async def test_the_newest_trades_of_a_symbol_come_from_the_index(
     assert "Seq Scan" not in plan
 
 
+@pytest.fixture
+async def looks_like_timescale(own_postgres: PostgresServer) -> AsyncIterator[psycopg.AsyncConnection]:
+    """Give a connection to which plain PostgreSQL looks like TimescaleDB's community edition with both hypertables."""
+    async with await psycopg.AsyncConnection.connect(
+        own_postgres.url, autocommit=True, client_encoding="UTF8"
+    ) as connection:
+        await connection.execute("SET timescaledb.disable_load = 'off'; SET timescaledb.license = 'timescale'")
+        await connection.execute("CREATE SCHEMA timescaledb_information")
+        await connection.execute(
+            "CREATE VIEW timescaledb_information.hypertables AS"
+            " SELECT unnest(ARRAY['trades', 'candles']) AS hypertable_name, false AS compression_enabled"
+        )
+        yield connection
+
+
+async def test_an_edition_that_cannot_compress_is_said_and_asked_again_at_the_next_start(
+    looks_like_timescale: psycopg.AsyncConnection, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(2):
+        await migrate(looks_like_timescale)
+
+    said = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert said == ["the database says: trades are not compressed: this TimescaleDB has no columnstore"] * 2
+
+
+async def test_a_mistake_in_compressing_does_not_look_like_an_edition_that_cannot(
+    looks_like_timescale: psycopg.AsyncConnection, caplog: pytest.LogCaptureFixture
+) -> None:
+    await looks_like_timescale.execute("CREATE PROCEDURE add_columnstore_policy() LANGUAGE sql AS ''")
+
+    await migrate(looks_like_timescale)
+
+    [said] = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert 'unrecognized parameter namespace "timescaledb"' in said
+
+
 @pytest.mark.timescale
 @pytest.mark.skipif(not os.environ.get("TIMESCALE_URL"), reason="no TIMESCALE_URL")
 async def test_with_timescaledb_trades_are_a_hypertable_by_day_and_candles_by_week(
@@ -101,6 +138,16 @@ async def test_with_timescaledb_trades_are_a_hypertable_by_day_and_candles_by_we
         " ORDER BY 1",
     )
     assert found == [("candles", 7), ("trades", 1)]
+
+
+@pytest.mark.timescale
+@pytest.mark.skipif(not os.environ.get("TIMESCALE_URL"), reason="no TIMESCALE_URL")
+async def test_making_hypertables_warns_of_nothing(
+    connection: psycopg.AsyncConnection, caplog: pytest.LogCaptureFixture
+) -> None:
+    await migrate(connection)
+
+    assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == []
 
 
 @pytest.mark.timescale
