@@ -29,18 +29,33 @@ def _distinct(values: tuple[str, ...]) -> tuple[str, ...]:
 
 def _url(*schemes: str) -> Any:
     def check(url: str) -> str:
-        parts = urlsplit(url)
-        if parts.scheme not in schemes or not parts.hostname:
-            shown = f"{parts.scheme}://{parts.hostname}" if parts.hostname else url.partition("@")[2] or url
-            raise ValueError(f"{shown!r} is not a URL of {' or '.join(schemes)}")
+        problem = _url_problem(url, schemes)
+        if problem is not None:
+            raise ValueError(f"{url.rpartition('@')[2]!r} is not a URL of {' or '.join(schemes)}{problem}")
         return url.rstrip("/")
 
     return AfterValidator(check)
 
 
 def _secret_url(*schemes: str) -> Any:
-    check = _url(*schemes).func
-    return AfterValidator(lambda secret: SecretStr(check(secret.get_secret_value())))
+    def check(secret: SecretStr) -> SecretStr:
+        url = secret.get_secret_value()
+        problem = _url_problem(url, schemes)
+        if problem is not None:  # nothing of it is shown: in a wrong one nobody knows where the secret is
+            raise ValueError(f"what it is set to is not a URL of {' or '.join(schemes)}{problem}")
+        return SecretStr(url.rstrip("/"))
+
+    return AfterValidator(check)
+
+
+def _url_problem(url: str, schemes: tuple[str, ...]) -> str | None:
+    """Return what is wrong with a URL, "" when it is no such URL at all, None when nothing is."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:  # its words hold what was found, which may be a password without its @
+        return ": its port is none"
+    return None if parts.scheme in schemes and parts.hostname else ""
 
 
 def _address(text: str) -> str:
@@ -224,8 +239,13 @@ def load(settings: type[S], **overrides: Any) -> S:
     except ValidationError as exc:
         lines = []
         for error in exc.errors(include_url=False):
-            name = str(error["loc"][0]).upper() if error["loc"] else "settings"
-            secret = any(word in name for word in ("TOKEN", "DATABASE", "NATS", "PASSWORD"))
-            found = "" if secret or "is not a" in error["msg"] else f" (found {error['input']!r})"
-            lines.append(f"{name}: {error['msg'].removeprefix('Value error, ')}{found}")
+            name = str(error["loc"][0]) if error["loc"] else "settings"
+            told = "is not a" in error["msg"] or _is_secret(settings, name)
+            found = "" if told else f" (found {error['input']!r})"
+            lines.append(f"{name.upper()}: {error['msg'].removeprefix('Value error, ')}{found}")
         raise WrongSettings("\n".join(lines)) from None
+
+
+def _is_secret(settings: type[BaseSettings], name: str) -> bool:
+    field = settings.model_fields.get(name)
+    return field is not None and "SecretStr" in str(field.annotation)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from mesh.local.settings import LocalSettings
 from mesh.settings import GatewaySettings, IngestSettings, SignalSettings, StoreSettings, WrongSettings, load
 
 
@@ -36,11 +37,36 @@ def test_every_wrong_setting_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -
     assert "BINANCE_WS_URL: 'http://a.example' is not a URL of ws or wss" in text
 
 
-def test_a_wrong_secret_is_named_but_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DATABASE_URL", "mysql://me:hunter2@db/x")
-    with pytest.raises(WrongSettings, match="DATABASE_URL") as refused:
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "mysql://me:hunter2@db/x",
+        "host=localhost password=hunter2 dbname=x",  # libpq's own form
+        "postgresql//me:hunt@hunter2@db/x",
+        "postgresql://me:hunter2@db:99999/x",
+        "postgresql://me:hunter2",
+        "hunter2",
+    ],
+)
+def test_a_wrong_secret_is_named_but_not_shown(monkeypatch: pytest.MonkeyPatch, wrong: str) -> None:
+    monkeypatch.setenv("DATABASE_URL", wrong)
+    with pytest.raises(WrongSettings, match=r"DATABASE_URL: .*is not a URL of postgresql or postgres") as refused:
         load(StoreSettings)
     assert "hunter2" not in str(refused.value)
+
+
+def test_a_value_that_is_no_secret_is_shown_whatever_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NATS_PORT", "99999")
+    with pytest.raises(WrongSettings, match=r"NATS_PORT: .*\(found '99999'\)"):
+        load(LocalSettings)
+
+
+@pytest.mark.parametrize("variable", ["BINANCE_WS_URL=ws://h:99999", "BINANCE_REST_URL=http://h:port"])
+def test_a_port_that_is_none_stops_the_start(monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
+    name, _, value = variable.partition("=")
+    monkeypatch.setenv(name, value)
+    with pytest.raises(WrongSettings, match=rf"{name}: '{value}' is not a URL of .*: .*port"):
+        load(IngestSettings)
 
 
 def test_secrets_are_masked_in_the_repr(monkeypatch: pytest.MonkeyPatch) -> None:
