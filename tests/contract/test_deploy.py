@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from mesh.local.settings import SERVICES as SETTINGS
 from tests.fixtures.compose import PUBLIC_IMAGES
 
 ROOT = Path(__file__).parents[2]
@@ -21,6 +22,19 @@ def test_every_metric_that_is_watched_is_counted(file: str) -> None:
     watched = {name.removesuffix("_bucket") for name in re.findall(NAME, (ROOT / "deploy" / file).read_text())}
     assert watched
     assert watched - counted == set()
+
+
+@pytest.mark.parametrize("service", SETTINGS)
+def test_every_setting_of_a_service_can_be_set_with_compose(service: str) -> None:
+    text = (ROOT / "compose.yaml").read_text()
+    [block] = re.findall(rf"^  {service}:\n((?:    .*\n|\n)+)", text, re.MULTILINE)
+    merged = re.search(r"<<: \[?((?:\*[a-z]+(?:, )?)+)\]?\n", block.partition("environment:")[2])
+    assert merged is not None
+    anchors = re.findall(r"[a-z]+", merged[1])
+    shared = [re.findall(rf"&{anchor}\b.*\n((?:  .*\n)+)", text)[0] for anchor in anchors]
+    given = set(re.findall(r"^ +([A-Z_]+): ", "".join([block, *shared]), re.MULTILINE))
+
+    assert {name.upper() for name in SETTINGS[service].model_fields} - given == set()
 
 
 @pytest.mark.parametrize("image", PUBLIC_IMAGES)
