@@ -41,28 +41,24 @@ class Outlet:
         venue: whose trades these are.
         bus: to read how far RAW is.
         publisher: the writer of RAW.
-        on_gap: called with the symbol when trades wait for ids before them.
+        limits: of waiting for what is missing.
 
     """
 
-    def __init__(
-        self,
-        venue: str,
-        bus: Bus,
-        publisher: Publisher,
-        *,
-        on_gap: Callable[[str], None],
-        limits: Limits | None = None,
-    ) -> None:
+    def __init__(self, venue: str, bus: Bus, publisher: Publisher, *, limits: Limits | None = None) -> None:
         self.venue = venue
         self._bus = bus
         self._publisher = publisher
-        self._on_gap = on_gap
+        self._call_on_gap: list[Callable[[str], None]] = []
         self._limits = limits or Limits()
         self._sequencers: dict[str, Sequencer] = {}
         self._lock = asyncio.Lock()
         self._seldom = Seldom(every_s=10)
         self._closed = False
+
+    def on_gap(self, call: Callable[[str], None]) -> None:
+        """Call a function with the symbol whenever trades wait for ids before them."""
+        self._call_on_gap.append(call)
 
     async def follow(self, symbol: str) -> None:
         """Let a symbol's trades pass from now on, after the last one that RAW holds; waits for the bus."""
@@ -98,7 +94,8 @@ class Outlet:
             due = sequencer.push(trades, _now_s())
             await self._publish(trades.symbol, sequencer, due)
         if sequencer.gap is not None:
-            self._on_gap(trades.symbol)
+            for call in self._call_on_gap:
+                call(trades.symbol)
 
     async def absent(self, symbol: str, gap: Gap) -> None:
         """Take the venue's word that it has none of these ids, and go on without them."""

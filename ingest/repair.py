@@ -21,20 +21,22 @@ OUT_OF_ORDER_S = 0.2
 
 
 class Repairs:
-    """The repairs under way: at most one a symbol.
+    """The repairs under way: at most one a symbol. Every gap of the outlet begins one.
 
     Args:
         rest: the venue.
+        outlet: whose gaps are filled.
         tasks: the owner of the repairs' tasks.
 
     """
 
-    def __init__(self, rest: Rest, tasks: asyncio.TaskGroup) -> None:
+    def __init__(self, rest: Rest, outlet: Outlet, tasks: asyncio.TaskGroup) -> None:
         self._rest = rest
+        self._outlet = outlet
         self._tasks = tasks
         self._underway: dict[str, asyncio.Task[None]] = {}
         self._to_the_end: set[str] = set()
-        self.outlet: Outlet | None = None  # set once, right after it is made with `fill` as its `on_gap`
+        outlet.on_gap(self.fill)
 
     def fill(self, symbol: str) -> None:
         """Fetch the ids a symbol waits for."""
@@ -59,14 +61,13 @@ class Repairs:
             del self._underway[symbol]
 
     async def _repair(self, symbol: str) -> None:
-        assert self.outlet is not None
         seldom = Seldom(every_s=10)
         delays = backoff(first_s=0.2, max_s=10)
         if symbol not in self._to_the_end:
             await asyncio.sleep(OUT_OF_ORDER_S)
         fetched = 0
-        while (from_id := self.outlet.next_id(symbol)) is not None:
-            gap = self.outlet.gap(symbol)
+        while (from_id := self._outlet.next_id(symbol)) is not None:
+            gap = self._outlet.gap(symbol)
             if gap is None and symbol not in self._to_the_end:
                 break
             try:
@@ -78,7 +79,7 @@ class Repairs:
                 continue
             except RestRefused as exc:
                 self._to_the_end.discard(symbol)
-                await self.outlet.give_up(symbol, str(exc))
+                await self._outlet.give_up(symbol, str(exc))
                 continue
             if found.to_the_end:
                 self._to_the_end.discard(symbol)
@@ -90,11 +91,10 @@ class Repairs:
                 await asyncio.sleep(next(delays))
         self._to_the_end.discard(symbol)
         if fetched:
-            log.info("%s: fetched %d trades up to %d", symbol, fetched, (self.outlet.next_id(symbol) or 0) - 1)
+            log.info("%s: fetched %d trades up to %d", symbol, fetched, (self._outlet.next_id(symbol) or 0) - 1)
 
     async def _hand_over(self, symbol: str, found: Found) -> None:
-        assert self.outlet is not None
-        counts.REPAIRED.labels(self.outlet.venue, symbol).inc(found.trades)
+        counts.REPAIRED.labels(self._outlet.venue, symbol).inc(found.trades)
         unreachable = set(found.unreachable)
         why, level = "the venue no longer tells them one by one", logging.ERROR
         if len(unreachable) > 1:  # aggregates leave hundreds
@@ -103,8 +103,8 @@ class Repairs:
             level = logging.DEBUG
         for step in found.in_order:
             if not isinstance(step, Gap):
-                await self.outlet.take(step)
+                await self._outlet.take(step)
             elif step in unreachable:
-                await self.outlet.unreachable(symbol, step, why, level=level)
+                await self._outlet.unreachable(symbol, step, why, level=level)
             else:
-                await self.outlet.absent(symbol, step)
+                await self._outlet.absent(symbol, step)

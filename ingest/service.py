@@ -63,8 +63,8 @@ async def _follow(
 ) -> None:
     async with asyncio.TaskGroup() as tasks:
         following = Following(settings.symbols)
-        repairs = Repairs(venue_rest, tasks)
-        outlet = repairs.outlet = Outlet(venue.name, bus, publisher, on_gap=repairs.fill)
+        outlet = Outlet(venue.name, bus, publisher)
+        repairs = Repairs(venue_rest, outlet, tasks)
         outbox = Outbox(bus)
         ends = Ends(venue, following, outlet, Habit(), on_followed=repairs.catch_up, outbox=outbox)
         line = Line(ends, max_age_s=settings.connection_max_age_s, health=health)
