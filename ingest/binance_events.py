@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import msgspec
 
 from ingest.columns import Id, Time
+from ingest.unreadable import UNREADABLE
 from mesh.errors import BadMessage
 
 _SHOWN = 200  # bytes of a bad frame that its error shows
@@ -123,7 +124,7 @@ def decode_frames(frames: Sequence[bytes]) -> Sequence[Event]:
     # One call for all is twice as fast as one a frame; a frame with a line end of its own shows in the count.
     try:
         events = [message.data for message in _combined.decode_lines(b"\n".join(frames))]
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except UNREADABLE:
         events = []
     return events if len(events) == len(frames) else [decode_frame(frame) for frame in frames]
 
@@ -137,7 +138,7 @@ def decode_frame(frame: bytes) -> Event:
     """
     try:
         return _combined.decode(frame).data
-    except msgspec.MsgspecError as exc:
+    except UNREADABLE as exc:
         why = str(exc)
     try:
         shape = _shape.decode(frame)
@@ -149,7 +150,7 @@ def decode_frame(frame: bytes) -> Event:
             refusal = shape.error or shape
             answered = None if shape.id is msgspec.UNSET else shape.id
             return Answer(id=answered, code=refusal.code, msg=refusal.msg)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
+    except UNREADABLE as exc:
         raise BadFrame(str(exc), frame) from exc
     if name is msgspec.UNSET:
         raise BadFrame("neither an event nor an answer", frame)

@@ -9,6 +9,7 @@ import numpy as np
 
 from ingest.aggregates import Aggregates
 from ingest.columns import Id, Time, columns
+from ingest.unreadable import UNREADABLE
 from mesh.errors import BadMessage
 from mesh.fixed import parse_e8
 from mesh.symbols import parse_symbol
@@ -101,7 +102,7 @@ def parse_trades(body: bytes, *, venue: str, symbol: str, received_time_us: int)
             times=[row.time for row in rows],
             makers=[row.isBuyerMaker for row in rows],
         )
-    except (ValueError, msgspec.MsgspecError) as exc:
+    except UNREADABLE as exc:
         raise BadMessage(f"trades of {symbol}: {exc} (in {body[:80]!r})") from exc
     if (trades.trade_id[1:] <= trades.trade_id[:-1]).any():
         raise BadMessage(f"trades of {symbol}: ids do not rise from {trades.trade_id[0]} to {trades.trade_id[-1]}")
@@ -133,7 +134,7 @@ def parse_aggregates(body: bytes, *, venue: str, symbol: str, received_time_us: 
             makers=[row.m for row in single],
         )
         ids = np.array([(row.a, row.f, row.l) for row in rows], np.int64).reshape(-1, 3)
-    except (ValueError, OverflowError, msgspec.MsgspecError) as exc:
+    except (*UNREADABLE, OverflowError) as exc:
         raise BadMessage(f"aggregates of {symbol}: {exc} (in {body[:80]!r})") from exc
     aggregate_id, first_id, last_id = ids.T
     disorder = (first_id > last_id).any() or (first_id[1:] <= last_id[:-1]).any()
@@ -157,7 +158,7 @@ def parse_exchange_info(body: bytes) -> list[Instrument]:
     """
     try:
         info = _exchange_info.decode(body)
-    except (ValueError, msgspec.MsgspecError) as exc:
+    except UNREADABLE as exc:
         raise BadMessage(f"exchangeInfo: {exc} (in {body[:80]!r})") from exc
     instruments = []
     for listed in info.symbols:
@@ -183,6 +184,6 @@ def parse_error(body: bytes) -> tuple[int, str]:
     """Read `{"code": -1121, "msg": "Invalid symbol."}`; a body of another kind gives 0 and its first words."""
     try:
         error = _error.decode(body)
-    except (ValueError, msgspec.MsgspecError):
+    except UNREADABLE:
         return 0, body[:80].decode(errors="replace")
     return error.code, error.msg[:200]

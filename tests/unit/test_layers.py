@@ -48,6 +48,7 @@ PURE = [
     "ingest/refusal.py",
     "ingest/pace.py",
     "ingest/sequencer.py",
+    "ingest/unreadable.py",
     "signal/signalsvc/engine.py",
     "signal/signalsvc/selection.py",
     "store/rows.py",

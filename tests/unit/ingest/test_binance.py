@@ -18,6 +18,8 @@ REAL = (
     b'"p":"61837.63000000","q":"0.02000000","T":1723161255342,"m":true,"M":true}}'
 )
 
+DEEP = b"[" * 5000 + b"]" * 5000
+
 
 def parse(*frames: bytes) -> Parsed:
     return parse_frames(frames, venue="binance", received_time_us=7)
@@ -166,6 +168,13 @@ def test_every_price_in_its_shortest_form_survives(price_e8: int) -> None:
         b"\xff\xfe\x00",
         b'{"stream":"btcusdt@trade","data":{"e":"trade","s":"\xff"}}',
         b"[" * 5000,
+        b'{"stream":' + DEEP,
+        b'{"stream":' + DEEP + b"}",
+        b'{"stream":"btcusdt@trade","data":' + DEEP + b"}",
+        b'{"data":' + DEEP,
+        b'{"e":"depthUpdate","b":' + DEEP + b"}",
+        b'{"result":' + DEEP + b',"id":1}',
+        REAL.replace(b'"M":true', b'"M":' + DEEP),
     ],
     ids=lambda frame: repr(frame[:60]),
 )

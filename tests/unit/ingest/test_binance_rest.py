@@ -22,7 +22,7 @@ ROW = {
     "isBestMatch": True,
 }
 
-
+DEEP = b"[" * 5000 + b"]" * 5000
 AGGREGATE = {
     "a": 26129,
     "p": "0.01633102",
@@ -65,6 +65,8 @@ def test_no_rows_are_no_trades() -> None:
         rows({"id": "x"}),
         rows({"id": 2}, {"id": 2}),
         rows({"id": 2}, {"id": 1}),
+        b'[{"x":' + DEEP + b"}]",
+        rows({"isBestMatch": 7}).replace(b"7}", DEEP + b"}"),
     ],
 )
 def test_anything_else_is_refused(body: bytes) -> None:
@@ -151,6 +153,14 @@ def test_a_recorded_exchange_info_is_read() -> None:
 def test_no_exchange_info_is_refused() -> None:
     with pytest.raises(BadMessage, match="exchangeInfo"):
         parse_exchange_info(b'{"code":-1003,"msg":"Too much"}')
+
+
+def test_what_is_nested_too_deep_to_be_passed_over_is_refused_like_anything_else() -> None:
+    with pytest.raises(BadMessage, match="aggregates of bnbbtc"):
+        parse_aggregates(b'[{"M":' + DEEP + b"}]", venue="binance", symbol="bnbbtc", received_time_us=9)
+    with pytest.raises(BadMessage, match="exchangeInfo"):
+        parse_exchange_info(b'{"rateLimits":' + DEEP + b',"symbols":[]}')
+    assert parse_error(b'{"x":' + DEEP) == (0, '{"x":' + "[" * 75)
 
 
 def test_an_error_is_read_and_a_page_of_html_is_shortened() -> None:
