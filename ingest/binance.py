@@ -28,6 +28,9 @@ from mesh.fixed import parse_e8
 from mesh.symbols import parse_symbol
 from mesh.trades import TradeColumns
 
+MAX_VOLUME_E8 = 10**30
+"""A minute's volume is a sum: of a coin that costs nothing it may be more than 64 bits hold."""
+
 
 @dataclass(frozen=True, slots=True)
 class ClosedCandle:
@@ -91,9 +94,10 @@ def request(method: str, streams: Iterable[str], request_id: int) -> bytes:
     return msgspec.json.encode({"method": method, "params": list(streams), "id": request_id})
 
 
-def streams(symbol: str) -> tuple[str, str]:
+def streams(symbol: str, *, minutes: bool) -> tuple[str, ...]:
     """Return the names of a symbol's streams: `btcusdt@trade`, and `btcusdt@kline_1m` for the closed minutes."""
-    return f"{symbol}@trade", f"{symbol}@kline_1m"
+    trades = f"{symbol}@trade"
+    return (trades, f"{symbol}@kline_1m") if minutes else (trades,)
 
 
 def _parse(frames: Sequence[bytes], events: Sequence[Event], venue: str, received_time_us: int) -> Parsed:
@@ -138,5 +142,5 @@ def _closed(event: CandleEvent) -> ClosedCandle:
         parse_e8(candle.h),
         parse_e8(candle.l),
         parse_e8(candle.c),
-        parse_e8(candle.v),
+        parse_e8(candle.v, most=MAX_VOLUME_E8),
     )

@@ -14,6 +14,7 @@ from ingest.binance_events import BadFrame
 from mesh import control, subjects
 from mesh.backoff import backoff
 from mesh.bus import Bus
+from mesh.fixed import format_e8
 from mesh.logs import Seldom
 from mesh.message import MESSAGE_ID
 from tickmesh.v1 import control_pb2
@@ -92,7 +93,7 @@ def minute(venue: str, candle: ClosedCandle) -> Letter:
         high_e8=candle.high_e8,
         low_e8=candle.low_e8,
         close_e8=candle.close_e8,
-        volume_e8=candle.volume_e8,
+        volume_decimal=format_e8(candle.volume_e8),
     )
     message_id = f"candle-{venue}-{candle.symbol}-{candle.open_time_us}"
     return Letter(subjects.candle(venue, candle.symbol), control.encode(message), {MESSAGE_ID: message_id})

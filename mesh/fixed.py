@@ -9,11 +9,15 @@ _MAX_TEXT = 40
 _MAX_SCALED_TEXT = 80
 
 
-def parse_e8(text: str) -> int:
+def parse_e8(text: str, *, most: int = MAX_E8) -> int:
     """Read a plain decimal number, `"61837.63000000"`, as an integer scaled by 1e8.
 
+    Args:
+        text: the number.
+        most: the largest there may be; what 64 bits hold unless told otherwise.
+
     Raises:
-        ValueError: not a plain decimal number, below zero, finer than 1e-8, or too large for 64 bits.
+        ValueError: not a plain decimal number, below zero, finer than 1e-8, or larger than `most`.
 
     """
     whole, _, fraction = text.partition(".")
@@ -25,8 +29,8 @@ def parse_e8(text: str) -> int:
             raise ValueError(f"{text!r} is finer than {DECIMALS} decimals")
         fraction = fraction[:DECIMALS]
     value = int(whole + fraction.ljust(DECIMALS, "0"))
-    if value > MAX_E8:
-        raise ValueError(f"{text!r} is larger than {format_e8(MAX_E8)}")
+    if value > most:
+        raise ValueError(f"{text!r} is larger than {format_e8(most)}")
     return value
 
 

@@ -54,7 +54,7 @@ class MinuteJudge:
                 async with self._database.reading() as connection:
                     rows = await fetch_all(connection, queries.PENDING_MINUTES)
                 for venue, symbol, time, first, last, *sums, repairs, age_s in rows:
-                    minute = Minute(venue, symbol, time, first, last, Sums(*sums))
+                    minute = Minute(venue, symbol, time, first, last, Sums(*map(int, sums)))
                     await self._judge(minute, repairs=repairs, overdue=age_s > _GRACE_S)
             except NotReady as exc:
                 log.debug("not comparing minutes: %s", exc)
@@ -82,7 +82,7 @@ class MinuteJudge:
             if overdue:  # it began before the first trade of this symbol was stored: there is nothing to compare
                 await self._write(partial(minute_rows.forget, minute=minute))
         elif not unheard and not missing:
-            await self._settle(minute, difference(minute, Sums(*sums)), repairs=repairs, whole=whole)
+            await self._settle(minute, difference(minute, Sums(*map(int, sums))), repairs=repairs, whole=whole)
         elif unheard and overdue and not self._intake.pending:
             log.error("%s %s: the venue has traded ids nobody brought: %s", minute.venue, minute.symbol, list(unheard))
             await self._writer.correct(minute.venue, minute.symbol, unheard=unheard)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from mesh.errors import BadMessage
-from mesh.fixed import format_e8
+from mesh.fixed import DECIMALS, format_e8, parse_scaled
 from mesh.symbols import parse_symbol, parse_venue
 from store.queries import time_of
 from store.rows import MAX_TIME_US, MAX_TRADE_ID
@@ -51,7 +51,11 @@ def read(candle: control_pb2.VenueCandle) -> Minute:
         raise BadMessage(f"a candle of {count} trades with ids {first} to {last}")
     if not 0 <= candle.open_time_us <= MAX_TIME_US - MINUTE_US or candle.open_time_us % MINUTE_US:
         raise BadMessage(f"a candle of {candle.open_time_us} us, which is no minute")
-    sums = Sums(count, candle.open_e8, candle.high_e8, candle.low_e8, candle.close_e8, candle.volume_e8)
+    try:
+        volume_e8 = parse_scaled(candle.volume_decimal, DECIMALS) if candle.volume_decimal else candle.volume_e8
+    except ValueError as exc:
+        raise BadMessage(f"a candle whose volume is wrong: {exc}") from exc
+    sums = Sums(count, candle.open_e8, candle.high_e8, candle.low_e8, candle.close_e8, volume_e8)
     if min(sums) < 0:
         raise BadMessage(f"a candle with a number below zero: {sums}")
     return Minute(venue, symbol, time_of(candle.open_time_us), first, last, Sums(0, 0, 0, 0, 0, 0) if empty else sums)

@@ -180,7 +180,7 @@ FROM holes WHERE state = 'OPEN' GROUP BY 1, 2
 # Out: venue, symbol, time, first, last, count; open, high, low, close, volume times 1e8; repairs, age (s).
 PENDING_MINUTES = """
 SELECT venue, symbol, time, first_trade_id, last_trade_id, trade_count, (open * 100000000)::bigint,
-    (high * 100000000)::bigint, (low * 100000000)::bigint, (close * 100000000)::bigint, (volume * 100000000)::bigint,
+    (high * 100000000)::bigint, (low * 100000000)::bigint, (close * 100000000)::bigint, trunc(volume * 100000000),
     repairs, extract(epoch FROM now() - received_time)::float8
 FROM minutes WHERE state <> 'VERIFIED' AND (state = 'PENDING' OR repairs = 1) ORDER BY time, venue, symbol LIMIT 500
 """
@@ -201,7 +201,7 @@ MINUTE_SUMS = """
 SELECT count(*), coalesce(((array_agg(price ORDER BY trade_id))[1] * 100000000)::bigint, 0),
     coalesce((max(price) * 100000000)::bigint, 0), coalesce((min(price) * 100000000)::bigint, 0),
     coalesce(((array_agg(price ORDER BY trade_id DESC))[1] * 100000000)::bigint, 0),
-    coalesce((sum(quantity) * 100000000)::bigint, 0)
+    coalesce(trunc(sum(quantity) * 100000000), 0)
 FROM trades
 WHERE venue = %(venue)s AND symbol = %(symbol)s
   AND time >= %(time)s - interval '1 minute' AND time < %(time)s + interval '2 minutes'

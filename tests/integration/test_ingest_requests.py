@@ -166,6 +166,6 @@ async def test_a_closed_minute_is_passed_on_once(nats_server: NatsServer, make_s
             high_e8=350000000,
             low_e8=50000000,
             close_e8=2 * 10**8,
-            volume_e8=1025000000,
+            volume_decimal="10.25",
         )
         assert await mesh.last_sequence(subjects.CANDLES) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 
 from mesh import control, rpc, subjects
 from mesh.bus import CANDLE_STREAM, CONTROL_STREAM
+from mesh.fixed import format_e8
 from mesh.reader import Reader
 from mesh.trades import TradeColumns
 from tests.fixtures.nats import NatsServer
@@ -92,8 +94,8 @@ async def answer(feeder: Feeder, first_id: int, last_id: int, *absent: tuple[int
     await feeder.bus.js.publish(subjects.repaired("binance", "btcusdt"), control.encode(result))
 
 
-def candle(trades: TradeColumns, **changes: int) -> control_pb2.VenueCandle:
-    values = {
+def candle(trades: TradeColumns, **changes: int | str) -> control_pb2.VenueCandle:
+    values: dict[str, Any] = {
         "open_time_us": MINUTE_US,
         "first_trade_id": int(trades.trade_id[0]),
         "last_trade_id": int(trades.trade_id[-1]),
@@ -102,7 +104,7 @@ def candle(trades: TradeColumns, **changes: int) -> control_pb2.VenueCandle:
         "high_e8": int(trades.price_e8.max()),
         "low_e8": int(trades.price_e8.min()),
         "close_e8": int(trades.price_e8[-1]),
-        "volume_e8": int(trades.quantity_e8.sum()),
+        "volume_decimal": format_e8(sum(trades.quantity_e8.tolist())),
     } | changes
     return control_pb2.VenueCandle(venue=trades.venue, symbol=trades.symbol, **values)
 
@@ -264,6 +266,20 @@ async def test_a_trade_stored_twice_with_two_times_is_found_and_mended(
     await feeder.publish(right)
 
     await until_stored(database_url, range(1, 101))
+    await until_coverage(store, lambda coverage: coverage.minutes_verified == 1)
+
+
+async def test_a_minute_of_more_than_64_bits_hold_is_verified_too(
+    feeder: Feeder, store: Service, database_url: str
+) -> None:
+    """A tiny coin: a trade of nine billion of it is nothing special."""
+    trades = dataclasses.replace(columns(1, 20), quantity_e8=np.full(20, 9 * 10**17, np.int64))
+    await feeder.publish(trades)
+    await until_stored(database_url, range(1, 21))
+
+    await publish_candle(feeder, candle(trades))
+
+    assert candle(trades).volume_decimal == "180000000000"  # 1.8e19 in units of 1e-8
     await until_coverage(store, lambda coverage: coverage.minutes_verified == 1)
 
 

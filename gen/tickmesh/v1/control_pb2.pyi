@@ -235,6 +235,7 @@ class VenueCandle(_message.Message):
     LOW_E8_FIELD_NUMBER: _builtins.int
     CLOSE_E8_FIELD_NUMBER: _builtins.int
     VOLUME_E8_FIELD_NUMBER: _builtins.int
+    VOLUME_DECIMAL_FIELD_NUMBER: _builtins.int
     venue: _builtins.str
     """The venue."""
     symbol: _builtins.str
@@ -256,7 +257,9 @@ class VenueCandle(_message.Message):
     close_e8: _builtins.int
     """Price of the last trade (`c`)."""
     volume_e8: _builtins.int
-    """Base asset traded (`v`)."""
+    """Base asset traded (`v`), as older ingests told it; a busy minute of a tiny coin is more than 64 bits hold."""
+    volume_decimal: _builtins.str
+    """Base asset traded (`v`): a plain decimal number of any size; counts where it is given."""
     def __init__(
         self,
         *,
@@ -271,10 +274,11 @@ class VenueCandle(_message.Message):
         low_e8: _builtins.int = ...,
         close_e8: _builtins.int = ...,
         volume_e8: _builtins.int = ...,
+        volume_decimal: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["close_e8", b"close_e8", "first_trade_id", b"first_trade_id", "high_e8", b"high_e8", "last_trade_id", b"last_trade_id", "low_e8", b"low_e8", "open_e8", b"open_e8", "open_time_us", b"open_time_us", "symbol", b"symbol", "trade_count", b"trade_count", "venue", b"venue", "volume_e8", b"volume_e8"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["close_e8", b"close_e8", "first_trade_id", b"first_trade_id", "high_e8", b"high_e8", "last_trade_id", b"last_trade_id", "low_e8", b"low_e8", "open_e8", b"open_e8", "open_time_us", b"open_time_us", "symbol", b"symbol", "trade_count", b"trade_count", "venue", b"venue", "volume_decimal", b"volume_decimal", "volume_e8", b"volume_e8"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

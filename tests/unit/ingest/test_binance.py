@@ -258,6 +258,11 @@ def test_a_closed_minute_is_read_exactly() -> None:
     assert len(parsed.trades[0]) == 1
 
 
+def test_a_minute_of_a_coin_that_costs_nothing_may_sum_up_to_more_than_64_bits_hold() -> None:
+    (minute,) = parse(candle(closed=True, v="180000000000.50000000")).candles
+    assert minute.volume_e8 == 18_000_000_000_050_000_000
+
+
 def test_a_minute_without_trades_is_one_too() -> None:
     (minute,) = parse(candle(closed=True, f=-1, L=-1, n=0, v="0.00000000")).candles
     assert (minute.first_trade_id, minute.last_trade_id, minute.trade_count, minute.volume_e8) == (-1, -1, 0, 0)

@@ -26,7 +26,7 @@ def candle(**changes: int | str) -> VenueCandle:
         "high_e8": 120,
         "low_e8": 90,
         "close_e8": 110,
-        "volume_e8": 5_000,
+        "volume_decimal": "0.00005",
     } | changes
     return VenueCandle(**values)  # type: ignore[arg-type]
 
@@ -42,8 +42,16 @@ def test_a_minute_is_read() -> None:
     )
 
 
+def test_a_volume_may_be_larger_than_64_bits_hold() -> None:
+    assert read(candle(volume_decimal="180000000000.5")).sums.volume_e8 == 18_000_000_000_050_000_000
+
+
+def test_a_volume_as_older_ingests_told_it_is_read_too() -> None:
+    assert read(candle(volume_decimal="", volume_e8=5_000)).sums.volume_e8 == 5_000
+
+
 def test_a_minute_without_trades_has_no_prices_whatever_the_venue_says() -> None:
-    minute = read(candle(first_trade_id=-1, last_trade_id=-1, trade_count=0, volume_e8=0))
+    minute = read(candle(first_trade_id=-1, last_trade_id=-1, trade_count=0, volume_decimal="0"))
 
     assert minute.sums == Sums(0, 0, 0, 0, 0, 0)
 
@@ -58,6 +66,9 @@ def test_a_minute_without_trades_has_no_prices_whatever_the_venue_says() -> None
         {"last_trade_id": 2**63 - 1},
         {"trade_count": 11},
         {"trade_count": 0},
+        {"volume_decimal": "-1"},
+        {"volume_decimal": "1e9"},
+        {"volume_decimal": "0.000000001"},
         {"open_time_us": MINUTE_US + 1},
         {"open_time_us": -60_000_000},
         {"open_time_us": 2**62 // 60_000_000 * 60_000_000},
