@@ -115,6 +115,12 @@ class Outlet:
         if (gap := self._sequencers[symbol].gap) is not None:
             await self.unreachable(symbol, gap, why)
 
+    async def give_up_all(self, why: str) -> None:
+        """Go on without everything that is waited for; what has arrived behind it is published."""
+        for symbol, sequencer in self._sequencers.items():
+            while sequencer.gap is not None and not self._closed:
+                await self.give_up(symbol, why)
+
     async def publish_again(self, trades: TradeColumns) -> int:
         """Publish trades of the past, past the order of ids; return the sequence in RAW of the last message."""
         last_id = self._sequencers[trades.symbol].last_id

@@ -36,11 +36,12 @@ class Repairs:
         self._tasks = tasks
         self._underway: dict[str, asyncio.Task[None]] = {}
         self._to_the_end: set[str] = set()
+        self._cancelled = False
         outlet.on_gap(self.fill)
 
     def fill(self, symbol: str) -> None:
         """Fetch the ids a symbol waits for."""
-        if symbol not in self._underway:
+        if symbol not in self._underway and not self._cancelled:
             self._underway[symbol] = self._tasks.create_task(self._run(symbol), name=f"repair {symbol}")
 
     def catch_up(self, symbol: str) -> None:
@@ -49,7 +50,8 @@ class Repairs:
         self.fill(symbol)
 
     def cancel(self) -> None:
-        """Stop fetching."""
+        """Stop fetching, also what is missed from now on."""
+        self._cancelled = True
         for task in list(self._underway.values()):
             task.cancel()
 

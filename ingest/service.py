@@ -53,17 +53,17 @@ async def main(settings: IngestSettings, stop: Stop) -> None:
             async with stop.interrupts():
                 await publisher.open()
             publishing = keepers.create_task(publisher.run(), name="publisher")
-            await _follow(settings, stop, health, bus, venue, venue_rest, publisher)
-            await _settle(publisher)
+            outlet = Outlet(venue.name, bus, publisher)
+            await _follow(settings, stop, health, bus, venue, venue_rest, outlet)
+            await _settle(outlet, publisher)
             publishing.cancel()
 
 
 async def _follow(
-    settings: IngestSettings, stop: Stop, health: Health, bus: Bus, venue: Venue, venue_rest: Rest, publisher: Publisher
+    settings: IngestSettings, stop: Stop, health: Health, bus: Bus, venue: Venue, venue_rest: Rest, outlet: Outlet
 ) -> None:
     async with asyncio.TaskGroup() as tasks:
         following = Following(settings.symbols)
-        outlet = Outlet(venue.name, bus, publisher)
         repairs = Repairs(venue_rest, outlet, tasks)
         outbox = Outbox(bus)
         ends = Ends(venue, following, outlet, Habit(), on_followed=repairs.catch_up, outbox=outbox)
@@ -106,9 +106,11 @@ async def _listen(bus: Bus, venue: str, following: Following, line: Line, catalo
                 await reader.ack(message)
 
 
-async def _settle(publisher: Publisher) -> None:
+async def _settle(outlet: Outlet, publisher: Publisher) -> None:
     try:
         async with asyncio.timeout(SETTLE_S):
+            # What waits behind a gap has arrived and may never come again; the ids before it stay open in the ledger.
+            await outlet.give_up_all("asked to stop while waiting for them")
             await publisher.settle()
     except TimeoutError:
         log.warning(
