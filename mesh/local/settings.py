@@ -12,11 +12,11 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from mesh.setting_kinds import Port
 from mesh.settings import (
     GatewaySettings,
     IngestSettings,
     MeshSettings,
-    Port,
     SignalSettings,
     StoreSettings,
     WrongSettings,

@@ -1,0 +1,76 @@
+"""What a setting may be: ports, symbols, addresses and URLs, each checked in words that say what was found. Pure."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+from pydantic_settings import NoDecode
+
+from mesh.symbols import parse_symbol
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+Symbol = Annotated[str, BeforeValidator(parse_symbol)]
+Window = Annotated[int, Field(ge=1, le=100_000)]
+Period = Annotated[int, Field(ge=1, le=4096)]
+
+
+def _split(text: object) -> object:
+    return [part.strip() for part in text.split(",") if part.strip()] if isinstance(text, str) else text
+
+
+def _distinct(values: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(values))
+
+
+def _url(*schemes: str) -> Any:
+    def check(url: str) -> str:
+        problem = _url_problem(url, schemes)
+        if problem is not None:
+            raise ValueError(f"{url.rpartition('@')[2]!r} is not a URL of {' or '.join(schemes)}{problem}")
+        return url.rstrip("/")
+
+    return AfterValidator(check)
+
+
+def secret_url(*schemes: str) -> Any:
+    """Return the validator of a URL that holds a password."""
+
+    def check(secret: SecretStr) -> SecretStr:
+        url = secret.get_secret_value()
+        problem = _url_problem(url, schemes)
+        if problem is not None:  # nothing of it is shown: in a wrong one nobody knows where the secret is
+            raise ValueError(f"what it is set to is not a URL of {' or '.join(schemes)}{problem}")
+        return SecretStr(url.rstrip("/"))
+
+    return AfterValidator(check)
+
+
+def _url_problem(url: str, schemes: tuple[str, ...]) -> str | None:
+    """Return what is wrong with a URL, "" when it is no such URL at all, None when nothing is."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:  # its words hold what was found, which may be a password without its @
+        return ": its port is none"
+    return None if parts.scheme in schemes and parts.hostname else ""
+
+
+def _address(text: str) -> str:
+    host, colon, port = text.rpartition(":")
+    if not (host and colon and port.isdigit() and int(port) <= 65535):
+        raise ValueError(f"{text!r} is not an address: expected host:port")
+    return text
+
+
+Address = Annotated[str, AfterValidator(_address)]
+WsUrls = Annotated[
+    tuple[Annotated[str, _url("ws", "wss")], ...], NoDecode, BeforeValidator(_split), Field(min_length=1)
+]
+HttpUrls = Annotated[
+    tuple[Annotated[str, _url("http", "https")], ...], NoDecode, BeforeValidator(_split), Field(min_length=1)
+]
+Symbols = Annotated[
+    tuple[Symbol, ...], NoDecode, BeforeValidator(_split), Field(min_length=1), AfterValidator(_distinct)
+]
