@@ -161,7 +161,7 @@ class Outlet:
     async def _skip(self, symbol: str, gap: Gap) -> None:
         sequencer = self._sequencers[symbol]
         async with self._lock:
-            await self._publish(symbol, sequencer, sequencer.skip(gap, _now_s()))
+            await self._publish(symbol, sequencer, sequencer.skip(gap))
 
     async def _send(self, trades: TradeColumns, message_id: str, on_stored: Callable[[int], None] | None) -> None:
         counts.BATCHES.inc()

@@ -10,8 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
-from mesh.trades import Int64s, TradeColumns, concatenate
+from mesh.trades import Float64s, TradeColumns, concatenate
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,8 @@ class Sequencer:
         self._held: list[TradeColumns] = []
         self._held_trades = 0
         self._held_from = 0  # the lowest id held
-        self._gap_since_s = 0.0
+        self._came_s: list[Float64s] = []  # when each of the trades held came
+        self._gap_since_s = 0.0  # when the first of them came: no trade waits for longer than the bound
 
     @property
     def held_trades(self) -> int:
@@ -88,23 +90,23 @@ class Sequencer:
         if self.last_id is None:
             self.last_id = int(ids.min()) - 1
         if ids[0] != self.last_id + 1 or not _consecutive(trades):
-            trades, ids = self._tidy(trades)
-            if not len(ids):
+            trades = trades.rows(self._tidy(trades))
+            if not len(trades):
                 return None
-            if ids[0] != self.last_id + 1 or not _consecutive(trades):
+            if trades.trade_id[0] != self.last_id + 1 or not _consecutive(trades):
                 return self._hold(trades, now_s)
         self._advance(trades)
         if self._held and self._held_from <= self.last_id + 1:
-            return self._merge([trades], now_s)
+            return self._merge([trades])
         return trades
 
-    def skip(self, gap: Gap, now_s: float) -> TradeColumns | None:
+    def skip(self, gap: Gap) -> TradeColumns | None:
         """Go on without these ids, absent or given up; returns what is due now, as `push` does."""
         if self.last_id is None or not gap.first_id <= self.last_id + 1 <= gap.last_id:
             return None
         # What has come by the socket exists, whatever is said of it elsewhere.
         self.last_id = min(gap.last_id, self._held_from - 1) if self._held else gap.last_id
-        return self._merge([], now_s) if self._held and self._held_from <= self.last_id + 1 else None
+        return self._merge([]) if self._held and self._held_from <= self.last_id + 1 else None
 
     def overdue(self, now_s: float) -> bool:
         """Return whether the gap is past a bound: too wide, too long ago, or too much waiting behind it."""
@@ -128,13 +130,12 @@ class Sequencer:
         self.last_time_us = int(trades.time_us[-1])
         self.counts.released += len(trades)
 
-    def _tidy(self, trades: TradeColumns) -> tuple[TradeColumns, Int64s]:
-        """Sort by id, and drop what was released before or stands there twice."""
+    def _tidy(self, trades: TradeColumns) -> npt.NDArray[np.intp]:
+        """Return the rows by id, without those that were released before or stand there twice."""
         ids, rows = np.unique(trades.trade_id, return_index=True)
         new = ids >= self._next_id
         self.counts.duplicates += len(trades) - int(new.sum())
-        tidied = trades.rows(rows[new])
-        return tidied, tidied.trade_id
+        return rows[new]
 
     def _hold(self, trades: TradeColumns, now_s: float) -> TradeColumns | None:
         """Keep trades that begin beyond the next id or have a hole inside; release what may go at once."""
@@ -143,19 +144,22 @@ class Sequencer:
             self._held_from = int(trades.trade_id[0])
             self.counts.gaps += self._held_from != self._next_id
         self._held.append(trades)
+        self._came_s.append(np.full(len(trades), now_s, np.float64))
         self._held_trades += len(trades)
         self._held_from = min(self._held_from, int(trades.trade_id[0]))
-        return self._merge([], now_s) if self._held_from <= self._next_id else None
+        return self._merge([]) if self._held_from <= self._next_id else None
 
     @property
     def _next_id(self) -> int:
         assert self.last_id is not None
         return self.last_id + 1
 
-    def _merge(self, due: list[TradeColumns], now_s: float) -> TradeColumns | None:
+    def _merge(self, due: list[TradeColumns]) -> TradeColumns | None:
         """Release what has waited, up to the next hole."""
-        waited, ids = self._tidy(concatenate(self._held))
-        self._held, self._held_trades = [], 0
+        waited, came_s = concatenate(self._held), np.concatenate(self._came_s)
+        rows = self._tidy(waited)
+        waited, came_s, ids = waited.rows(rows), came_s[rows], waited.trade_id[rows]
+        self._held, self._came_s, self._held_trades = [], [], 0
         if len(ids):
             steps = np.flatnonzero(np.diff(ids, prepend=self._next_id - 1) != 1)
             count = int(steps[0]) if len(steps) else len(ids)
@@ -166,7 +170,8 @@ class Sequencer:
             if count < len(ids):
                 rest = waited.rows(slice(count, None))
                 self._held, self._held_trades, self._held_from = [rest], len(rest), int(ids[count])
-                self._gap_since_s = now_s
+                self._came_s = [came_s[count:]]
+                self._gap_since_s = float(came_s[count:].min())
                 self.counts.gaps += 1
         return concatenate(due) if due else None
 

@@ -79,21 +79,21 @@ def test_several_holes_are_told_one_after_the_other() -> None:
 def test_ids_the_venue_has_not_are_passed_over() -> None:
     sequencer = Sequencer(last_id=9)
     sequencer.push(rows(13, 14), 0)
-    assert ids_of(sequencer.skip(Gap(10, 12), 0)) == [13, 14]
+    assert ids_of(sequencer.skip(Gap(10, 12))) == [13, 14]
     assert (sequencer.gap, sequencer.last_id) == (None, 14)
 
 
 def test_a_word_about_ids_that_came_meanwhile_changes_nothing() -> None:
     sequencer = Sequencer(last_id=9)
     sequencer.push(rows(10, 11, 12), 0)
-    assert ids_of(sequencer.skip(Gap(10, 12), 0)) == []
+    assert ids_of(sequencer.skip(Gap(10, 12))) == []
     assert sequencer.last_id == 12
 
 
 def test_what_came_by_the_socket_is_not_absent_whatever_rest_says() -> None:
     sequencer = Sequencer(last_id=9)
     sequencer.push(rows(12), 0)
-    assert ids_of(sequencer.skip(Gap(10, 19), 0)) == [12]
+    assert ids_of(sequencer.skip(Gap(10, 19))) == [12]
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_past_each_bound_the_gap_is_overdue_and_given_up(limits: Limits, now_s: 
     assert sequencer.overdue(now_s)
     gap = sequencer.gap
     assert gap == Gap(10, 19)
-    assert ids_of(sequencer.skip(gap, now_s)) == [20, 21, 22]
+    assert ids_of(sequencer.skip(gap)) == [20, 21, 22]
     assert not sequencer.overdue(now_s)
 
 
@@ -119,6 +119,25 @@ def test_within_the_bounds_nothing_is_overdue() -> None:
     assert not sequencer.overdue(100)
     sequencer.push(rows(20, 21, 22), 0)
     assert not sequencer.overdue(4.9)
+
+
+@pytest.mark.parametrize("filled", [False, True], ids=["nothing-is-fetched", "every-other-gap-is-filled-late"])
+def test_however_many_gaps_follow_each_other_no_trade_waits_for_longer_than_the_bound(filled: bool) -> None:
+    sequencer = Sequencer(last_id=0, limits=Limits(max_held_s=60))
+    came_s: dict[int, int] = {}
+    waits_s: list[int] = []
+    for now_s in range(1, 1000):
+        released = []
+        if now_s % 30:  # a trade a second, and every thirtieth is lost
+            came_s[now_s] = now_s
+            released += ids_of(sequencer.push(rows(now_s), now_s))
+        while (gap := sequencer.gap) is not None and filled and gap.first_id % 60 == 0 and now_s == gap.first_id + 59:
+            released += ids_of(sequencer.push(rows(*range(gap.first_id, gap.last_id + 1)), now_s))
+        while (gap := sequencer.gap) is not None and sequencer.overdue(now_s):
+            released += ids_of(sequencer.skip(gap))
+        waits_s += [now_s - came_s[trade_id] for trade_id in released if trade_id in came_s]
+    assert 55 < max(waits_s) <= 61
+    assert len(came_s) - len(waits_s) <= 61
 
 
 def test_a_venue_that_began_its_ids_again_is_noticed() -> None:
