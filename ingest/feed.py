@@ -43,6 +43,15 @@ class Refused:
 
 
 @dataclass(frozen=True, slots=True)
+class MinutesRefused:
+    """The venue has refused a request for trades and minutes; these symbols' trades are asked for alone next."""
+
+    symbols: tuple[str, ...]
+    code: int
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class ShutdownAnnounced:
     """The server is about to go down."""
 
@@ -54,13 +63,14 @@ class UnknownSeen:
     name: str
 
 
-Event = TradeColumns | ClosedCandle | Followed | Refused | ShutdownAnnounced | UnknownSeen | BadFrame
+Event = TradeColumns | ClosedCandle | Followed | Refused | MinutesRefused | ShutdownAnnounced | UnknownSeen | BadFrame
 
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
     subscribe: bool
     symbols: tuple[str, ...]
+    minutes: bool
     at_s: float
 
 
@@ -72,14 +82,17 @@ class Feed:
     Args:
         venue: the name that trades get.
         wanted: symbols, in lower case.
+        plain: whether to ask for trades alone, without minutes and in whichever unit the venue gives times in.
 
     """
 
-    def __init__(self, venue: str, wanted: Iterable[str]) -> None:
+    def __init__(self, venue: str, wanted: Iterable[str], *, plain: bool = False) -> None:
         self._venue = venue
         self._wanted = dict.fromkeys(wanted)
         self._followed: dict[str, None] = dict.fromkeys(islice(self._wanted, _IN_TARGET))
         self._refused: set[str] = set()
+        self._plain = plain
+        self._without_minutes: set[str] = set()
         self._asked: dict[int | str | None, _Asked] = {}
         self._sent_s: deque[float] = deque(maxlen=_REQUESTS_A_SECOND)
         self._next_id = 1
@@ -87,7 +100,9 @@ class Feed:
     @property
     def target(self) -> str:
         """The path and query to open: combined streams, in microseconds, of as many symbols as the address may hold."""
-        return f"/stream?timeUnit=MICROSECOND&streams={'/'.join(_streams(self._followed))}"
+        # The streams come first: there are servers that look for just this beginning.
+        combined = f"/stream?streams={'/'.join(_streams(self._followed, minutes=not self._plain))}"
+        return combined if self._plain else f"{combined}&timeUnit=MICROSECOND"
 
     @property
     def followed(self) -> tuple[str, ...]:
@@ -135,7 +150,7 @@ class Feed:
             self._sent_s.append(now_s)
             self._asked[self._next_id] = asked
             method = "SUBSCRIBE" if asked.subscribe else "UNSUBSCRIBE"
-            frames.append(request(method, _streams(asked.symbols), self._next_id))
+            frames.append(request(method, _streams(asked.symbols, minutes=asked.minutes), self._next_id))
             self._next_id += 1
         return frames
 
@@ -146,18 +161,25 @@ class Feed:
     def _next_request(self, now_s: float) -> _Asked | None:
         underway = {symbol for asked in self._asked.values() for symbol in asked.symbols}
         settled = underway | self._refused
-        more = (symbol for symbol in self._wanted if symbol not in self._followed and symbol not in settled)
-        if symbols := tuple(islice(more, _A_REQUEST)):
-            return _Asked(True, symbols, now_s)
-        less = (symbol for symbol in self._followed if symbol not in self._wanted and symbol not in underway)
-        if symbols := tuple(islice(less, _A_REQUEST)):
-            return _Asked(False, symbols, now_s)
+        more = [symbol for symbol in self._wanted if symbol not in self._followed and symbol not in settled]
+        less = [symbol for symbol in self._followed if symbol not in self._wanted and symbol not in settled]
+        for subscribe, changed in ((True, more), (False, less)):
+            for minutes in (True, False):
+                alike = (symbol for symbol in changed if self._has_minutes(symbol) == minutes)
+                if symbols := tuple(islice(alike, _A_REQUEST)):
+                    return _Asked(subscribe, symbols, minutes, now_s)
         return None
+
+    def _has_minutes(self, symbol: str) -> bool:
+        return not self._plain and symbol not in self._without_minutes
 
     def _answered(self, answer: Answer) -> list[Event]:
         asked = self._asked.pop(answer.id, None)
         if asked is None:
             return [UnknownSeen(f"answer {answer.id!r} {answer.msg}".rstrip())]
+        if answer.code is not None and asked.subscribe and asked.minutes:
+            self._without_minutes.update(asked.symbols)
+            return [MinutesRefused(asked.symbols, answer.code, answer.msg)]
         if answer.code is not None:
             self._refused.update(asked.symbols)
             return [Refused(asked.symbols, answer.code, answer.msg)]
@@ -169,5 +191,5 @@ class Feed:
         return [Followed(asked.symbols)]
 
 
-def _streams(symbols: Iterable[str]) -> Iterator[str]:
-    return chain.from_iterable(map(streams, symbols))
+def _streams(symbols: Iterable[str], *, minutes: bool) -> Iterator[str]:
+    return chain.from_iterable(streams(symbol, minutes=minutes) for symbol in symbols)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import logging
 
+from ingest.ladder import Ladder
 from ingest.link import Ends, Link
 from mesh.backoff import backoff
 from mesh.health import Health
@@ -43,14 +43,16 @@ class Line:
     async def run(self) -> None:
         """Keep a link open until cancelled; what had arrived by then is still passed on."""
         loop = asyncio.get_running_loop()
+        ladder = Ladder(self._ends.venue.ws_urls)
         delays = backoff()
         seldom = Seldom()
         last: Link | None = None
         async with asyncio.TaskGroup() as tasks:
-            for url in itertools.cycle(self._ends.venue.ws_urls):
+            while True:
+                rung = ladder.next_rung(loop.time())
                 overlapping = last is not None and last.open and not last.mute
-                link = Link(self._ends, url, max_age_s=self._max_age_s, overlapping=overlapping)
-                tasks.create_task(self._keep(link), name=f"link {url}")
+                link = Link(self._ends, rung, max_age_s=self._max_age_s, overlapping=overlapping)
+                tasks.create_task(self._keep(link), name=f"link {rung.url}")
                 await link.tried.wait()
                 if link.open:
                     if last is not None:
@@ -60,10 +62,13 @@ class Line:
                 if link.opened_s and loop.time() - link.opened_s > _SETTLED_S:
                     delays, seldom = backoff(), Seldom()
                     if link.open:
-                        log.info("replacing the connection to %s: %s", url, link.why)
+                        log.info("replacing the connection to %s: %s", rung.url, link.why)
                         continue
-                if seldom.due(loop.time()):
-                    log.warning("%s: %s", url, link.why)
+                if link.status is not None and ladder.refused(rung, link.status, loop.time()):
+                    words = "%s: %s: asking it for the trades alone, so that its minutes are not verified"
+                    log.warning(words, rung.url, link.why)
+                elif seldom.due(loop.time()):
+                    log.warning("%s: %s", rung.url, link.why)
                 await asyncio.sleep(next(delays))
 
     async def _keep(self, link: Link) -> None:

@@ -14,9 +14,10 @@ from websockets.asyncio.client import connect as connect_websocket
 from ingest import counts
 from ingest.binance import ClosedCandle
 from ingest.binance_events import BadFrame
-from ingest.feed import Event, Feed, Followed, Refused, ShutdownAnnounced, UnknownSeen
+from ingest.feed import Event, Feed, Followed, MinutesRefused, Refused, ShutdownAnnounced, UnknownSeen
 from ingest.following import Following
 from ingest.habit import Habit
+from ingest.ladder import Rung
 from ingest.mailbox import Mailbox
 from ingest.outbox import MAX_ASIDE, Outbox, dead_frame, minute
 from ingest.outlet import Outlet
@@ -65,21 +66,22 @@ class Link:
 
     Args:
         ends: what is at both ends.
-        url: of the host.
+        rung: the host, and in which form to ask it.
         max_age_s: when it is so old it wants to be replaced.
         overlapping: whether another link has followed everything until now, so that nothing was missed.
 
     """
 
-    def __init__(self, ends: Ends, url: str, *, max_age_s: float, overlapping: bool) -> None:
-        self.url = url
+    def __init__(self, ends: Ends, rung: Rung, *, max_age_s: float, overlapping: bool) -> None:
         self.tried = asyncio.Event()  # it is open, or could not be opened
         self.worn = asyncio.Event()  # it wants to be replaced, or has ended
         self.why = ""
+        self.status: int | None = None  # the handshake was refused with
         self.open = False
         self.mute = False  # it is open but says nothing
         self.opened_s = 0.0
         self._ends = ends
+        self._rung = rung
         self._max_age_s = max_age_s
         self._overlapping = overlapping
         self._mailbox = Mailbox(MAX_FRAMES)
@@ -99,6 +101,8 @@ class Link:
         try:
             await self._live()
         except (OSError, TimeoutError, websockets.InvalidHandshake, websockets.ConnectionClosed) as exc:
+            if isinstance(exc, websockets.InvalidStatus):
+                self.status = exc.response.status_code
             self._wear(plain_words(exc, self._ends.venue.ws_urls))
         finally:
             self.open = False
@@ -112,11 +116,12 @@ class Link:
     async def _live(self) -> None:
         ends, clock = self._ends, asyncio.get_running_loop().time
         await self._prepare()
-        feed = Feed(ends.venue.name, ends.following.symbols)
+        url = self._rung.url
+        feed = Feed(ends.venue.name, ends.following.symbols, plain=self._rung.plain)
         async with connect_websocket(
-            self.url + feed.target,
+            url + feed.target,
             compression=None,
-            proxy=proxy_for(self.url),
+            proxy=proxy_for(url),
             # Timeouts
             open_timeout=_OPEN_WITHIN_S,
             ping_interval=_PING_EVERY_S,
@@ -126,7 +131,7 @@ class Link:
             max_size=_MAX_FRAME_BYTES,
             max_queue=1024,
         ) as socket:
-            log.info("connected to %s for %s", self.url, ", ".join(feed.followed[:10]))
+            log.info("connected to %s for %s", url, ", ".join(feed.followed[:10]))
             counts.CONNECTIONS.inc()
             self.open, self.opened_s = True, clock()
             ends.habit.listen(feed.followed, clock())
@@ -203,6 +208,9 @@ class Link:
                 self._ends.outbox.put(minute(self._ends.venue.name, event))
             case Refused(symbols, code, message):
                 log.error("the venue refuses %s: %d %s", ", ".join(symbols), code, message)
+            case MinutesRefused(symbols, code, message):
+                words = "the venue refuses %s: %d %s; asking for the trades alone: these minutes are not verified"
+                log.warning(words, ", ".join(symbols), code, message)
             case ShutdownAnnounced():
                 self._wear("the venue is about to shut that server down")
             case UnknownSeen(name):

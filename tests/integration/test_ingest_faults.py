@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import pytest
@@ -59,6 +60,22 @@ async def test_both_ways_in_ask_for_microseconds(nats_server: NatsServer, make_s
             if target.startswith(HISTORY)
         ]
         assert set(units) == {"MICROSECOND"}
+
+
+@pytest.mark.parametrize("status", [400, 404])
+async def test_a_server_that_knows_nothing_but_trades_is_asked_for_them_alone(
+    nats_server: NatsServer, make_service: Make, status: int
+) -> None:
+    async with followed(nats_server, make_service) as mesh:
+        mesh.venue.turns_away = lambda target: (
+            None if re.fullmatch(r"/stream\?streams=[a-z@/]+", target) and "kline" not in target else Refusal(status)
+        )
+        await mesh.start()
+        await mesh.venue.trade("btcusdt", 1, 2)
+        await mesh.publishes([1, 2])
+        assert len(mesh.venue.turned_away) == 1
+        assert mesh.venue.opened == ["/stream?streams=btcusdt@trade"]
+        assert mesh.says(f"status {status}: asking it for the trades alone")
 
 
 async def test_a_silent_drop_is_fetched_and_published_before_what_came_after_it(

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from ingest.binance_events import BadFrame
-from ingest.feed import Event, Feed, Followed, Refused, ShutdownAnnounced, UnknownSeen
+from ingest.feed import Event, Feed, Followed, MinutesRefused, Refused, ShutdownAnnounced, UnknownSeen
 from mesh.trades import TradeColumns
 
 
@@ -28,8 +28,20 @@ def trade(symbol: str, trade_id: int) -> str:
 def test_the_address_asks_for_combined_streams_in_microseconds() -> None:
     feed = Feed("sim", ["btcusdt", "ethusdt"])
     assert feed.target == (
-        "/stream?timeUnit=MICROSECOND&streams=btcusdt@trade/btcusdt@kline_1m/ethusdt@trade/ethusdt@kline_1m"
+        "/stream?streams=btcusdt@trade/btcusdt@kline_1m/ethusdt@trade/ethusdt@kline_1m&timeUnit=MICROSECOND"
     )
+
+
+def test_the_plain_form_asks_for_trades_alone_and_without_options() -> None:
+    feed = Feed("sim", ["btcusdt", "ethusdt"], plain=True)
+    assert feed.target == "/stream?streams=btcusdt@trade/ethusdt@trade"
+    feed.want(["ethusdt", "bnbusdt"])
+    assert sent(feed, 0) == [
+        {"method": "SUBSCRIBE", "params": ["bnbusdt@trade"], "id": 1},
+        {"method": "UNSUBSCRIBE", "params": ["btcusdt@trade"], "id": 2},
+    ]
+    assert receive(feed, '{"code":2,"msg":"no","id":1}') == [Refused(("bnbusdt",), 2, "no")]
+    assert sent(feed, 9) == []
 
 
 def test_what_stands_in_the_address_is_followed_once_open_and_not_asked_for_again() -> None:
@@ -66,11 +78,35 @@ def test_a_symbol_nobody_wants_any_more_is_unsubscribed_from() -> None:
     assert feed.followed == ("btcusdt",)
 
 
-def test_a_refused_symbol_is_told_once_and_not_asked_for_again() -> None:
+def test_a_refused_symbol_is_asked_for_without_its_minutes_and_then_not_again() -> None:
     feed = Feed("sim", ["btcusdt"])
     feed.want(["btcusdt", "ethusdt"])
     sent(feed, 0)
-    assert receive(feed, '{"code":2,"msg":"too many","id":1}') == [Refused(("ethusdt",), 2, "too many")]
+    assert receive(feed, '{"code":2,"msg":"too many","id":1}') == [MinutesRefused(("ethusdt",), 2, "too many")]
+    assert sent(feed, 1) == [{"method": "SUBSCRIBE", "params": ["ethusdt@trade"], "id": 2}]
+    assert receive(feed, '{"code":2,"msg":"too many","id":2}') == [Refused(("ethusdt",), 2, "too many")]
+    assert sent(feed, 9) == []
+
+
+def test_a_symbol_whose_minutes_were_refused_is_followed_and_left_without_them() -> None:
+    feed = Feed("sim", ["btcusdt"])
+    feed.want(["btcusdt", "ethusdt"])
+    sent(feed, 0)
+    receive(feed, '{"code":2,"msg":"no klines","id":1}')
+    sent(feed, 1)
+    assert receive(feed, '{"result":null,"id":2}') == [Followed(("ethusdt",))]
+    feed.want([])
+    assert sent(feed, 9) == [
+        {"method": "UNSUBSCRIBE", "params": ["btcusdt@trade", "btcusdt@kline_1m"], "id": 3},
+        {"method": "UNSUBSCRIBE", "params": ["ethusdt@trade"], "id": 4},
+    ]
+
+
+def test_a_symbol_the_venue_will_not_stop_is_not_asked_about_again() -> None:
+    feed = Feed("sim", ["btcusdt"])
+    feed.want([])
+    sent(feed, 0)
+    assert receive(feed, '{"code":2,"msg":"no","id":1}') == [Refused(("btcusdt",), 2, "no")]
     assert sent(feed, 9) == []
 
 

@@ -1,0 +1,55 @@
+"""The ladder of a venue's WebSocket hosts: which is tried next, and in which form it is asked. Pure.
+
+Times are seconds of one steady clock.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+PLAIN_S = 3600.0
+"""So long a host that refused the full form is asked in the plain one: it may have learnt the full one by then."""
+
+_NOT_UNDERSTOOD = (400, 404)
+
+
+@dataclass(frozen=True, slots=True)
+class Rung:
+    """A host to try now.
+
+    Attributes:
+        url: of the host.
+        plain: whether to ask for the trades alone, and without options: servers that know Binance's trades but not its
+            minutes or its `timeUnit` refuse the whole address because of them.
+
+    """
+
+    url: str
+    plain: bool
+
+
+class Ladder:
+    """See the module.
+
+    Args:
+        urls: in the order to try.
+
+    """
+
+    def __init__(self, urls: Sequence[str]) -> None:
+        self._turns = itertools.cycle(urls)
+        self._plain_until_s: dict[str, float] = {}
+
+    def next_rung(self, now_s: float) -> Rung:
+        """Return whom to try next."""
+        url = next(self._turns)
+        return Rung(url, now_s < self._plain_until_s.get(url, float("-inf")))
+
+    def refused(self, rung: Rung, status: int, now_s: float) -> bool:
+        """Take note of a handshake refused with this status; return whether the plain form is tried because of it."""
+        if rung.plain or status not in _NOT_UNDERSTOOD:
+            return False
+        self._plain_until_s[rung.url] = now_s + PLAIN_S
+        return True
