@@ -115,6 +115,20 @@ class Outlet:
         if (gap := self._sequencers[symbol].gap) is not None:
             await self.unreachable(symbol, gap, why)
 
+    async def nothing_since(self, symbol: str, since_s: float) -> float:
+        """Take note that the venue has answered since then with nothing from the ids on that are waited for.
+
+        What it has had time enough for is given up: later trades have come, and these may never.
+
+        Returns:
+            how long its next answer may take.
+
+        """
+        sequencer = self._sequencers[symbol]
+        while (left_s := sequencer.patience_s(since_s, _now_s())) == 0 and sequencer.gap is not None:
+            await self.give_up(symbol, "the venue answers, but has nothing of them, though later ones have come")
+        return left_s
+
     async def give_up_all(self, why: str) -> None:
         """Go on without everything that is waited for; what has arrived behind it is published."""
         for symbol, sequencer in self._sequencers.items():

@@ -68,6 +68,7 @@ class Repairs:
         if symbol not in self._to_the_end:
             await asyncio.sleep(OUT_OF_ORDER_S)
         fetched = 0
+        nothing_since_s: float | None = None  # since when all answers were empty
         while (from_id := self._outlet.next_id(symbol)) is not None:
             gap = self._outlet.gap(symbol)
             if gap is None and symbol not in self._to_the_end:
@@ -75,6 +76,7 @@ class Repairs:
             try:
                 found = await self._rest.trades_from(symbol, from_id)
             except RestAway as exc:
+                nothing_since_s = None
                 if seldom.due(asyncio.get_running_loop().time()):
                     log.warning("%s: cannot fetch trades from %d on now: %s", symbol, from_id, exc)
                 await asyncio.sleep(max(next(delays), exc.again_after_s))
@@ -88,9 +90,12 @@ class Repairs:
             await self._hand_over(symbol, found)
             fetched += found.trades
             if found.next_id is not None:
-                delays = backoff(first_s=0.2, max_s=10)
+                nothing_since_s, delays = None, backoff(first_s=0.2, max_s=10)
             elif gap is not None:  # the socket is ahead of REST
-                await asyncio.sleep(next(delays))
+                if nothing_since_s is None:
+                    nothing_since_s = asyncio.get_running_loop().time()
+                left_s = await self._outlet.nothing_since(symbol, nothing_since_s)
+                await asyncio.sleep(min(next(delays), left_s))
         self._to_the_end.discard(symbol)
         if fetched:
             log.info("%s: fetched %d trades up to %d", symbol, fetched, (self._outlet.next_id(symbol) or 0) - 1)

@@ -28,11 +28,15 @@ class Gap:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much waits for how long before a gap is given up."""
+    """How much waits for how long before a gap is given up.
+
+    `max_nothing_s` is for a venue that answers over REST, but has nothing of the ids: so far it may be behind itself.
+    """
 
     max_held_trades: int = 200_000
     max_held_s: float = 60.0
     max_gap_ids: int = 200_000
+    max_nothing_s: float = 5.0
 
 
 @dataclass(slots=True)
@@ -116,6 +120,10 @@ class Sequencer:
             or now_s - self._gap_since_s > self._limits.max_held_s
             or len(gap) > self._limits.max_gap_ids
         )
+
+    def patience_s(self, nothing_since_s: float, now_s: float) -> float:
+        """Return how long the gap may still wait for a venue that has answered since then with nothing; 0 is over."""
+        return max(0.0, max(nothing_since_s, self._gap_since_s) + self._limits.max_nothing_s - now_s)
 
     def is_rewound(self, trades: TradeColumns) -> bool:
         """Return whether trades have ids of the past but times of later: a venue that began its count again."""

@@ -121,6 +121,20 @@ def test_within_the_bounds_nothing_is_overdue() -> None:
     assert not sequencer.overdue(4.9)
 
 
+def test_a_gap_waits_some_seconds_for_a_venue_that_has_nothing_of_it_yet() -> None:
+    sequencer = Sequencer(last_id=9, limits=Limits(max_nothing_s=5))
+    sequencer.push(rows(20), 100)
+    assert [sequencer.patience_s(101, now_s) for now_s in (101, 105, 106, 200)] == [5, 1, 0, 0]
+
+
+def test_a_later_gap_has_as_many_seconds_of_its_own() -> None:
+    sequencer = Sequencer(last_id=9, limits=Limits(max_nothing_s=5))
+    sequencer.push(rows(20), 100)
+    sequencer.push(rows(30), 104)
+    sequencer.skip(Gap(10, 19))
+    assert [sequencer.patience_s(100, now_s) for now_s in (105, 109)] == [4, 0]
+
+
 @pytest.mark.parametrize("filled", [False, True], ids=["nothing-is-fetched", "every-other-gap-is-filled-late"])
 def test_however_many_gaps_follow_each_other_no_trade_waits_for_longer_than_the_bound(filled: bool) -> None:
     sequencer = Sequencer(last_id=0, limits=Limits(max_held_s=60))
