@@ -11,6 +11,7 @@ from ingest.binance_rest import parse_error
 from ingest.refusal import RestRefused
 
 _FIRST_SHUT_S, _LONGEST_SHUT_S = 2.0, 300.0
+_NOT_OFFERED_S = 300.0  # a 404 may be a slip of the venue's, and what it has not today it may have tomorrow
 
 
 class Host:
@@ -24,13 +25,13 @@ class Host:
     def __init__(self, url: str) -> None:
         self.url = url
         self.name = urlsplit(url).netloc
-        self._not_offered: set[str] = set()
+        self._not_offered_until_s: dict[str, float] = {}  # by path
         self._refusals = 0  # in a row: each makes us stay away for longer
         self._shut_until_s = float("-inf")
 
-    def offers(self, path: str) -> bool:
-        """Return whether it has such a path, as far as is known."""
-        return path not in self._not_offered
+    def offers(self, path: str, now_s: float) -> bool:
+        """Return whether it has such a path, as far as is known: what it said of that is forgotten after minutes."""
+        return now_s >= self._not_offered_until_s.get(path, float("-inf"))
 
     def is_shut(self, now_s: float) -> bool:
         """Return whether it is not to be asked now."""
@@ -58,7 +59,7 @@ class Host:
             # "It is important to NOT treat this as a failure operation; the execution status is UNKNOWN"
             return f"{self.name}: status {status}", False
         if status == 404 or code == -2014:  # no such path, or only with a key
-            self._not_offered.add(path)
+            self._not_offered_until_s[path] = now_s + _NOT_OFFERED_S
             return f"{self.name} does not offer {path} ({status})", True
         raise RestRefused(f"{self.name} refuses {path}: {status} {code} {message}")
 

@@ -128,7 +128,7 @@ class Rest:
             reasons: list[str] = []
             offered = False
             for host in self._hosts:
-                if not host.offers(path):
+                if not host.offers(path, clock()):
                     continue
                 offered = True
                 if host.is_shut(clock()):
@@ -147,7 +147,7 @@ class Rest:
                 reasons.append(self._judge(host, path, status, headers, body, clock()))
             if not offered:
                 raise RestNotOffered(f"no host of {self._venue} offers {path}")
-            others = [host for host in self._hosts if host.offers(path)]
+            others = [host for host in self._hosts if host.offers(path, clock())]
             # Hosts that keep us out may do so for ever: what the rest of them offer has to do.
             if len(others) < len(self._hosts) and all(host.is_shut(clock()) for host in others):
                 raise RestNotOffered("; ".join(reasons) or f"no host of {self._venue} that lets us in offers {path}")

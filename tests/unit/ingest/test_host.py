@@ -21,7 +21,16 @@ def test_a_path_it_does_not_know_is_not_asked_of_it_again_but_others_are() -> No
     words, matters = one.refused(HISTORY, 404, b"", 0.0)
 
     assert (words, matters) == (f"api.example:8443 does not offer {HISTORY} (404)", True)
-    assert (one.offers(HISTORY), one.offers(TRADES), one.is_shut(0.0)) == (False, True, False)
+    assert (one.offers(HISTORY, 0.0), one.offers(TRADES, 0.0), one.is_shut(0.0)) == (False, True, False)
+
+
+def test_a_path_it_does_not_know_is_asked_for_again_after_five_minutes() -> None:
+    one = host()
+
+    one.refused(HISTORY, 404, b"", 100.0)
+
+    assert not one.offers(HISTORY, 399.9)
+    assert one.offers(HISTORY, 400.0)
 
 
 def test_a_path_that_wants_a_key_is_as_good_as_none() -> None:
@@ -29,7 +38,7 @@ def test_a_path_that_wants_a_key_is_as_good_as_none() -> None:
 
     one.refused(HISTORY, 400, b'{"code":-2014,"msg":"API-key format invalid."}', 0.0)
 
-    assert not one.offers(HISTORY)
+    assert not one.offers(HISTORY, 0.0)
 
 
 @pytest.mark.parametrize("status", [403, 451])
@@ -69,7 +78,7 @@ def test_a_server_in_trouble_is_asked_again_without_a_word_to_people() -> None:
     one = host()
 
     assert one.refused(TRADES, 503, b"", 0.0) == ("api.example:8443: status 503", False)
-    assert one.offers(TRADES)
+    assert one.offers(TRADES, 0.0)
     assert not one.is_shut(0.0)
 
 
