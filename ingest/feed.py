@@ -77,7 +77,7 @@ class _Asked:
 class Feed:
     """The conversation of one connection.
 
-    Open a socket to `target`, tell `opened`, hand over what arrives to `receive`, and send what `requests` gives.
+    Open a socket to `target`, hand over what arrives to `receive`, and send what `requests` gives.
 
     Args:
         venue: the name that trades get.
@@ -106,12 +106,8 @@ class Feed:
 
     @property
     def followed(self) -> tuple[str, ...]:
-        """The symbols the venue has agreed to."""
+        """The symbols the venue has agreed to: once the connection is open those in the address, then the others."""
         return tuple(self._followed)
-
-    def opened(self) -> list[Event]:
-        """Say that the connection is there: the symbols in the address are followed from now on."""
-        return [Followed(self.followed)] if self._followed else []
 
     def want(self, symbols: Iterable[str]) -> None:
         """Say which symbols to follow from now on; call `requests` next."""

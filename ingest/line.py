@@ -50,8 +50,7 @@ class Line:
         async with asyncio.TaskGroup() as tasks:
             while True:
                 rung = ladder.next_rung(loop.time())
-                overlapping = last is not None and last.open and not last.mute
-                link = Link(self._ends, rung, max_age_s=self._max_age_s, overlapping=overlapping)
+                link = Link(self._ends, rung, max_age_s=self._max_age_s, heard=self._hears)
                 tasks.create_task(self._keep(link), name=f"link {rung.url}")
                 await link.tried.wait()
                 if link.open:
@@ -70,6 +69,9 @@ class Line:
                 elif seldom.due(loop.time()):
                     log.warning("%s: %s", rung.url, link.why)
                 await asyncio.sleep(next(delays))
+
+    def _hears(self, symbol: str) -> bool:
+        return any(link.hears(symbol) for link in self._links)
 
     async def _keep(self, link: Link) -> None:
         self._links.append(link)

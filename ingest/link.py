@@ -68,11 +68,11 @@ class Link:
         ends: what is at both ends.
         rung: the host, and in which form to ask it.
         max_age_s: when it is so old it wants to be replaced.
-        overlapping: whether another link has followed everything until now, so that nothing was missed.
+        heard: asked once it is open whether another link still hears a symbol, so that nothing was missed.
 
     """
 
-    def __init__(self, ends: Ends, rung: Rung, *, max_age_s: float, overlapping: bool) -> None:
+    def __init__(self, ends: Ends, rung: Rung, *, max_age_s: float, heard: Callable[[str], bool]) -> None:
         self.tried = asyncio.Event()  # it is open, or could not be opened
         self.worn = asyncio.Event()  # it wants to be replaced, or has ended
         self.why = ""
@@ -83,10 +83,15 @@ class Link:
         self._ends = ends
         self._rung = rung
         self._max_age_s = max_age_s
-        self._overlapping = overlapping
+        self._heard = heard
+        self._feed = Feed(ends.venue.name, (), plain=rung.plain)
         self._mailbox = Mailbox(MAX_FRAMES)
         self._seldom_bad = Seldom(every_s=1)
         self._bad_unsaid = 0
+
+    def hears(self, symbol: str) -> bool:
+        """Return whether a symbol's trades come by this connection, as far as anybody can tell."""
+        return self.open and not self.mute and not self._mailbox.closed and symbol in self._feed.followed
 
     def leave(self) -> None:
         """Stop reading; what has arrived is still passed on."""
@@ -117,7 +122,7 @@ class Link:
         ends, clock = self._ends, asyncio.get_running_loop().time
         await self._prepare()
         url = self._rung.url
-        feed = Feed(ends.venue.name, ends.following.symbols, plain=self._rung.plain)
+        self._feed = feed = Feed(ends.venue.name, ends.following.symbols, plain=self._rung.plain)
         async with connect_websocket(
             url + feed.target,
             compression=None,
@@ -133,14 +138,14 @@ class Link:
         ) as socket:
             log.info("connected to %s for %s", url, ", ".join(feed.followed[:10]))
             counts.CONNECTIONS.inc()
+            # Only now: the connection before may have ended while this one was being opened.
+            unheard = tuple(symbol for symbol in feed.followed if not self._heard(symbol))
             self.open, self.opened_s = True, clock()
             ends.habit.listen(feed.followed, clock())
             reading = asyncio.create_task(_read(socket, self._mailbox))
             ticking = asyncio.create_task(_tick(self._mailbox))
             try:
-                for event in feed.opened():
-                    if not self._overlapping:
-                        await self._happened(event)
+                await self._happened(Followed(unheard))
                 self.tried.set()
                 await self._converse(socket, feed)
             finally:

@@ -73,7 +73,7 @@ async def test_a_server_that_knows_nothing_but_trades_is_asked_for_them_alone(
         await mesh.start()
         await mesh.venue.trade("btcusdt", 1, 2)
         await mesh.publishes([1, 2])
-        assert len(mesh.venue.turned_away) == 1
+        assert len(mesh.venue.knocked) == 2
         assert mesh.venue.opened == ["/stream?streams=btcusdt@trade"]
         assert mesh.says(f"status {status}: asking it for the trades alone")
 

@@ -46,6 +46,24 @@ async def test_a_server_about_to_shut_down_is_left_for_another(nats_server: Nats
         assert mesh.says("about to shut that server down")
 
 
+async def test_what_was_traded_between_the_old_connections_end_and_the_new_ones_opening_is_fetched(
+    nats_server: NatsServer, make_service: Make
+) -> None:
+    async with followed(nats_server, make_service) as mesh:
+        await mesh.start()
+        await mesh.venue.trade("btcusdt", 1, 2)
+        await mesh.publishes([1, 2])
+        (old,) = mesh.venue.clients
+        mesh.venue.door.clear()
+        await old.send('{"stream":"!serverShutdown","data":{"e":"serverShutdown","E":1770123456789}}')
+        await eventually(lambda: len(mesh.venue.knocked) == 2)
+        await old.close()
+        await eventually(lambda: mesh.says("not serving: no venue"))
+        mesh.venue.know("btcusdt", 3)  # a rare coin: no other trade of it will tell that this one was missed
+        mesh.venue.door.set()
+        await mesh.publishes([1, 2, 3])
+
+
 async def test_a_connection_that_stays_open_but_says_nothing_is_replaced(
     nats_server: NatsServer, make_service: Make
 ) -> None:

@@ -46,7 +46,7 @@ def test_the_plain_form_asks_for_trades_alone_and_without_options() -> None:
 
 def test_what_stands_in_the_address_is_followed_once_open_and_not_asked_for_again() -> None:
     feed = Feed("sim", ["btcusdt", "ethusdt"])
-    assert feed.opened() == [Followed(("btcusdt", "ethusdt"))]
+    assert feed.followed == ("btcusdt", "ethusdt")
     assert sent(feed, 0) == []
 
 
