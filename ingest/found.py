@@ -50,10 +50,13 @@ class Found:
 
 
 def from_history(page: TradeColumns, *, from_id: int, limit: int) -> Found:
-    """Read an answer that holds the oldest trades from an id on: between any two of its ids the venue has nothing."""
+    """Read an answer that holds the oldest trades from an id on: between any two of its ids the venue has nothing.
+
+    Where all of them are older the venue did not heed the id, and to ask on would bring the same again.
+    """
     rows = page.rows(page.trade_id >= from_id)
     parts, absent = _cut(rows, from_id)
-    return Found(parts, absent, (), len(page) < limit)
+    return Found(parts, absent, (), len(page) < limit or not len(rows))
 
 
 def from_newest(page: TradeColumns, *, from_id: int) -> Found:

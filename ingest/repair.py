@@ -96,6 +96,8 @@ class Repairs:
                     nothing_since_s = asyncio.get_running_loop().time()
                 left_s = await self._outlet.nothing_since(symbol, nothing_since_s)
                 await asyncio.sleep(min(next(delays), left_s))
+            elif symbol in self._to_the_end:  # nothing, and yet not the end
+                await asyncio.sleep(next(delays))
         self._to_the_end.discard(symbol)
         if fetched:
             log.info("%s: fetched %d trades up to %d", symbol, fetched, (self._outlet.next_id(symbol) or 0) - 1)

@@ -50,6 +50,11 @@ def test_rows_before_the_id_asked_for_are_none_of_ours() -> None:
     assert told(from_history(page(3, 4, 5, 6), from_id=5, limit=1000)) == [[5, 6]]
 
 
+def test_a_full_page_of_rows_that_are_all_older_proves_nothing_and_has_no_next_one() -> None:
+    found = from_history(page(3, 4), from_id=5, limit=2)
+    assert (told(found), found.next_id, found.to_the_end) == ([], None, True)
+
+
 def test_the_newest_trades_prove_what_they_reach() -> None:
     found = from_newest(page(3, 4, 7), from_id=4)
     assert (told(found), found.unreachable, found.to_the_end) == ([[4], Gap(5, 6), [7]], (), True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import cast
 
 from ingest.found import Found
@@ -21,56 +22,70 @@ NOTHING = Found((), (), (), to_the_end=True)
 
 
 class Answers:
-    """A venue that gives the same answer to every question."""
+    """A venue that gives the same answer to every question; `asked_s` is when it was asked."""
 
     def __init__(self, answer: Found | RestError) -> None:
         self.answer = answer
-        self.asked: list[int] = []
+        self.asked_s: list[float] = []
 
     async def trades_from(self, symbol: str, from_id: int) -> Found:
         """Note the question, and answer it."""
-        self.asked.append(from_id)
+        self.asked_s.append(asyncio.get_running_loop().time())
+        await asyncio.sleep(0)  # an answer takes a moment
         if isinstance(self.answer, RestError):
             raise self.answer
         return self.answer
 
 
+@dataclass(frozen=True, slots=True)
+class Repaired:
+    """An outlet whose gaps are repaired, what it passed on, and the venue that is asked."""
+
+    outlet: Outlet
+    passed_on: PassedOn
+    rest: Answers
+    repairs: Repairs
+
+
 @asynccontextmanager
-async def repairing(
-    answer: Found | RestError, *, max_nothing_s: float
-) -> AsyncIterator[tuple[PassedOn, Outlet, Answers]]:
-    """Give what is passed on, an outlet whose gaps are repaired while inside, and the venue that is asked."""
+async def repairing(answer: Found | RestError, *, max_nothing_s: float = 5) -> AsyncIterator[Repaired]:
+    """Give an outlet whose gaps are repaired while inside, from a venue with this one answer."""
     passed_on, rest = PassedOn(), Answers(answer)
     outlet = await outlet_into(passed_on, limits=Limits(max_nothing_s=max_nothing_s))
     async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
         repairs = Repairs(cast("Rest", rest), outlet, tasks)
         try:
-            yield passed_on, outlet, rest
+            yield Repaired(outlet, passed_on, rest, repairs)
         finally:
             repairs.cancel()
 
 
 async def test_a_gap_seen_after_all_repairs_were_cancelled_begins_no_new_one() -> None:
-    outlet = await outlet_into(PassedOn())
-    rest = Answers(NOTHING)
-    async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
-        repairs = Repairs(cast("Rest", rest), outlet, tasks)
-        repairs.cancel()
-        await outlet.take(columns(1, 1))
-        await outlet.take(columns(3, 1))
-    assert rest.asked == []
+    async with repairing(NOTHING) as one:
+        one.repairs.cancel()
+        await one.outlet.take(columns(1, 1))
+        await one.outlet.take(columns(3, 1))
+    assert one.rest.asked_s == []
 
 
 async def test_when_the_venue_answers_but_has_nothing_of_a_gap_what_came_behind_it_goes_on() -> None:
-    async with repairing(NOTHING, max_nothing_s=0.5) as (passed_on, outlet, _):
-        await outlet.take(columns(1, 1))
-        await outlet.take(columns(3, 2))
-        await eventually(lambda: passed_on.ids == [1, 3, 4])
+    async with repairing(NOTHING, max_nothing_s=0.5) as one:
+        await one.outlet.take(columns(1, 1))
+        await one.outlet.take(columns(3, 2))
+        await eventually(lambda: one.passed_on.ids == [1, 3, 4])
 
 
 async def test_while_the_venue_does_not_answer_nobody_knows_and_all_waits() -> None:
-    async with repairing(RestAway("nobody is there"), max_nothing_s=0.1) as (passed_on, outlet, rest):
-        await outlet.take(columns(1, 1))
-        await outlet.take(columns(3, 2))
-        await eventually(lambda: len(rest.asked) == 4)
-        assert passed_on.ids == [1]
+    async with repairing(RestAway("nobody is there"), max_nothing_s=0.1) as one:
+        await one.outlet.take(columns(1, 1))
+        await one.outlet.take(columns(3, 2))
+        await eventually(lambda: len(one.rest.asked_s) == 4)
+        assert one.passed_on.ids == [1]
+
+
+async def test_a_venue_that_says_nothing_and_not_that_it_has_nothing_is_not_asked_again_at_once() -> None:
+    async with repairing(Found((), (), (), to_the_end=False)) as one:
+        await one.outlet.take(columns(1, 1))
+        one.repairs.catch_up("btcusdt")
+        await eventually(lambda: len(one.rest.asked_s) >= 3)
+    assert one.rest.asked_s[2] - one.rest.asked_s[0] > 0.2
