@@ -23,6 +23,7 @@ class Following:
         self._standing = dict.fromkeys(symbols[:MAX_SYMBOLS])
         self._selected: dict[str, None] = {}
         self._traded: dict[str, Instrument] | None = None
+        self._ever_traded: set[str] = set()
 
     @property
     def symbols(self) -> tuple[str, ...]:
@@ -49,16 +50,17 @@ class Following:
     def learn(self, instruments: Iterable[Instrument]) -> list[str]:
         """Take the venue's list of what it trades.
 
-        The settings' symbols stay, whatever the list says: a halted or future one begins to trade some day, and until
-        then costs nothing but silence.
+        What stood on any list since the start stays, however long its halt lasts, and so do the settings' symbols,
+        whatever the lists say: a halted or future one begins to trade some day, and until then costs nothing but
+        silence.
 
         Returns:
-            the symbols that the venue does not trade now: those that were selected are not followed any more.
+            the symbols that the venue has never traded so far: those that were selected are not followed any more.
 
         """
-        known = {} if self._traded is None else self._traded
         self._traded = {instrument.symbol: instrument for instrument in instruments}
-        unknown = [symbol for symbol in self.symbols if symbol not in self._traded and symbol not in known]
+        self._ever_traded.update(self._traded)
+        unknown = [symbol for symbol in self.symbols if symbol not in self._ever_traded]
         for symbol in unknown:
             self._selected.pop(symbol, None)
         return unknown

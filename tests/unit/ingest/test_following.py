@@ -48,6 +48,15 @@ def test_a_halt_is_no_reason_to_leave() -> None:
     assert following.symbols == ("btcusdt", "ethusdt")
 
 
+def test_a_selected_symbol_is_still_followed_after_a_halt_of_several_lists() -> None:
+    following = Following(["btcusdt"])
+    following.learn(traded("btcusdt", "ethusdt"))
+    following.select("ethusdt")
+    for symbols in (["btcusdt"], ["btcusdt"], ["btcusdt"], ["btcusdt", "ethusdt"]):
+        assert following.learn(traded(*symbols)) == []
+    assert following.symbols == ("btcusdt", "ethusdt")
+
+
 def test_of_too_many_selections_the_first_go() -> None:
     following = Following(["btcusdt"])
     symbols = [f"coin{i}usdt" for i in range(MAX_SELECTED + 2)]
