@@ -14,6 +14,9 @@ MAX_SELECTED = 32
 class Following:
     """See the module. `symbols` is what to follow.
 
+    Attributes:
+        left_out: the settings' symbols that a connection has no room for; say so.
+
     Args:
         symbols: from the settings, in order.
 
@@ -21,6 +24,7 @@ class Following:
 
     def __init__(self, symbols: Sequence[str]) -> None:
         self._standing = dict.fromkeys(symbols[:MAX_SYMBOLS])
+        self.left_out = tuple(symbols[MAX_SYMBOLS:])
         self._selected: dict[str, None] = {}
         self._traded: dict[str, Instrument] | None = None
         self._ever_traded: set[str] = set()

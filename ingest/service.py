@@ -47,23 +47,38 @@ async def main(settings: IngestSettings, stop: Stop) -> None:
             await bus.declare(DEAD_STREAM)
             venue = await choose(settings)
             venue_rest = await stack.enter_async_context(rest.connect(venue.name, venue.rest_urls))
-        log.info("following %s: %s", venue.name, ", ".join(settings.symbols))
+        following = Following(settings.symbols)
+        log.info("following %s: %s", venue.name, ", ".join(following.symbols))
+        if following.left_out:
+            log.error(
+                "SYMBOLS has %d symbols, expected at most %d: the last %d are not followed, %s",
+                len(settings.symbols),
+                len(following.symbols),
+                len(following.left_out),
+                ", ".join(following.left_out),
+            )
         publisher = Publisher(bus, subjects.RAW, readers=(subjects.DURABLE_SIGNAL, subjects.DURABLE_STORE))
         async with asyncio.TaskGroup() as keepers:
             async with stop.interrupts():
                 await publisher.open()
             publishing = keepers.create_task(publisher.run(), name="publisher")
             outlet = Outlet(venue.name, bus, publisher)
-            await _follow(settings, stop, health, bus, venue, venue_rest, outlet)
+            await _follow(settings, stop, health, bus, venue, venue_rest, following, outlet)
             await _settle(outlet, publisher)
             publishing.cancel()
 
 
 async def _follow(
-    settings: IngestSettings, stop: Stop, health: Health, bus: Bus, venue: Venue, venue_rest: Rest, outlet: Outlet
+    settings: IngestSettings,
+    stop: Stop,
+    health: Health,
+    bus: Bus,
+    venue: Venue,
+    venue_rest: Rest,
+    following: Following,
+    outlet: Outlet,
 ) -> None:
     async with asyncio.TaskGroup() as tasks:
-        following = Following(settings.symbols)
         repairs = Repairs(venue_rest, outlet, tasks)
         outbox = Outbox(bus)
         ends = Ends(venue, following, outlet, Habit(), on_followed=repairs.catch_up, outbox=outbox)

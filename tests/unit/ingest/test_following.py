@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ingest.binance_rest import Instrument
+from ingest.feed import MAX_SYMBOLS
 from ingest.following import MAX_SELECTED, Following
 
 
@@ -55,6 +56,14 @@ def test_a_selected_symbol_is_still_followed_after_a_halt_of_several_lists() -> 
     for symbols in (["btcusdt"], ["btcusdt"], ["btcusdt"], ["btcusdt", "ethusdt"]):
         assert following.learn(traded(*symbols)) == []
     assert following.symbols == ("btcusdt", "ethusdt")
+
+
+def test_symbols_of_the_settings_beyond_what_a_connection_carries_are_named() -> None:
+    symbols = [f"coin{i}usdt" for i in range(MAX_SYMBOLS + 2)]
+    following = Following(symbols)
+    assert following.symbols == tuple(symbols[:MAX_SYMBOLS])
+    assert following.left_out == tuple(symbols[MAX_SYMBOLS:])
+    assert Following(symbols[:MAX_SYMBOLS]).left_out == ()
 
 
 def test_of_too_many_selections_the_first_go() -> None:
