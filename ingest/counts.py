@@ -9,6 +9,7 @@ TRADES = Counter("tickmesh_ingest_trades_total", "Trades published to the bus", 
 BATCHES = Counter("tickmesh_ingest_batches_total", "Batches published to the bus")
 BAD_FRAMES = Counter("tickmesh_ingest_bad_frames_total", "Frames refused, each kept aside")
 UNKNOWN_EVENTS = Counter("tickmesh_ingest_unknown_events_total", "Frames with events nobody asked for")
+PASSED_OVER = Counter("tickmesh_ingest_passed_over_total", "Trades of symbols that are not followed", ["venue"])
 DUPLICATES = Counter("tickmesh_ingest_duplicates_total", "Trades that came again", ["venue", "symbol"])
 GAPS = Counter("tickmesh_ingest_gaps_total", "Jumps of trade ids seen", ["venue", "symbol"])
 REPAIRED = Counter("tickmesh_ingest_repaired_total", "Trades fetched over REST", ["venue", "symbol"])

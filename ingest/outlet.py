@@ -84,9 +84,12 @@ class Outlet:
         return self._sequencers[symbol].gap
 
     async def take(self, trades: TradeColumns) -> None:
-        """Take trades from anywhere, in any order; those of a symbol not followed are passed over."""
+        """Take trades from anywhere, in any order; those of a symbol not followed are passed over, and counted."""
         sequencer = self._sequencers.get(trades.symbol)
-        if sequencer is None or not len(trades):
+        if sequencer is None:
+            counts.PASSED_OVER.labels(self.venue).inc(len(trades))
+            return
+        if not len(trades):
             return
         async with self._lock:
             if sequencer.is_rewound(trades):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from prometheus_client import REGISTRY
+
 from tests.fixtures.passed_on import PassedOn, outlet_into
 from tests.fixtures.trades import columns
 
@@ -16,3 +18,17 @@ async def test_when_all_gaps_are_given_up_everything_that_waited_is_published_in
 
     assert passed_on.ids == [*range(1, 6), *range(11, 16), *range(21, 26)]
     assert outlet.gap("btcusdt") is None
+
+
+async def test_trades_of_a_symbol_that_is_not_followed_are_passed_over_and_counted() -> None:
+    passed_on = PassedOn()
+    outlet = await outlet_into(passed_on, symbol="btcusdt")
+    before = passed_over()
+
+    await outlet.take(columns(1, 5, symbol="ethusdt"))
+
+    assert (passed_on.ids, passed_over() - before) == ([], 5)
+
+
+def passed_over() -> float:
+    return REGISTRY.get_sample_value("tickmesh_ingest_passed_over_total", {"venue": "binance"}) or 0.0
