@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 
 from ingest.ladder import Ladder
 from ingest.link import Ends, Link
@@ -26,13 +27,17 @@ class Line:
         ends: what is at both ends of every link.
         max_age_s: how old a link may get; the venue cuts it after 24 hours.
         health: its condition `venue` is there while a link is open.
+        on_away: called with the seconds for which the venue wants to hear nothing from this address.
 
     """
 
-    def __init__(self, ends: Ends, *, max_age_s: float, health: Health) -> None:
+    def __init__(
+        self, ends: Ends, *, max_age_s: float, health: Health, on_away: Callable[[float], None] | None = None
+    ) -> None:
         self._ends = ends
         self._max_age_s = max_age_s
         self._health = health
+        self._on_away = on_away
         self._links: list[Link] = []
 
     def wake(self) -> None:
@@ -68,7 +73,9 @@ class Line:
                     log.warning(words, rung.url, link.why)
                 elif seldom.due(loop.time()):
                     log.warning("%s: %s", rung.url, link.why)
-                await asyncio.sleep(next(delays))
+                if link.away_s and self._on_away is not None:
+                    self._on_away(link.away_s)
+                await asyncio.sleep(max(next(delays), link.away_s))
 
     def _hears(self, symbol: str) -> bool:
         return any(link.hears(symbol) for link in self._links)

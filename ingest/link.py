@@ -22,7 +22,7 @@ from ingest.mailbox import Mailbox
 from ingest.outbox import MAX_ASIDE, Outbox, dead_frame, minute
 from ingest.outlet import Outlet
 from ingest.pace import Pace
-from ingest.venue import Venue, plain_words, proxy_for
+from ingest.venue import Venue, asked_away_s, plain_words, proxy_for
 from mesh.logs import Seldom
 
 log = logging.getLogger("ingest.link")
@@ -77,6 +77,7 @@ class Link:
         self.worn = asyncio.Event()  # it wants to be replaced, or has ended
         self.why = ""
         self.status: int | None = None  # the handshake was refused with
+        self.away_s = 0.0  # the venue said to open none for so long
         self.open = False
         self.mute = False  # it is open but says nothing
         self.opened_s = 0.0
@@ -107,7 +108,7 @@ class Link:
             await self._live()
         except (OSError, TimeoutError, websockets.InvalidHandshake, websockets.ConnectionClosed) as exc:
             if isinstance(exc, websockets.InvalidStatus):
-                self.status = exc.response.status_code
+                self.status, self.away_s = exc.response.status_code, asked_away_s(exc)
             self._wear(plain_words(exc, self._ends.venue.ws_urls))
         finally:
             self.open = False

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from ingest import binance_rest
+from ingest import binance_rest, stay_away
 from ingest.aggregates import Aggregates, Search
 from ingest.binance_rest import PAGE, TIME_UNIT, Instrument
 from ingest.budget import Budget
@@ -28,7 +28,6 @@ log = logging.getLogger("ingest.rest")
 MAX_BODY_BYTES = 64 * 2**20  # exchangeInfo of the real venue has some 15 MB
 _TIMEOUT = httpx.Timeout(10.0, connect=4.0)
 _USED_WEIGHT = "X-MBX-USED-WEIGHT-1M"
-_LONGEST_STAY_AWAY_S = 3 * 24 * 3600.0
 _LONGEST_SEARCH = 20  # pages
 _Answer = TypeVar("_Answer")
 _WEIGHTS = {
@@ -53,6 +52,10 @@ class Rest:
         self._budget = Budget()
         self._turn = asyncio.Semaphore(2)
         self._seldom = Seldom(every_s=30)
+
+    def stay_away(self, seconds: float) -> None:
+        """Ask nothing for so long: the venue told this address so on another way in."""
+        self._budget.stay_away(seconds, asyncio.get_running_loop().time())
 
     async def ping(self) -> None:
         """Ask whether anybody is there. Raises: RestError."""
@@ -172,8 +175,8 @@ class Rest:
             RestRefused: the question itself is wrong.
 
         """
-        if status in (418, 429):
-            seconds = _retry_after_s(headers)
+        if status in stay_away.STATUSES:
+            seconds = stay_away.stay_away_s(headers.get("Retry-After", ""))
             self._budget.stay_away(seconds, now_s)
             what = "banned this address" if status == 418 else "asks to slow down"
             words = f"{host.name} {what} ({status}): asking nothing for {seconds:.0f} s"
@@ -184,11 +187,6 @@ class Rest:
             others = ", ".join(other.name for other in self._hosts if other is not host)
             log.warning("%s; %s", words, f"others to ask: {others}" if others else "there is no other host to ask")
         return words
-
-
-def _retry_after_s(headers: httpx.Headers) -> float:
-    text = headers.get("Retry-After", "")
-    return min(float(text), _LONGEST_STAY_AWAY_S) if text.isascii() and text.isdigit() else 60.0
 
 
 @asynccontextmanager

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import websockets
 from websockets.asyncio.client import connect as connect_websocket
 
-from ingest import rest
+from ingest import rest, stay_away
 from ingest.refusal import RestError
 from mesh.settings import IngestSettings
 
@@ -90,13 +90,21 @@ async def _websocket_answers(url: str, within_s: float) -> bool:
         return False
 
 
+def asked_away_s(exc: Exception) -> float:
+    """Return for how long no WebSocket may be opened after one that did not; 0 when nobody said so."""
+    if not isinstance(exc, websockets.InvalidStatus) or exc.response.status_code not in stay_away.STATUSES:
+        return 0.0
+    # Not `get`, which raises for a header that stands there twice.
+    return stay_away.stay_away_s(", ".join(exc.response.headers.get_all("Retry-After")))
+
+
 def plain_words(exc: Exception, urls: Sequence[str]) -> str:
     """Say why a WebSocket did not open, so that a person knows what to do; `urls` is the whole ladder."""
     if isinstance(exc, websockets.InvalidStatus):
         status = exc.response.status_code
         if status == 451:
             return f"refused for this location (status 451); the hosts to try are {', '.join(urls)}"
-        if status in (418, 429):
-            return f"asked to stay away (status {status})"
+        if status in stay_away.STATUSES:
+            return f"asked to stay away (status {status}): no handshake for {asked_away_s(exc):.0f} s"
         return f"status {status}"
     return str(exc) or type(exc).__name__

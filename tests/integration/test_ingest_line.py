@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+import signal
 from collections.abc import Callable
+from typing import Any
 
+import pytest
+
+from ingest.following import Following
+from ingest.habit import Habit
+from ingest.line import Line
+from ingest.link import Ends
+from ingest.venue import Venue
+from mesh.health import Health
 from tests.fixtures.following import followed
 from tests.fixtures.nats import NatsServer
-from tests.fixtures.scripted_venue import frame
+from tests.fixtures.scripted_venue import Refusal, frame, scripted_venue
 from tests.fixtures.services import Service
 from tests.fixtures.waiting import eventually
 
@@ -89,3 +100,52 @@ async def test_what_is_subscribed_to_meanwhile_is_followed_by_the_next_connectio
         await mesh.venue.hang_up()
         await eventually(lambda: len(mesh.venue.opened) == 2)
         assert "ethusdt@trade" in mesh.venue.opened[1]
+
+
+@pytest.mark.parametrize("status", [418, 429])
+async def test_a_handshake_refused_for_a_while_is_not_tried_again_before(
+    nats_server: NatsServer, make_service: Make, status: int
+) -> None:
+    async with followed(nats_server, make_service) as mesh:
+        refusals = [Refusal(status, {"Retry-After": "2"})] * 2
+        knocked_s: list[float] = []
+
+        def turns_away(_: str) -> Refusal | None:
+            knocked_s.append(asyncio.get_running_loop().time())
+            return refusals.pop() if refusals else None
+
+        mesh.venue.turns_away = turns_away
+        await mesh.start()
+        first_s, second_s, third_s = knocked_s
+        assert min(second_s - first_s, third_s - second_s) >= 1.9
+        assert mesh.says(f"asked to stay away (status {status}): no handshake for 2 s")
+
+
+async def test_asked_to_stop_while_it_stays_away_it_ends_at_once(nats_server: NatsServer, make_service: Make) -> None:
+    async with followed(nats_server, make_service) as mesh:
+        mesh.venue.turns_away = lambda _: Refusal(429)  # without a Retry-After
+        mesh.service.start()
+        await eventually(lambda: mesh.says("no handshake for 60 s"), timeout_s=30)
+        mesh.service.process.send(signal.SIGTERM)
+        await eventually(lambda: not mesh.service.process.running, timeout_s=5)
+        assert len(mesh.venue.knocked) == 1
+
+
+async def test_who_is_told_to_stay_away_passes_it_on() -> None:
+    nothing: Any = None  # a line that is never open brings nothing anywhere
+    told: asyncio.Queue[float] = asyncio.Queue()
+    async with scripted_venue() as venue:
+        venue.turns_away = lambda _: Refusal(418, {"Retry-After": "500"})
+        ends = Ends(
+            Venue("binance", (venue.ws_url,), ()),
+            Following(()),
+            nothing,
+            Habit(),
+            on_followed=nothing,
+            outbox=nothing,
+        )
+        line = Line(ends, max_age_s=60, health=Health("venue"), on_away=told.put_nowait)
+        running = asyncio.create_task(line.run())
+        assert await asyncio.wait_for(told.get(), 20) == 500.0
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)

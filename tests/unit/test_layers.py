@@ -50,6 +50,7 @@ PURE = [
     "ingest/refusal.py",
     "ingest/pace.py",
     "ingest/sequencer.py",
+    "ingest/stay_away.py",
     "ingest/unreadable.py",
     "signal/signalsvc/engine.py",
     "signal/signalsvc/selection.py",
