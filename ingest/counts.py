@@ -19,6 +19,6 @@ HELD = Gauge("tickmesh_ingest_held_trades", "Trades that wait for ids before the
 CONNECTIONS = Counter("tickmesh_ingest_connections_total", "WebSocket connections opened")
 LAG = Histogram(
     "tickmesh_ingest_lag_seconds",
-    "From the venue's trade time to the frame's arrival here, newest trade of each batch",
+    "From the venue's trade time to the frame's arrival here, newest trade of each batch that the socket brings",
     buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 60),
 )

@@ -83,14 +83,22 @@ class Outlet:
         """Return the ids that a symbol's trades wait for."""
         return self._sequencers[symbol].gap
 
-    async def take(self, trades: TradeColumns) -> None:
-        """Take trades from anywhere, in any order; those of a symbol not followed are passed over, and counted."""
+    async def take(self, trades: TradeColumns, *, live: bool = True) -> None:
+        """Take trades from anywhere, in any order; those of a symbol not followed are passed over, and counted.
+
+        Args:
+            trades: of one symbol.
+            live: whether they come as they happen, so that their delay says something of the way here.
+
+        """
         sequencer = self._sequencers.get(trades.symbol)
         if sequencer is None:
             counts.PASSED_OVER.labels(self.venue).inc(len(trades))
             return
         if not len(trades):
             return
+        if live:
+            counts.LAG.observe(max(0.0, (trades.received_time_us - int(trades.time_us[-1])) / 1e6))
         async with self._lock:
             if sequencer.is_rewound(trades):
                 self._tell_rewound(sequencer, trades)
@@ -163,7 +171,6 @@ class Outlet:
     async def _publish(self, symbol: str, sequencer: Sequencer, due: TradeColumns | None) -> None:
         if due is None or self._closed:
             return
-        counts.LAG.observe(max(0.0, (due.received_time_us - int(due.time_us[-1])) / 1e6))
         for start in range(0, len(due), MAX_BATCH):
             part = due.rows(slice(start, start + MAX_BATCH))
             await self._send(part, f"{self.venue}.{symbol}.{part.trade_id[0]}-{part.trade_id[-1]}", None)

@@ -112,7 +112,7 @@ class Repairs:
             level = logging.DEBUG
         for step in found.in_order:
             if not isinstance(step, Gap):
-                await self._outlet.take(step)
+                await self._outlet.take(step, live=False)
             elif step in unreachable:
                 await self._outlet.unreachable(symbol, step, why, level=level)
             else:

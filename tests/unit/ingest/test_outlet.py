@@ -30,5 +30,20 @@ async def test_trades_of_a_symbol_that_is_not_followed_are_passed_over_and_count
     assert (passed_on.ids, passed_over() - before) == ([], 5)
 
 
+async def test_only_the_delay_of_trades_that_come_as_they_happen_is_observed() -> None:
+    outlet = await outlet_into(PassedOn())
+    before = delays_observed()
+
+    await outlet.take(columns(1, 5))
+    await outlet.take(columns(8, 5))
+    await outlet.take(columns(6, 2), live=False)
+
+    assert delays_observed() - before == 2
+
+
+def delays_observed() -> float:
+    return REGISTRY.get_sample_value("tickmesh_ingest_lag_seconds_count") or 0.0
+
+
 def passed_over() -> float:
     return REGISTRY.get_sample_value("tickmesh_ingest_passed_over_total", {"venue": "binance"}) or 0.0

@@ -8,6 +8,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import cast
 
+from prometheus_client import REGISTRY
+
 from ingest.found import Found
 from ingest.outlet import Outlet
 from ingest.refusal import RestAway, RestError
@@ -89,3 +91,16 @@ async def test_a_venue_that_says_nothing_and_not_that_it_has_nothing_is_not_aske
         one.repairs.catch_up("btcusdt")
         await eventually(lambda: len(one.rest.asked_s) >= 3)
     assert one.rest.asked_s[2] - one.rest.asked_s[0] > 0.2
+
+
+async def test_trades_of_the_past_say_nothing_of_the_delay() -> None:
+    async with repairing(Found((columns(2, 3),), (), (), to_the_end=True)) as one:
+        await one.outlet.take(columns(1, 1))
+        before = delays_observed()
+        one.repairs.catch_up("btcusdt")
+        await eventually(lambda: one.passed_on.ids == [1, 2, 3, 4])
+        assert delays_observed() == before
+
+
+def delays_observed() -> float:
+    return REGISTRY.get_sample_value("tickmesh_ingest_lag_seconds_count") or 0.0
