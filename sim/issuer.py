@@ -28,6 +28,7 @@ LONGEST_SLEEP_S = 0.02  # how late a change of rate may be noticed
 HEARTBEAT_S = 0.25
 CANDLE_UPDATE_S = 1.0
 PATIENCE_S = 5.0  # how long the flat-out market waits for a client that does not read
+MOST_AT_ONCE = 10_000_000  # a minute's work and more, which nothing but the end of the exchange breaks off
 LATE_BATCHES = 10_000  # of slow frames; more are sent before their time, so that memory is bounded
 
 
@@ -103,10 +104,10 @@ class Issuer:
         """Issue and send `count` trades as fast as the clients read, whatever the rate. Fewer if there are no more.
 
         Raises:
-            ValueError: count is negative.
+            ValueError: count is negative, or above MOST_AT_ONCE.
         """
-        if count < 0:
-            raise ValueError(f"found count {count}, expected at least 0")
+        if not 0 <= count <= MOST_AT_ONCE:
+            raise ValueError(f"found count {count}, expected 0 to {MOST_AT_ONCE}")
         while count > 0:
             self._strike()
             room = self.plan.room(self.exchange.issued)
@@ -116,6 +117,7 @@ class Issuer:
             count -= len(batch.trades)
             self._publish(batch)
             await self._clients.wait_for_room(PATIENCE_S)
+            await asyncio.sleep(0)  # where everybody has room, the others have their turn all the same
 
     def add_faults(self, faults: Sequence[Fault]) -> None:
         """Take faults that count from now.

@@ -10,6 +10,7 @@ import enum
 import math
 
 SLOT = 1_000_000
+HIGHEST_RATE = 1_000_000.0  # far above what is made in a second; at this rate the ruler's int64 lasts for 100 days
 
 
 class Pace(enum.Enum):
@@ -30,8 +31,8 @@ def parse_rate(rate: float | str) -> float:
         number = float(rate)
     except ValueError:
         number = math.nan
-    if not 0 <= number < math.inf:
-        raise ValueError(f"found rate {rate!r}, expected a number of at least 0, or max")
+    if not 0 <= number <= HIGHEST_RATE:
+        raise ValueError(f"found rate {rate!r}, expected a number from 0 to {HIGHEST_RATE:.0f}, or max")
     return number
 
 

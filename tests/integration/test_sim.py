@@ -189,7 +189,14 @@ def test_rest_refuses_as_binance_does(sim: Sim) -> None:
 
 
 def test_a_wrong_order_to_the_simulator_is_explained(sim: Sim) -> None:
-    for path, body in (("/sim/rate", {"rate": -1}), ("/sim/issue", {"count": "x"}), ("/sim/rate", {"speed": 1})):
+    for path, body in (
+        ("/sim/rate", {"rate": -1}),
+        ("/sim/rate", {"rate": 1e305}),
+        ("/sim/rate", {"speed": 1}),
+        ("/sim/issue", {"count": "x"}),
+        ("/sim/issue", {"count": -1}),
+        ("/sim/issue", {"count": 2**70}),
+    ):
         answer = httpx.post(sim.rest + path, json=body)
         assert answer.status_code == 400
         assert answer.json()["error"]
