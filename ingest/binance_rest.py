@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated, TypeVar
 
 import msgspec
 import numpy as np
 
 from ingest.aggregates import Aggregates
+from ingest.binance_events import BadFrame
 from ingest.columns import Id, Time, columns
+from ingest.spoiled import Page, read_one_by_one, spoiled
 from ingest.unreadable import UNREADABLE
 from mesh.errors import BadMessage
 from mesh.fixed import parse_e8
 from mesh.symbols import parse_symbol
 from mesh.trades import TradeColumns
+
+_AnyRow = TypeVar("_AnyRow")
 
 TIME_UNIT = {"X-MBX-TIME-UNIT": "MICROSECOND"}
 """The header that asks for microseconds: the same unit as on the WebSocket, or one trade gets two keys."""
@@ -41,12 +47,21 @@ class _Row(msgspec.Struct, gc=False):
     isBuyerMaker: bool  # noqa: N815 - Binance's name
 
 
+class _Identified(msgspec.Struct, gc=False):
+    """What is left of a row that cannot be read."""
+
+    id: Id
+
+
+_IdOrNone = Annotated[int, msgspec.Meta(ge=-1, le=2**63 - 1)]
+
+
 class _Aggregate(msgspec.Struct, gc=False):
     a: Id
     p: str
     q: str
-    f: int
-    l: int  # noqa: E741 - Binance's name
+    f: _IdOrNone
+    l: _IdOrNone  # noqa: E741 - Binance's name
     T: Time
     m: bool
 
@@ -69,30 +84,39 @@ class _ExchangeInfo(msgspec.Struct, gc=False):
     symbols: list[_Symbol]
 
 
+class _RawExchangeInfo(msgspec.Struct, gc=False):
+    symbols: msgspec.Raw
+
+
 class _Error(msgspec.Struct, gc=False):
     code: int = 0
     msg: str = ""
 
 
 _rows = msgspec.json.Decoder(list[_Row])
+_row = msgspec.json.Decoder(_Row)
+_identified = msgspec.json.Decoder(_Identified)
 _aggregates = msgspec.json.Decoder(list[_Aggregate])
+_aggregate = msgspec.json.Decoder(_Aggregate)
 _exchange_info = msgspec.json.Decoder(_ExchangeInfo)
+_raw_exchange_info = msgspec.json.Decoder(_RawExchangeInfo)
+_symbol = msgspec.json.Decoder(_Symbol)
 _error = msgspec.json.Decoder(_Error)
 
 
-def parse_trades(body: bytes, *, venue: str, symbol: str, received_time_us: int) -> TradeColumns:
+def parse_trades(body: bytes, *, venue: str, symbol: str, received_time_us: int) -> Page[TradeColumns]:
     """Read the answer of `/api/v3/trades` or `/api/v3/historicalTrades`; possibly no trades at all.
 
     `[{"id":28457,"price":"4.00000100","qty":"12.00000000","quoteQty":"48.000012","time":1499865549590,
     "isBuyerMaker":true,"isBestMatch":true}]`
 
     Raises:
-        BadMessage: anything else, or ids that do not rise.
+        BadMessage: anything else, no row that can be read, or ids that do not rise.
 
     """
-    try:
-        rows = _rows.decode(body)
-        trades = columns(
+
+    def trades_of(rows: Sequence[_Row]) -> TradeColumns:
+        return columns(
             venue=venue,
             symbol=symbol,
             received_time_us=received_time_us,
@@ -102,28 +126,43 @@ def parse_trades(body: bytes, *, venue: str, symbol: str, received_time_us: int)
             times=[row.time for row in rows],
             makers=[row.isBuyerMaker for row in rows],
         )
-    except UNREADABLE as exc:
-        raise BadMessage(f"trades of {symbol}: {exc} (in {body[:80]!r})") from exc
-    if (trades.trade_id[1:] <= trades.trade_id[:-1]).any():
-        raise BadMessage(f"trades of {symbol}: ids do not rise from {trades.trade_id[0]} to {trades.trade_id[-1]}")
-    return trades
+
+    def read(raw: bytes) -> _Row:
+        row = _row.decode(raw)
+        trades_of([row])
+        return row
+
+    try:
+        page = Page(trades_of(_rows.decode(body)))
+    except UNREADABLE:
+        try:
+            rows = read_one_by_one(body, read)
+        except UNREADABLE as exc:
+            raise BadMessage(f"trades of {symbol}: {exc} (in {body[:80]!r})") from exc
+        good, bad = _parted(rows)
+        page = Page(trades_of(good), bad, spoiled((_id_of(row), isinstance(row, _Row)) for row in rows))
+    ids = page.told.trade_id
+    if (ids[1:] <= ids[:-1]).any():
+        raise BadMessage(f"trades of {symbol}: ids do not rise from {ids[0]} to {ids[-1]}")
+    return page
 
 
-def parse_aggregates(body: bytes, *, venue: str, symbol: str, received_time_us: int) -> Aggregates:
+def parse_aggregates(body: bytes, *, venue: str, symbol: str, received_time_us: int) -> Page[Aggregates]:
     """Read the answer of `/api/v3/aggTrades`; possibly no aggregates at all.
 
     `[{"a":26129,"p":"0.01633102","q":"4.70443515","f":27781,"l":27781,"T":1498793709153,"m":true,"M":true}]`
 
-    An aggregate of no trades (`"f":-1,"l":-1`, which Binance has among its oldest) is left out.
+    An aggregate of no trades (`"f":-1,"l":-1`, which Binance has among its oldest) is left out. A bad one is missed by
+    its aggregate id, so that nothing is proved absent in its place.
 
     Raises:
-        BadMessage: anything else, or ids that do not rise.
+        BadMessage: anything else, no row that can be read, or ids that do not rise.
 
     """
-    try:
-        rows = [row for row in _aggregates.decode(body) if row.f >= 0]
+
+    def singles_of(rows: Sequence[_Aggregate]) -> TradeColumns:
         single = [row for row in rows if row.f == row.l]
-        singles = columns(
+        return columns(
             venue=venue,
             symbol=symbol,
             received_time_us=received_time_us,
@@ -133,17 +172,31 @@ def parse_aggregates(body: bytes, *, venue: str, symbol: str, received_time_us: 
             times=[row.T for row in single],
             makers=[row.m for row in single],
         )
-        ids = np.array([(row.a, row.f, row.l) for row in rows], np.int64).reshape(-1, 3)
-    except (*UNREADABLE, OverflowError) as exc:
-        raise BadMessage(f"aggregates of {symbol}: {exc} (in {body[:80]!r})") from exc
-    aggregate_id, first_id, last_id = ids.T
+
+    def read(raw: bytes) -> _Aggregate:
+        row = _aggregate.decode(raw)
+        singles_of([row] if row.f >= 0 else [])
+        return row
+
+    bad: tuple[BadFrame, ...] = ()
+    try:
+        rows = [row for row in _aggregates.decode(body) if row.f >= 0]
+        singles = singles_of(rows)
+    except UNREADABLE:
+        try:
+            good, bad = _parted(read_one_by_one(body, read))
+        except UNREADABLE as exc:
+            raise BadMessage(f"aggregates of {symbol}: {exc} (in {body[:80]!r})") from exc
+        rows = [row for row in good if row.f >= 0]
+        singles = singles_of(rows)
+    aggregate_id, first_id, last_id = np.array([(row.a, row.f, row.l) for row in rows], np.int64).reshape(-1, 3).T
     disorder = (first_id > last_id).any() or (first_id[1:] <= last_id[:-1]).any()
     if disorder or (aggregate_id[1:] <= aggregate_id[:-1]).any():
         raise BadMessage(f"aggregates of {symbol}: ids do not rise from {aggregate_id[0]} to {aggregate_id[-1]}")
-    return Aggregates(aggregate_id, first_id, last_id, singles)
+    return Page(Aggregates(aggregate_id, first_id, last_id, singles), bad)
 
 
-def parse_exchange_info(body: bytes) -> list[Instrument]:
+def parse_exchange_info(body: bytes) -> Page[list[Instrument]]:
     """Read what can be traded now from `/api/v3/exchangeInfo`.
 
     `{"symbols":[{"symbol":"BTCUSDT","status":"TRADING","baseAsset":"BTC","quoteAsset":"USDT","filters":[
@@ -153,15 +206,20 @@ def parse_exchange_info(body: bytes) -> list[Instrument]:
     symbol of ours or whose filters are no numbers.
 
     Raises:
-        BadMessage: not such an answer.
+        BadMessage: not such an answer, or no symbol that can be read.
 
     """
+    bad: tuple[BadFrame, ...] = ()
     try:
-        info = _exchange_info.decode(body)
-    except UNREADABLE as exc:
-        raise BadMessage(f"exchangeInfo: {exc} (in {body[:80]!r})") from exc
+        symbols = _exchange_info.decode(body).symbols
+    except UNREADABLE:
+        try:
+            raw = _raw_exchange_info.decode(body).symbols
+            symbols, bad = _parted(read_one_by_one(bytes(raw), _symbol.decode))
+        except UNREADABLE as exc:
+            raise BadMessage(f"exchangeInfo: {exc} (in {body[:80]!r})") from exc
     instruments = []
-    for listed in info.symbols:
+    for listed in symbols:
         if listed.status != "TRADING":
             continue
         by_type = {one.filterType: one for one in listed.filters}
@@ -177,7 +235,7 @@ def parse_exchange_info(body: bytes) -> list[Instrument]:
             )
         except ValueError:
             continue  # said in the docstring
-    return instruments
+    return Page(instruments, bad)
 
 
 def parse_error(body: bytes) -> tuple[int, str]:
@@ -187,3 +245,17 @@ def parse_error(body: bytes) -> tuple[int, str]:
     except UNREADABLE:
         return 0, body[:80].decode(errors="replace")
     return error.code, error.msg[:200]
+
+
+def _parted(rows: Sequence[_AnyRow | BadFrame]) -> tuple[list[_AnyRow], tuple[BadFrame, ...]]:
+    good = [row for row in rows if not isinstance(row, BadFrame)]
+    return good, tuple(row for row in rows if isinstance(row, BadFrame))
+
+
+def _id_of(row: _Row | BadFrame) -> int | None:
+    if isinstance(row, _Row):
+        return row.id
+    try:
+        return _identified.decode(row.frame).id
+    except UNREADABLE:
+        return None

@@ -12,6 +12,7 @@ from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.client import connect as connect_websocket
 
 from ingest import counts
+from ingest.aside import Aside
 from ingest.binance import ClosedCandle
 from ingest.binance_events import BadFrame
 from ingest.feed import Event, Feed, Followed, MinutesRefused, Refused, ShutdownAnnounced, UnknownSeen
@@ -19,11 +20,10 @@ from ingest.following import Following
 from ingest.habit import Habit
 from ingest.ladder import Rung
 from ingest.mailbox import Mailbox
-from ingest.outbox import MAX_ASIDE, Outbox, dead_frame, minute
+from ingest.outbox import Outbox, minute
 from ingest.outlet import Outlet
 from ingest.pace import Pace
 from ingest.venue import Venue, asked_away_s, plain_words, proxy_for
-from mesh.logs import Seldom
 
 log = logging.getLogger("ingest.link")
 
@@ -87,8 +87,7 @@ class Link:
         self._heard = heard
         self._feed = Feed(ends.venue.name, (), plain=rung.plain)
         self._mailbox = Mailbox(MAX_FRAMES)
-        self._seldom_bad = Seldom(every_s=1)
-        self._bad_unsaid = 0
+        self._aside = Aside("frames", ends.outbox)
 
     def hears(self, symbol: str) -> bool:
         """Return whether a symbol's trades come by this connection, as far as anybody can tell."""
@@ -223,19 +222,10 @@ class Link:
                 counts.UNKNOWN_EVENTS.inc()
                 log.debug("unknown event %s", name)
             case BadFrame():
-                self._keep_aside(event)
+                self._aside.keep(event)
             case _:
                 self._ends.habit.heard(event.symbol, asyncio.get_running_loop().time())
                 await self._ends.outlet.take(event)
-
-    def _keep_aside(self, bad: BadFrame) -> None:
-        counts.BAD_FRAMES.inc()
-        if self._ends.outbox.waiting < MAX_ASIDE:
-            self._ends.outbox.put(dead_frame(bad))
-        self._bad_unsaid += 1
-        if self._seldom_bad.due(asyncio.get_running_loop().time()):
-            log.warning("refused %d frames, the last: %s", self._bad_unsaid, bad)
-            self._bad_unsaid = 0
 
 
 async def _read(socket: ClientConnection, mailbox: Mailbox) -> None:

@@ -81,7 +81,9 @@ class RequestedRepairs:
                 found = await self._rest.trades_from(symbol, from_id)
                 if found.unreachable and found.unreachable[0].first_id <= last_id:
                     first = found.unreachable[0]
-                    result.problem = f"the venue no longer tells trades {first.first_id} to {first.last_id} one by one"
+                    result.problem = (
+                        f"trades {first.first_id} to {first.last_id} are not told one by one, or not legibly"
+                    )
                 for gap in found.absent:
                     self._note_absent(result, gap, last_id)
                 for part in found.parts:

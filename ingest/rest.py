@@ -14,11 +14,14 @@ import httpx
 
 from ingest import binance_rest, stay_away
 from ingest.aggregates import Aggregates, Search
+from ingest.aside import Aside
 from ingest.binance_rest import PAGE, TIME_UNIT, Instrument
 from ingest.budget import Budget
 from ingest.found import Found, from_aggregates, from_history, from_newest
 from ingest.host import Host
+from ingest.outbox import Outbox
 from ingest.refusal import RestAway, RestNotOffered
+from ingest.spoiled import Page, spoil
 from mesh.errors import BadMessage
 from mesh.logs import Seldom
 from mesh.trades import TradeColumns
@@ -52,6 +55,11 @@ class Rest:
         self._budget = Budget()
         self._turn = asyncio.Semaphore(2)
         self._seldom = Seldom(every_s=30)
+        self._aside = Aside("rows")
+
+    def keep_aside_in(self, outbox: Outbox) -> None:
+        """Bring rows that cannot be read there from now on; until then they are only counted and told."""
+        self._aside = Aside("rows", outbox)
 
     def stay_away(self, seconds: float) -> None:
         """Ask nothing for so long: the venue told this address so on another way in."""
@@ -63,7 +71,7 @@ class Rest:
 
     async def exchange_info(self) -> list[Instrument]:
         """Return what can be traded now. Raises: RestError."""
-        return binance_rest.parse_exchange_info(await self._get("/api/v3/exchangeInfo"))
+        return self._legible(binance_rest.parse_exchange_info(await self._get("/api/v3/exchangeInfo"))).told
 
     async def trades_from(self, symbol: str, from_id: int) -> Found:
         """Return what the venue has from an id on, that id included: up to PAGE trades.
@@ -75,46 +83,56 @@ class Rest:
         """
         try:
             page = await self._trades("/api/v3/historicalTrades", symbol, fromId=from_id, limit=PAGE)
-            return from_history(page, from_id=from_id, limit=PAGE)
+            found = from_history(page.told, from_id=from_id, limit=PAGE - len(page.bad))
+            return spoil(found, page.spoiled)
         except RestNotOffered:
             pass
         try:
-            newest = from_newest(await self._trades("/api/v3/trades", symbol, limit=PAGE), from_id=from_id)
+            page = await self._trades("/api/v3/trades", symbol, limit=PAGE)
         except RestNotOffered:
             aggregates = await self._aggregates_around(symbol, from_id)
-            return from_aggregates(aggregates, from_id=from_id, until_id=None, limit=PAGE)
+            limit = PAGE - len(aggregates.bad)
+            return from_aggregates(aggregates.told, from_id=from_id, until_id=None, limit=limit)
+        newest = from_newest(page.told, from_id=from_id)
         if not newest.unreachable:
-            return newest
+            return spoil(newest, page.spoiled)
         until_id = newest.unreachable[-1].last_id
         try:
             aggregates = await self._aggregates_around(symbol, from_id)
         except RestNotOffered:
-            return newest
-        found = from_aggregates(aggregates, from_id=from_id, until_id=until_id, limit=PAGE)
-        return newest if found.next_id is None else found
+            return spoil(newest, page.spoiled)
+        found = from_aggregates(aggregates.told, from_id=from_id, until_id=until_id, limit=PAGE)
+        return spoil(newest, page.spoiled) if found.next_id is None else found
 
-    async def _aggregates_around(self, symbol: str, trade_id: int) -> Aggregates:
+    async def _aggregates_around(self, symbol: str, trade_id: int) -> Page[Aggregates]:
         """Return a page of aggregates that holds a trade's place, or as near to it as there are any."""
         search = Search(trade_id, PAGE)
         page = await self._aggregates(symbol)
         for _ in range(_LONGEST_SEARCH):
-            if (aggregate_id := search.next_look(page)) is None:
+            if (aggregate_id := search.next_look(page.told)) is None:
                 break
             page = await self._aggregates(symbol, fromId=aggregate_id)
         return page
 
-    async def _aggregates(self, symbol: str, **parameters: int) -> Aggregates:
+    async def _aggregates(self, symbol: str, **parameters: int) -> Page[Aggregates]:
         return await self._ask("/api/v3/aggTrades", binance_rest.parse_aggregates, symbol, limit=PAGE, **parameters)
 
-    async def _trades(self, path: str, symbol: str, **parameters: int) -> TradeColumns:
+    async def _trades(self, path: str, symbol: str, **parameters: int) -> Page[TradeColumns]:
         return await self._ask(path, binance_rest.parse_trades, symbol, **parameters)
 
-    async def _ask(self, path: str, parse: Callable[..., _Answer], symbol: str, **parameters: int) -> _Answer:
+    async def _ask(
+        self, path: str, parse: Callable[..., Page[_Answer]], symbol: str, **parameters: int
+    ) -> Page[_Answer]:
         body = await self._get(path, symbol=symbol.upper(), **parameters)
         try:
-            return parse(body, venue=self._venue, symbol=symbol, received_time_us=time.time_ns() // 1000)
+            return self._legible(parse(body, venue=self._venue, symbol=symbol, received_time_us=time.time_ns() // 1000))
         except BadMessage as exc:
             raise RestAway(str(exc)) from exc
+
+    def _legible(self, page: Page[_Answer]) -> Page[_Answer]:
+        for bad in page.bad:
+            self._aside.keep(bad)
+        return page
 
     async def _get(self, path: str, **parameters: str | int) -> bytes:
         """Ask the hosts in turn until one answers.

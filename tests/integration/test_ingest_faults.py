@@ -125,6 +125,21 @@ async def test_what_was_traded_while_the_connection_was_away_is_fetched_first(
         await mesh.publishes([1, 2, 3, 4, 5])
 
 
+async def test_a_row_of_rest_that_cannot_be_read_is_left_open_and_costs_no_other(
+    nats_server: NatsServer, make_service: Make
+) -> None:
+    async with followed(nats_server, make_service) as mesh:
+        await mesh.start()
+        await mesh.venue.trade("btcusdt", 1, 2)
+        mesh.venue.know("btcusdt", 3, 4, 6)
+        mesh.venue.illegible = {4}
+        await mesh.venue.trade("btcusdt", 7)
+        await mesh.publishes([1, 2, 3, 6, 7])
+        assert mesh.says("refused 1 rows, the last: '0.000000001' is finer than 8 decimals")
+        assert mesh.says("going on without trades 4 to 4 (1)")
+        assert mesh.says("the venue has no trades 5 to 5")
+
+
 async def test_a_venue_without_history_leaves_a_hole_and_says_which(
     nats_server: NatsServer, make_service: Make
 ) -> None:

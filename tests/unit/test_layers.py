@@ -50,6 +50,7 @@ PURE = [
     "ingest/refusal.py",
     "ingest/pace.py",
     "ingest/sequencer.py",
+    "ingest/spoiled.py",
     "ingest/stay_away.py",
     "ingest/unreadable.py",
     "signal/signalsvc/engine.py",

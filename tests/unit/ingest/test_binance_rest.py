@@ -8,8 +8,12 @@ from typing import Any
 
 import pytest
 
+from ingest.aggregates import Aggregates
 from ingest.binance_rest import Instrument, parse_aggregates, parse_error, parse_exchange_info, parse_trades
+from ingest.sequencer import Gap
+from ingest.spoiled import Page
 from mesh.errors import BadMessage
+from mesh.trades import TradeColumns
 
 SHARED = Path(__file__).parents[4] / "shared" / "data"
 ROW = {
@@ -39,8 +43,14 @@ def rows(*changes: dict[str, Any]) -> bytes:
     return json.dumps([ROW | change for change in changes]).encode()
 
 
-def trades_of(body: bytes) -> Any:
+def page_of(body: bytes) -> Page[TradeColumns]:
     return parse_trades(body, venue="binance", symbol="bnbbtc", received_time_us=9)
+
+
+def trades_of(body: bytes) -> TradeColumns:
+    page = page_of(body)
+    assert page.bad == page.spoiled == ()
+    return page.told
 
 
 def test_the_row_of_binances_own_documents_is_read_exactly() -> None:
@@ -74,9 +84,35 @@ def test_anything_else_is_refused(body: bytes) -> None:
         trades_of(body)
 
 
-def aggregates_of(*changes: dict[str, Any]) -> Any:
+@pytest.mark.parametrize(
+    "change",
+    [{"price": "0.000000001"}, {"price": "0"}, {"qty": "-1"}, {"time": "now"}, {"isBuyerMaker": None}, {"id": 5.0}],
+)
+def test_a_bad_row_is_left_out_and_kept_whole_and_its_place_is_known(change: dict[str, Any]) -> None:
+    body = rows({"id": 4}, {"id": 5} | change, {"id": 6})
+    page = page_of(body)
+    assert page.told.trade_id.tolist() == [4, 6]
+    assert [bad.frame for bad in page.bad] == [json.dumps(ROW | {"id": 5} | change).encode()]
+    assert page.spoiled == (Gap(5, 5),)
+
+
+@pytest.mark.parametrize("odd_id", ["x", -1, 3, 10**18])
+def test_a_bad_row_without_a_believable_id_may_be_any_between_its_neighbours(odd_id: object) -> None:
+    page = page_of(rows({"id": 4}, {"id": odd_id, "price": "?"}, {"id": 9}))
+    assert page.told.trade_id.tolist() == [4, 9]
+    assert page.spoiled == (Gap(5, 8),)
+
+
+def test_a_thousand_rows_are_not_refused_for_one_of_them() -> None:
+    page = page_of(rows(*({"id": row, "price": "0.000000001" if row == 500 else "1.5"} for row in range(1000))))
+    assert (len(page.told), len(page.bad), page.spoiled) == (999, 1, (Gap(500, 500),))
+
+
+def aggregates_of(*changes: dict[str, Any], bad: int = 0) -> Aggregates:
     body = json.dumps([AGGREGATE | change for change in changes]).encode()
-    return parse_aggregates(body, venue="binance", symbol="bnbbtc", received_time_us=9)
+    page = parse_aggregates(body, venue="binance", symbol="bnbbtc", received_time_us=9)
+    assert len(page.bad) == bad
+    return page.told
 
 
 def test_the_aggregate_of_binances_own_documents_is_one_trade_read_exactly() -> None:
@@ -95,6 +131,12 @@ def test_an_aggregate_of_several_trades_is_none_of_them() -> None:
 
 def test_an_aggregate_of_no_trades_is_left_out() -> None:
     assert aggregates_of({"f": -1, "l": -1, "p": "0", "q": "0"}, {"a": 26130}).aggregate_id.tolist() == [26130]
+
+
+@pytest.mark.parametrize("change", [{"p": "0.000000001"}, {"f": "x"}, {"l": 2**70}, {"f": -2}, {"m": None}])
+def test_a_bad_aggregate_is_left_out_and_missed_by_its_aggregate_id(change: dict[str, Any]) -> None:
+    read = aggregates_of({}, {"a": 26130, "f": 27782, "l": 27782} | change, {"a": 26131, "f": 27783, "l": 27783}, bad=1)
+    assert (read.aggregate_id.tolist(), read.singles.trade_id.tolist()) == ([26129, 26131], [27781, 27783])
 
 
 def test_no_aggregates_are_no_trades() -> None:
@@ -140,12 +182,21 @@ def test_only_what_is_trading_is_an_instrument() -> None:
             ],
         }
     ).encode()
-    assert parse_exchange_info(body) == [Instrument("btcusdt", "BTC", "USDT", 1000000, 1000)]
+    page = parse_exchange_info(body)
+    assert (page.told, page.bad) == ([Instrument("btcusdt", "BTC", "USDT", 1000000, 1000)], ())
+
+
+def test_a_symbol_that_cannot_be_read_is_left_out_alone() -> None:
+    good = {"symbol": "BTCUSDT", "status": "TRADING", "baseAsset": "BTC", "quoteAsset": "USDT"}
+    odd = {"symbol": "ODDUSDT", "status": "TRADING", "quoteAsset": "USDT"}
+    page = parse_exchange_info(json.dumps({"symbols": [odd, good, 7]}).encode())
+    assert page.told == [Instrument("btcusdt", "BTC", "USDT", 0, 0)]
+    assert [bad.frame for bad in page.bad] == [json.dumps(odd).encode(), b"7"]
 
 
 @pytest.mark.skipif(not SHARED.exists(), reason="the recorded answers are not here")
 def test_a_recorded_exchange_info_is_read() -> None:
-    instruments = parse_exchange_info((SHARED / "exchangeInfo.json").read_bytes())
+    instruments = parse_exchange_info((SHARED / "exchangeInfo.json").read_bytes()).told
     assert Instrument("btcusdt", "BTC", "USDT", 1000000, 1000) in instruments
     assert "bccbtc" not in [instrument.symbol for instrument in instruments]
 
@@ -153,6 +204,8 @@ def test_a_recorded_exchange_info_is_read() -> None:
 def test_no_exchange_info_is_refused() -> None:
     with pytest.raises(BadMessage, match="exchangeInfo"):
         parse_exchange_info(b'{"code":-1003,"msg":"Too much"}')
+    with pytest.raises(BadMessage, match="exchangeInfo: none of 2 rows can be read"):
+        parse_exchange_info(b'{"symbols":[{},{}]}')
 
 
 def test_what_is_nested_too_deep_to_be_passed_over_is_refused_like_anything_else() -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import httpx
 import pytest
 
+from ingest.outbox import Outbox
 from ingest.refusal import RestAway
 from ingest.rest import Rest
+from ingest.sequencer import Gap
 
 
 async def test_what_the_venue_said_elsewhere_keeps_rest_away_too() -> None:
@@ -24,3 +28,19 @@ async def test_what_the_venue_said_elsewhere_keeps_rest_away_too() -> None:
 
     assert 99 < away.value.again_after_s <= 100
     assert asked == []
+
+
+async def test_a_row_that_cannot_be_read_is_kept_aside_and_its_neighbours_are_found() -> None:
+    row = {"id": 5, "price": "1.5", "qty": "2", "time": 1499865549590, "isBuyerMaker": True}
+    rows = [row, row | {"id": 6, "price": "0.000000001"}, row | {"id": 7}]
+    no_bus: Any = None  # nothing is sent before the outbox runs
+    outbox = Outbox(no_bus)
+
+    async with httpx.AsyncClient(transport=httpx.MockTransport(lambda _: httpx.Response(200, json=rows))) as client:
+        rest = Rest("binance", ["http://binance.example"], client)
+        rest.keep_aside_in(outbox)
+        found = await rest.trades_from("btcusdt", 5)
+
+    assert [part.trade_id.tolist() for part in found.parts] == [[5], [7]]
+    assert (found.absent, found.unreachable, found.to_the_end) == ((), (Gap(6, 6),), True)
+    assert outbox.waiting == 1

@@ -1,0 +1,39 @@
+"""What the venue said and nobody can read: counted, kept aside in DEAD, and told to people now and then."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from ingest import counts
+from ingest.binance_events import BadFrame
+from ingest.outbox import MAX_ASIDE, Outbox, dead_frame
+from mesh.logs import Seldom
+
+log = logging.getLogger("ingest.aside")
+
+
+class Aside:
+    """See the module.
+
+    Args:
+        what: they are called in the log.
+        outbox: on the way to DEAD; without one they are only counted and told.
+
+    """
+
+    def __init__(self, what: str, outbox: Outbox | None = None) -> None:
+        self._what = what
+        self._outbox = outbox
+        self._seldom = Seldom(every_s=1)
+        self._unsaid = 0
+
+    def keep(self, bad: BadFrame) -> None:
+        """Take one; returns at once."""
+        counts.BAD_FRAMES.inc()
+        if self._outbox is not None and self._outbox.waiting < MAX_ASIDE:
+            self._outbox.put(dead_frame(bad))
+        self._unsaid += 1
+        if self._seldom.due(asyncio.get_running_loop().time()):
+            log.warning("refused %d %s, the last: %s", self._unsaid, self._what, bad)
+            self._unsaid = 0

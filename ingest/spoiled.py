@@ -1,0 +1,105 @@
+"""Rows of a REST answer that cannot be read: where their trades belong, and what may not be proved without them. Pure.
+
+A trade that stands there illegibly is there: its id must never be taken for one the venue has not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Generic, TypeVar
+
+import msgspec
+
+from ingest.binance_events import BadFrame
+from ingest.found import Found
+from ingest.sequencer import Gap
+from ingest.unreadable import UNREADABLE
+
+_Row = TypeVar("_Row")
+_Told_co = TypeVar("_Told_co", covariant=True)
+_raws = msgspec.json.Decoder(list[msgspec.Raw])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Page(Generic[_Told_co]):
+    """One answer.
+
+    Attributes:
+        told: what the rows that can be read say.
+        bad: the others.
+        spoiled: ids that may be those of bad rows, rising.
+
+    """
+
+    told: _Told_co
+    bad: tuple[BadFrame, ...] = ()
+    spoiled: tuple[Gap, ...] = ()
+
+
+def read_one_by_one(body: bytes, read: Callable[[bytes], _Row]) -> list[_Row | BadFrame]:
+    """Read an answer row by row, a BadFrame in place of each that `read` refuses.
+
+    Raises:
+        MsgspecError, ValueError, RecursionError: no rows at all, or none that can be read: then not one row is odd, but
+            the answer is not what was asked for.
+
+    """
+    rows = [_read(bytes(raw), read) for raw in _raws.decode(body)]
+    bad = [row for row in rows if isinstance(row, BadFrame)]
+    if len(bad) == len(rows) and bad:
+        raise ValueError(f"none of {len(bad)} rows can be read, the first because of {bad[0].reason}")
+    return rows
+
+
+def spoiled(rows: Iterable[tuple[int | None, bool]]) -> tuple[Gap, ...]:
+    """Return which ids bad rows may have, as far as a good row follows: what comes after the last one stays unsaid.
+
+    Args:
+        rows: each one's id, None where not even that can be read, and whether the row is good.
+
+    """
+    gaps: list[Gap] = []
+    last_id, between = -1, []
+    for row_id, is_good in rows:
+        if not is_good:
+            between.append(row_id)
+        elif row_id is not None:
+            gaps += _places(between, Gap(last_id + 1, row_id - 1))
+            last_id, between = row_id, []
+    return tuple(gaps)
+
+
+def spoil(found: Found, gaps: Sequence[Gap]) -> Found:
+    """Return what is found without any proof that ids are absent among which bad rows are: nothing is known of them."""
+    absent: list[Gap] = []
+    unreachable = list(found.unreachable)
+    for whole in found.absent:
+        next_id = whole.first_id
+        for gap in gaps:
+            first_id, last_id = max(gap.first_id, next_id), min(gap.last_id, whole.last_id)
+            if first_id > last_id:
+                continue
+            if first_id > next_id:
+                absent.append(Gap(next_id, first_id - 1))
+            unreachable.append(Gap(first_id, last_id))
+            next_id = last_id + 1
+        if next_id <= whole.last_id:
+            absent.append(Gap(next_id, whole.last_id))
+    unreachable.sort(key=lambda gap: gap.first_id)
+    return replace(found, absent=tuple(absent), unreachable=tuple(unreachable))
+
+
+def _read(raw: bytes, read: Callable[[bytes], _Row]) -> _Row | BadFrame:
+    try:
+        return read(raw)
+    except UNREADABLE as exc:
+        return BadFrame(str(exc), raw)
+
+
+def _places(ids: Sequence[int | None], room: Gap) -> list[Gap]:
+    """Return the ids of bad rows that stand between two good ones: as they say, if that is possible there at all."""
+    said = [row_id for row_id in ids if row_id is not None]
+    if len(said) == len(ids) == len(set(said)) and all(room.first_id <= row_id <= room.last_id for row_id in said):
+        return [Gap(row_id, row_id) for row_id in sorted(said)]
+    return [room] if room.first_id <= room.last_id else []

@@ -1,0 +1,58 @@
+"""What an answer proves although some of its rows cannot be read."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from ingest.found import from_history, from_newest
+from ingest.sequencer import Gap
+from ingest.spoiled import spoil, spoiled
+from mesh.trades import TradeColumns
+from tests.fixtures.trades import columns
+
+
+def page(*ids: int) -> TradeColumns:
+    return columns(min(ids), max(ids) - min(ids) + 1).rows(np.array(ids, np.int64) - min(ids))
+
+
+@pytest.mark.parametrize(
+    ("rows", "places"),
+    [
+        ([(4, True), (5, True)], ()),
+        ([(4, True), (6, False), (9, True)], (Gap(6, 6),)),
+        ([(4, True), (5, False), (8, False), (9, True)], (Gap(5, 5), Gap(8, 8))),
+        ([(4, True), (5, False), (None, False), (9, True)], (Gap(5, 8),)),
+        ([(4, True), (5, False), (5, False), (9, True)], (Gap(5, 8),)),
+        ([(4, True), (4, False), (9, True)], (Gap(5, 8),)),
+        ([(4, True), (None, False), (5, True)], ()),
+        ([(None, False), (9, True)], (Gap(0, 8),)),
+        ([(4, True), (5, False)], ()),
+        ([(4, True), (10**18, False)], ()),
+    ],
+)
+def test_a_bad_row_is_where_it_says_or_anywhere_between_its_neighbours(
+    rows: list[tuple[int | None, bool]], places: tuple[Gap, ...]
+) -> None:
+    assert spoiled(rows) == places
+
+
+def test_what_a_bad_row_may_be_is_unreachable_and_never_absent() -> None:
+    found = spoil(from_history(page(5, 9, 10), from_id=3, limit=1000), [Gap(7, 7)])
+    assert (found.absent, found.unreachable) == ((Gap(3, 4), Gap(6, 6), Gap(8, 8)), (Gap(7, 7),))
+    assert (found.trades, found.next_id) == (3, 11)
+
+
+def test_bad_rows_before_the_id_asked_for_are_none_of_ours() -> None:
+    found = spoil(from_history(page(5, 6), from_id=4, limit=1000), [Gap(0, 4)])
+    assert (found.absent, found.unreachable) == ((), (Gap(4, 4),))
+
+
+def test_what_the_newest_trades_do_not_reach_stays_unreachable() -> None:
+    found = spoil(from_newest(page(10, 13), from_id=4), [Gap(5, 5), Gap(11, 12)])
+    assert (found.absent, found.unreachable) == ((), (Gap(4, 9), Gap(11, 12)))
+
+
+def test_without_bad_rows_all_stays_as_it_was() -> None:
+    found = from_history(page(5, 9), from_id=3, limit=1000)
+    assert (spoil(found, []).absent, spoil(found, []).unreachable) == (found.absent, found.unreachable)
