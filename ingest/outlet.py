@@ -7,7 +7,7 @@ import contextlib
 import logging
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from nats.errors import Error as NatsError
 from nats.js.api import RawStreamMsg
@@ -140,9 +140,26 @@ class Outlet:
             await self.give_up(symbol, "the venue answers, but has nothing of them, though later ones have come")
         return left_s
 
-    async def give_up_all(self, why: str) -> None:
-        """Go on without everything that is waited for; what has arrived behind it is published."""
+    async def give_up_all(self, why: str, *, but: Collection[str] = ()) -> None:
+        """Go on without everything that is waited for; what has arrived behind it is published.
+
+        Args:
+            why: for the log.
+            but: symbols of which nothing is given up, as all of it can be had again in order.
+
+        """
         for symbol, sequencer in self._sequencers.items():
+            if symbol in but and (gap := sequencer.gap) is not None:
+                held = sequencer.held_trades
+                log.info(
+                    "%s: left %d trades behind %d to %d to the next start: %s",
+                    symbol,
+                    held,
+                    gap.first_id,
+                    gap.last_id,
+                    why,
+                )
+                continue
             while sequencer.gap is not None and not self._closed:
                 await self.give_up(symbol, why)
 

@@ -37,6 +37,8 @@ class Repairs:
         self._underway: dict[str, asyncio.Task[None]] = {}
         self._to_the_end: set[str] = set()
         self._cancelled = False
+        self.brought: set[str] = set()
+        """The symbols of which REST's last answer brought something: it has what they wait for."""
         outlet.on_gap(self.fill)
 
     def fill(self, symbol: str) -> None:
@@ -48,6 +50,14 @@ class Repairs:
         """Fetch all since the last trade released: when a connection opens, nobody knows what was missed."""
         self._to_the_end.add(symbol)
         self.fill(symbol)
+
+    async def finish(self, *, within_s: float) -> None:
+        """Let what is under way come to its end, and stop fetching after so long."""
+        clock = asyncio.get_running_loop().time
+        ends_s = clock() + within_s
+        while self._underway and clock() < ends_s:
+            await asyncio.wait(self._underway.values(), timeout=ends_s - clock(), return_when=asyncio.FIRST_COMPLETED)
+        self.cancel()
 
     def cancel(self) -> None:
         """Stop fetching, also what is missed from now on."""
@@ -91,7 +101,10 @@ class Repairs:
             fetched += found.trades
             if found.next_id is not None:
                 nothing_since_s, delays = None, backoff(first_s=0.2, max_s=10)
-            elif gap is not None:  # the socket is ahead of REST
+                self.brought.add(symbol)
+                continue
+            self.brought.discard(symbol)
+            if gap is not None:  # the socket is ahead of REST
                 if nothing_since_s is None:
                     nothing_since_s = asyncio.get_running_loop().time()
                 left_s = await self._outlet.nothing_since(symbol, nothing_since_s)
@@ -99,6 +112,7 @@ class Repairs:
             elif symbol in self._to_the_end:  # nothing, and yet not the end
                 await asyncio.sleep(next(delays))
         self._to_the_end.discard(symbol)
+        self.brought.discard(symbol)
         if fetched:
             log.info("%s: fetched %d trades up to %d", symbol, fetched, (self._outlet.next_id(symbol) or 0) - 1)
 

@@ -30,6 +30,8 @@ from mesh.settings import IngestSettings
 
 log = logging.getLogger("ingest.service")
 
+REPAIRED_WITHIN_S = 2.0
+"""So long a stopping ingest waits for REST to bring what is missing."""
 SETTLE_S = 10.0
 """So long a stopping ingest waits for the bus to take what is on its way; what it does not take is fetched again."""
 
@@ -63,8 +65,8 @@ async def main(settings: IngestSettings, stop: Stop) -> None:
                 await publisher.open()
             publishing = keepers.create_task(publisher.run(), name="publisher")
             outlet = Outlet(venue.name, bus, publisher)
-            await _follow(settings, stop, health, bus, venue, venue_rest, following, outlet)
-            await _settle(outlet, publisher)
+            brought = await _follow(settings, stop, health, bus, venue, venue_rest, following, outlet)
+            await _settle(outlet, publisher, brought)
             publishing.cancel()
 
 
@@ -77,7 +79,8 @@ async def _follow(
     venue_rest: Rest,
     following: Following,
     outlet: Outlet,
-) -> None:
+) -> set[str]:
+    """Follow the venue until asked to stop; return the symbols whose missing trades REST was just bringing."""
     async with asyncio.TaskGroup() as tasks:
         repairs = Repairs(venue_rest, outlet, tasks)
         outbox = Outbox(bus)
@@ -97,7 +100,9 @@ async def _follow(
         await stop.wait()
         for task in loops:
             task.cancel()
-        repairs.cancel()
+        await asyncio.wait(loops)  # the line passes on what has arrived
+        await repairs.finish(within_s=REPAIRED_WITHIN_S)
+    return repairs.brought
 
 
 async def _listen(bus: Bus, venue: str, following: Following, line: Line, catalog: Catalog) -> None:
@@ -121,11 +126,12 @@ async def _listen(bus: Bus, venue: str, following: Following, line: Line, catalo
                 await reader.ack(message)
 
 
-async def _settle(outlet: Outlet, publisher: Publisher) -> None:
+async def _settle(outlet: Outlet, publisher: Publisher, brought: set[str]) -> None:
     try:
         async with asyncio.timeout(SETTLE_S):
             # What waits behind a gap has arrived and may never come again; the ids before it stay open in the ledger.
-            await outlet.give_up_all("asked to stop while waiting for them")
+            # Where REST has them, all of it comes again at the next start, in order: so the signals have them too.
+            await outlet.give_up_all("asked to stop while waiting for them", but=brought)
             await publisher.settle()
     except TimeoutError:
         log.warning(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 from tests.fixtures.following import followed
@@ -11,6 +12,22 @@ from tests.fixtures.services import Service
 from tests.fixtures.waiting import eventually
 
 Make = Callable[..., Service]
+
+
+async def test_asked_to_stop_it_still_fetches_what_the_venue_has_so_that_all_stays_in_order(
+    nats_server: NatsServer, make_service: Make
+) -> None:
+    async with followed(nats_server, make_service) as mesh:
+        await mesh.start()
+        await mesh.venue.trade("btcusdt", 1, 2)
+        await mesh.publishes([1, 2])
+        mesh.venue.know("btcusdt", 3, 4)
+        await mesh.venue.trade("btcusdt", 5)
+        await (await mesh.venue.clients[0].ping())  # whose answer shows that the trade has arrived
+        await asyncio.to_thread(mesh.service.process.stop)  # meanwhile the venue answers
+
+        assert await mesh.ids() == [1, 2, 3, 4, 5]
+        assert mesh.service.process.returncode == 0
 
 
 async def test_asked_to_stop_it_publishes_what_waited_behind_a_gap_and_names_the_gap(

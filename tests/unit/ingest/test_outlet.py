@@ -20,6 +20,18 @@ async def test_when_all_gaps_are_given_up_everything_that_waited_is_published_in
     assert outlet.gap("btcusdt") is None
 
 
+async def test_what_can_be_had_again_in_order_is_not_given_up() -> None:
+    passed_on = PassedOn()
+    outlet = await outlet_into(passed_on, symbol="btcusdt")
+    await outlet.take(columns(1, 5))
+    await outlet.take(columns(11, 5))
+
+    await outlet.give_up_all("no time is left", but={"btcusdt"})
+
+    assert passed_on.ids == [*range(1, 6)]
+    assert outlet.gap("btcusdt") is not None
+
+
 async def test_trades_of_a_symbol_that_is_not_followed_are_passed_over_and_counted() -> None:
     passed_on = PassedOn()
     outlet = await outlet_into(passed_on, symbol="btcusdt")

@@ -70,6 +70,25 @@ async def test_a_gap_seen_after_all_repairs_were_cancelled_begins_no_new_one() -
     assert one.rest.asked_s == []
 
 
+async def test_what_is_under_way_may_come_to_its_end_before_all_is_cancelled() -> None:
+    async with repairing(Found((columns(2, 1),), (), (), to_the_end=True)) as one:
+        await one.outlet.take(columns(1, 1))
+        await one.outlet.take(columns(3, 2))
+        await one.repairs.finish(within_s=10)
+        assert one.passed_on.ids == [1, 2, 3, 4]
+        assert one.repairs.brought == set()  # nothing is missing any more
+
+
+async def test_what_takes_longer_is_cancelled_and_it_is_known_whether_the_venue_was_bringing_it() -> None:
+    for answer, brought in ((Found((columns(2, 1),), (), (), to_the_end=False), {"btcusdt"}), (NOTHING, set())):
+        async with repairing(answer) as one:
+            await one.outlet.take(columns(1, 1))
+            await one.outlet.take(columns(100, 1))
+            await eventually(lambda: len(one.rest.asked_s) > 1)
+            await one.repairs.finish(within_s=0)
+            assert one.repairs.brought == brought
+
+
 async def test_when_the_venue_answers_but_has_nothing_of_a_gap_what_came_behind_it_goes_on() -> None:
     async with repairing(NOTHING, max_nothing_s=0.5) as one:
         await one.outlet.take(columns(1, 1))
