@@ -31,9 +31,7 @@ class Line:
 
     """
 
-    def __init__(
-        self, ends: Ends, *, max_age_s: float, health: Health, on_away: Callable[[float], None] | None = None
-    ) -> None:
+    def __init__(self, ends: Ends, *, max_age_s: float, health: Health, on_away: Callable[[float], None]) -> None:
         self._ends = ends
         self._max_age_s = max_age_s
         self._health = health
@@ -73,7 +71,7 @@ class Line:
                     log.warning(words, rung.url, link.why)
                 elif seldom.due(loop.time()):
                     log.warning("%s: %s", rung.url, link.why)
-                if link.away_s and self._on_away is not None:
+                if link.away_s:
                     self._on_away(link.away_s)
                 await asyncio.sleep(max(next(delays), link.away_s))
 

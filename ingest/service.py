@@ -84,8 +84,9 @@ async def _follow(
     async with asyncio.TaskGroup() as tasks:
         repairs = Repairs(venue_rest, outlet, tasks)
         outbox = Outbox(bus)
+        venue_rest.keep_aside_in(outbox)
         ends = Ends(venue, following, outlet, Habit(), on_followed=repairs.catch_up, outbox=outbox)
-        line = Line(ends, max_age_s=settings.connection_max_age_s, health=health)
+        line = Line(ends, max_age_s=settings.connection_max_age_s, health=health, on_away=venue_rest.stay_away)
         catalog = Catalog(venue.name, following, venue_rest, bus, on_change=line.wake)
         requested = RequestedRepairs(bus, venue_rest, outlet)
         loops = [

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 
 import pytest
+from nats.js.errors import NotFoundError
 
 from mesh import subjects
 from tests.fixtures.following import HISTORY, followed
@@ -138,6 +139,7 @@ async def test_a_row_of_rest_that_cannot_be_read_is_left_open_and_costs_no_other
         assert mesh.says("refused 1 rows, the last: '0.000000001' is finer than 8 decimals")
         assert mesh.says("going on without trades 4 to 4 (1)")
         assert mesh.says("the venue has no trades 5 to 5")
+        assert b'"id": 4' in await eventually(lambda: mesh.last("DEAD", "trades.dead.frames"), not_yet=(NotFoundError,))
 
 
 async def test_a_venue_without_history_leaves_a_hole_and_says_which(
