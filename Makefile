@@ -7,6 +7,7 @@ PYTEST := $(PY) -m pytest
 # Python to make .venv with: the first that is new enough.
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+PACKAGES := gen/tickmesh mesh ingest signal/signalsvc store gateway term sim
 LIBSIGNAL := $(shell find libsignal/include libsignal/src libsignal/CMakeLists.txt -type f)
 COMPOSE := docker compose
 # Is it compose that runs? Asked only where no local mesh does.
@@ -121,13 +122,19 @@ $(VENV)/dependencies: requirements-dev.lock
 	@$(PIP) install -qq --require-hashes -r requirements-dev.lock
 	@touch $@
 
+# The links name every module, so they are made anew when there are others: after a pull, say.
+$(VENV)/modules: $(VENV)/dependencies always
+	@find $(PACKAGES) -name '*.py' | LC_ALL=C sort > $@.now; cmp -s $@.now $@ && rm $@.now || mv $@.now $@
+
 # Ourselves: the Python packages as links to this tree, libsignal compiled.
-$(VENV)/installed: $(VENV)/dependencies pyproject.toml $(LIBSIGNAL)
+$(VENV)/installed: $(VENV)/modules pyproject.toml $(LIBSIGNAL)
 	@for c in "$$CXX" c++ g++ clang++; do [ -n "$$c" ] && command -v $$c >/dev/null && found=1; done; \
 		[ -n "$$found" ] || { echo "no C++ compiler: on Debian and Ubuntu \`apt install g++\` first" >&2; exit 1; }
 	@echo "building libsignal"
 	@$(PIP) install -qq --no-build-isolation --no-deps --editable .
 	@touch $@
 
-.PHONY: help run stop tui status env logs $(LOGS:%=logs-%) build clean test slow-test e2e libsignal-test timescale-test docker-test \
+always:
+
+.PHONY: always help run stop tui status env logs $(LOGS:%=logs-%) build clean test slow-test e2e libsignal-test timescale-test docker-test \
 	bench chaos lint types gen readme

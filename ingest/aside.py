@@ -6,7 +6,7 @@ import asyncio
 import logging
 
 from ingest import counts
-from ingest.binance_events import BadFrame
+from ingest.binance.events import BadFrame
 from ingest.outbox import MAX_ASIDE, Outbox, dead_frame
 from mesh.logs import Seldom
 

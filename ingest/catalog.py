@@ -10,8 +10,8 @@ from collections.abc import Callable
 from nats.errors import Error as NatsError
 
 from ingest.following import Following
-from ingest.refusal import RestError
-from ingest.rest import Rest
+from ingest.rest.client import Rest
+from ingest.rest.refusal import RestError
 from mesh import control, subjects
 from mesh.backoff import backoff
 from mesh.bus import Bus

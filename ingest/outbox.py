@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from nats.errors import Error as NatsError
 
-from ingest.binance import ClosedCandle
-from ingest.binance_events import BadFrame
+from ingest.binance.events import BadFrame
+from ingest.binance.frames import ClosedCandle
 from mesh import control, subjects
 from mesh.backoff import backoff
 from mesh.bus import Bus

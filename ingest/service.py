@@ -6,17 +6,17 @@ import asyncio
 import logging
 from contextlib import AsyncExitStack
 
-from ingest import rest
 from ingest.catalog import Catalog
+from ingest.connection.habit import Habit
+from ingest.connection.line import Line
+from ingest.connection.link import Ends
 from ingest.following import Following
-from ingest.habit import Habit
-from ingest.line import Line
-from ingest.link import Ends
+from ingest.order.outlet import Outlet
+from ingest.order.repair import Repairs
+from ingest.order.requested import RequestedRepairs
 from ingest.outbox import Outbox
-from ingest.outlet import Outlet
-from ingest.repair import Repairs
-from ingest.requested import RequestedRepairs
-from ingest.rest import Rest
+from ingest.rest.client import Rest
+from ingest.rest.client import connect as connect_rest
 from ingest.venue import Venue, choose
 from mesh import control, subjects
 from mesh.bus import CANDLE_STREAM, CONTROL_STREAM, DEAD_STREAM, Bus, connect, raw_stream
@@ -48,7 +48,7 @@ async def main(settings: IngestSettings, stop: Stop) -> None:
             await bus.declare(CANDLE_STREAM)
             await bus.declare(DEAD_STREAM)
             venue = await choose(settings)
-            venue_rest = await stack.enter_async_context(rest.connect(venue.name, venue.rest_urls))
+            venue_rest = await stack.enter_async_context(connect_rest(venue.name, venue.rest_urls))
         following = Following(settings.symbols)
         log.info("following %s: %s", venue.name, ", ".join(following.symbols))
         if following.left_out:

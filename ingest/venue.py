@@ -12,8 +12,9 @@ from urllib.parse import urlsplit
 import websockets
 from websockets.asyncio.client import connect as connect_websocket
 
-from ingest import rest, stay_away
-from ingest.refusal import RestError
+from ingest.binance import stay_away
+from ingest.rest.client import connect as connect_rest
+from ingest.rest.refusal import RestError
 from mesh.settings import IngestSettings
 
 log = logging.getLogger("ingest.venue")
@@ -72,7 +73,7 @@ async def _answers(venue: Venue, within_s: float) -> bool:
 
 
 async def _rest_answers(name: str, url: str) -> bool:
-    async with rest.connect(name, [url]) as client:
+    async with connect_rest(name, [url]) as client:
         try:
             await client.ping()
         except RestError as exc:

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
+from ingest.connection.habit import Habit
+from ingest.connection.line import Line
+from ingest.connection.link import Ends
 from ingest.following import Following
-from ingest.habit import Habit
-from ingest.line import Line
-from ingest.link import Ends
 from ingest.venue import Venue
 from mesh.health import Health
 from tests.fixtures.following import followed

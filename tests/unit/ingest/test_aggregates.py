@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ingest.aggregates import Aggregates, Search
+from ingest.rest.aggregates import Aggregates, Search
 from tests.fixtures.trades import columns
 
 PAGE = 100

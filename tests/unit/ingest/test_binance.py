@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.binance import ClosedCandle, Parsed, parse_frames, request
-from ingest.binance_events import Answer, BadFrame, ShutdownEvent, UnknownEvent
+from ingest.binance.events import Answer, BadFrame, ShutdownEvent, UnknownEvent
+from ingest.binance.frames import ClosedCandle, Parsed, parse_frames, request
 from mesh.fixed import format_e8
 
 REAL = (

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from ingest.aggregates import Aggregates
-from ingest.binance_rest import Instrument, parse_aggregates, parse_error, parse_exchange_info, parse_trades
-from ingest.sequencer import Gap
-from ingest.spoiled import Page
+from ingest.binance.answers import Instrument, parse_aggregates, parse_error, parse_exchange_info, parse_trades
+from ingest.order.sequencer import Gap
+from ingest.rest.aggregates import Aggregates
+from ingest.rest.spoiled import Page
 from mesh.errors import BadMessage
 from mesh.trades import TradeColumns
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ingest.budget import Budget
+from ingest.rest.budget import Budget
 
 
 def test_at_first_nothing_is_waited_for() -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from ingest.binance_events import BadFrame
-from ingest.feed import Event, Feed, Followed, MinutesRefused, Refused, ShutdownAnnounced, UnknownSeen
+from ingest.binance.events import BadFrame
+from ingest.connection.feed import Event, Feed, Followed, MinutesRefused, Refused, ShutdownAnnounced, UnknownSeen
 from mesh.trades import TradeColumns
 
 

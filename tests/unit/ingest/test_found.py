@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from ingest.aggregates import Aggregates
-from ingest.found import Found, from_aggregates, from_history, from_newest
-from ingest.sequencer import Gap
+from ingest.order.sequencer import Gap
+from ingest.rest.aggregates import Aggregates
+from ingest.rest.found import Found, from_aggregates, from_history, from_newest
 from mesh.trades import TradeColumns
 from tests.fixtures.trades import columns
 

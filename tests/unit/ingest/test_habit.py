@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from ingest.habit import ALL, LEAST_ALONE_S, LEAST_S, MOST_S, UNKNOWN_S, Habit
+from ingest.connection.habit import ALL, LEAST_ALONE_S, LEAST_S, MOST_S, UNKNOWN_S, Habit
 
 
 def talking(habit: Habit, symbol: str, *, every_s: float, from_s: float = 0.0, times: int = 200) -> float:

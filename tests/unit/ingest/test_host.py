@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from ingest.host import Host
-from ingest.refusal import RestRefused
+from ingest.rest.host import Host
+from ingest.rest.refusal import RestRefused
 
 TRADES = "/api/v3/trades"
 HISTORY = "/api/v3/historicalTrades"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ingest.ladder import PLAIN_S, Ladder, Rung
+from ingest.connection.ladder import PLAIN_S, Ladder, Rung
 
 
 def test_hosts_are_tried_in_their_order_and_then_from_the_first_again() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ingest.pace import MAX_LINGER_S, Pace
+from ingest.connection.pace import MAX_LINGER_S, Pace
 
 
 def busy(frames_a_s: float) -> tuple[Pace, float]:

@@ -10,12 +10,12 @@ from typing import cast
 
 from prometheus_client import REGISTRY
 
-from ingest.found import Found
-from ingest.outlet import Outlet
-from ingest.refusal import RestAway, RestError
-from ingest.repair import Repairs
-from ingest.rest import Rest
-from ingest.sequencer import Limits
+from ingest.order.outlet import Outlet
+from ingest.order.repair import Repairs
+from ingest.order.sequencer import Limits
+from ingest.rest.client import Rest
+from ingest.rest.found import Found
+from ingest.rest.refusal import RestAway, RestError
 from tests.fixtures.passed_on import PassedOn, outlet_into
 from tests.fixtures.trades import columns
 from tests.fixtures.waiting import eventually

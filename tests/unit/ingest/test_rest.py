@@ -7,10 +7,10 @@ from typing import Any
 import httpx
 import pytest
 
+from ingest.order.sequencer import Gap
 from ingest.outbox import Outbox
-from ingest.refusal import RestAway
-from ingest.rest import Rest
-from ingest.sequencer import Gap
+from ingest.rest.client import Rest
+from ingest.rest.refusal import RestAway
 
 
 async def test_what_the_venue_said_elsewhere_keeps_rest_away_too() -> None:

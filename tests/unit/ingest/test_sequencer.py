@@ -7,7 +7,7 @@ import random
 import numpy as np
 import pytest
 
-from ingest.sequencer import Gap, Limits, Sequencer
+from ingest.order.sequencer import Gap, Limits, Sequencer
 from mesh.trades import TradeColumns, concatenate
 from tests.fixtures.trades import columns, same
 

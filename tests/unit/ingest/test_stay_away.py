@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ingest.stay_away import LONGEST_S, UNSAID_S, stay_away_s
+from ingest.binance.stay_away import LONGEST_S, UNSAID_S, stay_away_s
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("0", 0.0), ("2", 2.0), ("120", 120.0), ("259200", LONGEST_S)])

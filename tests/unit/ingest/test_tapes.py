@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ingest.binance import parse_frames
-from ingest.sequencer import Sequencer
+from ingest.binance.frames import parse_frames
+from ingest.order.sequencer import Sequencer
 from mesh.fixed import parse_e8
 from mesh.trades import concatenate
 

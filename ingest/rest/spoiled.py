@@ -11,10 +11,10 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from ingest.binance_events import BadFrame
-from ingest.found import Found
-from ingest.sequencer import Gap
-from ingest.unreadable import UNREADABLE
+from ingest.binance.events import BadFrame
+from ingest.binance.unreadable import UNREADABLE
+from ingest.order.sequencer import Gap
+from ingest.rest.found import Found
 
 _Row = TypeVar("_Row")
 _Told_co = TypeVar("_Told_co", covariant=True)

@@ -12,7 +12,8 @@ from typing import Any
 
 import msgspec
 
-from ingest.binance_events import (
+from ingest.binance.columns import columns, time_us
+from ingest.binance.events import (
     Answer,
     BadFrame,
     CandleEvent,
@@ -23,7 +24,6 @@ from ingest.binance_events import (
     decode_frame,
     decode_frames,
 )
-from ingest.columns import columns, time_us
 from mesh.fixed import parse_e8
 from mesh.symbols import parse_symbol
 from mesh.trades import TradeColumns

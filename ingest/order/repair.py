@@ -6,11 +6,11 @@ import asyncio
 import logging
 
 from ingest import counts
-from ingest.found import Found
-from ingest.outlet import Outlet
-from ingest.refusal import RestAway, RestRefused
-from ingest.rest import Rest
-from ingest.sequencer import Gap
+from ingest.order.outlet import Outlet
+from ingest.order.sequencer import Gap
+from ingest.rest.client import Rest
+from ingest.rest.found import Found
+from ingest.rest.refusal import RestAway, RestRefused
 from mesh.backoff import backoff
 from mesh.logs import Seldom
 

@@ -9,11 +9,11 @@ from typing import Annotated, TypeVar
 import msgspec
 import numpy as np
 
-from ingest.aggregates import Aggregates
-from ingest.binance_events import BadFrame
-from ingest.columns import Id, Time, columns
-from ingest.spoiled import Page, read_one_by_one, spoiled
-from ingest.unreadable import UNREADABLE
+from ingest.binance.columns import Id, Time, columns
+from ingest.binance.events import BadFrame
+from ingest.binance.unreadable import UNREADABLE
+from ingest.rest.aggregates import Aggregates
+from ingest.rest.spoiled import Page, read_one_by_one, spoiled
 from mesh.errors import BadMessage
 from mesh.fixed import parse_e8
 from mesh.symbols import parse_symbol

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 
-from ingest.binance import ClosedCandle, parse_frames, request, streams
-from ingest.binance_events import Answer, BadFrame, ShutdownEvent
+from ingest.binance.events import Answer, BadFrame, ShutdownEvent
+from ingest.binance.frames import ClosedCandle, parse_frames, request, streams
 from mesh.trades import TradeColumns
 
 MAX_SYMBOLS = 500

@@ -7,8 +7,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from ingest.aggregates import Aggregates
-from ingest.sequencer import Gap
+from ingest.order.sequencer import Gap
+from ingest.rest.aggregates import Aggregates
 from mesh.trades import TradeColumns
 
 

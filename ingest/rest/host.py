@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
-from ingest.binance_rest import parse_error
-from ingest.refusal import RestRefused
+from ingest.binance.answers import parse_error
+from ingest.rest.refusal import RestRefused
 
 _FIRST_SHUT_S, _LONGEST_SHUT_S = 2.0, 300.0
 _NOT_OFFERED_S = 300.0  # a 404 may be a slip of the venue's, and what it has not today it may have tomorrow

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 import msgspec
 
-from ingest.columns import Id, Time
-from ingest.unreadable import UNREADABLE
+from ingest.binance.columns import Id, Time
+from ingest.binance.unreadable import UNREADABLE
 from mesh.errors import BadMessage
 
 _SHOWN = 200  # bytes of a bad frame that its error shows

@@ -14,7 +14,7 @@ from nats.js.api import RawStreamMsg
 from nats.js.errors import NotFoundError
 
 from ingest import counts
-from ingest.sequencer import Counts, Gap, Limits, Sequencer
+from ingest.order.sequencer import Counts, Gap, Limits, Sequencer
 from mesh import subjects, wire
 from mesh.bus import Bus
 from mesh.errors import BadMessage

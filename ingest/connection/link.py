@@ -13,16 +13,16 @@ from websockets.asyncio.client import connect as connect_websocket
 
 from ingest import counts
 from ingest.aside import Aside
-from ingest.binance import ClosedCandle
-from ingest.binance_events import BadFrame
-from ingest.feed import Event, Feed, Followed, MinutesRefused, Refused, ShutdownAnnounced, UnknownSeen
+from ingest.binance.events import BadFrame
+from ingest.binance.frames import ClosedCandle
+from ingest.connection.feed import Event, Feed, Followed, MinutesRefused, Refused, ShutdownAnnounced, UnknownSeen
+from ingest.connection.habit import Habit
+from ingest.connection.ladder import Rung
+from ingest.connection.mailbox import Mailbox
+from ingest.connection.pace import Pace
 from ingest.following import Following
-from ingest.habit import Habit
-from ingest.ladder import Rung
-from ingest.mailbox import Mailbox
+from ingest.order.outlet import Outlet
 from ingest.outbox import Outbox, minute
-from ingest.outlet import Outlet
-from ingest.pace import Pace
 from ingest.venue import Venue, asked_away_s, plain_words, proxy_for
 
 log = logging.getLogger("ingest.link")

@@ -12,16 +12,16 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from ingest import binance_rest, stay_away
-from ingest.aggregates import Aggregates, Search
 from ingest.aside import Aside
-from ingest.binance_rest import PAGE, TIME_UNIT, Instrument
-from ingest.budget import Budget
-from ingest.found import Found, from_aggregates, from_history, from_newest
-from ingest.host import Host
+from ingest.binance import answers, stay_away
+from ingest.binance.answers import PAGE, TIME_UNIT, Instrument
 from ingest.outbox import Outbox
-from ingest.refusal import RestAway, RestNotOffered
-from ingest.spoiled import Page, spoil
+from ingest.rest.aggregates import Aggregates, Search
+from ingest.rest.budget import Budget
+from ingest.rest.found import Found, from_aggregates, from_history, from_newest
+from ingest.rest.host import Host
+from ingest.rest.refusal import RestAway, RestNotOffered
+from ingest.rest.spoiled import Page, spoil
 from mesh.errors import BadMessage
 from mesh.logs import Seldom
 from mesh.trades import TradeColumns
@@ -71,7 +71,7 @@ class Rest:
 
     async def exchange_info(self) -> list[Instrument]:
         """Return what can be traded now. Raises: RestError."""
-        return self._legible(binance_rest.parse_exchange_info(await self._get("/api/v3/exchangeInfo"))).told
+        return self._legible(answers.parse_exchange_info(await self._get("/api/v3/exchangeInfo"))).told
 
     async def trades_from(self, symbol: str, from_id: int) -> Found:
         """Return what the venue has from an id on, that id included: up to PAGE trades.
@@ -115,10 +115,10 @@ class Rest:
         return page
 
     async def _aggregates(self, symbol: str, **parameters: int) -> Page[Aggregates]:
-        return await self._ask("/api/v3/aggTrades", binance_rest.parse_aggregates, symbol, limit=PAGE, **parameters)
+        return await self._ask("/api/v3/aggTrades", answers.parse_aggregates, symbol, limit=PAGE, **parameters)
 
     async def _trades(self, path: str, symbol: str, **parameters: int) -> Page[TradeColumns]:
-        return await self._ask(path, binance_rest.parse_trades, symbol, **parameters)
+        return await self._ask(path, answers.parse_trades, symbol, **parameters)
 
     async def _ask(
         self, path: str, parse: Callable[..., Page[_Answer]], symbol: str, **parameters: int

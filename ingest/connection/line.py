@@ -6,8 +6,8 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from ingest.ladder import Ladder
-from ingest.link import Ends, Link
+from ingest.connection.ladder import Ladder
+from ingest.connection.link import Ends, Link
 from mesh.backoff import backoff
 from mesh.health import Health
 from mesh.logs import Seldom

@@ -8,10 +8,10 @@ import logging
 from nats.errors import Error as NatsError
 
 from ingest import counts
-from ingest.outlet import Outlet
-from ingest.refusal import RestAway, RestError
-from ingest.rest import Rest
-from ingest.sequencer import Gap
+from ingest.order.outlet import Outlet
+from ingest.order.sequencer import Gap
+from ingest.rest.client import Rest
+from ingest.rest.refusal import RestAway, RestError
 from mesh import control, subjects
 from mesh.backoff import backoff
 from mesh.bus import Bus

@@ -1,0 +1,6 @@
+"""Asking the venue over REST: the `client` asks, everything else here knows what may be asked and what answers prove.
+
+Pure but for the client: `host`, `refusal`, `budget`, `aggregates`, `found` and `spoiled`.
+"""
+
+from __future__ import annotations
