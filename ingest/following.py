@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from ingest.binance.answers import Instrument
-from ingest.connection.feed import MAX_SYMBOLS
+from ingest.binance.frames import MAX_SYMBOLS
+from ingest.binance.instruments import Instrument
 
 MAX_SELECTED = 32
 """So many selected symbols beside the settings' are followed; one more, and the first of them goes."""

@@ -1,42 +1,26 @@
-"""What Binance answers over REST: bodies -> values."""
+"""What Binance answers over REST about trades, and how it refuses: bodies -> values. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 import msgspec
 import numpy as np
 
+from ingest.binance.aggregates import Aggregates
 from ingest.binance.columns import Id, Time, columns
 from ingest.binance.events import BadFrame
+from ingest.binance.page import Page, parted, read_one_by_one, spoiled
 from ingest.binance.unreadable import UNREADABLE
-from ingest.rest.aggregates import Aggregates
-from ingest.rest.spoiled import Page, read_one_by_one, spoiled
 from mesh.errors import BadMessage
-from mesh.fixed import parse_e8
-from mesh.symbols import parse_symbol
 from mesh.trades import TradeColumns
-
-_AnyRow = TypeVar("_AnyRow")
 
 TIME_UNIT = {"X-MBX-TIME-UNIT": "MICROSECOND"}
 """The header that asks for microseconds: the same unit as on the WebSocket, or one trade gets two keys."""
 
 PAGE = 1000
 """The most rows one answer holds."""
-
-
-@dataclass(frozen=True, slots=True)
-class Instrument:
-    """Something one can trade, in our words."""
-
-    symbol: str
-    base_asset: str
-    quote_asset: str
-    tick_size_e8: int
-    step_size_e8: int
 
 
 class _Row(msgspec.Struct, gc=False):
@@ -66,28 +50,6 @@ class _Aggregate(msgspec.Struct, gc=False):
     m: bool
 
 
-class _Filter(msgspec.Struct, gc=False):
-    filterType: str = ""  # noqa: N815
-    tickSize: str = ""  # noqa: N815
-    stepSize: str = ""  # noqa: N815
-
-
-class _Symbol(msgspec.Struct, gc=False):
-    symbol: str
-    status: str
-    baseAsset: str  # noqa: N815
-    quoteAsset: str  # noqa: N815
-    filters: list[_Filter] = []
-
-
-class _ExchangeInfo(msgspec.Struct, gc=False):
-    symbols: list[_Symbol]
-
-
-class _RawExchangeInfo(msgspec.Struct, gc=False):
-    symbols: msgspec.Raw
-
-
 class _Error(msgspec.Struct, gc=False):
     code: int = 0
     msg: str = ""
@@ -98,9 +60,6 @@ _row = msgspec.json.Decoder(_Row)
 _identified = msgspec.json.Decoder(_Identified)
 _aggregates = msgspec.json.Decoder(list[_Aggregate])
 _aggregate = msgspec.json.Decoder(_Aggregate)
-_exchange_info = msgspec.json.Decoder(_ExchangeInfo)
-_raw_exchange_info = msgspec.json.Decoder(_RawExchangeInfo)
-_symbol = msgspec.json.Decoder(_Symbol)
 _error = msgspec.json.Decoder(_Error)
 
 
@@ -139,7 +98,7 @@ def parse_trades(body: bytes, *, venue: str, symbol: str, received_time_us: int)
             rows = read_one_by_one(body, read)
         except UNREADABLE as exc:
             raise BadMessage(f"trades of {symbol}: {exc} (in {body[:80]!r})") from exc
-        good, bad = _parted(rows)
+        good, bad = parted(rows)
         page = Page(trades_of(good), bad, spoiled((_id_of(row), isinstance(row, _Row)) for row in rows))
     ids = page.told.trade_id
     if (ids[1:] <= ids[:-1]).any():
@@ -184,7 +143,7 @@ def parse_aggregates(body: bytes, *, venue: str, symbol: str, received_time_us: 
         singles = singles_of(rows)
     except UNREADABLE:
         try:
-            good, bad = _parted(read_one_by_one(body, read))
+            good, bad = parted(read_one_by_one(body, read))
         except UNREADABLE as exc:
             raise BadMessage(f"aggregates of {symbol}: {exc} (in {body[:80]!r})") from exc
         rows = [row for row in good if row.f >= 0]
@@ -196,48 +155,6 @@ def parse_aggregates(body: bytes, *, venue: str, symbol: str, received_time_us: 
     return Page(Aggregates(aggregate_id, first_id, last_id, singles), bad)
 
 
-def parse_exchange_info(body: bytes) -> Page[list[Instrument]]:
-    """Read what can be traded now from `/api/v3/exchangeInfo`.
-
-    `{"symbols":[{"symbol":"BTCUSDT","status":"TRADING","baseAsset":"BTC","quoteAsset":"USDT","filters":[
-    {"filterType":"PRICE_FILTER","tickSize":"0.01000000"},{"filterType":"LOT_SIZE","stepSize":"0.00001000"}]}]}`
-
-    A symbol in any other state than TRADING, also one we never heard of, is left out, and so is one whose name is no
-    symbol of ours or whose filters are no numbers.
-
-    Raises:
-        BadMessage: not such an answer, or no symbol that can be read.
-
-    """
-    bad: tuple[BadFrame, ...] = ()
-    try:
-        symbols = _exchange_info.decode(body).symbols
-    except UNREADABLE:
-        try:
-            raw = _raw_exchange_info.decode(body).symbols
-            symbols, bad = _parted(read_one_by_one(bytes(raw), _symbol.decode))
-        except UNREADABLE as exc:
-            raise BadMessage(f"exchangeInfo: {exc} (in {body[:80]!r})") from exc
-    instruments = []
-    for listed in symbols:
-        if listed.status != "TRADING":
-            continue
-        by_type = {one.filterType: one for one in listed.filters}
-        try:
-            instruments.append(
-                Instrument(
-                    parse_symbol(listed.symbol),
-                    listed.baseAsset,
-                    listed.quoteAsset,
-                    parse_e8(by_type.get("PRICE_FILTER", _Filter()).tickSize or "0"),
-                    parse_e8(by_type.get("LOT_SIZE", _Filter()).stepSize or "0"),
-                )
-            )
-        except ValueError:
-            continue  # said in the docstring
-    return Page(instruments, bad)
-
-
 def parse_error(body: bytes) -> tuple[int, str]:
     """Read `{"code": -1121, "msg": "Invalid symbol."}`; a body of another kind gives 0 and its first words."""
     try:
@@ -245,11 +162,6 @@ def parse_error(body: bytes) -> tuple[int, str]:
     except UNREADABLE:
         return 0, body[:80].decode(errors="replace")
     return error.code, error.msg[:200]
-
-
-def _parted(rows: Sequence[_AnyRow | BadFrame]) -> tuple[list[_AnyRow], tuple[BadFrame, ...]]:
-    good = [row for row in rows if not isinstance(row, BadFrame)]
-    return good, tuple(row for row in rows if isinstance(row, BadFrame))
 
 
 def _id_of(row: _Row | BadFrame) -> int | None:

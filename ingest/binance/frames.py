@@ -28,6 +28,9 @@ from mesh.fixed import parse_e8
 from mesh.symbols import parse_symbol
 from mesh.trades import TradeColumns
 
+MAX_SYMBOLS = 500
+"""The venue allows 1024 streams a connection, and each symbol has two."""
+
 MAX_VOLUME_E8 = 10**30
 """A minute's volume is a sum: of a coin that costs nothing it may be more than 64 bits hold."""
 

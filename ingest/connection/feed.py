@@ -15,9 +15,6 @@ from ingest.binance.events import Answer, BadFrame, ShutdownEvent
 from ingest.binance.frames import ClosedCandle, parse_frames, request, streams
 from mesh.trades import TradeColumns
 
-MAX_SYMBOLS = 500
-"""The venue allows 1024 streams a connection, and each symbol has two."""
-
 _IN_TARGET = 50  # symbols in the address; the rest are subscribed to afterwards, lest the address gets too long
 _A_REQUEST = 50  # symbols in one request
 # "WebSocket connections have a limit of 5 incoming messages per second. A message is considered: a PING frame, a PONG

@@ -3,29 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-import re
-import time
 from collections.abc import Callable, Collection
 
-from nats.errors import Error as NatsError
-from nats.js.api import RawStreamMsg
-from nats.js.errors import NotFoundError
-
 from ingest import counts
-from ingest.order.sequencer import Counts, Gap, Limits, Sequencer
+from ingest.gap import Gap
+from ingest.order.published import last_published, repair_id
+from ingest.order.sequencer import Counts, Limits, Sequencer
 from mesh import subjects, wire
 from mesh.bus import Bus
-from mesh.errors import BadMessage
 from mesh.logs import Seldom
-from mesh.message import MESSAGE_ID
 from mesh.publisher import Publisher
 from mesh.trades import TradeColumns
 
 log = logging.getLogger("ingest.outlet")
-
-_LOOK_BACK = 10_000  # messages, for one that is ours; farther back the ledger finds what is missing
 
 MAX_BATCH = 4096
 """Trades in one message at most: about 0.14 MB."""
@@ -63,7 +54,7 @@ class Outlet:
     async def follow(self, symbol: str) -> None:
         """Let a symbol's trades pass from now on, after the last one that RAW holds; waits for the bus."""
         if symbol not in self._sequencers:
-            last = await self._last_published(symbol)
+            last = await last_published(self._bus, self.venue, symbol)
             if symbol in self._sequencers:
                 return
             if last is None:
@@ -215,37 +206,6 @@ class Outlet:
             self._closed = True
             raise
 
-    async def _last_published(self, symbol: str) -> tuple[int, int] | None:
-        """Return id and time of the newest trade that RAW holds of a symbol."""
-        subject = subjects.raw(self.venue, symbol)
-        foreign = 0  # the sequence of a message that somebody else wrote
-        while True:
-            try:
-                if foreign:
-                    message = await self._message_before(foreign, subject)
-                else:
-                    message = await self._bus.js.get_last_msg(subjects.RAW, subject)
-            except NotFoundError:
-                return None
-            except (NatsError, TimeoutError) as exc:
-                if self._seldom.due(_now_s()):
-                    log.warning("waiting for the bus to read the last trade of %s: %s", symbol, str(exc) or "no answer")
-                await asyncio.sleep(0.25)
-                continue
-            try:
-                return _newest(message)
-            except BadMessage as exc:
-                foreign = message.seq or 0
-                log.error("%s: going on after what stands before message %d of RAW: %s", symbol, foreign, exc)
-
-    async def _message_before(self, sequence: int, subject: str) -> RawStreamMsg:
-        for candidate in range(sequence - 1, max(sequence - _LOOK_BACK, 0), -1):
-            with contextlib.suppress(NotFoundError):
-                message = await self._bus.js.get_msg(subjects.RAW, candidate)
-                if message.subject == subject:
-                    return message
-        raise NotFoundError
-
     def _tell_rewound(self, sequencer: Sequencer, trades: TradeColumns) -> None:
         if self._seldom.due(_now_s()):
             log.error(
@@ -256,31 +216,6 @@ class Outlet:
                 self.venue,
                 sequencer.last_id,
             )
-
-
-def repair_id(trades: TradeColumns, newest_id: int) -> str:
-    """Name a message of trades of the past, so that whoever reads RAW's last message knows how far we had come.
-
-    The time makes it another name than that of an earlier repair of the same ids, which JetStream would take for it.
-    """
-    first_id, last_id = trades.trade_id[0], trades.trade_id[-1]
-    now_us = time.time_ns() // 1000
-    return f"{trades.venue}.{trades.symbol}.{first_id}-{last_id}.repair.{newest_id}.{now_us}"
-
-
-def newest_of_repair(message_id: str) -> int | None:
-    """Read the newest id out of the name that `repair_id` gave; None for any other name."""
-    match = re.fullmatch(r".*\.repair\.([0-9]+)\.[0-9]+", message_id)
-    return int(match[1]) if match else None
-
-
-def _newest(message: RawStreamMsg) -> tuple[int, int]:
-    """Return id and time of the newest trade that was published up to this message. Raises: BadMessage."""
-    trades = wire.decode_trades(message.data or b"")
-    newest_id = newest_of_repair((message.headers or {}).get(MESSAGE_ID, ""))
-    if newest_id is not None:  # the message is one of the past: it says how far we had come
-        return newest_id, trades.received_time_us
-    return int(trades.trade_id[-1]), int(trades.time_us[-1])
 
 
 def _now_s() -> float:

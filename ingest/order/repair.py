@@ -6,8 +6,8 @@ import asyncio
 import logging
 
 from ingest import counts
+from ingest.gap import Gap
 from ingest.order.outlet import Outlet
-from ingest.order.sequencer import Gap
 from ingest.rest.client import Rest
 from ingest.rest.found import Found
 from ingest.rest.refusal import RestAway, RestRefused

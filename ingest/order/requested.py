@@ -8,8 +8,8 @@ import logging
 from nats.errors import Error as NatsError
 
 from ingest import counts
+from ingest.gap import Gap
 from ingest.order.outlet import Outlet
-from ingest.order.sequencer import Gap
 from ingest.rest.client import Rest
 from ingest.rest.refusal import RestAway, RestError
 from mesh import control, subjects

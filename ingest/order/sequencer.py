@@ -12,18 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from ingest.gap import Gap
 from mesh.trades import Float64s, TradeColumns, concatenate
-
-
-@dataclass(frozen=True, slots=True)
-class Gap:
-    """Ids that have not come, though later ones have."""
-
-    first_id: int
-    last_id: int
-
-    def __len__(self) -> int:
-        return self.last_id - self.first_id + 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,14 +14,16 @@ import httpx
 
 from ingest.aside import Aside
 from ingest.binance import answers, stay_away
-from ingest.binance.answers import PAGE, TIME_UNIT, Instrument
+from ingest.binance.aggregates import Aggregates
+from ingest.binance.answers import PAGE, TIME_UNIT
+from ingest.binance.instruments import Instrument, parse_exchange_info
+from ingest.binance.page import Page
 from ingest.outbox import Outbox
-from ingest.rest.aggregates import Aggregates, Search
 from ingest.rest.budget import Budget
-from ingest.rest.found import Found, from_aggregates, from_history, from_newest
+from ingest.rest.found import Found, from_aggregates, from_history, from_newest, spoil
 from ingest.rest.host import Host
 from ingest.rest.refusal import RestAway, RestNotOffered
-from ingest.rest.spoiled import Page, spoil
+from ingest.rest.search import Search
 from mesh.errors import BadMessage
 from mesh.logs import Seldom
 from mesh.trades import TradeColumns
@@ -71,7 +73,7 @@ class Rest:
 
     async def exchange_info(self) -> list[Instrument]:
         """Return what can be traded now. Raises: RestError."""
-        return self._legible(answers.parse_exchange_info(await self._get("/api/v3/exchangeInfo"))).told
+        return self._legible(parse_exchange_info(await self._get("/api/v3/exchangeInfo"))).told
 
     async def trades_from(self, symbol: str, from_id: int) -> Found:
         """Return what the venue has from an id on, that id included: up to PAGE trades.

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
 
-from ingest.order.sequencer import Gap
-from ingest.rest.aggregates import Aggregates
+from ingest.binance.aggregates import Aggregates
+from ingest.gap import Gap
 from mesh.trades import TradeColumns
 
 
@@ -101,6 +102,26 @@ def from_aggregates(page: Aggregates, *, from_id: int, until_id: int | None, lim
     parts, _ = _cut(singles, from_id)
     to_the_end = end_id < from_id or (until_id is None and len(page) < limit)
     return Found(parts, tuple(absent), _joined(unreachable), to_the_end)
+
+
+def spoil(found: Found, gaps: Sequence[Gap]) -> Found:
+    """Return what is found without any proof that ids are absent among which bad rows are: nothing is known of them."""
+    absent: list[Gap] = []
+    unreachable = list(found.unreachable)
+    for whole in found.absent:
+        next_id = whole.first_id
+        for gap in gaps:
+            first_id, last_id = max(gap.first_id, next_id), min(gap.last_id, whole.last_id)
+            if first_id > last_id:
+                continue
+            if first_id > next_id:
+                absent.append(Gap(next_id, first_id - 1))
+            unreachable.append(Gap(first_id, last_id))
+            next_id = last_id + 1
+        if next_id <= whole.last_id:
+            absent.append(Gap(next_id, whole.last_id))
+    unreachable.sort(key=lambda gap: gap.first_id)
+    return replace(found, absent=tuple(absent), unreachable=tuple(unreachable))
 
 
 def _joined(gaps: list[Gap]) -> tuple[Gap, ...]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ingest.rest.aggregates import Aggregates, Search
+from ingest.binance.aggregates import Aggregates
+from ingest.rest.search import Search
 from tests.fixtures.trades import columns
 
 PAGE = 100

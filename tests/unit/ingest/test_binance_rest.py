@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from ingest.binance.answers import Instrument, parse_aggregates, parse_error, parse_exchange_info, parse_trades
-from ingest.order.sequencer import Gap
-from ingest.rest.aggregates import Aggregates
-from ingest.rest.spoiled import Page
+from ingest.binance.aggregates import Aggregates
+from ingest.binance.answers import parse_aggregates, parse_error, parse_trades
+from ingest.binance.instruments import Instrument, parse_exchange_info
+from ingest.binance.page import Page
+from ingest.gap import Gap
 from mesh.errors import BadMessage
 from mesh.trades import TradeColumns
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ingest.binance.answers import Instrument
-from ingest.connection.feed import MAX_SYMBOLS
+from ingest.binance.frames import MAX_SYMBOLS
+from ingest.binance.instruments import Instrument
 from ingest.following import MAX_SELECTED, Following
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ingest.order.sequencer import Gap
-from ingest.rest.aggregates import Aggregates
+from ingest.binance.aggregates import Aggregates
+from ingest.gap import Gap
 from ingest.rest.found import Found, from_aggregates, from_history, from_newest
 from mesh.trades import TradeColumns
 from tests.fixtures.trades import columns

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from ingest.order.sequencer import Gap
+from ingest.gap import Gap
 from ingest.outbox import Outbox
 from ingest.rest.client import Rest
 from ingest.rest.refusal import RestAway

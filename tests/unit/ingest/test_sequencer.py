@@ -7,7 +7,8 @@ import random
 import numpy as np
 import pytest
 
-from ingest.order.sequencer import Gap, Limits, Sequencer
+from ingest.gap import Gap
+from ingest.order.sequencer import Limits, Sequencer
 from mesh.trades import TradeColumns, concatenate
 from tests.fixtures.trades import columns, same
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ingest.order.sequencer import Gap
-from ingest.rest.found import from_history, from_newest
-from ingest.rest.spoiled import spoil, spoiled
+from ingest.binance.page import spoiled
+from ingest.gap import Gap
+from ingest.rest.found import from_history, from_newest, spoil
 from mesh.trades import TradeColumns
 from tests.fixtures.trades import columns
 

@@ -1,4 +1,4 @@
-"""Rows of a REST answer that cannot be read: where their trades belong, and what may not be proved without them. Pure.
+"""A page of rows as REST answers it: those that can be read, and where the illegible ones belong. Pure.
 
 A trade that stands there illegibly is there: its id must never be taken for one the venue has not.
 """
@@ -6,15 +6,14 @@ A trade that stands there illegibly is there: its id must never be taken for one
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 import msgspec
 
 from ingest.binance.events import BadFrame
 from ingest.binance.unreadable import UNREADABLE
-from ingest.order.sequencer import Gap
-from ingest.rest.found import Found
+from ingest.gap import Gap
 
 _Row = TypeVar("_Row")
 _Told_co = TypeVar("_Told_co", covariant=True)
@@ -52,6 +51,12 @@ def read_one_by_one(body: bytes, read: Callable[[bytes], _Row]) -> list[_Row | B
     return rows
 
 
+def parted(rows: Sequence[_Row | BadFrame]) -> tuple[list[_Row], tuple[BadFrame, ...]]:
+    """Return the rows that can be read, and the others."""
+    good = [row for row in rows if not isinstance(row, BadFrame)]
+    return good, tuple(row for row in rows if isinstance(row, BadFrame))
+
+
 def spoiled(rows: Iterable[tuple[int | None, bool]]) -> tuple[Gap, ...]:
     """Return which ids bad rows may have, as far as a good row follows: what comes after the last one stays unsaid.
 
@@ -68,26 +73,6 @@ def spoiled(rows: Iterable[tuple[int | None, bool]]) -> tuple[Gap, ...]:
             gaps += _places(between, Gap(last_id + 1, row_id - 1))
             last_id, between = row_id, []
     return tuple(gaps)
-
-
-def spoil(found: Found, gaps: Sequence[Gap]) -> Found:
-    """Return what is found without any proof that ids are absent among which bad rows are: nothing is known of them."""
-    absent: list[Gap] = []
-    unreachable = list(found.unreachable)
-    for whole in found.absent:
-        next_id = whole.first_id
-        for gap in gaps:
-            first_id, last_id = max(gap.first_id, next_id), min(gap.last_id, whole.last_id)
-            if first_id > last_id:
-                continue
-            if first_id > next_id:
-                absent.append(Gap(next_id, first_id - 1))
-            unreachable.append(Gap(first_id, last_id))
-            next_id = last_id + 1
-        if next_id <= whole.last_id:
-            absent.append(Gap(next_id, whole.last_id))
-    unreachable.sort(key=lambda gap: gap.first_id)
-    return replace(found, absent=tuple(absent), unreachable=tuple(unreachable))
 
 
 def _read(raw: bytes, read: Callable[[bytes], _Row]) -> _Row | BadFrame:
