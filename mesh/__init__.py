@@ -1,1 +1,15 @@
-"""What makes a service part of the mesh: values, bus, RPC, lifecycle; and `python -m mesh`, the local runner."""
+"""What makes a service part of the mesh; and `python -m mesh`, the local runner.
+
+Values (pure): `trades` in columns, `candles`, `symbols`, `fixed` (exact decimals), `errors`.
+
+The bus: `subjects` names everything on it, `wire` lays batches out through `wire_twin`; `bus` connects and declares
+streams; the `publisher` writes a stream in order (`unconfirmed`, `ack`, `stream_end`, `room`), the `reader` reads one
+in order (`durable`, `pull`, `message`); `control` reads and writes the small messages.
+
+Services: `settings` (made of `setting_kinds`), `logs`, `health`, `healthcheck`, `metrics`, `rpc` (gRPC), `service`
+(start, stop, exit codes), `cli`, `backoff`, `wait_for` (a mended asyncio).
+
+`local/` is the runner: real servers and all services as processes on this machine.
+"""
+
+from __future__ import annotations
