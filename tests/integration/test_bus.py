@@ -289,6 +289,7 @@ async def test_a_stream_that_is_gone_ends_its_publisher(nats_server: NatsServer)
             await asyncio.wait_for(publisher.run(), 20)
 
 
+@pytest.mark.slow
 async def test_a_bus_that_takes_nothing_is_not_healthy(nats_server: NatsServer) -> None:
     health = Health("bus")
     async with bus_of(nats_server, health) as bus, publisher_of(bus) as publisher:

@@ -372,6 +372,7 @@ async def test_clients_get_1001_when_the_gateway_goes(gateway: Gateway) -> None:
     assert (caught.value.rcvd.code, caught.value.rcvd.reason) == (1001, "the server is going away")
 
 
+@pytest.mark.slow
 async def test_clients_wait_while_signal_is_away_and_go_on_when_it_is_back() -> None:
     signal = SmallSignal()
     async with running_signal(signal, serving_health()) as port:

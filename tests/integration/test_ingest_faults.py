@@ -236,6 +236,7 @@ async def test_without_any_rest_the_symbols_are_followed_and_the_catalog_says_no
         assert mesh.says("what binance trades is not known yet")
 
 
+@pytest.mark.slow
 async def test_a_request_left_unanswered_makes_a_new_connection(nats_server: NatsServer, make_service: Make) -> None:
     async with followed(nats_server, make_service) as mesh:
         mesh.venue.answers = False

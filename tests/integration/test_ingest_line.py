@@ -24,6 +24,7 @@ from tests.fixtures.waiting import eventually
 Make = Callable[..., Service]
 
 
+@pytest.mark.slow
 async def test_before_the_venues_limit_a_new_connection_is_there_before_the_old_one_goes(
     nats_server: NatsServer, make_service: Make
 ) -> None:

@@ -73,6 +73,7 @@ async def test_who_follows_the_last_message_follows_it_in_a_stream_made_anew(nat
             assert [message.payload for message in await reader.next(timeout_s=30)] == [b"new"]
 
 
+@pytest.mark.slow
 async def test_waiting_ends_in_time_while_the_stream_is_gone(nats_server: NatsServer) -> None:
     async with feeding(nats_server) as feeder, Reader(feeder.bus, "RAW", "test", after=0) as reader:
         await feeder.bus.js.delete_stream("RAW")

@@ -316,6 +316,7 @@ async def test_a_connection_reaches_its_maximum_age() -> None:
     assert caught.value.rcvd.code == 1001
 
 
+@pytest.mark.slow
 async def test_a_client_that_answers_pings_stays_and_a_mute_one_goes() -> None:
     with running_sim("--rate", "0", "--ping-s", "0.4", "--pong-timeout-s", "0.8") as sim:
         host, port = sim.ws.removeprefix("ws://").split(":")

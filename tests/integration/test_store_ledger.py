@@ -160,6 +160,7 @@ async def test_an_absent_trade_that_comes_after_all_is_stored(
     assert (ranges(coverage), holes(coverage)) == ([(1, 3)], {(2, 2, FILLED)})
 
 
+@pytest.mark.slow
 async def test_an_unanswered_hole_is_asked_for_again(feeder: Feeder, store: Service, database_url: str) -> None:
     await feeder.publish(columns(1, 1))
     await feeder.publish(columns(3, 1))
@@ -283,6 +284,7 @@ async def test_a_minute_of_more_than_64_bits_hold_is_verified_too(
     await until_coverage(store, lambda coverage: coverage.minutes_verified == 1)
 
 
+@pytest.mark.slow
 async def test_trades_that_only_the_candle_knows_are_asked_for(
     feeder: Feeder, store: Service, database_url: str
 ) -> None:

@@ -79,6 +79,7 @@ async def test_nobody_asks_for_tables_before_they_are_made(
     assert "does not exist" not in own_postgres.process.output()
 
 
+@pytest.mark.slow
 async def test_a_database_that_takes_no_writes_is_away_until_one_is_committed(
     feeder: Feeder, start: Callable[..., Service], own_postgres: PostgresServer
 ) -> None:
@@ -100,6 +101,7 @@ async def test_a_database_that_takes_no_writes_is_away_until_one_is_committed(
     assert store.output().count("not serving: no database") == 1
 
 
+@pytest.mark.slow
 async def test_a_write_that_waits_for_somebodys_lock_is_said_and_counts_as_away(
     feeder: Feeder, start: Callable[..., Service], own_postgres: PostgresServer
 ) -> None:
