@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Collection
 from contextlib import AsyncExitStack
 
 from ingest.catalog import Catalog
@@ -31,7 +32,7 @@ from mesh.settings import IngestSettings
 log = logging.getLogger("ingest.service")
 
 REPAIRED_WITHIN_S = 2.0
-"""So long a stopping ingest waits for REST to bring what is missing."""
+"""So long a stopping ingest waits for what has arrived to be passed on, and for REST to bring what is missing."""
 SETTLE_S = 10.0
 """So long a stopping ingest waits for the bus to take what is on its way; what it does not take is fetched again."""
 
@@ -99,11 +100,19 @@ async def _follow(
             tasks.create_task(_listen(bus, venue.name, following, line, catalog), name="listening"),
         ]
         await stop.wait()
-        for task in loops:
-            task.cancel()
-        await asyncio.wait(loops)  # the line passes on what has arrived
-        await repairs.finish(within_s=REPAIRED_WITHIN_S)
+        await wind_down(loops, repairs)
     return repairs.brought
+
+
+async def wind_down(loops: Collection[asyncio.Task[None]], repairs: Repairs) -> None:
+    """End the loops, and then the repairs: the line passes on what has arrived, REST brings what it has.
+
+    Each gets a moment only: where the bus takes nothing, the line may wait behind a repair, which waits for the bus.
+    """
+    for task in loops:
+        task.cancel()
+    await asyncio.wait(loops, timeout=REPAIRED_WITHIN_S)
+    await repairs.finish(within_s=REPAIRED_WITHIN_S)
 
 
 async def _listen(bus: Bus, venue: str, following: Following, line: Line, catalog: Catalog) -> None:

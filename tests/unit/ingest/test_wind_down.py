@@ -1,0 +1,58 @@
+"""The end of ingest's work, where the bus takes nothing any more."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import cast
+
+from ingest.order.repair import Repairs
+from ingest.rest.client import Rest
+from ingest.rest.found import Found
+from ingest.service import wind_down
+from tests.fixtures.passed_on import PassedOn, outlet_into
+from tests.fixtures.trades import columns
+from tests.fixtures.waiting import eventually
+
+
+class FullBus(PassedOn):
+    """Takes nothing from the moment it is full."""
+
+    full = False
+    waits = False
+
+    async def publish(self, *args: object, **options: object) -> None:  # type: ignore[override]
+        if self.full:
+            self.waits = True
+            await asyncio.Event().wait()
+        await super().publish(*args, **options)
+
+
+class Answers:
+    """A venue that has what is asked for."""
+
+    async def trades_from(self, symbol: str, from_id: int) -> Found:
+        return Found((columns(from_id, 2),), (), (), to_the_end=True)
+
+
+async def test_a_line_that_waits_behind_a_repair_which_waits_for_the_bus_does_not_hang_for_ever() -> None:
+    bus = FullBus()
+    outlet = await outlet_into(bus)
+    await outlet.follow("ethusdt")
+    async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
+        repairs = Repairs(cast("Rest", Answers()), outlet, tasks)
+        await outlet.take(columns(1, 2))
+        bus.full = True
+        await outlet.take(columns(5, 1))
+        await eventually(lambda: bus.waits)
+
+        async def line() -> None:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                await outlet.take(columns(1, 1, symbol="ethusdt"))  # what had arrived
+
+        loop = tasks.create_task(line())
+        await asyncio.sleep(0)
+        await wind_down([loop], repairs)
+        await asyncio.wait([loop])
+    assert bus.ids == [1, 2]
