@@ -129,16 +129,20 @@ class Database:
                     connection = await self._writing()
                     async with connection.transaction():
                         done = await work(connection)
-                    self._committed()
+                    self._answered()
                     return done
                 except (psycopg.Error, OSError) as exc:
                     if not passes(exc):
+                        self._answered()
                         raise
                     await self._close_writer()
                     self._failing = True
                     self._tell_away(first_line(exc))
                     if give_up():
                         raise NotReady(f"the database at {self.shown} is away: {first_line(exc)}") from exc
+                except Exception:  # of the work's own, such as that the last commit did arrive
+                    self._answered()
+                    raise
                 finally:
                     self._began_s = None
             await asyncio.sleep(delay_s)
@@ -226,9 +230,9 @@ class Database:
                 await self._writer.close()
             self._writer = None
 
-    def _committed(self) -> None:
+    def _answered(self) -> None:
         if self._failing:
-            log.info("the database at %s takes writes again", self.shown)
+            log.info("the database at %s answers who writes again", self.shown)
             self._failing = False
             self._seldom = Seldom()
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 from collections.abc import AsyncIterator
 
+import psycopg
 import pytest
 
 from mesh.health import Health
@@ -13,6 +15,7 @@ from store.indicators import Periods
 from store.position import Position
 from store.writer import PositionMovedError, Writer
 from tests.fixtures.store import ask
+from tests.fixtures.waiting import eventually
 
 START = Position("CANDLES", dt.datetime(2026, 1, 1, tzinfo=dt.UTC), 0)
 
@@ -54,3 +57,26 @@ async def test_at_another_position_nothing_is_done(writer: Writer, database_url:
 
     assert raised.value.found == START.moved(5)
     assert await ask(database_url, "SELECT count(*) FROM done") == [(1,)]
+
+
+async def test_after_a_commit_whose_answer_was_lost_the_database_is_there_again(database_url: str) -> None:
+    health, broken = Health("database"), False
+
+    async def lose_the_answer(connection: Connection) -> None:
+        nonlocal broken
+        broken = True
+        try:
+            await connection.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+        except psycopg.Error:
+            await ask(database_url, "UPDATE progress SET sequence = 5 WHERE stream = 'CANDLES'")  # as if committed
+            raise
+
+    async with Database(database_url, health=health) as database:
+        watching = asyncio.create_task(database.watch())
+        writer = Writer(database, Periods(14, 14, 12, 26, 9, 20, 20), give_up=lambda: False)
+        await writer.set_position(START)
+
+        await writer.advance(START, START.moved(5), lose_the_answer)
+        assert broken
+        await eventually(lambda: "database" not in health.away)
+        watching.cancel()
