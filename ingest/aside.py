@@ -19,17 +19,25 @@ class Aside:
     Args:
         what: they are called in the log.
         outbox: on the way to DEAD; without one they are only counted and told.
+        remembers: how many of the last ones are not taken again: an illegible row of REST comes each time it is asked for.
 
     """
 
-    def __init__(self, what: str, outbox: Outbox | None = None) -> None:
+    def __init__(self, what: str, outbox: Outbox | None = None, *, remembers: int = 0) -> None:
         self._what = what
         self._outbox = outbox
         self._seldom = Seldom(every_s=1)
         self._unsaid = 0
+        self._remembers = remembers
+        self._known: dict[bytes, None] = {}
 
     def keep(self, bad: BadFrame) -> None:
         """Take one; returns at once."""
+        if bad.frame in self._known:
+            return
+        self._known[bad.frame] = None
+        if len(self._known) > self._remembers:
+            del self._known[next(iter(self._known))]
         counts.BAD_FRAMES.inc()
         if self._outbox is not None and self._outbox.waiting < MAX_ASIDE:
             self._outbox.put(dead_frame(bad))

@@ -34,6 +34,7 @@ MAX_BODY_BYTES = 64 * 2**20  # exchangeInfo of the real venue has some 15 MB
 _TIMEOUT = httpx.Timeout(10.0, connect=4.0)
 _USED_WEIGHT = "X-MBX-USED-WEIGHT-1M"
 _LONGEST_SEARCH = 20  # pages
+_ROWS_REMEMBERED = 256
 _Answer = TypeVar("_Answer")
 _WEIGHTS = {
     "/api/v3/ping": 1,
@@ -57,11 +58,11 @@ class Rest:
         self._budget = Budget()
         self._turn = asyncio.Semaphore(2)
         self._seldom = Seldom(every_s=30)
-        self._aside = Aside("rows")
+        self._aside = Aside("rows", remembers=_ROWS_REMEMBERED)
 
     def keep_aside_in(self, outbox: Outbox) -> None:
         """Bring rows that cannot be read there from now on; until then they are only counted and told."""
-        self._aside = Aside("rows", outbox)
+        self._aside = Aside("rows", outbox, remembers=_ROWS_REMEMBERED)
 
     def stay_away(self, seconds: float) -> None:
         """Ask nothing for so long: the venue told this address so on another way in."""
