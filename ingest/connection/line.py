@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from ingest.connection.ladder import Ladder
+from ingest.connection.ladder import PLAIN_S, Ladder
 from ingest.connection.link import Ends, Link
 from mesh.backoff import backoff
 from mesh.health import Health
@@ -53,7 +53,9 @@ class Line:
         async with asyncio.TaskGroup() as tasks:
             while True:
                 rung = ladder.next_rung(loop.time())
-                link = Link(self._ends, rung, max_age_s=self._max_age_s, heard=self._hears)
+                # One that was asked in the plain form is replaced as soon as the full one may be tried again.
+                max_age_s = min(self._max_age_s, PLAIN_S) if rung.plain else self._max_age_s
+                link = Link(self._ends, rung, max_age_s=max_age_s, heard=self._hears)
                 tasks.create_task(self._keep(link), name=f"link {rung.url}")
                 await link.tried.wait()
                 if link.open:

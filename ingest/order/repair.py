@@ -86,6 +86,7 @@ class Repairs:
             try:
                 found = await self._rest.trades_from(symbol, from_id)
             except RestAway as exc:
+                self.brought.discard(symbol)
                 nothing_since_s = None
                 if seldom.due(asyncio.get_running_loop().time()):
                     log.warning("%s: cannot fetch trades from %d on now: %s", symbol, from_id, exc)
