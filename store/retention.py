@@ -2,7 +2,7 @@
 
 That are its second's candle, its minute, and its place in the ledger, where its id stays as EXPIRED: everything the
 venue issued is still accounted for, and nobody asks for it again. Longer candles stay. A step is one transaction, small
-enough that trades which come meanwhile hardly wait: an hour, or a day where TimescaleDB drops whole chunks.
+enough that trades which come meanwhile hardly wait: ten minutes, or a day where TimescaleDB drops whole chunks.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from store.outage import first_line
 log = logging.getLogger("store.retention")
 
 LOOK_EVERY_S = 600.0
-_HOUR, _DAY = dt.timedelta(hours=1), dt.timedelta(days=1)
+_STEP, _DAY = dt.timedelta(minutes=10), dt.timedelta(days=1)
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
@@ -127,7 +127,7 @@ async def _step(connection: Connection, end: dt.datetime) -> tuple[dt.datetime, 
     if not oldest or min(oldest) >= end:
         return None
     in_chunks = await _in_chunks(connection)
-    reached = step_end(min(oldest), end, _DAY if in_chunks else _HOUR)
+    reached = step_end(min(oldest), end, _DAY if in_chunks else _STEP)
     cuts = [
         cut
         for venue, symbol in names
