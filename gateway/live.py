@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import grpc
 from prometheus_client import Counter, Gauge
 from starlette.responses import Response
-from starlette.websockets import WebSocket, WebSocketDisconnect
+from starlette.websockets import WebSocket
 
 from gateway import access
 from gateway.errors import refusal_body
@@ -143,8 +143,6 @@ class Live:
                 catching_up = tasks.create_task(self._catch_up(client))
                 await self._receive(client, websocket)
                 catching_up.cancel()
-        except WebSocketDisconnect:  # it left before it was accepted
-            return
         finally:
             self._remove(client)
 

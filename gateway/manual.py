@@ -50,7 +50,7 @@ def own_paths(*, token_needed: bool) -> Json:
     """Return the OpenAPI path items of what the gateway answers by itself."""
     ws = _get("ws", WS_DESCRIPTION, {"101": {"description": "The connection is a WebSocket from now on."}})
     ws["get"]["responses"]["default"] = {
-        "description": "An error before the handshake: 400, 401, 403, 404, 431 or 503.",
+        "description": "An error before the handshake: 400, 401, 403, 404 or 503.",
         "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Status"}}},
     }
     ws["get"]["parameters"] = [

@@ -7,7 +7,9 @@ from prometheus_client import Counter, Gauge, Histogram
 FRAMES = Counter("tickmesh_ingest_frames_total", "WebSocket frames received")
 TRADES = Counter("tickmesh_ingest_trades_total", "Trades published to the bus", ["venue", "symbol"])
 BATCHES = Counter("tickmesh_ingest_batches_total", "Batches published to the bus")
-BAD_FRAMES = Counter("tickmesh_ingest_bad_frames_total", "Frames refused, each kept aside")
+BAD_FRAMES = Counter(
+    "tickmesh_ingest_bad_frames_total", "Frames and rows of REST refused; kept aside while there is room"
+)
 UNKNOWN_EVENTS = Counter("tickmesh_ingest_unknown_events_total", "Frames with events nobody asked for")
 PASSED_OVER = Counter("tickmesh_ingest_passed_over_total", "Trades of symbols that are not followed", ["venue"])
 DUPLICATES = Counter("tickmesh_ingest_duplicates_total", "Trades that came again", ["venue", "symbol"])
