@@ -19,7 +19,7 @@ class Aside:
     Args:
         what: they are called in the log.
         outbox: on the way to DEAD; without one they are only counted and told.
-        remembers: how many of the last ones are not taken again: an illegible row of REST comes each time it is asked for.
+        remembers: how many of the last ones are not taken again: an illegible row of REST comes again and again.
 
     """
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import cast
+from typing import Any, cast
 
 from ingest.order.repair import Repairs
 from ingest.rest.client import Rest
@@ -20,7 +20,7 @@ class FullBus(PassedOn):
     full = False
     waits = False
 
-    async def publish(self, *args: object, **options: object) -> None:  # type: ignore[override]
+    async def publish(self, *args: Any, **options: Any) -> None:
         if self.full:
             self.waits = True
             await asyncio.Event().wait()
