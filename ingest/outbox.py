@@ -16,7 +16,7 @@ from mesh.backoff import backoff
 from mesh.bus import Bus
 from mesh.fixed import format_e8
 from mesh.logs import Seldom
-from mesh.message import MESSAGE_ID
+from mesh.message import MESSAGE_ID, REASON, worded
 from tickmesh.v1 import control_pb2
 
 log = logging.getLogger("ingest.outbox")
@@ -27,7 +27,6 @@ MAX_WAITING = 10_000
 MAX_ASIDE = 1_000
 """So many may wait when a bad frame comes; one more is only counted, lest a flood of them takes the minutes' places."""
 
-REASON = "Tickmesh-Reason"
 MAX_FRAME_BYTES = 8192
 """So much of a bad frame is kept; a good one has 200 bytes."""
 
@@ -101,5 +100,4 @@ def minute(venue: str, candle: ClosedCandle) -> Letter:
 
 def dead_frame(bad: BadFrame) -> Letter:
     """Keep a frame that was refused, with the reason, for a person to look at: the frame as it came, in DEAD."""
-    reason = " ".join(bad.reason[:500].split()).encode("ascii", "replace").decode()
-    return Letter(subjects.dead("frames"), bad.frame[:MAX_FRAME_BYTES], {REASON: reason})
+    return Letter(subjects.dead("frames"), bad.frame[:MAX_FRAME_BYTES], {REASON: worded(bad.reason)})

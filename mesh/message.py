@@ -9,6 +9,17 @@ MESSAGE_ID: Final = "Nats-Msg-Id"
 """The header in which a message carries its id."""
 
 
+REASON: Final = "Tickmesh-Reason"
+"""The header in which a dead letter says why it is one."""
+
+_MAX_REASON = 500
+
+
+def worded(reason: str) -> str:
+    """Return a reason as a header may hold it: one short line of ASCII."""
+    return " ".join(reason[:_MAX_REASON].split()).encode("ascii", "replace").decode()
+
+
 @dataclass(frozen=True, slots=True)
 class Message:
     """What a reader of a stream gets."""

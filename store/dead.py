@@ -13,17 +13,15 @@ from mesh.backoff import backoff
 from mesh.bus import DEAD_STREAM, Bus
 from mesh.errors import NotReady
 from mesh.logs import Seldom
-from mesh.message import MESSAGE_ID
+from mesh.message import MESSAGE_ID, REASON, worded
 from store import metrics
 from store.batch import Taken
 from store.position import Position
 
 log = logging.getLogger("store.dead")
 
-REASON = "Tickmesh-Reason"
 SUBJECT = "Tickmesh-Subject"
 SEQUENCE = "Tickmesh-Sequence"
-_MAX_REASON = 500
 _MAX_PAYLOAD_BYTES = 1_000_000  # with its headers a message must stay below the server's limit of 1 MiB
 
 
@@ -58,7 +56,7 @@ class DeadLetters:
                 reason = f"only its first {_MAX_PAYLOAD_BYTES} of {len(message.payload)} bytes are here; {reason}"
             headers = {
                 MESSAGE_ID: f"{after.stream}.{after.created:%Y%m%dT%H%M%S.%f}.{message.sequence}",
-                REASON: " ".join(reason[:_MAX_REASON].split()).encode("ascii", "replace").decode(),
+                REASON: worded(reason),
                 SUBJECT: message.subject,
                 SEQUENCE: str(message.sequence),
             }

@@ -16,10 +16,11 @@ from mesh import subjects, wire
 from mesh.bus import DEAD_STREAM, Bus, connect
 from mesh.errors import BadMessage
 from mesh.health import Health
+from mesh.message import REASON
 from mesh.service import Stop
 from mesh.settings import StoreSettings
 from store.db import Database
-from store.dead import REASON, SEQUENCE, SUBJECT
+from store.dead import SEQUENCE, SUBJECT
 from store.indicators import Periods
 from store.outage import first_line
 from store.rows import refusal

@@ -22,7 +22,7 @@ from store.indicators import Indicators
 from store.queries import time_of
 from tests.fixtures.nats import NatsServer
 from tests.fixtures.services import Service
-from tests.fixtures.store import Feeder, ask, feeding
+from tests.fixtures.store import Feeder, ask, feeding, start_store
 from tests.fixtures.trades import START_US, columns
 from tests.fixtures.waiting import eventually
 from tickmesh.v1 import store_pb2, store_pb2_grpc
@@ -88,15 +88,7 @@ async def signals(nats_server: NatsServer) -> AsyncIterator[Signals]:
 def store(
     make_service: Callable[..., Service], nats_server: NatsServer, database_url: str, signals: Signals
 ) -> Service:
-    store = make_service(
-        "store",
-        NATS_URL=nats_server.url_of("store"),
-        DATABASE_URL=database_url,
-        STORE_ADDR="127.0.0.1:0",
-        BATCH_MAX_AGE_MS="5",
-    )
-    store.start_grpc("STORE_ADDR")
-    return store
+    return start_store(make_service, nats_server, database_url)
 
 
 @asynccontextmanager

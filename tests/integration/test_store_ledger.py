@@ -18,7 +18,7 @@ from mesh.reader import Reader
 from mesh.trades import TradeColumns
 from tests.fixtures.nats import NatsServer
 from tests.fixtures.services import Service
-from tests.fixtures.store import Feeder, ask, feeding, until_stored
+from tests.fixtures.store import Feeder, ask, feeding, start_store, until_stored
 from tests.fixtures.trades import columns
 from tests.fixtures.waiting import eventually
 from tickmesh.v1 import control_pb2, store_pb2, store_pb2_grpc
@@ -39,15 +39,7 @@ async def feeder(nats_server: NatsServer) -> AsyncIterator[Feeder]:
 
 @pytest.fixture
 def store(make_service: Callable[..., Service], nats_server: NatsServer, database_url: str, feeder: Feeder) -> Service:
-    store = make_service(
-        "store",
-        NATS_URL=nats_server.url_of("store"),
-        DATABASE_URL=database_url,
-        STORE_ADDR="127.0.0.1:0",
-        BATCH_MAX_AGE_MS="5",
-    )
-    store.start_grpc("STORE_ADDR")
-    return store
+    return start_store(make_service, nats_server, database_url)
 
 
 async def until_coverage(
