@@ -12,7 +12,7 @@ from __future__ import annotations
 import datetime as dt
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, TypeAlias
 
@@ -62,10 +62,30 @@ async def add(connection: Connection, batches: Sequence[Closed], periods: Period
         await candle_indicators.follow(connection, series, time_of(candle.time_us), periods, warm=warm)
 
 
-async def renew(connection: Connection, groups: Iterable[TradeColumns], periods: Periods) -> None:
-    """Make again the candles that trades just stored belong to, as far as those are closed."""
+async def renew(
+    connection: Connection,
+    groups: Iterable[TradeColumns],
+    periods: Periods,
+    *,
+    removed: Mapping[tuple[str, str], Int64s] | None = None,
+) -> None:
+    """Make again the candles that trades just stored belong to, as far as those are closed.
+
+    Args:
+        connection: inside a transaction.
+        groups: the trades just stored.
+        periods: of the indicators.
+        removed: the times of rows just removed, by venue and symbol; where they were the candles are made again too.
+
+    """
     made: Made = defaultdict(set)
     closed: dict[tuple[str, str], int] | None = None
+    for (venue, symbol), time_us in (removed or {}).items():
+        closed = closed or await _closed(connection)
+        reached_us = closed.get((venue, symbol), 0)
+        for span in late_spans(time_us, reached_us):
+            count = int(((time_us >= span[0]) & (time_us < span[1])).sum())
+            await _make(connection, venue, symbol, span, reached_us, made, thorough=True, removed=count)
     for trades in groups:
         if closed is None:
             closed = await _closed(connection)
@@ -99,8 +119,12 @@ async def _make(
     made: Made,
     *,
     thorough: bool,
+    removed: int = 0,
 ) -> None:
-    """Make again the closed candles that overlap a span, shorter intervals first; add those that change to `made`."""
+    """Make again the closed candles that overlap a span, shorter intervals first; add those that change to `made`.
+
+    Of `removed` trades the rows are no more: so many fewer a candle may hold, and one that holds none goes.
+    """
     for lower, interval in pairwise(["", *INTERVALS_US]):
         length_us = INTERVALS_US[interval]
         begin_us = span[0] // length_us * length_us
@@ -108,7 +132,11 @@ async def _make(
         if begin_us >= end_us:
             continue
         asked: dict[str, Any] = {"venue": venue, "symbol": symbol, "interval": interval, "lower": lower}
+        asked["removed"] = removed
         asked |= {"begin": time_of(begin_us), "end": time_of(end_us), "length": dt.timedelta(microseconds=length_us)}
+        if removed:
+            empty = await fetch_all(connection, candle_statements.FORGET_EMPTY, asked)
+            made[Name(venue, symbol, interval)].update(time for (time,) in empty)
         if lower:
             cursor = await connection.execute(candle_statements.FROM_CANDLES, asked)
         elif thorough:

@@ -22,6 +22,7 @@ WHERE excluded.revision >= candles.revision AND excluded.count >= candles.count
     AND ROW(candles.*) IS DISTINCT FROM ROW(excluded.*)
 """
 
+# What is made again may hold fewer trades only where so many (`removed`, nearly always 0) have been taken away.
 _PUT_MADE = """
 INSERT INTO candles (venue, symbol, interval, time, open, high, low, close, volume, quote_volume, taker_buy_volume,
     count, first_trade_id, last_trade_id, revision)
@@ -30,11 +31,12 @@ ON CONFLICT (venue, symbol, interval, time) DO UPDATE
 SET open = excluded.open, high = excluded.high, low = excluded.low, close = excluded.close, volume = excluded.volume,
     quote_volume = excluded.quote_volume, taker_buy_volume = excluded.taker_buy_volume, count = excluded.count,
     first_trade_id = excluded.first_trade_id, last_trade_id = excluded.last_trade_id, revision = candles.revision + 1
-WHERE excluded.count > candles.count OR (excluded.count = candles.count
+WHERE excluded.count > candles.count OR (excluded.count >= candles.count - %(removed)s
     AND (candles.open, candles.high, candles.low, candles.close, candles.volume, candles.quote_volume,
-        candles.taker_buy_volume, candles.first_trade_id, candles.last_trade_id)
+        candles.taker_buy_volume, candles.count, candles.first_trade_id, candles.last_trade_id)
     IS DISTINCT FROM (excluded.open, excluded.high, excluded.low, excluded.close, excluded.volume,
-        excluded.quote_volume, excluded.taker_buy_volume, excluded.first_trade_id, excluded.last_trade_id))
+        excluded.quote_volume, excluded.taker_buy_volume, excluded.count,
+        excluded.first_trade_id, excluded.last_trade_id))
 RETURNING time
 """
 
@@ -88,6 +90,21 @@ WITH made AS (
 )"""  # noqa: S608 - both are constants
     + _PUT_MADE
 )
+
+# In: venue, symbol, interval, lower, length, begin, end, removed. Out: when those begun that are no more: the trades
+# that were taken away were all they had.
+FORGET_EMPTY = """
+DELETE FROM candles
+WHERE venue = %(venue)s AND symbol = %(symbol)s AND interval = %(interval)s
+  AND time >= %(begin)s AND time < %(end)s AND count <= %(removed)s
+  AND NOT EXISTS (
+    SELECT FROM trades WHERE trades.venue = %(venue)s AND trades.symbol = %(symbol)s AND %(lower)s = ''
+      AND trades.time >= candles.time AND trades.time < candles.time + %(length)s)
+  AND NOT EXISTS (
+    SELECT FROM candles AS parts WHERE parts.venue = %(venue)s AND parts.symbol = %(symbol)s
+      AND parts.interval = %(lower)s AND parts.time >= candles.time AND parts.time < candles.time + %(length)s)
+RETURNING time
+"""
 
 _SERIES = """
 SELECT time, (high * 100000000)::bigint, (low * 100000000)::bigint, (close * 100000000)::bigint,

@@ -1,8 +1,9 @@
-"""Is everything there that the ledger says? Compare it with the rows themselves, at every start.
+"""Is everything there that the ledger says, once? Compare it with the rows themselves, at every start.
 
 Rows can vanish without the store: somebody deletes them, a backup is older than its ledger. The rows of a symbol are
 walked once in the order of their index; that gives the ranges of ids that are really there. What the ledger has and the
-table has not becomes a hole, and is repaired like any other.
+table has not becomes a hole, and is repaired like any other. An id that several rows have, at different times, shows as
+ranges that overlap: one of the rows stays, and the venue is asked again, whose answer takes its place.
 """
 
 from __future__ import annotations
@@ -30,7 +31,13 @@ async def check_all(database: Database, writer: Writer) -> None:
     async with database.reading(limit_s=LIMIT_S) as connection:
         names = await fetch_all(connection, queries.NAMES)
     for venue, symbol in names:
-        lost, found = await compare(database, venue, symbol)
+        lost, found, twice = await compare(database, venue, symbol)
+        if twice:
+            removed = await writer.keep_one_row(venue, symbol, twice)
+            log.error(
+                "%s %s: %d ids were stored more than once: removed %d rows, asking for these ids again",
+                *(venue, symbol, twice.count(), removed),
+            )
         if lost or found:
             await writer.correct(venue, symbol, found=found, lost=lost)
             log.error(
@@ -40,8 +47,10 @@ async def check_all(database: Database, writer: Writer) -> None:
     log.info("the ledger agrees with the rows of %d symbols", len(names))
 
 
-async def compare(database: Database, venue: str, symbol: str) -> tuple[Ids, Ids]:
-    """Return the ids the ledger has and no row, and those a row has and not the ledger, both as of one moment.
+async def compare(database: Database, venue: str, symbol: str) -> tuple[Ids, Ids, Ids]:
+    """Return the ids the ledger has and no row, those a row has and not the ledger, and those that several rows have.
+
+    All as of one moment.
 
     Raises:
         NotReady: the database is away.
@@ -51,12 +60,19 @@ async def compare(database: Database, venue: str, symbol: str) -> tuple[Ids, Ids
         await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         stored = Ids.of_ranges(await fetch_all(connection, queries.COVERAGE, (venue, symbol)))
         edges = await fetch_all(connection, queries.RUNS, (venue, symbol))
-    rows = runs(edges)
-    return stored - rows, rows - stored
+    rows, twice = runs(edges)
+    return stored - rows, rows - stored, twice
 
 
-def runs(edges: list[tuple[int, bool, bool]]) -> Ids:
-    """Return the ids between the edges: (id, begins a run, ends a run), in the rows' order."""
+def runs(edges: list[tuple[int, bool, bool]]) -> tuple[Ids, Ids]:
+    """Return the ids between the edges: (id, begins a run, ends a run), in the rows' order; and those there twice."""
     begins = [trade_id for trade_id, first, _ in edges if first]
     ends = [trade_id for trade_id, _, last in edges if last]
-    return Ids.of_ranges(zip(begins, ends, strict=True))
+    ranges = sorted(zip(begins, ends, strict=True))
+    reach = -1
+    twice = []
+    for first, last in ranges:
+        if first <= reach:
+            twice.append((first, min(last, reach)))
+        reach = max(reach, last)
+    return Ids.of_ranges(ranges), Ids.of_ranges(twice)

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
+from mesh.trades import Int64s
 from store import statements
 from store.db import Connection
-from store.minutes import Minute
+from store.minutes import MINUTE_US, Minute
+from store.queries import time_of
 
 
 async def add(connection: Connection, minutes: Sequence[Minute]) -> None:
@@ -22,6 +26,13 @@ async def settle(connection: Connection, minute: Minute, state: str, difference:
     """Keep what the comparison said."""
     name = minute.venue, minute.symbol, minute.time
     await connection.execute(statements.SETTLE_MINUTE, (state, difference, repairs, *name))
+
+
+async def compare_again(connection: Connection, venue: str, symbol: str, time_us: Int64s) -> None:
+    """Have the minutes that these times lie in compared again, as their trades are others now."""
+    begins = [time_of(minute * MINUTE_US) for minute in np.unique(time_us // MINUTE_US).tolist()]
+    if begins:
+        await connection.execute(statements.COMPARE_AGAIN, (venue, symbol, begins))
 
 
 async def forget(connection: Connection, minute: Minute) -> None:

@@ -166,6 +166,12 @@ SELECT * FROM (
     WINDOW by_time AS (ORDER BY time, trade_id)
 ) AS row WHERE begins OR ends
 """
+# In: venue, symbol, first and last id. Out: id, time (us). Reads the symbol's whole index: for what should not be.
+ROWS_BY_ID = """
+SELECT trade_id, (extract(epoch FROM time) * 1000000)::bigint FROM trades
+WHERE venue = %(venue)s AND symbol = %(symbol)s AND trade_id BETWEEN %(first)s AND %(last)s
+ORDER BY 1, 2
+"""
 # Out: venue, symbol, first, last of the OPEN holes, the newest first.
 OPEN_HOLES = """
 SELECT venue, symbol, first_trade_id, last_trade_id FROM holes WHERE state = 'OPEN' ORDER BY hole_id DESC LIMIT 1000

@@ -9,14 +9,31 @@ COPY_TRADES = f"COPY trades ({', '.join(COLUMNS)}) FROM STDIN (FORMAT BINARY)"
 # For rows of which some may be there already: into a table of this session, then across; what is there gives way.
 MAKE_INCOMING = "CREATE TEMPORARY TABLE IF NOT EXISTS incoming (LIKE trades) ON COMMIT DELETE ROWS"
 COPY_INCOMING = f"COPY incoming ({', '.join(COLUMNS)}) FROM STDIN (FORMAT BINARY)"
-# In: venue, symbol, first and last time, ids. A trade's time hardly differs between two tellings of it, so an hour more
-# at both ends will do, and this stays on a part of the index however many trades there are. Joined with `incoming`, of
-# which the planner knows nothing, each of its trades was compared with each one of the symbol.
+# In: venue, symbol, from which time on and before which, ids. Out: id and time (us) of what was removed. The times keep
+# this on a part of the index however many trades there are; `store.replaced` finds out which. Joined with `incoming`,
+# of which the planner knows nothing, each of its trades was compared with each one of the symbol.
 GIVE_WAY = """
 DELETE FROM trades
-WHERE venue = %s AND symbol = %s
-  AND time >= %s::timestamptz - interval '1 hour' AND time <= %s::timestamptz + interval '1 hour'
+WHERE venue = %s AND symbol = %s AND time >= %s::timestamptz AND time < %s::timestamptz
   AND trade_id = ANY (%s::bigint[])
+RETURNING trade_id, (extract(epoch FROM time) * 1000000)::bigint
+"""
+# The same of one row: venue, symbol, id, time. Out: its time (us).
+REMOVE_ROW = """
+DELETE FROM trades WHERE venue = %s AND symbol = %s AND trade_id = %s AND time = %s
+RETURNING (extract(epoch FROM time) * 1000000)::bigint
+"""
+# In: venue, symbol, interval, from which time on and before which (NULL: for ever); first ids, last ids of ranges.
+# Out: when those candles begin of which a trade has one of the ids, as far as first and last id tell.
+CANDLES_WITH_IDS = """
+SELECT time FROM candles
+WHERE venue = %(venue)s AND symbol = %(symbol)s AND interval = %(interval)s
+  AND time >= %(begin)s::timestamptz AND time < coalesce(%(end)s::timestamptz, 'infinity')
+  AND EXISTS (
+    SELECT FROM unnest(%(first)s::bigint[], %(last)s::bigint[]) AS asked (first_id, last_id)
+    WHERE asked.first_id <= candles.last_trade_id AND asked.last_id >= candles.first_trade_id
+  )
+ORDER BY 1
 """
 TAKE_INCOMING = "INSERT INTO trades SELECT * FROM incoming ON CONFLICT DO NOTHING"
 
@@ -93,5 +110,10 @@ ON CONFLICT DO NOTHING
 # In: state, difference, repairs; venue, symbol, time.
 SETTLE_MINUTE = """
 UPDATE minutes SET state = %s, difference = %s, repairs = %s WHERE venue = %s AND symbol = %s AND time = %s
+"""
+# In: venue, symbol, times at which minutes begin. They are compared again.
+COMPARE_AGAIN = """
+UPDATE minutes SET state = 'PENDING', difference = ''
+WHERE venue = %s AND symbol = %s AND time = ANY (%s::timestamptz[]) AND state <> 'PENDING'
 """
 FORGET_MINUTE = "DELETE FROM minutes WHERE venue = %s AND symbol = %s AND time = %s"

@@ -14,13 +14,12 @@ from typing import TypeVar
 import numpy as np
 import psycopg
 
-from mesh.trades import TradeColumns
-from store import candle_rows, ledger_rows, statements
+from mesh.trades import Int64s, TradeColumns
+from store import candle_rows, ledger_rows, minute_rows, replaced, statements
 from store.db import Connection, Database
 from store.indicators import Periods
 from store.ledger import NOTHING, Ids, record
 from store.position import Position
-from store.queries import time_of
 from store.rows import COPY_HEADER, COPY_TRAILER, copy_rows
 
 T = TypeVar("T")
@@ -156,6 +155,24 @@ class Writer:
 
         await self._database.write(work, give_up=self._give_up)
 
+    async def keep_one_row(self, venue: str, symbol: str, twice: Ids) -> int:
+        """Leave one row of each of these ids and have them asked for again; return how many rows were removed.
+
+        Which row is right the venue will say: what it tells takes the place of the one that stays.
+        """
+
+        async def work(connection: Connection) -> int:
+            await ledger_rows.lock(connection)
+            removed_us = await replaced.keep_one_row(connection, venue, symbol, twice)
+            stored, missing = await ledger_rows.whole(connection, venue, symbol)
+            change = record(NOTHING, twice & stored, stored=stored, missing=missing)
+            await ledger_rows.write(connection, venue, symbol, change)
+            await minute_rows.compare_again(connection, venue, symbol, removed_us)
+            await candle_rows.renew(connection, [], self.periods, removed={(venue, symbol): removed_us})
+            return len(removed_us)
+
+        return await self._database.write(work, give_up=self._give_up)
+
     async def settle_absent(self, venue: str, symbol: str, absent: Ids) -> int:
         """Take down that the venue does not have these ids, as far as they are OPEN; return how many were."""
 
@@ -213,21 +230,36 @@ async def _store_groups(
             # What fills a hole may be there all the same: under suspicion after a minute that does not agree.
             sure = sure and not change.filled
     if changes:
-        await _copy(connection, b"".join([*chunks, COPY_TRAILER]), added, sure=sure)
+        removed = await _copy(connection, b"".join([*chunks, COPY_TRAILER]), added, sure=sure)
         for venue, symbol, change in changes:
             await ledger_rows.write(connection, venue, symbol, change)
-        await candle_rows.renew(connection, added, periods)
+        await candle_rows.renew(connection, added, periods, removed=removed)
     return Written(stored, repeated)
 
 
-async def _copy(connection: Connection, data: bytes, groups: list[TradeColumns], *, sure: bool) -> None:
+async def _copy(
+    connection: Connection, data: bytes, groups: list[TradeColumns], *, sure: bool
+) -> dict[tuple[str, str], Int64s]:
+    """Store rows; unless `sure`, what has their ids gives way, whenever it is said to have happened.
+
+    Returns:
+        the times of what gave way and is told with another time now, by venue and symbol.
+
+    """
     cursor = connection.cursor()
     if not sure:
         await cursor.execute(statements.MAKE_INCOMING)
     async with cursor.copy(statements.COPY_TRADES if sure else statements.COPY_INCOMING) as copy:
         await copy.write(data)
-    if not sure:
-        for group in groups:
-            span = time_of(int(group.time_us.min())), time_of(int(group.time_us.max()))
-            await cursor.execute(statements.GIVE_WAY, (group.venue, group.symbol, *span, group.trade_id.tolist()))
-        await cursor.execute(statements.TAKE_INCOMING)
+    if sure:
+        return {}
+    removed = {}
+    for group in groups:
+        moved_us = await replaced.give_way(connection, group)
+        if len(moved_us):
+            removed[group.venue, group.symbol] = moved_us
+            await minute_rows.compare_again(
+                connection, group.venue, group.symbol, np.concatenate((moved_us, group.time_us))
+            )
+    await cursor.execute(statements.TAKE_INCOMING)
+    return removed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -16,10 +17,14 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from mesh import rpc, subjects, wire
 from mesh.bus import CONTROL_STREAM, processed_stream
 from mesh.candles import INTERVALS_US
+from mesh.health import Health
 from mesh.trades import SignalColumns, TradeColumns
 from signalsvc.engine import Engine
-from store.indicators import Indicators
+from store.db import Database
+from store.indicators import Indicators, Periods
+from store.ledger import Ids
 from store.queries import time_of
+from store.writer import Writer
 from tests.fixtures.nats import NatsServer
 from tests.fixtures.services import Service
 from tests.fixtures.store import Feeder, ask, feeding, start_store
@@ -176,6 +181,30 @@ async def test_candles_are_made_again_when_repaired_trades_arrive_late(
     assert len(after) > len(before)
     found = await revisions(database_url)
     assert found[0] and found[1] and found[2]
+
+
+@pytest.mark.parametrize("hours", [-30, -2, 2])
+async def test_candles_are_made_again_where_a_trade_was_and_where_it_is_when_it_is_told_with_another_time(
+    signals: Signals, store: Service, database_url: str, hours: int
+) -> None:
+    trades = spread(1, 3000, from_us=MIDNIGHT_US - 40 * HOUR_US, to_us=MIDNIGHT_US + 8 * HOUR_US)
+    wrong = dataclasses.replace(trades, time_us=trades.time_us + (trades.trade_id == 2000) * hours * HOUR_US)
+    for first in range(0, 3000, 250):
+        await signals.publish(wrong.rows(slice(first, first + 250)))
+    await until_candles_agree(database_url, trades=3000)
+    async with Database(database_url, health=Health("database")) as database:
+        periods = Periods(14, 14, 12, 26, 9, 20, 20)
+        doubted = Ids.of_ranges([(1901, 2100)])
+        await Writer(database, periods, give_up=lambda: False).correct("binance", "btcusdt", lost=doubted)
+
+    await signals.publish(trades.rows(slice(1900, 2100)))
+
+    async def moved() -> bool:
+        rows = await ask(database_url, "SELECT time FROM trades WHERE trade_id = 2000")
+        return rows == [(time_of(int(trades.time_us[1999])),)]
+
+    await eventually(moved)
+    await until_candles_agree(database_url, trades=3000)
 
 
 async def until_indicators_are(expected: SignalColumns, database_url: str) -> None:

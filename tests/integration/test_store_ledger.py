@@ -262,6 +262,47 @@ async def test_a_trade_stored_twice_with_two_times_is_found_and_mended(
     await until_coverage(store, lambda coverage: coverage.minutes_verified == 1)
 
 
+@pytest.mark.parametrize("hours", [-30, -2, 2, 30])
+async def test_a_trade_told_again_replaces_the_row_that_has_its_id_however_far_off_its_time_was(
+    feeder: Feeder, store: Service, database_url: str, hours: int
+) -> None:
+    right = columns(1, 100)
+    off_us = (right.trade_id == 50) * hours * 3_600_000_000
+    await feeder.publish(dataclasses.replace(right, time_us=right.time_us + off_us))
+    await feeder.publish(columns(101, 1))
+    await publish_candle(feeder, candle(right))
+    await until_asked(feeder, 1, 100)
+
+    await feeder.publish(right)
+
+    await until_coverage(store, lambda coverage: coverage.minutes_verified == 1 and coverage.complete)
+    await until_stored(database_url, range(1, 102))
+    [(time_us,)] = await ask(
+        database_url, "SELECT (extract(epoch FROM time) * 1000000)::bigint FROM trades WHERE trade_id = 50"
+    )
+    assert time_us == int(right.time_us[49])
+
+
+async def test_a_row_that_is_there_twice_is_found_at_the_next_start_and_asked_for_again(
+    feeder: Feeder, store: Service, database_url: str
+) -> None:
+    await feeder.publish(columns(1, 100))
+    await until_stored(database_url, range(1, 101))
+    await ask(database_url, "CREATE TABLE twice AS SELECT * FROM trades WHERE trade_id IN (7, 8)")
+    await ask(database_url, "UPDATE twice SET time = time - interval '3 hours'")
+    await ask(database_url, "INSERT INTO trades SELECT * FROM twice")
+
+    store.process.kill()
+    store.start()
+    await until_asked(feeder, 7, 8)
+
+    await until_stored(database_url, range(1, 101))
+    [(times,)] = await ask(database_url, "SELECT count(DISTINCT date_trunc('hour', time)) FROM trades")
+    assert times == 1
+    await feeder.publish(columns(1, 100))
+    await until_coverage(store, lambda coverage: coverage.complete)
+
+
 async def test_a_minute_of_more_than_64_bits_hold_is_verified_too(
     feeder: Feeder, store: Service, database_url: str
 ) -> None:
