@@ -12,6 +12,7 @@ from contextlib import contextmanager
 import uvicorn
 from fastapi import FastAPI
 
+from gateway.access import Admission
 from gateway.app import create_app
 from gateway.live import MAX_INCOMING_BYTES
 from gateway.sockets import Socket
@@ -70,10 +71,14 @@ def listen(host: str, port: int) -> socket.socket:
 
 async def main(settings: GatewaySettings, stop: Stop) -> None:
     """Serve until `stop`, then drain: clients of `/ws` get 1001, requests under way their answer."""
-    token = settings.api_token.get_secret_value() if settings.api_token else None
+    admission = Admission(
+        tokens=settings.access(),
+        hosts=(*settings.allowed_hosts, settings.gateway_host.lower()),
+        origins=settings.allowed_origins,
+    )
     with listen(settings.gateway_host, settings.gateway_port) as listener:
         async with channel(settings.signal_addr) as signal, channel(settings.store_addr) as store:
-            app = create_app(signal=signal, store=store, token=token)
+            app = create_app(signal=signal, store=store, admission=admission)
             server = server_of(app)
             async with asyncio.TaskGroup() as tasks:
                 # Not in uvicorn's lifespan: what ends there unexpectedly is logged, and everything else goes on.

@@ -18,6 +18,7 @@ from starlette.routing import Route as StarletteRoute
 from starlette.routing import WebSocketRoute
 
 from gateway import access, manual
+from gateway.admission import AdmissionMiddleware
 from gateway.errors import BadInput, HttpError, refusal_body
 from gateway.fanout import Limits
 from gateway.live import Live
@@ -32,15 +33,13 @@ SIGNAL_SERVICE = signal_pb2.DESCRIPTOR.services_by_name["SignalService"]
 STORE_SERVICE = store_pb2.DESCRIPTOR.services_by_name["StoreService"]
 SERVICES: tuple[ServiceDescriptor, ...] = (SIGNAL_SERVICE, STORE_SERVICE)
 
-_OPEN_VERBS = ("GET", "HEAD")
-
 
 def create_app(
     *,
     signal: grpc.aio.Channel,
     store: grpc.aio.Channel,
     # Access
-    token: str | None = None,
+    admission: access.Admission | None = None,
     # Limits
     call_limit_s: float = CALL_LIMIT_S,
     client_limits: Limits | None = None,
@@ -53,30 +52,35 @@ def create_app(
     Args:
         signal: channel to SignalService; stays the caller's.
         store: channel to StoreService; stays the caller's.
-        token: what POST requests and `/ws` must bring; None when nothing.
+        admission: who may ask; by default everybody who asks by address or by a name of loopback.
         call_limit_s: how long an upstream may take to answer.
         client_limits: how far a WebSocket client may fall behind.
 
     """
-    live = Live(signal, token=token, limits=client_limits)
-    upstreams = Upstreams({SIGNAL_SERVICE.full_name: signal, STORE_SERVICE.full_name: store}, limit_s=call_limit_s)
+    admission = admission or access.Admission()
+    tokens = admission.tokens
+    live = Live(signal, token=tokens.api_token, limits=client_limits)
+    upstreams = Upstreams(
+        {SIGNAL_SERVICE.full_name: signal, STORE_SERVICE.full_name: store}, token=tokens.api_token, limit_s=call_limit_s
+    )
     found = routes(SERVICES)
     document = openapi.document(
         found,
         comments.read_comments(comments.shipped_descriptors()),
         info=manual.INFO,
-        own_paths=manual.own_paths(token_needed=token is not None),
+        own_paths=manual.own_paths(token_needed=tokens.api_token is not None),
         own_tags=[manual.TAG],
-        token_needed=token is not None,
+        token_needed=tokens.api_token is not None,
     )
 
     # The document and its page are ours, made from the protos.
     app = FastAPI(title="tickmesh", openapi_url=None, docs_url=None, redoc_url=None)
     app.router.redirect_slashes = False
+    app.add_middleware(AdmissionMiddleware, admission=admission)
     app.state.live = live
     answers: dict[str, dict[str, Answer]] = {}
     for route in found:
-        answers.setdefault(route.template.text, {})[route.verb] = _transcoded(route, upstreams.call(route), token)
+        answers.setdefault(route.template.text, {})[route.verb] = _transcoded(route, upstreams.call(route))
     own = _own_answers(upstreams, document)
     for path, by_verb in (own | answers).items():
         app.router.routes.append(StarletteRoute(_starlette_path(path, found), Resource(path, by_verb)))
@@ -96,14 +100,12 @@ def create_app(
     return app
 
 
-def _transcoded(route: Route, call: Call, token: str | None) -> Answer:
+def _transcoded(route: Route, call: Call) -> Answer:
     async def answer(request: Request) -> Response:
         try:
-            given, pairs = access.split_token(access.query_pairs(request.scope["query_string"]))
+            _, pairs = access.split_token(access.query_pairs(request.scope["query_string"]))
         except ValueError as exc:
             raise BadInput(f"query cannot be read: {exc}") from exc
-        if request.method not in _OPEN_VERBS:
-            _admit(request, token, given)
         variables = route.template.match(request.scope["path"])
         if variables is None:
             raise HttpError(404, f"nothing is at {request.scope['path'][:80]!r}, expected {route.template.text}")
@@ -116,13 +118,6 @@ def _transcoded(route: Route, call: Call, token: str | None) -> Answer:
         return Response(json.to_bytes(route.encode(message)), headers=headers, media_type=JSON)
 
     return answer
-
-
-def _admit(request: Request, token: str | None, given: str) -> None:
-    if problem := access.origin_problem(request.headers):
-        raise HttpError(403, problem)
-    if problem := access.token_problem(token, request.headers, given):
-        raise HttpError(401, problem, headers={"WWW-Authenticate": "Bearer"})
 
 
 def _next_page(request: Request, pairs: list[tuple[str, str]], page_token: str) -> dict[str, str]:

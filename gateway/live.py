@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import grpc
@@ -22,6 +22,7 @@ from gateway.fanout import Fanout, Limits, Reader
 from gateway.sockets import Socket
 from gateway.stream import CALL_LIMIT_S, Stream, lagged
 from gateway.wanted import Wanted, wanted
+from mesh.rpc import authorization
 from tickmesh.v1 import signal_pb2
 from tickmesh.v1.signal_pb2_grpc import SignalServiceStub
 
@@ -58,7 +59,7 @@ class Live:
 
     Args:
         signal: channel to SignalService.
-        token: what clients must bring; None when nothing.
+        token: what signal wants to be shown; None when nothing.
         limits: how far one client may fall behind.
         max_clients: how many clients there may be at once.
 
@@ -73,10 +74,10 @@ class Live:
         max_clients: int = MAX_CLIENTS,
     ) -> None:
         self._signal = SignalServiceStub(signal)
-        self._token = token
+        self._metadata = authorization(token)
         self._max_clients = max_clients
         self._fanout = Fanout(limits)
-        self._stream = Stream(self._signal, self._fanout)
+        self._stream = Stream(self._signal, self._fanout, token=token)
         self._clients: set[_Client] = set()
         self._somebody = asyncio.Event()
         self._nobody = asyncio.Event()
@@ -109,11 +110,11 @@ class Live:
     async def endpoint(self, websocket: WebSocket) -> None:
         """Serve one client."""
         try:
-            token, pairs = access.split_token(access.query_pairs(websocket.scope["query_string"]))
+            _, pairs = access.split_token(access.query_pairs(websocket.scope["query_string"]))
         except ValueError as exc:
             await websocket.send_denial_response(_denial(400, f"query cannot be read: {exc}"))
             return
-        if (denial := self._refusal(websocket, token)) is not None:
+        if (denial := self._refusal()) is not None:
             await websocket.send_denial_response(denial)
             return
         socket = Socket.of(websocket)
@@ -146,24 +147,17 @@ class Live:
         finally:
             self._remove(client)
 
-    def _refusal(self, websocket: WebSocket, token: str) -> Response | None:
-        status, headers = 503, {}
-        if problem := access.origin_problem(websocket.headers):
-            status = 403
-        elif problem := access.token_problem(self._token, websocket.headers, token):
-            status, headers = 401, {"WWW-Authenticate": "Bearer"}
-        elif self._draining:
-            problem = "the server is going away"
-        elif len(self._clients) >= self._max_clients:
-            problem = f"{len(self._clients)} clients are connected, and no more are taken"
-        else:
-            return None
-        return _denial(status, problem, headers)
+    def _refusal(self) -> Response | None:
+        if self._draining:
+            return _denial(503, "the server is going away")
+        if len(self._clients) >= self._max_clients:
+            return _denial(503, f"{len(self._clients)} clients are connected, and no more are taken")
+        return None
 
     async def _check_followed(self, symbols: Iterable[str]) -> None:
         # when signal is away nobody can tell, so any symbol will do until trades come
         requests = [signal_pb2.GetPriceRequest(symbol=symbol) for symbol in symbols]
-        calls = [self._signal.GetPrice(request, timeout=CALL_LIMIT_S) for request in requests]
+        calls = [self._signal.GetPrice(request, timeout=CALL_LIMIT_S, metadata=self._metadata) for request in requests]
         for request, call in zip(requests, calls, strict=True):
             if await call.code() in (grpc.StatusCode.NOT_FOUND, grpc.StatusCode.INVALID_ARGUMENT):
                 raise ValueError(f"symbol {request.symbol!r} is not followed; /api/coins lists what there is")
@@ -238,5 +232,5 @@ async def unknown_path(websocket: WebSocket) -> None:
     await websocket.send_denial_response(_denial(404, f"no WebSocket is at {path[:80]!r}, only at '/ws'"))
 
 
-def _denial(status: int, problem: str, headers: Mapping[str, str] | None = None) -> Response:
-    return Response(refusal_body(status, problem), status, headers, media_type="application/json")
+def _denial(status: int, problem: str) -> Response:
+    return Response(refusal_body(status, problem), status, media_type="application/json")

@@ -16,7 +16,10 @@ them with a decimal parser where the last digit matters.
 never do, 404 for what is not there, 429, 503 and 504 for what may do later.
 - Parameters and fields that are not known are refused, so that a misspelt one cannot mean something else.
 - Where the server was given a token (`API_TOKEN`), POST requests and `/ws` need it: `Authorization: Bearer <token>`, \
-or `?token=<token>` for clients that cannot send headers. Browsers may use both from pages of the same host only."""
+or `?token=<token>` for clients that cannot send headers. A second one (`READ_TOKEN`) may listen to `/ws`, not POST. \
+With `PROTECT_READS` everything but `/healthz` and `/readyz` needs one of the two.
+- It answers when asked by address, as `localhost` or by a name in `ALLOWED_HOSTS`, else 421. Browsers may POST and \
+use `/ws` from pages of the same host, or of an origin in `ALLOWED_ORIGINS`."""
 
 WS_DESCRIPTION = """\
 WebSocket: one JSON object a trade, as it happens.
@@ -50,7 +53,7 @@ def own_paths(*, token_needed: bool) -> Json:
     """Return the OpenAPI path items of what the gateway answers by itself."""
     ws = _get("ws", WS_DESCRIPTION, {"101": {"description": "The connection is a WebSocket from now on."}})
     ws["get"]["responses"]["default"] = {
-        "description": "An error before the handshake: 400, 401, 403, 404 or 503.",
+        "description": "An error before the handshake: 400, 401, 403, 404, 421, 429 or 503.",
         "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Status"}}},
     }
     ws["get"]["parameters"] = [

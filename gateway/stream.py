@@ -17,6 +17,7 @@ from gateway.frames import text_frames
 from gateway.transcode.ticks import TickWriter
 from mesh.backoff import backoff
 from mesh.logs import Seldom
+from mesh.rpc import authorization
 from mesh.symbols import name_of
 from tickmesh.v1 import signal_pb2
 
@@ -50,11 +51,13 @@ class Stream:
     Args:
         signal: SignalService.
         fanout: who gets the trades; told of selections, losses and absences, too.
+        token: what signal wants to be shown; None when nothing.
 
     """
 
-    def __init__(self, signal: SignalServiceAsyncStub, fanout: Fanout) -> None:
+    def __init__(self, signal: SignalServiceAsyncStub, fanout: Fanout, *, token: str | None = None) -> None:
         self._signal = signal
+        self._metadata = authorization(token)
         self._fanout = fanout
         self._ticks = TickWriter()
         self._names: dict[str, str] = {}
@@ -81,7 +84,7 @@ class Stream:
             while True:
                 try:
                     request = signal_pb2.WatchRequest(all_symbols=True, coalesce=True)
-                    async for response in self._signal.Watch(request):
+                    async for response in self._signal.Watch(request, metadata=self._metadata):
                         if not self._live.is_set():
                             await self._come_alive()
                             delays = backoff(max_s=5.0)
@@ -101,7 +104,9 @@ class Stream:
 
     async def _come_alive(self) -> None:
         try:
-            coins = await self._signal.ListCoins(signal_pb2.ListCoinsRequest(), timeout=CALL_LIMIT_S)
+            coins = await self._signal.ListCoins(
+                signal_pb2.ListCoinsRequest(), timeout=CALL_LIMIT_S, metadata=self._metadata
+            )
             self._names = {coin.symbol: coin.name for coin in coins.coins}
         except grpc.aio.AioRpcError as exc:
             log.warning("no names of coins: %s: %s", exc.code().name, exc.details())

@@ -12,6 +12,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from gateway.errors import HttpError, upstream_error
 from gateway.transcode.rules import Route
+from mesh.rpc import authorization
 
 CALL_LIMIT_S = 5.0
 HEALTH_LIMIT_S = 2.0
@@ -34,11 +35,15 @@ class Upstreams:
 
     Args:
         channels: `tickmesh.v1.SignalService` -> channel, ...
+        token: what they want to be shown; None when nothing. The gateway has asked its own callers by then.
         limit_s: how long a call may take.
 
     """
 
-    def __init__(self, channels: Mapping[str, grpc.aio.Channel], *, limit_s: float = CALL_LIMIT_S) -> None:
+    def __init__(
+        self, channels: Mapping[str, grpc.aio.Channel], *, token: str | None = None, limit_s: float = CALL_LIMIT_S
+    ) -> None:
+        self._metadata = authorization(token)
         self._channels = dict(channels)
         self._limit_s = limit_s
         self._health = {name: health_pb2_grpc.HealthStub(channel) for name, channel in channels.items()}
@@ -55,7 +60,7 @@ class Upstreams:
 
         async def call(request: Message) -> Message:
             try:
-                response: Message = await rpc(request, timeout=self._limit_s)
+                response: Message = await rpc(request, timeout=self._limit_s, metadata=self._metadata)
             except grpc.aio.AioRpcError as exc:
                 raise self._told(service.name, exc) from exc
             return response

@@ -6,8 +6,8 @@ The bus: `subjects` names everything on it, `wire` lays batches out through `wir
 streams; the `publisher` writes a stream in order (`unconfirmed`, `ack`, `stream_end`, `room`), the `reader` reads one
 in order (`durable`, `pull`, `message`); `control` reads and writes the small messages.
 
-Services: `settings` (made of `setting_kinds`), `logs`, `health`, `healthcheck`, `metrics`, `rpc` (gRPC), `service`
-(start, stop, exit codes), `cli`, `backoff`, `wait_for` (a mended asyncio).
+Services: `settings` (made of `setting_kinds`), `logs`, `health`, `healthcheck`, `metrics`, `rpc` (gRPC), `access`
+(tokens), `service` (start, stop, exit codes), `cli`, `backoff`, `wait_for` (a mended asyncio).
 
 `local/` is the runner: real servers and all services as processes on this machine.
 """

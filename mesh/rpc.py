@@ -9,11 +9,13 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import grpc
+from google.protobuf import descriptor_pool
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1._async import HealthServicer
 from grpc_reflection.v1alpha import reflection
 from prometheus_client import Counter
 
+from mesh.access import Access, Right, bearer, rights_of
 from mesh.errors import TickmeshError, grpc_code
 from mesh.health import Health
 
@@ -48,7 +50,12 @@ _CHANNEL_OPTIONS = (
 
 @asynccontextmanager
 async def serving(
-    address: str, *, services: Sequence[str], register: Callable[[grpc.aio.Server], None], health: Health
+    address: str,
+    *,
+    services: Sequence[str],
+    register: Callable[[grpc.aio.Server], None],
+    health: Health,
+    access: Access | None = None,
 ) -> AsyncIterator[int]:
     """Serve gRPC on `address` while inside; gives the port.
 
@@ -57,12 +64,14 @@ async def serving(
         services: full names, for health and reflection.
         register: adds the servicers to the server.
         health: `grpc.health.v1` tells it, for the server as a whole ("") and for each service.
+        access: the tokens calls need, in the metadata `authorization: Bearer ...`; none by default. Health and
+            reflection never need one.
 
     Raises:
         OSError: the address cannot be had.
 
     """
-    server = grpc.aio.server(interceptors=[_Border()], options=_SERVER_OPTIONS)
+    server = grpc.aio.server(interceptors=[_Border(access or Access(), services)], options=_SERVER_OPTIONS)
     register(server)
     servicer = HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
@@ -99,8 +108,22 @@ def channel(address: str) -> grpc.aio.Channel:
     return grpc.aio.insecure_channel(address, options=_CHANNEL_OPTIONS)
 
 
+def authorization(token: str | None) -> tuple[tuple[str, str], ...]:
+    """Return the metadata of a call that shows a token; nothing for None."""
+    return () if token is None else (("authorization", f"Bearer {token}"),)
+
+
 class _Border(grpc.aio.ServerInterceptor):
-    """Where calls come in: unary calls end in time, our errors leave with their code, all others are loud."""
+    """Where calls come in: the token is asked for, unary calls end in time, our errors leave with their code, all
+    others are loud."""
+
+    def __init__(self, access: Access, services: Sequence[str]) -> None:
+        self._access = access
+        self._rights = {
+            name: right
+            for service in services
+            for name, right in rights_of(descriptor_pool.Default().FindServiceByName(service)).items()
+        }
 
     async def intercept_service(
         self, continuation: Callable[[Any], Awaitable[Any]], handler_call_details: grpc.HandlerCallDetails
@@ -109,6 +132,10 @@ class _Border(grpc.aio.ServerInterceptor):
         method = handler_call_details.method
         if handler is None or method.startswith("/grpc."):
             return handler
+        given = next((v for k, v in handler_call_details.invocation_metadata or () if k == "authorization"), "")
+        token = bearer(given) if isinstance(given, str) else ""
+        if problem := self._access.problem(self._rights.get(method, Right.WRITE), token):
+            return grpc.unary_unary_rpc_method_handler(_refused(method, problem, known=bool(token)))
         if handler.unary_unary is not None:
             return grpc.unary_unary_rpc_method_handler(
                 _guarded_unary(method, handler.unary_unary), handler.request_deserializer, handler.response_serializer
@@ -118,6 +145,18 @@ class _Border(grpc.aio.ServerInterceptor):
                 _guarded_stream(method, handler.unary_stream), handler.request_deserializer, handler.response_serializer
             )
         return handler
+
+
+def _refused(method: str, problem: str, *, known: bool) -> Callable[[Any, Any], Awaitable[Any]]:
+    code = grpc.StatusCode.UNAUTHENTICATED
+    if known and problem != "wrong token":
+        code = grpc.StatusCode.PERMISSION_DENIED
+
+    async def refused(_: Any, context: Any) -> Any:
+        CALLS.labels(method, code.name).inc()
+        await context.abort(code, problem)
+
+    return refused
 
 
 def _guarded_unary(method: str, behaviour: Callable[[Any, Any], Awaitable[Any]]) -> Callable[[Any, Any], Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
@@ -57,6 +58,38 @@ def _url_problem(url: str, schemes: tuple[str, ...]) -> str | None:
     return None if parts.scheme in schemes and parts.hostname else ""
 
 
+def _token(secret: SecretStr) -> SecretStr:
+    token = secret.get_secret_value()
+    if not all("!" <= character <= "~" for character in token):  # nothing of it is shown
+        raise ValueError(
+            "what it is set to can never match: it has a space, a control character or one that is not ASCII, which "
+            "no `Authorization` header can carry"
+        )
+    if len(token) > _MAX_TOKEN_CHARS:
+        raise ValueError(f"what it is set to has {len(token)} characters, expected at most {_MAX_TOKEN_CHARS}")
+    return secret
+
+
+_MAX_TOKEN_CHARS = 1024  # requests carry it in their head, which is bounded
+Token = Annotated[SecretStr, AfterValidator(_token)]
+
+
+def _host_pattern(text: str) -> str:
+    pattern = text.lower().rstrip(".")
+    if not _HOST_PATTERN.fullmatch(pattern):
+        raise ValueError(f"{text!r} is not the name of a host: expected one as `ticks.example.org`, without port")
+    return pattern
+
+
+_HOST_PATTERN = re.compile(r"\*|(\*\.)?[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*")
+
+
+def _origin(text: str) -> str:
+    if _url_problem(text, ("http", "https")) is not None or urlsplit(text).path not in ("", "/"):
+        raise ValueError(f"{text!r} is not an origin: expected one as `https://ticks.example.org`")
+    return text.lower().rstrip("/")
+
+
 def _address(text: str) -> str:
     host, colon, port = text.rpartition(":")
     if not (host and colon and port.isdigit() and int(port) <= 65535):
@@ -71,6 +104,8 @@ WsUrls = Annotated[
 HttpUrls = Annotated[
     tuple[Annotated[str, _url("http", "https")], ...], NoDecode, BeforeValidator(_split), Field(min_length=1)
 ]
+HostPatterns = Annotated[tuple[Annotated[str, AfterValidator(_host_pattern)], ...], NoDecode, BeforeValidator(_split)]
+Origins = Annotated[tuple[Annotated[str, AfterValidator(_origin)], ...], NoDecode, BeforeValidator(_split)]
 Symbols = Annotated[
     tuple[Symbol, ...], NoDecode, BeforeValidator(_split), Field(min_length=1), AfterValidator(_distinct)
 ]

@@ -10,7 +10,21 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from mesh.setting_kinds import Address, HttpUrls, Period, Port, Symbol, Symbols, Window, WsUrls, secret_url
+from mesh.access import Access, is_loopback
+from mesh.setting_kinds import (
+    Address,
+    HostPatterns,
+    HttpUrls,
+    Origins,
+    Period,
+    Port,
+    Symbol,
+    Symbols,
+    Token,
+    Window,
+    WsUrls,
+    secret_url,
+)
 from mesh.symbols import DEFAULT_SYMBOLS
 
 
@@ -38,6 +52,66 @@ class BusSettings(MeshSettings):
     nats_url: Annotated[SecretStr, secret_url("nats", "tls")] = Field(
         SecretStr("nats://127.0.0.1:4222"), description="the bus, with user and password where it wants them"
     )
+
+
+class AccessSettings(MeshSettings):
+    """Who may do what: what every service that others call reads.
+
+    The tokens come before the addresses: these are checked against them.
+    """
+
+    api_token: Token | None = Field(
+        None,
+        description="when set, whatever changes something (POST, SelectSymbol, ResetSession) and `/ws` need it as "
+        "`Authorization: Bearer`, over HTTP and over gRPC",
+    )
+    read_token: Token | None = Field(
+        None, description="a second token, which may read and listen to `/ws` but change nothing; wants API_TOKEN, too"
+    )
+    protect_reads: bool = Field(
+        False, description="GET, `/metrics` and `/docs` need one of the two tokens, and reading over gRPC likewise"
+    )
+    allow_anonymous: bool = Field(
+        False, description="let everybody who reaches it do everything: without a token only loopback is listened on"
+    )
+    published_host: str | None = Field(
+        None, description="in a container, where its port is published: who that reaches counts for ALLOW_ANONYMOUS"
+    )
+
+    @field_validator("read_token")
+    @classmethod
+    def _beside_another(cls, token: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        if token is None or "api_token" not in info.data:  # that one is wrong itself
+            return token
+        if info.data["api_token"] is None:
+            raise ValueError("expected API_TOKEN as well: without it everybody may change something")
+        if info.data["api_token"].get_secret_value() == token.get_secret_value():
+            raise ValueError("expected another one than API_TOKEN, else whoever may read may change something")
+        return token
+
+    @field_validator("protect_reads")
+    @classmethod
+    def _with_a_token(cls, protect: bool, info: ValidationInfo) -> bool:
+        if protect and info.data.get("api_token", "wrong itself") is None:
+            raise ValueError("expected API_TOKEN as well: there is no token that could be asked for")
+        return protect
+
+    def access(self) -> Access:
+        """Return the tokens and what they are needed for."""
+        api, read = (token and token.get_secret_value() for token in (self.api_token, self.read_token))
+        return Access(api or None, read or None, self.protect_reads)
+
+
+def _not_open_to_all(host: str, info: ValidationInfo) -> None:
+    """Refuse an address that others reach when nobody is asked who they are."""
+    reached = info.data.get("published_host") or host
+    if info.data.get("api_token", "wrong itself") is None and not (
+        is_loopback(reached) or info.data.get("allow_anonymous", True)
+    ):
+        raise ValueError(
+            f"others than this machine reach {reached}, and no API_TOKEN is set: set one, or ALLOW_ANONYMOUS=true "
+            "where everybody may change what is followed"
+        )
 
 
 class IngestSettings(BusSettings):
@@ -91,7 +165,7 @@ class IndicatorSettings(BusSettings):
         return {name: getattr(self, name) for name in IndicatorSettings.__annotations__}
 
 
-class SignalSettings(IndicatorSettings):
+class SignalSettings(AccessSettings, IndicatorSettings):
     """Settings of signal."""
 
     signal_addr: Address = Field("127.0.0.1:50051", description="where SignalService listens or is found")
@@ -113,6 +187,12 @@ class SignalSettings(IndicatorSettings):
         4 * 2**30, ge=2**20, description="size limit of the stream PROCESSED; the oldest go first"
     )
 
+    @field_validator("signal_addr")
+    @classmethod
+    def _asks_for_a_token(cls, address: str, info: ValidationInfo) -> str:
+        _not_open_to_all(address.rpartition(":")[0], info)
+        return address
+
     def of_signals(self) -> dict[str, float]:
         """Return the settings of the signals in libsignal's words."""
         return {
@@ -129,7 +209,7 @@ class SignalSettings(IndicatorSettings):
         }
 
 
-class StoreSettings(IndicatorSettings):
+class StoreSettings(AccessSettings, IndicatorSettings):
     """Settings of store."""
 
     database_url: Annotated[SecretStr, secret_url("postgresql", "postgres")] = Field(
@@ -144,17 +224,36 @@ class StoreSettings(IndicatorSettings):
         None, ge=1, le=36_500, description="how many whole days before today (UTC) trades are kept; unset is for ever"
     )
 
+    @field_validator("store_addr")
+    @classmethod
+    def _asks_for_a_token(cls, address: str, info: ValidationInfo) -> str:
+        _not_open_to_all(address.rpartition(":")[0], info)
+        return address
 
-class GatewaySettings(MeshSettings):
+
+class GatewaySettings(AccessSettings):
     """Settings of the gateway."""
 
     gateway_host: str = Field("127.0.0.1", description="where the gateway listens")
     gateway_port: Port = Field(8080, description="the gateway's port; 0 picks one")
     signal_addr: Address = Field("127.0.0.1:50051", description="where SignalService listens or is found")
     store_addr: Address = Field("127.0.0.1:50052", description="where StoreService listens or is found")
-    api_token: SecretStr | None = Field(
-        None, description="when set, POST requests and `/ws` need it as `Authorization: Bearer`"
+    allowed_hosts: HostPatterns = Field(
+        (),
+        description="names the gateway may be asked by (the Host header), beside addresses, `localhost` and "
+        "GATEWAY_HOST: `ticks.example.org,*.example.org`; `*` is every name",
     )
+    allowed_origins: Origins = Field(
+        (),
+        description="origins whose pages may POST and use `/ws` beside those of the asked host itself: "
+        "`https://ticks.example.org`; for a proxy that does not pass on the Host header",
+    )
+
+    @field_validator("gateway_host")
+    @classmethod
+    def _asks_for_a_token(cls, host: str, info: ValidationInfo) -> str:
+        _not_open_to_all(host, info)
+        return host
 
 
 S = TypeVar("S", bound=BaseSettings)

@@ -56,6 +56,7 @@ async def main(settings: StoreSettings, stop: Stop) -> None:
                 services=[SERVICE],
                 register=lambda server: store_pb2_grpc.add_StoreServiceServicer_to_server(servicer, server),
                 health=health,
+                access=settings.access(),
             )
         )
         beside = await stack.enter_async_context(Beside(stop))

@@ -52,4 +52,4 @@ def wrong_in_services(*, ports: Mapping[str, int], passwords: Passwords, environ
             load(settings, **{name: values[name.upper()] for name in settings.model_fields if values.get(name.upper())})
         except WrongSettings as exc:
             wrong += str(exc).splitlines()
-    return wrong
+    return list(dict.fromkeys(wrong))  # several services may read the same one

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 
 import httpx
@@ -51,9 +52,14 @@ def readiness(url: str, *, timeout_s: float = 2) -> Readiness:
 
 
 def venue(url: str, *, timeout_s: float = 2) -> str | None:
-    """Return the venue that is followed, None when the gateway cannot tell yet."""
+    """Return the venue that is followed, None when the gateway cannot tell yet.
+
+    Where reads are protected it shows the runner's own READ_TOKEN or API_TOKEN.
+    """
+    token = os.environ.get("READ_TOKEN") or os.environ.get("API_TOKEN")
+    headers = {"Authorization": f"Bearer {token}"} if token and token.isascii() and token.isprintable() else {}
     try:
-        said = httpx.get(f"{url}/api/price", timeout=timeout_s, trust_env=False).json()
+        said = httpx.get(f"{url}/api/price", headers=headers, timeout=timeout_s, trust_env=False).json()
     except (httpx.HTTPError, ValueError):
         return None
     name = said.get("venue") if isinstance(said, dict) else None

@@ -37,7 +37,13 @@ async def main(settings: SignalSettings, stop: Stop) -> None:
     async with AsyncExitStack() as stack:
         stack.enter_context(metrics.served(settings, health))
         await stack.enter_async_context(
-            rpc.serving(settings.signal_addr, services=[SERVICE], register=register, health=health)
+            rpc.serving(
+                settings.signal_addr,
+                services=[SERVICE],
+                register=register,
+                health=health,
+                access=settings.access(),
+            )
         )
         stack.callback(watchers.end)
         async with stop.interrupts():

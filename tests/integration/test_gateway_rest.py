@@ -10,6 +10,8 @@ import httpx
 import pytest
 import pytest_asyncio
 
+from gateway.access import Admission
+from mesh.access import Access
 from mesh.rpc import channel
 from tests.fixtures.gateway import (
     Gateway,
@@ -281,7 +283,7 @@ async def test_a_gateway_alone_is_alive_but_not_ready_and_recovers() -> None:
 
 
 async def test_with_a_token_reading_is_open_and_changing_is_not() -> None:
-    async with running_gateway(token="s3cret") as gateway:
+    async with running_gateway(admission=Admission(tokens=Access("s3cret"))) as gateway:
 
         async def select(**options: Any) -> int:
             return (await gateway.http.post("/api/symbol", json={"symbol": "ethusdt"}, **options)).status_code

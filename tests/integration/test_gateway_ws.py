@@ -15,9 +15,11 @@ import pytest_asyncio
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from gateway.access import Admission
 from gateway.fanout import Limits
 from gateway.sockets import Socket
 from mesh import rpc
+from mesh.access import Access
 from mesh.rpc import channel
 from tests.fixtures.gateway import (
     Gateway,
@@ -409,7 +411,7 @@ async def test_a_page_of_another_host_cannot_listen(gateway: Gateway) -> None:
 
 async def test_with_a_token_the_stream_needs_it_and_no_log_shows_it(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
-    async with running_gateway(token="s3cret") as gateway:
+    async with running_gateway(admission=Admission(tokens=Access("s3cret"))) as gateway:
         for query in ("", "?token=wrong"):
             with pytest.raises(InvalidStatus) as caught:
                 async with gateway.ws(query):

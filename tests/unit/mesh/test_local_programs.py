@@ -71,14 +71,14 @@ def test_the_gateway_is_given_no_password_at_all() -> None:
     assert "password" not in str(environment_of("gateway", API_TOKEN="t"))
 
 
-def test_a_token_of_the_gateway_goes_to_the_gateway_only() -> None:
+def test_a_token_goes_to_those_who_ask_for_it_and_to_the_gateway_which_shows_it() -> None:
     given = {
         service
         for service in ("ingest", "signal", "store", "gateway")
         if "API_TOKEN" in environment_of(service, API_TOKEN="t")
     }
 
-    assert given == {"gateway"}
+    assert given == {"signal", "store", "gateway"}
 
 
 def test_a_library_of_the_users_choice_is_loaded_by_signal_only() -> None:
