@@ -19,7 +19,7 @@ from ingest.outbox import Outbox
 from ingest.rest.client import Rest
 from ingest.rest.client import connect as connect_rest
 from ingest.venue import Venue, choose
-from mesh import control, subjects
+from mesh import control, leases, subjects
 from mesh.bus import CANDLE_STREAM, CONTROL_STREAM, DEAD_STREAM, Bus, connect, raw_stream
 from mesh.errors import BadMessage
 from mesh.health import Health
@@ -39,11 +39,12 @@ SETTLE_S = 10.0
 
 async def main(settings: IngestSettings, stop: Stop) -> None:
     """Follow the venue until asked to stop; then stop reading, pass on what has arrived, and return."""
-    health = Health("bus", "venue")
+    health = Health("bus", "lease", "venue")
     async with AsyncExitStack() as stack:
         stack.enter_context(served(settings, health))
         async with stop.interrupts():
             bus = await stack.enter_async_context(connect(settings, name="ingest", health=health))
+            await stack.enter_async_context(leases.held(bus, "ingest", health=health))
             await bus.declare(raw_stream(settings.raw_max_bytes))
             await bus.declare(CONTROL_STREAM)
             await bus.declare(CANDLE_STREAM)

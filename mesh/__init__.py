@@ -3,8 +3,9 @@
 Values (pure): `trades` in columns, `candles`, `symbols`, `fixed` (exact decimals), `errors`.
 
 The bus: `subjects` names everything on it, `wire` lays batches out through `wire_twin`; `bus` connects and declares
-streams; the `publisher` writes a stream in order (`unconfirmed`, `ack`, `stream_end`, `room`), the `reader` reads one
-in order (`durable`, `pull`, `message`); `control` reads and writes the small messages.
+streams; `leases` let one instance of a service work at a time; the `publisher` writes a stream in order (`unconfirmed`,
+`ack`, `stream_end`, `room`), the `reader` reads one in order (`durable`, `pull`, `message`); `control` reads and writes
+the small messages.
 
 Services: `settings` (made of `setting_kinds`), `logs`, `health`, `healthcheck`, `metrics`, `rpc` (gRPC), `access`
 (tokens), `service` (start, stop, exit codes), `cli`, `backoff`, `wait_for` (a mended asyncio).

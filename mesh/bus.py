@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -89,6 +89,9 @@ class Bus:
         self.js: JetStreamContext = client.jetstream(timeout=5)
         self._health = health
         self._reconnected: list[Callable[[], None]] = []
+        self.confirm: Callable[[], Awaitable[None]] = _nothing_to_confirm
+        """Asked before a durable is made anew or a state is saved. Raises: LeaseLostError when another instance of this
+        service works now (`mesh/leases.py`); NatsError or TimeoutError while that cannot be known."""
 
     @property
     def connected(self) -> bool:
@@ -133,6 +136,10 @@ class Bus:
                 raise
         log.info("stream %s exists with other limits: updating them", stream.name)
         return await self.js.update_stream(stream.config())
+
+
+async def _nothing_to_confirm() -> None:
+    """Stand for the lease where there is none: tools and tests read under names of their own."""
 
 
 @asynccontextmanager

@@ -6,6 +6,7 @@
      +-- NotReady            not now: an upstream is away or nothing has come yet            UNAVAILABLE
      +-- BadMessage          bytes from outside that are not what they should be             DATA_LOSS
      +-- LibraryError        libsignal refused                                               INTERNAL
+     +-- LeaseLostError      another instance of this service works now                      INTERNAL
 
 Messages say what was found, what was expected and where; lower case, no full stop.
 """
@@ -37,6 +38,10 @@ class BadMessage(TickmeshError):
 
 class LibraryError(TickmeshError):
     """libsignal refused; the message is the library's."""
+
+
+class LeaseLostError(TickmeshError):
+    """Another instance of this service works now; this one ends its work and waits (`mesh/leases.py`)."""
 
 
 GRPC_CODES: dict[type[TickmeshError], grpc.StatusCode] = {

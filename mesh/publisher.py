@@ -117,6 +117,7 @@ class Publisher:
         Raises:
             ForeignPublisherError: the stream ends with a message that is not ours.
             StreamGoneError: the stream does not exist any more.
+            LeaseLostError: another instance of this service writes it now.
 
         """
         while True:
@@ -222,6 +223,7 @@ class Publisher:
         if count := self._unconfirmed.up_to_id(end_id):
             self._confirm(count, sequence)
         elif end_id not in (self._unconfirmed.last_id, None):
+            await self._bus.confirm()
             raise ForeignPublisherError(
                 f"stream {self._stream} ends with message {end_id!r}, expected {self._unconfirmed.last_id!r}: "
                 "is another writer running?"

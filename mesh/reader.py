@@ -65,6 +65,7 @@ class Reader:
     Raises:
         StreamReplacedError: from `next`, when the stream was made anew or ends before the position. A reader that
             began with the last message of each subject begins so again instead.
+        LeaseLostError: from `next` and on entering, when another instance of this service works now.
 
     """
 
@@ -172,6 +173,7 @@ class Reader:
     async def _open_once(self) -> None:
         await self._unsubscribe()
         self._reopen = ""
+        await self._bus.confirm()
         await self._check_stream(await self._bus.js.stream_info(self._stream))
         await make_durable(self._bus, self._stream, self._durable, after=self._after, subject=self._subject)
         self._delivered = 0

@@ -20,6 +20,7 @@ from typing import TypeVar
 import uvloop
 
 from mesh import logs, wait_for
+from mesh.errors import LeaseLostError
 from mesh.settings import MeshSettings, WrongSettings, load
 
 log = logging.getLogger("mesh.service")
@@ -103,7 +104,8 @@ def run(name: str, settings: type[S], main: Callable[[S, Stop], Awaitable[None]]
     logs.configure(name, level=checked.log_level, form=checked.log_format)
     wait_for.install()
     try:
-        uvloop.run(_live(name, checked, main))
+        while not uvloop.run(_live(name, checked, main)):
+            pass
     except (KeyboardInterrupt, asyncio.CancelledError):
         return 1
     except BaseException as exc:
@@ -112,14 +114,19 @@ def run(name: str, settings: type[S], main: Callable[[S, Stop], Awaitable[None]]
     return 0
 
 
-async def _live(name: str, settings: S, main: Callable[[S, Stop], Awaitable[None]]) -> None:
+async def _live(name: str, settings: S, main: Callable[[S, Stop], Awaitable[None]]) -> bool:
+    """Live until asked to stop and return True, or until another instance has taken over and return False."""
     loop = asyncio.get_running_loop()
     stop = Stop()
 
+    asked = False
+
     def on_signal(signum: int) -> None:
-        if stop.asked:
+        nonlocal asked
+        if asked:
             log.warning("asked again: stopping at once")
             os._exit(1)
+        asked = True
         log.info("%s: draining", signal.Signals(signum).name)
         stop.ask()
         loop.call_later(DRAIN_LIMIT_S, give_up)
@@ -132,11 +139,18 @@ async def _live(name: str, settings: S, main: Callable[[S, Stop], Awaitable[None
         loop.add_signal_handler(signum, on_signal, signum)
     _calm_garbage_collection()
     log.info("starting")
+    lost: LeaseLostError | None = None
     try:
         await main(settings, stop)
     except* Stopped:
         pass
+    except* LeaseLostError as found:
+        lost = _first(found)
+    if lost is not None and not asked:
+        log.error("%s: this one stood still for too long, and begins again behind it", lost)
+        return False
     log.info("stopped")
+    return True
 
 
 def _calm_garbage_collection() -> None:
@@ -144,6 +158,14 @@ def _calm_garbage_collection() -> None:
     # a second, through everything that was ever imported too: measured, more than half of the delay at 1,000 trades/s.
     gc.freeze()
     gc.set_threshold(50_000, 50, 100)
+
+
+def _first(group: BaseExceptionGroup[LeaseLostError]) -> LeaseLostError:
+    one: BaseException = group
+    while isinstance(one, BaseExceptionGroup):
+        one = one.exceptions[0]
+    assert isinstance(one, LeaseLostError)
+    return one
 
 
 def _tell(name: str, exc: BaseException) -> None:

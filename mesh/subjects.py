@@ -15,6 +15,7 @@ CANDLES_ALL = "candles.>"
 DEAD_ALL = "trades.dead.>"
 
 ENGINE_BUCKET = "engine"
+LEASE_BUCKET = "leases"
 
 CONTROL_SYMBOL = "control.symbol"
 CONTROL_CATALOG = "control.catalog"
@@ -55,3 +56,8 @@ def repair(venue: str, symbol: str) -> str:
 def repaired(venue: str, symbol: str) -> str:
     """Return the subject of what became of a repair: `control.repaired.binance.btcusdt`."""
     return f"control.repaired.{venue}.{symbol}"
+
+
+def instance(service: str, instance_id: str) -> str:
+    """Return the subject on which an instance of a service answers that it is there: `instance.store.1f00...`."""
+    return f"instance.{service}.{instance_id}"

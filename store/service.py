@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 
-from mesh import rpc, subjects
+from mesh import leases, rpc, subjects
 from mesh.bus import CANDLE_STREAM, CONTROL_STREAM, DEAD_STREAM, Bus, connect
 from mesh.errors import BadMessage, NotReady
 from mesh.health import Health
@@ -40,7 +40,7 @@ _CHECK_AGAIN_S = 5.0
 
 async def main(settings: StoreSettings, stop: Stop) -> None:
     """Live as the store service until asked to stop; then commit what was taken, acknowledge it and drain."""
-    health = Health("bus", "database")
+    health = Health("bus", "lease", "database")
     following = Following()
 
     def give_up() -> bool:
@@ -61,12 +61,13 @@ async def main(settings: StoreSettings, stop: Stop) -> None:
         )
         beside = await stack.enter_async_context(Beside(stop))
         beside.begin(database.watch())
-        if settings.retention_days is not None:
-            beside.begin(Retention(database, settings.retention_days, give_up=give_up).run())
         async with stop.interrupts():
             bus = await stack.enter_async_context(connect(settings, name="store", health=health))
+            await stack.enter_async_context(leases.held(bus, "store", health=health))
             for stream in (CONTROL_STREAM, CANDLE_STREAM, DEAD_STREAM):
                 await bus.declare(stream)
+        if settings.retention_days is not None:
+            beside.begin(Retention(database, settings.retention_days, give_up=give_up).run())
         writer = Writer(database, Periods(**settings.periods()), give_up=give_up)
         dead = DeadLetters(bus, give_up=give_up)
         intake = Intake(bus, writer, dead, settings, stop)

@@ -175,6 +175,7 @@ class Pipeline:
             try:
                 async with asyncio.timeout(_SETTLE_S):
                     await self.publisher.settle()
+                await self._bus.confirm()
                 await self._snapshots.save(
                     self._engine, raw_sequence=sequence, raw_taken_us=taken_us, raw_created=self._raw_created
                 )

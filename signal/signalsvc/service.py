@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack
 
 import grpc
 
-from mesh import metrics, rpc
+from mesh import leases, metrics, rpc
 from mesh.bus import CONTROL_STREAM, connect, processed_stream
 from mesh.health import Health
 from mesh.service import Stop
@@ -25,7 +25,7 @@ SERVICE = "tickmesh.v1.SignalService"
 
 async def main(settings: SignalSettings, stop: Stop) -> None:
     """Live as the signal service until asked to stop; then publish what was taken, and drain."""
-    health = Health("bus", "stream")
+    health = Health("bus", "lease", "stream")
     engine = Engine(**settings.of_signals())
     selection, watchers = Selection(settings.symbol), Watchers()
     selector, pipeline = Selector(selection, watchers), Pipeline(engine, selection, watchers, health)
@@ -48,6 +48,7 @@ async def main(settings: SignalSettings, stop: Stop) -> None:
         stack.callback(watchers.end)
         async with stop.interrupts():
             bus = await stack.enter_async_context(connect(settings, name="signal", health=health))
+            await stack.enter_async_context(leases.held(bus, "signal", health=health))
             await bus.declare(CONTROL_STREAM)
             await bus.declare(processed_stream(settings.processed_max_bytes))
             await selector.begin(bus)

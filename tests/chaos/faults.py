@@ -21,6 +21,7 @@ from tests.chaos.strikes import (
     power_cut,
     restarted,
     rows_deleted,
+    seconds_beside,
     slow_database,
     stream_full,
     told,
@@ -80,6 +81,13 @@ def table(*, short: bool, seed: int) -> list[Fault]:
         Fault("300 rows are deleted by hand, and the store is killed", rows_deleted),
         Fault("somebody writes nonsense to RAW", nonsense_in_raw),
     ]
+    beside_s = either(4, 20)
+    rows.append(
+        Fault(
+            f"a second ingest, signal and store run for {beside_s:g} s, and the first ones are killed",
+            seconds_beside("ingest", "signal", "store", for_s=beside_s),
+        )
+    )
     rows += _of_the_exchange(either)
     rows += [
         Fault(f"anything, seed {seed}, for {either(30, 300):g} s", anything(seed, either(30, 300))),

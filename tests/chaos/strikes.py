@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import shutil
 import time
@@ -18,7 +19,14 @@ from tests.chaos.world import PROGRAMS, SYMBOLS, World, until
 
 Strike = Callable[[World], None]
 
-EVERY_STREAM = (subjects.RAW, subjects.PROCESSED, subjects.CONTROL, subjects.CANDLES, f"KV_{subjects.ENGINE_BUCKET}")
+EVERY_STREAM = (
+    subjects.RAW,
+    subjects.PROCESSED,
+    subjects.CONTROL,
+    subjects.CANDLES,
+    f"KV_{subjects.ENGINE_BUCKET}",
+    f"KV_{subjects.LEASE_BUCKET}",
+)
 
 
 def killed(*names: str) -> Strike:
@@ -37,6 +45,20 @@ def away(name: str, seconds: float) -> Strike:
     def strike(world: World) -> None:
         with world.without(name):
             time.sleep(seconds)
+
+    return strike
+
+
+def seconds_beside(*names: str, for_s: float) -> Strike:
+    """Second instances run beside the first ones, which are killed half-way; at the end the second ones are."""
+
+    def strike(world: World) -> None:
+        with contextlib.ExitStack() as stack:
+            for name in names:
+                stack.enter_context(world.second(name))
+            time.sleep(for_s / 2)
+            world.kill(*names)
+            time.sleep(for_s / 2)
 
     return strike
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import sys
 import time
 import xmlrpc.client
 from collections.abc import Callable, Iterator, Mapping
@@ -19,6 +20,7 @@ from supervisor.xmlrpc import SupervisorTransport
 
 from mesh.local.state import State
 from tests.fixtures.mesh import LocalMesh, running_mesh
+from tests.fixtures.process import Process
 from tests.fixtures.sim import Sim, running_sim
 
 T = TypeVar("T")
@@ -95,6 +97,23 @@ class World:
             yield
         finally:
             self._supervisor("startProcess", name, False)
+
+    @contextlib.contextmanager
+    def second(self, name: str) -> Iterator[None]:
+        """Let a second instance of a service run while inside, with the settings of the first one."""
+        first = self.process(name)
+        environment = first.environ()
+        environment |= dict.fromkeys(("SIGNAL_ADDR", "STORE_ADDR"), "127.0.0.1:0")
+        environment.pop("METRICS_PORT", None)
+        module = {"signal": "signalsvc"}.get(name, name)
+        log = self.directory / f"second-{name}.log"
+        second = Process([sys.executable, "-m", module], environment=environment, log=log)
+        second.start()
+        try:
+            second.wait_for_line(f"another {name} is running", timeout_s=30)
+            yield
+        finally:
+            second.kill()
 
     def restart(self, *, orderly: bool, during: Callable[[], None] = lambda: None) -> None:
         """Stop the whole mesh (or kill its runner), do something, start it again and wait until it serves."""

@@ -18,16 +18,34 @@ MAKES = {
         "candles.sim.btcusdt",
         "control.catalog",
         "control.repaired.sim.btcusdt",
+        "$KV.leases.ingest",
+        "instance.ingest.1f",
+        "_INBOX_ingest.1f",
     ],
-    "signal": ["trades.processed.sim.btcusdt", "control.symbol", "$KV.engine.position"],
-    "store": ["control.repair.sim.btcusdt", "trades.dead.RAW", "trades.dead.PROCESSED", "trades.dead.CANDLES"],
+    "signal": [
+        "trades.processed.sim.btcusdt",
+        "control.symbol",
+        "$KV.engine.position",
+        "$KV.leases.signal",
+        "instance.signal.1f",
+        "_INBOX_signal.1f",
+    ],
+    "store": [
+        "control.repair.sim.btcusdt",
+        "trades.dead.RAW",
+        "trades.dead.PROCESSED",
+        "trades.dead.CANDLES",
+        "$KV.leases.store",
+        "instance.store.1f",
+        "_INBOX_store.1f",
+    ],
 }
 SERVICES = list(MAKES)
 SUBJECTS = sorted({subject for subjects in MAKES.values() for subject in subjects} | {"anything", "control.else"})
 DECLARES = {
-    "ingest": {"RAW", "CONTROL", "CANDLES", "DEAD"},
-    "signal": {"PROCESSED", "CONTROL", "KV_engine"},
-    "store": {"CONTROL", "CANDLES", "DEAD"},
+    "ingest": {"RAW", "CONTROL", "CANDLES", "DEAD", "KV_leases"},
+    "signal": {"PROCESSED", "CONTROL", "KV_engine", "KV_leases"},
+    "store": {"CONTROL", "CANDLES", "DEAD", "KV_leases"},
 }
 STREAMS = sorted(set().union(*DECLARES.values()) | {"OTHER"})
 READS_BY = {

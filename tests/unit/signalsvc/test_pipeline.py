@@ -30,9 +30,14 @@ class Settled:
         """Everything is published already."""
 
 
+class OnlyOne:
+    async def confirm(self) -> None:
+        """No other instance works."""
+
+
 def pipeline(engine: Engine, snapshots: SlowSnapshots) -> Any:
     one: Any = Pipeline(engine, Selection("btcusdt"), Watchers(), Health("bus"))
-    one.publisher, one._snapshots = Settled(), snapshots
+    one.publisher, one._snapshots, one._bus = Settled(), snapshots, OnlyOne()
     one._after, one._after_us, one._raw_created = 0, 0, "today"
     return one
 
