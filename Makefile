@@ -94,6 +94,9 @@ bench: $(VENV)/installed ## measure the whole mesh: loss, delay, CPU and memory
 chaos: $(VENV)/installed ## kill, cut and starve every part, and count what was lost (OPTIONS="--short" for less)
 	$(PY) -m tests.chaos $(OPTIONS)
 
+fuzz: $(VENV)/installed ## say to ingest whatever a venue may say, some minutes long, other words each time
+	$(PYTEST) tests/unit/ingest/test_whatever_the_venue_says.py --hypothesis-profile=fuzz --hypothesis-seed=random --timeout=0
+
 lint: $(VENV)/installed ## check style: ruff and buf
 	ruff check .
 	ruff format --check .

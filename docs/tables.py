@@ -1,9 +1,9 @@
-"""The README's tables, made from what they describe: `make readme` writes them, a test keeps them fresh."""
+"""The documents' tables, made from what they describe: `make readme` writes them, a test keeps them fresh."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,14 @@ from pydantic_settings import BaseSettings
 from gateway.manual import own_paths
 from gateway.transcode.comments import read_comments, shipped_descriptors
 from gateway.transcode.rules import routes
+from ingest.binance import refusals
 from mesh.local.settings import SERVICES, LocalSettings
 from term.keys import KEYS
 from tickmesh.v1 import signal_pb2, store_pb2
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
+OPERATIONS = ROOT / "docs" / "operations.md"
 
 
 def endpoints() -> Iterator[tuple[str, ...]]:
@@ -64,15 +66,18 @@ def settings() -> Iterator[tuple[str, ...]]:
         yield f"`{name}`", _default(field.default), field.description or "", ", ".join(who)
 
 
-TABLES = {"endpoints": endpoints, "keys": keys, "make": make_words, "settings": settings}
+Tables = dict[str, Callable[[], Iterable[tuple[str, ...]]]]
+
+TABLES: Tables = {"endpoints": endpoints, "keys": keys, "make": make_words, "settings": settings}
+OPERATIONS_TABLES: Tables = {"refusals": refusals.table}
 
 
-def written(text: str) -> str:
-    """Return the README with its tables as they should be."""
-    for name, rows in TABLES.items():
+def written(text: str, tables: Tables = TABLES) -> str:
+    """Return a document with its tables as they should be; the README's unless told otherwise."""
+    for name, rows in tables.items():
         body = "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |\n" for row in rows())
         text, found = re.subn(rf"(\| --- [^\n]*\n)(?:\|[^\n]*\n)*(<!-- {name} -->)", partial(_between, body), text)
-        assert found == 1, f"README has {found} tables marked {name!r}, expected one"
+        assert found == 1, f"there are {found} tables marked {name!r}, expected one"
     return text
 
 
@@ -99,3 +104,4 @@ def _default(value: object) -> str:
 
 if __name__ == "__main__":
     README.write_text(written(README.read_text()))
+    OPERATIONS.write_text(written(OPERATIONS.read_text(), OPERATIONS_TABLES))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 
 from ingest import counts
@@ -33,9 +34,10 @@ class Aside:
 
     def keep(self, bad: BadFrame) -> None:
         """Take one; returns at once."""
-        if bad.frame in self._known:
+        known = hashlib.blake2b(bad.frame, digest_size=16).digest()
+        if known in self._known:
             return
-        self._known[bad.frame] = None
+        self._known[known] = None
         if len(self._known) > self._remembers:
             del self._known[next(iter(self._known))]
         counts.BAD_FRAMES.inc()

@@ -76,7 +76,7 @@ class Catalog:
         """Publish the catalog, now and after every change, for ever; a task of the service's own."""
         while True:
             self._changed.clear()
-            payload = control.encode(self._message())
+            payload = control.encode(self.message())
             for delay_s in backoff(max_s=5):
                 try:
                     await self._bus.js.publish(subjects.CONTROL_CATALOG, payload)
@@ -88,7 +88,8 @@ class Catalog:
                 async with asyncio.timeout(REFRESH_S):
                     await self._changed.wait()
 
-    def _message(self) -> control_pb2.Catalog:
+    def message(self) -> control_pb2.Catalog:
+        """Return what the mesh is told now."""
         instruments = self._following.instruments
         if len(instruments) > MAX_INSTRUMENTS:
             followed = set(self._following.symbols)

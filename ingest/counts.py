@@ -19,6 +19,11 @@ HOLES = Counter("tickmesh_ingest_holes_total", "Trade ids given up, left to the 
 ABSENT = Counter("tickmesh_ingest_absent_total", "Trade ids that the venue has not", ["venue", "symbol"])
 HELD = Gauge("tickmesh_ingest_held_trades", "Trades that wait for ids before them", ["venue", "symbol"])
 CONNECTIONS = Counter("tickmesh_ingest_connections_total", "WebSocket connections opened")
+SILENCES = Counter(
+    "tickmesh_ingest_silences_total",
+    "Silences longer than usual: `quiet` when REST has no newer trade, `replaced` when the connection was",
+    ["outcome"],
+)
 LAG = Histogram(
     "tickmesh_ingest_lag_seconds",
     "From the venue's trade time to the frame's arrival here, newest trade of each batch that the socket brings",

@@ -8,9 +8,9 @@ from collections.abc import Collection
 from contextlib import AsyncExitStack
 
 from ingest.catalog import Catalog
-from ingest.connection.habit import Habit
 from ingest.connection.line import Line
 from ingest.connection.link import Ends
+from ingest.connection.silence_watchdog import SilenceWatchdog
 from ingest.following import Following
 from ingest.order.outlet import Outlet
 from ingest.order.repair import Repairs
@@ -87,7 +87,16 @@ async def _follow(
         repairs = Repairs(venue_rest, outlet, tasks)
         outbox = Outbox(bus)
         venue_rest.keep_aside_in(outbox)
-        ends = Ends(venue, following, outlet, Habit(), on_followed=repairs.catch_up, outbox=outbox)
+        watchdog = SilenceWatchdog()
+        ends = Ends(
+            venue,
+            following,
+            outlet,
+            watchdog,
+            newest_id=venue_rest.newest_id,
+            on_followed=repairs.catch_up,
+            outbox=outbox,
+        )
         line = Line(ends, max_age_s=settings.connection_max_age_s, health=health, on_away=venue_rest.stay_away)
         catalog = Catalog(venue.name, following, venue_rest, bus, on_change=line.wake)
         requested = RequestedRepairs(bus, venue_rest, outlet)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -96,7 +97,8 @@ def asked_away_s(exc: Exception) -> float:
     if not isinstance(exc, websockets.InvalidStatus) or exc.response.status_code not in stay_away.STATUSES:
         return 0.0
     # Not `get`, which raises for a header that stands there twice.
-    return stay_away.stay_away_s(", ".join(exc.response.headers.get_all("Retry-After")))
+    header = ", ".join(exc.response.headers.get_all("Retry-After"))
+    return stay_away.stay_away_s(header, now_s=time.time())
 
 
 def plain_words(exc: Exception, urls: Sequence[str]) -> str:

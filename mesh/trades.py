@@ -19,6 +19,9 @@ Int64s: TypeAlias = npt.NDArray[np.int64]
 Float64s: TypeAlias = npt.NDArray[np.float64]
 Bools: TypeAlias = npt.NDArray[np.bool_]
 
+MAX_TRADE_ID = 2**62
+"""No trade has a higher id: so ids, the one after them, and the width of any range of them fit into 64 bits."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TradeColumns:

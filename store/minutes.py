@@ -9,8 +9,9 @@ from typing import NamedTuple
 from mesh.errors import BadMessage
 from mesh.fixed import DECIMALS, format_e8, parse_scaled
 from mesh.symbols import parse_symbol, parse_venue
+from mesh.trades import MAX_TRADE_ID
 from store.queries import time_of
-from store.rows import MAX_TIME_US, MAX_TRADE_ID
+from store.rows import MAX_TIME_US
 from tickmesh.v1 import control_pb2
 
 MINUTE_US = 60_000_000

@@ -13,13 +13,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mesh.trades import Int64s, TradeColumns
+from mesh.trades import MAX_TRADE_ID, Int64s, TradeColumns
 
 COPY_HEADER = b"PGCOPY\n\xff\r\n\x00" + bytes(8)
 COPY_TRAILER = b"\xff\xff"
 COLUMNS = ("time", "venue", "symbol", "trade_id", "price", "quantity", "is_buyer_maker")
 
-MAX_TRADE_ID = 2**62
 MAX_TIME_US = 253_402_300_799_999_999
 """The end of the year 9999, where a `Timestamp` and a `datetime` end too."""
 

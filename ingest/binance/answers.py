@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 
 from ingest.binance.aggregates import Aggregates
-from ingest.binance.columns import Id, Time, columns
+from ingest.binance.columns import Id, IdOrNone, Time, columns
 from ingest.binance.events import BadFrame
 from ingest.binance.page import Page, parted, read_one_by_one, spoiled
 from ingest.binance.unreadable import UNREADABLE
@@ -37,21 +37,18 @@ class _Identified(msgspec.Struct, gc=False):
     id: Id
 
 
-_IdOrNone = Annotated[int, msgspec.Meta(ge=-1, le=2**63 - 1)]
-
-
 class _Aggregate(msgspec.Struct, gc=False):
     a: Id
     p: str
     q: str
-    f: _IdOrNone
-    l: _IdOrNone  # noqa: E741 - Binance's name
+    f: IdOrNone
+    l: IdOrNone  # noqa: E741 - Binance's name
     T: Time
     m: bool
 
 
 class _Error(msgspec.Struct, gc=False):
-    code: int = 0
+    code: Annotated[int, msgspec.Meta(ge=-(2**31), lt=2**31)] = 0
     msg: str = ""
 
 
@@ -156,12 +153,15 @@ def parse_aggregates(body: bytes, *, venue: str, symbol: str, received_time_us: 
 
 
 def parse_error(body: bytes) -> tuple[int, str]:
-    """Read `{"code": -1121, "msg": "Invalid symbol."}`; a body of another kind gives 0 and its first words."""
+    """Read `{"code": -1121, "msg": "Invalid symbol."}`; a body of another kind gives 0 and its first words.
+
+    A number that is no code of Binance's, which are below zero, is 0 too.
+    """
     try:
         error = _error.decode(body)
     except UNREADABLE:
         return 0, body[:80].decode(errors="replace")
-    return error.code, error.msg[:200]
+    return min(error.code, 0), error.msg[:200]
 
 
 def _id_of(row: _Row | BadFrame) -> int | None:

@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 
 from mesh.fixed import parse_e8
-from mesh.trades import Int64s, TradeColumns
+from mesh.trades import MAX_TRADE_ID, Int64s, TradeColumns
 
 MICROSECONDS_FROM = 10**14
 """Times below are milliseconds (this number of them is the year 5138), times from here on are microseconds (1973)."""
@@ -18,7 +18,9 @@ MICROSECONDS_FROM = 10**14
 _TIMES_END = 10**16  # microseconds in the year 2286; nanoseconds are far above
 _EIGHT_DECIMALS = re.compile(r"(?:[0-9]{1,10}\.[0-9]{8},)*[0-9]{1,10}\.[0-9]{8}")
 
-Id = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+Id = Annotated[int, msgspec.Meta(ge=0, le=MAX_TRADE_ID)]
+IdOrNone = Annotated[int, msgspec.Meta(ge=-1, le=MAX_TRADE_ID)]
+Count = Annotated[int, msgspec.Meta(ge=0, le=MAX_TRADE_ID + 1)]
 Time = Annotated[int, msgspec.Meta(ge=0, lt=_TIMES_END)]
 
 

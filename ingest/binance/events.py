@@ -6,14 +6,19 @@ Fields we do not know are normal (before 2024-06 a trade also carried `b` and `a
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated, Literal
 
 import msgspec
 
-from ingest.binance.columns import Id, Time
+from ingest.binance.columns import Count, Id, IdOrNone, Time
 from ingest.binance.unreadable import UNREADABLE
 from mesh.errors import BadMessage
 
 _SHOWN = 200  # bytes of a bad frame that its error shows
+_LONGEST_WORDS = 200  # characters of the venue's own words that are passed on
+
+_Code = Annotated[int, msgspec.Meta(ge=-(2**31), lt=2**31)]
+_RequestId = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 
 
 class BadFrame(BadMessage):
@@ -54,15 +59,16 @@ class CandleEvent(msgspec.Struct, tag_field="e", tag="kline", gc=False):
 
 class _Candle(msgspec.Struct, gc=False):
     t: Time  # when it begins
-    f: int  # first trade id; -1 when there is none
-    L: int  # last trade id
+    f: IdOrNone  # first trade id; -1 when there is none
+    L: IdOrNone  # last trade id
     o: str
     c: str
     h: str
     l: str  # noqa: E741 - Binance's name
     v: str  # base asset traded
-    n: int  # number of trades
+    n: Count  # number of trades
     x: bool  # closed
+    i: Literal["1m"] = "1m"
 
 
 class ShutdownEvent(msgspec.Struct, tag_field="e", tag="serverShutdown", gc=False):
@@ -76,8 +82,8 @@ class Answer(msgspec.Struct, gc=False):
     the last two inside of an `error`.
     """
 
-    id: int | str | None = None
-    code: int | None = None
+    id: _RequestId | str | None = None
+    code: _Code | None = None
     msg: str = ""
 
 
@@ -98,8 +104,8 @@ class _Shape(msgspec.Struct, gc=False):
 
     data: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     e: str | msgspec.UnsetType = msgspec.UNSET
-    id: int | str | msgspec.UnsetType | None = msgspec.UNSET
-    code: int | None = None
+    id: _RequestId | str | msgspec.UnsetType | None = msgspec.UNSET
+    code: _Code | None = None
     msg: str = ""
     error: Answer | None = None
 
@@ -149,11 +155,13 @@ def decode_frame(frame: bytes) -> Event:
         elif shape.id is not msgspec.UNSET or shape.error is not None or shape.code is not None:
             refusal = shape.error or shape
             answered = None if shape.id is msgspec.UNSET else shape.id
-            return Answer(id=answered, code=refusal.code, msg=refusal.msg)
+            if isinstance(answered, str):
+                answered = answered[:_LONGEST_WORDS]
+            return Answer(id=answered, code=refusal.code, msg=refusal.msg[:_LONGEST_WORDS])
     except UNREADABLE as exc:
         raise BadFrame(str(exc), frame) from exc
     if name is msgspec.UNSET:
         raise BadFrame("neither an event nor an answer", frame)
     if name in _KNOWN:
         raise BadFrame(why, frame)
-    return UnknownEvent(name)
+    return UnknownEvent(name[:_LONGEST_WORDS])

@@ -7,7 +7,7 @@ they came in.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
@@ -34,6 +34,8 @@ MAX_SYMBOLS = 500
 MAX_VOLUME_E8 = 10**30
 """A minute's volume is a sum: of a coin that costs nothing it may be more than 64 bits hold."""
 
+_MINUTE_US = 60_000_000
+
 
 @dataclass(frozen=True, slots=True)
 class ClosedCandle:
@@ -53,12 +55,22 @@ class ClosedCandle:
 
 @dataclass(frozen=True, slots=True)
 class Parsed:
-    """What some frames said: trades by symbol, minutes closed, everything else, and the frames that were refused."""
+    """What some frames said.
 
-    trades: tuple[TradeColumns, ...]
-    candles: tuple[ClosedCandle, ...]
-    others: tuple[ShutdownEvent | Answer | UnknownEvent, ...]
-    bad: tuple[BadFrame, ...]
+    Attributes:
+        trades: by symbol.
+        candles: minutes that are closed.
+        others: everything else.
+        bad: frames that were refused.
+        minutes: by symbol the last trade of the newest minute told of, closed or not; -1 when it has none.
+
+    """
+
+    trades: tuple[TradeColumns, ...] = ()
+    candles: tuple[ClosedCandle, ...] = ()
+    others: tuple[ShutdownEvent | Answer | UnknownEvent, ...] = ()
+    bad: tuple[BadFrame, ...] = ()
+    minutes: dict[str, int] = field(default_factory=dict)
 
 
 def parse_frames(frames: Sequence[bytes], *, venue: str, received_time_us: int) -> Parsed:
@@ -89,7 +101,7 @@ def parse_frames(frames: Sequence[bytes], *, venue: str, received_time_us: int) 
                 good.append(frame)
                 events.append(event)
         parsed = _parse(good, events, venue, received_time_us)
-        return Parsed(parsed.trades, parsed.candles, parsed.others, tuple(bad))
+        return replace(parsed, bad=tuple(bad))
 
 
 def request(method: str, streams: Iterable[str], request_id: int) -> bytes:
@@ -107,8 +119,10 @@ def _parse(frames: Sequence[bytes], events: Sequence[Event], venue: str, receive
     by_name: dict[str, list[TradeEvent]] = {}
     candles: list[ClosedCandle] = []
     others: list[Any] = []
+    minutes: dict[str, int] = {}
     for event in events:
         if type(event) is CandleEvent:
+            minutes[parse_symbol(event.s)] = event.k.L
             if event.k.x:
                 candles.append(_closed(event))
         elif type(event) is not TradeEvent:
@@ -130,20 +144,28 @@ def _parse(frames: Sequence[bytes], events: Sequence[Event], venue: str, receive
         )
         for name, mates in by_name.items()
     )
-    return Parsed(trades, tuple(candles), tuple(others), ())
+    return Parsed(trades, tuple(candles), tuple(others), (), minutes)
 
 
 def _closed(event: CandleEvent) -> ClosedCandle:
-    candle = event.k
-    return ClosedCandle(
+    """Return the minute of an event. Raises: ValueError: numbers no closed minute can have."""
+    told = event.k
+    candle = ClosedCandle(
         parse_symbol(event.s),
-        time_us(candle.t),
-        candle.f,
-        candle.L,
-        candle.n,
-        parse_e8(candle.o),
-        parse_e8(candle.h),
-        parse_e8(candle.l),
-        parse_e8(candle.c),
-        parse_e8(candle.v, most=MAX_VOLUME_E8),
+        time_us(told.t),
+        told.f,
+        told.L,
+        told.n,
+        parse_e8(told.o),
+        parse_e8(told.h),
+        parse_e8(told.l),
+        parse_e8(told.c),
+        parse_e8(told.v, most=MAX_VOLUME_E8),
     )
+    first_id, last_id, count = candle.first_trade_id, candle.last_trade_id, candle.trade_count
+    empty = (first_id, last_id, count) == (-1, -1, 0)
+    if not empty and not (0 <= first_id <= last_id and 1 <= count <= last_id - first_id + 1):
+        raise ValueError(f"a minute of {count} trades with ids {first_id} to {last_id}")
+    if candle.open_time_us % _MINUTE_US:
+        raise ValueError(f"a minute that begins at {candle.open_time_us} us, which is no whole minute")
+    return candle

@@ -13,6 +13,7 @@ from itertools import chain, islice
 
 from ingest.binance.events import Answer, BadFrame, ShutdownEvent
 from ingest.binance.frames import ClosedCandle, parse_frames, request, streams
+from ingest.binance.refusals import CODES, Refusal
 from mesh.trades import TradeColumns
 
 _IN_TARGET = 50  # symbols in the address; the rest are subscribed to afterwards, lest the address gets too long
@@ -21,6 +22,9 @@ _A_REQUEST = 50  # symbols in one request
 # frame, a JSON controlled message": two for us leaves room for pings and pongs.
 _REQUESTS_A_SECOND = 2
 _ANSWER_WITHIN_S = 10.0
+_FIRST_AGAIN_S, _LONGEST_AGAIN_S = 5.0, 300.0  # after a refusal that passes by itself: twice as long each time
+_REFUSED_S = 600.0  # after another one
+_PASSING = (Refusal.ASK_AGAIN, Refusal.STAY_AWAY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +36,12 @@ class Followed:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The venue has refused a request; the symbols are not asked for again on this connection."""
+    """The venue has refused a request; the symbols are asked for again after `again_after_s`; 0 is each alone."""
 
     symbols: tuple[str, ...]
     code: int
     message: str
+    again_after_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +51,14 @@ class MinutesRefused:
     symbols: tuple[str, ...]
     code: int
     message: str
+
+
+@dataclass(frozen=True, slots=True)
+class MinuteSeen:
+    """The venue has told of a minute, closed or not, and of its last trade so far; -1 when it has none."""
+
+    symbol: str
+    last_trade_id: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +73,17 @@ class UnknownSeen:
     name: str
 
 
-Event = TradeColumns | ClosedCandle | Followed | Refused | MinutesRefused | ShutdownAnnounced | UnknownSeen | BadFrame
+Event = (
+    TradeColumns
+    | ClosedCandle
+    | MinuteSeen
+    | Followed
+    | Refused
+    | MinutesRefused
+    | ShutdownAnnounced
+    | UnknownSeen
+    | BadFrame
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +110,10 @@ class Feed:
         self._venue = venue
         self._wanted = dict.fromkeys(wanted)
         self._followed: dict[str, None] = dict.fromkeys(islice(self._wanted, _IN_TARGET))
-        self._refused: set[str] = set()
+        self._refusals: dict[str, int] = {}  # in a row, by symbol: passing ones
+        self._refused: list[tuple[tuple[str, ...], float]] = []  # symbols, and how long to wait: from the next look on
+        self._not_before_s: dict[str, float] = {}
+        self._alone: set[str] = set()  # one of those asked for together may be what was refused
         self._plain = plain
         self._without_minutes: set[str] = set()
         self._asked: dict[int | str | None, _Asked] = {}
@@ -106,6 +132,10 @@ class Feed:
         """The symbols the venue has agreed to: once the connection is open those in the address, then the others."""
         return tuple(self._followed)
 
+    def follows(self, symbol: str) -> bool:
+        """Return whether the venue has agreed to a symbol."""
+        return symbol in self._followed
+
     def want(self, symbols: Iterable[str]) -> None:
         """Say which symbols to follow from now on; call `requests` next."""
         self._wanted = dict.fromkeys(symbols)
@@ -122,9 +152,10 @@ class Feed:
 
         """
         parsed = parse_frames(frames, venue=self._venue, received_time_us=received_time_us)
-        if not parsed.others and not parsed.bad and not parsed.candles:
+        if not parsed.others and not parsed.bad and not parsed.minutes:
             return list(parsed.trades)
         events: list[Event] = [*parsed.trades, *parsed.candles, *parsed.bad]
+        events += [MinuteSeen(symbol, last_trade_id) for symbol, last_trade_id in parsed.minutes.items()]
         for other in parsed.others:
             if isinstance(other, Answer):
                 events += self._answered(other)
@@ -136,6 +167,9 @@ class Feed:
 
     def requests(self, now_s: float) -> list[bytes]:
         """Return the frames to send now; none when nothing is to be changed or the limit says to wait."""
+        for symbols, again_after_s in self._refused:
+            self._not_before_s |= dict.fromkeys(symbols, now_s + again_after_s)
+        self._refused.clear()
         frames = []
         while (asked := self._next_request(now_s)) is not None:
             if len(self._sent_s) == _REQUESTS_A_SECOND and now_s - self._sent_s[0] < 1:
@@ -153,13 +187,14 @@ class Feed:
 
     def _next_request(self, now_s: float) -> _Asked | None:
         underway = {symbol for asked in self._asked.values() for symbol in asked.symbols}
-        settled = underway | self._refused
+        settled = underway | {symbol for symbol, not_before_s in self._not_before_s.items() if now_s < not_before_s}
         more = [symbol for symbol in self._wanted if symbol not in self._followed and symbol not in settled]
         less = [symbol for symbol in self._followed if symbol not in self._wanted and symbol not in settled]
         for subscribe, changed in ((True, more), (False, less)):
             for minutes in (True, False):
-                alike = (symbol for symbol in changed if self._has_minutes(symbol) == minutes)
-                if symbols := tuple(islice(alike, _A_REQUEST)):
+                alike = [symbol for symbol in changed if self._has_minutes(symbol) == minutes]
+                together = [symbol for symbol in alike if symbol not in self._alone][:_A_REQUEST]
+                if symbols := tuple(together or alike[:1]):
                     return _Asked(subscribe, symbols, minutes, now_s)
         return None
 
@@ -167,21 +202,39 @@ class Feed:
         return not self._plain and symbol not in self._without_minutes
 
     def _answered(self, answer: Answer) -> list[Event]:
-        asked = self._asked.pop(answer.id, None)
+        request_id = answer.id
+        if request_id is None and answer.code is not None and len(self._asked) == 1:
+            (request_id,) = self._asked  # what could not be read of it may have been its id
+        asked = self._asked.pop(request_id, None)
         if asked is None:
             return [UnknownSeen(f"answer {answer.id!r} {answer.msg}".rstrip())]
-        if answer.code is not None and asked.subscribe and asked.minutes:
-            self._without_minutes.update(asked.symbols)
-            return [MinutesRefused(asked.symbols, answer.code, answer.msg)]
         if answer.code is not None:
-            self._refused.update(asked.symbols)
-            return [Refused(asked.symbols, answer.code, answer.msg)]
+            return [self._refuse(asked, answer.code, answer.msg)]
+        for symbol in asked.symbols:
+            self._refusals.pop(symbol, None)
+            self._not_before_s.pop(symbol, None)
         if not asked.subscribe:
             for symbol in asked.symbols:
                 self._followed.pop(symbol, None)
             return []
         self._followed |= dict.fromkeys(asked.symbols)
         return [Followed(asked.symbols)]
+
+    def _refuse(self, asked: _Asked, code: int, message: str) -> Event:
+        if code in CODES and CODES[code][0] in _PASSING:
+            refusals = max(self._refusals.get(symbol, 0) for symbol in asked.symbols)
+            self._refusals |= dict.fromkeys(asked.symbols, refusals + 1)
+            again_after_s = min(_FIRST_AGAIN_S * 2 ** min(refusals, 10), _LONGEST_AGAIN_S)
+        elif asked.subscribe and asked.minutes:
+            self._without_minutes.update(asked.symbols)
+            return MinutesRefused(asked.symbols, code, message)
+        elif len(asked.symbols) > 1:
+            self._alone.update(asked.symbols)
+            again_after_s = 0.0
+        else:
+            again_after_s = _REFUSED_S
+        self._refused.append((asked.symbols, again_after_s))
+        return Refused(asked.symbols, code, message, again_after_s)
 
 
 def _streams(symbols: Iterable[str], *, minutes: bool) -> Iterator[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 import websockets
@@ -15,14 +15,24 @@ from ingest import counts
 from ingest.aside import Aside
 from ingest.binance.events import BadFrame
 from ingest.binance.frames import ClosedCandle
-from ingest.connection.feed import Event, Feed, Followed, MinutesRefused, Refused, ShutdownAnnounced, UnknownSeen
-from ingest.connection.habit import Habit
+from ingest.connection.feed import (
+    Event,
+    Feed,
+    Followed,
+    MinuteSeen,
+    MinutesRefused,
+    Refused,
+    ShutdownAnnounced,
+    UnknownSeen,
+)
 from ingest.connection.ladder import Rung
 from ingest.connection.mailbox import Mailbox
 from ingest.connection.pace import Pace
+from ingest.connection.silence_watchdog import Doubt, SilenceWatchdog
 from ingest.following import Following
 from ingest.order.outlet import Outlet
 from ingest.outbox import Outbox, minute
+from ingest.rest.refusal import RestError
 from ingest.venue import Venue, asked_away_s, plain_words, proxy_for
 
 log = logging.getLogger("ingest.link")
@@ -30,12 +40,16 @@ log = logging.getLogger("ingest.link")
 MAX_FRAMES = 65_536
 """Frames that wait in memory at most, some 15 MB; beyond that the socket is not read and the venue has to wait."""
 
-_MAX_FRAME_BYTES = 256 * 1024
+MAX_WAITING_BYTES = 32 * 2**20
+"""The same in bytes, for a venue whose frames are longer than any that Binance sends."""
+
+_MAX_FRAME_BYTES = 64 * 1024  # a trade has 250 bytes, a minute 450
 _AT_ONCE = 4096  # frames worked on together
 _OPEN_WITHIN_S = 8.0
 _PING_EVERY_S = 10.0
 _PONG_WITHIN_S = 10.0
 _TICK_S = 0.2
+_REST_AHEAD_S = 1.0  # so much earlier than the socket REST may have a trade
 _BUSY_S = 0.5  # whoever worked so long did not listen meanwhile
 
 
@@ -47,7 +61,8 @@ class Ends:
         venue: whom to follow.
         following: the symbols.
         outlet: where trades go.
-        habit: how often the symbols speak.
+        watchdog: how often there are trades, and so when a silence is too long.
+        newest_id: asks REST for the id of a symbol's newest trade, None when it has none.
         on_followed: called with each symbol whose trades come from now on, and which may have missed some before.
         outbox: where closed minutes and bad frames go.
 
@@ -56,9 +71,18 @@ class Ends:
     venue: Venue
     following: Following
     outlet: Outlet
-    habit: Habit
+    watchdog: SilenceWatchdog
+    newest_id: Callable[[str], Awaitable[int | None]]
     on_followed: Callable[[str], None]
     outbox: Outbox
+
+
+class _Connecting(connect_websocket):
+    """Opens one connection, to the host that was named and to no other."""
+
+    def process_redirect(self, exc: Exception) -> Exception | str:
+        # Wherever a redirect leads is not in our settings, perhaps no venue at all, perhaps no address.
+        return exc
 
 
 class Link:
@@ -85,13 +109,15 @@ class Link:
         self._rung = rung
         self._max_age_s = max_age_s
         self._heard = heard
-        self._feed = Feed(ends.venue.name, (), plain=rung.plain)
-        self._mailbox = Mailbox(MAX_FRAMES)
+        self.feed = Feed(ends.venue.name, (), plain=rung.plain)
+        self._mailbox = Mailbox(MAX_FRAMES, MAX_WAITING_BYTES)
         self._aside = Aside("frames", ends.outbox)
+        self._settling: asyncio.Task[None] | None = None
+        self._at_first: dict[str, int] = {}  # by symbol: what REST's newest trade was when it was asked first
 
     def hears(self, symbol: str) -> bool:
         """Return whether a symbol's trades come by this connection, as far as anybody can tell."""
-        return self.open and not self.mute and not self._mailbox.closed and symbol in self._feed.followed
+        return self.open and not self.mute and not self._mailbox.closed and self.feed.follows(symbol)
 
     def leave(self) -> None:
         """Stop reading; what has arrived is still passed on."""
@@ -122,8 +148,8 @@ class Link:
         ends, clock = self._ends, asyncio.get_running_loop().time
         await self._prepare()
         url = self._rung.url
-        self._feed = feed = Feed(ends.venue.name, ends.following.symbols, plain=self._rung.plain)
-        async with connect_websocket(
+        self.feed = feed = Feed(ends.venue.name, ends.following.symbols, plain=self._rung.plain)
+        async with _Connecting(
             url + feed.target,
             compression=None,
             proxy=proxy_for(url),
@@ -141,7 +167,7 @@ class Link:
             # Only now: the connection before may have ended while this one was being opened.
             unheard = tuple(symbol for symbol in feed.followed if not self._heard(symbol))
             self.open, self.opened_s = True, clock()
-            ends.habit.listen(feed.followed, clock())
+            ends.watchdog.listen(feed.followed, clock())
             reading = asyncio.create_task(_read(socket, self._mailbox))
             ticking = asyncio.create_task(_tick(self._mailbox))
             try:
@@ -149,9 +175,10 @@ class Link:
                 self.tried.set()
                 await self._converse(socket, feed)
             finally:
-                ticking.cancel()
-                reading.cancel()
-                await asyncio.gather(reading, ticking, return_exceptions=True)
+                others = [task for task in (reading, ticking, self._settling) if task is not None]
+                for task in others:
+                    task.cancel()
+                await asyncio.gather(*others, return_exceptions=True)
                 await self._work(feed)
             if not reading.cancelled():
                 reading.result()
@@ -181,15 +208,70 @@ class Link:
     def _examine(self, feed: Feed, now_s: float) -> None:
         if self.worn.is_set():
             return
-        silent = self._ends.habit.silent(feed.followed, now_s)
-        if silent is not None:
-            self._ends.habit.replaced(silent)
-            self.mute = True
-            self._wear(f"{silent or 'everybody'} has been silent for longer than usual")
+        if self._settling is not None and self._settling.done():
+            self._settling.result()  # an error of ours is nobody else's to tell
+            self._settling = None
+        if self._settling is None and (doubt := self._ends.watchdog.doubt(feed.followed, now_s)) is not None:
+            self._settling = asyncio.create_task(self._settle(doubt))
         elif feed.unanswered(now_s):
             self._wear("a request was left unanswered")
         elif now_s - self.opened_s > self._max_age_s:
             self._wear(f"it is {self._max_age_s:g} s old")
+
+    async def _settle(self, doubt: Doubt) -> None:
+        """Ask REST whether a silence hides trades; replace the connection unless it says that there were none."""
+        watchdog, who = self._ends.watchdog, doubt.symbol or "everybody"
+        try:
+            missed = await self._missed(doubt.ask)
+        except RestError as exc:
+            missed, why = True, f"and REST cannot say whether there were trades: {exc}"
+        else:
+            why = "though REST has trades that did not come"
+        if not missed:
+            watchdog.quiet(doubt, asyncio.get_running_loop().time())
+            counts.SILENCES.labels("quiet").inc()
+            log.debug("%s is silent, and REST has no trade that did not come", who)
+        elif not self.worn.is_set():
+            watchdog.replaced(doubt)
+            counts.SILENCES.labels("replaced").inc()
+            self.mute = True
+            self._wear(f"{who} has been silent for longer than usual, {why}")
+
+    async def _missed(self, symbols: Sequence[str]) -> bool:
+        """Return whether REST has newer trades than have come. Raises: RestError: nothing is known of any symbol."""
+        newer: dict[str, int] = {}
+        unknown: RestError | None = None
+        for symbol in symbols:
+            try:
+                newest_id = await self._ends.newest_id(symbol)
+            except RestError as exc:
+                unknown = exc
+                continue
+            if newest_id is not None and newest_id > self._reached(symbol, newest_id):
+                newer[symbol] = newest_id
+        if newer:
+            await asyncio.sleep(_REST_AHEAD_S)
+            return any(newest_id > self._reached(symbol, newest_id) for symbol, newest_id in newer.items())
+        if unknown is not None:
+            raise unknown
+        return False
+
+    def _reached(self, symbol: str, newest_id: int) -> int:
+        """Return the id that has come so far; of a symbol that never traded here, what REST said at first."""
+        next_id = self._ends.outlet.next_id(symbol)
+        reached = max(self._ends.watchdog.newest_id(symbol), -1 if next_id is None else next_id - 1)
+        return reached if reached >= 0 else self._at_first.setdefault(symbol, newest_id)
+
+    async def take_in(self, frames: Sequence[bytes], *, received_time_us: int) -> None:
+        """Pass on what frames say that came together, each to where it belongs.
+
+        Args:
+            frames: in the order they came; whatever stands in them, nothing is raised because of it.
+            received_time_us: when the first of them came, since 1970.
+
+        """
+        for event in self.feed.receive(frames, received_time_us=received_time_us):
+            await self._happened(event)
 
     async def _work(self, feed: Feed) -> int:
         """Pass on all that has arrived; return how many frames that was."""
@@ -198,10 +280,9 @@ class Link:
         began_s = clock()
         counts.FRAMES.inc(len(frames))
         for start in range(0, len(frames), _AT_ONCE):
-            for event in feed.receive(frames[start : start + _AT_ONCE], received_time_us=received_time_us):
-                await self._happened(event)
+            await self.take_in(frames[start : start + _AT_ONCE], received_time_us=received_time_us)
         if clock() - began_s > _BUSY_S:
-            self._ends.habit.listen(feed.followed, clock())
+            self._ends.watchdog.listen(feed.followed, clock())
         return len(frames)
 
     async def _happened(self, event: Event) -> None:
@@ -209,10 +290,13 @@ class Link:
             case Followed(symbols):
                 for symbol in symbols:
                     self._ends.on_followed(symbol)
+            case ClosedCandle() if not self.feed.follows(event.symbol):
+                log.debug("a minute of %s, which is not followed", event.symbol)
             case ClosedCandle():
                 self._ends.outbox.put(minute(self._ends.venue.name, event))
-            case Refused(symbols, code, message):
-                log.error("the venue refuses %s: %d %s", ", ".join(symbols), code, message)
+            case Refused(symbols, code, message, again_after_s):
+                words = "the venue refuses %s: %d %s; asking again in %g s"
+                log.error(words, ", ".join(symbols), code, message, again_after_s)
             case MinutesRefused(symbols, code, message):
                 words = "the venue refuses %s: %d %s; asking for the trades alone: these minutes are not verified"
                 log.warning(words, ", ".join(symbols), code, message)
@@ -223,8 +307,13 @@ class Link:
                 log.debug("unknown event %s", name)
             case BadFrame():
                 self._aside.keep(event)
+            case MinuteSeen(symbol, last_trade_id):
+                if self.feed.follows(symbol):
+                    self._ends.watchdog.minute(symbol, last_trade_id, asyncio.get_running_loop().time())
             case _:
-                self._ends.habit.heard(event.symbol, asyncio.get_running_loop().time())
+                if self.feed.follows(event.symbol):
+                    newest_id = int(event.trade_id.max())
+                    self._ends.watchdog.traded(event.symbol, newest_id, asyncio.get_running_loop().time())
                 await self._ends.outlet.take(event)
 
 

@@ -15,11 +15,14 @@ class Mailbox:
 
     Args:
         max_frames: when so many wait, `put` waits too; then the socket is not read, and the venue is held back.
+        max_bytes: the same for the sum of their sizes.
 
     """
 
-    def __init__(self, max_frames: int) -> None:
+    def __init__(self, max_frames: int, max_bytes: int) -> None:
         self._max_frames = max_frames
+        self._max_bytes = max_bytes
+        self._bytes = 0
         self._frames: list[bytes] = []
         self._received_time_us = 0
         self._woken = asyncio.Event()
@@ -33,7 +36,8 @@ class Mailbox:
             self._received_time_us = time.time_ns() // 1000
             self._woken.set()
         self._frames.append(frame)
-        while len(self._frames) >= self._max_frames:
+        self._bytes += len(frame)
+        while len(self._frames) >= self._max_frames or self._bytes >= self._max_bytes:
             self._room.clear()
             await self._room.wait()
 
@@ -56,6 +60,6 @@ class Mailbox:
 
     def take(self) -> tuple[list[bytes], int]:
         """Return all frames that wait, and when the first of them came (microseconds since 1970)."""
-        frames, self._frames = self._frames, []
+        frames, self._frames, self._bytes = self._frames, [], 0
         self._room.set()
         return frames, self._received_time_us

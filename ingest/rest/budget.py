@@ -7,6 +7,17 @@ _SHARE = 0.8  # other programs may use the same address
 _MINUTE_S = 60.0
 
 
+_MOST_WEIGHT = 1_000_000  # no limit of Binance's is near it
+
+
+def used_weight(text: str) -> int:
+    """Read `X-MBX-USED-WEIGHT-1M`; 0 when it is missing or no count that can be."""
+    if not (0 < len(text) <= 7 and text.isascii() and text.isdigit()):
+        return 0
+    weight = int(text)
+    return weight if weight <= _MOST_WEIGHT else 0
+
+
 class Budget:
     """One address's budget with a venue. Times are seconds of one steady clock."""
 

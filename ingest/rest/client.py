@@ -7,19 +7,23 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import TypeVar
 from urllib.parse import urlsplit
 
 import httpx
 
 from ingest.aside import Aside
-from ingest.binance import answers, stay_away
+from ingest.binance import answers
 from ingest.binance.aggregates import Aggregates
 from ingest.binance.answers import PAGE, TIME_UNIT
 from ingest.binance.instruments import Instrument, parse_exchange_info
 from ingest.binance.page import Page
+from ingest.binance.refusals import Refusal, refusal_of
+from ingest.binance.stay_away import stay_away_s
 from ingest.outbox import Outbox
-from ingest.rest.budget import Budget
+from ingest.rest.budget import Budget, used_weight
 from ingest.rest.found import Found, from_aggregates, from_history, from_newest, spoil
 from ingest.rest.host import Host
 from ingest.rest.refusal import RestAway, RestNotOffered
@@ -30,19 +34,31 @@ from mesh.trades import TradeColumns
 
 log = logging.getLogger("ingest.rest")
 
-MAX_BODY_BYTES = 64 * 2**20  # exchangeInfo of the real venue has some 15 MB
-_TIMEOUT = httpx.Timeout(10.0, connect=4.0)
+_TIMEOUT = httpx.Timeout(10.0, connect=4.0)  # of each wait for the network
+_WITHIN_S = 60.0  # of a whole answer: who sends a byte every nine seconds meets no other bound
 _USED_WEIGHT = "X-MBX-USED-WEIGHT-1M"
 _LONGEST_SEARCH = 20  # pages
 _ROWS_REMEMBERED = 256
 _Answer = TypeVar("_Answer")
-_WEIGHTS = {
-    "/api/v3/ping": 1,
-    "/api/v3/exchangeInfo": 20,
-    "/api/v3/trades": 25,
-    "/api/v3/historicalTrades": 25,
-    "/api/v3/aggTrades": 4,
+_HEADERS = TIME_UNIT | {"Accept-Encoding": "identity"}
+"""Whatever is not asked for in plain may be small on the way and huge here: 272 bytes of `gzip, gzip` are 64 MB."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Endpoint:
+    weight: int
+    max_bytes: int  # of an answer
+
+
+# A trade's row has some 190 bytes and an answer at most 1000 of them; exchangeInfo of the real venue has some 15 MB.
+_ENDPOINTS = {
+    "/api/v3/ping": _Endpoint(1, 2**16),
+    "/api/v3/exchangeInfo": _Endpoint(20, 64 * 2**20),
+    "/api/v3/trades": _Endpoint(25, 2 * 2**20),
+    "/api/v3/historicalTrades": _Endpoint(25, 2 * 2**20),
+    "/api/v3/aggTrades": _Endpoint(4, 2 * 2**20),
 }
+_MAX_ERROR_BYTES = 2**16
 
 
 class Rest:
@@ -75,6 +91,11 @@ class Rest:
     async def exchange_info(self) -> list[Instrument]:
         """Return what can be traded now. Raises: RestError."""
         return self._legible(parse_exchange_info(await self._get("/api/v3/exchangeInfo"))).told
+
+    async def newest_id(self, symbol: str) -> int | None:
+        """Return the id of a symbol's newest trade, None when it never traded. Raises: RestError."""
+        ids = (await self._trades("/api/v3/trades", symbol, limit=1)).told.trade_id
+        return int(ids[-1]) if len(ids) else None
 
     async def trades_from(self, symbol: str, from_id: int) -> Found:
         """Return what the venue has from an id on, that id included: up to PAGE trades.
@@ -146,8 +167,9 @@ class Rest:
 
         """
         clock = asyncio.get_running_loop().time
+        endpoint = _ENDPOINTS[path]
         async with self._turn:
-            if (wait_s := self._budget.wait_s(_WEIGHTS[path], clock())) > 0:
+            if (wait_s := self._budget.wait_s(endpoint.weight, clock())) > 0:
                 raise RestAway(f"the REST budget of {self._venue} lasts again in {wait_s:.0f} s", wait_s)
             reasons: list[str] = []
             offered = False
@@ -157,14 +179,18 @@ class Rest:
                 offered = True
                 if host.is_shut(clock()):
                     continue
-                self._budget.spend(_WEIGHTS[path], clock())
+                self._budget.spend(endpoint.weight, clock())
                 try:
-                    status, headers, body = await self._fetch(host.url + path, parameters)
-                except (httpx.HTTPError, httpx.InvalidURL, BadMessage) as exc:
+                    async with asyncio.timeout(_WITHIN_S):
+                        status, headers, body = await self._fetch(host.url + path, parameters, endpoint.max_bytes)
+                except TimeoutError:
+                    reasons.append(f"{host.name}: no whole answer within {_WITHIN_S:g} s")
+                    continue
+                # ValueError: what the libraries below make of words that are no HTTP, where they do not name it.
+                except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, BadMessage, ValueError) as exc:
                     reasons.append(f"{host.name}: {str(exc) or type(exc).__name__}")
                     continue
-                if used := headers.get(_USED_WEIGHT, ""):
-                    self._budget.told(int(used) if used.isdecimal() else 0)
+                self._budget.told(used_weight(headers.get(_USED_WEIGHT, "")))
                 if status == httpx.codes.OK:
                     host.answered()
                     return body
@@ -179,13 +205,23 @@ class Rest:
                 "; ".join(reasons) or f"no host of {self._venue} is asked for {path} now, after their refusals"
             )
 
-    async def _fetch(self, url: str, parameters: dict[str, str | int]) -> tuple[int, httpx.Headers, bytes]:
-        async with self._client.stream("GET", url, params=parameters, headers=TIME_UNIT) as response:
+    async def _fetch(
+        self, url: str, parameters: dict[str, str | int], max_bytes: int
+    ) -> tuple[int, httpx.Headers, bytes]:
+        """Return status, headers and body of an answer. Raises: BadMessage: it is too large, or encoded."""
+        async with self._client.stream("GET", url, params=parameters, headers=_HEADERS) as response:
+            if (encoding := response.headers.get("Content-Encoding", "identity").strip().lower()) not in (
+                "",
+                "identity",
+            ):
+                raise BadMessage(f"an answer encoded as {encoding[:40]!r}, expected identity, as was asked for")
+            if response.status_code != httpx.codes.OK:
+                max_bytes = min(max_bytes, _MAX_ERROR_BYTES)
             body = bytearray()
-            async for part in response.aiter_bytes():
+            async for part in response.aiter_raw():
                 body += part
-                if len(body) > MAX_BODY_BYTES:
-                    raise BadMessage(f"an answer of more than {MAX_BODY_BYTES} bytes")
+                if len(body) > max_bytes:
+                    raise BadMessage(f"an answer of more than {max_bytes} bytes")
             return response.status_code, response.headers, bytes(body)
 
     def _judge(self, host: Host, path: str, status: int, headers: httpx.Headers, body: bytes, now_s: float) -> str:
@@ -196,11 +232,12 @@ class Rest:
             RestRefused: the question itself is wrong.
 
         """
-        if status in stay_away.STATUSES:
-            seconds = stay_away.stay_away_s(headers.get("Retry-After", ""))
+        code, message = answers.parse_error(body)
+        refusal, why = refusal_of(status, code)
+        if refusal is Refusal.STAY_AWAY:
+            seconds = stay_away_s(headers.get("Retry-After", ""), now_s=time.time(), words=message)
             self._budget.stay_away(seconds, now_s)
-            what = "banned this address" if status == 418 else "asks to slow down"
-            words = f"{host.name} {what} ({status}): asking nothing for {seconds:.0f} s"
+            words = f"{host.name} {why} ({status}): asking nothing for {seconds:.0f} s"
             log.warning("%s", words)
             raise RestAway(words, seconds)
         words, matters = host.refused(path, status, body, now_s)
@@ -214,7 +251,11 @@ class Rest:
 async def connect(venue: str, urls: Sequence[str]) -> AsyncIterator[Rest]:
     """Give a venue's REST, to be asked while inside; nothing is sent before the first question."""
     limits = httpx.Limits(max_connections=4, max_keepalive_connections=2)
-    async with httpx.AsyncClient(timeout=_TIMEOUT, limits=limits, trust_env=not _loopback(urls)) as client:
+    # No cookies: they would be kept for ever, as many as the venue cares to set.
+    cookies = CookieJar(DefaultCookiePolicy(allowed_domains=[]))
+    async with httpx.AsyncClient(
+        timeout=_TIMEOUT, limits=limits, cookies=cookies, trust_env=not _loopback(urls)
+    ) as client:
         yield Rest(venue, urls, client)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from urllib.parse import urlsplit
 
 from ingest.binance.answers import parse_error
+from ingest.binance.refusals import Refusal, refusal_of
 from ingest.rest.refusal import RestRefused
 
 _FIRST_SHUT_S, _LONGEST_SHUT_S = 2.0, 300.0
@@ -49,19 +50,16 @@ class Host:
 
         """
         code, message = parse_error(body)
-        if status == 451:
+        refusal, why = refusal_of(status, code)
+        said = " ".join(filter(None, (str(status), str(code or ""), message)))
+        words = f"{self.name} {why} ({said}), asked for {path}"
+        if refusal is Refusal.REJECTED:
+            raise RestRefused(words)
+        if refusal is Refusal.LEAVE_HOST:
             self._shut(now_s)
-            return f"{self.name} refuses this location (451: {message})", True
-        if status == 403:
-            self._shut(now_s)
-            return f"{self.name}: its firewall refuses us (403)", True
-        if status >= 500:
-            # "It is important to NOT treat this as a failure operation; the execution status is UNKNOWN"
-            return f"{self.name}: status {status}", False
-        if status == 404 or code == -2014:  # no such path, or only with a key
+        elif refusal is Refusal.NOT_OFFERED:
             self._not_offered_until_s[path] = now_s + _NOT_OFFERED_S
-            return f"{self.name} does not offer {path} ({status})", True
-        raise RestRefused(f"{self.name} refuses {path}: {status} {code} {message}")
+        return words, refusal is not Refusal.ASK_AGAIN
 
     def _shut(self, now_s: float) -> None:
         # Twice as long each time: a refusal may be for ever, or over in a moment.

@@ -1,4 +1,4 @@
-"""The README's tables say what is."""
+"""The tables of README.md and docs/operations.md say what is."""
 
 from __future__ import annotations
 
@@ -25,7 +25,9 @@ def tables() -> ModuleType:
 def test_the_tables_are_fresh(tables: ModuleType) -> None:
     """`make readme` writes them."""
     readme = (ROOT / "README.md").read_text()
+    operations = (ROOT / "docs" / "operations.md").read_text()
     assert readme == tables.written(readme)
+    assert operations == tables.written(operations, tables.OPERATIONS_TABLES)
 
 
 def test_the_originals_seven_endpoints_are_there(tables: ModuleType) -> None:

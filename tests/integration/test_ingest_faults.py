@@ -222,7 +222,7 @@ async def test_a_refusal_for_the_location_is_said_in_plain_words_and_the_next_ho
         mesh.venue.know("btcusdt", 2)
         await mesh.venue.trade("btcusdt", 3)
         await mesh.publishes([1, 2, 3])
-        assert mesh.says("refuses this location (451: Service unavailable from a restricted location)")
+        assert mesh.says("refuses this location (451 Service unavailable from a restricted location)")
         assert mesh.says(f"others to ask: {mesh.venue.rest_url.removeprefix('http://')}")
 
 

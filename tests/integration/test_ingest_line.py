@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 
-from ingest.connection.habit import Habit
 from ingest.connection.line import Line
 from ingest.connection.link import Ends
+from ingest.connection.silence_watchdog import SilenceWatchdog
 from ingest.following import Following
 from ingest.venue import Venue
 from mesh.health import Health
 from tests.fixtures.following import followed
 from tests.fixtures.nats import NatsServer
-from tests.fixtures.scripted_venue import Refusal, frame, scripted_venue
+from tests.fixtures.scripted_venue import Refusal, frame, minute, scripted_venue
 from tests.fixtures.services import Service
 from tests.fixtures.waiting import eventually
 
@@ -90,6 +90,49 @@ async def test_a_connection_that_stays_open_but_says_nothing_is_replaced(
         assert mesh.says("silent for longer than usual")
 
 
+async def test_in_a_market_that_rests_the_connection_is_kept(nats_server: NatsServer, make_service: Make) -> None:
+    async with followed(nats_server, make_service, LOG_LEVEL="debug") as mesh:
+        await mesh.start()
+        for trade_id in range(1, 31):
+            await mesh.venue.trade("btcusdt", trade_id)
+            await mesh.publishes(list(range(1, trade_id + 1)))
+        # Silence of all kinds: only pongs come, and REST says that nothing was traded.
+        await eventually(
+            lambda: mesh.says("everybody is silent, and REST has no trade that did not come"), timeout_s=40
+        )
+        await mesh.venue.trade("btcusdt", 31)
+        await mesh.publishes(list(range(1, 32)))
+        assert len(mesh.venue.opened) == 1
+
+
+async def test_a_trade_that_a_minute_names_and_that_does_not_come_is_fetched_by_another_connection(
+    nats_server: NatsServer, make_service: Make
+) -> None:
+    async with followed(nats_server, make_service) as mesh:
+        await mesh.start()
+        await mesh.venue.trade("btcusdt", 1, 2)
+        await mesh.publishes([1, 2])
+        await mesh.venue.say(minute("btcusdt", 1, 2, closed=False))
+        mesh.venue.know("btcusdt", 3)  # traded, and never said
+        await mesh.venue.say(minute("btcusdt", 1, 3, closed=False))
+        await eventually(lambda: len(mesh.venue.opened) == 2, timeout_s=40)
+        await mesh.publishes([1, 2, 3])
+        assert mesh.says("btcusdt has been silent for longer than usual, though REST has trades that did not come")
+
+
+async def test_a_silence_that_rest_cannot_explain_replaces_the_connection(
+    nats_server: NatsServer, make_service: Make
+) -> None:
+    async with followed(nats_server, make_service) as mesh:
+        mesh.venue.refuse_always["/api/v3/trades"] = Refusal(500)
+        await mesh.start()
+        for trade_id in range(1, 31):
+            await mesh.venue.trade("btcusdt", trade_id)
+            await mesh.publishes(list(range(1, trade_id + 1)))
+        await eventually(lambda: len(mesh.venue.opened) == 2, timeout_s=40)
+        assert mesh.says("REST cannot say whether there were trades")
+
+
 async def test_what_is_subscribed_to_meanwhile_is_followed_by_the_next_connection_too(
     nats_server: NatsServer, make_service: Make
 ) -> None:
@@ -141,7 +184,8 @@ async def test_who_is_told_to_stay_away_passes_it_on() -> None:
             Venue("binance", (venue.ws_url,), ()),
             Following(()),
             nothing,
-            Habit(),
+            SilenceWatchdog(),
+            newest_id=nothing,
             on_followed=nothing,
             outbox=nothing,
         )

@@ -83,7 +83,7 @@ async def test_what_can_be_neither_found_nor_proved_absent_is_a_problem(
         await ask(mesh, 1, 10)
         result = await answer(mesh, 1)
         assert (result.found, result.raw_sequence, list(result.absent)) == (0, 0, [])
-        assert "status 500" in result.problem
+        assert "is in trouble (500" in result.problem
 
 
 async def test_after_a_repair_a_restarted_ingest_still_knows_how_far_it_had_come(

@@ -268,11 +268,33 @@ def test_a_minute_without_trades_is_one_too() -> None:
     assert (minute.first_trade_id, minute.last_trade_id, minute.trade_count, minute.volume_e8) == (-1, -1, 0, 0)
 
 
-def test_a_minute_that_is_still_open_is_no_news() -> None:
-    assert parse(candle(closed=False)) == Parsed((), (), (), ())
+def test_of_a_minute_that_is_still_open_only_its_last_trade_is_news() -> None:
+    assert parse(candle(closed=False)) == Parsed(minutes={"btcusdt": 200})
 
 
-@pytest.mark.parametrize("changes", [{"o": "x"}, {"t": "1"}, {"v": "-1"}, {"x": 1}, {"n": None}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"o": "x"},
+        {"t": "1"},
+        {"t": 1770123600001},
+        {"v": "-1"},
+        {"x": 1},
+        {"n": None},
+        {"i": "1s"},
+        {"L": 2**63},
+        {"L": 2**62 + 1, "n": 2**62 - 98},
+        {"L": 10**4000},
+        {"f": 2**63, "L": 2**63, "n": 1},
+        {"f": -2, "L": -2, "n": 0},
+        {"f": -1},
+        {"f": 201},
+        {"n": 0},
+        {"n": 102},
+        {"n": 2**63},
+        {"f": -1, "L": -1},
+    ],
+)
 def test_a_bad_minute_is_refused_alone(changes: dict[str, Any]) -> None:
     frame = candle(**{"closed": True} | changes)
     parsed = parse(trade(t=1), frame, trade(t=2))

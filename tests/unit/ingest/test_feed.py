@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
+
 from ingest.binance.events import BadFrame
 from ingest.connection.feed import Event, Feed, Followed, MinutesRefused, Refused, ShutdownAnnounced, UnknownSeen
 from mesh.trades import TradeColumns
@@ -40,7 +42,7 @@ def test_the_plain_form_asks_for_trades_alone_and_without_options() -> None:
         {"method": "SUBSCRIBE", "params": ["bnbusdt@trade"], "id": 1},
         {"method": "UNSUBSCRIBE", "params": ["btcusdt@trade"], "id": 2},
     ]
-    assert receive(feed, '{"code":2,"msg":"no","id":1}') == [Refused(("bnbusdt",), 2, "no")]
+    assert receive(feed, '{"code":2,"msg":"no","id":1}') == [Refused(("bnbusdt",), 2, "no", 600)]
     assert sent(feed, 9) == []
 
 
@@ -78,14 +80,16 @@ def test_a_symbol_nobody_wants_any_more_is_unsubscribed_from() -> None:
     assert feed.followed == ("btcusdt",)
 
 
-def test_a_refused_symbol_is_asked_for_without_its_minutes_and_then_not_again() -> None:
+def test_a_refused_symbol_is_asked_for_without_its_minutes_and_then_not_for_ten_minutes() -> None:
     feed = Feed("sim", ["btcusdt"])
     feed.want(["btcusdt", "ethusdt"])
     sent(feed, 0)
     assert receive(feed, '{"code":2,"msg":"too many","id":1}') == [MinutesRefused(("ethusdt",), 2, "too many")]
     assert sent(feed, 1) == [{"method": "SUBSCRIBE", "params": ["ethusdt@trade"], "id": 2}]
-    assert receive(feed, '{"code":2,"msg":"too many","id":2}') == [Refused(("ethusdt",), 2, "too many")]
+    assert receive(feed, '{"code":2,"msg":"too many","id":2}') == [Refused(("ethusdt",), 2, "too many", 600)]
     assert sent(feed, 9) == []
+    assert sent(feed, 608) == []
+    assert sent(feed, 609) == [{"method": "SUBSCRIBE", "params": ["ethusdt@trade"], "id": 3}]
 
 
 def test_a_symbol_whose_minutes_were_refused_is_followed_and_left_without_them() -> None:
@@ -106,8 +110,43 @@ def test_a_symbol_the_venue_will_not_stop_is_not_asked_about_again() -> None:
     feed = Feed("sim", ["btcusdt"])
     feed.want([])
     sent(feed, 0)
-    assert receive(feed, '{"code":2,"msg":"no","id":1}') == [Refused(("btcusdt",), 2, "no")]
+    assert receive(feed, '{"code":2,"msg":"no","id":1}') == [Refused(("btcusdt",), 2, "no", 600)]
     assert sent(feed, 9) == []
+
+
+@pytest.mark.parametrize("code", [-1000, -1001, -1003, -1006, -1007, -1008, -1016])
+def test_a_refusal_that_passes_is_asked_again_with_minutes_and_all_later_and_later(code: int) -> None:
+    feed = Feed("sim", ["btcusdt"])
+    feed.want(["btcusdt", "ethusdt", "bnbusdt"])
+    now_s = 0.0
+    for request_id, again_after_s in enumerate([5, 10, 20, 40, 80, 160, 300, 300], start=1):
+        params = ["ethusdt@trade", "ethusdt@kline_1m", "bnbusdt@trade", "bnbusdt@kline_1m"]
+        assert sent(feed, now_s) == [{"method": "SUBSCRIBE", "params": params, "id": request_id}]
+        refused = Refused(("ethusdt", "bnbusdt"), code, "busy", again_after_s)
+        assert receive(feed, f'{{"code":{code},"msg":"busy","id":{request_id}}}') == [refused]
+        assert sent(feed, now_s) == []
+        assert sent(feed, now_s + again_after_s - 0.1) == []
+        now_s += again_after_s
+
+
+def test_one_symbol_that_is_refused_does_not_take_the_others_with_it() -> None:
+    feed = Feed("sim", ["btcusdt"], plain=True)
+    feed.want(["btcusdt", "ethusdt", "wrongusdt", "bnbusdt"])
+    sent(feed, 0)
+    assert receive(feed, '{"code":2,"msg":"no","id":1}') == [Refused(("ethusdt", "wrongusdt", "bnbusdt"), 2, "no", 0)]
+    alone = sent(feed, 1) + sent(feed, 2)
+    assert [request["params"] for request in alone] == [["ethusdt@trade"], ["wrongusdt@trade"], ["bnbusdt@trade"]]
+    receive(feed, '{"result":null,"id":2}', '{"code":2,"msg":"no","id":3}', '{"result":null,"id":4}')
+    assert feed.followed == ("btcusdt", "ethusdt", "bnbusdt")
+    assert sent(feed, 9) == []
+
+
+def test_an_error_without_an_id_is_the_answer_to_the_only_request_that_waits() -> None:
+    feed = Feed("sim", ["btcusdt"], plain=True)
+    feed.want(["btcusdt", "ethusdt"])
+    sent(feed, 0)
+    assert receive(feed, '{"code":2,"msg":"no","id":null}') == [Refused(("ethusdt",), 2, "no", 600)]
+    assert not feed.unanswered(100)
 
 
 def test_a_change_of_mind_waits_for_the_answer_and_then_undoes() -> None:

@@ -20,7 +20,7 @@ def test_a_path_it_does_not_know_is_not_asked_of_it_again_but_others_are() -> No
 
     words, matters = one.refused(HISTORY, 404, b"", 0.0)
 
-    assert (words, matters) == (f"api.example:8443 does not offer {HISTORY} (404)", True)
+    assert (words, matters) == (f"api.example:8443 has no such path (404), asked for {HISTORY}", True)
     assert (one.offers(HISTORY, 0.0), one.offers(TRADES, 0.0), one.is_shut(0.0)) == (False, True, False)
 
 
@@ -70,18 +70,26 @@ def test_a_refused_location_is_said_with_the_venues_own_words() -> None:
         TRADES, 451, b'{"code":0,"msg":"Service unavailable from a restricted location."}', 0.0
     )
 
-    assert words == "api.example:8443 refuses this location (451: Service unavailable from a restricted location.)"
+    assert words == (
+        "api.example:8443 refuses this location (451 Service unavailable from a restricted location.), "
+        "asked for /api/v3/trades"
+    )
     assert matters
 
 
 def test_a_server_in_trouble_is_asked_again_without_a_word_to_people() -> None:
     one = host()
 
-    assert one.refused(TRADES, 503, b"", 0.0) == ("api.example:8443: status 503", False)
+    assert one.refused(TRADES, 503, b"", 0.0) == (
+        "api.example:8443 is in trouble (503), asked for /api/v3/trades",
+        False,
+    )
     assert one.offers(TRADES, 0.0)
     assert not one.is_shut(0.0)
 
 
 def test_a_wrong_question_is_an_error_that_names_path_status_and_the_venues_words() -> None:
-    with pytest.raises(RestRefused, match=r"refuses /api/v3/trades: 400 -1121 Invalid symbol\."):
+    with pytest.raises(
+        RestRefused, match=r"refuses the question \(400 -1121 Invalid symbol\.\), asked for /api/v3/trades"
+    ):
         host().refused(TRADES, 400, b'{"code":-1121,"msg":"Invalid symbol."}', 0.0)

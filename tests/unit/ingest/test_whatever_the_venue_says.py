@@ -1,0 +1,142 @@
+"""Nothing a venue says ends ingest: frames and answers from parsing to where they leave, by Hypothesis.
+
+`make fuzz` runs the same with a hundred times as many examples, other ones each time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import httpx
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from ingest.catalog import Catalog
+from ingest.connection.feed import Feed
+from ingest.connection.ladder import Rung
+from ingest.connection.link import Ends, Link
+from ingest.connection.silence_watchdog import SilenceWatchdog
+from ingest.following import Following
+from ingest.gap import Gap
+from ingest.outbox import Letter, Outbox
+from ingest.rest.client import Rest
+from ingest.rest.refusal import RestError
+from ingest.venue import Venue
+from mesh import control, wire
+from mesh.errors import BadMessage
+from store import minutes, rows
+from tests.fixtures import venue_words
+from tests.fixtures.passed_on import PassedOn, outlet_into
+from tests.fixtures.venue_words import BODIES, FRAMES, HEADERS, STATUSES
+from tickmesh.v1 import control_pb2
+
+NO_BUS: Any = None  # nothing is sent before an outbox runs
+
+
+class Kept(PassedOn):
+    """Takes what is published, and looks whether store could keep it."""
+
+    async def publish(self, subject: str, payload: bytes, **options: Any) -> None:
+        assert rows.refusal(wire.decode_trades(payload)) == ""
+        await super().publish(subject, payload, **options)
+
+
+class Letters(Outbox):
+    """An outbox whose letters are looked at."""
+
+    def __init__(self) -> None:
+        super().__init__(NO_BUS)
+
+    def put(self, letter: Letter) -> None:
+        if letter.subject.startswith("candles."):
+            minutes.read(control.decode(control_pb2.VenueCandle, letter.payload))
+        assert len(letter.payload) <= 8192
+        super().put(letter)
+
+
+async def _no_id(symbol: str) -> int | None:
+    return None
+
+
+async def hear(batches: list[list[bytes]]) -> list[int]:
+    """Let a link of two symbols, that asked for a third one, take in frames; return the ids of the trades passed on."""
+    passed_on = Kept()
+    outlet = await outlet_into(passed_on)
+    await outlet.follow("ethusdt")
+    following = Following(["btcusdt", "ethusdt"])
+    venue = Venue("binance", (), ())
+    watchdog = SilenceWatchdog()
+    ends = Ends(venue, following, outlet, watchdog, newest_id=_no_id, on_followed=lambda symbol: None, outbox=Letters())
+    link = Link(ends, Rung("wss://venue.example", plain=False), max_age_s=60, heard=lambda symbol: False)
+    link.feed = Feed("binance", following.symbols)
+    link.feed.want([*following.symbols, "bnbusdt"])
+    link.feed.requests(0.0)
+    for batch in batches:
+        await link.take_in(batch, received_time_us=1_723_161_255_343_000)
+        link.feed.requests(1.0)
+        watchdog.doubt(link.feed.followed, asyncio.get_running_loop().time() + 1000)
+    await outlet.give_up_all("the test is over")
+    return passed_on.ids
+
+
+def minute(**changes: int) -> list[list[bytes]]:
+    closed = venue_words.KLINE | {"k": venue_words.KLINE["k"] | changes}  # type: ignore[operator]
+    return [[venue_words.worded(closed)]]
+
+
+@given(batches=st.lists(FRAMES, max_size=4))
+@example(batches=minute(L=2**63))
+@example(batches=minute(L=2**62, n=2**62))
+@example(batches=[[b'{"id":1,"code":' + b"9" * 4000 + b"}"], [b'{"id":' + b"9" * 5000 + b',"code":1}']])
+@example(batches=[[b'{"stream":"x","data":' + b'{"e":' * 3000]])
+def test_no_frame_ends_ingest_and_what_is_passed_on_can_be_stored(batches: list[list[bytes]]) -> None:
+    ids = asyncio.run(hear(batches))
+    assert all(isinstance(trade_id, int) for trade_id in ids)
+
+
+def answers(status: int, headers: dict[str, str], body: bytes) -> httpx.MockTransport:
+    named = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
+    return httpx.MockTransport(lambda _: httpx.Response(status, headers=named, stream=httpx.ByteStream(body)))
+
+
+async def ask(transport: httpx.MockTransport) -> None:
+    """Ask everything there is to ask, and hand on what is answered as the service does."""
+    passed_on = Kept()
+    outlet = await outlet_into(passed_on)
+    following = Following(["btcusdt"])
+    questions: list[Callable[[Rest], Awaitable[Any]]] = [
+        lambda rest: rest.ping(),
+        lambda rest: rest.newest_id("btcusdt"),
+        lambda rest: rest.trades_from("btcusdt", 0),
+        lambda rest: rest.trades_from("btcusdt", 30),
+        lambda rest: rest.exchange_info(),
+    ]
+    async with httpx.AsyncClient(transport=transport) as client:
+        for question in questions:
+            rest = Rest("binance", ["https://one.example", "https://two.example"], client)
+            rest.keep_aside_in(Letters())
+            try:
+                found = await question(rest)
+            except (RestError, BadMessage):
+                continue
+            if isinstance(found, list):
+                following.learn(found)
+                message = Catalog("binance", following, rest, NO_BUS, on_change=lambda: None).message()
+                assert len(control.encode(message)) < 2**20
+            elif hasattr(found, "in_order"):
+                for step in found.in_order:
+                    if isinstance(step, Gap):
+                        await outlet.absent("btcusdt", step)
+                    else:
+                        await outlet.take(step, live=False)
+    await outlet.give_up_all("the test is over")
+
+
+@given(status=STATUSES, headers=HEADERS, body=BODIES)
+@example(status=200, headers={"X-MBX-USED-WEIGHT-1M": "9" * 5000}, body=b"[]")
+@example(status=429, headers={"Retry-After": "9" * 5000}, body=b"")
+@example(status=400, headers={}, body=b'{"code":' + b"9" * 5000 + b"}")
+def test_no_answer_over_rest_ends_ingest(status: int, headers: dict[str, str], body: bytes) -> None:
+    asyncio.run(ask(answers(status, headers, body)))
