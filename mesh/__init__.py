@@ -1,6 +1,7 @@
 """What makes a service part of the mesh; and `python -m mesh`, the local runner.
 
-Values (pure): `trades` in columns, `candles`, `symbols`, `fixed` (exact decimals), `errors`.
+Values (pure): `trades` in columns, `candles`, `symbols`, `fixed` (exact decimals), `errors`, `venue_hosts` (which
+host is whose).
 
 The bus: `subjects` names everything on it, `wire` lays batches out through `wire_twin`; `bus` connects and declares
 streams; `leases` let one instance of a service work at a time; the `publisher` writes a stream in order (`unconfirmed`,

@@ -9,10 +9,21 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_settings import NoDecode
 
-from mesh.symbols import parse_symbol
+from mesh.symbols import parse_symbol, parse_venue
+from mesh.venue_hosts import SIM
+
+
+def _real_venue(name: str) -> str:
+    if name == SIM:
+        raise ValueError(
+            f"{name!r} is the simulated exchange's name, and its rows may not be mixed with a real venue's"
+        )
+    return name
+
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 Symbol = Annotated[str, BeforeValidator(parse_symbol)]
+VenueName = Annotated[str, BeforeValidator(parse_venue), AfterValidator(_real_venue)]
 Window = Annotated[int, Field(ge=1, le=100_000)]
 Period = Annotated[int, Field(ge=1, le=4096)]
 

@@ -5,11 +5,13 @@ Each service has a class of its own below; the field's name in capitals is the v
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from mesh import venue_hosts
 from mesh.access import Access, is_loopback
 from mesh.setting_kinds import (
     Address,
@@ -21,11 +23,13 @@ from mesh.setting_kinds import (
     Symbol,
     Symbols,
     Token,
+    VenueName,
     Window,
     WsUrls,
     secret_url,
 )
 from mesh.symbols import DEFAULT_SYMBOLS
+from mesh.venue_hosts import BINANCE, SIM
 
 
 class MeshSettings(BaseSettings):
@@ -118,18 +122,28 @@ class IngestSettings(BusSettings):
     """Settings of ingest."""
 
     venue: Literal["auto", "binance", "sim"] = Field(
-        "auto", description="whom to follow; `auto` is Binance when a host of it answers, else the simulated exchange"
+        "auto",
+        description="whom to follow; `auto` is Binance as soon as a host of it answers, till then the simulated one",
+    )
+    venue_name: VenueName = Field(
+        BINANCE,
+        description="the venue whose hosts `BINANCE_WS_URL` and `BINANCE_REST_URL` are: what its rows are called",
     )
     venue_timeout_s: float = Field(4.0, gt=0, le=60, description="how long `VENUE=auto` waits for Binance to answer")
+    venue_retry_s: float = Field(
+        30.0, ge=0.1, le=3600, description="how often `VENUE=auto` asks Binance again while it does not follow it"
+    )
     symbol: Symbol = Field("btcusdt", description="the symbol selected at the first start")
     symbols: Symbols = Field(DEFAULT_SYMBOLS, description="the symbols followed, separated by commas")
     binance_ws_url: WsUrls = Field(
         ("wss://stream.binance.com:9443", "wss://stream.binance.com:443", "wss://data-stream.binance.vision"),
         description="Binance's WebSocket hosts, in the order to try",
+        validate_default=True,
     )
     binance_rest_url: HttpUrls = Field(
         ("https://api.binance.com", "https://data-api.binance.vision"),
         description="Binance's REST hosts, in the order to try",
+        validate_default=True,
     )
     sim_ws_url: WsUrls = Field(("ws://127.0.0.1:9443",), description="the simulated exchange's WebSocket")
     sim_rest_url: HttpUrls = Field(("http://127.0.0.1:9080",), description="the simulated exchange's REST")
@@ -139,6 +153,21 @@ class IngestSettings(BusSettings):
     raw_max_bytes: int = Field(
         4 * 2**30, ge=2**20, description="size limit of the stream RAW; a full stream pushes back on ingest"
     )
+
+    @field_validator("binance_ws_url", "binance_rest_url")
+    @classmethod
+    def _hosts_of_the_named_venue(cls, urls: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        name = info.data.get("venue_name", BINANCE)  # it may be wrong itself
+        if found := venue_hosts.problem(urls, name):
+            raise ValueError(f"{found}; expected hosts of {name} alone, which VENUE_NAME names")
+        return urls
+
+    @field_validator("sim_ws_url", "sim_rest_url")
+    @classmethod
+    def _hosts_of_no_real_venue(cls, urls: tuple[str, ...]) -> tuple[str, ...]:
+        if found := venue_hosts.problem(urls, SIM):
+            raise ValueError(f"{found}; expected the simulated exchange")
+        return urls
 
 
 class IndicatorSettings(BusSettings):
@@ -277,9 +306,13 @@ def load(settings: type[S], **overrides: Any) -> S:
         for error in exc.errors(include_url=False):
             name = str(error["loc"][0]) if error["loc"] else "settings"
             told = "is not a" in error["msg"] or _is_secret(settings, name)
-            found = "" if told else f" (found {error['input']!r})"
+            found = "" if told else f" (found {_without_password(error['input'])!r})"
             lines.append(f"{name.upper()}: {error['msg'].removeprefix('Value error, ')}{found}")
         raise WrongSettings("\n".join(lines)) from None
+
+
+def _without_password(value: object) -> object:
+    return re.sub(r"(?<=://)[^/\s,]*@", "***@", value) if isinstance(value, str) else value
 
 
 def _is_secret(settings: type[BaseSettings], name: str) -> bool:
