@@ -47,6 +47,8 @@ class Catalog:
         self._bus = bus
         self._on_change = on_change
         self._changed = asyncio.Event()
+        self.told = asyncio.Event()
+        """The mesh knows which venue is followed: its trades come after that."""
 
     def changed(self) -> None:
         """Tell the mesh again, soon."""
@@ -80,6 +82,7 @@ class Catalog:
             for delay_s in backoff(max_s=5):
                 try:
                     await self._bus.js.publish(subjects.CONTROL_CATALOG, payload)
+                    self.told.set()
                     break
                 except (NatsError, TimeoutError) as exc:
                     log.warning("the catalog did not reach the bus: %s", str(exc) or type(exc).__name__)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from prometheus_client import Counter, Gauge, Histogram
 
+FOLLOWING = Gauge("tickmesh_ingest_following", "1 for the venue that is followed now, 0 for the other", ["venue"])
+CHANGES_OF_VENUE = Counter("tickmesh_ingest_venue_changes_total", "How often another venue was followed than before")
 FRAMES = Counter("tickmesh_ingest_frames_total", "WebSocket frames received")
 TRADES = Counter("tickmesh_ingest_trades_total", "Trades published to the bus", ["venue", "symbol"])
 BATCHES = Counter("tickmesh_ingest_batches_total", "Batches published to the bus")

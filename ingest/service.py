@@ -6,7 +6,9 @@ import asyncio
 import logging
 from collections.abc import Collection
 from contextlib import AsyncExitStack
+from typing import Any
 
+from ingest import counts
 from ingest.catalog import Catalog
 from ingest.connection.line import Line
 from ingest.connection.link import Ends
@@ -16,9 +18,8 @@ from ingest.order.outlet import Outlet
 from ingest.order.repair import Repairs
 from ingest.order.requested import RequestedRepairs
 from ingest.outbox import Outbox
-from ingest.rest.client import Rest
 from ingest.rest.client import connect as connect_rest
-from ingest.venue import Venue, choose
+from ingest.venue import Venue, VenueChoice, tell_followed
 from mesh import control, leases, subjects
 from mesh.bus import CANDLE_STREAM, CONTROL_STREAM, DEAD_STREAM, Bus, connect, raw_stream
 from mesh.errors import BadMessage
@@ -49,26 +50,17 @@ async def main(settings: IngestSettings, stop: Stop) -> None:
             await bus.declare(CONTROL_STREAM)
             await bus.declare(CANDLE_STREAM)
             await bus.declare(DEAD_STREAM)
-            venue = await choose(settings)
-            venue_rest = await stack.enter_async_context(connect_rest(venue.name, venue.rest_urls))
-        following = Following(settings.symbols)
-        log.info("following %s: %s", venue.name, ", ".join(following.symbols))
-        if following.left_out:
-            log.error(
-                "SYMBOLS has %d symbols, expected at most %d: the last %d are not followed, %s",
-                len(settings.symbols),
-                len(following.symbols),
-                len(following.left_out),
-                ", ".join(following.left_out),
-            )
+            choice = VenueChoice(settings, health)
+            tell_followed(None, choice=choice)
+            venue = await choice.first(bus)
         publisher = Publisher(bus, subjects.RAW, readers=(subjects.DURABLE_SIGNAL, subjects.DURABLE_STORE))
         async with asyncio.TaskGroup() as keepers:
             async with stop.interrupts():
                 await publisher.open()
             publishing = keepers.create_task(publisher.run(), name="publisher")
-            outlet = Outlet(venue.name, bus, publisher)
-            brought = await _follow(settings, stop, health, bus, venue, venue_rest, following, outlet)
-            await _settle(outlet, publisher, brought)
+            while (successor := await _follow(settings, stop, health, bus, venue, publisher, choice)) is not None:
+                counts.CHANGES_OF_VENUE.inc()
+                venue = successor
             publishing.cancel()
 
 
@@ -78,12 +70,18 @@ async def _follow(
     health: Health,
     bus: Bus,
     venue: Venue,
-    venue_rest: Rest,
-    following: Following,
-    outlet: Outlet,
-) -> set[str]:
-    """Follow the venue until asked to stop; return the symbols whose missing trades REST was just bringing."""
-    async with asyncio.TaskGroup() as tasks:
+    publisher: Publisher,
+    choice: VenueChoice,
+) -> Venue | None:
+    """Follow a venue until asked to stop or another one is to be followed, and return that one.
+
+    When it returns, all of this venue's trades have left: what is said of the next one comes after them.
+    """
+    following = _symbols_to_follow(settings)
+    log.info("following %s: %s", venue.name, ", ".join(following.symbols))
+    tell_followed(venue, choice=choice)
+    outlet = Outlet(venue.name, bus, publisher)
+    async with connect_rest(venue.name, venue.rest_urls) as venue_rest, asyncio.TaskGroup() as tasks:
         repairs = Repairs(venue_rest, outlet, tasks)
         outbox = Outbox(bus)
         venue_rest.keep_aside_in(outbox)
@@ -101,7 +99,7 @@ async def _follow(
         catalog = Catalog(venue.name, following, venue_rest, bus, on_change=line.wake)
         requested = RequestedRepairs(bus, venue_rest, outlet)
         loops = [
-            tasks.create_task(line.run(), name="line"),
+            tasks.create_task(_connect(line, catalog), name="line"),
             tasks.create_task(outbox.run(), name="outbox"),
             tasks.create_task(requested.run(), name="requested repairs"),
             tasks.create_task(outlet.keep_bounds(), name="bounds"),
@@ -109,12 +107,29 @@ async def _follow(
             tasks.create_task(catalog.keep_telling(), name="telling"),
             tasks.create_task(_listen(bus, venue.name, following, line, catalog), name="listening"),
         ]
-        await stop.wait()
-        await wind_down(loops, repairs)
-    return repairs.brought
+        stopping = tasks.create_task(stop.wait(), name="stopping")
+        changing = tasks.create_task(choice.successor(venue), name="changing over")
+        await asyncio.wait((stopping, changing), return_when=asyncio.FIRST_COMPLETED)
+        successor = changing.result() if changing.done() and not stop.asked else None
+        await wind_down([*loops, stopping, changing], repairs)
+    await _settle(outlet, publisher, repairs.brought)
+    return successor
 
 
-async def wind_down(loops: Collection[asyncio.Task[None]], repairs: Repairs) -> None:
+def _symbols_to_follow(settings: IngestSettings) -> Following:
+    following = Following(settings.symbols)
+    if following.left_out:
+        log.error(
+            "SYMBOLS has %d symbols, expected at most %d: the last %d are not followed, %s",
+            len(settings.symbols),
+            len(following.symbols),
+            len(following.left_out),
+            ", ".join(following.left_out),
+        )
+    return following
+
+
+async def wind_down(loops: Collection[asyncio.Task[Any]], repairs: Repairs) -> None:
     """End the loops, and then the repairs: the line passes on what has arrived, REST brings what it has.
 
     Each gets a moment only: where the bus takes nothing, the line may wait behind a repair, which waits for the bus.
@@ -123,6 +138,12 @@ async def wind_down(loops: Collection[asyncio.Task[None]], repairs: Repairs) -> 
         task.cancel()
     await asyncio.wait(loops, timeout=REPAIRED_WITHIN_S)
     await repairs.finish(within_s=REPAIRED_WITHIN_S)
+
+
+async def _connect(line: Line, catalog: Catalog) -> None:
+    """Let the mesh know whom it hears of before the first trade is on its way."""
+    await catalog.told.wait()
+    await line.run()
 
 
 async def _listen(bus: Bus, venue: str, following: Following, line: Line, catalog: Catalog) -> None:

@@ -1,8 +1,14 @@
-"""Whom to follow: Binance when it can be reached, else the simulated exchange, and that said loudly."""
+"""Whom to follow: the real venue when it can be reached, else the simulated exchange, and that said loudly.
+
+`VENUE=auto` goes one way only. Whoever follows the simulated exchange, or nobody, asks the real venue again and again
+and changes over to it; whoever has followed the real venue waits for it instead of going back to invented prices.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import datetime as dt
 import logging
 import time
 from collections.abc import Sequence
@@ -11,14 +17,30 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 import websockets
+from nats.errors import Error as NatsError
 from websockets.asyncio.client import connect as connect_websocket
 
+from ingest import counts
 from ingest.binance import stay_away
 from ingest.rest.client import connect as connect_rest
 from ingest.rest.refusal import RestError
+from mesh import control, subjects
+from mesh.backoff import backoff
+from mesh.bus import Bus
+from mesh.errors import BadMessage
+from mesh.health import Health, State
+from mesh.logs import Seldom
 from mesh.settings import IngestSettings
+from mesh.venue_hosts import SIM
+from tickmesh.v1 import control_pb2
 
 log = logging.getLogger("ingest.venue")
+
+REMEMBERED = dt.timedelta(hours=2)
+"""Whose catalog is no older than this was being followed just now; while it is followed it is told every hour."""
+
+_NOBODY_AGAIN_S = 60.0
+_STILL_AWAY_AGAIN_S = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,20 +52,124 @@ class Venue:
     rest_urls: tuple[str, ...]
 
 
-async def choose(settings: IngestSettings) -> Venue:
-    """Return the venue that the settings name; `auto` asks all hosts of Binance at once and takes the first answer."""
-    binance = Venue("binance", tuple(map(base_url, settings.binance_ws_url)), settings.binance_rest_url)
-    sim = Venue("sim", tuple(map(base_url, settings.sim_ws_url)), settings.sim_rest_url)
-    if settings.venue != "auto":
-        return binance if settings.venue == "binance" else sim
-    log.info("asking whether Binance can be reached, for at most %g s", settings.venue_timeout_s)
-    if await _answers(binance, settings.venue_timeout_s):
-        return binance
-    log.warning(
-        "NO BINANCE HOST ANSWERS: following the SIMULATED exchange at %s; its trades are not real",
-        ", ".join(sim.ws_urls),
-    )
-    return sim
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the hosts of a venue said.
+
+    Attributes:
+        by_websocket: whether one of them opened a WebSocket, by which trades come.
+        by_rest: whether one of them answered over REST.
+        away_s: for how long the venue wants to be asked nothing; 0 when it did not say so.
+
+    """
+
+    by_websocket: bool = False
+    by_rest: bool = False
+    away_s: float = 0.0
+
+    @property
+    def at_all(self) -> bool:
+        """Whether anybody answered."""
+        return self.by_websocket or self.by_rest
+
+
+class VenueChoice:
+    """Which venue is followed, by the settings: ask `first` once, then `successor` while its answer is followed.
+
+    Args:
+        settings: the venue that is wanted, its name and hosts, and how long and how often to ask.
+        health: where it is told that nobody or the simulated exchange is followed, and why.
+
+    """
+
+    def __init__(self, settings: IngestSettings, health: Health) -> None:
+        ws_urls, sim_ws_urls = map(base_url, settings.binance_ws_url), map(base_url, settings.sim_ws_url)
+        self.real = Venue(settings.venue_name, tuple(ws_urls), settings.binance_rest_url)
+        self.sim = Venue(SIM, tuple(sim_ws_urls), settings.sim_rest_url)
+        self._health = health
+        self._wanted = settings.venue
+        self._timeout_s = settings.venue_timeout_s
+        self._retry_s = settings.venue_retry_s
+        self._ask_again_s = 0.0  # the real venue may be asked from here on
+
+    async def first(self, bus: Bus) -> Venue:
+        """Return the venue to begin with; `auto` waits until one answers.
+
+        Args:
+            bus: on which an ingest before this one has told whom it followed.
+
+        """
+        if self._wanted != "auto":
+            return self.sim if self._wanted == SIM else self.real
+        log.info("asking whether %s can be reached, for at most %g s", self.real.name, self._timeout_s)
+        if (await self._ask_real()).at_all:
+            return self.real
+        if await _was_followed_just_now(bus, self.real.name):
+            log.warning(
+                "NO HOST OF %s ANSWERS: waiting for it, as it was followed just now, and not going back to invented "
+                "prices; VENUE=sim follows the simulated exchange",
+                self.real.name.upper(),
+            )
+            return self.real
+        return await self._first_to_answer()
+
+    async def successor(self, venue: Venue) -> Venue:
+        """Wait, for ever where need be, until another venue is to be followed instead of this one, and return it."""
+        if self._wanted != "auto" or venue != self.sim:
+            self._health.clear("simulated")
+            await asyncio.Event().wait()
+        words = f"no host of {self.real.name} answers: following the SIMULATED exchange, and asking again"
+        self._health.condition("simulated", State.DEGRADED, words)
+        seldom = Seldom(every_s=_STILL_AWAY_AGAIN_S)
+        seldom.due(_now_s())
+        while True:
+            await asyncio.sleep(max(0.0, self._ask_again_s - _now_s()))
+            # By the way that trades come: a REST that answers alone would end the simulated prices for nothing.
+            if (await self._ask_real()).by_websocket:
+                log.warning("%s ANSWERS: changing over from %s to it", self.real.name.upper(), venue.name)
+                return self.real
+            if seldom.due(_now_s()):
+                log.info("no host of %s answers yet: still following %s", self.real.name, venue.name)
+
+    async def _first_to_answer(self) -> Venue:
+        seldom = Seldom(every_s=_NOBODY_AGAIN_S)
+        delays = backoff(first_s=0.2, max_s=min(5.0, self._retry_s))
+        while True:
+            if (await _ask(self.sim, self._timeout_s, quiet=True)).at_all:
+                log.warning(
+                    "NO BINANCE HOST ANSWERS: following the SIMULATED exchange at %s; its trades are not real. "
+                    "%s is asked again every %g s",
+                    ", ".join(self.sim.ws_urls),
+                    self.real.name,
+                    self._retry_s,
+                )
+                return self.sim
+            words = f"following nobody: no host of {self.real.name} answers, and no simulated exchange"
+            self._health.set("venue", False, words)
+            if seldom.due(_now_s()):
+                log.warning(
+                    "FOLLOWING NOBODY: no host of %s answers, and no simulated exchange at %s; both are asked again, "
+                    "%s every %g s. Is the network up? With compose, --profile sim starts a simulated exchange",
+                    self.real.name,
+                    ", ".join(self.sim.ws_urls),
+                    self.real.name,
+                    self._retry_s,
+                )
+            await asyncio.sleep(next(delays))
+            if _now_s() >= self._ask_again_s and (await self._ask_real()).at_all:
+                log.warning("%s ANSWERS: following it", self.real.name.upper())
+                return self.real
+
+    async def _ask_real(self) -> Answer:
+        answer = await _ask(self.real, self._timeout_s, quiet=bool(self._ask_again_s))
+        self._ask_again_s = _now_s() + max(self._retry_s, answer.away_s)
+        return answer
+
+
+def tell_followed(venue: Venue | None, *, choice: VenueChoice) -> None:
+    """Count which venue is followed from now on, None for nobody: one of the two names has a 1."""
+    for known in (choice.real, choice.sim):
+        counts.FOLLOWING.labels(known.name).set(known == venue)
 
 
 def base_url(url: str) -> str:
@@ -56,40 +182,60 @@ def proxy_for(url: str) -> Literal[True] | None:
     return None if urlsplit(url).hostname in ("127.0.0.1", "::1", "localhost") else True
 
 
-async def _answers(venue: Venue, within_s: float) -> bool:
-    attempts = [asyncio.create_task(_rest_answers(venue.name, url)) for url in venue.rest_urls]
-    attempts += [asyncio.create_task(_websocket_answers(url, within_s)) for url in venue.ws_urls]
+async def _ask(venue: Venue, within_s: float, *, quiet: bool) -> Answer:
+    """Ask all hosts of a venue at once, until one has answered by WebSocket or the time is over."""
+    answer = Answer()
+    level = logging.DEBUG if quiet else logging.INFO
+    attempts = [asyncio.create_task(_ask_rest(venue.name, url, level)) for url in venue.rest_urls]
+    attempts += [asyncio.create_task(_ask_websocket(url, within_s, level)) for url in venue.ws_urls]
     try:
         async with asyncio.timeout(within_s):
             for attempt in asyncio.as_completed(attempts):
-                if await attempt:
-                    return True
+                one = await attempt
+                answer = Answer(
+                    answer.by_websocket or one.by_websocket,
+                    answer.by_rest or one.by_rest,
+                    max(answer.away_s, one.away_s),
+                )
+                if answer.by_websocket:
+                    break
     except TimeoutError:
         pass
     finally:
         for task in attempts:
             task.cancel()
         await asyncio.gather(*attempts, return_exceptions=True)
-    return False
+    return answer
 
 
-async def _rest_answers(name: str, url: str) -> bool:
+async def _ask_rest(name: str, url: str, level: int) -> Answer:
     async with connect_rest(name, [url]) as client:
         try:
             await client.ping()
         except RestError as exc:
-            log.info("%s", exc)
-            return False
-    return True
+            log.log(level, "%s", exc)
+            return Answer(away_s=getattr(exc, "again_after_s", 0.0))
+    return Answer(by_rest=True)
 
 
-async def _websocket_answers(url: str, within_s: float) -> bool:
+async def _ask_websocket(url: str, within_s: float, level: int) -> Answer:
     try:
         async with connect_websocket(f"{url}/ws", compression=None, open_timeout=within_s, proxy=proxy_for(url)):
-            return True
+            return Answer(by_websocket=True)
     except (OSError, TimeoutError, websockets.InvalidHandshake, websockets.InvalidURI) as exc:
-        log.info("%s: %s", url, plain_words(exc, [url]))
-        return False
+        log.log(level, "%s: %s", url, plain_words(exc, [url]))
+        return Answer(away_s=asked_away_s(exc))
+
+
+async def _was_followed_just_now(bus: Bus, venue: str) -> bool:
+    """Return whether the bus' last catalog is of this venue and fresh, and RAW holds trades of it."""
+    with contextlib.suppress(NatsError, TimeoutError, BadMessage):  # none, or nobody knows: then it was not
+        told = await bus.js.get_last_msg(subjects.CONTROL, subjects.CONTROL_CATALOG)
+        fresh = told.time is not None and dt.datetime.now(dt.UTC) - told.time <= REMEMBERED
+        if fresh and control.decode(control_pb2.Catalog, told.data or b"").venue == venue:
+            await bus.js.get_last_msg(subjects.RAW, subjects.raw(venue, ">"))
+            return True
+    return False
 
 
 def asked_away_s(exc: Exception) -> float:
@@ -111,3 +257,7 @@ def plain_words(exc: Exception, urls: Sequence[str]) -> str:
             return f"asked to stay away (status {status}): no handshake for {asked_away_s(exc):.0f} s"
         return f"status {status}"
     return str(exc) or type(exc).__name__
+
+
+def _now_s() -> float:
+    return asyncio.get_running_loop().time()

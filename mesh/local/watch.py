@@ -18,6 +18,7 @@ from mesh.local.settings import surroundings
 from mesh.local.state import State, end_leftovers
 from mesh.local.stopping import Stop
 from mesh.local.supervisor import Status, Supervisor, SupervisorError, render
+from mesh.venue_hosts import SIM
 
 ROOT = Path(__file__).parents[2]
 """Where the services run: `python -m ingest` and the others are found from here."""
@@ -115,7 +116,7 @@ class Watch:
             answered_s = time.monotonic()
             if not self._live:
                 self._look_for_life()
-            elif self._venue is None:
+            elif self._venue in (None, SIM):  # `VENUE=auto` changes over by itself, and never back
                 self._look_for_venue()
         return 0
 
@@ -176,11 +177,14 @@ class Watch:
             self.tell(f"still waiting for {self.url}/readyz: {answer.missing}; see {logs}")
 
     def _look_for_venue(self) -> None:
-        self._venue = gateway.venue(self.url)
-        if self._venue == "sim":
+        venue = gateway.venue(self.url)  # None while its first trade is waited for
+        if venue is None or venue == self._venue:
+            return
+        if venue == SIM:
             self.tell("trades come from SIM, a SIMULATED EXCHANGE: these are NOT real prices")
-        elif self._venue:
-            self.tell(f"trades come from {self._venue}")
+        else:
+            self.tell(f"trades come from {venue}" + (" now, no longer from SIM" if self._venue == SIM else ""))
+        self._venue = venue
 
     def _end(self) -> None:
         self.stop.answered()

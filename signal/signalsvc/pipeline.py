@@ -149,7 +149,7 @@ class Pipeline:
 
     async def _publish(self, signals: SignalColumns) -> None:
         trades, payload = signals.trades, wire.encode_signals(signals)
-        if self._watchers:
+        if self._watchers and not self._selection.has_left(trades.venue):
             self._watchers.tell_batch(
                 payload, symbol=trades.symbol, trades=len(trades), selected=self._selection.symbol
             )

@@ -14,6 +14,8 @@ class Selection:
         self.symbol = symbol
         self._catalog: control_pb2.Catalog | None = None
         self._base_assets: dict[str, str] = {}
+        self._left_venue = ""
+        self._changed_over = False
 
     @property
     def venue(self) -> str:
@@ -29,8 +31,30 @@ class Selection:
 
     def learn(self, catalog: control_pb2.Catalog) -> None:
         """Take in what ingest tells of the venue."""
+        if self._catalog is not None and self._catalog.venue != catalog.venue:
+            self._left_venue = self._catalog.venue
+            self._changed_over = True
         self._catalog = catalog
         self._base_assets = {instrument.symbol: instrument.base_asset for instrument in catalog.instruments}
+
+    def replacement(self) -> str | None:
+        """Return what to select instead where another venue is followed now, and does not trade the selected symbol.
+
+        None when there is no need. Only its first list counts: what a venue leaves out later comes back.
+        """
+        if self._catalog is None or not self._changed_over or not self._base_assets:
+            return None
+        self._changed_over = False
+        if self.symbol in self._base_assets:
+            return None
+        return next((symbol for symbol in self._catalog.followed if symbol in self._base_assets), None)
+
+    def has_left(self, venue: str) -> bool:
+        """Return whether a venue was followed and another one is now: who watches gets nothing of it any more.
+
+        A venue that nobody has told of yet is not left: its trades may come before its catalog does.
+        """
+        return venue == self._left_venue and self._catalog is not None and venue != self._catalog.venue
 
     def check(self, text: str) -> str:
         """Return the symbol in lower case if it can be selected.

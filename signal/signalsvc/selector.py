@@ -59,6 +59,15 @@ class Selector:
     async def _hear(self, message: Message) -> None:
         if message.subject == subjects.CONTROL_CATALOG:
             self._selection.learn(control.decode(control_pb2.Catalog, message.payload))
+            if (symbol := self._selection.replacement()) is not None:
+                log.warning(
+                    "%s does not trade %s, which was selected at another venue: selecting %s",
+                    self._selection.venue,
+                    self._selection.symbol,
+                    symbol,
+                )
+                await self._announce(symbol)
+                self._selection.symbol = symbol
             self._watchers.tell_selected(self._selection.response())
         elif message.subject == subjects.CONTROL_SYMBOL:
             symbol = control.decode_selection(message.payload)

@@ -23,6 +23,7 @@ from tests.chaos.strikes import (
     rows_deleted,
     seconds_beside,
     slow_database,
+    started_without_the_exchange,
     stream_full,
     told,
 )
@@ -101,6 +102,12 @@ def table(*, short: bool, seed: int) -> list[Fault]:
             own_mesh=lambda _: {},
         ),
         Fault("the disk of the bus is lost", bus_lost, own_mesh=lambda _: {}, late=True),
+        Fault(
+            f"started while the exchange cannot be reached, which it can after {either(3, 20):g} s",
+            started_without_the_exchange(either(3, 20)),
+            own_mesh=lambda _: {},
+            late=True,
+        ),
     ]
     return [fault for fault in rows if fault.short or not short]
 

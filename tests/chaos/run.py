@@ -97,9 +97,9 @@ def _wait_until_whole(world: World) -> None:
 def _lacking(world: World, upto: list[tuple[str, int, int]]) -> int:
     lacking = 0
     for symbol, last_id, count in upto:
-        sql = "SELECT count(*) FROM trades WHERE symbol = %s AND trade_id <= %s"
+        sql = "SELECT count(*) FROM trades WHERE venue = 'binance' AND symbol = %s AND trade_id <= %s"
         lacking += abs(count - world.query(sql, symbol, last_id)[0][0])
-    return lacking + int(world.query("SELECT count(*) FROM holes WHERE state = 'OPEN'")[0][0])
+    return lacking + int(world.query("SELECT count(*) FROM holes WHERE venue = 'binance' AND state = 'OPEN'")[0][0])
 
 
 def _settled(world: World, truth: Truth, *, signals: bool) -> Difference:

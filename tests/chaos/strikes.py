@@ -156,6 +156,29 @@ def bus_lost(world: World) -> None:
         shutil.rmtree(State(world.mesh.state_dir).nats_data / "jetstream")
 
 
+def started_without_the_exchange(seconds: float) -> Strike:
+    """A mesh whose bus knows nothing starts before the exchange can be reached, and follows its simulated one so long.
+
+    The exchange issues trades all the while; when it can be reached the mesh changes over to it by itself.
+    """
+
+    def strike(world: World) -> None:
+        world.mesh.stop()
+        # Else it would wait for the exchange that it followed just now.
+        shutil.rmtree(State(world.mesh.state_dir).nats_data / "jetstream")
+        world.mesh.process.environment |= {"VENUE": "auto", "VENUE_TIMEOUT_S": "1", "VENUE_RETRY_S": "1"}
+        world.misbehave(
+            {"kind": "refuse", "for_s": 600}, {"kind": "rest", "status": 503, "path": "/ping", "for_s": 600}
+        )
+        world.mesh.start()
+        until(lambda: world.followed() == "sim", timeout_s=60, what="the simulated exchange is followed")
+        time.sleep(seconds)
+        world.behave()
+        until(lambda: world.followed() == "binance", timeout_s=60, what="the exchange is followed")
+
+    return strike
+
+
 def nonsense_in_raw(world: World) -> None:
     """Somebody who may do everything writes to the stream that has one writer, and no trades."""
 

@@ -23,7 +23,7 @@ _E8 = 10**8
 _ROWS = b"""COPY (
     SELECT symbol, trade_id, price::numeric(38, 8), quantity::numeric(38, 8),
            (extract(epoch FROM time) * 1000000)::bigint, is_buyer_maker::text
-    FROM trades
+    FROM trades WHERE venue = 'binance'
 ) TO STDOUT (FORMAT csv)"""
 
 
@@ -81,7 +81,7 @@ class Truth:
 
     def counts(self) -> tuple[int, int, int]:
         """Return how many trades are issued and stored by now, and how many ids never were."""
-        [(stored,)] = self._world.query("SELECT count(*) FROM trades")
+        [(stored,)] = self._world.query("SELECT count(*) FROM trades WHERE venue = 'binance'")
         return len(self.issued()), stored, sum(last - first + 1 for _, first, last in self._absent())
 
     def difference(self, *, signals: bool) -> Difference:
@@ -91,7 +91,8 @@ class Truth:
             with connection.cursor().copy(_ROWS) as copy:
                 lines = b"".join(copy).decode().splitlines()
             holes = connection.execute(
-                b"SELECT symbol, first_trade_id, last_trade_id, state FROM holes WHERE state <> 'FILLED'"
+                b"SELECT symbol, first_trade_id, last_trade_id, state FROM holes "
+                b"WHERE venue = 'binance' AND state <> 'FILLED'"
             ).fetchall()
         stored = set(lines)
         never_issued = self._absent()

@@ -58,6 +58,10 @@ class World:
         """Order faults of the exchange, from now on."""
         self.sim.post("/sim/faults", list(faults))
 
+    def behave(self) -> None:
+        """End the exchange's faults."""
+        httpx.delete(self.sim.rest + "/sim/faults").raise_for_status()
+
     # The mesh's processes
 
     def process(self, name: str) -> psutil.Process:
@@ -140,6 +144,14 @@ class World:
             return httpx.get(self.mesh.url + "/readyz", timeout=2).status_code == 200
         except httpx.HTTPError:
             return False
+
+    def followed(self) -> str:
+        """Return the venue of the price that everybody sees now, empty while there is none."""
+        try:
+            answer = httpx.get(self.mesh.url + "/api/price", timeout=2)
+        except httpx.HTTPError:
+            return ""
+        return str(answer.json()["venue"]) if answer.status_code == 200 else ""
 
     def query(self, sql: str, *parameters: object) -> list[tuple[Any, ...]]:
         """Ask the database."""

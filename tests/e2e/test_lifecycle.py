@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
+import websockets
 
 from tests.fixtures.mesh import LocalMesh, running_mesh
+from tests.fixtures.ports import free_ports
+from tests.fixtures.sim import running_sim
 from tests.fixtures.waiting import eventually
 
 NOWHERE = {"BINANCE_WS_URL": "ws://127.0.0.1:9", "BINANCE_REST_URL": "http://127.0.0.1:9"}
@@ -46,6 +52,42 @@ async def test_without_a_venue_the_simulated_exchange_is_followed_and_every_answ
     assert {row["venue"] for row in rows} == {"sim"}
     assert symbol["venue"] == "sim"
     assert "sim" in banner.lower()
+
+
+async def test_started_before_the_venue_can_be_reached_it_changes_over_by_itself_and_rows_never_mix(
+    directory: Path,
+) -> None:
+    ports = free_ports()
+    venue = {"BINANCE_WS_URL": f"ws://127.0.0.1:{ports[0]}", "BINANCE_REST_URL": f"http://127.0.0.1:{ports[1]}"}
+    with running_mesh(
+        directory, VENUE="auto", VENUE_NAME="mirror", VENUE_TIMEOUT_S="1", VENUE_RETRY_S="0.5", **venue
+    ) as mesh:
+
+        def price_of(venue: str) -> Callable[[], bool]:
+            return lambda: mesh.get("/api/price")["venue"] == venue
+
+        await eventually(price_of("sim"), not_yet=(httpx.HTTPError,))
+        await mesh.holds(20)
+        started = {process.pid for process in processes_of(mesh)}
+        async with websockets.connect(mesh.ws_url + "?events=true") as live:
+            with running_sim("--rate", "100", "--ws-port", str(ports[0]), "--rest-port", str(ports[1])):
+                await eventually(price_of("mirror"), not_yet=(httpx.HTTPError,))
+                told = [json.loads(await live.recv())]
+                while told[-1].get("venue") != "mirror" or "price" not in told[-1]:
+                    told.append(json.loads(await live.recv()))
+                await eventually(lambda: mesh.get("/api/history")[0]["venue"] == "mirror", not_yet=(LookupError,))
+                rows = mesh.get("/api/history")
+                of_sim = mesh.get("/api/history", venue="sim")
+                symbol = mesh.get("/api/symbol")
+                await eventually(lambda: "trades come from mirror now, no longer from SIM" in mesh.process.output())
+        assert {process.pid for process in processes_of(mesh)} >= started  # nobody was started again
+    assert symbol["venue"] == "mirror"
+    assert {row["venue"] for row in rows} == {"mirror"}
+    assert {row["venue"] for row in of_sim} == {"sim"}
+    first = next(index for index, one in enumerate(told) if one.get("venue") == "mirror")
+    assert {one["venue"] for one in told[:first] if "price" in one} == {"sim"}
+    assert {one["venue"] for one in told[first:] if "venue" in one} == {"mirror"}  # trades and the selection alike
+    assert {"type": "selected", "symbol": "btcusdt", "name": "Bitcoin (BTC)", "venue": "mirror"} in told
 
 
 async def test_ctrl_c_leaves_no_process_behind_and_what_was_stored_is_there_again(directory: Path) -> None:

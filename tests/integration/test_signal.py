@@ -55,12 +55,12 @@ class Feed:
     async def raw(self, payload: bytes) -> None:
         await self._publisher.publish("trades.raw.binance.btcusdt", payload, message_id=f"raw-{hash(payload)}")
 
-    async def catalog(self, *followed: str) -> None:
+    async def catalog(self, *followed: str, venue: str = "binance") -> None:
         instruments = [
             control_pb2.Instrument(symbol=symbol, base_asset=symbol[:-4].upper())
             for symbol in ("btcusdt", "ethusdt", "adausdt")
         ]
-        catalog = control_pb2.Catalog(venue="binance", followed=followed, instruments=instruments)
+        catalog = control_pb2.Catalog(venue=venue, followed=followed, instruments=instruments)
         await self.bus.js.publish(subjects.CONTROL_CATALOG, control.encode(catalog))
 
     async def processed(self, trades: int) -> list[SignalColumns]:
@@ -310,6 +310,47 @@ async def test_a_watcher_gets_the_trades_of_the_selected_symbol(nats_server: Nat
         watch.cancel()
     assert list(event.batch.trades.trade_id) == list(range(1, 8))
     assert event.batch.trades.symbol == "btcusdt"
+
+
+async def test_a_watcher_gets_no_trade_of_a_venue_that_is_not_followed_any_more(
+    nats_server: NatsServer, signal: Service
+) -> None:
+    address = signal.start_grpc("SIGNAL_ADDR")
+    async with feeding(nats_server) as feed, calling(address) as stub:
+        await feed.catalog("btcusdt", venue="sim")
+        await eventually(lambda: stub.GetSymbol(signal_pb2.GetSymbolRequest()), not_yet=(grpc.aio.AioRpcError,))
+        events = aiter(stub.Watch(signal_pb2.WatchRequest()))
+        assert (await anext(events)).selected.venue == "sim"
+        await feed.trades(columns(1, 2, venue="sim"))
+        assert (await anext(events)).batch.trades.venue == "sim"
+        await feed.catalog("btcusdt", venue="binance")
+        assert (await anext(events)).selected.venue == "binance"
+        with pytest.raises(grpc.aio.AioRpcError, match="no trade of btcusdt has come yet"):
+            await stub.GetPrice(signal_pb2.GetPriceRequest())
+        await feed.trades(columns(3, 2, venue="sim"), columns(1, 1))
+        assert (await anext(events)).batch.trades.venue == "binance"
+        assert (await stub.GetPrice(signal_pb2.GetPriceRequest())).venue == "binance"
+        assert {signals.trades.venue for signals in await feed.processed(5)} == {"sim", "binance"}
+
+
+async def test_a_symbol_that_the_next_venue_does_not_trade_gives_way_to_one_that_is_followed(
+    nats_server: NatsServer, signal: Service
+) -> None:
+    signal.process.environment["SYMBOL"] = "dogeusdt"
+    address = signal.start_grpc("SIGNAL_ADDR")
+    async with feeding(nats_server) as feed, calling(address) as stub:
+        told = control_pb2.Catalog(venue="sim", followed=["dogeusdt"])
+        await feed.bus.js.publish(subjects.CONTROL_CATALOG, control.encode(told))
+        await eventually(lambda: stub.GetSymbol(signal_pb2.GetSymbolRequest()), not_yet=(grpc.aio.AioRpcError,))
+        await feed.catalog("ethusdt", venue="binance")
+
+        async def replaced() -> bool:
+            now = await stub.GetSymbol(signal_pb2.GetSymbolRequest())
+            return (now.symbol, now.venue) == ("ethusdt", "binance")
+
+        await eventually(replaced)
+        last = await feed.bus.js.get_last_msg(subjects.CONTROL, subjects.CONTROL_SYMBOL)
+    assert control.decode_selection(last.data or b"") == "ethusdt"
 
 
 async def test_a_service_that_waits_for_its_bus_says_so_and_does_not_serve(

@@ -55,3 +55,37 @@ def test_coins_are_the_originals_that_are_traded_then_what_else_is_followed() ->
 def test_no_venue_is_named_before_ingest_told() -> None:
     with pytest.raises(NotReady):
         Selection("btcusdt").response()
+
+
+def test_only_a_venue_that_another_one_took_the_place_of_is_left() -> None:
+    selection = Selection("btcusdt")
+    assert not selection.has_left("sim")  # nobody has told yet: its trades may come before its catalog
+    selection.learn(control_pb2.Catalog(venue="sim"))
+    assert not selection.has_left("sim")
+    assert not selection.has_left("binance")
+    selection.learn(catalog("btcusdt"))
+    selection.learn(catalog("btcusdt", "adausdt"))
+    assert selection.has_left("sim")
+    assert not selection.has_left("binance")
+    selection.learn(control_pb2.Catalog(venue="sim"))
+    assert not selection.has_left("sim")
+    assert selection.has_left("binance")
+
+
+def test_a_symbol_that_the_next_venue_does_not_trade_is_replaced_once() -> None:
+    selection = Selection("simusdt")
+    selection.learn(control_pb2.Catalog(venue="sim", instruments=[control_pb2.Instrument(symbol="simusdt")]))
+    assert selection.replacement() is None
+    selection.learn(control_pb2.Catalog(venue="binance"))  # it has not told yet what it trades
+    assert selection.replacement() is None
+    selection.learn(catalog("btcusdt", "ethusdt", followed=("nonsense", "ethusdt")))
+    assert selection.replacement() == "ethusdt"
+    selection.learn(catalog("btcusdt"))  # a list without it, later
+    assert selection.replacement() is None
+
+
+def test_a_symbol_that_both_venues_trade_stays_selected() -> None:
+    selection = Selection("btcusdt")
+    selection.learn(control_pb2.Catalog(venue="sim"))
+    selection.learn(catalog("btcusdt", "ethusdt"))
+    assert selection.replacement() is None
