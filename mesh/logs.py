@@ -8,13 +8,19 @@ from typing import Literal
 
 import structlog
 
+from mesh.text import printable
+
+_OF_SEVERAL_LINES = ("exception", "stack")
+
 
 def configure(service: str, *, level: str, form: Literal["auto", "json", "console"]) -> None:
     """Send everything logged in this process to stderr; `auto` is text on a terminal and JSON elsewhere."""
     as_text = form == "console" or (form == "auto" and sys.stderr.isatty())
-    renderer: structlog.typing.Processor = (
-        structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()) if as_text else structlog.processors.JSONRenderer()
-    )
+    renderer: structlog.typing.Processor = structlog.processors.JSONRenderer()
+    if as_text:
+        renderer = structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+        )
 
     def name_service(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
         event["service"] = service
@@ -30,7 +36,9 @@ def configure(service: str, *, level: str, form: Literal["auto", "json", "consol
         ],
         processors=[
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-            structlog.processors.format_exc_info if not as_text else structlog.processors.StackInfoRenderer(),
+            structlog.processors.StackInfoRenderer(),
+            structlog.processors.format_exc_info,
+            *([_escape] if as_text else []),  # JSON has escapes of its own
             renderer,
         ],
     )
@@ -41,6 +49,14 @@ def configure(service: str, *, level: str, form: Literal["auto", "json", "consol
     root.setLevel(level.upper())
     for chatty in ("nats", "websockets", "httpx", "httpcore", "asyncio", "psycopg"):
         logging.getLogger(chatty).setLevel(max(logging.WARNING, root.level))
+
+
+def _escape(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Leave nothing in a line of text that a terminal obeys: much of what is logged was said by somebody outside."""
+    return {
+        name: printable(value, keep="\n\t" if name in _OF_SEVERAL_LINES else "") if isinstance(value, str) else value
+        for name, value in event.items()
+    }
 
 
 class Seldom:
