@@ -42,6 +42,11 @@ async def says(service: Service, words: str) -> None:
     await eventually(lambda: words in service.output(), timeout_s=30, what=words)
 
 
+def listens(venue: ScriptedVenue) -> bool:
+    """Return whether ingest is connected for trades, and not only to ask whether anybody is there."""
+    return any(client.request and "btcusdt" in client.request.path for client in venue.clients)
+
+
 async def venues_in_raw(server: NatsServer) -> list[str]:
     """Return the venue of each message of RAW, in the stream's order."""
     found: list[str] = []
@@ -93,7 +98,7 @@ async def test_following_the_simulated_exchange_it_changes_over_when_the_real_ve
 
             venue.turns_away = lambda _: None
             await says(service, "BINANCE ANSWERS: changing over from sim to it")
-            await eventually(lambda: venue.clients, timeout_s=30)
+            await eventually(lambda: listens(venue), timeout_s=30)
             await venue.trade("btcusdt", 1, 2, 3)
 
             async def all_there() -> bool:
@@ -121,7 +126,7 @@ async def test_with_nobody_to_follow_it_says_so_and_takes_the_real_venue_when_it
     service.start()
     await says(service, "FOLLOWING NOBODY: no host of binance answers, and no simulated exchange")
     async with scripted_venue(*ports) as venue:
-        await eventually(lambda: venue.clients, timeout_s=30)
+        await eventually(lambda: listens(venue), timeout_s=30)
         await venue.trade("btcusdt", 1, 2)
 
         async def there() -> bool:
@@ -151,7 +156,7 @@ async def test_a_simulated_exchange_that_starts_later_is_followed_meanwhile(
 
 async def follow_then_lose(venue: ScriptedVenue, service: Service, server: NatsServer) -> None:
     service.start()
-    await eventually(lambda: venue.clients, timeout_s=30)
+    await eventually(lambda: listens(venue), timeout_s=30)
     await venue.trade("btcusdt", 1)
 
     async def there() -> bool:
@@ -178,7 +183,7 @@ async def test_whoever_has_followed_the_real_venue_never_goes_back_to_invented_p
             knocks = len(venue.knocked)
             await eventually(lambda: len(venue.knocked) > knocks + 1, timeout_s=30)
             venue.turns_away = lambda _: None
-            await eventually(lambda: venue.clients, timeout_s=30)
+            await eventually(lambda: listens(venue), timeout_s=30)
             await venue.trade("btcusdt", 2)
 
             async def there() -> bool:
