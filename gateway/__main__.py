@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import resource
 import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import uvicorn
 from fastapi import FastAPI
 
 from gateway.access import Admission
 from gateway.app import create_app
+from gateway.connection import HttpConnection
+from gateway.limits import ConnectionLimits, Connections
 from gateway.live import MAX_INCOMING_BYTES
 from gateway.sockets import Socket
 from mesh.rpc import channel
@@ -23,6 +27,9 @@ from mesh.settings import GatewaySettings
 log = logging.getLogger("gateway")
 
 SEND_BUFFER_BYTES = 256 * 1024
+KEEP_ALIVE_S = 75.0
+"""Longer than the 60 s after which proxies end an idle connection: whoever ends it must not be the one who is asked."""
+MAX_OPEN_FILES = 65_536
 
 
 class Server(uvicorn.Server):
@@ -33,12 +40,20 @@ class Server(uvicorn.Server):
         yield
 
 
-def server_of(app: FastAPI) -> Server:
-    """Return the server the gateway runs in: what its WebSockets need and its limits."""
+def server_of(app: FastAPI, *, limits: ConnectionLimits | None = None, keep_alive_s: float = KEEP_ALIVE_S) -> Server:
+    """Return the server the gateway runs in: what its WebSockets need and its limits.
+
+    Args:
+        app: the gateway.
+        limits: how many connections there may be.
+        keep_alive_s: how long a connection may be idle between two requests.
+
+    """
+    connections: Connections[HttpConnection] = Connections(limits)
     config = uvicorn.Config(
         app,
         # Protocols
-        http="httptools",
+        http=partial(HttpConnection, connections=connections),  # type: ignore[arg-type]  # it is called, and no more
         ws=Socket,
         ws_per_message_deflate=False,  # costs more than it saves on small messages, and cannot be shared
         ws_max_size=MAX_INCOMING_BYTES,
@@ -47,6 +62,7 @@ def server_of(app: FastAPI) -> Server:
         # Life
         lifespan="off",
         timeout_graceful_shutdown=5,
+        timeout_keep_alive=keep_alive_s,  # type: ignore[arg-type]  # it goes to call_later
         # What is said
         log_config=None,
         log_level=logging.WARNING,  # at INFO it would log the query of each /ws, and with it a token
@@ -69,6 +85,27 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
+def raise_open_files() -> int:
+    """Raise the limit of open files as far as it goes, and return it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MAX_OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        soft = wanted
+    return MAX_OPEN_FILES if soft == resource.RLIM_INFINITY else soft
+
+
+def connection_limits(settings: GatewaySettings, *, open_files: int) -> ConnectionLimits:
+    """Return how many connections there may be, as wanted or as many as open files allow."""
+    wanted = ConnectionLimits(settings.max_connections, settings.max_connections_per_address, settings.trusted_proxies)
+    limits = wanted.within(open_files)
+    if limits.total < wanted.total:
+        log.warning(
+            "at most %d connections and not %d: the system allows %d open files", limits.total, wanted.total, open_files
+        )
+    return limits
+
+
 async def main(settings: GatewaySettings, stop: Stop) -> None:
     """Serve until `stop`, then drain: clients of `/ws` get 1001, requests under way their answer."""
     admission = Admission(
@@ -79,7 +116,8 @@ async def main(settings: GatewaySettings, stop: Stop) -> None:
     with listen(settings.gateway_host, settings.gateway_port) as listener:
         async with channel(settings.signal_addr) as signal, channel(settings.store_addr) as store:
             app = create_app(signal=signal, store=store, admission=admission)
-            server = server_of(app)
+            limits = connection_limits(settings, open_files=raise_open_files())
+            server = server_of(app, limits=limits, keep_alive_s=settings.keep_alive_s)
             async with asyncio.TaskGroup() as tasks:
                 # Not in uvicorn's lifespan: what ends there unexpectedly is logged, and everything else goes on.
                 following = tasks.create_task(app.state.live.run(), name="live")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from starlette.websockets import WebSocket
@@ -14,7 +15,21 @@ _PONG_GRACE_S = 1.0
 
 
 class Socket(WebSocketsSansIOProtocol):
-    """One client's connection; `Socket.of` finds it from inside the app."""
+    """One client's connection; `Socket.of` finds it from inside the app.
+
+    Args:
+        on_lost: called when the connection has ended; it was counted before it became a WebSocket.
+
+    """
+
+    def __init__(self, *args: Any, on_lost: Callable[[], None] | None = None, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._on_lost = on_lost
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._on_lost is not None:
+            self._on_lost()
+        super().connection_lost(exc)
 
     @classmethod
     def of(cls, websocket: WebSocket) -> Socket:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
@@ -95,6 +96,13 @@ def _host_pattern(text: str) -> str:
 _HOST_PATTERN = re.compile(r"\*|(\*\.)?[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*")
 
 
+def _network(text: str) -> IPv4Network | IPv6Network:
+    try:
+        return ip_network(text)
+    except ValueError as exc:
+        raise ValueError(f"{text!r} is no address and no network: {exc}") from None
+
+
 def _origin(text: str) -> str:
     if _url_problem(text, ("http", "https")) is not None or urlsplit(text).path not in ("", "/"):
         raise ValueError(f"{text!r} is not an origin: expected one as `https://ticks.example.org`")
@@ -114,6 +122,9 @@ WsUrls = Annotated[
 ]
 HttpUrls = Annotated[
     tuple[Annotated[str, _url("http", "https")], ...], NoDecode, BeforeValidator(_split), Field(min_length=1)
+]
+Networks = Annotated[
+    tuple[Annotated[IPv4Network | IPv6Network, BeforeValidator(_network)], ...], NoDecode, BeforeValidator(_split)
 ]
 HostPatterns = Annotated[tuple[Annotated[str, AfterValidator(_host_pattern)], ...], NoDecode, BeforeValidator(_split)]
 Origins = Annotated[tuple[Annotated[str, AfterValidator(_origin)], ...], NoDecode, BeforeValidator(_split)]

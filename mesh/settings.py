@@ -17,6 +17,7 @@ from mesh.setting_kinds import (
     Address,
     HostPatterns,
     HttpUrls,
+    Networks,
     Origins,
     Period,
     Port,
@@ -276,6 +277,20 @@ class GatewaySettings(AccessSettings):
         (),
         description="origins whose pages may POST and use `/ws` beside those of the asked host itself: "
         "`https://ticks.example.org`; for a proxy that does not pass on the Host header",
+    )
+    max_connections: int = Field(
+        4096, ge=8, le=60_000, description="TCP connections of clients at once, `/ws` too; fewer where files run short"
+    )
+    max_connections_per_address: int = Field(
+        2048, ge=1, le=60_000, description="of them from one IPv4 address or one /64 of IPv6"
+    )
+    trusted_proxies: Networks = Field(
+        (),
+        description="addresses or networks of reverse proxies, `10.0.0.5,10.1.0.0/16`: there the bound for one address "
+        "does not count, and `X-Forwarded-For` is believed",
+    )
+    keep_alive_s: float = Field(
+        75.0, gt=0, le=3600, description="how long a connection may be idle; longer than a proxy in front leaves it"
     )
 
     @field_validator("gateway_host")

@@ -199,6 +199,60 @@ async def rest(*, seconds: float, connections: int = 16) -> None:
             )
 
 
+def stall(port: int, sockets: int) -> None:
+    """Send half a head on so many connections, and again on each that is closed; in a process of its own."""
+
+    class Half(asyncio.Protocol):
+        def connection_made(self, transport: Any) -> None:
+            transport.write(_HANDSHAKE[:60])
+
+        def connection_lost(self, _: Exception | None) -> None:
+            again.put_nowait(None)
+
+    again: asyncio.Queue[None] = asyncio.Queue()
+
+    async def run() -> None:
+        for _ in range(sockets):
+            again.put_nowait(None)
+        while True:
+            await again.get()
+            await asyncio.get_running_loop().create_connection(Half, "127.0.0.1", port)
+
+    uvloop.run(run())
+
+
+async def flood(*, sockets: int, seconds: float) -> None:
+    small = SmallSignal()
+    async with (
+        running_signal(small, serving_health()) as signal_port,
+        gateway(signal_port, signal_port) as (port, _),
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as http,
+    ):
+
+        async def asked(*, anew: bool) -> list[float]:
+            delays_ms: list[float] = []
+            deadline_s = time.perf_counter() + seconds
+            while time.perf_counter() < deadline_s:
+                started_s = time.perf_counter()
+                answer = await http.get("/healthz", headers={"Connection": "close"} if anew else {})
+                assert answer.status_code == 200
+                delays_ms.append((time.perf_counter() - started_s) * 1e3)
+                await asyncio.sleep(0.005)
+            return delays_ms
+
+        stalling = subprocess.Popen([sys.executable, __file__, "--stall", str(port), str(sockets)])
+        try:
+            for anew in (False, True):
+                delays_ms = await asked(anew=anew)
+                print(
+                    f"  {sockets} stalled heads, always again, /healthz on {'new' if anew else 'one'} connection: p50 "
+                    f"{median(delays_ms):.1f} ms, p99 {quantiles(delays_ms, n=100)[98]:.1f} ms ({len(delays_ms)} asked)"
+                )
+        finally:
+            stalling.terminate()
+            stalling.wait()
+
+
 async def ask(http: httpx.AsyncClient, path: str, deadline_s: float) -> int:
     done = 0
     while time.perf_counter() < deadline_s:
@@ -242,14 +296,22 @@ async def main(seconds: float) -> None:
     await delay(rate=1000, seconds=seconds)
     print("REST")
     await rest(seconds=seconds)
+    print("beside a flood")
+    await flood(sockets=2000, seconds=3 * seconds)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Measure the gateway.")
     parser.add_argument("--seconds", type=float, default=5.0, help="how long each measurement takes")
     parser.add_argument("--drain", type=int, nargs=2, metavar=("PORT", "CLIENTS"), help=argparse.SUPPRESS)
+    parser.add_argument("--stall", type=int, nargs=2, metavar=("PORT", "SOCKETS"), help=argparse.SUPPRESS)
+    parser.add_argument("--only-flood", action="store_true", help="measure only how the gateway is beside a flood")
     arguments = parser.parse_args()
     if arguments.drain:
         drain(*arguments.drain)
+    elif arguments.stall:
+        stall(*arguments.stall)
+    elif arguments.only_flood:
+        uvloop.run(flood(sockets=2000, seconds=3 * arguments.seconds))
     else:
         uvloop.run(main(arguments.seconds))

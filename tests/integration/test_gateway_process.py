@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import resource
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 import websockets
 from websockets.exceptions import ConnectionClosed
@@ -27,7 +29,9 @@ ROOT = Path(__file__).parents[2]
 
 
 @asynccontextmanager
-async def started(**settings: str) -> AsyncIterator[asyncio.subprocess.Process]:
+async def started(
+    *, preexec_fn: Callable[[], None] | None = None, **settings: str
+) -> AsyncIterator[asyncio.subprocess.Process]:
     environment = {
         "PATH": os.environ["PATH"],
         "PYTHONPATH": os.pathsep.join(str(ROOT / part) for part in (".", "gen", "signal")),
@@ -36,7 +40,11 @@ async def started(**settings: str) -> AsyncIterator[asyncio.subprocess.Process]:
         "STORE_ADDR": "127.0.0.1:1",
     }
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "gateway", cwd=ROOT, env=environment | settings, stderr=asyncio.subprocess.PIPE
+        *(sys.executable, "-m", "gateway"),
+        cwd=ROOT,
+        env=environment | settings,
+        stderr=asyncio.subprocess.PIPE,
+        preexec_fn=preexec_fn,
     )
     try:
         yield process
@@ -129,3 +137,43 @@ async def test_a_port_that_is_taken_is_named() -> None:
         async with started(GATEWAY_PORT=str(port)) as process:
             code, said = await end_of(process)
             assert code == 1 and f"cannot listen for HTTP on 127.0.0.1:{port}" in said and "Traceback" not in said
+
+
+async def test_with_few_open_files_it_goes_on_answering_and_says_so() -> None:
+    def few() -> None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))
+
+    async with started(preexec_fn=few) as process:
+        port = await read_port(process)
+        idle = [await asyncio.open_connection("127.0.0.1", port) for _ in range(400)]
+        for _, writer in idle:
+            writer.write(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n")
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as http:
+            for _ in range(20):
+                assert (await http.get("/healthz")).status_code == 200
+            assert "tickmesh_gateway_connections " in (await http.get("/metrics")).text
+        for _, writer in idle:
+            writer.close()
+        process.send_signal(signal.SIGTERM)
+        code, said = await end_of(process)
+        assert (code, "Too many open files" in said, "Traceback" in said) == (0, False, False), said
+
+
+async def test_the_soft_limit_of_open_files_is_raised_at_the_start() -> None:
+    def low() -> None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (128, 1024))
+
+    async with started(preexec_fn=low) as process:
+        await read_port(process)
+        assert psutil.Process(process.pid).rlimit(psutil.RLIMIT_NOFILE) == (1024, 1024)
+
+
+async def test_listening_to_others_without_a_token_is_refused_at_the_start() -> None:
+    async with started(GATEWAY_HOST="0.0.0.0") as process:
+        code, said = await end_of(process)
+        assert code == 2 and "GATEWAY_HOST: others than this machine reach 0.0.0.0" in said
+    async with started(GATEWAY_HOST="0.0.0.0", ALLOW_ANONYMOUS="true") as process:
+        assert process.stderr is not None
+        async with asyncio.timeout(30):
+            while b"documentation at /docs" not in (line := await process.stderr.readline()):
+                assert line
