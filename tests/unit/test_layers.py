@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import graphlib
-import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -151,15 +150,6 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
 def test_a_pure_module_touches_no_socket_clock_or_environment(module: str) -> None:
     found = set(imports_of(ROOT / module)) | {name.partition(".")[0] for name in imports_of(ROOT / module)}
     assert sorted(found & WORLD) == []
-
-
-@pytest.mark.parametrize("folder", ["ingest", "store", "mesh", "mesh/local", "signal/signalsvc"])
-def test_a_large_package_says_at_its_door_where_to_look_for_what(folder: str) -> None:
-    package = ROOT / folder
-    said = set(re.findall(r"`(\w+)/?`", ast.get_docstring(ast.parse((package / "__init__.py").read_text())) or ""))
-    there = {path.stem for path in package.glob("*.py")} | {path.parent.name for path in package.glob("*/__init__.py")}
-
-    assert said == {name for name in there if not name.startswith("__")}
 
 
 def test_every_package_is_under_the_rules() -> None:
