@@ -61,6 +61,7 @@ class Selection:
 
         Raises:
             InvalidRequest: no symbol, or one that the venue does not trade.
+            NotReady: ingest has not told yet what the venue trades.
 
         """
         try:
@@ -68,8 +69,7 @@ class Selection:
         except ValueError as exc:
             raise InvalidRequest(str(exc)) from exc
         if not self._tradable(symbol):
-            where = self._catalog.venue if self._catalog is not None else "the venue"
-            raise InvalidRequest(f"unknown symbol {symbol!r}: {where} does not trade it")
+            raise InvalidRequest(f"unknown symbol {symbol!r}: {self.venue} does not trade it")
         return symbol
 
     def resolve(self, text: str) -> str:
@@ -77,6 +77,7 @@ class Selection:
 
         Raises:
             InvalidRequest: no symbol.
+            NotReady: ingest has not told yet what is followed.
             NotFound: a symbol that is not followed.
 
         """
@@ -86,8 +87,12 @@ class Selection:
             symbol = parse_symbol(text)
         except ValueError as exc:
             raise InvalidRequest(str(exc)) from exc
-        followed = self._catalog.followed if self._catalog is not None else ()
-        if symbol != self.symbol and symbol not in followed:
+        if symbol == self.symbol:
+            return symbol
+        if self._catalog is None:
+            raise NotReady(f"whether {symbol!r} is followed is not known yet: ingest has not published control.catalog")
+        followed = self._catalog.followed
+        if symbol not in followed:
             raise NotFound(f"{symbol!r} is not followed: select it first, or choose one of {', '.join(followed)}")
         return symbol
 
