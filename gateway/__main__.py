@@ -121,6 +121,7 @@ async def main(settings: GatewaySettings, stop: Stop) -> None:
             async with asyncio.TaskGroup() as tasks:
                 # Not in uvicorn's lifespan: what ends there unexpectedly is logged, and everything else goes on.
                 following = tasks.create_task(app.state.live.run(), name="live")
+                asking = tasks.create_task(app.state.mesh_status.run(), name="mesh status")
                 serving = tasks.create_task(server.serve(sockets=[listener]), name="uvicorn")
                 stopping = tasks.create_task(stop.wait(), name="stop")
                 port = listener.getsockname()[1]
@@ -131,6 +132,7 @@ async def main(settings: GatewaySettings, stop: Stop) -> None:
                 server.should_exit = True
                 await serving
                 following.cancel()
+                asking.cancel()
 
 
 if __name__ == "__main__":

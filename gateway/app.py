@@ -23,15 +23,17 @@ from gateway.errors import BadInput, HttpError, refusal_body
 from gateway.fanout import Limits
 from gateway.live import Live
 from gateway.live import unknown_path as unknown_websocket
+from gateway.mesh_status import MeshStatus
 from gateway.resource import JSON, Answer, Resource, read_body, refusal
 from gateway.transcode import comments, docs, json, openapi
 from gateway.transcode.rules import NEXT_PAGE_TOKEN, Route, routes
 from gateway.upstreams import CALL_LIMIT_S, Call, UpstreamError, Upstreams
-from tickmesh.v1 import signal_pb2, store_pb2
+from tickmesh.v1 import signal_pb2, status_pb2, store_pb2
 
 SIGNAL_SERVICE = signal_pb2.DESCRIPTOR.services_by_name["SignalService"]
 STORE_SERVICE = store_pb2.DESCRIPTOR.services_by_name["StoreService"]
-SERVICES: tuple[ServiceDescriptor, ...] = (SIGNAL_SERVICE, STORE_SERVICE)
+STATUS_SERVICE = status_pb2.DESCRIPTOR.services_by_name["StatusService"]
+SERVICES: tuple[ServiceDescriptor, ...] = (SIGNAL_SERVICE, STORE_SERVICE, STATUS_SERVICE)
 
 
 def create_app(
@@ -46,8 +48,8 @@ def create_app(
 ) -> FastAPI:
     """Return the app.
 
-    Keep `app.state.live.run()` going beside the server; `app.state.live.drain()` lets the WebSocket clients go before
-    the server stops.
+    Keep `app.state.live.run()` and `app.state.mesh_status.run()` going beside the server; `app.state.live.drain()` lets
+    the WebSocket clients go before the server stops.
 
     Args:
         signal: channel to SignalService; stays the caller's.
@@ -63,6 +65,7 @@ def create_app(
     upstreams = Upstreams(
         {SIGNAL_SERVICE.full_name: signal, STORE_SERVICE.full_name: store}, token=tokens.api_token, limit_s=call_limit_s
     )
+    mesh_status = MeshStatus({"signal": signal, "store": store}, flowing=lambda: live.flowing, token=tokens.api_token)
     found = routes(SERVICES)
     document = openapi.document(
         found,
@@ -78,10 +81,12 @@ def create_app(
     app.router.redirect_slashes = False
     app.add_middleware(AdmissionMiddleware, admission=admission)
     app.state.live = live
+    app.state.mesh_status = mesh_status
     answers: dict[str, dict[str, Answer]] = {}
     for route in found:
-        answers.setdefault(route.template.text, {})[route.verb] = _transcoded(route, upstreams.call(route))
-    own = _own_answers(upstreams, document)
+        call = mesh_status.call if route.method.containing_service is STATUS_SERVICE else upstreams.call(route)
+        answers.setdefault(route.template.text, {})[route.verb] = _transcoded(route, call)
+    own = _own_answers(live, upstreams, document)
     for path, by_verb in (own | answers).items():
         app.router.routes.append(StarletteRoute(_starlette_path(path, found), Resource(path, by_verb)))
     app.router.routes.append(WebSocketRoute("/ws", live.endpoint))
@@ -129,14 +134,14 @@ def _next_page(request: Request, pairs: list[tuple[str, str]], page_token: str) 
     return {"X-Next-Page-Token": page_token, "Link": f'<{request.scope["path"]}?{query}>; rel="next"'}
 
 
-def _own_answers(upstreams: Upstreams, document: openapi.Json) -> dict[str, dict[str, Answer]]:
+def _own_answers(live: Live, upstreams: Upstreams, document: openapi.Json) -> dict[str, dict[str, Answer]]:
     document_bytes = msgspec.json.encode(document)
 
     async def healthz(_: Request) -> Response:
         return Response(b'{"status":"ok"}', media_type=JSON)
 
     async def readyz(_: Request) -> Response:
-        status, body = readiness(await upstreams.health())
+        status, body = readiness(await upstreams.health(), flowing=live.flowing)
         return Response(body, status, media_type=JSON)
 
     async def openapi_json(_: Request) -> Response:
@@ -158,12 +163,23 @@ def _own_answers(upstreams: Upstreams, document: openapi.Json) -> dict[str, dict
     return {path: {"GET": answer} for path, answer in own.items()}
 
 
-def readiness(health: Mapping[str, str]) -> tuple[int, bytes]:
-    """Return status and body of `/readyz` for what the upstreams said: full name -> `SERVING`, or something else."""
-    away = [f"{name.rpartition('.')[2]} is {status}" for name, status in health.items() if status != "SERVING"]
-    if not away:
+def readiness(health: Mapping[str, str], *, flowing: bool | None) -> tuple[int, bytes]:
+    """Return status and body of `/readyz`: 200 while live prices can be answered, whatever becomes of history.
+
+    Args:
+        health: what the upstreams said: full name -> `SERVING`, or something else.
+        flowing: whether the stream of trades from signal is open; None while no client wants it.
+
+    """
+    signal = health[SIGNAL_SERVICE.full_name]
+    problem = ""
+    if signal != "SERVING":
+        problem = f"{SIGNAL_SERVICE.name} is {signal}"
+    elif flowing is False:
+        problem = "the stream of trades from signal is not open yet"
+    if not problem:
         return 200, msgspec.json.encode({"status": "ready", "upstreams": health})
-    error = msgspec.json.decode(refusal_body(503, f"not ready: {', '.join(away)}"))
+    error = msgspec.json.decode(refusal_body(503, f"not ready: {problem}"))
     return 503, msgspec.json.encode({"status": "not ready", "upstreams": health} | error)
 
 

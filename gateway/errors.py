@@ -60,6 +60,9 @@ _CODE_OF_REFUSAL = {
     503: _Code.UNAVAILABLE,
 }
 
+RETRY_AFTER = {"Retry-After": "1"}
+"""Goes with every 503: what is away is asked for again and again, and is mostly back within seconds."""
+
 _BAD_REQUEST = "type.googleapis.com/google.rpc.BadRequest"
 _SHOWN_CHARS = 60
 

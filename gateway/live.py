@@ -17,7 +17,7 @@ from starlette.responses import Response
 from starlette.websockets import WebSocket
 
 from gateway import access
-from gateway.errors import refusal_body
+from gateway.errors import RETRY_AFTER, refusal_body
 from gateway.fanout import Fanout, Limits, Reader
 from gateway.sockets import Socket
 from gateway.stream import CALL_LIMIT_S, Stream, lagged
@@ -86,6 +86,11 @@ class Live:
 
     def __len__(self) -> int:
         return len(self._clients)
+
+    @property
+    def flowing(self) -> bool | None:
+        """Whether the stream of trades is open; None while there is no client to open it for."""
+        return self._stream.is_live if self._clients else None
 
     async def run(self) -> None:
         """Keep the stream open while there are clients, for ever; a task of the gateway's own."""
@@ -233,4 +238,5 @@ async def unknown_path(websocket: WebSocket) -> None:
 
 
 def _denial(status: int, problem: str) -> Response:
-    return Response(refusal_body(status, problem), status, media_type="application/json")
+    headers = RETRY_AFTER if status == 503 else None
+    return Response(refusal_body(status, problem), status, headers, media_type="application/json")

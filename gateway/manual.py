@@ -76,8 +76,8 @@ def own_paths(*, token_needed: bool) -> Json:
         ),
         "/readyz": _get(
             "readyz",
-            "Whether every service behind the gateway serves.",
-            {"200": _json("All serve.", ready), "503": _json("The message names those that do not.", ready)},
+            "Whether the gateway can answer with live prices; `/api/status` tells how the whole mesh is.",
+            {"200": _json("It can.", ready), "503": _json("The message says what is away.", ready)},
         ),
         "/metrics": _get(
             "metrics",

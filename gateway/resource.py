@@ -12,7 +12,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from gateway.errors import BadInput, HttpError, phrase, refusal_body
+from gateway.errors import RETRY_AFTER, BadInput, HttpError, phrase, refusal_body
 
 log = logging.getLogger("gateway.http")
 
@@ -54,7 +54,7 @@ class Resource:
             response = await self._answer(request)
         except ClientDisconnect:
             return  # nobody is left to be told
-        for name, value in _ALWAYS.items():
+        for name, value in (_ALWAYS | RETRY_AFTER if response.status_code == 503 else _ALWAYS).items():
             response.headers.setdefault(name, value)
         SECONDS.labels(self._path).observe(perf_counter() - started_s)
         REQUESTS.labels(self._path, response.status_code).inc()

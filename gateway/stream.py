@@ -71,6 +71,11 @@ class Stream:
         """What a reader that comes now has to know first."""
         return [chunk for chunk in (self._waiting, self._selected) if chunk is not None]
 
+    @property
+    def is_live(self) -> bool:
+        """Whether every trade from now on comes."""
+        return self._live.is_set()
+
     async def wait_until_live(self, *, limit_s: float) -> None:
         """Wait until every trade from now on comes, or for so long."""
         with contextlib.suppress(TimeoutError):

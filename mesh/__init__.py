@@ -8,7 +8,8 @@ streams; `leases` let one instance of a service work at a time; the `publisher` 
 `ack`, `stream_end`, `room`), the `reader` reads one in order (`durable`, `pull`, `message`); `control` reads and writes
 the small messages.
 
-Services: `settings` (made of `setting_kinds`), `logs`, `health`, `healthcheck`, `metrics`, `rpc` (gRPC), `access`
+Services: `settings` (made of `setting_kinds`), `logs`, `health`, `status` (of the whole mesh, from
+`status_reports` on the bus), `healthcheck`, `metrics`, `rpc` (gRPC), `access`
 (tokens), `service` (start, stop, exit codes), `cli`, `backoff`, `wait_for` (a mended asyncio).
 
 `local/` is the runner: real servers and all services as processes on this machine.

@@ -21,6 +21,7 @@ CONTROL_SYMBOL = "control.symbol"
 CONTROL_CATALOG = "control.catalog"
 REPAIR_ALL = "control.repair.>"
 REPAIRED_ALL = "control.repaired.>"
+STATUS_ALL = "control.status.*"
 
 DURABLE_SIGNAL = "signal"
 DURABLE_STORE = "store"
@@ -61,3 +62,8 @@ def repaired(venue: str, symbol: str) -> str:
 def instance(service: str, instance_id: str) -> str:
     """Return the subject on which an instance of a service answers that it is there: `instance.store.1f00...`."""
     return f"instance.{service}.{instance_id}"
+
+
+def status(service: str) -> str:
+    """Return the subject of what a service reports of itself: `control.status.ingest`."""
+    return f"control.status.{service}"

@@ -7,6 +7,8 @@ import logging
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 
+import grpc
+
 from mesh import leases, rpc, subjects
 from mesh.bus import CANDLE_STREAM, CONTROL_STREAM, DEAD_STREAM, Bus, connect
 from mesh.errors import BadMessage, NotReady
@@ -16,6 +18,7 @@ from mesh.metrics import served
 from mesh.reader import Reader
 from mesh.service import Stop
 from mesh.settings import StoreSettings
+from mesh.status_reports import STATUS_SERVICE, StatusBoard, reporting
 from store.beside import Beside
 from store.candle_intake import CandleIntake
 from store.check import check_all
@@ -30,7 +33,7 @@ from store.repair import Repair
 from store.retention import Retention
 from store.rpc import StoreServicer
 from store.writer import Writer
-from tickmesh.v1 import store_pb2, store_pb2_grpc
+from tickmesh.v1 import status_pb2, store_pb2, store_pb2_grpc
 
 log = logging.getLogger("store.service")
 
@@ -41,10 +44,14 @@ _CHECK_AGAIN_S = 5.0
 async def main(settings: StoreSettings, stop: Stop) -> None:
     """Live as the store service until asked to stop; then commit what was taken, acknowledge it and drain."""
     health = Health("bus", "lease", "database")
-    following = Following()
+    following, board = Following(), StatusBoard()
 
     def give_up() -> bool:
         return stop.asked
+
+    def register(server: grpc.aio.Server) -> None:
+        store_pb2_grpc.add_StoreServiceServicer_to_server(servicer, server)
+        board.register(server)
 
     async with AsyncExitStack() as stack:
         stack.enter_context(served(settings, health))
@@ -53,8 +60,8 @@ async def main(settings: StoreSettings, stop: Stop) -> None:
         await stack.enter_async_context(
             rpc.serving(
                 settings.store_addr,
-                services=[SERVICE],
-                register=lambda server: store_pb2_grpc.add_StoreServiceServicer_to_server(servicer, server),
+                services=[SERVICE, STATUS_SERVICE],
+                register=register,
                 health=health,
                 access=settings.access(),
             )
@@ -63,6 +70,7 @@ async def main(settings: StoreSettings, stop: Stop) -> None:
         beside.begin(database.watch())
         async with stop.interrupts():
             bus = await stack.enter_async_context(connect(settings, name="store", health=health))
+            await stack.enter_async_context(board.receiving(bus))
             await stack.enter_async_context(leases.held(bus, "store", health=health))
             for stream in (CONTROL_STREAM, CANDLE_STREAM, DEAD_STREAM):
                 await bus.declare(stream)
@@ -72,6 +80,11 @@ async def main(settings: StoreSettings, stop: Stop) -> None:
         dead = DeadLetters(bus, give_up=give_up)
         intake = Intake(bus, writer, dead, settings, stop)
         repair = Repair(bus, database, writer, intake, lambda: following.venue)
+
+        def describe(report: status_pb2.ServiceReport) -> None:
+            report.backlogs.add(name="raw_messages", count=intake.pending)
+
+        await stack.enter_async_context(reporting("store", bus, health, describe))
         async with Beside(stop) as on_bus:
             on_bus.begin(_follow_control(bus, following.take, repair.take))
             on_bus.begin(_check(database, writer))

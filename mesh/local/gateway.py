@@ -22,20 +22,22 @@ class Readiness:
 
 
 def parse_readiness(status: int, text: str) -> Readiness:
-    """Read an answer of `/readyz`.
+    """Read an answer of `/readyz`; the mesh is ready when the gateway is and every service behind it serves.
 
-    One of them: 503 `{"status": "not ready", "upstreams": {"tickmesh.v1.StoreService": "UNREACHABLE"}, ...}`.
+    One of them: 503 `{"status": "not ready", "upstreams": {"tickmesh.v1.SignalService": "UNREACHABLE"}, ...}`.
     """
-    if status == 200:
-        return Readiness(ready=True)
     try:
-        upstreams = json.loads(text)["upstreams"].items()
+        answer = json.loads(text)
+        upstreams = answer["upstreams"].items()
     except (ValueError, KeyError, TypeError, AttributeError):
         return Readiness(ready=False, missing=f"the gateway says {status} {text[:200]!r}", waits_for=("gateway",))
     away = {name.rpartition(".")[2]: state for name, state in upstreams if state != "SERVING"}
+    if status == 200 and not away:
+        return Readiness(ready=True)
+    said = answer.get("message") or f"the gateway says {status}"
     return Readiness(
         ready=False,
-        missing=", ".join(f"{name} is {state}" for name, state in away.items()) or f"the gateway says {status}",
+        missing=", ".join(f"{name} is {state}" for name, state in away.items()) or str(said),
         waits_for=tuple(SERVICES.get(name, "gateway") for name in away) or ("gateway",),
     )
 

@@ -58,6 +58,11 @@ class Pipeline:
         self._taken: Message | None = None
         self._saved: Message | None = None
 
+    @property
+    def pending(self) -> int:
+        """How many messages of RAW waited behind the last one taken in."""
+        return 0 if self._taken is None else self._taken.pending
+
     async def begin(self, bus: Bus) -> None:
         """Find out where to go on; waits for RAW to exist."""
         self._bus = bus

@@ -12,13 +12,14 @@ from mesh.bus import CONTROL_STREAM, connect, processed_stream
 from mesh.health import Health
 from mesh.service import Stop
 from mesh.settings import SignalSettings
+from mesh.status_reports import STATUS_SERVICE, StatusBoard, reporting
 from signalsvc.engine import Engine
 from signalsvc.pipeline import Pipeline
 from signalsvc.rpc import SignalServicer
 from signalsvc.selection import Selection
 from signalsvc.selector import Selector
 from signalsvc.watchers import Watchers
-from tickmesh.v1 import signal_pb2_grpc
+from tickmesh.v1 import signal_pb2_grpc, status_pb2
 
 SERVICE = "tickmesh.v1.SignalService"
 
@@ -29,17 +30,22 @@ async def main(settings: SignalSettings, stop: Stop) -> None:
     engine = Engine(**settings.of_signals())
     selection, watchers = Selection(settings.symbol), Watchers()
     selector, pipeline = Selector(selection, watchers), Pipeline(engine, selection, watchers, health)
+    board = StatusBoard()
     servicer = SignalServicer(engine, selection, watchers, select=selector.select, reset=pipeline.reset_session)
 
     def register(server: grpc.aio.Server) -> None:
         signal_pb2_grpc.add_SignalServiceServicer_to_server(servicer, server)
+        board.register(server)
+
+    def describe(report: status_pb2.ServiceReport) -> None:
+        report.backlogs.add(name="raw_messages", count=pipeline.pending)
 
     async with AsyncExitStack() as stack:
         stack.enter_context(metrics.served(settings, health))
         await stack.enter_async_context(
             rpc.serving(
                 settings.signal_addr,
-                services=[SERVICE],
+                services=[SERVICE, STATUS_SERVICE],
                 register=register,
                 health=health,
                 access=settings.access(),
@@ -48,9 +54,11 @@ async def main(settings: SignalSettings, stop: Stop) -> None:
         stack.callback(watchers.end)
         async with stop.interrupts():
             bus = await stack.enter_async_context(connect(settings, name="signal", health=health))
+            await stack.enter_async_context(board.receiving(bus))
             await stack.enter_async_context(leases.held(bus, "signal", health=health))
             await bus.declare(CONTROL_STREAM)
             await bus.declare(processed_stream(settings.processed_max_bytes))
+            await stack.enter_async_context(reporting("signal", bus, health, describe))
             await selector.begin(bus)
         async with asyncio.TaskGroup() as tasks:
             endless = [tasks.create_task(selector.follow())]

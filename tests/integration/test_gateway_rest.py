@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -237,16 +238,28 @@ async def test_metrics_count_requests(gateway: Gateway) -> None:
     assert 'tickmesh_gateway_http_requests_total{path="/api/price",status="200"}' in text
 
 
-async def test_readiness_names_who_does_not_serve(gateway: Gateway) -> None:
-    gateway.store_health.set("bus", False)
+async def test_readiness_names_the_service_without_which_no_live_price_can_be_answered(gateway: Gateway) -> None:
+    gateway.signal_health.set("bus", False)
 
     async def not_ready() -> Any:
         response = await gateway.http.get("/readyz")
-        return response.status_code == 503 and response.json()
+        return response.status_code == 503 and response
 
-    body = await eventually(not_ready)
-    assert body["upstreams"]["tickmesh.v1.StoreService"] == "NOT_SERVING"
-    assert body["message"] == "not ready: StoreService is NOT_SERVING"
+    response = await eventually(not_ready)
+    assert response.json()["upstreams"]["tickmesh.v1.SignalService"] == "NOT_SERVING"
+    assert response.json()["message"] == "not ready: SignalService is NOT_SERVING"
+    assert response.headers["Retry-After"] == "1"
+
+
+async def test_readiness_does_not_fall_with_the_database_and_says_that_history_is_away(gateway: Gateway) -> None:
+    gateway.store_health.set("bus", False)
+
+    async def told() -> bool:
+        response = await gateway.http.get("/readyz")
+        assert response.status_code == 200
+        return bool(response.json()["upstreams"]["tickmesh.v1.StoreService"] == "NOT_SERVING")
+
+    assert await eventually(told)
 
 
 async def test_an_upstream_that_hangs_is_a_timeout() -> None:
@@ -294,3 +307,57 @@ async def test_with_a_token_reading_is_open_and_changing_is_not() -> None:
         assert gateway.signal.selected == "btcusdt"
         assert await select(headers={"authorization": "Bearer s3cret"}) == 200
         assert await select(params={"token": "s3cret"}) == 200
+
+
+async def test_the_status_of_the_mesh_is_told_from_the_newest_reports_of_both_services(gateway: Gateway) -> None:
+    gateway.signal.board.take("control.status.ingest", ingest_report(seconds=100, state="FEED_STATE_LIVE"))
+    gateway.store.board.take("control.status.ingest", ingest_report(seconds=101, state="FEED_STATE_GAP"))
+    gateway.signal.board.take("control.status.signal", b'{"service": "signal", "serving": true}')
+
+    async def told() -> Any:
+        response = await gateway.http.get("/api/status")
+        assert response.status_code == 200
+        return response.json()["state"] == "GAP" and response.json()
+
+    body = await eventually(told)
+    assert (body["venue"], body["message"]) == ("binance", "waiting for trades 5 to 9")
+    assert {one["service"]: one["state"] for one in body["services"]} == {
+        "ingest": "SERVING",
+        "signal": "SERVING",
+        "store": "UNREACHABLE",
+        "gateway": "SERVING",
+    }
+
+    async def measured() -> bool:
+        text = (await gateway.http.get("/metrics")).text
+        return (
+            'tickmesh_feed_state{state="GAP"} 1.0' in text
+            and 'tickmesh_feed_state{state="LIVE"} 0.0' in text
+            and 'tickmesh_service_restarts{service="ingest"} 4.0' in text
+        )
+
+    assert await eventually(measured)
+
+
+async def test_the_status_is_answered_with_nobody_behind_the_gateway() -> None:
+    async with (
+        channel("127.0.0.1:1") as signal_channel,
+        channel("127.0.0.1:1") as store_channel,
+        running_app(signal_channel, store_channel) as (_, _, port),
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as http,
+    ):
+
+        async def told() -> bool:
+            response = await http.get("/api/status")
+            assert (response.status_code, response.json()["state"]) == (200, "OFFLINE")
+            [gateway] = [one for one in response.json()["services"] if one["service"] == "gateway"]
+            return bool(gateway["message"] == "gateway does not serve: signal: signal does not answer")
+
+        assert await eventually(told)
+
+
+def ingest_report(*, seconds: int, state: str) -> bytes:
+    feed = {"venue": "binance", "state": state, "message": "waiting for trades 5 to 9"}
+    time = f"2026-01-01T00:{seconds // 60:02d}:{seconds % 60:02d}Z"
+    report = {"service": "ingest", "serving": True, "restarts": 4, "reported_time": time, "feed": feed}
+    return json.dumps(report).encode()

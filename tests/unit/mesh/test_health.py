@@ -43,7 +43,9 @@ def test_since_tells_when_the_state_began_and_not_when_the_words_changed() -> No
 
 
 def test_whoever_listens_hears_every_change_once() -> None:
-    health, changes, serving = Health("bus"), [], []
+    health = Health("bus")
+    changes: list[State] = []
+    serving: list[bool] = []
     health.on_change(lambda: changes.append(health.conditions[-1].state))
     health.listen(serving.append)
     health.condition("feed", State.DEGRADED)

@@ -7,8 +7,24 @@ import pytest
 from mesh.local.gateway import Readiness, parse_readiness
 
 
-def test_200_is_ready_whatever_the_text() -> None:
-    assert parse_readiness(200, "") == Readiness(ready=True)
+def test_the_mesh_is_ready_when_the_gateway_is_and_all_behind_it_serve() -> None:
+    text = '{"upstreams": {"tickmesh.v1.SignalService": "SERVING", "tickmesh.v1.StoreService": "SERVING"}}'
+
+    assert parse_readiness(200, text) == Readiness(ready=True)
+
+
+def test_a_gateway_that_is_ready_without_history_makes_no_whole_mesh() -> None:
+    text = '{"upstreams": {"tickmesh.v1.SignalService": "SERVING", "tickmesh.v1.StoreService": "NOT_SERVING"}}'
+
+    assert parse_readiness(200, text) == Readiness(
+        ready=False, missing="StoreService is NOT_SERVING", waits_for=("store",)
+    )
+
+
+def test_a_stream_that_is_not_open_yet_is_said_in_the_gateways_words() -> None:
+    text = '{"upstreams": {"tickmesh.v1.SignalService": "SERVING"}, "message": "not ready: the stream is not open yet"}'
+
+    assert parse_readiness(503, text).missing == "not ready: the stream is not open yet"
 
 
 def test_an_upstream_that_does_not_serve_is_named_with_its_program() -> None:

@@ -1,0 +1,122 @@
+"""`/api/status`: how every service of the mesh is, kept in memory, so that it is answered whoever is away.
+
+Asks the StatusService of signal and of store every second, takes each service's newest report and adds the gateway's
+own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping
+from importlib.metadata import version
+
+import grpc
+from google.protobuf.message import Message
+from prometheus_client import Gauge
+
+from mesh import status
+from mesh.health import Health, State
+from mesh.rpc import authorization
+from mesh.status import Received
+from tickmesh.v1 import status_pb2
+from tickmesh.v1.status_pb2_grpc import StatusServiceStub
+
+log = logging.getLogger("gateway.status")
+
+ASK_EVERY_S = 1.0
+ANSWER_WITHIN_S = 2.0
+
+FEED = Gauge("tickmesh_feed_state", "1 for the state the feed from the venue is in, 0 for all others", ["state"])
+SERVICE = Gauge("tickmesh_service_state", "1 for the state a service is in, 0 for all others", ["service", "state"])
+RESTARTS = Gauge("tickmesh_service_restarts", "Starts of a service that did not follow an orderly stop", ["service"])
+LAST_TRADE_S = Gauge("tickmesh_last_trade_timestamp_seconds", "When the last trade of any symbol happened")
+
+_FEED_STATES = {number: name.removeprefix("FEED_STATE_") for name, number in status_pb2.FeedState.items() if number}
+_SERVICE_STATES = {
+    number: name.removeprefix("STATE_") for name, number in status_pb2.ServiceStatus.State.items() if number
+}
+
+
+class MeshStatus:
+    """What the gateway knows of the mesh; `run` keeps it up to date.
+
+    Args:
+        channels: `signal` and `store` -> the channel to it.
+        flowing: whether the stream of trades from signal is open; None while nobody wants it.
+        token: what the services want to be shown; None when nothing.
+
+    """
+
+    def __init__(
+        self,
+        channels: Mapping[str, grpc.aio.Channel],
+        *,
+        flowing: Callable[[], bool | None],
+        token: str | None = None,
+    ) -> None:
+        self._stubs = {name: StatusServiceStub(channel) for name, channel in channels.items()}
+        self._flowing = flowing
+        self._metadata = authorization(token)
+        self._answers: dict[str, tuple[status_pb2.GetStatusResponse, float]] = {}
+        self.health = Health("signal")
+        self._run = status.first_report("gateway", None, now_us=_now_us())
+        self._run.version = version("tickmesh")
+
+    async def run(self) -> None:
+        """Ask both again and again, for ever; a task of the gateway's own."""
+        while True:
+            await asyncio.gather(*map(self._ask, self._stubs), asyncio.sleep(ASK_EVERY_S))
+            self._tell_metrics(self.response())
+
+    def response(self) -> status_pb2.GetStatusResponse:
+        """Return the status of the mesh as it is known now."""
+        now_us = _now_us()
+        own = Received(status.report_of(self._run, self.health, now_us=now_us), 0.0)
+        answers = [_received(answer, time.monotonic() - at_s) for answer, at_s in self._answers.values()]
+        return status.summarize(status.newest(*answers, {"gateway": own}), now_us=now_us)
+
+    async def call(self, _: Message) -> Message:
+        """Answer a GetStatusRequest; never fails."""
+        return self.response()
+
+    async def _ask(self, name: str) -> None:
+        try:
+            answer = await self._stubs[name].GetStatus(
+                status_pb2.GetStatusRequest(), timeout=ANSWER_WITHIN_S, metadata=self._metadata
+            )
+        except grpc.aio.AioRpcError as exc:
+            problem = "does not answer" if exc.code() == grpc.StatusCode.UNAVAILABLE else exc.code().name
+            self._note(name, f"{name} {problem}")
+            return
+        self._answers[name] = answer, time.monotonic()
+        if name == "signal" and self._flowing() is False:
+            self._note(name, "the stream of trades from signal is not open")
+        else:
+            self._note(name, "")
+
+    def _note(self, name: str, problem: str) -> None:
+        self.health.condition(name, State.FAILED if problem else State.OK, problem)
+
+    def _tell_metrics(self, response: status_pb2.GetStatusResponse) -> None:
+        for feed, name in _FEED_STATES.items():
+            FEED.labels(name).set(feed == response.state)
+        for service in response.services:
+            for state, name in _SERVICE_STATES.items():
+                SERVICE.labels(service.service, name).set(state == service.state)
+            RESTARTS.labels(service.service).set(service.report.restarts)
+            if service.report.HasField("feed") and service.report.feed.HasField("last_trade_time"):
+                LAST_TRADE_S.set(service.report.feed.last_trade_time.ToMicroseconds() / 1e6)
+
+
+def _received(answer: status_pb2.GetStatusResponse, since_s: float) -> dict[str, Received]:
+    return {
+        one.service: Received(one.report, one.report_age_s + since_s)
+        for one in answer.services
+        if one.HasField("report") and one.service != "gateway"
+    }
+
+
+def _now_us() -> int:
+    return time.time_ns() // 1000

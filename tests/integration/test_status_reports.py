@@ -1,0 +1,101 @@
+"""Reports of the services over a real bus: told, received, kept for the next start."""
+
+from __future__ import annotations
+
+import contextlib
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from mesh.bus import CONTROL_STREAM, Bus, connect
+from mesh.health import Health, State
+from mesh.service import Stopped
+from mesh.settings import BusSettings
+from mesh.status import UNREACHABLE_AFTER_S, summarize
+from mesh.status_reports import StatusBoard, reporting
+from tests.fixtures.waiting import eventually
+from tickmesh.v1 import status_pb2
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from tests.fixtures.nats import NatsServer
+
+
+@asynccontextmanager
+async def on_bus(server: NatsServer, user: str) -> AsyncIterator[tuple[Bus, Health]]:
+    health = Health("bus")
+    async with connect(BusSettings(nats_url=server.url_of(user)), name=user, health=health) as bus:
+        await bus.declare(CONTROL_STREAM)
+        yield bus, health
+
+
+@pytest.mark.parametrize("asked", ["signal", "store"])
+async def test_a_change_of_condition_arrives_at_whoever_is_asked(nats_server: NatsServer, asked: str) -> None:
+    async with on_bus(nats_server, "ingest") as (bus, health), on_bus(nats_server, asked) as (other, _):
+        board = StatusBoard()
+        async with board.receiving(other), reporting("ingest", bus, health):
+            await eventually(lambda: "ingest" in board.reports())
+            health.condition("quarantine", State.DEGRADED, "one is held")
+
+            def told() -> bool:
+                return any(one.message == "one is held" for one in board.reports()["ingest"].report.conditions)
+
+            await eventually(told)
+
+
+async def test_what_only_the_service_knows_is_in_its_report(nats_server: NatsServer) -> None:
+    async with on_bus(nats_server, "store") as (bus, health):
+        board = StatusBoard()
+
+        def describe(report: status_pb2.ServiceReport) -> None:
+            report.backlogs.add(name="raw_messages", count=7)
+
+        async with board.receiving(bus), reporting("store", bus, health, describe):
+            await eventually(lambda: "store" in board.reports())
+            [backlog] = board.reports()["store"].report.backlogs
+            assert (backlog.name, backlog.count) == ("raw_messages", 7)
+
+
+@pytest.mark.parametrize(("error", "restarts"), [(RuntimeError, 1), (Stopped, 0), (None, 0)])
+async def test_a_start_after_a_crash_is_a_restart_and_one_after_an_orderly_stop_is_none(
+    nats_server: NatsServer, error: type[Exception] | None, restarts: int
+) -> None:
+    async with on_bus(nats_server, "ingest") as (bus, health):
+        board = StatusBoard()
+        async with board.receiving(bus):
+            with contextlib.suppress(ExceptionGroup):
+                async with reporting("ingest", bus, health):
+                    await eventually(lambda: "ingest" in board.reports())
+                    first = board.reports()["ingest"].report.started_time
+                    if error is not None:
+                        raise error
+            async with reporting("ingest", bus, health):
+                await eventually(lambda: board.reports()["ingest"].report.started_time != first)
+                assert board.reports()["ingest"].report.restarts == restarts
+
+
+async def test_what_was_reported_before_one_asks_counts_as_old_until_a_report_comes(nats_server: NatsServer) -> None:
+    async with on_bus(nats_server, "ingest") as (bus, health), on_bus(nats_server, "store") as (other, _):
+        first, late = StatusBoard(), StatusBoard()
+        async with first.receiving(other), reporting("ingest", bus, health):
+            await eventually(lambda: "ingest" in first.reports())
+        async with late.receiving(other):
+            received = late.reports()["ingest"]
+            assert received.age_s > UNREACHABLE_AFTER_S
+            assert received.report.stopped
+
+
+@pytest.mark.parametrize("payload", [b"", b"{", b'{"service": 5}', b'{"service": "store"}', b"x" * 2_000_000])
+async def test_nonsense_on_the_bus_is_ignored(nats_server: NatsServer, payload: bytes) -> None:
+    async with on_bus(nats_server, "admin") as (bus, _):
+        board = StatusBoard()
+        async with board.receiving(bus):
+            for part in (payload[:900_000], b'{"service": "ingest", "serving": true}'):
+                await bus.client.publish("control.status.ingest", part)
+            await bus.client.publish("control.status.nobody", b'{"service": "nobody"}')
+            await eventually(lambda: "ingest" in board.reports())
+            await bus.client.flush()
+            assert set(board.reports()) == {"ingest"}
+            assert summarize(board.reports(), now_us=1).services[0].report.serving

@@ -1,0 +1,134 @@
+"""The status of the mesh from the reports of its services: states, restarts, and whether trades can come."""
+
+from __future__ import annotations
+
+import pytest
+
+from mesh.health import Health, State
+from mesh.status import (
+    MANY_RESTARTS,
+    MAX_RESTART_TIMES,
+    UNREACHABLE_AFTER_S,
+    Received,
+    first_report,
+    newest,
+    report_of,
+    summarize,
+    timestamp,
+)
+from tickmesh.v1 import status_pb2
+
+NOW_US = 1_800_000_000_000_000
+LIVE = status_pb2.FEED_STATE_LIVE
+BLOCKED = status_pb2.FEED_STATE_BLOCKED
+OFFLINE = status_pb2.FEED_STATE_OFFLINE
+
+
+def report(service: str, *, failed: str = "", stopped: bool = False, at_us: int = NOW_US) -> status_pb2.ServiceReport:
+    health = Health("bus", *filter(None, [failed]), now_us=lambda: at_us)
+    health.set("bus", failed != "bus", "takes nothing" if failed == "bus" else "")
+    found = report_of(first_report(service, None, now_us=at_us), health, now_us=at_us, stopped=stopped)
+    if service == "ingest":
+        found.feed.venue, found.feed.state = "binance", LIVE
+        found.feed.symbols.add(symbol="btcusdt", state=LIVE)
+    return found
+
+
+def mesh(**reports: Received) -> status_pb2.GetStatusResponse:
+    all_well = {name: Received(report(name), 0.5) for name in ("ingest", "signal", "store", "gateway")}
+    return summarize(all_well | reports, now_us=NOW_US)
+
+
+def state_of(response: status_pb2.GetStatusResponse, service: str) -> str:
+    [status] = [one for one in response.services if one.service == service]
+    return status_pb2.ServiceStatus.State.Name(status.state).removeprefix("STATE_")
+
+
+def test_a_mesh_in_which_all_is_well_is_live() -> None:
+    response = mesh()
+    assert (response.state, response.message, response.venue) == (LIVE, "", "binance")
+    assert {state_of(response, one.service) for one in response.services} == {"SERVING"}
+
+
+def test_nobody_heard_of_is_offline_and_every_service_is_listed() -> None:
+    response = summarize({}, now_us=NOW_US)
+    assert response.state == OFFLINE
+    assert [one.service for one in response.services] == ["ingest", "signal", "store", "gateway"]
+    assert state_of(response, "store") == "UNREACHABLE"
+
+
+def test_an_ingest_that_reports_no_more_makes_the_feed_offline_whatever_it_said_last() -> None:
+    response = mesh(ingest=Received(report("ingest"), UNREACHABLE_AFTER_S + 4))
+    assert (response.state, response.message) == (OFFLINE, "ingest has not reported for 14 s")
+    assert response.symbols[0].state == OFFLINE
+
+
+@pytest.mark.parametrize(
+    "reports",
+    [
+        pytest.param({"ingest": Received(report("ingest", failed="bus"), 0.1)}, id="the bus takes nothing"),
+        pytest.param({"signal": Received(report("signal", failed="stream"), 0.1)}, id="signal makes its state again"),
+        pytest.param({"signal": Received(report("signal"), 60.0)}, id="signal reports no more"),
+        pytest.param({"signal": Received(report("signal", stopped=True), 0.1)}, id="signal was stopped"),
+        pytest.param({"gateway": Received(report("gateway", failed="signal"), 0.0)}, id="no stream from signal"),
+    ],
+)
+def test_a_mesh_in_which_no_trade_can_come_is_blocked(reports: dict[str, Received]) -> None:
+    response = mesh(**reports)
+    assert response.state == BLOCKED and response.message
+
+
+def test_a_store_that_is_away_is_said_and_leaves_live_prices_live() -> None:
+    response = mesh(store=Received(report("store", failed="database"), 0.1))
+    assert (response.state, state_of(response, "store")) == (LIVE, "NOT_SERVING")
+
+
+def test_a_condition_for_information_makes_a_service_degraded_in_words() -> None:
+    health = Health("bus")
+    health.set("bus", True)
+    health.condition("quarantine", State.DEGRADED, "btcusdt: 1 trade is held")
+    found = report_of(first_report("store", None, now_us=NOW_US), health, now_us=NOW_US)
+    response = mesh(store=Received(found, 0.0))
+    assert state_of(response, "store") == "DEGRADED"
+    assert response.services[2].message == "quarantine: btcusdt: 1 trade is held"
+
+
+def test_a_start_after_no_orderly_stop_is_a_restart() -> None:
+    first = first_report("ingest", None, now_us=NOW_US)
+    second = first_report("ingest", first, now_us=NOW_US + 1)
+    second.stopped = True
+    third = first_report("ingest", second, now_us=NOW_US + 2)
+    assert (first.restarts, second.restarts, third.restarts) == (0, 1, 1)
+    assert list(third.restart_times) == [timestamp(NOW_US + 1)]
+
+
+def test_restarts_of_the_last_minutes_make_a_service_degraded_and_stay_bounded() -> None:
+    found = first_report("ingest", None, now_us=NOW_US - 60_000_000)
+    for number in range(2 * MAX_RESTART_TIMES):
+        found = first_report("ingest", found, now_us=NOW_US - 50_000_000 + number)
+    assert (found.restarts, len(found.restart_times)) == (2 * MAX_RESTART_TIMES, MAX_RESTART_TIMES)
+    health = Health("bus")
+    health.set("bus", True)
+    said = report_of(found, health, now_us=NOW_US)
+    said.feed.state = LIVE
+    response = mesh(ingest=Received(said, 0.0))
+    assert state_of(response, "ingest") == "DEGRADED"
+    assert response.services[0].message == f"{MAX_RESTART_TIMES} restarts within 10 min"
+    assert MAX_RESTART_TIMES >= MANY_RESTARTS
+
+
+def test_old_restarts_are_counted_and_no_longer_a_trouble() -> None:
+    found = first_report("store", None, now_us=NOW_US - 3_600_000_000)
+    for number in range(5):
+        found = first_report("store", found, now_us=NOW_US - 3_600_000_000 + number)
+    health = Health("bus")
+    health.set("bus", True)
+    response = mesh(store=Received(report_of(found, health, now_us=NOW_US), 0.0))
+    assert (state_of(response, "store"), response.services[2].report.restarts) == ("SERVING", 5)
+
+
+def test_of_several_receptions_the_newest_report_counts_and_of_one_report_the_younger_reception() -> None:
+    old, new = report("ingest", at_us=NOW_US - 5_000_000), report("ingest")
+    one, other = {"ingest": Received(old, 0.0)}, {"ingest": Received(new, 3.0)}
+    assert newest(one, other)["ingest"].report is new
+    assert newest({"ingest": Received(new, 3.0)}, {"ingest": Received(new, 1.0)})["ingest"].age_s == 1.0
