@@ -21,6 +21,7 @@ from gateway.errors import RETRY_AFTER, refusal_body
 from gateway.fanout import Fanout, Limits, Reader
 from gateway.sockets import Socket
 from gateway.stream import CALL_LIMIT_S, Stream, lagged
+from gateway.upstreams import serving_of
 from gateway.wanted import Wanted, wanted
 from mesh.rpc import authorization
 from tickmesh.v1 import signal_pb2
@@ -77,7 +78,7 @@ class Live:
         self._metadata = authorization(token)
         self._max_clients = max_clients
         self._fanout = Fanout(limits)
-        self._stream = Stream(self._signal, self._fanout, token=token)
+        self._stream = Stream(self._signal, self._fanout, serving=serving_of(signal), token=token)
         self._clients: set[_Client] = set()
         self._somebody = asyncio.Event()
         self._nobody = asyncio.Event()

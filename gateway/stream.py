@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
 log = logging.getLogger("gateway.stream")
 
 CALL_LIMIT_S = 5.0
+NAMES_LIMIT_S = 1.0
+"""How long trades wait for the coins' names when the stream opens."""
+UNWOKEN_S = 10.0
+"""After so long the stream is tried without a word from signal."""
 CHUNK_TRADES = 128
 """Trades in one chunk at most, some 40 KB: what a full queue loses at once."""
 
@@ -51,12 +56,21 @@ class Stream:
     Args:
         signal: SignalService.
         fanout: who gets the trades; told of selections, losses and absences, too.
+        serving: returns as soon as signal serves.
         token: what signal wants to be shown; None when nothing.
 
     """
 
-    def __init__(self, signal: SignalServiceAsyncStub, fanout: Fanout, *, token: str | None = None) -> None:
+    def __init__(
+        self,
+        signal: SignalServiceAsyncStub,
+        fanout: Fanout,
+        *,
+        serving: Callable[[], Awaitable[None]],
+        token: str | None = None,
+    ) -> None:
         self._signal = signal
+        self._serving = serving
         self._metadata = authorization(token)
         self._fanout = fanout
         self._ticks = TickWriter()
@@ -84,7 +98,7 @@ class Stream:
 
     async def follow(self) -> None:
         """Read the stream, and open it again whenever it ends, until cancelled."""
-        delays = backoff(max_s=5.0)
+        delays = backoff(first_s=0.05, max_s=5.0)
         try:
             while True:
                 try:
@@ -92,7 +106,7 @@ class Stream:
                     async for response in self._signal.Watch(request, metadata=self._metadata):
                         if not self._live.is_set():
                             await self._come_alive()
-                            delays = backoff(max_s=5.0)
+                            delays = backoff(first_s=0.05, max_s=5.0)
                         if response is None:  # so grpc gives an answer that it cannot decode
                             self._leave_out("an answer of signal")
                         else:
@@ -101,7 +115,12 @@ class Stream:
                 except grpc.aio.AioRpcError as exc:
                     reason = f"{exc.code().name}: {exc.details()}"
                 self._go_away(reason)
-                await asyncio.sleep(next(delays))
+                # It is woken when signal serves again: a wait of its own would make clients wait longer than signal.
+                # One that serves and gives no stream all the same, or has no health to tell, is not asked in a loop.
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(UNWOKEN_S):
+                        await self._serving()
+                        await asyncio.sleep(next(delays))
         finally:
             self._live.clear()
             self._waiting = self._selected = None
@@ -110,7 +129,7 @@ class Stream:
     async def _come_alive(self) -> None:
         try:
             coins = await self._signal.ListCoins(
-                signal_pb2.ListCoinsRequest(), timeout=CALL_LIMIT_S, metadata=self._metadata
+                signal_pb2.ListCoinsRequest(), timeout=NAMES_LIMIT_S, metadata=self._metadata
             )
             self._names = {coin.symbol: coin.name for coin in coins.coins}
         except grpc.aio.AioRpcError as exc:

@@ -17,9 +17,32 @@ from mesh.rpc import authorization
 CALL_LIMIT_S = 5.0
 HEALTH_LIMIT_S = 2.0
 
+_WATCH_AGAIN_S = 0.1
 _RICH_STATUS = "grpc-status-details-bin"
 
 Call = Callable[[Message], Awaitable[Message]]
+
+
+def serving_of(channel: grpc.aio.Channel, service: str = "tickmesh.v1.SignalService") -> Callable[[], Awaitable[None]]:
+    """Return what waits until a service says that it serves; the channel connects again and again meanwhile.
+
+    What is waited for may end with an error of gRPC's, of a service without health: then it returns as well.
+    """
+    watch = health_pb2_grpc.HealthStub(channel).Watch  # type: ignore[attr-defined]  # untyped
+    request = health_pb2.HealthCheckRequest(service=service)
+
+    async def serving() -> None:
+        while True:
+            try:
+                async for answer in watch(request, wait_for_ready=True):
+                    if answer.status == health_pb2.HealthCheckResponse.SERVING:
+                        return
+            except grpc.aio.AioRpcError as exc:
+                if exc.code() != grpc.StatusCode.UNAVAILABLE:
+                    return
+            await asyncio.sleep(_WATCH_AGAIN_S)  # it went while it was watched
+
+    return serving
 
 
 class UpstreamError(HttpError):

@@ -42,8 +42,11 @@ _SERVER_OPTIONS = (
 )
 _CHANNEL_OPTIONS = (
     *_KEEPALIVE,
-    ("grpc.initial_reconnect_backoff_ms", 250),
-    ("grpc.max_reconnect_backoff_ms", 2_000),
+    # Nobody may be away longer than the service itself is: an attempt on a private network costs next to nothing.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 500),
+    ("grpc.min_reconnect_backoff_ms", 5_000),  # how long one attempt may take
+    ("grpc.dns_min_time_between_resolutions_ms", 1_000),  # a container that is made anew has another address
     ("grpc.enable_http_proxy", 0),
 )
 

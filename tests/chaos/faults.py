@@ -17,6 +17,7 @@ from tests.chaos.strikes import (
     database_missing_at_the_start,
     frozen,
     killed,
+    listened_to,
     nonsense_in_raw,
     power_cut,
     restarted,
@@ -73,6 +74,8 @@ def table(*, short: bool, seed: int) -> list[Fault]:
         Fault(f"{name} stands still for {still_s:g} s", frozen(name, still_s), short=name not in ("signal", "gateway"))
         for name in PROGRAMS
     ]
+    signal_s = either(4, 12)
+    rows.append(Fault(f"signal is away for {signal_s:g} s while a client listens to /ws", listened_to(signal_s)))
     database_s, missing_s, nats_s = either(5, 30), either(8, 30), either(8, 150)
     rows += [
         Fault(f"the database is away for {database_s:g} s", away("postgres", database_s)),

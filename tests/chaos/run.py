@@ -42,7 +42,10 @@ def strike(world: World, truth: Truth, fault: Fault, *, rate: float) -> Outcome:
     with Peaks(world.mesh.state_dir) as peaks:
         world.feed(rate)
         time.sleep(LEAD_S)
-        fault.strike(world)
+        try:
+            fault.strike(world)
+        except NotYet as exc:
+            wrong.append(str(exc))
         ended_s = time.monotonic()
         try:
             _wait_until_whole(world)

@@ -9,13 +9,19 @@ import shutil
 import time
 from collections.abc import Callable, Mapping
 
+import grpc
 import nats
 import psycopg
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from websockets.asyncio.client import ClientConnection, connect
 
 from mesh import subjects
 from mesh.local.state import State
 from tests.chaos.clock import step
-from tests.chaos.world import PROGRAMS, SYMBOLS, World, until
+from tests.chaos.world import PROGRAMS, SYMBOLS, NotYet, World, until
+
+_WS_LATE_S = 1.0
+"""So much longer than signal `/ws` may be silent."""
 
 Strike = Callable[[World], None]
 
@@ -75,6 +81,60 @@ def told(*faults: Mapping[str, object], lasts_s: float = 0.5) -> Strike:
 
 def restarted(*, orderly: bool) -> Strike:
     return lambda world: world.restart(orderly=orderly)
+
+
+def listened_to(seconds: float) -> Strike:
+    """Signal is away, and a client of `/ws` notes how much longer than signal its trades were."""
+
+    def strike(world: World) -> None:
+        asyncio.run(_listen_beside(world, seconds))
+
+    return strike
+
+
+async def _listen_beside(world: World, seconds: float) -> None:
+    heard_s = 0.0
+
+    async def listen(client: ClientConnection) -> None:
+        nonlocal heard_s
+        async for message in client:
+            if '"price":' in str(message):
+                heard_s = time.monotonic()
+
+    url = world.mesh.url.replace("http", "ws", 1) + "/ws?symbols=*"
+    async with (
+        connect(url, proxy=None, compression=None) as client,
+        grpc.aio.insecure_channel(
+            world.mesh.env["SIGNAL_ADDR"], options=[("grpc.max_reconnect_backoff_ms", 100)]
+        ) as to,
+    ):
+        listening = asyncio.create_task(listen(client))
+        with world.without("signal"):
+            await asyncio.sleep(seconds)
+            silent_s = heard_s
+        served_s = await _served(to)
+        while heard_s == silent_s:
+            if time.monotonic() > served_s + _WS_LATE_S + 10:
+                break
+            await asyncio.sleep(0.01)
+        late_s = (heard_s if heard_s != silent_s else time.monotonic()) - served_s
+        listening.cancel()
+    print(f"    /ws went on {late_s:.2f} s after signal served", flush=True)
+    if late_s > _WS_LATE_S:
+        raise NotYet(f"/ws went on {late_s:.2f} s after signal served, expected {_WS_LATE_S:g} s at most")
+
+
+async def _served(channel: grpc.aio.Channel) -> float:
+    health = health_pb2_grpc.HealthStub(channel)
+    request = health_pb2.HealthCheckRequest(service="tickmesh.v1.SignalService")
+    deadline_s = time.monotonic() + 60
+    while time.monotonic() < deadline_s:
+        with contextlib.suppress(grpc.aio.AioRpcError):
+            answer = await health.Check(request, timeout=1)  # type: ignore[attr-defined]  # untyped
+            if answer.status == health_pb2.HealthCheckResponse.SERVING:
+                return time.monotonic()
+        await asyncio.sleep(0.02)
+    raise NotYet("signal does not serve within 60 s of its start")
 
 
 def database_missing_at_the_start(seconds: float) -> Strike:

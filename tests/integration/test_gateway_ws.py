@@ -15,6 +15,7 @@ import pytest_asyncio
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from gateway import stream
 from gateway.access import Admission
 from gateway.fanout import Limits
 from gateway.sockets import Socket
@@ -374,6 +375,26 @@ async def test_clients_get_1001_when_the_gateway_goes(gateway: Gateway) -> None:
         await draining
     assert caught.value.rcvd is not None
     assert (caught.value.rcvd.code, caught.value.rcvd.reason) == (1001, "the server is going away")
+
+
+async def test_the_stream_is_opened_as_soon_as_signal_serves_and_not_after_a_wait(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(stream, "UNWOKEN_S", 3600.0)
+    small, health = SmallSignal(), serving_health()
+    async with running_signal(small, health) as port:
+        pass  # now nobody is there
+    address = f"127.0.0.1:{port}"
+    async with channel(address) as to_signal, running_app(to_signal, to_signal) as (app, server, http_port):
+        gateway: Any = Gateway(None, http_port, app, server, small, None, None, None)  # type: ignore[arg-type]
+        async with gateway.ws() as client:
+            assert (await receive(client))["state"] == "waiting"
+            health.set("bus", False)
+            async with running_signal(small, health, address):
+                with pytest.raises(TimeoutError):  # it is there, but does not serve yet
+                    await asyncio.wait_for(client.recv(), 0.5)
+                health.set("bus", True)
+                assert await receive(client) == {"type": "status", "state": "live"}
 
 
 @pytest.mark.slow
