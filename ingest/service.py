@@ -13,6 +13,7 @@ from ingest.catalog import Catalog
 from ingest.connection.line import Line
 from ingest.connection.link import Ends
 from ingest.connection.silence_watchdog import SilenceWatchdog
+from ingest.feed_state import feed_of
 from ingest.following import Following
 from ingest.order.outlet import Outlet
 from ingest.order.repair import Repairs
@@ -29,6 +30,8 @@ from mesh.publisher import Publisher
 from mesh.reader import Reader
 from mesh.service import Stop
 from mesh.settings import IngestSettings
+from mesh.status_reports import reporting
+from tickmesh.v1 import status_pb2
 
 log = logging.getLogger("ingest.service")
 
@@ -50,6 +53,8 @@ async def main(settings: IngestSettings, stop: Stop) -> None:
             await bus.declare(CONTROL_STREAM)
             await bus.declare(CANDLE_STREAM)
             await bus.declare(DEAD_STREAM)
+            feed = FeedReport()
+            await stack.enter_async_context(reporting("ingest", bus, health, feed.describe))
             choice = VenueChoice(settings, health)
             tell_followed(None, choice=choice)
             venue = await choice.first(bus)
@@ -58,7 +63,7 @@ async def main(settings: IngestSettings, stop: Stop) -> None:
             async with stop.interrupts():
                 await publisher.open()
             publishing = keepers.create_task(publisher.run(), name="publisher")
-            while (successor := await _follow(settings, stop, health, bus, venue, publisher, choice)) is not None:
+            while (successor := await _follow(settings, stop, health, bus, venue, publisher, choice, feed)) is not None:
                 counts.CHANGES_OF_VENUE.inc()
                 venue = successor
             publishing.cancel()
@@ -72,6 +77,7 @@ async def _follow(
     venue: Venue,
     publisher: Publisher,
     choice: VenueChoice,
+    feed: FeedReport,
 ) -> Venue | None:
     """Follow a venue until asked to stop or another one is to be followed, and return that one.
 
@@ -96,6 +102,7 @@ async def _follow(
             outbox=outbox,
         )
         line = Line(ends, max_age_s=settings.connection_max_age_s, health=health, on_away=venue_rest.stay_away)
+        feed.follow(line, outlet, publisher)
         catalog = Catalog(venue.name, following, venue_rest, bus, on_change=line.wake)
         requested = RequestedRepairs(bus, venue_rest, outlet)
         loops = [
@@ -114,6 +121,27 @@ async def _follow(
         await wind_down([*loops, stopping, changing], repairs)
     await _settle(outlet, publisher, repairs.brought)
     return successor
+
+
+class FeedReport:
+    """Adds to ingest's report how the feed is, whichever venue is followed now; nothing before one is."""
+
+    def __init__(self) -> None:
+        self._followed: tuple[Line, Outlet, Publisher] | None = None
+
+    def follow(self, line: Line, outlet: Outlet, publisher: Publisher) -> None:
+        """Report of these from now on."""
+        self._followed = line, outlet, publisher
+
+    def describe(self, report: status_pb2.ServiceReport) -> None:
+        """Add the feed and what waits."""
+        if self._followed is None:
+            return
+        line, outlet, publisher = self._followed
+        progress = outlet.progress()
+        report.feed.CopyFrom(feed_of(outlet.venue, line.connection, progress))
+        report.backlogs.add(name="held_trades", count=sum(one.held_trades for one in progress))
+        report.backlogs.add(name="unacknowledged_messages", count=publisher.pending)
 
 
 def _symbols_to_follow(settings: IngestSettings) -> Following:

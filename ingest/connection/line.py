@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from ingest.connection.ladder import PLAIN_S, Ladder
 from ingest.connection.link import Ends, Link
+from ingest.feed_state import Connection
 from mesh.backoff import backoff
 from mesh.health import Health
 from mesh.logs import Seldom
@@ -16,6 +17,9 @@ log = logging.getLogger("ingest.line")
 
 OVERLAP_S = 1.0
 """So long two links bring the same trades, so that what was on its way through the old one arrives."""
+
+REFUSALS = (403, 418, 429, 451)
+"""Statuses of a handshake by which the venue says that it does not want us, now or ever."""
 
 _SETTLED_S = 10.0  # a link that lived so long was a good one: the next is opened at once, and delays are short again
 
@@ -37,6 +41,14 @@ class Line:
         self._health = health
         self._on_away = on_away
         self._links: list[Link] = []
+        self._refused = False
+        self._problem = ""
+
+    @property
+    def connection(self) -> Connection:
+        """What is known of the connection to the venue now."""
+        alive = any(link.open and not link.mute for link in self._links)
+        return Connection(alive=alive, refused=self._refused, problem=self._problem)
 
     def wake(self) -> None:
         """Look at what is to be followed again, now."""
@@ -59,15 +71,19 @@ class Line:
                 tasks.create_task(self._keep(link), name=f"link {rung.url}")
                 await link.tried.wait()
                 if link.open:
+                    self._refused = False
                     if last is not None:
                         loop.call_later(OVERLAP_S, last.leave)
                     last = link
                     await link.worn.wait()
                 if link.opened_s and loop.time() - link.opened_s > _SETTLED_S:
                     delays, seldom = backoff(), Seldom()
+                    self._problem = link.why
                     if link.open:
                         log.info("replacing the connection to %s: %s", rung.url, link.why)
                         continue
+                self._refused, self._problem = link.status in REFUSALS, link.why
+                self._tell_health()
                 if link.status is not None and ladder.refused(rung, link.status, loop.time()):
                     words = "%s: %s: asking it for the trades alone, so that its minutes are not verified"
                     log.warning(words, rung.url, link.why)
@@ -82,15 +98,19 @@ class Line:
 
     async def _keep(self, link: Link) -> None:
         self._links.append(link)
-        watching = asyncio.create_task(self._tell_health(link))
+        watching = asyncio.create_task(self._watch(link))
         try:
             await link.run()
         finally:
             watching.cancel()
             self._links.remove(link)
-            self._health.set("venue", any(other.open for other in self._links))
+            self._tell_health()
 
-    async def _tell_health(self, link: Link) -> None:
+    async def _watch(self, link: Link) -> None:
         await link.tried.wait()
         if link.open:
-            self._health.set("venue", True)
+            self._tell_health()
+
+    def _tell_health(self) -> None:
+        is_open = any(link.open for link in self._links)
+        self._health.set("venue", is_open, "" if is_open else self._problem)

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Collection
 
 from ingest import counts
+from ingest.feed_state import Progress
 from ingest.gap import Gap
 from ingest.order.published import last_published, repair_id
 from ingest.order.sequencer import Counts, Limits, Sequencer
@@ -43,6 +44,7 @@ class Outlet:
         self._call_on_gap: list[Callable[[str], None]] = []
         self._limits = limits or Limits()
         self._sequencers: dict[str, Sequencer] = {}
+        self._heard_s: dict[str, float] = {}  # by symbol: when trades came as they happen
         self._lock = asyncio.Lock()
         self._seldom = Seldom(every_s=10)
         self._closed = False
@@ -74,6 +76,21 @@ class Outlet:
         """Return the ids that a symbol's trades wait for."""
         return self._sequencers[symbol].gap
 
+    def progress(self) -> list[Progress]:
+        """Return how far each followed symbol's trades are."""
+        now_s = _now_s()
+        return [
+            Progress(
+                symbol,
+                sequencer.last_id,
+                sequencer.last_time_us,
+                now_s - self._heard_s[symbol] if symbol in self._heard_s else None,
+                held_trades=sequencer.held_trades,
+                gap=sequencer.gap,
+            )
+            for symbol, sequencer in self._sequencers.items()
+        ]
+
     async def take(self, trades: TradeColumns, *, live: bool = True) -> None:
         """Take trades from anywhere, in any order; those of a symbol not followed are passed over, and counted.
 
@@ -89,6 +106,7 @@ class Outlet:
         if not len(trades):
             return
         if live:
+            self._heard_s[trades.symbol] = _now_s()
             counts.LAG.observe(max(0.0, (trades.received_time_us - int(trades.time_us[-1])) / 1e6))
         async with self._lock:
             if sequencer.is_rewound(trades):

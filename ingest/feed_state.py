@@ -1,0 +1,121 @@
+"""Whether trades come: LIVE, QUIET, STALE, GAP, BLOCKED or SIM, of each symbol and of all together. Pure.
+
+| state | when |
+| --- | --- |
+| BLOCKED | the venue refuses us (403, 418, 429, 451): no trade can come |
+| STALE | no connection is proven alive: prices are old, and nobody knows whether they still hold |
+| GAP | trades are held back until missing ones before them have been fetched |
+| SIM | trades come, from the simulated exchange |
+| LIVE | the last trade came within the last ten seconds |
+| QUIET | the connection lives, and nothing is traded |
+
+The first row that fits counts. A connection lives while it is open, answers pings, and REST has no trade that it did
+not bring (`connection/silence_watchdog.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from ingest.gap import Gap
+from mesh.status import MAX_SYMBOLS, timestamp
+from mesh.venue_hosts import SIM
+from tickmesh.v1 import status_pb2
+
+LIVE_WITHIN_S = 10.0
+"""So long after its last trade a symbol counts as LIVE."""
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """What is known of the connection to the venue.
+
+    Attributes:
+        alive: whether one is open and proven alive.
+        refused: whether the venue refused the last one that did not open.
+        problem: why there is none, in words for people.
+
+    """
+
+    alive: bool
+    refused: bool = False
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a symbol's trades are.
+
+    Attributes:
+        symbol: in lower case.
+        last_trade_id: of the last trade passed on; None when none was.
+        last_trade_time_us: when the venue says it happened; 0 when none was.
+        heard_ago_s: seconds since a trade of it came; None when none has come in this run.
+        held_trades: how many wait for ids before them.
+        gap: those ids.
+
+    """
+
+    symbol: str
+    last_trade_id: int | None
+    last_trade_time_us: int
+    heard_ago_s: float | None
+    held_trades: int = 0
+    gap: Gap | None = None
+
+
+def feed_of(venue: str, connection: Connection, symbols: Iterable[Progress]) -> status_pb2.Feed:
+    """Return the feed as it is reported."""
+    told = [_symbol_feed(venue, connection, progress) for progress in symbols][:MAX_SYMBOLS]
+    feed = status_pb2.Feed(venue=venue, symbols=told)
+    newest_us = max((one.last_trade_time.ToMicroseconds() for one in told), default=0)
+    if newest_us:
+        feed.last_trade_time.CopyFrom(timestamp(newest_us))
+    feed.state, feed.message = _together(venue, connection, told)
+    return feed
+
+
+def _symbol_feed(venue: str, connection: Connection, progress: Progress) -> status_pb2.SymbolFeed:
+    told = status_pb2.SymbolFeed(symbol=progress.symbol, held_trades=progress.held_trades)
+    if progress.last_trade_id is not None:
+        told.last_trade_id = progress.last_trade_id
+    if progress.last_trade_time_us > 0:
+        told.last_trade_time.CopyFrom(timestamp(progress.last_trade_time_us))
+    if not connection.alive:
+        told.state, told.message = _without_connection(venue, connection)
+    elif progress.gap is not None:
+        told.state = status_pb2.FEED_STATE_GAP
+        told.message = f"waiting for trades {progress.gap.first_id} to {progress.gap.last_id}"
+    elif progress.heard_ago_s is None:
+        told.state, told.message = status_pb2.FEED_STATE_QUIET, "no trade has come yet"
+    elif venue == SIM:
+        told.state = status_pb2.FEED_STATE_SIM
+    elif progress.heard_ago_s <= LIVE_WITHIN_S:
+        told.state = status_pb2.FEED_STATE_LIVE
+    else:
+        told.state = status_pb2.FEED_STATE_QUIET
+        told.message = f"the connection lives, and nothing has been traded for {progress.heard_ago_s:.0f} s"
+    return told
+
+
+def _without_connection(venue: str, connection: Connection) -> tuple[status_pb2.FeedState.ValueType, str]:
+    if connection.refused:
+        return status_pb2.FEED_STATE_BLOCKED, f"{venue} refuses us: {connection.problem}"
+    problem = f": {connection.problem}" if connection.problem else ""
+    return status_pb2.FEED_STATE_STALE, f"no connection to {venue}{problem}"
+
+
+def _together(
+    venue: str, connection: Connection, symbols: Sequence[status_pb2.SymbolFeed]
+) -> tuple[status_pb2.FeedState.ValueType, str]:
+    """Return the state of all symbols together: one that is LIVE shows that trades come."""
+    if not connection.alive:
+        return _without_connection(venue, connection)
+    states = {one.state: one.message for one in reversed(symbols)}
+    if venue == SIM:
+        return status_pb2.FEED_STATE_SIM, "the trades are those of a simulated exchange, and not real"
+    for state in (status_pb2.FEED_STATE_LIVE, status_pb2.FEED_STATE_GAP):
+        if state in states:
+            return state, states[state]
+    return status_pb2.FEED_STATE_QUIET, states.get(status_pb2.FEED_STATE_QUIET, "no symbol is followed")

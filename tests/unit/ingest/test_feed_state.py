@@ -1,0 +1,68 @@
+"""Whether trades come, by symbol and of all together."""
+
+from __future__ import annotations
+
+import pytest
+
+from ingest.feed_state import LIVE_WITHIN_S, Connection, Progress, feed_of
+from ingest.gap import Gap
+from mesh.status import MAX_SYMBOLS
+from tickmesh.v1 import status_pb2
+
+ALIVE = Connection(alive=True)
+TIME_US = 1_800_000_000_000_000
+
+
+def name(state: status_pb2.FeedState.ValueType) -> str:
+    return status_pb2.FeedState.Name(state).removeprefix("FEED_STATE_")
+
+
+def progress(heard_ago_s: float | None = 1.0, *, symbol: str = "btcusdt", gap: Gap | None = None) -> Progress:
+    return Progress(symbol, 5, TIME_US, heard_ago_s, held_trades=3 if gap else 0, gap=gap)
+
+
+@pytest.mark.parametrize(
+    ("venue", "connection", "one", "expected"),
+    [
+        ("binance", ALIVE, progress(), "LIVE"),
+        ("binance", ALIVE, progress(LIVE_WITHIN_S), "LIVE"),
+        ("binance", ALIVE, progress(LIVE_WITHIN_S + 1), "QUIET"),
+        ("binance", ALIVE, progress(None), "QUIET"),
+        ("binance", ALIVE, progress(gap=Gap(6, 9)), "GAP"),
+        ("binance", Connection(alive=False, problem="timed out"), progress(), "STALE"),
+        ("binance", Connection(alive=False, problem="timed out"), progress(gap=Gap(6, 9)), "STALE"),
+        ("binance", Connection(alive=False, refused=True, problem="status 451"), progress(), "BLOCKED"),
+        ("sim", ALIVE, progress(), "SIM"),
+        ("sim", ALIVE, progress(LIVE_WITHIN_S + 1), "SIM"),
+        ("sim", Connection(alive=False), progress(), "STALE"),
+    ],
+)
+def test_a_symbol_is_in_the_state_that_its_connection_and_its_trades_show(
+    venue: str, connection: Connection, one: Progress, expected: str
+) -> None:
+    feed = feed_of(venue, connection, [one])
+    assert (name(feed.symbols[0].state), name(feed.state)) == (expected, expected)
+    assert bool(feed.symbols[0].message) == (expected not in ("LIVE", "SIM"))
+
+
+def test_one_symbol_whose_trades_come_shows_that_the_feed_is_live() -> None:
+    symbols = [progress(60.0, symbol="rare"), progress(gap=Gap(6, 9), symbol="holed"), progress(symbol="busy")]
+    assert name(feed_of("binance", ALIVE, symbols).state) == "LIVE"
+    assert name(feed_of("binance", ALIVE, symbols[:2]).state) == "GAP"
+    assert name(feed_of("binance", ALIVE, symbols[:1]).state) == "QUIET"
+    assert name(feed_of("binance", ALIVE, []).state) == "QUIET"
+
+
+def test_the_words_name_the_ids_the_host_and_the_silence() -> None:
+    assert feed_of("binance", ALIVE, [progress(gap=Gap(6, 9))]).message == "waiting for trades 6 to 9"
+    assert feed_of("binance", Connection(alive=False, problem="timed out"), []).message == (
+        "no connection to binance: timed out"
+    )
+    assert feed_of("binance", ALIVE, [progress(75.0)]).message == (
+        "the connection lives, and nothing has been traded for 75 s"
+    )
+
+
+def test_the_report_of_very_many_symbols_stays_bounded() -> None:
+    feed = feed_of("binance", ALIVE, (progress(symbol=f"coin{number}") for number in range(2 * MAX_SYMBOLS)))
+    assert len(feed.symbols) == MAX_SYMBOLS
