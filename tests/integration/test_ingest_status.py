@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
+import pytest
+
 from mesh.status import Received, summarize
 from mesh.status_reports import StatusBoard
 from tests.fixtures.nats import NatsServer
@@ -51,6 +53,7 @@ async def test_simulated_trades_are_never_called_live(nats_server: NatsServer, m
             assert status_pb2.FEED_STATE_LIVE not in {one.state for one in status().symbols}
 
 
+@pytest.mark.slow
 async def test_an_ingest_that_was_killed_is_offline_and_then_counts_a_restart(
     nats_server: NatsServer, make_service: Make
 ) -> None:
