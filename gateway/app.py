@@ -118,7 +118,7 @@ def _transcoded(route: Route, call: Call) -> Answer:
         try:
             message = await call(route.request(variables, pairs, body))
         except UpstreamError as exc:
-            return Response(exc.body, exc.status, media_type=JSON)
+            return Response(exc.body, exc.status, exc.headers, media_type=JSON)
         headers = _next_page(request, pairs, getattr(message, NEXT_PAGE_TOKEN)) if route.hides_next_page else {}
         return Response(json.to_bytes(route.encode(message)), headers=headers, media_type=JSON)
 

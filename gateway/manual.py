@@ -13,7 +13,7 @@ Follow a crypto exchange trade by trade: prices and signals of now, every trade 
 them with a decimal parser where the last digit matters.
 - Times are RFC 3339 in UTC. Integers of 64 bits are JSON numbers. Every field is always there; NaN is `null`.
 - An error is `{"code", "message", "details"}` with the HTTP status that belongs to the gRPC code: 400 for what will \
-never do, 404 for what is not there, 429, 503 and 504 for what may do later.
+never do, 404 for what is not there, 429, 503 and 504 for what may do later (`Retry-After` says when).
 - Parameters and fields that are not known are refused, so that a misspelt one cannot mean something else.
 - Where the server was given a token (`API_TOKEN`), POST requests and `/ws` need it: `Authorization: Bearer <token>`, \
 or `?token=<token>` for clients that cannot send headers. A second one (`READ_TOKEN`) may listen to `/ws`, not POST. \

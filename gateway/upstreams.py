@@ -12,7 +12,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from gateway.errors import HttpError, upstream_error
 from gateway.transcode.rules import Route
-from mesh.rpc import authorization
+from mesh.rpc import RETRY_AFTER, authorization
 
 CALL_LIMIT_S = 5.0
 HEALTH_LIMIT_S = 2.0
@@ -48,8 +48,8 @@ def serving_of(channel: grpc.aio.Channel, service: str = "tickmesh.v1.SignalServ
 class UpstreamError(HttpError):
     """What an upstream answered instead of a message, ready to be handed on."""
 
-    def __init__(self, status: int, body: bytes) -> None:
-        super().__init__(status, "")
+    def __init__(self, status: int, body: bytes, *, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(status, "", headers=headers)
         self.body = body
 
 
@@ -113,4 +113,11 @@ class Upstreams:
         metadata = exc.trailing_metadata()
         rich = metadata.get(_RICH_STATUS) if metadata is not None else None
         status, body = upstream_error(code, message, rich if isinstance(rich, bytes) else None)
-        return UpstreamError(status, body)
+        return UpstreamError(status, body, headers=_later(status, metadata))
+
+
+def _later(status: int, metadata: grpc.aio.Metadata | None) -> dict[str, str]:
+    if status not in (429, 503):
+        return {}
+    told = metadata.get(RETRY_AFTER) if metadata is not None else None
+    return {"Retry-After": told if isinstance(told, str) and told.isdigit() else "1"}

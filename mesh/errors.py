@@ -4,6 +4,7 @@
      +-- InvalidRequest      the caller's words are wrong; the same words will never do      INVALID_ARGUMENT
      +-- NotFound            no such thing                                                   NOT_FOUND
      +-- NotReady            not now: an upstream is away or nothing has come yet            UNAVAILABLE
+     +-- TooMany             not so often, or no more of it; the same words will do later     RESOURCE_EXHAUSTED
      +-- BadMessage          bytes from outside that are not what they should be             DATA_LOSS
      +-- LibraryError        libsignal refused                                               INTERNAL
      +-- LeaseLostError      another instance of this service works now                      INTERNAL
@@ -32,6 +33,20 @@ class NotReady(TickmeshError):
     """Not now: an upstream is away, or nothing has come yet."""
 
 
+class TooMany(TickmeshError):
+    """Not so often, or no more of it: the same words will do later.
+
+    Args:
+        message: what there is too much of, and the bound.
+        retry_after_s: after how long it is worth while to ask again.
+
+    """
+
+    def __init__(self, message: str, *, retry_after_s: float = 1.0) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
 class BadMessage(TickmeshError):
     """Bytes from outside that are not what they should be."""
 
@@ -48,6 +63,7 @@ GRPC_CODES: dict[type[TickmeshError], grpc.StatusCode] = {
     InvalidRequest: grpc.StatusCode.INVALID_ARGUMENT,
     NotFound: grpc.StatusCode.NOT_FOUND,
     NotReady: grpc.StatusCode.UNAVAILABLE,
+    TooMany: grpc.StatusCode.RESOURCE_EXHAUSTED,
     BadMessage: grpc.StatusCode.DATA_LOSS,
     LibraryError: grpc.StatusCode.INTERNAL,
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -16,7 +17,7 @@ from grpc_reflection.v1alpha import reflection
 from prometheus_client import Counter
 
 from mesh.access import Access, Right, bearer, rights_of
-from mesh.errors import TickmeshError, grpc_code
+from mesh.errors import TickmeshError, TooMany, grpc_code
 from mesh.health import Health
 
 log = logging.getLogger("mesh.rpc")
@@ -24,6 +25,9 @@ log = logging.getLogger("mesh.rpc")
 MAX_MESSAGE_BYTES = 4 * 2**20
 UNARY_LIMIT_S = 10.0
 """No unary call works longer, whatever deadline its caller brought."""
+
+RETRY_AFTER = "retry-after"
+"""Trailing metadata of RESOURCE_EXHAUSTED: whole seconds, as the HTTP header of that name."""
 
 CALLS = Counter("tickmesh_rpc_calls_total", "gRPC calls by method and code", ["method", "code"])
 
@@ -200,4 +204,5 @@ async def _abort(method: str, context: Any, exc: Exception) -> None:
         log.error("%s", method, exc_info=exc)
         code, message = grpc.StatusCode.INTERNAL, f"{type(exc).__name__} in {method}; the service's log has more"
     CALLS.labels(method, code.name).inc()
-    await context.abort(code, message)
+    later = ((RETRY_AFTER, str(max(1, math.ceil(exc.retry_after_s)))),) if isinstance(exc, TooMany) else ()
+    await context.abort(code, message, trailing_metadata=later)

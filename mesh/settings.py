@@ -213,6 +213,9 @@ class SignalSettings(AccessSettings, IndicatorSettings):
     flow_window: Window = Field(20, description="trades in the buy share and the order-flow imbalance")
     rate_window: Window = Field(20, description="trades in the trade rate")
     volatility_window: Window = Field(20, description="returns in the volatility")
+    changes_per_minute: int = Field(
+        60, ge=1, le=100_000, description="how often another symbol may be selected or a session reset, by all together"
+    )
     processed_max_bytes: int = Field(
         4 * 2**30, ge=2**20, description="size limit of the stream PROCESSED; the oldest go first"
     )

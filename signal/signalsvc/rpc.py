@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -10,6 +11,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from mesh.errors import InvalidRequest, NotReady
 from mesh.symbols import parse_symbol
 from signalsvc.engine import Engine, Latest
+from signalsvc.pace import Pace
 from signalsvc.selection import Selection
 from signalsvc.watchers import Watcher, Watchers
 from tickmesh.v1 import signal_pb2, signal_pb2_grpc
@@ -33,6 +35,7 @@ class SignalServicer(signal_pb2_grpc.SignalServiceServicer):
         *,
         select: Callable[[str], Awaitable[None]],
         reset: Callable[[str, str], Awaitable[bool]],
+        pace: Pace,
     ) -> None:
         """Serve.
 
@@ -42,6 +45,7 @@ class SignalServicer(signal_pb2_grpc.SignalServiceServicer):
             watchers: where Watch counts its callers in.
             select: makes a checked symbol the selected one everywhere; raises `NotReady` while the bus is away.
             reset: begins a new session of a venue's symbol and keeps that; tells whether the symbol has traded.
+            pace: how often any of these two may be called, by all callers together: what they change is everybody's.
 
         """
         self._engine = engine
@@ -49,6 +53,7 @@ class SignalServicer(signal_pb2_grpc.SignalServiceServicer):
         self._watchers = watchers
         self._select = select
         self._reset = reset
+        self._pace = pace
 
     async def GetPrice(  # noqa: N802
         self, request: signal_pb2.GetPriceRequest, context: Context
@@ -119,6 +124,8 @@ class SignalServicer(signal_pb2_grpc.SignalServiceServicer):
         self, request: signal_pb2.SelectSymbolRequest, context: Context
     ) -> signal_pb2.SelectSymbolResponse:
         symbol = self._selection.check(request.symbol)
+        if symbol != self._selection.symbol:  # saying it again changes nothing
+            self._pace.take("another symbol was selected or a session reset", now_s=monotonic())
         await self._select(symbol)
         return signal_pb2.SelectSymbolResponse(
             symbol=symbol, name=self._selection.name(symbol), venue=self._selection.venue
@@ -137,6 +144,7 @@ class SignalServicer(signal_pb2_grpc.SignalServiceServicer):
         self, request: signal_pb2.ResetSessionRequest, context: Context
     ) -> signal_pb2.ResetSessionResponse:
         symbol = self._selection.resolve(request.symbol)
+        self._pace.take("another symbol was selected or a session reset", now_s=monotonic())
         if not await self._reset(self._selection.venue, symbol):
             raise NotReady(f"no trade of {symbol} has come yet, so it has no session to reset")
         return signal_pb2.ResetSessionResponse(symbol=symbol)

@@ -14,6 +14,7 @@ from mesh.service import Stop
 from mesh.settings import SignalSettings
 from mesh.status_reports import STATUS_SERVICE, StatusBoard, reporting
 from signalsvc.engine import Engine
+from signalsvc.pace import Pace
 from signalsvc.pipeline import Pipeline
 from signalsvc.rpc import SignalServicer
 from signalsvc.selection import Selection
@@ -31,7 +32,14 @@ async def main(settings: SignalSettings, stop: Stop) -> None:
     selection, watchers = Selection(settings.symbol), Watchers()
     selector, pipeline = Selector(selection, watchers), Pipeline(engine, selection, watchers, health)
     board = StatusBoard()
-    servicer = SignalServicer(engine, selection, watchers, select=selector.select, reset=pipeline.reset_session)
+    servicer = SignalServicer(
+        engine,
+        selection,
+        watchers,
+        select=selector.select,
+        reset=pipeline.reset_session,
+        pace=Pace(per_minute=settings.changes_per_minute),
+    )
 
     def register(server: grpc.aio.Server) -> None:
         signal_pb2_grpc.add_SignalServiceServicer_to_server(servicer, server)

@@ -13,6 +13,7 @@ import pytest_asyncio
 
 from gateway.access import Admission
 from mesh.access import Access
+from mesh.errors import TooMany
 from mesh.rpc import channel
 from tests.fixtures.gateway import (
     Gateway,
@@ -293,6 +294,17 @@ async def test_a_gateway_alone_is_alive_but_not_ready_and_recovers() -> None:
 
             await eventually(back)
             assert (await http.get("/api/price")).status_code == 200
+
+
+async def test_too_often_is_429_and_says_when_it_may_be_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def too_often(*_: object) -> None:
+        raise TooMany("a session was reset too often", retry_after_s=6.2)
+
+    monkeypatch.setattr(SmallSignal, "ResetSession", too_often)
+    async with running_gateway() as gateway:
+        response = await gateway.http.post("/api/session:reset", json={})
+    assert (response.status_code, response.headers["retry-after"]) == (429, "7")
+    assert response.json() == {"code": 8, "message": "a session was reset too often", "details": []}
 
 
 async def test_with_a_token_reading_is_open_and_changing_is_not() -> None:

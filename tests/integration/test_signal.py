@@ -170,6 +170,29 @@ async def test_a_crash_between_two_parts_of_a_batch_loses_and_doubles_none(
     assert bytes_of(processed) == parts
 
 
+async def test_what_changes_something_for_all_may_not_be_done_too_often(
+    nats_server: NatsServer, make_service: Make
+) -> None:
+    settings = {"NATS_URL": nats_server.url_of("signal"), "SIGNAL_ADDR": "127.0.0.1:0", "CHANGES_PER_MINUTE": "2"}
+    service = make_service("signalsvc", **settings)
+    service.start_grpc("SIGNAL_ADDR")
+    async with feeding(nats_server) as feed, calling(service.address) as calls:
+        await feed.catalog("binance", "btcusdt", "ethusdt")
+        await feed.trades(columns(1, 3))
+        await feed.processed(3)
+        await eventually(lambda: calls.GetPrice(signal_pb2.GetPriceRequest()), not_yet=(grpc.aio.AioRpcError,))
+        codes = []
+        for _ in range(3):
+            call = calls.ResetSession(signal_pb2.ResetSessionRequest())
+            codes.append((await call.code()).name)
+        assert codes == ["OK", "OK", "RESOURCE_EXHAUSTED"]
+        assert 1 <= int(dict(await call.trailing_metadata())["retry-after"]) <= 30
+        selecting = calls.SelectSymbol(signal_pb2.SelectSymbolRequest(symbol="ethusdt"))
+        assert (await selecting.code()).name == "RESOURCE_EXHAUSTED"
+        again = calls.SelectSymbol(signal_pb2.SelectSymbolRequest(symbol="btcusdt"))
+        assert (await again.code()).name == "OK"  # it is selected already
+
+
 async def test_a_killed_service_goes_on_as_if_it_had_never_died(nats_server: NatsServer, signal: Service) -> None:
     batches = [columns(first_id, 50) for first_id in range(1, 2001, 50)]
     signal.start_grpc("SIGNAL_ADDR")

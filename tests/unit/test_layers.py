@@ -61,6 +61,7 @@ PURE = [
     "ingest/binance/unreadable.py",
     "signal/signalsvc/engine.py",
     "signal/signalsvc/selection.py",
+    "signal/signalsvc/pace.py",
     "store/rows.py",
     "store/batch.py",
     "store/queries.py",
