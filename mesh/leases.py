@@ -88,7 +88,7 @@ class Lease:
         self._opened: KeyValue | None = None
         self._reconnected = asyncio.Event()
 
-    async def take(self) -> None:
+    async def take(self, health: Health) -> None:
         """Wait until no other instance is running, and take the lease; says in one line whom it waits for."""
         self._bus.on_reconnect(self._reconnected.set)
         await self._bus.client.subscribe(subjects.instance(self._service, self._instance), cb=_answer)
@@ -111,7 +111,9 @@ class Lease:
                     continue
                 if sign is _Sign.THERE and awaited != holder.instance:
                     awaited = holder.instance
-                    log.warning("another %s is running (%s): waiting until it is gone", self._service, holder)
+                    said = f"another {self._service} is running ({holder})"
+                    health.set("lease", False, said)
+                    log.warning("%s: waiting until it is gone", said)
                 signs = [] if sign is _Sign.THERE else [*signs, sign]
                 at_once = awaited != holder.instance and holder.server == self._server()
                 if _is_gone(signs, at_once=at_once):
@@ -238,7 +240,7 @@ async def held(bus: Bus, service: str, *, health: Health) -> AsyncIterator[Lease
 
     """
     lease = Lease(bus, service)
-    await lease.take()
+    await lease.take(health)
     health.set("lease", True)
     bus.confirm = lease.confirm
     working = asyncio.current_task()
@@ -269,7 +271,7 @@ async def held(bus: Bus, service: str, *, health: Health) -> AsyncIterator[Lease
         raise
     finally:
         watching.cancel()
-        health.set("lease", False)
+        health.set("lease", False, str(lost or ""))
         if lost is None:
             await lease.give_back()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 import signal
 from collections.abc import AsyncIterator, Callable
@@ -193,7 +194,8 @@ async def test_a_bus_that_starts_anew_takes_the_lease_from_nobody_who_is_there(
         connected(nats_server) as other,
         leases.held(one, "store", health=Health("lease")) as lease,
     ):
-        waiting = asyncio.create_task(leases.Lease(other, "store").take())
+        health = Health("lease")
+        waiting = asyncio.create_task(leases.Lease(other, "store").take(health))
         for _ in range(2):
             await asyncio.to_thread(nats_server.restart)
             await eventually(lambda: one.connected and other.connected)
@@ -204,6 +206,7 @@ async def test_a_bus_that_starts_anew_takes_the_lease_from_nobody_who_is_there(
                 await questions.next_msg(timeout=10)
 
         assert not waiting.done()
+        assert f"another store is running (pid {os.getpid()} on " in health.conditions[0].message
         waiting.cancel()
 
 
