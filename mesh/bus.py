@@ -98,9 +98,9 @@ class Bus:
         """Whether the server is there."""
         return bool(self.client.is_connected)
 
-    def tell_stuck(self, *, stuck: bool) -> None:
-        """Say that the bus takes nothing although it is there, or that it does again; health follows."""
-        self._health.set("bus", self.connected and not stuck)
+    def tell_stuck(self, *, stuck: bool, why: str = "") -> None:
+        """Say that the bus takes nothing although it is there, and why, or that it does again; health follows."""
+        self._health.set("bus", self.connected and not stuck, f"the bus takes nothing: {why}" if stuck else "")
 
     def on_reconnect(self, callback: Callable[[], None]) -> None:
         """Call `callback` after every reconnection."""

@@ -212,7 +212,7 @@ class Publisher:
             except (NatsError, TimeoutError) as exc:
                 self._why = str(exc) or type(exc).__name__
             if loop.time() - began_s > _STUCK_AFTER_S:
-                self._bus.tell_stuck(stuck=True)
+                self._bus.tell_stuck(stuck=True, why=self._why)
             await asyncio.sleep(delay_s)
         self._bus.tell_stuck(stuck=False)
         self._broken.clear()

@@ -2,7 +2,7 @@
 
 `commands` are what a person types; `up` checks everything (`checks`, `settings`, `ports`), prepares the servers'
 files (`nats`, `postgres`) and plans the `programs`; supervisord keeps them (`supervisor`, at a `socket_path`), and
-`watch` looks at it until asked to stop (`stopping`).
+`watch` looks at it, and at what nats-server says of itself (`nats_health`), until asked to stop (`stopping`).
 
 `state` is STATE_DIR: the `record` of what runs, by process (`pids`), the `passwords`, the `logs`. `report` and
 `gateway` say how everybody is.

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from mesh.local import gateway, report, socket_path
+from mesh.local import gateway, nats_health, report, socket_path
 from mesh.local.logs import Tail
 from mesh.local.passwords import Passwords
 from mesh.local.pids import Pid
@@ -70,6 +70,9 @@ class Watch:
         self._ready_s = 0.0
         self._live = False
         self._venue: str | None = None
+        self._nats_health = nats_health.NatsHealth()
+        self._asked_bus_s = float("-inf")
+        self._bus_words = ""
 
     def run(self) -> int:
         """Start, watch until asked to stop or the supervisor is lost, stop, and return the exit code."""
@@ -114,6 +117,7 @@ class Watch:
                     raise
                 continue
             answered_s = time.monotonic()
+            self._look_after_the_bus()
             if not self._live:
                 self._look_for_life()
             elif self._venue in (None, SIM):  # `VENUE=auto` changes over by itself, and never back
@@ -140,6 +144,26 @@ class Watch:
                 self.tell(f"{status.name} runs again, pid {status.pid}")
         if changed:
             self.state.write(self.record)
+
+    def _look_after_the_bus(self) -> None:
+        nats, ports = self.record.processes.get("nats"), self.record.ports
+        if nats is None or time.monotonic() - self._asked_bus_s < CALM_S:
+            return
+        self._asked_bus_s = time.monotonic()
+        answer, room = (
+            nats_health.ask(ports["NATS_PORT"], ports["NATS_MONITOR_PORT"]),
+            nats_health.has_room(self.state.nats_data),
+        )
+        if answer.words:
+            if answer.words != self._bus_words:
+                waits = "" if room else "; it is started anew as soon as its disk has room"
+                self.tell(f"nats says that it is not well: {answer.words[:300]}{waits}")
+            self._bus_words = answer.words
+        elif answer.well:
+            self._bus_words = ""
+        if self._nats_health.unwell(answer, pid=nats.pid, room=room, now_s=time.monotonic()):
+            self.tell(f"nats does not get well by itself and is started anew; its log: {self.state.log_of('nats')}")
+            nats.kill()  # not asked to end: what it has in memory is what is not well
 
     def _note_death(self, status: Status) -> None:
         if status.name not in self._dead:

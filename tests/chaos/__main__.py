@@ -16,10 +16,13 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.chaos import disk
 from tests.chaos.faults import Fault, table
 from tests.chaos.run import Outcome, heading, row, strike
 from tests.chaos.truth import Truth
 from tests.chaos.world import running_world
+
+_DISK_MIB = {"nats": 64, "postgres": 256, ".": 384}
 
 
 def main(options: argparse.Namespace) -> int:
@@ -31,6 +34,7 @@ def main(options: argparse.Namespace) -> int:
     started_s = time.monotonic()
     outcomes: list[Outcome] = []
     print(heading(), flush=True)
+    wanted = list(_possible(wanted))
     while len(outcomes) < len(wanted):
         outcomes += _in_one_world(wanted[len(outcomes) :], options)
     failed = [outcome for outcome in outcomes if outcome.wrong]
@@ -47,7 +51,7 @@ def _in_one_world(faults: list[Fault], options: argparse.Namespace) -> list[Outc
     sharing = [first, *itertools.takewhile(lambda fault: not first.own_mesh and not fault.own_mesh, others)]
     with _folder(keep=options.keep) as folder:
         settings = first.own_mesh(folder) if first.own_mesh else {}
-        with running_world(folder, seed=options.seed, **settings) as world:
+        with _disk_for(first, folder), running_world(folder, seed=options.seed, **settings) as world:
             truth = Truth(world)
             for fault in sharing:
                 outcomes.append(strike(world, truth, fault, rate=options.rate))
@@ -55,6 +59,22 @@ def _in_one_world(faults: list[Fault], options: argparse.Namespace) -> list[Outc
                 if outcomes[-1].wrong:
                     break
     return outcomes
+
+
+def _possible(faults: list[Fault]) -> Iterator[Fault]:
+    """Leave out the faults this machine cannot play, and say so."""
+    missing = disk.why_not() if any(fault.small_disk for fault in faults) else ""
+    for fault in faults:
+        if fault.small_disk and missing:
+            print(f"{fault.name}: left out, {missing}", flush=True)
+        else:
+            yield fault
+
+
+def _disk_for(fault: Fault, folder: Path) -> contextlib.AbstractContextManager[None]:
+    if not fault.small_disk:
+        return contextlib.nullcontext()
+    return disk.small_disk(folder / "state" / fault.small_disk, mib=_DISK_MIB[fault.small_disk])
 
 
 @contextlib.contextmanager

@@ -15,6 +15,7 @@ from tests.chaos.strikes import (
     bus_lost,
     clock_steps,
     database_missing_at_the_start,
+    disk_full,
     frozen,
     killed,
     listened_to,
@@ -38,6 +39,7 @@ class Fault:
     Args:
         short: whether the short form has it too; what differs little from another is left to the long one.
         own_mesh: asks for a mesh of the fault's own, and gives its settings for a folder; the others share one.
+        small_disk: asks for a small disk under this folder of STATE_DIR, "." is all of it; skipped where it cannot be.
         late: trades may come too late for the signals, which never go back: then the database is compared alone.
 
     """
@@ -46,6 +48,7 @@ class Fault:
     strike: Strike
     short: bool = True
     own_mesh: Callable[[Path], Mapping[str, str]] | None = None
+    small_disk: str = ""
     late: bool = False
 
 
@@ -93,6 +96,7 @@ def table(*, short: bool, seed: int) -> list[Fault]:
         )
     )
     rows += _of_the_exchange(either)
+    full_s = either(5, 10)
     rows += [
         Fault(f"anything, seed {seed}, for {either(30, 300):g} s", anything(seed, either(30, 300))),
         Fault("RAW is full while the store is away", stream_full, own_mesh=lambda _: {"RAW_MAX_BYTES": str(2**20)}),
@@ -103,6 +107,16 @@ def table(*, short: bool, seed: int) -> list[Fault]:
             power_cut(*EVERY_STREAM),
             short=False,
             own_mesh=lambda _: {},
+        ),
+        *(
+            Fault(
+                f"the disk of {what} is full for {full_s:g} s",
+                disk_full(folder, full_s),
+                own_mesh=lambda _: {},
+                small_disk=folder,
+                short=True,
+            )
+            for what, folder in (("the bus", "nats"), ("the database", "postgres"), ("everything", "."))
         ),
         Fault("the disk of the bus is lost", bus_lost, own_mesh=lambda _: {}, late=True),
         Fault(

@@ -18,6 +18,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from mesh import subjects
 from mesh.local.state import State
 from tests.chaos.clock import step
+from tests.chaos.disk import empty, fill
 from tests.chaos.world import PROGRAMS, SYMBOLS, NotYet, World, until
 
 _WS_LATE_S = 1.0
@@ -206,6 +207,20 @@ def power_cut(*streams: str) -> Strike:
                 shutil.copytree(kept / stream, files / stream)
 
         world.restart(orderly=False, during=lose)
+
+    return strike
+
+
+def disk_full(folder: str, seconds: float) -> Strike:
+    """A disk of its own under STATE_DIR has no room left; then it has again."""
+
+    def strike(world: World) -> None:
+        disk = world.mesh.state_dir / folder
+        deadline_s = time.monotonic() + seconds
+        while time.monotonic() < deadline_s:
+            fill(disk)
+            time.sleep(0.1)
+        empty(disk)
 
     return strike
 

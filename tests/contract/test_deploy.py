@@ -51,3 +51,14 @@ def test_the_image_holds_every_package_of_the_wheel() -> None:
     folders = {package.partition("/")[0] for package in re.findall(r'"([^"]+)"', packages[1])}
     let_in = set(re.findall(r"^!([a-z]+)$", (ROOT / ".dockerignore").read_text(), re.MULTILINE))
     assert folders == let_in
+
+
+def test_whoever_runs_a_container_of_nats_starts_it_anew_when_it_is_not_well() -> None:
+    """nats-server does not recover from a full disk by itself, and plain compose only shows who is unhealthy."""
+    compose, kubernetes = (ROOT / "compose.yaml").read_text(), (ROOT / "deploy" / "k8s" / "nats.yaml").read_text()
+    mounted = "./deploy/nats:/etc/tickmesh:ro"
+    assert "command: [sh, /etc/tickmesh/run.sh, " in compose and mounted in compose
+    assert re.search(r"livenessProbe: .*sh, /etc/tickmesh/alive\.sh, /data\b", kubernetes)
+    assert "--from-file=deploy/nats\n" in (ROOT / "deploy" / "k8s" / "README.md").read_text()
+    for script in ("run.sh", "alive.sh"):
+        assert (ROOT / "deploy" / "nats" / script).is_file()

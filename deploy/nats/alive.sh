@@ -1,0 +1,17 @@
+#!/bin/sh
+# Ends with 1 when the nats-server of this container has to be started anew; for a liveness probe, and for run.sh.
+#
+#   alive.sh [DATA [PORT [MONITOR_PORT]]]      its files, /data; its ports for clients and for monitoring, 4222 and 8222
+#
+# nats-server 2.15 that once found no room on its disk takes no message for that stream any more, also when there is room
+# again; its /healthz says so, and a new start mends it. While the disk has no room (64 MiB or a twentieth of it) a new
+# start would be in vain; and while it reads its streams at the start it does not listen for clients yet, and is left alone.
+set -u
+unset http_proxy HTTP_PROXY all_proxy ALL_PROXY # it is asked on this machine
+data=${1:-/data} port=${2:-4222} monitor=${3:-8222}
+
+grep -q ":$(printf %04X "$port") [0-9A-F]*:0000 0A " /proc/net/tcp /proc/net/tcp6 || exit 0
+wget -q -T 3 -O /dev/null "http://127.0.0.1:$monitor/healthz" 2>/dev/null && exit 0
+df -Pk "$data" | awk 'NR == 2 { least = $2 / 20 < 65536 ? $2 / 20 : 65536; exit ($4 < least) ? 0 : 1 }' && exit 0
+echo "nats-server is not well although its disk has room: it has to be started anew" >&2
+exit 1
