@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Collection
 from contextlib import AsyncExitStack
 from typing import Any
@@ -15,6 +16,7 @@ from ingest.connection.link import Ends
 from ingest.connection.silence_watchdog import SilenceWatchdog
 from ingest.feed_state import feed_of
 from ingest.following import Following
+from ingest.network import Network
 from ingest.order.outlet import Outlet
 from ingest.order.repair import Repairs
 from ingest.order.requested import RequestedRepairs
@@ -55,7 +57,7 @@ async def main(settings: IngestSettings, stop: Stop) -> None:
             await bus.declare(DEAD_STREAM)
             feed = FeedReport()
             await stack.enter_async_context(reporting("ingest", bus, health, feed.describe))
-            choice = VenueChoice(settings, health)
+            choice = VenueChoice(settings, health, Network.of(os.environ))
             tell_followed(None, choice=choice)
             venue = await choice.first(bus)
         publisher = Publisher(bus, subjects.RAW, readers=(subjects.DURABLE_SIGNAL, subjects.DURABLE_STORE))
@@ -87,7 +89,7 @@ async def _follow(
     log.info("following %s: %s", venue.name, ", ".join(following.symbols))
     tell_followed(venue, choice=choice)
     outlet = Outlet(venue.name, bus, publisher)
-    async with connect_rest(venue.name, venue.rest_urls) as venue_rest, asyncio.TaskGroup() as tasks:
+    async with connect_rest(venue.name, venue.rest_urls, venue.network) as venue_rest, asyncio.TaskGroup() as tasks:
         repairs = Repairs(venue_rest, outlet, tasks)
         outbox = Outbox(bus)
         venue_rest.keep_aside_in(outbox)

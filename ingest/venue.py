@@ -12,9 +12,7 @@ import datetime as dt
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
-from urllib.parse import urlsplit
+from dataclasses import dataclass, field
 
 import websockets
 from nats.errors import Error as NatsError
@@ -22,6 +20,7 @@ from websockets.asyncio.client import connect as connect_websocket
 
 from ingest import counts
 from ingest.binance import stay_away
+from ingest.network import Network
 from ingest.rest.client import connect as connect_rest
 from ingest.rest.refusal import RestError
 from mesh import control, subjects
@@ -45,11 +44,15 @@ _STILL_AWAY_AGAIN_S = 600.0
 
 @dataclass(frozen=True, slots=True)
 class Venue:
-    """Whom we follow, and where; each ladder of URLs in the order to try, without `/ws` or `/stream` at their ends."""
+    """Whom we follow, and where; each ladder of URLs in the order to try, without `/ws` or `/stream` at their ends.
+
+    `network` is the way there.
+    """
 
     name: str
     ws_urls: tuple[str, ...]
     rest_urls: tuple[str, ...]
+    network: Network = field(default_factory=Network)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +82,13 @@ class VenueChoice:
     Args:
         settings: the venue that is wanted, its name and hosts, and how long and how often to ask.
         health: where it is told that nobody or the simulated exchange is followed, and why.
+        network: the way to the real venue; the simulated one is never behind a proxy.
 
     """
 
-    def __init__(self, settings: IngestSettings, health: Health) -> None:
+    def __init__(self, settings: IngestSettings, health: Health, network: Network) -> None:
         ws_urls, sim_ws_urls = map(base_url, settings.binance_ws_url), map(base_url, settings.sim_ws_url)
-        self.real = Venue(settings.venue_name, tuple(ws_urls), settings.binance_rest_url)
+        self.real = Venue(settings.venue_name, tuple(ws_urls), settings.binance_rest_url, network)
         self.sim = Venue(SIM, tuple(sim_ws_urls), settings.sim_rest_url)
         self._health = health
         self._wanted = settings.venue
@@ -99,8 +103,12 @@ class VenueChoice:
             bus: on which an ingest before this one has told whom it followed.
 
         """
+        if self._wanted == SIM:
+            return self.sim
+        for problem in self.real.network.problems_to(*self.real.ws_urls, *self.real.rest_urls):
+            log.error("%s", problem)
         if self._wanted != "auto":
-            return self.sim if self._wanted == SIM else self.real
+            return self.real
         log.info("asking whether %s can be reached, for at most %g s", self.real.name, self._timeout_s)
         if (await self._ask_real()).at_all:
             return self.real
@@ -177,17 +185,12 @@ def base_url(url: str) -> str:
     return url.rstrip("/").removesuffix("/ws").removesuffix("/stream").rstrip("/")
 
 
-def proxy_for(url: str) -> Literal[True] | None:
-    """Return what `websockets` wants to hear about proxies: the environment's are for the world outside."""
-    return None if urlsplit(url).hostname in ("127.0.0.1", "::1", "localhost") else True
-
-
 async def _ask(venue: Venue, within_s: float, *, quiet: bool) -> Answer:
     """Ask all hosts of a venue at once, until one has answered by WebSocket or the time is over."""
     answer = Answer()
     level = logging.DEBUG if quiet else logging.INFO
-    attempts = [asyncio.create_task(_ask_rest(venue.name, url, level)) for url in venue.rest_urls]
-    attempts += [asyncio.create_task(_ask_websocket(url, within_s, level)) for url in venue.ws_urls]
+    attempts = {asyncio.create_task(_ask_rest(venue, url, level)): url for url in venue.rest_urls}
+    attempts |= {asyncio.create_task(_ask_websocket(venue.network, url, within_s, level)): url for url in venue.ws_urls}
     try:
         async with asyncio.timeout(within_s):
             for attempt in asyncio.as_completed(attempts):
@@ -200,7 +203,8 @@ async def _ask(venue: Venue, within_s: float, *, quiet: bool) -> Answer:
                 if answer.by_websocket:
                     break
     except TimeoutError:
-        pass
+        for url in (url for task, url in attempts.items() if not task.done()):
+            log.log(level, "%s: no answer within %g s%s", url, within_s, venue.network.through(url))
     finally:
         for task in attempts:
             task.cancel()
@@ -208,8 +212,8 @@ async def _ask(venue: Venue, within_s: float, *, quiet: bool) -> Answer:
     return answer
 
 
-async def _ask_rest(name: str, url: str, level: int) -> Answer:
-    async with connect_rest(name, [url]) as client:
+async def _ask_rest(venue: Venue, url: str, level: int) -> Answer:
+    async with connect_rest(venue.name, [url], venue.network) as client:
         try:
             await client.ping()
         except RestError as exc:
@@ -218,12 +222,13 @@ async def _ask_rest(name: str, url: str, level: int) -> Answer:
     return Answer(by_rest=True)
 
 
-async def _ask_websocket(url: str, within_s: float, level: int) -> Answer:
+async def _ask_websocket(network: Network, url: str, within_s: float, level: int) -> Answer:
     try:
-        async with connect_websocket(f"{url}/ws", compression=None, open_timeout=within_s, proxy=proxy_for(url)):
+        options = network.for_websocket(url)
+        async with connect_websocket(f"{url}/ws", compression=None, open_timeout=within_s, **options):
             return Answer(by_websocket=True)
     except (OSError, TimeoutError, websockets.InvalidHandshake, websockets.InvalidURI) as exc:
-        log.log(level, "%s: %s", url, plain_words(exc, [url]))
+        log.log(level, "%s: %s%s", url, plain_words(exc, [url]), network.through(url))
         return Answer(away_s=asked_away_s(exc))
 
 
@@ -256,7 +261,10 @@ def plain_words(exc: Exception, urls: Sequence[str]) -> str:
         if status in stay_away.STATUSES:
             return f"asked to stay away (status {status}): no handshake for {asked_away_s(exc):.0f} s"
         return f"status {status}"
-    return str(exc) or type(exc).__name__
+    words = str(exc) or type(exc).__name__
+    if isinstance(exc, websockets.ProxyError) and exc.__cause__ is not None:
+        words = f"{words}: {exc.__cause__}"
+    return words
 
 
 def _now_s() -> float:

@@ -12,8 +12,9 @@ from contextlib import suppress
 from random import Random
 from socket import gaierror
 from types import TracebackType
-from typing import Self
+from typing import Literal, Self
 from urllib.parse import urlsplit, urlunsplit
+from urllib.request import getproxies, proxy_bypass
 
 import httpx
 from websockets.asyncio.client import ClientConnection, connect
@@ -145,7 +146,7 @@ class Client:
             self._stream_url,
             additional_headers=self._headers,
             user_agent_header="tickmesh-term",
-            proxy=True if self._through_proxy else None,
+            proxy=_proxy_to(self._stream_url) if self._through_proxy else None,
             compression=None,
             # Timeouts
             open_timeout=OPEN_TIMEOUT_S,
@@ -212,6 +213,16 @@ class Client:
                 said = parse_refusal(bytes(body))
                 raise PayloadError(said or f"found status {response.status_code}, expected 200 at {path}")
             return bytes(body), response.headers.get("X-Next-Page-Token", "")
+
+
+def _proxy_to(url: str) -> str | Literal[True]:
+    """Return what `websockets` wants to hear: it finds proxies itself, but knows no ALL_PROXY, which httpx takes."""
+    parts, proxies = urlsplit(url), getproxies()
+    nearer = ("wss", "socks", "https") if parts.scheme == "wss" else ("ws", "socks", "https", "http")
+    everything = proxies.get("all", "")
+    if not everything or any(name in proxies for name in nearer) or proxy_bypass(parts.netloc.rpartition("@")[2]):
+        return True
+    return everything if "://" in everything else f"http://{everything}"
 
 
 def stream_url(url: str) -> str:

@@ -33,7 +33,7 @@ from ingest.following import Following
 from ingest.order.outlet import Outlet
 from ingest.outbox import Outbox, minute
 from ingest.rest.refusal import RestError
-from ingest.venue import Venue, asked_away_s, plain_words, proxy_for
+from ingest.venue import Venue, asked_away_s, plain_words
 
 log = logging.getLogger("ingest.link")
 
@@ -134,7 +134,9 @@ class Link:
         except (OSError, TimeoutError, websockets.InvalidHandshake, websockets.ConnectionClosed) as exc:
             if isinstance(exc, websockets.InvalidStatus):
                 self.status, self.away_s = exc.response.status_code, asked_away_s(exc)
-            self._wear(plain_words(exc, self._ends.venue.ws_urls))
+            # By which proxy matters while it is being opened.
+            through = "" if self.open else self._ends.venue.network.through(self._rung.url)
+            self._wear(plain_words(exc, self._ends.venue.ws_urls) + through)
         finally:
             self.open = False
             self._wear("left")
@@ -152,7 +154,7 @@ class Link:
         async with _Connecting(
             url + feed.target,
             compression=None,
-            proxy=proxy_for(url),
+            **ends.venue.network.for_websocket(url),
             # Timeouts
             open_timeout=_OPEN_WITHIN_S,
             ping_interval=_PING_EVERY_S,

@@ -10,7 +10,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import TypeVar
-from urllib.parse import urlsplit
 
 import httpx
 
@@ -22,6 +21,7 @@ from ingest.binance.instruments import Instrument, parse_exchange_info
 from ingest.binance.page import Page
 from ingest.binance.refusals import Refusal, refusal_of
 from ingest.binance.stay_away import stay_away_s
+from ingest.network import Network
 from ingest.outbox import Outbox
 from ingest.rest.budget import Budget, used_weight
 from ingest.rest.found import Found, from_aggregates, from_history, from_newest, spoil
@@ -67,10 +67,13 @@ class Rest:
     At most two requests are on their way at a time. Beyond the budget nothing is asked: RestAway says how long.
     """
 
-    def __init__(self, venue: str, urls: Sequence[str], client: httpx.AsyncClient) -> None:
+    def __init__(
+        self, venue: str, urls: Sequence[str], client: httpx.AsyncClient, network: Network | None = None
+    ) -> None:
         self._venue = venue
         self._hosts = [Host(url) for url in urls]
         self._client = client
+        self._network = network or Network()
         self._budget = Budget()
         self._turn = asyncio.Semaphore(2)
         self._seldom = Seldom(every_s=30)
@@ -188,7 +191,11 @@ class Rest:
                     continue
                 # ValueError: what the libraries below make of words that are no HTTP, where they do not name it.
                 except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, BadMessage, ValueError) as exc:
-                    reasons.append(f"{host.name}: {str(exc) or type(exc).__name__}")
+                    through = self._network.through(host.url)
+                    reasons.append(f"{host.name}: {str(exc) or type(exc).__name__}{through}")
+                    continue
+                if status == httpx.codes.PROXY_AUTHENTICATION_REQUIRED and (through := self._network.through(host.url)):
+                    reasons.append(f"{host.name}: a user and a password are wanted (407){through}")
                     continue
                 self._budget.told(used_weight(headers.get(_USED_WEIGHT, "")))
                 if status == httpx.codes.OK:
@@ -248,17 +255,18 @@ class Rest:
 
 
 @asynccontextmanager
-async def connect(venue: str, urls: Sequence[str]) -> AsyncIterator[Rest]:
-    """Give a venue's REST, to be asked while inside; nothing is sent before the first question."""
+async def connect(venue: str, urls: Sequence[str], network: Network | None = None) -> AsyncIterator[Rest]:
+    """Give a venue's REST, to be asked while inside; nothing is sent before the first question.
+
+    Args:
+        venue: its name.
+        urls: its hosts, in the order to try.
+        network: the way there; without any proxy by default.
+
+    """
+    network = network or Network()
     limits = httpx.Limits(max_connections=4, max_keepalive_connections=2)
     # No cookies: they would be kept for ever, as many as the venue cares to set.
     cookies = CookieJar(DefaultCookiePolicy(allowed_domains=[]))
-    async with httpx.AsyncClient(
-        timeout=_TIMEOUT, limits=limits, cookies=cookies, trust_env=not _loopback(urls)
-    ) as client:
-        yield Rest(venue, urls, client)
-
-
-def _loopback(urls: Sequence[str]) -> bool:
-    # A proxy of the environment is for the world outside.
-    return all(urlsplit(url).hostname in ("127.0.0.1", "::1", "localhost") for url in urls)
+    async with httpx.AsyncClient(timeout=_TIMEOUT, cookies=cookies, **network.for_http(urls, limits)) as client:
+        yield Rest(venue, urls, client, network)

@@ -96,12 +96,15 @@ def variables_of(service: str) -> set[str]:
     return {name.upper() for name in SERVICES[service].model_fields} | BESIDES.get(service, set())
 
 
+_PROXIES = ("HTTP", "HTTPS", "WS", "WSS", "SOCKS", "ALL", "NO")
 # Set by whoever runs Python, not by us: needed to find libraries, certificates, proxies and the clock's zone.
 SURROUNDINGS = frozenset(
     {
         *("PATH", "HOME", "USER", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR"),
-        *("VIRTUAL_ENV", "PYTHONPATH", "LD_LIBRARY_PATH", "SSL_CERT_FILE", "SSL_CERT_DIR"),
-        *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "all_proxy", "no_proxy"),
+        *("VIRTUAL_ENV", "PYTHONPATH", "LD_LIBRARY_PATH"),
+        *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSLKEYLOGFILE"),
+        *(f"{name}_PROXY" for name in _PROXIES),
+        *(f"{name.lower()}_proxy" for name in _PROXIES),
     }
 )
 

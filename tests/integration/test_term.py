@@ -288,11 +288,11 @@ async def test_an_error_leaves_the_terminal_clean_and_is_told(gateway: FakeGatew
 
 
 async def test_a_proxy_that_cannot_be_used_ends_it_with_one_plain_line() -> None:
-    environment = {"PYTHONPATH": str(ROOT), "ALL_PROXY": "socks5://127.0.0.1:1"}
+    environment = {"PYTHONPATH": str(ROOT), "ALL_PROXY": "socks4://127.0.0.1:1"}
     async with open_terminal((*TERM, "--url", "http://mesh.example"), environment=environment) as terminal:
         assert await terminal.exit_code() == 2
         assert_left_clean(terminal)
-        assert "term: found no way to http://mesh.example: Using SOCKS proxy" in terminal.text
+        assert "term: found no way to http://mesh.example: Unknown scheme for proxy URL" in terminal.text
         assert "Traceback" not in terminal.text
 
 

@@ -95,7 +95,7 @@ def test_a_token_that_no_header_can_carry_ends_with_an_error_that_does_not_show_
 @pytest.mark.parametrize(
     ("name", "value", "reason"),
     [
-        ("ALL_PROXY", "socks5://127.0.0.1:1", "Using SOCKS proxy"),
+        ("ALL_PROXY", "socks4://127.0.0.1:1", "Unknown scheme for proxy URL"),
         ("HTTP_PROXY", "foo://x:1", "Unknown scheme for proxy URL"),
         ("HTTP_PROXY", "http://[::1", "Invalid port"),
         ("SSL_CERT_FILE", "/nonexistent", "no such file or directory"),
@@ -117,7 +117,8 @@ def test_for_a_gateway_on_this_machine_the_environments_proxy_does_not_matter(mo
 @pytest.mark.parametrize(
     ("name", "value", "reason"),
     [
-        ("socks_proxy", "socks5://127.0.0.1:1", "SOCKS"),
+        ("socks_proxy", "socks5://127.0.0.1:1", "connection refused"),
+        ("ALL_PROXY", "socks5h://127.0.0.1:1", "connection refused"),  # as for REST
         ("HTTP_PROXY", "http://a..b:1", "label empty or too long"),
         ("HTTP_PROXY", "foo://x:1", "scheme foo isn't supported"),
     ],
