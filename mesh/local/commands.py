@@ -8,9 +8,10 @@ from pathlib import Path
 
 import psutil
 
+from mesh.local import gateway
 from mesh.local.programs import DRAIN_ORDER
 from mesh.local.record import Record
-from mesh.local.report import Row, exports, table
+from mesh.local.report import Row, exports, gateway_url, mesh_lines, table
 from mesh.local.state import AlreadyRunning, State, end_leftovers
 from mesh.local.supervisor import Supervisor, SupervisorError
 from mesh.local.watch import say, variables
@@ -47,7 +48,7 @@ def down(state: State) -> int:
 
 
 def status(state: State) -> int:
-    """Print the table; return 0 only if every program runs."""
+    """Print the programs and how the mesh says it is; return 0 only if all run and serve, and trades can come."""
     record = _running(state)
     if record is None:
         return 1
@@ -63,7 +64,16 @@ def status(state: State) -> int:
         for one in statuses
     ]
     say(table(rows))
-    return 0 if all(one.running for one in statuses) else 1
+    mesh = gateway.status(gateway_url(record.gateway_host, record.ports["GATEWAY_PORT"]))
+    say("")
+    say(mesh_lines(mesh))
+    is_well = (
+        mesh is not None
+        and mesh.trades_can_come
+        and all(one.state in ("SERVING", "DEGRADED") for one in mesh.services)
+        and all(one.running for one in statuses)
+    )
+    return 0 if is_well else 1
 
 
 def env(state: State) -> int:

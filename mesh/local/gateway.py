@@ -1,4 +1,4 @@
-"""What the runner asks the gateway: are you ready, and which venue is it."""
+"""What the runner asks the gateway: are you ready, and how is the mesh."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import httpx
 
 SERVICES = {"SignalService": "signal", "StoreService": "store"}
 """Which program serves what the gateway names."""
+TRADES_CAN_COME = ("LIVE", "QUIET", "GAP", "SIM")
+"""The states of a feed in which prices are those of now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,16 +55,59 @@ def readiness(url: str, *, timeout_s: float = 2) -> Readiness:
     return parse_readiness(answer.status_code, answer.text)
 
 
-def venue(url: str, *, timeout_s: float = 2) -> str | None:
-    """Return the venue that is followed, None when the gateway cannot tell yet.
+@dataclass(frozen=True, slots=True)
+class ServiceState:
+    """How the mesh says a service is."""
+
+    name: str
+    state: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class MeshStatus:
+    """How the mesh is, as `/api/status` tells.
+
+    Attributes:
+        state: LIVE, QUIET, STALE, GAP, BLOCKED, SIM or OFFLINE.
+        message: why, for people.
+        venue: whom it follows; empty when nobody knows.
+        services: ingest, signal, store and gateway.
+
+    """
+
+    state: str
+    message: str
+    venue: str
+    services: tuple[ServiceState, ...]
+
+    @property
+    def trades_can_come(self) -> bool:
+        """Whether prices are those of now, or will be as soon as something is traded."""
+        return self.state in TRADES_CAN_COME
+
+
+def parse_status(text: str) -> MeshStatus | None:
+    """Read an answer of `/api/status`; None when it is none."""
+    try:
+        said = json.loads(text)
+        services = [
+            ServiceState(str(one["service"]), str(one["state"]), str(one["message"])) for one in said["services"]
+        ]
+        return MeshStatus(str(said["state"]), str(said["message"]), str(said["venue"]), tuple(services))
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+
+
+def status(url: str, *, timeout_s: float = 2) -> MeshStatus | None:
+    """Return how the mesh is, None when the gateway cannot tell.
 
     Where reads are protected it shows the runner's own READ_TOKEN or API_TOKEN.
     """
     token = os.environ.get("READ_TOKEN") or os.environ.get("API_TOKEN")
     headers = {"Authorization": f"Bearer {token}"} if token and token.isascii() and token.isprintable() else {}
     try:
-        said = httpx.get(f"{url}/api/price", headers=headers, timeout=timeout_s, trust_env=False).json()
-    except (httpx.HTTPError, ValueError):
+        answer = httpx.get(f"{url}/api/status", headers=headers, timeout=timeout_s, trust_env=False)
+    except httpx.HTTPError:
         return None
-    name = said.get("venue") if isinstance(said, dict) else None
-    return name if isinstance(name, str) and name else None
+    return parse_status(answer.text) if answer.status_code == 200 else None

@@ -6,6 +6,8 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from mesh.local.gateway import MeshStatus
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -60,11 +62,25 @@ def gateway_url(host: str, port: int) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def banner(*, venue: str | None, variables: Mapping[str, str], monitor_port: int) -> str:
+def mesh_lines(mesh: MeshStatus | None) -> str:
+    """Return how the mesh is: the feed in a line, then each service that is not as it should be, with the reason."""
+    if mesh is None:
+        return "feed     OFFLINE: the gateway does not answer, so nobody can tell"
+    words = f"{mesh.state} from {mesh.venue}" if mesh.trades_can_come and mesh.venue else mesh.state
+    lines = [f"feed     {words}{f': {mesh.message}' if mesh.message else ''}"]
+    lines += [
+        f"{one.name.ljust(8)} {one.state.lower().replace('_', ' ')}: {one.message}"
+        for one in mesh.services
+        if one.state != "SERVING"
+    ]
+    return "\n".join(lines)
+
+
+def banner(*, mesh: MeshStatus | None, variables: Mapping[str, str], monitor_port: int) -> str:
     """Return what is said once when the mesh serves.
 
     Args:
-        venue: what the mesh follows, None when no trade has come yet.
+        mesh: how it is; None when the gateway cannot tell.
         variables: what `exports` prints.
         monitor_port: the bus' monitoring.
 
@@ -80,11 +96,17 @@ def banner(*, venue: str | None, variables: Mapping[str, str], monitor_port: int
         "terminal   make tui",
         "stop       Ctrl-C, or make stop",
     ]
-    if venue == "sim":
-        title = ["tickmesh is live on SIM: a SIMULATED EXCHANGE, these are NOT real prices"]
-        mark = "!"
-    else:
-        title = [f"tickmesh is live, following {venue}" if venue else "tickmesh is live; no trade has come yet"]
-        mark = "="
-    width = max(map(len, title + lines))
-    return "\n".join(["", mark * width, *title, mark * width, *lines, mark * width, ""])
+    title, mark = _title(mesh)
+    width = max(map(len, [title, *lines]))
+    return "\n".join(["", mark * width, title, mark * width, *lines, mark * width, ""])
+
+
+def _title(mesh: MeshStatus | None) -> tuple[str, str]:
+    """Return the banner's title and the character of its frame; a mesh to which no trade can come is not live."""
+    if mesh is None:
+        return "tickmesh runs, and NOBODY KNOWS WHETHER TRADES COME: /api/status cannot be read", "!"
+    if mesh.state == "SIM":
+        return "tickmesh is live on SIM: a SIMULATED EXCHANGE, these are NOT real prices", "!"
+    if not mesh.trades_can_come:
+        return f"tickmesh runs, and NO TRADES COME: {mesh.state}: {mesh.message}", "!"
+    return f"tickmesh is live, following {mesh.venue}" + ("" if mesh.state == "LIVE" else f" ({mesh.message})"), "="

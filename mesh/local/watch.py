@@ -28,7 +28,9 @@ REMIND_S = 15.0
 LOST_S = 15.0
 """How long supervisord may be silent until it is taken for lost."""
 FIRST_TRADE_S = 5.0
-"""How long the banner waits for a first trade, which tells the venue, once everything serves."""
+"""How long the banner waits for a first trade once everything serves."""
+MOMENT_S = 3.0
+"""How long no trades may come before it is told."""
 
 Say = Callable[[str], None]
 
@@ -69,10 +71,12 @@ class Watch:
         self._reminded_s = time.monotonic()
         self._ready_s = 0.0
         self._live = False
-        self._venue: str | None = None
         self._nats_health = nats_health.NatsHealth()
         self._asked_bus_s = float("-inf")
         self._bus_words = ""
+        self._venue = ""
+        self._mesh: gateway.MeshStatus | None = None
+        self._stopped_s = 0.0  # since when no trades can come; 0 while they can
 
     def run(self) -> int:
         """Start, watch until asked to stop or the supervisor is lost, stop, and return the exit code."""
@@ -118,10 +122,10 @@ class Watch:
                 continue
             answered_s = time.monotonic()
             self._look_after_the_bus()
-            if not self._live:
+            if self._live:
+                self._look_at_feed()
+            else:
                 self._look_for_life()
-            elif self._venue in (None, SIM):  # `VENUE=auto` changes over by itself, and never back
-                self._look_for_venue()
         return 0
 
     def _note(self, statuses: list[Status]) -> None:
@@ -183,14 +187,17 @@ class Watch:
     def _look_for_life(self) -> None:
         answer = gateway.readiness(self.url)
         if answer.ready:
-            self._venue = gateway.venue(self.url)
+            mesh = gateway.status(self.url)
             self._ready_s = self._ready_s or time.monotonic()
-            if self._venue is None and time.monotonic() - self._ready_s < FIRST_TRADE_S:
+            flows = mesh is not None and mesh.state in ("LIVE", "SIM")
+            if not flows and time.monotonic() - self._ready_s < FIRST_TRADE_S:
                 return
             self._live = True
+            self._mesh = mesh
+            self._venue = mesh.venue if mesh is not None else ""
             self.tell(
                 report.banner(
-                    venue=self._venue,
+                    mesh=mesh,
                     variables=variables(self.record, self.state.passwords()),
                     monitor_port=self.record.ports["NATS_MONITOR_PORT"],
                 )
@@ -200,15 +207,26 @@ class Watch:
             logs = ", ".join(str(self.state.log_of(name)) for name in answer.waits_for)
             self.tell(f"still waiting for {self.url}/readyz: {answer.missing}; see {logs}")
 
-    def _look_for_venue(self) -> None:
-        venue = gateway.venue(self.url)  # None while its first trade is waited for
-        if venue is None or venue == self._venue:
-            return
-        if venue == SIM:
-            self.tell("trades come from SIM, a SIMULATED EXCHANGE: these are NOT real prices")
-        else:
-            self.tell(f"trades come from {venue}" + (" now, no longer from SIM" if self._venue == SIM else ""))
-        self._venue = venue
+    def _look_at_feed(self) -> None:
+        """Tell whom trades come from when that changes, and when they can no longer come or can again."""
+        mesh = gateway.status(self.url) or gateway.MeshStatus("OFFLINE", "the gateway does not answer", "", ())
+        if mesh.trades_can_come and mesh.venue != self._venue:
+            if mesh.venue == SIM:
+                self.tell("trades come from SIM, a SIMULATED EXCHANGE: these are NOT real prices")
+            else:
+                self.tell(f"trades come from {mesh.venue}" + (" now, no longer from SIM" if self._venue == SIM else ""))
+            self._venue = mesh.venue
+        could = self._mesh is not None and self._mesh.trades_can_come
+        if could and not mesh.trades_can_come:
+            # What is away for a moment, as at a restart, is told by those who died.
+            self._stopped_s = self._stopped_s or time.monotonic()
+            if time.monotonic() - self._stopped_s < MOMENT_S:
+                return
+            self.tell(f"NO TRADES COME: {mesh.state}: {mesh.message}")
+        elif mesh.trades_can_come and not could:
+            self.tell(f"trades come again: {mesh.state}")
+        self._stopped_s = 0.0
+        self._mesh = mesh
 
     def _end(self) -> None:
         self.stop.answered()

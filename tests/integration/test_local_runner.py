@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -63,6 +64,13 @@ class StandinMesh:
             check=False,
         )
 
+    def say(self, **changes: str) -> None:
+        """Let the stand-in of the gateway say another status of the mesh."""
+        answer = self.state.directory / "answer.json"
+        changed = self.state.directory / "changed.json"
+        changed.write_text(json.dumps(json.loads(answer.read_text()) | changes))
+        changed.replace(answer)
+
     def drained(self) -> list[str]:
         """Return the stand-ins in the order in which they were asked to end."""
         return (self.state.directory / "drained").read_text().split()
@@ -106,6 +114,21 @@ def test_ctrl_c_drains_in_order_and_leaves_nothing(standins: StandinMesh) -> Non
     standins.runner.stop(signal.SIGINT, timeout_s=60)
 
     assert (standins.drained(), living(record)) == (list(DRAIN_ORDER), [])
+
+
+def test_the_runner_tells_when_no_trades_can_come_and_when_they_come_again(standins: StandinMesh) -> None:
+    standins.start()
+
+    standins.say(state="STALE", message="no connection to binance")
+    standins.runner.wait_for_line("NO TRADES COME: STALE: no connection to binance", timeout_s=30)
+    status = standins.mesh("status")
+    standins.say(state="LIVE", message="", venue="binance")
+    standins.runner.wait_for_line("trades come from binance now, no longer from SIM", timeout_s=30)
+    standins.runner.wait_for_line("trades come again: LIVE", timeout_s=30)
+
+    assert "feed     STALE: no connection to binance" in status.stdout
+    assert status.returncode == 1
+    assert standins.mesh("status").returncode == 0
 
 
 @pytest.mark.parametrize("directory", [Path("100% of it's %(here)s") / ("deep" * 30)], indirect=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mesh.local.gateway import Readiness, parse_readiness
+from mesh.local.gateway import Readiness, parse_readiness, parse_status
 
 
 def test_the_mesh_is_ready_when_the_gateway_is_and_all_behind_it_serve() -> None:
@@ -41,3 +41,19 @@ def test_an_answer_of_something_else_on_that_port_is_shown(text: str) -> None:
 
     assert (answer.ready, answer.waits_for) == (False, ("gateway",))
     assert repr(text) in answer.missing
+
+
+def test_the_status_of_the_mesh_is_read() -> None:
+    text = (
+        '{"state": "STALE", "message": "no connection", "venue": "binance", '
+        '"services": [{"service": "store", "state": "SERVING", "message": ""}]}'
+    )
+    mesh = parse_status(text)
+
+    assert mesh is not None
+    assert (mesh.state, mesh.trades_can_come, mesh.services[0].name) == ("STALE", False, "store")
+
+
+@pytest.mark.parametrize("text", ["", "[]", "null", '{"state": "LIVE"}', '{"services": [5]}', "[" * 100_000])
+def test_what_is_no_status_is_none(text: str) -> None:
+    assert parse_status(text) is None

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from mesh.local.report import Row, banner, duration, exports, gateway_url, table
+from mesh.local.gateway import MeshStatus, ServiceState
+from mesh.local.report import Row, banner, duration, exports, gateway_url, mesh_lines, table
 
 VARIABLES = {
     "NATS_URL": "nats://admin:secret@127.0.0.1:4222",
@@ -44,13 +45,44 @@ def test_the_gateways_url_is_one_this_machine_reaches(host: str, url: str) -> No
     assert gateway_url(host, 8080) == url
 
 
+def mesh(state: str, message: str = "", venue: str = "binance", **states: str) -> MeshStatus:
+    names = ("ingest", "signal", "store", "gateway")
+    services = [ServiceState(name, states.get(name, "SERVING"), "why" if name in states else "") for name in names]
+    return MeshStatus(state, message, venue, tuple(services))
+
+
+def said(one: MeshStatus | None) -> str:
+    return banner(mesh=one, variables=VARIABLES, monitor_port=8222)
+
+
 def test_the_banner_is_loud_about_a_simulated_exchange() -> None:
-    assert "SIMULATED EXCHANGE" in banner(venue="sim", variables=VARIABLES, monitor_port=8222)
+    assert "SIMULATED EXCHANGE" in said(mesh("SIM", venue="sim"))
 
 
 def test_the_banner_of_binance_is_calm() -> None:
-    assert "following binance" in banner(venue="binance", variables=VARIABLES, monitor_port=8222)
+    assert "tickmesh is live, following binance\n" in said(mesh("LIVE"))
+
+
+@pytest.mark.parametrize("state", ["STALE", "BLOCKED", "OFFLINE"])
+def test_a_mesh_to_which_no_trade_can_come_is_never_called_live(state: str) -> None:
+    assert "is live" not in said(mesh(state, "for a reason"))
+    assert f"NO TRADES COME: {state}: for a reason" in said(mesh(state, "for a reason"))
+    assert "is live" not in said(None)
+
+
+def test_a_quiet_market_is_called_so() -> None:
+    assert "is live, following binance (no trade has come yet)" in said(mesh("QUIET", "no trade has come yet"))
 
 
 def test_the_banner_shows_no_password() -> None:
-    assert "secret" not in banner(venue=None, variables=VARIABLES, monitor_port=8222)
+    assert "secret" not in said(mesh("LIVE"))
+
+
+def test_the_status_names_the_feed_and_the_services_that_are_not_well() -> None:
+    assert mesh_lines(mesh("LIVE")) == "feed     LIVE from binance"
+    assert mesh_lines(mesh("BLOCKED", "no stream", signal="NOT_SERVING", store="DEGRADED")).splitlines() == [
+        "feed     BLOCKED: no stream",
+        "signal   not serving: why",
+        "store    degraded: why",
+    ]
+    assert mesh_lines(None).startswith("feed     OFFLINE")
