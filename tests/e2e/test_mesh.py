@@ -278,3 +278,19 @@ async def test_the_runner_tells_how_everything_is(world: World) -> None:
     assert all(name in status for name in ("ingest", "signal", "store", "gateway", "nats", "postgres"))
     assert "connected to NATS" in world.mesh.command("logs", "ingest")
     assert "connected to NATS" in world.mesh.command("logs", "processing")
+
+
+async def test_the_status_tells_that_every_service_serves_and_that_trades_come(world: World) -> None:
+    await world.is_followed(*FOLLOWED)
+
+    async def live() -> bool:
+        await world.issue(2)
+        found = world.mesh.get("/api/status")
+        assert {one["service"]: one["state"] for one in found["services"]} == dict.fromkeys(
+            ("ingest", "signal", "store", "gateway"), "SERVING"
+        )
+        assert {one["symbol"] for one in found["symbols"]} >= set(FOLLOWED)
+        return bool((found["state"], found["venue"]) == ("LIVE", "binance"))
+
+    await eventually(live)
+    assert "feed     LIVE from binance" in world.mesh.command("status")
