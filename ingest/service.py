@@ -25,6 +25,7 @@ from ingest.rest.client import connect as connect_rest
 from ingest.venue import Venue, VenueChoice, tell_followed
 from mesh import control, leases, subjects
 from mesh.bus import CANDLE_STREAM, CONTROL_STREAM, DEAD_STREAM, Bus, connect, raw_stream
+from mesh.dead_letters import DeadLetterQueue
 from mesh.errors import BadMessage
 from mesh.health import Health
 from mesh.metrics import served
@@ -106,7 +107,8 @@ async def _follow(
         line = Line(ends, max_age_s=settings.connection_max_age_s, health=health, on_away=venue_rest.stay_away)
         feed.follow(line, outlet, publisher)
         catalog = Catalog(venue.name, following, venue_rest, bus, on_change=line.wake)
-        requested = RequestedRepairs(bus, venue_rest, outlet)
+        dead = DeadLetterQueue(bus)
+        requested = RequestedRepairs(bus, venue_rest, outlet, dead)
         loops = [
             tasks.create_task(_connect(line, catalog), name="line"),
             tasks.create_task(outbox.run(), name="outbox"),
@@ -114,7 +116,8 @@ async def _follow(
             tasks.create_task(outlet.keep_bounds(), name="bounds"),
             tasks.create_task(catalog.keep_learning(), name="learning"),
             tasks.create_task(catalog.keep_telling(), name="telling"),
-            tasks.create_task(_listen(bus, venue.name, following, line, catalog), name="listening"),
+            tasks.create_task(_listen(bus, venue.name, following, line, catalog, dead), name="listening"),
+            tasks.create_task(dead.run(), name="dead letters"),
         ]
         stopping = tasks.create_task(stop.wait(), name="stopping")
         changing = tasks.create_task(choice.successor(venue), name="changing over")
@@ -176,7 +179,9 @@ async def _connect(line: Line, catalog: Catalog) -> None:
     await line.run()
 
 
-async def _listen(bus: Bus, venue: str, following: Following, line: Line, catalog: Catalog) -> None:
+async def _listen(
+    bus: Bus, venue: str, following: Following, line: Line, catalog: Catalog, dead: DeadLetterQueue
+) -> None:
     """Follow the symbols that people select, for ever."""
     async with Reader(bus, subjects.CONTROL, "control-ingest", after=None, subject=subjects.CONTROL_SYMBOL) as reader:
         while True:
@@ -184,7 +189,14 @@ async def _listen(bus: Bus, venue: str, following: Following, line: Line, catalo
                 try:
                     symbol = control.decode_selection(message.payload)
                 except BadMessage as exc:
-                    log.warning("ignored a selection: %s", exc)
+                    dead.put(
+                        subjects.CONTROL,
+                        sequence=message.sequence,
+                        taken_us=message.taken_us,
+                        subject=message.subject,
+                        payload=message.payload,
+                        reason=str(exc),
+                    )
                 else:
                     if symbol in following.symbols:
                         log.debug("%s is followed already", symbol)

@@ -8,13 +8,13 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
-from google.protobuf import message
+from google.protobuf import descriptor, message
 
 from mesh.candles import INTERVALS_US, Candle, Closed
 from mesh.errors import BadMessage
 from mesh.fixed import format_scaled, parse_scaled
 from mesh.symbols import parse_symbol, parse_venue
-from mesh.trades import SIGNAL_NAMES, SignalColumns, TradeColumns
+from mesh.trades import MAX_TRADE_ID, SIGNAL_NAMES, SignalColumns, TradeColumns, refusal
 from mesh.wire_twin import SignalTwin, TradeTwin, column_types, read_column, to_bytes
 from tickmesh.v1 import signal_pb2, trade_pb2
 
@@ -32,6 +32,14 @@ _CANDLE_BYTES = 360
 
 _END_US = 253_402_300_800_000_000
 """The year 10000, which no time reaches."""
+
+MAX_CANDLE_TRADES = 2**40
+"""No candle holds more trades, which a day has at 12 million a second: so sums of candles fit into 64 bits too."""
+_MAX_INDICATOR = 1e300
+"""No indicator is larger: prices end at 1e11, and what is worked out from one of them stays finite."""
+_INDICATORS = tuple(
+    field.name for field in trade_pb2.Candle.DESCRIPTOR.fields if field.type == descriptor.FieldDescriptor.TYPE_DOUBLE
+)
 
 _VOLUMES = {
     "volume": ("volume_e8", 8),
@@ -96,7 +104,7 @@ def decode_signals(payload: bytes) -> SignalColumns:
     twin = _signal_twin(payload)
     trades = _trades_of(twin.trades)
     columns = {name: read_column(twin, name, dtype, len(trades)) for name, dtype in _SIGNAL_DTYPES.items()}
-    candles = tuple(_candle_of(candle) for candle in twin.candles)
+    candles = _candles_of(twin, trades)
     return SignalColumns(trades=trades, raw_sequence=twin.raw_sequence, **columns, candles=candles)
 
 
@@ -106,10 +114,13 @@ def decode_closed(payload: bytes) -> Closed | None:
     if not twin.candles:
         return None
     trades = _trades_of(twin.trades)
+    if reason := refusal(trades):
+        raise BadMessage(reason)
     reached_us = int(trades.time_us.max())
-    if not 0 <= reached_us < _END_US:
-        raise BadMessage(f"a trade of {reached_us} us since 1970")
-    candles = tuple(_candle_of(candle) for candle in twin.candles)
+    candles = _candles_of(twin, trades)
+    for candle in candles:
+        if candle.end_us > reached_us:
+            raise BadMessage(f"a candle of {candle.interval} that ends at {candle.end_us} us, after the last trade")
     return Closed(trades.venue, trades.symbol, twin.raw_sequence, reached_us, candles)
 
 
@@ -121,7 +132,10 @@ def decode_end(payload: bytes) -> tuple[int, int]:
 
     """
     twin = _signal_twin(payload)
-    return twin.raw_sequence, int(_trades_of(twin.trades).trade_id[-1])
+    trades = _trades_of(twin.trades)
+    if reason := refusal(trades):
+        raise BadMessage(reason)
+    return twin.raw_sequence, int(trades.trade_id[-1])
 
 
 def _signal_twin(payload: bytes) -> Any:
@@ -158,6 +172,13 @@ def _put_candle(candle: Candle, twin: Any) -> None:
         setattr(twin, name, getattr(candle, name))
 
 
+def _candles_of(twin: Any, trades: TradeColumns) -> tuple[Candle, ...]:
+    most = len(trades) * len(INTERVALS_US)  # a trade closes one candle of each interval at most
+    if len(twin.candles) > most:
+        raise BadMessage(f"{len(twin.candles)} candles closed by {len(trades)} trades, expected at most {most}")
+    return tuple(map(_candle_of, twin.candles))
+
+
 def _candle_of(twin: Any) -> Candle:
     try:
         values: dict[str, Any] = {
@@ -172,7 +193,29 @@ def _candle_of(twin: Any) -> Candle:
     if not 0 <= time_us < _END_US or time_us % INTERVALS_US[twin.interval]:
         raise BadMessage(f"a candle of {twin.interval} that begins at {time_us} us")
     values |= {name: getattr(twin, name) for name in _SAME_NAMES}
-    return Candle(time_us=time_us, **values)
+    candle = Candle(time_us=time_us, **values)
+    if problem := _problem(candle):
+        raise BadMessage(f"a candle of {candle.interval} {problem}")
+    return candle
+
+
+def _problem(candle: Candle) -> str:
+    """Return what cannot be about a candle's numbers; empty when all can."""
+    if not 1 <= candle.count <= MAX_CANDLE_TRADES:
+        return f"of {candle.count} trades, expected 1 to {MAX_CANDLE_TRADES}"
+    for name in ("first_trade_id", "last_trade_id"):
+        if not 0 <= getattr(candle, name) <= MAX_TRADE_ID:
+            return f"whose {name} is {getattr(candle, name)}, expected 0 to {MAX_TRADE_ID}"
+    low, high = candle.low_e8, candle.high_e8
+    if not (0 < low <= candle.open_e8 <= high and low <= candle.close_e8 <= high):
+        return f"with open {candle.open_e8}, high {high}, low {low} and close {candle.close_e8}, each times 1e8"
+    if candle.revision < 0:
+        return f"of revision {candle.revision}"
+    for name in _INDICATORS:
+        value = getattr(candle, name)
+        if abs(value) > _MAX_INDICATOR:  # NaN is not: so indicators are that are not known yet
+            return f"whose {name} is {value}"
+    return ""
 
 
 def _trade_twin(trades: TradeColumns) -> Any:

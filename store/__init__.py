@@ -2,8 +2,8 @@
 
 Into the database: `intake` takes trades from RAW in `batch`es, `candle_intake` closed candles from PROCESSED,
 `minute_intake` the venue's own `minutes` from CANDLES (`minute_rows`), each from its `position` in its `streams`; the
-`writer` has one transaction a batch, which it copies as `rows`; what cannot be stored goes to `dead` and comes back by
-`replay`.
+`writer` has one transaction a batch, which it copies as `rows` (`replaced` removes those with the same ids); what
+cannot be stored goes to `dead` and comes back by `replay`.
 
 What is missing: the `ledger` is the arithmetic, `ledger_rows` its rows; `check` holds it against the trades at each
 start, `minute_judge` against the venue's minutes, `repair` asks for holes (`asking` says when) until they end, and

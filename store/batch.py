@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from mesh.message import Message
 from mesh.trades import TradeColumns, concatenate
 
 MAX_BYTES = 16 * 2**20
@@ -21,6 +22,8 @@ class Taken:
     payload: bytes
     trades: TradeColumns | None
     reason: str = ""
+    taken_us: int = 0
+    """When the stream took it, in microseconds since 1970."""
 
     @property
     def dead(self) -> bool:
@@ -29,7 +32,12 @@ class Taken:
 
     def killed(self, reason: str) -> Taken:
         """Return the same message as one that cannot be stored."""
-        return Taken(self.sequence, self.subject, self.payload, None, reason)
+        return replace(self, trades=None, reason=reason)
+
+
+def refused(message: Message, reason: str) -> Taken:
+    """Return a message that cannot be stored, with the reason."""
+    return Taken(message.sequence, message.subject, message.payload, None, reason, message.taken_us)
 
 
 @dataclass(slots=True)

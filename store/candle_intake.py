@@ -18,7 +18,7 @@ from mesh.errors import BadMessage
 from mesh.message import Message
 from mesh.reader import Reader
 from store import candle_rows, ledger_rows, metrics
-from store.batch import Taken
+from store.batch import refused
 from store.db import Connection
 from store.dead import DeadLetters
 from store.intake import Intake
@@ -69,7 +69,7 @@ class CandleIntake:
             while True:
                 for message in await reader.next(timeout_s=max(next_write_s - loop.time(), 0.0)):
                     last = message
-                    closed = await self._read(position, message)
+                    closed = await self._read(message)
                     if closed is not None:
                         if not batches:
                             next_write_s = min(next_write_s, loop.time() + _GATHER_S)
@@ -86,12 +86,11 @@ class CandleIntake:
                     position, batches, candles, last = to, [], 0, None
                 next_write_s = loop.time() + _MOVE_EVERY_S
 
-    async def _read(self, position: Position, message: Message) -> Closed | None:
+    async def _read(self, message: Message) -> Closed | None:
         try:
             return wire.decode_closed(message.payload)
         except BadMessage as exc:
-            dead = Taken(message.sequence, message.subject, message.payload, None, str(exc))
-            await self._dead.put_aside(position, [dead])
+            await self._dead.put_aside(subjects.PROCESSED, [refused(message, str(exc))])
             return None
 
     async def _until_stored(self, batches: list[Closed]) -> None:

@@ -1,4 +1,4 @@
-"""Messages that cannot be stored: put aside on `trades.dead.RAW` with the reason, for a person to see and replay."""
+"""Messages that cannot be stored: put aside on `trades.dead.<stream>` with the reason, for people to see and replay."""
 
 from __future__ import annotations
 
@@ -8,21 +8,15 @@ from collections.abc import Callable, Sequence
 
 from nats.errors import Error as NatsError
 
-from mesh import subjects
 from mesh.backoff import backoff
 from mesh.bus import DEAD_STREAM, Bus
+from mesh.dead_letters import DeadLetter, dead_letter
 from mesh.errors import NotReady
 from mesh.logs import Seldom
-from mesh.message import MESSAGE_ID, REASON, worded
 from store import metrics
 from store.batch import Taken
-from store.position import Position
 
 log = logging.getLogger("store.dead")
-
-SUBJECT = "Tickmesh-Subject"
-SEQUENCE = "Tickmesh-Sequence"
-_MAX_PAYLOAD_BYTES = 1_000_000  # with its headers a message must stay below the server's limit of 1 MiB
 
 
 class DeadLetters:
@@ -38,11 +32,11 @@ class DeadLetters:
         self._bus = bus
         self._give_up = give_up
 
-    async def put_aside(self, after: Position, messages: Sequence[Taken]) -> None:
+    async def put_aside(self, stream: str, messages: Sequence[Taken]) -> None:
         """Publish dead messages of a stream; return when the bus has them, however long that takes.
 
         Args:
-            after: where they were read; names the stream they come from.
+            stream: where they were read.
             messages: each with its reason. One that is put aside again (a crash before the position moved) has the
                 same id, so that within the stream's window there is one of it.
 
@@ -51,25 +45,25 @@ class DeadLetters:
 
         """
         for message in messages:
-            reason = message.reason
-            if len(message.payload) > _MAX_PAYLOAD_BYTES:
-                reason = f"only its first {_MAX_PAYLOAD_BYTES} of {len(message.payload)} bytes are here; {reason}"
-            headers = {
-                MESSAGE_ID: f"{after.stream}.{after.created:%Y%m%dT%H%M%S.%f}.{message.sequence}",
-                REASON: worded(reason),
-                SUBJECT: message.subject,
-                SEQUENCE: str(message.sequence),
-            }
-            await self._publish(subjects.dead(after.stream), message.payload[:_MAX_PAYLOAD_BYTES], headers)
+            letter = dead_letter(
+                stream,
+                sequence=message.sequence,
+                taken_us=message.taken_us,
+                subject=message.subject,
+                payload=message.payload,
+                reason=message.reason,
+            )
+            await self._publish(letter)
             metrics.DEAD.inc()
-            log.error("message %d of %s is put aside: %s", message.sequence, after.stream, reason)
+            log.error("message %d of %s is put aside: %s", message.sequence, stream, message.reason[:500])
 
-    async def _publish(self, subject: str, payload: bytes, headers: dict[str, str]) -> None:
+    async def _publish(self, letter: DeadLetter) -> None:
+        subject = letter.subject
         seldom = Seldom()
         for delay_s in backoff(first_s=0.1, max_s=2.0):
             try:
                 await self._bus.js.add_stream(DEAD_STREAM.config())
-                await self._bus.js.publish(subject, payload, headers=headers)
+                await self._bus.js.publish(subject, letter.payload, headers=letter.headers)
                 return
             except (NatsError, TimeoutError) as exc:
                 why = str(exc) or type(exc).__name__

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from mesh import control, subjects
-from mesh.errors import BadMessage, NotReady
+from mesh.errors import NotReady
 from mesh.message import Message
-from mesh.symbols import parse_venue
-from tickmesh.v1 import control_pb2
 
 
 class Following:
@@ -28,8 +26,4 @@ class Following:
         if message.subject == subjects.CONTROL_SYMBOL:
             self._symbol = control.decode_selection(message.payload)
         elif message.subject == subjects.CONTROL_CATALOG:
-            catalog = control.decode(control_pb2.Catalog, message.payload)
-            try:
-                self.venue = parse_venue(catalog.venue)
-            except ValueError as exc:
-                raise BadMessage(f"a catalog whose {exc}") from exc
+            self.venue = control.decode_catalog(message.payload).venue

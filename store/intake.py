@@ -22,12 +22,12 @@ from mesh.message import Message
 from mesh.reader import Reader, StreamReplacedError
 from mesh.service import Stop
 from mesh.settings import StoreSettings
+from mesh.trades import refusal
 from store import metrics
 from store.batch import Batch, Taken, by_symbol
 from store.dead import DeadLetters
 from store.outage import first_line
 from store.position import Position
-from store.rows import refusal
 from store.streams import resume
 from store.writer import PositionMovedError, Writer
 
@@ -122,7 +122,7 @@ class Intake:
         if any(map(refusal, groups)):
             messages = list(map(_examined, messages))
             groups = by_symbol(messages)
-        await self._dead.put_aside(self.position, [message for message in messages if message.dead])
+        await self._dead.put_aside(subjects.RAW, [message for message in messages if message.dead])
         to = self.position.moved(messages[-1].sequence)
         try:
             written = await self._writer.store(self.position, to, groups)
@@ -148,7 +148,7 @@ def _take(message: Message) -> Taken:
         trades = wire.decode_trades(message.payload)
     except BadMessage as exc:
         reason = str(exc)
-    return Taken(message.sequence, message.subject, message.payload, trades, reason)
+    return Taken(message.sequence, message.subject, message.payload, trades, reason, message.taken_us)
 
 
 def _examined(message: Taken) -> Taken:

@@ -10,7 +10,7 @@ from mesh.errors import BadMessage
 from mesh.message import Message
 from mesh.reader import Reader
 from store import minute_rows
-from store.batch import Taken
+from store.batch import refused
 from store.dead import DeadLetters
 from store.minutes import Minute, read
 from store.position import Position
@@ -44,19 +44,17 @@ class MinuteIntake:
         ) as reader:
             while True:
                 messages = await reader.next()
-                minutes = await self._read(position, messages)
+                minutes = await self._read(messages)
                 to = position.moved(messages[-1].sequence)
                 await self._writer.advance(position, to, partial(minute_rows.add, minutes=minutes))
                 position = to
                 await reader.ack(messages[-1])
 
-    async def _read(self, position: Position, messages: list[Message]) -> list[Minute]:
+    async def _read(self, messages: list[Message]) -> list[Minute]:
         minutes = []
         for message in messages:
             try:
                 minutes.append(read(control.decode(control_pb2.VenueCandle, message.payload)))
             except BadMessage as exc:
-                await self._dead.put_aside(
-                    position, [Taken(message.sequence, message.subject, message.payload, None, str(exc))]
-                )
+                await self._dead.put_aside(subjects.CANDLES, [refused(message, str(exc))])
         return minutes

@@ -9,12 +9,13 @@ from typing import NamedTuple
 from mesh.errors import BadMessage
 from mesh.fixed import DECIMALS, format_e8, parse_scaled
 from mesh.symbols import parse_symbol, parse_venue
-from mesh.trades import MAX_TRADE_ID
+from mesh.trades import MAX_TIME_US, MAX_TRADE_ID
 from store.queries import time_of
-from store.rows import MAX_TIME_US
 from tickmesh.v1 import control_pb2
 
 MINUTE_US = 60_000_000
+MAX_IDS = MINUTE_US
+"""Ids from a minute's first to its last at most: one a microsecond. More would open a hole nobody can ever fill."""
 
 
 class Sums(NamedTuple):
@@ -48,7 +49,7 @@ def read(candle: control_pb2.VenueCandle) -> Minute:
         raise BadMessage(f"a candle whose {exc}") from exc
     first, last, count = candle.first_trade_id, candle.last_trade_id, candle.trade_count
     empty = (first, last, count) == (-1, -1, 0)
-    if not empty and not (0 <= first <= last <= MAX_TRADE_ID and 1 <= count <= last - first + 1):
+    if not empty and not (0 <= first <= last <= MAX_TRADE_ID and 1 <= count <= last - first + 1 <= MAX_IDS):
         raise BadMessage(f"a candle of {count} trades with ids {first} to {last}")
     if not 0 <= candle.open_time_us <= MAX_TIME_US - MINUTE_US or candle.open_time_us % MINUTE_US:
         raise BadMessage(f"a candle of {candle.open_time_us} us, which is no minute")

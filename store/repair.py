@@ -14,8 +14,9 @@ from mesh.bus import Bus
 from mesh.errors import BadMessage, NotReady
 from mesh.message import Message
 from mesh.symbols import parse_symbol, parse_venue
+from mesh.trades import MAX_TRADE_ID
 from store import metrics, queries
-from store.asking import Asking, Hole
+from store.asking import ANSWER_S, MAX_IDS, Asking, Hole
 from store.db import Database, fetch_all
 from store.intake import Intake
 from store.ledger import Ids
@@ -26,7 +27,6 @@ log = logging.getLogger("store.repair")
 
 _LOOK_EVERY_S = 0.5
 _STORED_EVERY_S = 0.05
-_MAX_ABSENT = 20_000
 
 
 class Repair:
@@ -49,7 +49,7 @@ class Repair:
         self._venue = venue
         self._asking = Asking()
         self._news = asyncio.Event()
-        self._on_the_way: dict[tuple[str, str], int] = {}
+        self._on_the_way: dict[tuple[str, str], tuple[int, float]] = {}
         self._results: asyncio.Queue[control_pb2.RepairResult] = asyncio.Queue(maxsize=256)
 
     async def run(self) -> None:
@@ -78,9 +78,14 @@ class Repair:
             parse_venue(result.venue), parse_symbol(result.symbol)
         except ValueError as exc:
             raise BadMessage(f"a repair result whose {exc}") from exc
-        if not 0 <= result.first_trade_id <= result.last_trade_id or len(result.absent) > _MAX_ABSENT:
-            span = f"{result.first_trade_id} to {result.last_trade_id}"
-            raise BadMessage(f"a repair result for {span} with {len(result.absent)} ranges")
+        first, last = result.first_trade_id, result.last_trade_id
+        if not 0 <= first <= last < min(first + MAX_IDS, MAX_TRADE_ID + 1) or len(result.absent) > MAX_IDS:
+            raise BadMessage(f"a repair result for {first} to {last} with {len(result.absent)} ranges")
+        for absent in result.absent:
+            if not 0 <= absent.first_trade_id <= absent.last_trade_id <= MAX_TRADE_ID:
+                raise BadMessage(f"a repair result that finds {absent.first_trade_id} to {absent.last_trade_id} absent")
+        if result.found < 0 or result.raw_sequence < 0:
+            raise BadMessage(f"a repair result with {result.found} trades found, the last in {result.raw_sequence}")
         if not self._results.full():
             self._results.put_nowait(result)
 
@@ -89,11 +94,7 @@ class Repair:
         while True:
             result = await self._results.get()
             asked = Ids.of_ranges([(result.first_trade_id, result.last_trade_id)])
-            absent = Ids.of_ranges(
-                (each.first_trade_id, each.last_trade_id)
-                for each in result.absent
-                if each.first_trade_id <= each.last_trade_id
-            )
+            absent = Ids.of_ranges((each.first_trade_id, each.last_trade_id) for each in result.absent)
             settled = 0
             if absent:
                 settled = await self._writer.settle_absent(result.venue, result.symbol, absent & asked)
@@ -103,16 +104,20 @@ class Repair:
                     *(result.venue, result.symbol, result.first_trade_id, result.last_trade_id, result.found, settled),
                     f", {result.problem[:200]}" if result.problem else "",
                 )
-            self._on_the_way[result.venue, result.symbol] = result.raw_sequence
+            until_s = asyncio.get_running_loop().time() + ANSWER_S
+            self._on_the_way[result.venue, result.symbol] = result.raw_sequence, until_s
             self._news.set()
 
     def _hear(self) -> None:
         """A request is answered when what it found is stored; one whose answer never gets there is asked again."""
         position = self._intake.position
-        for (venue, symbol), raw_sequence in list(self._on_the_way.items()):
+        now_s = asyncio.get_running_loop().time()
+        for (venue, symbol), (raw_sequence, until_s) in list(self._on_the_way.items()):
             if position is not None and position.sequence >= raw_sequence:
                 del self._on_the_way[venue, symbol]
                 self._asking.answered(venue, symbol)
+            elif now_s > until_s:
+                del self._on_the_way[venue, symbol]
 
     async def _holes(self) -> list[Hole]:
         async with self._database.reading() as connection:

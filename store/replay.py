@@ -14,16 +14,16 @@ from nats.js.errors import NotFoundError
 
 from mesh import subjects, wire
 from mesh.bus import DEAD_STREAM, Bus, connect
+from mesh.dead_letters import SEQUENCE, SUBJECT
 from mesh.errors import BadMessage
 from mesh.health import Health
 from mesh.message import REASON
 from mesh.service import Stop
 from mesh.settings import StoreSettings
+from mesh.trades import refusal
 from store.db import Database
-from store.dead import SEQUENCE, SUBJECT
 from store.indicators import Periods
 from store.outage import first_line
-from store.rows import refusal
 from store.writer import Writer
 
 log = logging.getLogger("store.replay")

@@ -13,14 +13,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mesh.trades import MAX_TRADE_ID, Int64s, TradeColumns
+from mesh.trades import Int64s, TradeColumns
 
 COPY_HEADER = b"PGCOPY\n\xff\r\n\x00" + bytes(8)
 COPY_TRAILER = b"\xff\xff"
 COLUMNS = ("time", "venue", "symbol", "trade_id", "price", "quantity", "is_buyer_maker")
-
-MAX_TIME_US = 253_402_300_799_999_999
-"""The end of the year 9999, where a `Timestamp` and a `datetime` end too."""
 
 _POSTGRES_EPOCH_US = 946_684_800_000_000  # 2000-01-01, from which timestamptz counts
 _DECIMALS = 8
@@ -38,29 +35,11 @@ _NUMERIC = np.dtype(
 )
 
 
-def refusal(trades: TradeColumns) -> str:
-    """Return why the database cannot keep these trades, empty when it can: found, expected, at which row."""
-    for name, column, low, high in (
-        ("time_us", trades.time_us, 0, MAX_TIME_US),
-        ("trade_id", trades.trade_id, 0, MAX_TRADE_ID),
-        ("price_e8", trades.price_e8, 1, None),
-        ("quantity_e8", trades.quantity_e8, 0, None),
-    ):
-        wrong = column < low
-        if high is not None:
-            wrong |= column > high
-        if wrong.any():
-            row = int(wrong.argmax())
-            limit = f"{low} or more" if high is None else f"{low} to {high}"
-            return f"{name} is {int(column[row])}, expected {limit} (row {row} of {len(trades)})"
-    return ""
-
-
 def copy_rows(trades: TradeColumns) -> bytes:
     """Return the rows for `COPY trades (COLUMNS) FROM STDIN (FORMAT BINARY)`, without header and trailer.
 
     Args:
-        trades: what `refusal` has nothing against.
+        trades: what `mesh.trades.refusal` has nothing against.
 
     """
     venue, symbol = trades.venue.encode(), trades.symbol.encode()

@@ -19,6 +19,7 @@ from mesh.reader import Reader
 from mesh.service import Stop
 from mesh.settings import StoreSettings
 from mesh.status_reports import STATUS_SERVICE, StatusBoard, reporting
+from store.batch import refused
 from store.beside import Beside
 from store.candle_intake import CandleIntake
 from store.check import check_all
@@ -86,7 +87,7 @@ async def main(settings: StoreSettings, stop: Stop) -> None:
 
         await stack.enter_async_context(reporting("store", bus, health, describe))
         async with Beside(stop) as on_bus:
-            on_bus.begin(_follow_control(bus, following.take, repair.take))
+            on_bus.begin(_follow_control(bus, dead, following.take, repair.take))
             on_bus.begin(_check(database, writer))
             on_bus.begin(MinuteIntake(bus, writer, dead).run())
             on_bus.begin(MinuteJudge(database, writer, intake, give_up=give_up).run())
@@ -99,8 +100,8 @@ async def main(settings: StoreSettings, stop: Stop) -> None:
                 log.warning("stopping with trades on the way, they stay in the stream: %s", exc)
 
 
-async def _follow_control(bus: Bus, *takers: Callable[[Message], None]) -> None:
-    """Hand control messages to who understands them, for ever."""
+async def _follow_control(bus: Bus, dead: DeadLetters, *takers: Callable[[Message], None]) -> None:
+    """Hand control messages to who understands them, for ever; what nobody can take in is put aside."""
     async with Reader(bus, subjects.CONTROL, "control-store", after=None) as reader:
         while True:
             for message in await reader.next():
@@ -108,7 +109,7 @@ async def _follow_control(bus: Bus, *takers: Callable[[Message], None]) -> None:
                     for take in takers:
                         take(message)
                 except BadMessage as exc:
-                    log.warning("%s is ignored: %s", message.subject, exc)
+                    await dead.put_aside(subjects.CONTROL, [refused(message, str(exc))])
 
 
 async def _check(database: Database, writer: Writer) -> None:

@@ -15,9 +15,11 @@ from ingest.rest.refusal import RestAway, RestError
 from mesh import control, subjects
 from mesh.backoff import backoff
 from mesh.bus import Bus
+from mesh.dead_letters import DeadLetterQueue
 from mesh.errors import BadMessage
 from mesh.reader import Reader
-from mesh.trades import TradeColumns
+from mesh.symbols import parse_symbol, parse_venue
+from mesh.trades import MAX_TRADE_ID, TradeColumns
 from tickmesh.v1 import control_pb2
 
 log = logging.getLogger("ingest.requested")
@@ -34,13 +36,15 @@ class RequestedRepairs:
         bus: where requests come from and answers go.
         rest: the venue.
         outlet: where the trades go.
+        dead: where messages go that are no requests.
 
     """
 
-    def __init__(self, bus: Bus, rest: Rest, outlet: Outlet) -> None:
+    def __init__(self, bus: Bus, rest: Rest, outlet: Outlet, dead: DeadLetterQueue) -> None:
         self._bus = bus
         self._rest = rest
         self._outlet = outlet
+        self._dead = dead
 
     async def run(self) -> None:
         """Answer requests, for ever."""
@@ -53,7 +57,14 @@ class RequestedRepairs:
                         request = control.decode(control_pb2.RepairRequest, message.payload)
                         _check(request)
                     except BadMessage as exc:
-                        log.warning("ignored a request on %s: %s", message.subject, exc)
+                        self._dead.put(
+                            subjects.CONTROL,
+                            sequence=message.sequence,
+                            taken_us=message.taken_us,
+                            subject=message.subject,
+                            payload=message.payload,
+                            reason=str(exc),
+                        )
                     else:
                         if request.venue == self._outlet.venue and not await self._is_answered(
                             request, message.sequence
@@ -140,11 +151,14 @@ class RequestedRepairs:
 
 def _check(request: control_pb2.RepairRequest) -> None:
     count = request.last_trade_id - request.first_trade_id + 1
-    if request.first_trade_id < 0 or not 0 < count <= MAX_IDS:
+    if request.first_trade_id < 0 or request.last_trade_id > MAX_TRADE_ID or not 0 < count <= MAX_IDS:
         raise BadMessage(
             f"trades {request.first_trade_id} to {request.last_trade_id}, expected 1 to {MAX_IDS} ids from 0 on"
         )
     try:
-        control.decode_selection(control.encode(control_pb2.SymbolSelection(symbol=request.symbol)))
-    except BadMessage as exc:
-        raise BadMessage(f"a repair: {exc}") from exc
+        symbol = parse_symbol(request.symbol)
+        parse_venue(request.venue)
+    except ValueError as exc:
+        raise BadMessage(f"a repair request whose {exc}") from exc
+    if symbol != request.symbol:
+        raise BadMessage(f"a repair request of {request.symbol!r}, expected {symbol!r}")

@@ -17,13 +17,14 @@ from prometheus_client import Counter, Gauge
 
 from mesh import subjects, wire
 from mesh.bus import Bus
+from mesh.dead_letters import DeadLetterQueue
 from mesh.errors import BadMessage, NotReady
 from mesh.health import Health
 from mesh.message import Message
 from mesh.publisher import Publisher
 from mesh.reader import Reader, StreamReplacedError
 from mesh.service import Stop
-from mesh.trades import SignalColumns
+from mesh.trades import SignalColumns, refusal
 from signalsvc.engine import Engine
 from signalsvc.published import Published
 from signalsvc.selection import Selection
@@ -63,9 +64,10 @@ class Pipeline:
         """How many messages of RAW waited behind the last one taken in."""
         return 0 if self._taken is None else self._taken.pending
 
-    async def begin(self, bus: Bus) -> None:
-        """Find out where to go on; waits for RAW to exist."""
+    async def begin(self, bus: Bus, dead: DeadLetterQueue) -> None:
+        """Find out where to go on; waits for RAW to exist. What cannot be read goes to `dead`."""
         self._bus = bus
+        self._dead = dead
         self.publisher = Publisher(bus, subjects.PROCESSED)
         await self.publisher.open()
         self._raw_created = await self._wait_for_raw(bus)
@@ -139,9 +141,18 @@ class Pipeline:
         self._taken = message
         try:
             trades = wire.decode_trades(message.payload)
+            if reason := refusal(trades):
+                raise BadMessage(reason)
         except BadMessage as exc:
             BAD.inc()
-            log.error("message %d of RAW is left out: %s", message.sequence, exc)
+            self._dead.put(
+                subjects.RAW,
+                sequence=message.sequence,
+                taken_us=message.taken_us,
+                subject=message.subject,
+                payload=message.payload,
+                reason=str(exc),
+            )
             return
         signals = self._engine.process(trades, raw_sequence=message.sequence)
         if signals is None:

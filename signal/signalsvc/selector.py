@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 
 from nats.errors import Error as NatsError
@@ -9,6 +10,7 @@ from nats.js.errors import NotFoundError
 
 from mesh import control, subjects
 from mesh.bus import Bus
+from mesh.dead_letters import DeadLetterQueue
 from mesh.errors import BadMessage, InvalidRequest, NotReady
 from mesh.message import Message
 from mesh.reader import Reader
@@ -45,20 +47,36 @@ class Selector:
         await self._announce(symbol)
         self._take(symbol)
 
-    async def follow(self) -> None:
-        """Take in what the bus says, for ever; a task of the service's own."""
+    async def follow(self, dead: DeadLetterQueue) -> None:
+        """Take in what the bus says, for ever; a task of the service's own. What cannot be read goes to `dead`."""
         assert self._bus is not None
         async with Reader(self._bus, subjects.CONTROL, "control-signal", after=None) as reader:
             while True:
                 for message in await reader.next():
                     try:
                         await self._hear(message)
-                    except (BadMessage, NotReady) as exc:
+                    except BadMessage as exc:
+                        dead.put(
+                            subjects.CONTROL,
+                            sequence=message.sequence,
+                            taken_us=message.taken_us,
+                            subject=message.subject,
+                            payload=message.payload,
+                            reason=str(exc),
+                        )
+                        await self._put_right(message)
+                    except NotReady as exc:
                         log.warning("%s is ignored: %s", message.subject, exc)
+
+    async def _put_right(self, refused: Message) -> None:
+        """Say again what is selected, where nonsense now stands: whoever starts later reads it there."""
+        if refused.subject == subjects.CONTROL_SYMBOL:
+            with contextlib.suppress(NotReady):
+                await self._announce(self._selection.symbol)
 
     async def _hear(self, message: Message) -> None:
         if message.subject == subjects.CONTROL_CATALOG:
-            self._selection.learn(control.decode(control_pb2.Catalog, message.payload))
+            self._selection.learn(control.decode_catalog(message.payload))
             if (symbol := self._selection.replacement()) is not None:
                 log.warning(
                     "%s does not trade %s, which was selected at another venue: selecting %s",

@@ -9,6 +9,7 @@ import grpc
 
 from mesh import leases, metrics, rpc
 from mesh.bus import CONTROL_STREAM, connect, processed_stream
+from mesh.dead_letters import DeadLetterQueue
 from mesh.health import Health
 from mesh.service import Stop
 from mesh.settings import SignalSettings
@@ -69,9 +70,10 @@ async def main(settings: SignalSettings, stop: Stop) -> None:
             await stack.enter_async_context(reporting("signal", bus, health, describe))
             await selector.begin(bus)
         async with asyncio.TaskGroup() as tasks:
-            endless = [tasks.create_task(selector.follow())]
+            dead = DeadLetterQueue(bus)
+            endless = [tasks.create_task(selector.follow(dead)), tasks.create_task(dead.run())]
             async with stop.interrupts():
-                await pipeline.begin(bus)
+                await pipeline.begin(bus, dead)
             endless.append(tasks.create_task(pipeline.publisher.run()))
             await pipeline.run(stop)
             for task in endless:

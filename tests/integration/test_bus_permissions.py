@@ -15,6 +15,7 @@ MAKES = {
     "ingest": [
         "trades.raw.sim.btcusdt",
         "trades.dead.frames",
+        "trades.dead.CONTROL",
         "candles.sim.btcusdt",
         "control.catalog",
         "control.repaired.sim.btcusdt",
@@ -25,6 +26,8 @@ MAKES = {
     ],
     "signal": [
         "trades.processed.sim.btcusdt",
+        "trades.dead.RAW",
+        "trades.dead.CONTROL",
         "control.symbol",
         "$KV.engine.position",
         "control.status.signal",
@@ -38,6 +41,7 @@ MAKES = {
         "trades.dead.PROCESSED",
         "trades.dead.CANDLES",
         "control.status.store",
+        "trades.dead.CONTROL",
         "$KV.leases.store",
         "instance.store.1f",
         "_INBOX_store.1f",

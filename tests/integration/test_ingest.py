@@ -108,9 +108,9 @@ async def test_a_selected_symbol_is_followed_from_then_on(
     [
         (b'{"symbol": "dogebtc"}', "ignored the selection of dogebtc: sim does not trade it"),
         (b'{"symbol": "../etc"}', "'../etc' is not a symbol"),
-        (b'{"symbol": 5}', "ignored a selection: no SymbolSelection"),
-        (b"ethusdt", "ignored a selection: no SymbolSelection"),
-        (b"\xff\xfe", "ignored a selection: no SymbolSelection"),
+        (b'{"symbol": 5}', "on control.symbol: no SymbolSelection"),
+        (b"ethusdt", "on control.symbol: no SymbolSelection"),
+        (b"\xff\xfe", "on control.symbol: no SymbolSelection"),
     ],
 )
 async def test_a_selection_that_is_none_is_ignored_aloud(

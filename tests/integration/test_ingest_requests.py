@@ -116,7 +116,7 @@ async def test_a_request_that_is_none_is_ignored_aloud(
         await mesh.venue.trade("btcusdt", 1)
         await mesh.publishes([1])
         await mesh.tell(subjects.repair("binance", "ethusdt"), payload)
-        await eventually(lambda: mesh.says("ignored a request"))
+        await eventually(lambda: mesh.says("on control.repair.binance.ethusdt: "))
         await ask(mesh, 1, 1)
         assert (await answer(mesh, 1)).found == 1
 

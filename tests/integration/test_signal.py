@@ -10,16 +10,18 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import grpc
 import nats
 import numpy as np
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from nats.errors import Error as NatsError
 from nats.js.errors import NotFoundError
 
 from mesh import control, rpc, subjects, wire
-from mesh.bus import CONTROL_STREAM, Bus, connect, processed_stream, raw_stream
+from mesh.bus import CONTROL_STREAM, DEAD_STREAM, Bus, connect, processed_stream, raw_stream
 from mesh.health import Health
 from mesh.publisher import Publisher
 from mesh.settings import BusSettings
@@ -212,10 +214,21 @@ async def test_repeats_and_unreadable_messages_do_no_harm(nats_server: NatsServe
         await feed.trades(columns(1, 10))
         await feed.raw(b"\xffnonsense")
         await feed.trades(columns(5, 3), columns(8, 10))
+        free = columns(18, 1)
+        free.price_e8[:] = 0
+        await feed.trades(free)
         processed = await feed.processed(17)
+        await feed.bus.declare(DEAD_STREAM)
+
+        async def put_aside() -> list[Any]:
+            return [await feed.bus.js.get_msg("DEAD", sequence) for sequence in (1, 2)]
+
+        dead = await eventually(put_aside, not_yet=(NatsError,))
     ids = np.concatenate([signals.trades.trade_id for signals in processed])
     assert ids.tolist() == list(range(1, 18))
-    assert "is left out" in signal.output()
+    assert [letter.subject for letter in dead] == ["trades.dead.RAW"] * 2
+    assert dead[0].data == b"\xffnonsense"
+    assert "price_e8 is 0" in (dead[1].headers or {})["Tickmesh-Reason"]
 
 
 async def test_price_and_statistics_are_those_of_the_last_trade(nats_server: NatsServer, signal: Service) -> None:
@@ -283,7 +296,7 @@ async def test_nonsense_selected_by_hand_is_refused_and_put_right(nats_server: N
         await eventually(lambda: "gRPC" in signal.output())
         await eventually(last_selection, not_yet=(NotFoundError,))
         await feed.bus.js.publish(subjects.CONTROL_SYMBOL, b"not json at all")
-        await eventually(lambda: "control.symbol is ignored" in signal.output())
+        await eventually(lambda: "on control.symbol: no SymbolSelection" in signal.output())
         await feed.bus.js.publish(subjects.CONTROL_SYMBOL, b'{"symbol": "pepeusdt"}')
         await eventually(lambda: "control.symbol is refused" in signal.output())
 

@@ -30,7 +30,7 @@ from tests.fixtures.services import Service
 from tests.fixtures.store import Feeder, ask, feeding, start_store
 from tests.fixtures.trades import START_US, columns
 from tests.fixtures.waiting import eventually
-from tickmesh.v1 import store_pb2, store_pb2_grpc
+from tickmesh.v1 import signal_pb2, store_pb2, store_pb2_grpc
 
 DAY_US = INTERVALS_US["1d"]
 MIDNIGHT_US = START_US // DAY_US * DAY_US + DAY_US
@@ -346,6 +346,23 @@ async def test_bytes_that_are_no_signals_are_put_aside_and_cost_no_neighbour(
         return info is not None and info.state.messages == 1
 
     assert await eventually(look)
+
+
+async def test_candles_whose_trades_no_sum_can_hold_are_put_aside_and_cost_no_neighbour(
+    signals: Signals, store: Service, database_url: str
+) -> None:
+    some = Engine().process(spread(1, 9, from_us=MIDNIGHT_US, to_us=MIDNIGHT_US + 3_000_000), raw_sequence=0)
+    assert some is not None
+    batch = signal_pb2.SignalBatch.FromString(wire.encode_signals(some))
+    for candle in batch.candles:
+        candle.count = 2**63 - 1
+    await signals.bytes(batch.SerializeToString())
+
+    await signals.publish(spread(1, 30, from_us=MIDNIGHT_US - HOUR_US, to_us=MIDNIGHT_US + HOUR_US))
+
+    await until_candles_agree(database_url, trades=30)
+    dead = await signals.feeder.bus.js.get_msg("DEAD", 1)
+    assert "a candle of 1s of 9223372036854775807 trades" in (dead.headers or {})["Tickmesh-Reason"]
 
 
 def at(time_us: int) -> Timestamp:

@@ -26,7 +26,8 @@ from ingest.rest.refusal import RestError
 from ingest.venue import Venue
 from mesh import control, wire
 from mesh.errors import BadMessage
-from store import minutes, rows
+from mesh.trades import refusal
+from store import minutes
 from tests.fixtures import venue_words
 from tests.fixtures.passed_on import PassedOn, outlet_into
 from tests.fixtures.venue_words import BODIES, FRAMES, HEADERS, STATUSES
@@ -39,7 +40,7 @@ class Kept(PassedOn):
     """Takes what is published, and looks whether store could keep it."""
 
     async def publish(self, subject: str, payload: bytes, **options: Any) -> None:
-        assert rows.refusal(wire.decode_trades(payload)) == ""
+        assert refusal(wire.decode_trades(payload)) == ""
         await super().publish(subject, payload, **options)
 
 

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mesh.fixed import MAX_E8
-from mesh.trades import MAX_TRADE_ID, TradeColumns
-from store.rows import MAX_TIME_US, copy_rows, refusal
+from mesh.trades import MAX_TIME_US, MAX_TRADE_ID, TradeColumns, refusal
+from store.rows import copy_rows
 
 
 def trades(**changes: Any) -> TradeColumns:
