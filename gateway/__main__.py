@@ -115,7 +115,7 @@ async def main(settings: GatewaySettings, stop: Stop) -> None:
     )
     with listen(settings.gateway_host, settings.gateway_port) as listener:
         async with channel(settings.signal_addr) as signal, channel(settings.store_addr) as store:
-            app = create_app(signal=signal, store=store, admission=admission)
+            app = create_app(signal=signal, store=store, admission=admission, max_ws_bytes=settings.ws_max_bytes)
             limits = connection_limits(settings, open_files=raise_open_files())
             server = server_of(app, limits=limits, keep_alive_s=settings.keep_alive_s)
             async with asyncio.TaskGroup() as tasks:

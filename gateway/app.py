@@ -21,7 +21,7 @@ from gateway import access, manual
 from gateway.admission import AdmissionMiddleware
 from gateway.errors import BadInput, HttpError, refusal_body
 from gateway.fanout import Limits
-from gateway.live import Live
+from gateway.live import MAX_BYTES, Live
 from gateway.live import unknown_path as unknown_websocket
 from gateway.mesh_status import MeshStatus
 from gateway.resource import JSON, Answer, Resource, read_body, refusal
@@ -45,6 +45,7 @@ def create_app(
     # Limits
     call_limit_s: float = CALL_LIMIT_S,
     client_limits: Limits | None = None,
+    max_ws_bytes: int = MAX_BYTES,
 ) -> FastAPI:
     """Return the app.
 
@@ -57,11 +58,12 @@ def create_app(
         admission: who may ask; by default everybody who asks by address or by a name of loopback.
         call_limit_s: how long an upstream may take to answer.
         client_limits: how far a WebSocket client may fall behind.
+        max_ws_bytes: how much may wait for all WebSocket clients together.
 
     """
     admission = admission or access.Admission()
     tokens = admission.tokens
-    live = Live(signal, token=tokens.api_token, limits=client_limits)
+    live = Live(signal, token=tokens.api_token, limits=client_limits, max_bytes=max_ws_bytes)
     upstreams = Upstreams(
         {SIGNAL_SERVICE.full_name: signal, STORE_SERVICE.full_name: store}, token=tokens.api_token, limit_s=call_limit_s
     )

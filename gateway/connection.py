@@ -32,6 +32,8 @@ REST_LIMIT_S = 10.0
 """How long a body may go on coming after its request was answered."""
 ANSWER_LIMIT_S = 60.0
 """How long a client may take to read so much of an answer that there is room again, or its rest before the close."""
+MAX_UNREAD_BYTES = 64 * 2**20
+"""Of answers that clients do not read, of all together; then those who have not read for longest are cut."""
 LINGER_S = 2.0
 """How long what a refused client still sends is read and forgotten: else the kernel takes the refusal back."""
 _PIECE_BYTES = 8 * 1024  # so much is parsed between two looks at the bounds
@@ -104,9 +106,12 @@ class HttpConnection(HttpToolsProtocol):
     def pause_writing(self) -> None:
         super().pause_writing()
         self._limit_answer()
+        for slowest in self._counted.unread(self, MAX_UNREAD_BYTES, lambda one: one.transport.get_write_buffer_size()):
+            slowest._cut("unread")
 
     def resume_writing(self) -> None:
         super().resume_writing()
+        self._counted.read(self)
         self._end_answer_limit()
 
     # --- from the parser ---

@@ -48,6 +48,7 @@ class Reader:
         self._wake = wake
         self._chunks: deque[Chunk] = deque()
         self._queued = 0
+        self._queued_bytes = 0
         self._missed = 0  # not yet told
         self._missed_in_a_row = 0  # since it last caught up
         self._owed: dict[str, Chunk] = {}  # control messages among what was lost, the latest of each kind
@@ -70,13 +71,16 @@ class Reader:
             return
         self._chunks.append(chunk)
         self._queued += _weight(chunk)
+        self._queued_bytes += len(chunk.data)
         while self._queued > self._limits.queued and len(self._chunks) > 1:
             oldest = self._chunks.popleft()
             self._queued -= _weight(oldest)
+            self._queued_bytes -= len(oldest.data)
             self._miss(oldest)
         if self._missed_in_a_row > self._limits.missed:
             self.overrun = True
             self._chunks.clear()
+            self._queued_bytes = 0
         self._wake()
 
     def take(self, max_messages: int) -> tuple[int, list[Chunk]]:
@@ -94,11 +98,22 @@ class Reader:
             chunk = self._chunks.popleft()
             weight = _weight(chunk)
             self._queued -= weight
+            self._queued_bytes -= len(chunk.data)
             room -= weight
             taken.append(chunk)
         if not self._chunks and not self.overrun:
             self._missed_in_a_row = 0
         return missed, taken
+
+    @property
+    def queued_bytes(self) -> int:
+        """Bytes of the chunks that are queued; other readers' queues may hold the same ones."""
+        return self._queued_bytes
+
+    @property
+    def same_as(self) -> object:
+        """What is equal for readers who want the same: they queue the same chunks, up to the newest."""
+        return self._wanted.everything, self._wanted.symbols
 
     @property
     def missed_in_a_row(self) -> int:
@@ -154,6 +169,14 @@ class Fanout:
         if symbol not in self._audiences:
             self._audiences[symbol] = tuple(r for r in self._readers if r.wants(symbol, self.selected))
         return self._audiences[symbol]
+
+    @property
+    def queued_bytes(self) -> int:
+        """Bytes that all queues hold together at most; chunks of readers who want the same count once."""
+        most: dict[object, int] = {}
+        for reader in self._readers:
+            most[reader.same_as] = max(most.get(reader.same_as, 0), reader.queued_bytes)
+        return sum(most.values())
 
     def publish(self, symbol: str, chunk: Chunk) -> None:
         """Queue trades of a symbol for those who want them."""

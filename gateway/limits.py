@@ -7,7 +7,7 @@ nobody waits a newcomer is refused; a few more are let in for that, to be told s
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable
+from collections.abc import Callable, Collection, Hashable
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Generic, TypeVar
@@ -60,6 +60,7 @@ class Connections(Generic[C]):
         self._waiting: dict[C, None] = {}  # in the order in which they began to wait
         self._by_address: dict[str, set[C]] = {}
         self._spare: dict[C, None] = {}
+        self._unread: dict[C, None] = {}  # in the order in which their clients stopped reading
 
     def __len__(self) -> int:
         return len(self._addresses)
@@ -112,11 +113,36 @@ class Connections(Generic[C]):
         if connection in self._addresses and connection not in self._spare:
             self._waiting[connection] = None
 
+    def unread(self, connection: C, max_bytes: int, size: Callable[[C], int]) -> list[C]:
+        """Say that a client does not read its answer, and return whose answers are to be given up.
+
+        Args:
+            connection: whose.
+            max_bytes: how much may wait for all who do not read.
+            size: how much waits for one of them.
+
+        """
+        self._unread[connection] = None
+        sizes = {one: size(one) for one in self._unread}
+        total, given_up = sum(sizes.values()), []
+        for one, waiting in sizes.items():
+            if total <= max_bytes:
+                break
+            total -= waiting
+            given_up.append(one)
+            del self._unread[one]
+        return given_up
+
+    def read(self, connection: C) -> None:
+        """Say that a client reads again."""
+        self._unread.pop(connection, None)
+
     def leave(self, connection: C) -> None:
         """Count a connection out; one that has left already may leave again."""
         address = self._addresses.pop(connection, None)
         self._waiting.pop(connection, None)
         self._spare.pop(connection, None)
+        self._unread.pop(connection, None)
         if address and address in self._by_address:
             self._by_address[address].discard(connection)
             if not self._by_address[address]:

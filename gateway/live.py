@@ -30,6 +30,12 @@ from tickmesh.v1.signal_pb2_grpc import SignalServiceStub
 log = logging.getLogger("gateway.live")
 
 MAX_CLIENTS = 2000
+MAX_BYTES = 128 * 2**20
+LOOK_EVERY_S = 0.25
+"""How often what waits for all clients is added up; a client's own bounds hold at once."""
+SHED_GRACE_S = 1.0
+SHED_AT_ONCE = 128
+"""Clients let go at one look: more than can fill up between two."""
 WRITE_MESSAGES = 512
 """About how many messages are joined to one write."""
 LIVE_WITHIN_S = 1.0
@@ -44,6 +50,7 @@ INCOMING_PER_S = 4.0
 CLIENTS = Gauge("tickmesh_gateway_ws_clients", "WebSocket clients now connected")
 SENT = Counter("tickmesh_gateway_ws_trades_sent_total", "trades sent to WebSocket clients, each client counted")
 MISSED = Counter("tickmesh_gateway_ws_trades_missed_total", "trades not sent because a client read too slowly")
+WAITING = Gauge("tickmesh_gateway_ws_waiting_bytes", "bytes that wait for all WebSocket clients, in the kernel too")
 LET_GO = Counter("tickmesh_gateway_ws_let_go_total", "clients let go, by close code", ["code"])
 
 
@@ -63,6 +70,7 @@ class Live:
         token: what signal wants to be shown; None when nothing.
         limits: how far one client may fall behind.
         max_clients: how many clients there may be at once.
+        max_bytes: how much may wait for all clients together, here and in the kernel.
 
     """
 
@@ -73,10 +81,12 @@ class Live:
         token: str | None = None,
         limits: Limits | None = None,
         max_clients: int = MAX_CLIENTS,
+        max_bytes: int = MAX_BYTES,
     ) -> None:
         self._signal = SignalServiceStub(signal)
         self._metadata = authorization(token)
         self._max_clients = max_clients
+        self._max_bytes = max_bytes
         self._fanout = Fanout(limits)
         self._stream = Stream(self._signal, self._fanout, serving=serving_of(signal), token=token)
         self._clients: set[_Client] = set()
@@ -99,8 +109,10 @@ class Live:
             await self._somebody.wait()
             async with asyncio.TaskGroup() as tasks:
                 following = tasks.create_task(self._stream.follow(), name="gateway.stream")
+                bounding = tasks.create_task(self._keep_within_bounds(), name="gateway.bounds")
                 await self._nobody.wait()
                 following.cancel()
+                bounding.cancel()
 
     async def drain(self) -> None:
         """Let every client go with 1001, take no new ones, and wait a moment until all are gone."""
@@ -190,6 +202,27 @@ class Live:
         LET_GO.labels(code).inc()
         self._fanout.leave(client.reader)
         client.socket.let_go(code, reason, grace_s=grace_s)
+
+    async def _keep_within_bounds(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_EVERY_S)
+            self._shed()
+
+    def _shed(self) -> None:
+        """Let clients go, those first for whom most is waiting, until what waits for all is within the bound."""
+        held = {client: client.socket.held_bytes for client in self._clients if not client.socket.gone}
+        own = sum(held.values())
+        slowest: list[_Client] = []
+        if own + self._fanout.queued_bytes > self._max_bytes:
+            slowest = sorted(held, key=lambda client: held[client] + client.reader.queued_bytes, reverse=True)
+        for client in slowest[:SHED_AT_ONCE]:
+            if own + self._fanout.queued_bytes <= self._max_bytes:
+                break
+            own -= held[client]
+            MISSED.inc(client.reader.take(0)[0])
+            reason = f"read too slowly: {held[client]} bytes wait, and too many for all clients together"
+            self._let_go(client, 1013, reason, grace_s=SHED_GRACE_S)
+        WAITING.set(own + self._fanout.queued_bytes)
 
     def _overrun(self, client: _Client) -> None:
         MISSED.inc(client.reader.take(0)[0])

@@ -41,7 +41,8 @@ With `?events=true` two more come:
 - `{"type": "status", "state": "waiting"}`: trades have stopped because a part of the mesh is away; `"live"`: they go \
 on.
 
-Close codes: 1001 the server stops; 1008 the request will never do (the reason says why); 1013 too slow for too long. \
+Close codes: 1001 the server stops; 1008 the request will never do (the reason says why); 1013 too slow, for too long \
+or while too much waits for all clients together. \
 The server pings every 20 s. What a client sends is ignored, and limited to a few messages of 4 KiB."""
 
 TAG = {"name": "Gateway", "description": "What the gateway itself answers."}

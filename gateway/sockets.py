@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import sys
+import termios
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +15,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 _EXTENSION = "tickmesh.socket"
 _MAX_BUFFERED_BYTES = 64 * 1024  # from here on transports say "pause"
 _MAX_REASON_BYTES = 123  # RFC 6455, 5.5: control frames carry at most 125 bytes, two of them the code
+_SIOCOUTQ = termios.TIOCOUTQ  # tcp(7): "the amount of unsent data in the socket send queue"
 _PONG_GRACE_S = 1.0
 
 
@@ -83,6 +88,17 @@ class Socket(WebSocketsSansIOProtocol):
             and self.transport.get_write_buffer_size() <= _MAX_BUFFERED_BYTES
             and not self.gone
         )
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes that wait for this client alone: here and in the kernel."""
+        if self.transport.is_closing():
+            return 0
+        waiting = int(self.transport.get_write_buffer_size())
+        with contextlib.suppress(OSError):  # no socket of a network, or one that is gone
+            outgoing = fcntl.ioctl(self.transport.get_extra_info("socket").fileno(), _SIOCOUTQ, bytes(4))
+            waiting += int.from_bytes(outgoing, sys.byteorder)
+        return waiting
 
     async def wait_for_room(self) -> None:
         """Wait until the client has read some of what is buffered, or is gone."""

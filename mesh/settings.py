@@ -292,6 +292,11 @@ class GatewaySettings(AccessSettings):
         description="addresses or networks of reverse proxies, `10.0.0.5,10.1.0.0/16`: there the bound for one address "
         "does not count, and `X-Forwarded-For` is believed",
     )
+    ws_max_bytes: int = Field(
+        128 * 2**20,
+        ge=2**20,
+        description="what may wait for all clients of `/ws` together; beyond it the slowest are let go",
+    )
     keep_alive_s: float = Field(
         75.0, gt=0, le=3600, description="how long a connection may be idle; longer than a proxy in front leaves it"
     )

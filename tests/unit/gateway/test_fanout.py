@@ -176,3 +176,28 @@ def test_news_of_missed_trades_that_are_lost_themselves_add_up() -> None:
     for number in range(3):
         fanout.publish("btcusdt", trades(number))
     assert taken(reader) == (5 + 7 + 1, b"1+1 2+1 ")
+
+
+def test_what_readers_of_the_same_hold_counts_once() -> None:
+    fanout = Fanout(Limits(queued=10))
+    same = [fanout.join(lambda: None, Wanted(frozenset({"btcusdt"}))) for _ in range(3)]
+    fanout.join(lambda: None, Wanted(frozenset({"ethusdt"})))
+    for _ in range(4):
+        fanout.publish("btcusdt", Chunk(b"x" * 100, trades=1))
+    fanout.publish("ethusdt", Chunk(b"y" * 7, trades=1))
+    assert fanout.queued_bytes == 407
+    same[0].take(100)
+    assert fanout.queued_bytes == 407
+    for reader in same:
+        reader.take(2)
+    assert (fanout.queued_bytes, same[1].queued_bytes) == (207, 200)
+
+
+def test_what_is_lost_or_overrun_is_no_longer_held() -> None:
+    fanout = Fanout(Limits(queued=2, missed=3))
+    reader = fanout.join(lambda: None, Wanted(everything=True))
+    for held in (100, 200, 200, 200, 200):
+        fanout.publish("btcusdt", Chunk(b"x" * 100, trades=1))
+        assert reader.queued_bytes == held
+    fanout.publish("btcusdt", Chunk(b"x" * 100, trades=1))
+    assert (reader.overrun, reader.queued_bytes) == (True, 0)

@@ -75,3 +75,15 @@ def test_the_bound_fits_into_the_open_files_there_may_be() -> None:
     assert ConnectionLimits(4096, 2048).within(65_536) == ConnectionLimits(4096, 2048)
     small = ConnectionLimits(4096, 2048).within(256)
     assert small.total + RESERVE + OTHER_FILES <= 256 and small.per_address == small.total
+
+
+def test_answers_nobody_reads_are_given_up_when_they_are_too_much_together() -> None:
+    connections = filled(ConnectionLimits(10, 10), ["10.0.0.1"] * 5)
+    sizes = {0: 40, 1: 30, 2: 50, 3: 10}
+    assert connections.unread(0, 100, sizes.__getitem__) == []
+    assert connections.unread(1, 100, sizes.__getitem__) == []
+    assert connections.unread(2, 100, sizes.__getitem__) == [0]
+    connections.read(1)
+    assert connections.unread(3, 100, sizes.__getitem__) == []
+    connections.leave(2)
+    assert connections.unread(0, 45, sizes.__getitem__) == [3]
