@@ -10,7 +10,6 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 import nats
 from nats.aio.client import Client
@@ -19,7 +18,7 @@ from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfi
 from nats.js.client import JetStreamContext
 from nats.js.errors import APIError, NotFoundError
 
-from mesh import subjects
+from mesh import nats_url, subjects
 from mesh.health import Health
 from mesh.logs import Seldom
 from mesh.settings import BusSettings
@@ -150,7 +149,8 @@ async def connect(settings: BusSettings, *, name: str, health: Health) -> AsyncI
     """
     loop = asyncio.get_running_loop()
     seldom = Seldom()
-    shown = urlsplit(settings.nats_url.get_secret_value()).netloc.rpartition("@")[2]
+    servers = nats_url.parse(settings.nats_url.get_secret_value())
+    shown = servers.shown
     bus: Bus | None = None
 
     async def on_error(exc: Exception) -> None:
@@ -169,7 +169,10 @@ async def connect(settings: BusSettings, *, name: str, health: Health) -> AsyncI
             callback()
 
     client = await nats.connect(
-        settings.nats_url.get_secret_value(),
+        list(servers.urls),
+        user=servers.user,
+        password=servers.password,
+        token=servers.token,
         name=f"tickmesh-{name}",
         error_cb=on_error,
         disconnected_cb=on_disconnect,

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_settings import NoDecode
 
+from mesh import nats_url
 from mesh.symbols import parse_symbol, parse_venue
 from mesh.venue_hosts import SIM
 
@@ -47,17 +48,12 @@ def _url(*schemes: str) -> Any:
     return AfterValidator(check)
 
 
-def secret_url(*schemes: str) -> Any:
-    """Return the validator of a URL that holds a password."""
+def _nats_url(secret: SecretStr) -> SecretStr:
+    nats_url.parse(secret.get_secret_value())
+    return secret
 
-    def check(secret: SecretStr) -> SecretStr:
-        url = secret.get_secret_value()
-        problem = _url_problem(url, schemes)
-        if problem is not None:  # nothing of it is shown: in a wrong one nobody knows where the secret is
-            raise ValueError(f"what it is set to is not a URL of {' or '.join(schemes)}{problem}")
-        return SecretStr(url.rstrip("/"))
 
-    return AfterValidator(check)
+NatsUrl = Annotated[SecretStr, AfterValidator(_nats_url)]
 
 
 def _url_problem(url: str, schemes: tuple[str, ...]) -> str | None:

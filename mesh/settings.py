@@ -17,6 +17,7 @@ from mesh.setting_kinds import (
     Address,
     HostPatterns,
     HttpUrls,
+    NatsUrl,
     Networks,
     Origins,
     Period,
@@ -27,7 +28,6 @@ from mesh.setting_kinds import (
     VenueName,
     Window,
     WsUrls,
-    secret_url,
 )
 from mesh.symbols import DEFAULT_SYMBOLS
 from mesh.venue_hosts import BINANCE, SIM
@@ -54,8 +54,10 @@ class MeshSettings(BaseSettings):
 class BusSettings(MeshSettings):
     """What every service on the bus reads."""
 
-    nats_url: Annotated[SecretStr, secret_url("nats", "tls")] = Field(
-        SecretStr("nats://127.0.0.1:4222"), description="the bus, with user and password where it wants them"
+    nats_url: NatsUrl = Field(
+        SecretStr("nats://127.0.0.1:4222"),
+        description="the bus, with user and password (percent-encoded) or token where it wants them; several servers "
+        "are separated by commas",
     )
 
 
@@ -245,8 +247,9 @@ class SignalSettings(AccessSettings, IndicatorSettings):
 class StoreSettings(AccessSettings, IndicatorSettings):
     """Settings of store."""
 
-    database_url: Annotated[SecretStr, secret_url("postgresql", "postgres")] = Field(
-        SecretStr("postgresql://store@127.0.0.1:5433/tickmesh"), description="the database store writes"
+    database_url: SecretStr = Field(
+        SecretStr("postgresql://store@127.0.0.1:5433/tickmesh"),
+        description="the database store writes: whatever psql takes, with several hosts or a socket's folder too",
     )
     store_addr: Address = Field("127.0.0.1:50052", description="where StoreService listens or is found")
     batch_max_trades: int = Field(10_000, ge=1, le=100_000, description="trades in one transaction at most")
@@ -262,6 +265,28 @@ class StoreSettings(AccessSettings, IndicatorSettings):
     def _asks_for_a_token(cls, address: str, info: ValidationInfo) -> str:
         _not_open_to_all(address.rpartition(":")[0], info)
         return address
+
+    @field_validator("database_url")
+    @classmethod
+    def _as_libpq_takes_it(cls, secret: SecretStr) -> SecretStr:
+        # Whatever libpq takes: a URL with one host or several, a socket's folder, options, or keywords and values.
+        from psycopg import ProgrammingError  # store alone has need of it
+        from psycopg.conninfo import conninfo_to_dict
+
+        try:
+            parts = conninfo_to_dict(secret.get_secret_value())
+            ports = [int(port) for port in str(parts.get("port", "")).split(",") if port]
+        except (
+            ProgrammingError,
+            ValueError,
+        ):  # their words hold what was found: in a wrong one that may be the password
+            ports = [-1]
+        if any(not 0 < port < 65536 for port in ports):
+            raise ValueError(
+                "what it is set to is not a URL of postgresql or postgres, and not libpq's keywords and values "
+                "(in a password / ? # @ : are %2F %3F %23 %40 %3A)"
+            )
+        return secret
 
 
 class GatewaySettings(AccessSettings):

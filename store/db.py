@@ -83,7 +83,8 @@ class Database:
             make_conninfo(
                 self._conninfo,
                 application_name="tickmesh-store-reads",
-                options=f"-c default_transaction_read_only=on -c statement_timeout={int(READ_LIMIT_S * 1000)}",
+                options=f"{parts.get('options', '')} -c default_transaction_read_only=on "
+                f"-c statement_timeout={int(READ_LIMIT_S * 1000)}",
             ),
             min_size=1,
             max_size=READERS,

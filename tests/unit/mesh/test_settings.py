@@ -41,7 +41,9 @@ def test_every_wrong_setting_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -
     "wrong",
     [
         "mysql://me:hunter2@db/x",
-        "host=localhost password=hunter2 dbname=x",  # libpq's own form
+        "host=localhost password=hunter2 port=x",
+        "host localhost password hunter2",
+        "postgresql://me:hun/ter2@db/x@hunter2:/",
         "postgresql//me:hunt@hunter2@db/x",
         "postgresql://me:hunter2@db:99999/x",
         "postgresql://me:hunter2",
@@ -123,3 +125,20 @@ def test_a_window_out_of_range_stops_the_start(monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setenv(name, value)
     with pytest.raises(WrongSettings, match=name):
         load(SignalSettings)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://me:p%40ss@a:5432,b:5433/x?target_session_attrs=read-write",
+        "postgresql://me@a,b/x",
+        "postgresql:///x?host=/var/run/postgresql&user=me",
+        "postgresql://me@%2Fvar%2Frun%2Fpostgresql/x",
+        "postgresql://me@db/x?options=-c%20search_path%3Dmine",
+        "postgres://me@[::1]:5432/x?sslmode=require",
+        "host=/var/run/postgresql dbname=x user=me password='p ss'",
+    ],
+)
+def test_a_database_is_named_in_any_way_that_libpq_takes(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("DATABASE_URL", url)
+    assert load(StoreSettings).database_url.get_secret_value() == url
