@@ -1,4 +1,4 @@
-"""The catalog: asks the venue what it trades, and tells the mesh what is traded and followed (`control.catalog`)."""
+"""The catalog: asks the venue what it lists, and tells the mesh what is listed and followed (`control.catalog`)."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ import contextlib
 import logging
 from collections.abc import Callable
 
+from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
+from nats.js.errors import NotFoundError
 
+from ingest.binance.instruments import TRADING, Instrument
 from ingest.following import Following
 from ingest.rest.client import Rest
 from ingest.rest.refusal import RestError
@@ -17,13 +20,39 @@ from mesh.backoff import backoff
 from mesh.bus import Bus
 from mesh.errors import BadMessage
 from mesh.logs import Seldom
+from mesh.symbols import parse_symbol
 from tickmesh.v1 import control_pb2
 
 log = logging.getLogger("ingest.catalog")
 
 REFRESH_S = 3600.0
+FIRST_LOOK_AT_RESTING_S = 60.0
+"""So soon the venue is asked again while something that is followed rests; then later and later, up to REFRESH_S."""
+RESTING_TICK_S = 2.0
+"""So often it is looked whether trades come of what is said to rest: then the venue is asked at once."""
+LOOKUPS_AT_ONCE = 3
+LOOKUP_EVERY_S = 20.0
+"""Unknown symbols make the venue be asked so often at most: 3 weights of 6000 a minute, 60 in all."""
 MAX_INSTRUMENTS = 5000
-"""More would not fit into one message of the bus; some 180 bytes each."""
+MAX_CATALOG_BYTES = 900_000
+"""A message of the bus holds 1 MiB; some 150 bytes each."""
+
+
+class Allowance:
+    """How often something may be done: a few times at once, then once in a while. Times are of one steady clock."""
+
+    def __init__(self, at_once: int, every_s: float) -> None:
+        self._at_once = at_once
+        self._every_s = every_s
+        self._full_at_s = float("-inf")
+
+    def take(self, now_s: float) -> bool:
+        """Return whether it may be done now, and count it."""
+        full_at_s = max(self._full_at_s, now_s) + self._every_s
+        if full_at_s - now_s > self._at_once * self._every_s:
+            return False
+        self._full_at_s = full_at_s
+        return True
 
 
 class Catalog:
@@ -31,22 +60,38 @@ class Catalog:
 
     Args:
         venue: its name.
-        following: what is followed; learns here what the venue trades.
+        following: what is followed; learns here what the venue lists.
         rest: the venue.
         bus: where to tell it.
         on_change: called when what is to be followed has changed.
+        next_id: tells the trade id a followed symbol waits for.
 
     """
 
     def __init__(
-        self, venue: str, following: Following, rest: Rest, bus: Bus, *, on_change: Callable[[], None]
+        self,
+        venue: str,
+        following: Following,
+        rest: Rest,
+        bus: Bus,
+        *,
+        on_change: Callable[[], None],
+        next_id: Callable[[str], int | None] = lambda symbol: None,
     ) -> None:
         self._venue = venue
         self._following = following
         self._rest = rest
         self._bus = bus
         self._on_change = on_change
+        self._next_id = next_id
         self._changed = asyncio.Event()
+        self._telling = asyncio.Lock()
+        self._looking = asyncio.Lock()
+        self._looked_s = float("-inf")  # when the last look that succeeded began
+        self._allowance = Allowance(LOOKUPS_AT_ONCE, LOOKUP_EVERY_S)
+        self._resting: dict[str, str] = {}
+        self._asked_for: dict[str, int] = {}  # symbols to look up, and the requests that want it
+        self._asked = asyncio.Event()
         self.told = asyncio.Event()
         """The mesh knows which venue is followed: its trades come after that."""
 
@@ -55,61 +100,201 @@ class Catalog:
         self._changed.set()
 
     async def keep_learning(self) -> None:
-        """Ask the venue what it trades, now and every hour, for ever; a task of the service's own."""
+        """Ask the venue what it lists, now and every hour, more often while something rests; a task of its own."""
         delays = backoff(first_s=0.5, max_s=60)
         seldom = Seldom(every_s=30)
+        again_s = FIRST_LOOK_AT_RESTING_S
         while True:
+            before = self._resting
             try:
-                instruments = await self._rest.exchange_info()
+                await self._look()
             except (RestError, BadMessage) as exc:
-                if seldom.due(asyncio.get_running_loop().time()):
-                    log.warning("what %s trades is not known yet: %s", self._venue, exc)
+                if seldom.due(_now_s()):
+                    log.warning("what %s lists is not known yet: %s", self._venue, exc)
                 await asyncio.sleep(max(next(delays), getattr(exc, "again_after_s", 0.0)))
                 continue
-            if silent := self._following.learn(instruments):
-                log.error("%s does not trade %s now: nothing will come of it", self._venue, ", ".join(silent))
-            log.info("%s trades %d instruments", self._venue, len(instruments))
-            self._on_change()
-            self.changed()
-            await asyncio.sleep(REFRESH_S)
             delays = backoff(first_s=0.5, max_s=60)
+            again_s = min(2 * again_s, REFRESH_S) if self._resting == before else FIRST_LOOK_AT_RESTING_S
+            await self._wait(again_s)
+
+    async def look_up(self, symbol: str) -> str:
+        """Ask the venue once whether it lists a symbol by now, unless that was asked a moment ago.
+
+        Returns:
+            why it could not be asked; empty when it could, or was.
+
+        """
+        asked_s = _now_s()
+        async with self._looking:
+            pass  # a look under way may bring it
+        if self._following.lists(symbol) or self._looked_s >= asked_s or not self._allowance.take(_now_s()):
+            return ""
+        log.info("%s is not on the list of %s: asking whether it is by now", symbol, self._venue)
+        try:
+            await self._look()
+        except (RestError, BadMessage) as exc:
+            return str(exc)
+        await self.tell()
+        return ""
+
+    async def offers(self, symbol: str) -> bool:
+        """Return whether the venue lists a symbol, as far as is known; asks it once where it did not so far."""
+        if not self._following.lists(symbol):
+            await self.look_up(symbol)
+        return self._following.lists(symbol)
+
+    async def keep_answering(self) -> None:
+        """Look up what signal does not find in the catalog, for ever; a task of the service's own."""
+        subscription = await self._bus.client.subscribe(subjects.CONTROL_LOOKUP, cb=self._take_lookup)
+        try:
+            while True:
+                await self._asked.wait()
+                self._asked.clear()
+                asked_for, self._asked_for = self._asked_for, {}
+                problems = [await self.look_up(symbol) for symbol in asked_for]
+                answer = control_pb2.SymbolLookedUp(
+                    request=max(asked_for.values(), default=0), problem=next(filter(None, problems), "")
+                )
+                await self._publish(subjects.CONTROL_LOOKED_UP, control.encode(answer), attempts=3)
+        finally:
+            with contextlib.suppress(NatsError):
+                await subscription.unsubscribe()
 
     async def keep_telling(self) -> None:
         """Publish the catalog, now and after every change, for ever; a task of the service's own."""
+        await self._remember()
         while True:
             self._changed.clear()
-            payload = control.encode(self.message())
-            for delay_s in backoff(max_s=5):
-                try:
-                    await self._bus.js.publish(subjects.CONTROL_CATALOG, payload)
-                    self.told.set()
-                    break
-                except (NatsError, TimeoutError) as exc:
-                    log.warning("the catalog did not reach the bus: %s", str(exc) or type(exc).__name__)
-                    await asyncio.sleep(delay_s)
+            await self.tell()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(REFRESH_S):
                     await self._changed.wait()
 
-    def message(self) -> control_pb2.Catalog:
-        """Return what the mesh is told now."""
-        instruments = self._following.instruments
-        if len(instruments) > MAX_INSTRUMENTS:
-            followed = set(self._following.symbols)
-            # Stable: the followed first, the others in the venue's order.
-            instruments = tuple(sorted(instruments, key=lambda one: one.symbol not in followed))[:MAX_INSTRUMENTS]
-            log.warning("%d instruments are told, of %d", len(instruments), len(self._following.instruments))
-        return control_pb2.Catalog(
-            venue=self._venue,
-            followed=self._following.symbols,
-            instruments=[
-                control_pb2.Instrument(
-                    symbol=one.symbol,
-                    base_asset=one.base_asset,
-                    quote_asset=one.quote_asset,
-                    tick_size_e8=one.tick_size_e8,
-                    step_size_e8=one.step_size_e8,
-                )
-                for one in instruments
-            ],
+    async def tell(self) -> None:
+        """Publish the catalog as it is now; returns when the bus has it."""
+        async with self._telling:
+            await self._publish(subjects.CONTROL_CATALOG, self.payload())
+            self.told.set()
+
+    def payload(self) -> bytes:
+        """Return what the mesh is told now, as much of it as a message holds: what is followed first."""
+        followed = self._following.symbols
+        first = dict.fromkeys(followed)
+        # Stable: the followed first, then what is traded, the others in the venue's order.
+        instruments = sorted(
+            self._following.instruments, key=lambda one: (one.symbol not in first, one.status != TRADING)
         )
+        count = min(len(instruments), MAX_INSTRUMENTS)
+        while True:
+            message = control_pb2.Catalog(
+                venue=self._venue, followed=followed, instruments=map(_worded, instruments[:count])
+            )
+            payload = control.encode(message)
+            if len(payload) <= MAX_CATALOG_BYTES or not count:
+                break
+            count = min(count - 1, count * MAX_CATALOG_BYTES // len(payload))
+        if count < len(instruments):
+            log.warning("%d instruments are told, of %d", count, len(instruments))
+        return payload
+
+    async def _look(self) -> None:
+        """Ask the venue for its list and take it in. Raises: RestError, BadMessage: there is none now."""
+        async with self._looking:
+            began_s = _now_s()
+            instruments = await self._rest.exchange_info()
+            if not instruments:
+                raise BadMessage(f"{self._venue} lists nothing at all, which is taken for no answer")
+            self._looked_s = began_s
+            if unknown := self._following.learn(instruments):
+                log.error("%s does not trade %s now: nothing will come of it", self._venue, ", ".join(unknown))
+            traded = sum(one.status == TRADING for one in instruments)
+            log.info("%s trades %d instruments of %d that it lists", self._venue, traded, len(instruments))
+        before, self._resting = self._resting, self._following.resting
+        for symbol, status in self._resting.items():
+            if before.get(symbol) != status:
+                log.warning(
+                    "%s rests: %s says %s; its trades are followed again when there are any",
+                    symbol,
+                    self._venue,
+                    status,
+                )
+        for symbol in before.keys() - self._resting.keys():
+            log.info("%s trades again at %s", symbol, self._venue)
+        self._on_change()
+        self.changed()
+
+    async def _wait(self, again_s: float) -> None:
+        """Wait for REFRESH_S; while something rests only for `again_s`, or until a trade of it comes."""
+        began_s = _now_s()
+        waited_for: dict[str, int | None] = {}
+        while True:
+            resting = self._following.resting
+            if _now_s() - began_s >= (again_s if resting else REFRESH_S):
+                return
+            if any(waited_for.setdefault(symbol, self._next_id(symbol)) != self._next_id(symbol) for symbol in resting):
+                return
+            await asyncio.sleep(min(RESTING_TICK_S, again_s))
+
+    async def _remember(self) -> None:
+        """Take in what an ingest before this one told of the same venue; waits for the bus."""
+        for delay_s in backoff(max_s=5):
+            try:
+                message = await self._bus.js.get_last_msg(subjects.CONTROL, subjects.CONTROL_CATALOG)
+                catalog = control.decode(control_pb2.Catalog, message.data or b"")
+            except (NotFoundError, BadMessage):
+                return
+            except (NatsError, TimeoutError):
+                await asyncio.sleep(delay_s)
+                continue
+            if catalog.venue == self._venue:
+                self._following.remember(map(_read, catalog.instruments))
+            return
+
+    async def _take_lookup(self, message: Msg) -> None:
+        try:
+            lookup = control.decode(control_pb2.SymbolLookup, message.data)
+            symbol = parse_symbol(lookup.symbol)
+        except (BadMessage, ValueError) as exc:
+            log.warning("ignored a lookup: %s", exc)
+            return
+        if len(self._asked_for) >= MAX_INSTRUMENTS:
+            self._asked_for.pop(next(iter(self._asked_for)))
+        self._asked_for[symbol] = max(lookup.request, self._asked_for.get(symbol, 0))
+        self._asked.set()
+
+    async def _publish(self, subject: str, payload: bytes, *, attempts: int | None = None) -> None:
+        for attempt, delay_s in enumerate(backoff(max_s=5), start=1):
+            try:
+                await self._bus.js.publish(subject, payload)
+                return
+            except (NatsError, TimeoutError) as exc:
+                log.warning("%s did not reach the bus: %s", subject, str(exc) or type(exc).__name__)
+                if attempt == attempts:
+                    return
+                await asyncio.sleep(delay_s)
+
+
+def _worded(instrument: Instrument) -> control_pb2.Instrument:
+    return control_pb2.Instrument(
+        symbol=instrument.symbol,
+        base_asset=instrument.base_asset,
+        quote_asset=instrument.quote_asset,
+        tick_size_e8=instrument.tick_size_e8,
+        step_size_e8=instrument.step_size_e8,
+        status="" if instrument.status == TRADING else instrument.status,
+    )
+
+
+def _read(told: control_pb2.Instrument) -> Instrument:
+    return Instrument(
+        told.symbol,
+        told.base_asset,
+        told.quote_asset,
+        told.tick_size_e8,
+        told.step_size_e8,
+        told.status or TRADING,
+    )
+
+
+def _now_s() -> float:
+    return asyncio.get_running_loop().time()

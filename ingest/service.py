@@ -106,7 +106,7 @@ async def _follow(
         )
         line = Line(ends, max_age_s=settings.connection_max_age_s, health=health, on_away=venue_rest.stay_away)
         feed.follow(line, outlet, publisher)
-        catalog = Catalog(venue.name, following, venue_rest, bus, on_change=line.wake)
+        catalog = Catalog(venue.name, following, venue_rest, bus, on_change=line.wake, next_id=outlet.next_id_if_known)
         dead = DeadLetterQueue(bus)
         requested = RequestedRepairs(bus, venue_rest, outlet, dead)
         loops = [
@@ -116,6 +116,7 @@ async def _follow(
             tasks.create_task(outlet.keep_bounds(), name="bounds"),
             tasks.create_task(catalog.keep_learning(), name="learning"),
             tasks.create_task(catalog.keep_telling(), name="telling"),
+            tasks.create_task(catalog.keep_answering(), name="answering lookups"),
             tasks.create_task(_listen(bus, venue.name, following, line, catalog, dead), name="listening"),
             tasks.create_task(dead.run(), name="dead letters"),
         ]
@@ -200,7 +201,7 @@ async def _listen(
                 else:
                     if symbol in following.symbols:
                         log.debug("%s is followed already", symbol)
-                    elif following.select(symbol):
+                    elif await catalog.offers(symbol) and following.select(symbol):
                         log.info("%s was selected: following it too", symbol)
                         line.wake()
                         catalog.changed()

@@ -19,6 +19,8 @@ LEASE_BUCKET = "leases"
 
 CONTROL_SYMBOL = "control.symbol"
 CONTROL_CATALOG = "control.catalog"
+CONTROL_LOOKUP = "control.lookup"
+CONTROL_LOOKED_UP = "control.looked-up"
 REPAIR_ALL = "control.repair.>"
 REPAIRED_ALL = "control.repaired.>"
 STATUS_ALL = "control.status.*"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import msgspec
 
@@ -13,16 +14,25 @@ from mesh.errors import BadMessage
 from mesh.fixed import parse_e8
 from mesh.symbols import parse_symbol
 
+TRADING = "TRADING"
+
+UNLISTED = "UNLISTED"
+"""Our own word for what the venue listed before and does not list now."""
+
+_Asset = Annotated[str, msgspec.Meta(max_length=40)]
+_Status = Annotated[str, msgspec.Meta(pattern="^[A-Z_]{1,24}$")]
+
 
 @dataclass(frozen=True, slots=True)
 class Instrument:
-    """Something one can trade, in our words."""
+    """Something that the venue lists, in our words; `status` is its own: `TRADING`, or why it is not traded now."""
 
     symbol: str
     base_asset: str
     quote_asset: str
     tick_size_e8: int
     step_size_e8: int
+    status: str = TRADING
 
 
 class _Filter(msgspec.Struct, gc=False):
@@ -33,9 +43,9 @@ class _Filter(msgspec.Struct, gc=False):
 
 class _Symbol(msgspec.Struct, gc=False):
     symbol: str
-    status: str
-    baseAsset: str  # noqa: N815
-    quoteAsset: str  # noqa: N815
+    status: _Status
+    baseAsset: _Asset  # noqa: N815
+    quoteAsset: _Asset  # noqa: N815
     filters: list[_Filter] = []
 
 
@@ -53,13 +63,12 @@ _symbol = msgspec.json.Decoder(_Symbol)
 
 
 def parse_exchange_info(body: bytes) -> Page[list[Instrument]]:
-    """Read what can be traded now from `/api/v3/exchangeInfo`.
+    """Read what is listed from `/api/v3/exchangeInfo`.
 
     `{"symbols":[{"symbol":"BTCUSDT","status":"TRADING","baseAsset":"BTC","quoteAsset":"USDT","filters":[
     {"filterType":"PRICE_FILTER","tickSize":"0.01000000"},{"filterType":"LOT_SIZE","stepSize":"0.00001000"}]}]}`
 
-    A symbol in any other state than TRADING, also one we never heard of, is left out, and so is one whose name is no
-    symbol of ours or whose filters are no numbers.
+    A symbol whose name is none of ours or whose filters are no numbers is left out.
 
     Raises:
         BadMessage: not such an answer, or no symbol that can be read.
@@ -76,8 +85,6 @@ def parse_exchange_info(body: bytes) -> Page[list[Instrument]]:
             raise BadMessage(f"exchangeInfo: {exc} (in {body[:80]!r})") from exc
     instruments = []
     for listed in symbols:
-        if listed.status != "TRADING":
-            continue
         by_type = {one.filterType: one for one in listed.filters}
         try:
             instruments.append(
@@ -87,6 +94,7 @@ def parse_exchange_info(body: bytes) -> Page[list[Instrument]]:
                     listed.quoteAsset,
                     parse_e8(by_type.get("PRICE_FILTER", _Filter()).tickSize or "0"),
                     parse_e8(by_type.get("LOT_SIZE", _Filter()).stepSize or "0"),
+                    listed.status,
                 )
             )
         except ValueError:

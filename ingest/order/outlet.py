@@ -72,6 +72,10 @@ class Outlet:
         last_id = self._sequencers[symbol].last_id
         return None if last_id is None else last_id + 1
 
+    def next_id_if_known(self, symbol: str) -> int | None:
+        """Return the same also of a symbol whose trades do not pass yet: None."""
+        return self.next_id(symbol) if symbol in self._sequencers else None
+
     def gap(self, symbol: str) -> Gap | None:
         """Return the ids that a symbol's trades wait for."""
         return self._sequencers[symbol].gap

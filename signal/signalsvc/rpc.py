@@ -12,7 +12,7 @@ from mesh.errors import InvalidRequest, NotReady
 from mesh.symbols import parse_symbol
 from signalsvc.engine import Engine, Latest
 from signalsvc.pace import Pace
-from signalsvc.selection import Selection
+from signalsvc.selection import TRADING, Selection
 from signalsvc.watchers import Watcher, Watchers
 from tickmesh.v1 import signal_pb2, signal_pb2_grpc
 
@@ -33,7 +33,7 @@ class SignalServicer(signal_pb2_grpc.SignalServiceServicer):
         selection: Selection,
         watchers: Watchers,
         *,
-        select: Callable[[str], Awaitable[None]],
+        select: Callable[[str], Awaitable[str]],
         reset: Callable[[str, str], Awaitable[bool]],
         pace: Pace,
     ) -> None:
@@ -43,7 +43,8 @@ class SignalServicer(signal_pb2_grpc.SignalServiceServicer):
             engine: the signals.
             selection: the selected symbol and the catalog.
             watchers: where Watch counts its callers in.
-            select: makes a checked symbol the selected one everywhere; raises `NotReady` while the bus is away.
+            select: checks a symbol, makes it the selected one everywhere and returns it as we write it; raises
+                `InvalidRequest` for one that the venue does not list, `NotReady` while the bus is away.
             reset: begins a new session of a venue's symbol and keeps that; tells whether the symbol has traded.
             pace: how often any of these two may be called, by all callers together: what they change is everybody's.
 
@@ -123,12 +124,18 @@ class SignalServicer(signal_pb2_grpc.SignalServiceServicer):
     async def SelectSymbol(  # noqa: N802
         self, request: signal_pb2.SelectSymbolRequest, context: Context
     ) -> signal_pb2.SelectSymbolResponse:
-        symbol = self._selection.check(request.symbol)
+        try:
+            symbol = parse_symbol(request.symbol)
+        except ValueError as exc:
+            raise InvalidRequest(str(exc)) from exc
         if symbol != self._selection.symbol:  # saying it again changes nothing
             self._pace.take("another symbol was selected or a session reset", now_s=monotonic())
         await self._select(symbol)
         return signal_pb2.SelectSymbolResponse(
-            symbol=symbol, name=self._selection.name(symbol), venue=self._selection.venue
+            symbol=symbol,
+            name=self._selection.name(symbol),
+            venue=self._selection.venue,
+            status=self._selection.status(symbol),
         )
 
     async def ListCoins(  # noqa: N802
@@ -136,7 +143,8 @@ class SignalServicer(signal_pb2_grpc.SignalServiceServicer):
     ) -> signal_pb2.ListCoinsResponse:
         return signal_pb2.ListCoinsResponse(
             coins=[
-                signal_pb2.Coin(symbol=symbol, name=self._selection.name(symbol)) for symbol in self._selection.coins()
+                signal_pb2.Coin(symbol=symbol, name=self._selection.name(symbol), status=self._selection.status(symbol))
+                for symbol in self._selection.coins()
             ]
         )
 
@@ -153,7 +161,9 @@ class SignalServicer(signal_pb2_grpc.SignalServiceServicer):
         symbol = self._selection.resolve(text)
         latest = self._engine.latest(self._selection.venue, symbol)
         if latest is None:
-            raise NotReady(f"no trade of {symbol} has come yet")
+            status = self._selection.status(symbol)
+            rests = f": it rests, {self._selection.venue} says {status}" if status not in ("", TRADING) else ""
+            raise NotReady(f"no trade of {symbol} has come yet{rests}")
         return latest
 
 

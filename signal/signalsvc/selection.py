@@ -6,6 +6,12 @@ from mesh.errors import InvalidRequest, NotFound, NotReady
 from mesh.symbols import NAMES, name_of, parse_symbol
 from tickmesh.v1 import control_pb2, signal_pb2
 
+TRADING, UNLISTED = "TRADING", "UNLISTED"
+
+
+class UnknownSymbol(InvalidRequest):
+    """A symbol that the venue does not list, as far as the catalog tells."""
+
 
 class Selection:
     """The selected symbol and the venue's catalog, as `control.symbol` and `control.catalog` tell them."""
@@ -13,7 +19,8 @@ class Selection:
     def __init__(self, symbol: str) -> None:
         self.symbol = symbol
         self._catalog: control_pb2.Catalog | None = None
-        self._base_assets: dict[str, str] = {}
+        self._base_assets: dict[str, str] = {}  # of all that is listed
+        self._statuses: dict[str, str] = {}  # of what is listed and not traded now
         self._left_venue = ""
         self._changed_over = False
 
@@ -36,6 +43,7 @@ class Selection:
             self._changed_over = True
         self._catalog = catalog
         self._base_assets = {instrument.symbol: instrument.base_asset for instrument in catalog.instruments}
+        self._statuses = {one.symbol: one.status for one in catalog.instruments if one.status not in ("", TRADING)}
 
     def replacement(self) -> str | None:
         """Return what to select instead where another venue is followed now, and does not trade the selected symbol.
@@ -60,17 +68,28 @@ class Selection:
         """Return the symbol in lower case if it can be selected.
 
         Raises:
-            InvalidRequest: no symbol, or one that the venue does not trade.
-            NotReady: ingest has not told yet what the venue trades.
+            UnknownSymbol: the venue does not list it; it may since the catalog was told.
+            InvalidRequest: no symbol.
+            NotReady: ingest has not told yet what the venue lists.
 
         """
         try:
             symbol = parse_symbol(text)
         except ValueError as exc:
             raise InvalidRequest(str(exc)) from exc
-        if not self._tradable(symbol):
-            raise InvalidRequest(f"unknown symbol {symbol!r}: {self.venue} does not trade it")
+        if not self._listed(symbol):
+            raise UnknownSymbol(f"unknown symbol {symbol!r}: {self.venue} does not trade it")
         return symbol
+
+    def refutes(self, symbol: str) -> bool:
+        """Return whether the venue has told what it lists, and a symbol is neither among it nor followed."""
+        return bool(self._base_assets) and not self._listed(symbol)
+
+    def status(self, symbol: str) -> str:
+        """Return the venue's word for how it stands with a symbol: `TRADING`, `BREAK`; empty while it is not known."""
+        if symbol in self._base_assets:
+            return self._statuses.get(symbol, TRADING)
+        return UNLISTED if self._base_assets else ""
 
     def resolve(self, text: str) -> str:
         """Return the symbol a request means: the selected one when it names none.
@@ -102,15 +121,16 @@ class Selection:
 
     def response(self) -> signal_pb2.GetSymbolResponse:
         """Return the selected symbol as everybody is told of it; raise `NotReady` while no venue is followed."""
-        return signal_pb2.GetSymbolResponse(symbol=self.symbol, name=self.name(self.symbol), venue=self.venue)
+        return signal_pb2.GetSymbolResponse(
+            symbol=self.symbol, name=self.name(self.symbol), venue=self.venue, status=self.status(self.symbol)
+        )
 
     def coins(self) -> list[str]:
         """Return the symbols to choose from: the original's coins that the venue trades, then what else is followed."""
         followed = list(self._catalog.followed) if self._catalog is not None else []
-        known = [symbol for symbol in NAMES if self._tradable(symbol)]
+        known = [symbol for symbol in NAMES if self._listed(symbol)]
         return list(dict.fromkeys([*known, *followed]))
 
-    def _tradable(self, symbol: str) -> bool:
-        if self._base_assets:
-            return symbol in self._base_assets
-        return symbol in NAMES or (self._catalog is not None and symbol in self._catalog.followed)
+    def _listed(self, symbol: str) -> bool:
+        followed = self._catalog is not None and symbol in self._catalog.followed
+        return symbol in self._base_assets or followed or (not self._base_assets and symbol in NAMES)

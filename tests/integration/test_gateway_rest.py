@@ -65,11 +65,12 @@ async def gateway() -> AsyncIterator[Gateway]:
             '{"venue":"sim","symbol":"btcusdt","trade_id":249,"price":2.49000001,"quantity":0.00000638,'
             '"timestamp":"2023-11-14T22:17:29Z","side":"SELL"}]',
         ),
-        ("/api/symbol", '{"symbol":"btcusdt","name":"Bitcoin (BTC)","venue":"sim"}'),
+        ("/api/symbol", '{"symbol":"btcusdt","name":"Bitcoin (BTC)","venue":"sim","status":""}'),
         (
             "/api/coins",
-            '[{"symbol":"btcusdt","name":"Bitcoin (BTC)"},{"symbol":"ethusdt","name":"Ethereum (ETH)"},'
-            '{"symbol":"solusdt","name":"Solana (SOL)"}]',
+            '[{"symbol":"btcusdt","name":"Bitcoin (BTC)","status":""},'
+            '{"symbol":"ethusdt","name":"Ethereum (ETH)","status":""},'
+            '{"symbol":"solusdt","name":"Solana (SOL)","status":""}]',
         ),
         ("/healthz", '{"status":"ok"}'),
         (
@@ -85,7 +86,7 @@ async def test_an_endpoint_answers_exactly(gateway: Gateway, path: str, body: st
 
 async def test_selecting_a_symbol_answers_and_lasts(gateway: Gateway) -> None:
     response = await gateway.http.post("/api/symbol", json={"symbol": "ETHUSDT"})
-    assert response.text == '{"symbol":"ethusdt","name":"Ethereum (ETH)","venue":"sim"}'
+    assert response.text == '{"symbol":"ethusdt","name":"Ethereum (ETH)","venue":"sim","status":""}'
     assert (await gateway.http.get("/api/symbol")).json()["symbol"] == "ethusdt"
 
 

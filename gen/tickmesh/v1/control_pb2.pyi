@@ -65,7 +65,7 @@ class Catalog(_message.Message):
 
     @_builtins.property
     def instruments(self) -> _containers.RepeatedCompositeFieldContainer[Global___Instrument]:
-        """What the venue trades; empty while the venue has not told."""
+        """What the venue lists, whether it trades now or rests; empty while the venue has not told."""
 
     def __init__(
         self,
@@ -93,6 +93,7 @@ class Instrument(_message.Message):
     QUOTE_ASSET_FIELD_NUMBER: _builtins.int
     TICK_SIZE_E8_FIELD_NUMBER: _builtins.int
     STEP_SIZE_E8_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
     symbol: _builtins.str
     """The symbol, in lower case."""
     base_asset: _builtins.str
@@ -103,6 +104,10 @@ class Instrument(_message.Message):
     """Smallest step of the price."""
     step_size_e8: _builtins.int
     """Smallest step of the quantity."""
+    status: _builtins.str
+    """What the venue says of it: `TRADING`, or why there are no trades now: `BREAK`, `HALT`, `END_OF_DAY`. `UNLISTED` when
+    it was listed before and is not now; empty means TRADING.
+    """
     def __init__(
         self,
         *,
@@ -111,14 +116,71 @@ class Instrument(_message.Message):
         quote_asset: _builtins.str = ...,
         tick_size_e8: _builtins.int = ...,
         step_size_e8: _builtins.int = ...,
+        status: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_asset", b"base_asset", "quote_asset", b"quote_asset", "step_size_e8", b"step_size_e8", "symbol", b"symbol", "tick_size_e8", b"tick_size_e8"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_asset", b"base_asset", "quote_asset", b"quote_asset", "status", b"status", "step_size_e8", b"step_size_e8", "symbol", b"symbol", "tick_size_e8", b"tick_size_e8"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Instrument: _TypeAlias = Instrument  # noqa: Y015
+
+@_typing.final
+class SymbolLookup(_message.Message):
+    """`control.lookup`: somebody selects a symbol that is not in the catalog; ingest, ask the venue whether it is listed now.
+
+    Ingest asks at most three times at once and then once in 20 s, publishes the catalog where that brought something new,
+    and answers with a SymbolLookedUp either way.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SYMBOL_FIELD_NUMBER: _builtins.int
+    REQUEST_FIELD_NUMBER: _builtins.int
+    symbol: _builtins.str
+    """The symbol."""
+    request: _builtins.int
+    """Names the request; a later request has a higher number."""
+    def __init__(
+        self,
+        *,
+        symbol: _builtins.str = ...,
+        request: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["request", b"request", "symbol", b"symbol"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SymbolLookup: _TypeAlias = SymbolLookup  # noqa: Y015
+
+@_typing.final
+class SymbolLookedUp(_message.Message):
+    """`control.looked-up`: what has been asked for by SymbolLookup stands in the catalog now, as far as the venue lists it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_FIELD_NUMBER: _builtins.int
+    PROBLEM_FIELD_NUMBER: _builtins.int
+    request: _builtins.int
+    """The highest request that is answered; those before it are too."""
+    problem: _builtins.str
+    """Why the venue could not be asked; empty when it could, or was a moment ago."""
+    def __init__(
+        self,
+        *,
+        request: _builtins.int = ...,
+        problem: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["problem", b"problem", "request", b"request"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SymbolLookedUp: _TypeAlias = SymbolLookedUp  # noqa: Y015
 
 @_typing.final
 class RepairRequest(_message.Message):

@@ -520,22 +520,28 @@ class GetSymbolResponse(_message.Message):
     SYMBOL_FIELD_NUMBER: _builtins.int
     NAME_FIELD_NUMBER: _builtins.int
     VENUE_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
     symbol: _builtins.str
     """The symbol, in lower case."""
     name: _builtins.str
     """Its name for people: `Bitcoin (BTC)`."""
     venue: _builtins.str
     """The venue now followed."""
+    status: _builtins.str
+    """What the venue says of the symbol: `TRADING`, or why there are no trades now: `BREAK`, `HALT`, `END_OF_DAY`, `UNLISTED`;
+    empty while it is not known.
+    """
     def __init__(
         self,
         *,
         symbol: _builtins.str = ...,
         name: _builtins.str = ...,
         venue: _builtins.str = ...,
+        status: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "symbol", b"symbol", "venue", b"venue"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "status", b"status", "symbol", b"symbol", "venue", b"venue"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -572,22 +578,28 @@ class SelectSymbolResponse(_message.Message):
     SYMBOL_FIELD_NUMBER: _builtins.int
     NAME_FIELD_NUMBER: _builtins.int
     VENUE_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
     symbol: _builtins.str
     """The symbol, in lower case."""
     name: _builtins.str
     """Its name for people."""
     venue: _builtins.str
     """The venue now followed."""
+    status: _builtins.str
+    """What the venue says of the symbol: `TRADING`, or why there are no trades now: `BREAK`, `HALT`, `END_OF_DAY`, `UNLISTED`;
+    empty while it is not known.
+    """
     def __init__(
         self,
         *,
         symbol: _builtins.str = ...,
         name: _builtins.str = ...,
         venue: _builtins.str = ...,
+        status: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "symbol", b"symbol", "venue", b"venue"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "status", b"status", "symbol", b"symbol", "venue", b"venue"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -642,19 +654,25 @@ class Coin(_message.Message):
 
     SYMBOL_FIELD_NUMBER: _builtins.int
     NAME_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
     symbol: _builtins.str
     """Its symbol, in lower case."""
     name: _builtins.str
     """Its name for people."""
+    status: _builtins.str
+    """What the venue says of the symbol: `TRADING`, or why there are no trades now: `BREAK`, `HALT`, `END_OF_DAY`, `UNLISTED`;
+    empty while it is not known.
+    """
     def __init__(
         self,
         *,
         symbol: _builtins.str = ...,
         name: _builtins.str = ...,
+        status: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "symbol", b"symbol"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "status", b"status", "symbol", b"symbol"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

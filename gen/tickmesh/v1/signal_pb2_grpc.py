@@ -116,8 +116,9 @@ class SignalServiceServicer:
     def SelectSymbol(self, request, context):
         """Select another symbol, for every service and client at once.
 
-        A symbol the venue does not trade is refused with INVALID_ARGUMENT. One that is not followed yet is followed from
-        then on.
+        A symbol the venue does not list is refused with INVALID_ARGUMENT, after the venue has been asked whether it lists it by
+        now. One that is not followed yet is followed from then on; one that rests (`status` BREAK, say) stays selected, and
+        its trades come when it trades again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

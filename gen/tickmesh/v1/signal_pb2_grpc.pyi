@@ -52,8 +52,9 @@ class SignalServiceStub:
     SelectSymbol: _grpc.UnaryUnaryMultiCallable[_signal_pb2.SelectSymbolRequest, _signal_pb2.SelectSymbolResponse]
     """Select another symbol, for every service and client at once.
 
-    A symbol the venue does not trade is refused with INVALID_ARGUMENT. One that is not followed yet is followed from
-    then on.
+    A symbol the venue does not list is refused with INVALID_ARGUMENT, after the venue has been asked whether it lists it by
+    now. One that is not followed yet is followed from then on; one that rests (`status` BREAK, say) stays selected, and
+    its trades come when it trades again.
     """
     ListCoins: _grpc.UnaryUnaryMultiCallable[_signal_pb2.ListCoinsRequest, _signal_pb2.ListCoinsResponse]
     """The coins to choose from."""
@@ -84,8 +85,9 @@ class SignalServiceAsyncStub(SignalServiceStub):
     SelectSymbol: _aio.UnaryUnaryMultiCallable[_signal_pb2.SelectSymbolRequest, _signal_pb2.SelectSymbolResponse]  # type: ignore[assignment]
     """Select another symbol, for every service and client at once.
 
-    A symbol the venue does not trade is refused with INVALID_ARGUMENT. One that is not followed yet is followed from
-    then on.
+    A symbol the venue does not list is refused with INVALID_ARGUMENT, after the venue has been asked whether it lists it by
+    now. One that is not followed yet is followed from then on; one that rests (`status` BREAK, say) stays selected, and
+    its trades come when it trades again.
     """
     ListCoins: _aio.UnaryUnaryMultiCallable[_signal_pb2.ListCoinsRequest, _signal_pb2.ListCoinsResponse]  # type: ignore[assignment]
     """The coins to choose from."""
@@ -143,8 +145,9 @@ class SignalServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_signal_pb2.SelectSymbolResponse, _abc.Awaitable[_signal_pb2.SelectSymbolResponse]]:
         """Select another symbol, for every service and client at once.
 
-        A symbol the venue does not trade is refused with INVALID_ARGUMENT. One that is not followed yet is followed from
-        then on.
+        A symbol the venue does not list is refused with INVALID_ARGUMENT, after the venue has been asked whether it lists it by
+        now. One that is not followed yet is followed from then on; one that rests (`status` BREAK, say) stays selected, and
+        its trades come when it trades again.
         """
 
     @_abc_1.abstractmethod

@@ -161,7 +161,7 @@ def test_aggregates_out_of_order_or_no_aggregates_are_refused(changes: list[dict
         aggregates_of(*changes)
 
 
-def test_only_what_is_trading_is_an_instrument() -> None:
+def test_what_is_listed_is_an_instrument_whatever_its_status() -> None:
     def listed(symbol: str, status: str = "TRADING", **filters: str) -> dict[str, Any]:
         steps = [
             {"filterType": "PRICE_FILTER", "minPrice": "1", "tickSize": filters.get("tick", "0.01000000")},
@@ -184,7 +184,10 @@ def test_only_what_is_trading_is_an_instrument() -> None:
         }
     ).encode()
     page = parse_exchange_info(body)
-    assert (page.told, page.bad) == ([Instrument("btcusdt", "BTC", "USDT", 1000000, 1000)], ())
+    statuses = [(one.symbol, one.status) for one in page.told]
+    assert statuses == [("btcusdt", "TRADING"), ("oldusdt", "BREAK"), ("newusdt", "NEVER_HEARD_OF")]
+    assert page.told[0] == Instrument("btcusdt", "BTC", "USDT", 1000000, 1000)
+    assert page.bad == ()
 
 
 def test_a_symbol_that_cannot_be_read_is_left_out_alone() -> None:
@@ -199,7 +202,7 @@ def test_a_symbol_that_cannot_be_read_is_left_out_alone() -> None:
 def test_a_recorded_exchange_info_is_read() -> None:
     instruments = parse_exchange_info((SHARED / "exchangeInfo.json").read_bytes()).told
     assert Instrument("btcusdt", "BTC", "USDT", 1000000, 1000) in instruments
-    assert "bccbtc" not in [instrument.symbol for instrument in instruments]
+    assert {one.status for one in instruments if one.symbol == "bccbtc"} == {"BREAK"}
 
 
 def test_no_exchange_info_is_refused() -> None:

@@ -7,8 +7,8 @@ from ingest.binance.instruments import Instrument
 from ingest.following import MAX_SELECTED, Following
 
 
-def traded(*symbols: str) -> list[Instrument]:
-    return [Instrument(symbol, symbol[:-4].upper(), "USDT", 1, 1) for symbol in symbols]
+def traded(*symbols: str, status: str = "TRADING") -> list[Instrument]:
+    return [Instrument(symbol, symbol[:-4].upper(), "USDT", 1, 1, status) for symbol in symbols]
 
 
 def test_the_settings_symbols_are_followed_before_the_venue_has_said_anything() -> None:
@@ -72,3 +72,29 @@ def test_of_too_many_selections_the_first_go() -> None:
     for symbol in symbols:
         following.select(symbol)
     assert following.symbols == ("btcusdt", *symbols[2:])
+
+
+def test_a_selected_symbol_that_rests_after_a_start_stays_and_says_so() -> None:
+    following = Following(["btcusdt"])
+    following.select("pepeusdt")
+    assert following.learn(traded("btcusdt", "pepeusdt", status="BREAK")) == []
+    assert following.symbols == ("btcusdt", "pepeusdt")
+    assert following.resting == {"btcusdt": "BREAK", "pepeusdt": "BREAK"}
+    following.learn(traded("btcusdt", "pepeusdt"))
+    assert following.resting == {}
+
+
+def test_a_symbol_that_an_earlier_list_held_stays_though_this_one_does_not_hold_it() -> None:
+    following = Following(["btcusdt"])
+    following.remember(traded("btcusdt", "pepeusdt"))
+    following.select("pepeusdt")
+    assert following.learn(traded("btcusdt")) == []
+    assert following.resting == {"pepeusdt": "UNLISTED"}
+    assert [(one.symbol, one.status) for one in following.instruments][-1] == ("pepeusdt", "UNLISTED")
+
+
+def test_until_the_venue_has_told_what_was_told_before_the_start_counts() -> None:
+    following = Following(["btcusdt"])
+    following.remember(traded("btcusdt", "pepeusdt"))
+    assert [one.symbol for one in following.instruments] == ["btcusdt", "pepeusdt"]
+    assert following.resting == {}

@@ -13,7 +13,7 @@ import httpx
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ingest.catalog import Catalog
+from ingest.catalog import MAX_CATALOG_BYTES, Catalog
 from ingest.connection.feed import Feed
 from ingest.connection.ladder import Rung
 from ingest.connection.link import Ends, Link
@@ -124,8 +124,8 @@ async def ask(transport: httpx.MockTransport) -> None:
                 continue
             if isinstance(found, list):
                 following.learn(found)
-                message = Catalog("binance", following, rest, NO_BUS, on_change=lambda: None).message()
-                assert len(control.encode(message)) < 2**20
+                payload = Catalog("binance", following, rest, NO_BUS, on_change=lambda: None).payload()
+                assert len(payload) <= MAX_CATALOG_BYTES
             elif hasattr(found, "in_order"):
                 for step in found.in_order:
                     if isinstance(step, Gap):

@@ -89,3 +89,24 @@ def test_a_symbol_that_both_venues_trade_stays_selected() -> None:
     selection.learn(control_pb2.Catalog(venue="sim"))
     selection.learn(catalog("btcusdt", "ethusdt"))
     assert selection.replacement() is None
+
+
+def test_a_symbol_that_rests_can_be_selected_and_says_so() -> None:
+    selection = Selection("btcusdt")
+    assert selection.status("btcusdt") == ""
+    told = catalog("btcusdt", "adausdt")
+    told.instruments[1].status = "BREAK"
+    selection.learn(told)
+    selection.symbol = selection.check("adausdt")
+    assert selection.response().status == "BREAK"
+    assert [selection.status(symbol) for symbol in ("btcusdt", "goneusdt")] == ["TRADING", "UNLISTED"]
+
+
+def test_only_a_venue_that_has_told_what_it_lists_refutes_a_symbol() -> None:
+    selection = Selection("btcusdt")
+    assert not selection.refutes("pepeusdt")
+    selection.learn(catalog(followed=("btcusdt",)))
+    assert not selection.refutes("pepeusdt")
+    selection.learn(catalog("btcusdt", followed=("btcusdt", "followedusdt")))
+    assert selection.refutes("pepeusdt")
+    assert not selection.refutes("followedusdt")

@@ -1,0 +1,48 @@
+"""What the mesh is told of the venue's list, and how often the venue is asked for it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ingest.binance.instruments import Instrument
+from ingest.catalog import LOOKUP_EVERY_S, LOOKUPS_AT_ONCE, MAX_CATALOG_BYTES, Allowance, Catalog
+from ingest.following import Following
+from mesh import control
+from tickmesh.v1 import control_pb2
+
+NOTHING: Any = None  # neither a bus nor a venue is asked
+
+
+def told(following: Following) -> control_pb2.Catalog:
+    payload = Catalog("binance", following, NOTHING, NOTHING, on_change=lambda: None).payload()
+    assert len(payload) <= MAX_CATALOG_BYTES
+    return control.decode(control_pb2.Catalog, payload)
+
+
+def test_what_is_traded_needs_no_word_and_what_rests_says_why() -> None:
+    following = Following(["btcusdt"])
+    following.learn([Instrument("btcusdt", "BTC", "USDT", 1, 2), Instrument("oldusdt", "OLD", "USDT", 1, 2, "BREAK")])
+    catalog = told(following)
+    assert [(one.symbol, one.status) for one in catalog.instruments] == [("btcusdt", ""), ("oldusdt", "BREAK")]
+
+
+def test_of_more_than_a_message_holds_what_is_followed_and_traded_is_told() -> None:
+    names = [f"coin{number}" + "x" * 20 for number in range(9000)]
+    instruments = [
+        Instrument(name, "币" * 40, "币" * 40, 1, 1, "TRADING" if number % 2 else "BREAK")
+        for number, name in enumerate(names)
+    ]
+    following = Following([names[-2], names[-1]])
+    following.learn(instruments)
+    catalog = told(following)
+    assert {one.symbol for one in catalog.instruments[:2]} == {names[-2], names[-1]}
+    assert {one.status for one in catalog.instruments[2:]} == {""}
+    assert len(catalog.instruments) > 1000
+
+
+def test_something_is_allowed_a_few_times_at_once_and_then_once_in_a_while() -> None:
+    allowance = Allowance(LOOKUPS_AT_ONCE, LOOKUP_EVERY_S)
+    allowed = [now_s for now_s in range(3600) if allowance.take(float(now_s))]
+    assert allowed[:4] == [0, 1, 2, LOOKUP_EVERY_S]
+    assert len(allowed) <= LOOKUPS_AT_ONCE + 3600 / LOOKUP_EVERY_S
+    assert allowance.take(10_000)
