@@ -19,6 +19,19 @@ GAPS = Counter("tickmesh_ingest_gaps_total", "Jumps of trade ids seen", ["venue"
 REPAIRED = Counter("tickmesh_ingest_repaired_total", "Trades fetched over REST", ["venue", "symbol"])
 HOLES = Counter("tickmesh_ingest_holes_total", "Trade ids given up, left to the ledger", ["venue", "symbol"])
 ABSENT = Counter("tickmesh_ingest_absent_total", "Trade ids that the venue has not", ["venue", "symbol"])
+QUARANTINED = Counter(
+    "tickmesh_ingest_quarantined_total",
+    "Trades with an implausible id or time, held until other trades or REST say what is so",
+    ["venue", "symbol", "reason"],
+)
+QUARANTINE_ENDED = Counter(
+    "tickmesh_ingest_quarantine_ended_total",
+    "Trades held for an implausible id or time that were released or dropped",
+    ["venue", "symbol", "outcome"],
+)
+QUARANTINE = Gauge(
+    "tickmesh_ingest_quarantined_trades", "Trades held now for an implausible id or time", ["venue", "symbol"]
+)
 HELD = Gauge("tickmesh_ingest_held_trades", "Trades that wait for ids before them", ["venue", "symbol"])
 CONNECTIONS = Counter("tickmesh_ingest_connections_total", "WebSocket connections opened")
 SILENCES = Counter(

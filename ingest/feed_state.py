@@ -4,7 +4,7 @@
 | --- | --- |
 | BLOCKED | the venue refuses us (403, 418, 429, 451): no trade can come |
 | STALE | no connection is proven alive: prices are old, and nobody knows whether they still hold |
-| GAP | trades are held back until missing ones before them have been fetched |
+| GAP | trades are held back until missing ones before them have been fetched, or it is known whether they are right |
 | SIM | trades come, from the simulated exchange |
 | LIVE | the last trade came within the last ten seconds |
 | QUIET | the connection lives, and nothing is traded |
@@ -54,6 +54,7 @@ class Progress:
         heard_ago_s: seconds since a trade of it came; None when none has come in this run.
         held_trades: how many wait for ids before them.
         gap: those ids.
+        doubt: why trades of it are held that cannot be right, in words for people; empty when none are.
 
     """
 
@@ -63,6 +64,7 @@ class Progress:
     heard_ago_s: float | None
     held_trades: int = 0
     gap: Gap | None = None
+    doubt: str = ""
 
 
 def feed_of(venue: str, connection: Connection, symbols: Iterable[Progress]) -> status_pb2.Feed:
@@ -87,6 +89,9 @@ def _symbol_feed(venue: str, connection: Connection, progress: Progress) -> stat
     elif progress.gap is not None:
         told.state = status_pb2.FEED_STATE_GAP
         told.message = f"waiting for trades {progress.gap.first_id} to {progress.gap.last_id}"
+    elif progress.doubt:
+        told.state = status_pb2.FEED_STATE_GAP
+        told.message = f"held back until it is known what is so: {progress.doubt}"
     elif progress.heard_ago_s is None:
         told.state, told.message = status_pb2.FEED_STATE_QUIET, "no trade has come yet"
     elif venue == SIM:

@@ -7,10 +7,12 @@ import logging
 from collections import deque
 from dataclasses import dataclass
 
+import msgspec
 from nats.errors import Error as NatsError
 
 from ingest.binance.events import BadFrame
 from ingest.binance.frames import ClosedCandle
+from ingest.order.quarantine import Doubted
 from mesh import control, subjects
 from mesh.backoff import backoff
 from mesh.bus import Bus
@@ -26,6 +28,9 @@ MAX_WAITING = 10_000
 
 MAX_ASIDE = 1_000
 """So many may wait when a bad frame comes; one more is only counted, lest a flood of them takes the minutes' places."""
+
+MAX_DOUBTED = 50
+"""So many of the trades that are doubted together are kept."""
 
 MAX_FRAME_BYTES = 8192
 """So much of a bad frame is kept; a good one has 200 bytes."""
@@ -96,6 +101,27 @@ def minute(venue: str, candle: ClosedCandle) -> Letter:
     )
     message_id = f"candle-{venue}-{candle.symbol}-{candle.open_time_us}"
     return Letter(subjects.candle(venue, candle.symbol), control.encode(message), {MESSAGE_ID: message_id})
+
+
+def dead_trades(doubted: Doubted) -> Letter:
+    """Keep trades that were held for an implausible id or time, with the reason, for a person to look at: JSON."""
+    trades = doubted.trades.rows(slice(0, MAX_DOUBTED))
+    rows = zip(
+        trades.trade_id.tolist(),
+        map(format_e8, trades.price_e8.tolist()),
+        map(format_e8, trades.quantity_e8.tolist()),
+        trades.time_us.tolist(),
+        trades.is_buyer_maker.tolist(),
+        strict=True,
+    )
+    names = ("trade_id", "price", "quantity", "time_us", "is_buyer_maker")
+    content = {
+        "venue": trades.venue,
+        "symbol": trades.symbol,
+        "received_time_us": trades.received_time_us,
+        "trades": [dict(zip(names, row, strict=True)) for row in rows],
+    }
+    return Letter(subjects.dead("quarantine"), msgspec.json.encode(content), {REASON: worded(doubted.why)})
 
 
 def dead_frame(bad: BadFrame) -> Letter:

@@ -17,7 +17,9 @@ from ingest.connection.silence_watchdog import SilenceWatchdog
 from ingest.feed_state import feed_of
 from ingest.following import Following
 from ingest.network import Network
+from ingest.order.confirm import Confirmations
 from ingest.order.outlet import Outlet
+from ingest.order.quarantine import Bounds
 from ingest.order.repair import Repairs
 from ingest.order.requested import RequestedRepairs
 from ingest.outbox import Outbox
@@ -89,11 +91,14 @@ async def _follow(
     following = _symbols_to_follow(settings)
     log.info("following %s: %s", venue.name, ", ".join(following.symbols))
     tell_followed(venue, choice=choice)
-    outlet = Outlet(venue.name, bus, publisher)
+    bounds = Bounds(max_id_jump=settings.max_id_jump, max_time_jump_s=settings.max_time_jump_s)
+    outlet = Outlet(venue.name, bus, publisher, bounds=bounds)
     async with connect_rest(venue.name, venue.rest_urls, venue.network) as venue_rest, asyncio.TaskGroup() as tasks:
         repairs = Repairs(venue_rest, outlet, tasks)
         outbox = Outbox(bus)
         venue_rest.keep_aside_in(outbox)
+        outlet.keep_aside_in(outbox)
+        confirmations = Confirmations(venue_rest, outlet)
         watchdog = SilenceWatchdog()
         ends = Ends(
             venue,
@@ -114,6 +119,7 @@ async def _follow(
             tasks.create_task(outbox.run(), name="outbox"),
             tasks.create_task(requested.run(), name="requested repairs"),
             tasks.create_task(outlet.keep_bounds(), name="bounds"),
+            tasks.create_task(confirmations.run(), name="confirmations"),
             tasks.create_task(catalog.keep_learning(), name="learning"),
             tasks.create_task(catalog.keep_telling(), name="telling"),
             tasks.create_task(catalog.keep_answering(), name="answering lookups"),

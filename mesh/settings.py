@@ -153,6 +153,18 @@ class IngestSettings(BusSettings):
     connection_max_age_s: float = Field(
         84_600.0, gt=0, le=86_400, description="how old a connection to the venue gets, which cuts it after 24 hours"
     )
+    max_id_jump: int = Field(
+        200_000,
+        ge=1000,
+        le=10**12,
+        description="how far beyond the highest id a trade's may be before it is held until others or REST confirm it",
+    )
+    max_time_jump_s: float = Field(
+        3600.0,
+        ge=60,
+        le=10**9,
+        description="how far a trade's time may be from the clock here and from other trades' before it is held",
+    )
     raw_max_bytes: int = Field(
         4 * 2**30, ge=2**20, description="size limit of the stream RAW; a full stream pushes back on ingest"
     )

@@ -21,8 +21,13 @@ Bools: TypeAlias = npt.NDArray[np.bool_]
 
 MAX_TRADE_ID = 2**62
 """No trade has a higher id: so ids, the one after them, and the width of any range of them fit into 64 bits."""
+
 MAX_TIME_US = 253_402_300_799_999_999
 """The end of the year 9999, where a `Timestamp` and a `datetime` end too."""
+
+_AHEAD_US = 86_400_000_000
+_CLOCK_IS_SET_US = 1_735_689_600_000_000  # 2025-01-01
+_CLOCK_BEHIND_US = 400 * 86_400_000_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -96,21 +101,41 @@ class SignalColumns:
         return SignalColumns(self.trades.rows(which), self.raw_sequence, candles, **columns)
 
 
-def refusal(trades: TradeColumns) -> str:
+def latest_us(now_us: int, received_time_us: int) -> int:
+    """Return the latest time that trades may have: one far ahead would stand first in history for ever.
+
+    Args:
+        now_us: the clock here. One that has never been set says nothing, one that is months behind little.
+        received_time_us: the clock of whoever received the trades.
+
+    """
+    if now_us < _CLOCK_IS_SET_US:
+        return MAX_TIME_US
+    received_us = received_time_us if received_time_us <= now_us + _CLOCK_BEHIND_US else 0
+    return min(max(now_us, received_us) + _AHEAD_US, MAX_TIME_US)
+
+
+def refusal(trades: TradeColumns, *, now_us: int | None = None) -> str:
     """Return why nobody can take in these trades, empty when all can: found, expected, at which row.
 
     Every reader of trades asks this of what it has read, so that what one of them refuses none of them takes in.
+
+    Args:
+        trades: of one symbol.
+        now_us: the clock here; None leaves times to what can be told and kept.
+
     """
+    time_end_us = MAX_TIME_US if now_us is None else latest_us(now_us, trades.received_time_us)
     # Four reductions for nearly every batch: as unsigned numbers those below zero are above every limit.
     if (
         trades.trade_id.view(np.uint64).max() <= MAX_TRADE_ID
-        and trades.time_us.view(np.uint64).max() <= MAX_TIME_US
+        and trades.time_us.view(np.uint64).max() <= time_end_us
         and trades.price_e8.min() > 0
         and trades.quantity_e8.min() >= 0
     ):
         return ""
     for name, column, low, high in (
-        ("time_us", trades.time_us, 0, MAX_TIME_US),
+        ("time_us", trades.time_us, 0, time_end_us),
         ("trade_id", trades.trade_id, 0, MAX_TRADE_ID),
         ("price_e8", trades.price_e8, 1, None),
         ("quantity_e8", trades.quantity_e8, 0, None),

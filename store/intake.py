@@ -119,8 +119,9 @@ class Intake:
         """Store consecutive messages; those the database refuses are put aside, alone."""
         assert self.position is not None
         groups = by_symbol(messages)
-        if any(map(refusal, groups)):
-            messages = list(map(_examined, messages))
+        now_us = time.time_ns() // 1000
+        if any(refusal(group, now_us=now_us) for group in groups):
+            messages = [_examined(message, now_us) for message in messages]
             groups = by_symbol(messages)
         await self._dead.put_aside(subjects.RAW, [message for message in messages if message.dead])
         to = self.position.moved(messages[-1].sequence)
@@ -151,6 +152,6 @@ def _take(message: Message) -> Taken:
     return Taken(message.sequence, message.subject, message.payload, trades, reason, message.taken_us)
 
 
-def _examined(message: Taken) -> Taken:
-    reason = "" if message.trades is None else refusal(message.trades)
+def _examined(message: Taken, now_us: int) -> Taken:
+    reason = "" if message.trades is None else refusal(message.trades, now_us=now_us)
     return message.killed(reason) if reason else message

@@ -6,6 +6,7 @@ The store may run meanwhile. What still cannot be stored stays, and is said with
 from __future__ import annotations
 
 import logging
+import time
 from contextlib import AsyncExitStack
 
 import psycopg
@@ -72,7 +73,7 @@ async def _replay(writer: Writer, message: RawStreamMsg) -> str:
         return "only trades can be replayed"
     try:
         trades = wire.decode_trades(message.data or b"")
-        if reason := refusal(trades):
+        if reason := refusal(trades, now_us=time.time_ns() // 1000):
             return reason
         written = await writer.add(trades)
     except BadMessage as exc:

@@ -295,7 +295,10 @@ class Link:
             case ClosedCandle() if not self.feed.follows(event.symbol):
                 log.debug("a minute of %s, which is not followed", event.symbol)
             case ClosedCandle():
-                self._ends.outbox.put(minute(self._ends.venue.name, event))
+                if why := self._ends.outlet.why_no_candle(event):
+                    self._aside.keep(BadFrame(why, repr(event).encode()))
+                else:
+                    self._ends.outbox.put(minute(self._ends.venue.name, event))
             case Refused(symbols, code, message, again_after_s):
                 words = "the venue refuses %s: %d %s; asking again in %g s"
                 log.error(words, ", ".join(symbols), code, message, again_after_s)

@@ -4,23 +4,40 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+
+import numpy as np
 
 from ingest import counts
+from ingest.binance.frames import ClosedCandle
 from ingest.feed_state import Progress
 from ingest.gap import Gap
 from ingest.order.published import last_published, repair_id
+from ingest.order.quarantine import Bounds, Doubted, Known, Quarantine, Recent, Verdict, implausible_past
 from ingest.order.sequencer import Counts, Limits, Sequencer
+from ingest.outbox import MAX_ASIDE, Outbox, dead_trades
 from mesh import subjects, wire
 from mesh.bus import Bus
 from mesh.logs import Seldom
 from mesh.publisher import Publisher
-from mesh.trades import TradeColumns
+from mesh.trades import Bools, TradeColumns
 
 log = logging.getLogger("ingest.outlet")
 
 MAX_BATCH = 4096
 """Trades in one message at most: about 0.14 MB."""
+
+
+@dataclass(slots=True)
+class _Followed:
+    """What is known of a symbol that is followed."""
+
+    sequencer: Sequencer
+    quarantine: Quarantine
+    head_id: int = -1
+    recent: Recent = field(default_factory=Recent)
 
 
 class Outlet:
@@ -34,42 +51,67 @@ class Outlet:
         bus: to read how far RAW is.
         publisher: the writer of RAW.
         limits: of waiting for what is missing.
+        bounds: of what a trade's id and time may be.
 
     """
 
-    def __init__(self, venue: str, bus: Bus, publisher: Publisher, *, limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        venue: str,
+        bus: Bus,
+        publisher: Publisher,
+        *,
+        limits: Limits | None = None,
+        bounds: Bounds | None = None,
+    ) -> None:
         self.venue = venue
         self._bus = bus
         self._publisher = publisher
         self._call_on_gap: list[Callable[[str], None]] = []
         self._limits = limits or Limits()
-        self._sequencers: dict[str, Sequencer] = {}
         self._heard_s: dict[str, float] = {}  # by symbol: when trades came as they happen
+        self._bounds = bounds or Bounds()
+        self._followed: dict[str, _Followed] = {}
+        self._call_on_doubt: list[Callable[[str], None]] = []
+        self._outbox: Outbox | None = None
+        self._venue_time_us = 0
         self._lock = asyncio.Lock()
-        self._seldom = Seldom(every_s=10)
+        self._seldom: dict[tuple[str, str], Seldom] = {}
         self._closed = False
 
     def on_gap(self, call: Callable[[str], None]) -> None:
         """Call a function with the symbol whenever trades wait for ids before them."""
         self._call_on_gap.append(call)
 
+    def on_doubt(self, call: Callable[[str], None]) -> None:
+        """Call a function with the symbol whenever trades of it are held because they cannot be right."""
+        self._call_on_doubt.append(call)
+
+    def keep_aside_in(self, outbox: Outbox) -> None:
+        """Bring a copy of trades that are doubted there from now on; until then they are only counted and told."""
+        self._outbox = outbox
+
     async def follow(self, symbol: str) -> None:
         """Let a symbol's trades pass from now on, after the last one that RAW holds; waits for the bus."""
-        if symbol not in self._sequencers:
+        if symbol not in self._followed:
             last = await last_published(self._bus, self.venue, symbol)
-            if symbol in self._sequencers:
+            if symbol in self._followed:
                 return
             if last is None:
                 log.info("%s: begins with its first trade", symbol)
-                self._sequencers[symbol] = Sequencer(last_id=None, limits=self._limits)
+                sequencer = Sequencer(last_id=None, limits=self._limits)
+                self._followed[symbol] = _Followed(sequencer, Quarantine(self._bounds))
             else:
-                last_id, last_time_us = last
-                log.info("%s: goes on after trade %d", symbol, last_id)
-                self._sequencers[symbol] = Sequencer(last_id=last_id, last_time_us=last_time_us, limits=self._limits)
+                log.info("%s: goes on after trade %d", symbol, last.trade_id)
+                sequencer = Sequencer(last_id=last.trade_id, last_time_us=last.time_us, limits=self._limits)
+                followed = _Followed(sequencer, Quarantine(self._bounds), last.trade_id)
+                if last.trades is not None:
+                    followed.recent.add(last.trades)
+                self._followed[symbol] = followed
 
     def next_id(self, symbol: str) -> int | None:
         """Return the id a symbol waits for; None while any would do."""
-        last_id = self._sequencers[symbol].last_id
+        last_id = self._followed[symbol].sequencer.last_id
         return None if last_id is None else last_id + 1
 
     def next_id_if_known(self, symbol: str) -> int | None:
@@ -78,7 +120,7 @@ class Outlet:
 
     def gap(self, symbol: str) -> Gap | None:
         """Return the ids that a symbol's trades wait for."""
-        return self._sequencers[symbol].gap
+        return self._followed[symbol].sequencer.gap
 
     def progress(self) -> list[Progress]:
         """Return how far each followed symbol's trades are."""
@@ -86,13 +128,14 @@ class Outlet:
         return [
             Progress(
                 symbol,
-                sequencer.last_id,
-                sequencer.last_time_us,
+                followed.sequencer.last_id,
+                followed.sequencer.last_time_us,
                 now_s - self._heard_s[symbol] if symbol in self._heard_s else None,
-                held_trades=sequencer.held_trades,
-                gap=sequencer.gap,
+                held_trades=followed.sequencer.held_trades + followed.quarantine.held_trades,
+                gap=followed.sequencer.gap,
+                doubt=followed.quarantine.held[0].why if followed.quarantine.held else "",
             )
-            for symbol, sequencer in self._sequencers.items()
+            for symbol, followed in self._followed.items()
         ]
 
     async def take(self, trades: TradeColumns, *, live: bool = True) -> None:
@@ -103,8 +146,8 @@ class Outlet:
             live: whether they come as they happen, so that their delay says something of the way here.
 
         """
-        sequencer = self._sequencers.get(trades.symbol)
-        if sequencer is None:
+        followed = self._followed.get(trades.symbol)
+        if followed is None:
             counts.PASSED_OVER.labels(self.venue).inc(len(trades))
             return
         if not len(trades):
@@ -113,13 +156,54 @@ class Outlet:
             self._heard_s[trades.symbol] = _now_s()
             counts.LAG.observe(max(0.0, (trades.received_time_us - int(trades.time_us[-1])) / 1e6))
         async with self._lock:
-            if sequencer.is_rewound(trades):
-                self._tell_rewound(sequencer, trades)
-            due = sequencer.push(trades, _now_s())
-            await self._publish(trades.symbol, sequencer, due)
-        if sequencer.gap is not None:
+            verdict = followed.quarantine.examine(trades, self._known(followed), now_s=_now_s(), live=live)
+            await self._pass(trades.symbol, followed, verdict, live=live)
+        if followed.sequencer.gap is not None:
             for call in self._call_on_gap:
                 call(trades.symbol)
+        if followed.quarantine.held:
+            for call in self._call_on_doubt:
+                call(trades.symbol)
+
+    def doubts(self, symbol: str) -> bool:
+        """Return whether trades of a symbol are held because they cannot be right."""
+        return bool(self._followed[symbol].quarantine.held)
+
+    async def judge(self, symbol: str, newest: TradeColumns | None) -> None:
+        """Take REST's word about the trades of a symbol that are doubted: its newest ones, None when it has none."""
+        followed = self._followed[symbol]
+        doubted_ids = [doubted.trades.trade_id for doubted in followed.quarantine.held]
+        async with self._lock:
+            verdict = followed.quarantine.judge(newest, self._known(followed), now_s=_now_s())
+            await self._pass(symbol, followed, verdict, live=False)
+        if newest is not None and doubted_ids and followed.sequencer.last_id is not None:
+            # What the socket told wrong REST may have told right.
+            rows = newest.rows(np.isin(newest.trade_id, np.concatenate(doubted_ids)))
+            if len(rows):
+                await self.take(rows, live=False)
+        if followed.sequencer.gap is not None:
+            for call in self._call_on_gap:
+                call(symbol)
+
+    def is_far(self, symbol: str, gap: Gap) -> bool:
+        """Return whether ids that REST goes past are so many that its word alone is not enough."""
+        followed = self._followed[symbol]
+        head_id = max(followed.head_id, followed.sequencer.last_id or 0)
+        return gap.last_id > head_id + self._bounds.max_id_jump
+
+    def why_no_candle(self, candle: ClosedCandle) -> str:
+        """Return why a minute cannot be one of the venue's, empty when it can: found, expected."""
+        followed = self._followed.get(candle.symbol)
+        now_us = max(time.time_ns() // 1000, self._venue_time_us)
+        if candle.open_time_us > now_us + self._bounds.max_time_jump_us:
+            return f"a minute that begins at {candle.open_time_us} us, expected no later than {now_us}"
+        last_id = None if followed is None else followed.sequencer.last_id
+        if followed is None or last_id is None or candle.last_trade_id < 0:
+            return ""
+        limit = max(followed.head_id, last_id) + self._bounds.max_id_jump
+        if candle.last_trade_id > limit:
+            return f"a minute up to trade {candle.last_trade_id}, expected at most {limit}"
+        return ""
 
     async def absent(self, symbol: str, gap: Gap) -> None:
         """Take the venue's word that it has none of these ids, and go on without them."""
@@ -136,7 +220,14 @@ class Outlet:
 
     async def give_up(self, symbol: str, why: str) -> None:
         """Go on without the ids that are waited for; they stay a hole for the ledger."""
-        if (gap := self._sequencers[symbol].gap) is not None:
+        sequencer = self._followed[symbol].sequencer
+        if (dropped := sequencer.drop_contradicted()) is not None:
+            words = f"trades {dropped.trade_id[0]} to {dropped.trade_id[-1]} came before lower ids that go on"
+            self._tell_doubted(symbol, Doubted(dropped, "id_ahead", _now_s(), words))
+            log.warning("%s: dropped %d trades: %s", symbol, len(dropped), words)
+            self._followed[symbol].head_id = sequencer.last_id or -1
+            return
+        if (gap := sequencer.gap) is not None:
             await self.unreachable(symbol, gap, why)
 
     async def nothing_since(self, symbol: str, since_s: float) -> float:
@@ -148,7 +239,7 @@ class Outlet:
             how long its next answer may take.
 
         """
-        sequencer = self._sequencers[symbol]
+        sequencer = self._followed[symbol].sequencer
         while (left_s := sequencer.patience_s(since_s, _now_s())) == 0 and sequencer.gap is not None:
             await self.give_up(symbol, "the venue answers, but has nothing of them, though later ones have come")
         return left_s
@@ -161,7 +252,8 @@ class Outlet:
             but: symbols of which nothing is given up, as all of it can be had again in order.
 
         """
-        for symbol, sequencer in self._sequencers.items():
+        for symbol, followed in self._followed.items():
+            sequencer = followed.sequencer
             if symbol in but and (gap := sequencer.gap) is not None:
                 held = sequencer.held_trades
                 log.info(
@@ -178,7 +270,7 @@ class Outlet:
 
     async def publish_again(self, trades: TradeColumns) -> int:
         """Publish trades of the past, past the order of ids; return the sequence in RAW of the last message."""
-        last_id = self._sequencers[trades.symbol].last_id
+        last_id = self._followed[trades.symbol].sequencer.last_id
         assert last_id is not None
         assert int(trades.trade_id[-1]) <= last_id
         stored: asyncio.Future[int] = asyncio.get_running_loop().create_future()
@@ -189,18 +281,31 @@ class Outlet:
                 await self._send(part, repair_id(part, last_id), stored.set_result if is_last else None)
         return await stored
 
+    def implausible(self, trades: TradeColumns) -> Bools:
+        """Return which trades of the past, as REST tells them, cannot be right; what they are is kept aside."""
+        now_us = max(trades.received_time_us, self._venue_time_us)
+        wrong = implausible_past(trades, now_us=now_us, bounds=self._bounds)
+        if wrong.any():
+            rows = trades.rows(wrong)
+            why = f"REST tells trade {rows.trade_id[0]} with the time {rows.time_us[0]} us, far from all others"
+            self._tell_doubted(trades.symbol, Doubted(rows, "time", _now_s(), why, live=False))
+        return wrong
+
     async def keep_bounds(self) -> None:
         """Give up the gaps that are past a bound, for ever; a task of the service's own."""
         while True:
             await asyncio.sleep(0.25)
-            for symbol, sequencer in list(self._sequencers.items()):
+            for symbol, followed in list(self._followed.items()):
+                sequencer = followed.sequencer
                 self._tell_counts(symbol, sequencer)
+                counts.QUARANTINE.labels(self.venue, symbol).set(followed.quarantine.held_trades)
                 while sequencer.overdue(_now_s()):
                     await self.give_up(symbol, "past the bounds of waiting")
 
     async def _publish(self, symbol: str, sequencer: Sequencer, due: TradeColumns | None) -> None:
         if due is None or self._closed:
             return
+        self._followed[symbol].recent.add(due)
         for start in range(0, len(due), MAX_BATCH):
             part = due.rows(slice(start, start + MAX_BATCH))
             await self._send(part, f"{self.venue}.{symbol}.{part.trade_id[0]}-{part.trade_id[-1]}", None)
@@ -213,7 +318,7 @@ class Outlet:
         counts.HELD.labels(self.venue, symbol).set(sequencer.held_trades)
 
     async def _skip(self, symbol: str, gap: Gap) -> None:
-        sequencer = self._sequencers[symbol]
+        sequencer = self._followed[symbol].sequencer
         async with self._lock:
             await self._publish(symbol, sequencer, sequencer.skip(gap))
 
@@ -228,16 +333,38 @@ class Outlet:
             self._closed = True
             raise
 
-    def _tell_rewound(self, sequencer: Sequencer, trades: TradeColumns) -> None:
-        if self._seldom.due(_now_s()):
-            log.error(
-                "%s: trade %d of %s comes later than trade %s, which is published: has the venue begun its ids again? "
-                "Its trades are dropped until they pass that id",
-                trades.symbol,
-                trades.trade_id[-1],
-                self.venue,
-                sequencer.last_id,
+    def _known(self, followed: _Followed) -> Known:
+        sequencer = followed.sequencer
+        return Known(sequencer.last_id, followed.head_id, sequencer.last_time_us, self._venue_time_us, followed.recent)
+
+    async def _pass(self, symbol: str, followed: _Followed, verdict: Verdict, *, live: bool) -> None:
+        """Let go on what may, and tell what is held and dropped."""
+        for doubted in verdict.held:
+            self._tell_doubted(symbol, doubted)
+        for doubted, why in verdict.dropped:
+            counts.QUARANTINE_ENDED.labels(self.venue, symbol, "dropped").inc(len(doubted.trades))
+            log.warning(
+                "%s: dropped %d doubted trades from %d on: %s",
+                *(symbol, len(doubted.trades), doubted.trades.trade_id[0], why),
             )
+        if verdict.released:
+            counts.QUARANTINE_ENDED.labels(self.venue, symbol, "released").inc(verdict.released)
+            log.info("%s: released %d doubted trades, which are confirmed", symbol, verdict.released)
+        passed = verdict.passed
+        if passed is None:
+            return
+        followed.head_id = max(followed.head_id, int(passed.trade_id.max()))
+        if live:
+            self._venue_time_us = int(passed.time_us[-1])
+        due = followed.sequencer.push(passed, _now_s(), live=live)
+        await self._publish(symbol, followed.sequencer, due)
+
+    def _tell_doubted(self, symbol: str, doubted: Doubted) -> None:
+        counts.QUARANTINED.labels(self.venue, symbol, doubted.kind).inc(len(doubted.trades))
+        if self._outbox is not None and self._outbox.waiting < MAX_ASIDE:
+            self._outbox.put(dead_trades(doubted))
+        if self._seldom.setdefault((symbol, doubted.kind), Seldom(every_s=10)).due(_now_s()):
+            log.warning("%s: held %d trades back: %s", symbol, len(doubted.trades), doubted.why)
 
 
 def _now_s() -> float:

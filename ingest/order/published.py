@@ -7,6 +7,7 @@ import contextlib
 import logging
 import re
 import time
+from dataclasses import dataclass
 
 from nats.errors import Error as NatsError
 from nats.js.api import RawStreamMsg
@@ -24,8 +25,17 @@ log = logging.getLogger("ingest.published")
 _LOOK_BACK = 10_000  # messages, for one that is ours; farther back the ledger finds what is missing
 
 
-async def last_published(bus: Bus, venue: str, symbol: str) -> tuple[int, int] | None:
-    """Return id and time of the newest trade that RAW holds of a symbol, None when it holds none; waits for the bus."""
+@dataclass(frozen=True, slots=True)
+class Last:
+    """The newest trade that was published: its id, its time, and the trades before it that are known, rising."""
+
+    trade_id: int
+    time_us: int
+    trades: TradeColumns | None
+
+
+async def last_published(bus: Bus, venue: str, symbol: str) -> Last | None:
+    """Return the newest trade that RAW holds of a symbol, None when it holds none; waits for the bus."""
     subject, seldom = subjects.raw(venue, symbol), Seldom(every_s=10)
     foreign = 0  # the sequence of a message that somebody else wrote
     while True:
@@ -73,10 +83,10 @@ def newest_of_repair(message_id: str) -> int | None:
     return int(match[1]) if match else None
 
 
-def _newest(message: RawStreamMsg) -> tuple[int, int]:
-    """Return id and time of the newest trade that was published up to this message. Raises: BadMessage."""
+def _newest(message: RawStreamMsg) -> Last:
+    """Return the newest trade that was published up to this message. Raises: BadMessage."""
     trades = wire.decode_trades(message.data or b"")
     newest_id = newest_of_repair((message.headers or {}).get(MESSAGE_ID, ""))
     if newest_id is not None:  # the message is one of the past: it says how far we had come
-        return newest_id, trades.received_time_us
-    return int(trades.trade_id[-1]), int(trades.time_us[-1])
+        return Last(newest_id, trades.received_time_us, None)
+    return Last(int(trades.trade_id[-1]), int(trades.time_us[-1]), trades)

@@ -100,7 +100,8 @@ class Repairs:
                 self._to_the_end.discard(symbol)
             await self._hand_over(symbol, found)
             fetched += found.trades
-            if found.next_id is not None:
+            held_back = found.next_id is not None and found.next_id > from_id == self._outlet.next_id(symbol)
+            if found.next_id is not None and not held_back:
                 nothing_since_s, delays = None, backoff(first_s=0.2, max_s=10)
                 self.brought.add(symbol)
                 continue
@@ -126,6 +127,12 @@ class Repairs:
             log.error("%s: going on without %d trades between %d and %d: %s", symbol, count, *ends, why)
             level = logging.DEBUG
         for step in found.in_order:
+            if isinstance(step, Gap) and self._outlet.is_far(symbol, step):
+                # Rather one wrong row than so many ids without a trade: it is doubted, and asked for again.
+                beyond = [part for part in found.parts if int(part.trade_id[0]) > step.last_id]
+                if beyond:
+                    await self._outlet.take(beyond[0], live=False)
+                break
             if not isinstance(step, Gap):
                 await self._outlet.take(step, live=False)
             elif step in unreachable:

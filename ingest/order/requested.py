@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 
+import numpy as np
 from nats.errors import Error as NatsError
 
 from ingest import counts
@@ -119,6 +120,10 @@ class RequestedRepairs:
         return result
 
     async def _publish(self, result: control_pb2.RepairResult, trades: TradeColumns) -> None:
+        wrong = self._outlet.implausible(trades) if len(trades) else np.zeros(0, np.bool_)
+        if wrong.any():
+            result.problem = f"trade {trades.trade_id[wrong][0]} is told with a time that cannot be"
+            trades = trades.rows(~wrong)
         if len(trades):
             result.raw_sequence = await self._outlet.publish_again(trades)
             result.found += len(trades)

@@ -57,6 +57,7 @@ class Sequencer:
         self._held_trades = 0
         self._held_from = 0  # the lowest id held
         self._came_s: list[Float64s] = []  # when each of the trades held came
+        self._gone_on = 0  # live trades released while there was a gap: they go on below what is held
         self._gap_since_s = 0.0  # when the first of them came: no trade waits for longer than the bound
 
     @property
@@ -71,8 +72,13 @@ class Sequencer:
             return None
         return Gap(self.last_id + 1, self._held_from - 1)
 
-    def push(self, trades: TradeColumns, now_s: float) -> TradeColumns | None:
+    def push(self, trades: TradeColumns, now_s: float, *, live: bool = False) -> TradeColumns | None:
         """Take trades, in any order and any number of times.
+
+        Args:
+            trades: of one symbol.
+            now_s: now.
+            live: whether they come as they happen.
 
         Returns:
             the trades that are due now, their ids rising from `last_id`; None when there are none.
@@ -92,7 +98,21 @@ class Sequencer:
         self._advance(trades)
         if self._held and self._held_from <= self.last_id + 1:
             return self._merge([trades])
+        if self._held and live:
+            self._gone_on += len(trades)
         return trades
+
+    def drop_contradicted(self) -> TradeColumns | None:
+        """Let go what waits behind a gap through which more live trades have gone on than wait; None when none do.
+
+        When trades are missing, later ones come and the missing ones do not. Here those do come, after the later ones:
+        so the later ones were none.
+        """
+        if not self._held or self._gone_on <= self._held_trades:
+            return None
+        dropped = concatenate(self._held)
+        self._held, self._came_s, self._held_trades, self._gone_on = [], [], 0, 0
+        return dropped
 
     def skip(self, gap: Gap) -> TradeColumns | None:
         """Go on without these ids, absent or given up; returns what is due now, as `push` does."""
@@ -138,7 +158,7 @@ class Sequencer:
     def _hold(self, trades: TradeColumns, now_s: float) -> TradeColumns | None:
         """Keep trades that begin beyond the next id or have a hole inside; release what may go at once."""
         if not self._held:
-            self._gap_since_s = now_s
+            self._gap_since_s, self._gone_on = now_s, 0
             self._held_from = int(trades.trade_id[0])
             self.counts.gaps += self._held_from != self._next_id
         self._held.append(trades)
@@ -157,7 +177,7 @@ class Sequencer:
         waited, came_s = concatenate(self._held), np.concatenate(self._came_s)
         rows = self._tidy(waited)
         waited, came_s, ids = waited.rows(rows), came_s[rows], waited.trade_id[rows]
-        self._held, self._came_s, self._held_trades = [], [], 0
+        self._held, self._came_s, self._held_trades, self._gone_on = [], [], 0, 0
         if len(ids):
             steps = np.flatnonzero(np.diff(ids, prepend=self._next_id - 1) != 1)
             count = int(steps[0]) if len(steps) else len(ids)

@@ -131,6 +131,16 @@ class Rest:
         found = from_aggregates(aggregates.told, from_id=from_id, until_id=until_id, limit=PAGE)
         return spoil(newest, page.spoiled) if found.next_id is None else found
 
+    async def newest_trades(self, symbol: str) -> TradeColumns:
+        """Return the venue's newest trades, up to PAGE; of hosts without them those that are an aggregate of their own.
+
+        Raises: RestError.
+        """
+        try:
+            return (await self._trades("/api/v3/trades", symbol, limit=PAGE)).told
+        except RestNotOffered:
+            return (await self._aggregates(symbol)).told.singles
+
     async def _aggregates_around(self, symbol: str, trade_id: int) -> Page[Aggregates]:
         """Return a page of aggregates that holds a trade's place, or as near to it as there are any."""
         search = Search(trade_id, PAGE)

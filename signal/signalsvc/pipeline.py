@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from contextlib import AsyncExitStack
 
 from nats.errors import Error as NatsError
@@ -141,7 +142,7 @@ class Pipeline:
         self._taken = message
         try:
             trades = wire.decode_trades(message.payload)
-            if reason := refusal(trades):
+            if reason := refusal(trades, now_us=time.time_ns() // 1000):
                 raise BadMessage(reason)
         except BadMessage as exc:
             BAD.inc()

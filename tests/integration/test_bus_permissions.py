@@ -16,6 +16,7 @@ MAKES = {
         "trades.raw.sim.btcusdt",
         "trades.dead.frames",
         "trades.dead.CONTROL",
+        "trades.dead.quarantine",
         "candles.sim.btcusdt",
         "control.catalog",
         "control.looked-up",

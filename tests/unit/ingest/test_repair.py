@@ -65,24 +65,24 @@ async def repairing(answer: Found | RestError, *, max_nothing_s: float = 5) -> A
 async def test_a_gap_seen_after_all_repairs_were_cancelled_begins_no_new_one() -> None:
     async with repairing(NOTHING) as one:
         one.repairs.cancel()
-        await one.outlet.take(columns(1, 1))
+        await one.outlet.take(columns(0, 2))
         await one.outlet.take(columns(3, 1))
     assert one.rest.asked_s == []
 
 
 async def test_what_is_under_way_may_come_to_its_end_before_all_is_cancelled() -> None:
     async with repairing(Found((columns(2, 1),), (), (), to_the_end=True)) as one:
-        await one.outlet.take(columns(1, 1))
+        await one.outlet.take(columns(0, 2))
         await one.outlet.take(columns(3, 2))
         await one.repairs.finish(within_s=10)
-        assert one.passed_on.ids == [1, 2, 3, 4]
+        assert one.passed_on.ids == [0, 1, 2, 3, 4]
         assert one.repairs.brought == set()  # nothing is missing any more
 
 
 async def test_what_takes_longer_is_cancelled_and_it_is_known_whether_the_venue_was_bringing_it() -> None:
     for answer, brought in ((Found((columns(2, 1),), (), (), to_the_end=False), {"btcusdt"}), (NOTHING, set())):
         async with repairing(answer) as one:
-            await one.outlet.take(columns(1, 1))
+            await one.outlet.take(columns(0, 2))
             await one.outlet.take(columns(100, 1))
             await eventually(lambda: len(one.rest.asked_s) > 1)
             await one.repairs.finish(within_s=0)
@@ -91,22 +91,22 @@ async def test_what_takes_longer_is_cancelled_and_it_is_known_whether_the_venue_
 
 async def test_when_the_venue_answers_but_has_nothing_of_a_gap_what_came_behind_it_goes_on() -> None:
     async with repairing(NOTHING, max_nothing_s=0.5) as one:
-        await one.outlet.take(columns(1, 1))
+        await one.outlet.take(columns(0, 2))
         await one.outlet.take(columns(3, 2))
-        await eventually(lambda: one.passed_on.ids == [1, 3, 4])
+        await eventually(lambda: one.passed_on.ids == [0, 1, 3, 4])
 
 
 async def test_while_the_venue_does_not_answer_nobody_knows_and_all_waits() -> None:
     async with repairing(RestAway("nobody is there"), max_nothing_s=0.1) as one:
-        await one.outlet.take(columns(1, 1))
+        await one.outlet.take(columns(0, 2))
         await one.outlet.take(columns(3, 2))
         await eventually(lambda: len(one.rest.asked_s) == 4)
-        assert one.passed_on.ids == [1]
+        assert one.passed_on.ids == [0, 1]
 
 
 async def test_a_venue_that_says_nothing_and_not_that_it_has_nothing_is_not_asked_again_at_once() -> None:
     async with repairing(Found((), (), (), to_the_end=False)) as one:
-        await one.outlet.take(columns(1, 1))
+        await one.outlet.take(columns(0, 2))
         one.repairs.catch_up("btcusdt")
         await eventually(lambda: len(one.rest.asked_s) >= 3)
     assert one.rest.asked_s[2] - one.rest.asked_s[0] > 0.2
@@ -114,10 +114,10 @@ async def test_a_venue_that_says_nothing_and_not_that_it_has_nothing_is_not_aske
 
 async def test_trades_of_the_past_say_nothing_of_the_delay() -> None:
     async with repairing(Found((columns(2, 3),), (), (), to_the_end=True)) as one:
-        await one.outlet.take(columns(1, 1))
+        await one.outlet.take(columns(0, 2))
         before = delays_observed()
         one.repairs.catch_up("btcusdt")
-        await eventually(lambda: one.passed_on.ids == [1, 2, 3, 4])
+        await eventually(lambda: one.passed_on.ids == [0, 1, 2, 3, 4])
         assert delays_observed() == before
 
 

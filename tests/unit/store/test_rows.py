@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mesh.fixed import MAX_E8
-from mesh.trades import MAX_TIME_US, MAX_TRADE_ID, TradeColumns, refusal
+from mesh.trades import MAX_TIME_US, MAX_TRADE_ID, TradeColumns, latest_us, refusal
 from store.rows import copy_rows
 
 
@@ -114,3 +114,24 @@ def test_the_refusal_names_the_row() -> None:
     found = trades(trade_id=[1, 2], price_e8=[5, -1], quantity_e8=[1, 1], time_us=[1, 1], is_buyer_maker=[True, True])
 
     assert refusal(found).endswith("(row 1 of 2)")
+
+
+NOW_US, DAY_US = 1_800_000_000_000_000, 86_400_000_000
+
+
+def test_a_time_far_ahead_of_the_clock_is_refused() -> None:
+    assert refusal(trades(time_us=[NOW_US + DAY_US]), now_us=NOW_US) == ""
+    assert refusal(trades(time_us=[7_258_118_400_000_000]), now_us=NOW_US).startswith("time_us is 7258118400000000, ")
+
+
+@pytest.mark.parametrize(
+    ("now_us", "received_us", "latest"),
+    [
+        (NOW_US, NOW_US - 5 * DAY_US, NOW_US + DAY_US),
+        (NOW_US, NOW_US + 5 * DAY_US, NOW_US + 6 * DAY_US),  # the clock here is behind
+        (NOW_US, NOW_US + 4000 * DAY_US, NOW_US + DAY_US),  # that one cannot be right
+        (0, NOW_US, MAX_TIME_US),  # the clock here was never set
+    ],
+)
+def test_the_latest_time_goes_by_the_clocks_that_can_be_right(now_us: int, received_us: int, latest: int) -> None:
+    assert latest_us(now_us, received_us) == latest

@@ -1,0 +1,124 @@
+"""A venue that says one wrong word: an id or a time that cannot be. What is right is published, all of it, in order."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import msgspec
+import pytest
+
+from mesh import subjects
+from tests.fixtures.following import Followed, followed
+from tests.fixtures.nats import NatsServer
+from tests.fixtures.scripted_venue import TIME_US, frame
+from tests.fixtures.services import Service
+from tests.fixtures.waiting import eventually
+
+Make = Callable[..., Service]
+YEAR_2200_US = 7_258_118_400_000_000
+
+
+async def doubted(mesh: Followed) -> list[int]:
+    """Return the ids in the last letter that tells of doubted trades."""
+    letter = msgspec.json.decode(await mesh.last(subjects.DEAD, subjects.dead("quarantine")))
+    return [trade["trade_id"] for trade in letter["trades"]]
+
+
+async def restart(mesh: Followed) -> None:
+    """Kill ingest and start it again."""
+    mesh.service.process.kill()
+    await eventually(lambda: not mesh.venue.clients)
+    await mesh.start()
+
+
+@pytest.mark.parametrize("far_id", [2**62 - 1, 2**47, 300_000])
+async def test_an_id_far_ahead_is_put_aside_and_the_trades_go_on(
+    nats_server: NatsServer, make_service: Make, far_id: int
+) -> None:
+    async with followed(nats_server, make_service) as mesh:
+        await mesh.start()
+        await mesh.venue.trade("btcusdt", *range(1, 51))
+        await mesh.publishes([*range(1, 51)])
+
+        await mesh.venue.say(frame("btcusdt", far_id, T=TIME_US + 51))
+        await eventually(lambda: mesh.says("ids ahead of all others"))
+        await mesh.venue.trade("btcusdt", *range(51, 60))
+
+        await mesh.publishes([*range(1, 60)])
+        assert await doubted(mesh) == [far_id]
+        await restart(mesh)
+        await mesh.venue.trade("btcusdt", 60, 61)
+        await mesh.publishes([*range(1, 62)])
+
+
+async def test_an_id_far_ahead_as_the_first_word_after_a_restart_does_no_harm(
+    nats_server: NatsServer, make_service: Make
+) -> None:
+    async with followed(nats_server, make_service) as mesh:
+        await mesh.start()
+        await mesh.venue.trade("btcusdt", *range(1, 51))
+        await mesh.publishes([*range(1, 51)])
+        await restart(mesh)
+        await mesh.venue.say(frame("btcusdt", 2**61, T=TIME_US + 51))
+        await mesh.venue.trade("btcusdt", 51, 52)
+        await mesh.publishes([*range(1, 53)])
+
+
+async def test_an_id_far_ahead_as_the_first_word_of_all_does_no_harm(
+    nats_server: NatsServer, make_service: Make
+) -> None:
+    async with followed(nats_server, make_service) as mesh:
+        await mesh.start()
+        await mesh.venue.say(frame("btcusdt", 2**61, T=TIME_US + 51))
+        await mesh.venue.trade("btcusdt", 51)
+        await mesh.venue.trade("btcusdt", 52)
+        await mesh.publishes([51, 52])
+
+
+async def test_a_jump_that_rest_confirms_is_followed(nats_server: NatsServer, make_service: Make) -> None:
+    async with followed(nats_server, make_service) as mesh:
+        await mesh.start()
+        await mesh.venue.trade("btcusdt", 1, 2)
+        await mesh.publishes([1, 2])
+        await mesh.venue.trade("btcusdt", 1_000_000)
+        await mesh.publishes([1, 2, 1_000_000])
+
+
+@pytest.mark.parametrize("time_us", [YEAR_2200_US, 1_723_161_255, 1])
+async def test_a_time_that_cannot_be_is_put_aside_and_the_trade_is_fetched(
+    nats_server: NatsServer, make_service: Make, time_us: int
+) -> None:
+    async with followed(nats_server, make_service) as mesh:
+        await mesh.start()
+        await mesh.venue.trade("btcusdt", *range(1, 11))
+        await mesh.publishes([*range(1, 11)])
+        mesh.venue.know("btcusdt", 11)
+
+        await mesh.venue.say(frame("btcusdt", 11, T=time_us))
+        await eventually(lambda: mesh.says("from the other trades"))
+
+        await mesh.publishes([*range(1, 12)])  # REST told it right, before another trade has come
+        await mesh.venue.trade("btcusdt", 12)
+        await mesh.publishes([*range(1, 13)])
+        assert await doubted(mesh) == [11]
+
+
+async def test_a_minute_that_cannot_be_is_put_aside(nats_server: NatsServer, make_service: Make) -> None:
+    async with followed(nats_server, make_service) as mesh:
+        await mesh.start()
+        await mesh.venue.trade("btcusdt", 1, 2)
+        await mesh.publishes([1, 2])
+        minute_ms = time.time_ns() // 10**6 // 60_000 * 60_000 - 60_000
+        for changes in ({"L": 2**40}, {"t": YEAR_2200_US // 1000}):
+            ids = {"f": 1, "L": 2, "n": 2}
+            candle = dict.fromkeys("ochlv", "1") | ids | {"t": minute_ms, "x": True}
+            said = {"e": "kline", "E": minute_ms, "s": "BTCUSDT", "k": candle | changes}
+            await mesh.venue.say(msgspec.json.encode({"stream": "btcusdt@kline_1m", "data": said}))
+
+        async def aside() -> bool:
+            return b"ClosedCandle" in await mesh.last(subjects.DEAD, subjects.dead("frames"))
+
+        await eventually(aside)
+        assert await mesh.last_sequence(subjects.DEAD) == 2
+        assert await mesh.last_sequence(subjects.CANDLES) == 0
