@@ -340,8 +340,11 @@ class Outlet:
     async def _pass(self, symbol: str, followed: _Followed, verdict: Verdict, *, live: bool) -> None:
         """Let go on what may, and tell what is held and dropped."""
         for doubted in verdict.held:
-            self._tell_doubted(symbol, doubted)
+            if doubted.kind != "first":  # a symbol's first trade is held each time: only a wrong one is worth a word
+                self._tell_doubted(symbol, doubted)
         for doubted, why in verdict.dropped:
+            if doubted.kind == "first":
+                self._tell_doubted(symbol, doubted)
             counts.QUARANTINE_ENDED.labels(self.venue, symbol, "dropped").inc(len(doubted.trades))
             log.warning(
                 "%s: dropped %d doubted trades from %d on: %s",

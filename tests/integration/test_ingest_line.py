@@ -126,9 +126,10 @@ async def test_a_silence_that_rest_cannot_explain_replaces_the_connection(
     async with followed(nats_server, make_service) as mesh:
         mesh.venue.refuse_always["/api/v3/trades"] = Refusal(500)
         await mesh.start()
-        for trade_id in range(1, 31):
+        await mesh.venue.trade("btcusdt", 0, 1)
+        for trade_id in range(2, 31):
             await mesh.venue.trade("btcusdt", trade_id)
-            await mesh.publishes(list(range(1, trade_id + 1)))
+            await mesh.publishes(list(range(trade_id + 1)))
         await eventually(lambda: len(mesh.venue.opened) == 2, timeout_s=40)
         assert mesh.says("REST cannot say whether there were trades")
 
