@@ -38,6 +38,7 @@ class _Followed:
     quarantine: Quarantine
     head_id: int = -1
     recent: Recent = field(default_factory=Recent)
+    counts_anew: bool = False
 
 
 class Outlet:
@@ -116,7 +117,7 @@ class Outlet:
 
     def next_id_if_known(self, symbol: str) -> int | None:
         """Return the same also of a symbol whose trades do not pass yet: None."""
-        return self.next_id(symbol) if symbol in self._sequencers else None
+        return self.next_id(symbol) if symbol in self._followed else None
 
     def gap(self, symbol: str) -> Gap | None:
         """Return the ids that a symbol's trades wait for."""
@@ -156,6 +157,10 @@ class Outlet:
             self._heard_s[trades.symbol] = _now_s()
             counts.LAG.observe(max(0.0, (trades.received_time_us - int(trades.time_us[-1])) / 1e6))
         async with self._lock:
+            if followed.counts_anew:
+                trades = trades.rows(trades.trade_id > (followed.sequencer.last_id or 0))
+                if not len(trades):
+                    return
             verdict = followed.quarantine.examine(trades, self._known(followed), now_s=_now_s(), live=live)
             await self._pass(trades.symbol, followed, verdict, live=live)
         if followed.sequencer.gap is not None:
@@ -172,6 +177,9 @@ class Outlet:
     async def judge(self, symbol: str, newest: TradeColumns | None) -> None:
         """Take REST's word about the trades of a symbol that are doubted: its newest ones, None when it has none."""
         followed = self._followed[symbol]
+        anew = followed.quarantine.counts_anew(newest, self._known(followed))
+        if anew is not None and (behind := followed.quarantine.take_behind()) is not None:
+            await self._end_doubt(symbol, followed, behind, anew=anew)
         doubted_ids = [doubted.trades.trade_id for doubted in followed.quarantine.held]
         async with self._lock:
             verdict = followed.quarantine.judge(newest, self._known(followed), now_s=_now_s())
@@ -184,6 +192,23 @@ class Outlet:
         if followed.sequencer.gap is not None:
             for call in self._call_on_gap:
                 call(symbol)
+
+    async def _end_doubt(self, symbol: str, followed: _Followed, behind: TradeColumns, *, anew: bool) -> None:
+        """Go on after REST has said whether trades with ids of the past are a new count of the venue's."""
+        last_id = followed.sequencer.last_id
+        assert last_id is not None
+        if anew:
+            log.error(
+                "%s: %s has begun its ids again: its trades are dropped until they pass %d", symbol, self.venue, last_id
+            )
+            followed.counts_anew = True
+            counts.QUARANTINE_ENDED.labels(self.venue, symbol, "dropped").inc(len(behind))
+            return
+        past = behind.trade_id <= last_id
+        counts.QUARANTINE_ENDED.labels(self.venue, symbol, "dropped").inc(int(past.sum()))
+        log.warning("%s: dropped %d trades with ids of the past: REST still has the others", symbol, int(past.sum()))
+        if not past.all():
+            await self.take(behind.rows(~past))
 
     def is_far(self, symbol: str, gap: Gap) -> bool:
         """Return whether ids that REST goes past are so many that its word alone is not enough."""

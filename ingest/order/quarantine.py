@@ -277,6 +277,26 @@ class Quarantine:
         self._held = keep
         verdict.passed = concatenate(released) if released else None
 
+    def counts_anew(self, newest: TradeColumns | None, known: Known) -> bool | None:
+        """Return whether REST's newest trades prove that the venue has begun its ids again, or that it has not.
+
+        Returns:
+            None where they prove neither, or nothing of the kind is in question.
+
+        """
+        if newest is None or not len(newest) or known.last_id is None or not len(self._behind_ids()):
+            return None
+        ids, time_us, price_e8 = known.recent.columns if known.recent is not None else (np.empty(0, np.int64),) * 3
+        _, ours, theirs = np.intersect1d(ids, newest.trade_id, assume_unique=False, return_indices=True)
+        if len(ours):
+            same = (time_us[ours] // 1000 == newest.time_us[theirs] // 1000) & (
+                price_e8[ours] == newest.price_e8[theirs]
+            )
+            return not same.any()
+        if int(newest.trade_id[-1]) > known.last_id:
+            return None  # these have left ours behind, in whichever count
+        return int(newest.time_us[-1]) > known.last_time_us + _BEHIND_US
+
     def take_behind(self) -> TradeColumns | None:
         """Give up the trades with ids of the past, which are held no longer: to begin a new count with, or to drop."""
         behind = [doubted.trades for doubted in self._held if doubted.kind == "id_behind"]

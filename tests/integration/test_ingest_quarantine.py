@@ -76,6 +76,18 @@ async def test_an_id_far_ahead_as_the_first_word_of_all_does_no_harm(
         await mesh.publishes([51, 52])
 
 
+async def test_single_ids_of_the_past_cost_nothing_and_begin_nothing(
+    nats_server: NatsServer, make_service: Make
+) -> None:
+    async with followed(nats_server, make_service) as mesh:
+        await mesh.start()
+        await mesh.venue.trade("btcusdt", *range(1, 51))
+        await mesh.publishes([*range(1, 51)])
+        await mesh.venue.say(*(frame("btcusdt", old_id, T=TIME_US + 5_000_000) for old_id in (3, 50, 7, 8)))
+        await mesh.venue.trade("btcusdt", 51, 52)
+        await mesh.publishes([*range(1, 53)])
+
+
 async def test_a_jump_that_rest_confirms_is_followed(nats_server: NatsServer, make_service: Make) -> None:
     async with followed(nats_server, make_service) as mesh:
         await mesh.start()

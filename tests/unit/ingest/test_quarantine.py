@@ -229,3 +229,15 @@ def test_of_past_trades_those_with_impossible_times_are_found() -> None:
     page.time_us[4] = 1_723_161_255_000
     wrong = implausible_past(page, now_us=START_US + HOUR_US, bounds=Bounds())
     assert wrong.tolist() == [False, False, True, False, True]
+
+
+def test_rest_proves_a_new_count_or_that_there_is_none() -> None:
+    quarantine = Quarantine()
+    quarantine.examine(later(columns(1, 5), 5_000_000), after(50), now_s=0, live=True)
+
+    assert quarantine.counts_anew(columns(1, 50), after(50)) is False
+    assert quarantine.counts_anew(columns(45, 20), after(50)) is False
+    assert quarantine.counts_anew(later(columns(1, 5), 5_000_000), after(50)) is True
+    assert quarantine.counts_anew(later(columns(1, 55), 5_000_000), after(50)) is True  # it has passed the old ones
+    assert quarantine.counts_anew(columns(1_000_000, 5), after(50)) is None
+    assert quarantine.counts_anew(None, after(50)) is None
