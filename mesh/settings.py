@@ -293,7 +293,7 @@ class StoreSettings(AccessSettings, IndicatorSettings):
             ValueError,
         ):  # their words hold what was found: in a wrong one that may be the password
             ports = [-1]
-        if any(not 0 < port < 65536 for port in ports):
+        if any(not 0 <= port < 65536 for port in ports):
             raise ValueError(
                 "what it is set to is not a URL of postgresql or postgres, and not libpq's keywords and values "
                 "(in a password / ? # @ : are %2F %3F %23 %40 %3A)"

@@ -8,7 +8,6 @@ from mesh.local import ports
 from mesh.local.passwords import Passwords
 from mesh.local.programs import service_environment
 from mesh.local.settings import SERVICES, load_valid
-from mesh.local.supervisor import refusal
 from mesh.settings import WrongSettings, load
 
 
@@ -47,7 +46,6 @@ def wrong_in_services(*, ports: Mapping[str, int], passwords: Passwords, environ
     wrong: list[str] = []
     for service, settings in SERVICES.items():
         values = service_environment(service, ports=ports, passwords=passwords, environ=environ)
-        wrong += filter(None, (refusal(name, value) for name, value in values.items()))
         try:
             load(settings, **{name: values[name.upper()] for name in settings.model_fields if values.get(name.upper())})
         except WrongSettings as exc:

@@ -7,6 +7,8 @@ so in a STATE_DIR of some 85 characters there is no room for it.
 from __future__ import annotations
 
 import contextlib
+import os
+import re
 import tempfile
 from pathlib import Path
 
@@ -16,7 +18,9 @@ ROOM_BYTES = 103 - len("/tickmesh-xxxxxxxx/supervisor.sock.4194304")
 def make() -> Path:
     """Make a folder that only its owner may enter, and return the path of a socket in it; call `remove` at the end."""
     usual = tempfile.gettempdir()
-    parent = usual if len(usual.encode()) <= ROOM_BYTES else "/tmp"  # noqa: S108 - mkdtemp makes a folder of our own
+    # supervisord's configuration takes a comment sign after a space for one, and the end of a line.
+    suits = len(os.fsencode(usual)) <= ROOM_BYTES and usual.isprintable() and not re.search(r"\s", usual)
+    parent = usual if suits else "/tmp"  # noqa: S108 - mkdtemp makes a folder of our own
     return Path(tempfile.mkdtemp(prefix="tickmesh-", dir=parent)) / "supervisor.sock"
 
 

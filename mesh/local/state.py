@@ -14,6 +14,7 @@ from pathlib import Path
 from mesh.local import socket_path
 from mesh.local.passwords import Passwords, complete
 from mesh.local.record import Record, parse_record
+from mesh.local.supervisor import START_SCRIPTS
 
 
 class AlreadyRunning(Exception):
@@ -54,6 +55,7 @@ class State:
         self.supervisor_config = directory / "supervisord.conf"
         self.supervisor_complaints = self.logs / "supervisord.err"
         self.record_file = directory / "mesh.json"
+        self._start_scripts = directory / START_SCRIPTS
         self._lock = directory / "lock"
         self._complained = False
 
@@ -140,8 +142,14 @@ class State:
         self.record_file.unlink(missing_ok=True)
 
     def write_supervisor_config(self, text: str) -> None:
-        """Write the supervisor's configuration; it holds the services' passwords, so only its owner may read it."""
+        """Write the supervisor's configuration."""
         _write_private(self.supervisor_config, text)
+
+    def write_start_scripts(self, scripts: Mapping[str, str]) -> None:
+        """Write each program's start script; they hold the services' passwords, so only their owner may read them."""
+        self._start_scripts.mkdir(exist_ok=True)
+        for name, text in scripts.items():
+            _write_private(self._start_scripts / f"{name}.sh", text)
 
     def log_of(self, name: str) -> Path:
         """Return the log file of a program."""
@@ -176,6 +184,6 @@ def _write_private(path: Path, text: str) -> None:
     # Written whole under another name first: a reader never sees half of it, nor does the next run after a kill.
     making = path.with_name(path.name + ".making")
     making.unlink(missing_ok=True)
-    with os.fdopen(os.open(making, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(text)
+    with os.fdopen(os.open(making, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(text.encode(errors="surrogateescape"))
     making.replace(path)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import re
 import shlex
 import shutil
 import socket
@@ -16,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from mesh.local.programs import Program
-from mesh.settings import WrongSettings
 
 ANSWER_S = 3.0
 """How long it may take to answer; it does so in milliseconds."""
+START_SCRIPTS = "start"
+"""The folder in STATE_DIR with each program's script."""
 STAYS_UP_S = 2
 """A program that ends sooner after its start has not come up: each further attempt waits a second longer."""
 
@@ -44,13 +44,11 @@ class Status:
         return self.state == "RUNNING"
 
 
-def render(programs: Sequence[Program], *, socket_file: Path, working_directory: Path, as_root: bool) -> str:
+def render(programs: Sequence[Program], *, socket_file: Path, as_root: bool) -> str:
     """Return supervisord's configuration for programs given in the order of starting; they stop in the other.
 
-    Its own files are relative to STATE_DIR, where it runs: it expands some of its values once and some twice, so that
-    no spelling of a `%` in a folder's name would do for all.
-
-    Raises: WrongSettings naming a value that its syntax cannot hold.
+    Nothing in it is a person's: its syntax knows no escapes, so that it could not hold each value and path. Its files
+    are relative to STATE_DIR, where it runs, and each program is started by a `start_script`.
     """
     lines = [
         "; Written by `python -m mesh up` at every start.",
@@ -62,18 +60,15 @@ def render(programs: Sequence[Program], *, socket_file: Path, working_directory:
         "pidfile = supervisord.pid",
         *(["user = root"] if as_root else []),
         "[unix_http_server]",
-        f"file = {_plain('TMPDIR', str(socket_file))}",
+        f"file = {str(socket_file).replace('%', '%%')}",
         "chmod = 0600",
         "[rpcinterface:supervisor]",
         "supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface",
     ]
     for priority, program in enumerate(programs, start=1):
-        environment = ",".join(f'{name}="{_plain(name, value)}"' for name, value in program.environment.items())
         lines += [
             f"[program:{program.name}]",
-            f"command = {_plain(f'command of {program.name}', shlex.join(standing_back(program)), quotes=True)}",
-            f"directory = {_plain('working directory', str(working_directory))}",
-            f"environment = {environment}",
+            f"command = /bin/sh {START_SCRIPTS}/{program.name}.sh",
             f"priority = {priority}",
             "autorestart = true",
             f"startsecs = {STAYS_UP_S}",
@@ -86,6 +81,18 @@ def render(programs: Sequence[Program], *, socket_file: Path, working_directory:
             "stdout_logfile_maxbytes = 10MB",
             "stdout_logfile_backups = 3",
         ]
+    return "\n".join(lines) + "\n"
+
+
+def start_script(program: Program, *, working_directory: Path) -> str:
+    """Return the shell script that becomes a program, with its environment, in a folder; any value and path will do."""
+    # The values of an environment may be in any encoding; the shell takes bytes as they are.
+    variables = [f"export {name}={shlex.quote(value)}" for name, value in program.environment.items()]
+    lines = [
+        *variables,
+        f"cd {shlex.quote(str(working_directory))} || exit",
+        f"exec {shlex.join(standing_back(program))}",
+    ]
     return "\n".join(lines) + "\n"
 
 
@@ -186,17 +193,3 @@ class _Connection(http.client.HTTPConnection):
         self.sock = socket.socket(socket.AF_UNIX)
         self.sock.settimeout(self.timeout)
         self.sock.connect(str(self._path))
-
-
-def refusal(name: str, value: str, *, quotes: bool = False) -> str | None:
-    """Return why the configuration cannot hold a value, None when it can; `quotes` says that those may be in it."""
-    # It knows no escapes: `;` and `#` after a space begin a comment, quotes end a value.
-    if re.search(r"\s[;#]|[\n\r\0]" if quotes else r"\s[;#]|[\n\r\0\"']", value):
-        return f"{name}: a local mesh cannot pass on a value with quotes, line ends or a comment sign in it"
-    return None
-
-
-def _plain(name: str, value: str, *, quotes: bool = False) -> str:
-    if refused := refusal(name, value, quotes=quotes):
-        raise WrongSettings(refused)
-    return value.replace("%", "%%")

@@ -17,7 +17,7 @@ from mesh.local.record import Record
 from mesh.local.settings import surroundings
 from mesh.local.state import State, end_leftovers
 from mesh.local.stopping import Stop
-from mesh.local.supervisor import Status, Supervisor, SupervisorError, render
+from mesh.local.supervisor import Status, Supervisor, SupervisorError, render, start_script
 from mesh.venue_hosts import SIM
 
 ROOT = Path(__file__).parents[2]
@@ -95,8 +95,10 @@ class Watch:
         config = render(
             list(self.programs.values()),
             socket_file=self.supervisor.socket_file,
-            working_directory=ROOT,
             as_root=os.geteuid() == 0,
+        )
+        self.state.write_start_scripts(
+            {name: start_script(program, working_directory=ROOT) for name, program in self.programs.items()}
         )
         self.state.write_supervisor_config(config)
         self.tell(f"starting {', '.join(self.programs)}; logs in {self.state.logs}")

@@ -30,7 +30,7 @@ def processes_of(mesh: LocalMesh) -> list[psutil.Process]:
 @pytest.fixture
 def directory(tmp_path: Path) -> Path:
     # STATE_DIR lies in it: every server and service must do with such a path.
-    path = tmp_path / "100% of a long name" / ("deep" * 30)
+    path = tmp_path / "100% of o'neil's #1 \"name\" ü" / ("deep" * 30)
     path.mkdir(parents=True)
     return path
 

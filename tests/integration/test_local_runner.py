@@ -131,8 +131,8 @@ def test_the_runner_tells_when_no_trades_can_come_and_when_they_come_again(stand
     assert standins.mesh("status").returncode == 0
 
 
-@pytest.mark.parametrize("directory", [Path("100% of it's %(here)s") / ("deep" * 30)], indirect=True)
-def test_a_state_dir_may_be_long_and_hold_spaces_quotes_and_percent_signs(standins: StandinMesh) -> None:
+@pytest.mark.parametrize("directory", [Path('100% of it\'s "币" #1 ;$x %(here)s') / ("deep" * 30)], indirect=True)
+def test_a_state_dir_may_be_long_and_hold_spaces_quotes_and_signs(standins: StandinMesh) -> None:
     record = standins.start()
     until(lambda: standins.mesh("status").returncode == 0)
     logs = standins.mesh("logs", "store")
@@ -362,7 +362,7 @@ def test_all_that_is_wrong_is_named_once_whoever_reads_it_before_anything_starts
         "SYMBOLS": "!!",
         "LOG_LEVEL": "loud",
         "BATCH_MAX_TRADES": "0",
-        "API_TOKEN": '"',  # the services'
+        "API_TOKEN": "no token",  # the services'
     }
     free = dict.fromkeys(("POSTGRES_PORT", "SIGNAL_PORT", "STORE_PORT", "SIM_WS_PORT", "SIM_REST_PORT"), "0")
     with socket.create_server(("127.0.0.1", 0)) as holder:
