@@ -9,8 +9,9 @@ VERSION = "0.1.0"
 DESCRIPTION = """\
 Follow a crypto exchange trade by trade: prices and signals of now, every trade from history, and a live stream.
 
-- Prices, quantities and volumes of candles are exact plain decimal numbers of any size, never in exponent form; read \
-them with a decimal parser where the last digit matters.
+- Prices, quantities and volumes of candles are exact decimal numbers of any size; read them with a decimal parser \
+where the last digit matters. Statistics are doubles, in the fewest digits that read back as the same double. No number has \
+an exponent: 6.38e-6 is 0.00000638, and the smallest double takes 326 characters.
 - Times are RFC 3339 in UTC. Integers of 64 bits are JSON numbers. Every field is always there; NaN is `null`.
 - An error is `{"code", "message", "details"}` with the HTTP status that belongs to the gRPC code: 400 for what will \
 never do, 404 for what is not there, 429, 503 and 504 for what may do later (`Retry-After` says when).

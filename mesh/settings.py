@@ -326,8 +326,8 @@ class GatewaySettings(AccessSettings):
     )
     trusted_proxies: Networks = Field(
         (),
-        description="addresses or networks of reverse proxies, `10.0.0.5,10.1.0.0/16`: there the bound for one address "
-        "does not count, and `X-Forwarded-For` is believed",
+        description="addresses or networks of reverse proxies, `10.0.0.5,10.1.0.0/16`: for them the bound of one "
+        "address does not count",
     )
     ws_max_bytes: int = Field(
         128 * 2**20,

@@ -30,6 +30,7 @@ from gateway.transcode.fields import (
     map_entry,
     public_name,
 )
+from gateway.transcode.numbers import plain_number
 from gateway.transcode.scalars import json_reader, read_decimal
 from gateway.transcode.times import format_timestamp
 from mesh.fixed import format_e8
@@ -129,7 +130,9 @@ def _one_encoder(field: FieldDescriptor) -> Encode | None:
         return lambda number: names.get(number, number)  # type: ignore[call-overload]
     if field.type == FieldDescriptor.TYPE_BYTES:
         return lambda value: base64.b64encode(value).decode()  # type: ignore[arg-type]
-    return None  # text, numbers and booleans are what they are; msgspec writes NaN and infinities as null
+    if field.cpp_type in (FieldDescriptor.CPPTYPE_DOUBLE, FieldDescriptor.CPPTYPE_FLOAT):
+        return plain_number  # type: ignore[return-value]  # it takes exactly this type
+    return None  # text, integers and booleans are what they are
 
 
 def _decimal(value: object) -> object:

@@ -77,6 +77,7 @@ PURE = [
     "gateway/transcode/rules.py",
     "gateway/transcode/json.py",
     "gateway/transcode/openapi.py",
+    "gateway/transcode/numbers.py",
     "gateway/errors.py",
     "gateway/access.py",
     "gateway/wanted.py",
