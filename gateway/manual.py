@@ -10,11 +10,13 @@ DESCRIPTION = """\
 Follow a crypto exchange trade by trade: prices and signals of now, every trade from history, and a live stream.
 
 - Prices, quantities and volumes of candles are exact decimal numbers of any size; read them with a decimal parser \
-where the last digit matters. Statistics are doubles, in the fewest digits that read back as the same double. No number has \
-an exponent: 6.38e-6 is 0.00000638, and the smallest double takes 326 characters.
+where the last digit matters. Statistics are doubles, in the fewest digits that read back as the same double. No \
+number has an exponent: 6.38e-6 is 0.00000638, and the smallest double takes 326 characters.
 - Times are RFC 3339 in UTC. Integers of 64 bits are JSON numbers. Every field is always there; NaN is `null`.
 - An error is `{"code", "message", "details"}` with the HTTP status that belongs to the gRPC code: 400 for what will \
 never do, 404 for what is not there, 429, 503 and 504 for what may do later (`Retry-After` says when).
+- A POST body is JSON in UTF-8, with `Content-Type: application/json` or none; any other type is refused with 415, as \
+those are that a page of another site can send.
 - Parameters and fields that are not known are refused, so that a misspelt one cannot mean something else.
 - Where the server was given a token (`API_TOKEN`), POST requests and `/ws` need it: `Authorization: Bearer <token>`, \
 or `?token=<token>` for clients that cannot send headers. A second one (`READ_TOKEN`) may listen to `/ws`, not POST. \

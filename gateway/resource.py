@@ -87,12 +87,19 @@ def refusal(status: int, message: str, *, headers: Mapping[str, str] | None = No
 
 
 async def read_body(request: Request) -> bytes:
-    """Read a body; that it is JSON is not asked of its type, which `curl -d` gets wrong, as the original did not.
+    """Read a body of JSON.
+
+    Its type must say so, or nothing: any other is one that a page of another site may send without being asked about.
 
     Raises:
-        HttpError: 413 too large, 408 too slow.
+        HttpError: 415 of another type, 413 too large, 408 too slow.
 
     """
+    for kind in request.headers.getlist("content-type"):
+        media = kind.partition(";")[0].strip().lower()
+        if not (media == JSON or (media.startswith("application/") and media.endswith("+json"))):
+            message = f"body is {media[:60]!r}, expected {JSON}: send it with `Content-Type: {JSON}`"
+            raise HttpError(415, message, headers={"Accept-Post": JSON})
     told = request.headers.get("content-length", "0")
     if "expect" in request.headers and told.isascii() and told.isdigit() and int(told[:19]) > MAX_BODY_BYTES:
         raise _too_large(told)  # the client asks before it sends

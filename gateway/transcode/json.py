@@ -7,6 +7,7 @@ and infinities are `null`. Reading is strict: an unknown field or a wrong type i
 from __future__ import annotations
 
 import base64
+import codecs
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from functools import cache
@@ -51,9 +52,15 @@ def parse(body: bytes) -> object:
 
     """
     try:
-        return _from_bytes(body)
+        # RFC 8259, 8.1: parsers "MAY ignore the presence of a byte order mark rather than treating it as an error"
+        return _from_bytes(body.removeprefix(codecs.BOM_UTF8))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ArithmeticError) as exc:
-        raise BadInput(f"body is not JSON: {str(exc)[:1].lower()}{str(exc)[1:]}") from exc
+        raise BadInput(f"body is not JSON: {_uncapitalised(str(exc).removeprefix('JSON is malformed: '))}") from exc
+
+
+def _uncapitalised(sentence: str) -> str:
+    word = sentence.partition(" ")[0]
+    return sentence[:1].lower() + sentence[1:] if word.istitle() else sentence  # JSON stays JSON
 
 
 @cache

@@ -154,7 +154,9 @@ async def test_a_wrong_request_is_told_what_is_wrong(
         (b'{"symbol":"nope"}', 400, "the venue does not trade 'nope'"),
         (b'{"symbol":5}', 400, "expected a string, found 5 - at $.symbol"),
         (b'{"simbol":"x"}', 400, "unknown field 'simbol'; known are symbol"),
-        (b'{"symbol":', 400, "body is not JSON"),
+        (b'{"symbol":', 400, "body is not JSON: input data was truncated"),
+        (b"symbol=ethusdt", 400, "body is not JSON: invalid character (byte 0)"),
+        ("{}".encode("utf-16"), 400, "body is not JSON: invalid character (byte 0)"),
         (b'{"symbol":1e99999999999999999999}', 400, "body is not JSON"),
         (b"\xff", 400, "body is not JSON"),
         (b"[]", 400, "expected an object, found [] - at $"),
@@ -175,10 +177,32 @@ async def test_a_body_that_grows_too_large_is_refused_on_the_way(gateway: Gatewa
     assert response.status_code == 413
 
 
-@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "application/json; charset=utf-8"])
-async def test_a_body_is_read_as_json_whatever_its_type_as_the_original_did(gateway: Gateway, kind: str) -> None:
-    response = await gateway.http.post("/api/symbol", content=b'{"symbol":"ethusdt"}', headers={"content-type": kind})
+@pytest.mark.parametrize(
+    "kind", ["application/json; charset=utf-8", "Application/JSON", "application/vnd.x+json", None]
+)
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+async def test_json_is_read_with_and_without_a_byte_order_mark(gateway: Gateway, kind: str | None, mark: bytes) -> None:
+    headers = {"content-type": kind} if kind else {}
+    response = await gateway.http.post("/api/symbol", content=mark + b'{"symbol":"ethusdt"}', headers=headers)
     assert (response.status_code, gateway.signal.selected) == (200, "ethusdt")
+
+
+@pytest.mark.parametrize("path", ["/api/symbol", "/api/session:reset"])
+@pytest.mark.parametrize(
+    "kind",
+    ["text/plain", "text/plain; x=application/json", "application/x-www-form-urlencoded", "multipart/form-data", ""],
+)
+async def test_a_type_that_a_page_of_another_site_can_send_is_refused(gateway: Gateway, kind: str, path: str) -> None:
+    response = await gateway.http.post(path, content=b'{"symbol":"ethusdt"}', headers={"content-type": kind})
+    assert (response.status_code, gateway.signal.selected) == (415, "btcusdt")
+    assert "send it with `Content-Type: application/json`" in response.json()["message"]
+    assert response.headers["accept-post"] == "application/json"
+
+
+async def test_two_types_are_refused_when_one_of_them_is(gateway: Gateway) -> None:
+    headers = [("content-type", "application/json"), ("content-type", "text/plain")]
+    response = await gateway.http.post("/api/symbol", content=b"{}", headers=headers)
+    assert response.status_code == 415
 
 
 async def test_a_page_of_another_host_cannot_select(gateway: Gateway) -> None:
