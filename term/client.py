@@ -28,9 +28,11 @@ from term.events import (
     Connecting,
     Disconnected,
     Event,
+    FeedLoaded,
     FrameRefused,
     HistoryLoaded,
     LoadCoins,
+    LoadFeed,
     LoadHistory,
     LoadPrice,
     LoadSelection,
@@ -45,6 +47,7 @@ from term.events import (
 from term.payloads import (
     PayloadError,
     parse_coins,
+    parse_feed,
     parse_frame,
     parse_history,
     parse_price,
@@ -188,6 +191,8 @@ class Client:
             case SelectCoin(symbol):
                 body, _ = await self._send("POST", "/api/symbol", json={"symbol": symbol})
                 return SelectionLoaded(request, parse_selection(body))
+            case LoadFeed():
+                return FeedLoaded(request, parse_feed((await self._get("/api/status"))[0]))
             case LoadPrice():
                 return PriceLoaded(request, parse_price((await self._get("/api/price"))[0]))
             case LoadStats():

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from term.values import Coin, Page, Selection, Stats, Trade
+from term.values import Coin, Feed, Page, Selection, Stats, Trade
 
 # --- requests --------------------------------------------------------------------------------------------------------
 
@@ -24,6 +24,11 @@ class LoadSelection:
     """Ask which symbol is selected. `generation` counts the switches seen so far."""
 
     generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class LoadFeed:
+    """Ask how it stands with the trades from the venue."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +61,7 @@ class SelectCoin:
     symbol: str
 
 
-Request = LoadCoins | LoadSelection | LoadPrice | LoadStats | LoadHistory | SelectCoin
+Request = LoadCoins | LoadSelection | LoadFeed | LoadPrice | LoadStats | LoadHistory | SelectCoin
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +88,14 @@ class SelectionLoaded:
 
     request: LoadSelection | SelectCoin
     selection: Selection
+
+
+@dataclass(frozen=True, slots=True)
+class FeedLoaded:
+    """How it stands with the trades from the venue."""
+
+    request: LoadFeed
+    feed: Feed
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +130,7 @@ class RequestFailed:
     reason: str
 
 
-Answer = CoinsLoaded | SelectionLoaded | PriceLoaded | StatsLoaded | HistoryLoaded | RequestFailed
+Answer = CoinsLoaded | SelectionLoaded | FeedLoaded | PriceLoaded | StatsLoaded | HistoryLoaded | RequestFailed
 
 # --- the live stream -------------------------------------------------------------------------------------------------
 

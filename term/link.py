@@ -12,9 +12,14 @@ class Status(Enum):
     """How much one may trust what one sees."""
 
     CONNECTING = auto()
-    LIVE = auto()
-    STALE = auto()
     RECONNECTING = auto()
+    LIVE = auto()
+    QUIET = auto()
+    STALE = auto()
+    GAP = auto()
+    BLOCKED = auto()
+    SIM = auto()
+    OFFLINE = auto()
 
 
 @dataclass(frozen=True, slots=True)

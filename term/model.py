@@ -9,9 +9,12 @@ from term.history import History
 from term.keys import View
 from term.link import Link, Status
 from term.quote import Quote
-from term.values import Coin, Selection
+from term.values import Coin, Feed, Selection, SymbolFeed
 
 NOTICE_US = 6_000_000
+FEED_KEPT_US = 10_000_000
+"""What the mesh said of the feed counts for so long."""
+JUST_NOW_US = 5_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,15 +40,32 @@ class Model:
     quote: Quote = field(default_factory=Quote)
     history: History = field(default_factory=History)
     outstanding: frozenset[Request] = frozenset()
+    feed: Feed | None = None
+    feed_us: int = 0
     polled_us: int = 0
     verified_us: int = 0
     notice: str = ""
     notice_until_us: int = 0
 
     @property
+    def symbol_feed(self) -> SymbolFeed | None:
+        """What the mesh says of the selected symbol's trades; None when it has not said so lately."""
+        if self.feed is None or self.now_us - self.feed_us > FEED_KEPT_US:
+            return None
+        return self.feed.together if self.selection is None else self.feed.of(self.selection.symbol)
+
+    @property
     def status(self) -> Status:
-        """The state of the live stream."""
-        return self.link.status(self.quote.traded_us, self.now_us)
+        """How much one may trust the price: what the mesh says of the feed, and what arrives here."""
+        seen = self.link.status(self.quote.traded_us, self.now_us)
+        feed = self.symbol_feed
+        if feed is None or not self.link.open:
+            return seen
+        told = Status.__members__.get(feed.state, seen)
+        if told is Status.QUIET and self.now_us - (self.quote.traded_us or 0) < JUST_NOW_US:
+            return seen  # something was traded since it was asked
+        # What does not arrive here is not fresh, whatever the mesh receives.
+        return seen if told in (Status.LIVE, Status.SIM) and seen is Status.STALE else told
 
     @property
     def cursor_row(self) -> int:

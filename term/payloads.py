@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 from term.events import SelectionSeen, SourceSeen, TradeSeen, TradesMissed
 from term.figures import plain
-from term.values import Coin, Page, Selection, Side, Stats, Trade
+from term.values import Coin, Feed, Page, Selection, Side, Stats, SymbolFeed, Trade
 
 MAX_TEXT_CHARS = 80
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -64,6 +64,21 @@ def parse_coins(body: bytes) -> tuple[Coin, ...]:
 def parse_selection(body: bytes) -> Selection:
     """Read `/api/symbol`: `{"symbol": "btcusdt", "name": "Bitcoin (BTC)", "venue": "binance"}`."""
     return _selection(_object(_json(body), "symbol"))
+
+
+def parse_feed(body: bytes) -> Feed:
+    """Read `/api/status`, as far as it tells of the feed.
+
+    `{"state": "GAP", "message": "waiting for trades 5 to 9", "symbols": [{"symbol": "btcusdt", "state": "GAP",
+    "message": "waiting for trades 5 to 9"}], ...}`
+    """
+    fields = _object(_json(body), "status")
+    symbols = {}
+    for index, item in enumerate(_list(fields.get("symbols", []), "status.symbols")):
+        where = f"status.symbols[{index}]"
+        one = _object(item, where)
+        symbols[_symbol(one, where)] = _symbol_feed(one)
+    return Feed(_symbol_feed(fields), symbols)
 
 
 def parse_stats(body: bytes) -> Stats:
@@ -125,6 +140,10 @@ def _list(value: object, where: str) -> list[Any]:  # Any: as above
 def _selection(fields: Mapping[str, Any]) -> Selection:
     symbol = _symbol(fields, "symbol")
     return Selection(symbol, _text(fields, "name") or symbol, _text(fields, "venue"))
+
+
+def _symbol_feed(fields: Mapping[str, Any]) -> SymbolFeed:
+    return SymbolFeed(_text(fields, "state"), _text(fields, "message"))
 
 
 def _stats(fields: Mapping[str, Any]) -> Stats:

@@ -14,10 +14,12 @@ from term.events import (
     Connecting,
     Disconnected,
     Event,
+    FeedLoaded,
     FrameRefused,
     HistoryLoaded,
     KeyPressed,
     LoadCoins,
+    LoadFeed,
     LoadHistory,
     LoadPrice,
     LoadSelection,
@@ -39,6 +41,8 @@ from term.history import History, visible_rows
 from term.model import Model, Step
 from term.quote import Quote
 from term.values import Selection, Trade
+
+Loaded = CoinsLoaded | SelectionLoaded | FeedLoaded | PriceLoaded | StatsLoaded | HistoryLoaded
 
 POLL_US = 2_000_000
 VERIFY_US = 250_000
@@ -129,7 +133,7 @@ def _selected(model: Model, selection: Selection) -> Step:
 # --- answers ---------------------------------------------------------------------------------------------------------
 
 
-def _loaded(model: Model, event: CoinsLoaded | SelectionLoaded | PriceLoaded | StatsLoaded | HistoryLoaded) -> Step:
+def _loaded(model: Model, event: Loaded) -> Step:
     request = event.request
     if _outdated(model, request):
         return model, ()
@@ -138,6 +142,8 @@ def _loaded(model: Model, event: CoinsLoaded | SelectionLoaded | PriceLoaded | S
             return replace(model, coins=coins, coins_error="", cursor=None), ()
         case SelectionLoaded(selection=selection):
             return _selected(model, selection)
+        case FeedLoaded(feed=feed):
+            return replace(model, feed=feed, feed_us=model.now_us), ()
         case PriceLoaded(trade=trade):
             if model.selection is not None and not _concerns(trade, model.selection):
                 return model, ()  # the coin was changed while we were away; the answer that says so is on its way
@@ -151,7 +157,7 @@ def _loaded(model: Model, event: CoinsLoaded | SelectionLoaded | PriceLoaded | S
 
 def _outdated(model: Model, request: Request) -> bool:
     match request:
-        case LoadCoins() | SelectCoin():
+        case LoadCoins() | LoadFeed() | SelectCoin():
             return False
         case LoadHistory(page_token=page_token) if not model.history.expects(page_token):
             return True  # asked before the history was fetched anew
@@ -182,7 +188,7 @@ def _poll(model: Model) -> Step:
     model = replace(model, polled_us=model.now_us)
     wanted: list[Request] = [] if model.coins else [LoadCoins()]
     if model.link.open:
-        wanted += [LoadSelection(model.generation), LoadStats(model.generation)]
+        wanted += [LoadFeed(), LoadSelection(model.generation), LoadStats(model.generation)]
         if not model.quote.current:
             wanted.append(LoadPrice(model.generation))
     return model.asking(*wanted)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Literal
@@ -72,3 +73,23 @@ class Page:
 
     trades: tuple[Trade, ...]
     next_token: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SymbolFeed:
+    """How it stands with a symbol's trades: a word (LIVE, QUIET, STALE, GAP, BLOCKED, SIM, OFFLINE), and why."""
+
+    state: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """How it stands with the trades from the venue, as the mesh says; `symbols` are those it follows."""
+
+    together: SymbolFeed
+    symbols: Mapping[str, SymbolFeed]
+
+    def of(self, symbol: str) -> SymbolFeed:
+        """How it stands with one symbol; what is true of all together where it is not listed."""
+        return self.symbols.get(symbol, self.together)

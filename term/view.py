@@ -11,13 +11,30 @@ from term.model import Model
 
 MIN_WIDTH, MIN_HEIGHT = 80, 24
 
-_STATUS_SIGNS = {Status.CONNECTING: "◌", Status.LIVE: "●", Status.STALE: "○", Status.RECONNECTING: "◌"}
+_STATUS_SIGNS = {
+    Status.CONNECTING: "◌",
+    Status.RECONNECTING: "◌",
+    Status.LIVE: "●",
+    Status.QUIET: "○",
+    Status.STALE: "○",
+    Status.GAP: "◌",
+    Status.BLOCKED: "▪",
+    Status.SIM: "●",
+    Status.OFFLINE: "▪",
+}
 _STATUS_STYLES = {
     Status.CONNECTING: Style.WARN,
-    Status.LIVE: Style.UP,
-    Status.STALE: Style.WARN,
     Status.RECONNECTING: Style.DOWN,
+    Status.LIVE: Style.UP,
+    Status.QUIET: Style.DIM,
+    Status.STALE: Style.WARN,
+    Status.GAP: Style.WARN,
+    Status.BLOCKED: Style.DOWN,
+    Status.SIM: Style.WARN,
+    Status.OFFLINE: Style.DOWN,
 }
+_AGED = (Status.QUIET, Status.STALE, Status.GAP, Status.BLOCKED, Status.OFFLINE)
+"""Where the time since the last trade says how old the price is."""
 
 
 def render(model: Model) -> Grid:
@@ -66,10 +83,10 @@ def _header(canvas: Canvas, model: Model) -> None:
 
 def _status_text(model: Model) -> str:
     status, link = model.status, model.link
-    if status is Status.STALE:
+    if status in _AGED:
         quiet_us = model.now_us - max(link.since_us, model.quote.traded_us or 0)
         return f"{status.name} {coarse_text(quiet_us // 1_000_000)}"
-    if status is Status.LIVE or not link.failures:
+    if status in (Status.LIVE, Status.SIM) or not link.failures:
         return status.name
     # After a loss the first attempt is the first way back; before the first stream there was one already.
     attempt = link.failures + (not link.ever_open)
@@ -99,6 +116,9 @@ def _news(model: Model) -> tuple[str, Style]:
         return plain(f"no stream from {model.url} for {away}: {link.reason}"), Style.WARN
     if link.open and link.source_away:
         return "trades have stopped: the gateway waits for a part of the mesh", Style.WARN
+    feed = model.symbol_feed
+    if link.open and feed is not None and feed.message and feed.state == model.status.name:
+        return plain(feed.message), Style.DIM if model.status is Status.QUIET else Style.WARN
     if model.status is Status.STALE:
         return "connected, but no trade has come for a while", Style.WARN
     return "", Style.PLAIN

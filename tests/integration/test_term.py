@@ -308,3 +308,13 @@ def test_without_a_terminal_it_says_so() -> None:
     done = subprocess.run(TERM, stdin=subprocess.DEVNULL, capture_output=True, env=environment, timeout=20)
     assert done.returncode == 2
     assert b"found no terminal on standard input and output" in done.stderr
+
+
+async def test_the_header_says_what_the_mesh_says_of_the_feed(gateway: FakeGateway) -> None:
+    async with term(gateway) as terminal:
+        await gateway.trade(61837.63)
+        gateway.feed = "BLOCKED"
+        await terminal.shows("BLOCKED")
+        gateway.feed = "LIVE"
+        await gateway.trade(61838)
+        await terminal.shows("LIVE")

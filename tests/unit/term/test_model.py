@@ -10,9 +10,11 @@ from term.events import (
     Connected,
     Disconnected,
     Event,
+    FeedLoaded,
     FrameRefused,
     HistoryLoaded,
     LoadCoins,
+    LoadFeed,
     LoadHistory,
     LoadPrice,
     LoadSelection,
@@ -30,7 +32,7 @@ from term.events import (
 )
 from term.keys import View
 from term.link import Status
-from term.values import Page, Selection, Stats, Trade
+from term.values import Feed, Page, Selection, Stats, SymbolFeed, Trade
 from tests.fixtures.term_scenes import (
     BITCOIN,
     COINS,
@@ -355,3 +357,46 @@ def test_history_is_bounded() -> None:
     for _ in range(25):
         model = after(model, HistoryLoaded(LoadHistory(1, "btcusdt", "more"), Page(rows, "more")))
     assert (len(model.history.trades), model.history.next_token) == (20_000, "")
+
+
+def told(state: str, message: str = "") -> FeedLoaded:
+    return FeedLoaded(LoadFeed(), Feed(SymbolFeed("LIVE", ""), {"btcusdt": SymbolFeed(state, message)}))
+
+
+@pytest.mark.parametrize("state", ["STALE", "GAP", "BLOCKED", "SIM", "OFFLINE"])
+def test_the_mesh_says_how_it_stands_with_the_selected_coin(state: str) -> None:
+    model = after(trading(), tick(60.5), told(state))
+    assert model.status.name == state
+    assert after(lost(model)).status is Status.RECONNECTING
+
+
+def test_a_coin_is_quiet_when_the_mesh_says_so_and_nothing_has_just_arrived_here() -> None:
+    assert after(trading(), tick(61), told("QUIET")).status is Status.LIVE
+    model = after(trading(), tick(70), told("QUIET"))
+    assert model.status is Status.QUIET
+    assert after(model, trade("1", at_s=70.5)).status is Status.LIVE
+
+
+@pytest.mark.parametrize("state", ["LIVE", "SIM"])
+def test_what_does_not_arrive_here_is_stale_whatever_the_mesh_receives(state: str) -> None:
+    assert after(trading(), tick(90), told(state)).status is Status.STALE
+
+
+def test_what_the_mesh_said_long_ago_no_longer_counts() -> None:
+    model = after(trading(), tick(60.5), told("GAP"))
+    assert after(model, trade("1", at_s=72), tick(72)).status is Status.LIVE
+
+
+def test_a_state_this_client_does_not_know_changes_nothing() -> None:
+    assert after(trading(), tick(60.5), told("TRANSCENDENT")).status is Status.LIVE
+
+
+def test_a_gateway_that_knows_no_status_leaves_the_state_to_what_arrives() -> None:
+    assert after(trading(), RequestFailed(LoadFeed(), "nothing is at '/api/status'")).status is Status.LIVE
+
+
+def test_the_feed_is_asked_for_at_every_poll_and_never_twice_at_a_time() -> None:
+    model, effects = after_asking(after(trading(), told("LIVE")), tick(70), tick(80))
+    assert effects.count(LoadFeed()) == 1
+    _, again = after_asking(after(model, told("LIVE")), tick(90))
+    assert again.count(LoadFeed()) == 1

@@ -8,6 +8,7 @@ from term.events import SelectionSeen, SourceSeen, TradeSeen, TradesMissed
 from term.payloads import (
     PayloadError,
     parse_coins,
+    parse_feed,
     parse_frame,
     parse_history,
     parse_price,
@@ -15,7 +16,7 @@ from term.payloads import (
     parse_selection,
     parse_stats,
 )
-from term.values import Coin, Selection, Stats, Trade
+from term.values import Coin, Selection, Stats, SymbolFeed, Trade
 
 FULL = (
     '{"symbol": "btcusdt", "venue": "binance", "price": 61837.63, "quantity": 0.00021, "trade_id": 3801275891,'
@@ -108,3 +109,17 @@ def test_a_page_of_history_is_read_with_its_token() -> None:
 def test_an_error_says_what_it_says() -> None:
     assert parse_refusal(b'{"code": 3, "message": "unknown symbol \'x\'", "details": []}') == "unknown symbol 'x'"
     assert parse_refusal(b"<html>") == ""
+
+
+def test_the_feed_is_read_from_the_status_of_the_mesh() -> None:
+    body = b"""{"state": "LIVE", "message": "", "venue": "binance", "services": [],
+        "symbols": [{"symbol": "ethusdt", "state": "GAP", "message": "waiting", "held_trades": 3}]}"""
+    feed = parse_feed(body)
+    assert feed.of("ethusdt") == SymbolFeed("GAP", "waiting")
+    assert feed.of("btcusdt") == SymbolFeed("LIVE", "")
+
+
+@pytest.mark.parametrize("body", [b"[]", b"5", b'{"state": "LIVE", "symbols": {}}', b'{"symbols": [5]}'])
+def test_what_is_no_status_is_refused(body: bytes) -> None:
+    with pytest.raises(PayloadError):
+        parse_feed(body)

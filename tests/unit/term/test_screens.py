@@ -15,9 +15,11 @@ import pytest
 
 from term.cells import text_of
 from term.events import (
+    FeedLoaded,
     FrameRefused,
     HistoryLoaded,
     LoadCoins,
+    LoadFeed,
     LoadHistory,
     LoadStats,
     RequestFailed,
@@ -29,7 +31,7 @@ from term.events import (
 )
 from term.model import Model
 from term.screen import in_ascii
-from term.values import Page, Selection, Stats, Trade
+from term.values import Feed, Page, Selection, Stats, SymbolFeed, Trade
 from term.view import render
 from tests.fixtures.term_scenes import NOW_US, after, connected, lost, press, reading, started, tick, trade, trading
 
@@ -91,6 +93,11 @@ def _troubled(width: int, height: int) -> Model:
     return after(trading(width=width, height=height), TradesMissed(1234), FrameRefused("expected JSON"), tick(90))
 
 
+def _told(width: int, height: int, state: str, message: str = "", *, after_s: float = 60.5) -> Model:
+    feed = Feed(SymbolFeed("LIVE", ""), {"btcusdt": SymbolFeed(state, message)})
+    return after(trading(width=width, height=height), tick(after_s), FeedLoaded(LoadFeed(), feed))
+
+
 SCENES: dict[str, Callable[[int, int], Model]] = {
     "started": lambda width, height: started(width=width, height=height),
     "coins": lambda width, height: after(trading(width=width, height=height), *press("c", "j", "j")),
@@ -106,6 +113,17 @@ SCENES: dict[str, Callable[[int, int], Model]] = {
     "dashboard-source-away": lambda width, height: after(
         trading(width=width, height=height), SourceSeen(away=True), tick(65)
     ),
+    "dashboard-quiet": lambda width, height: _told(
+        width, height, "QUIET", "the connection lives, and nothing has been traded for 75 s", after_s=135
+    ),
+    "dashboard-gap": lambda width, height: _told(width, height, "GAP", "waiting for trades 3801275892 to 3801275899"),
+    "dashboard-blocked": lambda width, height: _told(
+        width, height, "BLOCKED", "binance refuses us: refused for this location (status 451)", after_s=75
+    ),
+    "dashboard-offline": lambda width, height: _told(
+        width, height, "OFFLINE", "ingest has not reported for 14 s", after_s=75
+    ),
+    "dashboard-simulated": lambda width, height: _told(width, height, "SIM"),
     "dashboard-reconnecting": lambda width, height: lost(trading(width=width, height=height)),
     "history": lambda width, height: reading(width=width, height=height),
     "history-scrolled": lambda width, height: after(reading(width=width, height=height), *press("pagedown", "j")),
