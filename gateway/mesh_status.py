@@ -75,7 +75,11 @@ class MeshStatus:
         now_us = _now_us()
         own = Received(status.report_of(self._run, self.health, now_us=now_us), 0.0)
         answers = [_received(answer, time.monotonic() - at_s) for answer, at_s in self._answers.values()]
-        return status.summarize(status.newest(*answers, {"gateway": own}), now_us=now_us)
+        response = status.summarize(status.newest(*answers, {"gateway": own}), now_us=now_us)
+        for service in response.services:
+            if service.HasField("report") and service.report.HasField("feed"):
+                service.report.feed.ClearField("symbols")  # they are told once, beside the services
+        return response
 
     async def call(self, _: Message) -> Message:
         """Answer a GetStatusRequest; never fails."""

@@ -358,6 +358,8 @@ async def test_the_status_of_the_mesh_is_told_from_the_newest_reports_of_both_se
 
     body = await eventually(told)
     assert (body["venue"], body["message"]) == ("binance", "waiting for trades 5 to 9")
+    reports = {one["service"]: one["report"] for one in body["services"]}
+    assert (reports["store"], reports["signal"]["feed"], reports["ingest"]["feed"]["symbols"]) == (None, None, [])
     assert {one["service"]: one["state"] for one in body["services"]} == {
         "ingest": "SERVING",
         "signal": "SERVING",
