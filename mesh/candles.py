@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import msgspec
+
 INTERVALS_US = {
     "1s": 1_000_000,
     "1m": 60_000_000,
@@ -15,8 +17,7 @@ INTERVALS_US = {
 """Length of each interval, each a multiple of the one before, in libsignal's order: interval number k is the k-th."""
 
 
-@dataclass(frozen=True, slots=True)
-class Candle:
+class Candle(msgspec.Struct, frozen=True):
     """A closed candle with the indicators right after it, NaN until they are warm; sums are exact and of any size.
 
     `_e16` is scaled by 1e16. The proto of the same name says what each field means.

@@ -149,6 +149,9 @@ class _Average:
         self.value = math.nan
 
     def add(self, value: float) -> None:
+        if self._pull == 1:  # nothing older is left, not even as a rounding error of what was far larger
+            self._n, self.value = self._period, value
+            return
         if self._n == self._period:
             self.value += (value - self.value) * self._pull
             return

@@ -151,7 +151,9 @@ typedef struct lsig_config {
     uint32_t macd_signal_period;     /* default 9 */
     uint32_t candle_ema_period;      /* default 20 */
     uint32_t candle_sma_period;      /* default 20 */
-    uint32_t empty_candles;          /* up to so many empty intervals in a row become candles; default 0: none do */
+    uint32_t empty_candles;          /* a run of at most so many empty intervals becomes candles, all of it; of a longer
+                                        run none does, the next candle's empty_before counts it. 0 to LSIG_EMPTY_MAX,
+                                        default 0: none ever do */
     double bollinger_width;          /* distance of the bands in deviations, above 0; default 2 */
 } lsig_config;
 
@@ -340,8 +342,8 @@ LSIG_API int lsig_save(const lsig_state *state, uint8_t *bytes, size_t capacity,
 
 /*
  * Make a state from saved bytes: it goes on exactly as the saved one would have. Free it with lsig_state_free().
- * The bytes may come from anywhere: what is damaged or foreign is an error.
- * Errors: LSIG_E_ARGUMENT, LSIG_E_DAMAGED, LSIG_E_FORMAT, LSIG_E_MEMORY; *out is then NULL.
+ * The bytes may come from anywhere: what is damaged or foreign is an error, no bytes at all (size 0) are damaged ones.
+ * Errors: LSIG_E_ARGUMENT (bytes or out is NULL), LSIG_E_DAMAGED, LSIG_E_FORMAT, LSIG_E_MEMORY; *out is then NULL.
  */
 LSIG_API int lsig_load(const uint8_t *bytes, size_t size, lsig_state **out);
 

@@ -18,7 +18,11 @@ public:
     static Smoothed wilder(std::uint32_t period) { return {period, 1.0 / period}; }
 
     void add(double value) {
-        if (warm()) {
+        if (pull_ == 1) {
+            // Of a period of one candle nothing older is left, not even as a rounding error of what was far larger.
+            value_ = value;
+            n_ = period_;
+        } else if (warm()) {
             value_ += (value - value_) * pull_;
         } else {
             value_ += value;

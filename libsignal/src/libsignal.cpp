@@ -109,7 +109,7 @@ int lsig_save(const lsig_state* state, uint8_t* bytes, size_t capacity, size_t* 
 int lsig_load(const uint8_t* bytes, size_t size, lsig_state** out) {
     if (out == nullptr) return LSIG_E_ARGUMENT;
     *out = nullptr;
-    if (bytes == nullptr && size != 0) return LSIG_E_ARGUMENT;
+    if (bytes == nullptr) return LSIG_E_ARGUMENT;
     return guarded([&] {
         std::unique_ptr<lsig_state> state;
         const int code = lsig::load(bytes, size, state);

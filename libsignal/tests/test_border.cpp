@@ -65,6 +65,58 @@ void wrong_pointers_and_sizes_are_refused() {
     lsig_state_free(nullptr);
 }
 
+void every_function_refuses_null_by_the_same_code() {
+    lsig_state *state = nullptr, *other = nullptr;
+    CHECK(lsig_state_new(nullptr, &state) == LSIG_OK);
+    lsig_config config{};
+    config.struct_size = sizeof config;
+    lsig_columns columns{};
+    columns.struct_size = sizeof columns;
+    lsig_summary summary{};
+    summary.struct_size = sizeof summary;
+    lsig_candle candle{};
+    std::size_t size = 0;
+    std::uint8_t bytes[4] = {};
+    const int codes[] = {
+        lsig_state_new(nullptr, nullptr),
+        lsig_state_new(&config, nullptr),
+        lsig_get_config(nullptr, &config),
+        lsig_get_config(state, nullptr),
+        lsig_get_config(nullptr, nullptr),
+        lsig_process(nullptr, &columns),
+        lsig_process(state, nullptr),
+        lsig_process(nullptr, nullptr),
+        lsig_reset_session(nullptr),
+        lsig_summarize(nullptr, &summary),
+        lsig_summarize(state, nullptr),
+        lsig_summarize(nullptr, nullptr),
+        lsig_open_candle(nullptr, 0, &candle),
+        lsig_open_candle(state, 0, nullptr),
+        lsig_open_candle(state, LSIG_INTERVALS, &candle),
+        lsig_save(nullptr, bytes, sizeof bytes, &size),
+        lsig_save(nullptr, nullptr, 0, &size),
+        lsig_save(state, bytes, sizeof bytes, nullptr),
+        lsig_save(state, nullptr, 0, nullptr),
+        lsig_save(state, nullptr, 1, &size),
+        lsig_load(nullptr, 0, &other),
+        lsig_load(nullptr, 1, &other),
+        lsig_load(bytes, sizeof bytes, nullptr),
+        lsig_load(bytes, 0, nullptr),
+        lsig_load(nullptr, 0, nullptr),
+    };
+    for (const int& code : codes) CHECK_EQUAL(code, LSIG_E_ARGUMENT, static_cast<std::size_t>(&code - codes));
+    CHECK(other == nullptr);
+
+    // What is allowed to be nothing.
+    CHECK(lsig_wrong_setting(nullptr) == nullptr);
+    CHECK(lsig_process(state, &columns) == LSIG_OK);
+    CHECK(lsig_save(state, nullptr, 0, &size) == LSIG_E_CAPACITY);
+    CHECK(lsig_load(bytes, 0, &other) == LSIG_E_DAMAGED);
+    CHECK(other == nullptr);
+    lsig_state_free(nullptr);
+    lsig_state_free(state);
+}
+
 void a_wrong_setting_is_named() {
     lsig_config config{};
     CHECK(lsig_wrong_setting(nullptr) == nullptr);
@@ -182,6 +234,7 @@ void a_new_session_forgets_and_windows_go_on() {
 int main() {
     every_code_has_its_own_message();
     wrong_pointers_and_sizes_are_refused();
+    every_function_refuses_null_by_the_same_code();
     a_wrong_setting_is_named();
     a_wrong_trade_names_its_row_and_changes_nothing();
     a_new_session_forgets_and_windows_go_on();

@@ -81,7 +81,8 @@ std::vector<std::uint8_t> some_state() {
 
 int load(const std::vector<std::uint8_t>& bytes) {
     lsig_state* state = nullptr;
-    const int code = lsig_load(bytes.data(), bytes.size(), &state);
+    const std::uint8_t nothing = 0;  // an empty vector may have no address, which would be another error
+    const int code = lsig_load(bytes.empty() ? &nothing : bytes.data(), bytes.size(), &state);
     CHECK((code == LSIG_OK) == (state != nullptr));
     lsig_state_free(state);
     return code;
@@ -196,7 +197,7 @@ void wrong_arguments_are_refused() {
     std::size_t size = 0;
     CHECK(lsig_load(nullptr, 0, nullptr) == LSIG_E_ARGUMENT);
     CHECK(lsig_load(nullptr, 5, &state) == LSIG_E_ARGUMENT);
-    CHECK(lsig_load(nullptr, 0, &state) == LSIG_E_DAMAGED);
+    CHECK(lsig_load(nullptr, 0, &state) == LSIG_E_ARGUMENT);
     CHECK(lsig_save(nullptr, nullptr, 0, &size) == LSIG_E_ARGUMENT);
     CHECK(lsig_state_new(nullptr, &state) == LSIG_OK);
     CHECK(lsig_save(state, nullptr, 0, nullptr) == LSIG_E_ARGUMENT);

@@ -26,22 +26,22 @@ def room_for(capacity: int) -> Inputs:
 
 
 def fill(inputs: Inputs, trades: Trades, n: int) -> None:
-    """Copy `n` trades. Raises: ValueError, TypeError; as `SignalState.process`."""
-    _copy(trades.trade_id, inputs.trade_id, n)
-    _copy(trades.price_e8, inputs.price_e8, n)
-    _copy(trades.quantity_e8, inputs.quantity_e8, n)
-    _copy(trades.time_us, inputs.time_us, n)
-    _copy(trades.is_buyer_maker, inputs.is_buyer_maker, n)
+    """Copy `n` trades. Raises: ValueError for a shape, TypeError for a dtype; as `SignalState.process`."""
+    _copy("trade_id", trades.trade_id, inputs.trade_id, n)
+    _copy("price_e8", trades.price_e8, inputs.price_e8, n)
+    _copy("quantity_e8", trades.quantity_e8, inputs.quantity_e8, n)
+    _copy("time_us", trades.time_us, inputs.time_us, n)
+    _copy("is_buyer_maker", trades.is_buyer_maker, inputs.is_buyer_maker, n)
 
 
 def in_place(trades: Trades, n: int) -> Inputs:
     """Return the trades where they are, as far as their columns are what libsignal reads. Raises: as `fill`."""
     return Inputs(
-        trade_id=_contiguous(trades.trade_id, np.int64, n),
-        price_e8=_contiguous(trades.price_e8, np.int64, n),
-        quantity_e8=_contiguous(trades.quantity_e8, np.int64, n),
-        time_us=_contiguous(trades.time_us, np.int64, n),
-        is_buyer_maker=_contiguous(trades.is_buyer_maker, np.uint8, n),
+        trade_id=_contiguous("trade_id", trades.trade_id, np.int64, n),
+        price_e8=_contiguous("price_e8", trades.price_e8, np.int64, n),
+        quantity_e8=_contiguous("quantity_e8", trades.quantity_e8, np.int64, n),
+        time_us=_contiguous("time_us", trades.time_us, np.int64, n),
+        is_buyer_maker=_contiguous("is_buyer_maker", trades.is_buyer_maker, np.uint8, n),
     )
 
 
@@ -51,22 +51,30 @@ def bind(inputs: Inputs, columns: lsig.Columns) -> None:
         setattr(columns, field.name, getattr(inputs, field.name).ctypes.data)
 
 
-def _copy(column: npt.NDArray[Any], to: npt.NDArray[Any], n: int) -> None:
-    _check_length(column, n)
+def _copy(name: str, column: npt.NDArray[Any], to: npt.NDArray[Any], n: int) -> None:
+    _check_shape(name, column, n)
     # Nearly always there is nothing to refuse, and then np.copyto costs twice as much; a slice, again, for one number.
     if column.dtype is not to.dtype and column.dtype is not _BOOL:
-        np.copyto(to[:n], column)  # refuses floats, which would lose what is behind the point
+        _check_type(name, column, to.dtype)
+        np.copyto(to[:n], column)
     elif n == 1:
         to[0] = column[0]
     else:
         to[:n] = column
 
 
-def _contiguous(column: npt.NDArray[Any], dtype: type[np.integer[Any]], n: int) -> npt.NDArray[Any]:
-    _check_length(column, n)
-    return np.ascontiguousarray(column.astype(dtype, casting="same_kind", copy=False))
+def _contiguous(name: str, column: npt.NDArray[Any], dtype: type[np.integer[Any]], n: int) -> npt.NDArray[Any]:
+    _check_shape(name, column, n)
+    _check_type(name, column, np.dtype(dtype))
+    return np.ascontiguousarray(column.astype(dtype, copy=False))
 
 
-def _check_length(column: npt.NDArray[Any], n: int) -> None:
-    if len(column) != n:  # numpy would stretch a column of one
-        raise ValueError(f"a column has shape {column.shape}, expected ({n},) as trade_id")
+def _check_shape(name: str, column: npt.NDArray[Any], n: int) -> None:
+    if column.shape != (n,):  # numpy would stretch a column of one, and read one of two dimensions flat
+        raise ValueError(f"{name} has shape {column.shape}, expected ({n},) as trade_id has rows")
+
+
+def _check_type(name: str, column: npt.NDArray[Any], wanted: np.dtype[Any]) -> None:
+    # What may not fit would lose something without a word: floats what is behind the point, wide integers their top.
+    if not np.can_cast(column.dtype, wanted, "safe"):
+        raise TypeError(f"{name} has dtype {column.dtype}, expected {wanted} or one that always fits into it")

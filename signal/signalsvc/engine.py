@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
+from typing import Any
 from zlib import crc32
 
 import msgspec
@@ -188,9 +189,11 @@ class Engine:
 
 
 _INTERVALS = {length_us: interval for interval, length_us in INTERVALS_US.items()}
-_CANDLE_NAMES = tuple(field.name for field in fields(Candle) if field.name not in ("interval", "time_us", "revision"))
 
 
-def _closed(candle: library.Candle) -> Candle:
-    values = {name: getattr(candle, name) for name in _CANDLE_NAMES}
-    return Candle(interval=_INTERVALS[candle.interval_us], time_us=candle.start_us, **values)
+def _closed(found: library.Candle) -> Candle:
+    # By position, which costs a third of naming them; test_engine.py holds the two orders together.
+    numbers: Any = msgspec.structs.astuple(found)
+    interval_us, start_us, opened, high, low, close, count, first, last, _, volume, bought, quote, *indicators = numbers
+    interval = _INTERVALS[interval_us]
+    return Candle(interval, start_us, opened, high, low, close, volume, quote, bought, count, first, last, *indicators)

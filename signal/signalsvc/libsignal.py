@@ -21,7 +21,7 @@ from signalsvc import _libsignal as lsig
 from signalsvc._errors import RefusedTrade, UnusableState, check, refuse
 from signalsvc._library import LIBRARY
 from signalsvc._packed import PackedSignals
-from signalsvc._results import ClosedCandles, Results, value_of
+from signalsvc._results import ClosedCandles, Results, candle_of, summary_of
 from signalsvc.signals import Candle, Groups, Inputs, Summary, Trades
 
 __all__ = ["LIBRARY", "WINDOW_MAX", "PackedSignals", "RefusedTrade", "SignalState", "UnusableState"]
@@ -145,8 +145,8 @@ class SignalState:
 
         Raises:
             RefusedTrade: an id is not above the one before, or a value is out of range; nothing has changed.
-            ValueError: the columns are not of one length.
-            TypeError: a column holds no integers.
+            ValueError: a column is not of shape (n,), n being the rows of trade_id.
+            TypeError: the dtype of a column may not fit into what libsignal reads: int64, and uint8 for is_buyer_maker.
         """
         n = len(trades.trade_id)
         if n > self.capacity:
@@ -194,7 +194,7 @@ class SignalState:
         """Tell where the state stands."""
         found = lsig.Summary(struct_size=ctypes.sizeof(lsig.Summary))
         check(LIBRARY.holding_gil.lsig_summarize(self._handle, found))
-        return value_of(Summary, found)
+        return summary_of(found)
 
     def open_candle(self, interval: str) -> Candle | None:
         """Tell the candle of `interval` ("1s" to "1d") that is still open, as it is now; None before the first trade.
@@ -204,7 +204,7 @@ class SignalState:
         """
         found = lsig.Candle()
         check(LIBRARY.holding_gil.lsig_open_candle(self._handle, list(INTERVALS_US).index(interval), found))
-        return value_of(Candle, found) if found.count else None
+        return candle_of(found) if found.count else None
 
     def save(self) -> bytes:
         """Return the whole state, settings included: the same state gives the same bytes."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import IntFlag
 from typing import Protocol, TypeAlias
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -59,8 +60,7 @@ class Inputs:
     is_buyer_maker: Uint8s
 
 
-@dataclass(frozen=True, slots=True)
-class Candle:
+class Candle(msgspec.Struct, frozen=True):
     """A candle with the indicators right after it, NaN until they are warm; `_e16` is scaled by 1e16."""
 
     interval_us: int

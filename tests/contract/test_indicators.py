@@ -26,6 +26,12 @@ def wild(n: int) -> Rows:
     return [(prices[k // 3 * 3], 1, NOON_US + 1_000_000 * k, False) for k in range(n)]
 
 
+def jumping(n: int) -> Rows:
+    """Return jumps over as many orders of magnitude as a price can, with the least of moves between them."""
+    prices = [1, 2**54, 2**54 + 1, 2**54 + 1, 2**63 - 1, 3, 2, 2**53 + 1]
+    return [(prices[(k * k + k // 7) % 8], 1, NOON_US + 1_000_000 * k, False) for k in range(n)]
+
+
 def candles(rows: Rows, periods: Periods) -> list[Candle]:
     state = SignalState(Groups.CANDLES, **{name: getattr(periods, name) for name in Periods.__slots__})
     return [candle for candle in state.process(columns(rows)).candles if candle.interval_us == 1_000_000]
@@ -40,7 +46,7 @@ def gone_on_with(series: Series, rest: list[Candle]) -> list[Indicators]:
 
 
 @pytest.mark.parametrize("periods", PERIODS, ids=str)
-@pytest.mark.parametrize("rows", [market(6_000), wild(1_500)], ids=["market", "wild"])
+@pytest.mark.parametrize("rows", [market(6_000), wild(1_500), jumping(400)], ids=["market", "wild", "jumping"])
 def test_a_series_from_its_beginning_is_libsignals(rows: Rows, periods: Periods) -> None:
     found = candles(rows, periods)
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -210,3 +211,20 @@ def test_the_same_batches_give_the_same_bytes_candles_included() -> None:
         return [wire.encode_signals(engine.process(batch, raw_sequence=1)) for batch in batches]  # type: ignore[arg-type]
 
     assert run() == run()
+
+
+def test_a_candle_of_the_mesh_has_every_number_of_libsignals_under_its_name() -> None:
+    trades = columns(1, 40)
+    trades = dataclasses.replace(trades, time_us=START_US + 1_000_000 * np.arange(40))
+    periods = {"rsi_period": 2, "atr_period": 2, "macd_fast_period": 2, "macd_slow_period": 3, "macd_signal_period": 2}
+    periods |= {"candle_ema_period": 2, "candle_sma_period": 2}
+
+    found = Engine(**periods).process(trades, raw_sequence=1)
+    library = SignalState(**periods).process(trades)  # type: ignore[arg-type]
+
+    assert found is not None
+    assert len(found.candles) == len(library.candles) >= 39
+    for ours, its in zip(found.candles, library.candles, strict=True):
+        assert (INTERVALS_US[ours.interval], ours.time_us) == (its.interval_us, its.start_us)
+        same = set(Candle.__struct_fields__) - {"interval", "time_us", "revision"}
+        assert {name: repr(getattr(ours, name)) for name in same} == {name: repr(getattr(its, name)) for name in same}

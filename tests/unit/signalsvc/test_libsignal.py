@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import dataclasses
 import itertools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 
 from mesh.errors import LibraryError
 from mesh.trades import TradeColumns
-from signalsvc.libsignal import WINDOW_MAX, RefusedTrade, SignalState
+from signalsvc.libsignal import WINDOW_MAX, RefusedTrade, SignalState, UnusableState
 from signalsvc.signals import Groups
 from tests.fixtures.libsignal import ROWS, Rows, assert_same_signals, columns, flat, join
 
@@ -123,22 +125,77 @@ def test_columns_of_different_length_are_refused(capacity: int) -> None:
         SignalState(capacity=capacity).process(uneven)
 
 
+COLUMNS = ("trade_id", "price_e8", "quantity_e8", "time_us", "is_buyer_maker")
+
+
 @pytest.mark.parametrize("capacity", [2, 4096])
-def test_a_column_of_floats_is_refused(capacity: int) -> None:
+@pytest.mark.parametrize("name", COLUMNS)
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda column: column / 2,
+        lambda column: column.astype(np.uint64),
+        lambda column: column.astype(object),
+        lambda column: column.astype("m8[us]"),
+    ],
+    ids=["floats", "unsigned", "objects", "durations"],
+)
+def test_a_column_of_another_kind_is_refused(capacity: int, name: str, wrong: Callable[[Any], Any]) -> None:
     trades = flat(5)
-    floats = TradeColumns(
-        "sim",
-        "btcusdt",
-        0,
-        trades.trade_id,
-        trades.price_e8 / 2,  # type: ignore[arg-type]  # that is the point
-        trades.quantity_e8,
-        trades.time_us,
-        trades.is_buyer_maker,
+    state = SignalState(capacity=capacity)
+
+    with pytest.raises(TypeError, match=f"{name} has dtype .*, expected u?int"):
+        state.process(dataclasses.replace(trades, **{name: wrong(getattr(trades, name))}))
+
+    assert state.summarize().count == 0
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.uint16, np.int8])
+@pytest.mark.parametrize("capacity", [2, 4096])
+def test_a_side_whose_top_would_be_cut_off_is_refused(capacity: int, dtype: type[Any]) -> None:
+    trades = flat(5)
+
+    with pytest.raises(TypeError, match="is_buyer_maker has dtype"):
+        SignalState(capacity=capacity).process(
+            dataclasses.replace(trades, is_buyer_maker=trades.is_buyer_maker.astype(dtype))
+        )
+
+
+@pytest.mark.parametrize("capacity", [2, 4096])
+@pytest.mark.parametrize("name", COLUMNS)
+@pytest.mark.parametrize("shape", [(5, 2), (5, 1), (1, 5), (4,), (6,), (1,), ()], ids=str)
+def test_a_column_of_another_shape_is_refused(capacity: int, name: str, shape: tuple[int, ...]) -> None:
+    trades = flat(5)
+    state = SignalState(capacity=capacity)
+    column: Any = np.resize(getattr(trades, name), shape)
+
+    with pytest.raises((ValueError, TypeError), match=r"shape|unsized"):
+        state.process(dataclasses.replace(trades, **{name: column}))
+
+    assert state.summarize().count == 0
+
+
+@pytest.mark.parametrize("capacity", [2, 4096])
+def test_narrower_and_foreign_integers_are_read_as_they_are(capacity: int) -> None:
+    trades = columns([(6_183_763, i, i, i % 2 == 1) for i in range(5)])
+    foreign = dataclasses.replace(
+        trades,
+        trade_id=trades.trade_id.astype(np.uint32),
+        price_e8=trades.price_e8.astype(">i8"),
+        quantity_e8=np.asfortranarray(np.stack([trades.quantity_e8] * 3))[1],
+        time_us=trades.time_us[::-1].copy()[::-1],
+        is_buyer_maker=trades.is_buyer_maker.astype(np.uint8),
     )
 
-    with pytest.raises(TypeError, match="same_kind"):
-        SignalState(capacity=capacity).process(floats)
+    found = SignalState(capacity=capacity).process(foreign)
+
+    assert_same_signals(found, SignalState().process(trades))
+
+
+@pytest.mark.parametrize("saved", [b"", b"x", b"LSIG" * 100])
+def test_bytes_that_are_no_state_are_refused(saved: bytes) -> None:
+    with pytest.raises(UnusableState):
+        SignalState.load(saved)
 
 
 def test_columns_with_strides_are_read_as_they_are() -> None:

@@ -258,9 +258,19 @@ def smoothed(values: list[Fraction | None], period: int, pull: Fraction) -> list
     return result
 
 
-@pytest.mark.parametrize("periods", [*PERIODS[:2], PERIODS[3]])
-def test_indicators_stay_within_their_bounds(periods: dict[str, int]) -> None:
-    candles = closed(market(1_500, seed=7), "1s", **periods)[:150]
+ONES = dict.fromkeys(PERIODS[0], 1) | {"macd_slow_period": 2}
+
+
+def jumps(n: int) -> Rows:
+    """Return prices that jump over all orders of magnitude, or stay, or move by the least there is."""
+    prices = [1, 2**54, 2**54 + 1, 2**54 + 1, 2**63 - 1, 3, 2, 2**53 + 1, 6_183_763_000_000, 6_183_763_000_001]
+    return [(prices[(k * k + k // 7) % len(prices)], 1, NOON_US + 1_000_000 * k, False) for k in range(n)]
+
+
+@pytest.mark.parametrize("periods", [*PERIODS[:2], PERIODS[3], ONES])
+@pytest.mark.parametrize("rows", [market(1_500, seed=7), jumps(150)], ids=["market", "jumps"])
+def test_indicators_stay_within_their_bounds(periods: dict[str, int], rows: Rows) -> None:
+    candles = closed(rows, "1s", **periods)[:150]
 
     close: list[Fraction] = [Fraction(candle.close_e8, 10**8) for candle in candles]
     steps = [later - earlier for earlier, later in pairwise(close)]
@@ -278,7 +288,10 @@ def test_indicators_stay_within_their_bounds(periods: dict[str, int]) -> None:
     macd = [None if f is None or s is None else f - s for f, s in zip(fasts, slows, strict=True)]
     signals = smoothed([*macd], signal, Fraction(2, signal + 1))
     exact = {
-        "rsi": [None if g is None or x is None else 100 * g / (g + x) for g, x in zip(gain, loss, strict=True)],
+        "rsi": [
+            None if g is None or x is None else 100 * g / (g + x) if g + x else Fraction()
+            for g, x in zip(gain, loss, strict=True)
+        ],
         "atr": smoothed([None, *ranges], atr_period, Fraction(1, atr_period)),
         "ema": smoothed([*close], ema_period, Fraction(2, ema_period + 1)),
         "macd": macd,
@@ -294,6 +307,14 @@ def test_indicators_stay_within_their_bounds(periods: dict[str, int]) -> None:
         for candle, value in zip(candles, expected, strict=True):
             found = getattr(candle, name)
             assert math.isnan(found) if value is None else abs(Fraction(found) - value) <= bounds[name], name
+
+
+def test_an_rsi_of_one_candle_knows_nothing_of_a_jump_before_it() -> None:
+    rows = [(price, 1, NOON_US + 1_000_000 * k, False) for k, price in enumerate((1, 2**54, 2**54 + 1, 2**54, 7))]
+
+    found = closed([*rows, (7, 1, NOON_US + 10_000_000, False)], "1s", rsi_period=1)
+
+    assert [candle.rsi for candle in found[1:]] == [100, 100, 0, 0]
 
 
 @pytest.mark.parametrize(("window", "width"), [(20, 2.0), (2, 1.0), (1000, 2.5)])
