@@ -63,10 +63,18 @@ logs $(LOGS:%=logs-%): $(VENV)/installed
 build: ## build the Docker images
 	$(COMPOSE) build
 
-clean: stop ## stop, and remove images, build products and the data of compose and of .state
-	@if docker info >/dev/null 2>&1; then $(COMPOSE) --profile sim down --volumes; docker image rm --force tickmesh:dev; fi
-	rm -rf .state build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+clean: ## remove what was built: caches, build folders, the Docker image; data stay
+	@if docker info >/dev/null 2>&1; then docker image rm --force tickmesh:dev; fi
+	rm -rf build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+
+# STATE_DIR and CONFIRM come from the environment or from the command line.
+purge: export STATE_DIR := $(STATE_DIR)
+purge: export CONFIRM := $(CONFIRM)
+purge: ## stop, and delete the database and all other data for ever, when asked by CONFIRM=yes or at a terminal
+	@deploy/purge.sh show
+	@$(MAKE) --no-print-directory stop
+	@deploy/purge.sh delete
 
 # --- proof ---
 
@@ -139,5 +147,5 @@ $(VENV)/installed: $(VENV)/modules pyproject.toml $(LIBSIGNAL)
 
 always:
 
-.PHONY: always help run stop tui status env logs $(LOGS:%=logs-%) build clean test slow-test e2e libsignal-test timescale-test docker-test \
+.PHONY: always help run stop tui status env logs $(LOGS:%=logs-%) build clean purge test slow-test e2e libsignal-test timescale-test docker-test \
 	bench chaos lint types gen readme
