@@ -88,7 +88,7 @@ def _between(body: str, match: re.Match[str]) -> str:
 def _sentence(text: str) -> str:
     first = re.split(r"(?<=[.:])\s", text.strip(), maxsplit=1)[0].rstrip(".:")
     # only a word: an abbreviation stays as it is
-    return first[0].lower() + first[1:] if first[1:2].islower() else first
+    return first[0].lower() + first[1:] if not first[1:2].isupper() else first
 
 
 def _default(value: object) -> str:

@@ -227,6 +227,12 @@ class SignalSettings(AccessSettings, IndicatorSettings):
     flow_window: Window = Field(20, description="trades in the buy share and the order-flow imbalance")
     rate_window: Window = Field(20, description="trades in the trade rate")
     volatility_window: Window = Field(20, description="returns in the volatility")
+    max_states: int = Field(
+        1024,
+        ge=1,
+        description="symbols whose signals are kept in memory, 100 KB each; of those nobody follows the oldest leave, "
+        "and go on from the bus when they trade again",
+    )
     changes_per_minute: int = Field(
         60, ge=1, le=100_000, description="how often another symbol may be selected or a session reset, by all together"
     )

@@ -7,7 +7,7 @@ its symbol is a repeat (or was repaired too late for the signals) and is left ou
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from zlib import crc32
@@ -145,6 +145,50 @@ class Engine:
             f"{venue}.{symbol}" for (venue, symbol), id_ in last_ids.items() if known.get((venue, symbol), id_) > id_
         )
 
+    def __len__(self) -> int:
+        return len(self._states)
+
+    def knows(self, venue: str, symbol: str) -> bool:
+        """Tell whether a symbol has a state here."""
+        return (venue, symbol) in self._states
+
+    def idle(self, *, venue: str, followed: Collection[str], most: int) -> list[str]:
+        """Return the entries of symbols that may go, so that no more than `most` are left.
+
+        Those that are followed never go; of the others those whose last trade is longest ago go first.
+
+        Args:
+            venue: whose symbols are followed now.
+            followed: the symbols to keep.
+            most: how many states may be kept, the followed ones counted.
+
+        """
+        excess = len(self._latest) - most
+        if excess <= 0:
+            return []
+        others = [key for key in self._latest if key[0] != venue or key[1] not in followed]
+        others.sort(key=lambda key: self._latest[key].raw_sequence)
+        return [f"{venue}.{symbol}" for venue, symbol in others[:excess]]
+
+    def evict(self, names: Iterable[str]) -> None:
+        """Forget symbols by the names of their entries."""
+        for name in names:
+            venue, _, symbol = name.partition(".")
+            for kept in (self._states, self._last_ids, self._latest):
+                kept.pop((venue, symbol), None)
+
+    def adopt(self, name: str, saved: bytes) -> None:
+        """Go on from the saved entry of one symbol that has no state here.
+
+        Raises:
+            UnusableEntry: it is damaged, foreign, or of another version.
+
+        """
+        state, columns = _read_entry(name, saved)
+        key = columns.trades.venue, columns.trades.symbol
+        self._states[key], self._latest[key] = state, columns
+        self._last_ids[key] = int(columns.trades.trade_id[-1])
+
     def entries(self) -> dict[str, bytes]:
         """Return the whole state, an entry a symbol: `binance.btcusdt`; the same state gives the same bytes."""
         found = {}
@@ -163,15 +207,7 @@ class Engine:
         """
         states, latest = {}, {}
         for name, saved in entries.items():
-            try:
-                entry = msgspec.msgpack.decode(saved, type=_Entry)
-                if entry.version != ENTRY_VERSION:
-                    raise UnusableEntry(f"{name}: version {entry.version}, expected {ENTRY_VERSION}")
-                if entry.checksum != crc32(entry.latest, crc32(entry.state)):
-                    raise UnusableEntry(f"{name}: damaged, its checksum is another")
-                state, columns = SignalState.load(entry.state, capacity=_CAPACITY), wire.decode_signals(entry.latest)
-            except (UnusableState, BadMessage, msgspec.DecodeError) as exc:
-                raise UnusableEntry(f"{name}: {exc}") from exc
+            state, columns = _read_entry(name, saved)
             key = columns.trades.venue, columns.trades.symbol
             states[key], latest[key] = state, columns
         self._states, self._latest = states, latest
@@ -186,6 +222,18 @@ class Engine:
         new = ids > before
         self.repeats += int(len(ids) - np.count_nonzero(new))
         return trades.rows(new)
+
+
+def _read_entry(name: str, saved: bytes) -> tuple[SignalState, SignalColumns]:
+    try:
+        entry = msgspec.msgpack.decode(saved, type=_Entry)
+        if entry.version != ENTRY_VERSION:
+            raise UnusableEntry(f"{name}: version {entry.version}, expected {ENTRY_VERSION}")
+        if entry.checksum != crc32(entry.latest, crc32(entry.state)):
+            raise UnusableEntry(f"{name}: damaged, its checksum is another")
+        return SignalState.load(entry.state, capacity=_CAPACITY), wire.decode_signals(entry.latest)
+    except (UnusableState, BadMessage, msgspec.DecodeError) as exc:
+        raise UnusableEntry(f"{name}: {exc}") from exc
 
 
 _INTERVALS = {length_us: interval for interval, length_us in INTERVALS_US.items()}

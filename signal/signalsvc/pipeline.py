@@ -37,19 +37,31 @@ log = logging.getLogger("signal.pipeline")
 _POLL_S = 0.5
 _SAVE_EVERY_S = 5.0
 _SETTLE_S = 5.0
+MAX_STATES = 1024
+"""Symbols with a state in memory, some 100 KB each; the followed ones stay, however many they are."""
 
 TRADES = Counter("tickmesh_signal_trades_total", "Trades that went through libsignal and were published", ["symbol"])
 REPEATS = Gauge("tickmesh_signal_repeated_trades", "Trades left out because their id was not new")
 REFUSED = Gauge("tickmesh_signal_refused_trades", "Trades libsignal refused")
 BAD = Counter("tickmesh_signal_bad_messages_total", "RAW messages that are no batch of trades")
 POSITION = Gauge("tickmesh_signal_raw_sequence", "Sequence in RAW of the last batch taken in")
+STATES = Gauge("tickmesh_signal_states", "Symbols whose signals are in memory")
 WATCHERS = Gauge("tickmesh_signal_watchers", "Open Watch streams")
 
 
 class Pipeline:
     """The one who moves the engine; `begin`, then `publisher.run` and `run` as tasks."""
 
-    def __init__(self, engine: Engine, selection: Selection, watchers: Watchers, health: Health) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        selection: Selection,
+        watchers: Watchers,
+        health: Health,
+        *,
+        max_states: int = MAX_STATES,
+    ) -> None:
+        self._max_states = max_states
         self._engine = engine
         self._selection = selection
         self._watchers = watchers
@@ -80,6 +92,7 @@ class Pipeline:
                 "the saved state knows trades of %s that PROCESSED does not hold: making it again from RAW", ahead
             )
             self._engine.restore({})
+            self._snapshots.forget_parked()
             self._after = self._after_us = 0
 
     async def reset_session(self, venue: str, symbol: str) -> bool:
@@ -137,6 +150,7 @@ class Pipeline:
         REPEATS.set(self._engine.repeats)
         REFUSED.set(self._engine.refused)
         WATCHERS.set(len(self._watchers))
+        STATES.set(len(self._engine))
 
     async def _take(self, message: Message) -> None:
         self._taken = message
@@ -155,6 +169,8 @@ class Pipeline:
                 reason=str(exc),
             )
             return
+        if not self._engine.knows(trades.venue, trades.symbol):
+            await self._bring_back(trades.venue, trades.symbol)
         signals = self._engine.process(trades, raw_sequence=message.sequence)
         if signals is None:
             return
@@ -204,8 +220,34 @@ class Pipeline:
             self._saved = self._taken
             if self._taken is not None:
                 await reader.ack(self._taken)
+            await self._evict()
         if not self._save_now.is_set():
             self._save_done.set()
+
+    async def _evict(self) -> None:
+        """Take states that nobody follows out of memory, once the bus has them."""
+        followed = self._selection.followed
+        if self._save_now.is_set() or followed is None:
+            return  # what was reset meanwhile is not saved yet; or nobody knows what is followed
+        venue, symbols = followed
+        names = self._engine.idle(venue=venue, followed=symbols, most=self._max_states)
+        if not names:
+            return
+        log.info("%d symbols that nobody follows leave memory, their states stay on the bus", len(names))
+        self._engine.evict(names)
+        try:
+            await self._snapshots.park(names)
+        except (NatsError, TimeoutError) as exc:
+            log.warning("old states stay on the bus for now: %s", str(exc) or type(exc).__name__)
+
+    async def _bring_back(self, venue: str, symbol: str) -> None:
+        while self._snapshots.is_parked(venue, symbol) and not self._engine.knows(venue, symbol):
+            try:
+                async with asyncio.timeout(_SETTLE_S):
+                    await self._snapshots.bring_back(self._engine, venue, symbol)
+            except (NatsError, TimeoutError) as exc:
+                log.warning("waiting for the state of %s: %s", symbol, str(exc) or type(exc).__name__)
+                await asyncio.sleep(_POLL_S)
 
     async def _wait_for_raw(self, bus: Bus) -> str:
         while (info := await bus.stream_info(subjects.RAW)) is None:  # noqa: ASYNC110 - nothing tells when it is made

@@ -64,6 +64,13 @@ class Selection:
         """
         return venue == self._left_venue and self._catalog is not None and venue != self._catalog.venue
 
+    @property
+    def followed(self) -> tuple[str, frozenset[str]] | None:
+        """The venue and its symbols that are followed, the selected one with them; None while ingest has not told."""
+        if self._catalog is None:
+            return None
+        return self._catalog.venue, frozenset({*self._catalog.followed, self.symbol})
+
     def check(self, text: str) -> str:
         """Return the symbol in lower case if it can be selected.
 

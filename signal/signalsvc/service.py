@@ -31,7 +31,10 @@ async def main(settings: SignalSettings, stop: Stop) -> None:
     health = Health("bus", "lease", "stream")
     engine = Engine(**settings.of_signals())
     selection, watchers = Selection(settings.symbol), Watchers()
-    selector, pipeline = Selector(selection, watchers), Pipeline(engine, selection, watchers, health)
+    selector, pipeline = (
+        Selector(selection, watchers),
+        Pipeline(engine, selection, watchers, health, max_states=settings.max_states),
+    )
     board = StatusBoard()
     servicer = SignalServicer(
         engine,

@@ -10,6 +10,7 @@ What cannot be used is said loudly and left aside; the engine is then made again
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 
 import msgspec
 from nats.js.errors import NotFoundError
@@ -22,7 +23,19 @@ from signalsvc.engine import Engine, UnusableEntry
 log = logging.getLogger("signal.snapshot")
 
 _POSITION = "position"
+MAX_PARKED = 4096
+MAX_PARKED_BYTES = 64 * 2**20
+"""Of entries that were put aside; then the oldest are forgotten. The bucket holds four times as much."""
 _MAX_PIECE_BYTES = 900 * 1024  # below the bus's limit of 1 MB a message
+
+
+class Parked(msgspec.Struct, frozen=True):
+    """An entry of a symbol that is not in the engine: nobody follows it, and it is read again with its next trade."""
+
+    keys: list[str]
+    """Where it is in the bucket, in order."""
+    size: int
+    """Its bytes."""
 
 
 class Position(msgspec.Struct, frozen=True):
@@ -37,6 +50,8 @@ class Position(msgspec.Struct, frozen=True):
     symbols: list[str]
     pieces: dict[str, list[str]] = {}
     """Where the pieces are of entries that are in pieces, in order; the others are under their own name."""
+    parked: dict[str, Parked] = {}
+    """Entries of symbols that were put aside, the one that was put aside first in front."""
 
 
 class Snapshots:
@@ -46,6 +61,7 @@ class Snapshots:
         self._bucket = bucket
         self._saved: dict[str, bytes] = {}
         self._pieces: dict[str, list[str]] = {}
+        self._parked: dict[str, Parked] = {}
 
     @classmethod
     async def open(cls, bus: Bus) -> Snapshots:
@@ -79,7 +95,7 @@ class Snapshots:
         except (UnusableEntry, NotFoundError, msgspec.DecodeError) as exc:
             log.error("the saved state cannot be used, making it again from RAW: %s", exc)
             return 0, 0
-        self._saved, self._pieces = entries, position.pieces
+        self._saved, self._pieces, self._parked = entries, position.pieces, dict(position.parked)
         if position.raw_created != raw_created:
             log.warning("RAW was made anew at %s: going on with the saved state from its start", raw_created)
             return 0, 0
@@ -103,9 +119,54 @@ class Snapshots:
                     await self._bucket.put(key, entry[n * _MAX_PIECE_BYTES : (n + 1) * _MAX_PIECE_BYTES])
             if keys != [name]:
                 pieces[name] = keys
-        position = Position(raw_sequence, raw_taken_us, raw_created, engine.settings, sorted(entries), pieces)
+        parked = {name: entry for name, entry in self._parked.items() if name not in entries}
+        position = Position(raw_sequence, raw_taken_us, raw_created, engine.settings, sorted(entries), pieces, parked)
         await self._bucket.put(_POSITION, msgspec.json.encode(position))
-        self._saved, self._pieces = entries, pieces
+        self._saved, self._pieces, self._parked = entries, pieces, parked
+
+    async def park(self, names: Iterable[str]) -> None:
+        """Put entries aside that the last `save` saved and the engine forgets now; the next `save` says so.
+
+        Raises:
+            nats.errors.Error, TimeoutError: the bus is away; what is put aside already stays so.
+
+        """
+        for name in names:
+            self._parked[name] = Parked(self._pieces.get(name, [name]), len(self._saved[name]))
+        while sum(entry.size for entry in self._parked.values()) > MAX_PARKED_BYTES or len(self._parked) > MAX_PARKED:
+            name, entry = next(iter(self._parked.items()))
+            log.warning("the session of %s is forgotten: nobody has followed it for long, and there is no room", name)
+            del self._parked[name]
+            for key in entry.keys:
+                await self._bucket.purge(key)
+
+    def is_parked(self, venue: str, symbol: str) -> bool:
+        """Tell whether a symbol's entry was put aside."""
+        return f"{venue}.{symbol}" in self._parked
+
+    async def bring_back(self, engine: Engine, venue: str, symbol: str) -> None:
+        """Let the engine go on with an entry that was put aside; one that cannot be used is said and forgotten.
+
+        Raises:
+            nats.errors.Error, TimeoutError: the bus is away.
+
+        """
+        name = f"{venue}.{symbol}"
+        try:
+            pieces = [await self._bucket.get(key) for key in self._parked[name].keys]
+            engine.adopt(name, b"".join([piece.value or b"" for piece in pieces]))
+        except (UnusableEntry, NotFoundError) as exc:
+            log.error("the session of %s begins anew, its saved state cannot be used: %s", name, exc)
+            del self._parked[name]
+            return
+        entry = self._parked[name]
+        if entry.keys != [name]:
+            self._pieces[name] = entry.keys  # the next one is put beside it, not over it
+        log.info("%s goes on with its saved state", name)
+
+    def forget_parked(self) -> None:
+        """Forget what was put aside, when all is made again from RAW."""
+        self._parked.clear()
 
 
 def _keys(name: str, size: int, *, instead_of: list[str]) -> list[str]:

@@ -172,6 +172,23 @@ async def test_a_crash_between_two_parts_of_a_batch_loses_and_doubles_none(
     assert bytes_of(processed) == parts
 
 
+async def test_a_coin_nobody_follows_leaves_memory_and_its_session_goes_on_when_it_trades_again(
+    nats_server: NatsServer, make_service: Make
+) -> None:
+    settings = {"NATS_URL": nats_server.url_of("signal"), "SIGNAL_ADDR": "127.0.0.1:0", "MAX_STATES": "1"}
+    service = make_service("signalsvc", **settings)
+    service.start_grpc("SIGNAL_ADDR")
+    batches = [columns(1, 30), columns(1, 40, symbol="ethusdt"), columns(31, 5), columns(41, 50, symbol="ethusdt")]
+    async with feeding(nats_server) as feed:
+        await feed.catalog("binance", "btcusdt")
+        await feed.trades(*batches[:3])
+        await eventually(lambda: "that nobody follows leave memory" in service.output(), timeout_s=30)
+        await feed.trades(batches[3])
+        processed = await feed.processed(125)
+        assert "ethusdt goes on with its saved state" in service.output()
+    assert bytes_of(processed) == expected(*batches)
+
+
 async def test_what_changes_something_for_all_may_not_be_done_too_often(
     nats_server: NatsServer, make_service: Make
 ) -> None:

@@ -7,9 +7,11 @@ from collections.abc import AsyncIterator
 import pytest
 from nats.js.kv import KeyValue
 
+from mesh import subjects
 from mesh.bus import Bus, connect
 from mesh.health import Health
 from mesh.settings import BusSettings
+from signalsvc import snapshot
 from signalsvc.engine import Engine
 from signalsvc.snapshot import Snapshots
 from tests.fixtures.nats import NatsServer
@@ -113,3 +115,72 @@ async def test_a_service_that_goes_on_puts_its_pieces_beside_those_it_was_loaded
         await save(snapshots, again, 2)
 
     assert await loaded(bus, **LONG) == (1, long.entries())
+
+
+def three(*symbols: str) -> Engine:
+    one = Engine()
+    for number, symbol in enumerate(symbols, 1):
+        one.process(columns(1, 300, symbol=symbol), raw_sequence=number)
+    return one
+
+
+async def test_what_nobody_follows_leaves_memory_and_goes_on_where_it_was(bus: Bus) -> None:
+    one, whole = three("btcusdt", "ethusdt", "solusdt"), three("btcusdt", "ethusdt", "solusdt")
+    snapshots = await Snapshots.open(bus)
+    await save(snapshots, one, 3)
+    names = one.idle(venue="binance", followed={"btcusdt"}, most=1)
+    assert names == ["binance.ethusdt", "binance.solusdt"]
+    one.evict(names)
+    await snapshots.park(names)
+    await save(snapshots, one, 4)
+    assert len(one) == 1
+
+    again, others = Engine(), await Snapshots.open(bus)  # a new process: it reads what it needs
+    assert (await others.load(again, raw_created="today"))[0] == 4
+    assert (len(again), others.is_parked("binance", "ethusdt")) == (1, True)
+    for engine_, kept in ((one, snapshots), (again, others)):
+        await kept.bring_back(engine_, "binance", "ethusdt")
+        more = columns(301, 20, symbol="ethusdt")
+        engine_.process(more, raw_sequence=5)
+    whole.process(more, raw_sequence=5)
+    name = "binance.ethusdt"
+    assert one.entries()[name] == again.entries()[name] == whole.entries()[name]
+
+    await save(others, again, 6)
+    assert not others.is_parked("binance", "ethusdt") and others.is_parked("binance", "solusdt")
+
+
+async def test_an_entry_in_pieces_can_be_put_aside_too(bus: Bus) -> None:
+    long, snapshots = engine(70_000, **LONG), await Snapshots.open(bus)
+    expected = long.entries()
+    await save(snapshots, long, 1)
+    long.evict(expected)
+    await snapshots.park(expected)
+    await save(snapshots, long, 2)
+    await snapshots.bring_back(long, "binance", "btcusdt")
+    assert long.entries() == expected
+    feed(long, 70_001, 100)
+    await save(snapshots, long, 3)
+    assert await loaded(bus, **LONG) == (3, long.entries())
+
+
+async def test_what_is_put_aside_is_bounded_and_the_oldest_is_forgotten(
+    bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(snapshot, "MAX_PARKED", 1)
+    one, snapshots = three("btcusdt", "ethusdt"), await Snapshots.open(bus)
+    await save(snapshots, one, 1)
+    names = one.idle(venue="binance", followed=(), most=0)
+    one.evict(names)
+    await snapshots.park(names)
+    assert [snapshots.is_parked("binance", symbol) for symbol in ("btcusdt", "ethusdt")] == [False, True]
+
+
+async def test_a_damaged_entry_begins_anew_and_does_not_stop_the_others(bus: Bus) -> None:
+    one, snapshots = three("btcusdt"), await Snapshots.open(bus)
+    await save(snapshots, one, 1)
+    one.evict(["binance.btcusdt"])
+    await snapshots.park(["binance.btcusdt"])
+    await (await bus.js.key_value(subjects.ENGINE_BUCKET)).put("binance.btcusdt", b"nonsense")
+    await snapshots.bring_back(one, "binance", "btcusdt")
+    assert not one.knows("binance", "btcusdt") and not snapshots.is_parked("binance", "btcusdt")
