@@ -63,6 +63,9 @@ logs $(LOGS:%=logs-%): $(VENV)/installed
 build: ## build the Docker images
 	$(COMPOSE) build
 
+pin-images: $(VENV)/installed ## write the digests of the public images wherever those are named (asks their registry)
+	$(PY) deploy/images.py pin
+
 clean: ## remove what was built: caches, build folders, the Docker image; data stay
 	@if docker info >/dev/null 2>&1; then docker image rm --force tickmesh:dev; fi
 	rm -rf build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
@@ -147,5 +150,5 @@ $(VENV)/installed: $(VENV)/modules pyproject.toml $(LIBSIGNAL)
 
 always:
 
-.PHONY: always help run stop tui status env logs $(LOGS:%=logs-%) build clean purge test slow-test e2e libsignal-test timescale-test docker-test \
+.PHONY: always help run stop tui status env logs $(LOGS:%=logs-%) build pin-images clean purge test slow-test e2e libsignal-test timescale-test docker-test \
 	bench chaos lint types gen readme

