@@ -30,6 +30,8 @@ FIRST_LOOK_AT_RESTING_S = 60.0
 """So soon the venue is asked again while something that is followed rests; then later and later, up to REFRESH_S."""
 RESTING_TICK_S = 2.0
 """So often it is looked whether trades come of what is said to rest: then the venue is asked at once."""
+RESTING_LOOK_S = 4.0
+"""But not sooner than so long after the last time."""
 LOOKUPS_AT_ONCE = 3
 LOOKUP_EVERY_S = 20.0
 """Unknown symbols make the venue be asked so often at most: 3 weights of 6000 a minute, 60 in all."""
@@ -224,16 +226,21 @@ class Catalog:
         self.changed()
 
     async def _wait(self, again_s: float) -> None:
-        """Wait for REFRESH_S; while something rests only for `again_s`, or until a trade of it comes."""
+        """Wait for REFRESH_S; while something rests only for `again_s`, or until something else rests or a trade comes.
+
+        A trade of what is said to rest says that the list is old; so does a resting symbol that was selected meanwhile,
+        as nobody knows what came of it by then.
+        """
         began_s = _now_s()
-        waited_for: dict[str, int | None] = {}
+        waited_for = {symbol: self._next_id(symbol) for symbol in self._following.resting}
         while True:
-            resting = self._following.resting
-            if _now_s() - began_s >= (again_s if resting else REFRESH_S):
-                return
-            if any(waited_for.setdefault(symbol, self._next_id(symbol)) != self._next_id(symbol) for symbol in resting):
-                return
             await asyncio.sleep(min(RESTING_TICK_S, again_s))
+            resting = {symbol: self._next_id(symbol) for symbol in self._following.resting}
+            passed_s = _now_s() - began_s
+            if passed_s >= (again_s if resting else REFRESH_S):
+                return
+            if passed_s >= RESTING_LOOK_S and resting.items() - waited_for.items():
+                return
 
     async def _remember(self) -> None:
         """Take in what an ingest before this one told of the same venue; waits for the bus."""

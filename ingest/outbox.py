@@ -99,7 +99,7 @@ def minute(venue: str, candle: ClosedCandle) -> Letter:
         close_e8=candle.close_e8,
         volume_decimal=format_e8(candle.volume_e8),
     )
-    message_id = f"candle-{venue}-{candle.symbol}-{candle.open_time_us}"
+    message_id = f"candle-{venue}-{subjects.token(candle.symbol)}-{candle.open_time_us}"
     return Letter(subjects.candle(venue, candle.symbol), control.encode(message), {MESSAGE_ID: message_id})
 
 

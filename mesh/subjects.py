@@ -31,19 +31,39 @@ DURABLE_STORE_CANDLES = "store-candles"
 DURABLE_STORE_SIGNALS = "store-signals"
 
 
+_BEYOND_ASCII = "xn--"
+"""No symbol of ASCII alone holds a hyphen, so none of them is taken for the token of another."""
+
+
+def token(symbol: str) -> str:
+    """Return a symbol as one token of a subject, a key of a bucket or a part of a message's id.
+
+    One of ASCII is its own token; another one is written as domain names are, by Punycode: `xn--usdt-...`. Different
+    symbols have different tokens.
+    """
+    return symbol if symbol.isascii() else _BEYOND_ASCII + symbol.encode("punycode").decode("ascii")
+
+
+def symbol_of(token: str) -> str:
+    """Return the symbol of a token. Raises: ValueError: it is none."""
+    if not token.startswith(_BEYOND_ASCII):
+        return token
+    return token.removeprefix(_BEYOND_ASCII).encode("ascii").decode("punycode")
+
+
 def raw(venue: str, symbol: str) -> str:
     """Return the subject of a symbol's trades as they came: `trades.raw.binance.btcusdt`."""
-    return f"trades.raw.{venue}.{symbol}"
+    return f"trades.raw.{venue}.{token(symbol)}"
 
 
 def processed(venue: str, symbol: str) -> str:
     """Return the subject of a symbol's trades with their signals: `trades.processed.binance.btcusdt`."""
-    return f"trades.processed.{venue}.{symbol}"
+    return f"trades.processed.{venue}.{token(symbol)}"
 
 
 def candle(venue: str, symbol: str) -> str:
     """Return the subject of a symbol's closed minutes as the venue counts them: `candles.binance.btcusdt`."""
-    return f"candles.{venue}.{symbol}"
+    return f"candles.{venue}.{token(symbol)}"
 
 
 def dead(stream: str) -> str:
@@ -53,12 +73,12 @@ def dead(stream: str) -> str:
 
 def repair(venue: str, symbol: str) -> str:
     """Return the subject of the trades store misses: `control.repair.binance.btcusdt`."""
-    return f"control.repair.{venue}.{symbol}"
+    return f"control.repair.{venue}.{token(symbol)}"
 
 
 def repaired(venue: str, symbol: str) -> str:
     """Return the subject of what became of a repair: `control.repaired.binance.btcusdt`."""
-    return f"control.repaired.{venue}.{symbol}"
+    return f"control.repaired.{venue}.{token(symbol)}"
 
 
 def instance(service: str, instance_id: str) -> str:

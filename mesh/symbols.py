@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 
 NAMES = {
     "btcusdt": "Bitcoin (BTC)",
@@ -14,22 +15,43 @@ NAMES = {
 }
 DEFAULT_SYMBOLS = tuple(NAMES)
 
-# One token of a NATS subject, and what the venue uses in stream names.
-_SYMBOL = re.compile(r"[a-z0-9]{2,32}")
+MAX_SYMBOL_CHARS = 32
+_MAX_TEXT_CHARS = 100  # with blanks around it
+MAX_SYMBOL_BYTES = 96
+"""Of UTF-8: three bytes a character, which is what the scripts of the world's coins take."""
+
+_ASCII_SYMBOL = re.compile(r"[a-z0-9]{2,32}")
 _VENUE = re.compile(r"[a-z][a-z0-9]{0,15}")
 
 
 def parse_symbol(text: object) -> str:
     """Return the symbol in lower case.
 
+    A symbol is 2 to 32 letters and digits of any script, at most 96 bytes of UTF-8: `btcusdt`, `币安人生usdt`. So it
+    holds no blank, no control character, nothing that has a meaning in an address, a subject or a shell. Beyond ASCII
+    it has to be written in the one form that Unicode prefers (NFKC) and to come back from upper case as it went there:
+    no two symbols look the same by a trick of writing, and the venue gets back the name that it gave.
+
     Raises:
-        ValueError: not 2 to 32 letters and digits; the message shows what was found.
+        ValueError: anything else; the message shows what was found.
 
     """
-    symbol = text.strip().lower() if isinstance(text, str) else ""
-    if not _SYMBOL.fullmatch(symbol):
+    symbol = text.strip().lower() if isinstance(text, str) and len(text) <= _MAX_TEXT_CHARS else ""
+    if not (_ASCII_SYMBOL.fullmatch(symbol) or _is_symbol_beyond_ascii(symbol)):
         raise ValueError(f"{str(text)[:40]!r} is not a symbol: expected 2 to 32 letters and digits, like 'btcusdt'")
     return symbol
+
+
+def _is_symbol_beyond_ascii(symbol: str) -> bool:
+    return (
+        not symbol.isascii()
+        and 2 <= len(symbol) <= MAX_SYMBOL_CHARS
+        and symbol.isalnum()
+        and len(symbol.encode(errors="replace")) <= MAX_SYMBOL_BYTES
+        and unicodedata.is_normalized("NFKC", symbol)
+        and symbol.upper().lower() == symbol
+        and len(symbol.upper()) == len(symbol)
+    )
 
 
 def parse_venue(text: object) -> str:

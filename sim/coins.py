@@ -41,6 +41,11 @@ COINS = (
     Coin("dogeusdt", "DOGE", "USDT", E8 // 100_000, E8, 10_684 * E8 // 100_000, 50, 739_255_006, 8),
 )
 
+NOT_IN_ASCII = Coin("币安人生usdt", "币安人生", "USDT", E8 // 10_000, E8 // 10, 1_672 * E8 // 10_000, 90, 41_207_593, 8)
+"""A coin whose name is not ASCII, as Binance has one; listed only where it is asked for."""
+
+EVERY_COIN = (*COINS, NOT_IN_ASCII)
+
 
 def coin_named(symbol: str) -> Coin:
     """Return the coin of `symbol` (lower case).
@@ -48,15 +53,15 @@ def coin_named(symbol: str) -> Coin:
     Raises:
         ValueError: the seeded market has no such coin.
     """
-    for coin in COINS:
+    for coin in EVERY_COIN:
         if coin.symbol == symbol:
             return coin
-    raise ValueError(f"unknown symbol {symbol!r}, expected one of {' '.join(coin.symbol for coin in COINS)}")
+    raise ValueError(f"unknown symbol {symbol!r}, expected one of {' '.join(coin.symbol for coin in EVERY_COIN)}")
 
 
 def coin_on_tape(symbol: str) -> Coin:
     """Return what is known of a symbol that a tape names: one of the six coins, or the finest grid Binance has."""
-    for coin in COINS:
+    for coin in EVERY_COIN:
         if coin.symbol == symbol:
             return coin
     for quote in ("usdt", "usdc", "fdusd", "tusd", "busd", "eur", "try", "btc", "eth", "bnb"):

@@ -75,7 +75,7 @@ class IssueLog:
             tail = file.read()
             if tail and not tail.endswith(b"\n"):
                 file.truncate(tail_from + tail.rfind(b"\n") + 1)
-        self._file = self.path.open("a", encoding="ascii")
+        self._file = self.path.open("a", encoding="utf-8")
         if self._file.tell() == 0:
             self._file.write(HEADER)
             self._file.flush()
@@ -83,7 +83,7 @@ class IssueLog:
 
     def read(self, index_of: Mapping[str, int]) -> Iterator[Trades]:
         """Return what the log holds; see `read_log`."""
-        with self.path.open(encoding="ascii") as lines:
+        with self.path.open(encoding="utf-8") as lines:
             yield from read_log(str(self.path), lines, index_of)
 
     def write(self, trades: Trades, coins: Sequence[Coin]) -> None:

@@ -21,7 +21,7 @@ USUAL_ROWS: Final = 500
 MICROSECONDS_FROM: Final = 10**14  # times in parameters may be ms or us; the size tells
 
 NUMBER: Final = "[0-9]{1,20}"
-SYMBOL: Final = "[A-Z0-9-_.]{1,20}"
+SYMBOL: Final = r"(?:[A-Z0-9-_.]|[^\x00-\x7F]){1,20}"  # there are symbols of Chinese letters
 ANYTHING: Final = ".*"
 
 

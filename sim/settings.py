@@ -8,11 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sim.coins import COINS
+from sim.coins import COINS, EVERY_COIN
 from sim.pace import Pace, parse_rate
 from sim.venue import Limits
 
 SYMBOLS = tuple(coin.symbol for coin in COINS)
+KNOWN = tuple(coin.symbol for coin in EVERY_COIN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,7 @@ def parse_settings(arguments: Sequence[str], environ: Mapping[str, str]) -> Sett
     symbols = None if given.symbols is None else tuple(dict.fromkeys(filter(None, given.symbols.lower().split(","))))
     if not given.tape:
         symbols = SYMBOLS if symbols is None else symbols
-        wrong += [f"--symbols: found {s!r}, expected some of {','.join(SYMBOLS)}" for s in symbols if s not in SYMBOLS]
+        wrong += [f"--symbols: found {s!r}, expected some of {','.join(KNOWN)}" for s in symbols if s not in KNOWN]
         if pace is Pace.RECORDED:
             wrong.append("--pace: found recorded without --tape, expected even or bursts")
         if given.keep_times:

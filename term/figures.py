@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_EVEN, Context, Decimal
+
+from term.cells import cells_of
 
 NOTHING = "—"
 MOST_DECIMALS = 12
@@ -107,19 +108,15 @@ def time_text(time_us: int | None) -> str:
 
 
 def plain(text: str) -> str:
-    """Make outside text safe for a grid of cells: one character, one cell, nothing that steers the terminal."""
+    """Make outside text safe for a grid of cells: every character has its own, and nothing steers the terminal."""
     if text.isascii() and text.isprintable():
         return text
-    return "".join(c if _fills_one_cell(c) else "·" for c in text)
+    return "".join(c if _has_cells(c) else "·" for c in text)
 
 
 def _with_fewer_decimals(number: Decimal | int | None, decimals: int) -> Iterator[str]:
     return (number_text(number, fewer) for fewer in range(decimals, -1, -1))
 
 
-def _fills_one_cell(character: str) -> bool:
-    return (
-        character.isprintable()
-        and not unicodedata.combining(character)
-        and unicodedata.east_asian_width(character) not in "WF"
-    )
+def _has_cells(character: str) -> bool:
+    return character.isprintable() and cells_of(character) > 0

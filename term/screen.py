@@ -11,7 +11,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
-from term.cells import Grid, Style
+from term.cells import Grid, Style, cells_of, cut, width_of
 from term.keys import join_escapes
 
 ESCAPE_DELAY_MS = 25
@@ -55,7 +55,8 @@ _ASCII = str.maketrans("─│┼┤╶╴╰╭╮╯━┃┏┓┗┛┣┫�
 
 def in_ascii(text: str) -> str:
     """Draw `text` with ASCII alone, cell by cell; what has no shape there is a question mark."""
-    return text.translate(_ASCII).encode("ascii", "replace").decode()
+    text = text.translate(_ASCII)
+    return text if text.isascii() else "".join(c if c.isascii() else "?" * cells_of(c) for c in text)
 
 
 class ScreenError(Exception):
@@ -128,9 +129,9 @@ class Screen:
         for y, row in enumerate(grid[:height]):
             x = 0
             for span in row:
-                text = span.text[: width - x]
+                text = cut(span.text, width - x)
                 self._write(y, x, in_ascii(text) if self._ascii_only else text, span.style)
-                x += len(text)
+                x += width_of(text)
         self._window.refresh()
 
     def _write(self, y: int, x: int, text: str, style: Style) -> None:
@@ -140,7 +141,7 @@ class Screen:
             self._window.addstr(y, x, text, self._attributes[style])
         except curses.error:
             # Writing the last cell of the screen leaves the cursor nowhere to go, which curses calls an error.
-            if (y + 1, x + len(text)) != self._window.getmaxyx():
+            if (y + 1, x + width_of(text)) != self._window.getmaxyx():
                 raise
 
     def _set_up(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from term import view_dashboard, view_history
-from term.cells import ARROWS, MARGIN, Canvas, Grid, Style
+from term.cells import ARROWS, MARGIN, Canvas, Grid, Style, cut, fit
 from term.figures import coarse_text, fitting_text, number_texts, plain
 from term.keys import KEYS, View, hints
 from term.link import Status
@@ -71,7 +71,7 @@ def _header(canvas: Canvas, model: Model) -> None:
     column = canvas.write(0, MARGIN, "tickmesh", Style.DIM) + 2
     if selection is not None:
         venue, venue_style = (" SIM ", Style.LOUD) if selection.venue == "sim" else (selection.venue[:12], Style.DIM)
-        column = canvas.write(0, column, selection.name[:24], Style.BOLD) + 2
+        column = canvas.write(0, column, cut(selection.name, 24), Style.BOLD) + 2
         # The price gives way: whether it is real, and how fresh, must be seen.
         room = end - column - len(venue) - 4
         price = fitting_text(number_texts(quote.price, quote.decimals), width=room)
@@ -97,7 +97,7 @@ def _status_text(model: Model) -> str:
 
 def _footer(canvas: Canvas, model: Model) -> None:
     text, style = _news(model)
-    canvas.write(canvas.height - 3, MARGIN, text[: canvas.width - 2 * MARGIN], style)
+    canvas.write(canvas.height - 3, MARGIN, cut(text, canvas.width - 2 * MARGIN), style)
     canvas.write(canvas.height - 2, 0, "─" * canvas.width, Style.DIM)
     column = MARGIN
     for keys, word in hints(model.view):
@@ -132,14 +132,14 @@ def _coins(canvas: Canvas, model: Model) -> None:
     canvas.write(3, MARGIN + 15, "for every client at once", Style.DIM)
     if not model.coins:
         text = f"no coins from {model.url}: {model.coins_error}" if model.coins_error else "asking for the coins …"
-        canvas.write(5, MARGIN, plain(text)[: canvas.width - 2 * MARGIN], Style.DIM)
+        canvas.write(5, MARGIN, cut(plain(text), canvas.width - 2 * MARGIN), Style.DIM)
         return
     rows = canvas.height - 5 - 4
     first = max(model.cursor_row - rows + 1, 0)
     for row, coin in enumerate(model.coins[first : first + rows]):
         at_cursor = first + row == model.cursor_row
         selected = model.is_selected(coin)
-        line = f" {'▸' if at_cursor else ' '} {coin.name[:32]:<32}  {coin.symbol[:20]:<20}"
+        line = f" {'▸' if at_cursor else ' '} {fit(coin.name, 32)}  {fit(coin.symbol, 20)}"
         line += "● current  " if selected else " " * 11
         style = Style.CURSOR if at_cursor else Style.BOLD if selected else Style.PLAIN
         canvas.write(5 + row, MARGIN, line, style)
@@ -153,4 +153,4 @@ def _help(canvas: Canvas, model: Model) -> None:
     for row, (keys, text) in enumerate(KEYS, start=5):
         canvas.write(row, MARGIN + 1, keys, Style.BOLD)
         canvas.write(row, MARGIN + 25, text)
-    canvas.write(canvas.height - 4, MARGIN, plain(model.url)[: canvas.width - 2 * MARGIN], Style.DIM)
+    canvas.write(canvas.height - 4, MARGIN, cut(plain(model.url), canvas.width - 2 * MARGIN), Style.DIM)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from term import chart, digits
-from term.cells import ARROWS, MARGIN, Canvas, Row, Span, Style
+from term.cells import ARROWS, MARGIN, Canvas, Row, Span, Style, cut, width_of
 from term.figures import (
     NOTHING,
     duration_text,
@@ -34,7 +34,7 @@ def _price(canvas: Canvas, model: Model) -> None:
     style = ARROWS[quote.direction][1] if quote.flashes(model.now_us) else Style.BOLD
     beside = _beside_price(model)
     # A width that changed with the change would make the price's last decimals come and go.
-    reserved = max((_CHANGE_WIDTH, *(sum(len(span.text) for span in spans) for spans in beside)))
+    reserved = max((_CHANGE_WIDTH, *(sum(width_of(span.text) for span in spans) for spans in beside)))
     room = canvas.width - 2 * MARGIN - 1 - _PRICE_GAP - reserved
     lines = digits.big(number_texts(quote.price, quote.decimals), width=room)
     column = MARGIN + 1 + len(lines[0]) + _PRICE_GAP
@@ -50,7 +50,7 @@ def _beside_price(model: Model) -> tuple[Row, ...]:
     quote, selection = model.quote, model.selection
     if selection is None:
         return ()
-    where = Span(selection.symbol[:20], Style.DIM)
+    where = Span(cut(selection.symbol, 20), Style.DIM)
     if selection.venue == "sim":
         place: Row = (where, Span("  SIM: not a real market", Style.WARN))
     else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from term.cells import MARGIN, Canvas, Style
+from term.cells import MARGIN, Canvas, Style, cut
 from term.figures import NOTHING, fitting_text, number_texts, time_text
 from term.history import visible_rows
 from term.model import Model
@@ -41,7 +41,7 @@ def draw(canvas: Canvas, model: Model) -> None:
         styles = [Style.DIM, Style.BOLD, Style.PLAIN, _SIDE_STYLES[trade.side], Style.DIM]
         _write_row(canvas, row, _cells(trade, model), styles)
     if not shown:
-        canvas.write(4, MARGIN, _nothing_text(model)[: canvas.width - 2 * MARGIN], Style.DIM)
+        canvas.write(4, MARGIN, cut(_nothing_text(model), canvas.width - 2 * MARGIN), Style.DIM)
 
 
 def _cells(trade: Trade, model: Model) -> tuple[Iterable[str], ...]:
@@ -80,7 +80,7 @@ def _note(model: Model, shown: int) -> str:
     if model.fetching_history:
         return "fetching …"
     if history.error and history.trades:
-        return f"no answer: {history.error}"[:44]
+        return cut(f"no answer: {history.error}", 44)
     if not shown:
         return ""
     rows = f"{history.top + 1:,} to {history.top + shown:,} of {len(history.trades):,} fetched"

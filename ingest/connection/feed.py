@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
+from urllib.parse import quote
 
 from ingest.binance.events import Answer, BadFrame, ShutdownEvent
 from ingest.binance.frames import ClosedCandle, parse_frames, request, streams
@@ -124,7 +125,8 @@ class Feed:
     def target(self) -> str:
         """The path and query to open: combined streams, in microseconds, of as many symbols as the address may hold."""
         # The streams come first: there are servers that look for just this beginning.
-        combined = f"/stream?streams={'/'.join(_streams(self._followed, minutes=not self._plain))}"
+        names = quote("/".join(_streams(self._followed, minutes=not self._plain)), safe="/@")
+        combined = f"/stream?streams={names}"
         return combined if self._plain else f"{combined}&timeUnit=MICROSECOND"
 
     @property

@@ -333,7 +333,8 @@ class Outlet:
         self._followed[symbol].recent.add(due)
         for start in range(0, len(due), MAX_BATCH):
             part = due.rows(slice(start, start + MAX_BATCH))
-            await self._send(part, f"{self.venue}.{symbol}.{part.trade_id[0]}-{part.trade_id[-1]}", None)
+            message_id = f"{self.venue}.{subjects.token(symbol)}.{part.trade_id[0]}-{part.trade_id[-1]}"
+            await self._send(part, message_id, None)
 
     def _tell_counts(self, symbol: str, sequencer: Sequencer) -> None:
         told, sequencer.counts = sequencer.counts, Counts()

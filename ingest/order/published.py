@@ -74,7 +74,7 @@ def repair_id(trades: TradeColumns, newest_id: int) -> str:
     """
     first_id, last_id = trades.trade_id[0], trades.trade_id[-1]
     now_us = time.time_ns() // 1000
-    return f"{trades.venue}.{trades.symbol}.{first_id}-{last_id}.repair.{newest_id}.{now_us}"
+    return f"{trades.venue}.{subjects.token(trades.symbol)}.{first_id}-{last_id}.repair.{newest_id}.{now_us}"
 
 
 def newest_of_repair(message_id: str) -> int | None:

@@ -15,7 +15,7 @@ from zlib import crc32
 import msgspec
 import numpy as np
 
-from mesh import wire
+from mesh import subjects, wire
 from mesh.candles import INTERVALS_US, Candle
 from mesh.errors import BadMessage, TickmeshError
 from mesh.trades import SIGNAL_NAMES, SignalColumns, TradeColumns
@@ -195,7 +195,7 @@ class Engine:
         for (venue, symbol), columns in self._latest.items():
             state, latest = self._states[venue, symbol].save(), wire.encode_signals(columns.rows(slice(-1, None)))
             entry = _Entry(ENTRY_VERSION, state, latest, crc32(latest, crc32(state)))
-            found[f"{venue}.{symbol}"] = msgspec.msgpack.encode(entry)
+            found[f"{venue}.{subjects.token(symbol)}"] = msgspec.msgpack.encode(entry)
         return found
 
     def restore(self, entries: Mapping[str, bytes]) -> None:

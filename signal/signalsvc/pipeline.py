@@ -190,7 +190,7 @@ class Pipeline:
         await self.publisher.publish(
             subjects.processed(trades.venue, trades.symbol),
             payload,
-            message_id=f"{trades.venue}.{trades.symbol}.{trades.trade_id[0]}-{trades.trade_id[-1]}",
+            message_id=f"{trades.venue}.{subjects.token(trades.symbol)}.{trades.trade_id[0]}-{trades.trade_id[-1]}",
         )
 
     async def _save(self, reader: Reader) -> None:

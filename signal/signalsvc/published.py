@@ -31,10 +31,10 @@ class Published:
         last_ids: dict[tuple[str, str], int] = {}
         for subject in info.state.subjects or {}:
             last = await bus.js.get_last_msg(subjects.PROCESSED, subject)
-            venue, symbol = subject.split(".")[-2:]
+            venue, token = subject.split(".")[-2:]
             try:
-                last_ids[venue, symbol] = wire.decode_end(last.data or b"")[1]
-            except BadMessage as exc:
+                last_ids[venue, subjects.symbol_of(token)] = wire.decode_end(last.data or b"")[1]
+            except (BadMessage, ValueError) as exc:
                 log.error(
                     "the last message of %s is none of ours, its symbol counts as not published: %s", subject, exc
                 )

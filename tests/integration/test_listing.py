@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from urllib.parse import unquote
 
 import grpc
 import pytest
@@ -51,7 +52,8 @@ class Both:
 
     async def asks_for(self, stream: str) -> None:
         def asked() -> bool:
-            said = [*self.venue.opened[-1:], *(json.dumps(request) for request in self.venue.requests)]
+            said = [unquote(target) for target in self.venue.opened[-1:]]
+            said += [name for request in self.venue.requests for name in request["params"]]
             return any(stream in words for words in said)
 
         await eventually(asked)
@@ -164,3 +166,27 @@ async def test_many_unknown_symbols_are_refused_and_do_not_spend_the_budget(
                 await mesh.select(f"nonsense{number}")
             assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
         assert 1 <= mesh.asked_for_the_list() - before <= 5
+
+
+async def test_a_coin_whose_name_is_not_ascii_is_followed_and_goes_on_after_restarts(
+    nats_server: NatsServer, make_service: Make
+) -> None:
+    async with both(nats_server, make_service) as mesh:
+        mesh.venue.symbols = (*mesh.venue.symbols, "币安人生usdt")
+        assert (await mesh.select("币安人生USDT")).symbol == "币安人生usdt"
+        await mesh.asks_for("币安人生usdt@trade")
+        await mesh.venue.trade("币安人生usdt", 1, 2)
+        await mesh.ingest.publishes_of("币安人生usdt", [1, 2])
+        await mesh.restart_ingest()
+        mesh.restart_signal()
+        await mesh.is_selected("币安人生usdt", "TRADING")
+        await mesh.asks_for("币安人生usdt@trade")
+        mesh.venue.know("币安人生usdt", 3)
+        await mesh.venue.trade("币安人生usdt", 4)  # REST is asked for the third one, by its name in percent escapes
+        await mesh.ingest.publishes_of("币安人生usdt", [1, 2, 3, 4])
+
+        async def counted() -> bool:
+            return (await mesh.price()).trade_id == 4
+
+        await eventually(counted, not_yet=(grpc.RpcError,))
+        assert "xn--usdt-" in " ".join(await mesh.ingest.subjects_of("RAW"))

@@ -185,7 +185,12 @@ def test_what_is_listed_is_an_instrument_whatever_its_status() -> None:
     ).encode()
     page = parse_exchange_info(body)
     statuses = [(one.symbol, one.status) for one in page.told]
-    assert statuses == [("btcusdt", "TRADING"), ("oldusdt", "BREAK"), ("newusdt", "NEVER_HEARD_OF")]
+    assert statuses == [
+        ("btcusdt", "TRADING"),
+        ("oldusdt", "BREAK"),
+        ("newusdt", "NEVER_HEARD_OF"),
+        ("币安usdt", "TRADING"),
+    ]
     assert page.told[0] == Instrument("btcusdt", "BTC", "USDT", 1000000, 1000)
     assert page.bad == ()
 

@@ -129,4 +129,4 @@ def test_a_time_is_exact_to_the_microsecond() -> None:
 
 
 def test_text_from_outside_cannot_steer_the_terminal() -> None:
-    assert plain("a\x1b[2Jb\n京é") == "a·[2Jb··é"
+    assert plain("a\x1b[2Jb\n京é") == "a·[2Jb·京é"
