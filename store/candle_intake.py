@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 
+import psycopg
 from nats.errors import Error as NatsError
 
 from mesh import subjects, wire
@@ -22,6 +24,7 @@ from store.batch import refused
 from store.db import Connection
 from store.dead import DeadLetters
 from store.intake import Intake
+from store.outage import first_line, in_halves
 from store.position import Position
 from store.streams import keep_taking_in
 from store.writer import Writer
@@ -59,7 +62,8 @@ class CandleIntake:
 
     async def _take_in(self, position: Position) -> None:
         loop = asyncio.get_running_loop()
-        batches: list[Closed] = []
+        self._position = position
+        batches: list[tuple[Message, Closed]] = []
         candles = 0
         last: Message | None = None
         next_write_s = loop.time() + _MOVE_EVERY_S
@@ -73,17 +77,19 @@ class CandleIntake:
                     if closed is not None:
                         if not batches:
                             next_write_s = min(next_write_s, loop.time() + _GATHER_S)
-                        batches.append(closed)
+                        batches.append((message, closed))
                         candles += len(closed.candles)
                 if loop.time() < next_write_s and candles < _MAX_CANDLES:
                     continue
                 if last is not None:
-                    await self._until_stored(batches)
-                    to = position.moved(last.sequence)
-                    await self._write(position, to, batches)
+                    await self._until_stored([closed for _, closed in batches])
+                    if batches:
+                        await in_halves(batches, self._write, self._write_none)
+                    if self._position.sequence != last.sequence:
+                        await self._move(last)
                     await reader.ack(last)
                     metrics.CANDLES.inc(candles)
-                    position, batches, candles, last = to, [], 0, None
+                    batches, candles, last = [], 0, None
                 next_write_s = loop.time() + _MOVE_EVERY_S
 
     async def _read(self, message: Message) -> Closed | None:
@@ -104,9 +110,24 @@ class CandleIntake:
                 log.debug("the bus does not tell where RAW ends: %s", exc)
             await asyncio.sleep(_WAIT_S)
 
-    async def _write(self, after: Position, to: Position, batches: list[Closed]) -> None:
+    async def _write(self, batches: Sequence[tuple[Message, Closed]]) -> None:
         async def work(connection: Connection) -> None:
             await ledger_rows.lock(connection)  # no trades may come between looking at them and writing candles
-            await candle_rows.add(connection, batches, self._writer.periods)
+            await candle_rows.add(connection, [closed for _, closed in batches], self._writer.periods)
 
-        await self._writer.advance(after, to, work)
+        to = self._position.moved(batches[-1][0].sequence)
+        await self._writer.advance(self._position, to, work)
+        self._position = to
+
+    async def _write_none(self, part: tuple[Message, Closed], refused_by: psycopg.Error) -> None:
+        why = f"the database refuses its candles: {first_line(refused_by)}"
+        await self._dead.put_aside(subjects.PROCESSED, [refused(part[0], why)])
+        await self._move(part[0])
+
+    async def _move(self, last: Message) -> None:
+        async def nothing(connection: Connection) -> None:
+            """Move the position only."""
+
+        to = self._position.moved(last.sequence)
+        await self._writer.advance(self._position, to, nothing)
+        self._position = to

@@ -10,9 +10,12 @@ from __future__ import annotations
 
 import logging
 
+import psycopg
+
 from store import queries
 from store.db import Database, fetch_all
 from store.ledger import Ids
+from store.outage import Reaction, first_line, reaction
 from store.writer import Writer
 
 log = logging.getLogger("store.check")
@@ -28,23 +31,32 @@ async def check_all(database: Database, writer: Writer) -> None:
         NotReady: the database went away meanwhile; what was corrected stays corrected.
 
     """
-    async with database.reading(limit_s=LIMIT_S) as connection:
+    async with database.reading(limit_s=LIMIT_S, own=True) as connection:
         names = await fetch_all(connection, queries.NAMES)
     for venue, symbol in names:
-        lost, found, twice = await compare(database, venue, symbol)
-        if twice:
-            removed = await writer.keep_one_row(venue, symbol, twice)
-            log.error(
-                "%s %s: %d ids were stored more than once: removed %d rows, asking for these ids again",
-                *(venue, symbol, twice.count(), removed),
-            )
-        if lost or found:
-            await writer.correct(venue, symbol, found=found, lost=lost)
-            log.error(
-                "%s %s: the ledger had %d ids that no row has, and %d rows it did not know: corrected",
-                *(venue, symbol, lost.count(), found.count()),
-            )
+        try:
+            await _check(database, writer, venue, symbol)
+        except psycopg.Error as exc:  # the other symbols are checked all the same
+            if reaction(exc) is Reaction.END:
+                raise
+            log.error("%s %s: its ledger cannot be put right: %s", venue, symbol, first_line(exc))
     log.info("the ledger agrees with the rows of %d symbols", len(names))
+
+
+async def _check(database: Database, writer: Writer, venue: str, symbol: str) -> None:
+    lost, found, twice = await compare(database, venue, symbol)
+    if twice:
+        removed = await writer.keep_one_row(venue, symbol, twice)
+        log.error(
+            "%s %s: %d ids were stored more than once: removed %d rows, asking for these ids again",
+            *(venue, symbol, twice.count(), removed),
+        )
+    if lost or found:
+        await writer.correct(venue, symbol, found=found, lost=lost)
+        log.error(
+            "%s %s: the ledger had %d ids that no row has, and %d rows it did not know: corrected",
+            *(venue, symbol, lost.count(), found.count()),
+        )
 
 
 async def compare(database: Database, venue: str, symbol: str) -> tuple[Ids, Ids, Ids]:
@@ -56,7 +68,7 @@ async def compare(database: Database, venue: str, symbol: str) -> tuple[Ids, Ids
         NotReady: the database is away.
 
     """
-    async with database.reading(limit_s=LIMIT_S) as connection:
+    async with database.reading(limit_s=LIMIT_S, own=True) as connection:
         await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         stored = Ids.of_ranges(await fetch_all(connection, queries.COVERAGE, (venue, symbol)))
         edges = await fetch_all(connection, queries.RUNS, (venue, symbol))

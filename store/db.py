@@ -1,4 +1,5 @@
-"""The database: one connection that writes, a few that read, and whether it is there.
+"""The database: one connection that writes, some that answer questions, some for the store itself, one that looks
+whether it is there.
 
 What passes (`store.outage`) is waited for as long as it takes, said once every few seconds, and `database` of the
 health follows. What does not pass, a missing privilege or content the database refuses, goes to the caller at once.
@@ -16,14 +17,14 @@ from typing import Any, TypeAlias, TypeVar
 import psycopg
 from psycopg import AsyncConnection
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from psycopg_pool import AsyncConnectionPool, PoolTimeout
+from psycopg_pool import AsyncConnectionPool, PoolTimeout, TooManyRequests
 
 from mesh.backoff import backoff
 from mesh.errors import NotReady
 from mesh.health import Health
 from mesh.logs import Seldom
-from store.migrations import migrate
-from store.outage import first_line, passes
+from store.migrations import WrongSchemaError, migrate
+from store.outage import Reaction, first_line, passes, reaction, tries
 
 log = logging.getLogger("store.db")
 
@@ -31,12 +32,58 @@ T = TypeVar("T")
 Connection = AsyncConnection[tuple[Any, ...]]
 
 READERS = 4
+"""Connections for questions from outside; more of them wait a moment, at most _MAX_WAITING."""
+_OWN_READERS = 3
+"""Connections for the store's own reading, which no question from outside ever takes: repair, checks, minutes."""
+_MAX_WAITING = 64
+_WAIT_S = 2.0
 READ_LIMIT_S = 5.0
 _SCHEMA_LIMIT_S = 2.0
 _PING_EVERY_S = 1.0
 _PING_LIMIT_S = 3.0
 _SLOW_S = 10.0
 """A write that takes longer is as good as a database that is away: nothing can be stored meanwhile."""
+
+_WRITE_LIMIT_S = 20
+_LOCK_LIMIT_S = 15
+"""Waiting for somebody's lock ends earlier than a statement that takes long, so that each is what it is called."""
+_LIFTED_LIMIT_S = 600
+
+# What this code relies on, whatever a role or a database is set to. By SET and not by `options=`, so that it works
+# through PgBouncer, too. A limit of the role's own on time must not end a write in its midst again and again.
+_RELIED_ON = {
+    "DateStyle": "ISO, YMD",
+    "TimeZone": "UTC",
+    "IntervalStyle": "postgres",
+    "bytea_output": "hex",
+    "extra_float_digits": "1",
+    "standard_conforming_strings": "on",
+    "array_nulls": "on",
+    "row_security": "off",  # rows that a policy hides would count as lost: better an error
+    "default_transaction_isolation": "read committed",
+    "default_transaction_deferrable": "off",
+    "statement_timeout": "0",
+    "lock_timeout": "0",
+    "idle_in_transaction_session_timeout": "60s",
+    "idle_session_timeout": "0",
+    "transaction_timeout": "0",
+}
+_SET = """
+SELECT set_config(wanted.name, wanted.value, false)
+FROM unnest(%s::text[], %s::text[]) AS wanted (name, value)
+JOIN pg_settings ON lower(pg_settings.name) = lower(wanted.name)
+"""
+# Only where they cannot do: somebody may keep our tables in a schema of their own, or wait for a standby at commits.
+_MEND = """
+SELECT CASE WHEN current_schema() IS NULL THEN set_config('search_path', '"$user", public', false) END,
+    CASE WHEN current_setting('synchronous_commit') = 'off' THEN set_config('synchronous_commit', 'on', false) END
+"""
+# For one transaction: what fills an old hole may have to unpack a whole day of a compressed chunk.
+_LIFT_LIMITS = f"""
+SELECT set_config('statement_timeout', '{_LIFTED_LIMIT_S}s', true),
+    CASE WHEN current_setting('timescaledb.max_tuples_decompressed_per_dml_transaction', true) IS NOT NULL
+        THEN set_config('timescaledb.max_tuples_decompressed_per_dml_transaction', '0', true) END
+"""
 
 Parameters: TypeAlias = Sequence[Any] | Mapping[str, Any]
 
@@ -59,6 +106,14 @@ async def fetch_all(
     return await (await connection.execute(statement, parameters)).fetchall()
 
 
+async def prepare_session(connection: Connection, **changes: str) -> None:
+    """Set what this code relies on in a session that has just begun; `changes` are further settings, by name."""
+    await connection.execute("SET statement_timeout = 0")  # before all else, which a role's own might end
+    settings = _RELIED_ON | changes
+    await connection.execute(_SET, (list(settings), list(settings.values())))
+    await connection.execute(_MEND)
+
+
 class Database:
     """The store's database; `async with Database(url, health=health) as database:`.
 
@@ -74,38 +129,50 @@ class Database:
         self.shown = f"{parts.get('host', 'localhost')}:{parts.get('port', 5432)}/{parts.get('dbname', '')}"
         self._health = health
         self._writer: Connection | None = None
+        self._pinger: Connection | None = None
         self._turn = asyncio.Lock()
         self._schema_there = asyncio.Event()
         self._began_s: float | None = None
         self._failing = False
         self._seldom = Seldom()
-        self._pool = AsyncConnectionPool[Connection](
-            make_conninfo(
-                self._conninfo,
-                application_name="tickmesh-store-reads",
-                options=f"{parts.get('options', '')} -c default_transaction_read_only=on "
-                f"-c statement_timeout={int(READ_LIMIT_S * 1000)}",
-            ),
-            min_size=1,
-            max_size=READERS,
-            max_waiting=64,
-            timeout=2.0,
-            reconnect_timeout=5.0,
-            check=AsyncConnectionPool.check_connection,
-            kwargs={"autocommit": True},
-            open=False,
-        )
+        self._pools = {
+            False: self._pool("tickmesh-store-reads", READERS, _MAX_WAITING),
+            True: self._pool("tickmesh-store-own", _OWN_READERS, 0),
+        }
         logging.getLogger("psycopg.pool").setLevel(logging.ERROR)  # it would say every attempt; `watch` says it
 
     async def __aenter__(self) -> Database:
-        await self._pool.open(wait=False)
+        for pool in self._pools.values():
+            await pool.open(wait=False)
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self._close_writer()
-        await self._pool.close(timeout=2.0)
+        await self._close_pinger()
+        for pool in self._pools.values():
+            await pool.close(timeout=2.0)
 
-    async def write(self, work: Callable[[Connection], Awaitable[T]], *, give_up: Callable[[], bool]) -> T:
+    def _pool(self, name: str, size: int, max_waiting: int) -> AsyncConnectionPool[Connection]:
+        async def configure(connection: Connection) -> None:
+            limit = f"{READ_LIMIT_S:g}s"
+            await prepare_session(connection, default_transaction_read_only="on", statement_timeout=limit)
+
+        return AsyncConnectionPool[Connection](
+            make_conninfo(self._conninfo, application_name=name),
+            min_size=1,
+            max_size=size,
+            max_waiting=max_waiting,
+            timeout=_WAIT_S,
+            reconnect_timeout=5.0,
+            configure=configure,
+            check=AsyncConnectionPool.check_connection,
+            kwargs={"autocommit": True},
+            open=False,
+        )
+
+    async def write(
+        self, work: Callable[[Connection], Awaitable[T]], *, give_up: Callable[[], bool], lift_limits: bool = False
+    ) -> T:
         """Do `work` in a transaction, again from its start whenever the database fails, until it is committed.
 
         One piece of work at a time; while one waits for its next attempt, others have their turn. After a lost
@@ -115,26 +182,35 @@ class Database:
         Args:
             work: what to do; gets the connection.
             give_up: asked after each failure; for stopping.
+            lift_limits: take ten minutes if need be, and unpack as many rows of compressed chunks.
 
         Raises:
             NotReady: `give_up` said so.
-            psycopg.DataError, psycopg.IntegrityError: the database refuses the content.
-            psycopg.Error: whatever else does not pass.
+            psycopg.Error: what does not pass, or has not passed in a few tries: `store.outage.reaction` says what then.
             WrongSchemaError: the database is not ours to write.
 
         """
+        failed = 0
         for delay_s in backoff(first_s=0.1, max_s=2.0):
             async with self._turn:
                 self._began_s = asyncio.get_running_loop().time()
+                at_work = False
                 try:
                     connection = await self._writing()
+                    at_work = True
                     async with connection.transaction():
+                        if lift_limits:
+                            await connection.execute(_LIFT_LIMITS)
                         done = await work(connection)
                     self._answered()
                     return done
                 except (psycopg.Error, OSError) as exc:
-                    if not passes(exc):
+                    most = tries(exc) if at_work else None
+                    failed += most is not None
+                    if not passes(exc) or (most is not None and failed >= most and isinstance(exc, psycopg.Error)):
                         self._answered()
+                        if not at_work and reaction(exc) is not Reaction.END:
+                            raise WrongSchemaError(f"the schema cannot be prepared: {first_line(exc)}") from exc
                         raise
                     await self._close_writer()
                     self._failing = True
@@ -150,11 +226,12 @@ class Database:
         raise AssertionError("backoff ends never")
 
     @asynccontextmanager
-    async def reading(self, *, limit_s: float = 0.0) -> AsyncIterator[Connection]:
+    async def reading(self, *, limit_s: float = 0.0, own: bool = False) -> AsyncIterator[Connection]:
         """Lend a connection that can only read, in autocommit mode, once the schema is prepared (`watch`, `write`).
 
         Args:
             limit_s: how long a statement may take instead of READ_LIMIT_S.
+            own: for the store's own work, which does not stand in line with questions from outside.
 
         Raises:
             NotReady: the database is away, or took too long.
@@ -165,8 +242,9 @@ class Database:
                 await self._schema_there.wait()
         except TimeoutError as exc:
             raise NotReady("the database is away: its schema is not prepared yet") from exc
+        began_s = asyncio.get_running_loop().time()
         try:
-            async with self._pool.connection() as connection:
+            async with self._pools[own].connection() as connection:
                 if limit_s:
                     async with connection.transaction():
                         await connection.execute(f"SET LOCAL statement_timeout = {int(limit_s * 1000)}")
@@ -174,9 +252,14 @@ class Database:
                 else:
                     yield connection
         except psycopg.errors.QueryCanceled as exc:
-            raise NotReady(f"the database took longer than {limit_s or READ_LIMIT_S:g} s to answer") from exc
-        except PoolTimeout as exc:
-            raise NotReady("the database is away, or busy with other questions") from exc
+            most_s = limit_s or READ_LIMIT_S
+            if asyncio.get_running_loop().time() - began_s < most_s:
+                raise NotReady("somebody has cancelled the question to the database: ask again") from exc
+            raise NotReady(f"the database took longer than {most_s:g} s to answer") from exc
+        except (PoolTimeout, TooManyRequests) as exc:
+            if self._health_is_set():
+                raise NotReady("the database is busy with other questions: ask again in a moment") from exc
+            raise NotReady("the database is away") from exc
         except (psycopg.OperationalError, psycopg.InterfaceError) as exc:
             raise NotReady(f"the database is away: {first_line(exc)}") from exc
 
@@ -193,10 +276,11 @@ class Database:
                 if not self._health_is_set():
                     await self._prepare()
                 if self._schema_there.is_set():  # else `write` is at it, and tells what is wrong
-                    async with asyncio.timeout(_PING_LIMIT_S), self._pool.connection() as connection:
-                        await connection.execute("SELECT FROM progress LIMIT 1")
+                    async with asyncio.timeout(_PING_LIMIT_S):
+                        await (await self._pinging()).execute("SELECT FROM progress LIMIT 1")
                     self._look_at_writes()
-            except (psycopg.Error, OSError) as exc:  # PoolTimeout is one, TimeoutError the other
+            except (psycopg.Error, OSError) as exc:  # TimeoutError is one of the latter
+                await self._close_pinger()
                 if not passes(exc):
                     raise
                 self._tell_away(first_line(exc))
@@ -215,7 +299,10 @@ class Database:
         if self._writer is None or self._writer.closed:
             connection = await AsyncConnection.connect(self._conninfo, autocommit=True)
             try:
+                await prepare_session(connection)
                 await migrate(connection)
+                limits = {"statement_timeout": f"{_WRITE_LIMIT_S}s", "lock_timeout": f"{_LOCK_LIMIT_S}s"}
+                await prepare_session(connection, **limits)
             except BaseException:
                 await connection.close()
                 raise
@@ -224,6 +311,20 @@ class Database:
             if not self._failing:
                 log.info("connected to the database at %s", self.shown)
         return self._writer
+
+    async def _pinging(self) -> Connection:
+        """Return the connection that only looks whether the database is there, which nobody else ever uses."""
+        if self._pinger is None or self._pinger.closed:
+            conninfo = make_conninfo(self._conninfo, application_name="tickmesh-store-health")
+            self._pinger = await AsyncConnection.connect(conninfo, autocommit=True)
+            await prepare_session(self._pinger)
+        return self._pinger
+
+    async def _close_pinger(self) -> None:
+        if self._pinger is not None:
+            with contextlib.suppress(psycopg.Error, OSError):
+                await self._pinger.close()
+            self._pinger = None
 
     async def _close_writer(self) -> None:
         if self._writer is not None:

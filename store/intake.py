@@ -26,7 +26,7 @@ from mesh.trades import refusal
 from store import metrics
 from store.batch import Batch, Taken, by_symbol
 from store.dead import DeadLetters
-from store.outage import first_line
+from store.outage import Reaction, first_line, in_halves, reaction
 from store.position import Position
 from store.streams import resume
 from store.writer import PositionMovedError, Writer
@@ -34,6 +34,8 @@ from store.writer import PositionMovedError, Writer
 log = logging.getLogger("store.intake")
 
 _POLL_S = 0.5
+_MOST_REFUSED = 200
+"""Messages in a row that the database refuses: more, and it is not the messages, so the service ends."""
 
 
 class Intake:
@@ -60,6 +62,7 @@ class Intake:
         self._stop = stop
         self.position: Position | None = None
         self.pending = 0
+        self._refused_in_a_row = 0
 
     async def run(self) -> None:
         """Store until asked to stop; then store what was taken."""
@@ -118,23 +121,40 @@ class Intake:
     async def _store(self, messages: Sequence[Taken]) -> None:
         """Store consecutive messages; those the database refuses are put aside, alone."""
         assert self.position is not None
-        groups = by_symbol(messages)
         now_us = time.time_ns() // 1000
-        if any(refusal(group, now_us=now_us) for group in groups):
+        if any(refusal(group, now_us=now_us) for group in by_symbol(messages)):
             messages = [_examined(message, now_us) for message in messages]
-            groups = by_symbol(messages)
         await self._dead.put_aside(subjects.RAW, [message for message in messages if message.dead])
-        to = self.position.moved(messages[-1].sequence)
-        try:
-            written = await self._writer.store(self.position, to, groups)
-        except (psycopg.DataError, psycopg.IntegrityError) as exc:
-            if len(messages) == 1:
-                await self._store([messages[0].killed(f"the database refuses it: {first_line(exc)}")])
+        await in_halves(messages, self._write, self._write_alone)
+
+    async def _write_alone(self, message: Taken, refused: psycopg.Error) -> None:
+        """Store a message that the database has refused with its limits lifted; what that does not mend is put aside.
+
+        Raises:
+            psycopg.Error: everything is refused, so that putting aside is no way to go on.
+
+        """
+        assert self.position is not None
+        if not message.dead:
+            try:
+                await self._write([message], lift_limits=True)
                 return
-            half = len(messages) // 2
-            await self._store(messages[:half])
-            await self._store(messages[half:])
-            return
+            except psycopg.Error as exc:
+                if reaction(exc) is Reaction.END or self._refused_in_a_row >= _MOST_REFUSED:
+                    raise
+                self._refused_in_a_row += 1
+                message = message.killed(f"the database refuses it: {first_line(exc)}")
+                await self._dead.put_aside(subjects.RAW, [message])
+                await self._write([message])
+                return
+        raise refused
+
+    async def _write(self, messages: Sequence[Taken], *, lift_limits: bool = False) -> None:
+        assert self.position is not None
+        to = self.position.moved(messages[-1].sequence)
+        written = await self._writer.store(self.position, to, by_symbol(messages), lift_limits=lift_limits)
+        if written.stored:
+            self._refused_in_a_row = 0
         self.position = to
         metrics.SEQUENCE.set(self.position.sequence)
         metrics.REPEATED.inc(written.repeated)

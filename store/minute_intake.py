@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
+
+import psycopg
 
 from mesh import control, subjects
 from mesh.bus import Bus
@@ -13,6 +16,7 @@ from store import minute_rows
 from store.batch import refused
 from store.dead import DeadLetters
 from store.minutes import Minute, read
+from store.outage import first_line, in_halves
 from store.position import Position
 from store.streams import keep_taking_in
 from store.writer import Writer
@@ -44,17 +48,31 @@ class MinuteIntake:
         ) as reader:
             while True:
                 messages = await reader.next()
-                minutes = await self._read(messages)
-                to = position.moved(messages[-1].sequence)
-                await self._writer.advance(position, to, partial(minute_rows.add, minutes=minutes))
-                position = to
+                self._position = position
+                await in_halves(await self._read(messages), self._write, self._write_none)
+                position = self._position
                 await reader.ack(messages[-1])
 
-    async def _read(self, messages: list[Message]) -> list[Minute]:
-        minutes = []
+    async def _write(self, parts: Sequence[tuple[Message, Minute | None]]) -> None:
+        to = self._position.moved(parts[-1][0].sequence)
+        minutes = [minute for _, minute in parts if minute is not None]
+        await self._writer.advance(self._position, to, partial(minute_rows.add, minutes=minutes))
+        self._position = to
+
+    async def _write_none(self, part: tuple[Message, Minute | None], refused_by: psycopg.Error) -> None:
+        message, minute = part
+        if minute is None:
+            raise refused_by
+        why = f"the database refuses it: {first_line(refused_by)}"
+        await self._dead.put_aside(subjects.CANDLES, [refused(message, why)])
+        await self._write([(message, None)])
+
+    async def _read(self, messages: list[Message]) -> list[tuple[Message, Minute | None]]:
+        parts: list[tuple[Message, Minute | None]] = []
         for message in messages:
             try:
-                minutes.append(read(control.decode(control_pb2.VenueCandle, message.payload)))
+                parts.append((message, read(control.decode(control_pb2.VenueCandle, message.payload))))
             except BadMessage as exc:
+                parts.append((message, None))
                 await self._dead.put_aside(subjects.CANDLES, [refused(message, str(exc))])
-        return minutes
+        return parts

@@ -51,7 +51,7 @@ class MinuteJudge:
         """Compare minutes with the stored trades, for ever."""
         while True:
             try:
-                async with self._database.reading() as connection:
+                async with self._database.reading(own=True) as connection:
                     rows = await fetch_all(connection, queries.PENDING_MINUTES)
                 for venue, symbol, time, first, last, *sums, repairs, age_s in rows:
                     minute = Minute(venue, symbol, time, first, last, Sums(*map(int, sums)))
@@ -66,7 +66,7 @@ class MinuteJudge:
     async def _judge(self, minute: Minute, *, repairs: int, overdue: bool) -> None:
         name = {"venue": minute.venue, "symbol": minute.symbol}
         span = {"low": minute.first_trade_id, "high": minute.last_trade_id}
-        async with self._database.reading() as connection, connection.transaction():
+        async with self._database.reading(own=True) as connection, connection.transaction():
             await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
             [(first_stored,)] = await fetch_all(connection, queries.FIRST_ID, tuple(name.values()))
             ledger = await fetch_all(connection, queries.LEDGER_WITHIN, name | span)

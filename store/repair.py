@@ -7,6 +7,7 @@ import contextlib
 import logging
 from collections.abc import Callable
 
+import psycopg
 from nats.errors import Error as NatsError
 
 from mesh import control, subjects
@@ -20,6 +21,7 @@ from store.asking import ANSWER_S, MAX_IDS, Asking, Hole
 from store.db import Database, fetch_all
 from store.intake import Intake
 from store.ledger import Ids
+from store.outage import Reaction, first_line, reaction
 from store.writer import Writer
 from tickmesh.v1 import control_pb2
 
@@ -97,7 +99,12 @@ class Repair:
             absent = Ids.of_ranges((each.first_trade_id, each.last_trade_id) for each in result.absent)
             settled = 0
             if absent:
-                settled = await self._writer.settle_absent(result.venue, result.symbol, absent & asked)
+                try:
+                    settled = await self._writer.settle_absent(result.venue, result.symbol, absent & asked)
+                except psycopg.Error as exc:  # what it would have settled is asked for again
+                    if reaction(exc) is Reaction.END:
+                        raise
+                    log.error("a result for %s %s is not kept: %s", result.venue, result.symbol, first_line(exc))
             if result.found or settled or result.problem:
                 log.info(
                     "repair of %s %s %d to %d: %d found, %d absent%s",
@@ -120,7 +127,7 @@ class Repair:
                 del self._on_the_way[venue, symbol]
 
     async def _holes(self) -> list[Hole]:
-        async with self._database.reading() as connection:
+        async with self._database.reading(own=True) as connection:
             holes = [Hole._make(row) for row in await fetch_all(connection, queries.OPEN_HOLES)]
             totals = await fetch_all(connection, queries.OPEN_TOTALS) if holes else []
         metrics.OPEN_HOLES.clear()

@@ -24,7 +24,7 @@ from mesh.settings import StoreSettings
 from mesh.trades import refusal
 from store.db import Database
 from store.indicators import Periods
-from store.outage import first_line
+from store.outage import Reaction, first_line, reaction
 from store.writer import Writer
 
 log = logging.getLogger("store.replay")
@@ -78,7 +78,9 @@ async def _replay(writer: Writer, message: RawStreamMsg) -> str:
         written = await writer.add(trades)
     except BadMessage as exc:
         return str(exc)
-    except (psycopg.DataError, psycopg.IntegrityError) as exc:
+    except psycopg.Error as exc:
+        if reaction(exc) is Reaction.END:
+            raise
         return first_line(exc)
     log.info(
         "%s %s: %d trades stored, %d were there",

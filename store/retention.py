@@ -68,7 +68,7 @@ class Retention:
             return await _step(connection, end)
 
         seldom.due(clock())
-        while (done := await self._database.write(step, give_up=self._give_up)) is not None:
+        while (done := await self._database.write(step, give_up=self._give_up, lift_limits=True)) is not None:
             reached, expired = done
             removed += expired
             metrics.EXPIRED.inc(expired)

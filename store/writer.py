@@ -68,13 +68,21 @@ class Writer:
 
         await self._database.write(work, give_up=self._give_up)
 
-    async def advance(self, after: Position, to: Position, work: Callable[[Connection], Awaitable[T]]) -> T | None:
+    async def advance(
+        self,
+        after: Position,
+        to: Position,
+        work: Callable[[Connection], Awaitable[T]],
+        *,
+        lift_limits: bool = False,
+    ) -> T | None:
         """Do what the messages of a stream say and move the position behind them, both or neither, once.
 
         Args:
             after: where the position is.
             to: where it is then.
             work: see `Database.write`.
+            lift_limits: see `Database.write`.
 
         Returns:
             What `work` did; None when an attempt whose answer was lost had done it.
@@ -90,39 +98,43 @@ class Writer:
             return await work(connection)
 
         try:
-            return await self._database.write(whole, give_up=self._give_up)
+            return await self._database.write(whole, give_up=self._give_up, lift_limits=lift_limits)
         except PositionMovedError as exc:
             if exc.found == to:  # the answer to the commit was lost, the commit was not
                 return None
             raise
 
-    async def store(self, after: Position, to: Position, groups: Sequence[TradeColumns]) -> Written:
+    async def store(
+        self, after: Position, to: Position, groups: Sequence[TradeColumns], *, lift_limits: bool = False
+    ) -> Written:
         """Store the trades of consecutive messages and move the position behind them; waits for the database.
 
         Args:
             after: where the position is.
             to: where it is then.
             groups: the trades between, each symbol once.
+            lift_limits: see `Database.write`.
 
         Raises:
             PositionMovedError: the position is not where it should be.
-            psycopg.DataError, psycopg.IntegrityError: the database refuses the content of some message.
             psycopg.Error: see `Database.write`.
             NotReady: asked to stop while the database is away.
 
         """
         groups = list(map(_rising, groups))
         try:
-            return await self._store(after, to, groups, sure=True)
+            return await self._store(after, to, groups, sure=True, lift_limits=lift_limits)
         except psycopg.errors.UniqueViolation:
-            return await self._store(after, to, groups, sure=False)
+            return await self._store(after, to, groups, sure=False, lift_limits=lift_limits)
 
-    async def _store(self, after: Position, to: Position, groups: Sequence[TradeColumns], *, sure: bool) -> Written:
+    async def _store(
+        self, after: Position, to: Position, groups: Sequence[TradeColumns], *, sure: bool, lift_limits: bool
+    ) -> Written:
         async def work(connection: Connection) -> Written:
             return await _store_groups(connection, groups, self.periods, sure=sure)
 
         there = Written({(group.venue, group.symbol): len(group) for group in groups}, 0)
-        return await self.advance(after, to, work) or there
+        return await self.advance(after, to, work, lift_limits=lift_limits) or there
 
     async def add(self, trades: TradeColumns) -> Written:
         """Store trades that are no part of a stream being taken in; otherwise like `store`."""
@@ -131,7 +143,7 @@ class Writer:
             await ledger_rows.lock(connection)
             return await _store_groups(connection, [_rising(trades)], self.periods, sure=False)
 
-        return await self._database.write(work, give_up=self._give_up)
+        return await self._database.write(work, give_up=self._give_up, lift_limits=True)
 
     async def correct(
         self, venue: str, symbol: str, *, found: Ids = NOTHING, lost: Ids = NOTHING, unheard: Ids = NOTHING
@@ -153,7 +165,7 @@ class Writer:
             change = record(found, lost | (unheard - stored), stored=stored, missing=missing)
             await ledger_rows.write(connection, venue, symbol, change)
 
-        await self._database.write(work, give_up=self._give_up)
+        await self._database.write(work, give_up=self._give_up, lift_limits=True)
 
     async def keep_one_row(self, venue: str, symbol: str, twice: Ids) -> int:
         """Leave one row of each of these ids and have them asked for again; return how many rows were removed.
@@ -171,7 +183,7 @@ class Writer:
             await candle_rows.renew(connection, [], self.periods, removed={(venue, symbol): removed_us})
             return len(removed_us)
 
-        return await self._database.write(work, give_up=self._give_up)
+        return await self._database.write(work, give_up=self._give_up, lift_limits=True)
 
     async def settle_absent(self, venue: str, symbol: str, absent: Ids) -> int:
         """Take down that the venue does not have these ids, as far as they are OPEN; return how many were."""
@@ -186,7 +198,7 @@ class Writer:
                     await ledger_rows.split(connection, hole, ("ABSENT", gone), (None, hole.ids - absent))
             return settled
 
-        return await self._database.write(work, give_up=self._give_up)
+        return await self._database.write(work, give_up=self._give_up, lift_limits=True)
 
 
 async def _position(connection: Connection, stream: str) -> Position | None:
