@@ -1,13 +1,20 @@
-"""A durable consumer made anew at a position, and whether the stream still has there what was read."""
+"""A durable consumer made anew at a position, whether the stream still has there what was read, and where to begin."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import logging
 
+from nats.errors import Error as NatsError
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 from nats.js.errors import NotFoundError
 
 from mesh.bus import Bus
+from mesh.logs import Seldom
+from mesh.position import Extent, Position, begin
+
+log = logging.getLogger("mesh.durable")
 
 _ACK_WAIT_S = 3600
 _MAX_ACK_PENDING = 100_000
@@ -58,3 +65,32 @@ async def is_as_read(bus: Bus, stream: str, sequence: int, *, taken_us: int) -> 
     except NotFoundError:
         return True
     return found.time is None or abs(found.time.timestamp() * 1e6 - taken_us) < _CLOCK_US
+
+
+async def find_start(bus: Bus, stream: str, known: Position | None) -> Position:
+    """Return after which message to take in a stream, waiting until there is one; say what a person should know.
+
+    Args:
+        bus: the connection.
+        stream: the stream's name.
+        known: up to where it was taken in; None when it never was.
+
+    """
+    seldom = Seldom()
+    why = "nobody has declared it yet"
+    while True:
+        try:
+            info = await bus.stream_info(stream)
+            if info is not None:
+                assert info.created is not None, f"the server does not say when stream {stream} was made"
+                extent = Extent(stream, info.created, info.state.first_seq, info.state.last_seq)
+                as_read = known is None or await is_as_read(bus, stream, known.sequence, taken_us=known.taken_us)
+                position, warning = begin(known, extent, as_read=as_read)
+                if warning:
+                    log.error("%s", warning)
+                return position
+        except (NatsError, TimeoutError) as exc:
+            why = str(exc) or type(exc).__name__
+        if seldom.due(asyncio.get_running_loop().time()):
+            log.warning("waiting for stream %s: %s", stream, why)
+        await asyncio.sleep(0.25)

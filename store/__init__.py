@@ -1,7 +1,7 @@
 """Bus -> database: keeps every trade exactly once, knows what is missing, and answers from history.
 
 Into the database: `intake` takes trades from RAW in `batch`es, `candle_intake` closed candles from PROCESSED,
-`minute_intake` the venue's own `minutes` from CANDLES (`minute_rows`), each from its `position` in its `streams`; the
+`minute_intake` the venue's own `minutes` from CANDLES (`minute_rows`), each from its position in its `streams`; the
 `writer` has one transaction a batch, which it copies as `rows` (`replaced` removes those with the same ids); what
 cannot be stored goes to `dead` and comes back by `replay`.
 

@@ -18,6 +18,7 @@ from mesh.bus import Bus
 from mesh.candles import Closed
 from mesh.errors import BadMessage
 from mesh.message import Message
+from mesh.position import Position
 from mesh.reader import Reader
 from store import candle_rows, ledger_rows, metrics
 from store.batch import refused
@@ -25,7 +26,6 @@ from store.db import Connection
 from store.dead import DeadLetters
 from store.intake import Intake
 from store.outage import first_line, in_halves
-from store.position import Position
 from store.streams import keep_taking_in
 from store.writer import Writer
 
@@ -68,7 +68,12 @@ class CandleIntake:
         last: Message | None = None
         next_write_s = loop.time() + _MOVE_EVERY_S
         async with Reader(
-            self._bus, subjects.PROCESSED, subjects.DURABLE_STORE_SIGNALS, after=position.sequence, gather_s=_GATHER_S
+            self._bus,
+            subjects.PROCESSED,
+            subjects.DURABLE_STORE_SIGNALS,
+            after=position.sequence,
+            after_us=position.taken_us,
+            gather_s=_GATHER_S,
         ) as reader:
             while True:
                 for message in await reader.next(timeout_s=max(next_write_s - loop.time(), 0.0)):
@@ -115,7 +120,7 @@ class CandleIntake:
             await ledger_rows.lock(connection)  # no trades may come between looking at them and writing candles
             await candle_rows.add(connection, [closed for _, closed in batches], self._writer.periods)
 
-        to = self._position.moved(batches[-1][0].sequence)
+        to = self._position.moved(batches[-1][0].sequence, batches[-1][0].taken_us)
         await self._writer.advance(self._position, to, work)
         self._position = to
 
@@ -128,6 +133,6 @@ class CandleIntake:
         async def nothing(connection: Connection) -> None:
             """Move the position only."""
 
-        to = self._position.moved(last.sequence)
+        to = self._position.moved(last.sequence, last.taken_us)
         await self._writer.advance(self._position, to, nothing)
         self._position = to

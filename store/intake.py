@@ -19,6 +19,7 @@ from mesh import subjects, wire
 from mesh.bus import Bus
 from mesh.errors import BadMessage
 from mesh.message import Message
+from mesh.position import Position
 from mesh.reader import Reader, StreamReplacedError
 from mesh.service import Stop
 from mesh.settings import StoreSettings
@@ -27,7 +28,6 @@ from store import metrics
 from store.batch import Batch, Taken, by_symbol
 from store.dead import DeadLetters
 from store.outage import Reaction, first_line, in_halves, reaction
-from store.position import Position
 from store.streams import resume
 from store.writer import PositionMovedError, Writer
 
@@ -87,6 +87,7 @@ class Intake:
                         subjects.RAW,
                         subjects.DURABLE_STORE,
                         after=position.sequence,
+                        after_us=position.taken_us,
                         gather_s=self._gather_s,
                     )
                 )
@@ -151,7 +152,7 @@ class Intake:
 
     async def _write(self, messages: Sequence[Taken], *, lift_limits: bool = False) -> None:
         assert self.position is not None
-        to = self.position.moved(messages[-1].sequence)
+        to = self.position.moved(messages[-1].sequence, messages[-1].taken_us)
         written = await self._writer.store(self.position, to, by_symbol(messages), lift_limits=lift_limits)
         if written.stored:
             self._refused_in_a_row = 0

@@ -11,13 +11,13 @@ from mesh import control, subjects
 from mesh.bus import Bus
 from mesh.errors import BadMessage
 from mesh.message import Message
+from mesh.position import Position
 from mesh.reader import Reader
 from store import minute_rows
 from store.batch import refused
 from store.dead import DeadLetters
 from store.minutes import Minute, read
 from store.outage import first_line, in_halves
-from store.position import Position
 from store.streams import keep_taking_in
 from store.writer import Writer
 from tickmesh.v1 import control_pb2
@@ -44,7 +44,11 @@ class MinuteIntake:
 
     async def _take_in(self, position: Position) -> None:
         async with Reader(
-            self._bus, subjects.CANDLES, subjects.DURABLE_STORE_CANDLES, after=position.sequence
+            self._bus,
+            subjects.CANDLES,
+            subjects.DURABLE_STORE_CANDLES,
+            after=position.sequence,
+            after_us=position.taken_us,
         ) as reader:
             while True:
                 messages = await reader.next()
@@ -54,7 +58,7 @@ class MinuteIntake:
                 await reader.ack(messages[-1])
 
     async def _write(self, parts: Sequence[tuple[Message, Minute | None]]) -> None:
-        to = self._position.moved(parts[-1][0].sequence)
+        to = self._position.moved(parts[-1][0].sequence, parts[-1][0].taken_us)
         minutes = [minute for _, minute in parts if minute is not None]
         await self._writer.advance(self._position, to, partial(minute_rows.add, minutes=minutes))
         self._position = to

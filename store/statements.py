@@ -37,15 +37,22 @@ ORDER BY 1
 """
 TAKE_INCOMING = "INSERT INTO trades SELECT * FROM incoming ON CONFLICT DO NOTHING"
 
-READ_POSITION = "SELECT created, sequence FROM progress WHERE stream = %s"
-# In: stream, created, sequence.
-SET_POSITION = """
-INSERT INTO progress (stream, created, sequence) VALUES (%s, %s, %s)
-ON CONFLICT (stream) DO UPDATE SET created = excluded.created, sequence = excluded.sequence
+READ_POSITION = """
+SELECT created, sequence, coalesce((extract(epoch FROM taken_time) * 1000000)::bigint, 0)
+FROM progress WHERE stream = %s
 """
-# In: the new sequence; stream, created and sequence as they must be. One row when they are, and then that row is
-# locked to the end of the transaction: whoever changes trades or ledger goes through here, one at a time.
-MOVE_POSITION = "UPDATE progress SET sequence = %s WHERE stream = %s AND created = %s AND sequence = %s"
+# In: stream, created, sequence, when the stream took that message.
+SET_POSITION = """
+INSERT INTO progress (stream, created, sequence, taken_time) VALUES (%s, %s, %s, %s)
+ON CONFLICT (stream) DO UPDATE
+SET created = excluded.created, sequence = excluded.sequence, taken_time = excluded.taken_time
+"""
+# In: the new sequence, when the stream took that message; stream, created and sequence as they must be. One row when
+# they are, and then that row is locked to the end of the transaction: whoever changes trades or ledger goes through
+# here, one at a time.
+MOVE_POSITION = (
+    "UPDATE progress SET sequence = %s, taken_time = %s WHERE stream = %s AND created = %s AND sequence = %s"
+)
 LOCK_LEDGER = "SELECT FROM progress WHERE stream = %s FOR UPDATE"
 
 # In: venues, symbols, lowest and highest id of each. Out: n (from 1), first, last: the stored ranges between the one

@@ -7,6 +7,7 @@ rows with the same ids give way to those from the bus; its neighbours are never 
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -14,12 +15,13 @@ from typing import TypeVar
 import numpy as np
 import psycopg
 
+from mesh.position import Position
 from mesh.trades import Int64s, TradeColumns
 from store import candle_rows, ledger_rows, minute_rows, replaced, statements
 from store.db import Connection, Database
 from store.indicators import Periods
 from store.ledger import NOTHING, Ids, record
-from store.position import Position
+from store.queries import time_of
 from store.rows import COPY_HEADER, COPY_TRAILER, copy_rows
 
 T = TypeVar("T")
@@ -64,7 +66,9 @@ class Writer:
         """Make `position` the one to write after."""
 
         async def work(connection: Connection) -> None:
-            await connection.execute(statements.SET_POSITION, (position.stream, position.created, position.sequence))
+            await connection.execute(
+                statements.SET_POSITION, (position.stream, position.created, position.sequence, _taken(position))
+            )
 
         await self._database.write(work, give_up=self._give_up)
 
@@ -201,14 +205,18 @@ class Writer:
         return await self._database.write(work, give_up=self._give_up, lift_limits=True)
 
 
+def _taken(position: Position) -> dt.datetime | None:
+    return time_of(position.taken_us) if position.taken_us else None
+
+
 async def _position(connection: Connection, stream: str) -> Position | None:
     row = await (await connection.execute(statements.READ_POSITION, (stream,))).fetchone()
-    return None if row is None else Position(stream, row[0], row[1])
+    return None if row is None else Position(stream, row[0], row[1], row[2])
 
 
 async def _move(connection: Connection, after: Position, to: Position) -> None:
     cursor = await connection.execute(
-        statements.MOVE_POSITION, (to.sequence, after.stream, after.created, after.sequence)
+        statements.MOVE_POSITION, (to.sequence, _taken(to), after.stream, after.created, after.sequence)
     )
     if cursor.rowcount != 1:
         raise PositionMovedError(await _position(connection, after.stream))

@@ -19,9 +19,11 @@ from prometheus_client import Counter, Gauge
 from mesh import subjects, wire
 from mesh.bus import Bus
 from mesh.dead_letters import DeadLetterQueue
+from mesh.durable import find_start
 from mesh.errors import BadMessage, NotReady
 from mesh.health import Health
 from mesh.message import Message
+from mesh.position import Position
 from mesh.publisher import Publisher
 from mesh.reader import Reader, StreamReplacedError
 from mesh.service import Stop
@@ -83,10 +85,9 @@ class Pipeline:
         self._dead = dead
         self.publisher = Publisher(bus, subjects.PROCESSED)
         await self.publisher.open()
-        self._raw_created = await self._wait_for_raw(bus)
         self._snapshots = await Snapshots.open(bus)
         self._published = await Published.read(bus)
-        self._after, self._after_us = await self._snapshots.load(self._engine, raw_created=self._raw_created)
+        self._begin_at(await find_start(bus, subjects.RAW, await self._snapshots.load(self._engine)))
         if ahead := self._engine.ahead_of(self._published.last_ids):
             log.error(
                 "the saved state knows trades of %s that PROCESSED does not hold: making it again from RAW", ahead
@@ -94,6 +95,9 @@ class Pipeline:
             self._engine.restore({})
             self._snapshots.forget_parked()
             self._after = self._after_us = 0
+
+    def _begin_at(self, position: Position) -> None:
+        self._after, self._after_us, self._raw_created = position.sequence, position.taken_us, str(position.created)
 
     async def reset_session(self, venue: str, symbol: str) -> bool:
         """Begin a new session with the symbol's next trade, and keep that; return whether the symbol has traded at all.
@@ -120,9 +124,8 @@ class Pipeline:
             except StreamReplacedError as exc:
                 # Nothing is doubled by that: the engine leaves out what it knows.
                 log.error("reading RAW from its start: %s", exc)
-                self._after = self._after_us = 0
                 self._taken = self._saved = None
-                self._raw_created = await self._wait_for_raw(self._bus)
+                self._begin_at(await find_start(self._bus, subjects.RAW, None))
 
     async def _read(self, stop: Stop) -> None:
         loop = asyncio.get_running_loop()
@@ -248,8 +251,3 @@ class Pipeline:
             except (NatsError, TimeoutError) as exc:
                 log.warning("waiting for the state of %s: %s", symbol, str(exc) or type(exc).__name__)
                 await asyncio.sleep(_POLL_S)
-
-    async def _wait_for_raw(self, bus: Bus) -> str:
-        while (info := await bus.stream_info(subjects.RAW)) is None:  # noqa: ASYNC110 - nothing tells when it is made
-            await asyncio.sleep(_POLL_S)
-        return str(info.created)

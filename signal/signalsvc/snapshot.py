@@ -9,6 +9,7 @@ What cannot be used is said loudly and left aside; the engine is then made again
 
 from __future__ import annotations
 
+import datetime as dt
 import logging
 from collections.abc import Iterable
 
@@ -16,6 +17,7 @@ import msgspec
 from nats.js.errors import NotFoundError
 from nats.js.kv import KeyValue
 
+from mesh import position as mesh_position
 from mesh import subjects
 from mesh.bus import Bus
 from signalsvc.engine import Engine, UnusableEntry
@@ -68,39 +70,36 @@ class Snapshots:
         """Open the bucket, making it if there is none."""
         return cls(await bus.js.create_key_value(bucket=subjects.ENGINE_BUCKET, history=1, max_bytes=256 * 2**20))
 
-    async def load(self, engine: Engine, *, raw_created: str) -> tuple[int, int]:
+    async def load(self, engine: Engine) -> mesh_position.Position | None:
         """Let a new engine go on from what is saved, if it can be used.
 
         Args:
             engine: of today's settings; it has seen no trade.
-            raw_created: when the RAW of now was made. The state of an older one is used, its sequence is not.
 
         Returns:
-            The RAW sequence after which the engine goes on, 0 is the start of the stream; and when RAW took that one.
+            The position in RAW after which the engine goes on; None when nothing is saved that can be used.
 
         """
         try:
             saved = await self._bucket.get(_POSITION)
         except NotFoundError:
-            return 0, 0
+            return None
         try:
             position = msgspec.json.decode(saved.value or b"", type=Position)
             if position.settings != engine.settings:
                 raise UnusableEntry(f"it has settings {position.settings}, now they are {engine.settings}")
+            created = dt.datetime.fromisoformat(position.raw_created)
             entries = {}
             for name in position.symbols:
                 pieces = [await self._bucket.get(key) for key in position.pieces.get(name, [name])]
                 entries[name] = b"".join([piece.value or b"" for piece in pieces])
             engine.restore(entries)
-        except (UnusableEntry, NotFoundError, msgspec.DecodeError) as exc:
+        except (UnusableEntry, NotFoundError, msgspec.DecodeError, ValueError) as exc:
             log.error("the saved state cannot be used, making it again from RAW: %s", exc)
-            return 0, 0
+            return None
         self._saved, self._pieces, self._parked = entries, position.pieces, dict(position.parked)
-        if position.raw_created != raw_created:
-            log.warning("RAW was made anew at %s: going on with the saved state from its start", raw_created)
-            return 0, 0
         log.info("going on with the state of %d symbols after RAW %d", len(entries), position.raw_sequence)
-        return position.raw_sequence, position.raw_taken_us
+        return mesh_position.Position(subjects.RAW, created, position.raw_sequence, position.raw_taken_us)
 
     async def save(self, engine: Engine, *, raw_sequence: int, raw_taken_us: int, raw_created: str) -> None:
         """Save the engine as it is now; call only when everything up to `raw_sequence` is published.

@@ -22,11 +22,11 @@ import psycopg
 
 from mesh.health import Health
 from mesh.local import postgres
+from mesh.position import Position
 from mesh.settings import StoreSettings
 from mesh.trades import TradeColumns
 from store.db import Database
 from store.indicators import Periods
-from store.position import Position
 from store.rows import copy_rows
 from store.writer import Writer
 from tests.fixtures.postgres import PASSWORD, PostgresServer

@@ -21,6 +21,7 @@ from tests.chaos.strikes import (
     listened_to,
     nonsense_in_raw,
     power_cut,
+    power_cut_regrown,
     restarted,
     rows_deleted,
     seconds_beside,
@@ -102,6 +103,11 @@ def table(*, short: bool, seed: int) -> list[Fault]:
         Fault("RAW is full while the store is away", stream_full, own_mesh=lambda _: {"RAW_MAX_BYTES": str(2**20)}),
         Fault("the clock jumps an hour ahead, then two back", clock_steps(3600, -3600, 0), own_mesh=with_own_clock),
         Fault("a power cut takes the last seconds of RAW", power_cut("RAW"), own_mesh=lambda _: {}),
+        Fault(
+            "a power cut takes the last seconds of RAW, and it grows past them before store starts",
+            power_cut_regrown("RAW"),
+            own_mesh=lambda _: {},
+        ),
         Fault(
             "a power cut takes the last seconds of every stream",
             power_cut(*EVERY_STREAM),

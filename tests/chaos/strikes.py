@@ -211,6 +211,24 @@ def power_cut(*streams: str) -> Strike:
     return strike
 
 
+def power_cut_regrown(stream: str) -> Strike:
+    """A stream's last seconds were never written to the disk, and it grows past them before store starts again."""
+
+    def strike(world: World) -> None:
+        files = State(world.mesh.state_dir).nats_data / "jetstream" / "$G" / "streams"
+        kept = world.directory / "kept-regrown"
+        with world.frozen("nats"):
+            shutil.copytree(files / stream, kept)
+        time.sleep(2)
+        with world.without("store"):
+            with world.without("nats"):
+                shutil.rmtree(files / stream)
+                shutil.copytree(kept, files / stream)
+            time.sleep(6)
+
+    return strike
+
+
 def disk_full(folder: str, seconds: float) -> Strike:
     """A disk of its own under STATE_DIR has no room left; then it has again."""
 

@@ -19,6 +19,7 @@ from tests.fixtures.trades import columns
 
 MESSAGE_BYTES = 2**20
 LONG = {"moving_average_window": 60_000, "vwap_window": 60_000}
+MADE = "2026-01-01 00:00:00+00:00"
 
 
 @pytest.fixture
@@ -54,14 +55,16 @@ def feed(one: Engine, first_id: int, trades: int) -> None:
 
 
 async def save(snapshots: Snapshots, one: Engine, raw_sequence: int) -> None:
-    await snapshots.save(one, raw_sequence=raw_sequence, raw_taken_us=raw_sequence * 1000, raw_created="today")
+    await snapshots.save(one, raw_sequence=raw_sequence, raw_taken_us=raw_sequence * 1000, raw_created=MADE)
 
 
 async def loaded(bus: Bus, **settings: float) -> tuple[int, dict[str, bytes]]:
     """Load as a new process would; return the sequence it goes on after, and its state."""
     one = Engine(**settings)
-    sequence, _ = await (await Snapshots.open(bus)).load(one, raw_created="today")
-    return sequence, one.entries()
+    position = await (await Snapshots.open(bus)).load(one)
+    assert position is not None
+    assert (str(position.created), position.taken_us) == (MADE, position.sequence * 1000)
+    return position.sequence, one.entries()
 
 
 async def test_a_state_larger_than_a_message_is_kept(bus: Bus) -> None:
@@ -107,7 +110,7 @@ async def test_a_service_that_goes_on_puts_its_pieces_beside_those_it_was_loaded
     long = engine(70_000, **LONG)
     await save(await Snapshots.open(bus), long, 1)
     again, snapshots = Engine(**LONG), await Snapshots.open(bus)
-    await snapshots.load(again, raw_created="today")
+    await snapshots.load(again)
     feed(again, 70_001, 10)
     snapshots._bucket = FailingBucket(snapshots._bucket, puts=2)  # type: ignore[assignment]
 
@@ -136,7 +139,9 @@ async def test_what_nobody_follows_leaves_memory_and_goes_on_where_it_was(bus: B
     assert len(one) == 1
 
     again, others = Engine(), await Snapshots.open(bus)  # a new process: it reads what it needs
-    assert (await others.load(again, raw_created="today"))[0] == 4
+    position = await others.load(again)
+    assert position is not None
+    assert position.sequence == 4
     assert (len(again), others.is_parked("binance", "ethusdt")) == (1, True)
     for engine_, kept in ((one, snapshots), (again, others)):
         await kept.bring_back(engine_, "binance", "ethusdt")

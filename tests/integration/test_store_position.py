@@ -10,9 +10,9 @@ import psycopg
 import pytest
 
 from mesh.health import Health
+from mesh.position import Position
 from store.db import Connection, Database
 from store.indicators import Periods
-from store.position import Position
 from store.writer import PositionMovedError, Writer
 from tests.fixtures.store import ask
 from tests.fixtures.waiting import eventually

@@ -71,7 +71,7 @@ PURE = [
     "store/candle_pages.py",
     "store/tokens.py",
     "store/indicators.py",
-    "store/position.py",
+    "mesh/position.py",
     "store/minutes.py",
     "store/asking.py",
     "gateway/transcode/rules.py",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 
-from store.position import Extent, Position, begin
+from mesh.position import Extent, Position, begin
 
 MADE = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 LATER = MADE + dt.timedelta(days=1)
@@ -49,3 +49,10 @@ def test_an_empty_stream_whose_messages_all_were_stored_is_fine() -> None:
     known = Position("RAW", MADE, 100)
 
     assert begin(known, extent(first=101, last=100)) == (known, "")
+
+
+def test_a_stream_that_has_grown_again_with_other_messages_is_taken_in_from_its_start_loudly() -> None:
+    position, warning = begin(Position("RAW", MADE, 60, 7), extent(), as_read=False)
+
+    assert position == Position("RAW", MADE, 0)
+    assert "has grown again" in warning
