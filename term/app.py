@@ -6,7 +6,7 @@ import asyncio
 import signal
 import sys
 import time
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from random import Random
 
@@ -38,14 +38,15 @@ class App:
 
     def __init__(self, screen: Screen, *, url: str, token: str) -> None:
         self._screen = screen
-        self._client = Client(url, token=token, emit=self.handle, now_us=_now_us, random=Random())  # noqa: S311 jitter
+        self._now_us = Clock().now_us
+        self._client = Client(url, token=token, emit=self.handle, now_us=self._now_us, random=Random())  # noqa: S311 jitter
         self._dirty = asyncio.Event()
         self._readable = asyncio.Event()
         self._stopped = asyncio.Event()
         self._resized = False
         self._requests: set[asyncio.Task[None]] = set()
         width, height = screen.size
-        self._model, self._first_effects = start(url=shown_url(url), width=width, height=height, now_us=_now_us())
+        self._model, self._first_effects = start(url=shown_url(url), width=width, height=height, now_us=self._now_us())
 
     async def run(self) -> None:
         """Run until stopped; an error in any task ends all of them and is raised."""
@@ -106,7 +107,7 @@ class App:
     async def _tick(self) -> None:
         while True:
             await asyncio.sleep(TICK_S)
-            self.handle(Ticked(_now_us()))
+            self.handle(Ticked(self._now_us()))
 
     def _resize(self) -> None:
         self._resized = True
@@ -125,5 +126,26 @@ class App:
             loop.remove_reader(sys.stdin.fileno())
 
 
-def _now_us() -> int:
-    return time.time_ns() // 1000
+class Clock:
+    """This machine's time in microseconds since 1970 UTC, which never goes back.
+
+    Silence is watched by it: after a step back the clock on the wall would say for as long that the last trade is new.
+
+    Args:
+        wall_ns: the clock on the wall, in nanoseconds since 1970 UTC.
+        steady_ns: one that only goes forward, in nanoseconds.
+
+    """
+
+    def __init__(
+        self, wall_ns: Callable[[], int] = time.time_ns, steady_ns: Callable[[], int] = time.monotonic_ns
+    ) -> None:
+        self._wall_ns = wall_ns
+        self._steady_ns = steady_ns
+        self._ahead_ns = wall_ns() - steady_ns()
+
+    def now_us(self) -> int:
+        """Return the time: the wall's, or, after that stepped back, what it would be by now without."""
+        steady_ns = self._steady_ns()
+        self._ahead_ns = max(self._ahead_ns, self._wall_ns() - steady_ns)
+        return (steady_ns + self._ahead_ns) // 1000

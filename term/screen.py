@@ -75,6 +75,8 @@ class Screen:
             locale.setlocale(locale.LC_ALL, "")
         # What curses goes by; the preferred encoding is UTF-8 in Python's UTF-8 mode, which LC_ALL=C turns on.
         self._ascii_only = "utf" not in locale.nl_langinfo(locale.CODESET).lower()
+        for exported in ("LINES", "COLUMNS"):  # some shells' settings; curses would believe them, not the terminal
+            os.environ.pop(exported, None)
         self._window = curses.initscr()
         try:
             self._set_up()

@@ -219,6 +219,12 @@ async def test_bad_frames_are_counted_and_survived(gateway: FakeGateway) -> None
         await terminal.shows("12 trades not sent to this screen, 5 bad frames")
 
 
+async def test_the_size_is_the_terminals_whatever_is_exported(gateway: FakeGateway) -> None:
+    async with term(gateway, environment={"COLUMNS": "40", "LINES": "12"}) as terminal:
+        await terminal.shows("q quit")
+        assert "q quit" in terminal.text.splitlines()[23]
+
+
 async def test_a_resized_terminal_is_filled(gateway: FakeGateway) -> None:
     async with term(gateway) as terminal:
         await terminal.shows("● current")
