@@ -5,6 +5,7 @@
 | BLOCKED | the venue refuses us (403, 418, 429, 451): no trade can come |
 | STALE | no connection is proven alive: prices are old, and nobody knows whether they still hold |
 | GAP | trades are held back until missing ones before them have been fetched, or it is known whether they are right |
+| STALE | trades come, but none of them is passed on: their ids are of the past, and the price stands still |
 | SIM | trades come, from the simulated exchange |
 | LIVE | the last trade came within the last ten seconds |
 | QUIET | the connection lives, and nothing is traded |
@@ -25,6 +26,9 @@ from tickmesh.v1 import status_pb2
 
 LIVE_WITHIN_S = 10.0
 """So long after its last trade a symbol counts as LIVE."""
+
+STANDING_STILL_TRADES = 3
+"""So many new trades in a row that are not passed on are no accident: the price stands still."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +59,7 @@ class Progress:
         held_trades: how many wait for ids before them.
         gap: those ids.
         doubt: why trades of it are held that cannot be right, in words for people; empty when none are.
+        not_passed: how many trades in a row came that happened after the last one passed on, and were not.
 
     """
 
@@ -65,6 +70,7 @@ class Progress:
     held_trades: int = 0
     gap: Gap | None = None
     doubt: str = ""
+    not_passed: int = 0
 
 
 def feed_of(venue: str, connection: Connection, symbols: Iterable[Progress]) -> status_pb2.Feed:
@@ -92,6 +98,12 @@ def _symbol_feed(venue: str, connection: Connection, progress: Progress) -> stat
     elif progress.doubt:
         told.state = status_pb2.FEED_STATE_GAP
         told.message = f"held back until it is known what is so: {progress.doubt}"
+    elif progress.not_passed >= STANDING_STILL_TRADES:
+        told.state = status_pb2.FEED_STATE_STALE
+        told.message = (
+            f"trades come, but the last {progress.not_passed} were not passed on after trade {progress.last_trade_id}: "
+            "their ids are of the past"
+        )
     elif progress.heard_ago_s is None:
         told.state, told.message = status_pb2.FEED_STATE_QUIET, "no trade has come yet"
     elif venue == SIM:
@@ -118,9 +130,10 @@ def _together(
     if not connection.alive:
         return _without_connection(venue, connection)
     states = {one.state: one.message for one in reversed(symbols)}
-    if venue == SIM:
+    standing_still = states.keys() <= {status_pb2.FEED_STATE_GAP, status_pb2.FEED_STATE_STALE} and bool(states)
+    if venue == SIM and not standing_still:
         return status_pb2.FEED_STATE_SIM, "the trades are those of a simulated exchange, and not real"
-    for state in (status_pb2.FEED_STATE_LIVE, status_pb2.FEED_STATE_GAP):
+    for state in (status_pb2.FEED_STATE_LIVE, status_pb2.FEED_STATE_GAP, status_pb2.FEED_STATE_STALE):
         if state in states:
             return state, states[state]
     return status_pb2.FEED_STATE_QUIET, states.get(status_pb2.FEED_STATE_QUIET, "no symbol is followed")

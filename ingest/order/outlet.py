@@ -29,6 +29,9 @@ log = logging.getLogger("ingest.outlet")
 MAX_BATCH = 4096
 """Trades in one message at most: about 0.14 MB."""
 
+LATER_US = 1_000_000
+"""So much later than the last trade one must have happened to be new: a repeat, told by a second connection, is not."""
+
 
 @dataclass(slots=True)
 class _Followed:
@@ -38,6 +41,7 @@ class _Followed:
     quarantine: Quarantine
     head_id: int = -1
     recent: Recent = field(default_factory=Recent)
+    standing_still: int = 0  # live trades in a row that happened after the last one passed on, and were not
     counts_anew: bool = False
 
 
@@ -135,6 +139,7 @@ class Outlet:
                 held_trades=followed.sequencer.held_trades + followed.quarantine.held_trades,
                 gap=followed.sequencer.gap,
                 doubt=followed.quarantine.held[0].why if followed.quarantine.held else "",
+                not_passed=followed.standing_still,
             )
             for symbol, followed in self._followed.items()
         ]
@@ -156,7 +161,10 @@ class Outlet:
         if live:
             self._heard_s[trades.symbol] = _now_s()
             counts.LAG.observe(max(0.0, (trades.received_time_us - int(trades.time_us[-1])) / 1e6))
+        last_time_us = followed.sequencer.last_time_us
         async with self._lock:
+            if live and last_time_us and int(trades.time_us[-1]) > last_time_us + LATER_US:
+                followed.standing_still += len(trades)  # what passes makes it 0
             if followed.counts_anew:
                 trades = trades.rows(trades.trade_id > (followed.sequencer.last_id or 0))
                 if not len(trades):
@@ -331,6 +339,7 @@ class Outlet:
         if due is None or self._closed:
             return
         self._followed[symbol].recent.add(due)
+        self._followed[symbol].standing_still = 0
         for start in range(0, len(due), MAX_BATCH):
             part = due.rows(slice(start, start + MAX_BATCH))
             message_id = f"{self.venue}.{subjects.token(symbol)}.{part.trade_id[0]}-{part.trade_id[-1]}"

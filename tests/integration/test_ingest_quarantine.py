@@ -8,12 +8,13 @@ from collections.abc import Callable
 import msgspec
 import pytest
 
-from mesh import subjects
+from mesh import control, subjects
 from tests.fixtures.following import Followed, followed
 from tests.fixtures.nats import NatsServer
 from tests.fixtures.scripted_venue import TIME_US, frame
 from tests.fixtures.services import Service
 from tests.fixtures.waiting import eventually
+from tickmesh.v1 import status_pb2
 
 Make = Callable[..., Service]
 YEAR_2200_US = 7_258_118_400_000_000
@@ -86,6 +87,33 @@ async def test_single_ids_of_the_past_cost_nothing_and_begin_nothing(
         await mesh.venue.say(*(frame("btcusdt", old_id, T=TIME_US + 5_000_000) for old_id in (3, 50, 7, 8)))
         await mesh.venue.trade("btcusdt", 51, 52)
         await mesh.publishes([*range(1, 53)])
+
+
+async def test_a_price_that_stands_still_while_trades_come_is_reported_as_stale(
+    nats_server: NatsServer, make_service: Make
+) -> None:
+    async with followed(nats_server, make_service) as mesh:
+
+        async def state() -> str:
+            report = control.decode(
+                status_pb2.ServiceReport, await mesh.last(subjects.CONTROL, subjects.status("ingest"))
+            )
+            return status_pb2.FeedState.Name(report.feed.state)
+
+        async def is_live() -> bool:
+            return await state() == "FEED_STATE_LIVE"
+
+        async def is_stale() -> bool:
+            return await state() == "FEED_STATE_STALE"
+
+        await mesh.start()
+        await mesh.venue.trade("btcusdt", *range(1, 51))
+        await eventually(is_live)
+        await mesh.venue.say(*(frame("btcusdt", 3, T=TIME_US + later_us) for later_us in (2 * 10**6, 3 * 10**6)))
+        await mesh.venue.say(frame("btcusdt", 3, T=TIME_US + 4 * 10**6))
+        await eventually(is_stale)
+        await mesh.venue.trade("btcusdt", 51)
+        await eventually(is_live)
 
 
 async def test_a_jump_that_rest_confirms_is_followed(nats_server: NatsServer, make_service: Make) -> None:

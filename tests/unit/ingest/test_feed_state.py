@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ingest.feed_state import LIVE_WITHIN_S, Connection, Progress, feed_of
+from ingest.feed_state import LIVE_WITHIN_S, STANDING_STILL_TRADES, Connection, Progress, feed_of
 from ingest.gap import Gap
 from mesh.status import MAX_SYMBOLS
 from tickmesh.v1 import status_pb2
@@ -51,6 +51,18 @@ def test_one_symbol_whose_trades_come_shows_that_the_feed_is_live() -> None:
     assert name(feed_of("binance", ALIVE, symbols[:2]).state) == "GAP"
     assert name(feed_of("binance", ALIVE, symbols[:1]).state) == "QUIET"
     assert name(feed_of("binance", ALIVE, []).state) == "QUIET"
+
+
+def test_a_price_that_stands_still_while_trades_come_is_never_live() -> None:
+    stands_still = Progress("btcusdt", 1050, TIME_US, 0.1, not_passed=STANDING_STILL_TRADES)
+    for venue in ("binance", "sim"):
+        feed = feed_of(venue, ALIVE, [stands_still])
+        assert (name(feed.symbols[0].state), name(feed.state)) == ("STALE", "STALE")
+        assert "after trade 1050" in feed.message
+        # One stray trade is an accident, and one symbol of several does not stop the others.
+        assert name(feed_of(venue, ALIVE, [stands_still, progress(symbol="busy")]).state) in ("LIVE", "SIM")
+    stray = Progress("btcusdt", 1050, TIME_US, 0.1, not_passed=STANDING_STILL_TRADES - 1)
+    assert name(feed_of("binance", ALIVE, [stray]).state) == "LIVE"
 
 
 def test_the_words_name_the_ids_the_host_and_the_silence() -> None:
