@@ -114,7 +114,7 @@ lint: $(VENV)/installed ## check style: ruff and buf
 	buf lint gen/tickmesh/v1/descriptors.binpb --config protos/buf.yaml
 
 types: $(VENV)/installed ## check types: mypy --strict
-	mypy
+	$(PY) -m mypy
 
 gen: $(VENV)/installed ## generate gen/ from protos/
 	$(PY) protos/generate.py
@@ -129,11 +129,12 @@ $(VENV)/dependencies: requirements-dev.lock
 	@if [ ! -x $(PY) ]; then \
 		if [ -z "$(PYTHON)" ]; then echo "no Python >= 3.11 found: install one, or name it: make run PYTHON=/path/to/python3" >&2; exit 1; fi; \
 		echo "making $(VENV) with $$($(PYTHON) --version)"; \
-		$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+		(umask 022; $(PYTHON) -m venv $(VENV)) || { rm -rf $(VENV); \
 			echo "$(PYTHON) cannot make a virtual environment: on Debian and Ubuntu \`apt install python3-venv\` first" >&2; exit 1; }; \
 	fi
 	@echo "installing the locked dependencies (a minute or two the first time)"
-	@$(PIP) install -qq --require-hashes -r requirements-dev.lock
+	@# Others must read it whatever the umask: where root starts PostgreSQL, that runs as another user.
+	@umask 022; $(PIP) install -qq --require-hashes -r requirements-dev.lock
 	@touch $@
 
 # The links name every module, so they are made anew when there are others: after a pull, say.
@@ -145,7 +146,14 @@ $(VENV)/installed: $(VENV)/modules pyproject.toml $(LIBSIGNAL)
 	@for c in "$$CXX" c++ g++ clang++; do [ -n "$$c" ] && command -v $$c >/dev/null && found=1; done; \
 		[ -n "$$found" ] || { echo "no C++ compiler: on Debian and Ubuntu \`apt install g++\` first" >&2; exit 1; }
 	@echo "building libsignal"
-	@$(PIP) install -qq --no-build-isolation --no-deps --editable .
+	@# CMake generates files that a quote in its own path or in the build folder's breaks: then both lie elsewhere.
+	@umask 022; case "$$PWD" in *[\"\\]*) \
+		elsewhere=$$(mktemp -d) && cp -r $(VENV)/lib/python3*/site-packages/cmake $(VENV)/bin/ninja "$$elsewhere" || exit; \
+		export CMAKE_EXECUTABLE="$$elsewhere/cmake/data/bin/cmake" CMAKE_MAKE_PROGRAM="$$elsewhere/ninja" CMAKE_GENERATOR=Ninja; \
+		set -- -C "build-dir=$$elsewhere/build" ;; \
+	esac; \
+	$(PIP) install -qq --no-build-isolation --no-deps "$$@" --editable .; code=$$?; \
+	rm -rf "$$elsewhere"; exit $$code
 	@touch $@
 
 always:

@@ -8,11 +8,14 @@ search folders; the folders stay closed to everyone else.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import pwd
+import re
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -66,16 +69,17 @@ def initialise(data: Path, *, superuser_password: str, role_password: str) -> No
     owner = _system_user(making)
     if owner is not None:
         os.chown(making, owner.pw_uid, owner.pw_gid)
-    _run(
-        [
-            "initdb", "-D", str(making), "-U", SUPERUSER, "--auth=trust", "--encoding=UTF8", "--no-instructions",
-            "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8",
-        ],
-        making,
-    )  # fmt: skip
+    with _where_a_shell_finds_them(bin_directory()) as binaries:
+        _run(
+            [
+                str(binaries / "initdb"), "-D", str(making), "-U", SUPERUSER, "--auth=trust", "--encoding=UTF8",
+                "--no-instructions", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8",
+            ],
+            making,
+        )  # fmt: skip
     # Single-user mode needs no port and no waiting; the passwords travel by stdin, not by the process list.
     said = _run(
-        ["postgres", "--single", "-D", str(making), "postgres"],
+        [str(bin_directory() / "postgres"), "--single", "-D", str(making), "postgres"],
         making,
         f"ALTER ROLE {SUPERUSER} PASSWORD {_literal(superuser_password)};\n"
         f"CREATE ROLE {ROLE} LOGIN PASSWORD {_literal(role_password)};\n"
@@ -108,14 +112,38 @@ def url(password: str, port: int, *, user: str = ROLE, database: str = DATABASE)
     return f"postgresql://{user}:{password}@127.0.0.1:{port}/{database}"
 
 
+@contextlib.contextmanager
+def _where_a_shell_finds_them(binaries: Path) -> Iterator[Path]:
+    """Give the folder of the binaries for initdb, which has a shell start postgres by a path in double quotes.
+
+    A path with a sign that means something there is too much for it: then everything is copied for as long as it runs.
+    """
+    if not re.search(r'["$`\\]', str(binaries)):
+        yield binaries
+        return
+    with tempfile.TemporaryDirectory(prefix="tickmesh-") as folder:
+        Path(folder).chmod(0o755)  # for the database's user
+        package = binaries.parents[1]
+        for part in (binaries.parent, package.with_name(f"{package.name}.libs")):  # found from the first by its place
+            if part.is_dir():
+                shutil.copytree(part, Path(folder) / part.relative_to(package.parent), symlinks=True)
+        yield Path(folder) / binaries.relative_to(package.parent)
+
+
 def _run(argv: list[str], data: Path, text: str = "") -> str:
-    argv = [*_as_system_user(data), str(bin_directory() / argv[0]), *argv[1:]]
     done = subprocess.run(
-        argv, input=text, env=environment(), cwd="/", capture_output=True, text=True, timeout=120, check=False
+        [*_as_system_user(data), *argv],
+        input=text,
+        env=environment(),
+        cwd="/",
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
     )
     said = done.stdout + done.stderr
     if done.returncode != 0:
-        raise PostgresError(f"{argv[0]} for {data} ended with {done.returncode}:\n{said}")
+        raise PostgresError(f"{Path(argv[0]).name} for {data} ended with {done.returncode}:\n{said}")
     return said
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
+from pathlib import Path
 
 import nats
 import psycopg
 import pytest
 from nats.js.api import StreamConfig
 
+from mesh.local import postgres
 from tests.fixtures.nats import NatsServer
 from tests.fixtures.postgres import PostgresServer
 
@@ -67,3 +70,19 @@ def test_the_services_role_is_no_superuser(own_postgres: PostgresServer) -> None
 def test_postgres_wants_the_password(own_postgres: PostgresServer) -> None:
     with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
         psycopg.connect(own_postgres.url.replace("test-password", "wrong"))
+
+
+def test_a_data_directory_is_made_by_binaries_whose_path_means_something_to_a_shell(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = postgres.bin_directory().parents[1]
+    odd = tmp_path / 'o\'neil #1 "q" $HOME `x`'
+    for part in (postgres.bin_directory().parent, package.with_name(f"{package.name}.libs")):
+        if part.is_dir():
+            shutil.copytree(part, odd / part.relative_to(package.parent), symlinks=True)
+    binaries = odd / postgres.bin_directory().relative_to(package.parent)
+    monkeypatch.setattr(postgres, "bin_directory", lambda: binaries)
+
+    postgres.initialise(odd / "data", superuser_password="one", role_password="two")
+
+    assert (odd / "data" / "PG_VERSION").read_text() == "18\n"
