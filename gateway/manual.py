@@ -40,7 +40,8 @@ Without parameters these are the trades of the selected symbol, also after anoth
 
 With `?events=true` two more come:
 
-- `{"type": "selected", "symbol", "name", "venue"}`: the selected symbol; at the start, and whenever it changes.
+- `{"type": "selected", "symbol", "name", "venue"}`: the selected symbol; at the start, and whenever it changes. With \
+`status` while it is not traded: `BREAK`, `HALT`, ...
 - `{"type": "status", "state": "waiting"}`: trades have stopped because a part of the mesh is away; `"live"`: they go \
 on.
 

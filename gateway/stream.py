@@ -162,7 +162,10 @@ class Stream:
         elif event == "selected":
             selected = response.selected
             self._names[selected.symbol] = selected.name
-            self._selected = control("selected", symbol=selected.symbol, name=selected.name, venue=selected.venue)
+            rests = {} if selected.status in ("", "TRADING") else {"status": selected.status}
+            self._selected = control(
+                "selected", symbol=selected.symbol, name=selected.name, venue=selected.venue, **rests
+            )
             self._fanout.select(selected.symbol)
             self._fanout.tell(self._selected)
         elif event == "missed":

@@ -19,6 +19,7 @@ from mesh import control, subjects
 from mesh.backoff import backoff
 from mesh.bus import Bus
 from mesh.errors import BadMessage
+from mesh.health import Health, State
 from mesh.logs import Seldom
 from mesh.symbols import parse_symbol
 from tickmesh.v1 import control_pb2
@@ -67,6 +68,7 @@ class Catalog:
         bus: where to tell it.
         on_change: called when what is to be followed has changed.
         next_id: tells the trade id a followed symbol waits for.
+        health: where it is said what rests; nowhere without one.
 
     """
 
@@ -79,6 +81,7 @@ class Catalog:
         *,
         on_change: Callable[[], None],
         next_id: Callable[[str], int | None] = lambda symbol: None,
+        health: Health | None = None,
     ) -> None:
         self._venue = venue
         self._following = following
@@ -86,6 +89,7 @@ class Catalog:
         self._bus = bus
         self._on_change = on_change
         self._next_id = next_id
+        self._health = health
         self._changed = asyncio.Event()
         self._telling = asyncio.Lock()
         self._looking = asyncio.Lock()
@@ -222,6 +226,12 @@ class Catalog:
                 )
         for symbol in before.keys() - self._resting.keys():
             log.info("%s trades again at %s", symbol, self._venue)
+        if self._health is not None:
+            if self._resting:
+                words = ", ".join(f"{symbol} {status}" for symbol, status in self._resting.items())
+                self._health.condition("listing", State.DEGRADED, f"not traded at {self._venue} now: {words}")
+            else:
+                self._health.clear("listing")
         self._on_change()
         self.changed()
 

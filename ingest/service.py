@@ -111,7 +111,15 @@ async def _follow(
         )
         line = Line(ends, max_age_s=settings.connection_max_age_s, health=health, on_away=venue_rest.stay_away)
         feed.follow(line, outlet, publisher)
-        catalog = Catalog(venue.name, following, venue_rest, bus, on_change=line.wake, next_id=outlet.next_id_if_known)
+        catalog = Catalog(
+            venue.name,
+            following,
+            venue_rest,
+            bus,
+            on_change=line.wake,
+            next_id=outlet.next_id_if_known,
+            health=health,
+        )
         dead = DeadLetterQueue(bus)
         requested = RequestedRepairs(bus, venue_rest, outlet, dead)
         loops = [

@@ -139,7 +139,9 @@ def _list(value: object, where: str) -> list[Any]:  # Any: as above
 
 def _selection(fields: Mapping[str, Any]) -> Selection:
     symbol = _symbol(fields, "symbol")
-    return Selection(symbol, _text(fields, "name") or symbol, _text(fields, "venue"))
+    status = _text(fields, "status")
+    status = "" if status == "TRADING" else status
+    return Selection(symbol, _text(fields, "name") or symbol, _text(fields, "venue"), status)
 
 
 def _symbol_feed(fields: Mapping[str, Any]) -> SymbolFeed:

@@ -20,11 +20,12 @@ class Coin:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """The symbol everybody looks at; `venue` is empty where the gateway does not tell it."""
+    """The symbol everybody looks at; `venue` is empty where nobody tells it, `status` also while it is traded."""
 
     symbol: str
     name: str
     venue: str = ""
+    status: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -116,6 +116,9 @@ def _news(model: Model) -> tuple[str, Style]:
         return plain(f"no stream from {model.url} for {away}: {link.reason}"), Style.WARN
     if link.open and link.source_away:
         return "trades have stopped: the gateway waits for a part of the mesh", Style.WARN
+    selection = model.selection
+    if link.open and selection is not None and selection.status:
+        return f"{selection.symbol} is not traded now: {selection.venue} says {selection.status}", Style.WARN
     feed = model.symbol_feed
     if link.open and feed is not None and feed.message and feed.state == model.status.name:
         return plain(feed.message), Style.DIM if model.status is Status.QUIET else Style.WARN

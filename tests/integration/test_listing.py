@@ -93,6 +93,8 @@ async def test_a_coin_that_rests_stays_selected_across_restarts_and_is_followed_
         await mesh.restart_ingest()
         mesh.restart_signal()
         await mesh.is_selected("pepeusdt", "BREAK")
+        report = json.loads(await mesh.ingest.last("CONTROL", "control.status.ingest"))
+        assert "btcusdt BREAK" in str(report)
         with pytest.raises(grpc.aio.AioRpcError, match="it rests, binance says BREAK") as refused:
             await mesh.price()  # and not another coin's
         assert refused.value.code() is grpc.StatusCode.UNAVAILABLE

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from term.cells import text_of
+from term.cells import text_of, width_of
 from term.events import (
     FeedLoaded,
     FrameRefused,
@@ -41,6 +41,11 @@ SCREENS = Path(__file__).parent / "screens"
 
 def _failed(width: int, height: int) -> Model:
     return after(started(width=width, height=height), RequestFailed(LoadCoins(), "connection refused"))
+
+
+def _resting(width: int, height: int) -> Model:
+    coin = Selection("币安人生usdt", "币安人生", "binance", "BREAK")
+    return after(connected(width=width, height=height), SelectionSeen(coin), *press("esc"))
 
 
 def _tiny_price(width: int, height: int) -> Model:
@@ -104,6 +109,7 @@ SCENES: dict[str, Callable[[int, int], Model]] = {
     "coins-failed": _failed,
     "dashboard": lambda width, height: trading(width=width, height=height),
     "dashboard-waiting": lambda width, height: after(connected(width=width, height=height), *press("esc")),
+    "dashboard-resting": _resting,
     "dashboard-tiny-price": _tiny_price,
     "dashboard-long-numbers": _long_numbers,
     "dashboard-long-numbers-reconnecting": lambda width, height: lost(_long_numbers(width, height)),
@@ -149,11 +155,11 @@ def test_the_screen_is_as_recorded(scene: str, size: tuple[int, int]) -> None:
 def test_the_screen_fills_its_terminal_exactly(scene: str, size: tuple[int, int]) -> None:
     width, height = size
     grid = render(replace(SCENES[scene](80, 24), width=width, height=height))
-    assert [sum(len(span.text) for span in row) for row in grid] == [width] * height
+    assert [sum(width_of(span.text) for span in row) for row in grid] == [width] * height
 
 
 def test_every_sign_of_the_screens_has_a_shape_in_ascii() -> None:
-    signs = "".join(sorted({sign for file in SCREENS.iterdir() for sign in file.read_text()} - {"?"}))
+    signs = "".join(sorted({sign for file in SCREENS.iterdir() for sign in file.read_text()} - set("?币安人生")))
     assert "?" not in in_ascii(signs)
     assert len(in_ascii(signs)) == len(signs)
 
