@@ -55,15 +55,15 @@ _WIND_DOWN_S = 15.0
 
 
 class Holder(msgspec.Struct, frozen=True):
-    """Who holds a lease; JSON, readable with any NATS client."""
+    """Who holds a lease; JSON, readable with any NATS client. Other versions may tell less or more of themselves."""
 
     instance: str
     """Names this run of the process: another one at every start."""
-    host: str
-    pid: int
-    since: str
+    host: str = "an unknown host"
+    pid: int = 0
+    since: str = "an unknown time"
     """RFC 3339, UTC: when it began to work."""
-    server: str
+    server: str = ""
     """The run of nats-server it was connected to when it said so last."""
 
     def __str__(self) -> str:
@@ -197,7 +197,7 @@ class Lease:
             return msgspec.json.decode(entry.value or b"", type=Holder), entry.revision
         except msgspec.MsgspecError as exc:
             log.error("key %s of bucket %s names no holder: %s", self._service, subjects.LEASE_BUCKET, exc)
-            return Holder("unknown", "unknown", 0, "unknown", self._server()), entry.revision
+            return Holder("unknown", server=self._server()), entry.revision
 
     async def _write(self, revision: int | None) -> None:
         self._since = self._since or dt.datetime.now(dt.UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -186,6 +186,36 @@ async def test_one_that_stands_still_is_taken_over_and_waits_when_it_wakes(
         assert pair.first.process.returncode == 0
 
 
+async def test_one_that_waits_can_be_asked_to_stop_and_leaves_the_first_one_alone(
+    nats_server: NatsServer, make_service: Make, request: pytest.FixtureRequest
+) -> None:
+    async with pair_of("ingest", nats_server, make_service, request) as pair:
+        await pair.start(pair.second)
+        await eventually(lambda: waits(pair.second, "ingest"), timeout_s=30)
+
+        await asyncio.to_thread(pair.second.process.stop)
+
+        assert pair.second.process.returncode == 0
+        assert await pair.works(pair.first)
+
+
+async def test_a_holder_of_another_version_is_asked_and_left_alone_while_it_is_there(
+    bus: Bus, nats_server: NatsServer
+) -> None:
+    async with leases.held(bus, "store", health=Health("lease")):
+        pass
+    await (await bus.js.key_value(subjects.LEASE_BUCKET)).put("store", b'{"instance":"newer","address":"[::1]:1"}')
+    async with connected(nats_server) as newer:
+        await newer.client.subscribe(subjects.instance("store", "newer"), cb=leases._answer)
+        health = Health("lease")
+        waiting = asyncio.create_task(leases.Lease(bus, "store").take(health))
+        await eventually(lambda: "another store is running (pid 0 on an unknown host" in health.conditions[0].message)
+
+        assert not waiting.done()
+
+    await asyncio.wait_for(waiting, 20)  # now that nobody answers
+
+
 async def test_a_bus_that_starts_anew_takes_the_lease_from_nobody_who_is_there(
     nats_server: NatsServer,
 ) -> None:
