@@ -62,6 +62,20 @@ class Socket(WebSocketsSansIOProtocol):
             self.transport.write(self.conn.reject(431, f"no handshake: {self.conn.handshake_exc}\n").serialize())
             self.transport.close()
 
+    def handle_parser_exception(self) -> None:
+        if self.conn.close_sent is not None:
+            super().handle_parser_exception()
+            return
+        # Frames before the handshake was answered: there is nothing yet that could be closed in words.
+        self.queue.put_nowait({"type": "websocket.disconnect", "code": 1006, "reason": ""})
+        self.transport.abort()
+
+    async def send(self, message: Any) -> None:
+        await super().send(message)
+        if self.close_sent or self.transport.is_closing():
+            # A handshake that was refused, or whose client has gone, is over: else uvicorn logs each as an error.
+            self.handshake_complete = True
+
     def handle_ping(self) -> None:
         if self.has_room:
             super().handle_ping()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from ipaddress import ip_network
 
@@ -107,6 +108,23 @@ async def test_what_is_right_is_answered(gateway: Gateway, sent: bytes) -> None:
 async def test_a_whole_target_counts_and_not_the_host_beside_it(gateway: Gateway) -> None:
     sent = b"GET http://evil.example/healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n" + CLOSE
     assert status(await exchange(gateway.port, sent)) == 421
+
+
+@pytest.mark.parametrize("host", [b"127.0.0.1", b"evil.example"])
+async def test_frames_before_the_handshake_is_answered_end_it_and_no_refusal_fills_the_log(
+    gateway: Gateway, caplog: pytest.LogCaptureFixture, host: bytes
+) -> None:
+    sent = b"GET /ws?symbols=btcusdt HTTP/1.1\r\nHost: " + host + b"\r\n" + UPGRADE + b"\r\n"
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+    writer.write(sent)
+    await writer.drain()
+    writer.write(b"\xff" * 1000)
+    writer.write_eof()
+    with contextlib.suppress(ConnectionError):
+        await asyncio.wait_for(reader.read(), 20)
+    writer.close()
+    await eventually(lambda: not gateway.server.server_state.tasks)
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
 
 async def test_a_head_in_single_bytes_is_read(gateway: Gateway) -> None:
