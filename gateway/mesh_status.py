@@ -109,7 +109,8 @@ class MeshStatus:
         for service in response.services:
             for state, name in _SERVICE_STATES.items():
                 SERVICE.labels(service.service, name).set(state == service.state)
-            RESTARTS.labels(service.service).set(service.report.restarts)
+            if service.HasField("report"):  # else the number would seem to rise when it is heard of
+                RESTARTS.labels(service.service).set(service.report.restarts)
             if service.report.HasField("feed") and service.report.feed.HasField("last_trade_time"):
                 LAST_TRADE_S.set(service.report.feed.last_trade_time.ToMicroseconds() / 1e6)
 

@@ -141,9 +141,11 @@ class World:
     def ready(self) -> bool:
         """Whether every service behind the gateway serves."""
         try:
-            return httpx.get(self.mesh.url + "/readyz", timeout=2).status_code == 200
+            answer = httpx.get(self.mesh.url + "/readyz", timeout=2)
         except httpx.HTTPError:
             return False
+        # The gateway alone is ready while live prices can be answered, also without the store.
+        return answer.status_code == 200 and set(answer.json()["upstreams"].values()) == {"SERVING"}
 
     def followed(self) -> str:
         """Return the venue of the price that everybody sees now, empty while there is none."""

@@ -13,11 +13,12 @@ import pytest
 from mesh.local import postgres
 from mesh.local.settings import SERVICES as SETTINGS
 from tests.fixtures.compose import PUBLIC_IMAGES
+from tickmesh.v1 import status_pb2
 
 ROOT = Path(__file__).parents[2]
 DIGEST = "sha256:" + "0123456789abcdef" * 4
 SERVICES = ("mesh", "ingest", "signal", "store", "gateway")
-NAME = r"tickmesh_(?:ingest|signal|store|gateway|rpc|serving)[a-z_]*"
+NAME = r"tickmesh_(?:ingest|signal|store|gateway|rpc|serving|feed|service|last)[a-z_]*"
 
 
 @pytest.mark.parametrize("file", ["prometheus/alerts.yml", "grafana/tickmesh.json"])
@@ -27,6 +28,30 @@ def test_every_metric_that_is_watched_is_counted(file: str) -> None:
     watched = {name.removesuffix("_bucket") for name in re.findall(NAME, (ROOT / "deploy" / file).read_text())}
     assert watched
     assert watched - counted == set()
+
+
+def test_every_state_that_somebody_is_woken_for_is_one_that_is_told() -> None:
+    watched = re.findall(
+        r'(tickmesh_[a-z_]+)\{state=~?"([A-Z_|]+)"', (ROOT / "deploy/prometheus/alerts.yml").read_text()
+    )
+    told = {
+        "tickmesh_feed_state": {
+            name.removeprefix("FEED_STATE_") for name in status_pb2.FeedState.DESCRIPTOR.values_by_name
+        },
+        "tickmesh_service_state": {
+            name.removeprefix("STATE_") for name in status_pb2.ServiceStatus.State.DESCRIPTOR.values_by_name
+        },
+    }
+    assert {metric for metric, _ in watched} == set(told)
+    for metric, states in watched:
+        assert set(states.split("|")) <= told[metric]
+
+
+def test_a_service_that_dies_again_and_again_wakes_somebody_by_its_own_name() -> None:
+    rule = (ROOT / "deploy/prometheus/alerts.yml").read_text().partition("alert: ServiceRestarts\n")[2]
+    assert "max by (service) (increase(tickmesh_service_restarts[10m])) >= 3" in rule.partition("- alert")[0]
+    # Else Prometheus calls the service that is told of `exported_service`, and all of them are the gateway.
+    assert "honor_labels: true" in (ROOT / "deploy/prometheus/prometheus.yml").read_text()
 
 
 @pytest.mark.parametrize("service", SETTINGS)
