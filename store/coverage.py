@@ -18,11 +18,11 @@ async def read_coverage(database: Database, venue: str, symbol: str) -> store_pb
     name = (venue, symbol)
     async with database.reading() as connection, connection.transaction():
         await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-        [(stored,)] = await fetch_all(connection, queries.COVERAGE_TOTAL, name)
-        [(response.open, response.absent)] = await fetch_all(connection, queries.MISSING_TOTAL, name)
-        [(verified, mismatched)] = await fetch_all(connection, queries.MINUTES_TOTAL, name)
+        totals = await fetch_all(connection, queries.LEDGER_TOTALS, name)
+        [(stored, response.open, response.absent)] = totals or [(0, 0, 0)]
+        [(verified, mismatched)] = await fetch_all(connection, queries.MINUTES_TOTAL, name) or [(0, 0)]
         ranges = await fetch_all(connection, queries.COVERAGE_RANGES, (*name, MAX_RANGES))
-        holes = await fetch_all(connection, queries.HOLES, (*name, MAX_HOLES))
+        holes = await fetch_all(connection, queries.HOLES, {"venue": venue, "symbol": symbol, "limit": MAX_HOLES})
         minutes = await fetch_all(connection, queries.MINUTES, {"venue": venue, "symbol": symbol, "limit": MAX_MINUTES})
     response.stored = stored
     response.complete = not response.open

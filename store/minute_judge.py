@@ -7,9 +7,11 @@ again, once: until they come, the ledger counts them as missing, while their row
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import logging
 from collections.abc import Awaitable, Callable
 from functools import partial
+from typing import Any
 
 import psycopg
 
@@ -19,13 +21,16 @@ from store.db import Connection, Database, fetch_all
 from store.intake import Intake
 from store.ledger import NOTHING, Ids
 from store.minutes import Minute, Sums, difference
-from store.outage import first_line
+from store.outage import Reaction, first_line, reaction
 from store.writer import Writer
 
 log = logging.getLogger("store.minute_judge")
 
 _POLL_S = 0.5
 _AGAIN_S = 30.0
+_HALF = 250
+"""Minutes compared in one go: so many of the newest, and so many of the others in turn."""
+_FIRST: dict[str, Any] = {"time": dt.datetime(1, 1, 1, tzinfo=dt.UTC), "venue": "", "symbol": ""}
 _GRACE_S = 10.0
 """Trades that a minute knows and nobody has brought are missing after this long."""
 
@@ -46,22 +51,41 @@ class MinuteJudge:
         self._writer = writer
         self._intake = intake
         self._give_up = give_up
+        self._looked_at = _FIRST
 
     async def run(self) -> None:
         """Compare minutes with the stored trades, for ever."""
         while True:
             try:
-                async with self._database.reading(own=True) as connection:
-                    rows = await fetch_all(connection, queries.PENDING_MINUTES)
-                for venue, symbol, time, first, last, *sums, repairs, age_s in rows:
-                    minute = Minute(venue, symbol, time, first, last, Sums(*map(int, sums)))
-                    await self._judge(minute, repairs=repairs, overdue=age_s > _GRACE_S)
+                await self._look()
             except NotReady as exc:
                 log.debug("not comparing minutes: %s", exc)
             except psycopg.Error as exc:  # no reason to stop storing: minutes are kept, and compared when they can be
                 log.error("minutes are not compared, trying again in %g s: %s", _AGAIN_S, first_line(exc))
                 await asyncio.sleep(_AGAIN_S)
             await asyncio.sleep(_POLL_S)
+
+    async def _look(self) -> None:
+        """Compare the newest minutes, and some of the others in turn."""
+        async with self._database.reading(own=True) as connection:
+            rows = await fetch_all(connection, queries.PENDING_MINUTES, {"limit": _HALF, **self._looked_at})
+        in_turn = [row for row in rows if row[0]]
+        looked_at = _FIRST
+        if len(in_turn) == _HALF:
+            _, venue, symbol, time, *_ = in_turn[-1]
+            looked_at = {"time": time, "venue": venue, "symbol": symbol}
+        failed: psycopg.Error | None = None
+        for _, venue, symbol, time, first, last, *sums, repairs, age_s in {row[1:4]: row for row in rows}.values():
+            minute = Minute(venue, symbol, time, first, last, Sums(*map(int, sums)))
+            try:
+                await self._judge(minute, repairs=repairs, overdue=age_s > _GRACE_S)
+            except psycopg.Error as exc:  # the others are compared all the same
+                failed = exc
+                if reaction(exc) is Reaction.END:
+                    break
+        self._looked_at = looked_at
+        if failed is not None:
+            raise failed
 
     async def _judge(self, minute: Minute, *, repairs: int, overdue: bool) -> None:
         name = {"venue": minute.venue, "symbol": minute.symbol}

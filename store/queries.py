@@ -37,20 +37,13 @@ ORDER BY time DESC, trade_id DESC
 LIMIT %(limit)s
 """
 
-# In: venue, symbol. Out: how many ids are stored.
-COVERAGE_TOTAL = """
-SELECT coalesce(sum(last_trade_id - first_trade_id + 1), 0)::bigint
-FROM coverage WHERE venue = %s AND symbol = %s
-"""
+# In: venue, symbol. Out: ids that are stored, that are OPEN, that are ABSENT. One row, which triggers keep.
+LEDGER_TOTALS = (
+    "SELECT stored::bigint, open::bigint, absent::bigint FROM ledger_totals WHERE venue = %s AND symbol = %s"
+)
 # In: venue, symbol, limit.
 COVERAGE_RANGES = """
 SELECT first_trade_id, last_trade_id FROM coverage WHERE venue = %s AND symbol = %s ORDER BY 1 DESC LIMIT %s
-"""
-# In: venue, symbol. Out: ids that are OPEN, ids that are ABSENT.
-MISSING_TOTAL = """
-SELECT coalesce(sum(last_trade_id - first_trade_id + 1) FILTER (WHERE state = 'OPEN'), 0)::bigint,
-    coalesce(sum(last_trade_id - first_trade_id + 1) FILTER (WHERE state = 'ABSENT'), 0)::bigint
-FROM holes WHERE venue = %s AND symbol = %s AND state <> 'FILLED'
 """
 
 
@@ -64,10 +57,14 @@ class HoleRow(NamedTuple):
     closed_time: dt.datetime | None
 
 
-# In: venue, symbol, limit.
+# In: venue, symbol, limit. Those that are OPEN first, each kind from the newest on.
 HOLES = """
-SELECT first_trade_id, last_trade_id, state, seen_time, closed_time FROM holes
-WHERE venue = %s AND symbol = %s ORDER BY state = 'OPEN' DESC, hole_id DESC LIMIT %s
+(SELECT first_trade_id, last_trade_id, state, seen_time, closed_time FROM holes
+    WHERE venue = %(venue)s AND symbol = %(symbol)s AND state = 'OPEN' ORDER BY hole_id DESC LIMIT %(limit)s)
+UNION ALL
+(SELECT first_trade_id, last_trade_id, state, seen_time, closed_time FROM holes
+    WHERE venue = %(venue)s AND symbol = %(symbol)s AND state <> 'OPEN' ORDER BY hole_id DESC LIMIT %(limit)s)
+LIMIT %(limit)s
 """
 
 
@@ -92,14 +89,11 @@ UNION ALL
 LIMIT %(limit)s
 """
 # In: venue, symbol. Out: how many are VERIFIED, how many MISMATCH.
-MINUTES_TOTAL = """
-SELECT count(*) FILTER (WHERE state = 'VERIFIED'), count(*) FILTER (WHERE state = 'MISMATCH')
-FROM minutes WHERE venue = %s AND symbol = %s
-"""
+MINUTES_TOTAL = "SELECT verified, mismatched FROM minute_totals WHERE venue = %s AND symbol = %s"
 
 # By the ledger's names and the index of each: no index is on time alone.
 NEWEST_VENUE = """
-SELECT names.venue FROM (SELECT DISTINCT venue, symbol FROM coverage) AS names CROSS JOIN LATERAL (
+SELECT names.venue FROM ledger_totals AS names CROSS JOIN LATERAL (
     SELECT time FROM trades WHERE venue = names.venue AND symbol = names.symbol ORDER BY time DESC LIMIT 1
 ) AS newest ORDER BY newest.time DESC LIMIT 1
 """
@@ -177,27 +171,36 @@ OPEN_HOLES = """
 SELECT venue, symbol, first_trade_id, last_trade_id FROM holes WHERE state = 'OPEN' ORDER BY hole_id DESC LIMIT 1000
 """
 # Out: venue, symbol, how many holes are OPEN, how many ids in them.
-OPEN_TOTALS = """
-SELECT venue, symbol, count(*), sum(last_trade_id - first_trade_id + 1)::bigint
-FROM holes WHERE state = 'OPEN' GROUP BY 1, 2
-"""
+OPEN_TOTALS = "SELECT venue, symbol, open_holes, open::bigint FROM ledger_totals WHERE open_holes > 0"
 
-# Minutes to compare: not yet compared, or asked for again and perhaps brought.
-# Out: venue, symbol, time, first, last, count; open, high, low, close, volume times 1e8; repairs, age (s).
-PENDING_MINUTES = """
-SELECT venue, symbol, time, first_trade_id, last_trade_id, trade_count, (open * 100000000)::bigint,
+# Minutes to compare: not yet compared, or asked for again and perhaps brought. Half of them are the newest, which can
+# mostly be settled at once; the others come in turn, behind the last one looked at, so that each is looked at again
+# however many wait for trades that never come.
+# In: limit (of each half); time, venue, symbol of the last one looked at in turn.
+# Out: whether it came in turn; venue, symbol, time, first, last, count; open, high, low, close, volume times 1e8;
+# repairs, age (s).
+_MINUTE_COLUMNS = """venue, symbol, time, first_trade_id, last_trade_id, trade_count, (open * 100000000)::bigint,
     (high * 100000000)::bigint, (low * 100000000)::bigint, (close * 100000000)::bigint, trunc(volume * 100000000),
-    repairs, extract(epoch FROM now() - received_time)::float8
-FROM minutes WHERE state <> 'VERIFIED' AND (state = 'PENDING' OR repairs = 1) ORDER BY time, venue, symbol LIMIT 500
-"""
+    repairs, extract(epoch FROM now() - received_time)::float8"""
+PENDING_MINUTES = f"""
+(SELECT false, {_MINUTE_COLUMNS} FROM minutes WHERE state <> 'VERIFIED' AND (state = 'PENDING' OR repairs = 1)
+    ORDER BY time DESC, venue DESC, symbol DESC LIMIT %(limit)s)
+UNION ALL
+(SELECT true, {_MINUTE_COLUMNS} FROM minutes WHERE state <> 'VERIFIED' AND (state = 'PENDING' OR repairs = 1)
+    AND (time, venue, symbol) > (%(time)s, %(venue)s, %(symbol)s) ORDER BY time, venue, symbol LIMIT %(limit)s)
+"""  # noqa: S608 - constants
 # In: venue, symbol, lowest and highest id. Out: kind (STORED, or a hole's state), first, last of what overlaps them.
 LEDGER_WITHIN = """
 SELECT 'STORED', first_trade_id, last_trade_id FROM coverage
     WHERE venue = %(venue)s AND symbol = %(symbol)s AND first_trade_id <= %(high)s AND last_trade_id >= %(low)s
+    AND first_trade_id >= coalesce((SELECT max(first_trade_id) FROM coverage
+        WHERE venue = %(venue)s AND symbol = %(symbol)s AND first_trade_id <= %(low)s), %(low)s)
 UNION ALL
 SELECT state, first_trade_id, last_trade_id FROM holes
     WHERE venue = %(venue)s AND symbol = %(symbol)s AND first_trade_id <= %(high)s AND last_trade_id >= %(low)s
     AND state <> 'FILLED'
+    AND first_trade_id >= coalesce((SELECT max(first_trade_id) FROM holes
+        WHERE venue = %(venue)s AND symbol = %(symbol)s AND state <> 'FILLED' AND first_trade_id <= %(low)s), %(low)s)
 """
 # In: venue, symbol. Out: the first id that is stored, NULL when there is none.
 FIRST_ID = "SELECT min(first_trade_id) FROM coverage WHERE venue = %s AND symbol = %s"
