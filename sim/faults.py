@@ -82,6 +82,16 @@ class Garble(_Window, frozen=True, tag="garble"):
     how: Garbling | None = None
 
 
+class Misstate(_Window, frozen=True, tag="misstate"):
+    """Trades are told with another id or time: `id_by` is added to the one, `time_by_s` to the other.
+
+    Not among the kinds that `random` chooses from.
+    """
+
+    id_by: Annotated[int, msgspec.Meta(ge=-(2**53), le=2**53)] = 0
+    time_by_s: Annotated[float, msgspec.Meta(ge=-(2 * 10**9), le=10**10)] = 0
+
+
 class Hole(_Fault, frozen=True, tag="hole"):
     """The next `count` ids of `symbol` are never issued: not on WebSockets, not in REST, nowhere."""
 
@@ -169,7 +179,7 @@ class Random(_Fault, frozen=True, tag="random"):
     symbol: str = "btcusdt"
 
 
-WindowFault = Drop | Duplicate | Reorder | Garble
+WindowFault = Drop | Duplicate | Reorder | Garble | Misstate
 RestFault = RestStatus | SlowRest
 Strike = Hole | Disconnect | Refuse | Silence | Shutdown | Expire | SlowFrames
 Certain = WindowFault | RestFault | Strike

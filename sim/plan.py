@@ -25,6 +25,7 @@ from sim.faults import (
     Fault,
     Garble,
     Garbling,
+    Misstate,
     Random,
     Reorder,
     RestFault,
@@ -114,7 +115,7 @@ class Plan:
                 self._again(fault, at, times)
                 certain = pick(fault, self._seed, number) if isinstance(fault, Random) else fault
                 self.struck.append({"kind": certain.kind, "trade": number, "at_s": round(now_s - origin_s, 3)})
-                if isinstance(certain, Drop | Duplicate | Reorder | Garble):
+                if isinstance(certain, WindowFault):
                     self._windows.append(_Window(certain, number + certain.count))
                     del self._windows[:-LASTING_KEPT]
                 elif isinstance(certain, RestStatus | SlowRest):
@@ -150,6 +151,10 @@ class Plan:
                 trades = trades[~touched]
             elif isinstance(fault, Duplicate):
                 trades = np.repeat(trades, np.where(touched, 1 + fault.copies, 1))
+            elif isinstance(fault, Misstate):
+                trades = trades.copy()
+                trades["trade_id"][touched] += fault.id_by
+                trades["time_us"][touched] += int(fault.time_by_s * 1e6)
             elif isinstance(fault, Garble):
                 for symbol, trade_id in trades[touched][["symbol", "trade_id"]].tolist():
                     garbled[symbol, trade_id] = fault.how or GARBLINGS[self._toss(trade_id) % len(GARBLINGS)]

@@ -163,6 +163,22 @@ def _of_the_exchange(either: Callable[[float, float], float]) -> list[Fault]:
             "frames arrive damaged, in every way",
             told(*({"kind": "garble", "count": 5, "how": how} for how in ("truncate", "price", "field", "html"))),
         ),
+        Fault(
+            "trades are told with ids far ahead, 5 times",
+            told({"kind": "misstate", "at_trade": 0, "id_by": 2**53, "every": 100, "times": 5}, lasts_s=2),
+        ),
+        Fault(
+            "trades are told with ids of the past, 5 times",
+            told({"kind": "misstate", "at_trade": 0, "id_by": -1000, "every": 100, "times": 5}, lasts_s=2),
+        ),
+        Fault(
+            "trades are told with times of the year 2200 and of 1970, 5 times",
+            told(
+                {"kind": "misstate", "at_trade": 0, "time_by_s": 5.4e9, "every": 100, "times": 5},
+                {"kind": "misstate", "at_trade": 50, "time_by_s": -1.79e9, "every": 100, "times": 5},
+                lasts_s=2,
+            ),
+        ),
         Fault("25 ids that never existed", told({"kind": "hole", "symbol": "btcusdt", "count": 25})),
         Fault("serverShutdown, 2 s before the end", told({"kind": "shutdown", "lead_s": 2}, lasts_s=2)),
         Fault("the exchange's 24 hours are over", told({"kind": "expire"})),

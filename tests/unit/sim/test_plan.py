@@ -14,6 +14,7 @@ from sim.faults import (
     Fault,
     Garble,
     Hole,
+    Misstate,
     Random,
     Reorder,
     RestStatus,
@@ -268,3 +269,13 @@ def test_a_garbled_frame_is_whole_but_its_message_is_not(how: str) -> None:
     except ValueError:
         return
     assert "t" not in data or not data["p"].replace(".", "").isdecimal()
+
+
+@pytest.mark.parametrize("piece", [1, 7, 1000])
+def test_exactly_the_ordered_trades_are_told_with_another_id(piece: int) -> None:
+    stage = Stage(Misstate(at_trade=20, count=2, id_by=1000)).play(50, piece=piece)
+
+    wrong = [(symbol, trade_id + 1000) for symbol, trade_id in stage.issued[20:22]]
+    assert stage.sent == stage.issued[:20] + wrong + stage.issued[22:]
+    history = stage.exchange.listings[COINS[stage.issued[20][0]].symbol].history
+    assert stage.issued[20][1] in history.rows(history.start, history.end)["trade_id"].tolist()
