@@ -23,6 +23,10 @@ from mesh.health import Health
 log = logging.getLogger("mesh.rpc")
 
 MAX_MESSAGE_BYTES = 4 * 2**20
+MAX_CALLS = 1024
+"""Calls at once, of all connections; one more is refused with RESOURCE_EXHAUSTED."""
+MAX_CALLS_PER_CONNECTION = 512
+"""Calls at once on one connection; one more waits at its caller."""
 UNARY_LIMIT_S = 10.0
 """No unary call works longer, whatever deadline its caller brought."""
 
@@ -41,6 +45,7 @@ _KEEPALIVE = (
 )
 _SERVER_OPTIONS = (
     *_KEEPALIVE,
+    ("grpc.max_concurrent_streams", MAX_CALLS_PER_CONNECTION),
     ("grpc.so_reuseport", 0),  # a second server on the same port is a mistake, not a pool
     ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
 )
@@ -78,7 +83,9 @@ async def serving(
         OSError: the address cannot be had.
 
     """
-    server = grpc.aio.server(interceptors=[_Border(access or Access(), services)], options=_SERVER_OPTIONS)
+    server = grpc.aio.server(
+        interceptors=[_Border(access or Access(), services)], options=_SERVER_OPTIONS, maximum_concurrent_rpcs=MAX_CALLS
+    )
     register(server)
     servicer = HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(servicer, server)

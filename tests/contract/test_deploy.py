@@ -155,3 +155,26 @@ def test_what_is_no_digest_is_refused(images: ModuleType, told: str) -> None:
 def test_a_line_that_names_no_image_is_refused(images: ModuleType, line: str) -> None:
     with pytest.raises(ValueError, match=r"line 2 is .*, expected"):
         images.read(f"# comment\n{line}\n")
+
+
+def test_compose_publishes_on_loopback_and_only_the_gateway_further_which_then_wants_a_token() -> None:
+    text = (ROOT / "compose.yaml").read_text()
+    published = re.findall(r'"?((?:[\d.]+|\$\{\w+[^}]*\}):\$\{\w+_PORT:-\d+\}:\d+)"?', text)
+    assert len(published) >= 6
+    further = [port for port in published if not port.startswith("127.0.0.1:")]
+    assert further == ["${GATEWAY_HOST:-127.0.0.1}:${GATEWAY_PORT:-8080}:8080"]
+    assert "PUBLISHED_HOST: ${GATEWAY_HOST:-127.0.0.1}" in text
+
+
+@pytest.mark.parametrize("service", ["gateway", "signal", "store"])
+def test_on_kubernetes_whoever_listens_to_the_cluster_is_given_the_token(service: str) -> None:
+    text = (ROOT / "deploy" / "k8s" / f"{service}.yaml").read_text()
+    assert "0.0.0.0" in text
+    assert "{ name: API_TOKEN, valueFrom: { secretKeyRef: { name: passwords, key: api-token } } }" in text
+    assert "--from-literal=api-token=" in (ROOT / "deploy" / "k8s" / "README.md").read_text()
+
+
+def test_prometheus_asks_the_gateway_by_a_name_it_answers_to() -> None:
+    asked = re.findall(r"(\w+):8080", (ROOT / "deploy" / "prometheus" / "prometheus.yml").read_text())
+    assert asked == ["gateway"]
+    assert "ALLOWED_HOSTS: gateway,${ALLOWED_HOSTS:-}" in (ROOT / "compose.yaml").read_text()

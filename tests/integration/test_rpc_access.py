@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from gateway.access import Admission
+from mesh import rpc
 from mesh.access import Access
 from mesh.rpc import authorization, channel, serving
 from tests.fixtures.gateway import SmallSignal, SmallStore, running_app, running_store, serving_health
@@ -84,3 +85,16 @@ async def test_the_gateway_shows_its_own_right_and_hands_nobody_more_than_his(pr
         assert (await http.get("/api/price", headers={"authorization": "Bearer reader"})).status_code == 200
         assert (await http.get("/metrics")).status_code == (401 if protect_reads else 200)
         assert (await http.get("/healthz")).status_code == (await http.get("/readyz")).status_code == 200
+
+
+async def test_calls_at_once_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rpc, "MAX_CALLS", 4)
+    async with guarded_signal(Access()) as (_, to_signal):
+        stub = signal_pb2_grpc.SignalServiceStub(to_signal)
+        watching = [stub.Watch(signal_pb2.WatchRequest(all_symbols=True)) for _ in range(4)]
+        for watch in watching:
+            assert await watch.read() is not grpc.aio.EOF
+        price = stub.GetPrice(signal_pb2.GetPriceRequest())
+        assert await price.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+        for watch in watching:
+            watch.cancel()
