@@ -116,7 +116,7 @@ class Catalog:
                 await self._look()
             except (RestError, BadMessage) as exc:
                 if seldom.due(_now_s()):
-                    log.warning("what %s lists is not known yet: %s", self._venue, exc)
+                    log.warning("what %s trades is not known yet: %s", self._venue, exc)
                 await asyncio.sleep(max(next(delays), getattr(exc, "again_after_s", 0.0)))
                 continue
             delays = backoff(first_s=0.5, max_s=60)

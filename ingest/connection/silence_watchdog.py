@@ -106,9 +106,9 @@ class SilenceWatchdog:
         """
         self._heard(ALL, now_s)
         series = self._series.setdefault(symbol, _Series(now_s))
-        is_first, has_more = series.told_id is None, last_id > (series.told_id or 0)
+        # What was traded before the connection opened is fetched anyway: only what is newer than the first word counts.
+        is_first, has_more = series.told_id is None and series.fresh, last_id > (series.told_id or 0)
         series.told_id = last_id
-        # What was traded before the connection opened is fetched anyway.
         if has_more and not is_first and last_id > series.newest_id and series.behind_since_s is None:
             series.behind_since_s = now_s
 

@@ -156,6 +156,14 @@ def test_a_trade_that_a_minute_names_and_that_does_not_come_is_missed_after_seco
     assert silent(watchdog, ["btcusdt", "ethusdt"], 67.0) is None
 
 
+def test_the_first_minute_counts_where_trades_have_come_before_it() -> None:
+    watchdog = SilenceWatchdog()
+    watchdog.listen(["btcusdt"], 0)
+    watchdog.traded("btcusdt", 500, 1.0)
+    watchdog.minute("btcusdt", 501, 2.0)
+    assert watchdog.doubt(["btcusdt"], 2.1 + BEHIND_S) == Doubt("btcusdt", ("btcusdt",))
+
+
 def test_a_minute_that_names_a_trade_which_never_was_is_doubted_more_and_more_seldom() -> None:
     watchdog = SilenceWatchdog()
     watchdog.listen(["btcusdt"], 0)
