@@ -133,8 +133,15 @@ class Selection:
         )
 
     def coins(self) -> list[str]:
-        """Return the symbols to choose from: the original's coins that the venue trades, then what else is followed."""
-        followed = list(self._catalog.followed) if self._catalog is not None else []
+        """Return the symbols to choose from: the original's coins that the venue trades, then what else is followed.
+
+        Raises:
+            NotReady: ingest has not told yet what is followed.
+
+        """
+        if self._catalog is None:
+            raise NotReady("what there is to choose from is not known yet: ingest has not published control.catalog")
+        followed = list(self._catalog.followed)
         known = [symbol for symbol in NAMES if self._listed(symbol)]
         return list(dict.fromkeys([*known, *followed]))
 

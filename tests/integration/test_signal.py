@@ -124,6 +124,25 @@ def expected(*batches: TradeColumns) -> list[bytes]:
     return [wire.encode_signals(signals) for signals in made if signals is not None]
 
 
+async def test_before_ingest_has_told_nothing_is_unknown_but_not_known_yet(
+    nats_server: NatsServer, signal: Service
+) -> None:
+    address = signal.start_grpc("SIGNAL_ADDR")
+    async with feeding(nats_server), calling(address) as stub:
+        await eventually(lambda: serving(address))
+        calls = [("ListCoins", signal_pb2.ListCoinsRequest()), ("GetSymbol", signal_pb2.GetSymbolRequest())]
+        for symbol in ("", "btcusdt", "ethusdt", "adausdt"):
+            calls += [
+                ("GetPrice", signal_pb2.GetPriceRequest(symbol=symbol)),
+                ("GetStats", signal_pb2.GetStatsRequest(symbol=symbol)),
+                ("ResetSession", signal_pb2.ResetSessionRequest(symbol=symbol)),
+            ]
+        for method, request in calls:
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await getattr(stub, method)(request)
+            assert caught.value.code() is grpc.StatusCode.UNAVAILABLE, (method, request, caught.value.details())
+
+
 async def test_every_trade_leaves_with_its_signals(nats_server: NatsServer, signal: Service) -> None:
     batches = [columns(1, 30), columns(1, 5, symbol="ethusdt"), columns(31, 200)]
     signal.start_grpc("SIGNAL_ADDR")

@@ -57,6 +57,14 @@ def test_no_venue_is_named_before_ingest_told() -> None:
         Selection("btcusdt").response()
 
 
+def test_before_ingest_told_a_symbol_is_not_known_yet_rather_than_unknown() -> None:
+    selection = Selection("btcusdt")
+    with pytest.raises(NotReady, match="is not known yet"):
+        selection.resolve("adausdt")
+    with pytest.raises(NotReady, match="is not known yet"):
+        selection.coins()
+
+
 def test_only_a_venue_that_another_one_took_the_place_of_is_left() -> None:
     selection = Selection("btcusdt")
     assert not selection.has_left("sim")  # nobody has told yet: its trades may come before its catalog
