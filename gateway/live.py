@@ -195,6 +195,7 @@ class Live:
         self._clients.discard(client)
         CLIENTS.set(len(self._clients))
         if not self._clients:
+            WAITING.set(0)
             self._somebody.clear()
             self._nobody.set()
 

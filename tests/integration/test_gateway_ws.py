@@ -251,6 +251,8 @@ async def test_what_waits_for_all_clients_together_is_bounded_and_the_slowest_go
         finally:
             for writer in stalled:
                 writer.transport.abort()
+        await quick.close()
+        await eventually(lambda: clients(gateway) == 0 and live.WAITING._value.get() == 0)
 
 
 async def test_a_client_that_has_vanished_is_let_go_when_it_does_not_answer_a_ping() -> None:
