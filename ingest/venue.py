@@ -16,10 +16,10 @@ from dataclasses import dataclass, field
 
 import websockets
 from nats.errors import Error as NatsError
-from websockets.asyncio.client import connect as connect_websocket
 
 from ingest import counts
 from ingest.binance import stay_away
+from ingest.connection.opening import Opening
 from ingest.network import Network
 from ingest.rest.client import connect as connect_rest
 from ingest.rest.refusal import RestError
@@ -225,7 +225,7 @@ async def _ask_rest(venue: Venue, url: str, level: int) -> Answer:
 async def _ask_websocket(network: Network, url: str, within_s: float, level: int) -> Answer:
     try:
         options = network.for_websocket(url)
-        async with connect_websocket(f"{url}/ws", compression=None, open_timeout=within_s, **options):
+        async with Opening(f"{url}/ws", compression=None, open_timeout=within_s, **options):
             return Answer(by_websocket=True)
     except (OSError, TimeoutError, websockets.InvalidHandshake, websockets.InvalidURI) as exc:
         log.log(level, "%s: %s%s", url, plain_words(exc, [url]), network.through(url))

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import websockets
 from websockets.asyncio.client import ClientConnection
-from websockets.asyncio.client import connect as connect_websocket
 
 from ingest import counts
 from ingest.aside import Aside
@@ -27,6 +26,7 @@ from ingest.connection.feed import (
 )
 from ingest.connection.ladder import Rung
 from ingest.connection.mailbox import Mailbox
+from ingest.connection.opening import Opening
 from ingest.connection.pace import Pace
 from ingest.connection.silence_watchdog import Doubt, SilenceWatchdog
 from ingest.following import Following
@@ -75,14 +75,6 @@ class Ends:
     newest_id: Callable[[str], Awaitable[int | None]]
     on_followed: Callable[[str], None]
     outbox: Outbox
-
-
-class _Connecting(connect_websocket):
-    """Opens one connection, to the host that was named and to no other."""
-
-    def process_redirect(self, exc: Exception) -> Exception | str:
-        # Wherever a redirect leads is not in our settings, perhaps no venue at all, perhaps no address.
-        return exc
 
 
 class Link:
@@ -151,7 +143,7 @@ class Link:
         await self._prepare()
         url = self._rung.url
         self.feed = feed = Feed(ends.venue.name, ends.following.symbols, plain=self._rung.plain)
-        async with _Connecting(
+        async with Opening(
             url + feed.target,
             compression=None,
             **ends.venue.network.for_websocket(url),

@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
+import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 
+from ingest import venue
 from ingest.connection.ladder import Rung
 from ingest.connection.link import Ends, Link
 from ingest.connection.silence_watchdog import SilenceWatchdog
 from ingest.following import Following
+from ingest.network import Network
 from ingest.rest.client import connect
 from ingest.rest.refusal import RestError
 from ingest.venue import Venue
@@ -123,6 +126,13 @@ async def test_no_answer_to_a_handshake_ends_more_than_the_connection(answer: by
     assert not link.open
     assert link.why
     assert link.away_s <= 3 * 24 * 3600
+
+
+@pytest.mark.parametrize("answer", ANSWERS)
+async def test_no_answer_ends_the_question_whether_the_venue_is_there(answer: bytes) -> None:
+    async with says(lambda _: answer) as port:
+        found = await venue._ask_websocket(Network(), f"ws://127.0.0.1:{port}", 5.0, logging.DEBUG)
+    assert not found.by_websocket
 
 
 @pytest.mark.parametrize("frame", FRAMES)
