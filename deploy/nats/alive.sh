@@ -11,7 +11,11 @@ unset http_proxy HTTP_PROXY all_proxy ALL_PROXY # it is asked on this machine
 data=${1:-/data} port=${2:-4222} monitor=${3:-8222}
 
 grep -q ":$(printf %04X "$port") [0-9A-F]*:0000 0A " /proc/net/tcp /proc/net/tcp6 || exit 0
-wget -q -T 3 -O /dev/null "http://127.0.0.1:$monitor/healthz" 2>/dev/null && exit 0
+said=$(timeout 4 wget -T 3 -O /dev/null "http://127.0.0.1:$monitor/healthz" 2>&1) && exit 0
+case $said in
+  *" 503"* | *"timed out"*) ;;
+  *) exit 0 ;; # it could not be asked, which says nothing of the server
+esac
 df -Pk "$data" | awk 'NR == 2 { least = $2 / 20 < 65536 ? $2 / 20 : 65536; exit ($4 < least) ? 0 : 1 }' && exit 0
 echo "nats-server is not well although its disk has room: it has to be started anew" >&2
 exit 1

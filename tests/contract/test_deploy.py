@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
+import socket
 import subprocess
 from pathlib import Path
 from types import ModuleType
@@ -178,3 +180,38 @@ def test_prometheus_asks_the_gateway_by_a_name_it_answers_to() -> None:
     asked = re.findall(r"(\w+):8080", (ROOT / "deploy" / "prometheus" / "prometheus.yml").read_text())
     assert asked == ["gateway"]
     assert "ALLOWED_HOSTS: gateway,${ALLOWED_HOSTS:-}" in (ROOT / "compose.yaml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("wget", "code"),
+    [
+        ("exit 0", 0),
+        # of BusyBox and of GNU
+        ("echo 'wget: server returned error: HTTP/1.1 503 Service Unavailable' >&2; exit 1", 1),
+        ("echo '2026-11-28 17:00:00 ERROR 503: Service Unavailable.' >&2; exit 8", 1),
+        ("echo 'wget: download timed out' >&2; exit 1", 1),
+        ("exit 139", 0),
+        ("exit 127", 0),
+        ("echo 'wget: bad address' >&2; exit 1", 0),
+    ],
+)
+def test_a_nats_is_started_anew_only_when_it_says_that_it_is_not_well(wget: str, code: int, tmp_path: Path) -> None:
+    """A wget that does not work must never end a server that does."""
+    (tmp_path / "wget").write_text(f"#!/bin/sh\n{wget}\n")
+    (tmp_path / "wget").chmod(0o755)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+        done = subprocess.run(
+            ["sh", ROOT / "deploy" / "nats" / "alive.sh", tmp_path, str(port), "1"],
+            env={"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"},
+            check=False,
+        )
+    assert done.returncode == code
+
+
+def test_a_nats_that_reads_its_streams_and_does_not_listen_yet_is_left_alone(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as gone:
+        port = gone.getsockname()[1]
+    script = ROOT / "deploy" / "nats" / "alive.sh"
+
+    assert subprocess.run(["sh", script, tmp_path, str(port), str(port)], check=False).returncode == 0
