@@ -10,7 +10,7 @@ stream in order (`unconfirmed`, `ack`, `stream_end`, `room`), the `reader` reads
 
 Services: `settings` (made of `setting_kinds`), `logs`, `health`, `status` (of the whole mesh, from `status_reports` on
 the bus), `healthcheck`, `metrics`, `rpc` (gRPC), `access` (tokens), `service` (start, stop, exit codes), `cli`,
-`backoff`, `wait_for` (a mended asyncio).
+`backoff`, `wait_for` (a mended asyncio), `surroundings` (a mended environment).
 
 `local/` is the runner: real servers and all services as processes on this machine.
 """

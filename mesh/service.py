@@ -19,7 +19,7 @@ from typing import TypeVar
 
 import uvloop
 
-from mesh import logs, wait_for
+from mesh import logs, surroundings, wait_for
 from mesh.errors import LeaseLostError
 from mesh.settings import MeshSettings, WrongSettings, load
 
@@ -103,6 +103,8 @@ def run(name: str, settings: type[S], main: Callable[[S, Stop], Awaitable[None]]
         return 2
     logs.configure(name, level=checked.log_level, form=checked.log_format)
     wait_for.install()
+    for problem in surroundings.mend(os.environ):
+        log.error("%s", problem)
     try:
         while not uvloop.run(_live(name, checked, main)):
             pass

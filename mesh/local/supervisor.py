@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import resource
 import shlex
 import shutil
 import socket
@@ -58,6 +59,9 @@ def render(programs: Sequence[Program], *, socket_file: Path, as_root: bool) -> 
         "logfile_maxbytes = 1MB",
         "logfile_backups = 1",
         "pidfile = supervisord.pid",
+        # Where it may not have as many as it would like, it has to do with what there is, instead of ending.
+        f"minfds = {_at_most(1024, resource.RLIMIT_NOFILE)}",
+        f"minprocs = {_at_most(200, resource.RLIMIT_NPROC)}",
         *(["user = root"] if as_root else []),
         "[unix_http_server]",
         f"file = {str(socket_file).replace('%', '%%')}",
@@ -82,6 +86,11 @@ def render(programs: Sequence[Program], *, socket_file: Path, as_root: bool) -> 
             "stdout_logfile_backups = 3",
         ]
     return "\n".join(lines) + "\n"
+
+
+def _at_most(wanted: int, kind: int) -> int:
+    hard = resource.getrlimit(kind)[1]
+    return wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
 
 
 def start_script(program: Program, *, working_directory: Path) -> str:

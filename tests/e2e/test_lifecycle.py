@@ -125,8 +125,24 @@ def test_ctrl_c_while_the_database_is_made_ends_without_a_complaint(directory: P
     assert not (mesh.state_dir / "mesh.json").exists()
 
 
-async def test_a_service_that_dies_is_started_again(directory: Path) -> None:
-    with running_mesh(directory, VENUE="sim") as mesh:
+# What a person's environment may hold that is meant for others, or is wrong.
+OTHERS = {
+    "SSLKEYLOGFILE": "/nowhere/keys",
+    "SSL_CERT_FILE": "/nowhere.pem",
+    "HTTP_PROXY": "foo://x",
+    "ALL_PROXY": "bar:baz",
+    "PGHOST": "nowhere",
+    "PGOPTIONS": "-c nonsense=1",
+    "PGSERVICE": "none",
+    "LC_ALL": "POSIX",
+    "COLUMNS": "20",
+    "TMPDIR": "/nowhere",
+    "PYTHONOPTIMIZE": "2",
+}
+
+
+async def test_a_service_that_dies_is_started_again_whatever_the_environment_holds(directory: Path) -> None:
+    with running_mesh(directory, VENUE="sim", **OTHERS) as mesh:
         await mesh.holds(20)
         store = next(process for process in processes_of(mesh) if process.cmdline()[-2:] == ["-m", "store"])
         store.kill()

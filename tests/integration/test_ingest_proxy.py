@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -19,6 +20,11 @@ FAR = "venue.invalid"
 """A name that only the proxy knows: what arrives has come through it, REST and WebSocket alike."""
 LOGIN = ("me", "p@ss/w#rd:1")
 QUOTED = "me:p%40ss%2Fw%23rd%3A1"
+
+
+def slowly(*cases: tuple[object, ...]) -> list[Any]:
+    """Leave to the slow tests what `test_proxies.py` says of too."""
+    return [pytest.param(*case, marks=pytest.mark.slow) for case in cases]
 
 
 def far(url: str) -> str:
@@ -48,14 +54,21 @@ async def follows_through(
     [
         ("http", {"HTTP_PROXY": "http://127.0.0.1:PORT"}),
         ("http", {"http_proxy": "127.0.0.1:PORT"}),  # no scheme
-        ("http", {"ALL_PROXY": "//127.0.0.1:PORT/"}),
-        ("http", {"all_proxy": "HTTP://localhost:PORT", "HTTP_PROXY": "", "https_proxy": ""}),
-        ("http", {"http_proxy": "http://127.0.0.1:PORT", "HTTP_PROXY": "foo://wrong"}),  # lower case comes first
-        ("http", {"ALL_PROXY": "http://127.0.0.1:PORT", "NO_PROXY": "example.org, ,10.0.0.0/8,[::1]:x,.invalid.org"}),
+        *slowly(
+            ("http", {"ALL_PROXY": "//127.0.0.1:PORT/"}),
+            ("http", {"all_proxy": "HTTP://localhost:PORT", "HTTP_PROXY": "", "https_proxy": ""}),
+            ("http", {"http_proxy": "http://127.0.0.1:PORT", "HTTP_PROXY": "foo://wrong"}),  # lower case comes first
+            (
+                "http",
+                {"ALL_PROXY": "http://127.0.0.1:PORT", "NO_PROXY": "example.org, ,10.0.0.0/8,[::1]:x,.invalid.org"},
+            ),
+        ),
         ("socks", {"ALL_PROXY": "socks5://127.0.0.1:PORT"}),
-        ("socks", {"all_proxy": "socks5h://127.0.0.1:PORT"}),
-        ("socks", {"ALL_PROXY": "socks://127.0.0.1:PORT/"}),  # as desktops write it
-        ("socks", {"SOCKS_PROXY": "socks5://127.0.0.1:PORT"}),
+        *slowly(
+            ("socks", {"all_proxy": "socks5h://127.0.0.1:PORT"}),
+            ("socks", {"ALL_PROXY": "socks://127.0.0.1:PORT/"}),  # as desktops write it
+            ("socks", {"SOCKS_PROXY": "socks5://127.0.0.1:PORT"}),
+        ),
     ],
     ids=str,
 )
@@ -84,21 +97,25 @@ async def test_a_venue_on_this_machine_is_never_asked_through_a_proxy(
         assert proxy.asked == []
 
 
-WRONG = [
+WRONG: list[Any] = [
     ({"ALL_PROXY": "foo://x:1"}, "ALL_PROXY=foo://x:1 cannot be used: 'foo' is no kind of proxy"),
-    ({"HTTP_PROXY": "http://me:secret@:1"}, "HTTP_PROXY=http://***@:1 cannot be used: it names no host"),
-    (
-        {"http_proxy": "http://host:port"},
-        "http_proxy=http://host:*** cannot be used: its port or its brackets are none",
+    *slowly(
+        ({"HTTP_PROXY": "http://me:secret@:1"}, "HTTP_PROXY=http://***@:1 cannot be used: it names no host"),
+        (
+            {"http_proxy": "http://host:port"},
+            "http_proxy=http://host:*** cannot be used: its port or its brackets are none",
+        ),
+        ({"HTTP_PROXY": "http://me:secret"}, "HTTP_PROXY=http://me:*** cannot be used: its port"),
+        ({"HTTP_PROXY": "http://h:0"}, "HTTP_PROXY=http://h:0 cannot be used: it names no port"),
+        ({"HTTP_PROXY": "http://h h:1"}, "HTTP_PROXY=http://h h:1 cannot be used: it holds a space"),
+        ({"HTTP_PROXY": "http://[::1:3128"}, "HTTP_PROXY=http://[::1:3128 cannot be used: its port or its brackets"),
     ),
-    ({"HTTP_PROXY": "http://me:secret"}, "HTTP_PROXY=http://me:*** cannot be used: its port"),
-    ({"HTTP_PROXY": "http://h:0"}, "HTTP_PROXY=http://h:0 cannot be used: it names no port"),
-    ({"HTTP_PROXY": "http://h h:1"}, "HTTP_PROXY=http://h h:1 cannot be used: it holds a space"),
-    ({"HTTP_PROXY": "http://[::1:3128"}, "HTTP_PROXY=http://[::1:3128 cannot be used: its port or its brackets"),
     ({"SSL_CERT_FILE": "/nowhere.pem"}, "SSL_CERT_FILE=/nowhere.pem cannot be used: No such file or directory"),
-    ({"SSL_CERT_FILE": "/etc/hostname"}, "SSL_CERT_FILE=/etc/hostname cannot be used: "),
-    ({"REQUESTS_CA_BUNDLE": "/nowhere.pem"}, "REQUESTS_CA_BUNDLE=/nowhere.pem cannot be used: No such file"),
-    ({"SSL_CERT_DIR": "/nowhere"}, "SSL_CERT_DIR=/nowhere cannot be used: no folder is at '/nowhere'"),
+    *slowly(
+        ({"SSL_CERT_FILE": "/etc/hostname"}, "SSL_CERT_FILE=/etc/hostname cannot be used: "),
+        ({"REQUESTS_CA_BUNDLE": "/nowhere.pem"}, "REQUESTS_CA_BUNDLE=/nowhere.pem cannot be used: No such file"),
+        ({"SSL_CERT_DIR": "/nowhere"}, "SSL_CERT_DIR=/nowhere cannot be used: no folder is at '/nowhere'"),
+    ),
     ({"SSLKEYLOGFILE": "/nowhere/keys"}, "SSLKEYLOGFILE=/nowhere/keys cannot be written: No such file or directory"),
 ]
 
@@ -126,6 +143,7 @@ async def test_what_cannot_be_used_is_named_in_one_line_and_auto_falls_back(
         assert "secret" not in service.output()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "url", "words"),
     [

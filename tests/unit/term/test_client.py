@@ -98,7 +98,6 @@ def test_a_token_that_no_header_can_carry_ends_with_an_error_that_does_not_show_
         ("ALL_PROXY", "socks4://127.0.0.1:1", "Unknown scheme for proxy URL"),
         ("HTTP_PROXY", "foo://x:1", "Unknown scheme for proxy URL"),
         ("HTTP_PROXY", "http://[::1", "Invalid port"),
-        ("SSL_CERT_FILE", "/nonexistent", "no such file or directory"),
     ],
 )
 def test_an_environment_that_leads_nowhere_is_refused_with_a_reason(
@@ -107,6 +106,14 @@ def test_an_environment_that_leads_nowhere_is_refused_with_a_reason(
     monkeypatch.setenv(name, value)
     with pytest.raises(ClientError, match=f"found no way to http://mesh.example: .*{reason}"):
         client("http://me:secret@mesh.example")
+
+
+def test_certificates_that_are_not_there_matter_where_they_are_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", "/nonexistent")
+    with pytest.raises(ClientError, match=r"found no way to https://mesh.example: .*no such file or directory"):
+        client("https://mesh.example")
+    monkeypatch.setenv("SSLKEYLOGFILE", "/nonexistent/keys")
+    client("http://mesh.example")
 
 
 def test_for_a_gateway_on_this_machine_the_environments_proxy_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
