@@ -55,9 +55,11 @@ async def reporting(
         return control.encode(report)
 
     async def tell() -> None:
-        # Without waiting for an answer: where the bus takes nothing, that no report arrives says so.
-        with contextlib.suppress(NatsError):
-            await bus.client.publish(subjects.status(service), payload())
+        # Without waiting for an answer: where the bus takes nothing, that no report arrives says so. While it is away
+        # nothing is left for later: old reports would arrive as new ones, and take the room of what trades need.
+        if bus.connected:
+            with contextlib.suppress(NatsError):
+                await bus.client.publish(subjects.status(service), payload())
 
     async def tell_stopped() -> None:
         # This one has to be kept, for the next start.

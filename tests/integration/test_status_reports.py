@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
@@ -99,3 +100,19 @@ async def test_nonsense_on_the_bus_is_ignored(nats_server: NatsServer, payload: 
             await bus.client.flush()
             assert set(board.reports()) == {"ingest"}
             assert summarize(board.reports(), now_us=1).services[0].report.serving
+
+
+async def test_no_report_is_kept_for_a_bus_that_is_away(nats_server: NatsServer) -> None:
+    async with on_bus(nats_server, "ingest") as (bus, health):
+        told = asyncio.Event()
+        async with reporting("ingest", bus, health, lambda report: told.set()):
+            await asyncio.wait_for(told.wait(), 10)
+            nats_server.kill()
+            await eventually(lambda: not bus.connected)
+            waiting_bytes = bus.client.pending_data_size
+            for number in range(5):
+                health.condition("quarantine", State.DEGRADED, f"{number} are held")
+                await asyncio.sleep(0.15)  # longer than between two reports
+            assert bus.client.pending_data_size == waiting_bytes
+            nats_server.start()
+            await eventually(lambda: bus.connected)
