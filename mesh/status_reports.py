@@ -37,9 +37,16 @@ Describe = Callable[[status_pb2.ServiceReport], None]
 
 @asynccontextmanager
 async def reporting(
-    service: str, bus: Bus, health: Health, describe: Describe = lambda report: None
+    service: str,
+    bus: Bus,
+    health: Health,
+    describe: Describe = lambda report: None,
+    *,
+    board: StatusBoard | None = None,
 ) -> AsyncIterator[None]:
     """Tell the bus how this service is while inside: at every change of its health and every REPORT_EVERY_S.
+
+    A `board` of the same process is told directly, so that it knows of this service while the bus is away.
 
     Enter it once this process is the one that works for its service. Leaving in order says that the service was
     stopped, so that its next start does not count as a restart; leaving by an error says nothing.
@@ -49,10 +56,13 @@ async def reporting(
     changed = asyncio.Event()
     health.on_change(changed.set)
 
-    def payload(*, stopped: bool = False) -> bytes:
+    def current(*, stopped: bool = False) -> status_pb2.ServiceReport:
         report = status.report_of(run, health, now_us=_now_us(), stopped=stopped)
         describe(report)
-        return control.encode(report)
+        return report
+
+    def payload(*, stopped: bool = False) -> bytes:
+        return control.encode(current(stopped=stopped))
 
     async def tell() -> None:
         # Without waiting for an answer: where the bus takes nothing, that no report arrives says so. While it is away
@@ -78,6 +88,8 @@ async def reporting(
     async with asyncio.TaskGroup() as tasks:
         telling = tasks.create_task(keep_telling(), name="status reports")
         orderly = False
+        if board is not None:
+            board.own = current
         try:
             yield
             orderly = True
@@ -86,6 +98,8 @@ async def reporting(
             raise
         finally:
             telling.cancel()
+            if board is not None:
+                board.own = None
             if orderly:
                 await tell_stopped()
 
@@ -111,11 +125,17 @@ class StatusBoard:
     def __init__(self) -> None:
         self._reports: dict[str, tuple[status_pb2.ServiceReport, float]] = {}
         self._seldom = Seldom(every_s=10)
+        self.own: Callable[[], status_pb2.ServiceReport] | None = None
+        """Gives the report of this process's own service, which needs no bus to be known here."""
 
     def reports(self) -> dict[str, Received]:
         """Return service -> its newest report, and for how long nothing newer has come."""
         now_s = time.monotonic()
-        return {service: Received(report, now_s - at_s) for service, (report, at_s) in self._reports.items()}
+        found = {service: Received(report, now_s - at_s) for service, (report, at_s) in self._reports.items()}
+        if self.own is not None:
+            own = self.own()
+            found[own.service] = Received(own, 0.0)
+        return found
 
     def register(self, server: Any) -> None:
         """Offer StatusService on a gRPC server."""

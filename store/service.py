@@ -85,7 +85,7 @@ async def main(settings: StoreSettings, stop: Stop) -> None:
         def describe(report: status_pb2.ServiceReport) -> None:
             report.backlogs.add(name="raw_messages", count=intake.pending)
 
-        await stack.enter_async_context(reporting("store", bus, health, describe))
+        await stack.enter_async_context(reporting("store", bus, health, describe, board=board))
         async with Beside(stop) as on_bus:
             on_bus.begin(_follow_control(bus, dead, following.take, repair.take))
             on_bus.begin(_check(database, writer))

@@ -70,7 +70,7 @@ async def main(settings: SignalSettings, stop: Stop) -> None:
             await stack.enter_async_context(leases.held(bus, "signal", health=health))
             await bus.declare(CONTROL_STREAM)
             await bus.declare(processed_stream(settings.processed_max_bytes))
-            await stack.enter_async_context(reporting("signal", bus, health, describe))
+            await stack.enter_async_context(reporting("signal", bus, health, describe, board=board))
             await selector.begin(bus)
         async with asyncio.TaskGroup() as tasks:
             dead = DeadLetterQueue(bus)

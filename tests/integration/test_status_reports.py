@@ -13,7 +13,7 @@ from mesh.bus import CONTROL_STREAM, Bus, connect
 from mesh.health import Health, State
 from mesh.service import Stopped
 from mesh.settings import BusSettings
-from mesh.status import UNREACHABLE_AFTER_S, summarize
+from mesh.status import UNREACHABLE_AFTER_S, Received, summarize
 from mesh.status_reports import StatusBoard, reporting
 from tests.fixtures.waiting import eventually
 from tickmesh.v1 import status_pb2
@@ -114,5 +114,18 @@ async def test_no_report_is_kept_for_a_bus_that_is_away(nats_server: NatsServer)
                 health.condition("quarantine", State.DEGRADED, f"{number} are held")
                 await asyncio.sleep(0.15)  # longer than between two reports
             assert bus.client.pending_data_size == waiting_bytes
+            nats_server.start()
+            await eventually(lambda: bus.connected)
+
+
+async def test_whoever_is_asked_knows_of_itself_at_once_that_the_bus_is_away(nats_server: NatsServer) -> None:
+    well = {name: Received(status_pb2.ServiceReport(service=name, serving=True), 0.0) for name in ("ingest", "gateway")}
+    async with on_bus(nats_server, "signal") as (bus, health):
+        board = StatusBoard()
+        async with board.receiving(bus), reporting("signal", bus, health, board=board):
+            await eventually(lambda: summarize(board.reports() | well, now_us=1).services[1].report.serving)
+            nats_server.kill()
+            await eventually(lambda: summarize(board.reports() | well, now_us=1).state == status_pb2.FEED_STATE_BLOCKED)
+            assert "no bus" in summarize(board.reports() | well, now_us=1).message
             nats_server.start()
             await eventually(lambda: bus.connected)
