@@ -73,6 +73,7 @@ class Watch:
         self._live = False
         self._nats_health = nats_health.NatsHealth()
         self._asked_bus_s = float("-inf")
+        self._unwritten = self._told_unwritten = False
         self._bus_words = ""
         self._venue = ""
         self._mesh: gateway.MeshStatus | None = None
@@ -131,7 +132,6 @@ class Watch:
         return 0
 
     def _note(self, statuses: list[Status]) -> None:
-        changed = False
         for status in statuses:
             before = self.record.processes.get(status.name)
             if status.pid and (before is None or before.pid != status.pid):
@@ -139,7 +139,7 @@ class Watch:
                 if now is None:
                     continue  # it has ended since; the next look sees what became of it
                 self.record.processes[status.name] = now
-                changed = True
+                self._unwritten = True
                 if before is not None:
                     self.record.restarts[status.name] = self.record.restarts.get(status.name, 0) + 1
                     self._note_death(status)
@@ -148,8 +148,18 @@ class Watch:
             elif status.running and status.name in self._dead:
                 self._dead.remove(status.name)
                 self.tell(f"{status.name} runs again, pid {status.pid}")
-        if changed:
+        if self._unwritten:
+            self._write_record()
+
+    def _write_record(self) -> None:
+        try:
             self.state.write(self.record)
+        except OSError as exc:  # a full disk is no reason to end a mesh that runs; it is tried again at the next look
+            if not self._told_unwritten:
+                self.tell(f"{self.state.record_file} cannot be written, the other commands may be told what was: {exc}")
+            self._told_unwritten = True
+        else:
+            self._unwritten = self._told_unwritten = False
 
     def _look_after_the_bus(self) -> None:
         nats, ports = self.record.processes.get("nats"), self.record.ports
