@@ -1,7 +1,8 @@
 """The local runner: real servers and the services of the mesh as processes on this machine, without Docker.
 
 `commands` are what a person types; `up` checks everything (`checks`, `settings`, `ports`), prepares the servers'
-files (`nats`, `postgres`) and plans the `programs`; supervisord keeps them (`supervisor`, at a `socket_path`), and
+files (`nats`, `postgres`) and plans the `programs`; supervisord keeps them (`supervisor`, `patient_supervisord`, at a
+`socket_path`), and
 `watch` looks at it, and at what nats-server says of itself (`nats_health`), until asked to stop (`stopping`).
 
 `state` is STATE_DIR: the `record` of what runs, by process (`pids`), the `passwords`, the `logs`. `report` and

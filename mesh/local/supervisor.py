@@ -132,7 +132,7 @@ class Supervisor:
 
         What it says before it has a log, or when it cannot have one, is found in `complaints`.
         """
-        command = [sys.executable, "-m", "supervisor.supervisord", "--nodaemon", "--configuration", str(config)]
+        command = [sys.executable, "-m", "mesh.local.patient_supervisord", "--nodaemon", "--configuration", str(config)]
         # A session of its own: Ctrl-C in the terminal is for the runner, which then stops this in order.
         with complaints.open("wb") as said:
             self._child = subprocess.Popen(
