@@ -48,7 +48,7 @@ _ASK_AGAIN_S = 0.25
 _ANSWER_S = 1.0
 _UNANSWERED = 5
 """So many questions in a row without an answer, `_ANSWER_S` each: the holder stands still."""
-_NOBODY = 6
+_NOBODY = 12
 """So many times in a row nobody was there to answer, where the holder may only be on its way back to the bus."""
 _RETRY_S = 0.25
 _WIND_DOWN_S = 15.0
