@@ -16,7 +16,8 @@ from nats.aio.client import Client
 from nats.errors import Error as NatsError
 from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfig, StreamInfo
 from nats.js.client import JetStreamContext
-from nats.js.errors import APIError, NotFoundError
+from nats.js.errors import APIError, BucketNotFoundError, NotFoundError
+from nats.js.kv import KeyValue
 
 from mesh import nats_url, subjects
 from mesh.health import Health
@@ -126,6 +127,24 @@ class Bus:
             return await self.js.stream_info(name)
         except NotFoundError:
             return None
+
+    async def bucket(self, name: str, *, max_bytes: int) -> KeyValue:
+        """Open a key-value bucket that keeps the last value of each key, making it where there is none.
+
+        One that is there keeps its limit: a person may have given it another one.
+
+        Args:
+            name: the bucket's name.
+            max_bytes: the limit of one that is made.
+
+        Raises:
+            nats.errors.Error, TimeoutError: the bus is away.
+
+        """
+        try:
+            return await self.js.key_value(name)
+        except BucketNotFoundError:
+            return await self.js.create_key_value(bucket=name, history=1, max_bytes=max_bytes)
 
     async def _declare_once(self, stream: Stream) -> StreamInfo:
         try:

@@ -17,11 +17,15 @@ from mesh.position import Extent, Position, begin
 log = logging.getLogger("mesh.durable")
 
 _ACK_WAIT_S = 3600
-_MAX_ACK_PENDING = 100_000
+MAX_ACK_PENDING = 100_000
+"""Messages that may be read and not acknowledged; then the server delivers no more."""
+_FORGOTTEN_AFTER_S = 60.0
 _CLOCK_US = 10  # what a time loses on its way through a float
 
 
-async def make_durable(bus: Bus, stream: str, durable: str, *, after: int | None, subject: str) -> None:
+async def make_durable(
+    bus: Bus, stream: str, durable: str, *, after: int | None, subject: str, acks: bool = True
+) -> None:
     """Make the durable, in place of one of that name.
 
     Args:
@@ -30,6 +34,8 @@ async def make_durable(bus: Bus, stream: str, durable: str, *, after: int | None
         durable: the durable's name.
         after: the sequence after which it begins; None begins with the last message of each subject.
         subject: only messages of this subject; all when empty.
+        acks: whether messages are acknowledged. Without, any number may be read, and the server forgets the durable a
+            minute after nobody reads it any more.
 
     """
     with contextlib.suppress(NotFoundError):
@@ -40,9 +46,10 @@ async def make_durable(bus: Bus, stream: str, durable: str, *, after: int | None
             durable_name=durable,
             deliver_policy=DeliverPolicy.LAST_PER_SUBJECT if after is None else DeliverPolicy.BY_START_SEQUENCE,
             opt_start_seq=None if after is None else after + 1,
-            ack_policy=AckPolicy.ALL,
-            ack_wait=_ACK_WAIT_S,
-            max_ack_pending=_MAX_ACK_PENDING,
+            ack_policy=AckPolicy.ALL if acks else AckPolicy.NONE,
+            ack_wait=_ACK_WAIT_S if acks else None,
+            max_ack_pending=MAX_ACK_PENDING if acks else None,
+            inactive_threshold=None if acks else _FORGOTTEN_AFTER_S,
             filter_subject=subject or (">" if after is None else None),
         ),
     )

@@ -182,9 +182,7 @@ class Lease:
 
     async def _bucket(self) -> KeyValue:
         if self._opened is None:
-            self._opened = await self._bus.js.create_key_value(
-                bucket=subjects.LEASE_BUCKET, history=1, max_bytes=_BUCKET_BYTES
-            )
+            self._opened = await self._bus.bucket(subjects.LEASE_BUCKET, max_bytes=_BUCKET_BYTES)
         return self._opened
 
     async def _read(self) -> tuple[Holder, int] | None:

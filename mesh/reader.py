@@ -60,6 +60,7 @@ class Reader:
         after_us: when the stream took that message, if known: a stream that lost its end and has grown again since
             has another one in its place.
         subject: only messages of this subject; all when empty.
+        acks: whether `ack` is ever called; see `mesh.durable.make_durable`.
         gather_s: let messages gather in the stream for so long, for readers that are in no hurry: it costs them less.
 
     Raises:
@@ -78,12 +79,14 @@ class Reader:
         after: int | None,
         after_us: int = 0,
         subject: str = "",
+        acks: bool = True,
         gather_s: float = 0.0,
     ) -> None:
         self._bus = bus
         self._stream = stream
         self._durable = durable
         self._subject = subject
+        self._acks = acks
         self._from_last = after is None
         self._after = after
         self._after_us = after_us
@@ -175,7 +178,9 @@ class Reader:
         self._reopen = ""
         await self._bus.confirm()
         await self._check_stream(await self._bus.js.stream_info(self._stream))
-        await make_durable(self._bus, self._stream, self._durable, after=self._after, subject=self._subject)
+        await make_durable(
+            self._bus, self._stream, self._durable, after=self._after, subject=self._subject, acks=self._acks
+        )
         self._delivered = 0
         self._pull.begin()
         inbox = self._bus.client.new_inbox()

@@ -26,6 +26,7 @@ REPAIRED_ALL = "control.repaired.>"
 STATUS_ALL = "control.status.*"
 
 DURABLE_SIGNAL = "signal"
+DURABLE_SIGNAL_AHEAD = "signal-ahead"
 DURABLE_STORE = "store"
 DURABLE_STORE_CANDLES = "store-candles"
 DURABLE_STORE_SIGNALS = "store-signals"

@@ -19,9 +19,9 @@ from prometheus_client import Counter, Gauge
 from mesh import subjects, wire
 from mesh.bus import Bus
 from mesh.dead_letters import DeadLetterQueue
-from mesh.durable import find_start
+from mesh.durable import MAX_ACK_PENDING, find_start
 from mesh.errors import BadMessage, NotReady
-from mesh.health import Health
+from mesh.health import Health, State
 from mesh.message import Message
 from mesh.position import Position
 from mesh.publisher import Publisher
@@ -39,6 +39,8 @@ log = logging.getLogger("signal.pipeline")
 _POLL_S = 0.5
 _SAVE_EVERY_S = 5.0
 _SETTLE_S = 5.0
+READ_AHEAD_AFTER = MAX_ACK_PENDING // 10
+"""Messages taken since the last state that was saved: with more of them, trades go on without acknowledgements."""
 MAX_STATES = 1024
 """Symbols with a state in memory, some 100 KB each; the followed ones stay, however many they are."""
 
@@ -73,6 +75,8 @@ class Pipeline:
         self._replaying = False
         self._taken: Message | None = None
         self._saved: Message | None = None
+        self._unsaved = 0
+        self._ahead = False
 
     @property
     def pending(self) -> int:
@@ -121,6 +125,8 @@ class Pipeline:
         while not stop.asked:
             try:
                 await self._read(stop)
+                if self._taken is not None:
+                    self._after, self._after_us = self._taken.sequence, self._taken.taken_us
             except StreamReplacedError as exc:
                 # Nothing is doubled by that: the engine leaves out what it knows.
                 log.error("reading RAW from its start: %s", exc)
@@ -128,12 +134,23 @@ class Pipeline:
                 self._begin_at(await find_start(self._bus, subjects.RAW, None))
 
     async def _read(self, stop: Stop) -> None:
+        """Take in RAW until asked to stop, or until it is to be read in the other way.
+
+        What is not saved is not acknowledged, so that RAW keeps it, and the server delivers only so much beyond that.
+        Where the state cannot be saved, trades go on all the same: they are read ahead by a durable that needs no
+        acknowledgements, while the other one stands still and keeps its place in RAW.
+        """
         loop = asyncio.get_running_loop()
         next_save_s = loop.time() + _SAVE_EVERY_S
         async with AsyncExitStack() as stack:
             async with stop.interrupts():
                 reader = Reader(
-                    self._bus, subjects.RAW, subjects.DURABLE_SIGNAL, after=self._after, after_us=self._after_us
+                    self._bus,
+                    subjects.RAW,
+                    subjects.DURABLE_SIGNAL_AHEAD if self._ahead else subjects.DURABLE_SIGNAL,
+                    after=self._after,
+                    after_us=self._after_us,
+                    acks=not self._ahead,
                 )
                 await stack.enter_async_context(reader)
             while not stop.asked:
@@ -145,6 +162,14 @@ class Pipeline:
                 if loop.time() >= next_save_s or self._save_now.is_set():
                     next_save_s = loop.time() + _SAVE_EVERY_S
                     await self._save(reader)
+                if self._ahead != (self._unsaved >= READ_AHEAD_AFTER):
+                    self._ahead = not self._ahead
+                    log.warning(
+                        "trades go on %s, %d messages of RAW are not in a saved state",
+                        "without acknowledgements" if self._ahead else "with acknowledgements again",
+                        self._unsaved,
+                    )
+                    return
             await self._save(reader)
 
     def _tell_metrics(self) -> None:
@@ -157,6 +182,7 @@ class Pipeline:
 
     async def _take(self, message: Message) -> None:
         self._taken = message
+        self._unsaved += 1
         try:
             trades = wire.decode_trades(message.payload)
             if reason := refusal(trades, now_us=time.time_ns() // 1000):
@@ -216,12 +242,21 @@ class Pipeline:
                     self._engine, raw_sequence=sequence, raw_taken_us=taken_us, raw_created=self._raw_created
                 )
             except (NatsError, TimeoutError) as exc:
-                log.warning("the state is not saved, the last one still counts: %s", str(exc) or type(exc).__name__)
+                why = str(exc) or type(exc).__name__
+                log.warning("the state is not saved, the last one still counts: %s", why)
+                self._health.condition(
+                    "state",
+                    State.DEGRADED,
+                    f"not saved: {why}; trades go on, RAW keeps what is not saved until it is full, a restart goes "
+                    "through that again",
+                )
                 if wanted:
                     self._save_now.set()
                 return
+            self._health.clear("state")
             self._saved = self._taken
-            if self._taken is not None:
+            self._unsaved = 0
+            if self._taken is not None and not self._ahead:
                 await reader.ack(self._taken)
             await self._evict()
         if not self._save_now.is_set():

@@ -68,7 +68,7 @@ class Snapshots:
     @classmethod
     async def open(cls, bus: Bus) -> Snapshots:
         """Open the bucket, making it if there is none."""
-        return cls(await bus.js.create_key_value(bucket=subjects.ENGINE_BUCKET, history=1, max_bytes=256 * 2**20))
+        return cls(await bus.bucket(subjects.ENGINE_BUCKET, max_bytes=256 * 2**20))
 
     async def load(self, engine: Engine) -> mesh_position.Position | None:
         """Let a new engine go on from what is saved, if it can be used.

@@ -24,9 +24,11 @@ from tests.chaos.strikes import (
     power_cut_regrown,
     restarted,
     rows_deleted,
+    rows_refused,
     seconds_beside,
     slow_database,
     started_without_the_exchange,
+    states_refused,
     stream_full,
     told,
 )
@@ -86,6 +88,14 @@ def table(*, short: bool, seed: int) -> list[Fault]:
         Fault(f"the database is not there at the start, for {missing_s:g} s", database_missing_at_the_start(missing_s)),
         Fault(f"NATS is away for {nats_s:g} s", away("nats", nats_s)),
         Fault(f"the store is slower than the feed for {either(6, 30):g} s", slow_database(either(6, 30))),
+        Fault(
+            f"the database refuses some trades with an error that does not pass, for {either(5, 30):g} s",
+            rows_refused(either(5, 30)),
+        ),
+        Fault(
+            f"no state of signal can be saved for {either(6, 30):g} s, and it is killed meanwhile",
+            states_refused(either(6, 30)),
+        ),
         Fault("300 rows are deleted by hand, and the store is killed", rows_deleted),
         Fault("somebody writes nonsense to RAW", nonsense_in_raw),
     ]

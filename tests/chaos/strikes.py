@@ -177,6 +177,69 @@ def rows_deleted(world: World) -> None:
     world.kill("store")
 
 
+_REFUSE = """
+CREATE OR REPLACE FUNCTION refuse_some() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF NEW.trade_id % 50 = 7 THEN
+        RAISE EXCEPTION USING ERRCODE = '53400', MESSAGE = 'tuple decompression limit exceeded by operation';
+    END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER refuse_some BEFORE INSERT ON trades FOR EACH ROW EXECUTE FUNCTION refuse_some();
+"""
+
+
+def rows_refused(seconds: float) -> Strike:
+    """The database refuses each fiftieth trade with an error that waiting does not mend; then it does no more.
+
+    A trigger says what TimescaleDB's community edition says of compressed chunks; any PostgreSQL can have it.
+    """
+
+    def strike(world: World) -> None:
+        def aside() -> int:
+            return State(world.mesh.state_dir).log_of("store").read_text().count("is put aside: ")
+
+        before = aside()
+        with psycopg.connect(world.mesh.env["DATABASE_URL"]) as connection:
+            connection.execute(_REFUSE)
+        try:
+            time.sleep(seconds)
+            until(lambda: aside() > before, timeout_s=60, what="store puts refused trades aside")
+        finally:
+            with psycopg.connect(world.mesh.env["DATABASE_URL"]) as connection:
+                connection.execute("DROP TRIGGER refuse_some ON trades")
+
+    return strike
+
+
+def states_refused(seconds: float) -> Strike:
+    """The bucket for signal's states takes none for so long, and signal is killed meanwhile."""
+
+    def strike(world: World) -> None:
+        # A limit of its bytes would not do: a full bucket still takes what is no larger than what it replaces.
+        before = asyncio.run(_limit_states(world, 1))
+        try:
+            until(lambda: "not saved" in world.status(), timeout_s=30, what="/api/status says that no state is saved")
+            time.sleep(seconds / 2)
+            world.kill("signal")
+            time.sleep(seconds / 2)
+        finally:
+            asyncio.run(_limit_states(world, before))
+
+    return strike
+
+
+async def _limit_states(world: World, max_msg_size: int) -> int:
+    bus = await nats.connect(world.mesh.env["NATS_URL"])
+    try:
+        config = (await bus.jetstream().stream_info(f"KV_{subjects.ENGINE_BUCKET}")).config
+        await bus.jetstream().update_stream(config, max_msg_size=max_msg_size)
+    finally:
+        await bus.close()
+    assert config.max_msg_size is not None
+    return config.max_msg_size
+
+
 def clock_steps(*steps_s: int) -> Strike:
     """The machine's time of day jumps, and jumps again."""
 

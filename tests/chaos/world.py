@@ -155,6 +155,13 @@ class World:
             return ""
         return str(answer.json()["venue"]) if answer.status_code == 200 else ""
 
+    def status(self) -> str:
+        """Return what the mesh says of itself, as JSON."""
+        try:
+            return httpx.get(self.mesh.url + "/api/status", timeout=2).text
+        except httpx.HTTPError:
+            return ""
+
     def query(self, sql: str, *parameters: object) -> list[tuple[Any, ...]]:
         """Ask the database."""
         with psycopg.connect(self.mesh.env["DATABASE_URL"], connect_timeout=3) as connection:

@@ -60,7 +60,7 @@ DECLARES = {
 STREAMS = sorted(set().union(*DECLARES.values()) | {"OTHER"})
 READS_BY = {
     "ingest": {("CONTROL", "control-ingest"), ("CONTROL", "control-ingest-repair")},
-    "signal": {("RAW", "signal"), ("CONTROL", "control-signal")},
+    "signal": {("RAW", "signal"), ("RAW", "signal-ahead"), ("CONTROL", "control-signal")},
     "store": {
         ("RAW", "store"),
         ("PROCESSED", "store-signals"),

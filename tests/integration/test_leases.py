@@ -258,6 +258,15 @@ async def test_a_lease_outlives_the_loss_of_the_files_of_the_bus(bus: Bus, nats_
         assert found.value
 
 
+async def test_a_lease_is_taken_in_a_bucket_that_a_person_gave_another_limit(bus: Bus) -> None:
+    await bus.js.create_key_value(bucket=subjects.LEASE_BUCKET, history=1, max_bytes=4 * 2**20)
+
+    async with asyncio.timeout(20), leases.held(bus, "store", health=Health("lease")) as lease:
+        await lease.confirm()
+
+    assert (await bus.js.stream_info(f"KV_{subjects.LEASE_BUCKET}")).config.max_bytes == 4 * 2**20
+
+
 async def test_who_finds_another_name_in_the_key_is_cancelled_and_leaves_the_key_alone(bus: Bus) -> None:
     bucket_value = b'{"instance":"x","host":"elsewhere","pid":7,"since":"2026-01-01T00:00:00Z","server":"s"}'
     with pytest.raises(LeaseLostError, match=r"another store works now \(pid 7 on elsewhere"):
