@@ -91,7 +91,11 @@ async def _follow(
     following = _symbols_to_follow(settings)
     log.info("following %s: %s", venue.name, ", ".join(following.symbols))
     tell_followed(venue, choice=choice)
-    bounds = Bounds(max_id_jump=settings.max_id_jump, max_time_jump_s=settings.max_time_jump_s)
+    bounds = Bounds(
+        max_id_jump=settings.max_id_jump,
+        max_time_jump_s=settings.max_time_jump_s,
+        max_time_ahead_s=settings.max_time_ahead_s,
+    )
     outlet = Outlet(venue.name, bus, publisher, bounds=bounds)
     async with connect_rest(venue.name, venue.rest_urls, venue.network) as venue_rest, asyncio.TaskGroup() as tasks:
         repairs = Repairs(venue_rest, outlet, tasks)

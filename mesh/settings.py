@@ -165,6 +165,12 @@ class IngestSettings(BusSettings):
         le=10**9,
         description="how far a trade's time may be from the clock here and from other trades' before it is held",
     )
+    max_time_ahead_s: float = Field(
+        60.0,
+        ge=1,
+        le=10**9,
+        description="how far after both it may be; `MAX_TIME_JUMP_S` where the clock here is behind the venue's",
+    )
     raw_max_bytes: int = Field(
         4 * 2**30, ge=2**20, description="size limit of the stream RAW; a full stream pushes back on ingest"
     )

@@ -272,8 +272,17 @@ class Outlet:
             how long its next answer may take.
 
         """
-        sequencer = self._followed[symbol].sequencer
+        followed = self._followed[symbol]
+        sequencer = followed.sequencer
         while (left_s := sequencer.patience_s(since_s, _now_s())) == 0 and sequencer.gap is not None:
+            if (lone := sequencer.take_lone()) is not None:  # REST has neither the ids before them nor them
+                verdict = followed.quarantine.doubt(lone, "unconfirmed", self._known(followed), now_s=_now_s())
+                followed.head_id = sequencer.last_id or -1
+                async with self._lock:
+                    await self._pass(symbol, followed, verdict, live=False)
+                for call in self._call_on_doubt:
+                    call(symbol)
+                continue
             await self.give_up(symbol, "the venue answers, but has nothing of them, though later ones have come")
         return left_s
 
@@ -299,6 +308,10 @@ class Outlet:
                 )
                 continue
             while sequencer.gap is not None and not self._closed:
+                if (lone := sequencer.take_lone()) is not None:
+                    words = "%s: left %d trades from %d on to the next start: nothing confirms their ids"
+                    log.warning(words, symbol, len(lone), lone.trade_id[0])
+                    continue
                 await self.give_up(symbol, why)
 
     async def publish_again(self, trades: TradeColumns) -> int:
@@ -353,9 +366,10 @@ class Outlet:
         counts.HELD.labels(self.venue, symbol).set(sequencer.held_trades)
 
     async def _skip(self, symbol: str, gap: Gap) -> None:
-        sequencer = self._followed[symbol].sequencer
+        followed = self._followed[symbol]
         async with self._lock:
-            await self._publish(symbol, sequencer, sequencer.skip(gap))
+            await self._publish(symbol, followed.sequencer, followed.sequencer.skip(gap))
+            await self._hold_early(symbol, followed)
 
     async def _send(self, trades: TradeColumns, message_id: str, on_stored: Callable[[int], None] | None) -> None:
         counts.BATCHES.inc()
@@ -375,10 +389,10 @@ class Outlet:
     async def _pass(self, symbol: str, followed: _Followed, verdict: Verdict, *, live: bool) -> None:
         """Let go on what may, and tell what is held and dropped."""
         for doubted in verdict.held:
-            if doubted.kind != "first":  # a symbol's first trade is held each time: only a wrong one is worth a word
+            if doubted.kind not in ("first", "early"):  # right ones are held each time: a wrong one is worth a word
                 self._tell_doubted(symbol, doubted)
         for doubted, why in verdict.dropped:
-            if doubted.kind == "first":
+            if doubted.kind in ("first", "early"):
                 self._tell_doubted(symbol, doubted)
             counts.QUARANTINE_ENDED.labels(self.venue, symbol, "dropped").inc(len(doubted.trades))
             log.warning(
@@ -396,6 +410,15 @@ class Outlet:
             self._venue_time_us = int(passed.time_us[-1])
         due = followed.sequencer.push(passed, _now_s(), live=live)
         await self._publish(symbol, followed.sequencer, due)
+        await self._hold_early(symbol, followed)
+
+    async def _hold_early(self, symbol: str, followed: _Followed) -> None:
+        """Hold what came before lower ids until it is known to be right."""
+        if (early := followed.sequencer.take_unconfirmed()) is not None:
+            verdict = followed.quarantine.doubt(early, "early", self._known(followed), now_s=_now_s())
+            await self._pass(symbol, followed, verdict, live=False)
+            for call in self._call_on_doubt:
+                call(symbol)
 
     def _tell_doubted(self, symbol: str, doubted: Doubted) -> None:
         counts.QUARANTINED.labels(self.venue, symbol, doubted.kind).inc(len(doubted.trades))

@@ -7,6 +7,9 @@ neither pass nor go: they wait here, a few of them, while all others pass.
 - Live trades that go on at the next id contradict an id far ahead, at once.
 - REST confirms or contradicts: it tells its newest trades.
 - Trades that go on from the doubted one confirm it, where REST says nothing for a while.
+
+An id may be wrong and yet near. What came before lower ids (`early`), or waits behind ids of which REST has nothing
+(`unconfirmed`), is held likewise until REST has it, the next id comes after it, or three follow each other.
 """
 
 from __future__ import annotations
@@ -17,9 +20,10 @@ from typing import Literal
 
 import numpy as np
 
+from ingest.order.sequencer import FOLLOWERS
 from mesh.trades import Bools, Int64s, TradeColumns, concatenate
 
-Kind = Literal["first", "id_ahead", "id_behind", "time"]
+Kind = Literal["first", "id_ahead", "id_behind", "time", "early", "unconfirmed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,19 +32,26 @@ class Bounds:
 
     Attributes:
         max_id_jump: how far beyond the highest id known a trade's may be.
-        max_time_jump_s: how far from the clock here and from the other trades a trade's time may be, in seconds.
+        max_time_jump_s: how far before the clock here and the other trades a trade's time may be, in seconds; also how
+            far after them where the clock here is behind the venue's.
+        max_time_ahead_s: how far after the clock here and the other trades it may be otherwise.
         max_held_trades: how many doubted trades of a symbol are held; beyond that the oldest are let go.
         followed_s: so long trades must have gone on from a doubted one that REST says nothing of.
         followed_contradicted_s: the same where REST's newest id is far below.
+        unanswered_s: how long an `early` trade is held while REST does not answer; then it goes on.
+        unanswered_unconfirmed_s: the same of an `unconfirmed` one.
         max_held_s: how long a doubted trade is held that nobody confirms; the first trade of all waits for ever.
 
     """
 
     max_id_jump: int = 200_000
     max_time_jump_s: float = 3600.0
+    max_time_ahead_s: float = 60.0
     max_held_trades: int = 10_000
     followed_s: float = 2.0
     followed_contradicted_s: float = 10.0
+    unanswered_s: float = 5.0
+    unanswered_unconfirmed_s: float = 60.0
     max_held_s: float = 600.0
 
     @property
@@ -48,9 +59,12 @@ class Bounds:
         """The same in microseconds."""
         return int(self.max_time_jump_s * 1e6)
 
+    @property
+    def max_time_ahead_us(self) -> int:
+        """How far after, in microseconds."""
+        return int(min(self.max_time_ahead_s, self.max_time_jump_s) * 1e6)
 
-_FOLLOWERS = 3
-"""So many trades in a row are no accident."""
+
 _FIRST_US = 1_230_768_000_000_000
 """The year 2009: before it nobody traded any of this."""
 _BEHIND_US = 1_000_000
@@ -156,7 +170,7 @@ class Quarantine:
     @property
     def reset_suspected(self) -> bool:
         """Whether so many trades in a row have ids of the past and times of now that it looks like a new count."""
-        return len(self._behind_ids()) >= _FOLLOWERS
+        return len(self._behind_ids()) >= FOLLOWERS
 
     def examine(self, trades: TradeColumns, known: Known, *, now_s: float, live: bool) -> Verdict:
         """Take trades in; return which may go on.
@@ -182,12 +196,15 @@ class Quarantine:
             return self._begin(trades, known, now_s, verdict)
         time_wrong = ~self._near(times, known, trades.received_time_us)
         if not live:
-            time_wrong |= _outliers(times, self.bounds.max_time_jump_us)
+            time_wrong |= _outliers(times, self.bounds)
             time_wrong &= ~self._is_held_alike(trades)
         past = ids <= known.last_id
         behind = past & ~_repeats(trades, past, known) if live else np.zeros(len(ids), np.bool_)
         ahead = ~past & (ids > self._reach(ids[~past & ~time_wrong] if not time_wrong.all() else ids[~past], known))
         fine = ~(time_wrong | behind | ahead)
+        due: list[TradeColumns] = []
+        if fine.any():
+            due, fine = self._settle_near(trades, fine, known.last_id, now_s, verdict, live=live)
         if live and not behind.any():
             self._contradict_ahead(ids, fine, known.last_id, verdict)
             # What came before in the same batch is contradicted, too.
@@ -211,9 +228,17 @@ class Quarantine:
             self._settle_told(passed[0], verdict)
         head_id = max(known.head_id, int(ids[fine].max())) if fine.any() else known.head_id
         released = self._reached(max(head_id, known.last_id)) + self._followed(now_s)
-        verdict.released = sum(map(len, released))
-        passed += released
+        verdict.released = sum(map(len, released)) + sum(map(len, due))
+        passed = [*due, *passed, *released]
         verdict.passed = concatenate(passed) if passed else None
+        return verdict
+
+    def doubt(
+        self, trades: TradeColumns, kind: Literal["early", "unconfirmed"], known: Known, *, now_s: float
+    ) -> Verdict:
+        """Hold trades of which the order of ids says that their ids may be wrong, near as they are."""
+        verdict = Verdict()
+        self._hold(trades, np.ones(len(trades), np.bool_), kind, known, now_s, verdict, live=True)
         return verdict
 
     def judge(self, newest: TradeColumns | None, known: Known, *, now_s: float) -> Verdict:
@@ -223,12 +248,14 @@ class Quarantine:
         """
         verdict = Verdict()
         for doubted in list(self._held):
-            if doubted.kind in ("time", "id_ahead") and now_s - doubted.since_s > self.bounds.max_held_s:
+            if doubted.kind not in ("first", "id_behind") and now_s - doubted.since_s > self.bounds.max_held_s:
                 self._held.remove(doubted)
                 verdict.dropped.append((doubted, f"nothing confirmed it for {self.bounds.max_held_s:g} s"))
         if newest is not None and len(newest):
             self._judge(newest, known, verdict)
         released = self._followed(now_s)
+        if newest is None:
+            released += self._unanswered(now_s)
         if verdict.passed is not None:
             released.append(verdict.passed)
         verdict.passed = concatenate(released) if released else None
@@ -244,6 +271,8 @@ class Quarantine:
             ids, times = doubted.trades.trade_id, doubted.trades.time_us
             pairs = zip(ids.tolist(), times.tolist(), strict=True)
             alike = np.array([told.get(id_, time_us) // 1000 == time_us // 1000 for id_, time_us in pairs], np.bool_)
+            if doubted.kind in ("early", "unconfirmed"):
+                alike &= _priced_alike(doubted.trades, newest)
             there = np.array([id_ in told for id_ in ids.tolist()], np.bool_)
             if doubted.kind == "id_behind":
                 keep.append(doubted)
@@ -256,6 +285,9 @@ class Quarantine:
             there, ids = there[alike], ids[alike]
             if doubted.kind == "time":
                 confirmed = there
+            elif doubted.kind in ("early", "unconfirmed"):
+                # Ids that REST is past without showing them come from it in their order.
+                confirmed = there | (ids <= newest_id)
             else:
                 confirmed = there | ((ids >= first_id - self.bounds.max_id_jump) & (ids <= newest_id))
                 if doubted.kind == "first":
@@ -316,9 +348,11 @@ class Quarantine:
         return near
 
     def _intervals(self, known: Known, received_us: int, more: Sequence[int] = ()) -> list[tuple[int, int]]:
-        jump_us = self.bounds.max_time_jump_us
+        jump_us, ahead_us = self.bounds.max_time_jump_us, self.bounds.max_time_ahead_us
+        if received_us + ahead_us < max(known.last_time_us, known.venue_time_us):
+            ahead_us = jump_us  # the clock here is behind the venue's: it proves nothing
         around = [received_us, *more, *filter(None, (known.last_time_us, known.venue_time_us))]
-        intervals = [(time_us - jump_us, time_us + jump_us) for time_us in around]
+        intervals = [(time_us - jump_us, time_us + ahead_us) for time_us in around]
         if known.last_time_us:
             intervals.append((known.last_time_us, max(received_us, known.venue_time_us)))
         return intervals
@@ -417,6 +451,55 @@ class Quarantine:
             self._held.remove(doubted)
             verdict.dropped.append((doubted, f"trade {last_id + 1} came after it"))
 
+    def _settle_near(
+        self, trades: TradeColumns, fine: Bools, last_id: int, now_s: float, verdict: Verdict, *, live: bool
+    ) -> tuple[list[TradeColumns], Bools]:
+        """Settle what is held though its id is near, by trades that pass; return what goes on now, and what passes.
+
+        - Told again: what comes now counts, the content held is dropped.
+        - The next id of all comes while what is held lies beyond it: contradicted.
+        - The id after it comes: one that is due goes on with it; one behind a gap is held with it, until three are.
+        """
+        due: list[TradeColumns] = []
+        for doubted in [each for each in self._held if each.kind in ("early", "unconfirmed")]:
+            self._held.remove(doubted)
+            ids = trades.trade_id[fine]
+            again = np.isin(doubted.trades.trade_id, ids)
+            if again.any():
+                same = again & _priced_alike(doubted.trades, trades.rows(fine))
+                if (again & ~same).any():
+                    self._drop(doubted, again & ~same, "another trade came with its id", verdict)
+                if again.all():
+                    continue
+                doubted = Doubted(doubted.trades.rows(~again), doubted.kind, doubted.since_s, doubted.why, doubted.live)
+            first_id, end_id = int(doubted.trades.trade_id.min()), int(doubted.trades.trade_id.max())
+            if live and first_id > last_id + 1 and (ids == last_id + 1).any():
+                self._drop(
+                    doubted, np.ones(len(doubted.trades), np.bool_), f"trade {last_id + 1} came after it", verdict
+                )
+                continue
+            follows = fine & (trades.trade_id > end_id) & (trades.trade_id <= end_id + FOLLOWERS)
+            goes_on = bool((trades.trade_id[follows] == end_id + 1).any())
+            if goes_on and first_id == last_id + 1:
+                due.append(doubted.trades)
+                continue
+            if live and goes_on:
+                whole = concatenate([doubted.trades, trades.rows(follows)])
+                if len(np.unique(whole.trade_id)) >= FOLLOWERS:
+                    due.append(doubted.trades)
+                    continue
+                fine = fine & ~follows
+                doubted = Doubted(whole, doubted.kind, doubted.since_s, doubted.why, doubted.live)
+            self._held.append(doubted)
+        return due, fine
+
+    def _unanswered(self, now_s: float) -> list[TradeColumns]:
+        """Release what REST has not answered about for too long."""
+        patience_s = {"early": self.bounds.unanswered_s, "unconfirmed": self.bounds.unanswered_unconfirmed_s}
+        over = [each for each in self._held if now_s - each.since_s >= patience_s.get(each.kind, float("inf"))]
+        self._held = [each for each in self._held if each not in over]
+        return [each.trades for each in over]
+
     def _behind_ids(self) -> Int64s:
         behind = [doubted.trades.trade_id for doubted in self._held if doubted.kind == "id_behind"]
         return np.unique(np.concatenate(behind)) if behind else np.empty(0, np.int64)
@@ -424,7 +507,7 @@ class Quarantine:
     def _joins_behind(self, ids: Int64s, behind: Bools, last_id: int) -> bool:
         """Return whether trades from the next id on belong to those with ids of the past."""
         held = np.concatenate((self._behind_ids(), ids[behind]))
-        return len(np.unique(held)) >= _FOLLOWERS or (len(held) > 0 and int(held.max()) == last_id)
+        return len(np.unique(held)) >= FOLLOWERS or (len(held) > 0 and int(held.max()) == last_id)
 
     def _settle_told(self, passed: TradeColumns, verdict: Verdict) -> None:
         """Forget doubted times of trades that have come in another way."""
@@ -466,7 +549,7 @@ class Quarantine:
             alike = int(np.ptp(whole.time_us)) <= self.bounds.max_time_jump_us
             together = int(np.ptp(whole.trade_id)) <= self.bounds.max_id_jump
             if (
-                len(np.unique(whole.trade_id)) >= _FOLLOWERS
+                len(np.unique(whole.trade_id)) >= FOLLOWERS
                 and alike
                 and together
                 and now_s - mine[0].since_s >= patience_s
@@ -486,7 +569,20 @@ def implausible_past(trades: TradeColumns, *, now_us: int, bounds: Bounds) -> Bo
 
     """
     wrong: Bools = (trades.time_us < _FIRST_US) | (trades.time_us > now_us + bounds.max_time_jump_us)
-    return wrong | _outliers(trades.time_us, bounds.max_time_jump_us)
+    return wrong | _outliers(trades.time_us, bounds)
+
+
+def _priced_alike(trades: TradeColumns, others: TradeColumns) -> Bools:
+    """Return which trades have the price and quantity that the others tell of the same id, or have no other there."""
+    told = dict(
+        zip(
+            others.trade_id.tolist(),
+            zip(others.price_e8.tolist(), others.quantity_e8.tolist(), strict=True),
+            strict=True,
+        )
+    )
+    rows = zip(trades.trade_id.tolist(), trades.price_e8.tolist(), trades.quantity_e8.tolist(), strict=True)
+    return np.array([told.get(id_, (price, quantity)) == (price, quantity) for id_, price, quantity in rows], np.bool_)
 
 
 def _repeats(trades: TradeColumns, past: Bools, known: Known) -> Bools:
@@ -507,13 +603,14 @@ def _repeats(trades: TradeColumns, past: Bools, known: Known) -> Bools:
     return ~unlike
 
 
-def _outliers(times: Int64s, jump_us: int) -> Bools:
-    """Return which times lie outside of what those before and after them say, by more than the bound."""
+def _outliers(times: Int64s, bounds: Bounds) -> Bools:
+    """Return which times lie outside of what those before and after them say, by more than the bounds."""
     outside = np.zeros(len(times), np.bool_)
     if len(times) < 3:
         return outside
     before, after = times[:-2], times[2:]
-    low, high = np.minimum(before, after) - jump_us, np.maximum(before, after) + jump_us
+    low = np.minimum(before, after) - bounds.max_time_jump_us
+    high = np.maximum(before, after) + bounds.max_time_ahead_us
     outside[1:-1] = (times[1:-1] < low) | (times[1:-1] > high)
     return outside
 
@@ -526,5 +623,10 @@ def _words(trades: TradeColumns, kind: Kind, known: Known) -> str:
         return f"trade {trade_id} is {trade_id - max(known.head_id, known.last_id or 0)} ids ahead of all others"
     if kind == "id_behind":
         return f"trade {trade_id} has an id of the past ({known.last_id} is published) but is none that was published"
+    if kind == "early":
+        return f"trade {trade_id} came before ones with lower ids, and nothing says yet that it is right"
+    if kind == "unconfirmed":
+        last_id = known.last_id or 0
+        return f"trade {trade_id} came, but the venue's REST has neither it nor trades {last_id + 1} to {trade_id - 1}"
     away_s = (time_us - (known.last_time_us or trades.received_time_us)) / 1e6
     return f"trade {trade_id} has the time {time_us} us, {away_s:+.0f} s from the other trades"

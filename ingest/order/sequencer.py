@@ -3,6 +3,9 @@
 The venue's ids rise by one, so what comes next is known. Trades that come early wait here until the ids before them
 have come too, by the socket or over REST, or are known not to exist, or until a bound is passed; then they go on
 without, and the hole is told.
+
+A trade that came by the socket before one with a lower id may have been told with a wrong id. It leaves only when the
+next id came after it, when REST has told it, or as one of three in a row; else it is given back as unconfirmed.
 """
 
 from __future__ import annotations
@@ -13,7 +16,12 @@ import numpy as np
 import numpy.typing as npt
 
 from ingest.gap import Gap
-from mesh.trades import Float64s, TradeColumns, concatenate
+from mesh.trades import Bools, Float64s, Int64s, TradeColumns, concatenate
+
+FOLLOWERS = 3
+"""So many trades in a row are no accident."""
+_BY_REST = 2**62
+"""In the order of arrival: trades that REST told are later than all others, and never early."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +65,9 @@ class Sequencer:
         self._held_trades = 0
         self._held_from = 0  # the lowest id held
         self._came_s: list[Float64s] = []  # when each of the trades held came
+        self._arrived: list[Int64s] = []  # after how many others each of them came, or _BY_REST
+        self._arrivals = 0
+        self._unconfirmed: list[TradeColumns] = []
         self._gone_on = 0  # live trades released while there was a gap: they go on below what is held
         self._gap_since_s = 0.0  # when the first of them came: no trade waits for longer than the bound
 
@@ -90,17 +101,42 @@ class Sequencer:
         if self.last_id is None:
             self.last_id = int(ids.min()) - 1
         if ids[0] != self.last_id + 1 or not _consecutive(trades):
-            trades = trades.rows(self._tidy(trades))
+            arrived = self._order(len(trades), live=live)
+            rows = self._tidy(trades, arrived)
+            trades, arrived = trades.rows(rows), arrived[rows]
             if not len(trades):
                 return None
-            if trades.trade_id[0] != self.last_id + 1 or not _consecutive(trades):
-                return self._hold(trades, now_s)
+            if trades.trade_id[0] != self.last_id + 1 or not _consecutive(trades) or _early(arrived).any():
+                return self._hold(trades, arrived, now_s)
         self._advance(trades)
         if self._held and self._held_from <= self.last_id + 1:
             return self._merge([trades])
         if self._held and live:
             self._gone_on += len(trades)
         return trades
+
+    def take_unconfirmed(self) -> TradeColumns | None:
+        """Take what came early and was given back: nothing says yet that it is right. None when there is none."""
+        unconfirmed, self._unconfirmed = self._unconfirmed, []
+        return concatenate(unconfirmed) if unconfirmed else None
+
+    def take_lone(self) -> TradeColumns | None:
+        """Take the first trades behind the gap when they are so few in a row that their ids may be wrong.
+
+        Returns:
+            None when nothing waits, when REST has told one of them, or when three or more follow each other.
+
+        """
+        if not self._held:
+            return None
+        waited, came_s, arrived = self._waiting()
+        ids = waited.trade_id
+        steps = np.flatnonzero(np.diff(ids) != 1)
+        count = int(steps[0]) + 1 if len(steps) else len(ids)
+        if count >= FOLLOWERS or (arrived[:count] == _BY_REST).any():
+            return None
+        self._keep(waited.rows(slice(count, None)), came_s[count:], arrived[count:])
+        return waited.rows(slice(0, count))
 
     def drop_contradicted(self) -> TradeColumns | None:
         """Let go what waits behind a gap through which more live trades have gone on than wait; None when none do.
@@ -111,7 +147,7 @@ class Sequencer:
         if not self._held or self._gone_on <= self._held_trades:
             return None
         dropped = concatenate(self._held)
-        self._held, self._came_s, self._held_trades, self._gone_on = [], [], 0, 0
+        self._clear()
         return dropped
 
     def skip(self, gap: Gap) -> TradeColumns | None:
@@ -148,14 +184,40 @@ class Sequencer:
         self.last_time_us = int(trades.time_us[-1])
         self.counts.released += len(trades)
 
-    def _tidy(self, trades: TradeColumns) -> npt.NDArray[np.intp]:
-        """Return the rows by id, without those that were released before or stand there twice."""
+    def _tidy(self, trades: TradeColumns, arrived: Int64s, *, after: bool = False) -> npt.NDArray[np.intp]:
+        """Return the rows by id, without those that were released before or stand there twice.
+
+        Of two trades with one id the first counts; but where it came before lower ids, and the second tells something
+        else, the second does, and the first is unconfirmed.
+        """
         ids, rows = np.unique(trades.trade_id, return_index=True)
         new = ids >= self._next_id
         self.counts.duplicates += len(trades) - int(new.sum())
-        return rows[new]
+        rows = rows[new]
+        if len(ids) < len(trades):
+            last = (len(trades) - 1 - np.unique(trades.trade_id[::-1], return_index=True)[1])[new]
+            wrong = _differ(trades.rows(rows), trades.rows(last)) & _early(arrived[rows], after=after)
+            if wrong.any():
+                self._unconfirmed.append(trades.rows(rows[wrong]))
+            rows = np.where(wrong, last, rows)
+        return rows
 
-    def _hold(self, trades: TradeColumns, now_s: float) -> TradeColumns | None:
+    def _order(self, count: int, *, live: bool) -> Int64s:
+        """Return after how many others the trades of a batch came."""
+        if not live:
+            return np.full(count, _BY_REST, np.int64)
+        self._arrivals += count
+        return np.arange(self._arrivals - count, self._arrivals, dtype=np.int64)
+
+    def _compare(self, released: TradeColumns) -> None:
+        """Note as unconfirmed what waits with the id of a trade that has just been released, and is another one."""
+        waited = concatenate(self._held)
+        rows = waited.rows((waited.trade_id >= released.trade_id[0]) & (waited.trade_id <= released.trade_id[-1]))
+        wrong = _differ(rows, released.rows(rows.trade_id - released.trade_id[0]))
+        if wrong.any():
+            self._unconfirmed.append(rows.rows(wrong))
+
+    def _hold(self, trades: TradeColumns, arrived: Int64s, now_s: float) -> TradeColumns | None:
         """Keep trades that begin beyond the next id or have a hole inside; release what may go at once."""
         if not self._held:
             self._gap_since_s, self._gone_on = now_s, 0
@@ -163,9 +225,28 @@ class Sequencer:
             self.counts.gaps += self._held_from != self._next_id
         self._held.append(trades)
         self._came_s.append(np.full(len(trades), now_s, np.float64))
+        self._arrived.append(arrived)
         self._held_trades += len(trades)
         self._held_from = min(self._held_from, int(trades.trade_id[0]))
         return self._merge([]) if self._held_from <= self._next_id else None
+
+    def _clear(self) -> None:
+        self._held, self._came_s, self._arrived, self._held_trades, self._gone_on = [], [], [], 0, 0
+
+    def _waiting(self, *, after: bool = False) -> tuple[TradeColumns, Float64s, Int64s]:
+        """Return what waits, by id, when it came and in which order; what REST told replaces what the socket told."""
+        waited, came_s, arrived = concatenate(self._held), np.concatenate(self._came_s), np.concatenate(self._arrived)
+        order = np.lexsort((np.where(arrived == _BY_REST, -1, arrived), waited.trade_id))
+        rows = order[self._tidy(waited.rows(order), arrived[order], after=after)]
+        return waited.rows(rows), came_s[rows], arrived[rows]
+
+    def _keep(self, waited: TradeColumns, came_s: Float64s, arrived: Int64s) -> None:
+        """Let exactly this wait, which is sorted; it may be nothing."""
+        self._clear()
+        if len(waited):
+            self._held, self._came_s, self._arrived = [waited], [came_s], [arrived]
+            self._held_trades, self._held_from = len(waited), int(waited.trade_id[0])
+            self._gap_since_s = float(came_s.min())
 
     @property
     def _next_id(self) -> int:
@@ -174,22 +255,27 @@ class Sequencer:
 
     def _merge(self, due: list[TradeColumns]) -> TradeColumns | None:
         """Release what has waited, up to the next hole."""
-        waited, came_s = concatenate(self._held), np.concatenate(self._came_s)
-        rows = self._tidy(waited)
-        waited, came_s, ids = waited.rows(rows), came_s[rows], waited.trade_id[rows]
-        self._held, self._came_s, self._held_trades, self._gone_on = [], [], 0, 0
+        for released in due:
+            self._compare(released)
+        waited, came_s, arrived = self._waiting(after=bool(due))
+        ids = waited.trade_id
+        self._clear()
         if len(ids):
             steps = np.flatnonzero(np.diff(ids, prepend=self._next_id - 1) != 1)
             count = int(steps[0]) if len(steps) else len(ids)
-            if count:
-                head = waited.rows(slice(0, count))
+            early = _early(arrived[:count], after=bool(due))
+            in_order = np.flatnonzero(~early)
+            sure = int(in_order[-1]) + 1 if len(in_order) else 0
+            if count - sure >= FOLLOWERS:
+                sure = count
+            if sure:
+                head = waited.rows(slice(0, sure))
                 self._advance(head)
                 due = [*due, head]
+            if sure < count:
+                self._unconfirmed.append(waited.rows(slice(sure, count)))
             if count < len(ids):
-                rest = waited.rows(slice(count, None))
-                self._held, self._held_trades, self._held_from = [rest], len(rest), int(ids[count])
-                self._came_s = [came_s[count:]]
-                self._gap_since_s = float(came_s[count:].min())
+                self._keep(waited.rows(slice(count, None)), came_s[count:], arrived[count:])
                 self.counts.gaps += 1
         return concatenate(due) if due else None
 
@@ -197,3 +283,20 @@ class Sequencer:
 def _consecutive(trades: TradeColumns) -> bool:
     ids = trades.trade_id
     return len(ids) == 1 or bool((ids[1:] - ids[:-1] == 1).all())
+
+
+def _differ(trades: TradeColumns, others: TradeColumns) -> Bools:
+    """Return which trades are not the same as the others, row by row; REST may tell times in milliseconds."""
+    differ: Bools = (
+        (trades.price_e8 != others.price_e8)
+        | (trades.quantity_e8 != others.quantity_e8)
+        | (trades.time_us // 1000 != others.time_us // 1000)
+    )
+    return differ
+
+
+def _early(arrived: Int64s, *, after: bool = False) -> Bools:
+    """Return which trades, in the order of their ids, came before one with a lower id; `after`: all came before it."""
+    latest = np.maximum.accumulate(np.concatenate(([_BY_REST if after else -1], arrived)))[:-1]
+    early: Bools = arrived < latest
+    return early

@@ -7,11 +7,12 @@ from collections.abc import Callable
 
 import msgspec
 import pytest
+from nats.js.errors import NotFoundError
 
 from mesh import control, subjects
 from tests.fixtures.following import Followed, followed
 from tests.fixtures.nats import NatsServer
-from tests.fixtures.scripted_venue import TIME_US, frame
+from tests.fixtures.scripted_venue import TIME_US, frame, price
 from tests.fixtures.services import Service
 from tests.fixtures.waiting import eventually
 from tickmesh.v1 import status_pb2
@@ -53,6 +54,65 @@ async def test_an_id_far_ahead_is_put_aside_and_the_trades_go_on(
         await mesh.publishes([*range(1, 62)])
 
 
+@pytest.mark.slow
+async def test_a_near_wrong_id_on_a_coin_that_rests_is_held_and_the_trades_go_on(
+    nats_server: NatsServer, make_service: Make
+) -> None:
+    async with followed(nats_server, make_service) as mesh:
+        await mesh.start()
+        await mesh.venue.trade("btcusdt", *range(1, 51))
+        await mesh.publishes([*range(1, 51)])
+
+        await mesh.venue.say(frame("btcusdt", 1050, T=TIME_US + 51, p=price(51)))
+        await eventually(lambda: mesh.says("the venue's REST has neither it nor trades 51 to 1049"))
+        await mesh.venue.trade("btcusdt", *range(51, 54))
+
+        await mesh.publishes([*range(1, 54)])
+        assert await doubted(mesh) == [1050]
+        assert not mesh.says("going on without")
+
+
+async def test_a_wrong_id_two_ahead_does_not_take_the_place_of_the_real_trade(
+    nats_server: NatsServer, make_service: Make
+) -> None:
+    async with followed(nats_server, make_service) as mesh:
+        await mesh.start()
+        await mesh.venue.trade("btcusdt", *range(1, 51))
+        await mesh.publishes([*range(1, 51)])
+
+        await mesh.venue.say(frame("btcusdt", 53, T=TIME_US + 51, p=price(51)))
+        for trade_id in range(51, 56):
+            await mesh.venue.trade("btcusdt", trade_id)
+
+        await mesh.publishes([*range(1, 56)])  # each with its own time
+
+        async def is_in_dead() -> bool:
+            return await doubted(mesh) == [53]
+
+        await eventually(is_in_dead, not_yet=(NotFoundError,))
+
+
+async def test_a_wrong_id_one_ahead_is_not_published_when_rest_has_what_lies_before_it(
+    nats_server: NatsServer, make_service: Make
+) -> None:
+    async with followed(nats_server, make_service) as mesh:
+        await mesh.start()
+        await mesh.venue.trade("btcusdt", *range(1, 51))
+        await mesh.publishes([*range(1, 51)])
+        mesh.venue.know("btcusdt", 51)
+
+        await mesh.venue.say(frame("btcusdt", 52, T=TIME_US + 51, p=price(51)))
+        await mesh.publishes([*range(1, 52)])
+        await mesh.venue.trade("btcusdt", 52)
+
+        await mesh.publishes([*range(1, 53)])
+
+        async def is_in_dead() -> bool:
+            return await doubted(mesh) == [52]
+
+        await eventually(is_in_dead, not_yet=(NotFoundError,))
+
+
 async def test_an_id_far_ahead_as_the_first_word_after_a_restart_does_no_harm(
     nats_server: NatsServer, make_service: Make
 ) -> None:
@@ -89,6 +149,7 @@ async def test_single_ids_of_the_past_cost_nothing_and_begin_nothing(
         await mesh.publishes([*range(1, 53)])
 
 
+@pytest.mark.slow
 async def test_a_price_that_stands_still_while_trades_come_is_reported_as_stale(
     nats_server: NatsServer, make_service: Make
 ) -> None:

@@ -37,14 +37,16 @@ async def test_asked_to_stop_it_publishes_what_waited_behind_a_gap_and_names_the
         await mesh.start()
         await mesh.venue.trade("btcusdt", 1, 2)
         await mesh.publishes([1, 2])
-        await mesh.venue.say(*(frame("btcusdt", trade_id) for trade_id in (5, 6, 8)))  # which REST does not know
+        await mesh.venue.say(
+            *(frame("btcusdt", trade_id) for trade_id in (5, 6, 7, 9, 10, 11))
+        )  # which REST does not know
         await eventually(lambda: any("fromId=3&" in f"{asked}&" for asked in mesh.history_asked()))
 
         mesh.service.process.stop()
 
-        assert await mesh.ids() == [1, 2, 5, 6, 8]
+        assert await mesh.ids() == [1, 2, 5, 6, 7, 9, 10, 11]
         assert mesh.says("going on without trades 3 to 4 (2): asked to stop while waiting for them")
-        assert mesh.says("going on without trades 7 to 7 (1): asked to stop while waiting for them")
+        assert mesh.says("going on without trades 8 to 8 (1): asked to stop while waiting for them")
         assert mesh.service.process.returncode == 0
         await mesh.start()
-        await eventually(lambda: mesh.says("goes on after trade 8"))
+        await eventually(lambda: mesh.says("goes on after trade 11"))

@@ -32,6 +32,17 @@ async def test_what_can_be_had_again_in_order_is_not_given_up() -> None:
     assert outlet.gap("btcusdt") is not None
 
 
+async def test_a_lone_trade_behind_a_gap_is_not_published_when_all_is_given_up() -> None:
+    passed_on = PassedOn()
+    outlet = await outlet_into(passed_on)
+    await outlet.take(columns(1, 5))
+    await outlet.take(columns(1050, 1))
+
+    await outlet.give_up_all("no time is left")
+
+    assert passed_on.ids == [*range(1, 6)]
+
+
 async def test_trades_of_a_symbol_that_is_not_followed_are_passed_over_and_counted() -> None:
     passed_on = PassedOn()
     outlet = await outlet_into(passed_on, symbol="btcusdt")

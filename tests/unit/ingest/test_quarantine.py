@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Literal
 
 import numpy as np
 import pytest
 
 from ingest.order.quarantine import Bounds, Known, Quarantine, Recent, implausible_past
 from mesh.trades import TradeColumns, concatenate
-from tests.fixtures.trades import START_US, columns
+from tests.fixtures.trades import START_US, columns, same
 
 YEAR_2200_US = 7_258_118_400_000_000
 HOUR_US = 3_600_000_000
@@ -96,6 +97,90 @@ def test_what_is_far_ahead_is_released_when_the_others_have_come_near() -> None:
     quarantine.examine(columns(2000, 1), after(50), now_s=0, live=True)
     verdict = quarantine.examine(columns(51, 1000), after(50), now_s=0, live=False)
     assert ids(verdict.passed) == [*range(51, 1051), 2000]
+
+
+def other_content(trades: TradeColumns) -> TradeColumns:
+    return dataclasses.replace(trades, price_e8=trades.price_e8 + 1)
+
+
+def doubting(trade_id: int, kind: Literal["early", "unconfirmed"] = "unconfirmed", *, count: int = 1) -> Quarantine:
+    """Return a quarantine that holds trades with near ids."""
+    quarantine = Quarantine()
+    verdict = quarantine.doubt(other_content(columns(trade_id, count)), kind, after(50), now_s=0)
+    assert [doubted.kind for doubted in verdict.held] == [kind]
+    return quarantine
+
+
+@pytest.mark.parametrize("wrong_id", [1050, 53])
+def test_a_near_id_that_nothing_confirms_is_contradicted_by_the_next_id(wrong_id: int) -> None:
+    quarantine = doubting(wrong_id)
+    verdict = quarantine.examine(columns(51, 1), after(50), now_s=1, live=True)
+    assert (ids(verdict.passed), len(verdict.dropped), quarantine.held_trades) == ([51], 1, 0)
+
+
+def test_another_trade_with_a_doubted_near_id_takes_its_place() -> None:
+    quarantine = doubting(51, "early")
+    verdict = quarantine.examine(columns(51, 1), after(50), now_s=1, live=True)
+    assert verdict.passed is not None
+    assert same(verdict.passed, columns(51, 1))
+    assert (len(verdict.dropped), quarantine.held_trades) == (1, 0)
+
+
+def test_the_next_id_after_a_doubted_one_that_is_due_confirms_it() -> None:
+    quarantine = doubting(51, "early")
+    verdict = quarantine.examine(columns(52, 1), after(50), now_s=1, live=True)
+    assert (ids(verdict.passed), verdict.released, quarantine.held_trades) == ([51, 52], 1, 0)
+
+
+def test_one_behind_a_gap_is_confirmed_by_two_that_go_on_from_it() -> None:
+    quarantine = doubting(1050)
+    assert quarantine.examine(columns(1051, 1), after(50), now_s=1, live=True).passed is None
+    verdict = quarantine.examine(columns(1052, 1), after(50), now_s=2, live=True)
+    assert (ids(verdict.passed), verdict.dropped, quarantine.held_trades) == ([1050, 1051, 1052], [], 0)
+
+
+def test_trades_elsewhere_say_nothing_of_a_doubted_near_id() -> None:
+    quarantine = doubting(1050)
+    verdict = quarantine.examine(columns(60, 1), after(50), now_s=1, live=True)
+    assert (ids(verdict.passed), quarantine.held_trades) == ([60], 1)
+
+
+def test_rest_lets_a_near_id_go_or_drops_it_by_its_content_and_waits_while_it_has_not_reached_it() -> None:
+    for newest, passed, held in (
+        (columns(1, 50), [], 1),
+        (columns(1, 52), [], 1),
+        (columns(1, 53), [], 0),
+        (other_content(columns(1, 53)), [53], 0),
+        (columns(80, 20), [53], 0),  # it has gone on far past it: fetched in order, as what it tells counts then
+    ):
+        quarantine = doubting(53)
+        verdict = quarantine.judge(newest, after(50), now_s=1)
+        assert (ids(verdict.passed), quarantine.held_trades) == (passed, held)
+
+
+def test_a_near_id_goes_on_when_rest_does_not_answer_for_long_enough() -> None:
+    for kind, held_until_s in (("early", 5), ("unconfirmed", 60)):
+        quarantine = doubting(53, kind)  # type: ignore[arg-type]
+        assert quarantine.judge(None, after(50), now_s=held_until_s - 1).passed is None
+        assert ids(quarantine.judge(None, after(50), now_s=held_until_s).passed) == [53]
+
+
+def test_a_time_a_minute_ahead_of_the_clock_and_of_all_trades_is_held_and_one_an_hour_late_is_not() -> None:
+    for by_s, passes in ((59, True), (61, False), (59 * 60, False), (-59 * 60, True), (-61 * 60, False)):
+        trade = at(columns(51, 1), START_US + 51 * 250 + by_s * 10**6)
+        verdict = Quarantine().examine(trade, after(50), now_s=0, live=True)
+        assert (verdict.passed is not None) is passes
+
+
+def test_where_the_clock_here_is_behind_the_venues_trades_a_quiet_coins_next_trade_passes() -> None:
+    trade = at(columns(51, 1, received_time_us=START_US - 10 * 60 * 10**6), START_US + 5 * 60 * 10**6)
+    assert ids(Quarantine().examine(trade, after(50), now_s=0, live=True).passed) == [51]
+
+
+def test_what_rest_tells_of_the_past_may_not_be_a_minute_ahead_of_what_comes_after_it() -> None:
+    page = columns(1, 10)
+    page.time_us[4] += 61 * 10**6
+    assert np.flatnonzero(implausible_past(page, now_us=START_US + HOUR_US, bounds=Bounds())).tolist() == [4]
 
 
 @pytest.mark.parametrize(

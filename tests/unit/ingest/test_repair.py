@@ -73,9 +73,9 @@ async def test_a_gap_seen_after_all_repairs_were_cancelled_begins_no_new_one() -
 async def test_what_is_under_way_may_come_to_its_end_before_all_is_cancelled() -> None:
     async with repairing(Found((columns(2, 1),), (), (), to_the_end=True)) as one:
         await one.outlet.take(columns(0, 2))
-        await one.outlet.take(columns(3, 2))
+        await one.outlet.take(columns(3, 3))
         await one.repairs.finish(within_s=10)
-        assert one.passed_on.ids == [0, 1, 2, 3, 4]
+        assert one.passed_on.ids == [0, 1, 2, 3, 4, 5]
         assert one.repairs.brought == set()  # nothing is missing any more
 
 
@@ -92,8 +92,19 @@ async def test_what_takes_longer_is_cancelled_and_it_is_known_whether_the_venue_
 async def test_when_the_venue_answers_but_has_nothing_of_a_gap_what_came_behind_it_goes_on() -> None:
     async with repairing(NOTHING, max_nothing_s=0.5) as one:
         await one.outlet.take(columns(0, 2))
-        await one.outlet.take(columns(3, 2))
-        await eventually(lambda: one.passed_on.ids == [0, 1, 3, 4])
+        await one.outlet.take(columns(3, 3))
+        await eventually(lambda: one.passed_on.ids == [0, 1, 3, 4, 5])
+
+
+async def test_no_gap_is_given_up_for_a_lone_trade_that_the_venue_which_answers_has_not_either() -> None:
+    async with repairing(NOTHING, max_nothing_s=0.2) as one:
+        await one.outlet.take(columns(0, 2))
+        await one.outlet.take(columns(1050, 1))
+        await eventually(lambda: one.outlet.doubts("btcusdt"))
+        assert one.outlet.progress()[0].doubt.startswith("trade 1050 came, but the venue's REST has neither it nor")
+        await one.outlet.take(columns(2, 2))
+        assert one.passed_on.ids == [0, 1, 2, 3]
+        assert not one.outlet.doubts("btcusdt")
 
 
 async def test_while_the_venue_does_not_answer_nobody_knows_and_all_waits() -> None:

@@ -55,6 +55,74 @@ def test_out_of_order_trades_are_put_right() -> None:
     assert (sequencer.gap, sequencer.held_trades) == (None, 0)
 
 
+def test_a_live_trade_that_came_before_a_lower_id_does_not_leave_by_itself() -> None:
+    for batches in (((53,), (51,), (52,)), ((53,), (51, 52)), ((53, 51, 52),), ((51, 53), (52,))):
+        sequencer = Sequencer(last_id=50)
+        left = [ids_of(sequencer.push(rows(*batch), 0, live=True)) for batch in batches]
+        assert [trade_id for part in left for trade_id in part] == [51, 52]
+        assert ids_of(sequencer.take_unconfirmed()) == [53]
+        assert (sequencer.last_id, sequencer.gap, sequencer.take_unconfirmed()) == (52, None, None)
+
+
+def test_a_lone_live_trade_behind_a_gap_that_rest_fills_short_of_it_does_not_leave_by_itself() -> None:
+    sequencer = Sequencer(last_id=50)
+    sequencer.push(rows(52), 0, live=True)
+    assert ids_of(sequencer.push(rows(51), 0)) == [51]
+    assert ids_of(sequencer.take_unconfirmed()) == [52]
+
+
+def test_early_trades_leave_when_the_next_id_came_after_them_or_three_follow_each_other() -> None:
+    for early in ((53, 54), (53, 54, 55)):
+        sequencer = Sequencer(last_id=51)
+        for trade_id in early:
+            sequencer.push(rows(trade_id), 0, live=True)
+        released = ids_of(sequencer.push(rows(52), 0, live=True))
+        assert released == ([52] if len(early) == 2 else [52, *early])
+    sequencer = Sequencer(last_id=51)
+    sequencer.push(rows(53), 0, live=True)
+    assert ids_of(sequencer.push(rows(52, 54), 0, live=True)) == [52, 53, 54]
+
+
+def test_a_real_trade_takes_the_place_of_a_wrong_one_before_it_in_one_batch_and_while_both_wait() -> None:
+    wrong = columns(53, 1)
+    wrong.price_e8[:] = 1
+    for batches in (
+        [[wrong, columns(51, 3)]],
+        [[wrong], [columns(53, 1)], [columns(51, 2), columns(54, 1)]],
+        [[wrong], [columns(51, 4)]],
+    ):
+        sequencer = Sequencer(last_id=50)
+        released = [sequencer.push(concatenate(batch), 0, live=True) for batch in batches][-1]
+        assert released is not None
+        assert same(released, columns(51, len(released)))
+        assert len(released) >= 3
+        assert ids_of(sequencer.take_unconfirmed()) == [53]
+
+
+def test_what_rest_tells_of_a_trade_that_waits_replaces_what_the_socket_told() -> None:
+    sequencer = Sequencer(last_id=50)
+    wrong = columns(53, 1)
+    wrong.price_e8[:] = 1
+    sequencer.push(wrong, 0, live=True)
+    sequencer.push(rows(53), 0)
+    released = sequencer.push(rows(51, 52), 0, live=True)
+    assert released is not None
+    assert same(released, columns(51, 3))
+
+
+def test_of_what_waits_only_one_or_two_in_a_row_that_rest_has_not_told_are_lone() -> None:
+    for waiting, live, lone in (
+        ((1050,), True, [1050]),
+        ((60, 61, 70, 71, 72), True, [60, 61]),
+        ((60, 61, 62), True, []),
+        ((60,), False, []),
+    ):
+        sequencer = Sequencer(last_id=50)
+        sequencer.push(rows(*waiting), 0, live=live)
+        assert ids_of(sequencer.take_lone()) == lone
+        assert sequencer.held_trades == len(waiting) - len(lone)
+
+
 def test_trades_behind_a_hole_wait_until_it_is_filled_from_elsewhere() -> None:
     sequencer = Sequencer(last_id=9)
     assert ids_of(sequencer.push(rows(20, 21), 0)) == []
