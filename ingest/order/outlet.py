@@ -275,16 +275,23 @@ class Outlet:
         followed = self._followed[symbol]
         sequencer = followed.sequencer
         while (left_s := sequencer.patience_s(since_s, _now_s())) == 0 and sequencer.gap is not None:
-            if (lone := sequencer.take_lone()) is not None:  # REST has neither the ids before them nor them
-                verdict = followed.quarantine.doubt(lone, "unconfirmed", self._known(followed), now_s=_now_s())
-                followed.head_id = sequencer.last_id or -1
-                async with self._lock:
-                    await self._pass(symbol, followed, verdict, live=False)
-                for call in self._call_on_doubt:
-                    call(symbol)
+            if await self._doubt_lone(symbol):
                 continue
             await self.give_up(symbol, "the venue answers, but has nothing of them, though later ones have come")
         return left_s
+
+    async def _doubt_lone(self, symbol: str) -> bool:
+        """Hold the trades behind a gap where they are so few that their ids may be wrong; return whether they are."""
+        followed = self._followed[symbol]
+        if (lone := followed.sequencer.take_lone()) is None:
+            return False
+        verdict = followed.quarantine.doubt(lone, "unconfirmed", self._known(followed), now_s=_now_s())
+        followed.head_id = followed.sequencer.last_id or -1
+        async with self._lock:
+            await self._pass(symbol, followed, verdict, live=False)
+        for call in self._call_on_doubt:
+            call(symbol)
+        return True
 
     async def give_up_all(self, why: str, *, but: Collection[str] = ()) -> None:
         """Go on without everything that is waited for; what has arrived behind it is published.
@@ -346,7 +353,8 @@ class Outlet:
                 self._tell_counts(symbol, sequencer)
                 counts.QUARANTINE.labels(self.venue, symbol).set(followed.quarantine.held_trades)
                 while sequencer.overdue(_now_s()):
-                    await self.give_up(symbol, "past the bounds of waiting")
+                    if not await self._doubt_lone(symbol):
+                        await self.give_up(symbol, "past the bounds of waiting")
 
     async def _publish(self, symbol: str, sequencer: Sequencer, due: TradeColumns | None) -> None:
         if due is None or self._closed:

@@ -39,7 +39,6 @@ class Bounds:
         followed_s: so long trades must have gone on from a doubted one that REST says nothing of.
         followed_contradicted_s: the same where REST's newest id is far below.
         unanswered_s: how long an `early` trade is held while REST does not answer; then it goes on.
-        unanswered_unconfirmed_s: the same of an `unconfirmed` one.
         max_held_s: how long a doubted trade is held that nobody confirms; the first trade of all waits for ever.
 
     """
@@ -50,8 +49,7 @@ class Bounds:
     max_held_trades: int = 10_000
     followed_s: float = 2.0
     followed_contradicted_s: float = 10.0
-    unanswered_s: float = 5.0
-    unanswered_unconfirmed_s: float = 60.0
+    unanswered_s: float = 60.0
     max_held_s: float = 600.0
 
     @property
@@ -495,8 +493,8 @@ class Quarantine:
 
     def _unanswered(self, now_s: float) -> list[TradeColumns]:
         """Release what REST has not answered about for too long."""
-        patience_s = {"early": self.bounds.unanswered_s, "unconfirmed": self.bounds.unanswered_unconfirmed_s}
-        over = [each for each in self._held if now_s - each.since_s >= patience_s.get(each.kind, float("inf"))]
+        patience_s = self.bounds.unanswered_s
+        over = [each for each in self._held if each.kind == "early" and now_s - each.since_s >= patience_s]
         self._held = [each for each in self._held if each not in over]
         return [each.trades for each in over]
 
@@ -627,6 +625,6 @@ def _words(trades: TradeColumns, kind: Kind, known: Known) -> str:
         return f"trade {trade_id} came before ones with lower ids, and nothing says yet that it is right"
     if kind == "unconfirmed":
         last_id = known.last_id or 0
-        return f"trade {trade_id} came, but the venue's REST has neither it nor trades {last_id + 1} to {trade_id - 1}"
+        return f"trade {trade_id} came, but REST has told neither it nor trades {last_id + 1} to {trade_id - 1}"
     away_s = (time_us - (known.last_time_us or trades.received_time_us)) / 1e6
     return f"trade {trade_id} has the time {time_us} us, {away_s:+.0f} s from the other trades"

@@ -64,7 +64,7 @@ async def test_a_near_wrong_id_on_a_coin_that_rests_is_held_and_the_trades_go_on
         await mesh.publishes([*range(1, 51)])
 
         await mesh.venue.say(frame("btcusdt", 1050, T=TIME_US + 51, p=price(51)))
-        await eventually(lambda: mesh.says("the venue's REST has neither it nor trades 51 to 1049"))
+        await eventually(lambda: mesh.says("REST has told neither it nor trades 51 to 1049"))
         await mesh.venue.trade("btcusdt", *range(51, 54))
 
         await mesh.publishes([*range(1, 54)])

@@ -50,10 +50,12 @@ class Repaired:
 
 
 @asynccontextmanager
-async def repairing(answer: Found | RestError, *, max_nothing_s: float = 5) -> AsyncIterator[Repaired]:
+async def repairing(
+    answer: Found | RestError, *, max_nothing_s: float = 5, max_held_s: float = 60
+) -> AsyncIterator[Repaired]:
     """Give an outlet whose gaps are repaired while inside, from a venue with this one answer."""
     passed_on, rest = PassedOn(), Answers(answer)
-    outlet = await outlet_into(passed_on, limits=Limits(max_nothing_s=max_nothing_s))
+    outlet = await outlet_into(passed_on, limits=Limits(max_nothing_s=max_nothing_s, max_held_s=max_held_s))
     async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
         repairs = Repairs(cast("Rest", rest), outlet, tasks)
         try:
@@ -101,10 +103,21 @@ async def test_no_gap_is_given_up_for_a_lone_trade_that_the_venue_which_answers_
         await one.outlet.take(columns(0, 2))
         await one.outlet.take(columns(1050, 1))
         await eventually(lambda: one.outlet.doubts("btcusdt"))
-        assert one.outlet.progress()[0].doubt.startswith("trade 1050 came, but the venue's REST has neither it nor")
+        assert one.outlet.progress()[0].doubt.startswith("trade 1050 came, but REST has told neither it nor")
         await one.outlet.take(columns(2, 2))
         assert one.passed_on.ids == [0, 1, 2, 3]
         assert not one.outlet.doubts("btcusdt")
+
+
+async def test_nor_for_one_that_waits_past_the_bounds_while_the_venue_does_not_answer() -> None:
+    async with repairing(RestAway("nobody is there"), max_held_s=0.1) as one:
+        await one.outlet.take(columns(0, 2))
+        await one.outlet.take(columns(1050, 1))
+        bounds = asyncio.create_task(one.outlet.keep_bounds())
+        await eventually(lambda: one.outlet.doubts("btcusdt"))
+        bounds.cancel()
+        await one.outlet.take(columns(2, 2))
+        assert one.passed_on.ids == [0, 1, 2, 3]
 
 
 async def test_while_the_venue_does_not_answer_nobody_knows_and_all_waits() -> None:
