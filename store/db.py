@@ -20,7 +20,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg_pool import AsyncConnectionPool, PoolTimeout, TooManyRequests
 
 from mesh.backoff import backoff
-from mesh.errors import NotReady
+from mesh.errors import NotReady, TickmeshError
 from mesh.health import Health
 from mesh.logs import Seldom
 from store.migrations import WrongSchemaError, migrate
@@ -85,6 +85,14 @@ SELECT set_config('statement_timeout', '{_LIFTED_LIMIT_S}s', true),
         THEN set_config('timescaledb.max_tuples_decompressed_per_dml_transaction', '0', true) END
 """
 
+# A server process, whichever server of several it belongs to. The time as a number: the DateStyle may be any.
+_PROCESS = """
+SELECT pg_backend_pid(),
+    (SELECT (extract(epoch FROM backend_start) * 1000000)::bigint FROM pg_stat_activity WHERE pid = pg_backend_pid())
+"""
+_LOOK_TIMES = 3
+_LOOK_LIMIT_S = 10.0
+
 Parameters: TypeAlias = Sequence[Any] | Mapping[str, Any]
 
 _SESSION: dict[str, str | int] = {
@@ -112,6 +120,34 @@ async def prepare_session(connection: Connection, **changes: str) -> None:
     settings = _RELIED_ON | changes
     await connection.execute(_SET, (list(settings), list(settings.values())))
     await connection.execute(_MEND)
+
+
+class SharedSessionsError(TickmeshError):
+    """A pooler hands the same session of the server to several connections in turn."""
+
+
+async def require_own_sessions(*connections: Connection) -> None:
+    """Make sure that each connection has a session of the server to itself.
+
+    Behind a pooler in transaction mode what one connection sets counts for the others: reads would be without limits,
+    writes refused as of a connection that may only read.
+
+    Args:
+        connections: at least two, open and in autocommit mode.
+
+    Raises:
+        SharedSessionsError: two of them were in the same session, or one was in two.
+
+    """
+    seen: list[set[object]] = [set() for _ in connections]
+    for _ in range(_LOOK_TIMES):
+        for connection, processes in zip(connections, seen, strict=True):
+            processes.update(await fetch_all(connection, _PROCESS))
+    if len(set().union(*seen)) != len(connections) or any(len(processes) != 1 for processes in seen):
+        raise SharedSessionsError(
+            "the database is behind a pooler that gives connections no sessions of their own (PgBouncer in transaction "
+            "mode?), expected pool_mode = session or the server itself: correct DATABASE_URL or the pooler"
+        )
 
 
 class Database:
@@ -187,7 +223,7 @@ class Database:
         Raises:
             NotReady: `give_up` said so.
             psycopg.Error: what does not pass, or has not passed in a few tries: `store.outage.reaction` says what then.
-            WrongSchemaError: the database is not ours to write.
+            WrongSchemaError, SharedSessionsError: the database is not ours to write, or cannot be through this pooler.
 
         """
         failed = 0
@@ -268,7 +304,7 @@ class Database:
 
         Raises:
             psycopg.Error: what does not pass, such as a role that may not make the tables.
-            WrongSchemaError: the database is not ours to write.
+            WrongSchemaError, SharedSessionsError: the database is not ours to write, or cannot be through this pooler.
 
         """
         while True:
@@ -300,6 +336,7 @@ class Database:
             connection = await AsyncConnection.connect(self._conninfo, autocommit=True)
             try:
                 await prepare_session(connection)
+                await self._require_own_session(connection)
                 await migrate(connection)
                 limits = {"statement_timeout": f"{_WRITE_LIMIT_S}s", "lock_timeout": f"{_LOCK_LIMIT_S}s"}
                 await prepare_session(connection, **limits)
@@ -311,6 +348,15 @@ class Database:
             if not self._failing:
                 log.info("connected to the database at %s", self.shown)
         return self._writer
+
+    async def _require_own_session(self, connection: Connection) -> None:
+        async with asyncio.timeout(_LOOK_LIMIT_S):
+            other = await AsyncConnection.connect(self._conninfo, autocommit=True)
+            try:
+                await other.execute("SET statement_timeout = 0")
+                await require_own_sessions(connection, other)
+            finally:
+                await other.close()
 
     async def _pinging(self) -> Connection:
         """Return the connection that only looks whether the database is there, which nobody else ever uses."""
