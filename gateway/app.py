@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from urllib.parse import urlencode
 
 import grpc
@@ -88,7 +88,7 @@ def create_app(
     for route in found:
         call = mesh_status.call if route.method.containing_service is STATUS_SERVICE else upstreams.call(route)
         answers.setdefault(route.template.text, {})[route.verb] = _transcoded(route, call)
-    own = _own_answers(live, upstreams, document)
+    own = _own_answers(live, upstreams, mesh_status, document)
     for path, by_verb in (own | answers).items():
         app.router.routes.append(StarletteRoute(_starlette_path(path, found), Resource(path, by_verb)))
     app.router.routes.append(WebSocketRoute("/ws", live.endpoint))
@@ -136,14 +136,16 @@ def _next_page(request: Request, pairs: list[tuple[str, str]], page_token: str) 
     return {"X-Next-Page-Token": page_token, "Link": f'<{request.scope["path"]}?{query}>; rel="next"'}
 
 
-def _own_answers(live: Live, upstreams: Upstreams, document: openapi.Json) -> dict[str, dict[str, Answer]]:
+def _own_answers(
+    live: Live, upstreams: Upstreams, mesh_status: MeshStatus, document: openapi.Json
+) -> dict[str, dict[str, Answer]]:
     document_bytes = msgspec.json.encode(document)
 
     async def healthz(_: Request) -> Response:
         return Response(b'{"status":"ok"}', media_type=JSON)
 
     async def readyz(_: Request) -> Response:
-        status, body = readiness(await upstreams.health(), flowing=live.flowing)
+        status, body = readiness(await upstreams.health(), flowing=live.flowing, warnings=mesh_status.warnings())
         return Response(body, status, media_type=JSON)
 
     async def openapi_json(_: Request) -> Response:
@@ -165,12 +167,13 @@ def _own_answers(live: Live, upstreams: Upstreams, document: openapi.Json) -> di
     return {path: {"GET": answer} for path, answer in own.items()}
 
 
-def readiness(health: Mapping[str, str], *, flowing: bool | None) -> tuple[int, bytes]:
+def readiness(health: Mapping[str, str], *, flowing: bool | None, warnings: Sequence[str] = ()) -> tuple[int, bytes]:
     """Return status and body of `/readyz`: 200 while live prices can be answered, whatever becomes of history.
 
     Args:
         health: what the upstreams said: full name -> `SERVING`, or something else.
         flowing: whether the stream of trades from signal is open; None while no client wants it.
+        warnings: why prices may stand still all the same, in words for people; told, whatever the status.
 
     """
     signal = health[SIGNAL_SERVICE.full_name]
@@ -179,10 +182,11 @@ def readiness(health: Mapping[str, str], *, flowing: bool | None) -> tuple[int, 
         problem = f"{SIGNAL_SERVICE.name} is {signal}"
     elif flowing is False:
         problem = "the stream of trades from signal is not open yet"
+    told = {"upstreams": health} | ({"warnings": warnings} if warnings else {})
     if not problem:
-        return 200, msgspec.json.encode({"status": "ready", "upstreams": health})
+        return 200, msgspec.json.encode({"status": "ready"} | told)
     error = msgspec.json.decode(refusal_body(503, f"not ready: {problem}"))
-    return 503, msgspec.json.encode({"status": "not ready", "upstreams": health} | error)
+    return 503, msgspec.json.encode({"status": "not ready"} | told | error)
 
 
 def _starlette_path(path: str, found: tuple[Route, ...]) -> str:

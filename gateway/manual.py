@@ -32,6 +32,8 @@ WebSocket: one JSON object a trade, as it happens.
      "high": 61840, "low": 61830.01, "window_high": 61838, "window_low": 61836, "count": 7, "volume": 0.031,
      "open": 61835, "vwap": 61836.2, "exponential_average": 61836.7, "volatility": 0.00002}
 
+Where the venue has begun the symbol's ids again, `epoch` stands behind `trade_id`: how often before this trade.
+
 Without parameters these are the trades of the selected symbol, also after another one is selected. An object with a \
 `type` is no trade and has no `price`:
 
@@ -71,7 +73,15 @@ def own_paths(*, token_needed: bool) -> Json:
         ws["get"]["parameters"].append(_parameter("token", "The token, for clients that cannot send headers."))
         ws["get"]["security"] = [{"token": []}]
     upstreams = {"type": "object", "additionalProperties": {"type": "string"}}
-    ready = {"type": "object", "properties": {"status": {"type": "string"}, "upstreams": upstreams}}
+    warnings = {
+        "type": "array",
+        "items": {"type": "string"},
+        "description": "Why a price may stand still all the same.",
+    }
+    ready = {
+        "type": "object",
+        "properties": {"status": {"type": "string"}, "upstreams": upstreams, "warnings": warnings},
+    }
     return {
         "/ws": ws,
         "/healthz": _get(

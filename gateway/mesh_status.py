@@ -39,6 +39,9 @@ _SERVICE_STATES = {
 }
 
 
+_NOT_WELL = (status_pb2.Condition.STATE_DEGRADED, status_pb2.Condition.STATE_FAILED)
+
+
 class MeshStatus:
     """What the gateway knows of the mesh; `run` keeps it up to date.
 
@@ -80,6 +83,13 @@ class MeshStatus:
             if service.HasField("report") and service.report.HasField("feed"):
                 service.report.feed.ClearField("symbols")  # they are told once, beside the services
         return response
+
+    def warnings(self) -> list[str]:
+        """Return what is not as it should be with ingest: a price may stand still that is answered all the same."""
+        for service in self.response().services:
+            if service.service == "ingest" and service.HasField("report"):
+                return [one.message or one.name for one in service.report.conditions if one.state in _NOT_WELL]
+        return []
 
     async def call(self, _: Message) -> Message:
         """Answer a GetStatusRequest; never fails."""

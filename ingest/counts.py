@@ -32,6 +32,7 @@ QUARANTINE_ENDED = Counter(
 QUARANTINE = Gauge(
     "tickmesh_ingest_quarantined_trades", "Trades held now for an implausible id or time", ["venue", "symbol"]
 )
+EPOCH = Gauge("tickmesh_ingest_epoch", "How often the venue has begun a symbol's trade ids again", ["venue", "symbol"])
 HELD = Gauge("tickmesh_ingest_held_trades", "Trades that wait for ids before them", ["venue", "symbol"])
 CONNECTIONS = Counter("tickmesh_ingest_connections_total", "WebSocket connections opened")
 SILENCES = Counter(

@@ -13,7 +13,7 @@ from nats.errors import Error as NatsError
 from ingest.binance.events import BadFrame
 from ingest.binance.frames import ClosedCandle
 from ingest.order.quarantine import Doubted
-from mesh import control, subjects
+from mesh import control, epochs, subjects
 from mesh.backoff import backoff
 from mesh.bus import Bus
 from mesh.fixed import format_e8
@@ -84,14 +84,20 @@ class Outbox:
                     self._waiting.popleft()
 
 
-def minute(venue: str, candle: ClosedCandle) -> Letter:
+def epoch_begun(venue: str, symbol: str, epoch: int) -> Letter:
+    """Word that the venue has begun a symbol's ids again."""
+    message = control_pb2.Epoch(venue=venue, symbol=symbol, epoch=epoch)
+    return Letter(subjects.epoch(venue, symbol), control.encode(message))
+
+
+def minute(venue: str, candle: ClosedCandle, *, epoch: int = 0) -> Letter:
     """Word a minute the venue has closed; the same minute twice, as while two links overlap, is kept once."""
     message = control_pb2.VenueCandle(
         venue=venue,
         symbol=candle.symbol,
         open_time_us=candle.open_time_us,
-        first_trade_id=candle.first_trade_id,
-        last_trade_id=candle.last_trade_id,
+        first_trade_id=epochs.key_of(epoch, candle.first_trade_id),
+        last_trade_id=epochs.key_of(epoch, candle.last_trade_id),
         trade_count=candle.trade_count,
         open_e8=candle.open_e8,
         high_e8=candle.high_e8,

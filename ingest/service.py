@@ -96,7 +96,7 @@ async def _follow(
         max_time_jump_s=settings.max_time_jump_s,
         max_time_ahead_s=settings.max_time_ahead_s,
     )
-    outlet = Outlet(venue.name, bus, publisher, bounds=bounds)
+    outlet = Outlet(venue.name, bus, publisher, bounds=bounds, epoch_wait_s=settings.epoch_wait_s, health=health)
     async with connect_rest(venue.name, venue.rest_urls, venue.network) as venue_rest, asyncio.TaskGroup() as tasks:
         repairs = Repairs(venue_rest, outlet, tasks)
         outbox = Outbox(bus)
@@ -132,6 +132,7 @@ async def _follow(
             tasks.create_task(requested.run(), name="requested repairs"),
             tasks.create_task(outlet.keep_bounds(), name="bounds"),
             tasks.create_task(confirmations.run(), name="confirmations"),
+            tasks.create_task(outlet.adopt_epochs(), name="epochs"),
             tasks.create_task(catalog.keep_learning(), name="learning"),
             tasks.create_task(catalog.keep_telling(), name="telling"),
             tasks.create_task(catalog.keep_answering(), name="answering lookups"),

@@ -16,6 +16,7 @@ log = logging.getLogger("mesh.control")
 
 M = TypeVar("M", bound=Proto)
 MAX_CONTROL_BYTES = 2**20
+MAX_EPOCH = 255
 _MAX_ASSET_CHARS = 64
 _MAX_WHY_CHARS = 300  # the library repeats what it found, a number of a million digits too
 
@@ -84,3 +85,15 @@ def _is_instrument(instrument: control_pb2.Instrument) -> bool:
     except ValueError:
         return False
     return len(instrument.base_asset) <= _MAX_ASSET_CHARS and len(instrument.quote_asset) <= _MAX_ASSET_CHARS
+
+
+def decode_epoch(payload: bytes) -> control_pb2.Epoch:
+    """Read `control.epoch.>`. Raises: BadMessage: not such a message, or numbers and names that cannot be."""
+    told = decode(control_pb2.Epoch, payload)
+    try:
+        parse_venue(told.venue), parse_symbol(told.symbol)
+    except ValueError as exc:
+        raise BadMessage(f"an epoch whose {exc}") from exc
+    if not 0 <= told.epoch <= MAX_EPOCH:
+        raise BadMessage(f"epoch {told.epoch}, expected 0 to {MAX_EPOCH}")
+    return told

@@ -12,6 +12,9 @@ MESSAGE_ID: Final = "Nats-Msg-Id"
 REASON: Final = "Tickmesh-Reason"
 """The header in which a dead letter says why it is one."""
 
+REPAIR: Final = ".repair."
+"""In the name of a message of RAW: it holds trades of the past, which store has asked for."""
+
 _MAX_REASON = 500
 
 
@@ -33,6 +36,8 @@ class Message:
     """When the stream took it, in microseconds since 1970; beside its sequence this tells it from any other."""
     pending: int
     """How many messages the stream held behind this one when it was delivered."""
+    message_id: str = ""
+    """The name its publisher gave it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ from mesh.bus import Bus
 from mesh.durable import is_as_read, make_durable
 from mesh.errors import TickmeshError
 from mesh.logs import Seldom
-from mesh.message import Message, delivery
+from mesh.message import MESSAGE_ID, Message, delivery
 from mesh.pull import MAX_MESSAGES, Pull
 
 log = logging.getLogger("mesh.reader")
@@ -248,7 +248,15 @@ class Reader:
         self._after, self._after_us = told.sequence, told.taken_us
         self._pull.came(told.pending)
         self._queue.append(
-            Message(told.sequence, message.subject, message.data, message.reply, told.taken_us, told.pending)
+            Message(
+                told.sequence,
+                message.subject,
+                message.data,
+                message.reply,
+                told.taken_us,
+                told.pending,
+                (message.headers or {}).get(MESSAGE_ID, ""),
+            )
         )
         self._arrived.set()
 

@@ -171,6 +171,12 @@ class IngestSettings(BusSettings):
         le=10**9,
         description="how far after both it may be; `MAX_TIME_JUMP_S` where the clock here is behind the venue's",
     )
+    epoch_wait_s: float = Field(
+        5.0,
+        ge=0,
+        le=600,
+        description="how long ingest waits for store to say in which epoch symbols are of which RAW holds nothing",
+    )
     raw_max_bytes: int = Field(
         4 * 2**30, ge=2**20, description="size limit of the stream RAW; a full stream pushes back on ingest"
     )

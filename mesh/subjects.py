@@ -22,6 +22,9 @@ CONTROL_CATALOG = "control.catalog"
 CONTROL_LOOKUP = "control.lookup"
 CONTROL_LOOKED_UP = "control.looked-up"
 REPAIR_ALL = "control.repair.>"
+EPOCH_ALL = "control.epoch.>"
+EPOCHS_TOLD = "control.epoch.told"
+"""Its last message says that store has told the epochs of everything it has stored since the bus was made."""
 REPAIRED_ALL = "control.repaired.>"
 STATUS_ALL = "control.status.*"
 
@@ -90,3 +93,8 @@ def instance(service: str, instance_id: str) -> str:
 def status(service: str) -> str:
     """Return the subject of what a service reports of itself: `control.status.ingest`."""
     return f"control.status.{service}"
+
+
+def epoch(venue: str, symbol: str) -> str:
+    """Return the subject of how often a venue has begun a symbol's ids again: `control.epoch.binance.btcusdt`."""
+    return f"control.epoch.{venue}.{token(symbol)}"

@@ -112,6 +112,11 @@ class Exchange:
         """
         for block in logged:
             while len(block):
+                until, symbol = self._begun_again(block)
+                if until == 0:
+                    self.begin_again(symbol)
+                    continue
+                block, later = block[:until], block[until:]
                 if not self._supply.fill():
                     raise ValueError(f"found more than the {self.issued} trades that the source has")
                 trades = self._supply.cut(len(block))
@@ -131,6 +136,7 @@ class Exchange:
                 self.now_us = max(self.now_us, int(trades["time_us"][-1]))
                 self._record(trades, issued=True)
                 self.issued += len(trades)
+                block = _joined([block, later])
 
     def advance(self, elapsed_us: int, now_us: int, *, most: int = LARGEST_BATCH) -> Batch | None:
         """Let time pass, and issue what is due by now, at most `most`.
@@ -188,6 +194,16 @@ class Exchange:
             raise ValueError(f"found symbol {symbol!r}, expected one of {' '.join(self.listings)}")
         self.listings[symbol].skipped_ids += count
 
+    def begin_again(self, symbol: str) -> None:
+        """Forget all past trades of a symbol; its next trade has the id 0.
+
+        Raises:
+            ValueError: the symbol is not traded.
+        """
+        if symbol not in self.listings:
+            raise ValueError(f"found symbol {symbol!r}, expected one of {' '.join(self.listings)}")
+        self.listings[symbol].begin_again(self._keep)
+
     def wait_us(self) -> float:
         """How long until the next trade is due; infinity when none will be."""
         if self.left == 0 or not self._supply.fill():
@@ -201,6 +217,18 @@ class Exchange:
                 listing.candles.close_before(now_us)
 
     # Inside
+
+    def _begun_again(self, logged: Trades) -> tuple[int, str]:
+        """Return where in trades of a log the ids of a symbol begin again for the first time, and which symbol's."""
+        until, whose = len(logged), ""
+        for index, listing in enumerate(self.listings.values()):
+            rows = np.flatnonzero(logged["symbol"] == index)
+            ids = logged["trade_id"][rows]
+            before = listing.last_id if listing.last_id is not None else -1
+            fallen = rows[np.diff(ids, prepend=before) <= 0]
+            if len(fallen) and fallen[0] < until:
+                until, whose = int(fallen[0]), listing.coin.symbol
+        return until, whose
 
     def _stamp(self, trades: Trades) -> None:
         for index, listing in enumerate(self._listings.values()):

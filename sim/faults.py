@@ -99,6 +99,15 @@ class Hole(_Fault, frozen=True, tag="hole"):
     count: Count = 1
 
 
+class BeginAgain(_Fault, frozen=True, tag="begin_again"):
+    """The ids of `symbol`, or of all symbols, begin again with 0, and all past trades are forgotten, also by REST.
+
+    So does Binance's test network once a month. Not among the kinds that `random` chooses from.
+    """
+
+    symbol: str | None = None
+
+
 class Disconnect(_Fault, frozen=True, tag="disconnect"):
     """Every WebSocket connection is dropped without a word, and new ones too, for `for_s` seconds."""
 
@@ -181,7 +190,7 @@ class Random(_Fault, frozen=True, tag="random"):
 
 WindowFault = Drop | Duplicate | Reorder | Garble | Misstate
 RestFault = RestStatus | SlowRest
-Strike = Hole | Disconnect | Refuse | Silence | Shutdown | Expire | SlowFrames
+Strike = Hole | BeginAgain | Disconnect | Refuse | Silence | Shutdown | Expire | SlowFrames
 Certain = WindowFault | RestFault | Strike
 Fault = Certain | Random
 

@@ -13,7 +13,7 @@ from sim.candles import Candle
 from sim.clients import Clients
 from sim.coins import Coin
 from sim.exchange import FLAT_OUT_BATCH, Batch, Exchange
-from sim.faults import Disconnect, Expire, Fault, Hole, Refuse, Shutdown, Silence, SlowFrames, Strike
+from sim.faults import BeginAgain, Disconnect, Expire, Fault, Hole, Refuse, Shutdown, Silence, SlowFrames, Strike
 from sim.frames import BatchFrames, candle_frames, shutdown_frame
 from sim.log import IssueLog
 from sim.plan import Plan
@@ -203,6 +203,11 @@ class Issuer:
         match fault:
             case Hole():
                 self.exchange.skip_ids(fault.symbol, fault.count)
+            case BeginAgain():
+                while self._late:  # they are told as they were issued
+                    self._clients.deliver(self._late.popleft()[1])
+                for symbol in [fault.symbol] if fault.symbol else list(self.exchange.listings):
+                    self.exchange.begin_again(symbol)
             case SlowFrames():
                 self._slow = (now_s + fault.for_s, fault.delay_s)
             case Refuse():

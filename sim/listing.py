@@ -26,7 +26,24 @@ class Listing:
         self.issued = 0
         self.skipped_ids = 0
         self.absent: deque[tuple[int, int]] = deque(maxlen=HOLES_KEPT)  # first and last id of each hole, newest kept
+        self.begun_again = 0  # how often the ids have
+        self.absent_before: deque[tuple[int, int, int]] = deque(maxlen=HOLES_KEPT)
+        """How often they had, first and last id of holes of that time."""
         self._next_aggregate = coin.first_trade_id // 3 + 1
+
+    def begin_again(self, keep: int) -> None:
+        """Forget what was traded; the next trade has the id 0."""
+        newest = self.history.rows(self.history.end - 1, self.history.end)
+        last_id = int(newest["trade_id"][0]) if len(newest) else self.coin.first_trade_id + self.skipped_ids - 1
+        if self.last_id is not None and not len(newest):
+            last_id = self.last_id  # begun again just now
+        self.skipped_ids -= last_id + 1
+        self.absent_before += [(self.begun_again, first, last) for first, last in self.absent]
+        self.absent.clear()
+        self.begun_again += 1
+        self.last_id = -1
+        self.history, self.candles = History(keep), Candles()
+        self._next_aggregate = 0
 
     def record(self, trades: Trades, *, issued: bool) -> None:
         """Remember the next trades. Those of one price, side and time that follow each other are one aggregate."""

@@ -112,6 +112,8 @@ class Server:
                     "last_id": listing.last_id,
                     "count": listing.issued,
                     "absent": list(listing.absent),
+                    "begun_again": listing.begun_again,
+                    "absent_before": list(listing.absent_before),
                 }
                 for symbol, listing in exchange.listings.items()
             },

@@ -24,6 +24,8 @@ class Taken:
     reason: str = ""
     taken_us: int = 0
     """When the stream took it, in microseconds since 1970."""
+    is_repair: bool = False
+    """Whether store has asked for these trades."""
 
     @property
     def dead(self) -> bool:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from mesh import epochs
 from mesh.candles import INTERVALS_US
 from mesh.errors import InvalidRequest
 from store.indicators import Indicators
@@ -166,7 +167,7 @@ def _read_size(request: store_pb2.ListCandlesRequest) -> int:
 
 def _add(response: store_pb2.ListCandlesResponse, row: CandleRow, interval: str) -> None:
     seconds, rest_us = divmod(row.time_us, 1_000_000)
-    indicators = {name: getattr(row, name) for name in Indicators._fields}
+    indicators: dict[str, Any] = {name: getattr(row, name) for name in Indicators._fields}
     response.candles.append(
         trade_pb2.Candle(
             time=Timestamp(seconds=seconds, nanos=rest_us * 1000),
@@ -178,8 +179,9 @@ def _add(response: store_pb2.ListCandlesResponse, row: CandleRow, interval: str)
             quote_volume_decimal=row.quote_volume,
             taker_buy_volume_decimal=row.taker_buy_volume,
             count=row.trade_count,
-            first_trade_id=row.first_trade_id,
-            last_trade_id=row.last_trade_id,
+            first_trade_id=epochs.venue_id(row.first_trade_id),
+            last_trade_id=epochs.venue_id(row.last_trade_id),
+            epoch=epochs.epoch_of(row.last_trade_id),
             interval=interval,
             revision=row.revision,
             **{name: math.nan if value is None else value for name, value in indicators.items()},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mesh import epochs
 from store import queries
 from store.db import Database, fetch_all
 from store.queries import HoleRow, MinuteRow
@@ -20,6 +21,14 @@ async def read_coverage(database: Database, venue: str, symbol: str) -> store_pb
         await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         totals = await fetch_all(connection, queries.LEDGER_TOTALS, name)
         [(stored, response.open, response.absent)] = totals or [(0, 0, 0)]
+        [(response.lost,)] = await fetch_all(connection, queries.LOST, name)
+        [(first, last)] = await fetch_all(connection, queries.STORED_ENDS, {"venue": venue, "symbol": symbol})
+        if first is None:
+            counts = []
+        elif epochs.epoch_of(first) == epochs.epoch_of(last):
+            counts = [(epochs.epoch_of(first), first, last, stored)]
+        else:
+            counts = await fetch_all(connection, queries.EPOCHS, name)
         [(verified, mismatched)] = await fetch_all(connection, queries.MINUTES_TOTAL, name) or [(0, 0)]
         ranges = await fetch_all(connection, queries.COVERAGE_RANGES, (*name, MAX_RANGES))
         holes = await fetch_all(connection, queries.HOLES, {"venue": venue, "symbol": symbol, "limit": MAX_HOLES})
@@ -28,7 +37,14 @@ async def read_coverage(database: Database, venue: str, symbol: str) -> store_pb
     response.complete = not response.open
     response.minutes_verified, response.minutes_mismatched = verified, mismatched
     for first, last in reversed(ranges):
-        response.ranges.add(first_trade_id=first, last_trade_id=last)
+        response.ranges.add(**_ids(first, last))
+    for epoch, first, last, count in counts:
+        response.epochs.add(
+            epoch=epoch,
+            first_trade_id=epochs.venue_id(first),
+            last_trade_id=epochs.venue_id(last),
+            stored=count,
+        )
     for row in holes:
         _add_hole(response, HoleRow._make(row))
     for row in minutes:
@@ -36,10 +52,18 @@ async def read_coverage(database: Database, venue: str, symbol: str) -> store_pb
     return response
 
 
+def _ids(first: int, last: int) -> dict[str, int]:
+    """Return the venue's ids of a range of keys, and their epoch."""
+    return {
+        "first_trade_id": epochs.venue_id(first),
+        "last_trade_id": epochs.venue_id(last),
+        "epoch": epochs.epoch_of(last),
+    }
+
+
 def _add_hole(response: store_pb2.GetCoverageResponse, row: HoleRow) -> None:
     hole = response.holes.add(
-        first_trade_id=row.first_trade_id,
-        last_trade_id=row.last_trade_id,
+        **_ids(row.first_trade_id, row.last_trade_id),
         state=store_pb2.Hole.State.Value(f"STATE_{row.state}"),
     )
     hole.seen_time.FromDatetime(row.seen_time)
@@ -50,8 +74,7 @@ def _add_hole(response: store_pb2.GetCoverageResponse, row: HoleRow) -> None:
 def _add_minute(response: store_pb2.GetCoverageResponse, row: MinuteRow) -> None:
     minute = response.minutes.add(
         state=store_pb2.Minute.State.Value(f"STATE_{row.state}"),
-        first_trade_id=row.first_trade_id,
-        last_trade_id=row.last_trade_id,
+        **_ids(row.first_trade_id, row.last_trade_id),
         trade_count=row.trade_count,
         difference=row.difference,
     )

@@ -15,10 +15,10 @@ from contextlib import AsyncExitStack
 
 import psycopg
 
-from mesh import subjects, wire
+from mesh import epochs, subjects, wire
 from mesh.bus import Bus
 from mesh.errors import BadMessage
-from mesh.message import Message
+from mesh.message import REPAIR, Message
 from mesh.position import Position
 from mesh.reader import Reader, StreamReplacedError
 from mesh.service import Stop
@@ -34,6 +34,8 @@ from store.writer import PositionMovedError, Writer
 log = logging.getLogger("store.intake")
 
 _POLL_S = 0.5
+OTHER_EPOCH = "told in an epoch that was over"
+"""So begins the reason with which such trades are put aside; they are never stored under those ids."""
 _MOST_REFUSED = 200
 """Messages in a row that the database refuses: more, and it is not the messages, so the service ends."""
 
@@ -63,6 +65,7 @@ class Intake:
         self.position: Position | None = None
         self.pending = 0
         self._refused_in_a_row = 0
+        self._epochs: dict[tuple[str, str], int] = {}  # the newest one of each venue and symbol, where it is not 0
 
     async def run(self) -> None:
         """Store until asked to stop; then store what was taken."""
@@ -78,6 +81,7 @@ class Intake:
 
     async def _take_in(self, position: Position) -> None:
         self.position = position
+        self._epochs = await self._writer.epochs()
         loop = asyncio.get_running_loop()
         async with AsyncExitStack() as stack:
             async with self._stop.interrupts():
@@ -125,8 +129,30 @@ class Intake:
         now_us = time.time_ns() // 1000
         if any(refusal(group, now_us=now_us) for group in by_symbol(messages)):
             messages = [_examined(message, now_us) for message in messages]
+        messages = [await self._in_its_epoch(message) for message in messages]
         await self._dead.put_aside(subjects.RAW, [message for message in messages if message.dead])
         await in_halves(messages, self._write, self._write_alone)
+
+    async def _in_its_epoch(self, message: Taken) -> Taken:
+        """Refuse trades that are told in an epoch which is over, and that nobody asked for.
+
+        ingest tells such ones when the disk of the bus was lost and it knows no better: they are of the newest epoch,
+        where their ids are missing, so that they are asked for. Stored here they would be others than they are.
+        """
+        trades = message.trades
+        if trades is None or not len(trades):
+            return message
+        name = (trades.venue, trades.symbol)
+        newest, told = self._epochs.get(name, 0), epochs.epoch_of(int(trades.trade_id.min()))
+        if told >= newest:
+            if last := epochs.epoch_of(int(trades.trade_id.max())):
+                self._epochs[name] = last
+            return message
+        if message.is_repair or await self._writer.holds(trades):  # read once more, as after a restore
+            return message
+        return message.killed(
+            f"{OTHER_EPOCH}: epoch {told} of {trades.venue} {trades.symbol}, which is in epoch {newest}"
+        )
 
     async def _write_alone(self, message: Taken, refused: psycopg.Error) -> None:
         """Store a message that the database has refused with its limits lifted; what that does not mend is put aside.
@@ -170,7 +196,8 @@ def _take(message: Message) -> Taken:
         trades = wire.decode_trades(message.payload)
     except BadMessage as exc:
         reason = str(exc)
-    return Taken(message.sequence, message.subject, message.payload, trades, reason, message.taken_us)
+    is_repair = REPAIR in message.message_id
+    return Taken(message.sequence, message.subject, message.payload, trades, reason, message.taken_us, is_repair)
 
 
 def _examined(message: Taken, now_us: int) -> Taken:

@@ -11,7 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mesh import epochs
 from mesh.trades import Bools, Int64s
+
+_MAX_BEGINNING = 200_000
+"""An epoch whose lowest id is higher began there, as ours did when a symbol was followed for the first time."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -137,9 +141,25 @@ def record(found: Ids, lost: Ids = NOTHING, *, stored: Ids, missing: Iterable[Mi
     return Change(
         forget=_not_among(stored, after),
         keep=_not_among(after, stored),
-        opened=(after.gaps() | lost) - found - known,
+        opened=(within_epochs(after.gaps()) | lost) - found - known,
         filled=tuple((hole, hole.ids & found, hole.ids - found) for hole in holes if hole.ids & found),
     )
+
+
+def within_epochs(gaps: Ids) -> Ids:
+    """Return what lies between stored ranges and is missing: not what lies between two epochs.
+
+    An epoch begins with its lowest ids, so what is missing there counts; where they are very many it began elsewhere.
+    """
+    if not gaps or not (gaps.first // epochs.IDS != (gaps.last + 1) // epochs.IDS).any():
+        return gaps
+    kept = []
+    for first, last in gaps:
+        if epochs.epoch_of(first) == epochs.epoch_of(last + 1):
+            kept.append((first, last))
+        elif 0 < epochs.venue_id(last + 1) <= _MAX_BEGINNING:
+            kept.append((epochs.key_of(epochs.epoch_of(last), 0), last))
+    return Ids.of_ranges(kept)
 
 
 def _not_among(these: Ids, those: Ids) -> Ids:

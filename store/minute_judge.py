@@ -15,6 +15,7 @@ from typing import Any
 
 import psycopg
 
+from mesh import epochs
 from mesh.errors import NotReady
 from store import metrics, minute_rows, queries
 from store.db import Connection, Database, fetch_all
@@ -92,7 +93,7 @@ class MinuteJudge:
         span = {"low": minute.first_trade_id, "high": minute.last_trade_id}
         async with self._database.reading(own=True) as connection, connection.transaction():
             await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-            [(first_stored,)] = await fetch_all(connection, queries.FIRST_ID, tuple(name.values()))
+            [(first_stored, last_stored)] = await fetch_all(connection, queries.STORED_ENDS, name)
             ledger = await fetch_all(connection, queries.LEDGER_WITHIN, name | span)
             asked = {"time": minute.time, "first": minute.first_trade_id, "last": minute.last_trade_id}
             [sums] = await fetch_all(connection, queries.MINUTE_SUMS, name | asked)
@@ -102,23 +103,30 @@ class MinuteJudge:
             for is_open in (False, True)
         )
         unheard = whole - settled - missing
+        is_past = bool(whole) and epochs.epoch_of(minute.last_trade_id) < epochs.epoch_of(last_stored or 0)
         if first_stored is None or (whole and minute.first_trade_id < first_stored):
             if overdue:  # it began before the first trade of this symbol was stored: there is nothing to compare
                 await self._write(partial(minute_rows.forget, minute=minute))
         elif not unheard and not missing:
-            await self._settle(minute, difference(minute, Sums(*map(int, sums))), repairs=repairs, whole=whole)
+            # Nobody can be asked for trades of an epoch that is over: they stay as they are.
+            again = NOTHING if is_past else whole
+            await self._settle(minute, difference(minute, Sums(*map(int, sums))), repairs=repairs, again=again)
+        elif is_past and unheard and overdue:
+            words = "%s %s %s is told in an epoch that is over, with ids nobody brought, and not compared: %s"
+            log.error(words, minute.venue, minute.symbol, minute.time, list(unheard))
+            await self._write(partial(minute_rows.forget, minute=minute))
         elif unheard and overdue and not self._intake.pending:
             log.error("%s %s: the venue has traded ids nobody brought: %s", minute.venue, minute.symbol, list(unheard))
             await self._writer.correct(minute.venue, minute.symbol, unheard=unheard)
 
-    async def _settle(self, minute: Minute, differs: str, *, repairs: int, whole: Ids) -> None:
+    async def _settle(self, minute: Minute, differs: str, *, repairs: int, again: Ids) -> None:
         state = "MISMATCH" if differs else "VERIFIED"
         metrics.MINUTES.labels(state).inc()
         if differs:
             log.error("%s %s %s does not agree: %s", minute.venue, minute.symbol, minute.time, differs)
-            if whole and not repairs:
-                await self._writer.correct(minute.venue, minute.symbol, lost=whole)
-            repairs = 1 if whole and not repairs else 2
+            if again and not repairs:
+                await self._writer.correct(minute.venue, minute.symbol, lost=again)
+            repairs = 1 if again and not repairs else 2
         await self._write(partial(minute_rows.settle, minute=minute, state=state, difference=differs, repairs=repairs))
 
     async def _write(self, work: Callable[[Connection], Awaitable[None]]) -> None:

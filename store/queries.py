@@ -45,6 +45,32 @@ LEDGER_TOTALS = (
 COVERAGE_RANGES = """
 SELECT first_trade_id, last_trade_id FROM coverage WHERE venue = %s AND symbol = %s ORDER BY 1 DESC LIMIT %s
 """
+# In: venue, symbol. Out: lowest and highest id stored, as keys (`mesh.epochs`); both NULL when nothing is.
+STORED_ENDS = """
+SELECT (SELECT first_trade_id FROM coverage WHERE venue = %(venue)s AND symbol = %(symbol)s ORDER BY 1 LIMIT 1),
+    (SELECT last_trade_id FROM coverage WHERE venue = %(venue)s AND symbol = %(symbol)s
+     ORDER BY first_trade_id DESC LIMIT 1)
+"""
+# In: venue, symbol. Out: by epoch: its number, lowest and highest id, how many are stored. It reads every range: ask it
+# only where there are several epochs.
+EPOCHS = """
+SELECT first_trade_id >> 54, min(first_trade_id), max(last_trade_id), sum(last_trade_id - first_trade_id + 1)::bigint
+FROM coverage WHERE venue = %s AND symbol = %s GROUP BY 1 ORDER BY 1
+"""
+# Out: venue, symbol, epoch of the newest trade stored, of those whose ids were begun again.
+NEWEST_EPOCHS = """
+SELECT * FROM (
+    SELECT venue, symbol, (SELECT first_trade_id >> 54 FROM coverage
+        WHERE coverage.venue = named.venue AND coverage.symbol = named.symbol ORDER BY first_trade_id DESC LIMIT 1)
+    FROM ledger_totals AS named
+) AS newest (venue, symbol, epoch)
+WHERE epoch > 0
+"""
+# In: venue, symbol. Out: ids that are LOST.
+LOST = """
+SELECT coalesce(sum(last_trade_id - first_trade_id + 1), 0)::bigint
+FROM holes WHERE venue = %s AND symbol = %s AND state = 'LOST'
+"""
 
 
 class HoleRow(NamedTuple):
@@ -202,8 +228,6 @@ SELECT state, first_trade_id, last_trade_id FROM holes
     AND first_trade_id >= coalesce((SELECT max(first_trade_id) FROM holes
         WHERE venue = %(venue)s AND symbol = %(symbol)s AND state <> 'FILLED' AND first_trade_id <= %(low)s), %(low)s)
 """
-# In: venue, symbol. Out: the first id that is stored, NULL when there is none.
-FIRST_ID = "SELECT min(first_trade_id) FROM coverage WHERE venue = %s AND symbol = %s"
 # In: venue, symbol, the minute's beginning, first and last id. Out: count; open, high, low, close, volume times 1e8, of
 # the rows with these ids; of a minute without ids, of the rows with a time in it.
 MINUTE_SUMS = """

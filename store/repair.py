@@ -9,8 +9,9 @@ from collections.abc import Callable
 
 import psycopg
 from nats.errors import Error as NatsError
+from nats.js.errors import NotFoundError
 
-from mesh import control, subjects
+from mesh import control, epochs, subjects
 from mesh.bus import Bus
 from mesh.errors import BadMessage, NotReady
 from mesh.message import Message
@@ -28,6 +29,7 @@ from tickmesh.v1 import control_pb2
 log = logging.getLogger("store.repair")
 
 _LOOK_EVERY_S = 0.5
+_EPOCHS_EVERY_S = 1.0
 _STORED_EVERY_S = 0.05
 
 
@@ -86,6 +88,8 @@ class Repair:
         for absent in result.absent:
             if not 0 <= absent.first_trade_id <= absent.last_trade_id <= MAX_TRADE_ID:
                 raise BadMessage(f"a repair result that finds {absent.first_trade_id} to {absent.last_trade_id} absent")
+        if len(result.lost) > 1 or any(not first <= lost.last_trade_id <= last for lost in result.lost):
+            raise BadMessage(f"a repair result for {first} to {last} with {len(result.lost)} ranges lost")
         if result.found < 0 or result.raw_sequence < 0:
             raise BadMessage(f"a repair result with {result.found} trades found, the last in {result.raw_sequence}")
         if not self._results.full():
@@ -98,13 +102,17 @@ class Repair:
             asked = Ids.of_ranges([(result.first_trade_id, result.last_trade_id)])
             absent = Ids.of_ranges((each.first_trade_id, each.last_trade_id) for each in result.absent)
             settled = 0
-            if absent:
-                try:
-                    settled = await self._writer.settle_absent(result.venue, result.symbol, absent & asked)
-                except psycopg.Error as exc:  # what it would have settled is asked for again
-                    if reaction(exc) is Reaction.END:
-                        raise
-                    log.error("a result for %s %s is not kept: %s", result.venue, result.symbol, first_line(exc))
+            try:
+                if absent:
+                    settled = await self._writer.settle(result.venue, result.symbol, absent & asked, "ABSENT")
+                for lost in result.lost:  # nor can anything else of that epoch be asked for
+                    end = epochs.key_of(epochs.epoch_of(lost.last_trade_id) + 1, 0) - 1
+                    count = await self._writer.settle(result.venue, result.symbol, Ids.of_ranges([(0, end)]), "LOST")
+                    log.error("%s %s: %d ids of past epochs are lost", result.venue, result.symbol, count)
+            except psycopg.Error as exc:  # what it would have settled is asked for again
+                if reaction(exc) is Reaction.END:
+                    raise
+                log.error("a result for %s %s is not kept: %s", result.venue, result.symbol, first_line(exc))
             if result.found or settled or result.problem:
                 log.info(
                     "repair of %s %s %d to %d: %d found, %d absent%s",
@@ -114,6 +122,41 @@ class Repair:
             until_s = asyncio.get_running_loop().time() + ANSWER_S
             self._on_the_way[result.venue, result.symbol] = result.raw_sequence, until_s
             self._news.set()
+
+    async def tell_epochs(self) -> None:
+        """Tell the bus the epochs of what is stored where it has forgotten them, for ever: a new disk knows nothing."""
+        while True:
+            try:
+                async with self._database.reading() as connection:
+                    rows = await fetch_all(connection, queries.NEWEST_EPOCHS)
+                for venue, symbol, epoch in rows:
+                    await self._tell_epoch(venue, symbol, epoch)
+                await self._tell_that_all_are_told(len(rows))
+            except (NotReady, NatsError, TimeoutError) as exc:
+                log.debug("not telling epochs: %s", exc)
+            except psycopg.Error as exc:
+                if reaction(exc) is Reaction.END:
+                    raise
+                log.error("epochs are not told: %s", first_line(exc))
+            await asyncio.sleep(_EPOCHS_EVERY_S)
+
+    async def _tell_epoch(self, venue: str, symbol: str, epoch: int) -> None:
+        subject = subjects.epoch(venue, symbol)
+        try:
+            told = control.decode_epoch((await self._bus.js.get_last_msg(subjects.CONTROL, subject)).data or b"")
+        except (NotFoundError, BadMessage):
+            told = control_pb2.Epoch()
+        if told.epoch < epoch:
+            message = control_pb2.Epoch(venue=venue, symbol=symbol, epoch=epoch)
+            await self._bus.js.publish(subject, control.encode(message))
+            log.info("told the bus that %s %s is in epoch %d", venue, symbol, epoch)
+
+    async def _tell_that_all_are_told(self, count: int) -> None:
+        """Say that whoever is not told of is in its first epoch, so that ingest need not wait for us any longer."""
+        try:
+            await self._bus.js.get_last_msg(subjects.CONTROL, subjects.EPOCHS_TOLD)
+        except NotFoundError:
+            await self._bus.js.publish(subjects.EPOCHS_TOLD, control.encode(control_pb2.EpochsTold(symbols=count)))
 
     def _hear(self) -> None:
         """A request is answered when what it found is stored; one whose answer never gets there is asked again."""

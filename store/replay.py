@@ -24,6 +24,7 @@ from mesh.settings import StoreSettings
 from mesh.trades import refusal
 from store.db import Database
 from store.indicators import Periods
+from store.intake import OTHER_EPOCH
 from store.outage import Reaction, first_line, reaction
 from store.writer import Writer
 
@@ -71,6 +72,8 @@ async def _replay(writer: Writer, message: RawStreamMsg) -> str:
     """Store what a message holds; return why it cannot be stored, empty when it is."""
     if message.subject != subjects.dead(subjects.RAW):
         return "only trades can be replayed"
+    if (message.headers or {}).get(REASON, "").startswith(OTHER_EPOCH):
+        return "its trades have other ids, under which they have been asked for"
     try:
         trades = wire.decode_trades(message.data or b"")
         if reason := refusal(trades, now_us=time.time_ns() // 1000):

@@ -163,6 +163,7 @@ async def _remove(connection: Connection, cut: dict[str, Any]) -> int:
         await connection.execute(statement, cut)
     if cut["last"] is None:  # trades with odd times only: the ledger's next check misses them
         return 0
-    [(first, expired)] = await fetch_all(connection, retention_statements.EXPIRE_STORED, cut)
-    await connection.execute(retention_statements.EXPIRE_HOLES, cut | {"first": first})
-    return int(expired)
+    stored = await fetch_all(connection, retention_statements.EXPIRE_STORED, cut)
+    ends = {"firsts": [first for first, _, _ in stored], "lasts": [last for _, last, _ in stored]}
+    await connection.execute(retention_statements.EXPIRE_HOLES, cut | ends)
+    return sum(int(expired) for _, _, expired in stored)

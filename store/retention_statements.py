@@ -41,7 +41,7 @@ REMOVE = (
     WHERE venue = %(venue)s AND symbol = %(symbol)s AND interval = '1s' AND time < %(before)s
     """,
 )
-# Out: the lowest id that was stored and how many there were.
+# Out, of each epoch (`mesh.epochs`): the lowest and the highest id that was stored, and how many there were.
 EXPIRE_STORED = """
 WITH gone AS (
     DELETE FROM coverage WHERE venue = %(venue)s AND symbol = %(symbol)s AND first_trade_id <= %(last)s RETURNING *
@@ -49,9 +49,11 @@ WITH gone AS (
     INSERT INTO coverage (venue, symbol, first_trade_id, last_trade_id)
     SELECT venue, symbol, %(last)s + 1, last_trade_id FROM gone WHERE last_trade_id > %(last)s
 )
-SELECT min(first_trade_id), coalesce(sum(least(last_trade_id, %(last)s) - first_trade_id + 1), 0)::bigint FROM gone
+SELECT min(first_trade_id), max(least(last_trade_id, %(last)s)),
+    sum(least(last_trade_id, %(last)s) - first_trade_id + 1)::bigint
+FROM gone GROUP BY first_trade_id >> 54
 """
-# In, too: first (the lowest id that was stored, or NULL).
+# In, too: firsts, lasts (what the statement before gives). One row an epoch: nothing was ever between two of them.
 EXPIRE_HOLES = """
 WITH gone AS (
     DELETE FROM holes WHERE venue = %(venue)s AND symbol = %(symbol)s AND first_trade_id <= %(last)s RETURNING *
@@ -59,9 +61,14 @@ WITH gone AS (
     INSERT INTO holes (venue, symbol, first_trade_id, last_trade_id, state, seen_time, closed_time)
     SELECT venue, symbol, %(last)s + 1, last_trade_id, state, seen_time, closed_time
     FROM gone WHERE last_trade_id > %(last)s
+), pieces AS (
+    SELECT first_trade_id, least(last_trade_id, %(last)s) AS last_trade_id,
+        CASE WHEN state = 'EXPIRED' THEN seen_time END AS seen_time
+    FROM gone
+    UNION ALL SELECT *, NULL FROM unnest(%(firsts)s::bigint[], %(lasts)s::bigint[])
+    UNION ALL SELECT %(last)s::bigint, %(last)s::bigint, NULL
 )
 INSERT INTO holes (venue, symbol, first_trade_id, last_trade_id, state, seen_time, closed_time)
-SELECT %(venue)s, %(symbol)s, coalesce(least(%(first)s::bigint, min(first_trade_id)), %(last)s), %(last)s, 'EXPIRED',
-    coalesce(min(seen_time) FILTER (WHERE state = 'EXPIRED'), now()), now()
-FROM gone
+SELECT %(venue)s, %(symbol)s, min(first_trade_id), max(last_trade_id), 'EXPIRED', coalesce(min(seen_time), now()), now()
+FROM pieces GROUP BY first_trade_id >> 54
 """

@@ -7,6 +7,7 @@ from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from mesh import epochs
 from mesh.errors import NotReady
 from store import candle_pages, pages, queries
 from store.coverage import read_coverage
@@ -86,7 +87,8 @@ def _add(response: store_pb2.ListTradesResponse, row: TradeRow, venue: str, symb
     response.trades.add(
         venue=venue,
         symbol=symbol,
-        trade_id=row.trade_id,
+        trade_id=epochs.venue_id(row.trade_id),
+        epoch=epochs.epoch_of(row.trade_id),
         price_e8=row.price_e8,
         quantity_e8=row.quantity_e8,
         timestamp=Timestamp(seconds=seconds, nanos=rest_us * 1000),

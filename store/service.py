@@ -94,6 +94,7 @@ async def main(settings: StoreSettings, stop: Stop) -> None:
             on_bus.begin(CandleIntake(bus, writer, dead, intake).run())
             on_bus.begin(repair.run())
             on_bus.begin(repair.settle())
+            on_bus.begin(repair.tell_epochs())
             try:
                 await intake.run()
             except NotReady as exc:

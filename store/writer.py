@@ -17,8 +17,8 @@ import psycopg
 
 from mesh.position import Position
 from mesh.trades import Int64s, TradeColumns
-from store import candle_rows, ledger_rows, minute_rows, replaced, statements
-from store.db import Connection, Database
+from store import candle_rows, ledger_rows, minute_rows, queries, replaced, statements
+from store.db import Connection, Database, fetch_all
 from store.indicators import Periods
 from store.ledger import NOTHING, Ids, record
 from store.queries import time_of
@@ -71,6 +71,24 @@ class Writer:
             )
 
         await self._database.write(work, give_up=self._give_up)
+
+    async def epochs(self) -> dict[tuple[str, str], int]:
+        """Return the newest epoch of each venue and symbol of which something is stored, where that is not 0."""
+
+        async def work(connection: Connection) -> dict[tuple[str, str], int]:
+            rows = await fetch_all(connection, queries.NEWEST_EPOCHS)
+            return {(venue, symbol): epoch for venue, symbol, epoch in rows}
+
+        return await self._database.write(work, give_up=self._give_up)
+
+    async def holds(self, trades: TradeColumns) -> bool:
+        """Return whether all ids of these trades are stored."""
+
+        async def work(connection: Connection) -> bool:
+            [(covered, _)] = await ledger_rows.around(connection, [_rising(trades)])
+            return bool(covered.holds(trades.trade_id).all())
+
+        return await self._database.write(work, give_up=self._give_up)
 
     async def advance(
         self,
@@ -189,17 +207,17 @@ class Writer:
 
         return await self._database.write(work, give_up=self._give_up, lift_limits=True)
 
-    async def settle_absent(self, venue: str, symbol: str, absent: Ids) -> int:
-        """Take down that the venue does not have these ids, as far as they are OPEN; return how many were."""
+    async def settle(self, venue: str, symbol: str, ids: Ids, state: str) -> int:
+        """Take down that these ids are ABSENT or LOST, as far as they are OPEN; return how many were."""
 
         async def work(connection: Connection) -> int:
             await ledger_rows.lock(connection)
             settled = 0
             for hole in await ledger_rows.open_holes(connection, venue, symbol):
-                gone = hole.ids & absent
+                gone = hole.ids & ids
                 if gone:
                     settled += gone.count()
-                    await ledger_rows.split(connection, hole, ("ABSENT", gone), (None, hole.ids - absent))
+                    await ledger_rows.split(connection, hole, (state, gone), (None, hole.ids - ids))
             return settled
 
         return await self._database.write(work, give_up=self._give_up, lift_limits=True)

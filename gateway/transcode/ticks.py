@@ -19,6 +19,7 @@ import msgspec
 
 from gateway.transcode.numbers import plain_texts
 from gateway.transcode.times import format_fraction, format_seconds
+from mesh import epochs
 from mesh.fixed import format_e8
 from tickmesh.v1.signal_pb2 import SignalBatch
 
@@ -60,7 +61,7 @@ class TickWriter:
 
         """
         trades = batch.trades
-        e8, times = self._e8, self._times
+        e8, times, ids = self._e8, self._times, _Ids()
         head = f'{{"symbol":{_text(trades.symbol)},"name":{_text(name)},"venue":{_text(trades.venue)},"price":'
         averages, volumes, vwaps, exponentials = _numbers(
             len(trades.price_e8),
@@ -91,7 +92,7 @@ class TickWriter:
             strict=True,
         )
         return [
-            f'{head}{e8[price]},"quantity":{e8[quantity]},"trade_id":{trade_id},"timestamp":"{times[time_us]}",'
+            f'{head}{e8[price]},"quantity":{e8[quantity]},{ids[trade_id]},"timestamp":"{times[time_us]}",'
             f'"side":"{"SELL" if maker else "BUY"}","moving_average":{average},"high":{e8[high]},"low":{e8[low]},'
             f'"window_high":{e8[window_high]},"window_low":{e8[window_low]},"count":{count},"volume":{volume},'
             f'"open":{e8[opened]},"vwap":{vwap},"exponential_average":{exponential},"volatility":{volatility}}}'.encode()
@@ -114,6 +115,14 @@ class TickWriter:
                 volatility,
             ) in rows
         ]
+
+
+class _Ids(dict[int, str]):
+    """A trade's id as the venue gave it; its epoch stands beside it where it is not the first one."""
+
+    def __missing__(self, key: int) -> str:
+        epoch = epochs.epoch_of(key)
+        return f'"trade_id":{epochs.venue_id(key)}' + (f',"epoch":{epoch}' if epoch else "")
 
 
 def _numbers(count: int, *columns: Sequence[float]) -> Iterator[list[str]]:

@@ -9,6 +9,7 @@ from typing import Annotated
 import msgspec
 import numpy as np
 
+from mesh import epochs
 from mesh.fixed import parse_e8
 from mesh.trades import MAX_TRADE_ID, Int64s, TradeColumns
 
@@ -18,8 +19,8 @@ MICROSECONDS_FROM = 10**14
 _TIMES_END = 10**16  # microseconds in the year 2286; nanoseconds are far above
 _EIGHT_DECIMALS = re.compile(r"(?:[0-9]{1,10}\.[0-9]{8},)*[0-9]{1,10}\.[0-9]{8}")
 
-Id = Annotated[int, msgspec.Meta(ge=0, le=MAX_TRADE_ID)]
-IdOrNone = Annotated[int, msgspec.Meta(ge=-1, le=MAX_TRADE_ID)]
+Id = Annotated[int, msgspec.Meta(ge=0, le=epochs.IDS - 1)]
+IdOrNone = Annotated[int, msgspec.Meta(ge=-1, le=epochs.IDS - 1)]
 Count = Annotated[int, msgspec.Meta(ge=0, le=MAX_TRADE_ID + 1)]
 Time = Annotated[int, msgspec.Meta(ge=0, lt=_TIMES_END)]
 

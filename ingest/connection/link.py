@@ -290,7 +290,9 @@ class Link:
                 if why := self._ends.outlet.why_no_candle(event):
                     self._aside.keep(BadFrame(why, repr(event).encode()))
                 else:
-                    self._ends.outbox.put(minute(self._ends.venue.name, event))
+                    self._ends.outbox.put(
+                        minute(self._ends.venue.name, event, epoch=self._ends.outlet.epoch(event.symbol))
+                    )
             case Refused(symbols, code, message, again_after_s):
                 words = "the venue refuses %s: %d %s; asking again in %g s"
                 log.error(words, ", ".join(symbols), code, message, again_after_s)

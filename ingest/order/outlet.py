@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -14,12 +14,13 @@ from ingest import counts
 from ingest.binance.frames import ClosedCandle
 from ingest.feed_state import Progress
 from ingest.gap import Gap
-from ingest.order.published import last_published, repair_id
+from ingest.order.published import epoch_told, last_published, repair_id
 from ingest.order.quarantine import Bounds, Doubted, Known, Quarantine, Recent, Verdict, implausible_past
 from ingest.order.sequencer import Counts, Limits, Sequencer
-from ingest.outbox import MAX_ASIDE, Outbox, dead_trades
-from mesh import subjects, wire
+from ingest.outbox import MAX_ASIDE, Outbox, dead_trades, epoch_begun
+from mesh import epochs, subjects, wire
 from mesh.bus import Bus
+from mesh.health import Health, State
 from mesh.logs import Seldom
 from mesh.publisher import Publisher
 from mesh.trades import Bools, TradeColumns
@@ -31,6 +32,8 @@ MAX_BATCH = 4096
 
 LATER_US = 1_000_000
 """So much later than the last trade one must have happened to be new: a repeat, told by a second connection, is not."""
+_ADOPT_EVERY_S = 1.0
+_ASK_EVERY_S = 0.1
 
 
 @dataclass(slots=True)
@@ -42,7 +45,8 @@ class _Followed:
     head_id: int = -1
     recent: Recent = field(default_factory=Recent)
     standing_still: int = 0  # live trades in a row that happened after the last one passed on, and were not
-    counts_anew: bool = False
+    epoch: int = 0
+    is_blind: bool = False  # whether RAW held nothing of it, so that the bus may have forgotten its epoch
 
 
 class Outlet:
@@ -57,6 +61,9 @@ class Outlet:
         publisher: the writer of RAW.
         limits: of waiting for what is missing.
         bounds: of what a trade's id and time may be.
+        epoch_wait_s: how long after the first symbol to wait for store's word in which epoch symbols are of which RAW
+            holds nothing: the disk of the bus may have been lost.
+        health: where it is told that trades are held and why.
 
     """
 
@@ -68,6 +75,8 @@ class Outlet:
         *,
         limits: Limits | None = None,
         bounds: Bounds | None = None,
+        epoch_wait_s: float = 0.0,
+        health: Health | None = None,
     ) -> None:
         self.venue = venue
         self._bus = bus
@@ -78,11 +87,15 @@ class Outlet:
         self._bounds = bounds or Bounds()
         self._followed: dict[str, _Followed] = {}
         self._call_on_doubt: list[Callable[[str], None]] = []
+        self._call_on_epoch: list[Callable[[str], None]] = []
         self._outbox: Outbox | None = None
         self._venue_time_us = 0
         self._lock = asyncio.Lock()
         self._seldom: dict[tuple[str, str], Seldom] = {}
         self._closed = False
+        self._epoch_wait_s = epoch_wait_s
+        self._health = health
+        self._waits_for_epochs_until_s: float | None = None
 
     def on_gap(self, call: Callable[[str], None]) -> None:
         """Call a function with the symbol whenever trades wait for ids before them."""
@@ -91,6 +104,10 @@ class Outlet:
     def on_doubt(self, call: Callable[[str], None]) -> None:
         """Call a function with the symbol whenever trades of it are held because they cannot be right."""
         self._call_on_doubt.append(call)
+
+    def on_epoch(self, call: Callable[[str], None]) -> None:
+        """Call a function with the symbol whenever a new epoch of it has begun."""
+        self._call_on_epoch.append(call)
 
     def keep_aside_in(self, outbox: Outbox) -> None:
         """Bring a copy of trades that are doubted there from now on; until then they are only counted and told."""
@@ -103,16 +120,106 @@ class Outlet:
             if symbol in self._followed:
                 return
             if last is None:
-                log.info("%s: begins with its first trade", symbol)
+                told = await self._epoch_told(symbol)
+                if symbol in self._followed:
+                    return
+                epoch = told or 0
+                log.info("%s: begins with its first trade%s", symbol, f" of epoch {epoch}" if epoch else "")
                 sequencer = Sequencer(last_id=None, limits=self._limits)
-                self._followed[symbol] = _Followed(sequencer, Quarantine(self._bounds))
-            else:
-                log.info("%s: goes on after trade %d", symbol, last.trade_id)
-                sequencer = Sequencer(last_id=last.trade_id, last_time_us=last.time_us, limits=self._limits)
-                followed = _Followed(sequencer, Quarantine(self._bounds), last.trade_id)
-                if last.trades is not None:
-                    followed.recent.add(last.trades)
+                followed = _Followed(sequencer, Quarantine(self._bounds), epoch=epoch, is_blind=told is None)
                 self._followed[symbol] = followed
+                counts.EPOCH.labels(self.venue, symbol).set(epoch)
+            else:
+                last_id, epoch = epochs.venue_id(last.key), epochs.epoch_of(last.key)
+                log.info("%s: goes on after trade %d%s", symbol, last_id, f" of epoch {epoch}" if epoch else "")
+                sequencer = Sequencer(last_id=last_id, last_time_us=last.time_us, limits=self._limits)
+                followed = _Followed(sequencer, Quarantine(self._bounds), last_id, epoch=epoch)
+                if last.trades is not None:
+                    followed.recent.add(_shifted(last.trades, -epoch * epochs.IDS))
+                self._followed[symbol] = followed
+                counts.EPOCH.labels(self.venue, symbol).set(epoch)
+
+    async def _epoch_told(self, symbol: str) -> int | None:
+        """Return in which epoch a symbol is, None when store has not said so within its time."""
+        if self._waits_for_epochs_until_s is None:
+            self._waits_for_epochs_until_s = _now_s() + self._epoch_wait_s
+        while (told := await epoch_told(self._bus, self.venue, symbol)) is None:
+            if _now_s() >= self._waits_for_epochs_until_s:
+                log.log(
+                    logging.WARNING if self._epoch_wait_s else logging.DEBUG,
+                    "%s: store has not said which epoch it is in, so it begins in the first one until it does",
+                    symbol,
+                )
+                return None
+            await asyncio.sleep(_ASK_EVERY_S)
+        return told
+
+    def epoch(self, symbol: str) -> int:
+        """Return how often the venue has begun a symbol's ids again; 0 also of one that is not followed."""
+        followed = self._followed.get(symbol)
+        return 0 if followed is None else followed.epoch
+
+    def last_trade(self, symbol: str) -> tuple[int, int] | None:
+        """Return time and price of the last trade passed on; None where they are not known."""
+        recent = self._followed[symbol].recent
+        if not recent:
+            return None
+        ids, time_us, price_e8 = recent.columns
+        return (int(time_us[-1]), int(price_e8[-1])) if ids[-1] == self._followed[symbol].sequencer.last_id else None
+
+    async def adopt_epochs(self) -> None:
+        """Take over epochs that store tells of symbols of which RAW held nothing at their start, for ever."""
+        while True:
+            await asyncio.sleep(_ADOPT_EVERY_S)
+            for symbol, followed in list(self._followed.items()):
+                if not followed.is_blind:
+                    continue
+                epoch = await epoch_told(self._bus, self.venue, symbol)
+                if epoch is None:
+                    break  # store has not told yet, of the others neither
+                if epoch > followed.epoch:
+                    await self.begin_epoch(symbol, epoch, from_start=False)
+                followed.is_blind = False
+
+    async def begin_epoch(
+        self, symbol: str, epoch: int, *, from_start: bool, held_since_s: float | None = None
+    ) -> None:
+        """Follow the ids of a new epoch; what waits for ids of the old one is published, and those stay a hole.
+
+        Args:
+            symbol: which.
+            epoch: the new one, above the one that is followed.
+            from_start: whether all trades of the epoch are wanted, so that the first ones are fetched; else it begins
+                with the next trade that comes.
+            held_since_s: trades that wait for others and came since then (steady clock) have ids of the new epoch.
+
+        """
+        followed = self._followed[symbol]
+        anew: list[TradeColumns] = []
+        if held_since_s is not None:
+            anew += filter(None, [followed.sequencer.take_held(held_since_s), followed.quarantine.take_all()])
+        while followed.sequencer.gap is not None and not self._closed:
+            await self.unreachable(symbol, followed.sequencer.gap, "the venue has begun its ids again")
+        async with self._lock:
+            if epoch <= followed.epoch:
+                return
+            log.warning("%s: %s has begun its ids again: this is epoch %d", symbol, self.venue, epoch)
+            for doubted in followed.quarantine.held:  # of the old count, and nobody can be asked about them any more
+                self._tell_doubted(symbol, doubted)
+                counts.QUARANTINE_ENDED.labels(self.venue, symbol, "dropped").inc(len(doubted.trades))
+            self._tell_counts(symbol, followed.sequencer)
+            first = -1 if from_start else None
+            last_us = followed.sequencer.last_time_us
+            followed.sequencer = Sequencer(last_id=first, last_time_us=last_us, limits=self._limits)
+            followed.quarantine, followed.head_id = Quarantine(self._bounds), -1
+            followed.recent, followed.epoch = Recent(), epoch
+            counts.EPOCH.labels(self.venue, symbol).set(epoch)
+            if self._outbox is not None:
+                self._outbox.put(epoch_begun(self.venue, symbol, epoch))
+        for trades in anew:
+            await self.take(trades, live=False)
+        for call in self._call_on_epoch:
+            call(symbol)
 
     def next_id(self, symbol: str) -> int | None:
         """Return the id a symbol waits for; None while any would do."""
@@ -165,10 +272,6 @@ class Outlet:
         async with self._lock:
             if live and last_time_us and int(trades.time_us[-1]) > last_time_us + LATER_US:
                 followed.standing_still += len(trades)  # what passes makes it 0
-            if followed.counts_anew:
-                trades = trades.rows(trades.trade_id > (followed.sequencer.last_id or 0))
-                if not len(trades):
-                    return
             verdict = followed.quarantine.examine(trades, self._known(followed), now_s=_now_s(), live=live)
             await self._pass(trades.symbol, followed, verdict, live=live)
         if followed.sequencer.gap is not None:
@@ -206,11 +309,11 @@ class Outlet:
         last_id = followed.sequencer.last_id
         assert last_id is not None
         if anew:
-            log.error(
-                "%s: %s has begun its ids again: its trades are dropped until they pass %d", symbol, self.venue, last_id
-            )
-            followed.counts_anew = True
-            counts.QUARANTINE_ENDED.labels(self.venue, symbol, "dropped").inc(len(behind))
+            counts.QUARANTINE_ENDED.labels(self.venue, symbol, "released").inc(len(behind))
+            lowest_id = int(behind.trade_id.min())
+            from_start = lowest_id <= self._limits.max_gap_ids
+            await self.begin_epoch(symbol, followed.epoch + 1, from_start=from_start)
+            await self.take(behind, live=False)
             return
         past = behind.trade_id <= last_id
         counts.QUARANTINE_ENDED.labels(self.venue, symbol, "dropped").inc(int(past.sum()))
@@ -233,6 +336,9 @@ class Outlet:
         last_id = None if followed is None else followed.sequencer.last_id
         if followed is None or last_id is None or candle.last_trade_id < 0:
             return ""
+        past = candle.last_trade_id <= last_id and candle.open_time_us > followed.sequencer.last_time_us > 0
+        if past or any(doubted.kind == "id_behind" for doubted in followed.quarantine.held):
+            return f"a minute up to trade {candle.last_trade_id}, which is of the past: are these ids of a new count?"
         limit = max(followed.head_id, last_id) + self._bounds.max_id_jump
         if candle.last_trade_id > limit:
             return f"a minute up to trade {candle.last_trade_id}, expected at most {limit}"
@@ -322,16 +428,23 @@ class Outlet:
                 await self.give_up(symbol, why)
 
     async def publish_again(self, trades: TradeColumns) -> int:
-        """Publish trades of the past, past the order of ids; return the sequence in RAW of the last message."""
-        last_id = self._followed[trades.symbol].sequencer.last_id
+        """Publish trades of the past, past the order of ids; return the sequence in RAW of the last message.
+
+        0 where a new epoch has begun meanwhile, and nothing is published.
+        """
+        last_id, epoch = self._followed[trades.symbol].sequencer.last_id, self.epoch(trades.symbol)
         assert last_id is not None
         assert int(trades.trade_id[-1]) <= last_id
         stored: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         async with self._lock:
+            if epoch != self.epoch(trades.symbol):  # begun meanwhile: these ids mean other trades now
+                return 0
             for start in range(0, len(trades), MAX_BATCH):
                 part = trades.rows(slice(start, start + MAX_BATCH))
                 is_last = start + MAX_BATCH >= len(trades)
-                await self._send(part, repair_id(part, last_id), stored.set_result if is_last else None)
+                part = _shifted(part, epoch * epochs.IDS)
+                newest_key = epochs.key_of(epoch, last_id)
+                await self._send(part, repair_id(part, newest_key), stored.set_result if is_last else None)
         return await stored
 
     def implausible(self, trades: TradeColumns) -> Bools:
@@ -352,19 +465,41 @@ class Outlet:
                 sequencer = followed.sequencer
                 self._tell_counts(symbol, sequencer)
                 counts.QUARANTINE.labels(self.venue, symbol).set(followed.quarantine.held_trades)
-                while sequencer.overdue(_now_s()):
+                while followed.sequencer.overdue(_now_s()):  # another one once a new epoch has begun
                     if not await self._doubt_lone(symbol):
                         await self.give_up(symbol, "past the bounds of waiting")
+            self._tell_health()
 
     async def _publish(self, symbol: str, sequencer: Sequencer, due: TradeColumns | None) -> None:
         if due is None or self._closed:
             return
         self._followed[symbol].recent.add(due)
         self._followed[symbol].standing_still = 0
+        due = _shifted(due, self._followed[symbol].epoch * epochs.IDS)
         for start in range(0, len(due), MAX_BATCH):
             part = due.rows(slice(start, start + MAX_BATCH))
             message_id = f"{self.venue}.{subjects.token(symbol)}.{part.trade_id[0]}-{part.trade_id[-1]}"
             await self._send(part, message_id, None)
+
+    def _tell_health(self) -> None:
+        """Say which trades are held because of their ids or times, and of which symbols the epoch is not known."""
+        if self._health is None:
+            return
+        held = [(symbol, doubted) for symbol, one in self._followed.items() for doubted in one.quarantine.held]
+        held = [(symbol, doubted) for symbol, doubted in held if doubted.kind not in ("first", "early")]
+        behind = [f"{symbol}: {doubted.why}" for symbol, doubted in held if doubted.kind == "id_behind"]
+        words = {
+            "epoch": f"has {self.venue} begun its ids again? REST is asked: {'; '.join(behind)}" if behind else "",
+            "quarantine": "; ".join(f"{symbol}: {each.why}" for symbol, each in held if each.kind != "id_behind"),
+        }
+        blind = [symbol for symbol, one in self._followed.items() if one.is_blind] if self._epoch_wait_s else []
+        if blind and not behind:
+            words["epoch"] = f"store has not said yet in which epoch {', '.join(blind)} is: taken for the first one"
+        for name, message in words.items():
+            if message:
+                self._health.condition(name, State.DEGRADED, message)
+            else:
+                self._health.clear(name)
 
     def _tell_counts(self, symbol: str, sequencer: Sequencer) -> None:
         told, sequencer.counts = sequencer.counts, Counts()
@@ -432,8 +567,14 @@ class Outlet:
         counts.QUARANTINED.labels(self.venue, symbol, doubted.kind).inc(len(doubted.trades))
         if self._outbox is not None and self._outbox.waiting < MAX_ASIDE:
             self._outbox.put(dead_trades(doubted))
+        self._tell_health()
         if self._seldom.setdefault((symbol, doubted.kind), Seldom(every_s=10)).due(_now_s()):
             log.warning("%s: held %d trades back: %s", symbol, len(doubted.trades), doubted.why)
+
+
+def _shifted(trades: TradeColumns, by: int) -> TradeColumns:
+    """Return trades whose ids are of another epoch."""
+    return replace(trades, trade_id=trades.trade_id + by) if by else trades
 
 
 def _now_s() -> float:

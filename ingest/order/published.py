@@ -13,7 +13,7 @@ from nats.errors import Error as NatsError
 from nats.js.api import RawStreamMsg
 from nats.js.errors import NotFoundError
 
-from mesh import subjects, wire
+from mesh import control, subjects, wire
 from mesh.bus import Bus
 from mesh.errors import BadMessage
 from mesh.logs import Seldom
@@ -27,9 +27,9 @@ _LOOK_BACK = 10_000  # messages, for one that is ours; farther back the ledger f
 
 @dataclass(frozen=True, slots=True)
 class Last:
-    """The newest trade that was published: its id, its time, and the trades before it that are known, rising."""
+    """The newest trade published: its key (`mesh.epochs`), its time, and the trades before it that are known."""
 
-    trade_id: int
+    key: int
     time_us: int
     trades: TradeColumns | None
 
@@ -56,6 +56,27 @@ async def last_published(bus: Bus, venue: str, symbol: str) -> Last | None:
         except BadMessage as exc:
             foreign = message.seq or 0
             log.error("%s: going on after what stands before message %d of RAW: %s", symbol, foreign, exc)
+
+
+async def epoch_told(bus: Bus, venue: str, symbol: str) -> int | None:
+    """Return the epoch of a symbol as CONTROL tells it, None while store has not told of all; waits for the bus."""
+    while True:
+        all_told = False
+        try:
+            with contextlib.suppress(NotFoundError):  # asked first, as it is told last
+                await bus.js.get_last_msg(subjects.CONTROL, subjects.EPOCHS_TOLD)
+                all_told = True
+            message = await bus.js.get_last_msg(subjects.CONTROL, subjects.epoch(venue, symbol))
+        except NotFoundError:
+            return 0 if all_told else None
+        except (NatsError, TimeoutError):
+            await asyncio.sleep(0.25)
+            continue
+        try:
+            return control.decode_epoch(message.data or b"").epoch
+        except BadMessage as exc:
+            log.error("%s: its epoch counts as 0: %s", symbol, exc)
+            return 0
 
 
 async def _message_before(bus: Bus, sequence: int, subject: str) -> RawStreamMsg:

@@ -333,6 +333,11 @@ class Quarantine:
         self._held = [doubted for doubted in self._held if doubted.kind != "id_behind"]
         return concatenate(behind) if behind else None
 
+    def take_all(self) -> TradeColumns | None:
+        """Give up all trades that are held; None when there are none."""
+        held, self._held = [doubted.trades for doubted in self._held], []
+        return concatenate(held) if held else None
+
     # Inside: what is plausible
 
     def _all_near(self, times: Int64s, known: Known, received_us: int) -> bool:

@@ -9,12 +9,16 @@ from ingest import counts
 from ingest.gap import Gap
 from ingest.order.outlet import Outlet
 from ingest.rest.client import Rest
-from ingest.rest.found import Found
+from ingest.rest.found import Found, split_anchor
 from ingest.rest.refusal import RestAway, RestRefused
 from mesh.backoff import backoff
 from mesh.logs import Seldom
+from mesh.trades import TradeColumns
 
 log = logging.getLogger("ingest.repair")
+
+LATER_US = 1_000_000
+"""By more than this no clock of the venue is ahead of another."""
 
 OUT_OF_ORDER_S = 0.2
 """So long a missing trade may still come by the socket before REST is asked."""
@@ -36,10 +40,12 @@ class Repairs:
         self._tasks = tasks
         self._underway: dict[str, asyncio.Task[None]] = {}
         self._to_the_end: set[str] = set()
+        self._opened_s: dict[str, float] = {}  # when it was last not known what was missed
         self._cancelled = False
         self.brought: set[str] = set()
         """The symbols of which REST's last answer brought something: it has what they wait for."""
         outlet.on_gap(self.fill)
+        outlet.on_epoch(self.catch_up)
 
     def fill(self, symbol: str) -> None:
         """Fetch the ids a symbol waits for."""
@@ -49,6 +55,7 @@ class Repairs:
     def catch_up(self, symbol: str) -> None:
         """Fetch all since the last trade released: when a connection opens, nobody knows what was missed."""
         self._to_the_end.add(symbol)
+        self._opened_s[symbol] = asyncio.get_running_loop().time()
         self.fill(symbol)
 
     async def finish(self, *, within_s: float) -> None:
@@ -78,13 +85,23 @@ class Repairs:
         if symbol not in self._to_the_end:
             await asyncio.sleep(OUT_OF_ORDER_S)
         fetched = 0
+        continuous: set[int] = set()  # epochs of which REST has our last trade
         nothing_since_s: float | None = None  # since when all answers were empty
         while (from_id := self._outlet.next_id(symbol)) is not None:
             gap = self._outlet.gap(symbol)
             if gap is None and symbol not in self._to_the_end:
                 break
+            epoch = self._outlet.epoch(symbol)
             try:
-                found = await self._rest.trades_from(symbol, from_id)
+                # After an absence the venue may have begun its ids again: is the last trade still the same there?
+                unsure = symbol in self._to_the_end and epoch not in continuous
+                if unsure and self._outlet.last_trade(symbol) is not None:
+                    found = await self._continued(symbol, from_id - 1)
+                    if found is None:
+                        continue
+                    continuous.add(epoch)
+                else:
+                    found = await self._rest.trades_from(symbol, from_id)
             except RestAway as exc:
                 self.brought.discard(symbol)
                 nothing_since_s = None
@@ -96,6 +113,8 @@ class Repairs:
                 self._to_the_end.discard(symbol)
                 await self._outlet.give_up(symbol, str(exc))
                 continue
+            if epoch != self._outlet.epoch(symbol):
+                continue  # these were asked for by ids of the old count
             if found.to_the_end:
                 self._to_the_end.discard(symbol)
             await self._hand_over(symbol, found)
@@ -117,6 +136,40 @@ class Repairs:
         self.brought.discard(symbol)
         if fetched:
             log.info("%s: fetched %d trades up to %d", symbol, fetched, (self._outlet.next_id(symbol) or 0) - 1)
+
+    async def _continued(self, symbol: str, last_id: int) -> Found | None:
+        """Ask for what comes after the last trade, and for that trade itself: in a new epoch it is another one.
+
+        Returns:
+            what comes after it; None where a new epoch has begun by that.
+
+        Raises: RestError.
+
+        """
+        epoch, last = self._outlet.epoch(symbol), self._outlet.last_trade(symbol)
+        for attempt in range(2):  # no single answer begins an epoch
+            anchor, found = split_anchor(await self._rest.trades_from(symbol, last_id), last_id)
+            if anchor is None and not found.parts:
+                anchor = await self._newer_below(symbol, last_id)
+            if anchor is None or last is None or self._outlet.epoch(symbol) != epoch:
+                return found
+            time_us, price_e8 = int(anchor.time_us[0]), int(anchor.price_e8[0])
+            same = int(anchor.trade_id[0]) == last_id and (time_us // 1000, price_e8) == (last[0] // 1000, last[1])
+            if same:
+                return found
+            if not attempt:
+                await asyncio.sleep(OUT_OF_ORDER_S)
+        log.warning("%s: REST tells another trade %d than the last one that came", symbol, last_id)
+        await self._outlet.begin_epoch(symbol, epoch + 1, from_start=True, held_since_s=self._opened_s[symbol])
+        return None
+
+    async def _newer_below(self, symbol: str, last_id: int) -> TradeColumns | None:
+        """Return the venue's newest trade where its id is lower than ours and yet it happened later."""
+        newest = await self._rest.newest_trades(symbol)
+        last = self._outlet.last_trade(symbol)
+        if not len(newest) or last is None or int(newest.trade_id[-1]) >= last_id:
+            return None
+        return newest.rows(slice(-1, None)) if int(newest.time_us[-1]) > last[0] + LATER_US else None
 
     async def _hand_over(self, symbol: str, found: Found) -> None:
         counts.REPAIRED.labels(self._outlet.venue, symbol).inc(found.trades)

@@ -13,7 +13,7 @@ from ingest.gap import Gap
 from ingest.order.outlet import Outlet
 from ingest.rest.client import Rest
 from ingest.rest.refusal import RestAway, RestError
-from mesh import control, subjects
+from mesh import control, epochs, subjects
 from mesh.backoff import backoff
 from mesh.bus import Bus
 from mesh.dead_letters import DeadLetterQueue
@@ -82,15 +82,27 @@ class RequestedRepairs:
             last_trade_id=request.last_trade_id,
         )
         await self._outlet.follow(symbol)
+        epoch = self._outlet.epoch(symbol)
+        if epochs.epoch_of(request.last_trade_id) < epoch:
+            result.lost.add(first_trade_id=request.first_trade_id, last_trade_id=request.last_trade_id)
+            result.problem = f"{request.venue} has begun its ids again since: nobody can ask for these"
+            return result
+        if epochs.epoch_of(request.first_trade_id) != epoch:
+            result.problem = f"epoch {epochs.epoch_of(request.last_trade_id)} is not reached yet"
+            return result
         next_id = self._outlet.next_id(symbol)
         # What is not published yet comes by itself, in order.
-        last_id = min(request.last_trade_id, -1 if next_id is None else next_id - 1)
-        if last_id < request.last_trade_id:
+        wanted_id = epochs.venue_id(request.last_trade_id)
+        last_id = min(wanted_id, -1 if next_id is None else next_id - 1)
+        if last_id < wanted_id:
             result.problem = f"trades from {last_id + 1} on are not reached yet"
-        from_id = request.first_trade_id
+        from_id = epochs.venue_id(request.first_trade_id)
         try:
             while from_id <= last_id:
                 found = await self._rest.trades_from(symbol, from_id)
+                if self._outlet.epoch(symbol) != epoch:
+                    result.problem = f"{request.venue} has begun its ids again meanwhile"
+                    break
                 if found.unreachable and found.unreachable[0].first_id <= last_id:
                     first = found.unreachable[0]
                     result.problem = (
@@ -125,14 +137,20 @@ class RequestedRepairs:
             result.problem = f"trade {trades.trade_id[wrong][0]} is told with a time that cannot be"
             trades = trades.rows(~wrong)
         if len(trades):
-            result.raw_sequence = await self._outlet.publish_again(trades)
+            raw_sequence = await self._outlet.publish_again(trades)
+            if not raw_sequence:
+                return  # a new epoch has begun: what is asked for is answered as lost the next time
+            result.raw_sequence = raw_sequence
             result.found += len(trades)
             counts.REPAIRED.labels(self._outlet.venue, trades.symbol).inc(len(trades))
 
     def _note_absent(self, result: control_pb2.RepairResult, gap: Gap, last_id: int) -> None:
         if gap.first_id <= last_id:
             absent = Gap(gap.first_id, min(gap.last_id, last_id))
-            result.absent.add(first_trade_id=absent.first_id, last_trade_id=absent.last_id)
+            epoch = self._outlet.epoch(result.symbol)
+            result.absent.add(
+                first_trade_id=epochs.key_of(epoch, absent.first_id), last_trade_id=epochs.key_of(epoch, absent.last_id)
+            )
             counts.ABSENT.labels(self._outlet.venue, result.symbol).inc(len(absent))
 
     async def _is_answered(self, request: control_pb2.RepairRequest, sequence: int) -> bool:

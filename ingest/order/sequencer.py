@@ -150,6 +150,17 @@ class Sequencer:
         self._clear()
         return dropped
 
+    def take_held(self, since_s: float) -> TradeColumns | None:
+        """Give up the trades that wait and came since then; None when there are none."""
+        if not self._held:
+            return None
+        held, came_s, arrived = self._waiting()
+        late = came_s >= since_s
+        if not late.any():
+            return None
+        self._keep(held.rows(~late), came_s[~late], arrived[~late])
+        return held.rows(late)
+
     def skip(self, gap: Gap) -> TradeColumns | None:
         """Go on without these ids, absent or given up; returns what is due now, as `push` does."""
         if self.last_id is None or not gap.first_id <= self.last_id + 1 <= gap.last_id:

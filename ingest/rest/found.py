@@ -104,6 +104,15 @@ def from_aggregates(page: Aggregates, *, from_id: int, until_id: int | None, lim
     return Found(parts, tuple(absent), _joined(unreachable), to_the_end)
 
 
+def split_anchor(found: Found, trade_id: int) -> tuple[TradeColumns | None, Found]:
+    """Return the trade that was asked from, None where the answer does not begin with it, and what comes after it."""
+    if not found.parts or int(found.parts[0].trade_id[0]) != trade_id:
+        return None, found
+    anchor, rest = found.parts[0].rows(slice(0, 1)), found.parts[0].rows(slice(1, None))
+    parts = (rest, *found.parts[1:]) if len(rest) else found.parts[1:]
+    return anchor, replace(found, parts=parts)
+
+
 def spoil(found: Found, gaps: Sequence[Gap]) -> Found:
     """Return what is found without any proof that ids are absent among which bad rows are: nothing is known of them."""
     absent: list[Gap] = []

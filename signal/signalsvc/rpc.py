@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from mesh import epochs
 from mesh.errors import InvalidRequest, NotReady
 from mesh.symbols import parse_symbol
 from signalsvc.engine import Engine, Latest
@@ -65,8 +66,9 @@ class SignalServicer(signal_pb2_grpc.SignalServiceServicer):
             symbol=last.symbol,
             price_e8=last.price_e8,
             quantity_e8=last.quantity_e8,
-            trade_id=last.trade_id,
+            trade_id=epochs.venue_id(last.trade_id),
             timestamp=_timestamp(last.time_us),
+            epoch=epochs.epoch_of(last.trade_id),
         )
 
     async def GetStats(  # noqa: N802

@@ -12,7 +12,9 @@ from tests.chaos.strikes import (
     Strike,
     anything,
     away,
+    begun_again_without_ingest,
     bus_lost,
+    bus_lost_after_ids_began_again,
     clock_steps,
     database_missing_at_the_start,
     disk_full,
@@ -134,7 +136,23 @@ def table(*, short: bool, seed: int) -> list[Fault]:
             )
             for what, folder in (("the bus", "nats"), ("the database", "postgres"), ("everything", "."))
         ),
+        Fault(
+            "the exchange begins its ids again, twice",
+            told({"kind": "begin_again", "at_s": 0, "every": 6, "times": 2}, lasts_s=8),
+            own_mesh=lambda _: {},
+        ),
+        Fault(
+            "the exchange begins its ids again while ingest is away",
+            begun_again_without_ingest(2),
+            own_mesh=lambda _: {},
+        ),
         Fault("the disk of the bus is lost", bus_lost, own_mesh=lambda _: {}, late=True),
+        Fault(
+            "the exchange begins its ids again, and then the disk of the bus is lost",
+            bus_lost_after_ids_began_again,
+            own_mesh=lambda _: {},
+            late=True,
+        ),
         Fault(
             f"started while the exchange cannot be reached, which it can after {either(3, 20):g} s",
             started_without_the_exchange(either(3, 20)),

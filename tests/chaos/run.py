@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import psycopg
 
+from mesh import epochs
 from tests.chaos.faults import Fault
 from tests.chaos.memory import Peaks
 from tests.chaos.truth import Difference, Truth
@@ -84,7 +85,11 @@ def strike(world: World, truth: Truth, fault: Fault, *, rate: float) -> Outcome:
 def _wait_until_whole(world: World) -> None:
     """Wait until all that is issued by now is stored, no hole is open and everything serves; the feed goes on."""
     symbols = world.sim.status()["symbols"]
-    upto = [(symbol, told["last_id"], told["count"]) for symbol, told in symbols.items() if told["count"]]
+    upto = [
+        (symbol, told["begun_again"] * epochs.IDS + told["last_id"], told["count"])
+        for symbol, told in symbols.items()
+        if told["count"]
+    ]
 
     def whole() -> bool:
         if not world.ready():

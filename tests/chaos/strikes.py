@@ -80,6 +80,21 @@ def told(*faults: Mapping[str, object], lasts_s: float = 0.5) -> Strike:
     return strike
 
 
+def begun_again_without_ingest(seconds: float) -> Strike:
+    """The exchange begins its ids again while ingest is away; what it forgets by that has all been told before."""
+
+    def strike(world: World) -> None:
+        rate = world.sim.status()["rate"]
+        world.feed(0)
+        time.sleep(1)
+        with world.without("ingest"):
+            world.misbehave({"kind": "begin_again"})
+            world.feed(rate)
+            time.sleep(seconds)
+
+    return strike
+
+
 def restarted(*, orderly: bool) -> Strike:
     return lambda world: world.restart(orderly=orderly)
 
@@ -310,6 +325,14 @@ def bus_lost(world: World) -> None:
     """The disk of the bus is lost, with all that was on it."""
     with world.without("nats"):
         shutil.rmtree(State(world.mesh.state_dir).nats_data / "jetstream")
+
+
+def bus_lost_after_ids_began_again(world: World) -> None:
+    """The ids have begun again, and then the bus forgets everything, that too, while ingest does not run."""
+    world.misbehave({"kind": "begin_again"})
+    time.sleep(4)
+    with world.without("ingest"):
+        bus_lost(world)
 
 
 def started_without_the_exchange(seconds: float) -> Strike:

@@ -9,7 +9,7 @@ import numpy as np
 import psycopg
 from pydantic import SecretStr
 
-from mesh import subjects, wire
+from mesh import epochs, subjects, wire
 from mesh.bus import connect
 from mesh.health import Health
 from mesh.reader import Reader
@@ -64,10 +64,11 @@ class Truth:
         self._world = world
         self._log_offset = 0
         self._issued: set[str] = set()
+        self._newest: dict[str, int] = {}  # by symbol: the key of the newest line
         self._signals = _Signals()
 
     def issued(self) -> set[str]:
-        """Return all lines of the exchange's log."""
+        """Return all lines of the exchange's log, with keys (`mesh.epochs`) for ids: those may have begun again."""
         with self._world.log.open("rb") as log:
             log.seek(self._log_offset)
             lines = log.read()
@@ -76,8 +77,17 @@ class Truth:
         if not self._log_offset:
             fresh = fresh[1:]  # the header
         self._log_offset += len(whole)
-        self._issued.update(fresh)
+        self._issued.update(map(self._with_key, fresh))
         return self._issued
+
+    def _with_key(self, line: str) -> str:
+        symbol, trade_id, rest = line.split(",", 2)
+        newest = self._newest.get(symbol, 0)
+        key = epochs.key_of(epochs.epoch_of(newest), int(trade_id))
+        if key < newest:
+            key += epochs.IDS
+        self._newest[symbol] = key
+        return f"{symbol},{key},{rest}"
 
     def counts(self) -> tuple[int, int, int]:
         """Return how many trades are issued and stored by now, and how many ids never were."""
@@ -112,7 +122,14 @@ class Truth:
 
     def _absent(self) -> set[tuple[str, int, int]]:
         symbols = self._world.sim.status()["symbols"]
-        return {(symbol, first, last) for symbol, told in symbols.items() for first, last in told["absent"]}
+        return {
+            (symbol, epochs.key_of(epoch, first), epochs.key_of(epoch, last))
+            for symbol, told in symbols.items()
+            for epoch, first, last in (
+                *told["absent_before"],
+                *((told["begun_again"], *ends) for ends in told["absent"]),
+            )
+        }
 
 
 def _compare_ledger(never_issued: set[tuple[str, int, int]], holes: list[tuple[str, int, int, str]]) -> str:

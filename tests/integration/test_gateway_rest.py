@@ -40,7 +40,7 @@ async def gateway() -> AsyncIterator[Gateway]:
         (
             "/api/price",
             '{"venue":"sim","symbol":"btcusdt","price":61837.63,"quantity":0.00000638,"trade_id":9007199254740993,'
-            '"timestamp":"2023-11-14T22:13:20.123Z"}',
+            '"timestamp":"2023-11-14T22:13:20.123Z","epoch":0}',
         ),
         (
             "/api/stats?symbol=ethusdt",
@@ -56,14 +56,14 @@ async def gateway() -> AsyncIterator[Gateway]:
             '"volume":90000000001.5,"quote_volume":8100000000000000000000.000000015,"taker_buy_volume":0,"count":3,'
             '"first_trade_id":7,"last_trade_id":9,"interval":"5m","revision":0,"rsi":50.5,"atr":0.0,"macd":0.0,'
             '"macd_signal":0.0,"macd_histogram":0.0,"ema":0.0,"sma":null,"average_gain":0.0,"average_loss":0.0,'
-            '"macd_fast":0.0,"macd_slow":0.0}]',
+            '"macd_fast":0.0,"macd_slow":0.0,"epoch":0}]',
         ),
         (
             "/api/history?limit=2",
             '[{"venue":"sim","symbol":"btcusdt","trade_id":250,"price":2.50000001,"quantity":0.00000638,'
-            '"timestamp":"2023-11-14T22:17:30Z","side":"SELL"},'
+            '"timestamp":"2023-11-14T22:17:30Z","side":"SELL","epoch":0},'
             '{"venue":"sim","symbol":"btcusdt","trade_id":249,"price":2.49000001,"quantity":0.00000638,'
-            '"timestamp":"2023-11-14T22:17:29Z","side":"SELL"}]',
+            '"timestamp":"2023-11-14T22:17:29Z","side":"SELL","epoch":0}]',
         ),
         ("/api/symbol", '{"symbol":"btcusdt","name":"Bitcoin (BTC)","venue":"sim","status":""}'),
         (
@@ -376,6 +376,21 @@ async def test_the_status_of_the_mesh_is_told_from_the_newest_reports_of_both_se
         )
 
     assert await eventually(measured)
+
+
+async def test_readiness_says_why_prices_may_stand_still_all_the_same(gateway: Gateway) -> None:
+    assert "warnings" not in (await gateway.http.get("/readyz")).json()
+    report = json.loads(ingest_report(seconds=100, state="FEED_STATE_GAP"))
+    epoch = {"name": "epoch", "state": "STATE_DEGRADED", "message": "has binance begun its ids again?"}
+    report["conditions"] = [{"name": "bus", "state": "STATE_OK"}, epoch]
+    gateway.signal.board.take("control.status.ingest", json.dumps(report).encode())
+
+    async def told() -> bool:
+        response = await gateway.http.get("/readyz")
+        assert response.status_code == 200
+        return bool(response.json().get("warnings") == ["has binance begun its ids again?"])
+
+    assert await eventually(told)
 
 
 async def test_the_status_is_answered_with_nobody_behind_the_gateway() -> None:

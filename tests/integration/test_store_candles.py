@@ -14,7 +14,7 @@ import psycopg
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from mesh import rpc, subjects, wire
+from mesh import epochs, rpc, subjects, wire
 from mesh.bus import CONTROL_STREAM, processed_stream
 from mesh.candles import INTERVALS_US
 from mesh.health import Health
@@ -181,6 +181,26 @@ async def test_candles_are_made_again_when_repaired_trades_arrive_late(
     assert len(after) > len(before)
     found = await revisions(database_url)
     assert found[0] and found[1] and found[2]
+
+
+async def test_candles_that_span_the_seam_of_two_epochs_equal_what_sql_makes_of_the_trades(
+    signals: Signals, store: Service, database_url: str
+) -> None:
+    trades = spread(1, 1200, from_us=MIDNIGHT_US - HOUR_US, to_us=MIDNIGHT_US + HOUR_US)
+    trades.trade_id[700:] = epochs.IDS + np.arange(500)
+    for first in range(0, 1200, 200):
+        await signals.publish(trades.rows(slice(first, first + 200)))
+
+    found = await until_candles_agree(database_url, trades=1200)
+
+    assert any(row[-2] < epochs.IDS <= row[-1] for row in found)  # type: ignore[operator]
+    assert await revisions(database_url) == {0: len(found)}
+    async with asking(store) as stub:
+        answer = await stub.ListCandles(
+            store_pb2.ListCandlesRequest(symbol="btcusdt", venue="binance", interval="1m", limit=5)
+        )
+    assert [candle.epoch for candle in answer.candles][-1] == 1
+    assert all(0 <= candle.last_trade_id < 1200 for candle in answer.candles)
 
 
 @pytest.mark.parametrize("hours", [-30, -2, 2])

@@ -10,8 +10,9 @@ from typing import Any
 import grpc
 import numpy as np
 import pytest
+from nats.js.errors import NotFoundError
 
-from mesh import control, rpc, subjects
+from mesh import control, epochs, rpc, subjects, wire
 from mesh.bus import CANDLE_STREAM, CONTROL_STREAM
 from mesh.fixed import format_e8
 from mesh.reader import Reader
@@ -260,6 +261,112 @@ async def test_a_trade_stored_twice_with_two_times_is_found_and_mended(
 
     await until_stored(database_url, range(1, 101))
     await until_coverage(store, lambda coverage: coverage.minutes_verified == 1)
+
+
+async def test_both_epochs_are_told_apart_and_what_is_missing_of_the_first_one_is_lost(
+    feeder: Feeder, store: Service, database_url: str
+) -> None:
+    old, new = columns(1, 100), columns(0, 60)
+    new = dataclasses.replace(new, trade_id=new.trade_id + epochs.IDS, time_us=new.time_us + 60_000_000)
+    await feeder.publish(old.rows(slice(0, 50)))
+    await feeder.publish(old.rows(slice(52, 100)))
+    await feeder.publish(new.rows(slice(3, 60)))
+
+    coverage = await until_coverage(store, lambda coverage: coverage.stored == 98 + 57)
+    assert [(each.epoch, each.first_trade_id, each.last_trade_id, each.stored) for each in coverage.epochs] == [
+        (0, 1, 100, 98),
+        (1, 3, 59, 57),
+    ]
+    assert {(hole.epoch, hole.first_trade_id, hole.last_trade_id, hole.state) for hole in coverage.holes} == {
+        (0, 51, 52, OPEN),
+        (1, 0, 2, OPEN),
+    }
+    await until_asked(feeder, epochs.IDS, epochs.IDS + 2)
+    sequence = await feeder.publish(new.rows(slice(0, 3)))
+    await answer(feeder, epochs.IDS, epochs.IDS + 2, found=3, raw_sequence=sequence)
+    await until_asked(feeder, 51, 52)
+    result = control_pb2.RepairResult(venue="binance", symbol="btcusdt", first_trade_id=51, last_trade_id=52)
+    result.lost.add(first_trade_id=51, last_trade_id=52)
+    await feeder.bus.js.publish(subjects.repaired("binance", "btcusdt"), control.encode(result))
+
+    coverage = await until_coverage(store, lambda coverage: coverage.complete and coverage.stored == 158)
+    assert coverage.lost == 2
+
+    assert await ask(
+        database_url, "SELECT epoch, min(trade_id), max(trade_id), count(*) FROM trades_by_epoch GROUP BY 1 ORDER BY 1"
+    ) == [(0, 1, 100, 98), (1, 0, 59, 60)]
+
+    async def told() -> bool:
+        await feeder.bus.js.get_last_msg(subjects.CONTROL, subjects.EPOCHS_TOLD)
+        message = await feeder.bus.js.get_last_msg(subjects.CONTROL, subjects.epoch("binance", "btcusdt"))
+        return control.decode_epoch(message.data or b"").epoch == 1
+
+    await eventually(told, not_yet=(NotFoundError,))
+    async with rpc.channel(store.address) as channel:
+        stub: Any = store_pb2_grpc.StoreServiceStub(channel)
+        found: list[tuple[int, int]] = []
+        token = ""
+        while not found or token:
+            page = await stub.ListTrades(
+                store_pb2.ListTradesRequest(symbol="btcusdt", venue="binance", page_size=7, page_token=token)
+            )
+            found += [(trade.epoch, trade.trade_id) for trade in page.trades]
+            token = page.next_page_token
+    assert found == [*((1, n) for n in range(59, -1, -1)), *((0, n) for n in range(100, 0, -1) if n not in (51, 52))]
+
+
+@pytest.mark.slow
+async def test_a_minute_of_an_epoch_that_is_over_changes_nothing_in_the_ledger(
+    feeder: Feeder, store: Service, database_url: str
+) -> None:
+    new = columns(0, 60)
+    await feeder.publish(columns(1, 50))
+    await feeder.publish(dataclasses.replace(new, trade_id=new.trade_id + epochs.IDS, time_us=new.time_us + 60_000_000))
+    await until_stored(database_url, [*range(1, 51), *range(epochs.IDS, epochs.IDS + 60)])
+
+    # As from an ingest that knows no better: the one differs from what has those ids, the other has ids nobody brought.
+    await publish_candle(feeder, candle(columns(1, 50), open_time_us=MINUTE_US + 60_000_000, high_e8=1))
+    await publish_candle(feeder, candle(columns(45, 20), open_time_us=MINUTE_US + 120_000_000))
+
+    coverage = await until_coverage(store, lambda coverage: coverage.minutes_mismatched == 1)
+    await until_coverage(store, lambda coverage: len(coverage.minutes) == 1)
+    coverage = await until_coverage(store, lambda coverage: coverage.complete)
+    assert (coverage.stored, list(coverage.holes)) == (110, [])
+
+
+async def test_trades_told_in_an_epoch_that_is_over_are_put_aside_unless_they_were_asked_for(
+    feeder: Feeder, store: Service, database_url: str, nats_server: NatsServer, make_service: Callable[..., Service]
+) -> None:
+    await feeder.publish(columns(1, 50).rows(slice(0, 40)))
+    await feeder.publish(columns(46, 5))
+    new = columns(0, 60)
+    new = dataclasses.replace(new, trade_id=new.trade_id + epochs.IDS, time_us=new.time_us + 60_000_000)
+    await feeder.publish(new)
+    await until_stored(database_url, [*range(1, 41), *range(46, 51), *range(epochs.IDS, epochs.IDS + 60)])
+
+    await feeder.publish(columns(41, 2))  # in a hole of the past, and nobody asked for them
+    await feeder.publish(columns(51, 20))  # and some that go on
+    await feeder.publish(columns(46, 5))  # but these are stored: a repeat
+    headers = {"Nats-Msg-Id": f"binance.btcusdt.43-45.repair.{epochs.IDS + 59}.1"}
+    await feeder.bus.js.publish(subjects.raw("binance", "btcusdt"), wire.encode_trades(columns(43, 3)), headers=headers)
+
+    wanted = [*range(1, 41), *range(43, 51), *range(epochs.IDS, epochs.IDS + 60)]
+    await until_stored(database_url, wanted)
+    store.process.kill()  # it knows the epoch after a restart too
+    store.start()
+    await feeder.publish(columns(51, 20))
+    await feeder.publish(dataclasses.replace(columns(1, 1), trade_id=np.array([epochs.IDS + 60])))
+    await until_stored(database_url, [*wanted, epochs.IDS + 60])
+    dead = await feeder.bus.js.stream_info(subjects.DEAD)
+    assert dead.state.messages == 3
+
+    settings = {"NATS_URL": nats_server.url_of("store"), "DATABASE_URL": database_url}
+    replay = make_service("store", **settings)
+    replay.process.argv.append("replay-dead")
+    replay.start()
+    await eventually(lambda: "0 messages replayed, 3 stay" in replay.output(), timeout_s=30)
+    assert (await feeder.bus.js.stream_info(subjects.DEAD)).state.messages == 3
+    await until_stored(database_url, [*wanted, epochs.IDS + 60])
 
 
 @pytest.mark.parametrize("hours", [-30, -2, 2, 30])

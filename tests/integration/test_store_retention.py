@@ -12,6 +12,7 @@ import numpy as np
 import psycopg
 import pytest
 
+from mesh import epochs
 from mesh.health import Health
 from mesh.trades import TradeColumns, concatenate
 from store.check import compare
@@ -103,6 +104,29 @@ async def test_days_that_are_removed_one_after_the_other_make_one_range(
     assert await ledger(database_url) == [(1, 30, "EXPIRED"), (31, 40, "STORED")]
 
 
+async def test_what_goes_of_two_epochs_is_expired_in_each_and_nothing_between_them(
+    database: Database, writer: Writer, retention: Retention, database_url: str
+) -> None:
+    begun = epochs.IDS
+    await writer.add(trades(5, 10, since_us=MIDNIGHT_US - 3 * DAY_US))
+    await writer.add(trades(21, 10, since_us=MIDNIGHT_US - 2 * DAY_US))
+    new = trades(2, 30, since_us=MIDNIGHT_US - DAY_US, step_us=DAY_US // 10)
+    await writer.add(dataclasses.replace(new, trade_id=new.trade_id + begun))
+
+    await retention.remove_before(MIDNIGHT - dt.timedelta(days=2))
+    assert (await ledger(database_url))[:3] == [(5, 14, "EXPIRED"), (15, 20, "OPEN"), (21, 30, "STORED")]
+    await retention.remove_before(MIDNIGHT)
+
+    assert await stored(database_url) == list(range(begun + 12, begun + 32))
+    assert await ledger(database_url) == [
+        (5, 30, "EXPIRED"),
+        (begun, begun + 11, "EXPIRED"),
+        (begun + 12, begun + 31, "STORED"),
+    ]
+    lost, found, twice = await compare(database, "binance", "btcusdt")
+    assert (list(lost), list(found), list(twice)) == ([], [], [])
+
+
 async def test_holes_among_what_goes_are_no_longer_asked_for_and_others_stay(
     writer: Writer, retention: Retention, database_url: str
 ) -> None:
@@ -110,7 +134,7 @@ async def test_holes_among_what_goes_are_no_longer_asked_for_and_others_stay(
     await writer.add(trades(21, 10, since_us=MIDNIGHT_US - 3600_000_000))
     await writer.add(trades(41, 10, since_us=MIDNIGHT_US))
     await writer.add(trades(61, 10, since_us=MIDNIGHT_US + 1))
-    await writer.settle_absent("binance", "btcusdt", Ids.of_ranges([(51, 60)]))
+    await writer.settle("binance", "btcusdt", Ids.of_ranges([(51, 60)]), "ABSENT")
 
     await retention.remove_before(MIDNIGHT)
 

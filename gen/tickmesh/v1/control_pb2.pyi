@@ -238,6 +238,7 @@ class RepairResult(_message.Message):
     RAW_SEQUENCE_FIELD_NUMBER: _builtins.int
     ABSENT_FIELD_NUMBER: _builtins.int
     PROBLEM_FIELD_NUMBER: _builtins.int
+    LOST_FIELD_NUMBER: _builtins.int
     venue: _builtins.str
     """The venue of the request."""
     symbol: _builtins.str
@@ -256,6 +257,10 @@ class RepairResult(_message.Message):
     def absent(self) -> _containers.RepeatedCompositeFieldContainer[_trade_pb2.IdRange]:
         """Ids the venue was asked for and proved not to have: its answer reached beyond them without them."""
 
+    @_builtins.property
+    def lost(self) -> _containers.RepeatedCompositeFieldContainer[_trade_pb2.IdRange]:
+        """Ids that nobody can ask for any more: the venue has begun its ids again since."""
+
     def __init__(
         self,
         *,
@@ -267,14 +272,74 @@ class RepairResult(_message.Message):
         raw_sequence: _builtins.int = ...,
         absent: _abc.Iterable[_trade_pb2.IdRange] | None = ...,
         problem: _builtins.str = ...,
+        lost: _abc.Iterable[_trade_pb2.IdRange] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["absent", b"absent", "first_trade_id", b"first_trade_id", "found", b"found", "last_trade_id", b"last_trade_id", "problem", b"problem", "raw_sequence", b"raw_sequence", "symbol", b"symbol", "venue", b"venue"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["absent", b"absent", "first_trade_id", b"first_trade_id", "found", b"found", "last_trade_id", b"last_trade_id", "lost", b"lost", "problem", b"problem", "raw_sequence", b"raw_sequence", "symbol", b"symbol", "venue", b"venue"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RepairResult: _TypeAlias = RepairResult  # noqa: Y015
+
+@_typing.final
+class Epoch(_message.Message):
+    """`control.epoch.<venue>.<symbol>`: the venue has begun this symbol's ids again, so many times.
+
+    Published by ingest when an epoch begins, and by store for what it has stored when the bus has forgotten it.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VENUE_FIELD_NUMBER: _builtins.int
+    SYMBOL_FIELD_NUMBER: _builtins.int
+    EPOCH_FIELD_NUMBER: _builtins.int
+    venue: _builtins.str
+    """The venue."""
+    symbol: _builtins.str
+    """The symbol."""
+    epoch: _builtins.int
+    """The epoch that is followed; 0 is the first one, of which nobody needs to be told."""
+    def __init__(
+        self,
+        *,
+        venue: _builtins.str = ...,
+        symbol: _builtins.str = ...,
+        epoch: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "symbol", b"symbol", "venue", b"venue"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Epoch: _TypeAlias = Epoch  # noqa: Y015
+
+@_typing.final
+class EpochsTold(_message.Message):
+    """`control.epoch.told`: store has told the epochs of all symbols it has stored trades of; those not told of are in their first.
+
+    Published where it is not there, as on a bus whose disk is new. Till then ingest waits a little (`EPOCH_WAIT_S`) before
+    it publishes trades of a symbol of which RAW holds nothing.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SYMBOLS_FIELD_NUMBER: _builtins.int
+    symbols: _builtins.int
+    """How many symbols are in a later epoch than their first."""
+    def __init__(
+        self,
+        *,
+        symbols: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["symbols", b"symbols"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EpochsTold: _TypeAlias = EpochsTold  # noqa: Y015
 
 @_typing.final
 class VenueCandle(_message.Message):

@@ -27,7 +27,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from tickmesh.v1 import trade_pb2 as tickmesh_dot_v1_dot_trade__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18tickmesh/v1/signal.proto\x12\x0btickmesh.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17tickmesh/v1/trade.proto\"\xac\x04\n\x0bSignalBatch\x12\'\n\x06trades\x18\x01 \x01(\x0b\x32\x17.tickmesh.v1.TradeBatch\x12\x14\n\x0craw_sequence\x18\x02 \x01(\x10\x12\x16\n\x0emoving_average\x18\x03 \x03(\x01\x12\x17\n\x0fsession_high_e8\x18\x04 \x03(\x10\x12\x16\n\x0esession_low_e8\x18\x05 \x03(\x10\x12\x16\n\x0ewindow_high_e8\x18\x06 \x03(\x10\x12\x15\n\rwindow_low_e8\x18\x07 \x03(\x10\x12\x15\n\rsession_count\x18\x08 \x03(\x10\x12\x16\n\x0esession_volume\x18\t \x03(\x01\x12\x1b\n\x13\x65xponential_average\x18\n \x03(\x01\x12\x13\n\x0bwindow_vwap\x18\x0b \x03(\x01\x12\x14\n\x0csession_vwap\x18\x0c \x03(\x01\x12\x11\n\tdeviation\x18\r \x03(\x01\x12\x17\n\x0f\x62ollinger_upper\x18\x0e \x03(\x01\x12\x18\n\x10\x62ollinger_middle\x18\x0f \x03(\x01\x12\x17\n\x0f\x62ollinger_lower\x18\x10 \x03(\x01\x12\x11\n\tbuy_share\x18\x11 \x03(\x01\x12\x16\n\x0e\x66low_imbalance\x18\x12 \x03(\x01\x12\x12\n\ntrade_rate\x18\x13 \x03(\x01\x12\x12\n\nvolatility\x18\x14 \x03(\x01\x12\x17\n\x0fsession_open_e8\x18\x15 \x03(\x10\x12$\n\x07\x63\x61ndles\x18\x16 \x03(\x0b\x32\x13.tickmesh.v1.Candle\"!\n\x0fGetPriceRequest\x12\x0e\n\x06symbol\x18\x01 \x01(\t\"\x99\x01\n\x10GetPriceResponse\x12\r\n\x05venue\x18\x01 \x01(\t\x12\x0e\n\x06symbol\x18\x02 \x01(\t\x12\x10\n\x08price_e8\x18\x03 \x01(\x03\x12\x13\n\x0bquantity_e8\x18\x04 \x01(\x03\x12\x10\n\x08trade_id\x18\x05 \x01(\x03\x12-\n\ttimestamp\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"!\n\x0fGetStatsRequest\x12\x0e\n\x06symbol\x18\x01 \x01(\t\"\xea\x03\n\x10GetStatsResponse\x12\r\n\x05venue\x18\x01 \x01(\t\x12\x0e\n\x06symbol\x18\x02 \x01(\t\x12\x16\n\x0emoving_average\x18\x03 \x01(\x01\x12\x0f\n\x07high_e8\x18\x04 \x01(\x03\x12\x0e\n\x06low_e8\x18\x05 \x01(\x03\x12\x16\n\x0ewindow_high_e8\x18\x06 \x01(\x03\x12\x15\n\rwindow_low_e8\x18\x07 \x01(\x03\x12\r\n\x05\x63ount\x18\x08 \x01(\x03\x12\x0e\n\x06volume\x18\t \x01(\x01\x12-\n\ttimestamp\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07open_e8\x18\x0b \x01(\x03\x12\x0c\n\x04vwap\x18\x0c \x01(\x01\x12\x1b\n\x13\x65xponential_average\x18\r \x01(\x01\x12\x13\n\x0bwindow_vwap\x18\x0e \x01(\x01\x12\x11\n\tdeviation\x18\x0f \x01(\x01\x12\x17\n\x0f\x62ollinger_upper\x18\x10 \x01(\x01\x12\x18\n\x10\x62ollinger_middle\x18\x11 \x01(\x01\x12\x17\n\x0f\x62ollinger_lower\x18\x12 \x01(\x01\x12\x11\n\tbuy_share\x18\x13 \x01(\x01\x12\x16\n\x0e\x66low_imbalance\x18\x14 \x01(\x01\x12\x12\n\ntrade_rate\x18\x15 \x01(\x01\x12\x12\n\nvolatility\x18\x16 \x01(\x01\"F\n\x0cWatchRequest\x12\x0f\n\x07symbols\x18\x01 \x03(\t\x12\x13\n\x0b\x61ll_symbols\x18\x02 \x01(\x08\x12\x10\n\x08\x63oalesce\x18\x03 \x01(\x08\"\xcd\x01\n\rWatchResponse\x12)\n\x05\x62\x61tch\x18\x01 \x01(\x0b\x32\x18.tickmesh.v1.SignalBatchH\x00\x12\x32\n\x08selected\x18\x02 \x01(\x0b\x32\x1e.tickmesh.v1.GetSymbolResponseH\x00\x12%\n\x06missed\x18\x03 \x01(\x0b\x32\x13.tickmesh.v1.MissedH\x00\x12-\n\x07\x62\x61tches\x18\x04 \x01(\x0b\x32\x1a.tickmesh.v1.SignalBatchesH\x00\x42\x07\n\x05\x65vent\":\n\rSignalBatches\x12)\n\x07\x62\x61tches\x18\x01 \x03(\x0b\x32\x18.tickmesh.v1.SignalBatch\"\x18\n\x06Missed\x12\x0e\n\x06trades\x18\x01 \x01(\x03\"\x12\n\x10GetSymbolRequest\"P\n\x11GetSymbolResponse\x12\x0e\n\x06symbol\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\r\n\x05venue\x18\x03 \x01(\t\x12\x0e\n\x06status\x18\x04 \x01(\t\"%\n\x13SelectSymbolRequest\x12\x0e\n\x06symbol\x18\x01 \x01(\t\"S\n\x14SelectSymbolResponse\x12\x0e\n\x06symbol\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\r\n\x05venue\x18\x03 \x01(\t\x12\x0e\n\x06status\x18\x04 \x01(\t\"\x12\n\x10ListCoinsRequest\"5\n\x11ListCoinsResponse\x12 \n\x05\x63oins\x18\x01 \x03(\x0b\x32\x11.tickmesh.v1.Coin\"4\n\x04\x43oin\x12\x0e\n\x06symbol\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0e\n\x06status\x18\x03 \x01(\t\"%\n\x13ResetSessionRequest\x12\x0e\n\x06symbol\x18\x01 \x01(\t\"&\n\x14ResetSessionResponse\x12\x0e\n\x06symbol\x18\x01 \x01(\t2\xb6\x05\n\rSignalService\x12[\n\x08GetPrice\x12\x1c.tickmesh.v1.GetPriceRequest\x1a\x1d.tickmesh.v1.GetPriceResponse\"\x12\x82\xd3\xe4\x93\x02\x0c\x12\n/api/price\x12[\n\x08GetStats\x12\x1c.tickmesh.v1.GetStatsRequest\x1a\x1d.tickmesh.v1.GetStatsResponse\"\x12\x82\xd3\xe4\x93\x02\x0c\x12\n/api/stats\x12\x42\n\x05Watch\x12\x19.tickmesh.v1.WatchRequest\x1a\x1a.tickmesh.v1.WatchResponse\"\x00\x30\x01\x12_\n\tGetSymbol\x12\x1d.tickmesh.v1.GetSymbolRequest\x1a\x1e.tickmesh.v1.GetSymbolResponse\"\x13\x82\xd3\xe4\x93\x02\r\x12\x0b/api/symbol\x12k\n\x0cSelectSymbol\x12 .tickmesh.v1.SelectSymbolRequest\x1a!.tickmesh.v1.SelectSymbolResponse\"\x16\x82\xd3\xe4\x93\x02\x10\"\x0b/api/symbol:\x01*\x12\x65\n\tListCoins\x12\x1d.tickmesh.v1.ListCoinsRequest\x1a\x1e.tickmesh.v1.ListCoinsResponse\"\x19\x82\xd3\xe4\x93\x02\x13\x12\n/api/coinsb\x05\x63oins\x12r\n\x0cResetSession\x12 .tickmesh.v1.ResetSessionRequest\x1a!.tickmesh.v1.ResetSessionResponse\"\x1d\x82\xd3\xe4\x93\x02\x17\"\x12/api/session:reset:\x01*b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18tickmesh/v1/signal.proto\x12\x0btickmesh.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17tickmesh/v1/trade.proto\"\xac\x04\n\x0bSignalBatch\x12\'\n\x06trades\x18\x01 \x01(\x0b\x32\x17.tickmesh.v1.TradeBatch\x12\x14\n\x0craw_sequence\x18\x02 \x01(\x10\x12\x16\n\x0emoving_average\x18\x03 \x03(\x01\x12\x17\n\x0fsession_high_e8\x18\x04 \x03(\x10\x12\x16\n\x0esession_low_e8\x18\x05 \x03(\x10\x12\x16\n\x0ewindow_high_e8\x18\x06 \x03(\x10\x12\x15\n\rwindow_low_e8\x18\x07 \x03(\x10\x12\x15\n\rsession_count\x18\x08 \x03(\x10\x12\x16\n\x0esession_volume\x18\t \x03(\x01\x12\x1b\n\x13\x65xponential_average\x18\n \x03(\x01\x12\x13\n\x0bwindow_vwap\x18\x0b \x03(\x01\x12\x14\n\x0csession_vwap\x18\x0c \x03(\x01\x12\x11\n\tdeviation\x18\r \x03(\x01\x12\x17\n\x0f\x62ollinger_upper\x18\x0e \x03(\x01\x12\x18\n\x10\x62ollinger_middle\x18\x0f \x03(\x01\x12\x17\n\x0f\x62ollinger_lower\x18\x10 \x03(\x01\x12\x11\n\tbuy_share\x18\x11 \x03(\x01\x12\x16\n\x0e\x66low_imbalance\x18\x12 \x03(\x01\x12\x12\n\ntrade_rate\x18\x13 \x03(\x01\x12\x12\n\nvolatility\x18\x14 \x03(\x01\x12\x17\n\x0fsession_open_e8\x18\x15 \x03(\x10\x12$\n\x07\x63\x61ndles\x18\x16 \x03(\x0b\x32\x13.tickmesh.v1.Candle\"!\n\x0fGetPriceRequest\x12\x0e\n\x06symbol\x18\x01 \x01(\t\"\xa8\x01\n\x10GetPriceResponse\x12\r\n\x05venue\x18\x01 \x01(\t\x12\x0e\n\x06symbol\x18\x02 \x01(\t\x12\x10\n\x08price_e8\x18\x03 \x01(\x03\x12\x13\n\x0bquantity_e8\x18\x04 \x01(\x03\x12\x10\n\x08trade_id\x18\x05 \x01(\x03\x12-\n\ttimestamp\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x65poch\x18\x07 \x01(\x05\"!\n\x0fGetStatsRequest\x12\x0e\n\x06symbol\x18\x01 \x01(\t\"\xea\x03\n\x10GetStatsResponse\x12\r\n\x05venue\x18\x01 \x01(\t\x12\x0e\n\x06symbol\x18\x02 \x01(\t\x12\x16\n\x0emoving_average\x18\x03 \x01(\x01\x12\x0f\n\x07high_e8\x18\x04 \x01(\x03\x12\x0e\n\x06low_e8\x18\x05 \x01(\x03\x12\x16\n\x0ewindow_high_e8\x18\x06 \x01(\x03\x12\x15\n\rwindow_low_e8\x18\x07 \x01(\x03\x12\r\n\x05\x63ount\x18\x08 \x01(\x03\x12\x0e\n\x06volume\x18\t \x01(\x01\x12-\n\ttimestamp\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07open_e8\x18\x0b \x01(\x03\x12\x0c\n\x04vwap\x18\x0c \x01(\x01\x12\x1b\n\x13\x65xponential_average\x18\r \x01(\x01\x12\x13\n\x0bwindow_vwap\x18\x0e \x01(\x01\x12\x11\n\tdeviation\x18\x0f \x01(\x01\x12\x17\n\x0f\x62ollinger_upper\x18\x10 \x01(\x01\x12\x18\n\x10\x62ollinger_middle\x18\x11 \x01(\x01\x12\x17\n\x0f\x62ollinger_lower\x18\x12 \x01(\x01\x12\x11\n\tbuy_share\x18\x13 \x01(\x01\x12\x16\n\x0e\x66low_imbalance\x18\x14 \x01(\x01\x12\x12\n\ntrade_rate\x18\x15 \x01(\x01\x12\x12\n\nvolatility\x18\x16 \x01(\x01\"F\n\x0cWatchRequest\x12\x0f\n\x07symbols\x18\x01 \x03(\t\x12\x13\n\x0b\x61ll_symbols\x18\x02 \x01(\x08\x12\x10\n\x08\x63oalesce\x18\x03 \x01(\x08\"\xcd\x01\n\rWatchResponse\x12)\n\x05\x62\x61tch\x18\x01 \x01(\x0b\x32\x18.tickmesh.v1.SignalBatchH\x00\x12\x32\n\x08selected\x18\x02 \x01(\x0b\x32\x1e.tickmesh.v1.GetSymbolResponseH\x00\x12%\n\x06missed\x18\x03 \x01(\x0b\x32\x13.tickmesh.v1.MissedH\x00\x12-\n\x07\x62\x61tches\x18\x04 \x01(\x0b\x32\x1a.tickmesh.v1.SignalBatchesH\x00\x42\x07\n\x05\x65vent\":\n\rSignalBatches\x12)\n\x07\x62\x61tches\x18\x01 \x03(\x0b\x32\x18.tickmesh.v1.SignalBatch\"\x18\n\x06Missed\x12\x0e\n\x06trades\x18\x01 \x01(\x03\"\x12\n\x10GetSymbolRequest\"P\n\x11GetSymbolResponse\x12\x0e\n\x06symbol\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\r\n\x05venue\x18\x03 \x01(\t\x12\x0e\n\x06status\x18\x04 \x01(\t\"%\n\x13SelectSymbolRequest\x12\x0e\n\x06symbol\x18\x01 \x01(\t\"S\n\x14SelectSymbolResponse\x12\x0e\n\x06symbol\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\r\n\x05venue\x18\x03 \x01(\t\x12\x0e\n\x06status\x18\x04 \x01(\t\"\x12\n\x10ListCoinsRequest\"5\n\x11ListCoinsResponse\x12 \n\x05\x63oins\x18\x01 \x03(\x0b\x32\x11.tickmesh.v1.Coin\"4\n\x04\x43oin\x12\x0e\n\x06symbol\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0e\n\x06status\x18\x03 \x01(\t\"%\n\x13ResetSessionRequest\x12\x0e\n\x06symbol\x18\x01 \x01(\t\"&\n\x14ResetSessionResponse\x12\x0e\n\x06symbol\x18\x01 \x01(\t2\xb6\x05\n\rSignalService\x12[\n\x08GetPrice\x12\x1c.tickmesh.v1.GetPriceRequest\x1a\x1d.tickmesh.v1.GetPriceResponse\"\x12\x82\xd3\xe4\x93\x02\x0c\x12\n/api/price\x12[\n\x08GetStats\x12\x1c.tickmesh.v1.GetStatsRequest\x1a\x1d.tickmesh.v1.GetStatsResponse\"\x12\x82\xd3\xe4\x93\x02\x0c\x12\n/api/stats\x12\x42\n\x05Watch\x12\x19.tickmesh.v1.WatchRequest\x1a\x1a.tickmesh.v1.WatchResponse\"\x00\x30\x01\x12_\n\tGetSymbol\x12\x1d.tickmesh.v1.GetSymbolRequest\x1a\x1e.tickmesh.v1.GetSymbolResponse\"\x13\x82\xd3\xe4\x93\x02\r\x12\x0b/api/symbol\x12k\n\x0cSelectSymbol\x12 .tickmesh.v1.SelectSymbolRequest\x1a!.tickmesh.v1.SelectSymbolResponse\"\x16\x82\xd3\xe4\x93\x02\x10\"\x0b/api/symbol:\x01*\x12\x65\n\tListCoins\x12\x1d.tickmesh.v1.ListCoinsRequest\x1a\x1e.tickmesh.v1.ListCoinsResponse\"\x19\x82\xd3\xe4\x93\x02\x13\x12\n/api/coinsb\x05\x63oins\x12r\n\x0cResetSession\x12 .tickmesh.v1.ResetSessionRequest\x1a!.tickmesh.v1.ResetSessionResponse\"\x1d\x82\xd3\xe4\x93\x02\x17\"\x12/api/session:reset:\x01*b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -51,37 +51,37 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETPRICEREQUEST']._serialized_start=688
   _globals['_GETPRICEREQUEST']._serialized_end=721
   _globals['_GETPRICERESPONSE']._serialized_start=724
-  _globals['_GETPRICERESPONSE']._serialized_end=877
-  _globals['_GETSTATSREQUEST']._serialized_start=879
-  _globals['_GETSTATSREQUEST']._serialized_end=912
-  _globals['_GETSTATSRESPONSE']._serialized_start=915
-  _globals['_GETSTATSRESPONSE']._serialized_end=1405
-  _globals['_WATCHREQUEST']._serialized_start=1407
-  _globals['_WATCHREQUEST']._serialized_end=1477
-  _globals['_WATCHRESPONSE']._serialized_start=1480
-  _globals['_WATCHRESPONSE']._serialized_end=1685
-  _globals['_SIGNALBATCHES']._serialized_start=1687
-  _globals['_SIGNALBATCHES']._serialized_end=1745
-  _globals['_MISSED']._serialized_start=1747
-  _globals['_MISSED']._serialized_end=1771
-  _globals['_GETSYMBOLREQUEST']._serialized_start=1773
-  _globals['_GETSYMBOLREQUEST']._serialized_end=1791
-  _globals['_GETSYMBOLRESPONSE']._serialized_start=1793
-  _globals['_GETSYMBOLRESPONSE']._serialized_end=1873
-  _globals['_SELECTSYMBOLREQUEST']._serialized_start=1875
-  _globals['_SELECTSYMBOLREQUEST']._serialized_end=1912
-  _globals['_SELECTSYMBOLRESPONSE']._serialized_start=1914
-  _globals['_SELECTSYMBOLRESPONSE']._serialized_end=1997
-  _globals['_LISTCOINSREQUEST']._serialized_start=1999
-  _globals['_LISTCOINSREQUEST']._serialized_end=2017
-  _globals['_LISTCOINSRESPONSE']._serialized_start=2019
-  _globals['_LISTCOINSRESPONSE']._serialized_end=2072
-  _globals['_COIN']._serialized_start=2074
-  _globals['_COIN']._serialized_end=2126
-  _globals['_RESETSESSIONREQUEST']._serialized_start=2128
-  _globals['_RESETSESSIONREQUEST']._serialized_end=2165
-  _globals['_RESETSESSIONRESPONSE']._serialized_start=2167
-  _globals['_RESETSESSIONRESPONSE']._serialized_end=2205
-  _globals['_SIGNALSERVICE']._serialized_start=2208
-  _globals['_SIGNALSERVICE']._serialized_end=2902
+  _globals['_GETPRICERESPONSE']._serialized_end=892
+  _globals['_GETSTATSREQUEST']._serialized_start=894
+  _globals['_GETSTATSREQUEST']._serialized_end=927
+  _globals['_GETSTATSRESPONSE']._serialized_start=930
+  _globals['_GETSTATSRESPONSE']._serialized_end=1420
+  _globals['_WATCHREQUEST']._serialized_start=1422
+  _globals['_WATCHREQUEST']._serialized_end=1492
+  _globals['_WATCHRESPONSE']._serialized_start=1495
+  _globals['_WATCHRESPONSE']._serialized_end=1700
+  _globals['_SIGNALBATCHES']._serialized_start=1702
+  _globals['_SIGNALBATCHES']._serialized_end=1760
+  _globals['_MISSED']._serialized_start=1762
+  _globals['_MISSED']._serialized_end=1786
+  _globals['_GETSYMBOLREQUEST']._serialized_start=1788
+  _globals['_GETSYMBOLREQUEST']._serialized_end=1806
+  _globals['_GETSYMBOLRESPONSE']._serialized_start=1808
+  _globals['_GETSYMBOLRESPONSE']._serialized_end=1888
+  _globals['_SELECTSYMBOLREQUEST']._serialized_start=1890
+  _globals['_SELECTSYMBOLREQUEST']._serialized_end=1927
+  _globals['_SELECTSYMBOLRESPONSE']._serialized_start=1929
+  _globals['_SELECTSYMBOLRESPONSE']._serialized_end=2012
+  _globals['_LISTCOINSREQUEST']._serialized_start=2014
+  _globals['_LISTCOINSREQUEST']._serialized_end=2032
+  _globals['_LISTCOINSRESPONSE']._serialized_start=2034
+  _globals['_LISTCOINSRESPONSE']._serialized_end=2087
+  _globals['_COIN']._serialized_start=2089
+  _globals['_COIN']._serialized_end=2141
+  _globals['_RESETSESSIONREQUEST']._serialized_start=2143
+  _globals['_RESETSESSIONREQUEST']._serialized_end=2180
+  _globals['_RESETSESSIONRESPONSE']._serialized_start=2182
+  _globals['_RESETSESSIONRESPONSE']._serialized_end=2220
+  _globals['_SIGNALSERVICE']._serialized_start=2223
+  _globals['_SIGNALSERVICE']._serialized_end=2917
 # @@protoc_insertion_point(module_scope)

@@ -210,6 +210,7 @@ class GetPriceResponse(_message.Message):
     QUANTITY_E8_FIELD_NUMBER: _builtins.int
     TRADE_ID_FIELD_NUMBER: _builtins.int
     TIMESTAMP_FIELD_NUMBER: _builtins.int
+    EPOCH_FIELD_NUMBER: _builtins.int
     venue: _builtins.str
     """The venue now followed."""
     symbol: _builtins.str
@@ -220,6 +221,8 @@ class GetPriceResponse(_message.Message):
     """Quantity of the last trade."""
     trade_id: _builtins.int
     """Id of the last trade."""
+    epoch: _builtins.int
+    """How often the venue had begun the symbol's ids again before it: nearly always 0."""
     @_builtins.property
     def timestamp(self) -> _timestamp_pb2.Timestamp:
         """When the venue says the last trade happened."""
@@ -233,10 +236,11 @@ class GetPriceResponse(_message.Message):
         quantity_e8: _builtins.int = ...,
         trade_id: _builtins.int = ...,
         timestamp: _timestamp_pb2.Timestamp | None = ...,
+        epoch: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["timestamp", b"timestamp"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["price_e8", b"price_e8", "quantity_e8", b"quantity_e8", "symbol", b"symbol", "timestamp", b"timestamp", "trade_id", b"trade_id", "venue", b"venue"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "price_e8", b"price_e8", "quantity_e8", b"quantity_e8", "symbol", b"symbol", "timestamp", b"timestamp", "trade_id", b"trade_id", "venue", b"venue"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

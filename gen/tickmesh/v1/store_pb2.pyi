@@ -224,6 +224,8 @@ class GetCoverageResponse(_message.Message):
     MINUTES_VERIFIED_FIELD_NUMBER: _builtins.int
     MINUTES_MISMATCHED_FIELD_NUMBER: _builtins.int
     MINUTES_FIELD_NUMBER: _builtins.int
+    LOST_FIELD_NUMBER: _builtins.int
+    EPOCHS_FIELD_NUMBER: _builtins.int
     venue: _builtins.str
     """The venue."""
     symbol: _builtins.str
@@ -240,6 +242,8 @@ class GetCoverageResponse(_message.Message):
     """How many minutes agree with the venue's candles."""
     minutes_mismatched: _builtins.int
     """How many minutes do not."""
+    lost: _builtins.int
+    """How many ids are missing for ever, as the venue has begun its ids again."""
     @_builtins.property
     def ranges(self) -> _containers.RepeatedCompositeFieldContainer[_trade_pb2.IdRange]:
         """The stored ids as ranges, rising; the newest 1000 of them."""
@@ -251,6 +255,10 @@ class GetCoverageResponse(_message.Message):
     @_builtins.property
     def minutes(self) -> _containers.RepeatedCompositeFieldContainer[Global___Minute]:
         """The last minutes the venue has closed, newest first, those that do not agree before all others; at most 100."""
+
+    @_builtins.property
+    def epochs(self) -> _containers.RepeatedCompositeFieldContainer[Global___EpochCoverage]:
+        """What is stored by epoch, the first one first: one more each time the venue has begun its ids again."""
 
     def __init__(
         self,
@@ -266,14 +274,50 @@ class GetCoverageResponse(_message.Message):
         minutes_verified: _builtins.int = ...,
         minutes_mismatched: _builtins.int = ...,
         minutes: _abc.Iterable[Global___Minute] | None = ...,
+        lost: _builtins.int = ...,
+        epochs: _abc.Iterable[Global___EpochCoverage] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["absent", b"absent", "complete", b"complete", "holes", b"holes", "minutes", b"minutes", "minutes_mismatched", b"minutes_mismatched", "minutes_verified", b"minutes_verified", "open", b"open", "ranges", b"ranges", "stored", b"stored", "symbol", b"symbol", "venue", b"venue"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["absent", b"absent", "complete", b"complete", "epochs", b"epochs", "holes", b"holes", "lost", b"lost", "minutes", b"minutes", "minutes_mismatched", b"minutes_mismatched", "minutes_verified", b"minutes_verified", "open", b"open", "ranges", b"ranges", "stored", b"stored", "symbol", b"symbol", "venue", b"venue"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetCoverageResponse: _TypeAlias = GetCoverageResponse  # noqa: Y015
+
+@_typing.final
+class EpochCoverage(_message.Message):
+    """What is stored of one epoch: the ids between one beginning of the venue's count and the next."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EPOCH_FIELD_NUMBER: _builtins.int
+    FIRST_TRADE_ID_FIELD_NUMBER: _builtins.int
+    LAST_TRADE_ID_FIELD_NUMBER: _builtins.int
+    STORED_FIELD_NUMBER: _builtins.int
+    epoch: _builtins.int
+    """Which; the first one is 0."""
+    first_trade_id: _builtins.int
+    """The lowest id that is stored."""
+    last_trade_id: _builtins.int
+    """The highest id that is stored."""
+    stored: _builtins.int
+    """How many trades are stored."""
+    def __init__(
+        self,
+        *,
+        epoch: _builtins.int = ...,
+        first_trade_id: _builtins.int = ...,
+        last_trade_id: _builtins.int = ...,
+        stored: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "first_trade_id", b"first_trade_id", "last_trade_id", b"last_trade_id", "stored", b"stored"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EpochCoverage: _TypeAlias = EpochCoverage  # noqa: Y015
 
 @_typing.final
 class Hole(_message.Message):
@@ -297,6 +341,8 @@ class Hole(_message.Message):
         """Asked for, and the venue has no such ids."""
         STATE_EXPIRED: Hole._State.ValueType  # 4
         """Stored or missing once, and older than `RETENTION_DAYS` keeps: removed."""
+        STATE_LOST: Hole._State.ValueType  # 5
+        """Missing for ever: the venue has begun its ids again, and nobody can ask for the old ones."""
 
     class State(_State, metaclass=_StateEnumTypeWrapper):
         """How it stands with a hole."""
@@ -311,18 +357,23 @@ class Hole(_message.Message):
     """Asked for, and the venue has no such ids."""
     STATE_EXPIRED: Hole.State.ValueType  # 4
     """Stored or missing once, and older than `RETENTION_DAYS` keeps: removed."""
+    STATE_LOST: Hole.State.ValueType  # 5
+    """Missing for ever: the venue has begun its ids again, and nobody can ask for the old ones."""
 
     FIRST_TRADE_ID_FIELD_NUMBER: _builtins.int
     LAST_TRADE_ID_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
     SEEN_TIME_FIELD_NUMBER: _builtins.int
     CLOSED_TIME_FIELD_NUMBER: _builtins.int
+    EPOCH_FIELD_NUMBER: _builtins.int
     first_trade_id: _builtins.int
     """The first id."""
     last_trade_id: _builtins.int
     """The last id."""
     state: Global___Hole.State.ValueType
     """How it stands."""
+    epoch: _builtins.int
+    """How often the venue had begun the symbol's ids again before these: nearly always 0."""
     @_builtins.property
     def seen_time(self) -> _timestamp_pb2.Timestamp:
         """When it was seen."""
@@ -339,10 +390,11 @@ class Hole(_message.Message):
         state: Global___Hole.State.ValueType = ...,
         seen_time: _timestamp_pb2.Timestamp | None = ...,
         closed_time: _timestamp_pb2.Timestamp | None = ...,
+        epoch: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["closed_time", b"closed_time", "seen_time", b"seen_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["closed_time", b"closed_time", "first_trade_id", b"first_trade_id", "last_trade_id", b"last_trade_id", "seen_time", b"seen_time", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["closed_time", b"closed_time", "epoch", b"epoch", "first_trade_id", b"first_trade_id", "last_trade_id", b"last_trade_id", "seen_time", b"seen_time", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -387,6 +439,7 @@ class Minute(_message.Message):
     LAST_TRADE_ID_FIELD_NUMBER: _builtins.int
     TRADE_COUNT_FIELD_NUMBER: _builtins.int
     DIFFERENCE_FIELD_NUMBER: _builtins.int
+    EPOCH_FIELD_NUMBER: _builtins.int
     state: Global___Minute.State.ValueType
     """What the comparison said."""
     first_trade_id: _builtins.int
@@ -397,6 +450,8 @@ class Minute(_message.Message):
     """How many trades the venue counted."""
     difference: _builtins.str
     """What differs, in words for people: `volume 12.5, the venue's 12.75`."""
+    epoch: _builtins.int
+    """Epoch of the minute's trades; 0 when nothing was traded."""
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
         """When the minute began."""
@@ -410,10 +465,11 @@ class Minute(_message.Message):
         last_trade_id: _builtins.int = ...,
         trade_count: _builtins.int = ...,
         difference: _builtins.str = ...,
+        epoch: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["difference", b"difference", "first_trade_id", b"first_trade_id", "last_trade_id", b"last_trade_id", "start_time", b"start_time", "state", b"state", "trade_count", b"trade_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["difference", b"difference", "epoch", b"epoch", "first_trade_id", b"first_trade_id", "last_trade_id", b"last_trade_id", "start_time", b"start_time", "state", b"state", "trade_count", b"trade_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -64,6 +64,7 @@ class Trade(_message.Message):
     QUANTITY_E8_FIELD_NUMBER: _builtins.int
     TIMESTAMP_FIELD_NUMBER: _builtins.int
     SIDE_FIELD_NUMBER: _builtins.int
+    EPOCH_FIELD_NUMBER: _builtins.int
     venue: _builtins.str
     """The venue that issued it: `binance`, or `sim` for the simulated exchange."""
     symbol: _builtins.str
@@ -76,6 +77,8 @@ class Trade(_message.Message):
     """Quantity, in the base asset."""
     side: Global___Side.ValueType
     """The side of the taker."""
+    epoch: _builtins.int
+    """How often the venue had begun the symbol's ids again before this trade: nearly always 0."""
     @_builtins.property
     def timestamp(self) -> _timestamp_pb2.Timestamp:
         """When the venue says the trade happened."""
@@ -90,10 +93,11 @@ class Trade(_message.Message):
         quantity_e8: _builtins.int = ...,
         timestamp: _timestamp_pb2.Timestamp | None = ...,
         side: Global___Side.ValueType = ...,
+        epoch: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["timestamp", b"timestamp"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["price_e8", b"price_e8", "quantity_e8", b"quantity_e8", "side", b"side", "symbol", b"symbol", "timestamp", b"timestamp", "trade_id", b"trade_id", "venue", b"venue"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "price_e8", b"price_e8", "quantity_e8", b"quantity_e8", "side", b"side", "symbol", b"symbol", "timestamp", b"timestamp", "trade_id", b"trade_id", "venue", b"venue"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -124,7 +128,7 @@ class TradeBatch(_message.Message):
     """When ingest received the first of them."""
     @_builtins.property
     def trade_id(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """The venue's ids, rising."""
+        """The venue's ids, rising, plus 2^54 for each time that it has begun its ids again."""
 
     @_builtins.property
     def price_e8(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
@@ -197,6 +201,7 @@ class Candle(_message.Message):
     AVERAGE_LOSS_FIELD_NUMBER: _builtins.int
     MACD_FAST_FIELD_NUMBER: _builtins.int
     MACD_SLOW_FIELD_NUMBER: _builtins.int
+    EPOCH_FIELD_NUMBER: _builtins.int
     open_e8: _builtins.int
     """Price of the first trade."""
     high_e8: _builtins.int
@@ -247,6 +252,10 @@ class Candle(_message.Message):
     """Exponential average of `MACD_FAST_PERIOD` closes (12)."""
     macd_slow: _builtins.float
     """Exponential average of `MACD_SLOW_PERIOD` closes (26)."""
+    epoch: _builtins.int
+    """Epoch of the last trade: how often the venue had begun the symbol's ids again. That of the first trade may be lower.
+    On the bus it is not set, and both ids say it themselves, as those of a TradeBatch do.
+    """
     @_builtins.property
     def time(self) -> _timestamp_pb2.Timestamp:
         """When it begins; candles begin at whole intervals since 1970 UTC."""
@@ -278,10 +287,11 @@ class Candle(_message.Message):
         average_loss: _builtins.float = ...,
         macd_fast: _builtins.float = ...,
         macd_slow: _builtins.float = ...,
+        epoch: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["atr", b"atr", "average_gain", b"average_gain", "average_loss", b"average_loss", "close_e8", b"close_e8", "count", b"count", "ema", b"ema", "first_trade_id", b"first_trade_id", "high_e8", b"high_e8", "interval", b"interval", "last_trade_id", b"last_trade_id", "low_e8", b"low_e8", "macd", b"macd", "macd_fast", b"macd_fast", "macd_histogram", b"macd_histogram", "macd_signal", b"macd_signal", "macd_slow", b"macd_slow", "open_e8", b"open_e8", "quote_volume_decimal", b"quote_volume_decimal", "revision", b"revision", "rsi", b"rsi", "sma", b"sma", "taker_buy_volume_decimal", b"taker_buy_volume_decimal", "time", b"time", "volume_decimal", b"volume_decimal"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["atr", b"atr", "average_gain", b"average_gain", "average_loss", b"average_loss", "close_e8", b"close_e8", "count", b"count", "ema", b"ema", "epoch", b"epoch", "first_trade_id", b"first_trade_id", "high_e8", b"high_e8", "interval", b"interval", "last_trade_id", b"last_trade_id", "low_e8", b"low_e8", "macd", b"macd", "macd_fast", b"macd_fast", "macd_histogram", b"macd_histogram", "macd_signal", b"macd_signal", "macd_slow", b"macd_slow", "open_e8", b"open_e8", "quote_volume_decimal", b"quote_volume_decimal", "revision", b"revision", "rsi", b"rsi", "sma", b"sma", "taker_buy_volume_decimal", b"taker_buy_volume_decimal", "time", b"time", "volume_decimal", b"volume_decimal"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -295,19 +305,25 @@ class IdRange(_message.Message):
 
     FIRST_TRADE_ID_FIELD_NUMBER: _builtins.int
     LAST_TRADE_ID_FIELD_NUMBER: _builtins.int
+    EPOCH_FIELD_NUMBER: _builtins.int
     first_trade_id: _builtins.int
     """The first id."""
     last_trade_id: _builtins.int
     """The last id."""
+    epoch: _builtins.int
+    """How often the venue had begun the symbol's ids again before these: nearly always 0. Not set in control messages, whose
+    ids say it themselves, as those of a TradeBatch do.
+    """
     def __init__(
         self,
         *,
         first_trade_id: _builtins.int = ...,
         last_trade_id: _builtins.int = ...,
+        epoch: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["first_trade_id", b"first_trade_id", "last_trade_id", b"last_trade_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "first_trade_id", b"first_trade_id", "last_trade_id", b"last_trade_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

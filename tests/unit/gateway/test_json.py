@@ -43,13 +43,13 @@ def test_a_trade_is_written_with_our_names_and_exact_numbers() -> None:
     )
     assert text(trade) == (
         b'{"venue":"sim","symbol":"btcusdt","trade_id":9007199254740993,"price":61837.63,"quantity":0.00000638,'
-        b'"timestamp":"2023-11-14T22:13:20.123Z","side":"BUY"}'
+        b'"timestamp":"2023-11-14T22:13:20.123Z","side":"BUY","epoch":0}'
     )
 
 
 def test_defaults_are_written_and_unset_messages_are_null() -> None:
     assert text(trade_pb2.Trade()) == (
-        b'{"venue":"","symbol":"","trade_id":0,"price":0,"quantity":0,"timestamp":null,"side":"UNSPECIFIED"}'
+        b'{"venue":"","symbol":"","trade_id":0,"price":0,"quantity":0,"timestamp":null,"side":"UNSPECIFIED","epoch":0}'
     )
 
 
@@ -153,7 +153,7 @@ def test_a_candle_is_written_in_the_order_charts_take_it() -> None:
         b'{"time":"2023-11-14T22:14:00Z","open":61837.63,"high":61838,"low":61837,"close":61837.63000001,"volume":1.5,'
         b'"quote_volume":92755.9645,"taker_buy_volume":0,"count":3,"first_trade_id":7,"last_trade_id":9,'
         b'"interval":"1m","revision":0,"rsi":50.5,"atr":null,"macd":null,"macd_signal":null,"macd_histogram":null,'
-        b'"ema":null,"sma":null,"average_gain":0.25,"average_loss":0.25,"macd_fast":null,"macd_slow":null}'
+        b'"ema":null,"sma":null,"average_gain":0.25,"average_loss":0.25,"macd_fast":null,"macd_slow":null,"epoch":0}'
     )
 
 

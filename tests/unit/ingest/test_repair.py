@@ -16,6 +16,7 @@ from ingest.order.sequencer import Limits
 from ingest.rest.client import Rest
 from ingest.rest.found import Found
 from ingest.rest.refusal import RestAway, RestError
+from mesh.trades import TradeColumns
 from tests.fixtures.passed_on import PassedOn, outlet_into
 from tests.fixtures.trades import columns
 from tests.fixtures.waiting import eventually
@@ -37,6 +38,10 @@ class Answers:
         if isinstance(self.answer, RestError):
             raise self.answer
         return self.answer
+
+    async def newest_trades(self, symbol: str) -> TradeColumns:
+        """Say that nothing was traded."""
+        return columns(0, 0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 
 from sim.coins import COINS
@@ -234,6 +235,46 @@ def test_a_hole_is_never_issued_and_told_as_absent() -> None:
     assert last in ids
     assert last + 41 in ids
     assert not set(ids) & set(range(last + 1, last + 41))
+
+
+def test_ids_that_begin_again_begin_with_0_and_rest_forgets_the_past() -> None:
+    exchange = Exchange(Market(1, COINS), Clock(Pace.EVEN, 0))
+    exchange.issue(100, NOW_US)
+    others = exchange.listings["ethusdt"].last_id
+
+    exchange.begin_again("btcusdt")
+    exchange.begin_again("btcusdt")
+    exchange.skip_ids("btcusdt", 3)
+    exchange.issue(100, NOW_US + 1000)
+
+    btc, eth = exchange.listings["btcusdt"], exchange.listings["ethusdt"]
+    ids = btc.history.rows(0, btc.history.end)["trade_id"].tolist()
+    assert ids == list(range(3, 3 + len(ids)))
+    assert (list(btc.absent), btc.begun_again, btc.last_id) == ([(0, 2)], 2, ids[-1])
+    assert others is not None
+    assert eth.last_id is not None
+    assert eth.last_id > others
+
+
+def test_ids_that_began_again_do_so_after_a_restart_too() -> None:
+    before, after = (Exchange(Market(1, COINS), Clock(Pace.EVEN, 0)) for _ in range(2))
+    batches: list[Batch | None] = [before.issue(100, NOW_US)]
+    before.begin_again("btcusdt")
+    batches.append(before.issue(50, NOW_US))
+    before.begin_again("btcusdt")
+    before.begin_again("ethusdt")
+    batches.append(before.issue(100, NOW_US))
+    logged = np.concatenate([batch.trades for batch in batches if batch is not None])
+
+    after.resume([logged[:120], logged[120:]])
+
+    assert after.issued == before.issued
+    for symbol in ("btcusdt", "ethusdt", "solusdt"):
+        one, other = before.listings[symbol], after.listings[symbol]
+        assert one.begun_again == other.begun_again
+        assert (one.last_id, one.skipped_ids, one.issued) == (other.last_id, other.skipped_ids, other.issued)
+        rows = [listing.history.rows(0, listing.history.end)["trade_id"].tolist() for listing in (one, other)]
+        assert rows[0] == rows[1]
 
 
 def test_a_hole_survives_the_restart() -> None:

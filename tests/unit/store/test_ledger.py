@@ -8,7 +8,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from store.ledger import NOTHING, Ids, Missing, record
+from mesh import epochs
+from mesh.trades import MAX_TRADE_ID
+from store.ledger import NOTHING, Ids, Missing, record, within_epochs
 
 ids = st.sets(st.integers(0, 30)).map(sorted)
 
@@ -115,3 +117,26 @@ def test_stored_and_missing_ids_are_everything_between_the_first_and_the_last(ba
     assert members(stored) == everything
     assert list(missing) == list(stored.gaps())
     assert sum(hole.count() for hole in holes.values()) == missing.count()
+
+
+def test_nothing_is_missing_between_two_epochs_but_the_beginning_of_the_second() -> None:
+    stored = Ids.of_ranges([(5, 9), (12, 20), (epochs.key_of(1, 3), epochs.key_of(1, 8))])
+    assert list(within_epochs(stored.gaps())) == [(10, 11), (epochs.key_of(1, 0), epochs.key_of(1, 2))]
+
+
+def test_an_epoch_that_begins_far_from_zero_began_there() -> None:
+    stored = Ids.of_ranges([(5, 9), (epochs.key_of(2, 10**9), epochs.key_of(2, 10**9))])
+    assert list(within_epochs(stored.gaps())) == []
+
+
+def test_a_key_says_epoch_and_id() -> None:
+    for epoch, trade_id in ((0, 0), (0, 7), (1, 0), (255, epochs.IDS - 1)):
+        key = epochs.key_of(epoch, trade_id)
+        assert (epochs.epoch_of(key), epochs.venue_id(key)) == (epoch, trade_id)
+        assert key <= MAX_TRADE_ID
+    assert (epochs.key_of(3, -1), epochs.venue_id(-1), epochs.epoch_of(-1)) == (-1, -1, 0)
+
+
+def test_an_epoch_that_is_there_from_its_first_id_on_has_nothing_missing_before_it() -> None:
+    stored = Ids.of_ranges([(5, 9), (epochs.key_of(1, 0), epochs.key_of(1, 8))])
+    assert list(within_epochs(stored.gaps())) == []
