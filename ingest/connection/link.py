@@ -140,9 +140,9 @@ class Link:
 
     async def _live(self) -> None:
         ends, clock = self._ends, asyncio.get_running_loop().time
-        await self._prepare()
+        symbols = await self._prepared()
         url = self._rung.url
-        self.feed = feed = Feed(ends.venue.name, ends.following.symbols, plain=self._rung.plain)
+        self.feed = feed = Feed(ends.venue.name, symbols, plain=self._rung.plain)
         async with Opening(
             url + feed.target,
             compression=None,
@@ -177,10 +177,15 @@ class Link:
             if not reading.cancelled():
                 reading.result()
 
-    async def _prepare(self) -> None:
-        # Before the venue is asked, so that not even the first trade comes to a closed door.
-        for symbol in self._ends.following.symbols:
+    async def _prepared(self) -> tuple[str, ...]:
+        """Return the symbols to follow, once the outlet knows them: not even their first trade comes to a closed door.
+
+        One that is selected meanwhile is not among them: its turn comes next time.
+        """
+        symbols = tuple(self._ends.following.symbols)
+        for symbol in symbols:
             await self._ends.outlet.follow(symbol)
+        return symbols
 
     async def _converse(self, socket: ClientConnection, feed: Feed) -> None:
         clock = asyncio.get_running_loop().time
@@ -192,8 +197,7 @@ class Link:
             pace.worked(await self._work(feed), clock())
             if not called:
                 continue  # the rest can wait for the next tick
-            await self._prepare()
-            feed.want(self._ends.following.symbols)
+            feed.want(await self._prepared())
             for request in feed.requests(clock()):
                 log.debug("> %s", request)
                 await socket.send(request, text=True)

@@ -205,3 +205,41 @@ async def test_who_is_told_to_stay_away_passes_it_on() -> None:
         assert await asyncio.wait_for(told.get(), 20) == 500.0
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
+
+
+class SelectingOutlet:
+    """An outlet that needs a moment for each symbol, in which somebody selects another one."""
+
+    def __init__(self, following: Following) -> None:
+        self._following = following
+        self.known: list[str] = []
+
+    async def follow(self, symbol: str) -> None:
+        """Know a symbol from now on."""
+        await asyncio.sleep(0)
+        if symbol not in self.known:
+            self.known.append(symbol)
+        self._following.select("ethusdt")
+
+
+async def test_a_symbol_selected_while_a_connection_is_made_ready_is_asked_for_once_the_outlet_knows_it() -> None:
+    nothing: Any = None  # nothing is traded here
+    following = Following(("btcusdt",))
+    outlet: Any = SelectingOutlet(following)
+    known_when_followed: list[tuple[str, bool]] = []
+    async with scripted_venue() as venue:
+        ends = Ends(
+            Venue("binance", (venue.ws_url,), ()),
+            following,
+            outlet,
+            SilenceWatchdog(),
+            newest_id=nothing,
+            on_followed=lambda symbol: known_when_followed.append((symbol, symbol in outlet.known)),
+            outbox=nothing,
+        )
+        line = Line(ends, max_age_s=60, health=Health("venue"), on_away=nothing)
+        running = asyncio.create_task(line.run())
+        await eventually(lambda: len(known_when_followed) == 2)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+    assert known_when_followed == [("btcusdt", True), ("ethusdt", True)]
