@@ -54,6 +54,7 @@ async def test_without_a_venue_the_simulated_exchange_is_followed_and_every_answ
     assert "sim" in banner.lower()
 
 
+@pytest.mark.slow
 async def test_started_before_the_venue_can_be_reached_it_changes_over_by_itself_and_rows_never_mix(
     directory: Path,
 ) -> None:

@@ -90,6 +90,7 @@ async def test_a_connection_that_stays_open_but_says_nothing_is_replaced(
         assert mesh.says("silent for longer than usual")
 
 
+@pytest.mark.slow
 async def test_in_a_market_that_rests_the_connection_is_kept(nats_server: NatsServer, make_service: Make) -> None:
     async with followed(nats_server, make_service, LOG_LEVEL="debug") as mesh:
         await mesh.start()
@@ -105,6 +106,7 @@ async def test_in_a_market_that_rests_the_connection_is_kept(nats_server: NatsSe
         assert len(mesh.venue.opened) == 1
 
 
+@pytest.mark.slow
 async def test_a_trade_that_a_minute_names_and_that_does_not_come_is_fetched_by_another_connection(
     nats_server: NatsServer, make_service: Make
 ) -> None:
@@ -130,6 +132,7 @@ async def test_a_trade_that_a_minute_names_and_that_does_not_come_is_fetched_by_
         assert mesh.says("btcusdt has been silent for longer than usual, though REST has trades that did not come")
 
 
+@pytest.mark.slow
 async def test_a_silence_that_rest_cannot_explain_replaces_the_connection(
     nats_server: NatsServer, make_service: Make
 ) -> None:

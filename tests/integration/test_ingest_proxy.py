@@ -181,6 +181,7 @@ async def test_a_proxy_that_does_not_let_us_through_is_named_without_its_passwor
     assert "wrong" not in service.output()
 
 
+@pytest.mark.slow
 async def test_following_through_a_proxy_that_goes_away_it_says_which_and_goes_on_when_it_is_back(
     nats_server: NatsServer, make_service: Make
 ) -> None:

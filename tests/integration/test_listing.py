@@ -170,6 +170,7 @@ async def test_many_unknown_symbols_are_refused_and_do_not_spend_the_budget(
         assert 1 <= mesh.asked_for_the_list() - before <= 5
 
 
+@pytest.mark.slow
 async def test_a_coin_whose_name_is_not_ascii_is_followed_and_goes_on_after_restarts(
     nats_server: NatsServer, make_service: Make
 ) -> None:

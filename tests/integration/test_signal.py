@@ -191,6 +191,7 @@ async def test_a_crash_between_two_parts_of_a_batch_loses_and_doubles_none(
     assert bytes_of(processed) == parts
 
 
+@pytest.mark.slow
 async def test_a_coin_nobody_follows_leaves_memory_and_its_session_goes_on_when_it_trades_again(
     nats_server: NatsServer, make_service: Make
 ) -> None:
