@@ -98,6 +98,8 @@ class Catalog:
         self._resting: dict[str, str] = {}
         self._asked_for: dict[str, int] = {}  # symbols to look up, and the requests that want it
         self._asked = asyncio.Event()
+        self._remembering = asyncio.Lock()
+        self._remembered = False
         self.told = asyncio.Event()
         """The mesh knows which venue is followed: its trades come after that."""
 
@@ -211,6 +213,7 @@ class Catalog:
             if not instruments:
                 raise BadMessage(f"{self._venue} lists nothing at all, which is taken for no answer")
             self._looked_s = began_s
+            await self._remember()
             if unknown := self._following.learn(instruments):
                 log.error("%s does not trade %s now: nothing will come of it", self._venue, ", ".join(unknown))
             traded = sum(one.status == TRADING for one in instruments)
@@ -253,19 +256,28 @@ class Catalog:
                 return
 
     async def _remember(self) -> None:
-        """Take in what an ingest before this one told of the same venue; waits for the bus."""
+        """Take in once what an ingest before this one told of the same venue; waits for the bus.
+
+        Before anything is learned of the venue itself: what is not on its list any more is known by this alone.
+        """
+        async with self._remembering:
+            if self._remembered:
+                return
+            catalog = await self._told_before()
+            if catalog is not None and catalog.venue == self._venue:
+                self._following.remember(map(_read, catalog.instruments))
+            self._remembered = True
+
+    async def _told_before(self) -> control_pb2.Catalog | None:
         for delay_s in backoff(max_s=5):
             try:
                 message = await self._bus.js.get_last_msg(subjects.CONTROL, subjects.CONTROL_CATALOG)
-                catalog = control.decode(control_pb2.Catalog, message.data or b"")
+                return control.decode(control_pb2.Catalog, message.data or b"")
             except (NotFoundError, BadMessage):
-                return
+                return None
             except (NatsError, TimeoutError):
                 await asyncio.sleep(delay_s)
-                continue
-            if catalog.venue == self._venue:
-                self._following.remember(map(_read, catalog.instruments))
-            return
+        raise AssertionError("backoff never ends")
 
     async def _take_lookup(self, message: Msg) -> None:
         try:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+import asyncio
+from typing import Any, cast
+
+from nats.js.api import RawStreamMsg
 
 from ingest.binance.instruments import Instrument
 from ingest.catalog import LOOKUP_EVERY_S, LOOKUPS_AT_ONCE, MAX_CATALOG_BYTES, Allowance, Catalog
 from ingest.following import Following
 from mesh import control
+from tests.fixtures.waiting import eventually
 from tickmesh.v1 import control_pb2
 
 NOTHING: Any = None  # neither a bus nor a venue is asked
@@ -46,3 +50,38 @@ def test_something_is_allowed_a_few_times_at_once_and_then_once_in_a_while() -> 
     assert allowed[:4] == [0, 1, 2, LOOKUP_EVERY_S]
     assert len(allowed) <= LOOKUPS_AT_ONCE + 3600 / LOOKUP_EVERY_S
     assert allowance.take(10_000)
+
+
+class SlowBus:
+    """A bus that takes a while to say what an ingest before this one told."""
+
+    def __init__(self, kept: control_pb2.Catalog) -> None:
+        self.js = self
+        self.may_answer = asyncio.Event()
+        self._kept = kept
+
+    async def get_last_msg(self, stream: str, subject: str) -> RawStreamMsg:
+        await self.may_answer.wait()
+        return RawStreamMsg(subject=subject, seq=1, data=control.encode(self._kept))
+
+
+class QuickRest:
+    """A venue that answers at once, and lists one coin."""
+
+    async def exchange_info(self) -> list[Instrument]:
+        return [Instrument("btcusdt", "BTC", "USDT", 1, 2)]
+
+
+async def test_what_was_listed_before_the_start_is_known_even_where_the_venue_answers_sooner_than_the_bus() -> None:
+    before = [control_pb2.Instrument(symbol=name, tick_size_e8=1, step_size_e8=1) for name in ("btcusdt", "ethusdt")]
+    bus, rest, following = SlowBus(control_pb2.Catalog(venue="binance", instruments=before)), QuickRest(), Following(())
+    following.select("ethusdt")
+    catalog = Catalog("binance", following, cast("Any", rest), cast("Any", bus), on_change=lambda: None)
+    learning = asyncio.create_task(catalog.keep_learning())
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    bus.may_answer.set()
+    await eventually(lambda: following.resting)
+    learning.cancel()
+    assert following.symbols == ("ethusdt",)
+    assert following.resting == {"ethusdt": "UNLISTED"}
