@@ -7,7 +7,7 @@ import json
 import os
 import signal
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
@@ -105,6 +105,15 @@ async def test_ctrl_c_leaves_no_process_behind_and_what_was_stored_is_there_agai
     assert left == []
 
 
+@pytest.fixture
+def ctrl_c_counts() -> Iterator[None]:
+    """A shell that runs pytest in the background lets it ignore Ctrl-C, and the runner would inherit that."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c_counts")
 def test_ctrl_c_while_the_database_is_made_ends_without_a_complaint(directory: Path) -> None:
     mesh = LocalMesh(directory, {"VENUE": "sim"})
     # A group of its own, all of which gets the Ctrl-C, as on a terminal.
