@@ -71,9 +71,11 @@ async def test_started_before_the_venue_can_be_reached_it_changes_over_by_itself
         await mesh.holds(20)
         started = {process.pid for process in processes_of(mesh)}
         async with websockets.connect(mesh.ws_url + "?events=true") as live:
+            told = [json.loads(await live.recv())]
+            while "price" not in told[-1]:  # one of the simulated exchange, before the real one is there
+                told.append(json.loads(await live.recv()))
             with running_sim("--rate", "100", "--ws-port", str(ports[0]), "--rest-port", str(ports[1])):
                 await eventually(price_of("mirror"), not_yet=(httpx.HTTPError,))
-                told = [json.loads(await live.recv())]
                 while told[-1].get("venue") != "mirror" or "price" not in told[-1]:
                     told.append(json.loads(await live.recv()))
                 await eventually(lambda: mesh.get("/api/history")[0]["venue"] == "mirror", not_yet=(LookupError,))
