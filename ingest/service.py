@@ -209,14 +209,7 @@ async def _listen(
                 try:
                     symbol = control.decode_selection(message.payload)
                 except BadMessage as exc:
-                    dead.put(
-                        subjects.CONTROL,
-                        sequence=message.sequence,
-                        taken_us=message.taken_us,
-                        subject=message.subject,
-                        payload=message.payload,
-                        reason=str(exc),
-                    )
+                    dead.put(subjects.CONTROL, message, str(exc))
                 else:
                     if symbol in following.symbols:
                         log.debug("%s is followed already", symbol)

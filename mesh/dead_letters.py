@@ -18,7 +18,7 @@ from mesh import subjects
 from mesh.backoff import backoff
 from mesh.bus import Bus
 from mesh.logs import Seldom
-from mesh.message import MESSAGE_ID, REASON, worded
+from mesh.message import MESSAGE_ID, REASON, Message, worded
 
 log = logging.getLogger("mesh.dead_letters")
 
@@ -80,20 +80,34 @@ class DeadLetterQueue:
         self._seldom = Seldom(every_s=1)
         self._unsaid = 0
 
-    def put(self, stream: str, *, sequence: int, taken_us: int, subject: str, payload: bytes, reason: str) -> None:
-        """Take a message that cannot be taken in, and say so; returns at once. The arguments are `dead_letter`'s."""
+    def put(self, stream: str, message: Message, reason: str) -> None:
+        """Take a message that cannot be taken in, and say so; returns at once.
+
+        Args:
+            stream: where it was read.
+            message: as it was read.
+            reason: why it cannot be taken in.
+
+        """
         FOUND.labels(stream).inc()
         self._unsaid += 1
         if self._seldom.due(asyncio.get_running_loop().time()):
             log.error(
                 "%d messages of %s are put aside, the last: %d on %s: %s",
-                *(self._unsaid, stream, sequence, subject, reason[:500]),
+                *(self._unsaid, stream, message.sequence, message.subject, reason[:500]),
             )
             self._unsaid = 0
         if len(self._waiting) == MAX_WAITING:
             log.warning("%d dead letters wait for the bus: forgetting the oldest", MAX_WAITING)
         self._waiting.append(
-            dead_letter(stream, sequence=sequence, taken_us=taken_us, subject=subject, payload=payload, reason=reason)
+            dead_letter(
+                stream,
+                sequence=message.sequence,
+                taken_us=message.taken_us,
+                subject=message.subject,
+                payload=message.payload,
+                reason=reason,
+            )
         )
         self._arrived.set()
 

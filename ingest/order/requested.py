@@ -58,14 +58,7 @@ class RequestedRepairs:
                         request = control.decode(control_pb2.RepairRequest, message.payload)
                         _check(request)
                     except BadMessage as exc:
-                        self._dead.put(
-                            subjects.CONTROL,
-                            sequence=message.sequence,
-                            taken_us=message.taken_us,
-                            subject=message.subject,
-                            payload=message.payload,
-                            reason=str(exc),
-                        )
+                        self._dead.put(subjects.CONTROL, message, str(exc))
                     else:
                         if request.venue == self._outlet.venue and not await self._is_answered(
                             request, message.sequence

@@ -189,14 +189,7 @@ class Pipeline:
                 raise BadMessage(reason)
         except BadMessage as exc:
             BAD.inc()
-            self._dead.put(
-                subjects.RAW,
-                sequence=message.sequence,
-                taken_us=message.taken_us,
-                subject=message.subject,
-                payload=message.payload,
-                reason=str(exc),
-            )
+            self._dead.put(subjects.RAW, message, str(exc))
             return
         if not self._engine.knows(trades.venue, trades.symbol):
             await self._bring_back(trades.venue, trades.symbol)

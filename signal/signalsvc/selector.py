@@ -90,14 +90,7 @@ class Selector:
                         try:
                             await self._hear(message)
                         except BadMessage as exc:
-                            dead.put(
-                                subjects.CONTROL,
-                                sequence=message.sequence,
-                                taken_us=message.taken_us,
-                                subject=message.subject,
-                                payload=message.payload,
-                                reason=str(exc),
-                            )
+                            dead.put(subjects.CONTROL, message, str(exc))
                             await self._put_right(message)
                         except NotReady as exc:
                             log.warning("%s is ignored: %s", message.subject, exc)
