@@ -18,11 +18,11 @@ from gateway.access import Admission
 from gateway.app import create_app
 from gateway.connection import HttpConnection
 from gateway.limits import ConnectionLimits, Connections
-from gateway.live import MAX_INCOMING_BYTES
-from gateway.sockets import Socket
-from mesh.rpc import channel
-from mesh.service import Stop, run
-from mesh.settings import GatewaySettings
+from gateway.live.endpoint import MAX_INCOMING_BYTES
+from gateway.live.sockets import Socket
+from mesh.service.lifecycle import Stop, run
+from mesh.service.rpc import channel
+from mesh.service.settings import GatewaySettings
 
 log = logging.getLogger("gateway")
 

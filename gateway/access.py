@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address
 from urllib.parse import parse_qsl, urlsplit
 
-from mesh.access import Access, Right, bearer
+from mesh.service.access import Access, Right, bearer
 
 TOKEN_PARAMETER = "token"  # noqa: S105 - the parameter's name
 ALWAYS_OPEN = frozenset({"/healthz", "/readyz"})

@@ -20,9 +20,9 @@ from starlette.routing import WebSocketRoute
 from gateway import access, manual
 from gateway.admission import AdmissionMiddleware
 from gateway.errors import BadInput, HttpError, refusal_body
-from gateway.fanout import Limits
-from gateway.live import MAX_BYTES, Live
-from gateway.live import unknown_path as unknown_websocket
+from gateway.live.endpoint import MAX_BYTES, Live
+from gateway.live.endpoint import unknown_path as unknown_websocket
+from gateway.live.fanout import Limits
 from gateway.mesh_status import MeshStatus
 from gateway.resource import JSON, Answer, Resource, read_body, refusal
 from gateway.transcode import comments, docs, json, openapi

@@ -16,10 +16,10 @@ import grpc
 from google.protobuf.message import Message
 from prometheus_client import Gauge
 
-from mesh import status
-from mesh.health import Health, State
-from mesh.rpc import authorization
-from mesh.status import Received
+from mesh.service import status
+from mesh.service.health import Health, State
+from mesh.service.rpc import authorization
+from mesh.service.status import Received
 from tickmesh.v1 import status_pb2
 from tickmesh.v1.status_pb2_grpc import StatusServiceStub
 

@@ -12,7 +12,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from gateway.errors import HttpError, upstream_error
 from gateway.transcode.rules import Route
-from mesh.rpc import RETRY_AFTER, authorization
+from mesh.service.rpc import RETRY_AFTER, authorization
 
 CALL_LIMIT_S = 5.0
 HEALTH_LIMIT_S = 2.0

@@ -11,17 +11,17 @@ from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 from nats.js.errors import NotFoundError
 
-from ingest.binance.instruments import TRADING, Instrument
-from ingest.following import Following
-from ingest.rest.client import Rest
-from ingest.rest.refusal import RestError
-from mesh import control, subjects
-from mesh.backoff import backoff
-from mesh.bus import Bus
-from mesh.errors import BadMessage
-from mesh.health import Health, State
-from mesh.logs import Seldom
-from mesh.symbols import parse_symbol
+from ingest.binance.exchange_info import TRADING, Instrument
+from ingest.followed_symbols import Following
+from ingest.http.client import Rest
+from ingest.http.errors import RestError
+from mesh.bus import control, subjects
+from mesh.bus.connection import Bus
+from mesh.service.backoff import backoff
+from mesh.service.errors import BadMessage
+from mesh.service.health import Health, State
+from mesh.service.logs import Seldom
+from mesh.values.symbols import parse_symbol
 from tickmesh.v1 import control_pb2
 
 log = logging.getLogger("ingest.catalog")

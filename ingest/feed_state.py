@@ -20,8 +20,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ingest.gap import Gap
-from mesh.status import MAX_SYMBOLS, timestamp
-from mesh.venue_hosts import SIM
+from mesh.service.status import MAX_SYMBOLS, timestamp
+from mesh.values.venue_hosts import SIM
 from tickmesh.v1 import status_pb2
 
 LIVE_WITHIN_S = 10.0

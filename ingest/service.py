@@ -9,33 +9,33 @@ from collections.abc import Collection
 from contextlib import AsyncExitStack
 from typing import Any
 
-from ingest import counts
+from ingest import metrics
 from ingest.catalog import Catalog
-from ingest.connection.line import Line
-from ingest.connection.link import Ends
-from ingest.connection.silence_watchdog import SilenceWatchdog
 from ingest.feed_state import feed_of
-from ingest.following import Following
+from ingest.followed_symbols import Following
+from ingest.http.client import connect as connect_rest
 from ingest.network import Network
-from ingest.order.confirm import Confirmations
-from ingest.order.outlet import Outlet
-from ingest.order.quarantine import Bounds
-from ingest.order.repair import Repairs
-from ingest.order.requested import RequestedRepairs
-from ingest.outbox import Outbox
-from ingest.rest.client import connect as connect_rest
+from ingest.publish.confirmations import Confirmations
+from ingest.publish.gap_repair import Repairs
+from ingest.publish.outbox import Outbox
+from ingest.publish.quarantine import Bounds
+from ingest.publish.repair_requests import RequestedRepairs
+from ingest.publish.trade_publisher import Outlet
 from ingest.venue import Venue, VenueChoice, tell_followed
-from mesh import control, leases, subjects
-from mesh.bus import CANDLE_STREAM, CONTROL_STREAM, DEAD_STREAM, Bus, connect, raw_stream
-from mesh.dead_letters import DeadLetterQueue
-from mesh.errors import BadMessage
-from mesh.health import Health
-from mesh.metrics import served
-from mesh.publisher import Publisher
-from mesh.reader import Reader
-from mesh.service import Stop
-from mesh.settings import IngestSettings
-from mesh.status_reports import reporting
+from ingest.websocket.connection import Ends
+from ingest.websocket.silence_watchdog import SilenceWatchdog
+from ingest.websocket.stream import Line
+from mesh.bus import control, leases, subjects
+from mesh.bus.connection import CANDLE_STREAM, CONTROL_STREAM, DEAD_STREAM, Bus, connect, raw_stream
+from mesh.bus.dead_letters import DeadLetterQueue
+from mesh.bus.publisher import Publisher
+from mesh.bus.reader import Reader
+from mesh.bus.status_reports import reporting
+from mesh.service.errors import BadMessage
+from mesh.service.health import Health
+from mesh.service.lifecycle import Stop
+from mesh.service.metrics import served
+from mesh.service.settings import IngestSettings
 from tickmesh.v1 import status_pb2
 
 log = logging.getLogger("ingest.service")
@@ -69,7 +69,7 @@ async def main(settings: IngestSettings, stop: Stop) -> None:
                 await publisher.open()
             publishing = keepers.create_task(publisher.run(), name="publisher")
             while (successor := await _follow(settings, stop, health, bus, venue, publisher, choice, feed)) is not None:
-                counts.CHANGES_OF_VENUE.inc()
+                metrics.CHANGES_OF_VENUE.inc()
                 venue = successor
             publishing.cancel()
 

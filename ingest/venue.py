@@ -17,20 +17,20 @@ from dataclasses import dataclass, field
 import websockets
 from nats.errors import Error as NatsError
 
-from ingest import counts
+from ingest import metrics
 from ingest.binance import stay_away
-from ingest.connection.opening import Opening
+from ingest.http.client import connect as connect_rest
+from ingest.http.errors import RestError
 from ingest.network import Network
-from ingest.rest.client import connect as connect_rest
-from ingest.rest.refusal import RestError
-from mesh import control, subjects
-from mesh.backoff import backoff
-from mesh.bus import Bus
-from mesh.errors import BadMessage
-from mesh.health import Health, State
-from mesh.logs import Seldom
-from mesh.settings import IngestSettings
-from mesh.venue_hosts import SIM
+from ingest.websocket.opening import Opening
+from mesh.bus import control, subjects
+from mesh.bus.connection import Bus
+from mesh.service.backoff import backoff
+from mesh.service.errors import BadMessage
+from mesh.service.health import Health, State
+from mesh.service.logs import Seldom
+from mesh.service.settings import IngestSettings
+from mesh.values.venue_hosts import SIM
 from tickmesh.v1 import control_pb2
 
 log = logging.getLogger("ingest.venue")
@@ -177,7 +177,7 @@ class VenueChoice:
 def tell_followed(venue: Venue | None, *, choice: VenueChoice) -> None:
     """Count which venue is followed from now on, None for nobody: one of the two names has a 1."""
     for known in (choice.real, choice.sim):
-        counts.FOLLOWING.labels(known.name).set(known == venue)
+        metrics.FOLLOWING.labels(known.name).set(known == venue)
 
 
 def base_url(url: str) -> str:

@@ -10,14 +10,14 @@ from pathlib import Path
 
 from dotenv import load_dotenv
 
-from mesh import surroundings
 from mesh.local import commands, logs
 from mesh.local.postgres import PostgresError
 from mesh.local.settings import LocalSettings
 from mesh.local.state import AlreadyRunning, State, StateError, blamed
 from mesh.local.supervisor import SupervisorError
 from mesh.local.up import up
-from mesh.settings import WrongSettings, load
+from mesh.service import environment
+from mesh.service.settings import WrongSettings, load
 
 FOLLOW_S = 0.2
 
@@ -25,7 +25,7 @@ FOLLOW_S = 0.2
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit code: 0 well, 1 not running or not well, 2 wrong settings or arguments."""
     asked = _parser().parse_args(arguments)
-    for problem in surroundings.mend(os.environ):
+    for problem in environment.mend(os.environ):
         print(problem, file=sys.stderr)
     load_dotenv(Path(".env"))  # what compose reads too; the real environment comes first
     try:

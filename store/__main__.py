@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sys
 
-from mesh.cli import run
-from mesh.settings import StoreSettings
-from store import replay, service
+from mesh.service.cli import run
+from mesh.service.settings import StoreSettings
+from store import service
+from store.intake import replay
 
 REPLAY = "replay-dead"
 

@@ -7,13 +7,13 @@ from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from mesh import epochs
-from mesh.errors import NotReady
-from store import candle_pages, pages, queries
-from store.coverage import read_coverage
-from store.db import Database
-from store.following import Following
-from store.queries import TradeRow
+from mesh.service.errors import NotReady
+from mesh.values import epochs
+from store.catalog_view import Following
+from store.database.connection import Database
+from store.queries import candles, sql, trades
+from store.queries.coverage import read_coverage
+from store.queries.sql import TradeRow
 from tickmesh.v1 import store_pb2, store_pb2_grpc, trade_pb2
 
 
@@ -27,7 +27,7 @@ class StoreServicer(store_pb2_grpc.StoreServiceServicer):
     async def ListTrades(  # noqa: N802 - the proto's name
         self, request: store_pb2.ListTradesRequest, context: Any
     ) -> store_pb2.ListTradesResponse:
-        question = pages.read(request)
+        question = trades.read(request)
         symbol = question.symbol or self._following.symbol
         venue = question.venue or await self._venue()
         rows = await self._list(question, venue, symbol)
@@ -44,29 +44,29 @@ class StoreServicer(store_pb2_grpc.StoreServiceServicer):
     async def ListCandles(  # noqa: N802
         self, request: store_pb2.ListCandlesRequest, context: Any
     ) -> store_pb2.ListCandlesResponse:
-        question = candle_pages.read(request)
+        question = candles.read(request)
         symbol = question.symbol or self._following.symbol
         venue = question.venue or await self._venue()
         async with self._database.reading() as connection:
             cursor = await connection.execute(question.statement, question.parameters(venue, symbol))
-            rows = list(map(candle_pages.CandleRow._make, await cursor.fetchall()))
+            rows = list(map(candles.CandleRow._make, await cursor.fetchall()))
         return question.answer(rows, venue=venue, symbol=symbol)
 
     async def GetCoverage(  # noqa: N802
         self, request: store_pb2.GetCoverageRequest, context: Any
     ) -> store_pb2.GetCoverageResponse:
-        symbol = pages.read_symbol(request.symbol) or self._following.symbol
-        venue = pages.read_venue(request.venue) or await self._venue()
+        symbol = trades.read_symbol(request.symbol) or self._following.symbol
+        venue = trades.read_venue(request.venue) or await self._venue()
         return await read_coverage(self._database, venue, symbol)
 
-    async def _list(self, question: pages.Question, venue: str, symbol: str) -> list[TradeRow]:
+    async def _list(self, question: trades.Question, venue: str, symbol: str) -> list[TradeRow]:
         """Return the page's rows and one more when there are more."""
         rows: list[TradeRow] = []
         now_us = time.time_ns() // 1000
         async with self._database.reading() as connection:
-            for span in queries.spans(question.span, now_us):
+            for span in sql.spans(question.span, now_us):
                 limit = question.size + 1 - len(rows)
-                cursor = await connection.execute(queries.LIST_TRADES, span.parameters(venue, symbol, limit))
+                cursor = await connection.execute(sql.LIST_TRADES, span.parameters(venue, symbol, limit))
                 rows += map(TradeRow._make, await cursor.fetchall())
                 if len(rows) > question.size:
                     break
@@ -76,7 +76,7 @@ class StoreServicer(store_pb2_grpc.StoreServiceServicer):
         if self._following.venue:
             return self._following.venue
         async with self._database.reading() as connection:
-            row = await (await connection.execute(queries.NEWEST_VENUE)).fetchone()
+            row = await (await connection.execute(sql.NEWEST_VENUE)).fetchone()
         if row is None:
             raise NotReady("no venue is followed yet, and no trade is stored")
         return str(row[0])

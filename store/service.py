@@ -9,31 +9,32 @@ from contextlib import AsyncExitStack
 
 import grpc
 
-from mesh import leases, rpc, subjects
-from mesh.bus import CANDLE_STREAM, CONTROL_STREAM, DEAD_STREAM, Bus, connect
-from mesh.errors import BadMessage, NotReady
-from mesh.health import Health
-from mesh.message import Message
-from mesh.metrics import served
-from mesh.reader import Reader
-from mesh.service import Stop
-from mesh.settings import StoreSettings
-from mesh.status_reports import STATUS_SERVICE, StatusBoard, reporting
-from store.batch import refused
-from store.beside import Beside
-from store.candle_intake import CandleIntake
-from store.check import check_all
-from store.db import Database
-from store.dead import DeadLetters
-from store.following import Following
-from store.indicators import Periods
-from store.intake import Intake
-from store.minute_intake import MinuteIntake
-from store.minute_judge import MinuteJudge
-from store.repair import Repair
-from store.retention import Retention
+from mesh.bus import leases, subjects
+from mesh.bus.connection import CANDLE_STREAM, CONTROL_STREAM, DEAD_STREAM, Bus, connect
+from mesh.bus.message import Message
+from mesh.bus.reader import Reader
+from mesh.bus.status_reports import STATUS_SERVICE, StatusBoard, reporting
+from mesh.service import rpc
+from mesh.service.errors import BadMessage, NotReady
+from mesh.service.health import Health
+from mesh.service.lifecycle import Stop
+from mesh.service.metrics import served
+from mesh.service.settings import StoreSettings
+from store.background_tasks import Beside
+from store.candles.indicators import Periods
+from store.catalog_view import Following
+from store.database.connection import Database
+from store.intake.batch import refused
+from store.intake.candles import CandleIntake
+from store.intake.dead_letters import DeadLetters
+from store.intake.minutes import MinuteIntake
+from store.intake.trades import Intake
+from store.intake.writer import Writer
+from store.ledger.audit import check_all
+from store.ledger.minute_verifier import MinuteJudge
+from store.ledger.repair import Repair
+from store.retention.policy import Retention
 from store.rpc import StoreServicer
-from store.writer import Writer
 from tickmesh.v1 import status_pb2, store_pb2, store_pb2_grpc
 
 log = logging.getLogger("store.service")

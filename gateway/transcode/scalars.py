@@ -14,7 +14,7 @@ from google.protobuf.descriptor import FieldDescriptor
 from gateway.errors import shown
 from gateway.transcode.fields import INTEGER_BOUNDS, enum_numbers, is_decimal, is_e8, is_timestamp, json_type
 from gateway.transcode.times import parse_timestamp
-from mesh.fixed import MAX_E8, parse_e8
+from mesh.values.fixed import MAX_E8, parse_e8
 
 _INTEGER = re.compile(r"-?\d{1,20}", re.ASCII)
 _DECIMAL = re.compile(r"-?(0|[1-9]\d{0,99})(\.\d{1,100})?", re.ASCII)

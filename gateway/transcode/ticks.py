@@ -19,8 +19,8 @@ import msgspec
 
 from gateway.transcode.numbers import plain_texts
 from gateway.transcode.times import format_fraction, format_seconds
-from mesh import epochs
-from mesh.fixed import format_e8
+from mesh.values import epochs
+from mesh.values.fixed import format_e8
 from tickmesh.v1.signal_pb2 import SignalBatch
 
 _KEPT_TEXTS = 32_768

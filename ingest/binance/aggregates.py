@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mesh.trades import Int64s, TradeColumns
+from mesh.values.trades import Int64s, TradeColumns
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -13,8 +13,8 @@ from ingest.binance.columns import Id, IdOrNone, Time, columns
 from ingest.binance.events import BadFrame
 from ingest.binance.page import Page, parted, read_one_by_one, spoiled
 from ingest.binance.unreadable import UNREADABLE
-from mesh.errors import BadMessage
-from mesh.trades import TradeColumns
+from mesh.service.errors import BadMessage
+from mesh.values.trades import TradeColumns
 
 TIME_UNIT = {"X-MBX-TIME-UNIT": "MICROSECOND"}
 """The header that asks for microseconds: the same unit as on the WebSocket, or one trade gets two keys."""

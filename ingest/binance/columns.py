@@ -9,9 +9,9 @@ from typing import Annotated
 import msgspec
 import numpy as np
 
-from mesh import epochs
-from mesh.fixed import parse_e8
-from mesh.trades import MAX_TRADE_ID, Int64s, TradeColumns
+from mesh.values import epochs
+from mesh.values.fixed import parse_e8
+from mesh.values.trades import MAX_TRADE_ID, Int64s, TradeColumns
 
 MICROSECONDS_FROM = 10**14
 """Times below are milliseconds (this number of them is the year 5138), times from here on are microseconds (1973)."""

@@ -12,7 +12,7 @@ import msgspec
 
 from ingest.binance.columns import Count, Id, IdOrNone, Time
 from ingest.binance.unreadable import UNREADABLE
-from mesh.errors import BadMessage
+from mesh.service.errors import BadMessage
 
 _SHOWN = 200  # bytes of a bad frame that its error shows
 _LONGEST_WORDS = 200  # characters of the venue's own words that are passed on

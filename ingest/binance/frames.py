@@ -24,9 +24,9 @@ from ingest.binance.events import (
     decode_frame,
     decode_frames,
 )
-from mesh.fixed import parse_e8
-from mesh.symbols import parse_symbol
-from mesh.trades import TradeColumns
+from mesh.values.fixed import parse_e8
+from mesh.values.symbols import parse_symbol
+from mesh.values.trades import TradeColumns
 
 MAX_SYMBOLS = 500
 """The venue allows 1024 streams a connection, and each symbol has two."""

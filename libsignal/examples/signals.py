@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mesh.trades import TradeColumns
+from mesh.values.trades import TradeColumns
 from signalsvc.libsignal import SignalState
 
 trades = TradeColumns(

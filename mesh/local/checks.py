@@ -8,7 +8,7 @@ from mesh.local import ports
 from mesh.local.passwords import Passwords
 from mesh.local.programs import service_environment
 from mesh.local.settings import SERVICES, load_valid
-from mesh.settings import WrongSettings, load
+from mesh.service.settings import WrongSettings, load
 
 
 def check(environ: Mapping[str, str], *, passwords: Passwords, remembered: Mapping[str, int]) -> dict[str, int]:

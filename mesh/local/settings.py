@@ -12,8 +12,8 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from mesh.setting_kinds import Port
-from mesh.settings import (
+from mesh.service.setting_kinds import Port
+from mesh.service.settings import (
     GatewaySettings,
     IngestSettings,
     MeshSettings,

@@ -18,7 +18,7 @@ from mesh.local.settings import surroundings
 from mesh.local.state import State, end_leftovers
 from mesh.local.stopping import Stop
 from mesh.local.supervisor import Status, Supervisor, SupervisorError, render, start_script
-from mesh.venue_hosts import SIM
+from mesh.values.venue_hosts import SIM
 
 ROOT = Path(__file__).parents[2]
 """Where the services run: `python -m ingest` and the others are found from here."""

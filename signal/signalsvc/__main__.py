@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from mesh.cli import run
-from mesh.settings import SignalSettings
+from mesh.service.cli import run
+from mesh.service.settings import SignalSettings
 from signalsvc.service import main
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mesh.errors import LibraryError
+from mesh.service.errors import LibraryError
 from signalsvc import _libsignal as lsig
 from signalsvc._library import LIBRARY
 from signalsvc.signals import Inputs

@@ -15,10 +15,10 @@ from zlib import crc32
 import msgspec
 import numpy as np
 
-from mesh import subjects, wire
-from mesh.candles import INTERVALS_US, Candle
-from mesh.errors import BadMessage, TickmeshError
-from mesh.trades import SIGNAL_NAMES, SignalColumns, TradeColumns
+from mesh.bus import subjects, wire
+from mesh.service.errors import BadMessage, TickmeshError
+from mesh.values.candles import INTERVALS_US, Candle
+from mesh.values.trades import SIGNAL_NAMES, SignalColumns, TradeColumns
 from signalsvc import signals as library
 from signalsvc.libsignal import RefusedTrade, SignalState, UnusableState
 from signalsvc.packed_columns import PackedColumns

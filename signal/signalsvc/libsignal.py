@@ -15,7 +15,7 @@ from __future__ import annotations
 import ctypes
 import weakref
 
-from mesh.candles import INTERVALS_US
+from mesh.values.candles import INTERVALS_US
 from signalsvc import _inputs
 from signalsvc import _libsignal as lsig
 from signalsvc._errors import RefusedTrade, UnusableState, check, refuse

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mesh.errors import TooMany
+from mesh.service.errors import TooMany
 
 
 class Pace:

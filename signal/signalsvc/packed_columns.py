@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from mesh.candles import Candle
-from mesh.trades import SIGNAL_NAMES, SignalColumns, TradeColumns
+from mesh.values.candles import Candle
+from mesh.values.trades import SIGNAL_NAMES, SignalColumns, TradeColumns
 from signalsvc.libsignal import PackedSignals
 
 _NAMES = frozenset(SIGNAL_NAMES)

@@ -16,18 +16,18 @@ from contextlib import AsyncExitStack
 from nats.errors import Error as NatsError
 from prometheus_client import Counter, Gauge
 
-from mesh import subjects, wire
-from mesh.bus import Bus
-from mesh.dead_letters import DeadLetterQueue
-from mesh.durable import MAX_ACK_PENDING, find_start
-from mesh.errors import BadMessage, NotReady
-from mesh.health import Health, State
-from mesh.message import Message
-from mesh.position import Position
-from mesh.publisher import Publisher
-from mesh.reader import Reader, StreamReplacedError
-from mesh.service import Stop
-from mesh.trades import SignalColumns, refusal
+from mesh.bus import subjects, wire
+from mesh.bus.connection import Bus
+from mesh.bus.dead_letters import DeadLetterQueue
+from mesh.bus.durable import MAX_ACK_PENDING, find_start
+from mesh.bus.message import Message
+from mesh.bus.position import Position
+from mesh.bus.publisher import Publisher
+from mesh.bus.reader import Reader, StreamReplacedError
+from mesh.service.errors import BadMessage, NotReady
+from mesh.service.health import Health, State
+from mesh.service.lifecycle import Stop
+from mesh.values.trades import SignalColumns, refusal
 from signalsvc.engine import Engine
 from signalsvc.published import Published
 from signalsvc.selection import Selection

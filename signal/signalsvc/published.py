@@ -10,10 +10,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from mesh import subjects, wire
-from mesh.bus import Bus
-from mesh.errors import BadMessage
-from mesh.trades import SignalColumns
+from mesh.bus import subjects, wire
+from mesh.bus.connection import Bus
+from mesh.service.errors import BadMessage
+from mesh.values.trades import SignalColumns
 
 log = logging.getLogger("signal.published")
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from mesh import epochs
-from mesh.errors import InvalidRequest, NotReady
-from mesh.symbols import parse_symbol
+from mesh.service.errors import InvalidRequest, NotReady
+from mesh.values import epochs
+from mesh.values.symbols import parse_symbol
 from signalsvc.engine import Engine, Latest
 from signalsvc.pace import Pace
 from signalsvc.selection import TRADING, Selection

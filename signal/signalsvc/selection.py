@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from mesh.errors import InvalidRequest, NotFound, NotReady
-from mesh.symbols import NAMES, name_of, parse_symbol
+from mesh.service.errors import InvalidRequest, NotFound, NotReady
+from mesh.values.symbols import NAMES, name_of, parse_symbol
 from tickmesh.v1 import control_pb2, signal_pb2
 
 TRADING, UNLISTED = "TRADING", "UNLISTED"

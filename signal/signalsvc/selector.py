@@ -11,14 +11,14 @@ from google.protobuf.message import Message as Proto
 from nats.errors import Error as NatsError
 from nats.js.errors import NotFoundError
 
-from mesh import control, subjects
-from mesh.backoff import backoff
-from mesh.bus import Bus
-from mesh.dead_letters import DeadLetterQueue
-from mesh.errors import BadMessage, NotReady
-from mesh.message import Message
-from mesh.reader import Reader
-from mesh.symbols import parse_symbol
+from mesh.bus import control, subjects
+from mesh.bus.connection import Bus
+from mesh.bus.dead_letters import DeadLetterQueue
+from mesh.bus.message import Message
+from mesh.bus.reader import Reader
+from mesh.service.backoff import backoff
+from mesh.service.errors import BadMessage, NotReady
+from mesh.values.symbols import parse_symbol
 from signalsvc.selection import Selection, UnknownSymbol
 from signalsvc.watchers import Watchers
 from tickmesh.v1 import control_pb2

@@ -7,13 +7,14 @@ from contextlib import AsyncExitStack
 
 import grpc
 
-from mesh import leases, metrics, rpc
-from mesh.bus import CONTROL_STREAM, connect, processed_stream
-from mesh.dead_letters import DeadLetterQueue
-from mesh.health import Health
-from mesh.service import Stop
-from mesh.settings import SignalSettings
-from mesh.status_reports import STATUS_SERVICE, StatusBoard, reporting
+from mesh.bus import leases
+from mesh.bus.connection import CONTROL_STREAM, connect, processed_stream
+from mesh.bus.dead_letters import DeadLetterQueue
+from mesh.bus.status_reports import STATUS_SERVICE, StatusBoard, reporting
+from mesh.service import metrics, rpc
+from mesh.service.health import Health
+from mesh.service.lifecycle import Stop
+from mesh.service.settings import SignalSettings
 from signalsvc.engine import Engine
 from signalsvc.pace import Pace
 from signalsvc.pipeline import Pipeline

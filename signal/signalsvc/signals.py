@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from mesh.trades import Float64s, Int64s
+from mesh.values.trades import Float64s, Int64s
 
 Uint8s: TypeAlias = npt.NDArray[np.uint8]
 

@@ -17,9 +17,9 @@ import msgspec
 from nats.js.errors import NotFoundError
 from nats.js.kv import KeyValue
 
-from mesh import position as mesh_position
-from mesh import subjects
-from mesh.bus import Bus
+from mesh.bus import position as mesh_position
+from mesh.bus import subjects
+from mesh.bus.connection import Bus
 from signalsvc.engine import Engine, UnusableEntry
 
 log = logging.getLogger("signal.snapshot")

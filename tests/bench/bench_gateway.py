@@ -28,7 +28,7 @@ import httpx  # noqa: E402 - the paths come first
 import uvloop  # noqa: E402
 import websockets  # noqa: E402
 
-from gateway.frames import text_frames  # noqa: E402
+from gateway.live.frames import text_frames  # noqa: E402
 from gateway.transcode import json  # noqa: E402
 from gateway.transcode.ticks import TickWriter  # noqa: E402
 from tests.fixtures.gateway import (  # noqa: E402

@@ -20,11 +20,11 @@ from pathlib import Path
 import numpy as np
 import psutil
 
-from mesh import subjects, wire
-from mesh.bus import connect
-from mesh.health import Health
-from mesh.reader import Reader
-from mesh.settings import BusSettings
+from mesh.bus import subjects, wire
+from mesh.bus.connection import connect
+from mesh.bus.reader import Reader
+from mesh.service.health import Health
+from mesh.service.settings import BusSettings
 from tests.fixtures.nats import NatsServer
 from tests.fixtures.process import Process
 from tests.fixtures.sim import Sim, running_sim

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import talib
 
-from mesh.trades import TradeColumns
+from mesh.values.trades import TradeColumns
 from signalsvc.libsignal import SignalState
 from signalsvc.signals import Groups
 

@@ -20,15 +20,15 @@ from pathlib import Path
 
 import psycopg
 
-from mesh.health import Health
+from mesh.bus.position import Position
 from mesh.local import postgres
-from mesh.position import Position
-from mesh.settings import StoreSettings
-from mesh.trades import TradeColumns
-from store.db import Database
-from store.indicators import Periods
-from store.rows import copy_rows
-from store.writer import Writer
+from mesh.service.health import Health
+from mesh.service.settings import StoreSettings
+from mesh.values.trades import TradeColumns
+from store.candles.indicators import Periods
+from store.database.connection import Database
+from store.database.copy_rows import copy_rows
+from store.intake.writer import Writer
 from tests.fixtures.postgres import PASSWORD, PostgresServer
 from tests.fixtures.trades import columns
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import psycopg
 
-from mesh import epochs
+from mesh.values import epochs
 from tests.chaos.faults import Fault
 from tests.chaos.memory import Peaks
 from tests.chaos.truth import Difference, Truth

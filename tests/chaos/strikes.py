@@ -15,7 +15,7 @@ import psycopg
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from websockets.asyncio.client import ClientConnection, connect
 
-from mesh import subjects
+from mesh.bus import subjects
 from mesh.local.state import State
 from tests.chaos.clock import step
 from tests.chaos.disk import empty, fill

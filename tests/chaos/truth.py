@@ -9,12 +9,13 @@ import numpy as np
 import psycopg
 from pydantic import SecretStr
 
-from mesh import epochs, subjects, wire
-from mesh.bus import connect
-from mesh.health import Health
-from mesh.reader import Reader
-from mesh.settings import BusSettings, SignalSettings
-from mesh.trades import TradeColumns
+from mesh.bus import subjects, wire
+from mesh.bus.connection import connect
+from mesh.bus.reader import Reader
+from mesh.service.health import Health
+from mesh.service.settings import BusSettings, SignalSettings
+from mesh.values import epochs
+from mesh.values.trades import TradeColumns
 from signalsvc.engine import Engine
 from tests.chaos.world import World
 

@@ -8,7 +8,7 @@ import pytest
 
 from signalsvc.libsignal import SignalState
 from signalsvc.signals import Candle, Groups
-from store.indicators import Indicators, Periods, Series
+from store.candles.indicators import Indicators, Periods, Series
 from tests.fixtures.libsignal import NOON_US, Rows, columns, market
 
 PERIODS = [

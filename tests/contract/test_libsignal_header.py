@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from mesh.candles import INTERVALS_US
+from mesh.values.candles import INTERVALS_US
 from signalsvc import _libsignal as lsig
 from signalsvc.signals import Candle, Groups, Inputs, Signals, Summary
 

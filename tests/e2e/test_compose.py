@@ -169,7 +169,7 @@ async def test_a_stopped_service_drains_and_ends_well(mesh: ComposeMesh, service
 
 
 def test_a_service_that_does_not_serve_is_not_called_healthy(mesh: ComposeMesh) -> None:
-    asked = ["exec", "-T", "gateway", "python", "-m", "mesh.healthcheck"]
+    asked = ["exec", "-T", "gateway", "python", "-m", "mesh.service.healthcheck"]
     with pytest.raises(AssertionError, match="UNAVAILABLE"):
         mesh.compose(*asked, "grpc", "127.0.0.1:1", "tickmesh.v1.StoreService")
     with pytest.raises(AssertionError, match="NOT_FOUND"):

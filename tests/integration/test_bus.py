@@ -9,13 +9,13 @@ from contextlib import asynccontextmanager
 import nats
 import pytest
 
-from mesh.bus import Bus, connect, raw_stream
-from mesh.health import Health
-from mesh.message import Message
-from mesh.publisher import ForeignPublisherError, Publisher
-from mesh.reader import Reader
-from mesh.settings import BusSettings
-from mesh.stream_end import StreamGoneError
+from mesh.bus.connection import Bus, connect, raw_stream
+from mesh.bus.message import Message
+from mesh.bus.publisher import ForeignPublisherError, Publisher
+from mesh.bus.reader import Reader
+from mesh.bus.stream_end import StreamGoneError
+from mesh.service.health import Health
+from mesh.service.settings import BusSettings
 from tests.fixtures.nats import NatsServer
 from tests.fixtures.waiting import eventually
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from mesh.bus import connect
-from mesh.health import Health
+from mesh.bus.connection import connect
 from mesh.local import nats
-from mesh.settings import BusSettings
+from mesh.service.health import Health
+from mesh.service.settings import BusSettings
 from tests.fixtures.nats import LISTENING, READY
 from tests.fixtures.process import Process
 

@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from mesh import control, epochs, subjects
+from mesh.bus import control, subjects
+from mesh.values import epochs
 from tests.fixtures.following import Followed, followed
 from tests.fixtures.nats import NatsServer
 from tests.fixtures.scripted_venue import Refusal

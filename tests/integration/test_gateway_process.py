@@ -20,8 +20,8 @@ from websockets.exceptions import ConnectionClosed
 
 from gateway.__main__ import listen, main
 from gateway.transcode.ticks import TickWriter
-from mesh.service import Stop
-from mesh.settings import GatewaySettings
+from mesh.service.lifecycle import Stop
+from mesh.service.settings import GatewaySettings
 from tests.fixtures.gateway import SmallSignal, batch, receive, running_signal, serving_health
 from tests.fixtures.waiting import eventually
 

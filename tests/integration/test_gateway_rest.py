@@ -12,9 +12,9 @@ import pytest
 import pytest_asyncio
 
 from gateway.access import Admission
-from mesh.access import Access
-from mesh.errors import TooMany
-from mesh.rpc import channel
+from mesh.service.access import Access
+from mesh.service.errors import TooMany
+from mesh.service.rpc import channel
 from tests.fixtures.gateway import (
     Gateway,
     SmallSignal,

@@ -15,13 +15,13 @@ import pytest_asyncio
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from gateway import live, stream
 from gateway.access import Admission
-from gateway.fanout import Limits
-from gateway.sockets import Socket
-from mesh import rpc
-from mesh.access import Access
-from mesh.rpc import channel
+from gateway.live import endpoint, signal_feed
+from gateway.live.fanout import Limits
+from gateway.live.sockets import Socket
+from mesh.service import rpc
+from mesh.service.access import Access
+from mesh.service.rpc import channel
 from tests.fixtures.gateway import (
     Gateway,
     SmallSignal,
@@ -246,13 +246,13 @@ async def test_what_waits_for_all_clients_together_is_bounded_and_the_slowest_go
             await eventually(some_left)
             for _ in range(20):
                 await some_left()
-            assert live.WAITING._value.get() <= 4 * 2**20
+            assert endpoint.WAITING._value.get() <= 4 * 2**20
             assert clients(gateway) > 1
         finally:
             for writer in stalled:
                 writer.transport.abort()
         await quick.close()
-        await eventually(lambda: clients(gateway) == 0 and live.WAITING._value.get() == 0)
+        await eventually(lambda: clients(gateway) == 0 and endpoint.WAITING._value.get() == 0)
 
 
 async def test_a_client_that_has_vanished_is_let_go_when_it_does_not_answer_a_ping() -> None:
@@ -414,7 +414,7 @@ async def test_clients_get_1001_when_the_gateway_goes(gateway: Gateway) -> None:
 async def test_the_stream_is_opened_as_soon_as_signal_serves_and_not_after_a_wait(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(stream, "UNWOKEN_S", 3600.0)
+    monkeypatch.setattr(signal_feed, "UNWOKEN_S", 3600.0)
     small, health = SmallSignal(), serving_health()
     async with running_signal(small, health) as port:
         pass  # now nobody is there

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mesh import control, subjects
+from mesh.bus import control, subjects
 from tests.fixtures.nats import NatsServer
 from tests.fixtures.services import Service
 from tests.fixtures.sim import running_sim

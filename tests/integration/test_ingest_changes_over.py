@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from mesh import control, subjects, wire
-from mesh.reader import Reader
+from mesh.bus import control, subjects, wire
+from mesh.bus.reader import Reader
 from tests.fixtures.nats import NatsServer
 from tests.fixtures.ports import free_ports
 from tests.fixtures.scripted_venue import Refusal, ScriptedVenue, scripted_venue

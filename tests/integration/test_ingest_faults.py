@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 from nats.js.errors import NotFoundError
 
-from mesh import subjects
+from mesh.bus import subjects
 from tests.fixtures.following import HISTORY, followed
 from tests.fixtures.nats import NatsServer
 from tests.fixtures.scripted_venue import Refusal, frame, scripted_venue

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from ingest.connection.line import Line
-from ingest.connection.link import Ends
-from ingest.connection.silence_watchdog import SilenceWatchdog
-from ingest.following import Following
+from ingest.followed_symbols import Following
 from ingest.venue import Venue
-from mesh.health import Health
+from ingest.websocket.connection import Ends
+from ingest.websocket.silence_watchdog import SilenceWatchdog
+from ingest.websocket.stream import Line
+from mesh.service.health import Health
 from tests.fixtures.following import followed
 from tests.fixtures.nats import NatsServer
 from tests.fixtures.scripted_venue import Refusal, frame, minute, scripted_venue

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from nats.js.errors import NotFoundError
 
-from mesh import control, subjects
+from mesh.bus import control, subjects
 from tests.fixtures.following import Followed, followed
 from tests.fixtures.nats import NatsServer
 from tests.fixtures.scripted_venue import TIME_US, frame, price

@@ -13,14 +13,14 @@ from typing import Any
 import pytest
 
 from ingest import venue
-from ingest.connection.ladder import Rung
-from ingest.connection.link import Ends, Link
-from ingest.connection.silence_watchdog import SilenceWatchdog
-from ingest.following import Following
+from ingest.followed_symbols import Following
+from ingest.http.client import connect
+from ingest.http.errors import RestError
 from ingest.network import Network
-from ingest.rest.client import connect
-from ingest.rest.refusal import RestError
 from ingest.venue import Venue
+from ingest.websocket.connection import Ends, Link
+from ingest.websocket.host_rotation import Rung
+from ingest.websocket.silence_watchdog import SilenceWatchdog
 from tests.fixtures.passed_on import PassedOn, outlet_into
 
 HEAD = b"HTTP/1.1 200 OK\r\n"

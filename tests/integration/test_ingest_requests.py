@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 from nats.js.errors import NotFoundError
 
-from mesh import control, subjects
+from mesh.bus import control, subjects
 from tests.fixtures.following import HISTORY, Followed, followed
 from tests.fixtures.nats import NatsServer
 from tests.fixtures.scripted_venue import Refusal

@@ -7,8 +7,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from mesh.status import Received, summarize
-from mesh.status_reports import StatusBoard
+from mesh.bus.status_reports import StatusBoard
+from mesh.service.status import Received, summarize
 from tests.fixtures.nats import NatsServer
 from tests.fixtures.services import Service
 from tests.fixtures.sim import running_sim

@@ -14,11 +14,11 @@ import grpc
 import pytest
 from nats.js.errors import NotFoundError
 
-from mesh import leases, subjects
-from mesh.bus import Bus, connect
-from mesh.errors import LeaseLostError
-from mesh.health import Health
-from mesh.settings import BusSettings
+from mesh.bus import leases, subjects
+from mesh.bus.connection import Bus, connect
+from mesh.service.errors import LeaseLostError
+from mesh.service.health import Health
+from mesh.service.settings import BusSettings
 from tests.fixtures.nats import NatsServer
 from tests.fixtures.scripted_venue import scripted_venue
 from tests.fixtures.services import GRPC_READY, Service

@@ -10,7 +10,7 @@ from urllib.parse import unquote
 import grpc
 import pytest
 
-from mesh import rpc
+from mesh.service import rpc
 from tests.fixtures.following import Followed, followed
 from tests.fixtures.nats import NatsServer
 from tests.fixtures.services import Service

@@ -7,8 +7,8 @@ import shutil
 
 import pytest
 
-from mesh.bus import CONTROL_STREAM, raw_stream
-from mesh.reader import Reader, StreamReplacedError
+from mesh.bus.connection import CONTROL_STREAM, raw_stream
+from mesh.bus.reader import Reader, StreamReplacedError
 from tests.fixtures.nats import NatsServer
 from tests.fixtures.store import feeding
 from tests.fixtures.trades import columns

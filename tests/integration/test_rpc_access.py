@@ -10,9 +10,9 @@ import httpx
 import pytest
 
 from gateway.access import Admission
-from mesh import rpc
-from mesh.access import Access
-from mesh.rpc import authorization, channel, serving
+from mesh.service import rpc
+from mesh.service.access import Access
+from mesh.service.rpc import authorization, channel, serving
 from tests.fixtures.gateway import SmallSignal, SmallStore, running_app, running_store, serving_health
 from tickmesh.v1 import signal_pb2, signal_pb2_grpc
 

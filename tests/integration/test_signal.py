@@ -20,12 +20,13 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from nats.errors import Error as NatsError
 from nats.js.errors import NotFoundError
 
-from mesh import control, rpc, subjects, wire
-from mesh.bus import CONTROL_STREAM, DEAD_STREAM, Bus, connect, processed_stream, raw_stream
-from mesh.health import Health
-from mesh.publisher import Publisher
-from mesh.settings import BusSettings
-from mesh.trades import SignalColumns, TradeColumns
+from mesh.bus import control, subjects, wire
+from mesh.bus.connection import CONTROL_STREAM, DEAD_STREAM, Bus, connect, processed_stream, raw_stream
+from mesh.bus.publisher import Publisher
+from mesh.service import rpc
+from mesh.service.health import Health
+from mesh.service.settings import BusSettings
+from mesh.values.trades import SignalColumns, TradeColumns
 from signalsvc.engine import Engine
 from tests.fixtures.nats import NatsServer
 from tests.fixtures.services import Service

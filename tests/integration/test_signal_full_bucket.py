@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 from nats.errors import Error as NatsError
 
-from mesh import subjects, wire
-from mesh.bus import Bus
+from mesh.bus import subjects, wire
+from mesh.bus.connection import Bus
 from signalsvc.pipeline import READ_AHEAD_AFTER
 from tests.fixtures.nats import NatsServer
 from tests.fixtures.services import Service

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from nats.errors import Error as NatsError
 
-from mesh import subjects, wire
-from mesh.bus import Bus
-from mesh.settings import SignalSettings
-from mesh.trades import SignalColumns
+from mesh.bus import subjects, wire
+from mesh.bus.connection import Bus
+from mesh.service.settings import SignalSettings
+from mesh.values.trades import SignalColumns
 from signalsvc.engine import Engine
 from tests.fixtures.nats import NatsServer
 from tests.fixtures.services import Service

@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator
 import pytest
 from nats.js.kv import KeyValue
 
-from mesh import subjects
-from mesh.bus import Bus, connect
-from mesh.health import Health
-from mesh.settings import BusSettings
+from mesh.bus import subjects
+from mesh.bus.connection import Bus, connect
+from mesh.service.health import Health
+from mesh.service.settings import BusSettings
 from signalsvc import snapshot
 from signalsvc.engine import Engine
 from signalsvc.snapshot import Snapshots

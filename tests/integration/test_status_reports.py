@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mesh.bus import CONTROL_STREAM, Bus, connect
-from mesh.health import Health, State
-from mesh.service import Stopped
-from mesh.settings import BusSettings
-from mesh.status import UNREACHABLE_AFTER_S, Received, summarize
-from mesh.status_reports import StatusBoard, reporting
+from mesh.bus.connection import CONTROL_STREAM, Bus, connect
+from mesh.bus.status_reports import StatusBoard, reporting
+from mesh.service.health import Health, State
+from mesh.service.lifecycle import Stopped
+from mesh.service.settings import BusSettings
+from mesh.service.status import UNREACHABLE_AFTER_S, Received, summarize
 from tests.fixtures.waiting import eventually
 from tickmesh.v1 import status_pb2
 

@@ -10,8 +10,8 @@ import pytest
 from grpc_health.v1 import health_pb2
 from nats.errors import Error as NatsError
 
-from mesh.bus import raw_stream
-from mesh.trades import TradeColumns
+from mesh.bus.connection import raw_stream
+from mesh.values.trades import TradeColumns
 from tests.fixtures.nats import NatsServer
 from tests.fixtures.postgres import PostgresServer
 from tests.fixtures.services import Service

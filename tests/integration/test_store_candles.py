@@ -14,17 +14,19 @@ import psycopg
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from mesh import epochs, rpc, subjects, wire
-from mesh.bus import CONTROL_STREAM, processed_stream
-from mesh.candles import INTERVALS_US
-from mesh.health import Health
-from mesh.trades import SignalColumns, TradeColumns
+from mesh.bus import subjects, wire
+from mesh.bus.connection import CONTROL_STREAM, processed_stream
+from mesh.service import rpc
+from mesh.service.health import Health
+from mesh.values import epochs
+from mesh.values.candles import INTERVALS_US
+from mesh.values.trades import SignalColumns, TradeColumns
 from signalsvc.engine import Engine
-from store.db import Database
-from store.indicators import Indicators, Periods
-from store.ledger import Ids
-from store.queries import time_of
-from store.writer import Writer
+from store.candles.indicators import Indicators, Periods
+from store.database.connection import Database
+from store.intake.writer import Writer
+from store.ledger.ranges import Ids
+from store.queries.sql import time_of
 from tests.fixtures.nats import NatsServer
 from tests.fixtures.services import Service
 from tests.fixtures.store import Feeder, ask, feeding, start_store

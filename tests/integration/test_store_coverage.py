@@ -9,10 +9,10 @@ from typing import Any
 import psycopg
 import pytest
 
-from mesh.health import Health
-from store import queries
-from store.db import Database
-from store.minute_judge import MinuteJudge
+from mesh.service.health import Health
+from store.database.connection import Database
+from store.ledger.minute_verifier import MinuteJudge
+from store.queries import sql
 from tests.fixtures.store import ask
 
 NAME = ("binance", "btcusdt")
@@ -92,15 +92,15 @@ async def test_a_question_about_coverage_reads_no_more_rows_than_it_answers(
 ) -> None:
     await fill(database_url, 30_000)
     asked: list[tuple[str, Any]] = [
-        (queries.LEDGER_TOTALS, NAME),
-        (queries.MINUTES_TOTAL, NAME),
-        (queries.COVERAGE_RANGES, (*NAME, 1000)),
-        (queries.HOLES, {"venue": NAME[0], "symbol": NAME[1], "limit": 1000}),
-        (queries.MINUTES, {"venue": NAME[0], "symbol": NAME[1], "limit": 100}),
-        (queries.OPEN_TOTALS, None),
-        (queries.OPEN_HOLES, None),
-        (queries.LEDGER_WITHIN, {"venue": NAME[0], "symbol": NAME[1], "low": 200_000, "high": 200_050}),
-        (queries.PENDING_MINUTES, {"limit": 250, "time": "2020-01-05", "venue": "", "symbol": ""}),
+        (sql.LEDGER_TOTALS, NAME),
+        (sql.MINUTES_TOTAL, NAME),
+        (sql.COVERAGE_RANGES, (*NAME, 1000)),
+        (sql.HOLES, {"venue": NAME[0], "symbol": NAME[1], "limit": 1000}),
+        (sql.MINUTES, {"venue": NAME[0], "symbol": NAME[1], "limit": 100}),
+        (sql.OPEN_TOTALS, None),
+        (sql.OPEN_HOLES, None),
+        (sql.LEDGER_WITHIN, {"venue": NAME[0], "symbol": NAME[1], "low": 200_000, "high": 200_050}),
+        (sql.PENDING_MINUTES, {"limit": 250, "time": "2020-01-05", "venue": "", "symbol": ""}),
     ]
     async with await psycopg.AsyncConnection.connect(database_url) as connection:
         for statement, parameters in asked:

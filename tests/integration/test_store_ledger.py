@@ -12,11 +12,13 @@ import numpy as np
 import pytest
 from nats.js.errors import NotFoundError
 
-from mesh import control, epochs, rpc, subjects, wire
-from mesh.bus import CANDLE_STREAM, CONTROL_STREAM
-from mesh.fixed import format_e8
-from mesh.reader import Reader
-from mesh.trades import TradeColumns
+from mesh.bus import control, subjects, wire
+from mesh.bus.connection import CANDLE_STREAM, CONTROL_STREAM
+from mesh.bus.reader import Reader
+from mesh.service import rpc
+from mesh.values import epochs
+from mesh.values.fixed import format_e8
+from mesh.values.trades import TradeColumns
 from tests.fixtures.nats import NatsServer
 from tests.fixtures.services import Service
 from tests.fixtures.store import Feeder, ask, feeding, start_store, until_stored

@@ -9,8 +9,8 @@ import psycopg
 import pytest
 from grpc_health.v1 import health_pb2
 
-from mesh import control, subjects
-from mesh.bus import CANDLE_STREAM
+from mesh.bus import control, subjects
+from mesh.bus.connection import CANDLE_STREAM
 from tests.fixtures.nats import NatsServer
 from tests.fixtures.postgres import PostgresServer
 from tests.fixtures.services import Service

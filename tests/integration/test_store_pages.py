@@ -11,8 +11,9 @@ import grpc
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from mesh import control, rpc, subjects
-from mesh.bus import CONTROL_STREAM
+from mesh.bus import control, subjects
+from mesh.bus.connection import CONTROL_STREAM
+from mesh.service import rpc
 from tests.fixtures.nats import NatsServer
 from tests.fixtures.services import Service
 from tests.fixtures.store import Feeder, feeding, until_stored

@@ -9,11 +9,11 @@ from collections.abc import AsyncIterator
 import psycopg
 import pytest
 
-from mesh.health import Health
-from mesh.position import Position
-from store.db import Connection, Database
-from store.indicators import Periods
-from store.writer import PositionMovedError, Writer
+from mesh.bus.position import Position
+from mesh.service.health import Health
+from store.candles.indicators import Periods
+from store.database.connection import Connection, Database
+from store.intake.writer import PositionMovedError, Writer
 from tests.fixtures.store import ask
 from tests.fixtures.waiting import eventually
 

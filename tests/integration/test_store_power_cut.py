@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from nats.errors import Error as NatsError
 
-from mesh import control, subjects
-from mesh.bus import CANDLE_STREAM
+from mesh.bus import control, subjects
+from mesh.bus.connection import CANDLE_STREAM
 from tests.fixtures.nats import NatsServer
 from tests.fixtures.services import Service
 from tests.fixtures.store import Feeder, ask, feeding, start_store, until_stored

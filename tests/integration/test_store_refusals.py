@@ -12,7 +12,7 @@ import pytest
 from grpc_health.v1 import health_pb2
 from nats.errors import Error as NatsError
 
-from mesh import rpc
+from mesh.service import rpc
 from tests.fixtures.nats import NatsServer
 from tests.fixtures.postgres import PostgresServer
 from tests.fixtures.services import Service

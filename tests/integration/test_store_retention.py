@@ -12,15 +12,15 @@ import numpy as np
 import psycopg
 import pytest
 
-from mesh import epochs
-from mesh.health import Health
-from mesh.trades import TradeColumns, concatenate
-from store.check import compare
-from store.db import Database
-from store.indicators import Periods
-from store.ledger import Ids
-from store.retention import Retention, first_kept
-from store.writer import Writer
+from mesh.service.health import Health
+from mesh.values import epochs
+from mesh.values.trades import TradeColumns, concatenate
+from store.candles.indicators import Periods
+from store.database.connection import Database
+from store.intake.writer import Writer
+from store.ledger.audit import compare
+from store.ledger.ranges import Ids
+from store.retention.policy import Retention, first_kept
 from tests.fixtures.nats import NatsServer
 from tests.fixtures.services import Service
 from tests.fixtures.store import ask, feeding, until_stored

@@ -9,8 +9,8 @@ from collections.abc import AsyncIterator
 import psycopg
 import pytest
 
-from store.migrations import Migration, WrongSchemaError, migrate, migrations
-from store.queries import LAST_ID, LIST_TRADES, Span
+from store.database.migrations import Migration, WrongSchemaError, migrate, migrations
+from store.queries.sql import LAST_ID, LIST_TRADES, Span
 from tests.fixtures.postgres import PostgresServer
 from tests.fixtures.store import ask
 

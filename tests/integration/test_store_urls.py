@@ -7,8 +7,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from mesh.health import Health
-from store.db import Database, fetch_all
+from mesh.service.health import Health
+from store.database.connection import Database, fetch_all
 
 
 def password_of(url: str) -> str:

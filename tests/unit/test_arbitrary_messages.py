@@ -11,20 +11,20 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ingest.order import requested
-from mesh import control, subjects, wire
-from mesh.candles import INTERVALS_US
-from mesh.errors import BadMessage
-from mesh.message import Message
-from mesh.trades import MAX_TIME_US, MAX_TRADE_ID, refusal
+from ingest.publish import repair_requests
+from mesh.bus import control, subjects, wire
+from mesh.bus.message import Message
+from mesh.service.errors import BadMessage
+from mesh.values.candles import INTERVALS_US
+from mesh.values.trades import MAX_TIME_US, MAX_TRADE_ID, refusal
 from signalsvc.engine import Engine
 from signalsvc.selection import Selection
-from store import candle_rows
-from store.following import Following
-from store.intake import _take
-from store.minutes import read
-from store.repair import Repair
-from store.rows import copy_rows
+from store.candles import rows
+from store.catalog_view import Following
+from store.database.copy_rows import copy_rows
+from store.intake.trades import _take
+from store.ledger.minutes import read
+from store.ledger.repair import Repair
 from tests.fixtures.trades import columns
 from tickmesh.v1 import control_pb2, signal_pb2, trade_pb2
 
@@ -110,7 +110,7 @@ def test_store_takes_candles_from_processed_whose_sums_the_database_can_hold(pay
     closed = or_refused(lambda: wire.decode_closed(payload))
 
     for candle in closed.candles if closed else ():
-        candle_rows._row(closed.venue, closed.symbol, candle)
+        rows._row(closed.venue, closed.symbol, candle)
         assert 1 <= candle.count <= wire.MAX_CANDLE_TRADES
         assert 0 < candle.low_e8 <= candle.open_e8 <= candle.high_e8
         assert candle.end_us <= closed.reached_us <= MAX_TIME_US
@@ -163,7 +163,7 @@ async def test_store_takes_results_of_repairs_whose_ids_there_can_be(payload: by
 def test_ingest_takes_requests_for_ids_there_can_be(payload: bytes) -> None:
     def take() -> control_pb2.RepairRequest:
         request = control.decode(control_pb2.RepairRequest, payload)
-        requested._check(request)
+        repair_requests._check(request)
         return request
 
     request = or_refused(take)

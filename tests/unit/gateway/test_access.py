@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from gateway.access import Admission, Refusal, query_pairs, split_token
-from mesh.access import Access
+from mesh.service.access import Access
 
 OPEN = Admission()
 TOKENS = Admission(tokens=Access("s3cret", "reader"))

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-from gateway.fanout import Chunk, Fanout, Limits, Reader
-from gateway.wanted import Wanted
+from gateway.live.fanout import Chunk, Fanout, Limits, Reader
+from gateway.live.subscription import Wanted
 
 
 def trades(first: int, count: int = 1) -> Chunk:

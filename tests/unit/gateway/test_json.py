@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from gateway.errors import BadField, BadInput
 from gateway.transcode import json
-from mesh.fixed import format_scaled
+from mesh.values.fixed import format_scaled
 from tests.fixtures.library_proto import message
 from tickmesh.v1 import store_pb2, trade_pb2
 

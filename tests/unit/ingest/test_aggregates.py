@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ingest.binance.aggregates import Aggregates
-from ingest.rest.search import Search
+from ingest.http.search import Search
 from tests.fixtures.trades import columns
 
 PAGE = 100

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import cast
 
-from ingest.aside import Aside
 from ingest.binance.events import BadFrame
-from ingest.outbox import Letter, Outbox
+from ingest.publish.aside import Aside
+from ingest.publish.outbox import Letter, Outbox
 
 
 class Kept:

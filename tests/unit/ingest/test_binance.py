@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ingest.binance.events import Answer, BadFrame, ShutdownEvent, UnknownEvent
 from ingest.binance.frames import ClosedCandle, Parsed, parse_frames, request
-from mesh.fixed import format_e8
+from mesh.values.fixed import format_e8
 
 REAL = (
     b'{"stream":"btcusdt@trade","data":{"e":"trade","E":1723161255343,"s":"BTCUSDT","t":3735683259,'

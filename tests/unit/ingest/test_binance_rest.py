@@ -10,11 +10,11 @@ import pytest
 
 from ingest.binance.aggregates import Aggregates
 from ingest.binance.answers import parse_aggregates, parse_error, parse_trades
-from ingest.binance.instruments import Instrument, parse_exchange_info
+from ingest.binance.exchange_info import Instrument, parse_exchange_info
 from ingest.binance.page import Page
 from ingest.gap import Gap
-from mesh.errors import BadMessage
-from mesh.trades import TradeColumns
+from mesh.service.errors import BadMessage
+from mesh.values.trades import TradeColumns
 
 SHARED = Path(__file__).parents[4] / "shared" / "data"
 ROW = {

@@ -7,10 +7,10 @@ from typing import Any, cast
 
 from nats.js.api import RawStreamMsg
 
-from ingest.binance.instruments import Instrument
+from ingest.binance.exchange_info import Instrument
 from ingest.catalog import LOOKUP_EVERY_S, LOOKUPS_AT_ONCE, MAX_CATALOG_BYTES, Allowance, Catalog
-from ingest.following import Following
-from mesh import control
+from ingest.followed_symbols import Following
+from mesh.bus import control
 from tests.fixtures.waiting import eventually
 from tickmesh.v1 import control_pb2
 

@@ -6,7 +6,7 @@ import pytest
 
 from ingest.feed_state import LIVE_WITHIN_S, STANDING_STILL_TRADES, Connection, Progress, feed_of
 from ingest.gap import Gap
-from mesh.status import MAX_SYMBOLS
+from mesh.service.status import MAX_SYMBOLS
 from tickmesh.v1 import status_pb2
 
 ALIVE = Connection(alive=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from ingest.rest.host import Host
-from ingest.rest.refusal import RestRefused
+from ingest.http.errors import RestRefused
+from ingest.http.host import Host
 
 TRADES = "/api/v3/trades"
 HISTORY = "/api/v3/historicalTrades"

@@ -8,8 +8,8 @@ from typing import Literal
 import numpy as np
 import pytest
 
-from ingest.order.quarantine import Bounds, Known, Quarantine, Recent, implausible_past
-from mesh.trades import TradeColumns, concatenate
+from ingest.publish.quarantine import Bounds, Known, Quarantine, Recent, implausible_past
+from mesh.values.trades import TradeColumns, concatenate
 from tests.fixtures.trades import START_US, columns, same
 
 YEAR_2200_US = 7_258_118_400_000_000

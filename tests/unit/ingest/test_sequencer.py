@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from ingest.gap import Gap
-from ingest.order.sequencer import Limits, Sequencer
-from mesh.trades import TradeColumns, concatenate
+from ingest.publish.sequencer import Limits, Sequencer
+from mesh.values.trades import TradeColumns, concatenate
 from tests.fixtures.trades import columns, same
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from itertools import pairwise
 
-from ingest.connection.silence_watchdog import (
+from ingest.websocket.silence_watchdog import (
     ALL,
     BEHIND_S,
     LEAST_ALONE_S,

@@ -7,8 +7,8 @@ import pytest
 
 from ingest.binance.page import spoiled
 from ingest.gap import Gap
-from ingest.rest.found import from_history, from_newest, spoil
-from mesh.trades import TradeColumns
+from ingest.http.backfill import from_history, from_newest, spoil
+from mesh.values.trades import TradeColumns
 from tests.fixtures.trades import columns
 
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from ingest.binance.frames import parse_frames
-from ingest.order.sequencer import Sequencer
-from mesh.fixed import parse_e8
-from mesh.trades import concatenate
+from ingest.publish.sequencer import Sequencer
+from mesh.values.fixed import parse_e8
+from mesh.values.trades import concatenate
 
 DATA = Path(__file__).parents[4] / "shared" / "data"
 TAPES = ("btcusdt_20230405.trades.jsonl.gz", "btcusdt_20240808.trades.jsonl.gz")

@@ -14,20 +14,20 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ingest.catalog import MAX_CATALOG_BYTES, Catalog
-from ingest.connection.feed import Feed
-from ingest.connection.ladder import Rung
-from ingest.connection.link import Ends, Link
-from ingest.connection.silence_watchdog import SilenceWatchdog
-from ingest.following import Following
+from ingest.followed_symbols import Following
 from ingest.gap import Gap
-from ingest.outbox import Letter, Outbox
-from ingest.rest.client import Rest
-from ingest.rest.refusal import RestError
+from ingest.http.client import Rest
+from ingest.http.errors import RestError
+from ingest.publish.outbox import Letter, Outbox
 from ingest.venue import Venue
-from mesh import control, wire
-from mesh.errors import BadMessage
-from mesh.trades import refusal
-from store import minutes
+from ingest.websocket.connection import Ends, Link
+from ingest.websocket.host_rotation import Rung
+from ingest.websocket.session import Feed
+from ingest.websocket.silence_watchdog import SilenceWatchdog
+from mesh.bus import control, wire
+from mesh.service.errors import BadMessage
+from mesh.values.trades import refusal
+from store.ledger import minutes
 from tests.fixtures import venue_words
 from tests.fixtures.passed_on import PassedOn, outlet_into
 from tests.fixtures.venue_words import BODIES, FRAMES, HEADERS, STATUSES

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import Any, cast
 
-from ingest.order.repair import Repairs
-from ingest.rest.client import Rest
-from ingest.rest.found import Found
+from ingest.http.backfill import Found
+from ingest.http.client import Rest
+from ingest.publish.gap_repair import Repairs
 from ingest.service import wind_down
 from tests.fixtures.passed_on import PassedOn, outlet_into
 from tests.fixtures.trades import columns

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from mesh.cli import describe, run
-from mesh.service import Stop
-from mesh.settings import GatewaySettings, IngestSettings, MeshSettings, SignalSettings, StoreSettings
+from mesh.service.cli import describe, run
+from mesh.service.lifecycle import Stop
+from mesh.service.settings import GatewaySettings, IngestSettings, MeshSettings, SignalSettings, StoreSettings
 
 
 async def never(settings: MeshSettings, stop: Stop) -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mesh.fixed import MAX_E8, format_e8, format_scaled, parse_e8, parse_scaled
+from mesh.values.fixed import MAX_E8, format_e8, format_scaled, parse_e8, parse_scaled
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mesh.health import MAX_CONDITIONS, MAX_MESSAGE_CHARS, Health, State
+from mesh.service.health import MAX_CONDITIONS, MAX_MESSAGE_CHARS, Health, State
 
 
 def test_what_a_service_needs_begins_as_failed() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mesh.healthcheck import main, serving_problem
+from mesh.service.healthcheck import main, serving_problem
 
 METRICS = (
     "# HELP tickmesh_serving 1 while\n# TYPE tickmesh_serving gauge\ntickmesh_serving {}\ntickmesh_serving_other 0\n"

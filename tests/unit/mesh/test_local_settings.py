@@ -9,7 +9,7 @@ import pytest
 from mesh.local.checks import wrong_in_services
 from mesh.local.passwords import Passwords
 from mesh.local.settings import LocalSettings, load_valid
-from mesh.settings import WrongSettings, load
+from mesh.service.settings import WrongSettings, load
 
 NO_SIM_PORTS = {
     "NATS_PORT": 1,

@@ -10,7 +10,7 @@ from typing import Literal
 
 import pytest
 
-from mesh import logs
+from mesh.service import logs
 
 EVIL = "BTC\x1b]0;owned\x07\x1b[2J\r\n2026-01-01 [info] serving\x9b31m\u202egnp.exe\ud800"
 Form = Literal["json", "console"]

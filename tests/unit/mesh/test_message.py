@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mesh.message import Delivery, delivery
+from mesh.bus.message import Delivery, delivery
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,10 @@ import time
 import urllib.error
 import urllib.request
 
-from mesh import healthcheck
-from mesh.health import Health
-from mesh.metrics import served
-from mesh.settings import MeshSettings
+from mesh.service import healthcheck
+from mesh.service.health import Health
+from mesh.service.metrics import served
+from mesh.service.settings import MeshSettings
 from tests.fixtures.waiting import eventually
 
 

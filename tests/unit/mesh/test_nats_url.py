@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from mesh.nats_url import NatsServers, parse
-from mesh.settings import IngestSettings, WrongSettings, load
+from mesh.service.nats_url import NatsServers, parse
+from mesh.service.settings import IngestSettings, WrongSettings, load
 
 
 @pytest.mark.parametrize(

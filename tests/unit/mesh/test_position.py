@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 
-from mesh.position import Extent, Position, begin
+from mesh.bus.position import Extent, Position, begin
 
 MADE = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 LATER = MADE + dt.timedelta(days=1)

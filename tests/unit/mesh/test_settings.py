@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from mesh.local.settings import LocalSettings
-from mesh.settings import GatewaySettings, IngestSettings, SignalSettings, StoreSettings, WrongSettings, load
+from mesh.service.settings import GatewaySettings, IngestSettings, SignalSettings, StoreSettings, WrongSettings, load
 
 
 @pytest.fixture(autouse=True)

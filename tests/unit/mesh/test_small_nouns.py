@@ -7,12 +7,12 @@ import itertools
 import grpc
 import pytest
 
-from mesh import control, subjects
-from mesh.backoff import backoff
-from mesh.errors import BadMessage, InvalidRequest, NotFound, NotReady, TickmeshError, grpc_code
-from mesh.health import Health
-from mesh.logs import Seldom
-from mesh.symbols import name_of, parse_symbol, parse_venue
+from mesh.bus import control, subjects
+from mesh.service.backoff import backoff
+from mesh.service.errors import BadMessage, InvalidRequest, NotFound, NotReady, TickmeshError, grpc_code
+from mesh.service.health import Health
+from mesh.service.logs import Seldom
+from mesh.values.symbols import name_of, parse_symbol, parse_venue
 from tickmesh.v1 import control_pb2
 
 

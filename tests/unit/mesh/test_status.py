@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from mesh.health import Health, State
-from mesh.status import (
+from mesh.service.health import Health, State
+from mesh.service.status import (
     MANY_RESTARTS,
     MAX_RESTART_TIMES,
     UNREACHABLE_AFTER_S,

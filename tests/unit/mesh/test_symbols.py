@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.connection.feed import Feed
-from mesh import subjects
-from mesh.symbols import MAX_SYMBOL_BYTES, MAX_SYMBOL_CHARS, parse_symbol
+from ingest.websocket.session import Feed
+from mesh.bus import subjects
+from mesh.values.symbols import MAX_SYMBOL_BYTES, MAX_SYMBOL_CHARS, parse_symbol
 
 TOKEN = re.compile(r"[a-z0-9-]+")
 """What a subject's token, a bucket's key and a header hold without a doubt."""

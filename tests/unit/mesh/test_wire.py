@@ -8,10 +8,10 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mesh import wire
-from mesh.candles import Candle
-from mesh.errors import BadMessage
-from mesh.trades import SIGNAL_NAMES, SignalColumns, TradeColumns
+from mesh.bus import wire
+from mesh.service.errors import BadMessage
+from mesh.values.candles import Candle
+from mesh.values.trades import SIGNAL_NAMES, SignalColumns, TradeColumns
 from tests.fixtures.trades import START_US, candle, columns, same
 from tickmesh.v1 import signal_pb2, trade_pb2
 

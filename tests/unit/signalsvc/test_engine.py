@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mesh import wire
-from mesh.candles import INTERVALS_US, Candle
-from mesh.settings import SignalSettings
-from mesh.trades import SIGNAL_NAMES, TradeColumns, concatenate
+from mesh.bus import wire
+from mesh.service.settings import SignalSettings
+from mesh.values.candles import INTERVALS_US, Candle
+from mesh.values.trades import SIGNAL_NAMES, TradeColumns, concatenate
 from signalsvc.engine import Engine, UnusableEntry
 from signalsvc.libsignal import SignalState
 from tests.fixtures.trades import START_US, columns

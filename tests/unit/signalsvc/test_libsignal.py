@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mesh.errors import LibraryError
-from mesh.trades import TradeColumns
+from mesh.service.errors import LibraryError
+from mesh.values.trades import TradeColumns
 from signalsvc.libsignal import WINDOW_MAX, RefusedTrade, SignalState, UnusableState
 from signalsvc.signals import Groups
 from tests.fixtures.libsignal import ROWS, Rows, assert_same_signals, columns, flat, join

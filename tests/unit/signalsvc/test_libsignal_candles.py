@@ -13,7 +13,7 @@ import talib
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mesh.candles import INTERVALS_US
+from mesh.values.candles import INTERVALS_US
 from signalsvc.libsignal import SignalState
 from signalsvc.signals import Candle, Groups
 from tests.fixtures.libsignal import NOON_US, ROWS, Row, Rows, columns, market

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from mesh.candles import INTERVALS_US
-from mesh.trades import TradeColumns
+from mesh.values.candles import INTERVALS_US
+from mesh.values.trades import TradeColumns
 from signalsvc.libsignal import SignalState
 from tests.fixtures.libsignal import Row, columns
 

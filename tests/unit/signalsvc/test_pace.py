@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from mesh.errors import TooMany
+from mesh.service.errors import TooMany
 from signalsvc.pace import Pace
 
 

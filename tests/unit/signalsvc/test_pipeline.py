@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from mesh.health import Health
+from mesh.service.health import Health
 from signalsvc.engine import Engine
 from signalsvc.pipeline import Pipeline
 from signalsvc.selection import Selection

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from mesh.errors import InvalidRequest, NotFound, NotReady
+from mesh.service.errors import InvalidRequest, NotFound, NotReady
 from signalsvc.selection import Selection
 from tickmesh.v1 import control_pb2
 

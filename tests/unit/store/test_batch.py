@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from store.batch import MAX_BYTES, Batch, Taken
+from store.intake.batch import MAX_BYTES, Batch, Taken
 from tests.fixtures.trades import columns
 
 

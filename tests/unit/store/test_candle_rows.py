@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from store.candle_rows import late_spans
+from store.candles.rows import late_spans
 
 SECOND_US = 1_000_000
 

@@ -6,9 +6,9 @@ import datetime as dt
 
 import pytest
 
-from mesh.errors import BadMessage
-from store.check import runs
-from store.minutes import Minute, Sums, difference, read
+from mesh.service.errors import BadMessage
+from store.ledger.audit import runs
+from store.ledger.minutes import Minute, Sums, difference, read
 from tickmesh.v1.control_pb2 import VenueCandle
 
 MINUTE_US = 1_723_161_240_000_000

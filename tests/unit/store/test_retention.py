@@ -6,8 +6,8 @@ import datetime as dt
 
 import numpy as np
 
-from mesh.trades import Int64s
-from store.retention import first_kept, last_expired, step_end
+from mesh.values.trades import Int64s
+from store.retention.policy import first_kept, last_expired, step_end
 
 NOON = dt.datetime(2026, 3, 15, 12, 34, 56, tzinfo=dt.UTC)
 HOUR, DAY = dt.timedelta(hours=1), dt.timedelta(days=1)

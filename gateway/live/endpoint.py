@@ -1,0 +1,277 @@
+"""`/ws`: every client's connection, from handshake to end.
+
+What one client does or fails to do is its own affair: it has a bounded queue (`fanout`), a task of its own, and is let
+go when it stops reading. All of them share one stream (`stream`), which is followed while there is any client.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import grpc
+from prometheus_client import Counter, Gauge
+from starlette.responses import Response
+from starlette.websockets import WebSocket
+
+from gateway import access
+from gateway.errors import RETRY_AFTER, refusal_body
+from gateway.live.fanout import Fanout, Limits, Reader
+from gateway.live.signal_feed import CALL_LIMIT_S, Stream, lagged
+from gateway.live.sockets import Socket
+from gateway.live.subscription import Wanted, wanted
+from gateway.upstreams import serving_of
+from mesh.service.rpc import authorization
+from tickmesh.v1 import signal_pb2
+from tickmesh.v1.signal_pb2_grpc import SignalServiceStub
+
+log = logging.getLogger("gateway.live")
+
+MAX_CLIENTS = 2000
+MAX_BYTES = 128 * 2**20
+LOOK_EVERY_S = 0.25
+"""How often what waits for all clients is added up; a client's own bounds hold at once."""
+SHED_GRACE_S = 1.0
+SHED_AT_ONCE = 128
+"""Clients let go at one look: more than can fill up between two."""
+WRITE_MESSAGES = 512
+"""About how many messages are joined to one write."""
+LIVE_WITHIN_S = 1.0
+"""How long a handshake waits for the stream of trades; a client comes in without it, too."""
+GRACE_S = 5.0
+"""How long a client that is let go may take to read what it was sent."""
+DRAIN_GRACE_S = 1.0
+MAX_INCOMING_BYTES = 4096
+INCOMING_BURST = 32
+INCOMING_PER_S = 4.0
+
+CLIENTS = Gauge("tickmesh_gateway_ws_clients", "WebSocket clients now connected")
+SENT = Counter("tickmesh_gateway_ws_trades_sent_total", "trades sent to WebSocket clients, each client counted")
+MISSED = Counter("tickmesh_gateway_ws_trades_missed_total", "trades not sent because a client read too slowly")
+WAITING = Gauge("tickmesh_gateway_ws_waiting_bytes", "bytes that wait for all WebSocket clients, in the kernel too")
+LET_GO = Counter("tickmesh_gateway_ws_let_go_total", "clients let go, by close code", ["code"])
+
+
+@dataclass(eq=False, frozen=True, slots=True)
+class _Client:
+    socket: Socket
+    reader: Reader
+    left_over: asyncio.Event
+    """Set when something is queued that there was no room to write."""
+
+
+class Live:
+    """The clients of `/ws`.
+
+    Args:
+        signal: channel to SignalService.
+        token: what signal wants to be shown; None when nothing.
+        limits: how far one client may fall behind.
+        max_clients: how many clients there may be at once.
+        max_bytes: how much may wait for all clients together, here and in the kernel.
+
+    """
+
+    def __init__(
+        self,
+        signal: grpc.aio.Channel,
+        *,
+        token: str | None = None,
+        limits: Limits | None = None,
+        max_clients: int = MAX_CLIENTS,
+        max_bytes: int = MAX_BYTES,
+    ) -> None:
+        self._signal = SignalServiceStub(signal)
+        self._metadata = authorization(token)
+        self._max_clients = max_clients
+        self._max_bytes = max_bytes
+        self._fanout = Fanout(limits)
+        self._stream = Stream(self._signal, self._fanout, serving=serving_of(signal), token=token)
+        self._clients: set[_Client] = set()
+        self._somebody = asyncio.Event()
+        self._nobody = asyncio.Event()
+        self._nobody.set()
+        self._draining = False
+
+    def __len__(self) -> int:
+        return len(self._clients)
+
+    @property
+    def flowing(self) -> bool | None:
+        """Whether the stream of trades is open; None while there is no client to open it for."""
+        return self._stream.is_live if self._clients else None
+
+    async def run(self) -> None:
+        """Keep the stream open while there are clients, for ever; a task of the gateway's own."""
+        while True:
+            await self._somebody.wait()
+            async with asyncio.TaskGroup() as tasks:
+                following = tasks.create_task(self._stream.follow(), name="gateway.stream")
+                bounding = tasks.create_task(self._keep_within_bounds(), name="gateway.bounds")
+                await self._nobody.wait()
+                following.cancel()
+                bounding.cancel()
+
+    async def drain(self) -> None:
+        """Let every client go with 1001, take no new ones, and wait a moment until all are gone."""
+        self._draining = True
+        for client in tuple(self._clients):
+            self._let_go(client, 1001, "the server is going away", grace_s=DRAIN_GRACE_S)
+        try:
+            async with asyncio.timeout(2 * DRAIN_GRACE_S):
+                await self._nobody.wait()
+        except TimeoutError:
+            log.warning("%d clients did not leave in time", len(self._clients))
+
+    async def endpoint(self, websocket: WebSocket) -> None:
+        """Serve one client."""
+        try:
+            _, pairs = access.split_token(access.query_pairs(websocket.scope["query_string"]))
+        except ValueError as exc:
+            await websocket.send_denial_response(_denial(400, f"query cannot be read: {exc}"))
+            return
+        if (denial := self._refusal()) is not None:
+            await websocket.send_denial_response(denial)
+            return
+        socket = Socket.of(websocket)
+        try:
+            what = wanted(pairs)
+            await self._check_followed(what.symbols or ())
+        except ValueError as exc:
+            await websocket.accept()  # browsers tell their pages the reason of a close, but not of a refusal
+            LET_GO.labels(1008).inc()
+            socket.let_go(1008, str(exc), grace_s=GRACE_S)
+            return
+
+        def wake() -> None:
+            if client.reader.overrun:
+                self._overrun(client)
+            else:
+                self._write_queued(client)
+
+        client = _Client(socket, self._fanout.join(wake, what), asyncio.Event())
+        self._add(client, what)
+        try:
+            # Whoever is connected misses nothing: not even the first one, for whom the stream has to be opened.
+            await self._stream.wait_until_live(limit_s=LIVE_WITHIN_S)
+            await websocket.accept()
+            self._write_queued(client)
+            async with asyncio.TaskGroup() as tasks:
+                catching_up = tasks.create_task(self._catch_up(client))
+                await self._receive(client, websocket)
+                catching_up.cancel()
+        finally:
+            self._remove(client)
+
+    def _refusal(self) -> Response | None:
+        if self._draining:
+            return _denial(503, "the server is going away")
+        if len(self._clients) >= self._max_clients:
+            return _denial(503, f"{len(self._clients)} clients are connected, and no more are taken")
+        return None
+
+    async def _check_followed(self, symbols: Iterable[str]) -> None:
+        # when signal is away nobody can tell, so any symbol will do until trades come
+        requests = [signal_pb2.GetPriceRequest(symbol=symbol) for symbol in symbols]
+        calls = [self._signal.GetPrice(request, timeout=CALL_LIMIT_S, metadata=self._metadata) for request in requests]
+        for request, call in zip(requests, calls, strict=True):
+            if await call.code() in (grpc.StatusCode.NOT_FOUND, grpc.StatusCode.INVALID_ARGUMENT):
+                raise ValueError(f"symbol {request.symbol!r} is not followed; /api/coins lists what there is")
+
+    def _add(self, client: _Client, what: Wanted) -> None:
+        self._clients.add(client)
+        CLIENTS.set(len(self._clients))
+        for chunk in self._stream.greeting if what.events else ():
+            client.reader.offer(chunk)
+        self._nobody.clear()
+        self._somebody.set()
+        if self._draining:  # it came while its symbols were checked
+            self._let_go(client, 1001, "the server is going away", grace_s=DRAIN_GRACE_S)
+
+    def _remove(self, client: _Client) -> None:
+        self._fanout.leave(client.reader)
+        self._clients.discard(client)
+        CLIENTS.set(len(self._clients))
+        if not self._clients:
+            WAITING.set(0)
+            self._somebody.clear()
+            self._nobody.set()
+
+    def _let_go(self, client: _Client, code: int, reason: str, *, grace_s: float = GRACE_S) -> None:
+        LET_GO.labels(code).inc()
+        self._fanout.leave(client.reader)
+        client.socket.let_go(code, reason, grace_s=grace_s)
+
+    async def _keep_within_bounds(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_EVERY_S)
+            self._shed()
+
+    def _shed(self) -> None:
+        """Let clients go, those first for whom most is waiting, until what waits for all is within the bound."""
+        held = {client: client.socket.held_bytes for client in self._clients if not client.socket.gone}
+        own = sum(held.values())
+        slowest: list[_Client] = []
+        if own + self._fanout.queued_bytes > self._max_bytes:
+            slowest = sorted(held, key=lambda client: held[client] + client.reader.queued_bytes, reverse=True)
+        for client in slowest[:SHED_AT_ONCE]:
+            if own + self._fanout.queued_bytes <= self._max_bytes:
+                break
+            own -= held[client]
+            MISSED.inc(client.reader.take(0)[0])
+            reason = f"read too slowly: {held[client]} bytes wait, and too many for all clients together"
+            self._let_go(client, 1013, reason, grace_s=SHED_GRACE_S)
+        WAITING.set(own + self._fanout.queued_bytes)
+
+    def _overrun(self, client: _Client) -> None:
+        MISSED.inc(client.reader.take(0)[0])
+        lost = client.reader.missed_in_a_row
+        self._let_go(client, 1013, f"read too slowly: {lost} trades were lost without ever catching up")
+
+    def _write_queued(self, client: _Client) -> None:
+        # A client that keeps up is written to at once, without waking a task for every trade. Room comes first: what
+        # is taken is as good as sent, while what waits in the queue can still give way to what is newer.
+        while client.socket.has_room:
+            missed, chunks = client.reader.take(WRITE_MESSAGES)
+            if missed:
+                MISSED.inc(missed)
+                chunks.insert(0, lagged(missed))
+            if not chunks:
+                return
+            client.socket.write_frames(b"".join([chunk.data for chunk in chunks]))
+            SENT.inc(sum(chunk.trades for chunk in chunks))
+        client.left_over.set()
+
+    async def _catch_up(self, client: _Client) -> None:
+        """Write what was left over whenever the client has read some, until it is gone; `_receive` hears of that."""
+        while not client.socket.gone:
+            await client.left_over.wait()
+            client.left_over.clear()
+            await client.socket.wait_for_room()
+            self._write_queued(client)
+            await asyncio.sleep(0)  # the others need their turn
+
+    async def _receive(self, client: _Client, websocket: WebSocket) -> None:
+        """Wait until the client goes. What it says is ignored, but may not be much."""
+        loop = asyncio.get_running_loop()
+        allowance, last_s = float(INCOMING_BURST), loop.time()
+        while (await websocket.receive())["type"] != "websocket.disconnect":
+            now_s = loop.time()
+            allowance = min(INCOMING_BURST, allowance + (now_s - last_s) * INCOMING_PER_S) - 1
+            last_s = now_s
+            if allowance < 0:
+                self._let_go(client, 1008, f"more than {INCOMING_PER_S:g} messages a second, where none are expected")
+                return
+
+
+async def unknown_path(websocket: WebSocket) -> None:
+    """Refuse a handshake for a path where no WebSocket is."""
+    path = websocket.scope["path"]
+    await websocket.send_denial_response(_denial(404, f"no WebSocket is at {path[:80]!r}, only at '/ws'"))
+
+
+def _denial(status: int, problem: str) -> Response:
+    headers = RETRY_AFTER if status == 503 else None
+    return Response(refusal_body(status, problem), status, headers, media_type="application/json")

@@ -1,0 +1,191 @@
+"""The one stream of trades from signal: read, prepared once, handed to the fan-out."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import grpc
+import msgspec
+from prometheus_client import Counter, Gauge
+
+from gateway.live.fanout import Chunk, Fanout
+from gateway.live.frames import text_frames
+from gateway.transcode.ticks import TickWriter
+from mesh.service.backoff import backoff
+from mesh.service.logs import Seldom
+from mesh.service.rpc import authorization
+from mesh.values.symbols import name_of
+from tickmesh.v1 import signal_pb2
+
+if TYPE_CHECKING:
+    from tickmesh.v1.signal_pb2_grpc import SignalServiceAsyncStub  # only the types know it
+
+log = logging.getLogger("gateway.stream")
+
+CALL_LIMIT_S = 5.0
+NAMES_LIMIT_S = 1.0
+"""How long trades wait for the coins' names when the stream opens."""
+UNWOKEN_S = 10.0
+"""After so long the stream is tried without a word from signal."""
+CHUNK_TRADES = 128
+"""Trades in one chunk at most, some 40 KB: what a full queue loses at once."""
+
+LIVE = Gauge("tickmesh_gateway_stream_live", "1 while the stream of trades from signal is live, else 0")
+ENDS = Counter("tickmesh_gateway_stream_ends_total", "times the stream from signal ended or could not be opened")
+UNREADABLE = Counter("tickmesh_gateway_stream_unreadable_total", "batches from signal that could not be read")
+
+
+def control(kind: str, **members: object) -> Chunk:
+    """Return a control message: `{"type": kind, ...}`."""
+    return Chunk(text_frames([msgspec.json.encode({"type": kind, **members})]), trades=0, kind=kind)
+
+
+def lagged(missed: int, **members: object) -> Chunk:
+    """Return the control message that says how many trades a client has missed."""
+    return replace(control("lagged", missed=missed, **members), missed=missed)
+
+
+class Stream:
+    """Follows `SignalService.Watch` for all symbols and feeds a fan-out.
+
+    Args:
+        signal: SignalService.
+        fanout: who gets the trades; told of selections, losses and absences, too.
+        serving: returns as soon as signal serves.
+        token: what signal wants to be shown; None when nothing.
+
+    """
+
+    def __init__(
+        self,
+        signal: SignalServiceAsyncStub,
+        fanout: Fanout,
+        *,
+        serving: Callable[[], Awaitable[None]],
+        token: str | None = None,
+    ) -> None:
+        self._signal = signal
+        self._serving = serving
+        self._metadata = authorization(token)
+        self._fanout = fanout
+        self._ticks = TickWriter()
+        self._names: dict[str, str] = {}
+        self._live = asyncio.Event()
+        self._waiting: Chunk | None = None
+        self._selected: Chunk | None = None
+        self._seldom = Seldom()
+
+    @property
+    def greeting(self) -> list[Chunk]:
+        """What a reader that comes now has to know first."""
+        return [chunk for chunk in (self._waiting, self._selected) if chunk is not None]
+
+    @property
+    def is_live(self) -> bool:
+        """Whether every trade from now on comes."""
+        return self._live.is_set()
+
+    async def wait_until_live(self, *, limit_s: float) -> None:
+        """Wait until every trade from now on comes, or for so long."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(limit_s):
+                await self._live.wait()
+
+    async def follow(self) -> None:
+        """Read the stream, and open it again whenever it ends, until cancelled."""
+        delays = backoff(first_s=0.05, max_s=5.0)
+        try:
+            while True:
+                try:
+                    request = signal_pb2.WatchRequest(all_symbols=True, coalesce=True)
+                    async for response in self._signal.Watch(request, metadata=self._metadata):
+                        if not self._live.is_set():
+                            await self._come_alive()
+                            delays = backoff(first_s=0.05, max_s=5.0)
+                        if response is None:  # so grpc gives an answer that it cannot decode
+                            self._leave_out("an answer of signal")
+                        else:
+                            self._take(response)
+                    reason = "the stream ended"
+                except grpc.aio.AioRpcError as exc:
+                    reason = f"{exc.code().name}: {exc.details()}"
+                self._go_away(reason)
+                # It is woken when signal serves again: a wait of its own would make clients wait longer than signal.
+                # One that serves and gives no stream all the same, or has no health to tell, is not asked in a loop.
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(UNWOKEN_S):
+                        await self._serving()
+                        await asyncio.sleep(next(delays))
+        finally:
+            self._live.clear()
+            self._waiting = self._selected = None
+            LIVE.set(0)
+
+    async def _come_alive(self) -> None:
+        try:
+            coins = await self._signal.ListCoins(
+                signal_pb2.ListCoinsRequest(), timeout=NAMES_LIMIT_S, metadata=self._metadata
+            )
+            self._names = {coin.symbol: coin.name for coin in coins.coins}
+        except grpc.aio.AioRpcError as exc:
+            log.warning("no names of coins: %s: %s", exc.code().name, exc.details())
+        log.info("trades are live")
+        self._live.set()
+        LIVE.set(1)
+        if self._waiting is not None:
+            self._waiting = None
+            self._fanout.tell(control("status", state="live"))
+
+    def _go_away(self, reason: str) -> None:
+        ENDS.inc()
+        if self._seldom.due(asyncio.get_running_loop().time()):
+            log.warning("no trades from signal, trying again: %s", reason)
+        LIVE.set(0)
+        if self._live.is_set() or self._waiting is None:
+            # the reason names addresses; that is for the log, not for clients
+            self._waiting = control("status", state="waiting", reason="signal is away; trades go on when it is back")
+            self._fanout.tell(self._waiting)
+        self._live.clear()
+
+    def _take(self, response: signal_pb2.WatchResponse) -> None:
+        event = response.WhichOneof("event")
+        if event == "batches":
+            for batch in response.batches.batches:
+                self._publish(batch)
+        elif event == "batch":  # from a signal that is older than we are
+            self._publish(response.batch)
+        elif event == "selected":
+            selected = response.selected
+            self._names[selected.symbol] = selected.name
+            rests = {} if selected.status in ("", "TRADING") else {"status": selected.status}
+            self._selected = control(
+                "selected", symbol=selected.symbol, name=selected.name, venue=selected.venue, **rests
+            )
+            self._fanout.select(selected.symbol)
+            self._fanout.tell(self._selected)
+        elif event == "missed":
+            log.warning("signal did not send %d trades: this gateway read too slowly", response.missed.trades)
+            self._fanout.tell(lagged(response.missed.trades, by="gateway"))
+
+    def _publish(self, batch: signal_pb2.SignalBatch) -> None:
+        symbol = batch.trades.symbol
+        if not self._fanout.audience(symbol):
+            return
+        try:
+            ticks = self._ticks.write(batch, self._names.get(symbol) or name_of(symbol))
+        except ValueError as exc:
+            self._leave_out(f"a batch of {symbol}", exc)
+            return
+        for start in range(0, len(ticks), CHUNK_TRADES):
+            some = ticks[start : start + CHUNK_TRADES]
+            self._fanout.publish(symbol, Chunk(text_frames(some), trades=len(some)))
+
+    def _leave_out(self, what: str, why: object = "no such message") -> None:
+        UNREADABLE.inc()
+        if self._seldom.due(asyncio.get_running_loop().time()):
+            log.error("left out %s that cannot be read: %s", what, why)

@@ -1,0 +1,3 @@
+"""Asking the venue over REST: what may be asked, of which host, and what an answer proves."""
+
+from __future__ import annotations

@@ -1,0 +1,67 @@
+"""One REST host of a venue: what it offers, when it may be asked, and what its refusals mean. Pure.
+
+Times are seconds of one steady clock.
+"""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from ingest.binance.answers import parse_error
+from ingest.binance.refusals import Refusal, refusal_of
+from ingest.http.errors import RestRefused
+
+_FIRST_SHUT_S, _LONGEST_SHUT_S = 2.0, 300.0
+_NOT_OFFERED_S = 300.0  # a 404 may be a slip of the venue's, and what it has not today it may have tomorrow
+
+
+class Host:
+    """See the module.
+
+    Args:
+        url: where it is.
+
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.name = urlsplit(url).netloc
+        self._not_offered_until_s: dict[str, float] = {}  # by path
+        self._refusals = 0  # in a row: each makes us stay away for longer
+        self._shut_until_s = float("-inf")
+
+    def offers(self, path: str, now_s: float) -> bool:
+        """Return whether it has such a path, as far as is known: what it said of that is forgotten after minutes."""
+        return now_s >= self._not_offered_until_s.get(path, float("-inf"))
+
+    def is_shut(self, now_s: float) -> bool:
+        """Return whether it is not to be asked now."""
+        return now_s < self._shut_until_s
+
+    def answered(self) -> None:
+        """Take note that it answers again."""
+        self._refusals = 0
+
+    def refused(self, path: str, status: int, body: bytes, now_s: float) -> tuple[str, bool]:
+        """Take note of a refusal; return it in plain words, and whether a person should hear of it.
+
+        Raises:
+            RestRefused: the question itself is wrong.
+
+        """
+        code, message = parse_error(body)
+        refusal, why = refusal_of(status, code)
+        said = " ".join(filter(None, (str(status), str(code or ""), message)))
+        words = f"{self.name} {why} ({said}), asked for {path}"
+        if refusal is Refusal.REJECTED:
+            raise RestRefused(words)
+        if refusal is Refusal.LEAVE_HOST:
+            self._shut(now_s)
+        elif refusal is Refusal.NOT_OFFERED:
+            self._not_offered_until_s[path] = now_s + _NOT_OFFERED_S
+        return words, refusal is not Refusal.ASK_AGAIN
+
+    def _shut(self, now_s: float) -> None:
+        # Twice as long each time: a refusal may be for ever, or over in a moment.
+        self._shut_until_s = now_s + min(_LONGEST_SHUT_S, _FIRST_SHUT_S * 2**self._refusals)
+        self._refusals += 1

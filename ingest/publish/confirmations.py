@@ -1,0 +1,67 @@
+"""Asking REST about trades that are doubted, until none is."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from ingest.http.client import Rest
+from ingest.http.errors import RestAway, RestError
+from ingest.publish.trade_publisher import Outlet
+from mesh.service.backoff import backoff
+from mesh.service.logs import Seldom
+
+log = logging.getLogger("ingest.confirm")
+
+_SETTLE_S = 0.2
+"""So long other trades may say it by themselves before REST is asked."""
+
+
+class Confirmations:
+    """Asks for the venue's newest trades while the outlet doubts any; `run` is a task of the service's own.
+
+    Args:
+        rest: the venue.
+        outlet: who doubts and is told.
+
+    """
+
+    def __init__(self, rest: Rest, outlet: Outlet) -> None:
+        self._rest = rest
+        self._outlet = outlet
+        self._underway: set[str] = set()
+        self._waiting: asyncio.Queue[str] = asyncio.Queue()  # a symbol at most once: it is bounded by their number
+        outlet.on_doubt(self.look)
+
+    def look(self, symbol: str) -> None:
+        """Ask about a symbol, unless that is being done; returns at once."""
+        if symbol not in self._underway:
+            self._underway.add(symbol)
+            self._waiting.put_nowait(symbol)
+
+    async def run(self) -> None:
+        """Ask, for ever."""
+        async with asyncio.TaskGroup() as tasks:
+            while True:
+                symbol = await self._waiting.get()
+                tasks.create_task(self._confirm(symbol), name=f"confirm {symbol}")
+
+    async def _confirm(self, symbol: str) -> None:
+        seldom = Seldom(every_s=30)
+        delays = backoff(first_s=0.3, max_s=60)
+        try:
+            await asyncio.sleep(_SETTLE_S)
+            while self._outlet.doubts(symbol):
+                newest, away_s = None, 0.0
+                try:
+                    newest = await self._rest.newest_trades(symbol)
+                except RestError as exc:
+                    away_s = exc.again_after_s if isinstance(exc, RestAway) else 0.0
+                    if seldom.due(asyncio.get_running_loop().time()):
+                        log.warning("%s: cannot ask which trades are right now: %s", symbol, exc)
+                await self._outlet.judge(symbol, newest)
+                if self._outlet.doubts(symbol):
+                    await asyncio.sleep(max(next(delays), min(away_s, 60)))
+        finally:
+            # Nothing is awaited between the last look at the doubts and this: no call of `look` falls in between.
+            self._underway.discard(symbol)

@@ -1,0 +1,194 @@
+"""Fetching over REST what the socket did not bring: gaps between trades, and what happened while nobody listened."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from ingest import metrics
+from ingest.gap import Gap
+from ingest.http.backfill import Found, split_anchor
+from ingest.http.client import Rest
+from ingest.http.errors import RestAway, RestRefused
+from ingest.publish.trade_publisher import Outlet
+from mesh.service.backoff import backoff
+from mesh.service.logs import Seldom
+from mesh.values.trades import TradeColumns
+
+log = logging.getLogger("ingest.repair")
+
+LATER_US = 1_000_000
+"""By more than this no clock of the venue is ahead of another."""
+
+OUT_OF_ORDER_S = 0.2
+"""So long a missing trade may still come by the socket before REST is asked."""
+
+
+class Repairs:
+    """The repairs under way: at most one a symbol. Every gap of the outlet begins one.
+
+    Args:
+        rest: the venue.
+        outlet: whose gaps are filled.
+        tasks: the owner of the repairs' tasks.
+
+    """
+
+    def __init__(self, rest: Rest, outlet: Outlet, tasks: asyncio.TaskGroup) -> None:
+        self._rest = rest
+        self._outlet = outlet
+        self._tasks = tasks
+        self._underway: dict[str, asyncio.Task[None]] = {}
+        self._to_the_end: set[str] = set()
+        self._opened_s: dict[str, float] = {}  # when it was last not known what was missed
+        self._cancelled = False
+        self.brought: set[str] = set()
+        """The symbols of which REST's last answer brought something: it has what they wait for."""
+        outlet.on_gap(self.fill)
+        outlet.on_epoch(self.catch_up)
+
+    def fill(self, symbol: str) -> None:
+        """Fetch the ids a symbol waits for."""
+        if symbol not in self._underway and not self._cancelled:
+            self._underway[symbol] = self._tasks.create_task(self._run(symbol), name=f"repair {symbol}")
+
+    def catch_up(self, symbol: str) -> None:
+        """Fetch all since the last trade released: when a connection opens, nobody knows what was missed."""
+        self._to_the_end.add(symbol)
+        self._opened_s[symbol] = asyncio.get_running_loop().time()
+        self.fill(symbol)
+
+    async def finish(self, *, within_s: float) -> None:
+        """Let what is under way come to its end, and stop fetching after so long."""
+        clock = asyncio.get_running_loop().time
+        ends_s = clock() + within_s
+        while self._underway and clock() < ends_s:
+            await asyncio.wait(self._underway.values(), timeout=ends_s - clock(), return_when=asyncio.FIRST_COMPLETED)
+        self.cancel()
+
+    def cancel(self) -> None:
+        """Stop fetching, also what is missed from now on."""
+        self._cancelled = True
+        for task in list(self._underway.values()):
+            task.cancel()
+
+    async def _run(self, symbol: str) -> None:
+        try:
+            await self._repair(symbol)
+        finally:
+            # Nothing is awaited between its last look at the gap and this: no call of `fill` falls in between.
+            del self._underway[symbol]
+
+    async def _repair(self, symbol: str) -> None:
+        seldom = Seldom(every_s=10)
+        delays = backoff(first_s=0.2, max_s=10)
+        if symbol not in self._to_the_end:
+            await asyncio.sleep(OUT_OF_ORDER_S)
+        fetched = 0
+        continuous: set[int] = set()  # epochs of which REST has our last trade
+        nothing_since_s: float | None = None  # since when all answers were empty
+        while (from_id := self._outlet.next_id(symbol)) is not None:
+            gap = self._outlet.gap(symbol)
+            if gap is None and symbol not in self._to_the_end:
+                break
+            epoch = self._outlet.epoch(symbol)
+            try:
+                # After an absence the venue may have begun its ids again: is the last trade still the same there?
+                unsure = symbol in self._to_the_end and epoch not in continuous
+                if unsure and self._outlet.last_trade(symbol) is not None:
+                    found = await self._continued(symbol, from_id - 1)
+                    if found is None:
+                        continue
+                    continuous.add(epoch)
+                else:
+                    found = await self._rest.trades_from(symbol, from_id)
+            except RestAway as exc:
+                self.brought.discard(symbol)
+                nothing_since_s = None
+                if seldom.due(asyncio.get_running_loop().time()):
+                    log.warning("%s: cannot fetch trades from %d on now: %s", symbol, from_id, exc)
+                await asyncio.sleep(max(next(delays), exc.again_after_s))
+                continue
+            except RestRefused as exc:
+                self._to_the_end.discard(symbol)
+                await self._outlet.give_up(symbol, str(exc))
+                continue
+            if epoch != self._outlet.epoch(symbol):
+                continue  # these were asked for by ids of the old count
+            if found.to_the_end:
+                self._to_the_end.discard(symbol)
+            await self._hand_over(symbol, found)
+            fetched += found.trades
+            held_back = found.next_id is not None and found.next_id > from_id == self._outlet.next_id(symbol)
+            if found.next_id is not None and not held_back:
+                nothing_since_s, delays = None, backoff(first_s=0.2, max_s=10)
+                self.brought.add(symbol)
+                continue
+            self.brought.discard(symbol)
+            if gap is not None:  # the socket is ahead of REST
+                if nothing_since_s is None:
+                    nothing_since_s = asyncio.get_running_loop().time()
+                left_s = await self._outlet.nothing_since(symbol, nothing_since_s)
+                await asyncio.sleep(min(next(delays), left_s))
+            elif symbol in self._to_the_end:  # nothing, and yet not the end
+                await asyncio.sleep(next(delays))
+        self._to_the_end.discard(symbol)
+        self.brought.discard(symbol)
+        if fetched:
+            log.info("%s: fetched %d trades up to %d", symbol, fetched, (self._outlet.next_id(symbol) or 0) - 1)
+
+    async def _continued(self, symbol: str, last_id: int) -> Found | None:
+        """Ask for what comes after the last trade, and for that trade itself: in a new epoch it is another one.
+
+        Returns:
+            what comes after it; None where a new epoch has begun by that.
+
+        Raises: RestError.
+
+        """
+        epoch, last = self._outlet.epoch(symbol), self._outlet.last_trade(symbol)
+        for attempt in range(2):  # no single answer begins an epoch
+            anchor, found = split_anchor(await self._rest.trades_from(symbol, last_id), last_id)
+            if anchor is None and not found.parts:
+                anchor = await self._newer_below(symbol, last_id)
+            if anchor is None or last is None or self._outlet.epoch(symbol) != epoch:
+                return found
+            time_us, price_e8 = int(anchor.time_us[0]), int(anchor.price_e8[0])
+            same = int(anchor.trade_id[0]) == last_id and (time_us // 1000, price_e8) == (last[0] // 1000, last[1])
+            if same:
+                return found
+            if not attempt:
+                await asyncio.sleep(OUT_OF_ORDER_S)
+        log.warning("%s: REST tells another trade %d than the last one that came", symbol, last_id)
+        await self._outlet.begin_epoch(symbol, epoch + 1, from_start=True, held_since_s=self._opened_s[symbol])
+        return None
+
+    async def _newer_below(self, symbol: str, last_id: int) -> TradeColumns | None:
+        """Return the venue's newest trade where its id is lower than ours and yet it happened later."""
+        newest = await self._rest.newest_trades(symbol)
+        last = self._outlet.last_trade(symbol)
+        if not len(newest) or last is None or int(newest.trade_id[-1]) >= last_id:
+            return None
+        return newest.rows(slice(-1, None)) if int(newest.time_us[-1]) > last[0] + LATER_US else None
+
+    async def _hand_over(self, symbol: str, found: Found) -> None:
+        metrics.REPAIRED.labels(self._outlet.venue, symbol).inc(found.trades)
+        unreachable = set(found.unreachable)
+        why, level = "the venue no longer tells them one by one", logging.ERROR
+        if len(unreachable) > 1:  # aggregates leave hundreds
+            count, ends = sum(map(len, unreachable)), (found.unreachable[0].first_id, found.unreachable[-1].last_id)
+            log.error("%s: going on without %d trades between %d and %d: %s", symbol, count, *ends, why)
+            level = logging.DEBUG
+        for step in found.in_order:
+            if isinstance(step, Gap) and self._outlet.is_far(symbol, step):
+                # Rather one wrong row than so many ids without a trade: it is doubted, and asked for again.
+                beyond = [part for part in found.parts if int(part.trade_id[0]) > step.last_id]
+                if beyond:
+                    await self._outlet.take(beyond[0], live=False)
+                break
+            if not isinstance(step, Gap):
+                await self._outlet.take(step, live=False)
+            elif step in unreachable:
+                await self._outlet.unreachable(symbol, step, why, level=level)
+            else:
+                await self._outlet.absent(symbol, step)

@@ -1,0 +1,113 @@
+"""How far RAW is: the newest trade of a symbol that was published before, and the names of messages that tell it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import re
+import time
+from dataclasses import dataclass
+
+from nats.errors import Error as NatsError
+from nats.js.api import RawStreamMsg
+from nats.js.errors import NotFoundError
+
+from mesh.bus import control, subjects, wire
+from mesh.bus.connection import Bus
+from mesh.bus.message import MESSAGE_ID
+from mesh.service.errors import BadMessage
+from mesh.service.logs import Seldom
+from mesh.values.trades import TradeColumns
+
+log = logging.getLogger("ingest.published")
+
+_LOOK_BACK = 10_000  # messages, for one that is ours; farther back the ledger finds what is missing
+
+
+@dataclass(frozen=True, slots=True)
+class Last:
+    """The newest trade published: its key (`mesh.epochs`), its time, and the trades before it that are known."""
+
+    key: int
+    time_us: int
+    trades: TradeColumns | None
+
+
+async def last_published(bus: Bus, venue: str, symbol: str) -> Last | None:
+    """Return the newest trade that RAW holds of a symbol, None when it holds none; waits for the bus."""
+    subject, seldom = subjects.raw(venue, symbol), Seldom(every_s=10)
+    foreign = 0  # the sequence of a message that somebody else wrote
+    while True:
+        try:
+            if foreign:
+                message = await _message_before(bus, foreign, subject)
+            else:
+                message = await bus.js.get_last_msg(subjects.RAW, subject)
+        except NotFoundError:
+            return None
+        except (NatsError, TimeoutError) as exc:
+            if seldom.due(asyncio.get_running_loop().time()):
+                log.warning("waiting for the bus to read the last trade of %s: %s", symbol, str(exc) or "no answer")
+            await asyncio.sleep(0.25)
+            continue
+        try:
+            return _newest(message)
+        except BadMessage as exc:
+            foreign = message.seq or 0
+            log.error("%s: going on after what stands before message %d of RAW: %s", symbol, foreign, exc)
+
+
+async def epoch_told(bus: Bus, venue: str, symbol: str) -> int | None:
+    """Return the epoch of a symbol as CONTROL tells it, None while store has not told of all; waits for the bus."""
+    while True:
+        all_told = False
+        try:
+            with contextlib.suppress(NotFoundError):  # asked first, as it is told last
+                await bus.js.get_last_msg(subjects.CONTROL, subjects.EPOCHS_TOLD)
+                all_told = True
+            message = await bus.js.get_last_msg(subjects.CONTROL, subjects.epoch(venue, symbol))
+        except NotFoundError:
+            return 0 if all_told else None
+        except (NatsError, TimeoutError):
+            await asyncio.sleep(0.25)
+            continue
+        try:
+            return control.decode_epoch(message.data or b"").epoch
+        except BadMessage as exc:
+            log.error("%s: its epoch counts as 0: %s", symbol, exc)
+            return 0
+
+
+async def _message_before(bus: Bus, sequence: int, subject: str) -> RawStreamMsg:
+    for candidate in range(sequence - 1, max(sequence - _LOOK_BACK, 0), -1):
+        with contextlib.suppress(NotFoundError):
+            message = await bus.js.get_msg(subjects.RAW, candidate)
+            if message.subject == subject:
+                return message
+    raise NotFoundError
+
+
+def repair_id(trades: TradeColumns, newest_id: int) -> str:
+    """Name a message of trades of the past, so that whoever reads RAW's last message knows how far we had come.
+
+    The time makes it another name than that of an earlier repair of the same ids, which JetStream would take for it.
+    """
+    first_id, last_id = trades.trade_id[0], trades.trade_id[-1]
+    now_us = time.time_ns() // 1000
+    return f"{trades.venue}.{subjects.token(trades.symbol)}.{first_id}-{last_id}.repair.{newest_id}.{now_us}"
+
+
+def newest_of_repair(message_id: str) -> int | None:
+    """Read the newest id out of the name that `repair_id` gave; None for any other name."""
+    match = re.fullmatch(r".*\.repair\.([0-9]+)\.[0-9]+", message_id)
+    return int(match[1]) if match else None
+
+
+def _newest(message: RawStreamMsg) -> Last:
+    """Return the newest trade that was published up to this message. Raises: BadMessage."""
+    trades = wire.decode_trades(message.data or b"")
+    newest_id = newest_of_repair((message.headers or {}).get(MESSAGE_ID, ""))
+    if newest_id is not None:  # the message is one of the past: it says how far we had come
+        return Last(newest_id, trades.received_time_us, None)
+    return Last(int(trades.trade_id[-1]), int(trades.time_us[-1]), trades)

@@ -1,0 +1,582 @@
+"""Where trades leave: through their symbol's sequencer to the stream RAW, whoever brings them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from ingest import metrics
+from ingest.binance.frames import ClosedCandle
+from ingest.feed_state import Progress
+from ingest.gap import Gap
+from ingest.publish.outbox import MAX_ASIDE, Outbox, dead_trades, epoch_begun
+from ingest.publish.quarantine import Bounds, Doubted, Known, Quarantine, Recent, Verdict, implausible_past
+from ingest.publish.resume import epoch_told, last_published, repair_id
+from ingest.publish.sequencer import Counts, Limits, Sequencer
+from mesh.bus import subjects, wire
+from mesh.bus.connection import Bus
+from mesh.bus.publisher import Publisher
+from mesh.service.health import Health, State
+from mesh.service.logs import Seldom
+from mesh.values import epochs
+from mesh.values.trades import Bools, TradeColumns
+
+log = logging.getLogger("ingest.outlet")
+
+MAX_BATCH = 4096
+"""Trades in one message at most: about 0.14 MB."""
+
+LATER_US = 1_000_000
+"""So much later than the last trade one must have happened to be new: a repeat, told by a second connection, is not."""
+_ADOPT_EVERY_S = 1.0
+_ASK_EVERY_S = 0.1
+
+
+@dataclass(slots=True)
+class _Followed:
+    """What is known of a symbol that is followed."""
+
+    sequencer: Sequencer
+    quarantine: Quarantine
+    head_id: int = -1
+    recent: Recent = field(default_factory=Recent)
+    standing_still: int = 0  # live trades in a row that happened after the last one passed on, and were not
+    epoch: int = 0
+    is_blind: bool = False  # whether RAW held nothing of it, so that the bus may have forgotten its epoch
+
+
+class Outlet:
+    """See the module.
+
+    One at a time passes: what `publish` makes wait (a full or slow stream) makes everybody wait, and that is how the
+    sockets come to be read no faster than the bus takes.
+
+    Args:
+        venue: whose trades these are.
+        bus: to read how far RAW is.
+        publisher: the writer of RAW.
+        limits: of waiting for what is missing.
+        bounds: of what a trade's id and time may be.
+        epoch_wait_s: how long after the first symbol to wait for store's word in which epoch symbols are of which RAW
+            holds nothing: the disk of the bus may have been lost.
+        health: where it is told that trades are held and why.
+
+    """
+
+    def __init__(
+        self,
+        venue: str,
+        bus: Bus,
+        publisher: Publisher,
+        *,
+        limits: Limits | None = None,
+        bounds: Bounds | None = None,
+        epoch_wait_s: float = 0.0,
+        health: Health | None = None,
+    ) -> None:
+        self.venue = venue
+        self._bus = bus
+        self._publisher = publisher
+        self._call_on_gap: list[Callable[[str], None]] = []
+        self._limits = limits or Limits()
+        self._heard_s: dict[str, float] = {}  # by symbol: when trades came as they happen
+        self._bounds = bounds or Bounds()
+        self._followed: dict[str, _Followed] = {}
+        self._call_on_doubt: list[Callable[[str], None]] = []
+        self._call_on_epoch: list[Callable[[str], None]] = []
+        self._outbox: Outbox | None = None
+        self._venue_time_us = 0
+        self._lock = asyncio.Lock()
+        self._seldom: dict[tuple[str, str], Seldom] = {}
+        self._closed = False
+        self._epoch_wait_s = epoch_wait_s
+        self._health = health
+        self._waits_for_epochs_until_s: float | None = None
+
+    def on_gap(self, call: Callable[[str], None]) -> None:
+        """Call a function with the symbol whenever trades wait for ids before them."""
+        self._call_on_gap.append(call)
+
+    def on_doubt(self, call: Callable[[str], None]) -> None:
+        """Call a function with the symbol whenever trades of it are held because they cannot be right."""
+        self._call_on_doubt.append(call)
+
+    def on_epoch(self, call: Callable[[str], None]) -> None:
+        """Call a function with the symbol whenever a new epoch of it has begun."""
+        self._call_on_epoch.append(call)
+
+    def keep_aside_in(self, outbox: Outbox) -> None:
+        """Bring a copy of trades that are doubted there from now on; until then they are only counted and told."""
+        self._outbox = outbox
+
+    async def follow(self, symbol: str) -> None:
+        """Let a symbol's trades pass from now on, after the last one that RAW holds; waits for the bus."""
+        if symbol not in self._followed:
+            last = await last_published(self._bus, self.venue, symbol)
+            if symbol in self._followed:
+                return
+            if last is None:
+                told = await self._epoch_told(symbol)
+                if symbol in self._followed:
+                    return
+                epoch = told or 0
+                log.info("%s: begins with its first trade%s", symbol, f" of epoch {epoch}" if epoch else "")
+                sequencer = Sequencer(last_id=None, limits=self._limits)
+                followed = _Followed(sequencer, Quarantine(self._bounds), epoch=epoch, is_blind=told is None)
+                self._followed[symbol] = followed
+                metrics.EPOCH.labels(self.venue, symbol).set(epoch)
+            else:
+                last_id, epoch = epochs.venue_id(last.key), epochs.epoch_of(last.key)
+                log.info("%s: goes on after trade %d%s", symbol, last_id, f" of epoch {epoch}" if epoch else "")
+                sequencer = Sequencer(last_id=last_id, last_time_us=last.time_us, limits=self._limits)
+                followed = _Followed(sequencer, Quarantine(self._bounds), last_id, epoch=epoch)
+                if last.trades is not None:
+                    followed.recent.add(_shifted(last.trades, -epoch * epochs.IDS))
+                self._followed[symbol] = followed
+                metrics.EPOCH.labels(self.venue, symbol).set(epoch)
+
+    async def _epoch_told(self, symbol: str) -> int | None:
+        """Return in which epoch a symbol is, None when store has not said so within its time."""
+        if self._waits_for_epochs_until_s is None:
+            self._waits_for_epochs_until_s = _now_s() + self._epoch_wait_s
+        while (told := await epoch_told(self._bus, self.venue, symbol)) is None:
+            if _now_s() >= self._waits_for_epochs_until_s:
+                log.log(
+                    logging.WARNING if self._epoch_wait_s else logging.DEBUG,
+                    "%s: store has not said which epoch it is in, so it begins in the first one until it does",
+                    symbol,
+                )
+                return None
+            await asyncio.sleep(_ASK_EVERY_S)
+        return told
+
+    def epoch(self, symbol: str) -> int:
+        """Return how often the venue has begun a symbol's ids again; 0 also of one that is not followed."""
+        followed = self._followed.get(symbol)
+        return 0 if followed is None else followed.epoch
+
+    def last_trade(self, symbol: str) -> tuple[int, int] | None:
+        """Return time and price of the last trade passed on; None where they are not known."""
+        recent = self._followed[symbol].recent
+        if not recent:
+            return None
+        ids, time_us, price_e8 = recent.columns
+        return (int(time_us[-1]), int(price_e8[-1])) if ids[-1] == self._followed[symbol].sequencer.last_id else None
+
+    async def adopt_epochs(self) -> None:
+        """Take over epochs that store tells of symbols of which RAW held nothing at their start, for ever."""
+        while True:
+            await asyncio.sleep(_ADOPT_EVERY_S)
+            for symbol, followed in list(self._followed.items()):
+                if not followed.is_blind:
+                    continue
+                epoch = await epoch_told(self._bus, self.venue, symbol)
+                if epoch is None:
+                    break  # store has not told yet, of the others neither
+                if epoch > followed.epoch:
+                    await self.begin_epoch(symbol, epoch, from_start=False)
+                followed.is_blind = False
+
+    async def begin_epoch(
+        self, symbol: str, epoch: int, *, from_start: bool, held_since_s: float | None = None
+    ) -> None:
+        """Follow the ids of a new epoch; what waits for ids of the old one is published, and those stay a hole.
+
+        Args:
+            symbol: which.
+            epoch: the new one, above the one that is followed.
+            from_start: whether all trades of the epoch are wanted, so that the first ones are fetched; else it begins
+                with the next trade that comes.
+            held_since_s: trades that wait for others and came since then (steady clock) have ids of the new epoch.
+
+        """
+        followed = self._followed[symbol]
+        anew: list[TradeColumns] = []
+        if held_since_s is not None:
+            anew += filter(None, [followed.sequencer.take_held(held_since_s), followed.quarantine.take_all()])
+        while followed.sequencer.gap is not None and not self._closed:
+            await self.unreachable(symbol, followed.sequencer.gap, "the venue has begun its ids again")
+        async with self._lock:
+            if epoch <= followed.epoch:
+                return
+            log.warning("%s: %s has begun its ids again: this is epoch %d", symbol, self.venue, epoch)
+            for doubted in followed.quarantine.held:  # of the old count, and nobody can be asked about them any more
+                self._tell_doubted(symbol, doubted)
+                metrics.QUARANTINE_ENDED.labels(self.venue, symbol, "dropped").inc(len(doubted.trades))
+            self._tell_counts(symbol, followed.sequencer)
+            first = -1 if from_start else None
+            last_us = followed.sequencer.last_time_us
+            followed.sequencer = Sequencer(last_id=first, last_time_us=last_us, limits=self._limits)
+            followed.quarantine, followed.head_id = Quarantine(self._bounds), -1
+            followed.recent, followed.epoch = Recent(), epoch
+            metrics.EPOCH.labels(self.venue, symbol).set(epoch)
+            if self._outbox is not None:
+                self._outbox.put(epoch_begun(self.venue, symbol, epoch))
+        for trades in anew:
+            await self.take(trades, live=False)
+        for call in self._call_on_epoch:
+            call(symbol)
+
+    def next_id(self, symbol: str) -> int | None:
+        """Return the id a symbol waits for; None while any would do."""
+        last_id = self._followed[symbol].sequencer.last_id
+        return None if last_id is None else last_id + 1
+
+    def next_id_if_known(self, symbol: str) -> int | None:
+        """Return the same also of a symbol whose trades do not pass yet: None."""
+        return self.next_id(symbol) if symbol in self._followed else None
+
+    def gap(self, symbol: str) -> Gap | None:
+        """Return the ids that a symbol's trades wait for."""
+        return self._followed[symbol].sequencer.gap
+
+    def progress(self) -> list[Progress]:
+        """Return how far each followed symbol's trades are."""
+        now_s = _now_s()
+        return [
+            Progress(
+                symbol,
+                followed.sequencer.last_id,
+                followed.sequencer.last_time_us,
+                now_s - self._heard_s[symbol] if symbol in self._heard_s else None,
+                held_trades=followed.sequencer.held_trades + followed.quarantine.held_trades,
+                gap=followed.sequencer.gap,
+                doubt=followed.quarantine.held[0].why if followed.quarantine.held else "",
+                not_passed=followed.standing_still,
+            )
+            for symbol, followed in self._followed.items()
+        ]
+
+    async def take(self, trades: TradeColumns, *, live: bool = True) -> None:
+        """Take trades from anywhere, in any order; those of a symbol not followed are passed over, and counted.
+
+        Args:
+            trades: of one symbol.
+            live: whether they come as they happen, so that their delay says something of the way here.
+
+        """
+        followed = self._followed.get(trades.symbol)
+        if followed is None:
+            metrics.PASSED_OVER.labels(self.venue).inc(len(trades))
+            return
+        if not len(trades):
+            return
+        if live:
+            self._heard_s[trades.symbol] = _now_s()
+            metrics.LAG.observe(max(0.0, (trades.received_time_us - int(trades.time_us[-1])) / 1e6))
+        last_time_us = followed.sequencer.last_time_us
+        async with self._lock:
+            if live and last_time_us and int(trades.time_us[-1]) > last_time_us + LATER_US:
+                followed.standing_still += len(trades)  # what passes makes it 0
+            verdict = followed.quarantine.examine(trades, self._known(followed), now_s=_now_s(), live=live)
+            await self._pass(trades.symbol, followed, verdict, live=live)
+        if followed.sequencer.gap is not None:
+            for call in self._call_on_gap:
+                call(trades.symbol)
+        if followed.quarantine.held:
+            for call in self._call_on_doubt:
+                call(trades.symbol)
+
+    def doubts(self, symbol: str) -> bool:
+        """Return whether trades of a symbol are held because they cannot be right."""
+        return bool(self._followed[symbol].quarantine.held)
+
+    async def judge(self, symbol: str, newest: TradeColumns | None) -> None:
+        """Take REST's word about the trades of a symbol that are doubted: its newest ones, None when it has none."""
+        followed = self._followed[symbol]
+        anew = followed.quarantine.counts_anew(newest, self._known(followed))
+        if anew is not None and (behind := followed.quarantine.take_behind()) is not None:
+            await self._end_doubt(symbol, followed, behind, anew=anew)
+        doubted_ids = [doubted.trades.trade_id for doubted in followed.quarantine.held]
+        async with self._lock:
+            verdict = followed.quarantine.judge(newest, self._known(followed), now_s=_now_s())
+            await self._pass(symbol, followed, verdict, live=False)
+        if newest is not None and doubted_ids and followed.sequencer.last_id is not None:
+            # What the socket told wrong REST may have told right.
+            rows = newest.rows(np.isin(newest.trade_id, np.concatenate(doubted_ids)))
+            if len(rows):
+                await self.take(rows, live=False)
+        if followed.sequencer.gap is not None:
+            for call in self._call_on_gap:
+                call(symbol)
+
+    async def _end_doubt(self, symbol: str, followed: _Followed, behind: TradeColumns, *, anew: bool) -> None:
+        """Go on after REST has said whether trades with ids of the past are a new count of the venue's."""
+        last_id = followed.sequencer.last_id
+        assert last_id is not None
+        if anew:
+            metrics.QUARANTINE_ENDED.labels(self.venue, symbol, "released").inc(len(behind))
+            lowest_id = int(behind.trade_id.min())
+            from_start = lowest_id <= self._limits.max_gap_ids
+            await self.begin_epoch(symbol, followed.epoch + 1, from_start=from_start)
+            await self.take(behind, live=False)
+            return
+        past = behind.trade_id <= last_id
+        metrics.QUARANTINE_ENDED.labels(self.venue, symbol, "dropped").inc(int(past.sum()))
+        log.warning("%s: dropped %d trades with ids of the past: REST still has the others", symbol, int(past.sum()))
+        if not past.all():
+            await self.take(behind.rows(~past))
+
+    def is_far(self, symbol: str, gap: Gap) -> bool:
+        """Return whether ids that REST goes past are so many that its word alone is not enough."""
+        followed = self._followed[symbol]
+        head_id = max(followed.head_id, followed.sequencer.last_id or 0)
+        return gap.last_id > head_id + self._bounds.max_id_jump
+
+    def why_no_candle(self, candle: ClosedCandle) -> str:
+        """Return why a minute cannot be one of the venue's, empty when it can: found, expected."""
+        followed = self._followed.get(candle.symbol)
+        now_us = max(time.time_ns() // 1000, self._venue_time_us)
+        if candle.open_time_us > now_us + self._bounds.max_time_jump_us:
+            return f"a minute that begins at {candle.open_time_us} us, expected no later than {now_us}"
+        last_id = None if followed is None else followed.sequencer.last_id
+        if followed is None or last_id is None or candle.last_trade_id < 0:
+            return ""
+        past = candle.last_trade_id <= last_id and candle.open_time_us > followed.sequencer.last_time_us > 0
+        if past or any(doubted.kind == "id_behind" for doubted in followed.quarantine.held):
+            return f"a minute up to trade {candle.last_trade_id}, which is of the past: are these ids of a new count?"
+        limit = max(followed.head_id, last_id) + self._bounds.max_id_jump
+        if candle.last_trade_id > limit:
+            return f"a minute up to trade {candle.last_trade_id}, expected at most {limit}"
+        return ""
+
+    async def absent(self, symbol: str, gap: Gap) -> None:
+        """Take the venue's word that it has none of these ids, and go on without them."""
+        log.warning("%s: the venue has no trades %d to %d", symbol, gap.first_id, gap.last_id)
+        metrics.ABSENT.labels(self.venue, symbol).inc(len(gap))
+        await self._skip(symbol, gap)
+
+    async def unreachable(self, symbol: str, gap: Gap, why: str, *, level: int = logging.ERROR) -> None:
+        """Go on without ids that can no longer be asked for; they stay a hole for the ledger."""
+        words = "%s: going on without trades %d to %d (%d): %s"
+        log.log(level, words, symbol, gap.first_id, gap.last_id, len(gap), why)
+        metrics.HOLES.labels(self.venue, symbol).inc(len(gap))
+        await self._skip(symbol, gap)
+
+    async def give_up(self, symbol: str, why: str) -> None:
+        """Go on without the ids that are waited for; they stay a hole for the ledger."""
+        sequencer = self._followed[symbol].sequencer
+        if (dropped := sequencer.drop_contradicted()) is not None:
+            words = f"trades {dropped.trade_id[0]} to {dropped.trade_id[-1]} came before lower ids that go on"
+            self._tell_doubted(symbol, Doubted(dropped, "id_ahead", _now_s(), words))
+            log.warning("%s: dropped %d trades: %s", symbol, len(dropped), words)
+            self._followed[symbol].head_id = sequencer.last_id or -1
+            return
+        if (gap := sequencer.gap) is not None:
+            await self.unreachable(symbol, gap, why)
+
+    async def nothing_since(self, symbol: str, since_s: float) -> float:
+        """Take note that the venue has answered since then with nothing from the ids on that are waited for.
+
+        What it has had time enough for is given up: later trades have come, and these may never.
+
+        Returns:
+            how long its next answer may take.
+
+        """
+        followed = self._followed[symbol]
+        sequencer = followed.sequencer
+        while (left_s := sequencer.patience_s(since_s, _now_s())) == 0 and sequencer.gap is not None:
+            if await self._doubt_lone(symbol):
+                continue
+            await self.give_up(symbol, "the venue answers, but has nothing of them, though later ones have come")
+        return left_s
+
+    async def _doubt_lone(self, symbol: str) -> bool:
+        """Hold the trades behind a gap where they are so few that their ids may be wrong; return whether they are."""
+        followed = self._followed[symbol]
+        if (lone := followed.sequencer.take_lone()) is None:
+            return False
+        verdict = followed.quarantine.doubt(lone, "unconfirmed", self._known(followed), now_s=_now_s())
+        followed.head_id = followed.sequencer.last_id or -1
+        async with self._lock:
+            await self._pass(symbol, followed, verdict, live=False)
+        for call in self._call_on_doubt:
+            call(symbol)
+        return True
+
+    async def give_up_all(self, why: str, *, but: Collection[str] = ()) -> None:
+        """Go on without everything that is waited for; what has arrived behind it is published.
+
+        Args:
+            why: for the log.
+            but: symbols of which nothing is given up, as all of it can be had again in order.
+
+        """
+        for symbol, followed in self._followed.items():
+            sequencer = followed.sequencer
+            if symbol in but and (gap := sequencer.gap) is not None:
+                held = sequencer.held_trades
+                log.info(
+                    "%s: left %d trades behind %d to %d to the next start: %s",
+                    symbol,
+                    held,
+                    gap.first_id,
+                    gap.last_id,
+                    why,
+                )
+                continue
+            while sequencer.gap is not None and not self._closed:
+                if (lone := sequencer.take_lone()) is not None:
+                    words = "%s: left %d trades from %d on to the next start: nothing confirms their ids"
+                    log.warning(words, symbol, len(lone), lone.trade_id[0])
+                    continue
+                await self.give_up(symbol, why)
+
+    async def publish_again(self, trades: TradeColumns) -> int:
+        """Publish trades of the past, past the order of ids; return the sequence in RAW of the last message.
+
+        0 where a new epoch has begun meanwhile, and nothing is published.
+        """
+        last_id, epoch = self._followed[trades.symbol].sequencer.last_id, self.epoch(trades.symbol)
+        assert last_id is not None
+        assert int(trades.trade_id[-1]) <= last_id
+        stored: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        async with self._lock:
+            if epoch != self.epoch(trades.symbol):  # begun meanwhile: these ids mean other trades now
+                return 0
+            for start in range(0, len(trades), MAX_BATCH):
+                part = trades.rows(slice(start, start + MAX_BATCH))
+                is_last = start + MAX_BATCH >= len(trades)
+                part = _shifted(part, epoch * epochs.IDS)
+                newest_key = epochs.key_of(epoch, last_id)
+                await self._send(part, repair_id(part, newest_key), stored.set_result if is_last else None)
+        return await stored
+
+    def implausible(self, trades: TradeColumns) -> Bools:
+        """Return which trades of the past, as REST tells them, cannot be right; what they are is kept aside."""
+        now_us = max(trades.received_time_us, self._venue_time_us)
+        wrong = implausible_past(trades, now_us=now_us, bounds=self._bounds)
+        if wrong.any():
+            rows = trades.rows(wrong)
+            why = f"REST tells trade {rows.trade_id[0]} with the time {rows.time_us[0]} us, far from all others"
+            self._tell_doubted(trades.symbol, Doubted(rows, "time", _now_s(), why, live=False))
+        return wrong
+
+    async def keep_bounds(self) -> None:
+        """Give up the gaps that are past a bound, for ever; a task of the service's own."""
+        while True:
+            await asyncio.sleep(0.25)
+            for symbol, followed in list(self._followed.items()):
+                sequencer = followed.sequencer
+                self._tell_counts(symbol, sequencer)
+                metrics.QUARANTINE.labels(self.venue, symbol).set(followed.quarantine.held_trades)
+                while followed.sequencer.overdue(_now_s()):  # another one once a new epoch has begun
+                    if not await self._doubt_lone(symbol):
+                        await self.give_up(symbol, "past the bounds of waiting")
+            self._tell_health()
+
+    async def _publish(self, symbol: str, sequencer: Sequencer, due: TradeColumns | None) -> None:
+        if due is None or self._closed:
+            return
+        self._followed[symbol].recent.add(due)
+        self._followed[symbol].standing_still = 0
+        due = _shifted(due, self._followed[symbol].epoch * epochs.IDS)
+        for start in range(0, len(due), MAX_BATCH):
+            part = due.rows(slice(start, start + MAX_BATCH))
+            message_id = f"{self.venue}.{subjects.token(symbol)}.{part.trade_id[0]}-{part.trade_id[-1]}"
+            await self._send(part, message_id, None)
+
+    def _tell_health(self) -> None:
+        """Say which trades are held because of their ids or times, and of which symbols the epoch is not known."""
+        if self._health is None:
+            return
+        held = [(symbol, doubted) for symbol, one in self._followed.items() for doubted in one.quarantine.held]
+        held = [(symbol, doubted) for symbol, doubted in held if doubted.kind not in ("first", "early")]
+        behind = [f"{symbol}: {doubted.why}" for symbol, doubted in held if doubted.kind == "id_behind"]
+        words = {
+            "epoch": f"has {self.venue} begun its ids again? REST is asked: {'; '.join(behind)}" if behind else "",
+            "quarantine": "; ".join(f"{symbol}: {each.why}" for symbol, each in held if each.kind != "id_behind"),
+        }
+        blind = [symbol for symbol, one in self._followed.items() if one.is_blind] if self._epoch_wait_s else []
+        if blind and not behind:
+            words["epoch"] = f"store has not said yet in which epoch {', '.join(blind)} is: taken for the first one"
+        for name, message in words.items():
+            if message:
+                self._health.condition(name, State.DEGRADED, message)
+            else:
+                self._health.clear(name)
+
+    def _tell_counts(self, symbol: str, sequencer: Sequencer) -> None:
+        told, sequencer.counts = sequencer.counts, Counts()
+        metrics.TRADES.labels(self.venue, symbol).inc(told.released)
+        metrics.DUPLICATES.labels(self.venue, symbol).inc(told.duplicates)
+        metrics.GAPS.labels(self.venue, symbol).inc(told.gaps)
+        metrics.HELD.labels(self.venue, symbol).set(sequencer.held_trades)
+
+    async def _skip(self, symbol: str, gap: Gap) -> None:
+        followed = self._followed[symbol]
+        async with self._lock:
+            await self._publish(symbol, followed.sequencer, followed.sequencer.skip(gap))
+            await self._hold_early(symbol, followed)
+
+    async def _send(self, trades: TradeColumns, message_id: str, on_stored: Callable[[int], None] | None) -> None:
+        metrics.BATCHES.inc()
+        subject = subjects.raw(self.venue, trades.symbol)
+        payload = wire.encode_trades(trades)
+        try:
+            await self._publisher.publish(subject, payload, message_id=message_id, on_stored=on_stored)
+        except asyncio.CancelledError:
+            # Stopped while the bus made us wait: nothing may pass after what was left out.
+            self._closed = True
+            raise
+
+    def _known(self, followed: _Followed) -> Known:
+        sequencer = followed.sequencer
+        return Known(sequencer.last_id, followed.head_id, sequencer.last_time_us, self._venue_time_us, followed.recent)
+
+    async def _pass(self, symbol: str, followed: _Followed, verdict: Verdict, *, live: bool) -> None:
+        """Let go on what may, and tell what is held and dropped."""
+        for doubted in verdict.held:
+            if doubted.kind not in ("first", "early"):  # right ones are held each time: a wrong one is worth a word
+                self._tell_doubted(symbol, doubted)
+        for doubted, why in verdict.dropped:
+            if doubted.kind in ("first", "early"):
+                self._tell_doubted(symbol, doubted)
+            metrics.QUARANTINE_ENDED.labels(self.venue, symbol, "dropped").inc(len(doubted.trades))
+            log.warning(
+                "%s: dropped %d doubted trades from %d on: %s",
+                *(symbol, len(doubted.trades), doubted.trades.trade_id[0], why),
+            )
+        if verdict.released:
+            metrics.QUARANTINE_ENDED.labels(self.venue, symbol, "released").inc(verdict.released)
+            log.info("%s: released %d doubted trades, which are confirmed", symbol, verdict.released)
+        passed = verdict.passed
+        if passed is None:
+            return
+        followed.head_id = max(followed.head_id, int(passed.trade_id.max()))
+        if live:
+            self._venue_time_us = int(passed.time_us[-1])
+        due = followed.sequencer.push(passed, _now_s(), live=live)
+        await self._publish(symbol, followed.sequencer, due)
+        await self._hold_early(symbol, followed)
+
+    async def _hold_early(self, symbol: str, followed: _Followed) -> None:
+        """Hold what came before lower ids until it is known to be right."""
+        if (early := followed.sequencer.take_unconfirmed()) is not None:
+            verdict = followed.quarantine.doubt(early, "early", self._known(followed), now_s=_now_s())
+            await self._pass(symbol, followed, verdict, live=False)
+            for call in self._call_on_doubt:
+                call(symbol)
+
+    def _tell_doubted(self, symbol: str, doubted: Doubted) -> None:
+        metrics.QUARANTINED.labels(self.venue, symbol, doubted.kind).inc(len(doubted.trades))
+        if self._outbox is not None and self._outbox.waiting < MAX_ASIDE:
+            self._outbox.put(dead_trades(doubted))
+        self._tell_health()
+        if self._seldom.setdefault((symbol, doubted.kind), Seldom(every_s=10)).due(_now_s()):
+            log.warning("%s: held %d trades back: %s", symbol, len(doubted.trades), doubted.why)
+
+
+def _shifted(trades: TradeColumns, by: int) -> TradeColumns:
+    """Return trades whose ids are of another epoch."""
+    return replace(trades, trade_id=trades.trade_id + by) if by else trades
+
+
+def _now_s() -> float:
+    return asyncio.get_running_loop().time()

@@ -1,0 +1,3 @@
+"""The stream of frames from the venue: always open, on one connection, and for a moment on two."""
+
+from __future__ import annotations

@@ -1,0 +1,335 @@
+"""One connection to the venue, from its opening to its end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+import websockets
+from websockets.asyncio.client import ClientConnection
+
+from ingest import metrics
+from ingest.binance.events import BadFrame
+from ingest.binance.frames import ClosedCandle
+from ingest.followed_symbols import Following
+from ingest.http.errors import RestError
+from ingest.publish.aside import Aside
+from ingest.publish.outbox import Outbox, minute
+from ingest.publish.trade_publisher import Outlet
+from ingest.venue import Venue, asked_away_s, plain_words
+from ingest.websocket.coalescer import Pace
+from ingest.websocket.frame_queue import Mailbox
+from ingest.websocket.host_rotation import Rung
+from ingest.websocket.opening import Opening
+from ingest.websocket.session import (
+    Event,
+    Feed,
+    Followed,
+    MinuteSeen,
+    MinutesRefused,
+    Refused,
+    ShutdownAnnounced,
+    UnknownSeen,
+)
+from ingest.websocket.silence_watchdog import Doubt, SilenceWatchdog
+
+log = logging.getLogger("ingest.link")
+
+MAX_FRAMES = 65_536
+"""Frames that wait in memory at most, some 15 MB; beyond that the socket is not read and the venue has to wait."""
+
+MAX_WAITING_BYTES = 32 * 2**20
+"""The same in bytes, for a venue whose frames are longer than any that Binance sends."""
+
+_MAX_FRAME_BYTES = 64 * 1024  # a trade has 250 bytes, a minute 450
+_AT_ONCE = 4096  # frames worked on together
+_OPEN_WITHIN_S = 8.0
+_PING_EVERY_S = 10.0
+_PONG_WITHIN_S = 10.0
+_TICK_S = 0.2
+_REST_AHEAD_S = 1.0  # so much earlier than the socket REST may have a trade
+_BUSY_S = 0.5  # whoever worked so long did not listen meanwhile
+
+
+@dataclass(frozen=True, slots=True)
+class Ends:
+    """Where a link takes what it needs and brings what it hears.
+
+    Attributes:
+        venue: whom to follow.
+        following: the symbols.
+        outlet: where trades go.
+        watchdog: how often there are trades, and so when a silence is too long.
+        newest_id: asks REST for the id of a symbol's newest trade, None when it has none.
+        on_followed: called with each symbol whose trades come from now on, and which may have missed some before.
+        outbox: where closed minutes and bad frames go.
+
+    """
+
+    venue: Venue
+    following: Following
+    outlet: Outlet
+    watchdog: SilenceWatchdog
+    newest_id: Callable[[str], Awaitable[int | None]]
+    on_followed: Callable[[str], None]
+    outbox: Outbox
+
+
+class Link:
+    """See the module. Run it as a task; then wait for `tried`, and if it is `open`, for `worn`.
+
+    Args:
+        ends: what is at both ends.
+        rung: the host, and in which form to ask it.
+        max_age_s: when it is so old it wants to be replaced.
+        heard: asked once it is open whether another link still hears a symbol, so that nothing was missed.
+
+    """
+
+    def __init__(self, ends: Ends, rung: Rung, *, max_age_s: float, heard: Callable[[str], bool]) -> None:
+        self.tried = asyncio.Event()  # it is open, or could not be opened
+        self.worn = asyncio.Event()  # it wants to be replaced, or has ended
+        self.why = ""
+        self.status: int | None = None  # the handshake was refused with
+        self.away_s = 0.0  # the venue said to open none for so long
+        self.open = False
+        self.mute = False  # it is open but says nothing
+        self.opened_s = 0.0
+        self._ends = ends
+        self._rung = rung
+        self._max_age_s = max_age_s
+        self._heard = heard
+        self.feed = Feed(ends.venue.name, (), plain=rung.plain)
+        self._mailbox = Mailbox(MAX_FRAMES, MAX_WAITING_BYTES)
+        self._aside = Aside("frames", ends.outbox)
+        self._settling: asyncio.Task[None] | None = None
+        self._at_first: dict[str, int] = {}  # by symbol: what REST's newest trade was when it was asked first
+
+    def hears(self, symbol: str) -> bool:
+        """Return whether a symbol's trades come by this connection, as far as anybody can tell."""
+        return self.open and not self.mute and not self._mailbox.closed and self.feed.follows(symbol)
+
+    def leave(self) -> None:
+        """Stop reading; what has arrived is still passed on."""
+        self._mailbox.close()
+
+    def wake(self) -> None:
+        """Look at what is to be followed again, now."""
+        self._mailbox.wake()
+
+    async def run(self) -> None:
+        """Live until the connection breaks, `leave` is called, or cancelled; never raises for the venue's doings."""
+        try:
+            await self._live()
+        except (OSError, TimeoutError, websockets.InvalidHandshake, websockets.ConnectionClosed) as exc:
+            if isinstance(exc, websockets.InvalidStatus):
+                self.status, self.away_s = exc.response.status_code, asked_away_s(exc)
+            # By which proxy matters while it is being opened.
+            through = "" if self.open else self._ends.venue.network.through(self._rung.url)
+            self._wear(plain_words(exc, self._ends.venue.ws_urls) + through)
+        finally:
+            self.open = False
+            self._wear("left")
+            self.tried.set()
+
+    def _wear(self, why: str) -> None:
+        self.why = self.why or why
+        self.worn.set()
+
+    async def _live(self) -> None:
+        ends, clock = self._ends, asyncio.get_running_loop().time
+        symbols = await self._prepared()
+        url = self._rung.url
+        self.feed = feed = Feed(ends.venue.name, symbols, plain=self._rung.plain)
+        async with Opening(
+            url + feed.target,
+            compression=None,
+            **ends.venue.network.for_websocket(url),
+            # Timeouts
+            open_timeout=_OPEN_WITHIN_S,
+            ping_interval=_PING_EVERY_S,
+            ping_timeout=_PONG_WITHIN_S,
+            close_timeout=1.0,
+            # Limits
+            max_size=_MAX_FRAME_BYTES,
+            max_queue=1024,
+        ) as socket:
+            log.info("connected to %s for %s", url, ", ".join(feed.followed[:10]))
+            metrics.CONNECTIONS.inc()
+            # Only now: the connection before may have ended while this one was being opened.
+            unheard = tuple(symbol for symbol in feed.followed if not self._heard(symbol))
+            self.open, self.opened_s = True, clock()
+            ends.watchdog.listen(feed.followed, clock())
+            reading = asyncio.create_task(_read(socket, self._mailbox))
+            ticking = asyncio.create_task(_tick(self._mailbox))
+            try:
+                await self._happened(Followed(unheard))
+                self.tried.set()
+                await self._converse(socket, feed)
+            finally:
+                others = [task for task in (reading, ticking, self._settling) if task is not None]
+                for task in others:
+                    task.cancel()
+                await asyncio.gather(*others, return_exceptions=True)
+                await self._work(feed)
+            if not reading.cancelled():
+                reading.result()
+
+    async def _prepared(self) -> tuple[str, ...]:
+        """Return the symbols to follow, once the outlet knows them: not even their first trade comes to a closed door.
+
+        One that is selected meanwhile is not among them: its turn comes next time.
+        """
+        symbols = tuple(self._ends.following.symbols)
+        for symbol in symbols:
+            await self._ends.outlet.follow(symbol)
+        return symbols
+
+    async def _converse(self, socket: ClientConnection, feed: Feed) -> None:
+        clock = asyncio.get_running_loop().time
+        pace = Pace()
+        while not self._mailbox.closed:
+            called = await self._mailbox.wait()
+            if (linger_s := pace.linger_s(clock())) > 0:
+                await asyncio.sleep(linger_s)
+            pace.worked(await self._work(feed), clock())
+            if not called:
+                continue  # the rest can wait for the next tick
+            feed.want(await self._prepared())
+            for request in feed.requests(clock()):
+                log.debug("> %s", request)
+                await socket.send(request, text=True)
+            self._examine(feed, clock())
+
+    def _examine(self, feed: Feed, now_s: float) -> None:
+        if self.worn.is_set():
+            return
+        if self._settling is not None and self._settling.done():
+            self._settling.result()  # an error of ours is nobody else's to tell
+            self._settling = None
+        if self._settling is None and (doubt := self._ends.watchdog.doubt(feed.followed, now_s)) is not None:
+            self._settling = asyncio.create_task(self._settle(doubt))
+        elif feed.unanswered(now_s):
+            self._wear("a request was left unanswered")
+        elif now_s - self.opened_s > self._max_age_s:
+            self._wear(f"it is {self._max_age_s:g} s old")
+
+    async def _settle(self, doubt: Doubt) -> None:
+        """Ask REST whether a silence hides trades; replace the connection unless it says that there were none."""
+        watchdog, who = self._ends.watchdog, doubt.symbol or "everybody"
+        try:
+            missed = await self._missed(doubt.ask)
+        except RestError as exc:
+            missed, why = True, f"and REST cannot say whether there were trades: {exc}"
+        else:
+            why = "though REST has trades that did not come"
+        if not missed:
+            watchdog.quiet(doubt, asyncio.get_running_loop().time())
+            metrics.SILENCES.labels("quiet").inc()
+            log.debug("%s is silent, and REST has no trade that did not come", who)
+        elif not self.worn.is_set():
+            watchdog.replaced(doubt)
+            metrics.SILENCES.labels("replaced").inc()
+            self.mute = True
+            self._wear(f"{who} has been silent for longer than usual, {why}")
+
+    async def _missed(self, symbols: Sequence[str]) -> bool:
+        """Return whether REST has newer trades than have come. Raises: RestError: nothing is known of any symbol."""
+        newer: dict[str, int] = {}
+        unknown: RestError | None = None
+        for symbol in symbols:
+            try:
+                newest_id = await self._ends.newest_id(symbol)
+            except RestError as exc:
+                unknown = exc
+                continue
+            if newest_id is not None and newest_id > self._reached(symbol, newest_id):
+                newer[symbol] = newest_id
+        if newer:
+            await asyncio.sleep(_REST_AHEAD_S)
+            return any(newest_id > self._reached(symbol, newest_id) for symbol, newest_id in newer.items())
+        if unknown is not None:
+            raise unknown
+        return False
+
+    def _reached(self, symbol: str, newest_id: int) -> int:
+        """Return the id that has come so far; of a symbol that never traded here, what REST said at first."""
+        next_id = self._ends.outlet.next_id(symbol)
+        reached = max(self._ends.watchdog.newest_id(symbol), -1 if next_id is None else next_id - 1)
+        return reached if reached >= 0 else self._at_first.setdefault(symbol, newest_id)
+
+    async def take_in(self, frames: Sequence[bytes], *, received_time_us: int) -> None:
+        """Pass on what frames say that came together, each to where it belongs.
+
+        Args:
+            frames: in the order they came; whatever stands in them, nothing is raised because of it.
+            received_time_us: when the first of them came, since 1970.
+
+        """
+        for event in self.feed.receive(frames, received_time_us=received_time_us):
+            await self._happened(event)
+
+    async def _work(self, feed: Feed) -> int:
+        """Pass on all that has arrived; return how many frames that was."""
+        clock = asyncio.get_running_loop().time
+        frames, received_time_us = self._mailbox.take()
+        began_s = clock()
+        metrics.FRAMES.inc(len(frames))
+        for start in range(0, len(frames), _AT_ONCE):
+            await self.take_in(frames[start : start + _AT_ONCE], received_time_us=received_time_us)
+        if clock() - began_s > _BUSY_S:
+            self._ends.watchdog.listen(feed.followed, clock())
+        return len(frames)
+
+    async def _happened(self, event: Event) -> None:
+        match event:
+            case Followed(symbols):
+                for symbol in symbols:
+                    self._ends.on_followed(symbol)
+            case ClosedCandle() if not self.feed.follows(event.symbol):
+                log.debug("a minute of %s, which is not followed", event.symbol)
+            case ClosedCandle():
+                if why := self._ends.outlet.why_no_candle(event):
+                    self._aside.keep(BadFrame(why, repr(event).encode()))
+                else:
+                    self._ends.outbox.put(
+                        minute(self._ends.venue.name, event, epoch=self._ends.outlet.epoch(event.symbol))
+                    )
+            case Refused(symbols, code, message, again_after_s):
+                words = "the venue refuses %s: %d %s; asking again in %g s"
+                log.error(words, ", ".join(symbols), code, message, again_after_s)
+            case MinutesRefused(symbols, code, message):
+                words = "the venue refuses %s: %d %s; asking for the trades alone: these minutes are not verified"
+                log.warning(words, ", ".join(symbols), code, message)
+            case ShutdownAnnounced():
+                self._wear("the venue is about to shut that server down")
+            case UnknownSeen(name):
+                metrics.UNKNOWN_EVENTS.inc()
+                log.debug("unknown event %s", name)
+            case BadFrame():
+                self._aside.keep(event)
+            case MinuteSeen(symbol, last_trade_id):
+                if self.feed.follows(symbol):
+                    self._ends.watchdog.minute(symbol, last_trade_id, asyncio.get_running_loop().time())
+            case _:
+                if self.feed.follows(event.symbol):
+                    newest_id = int(event.trade_id.max())
+                    self._ends.watchdog.traded(event.symbol, newest_id, asyncio.get_running_loop().time())
+                await self._ends.outlet.take(event)
+
+
+async def _read(socket: ClientConnection, mailbox: Mailbox) -> None:
+    """Read until the connection closes, which it says by raising ConnectionClosed."""
+    try:
+        while True:
+            await mailbox.put(await socket.recv(decode=False))
+    finally:
+        mailbox.close()
+
+
+async def _tick(mailbox: Mailbox) -> None:
+    while True:
+        await asyncio.sleep(_TICK_S)
+        mailbox.wake()

@@ -1,0 +1,220 @@
+"""The bus: one NATS connection a service, that waits for its server and never gives up on it.
+
+Streams are declared here; ordered reading is `mesh.reader`, counted publishing `mesh.publisher`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import nats
+from nats.aio.client import Client
+from nats.errors import Error as NatsError
+from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfig, StreamInfo
+from nats.js.client import JetStreamContext
+from nats.js.errors import APIError, BucketNotFoundError, NotFoundError
+from nats.js.kv import KeyValue
+
+from mesh.bus import subjects
+from mesh.service import nats_url
+from mesh.service.health import Health
+from mesh.service.logs import Seldom
+from mesh.service.settings import BusSettings
+
+log = logging.getLogger("mesh.bus")
+
+STREAM_NAME_IN_USE = 10058
+_PENDING_BYTES = 32 * 2**20  # what one connection buffers while its server is away; publishers stay far below
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """A stream of the bus.
+
+    `full` says what happens at `max_bytes`: REFUSE pushes back on the publisher, FORGET drops the oldest message.
+    """
+
+    name: str
+    subjects: tuple[str, ...]
+    max_bytes: int
+    max_age_s: float
+    full: DiscardPolicy
+    max_msgs_per_subject: int = -1
+
+    def config(self) -> StreamConfig:
+        """Return what JetStream is asked for."""
+        return StreamConfig(
+            name=self.name,
+            subjects=list(self.subjects),
+            retention=RetentionPolicy.LIMITS,
+            storage=StorageType.FILE,
+            discard=self.full,
+            max_bytes=self.max_bytes,
+            max_age=self.max_age_s,
+            max_msgs_per_subject=self.max_msgs_per_subject,
+            duplicate_window=min(120.0, self.max_age_s or 120.0),
+            allow_direct=True,
+        )
+
+
+def raw_stream(max_bytes: int) -> Stream:
+    """The trades as they came; when full, no reader loses what it has not read (`mesh/bus/purge.py`)."""
+    return Stream(subjects.RAW, (subjects.RAW_ALL,), max_bytes, 24 * 3600.0, DiscardPolicy.NEW)
+
+
+def processed_stream(max_bytes: int) -> Stream:
+    """The trades with their signals; derived from RAW, so the oldest may go."""
+    return Stream(subjects.PROCESSED, (subjects.PROCESSED_ALL,), max_bytes, 24 * 3600.0, DiscardPolicy.OLD)
+
+
+CONTROL_STREAM = Stream(
+    subjects.CONTROL, (subjects.CONTROL_ALL,), 64 * 2**20, 0.0, DiscardPolicy.OLD, max_msgs_per_subject=1
+)
+
+# The venue's closed minutes, some 250 bytes each; a store away for longer than a day leaves its minutes unchecked.
+CANDLE_STREAM = Stream(subjects.CANDLES, (subjects.CANDLES_ALL,), 64 * 2**20, 24 * 3600.0, DiscardPolicy.OLD)
+
+# What store could not take, kept for a person to look at and replay; the oldest go first.
+DEAD_STREAM = Stream(subjects.DEAD, (subjects.DEAD_ALL,), 256 * 2**20, 0.0, DiscardPolicy.OLD)
+
+
+class Bus:
+    """A connection to NATS; made by `connect`."""
+
+    def __init__(self, client: Client, health: Health) -> None:
+        self.client = client
+        self.js: JetStreamContext = client.jetstream(timeout=5)
+        self._health = health
+        self._reconnected: list[Callable[[], None]] = []
+        self.confirm: Callable[[], Awaitable[None]] = _nothing_to_confirm
+        """Asked before a durable is made anew or a state is saved. Raises: LeaseLostError when another instance of this
+        service works now (`mesh/bus/leases.py`); NatsError or TimeoutError while that cannot be known."""
+
+    @property
+    def connected(self) -> bool:
+        """Whether the server is there."""
+        return bool(self.client.is_connected)
+
+    def tell_stuck(self, *, stuck: bool, why: str = "") -> None:
+        """Say that the bus takes nothing although it is there, and why, or that it does again; health follows."""
+        self._health.set("bus", self.connected and not stuck, f"the bus takes nothing: {why}" if stuck else "")
+
+    def on_reconnect(self, callback: Callable[[], None]) -> None:
+        """Call `callback` after every reconnection."""
+        self._reconnected.append(callback)
+
+    async def declare(self, stream: Stream) -> StreamInfo:
+        """Make the stream, or bring its limits up to date; waits for JetStream as long as it takes."""
+        seldom = Seldom()
+        while True:
+            try:
+                return await self._declare_once(stream)
+            except (NatsError, TimeoutError) as exc:
+                if isinstance(exc, APIError) and exc.code == 400:
+                    raise
+                if seldom.due(asyncio.get_running_loop().time()):
+                    log.warning(
+                        "waiting for the bus to declare stream %s: %s", stream.name, str(exc) or type(exc).__name__
+                    )
+                await asyncio.sleep(0.25)
+
+    async def stream_info(self, name: str) -> StreamInfo | None:
+        """Return what is known of a stream, None when there is no such stream."""
+        try:
+            return await self.js.stream_info(name)
+        except NotFoundError:
+            return None
+
+    async def bucket(self, name: str, *, max_bytes: int) -> KeyValue:
+        """Open a key-value bucket that keeps the last value of each key, making it where there is none.
+
+        One that is there keeps its limit: a person may have given it another one.
+
+        Args:
+            name: the bucket's name.
+            max_bytes: the limit of one that is made.
+
+        Raises:
+            nats.errors.Error, TimeoutError: the bus is away.
+
+        """
+        try:
+            return await self.js.key_value(name)
+        except BucketNotFoundError:
+            return await self.js.create_key_value(bucket=name, history=1, max_bytes=max_bytes)
+
+    async def _declare_once(self, stream: Stream) -> StreamInfo:
+        try:
+            return await self.js.add_stream(stream.config())
+        except APIError as exc:
+            if exc.err_code != STREAM_NAME_IN_USE:
+                raise
+        log.info("stream %s exists with other limits: updating them", stream.name)
+        return await self.js.update_stream(stream.config())
+
+
+async def _nothing_to_confirm() -> None:
+    """Stand for the lease where there is none: tools and tests read under names of their own."""
+
+
+@asynccontextmanager
+async def connect(settings: BusSettings, *, name: str, health: Health) -> AsyncIterator[Bus]:
+    """Connect to NATS_URL, waiting for the server as long as it takes; say so once every few seconds.
+
+    While inside, the condition `bus` of `health` follows the connection. On leaving, what was published is flushed.
+    """
+    loop = asyncio.get_running_loop()
+    seldom = Seldom()
+    servers = nats_url.parse(settings.nats_url.get_secret_value())
+    shown = servers.shown
+    bus: Bus | None = None
+
+    async def on_error(exc: Exception) -> None:
+        if seldom.due(loop.time()):
+            waiting = "" if bus is not None and bus.connected else f"waiting for NATS at {shown}: "
+            log.warning("%s%s", waiting, str(exc) or type(exc).__name__)
+
+    async def on_disconnect() -> None:
+        health.set("bus", False)
+
+    async def on_reconnect() -> None:
+        log.info("NATS at %s is back", shown)
+        health.set("bus", True)
+        assert bus is not None
+        for callback in bus._reconnected:
+            callback()
+
+    client = await nats.connect(
+        list(servers.urls),
+        user=servers.user,
+        password=servers.password,
+        token=servers.token,
+        name=f"tickmesh-{name}",
+        error_cb=on_error,
+        disconnected_cb=on_disconnect,
+        reconnected_cb=on_reconnect,
+        allow_reconnect=True,
+        max_reconnect_attempts=-1,
+        reconnect_time_wait=0.5,
+        connect_timeout=3,
+        ping_interval=5,
+        max_outstanding_pings=2,
+        pending_size=_PENDING_BYTES,
+        inbox_prefix=f"_INBOX_{name}",
+        skip_subject_validation=True,  # ours come from mesh/bus/subjects.py; at a thousand messages a second it shows
+    )
+    bus = Bus(client, health)
+    health.set("bus", True)
+    log.info("connected to NATS at %s", shown)
+    try:
+        yield bus
+    finally:
+        health.set("bus", False)
+        if client.is_connected:
+            await client.drain()
+        else:
+            await client.close()

@@ -1,0 +1,272 @@
+"""Ordered reading of a stream: every message once, in the stream's order, from a position of the caller's choice.
+
+A durable consumer remembers what was acknowledged, but after a crash it hands out new messages first and the old ones
+again much later. So whoever keeps its own position (store in the database, signal in its saved state) reads from there:
+the durable is made anew at that sequence at every start and after every break, delivers in order, and its acks only
+show people how far the reader is. A sequence means something in one stream only: when the stream itself was made anew,
+or has lost its end, that is said instead of reading on.
+
+Pull requests go ahead of what is used up (`mesh/bus/flow_control.py`), and messages come by callback: measured
+four to six times as fast as fetching.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime as dt
+import logging
+from collections import deque
+
+import msgspec
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+from nats.errors import Error as NatsError
+from nats.js.api import StreamInfo
+from nats.js.errors import NotFoundError
+
+from mesh.bus.connection import Bus
+from mesh.bus.durable import is_as_read, make_durable
+from mesh.bus.flow_control import MAX_MESSAGES, Pull
+from mesh.bus.message import MESSAGE_ID, Message, delivery
+from mesh.service.errors import TickmeshError
+from mesh.service.logs import Seldom
+
+log = logging.getLogger("mesh.reader")
+
+_PULL_BYTES = 4 * 2**20
+_EXPIRES_S = 30.0
+_HEARTBEAT_S = 2.0
+_RETRY_S = 0.25
+
+
+class StreamReplacedError(TickmeshError):
+    """The stream is another one than before, or ends before the position: the position means nothing any more."""
+
+
+class Reader:
+    """The ordered reader of one stream under a durable's name.
+
+    `async with Reader(bus, "RAW", "store", after=position) as reader:` then `next()` and `ack()`.
+
+    At most two pulls of MAX_MESSAGES messages or _PULL_BYTES bytes are held in memory; what the caller does not take
+    stays in the stream.
+
+    Args:
+        bus: the connection.
+        stream: the stream's name; waited for when it is not there yet.
+        durable: the consumer's name, this reader's alone.
+        after: the sequence after which to begin; None begins with the last message of each subject.
+        after_us: when the stream took that message, if known: a stream that lost its end and has grown again since
+            has another one in its place.
+        subject: only messages of this subject; all when empty.
+        acks: whether `ack` is ever called; see `mesh.durable.make_durable`.
+        gather_s: let messages gather in the stream for so long, for readers that are in no hurry: it costs them less.
+
+    Raises:
+        StreamReplacedError: from `next`, when the stream was made anew or ends before the position. A reader that
+            began with the last message of each subject begins so again instead.
+        LeaseLostError: from `next` and on entering, when another instance of this service works now.
+
+    """
+
+    def __init__(
+        self,
+        bus: Bus,
+        stream: str,
+        durable: str,
+        *,
+        after: int | None,
+        after_us: int = 0,
+        subject: str = "",
+        acks: bool = True,
+        gather_s: float = 0.0,
+    ) -> None:
+        self._bus = bus
+        self._stream = stream
+        self._durable = durable
+        self._subject = subject
+        self._acks = acks
+        self._from_last = after is None
+        self._after = after
+        self._after_us = after_us
+        self._created: dt.datetime | None = None
+        self._delivered = 0  # the consumer's own count: it tells a lost delivery from a gap in a filtered stream
+        self._queue: deque[Message] = deque()
+        self._arrived = asyncio.Event()
+        self._pull = Pull(gather_s)
+        self._heard_s = 0.0
+        self._reopen = ""
+        self._seldom = Seldom()
+        self._subscription: Subscription | None = None
+        self._next_subject = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{durable}"
+
+    async def __aenter__(self) -> Reader:
+        self._bus.on_reconnect(lambda: self._break("reconnected"))
+        await self._open()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._unsubscribe()
+
+    @property
+    def position(self) -> int | None:
+        """The sequence of the last message received, taken or not."""
+        return self._after
+
+    async def next(self, *, max_messages: int = MAX_MESSAGES, timeout_s: float | None = None) -> list[Message]:
+        """Return the messages that are there, in order, waiting for the first.
+
+        Args:
+            max_messages: at most so many.
+            timeout_s: wait so long for the first one, then return an empty list; None waits for ever. While the bus
+                does not answer it may take a few seconds longer.
+
+        """
+        loop = asyncio.get_running_loop()
+        deadline_s = None if timeout_s is None else loop.time() + timeout_s
+        while not self._queue:
+            now_s = loop.time()
+            if deadline_s is not None and now_s >= deadline_s:
+                return []
+            if not self._pull.idle and now_s - self._heard_s > 3 * _HEARTBEAT_S:
+                self._break("no heartbeat")
+            if self._reopen and self._bus.connected:
+                why = self._reopen
+                if not await self._try_open():
+                    await asyncio.sleep(_RETRY_S if deadline_s is None else min(_RETRY_S, deadline_s - now_s))
+                    continue
+                log.info("reading %s as %s again after %s: %s", self._stream, self._durable, self._after, why)
+            await self._ask()
+            wait_s = _HEARTBEAT_S if deadline_s is None else min(_HEARTBEAT_S, deadline_s - now_s)
+            if not self._reopen and (due_s := self._pull.due_s()) is not None:
+                wait_s = min(wait_s, max(due_s - now_s, 0.001))
+            self._arrived.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._arrived.wait(), wait_s)
+        taken = [self._queue.popleft() for _ in range(min(max_messages, len(self._queue)))]
+        await self._ask()
+        return taken
+
+    async def ack(self, message: Message) -> None:
+        """Say that this message and all before it are done with; lost acks do no harm."""
+        with contextlib.suppress(NatsError):
+            await self._bus.client.publish(message.reply, b"+ACK")
+
+    def _break(self, why: str) -> None:
+        self._reopen = self._reopen or why
+        self._arrived.set()
+
+    async def _open(self) -> None:
+        while not await self._try_open():  # noqa: ASYNC110 - nothing tells when the server is ready
+            await asyncio.sleep(_RETRY_S)
+
+    async def _try_open(self) -> bool:
+        try:
+            await self._open_once()
+        except (NatsError, TimeoutError) as exc:
+            why = "it does not exist yet" if isinstance(exc, NotFoundError) else str(exc) or type(exc).__name__
+            if self._seldom.due(asyncio.get_running_loop().time()):
+                log.warning("waiting for stream %s to read as %s: %s", self._stream, self._durable, why)
+            self._reopen = why
+            return False
+        self._seldom = Seldom()
+        return True
+
+    async def _open_once(self) -> None:
+        await self._unsubscribe()
+        self._reopen = ""
+        await self._bus.confirm()
+        await self._check_stream(await self._bus.js.stream_info(self._stream))
+        await make_durable(
+            self._bus, self._stream, self._durable, after=self._after, subject=self._subject, acks=self._acks
+        )
+        self._delivered = 0
+        self._pull.begin()
+        inbox = self._bus.client.new_inbox()
+        self._subscription = await self._bus.client.subscribe(
+            inbox, cb=self._on_message, pending_msgs_limit=-1, pending_bytes_limit=-1
+        )
+        self._inbox = inbox
+        self._heard_s = asyncio.get_running_loop().time()
+        await self._ask()
+
+    async def _check_stream(self, info: StreamInfo) -> None:
+        created, self._created = self._created, info.created
+        if (
+            created in (None, info.created)
+            and (self._after or 0) <= info.state.last_seq
+            and await is_as_read(self._bus, self._stream, self._after or 0, taken_us=self._after_us)
+        ):
+            return
+        if not self._from_last:
+            raise StreamReplacedError(
+                f"stream {self._stream}, made {info.created} and ending with {info.state.last_seq}, is not the one "
+                f"that was read up to {self._after}"
+            )
+        self._after, self._after_us = None, 0
+
+    async def _unsubscribe(self) -> None:
+        if self._subscription is not None:
+            with contextlib.suppress(NatsError):
+                await self._subscription.unsubscribe()
+            self._subscription = None
+
+    async def _ask(self) -> None:
+        """Ask for more as soon as it is wanted."""
+        now_s = asyncio.get_running_loop().time()
+        if self._reopen or not (wanted := self._pull.wanted(len(self._queue), now_s)):
+            return
+        if self._pull.idle:
+            self._heard_s = now_s  # nothing was on its way, so nothing was to be heard
+        self._pull.asked(wanted, now_s)
+        request = {
+            "batch": wanted,
+            "max_bytes": _PULL_BYTES,
+            "expires": int(_EXPIRES_S * 1e9),
+            "idle_heartbeat": int(_HEARTBEAT_S * 1e9),
+        }
+        try:
+            await self._bus.client.publish(self._next_subject, msgspec.json.encode(request), reply=self._inbox)
+        except NatsError as exc:
+            self._break(str(exc) or type(exc).__name__)
+
+    async def _on_message(self, message: Msg) -> None:
+        if message.sid != getattr(self._subscription, "_id", message.sid):
+            return  # of a consumer that was replaced
+        self._heard_s = asyncio.get_running_loop().time()
+        if not message.reply.startswith("$JS.ACK."):
+            await self._on_status(message)
+            return
+        told = delivery(message.reply)
+        if told.count != self._delivered + 1:
+            self._break(f"delivery {told.count} came after {self._delivered}")
+            return
+        if self._reopen:
+            return
+        self._delivered = told.count
+        self._after, self._after_us = told.sequence, told.taken_us
+        self._pull.came(told.pending)
+        self._queue.append(
+            Message(
+                told.sequence,
+                message.subject,
+                message.data,
+                message.reply,
+                told.taken_us,
+                told.pending,
+                (message.headers or {}).get(MESSAGE_ID, ""),
+            )
+        )
+        self._arrived.set()
+
+    async def _on_status(self, message: Msg) -> None:
+        headers = message.headers or {}
+        status = headers.get("Status", "")
+        if status == "100":  # heartbeat
+            return
+        if status in ("404", "408", "409") and "Nats-Pending-Messages" in headers:
+            self._pull.expired(int(headers["Nats-Pending-Messages"]))
+            await self._ask()
+            return
+        self._break(f"status {status} {headers.get('Description', '')}".rstrip())

@@ -1,0 +1,200 @@
+"""Reports of how each service is, over the bus: told by everyone, received by those who are asked."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from typing import Any
+
+from nats.aio.msg import Msg
+from nats.errors import Error as NatsError
+
+from mesh.bus import control, subjects
+from mesh.bus.connection import Bus
+from mesh.service import status
+from mesh.service.errors import BadMessage
+from mesh.service.health import Health
+from mesh.service.lifecycle import Stopped
+from mesh.service.logs import Seldom
+from mesh.service.status import Received
+from tickmesh.v1 import status_pb2, status_pb2_grpc
+
+log = logging.getLogger("mesh.status")
+
+STATUS_SERVICE = status_pb2.DESCRIPTOR.services_by_name["StatusService"].full_name
+
+_AT_MOST_EVERY_S = 0.5  # a condition that flickers: the report of 700 symbols takes 19 ms to make
+_READ_WITHIN_S = 2.0
+_KEPT_WITHIN_S = 1.0
+
+Describe = Callable[[status_pb2.ServiceReport], None]
+"""Adds to a report what only the service knows: backlogs, the feed."""
+
+
+@asynccontextmanager
+async def reporting(
+    service: str,
+    bus: Bus,
+    health: Health,
+    describe: Describe = lambda report: None,
+    *,
+    board: StatusBoard | None = None,
+) -> AsyncIterator[None]:
+    """Tell the bus how this service is while inside: at every change of its health and every REPORT_EVERY_S.
+
+    A `board` of the same process is told directly, so that it knows of this service while the bus is away.
+
+    Enter it once this process is the one that works for its service. Leaving in order says that the service was
+    stopped, so that its next start does not count as a restart; leaving by an error says nothing.
+    """
+    run = status.first_report(service, await _last_report(bus, service), now_us=_now_us())
+    run.version = version("tickmesh")
+    changed = asyncio.Event()
+    health.on_change(changed.set)
+
+    def current(*, stopped: bool = False) -> status_pb2.ServiceReport:
+        report = status.report_of(run, health, now_us=_now_us(), stopped=stopped)
+        describe(report)
+        return report
+
+    def payload(*, stopped: bool = False) -> bytes:
+        return control.encode(current(stopped=stopped))
+
+    async def tell() -> None:
+        # Without waiting for an answer: where the bus takes nothing, that no report arrives says so. While it is away
+        # nothing is left for later: old reports would arrive as new ones, and take the room of what trades need.
+        if bus.connected:
+            with contextlib.suppress(NatsError):
+                await bus.client.publish(subjects.status(service), payload())
+
+    async def tell_stopped() -> None:
+        # This one has to be kept, for the next start.
+        with contextlib.suppress(NatsError, TimeoutError):
+            if bus.connected:
+                await bus.js.publish(subjects.status(service), payload(stopped=True), timeout=_KEPT_WITHIN_S)
+
+    async def keep_telling() -> None:
+        while True:
+            changed.clear()
+            await tell()
+            await asyncio.sleep(_AT_MOST_EVERY_S)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(changed.wait(), status.REPORT_EVERY_S - _AT_MOST_EVERY_S)
+
+    async with asyncio.TaskGroup() as tasks:
+        telling = tasks.create_task(keep_telling(), name="status reports")
+        orderly = False
+        if board is not None:
+            board.own = current
+        try:
+            yield
+            orderly = True
+        except* Stopped:
+            orderly = True
+            raise
+        finally:
+            telling.cancel()
+            if board is not None:
+                board.own = None
+            if orderly:
+                await tell_stopped()
+
+
+async def _last_report(bus: Bus, service: str) -> status_pb2.ServiceReport | None:
+    """Return the last report of the run before; None when there is none, or the bus does not tell."""
+    try:
+        message = await asyncio.wait_for(
+            bus.js.get_last_msg(subjects.CONTROL, subjects.status(service)), _READ_WITHIN_S
+        )
+        return control.decode(status_pb2.ServiceReport, message.data or b"")
+    except (NatsError, TimeoutError, BadMessage) as exc:
+        log.debug("no report of an earlier run: %s", exc)
+        return None
+
+
+class StatusBoard:
+    """The newest report of each service, as this process received them; answers for StatusService.
+
+    `register` it with the server, then enter `receiving` once there is a bus.
+    """
+
+    def __init__(self) -> None:
+        self._reports: dict[str, tuple[status_pb2.ServiceReport, float]] = {}
+        self._seldom = Seldom(every_s=10)
+        self.own: Callable[[], status_pb2.ServiceReport] | None = None
+        """Gives the report of this process's own service, which needs no bus to be known here."""
+
+    def reports(self) -> dict[str, Received]:
+        """Return service -> its newest report, and for how long nothing newer has come."""
+        now_s = time.monotonic()
+        found = {service: Received(report, now_s - at_s) for service, (report, at_s) in self._reports.items()}
+        if self.own is not None:
+            own = self.own()
+            found[own.service] = Received(own, 0.0)
+        return found
+
+    def register(self, server: Any) -> None:
+        """Offer StatusService on a gRPC server."""
+        status_pb2_grpc.add_StatusServiceServicer_to_server(_StatusServicer(self), server)
+
+    @asynccontextmanager
+    async def receiving(self, bus: Bus) -> AsyncIterator[None]:
+        """Receive reports while inside, beginning with the last one of each service."""
+
+        async def receive(message: Msg) -> None:
+            self.take(message.subject, message.data)
+
+        subscription = await bus.client.subscribe(subjects.STATUS_ALL, cb=receive)
+        for service in status.SERVICES:
+            with contextlib.suppress(NatsError, TimeoutError):
+                subject = subjects.status(service)
+                kept = await asyncio.wait_for(bus.js.get_last_msg(subjects.CONTROL, subject), _READ_WITHIN_S)
+                if service not in self._reports:
+                    # What was kept may be old: it counts as unreachable until a report comes.
+                    self.take(subject, kept.data or b"", age_s=status.UNREACHABLE_AFTER_S + 1)
+        try:
+            yield
+        finally:
+            with contextlib.suppress(NatsError):
+                await subscription.unsubscribe()
+
+    def take(self, subject: str, payload: bytes, *, age_s: float = 0.0) -> None:
+        """Take in a message of `control.status.*`; what is no report is said and ignored.
+
+        Args:
+            subject: which names the service.
+            payload: the report as JSON.
+            age_s: for how long nothing newer has come.
+
+        """
+        service = subject.removeprefix(subjects.STATUS_ALL.removesuffix("*"))
+        if service not in status.SERVICES:
+            return
+        try:
+            report = control.decode(status_pb2.ServiceReport, payload)
+            if report.service != service:
+                raise BadMessage(f"a report of {report.service[:20]!r} on {subject}")
+        except BadMessage as exc:
+            if self._seldom.due(time.monotonic()):
+                log.warning("%s is ignored: %s", subject, exc)
+            return
+        self._reports[service] = report, time.monotonic() - age_s
+
+
+class _StatusServicer(status_pb2_grpc.StatusServiceServicer):
+    def __init__(self, board: StatusBoard) -> None:
+        self._board = board
+
+    async def GetStatus(  # noqa: N802 - the proto's name
+        self, request: status_pb2.GetStatusRequest, context: Any
+    ) -> status_pb2.GetStatusResponse:
+        return status.summarize(self._board.reports(), now_us=_now_us())
+
+
+def _now_us() -> int:
+    return time.time_ns() // 1000

@@ -1,0 +1,78 @@
+"""Logs: the standard library's loggers, rendered by structlog as JSON lines or as text for people."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Literal
+
+import structlog
+
+from mesh.service.text import printable
+
+_OF_SEVERAL_LINES = ("exception", "stack")
+
+
+def configure(service: str, *, level: str, form: Literal["auto", "json", "console"]) -> None:
+    """Send everything logged in this process to stderr; `auto` is text on a terminal and JSON elsewhere."""
+    as_text = form == "console" or (form == "auto" and sys.stderr.isatty())
+    renderer: structlog.typing.Processor = structlog.processors.JSONRenderer()
+    if as_text:
+        renderer = structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+        )
+
+    def name_service(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+        event["service"] = service
+        return event
+
+    formatter = structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=[
+            structlog.stdlib.add_log_level,
+            structlog.stdlib.add_logger_name,
+            structlog.stdlib.ExtraAdder(),
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            name_service,
+        ],
+        processors=[
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            structlog.processors.StackInfoRenderer(),
+            structlog.processors.format_exc_info,
+            *([_escape] if as_text else []),  # JSON has escapes of its own
+            renderer,
+        ],
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(formatter)
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+    for chatty in ("nats", "websockets", "httpx", "httpcore", "asyncio", "psycopg"):
+        logging.getLogger(chatty).setLevel(max(logging.WARNING, root.level))
+
+
+def _escape(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Leave nothing in a line of text that a terminal obeys: much of what is logged was said by somebody outside."""
+    return {
+        name: printable(value, keep="\n\t" if name in _OF_SEVERAL_LINES else "") if isinstance(value, str) else value
+        for name, value in event.items()
+    }
+
+
+class Seldom:
+    """Say the same thing at most once in a while: for waits that would otherwise fill the log.
+
+    >>> seldom = Seldom(every_s=5)
+    >>> if seldom.due(loop.time()): log.warning("waiting for the database")
+    """
+
+    def __init__(self, every_s: float = 5.0) -> None:
+        self._every_s = every_s
+        self._next_s: float | None = None
+
+    def due(self, now_s: float) -> bool:
+        """Return whether to speak now; the next time is `every_s` later."""
+        if self._next_s is not None and now_s < self._next_s:
+            return False
+        self._next_s = now_s + self._every_s
+        return True

@@ -1,0 +1,215 @@
+"""gRPC: servers with truthful health, reflection, deadlines and our errors' codes; channels to them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import grpc
+from google.protobuf import descriptor_pool
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1._async import HealthServicer
+from grpc_reflection.v1alpha import reflection
+from prometheus_client import Counter
+
+from mesh.service.access import Access, Right, bearer, rights_of
+from mesh.service.errors import TickmeshError, TooMany, grpc_code
+from mesh.service.health import Health
+
+log = logging.getLogger("mesh.rpc")
+
+MAX_MESSAGE_BYTES = 4 * 2**20
+MAX_CALLS = 1024
+"""Calls at once, of all connections; one more is refused with RESOURCE_EXHAUSTED."""
+MAX_CALLS_PER_CONNECTION = 512
+"""Calls at once on one connection; one more waits at its caller."""
+UNARY_LIMIT_S = 10.0
+"""No unary call works longer, whatever deadline its caller brought."""
+
+RETRY_AFTER = "retry-after"
+"""Trailing metadata of RESOURCE_EXHAUSTED: whole seconds, as the HTTP header of that name."""
+
+CALLS = Counter("tickmesh_rpc_calls_total", "gRPC calls by method and code", ["method", "code"])
+
+_KEEPALIVE = (
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.http2.max_pings_without_data", 0),
+    # On both sides: a server that does not permit them takes the pings of an idle channel for an attack.
+    ("grpc.keepalive_permit_without_calls", 1),
+)
+_SERVER_OPTIONS = (
+    *_KEEPALIVE,
+    ("grpc.max_concurrent_streams", MAX_CALLS_PER_CONNECTION),
+    ("grpc.so_reuseport", 0),  # a second server on the same port is a mistake, not a pool
+    ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+)
+_CHANNEL_OPTIONS = (
+    *_KEEPALIVE,
+    # Nobody may be away longer than the service itself is: an attempt on a private network costs next to nothing.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 500),
+    ("grpc.min_reconnect_backoff_ms", 5_000),  # how long one attempt may take
+    ("grpc.dns_min_time_between_resolutions_ms", 1_000),  # a container that is made anew has another address
+    ("grpc.enable_http_proxy", 0),
+)
+
+
+@asynccontextmanager
+async def serving(
+    address: str,
+    *,
+    services: Sequence[str],
+    register: Callable[[grpc.aio.Server], None],
+    health: Health,
+    access: Access | None = None,
+) -> AsyncIterator[int]:
+    """Serve gRPC on `address` while inside; gives the port.
+
+    Args:
+        address: host:port; port 0 picks one.
+        services: full names, for health and reflection.
+        register: adds the servicers to the server.
+        health: `grpc.health.v1` tells it, for the server as a whole ("") and for each service.
+        access: the tokens calls need, in the metadata `authorization: Bearer ...`; none by default. Health and
+            reflection never need one.
+
+    Raises:
+        OSError: the address cannot be had.
+
+    """
+    server = grpc.aio.server(
+        interceptors=[_Border(access or Access(), services)], options=_SERVER_OPTIONS, maximum_concurrent_rpcs=MAX_CALLS
+    )
+    register(server)
+    servicer = HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
+    names = (*services, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name)
+    reflection.enable_server_reflection((*names, reflection.SERVICE_NAME), server)
+    try:
+        port = server.add_insecure_port(address)
+    except RuntimeError as exc:
+        raise OSError(f"cannot listen for gRPC on {address}: {exc}") from exc
+    wanted: asyncio.Queue[bool] = asyncio.Queue()
+    health.listen(wanted.put_nowait)
+
+    async def tell_health() -> None:
+        while True:
+            state = health_pb2.HealthCheckResponse
+            status = state.SERVING if await wanted.get() else state.NOT_SERVING
+            for name in ("", *names):
+                await servicer.set(name, status)
+
+    async with asyncio.TaskGroup() as tasks:
+        telling = tasks.create_task(tell_health())
+        await server.start()
+        log.info("gRPC on %s:%d: %s", address.rpartition(":")[0], port, ", ".join(services))
+        try:
+            yield port
+        finally:
+            telling.cancel()
+            await servicer.enter_graceful_shutdown()
+            await server.stop(grace=2.0)
+
+
+def channel(address: str) -> grpc.aio.Channel:
+    """Return a channel that connects by itself, again and again; close it by `async with`."""
+    return grpc.aio.insecure_channel(address, options=_CHANNEL_OPTIONS)
+
+
+def authorization(token: str | None) -> tuple[tuple[str, str], ...]:
+    """Return the metadata of a call that shows a token; nothing for None."""
+    return () if token is None else (("authorization", f"Bearer {token}"),)
+
+
+class _Border(grpc.aio.ServerInterceptor):
+    """Where calls come in: the token is asked for, unary calls end in time, our errors leave with their code, all
+    others are loud."""
+
+    def __init__(self, access: Access, services: Sequence[str]) -> None:
+        self._access = access
+        self._rights = {
+            name: right
+            for service in services
+            for name, right in rights_of(descriptor_pool.Default().FindServiceByName(service)).items()
+        }
+
+    async def intercept_service(
+        self, continuation: Callable[[Any], Awaitable[Any]], handler_call_details: grpc.HandlerCallDetails
+    ) -> Any:
+        handler = await continuation(handler_call_details)
+        method = handler_call_details.method
+        if handler is None or method.startswith("/grpc."):
+            return handler
+        given = next((v for k, v in handler_call_details.invocation_metadata or () if k == "authorization"), "")
+        token = bearer(given) if isinstance(given, str) else ""
+        if problem := self._access.problem(self._rights.get(method, Right.WRITE), token):
+            return grpc.unary_unary_rpc_method_handler(_refused(method, problem, known=bool(token)))
+        if handler.unary_unary is not None:
+            return grpc.unary_unary_rpc_method_handler(
+                _guarded_unary(method, handler.unary_unary), handler.request_deserializer, handler.response_serializer
+            )
+        if handler.unary_stream is not None:
+            return grpc.unary_stream_rpc_method_handler(
+                _guarded_stream(method, handler.unary_stream), handler.request_deserializer, handler.response_serializer
+            )
+        return handler
+
+
+def _refused(method: str, problem: str, *, known: bool) -> Callable[[Any, Any], Awaitable[Any]]:
+    code = grpc.StatusCode.UNAUTHENTICATED
+    if known and problem != "wrong token":
+        code = grpc.StatusCode.PERMISSION_DENIED
+
+    async def refused(_: Any, context: Any) -> Any:
+        CALLS.labels(method, code.name).inc()
+        await context.abort(code, problem)
+
+    return refused
+
+
+def _guarded_unary(method: str, behaviour: Callable[[Any, Any], Awaitable[Any]]) -> Callable[[Any, Any], Any]:
+    async def guarded(request: Any, context: Any) -> Any:
+        try:
+            async with asyncio.timeout(UNARY_LIMIT_S):
+                response = await behaviour(request, context)
+        except Exception as exc:
+            await _abort(method, context, exc)
+            raise
+        CALLS.labels(method, "OK").inc()
+        return response
+
+    return guarded
+
+
+def _guarded_stream(method: str, behaviour: Callable[[Any, Any], AsyncIterator[Any]]) -> Callable[[Any, Any], Any]:
+    async def guarded(request: Any, context: Any) -> AsyncIterator[Any]:
+        try:
+            async for response in behaviour(request, context):
+                yield response
+        except Exception as exc:
+            await _abort(method, context, exc)
+            raise
+        CALLS.labels(method, "OK").inc()
+
+    return guarded
+
+
+async def _abort(method: str, context: Any, exc: Exception) -> None:
+    if isinstance(exc, grpc.aio.AbortError):
+        return
+    if isinstance(exc, TickmeshError):
+        code, message = grpc_code(exc), str(exc)
+    elif isinstance(exc, TimeoutError):
+        code, message = grpc.StatusCode.DEADLINE_EXCEEDED, f"{method} took longer than {UNARY_LIMIT_S:g} s"
+    else:
+        log.error("%s", method, exc_info=exc)
+        code, message = grpc.StatusCode.INTERNAL, f"{type(exc).__name__} in {method}; the service's log has more"
+    CALLS.labels(method, code.name).inc()
+    later = ((RETRY_AFTER, str(max(1, math.ceil(exc.retry_after_s)))),) if isinstance(exc, TooMany) else ()
+    await context.abort(code, message, trailing_metadata=later)

@@ -1,0 +1,193 @@
+"""How the mesh is, put together from what each service reports. Pure; `mesh/bus/status_reports.py` carries it.
+
+Every service tells `control.status.<service>` at each change and every REPORT_EVERY_S. Whoever asks gets `summarize` of
+the newest reports: each service's state, and one word for whether trades can come (the table in docs/operations.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from mesh.service.health import Condition, Health, State
+from tickmesh.v1 import status_pb2
+
+SERVICES = ("ingest", "signal", "store", "gateway")
+"""The services of a mesh, in the order a trade passes them."""
+
+REPORT_EVERY_S = 2.0
+UNREACHABLE_AFTER_S = 10.0
+"""So long after its last report a service counts as unreachable: five reports of it are missing."""
+
+MAX_RESTART_TIMES = 20
+MAX_SYMBOLS = 1024
+RESTARTS_WITHIN_S = 600
+"""Restarts within the last ten minutes make a service DEGRADED when there are MANY_RESTARTS of them."""
+MANY_RESTARTS = 3
+
+_STATES = {
+    State.OK: status_pb2.Condition.STATE_OK,
+    State.DEGRADED: status_pb2.Condition.STATE_DEGRADED,
+    State.FAILED: status_pb2.Condition.STATE_FAILED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A report and for how long, by the receiver's own clock, nothing newer has come."""
+
+    report: status_pb2.ServiceReport
+    age_s: float
+
+
+def timestamp(time_us: int) -> Timestamp:
+    """Return microseconds since 1970 UTC as a Timestamp."""
+    return Timestamp(seconds=time_us // 1_000_000, nanos=time_us % 1_000_000 * 1000)
+
+
+def first_report(service: str, previous: status_pb2.ServiceReport | None, *, now_us: int) -> status_pb2.ServiceReport:
+    """Return what stays the same in all reports of one run of a service.
+
+    Args:
+        service: its name.
+        previous: the last report of the run before, None when there is none.
+        now_us: when this run started.
+
+    """
+    report = status_pb2.ServiceReport(service=service, started_time=timestamp(now_us))
+    if previous is not None:
+        report.restarts = max(0, previous.restarts)
+        report.restart_times.extend(previous.restart_times[:MAX_RESTART_TIMES])
+        if not previous.stopped:
+            report.restarts = min(report.restarts + 1, 2**62)
+            report.restart_times.insert(0, report.started_time)
+            del report.restart_times[MAX_RESTART_TIMES:]
+    return report
+
+
+def report_of(
+    run: status_pb2.ServiceReport, health: Health, *, now_us: int, stopped: bool = False
+) -> status_pb2.ServiceReport:
+    """Return the report of this moment; what `first_report` gave and the health's conditions are in it."""
+    report = status_pb2.ServiceReport()
+    report.CopyFrom(run)
+    report.serving = health.serving and not stopped
+    report.stopped = stopped
+    report.reported_time.CopyFrom(timestamp(now_us))
+    report.conditions.extend(map(_condition, health.conditions))
+    return report
+
+
+def _condition(condition: Condition) -> status_pb2.Condition:
+    return status_pb2.Condition(
+        name=condition.name,
+        state=_STATES[condition.state],
+        message=condition.message,
+        since=timestamp(condition.since_us),
+        required=condition.required,
+    )
+
+
+def newest(*answers: Mapping[str, Received]) -> dict[str, Received]:
+    """Return each service's newest report of several who received them; of the same one, the younger reception."""
+    found: dict[str, Received] = {}
+    for answer in answers:
+        for service, received in answer.items():
+            known = found.get(service)
+            if known is None or _order(received) > _order(known):
+                found[service] = received
+    return found
+
+
+def _order(received: Received) -> tuple[int, int, float]:
+    reported = received.report.reported_time
+    return reported.seconds, reported.nanos, -received.age_s
+
+
+def summarize(reports: Mapping[str, Received], *, now_us: int) -> status_pb2.GetStatusResponse:
+    """Return the status of the mesh.
+
+    Args:
+        reports: service -> its newest report.
+        now_us: the time, for people.
+
+    """
+    response = status_pb2.GetStatusResponse(time=timestamp(now_us))
+    response.services.extend(_service_status(service, reports.get(service), now_us=now_us) for service in SERVICES)
+    by_name = {status.service: status for status in response.services}
+    ingest = reports.get("ingest")
+    if ingest is not None and ingest.report.HasField("feed"):
+        response.venue = ingest.report.feed.venue
+        response.symbols.extend(ingest.report.feed.symbols[:MAX_SYMBOLS])
+    response.state, response.message = _feed_state(by_name)
+    if response.state in (status_pb2.FEED_STATE_OFFLINE, status_pb2.FEED_STATE_BLOCKED):
+        for symbol in response.symbols:
+            symbol.state, symbol.message = response.state, response.message
+    return response
+
+
+def _feed_state(services: Mapping[str, status_pb2.ServiceStatus]) -> tuple[status_pb2.FeedState.ValueType, str]:
+    """Return whether trades can come from the venue to whoever asks; the first reason that they cannot decides."""
+    status = status_pb2.ServiceStatus
+    ingest = services["ingest"]
+    if ingest.state in (status.STATE_UNREACHABLE, status.STATE_STOPPED):
+        return status_pb2.FEED_STATE_OFFLINE, ingest.message
+    if _failed(ingest, "bus"):
+        return status_pb2.FEED_STATE_BLOCKED, ingest.message
+    signal = services["signal"]
+    if signal.state in (status.STATE_UNREACHABLE, status.STATE_STOPPED, status.STATE_NOT_SERVING):
+        return status_pb2.FEED_STATE_BLOCKED, signal.message
+    if services["gateway"].HasField("report") and _failed(services["gateway"], "signal"):
+        return status_pb2.FEED_STATE_BLOCKED, services["gateway"].message
+    feed = ingest.report.feed
+    if feed.state == status_pb2.FEED_STATE_UNSPECIFIED:
+        return status_pb2.FEED_STATE_STALE, "ingest has not connected to a venue yet"
+    return feed.state, feed.message
+
+
+def _failed(service: status_pb2.ServiceStatus, condition: str) -> bool:
+    return any(
+        one.name == condition and one.state == status_pb2.Condition.STATE_FAILED for one in service.report.conditions
+    )
+
+
+def _service_status(service: str, received: Received | None, *, now_us: int) -> status_pb2.ServiceStatus:
+    status = status_pb2.ServiceStatus(service=service)
+    if received is None:
+        status.state, status.message = status.STATE_UNREACHABLE, f"{service} has not reported since the bus was made"
+        return status
+    report = received.report
+    status.report.CopyFrom(report)
+    status.report_age_s = received.age_s
+    if report.stopped:
+        status.state, status.message = status.STATE_STOPPED, f"{service} was stopped"
+    elif received.age_s > UNREACHABLE_AFTER_S:
+        status.state = status.STATE_UNREACHABLE
+        status.message = f"{service} has not reported for {received.age_s:.0f} s"
+    elif not report.serving:
+        status.state = status.STATE_NOT_SERVING
+        status.message = f"{service} does not serve: {_words(report.conditions, required=True)}"
+    else:
+        troubles = _words(report.conditions, required=False)
+        if (restarts := _late_restarts(report, now_us)) >= MANY_RESTARTS:
+            troubles = "; ".join(filter(None, [troubles, f"{restarts} restarts within {RESTARTS_WITHIN_S // 60} min"]))
+        status.state = status.STATE_DEGRADED if troubles else status.STATE_SERVING
+        status.message = troubles
+    return status
+
+
+def _words(conditions: Iterable[status_pb2.Condition], *, required: bool) -> str:
+    """Say what is wrong: of what the service needs, or of anything."""
+    wrong = [
+        f"{one.name}: {one.message}" if one.message else f"no {one.name}" if required else one.name
+        for one in conditions
+        if one.state not in (status_pb2.Condition.STATE_OK, status_pb2.Condition.STATE_UNSPECIFIED)
+        and (one.required or not required)
+    ]
+    return "; ".join(wrong)
+
+
+def _late_restarts(report: status_pb2.ServiceReport, now_us: int) -> int:
+    return sum(now_us - one.ToMicroseconds() < RESTARTS_WITHIN_S * 1_000_000 for one in report.restart_times)

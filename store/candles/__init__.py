@@ -1,0 +1,3 @@
+"""Candles that late trades change: made again, with the indicators behind them."""
+
+from __future__ import annotations

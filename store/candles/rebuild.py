@@ -1,0 +1,120 @@
+"""The indicators of stored candles, worked out again behind candles that were made again.
+
+Each candle's follow from those of the one before, so a change runs on through the candles after it until they are what
+they were to the last bit: with the default periods some 700 candles later, when it is forgotten, and at most up to the
+newest. A thousand candles are looked at at a time. Every candle whose indicators change is one revision further.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+from collections.abc import Sequence, Set
+from dataclasses import dataclass
+from typing import Any
+
+from store.candles import sql
+from store.candles.indicators import Indicators, Periods, Series
+from store.database.connection import Connection, fetch_all
+
+_BATCH = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """Whose candles, and of which interval."""
+
+    venue: str
+    symbol: str
+    interval: str
+
+
+async def follow(connection: Connection, name: Name, first: dt.datetime, periods: Periods, *, warm: bool) -> None:
+    """Work out the indicators of signal's new candles where the stored ones know better.
+
+    They do behind a candle that was made again; and where signal has forgotten what is stored: its state was lost, or
+    begun anew with other periods.
+
+    Args:
+        connection: inside a transaction.
+        name: whose.
+        first: when the first one begins.
+        periods: of the indicators.
+        warm: whether that one has all its indicators.
+
+    """
+    asked = _asked(name) | {"time": first}
+    before = await (await connection.execute(sql.LAST_BEFORE, asked)).fetchone()
+    if before is None:
+        return
+    revision, warm_before = before
+    if revision and warm_before:
+        await _renew(connection, name, first, frozenset(), periods)
+    elif not (warm and warm_before):
+        await _renew(connection, name, first, frozenset(), periods, anew=True)
+
+
+async def renew(connection: Connection, name: Name, made: Set[dt.datetime], periods: Periods) -> None:
+    """Work out the indicators of candles that have just been made again, and of those after them."""
+    if made:
+        await _renew(connection, name, min(made), made, periods)
+
+
+async def _renew(
+    connection: Connection,
+    name: Name,
+    first: dt.datetime,
+    made: Set[dt.datetime],
+    periods: Periods,
+    *,
+    anew: bool = False,
+) -> None:
+    series = await _series_before(connection, name, first, periods, anew=anew)
+    last = max(made, default=first)
+    # So long that the moving average of an unchanged batch's last candle has seen no other candles.
+    limit = max(_BATCH, periods.candle_sma_period)
+    while True:
+        asked = _asked(name) | {"time": first, "limit": limit}
+        rows = await fetch_all(connection, sql.READ_FROM, asked)
+        changed = []
+        kept: list[float | None] = []
+        for time, high_e8, low_e8, close_e8, *values in rows:
+            now = series.close(high_e8, low_e8, close_e8)
+            # Where signal knew more candles than are stored, its indicators stay.
+            kept = [value if math.isnan(new) else new for new, value in zip(now, values, strict=True)]
+            if kept != values:
+                changed.append((time, int(time not in made), *kept))
+        if changed:
+            columns = map(list, zip(*changed, strict=True))
+            which = (*_asked(name).values(), changed[0][0], changed[-1][0])
+            await connection.execute(sql.SET_INDICATORS, (*columns, *which))
+        if len(rows) < limit or (not changed and None not in kept and rows[0][0] > last):
+            return
+        first = rows[-1][0] + dt.timedelta(microseconds=1)
+
+
+async def _series_before(
+    connection: Connection, name: Name, first: dt.datetime, periods: Periods, *, anew: bool
+) -> Series:
+    """Return the indicators as they are before `first`: gone on with, or begun so far back that it makes no odds."""
+    series = Series(periods)
+    if not anew:
+        rows = await _read_before(connection, name, first, limit=periods.candle_sma_period)
+        if rows and series.resume([close_e8 for _, _, _, close_e8, *_ in rows], _indicators(rows[-1][4:])):
+            return series
+    for _, high_e8, low_e8, close_e8, *_ in await _read_before(connection, name, first, limit=periods.memory):
+        series.close(high_e8, low_e8, close_e8)
+    return series
+
+
+async def _read_before(connection: Connection, name: Name, first: dt.datetime, *, limit: int) -> list[Any]:
+    asked = _asked(name) | {"time": first, "limit": limit}
+    return (await fetch_all(connection, sql.READ_BEFORE, asked))[::-1]
+
+
+def _indicators(values: Sequence[float | None]) -> Indicators:
+    return Indicators(*(math.nan if value is None else value for value in values))
+
+
+def _asked(name: Name) -> dict[str, object]:
+    return {"venue": name.venue, "symbol": name.symbol, "interval": name.interval}

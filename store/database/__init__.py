@@ -1,0 +1,3 @@
+"""The database: its connections, its schema, its errors, and rows as the bytes of a binary COPY."""
+
+from __future__ import annotations

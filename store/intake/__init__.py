@@ -1,0 +1,3 @@
+"""From the bus into the database: trades, candles and the venue's minutes, each from its own position."""
+
+from __future__ import annotations

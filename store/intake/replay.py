@@ -1,0 +1,94 @@
+"""`python -m store replay-dead`: try the messages of DEAD again, and forget those that are stored now.
+
+The store may run meanwhile. What still cannot be stored stays, and is said with its reason.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from contextlib import AsyncExitStack
+
+import psycopg
+from nats.js.api import RawStreamMsg
+from nats.js.errors import NotFoundError
+
+from mesh.bus import subjects, wire
+from mesh.bus.connection import DEAD_STREAM, Bus, connect
+from mesh.bus.dead_letters import SEQUENCE, SUBJECT
+from mesh.bus.message import REASON
+from mesh.service.errors import BadMessage
+from mesh.service.health import Health
+from mesh.service.lifecycle import Stop
+from mesh.service.settings import StoreSettings
+from mesh.values.trades import refusal
+from store.candles.indicators import Periods
+from store.database.connection import Database
+from store.database.errors import Reaction, first_line, reaction
+from store.intake.trades import OTHER_EPOCH
+from store.intake.writer import Writer
+
+log = logging.getLogger("store.replay")
+
+
+async def main(settings: StoreSettings, stop: Stop) -> None:
+    """Replay all that DEAD holds now; return when done or asked to stop."""
+    health = Health("bus", "database")
+    async with AsyncExitStack() as stack:
+        database = await stack.enter_async_context(Database(settings.database_url.get_secret_value(), health=health))
+        async with stop.interrupts():
+            bus = await stack.enter_async_context(connect(settings, name="store", health=health))
+            state = (await bus.declare(DEAD_STREAM)).state
+        writer = Writer(database, Periods(**settings.periods()), give_up=lambda: stop.asked)
+        replayed, stay = 0, 0
+        for sequence in range(state.first_seq, state.last_seq + 1):
+            if stop.asked:
+                break
+            message = await _get(bus, sequence)
+            if message is None:
+                continue
+            reason = await _replay(writer, message)
+            if reason:
+                stay += 1
+                headers = message.headers or {}
+                log.warning(
+                    "%s message %s stays: %s (put aside because %s)",
+                    *(headers.get(SUBJECT), headers.get(SEQUENCE), reason, headers.get(REASON)),
+                )
+            else:
+                replayed += 1
+                await bus.js.delete_msg(subjects.DEAD, sequence)
+        log.info("%d messages replayed, %d stay", replayed, stay)
+
+
+async def _get(bus: Bus, sequence: int) -> RawStreamMsg | None:
+    try:
+        return await bus.js.get_msg(subjects.DEAD, sequence)
+    except NotFoundError:
+        return None
+
+
+async def _replay(writer: Writer, message: RawStreamMsg) -> str:
+    """Store what a message holds; return why it cannot be stored, empty when it is."""
+    if message.subject != subjects.dead(subjects.RAW):
+        return "only trades can be replayed"
+    if (message.headers or {}).get(REASON, "").startswith(OTHER_EPOCH):
+        return "its trades have other ids, under which they have been asked for"
+    try:
+        trades = wire.decode_trades(message.data or b"")
+        if reason := refusal(trades, now_us=time.time_ns() // 1000):
+            return reason
+        written = await writer.add(trades)
+    except BadMessage as exc:
+        return str(exc)
+    except psycopg.Error as exc:
+        if reaction(exc) is Reaction.END:
+            raise
+        return first_line(exc)
+    log.info(
+        "%s %s: %d trades stored, %d were there",
+        *(trades.venue, trades.symbol),
+        len(trades) - written.repeated,
+        written.repeated,
+    )
+    return ""

@@ -1,0 +1,3 @@
+"""What is stored and what is missing, as ranges of trade ids; the audit of it, and the repair of holes."""
+
+from __future__ import annotations

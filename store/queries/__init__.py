@@ -1,0 +1,3 @@
+"""Questions to the database: requests checked, pages with tokens, coverage."""
+
+from __future__ import annotations

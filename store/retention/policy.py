@@ -1,0 +1,171 @@
+"""Retention: after so many whole days a trade goes, and with it what is kept for its sake.
+
+That are its second's candle, its minute, and its place in the ledger, where its id stays as EXPIRED: everything the
+venue issued is still accounted for, and nobody asks for it again. Longer candles stay. A step is one transaction, small
+enough that trades which come meanwhile hardly wait: ten minutes, or a day where TimescaleDB drops whole chunks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import psycopg
+
+from mesh.service.logs import Seldom
+from mesh.values.trades import Int64s
+from store import metrics
+from store.database.connection import Connection, Database, fetch_all
+from store.database.errors import first_line
+from store.ledger.rows import lock
+from store.queries import sql as queries
+from store.retention import sql as retention_statements
+
+log = logging.getLogger("store.retention")
+
+LOOK_EVERY_S = 600.0
+_STEP, _DAY = dt.timedelta(minutes=10), dt.timedelta(days=1)
+_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+
+
+class Retention:
+    """Removes what is too old.
+
+    Args:
+        database: where it is.
+        days: how many whole days before the newest trade's, by UTC, are kept.
+        give_up: see `Database.write`.
+
+    """
+
+    def __init__(self, database: Database, days: int, *, give_up: Callable[[], bool]) -> None:
+        self._database = database
+        self._days = days
+        self._give_up = give_up
+
+    async def run(self) -> None:
+        """Remove what has become too old, now and from time to time, for ever."""
+        while True:
+            try:
+                await self.remove(now=dt.datetime.now(dt.UTC))
+            except psycopg.Error as exc:  # no reason to stop storing: what is too old is removed when it can be
+                log.error("nothing is removed, trying again in %g s: %s", LOOK_EVERY_S, first_line(exc))
+            await asyncio.sleep(LOOK_EVERY_S)
+
+    async def remove(self, *, now: dt.datetime) -> None:
+        """Remove what is too old by both this machine's clock and the newest trade: one of them may be far ahead."""
+        newest = await self._database.write(_newest, give_up=self._give_up)
+        if newest is not None:
+            await self.remove_before(first_kept(min(now, newest), self._days))
+
+    async def remove_before(self, end: dt.datetime) -> None:
+        """Remove all that happened before `end`, the oldest first, step by step."""
+        removed, clock, seldom = 0, asyncio.get_running_loop().time, Seldom()
+
+        async def step(connection: Connection) -> tuple[dt.datetime, int] | None:
+            return await _step(connection, end)
+
+        seldom.due(clock())
+        while (done := await self._database.write(step, give_up=self._give_up, lift_limits=True)) is not None:
+            reached, expired = done
+            removed += expired
+            metrics.EXPIRED.inc(expired)
+            if seldom.due(clock()):
+                log.info("removing what is older than %s: %d trades, up to %s", end, removed, reached)
+        if removed:
+            log.info("removed %d trades older than %s", removed, end)
+
+
+def first_kept(now: dt.datetime, days: int) -> dt.datetime:
+    """Return when the first day begins that is kept: no candle of any interval lies on both sides of it."""
+    return _floor(now, _DAY) - days * _DAY
+
+
+def step_end(oldest: dt.datetime, end: dt.datetime, length: dt.timedelta) -> dt.datetime:
+    """Return up to when to remove in the step that begins with the oldest trade."""
+    return min(_floor(oldest, length) + length, end)
+
+
+def last_expired(old: Int64s, kept: Int64s) -> int | None:
+    """Return up to which id to expire, None for no id: the cut that leaves the fewest ids on its wrong side.
+
+    Ids and times rise together, so nearly always every old id lies below every kept one, and the highest old one is the
+    cut. A few trades with an odd time, too early or too late, are outvoted by their neighbours.
+
+    Args:
+        old: ids of trades that go by their time.
+        kept: ids of trades that stay, and happened so much later that their ids should be higher.
+
+    """
+    old, kept = np.sort(old), np.sort(kept)
+    wrong = np.arange(len(old))[::-1] + np.searchsorted(kept, old, side="right")
+    if not len(old) or wrong.min() >= len(old):
+        return None
+    return int(old[wrong.argmin()])
+
+
+def _floor(time: dt.datetime, length: dt.timedelta) -> dt.datetime:
+    return time - (time - _EPOCH) % length
+
+
+async def _newest(connection: Connection) -> dt.datetime | None:
+    names = await fetch_all(connection, queries.NAMES)
+    return max(await _times(connection, retention_statements.NEWEST, names), default=None)
+
+
+async def _times(connection: Connection, statement: str, names: Sequence[Sequence[str]]) -> list[dt.datetime]:
+    return [time for name in names for (time,) in await fetch_all(connection, statement, name)]
+
+
+async def _step(connection: Connection, end: dt.datetime) -> tuple[dt.datetime, int] | None:
+    """Remove the oldest trades before `end`; return up to when, and how many; None when there are none."""
+    await lock(connection)
+    names = await fetch_all(connection, queries.NAMES)
+    oldest = await _times(connection, retention_statements.OLDEST, names)
+    if not oldest or min(oldest) >= end:
+        return None
+    in_chunks = await _in_chunks(connection)
+    reached = step_end(min(oldest), end, _DAY if in_chunks else _STEP)
+    cuts = [
+        cut
+        for venue, symbol in names
+        if (cut := await _cut(connection, {"venue": venue, "symbol": symbol, "before": reached}))
+    ]
+    if in_chunks:
+        await connection.execute(retention_statements.DROP_CHUNKS, (reached,))
+    return reached, sum([await _remove(connection, cut) for cut in cuts])
+
+
+async def _cut(connection: Connection, asked: dict[str, Any]) -> dict[str, Any] | None:
+    """Return where to cut a symbol, None when nothing of it is older."""
+    old = await _ids(connection, retention_statements.OLD_IDS, asked)
+    if not len(old):
+        return None
+    last = last_expired(old, await _ids(connection, retention_statements.KEPT_IDS, asked))
+    # What came again of what was removed goes up to where that ended.
+    [(expired,)] = await fetch_all(connection, retention_statements.EXPIRED_UP_TO, asked)
+    return asked | {"last": max((each for each in (last, expired) if each is not None), default=None)}
+
+
+async def _ids(connection: Connection, statement: str, asked: dict[str, Any]) -> Int64s:
+    return np.array([trade_id for (trade_id,) in await fetch_all(connection, statement, asked)], np.int64)
+
+
+async def _in_chunks(connection: Connection) -> bool:
+    [(has_timescale,)] = await fetch_all(connection, retention_statements.HAS_TIMESCALE)
+    return bool(has_timescale and (await fetch_all(connection, retention_statements.IN_CHUNKS))[0][0])
+
+
+async def _remove(connection: Connection, cut: dict[str, Any]) -> int:
+    for statement in retention_statements.REMOVE:
+        await connection.execute(statement, cut)
+    if cut["last"] is None:  # trades with odd times only: the ledger's next check misses them
+        return 0
+    stored = await fetch_all(connection, retention_statements.EXPIRE_STORED, cut)
+    ends = {"firsts": [first for first, _, _ in stored], "lasts": [last for _, last, _ in stored]}
+    await connection.execute(retention_statements.EXPIRE_HOLES, cut | ends)
+    return sum(int(expired) for _, _, expired in stored)

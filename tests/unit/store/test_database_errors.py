@@ -1,0 +1,128 @@
+"""What the database says against us: waited for, or handed to the caller at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import errors
+
+from store.database.errors import REACTIONS, Reaction, first_line, in_halves, passes, reaction, tries
+
+
+@pytest.mark.parametrize(
+    "exc",
+    [
+        psycopg.OperationalError("connection refused"),
+        psycopg.InterfaceError("the connection is closed"),
+        ConnectionResetError(),
+        TimeoutError(),
+        errors.AdminShutdown(),
+        errors.CannotConnectNow(),
+        errors.TooManyConnections(),
+        errors.DiskFull(),
+        errors.DeadlockDetected(),
+        errors.SerializationFailure(),
+        errors.LockNotAvailable(),
+        errors.QueryCanceled(),
+        errors.ReadOnlySqlTransaction(),
+        errors.IdleInTransactionSessionTimeout(),
+        errors.TransactionTimeout(),
+    ],
+    ids=repr,
+)
+def test_what_passes_is_waited_for(exc: Exception) -> None:
+    assert passes(exc)
+
+
+@pytest.mark.parametrize(
+    "exc",
+    [
+        errors.InsufficientPrivilege(),
+        errors.UndefinedTable(),
+        errors.SyntaxError(),
+        errors.InvalidSchemaName(),
+        errors.FeatureNotSupported(),
+        errors.TooManyArguments(),
+        errors.RaiseException(),
+        errors.CheckViolation(),
+        errors.NumericValueOutOfRange(),
+        errors.DataCorrupted(),
+        psycopg.ProgrammingError("the query has 3 placeholders but 2 parameters were passed"),
+        ValueError(),
+    ],
+    ids=repr,
+)
+def test_what_stays_goes_to_the_caller(exc: Exception) -> None:
+    assert not passes(exc)
+
+
+def test_an_error_is_told_in_its_first_line_or_by_its_name() -> None:
+    assert first_line(errors.UndefinedTable('relation "trades" does not exist\nLINE 1: SELECT')) == (
+        'relation "trades" does not exist'
+    )
+    assert first_line(TimeoutError()) == "TimeoutError"
+
+
+@pytest.mark.parametrize(
+    ("exc", "wanted"),
+    [
+        (errors.ConfigurationLimitExceeded(), Reaction.SET_ASIDE),
+        (errors.DiskFull(), Reaction.WAIT),
+        (errors.QueryCanceled(), Reaction.TRY_AGAIN),
+        (errors.CrashShutdown(), Reaction.TRY_AGAIN),
+        (errors.AdminShutdown(), Reaction.WAIT),
+        (errors.UndefinedTable(), Reaction.END),
+        (errors.IndexCorrupted(), Reaction.SET_ASIDE),
+        (psycopg.DataError("timestamp too large"), Reaction.SET_ASIDE),
+        (psycopg.OperationalError("server closed the connection"), Reaction.WAIT),
+        (psycopg.NotSupportedError("can't parse"), Reaction.END),
+        (ValueError(), Reaction.END),
+    ],
+    ids=repr,
+)
+def test_the_longest_sqlstate_of_the_table_says_what_an_error_asks_for(exc: Exception, wanted: Reaction) -> None:
+    assert reaction(exc) is wanted
+
+
+def test_only_what_the_database_cannot_do_for_anybody_is_waited_for_without_end() -> None:
+    assert tries(errors.DiskFull()) is None
+    assert tries(errors.SerializationFailure()) is not None
+    assert tries(psycopg.OperationalError("server closed the connection")) is not None
+
+
+def test_the_table_stands_in_the_operations_manual() -> None:
+    manual = (Path(__file__).parents[3] / "docs" / "operations.md").read_text()
+
+    for state, what, why in REACTIONS:
+        assert f"| `{state}` | {why} | {what.value} |" in manual
+
+
+async def test_of_what_is_refused_for_good_the_others_are_written_in_order() -> None:
+    written: list[int] = []
+    refused: list[int] = []
+
+    async def write(items: Sequence[int]) -> None:
+        if any(item % 5 == 3 for item in items):
+            raise errors.CheckViolation
+        written.extend(items)
+
+    async def refuse(item: int, _: psycopg.Error) -> None:
+        refused.append(item)
+
+    await in_halves(range(20), write, refuse)
+
+    assert (refused, written) == ([3, 8, 13, 18], [n for n in range(20) if n % 5 != 3])
+
+
+async def test_what_only_a_person_can_mend_is_not_halved() -> None:
+    async def write(items: Sequence[int]) -> None:
+        raise errors.InsufficientPrivilege
+
+    async def refuse(item: int, _: psycopg.Error) -> None:
+        raise AssertionError("nothing is refused")
+
+    with pytest.raises(errors.InsufficientPrivilege):
+        await in_halves(range(20), write, refuse)

@@ -1,0 +1,135 @@
+"""Requests for pages: what is refused, what the defaults are, and tokens that stay with their question."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mesh.service.errors import InvalidRequest
+from store.queries import trades
+from store.queries.sql import FIRST_US, LAST_ID, LAST_US, Span, spans
+from tickmesh.v1.store_pb2 import ListTradesRequest
+
+DAY_US = 86_400_000_000
+NOW_US = 1_780_000_000_000_000
+
+
+def read(**fields: Any) -> trades.Question:
+    return trades.read(ListTradesRequest(**fields))
+
+
+def token_of(**fields: Any) -> str:
+    return read(**fields).next_token(venue="sim", symbol="btcusdt", time_us=1_000_000, trade_id=5)
+
+
+@pytest.mark.parametrize(
+    ("fields", "size"),
+    [
+        ({}, 100),
+        ({"limit": 7}, 7),
+        ({"page_size": 3, "limit": 7}, 3),
+        ({"page_size": 1001}, 1000),
+        ({"limit": 2**31 - 1}, 1000),
+    ],
+)
+def test_a_page_has_its_size(fields: dict[str, int], size: int) -> None:
+    assert read(**fields).size == size
+
+
+def test_a_question_without_times_is_about_all_of_them() -> None:
+    assert read(symbol="BTCUSDT").span == Span(FIRST_US, LAST_US, LAST_ID)
+
+
+def test_the_start_counts_and_the_end_does_not() -> None:
+    question = read(start_time=Timestamp(seconds=10), end_time=Timestamp(seconds=20))
+
+    assert question.span == Span(10_000_000, 20_000_000, -1)
+
+
+def test_times_between_microseconds_are_rounded_up() -> None:
+    question = read(start_time=Timestamp(seconds=10, nanos=1), end_time=Timestamp(seconds=20, nanos=1001))
+
+    assert (question.span.from_us, question.end_us) == (10_000_001, 20_000_002)
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"page_size": -1}, "page_size is -1"),
+        ({"limit": -1}, "limit is -1"),
+        ({"symbol": "btc/usdt"}, "not a symbol"),
+        ({"symbol": "b"}, "not a symbol"),
+        ({"venue": "Binance!"}, "not a venue"),
+        ({"start_time": Timestamp(seconds=20), "end_time": Timestamp(seconds=10)}, "end_time is before start_time"),
+        ({"start_time": Timestamp(seconds=10**15)}, "start_time is"),
+        ({"end_time": Timestamp(nanos=10**9)}, "end_time is"),
+        ({"page_token": "nonsense"}, "page_token is none of ours"),
+        ({"page_token": "ééé"}, "page_token is none of ours"),
+        ({"page_token": "A" * 10_000}, "page_token is none of ours"),
+    ],
+)
+def test_nonsense_is_refused_by_name(fields: dict[str, Any], reason: str) -> None:
+    with pytest.raises(InvalidRequest, match=reason):
+        read(**fields)
+
+
+def test_a_token_goes_on_after_its_trade() -> None:
+    assert read(page_token=token_of()).span == Span(FIRST_US, 1_000_000, 5)
+
+
+def test_a_token_remembers_the_symbol_that_was_selected() -> None:
+    question = read(page_token=token_of())
+
+    assert (question.venue, question.symbol) == ("sim", "btcusdt")
+
+
+def test_a_token_allows_another_page_size() -> None:
+    assert read(page_token=token_of(page_size=10), page_size=20).size == 20
+
+
+@pytest.mark.parametrize(
+    ("asked", "name"),
+    [
+        ({"symbol": "ethusdt"}, "symbol"),
+        ({"venue": "binance"}, "venue"),
+        ({"start_time": Timestamp(seconds=1)}, "start_time"),
+        ({"end_time": Timestamp(seconds=1)}, "end_time"),
+    ],
+)
+def test_a_token_is_refused_for_another_question(asked: dict[str, Any], name: str) -> None:
+    with pytest.raises(InvalidRequest, match=f"another question: its {name}"):
+        read(page_token=token_of(), **asked)
+
+
+def test_a_token_changed_by_hand_is_refused() -> None:
+    token = token_of()
+
+    with pytest.raises(InvalidRequest, match="none of ours"):
+        read(page_token=token[:-6])
+
+
+@given(st.integers(FIRST_US, LAST_US), st.integers(FIRST_US, LAST_US), st.integers(FIRST_US, LAST_US))
+def test_the_parts_of_a_question_are_the_whole_of_it(from_us: int, before_us: int, now_us: int) -> None:
+    whole = Span(min(from_us, before_us), max(from_us, before_us), LAST_ID)
+
+    parts = list(spans(whole, now_us))
+
+    assert (parts[0].before_us, parts[0].before_id) == (whole.before_us, whole.before_id)
+    assert parts[-1].from_us == whole.from_us
+    for newer, older in itertools.pairwise(parts):
+        assert (older.before_us, older.before_id) == (newer.from_us, -1)
+
+
+def test_the_newest_trades_are_looked_for_in_the_last_day_first() -> None:
+    first, *_ = spans(Span(FIRST_US, LAST_US, LAST_ID), NOW_US)
+
+    assert first.from_us == NOW_US - DAY_US
+
+
+def test_a_question_about_an_hour_is_one_part() -> None:
+    assert len(list(spans(Span(NOW_US - DAY_US // 24, NOW_US, LAST_ID), NOW_US))) == 1
