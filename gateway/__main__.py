@@ -20,9 +20,9 @@ from gateway.connection import HttpConnection
 from gateway.limits import ConnectionLimits, Connections
 from gateway.live.endpoint import MAX_INCOMING_BYTES
 from gateway.live.sockets import Socket
+from gateway.settings import GatewaySettings
 from mesh.service.lifecycle import Stop, run
 from mesh.service.rpc import channel
-from mesh.service.settings import GatewaySettings
 
 log = logging.getLogger("gateway")
 

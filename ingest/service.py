@@ -21,6 +21,7 @@ from ingest.publish.outbox import Outbox
 from ingest.publish.quarantine import Bounds
 from ingest.publish.repair_requests import RequestedRepairs
 from ingest.publish.trade_publisher import Outlet
+from ingest.settings import IngestSettings
 from ingest.venue import Venue, VenueChoice, tell_followed
 from ingest.websocket.connection import Ends
 from ingest.websocket.silence_watchdog import SilenceWatchdog
@@ -35,7 +36,6 @@ from mesh.service.errors import BadMessage
 from mesh.service.health import Health
 from mesh.service.lifecycle import Stop
 from mesh.service.metrics import served
-from mesh.service.settings import IngestSettings
 from tickmesh.v1 import status_pb2
 
 log = logging.getLogger("ingest.service")

@@ -22,6 +22,7 @@ from ingest.binance import stay_away
 from ingest.http.client import connect as connect_rest
 from ingest.http.errors import RestError
 from ingest.network import Network
+from ingest.settings import IngestSettings
 from ingest.websocket.opening import Opening
 from mesh.bus import control, subjects
 from mesh.bus.connection import Bus
@@ -29,7 +30,6 @@ from mesh.service.backoff import backoff
 from mesh.service.errors import BadMessage
 from mesh.service.health import Health, State
 from mesh.service.logs import Seldom
-from mesh.service.settings import IngestSettings
 from mesh.values.venue_hosts import SIM
 from tickmesh.v1 import control_pb2
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 
 from mesh.service.cli import run
-from mesh.service.settings import StoreSettings
 from store import service
 from store.intake import replay
+from store.settings import StoreSettings
 
 REPLAY = "replay-dead"
 

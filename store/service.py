@@ -19,7 +19,6 @@ from mesh.service.errors import BadMessage, NotReady
 from mesh.service.health import Health
 from mesh.service.lifecycle import Stop
 from mesh.service.metrics import served
-from mesh.service.settings import StoreSettings
 from store.background_tasks import Beside
 from store.candles.indicators import Periods
 from store.catalog_view import Following
@@ -35,6 +34,7 @@ from store.ledger.minute_verifier import MinuteJudge
 from store.ledger.repair import Repair
 from store.retention.policy import Retention
 from store.rpc import StoreServicer
+from store.settings import StoreSettings
 from tickmesh.v1 import status_pb2, store_pb2, store_pb2_grpc
 
 log = logging.getLogger("store.service")

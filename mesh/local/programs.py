@@ -47,7 +47,7 @@ def plan(
 
     `sim_log` is where sim writes what it issued, so that its next start goes on with the next trade.
 
-    A service is given the variables it reads (`mesh/service/settings.py`) and no other: the database's password goes to
+    A service is given the variables it reads (its `settings.py`) and no other: the database's password goes to
     store only, and each user of the bus has its own.
     """
     programs = {

@@ -12,16 +12,12 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from gateway.settings import GatewaySettings
+from ingest.settings import IngestSettings
 from mesh.service.setting_kinds import Port
-from mesh.service.settings import (
-    GatewaySettings,
-    IngestSettings,
-    MeshSettings,
-    SignalSettings,
-    StoreSettings,
-    WrongSettings,
-    load,
-)
+from mesh.service.settings import MeshSettings, WrongSettings, load
+from signalsvc.settings import SignalSettings
+from store.settings import StoreSettings
 
 SERVICES: dict[str, type[MeshSettings]] = {
     "ingest": IngestSettings,

@@ -1,6 +1,7 @@
 """Settings: all from the environment, all checked at start, every wrong one named at once, secrets masked.
 
-Each service has a class of its own below; the field's name in capitals is the variable's name.
+Here is what several services read; each service's own class is in its `settings.py`. The field's name in capitals is
+the variable's name.
 """
 
 from __future__ import annotations
@@ -13,24 +14,11 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from mesh.service.access import Access, is_loopback
 from mesh.service.setting_kinds import (
-    Address,
-    HostPatterns,
-    HttpUrls,
     NatsUrl,
-    Networks,
-    Origins,
     Period,
     Port,
-    Symbol,
-    Symbols,
     Token,
-    VenueName,
-    Window,
-    WsUrls,
 )
-from mesh.values import venue_hosts
-from mesh.values.symbols import DEFAULT_SYMBOLS
-from mesh.values.venue_hosts import BINANCE, SIM
 
 
 class MeshSettings(BaseSettings):
@@ -109,8 +97,19 @@ class AccessSettings(MeshSettings):
         return Access(api or None, read or None, self.protect_reads)
 
 
-def _not_open_to_all(host: str, info: ValidationInfo) -> None:
-    """Refuse an address that others reach when nobody is asked who they are."""
+def refuse_open_address(host: str, info: ValidationInfo) -> None:
+    """Refuse an address that others than this machine reach when nobody is asked who they are.
+
+    Call it from the validator of a service's address, a field declared after those of `AccessSettings`.
+
+    Args:
+        host: where the service listens; where PUBLISHED_HOST is set, that counts instead.
+        info: of the validator, with the fields read so far.
+
+    Raises:
+        ValueError: naming the address and what to set.
+
+    """
     reached = info.data.get("published_host") or host
     if info.data.get("api_token", "wrong itself") is None and not (
         is_loopback(reached) or info.data.get("allow_anonymous", True)
@@ -119,82 +118,6 @@ def _not_open_to_all(host: str, info: ValidationInfo) -> None:
             f"others than this machine reach {reached}, and no API_TOKEN is set: set one, or ALLOW_ANONYMOUS=true "
             "where everybody may change what is followed"
         )
-
-
-class IngestSettings(BusSettings):
-    """Settings of ingest."""
-
-    venue: Literal["auto", "binance", "sim"] = Field(
-        "auto",
-        description="whom to follow; `auto` is Binance as soon as a host of it answers, till then the simulated one",
-    )
-    venue_name: VenueName = Field(
-        BINANCE,
-        description="the venue whose hosts `BINANCE_WS_URL` and `BINANCE_REST_URL` are: what its rows are called",
-    )
-    venue_timeout_s: float = Field(4.0, gt=0, le=60, description="how long `VENUE=auto` waits for Binance to answer")
-    venue_retry_s: float = Field(
-        30.0, ge=0.1, le=3600, description="how often `VENUE=auto` asks Binance again while it does not follow it"
-    )
-    symbol: Symbol = Field("btcusdt", description="the symbol selected at the first start")
-    symbols: Symbols = Field(DEFAULT_SYMBOLS, description="the symbols followed, separated by commas")
-    binance_ws_url: WsUrls = Field(
-        ("wss://stream.binance.com:9443", "wss://stream.binance.com:443", "wss://data-stream.binance.vision"),
-        description="Binance's WebSocket hosts, in the order to try",
-        validate_default=True,
-    )
-    binance_rest_url: HttpUrls = Field(
-        ("https://api.binance.com", "https://data-api.binance.vision"),
-        description="Binance's REST hosts, in the order to try",
-        validate_default=True,
-    )
-    sim_ws_url: WsUrls = Field(("ws://127.0.0.1:9443",), description="the simulated exchange's WebSocket")
-    sim_rest_url: HttpUrls = Field(("http://127.0.0.1:9080",), description="the simulated exchange's REST")
-    connection_max_age_s: float = Field(
-        84_600.0, gt=0, le=86_400, description="how old a connection to the venue gets, which cuts it after 24 hours"
-    )
-    max_id_jump: int = Field(
-        200_000,
-        ge=1000,
-        le=10**12,
-        description="how far beyond the highest id a trade's may be before it is held until others or REST confirm it",
-    )
-    max_time_jump_s: float = Field(
-        3600.0,
-        ge=60,
-        le=10**9,
-        description="how far a trade's time may be from the clock here and from other trades' before it is held",
-    )
-    max_time_ahead_s: float = Field(
-        60.0,
-        ge=1,
-        le=10**9,
-        description="how far after both it may be; `MAX_TIME_JUMP_S` where the clock here is behind the venue's",
-    )
-    epoch_wait_s: float = Field(
-        5.0,
-        ge=0,
-        le=600,
-        description="how long ingest waits for store to say in which epoch symbols are of which RAW holds nothing",
-    )
-    raw_max_bytes: int = Field(
-        4 * 2**30, ge=2**20, description="size limit of the stream RAW; a full stream pushes back on ingest"
-    )
-
-    @field_validator("binance_ws_url", "binance_rest_url")
-    @classmethod
-    def _hosts_of_the_named_venue(cls, urls: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
-        name = info.data.get("venue_name", BINANCE)  # it may be wrong itself
-        if found := venue_hosts.problem(urls, name):
-            raise ValueError(f"{found}; expected hosts of {name} alone, which VENUE_NAME names")
-        return urls
-
-    @field_validator("sim_ws_url", "sim_rest_url")
-    @classmethod
-    def _hosts_of_no_real_venue(cls, urls: tuple[str, ...]) -> tuple[str, ...]:
-        if found := venue_hosts.problem(urls, SIM):
-            raise ValueError(f"{found}; expected the simulated exchange")
-        return urls
 
 
 class IndicatorSettings(BusSettings):
@@ -219,148 +142,6 @@ class IndicatorSettings(BusSettings):
     def periods(self) -> dict[str, int]:
         """Return the periods of the indicators in libsignal's words, which are ours."""
         return {name: getattr(self, name) for name in IndicatorSettings.__annotations__}
-
-
-class SignalSettings(AccessSettings, IndicatorSettings):
-    """Settings of signal."""
-
-    signal_addr: Address = Field("127.0.0.1:50051", description="where SignalService listens or is found")
-    symbol: Symbol = Field("btcusdt", description="the symbol selected at the first start")
-    sma_window: Window = Field(20, description="trades in the moving average")
-    ema_window: Window = Field(
-        20, description="trades of the exponential average: each price pulls by 2 / (window + 1)"
-    )
-    vwap_window: Window = Field(20, description="trades in the window's volume-weighted average price")
-    bollinger_window: Window = Field(20, description="trades in the standard deviation and the Bollinger bands")
-    bollinger_width: float = Field(
-        2.0, gt=0, le=1000, allow_inf_nan=False, description="distance of the Bollinger bands, in standard deviations"
-    )
-    extremes_window: Window = Field(20, description="trades in the window's high and low")
-    flow_window: Window = Field(20, description="trades in the buy share and the order-flow imbalance")
-    rate_window: Window = Field(20, description="trades in the trade rate")
-    volatility_window: Window = Field(20, description="returns in the volatility")
-    max_states: int = Field(
-        1024,
-        ge=1,
-        description="symbols whose signals are kept in memory, 100 KB each; of those nobody follows the oldest leave, "
-        "and go on from the bus when they trade again",
-    )
-    changes_per_minute: int = Field(
-        60, ge=1, le=100_000, description="how often another symbol may be selected or a session reset, by all together"
-    )
-    processed_max_bytes: int = Field(
-        4 * 2**30, ge=2**20, description="size limit of the stream PROCESSED; the oldest go first"
-    )
-
-    @field_validator("signal_addr")
-    @classmethod
-    def _asks_for_a_token(cls, address: str, info: ValidationInfo) -> str:
-        _not_open_to_all(address.rpartition(":")[0], info)
-        return address
-
-    def of_signals(self) -> dict[str, float]:
-        """Return the settings of the signals in libsignal's words."""
-        return {
-            "moving_average_window": self.sma_window,
-            "exponential_window": self.ema_window,
-            "vwap_window": self.vwap_window,
-            "deviation_window": self.bollinger_window,
-            "bollinger_width": self.bollinger_width,
-            "extremes_window": self.extremes_window,
-            "flow_window": self.flow_window,
-            "rate_window": self.rate_window,
-            "volatility_window": self.volatility_window,
-            **self.periods(),
-        }
-
-
-class StoreSettings(AccessSettings, IndicatorSettings):
-    """Settings of store."""
-
-    database_url: SecretStr = Field(
-        SecretStr("postgresql://store@127.0.0.1:5433/tickmesh"),
-        description="the database store writes: whatever psql takes, with several hosts or a socket's folder too",
-    )
-    store_addr: Address = Field("127.0.0.1:50052", description="where StoreService listens or is found")
-    batch_max_trades: int = Field(10_000, ge=1, le=100_000, description="trades in one transaction at most")
-    batch_max_age_ms: int = Field(
-        100, ge=0, le=10_000, description="how long a trade waits for its transaction at most"
-    )
-    retention_days: int | None = Field(
-        None, ge=1, le=36_500, description="how many whole days before today (UTC) trades are kept; unset is for ever"
-    )
-
-    @field_validator("store_addr")
-    @classmethod
-    def _asks_for_a_token(cls, address: str, info: ValidationInfo) -> str:
-        _not_open_to_all(address.rpartition(":")[0], info)
-        return address
-
-    @field_validator("database_url")
-    @classmethod
-    def _as_libpq_takes_it(cls, secret: SecretStr) -> SecretStr:
-        # Whatever libpq takes: a URL with one host or several, a socket's folder, options, or keywords and values.
-        from psycopg import ProgrammingError  # store alone has need of it
-        from psycopg.conninfo import conninfo_to_dict
-
-        try:
-            parts = conninfo_to_dict(secret.get_secret_value())
-            ports = [int(port) for port in str(parts.get("port", "")).split(",") if port]
-        except (
-            ProgrammingError,
-            ValueError,
-        ):  # their words hold what was found: in a wrong one that may be the password
-            ports = [-1]
-        if any(not 0 <= port < 65536 for port in ports):
-            raise ValueError(
-                "what it is set to is not a URL of postgresql or postgres, and not libpq's keywords and values "
-                "(in a password / ? # @ : are %2F %3F %23 %40 %3A)"
-            )
-        return secret
-
-
-class GatewaySettings(AccessSettings):
-    """Settings of the gateway."""
-
-    gateway_host: str = Field("127.0.0.1", description="where the gateway listens")
-    gateway_port: Port = Field(8080, description="the gateway's port; 0 picks one")
-    signal_addr: Address = Field("127.0.0.1:50051", description="where SignalService listens or is found")
-    store_addr: Address = Field("127.0.0.1:50052", description="where StoreService listens or is found")
-    allowed_hosts: HostPatterns = Field(
-        (),
-        description="names the gateway may be asked by (the Host header), beside addresses, `localhost` and "
-        "GATEWAY_HOST: `ticks.example.org,*.example.org`; `*` is every name",
-    )
-    allowed_origins: Origins = Field(
-        (),
-        description="origins whose pages may POST and use `/ws` beside those of the asked host itself: "
-        "`https://ticks.example.org`; for a proxy that does not pass on the Host header",
-    )
-    max_connections: int = Field(
-        4096, ge=8, le=60_000, description="TCP connections of clients at once, `/ws` too; fewer where files run short"
-    )
-    max_connections_per_address: int = Field(
-        2048, ge=1, le=60_000, description="of them from one IPv4 address or one /64 of IPv6"
-    )
-    trusted_proxies: Networks = Field(
-        (),
-        description="addresses or networks of reverse proxies, `10.0.0.5,10.1.0.0/16`: for them the bound of one "
-        "address does not count",
-    )
-    ws_max_bytes: int = Field(
-        128 * 2**20,
-        ge=2**20,
-        description="what may wait for all clients of `/ws` together; beyond it the slowest are let go",
-    )
-    keep_alive_s: float = Field(
-        75.0, gt=0, le=3600, description="how long a connection may be idle; longer than a proxy in front leaves it"
-    )
-
-    @field_validator("gateway_host")
-    @classmethod
-    def _asks_for_a_token(cls, host: str, info: ValidationInfo) -> str:
-        _not_open_to_all(host, info)
-        return host
 
 
 S = TypeVar("S", bound=BaseSettings)

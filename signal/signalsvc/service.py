@@ -14,13 +14,13 @@ from mesh.bus.status_reports import STATUS_SERVICE, StatusBoard, reporting
 from mesh.service import metrics, rpc
 from mesh.service.health import Health
 from mesh.service.lifecycle import Stop
-from mesh.service.settings import SignalSettings
 from signalsvc.engine import Engine
 from signalsvc.pace import Pace
 from signalsvc.pipeline import Pipeline
 from signalsvc.rpc import SignalServicer
 from signalsvc.selection import Selection
 from signalsvc.selector import Selector
+from signalsvc.settings import SignalSettings
 from signalsvc.watchers import Watchers
 from tickmesh.v1 import signal_pb2_grpc, status_pb2
 

@@ -20,13 +20,13 @@ from mesh.bus.message import REASON
 from mesh.service.errors import BadMessage
 from mesh.service.health import Health
 from mesh.service.lifecycle import Stop
-from mesh.service.settings import StoreSettings
 from mesh.values.trades import refusal
 from store.candles.indicators import Periods
 from store.database.connection import Database
 from store.database.errors import Reaction, first_line, reaction
 from store.intake.trades import OTHER_EPOCH
 from store.intake.writer import Writer
+from store.settings import StoreSettings
 
 log = logging.getLogger("store.replay")
 

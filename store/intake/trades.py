@@ -22,7 +22,6 @@ from mesh.bus.position import Position
 from mesh.bus.reader import Reader, StreamReplacedError
 from mesh.service.errors import BadMessage
 from mesh.service.lifecycle import Stop
-from mesh.service.settings import StoreSettings
 from mesh.values import epochs
 from mesh.values.trades import refusal
 from store import metrics
@@ -31,6 +30,7 @@ from store.intake.batch import Batch, Taken, by_symbol
 from store.intake.dead_letters import DeadLetters
 from store.intake.streams import resume
 from store.intake.writer import PositionMovedError, Writer
+from store.settings import StoreSettings
 
 log = logging.getLogger("store.intake")
 

@@ -23,12 +23,12 @@ import psycopg
 from mesh.bus.position import Position
 from mesh.local import postgres
 from mesh.service.health import Health
-from mesh.service.settings import StoreSettings
 from mesh.values.trades import TradeColumns
 from store.candles.indicators import Periods
 from store.database.connection import Database
 from store.database.copy_rows import copy_rows
 from store.intake.writer import Writer
+from store.settings import StoreSettings
 from tests.fixtures.postgres import PASSWORD, PostgresServer
 from tests.fixtures.trades import columns
 

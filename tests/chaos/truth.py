@@ -13,10 +13,11 @@ from mesh.bus import subjects, wire
 from mesh.bus.connection import connect
 from mesh.bus.reader import Reader
 from mesh.service.health import Health
-from mesh.service.settings import BusSettings, SignalSettings
+from mesh.service.settings import BusSettings
 from mesh.values import epochs
 from mesh.values.trades import TradeColumns
 from signalsvc.engine import Engine
+from signalsvc.settings import SignalSettings
 from tests.chaos.world import World
 
 _E8 = 10**8

@@ -19,9 +19,9 @@ import websockets
 from websockets.exceptions import ConnectionClosed
 
 from gateway.__main__ import listen, main
+from gateway.settings import GatewaySettings
 from gateway.transcode.ticks import TickWriter
 from mesh.service.lifecycle import Stop
-from mesh.service.settings import GatewaySettings
 from tests.fixtures.gateway import SmallSignal, batch, receive, running_signal, serving_health
 from tests.fixtures.waiting import eventually
 

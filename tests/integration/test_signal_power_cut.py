@@ -11,9 +11,9 @@ from nats.errors import Error as NatsError
 
 from mesh.bus import subjects, wire
 from mesh.bus.connection import Bus
-from mesh.service.settings import SignalSettings
 from mesh.values.trades import SignalColumns
 from signalsvc.engine import Engine
+from signalsvc.settings import SignalSettings
 from tests.fixtures.nats import NatsServer
 from tests.fixtures.services import Service
 from tests.fixtures.store import feeding

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from gateway.settings import GatewaySettings
+from ingest.settings import IngestSettings
 from mesh.service.cli import describe, run
 from mesh.service.lifecycle import Stop
-from mesh.service.settings import GatewaySettings, IngestSettings, MeshSettings, SignalSettings, StoreSettings
+from mesh.service.settings import MeshSettings
+from signalsvc.settings import SignalSettings
+from store.settings import StoreSettings
 
 
 async def never(settings: MeshSettings, stop: Stop) -> None:

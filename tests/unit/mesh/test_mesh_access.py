@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from gateway.settings import GatewaySettings
 from mesh.service.access import Access, Right, is_loopback, rights_of
-from mesh.service.settings import AccessSettings, GatewaySettings, SignalSettings, StoreSettings, WrongSettings, load
+from mesh.service.settings import AccessSettings, WrongSettings, load
+from signalsvc.settings import SignalSettings
+from store.settings import StoreSettings
 from tickmesh.v1 import signal_pb2, store_pb2
 
 LISTENS = {GatewaySettings: "GATEWAY_HOST", SignalSettings: "SIGNAL_ADDR", StoreSettings: "STORE_ADDR"}

@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import pytest
 
+from ingest.settings import IngestSettings
 from mesh.service.nats_url import NatsServers, parse
-from mesh.service.settings import IngestSettings, WrongSettings, load
+from mesh.service.settings import WrongSettings, load
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,12 @@ from __future__ import annotations
 
 import pytest
 
+from gateway.settings import GatewaySettings
+from ingest.settings import IngestSettings
 from mesh.local.settings import LocalSettings
-from mesh.service.settings import GatewaySettings, IngestSettings, SignalSettings, StoreSettings, WrongSettings, load
+from mesh.service.settings import WrongSettings, load
+from signalsvc.settings import SignalSettings
+from store.settings import StoreSettings
 
 
 @pytest.fixture(autouse=True)

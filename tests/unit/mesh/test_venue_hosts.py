@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from mesh.service.settings import IngestSettings, WrongSettings, load
+from ingest.settings import IngestSettings
+from mesh.service.settings import WrongSettings, load
 from mesh.values.venue_hosts import problem, venue_of
 
 VARIABLES = ("VENUE", "VENUE_NAME", "BINANCE_WS_URL", "BINANCE_REST_URL", "SIM_WS_URL", "SIM_REST_URL")

@@ -1,0 +1,58 @@
+"""Settings of the gateway."""
+
+from __future__ import annotations
+
+from pydantic import Field, ValidationInfo, field_validator
+
+from mesh.service.setting_kinds import (
+    Address,
+    HostPatterns,
+    Networks,
+    Origins,
+    Port,
+)
+from mesh.service.settings import AccessSettings, refuse_open_address
+
+
+class GatewaySettings(AccessSettings):
+    """Settings of the gateway."""
+
+    gateway_host: str = Field("127.0.0.1", description="where the gateway listens")
+    gateway_port: Port = Field(8080, description="the gateway's port; 0 picks one")
+    signal_addr: Address = Field("127.0.0.1:50051", description="where SignalService listens or is found")
+    store_addr: Address = Field("127.0.0.1:50052", description="where StoreService listens or is found")
+    allowed_hosts: HostPatterns = Field(
+        (),
+        description="names the gateway may be asked by (the Host header), beside addresses, `localhost` and "
+        "GATEWAY_HOST: `ticks.example.org,*.example.org`; `*` is every name",
+    )
+    allowed_origins: Origins = Field(
+        (),
+        description="origins whose pages may POST and use `/ws` beside those of the asked host itself: "
+        "`https://ticks.example.org`; for a proxy that does not pass on the Host header",
+    )
+    max_connections: int = Field(
+        4096, ge=8, le=60_000, description="TCP connections of clients at once, `/ws` too; fewer where files run short"
+    )
+    max_connections_per_address: int = Field(
+        2048, ge=1, le=60_000, description="of them from one IPv4 address or one /64 of IPv6"
+    )
+    trusted_proxies: Networks = Field(
+        (),
+        description="addresses or networks of reverse proxies, `10.0.0.5,10.1.0.0/16`: for them the bound of one "
+        "address does not count",
+    )
+    ws_max_bytes: int = Field(
+        128 * 2**20,
+        ge=2**20,
+        description="what may wait for all clients of `/ws` together; beyond it the slowest are let go",
+    )
+    keep_alive_s: float = Field(
+        75.0, gt=0, le=3600, description="how long a connection may be idle; longer than a proxy in front leaves it"
+    )
+
+    @field_validator("gateway_host")
+    @classmethod
+    def _asks_for_a_token(cls, host: str, info: ValidationInfo) -> str:
+        refuse_open_address(host, info)
+        return host

@@ -1,0 +1,55 @@
+"""Settings of store."""
+
+from __future__ import annotations
+
+from pydantic import Field, SecretStr, ValidationInfo, field_validator
+
+from mesh.service.setting_kinds import (
+    Address,
+)
+from mesh.service.settings import AccessSettings, IndicatorSettings, refuse_open_address
+
+
+class StoreSettings(AccessSettings, IndicatorSettings):
+    """Settings of store."""
+
+    database_url: SecretStr = Field(
+        SecretStr("postgresql://store@127.0.0.1:5433/tickmesh"),
+        description="the database store writes: whatever psql takes, with several hosts or a socket's folder too",
+    )
+    store_addr: Address = Field("127.0.0.1:50052", description="where StoreService listens or is found")
+    batch_max_trades: int = Field(10_000, ge=1, le=100_000, description="trades in one transaction at most")
+    batch_max_age_ms: int = Field(
+        100, ge=0, le=10_000, description="how long a trade waits for its transaction at most"
+    )
+    retention_days: int | None = Field(
+        None, ge=1, le=36_500, description="how many whole days before today (UTC) trades are kept; unset is for ever"
+    )
+
+    @field_validator("store_addr")
+    @classmethod
+    def _asks_for_a_token(cls, address: str, info: ValidationInfo) -> str:
+        refuse_open_address(address.rpartition(":")[0], info)
+        return address
+
+    @field_validator("database_url")
+    @classmethod
+    def _as_libpq_takes_it(cls, secret: SecretStr) -> SecretStr:
+        # Whatever libpq takes: a URL with one host or several, a socket's folder, options, or keywords and values.
+        from psycopg import ProgrammingError  # store alone has need of it
+        from psycopg.conninfo import conninfo_to_dict
+
+        try:
+            parts = conninfo_to_dict(secret.get_secret_value())
+            ports = [int(port) for port in str(parts.get("port", "")).split(",") if port]
+        except (
+            ProgrammingError,
+            ValueError,
+        ):  # their words hold what was found: in a wrong one that may be the password
+            ports = [-1]
+        if any(not 0 <= port < 65536 for port in ports):
+            raise ValueError(
+                "what it is set to is not a URL of postgresql or postgres, and not libpq's keywords and values "
+                "(in a password / ? # @ : are %2F %3F %23 %40 %3A)"
+            )
+        return secret
