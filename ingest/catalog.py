@@ -20,7 +20,7 @@ from mesh.bus.connection import Bus
 from mesh.service.backoff import backoff
 from mesh.service.errors import BadMessage
 from mesh.service.health import Health, State
-from mesh.service.logs import Seldom
+from mesh.service.logs import LogThrottle
 from mesh.values.symbols import parse_symbol
 from tickmesh.v1 import control_pb2
 
@@ -110,14 +110,14 @@ class Catalog:
     async def keep_learning(self) -> None:
         """Ask the venue what it lists, now and every hour, more often while something rests; a task of its own."""
         delays = backoff(first_s=0.5, max_s=60)
-        seldom = Seldom(every_s=30)
+        log_throttle = LogThrottle(every_s=30)
         again_s = FIRST_LOOK_AT_RESTING_S
         while True:
             before = self._resting
             try:
                 await self._look()
             except (RestError, BadMessage) as exc:
-                if seldom.due(_now_s()):
+                if log_throttle.due(_now_s()):
                     log.warning("what %s trades is not known yet: %s", self._venue, exc)
                 await asyncio.sleep(max(next(delays), getattr(exc, "again_after_s", 0.0)))
                 continue

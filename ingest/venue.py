@@ -29,7 +29,7 @@ from mesh.bus.connection import Bus
 from mesh.service.backoff import backoff
 from mesh.service.errors import BadMessage
 from mesh.service.health import Health, State
-from mesh.service.logs import Seldom
+from mesh.service.logs import LogThrottle
 from mesh.values.venue_hosts import SIM
 from tickmesh.v1 import control_pb2
 
@@ -128,19 +128,19 @@ class VenueChoice:
             await asyncio.Event().wait()
         words = f"no host of {self.real.name} answers: following the SIMULATED exchange, and asking again"
         self._health.condition("simulated", State.DEGRADED, words)
-        seldom = Seldom(every_s=_STILL_AWAY_AGAIN_S)
-        seldom.due(_now_s())
+        log_throttle = LogThrottle(every_s=_STILL_AWAY_AGAIN_S)
+        log_throttle.due(_now_s())
         while True:
             await asyncio.sleep(max(0.0, self._ask_again_s - _now_s()))
             # By the way that trades come: a REST that answers alone would end the simulated prices for nothing.
             if (await self._ask_real()).by_websocket:
                 log.warning("%s ANSWERS: changing over from %s to it", self.real.name.upper(), venue.name)
                 return self.real
-            if seldom.due(_now_s()):
+            if log_throttle.due(_now_s()):
                 log.info("no host of %s answers yet: still following %s", self.real.name, venue.name)
 
     async def _first_to_answer(self) -> Venue:
-        seldom = Seldom(every_s=_NOBODY_AGAIN_S)
+        log_throttle = LogThrottle(every_s=_NOBODY_AGAIN_S)
         delays = backoff(first_s=0.2, max_s=min(5.0, self._retry_s))
         while True:
             if (await _ask(self.sim, self._timeout_s, quiet=True)).at_all:
@@ -154,7 +154,7 @@ class VenueChoice:
                 return self.sim
             words = f"following nobody: no host of {self.real.name} answers, and no simulated exchange"
             self._health.set("venue", False, words)
-            if seldom.due(_now_s()):
+            if log_throttle.due(_now_s()):
                 log.warning(
                     "FOLLOWING NOBODY: no host of %s answers, and no simulated exchange at %s; both are asked again, "
                     "%s every %g s. Is the network up? With compose, --profile sim starts a simulated exchange",

@@ -17,7 +17,7 @@ from gateway.live.fanout import Chunk, Fanout
 from gateway.live.frames import text_frames
 from gateway.transcode.ticks import TickWriter
 from mesh.service.backoff import backoff
-from mesh.service.logs import Seldom
+from mesh.service.logs import LogThrottle
 from mesh.service.rpc import authorization
 from mesh.values.symbols import name_of
 from tickmesh.v1 import signal_pb2
@@ -78,7 +78,7 @@ class Stream:
         self._live = asyncio.Event()
         self._waiting: Chunk | None = None
         self._selected: Chunk | None = None
-        self._seldom = Seldom()
+        self._log_throttle = LogThrottle()
 
     @property
     def greeting(self) -> list[Chunk]:
@@ -143,7 +143,7 @@ class Stream:
 
     def _go_away(self, reason: str) -> None:
         ENDS.inc()
-        if self._seldom.due(asyncio.get_running_loop().time()):
+        if self._log_throttle.due(asyncio.get_running_loop().time()):
             log.warning("no trades from signal, trying again: %s", reason)
         LIVE.set(0)
         if self._live.is_set() or self._waiting is None:
@@ -187,5 +187,5 @@ class Stream:
 
     def _leave_out(self, what: str, why: object = "no such message") -> None:
         UNREADABLE.inc()
-        if self._seldom.due(asyncio.get_running_loop().time()):
+        if self._log_throttle.due(asyncio.get_running_loop().time()):
             log.error("left out %s that cannot be read: %s", what, why)

@@ -29,7 +29,7 @@ from ingest.network import Network
 from ingest.publish.aside import Aside
 from ingest.publish.outbox import Outbox
 from mesh.service.errors import BadMessage
-from mesh.service.logs import Seldom
+from mesh.service.logs import LogThrottle
 from mesh.values.trades import TradeColumns
 
 log = logging.getLogger("ingest.rest")
@@ -76,7 +76,7 @@ class Rest:
         self._network = network or Network()
         self._budget = Budget()
         self._turn = asyncio.Semaphore(2)
-        self._seldom = Seldom(every_s=30)
+        self._log_throttle = LogThrottle(every_s=30)
         self._aside = Aside("rows", remembers=_ROWS_REMEMBERED)
 
     def keep_aside_in(self, outbox: Outbox) -> None:
@@ -258,7 +258,7 @@ class Rest:
             log.warning("%s", words)
             raise RestAway(words, seconds)
         words, matters = host.refused(path, status, body, now_s)
-        if matters and self._seldom.due(now_s):
+        if matters and self._log_throttle.due(now_s):
             others = ", ".join(other.name for other in self._hosts if other is not host)
             log.warning("%s; %s", words, f"others to ask: {others}" if others else "there is no other host to ask")
         return words

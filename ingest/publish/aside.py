@@ -9,7 +9,7 @@ import logging
 from ingest import metrics
 from ingest.binance.events import BadFrame
 from ingest.publish.outbox import MAX_ASIDE, Outbox, dead_frame
-from mesh.service.logs import Seldom
+from mesh.service.logs import LogThrottle
 
 log = logging.getLogger("ingest.aside")
 
@@ -27,7 +27,7 @@ class Aside:
     def __init__(self, what: str, outbox: Outbox | None = None, *, remembers: int = 0) -> None:
         self._what = what
         self._outbox = outbox
-        self._seldom = Seldom(every_s=1)
+        self._log_throttle = LogThrottle(every_s=1)
         self._unsaid = 0
         self._remembers = remembers
         self._known: dict[bytes, None] = {}
@@ -44,6 +44,6 @@ class Aside:
         if self._outbox is not None and self._outbox.waiting < MAX_ASIDE:
             self._outbox.put(dead_frame(bad))
         self._unsaid += 1
-        if self._seldom.due(asyncio.get_running_loop().time()):
+        if self._log_throttle.due(asyncio.get_running_loop().time()):
             log.warning("refused %d %s, the last: %s", self._unsaid, self._what, bad)
             self._unsaid = 0

@@ -9,7 +9,7 @@ from ingest.http.client import Rest
 from ingest.http.errors import RestAway, RestError
 from ingest.publish.trade_publisher import Outlet
 from mesh.service.backoff import backoff
-from mesh.service.logs import Seldom
+from mesh.service.logs import LogThrottle
 
 log = logging.getLogger("ingest.confirm")
 
@@ -47,7 +47,7 @@ class Confirmations:
                 tasks.create_task(self._confirm(symbol), name=f"confirm {symbol}")
 
     async def _confirm(self, symbol: str) -> None:
-        seldom = Seldom(every_s=30)
+        log_throttle = LogThrottle(every_s=30)
         delays = backoff(first_s=0.3, max_s=60)
         try:
             await asyncio.sleep(_SETTLE_S)
@@ -57,7 +57,7 @@ class Confirmations:
                     newest = await self._rest.newest_trades(symbol)
                 except RestError as exc:
                     away_s = exc.again_after_s if isinstance(exc, RestAway) else 0.0
-                    if seldom.due(asyncio.get_running_loop().time()):
+                    if log_throttle.due(asyncio.get_running_loop().time()):
                         log.warning("%s: cannot ask which trades are right now: %s", symbol, exc)
                 await self._outlet.judge(symbol, newest)
                 if self._outlet.doubts(symbol):

@@ -12,7 +12,7 @@ from ingest.http.client import Rest
 from ingest.http.errors import RestAway, RestRefused
 from ingest.publish.trade_publisher import Outlet
 from mesh.service.backoff import backoff
-from mesh.service.logs import Seldom
+from mesh.service.logs import LogThrottle
 from mesh.values.trades import TradeColumns
 
 log = logging.getLogger("ingest.repair")
@@ -80,7 +80,7 @@ class Repairs:
             del self._underway[symbol]
 
     async def _repair(self, symbol: str) -> None:
-        seldom = Seldom(every_s=10)
+        log_throttle = LogThrottle(every_s=10)
         delays = backoff(first_s=0.2, max_s=10)
         if symbol not in self._to_the_end:
             await asyncio.sleep(OUT_OF_ORDER_S)
@@ -105,7 +105,7 @@ class Repairs:
             except RestAway as exc:
                 self.brought.discard(symbol)
                 nothing_since_s = None
-                if seldom.due(asyncio.get_running_loop().time()):
+                if log_throttle.due(asyncio.get_running_loop().time()):
                     log.warning("%s: cannot fetch trades from %d on now: %s", symbol, from_id, exc)
                 await asyncio.sleep(max(next(delays), exc.again_after_s))
                 continue

@@ -17,7 +17,7 @@ from mesh.bus import control, subjects
 from mesh.bus.connection import Bus
 from mesh.bus.message import MESSAGE_ID, REASON, worded
 from mesh.service.backoff import backoff
-from mesh.service.logs import Seldom
+from mesh.service.logs import LogThrottle
 from mesh.values import epochs
 from mesh.values.fixed import format_e8
 from tickmesh.v1 import control_pb2
@@ -66,7 +66,7 @@ class Outbox:
 
     async def run(self) -> None:
         """Publish what comes, in order, for ever."""
-        seldom = Seldom()
+        log_throttle = LogThrottle()
         while True:
             await self._come.wait()
             self._come.clear()
@@ -76,7 +76,7 @@ class Outbox:
                 try:
                     await self._bus.js.publish(letter.subject, letter.payload, headers=letter.headers)
                 except (NatsError, TimeoutError) as exc:
-                    if seldom.due(asyncio.get_running_loop().time()):
+                    if log_throttle.due(asyncio.get_running_loop().time()):
                         why = str(exc) or type(exc).__name__
                         log.warning("%d messages wait for the bus: %s", len(self._waiting), why)
                     await asyncio.sleep(next(delays))

@@ -17,7 +17,7 @@ from mesh.bus import control, subjects, wire
 from mesh.bus.connection import Bus
 from mesh.bus.message import MESSAGE_ID
 from mesh.service.errors import BadMessage
-from mesh.service.logs import Seldom
+from mesh.service.logs import LogThrottle
 from mesh.values.trades import TradeColumns
 
 log = logging.getLogger("ingest.published")
@@ -36,7 +36,7 @@ class Last:
 
 async def last_published(bus: Bus, venue: str, symbol: str) -> Last | None:
     """Return the newest trade that RAW holds of a symbol, None when it holds none; waits for the bus."""
-    subject, seldom = subjects.raw(venue, symbol), Seldom(every_s=10)
+    subject, log_throttle = subjects.raw(venue, symbol), LogThrottle(every_s=10)
     foreign = 0  # the sequence of a message that somebody else wrote
     while True:
         try:
@@ -47,7 +47,7 @@ async def last_published(bus: Bus, venue: str, symbol: str) -> Last | None:
         except NotFoundError:
             return None
         except (NatsError, TimeoutError) as exc:
-            if seldom.due(asyncio.get_running_loop().time()):
+            if log_throttle.due(asyncio.get_running_loop().time()):
                 log.warning("waiting for the bus to read the last trade of %s: %s", symbol, str(exc) or "no answer")
             await asyncio.sleep(0.25)
             continue

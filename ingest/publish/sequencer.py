@@ -67,7 +67,7 @@ class Sequencer:
         self._came_s: list[Float64s] = []  # when each of the trades held came
         self._arrived: list[Int64s] = []  # after how many others each of them came, or _BY_REST
         self._arrivals = 0
-        self._unconfirmed: list[TradeColumns] = []
+        self._in_flight: list[TradeColumns] = []
         self._gone_on = 0  # live trades released while there was a gap: they go on below what is held
         self._gap_since_s = 0.0  # when the first of them came: no trade waits for longer than the bound
 
@@ -117,7 +117,7 @@ class Sequencer:
 
     def take_unconfirmed(self) -> TradeColumns | None:
         """Take what came early and was given back: nothing says yet that it is right. None when there is none."""
-        unconfirmed, self._unconfirmed = self._unconfirmed, []
+        unconfirmed, self._in_flight = self._in_flight, []
         return concatenate(unconfirmed) if unconfirmed else None
 
     def take_lone(self) -> TradeColumns | None:
@@ -209,7 +209,7 @@ class Sequencer:
             last = (len(trades) - 1 - np.unique(trades.trade_id[::-1], return_index=True)[1])[new]
             wrong = _differ(trades.rows(rows), trades.rows(last)) & _early(arrived[rows], after=after)
             if wrong.any():
-                self._unconfirmed.append(trades.rows(rows[wrong]))
+                self._in_flight.append(trades.rows(rows[wrong]))
             rows = np.where(wrong, last, rows)
         return rows
 
@@ -226,7 +226,7 @@ class Sequencer:
         rows = waited.rows((waited.trade_id >= released.trade_id[0]) & (waited.trade_id <= released.trade_id[-1]))
         wrong = _differ(rows, released.rows(rows.trade_id - released.trade_id[0]))
         if wrong.any():
-            self._unconfirmed.append(rows.rows(wrong))
+            self._in_flight.append(rows.rows(wrong))
 
     def _hold(self, trades: TradeColumns, arrived: Int64s, now_s: float) -> TradeColumns | None:
         """Keep trades that begin beyond the next id or have a hole inside; release what may go at once."""
@@ -284,7 +284,7 @@ class Sequencer:
                 self._advance(head)
                 due = [*due, head]
             if sure < count:
-                self._unconfirmed.append(waited.rows(slice(sure, count)))
+                self._in_flight.append(waited.rows(slice(sure, count)))
             if count < len(ids):
                 self._keep(waited.rows(slice(count, None)), came_s[count:], arrived[count:])
                 self.counts.gaps += 1

@@ -22,7 +22,7 @@ from mesh.bus import subjects, wire
 from mesh.bus.connection import Bus
 from mesh.bus.publisher import Publisher
 from mesh.service.health import Health, State
-from mesh.service.logs import Seldom
+from mesh.service.logs import LogThrottle
 from mesh.values import epochs
 from mesh.values.trades import Bools, TradeColumns
 
@@ -92,7 +92,7 @@ class Outlet:
         self._outbox: Outbox | None = None
         self._venue_time_us = 0
         self._lock = asyncio.Lock()
-        self._seldom: dict[tuple[str, str], Seldom] = {}
+        self._log_throttle: dict[tuple[str, str], LogThrottle] = {}
         self._closed = False
         self._epoch_wait_s = epoch_wait_s
         self._health = health
@@ -569,7 +569,7 @@ class Outlet:
         if self._outbox is not None and self._outbox.waiting < MAX_ASIDE:
             self._outbox.put(dead_trades(doubted))
         self._tell_health()
-        if self._seldom.setdefault((symbol, doubted.kind), Seldom(every_s=10)).due(_now_s()):
+        if self._log_throttle.setdefault((symbol, doubted.kind), LogThrottle(every_s=10)).due(_now_s()):
             log.warning("%s: held %d trades back: %s", symbol, len(doubted.trades), doubted.why)
 
 

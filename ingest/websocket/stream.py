@@ -11,7 +11,7 @@ from ingest.websocket.connection import Ends, Link
 from ingest.websocket.host_rotation import PLAIN_S, Ladder
 from mesh.service.backoff import backoff
 from mesh.service.health import Health
-from mesh.service.logs import Seldom
+from mesh.service.logs import LogThrottle
 
 log = logging.getLogger("ingest.line")
 
@@ -60,7 +60,7 @@ class Line:
         loop = asyncio.get_running_loop()
         ladder = Ladder(self._ends.venue.ws_urls)
         delays = backoff()
-        seldom = Seldom()
+        log_throttle = LogThrottle()
         last: Link | None = None
         async with asyncio.TaskGroup() as tasks:
             while True:
@@ -77,7 +77,7 @@ class Line:
                     last = link
                     await link.worn.wait()
                 if link.opened_s and loop.time() - link.opened_s > _SETTLED_S:
-                    delays, seldom = backoff(), Seldom()
+                    delays, log_throttle = backoff(), LogThrottle()
                     self._problem = link.why
                     if link.open:
                         log.info("replacing the connection to %s: %s", rung.url, link.why)
@@ -87,7 +87,7 @@ class Line:
                 if link.status is not None and ladder.refused(rung, link.status, loop.time()):
                     words = "%s: %s: asking it for the trades alone, so that its minutes are not verified"
                     log.warning(words, rung.url, link.why)
-                elif seldom.due(loop.time()):
+                elif log_throttle.due(loop.time()):
                     log.warning("%s: %s", rung.url, link.why)
                 if link.away_s:
                     self._on_away(link.away_s)

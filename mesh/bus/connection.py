@@ -22,7 +22,7 @@ from nats.js.kv import KeyValue
 from mesh.bus import subjects
 from mesh.service import nats_url
 from mesh.service.health import Health
-from mesh.service.logs import Seldom
+from mesh.service.logs import LogThrottle
 from mesh.service.settings import BusSettings
 
 log = logging.getLogger("mesh.bus")
@@ -99,7 +99,7 @@ class Bus:
         """Whether the server is there."""
         return bool(self.client.is_connected)
 
-    def tell_stuck(self, *, stuck: bool, why: str = "") -> None:
+    def report_stuck(self, *, stuck: bool, why: str = "") -> None:
         """Say that the bus takes nothing although it is there, and why, or that it does again; health follows."""
         self._health.set("bus", self.connected and not stuck, f"the bus takes nothing: {why}" if stuck else "")
 
@@ -109,14 +109,14 @@ class Bus:
 
     async def declare(self, stream: Stream) -> StreamInfo:
         """Make the stream, or bring its limits up to date; waits for JetStream as long as it takes."""
-        seldom = Seldom()
+        log_throttle = LogThrottle()
         while True:
             try:
                 return await self._declare_once(stream)
             except (NatsError, TimeoutError) as exc:
                 if isinstance(exc, APIError) and exc.code == 400:
                     raise
-                if seldom.due(asyncio.get_running_loop().time()):
+                if log_throttle.due(asyncio.get_running_loop().time()):
                     log.warning(
                         "waiting for the bus to declare stream %s: %s", stream.name, str(exc) or type(exc).__name__
                     )
@@ -168,13 +168,13 @@ async def connect(settings: BusSettings, *, name: str, health: Health) -> AsyncI
     While inside, the condition `bus` of `health` follows the connection. On leaving, what was published is flushed.
     """
     loop = asyncio.get_running_loop()
-    seldom = Seldom()
+    log_throttle = LogThrottle()
     servers = nats_url.parse(settings.nats_url.get_secret_value())
     shown = servers.shown
     bus: Bus | None = None
 
     async def on_error(exc: Exception) -> None:
-        if seldom.due(loop.time()):
+        if log_throttle.due(loop.time()):
             waiting = "" if bus is not None and bus.connected else f"waiting for NATS at {shown}: "
             log.warning("%s%s", waiting, str(exc) or type(exc).__name__)
 

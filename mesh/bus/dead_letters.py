@@ -18,7 +18,7 @@ from mesh.bus import subjects
 from mesh.bus.connection import Bus
 from mesh.bus.message import MESSAGE_ID, REASON, Message, worded
 from mesh.service.backoff import backoff
-from mesh.service.logs import Seldom
+from mesh.service.logs import LogThrottle
 
 log = logging.getLogger("mesh.dead_letters")
 
@@ -77,7 +77,7 @@ class DeadLetterQueue:
         self._bus = bus
         self._waiting: deque[DeadLetter] = deque(maxlen=MAX_WAITING)
         self._arrived = asyncio.Event()
-        self._seldom = Seldom(every_s=1)
+        self._log_throttle = LogThrottle(every_s=1)
         self._unsaid = 0
 
     def put(self, stream: str, message: Message, reason: str) -> None:
@@ -91,7 +91,7 @@ class DeadLetterQueue:
         """
         FOUND.labels(stream).inc()
         self._unsaid += 1
-        if self._seldom.due(asyncio.get_running_loop().time()):
+        if self._log_throttle.due(asyncio.get_running_loop().time()):
             log.error(
                 "%d messages of %s are put aside, the last: %d on %s: %s",
                 *(self._unsaid, stream, message.sequence, message.subject, reason[:500]),

@@ -1,7 +1,7 @@
-"""Messages on their way into a stream, in order, until the stream is known to hold them: the pure half of a publisher.
+"""Messages in flight to a stream, until an ack shows that the stream holds them: the pure half of a publisher.
 
-Each names the one before, so whoever knows that the stream holds a message knows it of all before it too. Therefore
-only some are sent with the wish for an ack: an ack costs the server and us as much as the message itself.
+Each message names its predecessor, so an ack of one message confirms all messages before it. Therefore only some are
+sent with a request for an ack: an ack costs the server and us as much as the message itself.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ NEVER_SENT = -1
 
 
 @dataclass(slots=True)
-class Item:
+class InFlightMessage:
     """A message; `token` numbers its last sending."""
 
     subject: str
@@ -27,8 +27,8 @@ class Item:
     ack_wanted: bool = False
 
 
-class Unconfirmed:
-    """See the module. Times are seconds of one steady clock.
+class InFlight:
+    """The messages in flight, oldest first. Times are seconds of one monotonic clock.
 
     Args:
         last_id: the id of the stream's last message, "" for none.
@@ -41,17 +41,17 @@ class Unconfirmed:
         self.last_id = last_id
         self._max_messages = max_messages
         self._max_bytes = max_bytes
-        self._items: deque[Item] = deque()
+        self._items: deque[InFlightMessage] = deque()
         self._bytes = 0
         self._token = 0
-        self._sent_since = 0  # messages since the last one with the wish for an ack
-        self._wished_s = 0.0
+        self._sent_since = 0  # messages since the last one that asked for an ack
+        self._ack_asked_s = 0.0
 
     def __len__(self) -> int:
         return len(self._items)
 
     @property
-    def items(self) -> list[Item]:
+    def items(self) -> list[InFlightMessage]:
         """All of them, in order."""
         return list(self._items)
 
@@ -61,7 +61,7 @@ class Unconfirmed:
         return len(self._items) >= self._max_messages or self._bytes >= self._max_bytes
 
     @property
-    def last(self) -> Item:
+    def last(self) -> InFlightMessage:
         """The one that came last; there must be one."""
         return self._items[-1]
 
@@ -70,7 +70,7 @@ class Unconfirmed:
         """The id that the next message has to name as its predecessor."""
         return self._items[-1].message_id if self._items else self.last_id
 
-    def add(self, item: Item) -> None:
+    def add(self, item: InFlightMessage) -> None:
         """Put a message behind the others."""
         self._items.append(item)
         self._bytes += len(item.payload)
@@ -80,18 +80,18 @@ class Unconfirmed:
         for item in self._items:
             item.token = NEVER_SENT
 
-    def send(self, item: Item, now_s: float) -> None:
-        """Count a sending: the item gets its token, and whether to wish for an ack."""
+    def send(self, item: InFlightMessage, now_s: float) -> None:
+        """Count a sending: the message gets its token, and whether to ask for an ack."""
         self._token += 1
         item.token = self._token
         self._sent_since += 1
         item.ack_wanted = (
             item.on_stored is not None
             or self._sent_since >= ACK_EVERY_MESSAGES
-            or now_s - self._wished_s >= ACK_EVERY_S
+            or now_s - self._ack_asked_s >= ACK_EVERY_S
         )
         if item.ack_wanted:
-            self._sent_since, self._wished_s = 0, now_s
+            self._sent_since, self._ack_asked_s = 0, now_s
 
     def up_to_token(self, token: int) -> int:
         """Return how many were sent up to this sending, 0 when that was of one that is confirmed or sent again."""

@@ -37,7 +37,7 @@ from mesh.bus import subjects
 from mesh.bus.connection import Bus
 from mesh.service.errors import LeaseLostError
 from mesh.service.health import Health
-from mesh.service.logs import Seldom
+from mesh.service.logs import LogThrottle
 
 log = logging.getLogger("mesh.leases")
 
@@ -93,7 +93,7 @@ class Lease:
         self._bus.on_reconnect(self._reconnected.set)
         await self._bus.client.subscribe(subjects.instance(self._service, self._instance), cb=_answer)
         loop = asyncio.get_running_loop()
-        seldom = Seldom()
+        log_throttle = LogThrottle()
         awaited = ""  # the instance that was seen alive
         signs: list[_Sign] = []
         while True:
@@ -126,7 +126,7 @@ class Lease:
                 continue
             except (NatsError, TimeoutError) as exc:
                 self._opened = None
-                if seldom.due(loop.time()):
+                if log_throttle.due(loop.time()):
                     log.warning("waiting for the bus to give the lease: %s", str(exc) or type(exc).__name__)
                 await asyncio.sleep(_RETRY_S)
                 continue

@@ -34,7 +34,7 @@ class Position:
 
 
 @dataclass(frozen=True, slots=True)
-class Extent:
+class StreamExtent:
     """A stream as it is now; an empty one that begins at 1 has `last` 0."""
 
     stream: str
@@ -43,7 +43,7 @@ class Extent:
     last: int
 
 
-def begin(known: Position | None, extent: Extent, *, as_read: bool = True) -> tuple[Position, str]:
+def begin(known: Position | None, extent: StreamExtent, *, as_read: bool = True) -> tuple[Position, str]:
     """Return after which message to begin, and what a person should know about it (empty when all is well).
 
     Args:

@@ -15,18 +15,18 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 
+import msgspec
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
+from nats.js.errors import NotFoundError
 
-from mesh.bus.ack import STREAM_FULL, decode_ack
 from mesh.bus.connection import Bus
-from mesh.bus.in_flight import ACK_EVERY_S, Item, Unconfirmed
+from mesh.bus.in_flight import ACK_EVERY_S, InFlight, InFlightMessage
 from mesh.bus.message import MESSAGE_ID
-from mesh.bus.purge import make_room
-from mesh.bus.stream_end import end_of_stream
+from mesh.bus.purge import purge_oldest
 from mesh.service.backoff import backoff
 from mesh.service.errors import TickmeshError
-from mesh.service.logs import Seldom
+from mesh.service.logs import LogThrottle
 
 log = logging.getLogger("mesh.publisher")
 
@@ -40,8 +40,40 @@ _LAST = "last"
 _PAUSE_S = 2 * ACK_EVERY_S
 
 
+_STREAM_FULL = 10077
+
+
+class _AckError(msgspec.Struct):
+    """Why the stream did not take it."""
+
+    code: int = 0
+    err_code: int = 0
+    description: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.description} ({self.err_code})"
+
+
+class _Ack(msgspec.Struct):
+    """The sequence it got, or the error.
+
+    `{"stream":"RAW","seq":7}` or `{"error":{"code":503,"err_code":10077,"description":"maximum messages exceeded"},
+    "stream":"RAW","seq":0}`.
+    """
+
+    seq: int = 0
+    error: _AckError | None = None
+
+
+_decode_ack = msgspec.json.Decoder(_Ack).decode
+
+
 class ForeignPublisherError(TickmeshError):
     """Somebody else writes to a stream that has one writer."""
+
+
+class StreamGoneError(TickmeshError):
+    """The stream does not exist any more; who starts anew declares it again."""
 
 
 class Publisher:
@@ -61,7 +93,7 @@ class Publisher:
         self._bus = bus
         self._stream = stream
         self._readers = readers
-        self._unconfirmed = Unconfirmed("", max_messages=MAX_PENDING, max_bytes=MAX_PENDING_BYTES)
+        self._in_flight = InFlight("", max_messages=MAX_PENDING, max_bytes=MAX_PENDING_BYTES)
         self._healthy = asyncio.Event()
         self._broken = asyncio.Event()
         self._room = asyncio.Event()
@@ -73,14 +105,14 @@ class Publisher:
     @property
     def pending(self) -> int:
         """How many messages wait for their acks."""
-        return len(self._unconfirmed)
+        return len(self._in_flight)
 
     async def open(self) -> None:
         """Find the end of the stream; call once before the first `publish`, and keep `run` going from then on."""
         self._inbox = self._bus.client.new_inbox()
         await self._bus.client.subscribe(f"{self._inbox}.*", cb=self._on_reply)
         self._bus.on_reconnect(lambda: self._break("reconnected"))
-        self._unconfirmed.last_id = (await end_of_stream(self._bus, self._stream))[1] or ""
+        self._in_flight.last_id = (await _end_of_stream(self._bus, self._stream))[1] or ""
         self._room.set()
         self._healthy.set()
 
@@ -96,18 +128,18 @@ class Publisher:
             on_stored: called with the message's sequence when the stream holds it, in the order of publishing.
 
         """
-        while self._unconfirmed.full:
+        while self._in_flight.full:
             self._room.clear()
             await self._room.wait()
-        item = Item(subject, payload, message_id, on_stored)
-        predecessor = self._unconfirmed.tail_id
-        self._unconfirmed.add(item)
+        item = InFlightMessage(subject, payload, message_id, on_stored)
+        predecessor = self._in_flight.tail_id
+        self._in_flight.add(item)
         if self._healthy.is_set():
             await self._send(item, predecessor)
 
     async def settle(self) -> None:
         """Wait until everything handed over is in the stream."""
-        while self._unconfirmed:
+        while self._in_flight:
             self._room.clear()
             await self._room.wait()
 
@@ -125,23 +157,23 @@ class Publisher:
                 await asyncio.wait_for(self._broken.wait(), 0.5)
             except TimeoutError:
                 now_s = asyncio.get_running_loop().time()
-                if self._unconfirmed and now_s - self._heard_s > _ACK_TIMEOUT_S:
+                if self._in_flight and now_s - self._heard_s > _ACK_TIMEOUT_S:
                     self._break(f"no ack for {_ACK_TIMEOUT_S:g} s")
                 continue
             await self._mend()
 
     def _break(self, why: str) -> None:
-        if self._healthy.is_set() and self._unconfirmed:
+        if self._healthy.is_set() and self._in_flight:
             self._why = why
             self._healthy.clear()
             self._broken.set()
 
-    async def _send(self, item: Item, predecessor: str) -> None:
+    async def _send(self, item: InFlightMessage, predecessor: str) -> None:
         loop = asyncio.get_running_loop()
         self._sent_s = loop.time()
-        if len(self._unconfirmed) == 1:
+        if len(self._in_flight) == 1:
             self._heard_s = self._sent_s
-        self._unconfirmed.send(item, self._sent_s)
+        self._in_flight.send(item, self._sent_s)
         headers = {MESSAGE_ID: item.message_id}
         if predecessor:
             headers[_PREDECESSOR] = predecessor
@@ -155,12 +187,12 @@ class Publisher:
 
     def _on_pause(self) -> None:
         self._pause = None
-        if not self._unconfirmed or self._unconfirmed.last.ack_wanted or not self._healthy.is_set():
+        if not self._in_flight or self._in_flight.last.ack_wanted or not self._healthy.is_set():
             return
         loop = asyncio.get_running_loop()
         rest_s = self._sent_s + _PAUSE_S - loop.time()
         if rest_s <= 0:
-            self._asking = loop.create_task(self._ask_for_last(self._unconfirmed.last.subject))
+            self._asking = loop.create_task(self._ask_for_last(self._in_flight.last.subject))
         self._pause = loop.call_later(rest_s if rest_s > 0 else _PAUSE_S, self._on_pause)
 
     async def _ask_for_last(self, subject: str) -> None:
@@ -180,10 +212,10 @@ class Publisher:
         if token == _LAST:
             self._on_last(message.headers or {})
             return
-        count = self._unconfirmed.up_to_token(int(token))
+        count = self._in_flight.up_to_token(int(token))
         if not count:
             return  # of a message that was sent again since
-        ack = decode_ack(message.data)
+        ack = _decode_ack(message.data)
         if ack.error is not None:
             self._break(str(ack.error))
             return
@@ -191,20 +223,20 @@ class Publisher:
 
     def _on_last(self, headers: dict[str, str]) -> None:
         # None of ours: the server had not come to them yet. It is asked again, until that took too long.
-        if count := self._unconfirmed.up_to_id(headers.get(MESSAGE_ID)):
+        if count := self._in_flight.up_to_id(headers.get(MESSAGE_ID)):
             self._confirm(count, int(headers["Nats-Sequence"]))
 
     def _confirm(self, count: int, last_sequence: int) -> None:
         self._heard_s = asyncio.get_running_loop().time()
-        self._unconfirmed.confirm(count, last_sequence)
+        self._in_flight.confirm(count, last_sequence)
         self._room.set()
 
     async def _mend(self) -> None:
-        seldom = Seldom()
+        log_throttle = LogThrottle()
         loop = asyncio.get_running_loop()
         began_s = loop.time()
         for delay_s in backoff(first_s=0.05, max_s=2.0):
-            if seldom.due(loop.time()):
+            if log_throttle.due(loop.time()):
                 log.warning("publishing %d messages to %s again: %s", self.pending, self._stream, self._why)
             try:
                 if self._bus.connected and await self._go_on():
@@ -212,41 +244,60 @@ class Publisher:
             except (NatsError, TimeoutError) as exc:
                 self._why = str(exc) or type(exc).__name__
             if loop.time() - began_s > _STUCK_AFTER_S:
-                self._bus.tell_stuck(stuck=True, why=self._why)
+                self._bus.report_stuck(stuck=True, why=self._why)
             await asyncio.sleep(delay_s)
-        self._bus.tell_stuck(stuck=False)
+        self._bus.report_stuck(stuck=False)
         self._broken.clear()
 
     async def _go_on(self) -> bool:
         """Find out what arrived, send the first message alone, then the rest; return whether that went well."""
-        sequence, end_id = await end_of_stream(self._bus, self._stream)
-        if count := self._unconfirmed.up_to_id(end_id):
+        sequence, end_id = await _end_of_stream(self._bus, self._stream)
+        if count := self._in_flight.up_to_id(end_id):
             self._confirm(count, sequence)
-        elif end_id not in (self._unconfirmed.last_id, None):
+        elif end_id not in (self._in_flight.last_id, None):
             await self._bus.confirm()
             raise ForeignPublisherError(
-                f"stream {self._stream} ends with message {end_id!r}, expected {self._unconfirmed.last_id!r}: "
+                f"stream {self._stream} ends with message {end_id!r}, expected {self._in_flight.last_id!r}: "
                 "is another writer running?"
             )
-        self._unconfirmed.forget_sendings()
-        if self._unconfirmed:
-            first = self._unconfirmed.items[0]
+        self._in_flight.forget_sendings()
+        if self._in_flight:
+            first = self._in_flight.items[0]
             # By its sequence: nats-server 2.12, when it starts, knows the last id only of the window for duplicates.
             headers = {MESSAGE_ID: first.message_id, _PREDECESSOR_SEQUENCE: str(sequence)}
             reply = await self._bus.client.request(first.subject, first.payload, timeout=5, headers=headers)
-            ack = decode_ack(reply.data)
+            ack = _decode_ack(reply.data)
             if ack.error is not None:
                 self._why = str(ack.error)
-                if ack.error.err_code == STREAM_FULL and self._readers:
-                    await make_room(self._bus, self._stream, self._readers)
+                if ack.error.err_code == _STREAM_FULL and self._readers:
+                    await purge_oldest(self._bus, self._stream, self._readers)
                 return False
             self._confirm(1, ack.seq)
         self._healthy.set()
         self._broken.clear()
-        predecessor = self._unconfirmed.last_id
-        for item in self._unconfirmed.items:
+        predecessor = self._in_flight.last_id
+        for item in self._in_flight.items:
             if not self._healthy.is_set():
                 return False
             await self._send(item, predecessor)
             predecessor = item.message_id
         return True
+
+
+async def _end_of_stream(bus: Bus, stream: str) -> tuple[int, str | None]:
+    """Return sequence and id of the last message ever; no id where limits have removed it.
+
+    Raises:
+        StreamGoneError: there is no such stream any more.
+
+    """
+    info = await bus.stream_info(stream)
+    if info is None:
+        raise StreamGoneError(f"stream {stream} is gone: has the bus lost its files?")
+    if not info.state.messages:
+        return info.state.last_seq, None
+    try:
+        last = await bus.js.get_msg(stream, info.state.last_seq)
+    except NotFoundError:
+        return info.state.last_seq, None
+    return info.state.last_seq, (last.headers or {}).get(MESSAGE_ID, "")

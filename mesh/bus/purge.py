@@ -19,7 +19,7 @@ log = logging.getLogger("mesh.room")
 _AT_ONCE = 4
 
 
-async def make_room(bus: Bus, stream: str, readers: Sequence[str]) -> int:
+async def purge_oldest(bus: Bus, stream: str, readers: Sequence[str]) -> int:
     """Remove the oldest quarter of a stream's messages, or as many of it as all `readers` have acknowledged.
 
     Args:

@@ -20,7 +20,7 @@ from mesh.service import status
 from mesh.service.errors import BadMessage
 from mesh.service.health import Health
 from mesh.service.lifecycle import Stopped
-from mesh.service.logs import Seldom
+from mesh.service.logs import LogThrottle
 from mesh.service.status import Received
 from tickmesh.v1 import status_pb2, status_pb2_grpc
 
@@ -125,7 +125,7 @@ class StatusBoard:
 
     def __init__(self) -> None:
         self._reports: dict[str, tuple[status_pb2.ServiceReport, float]] = {}
-        self._seldom = Seldom(every_s=10)
+        self._log_throttle = LogThrottle(every_s=10)
         self.own: Callable[[], status_pb2.ServiceReport] | None = None
         """Gives the report of this process's own service, which needs no bus to be known here."""
 
@@ -180,7 +180,7 @@ class StatusBoard:
             if report.service != service:
                 raise BadMessage(f"a report of {report.service[:20]!r} on {subject}")
         except BadMessage as exc:
-            if self._seldom.due(time.monotonic()):
+            if self._log_throttle.due(time.monotonic()):
                 log.warning("%s is ignored: %s", subject, exc)
             return
         self._reports[service] = report, time.monotonic() - age_s

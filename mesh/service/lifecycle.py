@@ -19,13 +19,14 @@ from typing import TypeVar
 
 import uvloop
 
-from mesh.service import environment, logs, wait_for
+from mesh.service import environment, logs
 from mesh.service.errors import LeaseLostError
 from mesh.service.settings import MeshSettings, WrongSettings, load
 
 log = logging.getLogger("mesh.service")
 
 S = TypeVar("S", bound=MeshSettings)
+T = TypeVar("T")
 
 DRAIN_LIMIT_S = 15.0
 
@@ -102,7 +103,7 @@ def run(name: str, settings: type[S], main: Callable[[S, Stop], Awaitable[None]]
         print(f"{name}: wrong settings\n{exc}", file=sys.stderr)  # noqa: T201 - before there are logs
         return 2
     logs.configure(name, level=checked.log_level, form=checked.log_format)
-    wait_for.install()
+    _install_wait_for()
     for problem in environment.mend(os.environ):
         log.error("%s", problem)
     try:
@@ -177,3 +178,26 @@ def _tell(name: str, exc: BaseException) -> None:
         log.error("%s ends: %s", name, exc)
     else:
         log.error("%s ends: %s: %s", name, type(exc).__name__, exc, exc_info=exc)
+
+
+# Before Python 3.12 asyncio's own loses a cancellation that comes together with what is waited for: it returns the
+# result, and the task lives on although nobody wants it any more. nats-py waits by it for every answer, so a service in
+# which something fails could wait for ever for its tasks to end (https://github.com/python/cpython/issues/86296).
+async def wait_for(fut: Awaitable[T], timeout: float | None) -> T:
+    """Wait for something to be done, as `asyncio.wait_for` of Python 3.12 does it.
+
+    Args:
+        fut: what is awaited.
+        timeout: seconds at most; None for ever.
+
+    Raises:
+        TimeoutError: it took longer.
+
+    """
+    async with asyncio.timeout(timeout):
+        return await fut
+
+
+def _install_wait_for() -> None:
+    if sys.version_info < (3, 12):
+        asyncio.wait_for = wait_for  # type: ignore[assignment]

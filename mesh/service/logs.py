@@ -8,8 +8,6 @@ from typing import Literal
 
 import structlog
 
-from mesh.service.text import printable
-
 _OF_SEVERAL_LINES = ("exception", "stack")
 
 
@@ -59,11 +57,11 @@ def _escape(_: object, __: str, event: structlog.typing.EventDict) -> structlog.
     }
 
 
-class Seldom:
+class LogThrottle:
     """Say the same thing at most once in a while: for waits that would otherwise fill the log.
 
-    >>> seldom = Seldom(every_s=5)
-    >>> if seldom.due(loop.time()): log.warning("waiting for the database")
+    >>> log_throttle = LogThrottle(every_s=5)
+    >>> if log_throttle.due(loop.time()): log.warning("waiting for the database")
     """
 
     def __init__(self, every_s: float = 5.0) -> None:
@@ -76,3 +74,19 @@ class Seldom:
             return False
         self._next_s = now_s + self._every_s
         return True
+
+
+def printable(text: str, *, keep: str = "") -> str:
+    r"""Return the text with escapes in place of what would not be shown but done: `\x1b`, `\n`, `\u202e`.
+
+    Control characters (also those of C1, which terminals obey too), line ends, characters that turn the direction of
+    writing, lone surrogates and everything else that Unicode does not call printable.
+
+    Args:
+        text: from anywhere.
+        keep: characters to leave as they are.
+
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in keep else c.encode("unicode_escape").decode() for c in text)

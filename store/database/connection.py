@@ -22,7 +22,7 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout, TooManyRequests
 from mesh.service.backoff import backoff
 from mesh.service.errors import NotReady, TickmeshError
 from mesh.service.health import Health
-from mesh.service.logs import Seldom
+from mesh.service.logs import LogThrottle
 from store.database.errors import Reaction, first_line, passes, reaction, tries
 from store.database.migrations import WrongSchemaError, migrate
 
@@ -170,7 +170,7 @@ class Database:
         self._schema_there = asyncio.Event()
         self._began_s: float | None = None
         self._failing = False
-        self._seldom = Seldom()
+        self._log_throttle = LogThrottle()
         self._pools = {
             False: self._pool("tickmesh-store-reads", READERS, _MAX_WAITING),
             True: self._pool("tickmesh-store-own", _OWN_READERS, 0),
@@ -382,7 +382,7 @@ class Database:
         if self._failing:
             log.info("the database at %s answers who writes again", self.shown)
             self._failing = False
-            self._seldom = Seldom()
+            self._log_throttle = LogThrottle()
 
     def _look_at_writes(self) -> None:
         """Take the database for there unless it does not let us write, whatever it says to those who read."""
@@ -394,5 +394,5 @@ class Database:
 
     def _tell_away(self, why: str) -> None:
         self._health.set("database", False)
-        if self._seldom.due(asyncio.get_running_loop().time()):
+        if self._log_throttle.due(asyncio.get_running_loop().time()):
             log.warning("waiting for the database at %s: %s", self.shown, why)

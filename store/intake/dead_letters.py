@@ -12,7 +12,7 @@ from mesh.bus.connection import DEAD_STREAM, Bus
 from mesh.bus.dead_letters import DeadLetter, dead_letter
 from mesh.service.backoff import backoff
 from mesh.service.errors import NotReady
-from mesh.service.logs import Seldom
+from mesh.service.logs import LogThrottle
 from store import metrics
 from store.intake.batch import Taken
 
@@ -59,7 +59,7 @@ class DeadLetters:
 
     async def _publish(self, letter: DeadLetter) -> None:
         subject = letter.subject
-        seldom = Seldom()
+        log_throttle = LogThrottle()
         for delay_s in backoff(first_s=0.1, max_s=2.0):
             try:
                 await self._bus.js.add_stream(DEAD_STREAM.config())
@@ -67,7 +67,7 @@ class DeadLetters:
                 return
             except (NatsError, TimeoutError) as exc:
                 why = str(exc) or type(exc).__name__
-                if seldom.due(asyncio.get_running_loop().time()):
+                if log_throttle.due(asyncio.get_running_loop().time()):
                     log.warning("waiting for the bus to take %s: %s", subject, why)
                 if self._give_up():
                     raise NotReady(f"the bus does not take {subject}: {why}") from exc

@@ -6,9 +6,8 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from mesh.bus.connection import Bus
-from mesh.bus.durable import find_start
 from mesh.bus.position import Position
-from mesh.bus.reader import StreamReplacedError
+from mesh.bus.reader import StreamReplacedError, find_start
 from store.intake.writer import PositionMovedError, Writer
 
 log = logging.getLogger("store.streams")

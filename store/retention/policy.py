@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import psycopg
 
-from mesh.service.logs import Seldom
+from mesh.service.logs import LogThrottle
 from mesh.values.trades import Int64s
 from store import metrics
 from store.database.connection import Connection, Database, fetch_all
@@ -64,17 +64,17 @@ class Retention:
 
     async def remove_before(self, end: dt.datetime) -> None:
         """Remove all that happened before `end`, the oldest first, step by step."""
-        removed, clock, seldom = 0, asyncio.get_running_loop().time, Seldom()
+        removed, clock, log_throttle = 0, asyncio.get_running_loop().time, LogThrottle()
 
         async def step(connection: Connection) -> tuple[dt.datetime, int] | None:
             return await _step(connection, end)
 
-        seldom.due(clock())
+        log_throttle.due(clock())
         while (done := await self._database.write(step, give_up=self._give_up, lift_limits=True)) is not None:
             reached, expired = done
             removed += expired
             metrics.EXPIRED.inc(expired)
-            if seldom.due(clock()):
+            if log_throttle.due(clock()):
                 log.info("removing what is older than %s: %d trades, up to %s", end, removed, reached)
         if removed:
             log.info("removed %d trades older than %s", removed, end)

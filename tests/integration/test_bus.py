@@ -11,9 +11,8 @@ import pytest
 
 from mesh.bus.connection import Bus, connect, raw_stream
 from mesh.bus.message import Message
-from mesh.bus.publisher import ForeignPublisherError, Publisher
+from mesh.bus.publisher import ForeignPublisherError, Publisher, StreamGoneError
 from mesh.bus.reader import Reader
-from mesh.bus.stream_end import StreamGoneError
 from mesh.service.health import Health
 from mesh.service.settings import BusSettings
 from tests.fixtures.nats import NatsServer

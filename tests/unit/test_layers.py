@@ -35,7 +35,6 @@ PURE = [
     "mesh/bus/flow_control.py",
     "mesh/bus/in_flight.py",
     "mesh/bus/message.py",
-    "mesh/bus/ack.py",
     "mesh/service/access.py",
     "ingest/binance/frames.py",
     "ingest/binance/events.py",

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from mesh.bus.in_flight import ACK_EVERY_MESSAGES, ACK_EVERY_S, Item, Unconfirmed
+from mesh.bus.in_flight import ACK_EVERY_MESSAGES, ACK_EVERY_S, InFlight, InFlightMessage
 
 
-def queue(*ids: str, max_messages: int = 100, max_bytes: int = 10_000) -> Unconfirmed:
-    unconfirmed = Unconfirmed("before", max_messages=max_messages, max_bytes=max_bytes)
+def queue(*ids: str, max_messages: int = 100, max_bytes: int = 10_000) -> InFlight:
+    unconfirmed = InFlight("before", max_messages=max_messages, max_bytes=max_bytes)
     for message_id in ids:
-        unconfirmed.add(Item("s", b"12345", message_id, None))
+        unconfirmed.add(InFlightMessage("s", b"12345", message_id, None))
     return unconfirmed
 
 
-def sent(unconfirmed: Unconfirmed, *, now_s: float) -> list[bool]:
+def sent(unconfirmed: InFlight, *, now_s: float) -> list[bool]:
     for item in unconfirmed.items:
         unconfirmed.send(item, now_s)
     return [item.ack_wanted for item in unconfirmed.items]
@@ -78,7 +78,7 @@ def test_the_next_message_names_the_last_one_there_is() -> None:
     unconfirmed = queue()
     assert unconfirmed.tail_id == "before"
 
-    unconfirmed.add(Item("s", b"", "a", None))
+    unconfirmed.add(InFlightMessage("s", b"", "a", None))
     assert unconfirmed.tail_id == "a"
 
     unconfirmed.confirm(1, 1)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import datetime as dt
 
-from mesh.bus.position import Extent, Position, begin
+from mesh.bus.position import Position, StreamExtent, begin
 
 MADE = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 LATER = MADE + dt.timedelta(days=1)
 
 
-def extent(*, created: dt.datetime = MADE, first: int = 1, last: int = 100) -> Extent:
-    return Extent("RAW", created, first, last)
+def extent(*, created: dt.datetime = MADE, first: int = 1, last: int = 100) -> StreamExtent:
+    return StreamExtent("RAW", created, first, last)
 
 
 def test_a_stream_nobody_knows_is_taken_in_from_its_start() -> None:

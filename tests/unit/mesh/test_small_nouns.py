@@ -11,7 +11,7 @@ from mesh.bus import control, subjects
 from mesh.service.backoff import backoff
 from mesh.service.errors import BadMessage, InvalidRequest, NotFound, NotReady, TickmeshError, grpc_code
 from mesh.service.health import Health
-from mesh.service.logs import Seldom
+from mesh.service.logs import LogThrottle
 from mesh.values.symbols import name_of, parse_symbol, parse_venue
 from tickmesh.v1 import control_pb2
 
@@ -64,9 +64,16 @@ def test_a_service_serves_only_while_all_conditions_are_there() -> None:
     assert health.away == ["bus"]
 
 
-def test_the_same_thing_is_said_seldom() -> None:
-    seldom = Seldom(every_s=5)
-    assert [seldom.due(now_s) for now_s in (0.0, 1.0, 4.9, 5.0, 9.0, 10.1)] == [True, False, False, True, False, True]
+def test_the_same_thing_is_logged_once_in_a_while() -> None:
+    throttle = LogThrottle(every_s=5)
+    assert [throttle.due(now_s) for now_s in (0.0, 1.0, 4.9, 5.0, 9.0, 10.1)] == [
+        True,
+        False,
+        False,
+        True,
+        False,
+        True,
+    ]
 
 
 def test_control_messages_are_json_with_the_protos_names() -> None:

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from mesh.service.wait_for import wait_for
+from mesh.service.lifecycle import wait_for
 
 
 async def test_a_cancellation_that_comes_together_with_the_answer_is_not_lost() -> None:
