@@ -26,12 +26,12 @@ from ingest.venue import Venue, VenueChoice, tell_followed
 from ingest.websocket.connection import Ends
 from ingest.websocket.silence_watchdog import SilenceWatchdog
 from ingest.websocket.stream import Line
-from mesh.bus import control, leases, subjects
-from mesh.bus.connection import CANDLE_STREAM, CONTROL_STREAM, DEAD_STREAM, Bus, connect, raw_stream
+from mesh.bus import control, subjects
+from mesh.bus.connection import CANDLE_STREAM, CONTROL_STREAM, DEAD_STREAM, Bus, raw_stream
 from mesh.bus.dead_letters import DeadLetterQueue
+from mesh.bus.membership import joined
 from mesh.bus.publisher import Publisher
 from mesh.bus.reader import Reader
-from mesh.bus.status_reports import reporting
 from mesh.service.errors import BadMessage
 from mesh.service.health import Health
 from mesh.service.lifecycle import Stop
@@ -51,15 +51,12 @@ async def main(settings: IngestSettings, stop: Stop) -> None:
     health = Health("bus", "lease", "venue")
     async with AsyncExitStack() as stack:
         stack.enter_context(served(settings, health))
+        feed = FeedReport()
+        streams = (raw_stream(settings.raw_max_bytes), CONTROL_STREAM, CANDLE_STREAM, DEAD_STREAM)
+        bus = await stack.enter_async_context(
+            joined(settings, "ingest", health=health, stop=stop, streams=streams, describe=feed.describe)
+        )
         async with stop.interrupts():
-            bus = await stack.enter_async_context(connect(settings, name="ingest", health=health))
-            await stack.enter_async_context(leases.held(bus, "ingest", health=health))
-            await bus.declare(raw_stream(settings.raw_max_bytes))
-            await bus.declare(CONTROL_STREAM)
-            await bus.declare(CANDLE_STREAM)
-            await bus.declare(DEAD_STREAM)
-            feed = FeedReport()
-            await stack.enter_async_context(reporting("ingest", bus, health, feed.describe))
             choice = VenueChoice(settings, health, Network.of(os.environ))
             tell_followed(None, choice=choice)
             venue = await choice.first(bus)

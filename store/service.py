@@ -9,11 +9,12 @@ from contextlib import AsyncExitStack
 
 import grpc
 
-from mesh.bus import leases, subjects
-from mesh.bus.connection import CANDLE_STREAM, CONTROL_STREAM, DEAD_STREAM, Bus, connect
+from mesh.bus import subjects
+from mesh.bus.connection import CANDLE_STREAM, CONTROL_STREAM, DEAD_STREAM, Bus
+from mesh.bus.membership import joined
 from mesh.bus.message import Message
 from mesh.bus.reader import Reader
-from mesh.bus.status_reports import STATUS_SERVICE, StatusBoard, reporting
+from mesh.bus.status_reports import STATUS_SERVICE, StatusBoard
 from mesh.service import rpc
 from mesh.service.errors import BadMessage, NotReady
 from mesh.service.health import Health
@@ -55,6 +56,12 @@ async def main(settings: StoreSettings, stop: Stop) -> None:
         store_pb2_grpc.add_StoreServiceServicer_to_server(servicer, server)
         board.register(server)
 
+    intake: Intake | None = None
+
+    def describe(report: status_pb2.ServiceReport) -> None:
+        if intake is not None:
+            report.backlogs.add(name="raw_messages", count=intake.pending)
+
     async with AsyncExitStack() as stack:
         stack.enter_context(served(settings, health))
         database = await stack.enter_async_context(Database(settings.database_url.get_secret_value(), health=health))
@@ -70,23 +77,16 @@ async def main(settings: StoreSettings, stop: Stop) -> None:
         )
         beside = await stack.enter_async_context(Beside(stop))
         beside.begin(database.watch())
-        async with stop.interrupts():
-            bus = await stack.enter_async_context(connect(settings, name="store", health=health))
-            await stack.enter_async_context(board.receiving(bus))
-            await stack.enter_async_context(leases.held(bus, "store", health=health))
-            for stream in (CONTROL_STREAM, CANDLE_STREAM, DEAD_STREAM):
-                await bus.declare(stream)
+        streams = (CONTROL_STREAM, CANDLE_STREAM, DEAD_STREAM)
+        bus = await stack.enter_async_context(
+            joined(settings, "store", health=health, stop=stop, streams=streams, describe=describe, board=board)
+        )
         if settings.retention_days is not None:
             beside.begin(Retention(database, settings.retention_days, give_up=give_up).run())
         writer = Writer(database, Periods(**settings.periods()), give_up=give_up)
         dead = DeadLetters(bus, give_up=give_up)
         intake = Intake(bus, writer, dead, settings, stop)
         repair = Repair(bus, database, writer, intake, lambda: following.venue)
-
-        def describe(report: status_pb2.ServiceReport) -> None:
-            report.backlogs.add(name="raw_messages", count=intake.pending)
-
-        await stack.enter_async_context(reporting("store", bus, health, describe, board=board))
         async with Beside(stop) as on_bus:
             on_bus.begin(_follow_control(bus, dead, following.take, repair.take))
             on_bus.begin(_check(database, writer))

@@ -7,10 +7,10 @@ from contextlib import AsyncExitStack
 
 import grpc
 
-from mesh.bus import leases
-from mesh.bus.connection import CONTROL_STREAM, connect, processed_stream
+from mesh.bus.connection import CONTROL_STREAM, processed_stream
 from mesh.bus.dead_letters import DeadLetterQueue
-from mesh.bus.status_reports import STATUS_SERVICE, StatusBoard, reporting
+from mesh.bus.membership import joined
+from mesh.bus.status_reports import STATUS_SERVICE, StatusBoard
 from mesh.service import metrics, rpc
 from mesh.service.health import Health
 from mesh.service.lifecycle import Stop
@@ -65,13 +65,11 @@ async def main(settings: SignalSettings, stop: Stop) -> None:
             )
         )
         stack.callback(watchers.end)
+        streams = (CONTROL_STREAM, processed_stream(settings.processed_max_bytes))
+        bus = await stack.enter_async_context(
+            joined(settings, "signal", health=health, stop=stop, streams=streams, describe=describe, board=board)
+        )
         async with stop.interrupts():
-            bus = await stack.enter_async_context(connect(settings, name="signal", health=health))
-            await stack.enter_async_context(board.receiving(bus))
-            await stack.enter_async_context(leases.held(bus, "signal", health=health))
-            await bus.declare(CONTROL_STREAM)
-            await bus.declare(processed_stream(settings.processed_max_bytes))
-            await stack.enter_async_context(reporting("signal", bus, health, describe, board=board))
             await selector.begin(bus)
         async with asyncio.TaskGroup() as tasks:
             dead = DeadLetterQueue(bus)
