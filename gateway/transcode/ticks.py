@@ -18,7 +18,7 @@ from itertools import chain
 import msgspec
 
 from gateway.transcode.numbers import plain_texts
-from gateway.transcode.times import format_fraction, format_seconds
+from gateway.transcode.times import format_seconds
 from mesh.values import epochs
 from mesh.values.fixed import format_e8
 from tickmesh.v1.signal_pb2 import SignalBatch
@@ -61,21 +61,20 @@ class TickWriter:
 
         """
         trades = batch.trades
-        e8, times, ids = self._e8, self._times, _Ids()
+        e8, times = self._e8, self._times
         head = f'{{"symbol":{_text(trades.symbol)},"name":{_text(name)},"venue":{_text(trades.venue)},"price":'
-        averages, volumes, vwaps, exponentials = _numbers(
+        averages, volumes, vwaps, exponentials, volatilities = _numbers(
             len(trades.price_e8),
             batch.moving_average,
             batch.session_volume,
             batch.session_vwap,
             batch.exponential_average,
+            batch.volatility,  # last: mostly only these are so small that their texts have to be looked at one by one
         )
-        # By itself: many of these are so small that they have to be looked at one by one, unlike the others.
-        (volatilities,) = _numbers(len(trades.price_e8), batch.volatility)
         rows = zip(
             trades.price_e8[:],
             trades.quantity_e8[:],
-            trades.trade_id[:],
+            _ids(trades.trade_id[:]),
             trades.time_us[:],
             trades.is_buyer_maker[:],
             averages,
@@ -92,7 +91,7 @@ class TickWriter:
             strict=True,
         )
         return [
-            f'{head}{e8[price]},"quantity":{e8[quantity]},{ids[trade_id]},"timestamp":"{times[time_us]}",'
+            f'{head}{e8[price]},"quantity":{e8[quantity]},"trade_id":{trade_id},"timestamp":"{times[time_us]}",'
             f'"side":"{"SELL" if maker else "BUY"}","moving_average":{average},"high":{e8[high]},"low":{e8[low]},'
             f'"window_high":{e8[window_high]},"window_low":{e8[window_low]},"count":{count},"volume":{volume},'
             f'"open":{e8[opened]},"vwap":{vwap},"exponential_average":{exponential},"volatility":{volatility}}}'.encode()
@@ -117,12 +116,15 @@ class TickWriter:
         ]
 
 
-class _Ids(dict[int, str]):
-    """A trade's id as the venue gave it; its epoch stands beside it where it is not the first one."""
-
-    def __missing__(self, key: int) -> str:
-        epoch = epochs.epoch_of(key)
-        return f'"trade_id":{epochs.venue_id(key)}' + (f',"epoch":{epoch}' if epoch else "")
+def _ids(keys: Sequence[int]) -> Sequence[object]:
+    """Return the trades' ids as the venue gave them, ready to be written; their epoch stands beside those of a later
+    epoch than the first one."""
+    if not keys or max(keys) < epochs.IDS:
+        return keys
+    return [
+        f'{epochs.venue_id(key)},"epoch":{epoch}' if (epoch := epochs.epoch_of(key)) else epochs.venue_id(key)
+        for key in keys
+    ]
 
 
 def _numbers(count: int, *columns: Sequence[float]) -> Iterator[list[str]]:
@@ -139,4 +141,7 @@ def _text(value: str) -> str:
 
 def _time_text(time_us: int) -> str:
     seconds, micros = divmod(time_us, 1_000_000)
-    return f"{format_seconds(seconds)}{format_fraction(micros * 1000)}Z"
+    millis, rest = divmod(micros, 1000)
+    if rest:
+        return f"{format_seconds(seconds)}.{micros:06d}Z"
+    return f"{format_seconds(seconds)}.{millis:03d}Z" if millis else f"{format_seconds(seconds)}Z"

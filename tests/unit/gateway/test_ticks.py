@@ -51,6 +51,20 @@ def test_rows_stay_in_order_and_every_text_is_json() -> None:
     assert [tick["side"] for tick in found[:2]] == ["BUY", "SELL"]
 
 
+def test_an_id_is_the_venues_and_a_later_epoch_stands_beside_it() -> None:
+    several = batch(3)
+    several.trades.trade_id[:] = [2**54 - 1, 2**54 + 5, 2 * 2**54]
+    found = [msgspec.json.decode(text) for text in TickWriter().write(several, "Bitcoin (BTC)")]
+    assert [(tick["trade_id"], tick.get("epoch")) for tick in found] == [(2**54 - 1, None), (5, 1), (0, 2)]
+
+
+def test_times_have_no_more_digits_than_they_need() -> None:
+    several = batch(3)
+    several.trades.time_us[:] = [1_700_000_000_000_000, 1_700_000_000_010_000, 1_700_000_000_000_010]
+    found = [msgspec.json.decode(text)["timestamp"] for text in TickWriter().write(several, "Bitcoin (BTC)")]
+    assert found == ["2023-11-14T22:13:20Z", "2023-11-14T22:13:20.010Z", "2023-11-14T22:13:20.000010Z"]
+
+
 def test_names_are_escaped() -> None:
     (text,) = TickWriter().write(batch(1), 'Bit"coin\n€')
     assert msgspec.json.decode(text)["name"] == 'Bit"coin\n€'
