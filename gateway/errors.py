@@ -19,6 +19,8 @@ from google.protobuf import json_format
 from google.rpc import error_details_pb2 as error_details  # registers the standard details, so that they can be shown
 from google.rpc import status_pb2
 
+from mesh.service.errors import TickmeshError
+
 _Code = grpc.StatusCode
 
 HTTP_STATUS: dict[grpc.StatusCode, int] = {
@@ -69,7 +71,7 @@ _SHOWN_CHARS = 60
 assert error_details.BadRequest.DESCRIPTOR.full_name == _BAD_REQUEST.partition("/")[2]
 
 
-class BadInput(ValueError):
+class BadInput(TickmeshError, ValueError):
     """The request's words are wrong; the text says what was found and what expected."""
 
     details: Sequence[object] = ()
@@ -90,7 +92,7 @@ class BadField(BadInput):
         self.details = [{"@type": _BAD_REQUEST, "field_violations": [violation]}]
 
 
-class HttpError(Exception):
+class HttpError(TickmeshError):
     """A refusal of the gateway's own."""
 
     def __init__(self, status: int, message: str, *, headers: Mapping[str, str] | None = None) -> None:

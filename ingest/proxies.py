@@ -16,6 +16,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import quote, unquote, urlsplit
 
+from mesh.service.errors import TickmeshError
+
 _BY_SCHEME = {
     # RFC 6455, section 4.1: SOCKS before the proxy for HTTPS, and that before the one for HTTP.
     "wss": ("wss", "socks", "https", "all"),
@@ -32,7 +34,7 @@ _MEANT = {"socks": "socks5h", "socks5": "socks5h"}
 _EXPECTED = "expected http://, https:// or socks5:// with host:port"
 
 
-class UnusableProxyError(OSError):
+class UnusableProxyError(TickmeshError, OSError):
     """A proxy of the environment cannot be used; the message names variable and value, and what to do."""
 
 

@@ -7,8 +7,10 @@ import socket
 from collections.abc import Mapping
 from contextlib import ExitStack
 
+from mesh.service.errors import TickmeshError
 
-class PortsTaken(Exception):
+
+class PortsTaken(TickmeshError):
     """One or more ports cannot be had; the text names each setting and port, a line each."""
 
 

@@ -19,6 +19,8 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from mesh.service.errors import TickmeshError
+
 DATABASE = "tickmesh"
 ROLE = "store"
 SUPERUSER = "postgres"
@@ -40,7 +42,7 @@ SETTINGS = {
 """What differs from PostgreSQL's defaults. What keeps data over a crash (fsync and its kin) stays on, as there."""
 
 
-class PostgresError(RuntimeError):
+class PostgresError(TickmeshError):
     """PostgreSQL could not be prepared; the message ends with what its tools said."""
 
 

@@ -15,13 +15,14 @@ from mesh.local import socket_path
 from mesh.local.passwords import Passwords, complete
 from mesh.local.record import Record, parse_record
 from mesh.local.supervisor import START_SCRIPTS
+from mesh.service.errors import TickmeshError
 
 
-class AlreadyRunning(Exception):
+class AlreadyRunning(TickmeshError):
     """Another `python -m mesh up` holds this STATE_DIR."""
 
 
-class StateError(Exception):
+class StateError(TickmeshError):
     """STATE_DIR holds what cannot be used; the message says what and where."""
 
 

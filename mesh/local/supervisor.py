@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from mesh.local.programs import Program
+from mesh.service.errors import TickmeshError
 
 ANSWER_S = 3.0
 """How long it may take to answer; it does so in milliseconds."""
@@ -25,7 +26,7 @@ STAYS_UP_S = 2
 """A program that ends sooner after its start has not come up: each further attempt waits a second longer."""
 
 
-class SupervisorError(RuntimeError):
+class SupervisorError(TickmeshError):
     """supervisord did not come up, or does not answer."""
 
 

@@ -1,15 +1,43 @@
-"""The tree of errors, and their gRPC codes.
+"""Every exception the services raise on purpose, in one tree, and their gRPC codes.
 
-    TickmeshError
-     +-- InvalidRequest      the caller's words are wrong; the same words will never do      INVALID_ARGUMENT
-     +-- NotFound            no such thing                                                   NOT_FOUND
-     +-- NotReady            not now: an upstream is away or nothing has come yet            UNAVAILABLE
-     +-- TooMany             not so often, or no more of it; the same words will do later     RESOURCE_EXHAUSTED
-     +-- BadMessage          bytes from outside that are not what they should be             DATA_LOSS
-     +-- LibraryError        libsignal refused                                               INTERNAL
-     +-- LeaseLostError      another instance of this service works now                      INTERNAL
+    TickmeshError                    here; its gRPC code is INTERNAL unless a line below names another
+     +-- InvalidRequest              the request is wrong and always will be                  INVALID_ARGUMENT
+     |    +-- UnknownSymbol          signalsvc.selection: a symbol that is not in the catalog
+     +-- NotFound                    there is no such thing                                   NOT_FOUND
+     +-- NotReady                    not now: an upstream is away or nothing has come yet     UNAVAILABLE
+     +-- TooMany                     not so often, or no more of it                           RESOURCE_EXHAUSTED
+     +-- BadMessage                  bytes from outside that are not what they should be      DATA_LOSS
+     |    +-- BadFrame               ingest.binance.events: a frame or a row of the venue's
+     +-- LeaseLostError              another instance of this service works now
+     +-- LibraryError                libsignal refused
+     |    +-- RefusedTrade           signalsvc._errors: a trade it cannot take
+     |    +-- UnusableState          signalsvc._errors: a saved state it cannot load
+     +-- UnusableEntry               signalsvc.engine: a saved entry that cannot be used
+     +-- WrongSettings               mesh.service.settings: environment variables are wrong
+     +-- StreamGoneError             mesh.bus.publisher: the stream does not exist any more
+     +-- ForeignPublisherError       mesh.bus.publisher: another writer of the same stream
+     +-- StreamReplacedError         mesh.bus.reader: another stream of that name, or it lost its end
+     +-- UnusableProxyError          ingest.proxies: a proxy of the environment that cannot be used
+     +-- RestError                   ingest.http.errors: REST of the venue gave no answer
+     |    +-- RestAway               ingest.http.errors: it does not answer now
+     |    +-- RestRefused            ingest.http.errors: it refused this request
+     |         +-- RestNotOffered    ingest.http.errors: it does not have that endpoint
+     +-- SharedSessionsError         store.database.connection: a pooler hands out other sessions
+     +-- WrongSchemaError            store.database.migrations: a schema this code may not write into
+     +-- PositionMovedError          store.intake.writer: somebody else moved the position
+     +-- BadInput                    gateway.errors: what an HTTP client sent cannot be read
+     |    +-- BadField               gateway.errors: one field of it, named
+     +-- HttpError                   gateway.errors: an answer with a status and a reason
+     |    +-- UpstreamError          gateway.upstreams: a service behind the gateway failed
+     +-- AlreadyRunning              mesh.local.state: another runner holds STATE_DIR
+     +-- StateError                  mesh.local.state: STATE_DIR cannot be used
+     +-- PortsTaken                  mesh.local.ports: ports of the settings are in use
+     +-- PostgresError               mesh.local.postgres: the database's programs failed
+     +-- SupervisorError             mesh.local.supervisor: supervisord failed
 
-Messages say what was found, what was expected and where; lower case, no full stop.
+`mesh.service.lifecycle.Stopped` is no error and stands outside. The simulated exchange and the terminal know nothing of
+the mesh and have errors of their own. Messages say what was found, what was expected and where; lower case, no full
+stop.
 """
 
 from __future__ import annotations
@@ -65,7 +93,6 @@ GRPC_CODES: dict[type[TickmeshError], grpc.StatusCode] = {
     NotReady: grpc.StatusCode.UNAVAILABLE,
     TooMany: grpc.StatusCode.RESOURCE_EXHAUSTED,
     BadMessage: grpc.StatusCode.DATA_LOSS,
-    LibraryError: grpc.StatusCode.INTERNAL,
 }
 
 

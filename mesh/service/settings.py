@@ -13,6 +13,7 @@ from pydantic import BeforeValidator, Field, SecretStr, ValidationError, Validat
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from mesh.service.access import Access, is_loopback
+from mesh.service.errors import TickmeshError
 from mesh.service.setting_kinds import (
     NatsUrl,
     Period,
@@ -147,7 +148,7 @@ class IndicatorSettings(BusSettings):
 S = TypeVar("S", bound=BaseSettings)
 
 
-class WrongSettings(Exception):
+class WrongSettings(TickmeshError):
     """One or more settings are wrong; the text names them all, a line each."""
 
 

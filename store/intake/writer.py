@@ -16,6 +16,7 @@ import numpy as np
 import psycopg
 
 from mesh.bus.position import Position
+from mesh.service.errors import TickmeshError
 from mesh.values.trades import Int64s, TradeColumns
 from store.candles import rows as candle_rows
 from store.candles.indicators import Periods
@@ -32,7 +33,7 @@ from store.queries.sql import time_of
 T = TypeVar("T")
 
 
-class PositionMovedError(Exception):
+class PositionMovedError(TickmeshError):
     """Somebody else, or a commit whose answer was lost, has moved the position."""
 
     def __init__(self, found: Position | None) -> None:
