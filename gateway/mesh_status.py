@@ -65,6 +65,7 @@ class MeshStatus:
         self._answers: dict[str, tuple[status_pb2.GetStatusResponse, float]] = {}
         self.health = Health("signal")
         self._run = status.first_report("gateway", None, now_us=_now_us())
+        self._run.ClearField("restarts")  # there is no bus here that would hold the report of the run before
         self._run.version = version("tickmesh")
 
     async def run(self) -> None:
@@ -119,7 +120,7 @@ class MeshStatus:
         for service in response.services:
             for state, name in _SERVICE_STATES.items():
                 SERVICE.labels(service.service, name).set(state == service.state)
-            if service.HasField("report"):  # else the number would seem to rise when it is heard of
+            if service.report.HasField("restarts"):  # else the number would seem to rise when it is heard of
                 RESTARTS.labels(service.service).set(service.report.restarts)
             if service.report.HasField("feed") and service.report.feed.HasField("last_trade_time"):
                 LAST_TRADE_S.set(service.report.feed.last_trade_time.ToMicroseconds() / 1e6)

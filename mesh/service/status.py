@@ -56,7 +56,7 @@ def first_report(service: str, previous: status_pb2.ServiceReport | None, *, now
         now_us: when this run started.
 
     """
-    report = status_pb2.ServiceReport(service=service, started_time=timestamp(now_us))
+    report = status_pb2.ServiceReport(service=service, started_time=timestamp(now_us), restarts=0)
     if previous is not None:
         report.restarts = max(0, previous.restarts)
         report.restart_times.extend(previous.restart_times[:MAX_RESTART_TIMES])

@@ -52,6 +52,8 @@ def test_every_state_that_somebody_is_woken_for_is_one_that_is_told() -> None:
 def test_a_service_that_dies_again_and_again_wakes_somebody_by_its_own_name() -> None:
     rule = (ROOT / "deploy/prometheus/alerts.yml").read_text().partition("alert: ServiceRestarts\n")[2]
     assert "max by (service) (increase(tickmesh_service_restarts[10m])) >= 3" in rule.partition("- alert")[0]
+    # It does not count its own, but it is another process each time.
+    assert 'changes(process_start_time_seconds{job="tickmesh",service="gateway"}[10m])) >= 3' in rule
     # Else Prometheus calls the service that is told of `exported_service`, and all of them are the gateway.
     assert "honor_labels: true" in (ROOT / "deploy/prometheus/prometheus.yml").read_text()
 

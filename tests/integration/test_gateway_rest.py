@@ -373,9 +373,22 @@ async def test_the_status_of_the_mesh_is_told_from_the_newest_reports_of_both_se
             'tickmesh_feed_state{state="GAP"} 1.0' in text
             and 'tickmesh_feed_state{state="LIVE"} 0.0' in text
             and 'tickmesh_service_restarts{service="ingest"} 4.0' in text
+            and 'tickmesh_service_restarts{service="gateway"}' not in text
+            and "process_start_time_seconds " in text
         )
 
     assert await eventually(measured)
+
+
+async def test_nobody_is_told_a_number_of_restarts_that_nobody_counted(gateway: Gateway) -> None:
+    gateway.signal.board.take("control.status.ingest", ingest_report(seconds=100, state="FEED_STATE_GAP"))
+
+    async def told() -> bool:
+        services = (await gateway.http.get("/api/status")).json()["services"]
+        restarts = {one["service"]: one["report"]["restarts"] for one in services if one["report"]}
+        return restarts == {"ingest": 4, "gateway": None}
+
+    assert await eventually(told)
 
 
 async def test_readiness_says_why_prices_may_stand_still_all_the_same(gateway: Gateway) -> None:

@@ -228,7 +228,9 @@ class ServiceReport(_message.Message):
     stopped: _builtins.bool
     """Whether this is the last report of one that stops in order."""
     restarts: _builtins.int
-    """Starts that did not follow an orderly stop, since the bus was made."""
+    """Starts that did not follow an orderly stop, since the bus was made; absent where nobody counts them: the gateway has
+    no bus to leave a word for its next start, so whoever starts it counts (`make status`, Prometheus).
+    """
     version: _builtins.str
     """The version of tickmesh it runs."""
     @_builtins.property
@@ -263,18 +265,20 @@ class ServiceReport(_message.Message):
         stopped: _builtins.bool = ...,
         reported_time: _timestamp_pb2.Timestamp | None = ...,
         started_time: _timestamp_pb2.Timestamp | None = ...,
-        restarts: _builtins.int = ...,
+        restarts: _builtins.int | None = ...,
         restart_times: _abc.Iterable[_timestamp_pb2.Timestamp] | None = ...,
         conditions: _abc.Iterable[Global___Condition] | None = ...,
         backlogs: _abc.Iterable[Global___Backlog] | None = ...,
         feed: Global___Feed | None = ...,
         version: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["feed", b"feed", "reported_time", b"reported_time", "started_time", b"started_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_restarts", b"_restarts", "feed", b"feed", "reported_time", b"reported_time", "restarts", b"restarts", "started_time", b"started_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["backlogs", b"backlogs", "conditions", b"conditions", "feed", b"feed", "reported_time", b"reported_time", "restart_times", b"restart_times", "restarts", b"restarts", "service", b"service", "serving", b"serving", "started_time", b"started_time", "stopped", b"stopped", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_restarts", b"_restarts", "backlogs", b"backlogs", "conditions", b"conditions", "feed", b"feed", "reported_time", b"reported_time", "restart_times", b"restart_times", "restarts", b"restarts", "service", b"service", "serving", b"serving", "started_time", b"started_time", "stopped", b"stopped", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__restarts: _TypeAlias = _typing.Literal["restarts"]  # noqa: Y015
+    _WhichOneofArgType__restarts: _TypeAlias = _typing.Literal["_restarts", b"_restarts"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__restarts) -> _WhichOneofReturnType__restarts | None: ...
 
 Global___ServiceReport: _TypeAlias = ServiceReport  # noqa: Y015
 
