@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import grpc
@@ -18,13 +18,12 @@ from starlette.websockets import WebSocket
 
 from gateway import access
 from gateway.errors import RETRY_AFTER, refusal_body
+from gateway.live.coins import CoinList
 from gateway.live.fanout import Fanout, Limits, Reader
-from gateway.live.signal_feed import CALL_LIMIT_S, Stream, lagged
+from gateway.live.signal_feed import Stream, lagged
 from gateway.live.sockets import Socket
 from gateway.live.subscription import Wanted, wanted
 from gateway.upstreams import serving_of
-from mesh.service.rpc import authorization
-from tickmesh.v1 import signal_pb2
 from tickmesh.v1.signal_pb2_grpc import SignalServiceStub
 
 log = logging.getLogger("gateway.live")
@@ -83,12 +82,12 @@ class Live:
         max_clients: int = MAX_CLIENTS,
         max_bytes: int = MAX_BYTES,
     ) -> None:
-        self._signal = SignalServiceStub(signal)
-        self._metadata = authorization(token)
+        stub = SignalServiceStub(signal)
+        self._coins = CoinList(stub, token=token)
         self._max_clients = max_clients
         self._max_bytes = max_bytes
         self._fanout = Fanout(limits)
-        self._stream = Stream(self._signal, self._fanout, serving=serving_of(signal), token=token)
+        self._stream = Stream(stub, self._fanout, coins=self._coins, serving=serving_of(signal), token=token)
         self._clients: set[_Client] = set()
         self._somebody = asyncio.Event()
         self._nobody = asyncio.Event()
@@ -172,13 +171,10 @@ class Live:
             return _denial(503, f"{len(self._clients)} clients are connected, and no more are taken")
         return None
 
-    async def _check_followed(self, symbols: Iterable[str]) -> None:
+    async def _check_followed(self, symbols: Collection[str]) -> None:
         # when signal is away nobody can tell, so any symbol will do until trades come
-        requests = [signal_pb2.GetPriceRequest(symbol=symbol) for symbol in symbols]
-        calls = [self._signal.GetPrice(request, timeout=CALL_LIMIT_S, metadata=self._metadata) for request in requests]
-        for request, call in zip(requests, calls, strict=True):
-            if await call.code() in (grpc.StatusCode.NOT_FOUND, grpc.StatusCode.INVALID_ARGUMENT):
-                raise ValueError(f"symbol {request.symbol!r} is not followed; /api/coins lists what there is")
+        if symbols and (unfollowed := await self._coins.unfollowed(symbols)):
+            raise ValueError(f"symbol {unfollowed[0]!r} is not followed; /api/coins lists what there is")
 
     def _add(self, client: _Client, what: Wanted) -> None:
         self._clients.add(client)

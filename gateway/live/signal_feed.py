@@ -13,6 +13,7 @@ import grpc
 import msgspec
 from prometheus_client import Counter, Gauge
 
+from gateway.live.coins import CoinList
 from gateway.live.fanout import Chunk, Fanout
 from gateway.live.frames import text_frames
 from gateway.transcode.ticks import TickWriter
@@ -27,9 +28,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("gateway.stream")
 
-CALL_LIMIT_S = 5.0
-NAMES_LIMIT_S = 1.0
-"""How long trades wait for the coins' names when the stream opens."""
 UNWOKEN_S = 10.0
 """After so long the stream is tried without a word from signal."""
 CHUNK_TRADES = 128
@@ -56,6 +54,7 @@ class Stream:
     Args:
         signal: SignalService.
         fanout: who gets the trades; told of selections, losses and absences, too.
+        coins: their names.
         serving: returns as soon as signal serves.
         token: what signal wants to be shown; None when nothing.
 
@@ -66,10 +65,12 @@ class Stream:
         signal: SignalServiceAsyncStub,
         fanout: Fanout,
         *,
+        coins: CoinList,
         serving: Callable[[], Awaitable[None]],
         token: str | None = None,
     ) -> None:
         self._signal = signal
+        self._coins = coins
         self._serving = serving
         self._metadata = authorization(token)
         self._fanout = fanout
@@ -127,13 +128,10 @@ class Stream:
             LIVE.set(0)
 
     async def _come_alive(self) -> None:
-        try:
-            coins = await self._signal.ListCoins(
-                signal_pb2.ListCoinsRequest(), timeout=NAMES_LIMIT_S, metadata=self._metadata
-            )
-            self._names = {coin.symbol: coin.name for coin in coins.coins}
-        except grpc.aio.AioRpcError as exc:
-            log.warning("no names of coins: %s: %s", exc.code().name, exc.details())
+        if names := await self._coins.names():
+            self._names = names
+        else:
+            log.warning("signal lists no coins: what is selected next tells its name itself")
         log.info("trades are live")
         self._live.set()
         LIVE.set(1)

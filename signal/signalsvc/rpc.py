@@ -143,10 +143,17 @@ class SignalServicer(signal_pb2_grpc.SignalServiceServicer):
     async def ListCoins(  # noqa: N802
         self, request: signal_pb2.ListCoinsRequest, context: Context
     ) -> signal_pb2.ListCoinsResponse:
+        selection = self._selection
+        _, followed = selection.followed or ("", frozenset())
         return signal_pb2.ListCoinsResponse(
             coins=[
-                signal_pb2.Coin(symbol=symbol, name=self._selection.name(symbol), status=self._selection.status(symbol))
-                for symbol in self._selection.coins()
+                signal_pb2.Coin(
+                    symbol=symbol,
+                    name=selection.name(symbol),
+                    status=selection.status(symbol),
+                    followed=symbol in followed,
+                )
+                for symbol in selection.coins()
             ]
         )
 

@@ -133,7 +133,8 @@ class Selection:
         )
 
     def coins(self) -> list[str]:
-        """Return the symbols to choose from: the original's coins that the venue trades, then what else is followed.
+        """Return the symbols to choose from: the original's coins that the venue trades, then what else is followed,
+        then the selected one.
 
         Raises:
             NotReady: ingest has not told yet what is followed.
@@ -143,7 +144,7 @@ class Selection:
             raise NotReady("what there is to choose from is not known yet: ingest has not published control.catalog")
         followed = list(self._catalog.followed)
         known = [symbol for symbol in NAMES if self._listed(symbol)]
-        return list(dict.fromkeys([*known, *followed]))
+        return list(dict.fromkeys([*known, *followed, self.symbol]))
 
     def _listed(self, symbol: str) -> bool:
         followed = self._catalog is not None and symbol in self._catalog.followed

@@ -246,7 +246,7 @@ async def test_a_wrong_selection_is_refused_with_the_reason(world: World, body: 
 
 async def test_the_coins_are_the_originals_that_the_venue_trades(world: World) -> None:
     coins = world.mesh.get("/api/coins")
-    assert {"symbol": "btcusdt", "name": "Bitcoin (BTC)", "status": "TRADING"} in coins
+    assert {"symbol": "btcusdt", "name": "Bitcoin (BTC)", "status": "TRADING", "followed": True} in coins
     assert {coin["symbol"] for coin in coins} == {"btcusdt", "ethusdt", "solusdt"}
 
 

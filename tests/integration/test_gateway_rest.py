@@ -68,9 +68,9 @@ async def gateway() -> AsyncIterator[Gateway]:
         ("/api/symbol", '{"symbol":"btcusdt","name":"Bitcoin (BTC)","venue":"sim","status":""}'),
         (
             "/api/coins",
-            '[{"symbol":"btcusdt","name":"Bitcoin (BTC)","status":""},'
-            '{"symbol":"ethusdt","name":"Ethereum (ETH)","status":""},'
-            '{"symbol":"solusdt","name":"Solana (SOL)","status":""}]',
+            '[{"symbol":"btcusdt","name":"Bitcoin (BTC)","status":"","followed":true},'
+            '{"symbol":"ethusdt","name":"Ethereum (ETH)","status":"","followed":true},'
+            '{"symbol":"solusdt","name":"Solana (SOL)","status":"","followed":true}]',
         ),
         ("/healthz", '{"status":"ok"}'),
         (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import socket
@@ -16,13 +17,14 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from gateway.access import Admission
-from gateway.live import endpoint, signal_feed
+from gateway.live import coins, endpoint, signal_feed
 from gateway.live.fanout import Limits
 from gateway.live.sockets import Socket
 from mesh.service import rpc
 from mesh.service.access import Access
 from mesh.service.rpc import channel
 from tests.fixtures.gateway import (
+    COINS,
     Gateway,
     SmallSignal,
     batch,
@@ -135,6 +137,39 @@ async def test_symbols_that_will_never_do_are_refused_with_the_reason(
             await client.recv()
     assert caught.value.rcvd is not None
     assert caught.value.rcvd.code == 1008 and reason in caught.value.rcvd.reason
+
+
+async def test_handshakes_do_not_multiply_the_calls_to_signal(gateway: Gateway) -> None:
+    gateway.signal.delay_s = 0.3
+
+    async def refused(query: str) -> bool:
+        async with gateway.ws(query) as client:
+            with contextlib.suppress(ConnectionClosed):
+                await client.recv()
+            return client.close_code == 1008
+
+    found = await asyncio.gather(*(refused("?symbols=btcusdt,nope,ethusdt,solusdt") for _ in range(50)))
+    assert all(found)
+    assert gateway.signal.calls < 25  # two or three, where the machine is not slow
+
+
+async def test_a_symbol_that_was_selected_a_moment_ago_is_followed(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with gateway.ws("?symbols=btcusdt"):
+        monkeypatch.setitem(COINS, "newusdt", "New (NEW)")
+        async with gateway.ws("?symbols=newusdt") as client:
+            gateway.signal.push(batch("newusdt", 1))
+            assert (await receive(client))["symbol"] == "newusdt"
+
+
+async def test_without_a_list_from_signal_any_symbol_will_do(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    gateway.signal.delay_s = 30
+    monkeypatch.setattr(coins, "CALL_LIMIT_S", 0.1)
+    async with gateway.ws("?symbols=whatusdt") as client:
+        await eventually(lambda: gateway.signal.watchers)
+        gateway.signal.push(batch("whatusdt", 1))
+        assert (await receive(client))["symbol"] == "whatusdt"
 
 
 async def test_all_clients_share_one_stream_and_the_last_one_closes_it(gateway: Gateway) -> None:

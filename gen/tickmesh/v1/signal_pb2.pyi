@@ -659,6 +659,7 @@ class Coin(_message.Message):
     SYMBOL_FIELD_NUMBER: _builtins.int
     NAME_FIELD_NUMBER: _builtins.int
     STATUS_FIELD_NUMBER: _builtins.int
+    FOLLOWED_FIELD_NUMBER: _builtins.int
     symbol: _builtins.str
     """Its symbol, in lower case."""
     name: _builtins.str
@@ -667,16 +668,19 @@ class Coin(_message.Message):
     """What the venue says of the symbol: `TRADING`, or why there are no trades now: `BREAK`, `HALT`, `END_OF_DAY`, `UNLISTED`;
     empty while it is not known.
     """
+    followed: _builtins.bool
+    """Whether it is followed now: its price and trades can be asked for without selecting it first."""
     def __init__(
         self,
         *,
         symbol: _builtins.str = ...,
         name: _builtins.str = ...,
         status: _builtins.str = ...,
+        followed: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "status", b"status", "symbol", b"symbol"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["followed", b"followed", "name", b"name", "status", b"status", "symbol", b"symbol"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -52,6 +52,12 @@ def test_coins_are_the_originals_that_are_traded_then_what_else_is_followed() ->
     assert selection.coins() == ["btcusdt", "ethusdt", "adausdt"]
 
 
+def test_the_selected_coin_is_among_those_to_choose_from_though_the_venue_lists_it_no_more() -> None:
+    selection = Selection("oldusdt")
+    selection.learn(catalog("btcusdt", followed=("btcusdt",)))
+    assert selection.coins() == ["btcusdt", "oldusdt"]
+
+
 def test_no_venue_is_named_before_ingest_told() -> None:
     with pytest.raises(NotReady):
         Selection("btcusdt").response()
