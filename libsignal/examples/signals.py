@@ -1,11 +1,11 @@
-"""The same as signals.c, in Python: `PYTHONPATH=.:gen:signal python libsignal/examples/signals.py`."""
+"""The same as signals.c, in Python: `PYTHONPATH=.:gen:signal:libsignal/python python libsignal/examples/signals.py`."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from libsignal import SignalState
 from mesh.values.trades import TradeColumns
-from signalsvc.libsignal import SignalState
 
 trades = TradeColumns(
     venue="binance",

@@ -10,8 +10,8 @@
      |    +-- BadFrame               ingest.binance.events: a frame or a row of the venue's
      +-- LeaseLostError              another instance of this service works now
      +-- LibraryError                libsignal refused
-     |    +-- RefusedTrade           signalsvc._errors: a trade it cannot take
-     |    +-- UnusableState          signalsvc._errors: a saved state it cannot load
+     |    +-- RefusedTrade           libsignal.errors: a trade it cannot take
+     |    +-- UnusableState          libsignal.errors: a saved state it cannot load
      +-- UnusableEntry               signalsvc.engine: a saved entry that cannot be used
      +-- WrongSettings               mesh.service.settings: environment variables are wrong
      +-- StreamGoneError             mesh.bus.publisher: the stream does not exist any more

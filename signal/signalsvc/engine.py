@@ -9,23 +9,23 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
 import msgspec
 import numpy as np
 
+from libsignal import Candle as LibraryCandle
+from libsignal import PackedSignals, RefusedTrade, SignalState, UnusableState
 from mesh.bus import subjects, wire
 from mesh.service.errors import BadMessage, TickmeshError
 from mesh.values.candles import INTERVALS_US, Candle
 from mesh.values.trades import SIGNAL_NAMES, SignalColumns, TradeColumns
-from signalsvc import signals as library
-from signalsvc.libsignal import RefusedTrade, SignalState, UnusableState
-from signalsvc.packed_columns import PackedColumns
 
 log = logging.getLogger("signal.engine")
 
 ENTRY_VERSION = 1
+_SIGNAL_NAMES = frozenset(SIGNAL_NAMES)
 _CAPACITY = 256  # rows libsignal is bound to beforehand; longer batches bind as they come
 
 
@@ -43,6 +43,40 @@ class _Entry(msgspec.Struct, frozen=True):
     """The last trade with its signals, as a SignalBatch of one row."""
     checksum: int
     """CRC-32 of both."""
+
+
+class PackedColumns(SignalColumns):
+    """A batch's signals as libsignal wrote them, made into arrays only for who asks.
+
+    On the wire such a batch needs no arrays, and most batches go nowhere else.
+    """
+
+    __slots__ = ("_signals",)
+
+    _signals: PackedSignals
+
+    def __init__(
+        self, trades: TradeColumns, raw_sequence: int, candles: tuple[Candle, ...], signals: PackedSignals
+    ) -> None:
+        """Take what libsignal made of `trades`."""
+        put = object.__setattr__  # a frozen dataclass lets nobody else
+        put(self, "trades", trades)
+        put(self, "raw_sequence", raw_sequence)
+        put(self, "candles", candles)
+        put(self, "_signals", signals)
+
+    def packed(self) -> list[bytes]:
+        """Return the signals' columns as they are on the wire, in the order of SIGNAL_NAMES."""
+        return self._signals.packed(SIGNAL_NAMES)
+
+    if not TYPE_CHECKING:  # SignalColumns declares the columns; this is for those that are not made yet
+
+        def __getattr__(self, name: str) -> Any:
+            if name not in _SIGNAL_NAMES:
+                raise AttributeError(f"{type(self).__name__} has no {name}")
+            column = getattr(self._signals, name)
+            object.__setattr__(self, name, column)
+            return column
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,7 +273,7 @@ def _read_entry(name: str, saved: bytes) -> tuple[SignalState, SignalColumns]:
 _INTERVALS = {length_us: interval for interval, length_us in INTERVALS_US.items()}
 
 
-def _closed(found: library.Candle) -> Candle:
+def _closed(found: LibraryCandle) -> Candle:
     # By position, which costs a third of naming them; test_engine.py holds the two orders together.
     numbers: Any = msgspec.structs.astuple(found)
     interval_us, start_us, opened, high, low, close, count, first, last, _, volume, bought, quote, *indicators = numbers

@@ -11,8 +11,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 
+import numpy as np
 from nats.errors import Error as NatsError
 from prometheus_client import Counter, Gauge
 
@@ -28,9 +30,8 @@ from mesh.service.health import Health, State
 from mesh.service.lifecycle import Stop
 from mesh.values.trades import SignalColumns, refusal
 from signalsvc.engine import Engine
-from signalsvc.published import Published
 from signalsvc.selection import Selection
-from signalsvc.snapshot import Snapshots
+from signalsvc.snapshots import Snapshots
 from signalsvc.watchers import Watchers
 
 log = logging.getLogger("signal.pipeline")
@@ -52,8 +53,48 @@ STATES = Gauge("tickmesh_signal_states", "Symbols whose signals are in memory")
 WATCHERS = Gauge("tickmesh_signal_watchers", "Open Watch streams")
 
 
+class PublishedIds:
+    """How far PROCESSED goes, so that no trade's signals are published twice.
+
+    By the ids of trades and not by RAW's sequences: RAW may have lost its end, and then holds the same trades
+    elsewhere. `last_ids` is each symbol's last trade that PROCESSED held when it was read, by venue and symbol.
+    """
+
+    def __init__(self, last_ids: Mapping[tuple[str, str], int]) -> None:
+        self.last_ids = last_ids
+
+    @classmethod
+    async def read(cls, bus: Bus) -> PublishedIds:
+        """Read the last message of each symbol."""
+        info = await bus.js.stream_info(subjects.PROCESSED, subjects_filter=">")
+        last_ids: dict[tuple[str, str], int] = {}
+        for subject in info.state.subjects or {}:
+            last = await bus.js.get_last_msg(subjects.PROCESSED, subject)
+            venue, token = subject.split(".")[-2:]
+            try:
+                last_ids[venue, subjects.symbol_of(token)] = wire.decode_end(last.data or b"")[1]
+            except (BadMessage, ValueError) as exc:
+                log.error(
+                    "the last message of %s is none of ours, its symbol counts as not published: %s", subject, exc
+                )
+        return cls(last_ids)
+
+    def rest(self, signals: SignalColumns) -> SignalColumns | None:
+        """Return the rows that are not published yet; None when all are."""
+        ids = signals.trades.trade_id
+        last_id = self.last_ids.get((signals.trades.venue, signals.trades.symbol), -1)
+        if ids[0] > last_id:
+            return signals
+        count = int(np.searchsorted(ids, last_id, "right"))
+        if count == len(ids):
+            return None
+        reached_us = int(signals.trades.time_us[:count].max())
+        candles = tuple(candle for candle in signals.candles if candle.end_us > reached_us)
+        return signals.rows(slice(count, None), candles)
+
+
 class Pipeline:
-    """The one who moves the engine; `begin`, then `publisher.run` and `run` as tasks."""
+    """Moves the engine: `begin`, then `publisher.run` and `run` as tasks."""
 
     def __init__(
         self,
@@ -89,14 +130,14 @@ class Pipeline:
         self.publisher = Publisher(bus, subjects.PROCESSED)
         await self.publisher.open()
         self._snapshots = await Snapshots.open(bus)
-        self._published = await Published.read(bus)
+        self._published = await PublishedIds.read(bus)
         self._begin_at(await find_start(bus, subjects.RAW, await self._snapshots.load(self._engine)))
         if ahead := self._engine.ahead_of(self._published.last_ids):
             log.error(
                 "the saved state knows trades of %s that PROCESSED does not hold: making it again from RAW", ahead
             )
             self._engine.restore({})
-            self._snapshots.forget_parked()
+            self._snapshots.forget_evicted()
             self._after = self._after_us = 0
 
     def _begin_at(self, position: Position) -> None:
@@ -191,7 +232,7 @@ class Pipeline:
             self._dead.put(subjects.RAW, message, str(exc))
             return
         if not self._engine.knows(trades.venue, trades.symbol):
-            await self._bring_back(trades.venue, trades.symbol)
+            await self._restore_evicted(trades.venue, trades.symbol)
         signals = self._engine.process(trades, raw_sequence=message.sequence)
         if signals is None:
             return
@@ -266,15 +307,15 @@ class Pipeline:
         log.info("%d symbols that nobody follows leave memory, their states stay on the bus", len(names))
         self._engine.evict(names)
         try:
-            await self._snapshots.park(names)
+            await self._snapshots.keep_evicted(names)
         except (NatsError, TimeoutError) as exc:
             log.warning("old states stay on the bus for now: %s", str(exc) or type(exc).__name__)
 
-    async def _bring_back(self, venue: str, symbol: str) -> None:
-        while self._snapshots.is_parked(venue, symbol) and not self._engine.knows(venue, symbol):
+    async def _restore_evicted(self, venue: str, symbol: str) -> None:
+        while self._snapshots.has_evicted(venue, symbol) and not self._engine.knows(venue, symbol):
             try:
                 async with asyncio.timeout(_SETTLE_S):
-                    await self._snapshots.bring_back(self._engine, venue, symbol)
+                    await self._snapshots.restore_evicted(self._engine, venue, symbol)
             except (NatsError, TimeoutError) as exc:
                 log.warning("waiting for the state of %s: %s", symbol, str(exc) or type(exc).__name__)
                 await asyncio.sleep(_POLL_S)

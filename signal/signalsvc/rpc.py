@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from mesh.service.errors import InvalidRequest, NotReady
+from mesh.service.errors import InvalidRequest, NotReady, TooMany
 from mesh.values import epochs
 from mesh.values.symbols import parse_symbol
 from signalsvc.engine import Engine, Latest
-from signalsvc.pace import Pace
 from signalsvc.selection import TRADING, Selection
 from signalsvc.watchers import Watcher, Watchers
 from tickmesh.v1 import signal_pb2, signal_pb2_grpc
@@ -23,6 +22,43 @@ if TYPE_CHECKING:
     Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
 
 MAX_WATCHED_SYMBOLS = 1024
+
+
+class TokenBucket:
+    """How often something may be done: so many times a minute, and a burst of them at once. Pure.
+
+    Args:
+        per_minute: how many in the long run.
+        burst: how many at once after a pause.
+
+    """
+
+    def __init__(self, *, per_minute: int, burst: int = 20) -> None:
+        self._per_s = per_minute / 60
+        self._burst = float(min(burst, per_minute))
+        self._left = self._burst
+        self._last_s: float | None = None
+
+    def take(self, what: str, *, now_s: float) -> None:
+        """Take one.
+
+        Args:
+            what: what is done, for the message.
+            now_s: by a clock that never steps back.
+
+        Raises:
+            TooMany: none is left; says when there is one again.
+
+        """
+        if self._last_s is not None:
+            self._left = min(self._burst, self._left + (now_s - self._last_s) * self._per_s)
+        self._last_s = now_s
+        if self._left < 1:
+            raise TooMany(
+                f"{what} more often than {self._per_s * 60:g} times a minute, which is all this mesh allows",
+                retry_after_s=(1 - self._left) / self._per_s,
+            )
+        self._left -= 1
 
 
 class SignalServicer(signal_pb2_grpc.SignalServiceServicer):
@@ -36,7 +72,7 @@ class SignalServicer(signal_pb2_grpc.SignalServiceServicer):
         *,
         select: Callable[[str], Awaitable[str]],
         reset: Callable[[str, str], Awaitable[bool]],
-        pace: Pace,
+        changes: TokenBucket,
     ) -> None:
         """Serve.
 
@@ -47,7 +83,7 @@ class SignalServicer(signal_pb2_grpc.SignalServiceServicer):
             select: checks a symbol, makes it the selected one everywhere and returns it as we write it; raises
                 `InvalidRequest` for one that the venue does not list, `NotReady` while the bus is away.
             reset: begins a new session of a venue's symbol and keeps that; tells whether the symbol has traded.
-            pace: how often any of these two may be called, by all callers together: what they change is everybody's.
+            changes: how often any of these two may be called, by all callers together: what they change is everybody's.
 
         """
         self._engine = engine
@@ -55,7 +91,7 @@ class SignalServicer(signal_pb2_grpc.SignalServiceServicer):
         self._watchers = watchers
         self._select = select
         self._reset = reset
-        self._pace = pace
+        self._changes = changes
 
     async def GetPrice(  # noqa: N802
         self, request: signal_pb2.GetPriceRequest, context: Context
@@ -131,7 +167,7 @@ class SignalServicer(signal_pb2_grpc.SignalServiceServicer):
         except ValueError as exc:
             raise InvalidRequest(str(exc)) from exc
         if symbol != self._selection.symbol:  # saying it again changes nothing
-            self._pace.take("another symbol was selected or a session reset", now_s=monotonic())
+            self._changes.take("another symbol was selected or a session reset", now_s=monotonic())
         await self._select(symbol)
         return signal_pb2.SelectSymbolResponse(
             symbol=symbol,
@@ -161,7 +197,7 @@ class SignalServicer(signal_pb2_grpc.SignalServiceServicer):
         self, request: signal_pb2.ResetSessionRequest, context: Context
     ) -> signal_pb2.ResetSessionResponse:
         symbol = self._selection.resolve(request.symbol)
-        self._pace.take("another symbol was selected or a session reset", now_s=monotonic())
+        self._changes.take("another symbol was selected or a session reset", now_s=monotonic())
         if not await self._reset(self._selection.venue, symbol):
             raise NotReady(f"no trade of {symbol} has come yet, so it has no session to reset")
         return signal_pb2.ResetSessionResponse(symbol=symbol)

@@ -15,9 +15,8 @@ from mesh.service import metrics, rpc
 from mesh.service.health import Health
 from mesh.service.lifecycle import Stop
 from signalsvc.engine import Engine
-from signalsvc.pace import Pace
 from signalsvc.pipeline import Pipeline
-from signalsvc.rpc import SignalServicer
+from signalsvc.rpc import SignalServicer, TokenBucket
 from signalsvc.selection import Selection
 from signalsvc.selector import Selector
 from signalsvc.settings import SignalSettings
@@ -43,7 +42,7 @@ async def main(settings: SignalSettings, stop: Stop) -> None:
         watchers,
         select=selector.select,
         reset=pipeline.reset_session,
-        pace=Pace(per_minute=settings.changes_per_minute),
+        changes=TokenBucket(per_minute=settings.changes_per_minute),
     )
 
     def register(server: grpc.aio.Server) -> None:

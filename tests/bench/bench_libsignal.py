@@ -1,4 +1,6 @@
-"""What libsignal costs as Python calls it: `PYTHONPATH=.:gen:signal python tests/bench/bench_libsignal.py`.
+"""What libsignal costs as Python calls it:
+
+    PYTHONPATH=.:gen:signal:libsignal/python python tests/bench/bench_libsignal.py
 
 Beside it: reading the columns with numpy (the limit), a deque of prices and their sum in Python, numpy recomputing
 moving average, high and low for each call from the window's trades, and TA-Lib doing the same. Times are the best of
@@ -15,16 +17,15 @@ import numpy as np
 import numpy.typing as npt
 import talib
 
+from libsignal import SignalGroups, SignalState
 from mesh.values.trades import TradeColumns
-from signalsvc.libsignal import SignalState
-from signalsvc.signals import Groups
 
 COLUMNS = (1, 16, 256, 4096)
 WINDOWS = (20, 1_000, 100_000)
 ROUNDS = 9
 MOST_RECOMPUTED = 30_000_000  # values of all windows of a column: beyond, numpy takes seconds a call
-PLAIN = Groups.MOVING_AVERAGE | Groups.EXTREMES
-PER_TRADE = Groups.ALL & ~Groups.CANDLES
+PLAIN = SignalGroups.MOVING_AVERAGE | SignalGroups.EXTREMES
+PER_TRADE = SignalGroups.ALL & ~SignalGroups.CANDLES
 
 
 def trades(first_id: int, n: int) -> TradeColumns:
@@ -58,7 +59,7 @@ def windows(length: int) -> dict[str, int]:
     return {f"{name}_window": length for name in names}
 
 
-def processing(groups: Groups, column: int, window: int) -> Callable[[], object]:
+def processing(groups: SignalGroups, column: int, window: int) -> Callable[[], object]:
     state = SignalState(groups, **windows(window))
     batch = trades(1, column)
 
@@ -70,7 +71,7 @@ def processing(groups: Groups, column: int, window: int) -> Callable[[], object]
     return call
 
 
-def one_in_place(groups: Groups) -> Callable[[], float]:
+def one_in_place(groups: SignalGroups) -> Callable[[], float]:
     """Return one trade written, processed and read, without copies: the way of `SignalState.run`."""
     state = SignalState(groups, **windows(20))
     inputs = state.inputs
@@ -124,13 +125,17 @@ def main() -> None:
     yardstick_ms = best_ns(lambda: sum(range(1_000_000)), 1) / 1e6
     print(f"this machine: sum(range(10**6)) takes {yardstick_ms:.1f} ms; 8 ms where the targets were set")
     print(f"one trade in place, everything included: {best_ns(one_in_place(PLAIN), 20_000):,.0f} ns")
-    print(f"  with all signals and candles:          {best_ns(one_in_place(Groups.ALL), 20_000):,.0f} ns")
+    print(f"  with all signals and candles:          {best_ns(one_in_place(SignalGroups.ALL), 20_000):,.0f} ns")
     print(f"\n{'ns per trade':34}" + "".join(f"{f'column {column}':>14}" for column in COLUMNS))
     batches = [trades(1, column) for column in COLUMNS]
     reading = [best_ns(lambda batch=batch: batch.price_e8.sum() + batch.quantity_e8.sum(), 500) for batch in batches]  # type: ignore[misc]
     print(f"{'numpy reads two columns':34}" + row(reading))
     for window in WINDOWS:
-        for name, groups in (("average, high, low", PLAIN), ("all per trade", PER_TRADE), ("and candles", Groups.ALL)):
+        for name, groups in (
+            ("average, high, low", PLAIN),
+            ("all per trade", PER_TRADE),
+            ("and candles", SignalGroups.ALL),
+        ):
             found = [best_ns(processing(groups, column, window), max(20, 4_000 // column)) for column in COLUMNS]
             print(f"{f'{name}, window {window:,}':34}" + row(found))
         found = [best_ns(with_deque(column, window), max(1, 4_000 // column)) for column in COLUMNS]

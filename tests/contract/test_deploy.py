@@ -82,9 +82,12 @@ def test_a_public_image_has_a_stand_in_of_its_name(image: str) -> None:
 def test_the_image_holds_every_package_of_the_wheel() -> None:
     packages = re.search(r"wheel\.packages = \[(.*)\]", (ROOT / "pyproject.toml").read_text())
     assert packages is not None
-    folders = {package.partition("/")[0] for package in re.findall(r'"([^"]+)"', packages[1])}
-    let_in = set(re.findall(r"^!([a-z]+)$", (ROOT / ".dockerignore").read_text(), re.MULTILINE))
-    assert folders == let_in
+    folders = re.findall(r'"([^"]+)"', packages[1])
+    let_in = re.findall(r"^!([a-z/]+)$", (ROOT / ".dockerignore").read_text(), re.MULTILINE)
+    left_out = [folder for folder in folders if not any(f"{folder}/".startswith(f"{each}/") for each in let_in)]
+    assert left_out == []
+    of_packages = {folder.partition("/")[0] for folder in folders}
+    assert [each for each in let_in if each.partition("/")[0] not in of_packages] == []
 
 
 def test_whoever_runs_a_container_of_nats_starts_it_anew_when_it_is_not_well() -> None:

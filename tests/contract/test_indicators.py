@@ -6,8 +6,7 @@ import math
 
 import pytest
 
-from signalsvc.libsignal import SignalState
-from signalsvc.signals import Candle, Groups
+from libsignal import Candle, SignalGroups, SignalState
 from store.candles.indicators import Indicators, Periods, Series
 from tests.fixtures.libsignal import NOON_US, Rows, columns, market
 
@@ -33,7 +32,7 @@ def jumping(n: int) -> Rows:
 
 
 def candles(rows: Rows, periods: Periods) -> list[Candle]:
-    state = SignalState(Groups.CANDLES, **{name: getattr(periods, name) for name in Periods.__slots__})
+    state = SignalState(SignalGroups.CANDLES, **{name: getattr(periods, name) for name in Periods.__slots__})
     return [candle for candle in state.process(columns(rows)).candles if candle.interval_us == 1_000_000]
 
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from libsignal import Candle, Inputs, SignalGroups, Signals, Summary
+from libsignal import declarations as lsig
 from mesh.values.candles import INTERVALS_US
-from signalsvc import _libsignal as lsig
-from signalsvc.signals import Candle, Groups, Inputs, Signals, Summary
 
 LIBSIGNAL = Path(__file__).parents[2] / "libsignal"
 HEADER = (LIBSIGNAL / "include" / "libsignal.h").read_text()
@@ -79,8 +79,8 @@ def test_every_output_stands_below_its_group() -> None:
 
 
 def test_groups_and_intervals_are_the_headers() -> None:
-    assert {group.name: group.value for group in [*Groups, Groups.ALL]} == {
-        name: getattr(lsig, name) for name in (*(group.name or "" for group in Groups), "ALL")
+    assert {group.name: group.value for group in [*SignalGroups, SignalGroups.ALL]} == {
+        name: getattr(lsig, name) for name in (*(group.name or "" for group in SignalGroups), "ALL")
     }
     assert len(INTERVALS_US) == lsig.INTERVALS
 

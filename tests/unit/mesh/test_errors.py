@@ -10,6 +10,7 @@ import pytest
 
 import gateway
 import ingest
+import libsignal
 import mesh
 import signalsvc
 import store
@@ -22,7 +23,7 @@ NO_ERRORS = {Stopped}
 
 def _raised_on_purpose() -> set[type[BaseException]]:
     found: set[type[BaseException]] = set()
-    for package in (mesh, ingest, signalsvc, store, gateway):
+    for package in (mesh, libsignal, ingest, signalsvc, store, gateway):
         for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
             if module.name.endswith("__main__") or "supervisord" in module.name:
                 continue

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from libsignal import SignalState
 from mesh.bus import wire
 from mesh.values.candles import INTERVALS_US, Candle
 from mesh.values.trades import SIGNAL_NAMES, TradeColumns, concatenate
 from signalsvc.engine import Engine, UnusableEntry
-from signalsvc.libsignal import SignalState
 from signalsvc.settings import SignalSettings
 from tests.fixtures.trades import START_US, columns
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from libsignal import SignalState
 from mesh.values.candles import INTERVALS_US
 from mesh.values.trades import TradeColumns
-from signalsvc.libsignal import SignalState
 from tests.fixtures.libsignal import Row, columns
 
 DATA = Path(__file__).parents[4] / "shared" / "data"

@@ -13,9 +13,8 @@ import talib
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from libsignal import Candle, SignalGroups, SignalState
 from mesh.values.candles import INTERVALS_US
-from signalsvc.libsignal import SignalState
-from signalsvc.signals import Candle, Groups
 from tests.fixtures.libsignal import NOON_US, ROWS, Row, Rows, columns, market
 
 unhurried = settings(deadline=None, max_examples=50)
@@ -52,7 +51,7 @@ def assert_holds(candle: Candle | None, expected: dict[str, int]) -> None:
 
 
 def closed(rows: Rows, interval: str, **settings_: int) -> list[Candle]:
-    state = SignalState(Groups.CANDLES, **settings_)
+    state = SignalState(SignalGroups.CANDLES, **settings_)
     candles = state.process(columns(rows)).candles
     return [candle for candle in candles if candle.interval_us == INTERVALS_US[interval]]
 
@@ -61,7 +60,7 @@ def closed(rows: Rows, interval: str, **settings_: int) -> list[Candle]:
 @given(rows=ROWS, capacity=st.sampled_from([7, 4096]))
 def test_candles_are_the_trades_of_their_intervals(rows: Rows, capacity: int) -> None:
     trades = in_time(rows)
-    state = SignalState(Groups.CANDLES, capacity=capacity)
+    state = SignalState(SignalGroups.CANDLES, capacity=capacity)
 
     candles = state.process(columns(trades)).candles
 
@@ -105,7 +104,7 @@ def test_a_late_trade_belongs_to_the_candles_that_are_still_open() -> None:
         (102, 1, NOON_US + 2 * 10**6 - 1, False),  # back within the open second or the one before
         (103, 1, NOON_US + 3 * 10**6, False),
     ]
-    state = SignalState(Groups.CANDLES)
+    state = SignalState(SignalGroups.CANDLES)
 
     signals = state.process(columns(rows))
 
@@ -120,7 +119,7 @@ def test_a_late_trade_belongs_to_the_candles_that_are_still_open() -> None:
 @unhurried
 @given(rows=ROWS)
 def test_no_trade_is_lost_however_time_jumps(rows: Rows) -> None:
-    state = SignalState(Groups.CANDLES)
+    state = SignalState(SignalGroups.CANDLES)
 
     signals = state.process(columns(rows))
 
@@ -134,7 +133,7 @@ def test_no_trade_is_lost_however_time_jumps(rows: Rows) -> None:
 
 def test_longer_intervals_agree_with_the_shorter_ones() -> None:
     rows = market(20_000)
-    state = SignalState(Groups.CANDLES)
+    state = SignalState(SignalGroups.CANDLES)
 
     candles = state.process(columns(rows)).candles
 
@@ -151,7 +150,7 @@ def test_longer_intervals_agree_with_the_shorter_ones() -> None:
 
 
 def test_there_is_no_open_candle_before_the_first_trade() -> None:
-    assert SignalState(Groups.CANDLES).open_candle("1m") is None
+    assert SignalState(SignalGroups.CANDLES).open_candle("1m") is None
 
 
 PERIODS = [
@@ -320,7 +319,7 @@ def test_an_rsi_of_one_candle_knows_nothing_of_a_jump_before_it() -> None:
 @pytest.mark.parametrize(("window", "width"), [(20, 2.0), (2, 1.0), (1000, 2.5)])
 def test_bollingers_bands_on_trades_are_talibs(window: int, width: float) -> None:
     rows = market(5_000)
-    state = SignalState(Groups.DEVIATION, deviation_window=window, bollinger_width=width)
+    state = SignalState(SignalGroups.DEVIATION, deviation_window=window, bollinger_width=width)
 
     found = state.process(columns(rows))
 

@@ -15,8 +15,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from signalsvc.libsignal import SignalState
-from signalsvc.signals import Groups
+from libsignal import SignalGroups, SignalState
 from tests.fixtures.libsignal import NOON_US, ROWS, WINDOWS, Rows, columns
 
 U = Fraction(1, 2**53)
@@ -58,7 +57,7 @@ def assert_within(found: float, exact: Fraction, error: Fraction) -> None:
 @given(rows=ROWS, window=WINDOWS)
 @example(rows=BURST, window=20)
 def test_the_moving_average_is_the_double_nearest_to_the_exact_mean(rows: Rows, window: int) -> None:
-    found = SignalState(Groups.MOVING_AVERAGE, moving_average_window=window).process(columns(rows))
+    found = SignalState(SignalGroups.MOVING_AVERAGE, moving_average_window=window).process(columns(rows))
 
     assert found.moving_average.tolist() == [float(mean([row[0] for row in w])) for w in windows(rows, window)]
 
@@ -66,7 +65,7 @@ def test_the_moving_average_is_the_double_nearest_to_the_exact_mean(rows: Rows, 
 @unhurried
 @given(rows=ROWS, window=WINDOWS)
 def test_the_exponential_average_stays_within_its_bound(rows: Rows, window: int) -> None:
-    found = SignalState(Groups.EXPONENTIAL_AVERAGE, exponential_window=window).process(columns(rows))
+    found = SignalState(SignalGroups.EXPONENTIAL_AVERAGE, exponential_window=window).process(columns(rows))
 
     exact = highest = Fraction(rows[0][0], 10**8)
     for value, row in zip(found.exponential_average.tolist(), rows, strict=True):
@@ -80,7 +79,7 @@ def test_the_exponential_average_stays_within_its_bound(rows: Rows, window: int)
 @given(rows=ROWS, window=WINDOWS)
 @example(rows=BURST, window=20)
 def test_the_vwap_of_the_window_and_of_the_session_stay_within_their_bound(rows: Rows, window: int) -> None:
-    found = SignalState(Groups.WINDOW_VWAP | Groups.SESSION, vwap_window=window).process(columns(rows))
+    found = SignalState(SignalGroups.WINDOW_VWAP | SignalGroups.SESSION, vwap_window=window).process(columns(rows))
 
     for column, length in ((found.window_vwap, window), (found.session_vwap, len(rows))):
         for value, trades in zip(column.tolist(), windows(rows, length), strict=True):
@@ -95,7 +94,7 @@ def test_the_vwap_of_the_window_and_of_the_session_stay_within_their_bound(rows:
 @unhurried
 @given(rows=ROWS, window=WINDOWS, width=st.sampled_from([0.5, 2.0, 3.0]))
 def test_the_deviation_and_bollingers_bands_stay_within_their_bounds(rows: Rows, window: int, width: float) -> None:
-    found = SignalState(Groups.DEVIATION, deviation_window=window, bollinger_width=width).process(columns(rows))
+    found = SignalState(SignalGroups.DEVIATION, deviation_window=window, bollinger_width=width).process(columns(rows))
 
     for i, trades in enumerate(windows(rows, window)):
         middle = mean([row[0] for row in trades])
@@ -111,7 +110,7 @@ def test_the_deviation_and_bollingers_bands_stay_within_their_bounds(rows: Rows,
 @given(rows=ROWS, window=WINDOWS)
 @example(rows=BURST, window=20)
 def test_window_high_and_low_are_those_of_the_last_trades(rows: Rows, window: int) -> None:
-    found = SignalState(Groups.EXTREMES, extremes_window=window).process(columns(rows))
+    found = SignalState(SignalGroups.EXTREMES, extremes_window=window).process(columns(rows))
 
     assert found.window_high_e8.tolist() == [max(row[0] for row in w) for w in windows(rows, window)]
     assert found.window_low_e8.tolist() == [min(row[0] for row in w) for w in windows(rows, window)]
@@ -120,7 +119,7 @@ def test_window_high_and_low_are_those_of_the_last_trades(rows: Rows, window: in
 @unhurried
 @given(rows=ROWS, window=WINDOWS)
 def test_buy_share_and_imbalance_stay_within_their_bounds(rows: Rows, window: int) -> None:
-    found = SignalState(Groups.FLOW, flow_window=window).process(columns(rows))
+    found = SignalState(SignalGroups.FLOW, flow_window=window).process(columns(rows))
 
     for i, trades in enumerate(windows(rows, window)):
         bought = sum(quantity for _, quantity, _, is_buyer_maker in trades if not is_buyer_maker)
@@ -138,7 +137,7 @@ def test_buy_share_and_imbalance_stay_within_their_bounds(rows: Rows, window: in
 @given(rows=ROWS, window=WINDOWS)
 @example(rows=BURST, window=20)
 def test_the_trade_rate_counts_trades_against_their_own_time(rows: Rows, window: int) -> None:
-    found = SignalState(Groups.RATE, rate_window=window).process(columns(rows))
+    found = SignalState(SignalGroups.RATE, rate_window=window).process(columns(rows))
 
     for value, trades in zip(found.trade_rate.tolist(), windows(rows, window), strict=True):
         elapsed_us = trades[-1][2] - trades[0][2]
@@ -154,7 +153,7 @@ def test_the_trade_rate_counts_trades_against_their_own_time(rows: Rows, window:
 @example(rows=[(1, 0, 0, True), (2**63 - 1, 0, 0, True), (1, 0, 0, True)], window=20)
 @example(rows=[(4, 0, 0, True), (3, 0, 0, True), (1031, 0, 0, True), (1000, 0, 0, True)], window=1)
 def test_volatility_is_the_deviation_of_the_log_returns(rows: Rows, window: int) -> None:
-    found = SignalState(Groups.VOLATILITY, volatility_window=window).process(columns(rows))
+    found = SignalState(SignalGroups.VOLATILITY, volatility_window=window).process(columns(rows))
 
     prices = [row[0] for row in rows]
     returns = [log(Fraction(price, before)) for before, price in itertools.pairwise(prices)]
@@ -189,7 +188,7 @@ def test_the_session_is_all_since_it_began(rows: Rows, reset_at: int) -> None:
 @pytest.mark.parametrize("window", [1, 20, 300])
 def test_after_long_time_signals_are_those_of_their_windows_alone(window: int) -> None:
     rows = BURST * 10
-    groups = Groups.ALL & ~(Groups.SESSION | Groups.CANDLES | Groups.EXPONENTIAL_AVERAGE)
+    groups = SignalGroups.ALL & ~(SignalGroups.SESSION | SignalGroups.CANDLES | SignalGroups.EXPONENTIAL_AVERAGE)
     old, young = (
         SignalState(
             groups,

@@ -15,8 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import signalsvc
-from signalsvc._libsignal import ABI_VERSION, PROTOTYPES
+from libsignal.declarations import ABI_VERSION, PROTOTYPES
 
 PATH_VARIABLE = "LIBSIGNAL_PATH"
 FILE_NAME = "libsignal.so"
@@ -47,12 +46,12 @@ def candidates(environ: Mapping[str, str], package_folders: Sequence[str]) -> It
     if chosen := environ.get(PATH_VARIABLE):
         yield Candidate(chosen, PATH_VARIABLE)
         return
-    installed = [str(Path(sysconfig.get_path(name)) / "signalsvc") for name in ("platlib", "purelib")]
+    installed = [str(Path(sysconfig.get_path(name)) / "libsignal") for name in ("platlib", "purelib")]
     for folder in dict.fromkeys([*package_folders, *installed]):
-        # In a folder of its own: beside libsignal.py Python would take it for an extension module of that name.
+        # In a folder of its own: in the package's, Python would take it for its extension module `libsignal.libsignal`.
         yield Candidate(str(Path(folder) / "lib" / FILE_NAME), "installed with the package")
-    repository = Path(__file__).parents[2]
-    yield Candidate(str(repository / "libsignal" / "build" / FILE_NAME), "the repository's own build")
+    source = Path(__file__).parents[2]  # the repository's folder of libsignal
+    yield Candidate(str(source / "build" / FILE_NAME), "the repository's own build")
     yield Candidate(f"{FILE_NAME}.{ABI_VERSION}", "the system's loader")
 
 
@@ -99,4 +98,4 @@ def _declared(face: ctypes.CDLL, name: str) -> Any:  # a ctypes function pointer
     return function
 
 
-LIBRARY = load(package_folders=signalsvc.__path__)
+LIBRARY = load(package_folders=[str(Path(__file__).parent)])

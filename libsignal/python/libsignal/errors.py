@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from libsignal import declarations as lsig
+from libsignal.loader import LIBRARY
+from libsignal.values import Inputs
 from mesh.service.errors import LibraryError
-from signalsvc import _libsignal as lsig
-from signalsvc._library import LIBRARY
-from signalsvc.signals import Inputs
 
 
 class RefusedTrade(LibraryError):

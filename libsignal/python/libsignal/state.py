@@ -1,32 +1,26 @@
-"""libsignal for Python: the signals of one symbol's trades, columns in and columns out.
-
-    state = SignalState(moving_average_window=20)
-    signals = state.process(trades)        # mesh.trades.TradeColumns
-    signals.moving_average[-1]             # right after the last trade
-    saved = state.save()                   # and, maybe in another process:
-    state = SignalState.load(saved)
-
-`libsignal/include/libsignal.h` is the manual: units, exactness, threads. The shared library is looked for at
-import, see `signalsvc._library.candidates`; an import that finds none names every place.
-"""
+"""The signals of one symbol's trades: a state of libsignal's, with columns in and columns out."""
 
 from __future__ import annotations
 
 import ctypes
 import weakref
 
+from libsignal import declarations as lsig
+from libsignal.columns import (
+    ClosedCandles,
+    PackedSignals,
+    Results,
+    bind_inputs,
+    candle_of,
+    fill,
+    in_place,
+    input_memory,
+    summary_of,
+)
+from libsignal.errors import check, refuse
+from libsignal.loader import LIBRARY
+from libsignal.values import Candle, Inputs, SignalGroups, Summary, Trades
 from mesh.values.candles import INTERVALS_US
-from signalsvc import _inputs
-from signalsvc import _libsignal as lsig
-from signalsvc._errors import RefusedTrade, UnusableState, check, refuse
-from signalsvc._library import LIBRARY
-from signalsvc._packed import PackedSignals
-from signalsvc._results import ClosedCandles, Results, candle_of, summary_of
-from signalsvc.signals import Candle, Groups, Inputs, Summary, Trades
-
-__all__ = ["LIBRARY", "WINDOW_MAX", "PackedSignals", "RefusedTrade", "SignalState", "UnusableState"]
-
-WINDOW_MAX = lsig.WINDOW_MAX
 
 # Up to here a call takes some 10 us at most: shorter than waiting for the GIL once it has been given away.
 _ROWS_HOLDING_GIL = 256
@@ -43,7 +37,7 @@ class SignalState:
 
     def __init__(
         self,
-        groups: Groups = Groups.ALL,
+        groups: SignalGroups = SignalGroups.ALL,
         *,
         # Rows of `inputs` and `outputs`
         capacity: int = 4096,
@@ -95,7 +89,7 @@ class SignalState:
             _check_setting(name, length, 1, _HIGHEST[name.rpartition("_")[2]])
         _check_setting("macd_fast_period", macd_fast_period, 1, macd_slow_period - 1)
         _check_setting("empty_candles", empty_candles, 0, lsig.EMPTY_MAX)
-        _check_setting("groups", groups, 1, Groups.ALL)
+        _check_setting("groups", groups, 1, SignalGroups.ALL)
         if not 0 < bollinger_width < float("inf"):
             raise ValueError(f"bollinger_width is {bollinger_width}, expected above 0")
         config = lsig.Config(
@@ -123,16 +117,16 @@ class SignalState:
         config = lsig.Config(struct_size=ctypes.sizeof(lsig.Config))
         check(LIBRARY.holding_gil.lsig_get_config(handle, config))
         state = cls.__new__(cls)
-        state._own(handle, Groups(config.signals), capacity)
+        state._own(handle, SignalGroups(config.signals), capacity)
         return state
 
-    def _own(self, handle: ctypes.c_void_p, groups: Groups, capacity: int) -> None:
+    def _own(self, handle: ctypes.c_void_p, groups: SignalGroups, capacity: int) -> None:
         weakref.finalize(self, LIBRARY.holding_gil.lsig_state_free, handle)
         _check_setting("capacity", capacity, 1, 2**31)
         self.groups = groups
         self.capacity = capacity
         self._handle = handle
-        self.inputs = _inputs.room_for(capacity)
+        self.inputs = input_memory(capacity)
         self._results = Results(groups, capacity)
         self._candles = ClosedCandles(groups)
         self._columns = self._bind(self.inputs, self._results)
@@ -151,7 +145,7 @@ class SignalState:
         n = len(trades.trade_id)
         if n > self.capacity:
             return self._process_in_place(trades, n)
-        _inputs.fill(self.inputs, trades, n)
+        fill(self.inputs, trades, n)
         candles = self.run(n)
         return self._results.copy(n, candles)
 
@@ -215,7 +209,7 @@ class SignalState:
         return room.raw
 
     def _process_in_place(self, trades: Trades, n: int) -> PackedSignals:
-        inputs = _inputs.in_place(trades, n)
+        inputs = in_place(trades, n)
         results = Results(self.groups, n)
         columns = self._bind(inputs, results)
         columns.n = n
@@ -231,7 +225,7 @@ class SignalState:
 
     def _bind(self, inputs: Inputs, results: Results) -> lsig.Columns:
         columns = lsig.Columns(struct_size=ctypes.sizeof(lsig.Columns))
-        _inputs.bind(inputs, columns)
+        bind_inputs(inputs, columns)
         results.bind(columns)
         self._candles.bind(columns)
         return columns

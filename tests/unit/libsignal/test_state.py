@@ -10,10 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from libsignal import WINDOW_MAX, RefusedTrade, SignalGroups, SignalState, UnusableState
 from mesh.service.errors import LibraryError
 from mesh.values.trades import TradeColumns
-from signalsvc.libsignal import WINDOW_MAX, RefusedTrade, SignalState, UnusableState
-from signalsvc.signals import Groups
 from tests.fixtures.libsignal import ROWS, Rows, assert_same_signals, columns, flat, join
 
 unhurried = settings(deadline=None, max_examples=50)  # the machine may be busy
@@ -50,7 +49,7 @@ def test_packed_columns_are_the_arrays_bytes_as_the_wire_wants_them(capacity: in
 
 
 def test_signals_that_are_not_worked_out_are_empty_and_not_packed() -> None:
-    found = SignalState(Groups.SESSION).process(flat(3))
+    found = SignalState(SignalGroups.SESSION).process(flat(3))
 
     assert found.moving_average.shape == found.window_high_e8.shape == found.late_intervals.shape == (0,)
     assert found.session_count.tolist() == [1, 2, 3]
@@ -219,7 +218,7 @@ def test_columns_with_strides_are_read_as_they_are() -> None:
         ({"macd_fast_period": 26}, "macd_fast_period is 26, expected 1 to 25"),
         ({"empty_candles": -1}, "empty_candles is -1, expected 0 to 86400"),
         ({"bollinger_width": float("nan")}, "bollinger_width is nan, expected above 0"),
-        ({"groups": Groups(0)}, "groups is 0, expected 1 to 1023"),
+        ({"groups": SignalGroups(0)}, "groups is 0, expected 1 to 1023"),
     ],
 )
 def test_wrong_settings_are_refused(settings: dict[str, Any], message: str) -> None:
@@ -229,7 +228,7 @@ def test_wrong_settings_are_refused(settings: dict[str, Any], message: str) -> N
 
 def test_groups_left_out_are_empty_and_the_others_as_ever() -> None:
     trades = flat(30)
-    state = SignalState(Groups.EXTREMES | Groups.SESSION)
+    state = SignalState(SignalGroups.EXTREMES | SignalGroups.SESSION)
 
     found, whole = state.process(trades), SignalState().process(trades)
 
@@ -240,7 +239,7 @@ def test_groups_left_out_are_empty_and_the_others_as_ever() -> None:
 
 
 def test_a_state_without_candles_has_none_open() -> None:
-    state = SignalState(Groups.SESSION)
+    state = SignalState(SignalGroups.SESSION)
 
     with pytest.raises(LibraryError, match="does not work out"):
         state.open_candle("1m")

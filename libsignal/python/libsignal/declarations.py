@@ -1,7 +1,7 @@
 """Declarations of libsignal's C ABI for ctypes: numbers, structs, functions.
 
 This file says the same as `libsignal/include/libsignal.h`, which is the manual; tests/contract/test_libsignal_header.py
-keeps the two alike. Use the classes of `signalsvc.libsignal` instead.
+keeps the two alike. Use `libsignal.SignalState` instead.
 """
 
 from __future__ import annotations

@@ -11,9 +11,9 @@ from mesh.bus import subjects
 from mesh.bus.connection import Bus, connect
 from mesh.service.health import Health
 from mesh.service.settings import BusSettings
-from signalsvc import snapshot
+from signalsvc import snapshots as snapshots_module
 from signalsvc.engine import Engine
-from signalsvc.snapshot import Snapshots
+from signalsvc.snapshots import Snapshots
 from tests.fixtures.nats import NatsServer
 from tests.fixtures.trades import columns
 
@@ -134,7 +134,7 @@ async def test_what_nobody_follows_leaves_memory_and_goes_on_where_it_was(bus: B
     names = one.idle(venue="binance", followed={"btcusdt"}, most=1)
     assert names == ["binance.ethusdt", "binance.solusdt"]
     one.evict(names)
-    await snapshots.park(names)
+    await snapshots.keep_evicted(names)
     await save(snapshots, one, 4)
     assert len(one) == 1
 
@@ -142,9 +142,9 @@ async def test_what_nobody_follows_leaves_memory_and_goes_on_where_it_was(bus: B
     position = await others.load(again)
     assert position is not None
     assert position.sequence == 4
-    assert (len(again), others.is_parked("binance", "ethusdt")) == (1, True)
+    assert (len(again), others.has_evicted("binance", "ethusdt")) == (1, True)
     for engine_, kept in ((one, snapshots), (again, others)):
-        await kept.bring_back(engine_, "binance", "ethusdt")
+        await kept.restore_evicted(engine_, "binance", "ethusdt")
         more = columns(301, 20, symbol="ethusdt")
         engine_.process(more, raw_sequence=5)
     whole.process(more, raw_sequence=5)
@@ -152,7 +152,7 @@ async def test_what_nobody_follows_leaves_memory_and_goes_on_where_it_was(bus: B
     assert one.entries()[name] == again.entries()[name] == whole.entries()[name]
 
     await save(others, again, 6)
-    assert not others.is_parked("binance", "ethusdt") and others.is_parked("binance", "solusdt")
+    assert not others.has_evicted("binance", "ethusdt") and others.has_evicted("binance", "solusdt")
 
 
 async def test_an_entry_in_pieces_can_be_put_aside_too(bus: Bus) -> None:
@@ -160,9 +160,9 @@ async def test_an_entry_in_pieces_can_be_put_aside_too(bus: Bus) -> None:
     expected = long.entries()
     await save(snapshots, long, 1)
     long.evict(expected)
-    await snapshots.park(expected)
+    await snapshots.keep_evicted(expected)
     await save(snapshots, long, 2)
-    await snapshots.bring_back(long, "binance", "btcusdt")
+    await snapshots.restore_evicted(long, "binance", "btcusdt")
     assert long.entries() == expected
     feed(long, 70_001, 100)
     await save(snapshots, long, 3)
@@ -172,20 +172,20 @@ async def test_an_entry_in_pieces_can_be_put_aside_too(bus: Bus) -> None:
 async def test_what_is_put_aside_is_bounded_and_the_oldest_is_forgotten(
     bus: Bus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(snapshot, "MAX_PARKED", 1)
+    monkeypatch.setattr(snapshots_module, "MAX_EVICTED", 1)
     one, snapshots = three("btcusdt", "ethusdt"), await Snapshots.open(bus)
     await save(snapshots, one, 1)
     names = one.idle(venue="binance", followed=(), most=0)
     one.evict(names)
-    await snapshots.park(names)
-    assert [snapshots.is_parked("binance", symbol) for symbol in ("btcusdt", "ethusdt")] == [False, True]
+    await snapshots.keep_evicted(names)
+    assert [snapshots.has_evicted("binance", symbol) for symbol in ("btcusdt", "ethusdt")] == [False, True]
 
 
 async def test_a_damaged_entry_begins_anew_and_does_not_stop_the_others(bus: Bus) -> None:
     one, snapshots = three("btcusdt"), await Snapshots.open(bus)
     await save(snapshots, one, 1)
     one.evict(["binance.btcusdt"])
-    await snapshots.park(["binance.btcusdt"])
+    await snapshots.keep_evicted(["binance.btcusdt"])
     await (await bus.js.key_value(subjects.ENGINE_BUCKET)).put("binance.btcusdt", b"nonsense")
-    await snapshots.bring_back(one, "binance", "btcusdt")
-    assert not one.knows("binance", "btcusdt") and not snapshots.is_parked("binance", "btcusdt")
+    await snapshots.restore_evicted(one, "binance", "btcusdt")
+    assert not one.knows("binance", "btcusdt") and not snapshots.has_evicted("binance", "btcusdt")

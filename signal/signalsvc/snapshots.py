@@ -25,13 +25,13 @@ from signalsvc.engine import Engine, UnusableEntry
 log = logging.getLogger("signal.snapshot")
 
 _POSITION = "position"
-MAX_PARKED = 4096
-MAX_PARKED_BYTES = 64 * 2**20
-"""Of entries that were put aside; then the oldest are forgotten. The bucket holds four times as much."""
+MAX_EVICTED = 4096
+MAX_EVICTED_BYTES = 64 * 2**20
+"""Of entries of evicted symbols; then the oldest are forgotten. The bucket holds four times as much."""
 _MAX_PIECE_BYTES = 900 * 1024  # below the bus's limit of 1 MB a message
 
 
-class Parked(msgspec.Struct, frozen=True):
+class EvictedEntry(msgspec.Struct, frozen=True):
     """An entry of a symbol that is not in the engine: nobody follows it, and it is read again with its next trade."""
 
     keys: list[str]
@@ -52,8 +52,9 @@ class Position(msgspec.Struct, frozen=True):
     symbols: list[str]
     pieces: dict[str, list[str]] = {}
     """Where the pieces are of entries that are in pieces, in order; the others are under their own name."""
-    parked: dict[str, Parked] = {}
-    """Entries of symbols that were put aside, the one that was put aside first in front."""
+    # By its first name, so that saved positions stay readable.
+    evicted: dict[str, EvictedEntry] = msgspec.field(name="parked", default={})
+    """Entries of symbols that were evicted, the one that was evicted first in front."""
 
 
 class Snapshots:
@@ -63,7 +64,7 @@ class Snapshots:
         self._bucket = bucket
         self._saved: dict[str, bytes] = {}
         self._pieces: dict[str, list[str]] = {}
-        self._parked: dict[str, Parked] = {}
+        self._evicted: dict[str, EvictedEntry] = {}
 
     @classmethod
     async def open(cls, bus: Bus) -> Snapshots:
@@ -97,7 +98,7 @@ class Snapshots:
         except (UnusableEntry, NotFoundError, msgspec.DecodeError, ValueError) as exc:
             log.error("the saved state cannot be used, making it again from RAW: %s", exc)
             return None
-        self._saved, self._pieces, self._parked = entries, position.pieces, dict(position.parked)
+        self._saved, self._pieces, self._evicted = entries, position.pieces, dict(position.evicted)
         log.info("going on with the state of %d symbols after RAW %d", len(entries), position.raw_sequence)
         return mesh_position.Position(subjects.RAW, created, position.raw_sequence, position.raw_taken_us)
 
@@ -118,33 +119,35 @@ class Snapshots:
                     await self._bucket.put(key, entry[n * _MAX_PIECE_BYTES : (n + 1) * _MAX_PIECE_BYTES])
             if keys != [name]:
                 pieces[name] = keys
-        parked = {name: entry for name, entry in self._parked.items() if name not in entries}
-        position = Position(raw_sequence, raw_taken_us, raw_created, engine.settings, sorted(entries), pieces, parked)
+        evicted = {name: entry for name, entry in self._evicted.items() if name not in entries}
+        position = Position(raw_sequence, raw_taken_us, raw_created, engine.settings, sorted(entries), pieces, evicted)
         await self._bucket.put(_POSITION, msgspec.json.encode(position))
-        self._saved, self._pieces, self._parked = entries, pieces, parked
+        self._saved, self._pieces, self._evicted = entries, pieces, evicted
 
-    async def park(self, names: Iterable[str]) -> None:
-        """Put entries aside that the last `save` saved and the engine forgets now; the next `save` says so.
+    async def keep_evicted(self, names: Iterable[str]) -> None:
+        """Keep the entries of symbols that the engine evicts, as the last `save` saved them; the next `save` says so.
 
         Raises:
-            nats.errors.Error, TimeoutError: the bus is away; what is put aside already stays so.
+            nats.errors.Error, TimeoutError: the bus is away; what is kept already stays so.
 
         """
         for name in names:
-            self._parked[name] = Parked(self._pieces.get(name, [name]), len(self._saved[name]))
-        while sum(entry.size for entry in self._parked.values()) > MAX_PARKED_BYTES or len(self._parked) > MAX_PARKED:
-            name, entry = next(iter(self._parked.items()))
+            self._evicted[name] = EvictedEntry(self._pieces.get(name, [name]), len(self._saved[name]))
+        while (
+            sum(entry.size for entry in self._evicted.values()) > MAX_EVICTED_BYTES or len(self._evicted) > MAX_EVICTED
+        ):
+            name, entry = next(iter(self._evicted.items()))
             log.warning("the session of %s is forgotten: nobody has followed it for long, and there is no room", name)
-            del self._parked[name]
+            del self._evicted[name]
             for key in entry.keys:
                 await self._bucket.purge(key)
 
-    def is_parked(self, venue: str, symbol: str) -> bool:
-        """Tell whether a symbol's entry was put aside."""
-        return f"{venue}.{symbol}" in self._parked
+    def has_evicted(self, venue: str, symbol: str) -> bool:
+        """Tell whether the bucket has the entry of an evicted symbol."""
+        return f"{venue}.{symbol}" in self._evicted
 
-    async def bring_back(self, engine: Engine, venue: str, symbol: str) -> None:
-        """Let the engine go on with an entry that was put aside; one that cannot be used is said and forgotten.
+    async def restore_evicted(self, engine: Engine, venue: str, symbol: str) -> None:
+        """Let the engine go on with the entry of an evicted symbol; one that cannot be used is said and forgotten.
 
         Raises:
             nats.errors.Error, TimeoutError: the bus is away.
@@ -152,20 +155,20 @@ class Snapshots:
         """
         name = f"{venue}.{symbol}"
         try:
-            pieces = [await self._bucket.get(key) for key in self._parked[name].keys]
+            pieces = [await self._bucket.get(key) for key in self._evicted[name].keys]
             engine.adopt(name, b"".join([piece.value or b"" for piece in pieces]))
         except (UnusableEntry, NotFoundError) as exc:
             log.error("the session of %s begins anew, its saved state cannot be used: %s", name, exc)
-            del self._parked[name]
+            del self._evicted[name]
             return
-        entry = self._parked[name]
+        entry = self._evicted[name]
         if entry.keys != [name]:
             self._pieces[name] = entry.keys  # the next one is put beside it, not over it
         log.info("%s goes on with its saved state", name)
 
-    def forget_parked(self) -> None:
-        """Forget what was put aside, when all is made again from RAW."""
-        self._parked.clear()
+    def forget_evicted(self) -> None:
+        """Forget the entries of evicted symbols, when all is made again from RAW."""
+        self._evicted.clear()
 
 
 def _keys(name: str, size: int, *, instead_of: list[str]) -> list[str]:

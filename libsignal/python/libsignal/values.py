@@ -18,8 +18,8 @@ from mesh.values.trades import Float64s, Int64s
 Uint8s: TypeAlias = npt.NDArray[np.uint8]
 
 
-class Groups(IntFlag):
-    """Groups of signals a state works out; those left out cost nothing."""
+class SignalGroups(IntFlag):
+    """SignalGroups of signals a state works out; those left out cost nothing."""
 
     MOVING_AVERAGE = 1
     EXPONENTIAL_AVERAGE = 2
@@ -35,7 +35,7 @@ class Groups(IntFlag):
 
 
 class Trades(Protocol):
-    """Consecutive trades of one symbol, every array of shape (n,): `mesh.trades.TradeColumns` is one."""
+    """Consecutive trades of one symbol, every array of shape (n,): `mesh.values.trades.TradeColumns` is one."""
 
     @property
     def trade_id(self) -> Int64s: ...

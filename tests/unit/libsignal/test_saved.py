@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from signalsvc.libsignal import SignalState, UnusableState
-from signalsvc.signals import Groups, Signals
+from libsignal import SignalGroups, Signals, SignalState, UnusableState
 from tests.fixtures.libsignal import ROWS, WINDOWS, Rows, assert_same_signals, columns, market
 
 unhurried = settings(deadline=None, max_examples=50)
@@ -48,8 +47,8 @@ def test_a_state_without_trades_can_be_saved() -> None:
     assert loaded.summarize().last_trade_id == -1
 
 
-@pytest.mark.parametrize("group", list(Groups))
-def test_each_group_alone_survives_saving(group: Groups) -> None:
+@pytest.mark.parametrize("group", list(SignalGroups))
+def test_each_group_alone_survives_saving(group: SignalGroups) -> None:
     state, rows = SignalState(group), market(700)
     state.process(columns(rows[:600]))
 
@@ -72,7 +71,7 @@ def test_a_session_reset_before_saving_stays_reset() -> None:
 
 
 def test_every_damaged_byte_is_noticed() -> None:
-    state = SignalState(Groups.SESSION | Groups.MOVING_AVERAGE, moving_average_window=2)
+    state = SignalState(SignalGroups.SESSION | SignalGroups.MOVING_AVERAGE, moving_average_window=2)
     state.process(columns(market(5)))
     saved = state.save()
 

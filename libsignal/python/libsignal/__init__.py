@@ -1,0 +1,33 @@
+"""libsignal for Python: the signals of one symbol's trades, columns in and columns out.
+
+    state = SignalState(moving_average_window=20)
+    signals = state.process(trades)        # mesh.values.trades.TradeColumns
+    signals.moving_average[-1]             # right after the last trade
+    saved = state.save()                   # and, maybe in another process:
+    state = SignalState.load(saved)
+
+`libsignal/include/libsignal.h` is the manual: units, exactness, threads. The shared library is looked for at import
+(`libsignal.loader.candidates`); an import that finds none names every place.
+"""
+
+from __future__ import annotations
+
+from libsignal.columns import PackedSignals
+from libsignal.declarations import WINDOW_MAX
+from libsignal.errors import RefusedTrade, UnusableState
+from libsignal.state import SignalState
+from libsignal.values import Candle, Inputs, SignalGroups, Signals, Summary, Trades
+
+__all__ = [
+    "WINDOW_MAX",
+    "Candle",
+    "Inputs",
+    "PackedSignals",
+    "RefusedTrade",
+    "SignalGroups",
+    "SignalState",
+    "Signals",
+    "Summary",
+    "Trades",
+    "UnusableState",
+]
