@@ -80,7 +80,7 @@ class Catalog:
         bus: Bus,
         *,
         on_change: Callable[[], None],
-        next_id: Callable[[str], int | None] = lambda symbol: None,
+        next_id: Callable[[str], int | None] = lambda _: None,
         health: Health | None = None,
     ) -> None:
         self._venue = venue

@@ -110,7 +110,8 @@ class Exchange:
         Raises:
             ValueError: they are not what this source makes, so another seed or tape must have made them.
         """
-        for block in logged:
+        for run in logged:
+            block = run
             while len(block):
                 until, symbol = self._begun_again(block)
                 if until == 0:

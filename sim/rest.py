@@ -40,11 +40,18 @@ class _RefusedError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class _Request:
+    parameters: Mapping[str, str]
+    now_us: int
+    unit: int  # what a microsecond time is divided by: 1000 for ms, 1 for us
+
+
+@dataclass(frozen=True, slots=True)
 class _Route:
     weight: int
     parameters: dict[str, str]  # name: legal range
     mandatory: tuple[str, ...]
-    reply: Callable[[Rest, Mapping[str, str], int, int], object]  # (parameters, now_us, unit) -> JSON value
+    reply: Callable[[Rest, _Request], object]  # a JSON value
 
 
 class Rest:
@@ -75,20 +82,21 @@ class Rest:
             return _error(verdict.status, -1003, verdict.msg, spent | {"Retry-After": str(verdict.retry_after_s)})
         unit = 1 if headers.get("x-mbx-time-unit", "").upper() == "MICROSECOND" else 1000
         try:
-            value = route.reply(self, _parameters(route, query), now_us, unit)
+            value = route.reply(self, _Request(_parameters(route, query), now_us, unit))
         except _RefusedError as refusal:
             return _error(400, refusal.code, refusal.msg, spent)
         return Answer(200, msgspec.json.encode(value), {"Content-Type": "application/json;charset=UTF-8"} | spent)
 
     # One reply a path
 
-    def ping(self, _: Mapping[str, str], now_us: int, unit: int) -> object:
+    def ping(self, _: _Request) -> object:
         return {}
 
-    def time(self, _: Mapping[str, str], now_us: int, unit: int) -> object:
-        return {"serverTime": now_us // unit}
+    def time(self, request: _Request) -> object:
+        return {"serverTime": request.now_us // request.unit}
 
-    def exchange_info(self, parameters: Mapping[str, str], now_us: int, unit: int) -> object:
+    def exchange_info(self, request: _Request) -> object:
+        parameters = request.parameters
         if "symbol" in parameters and "symbols" in parameters:
             raise _RefusedError(-1128, "Combination of optional parameters invalid.")
         listings = list(self._exchange.listings.values())
@@ -105,7 +113,7 @@ class Rest:
             listings = [self._listing({"symbol": name}) for name in names]
         return {
             "timezone": "UTC",
-            "serverTime": now_us // unit,
+            "serverTime": request.now_us // request.unit,
             "rateLimits": [
                 {"rateLimitType": "REQUEST_WEIGHT", "interval": "MINUTE", "intervalNum": 1, "limit": WEIGHT_LIMIT},
                 {"rateLimitType": "RAW_REQUESTS", "interval": "MINUTE", "intervalNum": 5, "limit": 61000},
@@ -114,18 +122,20 @@ class Rest:
             "symbols": [symbol_info(listing.coin) for listing in listings],
         }
 
-    def trades(self, parameters: Mapping[str, str], now_us: int, unit: int) -> object:
-        history = self._listing(parameters).history
-        return trade_rows(history.rows(history.end - _limit(parameters), history.end), unit)
+    def trades(self, request: _Request) -> object:
+        history = self._listing(request.parameters).history
+        return trade_rows(history.rows(history.end - _limit(request.parameters), history.end), request.unit)
 
-    def historical_trades(self, parameters: Mapping[str, str], now_us: int, unit: int) -> object:
+    def historical_trades(self, request: _Request) -> object:
+        parameters = request.parameters
         if "fromId" not in parameters:
-            return self.trades(parameters, now_us, unit)
+            return self.trades(request)
         history = self._listing(parameters).history
         start = history.search("trade_id", int(parameters["fromId"]))
-        return trade_rows(history.rows(start, start + _limit(parameters)), unit)
+        return trade_rows(history.rows(start, start + _limit(parameters)), request.unit)
 
-    def aggregate_trades(self, parameters: Mapping[str, str], now_us: int, unit: int) -> object:
+    def aggregate_trades(self, request: _Request) -> object:
+        parameters = request.parameters
         history, limit = self._listing(parameters).history, _limit(parameters)
         start_us, end_us = _time_us(parameters, "startTime"), _time_us(parameters, "endTime")
         if "fromId" in parameters and (start_us is not None or end_us is not None):
@@ -144,9 +154,11 @@ class Rest:
         if start >= stop:
             return []
         first = int(history.rows(start, start + 1)["aggregate_id"][0])
-        return aggregate_rows(history.rows(start, min(stop, history.search("aggregate_id", first + limit))), unit)
+        stop = min(stop, history.search("aggregate_id", first + limit))
+        return aggregate_rows(history.rows(start, stop), request.unit)
 
-    def klines(self, parameters: Mapping[str, str], now_us: int, unit: int) -> object:
+    def klines(self, request: _Request) -> object:
+        parameters = request.parameters
         listing = self._listing(parameters)
         interval_us = INTERVALS_US.get(parameters["interval"])
         if interval_us is None:
@@ -157,7 +169,7 @@ class Rest:
             end_us=_time_us(parameters, "endTime"),
             limit=_limit(parameters),
         )
-        return [candle_row(candle, interval_us, unit) for candle in candles]
+        return [candle_row(candle, interval_us, request.unit) for candle in candles]
 
     def _listing(self, parameters: Mapping[str, str]) -> Listing:
         listing = self._exchange.listings.get(parameters["symbol"].lower())

@@ -145,7 +145,7 @@ class Socket(asyncio.Protocol):
         self._protocol.receive_eof()
         self._flush()
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, _exc: Exception | None) -> None:
         self._sockets.discard(self)
         self.resume_writing()
 

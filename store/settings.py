@@ -36,8 +36,8 @@ class StoreSettings(AccessSettings, IndicatorSettings):
     @classmethod
     def _as_libpq_takes_it(cls, secret: SecretStr) -> SecretStr:
         # Whatever libpq takes: a URL with one host or several, a socket's folder, options, or keywords and values.
-        from psycopg import ProgrammingError  # store alone has need of it
-        from psycopg.conninfo import conninfo_to_dict
+        from psycopg import ProgrammingError  # noqa: PLC0415 - store alone has need of it
+        from psycopg.conninfo import conninfo_to_dict  # noqa: PLC0415
 
         try:
             parts = conninfo_to_dict(secret.get_secret_value())

@@ -127,7 +127,7 @@ def _one_encoder(field: FieldDescriptor) -> Encode | None:
     if is_timestamp(field):
         return format_timestamp  # type: ignore[return-value]  # it takes exactly this type
     if (inner := field.message_type) is not None:
-        return lambda value: encoder(inner)(value)  # looked up late, for types that hold themselves
+        return lambda value: encoder(inner)(value)  # noqa: PLW0108 - looked up late, for types that hold themselves
     if is_e8(field):
         return lambda value: msgspec.Raw(format_e8(value).encode())  # type: ignore[arg-type]
     if is_decimal(field):
@@ -225,7 +225,7 @@ def _map_setter(field: FieldDescriptor) -> Callable[[Message, object, str], None
 def _one_decoder(field: FieldDescriptor) -> Callable[[object, str], object]:
     inner = field.message_type
     if inner is not None and not is_timestamp(field):
-        return lambda value, path: decoder(inner)(value, path)  # looked up late, for types that hold themselves
+        return lambda value, path: decoder(inner)(value, path)  # noqa: PLW0108 - looked up late, as above
     read = json_reader(field)
 
     def decode(value: object, path: str) -> object:

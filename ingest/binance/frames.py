@@ -86,21 +86,20 @@ def parse_frames(frames: Sequence[bytes], *, venue: str, received_time_us: int) 
 
     """
     try:
-        return _parse(frames, decode_frames(frames), venue, received_time_us)
+        return _parse(decode_frames(frames), venue, received_time_us)
     except (BadFrame, ValueError):
-        good, events, bad = [], [], []
+        events, bad = [], []
         for frame in frames:
             try:
                 event = decode_frame(frame)
-                _parse([frame], [event], venue, received_time_us)
+                _parse([event], venue, received_time_us)
             except BadFrame as exc:
                 bad.append(exc)
             except ValueError as exc:
                 bad.append(BadFrame(str(exc), frame))
             else:
-                good.append(frame)
                 events.append(event)
-        parsed = _parse(good, events, venue, received_time_us)
+        parsed = _parse(events, venue, received_time_us)
         return replace(parsed, bad=tuple(bad))
 
 
@@ -115,7 +114,7 @@ def streams(symbol: str, *, minutes: bool) -> tuple[str, ...]:
     return (trades, f"{symbol}@kline_1m") if minutes else (trades,)
 
 
-def _parse(frames: Sequence[bytes], events: Sequence[Event], venue: str, received_time_us: int) -> Parsed:
+def _parse(events: Sequence[Event], venue: str, received_time_us: int) -> Parsed:
     by_name: dict[str, list[TradeEvent]] = {}
     candles: list[ClosedCandle] = []
     others: list[Any] = []

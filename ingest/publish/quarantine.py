@@ -202,7 +202,7 @@ class Quarantine:
         fine = ~(time_wrong | behind | ahead)
         due: list[TradeColumns] = []
         if fine.any():
-            due, fine = self._settle_near(trades, fine, known.last_id, now_s, verdict, live=live)
+            due, fine = self._settle_near(trades, fine, known.last_id, verdict, live=live)
         if live and not behind.any():
             self._contradict_ahead(ids, fine, known.last_id, verdict)
             # What came before in the same batch is contradicted, too.
@@ -338,7 +338,7 @@ class Quarantine:
         held, self._held = [doubted.trades for doubted in self._held], []
         return concatenate(held) if held else None
 
-    # Inside: what is plausible
+    # Inside, what is plausible
 
     def _all_near(self, times: Int64s, known: Known, received_us: int) -> bool:
         earliest, latest = int(times.min()), int(times.max())
@@ -381,7 +381,7 @@ class Quarantine:
         pairs = zip(trades.trade_id.tolist(), (trades.time_us // 1000).tolist(), strict=True)
         return np.array([pair in told for pair in pairs], np.bool_)
 
-    # Inside: what becomes of it
+    # Inside, what becomes of it
 
     def _begin(self, trades: TradeColumns, known: Known, now_s: float, verdict: Verdict) -> Verdict:
         """Take the first trades of all: two that agree are a beginning, one alone is held."""
@@ -455,7 +455,7 @@ class Quarantine:
             verdict.dropped.append((doubted, f"trade {last_id + 1} came after it"))
 
     def _settle_near(
-        self, trades: TradeColumns, fine: Bools, last_id: int, now_s: float, verdict: Verdict, *, live: bool
+        self, trades: TradeColumns, fine: Bools, last_id: int, verdict: Verdict, *, live: bool
     ) -> tuple[list[TradeColumns], Bools]:
         """Settle what is held though its id is near, by trades that pass; return what goes on now, and what passes.
 
@@ -464,8 +464,9 @@ class Quarantine:
         - The id after it comes: one that is due goes on with it; one behind a gap is held with it, until three are.
         """
         due: list[TradeColumns] = []
-        for doubted in [each for each in self._held if each.kind in ("early", "unconfirmed")]:
-            self._held.remove(doubted)
+        for held in [each for each in self._held if each.kind in ("early", "unconfirmed")]:
+            self._held.remove(held)
+            doubted = held
             ids = trades.trade_id[fine]
             again = np.isin(doubted.trades.trade_id, ids)
             if again.any():

@@ -471,7 +471,7 @@ class Outlet:
                         await self.give_up(symbol, "past the bounds of waiting")
             self._tell_health()
 
-    async def _publish(self, symbol: str, sequencer: Sequencer, due: TradeColumns | None) -> None:
+    async def _publish(self, symbol: str, due: TradeColumns | None) -> None:
         if due is None or self._closed:
             return
         self._followed[symbol].recent.add(due)
@@ -512,7 +512,7 @@ class Outlet:
     async def _skip(self, symbol: str, gap: Gap) -> None:
         followed = self._followed[symbol]
         async with self._lock:
-            await self._publish(symbol, followed.sequencer, followed.sequencer.skip(gap))
+            await self._publish(symbol, followed.sequencer.skip(gap))
             await self._hold_early(symbol, followed)
 
     async def _send(self, trades: TradeColumns, message_id: str, on_stored: Callable[[int], None] | None) -> None:
@@ -553,7 +553,7 @@ class Outlet:
         if live:
             self._venue_time_us = int(passed.time_us[-1])
         due = followed.sequencer.push(passed, _now_s(), live=live)
-        await self._publish(symbol, followed.sequencer, due)
+        await self._publish(symbol, due)
         await self._hold_early(symbol, followed)
 
     async def _hold_early(self, symbol: str, followed: _Followed) -> None:

@@ -21,7 +21,7 @@ async def joined(
     health: Health,
     stop: Stop,
     streams: Sequence[Stream],
-    describe: Describe = lambda report: None,
+    describe: Describe = lambda _: None,
     board: StatusBoard | None = None,
 ) -> AsyncIterator[Bus]:
     """Be the working instance of a service while inside: connected, holding its lease, reporting how it is.

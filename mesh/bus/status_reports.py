@@ -41,7 +41,7 @@ async def reporting(
     service: str,
     bus: Bus,
     health: Health,
-    describe: Describe = lambda report: None,
+    describe: Describe = lambda _: None,
     *,
     board: StatusBoard | None = None,
 ) -> AsyncIterator[None]:
@@ -191,7 +191,7 @@ class _StatusServicer(status_pb2_grpc.StatusServiceServicer):
         self._board = board
 
     async def GetStatus(  # noqa: N802 - the proto's name
-        self, request: status_pb2.GetStatusRequest, context: Any
+        self, _request: status_pb2.GetStatusRequest, _context: Any
     ) -> status_pb2.GetStatusResponse:
         return status.summarize(self._board.reports(), now_us=_now_us())
 

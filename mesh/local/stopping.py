@@ -49,7 +49,7 @@ class Stop:
         with contextlib.suppress(BlockingIOError):
             os.read(self._reader, 1)
 
-    def _ask(self, number: int, frame: FrameType | None) -> None:
+    def _ask(self, number: int, _frame: FrameType | None) -> None:
         # Each Ctrl-C counts: a person insists. The others count once, for shells and make pass them on a second time.
         if number == signal.SIGINT or not self._asked:
             self._asked = True

@@ -190,7 +190,7 @@ class _Transport(xmlrpc.client.Transport):
         super().__init__()
         self._path = path
 
-    def make_connection(self, host: object) -> http.client.HTTPConnection:
+    def make_connection(self, _host: object) -> http.client.HTTPConnection:
         return _Connection(self._path)
 
 

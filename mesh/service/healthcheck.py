@@ -66,8 +66,8 @@ def _get(url: str) -> tuple[str, str]:
 
 def _ask_grpc(asked: argparse.Namespace) -> str:
     # Imported here: it takes longer than a whole check of the other kinds.
-    import grpc
-    from grpc_health.v1 import health_pb2, health_pb2_grpc
+    import grpc  # noqa: PLC0415
+    from grpc_health.v1 import health_pb2, health_pb2_grpc  # noqa: PLC0415
 
     request = health_pb2.HealthCheckRequest(service=asked.service)
     with grpc.insecure_channel(asked.address, options=[("grpc.enable_http_proxy", 0)]) as channel:

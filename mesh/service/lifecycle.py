@@ -107,7 +107,7 @@ def run(name: str, settings: type[S], main: Callable[[S, Stop], Awaitable[None]]
     for problem in environment.mend(os.environ):
         log.error("%s", problem)
     try:
-        while not uvloop.run(_live(name, checked, main)):
+        while not uvloop.run(_live(checked, main)):
             pass
     except (KeyboardInterrupt, asyncio.CancelledError):
         return 1
@@ -117,7 +117,7 @@ def run(name: str, settings: type[S], main: Callable[[S, Stop], Awaitable[None]]
     return 0
 
 
-async def _live(name: str, settings: S, main: Callable[[S, Stop], Awaitable[None]]) -> bool:
+async def _live(settings: S, main: Callable[[S, Stop], Awaitable[None]]) -> bool:
     """Live until asked to stop and return True, or until another instance has taken over and return False."""
     loop = asyncio.get_running_loop()
     stop = Stop()

@@ -124,7 +124,9 @@ async def test_a_service_touches_no_durable_but_its_own(nats_server: NatsServer,
     assert await refused(nats_server, user, *sorted(asked)) == asked - own
 
 
-@pytest.mark.parametrize(("user", "stream", "durable"), [(user, *one) for user in SERVICES for one in READS_BY[user]])
+@pytest.mark.parametrize(
+    ("user", "stream", "durable"), [(user, *one) for user in SERVICES for one in sorted(READS_BY[user])]
+)
 async def test_a_service_reads_by_its_durables_whatever_their_filter(
     nats_server: NatsServer, user: str, stream: str, durable: str
 ) -> None:

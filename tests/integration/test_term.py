@@ -311,7 +311,7 @@ async def test_a_terminal_that_cannot_show_a_screen_is_refused(name: str) -> Non
 
 def test_without_a_terminal_it_says_so() -> None:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(TERM, stdin=subprocess.DEVNULL, capture_output=True, env=environment, timeout=20)
+    done = subprocess.run(TERM, stdin=subprocess.DEVNULL, capture_output=True, env=environment, timeout=20, check=False)
     assert done.returncode == 2
     assert b"found no terminal on standard input and output" in done.stderr
 

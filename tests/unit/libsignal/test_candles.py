@@ -233,15 +233,15 @@ def test_indicators_are_talibs(periods: dict[str, int], seed: int) -> None:
         "macd_histogram": macd_histogram / 1e8,
     }
     bounds = errors(periods, max(high) / 1e8)
-    for name in talibs:
+    for name, theirs in talibs.items():
         error = bounds[name]
         found = np.array([getattr(candle, name) for candle in candles])
-        defined = ~np.isnan(talibs[name])
+        defined = ~np.isnan(theirs)
         assert defined.any()
         # Twice: TA-Lib's own arithmetic is no more exact than ours.
-        np.testing.assert_allclose(found[defined], talibs[name][defined], rtol=0, atol=2 * error, err_msg=name)
+        np.testing.assert_allclose(found[defined], theirs[defined], rtol=0, atol=2 * error, err_msg=name)
         if name != "macd":  # which TA-Lib keeps back until its signal is warm
-            np.testing.assert_array_equal(np.isnan(found), np.isnan(talibs[name]), err_msg=name)
+            np.testing.assert_array_equal(np.isnan(found), np.isnan(theirs), err_msg=name)
 
 
 def smoothed(values: list[Fraction | None], period: int, pull: Fraction) -> list[Fraction | None]:

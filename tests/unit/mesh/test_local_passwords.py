@@ -33,12 +33,18 @@ def test_a_new_user_of_the_bus_gets_one_and_the_others_keep_theirs() -> None:
     assert (now.database, now.superuser) == (EVERY.database, EVERY.superuser)
 
 
-@pytest.mark.parametrize("text", ["", EVERY.text()[:30], "[]", "{}"])
+@pytest.mark.parametrize(
+    "text", ["", EVERY.text()[:30], "[]", "{}"], ids=["empty", "cut off", "a list", "an empty object"]
+)
 def test_without_a_file_that_can_be_read_a_new_mesh_gets_new_ones(text: str) -> None:
     assert set(complete(text, database_made=False).nats) == set(nats.USERS)
 
 
-@pytest.mark.parametrize("text", ["", EVERY.text()[:30], json.dumps({"nats": dict(EVERY.nats), "superuser": "s"})])
+@pytest.mark.parametrize(
+    "text",
+    ["", EVERY.text()[:30], json.dumps({"nats": dict(EVERY.nats), "superuser": "s"})],
+    ids=["empty", "cut off", "without it"],
+)
 def test_the_databases_lost_password_cannot_be_made_up(text: str) -> None:
     with pytest.raises(ValueError, match="no password 'database'"):
         complete(text, database_made=True)

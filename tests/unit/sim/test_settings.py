@@ -48,9 +48,7 @@ def test_everything_wrong_is_said_at_once() -> None:
     assert sorted(flags) == ["--count", "--pace", "--ping-s", "--rate", "--symbols", "--ws-port"]
 
 
-@pytest.mark.parametrize(
-    "arguments", [["--keep-times"], ["--tape=x", "--pace=bursts"], ["--symbols=,"]], ids=lambda given: " ".join(given)
-)
+@pytest.mark.parametrize("arguments", [["--keep-times"], ["--tape=x", "--pace=bursts"], ["--symbols=,"]], ids=" ".join)
 def test_settings_that_contradict_each_other_are_refused(arguments: list[str]) -> None:
     with pytest.raises(SettingsError):
         parse_settings(arguments, {})
