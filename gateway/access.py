@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address
 from urllib.parse import parse_qsl, urlsplit
 
-from mesh.service.access import Access, Right, bearer
+from mesh.service.access import WRONG_TOKEN, Access, Right, bearer
 
 TOKEN_PARAMETER = "token"  # noqa: S105 - the parameter's name
 ALWAYS_OPEN = frozenset({"/healthz", "/readyz"})
@@ -43,6 +43,8 @@ class Refusal:
     status: int
     problem: str
     headers: Mapping[str, str] = field(default_factory=dict)
+    wrong_token: bool = False
+    """Whether the reason is a token that is none of ours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +92,9 @@ class Admission:
             return None
         if not said:
             wrong += f" or as ?{TOKEN_PARAMETER}="
-        elif wrong != "wrong token":
+        elif wrong != WRONG_TOKEN:
             return Refusal(403, f"{wrong}; {verb} needs the other one")
-        return Refusal(401, wrong, {"WWW-Authenticate": "Bearer"})
+        return Refusal(401, wrong, {"WWW-Authenticate": "Bearer"}, wrong_token=bool(said))
 
     def host_problem(self, hosts: list[str]) -> Refusal | None:
         """Return what is wrong with the Host headers of a request; None when nothing is, or there is none."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from time import monotonic
+
 from prometheus_client import Counter
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -9,6 +11,7 @@ from starlette.websockets import WebSocket
 
 from gateway import access
 from gateway.errors import refusal_body
+from mesh.service.wrong_tokens import WrongTokens, too_many
 
 REFUSED = Counter(
     "tickmesh_gateway_refused_total", "requests and WebSockets that were not admitted, by status", ["status"]
@@ -27,6 +30,7 @@ class AdmissionMiddleware:
     def __init__(self, app: ASGIApp, *, admission: access.Admission) -> None:
         self._app = app
         self._admission = admission
+        self._wrong_tokens = WrongTokens()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or let it through."""
@@ -36,6 +40,11 @@ class AdmissionMiddleware:
         if refused is None:
             await self._app(scope, receive, send)
             return
+        if refused.wrong_token:
+            host = (scope.get("client") or ("",))[0]
+            if wait_s := self._wrong_tokens.count(host, now_s=monotonic()):
+                # Closed, so that each guess costs a connection.
+                refused = access.Refusal(429, too_many(wait_s), {"Retry-After": str(wait_s), "Connection": "close"})
         REFUSED.labels(refused.status).inc()
         headers = {"Cache-Control": "no-store", **refused.headers}
         response = Response(

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Hashable
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Generic, TypeVar
+
+from mesh.service.access import Network, address_key
 
 C = TypeVar("C", bound=Hashable)
 
@@ -18,8 +19,6 @@ RESERVE = 64
 """Connections beyond the bound that are let in to be refused in words."""
 OTHER_FILES = 96
 """Open files that are no client's: libraries, logs, gRPC, listeners."""
-_PREFIX = 64  # what one customer is given of IPv6 at least
-Network = IPv4Network | IPv6Network
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,22 +149,3 @@ class Connections(Generic[C]):
 
     def _oldest_waiting(self, candidates: Collection[C] | None) -> C | None:
         return next((c for c in self._waiting if candidates is None or c in candidates), None)
-
-
-def address_key(host: str, proxies: tuple[Network, ...] = ()) -> str:
-    """Return what counts as one address: an IPv4 address, a /64 of IPv6; "" for a proxy's, and for none at all.
-
-    >>> address_key("2001:db8:1:2:3::4")
-    '2001:db8:1:2::/64'
-    """
-    try:
-        address = ip_address(host.partition("%")[0])
-    except ValueError:
-        return ""
-    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
-        address = address.ipv4_mapped
-    if any(address in network for network in proxies if network.version == address.version):
-        return ""
-    if isinstance(address, IPv6Address):
-        return str(IPv6Network((address, _PREFIX), strict=False))
-    return str(address)

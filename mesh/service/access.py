@@ -9,10 +9,14 @@ from __future__ import annotations
 import hmac
 from dataclasses import dataclass
 from enum import Enum, auto
-from ipaddress import IPv6Address, ip_address
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
 
 from google.api import annotations_pb2
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
+
+WRONG_TOKEN = "wrong token"  # noqa: S105 - what is said of it
+Network = IPv4Network | IPv6Network
+_PREFIX = 64  # what one customer is given of IPv6 at least
 
 
 class Right(Enum):
@@ -58,7 +62,7 @@ class Access:
         reads = _same(given, self.read_token or self.api_token)
         if writes or (reads and right is Right.READ):
             return None
-        return "this token may only read" if reads else "wrong token"
+        return "this token may only read" if reads else WRONG_TOKEN
 
 
 def bearer(authorization: str) -> str:
@@ -98,6 +102,25 @@ def is_loopback(host: str) -> bool:
         return False
     mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
     return (mapped or address).is_loopback
+
+
+def address_key(host: str, proxies: tuple[Network, ...] = ()) -> str:
+    """Return what counts as one address: an IPv4 address, a /64 of IPv6; "" for a proxy's, and for none at all.
+
+    >>> address_key("2001:db8:1:2:3::4")
+    '2001:db8:1:2::/64'
+    """
+    try:
+        address = ip_address(host.partition("%")[0])
+    except ValueError:
+        return ""
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped
+    if any(address in network for network in proxies if network.version == address.version):
+        return ""
+    if isinstance(address, IPv6Address):
+        return str(IPv6Network((address, _PREFIX), strict=False))
+    return str(address)
 
 
 def _same(given: str, expected: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -16,9 +17,10 @@ from grpc_health.v1._async import HealthServicer
 from grpc_reflection.v1alpha import reflection
 from prometheus_client import Counter
 
-from mesh.service.access import Access, Right, bearer, rights_of
+from mesh.service.access import WRONG_TOKEN, Access, Right, bearer, rights_of
 from mesh.service.errors import TickmeshError, TooMany, grpc_code
 from mesh.service.health import Health
+from mesh.service.wrong_tokens import WrongTokens, host_of_peer, too_many
 
 log = logging.getLogger("mesh.rpc")
 
@@ -133,6 +135,7 @@ class _Border(grpc.aio.ServerInterceptor):
 
     def __init__(self, access: Access, services: Sequence[str]) -> None:
         self._access = access
+        self._wrong_tokens = WrongTokens()
         self._rights = {
             name: right
             for service in services
@@ -149,7 +152,10 @@ class _Border(grpc.aio.ServerInterceptor):
         given = next((v for k, v in handler_call_details.invocation_metadata or () if k == "authorization"), "")
         token = bearer(given) if isinstance(given, str) else ""
         if problem := self._access.problem(self._rights.get(method, Right.WRITE), token):
-            return grpc.unary_unary_rpc_method_handler(_refused(method, problem, known=bool(token)))
+            wrong_tokens = self._wrong_tokens if token and problem == WRONG_TOKEN else None
+            return grpc.unary_unary_rpc_method_handler(
+                _refused(method, problem, known=bool(token), wrong_tokens=wrong_tokens)
+            )
         if handler.unary_unary is not None:
             return grpc.unary_unary_rpc_method_handler(
                 _guarded_unary(method, handler.unary_unary), handler.request_deserializer, handler.response_serializer
@@ -161,12 +167,18 @@ class _Border(grpc.aio.ServerInterceptor):
         return handler
 
 
-def _refused(method: str, problem: str, *, known: bool) -> Callable[[Any, Any], Awaitable[Any]]:
+def _refused(
+    method: str, problem: str, *, known: bool, wrong_tokens: WrongTokens | None
+) -> Callable[[Any, Any], Awaitable[Any]]:
     code = grpc.StatusCode.UNAUTHENTICATED
-    if known and problem != "wrong token":
+    if known and wrong_tokens is None:
         code = grpc.StatusCode.PERMISSION_DENIED
 
     async def refused(_: Any, context: Any) -> Any:
+        if wrong_tokens is not None and (
+            wait_s := wrong_tokens.count(host_of_peer(context.peer()), now_s=time.monotonic())
+        ):
+            await _abort(method, context, TooMany(too_many(wait_s), retry_after_s=wait_s))
         CALLS.labels(method, code.name).inc()
         await context.abort(code, problem)
 

@@ -10,11 +10,13 @@ from typing import Any
 import httpx
 import pytest
 import pytest_asyncio
+from websockets.exceptions import InvalidStatus
 
 from gateway.access import Admission
 from mesh.service.access import Access
 from mesh.service.errors import TooMany
 from mesh.service.rpc import channel
+from mesh.service.wrong_tokens import PER_MINUTE
 from tests.fixtures.gateway import (
     Gateway,
     SmallSignal,
@@ -344,6 +346,29 @@ async def test_with_a_token_reading_is_open_and_changing_is_not() -> None:
         assert gateway.signal.selected == "btcusdt"
         assert await select(headers={"authorization": "Bearer s3cret"}) == 200
         assert await select(params={"token": "s3cret"}) == 200
+
+
+async def test_many_wrong_tokens_are_told_to_wait_and_a_right_one_is_answered_all_the_same() -> None:
+    async with running_gateway(admission=Admission(tokens=Access("s3cret"))) as gateway:
+
+        async def select(token: str, http: httpx.AsyncClient = gateway.http) -> httpx.Response:
+            bearer = {"authorization": f"Bearer {token}"} if token else {}
+            return await http.post("/api/symbol", json={"symbol": "ethusdt"}, headers=bearer)
+
+        found = [await select(f"guess{n}") for n in range(PER_MINUTE + 10)]
+        assert [one.status_code for one in found[:PER_MINUTE]] == [401] * PER_MINUTE
+        told = found[-1]
+        assert told.status_code == 429 and "wrong token" in told.json()["message"]
+        assert told.headers["retry-after"].isdigit() and told.headers["connection"] == "close"
+        with pytest.raises(InvalidStatus) as refused:
+            await gateway.ws("?token=guess")
+        assert refused.value.response.status_code == 429
+        assert (await select("s3cret")).status_code == 200  # nobody is locked out by who shares his address
+        assert (await select("")).status_code == 401
+        elsewhere = httpx.AsyncHTTPTransport(local_address="127.0.0.2")
+        async with httpx.AsyncClient(transport=elsewhere, base_url=gateway.http.base_url) as other:
+            assert (await select("guess", other)).status_code == 401
+        assert "tickmesh_wrong_tokens_total" in (await gateway.http.get("/metrics")).text
 
 
 async def test_the_status_of_the_mesh_is_told_from_the_newest_reports_of_both_services(gateway: Gateway) -> None:

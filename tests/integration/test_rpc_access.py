@@ -13,6 +13,7 @@ from gateway.access import Admission
 from mesh.service import rpc
 from mesh.service.access import Access
 from mesh.service.rpc import authorization, channel, serving
+from mesh.service.wrong_tokens import PER_MINUTE
 from tests.fixtures.gateway import SmallSignal, SmallStore, running_app, running_store, serving_health
 from tickmesh.v1 import signal_pb2, signal_pb2_grpc
 
@@ -98,3 +99,26 @@ async def test_calls_at_once_are_bounded(monkeypatch: pytest.MonkeyPatch) -> Non
         assert await price.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
         for watch in watching:
             watch.cancel()
+
+
+async def test_many_wrong_tokens_are_told_to_wait_and_a_right_one_is_answered_all_the_same() -> None:
+    async with guarded_signal(ACCESS) as (small, to_signal):
+        stub = signal_pb2_grpc.SignalServiceStub(to_signal)
+
+        async def select(token: str) -> grpc.aio.AioRpcError | None:
+            try:
+                request = signal_pb2.SelectSymbolRequest(symbol="ethusdt")
+                await stub.SelectSymbol(request, metadata=authorization(token))
+            except grpc.aio.AioRpcError as exc:
+                return exc
+            return None
+
+        found = [await select(f"guess{n}") for n in range(PER_MINUTE + 10)]
+        codes = [one.code() for one in found if one is not None]
+        assert codes[:PER_MINUTE] == [grpc.StatusCode.UNAUTHENTICATED] * PER_MINUTE
+        assert codes[-1] == grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert found[-1] is not None
+        assert dict(found[-1].trailing_metadata())["retry-after"].isdigit()
+        told = await select("reader")
+        assert told is not None and told.code() == grpc.StatusCode.PERMISSION_DENIED
+        assert await select("s3cret") is None and small.selected == "ethusdt"

@@ -4,7 +4,8 @@ from ipaddress import ip_network
 
 import pytest
 
-from gateway.limits import OTHER_FILES, RESERVE, ConnectionLimits, Connections, address_key
+from gateway.limits import OTHER_FILES, RESERVE, ConnectionLimits, Connections
+from mesh.service.access import address_key
 
 
 def filled(limits: ConnectionLimits, hosts: list[str]) -> Connections[int]:
