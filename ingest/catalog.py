@@ -11,10 +11,10 @@ from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 from nats.js.errors import NotFoundError
 
-from ingest.binance.exchange_info import TRADING, Instrument
-from ingest.followed_symbols import Following
-from ingest.http.client import Rest
-from ingest.http.errors import RestError
+from ingest.followed_symbols import FollowedSymbols
+from ingest.http.errors import VenueRequestError
+from ingest.messages import TRADING, Instrument
+from ingest.venue import HttpApi
 from mesh.bus import control, subjects
 from mesh.bus.connection import Bus
 from mesh.service.backoff import backoff
@@ -75,8 +75,8 @@ class Catalog:
     def __init__(
         self,
         venue: str,
-        following: Following,
-        rest: Rest,
+        following: FollowedSymbols,
+        rest: HttpApi,
         bus: Bus,
         *,
         on_change: Callable[[], None],
@@ -116,7 +116,7 @@ class Catalog:
             before = self._resting
             try:
                 await self._look()
-            except (RestError, BadMessage) as exc:
+            except (VenueRequestError, BadMessage) as exc:
                 if log_throttle.due(_now_s()):
                     log.warning("what %s trades is not known yet: %s", self._venue, exc)
                 await asyncio.sleep(max(next(delays), getattr(exc, "again_after_s", 0.0)))
@@ -140,7 +140,7 @@ class Catalog:
         log.info("%s is not on the list of %s: asking whether it is by now", symbol, self._venue)
         try:
             await self._look()
-        except (RestError, BadMessage) as exc:
+        except (VenueRequestError, BadMessage) as exc:
             return str(exc)
         await self.tell()
         return ""
@@ -206,7 +206,7 @@ class Catalog:
         return payload
 
     async def _look(self) -> None:
-        """Ask the venue for its list and take it in. Raises: RestError, BadMessage: there is none now."""
+        """Ask the venue for its list and take it in. Raises: VenueRequestError, BadMessage: there is none now."""
         async with self._looking:
             began_s = _now_s()
             instruments = await self._rest.exchange_info()

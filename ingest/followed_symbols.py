@@ -5,27 +5,28 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from ingest.binance.exchange_info import TRADING, UNLISTED, Instrument
-from ingest.binance.frames import MAX_SYMBOLS
+from ingest.messages import TRADING, UNLISTED, Instrument
 
 MAX_SELECTED = 32
 """So many selected symbols beside the settings' are followed; one more, and the first of them goes."""
 
 
-class Following:
-    """See the module. `symbols` is what to follow.
+class FollowedSymbols:
+    """The symbols to follow, and what the venue lists.
 
     Attributes:
         left_out: the settings' symbols that a connection has no room for; say so.
 
     Args:
         symbols: from the settings, in order.
+        max_symbols: how many a connection to the venue may follow.
 
     """
 
-    def __init__(self, symbols: Sequence[str]) -> None:
-        self._standing = dict.fromkeys(symbols[:MAX_SYMBOLS])
-        self.left_out = tuple(symbols[MAX_SYMBOLS:])
+    def __init__(self, symbols: Sequence[str], *, max_symbols: int) -> None:
+        self._max_symbols = max_symbols
+        self._standing = dict.fromkeys(symbols[:max_symbols])
+        self.left_out = tuple(symbols[max_symbols:])
         self._selected: dict[str, None] = {}
         self._listed: dict[str, Instrument] | None = None
         self._known: dict[str, Instrument] = {}  # what was listed once of what is followed, and before the start
@@ -72,7 +73,7 @@ class Following:
         if not self.lists(symbol):
             return False
         self._selected.pop(symbol, None)
-        while len(self._selected) >= min(MAX_SELECTED, MAX_SYMBOLS - len(self._standing)) and self._selected:
+        while len(self._selected) >= min(MAX_SELECTED, self._max_symbols - len(self._standing)) and self._selected:
             del self._selected[next(iter(self._selected))]
         self._selected[symbol] = None
         self._keep_in_mind()

@@ -7,14 +7,16 @@ import logging
 import os
 from collections.abc import Collection
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import Any
 
 from ingest import metrics
+from ingest.binance import BinanceAdapter
 from ingest.catalog import Catalog
 from ingest.feed_state import feed_of
-from ingest.followed_symbols import Following
-from ingest.http.client import connect as connect_rest
+from ingest.followed_symbols import FollowedSymbols
 from ingest.network import Network
+from ingest.publish.aside import Aside
 from ingest.publish.confirmations import Confirmations
 from ingest.publish.gap_repair import Repairs
 from ingest.publish.outbox import Outbox
@@ -22,10 +24,11 @@ from ingest.publish.quarantine import Bounds
 from ingest.publish.repair_requests import RequestedRepairs
 from ingest.publish.trade_publisher import Outlet
 from ingest.settings import IngestSettings
-from ingest.venue import Venue, VenueChoice, tell_followed
-from ingest.websocket.connection import Ends
+from ingest.venue import Venue
+from ingest.venue_choice import VenueChoice, count_followed
+from ingest.websocket.connection import VenueConnection
 from ingest.websocket.silence_watchdog import SilenceWatchdog
-from ingest.websocket.stream import Line
+from ingest.websocket.stream import ReconnectingStream
 from mesh.bus import control, subjects
 from mesh.bus.connection import CANDLE_STREAM, CONTROL_STREAM, DEAD_STREAM, Bus, raw_stream
 from mesh.bus.dead_letters import DeadLetterQueue
@@ -39,6 +42,9 @@ from mesh.service.metrics import served
 from tickmesh.v1 import status_pb2
 
 log = logging.getLogger("ingest.service")
+
+BAD_ROWS_REMEMBERED = 256
+"""An illegible row of REST comes again and again: so many of the last ones are not kept twice."""
 
 REPAIRED_WITHIN_S = 2.0
 """So long a stopping ingest waits for what has arrived to be passed on, and for REST to bring what is missing."""
@@ -57,8 +63,8 @@ async def main(settings: IngestSettings, stop: Stop) -> None:
             joined(settings, "ingest", health=health, stop=stop, streams=streams, describe=feed.describe)
         )
         async with stop.interrupts():
-            choice = VenueChoice(settings, health, Network.of(os.environ))
-            tell_followed(None, choice=choice)
+            choice = VenueChoice(settings, health, Network.of(os.environ), adapter=BinanceAdapter())
+            count_followed(None, choice=choice)
             venue = await choice.first(bus)
         publisher = Publisher(bus, subjects.RAW, readers=(subjects.DURABLE_SIGNAL, subjects.DURABLE_STORE))
         async with asyncio.TaskGroup() as keepers:
@@ -85,46 +91,52 @@ async def _follow(
 
     When it returns, all of this venue's trades have left: what is said of the next one comes after them.
     """
-    following = _symbols_to_follow(settings)
-    log.info("following %s: %s", venue.name, ", ".join(following.symbols))
-    tell_followed(venue, choice=choice)
+    followed = _symbols_to_follow(settings, venue)
+    log.info("following %s: %s", venue.name, ", ".join(followed.symbols))
+    count_followed(venue, choice=choice)
     bounds = Bounds(
         max_id_jump=settings.max_id_jump,
         max_time_jump_s=settings.max_time_jump_s,
         max_time_ahead_s=settings.max_time_ahead_s,
     )
     outlet = Outlet(venue.name, bus, publisher, bounds=bounds, epoch_wait_s=settings.epoch_wait_s, health=health)
-    async with connect_rest(venue.name, venue.rest_urls, venue.network) as venue_rest, asyncio.TaskGroup() as tasks:
-        repairs = Repairs(venue_rest, outlet, tasks)
-        outbox = Outbox(bus)
-        venue_rest.keep_aside_in(outbox)
-        outlet.keep_aside_in(outbox)
-        confirmations = Confirmations(venue_rest, outlet)
-        watchdog = SilenceWatchdog()
-        ends = Ends(
+    outbox = Outbox(bus)
+    outlet.keep_aside_in(outbox)
+    bad_rows = Aside("rows", outbox, remembers=BAD_ROWS_REMEMBERED)
+    async with venue.http_api(on_bad_row=bad_rows.keep) as http_api, asyncio.TaskGroup() as tasks:
+        repairs = Repairs(http_api, outlet, tasks)
+        confirmations = Confirmations(http_api, outlet)
+        connect = partial(
+            VenueConnection,
             venue,
-            following,
-            outlet,
-            watchdog,
-            newest_id=venue_rest.newest_id,
-            on_followed=repairs.catch_up,
+            followed=followed,
+            outlet=outlet,
             outbox=outbox,
+            watchdog=SilenceWatchdog(),
+            newest_id=http_api.newest_id,
+            on_followed=repairs.catch_up,
         )
-        line = Line(ends, max_age_s=settings.connection_max_age_s, health=health, on_away=venue_rest.stay_away)
-        feed.follow(line, outlet, publisher)
+        stream = ReconnectingStream(
+            venue.ws_urls,
+            connect,
+            max_age_s=settings.connection_max_age_s,
+            health=health,
+            on_away=http_api.stay_away,
+        )
+        feed.follow(stream, outlet, publisher)
         catalog = Catalog(
             venue.name,
-            following,
-            venue_rest,
+            followed,
+            http_api,
             bus,
-            on_change=line.wake,
+            on_change=stream.wake,
             next_id=outlet.next_id_if_known,
             health=health,
         )
         dead = DeadLetterQueue(bus)
-        requested = RequestedRepairs(bus, venue_rest, outlet, dead)
+        requested = RequestedRepairs(bus, http_api, outlet, dead)
         loops = [
-            tasks.create_task(_connect(line, catalog), name="line"),
+            tasks.create_task(_connect(stream, catalog), name="stream"),
             tasks.create_task(outbox.run(), name="outbox"),
             tasks.create_task(requested.run(), name="requested repairs"),
             tasks.create_task(outlet.keep_bounds(), name="bounds"),
@@ -133,7 +145,7 @@ async def _follow(
             tasks.create_task(catalog.keep_learning(), name="learning"),
             tasks.create_task(catalog.keep_telling(), name="telling"),
             tasks.create_task(catalog.keep_answering(), name="answering lookups"),
-            tasks.create_task(_listen(bus, venue.name, following, line, catalog, dead), name="listening"),
+            tasks.create_task(_listen(bus, venue.name, followed, stream, catalog, dead), name="listening"),
             tasks.create_task(dead.run(), name="dead letters"),
         ]
         stopping = tasks.create_task(stop.wait(), name="stopping")
@@ -149,25 +161,25 @@ class FeedReport:
     """Adds to ingest's report how the feed is, whichever venue is followed now; nothing before one is."""
 
     def __init__(self) -> None:
-        self._followed: tuple[Line, Outlet, Publisher] | None = None
+        self._followed: tuple[ReconnectingStream, Outlet, Publisher] | None = None
 
-    def follow(self, line: Line, outlet: Outlet, publisher: Publisher) -> None:
+    def follow(self, stream: ReconnectingStream, outlet: Outlet, publisher: Publisher) -> None:
         """Report of these from now on."""
-        self._followed = line, outlet, publisher
+        self._followed = stream, outlet, publisher
 
     def describe(self, report: status_pb2.ServiceReport) -> None:
         """Add the feed and what waits."""
         if self._followed is None:
             return
-        line, outlet, publisher = self._followed
+        stream, outlet, publisher = self._followed
         progress = outlet.progress()
-        report.feed.CopyFrom(feed_of(outlet.venue, line.connection, progress))
+        report.feed.CopyFrom(feed_of(outlet.venue, stream.connection, progress))
         report.backlogs.add(name="held_trades", count=sum(one.held_trades for one in progress))
         report.backlogs.add(name="unacknowledged_messages", count=publisher.pending)
 
 
-def _symbols_to_follow(settings: IngestSettings) -> Following:
-    following = Following(settings.symbols)
+def _symbols_to_follow(settings: IngestSettings, venue: Venue) -> FollowedSymbols:
+    following = FollowedSymbols(settings.symbols, max_symbols=venue.adapter.max_symbols)
     if following.left_out:
         log.error(
             "SYMBOLS has %d symbols, expected at most %d: the last %d are not followed, %s",
@@ -180,9 +192,9 @@ def _symbols_to_follow(settings: IngestSettings) -> Following:
 
 
 async def wind_down(loops: Collection[asyncio.Task[Any]], repairs: Repairs) -> None:
-    """End the loops, and then the repairs: the line passes on what has arrived, REST brings what it has.
+    """End the loops, and then the repairs: the stream passes on what has arrived, REST brings what it has.
 
-    Each gets a moment only: where the bus takes nothing, the line may wait behind a repair, which waits for the bus.
+    Each gets a moment only: where the bus takes nothing, the stream may wait behind a repair, which waits for the bus.
     """
     for task in loops:
         task.cancel()
@@ -190,14 +202,14 @@ async def wind_down(loops: Collection[asyncio.Task[Any]], repairs: Repairs) -> N
     await repairs.finish(within_s=REPAIRED_WITHIN_S)
 
 
-async def _connect(line: Line, catalog: Catalog) -> None:
+async def _connect(stream: ReconnectingStream, catalog: Catalog) -> None:
     """Let the mesh know whom it hears of before the first trade is on its way."""
     await catalog.told.wait()
-    await line.run()
+    await stream.run()
 
 
 async def _listen(
-    bus: Bus, venue: str, following: Following, line: Line, catalog: Catalog, dead: DeadLetterQueue
+    bus: Bus, venue: str, followed: FollowedSymbols, stream: ReconnectingStream, catalog: Catalog, dead: DeadLetterQueue
 ) -> None:
     """Follow the symbols that people select, for ever."""
     async with Reader(bus, subjects.CONTROL, "control-ingest", after=None, subject=subjects.CONTROL_SYMBOL) as reader:
@@ -208,11 +220,11 @@ async def _listen(
                 except BadMessage as exc:
                     dead.put(subjects.CONTROL, message, str(exc))
                 else:
-                    if symbol in following.symbols:
+                    if symbol in followed.symbols:
                         log.debug("%s is followed already", symbol)
-                    elif await catalog.offers(symbol) and following.select(symbol):
+                    elif await catalog.offers(symbol) and followed.select(symbol):
                         log.info("%s was selected: following it too", symbol)
-                        line.wake()
+                        stream.wake()
                         catalog.changed()
                     else:
                         log.warning("ignored the selection of %s: %s does not trade it", symbol, venue)

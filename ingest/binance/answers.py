@@ -10,9 +10,9 @@ import numpy as np
 
 from ingest.binance.aggregates import Aggregates
 from ingest.binance.columns import Id, IdOrNone, Time, columns
-from ingest.binance.events import BadFrame
 from ingest.binance.page import Page, parted, read_one_by_one, spoiled
 from ingest.binance.unreadable import UNREADABLE
+from ingest.messages import BadFrame
 from mesh.service.errors import BadMessage
 from mesh.values.trades import TradeColumns
 

@@ -2,37 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated
 
 import msgspec
 
-from ingest.binance.events import BadFrame
 from ingest.binance.page import Page, parted, read_one_by_one
 from ingest.binance.unreadable import UNREADABLE
+from ingest.messages import BadFrame, Instrument
 from mesh.service.errors import BadMessage
 from mesh.values.fixed import parse_e8
 from mesh.values.symbols import parse_symbol
 
-TRADING = "TRADING"
-
-UNLISTED = "UNLISTED"
-"""Our own word for what the venue listed before and does not list now."""
-
 _Asset = Annotated[str, msgspec.Meta(max_length=40)]
 _Status = Annotated[str, msgspec.Meta(pattern="^[A-Z_]{1,24}$")]
-
-
-@dataclass(frozen=True, slots=True)
-class Instrument:
-    """Something that the venue lists, in our words; `status` is its own: `TRADING`, or why it is not traded now."""
-
-    symbol: str
-    base_asset: str
-    quote_asset: str
-    tick_size_e8: int
-    step_size_e8: int
-    status: str = TRADING
 
 
 class _Filter(msgspec.Struct, gc=False):

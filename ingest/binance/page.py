@@ -11,9 +11,9 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from ingest.binance.events import BadFrame
 from ingest.binance.unreadable import UNREADABLE
 from ingest.gap import Gap
+from ingest.messages import BadFrame
 
 _Row = TypeVar("_Row")
 _Told_co = TypeVar("_Told_co", covariant=True)

@@ -7,16 +7,14 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
-from ingest.binance.answers import parse_error
-from ingest.binance.refusals import Refusal, refusal_of
-from ingest.http.errors import RestRefused
+from ingest.http.errors import Reaction, Refusal, RequestRejected
 
 _FIRST_SHUT_S, _LONGEST_SHUT_S = 2.0, 300.0
 _NOT_OFFERED_S = 300.0  # a 404 may be a slip of the venue's, and what it has not today it may have tomorrow
 
 
 class Host:
-    """See the module.
+    """What one host is known to offer, and until when it is left alone.
 
     Args:
         url: where it is.
@@ -42,24 +40,21 @@ class Host:
         """Take note that it answers again."""
         self._refusals = 0
 
-    def refused(self, path: str, status: int, body: bytes, now_s: float) -> tuple[str, bool]:
+    def refused(self, path: str, refusal: Refusal, now_s: float) -> tuple[str, bool]:
         """Take note of a refusal; return it in plain words, and whether a person should hear of it.
 
         Raises:
-            RestRefused: the question itself is wrong.
+            RequestRejected: the request itself is wrong.
 
         """
-        code, message = parse_error(body)
-        refusal, why = refusal_of(status, code)
-        said = " ".join(filter(None, (str(status), str(code or ""), message)))
-        words = f"{self.name} {why} ({said}), asked for {path}"
-        if refusal is Refusal.REJECTED:
-            raise RestRefused(words)
-        if refusal is Refusal.LEAVE_HOST:
+        words = f"{self.name} {refusal.why} ({refusal.said}), asked for {path}"
+        if refusal.reaction is Reaction.REJECTED:
+            raise RequestRejected(words)
+        if refusal.reaction is Reaction.LEAVE_HOST:
             self._shut(now_s)
-        elif refusal is Refusal.NOT_OFFERED:
+        elif refusal.reaction is Reaction.NOT_OFFERED:
             self._not_offered_until_s[path] = now_s + _NOT_OFFERED_S
-        return words, refusal is not Refusal.ASK_AGAIN
+        return words, refusal.reaction is not Reaction.ASK_AGAIN
 
     def _shut(self, now_s: float) -> None:
         # Twice as long each time: a refusal may be for ever, or over in a moment.

@@ -7,7 +7,7 @@ import hashlib
 import logging
 
 from ingest import metrics
-from ingest.binance.events import BadFrame
+from ingest.messages import BadFrame
 from ingest.publish.outbox import MAX_ASIDE, Outbox, dead_frame
 from mesh.service.logs import LogThrottle
 

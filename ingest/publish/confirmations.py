@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from ingest.http.client import Rest
-from ingest.http.errors import RestAway, RestError
+from ingest.http.errors import VenueRequestError, VenueUnavailable
 from ingest.publish.trade_publisher import Outlet
+from ingest.venue import HttpApi
 from mesh.service.backoff import backoff
 from mesh.service.logs import LogThrottle
 
@@ -26,7 +26,7 @@ class Confirmations:
 
     """
 
-    def __init__(self, rest: Rest, outlet: Outlet) -> None:
+    def __init__(self, rest: HttpApi, outlet: Outlet) -> None:
         self._rest = rest
         self._outlet = outlet
         self._underway: set[str] = set()
@@ -55,8 +55,8 @@ class Confirmations:
                 newest, away_s = None, 0.0
                 try:
                     newest = await self._rest.newest_trades(symbol)
-                except RestError as exc:
-                    away_s = exc.again_after_s if isinstance(exc, RestAway) else 0.0
+                except VenueRequestError as exc:
+                    away_s = exc.again_after_s if isinstance(exc, VenueUnavailable) else 0.0
                     if log_throttle.due(asyncio.get_running_loop().time()):
                         log.warning("%s: cannot ask which trades are right now: %s", symbol, exc)
                 await self._outlet.judge(symbol, newest)

@@ -7,10 +7,10 @@ import logging
 
 from ingest import metrics
 from ingest.gap import Gap
-from ingest.http.backfill import Found, split_anchor
-from ingest.http.client import Rest
-from ingest.http.errors import RestAway, RestRefused
+from ingest.http.backfill import BackfillResult, split_anchor
+from ingest.http.errors import RequestRejected, VenueUnavailable
 from ingest.publish.trade_publisher import Outlet
+from ingest.venue import HttpApi
 from mesh.service.backoff import backoff
 from mesh.service.logs import LogThrottle
 from mesh.values.trades import TradeColumns
@@ -34,7 +34,7 @@ class Repairs:
 
     """
 
-    def __init__(self, rest: Rest, outlet: Outlet, tasks: asyncio.TaskGroup) -> None:
+    def __init__(self, rest: HttpApi, outlet: Outlet, tasks: asyncio.TaskGroup) -> None:
         self._rest = rest
         self._outlet = outlet
         self._tasks = tasks
@@ -102,14 +102,14 @@ class Repairs:
                     continuous.add(epoch)
                 else:
                     found = await self._rest.trades_from(symbol, from_id)
-            except RestAway as exc:
+            except VenueUnavailable as exc:
                 self.brought.discard(symbol)
                 nothing_since_s = None
                 if log_throttle.due(asyncio.get_running_loop().time()):
                     log.warning("%s: cannot fetch trades from %d on now: %s", symbol, from_id, exc)
                 await asyncio.sleep(max(next(delays), exc.again_after_s))
                 continue
-            except RestRefused as exc:
+            except RequestRejected as exc:
                 self._to_the_end.discard(symbol)
                 await self._outlet.give_up(symbol, str(exc))
                 continue
@@ -137,13 +137,13 @@ class Repairs:
         if fetched:
             log.info("%s: fetched %d trades up to %d", symbol, fetched, (self._outlet.next_id(symbol) or 0) - 1)
 
-    async def _continued(self, symbol: str, last_id: int) -> Found | None:
+    async def _continued(self, symbol: str, last_id: int) -> BackfillResult | None:
         """Ask for what comes after the last trade, and for that trade itself: in a new epoch it is another one.
 
         Returns:
             what comes after it; None where a new epoch has begun by that.
 
-        Raises: RestError.
+        Raises: VenueRequestError.
 
         """
         epoch, last = self._outlet.epoch(symbol), self._outlet.last_trade(symbol)
@@ -171,7 +171,7 @@ class Repairs:
             return None
         return newest.rows(slice(-1, None)) if int(newest.time_us[-1]) > last[0] + LATER_US else None
 
-    async def _hand_over(self, symbol: str, found: Found) -> None:
+    async def _hand_over(self, symbol: str, found: BackfillResult) -> None:
         metrics.REPAIRED.labels(self._outlet.venue, symbol).inc(found.trades)
         unreachable = set(found.unreachable)
         why, level = "the venue no longer tells them one by one", logging.ERROR

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 import msgspec
 from nats.errors import Error as NatsError
 
-from ingest.binance.events import BadFrame
-from ingest.binance.frames import ClosedCandle
+from ingest.messages import BadFrame, ClosedCandle
 from ingest.publish.quarantine import Doubted
 from mesh.bus import control, subjects
 from mesh.bus.connection import Bus

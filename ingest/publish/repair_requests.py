@@ -10,9 +10,9 @@ from nats.errors import Error as NatsError
 
 from ingest import metrics
 from ingest.gap import Gap
-from ingest.http.client import Rest
-from ingest.http.errors import RestAway, RestError
+from ingest.http.errors import VenueRequestError, VenueUnavailable
 from ingest.publish.trade_publisher import Outlet
+from ingest.venue import HttpApi
 from mesh.bus import control, subjects
 from mesh.bus.connection import Bus
 from mesh.bus.dead_letters import DeadLetterQueue
@@ -42,7 +42,7 @@ class RequestedRepairs:
 
     """
 
-    def __init__(self, bus: Bus, rest: Rest, outlet: Outlet, dead: DeadLetterQueue) -> None:
+    def __init__(self, bus: Bus, rest: HttpApi, outlet: Outlet, dead: DeadLetterQueue) -> None:
         self._bus = bus
         self._rest = rest
         self._outlet = outlet
@@ -110,9 +110,9 @@ class RequestedRepairs:
                     result.problem = f"the venue has no answer for trades from {from_id} on"
                     break
                 from_id = found.next_id
-        except RestError as exc:
+        except VenueRequestError as exc:
             result.problem = str(exc)
-            if isinstance(exc, RestAway):
+            if isinstance(exc, VenueUnavailable):
                 await asyncio.sleep(min(exc.again_after_s, 60))  # the next request would meet the same answer
         log.info(
             "%s: asked for trades %d to %d: %d found, %d absent%s",

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from ingest import metrics
-from ingest.binance.frames import ClosedCandle
 from ingest.feed_state import Progress
 from ingest.gap import Gap
+from ingest.messages import ClosedCandle
 from ingest.publish.outbox import MAX_ASIDE, Outbox, dead_trades, epoch_begun
 from ingest.publish.quarantine import Bounds, Doubted, Known, Quarantine, Recent, Verdict, implausible_past
 from ingest.publish.resume import epoch_told, last_published, repair_id

@@ -14,8 +14,8 @@ _BUSY_FRAMES_A_S = 20_000.0
 _MEMORY_S = 0.1
 
 
-class Pace:
-    """How busy one connection is. Times are seconds of one steady clock."""
+class Coalescer:
+    """How long the frames of one connection wait for company. Times are seconds of one monotonic clock."""
 
     def __init__(self) -> None:
         self._rate = 0.0  # frames a second, of late

@@ -5,37 +5,35 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 
 import websockets
 from websockets.asyncio.client import ClientConnection
 
 from ingest import metrics
-from ingest.binance.events import BadFrame
-from ingest.binance.frames import ClosedCandle
-from ingest.followed_symbols import Following
-from ingest.http.errors import RestError
+from ingest.followed_symbols import FollowedSymbols
+from ingest.http.errors import VenueRequestError
+from ingest.messages import BadFrame, ClosedCandle
 from ingest.publish.aside import Aside
 from ingest.publish.outbox import Outbox, minute
 from ingest.publish.trade_publisher import Outlet
-from ingest.venue import Venue, asked_away_s, plain_words
-from ingest.websocket.coalescer import Pace
-from ingest.websocket.frame_queue import Mailbox
-from ingest.websocket.host_rotation import Rung
-from ingest.websocket.opening import Opening
+from ingest.venue import Venue
+from ingest.websocket.coalescer import Coalescer
+from ingest.websocket.frame_queue import FrameQueue
+from ingest.websocket.handshake import WebSocketConnect, refused_away_s, refused_words
+from ingest.websocket.host_rotation import Endpoint
 from ingest.websocket.session import (
     Event,
-    Feed,
     Followed,
     MinuteSeen,
     MinutesRefused,
     Refused,
+    Session,
     ShutdownAnnounced,
     UnknownSeen,
 )
 from ingest.websocket.silence_watchdog import Doubt, SilenceWatchdog
 
-log = logging.getLogger("ingest.link")
+log = logging.getLogger("ingest.connection")
 
 MAX_FRAMES = 65_536
 """Frames that wait in memory at most, some 15 MB; beyond that the socket is not read and the venue has to wait."""
@@ -53,42 +51,42 @@ _REST_AHEAD_S = 1.0  # so much earlier than the socket REST may have a trade
 _BUSY_S = 0.5  # whoever worked so long did not listen meanwhile
 
 
-@dataclass(frozen=True, slots=True)
-class Ends:
-    """Where a link takes what it needs and brings what it hears.
+class VenueConnection:
+    """One connection. Run it as a task; then wait for `tried`, and if it is `open`, for `worn`.
 
-    Attributes:
+    Args:
         venue: whom to follow.
-        following: the symbols.
+        endpoint: the host, and in which form to ask it.
+        followed: the symbols.
         outlet: where trades go.
+        outbox: where closed minutes and bad frames go.
         watchdog: how often there are trades, and so when a silence is too long.
         newest_id: asks REST for the id of a symbol's newest trade, None when it has none.
         on_followed: called with each symbol whose trades come from now on, and which may have missed some before.
-        outbox: where closed minutes and bad frames go.
-
-    """
-
-    venue: Venue
-    following: Following
-    outlet: Outlet
-    watchdog: SilenceWatchdog
-    newest_id: Callable[[str], Awaitable[int | None]]
-    on_followed: Callable[[str], None]
-    outbox: Outbox
-
-
-class Link:
-    """See the module. Run it as a task; then wait for `tried`, and if it is `open`, for `worn`.
-
-    Args:
-        ends: what is at both ends.
-        rung: the host, and in which form to ask it.
+        received_elsewhere: asked once it is open whether another connection still receives a symbol's trades, so that
+            nothing was missed.
         max_age_s: when it is so old it wants to be replaced.
-        heard: asked once it is open whether another link still hears a symbol, so that nothing was missed.
 
     """
 
-    def __init__(self, ends: Ends, rung: Rung, *, max_age_s: float, heard: Callable[[str], bool]) -> None:
+    def __init__(
+        self,
+        venue: Venue,
+        endpoint: Endpoint,
+        *,
+        # Symbols
+        followed: FollowedSymbols,
+        # Where what is said goes
+        outlet: Outlet,
+        outbox: Outbox,
+        # Silence
+        watchdog: SilenceWatchdog,
+        newest_id: Callable[[str], Awaitable[int | None]],
+        # The other connections
+        on_followed: Callable[[str], None],
+        received_elsewhere: Callable[[str], bool],
+        max_age_s: float,
+    ) -> None:
         self.tried = asyncio.Event()  # it is open, or could not be opened
         self.worn = asyncio.Event()  # it wants to be replaced, or has ended
         self.why = ""
@@ -97,27 +95,33 @@ class Link:
         self.open = False
         self.mute = False  # it is open but says nothing
         self.opened_s = 0.0
-        self._ends = ends
-        self._rung = rung
+        self._venue = venue
+        self._endpoint = endpoint
+        self._symbols = followed
+        self._outlet = outlet
+        self._outbox = outbox
+        self._watchdog = watchdog
+        self._newest_id = newest_id
+        self._on_followed = on_followed
+        self._received_elsewhere = received_elsewhere
         self._max_age_s = max_age_s
-        self._heard = heard
-        self.feed = Feed(ends.venue.name, (), plain=rung.plain)
-        self._mailbox = Mailbox(MAX_FRAMES, MAX_WAITING_BYTES)
-        self._aside = Aside("frames", ends.outbox)
+        self.session = venue.adapter.session(venue.name, (), plain=endpoint.plain)
+        self._frames = FrameQueue(MAX_FRAMES, MAX_WAITING_BYTES)
+        self._bad_frames = Aside("frames", outbox)
         self._settling: asyncio.Task[None] | None = None
         self._at_first: dict[str, int] = {}  # by symbol: what REST's newest trade was when it was asked first
 
-    def hears(self, symbol: str) -> bool:
+    def receives(self, symbol: str) -> bool:
         """Return whether a symbol's trades come by this connection, as far as anybody can tell."""
-        return self.open and not self.mute and not self._mailbox.closed and self.feed.follows(symbol)
+        return self.open and not self.mute and not self._frames.closed and self.session.follows(symbol)
 
     def leave(self) -> None:
         """Stop reading; what has arrived is still passed on."""
-        self._mailbox.close()
+        self._frames.close()
 
     def wake(self) -> None:
         """Look at what is to be followed again, now."""
-        self._mailbox.wake()
+        self._frames.wake()
 
     async def run(self) -> None:
         """Live until the connection breaks, `leave` is called, or cancelled; never raises for the venue's doings."""
@@ -125,10 +129,10 @@ class Link:
             await self._live()
         except (OSError, TimeoutError, websockets.InvalidHandshake, websockets.ConnectionClosed) as exc:
             if isinstance(exc, websockets.InvalidStatus):
-                self.status, self.away_s = exc.response.status_code, asked_away_s(exc)
+                self.status, self.away_s = exc.response.status_code, refused_away_s(exc)
             # By which proxy matters while it is being opened.
-            through = "" if self.open else self._ends.venue.network.through(self._rung.url)
-            self._wear(plain_words(exc, self._ends.venue.ws_urls) + through)
+            through = "" if self.open else self._venue.network.through(self._endpoint.url)
+            self._wear(refused_words(exc, self._venue.ws_urls) + through)
         finally:
             self.open = False
             self._wear("left")
@@ -139,14 +143,14 @@ class Link:
         self.worn.set()
 
     async def _live(self) -> None:
-        ends, clock = self._ends, asyncio.get_running_loop().time
+        clock = asyncio.get_running_loop().time
         symbols = await self._prepared()
-        url = self._rung.url
-        self.feed = feed = Feed(ends.venue.name, symbols, plain=self._rung.plain)
-        async with Opening(
-            url + feed.target,
+        url = self._endpoint.url
+        self.session = session = self._venue.adapter.session(self._venue.name, symbols, plain=self._endpoint.plain)
+        async with WebSocketConnect(
+            url + session.target,
             compression=None,
-            **ends.venue.network.for_websocket(url),
+            **self._venue.network.for_websocket(url),
             # Timeouts
             open_timeout=_OPEN_WITHIN_S,
             ping_interval=_PING_EVERY_S,
@@ -156,24 +160,24 @@ class Link:
             max_size=_MAX_FRAME_BYTES,
             max_queue=1024,
         ) as socket:
-            log.info("connected to %s for %s", url, ", ".join(feed.followed[:10]))
+            log.info("connected to %s for %s", url, ", ".join(session.followed[:10]))
             metrics.CONNECTIONS.inc()
             # Only now: the connection before may have ended while this one was being opened.
-            unheard = tuple(symbol for symbol in feed.followed if not self._heard(symbol))
+            unheard = tuple(symbol for symbol in session.followed if not self._received_elsewhere(symbol))
             self.open, self.opened_s = True, clock()
-            ends.watchdog.listen(feed.followed, clock())
-            reading = asyncio.create_task(_read(socket, self._mailbox))
-            ticking = asyncio.create_task(_tick(self._mailbox))
+            self._watchdog.listen(session.followed, clock())
+            reading = asyncio.create_task(_read(socket, self._frames))
+            ticking = asyncio.create_task(_tick(self._frames))
             try:
                 await self._happened(Followed(unheard))
                 self.tried.set()
-                await self._converse(socket, feed)
+                await self._converse(socket, session)
             finally:
                 others = [task for task in (reading, ticking, self._settling) if task is not None]
                 for task in others:
                     task.cancel()
                 await asyncio.gather(*others, return_exceptions=True)
-                await self._work(feed)
+                await self._work(session)
             if not reading.cancelled():
                 reading.result()
 
@@ -182,46 +186,46 @@ class Link:
 
         One that is selected meanwhile is not among them: its turn comes next time.
         """
-        symbols = tuple(self._ends.following.symbols)
+        symbols = tuple(self._symbols.symbols)
         for symbol in symbols:
-            await self._ends.outlet.follow(symbol)
+            await self._outlet.follow(symbol)
         return symbols
 
-    async def _converse(self, socket: ClientConnection, feed: Feed) -> None:
+    async def _converse(self, socket: ClientConnection, session: Session) -> None:
         clock = asyncio.get_running_loop().time
-        pace = Pace()
-        while not self._mailbox.closed:
-            called = await self._mailbox.wait()
-            if (linger_s := pace.linger_s(clock())) > 0:
+        coalescer = Coalescer()
+        while not self._frames.closed:
+            called = await self._frames.wait()
+            if (linger_s := coalescer.linger_s(clock())) > 0:
                 await asyncio.sleep(linger_s)
-            pace.worked(await self._work(feed), clock())
+            coalescer.worked(await self._work(session), clock())
             if not called:
                 continue  # the rest can wait for the next tick
-            feed.want(await self._prepared())
-            for request in feed.requests(clock()):
+            session.want(await self._prepared())
+            for request in session.requests(clock()):
                 log.debug("> %s", request)
                 await socket.send(request, text=True)
-            self._examine(feed, clock())
+            self._examine(session, clock())
 
-    def _examine(self, feed: Feed, now_s: float) -> None:
+    def _examine(self, session: Session, now_s: float) -> None:
         if self.worn.is_set():
             return
         if self._settling is not None and self._settling.done():
             self._settling.result()  # an error of ours is nobody else's to tell
             self._settling = None
-        if self._settling is None and (doubt := self._ends.watchdog.doubt(feed.followed, now_s)) is not None:
+        if self._settling is None and (doubt := self._watchdog.doubt(session.followed, now_s)) is not None:
             self._settling = asyncio.create_task(self._settle(doubt))
-        elif feed.unanswered(now_s):
+        elif session.unanswered(now_s):
             self._wear("a request was left unanswered")
         elif now_s - self.opened_s > self._max_age_s:
             self._wear(f"it is {self._max_age_s:g} s old")
 
     async def _settle(self, doubt: Doubt) -> None:
         """Ask REST whether a silence hides trades; replace the connection unless it says that there were none."""
-        watchdog, who = self._ends.watchdog, doubt.symbol or "everybody"
+        watchdog, who = self._watchdog, doubt.symbol or "everybody"
         try:
             missed = await self._missed(doubt.ask)
-        except RestError as exc:
+        except VenueRequestError as exc:
             missed, why = True, f"and REST cannot say whether there were trades: {exc}"
         else:
             why = "though REST has trades that did not come"
@@ -236,13 +240,18 @@ class Link:
             self._wear(f"{who} has been silent for longer than usual, {why}")
 
     async def _missed(self, symbols: Sequence[str]) -> bool:
-        """Return whether REST has newer trades than have come. Raises: RestError: nothing is known of any symbol."""
+        """Return whether REST has newer trades than have come.
+
+        Raises:
+            VenueRequestError: nothing is known of any symbol.
+
+        """
         newer: dict[str, int] = {}
-        unknown: RestError | None = None
+        unknown: VenueRequestError | None = None
         for symbol in symbols:
             try:
-                newest_id = await self._ends.newest_id(symbol)
-            except RestError as exc:
+                newest_id = await self._newest_id(symbol)
+            except VenueRequestError as exc:
                 unknown = exc
                 continue
             if newest_id is not None and newest_id > self._reached(symbol, newest_id):
@@ -256,8 +265,8 @@ class Link:
 
     def _reached(self, symbol: str, newest_id: int) -> int:
         """Return the id that has come so far; of a symbol that never traded here, what REST said at first."""
-        next_id = self._ends.outlet.next_id(symbol)
-        reached = max(self._ends.watchdog.newest_id(symbol), -1 if next_id is None else next_id - 1)
+        next_id = self._outlet.next_id(symbol)
+        reached = max(self._watchdog.newest_id(symbol), -1 if next_id is None else next_id - 1)
         return reached if reached >= 0 else self._at_first.setdefault(symbol, newest_id)
 
     async def take_in(self, frames: Sequence[bytes], *, received_time_us: int) -> None:
@@ -268,35 +277,33 @@ class Link:
             received_time_us: when the first of them came, since 1970.
 
         """
-        for event in self.feed.receive(frames, received_time_us=received_time_us):
+        for event in self.session.receive(frames, received_time_us=received_time_us):
             await self._happened(event)
 
-    async def _work(self, feed: Feed) -> int:
+    async def _work(self, session: Session) -> int:
         """Pass on all that has arrived; return how many frames that was."""
         clock = asyncio.get_running_loop().time
-        frames, received_time_us = self._mailbox.take()
+        frames, received_time_us = self._frames.take()
         began_s = clock()
         metrics.FRAMES.inc(len(frames))
         for start in range(0, len(frames), _AT_ONCE):
             await self.take_in(frames[start : start + _AT_ONCE], received_time_us=received_time_us)
         if clock() - began_s > _BUSY_S:
-            self._ends.watchdog.listen(feed.followed, clock())
+            self._watchdog.listen(session.followed, clock())
         return len(frames)
 
     async def _happened(self, event: Event) -> None:
         match event:
             case Followed(symbols):
                 for symbol in symbols:
-                    self._ends.on_followed(symbol)
-            case ClosedCandle() if not self.feed.follows(event.symbol):
+                    self._on_followed(symbol)
+            case ClosedCandle() if not self.session.follows(event.symbol):
                 log.debug("a minute of %s, which is not followed", event.symbol)
             case ClosedCandle():
-                if why := self._ends.outlet.why_no_candle(event):
-                    self._aside.keep(BadFrame(why, repr(event).encode()))
+                if why := self._outlet.why_no_candle(event):
+                    self._bad_frames.keep(BadFrame(why, repr(event).encode()))
                 else:
-                    self._ends.outbox.put(
-                        minute(self._ends.venue.name, event, epoch=self._ends.outlet.epoch(event.symbol))
-                    )
+                    self._outbox.put(minute(self._venue.name, event, epoch=self._outlet.epoch(event.symbol)))
             case Refused(symbols, code, message, again_after_s):
                 words = "the venue refuses %s: %d %s; asking again in %g s"
                 log.error(words, ", ".join(symbols), code, message, again_after_s)
@@ -309,27 +316,27 @@ class Link:
                 metrics.UNKNOWN_EVENTS.inc()
                 log.debug("unknown event %s", name)
             case BadFrame():
-                self._aside.keep(event)
+                self._bad_frames.keep(event)
             case MinuteSeen(symbol, last_trade_id):
-                if self.feed.follows(symbol):
-                    self._ends.watchdog.minute(symbol, last_trade_id, asyncio.get_running_loop().time())
+                if self.session.follows(symbol):
+                    self._watchdog.minute(symbol, last_trade_id, asyncio.get_running_loop().time())
             case _:
-                if self.feed.follows(event.symbol):
+                if self.session.follows(event.symbol):
                     newest_id = int(event.trade_id.max())
-                    self._ends.watchdog.traded(event.symbol, newest_id, asyncio.get_running_loop().time())
-                await self._ends.outlet.take(event)
+                    self._watchdog.traded(event.symbol, newest_id, asyncio.get_running_loop().time())
+                await self._outlet.take(event)
 
 
-async def _read(socket: ClientConnection, mailbox: Mailbox) -> None:
+async def _read(socket: ClientConnection, frames: FrameQueue) -> None:
     """Read until the connection closes, which it says by raising ConnectionClosed."""
     try:
         while True:
-            await mailbox.put(await socket.recv(decode=False))
+            await frames.put(await socket.recv(decode=False))
     finally:
-        mailbox.close()
+        frames.close()
 
 
-async def _tick(mailbox: Mailbox) -> None:
+async def _tick(frames: FrameQueue) -> None:
     while True:
         await asyncio.sleep(_TICK_S)
-        mailbox.wake()
+        frames.wake()

@@ -1,4 +1,4 @@
-"""Between the task that reads a socket and the task that works on its frames: a bounded heap of frames.
+"""Frames between the task that reads a socket and the task that works on them: a bounded queue.
 
 The reader runs on while frames are there, so all that has arrived is worked on together: one by one when it is quiet,
 by the thousand when the bus held us up.
@@ -10,7 +10,7 @@ import asyncio
 import time
 
 
-class Mailbox:
+class FrameQueue:
     """Frames on their way from one task to one other.
 
     Args:
@@ -27,7 +27,7 @@ class Mailbox:
         self._received_time_us = 0
         self._woken = asyncio.Event()
         self._room = asyncio.Event()
-        self._called = False
+        self._wake_called = False
         self.closed = False
 
     async def put(self, frame: bytes) -> None:
@@ -48,14 +48,14 @@ class Mailbox:
 
     def wake(self) -> None:
         """Let `wait` return though nothing may be there."""
-        self._called = True
+        self._wake_called = True
         self._woken.set()
 
     async def wait(self) -> bool:
         """Wait until there is something to look at; call `take` next. Return whether somebody called `wake`."""
         await self._woken.wait()
         self._woken.clear()
-        called, self._called = self._called, False
+        called, self._wake_called = self._wake_called, False
         return called
 
     def take(self) -> tuple[list[bytes], int]:

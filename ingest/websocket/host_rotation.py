@@ -1,7 +1,4 @@
-"""The ladder of a venue's WebSocket hosts: which is tried next, and in which form it is asked. Pure.
-
-Times are seconds of one steady clock.
-"""
+"""Which WebSocket host of a venue is tried next, and in which form it is asked. Pure."""
 
 from __future__ import annotations
 
@@ -16,7 +13,7 @@ _NOT_UNDERSTOOD = (400, 404)
 
 
 @dataclass(frozen=True, slots=True)
-class Rung:
+class Endpoint:
     """A host to try now.
 
     Attributes:
@@ -30,8 +27,8 @@ class Rung:
     plain: bool
 
 
-class Ladder:
-    """See the module.
+class HostRotation:
+    """The hosts in turn. Times are seconds of one monotonic clock.
 
     Args:
         urls: in the order to try.
@@ -42,14 +39,14 @@ class Ladder:
         self._turns = itertools.cycle(urls)
         self._plain_until_s: dict[str, float] = {}
 
-    def next_rung(self, now_s: float) -> Rung:
+    def next_endpoint(self, now_s: float) -> Endpoint:
         """Return whom to try next."""
         url = next(self._turns)
-        return Rung(url, now_s < self._plain_until_s.get(url, float("-inf")))
+        return Endpoint(url, now_s < self._plain_until_s.get(url, float("-inf")))
 
-    def refused(self, rung: Rung, status: int, now_s: float) -> bool:
+    def refused(self, endpoint: Endpoint, status: int, now_s: float) -> bool:
         """Take note of a handshake refused with this status; return whether the plain form is tried because of it."""
-        if rung.plain or status not in _NOT_UNDERSTOOD:
+        if endpoint.plain or status not in _NOT_UNDERSTOOD:
             return False
-        self._plain_until_s[rung.url] = now_s + PLAIN_S
+        self._plain_until_s[endpoint.url] = now_s + PLAIN_S
         return True

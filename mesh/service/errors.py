@@ -7,7 +7,7 @@
      +-- NotReady                    not now: an upstream is away or nothing has come yet     UNAVAILABLE
      +-- TooMany                     not so often, or no more of it                           RESOURCE_EXHAUSTED
      +-- BadMessage                  bytes from outside that are not what they should be      DATA_LOSS
-     |    +-- BadFrame               ingest.binance.events: a frame or a row of the venue's
+     |    +-- BadFrame               ingest.messages: a frame or a row of the venue's
      +-- LeaseLostError              another instance of this service works now
      +-- LibraryError                libsignal refused
      |    +-- RefusedTrade           libsignal.errors: a trade it cannot take
@@ -18,10 +18,10 @@
      +-- ForeignPublisherError       mesh.bus.publisher: another writer of the same stream
      +-- StreamReplacedError         mesh.bus.reader: another stream of that name, or it lost its end
      +-- UnusableProxyError          ingest.proxies: a proxy of the environment that cannot be used
-     +-- RestError                   ingest.http.errors: REST of the venue gave no answer
-     |    +-- RestAway               ingest.http.errors: it does not answer now
-     |    +-- RestRefused            ingest.http.errors: it refused this request
-     |         +-- RestNotOffered    ingest.http.errors: it does not have that endpoint
+     +-- VenueRequestError           ingest.http.errors: REST of the venue gave no answer
+     |    +-- VenueUnavailable       ingest.http.errors: it does not answer now
+     |    +-- RequestRejected        ingest.http.errors: it refused this request
+     |         +-- EndpointNotOffered    ingest.http.errors: it does not have that path
      +-- SharedSessionsError         store.database.connection: a pooler hands out other sessions
      +-- WrongSchemaError            store.database.migrations: a schema this code may not write into
      +-- PositionMovedError          store.intake.writer: somebody else moved the position

@@ -9,12 +9,10 @@ from typing import Any
 
 import pytest
 
-from ingest.followed_symbols import Following
-from ingest.venue import Venue
-from ingest.websocket.connection import Ends
-from ingest.websocket.silence_watchdog import SilenceWatchdog
-from ingest.websocket.stream import Line
+from ingest.followed_symbols import FollowedSymbols
+from ingest.websocket.stream import ReconnectingStream
 from mesh.service.health import Health
+from tests.fixtures.binance import binance, connecting, following
 from tests.fixtures.following import followed
 from tests.fixtures.nats import NatsServer
 from tests.fixtures.scripted_venue import Refusal, frame, minute, scripted_venue
@@ -190,21 +188,15 @@ async def test_asked_to_stop_while_it_stays_away_it_ends_at_once(nats_server: Na
 
 
 async def test_who_is_told_to_stay_away_passes_it_on() -> None:
-    nothing: Any = None  # a line that is never open brings nothing anywhere
+    nothing: Any = None  # a stream that is never open brings nothing anywhere
     told: asyncio.Queue[float] = asyncio.Queue()
     async with scripted_venue() as venue:
         venue.turns_away = lambda _: Refusal(418, {"Retry-After": "500"})
-        ends = Ends(
-            Venue("binance", (venue.ws_url,), ()),
-            Following(()),
-            nothing,
-            SilenceWatchdog(),
-            newest_id=nothing,
-            on_followed=nothing,
-            outbox=nothing,
+        connect = connecting(binance(venue.ws_url), following(), nothing)
+        stream = ReconnectingStream(
+            [venue.ws_url], connect, max_age_s=60, health=Health("venue"), on_away=told.put_nowait
         )
-        line = Line(ends, max_age_s=60, health=Health("venue"), on_away=told.put_nowait)
-        running = asyncio.create_task(line.run())
+        running = asyncio.create_task(stream.run())
         assert await asyncio.wait_for(told.get(), 20) == 500.0
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
@@ -213,8 +205,8 @@ async def test_who_is_told_to_stay_away_passes_it_on() -> None:
 class SelectingOutlet:
     """An outlet that needs a moment for each symbol, in which somebody selects another one."""
 
-    def __init__(self, following: Following) -> None:
-        self._following = following
+    def __init__(self, symbols: FollowedSymbols) -> None:
+        self._symbols = symbols
         self.known: list[str] = []
 
     async def follow(self, symbol: str) -> None:
@@ -222,26 +214,23 @@ class SelectingOutlet:
         await asyncio.sleep(0)
         if symbol not in self.known:
             self.known.append(symbol)
-        self._following.select("ethusdt")
+        self._symbols.select("ethusdt")
 
 
 async def test_a_symbol_selected_while_a_connection_is_made_ready_is_asked_for_once_the_outlet_knows_it() -> None:
     nothing: Any = None  # nothing is traded here
-    following = Following(("btcusdt",))
-    outlet: Any = SelectingOutlet(following)
+    symbols = following("btcusdt")
+    outlet: Any = SelectingOutlet(symbols)
     known_when_followed: list[tuple[str, bool]] = []
     async with scripted_venue() as venue:
-        ends = Ends(
-            Venue("binance", (venue.ws_url,), ()),
-            following,
+        connect = connecting(
+            binance(venue.ws_url),
+            symbols,
             outlet,
-            SilenceWatchdog(),
-            newest_id=nothing,
             on_followed=lambda symbol: known_when_followed.append((symbol, symbol in outlet.known)),
-            outbox=nothing,
         )
-        line = Line(ends, max_age_s=60, health=Health("venue"), on_away=nothing)
-        running = asyncio.create_task(line.run())
+        stream = ReconnectingStream([venue.ws_url], connect, max_age_s=60, health=Health("venue"), on_away=nothing)
+        running = asyncio.create_task(stream.run())
         await eventually(lambda: len(known_when_followed) == 2)
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)

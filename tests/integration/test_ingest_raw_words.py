@@ -8,19 +8,16 @@ import hashlib
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any
 
 import pytest
 
-from ingest import venue
-from ingest.followed_symbols import Following
-from ingest.http.client import connect
-from ingest.http.errors import RestError
+from ingest import venue_choice
+from ingest.binance import BinanceAdapter
+from ingest.http.errors import VenueRequestError
 from ingest.network import Network
-from ingest.venue import Venue
-from ingest.websocket.connection import Ends, Link
-from ingest.websocket.host_rotation import Rung
-from ingest.websocket.silence_watchdog import SilenceWatchdog
+from ingest.websocket.connection import VenueConnection
+from ingest.websocket.host_rotation import Endpoint
+from tests.fixtures.binance import binance, connecting, following, nowhere_else
 from tests.fixtures.passed_on import PassedOn, outlet_into
 
 HEAD = b"HTTP/1.1 200 OK\r\n"
@@ -34,8 +31,8 @@ ANSWERS = [
     b"HTTP/1.1 200 \xff\xfe\r\nContent-Length: 2\r\n\r\n[]",
     b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
     b"HTTP/1.1 100 Continue\r\n\r\n" * 500,
-    b"HTTP/1.1 302 Found\r\nLocation: http://[::bad\r\nContent-Length: 0\r\n\r\n",
-    b"HTTP/1.1 302 Found\r\nLocation: \xff//\xff:99999999\r\nContent-Length: 0\r\n\r\n",
+    b"HTTP/1.1 302 BackfillResult\r\nLocation: http://[::bad\r\nContent-Length: 0\r\n\r\n",
+    b"HTTP/1.1 302 BackfillResult\r\nLocation: \xff//\xff:99999999\r\nContent-Length: 0\r\n\r\n",
     HEAD + b"Content-Length: " + b"9" * 5000 + b"\r\n\r\n[]",
     HEAD + b"Content-Length: 99999999999999999999\r\n\r\n[]",
     HEAD + b"Content-Length: -5\r\n\r\n[]",
@@ -87,51 +84,41 @@ async def says(answer: Callable[[bytes], bytes]) -> AsyncIterator[int]:
         yield server.sockets[0].getsockname()[1]
 
 
-async def link_to(port: int) -> Link:
-    """Return a link that was opened, or could not be, and has ended."""
-    ends = Ends(
-        Venue("binance", (), ()),
-        Following(["btcusdt"]),
-        await outlet_into(PassedOn()),
-        SilenceWatchdog(),
-        newest_id=_no_id,
-        on_followed=lambda symbol: None,
-        outbox=NOTHING,
+async def connection_to(port: int) -> VenueConnection:
+    """Return a connection that was opened, or could not be, and has ended."""
+    connect = connecting(binance(), following("btcusdt"), await outlet_into(PassedOn()))
+    connection = connect(
+        endpoint=Endpoint(f"ws://127.0.0.1:{port}", plain=False), max_age_s=60, received_elsewhere=nowhere_else
     )
-    link = Link(ends, Rung(f"ws://127.0.0.1:{port}", plain=False), max_age_s=60, heard=lambda symbol: False)
-    await asyncio.wait_for(link.run(), 20)
-    return link
-
-
-NOTHING: Any = None
-
-
-async def _no_id(symbol: str) -> int | None:
-    return None
+    await asyncio.wait_for(connection.run(), 20)
+    return connection
 
 
 @pytest.mark.parametrize("answer", ANSWERS)
 async def test_no_answer_over_rest_raises_anything_but_its_refusal(answer: bytes) -> None:
-    async with says(lambda _: answer) as port, connect("binance", [f"http://127.0.0.1:{port}"]) as rest:
+    async with (
+        says(lambda _: answer) as port,
+        BinanceAdapter().http_api("binance", [f"http://127.0.0.1:{port}"], Network()) as rest,
+    ):
         try:
             assert await rest.newest_id("btcusdt") is None
-        except RestError as exc:
+        except VenueRequestError as exc:
             assert str(exc)
 
 
 @pytest.mark.parametrize("answer", ANSWERS)
 async def test_no_answer_to_a_handshake_ends_more_than_the_connection(answer: bytes) -> None:
     async with says(lambda _: answer) as port:
-        link = await link_to(port)
-    assert not link.open
-    assert link.why
-    assert link.away_s <= 3 * 24 * 3600
+        connection = await connection_to(port)
+    assert not connection.open
+    assert connection.why
+    assert connection.away_s <= 3 * 24 * 3600
 
 
 @pytest.mark.parametrize("answer", ANSWERS)
 async def test_no_answer_ends_the_question_whether_the_venue_is_there(answer: bytes) -> None:
     async with says(lambda _: answer) as port:
-        found = await venue._ask_websocket(Network(), f"ws://127.0.0.1:{port}", 5.0, logging.DEBUG)
+        found = await venue_choice._ask_websocket(Network(), f"ws://127.0.0.1:{port}", 5.0, logging.DEBUG)
     assert not found.by_websocket
 
 
@@ -144,9 +131,9 @@ async def test_no_frame_of_the_protocol_ends_more_than_the_connection(frame: byt
         return upgrade + digest + b"\r\n\r\n" + frame
 
     async with says(accept) as port:
-        link = await link_to(port)
-    assert not link.open
-    assert link.why
+        connection = await connection_to(port)
+    assert not connection.open
+    assert connection.why
 
 
 @pytest.mark.parametrize("status", [300, 301, 302, 303, 307, 308])
@@ -160,5 +147,5 @@ async def test_a_redirect_of_the_handshake_is_not_followed(status: int) -> None:
     async with says(elsewhere) as other:
         redirect = b"HTTP/1.1 %d X\r\nLocation: ws://127.0.0.1:%d/ws\r\nContent-Length: 0\r\n\r\n" % (status, other)
         async with says(lambda _: redirect) as port:
-            link = await link_to(port)
-    assert (link.status, asked) == (status, [])
+            connection = await connection_to(port)
+    assert (connection.status, asked) == (status, [])

@@ -37,14 +37,15 @@ PURE = [
     "mesh/bus/in_flight.py",
     "mesh/bus/message.py",
     "mesh/service/access.py",
-    "ingest/binance/frames.py",
-    "ingest/binance/events.py",
+    "ingest/messages.py",
+    "ingest/binance/messages.py",
+    "ingest/binance/subscriptions.py",
     "ingest/gap.py",
     "ingest/binance/answers.py",
     "ingest/binance/aggregates.py",
     "ingest/binance/exchange_info.py",
     "ingest/binance/page.py",
-    "ingest/http/search.py",
+    "ingest/binance/session.py",
     "ingest/http/rate_limit.py",
     "ingest/websocket/session.py",
     "ingest/binance/columns.py",
@@ -57,7 +58,7 @@ PURE = [
     "ingest/websocket/coalescer.py",
     "ingest/publish/sequencer.py",
     "ingest/binance/refusals.py",
-    "ingest/binance/stay_away.py",
+    "ingest/http/retry_after.py",
     "ingest/binance/unreadable.py",
     "signal/signalsvc/engine.py",
     "signal/signalsvc/selection.py",
@@ -148,6 +149,27 @@ def test_the_rooms_of_the_foundation_import_downwards_only() -> None:
         for path in sorted((ROOT / "mesh" / room).rglob("*.py"))
         for name in imports_of(path)
         if name.split(".")[0] == "mesh" and name.split(".")[1] not in rooms[: at + 1]
+    ]
+    assert found == []
+
+
+def test_only_what_puts_ingest_together_knows_the_venue_it_follows() -> None:
+    """What is Binance's is in `ingest/binance`: another venue is another folder beside it."""
+    found = {
+        path.relative_to(ROOT).as_posix()
+        for path in (ROOT / "ingest").rglob("*.py")
+        if path.parent.name != "binance" and any(name.startswith("ingest.binance") for name in imports_of(path))
+    }
+    assert found == {"ingest/service.py"}
+
+
+def test_a_venue_adapter_knows_nobody_but_what_it_speaks_through() -> None:
+    allowed = ("ingest.binance", "ingest.http", "ingest.websocket.session", "ingest.messages", "ingest.network")
+    found = [
+        f"{path.relative_to(ROOT)} imports {name}"
+        for path in sorted((ROOT / "ingest" / "binance").glob("*.py"))
+        for name in imports_of(path)
+        if name.startswith("ingest.") and not name.startswith((*allowed, "ingest.gap"))
     ]
     assert found == []
 

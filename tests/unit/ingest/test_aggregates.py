@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ingest.binance.aggregates import Aggregates
-from ingest.http.search import Search
+from ingest.binance.aggregates import Aggregates, AggregateSearch
 from tests.fixtures.trades import columns
 
 PAGE = 100
@@ -26,8 +25,8 @@ def answer(aggregate_id: int | None = None) -> Aggregates:
 
 
 def looked_for(trade_id: int) -> tuple[Aggregates, int]:
-    search, page, looks = Search(trade_id, PAGE), answer(), 0
-    while (aggregate_id := search.next_look(page)) is not None:
+    search, page, looks = AggregateSearch(trade_id, PAGE), answer(), 0
+    while (aggregate_id := search.next_aggregate_id(page)) is not None:
         page, looks = answer(aggregate_id), looks + 1
         assert looks < 20
     return page, looks
@@ -54,4 +53,4 @@ def test_a_trade_older_than_all_aggregates_ends_with_the_oldest() -> None:
 
 def test_where_there_are_no_aggregates_nothing_is_looked_for() -> None:
     nothing = np.array([], np.int64)
-    assert Search(5, PAGE).next_look(Aggregates(nothing, nothing, nothing, columns(1, 1))) is None
+    assert AggregateSearch(5, PAGE).next_aggregate_id(Aggregates(nothing, nothing, nothing, columns(1, 1))) is None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import cast
 
-from ingest.binance.events import BadFrame
+from ingest.messages import BadFrame
 from ingest.publish.aside import Aside
 from ingest.publish.outbox import Letter, Outbox
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from ingest.binance.aggregates import Aggregates
+from ingest.binance.aggregates import Aggregates, from_aggregates
 from ingest.gap import Gap
-from ingest.http.backfill import Found, from_aggregates, from_history, from_newest
+from ingest.http.backfill import BackfillResult, from_history, from_newest
 from mesh.values.trades import TradeColumns
 from tests.fixtures.trades import columns
 
@@ -22,7 +22,7 @@ def aggregates(*rows: tuple[int, int, int]) -> Aggregates:
     return Aggregates(ids[:, 0], ids[:, 1], ids[:, 2], page(*(first for _, first, last in rows if first == last)))
 
 
-def told(found: Found) -> list[list[int] | Gap]:
+def told(found: BackfillResult) -> list[list[int] | Gap]:
     return [step if isinstance(step, Gap) else step.trade_id.tolist() for step in found.in_order]
 
 

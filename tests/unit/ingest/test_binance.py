@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.binance.events import Answer, BadFrame, ShutdownEvent, UnknownEvent
-from ingest.binance.frames import ClosedCandle, Parsed, parse_frames, request
+from ingest.binance.messages import Answer, Parsed, ShutdownEvent, UnknownEvent, parse_frames
+from ingest.binance.subscriptions import request
+from ingest.messages import BadFrame, ClosedCandle
 from mesh.values.fixed import format_e8
 
 REAL = (

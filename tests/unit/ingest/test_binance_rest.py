@@ -10,9 +10,10 @@ import pytest
 
 from ingest.binance.aggregates import Aggregates
 from ingest.binance.answers import parse_aggregates, parse_error, parse_trades
-from ingest.binance.exchange_info import Instrument, parse_exchange_info
+from ingest.binance.exchange_info import parse_exchange_info
 from ingest.binance.page import Page
 from ingest.gap import Gap
+from ingest.messages import Instrument
 from mesh.service.errors import BadMessage
 from mesh.values.trades import TradeColumns
 

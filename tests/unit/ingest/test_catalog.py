@@ -7,24 +7,25 @@ from typing import Any, cast
 
 from nats.js.api import RawStreamMsg
 
-from ingest.binance.exchange_info import Instrument
 from ingest.catalog import LOOKUP_EVERY_S, LOOKUPS_AT_ONCE, MAX_CATALOG_BYTES, Allowance, Catalog
-from ingest.followed_symbols import Following
+from ingest.followed_symbols import FollowedSymbols
+from ingest.messages import Instrument
 from mesh.bus import control
+from tests.fixtures.binance import following as following_of
 from tests.fixtures.waiting import eventually
 from tickmesh.v1 import control_pb2
 
 NOTHING: Any = None  # neither a bus nor a venue is asked
 
 
-def told(following: Following) -> control_pb2.Catalog:
+def told(following: FollowedSymbols) -> control_pb2.Catalog:
     payload = Catalog("binance", following, NOTHING, NOTHING, on_change=lambda: None).payload()
     assert len(payload) <= MAX_CATALOG_BYTES
     return control.decode(control_pb2.Catalog, payload)
 
 
 def test_what_is_traded_needs_no_word_and_what_rests_says_why() -> None:
-    following = Following(["btcusdt"])
+    following = following_of("btcusdt")
     following.learn([Instrument("btcusdt", "BTC", "USDT", 1, 2), Instrument("oldusdt", "OLD", "USDT", 1, 2, "BREAK")])
     catalog = told(following)
     assert [(one.symbol, one.status) for one in catalog.instruments] == [("btcusdt", ""), ("oldusdt", "BREAK")]
@@ -36,7 +37,7 @@ def test_of_more_than_a_message_holds_what_is_followed_and_traded_is_told() -> N
         Instrument(name, "币" * 40, "币" * 40, 1, 1, "TRADING" if number % 2 else "BREAK")
         for number, name in enumerate(names)
     ]
-    following = Following([names[-2], names[-1]])
+    following = following_of(names[-2], names[-1])
     following.learn(instruments)
     catalog = told(following)
     assert {one.symbol for one in catalog.instruments[:2]} == {names[-2], names[-1]}
@@ -74,7 +75,11 @@ class QuickRest:
 
 async def test_what_was_listed_before_the_start_is_known_even_where_the_venue_answers_sooner_than_the_bus() -> None:
     before = [control_pb2.Instrument(symbol=name, tick_size_e8=1, step_size_e8=1) for name in ("btcusdt", "ethusdt")]
-    bus, rest, following = SlowBus(control_pb2.Catalog(venue="binance", instruments=before)), QuickRest(), Following(())
+    bus, rest, following = (
+        SlowBus(control_pb2.Catalog(venue="binance", instruments=before)),
+        QuickRest(),
+        following_of(),
+    )
     following.select("ethusdt")
     catalog = Catalog("binance", following, cast("Any", rest), cast("Any", bus), on_change=lambda: None)
     learning = asyncio.create_task(catalog.keep_learning())

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from ingest.websocket.coalescer import MAX_LINGER_S, Pace
+from ingest.websocket.coalescer import MAX_LINGER_S, Coalescer
 
 
-def busy(frames_a_s: float) -> tuple[Pace, float]:
-    pace, now_s = Pace(), 100.0
+def busy(frames_a_s: float) -> tuple[Coalescer, float]:
+    pace, now_s = Coalescer(), 100.0
     for _ in range(1000):
         now_s += 0.01
         pace.worked(round(frames_a_s * 0.01), now_s)
@@ -16,7 +16,7 @@ def busy(frames_a_s: float) -> tuple[Pace, float]:
 
 
 def test_the_first_frame_passes_at_once() -> None:
-    assert Pace().linger_s(0.0) == 0
+    assert Coalescer().linger_s(0.0) == 0
 
 
 @pytest.mark.parametrize(("frames_a_s", "least_s", "most_s"), [(100, 0.0003, 0.0004), (1000, 0.001, 0.0012)])

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ingest.binance.exchange_info import Instrument
-from ingest.binance.frames import MAX_SYMBOLS
-from ingest.followed_symbols import MAX_SELECTED, Following
+from ingest.binance.subscriptions import MAX_SYMBOLS
+from ingest.followed_symbols import MAX_SELECTED, FollowedSymbols
+from ingest.messages import Instrument
 
 
 def traded(*symbols: str, status: str = "TRADING") -> list[Instrument]:
@@ -12,45 +12,45 @@ def traded(*symbols: str, status: str = "TRADING") -> list[Instrument]:
 
 
 def test_the_settings_symbols_are_followed_before_the_venue_has_said_anything() -> None:
-    assert Following(["btcusdt", "ethusdt"]).symbols == ("btcusdt", "ethusdt")
+    assert FollowedSymbols(["btcusdt", "ethusdt"], max_symbols=MAX_SYMBOLS).symbols == ("btcusdt", "ethusdt")
 
 
 def test_a_selected_symbol_is_followed_too() -> None:
-    following = Following(["btcusdt"])
+    following = FollowedSymbols(["btcusdt"], max_symbols=MAX_SYMBOLS)
     following.learn(traded("btcusdt", "ethusdt"))
     assert following.select("ethusdt")
     assert following.symbols == ("btcusdt", "ethusdt")
 
 
 def test_a_symbol_the_venue_does_not_trade_is_refused() -> None:
-    following = Following(["btcusdt"])
+    following = FollowedSymbols(["btcusdt"], max_symbols=MAX_SYMBOLS)
     following.learn(traded("btcusdt"))
     assert not following.select("nonsense")
     assert following.symbols == ("btcusdt",)
 
 
 def test_before_the_venue_has_said_what_it_trades_a_selection_is_believed_and_dropped_later() -> None:
-    following = Following(["btcusdt"])
+    following = FollowedSymbols(["btcusdt"], max_symbols=MAX_SYMBOLS)
     assert following.select("nonsense")
     assert following.learn(traded("btcusdt")) == ["nonsense"]
     assert following.symbols == ("btcusdt",)
 
 
 def test_what_the_settings_name_is_told_when_it_is_not_traded_but_stays() -> None:
-    following = Following(["btcusdt", "haltusdt"])
+    following = FollowedSymbols(["btcusdt", "haltusdt"], max_symbols=MAX_SYMBOLS)
     assert following.learn(traded("btcusdt")) == ["haltusdt"]
     assert following.symbols == ("btcusdt", "haltusdt")
 
 
 def test_a_halt_is_no_reason_to_leave() -> None:
-    following = Following(["btcusdt", "ethusdt"])
+    following = FollowedSymbols(["btcusdt", "ethusdt"], max_symbols=MAX_SYMBOLS)
     following.learn(traded("btcusdt", "ethusdt"))
     assert following.learn(traded("btcusdt")) == []
     assert following.symbols == ("btcusdt", "ethusdt")
 
 
 def test_a_selected_symbol_is_still_followed_after_a_halt_of_several_lists() -> None:
-    following = Following(["btcusdt"])
+    following = FollowedSymbols(["btcusdt"], max_symbols=MAX_SYMBOLS)
     following.learn(traded("btcusdt", "ethusdt"))
     following.select("ethusdt")
     for symbols in (["btcusdt"], ["btcusdt"], ["btcusdt"], ["btcusdt", "ethusdt"]):
@@ -60,14 +60,14 @@ def test_a_selected_symbol_is_still_followed_after_a_halt_of_several_lists() -> 
 
 def test_symbols_of_the_settings_beyond_what_a_connection_carries_are_named() -> None:
     symbols = [f"coin{i}usdt" for i in range(MAX_SYMBOLS + 2)]
-    following = Following(symbols)
+    following = FollowedSymbols(symbols, max_symbols=MAX_SYMBOLS)
     assert following.symbols == tuple(symbols[:MAX_SYMBOLS])
     assert following.left_out == tuple(symbols[MAX_SYMBOLS:])
-    assert Following(symbols[:MAX_SYMBOLS]).left_out == ()
+    assert FollowedSymbols(symbols[:MAX_SYMBOLS], max_symbols=MAX_SYMBOLS).left_out == ()
 
 
 def test_of_too_many_selections_the_first_go() -> None:
-    following = Following(["btcusdt"])
+    following = FollowedSymbols(["btcusdt"], max_symbols=MAX_SYMBOLS)
     symbols = [f"coin{i}usdt" for i in range(MAX_SELECTED + 2)]
     for symbol in symbols:
         following.select(symbol)
@@ -75,7 +75,7 @@ def test_of_too_many_selections_the_first_go() -> None:
 
 
 def test_a_selected_symbol_that_rests_after_a_start_stays_and_says_so() -> None:
-    following = Following(["btcusdt"])
+    following = FollowedSymbols(["btcusdt"], max_symbols=MAX_SYMBOLS)
     following.select("pepeusdt")
     assert following.learn(traded("btcusdt", "pepeusdt", status="BREAK")) == []
     assert following.symbols == ("btcusdt", "pepeusdt")
@@ -85,7 +85,7 @@ def test_a_selected_symbol_that_rests_after_a_start_stays_and_says_so() -> None:
 
 
 def test_a_symbol_that_an_earlier_list_held_stays_though_this_one_does_not_hold_it() -> None:
-    following = Following(["btcusdt"])
+    following = FollowedSymbols(["btcusdt"], max_symbols=MAX_SYMBOLS)
     following.remember(traded("btcusdt", "pepeusdt"))
     following.select("pepeusdt")
     assert following.learn(traded("btcusdt")) == []
@@ -94,7 +94,7 @@ def test_a_symbol_that_an_earlier_list_held_stays_though_this_one_does_not_hold_
 
 
 def test_until_the_venue_has_told_what_was_told_before_the_start_counts() -> None:
-    following = Following(["btcusdt"])
+    following = FollowedSymbols(["btcusdt"], max_symbols=MAX_SYMBOLS)
     following.remember(traded("btcusdt", "pepeusdt"))
     assert [one.symbol for one in following.instruments] == ["btcusdt", "pepeusdt"]
     assert following.resting == {}

@@ -10,32 +10,32 @@ from typing import cast
 
 from prometheus_client import REGISTRY
 
-from ingest.http.backfill import Found
-from ingest.http.client import Rest
-from ingest.http.errors import RestAway, RestError
+from ingest.http.backfill import BackfillResult
+from ingest.http.errors import VenueRequestError, VenueUnavailable
 from ingest.publish.gap_repair import Repairs
 from ingest.publish.sequencer import Limits
 from ingest.publish.trade_publisher import Outlet
+from ingest.venue import HttpApi
 from mesh.values.trades import TradeColumns
 from tests.fixtures.passed_on import PassedOn, outlet_into
 from tests.fixtures.trades import columns
 from tests.fixtures.waiting import eventually
 
-NOTHING = Found((), (), (), to_the_end=True)
+NOTHING = BackfillResult((), (), (), to_the_end=True)
 
 
 class Answers:
     """A venue that gives the same answer to every question; `asked_s` is when it was asked."""
 
-    def __init__(self, answer: Found | RestError) -> None:
+    def __init__(self, answer: BackfillResult | VenueRequestError) -> None:
         self.answer = answer
         self.asked_s: list[float] = []
 
-    async def trades_from(self, symbol: str, from_id: int) -> Found:
+    async def trades_from(self, symbol: str, from_id: int) -> BackfillResult:
         """Note the question, and answer it."""
         self.asked_s.append(asyncio.get_running_loop().time())
         await asyncio.sleep(0)  # an answer takes a moment
-        if isinstance(self.answer, RestError):
+        if isinstance(self.answer, VenueRequestError):
             raise self.answer
         return self.answer
 
@@ -56,13 +56,13 @@ class Repaired:
 
 @asynccontextmanager
 async def repairing(
-    answer: Found | RestError, *, max_nothing_s: float = 5, max_held_s: float = 60
+    answer: BackfillResult | VenueRequestError, *, max_nothing_s: float = 5, max_held_s: float = 60
 ) -> AsyncIterator[Repaired]:
     """Give an outlet whose gaps are repaired while inside, from a venue with this one answer."""
     passed_on, rest = PassedOn(), Answers(answer)
     outlet = await outlet_into(passed_on, limits=Limits(max_nothing_s=max_nothing_s, max_held_s=max_held_s))
     async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
-        repairs = Repairs(cast("Rest", rest), outlet, tasks)
+        repairs = Repairs(cast("HttpApi", rest), outlet, tasks)
         try:
             yield Repaired(outlet, passed_on, rest, repairs)
         finally:
@@ -78,7 +78,7 @@ async def test_a_gap_seen_after_all_repairs_were_cancelled_begins_no_new_one() -
 
 
 async def test_what_is_under_way_may_come_to_its_end_before_all_is_cancelled() -> None:
-    async with repairing(Found((columns(2, 1),), (), (), to_the_end=True)) as one:
+    async with repairing(BackfillResult((columns(2, 1),), (), (), to_the_end=True)) as one:
         await one.outlet.take(columns(0, 2))
         await one.outlet.take(columns(3, 3))
         await one.repairs.finish(within_s=10)
@@ -87,7 +87,10 @@ async def test_what_is_under_way_may_come_to_its_end_before_all_is_cancelled() -
 
 
 async def test_what_takes_longer_is_cancelled_and_it_is_known_whether_the_venue_was_bringing_it() -> None:
-    for answer, brought in ((Found((columns(2, 1),), (), (), to_the_end=False), {"btcusdt"}), (NOTHING, set())):
+    for answer, brought in (
+        (BackfillResult((columns(2, 1),), (), (), to_the_end=False), {"btcusdt"}),
+        (NOTHING, set()),
+    ):
         async with repairing(answer) as one:
             await one.outlet.take(columns(0, 2))
             await one.outlet.take(columns(100, 1))
@@ -115,7 +118,7 @@ async def test_no_gap_is_given_up_for_a_lone_trade_that_the_venue_which_answers_
 
 
 async def test_nor_for_one_that_waits_past_the_bounds_while_the_venue_does_not_answer() -> None:
-    async with repairing(RestAway("nobody is there"), max_held_s=0.1) as one:
+    async with repairing(VenueUnavailable("nobody is there"), max_held_s=0.1) as one:
         await one.outlet.take(columns(0, 2))
         await one.outlet.take(columns(1050, 1))
         bounds = asyncio.create_task(one.outlet.keep_bounds())
@@ -126,7 +129,7 @@ async def test_nor_for_one_that_waits_past_the_bounds_while_the_venue_does_not_a
 
 
 async def test_while_the_venue_does_not_answer_nobody_knows_and_all_waits() -> None:
-    async with repairing(RestAway("nobody is there"), max_nothing_s=0.1) as one:
+    async with repairing(VenueUnavailable("nobody is there"), max_nothing_s=0.1) as one:
         await one.outlet.take(columns(0, 2))
         await one.outlet.take(columns(3, 2))
         await eventually(lambda: len(one.rest.asked_s) == 4)
@@ -134,7 +137,7 @@ async def test_while_the_venue_does_not_answer_nobody_knows_and_all_waits() -> N
 
 
 async def test_a_venue_that_says_nothing_and_not_that_it_has_nothing_is_not_asked_again_at_once() -> None:
-    async with repairing(Found((), (), (), to_the_end=False)) as one:
+    async with repairing(BackfillResult((), (), (), to_the_end=False)) as one:
         await one.outlet.take(columns(0, 2))
         one.repairs.catch_up("btcusdt")
         await eventually(lambda: len(one.rest.asked_s) >= 3)
@@ -142,7 +145,7 @@ async def test_a_venue_that_says_nothing_and_not_that_it_has_nothing_is_not_aske
 
 
 async def test_trades_of_the_past_say_nothing_of_the_delay() -> None:
-    async with repairing(Found((columns(2, 3),), (), (), to_the_end=True)) as one:
+    async with repairing(BackfillResult((columns(2, 3),), (), (), to_the_end=True)) as one:
         await one.outlet.take(columns(0, 2))
         before = delays_observed()
         one.repairs.catch_up("btcusdt")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from ingest.http.errors import RestRefused
+from ingest.http.errors import RequestRejected
 from ingest.http.host import Host
+from tests.fixtures.binance import refusals_of
 
 TRADES = "/api/v3/trades"
 HISTORY = "/api/v3/historicalTrades"
@@ -18,7 +19,7 @@ def host() -> Host:
 def test_a_path_it_does_not_know_is_not_asked_of_it_again_but_others_are() -> None:
     one = host()
 
-    words, matters = one.refused(HISTORY, 404, b"", 0.0)
+    words, matters = one.refused(HISTORY, refusals_of(404, b""), 0.0)
 
     assert (words, matters) == (f"api.example:8443 has no such path (404), asked for {HISTORY}", True)
     assert (one.offers(HISTORY, 0.0), one.offers(TRADES, 0.0), one.is_shut(0.0)) == (False, True, False)
@@ -27,7 +28,7 @@ def test_a_path_it_does_not_know_is_not_asked_of_it_again_but_others_are() -> No
 def test_a_path_it_does_not_know_is_asked_for_again_after_five_minutes() -> None:
     one = host()
 
-    one.refused(HISTORY, 404, b"", 100.0)
+    one.refused(HISTORY, refusals_of(404, b""), 100.0)
 
     assert not one.offers(HISTORY, 399.9)
     assert one.offers(HISTORY, 400.0)
@@ -36,7 +37,7 @@ def test_a_path_it_does_not_know_is_asked_for_again_after_five_minutes() -> None
 def test_a_path_that_wants_a_key_is_as_good_as_none() -> None:
     one = host()
 
-    one.refused(HISTORY, 400, b'{"code":-2014,"msg":"API-key format invalid."}', 0.0)
+    one.refused(HISTORY, refusals_of(400, b'{"code":-2014,"msg":"API-key format invalid."}'), 0.0)
 
     assert not one.offers(HISTORY, 0.0)
 
@@ -46,10 +47,10 @@ def test_a_host_that_keeps_us_out_is_left_alone_twice_as_long_each_time_until_it
     one = host()
     shut = []
     for _ in range(3):
-        one.refused(TRADES, status, b"", 0.0)
+        one.refused(TRADES, refusals_of(status, b""), 0.0)
         shut.append([one.is_shut(now_s) for now_s in (1.9, 3.9, 7.9)])
     one.answered()
-    one.refused(TRADES, status, b"", 0.0)
+    one.refused(TRADES, refusals_of(status, b""), 0.0)
 
     assert shut == [[True, False, False], [True, True, False], [True, True, True]]
     assert one.is_shut(1.9)
@@ -59,7 +60,7 @@ def test_a_host_that_keeps_us_out_is_left_alone_twice_as_long_each_time_until_it
 def test_it_is_never_left_alone_for_longer_than_five_minutes() -> None:
     one = host()
     for _ in range(100):
-        one.refused(TRADES, 403, b"", 0.0)
+        one.refused(TRADES, refusals_of(403, b""), 0.0)
 
     assert one.is_shut(299.9)
     assert not one.is_shut(300.0)
@@ -67,7 +68,7 @@ def test_it_is_never_left_alone_for_longer_than_five_minutes() -> None:
 
 def test_a_refused_location_is_said_with_the_venues_own_words() -> None:
     words, matters = host().refused(
-        TRADES, 451, b'{"code":0,"msg":"Service unavailable from a restricted location."}', 0.0
+        TRADES, refusals_of(451, b'{"code":0,"msg":"Service unavailable from a restricted location."}'), 0.0
     )
 
     assert words == (
@@ -80,7 +81,7 @@ def test_a_refused_location_is_said_with_the_venues_own_words() -> None:
 def test_a_server_in_trouble_is_asked_again_without_a_word_to_people() -> None:
     one = host()
 
-    assert one.refused(TRADES, 503, b"", 0.0) == (
+    assert one.refused(TRADES, refusals_of(503, b""), 0.0) == (
         "api.example:8443 is in trouble (503), asked for /api/v3/trades",
         False,
     )
@@ -90,6 +91,6 @@ def test_a_server_in_trouble_is_asked_again_without_a_word_to_people() -> None:
 
 def test_a_wrong_question_is_an_error_that_names_path_status_and_the_venues_words() -> None:
     with pytest.raises(
-        RestRefused, match=r"refuses the question \(400 -1121 Invalid symbol\.\), asked for /api/v3/trades"
+        RequestRejected, match=r"refuses the question \(400 -1121 Invalid symbol\.\), asked for /api/v3/trades"
     ):
-        host().refused(TRADES, 400, b'{"code":-1121,"msg":"Invalid symbol."}', 0.0)
+        host().refused(TRADES, refusals_of(400, b'{"code":-1121,"msg":"Invalid symbol."}'), 0.0)

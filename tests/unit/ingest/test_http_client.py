@@ -12,10 +12,12 @@ from typing import Any
 import httpx
 import pytest
 
+from ingest.binance.http_api import BinanceHttpApi
 from ingest.gap import Gap
-from ingest.http.client import Rest
-from ingest.http.errors import RestAway, RestNotOffered, RestRefused
+from ingest.http.errors import EndpointNotOffered, RequestRejected, VenueUnavailable
+from ingest.publish.aside import Aside
 from ingest.publish.outbox import Outbox
+from tests.fixtures.binance import http_api_of
 
 
 def says(body: bytes, status: int = 200, **headers: str) -> httpx.MockTransport:
@@ -39,9 +41,9 @@ class Body(httpx.AsyncByteStream):
 
 
 @asynccontextmanager
-async def rest_of(transport: httpx.MockTransport, *, hosts: int = 1) -> AsyncIterator[Rest]:
+async def rest_of(transport: httpx.MockTransport, *, hosts: int = 1) -> AsyncIterator[BinanceHttpApi]:
     async with httpx.AsyncClient(transport=transport) as client:
-        yield Rest("binance", [f"http://{number}.example" for number in range(hosts)], client)
+        yield http_api_of(client, *(f"http://{number}.example" for number in range(hosts)))
 
 
 async def test_what_the_venue_said_elsewhere_keeps_rest_away_too() -> None:
@@ -52,9 +54,9 @@ async def test_what_the_venue_said_elsewhere_keeps_rest_away_too() -> None:
         return httpx.Response(200, json={})
 
     async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as client:
-        rest = Rest("binance", ["http://binance.example"], client)
+        rest = http_api_of(client, "http://binance.example")
         rest.stay_away(100)
-        with pytest.raises(RestAway) as away:
+        with pytest.raises(VenueUnavailable) as away:
             await rest.ping()
 
     assert 99 < away.value.again_after_s <= 100
@@ -68,8 +70,7 @@ async def test_a_row_that_cannot_be_read_is_kept_aside_and_its_neighbours_are_fo
     outbox = Outbox(no_bus)
 
     async with httpx.AsyncClient(transport=says(json.dumps(rows).encode())) as client:
-        rest = Rest("binance", ["http://binance.example"], client)
-        rest.keep_aside_in(outbox)
+        rest = http_api_of(client, "http://binance.example", on_bad_row=Aside("rows", outbox).keep)
         found = await rest.trades_from("btcusdt", 5)
 
     assert [part.trade_id.tolist() for part in found.parts] == [[5], [7]]
@@ -91,7 +92,7 @@ async def test_what_passes_by_itself_is_asked_of_the_next_host_and_may_be_asked_
 
     async with rest_of(httpx.MockTransport(answer), hosts=2) as rest:
         for _ in range(2):
-            with pytest.raises(RestAway):
+            with pytest.raises(VenueUnavailable):
                 await rest.trades_from("btcusdt", 5)
 
     assert asked == ["0.example", "1.example"] * 2
@@ -100,10 +101,10 @@ async def test_what_passes_by_itself_is_asked_of_the_next_host_and_may_be_asked_
 @pytest.mark.parametrize("code", [-1121, -1100, -1130, -1102, -2011, -1020, -9999])
 async def test_a_question_that_is_wrong_is_refused_at_once(code: int) -> None:
     async with rest_of(says(json.dumps({"code": code, "msg": "Invalid symbol."}).encode(), 400)) as rest:
-        with pytest.raises(RestRefused, match=str(code)) as refused:
+        with pytest.raises(RequestRejected, match=str(code)) as refused:
             await rest.trades_from("btcusdt", 5)
 
-    assert not isinstance(refused.value, RestNotOffered)
+    assert not isinstance(refused.value, EndpointNotOffered)
 
 
 @pytest.mark.parametrize(("status", "code"), [(400, -1003), (400, -1015), (418, 0), (429, -1003), (429, -1121)])
@@ -111,9 +112,9 @@ async def test_who_is_told_to_slow_down_asks_nobody_for_that_long(status: int, c
     body = json.dumps({"code": code, "msg": "Too many requests."}).encode()
 
     async with rest_of(says(body, status, Retry_After="70"), hosts=2) as rest:
-        with pytest.raises(RestAway) as away:
+        with pytest.raises(VenueUnavailable) as away:
             await rest.ping()
-        with pytest.raises(RestAway, match="lasts again in"):
+        with pytest.raises(VenueUnavailable, match="lasts again in"):
             await rest.ping()
 
     assert away.value.again_after_s == 70
@@ -125,7 +126,7 @@ async def test_an_answer_that_is_encoded_though_nobody_asked_for_that_is_refused
 
     async with rest_of(says(bomb, Content_Encoding=encoding)) as rest:
         tracemalloc.start()
-        with pytest.raises(RestAway, match="expected identity"):
+        with pytest.raises(VenueUnavailable, match="expected identity"):
             await rest.trades_from("btcusdt", 5)
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
@@ -151,7 +152,7 @@ async def test_an_answer_too_large_is_not_read_to_its_end(status: int) -> None:
     body = Body(b"x" * 2**16, times=1000)
 
     async with rest_of(httpx.MockTransport(lambda _: httpx.Response(status, stream=body))) as rest:
-        with pytest.raises(RestAway, match="an answer of more than"):
+        with pytest.raises(VenueUnavailable, match="an answer of more than"):
             await rest.trades_from("btcusdt", 5)
 
     assert body.sent < 40
@@ -167,5 +168,5 @@ async def test_a_used_weight_that_is_none_is_passed_over(weight: str) -> None:
 async def test_a_used_weight_that_leaves_no_room_is_waited_for() -> None:
     async with rest_of(says(b"{}", X_MBX_USED_WEIGHT_1M="5999")) as rest:
         await rest.ping()
-        with pytest.raises(RestAway):
+        with pytest.raises(VenueUnavailable):
             await rest.ping()

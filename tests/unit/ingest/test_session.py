@@ -7,16 +7,17 @@ from typing import Any
 
 import pytest
 
-from ingest.binance.events import BadFrame
-from ingest.websocket.session import Event, Feed, Followed, MinutesRefused, Refused, ShutdownAnnounced, UnknownSeen
+from ingest.binance.session import BinanceSession
+from ingest.messages import BadFrame
+from ingest.websocket.session import Event, Followed, MinutesRefused, Refused, ShutdownAnnounced, UnknownSeen
 from mesh.values.trades import TradeColumns
 
 
-def sent(feed: Feed, now_s: float) -> list[dict[str, Any]]:
+def sent(feed: BinanceSession, now_s: float) -> list[dict[str, Any]]:
     return [json.loads(frame) for frame in feed.requests(now_s)]
 
 
-def receive(feed: Feed, *frames: str) -> list[Event]:
+def receive(feed: BinanceSession, *frames: str) -> list[Event]:
     return feed.receive([frame.encode() for frame in frames], received_time_us=1)
 
 
@@ -28,14 +29,14 @@ def trade(symbol: str, trade_id: int) -> str:
 
 
 def test_the_address_asks_for_combined_streams_in_microseconds() -> None:
-    feed = Feed("sim", ["btcusdt", "ethusdt"])
+    feed = BinanceSession("sim", ["btcusdt", "ethusdt"])
     assert feed.target == (
         "/stream?streams=btcusdt@trade/btcusdt@kline_1m/ethusdt@trade/ethusdt@kline_1m&timeUnit=MICROSECOND"
     )
 
 
 def test_the_plain_form_asks_for_trades_alone_and_without_options() -> None:
-    feed = Feed("sim", ["btcusdt", "ethusdt"], plain=True)
+    feed = BinanceSession("sim", ["btcusdt", "ethusdt"], plain=True)
     assert feed.target == "/stream?streams=btcusdt@trade/ethusdt@trade"
     feed.want(["ethusdt", "bnbusdt"])
     assert sent(feed, 0) == [
@@ -47,13 +48,13 @@ def test_the_plain_form_asks_for_trades_alone_and_without_options() -> None:
 
 
 def test_what_stands_in_the_address_is_followed_once_open_and_not_asked_for_again() -> None:
-    feed = Feed("sim", ["btcusdt", "ethusdt"])
+    feed = BinanceSession("sim", ["btcusdt", "ethusdt"])
     assert feed.followed == ("btcusdt", "ethusdt")
     assert sent(feed, 0) == []
 
 
 def test_many_symbols_are_asked_for_in_few_requests_and_two_of_them_a_second() -> None:
-    feed = Feed("sim", [f"coin{i}usdt" for i in range(225)])
+    feed = BinanceSession("sim", [f"coin{i}usdt" for i in range(225)])
     at_once = sent(feed, 0.0)
     assert len(feed.followed) == 50
     assert [len(request["params"]) for request in at_once] == [100, 100]
@@ -64,7 +65,7 @@ def test_many_symbols_are_asked_for_in_few_requests_and_two_of_them_a_second() -
 
 
 def test_a_new_symbol_is_subscribed_to_and_followed_when_the_venue_agrees() -> None:
-    feed = Feed("sim", ["btcusdt"])
+    feed = BinanceSession("sim", ["btcusdt"])
     feed.want(["btcusdt", "ethusdt"])
     assert sent(feed, 0) == [{"method": "SUBSCRIBE", "params": ["ethusdt@trade", "ethusdt@kline_1m"], "id": 1}]
     assert sent(feed, 5) == []
@@ -73,7 +74,7 @@ def test_a_new_symbol_is_subscribed_to_and_followed_when_the_venue_agrees() -> N
 
 
 def test_a_symbol_nobody_wants_any_more_is_unsubscribed_from() -> None:
-    feed = Feed("sim", ["btcusdt", "ethusdt"])
+    feed = BinanceSession("sim", ["btcusdt", "ethusdt"])
     feed.want(["btcusdt"])
     assert sent(feed, 0) == [{"method": "UNSUBSCRIBE", "params": ["ethusdt@trade", "ethusdt@kline_1m"], "id": 1}]
     assert receive(feed, '{"result":null,"id":1}') == []
@@ -81,7 +82,7 @@ def test_a_symbol_nobody_wants_any_more_is_unsubscribed_from() -> None:
 
 
 def test_a_refused_symbol_is_asked_for_without_its_minutes_and_then_not_for_ten_minutes() -> None:
-    feed = Feed("sim", ["btcusdt"])
+    feed = BinanceSession("sim", ["btcusdt"])
     feed.want(["btcusdt", "ethusdt"])
     sent(feed, 0)
     assert receive(feed, '{"code":2,"msg":"too many","id":1}') == [MinutesRefused(("ethusdt",), 2, "too many")]
@@ -93,7 +94,7 @@ def test_a_refused_symbol_is_asked_for_without_its_minutes_and_then_not_for_ten_
 
 
 def test_a_symbol_whose_minutes_were_refused_is_followed_and_left_without_them() -> None:
-    feed = Feed("sim", ["btcusdt"])
+    feed = BinanceSession("sim", ["btcusdt"])
     feed.want(["btcusdt", "ethusdt"])
     sent(feed, 0)
     receive(feed, '{"code":2,"msg":"no klines","id":1}')
@@ -107,7 +108,7 @@ def test_a_symbol_whose_minutes_were_refused_is_followed_and_left_without_them()
 
 
 def test_a_symbol_the_venue_will_not_stop_is_not_asked_about_again() -> None:
-    feed = Feed("sim", ["btcusdt"])
+    feed = BinanceSession("sim", ["btcusdt"])
     feed.want([])
     sent(feed, 0)
     assert receive(feed, '{"code":2,"msg":"no","id":1}') == [Refused(("btcusdt",), 2, "no", 600)]
@@ -116,7 +117,7 @@ def test_a_symbol_the_venue_will_not_stop_is_not_asked_about_again() -> None:
 
 @pytest.mark.parametrize("code", [-1000, -1001, -1003, -1006, -1007, -1008, -1016])
 def test_a_refusal_that_passes_is_asked_again_with_minutes_and_all_later_and_later(code: int) -> None:
-    feed = Feed("sim", ["btcusdt"])
+    feed = BinanceSession("sim", ["btcusdt"])
     feed.want(["btcusdt", "ethusdt", "bnbusdt"])
     now_s = 0.0
     for request_id, again_after_s in enumerate([5, 10, 20, 40, 80, 160, 300, 300], start=1):
@@ -130,7 +131,7 @@ def test_a_refusal_that_passes_is_asked_again_with_minutes_and_all_later_and_lat
 
 
 def test_one_symbol_that_is_refused_does_not_take_the_others_with_it() -> None:
-    feed = Feed("sim", ["btcusdt"], plain=True)
+    feed = BinanceSession("sim", ["btcusdt"], plain=True)
     feed.want(["btcusdt", "ethusdt", "wrongusdt", "bnbusdt"])
     sent(feed, 0)
     assert receive(feed, '{"code":2,"msg":"no","id":1}') == [Refused(("ethusdt", "wrongusdt", "bnbusdt"), 2, "no", 0)]
@@ -142,7 +143,7 @@ def test_one_symbol_that_is_refused_does_not_take_the_others_with_it() -> None:
 
 
 def test_an_error_without_an_id_is_the_answer_to_the_only_request_that_waits() -> None:
-    feed = Feed("sim", ["btcusdt"], plain=True)
+    feed = BinanceSession("sim", ["btcusdt"], plain=True)
     feed.want(["btcusdt", "ethusdt"])
     sent(feed, 0)
     assert receive(feed, '{"code":2,"msg":"no","id":null}') == [Refused(("ethusdt",), 2, "no", 600)]
@@ -150,7 +151,7 @@ def test_an_error_without_an_id_is_the_answer_to_the_only_request_that_waits() -
 
 
 def test_a_change_of_mind_waits_for_the_answer_and_then_undoes() -> None:
-    feed = Feed("sim", ["btcusdt"])
+    feed = BinanceSession("sim", ["btcusdt"])
     feed.want(["btcusdt", "ethusdt"])
     sent(feed, 0)
     feed.want(["btcusdt"])
@@ -160,7 +161,7 @@ def test_a_change_of_mind_waits_for_the_answer_and_then_undoes() -> None:
 
 
 def test_a_request_that_stays_without_an_answer_is_noticed() -> None:
-    feed = Feed("sim", ["btcusdt"])
+    feed = BinanceSession("sim", ["btcusdt"])
     feed.want(["ethusdt", "btcusdt"])
     sent(feed, 0)
     assert not feed.unanswered(9)
@@ -168,12 +169,12 @@ def test_a_request_that_stays_without_an_answer_is_noticed() -> None:
 
 
 def test_an_answer_to_no_question_is_only_told() -> None:
-    feed = Feed("sim", ["btcusdt"])
+    feed = BinanceSession("sim", ["btcusdt"])
     assert receive(feed, '{"code":3,"msg":"Invalid JSON","id":null}') == [UnknownSeen("answer None Invalid JSON")]
 
 
 def test_trades_come_out_by_symbol_before_everything_else() -> None:
-    feed = Feed("sim", ["btcusdt", "ethusdt"])
+    feed = BinanceSession("sim", ["btcusdt", "ethusdt"])
     events = receive(
         feed,
         '{"stream":"!serverShutdown","data":{"e":"serverShutdown","E":1}}',

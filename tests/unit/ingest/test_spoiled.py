@@ -7,7 +7,7 @@ import pytest
 
 from ingest.binance.page import spoiled
 from ingest.gap import Gap
-from ingest.http.backfill import from_history, from_newest, spoil
+from ingest.http.backfill import from_history, from_newest, without_spoiled
 from mesh.values.trades import TradeColumns
 from tests.fixtures.trades import columns
 
@@ -38,21 +38,24 @@ def test_a_bad_row_is_where_it_says_or_anywhere_between_its_neighbours(
 
 
 def test_what_a_bad_row_may_be_is_unreachable_and_never_absent() -> None:
-    found = spoil(from_history(page(5, 9, 10), from_id=3, limit=1000), [Gap(7, 7)])
+    found = without_spoiled(from_history(page(5, 9, 10), from_id=3, limit=1000), [Gap(7, 7)])
     assert (found.absent, found.unreachable) == ((Gap(3, 4), Gap(6, 6), Gap(8, 8)), (Gap(7, 7),))
     assert (found.trades, found.next_id) == (3, 11)
 
 
 def test_bad_rows_before_the_id_asked_for_are_none_of_ours() -> None:
-    found = spoil(from_history(page(5, 6), from_id=4, limit=1000), [Gap(0, 4)])
+    found = without_spoiled(from_history(page(5, 6), from_id=4, limit=1000), [Gap(0, 4)])
     assert (found.absent, found.unreachable) == ((), (Gap(4, 4),))
 
 
 def test_what_the_newest_trades_do_not_reach_stays_unreachable() -> None:
-    found = spoil(from_newest(page(10, 13), from_id=4), [Gap(5, 5), Gap(11, 12)])
+    found = without_spoiled(from_newest(page(10, 13), from_id=4), [Gap(5, 5), Gap(11, 12)])
     assert (found.absent, found.unreachable) == ((), (Gap(4, 9), Gap(11, 12)))
 
 
 def test_without_bad_rows_all_stays_as_it_was() -> None:
     found = from_history(page(5, 9), from_id=3, limit=1000)
-    assert (spoil(found, []).absent, spoil(found, []).unreachable) == (found.absent, found.unreachable)
+    assert (without_spoiled(found, []).absent, without_spoiled(found, []).unreachable) == (
+        found.absent,
+        found.unreachable,
+    )

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ingest.binance.frames import parse_frames
+from ingest.binance.messages import parse_frames
 from ingest.publish.sequencer import Sequencer
 from mesh.values.fixed import parse_e8
 from mesh.values.trades import concatenate

@@ -13,22 +13,21 @@ import httpx
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from ingest.binance.http_api import BinanceHttpApi
+from ingest.binance.session import BinanceSession
 from ingest.catalog import MAX_CATALOG_BYTES, Catalog
-from ingest.followed_symbols import Following
 from ingest.gap import Gap
-from ingest.http.client import Rest
-from ingest.http.errors import RestError
+from ingest.http.errors import VenueRequestError
+from ingest.publish.aside import Aside
 from ingest.publish.outbox import Letter, Outbox
-from ingest.venue import Venue
-from ingest.websocket.connection import Ends, Link
-from ingest.websocket.host_rotation import Rung
-from ingest.websocket.session import Feed
+from ingest.websocket.host_rotation import Endpoint
 from ingest.websocket.silence_watchdog import SilenceWatchdog
 from mesh.bus import control, wire
 from mesh.service.errors import BadMessage
 from mesh.values.trades import refusal
 from store.ledger import minutes
 from tests.fixtures import venue_words
+from tests.fixtures.binance import binance, connecting, following, http_api_of, nowhere_else
 from tests.fixtures.passed_on import PassedOn, outlet_into
 from tests.fixtures.venue_words import BODIES, FRAMES, HEADERS, STATUSES
 from tickmesh.v1 import control_pb2
@@ -57,27 +56,24 @@ class Letters(Outbox):
         super().put(letter)
 
 
-async def _no_id(symbol: str) -> int | None:
-    return None
-
-
 async def hear(batches: list[list[bytes]]) -> list[int]:
-    """Let a link of two symbols, that asked for a third one, take in frames; return the ids of the trades passed on."""
+    """Let a connection of two symbols, that asked for a third one, take in frames; return the published ids."""
     passed_on = Kept()
     outlet = await outlet_into(passed_on)
     await outlet.follow("ethusdt")
-    following = Following(["btcusdt", "ethusdt"])
-    venue = Venue("binance", (), ())
+    followed = following("btcusdt", "ethusdt")
     watchdog = SilenceWatchdog()
-    ends = Ends(venue, following, outlet, watchdog, newest_id=_no_id, on_followed=lambda symbol: None, outbox=Letters())
-    link = Link(ends, Rung("wss://venue.example", plain=False), max_age_s=60, heard=lambda symbol: False)
-    link.feed = Feed("binance", following.symbols)
-    link.feed.want([*following.symbols, "bnbusdt"])
-    link.feed.requests(0.0)
+    connect = connecting(binance(), followed, outlet, watchdog=watchdog, outbox=Letters())
+    connection = connect(
+        endpoint=Endpoint("wss://venue.example", plain=False), max_age_s=60, received_elsewhere=nowhere_else
+    )
+    connection.session = session = BinanceSession("binance", followed.symbols)
+    session.want([*followed.symbols, "bnbusdt"])
+    session.requests(0.0)
     for batch in batches:
-        await link.take_in(batch, received_time_us=1_723_161_255_343_000)
-        link.feed.requests(1.0)
-        watchdog.doubt(link.feed.followed, asyncio.get_running_loop().time() + 1000)
+        await connection.take_in(batch, received_time_us=1_723_161_255_343_000)
+        session.requests(1.0)
+        watchdog.doubt(session.followed, asyncio.get_running_loop().time() + 1000)
     await outlet.give_up_all("the test is over")
     return passed_on.ids
 
@@ -106,8 +102,8 @@ async def ask(transport: httpx.MockTransport) -> None:
     """Ask everything there is to ask, and hand on what is answered as the service does."""
     passed_on = Kept()
     outlet = await outlet_into(passed_on)
-    following = Following(["btcusdt"])
-    questions: list[Callable[[Rest], Awaitable[Any]]] = [
+    followed = following("btcusdt")
+    questions: list[Callable[[BinanceHttpApi], Awaitable[Any]]] = [
         lambda rest: rest.ping(),
         lambda rest: rest.newest_id("btcusdt"),
         lambda rest: rest.trades_from("btcusdt", 0),
@@ -116,15 +112,15 @@ async def ask(transport: httpx.MockTransport) -> None:
     ]
     async with httpx.AsyncClient(transport=transport) as client:
         for question in questions:
-            rest = Rest("binance", ["https://one.example", "https://two.example"], client)
-            rest.keep_aside_in(Letters())
+            keep = Aside("rows", Letters()).keep
+            rest = http_api_of(client, "https://one.example", "https://two.example", on_bad_row=keep)
             try:
                 found = await question(rest)
-            except (RestError, BadMessage):
+            except (VenueRequestError, BadMessage):
                 continue
             if isinstance(found, list):
-                following.learn(found)
-                payload = Catalog("binance", following, rest, NO_BUS, on_change=lambda: None).payload()
+                followed.learn(found)
+                payload = Catalog("binance", followed, rest, NO_BUS, on_change=lambda: None).payload()
                 assert len(payload) <= MAX_CATALOG_BYTES
             elif hasattr(found, "in_order"):
                 for step in found.in_order:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import Any, cast
 
-from ingest.http.backfill import Found
-from ingest.http.client import Rest
+from ingest.http.backfill import BackfillResult
 from ingest.publish.gap_repair import Repairs
 from ingest.service import wind_down
+from ingest.venue import HttpApi
 from tests.fixtures.passed_on import PassedOn, outlet_into
 from tests.fixtures.trades import columns
 from tests.fixtures.waiting import eventually
@@ -30,8 +30,8 @@ class FullBus(PassedOn):
 class Answers:
     """A venue that has what is asked for."""
 
-    async def trades_from(self, symbol: str, from_id: int) -> Found:
-        return Found((columns(from_id, 2),), (), (), to_the_end=True)
+    async def trades_from(self, symbol: str, from_id: int) -> BackfillResult:
+        return BackfillResult((columns(from_id, 2),), (), (), to_the_end=True)
 
 
 async def test_a_line_that_waits_behind_a_repair_which_waits_for_the_bus_does_not_hang_for_ever() -> None:
@@ -39,7 +39,7 @@ async def test_a_line_that_waits_behind_a_repair_which_waits_for_the_bus_does_no
     outlet = await outlet_into(bus)
     await outlet.follow("ethusdt")
     async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
-        repairs = Repairs(cast("Rest", Answers()), outlet, tasks)
+        repairs = Repairs(cast("HttpApi", Answers()), outlet, tasks)
         await outlet.take(columns(1, 2))
         bus.full = True
         await outlet.take(columns(5, 1))

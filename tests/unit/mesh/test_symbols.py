@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.websocket.session import Feed
+from ingest.binance.session import BinanceSession
 from mesh.bus import subjects
 from mesh.values.symbols import MAX_SYMBOL_BYTES, MAX_SYMBOL_CHARS, parse_symbol
 
@@ -79,9 +79,9 @@ def test_every_symbol_has_a_token_of_its_own_that_is_safe_everywhere(text: str) 
 
 
 def test_the_venue_is_asked_in_percent_escapes_in_the_address_and_in_letters_in_a_request() -> None:
-    feed = Feed("binance", ["币安人生usdt"], plain=True)
+    feed = BinanceSession("binance", ["币安人生usdt"], plain=True)
     assert feed.target == "/stream?streams=%E5%B8%81%E5%AE%89%E4%BA%BA%E7%94%9Fusdt@trade"
-    feed = Feed("binance", [], plain=True)
+    feed = BinanceSession("binance", [], plain=True)
     feed.want(["币安人生usdt"])
     assert [request.decode() for request in feed.requests(0.0)] == [
         '{"method":"SUBSCRIBE","params":["币安人生usdt@trade"],"id":1}'

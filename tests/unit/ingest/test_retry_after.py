@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.binance.stay_away import LEAST_S, LONGEST_S, UNSAID_S, stay_away_s
+from ingest.http.retry_after import LEAST_S, LONGEST_S, UNSAID_S, retry_after_s
+from tests.fixtures.binance import refusals_of
 
 NOW_S = 1_792_567_680.0
 """Wed, 21 Oct 2026 07:28:00 GMT."""
 
 
-def away_s(text: str, words: str = "") -> float:
-    return stay_away_s(text, now_s=NOW_S, words=words)
+def away_s(text: str, until_s: float | None = None) -> float:
+    return retry_after_s(text, now_s=NOW_S, until_s=until_s)
 
 
 @pytest.mark.parametrize(
@@ -49,12 +52,19 @@ def test_anything_else_is_a_minute(text: str) -> None:
 
 
 def test_without_the_header_the_end_of_the_ban_counts_that_the_message_names() -> None:
-    words = "Way too much request weight used; IP banned until 1792567800000. Please use WebSocket Streams."
+    assert away_s("", NOW_S + 120) == 120.0
+    assert away_s("7", NOW_S + 120) == 7.0
 
-    assert away_s("", words) == 120.0
-    assert away_s("7", words) == 7.0
+
+def test_binance_names_the_end_of_a_ban_in_its_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "time", lambda: NOW_S)
+    words = b"Way too much request weight used; IP banned until 1792567800000. Please use WebSocket Streams."
+    body = b'{"code":-1003,"msg":"' + words + b'"}'
+
+    assert refusals_of(418, body).away_s == 120.0
+    assert refusals_of(418, body, [("Retry-After", "7")]).away_s == 7.0
 
 
 @given(text=st.one_of(st.text(), st.from_regex(r"[A-Z][a-z]{2}, [0-9]+ [A-Z][a-z]{2} [0-9]+ [0-9:]+ .{0,6}")))
 def test_whatever_is_said_it_is_between_a_second_and_three_days(text: str) -> None:
-    assert LEAST_S <= away_s(text, text) <= LONGEST_S
+    assert LEAST_S <= away_s(text) <= LONGEST_S

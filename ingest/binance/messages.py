@@ -1,33 +1,32 @@
-"""The frames of Binance's WebSocket one by one: bytes -> what each is, its numbers still as they stand there.
+"""What Binance says on its WebSocket: bytes -> values. Pure.
 
-Fields we do not know are normal (before 2024-06 a trade also carried `b` and `a`) and passed over.
+Prices and quantities become integers scaled by 1e8 and never meet a float; times become microseconds, whichever unit
+they came in. Fields we do not know are normal (before 2024-06 a trade also carried `b` and `a`) and passed over.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Any, Literal
 
 import msgspec
 
-from ingest.binance.columns import Count, Id, IdOrNone, Time
+from ingest.binance.columns import Count, Id, IdOrNone, Time, columns, time_us
 from ingest.binance.unreadable import UNREADABLE
-from mesh.service.errors import BadMessage
+from ingest.messages import BadFrame, ClosedCandle
+from mesh.values.fixed import parse_e8
+from mesh.values.symbols import parse_symbol
+from mesh.values.trades import TradeColumns
 
-_SHOWN = 200  # bytes of a bad frame that its error shows
+MAX_VOLUME_E8 = 10**30
+"""A minute's volume is a sum: of a coin that costs nothing it may be more than 64 bits hold."""
+
+_MINUTE_US = 60_000_000
 _LONGEST_WORDS = 200  # characters of the venue's own words that are passed on
 
 _Code = Annotated[int, msgspec.Meta(ge=-(2**31), lt=2**31)]
 _RequestId = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
-
-
-class BadFrame(BadMessage):
-    """A frame that is not what the venue promises; `frame` is the whole of it."""
-
-    def __init__(self, reason: str, frame: bytes) -> None:
-        super().__init__(f"{reason} (in {frame[:_SHOWN]!r})")
-        self.reason = reason
-        self.frame = frame
 
 
 class TradeEvent(msgspec.Struct, tag_field="e", tag="trade", gc=False):
@@ -165,3 +164,109 @@ def decode_frame(frame: bytes) -> Event:
     if name in _KNOWN:
         raise BadFrame(why, frame)
     return UnknownEvent(name[:_LONGEST_WORDS])
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """What some frames said.
+
+    Attributes:
+        trades: by symbol.
+        candles: minutes that are closed.
+        others: everything else.
+        bad: frames that were refused.
+        minutes: by symbol the last trade of the newest minute told of, closed or not; -1 when it has none.
+
+    """
+
+    trades: tuple[TradeColumns, ...] = ()
+    candles: tuple[ClosedCandle, ...] = ()
+    others: tuple[ShutdownEvent | Answer | UnknownEvent, ...] = ()
+    bad: tuple[BadFrame, ...] = ()
+    minutes: dict[str, int] = field(default_factory=dict)
+
+
+def parse_frames(frames: Sequence[bytes], *, venue: str, received_time_us: int) -> Parsed:
+    """Read frames that came together, combined or bare; a bad one is refused alone.
+
+    Args:
+        frames: text frames as they came, in order.
+        venue: the name the trades get.
+        received_time_us: when the first of them came.
+
+    Returns:
+        one TradeColumns a symbol, its rows in the order of the frames.
+
+    """
+    try:
+        return _parse(decode_frames(frames), venue, received_time_us)
+    except (BadFrame, ValueError):
+        events, bad = [], []
+        for frame in frames:
+            try:
+                event = decode_frame(frame)
+                _parse([event], venue, received_time_us)
+            except BadFrame as exc:
+                bad.append(exc)
+            except ValueError as exc:
+                bad.append(BadFrame(str(exc), frame))
+            else:
+                events.append(event)
+        parsed = _parse(events, venue, received_time_us)
+        return replace(parsed, bad=tuple(bad))
+
+
+def _parse(events: Sequence[Event], venue: str, received_time_us: int) -> Parsed:
+    by_name: dict[str, list[TradeEvent]] = {}
+    candles: list[ClosedCandle] = []
+    others: list[Any] = []
+    minutes: dict[str, int] = {}
+    for event in events:
+        if type(event) is CandleEvent:
+            minutes[parse_symbol(event.s)] = event.k.L
+            if event.k.x:
+                candles.append(_closed(event))
+        elif type(event) is not TradeEvent:
+            others.append(event)
+        elif (mates := by_name.get(event.s)) is not None:
+            mates.append(event)
+        else:
+            by_name[event.s] = [event]
+    trades = tuple(
+        columns(
+            venue=venue,
+            symbol=parse_symbol(name),
+            received_time_us=received_time_us,
+            ids=[event.t for event in mates],
+            prices=[event.p for event in mates],
+            quantities=[event.q for event in mates],
+            times=[event.T for event in mates],
+            makers=[event.m for event in mates],
+        )
+        for name, mates in by_name.items()
+    )
+    return Parsed(trades, tuple(candles), tuple(others), (), minutes)
+
+
+def _closed(event: CandleEvent) -> ClosedCandle:
+    """Return the minute of an event. Raises: ValueError: numbers no closed minute can have."""
+    told = event.k
+    candle = ClosedCandle(
+        parse_symbol(event.s),
+        time_us(told.t),
+        told.f,
+        told.L,
+        told.n,
+        parse_e8(told.o),
+        parse_e8(told.h),
+        parse_e8(told.l),
+        parse_e8(told.c),
+        parse_e8(told.v, most=MAX_VOLUME_E8),
+    )
+    first_id, last_id, count = candle.first_trade_id, candle.last_trade_id, candle.trade_count
+    empty = (first_id, last_id, count) == (-1, -1, 0)
+    if not empty and not (0 <= first_id <= last_id and 1 <= count <= last_id - first_id + 1):
+        raise ValueError(f"a minute of {count} trades with ids {first_id} to {last_id}")
+    if candle.open_time_us % _MINUTE_US:
+        raise ValueError(f"a minute that begins at {candle.open_time_us} us, which is no whole minute")
+    return candle

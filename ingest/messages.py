@@ -1,0 +1,51 @@
+"""What a venue says, as values of ours: whichever venue it is, and by whichever way it said so. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mesh.service.errors import BadMessage
+
+TRADING = "TRADING"
+
+UNLISTED = "UNLISTED"
+"""The status of what the venue listed before and does not list now."""
+
+_SHOWN = 200  # bytes of a bad frame that its error shows
+
+
+class BadFrame(BadMessage):
+    """A frame or a row of an answer that is not what the venue promises; `frame` is the whole of it."""
+
+    def __init__(self, reason: str, frame: bytes) -> None:
+        super().__init__(f"{reason} (in {frame[:_SHOWN]!r})")
+        self.reason = reason
+        self.frame = frame
+
+
+@dataclass(frozen=True, slots=True)
+class ClosedCandle:
+    """A minute that the venue has closed: its own sum of that minute's trades; ids are -1 when nothing was traded."""
+
+    symbol: str
+    open_time_us: int
+    first_trade_id: int
+    last_trade_id: int
+    trade_count: int
+    open_e8: int
+    high_e8: int
+    low_e8: int
+    close_e8: int
+    volume_e8: int
+
+
+@dataclass(frozen=True, slots=True)
+class Instrument:
+    """Something that the venue lists; `status` is its own word: `TRADING`, or why it is not traded now."""
+
+    symbol: str
+    base_asset: str
+    quote_asset: str
+    tick_size_e8: int
+    step_size_e8: int
+    status: str = TRADING
