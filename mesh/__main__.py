@@ -25,7 +25,7 @@ FOLLOW_S = 0.2
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit code: 0 well, 1 not running or not well, 2 wrong settings or arguments."""
     asked = _parser().parse_args(arguments)
-    for problem in environment.mend(os.environ):
+    for problem in environment.unset_unusable(os.environ):
         print(problem, file=sys.stderr)
     load_dotenv(Path(".env"))  # what compose reads too; the real environment comes first
     try:

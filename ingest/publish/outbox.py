@@ -14,7 +14,7 @@ from ingest.messages import BadFrame, ClosedCandle
 from ingest.publish.quarantine import Doubted
 from mesh.bus import control, subjects
 from mesh.bus.connection import Bus
-from mesh.bus.message import MESSAGE_ID, REASON, worded
+from mesh.bus.message import MESSAGE_ID, REASON, header_text
 from mesh.service.backoff import backoff
 from mesh.service.logs import LogThrottle
 from mesh.values import epochs
@@ -127,9 +127,9 @@ def dead_trades(doubted: Doubted) -> Letter:
         "received_time_us": trades.received_time_us,
         "trades": [dict(zip(names, row, strict=True)) for row in rows],
     }
-    return Letter(subjects.dead("quarantine"), msgspec.json.encode(content), {REASON: worded(doubted.why)})
+    return Letter(subjects.dead("quarantine"), msgspec.json.encode(content), {REASON: header_text(doubted.why)})
 
 
 def dead_frame(bad: BadFrame) -> Letter:
     """Keep a frame that was refused, with the reason, for a person to look at: the frame as it came, in DEAD."""
-    return Letter(subjects.dead("frames"), bad.frame[:MAX_FRAME_BYTES], {REASON: worded(bad.reason)})
+    return Letter(subjects.dead("frames"), bad.frame[:MAX_FRAME_BYTES], {REASON: header_text(bad.reason)})

@@ -16,7 +16,7 @@ from prometheus_client import Counter
 
 from mesh.bus import subjects
 from mesh.bus.connection import Bus
-from mesh.bus.message import MESSAGE_ID, REASON, Message, worded
+from mesh.bus.message import MESSAGE_ID, REASON, Message, header_text
 from mesh.service.backoff import backoff
 from mesh.service.logs import LogThrottle
 
@@ -56,7 +56,7 @@ def dead_letter(stream: str, *, sequence: int, taken_us: int, subject: str, payl
         reason = f"only its first {_MAX_PAYLOAD_BYTES} of {len(payload)} bytes are here; {reason}"
     headers = {
         MESSAGE_ID: f"{stream}.{taken_us}.{sequence}",
-        REASON: worded(reason),
+        REASON: header_text(reason),
         SUBJECT: subject.encode("ascii", "backslashreplace").decode(),
         SEQUENCE: str(sequence),
     }

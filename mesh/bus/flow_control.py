@@ -14,7 +14,7 @@ MAX_MESSAGES = 256
 _BACKLOG = 2 * MAX_MESSAGES
 
 
-class Pull:
+class FlowControl:
     """What is on its way. Times are seconds of one steady clock.
 
     Args:

@@ -18,7 +18,7 @@ REPAIR: Final = ".repair."
 _MAX_REASON = 500
 
 
-def worded(reason: str) -> str:
+def header_text(reason: str) -> str:
     """Return a reason as a header may hold it: one short line of ASCII."""
     return " ".join(reason[:_MAX_REASON].split()).encode("ascii", "replace").decode()
 

@@ -43,7 +43,7 @@ class StreamExtent:
     last: int
 
 
-def begin(known: Position | None, extent: StreamExtent, *, as_read: bool = True) -> tuple[Position, str]:
+def resume_position(known: Position | None, extent: StreamExtent, *, as_read: bool = True) -> tuple[Position, str]:
     """Return after which message to begin, and what a person should know about it (empty when all is well).
 
     Args:

@@ -17,6 +17,7 @@ import contextlib
 import datetime as dt
 import logging
 from collections import deque
+from functools import partial
 
 import msgspec
 from nats.aio.msg import Msg
@@ -26,9 +27,9 @@ from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, StreamInfo
 from nats.js.errors import NotFoundError
 
 from mesh.bus.connection import Bus
-from mesh.bus.flow_control import MAX_MESSAGES, Pull
+from mesh.bus.flow_control import MAX_MESSAGES, FlowControl
 from mesh.bus.message import MESSAGE_ID, Message, delivery
-from mesh.bus.position import Position, StreamExtent, begin
+from mesh.bus.position import Position, StreamExtent, resume_position
 from mesh.service.errors import TickmeshError
 from mesh.service.logs import LogThrottle
 
@@ -99,11 +100,12 @@ class Reader:
         self._delivered = 0  # the consumer's own count: it tells a lost delivery from a gap in a filtered stream
         self._queue: deque[Message] = deque()
         self._arrived = asyncio.Event()
-        self._pull = Pull(gather_s)
+        self._flow = FlowControl(gather_s)
         self._heard_s = 0.0
         self._reopen = ""
         self._log_throttle = LogThrottle()
         self._subscription: Subscription | None = None
+        self._consumers = 0  # made so far: what an earlier one still delivers is not read
         self._next_subject = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{durable}"
 
     async def __aenter__(self) -> Reader:
@@ -134,7 +136,7 @@ class Reader:
             now_s = loop.time()
             if deadline_s is not None and now_s >= deadline_s:
                 return []
-            if not self._pull.idle and now_s - self._heard_s > 3 * _HEARTBEAT_S:
+            if not self._flow.idle and now_s - self._heard_s > 3 * _HEARTBEAT_S:
                 self._break("no heartbeat")
             if self._reopen and self._bus.connected:
                 why = self._reopen
@@ -144,7 +146,7 @@ class Reader:
                 log.info("reading %s as %s again after %s: %s", self._stream, self._durable, self._after, why)
             await self._ask()
             wait_s = _HEARTBEAT_S if deadline_s is None else min(_HEARTBEAT_S, deadline_s - now_s)
-            if not self._reopen and (due_s := self._pull.due_s()) is not None:
+            if not self._reopen and (due_s := self._flow.due_s()) is not None:
                 wait_s = min(wait_s, max(due_s - now_s, 0.001))
             self._arrived.clear()
             with contextlib.suppress(TimeoutError):
@@ -187,10 +189,11 @@ class Reader:
             self._bus, self._stream, self._durable, after=self._after, subject=self._subject, acks=self._acks
         )
         self._delivered = 0
-        self._pull.begin()
+        self._flow.begin()
         inbox = self._bus.client.new_inbox()
+        self._consumers += 1
         self._subscription = await self._bus.client.subscribe(
-            inbox, cb=self._on_message, pending_msgs_limit=-1, pending_bytes_limit=-1
+            inbox, cb=partial(self._on_message, self._consumers), pending_msgs_limit=-1, pending_bytes_limit=-1
         )
         self._inbox = inbox
         self._heard_s = asyncio.get_running_loop().time()
@@ -220,11 +223,11 @@ class Reader:
     async def _ask(self) -> None:
         """Ask for more as soon as it is wanted."""
         now_s = asyncio.get_running_loop().time()
-        if self._reopen or not (wanted := self._pull.wanted(len(self._queue), now_s)):
+        if self._reopen or not (wanted := self._flow.wanted(len(self._queue), now_s)):
             return
-        if self._pull.idle:
+        if self._flow.idle:
             self._heard_s = now_s  # nothing was on its way, so nothing was to be heard
-        self._pull.asked(wanted, now_s)
+        self._flow.asked(wanted, now_s)
         request = {
             "batch": wanted,
             "max_bytes": _PULL_BYTES,
@@ -236,9 +239,9 @@ class Reader:
         except NatsError as exc:
             self._break(str(exc) or type(exc).__name__)
 
-    async def _on_message(self, message: Msg) -> None:
-        if message.sid != getattr(self._subscription, "_id", message.sid):
-            return  # of a consumer that was replaced
+    async def _on_message(self, consumer: int, message: Msg) -> None:
+        if consumer != self._consumers:
+            return
         self._heard_s = asyncio.get_running_loop().time()
         if not message.reply.startswith("$JS.ACK."):
             await self._on_status(message)
@@ -251,7 +254,7 @@ class Reader:
             return
         self._delivered = told.count
         self._after, self._after_us = told.sequence, told.taken_us
-        self._pull.came(told.pending)
+        self._flow.came(told.pending)
         self._queue.append(
             Message(
                 told.sequence,
@@ -271,7 +274,7 @@ class Reader:
         if status == "100":  # heartbeat
             return
         if status in ("404", "408", "409") and "Nats-Pending-Messages" in headers:
-            self._pull.expired(int(headers["Nats-Pending-Messages"]))
+            self._flow.expired(int(headers["Nats-Pending-Messages"]))
             await self._ask()
             return
         self._break(f"status {status} {headers.get('Description', '')}".rstrip())
@@ -346,7 +349,7 @@ async def find_start(bus: Bus, stream: str, known: Position | None) -> Position:
                 assert info.created is not None, f"the server does not say when stream {stream} was made"
                 extent = StreamExtent(stream, info.created, info.state.first_seq, info.state.last_seq)
                 as_read = known is None or await is_as_read(bus, stream, known.sequence, taken_us=known.taken_us)
-                position, warning = begin(known, extent, as_read=as_read)
+                position, warning = resume_position(known, extent, as_read=as_read)
                 if warning:
                     log.error("%s", warning)
                 return position

@@ -12,7 +12,7 @@ from google.protobuf import descriptor, message
 
 from mesh.bus.wire_twin import SignalTwin, TradeTwin, column_types, read_column, to_bytes
 from mesh.service.errors import BadMessage
-from mesh.values.candles import INTERVALS_US, Candle, Closed
+from mesh.values.candles import INTERVALS_US, Candle, ClosedCandles
 from mesh.values.fixed import format_scaled, parse_scaled
 from mesh.values.symbols import parse_symbol, parse_venue
 from mesh.values.trades import MAX_TRADE_ID, SIGNAL_NAMES, SignalColumns, TradeColumns, refusal
@@ -108,7 +108,7 @@ def decode_signals(payload: bytes) -> SignalColumns:
     return SignalColumns(trades=trades, raw_sequence=twin.raw_sequence, **columns, candles=candles)
 
 
-def decode_closed(payload: bytes) -> Closed | None:
+def decode_closed(payload: bytes) -> ClosedCandles | None:
     """Read only the candles of a `tickmesh.v1.SignalBatch`; None when it closed none. Raises: BadMessage."""
     twin = _signal_twin(payload)
     if not twin.candles:
@@ -121,7 +121,7 @@ def decode_closed(payload: bytes) -> Closed | None:
     for candle in candles:
         if candle.end_us > reached_us:
             raise BadMessage(f"a candle of {candle.interval} that ends at {candle.end_us} us, after the last trade")
-    return Closed(trades.venue, trades.symbol, twin.raw_sequence, reached_us, candles)
+    return ClosedCandles(trades.venue, trades.symbol, twin.raw_sequence, reached_us, candles)
 
 
 def decode_end(payload: bytes) -> tuple[int, int]:

@@ -8,7 +8,7 @@ from pathlib import Path
 _KEY_LOG = "SSLKEYLOGFILE"
 
 
-def mend(environ: MutableMapping[str, str]) -> list[str]:
+def unset_unusable(environ: MutableMapping[str, str]) -> list[str]:
     """Take out of an environment what cannot be used, and return a line for each that names it and says what to do.
 
     Python opens the file of SSLKEYLOGFILE for every default TLS context and raises where it cannot: also in a program

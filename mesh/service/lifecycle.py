@@ -104,7 +104,7 @@ def run(name: str, settings: type[S], main: Callable[[S, Stop], Awaitable[None]]
         return 2
     logs.configure(name, level=checked.log_level, form=checked.log_format)
     _install_wait_for()
-    for problem in environment.mend(os.environ):
+    for problem in environment.unset_unusable(os.environ):
         log.error("%s", problem)
     try:
         while not uvloop.run(_live(checked, main)):

@@ -12,8 +12,8 @@ from typing import Any
 
 import grpc
 from google.protobuf import descriptor_pool
+from grpc_health.v1 import health as grpc_health
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_health.v1._async import HealthServicer
 from grpc_reflection.v1alpha import reflection
 from prometheus_client import Counter
 
@@ -89,7 +89,7 @@ async def serving(
         interceptors=[_Border(access or Access(), services)], options=_SERVER_OPTIONS, maximum_concurrent_rpcs=MAX_CALLS
     )
     register(server)
-    servicer = HealthServicer()
+    servicer = grpc_health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
     names = (*services, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name)
     reflection.enable_server_reflection((*names, reflection.SERVICE_NAME), server)

@@ -55,7 +55,7 @@ class Candle(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True, slots=True)
-class Closed:
+class ClosedCandles:
     """What a batch of signals says of one symbol's candles: those it closed, and up to where intervals are closed.
 
     An interval is closed when it ends at or before `reached_us`, the time of a trade that signal has seen.

@@ -18,7 +18,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from mesh.values.candles import INTERVALS_US, Candle, Closed
+from mesh.values.candles import INTERVALS_US, Candle, ClosedCandles
 from mesh.values.trades import Int64s, TradeColumns
 from store.candles import rebuild, sql
 from store.candles.indicators import Indicators, Periods
@@ -33,7 +33,7 @@ _NEAR_US = 60 * _SECOND_US
 """Late trades that lie no further apart are looked at together."""
 
 
-async def add(connection: Connection, batches: Sequence[Closed], periods: Periods) -> None:
+async def add(connection: Connection, batches: Sequence[ClosedCandles], periods: Periods) -> None:
     """Keep candles as signal made them, and make again those of which more trades are stored than signal saw.
 
     The first time a symbol comes, candles are also made of all the trades that are stored before.
@@ -154,7 +154,7 @@ async def _renew_indicators(connection: Connection, made: Made, periods: Periods
         await rebuild.renew(connection, name, times, periods)
 
 
-def _firsts(batches: Sequence[Closed]) -> dict[Name, Candle]:
+def _firsts(batches: Sequence[ClosedCandles]) -> dict[Name, Candle]:
     """Return the first candle of each interval."""
     firsts: dict[Name, Candle] = {}
     for batch in batches:

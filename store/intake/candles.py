@@ -19,7 +19,7 @@ from mesh.bus.message import Message
 from mesh.bus.position import Position
 from mesh.bus.reader import Reader
 from mesh.service.errors import BadMessage
-from mesh.values.candles import Closed
+from mesh.values.candles import ClosedCandles
 from store import metrics
 from store.candles import rows as candle_rows
 from store.database.connection import Connection
@@ -65,7 +65,7 @@ class CandleIntake:
     async def _take_in(self, position: Position) -> None:
         loop = asyncio.get_running_loop()
         self._position = position
-        batches: list[tuple[Message, Closed]] = []
+        batches: list[tuple[Message, ClosedCandles]] = []
         candles = 0
         last: Message | None = None
         next_write_s = loop.time() + _MOVE_EVERY_S
@@ -99,14 +99,14 @@ class CandleIntake:
                     batches, candles, last = [], 0, None
                 next_write_s = loop.time() + _MOVE_EVERY_S
 
-    async def _read(self, message: Message) -> Closed | None:
+    async def _read(self, message: Message) -> ClosedCandles | None:
         try:
             return wire.decode_closed(message.payload)
         except BadMessage as exc:
             await self._dead.put_aside(subjects.PROCESSED, [refused(message, str(exc))])
             return None
 
-    async def _until_stored(self, batches: list[Closed]) -> None:
+    async def _until_stored(self, batches: list[ClosedCandles]) -> None:
         wanted = max((batch.raw_sequence for batch in batches), default=0)
         while self._intake.position is None or self._intake.position.sequence < wanted:
             try:
@@ -117,7 +117,7 @@ class CandleIntake:
                 log.debug("the bus does not tell where RAW ends: %s", exc)
             await asyncio.sleep(_WAIT_S)
 
-    async def _write(self, batches: Sequence[tuple[Message, Closed]]) -> None:
+    async def _write(self, batches: Sequence[tuple[Message, ClosedCandles]]) -> None:
         async def work(connection: Connection) -> None:
             await ledger_rows.lock(connection)  # no trades may come between looking at them and writing candles
             await candle_rows.add(connection, [closed for _, closed in batches], self._writer.periods)
@@ -126,7 +126,7 @@ class CandleIntake:
         await self._writer.advance(self._position, to, work)
         self._position = to
 
-    async def _write_none(self, part: tuple[Message, Closed], refused_by: psycopg.Error) -> None:
+    async def _write_none(self, part: tuple[Message, ClosedCandles], refused_by: psycopg.Error) -> None:
         why = f"the database refuses its candles: {first_line(refused_by)}"
         await self._dead.put_aside(subjects.PROCESSED, [refused(part[0], why)])
         await self._move(part[0])

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from mesh.bus.flow_control import MAX_MESSAGES, Pull
+from mesh.bus.flow_control import MAX_MESSAGES, FlowControl
 
 
-def asked(pull: Pull, *, waiting: int = 0, now_s: float) -> int:
+def asked(pull: FlowControl, *, waiting: int = 0, now_s: float) -> int:
     wanted = pull.wanted(waiting, now_s)
     if wanted:
         pull.asked(wanted, now_s)
@@ -13,7 +13,7 @@ def asked(pull: Pull, *, waiting: int = 0, now_s: float) -> int:
 
 
 def test_who_is_in_a_hurry_asks_again_before_the_last_pull_is_used_up() -> None:
-    pull = Pull()
+    pull = FlowControl()
 
     assert [asked(pull, now_s=0), asked(pull, now_s=0), asked(pull, now_s=0)] == [MAX_MESSAGES, MAX_MESSAGES, 0]
 
@@ -25,7 +25,7 @@ def test_who_is_in_a_hurry_asks_again_before_the_last_pull_is_used_up() -> None:
 
 
 def test_who_gathers_waits_for_the_first_and_then_for_those_that_came_meanwhile() -> None:
-    pull = Pull(gather_s=0.1)
+    pull = FlowControl(gather_s=0.1)
     assert asked(pull, now_s=5.0) == 1
     assert asked(pull, now_s=5.5) == 0, "it is on its way"
     assert pull.due_s() is None
@@ -36,7 +36,7 @@ def test_who_gathers_waits_for_the_first_and_then_for_those_that_came_meanwhile(
 
 
 def test_who_gathers_asks_for_the_next_when_its_time_has_come() -> None:
-    pull = Pull(gather_s=0.1)
+    pull = FlowControl(gather_s=0.1)
     asked(pull, now_s=5.0)
     pull.came(behind=1)
     asked(pull, now_s=5.0)
@@ -48,7 +48,7 @@ def test_who_gathers_asks_for_the_next_when_its_time_has_come() -> None:
 
 
 def test_a_backlog_is_read_without_gathering() -> None:
-    pull = Pull(gather_s=0.1)
+    pull = FlowControl(gather_s=0.1)
     asked(pull, now_s=5.0)
     pull.came(behind=10_000)
 
@@ -56,7 +56,7 @@ def test_a_backlog_is_read_without_gathering() -> None:
 
 
 def test_what_the_server_gave_up_is_asked_for_again() -> None:
-    pull = Pull(gather_s=0.1)
+    pull = FlowControl(gather_s=0.1)
     asked(pull, now_s=5.0)
 
     pull.expired(1)
@@ -65,7 +65,7 @@ def test_what_the_server_gave_up_is_asked_for_again() -> None:
 
 
 def test_a_consumer_made_anew_owes_nothing() -> None:
-    pull = Pull(gather_s=0.1)
+    pull = FlowControl(gather_s=0.1)
     asked(pull, now_s=5.0)
 
     pull.begin()
