@@ -1,4 +1,10 @@
-"""The gateway as an ASGI app: the routes of the protos, `/ws`, and what a gateway answers by itself."""
+"""The gateway as an ASGI app: the routes of the protos, `/ws`, and what a gateway answers by itself.
+
+FastAPI is the shell here: the app, its middleware, exception handlers, state and OpenAPI hook. Its path operations are
+not used: which routes there are, what they take and what they answer stands in the protos. A path operation would need
+a second declaration of each message as a Python type, validated a second time by other rules (pydantic takes "1.0" for
+an integer; a transcoder may not). `transcode` makes routes, checks and document from the protos' descriptors.
+"""
 
 from __future__ import annotations
 
@@ -78,8 +84,9 @@ def create_app(
         token_needed=tokens.api_token is not None,
     )
 
-    # The document and its page are ours, made from the protos.
+    # The document and its page are ours, made from the protos; whoever asks the app for its schema gets it too.
     app = FastAPI(title="tickmesh", openapi_url=None, docs_url=None, redoc_url=None)
+    app.openapi = lambda: document  # type: ignore[method-assign]  # FastAPI's documented hook
     app.router.redirect_slashes = False
     app.add_middleware(AdmissionMiddleware, admission=admission)
     app.state.live = live

@@ -238,6 +238,10 @@ async def test_documents_are_served(gateway: Gateway) -> None:
     assert "default-src 'none'" in page.headers["content-security-policy"]
 
 
+async def test_the_app_itself_tells_the_document_that_is_served(gateway: Gateway) -> None:
+    assert gateway.app.openapi() == (await gateway.http.get("/openapi.json")).json()
+
+
 async def test_every_documented_get_answers_as_documented(gateway: Gateway) -> None:
     document = (await gateway.http.get("/openapi.json")).json()
     for path, item in document["paths"].items():
