@@ -7,24 +7,54 @@
 
 The same names and number formats as the REST answers have, but written column by column: the way through one message
 a trade costs several times as much. Prices repeat from trade to trade, highs and lows most of all, so their texts are
-kept.
+kept. Which signals go out is said where they are declared (`mesh.values.signals`); their order is that of `GetStats`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
+from operator import attrgetter
+from typing import cast
 
 import msgspec
 
+from gateway.transcode.fields import E8_SUFFIX, public_name
 from gateway.transcode.numbers import plain_texts
 from gateway.transcode.times import format_seconds
 from mesh.values import epochs
 from mesh.values.fixed import format_e8
-from tickmesh.v1.signal_pb2 import SignalBatch
+from mesh.values.signals import SIGNALS
+from tickmesh.v1.signal_pb2 import GetStatsResponse, SignalBatch
 
 _KEPT_TEXTS = 32_768
 _encode = msgspec.json.Encoder().encode
+
+_STATS = GetStatsResponse.DESCRIPTOR.fields_by_name
+_LIVE = sorted((signal for signal in SIGNALS if signal.live), key=lambda signal: _STATS[signal.stats_name].number)
+_FLOATS = [signal.name for signal in _LIVE if signal.dtype.kind == "f"]
+_INTEGERS = [signal.name for signal in _LIVE if signal.name not in _FLOATS]
+_floats_of, _integers_of = attrgetter(*_FLOATS), attrgetter(*_INTEGERS)
+
+
+def _compiled() -> Callable[..., list[bytes]]:
+    """Return what writes rows: the text of an f-string made of the declared signals, which is compiled once.
+
+    A template that is filled in takes 15 to 40 % more, an object a trade several times as much.
+    """
+    fields = {public_name(_STATS[signal.stats_name]): signal.name for signal in _LIVE}
+    texts = {key: f"{{e8[{name}]}}" if name.endswith(E8_SUFFIX) else f"{{{name}}}" for key, name in fields.items()}
+    signals = ",".join(f'"{key}":{text}' for key, text in texts.items())
+    columns = ",".join(("price,quantity,trade_id,time_us,maker", *_INTEGERS, *_FLOATS))
+    source = (
+        """lambda head, e8, times, rows: [f'{head}{e8[price]},"quantity":{e8[quantity]},"trade_id":{trade_id},'"""
+        """f'"timestamp":"{times[time_us]}","side":"{"SELL" if maker else "BUY"}",'"""
+        f"""f'{signals}}}}}'.encode() for ({columns}) in rows]"""
+    )
+    return cast("Callable[..., list[bytes]]", eval(source))  # noqa: S307 - of our own declaration
+
+
+_write_rows = _compiled()
 
 
 class Texts(dict[int, str]):
@@ -61,59 +91,18 @@ class TickWriter:
 
         """
         trades = batch.trades
-        e8, times = self._e8, self._times
-        head = f'{{"symbol":{_text(trades.symbol)},"name":{_text(name)},"venue":{_text(trades.venue)},"price":'
-        averages, volumes, vwaps, exponentials, volatilities = _numbers(
-            len(trades.price_e8),
-            batch.moving_average,
-            batch.session_volume,
-            batch.session_vwap,
-            batch.exponential_average,
-            batch.volatility,  # last: mostly only these are so small that their texts have to be looked at one by one
-        )
         rows = zip(
             trades.price_e8[:],
             trades.quantity_e8[:],
             _ids(trades.trade_id[:]),
             trades.time_us[:],
             trades.is_buyer_maker[:],
-            averages,
-            batch.session_high_e8[:],
-            batch.session_low_e8[:],
-            batch.window_high_e8[:],
-            batch.window_low_e8[:],
-            batch.session_count[:],
-            volumes,
-            batch.session_open_e8[:],
-            vwaps,
-            exponentials,
-            volatilities,
+            *(column[:] for column in _integers_of(batch)),
+            *_numbers(len(trades.price_e8), *_floats_of(batch)),
             strict=True,
         )
-        return [
-            f'{head}{e8[price]},"quantity":{e8[quantity]},"trade_id":{trade_id},"timestamp":"{times[time_us]}",'
-            f'"side":"{"SELL" if maker else "BUY"}","moving_average":{average},"high":{e8[high]},"low":{e8[low]},'
-            f'"window_high":{e8[window_high]},"window_low":{e8[window_low]},"count":{count},"volume":{volume},'
-            f'"open":{e8[opened]},"vwap":{vwap},"exponential_average":{exponential},"volatility":{volatility}}}'.encode()
-            for (
-                price,
-                quantity,
-                trade_id,
-                time_us,
-                maker,
-                average,
-                high,
-                low,
-                window_high,
-                window_low,
-                count,
-                volume,
-                opened,
-                vwap,
-                exponential,
-                volatility,
-            ) in rows
-        ]
+        head = f'{{"symbol":{_text(trades.symbol)},"name":{_text(name)},"venue":{_text(trades.venue)},"price":'
+        return _write_rows(head, self._e8, self._times, rows)
 
 
 def _ids(keys: Sequence[int]) -> Sequence[object]:

@@ -15,7 +15,7 @@ from mesh.service.errors import BadMessage
 from mesh.values.candles import INTERVALS_US, Candle, ClosedCandles
 from mesh.values.fixed import format_scaled, parse_scaled
 from mesh.values.symbols import parse_symbol, parse_venue
-from mesh.values.trades import MAX_TRADE_ID, SIGNAL_NAMES, SignalColumns, TradeColumns, refusal
+from mesh.values.trades import MAX_TRADE_ID, SignalColumns, TradeColumns, refusal
 from tickmesh.v1 import signal_pb2, trade_pb2
 
 MAX_BATCH_TRADES = 8192
@@ -79,7 +79,7 @@ def encode_signals(signals: SignalColumns) -> bytes:
     """Return the bytes of a `tickmesh.v1.SignalBatch`."""
     twin = SignalTwin(raw_sequence=signals.raw_sequence, trades=_trade_twin(signals.trades))
     pieces = [twin.SerializeToString(deterministic=True)]
-    for head, column in zip(_heads(len(signals.trades)), signals.packed(), strict=True):
+    for head, column in zip(_heads(len(signals.trades)), signals.packed(_SIGNAL_DTYPES), strict=True):
         pieces += (head, column)
     if signals.candles:
         closed = SignalTwin()
@@ -96,7 +96,7 @@ def _heads(length: int) -> list[bytes]:
     Put in front of the columns as they are, it halves what a batch of a few trades costs through the twin.
     """
     column = bytes(8 * length)
-    return [SignalTwin(**{name: column}).SerializeToString()[: -len(column)] for name in SIGNAL_NAMES]
+    return [SignalTwin(**{name: column}).SerializeToString()[: -len(column)] for name in _SIGNAL_DTYPES]
 
 
 def decode_signals(payload: bytes) -> SignalColumns:

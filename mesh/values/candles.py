@@ -17,8 +17,32 @@ INTERVALS_US = {
 """Length of each interval, each a multiple of the one before, in libsignal's order: interval number k is the k-th."""
 
 
-class Candle(msgspec.Struct, frozen=True):
-    """A closed candle with the indicators right after it, NaN until they are warm; sums are exact and of any size.
+class Indicators(msgspec.Struct, frozen=True):
+    """The indicators right after a closed candle, NaN until they are warm: their one declaration in Python.
+
+    Of it are made libsignal's candle for ctypes, and what reads and writes the table of candles. The proto of a candle
+    says what each of them means. In the order of `lsig_candle`.
+    """
+
+    rsi: float
+    atr: float
+    macd: float
+    macd_signal: float
+    macd_histogram: float
+    ema: float
+    sma: float
+    average_gain: float
+    average_loss: float
+    macd_fast: float
+    macd_slow: float
+
+
+INDICATORS = Indicators.__struct_fields__
+"""The names of the indicators, in the order of `lsig_candle`."""
+
+
+class Candle(Indicators, frozen=True):
+    """A closed candle with the indicators right after it; sums are exact and of any size.
 
     `_e16` is scaled by 1e16. The proto of the same name says what each field means.
     """
@@ -35,17 +59,6 @@ class Candle(msgspec.Struct, frozen=True):
     count: int
     first_trade_id: int
     last_trade_id: int
-    rsi: float
-    atr: float
-    macd: float
-    macd_signal: float
-    macd_histogram: float
-    ema: float
-    sma: float
-    average_gain: float
-    average_loss: float
-    macd_fast: float
-    macd_slow: float
     revision: int = 0
 
     @property

@@ -6,17 +6,18 @@ scaled by 1e8, `_us` is microseconds since 1970 UTC.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from mesh.values.candles import Candle
+from mesh.values.signals import SIGNAL_NAMES, SignalValues
+from mesh.values.signals import Float64s as Float64s  # noqa: PLC0414 - what columns of trades are, for who handles some
+from mesh.values.signals import Int64s as Int64s  # noqa: PLC0414
 
-Int64s: TypeAlias = npt.NDArray[np.int64]
-Float64s: TypeAlias = npt.NDArray[np.float64]
 Bools: TypeAlias = npt.NDArray[np.bool_]
 
 MAX_TRADE_ID = 2**62
@@ -61,7 +62,7 @@ class TradeColumns:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class SignalColumns:
+class SignalColumns(SignalValues):
     """Trades with the signals right after each of them; every array has the trades' length.
 
     `candles` are those these trades closed, in order of time, shorter intervals first.
@@ -70,35 +71,21 @@ class SignalColumns:
     trades: TradeColumns
     raw_sequence: int
     candles: tuple[Candle, ...]
-    moving_average: Float64s
-    session_high_e8: Int64s
-    session_low_e8: Int64s
-    window_high_e8: Int64s
-    window_low_e8: Int64s
-    session_count: Int64s
-    session_volume: Float64s
-    exponential_average: Float64s
-    window_vwap: Float64s
-    session_vwap: Float64s
-    deviation: Float64s
-    bollinger_upper: Float64s
-    bollinger_middle: Float64s
-    bollinger_lower: Float64s
-    buy_share: Float64s
-    flow_imbalance: Float64s
-    trade_rate: Float64s
-    volatility: Float64s
-    session_open_e8: Int64s
 
-    def packed(self) -> list[bytes]:
-        """Return the signals' columns as they are on the wire, little-endian numbers, in the order of SIGNAL_NAMES."""
-        columns: list[npt.NDArray[Any]] = [getattr(self, name) for name in SIGNAL_NAMES]
+    def packed(self, names: Iterable[str]) -> list[bytes]:
+        """Return signals' columns as they are on the wire: `double` or `sfixed64`, little-endian.
+
+        Args:
+            names: of the columns wanted, as in SIGNAL_NAMES.
+
+        """
+        columns: list[npt.NDArray[Any]] = [getattr(self, name) for name in names]
         return [column.astype(column.dtype.newbyteorder("<"), copy=False).tobytes() for column in columns]
 
     def rows(self, which: slice, candles: tuple[Candle, ...] = ()) -> SignalColumns:
         """Return some of the rows, as views, with other candles: which rows closed which, the caller knows."""
         columns: dict[str, Any] = {name: getattr(self, name)[which] for name in SIGNAL_NAMES}
-        return SignalColumns(self.trades.rows(which), self.raw_sequence, candles, **columns)
+        return SignalColumns(trades=self.trades.rows(which), raw_sequence=self.raw_sequence, candles=candles, **columns)
 
 
 def latest_us(now_us: int, received_time_us: int) -> int:
@@ -148,12 +135,6 @@ def refusal(trades: TradeColumns, *, now_us: int | None = None) -> str:
             limit = f"{low} or more" if high is None else f"{low} to {high}"
             return f"{name} is {int(column[row])}, expected {limit} (row {row} of {len(trades)})"
     raise AssertionError("one of the columns is out of bounds")
-
-
-SIGNAL_NAMES = tuple(
-    field.name for field in fields(SignalColumns) if field.name not in ("trades", "raw_sequence", "candles")
-)
-"""The columns of `SignalColumns`, named as in libsignal and in the protos."""
 
 
 def concatenate(parts: Sequence[TradeColumns]) -> TradeColumns:

@@ -19,8 +19,9 @@ from libsignal import Candle as LibraryCandle
 from libsignal import PackedSignals, RefusedTrade, SignalState, UnusableState
 from mesh.bus import subjects, wire
 from mesh.service.errors import BadMessage, TickmeshError
-from mesh.values.candles import INTERVALS_US, Candle
-from mesh.values.trades import SIGNAL_NAMES, SignalColumns, TradeColumns
+from mesh.values.candles import INDICATORS, INTERVALS_US, Candle
+from mesh.values.signals import SIGNAL_NAMES
+from mesh.values.trades import SignalColumns, TradeColumns
 
 log = logging.getLogger("signal.engine")
 
@@ -65,9 +66,9 @@ class PackedColumns(SignalColumns):
         put(self, "candles", candles)
         put(self, "_signals", signals)
 
-    def packed(self) -> list[bytes]:
-        """Return the signals' columns as they are on the wire, in the order of SIGNAL_NAMES."""
-        return self._signals.packed(SIGNAL_NAMES)
+    def packed(self, names: Iterable[str]) -> list[bytes]:
+        """Return signals' columns as they are on the wire, without making arrays of them."""
+        return self._signals.packed(names)
 
     if not TYPE_CHECKING:  # SignalColumns declares the columns; this is for those that are not made yet
 
@@ -89,25 +90,8 @@ class Latest:
     price_e8: int
     quantity_e8: int
     time_us: int
-    moving_average: float
-    session_high_e8: int
-    session_low_e8: int
-    window_high_e8: int
-    window_low_e8: int
-    session_count: int
-    session_volume: float
-    exponential_average: float
-    window_vwap: float
-    session_vwap: float
-    deviation: float
-    bollinger_upper: float
-    bollinger_middle: float
-    bollinger_lower: float
-    buy_share: float
-    flow_imbalance: float
-    trade_rate: float
-    volatility: float
-    session_open_e8: int
+    signals: dict[str, float]
+    """By their names in SIGNAL_NAMES."""
 
 
 class Engine:
@@ -162,7 +146,7 @@ class Engine:
             price_e8=int(columns.trades.price_e8[-1]),
             quantity_e8=int(columns.trades.quantity_e8[-1]),
             time_us=int(columns.trades.time_us[-1]),
-            **{name: getattr(columns, name)[-1].item() for name in SIGNAL_NAMES},
+            signals={name: getattr(columns, name)[-1].item() for name in SIGNAL_NAMES},
         )
 
     def reset_session(self, venue: str, symbol: str) -> bool:
@@ -276,6 +260,7 @@ _INTERVALS = {length_us: interval for interval, length_us in INTERVALS_US.items(
 def _closed(found: LibraryCandle) -> Candle:
     # By position, which costs a third of naming them; test_engine.py holds the two orders together.
     numbers: Any = msgspec.structs.astuple(found)
-    interval_us, start_us, opened, high, low, close, count, first, last, _, volume, bought, quote, *indicators = numbers
-    interval = _INTERVALS[interval_us]
-    return Candle(interval, start_us, opened, high, low, close, volume, quote, bought, count, first, last, *indicators)
+    indicators = numbers[: len(INDICATORS)]
+    interval_us, start_us, *prices, count, first, last, _, volume, bought, quote = numbers[len(INDICATORS) :]
+    own = (_INTERVALS[interval_us], start_us, *prices, volume, quote, bought, count, first, last)
+    return Candle(*indicators, *own)

@@ -10,6 +10,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from mesh.service.errors import InvalidRequest, NotReady, TooMany
 from mesh.values import epochs
+from mesh.values.signals import SIGNALS
 from mesh.values.symbols import parse_symbol
 from signalsvc.engine import Engine, Latest
 from signalsvc.selection import TRADING, Selection
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
 
 MAX_WATCHED_SYMBOLS = 1024
+
+_STATS_NAMES = {signal.name: signal.stats_name for signal in SIGNALS}
 
 
 class TokenBucket:
@@ -111,29 +114,12 @@ class SignalServicer(signal_pb2_grpc.SignalServiceServicer):
         self, request: signal_pb2.GetStatsRequest, context: Context
     ) -> signal_pb2.GetStatsResponse:
         last = self._latest(request.symbol)
+        signals: dict[str, Any] = {_STATS_NAMES[name]: value for name, value in last.signals.items()}
         return signal_pb2.GetStatsResponse(
             venue=last.venue,
             symbol=last.symbol,
-            moving_average=last.moving_average,
-            high_e8=last.session_high_e8,
-            low_e8=last.session_low_e8,
-            window_high_e8=last.window_high_e8,
-            window_low_e8=last.window_low_e8,
-            count=last.session_count,
-            volume=last.session_volume,
             timestamp=_timestamp(last.time_us),
-            open_e8=last.session_open_e8,
-            vwap=last.session_vwap,
-            exponential_average=last.exponential_average,
-            window_vwap=last.window_vwap,
-            deviation=last.deviation,
-            bollinger_upper=last.bollinger_upper,
-            bollinger_middle=last.bollinger_middle,
-            bollinger_lower=last.bollinger_lower,
-            buy_share=last.buy_share,
-            flow_imbalance=last.flow_imbalance,
-            trade_rate=last.trade_rate,
-            volatility=last.volatility,
+            **signals,
         )
 
     async def Watch(  # noqa: N802

@@ -16,7 +16,8 @@ from libsignal.columns import PackedSignals
 from libsignal.declarations import WINDOW_MAX
 from libsignal.errors import RefusedTrade, UnusableState
 from libsignal.state import SignalState
-from libsignal.values import Candle, Inputs, SignalGroups, Signals, Summary, Trades
+from libsignal.values import Candle, Inputs, Signals, Summary, Trades
+from mesh.values.signals import SignalGroups
 
 __all__ = [
     "WINDOW_MAX",

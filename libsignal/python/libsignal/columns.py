@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from libsignal import declarations as lsig
-from libsignal.values import Candle, Inputs, SignalGroups, Signals, Summary, Trades
+from libsignal.values import Candle, Inputs, Signals, Summary, Trades
+from mesh.values.signals import SIGNALS, SignalGroups
 
 # --- inputs: memory for a few trades, or the caller's own columns in the types libsignal knows ---
 
@@ -87,8 +88,8 @@ def _check_type(name: str, column: npt.NDArray[Any], wanted: np.dtype[Any]) -> N
 
 # --- outputs ---
 
-_COLUMNS = tuple((field.name, str(field.type)) for field in fields(Signals) if field.name != "candles")
-_EMPTY = {"Float64s": np.empty(0, np.float64), "Int64s": np.empty(0, np.int64), "Uint8s": np.empty(0, np.uint8)}
+DTYPES = {signal.name: signal.dtype for signal in SIGNALS} | {"late_intervals": np.dtype(np.uint8)}
+"""The columns of `Signals`, and what each row of them is."""
 _ROW_BYTES = 8
 
 
@@ -124,7 +125,7 @@ class PackedSignals(Signals):
     if not TYPE_CHECKING:  # Signals declares the columns; this is for those that are not made yet
 
         def __getattr__(self, name: str) -> Any:
-            if name in self.__slots__ or name not in Signals.__slots__:
+            if name not in DTYPES:
                 raise AttributeError(f"{type(self).__name__} has no {name}")
             self._unpack()
             return getattr(self, name)
@@ -134,14 +135,14 @@ class PackedSignals(Signals):
         block, length, places = self._columns
         integers = np.ndarray((len(places), length), np.int64, block)
         doubles = integers.view(np.float64)
-        for name, kind in _COLUMNS:
+        for name, dtype in DTYPES.items():
             place = places.get(name)
             if place is None:
-                put(self, name, _EMPTY[kind])
-            elif kind == "Uint8s":
-                put(self, name, integers[place].view(np.uint8)[:length])
+                put(self, name, np.empty(0, dtype))
+            elif dtype.itemsize == 1:
+                put(self, name, integers[place].view(dtype)[:length])
             else:
-                put(self, name, (doubles if kind == "Float64s" else integers)[place])
+                put(self, name, (doubles if dtype.kind == "f" else integers)[place])
 
 
 class Results:
@@ -150,8 +151,7 @@ class Results:
     __slots__ = ("_block", "_places")
 
     def __init__(self, groups: SignalGroups, capacity: int) -> None:
-        columns = (field.name for field in fields(Signals) if field.name != "candles")
-        wanted = [name for name in columns if lsig.OUTPUT_GROUPS[name] & groups]
+        wanted = [name for name in DTYPES if lsig.OUTPUT_GROUPS[name] & groups]
         self._places = {name: place for place, name in enumerate(wanted)}
         self._block = np.zeros((len(wanted), capacity), np.int64)
 
@@ -215,7 +215,7 @@ def _candle_of(words: tuple[Any, ...]) -> Candle:
         bought | bought_high << 64,
         quote | quote_middle << 64 | quote_high << 128,
     )
-    return Candle(*words[:10] + sums + words[17:])
+    return Candle(*words[17:] + words[:10] + sums)
 
 
 def candle_of(found: lsig.Candle) -> Candle:

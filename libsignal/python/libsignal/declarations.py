@@ -1,7 +1,8 @@
 """Declarations of libsignal's C ABI for ctypes: numbers, structs, functions.
 
 This file says the same as `libsignal/include/libsignal.h`, which is the manual; tests/contract/test_libsignal_header.py
-keeps the two alike. Use `libsignal.SignalState` instead.
+keeps the two alike. The signals, their groups and the indicators of candles are those that `mesh.values` declares. Use
+`libsignal.SignalState` instead.
 """
 
 from __future__ import annotations
@@ -10,6 +11,9 @@ import ctypes
 from collections.abc import Sequence
 from ctypes import POINTER, c_char_p, c_double, c_int, c_int64, c_size_t, c_uint32, c_uint64, c_void_p
 from typing import Any, ClassVar, TypeAlias
+
+from mesh.values.candles import INDICATORS
+from mesh.values.signals import SIGNALS, SignalGroups
 
 ABI_VERSION = 3
 
@@ -26,18 +30,6 @@ E_SIGNAL = 9
 E_CAPACITY = 10
 E_DAMAGED = 11
 E_FORMAT = 12
-
-MOVING_AVERAGE = 1
-EXPONENTIAL_AVERAGE = 2
-WINDOW_VWAP = 4
-DEVIATION = 8
-EXTREMES = 16
-FLOW = 32
-RATE = 64
-VOLATILITY = 128
-SESSION = 256
-CANDLES = 512
-ALL = 1023
 
 INTERVALS = 6
 WINDOW_MAX = 1048576
@@ -91,17 +83,7 @@ class Candle(ctypes.Structure):
         ("volume_e8", c_uint64 * 2),
         ("taker_buy_volume_e8", c_uint64 * 2),
         ("quote_volume_e16", c_uint64 * 3),
-        ("rsi", c_double),
-        ("atr", c_double),
-        ("macd", c_double),
-        ("macd_signal", c_double),
-        ("macd_histogram", c_double),
-        ("ema", c_double),
-        ("sma", c_double),
-        ("average_gain", c_double),
-        ("average_loss", c_double),
-        ("macd_fast", c_double),
-        ("macd_slow", c_double),
+        *((name, c_double) for name in INDICATORS),
     )
 
 
@@ -117,25 +99,7 @@ class Columns(ctypes.Structure):
         ("quantity_e8", c_void_p),
         ("time_us", c_void_p),
         ("is_buyer_maker", c_void_p),
-        ("moving_average", c_void_p),
-        ("exponential_average", c_void_p),
-        ("window_vwap", c_void_p),
-        ("deviation", c_void_p),
-        ("bollinger_upper", c_void_p),
-        ("bollinger_middle", c_void_p),
-        ("bollinger_lower", c_void_p),
-        ("window_high_e8", c_void_p),
-        ("window_low_e8", c_void_p),
-        ("buy_share", c_void_p),
-        ("flow_imbalance", c_void_p),
-        ("trade_rate", c_void_p),
-        ("volatility", c_void_p),
-        ("session_open_e8", c_void_p),
-        ("session_high_e8", c_void_p),
-        ("session_low_e8", c_void_p),
-        ("session_count", c_void_p),
-        ("session_volume", c_void_p),
-        ("session_vwap", c_void_p),
+        *((signal.name, c_void_p) for signal in SIGNALS),
         ("candles", c_void_p),
         ("candle_capacity", c_size_t),
         ("candle_count", c_size_t),
@@ -162,27 +126,9 @@ class Summary(ctypes.Structure):
 
 
 OUTPUT_GROUPS = {
-    "moving_average": MOVING_AVERAGE,
-    "exponential_average": EXPONENTIAL_AVERAGE,
-    "window_vwap": WINDOW_VWAP,
-    "deviation": DEVIATION,
-    "bollinger_upper": DEVIATION,
-    "bollinger_middle": DEVIATION,
-    "bollinger_lower": DEVIATION,
-    "window_high_e8": EXTREMES,
-    "window_low_e8": EXTREMES,
-    "buy_share": FLOW,
-    "flow_imbalance": FLOW,
-    "trade_rate": RATE,
-    "volatility": VOLATILITY,
-    "session_open_e8": SESSION,
-    "session_high_e8": SESSION,
-    "session_low_e8": SESSION,
-    "session_count": SESSION,
-    "session_volume": SESSION,
-    "session_vwap": SESSION,
-    "candles": CANDLES,
-    "late_intervals": CANDLES,
+    **{signal.name: signal.group for signal in SIGNALS},
+    "candles": SignalGroups.CANDLES,
+    "late_intervals": SignalGroups.CANDLES,
 }
 """The group of signals that each output of `Columns` belongs to."""
 

@@ -19,8 +19,9 @@ from libsignal.columns import (
 )
 from libsignal.errors import check, refuse
 from libsignal.loader import LIBRARY
-from libsignal.values import Candle, Inputs, SignalGroups, Summary, Trades
+from libsignal.values import Candle, Inputs, Summary, Trades
 from mesh.values.candles import INTERVALS_US
+from mesh.values.signals import SignalGroups
 
 # Up to here a call takes some 10 us at most: shorter than waiting for the GIL once it has been given away.
 _ROWS_HOLDING_GIL = 256

@@ -6,32 +6,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import IntFlag
 from typing import Protocol, TypeAlias
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from mesh.values.trades import Float64s, Int64s
+from mesh.values.candles import Indicators
+from mesh.values.signals import Int64s, SignalValues
 
 Uint8s: TypeAlias = npt.NDArray[np.uint8]
-
-
-class SignalGroups(IntFlag):
-    """SignalGroups of signals a state works out; those left out cost nothing."""
-
-    MOVING_AVERAGE = 1
-    EXPONENTIAL_AVERAGE = 2
-    WINDOW_VWAP = 4
-    DEVIATION = 8
-    EXTREMES = 16
-    FLOW = 32
-    RATE = 64
-    VOLATILITY = 128
-    SESSION = 256
-    CANDLES = 512
-    ALL = 1023
 
 
 class Trades(Protocol):
@@ -60,7 +43,7 @@ class Inputs:
     is_buyer_maker: Uint8s
 
 
-class Candle(msgspec.Struct, frozen=True):
+class Candle(Indicators, frozen=True):
     """A candle with the indicators right after it, NaN until they are warm; `_e16` is scaled by 1e16."""
 
     interval_us: int
@@ -76,45 +59,15 @@ class Candle(msgspec.Struct, frozen=True):
     volume_e8: int
     taker_buy_volume_e8: int
     quote_volume_e16: int
-    rsi: float
-    atr: float
-    macd: float
-    macd_signal: float
-    macd_histogram: float
-    ema: float
-    sma: float
-    average_gain: float
-    average_loss: float
-    macd_fast: float
-    macd_slow: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Signals:
+class Signals(SignalValues):
     """The signals right after each trade, one row per trade; of shape (0,) where the state does not work them out.
 
     `candles` are those the trades closed, in order of time, shorter intervals first.
     """
 
-    moving_average: Float64s
-    exponential_average: Float64s
-    window_vwap: Float64s
-    deviation: Float64s
-    bollinger_upper: Float64s
-    bollinger_middle: Float64s
-    bollinger_lower: Float64s
-    buy_share: Float64s
-    flow_imbalance: Float64s
-    trade_rate: Float64s
-    volatility: Float64s
-    session_volume: Float64s
-    session_vwap: Float64s
-    window_high_e8: Int64s
-    window_low_e8: Int64s
-    session_open_e8: Int64s
-    session_high_e8: Int64s
-    session_low_e8: Int64s
-    session_count: Int64s
     late_intervals: Uint8s
     candles: tuple[Candle, ...]
 

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from mesh.bus import wire
 from mesh.service.errors import BadMessage
 from mesh.values.candles import Candle
-from mesh.values.trades import SIGNAL_NAMES, SignalColumns, TradeColumns
+from mesh.values.signals import SIGNAL_NAMES
+from mesh.values.trades import SignalColumns, TradeColumns
 from tests.fixtures.trades import START_US, candle, columns, same
 from tickmesh.v1 import signal_pb2, trade_pb2
 

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from libsignal import SignalState
 from mesh.bus import wire
 from mesh.values.candles import INTERVALS_US, Candle
-from mesh.values.trades import SIGNAL_NAMES, TradeColumns, concatenate
+from mesh.values.signals import SIGNAL_NAMES
+from mesh.values.trades import TradeColumns, concatenate
 from signalsvc.engine import Engine, UnusableEntry
 from signalsvc.settings import SignalSettings
 from tests.fixtures.trades import START_US, columns
@@ -97,7 +98,7 @@ def test_symbols_and_venues_do_not_mix() -> None:
     engine.process(columns(1, 3, venue="sim"), raw_sequence=2)
     engine.process(columns(1, 3, symbol="ethusdt"), raw_sequence=3)
     counts = [
-        latest.session_count
+        latest.signals["session_count"]
         for venue, symbol in (("binance", "btcusdt"), ("sim", "btcusdt"), ("binance", "ethusdt"))
         if (latest := engine.latest(venue, symbol)) is not None
     ]
@@ -181,7 +182,7 @@ def test_the_latest_signals_are_those_of_the_last_row() -> None:
     signals = engine.process(columns(1, 60), raw_sequence=1)
     latest = engine.latest("binance", "btcusdt")
     assert signals is not None and latest is not None
-    assert [getattr(latest, name) for name in SIGNAL_NAMES] == [getattr(signals, name)[-1] for name in SIGNAL_NAMES]
+    assert [latest.signals[name] for name in SIGNAL_NAMES] == [getattr(signals, name)[-1] for name in SIGNAL_NAMES]
 
 
 @settings(deadline=None)
