@@ -28,7 +28,7 @@ from gateway.admission import AdmissionMiddleware
 from gateway.errors import BadInput, HttpError, refusal_body
 from gateway.live.endpoint import MAX_BYTES, Live
 from gateway.live.endpoint import unknown_path as unknown_websocket
-from gateway.live.fanout import Limits
+from gateway.live.fanout import ClientLimits
 from gateway.mesh_status import MeshStatus
 from gateway.resource import JSON, Answer, Resource, read_body, refusal
 from gateway.transcode import comments, docs, json, openapi
@@ -48,9 +48,9 @@ def create_app(
     store: grpc.aio.Channel,
     # Access
     admission: access.Admission | None = None,
-    # Limits
+    # ClientLimits
     call_limit_s: float = CALL_LIMIT_S,
-    client_limits: Limits | None = None,
+    client_limits: ClientLimits | None = None,
     max_ws_bytes: int = MAX_BYTES,
 ) -> FastAPI:
     """Return the app.

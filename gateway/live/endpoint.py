@@ -19,7 +19,7 @@ from starlette.websockets import WebSocket
 from gateway import access
 from gateway.errors import RETRY_AFTER, refusal_body
 from gateway.live.coins import CoinList
-from gateway.live.fanout import Fanout, Limits, Reader
+from gateway.live.fanout import ClientFanout, ClientLimits, ClientQueue
 from gateway.live.signal_feed import Stream, lagged
 from gateway.live.sockets import Socket
 from gateway.live.subscription import Wanted, wanted
@@ -56,7 +56,7 @@ LET_GO = Counter("tickmesh_gateway_ws_let_go_total", "clients let go, by close c
 @dataclass(eq=False, frozen=True, slots=True)
 class _Client:
     socket: Socket
-    reader: Reader
+    reader: ClientQueue
     left_over: asyncio.Event
     """Set when something is queued that there was no room to write."""
 
@@ -78,7 +78,7 @@ class Live:
         signal: grpc.aio.Channel,
         *,
         token: str | None = None,
-        limits: Limits | None = None,
+        limits: ClientLimits | None = None,
         max_clients: int = MAX_CLIENTS,
         max_bytes: int = MAX_BYTES,
     ) -> None:
@@ -86,7 +86,7 @@ class Live:
         self._coins = CoinList(stub, token=token)
         self._max_clients = max_clients
         self._max_bytes = max_bytes
-        self._fanout = Fanout(limits)
+        self._fanout = ClientFanout(limits)
         self._stream = Stream(stub, self._fanout, coins=self._coins, serving=serving_of(signal), token=token)
         self._clients: set[_Client] = set()
         self._somebody = asyncio.Event()
@@ -150,7 +150,7 @@ class Live:
             else:
                 self._write_queued(client)
 
-        client = _Client(socket, self._fanout.join(wake, what), asyncio.Event())
+        client = _Client(socket, self._fanout.connect(wake, what), asyncio.Event())
         self._add(client, what)
         try:
             # Whoever is connected misses nothing: not even the first one, for whom the stream has to be opened.

@@ -1,4 +1,4 @@
-"""One producer, many bounded readers: a slow reader lags alone.
+"""The clients of `/ws` as readers of one fan-out: a slow client lags alone.
 
 Messages travel as chunks that all readers share, so that one more reader costs a reference a chunk. A reader that is
 full loses its oldest chunks; they are counted, and it learns the number before anything newer. A reader that has lost
@@ -7,11 +7,11 @@ too many without ever catching up is overrun: nothing more is kept for it, and i
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from gateway.live.subscription import Wanted
+from mesh.service.fanout import BoundedQueue, Fanout
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +28,8 @@ class Chunk:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """How far a reader may fall behind."""
+class ClientLimits:
+    """How far a client may fall behind."""
 
     queued: int = 8192
     """Messages kept for one reader; the oldest go when there are more."""
@@ -37,17 +37,16 @@ class Limits:
     """Trades a reader may lose before it catches up once; then it is overrun."""
 
 
-class Reader:
-    """One reader's bounded queue; made by `Fanout.join`."""
+class ClientQueue:
+    """What waits for one client; made by `ClientFanout.connect`."""
 
-    def __init__(self, wanted: Wanted, limits: Limits, wake: Callable[[], None]) -> None:
+    def __init__(self, wanted: Wanted, limits: ClientLimits, wake: Callable[[], None]) -> None:
         self.missed_total = 0
         self.overrun = False
         self._wanted = wanted
         self._limits = limits
         self._wake = wake
-        self._chunks: deque[Chunk] = deque()
-        self._queued = 0
+        self._chunks: BoundedQueue[Chunk] = BoundedQueue(max_weight=limits.queued)
         self._queued_bytes = 0
         self._missed = 0  # not yet told
         self._missed_in_a_row = 0  # since it last caught up
@@ -69,12 +68,8 @@ class Reader:
         if self.overrun:
             self._miss(chunk)
             return
-        self._chunks.append(chunk)
-        self._queued += _weight(chunk)
         self._queued_bytes += len(chunk.data)
-        while self._queued > self._limits.queued and len(self._chunks) > 1:
-            oldest = self._chunks.popleft()
-            self._queued -= _weight(oldest)
+        for oldest in self._chunks.put(chunk, _weight(chunk)):
             self._queued_bytes -= len(oldest.data)
             self._miss(oldest)
         if self._missed_in_a_row > self._limits.missed:
@@ -95,11 +90,9 @@ class Reader:
         self._owed.clear()
         room = max_messages
         while self._chunks and room > 0:
-            chunk = self._chunks.popleft()
-            weight = _weight(chunk)
-            self._queued -= weight
+            chunk = self._chunks.pop()
             self._queued_bytes -= len(chunk.data)
-            room -= weight
+            room -= _weight(chunk)
             taken.append(chunk)
         if not self._chunks and not self.overrun:
             self._missed_in_a_row = 0
@@ -129,52 +122,35 @@ class Reader:
         self.missed_total += chunk.trades
 
 
-class Fanout:
-    """The readers, and who wants which symbol."""
+class ClientFanout(Fanout[ClientQueue]):
+    """The clients, and who of them wants which symbol.
 
-    def __init__(self, limits: Limits | None = None) -> None:
-        self.selected: str | None = None
-        self._limits = limits or Limits()
-        self._readers: set[Reader] = set()
-        self._audiences: dict[str, tuple[Reader, ...]] = {}
+    Args:
+        limits: how far each may fall behind.
 
-    def __len__(self) -> int:
-        return len(self._readers)
+    """
 
-    def join(self, wake: Callable[[], None], wanted: Wanted) -> Reader:
-        """Add a reader.
+    def __init__(self, limits: ClientLimits | None = None) -> None:
+        super().__init__()
+        self._limits = limits or ClientLimits()
+
+    def connect(self, wake: Callable[[], None], wanted: Wanted) -> ClientQueue:
+        """Add a client and return what waits for it.
 
         Args:
             wake: called, quickly and often, when there is something to take.
-            wanted: what is for this reader.
+            wanted: what is for this client.
 
         """
-        reader = Reader(wanted, self._limits, wake)
-        self._readers.add(reader)
-        self._audiences.clear()
-        return reader
-
-    def leave(self, reader: Reader) -> None:
-        """Remove a reader; one that has left already may leave again."""
-        self._readers.discard(reader)
-        self._audiences.clear()
-
-    def select(self, symbol: str) -> None:
-        """Give the readers that follow the selection another symbol from now on."""
-        self.selected = symbol
-        self._audiences.clear()
-
-    def audience(self, symbol: str) -> tuple[Reader, ...]:
-        """Return who wants trades of the symbol; when nobody does, there is no need to prepare them."""
-        if symbol not in self._audiences:
-            self._audiences[symbol] = tuple(r for r in self._readers if r.wants(symbol, self.selected))
-        return self._audiences[symbol]
+        queue = ClientQueue(wanted, self._limits, wake)
+        self.join(queue)
+        return queue
 
     @property
     def queued_bytes(self) -> int:
         """Bytes that all queues hold together at most; chunks of readers who want the same count once."""
         most: dict[object, int] = {}
-        for reader in self._readers:
+        for reader in self:
             most[reader.same_as] = max(most.get(reader.same_as, 0), reader.queued_bytes)
         return sum(most.values())
 
@@ -183,9 +159,9 @@ class Fanout:
         for reader in self.audience(symbol):
             reader.offer(chunk)
 
-    def tell(self, chunk: Chunk) -> None:
+    def notify(self, chunk: Chunk) -> None:
         """Queue a control message for those who want them; for everybody when it says what was missed."""
-        for reader in tuple(self._readers):
+        for reader in self:
             if reader.wants_events or chunk.missed:
                 reader.offer(chunk)
 

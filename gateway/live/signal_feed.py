@@ -14,7 +14,7 @@ import msgspec
 from prometheus_client import Counter, Gauge
 
 from gateway.live.coins import CoinList
-from gateway.live.fanout import Chunk, Fanout
+from gateway.live.fanout import Chunk, ClientFanout
 from gateway.live.frames import text_frames
 from gateway.transcode.ticks import TickWriter
 from mesh.service.backoff import backoff
@@ -63,7 +63,7 @@ class Stream:
     def __init__(
         self,
         signal: SignalServiceAsyncStub,
-        fanout: Fanout,
+        fanout: ClientFanout,
         *,
         coins: CoinList,
         serving: Callable[[], Awaitable[None]],
@@ -137,7 +137,7 @@ class Stream:
         LIVE.set(1)
         if self._waiting is not None:
             self._waiting = None
-            self._fanout.tell(control("status", state="live"))
+            self._fanout.notify(control("status", state="live"))
 
     def _go_away(self, reason: str) -> None:
         ENDS.inc()
@@ -147,7 +147,7 @@ class Stream:
         if self._live.is_set() or self._waiting is None:
             # the reason names addresses; that is for the log, not for clients
             self._waiting = control("status", state="waiting", reason="signal is away; trades go on when it is back")
-            self._fanout.tell(self._waiting)
+            self._fanout.notify(self._waiting)
         self._live.clear()
 
     def _take(self, response: signal_pb2.WatchResponse) -> None:
@@ -165,10 +165,10 @@ class Stream:
                 "selected", symbol=selected.symbol, name=selected.name, venue=selected.venue, **rests
             )
             self._fanout.select(selected.symbol)
-            self._fanout.tell(self._selected)
+            self._fanout.notify(self._selected)
         elif event == "missed":
             log.warning("signal did not send %d trades: this gateway read too slowly", response.missed.trades)
-            self._fanout.tell(lagged(response.missed.trades, by="gateway"))
+            self._fanout.notify(lagged(response.missed.trades, by="gateway"))
 
     def _publish(self, batch: signal_pb2.SignalBatch) -> None:
         symbol = batch.trades.symbol

@@ -245,9 +245,7 @@ class Pipeline:
     async def _publish(self, signals: SignalColumns) -> None:
         trades, payload = signals.trades, wire.encode_signals(signals)
         if self._watchers and not self._selection.has_left(trades.venue):
-            self._watchers.tell_batch(
-                payload, symbol=trades.symbol, trades=len(trades), selected=self._selection.symbol
-            )
+            self._watchers.publish(payload, symbol=trades.symbol, trades=len(trades), selected=self._selection.symbol)
         TRADES.labels(trades.symbol).inc(len(trades))
         await self.publisher.publish(
             subjects.processed(trades.venue, trades.symbol),

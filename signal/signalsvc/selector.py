@@ -124,7 +124,7 @@ class Selector:
                 self._decide(self._selection.symbol)
             async with self._news:
                 self._news.notify_all()
-            self._watchers.tell_selected(self._selection.response())
+            self._watchers.notify_selected(self._selection.response())
         elif message.subject == subjects.CONTROL_SYMBOL:
             symbol = control.decode_selection(message.payload)
             if symbol == self._selection.symbol:
@@ -198,7 +198,7 @@ class Selector:
             if self._selection.status(symbol):
                 self._fallback = symbol
             if self._watchers:
-                self._watchers.tell_selected(self._selection.response())
+                self._watchers.notify_selected(self._selection.response())
 
     async def _announce(self, symbol: str) -> None:
         await self._publish(subjects.CONTROL_SYMBOL, control_pb2.SymbolSelection(symbol=symbol))

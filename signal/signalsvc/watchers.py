@@ -1,12 +1,12 @@
-"""Who watches: one producer, bounded readers; a slow one lags alone and is told what it missed."""
+"""The calls of Watch as readers of one fan-out: a slow one lags alone and is told how many trades it missed."""
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 
+from mesh.service.fanout import BoundedQueue, Fanout
 from tickmesh.v1 import signal_pb2
 
 MAX_EVENTS = 1024
@@ -28,13 +28,14 @@ class Watcher:
         self._symbols = symbols
         self._selected = selected
         self._coalesce = coalesce
-        self._queue: deque[tuple[int, signal_pb2.WatchResponse]] = deque()
-        self._trades = 0
+        self._queue: BoundedQueue[tuple[int, signal_pb2.WatchResponse]] = BoundedQueue(
+            max_weight=MAX_TRADES, max_items=MAX_EVENTS
+        )
         self._missed = 0
         self._ended = False
         self._arrived = asyncio.Event()
 
-    def wants(self, symbol: str, selected: str) -> bool:
+    def wants(self, symbol: str, selected: str | None) -> bool:
         """Return whether a batch of `symbol` is for this watcher."""
         if self._selected:
             return symbol == selected
@@ -42,12 +43,7 @@ class Watcher:
 
     def put(self, event: signal_pb2.WatchResponse, *, trades: int = 0) -> None:
         """Queue an event; the oldest go when there are too many."""
-        self._queue.append((trades, event))
-        self._trades += trades
-        while len(self._queue) > MAX_EVENTS or self._trades > MAX_TRADES:
-            dropped, _ = self._queue.popleft()
-            self._trades -= dropped
-            self._missed += dropped
+        self._missed += sum(dropped for dropped, _ in self._queue.put((trades, event), trades))
         self._arrived.set()
 
     def end(self) -> None:
@@ -62,7 +58,7 @@ class Watcher:
                 missed, self._missed = self._missed, 0
                 yield signal_pb2.WatchResponse(missed=signal_pb2.Missed(trades=missed))
             while self._queue:
-                yield self._joined() if self._coalesce and self._queue[0][0] else self._pop()
+                yield self._joined() if self._coalesce and self._queue.oldest_weight() else self._queue.pop()[1]
                 if self._missed:
                     break
             else:
@@ -71,54 +67,42 @@ class Watcher:
                 self._arrived.clear()
                 await self._arrived.wait()
 
-    def _pop(self) -> signal_pb2.WatchResponse:
-        trades, event = self._queue.popleft()
-        self._trades -= trades
-        return event
-
     def _joined(self) -> signal_pb2.WatchResponse:
         """Return the batches up to the next event of another kind, as one event."""
         joined, trades = signal_pb2.WatchResponse(), 0
-        while self._queue and (more := self._queue[0][0]) and (not trades or trades + more <= COALESCED_TRADES):
+        while (more := self._queue.oldest_weight()) and (not trades or trades + more <= COALESCED_TRADES):
             trades += more
-            joined.batches.batches.append(self._pop().batch)
+            joined.batches.batches.append(self._queue.pop()[1].batch)
         return joined
 
 
-class Watchers:
+class Watchers(Fanout[Watcher]):
     """All watchers of the service."""
-
-    def __init__(self) -> None:
-        self._watchers: set[Watcher] = set()
-
-    def __len__(self) -> int:
-        return len(self._watchers)
 
     @contextmanager
     def watching(self, watcher: Watcher) -> Iterator[Watcher]:
         """Count the watcher in while inside."""
-        self._watchers.add(watcher)
+        self.join(watcher)
         try:
             yield watcher
         finally:
-            self._watchers.discard(watcher)
+            self.leave(watcher)
 
-    def tell_batch(self, payload: bytes, *, symbol: str, trades: int, selected: str) -> None:
+    def publish(self, payload: bytes, *, symbol: str, trades: int, selected: str) -> None:
         """Give a serialised SignalBatch to those who want it; decoded once, and only if anybody does."""
-        event = None
-        for watcher in self._watchers:
-            if watcher.wants(symbol, selected):
-                if event is None:
-                    event = signal_pb2.WatchResponse()
-                    event.batch.ParseFromString(payload)
+        self.select(selected)
+        if audience := self.audience(symbol):
+            event = signal_pb2.WatchResponse()
+            event.batch.ParseFromString(payload)
+            for watcher in audience:
                 watcher.put(event, trades=trades)
 
-    def tell_selected(self, response: signal_pb2.GetSymbolResponse) -> None:
+    def notify_selected(self, response: signal_pb2.GetSymbolResponse) -> None:
         """Tell everybody which symbol is selected from now on."""
-        for watcher in self._watchers:
+        for watcher in self:
             watcher.put(signal_pb2.WatchResponse(selected=response))
 
     def end(self) -> None:
         """Let every watcher's stream end."""
-        for watcher in self._watchers:
+        for watcher in self:
             watcher.end()

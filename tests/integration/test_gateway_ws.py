@@ -18,7 +18,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from gateway.access import Admission
 from gateway.live import coins, endpoint, signal_feed
-from gateway.live.fanout import Limits
+from gateway.live.fanout import ClientLimits
 from gateway.live.sockets import Socket
 from mesh.service import rpc
 from mesh.service.access import Access
@@ -209,7 +209,7 @@ async def test_an_unreadable_batch_is_left_out_and_the_stream_goes_on(gateway: G
 
 async def test_a_slow_client_lags_alone_and_is_told_what_it_missed() -> None:
     async with (
-        running_gateway(client_limits=Limits(queued=500, missed=10**9)) as gateway,
+        running_gateway(client_limits=ClientLimits(queued=500, missed=10**9)) as gateway,
         gateway.ws() as quick,
         gateway.ws(max_queue=1, sock=small_socket(gateway.port)) as slow,
     ):
@@ -236,7 +236,7 @@ async def test_a_slow_client_lags_alone_and_is_told_what_it_missed() -> None:
 
 async def test_a_client_that_never_reads_is_let_go_and_the_others_stay() -> None:
     async with (
-        running_gateway(client_limits=Limits(queued=500, missed=5000)) as gateway,
+        running_gateway(client_limits=ClientLimits(queued=500, missed=5000)) as gateway,
         gateway.ws() as quick,
     ):
         await receive(quick)
@@ -258,7 +258,7 @@ async def test_a_client_that_never_reads_is_let_go_and_the_others_stay() -> None
 
 
 async def test_what_waits_for_all_clients_together_is_bounded_and_the_slowest_go_first() -> None:
-    roomy = Limits(queued=2000, missed=10_000_000)  # no client's own bound is reached
+    roomy = ClientLimits(queued=2000, missed=10_000_000)  # no client's own bound is reached
     async with (
         running_gateway(client_limits=roomy, max_ws_bytes=4 * 2**20) as gateway,
         gateway.ws() as quick,

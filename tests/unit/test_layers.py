@@ -31,6 +31,7 @@ PURE = [
     "mesh/bus/wire.py",
     "mesh/bus/wire_twin.py",
     "mesh/service/backoff.py",
+    "mesh/service/fanout.py",
     "mesh/service/errors.py",
     "mesh/bus/control.py",
     "mesh/bus/flow_control.py",

@@ -23,7 +23,7 @@ async def test_each_watcher_gets_what_it_asked_for() -> None:
     every = Watcher(frozenset(), selected=False)
     with watchers.watching(chosen), watchers.watching(listed), watchers.watching(every):
         for symbol in ("btcusdt", "ethusdt", "solusdt"):
-            watchers.tell_batch(batch(symbol), symbol=symbol, trades=1, selected="btcusdt")
+            watchers.publish(batch(symbol), symbol=symbol, trades=1, selected="btcusdt")
         symbols = [[event.batch.trades.symbol for event in await seen_by(each)] for each in (chosen, listed, every)]
     assert symbols == [["btcusdt"], ["ethusdt"], ["btcusdt", "ethusdt", "solusdt"]]
 
@@ -33,9 +33,9 @@ async def test_batches_that_wait_together_come_together_to_who_asked_for_that() 
     busy = Watcher(frozenset(), selected=False, coalesce=True)
     with watchers.watching(busy):
         for symbol in ("btcusdt", "ethusdt"):
-            watchers.tell_batch(batch(symbol), symbol=symbol, trades=1, selected="btcusdt")
-        watchers.tell_selected(signal_pb2.GetSymbolResponse(symbol="solusdt"))
-        watchers.tell_batch(batch("solusdt"), symbol="solusdt", trades=1, selected="solusdt")
+            watchers.publish(batch(symbol), symbol=symbol, trades=1, selected="btcusdt")
+        watchers.notify_selected(signal_pb2.GetSymbolResponse(symbol="solusdt"))
+        watchers.publish(batch("solusdt"), symbol="solusdt", trades=1, selected="solusdt")
         events = await seen_by(busy)
 
     assert [event.WhichOneof("event") for event in events] == ["batches", "selected", "batches"]
@@ -51,7 +51,7 @@ async def test_no_more_trades_come_together_than_a_message_holds_well() -> None:
     busy = Watcher(frozenset(), selected=False, coalesce=True)
     with watchers.watching(busy):
         for trades in (COALESCED_TRADES - 1, 2, COALESCED_TRADES + 1, 1):
-            watchers.tell_batch(batch(), symbol="btcusdt", trades=trades, selected="btcusdt")
+            watchers.publish(batch(), symbol="btcusdt", trades=trades, selected="btcusdt")
         events = await seen_by(busy)
 
     assert [len(event.batches.batches) for event in events] == [1, 1, 1, 1]
@@ -62,7 +62,7 @@ async def test_a_slow_watcher_is_told_how_many_trades_it_missed() -> None:
     slow = Watcher(frozenset(), selected=False)
     with watchers.watching(slow):
         for _ in range(3):
-            watchers.tell_batch(batch(), symbol="btcusdt", trades=MAX_TRADES // 2, selected="btcusdt")
+            watchers.publish(batch(), symbol="btcusdt", trades=MAX_TRADES // 2, selected="btcusdt")
         events = await seen_by(slow)
     assert [event.WhichOneof("event") for event in events] == ["missed", "batch", "batch"]
     assert events[0].missed.trades == MAX_TRADES // 2
