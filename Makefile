@@ -108,6 +108,9 @@ chaos: $(VENV)/installed ## kill, cut and starve every part, and count what was 
 fuzz: $(VENV)/installed ## say to ingest whatever a venue may say, some minutes long, other words each time
 	$(PYTEST) tests/unit/ingest/test_whatever_the_venue_says.py --hypothesis-profile=fuzz --hypothesis-seed=random --timeout=0
 
+fuzz-hour: $(VENV)/installed ## fuzz the whole of ingest guided by coverage (SECONDS=3600); says how to get atheris for it
+	@PYTHONPATH=build/atheris nice -n 19 $(PY) -m tests.fuzz --seconds $(or $(SECONDS),3600)
+
 lint: $(VENV)/installed ## check style: ruff and buf
 	ruff check .
 	ruff format --check .
@@ -159,4 +162,4 @@ $(VENV)/installed: $(VENV)/modules pyproject.toml $(LIBSIGNAL)
 always:
 
 .PHONY: always help run stop tui status env logs $(LOGS:%=logs-%) build pin-images clean purge test slow-test e2e libsignal-test timescale-test docker-test \
-	bench chaos lint types gen readme
+	bench chaos fuzz fuzz-hour lint types gen readme

@@ -217,8 +217,8 @@ class Outlet:
             metrics.EPOCH.labels(self.venue, symbol).set(epoch)
             if self._outbox is not None:
                 self._outbox.put(epoch_begun(self.venue, symbol, epoch))
-        for trades in anew:
-            await self.take(trades, live=False)
+        for trades in anew:  # REST has told none of them: a wrong one is doubted in the new count as in the old one
+            await self.take(trades)
         for call in self._call_on_epoch:
             call(symbol)
 
@@ -314,7 +314,7 @@ class Outlet:
             lowest_id = int(behind.trade_id.min())
             from_start = lowest_id <= self._limits.max_gap_ids
             await self.begin_epoch(symbol, followed.epoch + 1, from_start=from_start)
-            await self.take(behind, live=False)
+            await self.take(behind)  # REST has proved the new count, but not each of these
             return
         past = behind.trade_id <= last_id
         metrics.QUARANTINE_ENDED.labels(self.venue, symbol, "dropped").inc(int(past.sum()))
