@@ -7,7 +7,8 @@ PYTEST := $(PY) -m pytest
 # Python to make .venv with: the first that is new enough.
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
-PACKAGES := gen/tickmesh mesh libsignal/python/libsignal ingest signal/signalsvc store gateway term sim
+# Where the packages lie, as pyproject says.
+PACKAGES = $(shell $(PY) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["tool"]["scikit-build"]["wheel"]["packages"])')
 LIBSIGNAL := $(shell find libsignal/include libsignal/src libsignal/CMakeLists.txt -type f)
 COMPOSE := docker compose
 # Is it compose that runs? Asked only where no local mesh does.
@@ -123,7 +124,7 @@ gen: $(VENV)/installed ## generate gen/ from protos/
 	$(PY) protos/generate.py
 
 readme: $(VENV)/installed ## write the README's tables from what they describe
-	PYTHONPATH=.:gen:signal:libsignal/python $(PY) docs/tables.py
+	$(PY) docs/tables.py
 
 # --- the environment ---
 

@@ -1,4 +1,4 @@
-"""The same as signals.c, in Python: `PYTHONPATH=.:gen:signal:libsignal/python python libsignal/examples/signals.py`."""
+"""The same as signals.c, in Python: `.venv/bin/python libsignal/examples/signals.py`."""
 
 from __future__ import annotations
 

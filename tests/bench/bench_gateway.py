@@ -1,6 +1,6 @@
 """How fast the gateway is: writing a trade, delivering to many clients, the delay it adds, REST.
 
-    python tests/bench/bench_gateway.py [--seconds 5]
+    python -m tests.bench.bench_gateway [--seconds 5]
 
 The gateway runs as its own process between a small SignalService in this one and clients in a third that only drain
 their sockets; what was delivered is read from its own metrics.
@@ -21,17 +21,14 @@ from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
 
-ROOT = Path(__file__).parents[2]
-sys.path[:0] = [str(ROOT), str(ROOT / "gen"), str(ROOT / "signal")]
+import httpx
+import uvloop
+import websockets
 
-import httpx  # noqa: E402 - the paths come first
-import uvloop  # noqa: E402
-import websockets  # noqa: E402
-
-from gateway.live.frames import text_frames  # noqa: E402
-from gateway.transcode import json  # noqa: E402
-from gateway.transcode.ticks import TickWriter  # noqa: E402
-from tests.fixtures.gateway import (  # noqa: E402
+from gateway.live.frames import text_frames
+from gateway.transcode import json
+from gateway.transcode.ticks import TickWriter
+from tests.fixtures.gateway import (
     SmallSignal,
     SmallStore,
     batch,
@@ -39,7 +36,9 @@ from tests.fixtures.gateway import (  # noqa: E402
     running_store,
     serving_health,
 )
-from tickmesh.v1 import signal_pb2, store_pb2, trade_pb2  # noqa: E402
+from tickmesh.v1 import signal_pb2, store_pb2, trade_pb2
+
+ROOT = Path(__file__).parents[2]
 
 _HANDSHAKE = (
     b"GET /ws HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -74,7 +73,6 @@ class BusySignal(SmallSignal):
 async def gateway(signal_port: int, store_port: int) -> AsyncIterator[tuple[int, int]]:
     """Run `python -m gateway` while inside; gives (port, pid)."""
     environment = os.environ | {
-        "PYTHONPATH": os.pathsep.join(sys.path[:3]),
         "GATEWAY_PORT": "0",
         "SIGNAL_ADDR": f"127.0.0.1:{signal_port}",
         "STORE_ADDR": f"127.0.0.1:{store_port}",

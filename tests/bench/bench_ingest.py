@@ -1,6 +1,6 @@
 """How much ingest costs: sim -> ingest -> a real nats-server, at several rates.
 
-    PYTHONPATH=.:gen python tests/bench/bench_ingest.py [--rate 1000 --rate 20000] [--seconds 10]
+    python -m tests.bench.bench_ingest [--rate 1000 --rate 20000] [--seconds 10]
 
 Per rate: trades issued and published (both counted by their owners), trades in a message, microseconds of CPU a trade
 in the ingest process, its peak memory, and how long from a frame's arrival until the bus holds its message.
@@ -28,8 +28,6 @@ from mesh.service.settings import BusSettings
 from tests.fixtures.nats import NatsServer
 from tests.fixtures.process import Process
 from tests.fixtures.sim import Sim, running_sim
-
-ROOT = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +78,6 @@ def run(rate: int | str, seconds: float) -> Measured:
         try:
             with running_sim("--rate", "0") as sim:
                 environment = os.environ | {
-                    "PYTHONPATH": os.pathsep.join(str(ROOT / source) for source in (".", "gen")),
                     "NATS_URL": server.url_of("ingest"),
                     "VENUE": "sim",
                     "SIM_WS_URL": sim.ws,

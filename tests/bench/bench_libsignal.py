@@ -1,6 +1,6 @@
 """What libsignal costs as Python calls it:
 
-    PYTHONPATH=.:gen:signal:libsignal/python python tests/bench/bench_libsignal.py
+    python -m tests.bench.bench_libsignal
 
 Beside it: reading the columns with numpy (the limit), a deque of prices and their sum in Python, numpy recomputing
 moving average, high and low for each call from the window's trades, and TA-Lib doing the same. Times are the best of

@@ -1,6 +1,6 @@
 """How many trades a second the store's transaction takes, by batch size; and what building the bytes costs.
 
-    python tests/bench/bench_store.py [URL]
+    python -m tests.bench.bench_store [URL]
 
 URL is a superuser's (a real TimescaleDB, say); without it a PostgreSQL of its own is started. Everything counts that a
 batch costs in the service: position, ledger, COPY, commit (synchronous_commit on).

@@ -30,7 +30,6 @@ def test_a_mesh_whose_disk_was_full_misses_nothing_and_doubles_nothing(what: str
     played = subprocess.run(
         [sys.executable, "-m", "tests.chaos", "--short", "--only", f"the disk of {what} is full"],
         cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join((".", "gen", "signal"))},
         capture_output=True,
         text=True,
         timeout=240,

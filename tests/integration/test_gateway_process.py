@@ -34,7 +34,6 @@ async def started(
 ) -> AsyncIterator[asyncio.subprocess.Process]:
     environment = {
         "PATH": os.environ["PATH"],
-        "PYTHONPATH": os.pathsep.join(str(ROOT / part) for part in (".", "gen", "signal")),
         "GATEWAY_PORT": "0",
         "SIGNAL_ADDR": "127.0.0.1:1",
         "STORE_ADDR": "127.0.0.1:1",

@@ -23,7 +23,7 @@ from mesh.local.state import AlreadyRunning, State, StateError, blamed, end_left
 from tests.fixtures.process import Process
 
 ROOT = Path(__file__).parents[2]
-ENVIRONMENT = {"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join(map(str, (ROOT, ROOT / "gen")))}
+ENVIRONMENT = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}  # for `tests`
 
 NOBODY = Pid(0, "never")
 

@@ -1,13 +1,11 @@
 from __future__ import annotations
 
-import os
 import re
 import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 import httpx
 import pytest
@@ -18,7 +16,6 @@ from tests.fixtures.fake_gateway import FakeGateway
 from tests.fixtures.gateway import batch, receive, running_gateway
 from tests.fixtures.terminal import Terminal, open_terminal
 
-ROOT = Path(__file__).resolve().parents[2]
 TERM = (sys.executable, "-m", "term")
 
 
@@ -35,7 +32,7 @@ async def term(
     gateway: FakeGateway, *options: str, environment: Mapping[str, str] | None = None
 ) -> AsyncIterator[Terminal]:
     arguments = (*TERM, "--url", gateway.url, *options)
-    async with open_terminal(arguments, environment={"PYTHONPATH": str(ROOT), **(environment or {})}) as terminal:
+    async with open_terminal(arguments, environment=environment) as terminal:
         await gateway.connected.wait()
         await terminal.shows("LIVE")
         yield terminal
@@ -200,7 +197,7 @@ async def test_it_starts_before_the_gateway() -> None:
     gateway = FakeGateway()
     await gateway.start()
     await gateway.stop()
-    async with open_terminal((*TERM, "--url", gateway.url), environment={"PYTHONPATH": str(ROOT)}) as terminal:
+    async with open_terminal((*TERM, "--url", gateway.url)) as terminal:
         await terminal.shows("CONNECTING #2 in")
         await gateway.start()
         await terminal.shows("LIVE")
@@ -287,14 +284,14 @@ async def test_a_token_is_sent_with_requests_and_stream(gateway: FakeGateway) ->
 async def test_an_error_leaves_the_terminal_clean_and_is_told(gateway: FakeGateway) -> None:
     broken = "import sys, term.app, term.__main__ as m; term.app.render = None; sys.exit(m.main(sys.argv[1:], {}))"
     arguments = (sys.executable, "-c", broken, "--url", gateway.url)
-    async with open_terminal(arguments, environment={"PYTHONPATH": str(ROOT)}) as terminal:
+    async with open_terminal(arguments) as terminal:
         assert await terminal.exit_code() == 1
         assert_left_clean(terminal)
         assert "not callable" in terminal.text
 
 
 async def test_a_proxy_that_cannot_be_used_ends_it_with_one_plain_line() -> None:
-    environment = {"PYTHONPATH": str(ROOT), "ALL_PROXY": "socks4://127.0.0.1:1"}
+    environment = {"ALL_PROXY": "socks4://127.0.0.1:1"}
     async with open_terminal((*TERM, "--url", "http://mesh.example"), environment=environment) as terminal:
         assert await terminal.exit_code() == 2
         assert_left_clean(terminal)
@@ -304,14 +301,13 @@ async def test_a_proxy_that_cannot_be_used_ends_it_with_one_plain_line() -> None
 
 @pytest.mark.parametrize("name", ["dumb", "no-such-terminal"])
 async def test_a_terminal_that_cannot_show_a_screen_is_refused(name: str) -> None:
-    async with open_terminal(TERM, environment={"PYTHONPATH": str(ROOT), "TERM": name}) as terminal:
+    async with open_terminal(TERM, environment={"TERM": name}) as terminal:
         assert await terminal.exit_code() == 2
         assert f"found TERM='{name}'" in terminal.text
 
 
 def test_without_a_terminal_it_says_so() -> None:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(TERM, stdin=subprocess.DEVNULL, capture_output=True, env=environment, timeout=20, check=False)
+    done = subprocess.run(TERM, stdin=subprocess.DEVNULL, capture_output=True, timeout=20, check=False)
     assert done.returncode == 2
     assert b"found no terminal on standard input and output" in done.stderr
 

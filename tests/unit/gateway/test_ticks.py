@@ -86,6 +86,11 @@ def test_columns_of_different_lengths_are_refused() -> None:
 
 def test_texts_are_made_once_and_never_too_many() -> None:
     made: list[int] = []
-    texts = Texts(lambda number: made.append(number) or str(number), max_kept=2)  # type: ignore[func-returns-value]
+
+    def text_of(number: int) -> str:
+        made.append(number)
+        return str(number)
+
+    texts = Texts(text_of, max_kept=2)
     assert [texts[n] for n in (1, 1, 2, 3, 1)] == ["1", "1", "2", "3", "1"]
     assert (made, len(texts)) == ([1, 2, 3, 1], 2)

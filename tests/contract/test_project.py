@@ -1,0 +1,35 @@
+"""pyproject.toml says once where the packages lie; whoever cannot read it there says the same."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+PACKAGES = [Path(folder) for folder in PROJECT["tool"]["scikit-build"]["wheel"]["packages"]]
+ROOTS = {".", *(folder.parent.as_posix() for folder in PACKAGES)}
+
+
+def test_the_linter_and_the_type_checker_know_the_same_roots() -> None:
+    mypy_path = PROJECT["tool"]["mypy"]["mypy_path"].split(":")
+    assert {Path(path).relative_to("$MYPY_CONFIG_FILE_DIR").as_posix() for path in mypy_path} == ROOTS
+    assert set(PROJECT["tool"]["ruff"]["src"]) == ROOTS
+
+
+def test_every_package_of_this_tree_is_one_of_them() -> None:
+    found = {path.parent for root in ROOTS for path in (ROOT / root).glob("*/__init__.py")}
+    assert {path.relative_to(ROOT) for path in found} - {Path("tests")} == set(PACKAGES)
+
+
+def test_make_watches_the_modules_of_every_package() -> None:
+    asked = subprocess.run(
+        ["make", "--no-print-directory", "--eval", "packages: ; @echo $(PACKAGES)", "packages", f"PY={sys.executable}"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert [Path(folder) for folder in asked.stdout.split()] == PACKAGES
