@@ -100,7 +100,13 @@ class Bus:
         return bool(self.client.is_connected)
 
     def report_stuck(self, *, stuck: bool, why: str = "") -> None:
-        """Say that the bus takes nothing although it is there, and why, or that it does again; health follows."""
+        """Say that the bus takes nothing although it is there, and why, or that it does again; health follows.
+
+        Args:
+            stuck: whether it takes nothing now.
+            why: in words for people.
+
+        """
         self._health.set("bus", self.connected and not stuck, f"the bus takes nothing: {why}" if stuck else "")
 
     def on_reconnect(self, callback: Callable[[], None]) -> None:
@@ -166,6 +172,12 @@ async def connect(settings: BusSettings, *, name: str, health: Health) -> AsyncI
     """Connect to NATS_URL, waiting for the server as long as it takes; say so once every few seconds.
 
     While inside, the condition `bus` of `health` follows the connection. On leaving, what was published is flushed.
+
+    Args:
+        settings: where the bus is.
+        name: the service's, by which the bus' own tools show this connection.
+        health: its condition `bus` follows the connection.
+
     """
     loop = asyncio.get_running_loop()
     log_throttle = LogThrottle()

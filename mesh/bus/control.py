@@ -29,6 +29,10 @@ def encode(message: Proto) -> bytes:
 def decode(kind: type[M], payload: bytes) -> M:
     """Read a control message; unknown fields are allowed.
 
+    Args:
+        kind: the message's class.
+        payload: JSON with the protos' field names.
+
     Raises:
         BadMessage: no JSON, fields of other types, or longer than MAX_CONTROL_BYTES.
 

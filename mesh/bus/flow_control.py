@@ -61,7 +61,13 @@ class FlowControl:
         return 1 if self._first_s is None or now_s >= self._first_s + self._gather_s else 0
 
     def asked(self, messages: int, now_s: float) -> None:
-        """Count what was asked for."""
+        """Count what was asked for.
+
+        Args:
+            messages: as `wanted` said.
+            now_s: the time.
+
+        """
         self._first = not (self._behind and self._first)
         if self._first:
             self._first_s = now_s

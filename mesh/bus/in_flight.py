@@ -81,7 +81,13 @@ class InFlight:
             item.token = NEVER_SENT
 
     def send(self, item: InFlightMessage, now_s: float) -> None:
-        """Count a sending: the message gets its token, and whether to ask for an ack."""
+        """Count a sending: the message gets its token, and whether to ask for an ack.
+
+        Args:
+            item: one of these messages, which is about to be sent or sent again.
+            now_s: the time.
+
+        """
         self._token += 1
         item.token = self._token
         self._sent_since += 1
@@ -110,7 +116,13 @@ class InFlight:
         return 0
 
     def confirm(self, count: int, last_sequence: int) -> None:
-        """Let the first ones go: the stream holds them, the last one of them at this sequence."""
+        """Let the first ones go: the stream holds them, the last one of them at this sequence.
+
+        Args:
+            count: how many of the oldest ones are stored.
+            last_sequence: the stream's sequence of the last of them; those before it stand right before it.
+
+        """
         for behind in range(count - 1, -1, -1):
             item = self._items.popleft()
             self._bytes -= len(item.payload)

@@ -29,7 +29,13 @@ class Position:
     taken_us: int = field(default=0, compare=False)
 
     def moved(self, sequence: int, taken_us: int = 0) -> Position:
-        """Return the position at a later message."""
+        """Return the position at a later message.
+
+        Args:
+            sequence: of that message.
+            taken_us: when the stream took it, in microseconds since 1970; 0 where that is not known.
+
+        """
         return replace(self, sequence=sequence, taken_us=taken_us)
 
 

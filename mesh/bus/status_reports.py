@@ -51,6 +51,14 @@ async def reporting(
 
     Enter it once this process is the one that works for its service. Leaving in order says that the service was
     stopped, so that its next start does not count as a restart; leaving by an error says nothing.
+
+    Args:
+        service: the service's name.
+        bus: where to report.
+        health: the service's; its conditions are the report.
+        describe: adds what only the service knows.
+        board: of the same process, if there is one.
+
     """
     run = status.first_report(service, await _last_report(bus, service), now_us=_now_us())
     run.version = version("tickmesh")

@@ -151,6 +151,11 @@ def split_signals(signals: SignalColumns, *, max_bytes: int = MAX_SIGNAL_BYTES) 
     """Cut a batch into parts that each fit into a message, in order; nearly always it is one part.
 
     A candle goes with the trade that closed it. The same batch is always cut in the same way.
+
+    Args:
+        signals: the batch.
+        max_bytes: what one message may hold.
+
     """
     length = len(signals.trades)
     if length * _ROW_BYTES + len(signals.candles) * _CANDLE_BYTES <= max_bytes or length == 1:

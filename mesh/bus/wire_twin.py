@@ -59,7 +59,13 @@ def column_types(descriptor: Descriptor) -> dict[str, np.dtype[Any]]:
 
 
 def to_bytes(column: npt.NDArray[Any], dtype: np.dtype[Any]) -> bytes:
-    """Return a column as the twin holds it."""
+    """Return a column as the twin holds it.
+
+    Args:
+        column: shape (n,).
+        dtype: the twin's type of it.
+
+    """
     # astype takes several times as long to find out that there is nothing to do
     return column.tobytes() if column.dtype is dtype else column.astype(dtype, copy=False).tobytes()
 

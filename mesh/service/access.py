@@ -46,13 +46,25 @@ class Access:
         return self.api_token is not None and (right is Right.WRITE or self.protect_reads)
 
     def problem(self, right: Right, given: str) -> str | None:
-        """Return what is wrong with the token a caller gave ("" when none) for `right`; None when nothing is."""
+        """Return what is wrong with the token a caller gave ("" when none) for `right`; None when nothing is.
+
+        Args:
+            right: what the call needs.
+            given: the caller's token.
+
+        """
         if not self.needs_token(right):
             return None
         return self.token_problem(right, given)
 
     def token_problem(self, right: Right, given: str) -> str | None:
-        """Return what is wrong with a token where one is needed; None when nothing is, or no token is set."""
+        """Return what is wrong with a token where one is needed; None when nothing is, or no token is set.
+
+        Args:
+            right: what the call needs.
+            given: the caller's token, "" when none came.
+
+        """
         if self.api_token is None:
             return None
         if not given:
@@ -109,6 +121,11 @@ def address_key(host: str, proxies: tuple[Network, ...] = ()) -> str:
 
     >>> address_key("2001:db8:1:2:3::4")
     '2001:db8:1:2::/64'
+
+    Args:
+        host: the peer's address as text.
+        proxies: networks whose addresses stand for many users.
+
     """
     try:
         address = ip_address(host.partition("%")[0])

@@ -43,7 +43,13 @@ class BoundedQueue(Generic[T]):
         return len(self._items)
 
     def put(self, item: T, weight: int) -> list[T]:
-        """Add an item; return those that had to go for it, oldest first."""
+        """Add an item; return those that had to go for it, oldest first.
+
+        Args:
+            item: to wait.
+            weight: what it counts towards `max_weight`.
+
+        """
         self._items.append((item, weight))
         self._weight += weight
         dropped: list[T] = []

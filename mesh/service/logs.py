@@ -12,7 +12,14 @@ _OF_SEVERAL_LINES = ("exception", "stack")
 
 
 def configure(service: str, *, level: str, form: Literal["auto", "json", "console"]) -> None:
-    """Send everything logged in this process to stderr; `auto` is text on a terminal and JSON elsewhere."""
+    """Send everything logged in this process to stderr; `auto` is text on a terminal and JSON elsewhere.
+
+    Args:
+        service: the name that stands in every line.
+        level: what is logged at least: debug, info, warning or error.
+        form: `json`, `console` or `auto`.
+
+    """
     as_text = form == "console" or (form == "auto" and sys.stderr.isatty())
     renderer: structlog.typing.Processor = structlog.processors.JSONRenderer()
     if as_text:

@@ -70,7 +70,15 @@ def first_report(service: str, previous: status_pb2.ServiceReport | None, *, now
 def report_of(
     run: status_pb2.ServiceReport, health: Health, *, now_us: int, stopped: bool = False
 ) -> status_pb2.ServiceReport:
-    """Return the report of this moment; what `first_report` gave and the health's conditions are in it."""
+    """Return the report of this moment; what `first_report` gave and the health's conditions are in it.
+
+    Args:
+        run: what `first_report` gave.
+        health: the service's.
+        now_us: the time, in microseconds since 1970.
+        stopped: whether the service ends in order with this report.
+
+    """
     report = status_pb2.ServiceReport()
     report.CopyFrom(run)
     report.serving = health.serving and not stopped

@@ -22,5 +22,11 @@ def venue_id(key: int) -> int:
 
 
 def key_of(epoch: int, trade_id: int) -> int:
-    """Return the key of a venue's id."""
+    """Return the key of a venue's id.
+
+    Args:
+        epoch: how often the venue has begun the symbol's ids again.
+        trade_id: the venue's own id.
+
+    """
     return trade_id if trade_id < 0 else epoch * IDS + trade_id

@@ -46,6 +46,10 @@ def format_e8(value_e8: int) -> str:
 def parse_scaled(text: str, decimals: int) -> int:
     """Read what `format_scaled` wrote.
 
+    Args:
+        text: a plain decimal number, not below zero.
+        decimals: how many decimals the integer is scaled by.
+
     Raises:
         ValueError: not a plain decimal number, below zero, finer than `decimals` places, or absurdly long.
 
@@ -59,6 +63,12 @@ def parse_scaled(text: str, decimals: int) -> int:
 
 
 def format_scaled(value: int, decimals: int) -> str:
-    """Write an integer of any size, not below zero and scaled by 10^decimals, as the shortest plain decimal number."""
+    """Write an integer of any size, not below zero and scaled by 10^decimals, as the shortest plain decimal number.
+
+    Args:
+        value: the scaled integer.
+        decimals: how many decimals it is scaled by.
+
+    """
     digits = str(value).rjust(decimals + 1, "0")
     return f"{digits[:-decimals]}.{digits[-decimals:]}".rstrip("0").rstrip(".")

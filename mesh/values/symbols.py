@@ -62,5 +62,11 @@ def parse_venue(text: object) -> str:
 
 
 def name_of(symbol: str, *, base_asset: str = "") -> str:
-    """Return the name for people: the original's for its six coins, else the base asset, else in capitals."""
+    """Return the name for people: the original's for its six coins, else the base asset, else in capitals.
+
+    Args:
+        symbol: in lower case.
+        base_asset: as the venue lists it; "" where it has not.
+
+    """
     return NAMES.get(symbol) or base_asset or symbol.upper()
