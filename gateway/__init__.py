@@ -6,3 +6,5 @@ stream out to every WebSocket; `gateway.app` puts both behind FastAPI.
 """
 
 from __future__ import annotations
+
+__all__ = ["settings"]

@@ -5,3 +5,5 @@ runs real servers and every service on this machine. Imports go in this order, n
 """
 
 from __future__ import annotations
+
+__all__ = ["bus", "service", "values"]

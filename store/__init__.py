@@ -5,3 +5,5 @@ made again where late trades change them, `queries` answer, `retention` removes 
 """
 
 from __future__ import annotations
+
+__all__ = ["settings"]

@@ -1,3 +1,5 @@
 """`/ws`: the one stream of trades from signal, prepared once, to every client at its own pace."""
 
 from __future__ import annotations
+
+__all__ = ["endpoint", "fanout", "sockets"]

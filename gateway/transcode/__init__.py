@@ -8,3 +8,5 @@ docs     that document as a page for people
 """
 
 from __future__ import annotations
+
+__all__ = ["comments", "docs", "json", "openapi", "rules", "ticks"]

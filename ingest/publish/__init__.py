@@ -1,3 +1,5 @@
 """The order of trades: each symbol's sequencer, the one way out to RAW, and what fetches the missing ones."""
 
 from __future__ import annotations
+
+__all__ = ["aside", "confirmations", "gap_repair", "outbox", "quarantine", "repair_requests", "trade_publisher"]

@@ -1,3 +1,17 @@
 """The bus: a NATS connection that waits, streams written and read in order, the messages' form, and who may write."""
 
 from __future__ import annotations
+
+__all__ = [
+    "connection",
+    "control",
+    "dead_letters",
+    "membership",
+    "message",
+    "position",
+    "publisher",
+    "reader",
+    "status_reports",
+    "subjects",
+    "wire",
+]

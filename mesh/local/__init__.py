@@ -10,3 +10,5 @@ files (`nats`, `postgres`) and plans the `programs`; supervisord keeps them (`su
 """
 
 from __future__ import annotations
+
+__all__ = ["commands", "logs", "postgres", "settings", "state", "supervisor", "up"]

@@ -1,3 +1,23 @@
 """What a service needs whatever it does: settings, logs, metrics, health, gRPC, tokens, and its start and end."""
 
 from __future__ import annotations
+
+__all__ = [
+    "access",
+    "backoff",
+    "cli",
+    "environment",
+    "errors",
+    "fanout",
+    "health",
+    "healthcheck",
+    "lifecycle",
+    "logs",
+    "metrics",
+    "nats_url",
+    "rpc",
+    "setting_kinds",
+    "settings",
+    "status",
+    "wrong_tokens",
+]

@@ -7,3 +7,5 @@ own: `libsignal/python`.
 """
 
 from __future__ import annotations
+
+__all__ = ["settings"]
