@@ -1,4 +1,7 @@
-"""Every subject, stream, durable and bucket name of the bus, in one place."""
+"""Every subject, stream, durable and bucket name of the bus, in one place.
+
+A `venue` is its name as rows are called, `binance`; a `symbol` is in lower case and of any script.
+"""
 
 from __future__ import annotations
 
@@ -56,35 +59,17 @@ def symbol_of(token: str) -> str:
 
 
 def raw(venue: str, symbol: str) -> str:
-    """Return the subject of a symbol's trades as they came: `trades.raw.binance.btcusdt`.
-
-    Args:
-        venue: the venue's name, as rows are called: `binance`.
-        symbol: the symbol in lower case, of any script.
-
-    """
+    """Return the subject of a symbol's trades as they came: `trades.raw.binance.btcusdt`."""
     return f"trades.raw.{venue}.{token(symbol)}"
 
 
 def processed(venue: str, symbol: str) -> str:
-    """Return the subject of a symbol's trades with their signals: `trades.processed.binance.btcusdt`.
-
-    Args:
-        venue: the venue's name, as rows are called: `binance`.
-        symbol: the symbol in lower case, of any script.
-
-    """
+    """Return the subject of a symbol's trades with their signals: `trades.processed.binance.btcusdt`."""
     return f"trades.processed.{venue}.{token(symbol)}"
 
 
 def candle(venue: str, symbol: str) -> str:
-    """Return the subject of a symbol's closed minutes as the venue counts them: `candles.binance.btcusdt`.
-
-    Args:
-        venue: the venue's name, as rows are called: `binance`.
-        symbol: the symbol in lower case, of any script.
-
-    """
+    """Return the subject of a symbol's closed minutes as the venue counts them: `candles.binance.btcusdt`."""
     return f"candles.{venue}.{token(symbol)}"
 
 
@@ -94,24 +79,12 @@ def dead(stream: str) -> str:
 
 
 def repair(venue: str, symbol: str) -> str:
-    """Return the subject of the trades store misses: `control.repair.binance.btcusdt`.
-
-    Args:
-        venue: the venue's name, as rows are called: `binance`.
-        symbol: the symbol in lower case, of any script.
-
-    """
+    """Return the subject of the trades store misses: `control.repair.binance.btcusdt`."""
     return f"control.repair.{venue}.{token(symbol)}"
 
 
 def repaired(venue: str, symbol: str) -> str:
-    """Return the subject of what became of a repair: `control.repaired.binance.btcusdt`.
-
-    Args:
-        venue: the venue's name, as rows are called: `binance`.
-        symbol: the symbol in lower case, of any script.
-
-    """
+    """Return the subject of what became of a repair: `control.repaired.binance.btcusdt`."""
     return f"control.repaired.{venue}.{token(symbol)}"
 
 
@@ -132,11 +105,5 @@ def status(service: str) -> str:
 
 
 def epoch(venue: str, symbol: str) -> str:
-    """Return the subject of how often a venue has begun a symbol's ids again: `control.epoch.binance.btcusdt`.
-
-    Args:
-        venue: the venue's name, as rows are called: `binance`.
-        symbol: the symbol in lower case, of any script.
-
-    """
+    """Return the subject of how often a venue has begun a symbol's ids again: `control.epoch.binance.btcusdt`."""
     return f"control.epoch.{venue}.{token(symbol)}"
