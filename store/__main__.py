@@ -1,4 +1,4 @@
-"""`python -m store`: run the store service; `python -m store replay-dead`: try again what it had to put aside."""
+"""`python -m store`: run the store service; `python -m store replay-dead`: try to store the dead letters again."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ REPLAY = "replay-dead"
 
 
 def command(arguments: list[str]) -> int:
-    """Run what the command line asks for and return its exit code."""
+    """Run what the command line asks for; return its exit code."""
     if arguments[:1] == [REPLAY]:
-        about = "Try again to store the messages that were put aside in the stream DEAD; the store may run meanwhile."
+        about = "Try again to store the dead letters in the stream DEAD; the store may run meanwhile."
         return run("store", StoreSettings, replay.main, about=about, module=f"store {REPLAY}", arguments=arguments[1:])
-    about = f"Keep every trade exactly once, and tell what is kept. `{REPLAY}` tries again what had to be put aside."
+    about = f"Store every trade exactly once, and answer from history. `{REPLAY}` tries the dead letters again."
     return run("store", StoreSettings, service.main, about=about, arguments=arguments)
 
 

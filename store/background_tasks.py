@@ -1,4 +1,4 @@
-"""Work beside the main work: begun, ended with it, and never the reason that something hangs."""
+"""Background tasks: they end with the main work, and never keep it from ending."""
 
 from __future__ import annotations
 
@@ -10,17 +10,24 @@ from typing import Any
 from mesh.service.errors import NotReady
 from mesh.service.lifecycle import Stop
 
-log = logging.getLogger("store.beside")
+log = logging.getLogger("store.background_tasks")
 
 _CANCEL_AGAIN_S = 0.25
 
 
-class Beside:
-    """Tasks that live until their work is done or the block is left; `async with Beside(stop) as beside:`.
+class BackgroundTasks:
+    """Tasks that live until their work is done or the block is left.
 
-    What fails in one of them asks the service to stop, and is raised on leaving the block: so the main work drains
-    first. A task group would cancel the main work instead, once; and Python 3.11's `wait_for` can lose a cancellation
-    that comes together with what it waits for. For the same reason tasks are cancelled here until they have ended.
+    >>> async with BackgroundTasks(stop) as background:
+    ...     background.start(database.watch())
+
+    An error in one of them asks the service to stop, and is raised on leaving the block: so the main work drains first.
+    A task group would cancel the main work instead, once; and Python 3.11's `wait_for` can lose a cancellation that
+    comes together with what it waits for. For the same reason tasks are cancelled here until they have ended.
+
+    Args:
+        stop: asked when a task fails.
+
     """
 
     def __init__(self, stop: Stop) -> None:
@@ -28,7 +35,7 @@ class Beside:
         self._tasks: set[asyncio.Task[None]] = set()
         self._failed: list[Exception] = []
 
-    async def __aenter__(self) -> Beside:
+    async def __aenter__(self) -> BackgroundTasks:
         return self
 
     async def __aexit__(self, *raised: object) -> None:
@@ -40,15 +47,15 @@ class Beside:
         if self._failed:
             raise self._failed[0]
 
-    def begin(self, work: Coroutine[Any, Any, None]) -> None:
-        """Begin some work."""
-        self._tasks.add(asyncio.create_task(self._do(work)))
+    def start(self, work: Coroutine[Any, Any, None]) -> None:
+        """Start a task."""
+        self._tasks.add(asyncio.create_task(self._run(work)))
 
-    async def _do(self, work: Coroutine[Any, Any, None]) -> None:
+    async def _run(self, work: Coroutine[Any, Any, None]) -> None:
         try:
             await work
         except NotReady as exc:  # only ever when stopping: until then everything waits
-            log.info("left undone: %s", exc)
+            log.info("not finished: %s", exc)
         except Exception as exc:
             log.error("stopping, because %s: %s", type(exc).__name__, exc)
             self._failed.append(exc)

@@ -1,4 +1,4 @@
-"""Which symbol is selected and which venue is followed, as `control.symbol` and `control.catalog` tell."""
+"""The store's view of the catalog: the selected symbol and the followed venue, as the stream CONTROL says."""
 
 from __future__ import annotations
 
@@ -7,8 +7,13 @@ from mesh.bus.message import Message
 from mesh.service.errors import NotReady
 
 
-class Following:
-    """What everybody looks at now; empty until somebody has told."""
+class CatalogView:
+    """The selected symbol and the followed venue; hand every control message to `take`.
+
+    Attributes:
+        venue: the venue now followed; empty until that is known.
+
+    """
 
     def __init__(self) -> None:
         self._symbol = ""
@@ -16,13 +21,23 @@ class Following:
 
     @property
     def symbol(self) -> str:
-        """The selected symbol. Raises: NotReady: nobody has told yet."""
+        """The selected symbol.
+
+        Raises:
+            NotReady: none is known yet.
+
+        """
         if not self._symbol:
             raise NotReady("no symbol is selected yet: name one, or wait for the bus")
         return self._symbol
 
     def take(self, message: Message) -> None:
-        """Take in a control message; raise `BadMessage` when it is none."""
+        """Take in `control.symbol` or `control.catalog`; messages on other subjects are left alone.
+
+        Raises:
+            BadMessage: it cannot be read.
+
+        """
         if message.subject == subjects.CONTROL_SYMBOL:
             self._symbol = control.decode_selection(message.payload)
         elif message.subject == subjects.CONTROL_CATALOG:

@@ -1,4 +1,4 @@
-"""What the store counts, on `/metrics`."""
+"""The metrics of the store, on `/metrics`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from prometheus_client import Counter, Gauge, Histogram
 
 STORED = Counter("tickmesh_store_trades_total", "Trades stored", ["venue", "symbol"])
 REPEATED = Counter("tickmesh_store_repeated_trades_total", "Trades that came again and changed nothing")
-DEAD = Counter("tickmesh_store_dead_messages_total", "Messages put aside because they cannot be stored")
+DEAD = Counter("tickmesh_store_dead_messages_total", "Dead letters: messages that cannot be stored")
 COMMIT_S = Histogram(
     "tickmesh_store_commit_seconds",
     "Time from handing a batch to the database to its commit, waits for the database included",
@@ -19,8 +19,8 @@ LAG_S = Gauge("tickmesh_store_lag_seconds", "Age of the oldest trade of the last
 PENDING = Gauge("tickmesh_store_pending_messages", "Messages of RAW that are not stored yet")
 SEQUENCE = Gauge("tickmesh_store_raw_sequence", "Last message of RAW whose trades are stored")
 OPEN_HOLES = Gauge("tickmesh_store_open_holes", "Holes that are open", ["venue", "symbol"])
-OPEN_IDS = Gauge("tickmesh_store_open_ids", "Trade ids that are missing and asked for", ["venue", "symbol"])
-REPAIRS = Counter("tickmesh_store_repair_requests_total", "Times missing trades were asked for")
+OPEN_IDS = Gauge("tickmesh_store_open_ids", "Trade ids that are missing and requested", ["venue", "symbol"])
+REPAIRS = Counter("tickmesh_store_repair_requests_total", "Requests for missing trades")
 CANDLES = Counter("tickmesh_store_candles_total", "Closed candles taken in from PROCESSED")
 MINUTES = Counter("tickmesh_store_minutes_total", "Minutes compared with the venue's", ["state"])
 EXPIRED = Counter("tickmesh_store_expired_trades_total", "Trades removed because they were older than retention keeps")

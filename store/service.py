@@ -1,4 +1,4 @@
-"""The store service: trades and candles into the database, the ledger kept whole, and StoreService beside it."""
+"""The store service: trades and candles into the database, the ledger kept whole, and StoreService."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import grpc
 
 from mesh.bus import subjects
 from mesh.bus.connection import CANDLE_STREAM, CONTROL_STREAM, DEAD_STREAM, Bus
+from mesh.bus.dead_letters import DeadLetterQueue
 from mesh.bus.membership import joined
 from mesh.bus.message import Message
 from mesh.bus.reader import Reader
@@ -20,19 +21,21 @@ from mesh.service.errors import BadMessage, NotReady
 from mesh.service.health import Health
 from mesh.service.lifecycle import Stop
 from mesh.service.metrics import served
-from store.background_tasks import Beside
+from store import metrics
+from store.background_tasks import BackgroundTasks
 from store.candles.indicators import Periods
-from store.catalog_view import Following
-from store.database.connection import Database
-from store.intake.batch import refused
+from store.catalog_view import CatalogView
+from store.database import Database
 from store.intake.candles import CandleIntake
-from store.intake.dead_letters import DeadLetters
 from store.intake.minutes import MinuteIntake
-from store.intake.trades import Intake
-from store.intake.writer import Writer
-from store.ledger.audit import check_all
-from store.ledger.minute_verifier import MinuteJudge
-from store.ledger.repair import Repair
+from store.intake.position import Positions
+from store.intake.trade_writer import TradeWriter
+from store.intake.trades import TradeIntake
+from store.ledger.audit import audit_ledger
+from store.ledger.epochs import EpochAnnouncer
+from store.ledger.minute_verifier import MinuteVerifier
+from store.ledger.repair import HoleRepair
+from store.ledger.writer import LedgerWriter
 from store.retention.policy import Retention
 from store.rpc import StoreServicer
 from store.settings import StoreSettings
@@ -41,13 +44,13 @@ from tickmesh.v1 import status_pb2, store_pb2, store_pb2_grpc
 log = logging.getLogger("store.service")
 
 SERVICE = store_pb2.DESCRIPTOR.services_by_name["StoreService"].full_name
-_CHECK_AGAIN_S = 5.0
+_AUDIT_AGAIN_S = 5.0
 
 
 async def main(settings: StoreSettings, stop: Stop) -> None:
-    """Live as the store service until asked to stop; then commit what was taken, acknowledge it and drain."""
+    """Run the store service until asked to stop; then commit what was read, acknowledge it, and return."""
     health = Health("bus", "lease", "database")
-    following, board = Following(), StatusBoard()
+    catalog, board = CatalogView(), StatusBoard()
 
     def give_up() -> bool:
         return stop.asked
@@ -56,7 +59,7 @@ async def main(settings: StoreSettings, stop: Stop) -> None:
         store_pb2_grpc.add_StoreServiceServicer_to_server(servicer, server)
         board.register(server)
 
-    intake: Intake | None = None
+    intake: TradeIntake | None = None
 
     def describe(report: status_pb2.ServiceReport) -> None:
         if intake is not None:
@@ -64,8 +67,10 @@ async def main(settings: StoreSettings, stop: Stop) -> None:
 
     async with AsyncExitStack() as stack:
         stack.enter_context(served(settings, health))
-        database = await stack.enter_async_context(Database(settings.database_url.get_secret_value(), health=health))
-        servicer = StoreServicer(database, following)
+        database = await stack.enter_async_context(
+            Database(settings.database_url.get_secret_value(), health=health, give_up=give_up)
+        )
+        servicer = StoreServicer(database, catalog)
         await stack.enter_async_context(
             rpc.serving(
                 settings.store_addr,
@@ -75,35 +80,36 @@ async def main(settings: StoreSettings, stop: Stop) -> None:
                 access=settings.access(),
             )
         )
-        beside = await stack.enter_async_context(Beside(stop))
-        beside.begin(database.watch())
+        background = await stack.enter_async_context(BackgroundTasks(stop))
+        background.start(database.watch())
         streams = (CONTROL_STREAM, CANDLE_STREAM, DEAD_STREAM)
         bus = await stack.enter_async_context(
             joined(settings, "store", health=health, stop=stop, streams=streams, describe=describe, board=board)
         )
         if settings.retention_days is not None:
-            beside.begin(Retention(database, settings.retention_days, give_up=give_up).run())
-        writer = Writer(database, Periods(**settings.periods()), give_up=give_up)
-        dead = DeadLetters(bus, give_up=give_up)
-        intake = Intake(bus, writer, dead, settings, stop)
-        repair = Repair(bus, database, writer, intake, lambda: following.venue)
-        async with Beside(stop) as on_bus:
-            on_bus.begin(_follow_control(bus, dead, following.take, repair.take))
-            on_bus.begin(_check(database, writer))
-            on_bus.begin(MinuteIntake(bus, writer, dead).run())
-            on_bus.begin(MinuteJudge(database, writer, intake, give_up=give_up).run())
-            on_bus.begin(CandleIntake(bus, writer, dead, intake).run())
-            on_bus.begin(repair.run())
-            on_bus.begin(repair.settle())
-            on_bus.begin(repair.tell_epochs())
+            background.start(Retention(database, settings.retention_days).run())
+        periods, positions = Periods(**settings.periods()), Positions(database)
+        dead = DeadLetterQueue(bus, give_up=give_up, published=metrics.DEAD)
+        ledger = LedgerWriter(database, periods)
+        trades = intake = TradeIntake(bus, positions, TradeWriter(database, periods), dead, settings, stop)
+        repair = HoleRepair(bus, database, ledger, stored=lambda: trades.position, venue=lambda: catalog.venue)
+        async with BackgroundTasks(stop) as on_bus:
+            on_bus.start(_follow_control(bus, dead, catalog.take, repair.take))
+            on_bus.start(_audit(database, ledger))
+            on_bus.start(MinuteIntake(bus, positions, dead).run())
+            on_bus.start(MinuteVerifier(database, ledger, lambda: trades.pending).run())
+            on_bus.start(CandleIntake(bus, positions, periods, dead, trades).run())
+            on_bus.start(repair.run())
+            on_bus.start(repair.settle())
+            on_bus.start(EpochAnnouncer(bus, database).run())
             try:
-                await intake.run()
+                await trades.run()
             except NotReady as exc:
                 log.warning("stopping with trades on the way, they stay in the stream: %s", exc)
 
 
-async def _follow_control(bus: Bus, dead: DeadLetters, *takers: Callable[[Message], None]) -> None:
-    """Hand control messages to who understands them, for ever; what nobody can take in is put aside."""
+async def _follow_control(bus: Bus, dead: DeadLetterQueue, *takers: Callable[[Message], None]) -> None:
+    """Hand control messages to all takers, for ever; one that cannot be read becomes a dead letter."""
     async with Reader(bus, subjects.CONTROL, "control-store", after=None) as reader:
         while True:
             for message in await reader.next():
@@ -111,15 +117,15 @@ async def _follow_control(bus: Bus, dead: DeadLetters, *takers: Callable[[Messag
                     for take in takers:
                         take(message)
                 except BadMessage as exc:
-                    await dead.put_aside(subjects.CONTROL, [refused(message, str(exc))])
+                    await dead.publish(subjects.CONTROL, message, str(exc))
 
 
-async def _check(database: Database, writer: Writer) -> None:
-    """Check once that the ledger tells the truth, as soon as the database is there."""
+async def _audit(database: Database, ledger: LedgerWriter) -> None:
+    """Audit the ledger once, as soon as the database is available."""
     while True:
         try:
-            await check_all(database, writer)
+            await audit_ledger(database, ledger)
             return
         except NotReady as exc:
-            log.info("checking the ledger later: %s", exc)
-            await asyncio.sleep(_CHECK_AGAIN_S)
+            log.info("auditing the ledger later: %s", exc)
+            await asyncio.sleep(_AUDIT_AGAIN_S)

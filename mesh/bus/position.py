@@ -2,7 +2,7 @@
 
 A sequence means something in one stream only. The stream may have been made anew since; or it lost its end in a power
 cut, and has grown again past the position with other messages. So a position carries when the stream was made, and
-when it took the message: where another one stands there now, it is read from its start. Pure; `mesh.durable` looks.
+when it took the message: where another one stands there now, it is read from its start. Pure; `reader.py` looks.
 """
 
 from __future__ import annotations

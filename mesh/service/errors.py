@@ -22,9 +22,9 @@
      |    +-- VenueUnavailable       ingest.http.errors: it does not answer now
      |    +-- RequestRejected        ingest.http.errors: it refused this request
      |         +-- EndpointNotOffered    ingest.http.errors: it does not have that path
-     +-- SharedSessionsError         store.database.connection: a pooler hands out other sessions
+     +-- SharedSessionsError         store.database.session: a pooler hands out other sessions
      +-- WrongSchemaError            store.database.migrations: a schema this code may not write into
-     +-- PositionMovedError          store.intake.writer: somebody else moved the position
+     +-- PositionMovedError          store.intake.position: somebody else moved the position
      +-- BadInput                    gateway.errors: what an HTTP client sent cannot be read
      |    +-- BadField               gateway.errors: one field of it, named
      +-- HttpError                   gateway.errors: an answer with a status and a reason

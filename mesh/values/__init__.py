@@ -1,5 +1,5 @@
-"""Values that every service shares: trades in columns, candles, symbols, exact decimals. Pure throughout."""
+"""Values that every service shares: trades in columns, ranges of ids, candles, symbols, exact decimals. All pure."""
 
 from __future__ import annotations
 
-__all__ = ["candles", "epochs", "fixed", "signals", "symbols", "trades", "venue_hosts"]
+__all__ = ["candles", "epochs", "fixed", "id_ranges", "signals", "symbols", "trades", "venue_hosts"]

@@ -1,5 +1,5 @@
-"""Candles that late trades change: made again, with the indicators behind them."""
+"""Candles: stored as signal made them; made again, indicators included, where late trades change them."""
 
 from __future__ import annotations
 
-__all__ = ["indicators", "rows", "sql"]
+__all__ = ["indicators", "rows"]

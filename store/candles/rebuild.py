@@ -15,7 +15,7 @@ from typing import Any
 
 from store.candles import sql
 from store.candles.indicators import Indicators, Periods, Series
-from store.database.connection import Connection, fetch_all
+from store.database import Connection, fetch_all
 
 _BATCH = 1000
 

@@ -1,10 +1,10 @@
 """The table of candles, written inside the transactions that store candles or trades.
 
-A closed candle is what signal made of it, until a trade of it is stored that signal did not see in time: repaired, or
-late by its own time. Then it is made again, seconds from the trades, each longer interval from the one below, so that
-they agree. A candle never loses trades: the rows of those that signal saw may still be on their way.
+A closed candle stays as signal made it until a trade of it is stored that signal did not see in time: repaired, or late
+by its own time. Then it is made again, seconds from the trades, each longer interval from the one below, so that they
+agree. A candle never loses trades: the rows of those that signal saw may not be stored yet.
 
-Its indicators, and those of the candles after it, are then worked out again too: `store.candle_indicators`.
+Its indicators, and those of the candles after it, are then calculated again too (`rebuild.py`).
 """
 
 from __future__ import annotations
@@ -19,44 +19,51 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from mesh.values.candles import INTERVALS_US, Candle, ClosedCandles
+from mesh.values.id_ranges import IdRanges
 from mesh.values.trades import Int64s, TradeColumns
 from store.candles import rebuild, sql
 from store.candles.indicators import Indicators, Periods
 from store.candles.rebuild import Name
-from store.database.connection import Connection, fetch_all
-from store.queries.sql import time_of
+from store.database import Connection, fetch_all
+from store.database.times import time_of
 
-Made: TypeAlias = dict[Name, set[dt.datetime]]
-"""Candles that have been made again, by when they begin."""
+Remade: TypeAlias = dict[Name, set[dt.datetime]]
+"""When the candles that have been made again begin, by series."""
 _SECOND_US = INTERVALS_US["1s"]
 _NEAR_US = 60 * _SECOND_US
-"""Late trades that lie no further apart are looked at together."""
+"""Late trades that lie no further apart share a range."""
 
 
 async def add(connection: Connection, batches: Sequence[ClosedCandles], periods: Periods) -> None:
     """Keep candles as signal made them, and make again those of which more trades are stored than signal saw.
 
-    The first time a symbol comes, candles are also made of all the trades that are stored before.
+    When a symbol has candles for the first time, they are also made of all its trades that are stored already.
+
+    Args:
+        connection: inside a transaction that holds the ledger's lock.
+        batches: of consecutive messages.
+        periods: of the indicators.
+
     """
     if not batches:
         return
     rows = [_row(batch.venue, batch.symbol, candle) for batch in batches for candle in batch.candles]
     await connection.cursor().executemany(sql.ADD, rows)
-    known = await _closed(connection)
+    known = await closed_until(connection)
     reached: dict[tuple[str, str], int] = {}
     for batch in batches:
         name = batch.venue, batch.symbol
         reached[name] = max(reached.get(name, 0), batch.reached_us)
-    made: Made = defaultdict(set)
+    remade: Remade = defaultdict(set)
     for (venue, symbol), reached_us in reached.items():
         from_us = known.get((venue, symbol))
         if from_us is None:
             [(from_us,)] = await fetch_all(connection, sql.FIRST_TIME, (venue, symbol))
         if from_us is None or from_us < reached_us:
             if from_us is not None:
-                await _make(connection, venue, symbol, (from_us, reached_us), reached_us, made, thorough=False)
+                await _make(connection, venue, symbol, (from_us, reached_us), reached_us, remade, thorough=False)
             await connection.execute(sql.SET_CLOSED, (venue, symbol, time_of(reached_us)))
-    await _renew_indicators(connection, made, periods)
+    await _renew_indicators(connection, remade, periods)
     for series, candle in _firsts(batches).items():
         warm = not any(math.isnan(getattr(candle, name)) for name in Indicators._fields)
         await rebuild.follow(connection, series, time_of(candle.time_us), periods, warm=warm)
@@ -75,28 +82,37 @@ async def renew(
         connection: inside a transaction.
         groups: the trades just stored.
         periods: of the indicators.
-        removed: the times of rows just removed, by venue and symbol; where they were the candles are made again too.
+        removed: the times (us) of rows just removed, by venue and symbol: their candles are made again too.
 
     """
-    made: Made = defaultdict(set)
+    remade: Remade = defaultdict(set)
     closed: dict[tuple[str, str], int] | None = None
     for (venue, symbol), time_us in (removed or {}).items():
-        closed = closed or await _closed(connection)
+        closed = closed or await closed_until(connection)
         reached_us = closed.get((venue, symbol), 0)
-        for span in late_spans(time_us, reached_us):
-            count = int(((time_us >= span[0]) & (time_us < span[1])).sum())
-            await _make(connection, venue, symbol, span, reached_us, made, thorough=True, removed=count)
+        for time_range in late_ranges(time_us, reached_us):
+            count = int(((time_us >= time_range[0]) & (time_us < time_range[1])).sum())
+            await _make(connection, venue, symbol, time_range, reached_us, remade, thorough=True, removed=count)
     for trades in groups:
         if closed is None:
-            closed = await _closed(connection)
+            closed = await closed_until(connection)
         reached_us = closed.get((trades.venue, trades.symbol), 0)
-        for span in late_spans(trades.time_us, reached_us):
-            await _make(connection, trades.venue, trades.symbol, span, reached_us, made, thorough=True)
-    await _renew_indicators(connection, made, periods)
+        for time_range in late_ranges(trades.time_us, reached_us):
+            await _make(connection, trades.venue, trades.symbol, time_range, reached_us, remade, thorough=True)
+    await _renew_indicators(connection, remade, periods)
 
 
-def late_spans(time_us: Int64s, reached_us: int) -> list[tuple[int, int]]:
-    """Return the spans of whole seconds, ends excluded, that hold the times of closed seconds; nearly always none."""
+def late_ranges(time_us: Int64s, reached_us: int) -> list[tuple[int, int]]:
+    """Return the ranges of whole seconds that hold the late ones of some trades; nearly always none.
+
+    Args:
+        time_us: the trades' times, microseconds since 1970 UTC, shape (n,).
+        reached_us: until when candles are closed: trades of earlier seconds are late.
+
+    Returns:
+        From which time on and before which, in microseconds.
+
+    """
     seconds = time_us // _SECOND_US
     late = np.unique(seconds[seconds < reached_us // _SECOND_US]) * _SECOND_US
     if not len(late):
@@ -105,30 +121,57 @@ def late_spans(time_us: Int64s, reached_us: int) -> list[tuple[int, int]]:
     return [(int(part[0]), int(part[-1]) + _SECOND_US) for part in np.split(late, cuts)]
 
 
-async def _closed(connection: Connection) -> dict[tuple[str, str], int]:
-    cursor = await connection.execute(sql.READ_CLOSED)
-    return {(venue, symbol): time_us for venue, symbol, time_us in await cursor.fetchall()}
+async def closed_until(connection: Connection) -> dict[tuple[str, str], int]:
+    """Return by (venue, symbol) until when its candles are closed, in microseconds since 1970 UTC."""
+    return {(venue, symbol): time_us for venue, symbol, time_us in await fetch_all(connection, sql.READ_CLOSED)}
+
+
+async def times_with(
+    connection: Connection,
+    venue: str,
+    symbol: str,
+    interval: str,
+    ids: IdRanges,
+    *,
+    begin: dt.datetime,
+    end: dt.datetime,
+) -> list[dt.datetime]:
+    """Return when those candles begin of which a trade may have one of some ids, as their first and last id tell.
+
+    Args:
+        connection: any.
+        venue: the venue.
+        symbol: the symbol.
+        interval: of the candles, such as `1m`.
+        ids: the ids looked for, as keys (`mesh/values/epochs.py`).
+        begin: the candles looked at begin at this time or later.
+        end: and before this time.
+
+    """
+    asked = {"venue": venue, "symbol": symbol, "interval": interval, "begin": begin, "end": end}
+    asked |= {"first": ids.first.tolist(), "last": ids.last.tolist()}
+    return [time for (time,) in await fetch_all(connection, sql.WITH_IDS, asked)]
 
 
 async def _make(
     connection: Connection,
     venue: str,
     symbol: str,
-    span: tuple[int, int],
+    time_range: tuple[int, int],
     reached_us: int,
-    made: Made,
+    remade: Remade,
     *,
     thorough: bool,
     removed: int = 0,
 ) -> None:
-    """Make again the closed candles that overlap a span, shorter intervals first; add those that change to `made`.
+    """Make again the closed candles that overlap a time range, shorter intervals first; add what changes to `remade`.
 
-    Of `removed` trades the rows are no more: so many fewer a candle may hold, and one that holds none goes.
+    The rows of `removed` trades are gone: a candle may hold so many fewer, and one that holds none is removed.
     """
     for lower, interval in pairwise(["", *INTERVALS_US]):
         length_us = INTERVALS_US[interval]
-        begin_us = span[0] // length_us * length_us
-        end_us = min(-(-span[1] // length_us), reached_us // length_us) * length_us
+        begin_us = time_range[0] // length_us * length_us
+        end_us = min(-(-time_range[1] // length_us), reached_us // length_us) * length_us
         if begin_us >= end_us:
             continue
         asked: dict[str, Any] = {"venue": venue, "symbol": symbol, "interval": interval, "lower": lower}
@@ -136,7 +179,7 @@ async def _make(
         asked |= {"begin": time_of(begin_us), "end": time_of(end_us), "length": dt.timedelta(microseconds=length_us)}
         if removed:
             empty = await fetch_all(connection, sql.FORGET_EMPTY, asked)
-            made[Name(venue, symbol, interval)].update(time for (time,) in empty)
+            remade[Name(venue, symbol, interval)].update(time for (time,) in empty)
         if lower:
             cursor = await connection.execute(sql.FROM_CANDLES, asked)
         elif thorough:
@@ -146,11 +189,11 @@ async def _make(
             cursor = await connection.execute(sql.FROM_TRADES, asked | {"wanted": wanted})
         else:
             continue
-        made[Name(venue, symbol, interval)].update(time for (time,) in await cursor.fetchall())
+        remade[Name(venue, symbol, interval)].update(time for (time,) in await cursor.fetchall())
 
 
-async def _renew_indicators(connection: Connection, made: Made, periods: Periods) -> None:
-    for name, times in made.items():
+async def _renew_indicators(connection: Connection, remade: Remade, periods: Periods) -> None:
+    for name, times in remade.items():
         await rebuild.renew(connection, name, times, periods)
 
 

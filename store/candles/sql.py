@@ -1,4 +1,4 @@
-"""What is written to the table of candles: SQL beside what goes in. Values only ever travel as parameters."""
+"""SQL of the candles, with what goes in and comes out. Values only ever travel as parameters."""
 
 from __future__ import annotations
 
@@ -146,3 +146,15 @@ ON CONFLICT (venue, symbol) DO UPDATE SET time = excluded.time
 """
 # In: venue, symbol. Out: microseconds, NULL when there is no trade.
 FIRST_TIME = "SELECT (extract(epoch FROM min(time)) * 1000000)::bigint FROM trades WHERE venue = %s AND symbol = %s"
+# In: venue, symbol, interval, from which time on and before which (NULL: for ever); first ids, last ids of ranges.
+# Out: when those candles begin of which a trade has one of the ids, as far as first and last id tell.
+WITH_IDS = """
+SELECT time FROM candles
+WHERE venue = %(venue)s AND symbol = %(symbol)s AND interval = %(interval)s
+  AND time >= %(begin)s::timestamptz AND time < coalesce(%(end)s::timestamptz, 'infinity')
+  AND EXISTS (
+    SELECT FROM unnest(%(first)s::bigint[], %(last)s::bigint[]) AS asked (first_id, last_id)
+    WHERE asked.first_id <= candles.last_trade_id AND asked.last_id >= candles.first_trade_id
+  )
+ORDER BY 1
+"""

@@ -1,5 +1,8 @@
-"""The database: its connections, its schema, its errors, and rows as the bytes of a binary COPY."""
+"""The database: connections that wait for it, what each of its errors asks for, migrations, rows for COPY, times."""
 
 from __future__ import annotations
 
-__all__ = ["connection", "copy_rows", "errors"]
+from store.database.connection import Database
+from store.database.session import Connection, fetch_all
+
+__all__ = ["Connection", "Database", "copy_rows", "errors", "fetch_all", "times"]

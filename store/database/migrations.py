@@ -1,7 +1,7 @@
-"""The schema, brought up to date: `schema/NNNN_*.sql`, each once, in order, in a transaction of its own.
+"""Migrations: the steps `schema/NNNN_*.sql`, each applied once, in order, in a transaction of its own.
 
 What was applied is kept with its checksum. A database that has more than this code knows, or something else under the
-same name, is refused: writing into a schema one does not know is how data get lost.
+same name, is refused: writing into an unknown schema loses data.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import psycopg
 from psycopg import AsyncConnection
 
 from mesh.service.errors import TickmeshError
-from store.database.errors import first_line, passes
+from store.database.errors import first_line, is_transient
 
 log = logging.getLogger("store.migrations")
 
@@ -42,16 +42,16 @@ class Migration:
 
 
 def migrations(directory: Path = SCHEMA) -> list[Migration]:
-    """Return the numbered steps in order."""
+    """Return the numbered steps of a folder, in order."""
     return [Migration(path.stem, path.read_text("utf-8")) for path in sorted(directory.glob("[0-9]*.sql"))]
 
 
 def pending(applied: list[tuple[str, str]], known: list[Migration]) -> list[Migration]:
-    """Return what is still to be applied.
+    """Return the steps that are still to be applied.
 
     Args:
-        applied: (name, checksum) as the database has them, in order.
-        known: what this code has, in order.
+        applied: (name, checksum) of the database's steps, in order.
+        known: the steps of this code, in order.
 
     Raises:
         WrongSchemaError: an applied step was changed since, or the database is newer than the code.
@@ -73,24 +73,25 @@ def pending(applied: list[tuple[str, str]], known: list[Migration]) -> list[Migr
 
 
 async def migrate(connection: AsyncConnection[Any], known: list[Migration] | None = None) -> None:
-    """Bring the schema up to date; returns at once when it is.
+    """Apply what is missing to the schema; return at once when nothing is.
 
     Args:
         connection: in autocommit mode.
-        known: the steps; those of `schema/` unless a test says otherwise.
+        known: the steps; those of `schema/` by default.
 
     Raises:
-        WrongSchemaError: see `pending`.
+        WrongSchemaError: an applied step was changed since, or the database is newer than the code.
+        psycopg.Error: the database is unavailable, or refuses a step.
 
     """
     known = migrations() if known is None else known
-    connection.add_notice_handler(_tell)
+    connection.add_notice_handler(_log_warning)
     await connection.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))
     try:
         await _migrate(connection, known)
         await _use_timescale(connection)
     finally:
-        connection.remove_notice_handler(_tell)
+        connection.remove_notice_handler(_log_warning)
         if not connection.broken:
             await connection.execute("SELECT pg_advisory_unlock(%s)", (_LOCK,))
 
@@ -128,7 +129,7 @@ async def _use_timescale(connection: AsyncConnection[Any]) -> None:
     try:
         await _run(connection, "columnstore.sql")
     except psycopg.Error as exc:
-        if passes(exc):
+        if is_transient(exc):
             raise
         log.error("trades are not compressed, which is no reason to store none: %s", first_line(exc))
 
@@ -150,7 +151,7 @@ async def _run(connection: AsyncConnection[Any], name: str) -> None:
         await connection.execute((SCHEMA / name).read_text("utf-8"))
 
 
-def _tell(notice: psycopg.errors.Diagnostic) -> None:
+def _log_warning(notice: psycopg.errors.Diagnostic) -> None:
     if notice.severity_nonlocalized == "WARNING":
         log.warning("the database says: %s", notice.message_primary)
 

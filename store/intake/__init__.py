@@ -1,5 +1,9 @@
-"""From the bus into the database: trades, candles and the venue's minutes, each from its own position."""
+"""Intake: from the bus into the database. Trades, closed candles and the venue's minutes, each from its own position.
+
+`batch` decides when to write, `trade_writer` writes trades and their ledger in one transaction, `position` keeps how
+far each stream is stored, `replay` tries dead letters again.
+"""
 
 from __future__ import annotations
 
-__all__ = ["batch", "candles", "dead_letters", "minutes", "replay", "trades", "writer"]
+__all__ = ["candles", "minutes", "position", "replay", "trade_writer", "trades"]

@@ -1,4 +1,4 @@
-"""When to write: a batch of messages that is due by size, by bytes or by age. Time comes in as an argument."""
+"""When to write: a batch of messages that is due by size, by bytes or by age. Time comes in as an argument. Pure."""
 
 from __future__ import annotations
 
@@ -10,36 +10,34 @@ from mesh.bus.message import Message
 from mesh.values.trades import TradeColumns, concatenate
 
 MAX_BYTES = 16 * 2**20
-"""Payload bytes a batch holds at most, beside its last message: what bounds memory while the database is away."""
+"""Payload bytes a batch holds at most, beside its last message: it bounds memory while the database is unavailable."""
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
-    """A message taken from the stream: its trades, or why it has none."""
+class PendingMessage:
+    """A message that waits for its transaction.
 
-    sequence: int
-    subject: str
-    payload: bytes
+    Attributes:
+        message: as it was read.
+        trades: its trades; None when the message cannot be stored.
+        reason: why it cannot be stored, empty when it can.
+        is_repair: whether store has requested these trades.
+
+    """
+
+    message: Message
     trades: TradeColumns | None
     reason: str = ""
-    taken_us: int = 0
-    """When the stream took it, in microseconds since 1970."""
     is_repair: bool = False
-    """Whether store has asked for these trades."""
 
     @property
-    def dead(self) -> bool:
+    def is_rejected(self) -> bool:
         """Whether the message cannot be stored."""
         return self.trades is None
 
-    def killed(self, reason: str) -> Taken:
+    def rejected(self, reason: str) -> PendingMessage:
         """Return the same message as one that cannot be stored."""
         return replace(self, trades=None, reason=reason)
-
-
-def refused(message: Message, reason: str) -> Taken:
-    """Return a message that cannot be stored, with the reason."""
-    return Taken(message.sequence, message.subject, message.payload, None, reason, message.taken_us)
 
 
 @dataclass(slots=True)
@@ -47,13 +45,18 @@ class Batch:
     """Messages in the stream's order, waiting for their transaction.
 
     >>> batch = Batch(max_trades=10_000, max_age_s=0.1)
-    >>> batch.add(taken, now_s=loop.time())
+    >>> batch.add(pending, now_s=loop.time())
     >>> if batch.due(loop.time()): write(batch.take())
+
+    Args:
+        max_trades: in one transaction, unless a single message has more.
+        max_age_s: how long the oldest message waits, in seconds.
+
     """
 
     max_trades: int
     max_age_s: float
-    _messages: list[Taken] = field(default_factory=list)
+    _messages: list[PendingMessage] = field(default_factory=list)
     _trades: int = 0
     _bytes: int = 0
     _began_s: float = 0.0
@@ -61,17 +64,23 @@ class Batch:
     def __len__(self) -> int:
         return len(self._messages)
 
-    def fits(self, taken: Taken) -> bool:
+    def fits(self, pending: PendingMessage) -> bool:
         """Return whether a message may join: a message is never split, and the first one always fits."""
-        return not self._messages or self._trades + _count(taken) <= self.max_trades
+        return not self._messages or self._trades + _count(pending) <= self.max_trades
 
-    def add(self, taken: Taken, *, now_s: float) -> None:
-        """Put a message behind the others; ask `fits` first."""
+    def add(self, pending: PendingMessage, *, now_s: float) -> None:
+        """Put a message behind the others; ask `fits` first.
+
+        Args:
+            pending: the message.
+            now_s: a clock that only goes forward, in seconds.
+
+        """
         if not self._messages:
             self._began_s = now_s
-        self._messages.append(taken)
-        self._trades += _count(taken)
-        self._bytes += len(taken.payload)
+        self._messages.append(pending)
+        self._trades += _count(pending)
+        self._bytes += len(pending.message.payload)
 
     def due(self, now_s: float) -> bool:
         """Return whether to write now."""
@@ -80,24 +89,24 @@ class Batch:
         return self._trades >= self.max_trades or self._bytes >= MAX_BYTES or self.wait_s(now_s) <= 0
 
     def wait_s(self, now_s: float) -> float:
-        """Return how long the oldest message may still wait; below zero when it waited too long already."""
+        """Return how many seconds the oldest message may still wait; below zero when it waited too long already."""
         return self._began_s + self.max_age_s - now_s
 
-    def take(self) -> list[Taken]:
-        """Return the messages and begin anew."""
+    def take(self) -> list[PendingMessage]:
+        """Return the messages, and begin an empty batch."""
         messages, self._messages = self._messages, []
         self._trades = self._bytes = 0
         return messages
 
 
-def _count(taken: Taken) -> int:
-    return 0 if taken.trades is None else len(taken.trades)
+def _count(pending: PendingMessage) -> int:
+    return 0 if pending.trades is None else len(pending.trades)
 
 
-def by_symbol(messages: Iterable[Taken]) -> list[TradeColumns]:
-    """Return the trades of messages in groups, each symbol once, in the order of the messages."""
+def by_symbol(messages: Iterable[PendingMessage]) -> list[TradeColumns]:
+    """Return the trades of messages in groups, each venue and symbol once, in the order of the messages."""
     parts = defaultdict(list)
-    for message in messages:
-        if message.trades is not None:
-            parts[message.trades.venue, message.trades.symbol].append(message.trades)
+    for pending in messages:
+        if pending.trades is not None:
+            parts[pending.trades.venue, pending.trades.symbol].append(pending.trades)
     return list(map(concatenate, parts.values()))

@@ -15,6 +15,7 @@ from nats.errors import Error as NatsError
 
 from mesh.bus import subjects, wire
 from mesh.bus.connection import Bus
+from mesh.bus.dead_letters import DeadLetterQueue
 from mesh.bus.message import Message
 from mesh.bus.position import Position
 from mesh.bus.reader import Reader
@@ -22,13 +23,11 @@ from mesh.service.errors import BadMessage
 from mesh.values.candles import ClosedCandles
 from store import metrics
 from store.candles import rows as candle_rows
-from store.database.connection import Connection
-from store.database.errors import first_line, in_halves
-from store.intake.batch import refused
-from store.intake.dead_letters import DeadLetters
-from store.intake.streams import keep_taking_in
-from store.intake.trades import Intake
-from store.intake.writer import Writer
+from store.candles.indicators import Periods
+from store.database import Connection
+from store.database.errors import first_line, write_or_reject
+from store.intake.position import Positions, keep_reading
+from store.intake.trades import TradeIntake
 from store.ledger import rows as ledger_rows
 
 log = logging.getLogger("store.candle_intake")
@@ -46,21 +45,31 @@ class CandleIntake:
 
     Args:
         bus: where PROCESSED is.
-        writer: where the candles go.
-        dead: where messages go that are no signals.
-        intake: tells how far RAW is stored.
+        positions: those in the database.
+        periods: of the candles' indicators.
+        dead: where messages go that hold no signals.
+        intake: says how far RAW is stored.
 
     """
 
-    def __init__(self, bus: Bus, writer: Writer, dead: DeadLetters, intake: Intake) -> None:
+    def __init__(
+        self, bus: Bus, positions: Positions, periods: Periods, dead: DeadLetterQueue, intake: TradeIntake
+    ) -> None:
         self._bus = bus
-        self._writer = writer
+        self._positions = positions
+        self._periods = periods
         self._dead = dead
         self._intake = intake
 
     async def run(self) -> None:
-        """Take in candles, for ever."""
-        await keep_taking_in(self._bus, self._writer, subjects.PROCESSED, self._take_in)
+        """Take in candles, for ever.
+
+        Raises:
+            psycopg.Error: what only a person can mend.
+            NotReady: asked to stop while the database or the bus is unavailable.
+
+        """
+        await keep_reading(self._bus, self._positions, subjects.PROCESSED, self._take_in)
 
     async def _take_in(self, position: Position) -> None:
         loop = asyncio.get_running_loop()
@@ -91,7 +100,7 @@ class CandleIntake:
                 if last is not None:
                     await self._until_stored([closed for _, closed in batches])
                     if batches:
-                        await in_halves(batches, self._write, self._write_none)
+                        await write_or_reject(batches, self._write, self._reject)
                     if self._position.sequence != last.sequence:
                         await self._move(last)
                     await reader.ack(last)
@@ -103,7 +112,7 @@ class CandleIntake:
         try:
             return wire.decode_closed(message.payload)
         except BadMessage as exc:
-            await self._dead.put_aside(subjects.PROCESSED, [refused(message, str(exc))])
+            await self._dead.publish(subjects.PROCESSED, message, str(exc))
             return None
 
     async def _until_stored(self, batches: list[ClosedCandles]) -> None:
@@ -114,21 +123,20 @@ class CandleIntake:
                 if raw is None or raw.state.last_seq < wanted:
                     return  # RAW was made anew since, and may never get there
             except (NatsError, TimeoutError) as exc:
-                log.debug("the bus does not tell where RAW ends: %s", exc)
+                log.debug("the bus does not say where RAW ends: %s", exc)
             await asyncio.sleep(_WAIT_S)
 
     async def _write(self, batches: Sequence[tuple[Message, ClosedCandles]]) -> None:
         async def work(connection: Connection) -> None:
             await ledger_rows.lock(connection)  # no trades may come between looking at them and writing candles
-            await candle_rows.add(connection, [closed for _, closed in batches], self._writer.periods)
+            await candle_rows.add(connection, [closed for _, closed in batches], self._periods)
 
         to = self._position.moved(batches[-1][0].sequence, batches[-1][0].taken_us)
-        await self._writer.advance(self._position, to, work)
+        await self._positions.advance(self._position, to, work)
         self._position = to
 
-    async def _write_none(self, part: tuple[Message, ClosedCandles], refused_by: psycopg.Error) -> None:
-        why = f"the database refuses its candles: {first_line(refused_by)}"
-        await self._dead.put_aside(subjects.PROCESSED, [refused(part[0], why)])
+    async def _reject(self, part: tuple[Message, ClosedCandles], exc: psycopg.Error) -> None:
+        await self._dead.publish(subjects.PROCESSED, part[0], f"the database refuses its candles: {first_line(exc)}")
         await self._move(part[0])
 
     async def _move(self, last: Message) -> None:
@@ -136,5 +144,5 @@ class CandleIntake:
             """Move the position only."""
 
         to = self._position.moved(last.sequence, last.taken_us)
-        await self._writer.advance(self._position, to, nothing)
+        await self._positions.advance(self._position, to, nothing)
         self._position = to

@@ -1,6 +1,6 @@
-"""`python -m store replay-dead`: try the messages of DEAD again, and forget those that are stored now.
+"""`python -m store replay-dead`: try to store the dead letters again, and remove those that are stored now.
 
-The store may run meanwhile. What still cannot be stored stays, and is said with its reason.
+The store may run meanwhile. What still cannot be stored stays in DEAD, and is logged with its reason.
 """
 
 from __future__ import annotations
@@ -22,24 +22,36 @@ from mesh.service.health import Health
 from mesh.service.lifecycle import Stop
 from mesh.values.trades import refusal
 from store.candles.indicators import Periods
-from store.database.connection import Database
-from store.database.errors import Reaction, first_line, reaction
+from store.database import Database
+from store.database.errors import ErrorReaction, first_line, reaction
+from store.intake.trade_writer import TradeWriter
 from store.intake.trades import OTHER_EPOCH
-from store.intake.writer import Writer
 from store.settings import StoreSettings
 
 log = logging.getLogger("store.replay")
 
 
 async def main(settings: StoreSettings, stop: Stop) -> None:
-    """Replay all that DEAD holds now; return when done or asked to stop."""
+    """Replay all that DEAD holds now; return when done or asked to stop.
+
+    Args:
+        settings: of the store.
+        stop: ends it between two messages.
+
+    Raises:
+        psycopg.Error: what only a person can mend.
+        NotReady: asked to stop while the database is unavailable.
+
+    """
     health = Health("bus", "database")
     async with AsyncExitStack() as stack:
-        database = await stack.enter_async_context(Database(settings.database_url.get_secret_value(), health=health))
+        database = await stack.enter_async_context(
+            Database(settings.database_url.get_secret_value(), health=health, give_up=lambda: stop.asked)
+        )
         async with stop.interrupts():
             bus = await stack.enter_async_context(connect(settings, name="store", health=health))
             state = (await bus.declare(DEAD_STREAM)).state
-        writer = Writer(database, Periods(**settings.periods()), give_up=lambda: stop.asked)
+        writer = TradeWriter(database, Periods(**settings.periods()))
         replayed, stay = 0, 0
         for sequence in range(state.first_seq, state.last_seq + 1):
             if stop.asked:
@@ -52,7 +64,7 @@ async def main(settings: StoreSettings, stop: Stop) -> None:
                 stay += 1
                 headers = message.headers or {}
                 log.warning(
-                    "%s message %s stays: %s (put aside because %s)",
+                    "%s message %s stays: %s (its reason was: %s)",
                     *(headers.get(SUBJECT), headers.get(SEQUENCE), reason, headers.get(REASON)),
                 )
             else:
@@ -68,12 +80,12 @@ async def _get(bus: Bus, sequence: int) -> RawStreamMsg | None:
         return None
 
 
-async def _replay(writer: Writer, message: RawStreamMsg) -> str:
+async def _replay(writer: TradeWriter, message: RawStreamMsg) -> str:
     """Store what a message holds; return why it cannot be stored, empty when it is."""
     if message.subject != subjects.dead(subjects.RAW):
         return "only trades can be replayed"
     if (message.headers or {}).get(REASON, "").startswith(OTHER_EPOCH):
-        return "its trades have other ids, under which they have been asked for"
+        return "its trades have other ids, under which they have been requested"
     try:
         trades = wire.decode_trades(message.data or b"")
         if reason := refusal(trades, now_us=time.time_ns() // 1000):
@@ -82,7 +94,7 @@ async def _replay(writer: Writer, message: RawStreamMsg) -> str:
     except BadMessage as exc:
         return str(exc)
     except psycopg.Error as exc:
-        if reaction(exc) is Reaction.END:
+        if reaction(exc) is ErrorReaction.END:
             raise
         return first_line(exc)
     log.info(

@@ -1,8 +1,8 @@
 """RAW into the database: take messages in order, write them in batches, acknowledge after the commit.
 
-The position is in the database, beside the rows. So whatever breaks (bus, database, this process), reading goes on
-exactly behind what is stored. While the database is away the same batch is tried again and nothing more is taken: what
-waits is in the stream, not in memory.
+The position is in the database, with the rows. So whatever breaks (bus, database, this process), reading goes on
+exactly behind what is stored. While the database is unavailable the same batch is tried again and nothing more is read:
+what waits is in the stream, not in memory.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import psycopg
 
 from mesh.bus import subjects, wire
 from mesh.bus.connection import Bus
+from mesh.bus.dead_letters import DeadLetterQueue
 from mesh.bus.message import REPAIR, Message
 from mesh.bus.position import Position
 from mesh.bus.reader import Reader, StreamReplacedError
@@ -25,38 +26,49 @@ from mesh.service.lifecycle import Stop
 from mesh.values import epochs
 from mesh.values.trades import refusal
 from store import metrics
-from store.database.errors import Reaction, first_line, in_halves, reaction
-from store.intake.batch import Batch, Taken, by_symbol
-from store.intake.dead_letters import DeadLetters
-from store.intake.streams import resume
-from store.intake.writer import PositionMovedError, Writer
+from store.database.errors import ErrorReaction, first_line, reaction, write_or_reject
+from store.intake.batch import Batch, PendingMessage, by_symbol
+from store.intake.position import PositionMovedError, Positions, resume
+from store.intake.trade_writer import TradeWriter
 from store.settings import StoreSettings
 
 log = logging.getLogger("store.intake")
 
 _POLL_S = 0.5
 OTHER_EPOCH = "told in an epoch that was over"
-"""So begins the reason with which such trades are put aside; they are never stored under those ids."""
-_MOST_REFUSED = 200
-"""Messages in a row that the database refuses: more, and it is not the messages, so the service ends."""
+"""So begins the reason of such trades' dead letters, older ones included; they are never stored under those ids."""
+_MAX_REJECTED = 200
+"""Messages in a row that the database refuses: after more the messages are not the cause: the service ends."""
 
 
-class Intake:
-    """The way of the trades from RAW into the database.
+class TradeIntake:
+    """Takes in the trades of RAW.
 
     Args:
         bus: where RAW is.
-        writer: where the trades go.
+        positions: those in the database.
+        writer: writes the trades.
         dead: where messages go that cannot be stored.
         settings: how large and how old a batch may get.
         stop: ends `run`.
 
-    `position` tells how far RAW is stored, `pending` how many messages waited behind that.
+    Attributes:
+        position: how far RAW is stored; None until reading begins.
+        pending: how many messages of RAW waited behind that.
 
     """
 
-    def __init__(self, bus: Bus, writer: Writer, dead: DeadLetters, settings: StoreSettings, stop: Stop) -> None:
+    def __init__(
+        self,
+        bus: Bus,
+        positions: Positions,
+        writer: TradeWriter,
+        dead: DeadLetterQueue,
+        settings: StoreSettings,
+        stop: Stop,
+    ) -> None:
         self._bus = bus
+        self._positions = positions
         self._writer = writer
         self._dead = dead
         # Most of a trade's time it waits in the stream, the rest of it here.
@@ -65,24 +77,30 @@ class Intake:
         self._stop = stop
         self.position: Position | None = None
         self.pending = 0
-        self._refused_in_a_row = 0
+        self._rejected_in_a_row = 0
         self._epochs: dict[tuple[str, str], int] = {}  # the newest one of each venue and symbol, where it is not 0
 
     async def run(self) -> None:
-        """Store until asked to stop; then store what was taken."""
+        """Store trades until asked to stop; then store what was read, and return.
+
+        Raises:
+            psycopg.Error: what only a person can mend.
+            NotReady: asked to stop while the database or the bus is unavailable; what is not stored stays in RAW.
+
+        """
         while not self._stop.asked:
             async with self._stop.interrupts():
-                position = await resume(self._bus, self._writer, subjects.RAW)
+                position = await resume(self._bus, self._positions, subjects.RAW)
             try:
                 await self._take_in(position)
             except (StreamReplacedError, PositionMovedError) as exc:
-                # Nothing is lost: what was taken and not stored is read again from the database's position.
+                # Nothing is lost: what was read and not stored is read again from the database's position.
                 log.error("reading %s anew: %s", subjects.RAW, exc)
                 self._batch.take()
 
     async def _take_in(self, position: Position) -> None:
         self.position = position
-        self._epochs = await self._writer.epochs()
+        self._epochs = await self._writer.newest_epochs()
         loop = asyncio.get_running_loop()
         async with AsyncExitStack() as stack:
             async with self._stop.interrupts():
@@ -100,10 +118,10 @@ class Intake:
             while not self._stop.asked:
                 wait_s = self._batch.wait_s(loop.time()) if self._batch else _POLL_S
                 for message in await reader.next(timeout_s=min(max(wait_s, 0.0), _POLL_S)):
-                    taken = _take(message)
-                    if last is not None and not self._batch.fits(taken):
+                    pending = read_trades(message)
+                    if last is not None and not self._batch.fits(pending):
                         await self._flush(reader, last)
-                    self._batch.add(taken, now_s=loop.time())
+                    self._batch.add(pending, now_s=loop.time())
                     last = message
                     if self._batch.due(loop.time()):
                         await self._flush(reader, last)
@@ -124,65 +142,65 @@ class Intake:
         metrics.PENDING.set(last.pending)
         await reader.ack(last)
 
-    async def _store(self, messages: Sequence[Taken]) -> None:
-        """Store consecutive messages; those the database refuses are put aside, alone."""
+    async def _store(self, messages: Sequence[PendingMessage]) -> None:
+        """Store consecutive messages; those that cannot be stored become dead letters, and no others."""
         assert self.position is not None
         now_us = time.time_ns() // 1000
         if any(refusal(group, now_us=now_us) for group in by_symbol(messages)):
-            messages = [_examined(message, now_us) for message in messages]
-        messages = [await self._in_its_epoch(message) for message in messages]
-        await self._dead.put_aside(subjects.RAW, [message for message in messages if message.dead])
-        await in_halves(messages, self._write, self._write_alone)
+            messages = [_validated(pending, now_us) for pending in messages]
+        messages = [await self._in_its_epoch(pending) for pending in messages]
+        for pending in messages:
+            if pending.is_rejected:
+                await self._dead.publish(subjects.RAW, pending.message, pending.reason)
+        await write_or_reject(messages, self._write, self._write_alone)
 
-    async def _in_its_epoch(self, message: Taken) -> Taken:
-        """Refuse trades that are told in an epoch which is over, and that nobody asked for.
+    async def _in_its_epoch(self, pending: PendingMessage) -> PendingMessage:
+        """Reject trades with keys of an epoch that is over, unless they were requested.
 
-        ingest tells such ones when the disk of the bus was lost and it knows no better: they are of the newest epoch,
-        where their ids are missing, so that they are asked for. Stored here they would be others than they are.
+        ingest publishes such ones when the disk of the bus was lost and the epoch with it: they are of the newest
+        epoch, where their ids are missing, so that they are requested. Stored here they would be other trades.
         """
-        trades = message.trades
+        trades = pending.trades
         if trades is None or not len(trades):
-            return message
+            return pending
         name = (trades.venue, trades.symbol)
-        newest, told = self._epochs.get(name, 0), epochs.epoch_of(int(trades.trade_id.min()))
-        if told >= newest:
+        newest, epoch = self._epochs.get(name, 0), epochs.epoch_of(int(trades.trade_id.min()))
+        if epoch >= newest:
             if last := epochs.epoch_of(int(trades.trade_id.max())):
                 self._epochs[name] = last
-            return message
-        if message.is_repair or await self._writer.holds(trades):  # read once more, as after a restore
-            return message
-        return message.killed(
-            f"{OTHER_EPOCH}: epoch {told} of {trades.venue} {trades.symbol}, which is in epoch {newest}"
+            return pending
+        if pending.is_repair or await self._writer.holds(trades):  # read once more, as after a restore
+            return pending
+        return pending.rejected(
+            f"{OTHER_EPOCH}: epoch {epoch} of {trades.venue} {trades.symbol}, which is in epoch {newest}"
         )
 
-    async def _write_alone(self, message: Taken, refused: psycopg.Error) -> None:
-        """Store a message that the database has refused with its limits lifted; what that does not mend is put aside.
+    async def _write_alone(self, pending: PendingMessage, refused: psycopg.Error) -> None:
+        """Store a message that the database has refused, with the limits lifted; else it becomes a dead letter.
 
         Raises:
-            psycopg.Error: everything is refused, so that putting aside is no way to go on.
+            psycopg.Error: everything is refused, so that dead letters are no way to go on.
 
         """
-        assert self.position is not None
-        if not message.dead:
-            try:
-                await self._write([message], lift_limits=True)
-                return
-            except psycopg.Error as exc:
-                if reaction(exc) is Reaction.END or self._refused_in_a_row >= _MOST_REFUSED:
-                    raise
-                self._refused_in_a_row += 1
-                message = message.killed(f"the database refuses it: {first_line(exc)}")
-                await self._dead.put_aside(subjects.RAW, [message])
-                await self._write([message])
-                return
-        raise refused
+        if pending.is_rejected:
+            raise refused
+        try:
+            await self._write([pending], lift_limits=True)
+        except psycopg.Error as exc:
+            if reaction(exc) is ErrorReaction.END or self._rejected_in_a_row >= _MAX_REJECTED:
+                raise
+            self._rejected_in_a_row += 1
+            pending = pending.rejected(f"the database refuses it: {first_line(exc)}")
+            await self._dead.publish(subjects.RAW, pending.message, pending.reason)
+            await self._write([pending])
 
-    async def _write(self, messages: Sequence[Taken], *, lift_limits: bool = False) -> None:
+    async def _write(self, messages: Sequence[PendingMessage], *, lift_limits: bool = False) -> None:
         assert self.position is not None
-        to = self.position.moved(messages[-1].sequence, messages[-1].taken_us)
+        last = messages[-1].message
+        to = self.position.moved(last.sequence, last.taken_us)
         written = await self._writer.store(self.position, to, by_symbol(messages), lift_limits=lift_limits)
         if written.stored:
-            self._refused_in_a_row = 0
+            self._rejected_in_a_row = 0
         self.position = to
         metrics.SEQUENCE.set(self.position.sequence)
         metrics.REPEATED.inc(written.repeated)
@@ -191,16 +209,15 @@ class Intake:
             metrics.STORED.labels(venue, symbol).inc(trades)
 
 
-def _take(message: Message) -> Taken:
-    trades, reason = None, ""
-    try:
-        trades = wire.decode_trades(message.payload)
-    except BadMessage as exc:
-        reason = str(exc)
+def read_trades(message: Message) -> PendingMessage:
+    """Return a message of RAW with its trades, or with the reason why it has none."""
     is_repair = REPAIR in message.message_id
-    return Taken(message.sequence, message.subject, message.payload, trades, reason, message.taken_us, is_repair)
+    try:
+        return PendingMessage(message, wire.decode_trades(message.payload), is_repair=is_repair)
+    except BadMessage as exc:
+        return PendingMessage(message, None, str(exc), is_repair)
 
 
-def _examined(message: Taken, now_us: int) -> Taken:
-    reason = "" if message.trades is None else refusal(message.trades, now_us=now_us)
-    return message.killed(reason) if reason else message
+def _validated(pending: PendingMessage, now_us: int) -> PendingMessage:
+    reason = "" if pending.trades is None else refusal(pending.trades, now_us=now_us)
+    return pending.rejected(reason) if reason else pending

@@ -1,4 +1,4 @@
-"""Is everything there that the ledger says, once? Compare it with the rows themselves, at every start.
+"""The audit: is everything there that the ledger says, once? At every start ledger and rows are compared.
 
 Rows can vanish without the store: somebody deletes them, a backup is older than its ledger. The rows of a symbol are
 walked once in the order of their index; that gives the ranges of ids that are really there. What the ledger has and the
@@ -9,82 +9,107 @@ ranges that overlap: one of the rows stays, and the venue is asked again, whose 
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
+from typing import NamedTuple
 
 import psycopg
 
-from store.database.connection import Database, fetch_all
-from store.database.errors import Reaction, first_line, reaction
-from store.intake.writer import Writer
-from store.ledger.ranges import Ids
-from store.queries import sql
+from mesh.values.id_ranges import IdRanges
+from store.database import Database, fetch_all
+from store.database.errors import ErrorReaction, first_line, reaction
+from store.ledger import rows, sql
+from store.ledger.writer import LedgerWriter
 
-log = logging.getLogger("store.check")
+log = logging.getLogger("store.audit")
 
 LIMIT_S = 1800.0
-"""How long looking at one symbol may take; some seconds for ten million rows."""
+"""How long reading one symbol may take; it takes some seconds for ten million rows."""
 
 
-async def check_all(database: Database, writer: Writer) -> None:
-    """Compare ledger and rows of every symbol and correct the ledger, loudly.
+class Discrepancy(NamedTuple):
+    """Where ledger and rows of a symbol differ, as of one moment.
 
-    Raises:
-        NotReady: the database went away meanwhile; what was corrected stays corrected.
+    Attributes:
+        lost: ids that the ledger has and no row.
+        found: ids that a row has and not the ledger.
+        duplicates: ids that several rows have.
 
     """
-    async with database.reading(limit_s=LIMIT_S, own=True) as connection:
-        names = await fetch_all(connection, sql.NAMES)
+
+    lost: IdRanges
+    found: IdRanges
+    duplicates: IdRanges
+
+
+async def audit_ledger(database: Database, ledger: LedgerWriter) -> None:
+    """Compare ledger and rows of every symbol, and correct the ledger; what is corrected is logged as an error.
+
+    Args:
+        database: the store's.
+        ledger: corrects it.
+
+    Raises:
+        NotReady: the database became unavailable; what was corrected until then stays corrected.
+        psycopg.Error: what only a person can mend.
+
+    """
+    async with database.reading(limit_s=LIMIT_S, internal=True) as connection:
+        names = await rows.names(connection)
     for venue, symbol in names:
         try:
-            await _check(database, writer, venue, symbol)
-        except psycopg.Error as exc:  # the other symbols are checked all the same
-            if reaction(exc) is Reaction.END:
+            await _audit(database, ledger, venue, symbol)
+        except psycopg.Error as exc:  # the other symbols are compared all the same
+            if reaction(exc) is ErrorReaction.END:
                 raise
-            log.error("%s %s: its ledger cannot be put right: %s", venue, symbol, first_line(exc))
+            log.error("%s %s: its ledger cannot be corrected: %s", venue, symbol, first_line(exc))
     log.info("the ledger agrees with the rows of %d symbols", len(names))
 
 
-async def _check(database: Database, writer: Writer, venue: str, symbol: str) -> None:
-    lost, found, twice = await compare(database, venue, symbol)
-    if twice:
-        removed = await writer.keep_one_row(venue, symbol, twice)
+async def _audit(database: Database, ledger: LedgerWriter, venue: str, symbol: str) -> None:
+    lost, found, duplicates = await compare(database, venue, symbol)
+    if duplicates:
+        removed = await ledger.keep_one_row(venue, symbol, duplicates)
         log.error(
-            "%s %s: %d ids were stored more than once: removed %d rows, asking for these ids again",
-            *(venue, symbol, twice.count(), removed),
+            "%s %s: %d ids were stored more than once: removed %d rows, requesting these ids again",
+            *(venue, symbol, duplicates.size, removed),
         )
     if lost or found:
-        await writer.correct(venue, symbol, found=found, lost=lost)
+        await ledger.correct(venue, symbol, found=found, lost=lost)
         log.error(
             "%s %s: the ledger had %d ids that no row has, and %d rows it did not know: corrected",
-            *(venue, symbol, lost.count(), found.count()),
+            *(venue, symbol, lost.size, found.size),
         )
 
 
-async def compare(database: Database, venue: str, symbol: str) -> tuple[Ids, Ids, Ids]:
-    """Return the ids the ledger has and no row, those a row has and not the ledger, and those that several rows have.
-
-    All as of one moment.
+async def compare(database: Database, venue: str, symbol: str) -> Discrepancy:
+    """Return where ledger and rows of a symbol differ.
 
     Raises:
-        NotReady: the database is away.
+        NotReady: the database is unavailable.
 
     """
-    async with database.reading(limit_s=LIMIT_S, own=True) as connection:
+    async with database.reading(limit_s=LIMIT_S, internal=True) as connection:
         await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-        stored = Ids.of_ranges(await fetch_all(connection, sql.COVERAGE, (venue, symbol)))
+        stored = await rows.coverage(connection, venue, symbol)
         edges = await fetch_all(connection, sql.RUNS, (venue, symbol))
-    rows, twice = runs(edges)
-    return stored - rows, rows - stored, twice
+    there, duplicates = ids_of_runs(edges)
+    return Discrepancy(stored - there, there - stored, duplicates)
 
 
-def runs(edges: list[tuple[int, bool, bool]]) -> tuple[Ids, Ids]:
-    """Return the ids between the edges: (id, begins a run, ends a run), in the rows' order; and those there twice."""
-    begins = [trade_id for trade_id, first, _ in edges if first]
-    ends = [trade_id for trade_id, _, last in edges if last]
-    ranges = sorted(zip(begins, ends, strict=True))
-    reach = -1
-    twice = []
-    for first, last in ranges:
-        if first <= reach:
-            twice.append((first, min(last, reach)))
-        reach = max(reach, last)
-    return Ids.of_ranges(ranges), Ids.of_ranges(twice)
+def ids_of_runs(edges: Iterable[tuple[int, bool, bool]]) -> tuple[IdRanges, IdRanges]:
+    """Return the ids that rows have, and those of them that several rows have.
+
+    Args:
+        edges: (id, whether a run of consecutive ids begins with it, whether one ends), in the order of the rows' times.
+
+    """
+    edges = list(edges)
+    begins = [trade_id for trade_id, is_first, _ in edges if is_first]
+    ends = [trade_id for trade_id, _, is_last in edges if is_last]
+    runs = sorted(zip(begins, ends, strict=True))
+    reached_id = -1
+    duplicates = []
+    for first_id, last_id in runs:
+        duplicates.append((first_id, min(last_id, reached_id)))  # no ids at all, unless the runs overlap
+        reached_id = max(reached_id, last_id)
+    return IdRanges.from_pairs(runs), IdRanges.from_pairs(duplicates)

@@ -1,4 +1,4 @@
-"""Minutes as the venue counts them, compared with the stored trades: a checksum of every minute. Pure."""
+"""Minutes as the venue counts them, and how the stored trades differ: a checksum of every minute. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mesh.service.errors import BadMessage
 from mesh.values.fixed import DECIMALS, format_e8, parse_scaled
 from mesh.values.symbols import parse_symbol, parse_venue
 from mesh.values.trades import MAX_TIME_US, MAX_TRADE_ID
-from store.queries.sql import time_of
+from store.database.times import time_of
 from tickmesh.v1 import control_pb2
 
 MINUTE_US = 60_000_000
@@ -18,8 +18,8 @@ MAX_IDS = MINUTE_US
 """Ids from a minute's first to its last at most: one a microsecond. More would open a hole nobody can ever fill."""
 
 
-class Sums(NamedTuple):
-    """What a minute's trades come to; prices are 0 when there are none."""
+class MinuteTotals(NamedTuple):
+    """A minute's trades taken together; prices are 0 when there are none, everything but the count is scaled by 1e8."""
 
     trade_count: int
     open_e8: int
@@ -30,19 +30,34 @@ class Sums(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Minute:
-    """A minute the venue has closed; the ids are -1 when nothing was traded."""
+class VenueMinute:
+    """A minute the venue has closed.
+
+    Attributes:
+        venue: the venue.
+        symbol: the symbol.
+        time: when the minute begins.
+        first_trade_id: of its trades; -1 when nothing was traded.
+        last_trade_id: of its trades; -1 when nothing was traded.
+        totals: its trades taken together, as the venue counts them.
+
+    """
 
     venue: str
     symbol: str
     time: dt.datetime
     first_trade_id: int
     last_trade_id: int
-    sums: Sums
+    totals: MinuteTotals
 
 
-def read(candle: control_pb2.VenueCandle) -> Minute:
-    """Return the minute of a candle. Raises: BadMessage: numbers no minute can have."""
+def read_minute(candle: control_pb2.VenueCandle) -> VenueMinute:
+    """Return the minute that a message of the stream CANDLES holds.
+
+    Raises:
+        BadMessage: a venue, a symbol or numbers that no minute can have.
+
+    """
     try:
         venue, symbol = parse_venue(candle.venue), parse_symbol(candle.symbol)
     except ValueError as exc:
@@ -57,16 +72,24 @@ def read(candle: control_pb2.VenueCandle) -> Minute:
         volume_e8 = parse_scaled(candle.volume_decimal, DECIMALS) if candle.volume_decimal else candle.volume_e8
     except ValueError as exc:
         raise BadMessage(f"a candle whose volume is wrong: {exc}") from exc
-    sums = Sums(count, candle.open_e8, candle.high_e8, candle.low_e8, candle.close_e8, volume_e8)
-    if min(sums) < 0:
-        raise BadMessage(f"a candle with a number below zero: {sums}")
-    return Minute(venue, symbol, time_of(candle.open_time_us), first, last, Sums(0, 0, 0, 0, 0, 0) if empty else sums)
+    totals = MinuteTotals(count, candle.open_e8, candle.high_e8, candle.low_e8, candle.close_e8, volume_e8)
+    if min(totals) < 0:
+        raise BadMessage(f"a candle with a number below zero: {totals}")
+    if empty:
+        totals = MinuteTotals(0, 0, 0, 0, 0, 0)
+    return VenueMinute(venue, symbol, time_of(candle.open_time_us), first, last, totals)
 
 
-def difference(minute: Minute, found: Sums) -> str:
-    """Return in words for people what differs between the venue's minute and the stored trades; empty when nothing."""
+def difference(minute: VenueMinute, stored: MinuteTotals) -> str:
+    """Return in words for people how the stored trades differ from the venue's minute; empty when they agree.
+
+    Args:
+        minute: what the venue counted.
+        stored: the stored trades of that minute taken together.
+
+    """
     parts = []
-    for name, ours, theirs in zip(Sums._fields, found, minute.sums, strict=True):
+    for name, ours, theirs in zip(MinuteTotals._fields, stored, minute.totals, strict=True):
         if ours != theirs:
             exact = name.endswith("_e8")
             shown = (format_e8(ours), format_e8(theirs)) if exact else (str(ours), str(theirs))

@@ -1,4 +1,4 @@
-"""Holes are asked for over the bus until they end: found, or proved absent."""
+"""Missing trades are requested over the bus until each hole ends: found, or proved absent or lost."""
 
 from __future__ import annotations
 
@@ -9,73 +9,87 @@ from collections.abc import Callable
 
 import psycopg
 from nats.errors import Error as NatsError
-from nats.js.errors import NotFoundError
 
 from mesh.bus import control, subjects
 from mesh.bus.connection import Bus
 from mesh.bus.message import Message
+from mesh.bus.position import Position
 from mesh.service.errors import BadMessage, NotReady
 from mesh.values import epochs
+from mesh.values.id_ranges import IdRange, IdRanges
 from mesh.values.symbols import parse_symbol, parse_venue
 from mesh.values.trades import MAX_TRADE_ID
 from store import metrics
-from store.database.connection import Database, fetch_all
-from store.database.errors import Reaction, first_line, reaction
-from store.intake.trades import Intake
-from store.intake.writer import Writer
-from store.ledger.ranges import Ids
-from store.ledger.repair_schedule import ANSWER_S, MAX_IDS, Asking, Hole
-from store.queries import sql
+from store.database import Database, fetch_all
+from store.database.errors import ErrorReaction, first_line, reaction
+from store.ledger import sql
+from store.ledger.repair_schedule import ANSWER_S, MAX_IDS, MissingTrades, RepairSchedule
+from store.ledger.writer import LedgerWriter
 from tickmesh.v1 import control_pb2
 
 log = logging.getLogger("store.repair")
 
-_LOOK_EVERY_S = 0.5
-_EPOCHS_EVERY_S = 1.0
+_POLL_S = 0.5
 _STORED_EVERY_S = 0.05
 
 
-class Repair:
-    """Asks ingest for what is missing and takes its results.
+class HoleRepair:
+    """Requests what is missing from ingest, and takes in its results.
+
+    Run `run` and `settle` as tasks, and hand every control message to `take`.
 
     Args:
         bus: where the requests go.
         database: where the holes are.
-        writer: settles what is absent.
-        intake: tells how far RAW is stored.
-        venue: gives the venue now followed, empty while nobody has told.
+        ledger: settles what is absent or lost.
+        stored: returns how far RAW is stored, None while that is not known.
+        venue: returns the venue now followed, empty while that is not known.
 
     """
 
-    def __init__(self, bus: Bus, database: Database, writer: Writer, intake: Intake, venue: Callable[[], str]) -> None:
+    def __init__(
+        self,
+        bus: Bus,
+        database: Database,
+        ledger: LedgerWriter,
+        *,
+        stored: Callable[[], Position | None],
+        venue: Callable[[], str],
+    ) -> None:
         self._bus = bus
         self._database = database
-        self._writer = writer
-        self._intake = intake
+        self._ledger = ledger
+        self._stored = stored
         self._venue = venue
-        self._asking = Asking()
-        self._news = asyncio.Event()
-        self._on_the_way: dict[tuple[str, str], tuple[int, float]] = {}
+        self._schedule = RepairSchedule()
+        self._result_came = asyncio.Event()
+        # The answers whose trades are not stored yet: by venue and symbol the message of RAW with the last of them, and
+        # when to stop waiting for it.
+        self._being_stored: dict[tuple[str, str], tuple[int, float]] = {}
         self._results: asyncio.Queue[control_pb2.RepairResult] = asyncio.Queue(maxsize=256)
 
     async def run(self) -> None:
-        """Ask for what is missing, for ever."""
+        """Request what is missing, for ever."""
         loop = asyncio.get_running_loop()
         while True:
-            self._hear()
+            self._note_answers()
             try:
-                for hole in self._asking.due(await self._holes(), now_s=loop.time()):
-                    await self._ask(hole)
+                for missing in self._schedule.due(await self._missing(), now_s=loop.time()):
+                    await self._request(missing)
             except (NotReady, NatsError, TimeoutError) as exc:
-                log.debug("not asking for repairs: %s", exc)  # database or bus are away, which others say
-            self._news.clear()
+                log.debug("not requesting repairs: %s", exc)  # database or bus are unavailable, which others log
+            self._result_came.clear()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._news.wait(), _STORED_EVERY_S if self._on_the_way else _LOOK_EVERY_S)
+                await asyncio.wait_for(self._result_came.wait(), _STORED_EVERY_S if self._being_stored else _POLL_S)
 
     def take(self, message: Message) -> None:
-        """Take in a result from `control.repaired.>`; raise `BadMessage` when it is none.
+        """Take in a result from `control.repaired.>`; messages on other subjects are left alone.
 
-        When more of them wait than fit, the newest is forgotten: what it would have settled is asked for again.
+        When more results wait than fit, the newest is dropped: what it would have settled is requested again.
+
+        Raises:
+            BadMessage: it is no result, or one that no request of ours can have.
+
         """
         if not message.subject.startswith(subjects.REPAIRED_ALL.removesuffix(">")):
             return
@@ -98,21 +112,26 @@ class Repair:
             self._results.put_nowait(result)
 
     async def settle(self) -> None:
-        """Write down what results say, for ever."""
+        """Write what results say to the ledger, for ever.
+
+        Raises:
+            psycopg.Error: what only a person can mend.
+
+        """
         while True:
             result = await self._results.get()
-            asked = Ids.of_ranges([(result.first_trade_id, result.last_trade_id)])
-            absent = Ids.of_ranges((each.first_trade_id, each.last_trade_id) for each in result.absent)
+            requested = IdRanges.of(result.first_trade_id, result.last_trade_id)
+            absent = IdRanges.from_pairs((each.first_trade_id, each.last_trade_id) for each in result.absent)
             settled = 0
             try:
                 if absent:
-                    settled = await self._writer.settle(result.venue, result.symbol, absent & asked, "ABSENT")
-                for lost in result.lost:  # nor can anything else of that epoch be asked for
-                    end = epochs.key_of(epochs.epoch_of(lost.last_trade_id) + 1, 0) - 1
-                    count = await self._writer.settle(result.venue, result.symbol, Ids.of_ranges([(0, end)]), "LOST")
+                    settled = await self._ledger.settle(result.venue, result.symbol, absent & requested, "ABSENT")
+                for lost in result.lost:  # nor can anything else of that epoch be requested
+                    end_id = epochs.key_of(epochs.epoch_of(lost.last_trade_id) + 1, 0) - 1
+                    count = await self._ledger.settle(result.venue, result.symbol, IdRanges.of(0, end_id), "LOST")
                     log.error("%s %s: %d ids of past epochs are lost", result.venue, result.symbol, count)
-            except psycopg.Error as exc:  # what it would have settled is asked for again
-                if reaction(exc) is Reaction.END:
+            except psycopg.Error as exc:  # what it would have settled is requested again
+                if reaction(exc) is ErrorReaction.END:
                     raise
                 log.error("a result for %s %s is not kept: %s", result.venue, result.symbol, first_line(exc))
             if result.found or settled or result.problem:
@@ -122,58 +141,23 @@ class Repair:
                     f", {result.problem[:200]}" if result.problem else "",
                 )
             until_s = asyncio.get_running_loop().time() + ANSWER_S
-            self._on_the_way[result.venue, result.symbol] = result.raw_sequence, until_s
-            self._news.set()
+            self._being_stored[result.venue, result.symbol] = result.raw_sequence, until_s
+            self._result_came.set()
 
-    async def tell_epochs(self) -> None:
-        """Tell the bus the epochs of what is stored where it has forgotten them, for ever: a new disk knows nothing."""
-        while True:
-            try:
-                async with self._database.reading() as connection:
-                    rows = await fetch_all(connection, sql.NEWEST_EPOCHS)
-                for venue, symbol, epoch in rows:
-                    await self._tell_epoch(venue, symbol, epoch)
-                await self._tell_that_all_are_told(len(rows))
-            except (NotReady, NatsError, TimeoutError) as exc:
-                log.debug("not telling epochs: %s", exc)
-            except psycopg.Error as exc:
-                if reaction(exc) is Reaction.END:
-                    raise
-                log.error("epochs are not told: %s", first_line(exc))
-            await asyncio.sleep(_EPOCHS_EVERY_S)
-
-    async def _tell_epoch(self, venue: str, symbol: str, epoch: int) -> None:
-        subject = subjects.epoch(venue, symbol)
-        try:
-            told = control.decode_epoch((await self._bus.js.get_last_msg(subjects.CONTROL, subject)).data or b"")
-        except (NotFoundError, BadMessage):
-            told = control_pb2.Epoch()
-        if told.epoch < epoch:
-            message = control_pb2.Epoch(venue=venue, symbol=symbol, epoch=epoch)
-            await self._bus.js.publish(subject, control.encode(message))
-            log.info("told the bus that %s %s is in epoch %d", venue, symbol, epoch)
-
-    async def _tell_that_all_are_told(self, count: int) -> None:
-        """Say that whoever is not told of is in its first epoch, so that ingest need not wait for us any longer."""
-        try:
-            await self._bus.js.get_last_msg(subjects.CONTROL, subjects.EPOCHS_TOLD)
-        except NotFoundError:
-            await self._bus.js.publish(subjects.EPOCHS_TOLD, control.encode(control_pb2.EpochsTold(symbols=count)))
-
-    def _hear(self) -> None:
-        """A request is answered when what it found is stored; one whose answer never gets there is asked again."""
-        position = self._intake.position
+    def _note_answers(self) -> None:
+        """A request is answered when what it found is stored; one whose answer never gets there is made again."""
+        position = self._stored()
         now_s = asyncio.get_running_loop().time()
-        for (venue, symbol), (raw_sequence, until_s) in list(self._on_the_way.items()):
+        for (venue, symbol), (raw_sequence, until_s) in list(self._being_stored.items()):
             if position is not None and position.sequence >= raw_sequence:
-                del self._on_the_way[venue, symbol]
-                self._asking.answered(venue, symbol)
+                del self._being_stored[venue, symbol]
+                self._schedule.answered(venue, symbol)
             elif now_s > until_s:
-                del self._on_the_way[venue, symbol]
+                del self._being_stored[venue, symbol]
 
-    async def _holes(self) -> list[Hole]:
-        async with self._database.reading(own=True) as connection:
-            holes = [Hole._make(row) for row in await fetch_all(connection, sql.OPEN_HOLES)]
+    async def _missing(self) -> list[MissingTrades]:
+        async with self._database.reading(internal=True) as connection:
+            holes = await fetch_all(connection, sql.OPEN_HOLES)
             totals = await fetch_all(connection, sql.OPEN_TOTALS) if holes else []
         metrics.OPEN_HOLES.clear()
         metrics.OPEN_IDS.clear()
@@ -181,10 +165,15 @@ class Repair:
             metrics.OPEN_HOLES.labels(venue, symbol).set(count)
             metrics.OPEN_IDS.labels(venue, symbol).set(ids)
         followed = self._venue()
-        return [hole for hole in holes if hole.venue == followed]
+        return [
+            MissingTrades(venue, symbol, IdRange(first, last))
+            for venue, symbol, first, last in holes
+            if venue == followed
+        ]
 
-    async def _ask(self, hole: Hole) -> None:
-        request = control_pb2.RepairRequest(**hole._asdict())
-        await self._bus.js.publish(subjects.repair(hole.venue, hole.symbol), control.encode(request))
+    async def _request(self, missing: MissingTrades) -> None:
+        venue, symbol, (first, last) = missing
+        request = control_pb2.RepairRequest(venue=venue, symbol=symbol, first_trade_id=first, last_trade_id=last)
+        await self._bus.js.publish(subjects.repair(venue, symbol), control.encode(request))
         metrics.REPAIRS.inc()
-        log.info("asking for %s %s %d to %d", *hole)
+        log.info("requesting %s %s %d to %d", venue, symbol, first, last)

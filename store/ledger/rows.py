@@ -1,76 +1,168 @@
-"""The ledger's rows: read and written inside the transactions that change what is stored."""
+"""The ledger's tables, read and written inside the transactions that change what is stored.
+
+Every function takes a connection inside a transaction, unless it says otherwise.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from mesh.bus import subjects
-from mesh.values.trades import TradeColumns
-from store.database.connection import Connection
-from store.ledger import sql as statements
-from store.ledger.ranges import Change, Ids, Missing
-from store.queries import sql as queries
+from mesh.values.id_ranges import IdRange, IdRanges
+from mesh.values.trades import Int64s, TradeColumns
+from store.database import Connection, fetch_all
+from store.database.times import time_of
+from store.ledger import sql
+from store.ledger.minutes import MINUTE_US, VenueMinute
+from store.ledger.ranges import Hole, LedgerChange
 
 
 async def lock(connection: Connection) -> None:
-    """Keep every other writer of the ledger out until the transaction ends; who moves the position of RAW does too."""
-    await connection.execute(statements.LOCK_LEDGER, (subjects.RAW,))
+    """Keep every other writer of the ledger out until the transaction ends.
+
+    Moving the position of RAW takes the same lock.
+    """
+    await connection.execute(sql.LOCK_LEDGER, (subjects.RAW,))
 
 
-async def whole(connection: Connection, venue: str, symbol: str) -> tuple[Ids, list[Missing]]:
-    """Return all stored ranges of a symbol and all its holes that are not FILLED."""
-    cursor = await connection.execute(queries.COVERAGE, (venue, symbol))
-    stored = Ids.of_ranges(await cursor.fetchall())
-    cursor = await connection.execute(statements.MISSING, (venue, symbol))
-    return stored, [
-        Missing(hole_id, Ids.of_ranges([(first, last)])) for hole_id, first, last in await cursor.fetchall()
-    ]
+async def names(connection: Connection) -> list[tuple[str, str]]:
+    """Return every (venue, symbol) of which a trade or a range is stored; no transaction is needed."""
+    return [(venue, symbol) for venue, symbol in await fetch_all(connection, sql.NAMES)]
 
 
-async def open_holes(connection: Connection, venue: str, symbol: str) -> list[Missing]:
+async def newest_epochs(connection: Connection) -> dict[tuple[str, str], int]:
+    """Return the epoch of the newest stored trade by (venue, symbol), where it is not 0; no transaction is needed."""
+    return {(venue, symbol): epoch for venue, symbol, epoch in await fetch_all(connection, sql.NEWEST_EPOCHS)}
+
+
+# Stored ranges and holes
+
+
+async def coverage(connection: Connection, venue: str, symbol: str) -> IdRanges:
+    """Return all ids of a symbol that are stored, as the ledger has them."""
+    return IdRanges.from_pairs(await fetch_all(connection, sql.COVERAGE, (venue, symbol)))
+
+
+async def stored_ends(connection: Connection, venue: str, symbol: str) -> IdRange | None:
+    """Return a symbol's lowest and highest stored id, as keys (`mesh/values/epochs.py`); None when none is stored."""
+    [(first_id, last_id)] = await fetch_all(connection, sql.STORED_ENDS, {"venue": venue, "symbol": symbol})
+    return None if first_id is None else IdRange(first_id, last_id)
+
+
+async def holes(connection: Connection, venue: str, symbol: str) -> list[Hole]:
+    """Return all holes of a symbol that are not FILLED."""
+    return _holes(await fetch_all(connection, sql.HOLES, (venue, symbol)))
+
+
+async def open_holes(connection: Connection, venue: str, symbol: str) -> list[Hole]:
     """Return a symbol's holes that are OPEN."""
-    cursor = await connection.execute(statements.OPEN, (venue, symbol))
-    return [Missing(hole_id, Ids.of_ranges([(first, last)])) for hole_id, first, last in await cursor.fetchall()]
+    return _holes(await fetch_all(connection, sql.OPEN_HOLES_OF, (venue, symbol)))
 
 
-async def around(connection: Connection, groups: Sequence[TradeColumns]) -> list[tuple[Ids, list[Missing]]]:
-    """Return for each group of trades the stored ranges around and next to its ids, and the holes among those."""
+async def around(connection: Connection, groups: Sequence[TradeColumns]) -> list[tuple[IdRanges, list[Hole]]]:
+    """Return for each group of trades the stored ranges around and next to its ids, and the holes among those.
+
+    Args:
+        connection: inside a transaction.
+        groups: not empty ones; the ids of each rise.
+
+    """
     if not groups:
         return []
     venues, symbols = [group.venue for group in groups], [group.symbol for group in groups]
     low = [int(group.trade_id[0]) for group in groups]
     high = [int(group.trade_id[-1]) for group in groups]
     ranges: list[list[tuple[int, int]]] = [[] for _ in groups]
-    cursor = await connection.execute(statements.COVERAGE_AROUND, (venues, symbols, low, high))
-    for n, first, last in await cursor.fetchall():
-        ranges[n - 1].append((first, last))
-        low[n - 1], high[n - 1] = min(low[n - 1], last), max(high[n - 1], first)
-    missing: list[list[Missing]] = [[] for _ in groups]
-    cursor = await connection.execute(statements.MISSING_WITHIN, (venues, symbols, low, high))
-    for n, hole_id, first, last in await cursor.fetchall():
-        missing[n - 1].append(Missing(hole_id, Ids.of_ranges([(first, last)])))
-    return [(Ids.of_ranges(pairs), holes) for pairs, holes in zip(ranges, missing, strict=True)]
+    for n, first_id, last_id in await fetch_all(connection, sql.COVERAGE_AROUND, (venues, symbols, low, high)):
+        ranges[n - 1].append((first_id, last_id))
+        low[n - 1], high[n - 1] = min(low[n - 1], last_id), max(high[n - 1], first_id)
+    among: list[list[Hole]] = [[] for _ in groups]
+    for n, hole_id, first_id, last_id in await fetch_all(connection, sql.HOLES_WITHIN, (venues, symbols, low, high)):
+        among[n - 1].append(Hole(hole_id, IdRange(first_id, last_id)))
+    return [(IdRanges.from_pairs(pairs), each) for pairs, each in zip(ranges, among, strict=True)]
 
 
-async def write(connection: Connection, venue: str, symbol: str, change: Change) -> None:
+async def write(connection: Connection, venue: str, symbol: str, change: LedgerChange) -> None:
     """Write what `record` says of a symbol's ledger."""
-    forget = sorted(set(change.forget.first.tolist()) - set(change.keep.first.tolist()))
-    if forget:
-        await connection.execute(statements.FORGET_COVERAGE, (venue, symbol, forget))
-    if change.keep:
-        await connection.execute(
-            statements.KEEP_COVERAGE, (venue, symbol, change.keep.first.tolist(), change.keep.last.tolist())
-        )
-    for hole, found, rest in change.filled:
-        await split(connection, hole, ("FILLED", found), (None, rest))
+    removed = sorted(set(change.removed.first.tolist()) - set(change.written.first.tolist()))
+    if removed:
+        await connection.execute(sql.REMOVE_COVERAGE, (venue, symbol, removed))
+    if change.written:
+        await connection.execute(sql.WRITE_COVERAGE, (venue, symbol, *_columns(change.written)))
+    for hole, found, missing in change.filled:
+        await split(connection, hole, ("FILLED", found), (None, missing))
     if change.opened:
-        await connection.execute(
-            statements.OPEN_HOLES, (venue, symbol, change.opened.first.tolist(), change.opened.last.tolist())
-        )
+        await connection.execute(sql.ADD_HOLES, (venue, symbol, *_columns(change.opened)))
 
 
-async def split(connection: Connection, hole: Missing, *pieces: tuple[str | None, Ids]) -> None:
-    """Put pieces in a hole's place, each with its new state (None: as it was)."""
-    rows = [(first, last, state) for state, ids in pieces for first, last in ids]
+async def split(connection: Connection, hole: Hole, *pieces: tuple[str | None, IdRanges]) -> None:
+    """Put pieces in a hole's place.
+
+    Args:
+        connection: inside a transaction.
+        hole: what is replaced.
+        pieces: the new state of some ids (None: as it was), and these ids.
+
+    """
+    rows = [(first_id, last_id, state) for state, ids in pieces for first_id, last_id in ids]
     columns = [list(column) for column in zip(*rows, strict=True)] or [[], [], []]
-    await connection.execute(statements.SPLIT_HOLE, (hole.hole_id, *columns))
+    await connection.execute(sql.SPLIT_HOLE, (hole.hole_id, *columns))
+
+
+def _holes(rows: Sequence[tuple[int, int, int]]) -> list[Hole]:
+    return [Hole(hole_id, IdRange(first_id, last_id)) for hole_id, first_id, last_id in rows]
+
+
+def _columns(ids: IdRanges) -> tuple[list[int], list[int]]:
+    return ids.first.tolist(), ids.last.tolist()
+
+
+# The venue's minutes
+
+
+async def add_minutes(connection: Connection, minutes: Sequence[VenueMinute]) -> None:
+    """Keep minutes to be compared; those that are known stay as they are."""
+    rows = [
+        (each.venue, each.symbol, each.time, each.first_trade_id, each.last_trade_id, *each.totals) for each in minutes
+    ]
+    if rows:
+        await connection.cursor().executemany(sql.ADD_MINUTE, rows)
+
+
+async def settle_minute(
+    connection: Connection, minute: VenueMinute, state: str, difference: str, *, repairs: int
+) -> None:
+    """Keep what the comparison of a minute found.
+
+    Args:
+        connection: inside a transaction.
+        minute: the minute.
+        state: `VERIFIED` or `MISMATCH`.
+        difference: in words, empty when there is none.
+        repairs: 1 when its trades are requested again now, 2 when they will not be any more.
+
+    """
+    name = minute.venue, minute.symbol, minute.time
+    await connection.execute(sql.SETTLE_MINUTE, (state, difference, repairs, *name))
+
+
+async def compare_minutes_again(connection: Connection, venue: str, symbol: str, time_us: Int64s) -> None:
+    """Have the minutes that some times lie in compared again, because their trades have changed.
+
+    Args:
+        connection: inside a transaction.
+        venue: the venue.
+        symbol: the symbol.
+        time_us: microseconds since 1970 UTC, shape (n,), in any order.
+
+    """
+    begins = [time_of(minute * MINUTE_US) for minute in np.unique(time_us // MINUTE_US).tolist()]
+    if begins:
+        await connection.execute(sql.COMPARE_AGAIN, (venue, symbol, begins))
+
+
+async def remove_minute(connection: Connection, minute: VenueMinute) -> None:
+    """Drop a minute that cannot be compared."""
+    await connection.execute(sql.REMOVE_MINUTE, (minute.venue, minute.symbol, minute.time))

@@ -1,60 +1,26 @@
-"""What the store writes: SQL beside what goes in and comes out of it. Values only ever travel as parameters."""
+"""SQL of the ledger: stored ranges, holes, the audit, the venue's minutes. Values only ever travel as parameters."""
 
 from __future__ import annotations
 
-from store.database.copy_rows import COLUMNS
-
-COPY_TRADES = f"COPY trades ({', '.join(COLUMNS)}) FROM STDIN (FORMAT BINARY)"
-
-# For rows of which some may be there already: into a table of this session, then across; what is there gives way.
-MAKE_INCOMING = "CREATE TEMPORARY TABLE IF NOT EXISTS incoming (LIKE trades) ON COMMIT DELETE ROWS"
-COPY_INCOMING = f"COPY incoming ({', '.join(COLUMNS)}) FROM STDIN (FORMAT BINARY)"
-# In: venue, symbol, from which time on and before which, ids. Out: id and time (us) of what was removed. The times keep
-# this on a part of the index however many trades there are; `store.replaced` finds out which. Joined with `incoming`,
-# of which the planner knows nothing, each of its trades was compared with each one of the symbol.
-GIVE_WAY = """
-DELETE FROM trades
-WHERE venue = %s AND symbol = %s AND time >= %s::timestamptz AND time < %s::timestamptz
-  AND trade_id = ANY (%s::bigint[])
-RETURNING trade_id, (extract(epoch FROM time) * 1000000)::bigint
-"""
-# The same of one row: venue, symbol, id, time. Out: its time (us).
-REMOVE_ROW = """
-DELETE FROM trades WHERE venue = %s AND symbol = %s AND trade_id = %s AND time = %s
-RETURNING (extract(epoch FROM time) * 1000000)::bigint
-"""
-# In: venue, symbol, interval, from which time on and before which (NULL: for ever); first ids, last ids of ranges.
-# Out: when those candles begin of which a trade has one of the ids, as far as first and last id tell.
-CANDLES_WITH_IDS = """
-SELECT time FROM candles
-WHERE venue = %(venue)s AND symbol = %(symbol)s AND interval = %(interval)s
-  AND time >= %(begin)s::timestamptz AND time < coalesce(%(end)s::timestamptz, 'infinity')
-  AND EXISTS (
-    SELECT FROM unnest(%(first)s::bigint[], %(last)s::bigint[]) AS asked (first_id, last_id)
-    WHERE asked.first_id <= candles.last_trade_id AND asked.last_id >= candles.first_trade_id
-  )
-ORDER BY 1
-"""
-TAKE_INCOMING = "INSERT INTO trades SELECT * FROM incoming ON CONFLICT DO NOTHING"
-
-READ_POSITION = """
-SELECT created, sequence, coalesce((extract(epoch FROM taken_time) * 1000000)::bigint, 0)
-FROM progress WHERE stream = %s
-"""
-# In: stream, created, sequence, when the stream took that message.
-SET_POSITION = """
-INSERT INTO progress (stream, created, sequence, taken_time) VALUES (%s, %s, %s, %s)
-ON CONFLICT (stream) DO UPDATE
-SET created = excluded.created, sequence = excluded.sequence, taken_time = excluded.taken_time
-"""
-# In: the new sequence, when the stream took that message; stream, created and sequence as they must be. One row when
-# they are, and then that row is locked to the end of the transaction: whoever changes trades or ledger goes through
-# here, one at a time.
-MOVE_POSITION = (
-    "UPDATE progress SET sequence = %s, taken_time = %s WHERE stream = %s AND created = %s AND sequence = %s"
-)
+# In: the stream RAW. Whoever changes trades or ledger holds this row to the end of the transaction, one at a time.
 LOCK_LEDGER = "SELECT FROM progress WHERE stream = %s FOR UPDATE"
+# Every (venue, symbol) of which there is a row or a range; hops along the index instead of reading it.
+NAMES = """
+WITH RECURSIVE names AS (
+    (SELECT venue, symbol FROM trades ORDER BY venue, symbol LIMIT 1)
+    UNION ALL
+    SELECT further.venue, further.symbol FROM names CROSS JOIN LATERAL (
+        SELECT venue, symbol FROM trades WHERE (trades.venue, trades.symbol) > (names.venue, names.symbol)
+        ORDER BY venue, symbol LIMIT 1
+    ) AS further
+)
+SELECT venue, symbol FROM names UNION SELECT venue, symbol FROM coverage ORDER BY 1, 2
+"""
 
+# The stored ranges.
+
+# In: venue, symbol. Out: first, last.
+COVERAGE = "SELECT first_trade_id, last_trade_id FROM coverage WHERE venue = %s AND symbol = %s ORDER BY 1"
 # In: venues, symbols, lowest and highest id of each. Out: n (from 1), first, last: the stored ranges between the one
 # that begins at or before the lowest and the one that begins after the highest, both included.
 COVERAGE_AROUND = """
@@ -70,30 +36,54 @@ CROSS JOIN LATERAL (
 ) AS near
 ORDER BY 1, 2
 """
+# In: venue, symbol. Out: lowest and highest id stored, as keys (`mesh/values/epochs.py`); both NULL when nothing is.
+STORED_ENDS = """
+SELECT (SELECT first_trade_id FROM coverage WHERE venue = %(venue)s AND symbol = %(symbol)s ORDER BY 1 LIMIT 1),
+    (SELECT last_trade_id FROM coverage WHERE venue = %(venue)s AND symbol = %(symbol)s
+     ORDER BY first_trade_id DESC LIMIT 1)
+"""
+# Out: venue, symbol, epoch of the newest trade stored, of those whose ids were begun again.
+NEWEST_EPOCHS = """
+SELECT * FROM (
+    SELECT venue, symbol, (SELECT first_trade_id >> 54 FROM coverage
+        WHERE coverage.venue = named.venue AND coverage.symbol = named.symbol ORDER BY first_trade_id DESC LIMIT 1)
+    FROM ledger_totals AS named
+) AS newest (venue, symbol, epoch)
+WHERE epoch > 0
+"""
+# In: venue, symbol, first ids.
+REMOVE_COVERAGE = "DELETE FROM coverage WHERE venue = %s AND symbol = %s AND first_trade_id = ANY(%s::bigint[])"
+# In: venue, symbol, first ids, last ids.
+WRITE_COVERAGE = """
+INSERT INTO coverage (venue, symbol, first_trade_id, last_trade_id)
+SELECT %s, %s, * FROM unnest(%s::bigint[], %s::bigint[])
+ON CONFLICT (venue, symbol, first_trade_id) DO UPDATE SET last_trade_id = excluded.last_trade_id
+"""
+
+# The holes.
+
+# In: venue, symbol. Out: hole_id, first, last.
+HOLES = """
+SELECT hole_id, first_trade_id, last_trade_id FROM holes WHERE venue = %s AND symbol = %s AND state <> 'FILLED'
+"""
+OPEN_HOLES_OF = """
+SELECT hole_id, first_trade_id, last_trade_id FROM holes WHERE venue = %s AND symbol = %s AND state = 'OPEN'
+"""
 # In: venues, symbols, lowest and highest id of each. Out: n (from 1), hole_id, first, last of holes not FILLED.
-MISSING_WITHIN = """
+HOLES_WITHIN = """
 SELECT asked.n, hole_id, first_trade_id, last_trade_id
 FROM unnest(%s::text[], %s::text[], %s::bigint[], %s::bigint[]) WITH ORDINALITY AS asked (venue, symbol, low, high, n)
 JOIN holes ON holes.venue = asked.venue AND holes.symbol = asked.symbol AND state <> 'FILLED'
     AND first_trade_id <= asked.high AND last_trade_id >= asked.low
 ORDER BY 1, 3
 """
-# In: venue, symbol. Out: hole_id, first, last.
-MISSING = """
-SELECT hole_id, first_trade_id, last_trade_id FROM holes WHERE venue = %s AND symbol = %s AND state <> 'FILLED'
-"""
-OPEN = """
-SELECT hole_id, first_trade_id, last_trade_id FROM holes WHERE venue = %s AND symbol = %s AND state = 'OPEN'
-"""
-# In: venue, symbol, first ids.
-FORGET_COVERAGE = "DELETE FROM coverage WHERE venue = %s AND symbol = %s AND first_trade_id = ANY(%s::bigint[])"
-# In: venue, symbol, first ids, last ids.
-KEEP_COVERAGE = """
-INSERT INTO coverage (venue, symbol, first_trade_id, last_trade_id)
-SELECT %s, %s, * FROM unnest(%s::bigint[], %s::bigint[])
-ON CONFLICT (venue, symbol, first_trade_id) DO UPDATE SET last_trade_id = excluded.last_trade_id
-"""
+# Out: venue, symbol, first, last of the OPEN holes, the newest first.
 OPEN_HOLES = """
+SELECT venue, symbol, first_trade_id, last_trade_id FROM holes WHERE state = 'OPEN' ORDER BY hole_id DESC LIMIT 1000
+"""
+# Out: venue, symbol, how many holes are OPEN, how many ids in them.
+OPEN_TOTALS = "SELECT venue, symbol, open_holes, open::bigint FROM ledger_totals WHERE open_holes > 0"
+ADD_HOLES = """
 INSERT INTO holes (venue, symbol, first_trade_id, last_trade_id, state, seen_time)
 SELECT %s, %s, *, 'OPEN', now() FROM unnest(%s::bigint[], %s::bigint[])
 """
@@ -106,6 +96,32 @@ SELECT venue, symbol, piece.first_id, piece.last_id, coalesce(piece.state, hole.
 FROM hole, unnest(%s::bigint[], %s::bigint[], %s::text[]) AS piece (first_id, last_id, state)
 """
 
+# The rows themselves, for the audit.
+
+# In: venue, symbol. Out: the ids where a run of consecutive ids begins or ends: (id, begins, ends), by time.
+RUNS = """
+SELECT * FROM (
+    SELECT trade_id,
+        lag(trade_id) OVER by_time IS DISTINCT FROM trade_id - 1 AS begins,
+        lead(trade_id) OVER by_time IS DISTINCT FROM trade_id + 1 AS ends
+    FROM trades WHERE venue = %s AND symbol = %s
+    WINDOW by_time AS (ORDER BY time, trade_id)
+) AS row WHERE begins OR ends
+"""
+# In: venue, symbol, first and last id. Out: id, time (us). Reads the symbol's whole index: for what should not be.
+ROWS_BY_ID = """
+SELECT trade_id, (extract(epoch FROM time) * 1000000)::bigint FROM trades
+WHERE venue = %(venue)s AND symbol = %(symbol)s AND trade_id BETWEEN %(first)s AND %(last)s
+ORDER BY 1, 2
+"""
+# In: venue, symbol, id, time. Out: its time (us).
+REMOVE_ROW = """
+DELETE FROM trades WHERE venue = %s AND symbol = %s AND trade_id = %s AND time = %s
+RETURNING (extract(epoch FROM time) * 1000000)::bigint
+"""
+
+# The venue's minutes.
+
 # In: venue, symbol, time, first, last, count; open, high, low, close, volume times 1e8.
 ADD_MINUTE = """
 INSERT INTO minutes (
@@ -113,6 +129,48 @@ INSERT INTO minutes (
 ) VALUES (%s, %s, %s, %s, %s, %s, %s * 0.00000001, %s * 0.00000001, %s * 0.00000001, %s * 0.00000001, %s * 0.00000001,
     'PENDING')
 ON CONFLICT DO NOTHING
+"""
+# Minutes to compare: not yet compared, or asked for again and perhaps brought. Half of them are the newest, which can
+# mostly be settled at once; the others come in turn, behind the last one looked at, so that each is looked at again
+# however many wait for trades that never come.
+# In: limit (of each half); time, venue, symbol of the last one looked at in turn.
+# Out: whether it came in turn; venue, symbol, time, first, last, count; open, high, low, close, volume times 1e8;
+# repairs, age (s).
+_MINUTE_COLUMNS = """venue, symbol, time, first_trade_id, last_trade_id, trade_count, (open * 100000000)::bigint,
+    (high * 100000000)::bigint, (low * 100000000)::bigint, (close * 100000000)::bigint, trunc(volume * 100000000),
+    repairs, extract(epoch FROM now() - received_time)::float8"""
+PENDING_MINUTES = f"""
+(SELECT false, {_MINUTE_COLUMNS} FROM minutes WHERE state <> 'VERIFIED' AND (state = 'PENDING' OR repairs = 1)
+    ORDER BY time DESC, venue DESC, symbol DESC LIMIT %(limit)s)
+UNION ALL
+(SELECT true, {_MINUTE_COLUMNS} FROM minutes WHERE state <> 'VERIFIED' AND (state = 'PENDING' OR repairs = 1)
+    AND (time, venue, symbol) > (%(time)s, %(venue)s, %(symbol)s) ORDER BY time, venue, symbol LIMIT %(limit)s)
+"""  # noqa: S608 - constants
+# In: venue, symbol, lowest and highest id. Out: kind (STORED, or a hole's state), first, last of what overlaps them.
+LEDGER_WITHIN = """
+SELECT 'STORED', first_trade_id, last_trade_id FROM coverage
+    WHERE venue = %(venue)s AND symbol = %(symbol)s AND first_trade_id <= %(high)s AND last_trade_id >= %(low)s
+    AND first_trade_id >= coalesce((SELECT max(first_trade_id) FROM coverage
+        WHERE venue = %(venue)s AND symbol = %(symbol)s AND first_trade_id <= %(low)s), %(low)s)
+UNION ALL
+SELECT state, first_trade_id, last_trade_id FROM holes
+    WHERE venue = %(venue)s AND symbol = %(symbol)s AND first_trade_id <= %(high)s AND last_trade_id >= %(low)s
+    AND state <> 'FILLED'
+    AND first_trade_id >= coalesce((SELECT max(first_trade_id) FROM holes
+        WHERE venue = %(venue)s AND symbol = %(symbol)s AND state <> 'FILLED' AND first_trade_id <= %(low)s), %(low)s)
+"""
+# In: venue, symbol, the minute's beginning, first and last id. Out: count; open, high, low, close, volume times 1e8, of
+# the rows with these ids; of a minute without ids, of the rows with a time in it.
+MINUTE_TOTALS = """
+SELECT count(*), coalesce(((array_agg(price ORDER BY trade_id))[1] * 100000000)::bigint, 0),
+    coalesce((max(price) * 100000000)::bigint, 0), coalesce((min(price) * 100000000)::bigint, 0),
+    coalesce(((array_agg(price ORDER BY trade_id DESC))[1] * 100000000)::bigint, 0),
+    coalesce(trunc(sum(quantity) * 100000000), 0)
+FROM trades
+WHERE venue = %(venue)s AND symbol = %(symbol)s
+  AND time >= %(time)s - interval '1 minute' AND time < %(time)s + interval '2 minutes'
+  AND (trade_id BETWEEN %(first)s AND %(last)s
+       OR (%(last)s < 0 AND time >= %(time)s AND time < %(time)s + interval '1 minute'))
 """
 # In: state, difference, repairs; venue, symbol, time.
 SETTLE_MINUTE = """
@@ -123,4 +181,4 @@ COMPARE_AGAIN = """
 UPDATE minutes SET state = 'PENDING', difference = ''
 WHERE venue = %s AND symbol = %s AND time = ANY (%s::timestamptz[]) AND state <> 'PENDING'
 """
-FORGET_MINUTE = "DELETE FROM minutes WHERE venue = %s AND symbol = %s AND time = %s"
+REMOVE_MINUTE = "DELETE FROM minutes WHERE venue = %s AND symbol = %s AND time = %s"

@@ -1,4 +1,8 @@
-"""Questions to the database: requests checked, pages with tokens, coverage."""
+"""Queries: requests validated, pages of trades and candles with tokens, coverage. `rpc` is their only caller.
+
+`trades` and `candles` are pure: a request becomes a query, which knows its SQL and its next page. `coverage` reads the
+ledger.
+"""
 
 from __future__ import annotations
 

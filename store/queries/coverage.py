@@ -1,9 +1,10 @@
-"""The ledger as GetCoverage tells it."""
+"""Coverage: which ids of a symbol are stored, which are missing, and whether its minutes agree with the venue's."""
 
 from __future__ import annotations
 
 from mesh.values import epochs
-from store.database.connection import Database, fetch_all
+from store.database import Database, fetch_all
+from store.ledger import rows
 from store.queries import sql
 from store.queries.sql import HoleRow, MinuteRow
 from tickmesh.v1 import store_pb2
@@ -14,7 +15,17 @@ MAX_MINUTES = 100
 
 
 async def read_coverage(database: Database, venue: str, symbol: str) -> store_pb2.GetCoverageResponse:
-    """Return what is stored of a symbol and what is missing, all as of one moment."""
+    """Return what is stored of a symbol and what is missing, all as of one moment.
+
+    Args:
+        database: the store's.
+        venue: the venue.
+        symbol: the symbol.
+
+    Raises:
+        NotReady: the database is unavailable.
+
+    """
     response = store_pb2.GetCoverageResponse(venue=venue, symbol=symbol)
     name = (venue, symbol)
     async with database.reading() as connection, connection.transaction():
@@ -22,11 +33,11 @@ async def read_coverage(database: Database, venue: str, symbol: str) -> store_pb
         totals = await fetch_all(connection, sql.LEDGER_TOTALS, name)
         [(stored, response.open, response.absent)] = totals or [(0, 0, 0)]
         [(response.lost,)] = await fetch_all(connection, sql.LOST, name)
-        [(first, last)] = await fetch_all(connection, sql.STORED_ENDS, {"venue": venue, "symbol": symbol})
-        if first is None:
+        ends = await rows.stored_ends(connection, venue, symbol)
+        if ends is None:
             counts = []
-        elif epochs.epoch_of(first) == epochs.epoch_of(last):
-            counts = [(epochs.epoch_of(first), first, last, stored)]
+        elif epochs.epoch_of(ends.first_id) == epochs.epoch_of(ends.last_id):
+            counts = [(epochs.epoch_of(ends.first_id), *ends, stored)]
         else:
             counts = await fetch_all(connection, sql.EPOCHS, name)
         [(verified, mismatched)] = await fetch_all(connection, sql.MINUTES_TOTAL, name) or [(0, 0)]

@@ -1,4 +1,4 @@
-"""Page tokens (AIP-158): what a question was and where its next page begins, as text that only we read. Pure."""
+"""Page tokens (AIP-158): what was asked and where the next page begins, as text that only the store reads. Pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MAX_TOKEN = 512
 
 
 class Token(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
-    """What every token says; a kind of its own adds its fields, and to `__post_init__` what they may be."""
+    """What every token holds; a subclass adds its fields, and to `__post_init__` which values they may have."""
 
     venue: str
     symbol: str
@@ -28,8 +28,13 @@ class Token(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=
 T = TypeVar("T", bound=Token)
 
 
-class Tokens(Generic[T]):
-    """Tokens of one kind as text and back."""
+class TokenCodec(Generic[T]):
+    """Tokens of one kind as text and back.
+
+    Args:
+        kind: the tokens' class.
+
+    """
 
     def __init__(self, kind: type[T]) -> None:
         self._encode = msgspec.msgpack.Encoder().encode
@@ -40,7 +45,12 @@ class Tokens(Generic[T]):
         return base64.urlsafe_b64encode(self._encode(token)).decode().rstrip("=")
 
     def read(self, text: str) -> T:
-        """Return the token of a text that anybody may have sent. Raises: InvalidRequest."""
+        """Return the token of a text that a client sent.
+
+        Raises:
+            InvalidRequest: it is no token of this kind.
+
+        """
         try:
             if len(text) > _MAX_TOKEN:
                 raise ValueError(f"{len(text)} characters")
@@ -49,8 +59,16 @@ class Tokens(Generic[T]):
             raise InvalidRequest("page_token is none of ours: send what an answer had as next_page_token") from exc
 
 
-def hold_to_question(parts: Iterable[tuple[str, object, object]]) -> None:
-    """Compare each named part of a request with what its token carries. Raises: InvalidRequest: one is another."""
+def require_same_query(parts: Iterable[tuple[str, object, object]]) -> None:
+    """Make sure that a token belongs to the query it came with.
+
+    Args:
+        parts: the name of a part of the request, its value there, and its value in the token.
+
+    Raises:
+        InvalidRequest: a value differs.
+
+    """
     for name, asked, carried in parts:
         if asked != carried:
             raise InvalidRequest(f"page_token belongs to another question: its {name} is not the request's")

@@ -1,22 +1,26 @@
-"""Pages of trades (AIP-158): requests checked, page tokens that only continue the question they belong to. Pure."""
+"""Pages of trades (AIP-158): requests validated, page tokens that only continue the query they belong to. Pure."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from mesh.service.errors import InvalidRequest
 from mesh.values.symbols import parse_symbol, parse_venue
-from store.queries.page_tokens import Token, Tokens, hold_to_question
-from store.queries.sql import FIRST_US, LAST_ID, LAST_US, Span
+from store.database.times import FIRST_US, LAST_US, time_of
+from store.queries.page_tokens import Token, TokenCodec, require_same_query
 from tickmesh.v1 import store_pb2
 
 DEFAULT_SIZE = 100
 MAX_SIZE = 1000
+LAST_ID = 2**63 - 1
+_DAY_US = 86_400_000_000
 
 
-class _Token(Token, array_like=True, frozen=True, forbid_unknown_fields=True):
+class _TradeToken(Token, array_like=True, frozen=True, forbid_unknown_fields=True):
     from_us: int
     end_us: int
     before_us: int
@@ -28,36 +32,88 @@ class _Token(Token, array_like=True, frozen=True, forbid_unknown_fields=True):
             raise ValueError("out of range")
 
 
-_tokens = Tokens(_Token)
+_tokens = TokenCodec(_TradeToken)
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
-    """What a ListTradesRequest asks: the newest `size` trades of `span`.
+class TradeRange:
+    """Trades from a time on and before another trade, in the order of (time, id).
 
-    `venue` and `symbol` are empty where the request leaves them to the store.
+    Attributes:
+        from_us: their time is this one or later, in microseconds since 1970 UTC.
+        before_us: the time of the trade they come before.
+        before_id: its id; -1 for all trades strictly before that time.
+
+    """
+
+    from_us: int
+    before_us: int
+    before_id: int
+
+    def parameters(self, venue: str, symbol: str, limit: int) -> dict[str, Any]:
+        """Return the parameters of `sql.LIST_TRADES`."""
+        return {
+            "venue": venue,
+            "symbol": symbol,
+            "from_time": time_of(self.from_us),
+            "before_time": time_of(self.before_us),
+            "before_id": self.before_id,
+            "limit": limit,
+        }
+
+    def newest_first(self, now_us: int) -> Iterator[TradeRange]:
+        """Cut the range into the last day, the month before it and the rest; together they are the whole.
+
+        A bound on time spares the database looking at every chunk; most queries end with the first part.
+
+        Args:
+            now_us: the time now, in microseconds since 1970 UTC.
+
+        """
+        before = self
+        newest_us = min(self.before_us, now_us)
+        for reach_us in (_DAY_US, 30 * _DAY_US):
+            cut_us = newest_us - reach_us
+            if cut_us <= self.from_us:
+                break
+            yield TradeRange(cut_us, before.before_us, before.before_id)
+            before = TradeRange(self.from_us, cut_us, -1)  # no id is below zero: strictly before the cut
+        yield before
+
+
+@dataclass(frozen=True, slots=True)
+class TradeQuery:
+    """What a ListTradesRequest asks for: the newest trades of a range.
+
+    Attributes:
+        venue: empty where the request leaves it to the store.
+        symbol: in lower case; empty where the request leaves it to the store.
+        end_us: the end that the request names; the range ends earlier when a token goes on.
+        range: which trades.
+        size: how many at most.
+
     """
 
     venue: str
     symbol: str
     end_us: int
-    span: Span
+    range: TradeRange
     size: int
 
     def next_token(self, *, venue: str, symbol: str, time_us: int, trade_id: int) -> str:
         """Return the token of the page that follows a trade, for the venue and symbol this page was about."""
-        return _tokens.write(_Token(venue, symbol, self.span.from_us, self.end_us, time_us, trade_id))
+        return _tokens.write(_TradeToken(venue, symbol, self.range.from_us, self.end_us, time_us, trade_id))
 
 
-def read(request: store_pb2.ListTradesRequest) -> Question:
-    """Return what is asked.
+def read_query(request: store_pb2.ListTradesRequest) -> TradeQuery:
+    """Return what a request asks for.
 
     A token carries the venue and symbol that its first page was about, so that a request that leaves them empty goes
     on with the same ones even when another symbol has been selected since.
 
     Raises:
-        InvalidRequest: a size below zero, no symbol, no venue, a time that is none, a span that ends before it begins,
-            a token that is none or belongs to another question.
+        InvalidRequest: a size below zero, no symbol, no venue, a time that is none, an end before the start, a token
+            that is none or belongs to another query.
 
     """
     venue, symbol = read_venue(request.venue), read_symbol(request.symbol)
@@ -69,9 +125,9 @@ def read(request: store_pb2.ListTradesRequest) -> Question:
     if not request.page_token:
         # Strictly before end_time: ids begin at 0, so no trade at that time comes before (end_us, -1).
         before_id = -1 if request.HasField("end_time") else LAST_ID
-        return Question(venue, symbol, end_us, Span(from_us, end_us, before_id), size)
+        return TradeQuery(venue, symbol, end_us, TradeRange(from_us, end_us, before_id), size)
     token = _tokens.read(request.page_token)
-    hold_to_question(
+    require_same_query(
         (
             ("venue", venue or token.venue, token.venue),
             ("symbol", symbol or token.symbol, token.symbol),
@@ -79,11 +135,17 @@ def read(request: store_pb2.ListTradesRequest) -> Question:
             ("end_time", end_us, token.end_us),
         )
     )
-    return Question(token.venue, token.symbol, end_us, Span(from_us, token.before_us, token.before_id), size)
+    rest = TradeRange(from_us, token.before_us, token.before_id)
+    return TradeQuery(token.venue, token.symbol, end_us, rest, size)
 
 
 def read_symbol(text: str) -> str:
-    """Return a request's symbol in lower case, empty when it names none. Raises: InvalidRequest."""
+    """Return a request's symbol in lower case, empty when it names none.
+
+    Raises:
+        InvalidRequest: it is no symbol.
+
+    """
     try:
         return parse_symbol(text) if text else ""
     except ValueError as exc:
@@ -91,7 +153,12 @@ def read_symbol(text: str) -> str:
 
 
 def read_venue(text: str) -> str:
-    """Return a request's venue, empty when it names none. Raises: InvalidRequest."""
+    """Return a request's venue, empty when it names none.
+
+    Raises:
+        InvalidRequest: it is no venue.
+
+    """
     try:
         return parse_venue(text) if text else ""
     except ValueError as exc:
@@ -99,7 +166,16 @@ def read_venue(text: str) -> str:
 
 
 def read_time(time: Timestamp, name: str) -> int:
-    """Return a time as microseconds, rounded up: trades have whole ones. Raises: InvalidRequest."""
+    """Return a request's time in microseconds since 1970 UTC, rounded up: trades have whole ones.
+
+    Args:
+        time: as the request has it.
+        name: of the field, for the error.
+
+    Raises:
+        InvalidRequest: it is no time of the years 1 to 9999.
+
+    """
     if not (0 <= time.nanos < 10**9 and FIRST_US <= time.seconds * 10**6 <= LAST_US):
         raise InvalidRequest(f"{name} is {time.seconds} s and {time.nanos} ns, expected a time of the years 1 to 9999")
     return min(time.seconds * 10**6 - (-time.nanos // 1000), LAST_US)

@@ -1,4 +1,4 @@
-"""What is too old goes: trades, their ledger and their minutes, by whole days."""
+"""Retention: trades that are too old are removed by whole days, with their ledger and their minutes."""
 
 from __future__ import annotations
 

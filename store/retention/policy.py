@@ -1,4 +1,4 @@
-"""Retention: after so many whole days a trade goes, and with it what is kept for its sake.
+"""Retention: after so many whole days a trade is removed, and with it what is kept only because of it.
 
 That are its second's candle, its minute, and its place in the ledger, where its id stays as EXPIRED: everything the
 venue issued is still accounted for, and nobody asks for it again. Longer candles stay. A step is one transaction, small
@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -19,17 +19,16 @@ import psycopg
 from mesh.service.logs import LogThrottle
 from mesh.values.trades import Int64s
 from store import metrics
-from store.database.connection import Connection, Database, fetch_all
+from store.database import Connection, Database, fetch_all
 from store.database.errors import first_line
-from store.ledger.rows import lock
-from store.queries import sql as queries
-from store.retention import sql as retention_statements
+from store.database.times import UNIX_EPOCH
+from store.ledger import rows
+from store.retention import sql
 
 log = logging.getLogger("store.retention")
 
 LOOK_EVERY_S = 600.0
 _STEP, _DAY = dt.timedelta(minutes=10), dt.timedelta(days=1)
-_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
 class Retention:
@@ -38,14 +37,12 @@ class Retention:
     Args:
         database: where it is.
         days: how many whole days before the newest trade's, by UTC, are kept.
-        give_up: see `Database.write`.
 
     """
 
-    def __init__(self, database: Database, days: int, *, give_up: Callable[[], bool]) -> None:
+    def __init__(self, database: Database, days: int) -> None:
         self._database = database
         self._days = days
-        self._give_up = give_up
 
     async def run(self) -> None:
         """Remove what has become too old, now and from time to time, for ever."""
@@ -58,19 +55,24 @@ class Retention:
 
     async def remove(self, *, now: dt.datetime) -> None:
         """Remove what is too old by both this machine's clock and the newest trade: one of them may be far ahead."""
-        newest = await self._database.write(_newest, give_up=self._give_up)
+        newest = await self._database.write(_newest)
         if newest is not None:
             await self.remove_before(first_kept(min(now, newest), self._days))
 
     async def remove_before(self, end: dt.datetime) -> None:
-        """Remove all that happened before `end`, the oldest first, step by step."""
+        """Remove all that happened before `end`, the oldest first, step by step.
+
+        Raises:
+            psycopg.Error, NotReady: see `Database.write`.
+
+        """
         removed, clock, log_throttle = 0, asyncio.get_running_loop().time, LogThrottle()
 
         async def step(connection: Connection) -> tuple[dt.datetime, int] | None:
             return await _step(connection, end)
 
         log_throttle.due(clock())
-        while (done := await self._database.write(step, give_up=self._give_up, lift_limits=True)) is not None:
+        while (done := await self._database.write(step, lift_limits=True)) is not None:
             reached, expired = done
             removed += expired
             metrics.EXPIRED.inc(expired)
@@ -109,12 +111,12 @@ def last_expired(old: Int64s, kept: Int64s) -> int | None:
 
 
 def _floor(time: dt.datetime, length: dt.timedelta) -> dt.datetime:
-    return time - (time - _EPOCH) % length
+    return time - (time - UNIX_EPOCH) % length
 
 
 async def _newest(connection: Connection) -> dt.datetime | None:
-    names = await fetch_all(connection, queries.NAMES)
-    return max(await _times(connection, retention_statements.NEWEST, names), default=None)
+    names = await rows.names(connection)
+    return max(await _times(connection, sql.NEWEST, names), default=None)
 
 
 async def _times(connection: Connection, statement: str, names: Sequence[Sequence[str]]) -> list[dt.datetime]:
@@ -123,9 +125,9 @@ async def _times(connection: Connection, statement: str, names: Sequence[Sequenc
 
 async def _step(connection: Connection, end: dt.datetime) -> tuple[dt.datetime, int] | None:
     """Remove the oldest trades before `end`; return up to when, and how many; None when there are none."""
-    await lock(connection)
-    names = await fetch_all(connection, queries.NAMES)
-    oldest = await _times(connection, retention_statements.OLDEST, names)
+    await rows.lock(connection)
+    names = await rows.names(connection)
+    oldest = await _times(connection, sql.OLDEST, names)
     if not oldest or min(oldest) >= end:
         return None
     in_chunks = await _in_chunks(connection)
@@ -136,18 +138,18 @@ async def _step(connection: Connection, end: dt.datetime) -> tuple[dt.datetime, 
         if (cut := await _cut(connection, {"venue": venue, "symbol": symbol, "before": reached}))
     ]
     if in_chunks:
-        await connection.execute(retention_statements.DROP_CHUNKS, (reached,))
+        await connection.execute(sql.DROP_CHUNKS, (reached,))
     return reached, sum([await _remove(connection, cut) for cut in cuts])
 
 
 async def _cut(connection: Connection, asked: dict[str, Any]) -> dict[str, Any] | None:
     """Return where to cut a symbol, None when nothing of it is older."""
-    old = await _ids(connection, retention_statements.OLD_IDS, asked)
+    old = await _ids(connection, sql.OLD_IDS, asked)
     if not len(old):
         return None
-    last = last_expired(old, await _ids(connection, retention_statements.KEPT_IDS, asked))
+    last = last_expired(old, await _ids(connection, sql.KEPT_IDS, asked))
     # What came again of what was removed goes up to where that ended.
-    [(expired,)] = await fetch_all(connection, retention_statements.EXPIRED_UP_TO, asked)
+    [(expired,)] = await fetch_all(connection, sql.EXPIRED_UP_TO, asked)
     return asked | {"last": max((each for each in (last, expired) if each is not None), default=None)}
 
 
@@ -156,16 +158,16 @@ async def _ids(connection: Connection, statement: str, asked: dict[str, Any]) ->
 
 
 async def _in_chunks(connection: Connection) -> bool:
-    [(has_timescale,)] = await fetch_all(connection, retention_statements.HAS_TIMESCALE)
-    return bool(has_timescale and (await fetch_all(connection, retention_statements.IN_CHUNKS))[0][0])
+    [(has_timescale,)] = await fetch_all(connection, sql.HAS_TIMESCALE)
+    return bool(has_timescale and (await fetch_all(connection, sql.IN_CHUNKS))[0][0])
 
 
 async def _remove(connection: Connection, cut: dict[str, Any]) -> int:
-    for statement in retention_statements.REMOVE:
+    for statement in sql.REMOVE:
         await connection.execute(statement, cut)
     if cut["last"] is None:  # trades with odd times only: the ledger's next check misses them
         return 0
-    stored = await fetch_all(connection, retention_statements.EXPIRE_STORED, cut)
+    stored = await fetch_all(connection, sql.EXPIRE_STORED, cut)
     ends = {"firsts": [first for first, _, _ in stored], "lasts": [last for _, last, _ in stored]}
-    await connection.execute(retention_statements.EXPIRE_HOLES, cut | ends)
+    await connection.execute(sql.EXPIRE_HOLES, cut | ends)
     return sum(int(expired) for _, _, expired in stored)

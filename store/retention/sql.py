@@ -1,4 +1,4 @@
-"""What retention asks and removes: SQL beside what goes in and comes out of it."""
+"""SQL of retention, with what goes in and comes out. Values only ever travel as parameters."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ REMOVE = (
     WHERE venue = %(venue)s AND symbol = %(symbol)s AND interval = '1s' AND time < %(before)s
     """,
 )
-# Out, of each epoch (`mesh.epochs`): the lowest and the highest id that was stored, and how many there were.
+# Out, of each epoch (`mesh/values/epochs.py`): the lowest and the highest id that was stored, and how many there were.
 EXPIRE_STORED = """
 WITH gone AS (
     DELETE FROM coverage WHERE venue = %(venue)s AND symbol = %(symbol)s AND first_trade_id <= %(last)s RETURNING *

@@ -25,9 +25,10 @@ from mesh.local import postgres
 from mesh.service.health import Health
 from mesh.values.trades import TradeColumns
 from store.candles.indicators import Periods
-from store.database.connection import Database
+from store.database import Database
 from store.database.copy_rows import copy_rows
-from store.intake.writer import Writer
+from store.intake.position import Positions
+from store.intake.trade_writer import TradeWriter
 from store.settings import StoreSettings
 from tests.fixtures.postgres import PASSWORD, PostgresServer
 from tests.fixtures.trades import columns
@@ -46,10 +47,10 @@ def batches(size: int, first_id: int) -> Iterator[TradeColumns]:
 
 async def rows_per_second(url: str, size: int, *, repeat: bool) -> tuple[int, float]:
     """Return trades a second and milliseconds a batch; `repeat` sends every batch again and counts the repeats."""
-    async with Database(url, health=Health("database")) as database:
-        writer = Writer(database, Periods(**StoreSettings().periods()), give_up=lambda: True)
+    async with Database(url, health=Health("database"), give_up=lambda: True) as database:
+        writer = TradeWriter(database, Periods(**StoreSettings().periods()))
         position = Position(f"BENCH{size}{repeat}", datetime.now(UTC), 0)
-        await writer.set_position(position)
+        await Positions(database).set(position)
         prepared = [next(made) for made in [batches(size, 1)] for _ in range(max(20, 400_000 // max(size, 100)))]
         began_s, done, sequence = time.perf_counter(), 0, 0
         for batch in prepared:

@@ -212,7 +212,7 @@ def rows_refused(seconds: float) -> Strike:
 
     def strike(world: World) -> None:
         def aside() -> int:
-            return State(world.mesh.state_dir).log_of("store").read_text().count("is put aside: ")
+            return State(world.mesh.state_dir).log_of("store").read_text().count("is a dead letter: ")
 
         before = aside()
         with psycopg.connect(world.mesh.env["DATABASE_URL"]) as connection:

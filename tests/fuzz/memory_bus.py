@@ -17,7 +17,7 @@ from mesh.values.trades import refusal
 from signalsvc.selection import Selection
 from store.database.copy_rows import copy_rows
 from store.ledger import minutes
-from store.ledger.repair import Repair
+from store.ledger.repair import HoleRepair
 from tickmesh.v1 import control_pb2
 
 _MAX_PAYLOAD = 2**20
@@ -74,7 +74,7 @@ class MemoryBus:
             stream = subjects.RAW
             self._take_trades(subject, payload, message_id)
         elif subject.startswith("candles."):
-            minutes.read(control.decode(control_pb2.VenueCandle, payload))
+            minutes.read_minute(control.decode(control_pb2.VenueCandle, payload))
         elif subject.startswith("trades.dead."):
             if subject == subjects.dead("quarantine"):
                 json.loads(payload)
@@ -84,7 +84,7 @@ class MemoryBus:
             control.decode_epoch(payload)
         elif subject.startswith("control.repaired."):
             nothing: Any = None
-            repair = Repair(nothing, nothing, nothing, nothing, lambda: "binance")
+            repair = HoleRepair(nothing, nothing, nothing, stored=nothing, venue=lambda: "binance")
             repair.take(Message(1, subject, payload, "", 0, 0))
         else:
             assert subject == subjects.CONTROL_LOOKED_UP, f"nobody reads {subject}"

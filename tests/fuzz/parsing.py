@@ -23,11 +23,11 @@ from mesh.service.errors import BadMessage
 from mesh.values.trades import refusal
 from signalsvc.selection import Selection
 from store.candles import rows as candle_rows
-from store.catalog_view import Following
+from store.catalog_view import CatalogView
 from store.database.copy_rows import copy_rows
-from store.intake.trades import _take
+from store.intake.trades import read_trades
 from store.ledger import minutes
-from store.ledger.repair import Repair
+from store.ledger.repair import HoleRepair
 from tests.fuzz.conversation import NOW_US, Record
 from tests.fuzz.memory_loop import START_S
 from tickmesh.v1 import control_pb2
@@ -114,13 +114,13 @@ def read_bus(records: Sequence[Record]) -> None:
             b"w": _read_trades,
             b"c": _read_closed,
             b"e": wire.decode_end,
-            b"m": lambda data: minutes.read(control.decode(control_pb2.VenueCandle, data)),
+            b"m": lambda data: minutes.read_minute(control.decode(control_pb2.VenueCandle, data)),
             b"k": lambda data: Selection("btcusdt").learn(control.decode_catalog(data)),
             b"s": control.decode_selection,
             b"p": control.decode_epoch,
             b"q": lambda data: repair_requests._check(control.decode(control_pb2.RepairRequest, data)),
-            b"f": lambda data: Following().take(Message(7, "control.catalog", data, "", 0, 0)),
-            b"r": lambda data: Repair(nothing, nothing, nothing, nothing, lambda: "binance").take(
+            b"f": lambda data: CatalogView().take(Message(7, "control.catalog", data, "", 0, 0)),
+            b"r": lambda data: HoleRepair(nothing, nothing, nothing, stored=nothing, venue=lambda: "binance").take(
                 Message(1, "control.repaired.binance.btcusdt", data, "", 0, 0)
             ),
         }
@@ -132,7 +132,7 @@ def read_bus(records: Sequence[Record]) -> None:
 
 
 def _read_trades(payload: bytes) -> None:
-    taken = _take(Message(7, "trades.raw.binance.btcusdt", payload, "", 0, 0))
+    taken = read_trades(Message(7, "trades.raw.binance.btcusdt", payload, "", 0, 0))
     if taken.trades is not None and not refusal(taken.trades):
         copy_rows(taken.trades)
 

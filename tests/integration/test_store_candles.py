@@ -20,13 +20,13 @@ from mesh.service import rpc
 from mesh.service.health import Health
 from mesh.values import epochs
 from mesh.values.candles import INTERVALS_US
+from mesh.values.id_ranges import IdRanges
 from mesh.values.trades import SignalColumns, TradeColumns
 from signalsvc.engine import Engine
 from store.candles.indicators import Indicators, Periods
-from store.database.connection import Database
-from store.intake.writer import Writer
-from store.ledger.ranges import Ids
-from store.queries.sql import time_of
+from store.database import Database
+from store.database.times import time_of
+from store.ledger.writer import LedgerWriter
 from tests.fixtures.nats import NatsServer
 from tests.fixtures.services import Service
 from tests.fixtures.store import Feeder, ask, feeding, start_store
@@ -216,8 +216,8 @@ async def test_candles_are_made_again_where_a_trade_was_and_where_it_is_when_it_
     await until_candles_agree(database_url, trades=3000)
     async with Database(database_url, health=Health("database")) as database:
         periods = Periods(14, 14, 12, 26, 9, 20, 20)
-        doubted = Ids.of_ranges([(1901, 2100)])
-        await Writer(database, periods, give_up=lambda: False).correct("binance", "btcusdt", lost=doubted)
+        doubted = IdRanges.of(1901, 2100)
+        await LedgerWriter(database, periods).correct("binance", "btcusdt", lost=doubted)
 
     await signals.publish(trades.rows(slice(1900, 2100)))
 

@@ -10,8 +10,9 @@ import psycopg
 import pytest
 
 from mesh.service.health import Health
-from store.database.connection import Database
-from store.ledger.minute_verifier import MinuteJudge
+from store.database import Database
+from store.ledger import sql as ledger_sql
+from store.ledger.minute_verifier import MinuteVerifier
 from store.queries import sql
 from tests.fixtures.store import ask
 
@@ -63,7 +64,7 @@ CHANGES = (
 @pytest.fixture
 async def database(database_url: str) -> AsyncIterator[Database]:
     async with Database(database_url, health=Health("database")) as database:
-        await database.write(nothing, give_up=lambda: False)
+        await database.write(nothing)
         yield database
 
 
@@ -97,10 +98,10 @@ async def test_a_question_about_coverage_reads_no_more_rows_than_it_answers(
         (sql.COVERAGE_RANGES, (*NAME, 1000)),
         (sql.HOLES, {"venue": NAME[0], "symbol": NAME[1], "limit": 1000}),
         (sql.MINUTES, {"venue": NAME[0], "symbol": NAME[1], "limit": 100}),
-        (sql.OPEN_TOTALS, None),
-        (sql.OPEN_HOLES, None),
-        (sql.LEDGER_WITHIN, {"venue": NAME[0], "symbol": NAME[1], "low": 200_000, "high": 200_050}),
-        (sql.PENDING_MINUTES, {"limit": 250, "time": "2020-01-05", "venue": "", "symbol": ""}),
+        (ledger_sql.OPEN_TOTALS, None),
+        (ledger_sql.OPEN_HOLES, None),
+        (ledger_sql.LEDGER_WITHIN, {"venue": NAME[0], "symbol": NAME[1], "low": 200_000, "high": 200_050}),
+        (ledger_sql.PENDING_MINUTES, {"limit": 250, "time": "2020-01-05", "venue": "", "symbol": ""}),
     ]
     async with await psycopg.AsyncConnection.connect(database_url) as connection:
         for statement, parameters in asked:
@@ -123,13 +124,13 @@ async def test_minutes_that_wait_for_ever_keep_no_other_from_being_looked_at(
     await ask(database_url, "UPDATE minutes SET state = 'PENDING'")
     looked_at: set[object] = set()
     unused: Any = None
-    judge = MinuteJudge(database, unused, unused, give_up=lambda: False)
+    verifier = MinuteVerifier(database, unused, unused)
 
     async def look(minute: Any, **_: object) -> None:
         looked_at.add(minute.time)
 
-    judge._judge = look  # type: ignore[method-assign]  # what is looked at, not what comes of it
+    verifier._compare = look  # type: ignore[method-assign]  # what is looked at, not what comes of it
     for _ in range(6_000 // 250 + 1):
-        await judge._look()
+        await verifier._compare_some()
 
     assert len(looked_at) == 6_000

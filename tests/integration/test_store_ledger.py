@@ -459,7 +459,7 @@ async def test_nonsense_on_the_control_subjects_is_ignored(feeder: Feeder, store
     await feeder.publish(columns(1, 10))
 
     await until_stored(database_url, range(1, 11))
-    await eventually(lambda: "of CONTROL is put aside" in store.output())
+    await eventually(lambda: "of CONTROL is a dead letter" in store.output())
 
 
 async def test_dead_messages_are_stored_once_the_reason_is_gone(

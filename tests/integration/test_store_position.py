@@ -11,9 +11,8 @@ import pytest
 
 from mesh.bus.position import Position
 from mesh.service.health import Health
-from store.candles.indicators import Periods
-from store.database.connection import Connection, Database
-from store.intake.writer import PositionMovedError, Writer
+from store.database import Connection, Database
+from store.intake.position import PositionMovedError, Positions
 from tests.fixtures.store import ask
 from tests.fixtures.waiting import eventually
 
@@ -21,12 +20,12 @@ START = Position("CANDLES", dt.datetime(2026, 1, 1, tzinfo=dt.UTC), 0)
 
 
 @pytest.fixture
-async def writer(database_url: str) -> AsyncIterator[Writer]:
+async def positions(database_url: str) -> AsyncIterator[Positions]:
     async with Database(database_url, health=Health("database")) as database:
-        writer = Writer(database, Periods(14, 14, 12, 26, 9, 20, 20), give_up=lambda: False)
-        await writer.set_position(START)
+        positions = Positions(database)
+        await positions.set(START)
         await ask(database_url, "CREATE TABLE done (n int)")
-        yield writer
+        yield positions
 
 
 async def do(connection: Connection) -> str:
@@ -34,26 +33,26 @@ async def do(connection: Connection) -> str:
     return "done"
 
 
-async def test_work_and_position_move_together(writer: Writer, database_url: str) -> None:
-    assert await writer.advance(START, START.moved(5), do) == "done"
+async def test_work_and_position_move_together(positions: Positions, database_url: str) -> None:
+    assert await positions.advance(START, START.moved(5), do) == "done"
 
-    assert await writer.position("CANDLES") == START.moved(5)
+    assert await positions.read("CANDLES") == START.moved(5)
     assert await ask(database_url, "SELECT count(*) FROM done") == [(1,)]
 
 
-async def test_what_was_committed_without_an_answer_is_not_done_again(writer: Writer, database_url: str) -> None:
-    await writer.advance(START, START.moved(5), do)
+async def test_what_was_committed_without_an_answer_is_not_done_again(positions: Positions, database_url: str) -> None:
+    await positions.advance(START, START.moved(5), do)
 
-    assert await writer.advance(START, START.moved(5), do) is None
+    assert await positions.advance(START, START.moved(5), do) is None
 
     assert await ask(database_url, "SELECT count(*) FROM done") == [(1,)]
 
 
-async def test_at_another_position_nothing_is_done(writer: Writer, database_url: str) -> None:
-    await writer.advance(START, START.moved(5), do)
+async def test_at_another_position_nothing_is_done(positions: Positions, database_url: str) -> None:
+    await positions.advance(START, START.moved(5), do)
 
     with pytest.raises(PositionMovedError) as raised:
-        await writer.advance(START.moved(4), START.moved(6), do)
+        await positions.advance(START.moved(4), START.moved(6), do)
 
     assert raised.value.found == START.moved(5)
     assert await ask(database_url, "SELECT count(*) FROM done") == [(1,)]
@@ -73,10 +72,10 @@ async def test_after_a_commit_whose_answer_was_lost_the_database_is_there_again(
 
     async with Database(database_url, health=health) as database:
         watching = asyncio.create_task(database.watch())
-        writer = Writer(database, Periods(14, 14, 12, 26, 9, 20, 20), give_up=lambda: False)
-        await writer.set_position(START)
+        positions = Positions(database)
+        await positions.set(START)
 
-        await writer.advance(START, START.moved(5), lose_the_answer)
+        await positions.advance(START, START.moved(5), lose_the_answer)
         assert broken
         await eventually(lambda: "database" not in health.away)
         watching.cancel()

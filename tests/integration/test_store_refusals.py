@@ -69,7 +69,7 @@ async def test_what_fills_a_compressed_chunk_is_stored_with_its_limit_lifted(
     await feeder.publish(columns(36, 5))
 
     await until_stored(own_postgres.url, range(1, 41))
-    assert "put aside" not in store.output()
+    assert "is a dead letter" not in store.output()
 
 
 @pytest.mark.parametrize("sqlstate", ["53400", "57014", "0A000", "XX001", "40001", "P0001"])

@@ -14,12 +14,13 @@ import pytest
 
 from mesh.service.health import Health
 from mesh.values import epochs
+from mesh.values.id_ranges import IdRanges
 from mesh.values.trades import TradeColumns, concatenate
 from store.candles.indicators import Periods
-from store.database.connection import Database
-from store.intake.writer import Writer
+from store.database import Database
+from store.intake.trade_writer import TradeWriter
 from store.ledger.audit import compare
-from store.ledger.ranges import Ids
+from store.ledger.writer import LedgerWriter
 from store.retention.policy import Retention, first_kept
 from tests.fixtures.nats import NatsServer
 from tests.fixtures.services import Service
@@ -45,13 +46,13 @@ async def database(database_url: str) -> AsyncIterator[Database]:
 
 
 @pytest.fixture
-def writer(database: Database) -> Writer:
-    return Writer(database, PERIODS, give_up=lambda: False)
+def writer(database: Database) -> TradeWriter:
+    return TradeWriter(database, PERIODS)
 
 
 @pytest.fixture
 def retention(database: Database) -> Retention:
-    return Retention(database, 1, give_up=lambda: False)
+    return Retention(database, 1)
 
 
 async def ledger(database_url: str, symbol: str = "btcusdt") -> list[tuple[object, ...]]:
@@ -70,7 +71,7 @@ async def stored(database_url: str, symbol: str = "btcusdt") -> list[object]:
 
 
 async def test_older_trades_go_and_their_ids_stay_in_the_ledger_as_expired(
-    writer: Writer, retention: Retention, database_url: str
+    writer: TradeWriter, retention: Retention, database_url: str
 ) -> None:
     await writer.add(trades(1, 200, since_us=MIDNIGHT_US - 100_000))
 
@@ -81,7 +82,7 @@ async def test_older_trades_go_and_their_ids_stay_in_the_ledger_as_expired(
 
 
 async def test_the_ledger_agrees_with_the_rows_afterwards(
-    database: Database, writer: Writer, retention: Retention
+    database: Database, writer: TradeWriter, retention: Retention
 ) -> None:
     await writer.add(trades(1, 50, since_us=MIDNIGHT_US - 3 * DAY_US))
     await writer.add(trades(61, 100, since_us=MIDNIGHT_US - 50_000))
@@ -93,7 +94,7 @@ async def test_the_ledger_agrees_with_the_rows_afterwards(
 
 
 async def test_days_that_are_removed_one_after_the_other_make_one_range(
-    writer: Writer, retention: Retention, database_url: str
+    writer: TradeWriter, retention: Retention, database_url: str
 ) -> None:
     for day in range(4):
         await writer.add(trades(1 + day * 10, 10, since_us=MIDNIGHT_US + day * DAY_US))
@@ -105,7 +106,7 @@ async def test_days_that_are_removed_one_after_the_other_make_one_range(
 
 
 async def test_what_goes_of_two_epochs_is_expired_in_each_and_nothing_between_them(
-    database: Database, writer: Writer, retention: Retention, database_url: str
+    database: Database, writer: TradeWriter, retention: Retention, database_url: str
 ) -> None:
     begun = epochs.IDS
     await writer.add(trades(5, 10, since_us=MIDNIGHT_US - 3 * DAY_US))
@@ -128,13 +129,13 @@ async def test_what_goes_of_two_epochs_is_expired_in_each_and_nothing_between_th
 
 
 async def test_holes_among_what_goes_are_no_longer_asked_for_and_others_stay(
-    writer: Writer, retention: Retention, database_url: str
+    database: Database, writer: TradeWriter, retention: Retention, database_url: str
 ) -> None:
     await writer.add(trades(1, 10, since_us=MIDNIGHT_US - DAY_US))
     await writer.add(trades(21, 10, since_us=MIDNIGHT_US - 3600_000_000))
     await writer.add(trades(41, 10, since_us=MIDNIGHT_US))
     await writer.add(trades(61, 10, since_us=MIDNIGHT_US + 1))
-    await writer.settle("binance", "btcusdt", Ids.of_ranges([(51, 60)]), "ABSENT")
+    await LedgerWriter(database, PERIODS).settle("binance", "btcusdt", IdRanges.of(51, 60), "ABSENT")
 
     await retention.remove_before(MIDNIGHT)
 
@@ -148,7 +149,7 @@ async def test_holes_among_what_goes_are_no_longer_asked_for_and_others_stay(
 
 
 async def test_a_lower_id_with_a_later_time_goes_too_so_that_ids_are_cut_in_one_place(
-    database: Database, writer: Writer, retention: Retention, database_url: str
+    database: Database, writer: TradeWriter, retention: Retention, database_url: str
 ) -> None:
     whole = trades(1, 6, since_us=MIDNIGHT_US - 3, step_us=1)
     shuffled = dataclasses.replace(whole, time_us=whole.time_us[[0, 1, 4, 2, 3, 5]])  # id 3 happened after ids 4 and 5
@@ -161,7 +162,7 @@ async def test_a_lower_id_with_a_later_time_goes_too_so_that_ids_are_cut_in_one_
 
 
 async def test_a_trade_with_an_odd_time_goes_alone(
-    database: Database, writer: Writer, retention: Retention, database_url: str
+    database: Database, writer: TradeWriter, retention: Retention, database_url: str
 ) -> None:
     await writer.add(trades(1, 499, since_us=MIDNIGHT_US + DAY_US))
     await writer.add(trades(600, 400, since_us=MIDNIGHT_US + DAY_US + 599_000))
@@ -182,7 +183,7 @@ async def test_a_trade_with_an_odd_time_goes_alone(
 
 
 async def test_a_clock_far_ahead_removes_nothing_that_the_newest_trade_keeps(
-    writer: Writer, retention: Retention, database_url: str
+    writer: TradeWriter, retention: Retention, database_url: str
 ) -> None:
     await writer.add(trades(1, 10, since_us=MIDNIGHT_US - 1_000_000))
     await writer.add(trades(11, 10, since_us=MIDNIGHT_US + DAY_US))
@@ -193,7 +194,7 @@ async def test_a_clock_far_ahead_removes_nothing_that_the_newest_trade_keeps(
 
 
 async def test_a_trade_far_ahead_removes_nothing_that_the_clock_keeps(
-    writer: Writer, retention: Retention, database_url: str
+    writer: TradeWriter, retention: Retention, database_url: str
 ) -> None:
     await writer.add(trades(1, 10, since_us=MIDNIGHT_US))
     await writer.add(trades(11, 1, since_us=MIDNIGHT_US + 365 * DAY_US))
@@ -206,7 +207,7 @@ async def test_a_trade_far_ahead_removes_nothing_that_the_clock_keeps(
 @pytest.mark.timescale
 @pytest.mark.skipif(not os.environ.get("TIMESCALE_URL"), reason="no TIMESCALE_URL")
 async def test_with_timescaledb_whole_chunks_are_dropped(
-    writer: Writer, retention: Retention, database_url: str
+    writer: TradeWriter, retention: Retention, database_url: str
 ) -> None:
     for day in range(-2, 1):
         await writer.add(trades(31 + day * 10, 10, since_us=MIDNIGHT_US + day * DAY_US))
@@ -217,7 +218,7 @@ async def test_with_timescaledb_whole_chunks_are_dropped(
     assert await ask(database_url, chunks) == [(MIDNIGHT,)]
 
 
-async def test_each_symbol_is_cut_at_its_own_id(writer: Writer, retention: Retention, database_url: str) -> None:
+async def test_each_symbol_is_cut_at_its_own_id(writer: TradeWriter, retention: Retention, database_url: str) -> None:
     await writer.add(trades(1, 20, since_us=MIDNIGHT_US - 10_000))
     await writer.add(trades(901, 20, since_us=MIDNIGHT_US - 5_000, symbol="ethusdt"))
     await writer.add(trades(5, 5, since_us=MIDNIGHT_US, symbol="solusdt"))
@@ -230,7 +231,7 @@ async def test_each_symbol_is_cut_at_its_own_id(writer: Writer, retention: Reten
 
 
 async def test_seconds_and_minutes_go_with_their_trades_and_longer_candles_stay(
-    writer: Writer, retention: Retention, database_url: str
+    writer: TradeWriter, retention: Retention, database_url: str
 ) -> None:
     await writer.add(trades(1, 2, since_us=MIDNIGHT_US - 1, step_us=1))
     for interval in ("1s", "1m", "1d"):
@@ -264,7 +265,7 @@ async def test_seconds_and_minutes_go_with_their_trades_and_longer_candles_stay(
 
 
 async def test_an_expired_trade_that_comes_again_opens_no_hole_and_expires_again(
-    writer: Writer, retention: Retention, database_url: str
+    writer: TradeWriter, retention: Retention, database_url: str
 ) -> None:
     await writer.add(trades(1, 200, since_us=MIDNIGHT_US - 100_000))
     await retention.remove_before(MIDNIGHT)
@@ -279,7 +280,7 @@ async def test_an_expired_trade_that_comes_again_opens_no_hole_and_expires_again
 
 
 async def test_trades_go_on_being_stored_between_the_steps(
-    writer: Writer, retention: Retention, database_url: str
+    writer: TradeWriter, retention: Retention, database_url: str
 ) -> None:
     hours = [trades(1 + hour, 1, since_us=MIDNIGHT_US + hour * 3_600_000_000) for hour in range(48)]
     await writer.add(concatenate(hours))
@@ -290,7 +291,9 @@ async def test_trades_go_on_being_stored_between_the_steps(
     assert await ledger(database_url) == [(1, 47, "EXPIRED"), (48, 49, "STORED")]
 
 
-async def test_with_nothing_too_old_nothing_changes(writer: Writer, retention: Retention, database_url: str) -> None:
+async def test_with_nothing_too_old_nothing_changes(
+    writer: TradeWriter, retention: Retention, database_url: str
+) -> None:
     await retention.remove_before(MIDNIGHT)
     await writer.add(trades(1, 10, since_us=MIDNIGHT_US))
     await retention.remove_before(MIDNIGHT)

@@ -10,7 +10,8 @@ import psycopg
 import pytest
 
 from store.database.migrations import Migration, WrongSchemaError, migrate, migrations
-from store.queries.sql import LAST_ID, LIST_TRADES, Span
+from store.queries.sql import LIST_TRADES
+from store.queries.trades import LAST_ID, TradeRange
 from tests.fixtures.postgres import PostgresServer
 from tests.fixtures.store import ask
 
@@ -80,7 +81,7 @@ async def test_the_newest_trades_of_a_symbol_come_from_the_index(
     )
     await connection.execute("ANALYZE trades")
 
-    parameters = Span(0, 1_800_000_000_000_000, LAST_ID).parameters("sim", "btcusdt", 100)
+    parameters = TradeRange(0, 1_800_000_000_000_000, LAST_ID).parameters("sim", "btcusdt", 100)
     cursor = await connection.execute(f"EXPLAIN {LIST_TRADES}", parameters)
     plan = "\n".join(row[0] for row in await cursor.fetchall())
 

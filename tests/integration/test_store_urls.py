@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from mesh.service.health import Health
-from store.database.connection import Database, fetch_all
+from store.database import Database, fetch_all
 
 
 def password_of(url: str) -> str:
@@ -39,7 +39,7 @@ async def test_the_database_is_reached_and_options_count_for_what_reads_too(
         async def nothing(_: object) -> None:
             return None
 
-        await database.write(nothing, give_up=lambda: False)
+        await database.write(nothing)
         async with database.reading() as connection:
             settings = {}
             for name in ("work_mem", "default_transaction_read_only", "statement_timeout"):

@@ -20,11 +20,11 @@ from mesh.values.trades import MAX_TIME_US, MAX_TRADE_ID, refusal
 from signalsvc.engine import Engine
 from signalsvc.selection import Selection
 from store.candles import rows
-from store.catalog_view import Following
+from store.catalog_view import CatalogView
 from store.database.copy_rows import copy_rows
-from store.intake.trades import _take
-from store.ledger.minutes import read
-from store.ledger.repair import Repair
+from store.intake.trades import read_trades
+from store.ledger.minutes import read_minute
+from store.ledger.repair import HoleRepair
 from tests.fixtures.trades import columns
 from tickmesh.v1 import control_pb2, signal_pb2, trade_pb2
 
@@ -94,7 +94,7 @@ def or_refused(read: Callable[[], object]) -> Any:
 
 @given(batches().map(lambda batch: batch.trades.SerializeToString()) | st.binary(max_size=80))
 def test_store_and_signal_take_trades_from_raw_that_the_database_and_libsignal_can_hold(payload: bytes) -> None:
-    taken = _take(message("trades.raw.binance.btcusdt", payload))
+    taken = read_trades(message("trades.raw.binance.btcusdt", payload))
     if taken.trades is None or refusal(taken.trades):
         return
 
@@ -128,28 +128,28 @@ def test_signal_finds_the_end_of_processed_whatever_stands_there(payload: bytes)
 @example(written({"volume_decimal": "9" * 1_000_000}))
 @example(written({"venue": "sim", "symbol": "btcusdt", "first_trade_id": 0, "last_trade_id": 2**62, "trade_count": 1}))
 def test_store_takes_minutes_from_candles_within_bounds(payload: bytes) -> None:
-    minute = or_refused(lambda: read(control.decode(control_pb2.VenueCandle, payload)))
+    minute = or_refused(lambda: read_minute(control.decode(control_pb2.VenueCandle, payload)))
 
     assert minute is None or minute.last_trade_id - minute.first_trade_id < 60_000_000
 
 
 @given(st.sampled_from([subjects.CONTROL_SYMBOL, subjects.CONTROL_CATALOG]), fields_of(control_pb2.Catalog))
 def test_store_and_signal_follow_only_names_that_are_some(subject: str, payload: bytes) -> None:
-    following, selection = Following(), Selection("btcusdt")
+    view, selection = CatalogView(), Selection("btcusdt")
 
-    or_refused(lambda: following.take(message(subject, payload)))
+    or_refused(lambda: view.take(message(subject, payload)))
     catalog = or_refused(lambda: control.decode_catalog(payload))
     if catalog is not None:
         selection.learn(catalog)
 
-    assert following.venue == "" or following.venue.isalnum()
+    assert view.venue == "" or view.venue.isalnum()
     assert catalog is None or all(len(symbol) <= 64 for symbol in selection.coins())
 
 
 @given(fields_of(control_pb2.RepairResult))
 async def test_store_takes_results_of_repairs_whose_ids_there_can_be(payload: bytes) -> None:
     nothing: Any = None
-    repair = Repair(nothing, nothing, nothing, nothing, lambda: "binance")
+    repair = HoleRepair(nothing, nothing, nothing, stored=nothing, venue=lambda: "binance")
 
     or_refused(lambda: repair.take(message("control.repaired.binance.btcusdt", payload)))
 

@@ -25,6 +25,7 @@ FOLDERS = {
 OURS = {Path(folder).name for folder in FOLDERS} | {"tickmesh"}
 PURE = [
     "mesh/values/fixed.py",
+    "mesh/values/id_ranges.py",
     "mesh/values/trades.py",
     "mesh/values/symbols.py",
     "mesh/service/setting_kinds.py",
@@ -75,6 +76,10 @@ PURE = [
     "store/candles/indicators.py",
     "mesh/bus/position.py",
     "store/ledger/minutes.py",
+    "store/database/times.py",
+    "store/intake/sql.py",
+    "store/candles/sql.py",
+    "store/retention/sql.py",
     "store/ledger/repair_schedule.py",
     "gateway/transcode/rules.py",
     "gateway/transcode/json.py",
@@ -172,6 +177,26 @@ def test_a_venue_adapter_knows_nobody_but_what_it_speaks_through() -> None:
         for path in sorted((ROOT / "ingest" / "binance").glob("*.py"))
         for name in imports_of(path)
         if name.startswith("ingest.") and not name.startswith((*allowed, "ingest.gap"))
+    ]
+    assert found == []
+
+
+def test_the_rooms_of_the_store_import_downwards_only() -> None:
+    """Database, candles, ledger; then intake, queries and retention, which know nothing of each other."""
+    below = {
+        "database": set[str](),
+        "candles": {"database"},
+        "ledger": {"database", "candles"},
+        "intake": {"database", "candles", "ledger"},
+        "queries": {"database", "candles", "ledger"},
+        "retention": {"database", "ledger"},
+    }
+    found = [
+        f"{path.relative_to(ROOT)} imports {name}"
+        for room, allowed in below.items()
+        for path in sorted((ROOT / "store" / room).rglob("*.py"))
+        for name in imports_of(path)
+        if name.startswith("store.") and name.split(".")[1] in below.keys() - allowed - {room}
     ]
     assert found == []
 

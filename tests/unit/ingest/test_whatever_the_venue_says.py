@@ -51,7 +51,7 @@ class Letters(Outbox):
 
     def put(self, letter: Letter) -> None:
         if letter.subject.startswith("candles."):
-            minutes.read(control.decode(control_pb2.VenueCandle, letter.payload))
+            minutes.read_minute(control.decode(control_pb2.VenueCandle, letter.payload))
         assert len(letter.payload) <= 8192
         super().put(letter)
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from store.intake.batch import MAX_BYTES, Batch, Taken
+from mesh.bus.message import Message
+from store.intake.batch import MAX_BYTES, Batch, PendingMessage
 from tests.fixtures.trades import columns
 
 
-def message(sequence: int, *, trades: int = 10, size: int = 100) -> Taken:
-    return Taken(sequence, "trades.raw.binance.btcusdt", bytes(size), columns(sequence * 100, trades))
+def message(sequence: int, *, trades: int = 10, size: int = 100) -> PendingMessage:
+    read = Message(sequence, "trades.raw.binance.btcusdt", bytes(size), reply="", taken_us=0, pending=0)
+    return PendingMessage(read, columns(sequence * 100, trades))
 
 
 def batch(*, max_trades: int = 100, max_age_s: float = 0.1) -> Batch:
@@ -55,13 +57,13 @@ def test_a_message_is_never_split_so_the_first_always_fits() -> None:
     assert batch(max_trades=1).fits(message(1, trades=500))
 
 
-def test_a_dead_message_takes_no_room_but_waits_with_the_others() -> None:
+def test_a_rejected_message_takes_no_room_but_waits_with_the_others() -> None:
     waiting = batch(max_trades=10)
     waiting.add(message(1), now_s=0)
-    dead = message(2).killed("no batch")
+    rejected = message(2).rejected("no batch")
 
-    assert dead.dead
-    assert waiting.fits(dead)
+    assert rejected.is_rejected
+    assert waiting.fits(rejected)
 
 
 def test_taking_gives_the_messages_in_order_and_begins_anew() -> None:
@@ -71,6 +73,6 @@ def test_taking_gives_the_messages_in_order_and_begins_anew() -> None:
 
     taken = waiting.take()
 
-    assert [each.sequence for each in taken] == [1, 2]
+    assert [each.message.sequence for each in taken] == [1, 2]
     assert not waiting
     assert not waiting.due(1e9)

@@ -7,8 +7,9 @@ import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from mesh.service.errors import InvalidRequest
-from store.queries.candles import LIST_FIRST, LIST_LAST, CandleRow, read
-from store.queries.sql import FIRST_US, LAST_US
+from store.database.times import FIRST_US, LAST_US
+from store.queries.candles import read_query
+from store.queries.sql import LIST_FIRST_CANDLES, LIST_LAST_CANDLES, CandleRow
 from tickmesh.v1.store_pb2 import ListCandlesRequest
 
 MINUTE_US = 60_000_000
@@ -25,15 +26,15 @@ def at(minute: int) -> Timestamp:
 
 
 def test_without_anything_the_newest_500_minutes_are_asked_for() -> None:
-    question = read(ListCandlesRequest())
-    assert (question.interval, question.size, question.statement) == ("1m", 500, LIST_LAST)
-    assert (question.from_us, question.before_us) == (FIRST_US, LAST_US)
+    query = read_query(ListCandlesRequest())
+    assert (query.interval, query.size, query.statement) == ("1m", 500, LIST_LAST_CANDLES)
+    assert (query.from_us, query.before_us) == (FIRST_US, LAST_US)
 
 
 def test_with_a_start_the_first_ones_from_there_are_asked_for() -> None:
-    question = read(ListCandlesRequest(start=at(3), end=at(9), interval="5m", limit=7))
-    assert (question.interval, question.size, question.statement) == ("5m", 7, LIST_FIRST)
-    assert (question.from_us, question.before_us) == (3 * MINUTE_US, 9 * MINUTE_US)
+    query = read_query(ListCandlesRequest(start=at(3), end=at(9), interval="5m", limit=7))
+    assert (query.interval, query.size, query.statement) == ("5m", 7, LIST_FIRST_CANDLES)
+    assert (query.from_us, query.before_us) == (3 * MINUTE_US, 9 * MINUTE_US)
 
 
 @pytest.mark.parametrize(
@@ -41,34 +42,37 @@ def test_with_a_start_the_first_ones_from_there_are_asked_for() -> None:
     [({"limit": 5, "page_size": 7}, 5), ({"page_size": 7}, 7), ({"limit": 1001}, 1000), ({"limit": 2**31 - 1}, 1000)],
 )
 def test_a_page_is_as_long_as_asked_and_never_longer_than_1000(fields: dict[str, Any], size: int) -> None:
-    assert read(ListCandlesRequest(**fields)).size == size
+    assert read_query(ListCandlesRequest(**fields)).size == size
 
 
 def test_the_newest_candles_are_answered_in_rising_order_and_the_next_page_ends_before_them() -> None:
-    question = read(ListCandlesRequest(limit=2))
-    answer = question.answer([row(9), row(8), row(7)], venue="sim", symbol="btcusdt")
-    following = read(ListCandlesRequest(limit=2, page_token=answer.next_page_token))
+    query = read_query(ListCandlesRequest(limit=2))
+    answer = query.response([row(9), row(8), row(7)], venue="sim", symbol="btcusdt")
+    following = read_query(ListCandlesRequest(limit=2, page_token=answer.next_page_token))
     assert [candle.time.seconds for candle in answer.candles] == [8 * 60, 9 * 60]
     assert (following.venue, following.symbol, following.before_us) == ("sim", "btcusdt", 8 * MINUTE_US)
-    assert following.statement == LIST_LAST
+    assert following.statement == LIST_LAST_CANDLES
 
 
 def test_after_candles_from_a_start_the_next_page_begins_behind_them() -> None:
-    question = read(ListCandlesRequest(limit=2, start=at(7)))
-    answer = question.answer([row(7), row(8), row(9)], venue="sim", symbol="btcusdt")
-    following = read(ListCandlesRequest(limit=2, start=at(7), page_token=answer.next_page_token))
+    query = read_query(ListCandlesRequest(limit=2, start=at(7)))
+    answer = query.response([row(7), row(8), row(9)], venue="sim", symbol="btcusdt")
+    following = read_query(ListCandlesRequest(limit=2, start=at(7), page_token=answer.next_page_token))
     assert [candle.time.seconds for candle in answer.candles] == [7 * 60, 8 * 60]
     assert following.from_us == 8 * MINUTE_US + 1
 
 
 def test_the_last_page_has_no_next_one() -> None:
     assert (
-        read(ListCandlesRequest(limit=2)).answer([row(9), row(8)], venue="sim", symbol="btcusdt").next_page_token == ""
+        read_query(ListCandlesRequest(limit=2))
+        .response([row(9), row(8)], venue="sim", symbol="btcusdt")
+        .next_page_token
+        == ""
     )
 
 
 def test_an_indicator_that_is_not_warm_is_nan() -> None:
-    [candle] = read(ListCandlesRequest()).answer([row(1, rsi=None)], venue="sim", symbol="btcusdt").candles
+    [candle] = read_query(ListCandlesRequest()).response([row(1, rsi=None)], venue="sim", symbol="btcusdt").candles
     assert math.isnan(candle.rsi) and candle.atr == 1
 
 
@@ -77,9 +81,13 @@ def test_an_indicator_that_is_not_warm_is_nan() -> None:
     [{"venue": "binance"}, {"symbol": "ethusdt"}, {"interval": "5m"}, {"start": at(1)}, {"end": at(20)}],
 )
 def test_a_token_only_continues_its_own_question(changed: dict[str, Any]) -> None:
-    token = read(ListCandlesRequest(limit=1)).answer([row(9), row(8)], venue="sim", symbol="btcusdt").next_page_token
+    token = (
+        read_query(ListCandlesRequest(limit=1))
+        .response([row(9), row(8)], venue="sim", symbol="btcusdt")
+        .next_page_token
+    )
     with pytest.raises(InvalidRequest, match="belongs to another question"):
-        read(ListCandlesRequest(page_token=token, **changed))
+        read_query(ListCandlesRequest(page_token=token, **changed))
 
 
 @pytest.mark.parametrize(
@@ -97,5 +105,5 @@ def test_a_token_only_continues_its_own_question(changed: dict[str, Any]) -> Non
 )
 def test_nonsense_is_refused_with_what_was_found(fields: dict[str, Any], why: str) -> None:
     with pytest.raises(InvalidRequest) as refused:
-        read(ListCandlesRequest(**fields))
+        read_query(ListCandlesRequest(**fields))
     assert why in str(refused.value)

@@ -9,7 +9,15 @@ import psycopg
 import pytest
 from psycopg import errors
 
-from store.database.errors import REACTIONS, Reaction, first_line, in_halves, passes, reaction, tries
+from store.database.errors import (
+    REACTIONS,
+    ErrorReaction,
+    first_line,
+    is_transient,
+    max_attempts,
+    reaction,
+    write_or_reject,
+)
 
 
 @pytest.mark.parametrize(
@@ -34,7 +42,7 @@ from store.database.errors import REACTIONS, Reaction, first_line, in_halves, pa
     ids=repr,
 )
 def test_what_passes_is_waited_for(exc: Exception) -> None:
-    assert passes(exc)
+    assert is_transient(exc)
 
 
 @pytest.mark.parametrize(
@@ -56,7 +64,7 @@ def test_what_passes_is_waited_for(exc: Exception) -> None:
     ids=repr,
 )
 def test_what_stays_goes_to_the_caller(exc: Exception) -> None:
-    assert not passes(exc)
+    assert not is_transient(exc)
 
 
 def test_an_error_is_told_in_its_first_line_or_by_its_name() -> None:
@@ -69,28 +77,28 @@ def test_an_error_is_told_in_its_first_line_or_by_its_name() -> None:
 @pytest.mark.parametrize(
     ("exc", "wanted"),
     [
-        (errors.ConfigurationLimitExceeded(), Reaction.SET_ASIDE),
-        (errors.DiskFull(), Reaction.WAIT),
-        (errors.QueryCanceled(), Reaction.TRY_AGAIN),
-        (errors.CrashShutdown(), Reaction.TRY_AGAIN),
-        (errors.AdminShutdown(), Reaction.WAIT),
-        (errors.UndefinedTable(), Reaction.END),
-        (errors.IndexCorrupted(), Reaction.SET_ASIDE),
-        (psycopg.DataError("timestamp too large"), Reaction.SET_ASIDE),
-        (psycopg.OperationalError("server closed the connection"), Reaction.WAIT),
-        (psycopg.NotSupportedError("can't parse"), Reaction.END),
-        (ValueError(), Reaction.END),
+        (errors.ConfigurationLimitExceeded(), ErrorReaction.REJECT),
+        (errors.DiskFull(), ErrorReaction.WAIT),
+        (errors.QueryCanceled(), ErrorReaction.TRY_AGAIN),
+        (errors.CrashShutdown(), ErrorReaction.TRY_AGAIN),
+        (errors.AdminShutdown(), ErrorReaction.WAIT),
+        (errors.UndefinedTable(), ErrorReaction.END),
+        (errors.IndexCorrupted(), ErrorReaction.REJECT),
+        (psycopg.DataError("timestamp too large"), ErrorReaction.REJECT),
+        (psycopg.OperationalError("server closed the connection"), ErrorReaction.WAIT),
+        (psycopg.NotSupportedError("can't parse"), ErrorReaction.END),
+        (ValueError(), ErrorReaction.END),
     ],
     ids=repr,
 )
-def test_the_longest_sqlstate_of_the_table_says_what_an_error_asks_for(exc: Exception, wanted: Reaction) -> None:
+def test_the_longest_sqlstate_of_the_table_says_what_an_error_asks_for(exc: Exception, wanted: ErrorReaction) -> None:
     assert reaction(exc) is wanted
 
 
 def test_only_what_the_database_cannot_do_for_anybody_is_waited_for_without_end() -> None:
-    assert tries(errors.DiskFull()) is None
-    assert tries(errors.SerializationFailure()) is not None
-    assert tries(psycopg.OperationalError("server closed the connection")) is not None
+    assert max_attempts(errors.DiskFull()) is None
+    assert max_attempts(errors.SerializationFailure()) is not None
+    assert max_attempts(psycopg.OperationalError("server closed the connection")) is not None
 
 
 def test_the_table_stands_in_the_operations_manual() -> None:
@@ -112,7 +120,7 @@ async def test_of_what_is_refused_for_good_the_others_are_written_in_order() -> 
     async def refuse(item: int, _: psycopg.Error) -> None:
         refused.append(item)
 
-    await in_halves(range(20), write, refuse)
+    await write_or_reject(range(20), write, refuse)
 
     assert (refused, written) == ([3, 8, 13, 18], [n for n in range(20) if n % 5 != 3])
 
@@ -125,4 +133,4 @@ async def test_what_only_a_person_can_mend_is_not_halved() -> None:
         raise AssertionError("nothing is refused")
 
     with pytest.raises(errors.InsufficientPrivilege):
-        await in_halves(range(20), write, refuse)
+        await write_or_reject(range(20), write, refuse)

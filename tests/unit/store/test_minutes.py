@@ -7,8 +7,8 @@ import datetime as dt
 import pytest
 
 from mesh.service.errors import BadMessage
-from store.ledger.audit import runs
-from store.ledger.minutes import Minute, Sums, difference, read
+from store.ledger.audit import ids_of_runs
+from store.ledger.minutes import MinuteTotals, VenueMinute, difference, read_minute
 from tickmesh.v1.control_pb2 import VenueCandle
 
 MINUTE_US = 1_723_161_240_000_000
@@ -32,28 +32,28 @@ def candle(**changes: int | str) -> VenueCandle:
 
 
 def test_a_minute_is_read() -> None:
-    assert read(candle()) == Minute(
+    assert read_minute(candle()) == VenueMinute(
         "binance",
         "btcusdt",
         dt.datetime(2024, 8, 8, 23, 54, tzinfo=dt.UTC),
         10,
         19,
-        Sums(10, 100, 120, 90, 110, 5_000),
+        MinuteTotals(10, 100, 120, 90, 110, 5_000),
     )
 
 
 def test_a_volume_may_be_larger_than_64_bits_hold() -> None:
-    assert read(candle(volume_decimal="180000000000.5")).sums.volume_e8 == 18_000_000_000_050_000_000
+    assert read_minute(candle(volume_decimal="180000000000.5")).totals.volume_e8 == 18_000_000_000_050_000_000
 
 
 def test_a_volume_as_older_ingests_told_it_is_read_too() -> None:
-    assert read(candle(volume_decimal="", volume_e8=5_000)).sums.volume_e8 == 5_000
+    assert read_minute(candle(volume_decimal="", volume_e8=5_000)).totals.volume_e8 == 5_000
 
 
 def test_a_minute_without_trades_has_no_prices_whatever_the_venue_says() -> None:
-    minute = read(candle(first_trade_id=-1, last_trade_id=-1, trade_count=0, volume_decimal="0"))
+    minute = read_minute(candle(first_trade_id=-1, last_trade_id=-1, trade_count=0, volume_decimal="0"))
 
-    assert minute.sums == Sums(0, 0, 0, 0, 0, 0)
+    assert minute.totals == MinuteTotals(0, 0, 0, 0, 0, 0)
 
 
 @pytest.mark.parametrize(
@@ -77,28 +77,30 @@ def test_a_minute_without_trades_has_no_prices_whatever_the_venue_says() -> None
 )
 def test_numbers_no_minute_can_have_are_refused(wrong: dict[str, int | str]) -> None:
     with pytest.raises(BadMessage, match="a candle"):
-        read(candle(**wrong))
+        read_minute(candle(**wrong))
 
 
 def test_the_same_sums_are_no_difference() -> None:
-    assert difference(read(candle()), Sums(10, 100, 120, 90, 110, 5_000)) == ""
+    assert difference(read_minute(candle()), MinuteTotals(10, 100, 120, 90, 110, 5_000)) == ""
 
 
 def test_a_difference_is_said_in_the_units_of_people() -> None:
-    found = Sums(9, 100, 120, 90, 110, 4_000)
+    found = MinuteTotals(9, 100, 120, 90, 110, 4_000)
 
-    assert difference(read(candle()), found) == "trade_count 9, the venue's 10; volume 0.00004, the venue's 0.00005"
+    assert (
+        difference(read_minute(candle()), found) == "trade_count 9, the venue's 10; volume 0.00004, the venue's 0.00005"
+    )
 
 
 def test_runs_of_ids_in_any_order_of_time_are_the_ids() -> None:
     # By time: 5 6 7, then 3 (late), then 9; and 7 once more at another time.
     edges = [(5, True, False), (7, False, True), (3, True, True), (9, True, True), (7, True, True)]
 
-    found, twice = runs(edges)
+    found, twice = ids_of_runs(edges)
     assert (list(found), list(twice)) == ([(3, 3), (5, 7), (9, 9)], [(7, 7)])
 
 
 def test_ids_that_several_rows_have_are_told_apart_from_those_that_one_row_has() -> None:
     edges = [(5, True, False), (9, False, True), (7, True, True), (9, True, False), (12, False, True), (6, True, True)]
-    found, twice = runs(edges)
+    found, twice = ids_of_runs(edges)
     assert (list(found), list(twice)) == ([(5, 12)], [(6, 7), (9, 9)])

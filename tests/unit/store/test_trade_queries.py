@@ -11,16 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mesh.service.errors import InvalidRequest
+from store.database.times import FIRST_US, LAST_US
 from store.queries import trades
-from store.queries.sql import FIRST_US, LAST_ID, LAST_US, Span, spans
+from store.queries.trades import LAST_ID, TradeRange
 from tickmesh.v1.store_pb2 import ListTradesRequest
 
 DAY_US = 86_400_000_000
 NOW_US = 1_780_000_000_000_000
 
 
-def read(**fields: Any) -> trades.Question:
-    return trades.read(ListTradesRequest(**fields))
+def read(**fields: Any) -> trades.TradeQuery:
+    return trades.read_query(ListTradesRequest(**fields))
 
 
 def token_of(**fields: Any) -> str:
@@ -42,19 +43,19 @@ def test_a_page_has_its_size(fields: dict[str, int], size: int) -> None:
 
 
 def test_a_question_without_times_is_about_all_of_them() -> None:
-    assert read(symbol="BTCUSDT").span == Span(FIRST_US, LAST_US, LAST_ID)
+    assert read(symbol="BTCUSDT").range == TradeRange(FIRST_US, LAST_US, LAST_ID)
 
 
 def test_the_start_counts_and_the_end_does_not() -> None:
     question = read(start_time=Timestamp(seconds=10), end_time=Timestamp(seconds=20))
 
-    assert question.span == Span(10_000_000, 20_000_000, -1)
+    assert question.range == TradeRange(10_000_000, 20_000_000, -1)
 
 
 def test_times_between_microseconds_are_rounded_up() -> None:
     question = read(start_time=Timestamp(seconds=10, nanos=1), end_time=Timestamp(seconds=20, nanos=1001))
 
-    assert (question.span.from_us, question.end_us) == (10_000_001, 20_000_002)
+    assert (question.range.from_us, question.end_us) == (10_000_001, 20_000_002)
 
 
 @pytest.mark.parametrize(
@@ -79,7 +80,7 @@ def test_nonsense_is_refused_by_name(fields: dict[str, Any], reason: str) -> Non
 
 
 def test_a_token_goes_on_after_its_trade() -> None:
-    assert read(page_token=token_of()).span == Span(FIRST_US, 1_000_000, 5)
+    assert read(page_token=token_of()).range == TradeRange(FIRST_US, 1_000_000, 5)
 
 
 def test_a_token_remembers_the_symbol_that_was_selected() -> None:
@@ -115,9 +116,9 @@ def test_a_token_changed_by_hand_is_refused() -> None:
 
 @given(st.integers(FIRST_US, LAST_US), st.integers(FIRST_US, LAST_US), st.integers(FIRST_US, LAST_US))
 def test_the_parts_of_a_question_are_the_whole_of_it(from_us: int, before_us: int, now_us: int) -> None:
-    whole = Span(min(from_us, before_us), max(from_us, before_us), LAST_ID)
+    whole = TradeRange(min(from_us, before_us), max(from_us, before_us), LAST_ID)
 
-    parts = list(spans(whole, now_us))
+    parts = list(whole.newest_first(now_us))
 
     assert (parts[0].before_us, parts[0].before_id) == (whole.before_us, whole.before_id)
     assert parts[-1].from_us == whole.from_us
@@ -126,10 +127,10 @@ def test_the_parts_of_a_question_are_the_whole_of_it(from_us: int, before_us: in
 
 
 def test_the_newest_trades_are_looked_for_in_the_last_day_first() -> None:
-    first, *_ = spans(Span(FIRST_US, LAST_US, LAST_ID), NOW_US)
+    first, *_ = TradeRange(FIRST_US, LAST_US, LAST_ID).newest_first(NOW_US)
 
     assert first.from_us == NOW_US - DAY_US
 
 
 def test_a_question_about_an_hour_is_one_part() -> None:
-    assert len(list(spans(Span(NOW_US - DAY_US // 24, NOW_US, LAST_ID), NOW_US))) == 1
+    assert len(list(TradeRange(NOW_US - DAY_US // 24, NOW_US, LAST_ID).newest_first(NOW_US))) == 1

@@ -1,0 +1,255 @@
+"""Trades and their ledger into the database: one transaction a batch, together with the position in the stream.
+
+Ids the ledger has are repeats and left out before they reach the database, so that plain COPY, the fastest way, is the
+rule. When the unique key objects all the same (rows somebody put there by hand), the same batch is written so that rows
+with the same ids make room for those from the bus; its neighbours are never lost.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TypeAlias
+
+import numpy as np
+import psycopg
+
+from mesh.bus.position import Position
+from mesh.values.candles import INTERVALS_US
+from mesh.values.id_ranges import IdRanges
+from mesh.values.trades import Int64s, TradeColumns
+from store.candles import rows as candle_rows
+from store.candles.indicators import Periods
+from store.database import Connection, Database, fetch_all
+from store.database.copy_rows import COPY_HEADER, COPY_TRAILER, copy_rows
+from store.database.times import time_of
+from store.intake import sql
+from store.intake.position import Positions
+from store.ledger import rows as ledger_rows
+from store.ledger.ranges import record
+
+
+@dataclass(frozen=True, slots=True)
+class WriteResult:
+    """What a transaction did: how many trades it stored, by (venue, symbol), and how many were stored already."""
+
+    stored: dict[tuple[str, str], int]
+    repeated: int
+
+
+class TradeWriter:
+    """Writes batches of trades; keeps nothing in memory between them.
+
+    Every method waits for the database as long as that is unavailable, and raises what `Database.write` raises.
+
+    Args:
+        database: where to.
+        periods: of the candles' indicators.
+
+    """
+
+    def __init__(self, database: Database, periods: Periods) -> None:
+        self._database = database
+        self._positions = Positions(database)
+        self._periods = periods
+
+    async def newest_epochs(self) -> dict[tuple[str, str], int]:
+        """Return the newest epoch of each (venue, symbol) of which something is stored, where that is not 0."""
+        return await self._database.write(ledger_rows.newest_epochs)
+
+    async def holds(self, trades: TradeColumns) -> bool:
+        """Return whether all ids of these trades are stored."""
+
+        async def work(connection: Connection) -> bool:
+            [(stored, _)] = await ledger_rows.around(connection, [_rising(trades)])
+            return bool(stored.contains(trades.trade_id).all())
+
+        return await self._database.write(work)
+
+    async def store(
+        self, after: Position, to: Position, groups: Sequence[TradeColumns], *, lift_limits: bool = False
+    ) -> WriteResult:
+        """Store the trades of consecutive messages and move the position behind them.
+
+        Args:
+            after: where the position is.
+            to: where it is then.
+            groups: the trades between, each venue and symbol once.
+            lift_limits: see `Database.write`.
+
+        Raises:
+            PositionMovedError: the position is not where it should be.
+
+        """
+        groups = list(map(_rising, groups))
+        try:
+            return await self._store(after, to, groups, unique=True, lift_limits=lift_limits)
+        except psycopg.errors.UniqueViolation:
+            return await self._store(after, to, groups, unique=False, lift_limits=lift_limits)
+
+    async def add(self, trades: TradeColumns) -> WriteResult:
+        """Store trades that are no part of a stream being read; no position moves."""
+
+        async def work(connection: Connection) -> WriteResult:
+            await ledger_rows.lock(connection)
+            return await _store_groups(connection, [_rising(trades)], self._periods, unique=False)
+
+        return await self._database.write(work, lift_limits=True)
+
+    async def _store(
+        self, after: Position, to: Position, groups: Sequence[TradeColumns], *, unique: bool, lift_limits: bool
+    ) -> WriteResult:
+        async def work(connection: Connection) -> WriteResult:
+            return await _store_groups(connection, groups, self._periods, unique=unique)
+
+        done_before = WriteResult({(group.venue, group.symbol): len(group) for group in groups}, 0)
+        return await self._positions.advance(after, to, work, lift_limits=lift_limits) or done_before
+
+
+def _rising(trades: TradeColumns) -> TradeColumns:
+    """Sort by id; of trades with the same id the first one stays."""
+    if (np.diff(trades.trade_id) > 0).all():
+        return trades
+    return trades.rows(np.unique(trades.trade_id, return_index=True)[1])
+
+
+async def _store_groups(
+    connection: Connection, groups: Sequence[TradeColumns], periods: Periods, *, unique: bool
+) -> WriteResult:
+    """Store trades; `unique` says that no row of the table has their ids, as far as the ledger is right."""
+    stored: dict[tuple[str, str], int] = {}
+    repeated = 0
+    chunks = [COPY_HEADER]
+    changes = []
+    added = []
+    for group, (known, holes) in zip(groups, await ledger_rows.around(connection, groups), strict=True):
+        is_known = known.contains(group.trade_id)
+        fresh = group.rows(~is_known) if is_known.any() else group
+        repeated += len(group) - len(fresh)
+        if len(fresh):
+            change = record(IdRanges.from_ids(fresh.trade_id), stored=known, holes=holes)
+            chunks.append(copy_rows(fresh))
+            stored[group.venue, group.symbol] = len(fresh)
+            added.append(fresh)
+            changes.append((group.venue, group.symbol, change))
+            # What fills a hole may be there all the same: its minute did not agree, and it was requested again.
+            unique = unique and not change.filled
+    if changes:
+        removed = await _copy(connection, b"".join([*chunks, COPY_TRAILER]), added, unique=unique)
+        for venue, symbol, change in changes:
+            await ledger_rows.write(connection, venue, symbol, change)
+        await candle_rows.renew(connection, added, periods, removed=removed)
+    return WriteResult(stored, repeated)
+
+
+async def _copy(
+    connection: Connection, data: bytes, groups: list[TradeColumns], *, unique: bool
+) -> dict[tuple[str, str], Int64s]:
+    """Store rows; unless `unique`, rows that have their ids are removed first, whatever their time.
+
+    Returns:
+        The times (us) of removed rows whose trade has another time now, by (venue, symbol).
+
+    """
+    cursor = connection.cursor()
+    if not unique:
+        await cursor.execute(sql.MAKE_INCOMING)
+    async with cursor.copy(sql.COPY_TRADES if unique else sql.COPY_INCOMING) as copy:
+        await copy.write(data)
+    if unique:
+        return {}
+    removed = {}
+    for group in groups:
+        moved_us = await _remove_old_rows(connection, group)
+        if len(moved_us):
+            removed[group.venue, group.symbol] = moved_us
+            await ledger_rows.compare_minutes_again(
+                connection, group.venue, group.symbol, np.concatenate((moved_us, group.time_us))
+            )
+    await cursor.execute(sql.INSERT_INCOMING)
+    return removed
+
+
+# Rows whose ids come again
+#
+# Rows are found by time, as the index of `trades` is, and an id says nothing of its time when that was wrong before.
+# The candles know: each has the first and the last id of its trades. So the days in which an id may be are looked up,
+# then their hours, then their minutes; what is not closed, and has no candle yet, is searched itself.
+
+_NEAR = dt.timedelta(hours=1)
+"""A trade's time hardly differs when it comes again: the old row is looked for here first."""
+_LEVELS = ("1d", "1h", "1m")
+_FIRST, _END = dt.datetime(1, 1, 1, tzinfo=dt.UTC), dt.datetime(9999, 12, 31, 23, 59, 59, 999_999, tzinfo=dt.UTC)
+
+_TimeRange: TypeAlias = tuple[dt.datetime, dt.datetime]
+"""From when on, and before when."""
+
+
+async def _remove_old_rows(connection: Connection, trades: TradeColumns) -> Int64s:
+    """Remove all rows that have the ids of these trades, at any time.
+
+    Args:
+        connection: inside a transaction.
+        trades: of one symbol, their ids rising, none of them twice.
+
+    Returns:
+        The times (us) of those rows that had another time than the trade has now.
+
+    """
+    removed = await _remove_within(connection, trades, _near(trades))
+    for within in await _ranges_with(connection, trades):
+        removed += await _remove_within(connection, trades, within)
+    if not removed:
+        return np.empty(0, np.int64)
+    ids, times = np.array(removed, np.int64).T
+    moved: Int64s = times[trades.time_us[np.searchsorted(trades.trade_id, ids)] != times]
+    return moved
+
+
+def _near(trades: TradeColumns) -> _TimeRange:
+    low, high = time_of(int(trades.time_us.min())), time_of(int(trades.time_us.max()))
+    return (low - _NEAR if low - _FIRST > _NEAR else _FIRST), (high + _NEAR if _END - high > _NEAR else _END)
+
+
+async def _remove_within(connection: Connection, trades: TradeColumns, within: _TimeRange) -> list[tuple[int, int]]:
+    asked = (trades.venue, trades.symbol, *within, trades.trade_id.tolist())
+    return await fetch_all(connection, sql.REMOVE_OLD_ROWS, asked)
+
+
+async def _ranges_with(connection: Connection, trades: TradeColumns) -> list[_TimeRange]:
+    """Return the ranges in which rows with these ids may lie, without what is near the trades' own times."""
+    closed = await candle_rows.closed_until(connection)
+    closed_us = closed.get((trades.venue, trades.symbol))
+    if closed_us is None:  # no candle has ever been made
+        return [(_FIRST, _END)]
+    ids = IdRanges.from_ids(trades.trade_id)
+    ranges: list[_TimeRange] = [(_FIRST, _END)]
+    for interval in _LEVELS:
+        length = dt.timedelta(microseconds=INTERVALS_US[interval])
+        unclosed = time_of(closed_us // INTERVALS_US[interval] * INTERVALS_US[interval])
+        narrower = []
+        for begin, end in ranges:
+            if begin < unclosed:
+                name = (trades.venue, trades.symbol, interval)
+                times = await candle_rows.times_with(connection, *name, ids, begin=begin, end=min(end, unclosed))
+                narrower += [(time, time + length) for time in times]
+            if end > unclosed:
+                narrower.append((max(begin, unclosed), end))
+        ranges = _joined(narrower)
+    near = _near(trades)
+    return [
+        (begin, end)
+        for low, high in ranges
+        for begin, end in ((low, min(high, near[0])), (max(low, near[1]), high))
+        if begin < end
+    ]
+
+
+def _joined(ranges: list[_TimeRange]) -> list[_TimeRange]:
+    """Put ranges together that touch; they rise already."""
+    if not ranges:
+        return []
+    cuts = [0, *(n + 1 for n, (left, right) in enumerate(pairwise(ranges)) if left[1] < right[0]), len(ranges)]
+    return [(ranges[first][0], ranges[end - 1][1]) for first, end in pairwise(cuts)]
