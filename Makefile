@@ -82,8 +82,12 @@ purge: ## stop, and delete the database and all other data for ever, when asked 
 
 # --- proof ---
 
+# Tests wait for processes most of the time, so several run at once: as many as the machine has threads. Each worker has
+# servers of its own, and keeps to its own stretch of the tests, so that a module's fixture is made once, until it has
+# nothing left to do. With WORKERS=0 all run one after the other, as for a debugger; OPTIONS are pytest's: -x, say.
+WORKERS ?= logical
 test: $(VENV)/installed ## run the tests: unit, contract, integration, e2e (all but the slow ones)
-	$(PYTEST) -m "not slow and not docker"
+	$(PYTEST) -n $(WORKERS) --dist worksteal -m "not slow and not docker" $(OPTIONS)
 
 slow-test: $(VENV)/installed ## run the tests that `make test` leaves out because they need minutes
 	$(PYTEST) -m "slow and not docker"

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from hypothesis import HealthCheck, settings
 
+# How long an example takes says how busy the machine is: other tests run at the same time.
+settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tests")
 # Of `make fuzz`: --hypothesis-profile=fuzz
 settings.register_profile(
     "fuzz", max_examples=20_000, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow]

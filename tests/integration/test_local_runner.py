@@ -20,6 +20,7 @@ from mesh.local.pids import Pid
 from mesh.local.programs import DRAIN_ORDER
 from mesh.local.record import Record
 from mesh.local.state import AlreadyRunning, State, StateError, blamed, end_leftovers
+from tests.fixtures.ports import free_ports
 from tests.fixtures.process import Process
 
 ROOT = Path(__file__).parents[2]
@@ -34,9 +35,7 @@ class StandinMesh:
     def __init__(self, directory: Path) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self.state = State(directory)
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        [port] = free_ports(1)
         script = ROOT / "tests" / "fixtures" / "standin_mesh.py"
         self.runner = Process(
             [sys.executable, str(script), str(directory), str(port)],
