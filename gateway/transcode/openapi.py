@@ -120,13 +120,15 @@ def _parameter(parameter: Parameter, comments: Mapping[str, str], *, place: str)
     schema = _scalar(parameter.field)
     if parameter.field.is_repeated:
         schema = {"type": "array", "items": schema}
-    return {
+    made: Json = {
         "name": parameter.name,
         "in": place,
         "required": place == "path",
         "description": comments.get(parameter.field.full_name, ""),
         "schema": schema,
     }
+    # Another name of a documented parameter: accepted, and not what a new client should use.
+    return made | {"deprecated": True} if parameter.field.GetOptions().deprecated else made
 
 
 def _answer(route: Route, comments: Mapping[str, str], schemas: _Schemas) -> Json:

@@ -18,12 +18,11 @@ from store.candles.indicators import Indicators
 from store.database.times import FIRST_US, LAST_US, time_of
 from store.queries import sql
 from store.queries.page_tokens import Token, TokenCodec, require_same_query
-from store.queries.trades import read_symbol, read_time, read_venue
+from store.queries.trades import read_size, read_symbol, read_times, read_venue
 from tickmesh.v1 import store_pb2, trade_pb2
 
 DEFAULT_INTERVAL = "1m"
 DEFAULT_SIZE = 500
-MAX_SIZE = 1000
 
 
 class _CandleToken(Token, array_like=True, frozen=True, forbid_unknown_fields=True):
@@ -107,11 +106,9 @@ def read_query(request: store_pb2.ListCandlesRequest) -> CandleQuery:
     venue, symbol, interval = read_venue(request.venue), read_symbol(request.symbol), request.interval
     if interval and interval not in INTERVALS_US:
         raise InvalidRequest(f"interval is {interval[:20]!r}, expected one of {', '.join(INTERVALS_US)}")
-    start_us = read_time(request.start, "start") if request.HasField("start") else None
-    end_us = read_time(request.end, "end") if request.HasField("end") else LAST_US
-    if start_us is not None and end_us < start_us:
-        raise InvalidRequest("end is before start")
-    size = _read_size(request)
+    start_us, end = read_times(request)
+    end_us = LAST_US if end is None else end
+    size = read_size(request, default=DEFAULT_SIZE)
     from_us, before_us = FIRST_US if start_us is None else start_us, end_us
     if not request.page_token:
         return CandleQuery(venue, symbol, interval or DEFAULT_INTERVAL, start_us, end_us, from_us, before_us, size)
@@ -121,8 +118,8 @@ def read_query(request: store_pb2.ListCandlesRequest) -> CandleQuery:
             ("venue", venue or token.venue, token.venue),
             ("symbol", symbol or token.symbol, token.symbol),
             ("interval", interval or DEFAULT_INTERVAL, token.interval),
-            ("start", start_us, token.start_us),
-            ("end", end_us, token.end_us),
+            ("start_time", start_us, token.start_us),
+            ("end_time", end_us, token.end_us),
         )
     )
     if start_us is None:
@@ -130,13 +127,6 @@ def read_query(request: store_pb2.ListCandlesRequest) -> CandleQuery:
     else:
         from_us = token.edge_us
     return CandleQuery(token.venue, token.symbol, token.interval, start_us, end_us, from_us, before_us, size)
-
-
-def _read_size(request: store_pb2.ListCandlesRequest) -> int:
-    for name, value in (("limit", request.limit), ("page_size", request.page_size)):
-        if value < 0:
-            raise InvalidRequest(f"{name} is {value}, expected 0 or more")
-    return min(request.limit or request.page_size or DEFAULT_SIZE, MAX_SIZE)
 
 
 def _add(response: store_pb2.ListCandlesResponse, row: sql.CandleRow, interval: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -117,14 +117,13 @@ def read_query(request: store_pb2.ListTradesRequest) -> TradeQuery:
 
     """
     venue, symbol = read_venue(request.venue), read_symbol(request.symbol)
-    from_us = read_time(request.start_time, "start_time") if request.HasField("start_time") else FIRST_US
-    end_us = read_time(request.end_time, "end_time") if request.HasField("end_time") else LAST_US
-    if end_us < from_us:
-        raise InvalidRequest("end_time is before start_time")
-    size = _read_size(request)
+    start, end = read_times(request)
+    from_us = FIRST_US if start is None else start
+    end_us = LAST_US if end is None else end
+    size = read_size(request, default=DEFAULT_SIZE)
     if not request.page_token:
         # Strictly before end_time: ids begin at 0, so no trade at that time comes before (end_us, -1).
-        before_id = -1 if request.HasField("end_time") else LAST_ID
+        before_id = LAST_ID if end is None else -1
         return TradeQuery(venue, symbol, end_us, TradeRange(from_us, end_us, before_id), size)
     token = _tokens.read(request.page_token)
     require_same_query(
@@ -165,24 +164,38 @@ def read_venue(text: str) -> str:
         raise InvalidRequest(str(exc)) from exc
 
 
-def read_time(time: Timestamp, name: str) -> int:
-    """Return a request's time in microseconds since 1970 UTC, rounded up: trades have whole ones.
+def read_times(request: store_pb2.ListTradesRequest | store_pb2.ListCandlesRequest) -> tuple[int | None, int | None]:
+    """Return the start and the end of a request in microseconds; None where it names none.
 
-    Args:
-        time: as the request has it.
-        name: of the field, for the error.
-
-    Raises:
-        InvalidRequest: it is no time of the years 1 to 9999.
-
+    `start_time` and `end_time` are the documented names. `start` and `end` mean the same and count where those are not
+    set. Raises: InvalidRequest.
     """
-    if not (0 <= time.nanos < 10**9 and FIRST_US <= time.seconds * 10**6 <= LAST_US):
-        raise InvalidRequest(f"{name} is {time.seconds} s and {time.nanos} ns, expected a time of the years 1 to 9999")
-    return min(time.seconds * 10**6 - (-time.nanos // 1000), LAST_US)
+    start_name: Literal["start", "start_time"] = (
+        "start" if request.HasField("start") and not request.HasField("start_time") else "start_time"
+    )
+    end_name: Literal["end", "end_time"] = (
+        "end" if request.HasField("end") and not request.HasField("end_time") else "end_time"
+    )
+    start = _read_time(getattr(request, start_name), start_name) if request.HasField(start_name) else None
+    end = _read_time(getattr(request, end_name), end_name) if request.HasField(end_name) else None
+    if start is not None and end is not None and end < start:
+        raise InvalidRequest(f"{end_name} is before {start_name}")
+    return start, end
 
 
-def _read_size(request: store_pb2.ListTradesRequest) -> int:
+def read_size(request: store_pb2.ListTradesRequest | store_pb2.ListCandlesRequest, *, default: int) -> int:
+    """Return how many rows a page of the answer may have.
+
+    `page_size` is the documented name. `limit` means the same and counts where that is 0. Raises: InvalidRequest.
+    """
     for name, value in (("page_size", request.page_size), ("limit", request.limit)):
         if value < 0:
             raise InvalidRequest(f"{name} is {value}, expected 0 or more")
-    return min(request.page_size or request.limit or DEFAULT_SIZE, MAX_SIZE)
+    return min(request.page_size or request.limit or default, MAX_SIZE)
+
+
+def _read_time(time: Timestamp, name: str) -> int:
+    # Rounded up to microseconds: the times of trades are whole ones.
+    if not (0 <= time.nanos < 10**9 and FIRST_US <= time.seconds * 10**6 <= LAST_US):
+        raise InvalidRequest(f"{name} is {time.seconds} s and {time.nanos} ns, expected a time of the years 1 to 9999")
+    return min(time.seconds * 10**6 - (-time.nanos // 1000), LAST_US)

@@ -52,6 +52,17 @@ def test_every_route_is_there_with_its_parameters_and_comment(route: Route) -> N
     assert operation["description"] and all(p["description"] for p in operation["parameters"])
 
 
+def test_the_other_names_of_a_parameter_are_marked_alike_everywhere() -> None:
+    """Whoever lists something is told one name: `page_size`, `start_time`, `end_time`."""
+    found = {
+        path: {parameter["name"] for parameter in item["get"]["parameters"] if parameter.get("deprecated")}
+        for path, item in document()["paths"].items()
+        if "get" in item and any(p["name"] == "page_token" for p in item["get"].get("parameters", ()))
+    }
+    others = {"limit", "start", "end"}
+    assert found == {"/api/history": others, "/api/trades": others, "/api/candles": others}
+
+
 def test_every_method_of_the_services_is_documented_or_has_no_rule() -> None:
     documented = {route.method.full_name for route in ROUTES}
     methods = {method.full_name for service in SERVICES for method in service.methods}

@@ -121,6 +121,17 @@ async def test_parameters_reach_the_upstream(gateway: Gateway) -> None:
     assert (asked.venue, asked.start_time.seconds, asked.end_time.seconds) == ("sim", 1706702400, 1706702400)
 
 
+@pytest.mark.parametrize("path", ["/api/history", "/api/trades", "/api/candles"])
+async def test_whatever_is_listed_takes_both_names_of_its_parameters(gateway: Gateway, path: str) -> None:
+    for start, end, size in (("start_time", "end_time", "page_size"), ("start", "end", "limit")):
+        query = {start: "2024-01-31T12:00:00Z", end: "2024-01-31T13:00:00Z", size: "24"}
+        response = await gateway.http.get(path, params=query)
+        asked = gateway.store.asked
+        assert response.status_code == 200
+        assert [getattr(asked, name).seconds for name in (start, end)] == [1706702400, 1706706000]
+        assert getattr(asked, size) == 24
+
+
 @pytest.mark.parametrize(
     ("request_line", "status", "code", "message"),
     [

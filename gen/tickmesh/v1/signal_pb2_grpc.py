@@ -26,10 +26,10 @@ if _version_not_supported:
 
 
 class SignalServiceStub:
-    """Prices and statistics of now, and the symbol everybody looks at.
+    """Current prices and statistics, and the selected symbol.
 
-    A request that leaves `symbol` empty asks for the selected one. A symbol that is followed but has not traded yet
-    answers UNAVAILABLE; one that is not followed answers NOT_FOUND.
+    An empty `symbol` in a request means the selected symbol. The error for a followed symbol that has not traded yet is
+    UNAVAILABLE; for a symbol that is not followed it is NOT_FOUND.
     """
 
     def __init__(self, channel):
@@ -76,31 +76,32 @@ class SignalServiceStub:
 
 
 class SignalServiceServicer:
-    """Prices and statistics of now, and the symbol everybody looks at.
+    """Current prices and statistics, and the selected symbol.
 
-    A request that leaves `symbol` empty asks for the selected one. A symbol that is followed but has not traded yet
-    answers UNAVAILABLE; one that is not followed answers NOT_FOUND.
+    An empty `symbol` in a request means the selected symbol. The error for a followed symbol that has not traded yet is
+    UNAVAILABLE; for a symbol that is not followed it is NOT_FOUND.
     """
 
     def GetPrice(self, request, context):
-        """Current price: the last trade's.
+        """The current price: the price of the last trade.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetStats(self, request, context):
-        """Statistics of now: moving average, high and low of the session, and every other signal.
+        """The current statistics: moving average, high and low of the session, and every other signal.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Watch(self, request, context):
-        """Follow trades and signals as they come.
+        """Stream trades and signals as they happen.
 
-        The first answer says which symbol is selected, and one more does whenever that changes. A watcher that reads too
-        slowly is told in `missed` how many trades it was not sent. Over HTTP the gateway serves this as the WebSocket `/ws`.
+        The first message names the selected symbol. So does a further message each time another symbol is selected. A
+        client that reads too slowly gets a `missed` message with the number of trades that it was not sent. The gateway
+        serves this stream as the WebSocket `/ws`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -116,9 +117,9 @@ class SignalServiceServicer:
     def SelectSymbol(self, request, context):
         """Select another symbol, for every service and client at once.
 
-        A symbol the venue does not list is refused with INVALID_ARGUMENT, after the venue has been asked whether it lists it by
-        now. One that is not followed yet is followed from then on; one that rests (`status` BREAK, say) stays selected, and
-        its trades come when it trades again.
+        A symbol that the venue does not list is refused with INVALID_ARGUMENT; the venue's list is read again first. A
+        symbol that is not followed yet is followed from then on. A symbol that is not traded now (`status` BREAK, for
+        instance) stays selected, and its trades arrive when trading resumes.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -132,7 +133,7 @@ class SignalServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ResetSession(self, request, context):
-        """Begin a new session of a symbol: its high, low, count and volume start over with the next trade.
+        """Begin a new session of a symbol: its open, high, low, count, volume and VWAP start again with the next trade.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -185,10 +186,10 @@ def add_SignalServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class SignalService:
-    """Prices and statistics of now, and the symbol everybody looks at.
+    """Current prices and statistics, and the selected symbol.
 
-    A request that leaves `symbol` empty asks for the selected one. A symbol that is followed but has not traded yet
-    answers UNAVAILABLE; one that is not followed answers NOT_FOUND.
+    An empty `symbol` in a request means the selected symbol. The error for a followed symbol that has not traded yet is
+    UNAVAILABLE; for a symbol that is not followed it is NOT_FOUND.
     """
 
     @staticmethod

@@ -26,10 +26,10 @@ if _version_not_supported:
 
 
 class StatusServiceStub:
-    """The truth about the whole mesh, for operators.
+    """The state of the whole mesh, for operators.
 
-    SignalService's and StoreService's servers both offer it, so that it can be asked while either is away. Each answers
-    with the reports it has received over the bus.
+    The servers of SignalService and StoreService both offer it, so that it is available while one of them is down. Each
+    of them answers with the reports that it has received over the bus.
     """
 
     def __init__(self, channel):
@@ -46,17 +46,17 @@ class StatusServiceStub:
 
 
 class StatusServiceServicer:
-    """The truth about the whole mesh, for operators.
+    """The state of the whole mesh, for operators.
 
-    SignalService's and StoreService's servers both offer it, so that it can be asked while either is away. Each answers
-    with the reports it has received over the bus.
+    The servers of SignalService and StoreService both offer it, so that it is available while one of them is down. Each
+    of them answers with the reports that it has received over the bus.
     """
 
     def GetStatus(self, request, context):
-        """How every service of the mesh is, and whether trades come.
+        """The state of every service and of the feed from the venue.
 
-        The gateway asks all that can answer, takes each service's newest report, adds itself, and answers 200 also when
-        nothing behind it does: then `state` says so.
+        The gateway asks both servers, takes the newest report of each service and adds its own. It answers 200 even when
+        neither server answers; `state` shows that.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -79,10 +79,10 @@ def add_StatusServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class StatusService:
-    """The truth about the whole mesh, for operators.
+    """The state of the whole mesh, for operators.
 
-    SignalService's and StoreService's servers both offer it, so that it can be asked while either is away. Each answers
-    with the reports it has received over the bus.
+    The servers of SignalService and StoreService both offer it, so that it is available while one of them is down. Each
+    of them answers with the reports that it has received over the bus.
     """
 
     @staticmethod

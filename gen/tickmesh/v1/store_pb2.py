@@ -27,13 +27,25 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from tickmesh.v1 import trade_pb2 as tickmesh_dot_v1_dot_trade__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17tickmesh/v1/store.proto\x12\x0btickmesh.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17tickmesh/v1/trade.proto\"\xc6\x01\n\x11ListTradesRequest\x12\x0e\n\x06symbol\x18\x01 \x01(\t\x12\r\n\x05venue\x18\x02 \x01(\t\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\x12.\n\nstart_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05limit\x18\x07 \x01(\x05\"Q\n\x12ListTradesResponse\x12\"\n\x06trades\x18\x01 \x03(\x0b\x32\x12.tickmesh.v1.Trade\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xcf\x01\n\x12ListCandlesRequest\x12\x0e\n\x06symbol\x18\x01 \x01(\t\x12\r\n\x05venue\x18\x02 \x01(\t\x12\x10\n\x08interval\x18\x03 \x01(\t\x12)\n\x05start\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\'\n\x03\x65nd\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05limit\x18\x06 \x01(\x05\x12\x11\n\tpage_size\x18\x07 \x01(\x05\x12\x12\n\npage_token\x18\x08 \x01(\t\"T\n\x13ListCandlesResponse\x12$\n\x07\x63\x61ndles\x18\x01 \x03(\x0b\x32\x13.tickmesh.v1.Candle\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"3\n\x12GetCoverageRequest\x12\x0e\n\x06symbol\x18\x01 \x01(\t\x12\r\n\x05venue\x18\x02 \x01(\t\"\xd2\x02\n\x13GetCoverageResponse\x12\r\n\x05venue\x18\x01 \x01(\t\x12\x0e\n\x06symbol\x18\x02 \x01(\t\x12\x10\n\x08\x63omplete\x18\x03 \x01(\x08\x12\x0e\n\x06stored\x18\x04 \x01(\x03\x12\x0c\n\x04open\x18\x05 \x01(\x03\x12\x0e\n\x06\x61\x62sent\x18\x06 \x01(\x03\x12$\n\x06ranges\x18\x07 \x03(\x0b\x32\x14.tickmesh.v1.IdRange\x12 \n\x05holes\x18\x08 \x03(\x0b\x32\x11.tickmesh.v1.Hole\x12\x18\n\x10minutes_verified\x18\t \x01(\x03\x12\x1a\n\x12minutes_mismatched\x18\n \x01(\x03\x12$\n\x07minutes\x18\x0b \x03(\x0b\x32\x13.tickmesh.v1.Minute\x12\x0c\n\x04lost\x18\x0c \x01(\x03\x12*\n\x06\x65pochs\x18\r \x03(\x0b\x32\x1a.tickmesh.v1.EpochCoverage\"]\n\rEpochCoverage\x12\r\n\x05\x65poch\x18\x01 \x01(\x05\x12\x16\n\x0e\x66irst_trade_id\x18\x02 \x01(\x03\x12\x15\n\rlast_trade_id\x18\x03 \x01(\x03\x12\x0e\n\x06stored\x18\x04 \x01(\x03\"\xc3\x02\n\x04Hole\x12\x16\n\x0e\x66irst_trade_id\x18\x01 \x01(\x03\x12\x15\n\rlast_trade_id\x18\x02 \x01(\x03\x12&\n\x05state\x18\x03 \x01(\x0e\x32\x17.tickmesh.v1.Hole.State\x12-\n\tseen_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x63losed_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x65poch\x18\x06 \x01(\x05\"u\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x0e\n\nSTATE_OPEN\x10\x01\x12\x10\n\x0cSTATE_FILLED\x10\x02\x12\x10\n\x0cSTATE_ABSENT\x10\x03\x12\x11\n\rSTATE_EXPIRED\x10\x04\x12\x0e\n\nSTATE_LOST\x10\x05\"\xa4\x02\n\x06Minute\x12.\n\nstart_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12(\n\x05state\x18\x02 \x01(\x0e\x32\x19.tickmesh.v1.Minute.State\x12\x16\n\x0e\x66irst_trade_id\x18\x03 \x01(\x03\x12\x15\n\rlast_trade_id\x18\x04 \x01(\x03\x12\x13\n\x0btrade_count\x18\x05 \x01(\x03\x12\x12\n\ndifference\x18\x06 \x01(\t\x12\r\n\x05\x65poch\x18\x07 \x01(\x05\"Y\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x11\n\rSTATE_PENDING\x10\x01\x12\x12\n\x0eSTATE_VERIFIED\x10\x02\x12\x12\n\x0eSTATE_MISMATCH\x10\x03\x32\xe4\x02\n\x0cStoreService\x12z\n\nListTrades\x12\x1e.tickmesh.v1.ListTradesRequest\x1a\x1f.tickmesh.v1.ListTradesResponse\"+\x82\xd3\xe4\x93\x02%\x12\x0c/api/historyZ\r\x12\x0b/api/tradesb\x06trades\x12o\n\x0bListCandles\x12\x1f.tickmesh.v1.ListCandlesRequest\x1a .tickmesh.v1.ListCandlesResponse\"\x1d\x82\xd3\xe4\x93\x02\x17\x12\x0c/api/candlesb\x07\x63\x61ndles\x12g\n\x0bGetCoverage\x12\x1f.tickmesh.v1.GetCoverageRequest\x1a .tickmesh.v1.GetCoverageResponse\"\x15\x82\xd3\xe4\x93\x02\x0f\x12\r/api/coverageb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17tickmesh/v1/store.proto\x12\x0btickmesh.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17tickmesh/v1/trade.proto\"\xa6\x02\n\x11ListTradesRequest\x12\x0e\n\x06symbol\x18\x01 \x01(\t\x12\r\n\x05venue\x18\x02 \x01(\t\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\x12.\n\nstart_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\x05limit\x18\x07 \x01(\x05\x42\x02\x18\x01\x12-\n\x05start\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x02\x18\x01\x12+\n\x03\x65nd\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x02\x18\x01\"Q\n\x12ListTradesResponse\x12\"\n\x06trades\x18\x01 \x03(\x0b\x32\x12.tickmesh.v1.Trade\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xb9\x02\n\x12ListCandlesRequest\x12\x0e\n\x06symbol\x18\x01 \x01(\t\x12\r\n\x05venue\x18\x02 \x01(\t\x12\x10\n\x08interval\x18\x03 \x01(\t\x12-\n\x05start\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x02\x18\x01\x12+\n\x03\x65nd\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x02\x18\x01\x12\x11\n\x05limit\x18\x06 \x01(\x05\x42\x02\x18\x01\x12\x11\n\tpage_size\x18\x07 \x01(\x05\x12\x12\n\npage_token\x18\x08 \x01(\t\x12.\n\nstart_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"T\n\x13ListCandlesResponse\x12$\n\x07\x63\x61ndles\x18\x01 \x03(\x0b\x32\x13.tickmesh.v1.Candle\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"3\n\x12GetCoverageRequest\x12\x0e\n\x06symbol\x18\x01 \x01(\t\x12\r\n\x05venue\x18\x02 \x01(\t\"\xd2\x02\n\x13GetCoverageResponse\x12\r\n\x05venue\x18\x01 \x01(\t\x12\x0e\n\x06symbol\x18\x02 \x01(\t\x12\x10\n\x08\x63omplete\x18\x03 \x01(\x08\x12\x0e\n\x06stored\x18\x04 \x01(\x03\x12\x0c\n\x04open\x18\x05 \x01(\x03\x12\x0e\n\x06\x61\x62sent\x18\x06 \x01(\x03\x12$\n\x06ranges\x18\x07 \x03(\x0b\x32\x14.tickmesh.v1.IdRange\x12 \n\x05holes\x18\x08 \x03(\x0b\x32\x11.tickmesh.v1.Hole\x12\x18\n\x10minutes_verified\x18\t \x01(\x03\x12\x1a\n\x12minutes_mismatched\x18\n \x01(\x03\x12$\n\x07minutes\x18\x0b \x03(\x0b\x32\x13.tickmesh.v1.Minute\x12\x0c\n\x04lost\x18\x0c \x01(\x03\x12*\n\x06\x65pochs\x18\r \x03(\x0b\x32\x1a.tickmesh.v1.EpochCoverage\"]\n\rEpochCoverage\x12\r\n\x05\x65poch\x18\x01 \x01(\x05\x12\x16\n\x0e\x66irst_trade_id\x18\x02 \x01(\x03\x12\x15\n\rlast_trade_id\x18\x03 \x01(\x03\x12\x0e\n\x06stored\x18\x04 \x01(\x03\"\xc3\x02\n\x04Hole\x12\x16\n\x0e\x66irst_trade_id\x18\x01 \x01(\x03\x12\x15\n\rlast_trade_id\x18\x02 \x01(\x03\x12&\n\x05state\x18\x03 \x01(\x0e\x32\x17.tickmesh.v1.Hole.State\x12-\n\tseen_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x63losed_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x65poch\x18\x06 \x01(\x05\"u\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x0e\n\nSTATE_OPEN\x10\x01\x12\x10\n\x0cSTATE_FILLED\x10\x02\x12\x10\n\x0cSTATE_ABSENT\x10\x03\x12\x11\n\rSTATE_EXPIRED\x10\x04\x12\x0e\n\nSTATE_LOST\x10\x05\"\xa4\x02\n\x06Minute\x12.\n\nstart_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12(\n\x05state\x18\x02 \x01(\x0e\x32\x19.tickmesh.v1.Minute.State\x12\x16\n\x0e\x66irst_trade_id\x18\x03 \x01(\x03\x12\x15\n\rlast_trade_id\x18\x04 \x01(\x03\x12\x13\n\x0btrade_count\x18\x05 \x01(\x03\x12\x12\n\ndifference\x18\x06 \x01(\t\x12\r\n\x05\x65poch\x18\x07 \x01(\x05\"Y\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x11\n\rSTATE_PENDING\x10\x01\x12\x12\n\x0eSTATE_VERIFIED\x10\x02\x12\x12\n\x0eSTATE_MISMATCH\x10\x03\x32\xe4\x02\n\x0cStoreService\x12z\n\nListTrades\x12\x1e.tickmesh.v1.ListTradesRequest\x1a\x1f.tickmesh.v1.ListTradesResponse\"+\x82\xd3\xe4\x93\x02%\x12\x0c/api/historyZ\r\x12\x0b/api/tradesb\x06trades\x12o\n\x0bListCandles\x12\x1f.tickmesh.v1.ListCandlesRequest\x1a .tickmesh.v1.ListCandlesResponse\"\x1d\x82\xd3\xe4\x93\x02\x17\x12\x0c/api/candlesb\x07\x63\x61ndles\x12g\n\x0bGetCoverage\x12\x1f.tickmesh.v1.GetCoverageRequest\x1a .tickmesh.v1.GetCoverageResponse\"\x15\x82\xd3\xe4\x93\x02\x0f\x12\r/api/coverageb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tickmesh.v1.store_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_LISTTRADESREQUEST'].fields_by_name['limit']._loaded_options = None
+  _globals['_LISTTRADESREQUEST'].fields_by_name['limit']._serialized_options = b'\030\001'
+  _globals['_LISTTRADESREQUEST'].fields_by_name['start']._loaded_options = None
+  _globals['_LISTTRADESREQUEST'].fields_by_name['start']._serialized_options = b'\030\001'
+  _globals['_LISTTRADESREQUEST'].fields_by_name['end']._loaded_options = None
+  _globals['_LISTTRADESREQUEST'].fields_by_name['end']._serialized_options = b'\030\001'
+  _globals['_LISTCANDLESREQUEST'].fields_by_name['start']._loaded_options = None
+  _globals['_LISTCANDLESREQUEST'].fields_by_name['start']._serialized_options = b'\030\001'
+  _globals['_LISTCANDLESREQUEST'].fields_by_name['end']._loaded_options = None
+  _globals['_LISTCANDLESREQUEST'].fields_by_name['end']._serialized_options = b'\030\001'
+  _globals['_LISTCANDLESREQUEST'].fields_by_name['limit']._loaded_options = None
+  _globals['_LISTCANDLESREQUEST'].fields_by_name['limit']._serialized_options = b'\030\001'
   _globals['_STORESERVICE'].methods_by_name['ListTrades']._loaded_options = None
   _globals['_STORESERVICE'].methods_by_name['ListTrades']._serialized_options = b'\202\323\344\223\002%\022\014/api/historyZ\r\022\013/api/tradesb\006trades'
   _globals['_STORESERVICE'].methods_by_name['ListCandles']._loaded_options = None
@@ -41,27 +53,27 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_STORESERVICE'].methods_by_name['GetCoverage']._loaded_options = None
   _globals['_STORESERVICE'].methods_by_name['GetCoverage']._serialized_options = b'\202\323\344\223\002\017\022\r/api/coverage'
   _globals['_LISTTRADESREQUEST']._serialized_start=129
-  _globals['_LISTTRADESREQUEST']._serialized_end=327
-  _globals['_LISTTRADESRESPONSE']._serialized_start=329
-  _globals['_LISTTRADESRESPONSE']._serialized_end=410
-  _globals['_LISTCANDLESREQUEST']._serialized_start=413
-  _globals['_LISTCANDLESREQUEST']._serialized_end=620
-  _globals['_LISTCANDLESRESPONSE']._serialized_start=622
-  _globals['_LISTCANDLESRESPONSE']._serialized_end=706
-  _globals['_GETCOVERAGEREQUEST']._serialized_start=708
-  _globals['_GETCOVERAGEREQUEST']._serialized_end=759
-  _globals['_GETCOVERAGERESPONSE']._serialized_start=762
-  _globals['_GETCOVERAGERESPONSE']._serialized_end=1100
-  _globals['_EPOCHCOVERAGE']._serialized_start=1102
-  _globals['_EPOCHCOVERAGE']._serialized_end=1195
-  _globals['_HOLE']._serialized_start=1198
-  _globals['_HOLE']._serialized_end=1521
-  _globals['_HOLE_STATE']._serialized_start=1404
-  _globals['_HOLE_STATE']._serialized_end=1521
-  _globals['_MINUTE']._serialized_start=1524
-  _globals['_MINUTE']._serialized_end=1816
-  _globals['_MINUTE_STATE']._serialized_start=1727
-  _globals['_MINUTE_STATE']._serialized_end=1816
-  _globals['_STORESERVICE']._serialized_start=1819
-  _globals['_STORESERVICE']._serialized_end=2175
+  _globals['_LISTTRADESREQUEST']._serialized_end=423
+  _globals['_LISTTRADESRESPONSE']._serialized_start=425
+  _globals['_LISTTRADESRESPONSE']._serialized_end=506
+  _globals['_LISTCANDLESREQUEST']._serialized_start=509
+  _globals['_LISTCANDLESREQUEST']._serialized_end=822
+  _globals['_LISTCANDLESRESPONSE']._serialized_start=824
+  _globals['_LISTCANDLESRESPONSE']._serialized_end=908
+  _globals['_GETCOVERAGEREQUEST']._serialized_start=910
+  _globals['_GETCOVERAGEREQUEST']._serialized_end=961
+  _globals['_GETCOVERAGERESPONSE']._serialized_start=964
+  _globals['_GETCOVERAGERESPONSE']._serialized_end=1302
+  _globals['_EPOCHCOVERAGE']._serialized_start=1304
+  _globals['_EPOCHCOVERAGE']._serialized_end=1397
+  _globals['_HOLE']._serialized_start=1400
+  _globals['_HOLE']._serialized_end=1723
+  _globals['_HOLE_STATE']._serialized_start=1606
+  _globals['_HOLE_STATE']._serialized_end=1723
+  _globals['_MINUTE']._serialized_start=1726
+  _globals['_MINUTE']._serialized_end=2018
+  _globals['_MINUTE_STATE']._serialized_start=1929
+  _globals['_MINUTE_STATE']._serialized_end=2018
+  _globals['_STORESERVICE']._serialized_start=2021
+  _globals['_STORESERVICE']._serialized_end=2377
 # @@protoc_insertion_point(module_scope)

@@ -26,10 +26,10 @@ if _version_not_supported:
 
 
 class StoreServiceStub:
-    """History, from the database.
+    """History from the database.
 
-    A request that leaves `symbol` empty asks for the selected one, one that leaves `venue` empty for the venue now
-    followed; rows of different venues never mix.
+    An empty `symbol` in a request means the selected symbol. An empty `venue` means the venue that is followed now. An
+    answer never mixes rows of different venues.
     """
 
     def __init__(self, channel):
@@ -56,39 +56,39 @@ class StoreServiceStub:
 
 
 class StoreServiceServicer:
-    """History, from the database.
+    """History from the database.
 
-    A request that leaves `symbol` empty asks for the selected one, one that leaves `venue` empty for the venue now
-    followed; rows of different venues never mix.
+    An empty `symbol` in a request means the selected symbol. An empty `venue` means the venue that is followed now. An
+    answer never mixes rows of different venues.
     """
 
     def ListTrades(self, request, context):
-        """Trades, newest first, page by page (AIP-158).
+        """Trades, newest first, in pages (AIP-158).
 
-        `/api/history` answers with the bare list and names the next page in the header `X-Next-Page-Token`;
-        `/api/trades` answers with the whole message.
+        `/api/history` returns the list of trades and puts the token of the next page into the header `X-Next-Page-Token`.
+        `/api/trades` returns the whole ListTradesResponse, with the token in the body.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListCandles(self, request, context):
-        """Closed candles with their indicators, oldest first.
+        """Closed candles with their indicators, oldest first, in pages (AIP-158).
 
-        Without `start` these are the newest ones: the last `limit` before `end`. With `start` they are the first ones from
-        there on. They equal what the stored trades make, also after trades were repaired; then their `revision` rises.
-        `/api/candles` answers with the bare list and names the next page in the header `X-Next-Page-Token`: the candles
-        after these where `start` is given, else those before these.
+        With `start_time` the pages begin there and go forward in time. Without it they begin with the newest candles and
+        go back in time; the candles of each page still rise. Candles always match the stored trades: when a missing trade
+        is stored later, its candles are computed again and their `revision` rises. `/api/candles` returns the list of
+        candles and puts the token of the next page into the header `X-Next-Page-Token`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetCoverage(self, request, context):
-        """What is stored of a symbol and what is missing: "nothing lost" as a query.
+        """The stored and the missing trade ids of a symbol: the answer to "is anything lost?".
 
-        The venue's trade ids rise by one, so every id between the first and the last stored one is either stored or part of
-        a hole. A symbol of which nothing was ever stored answers with empty lists.
+        The venue's trade ids rise by one. So every id between the first and the last stored one is either stored or part
+        of a hole. A symbol without any stored trade has empty lists.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -121,10 +121,10 @@ def add_StoreServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class StoreService:
-    """History, from the database.
+    """History from the database.
 
-    A request that leaves `symbol` empty asks for the selected one, one that leaves `venue` empty for the venue now
-    followed; rows of different venues never mix.
+    An empty `symbol` in a request means the selected symbol. An empty `venue` means the venue that is followed now. An
+    answer never mixes rows of different venues.
     """
 
     @staticmethod

@@ -39,10 +39,22 @@ def test_with_a_start_the_first_ones_from_there_are_asked_for() -> None:
 
 @pytest.mark.parametrize(
     ("fields", "size"),
-    [({"limit": 5, "page_size": 7}, 5), ({"page_size": 7}, 7), ({"limit": 1001}, 1000), ({"limit": 2**31 - 1}, 1000)],
+    [
+        ({"limit": 5, "page_size": 7}, 7),
+        ({"limit": 5}, 5),
+        ({"page_size": 7}, 7),
+        ({"limit": 1001}, 1000),
+        ({"limit": 2**31 - 1}, 1000),
+    ],
 )
 def test_a_page_is_as_long_as_asked_and_never_longer_than_1000(fields: dict[str, Any], size: int) -> None:
     assert read_query(ListCandlesRequest(**fields)).size == size
+
+
+def test_start_and_end_mean_the_same_where_the_documented_names_are_not_given() -> None:
+    documented = read_query(ListCandlesRequest(start_time=at(3), end_time=at(9)))
+    assert read_query(ListCandlesRequest(start=at(3), end=at(9))) == documented
+    assert read_query(ListCandlesRequest(start_time=at(3), end_time=at(9), start=at(9), end=at(3))) == documented
 
 
 def test_the_newest_candles_are_answered_in_rising_order_and_the_next_page_ends_before_them() -> None:
@@ -78,7 +90,7 @@ def test_an_indicator_that_is_not_warm_is_nan() -> None:
 
 @pytest.mark.parametrize(
     "changed",
-    [{"venue": "binance"}, {"symbol": "ethusdt"}, {"interval": "5m"}, {"start": at(1)}, {"end": at(20)}],
+    [{"venue": "binance"}, {"symbol": "ethusdt"}, {"interval": "5m"}, {"start": at(1)}, {"end_time": at(20)}],
 )
 def test_a_token_only_continues_its_own_question(changed: dict[str, Any]) -> None:
     token = (
@@ -98,6 +110,7 @@ def test_a_token_only_continues_its_own_question(changed: dict[str, Any]) -> Non
         ({"page_size": -2}, "page_size is -2, expected 0 or more"),
         ({"start": at(2), "end": at(1)}, "end is before start"),
         ({"start": Timestamp(seconds=2**50)}, "start is"),
+        ({"start_time": at(2), "end_time": at(1)}, "end_time is before start_time"),
         ({"symbol": "a/b"}, "is not a symbol"),
         ({"page_token": "x"}, "page_token is none of ours"),
         ({"page_token": "A" * 600}, "page_token is none of ours"),

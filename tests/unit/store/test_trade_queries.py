@@ -52,6 +52,14 @@ def test_the_start_counts_and_the_end_does_not() -> None:
     assert question.range == TradeRange(10_000_000, 20_000_000, -1)
 
 
+def test_start_and_end_mean_the_same_where_the_documented_names_are_not_given() -> None:
+    ten, twenty = Timestamp(seconds=10), Timestamp(seconds=20)
+
+    assert read(start=ten, end=twenty) == read(start_time=ten, end_time=twenty)
+    assert read(start_time=ten, end_time=twenty, start=twenty, end=ten) == read(start_time=ten, end_time=twenty)
+    assert read(start=ten, end_time=twenty) == read(start_time=ten, end_time=twenty)
+
+
 def test_times_between_microseconds_are_rounded_up() -> None:
     question = read(start_time=Timestamp(seconds=10, nanos=1), end_time=Timestamp(seconds=20, nanos=1001))
 
@@ -67,6 +75,8 @@ def test_times_between_microseconds_are_rounded_up() -> None:
         ({"symbol": "b"}, "not a symbol"),
         ({"venue": "Binance!"}, "not a venue"),
         ({"start_time": Timestamp(seconds=20), "end_time": Timestamp(seconds=10)}, "end_time is before start_time"),
+        ({"start": Timestamp(seconds=20), "end_time": Timestamp(seconds=10)}, "end_time is before start"),
+        ({"end": Timestamp(seconds=10**15)}, "end is"),
         ({"start_time": Timestamp(seconds=10**15)}, "start_time is"),
         ({"end_time": Timestamp(nanos=10**9)}, "end_time is"),
         ({"page_token": "nonsense"}, "page_token is none of ours"),
