@@ -130,10 +130,10 @@ INSERT INTO minutes (
     'PENDING')
 ON CONFLICT DO NOTHING
 """
-# Minutes to compare: not yet compared, or asked for again and perhaps brought. Half of them are the newest, which can
-# mostly be settled at once; the others come in turn, behind the last one looked at, so that each is looked at again
-# however many wait for trades that never come.
-# In: limit (of each half); time, venue, symbol of the last one looked at in turn.
+# Minutes to compare: not yet compared, or their trades were requested again and may have come. Half of them are the
+# newest, which can mostly be settled at once; the others come in turn, after the last one compared, so that each is
+# compared again however many wait for trades that never come.
+# In: limit (of each half); time, venue, symbol of the last one compared in turn.
 # Out: whether it came in turn; venue, symbol, time, first, last, count; open, high, low, close, volume times 1e8;
 # repairs, age (s).
 _MINUTE_COLUMNS = """venue, symbol, time, first_trade_id, last_trade_id, trade_count, (open * 100000000)::bigint,

@@ -45,7 +45,7 @@ class Retention:
         self._days = days
 
     async def run(self) -> None:
-        """Remove what has become too old, now and from time to time, for ever."""
+        """Remove what has become too old, now and every LOOK_EVERY_S seconds, for ever."""
         while True:
             try:
                 await self.remove(now=dt.datetime.now(dt.UTC))
@@ -54,13 +54,24 @@ class Retention:
             await asyncio.sleep(LOOK_EVERY_S)
 
     async def remove(self, *, now: dt.datetime) -> None:
-        """Remove what is too old by both this machine's clock and the newest trade: one of them may be far ahead."""
+        """Remove what is too old by both this machine's clock and the newest trade: one of them may be far ahead.
+
+        Args:
+            now: the time by this machine's clock.
+
+        Raises:
+            psycopg.Error, NotReady: see `Database.write`.
+
+        """
         newest = await self._database.write(_newest)
         if newest is not None:
             await self.remove_before(first_kept(min(now, newest), self._days))
 
     async def remove_before(self, end: dt.datetime) -> None:
-        """Remove all that happened before `end`, the oldest first, step by step.
+        """Remove all that happened before a time, the oldest first, step by step.
+
+        Args:
+            end: the time.
 
         Raises:
             psycopg.Error, NotReady: see `Database.write`.
@@ -83,12 +94,25 @@ class Retention:
 
 
 def first_kept(now: dt.datetime, days: int) -> dt.datetime:
-    """Return when the first day begins that is kept: no candle of any interval lies on both sides of it."""
+    """Return when the first day begins that is kept: no candle of any interval lies on both sides of that time.
+
+    Args:
+        now: the time now.
+        days: how many whole days before today, by UTC, are kept.
+
+    """
     return _floor(now, _DAY) - days * _DAY
 
 
 def step_end(oldest: dt.datetime, end: dt.datetime, length: dt.timedelta) -> dt.datetime:
-    """Return up to when to remove in the step that begins with the oldest trade."""
+    """Return up to when to remove in the step that begins with the oldest trade.
+
+    Args:
+        oldest: its time.
+        end: nothing at this time or later is removed.
+        length: of a step; steps begin at its multiples since 1970.
+
+    """
     return min(_floor(oldest, length) + length, end)
 
 
@@ -99,8 +123,8 @@ def last_expired(old: Int64s, kept: Int64s) -> int | None:
     cut. A few trades with an odd time, too early or too late, are outvoted by their neighbours.
 
     Args:
-        old: ids of trades that go by their time.
-        kept: ids of trades that stay, and happened so much later that their ids should be higher.
+        old: ids of trades that are removed because of their time, shape (n,), in any order.
+        kept: ids of trades that stay, and happened so much later that their ids should be higher, shape (m,).
 
     """
     old, kept = np.sort(old), np.sort(kept)
@@ -143,12 +167,12 @@ async def _step(connection: Connection, end: dt.datetime) -> tuple[dt.datetime, 
 
 
 async def _cut(connection: Connection, asked: dict[str, Any]) -> dict[str, Any] | None:
-    """Return where to cut a symbol, None when nothing of it is older."""
+    """Return what to remove of a symbol, None when nothing of it is older."""
     old = await _ids(connection, sql.OLD_IDS, asked)
     if not len(old):
         return None
     last = last_expired(old, await _ids(connection, sql.KEPT_IDS, asked))
-    # What came again of what was removed goes up to where that ended.
+    # What was removed and came again is removed up to where the removed ids end.
     [(expired,)] = await fetch_all(connection, sql.EXPIRED_UP_TO, asked)
     return asked | {"last": max((each for each in (last, expired) if each is not None), default=None)}
 
@@ -165,7 +189,7 @@ async def _in_chunks(connection: Connection) -> bool:
 async def _remove(connection: Connection, cut: dict[str, Any]) -> int:
     for statement in sql.REMOVE:
         await connection.execute(statement, cut)
-    if cut["last"] is None:  # trades with odd times only: the ledger's next check misses them
+    if cut["last"] is None:  # trades with odd times only: the next audit of the ledger finds them missing
         return 0
     stored = await fetch_all(connection, sql.EXPIRE_STORED, cut)
     ends = {"firsts": [first for first, _, _ in stored], "lasts": [last for _, last, _ in stored]}

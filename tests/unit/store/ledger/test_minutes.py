@@ -7,7 +7,6 @@ import datetime as dt
 import pytest
 
 from mesh.service.errors import BadMessage
-from store.ledger.audit import ids_of_runs
 from store.ledger.minutes import MinuteTotals, VenueMinute, difference, read_minute
 from tickmesh.v1.control_pb2 import VenueCandle
 
@@ -90,17 +89,3 @@ def test_a_difference_is_said_in_the_units_of_people() -> None:
     assert (
         difference(read_minute(candle()), found) == "trade_count 9, the venue's 10; volume 0.00004, the venue's 0.00005"
     )
-
-
-def test_runs_of_ids_in_any_order_of_time_are_the_ids() -> None:
-    # By time: 5 6 7, then 3 (late), then 9; and 7 once more at another time.
-    edges = [(5, True, False), (7, False, True), (3, True, True), (9, True, True), (7, True, True)]
-
-    found, twice = ids_of_runs(edges)
-    assert (list(found), list(twice)) == ([(3, 3), (5, 7), (9, 9)], [(7, 7)])
-
-
-def test_ids_that_several_rows_have_are_told_apart_from_those_that_one_row_has() -> None:
-    edges = [(5, True, False), (9, False, True), (7, True, True), (9, True, False), (12, False, True), (6, True, True)]
-    found, twice = ids_of_runs(edges)
-    assert (list(found), list(twice)) == ([(5, 12)], [(6, 7), (9, 9)])

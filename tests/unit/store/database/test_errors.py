@@ -102,7 +102,7 @@ def test_only_what_the_database_cannot_do_for_anybody_is_waited_for_without_end(
 
 
 def test_the_table_stands_in_the_operations_manual() -> None:
-    manual = (Path(__file__).parents[3] / "docs" / "operations.md").read_text()
+    manual = (Path(__file__).parents[4] / "docs" / "operations.md").read_text()
 
     for state, what, why in REACTIONS:
         assert f"| `{state}` | {why} | {what.value} |" in manual
