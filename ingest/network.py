@@ -18,6 +18,9 @@ from ingest.proxies import Proxies, UnusableProxyError
 _CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 """What programs call the file or folder of the authorities to trust."""
 
+_NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE")
+"""What OpenSSL calls an answer in plain HTTP, depending on its version."""
+
 
 def _trusting_the_usual() -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -96,6 +99,21 @@ class Network:
                     verify=self.tls, limits=limits, proxy=httpx.Proxy(proxy.url, ssl_context=tls), trust_env=False
                 )
         return {"trust_env": False, "verify": self.tls, "limits": limits, "mounts": mounts}
+
+
+def words_of(exc: BaseException) -> str:
+    """Say what went wrong on the way, so that a person knows what to do about a certificate."""
+    cause: BaseException | None = exc
+    while cause is not None and not isinstance(cause, ssl.SSLError):
+        cause = cause.__cause__ or cause.__context__
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return (
+            f"its certificate is not trusted: {cause.verify_message}; where a proxy or a firewall signs certificates "
+            "itself, name the file with its authority's in SSL_CERT_FILE"
+        )
+    if isinstance(cause, ssl.SSLError) and cause.reason in _NO_TLS:
+        return f"no TLS is spoken there ({cause.reason}): is the URL's scheme right, http or https, ws or wss?"
+    return str(exc) or type(exc).__name__
 
 
 class _ThroughProxy(httpx.AsyncHTTPTransport):

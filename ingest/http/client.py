@@ -14,7 +14,7 @@ import httpx
 from ingest.http.errors import EndpointNotOffered, Reaction, Refusal, VenueUnavailable
 from ingest.http.host import Host
 from ingest.http.rate_limit import RateLimit
-from ingest.network import Network
+from ingest.network import Network, words_of
 from mesh.service.errors import BadMessage
 from mesh.service.logs import LogThrottle
 
@@ -146,7 +146,7 @@ class VenueHttpClient:
         # ValueError: what the libraries below make of words that are no HTTP, where they do not name it.
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, BadMessage, ValueError) as exc:
             through = self._network.through(host.url)
-            return f"{host.name}: {str(exc) or type(exc).__name__}{through}"
+            return f"{host.name}: {words_of(exc)}{through}"
         if status == httpx.codes.PROXY_AUTHENTICATION_REQUIRED and (through := self._network.through(host.url)):
             return f"{host.name}: a user and a password are wanted (407){through}"
         self._rate_limit.reported(self._rules.used_weight(headers))

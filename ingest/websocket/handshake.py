@@ -4,19 +4,38 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import websockets
+from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.client import connect as connect_websocket
 
 from ingest.http import retry_after
+from ingest.network import words_of
 
 
 class WebSocketConnect(connect_websocket):
-    """`websockets.connect` that takes a redirect for the refusal of a handshake, which it is."""
+    """`websockets.connect` that takes a redirect for the refusal of a handshake, which it is.
+
+    Args:
+        url: to open.
+        options: as `websockets.connect` has them.
+
+    """
+
+    def __init__(self, url: str, **options: Any) -> None:
+        super().__init__(url, create_connection=_Connection, **options)
 
     def process_redirect(self, exc: Exception) -> Exception | str:
         """Follow none: wherever it leads is not in our settings, perhaps no venue at all, perhaps no address."""
         return exc
+
+
+class _Connection(ClientConnection):
+    def connection_lost(self, exc: Exception | None) -> None:
+        # Where TLS fails behind a proxy, websockets 17 loses a connection that was never made, and stumbles over that.
+        if hasattr(self, "recv_messages"):
+            super().connection_lost(exc)
 
 
 def refused_away_s(exc: Exception) -> float:
@@ -37,7 +56,7 @@ def refused_words(exc: Exception, urls: Sequence[str]) -> str:
         if status in retry_after.STATUSES:
             return f"asked to stay away (status {status}): no handshake for {refused_away_s(exc):.0f} s"
         return f"status {status}"
-    words = str(exc) or type(exc).__name__
+    words = words_of(exc)
     if isinstance(exc, websockets.ProxyError) and exc.__cause__ is not None:
         words = f"{words}: {exc.__cause__}"
     return words
