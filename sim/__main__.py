@@ -13,8 +13,8 @@ import sys
 import uvloop
 
 from sim.faults import parse_faults
-from sim.log import IssueLog
-from sim.server import Server, open_exchange, open_tape
+from sim.issue_log import IssueLog
+from sim.server import SimServer, open_exchange, open_tape
 from sim.settings import Settings, SettingsError, parse_settings
 
 
@@ -24,7 +24,7 @@ async def serve(settings: Settings) -> None:
         lines = opened.enter_context(open_tape(settings.tape))
         log = opened.enter_context(IssueLog(settings.log)) if settings.log else None
         faults = parse_faults(settings.faults.read_bytes()) if settings.faults else []
-        server = Server(settings, open_exchange(settings, lines, log), log, faults)
+        server = SimServer(settings, open_exchange(settings, lines, log), log, faults)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, server.stop)

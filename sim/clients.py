@@ -7,10 +7,10 @@ import contextlib
 import time
 from collections.abc import Callable
 
-from sim.admission import Admission
-from sim.frames import BatchFrames, View
-from sim.sockets import Socket
-from sim.venue import Limits
+from sim.client_session import VenueLimits
+from sim.client_socket import ClientSocket
+from sim.connection_policy import ConnectionPolicy
+from sim.frames import BatchFrames, FollowedStreams
 
 
 class Clients:
@@ -22,9 +22,9 @@ class Clients:
         room: set when a client may be sent more again, and when one is gone.
     """
 
-    def __init__(self, limits: Limits, max_buffer_bytes: int) -> None:
-        self.admission = Admission(limits)
-        self.sockets: set[Socket] = set()
+    def __init__(self, limits: VenueLimits, max_buffer_bytes: int) -> None:
+        self.admission = ConnectionPolicy(limits)
+        self.sockets: set[ClientSocket] = set()
         self.room = asyncio.Event()
         self._max_buffer_bytes = max_buffer_bytes
 
@@ -37,17 +37,17 @@ class Clients:
     def following_trades(self) -> bool:
         return any(socket.view is not None and socket.view.trades for socket in self.sockets)
 
-    def meet(self) -> Socket:
+    def meet(self) -> ClientSocket:
         """Return the socket of a connection that begins; it joins and leaves by itself."""
-        return Socket(self.admission, self.sockets, self.room, max_buffer_bytes=self._max_buffer_bytes)
+        return ClientSocket(self.admission, self.sockets, self.room, max_buffer_bytes=self._max_buffer_bytes)
 
     def deliver(self, frames: BatchFrames) -> None:
         """Send every client what it follows of a batch."""
         self.send(lambda view: b"".join(frames.trades(view) + frames.aggregates(view)))
 
-    def send(self, words: Callable[[View], bytes]) -> None:
+    def send(self, words: Callable[[FollowedStreams], bytes]) -> None:
         """Send every client what `words` makes for its view; made once a view, sent unless empty."""
-        made: dict[View, bytes] = {}
+        made: dict[FollowedStreams, bytes] = {}
         for socket in list(self.sockets):
             view = socket.view
             if view is None:

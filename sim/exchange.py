@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from sim.coins import Coin
+from sim.instruments import Instrument
 from sim.listing import Listing
-from sim.pace import SLOT, Clock, Pace
-from sim.supply import Source, Supply
+from sim.pacing import SLOT, Pace, Pacer
+from sim.trade_source import SourceReader, TradeSource
 from sim.trades import TRADE, Trades
 
 FLAT_OUT_BATCH = 1024
@@ -24,7 +24,7 @@ LARGEST_BATCH = 4096
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class IssuedBatch:
     """Trades issued together. The first one was the exchange's `first_number`-th, counted from 0 over all symbols."""
 
     first_number: int
@@ -42,18 +42,18 @@ class Exchange:
 
     def __init__(
         self,
-        source: Source,
-        clock: Clock,
+        source: TradeSource,
+        clock: Pacer,
         *,
         count: int | None = None,
         keep: int = 1_000_000,
         keep_times: bool = False,
     ) -> None:
-        self.clock = clock
+        self.pacer = clock
         self.count = count
         self.issued = 0
         self.now_us = 0  # the exchange's own clock: never falls
-        self._supply = Supply(source)
+        self._supply = SourceReader(source)
         self._keep = keep
         self._keep_times = keep_times
         self._recorded_origin_us: int | None = None
@@ -63,18 +63,18 @@ class Exchange:
 
     @property
     def listings(self) -> dict[str, Listing]:
-        """Return the listings by symbol, in the order of the source's coins, with all that was issued."""
+        """Return the listings by symbol, in the order of the source's instruments, with all that was issued."""
         if self._unrecorded:
             trades = _joined(self._unrecorded)
             self._unrecorded.clear()
             self._unrecorded_count = 0
             self._record(trades, issued=True)
-        self._list_coins()
+        self._list_instruments()
         return self._listings
 
     @property
-    def coins(self) -> tuple[Coin, ...]:
-        return self._supply.source.coins
+    def instruments(self) -> tuple[Instrument, ...]:
+        return self._supply.source.instruments
 
     @property
     def left(self) -> float:
@@ -89,7 +89,7 @@ class Exchange:
 
     def remember(self, count: int, now_us: int) -> None:
         """Let `count` trades have happened before now, so that charts are not empty. Call it before the first issue."""
-        rate = self.clock.rate if 0 < self.clock.rate < math.inf else 50.0
+        rate = self.pacer.rate if 0 < self.pacer.rate < math.inf else 50.0
         parts = []
         while count > 0 and self._supply.fill():
             parts.append(self._supply.cut(count))
@@ -97,9 +97,9 @@ class Exchange:
         if not parts:
             return
         trades = _joined(parts)
-        self.clock.skip_to(int(trades["due"][-1]))
+        self.pacer.skip_to(int(trades["due"][-1]))
         if not self._keep_times:
-            microseconds_per_due = 1.0 if self.clock.pace is Pace.RECORDED else 1e6 / rate / SLOT
+            microseconds_per_due = 1.0 if self.pacer.pace is Pace.RECORDED else 1e6 / rate / SLOT
             before_us = ((trades["due"][-1] - trades["due"]) * microseconds_per_due).astype(np.int64)
             trades["time_us"] = now_us - 1 - before_us
         self._record(trades)
@@ -127,32 +127,32 @@ class Exchange:
                     if len(differs):
                         number = self.issued + int(differs[0]) + 1
                         raise ValueError(f"found another {column} in trade {number} than the source makes")
-                self._list_coins()
+                self._list_instruments()
                 for index, listing in enumerate(self._listings.values()):
                     last = np.flatnonzero(trades["symbol"] == index)[-1:]
                     if len(last):
                         listing.skipped_ids = int(before["trade_id"][last[0]] - trades["trade_id"][last[0]])
                 trades["trade_id"], trades["time_us"] = before["trade_id"], before["time_us"]
-                self.clock.skip_to(int(trades["due"][-1]))
+                self.pacer.skip_to(int(trades["due"][-1]))
                 self.now_us = max(self.now_us, int(trades["time_us"][-1]))
                 self._record(trades, issued=True)
                 self.issued += len(trades)
                 block = _joined([block, later])
 
-    def advance(self, elapsed_us: int, now_us: int, *, most: int = LARGEST_BATCH) -> Batch | None:
+    def advance(self, elapsed_us: int, now_us: int, *, most: int = LARGEST_BATCH) -> IssuedBatch | None:
         """Let time pass, and issue what is due by now, at most `most`.
 
         Returns:
             None when nothing is due. A batch is of bounded size: see `wait_us` for whether more is due already.
         """
-        self.clock.advance(elapsed_us)
-        if self.clock.rate == 0 or not self._supply.fill():
+        self.pacer.advance(elapsed_us)
+        if self.pacer.rate == 0 or not self._supply.fill():
             return None
-        if self.clock.flat_out:
+        if self.pacer.flat_out:
             return self.issue(min(most, FLAT_OUT_BATCH), now_us)
-        return self.issue(min(most, self._supply.due_by(self.clock.position)), now_us)
+        return self.issue(min(most, self._supply.due_by(self.pacer.position)), now_us)
 
-    def issue(self, count: int, now_us: int) -> Batch | None:
+    def issue(self, count: int, now_us: int) -> IssuedBatch | None:
         """Issue the next `count` trades now, or as many of them as one batch can hold.
 
         Returns:
@@ -165,9 +165,9 @@ class Exchange:
             return None
         trades = self._supply.cut(count)
         self.now_us = max(self.now_us + 1, now_us)  # so that no aggregate spans two batches
-        self.clock.skip_to(int(trades["due"][-1]))
+        self.pacer.skip_to(int(trades["due"][-1]))
         self._stamp(trades)
-        batch = Batch(self.issued, trades)
+        batch = IssuedBatch(self.issued, trades)
         self.issued += len(trades)
         self._unrecorded.append(trades)
         self._unrecorded_count += len(trades)
@@ -175,7 +175,7 @@ class Exchange:
             _ = self.listings
         return batch
 
-    def aggregate_ids(self, batch: Batch) -> npt.NDArray[np.int64]:
+    def aggregate_ids(self, batch: IssuedBatch) -> npt.NDArray[np.int64]:
         """Return for each trade of a batch just issued the id of its aggregate."""
         aggregate_ids = np.empty(len(batch.trades), np.int64)
         for index, listing in enumerate(self.listings.values()):
@@ -209,13 +209,13 @@ class Exchange:
         """How long until the next trade is due; infinity when none will be."""
         if self.left == 0 or not self._supply.fill():
             return math.inf
-        return self.clock.wait_us(self._supply.next_due)
+        return self.pacer.wait_us(self._supply.next_due)
 
-    def close_candles(self, now_us: int) -> None:
+    def close_klines(self, now_us: int) -> None:
         """Close the minutes that have ended. A tape that keeps its times closes them by its own trades alone."""
         if not self._keep_times:
             for listing in self.listings.values():
-                listing.candles.close_before(now_us)
+                listing.klines.close_before(now_us)
 
     # Inside
 
@@ -228,7 +228,7 @@ class Exchange:
             before = listing.last_id if listing.last_id is not None else -1
             fallen = rows[np.diff(ids, prepend=before) <= 0]
             if len(fallen) and fallen[0] < until:
-                until, whose = int(fallen[0]), listing.coin.symbol
+                until, whose = int(fallen[0]), listing.instrument.symbol
         return until, whose
 
     def _stamp(self, trades: Trades) -> None:
@@ -237,7 +237,7 @@ class Exchange:
                 trades["trade_id"] += np.where(trades["symbol"] == index, listing.skipped_ids, 0)
         if self._keep_times:
             return
-        if self.clock.pace is not Pace.RECORDED:
+        if self.pacer.pace is not Pace.RECORDED:
             trades["time_us"] = self.now_us
             return
         # the tape's own distances, from the moment it started, but never later than now
@@ -246,15 +246,15 @@ class Exchange:
         trades["time_us"] = np.minimum(self._recorded_origin_us + trades["due"], self.now_us)
 
     def _record(self, trades: Trades, *, issued: bool = False) -> None:
-        self._list_coins()
+        self._list_instruments()
         for index, listing in enumerate(self._listings.values()):
             mine = trades[trades["symbol"] == index]
             if len(mine):
                 listing.record(mine, issued=issued)
 
-    def _list_coins(self) -> None:
-        for coin in self._supply.source.coins[len(self._listings) :]:
-            self._listings[coin.symbol] = Listing(coin, self._keep)
+    def _list_instruments(self) -> None:
+        for instrument in self._supply.source.instruments[len(self._listings) :]:
+            self._listings[instrument.symbol] = Listing(instrument, self._keep)
 
 
 def _joined(parts: Sequence[Trades]) -> Trades:

@@ -53,36 +53,36 @@ class _Fault(
         return str(self.__struct_config__.tag)
 
 
-class _Window(_Fault, frozen=True):
+class _TradesFault(_Fault, frozen=True):
     """Touches `count` trades in a row on WebSockets, of them those of `symbol` if given. REST and the log have all."""
 
     count: Count = 1
     symbol: str | None = None
 
 
-class Drop(_Window, frozen=True, tag="drop"):
+class Drop(_TradesFault, frozen=True, tag="drop"):
     """Trades are not sent."""
 
 
-class Duplicate(_Window, frozen=True, tag="duplicate"):
+class Duplicate(_TradesFault, frozen=True, tag="duplicate"):
     """Each trade is sent `copies` more times."""
 
     copies: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 1
 
 
-class Reorder(_Window, frozen=True, tag="reorder"):
+class Reorder(_TradesFault, frozen=True, tag="reorder"):
     """The `count` (at least 2) trades are held back until all are there, then sent in a random other order."""
 
     count: Annotated[int, msgspec.Meta(ge=2, le=100_000)] = 2
 
 
-class Garble(_Window, frozen=True, tag="garble"):
+class Garble(_TradesFault, frozen=True, tag="garble"):
     """Frames arrive damaged: cut in half, a letter in the price, the trade id missing, or a proxy's HTML instead."""
 
     how: Garbling | None = None
 
 
-class Misstate(_Window, frozen=True, tag="misstate"):
+class Misstate(_TradesFault, frozen=True, tag="misstate"):
     """Trades are told with another id or time: `id_by` is added to the one, `time_by_s` to the other.
 
     Not among the kinds that `random` chooses from.
@@ -92,7 +92,7 @@ class Misstate(_Window, frozen=True, tag="misstate"):
     time_by_s: Annotated[float, msgspec.Meta(ge=-(2 * 10**9), le=10**10)] = 0
 
 
-class Hole(_Fault, frozen=True, tag="hole"):
+class SkippedIds(_Fault, frozen=True, tag="hole"):
     """The next `count` ids of `symbol` are never issued: not on WebSockets, not in REST, nowhere."""
 
     symbol: str
@@ -190,7 +190,7 @@ class Random(_Fault, frozen=True, tag="random"):
 
 WindowFault = Drop | Duplicate | Reorder | Garble | Misstate
 RestFault = RestStatus | SlowRest
-Strike = Hole | BeginAgain | Disconnect | Refuse | Silence | Shutdown | Expire | SlowFrames
+Strike = SkippedIds | BeginAgain | Disconnect | Refuse | Silence | Shutdown | Expire | SlowFrames
 Certain = WindowFault | RestFault | Strike
 Fault = Certain | Random
 

@@ -1,7 +1,8 @@
-"""What goes down the wire: trades, aggregates and candles as Binance words them, in RFC 6455 frames.
+"""What goes down the wire: trades, aggregates and klines as Binance words them, in RFC 6455 frames.
 
-A frame is worded once for all clients. Clients that follow the same streams in the same form share one `View`, and for
-each view the frames of a batch are joined once, so that a thousand clients cost a thousand writes and nothing more.
+A frame is worded once for all clients. Clients that follow the same streams in the same form share one
+`FollowedStreams`, and for each of those the frames of a batch are joined once, so that a thousand clients cost a
+thousand writes and nothing more.
 """
 
 from __future__ import annotations
@@ -10,21 +11,21 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sim.candles import MINUTE_US, Candle
-from sim.coins import E8, Coin
-from sim.exchange import Batch, Exchange
+from sim.exchange import Exchange, IssuedBatch
+from sim.fault_plan import Sent
 from sim.faults import Garbling
-from sim.plan import Sent
+from sim.instruments import E8, Instrument
+from sim.klines import MINUTE_US, Kline
 from sim.trades import decimal_text
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class FollowedStreams:
     """What a client sees: symbols (lower case) by kind of stream, and the form of the frames."""
 
     trades: frozenset[str]
     aggregates: frozenset[str]
-    candles: frozenset[str]
+    klines: frozenset[str]
     combined: bool
     microseconds: bool
 
@@ -61,16 +62,16 @@ def garbled_frame(frame: bytes, how: Garbling) -> bytes:
 class BatchFrames:
     """The frames of one batch, made when the first client wants them. Of its trades `sent` are told, all by default."""
 
-    def __init__(self, batch: Batch, exchange: Exchange, sent: Sent | None = None) -> None:
+    def __init__(self, batch: IssuedBatch, exchange: Exchange, sent: Sent | None = None) -> None:
         self._batch = batch
         self._sent = Sent(batch.trades) if sent is None else sent
         self._exchange = exchange
-        self._coins = exchange.coins
-        self._symbols = [coin.symbol for coin in exchange.coins]
+        self._instruments = exchange.instruments
+        self._symbols = [instrument.symbol for instrument in exchange.instruments]
         self._trades: dict[tuple[bool, bool], list[bytes]] = {}
         self._aggregates: dict[tuple[bool, bool], list[tuple[str, bytes]]] = {}
 
-    def trades(self, view: View) -> list[bytes]:
+    def trades(self, view: FollowedStreams) -> list[bytes]:
         """Return the frames of the trades that `view` shows, in issue order."""
         form = (view.combined, view.microseconds)
         if form not in self._trades:
@@ -82,7 +83,7 @@ class BatchFrames:
         symbols = self._sent.trades["symbol"].tolist()
         return [frame for symbol, frame in zip(symbols, frames, strict=True) if shown[symbol]]
 
-    def aggregates(self, view: View) -> list[bytes]:
+    def aggregates(self, view: FollowedStreams) -> list[bytes]:
         """Return the frames of the aggregate trades that `view` shows."""
         if not view.aggregates:
             return []
@@ -95,10 +96,10 @@ class BatchFrames:
         # The hot loop: about 2 us a trade.
         unit = 1 if microseconds else 1000
         begin = [
-            (f'{{"stream":"{coin.symbol}@trade","data":' if combined else "") + '{"e":"trade","E":'
-            for coin in self._coins
+            (f'{{"stream":"{instrument.symbol}@trade","data":' if combined else "") + '{"e":"trade","E":'
+            for instrument in self._instruments
         ]
-        after_time = [f',"s":"{coin.name}","t":' for coin in self._coins]
+        after_time = [f',"s":"{instrument.name}","t":' for instrument in self._instruments]
         end = ',"M":true}}' if combined else ',"M":true}'
         frames = []
         rows = self._sent.trades.tolist()
@@ -129,44 +130,46 @@ class BatchFrames:
             group[2] += quantity
         frames = []
         for (symbol, aggregate_id), (first_id, last_id, quantity, row) in groups.items():
-            coin, trade = self._coins[symbol], self._batch.trades[row]
+            instrument, trade = self._instruments[symbol], self._batch.trades[row]
             time_us = int(trade["time_us"])
             event_us = time_us + int(trade["event_delay_us"])
             data = (
-                f'{{"e":"aggTrade","E":{event_us // unit},"s":"{coin.name}","a":{aggregate_id},'
+                f'{{"e":"aggTrade","E":{event_us // unit},"s":"{instrument.name}","a":{aggregate_id},'
                 f'"p":"{decimal_text(int(trade["price_e8"]))}","q":"{decimal_text(quantity)}","f":{first_id},"l":{last_id},'
                 f'"T":{time_us // unit},"m":{"true" if trade["is_buyer_maker"] else "false"},"M":true}}'
             )
-            frames.append((coin.symbol, wrapped(f"{coin.symbol}@aggTrade", data, combined=combined)))
+            frames.append((instrument.symbol, wrapped(f"{instrument.symbol}@aggTrade", data, combined=combined)))
         return frames
 
 
-def candle_frame(coin: Coin, candle: Candle, *, closed: bool, now_us: int, view: View) -> bytes:
-    """Word one state of a minute's candle."""
+def kline_frame(instrument: Instrument, kline: Kline, *, closed: bool, now_us: int, view: FollowedStreams) -> bytes:
+    """Word one state of a minute's kline."""
     unit = 1 if view.microseconds else 1000
     data = (
-        f'{{"e":"kline","E":{now_us // unit},"s":"{coin.name}","k":{{"t":{candle.open_us // unit},'
-        f'"T":{(candle.open_us + MINUTE_US) // unit - 1},"s":"{coin.name}","i":"1m",'
-        f'"f":{candle.first_id},"L":{candle.last_id},"o":"{decimal_text(candle.open_e8)}",'
-        f'"c":"{decimal_text(candle.close_e8)}","h":"{decimal_text(candle.high_e8)}","l":"{decimal_text(candle.low_e8)}","v":"{decimal_text(candle.volume_e8)}","n":{candle.count},'
-        f'"x":{"true" if closed else "false"},"q":"{decimal_text(candle.quote_e16 // E8)}",'
-        f'"V":"{decimal_text(candle.taker_buy_volume_e8)}",'
-        f'"Q":"{decimal_text(candle.taker_buy_quote_e16 // E8)}","B":"0"}}}}'
+        f'{{"e":"kline","E":{now_us // unit},"s":"{instrument.name}","k":{{"t":{kline.open_us // unit},'
+        f'"T":{(kline.open_us + MINUTE_US) // unit - 1},"s":"{instrument.name}","i":"1m",'
+        f'"f":{kline.first_id},"L":{kline.last_id},"o":"{decimal_text(kline.open_e8)}",'
+        f'"c":"{decimal_text(kline.close_e8)}","h":"{decimal_text(kline.high_e8)}","l":"{decimal_text(kline.low_e8)}","v":"{decimal_text(kline.volume_e8)}","n":{kline.count},'
+        f'"x":{"true" if closed else "false"},"q":"{decimal_text(kline.quote_e16 // E8)}",'
+        f'"V":"{decimal_text(kline.taker_buy_volume_e8)}",'
+        f'"Q":"{decimal_text(kline.taker_buy_quote_e16 // E8)}","B":"0"}}}}'
     )
-    return wrapped(f"{coin.symbol}@kline_1m", data, combined=view.combined)
+    return wrapped(f"{instrument.symbol}@kline_1m", data, combined=view.combined)
 
 
-def candle_frames(news: Mapping[str, Sequence[tuple[Coin, Candle, bool]]], now_us: int, view: View) -> list[bytes]:
-    """Word the candle news, by symbol, that `view` shows; the bool says that the candle is closed."""
+def kline_frames(
+    news: Mapping[str, Sequence[tuple[Instrument, Kline, bool]]], now_us: int, view: FollowedStreams
+) -> list[bytes]:
+    """Word the kline news, by symbol, that `view` shows; the bool says that the kline is closed."""
     return [
-        candle_frame(coin, candle, closed=closed, now_us=now_us, view=view)
+        kline_frame(instrument, kline, closed=closed, now_us=now_us, view=view)
         for symbol, items in news.items()
-        if symbol in view.candles
-        for coin, candle, closed in items
+        if symbol in view.klines
+        for instrument, kline, closed in items
     ]
 
 
-def shutdown_frame(now_us: int, view: View) -> bytes:
+def shutdown_frame(now_us: int, view: FollowedStreams) -> bytes:
     """Word the warning before maintenance. The docs promise no lead time."""
     unit = 1 if view.microseconds else 1000
     return wrapped("!serverShutdown", f'{{"e":"serverShutdown","E":{now_us // unit}}}', combined=view.combined)

@@ -9,15 +9,15 @@ import time
 from collections import deque
 from collections.abc import Iterable, Sequence
 
-from sim.candles import Candle
+from sim.client_socket import ClientSocket
 from sim.clients import Clients
-from sim.coins import Coin
-from sim.exchange import FLAT_OUT_BATCH, Batch, Exchange
-from sim.faults import BeginAgain, Disconnect, Expire, Fault, Hole, Refuse, Shutdown, Silence, SlowFrames, Strike
-from sim.frames import BatchFrames, candle_frames, shutdown_frame
-from sim.log import IssueLog
-from sim.plan import Plan
-from sim.sockets import Socket
+from sim.exchange import FLAT_OUT_BATCH, Exchange, IssuedBatch
+from sim.fault_plan import FaultPlan
+from sim.faults import BeginAgain, Disconnect, Expire, Fault, Refuse, Shutdown, Silence, SkippedIds, SlowFrames, Strike
+from sim.frames import BatchFrames, kline_frames, shutdown_frame
+from sim.instruments import Instrument
+from sim.issue_log import IssueLog
+from sim.klines import Kline
 
 logger = logging.getLogger("sim.issuer")
 
@@ -26,7 +26,7 @@ BUSY_TICK_S = 0.005  # from BUSY_RATE on: fewer, larger batches
 BUSY_RATE = 5000
 LONGEST_SLEEP_S = 0.02  # how late a change of rate may be noticed
 HEARTBEAT_S = 0.25
-CANDLE_UPDATE_S = 1.0
+KLINE_UPDATE_S = 1.0
 PATIENCE_S = 5.0  # how long the flat-out market waits for a client that does not read
 MOST_AT_ONCE = 10_000_000  # a minute's work and more, which nothing but the end of the exchange breaks off
 LATE_BATCHES = 10_000  # of slow frames; more are sent before their time, so that memory is bounded
@@ -52,7 +52,7 @@ class Issuer:
         self,
         exchange: Exchange,
         clients: Clients,
-        plan: Plan,
+        plan: FaultPlan,
         *,
         log: IssueLog | None = None,
         faults: Sequence[Fault] = (),
@@ -67,7 +67,7 @@ class Issuer:
         self._wait_for_client = wait_for_client
         self._slow = (0.0, 0.0)  # until when frames are late, and by how much
         self._late: deque[tuple[float, BatchFrames]] = deque()
-        self._candles_told_s = 0.0
+        self._klines_told_s = 0.0
 
     async def pump(self) -> None:
         """Issue what is due, for ever."""
@@ -84,20 +84,20 @@ class Issuer:
             batch = self.exchange.advance(elapsed_us, _now_us(), most=self.plan.room(self.exchange.issued))
             if batch is not None:
                 self._publish(batch)
-                if self.exchange.clock.flat_out:
+                if self.exchange.pacer.flat_out:
                     await self._clients.wait_for_room(PATIENCE_S)
             wait_s = self.exchange.wait_us() / 1e6
             if wait_s:
-                tick_s = TICK_S if self.exchange.clock.rate < BUSY_RATE else BUSY_TICK_S
+                tick_s = TICK_S if self.exchange.pacer.rate < BUSY_RATE else BUSY_TICK_S
                 wait_s = min(max(wait_s, tick_s), LONGEST_SLEEP_S)
             await asyncio.sleep(wait_s)
 
     async def beat(self) -> None:
-        """Ping clients, hang up on the late, tell candles, for ever."""
+        """Ping clients, hang up on the late, tell klines, for ever."""
         while True:
             now_s = time.monotonic()
             self._clients.poll(now_s)
-            self._tell_candles(updates=now_s - self._candles_told_s >= CANDLE_UPDATE_S)
+            self._tell_klines(updates=now_s - self._klines_told_s >= KLINE_UPDATE_S)
             await asyncio.sleep(HEARTBEAT_S)
 
     async def issue(self, count: int) -> None:
@@ -138,13 +138,13 @@ class Issuer:
         for socket in self._clients.sockets:
             socket.unmute()
 
-    # Trades and candles
+    # Trades and klines
 
-    def _publish(self, batch: Batch) -> None:
+    def _publish(self, batch: IssuedBatch) -> None:
         if self._log is not None:
-            self._log.write(batch.trades, self.exchange.coins)
+            self._log.write(batch.trades, self.exchange.instruments)
         now_s = time.monotonic()
-        sent = self.plan.tamper(batch.first_number, batch.trades, now_s, self.exchange.coins)
+        sent = self.plan.tamper(batch.first_number, batch.trades, now_s, self.exchange.instruments)
         self._deliver(BatchFrames(batch, self.exchange, sent), now_s)
 
     def _deliver(self, frames: BatchFrames, now_s: float) -> None:
@@ -162,22 +162,22 @@ class Issuer:
         now_s = time.monotonic()
         held = self.plan.release(now_s)
         if held is not None:
-            self._deliver(BatchFrames(Batch(0, held.trades[:0]), self.exchange, held), now_s)
+            self._deliver(BatchFrames(IssuedBatch(0, held.trades[:0]), self.exchange, held), now_s)
         while self._late and self._late[0][0] <= now_s:
             self._clients.deliver(self._late.popleft()[1])
 
-    def _tell_candles(self, *, updates: bool) -> None:
+    def _tell_klines(self, *, updates: bool) -> None:
         now_us = _now_us()
-        self.exchange.close_candles(now_us)
-        news: dict[str, list[tuple[Coin, Candle, bool]]] = {}
+        self.exchange.close_klines(now_us)
+        news: dict[str, list[tuple[Instrument, Kline, bool]]] = {}
         for symbol, listing in self.exchange.listings.items():
-            news[symbol] = [(listing.coin, candle, True) for candle in listing.candles.pop_closed()]
-            if updates and listing.candles.open is not None and listing.candles.open.count:
-                news[symbol].append((listing.coin, listing.candles.open, False))
+            news[symbol] = [(listing.instrument, kline, True) for kline in listing.klines.pop_closed()]
+            if updates and listing.klines.open is not None and listing.klines.open.count:
+                news[symbol].append((listing.instrument, listing.klines.open, False))
         if updates:
-            self._candles_told_s = time.monotonic()
+            self._klines_told_s = time.monotonic()
         if any(news.values()):
-            self._clients.send(lambda view: b"".join(candle_frames(news, now_us, view)))
+            self._clients.send(lambda view: b"".join(kline_frames(news, now_us, view)))
 
     # Faults
 
@@ -201,7 +201,7 @@ class Issuer:
     def _suffer(self, fault: Strike, now_s: float) -> None:
         sockets = list(self._clients.sockets)
         match fault:
-            case Hole():
+            case SkippedIds():
                 self.exchange.skip_ids(fault.symbol, fault.count)
             case BeginAgain():
                 while self._late:  # they are told as they were issued
@@ -226,7 +226,7 @@ class Issuer:
                 asyncio.get_running_loop().call_later(fault.lead_s, _close, sockets, "server is shutting down")
 
 
-def _close(sockets: Iterable[Socket], reason: str) -> None:
+def _close(sockets: Iterable[ClientSocket], reason: str) -> None:
     for socket in sockets:
         socket.close(1001, reason)
 

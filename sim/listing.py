@@ -1,4 +1,4 @@
-"""One symbol on the exchange: its coin, what it traded, its candles, its holes."""
+"""One symbol on the exchange: its instrument, what it traded, its klines, its holes."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ from collections import deque
 
 import numpy as np
 
-from sim.candles import Candles
-from sim.coins import Coin
-from sim.history import History
+from sim.instruments import Instrument
+from sim.klines import Klines
+from sim.trade_history import TradeHistory
 from sim.trades import Trades
 
 HOLES_KEPT = 10_000
 
 
 class Listing:
-    """One symbol on the exchange: its coin, what it traded, its candles."""
+    """One symbol on the exchange: its instrument, what it traded, its klines."""
 
-    def __init__(self, coin: Coin, keep: int) -> None:
-        self.coin = coin
-        self.history = History(keep)
-        self.candles = Candles()
+    def __init__(self, instrument: Instrument, keep: int) -> None:
+        self.instrument = instrument
+        self.history = TradeHistory(keep)
+        self.klines = Klines()
         self.first_id: int | None = None  # of the trades issued, not of those before the start
         self.last_id: int | None = None
         self.issued = 0
@@ -29,12 +29,12 @@ class Listing:
         self.begun_again = 0  # how often the ids have
         self.absent_before: deque[tuple[int, int, int]] = deque(maxlen=HOLES_KEPT)
         """How often they had, first and last id of holes of that time."""
-        self._next_aggregate = coin.first_trade_id // 3 + 1
+        self._next_aggregate = instrument.first_trade_id // 3 + 1
 
     def begin_again(self, keep: int) -> None:
         """Forget what was traded; the next trade has the id 0."""
         newest = self.history.rows(self.history.end - 1, self.history.end)
-        last_id = int(newest["trade_id"][0]) if len(newest) else self.coin.first_trade_id + self.skipped_ids - 1
+        last_id = int(newest["trade_id"][0]) if len(newest) else self.instrument.first_trade_id + self.skipped_ids - 1
         if self.last_id is not None and not len(newest):
             last_id = self.last_id  # begun again just now
         self.skipped_ids -= last_id + 1
@@ -42,7 +42,7 @@ class Listing:
         self.absent.clear()
         self.begun_again += 1
         self.last_id = -1
-        self.history, self.candles = History(keep), Candles()
+        self.history, self.klines = TradeHistory(keep), Klines()
         self._next_aggregate = 0
 
     def record(self, trades: Trades, *, issued: bool) -> None:
@@ -62,4 +62,4 @@ class Listing:
             self.last_id = int(ids[-1])
             self.issued += len(trades)
         self.history.append(trades, aggregate_ids)
-        self.candles.add(trades)
+        self.klines.add(trades)

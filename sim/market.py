@@ -1,8 +1,9 @@
-"""The seeded market: every coin a walk of its own, merged order by order.
+"""The seeded market: every instrument a walk of its own, merged order by order.
 
 Same seed, same trades: ids, prices, quantities and sides, on every machine and whatever the clock. Therefore all is
 integer arithmetic on the raw words of PCG64, whose stream numpy promises never to change (its distributions it does
-not), and no trade has been a float. A coin's trades depend on the seed and the coin alone, not on the other coins.
+not), and no trade has been a float. An instrument's trades depend on the seed and the instrument alone, not on the
+other instruments.
 
 The unit of the market is the taker's order. It is filled by one or more trades at once, rarely by hundreds: that is
 where the bursts of a real exchange come from. Prices walk from order to order by about 2e-5 of themselves.
@@ -18,12 +19,12 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from sim.coins import Coin
-from sim.pace import SLOT, Pace
+from sim.instruments import Instrument
+from sim.pacing import SLOT, Pace
 from sim.trades import NO_TRADES, TRADE, Trades
 
 ORDERS_PER_BLOCK: Final = 2048
-FINE: Final = 16  # the walk's unit is 2**-16 ticks, so that cheap coins move too
+FINE: Final = 16  # the walk's unit is 2**-16 ticks, so that cheap instruments move too
 STEP_SHARE: Final = 100_000  # one step of the walk is this part of the price
 
 Integers = npt.NDArray[np.int64]
@@ -53,15 +54,15 @@ def _field(words: Words, shift: int, bits: int) -> Integers:
     return ((words >> np.uint64(shift)) & np.uint64((1 << bits) - 1)).astype(np.int64)
 
 
-class CoinWalk:
-    """One coin's endless orders. `orders(n)` gives the next n: their lengths, and their trades one after the other."""
+class InstrumentWalk:
+    """One instrument's endless orders. `orders(n)` gives the next n: their lengths, and their trades in that order."""
 
-    def __init__(self, coin: Coin, index: int, seed: int) -> None:
-        self._coin = coin
+    def __init__(self, instrument: Instrument, index: int, seed: int) -> None:
+        self._instrument = instrument
         self._index = index
-        self._bits = np.random.PCG64(np.random.SeedSequence([seed, zlib.crc32(coin.symbol.encode())]))
-        self._price_fine = (coin.start_price_e8 // coin.tick_e8) << FINE
-        self._next_id = coin.first_trade_id
+        self._bits = np.random.PCG64(np.random.SeedSequence([seed, zlib.crc32(instrument.symbol.encode())]))
+        self._price_fine = (instrument.start_price_e8 // instrument.tick_e8) << FINE
+        self._next_id = instrument.first_trade_id
         self._lengths = np.empty(0, np.int64)
         self._trades = NO_TRADES
 
@@ -75,9 +76,9 @@ class CoinWalk:
         return lengths, trades
 
     def _more(self) -> tuple[Integers, Trades]:
-        coin, words = self._coin, self._bits.random_raw(ORDERS_PER_BLOCK)
+        instrument, words = self._instrument, self._bits.random_raw(ORDERS_PER_BLOCK)
         lengths = ORDER_LENGTHS[_field(words, 0, 16)]
-        # 16 coin tosses are near enough to a normal step: mean 0, deviation 2.
+        # 16 instrument tosses are near enough to a normal step: mean 0, deviation 2.
         steps = sum(_field(words, 16 + bit, 1) for bit in range(16)) - 8
         fine = self._price_fine + np.cumsum(steps * max(1, self._price_fine // STEP_SHARE))
         self._price_fine = max(int(fine[-1]), 64 << FINE)
@@ -94,27 +95,27 @@ class CoinWalk:
         ticks = np.repeat(fine >> FINE, lengths) + np.where(maker == 1, -depth, depth + 1)
         # Quantities: a thousand sizes on each of 8 scales, small ones the most common.
         scale = np.minimum(_field(fill_words, 3, 3), _field(fill_words, 6, 3))
-        quantity = ((_field(fill_words, 9, 10) + 1) * coin.typical_steps << scale) >> 4
+        quantity = ((_field(fill_words, 9, 10) + 1) * instrument.typical_steps << scale) >> 4
 
         trades = np.zeros(count, TRADE)
         trades["symbol"] = self._index
         trades["trade_id"] = np.arange(self._next_id, self._next_id + count)
-        trades["price_e8"] = np.maximum(ticks, 1) * coin.tick_e8
-        trades["quantity_e8"] = np.maximum(quantity, 1) * coin.step_e8
+        trades["price_e8"] = np.maximum(ticks, 1) * instrument.tick_e8
+        trades["quantity_e8"] = np.maximum(quantity, 1) * instrument.step_e8
         trades["is_buyer_maker"] = maker == 1
         self._next_id += count
         return lengths, trades
 
 
 class Market:
-    """The coins' walks merged into one endless sequence of trades, a block at a time."""
+    """The instruments' walks merged into one endless sequence of trades, a block at a time."""
 
-    def __init__(self, seed: int, coins: Sequence[Coin], pace: Pace = Pace.BURSTS) -> None:
-        assert coins and pace is not Pace.RECORDED
-        self.coins = tuple(coins)
-        self._walks = [CoinWalk(coin, index, seed) for index, coin in enumerate(coins)]
+    def __init__(self, seed: int, instruments: Sequence[Instrument], pace: Pace = Pace.BURSTS) -> None:
+        assert instruments and pace is not Pace.RECORDED
+        self.instruments = tuple(instruments)
+        self._walks = [InstrumentWalk(instrument, index, seed) for index, instrument in enumerate(instruments)]
         self._bits = np.random.PCG64(np.random.SeedSequence([seed]))
-        self._bounds = np.cumsum([coin.weight for coin in coins])
+        self._bounds = np.cumsum([instrument.weight for instrument in instruments])
         self._pace = pace
         self._due = 0
 

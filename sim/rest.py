@@ -1,4 +1,4 @@
-"""Binance's public REST, without the socket: a request in, an `Answer` out, from what the exchange remembers."""
+"""Binance's public REST, without the socket: a request in, an `RestAnswer` out, from what the exchange remembers."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ from typing import Final
 from urllib.parse import parse_qsl
 
 import msgspec
+import numpy as np
 
-from sim.candles import INTERVALS_US
 from sim.exchange import Exchange
+from sim.instruments import E8, Instrument
+from sim.klines import INTERVALS_US, Kline
 from sim.listing import Listing
-from sim.rows import aggregate_rows, candle_row, symbol_info, trade_rows
-from sim.weight import WEIGHT_LIMIT, WeightBook
+from sim.request_weight import WEIGHT_LIMIT, RequestWeights
+from sim.trade_history import Rows
+from sim.trades import decimal_text
 
 MOST_ROWS: Final = 1000
 USUAL_ROWS: Final = 500
@@ -26,13 +29,13 @@ ANYTHING: Final = ".*"
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class RestAnswer:
     status: int
     body: bytes
     headers: dict[str, str] = field(default_factory=dict)
 
 
-class _RefusedError(Exception):
+class _ApiError(Exception):
     def __init__(self, code: int, msg: str) -> None:
         super().__init__(code, msg)
         self.code = code
@@ -57,14 +60,14 @@ class _Route:
 class Rest:
     """See the module. `unit` inside is what a microsecond time is divided by: 1000 for ms, 1 for us."""
 
-    def __init__(self, exchange: Exchange, weights: WeightBook | None = None) -> None:
+    def __init__(self, exchange: Exchange, weights: RequestWeights | None = None) -> None:
         self._exchange = exchange
-        self._weights = weights or WeightBook()
+        self._weights = weights or RequestWeights()
 
     def answer(
         self, method: str, path: str, query: str, *, headers: Mapping[str, str], address: str, now_us: int
-    ) -> Answer:
-        """Answer one request.
+    ) -> RestAnswer:
+        """RestAnswer one request.
 
         Args:
             query: as in the address, without the question mark.
@@ -73,9 +76,9 @@ class Rest:
         """
         route = ROUTES.get(path)
         if route is None:
-            return Answer(404, b"", {"Content-Type": "text/plain"})
+            return RestAnswer(404, b"", {"Content-Type": "text/plain"})
         if method != "GET":
-            return Answer(405, b"", {"Content-Type": "text/plain", "Allow": "GET"})
+            return RestAnswer(405, b"", {"Content-Type": "text/plain", "Allow": "GET"})
         verdict = self._weights.spend(address, route.weight, now_us)
         spent = {"X-MBX-USED-WEIGHT": str(verdict.used), "X-MBX-USED-WEIGHT-1M": str(verdict.used)}
         if verdict.status != 200:
@@ -83,9 +86,9 @@ class Rest:
         unit = 1 if headers.get("x-mbx-time-unit", "").upper() == "MICROSECOND" else 1000
         try:
             value = route.reply(self, _Request(_parameters(route, query), now_us, unit))
-        except _RefusedError as refusal:
+        except _ApiError as refusal:
             return _error(400, refusal.code, refusal.msg, spent)
-        return Answer(200, msgspec.json.encode(value), {"Content-Type": "application/json;charset=UTF-8"} | spent)
+        return RestAnswer(200, msgspec.json.encode(value), {"Content-Type": "application/json;charset=UTF-8"} | spent)
 
     # One reply a path
 
@@ -98,7 +101,7 @@ class Rest:
     def exchange_info(self, request: _Request) -> object:
         parameters = request.parameters
         if "symbol" in parameters and "symbols" in parameters:
-            raise _RefusedError(-1128, "Combination of optional parameters invalid.")
+            raise _ApiError(-1128, "Combination of optional parameters invalid.")
         listings = list(self._exchange.listings.values())
         if "symbol" in parameters:
             listings = [self._listing(parameters)]
@@ -107,7 +110,7 @@ class Rest:
                 names = msgspec.json.decode(parameters["symbols"], type=list[str])
             except msgspec.MsgspecError as exc:
                 legal = r'^\[("[A-Z0-9-_.]{1,20}"(,"[A-Z0-9-_.]{1,20}"){0,}){0,1}\]$'
-                raise _RefusedError(
+                raise _ApiError(
                     -1100, f"Illegal characters found in parameter 'symbols'; legal range is '{legal}'."
                 ) from exc
             listings = [self._listing({"symbol": name}) for name in names]
@@ -119,12 +122,12 @@ class Rest:
                 {"rateLimitType": "RAW_REQUESTS", "interval": "MINUTE", "intervalNum": 5, "limit": 61000},
             ],
             "exchangeFilters": [],
-            "symbols": [symbol_info(listing.coin) for listing in listings],
+            "symbols": [_symbol_info(listing.instrument) for listing in listings],
         }
 
     def trades(self, request: _Request) -> object:
         history = self._listing(request.parameters).history
-        return trade_rows(history.rows(history.end - _limit(request.parameters), history.end), request.unit)
+        return _trade_rows(history.rows(history.end - _limit(request.parameters), history.end), request.unit)
 
     def historical_trades(self, request: _Request) -> object:
         parameters = request.parameters
@@ -132,14 +135,14 @@ class Rest:
             return self.trades(request)
         history = self._listing(parameters).history
         start = history.search("trade_id", int(parameters["fromId"]))
-        return trade_rows(history.rows(start, start + _limit(parameters)), request.unit)
+        return _trade_rows(history.rows(start, start + _limit(parameters)), request.unit)
 
     def aggregate_trades(self, request: _Request) -> object:
         parameters = request.parameters
         history, limit = self._listing(parameters).history, _limit(parameters)
         start_us, end_us = _time_us(parameters, "startTime"), _time_us(parameters, "endTime")
         if "fromId" in parameters and (start_us is not None or end_us is not None):
-            raise _RefusedError(-1128, "Combination of optional parameters invalid.")
+            raise _ApiError(-1128, "Combination of optional parameters invalid.")
         if history.end == history.start:
             return []
         newest = int(history.rows(history.end - 1, history.end)["aggregate_id"][0])
@@ -155,26 +158,26 @@ class Rest:
             return []
         first = int(history.rows(start, start + 1)["aggregate_id"][0])
         stop = min(stop, history.search("aggregate_id", first + limit))
-        return aggregate_rows(history.rows(start, stop), request.unit)
+        return _aggregate_rows(history.rows(start, stop), request.unit)
 
     def klines(self, request: _Request) -> object:
         parameters = request.parameters
         listing = self._listing(parameters)
         interval_us = INTERVALS_US.get(parameters["interval"])
         if interval_us is None:
-            raise _RefusedError(-1120, "Invalid interval.")
-        candles = listing.candles.of_interval(
+            raise _ApiError(-1120, "Invalid interval.")
+        klines = listing.klines.of_interval(
             interval_us,
             start_us=_time_us(parameters, "startTime"),
             end_us=_time_us(parameters, "endTime"),
             limit=_limit(parameters),
         )
-        return [candle_row(candle, interval_us, request.unit) for candle in candles]
+        return [_kline_row(kline, interval_us, request.unit) for kline in klines]
 
     def _listing(self, parameters: Mapping[str, str]) -> Listing:
         listing = self._exchange.listings.get(parameters["symbol"].lower())
-        if listing is None or listing.coin.name != parameters["symbol"]:
-            raise _RefusedError(-1121, "Invalid symbol.")
+        if listing is None or listing.instrument.name != parameters["symbol"]:
+            raise _ApiError(-1121, "Invalid symbol.")
         return listing
 
 
@@ -207,9 +210,9 @@ ROUTES: Final = {
 }
 
 
-def _error(status: int, code: int, msg: str, headers: dict[str, str]) -> Answer:
+def _error(status: int, code: int, msg: str, headers: dict[str, str]) -> RestAnswer:
     body = msgspec.json.encode({"code": code, "msg": msg})
-    return Answer(status, body, {"Content-Type": "application/json;charset=UTF-8"} | headers)
+    return RestAnswer(status, body, {"Content-Type": "application/json;charset=UTF-8"} | headers)
 
 
 def _parameters(route: _Route, query: str) -> dict[str, str]:
@@ -217,22 +220,22 @@ def _parameters(route: _Route, query: str) -> dict[str, str]:
     parameters = dict(pairs)
     for name, _ in pairs:
         if sum(1 for other, _ in pairs if other == name) > 1:
-            raise _RefusedError(-1101, f"Duplicate values for parameter '{name}'.")
+            raise _ApiError(-1101, f"Duplicate values for parameter '{name}'.")
     for name in route.mandatory:
         if not parameters.get(name):
-            raise _RefusedError(-1102, f"Mandatory parameter '{name}' was not sent, was empty/null, or malformed.")
+            raise _ApiError(-1102, f"Mandatory parameter '{name}' was not sent, was empty/null, or malformed.")
     known = {name: value for name, value in parameters.items() if name in route.parameters}
     for name, value in known.items():
         if value == "":
-            raise _RefusedError(-1105, f"Parameter '{name}' was empty.")
+            raise _ApiError(-1105, f"Parameter '{name}' was empty.")
         if not re.fullmatch(route.parameters[name], value, re.ASCII):
             legal = f"^{route.parameters[name]}$"
-            raise _RefusedError(-1100, f"Illegal characters found in parameter '{name}'; legal range is '{legal}'.")
+            raise _ApiError(-1100, f"Illegal characters found in parameter '{name}'; legal range is '{legal}'.")
         if route.parameters[name] == NUMBER and int(value) >= 2**63:
-            raise _RefusedError(-1102, f"Mandatory parameter '{name}' was not sent, was empty/null, or malformed.")
+            raise _ApiError(-1102, f"Mandatory parameter '{name}' was not sent, was empty/null, or malformed.")
     if len(known) < len(parameters):
         counts = f"read '{len(known)}' parameter(s) but was sent '{len(parameters)}'"
-        raise _RefusedError(-1104, f"Not all sent parameters were read; {counts}.")
+        raise _ApiError(-1104, f"Not all sent parameters were read; {counts}.")
     return known
 
 
@@ -240,7 +243,7 @@ def _limit(parameters: Mapping[str, str]) -> int:
     # Spot Binance answers a greater limit with its greatest; only its futures refuse.
     limit = int(parameters.get("limit", USUAL_ROWS))
     if limit == 0:
-        raise _RefusedError(-1130, "Data sent for parameter 'limit' is not valid.")
+        raise _ApiError(-1130, "Data sent for parameter 'limit' is not valid.")
     return min(limit, MOST_ROWS)
 
 
@@ -249,3 +252,82 @@ def _time_us(parameters: Mapping[str, str], name: str) -> int | None:
         return None
     value = int(parameters[name])
     return value if value >= MICROSECONDS_FROM else value * 1000
+
+
+# How things are worded. `unit` is what microseconds are divided by: 1000 or 1.
+
+
+def _trade_rows(rows: Rows, unit: int) -> list[dict[str, object]]:
+    return [
+        {
+            "id": trade_id,
+            "price": decimal_text(price_e8),
+            "qty": decimal_text(quantity_e8),
+            "quoteQty": decimal_text(price_e8 * quantity_e8 // E8),
+            "time": time_us // unit,
+            "isBuyerMaker": is_buyer_maker,
+            "isBestMatch": True,
+        }
+        for trade_id, price_e8, quantity_e8, time_us, _, is_buyer_maker in rows.tolist()
+    ]
+
+
+def _aggregate_rows(rows: Rows, unit: int) -> list[dict[str, object]]:
+    starts = np.flatnonzero(np.diff(rows["aggregate_id"], prepend=-1))
+    ends = np.append(starts[1:], len(rows))
+    quantities = np.add.reduceat(rows["quantity_e8"], starts)
+    return [
+        {
+            "a": aggregate_id,
+            "p": decimal_text(price_e8),
+            "q": decimal_text(int(quantity_e8)),
+            "f": first_id,
+            "l": int(rows["trade_id"][end - 1]),
+            "T": time_us // unit,
+            "m": is_buyer_maker,
+            "M": True,
+        }
+        for (first_id, price_e8, _, time_us, aggregate_id, is_buyer_maker), quantity_e8, end in zip(
+            rows[starts].tolist(), quantities, ends, strict=True
+        )
+    ]
+
+
+def _kline_row(kline: Kline, interval_us: int, unit: int) -> list[object]:
+    return [
+        kline.open_us // unit,
+        *map(decimal_text, (kline.open_e8, kline.high_e8, kline.low_e8, kline.close_e8, kline.volume_e8)),
+        (kline.open_us + interval_us) // unit - 1,
+        decimal_text(kline.quote_e16 // E8),
+        kline.count,
+        decimal_text(kline.taker_buy_volume_e8),
+        decimal_text(kline.taker_buy_quote_e16 // E8),
+        "0",
+    ]
+
+
+def _symbol_info(instrument: Instrument) -> dict[str, object]:
+    most = decimal_text(10**6 * E8)
+    tick, step = decimal_text(instrument.tick_e8), decimal_text(instrument.step_e8)
+    return {
+        "symbol": instrument.name,
+        "status": "TRADING",
+        "baseAsset": instrument.base,
+        "baseAssetPrecision": 8,
+        "quoteAsset": instrument.quote,
+        "quotePrecision": 8,
+        "quoteAssetPrecision": 8,
+        "baseCommissionPrecision": 8,
+        "quoteCommissionPrecision": 8,
+        "orderTypes": ["LIMIT", "LIMIT_MAKER", "MARKET"],
+        "icebergAllowed": True,
+        "isSpotTradingAllowed": True,
+        "isMarginTradingAllowed": False,
+        "filters": [
+            {"filterType": "PRICE_FILTER", "minPrice": tick, "maxPrice": most, "tickSize": tick},
+            {"filterType": "LOT_SIZE", "minQty": step, "maxQty": most, "stepSize": step},
+            {"filterType": "ICEBERG_PARTS", "limit": 10},
+        ],
+        "permissions": [],
+        "permissionSets": [["SPOT"]],
+    }

@@ -15,19 +15,19 @@ from pathlib import Path
 import uvicorn
 
 from sim.clients import Clients
-from sim.coins import coin_named
-from sim.control import App
 from sim.exchange import Exchange
+from sim.fault_plan import FaultPlan
 from sim.faults import Fault
+from sim.instruments import instrument_named
+from sim.issue_log import IssueLog
 from sim.issuer import Issuer
-from sim.log import IssueLog
 from sim.market import Market
-from sim.pace import Clock
-from sim.plan import Plan
+from sim.pacing import Pacer
 from sim.rest import Rest
+from sim.rest_app import RestApp
 from sim.settings import Settings
-from sim.supply import Source
 from sim.tape import Tape
+from sim.trade_source import TradeSource
 
 logger = logging.getLogger("sim.server")
 
@@ -38,7 +38,7 @@ class _RestServer(uvicorn.Server):
         yield  # signals are the caller's
 
 
-class Server:
+class SimServer:
     """One exchange, its clients, its two ports. `run` it until `stop`.
 
     Raises:
@@ -54,7 +54,7 @@ class Server:
         self._issuer = Issuer(
             exchange,
             self._clients,
-            Plan(settings.seed),
+            FaultPlan(settings.seed),
             log=log,
             faults=faults,
             wait_for_client=settings.wait_for_client,
@@ -67,7 +67,7 @@ class Server:
         host = self._settings.host
         ws = await loop.create_server(self._clients.meet, host, self._settings.ws_port, backlog=512)
         config = uvicorn.Config(
-            App(self._issuer, Rest(self._exchange), self.status),
+            RestApp(self._issuer, Rest(self._exchange), self.status),
             http="httptools",
             ws="none",
             lifespan="off",
@@ -100,7 +100,7 @@ class Server:
         return {
             "seed": self._settings.seed,
             "tape": None if self._settings.tape is None else str(self._settings.tape),
-            "rate": "max" if exchange.clock.flat_out else exchange.clock.rate,
+            "rate": "max" if exchange.pacer.flat_out else exchange.pacer.rate,
             "issued": exchange.issued,
             "done": exchange.done,
             "clients": len(self._clients.sockets),
@@ -126,19 +126,23 @@ def open_exchange(settings: Settings, lines: Iterable[str | bytes] | None, log: 
     Raises:
         ValueError: the tape or the log is not what it should be.
     """
-    source: Source
+    source: TradeSource
     if lines is not None:
         source = Tape(str(settings.tape), lines, pace=settings.pace, symbols=settings.symbols)
     else:
-        source = Market(settings.seed, [coin_named(symbol) for symbol in settings.symbols or ()], settings.pace)
+        source = Market(settings.seed, [instrument_named(symbol) for symbol in settings.symbols or ()], settings.pace)
     exchange = Exchange(
         source,
-        Clock(settings.pace, settings.rate),
+        Pacer(settings.pace, settings.rate),
         count=settings.count,
         keep=settings.keep,
         keep_times=settings.keep_times,
     )
-    logged = iter(()) if log is None else log.read({coin.symbol: index for index, coin in enumerate(source.coins)})
+    logged = (
+        iter(())
+        if log is None
+        else log.read({instrument.symbol: index for index, instrument in enumerate(source.instruments)})
+    )
     first = next(logged, None)
     exchange.remember(settings.history, time.time_ns() // 1000 if first is None else int(first["time_us"][0]))
     if first is not None:

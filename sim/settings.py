@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sim.coins import COINS, EVERY_COIN
-from sim.pace import Pace, parse_rate
-from sim.venue import Limits
+from sim.client_session import VenueLimits
+from sim.instruments import EVERY_INSTRUMENT, INSTRUMENTS
+from sim.pacing import Pace, parse_rate
 
-SYMBOLS = tuple(coin.symbol for coin in COINS)
-KNOWN = tuple(coin.symbol for coin in EVERY_COIN)
+SYMBOLS = tuple(instrument.symbol for instrument in INSTRUMENTS)
+KNOWN = tuple(instrument.symbol for instrument in EVERY_INSTRUMENT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Settings:
     log: Path | None = None
     faults: Path | None = None
     max_buffer_bytes: int = 32 * 1024 * 1024
-    limits: Limits = field(default_factory=Limits)
+    limits: VenueLimits = field(default_factory=VenueLimits)
 
 
 class SettingsError(ValueError):
@@ -102,7 +102,7 @@ def parse_settings(arguments: Sequence[str], environ: Mapping[str, str]) -> Sett
         log=given.log,
         faults=given.faults,
         max_buffer_bytes=given.max_buffer_bytes,
-        limits=Limits(
+        limits=VenueLimits(
             max_connection_s=given.max_connection_s,
             ping_every_s=given.ping_s,
             pong_within_s=given.pong_timeout_s,
@@ -116,7 +116,7 @@ def _parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
         prog="python -m sim",
         description="A Binance-compatible exchange on loopback. Once ready it prints its addresses as a line of JSON.",
     )
-    limits = Limits()
+    limits = VenueLimits()
     add = parser.add_argument_group("addresses").add_argument
     add("--host", default="127.0.0.1", help="address to listen on (default %(default)s)")
     port = environ.get("SIM_WS_PORT", "9443")

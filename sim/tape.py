@@ -15,8 +15,8 @@ from typing import Final
 import msgspec
 import numpy as np
 
-from sim.coins import Coin, coin_on_tape
-from sim.pace import SLOT, Pace
+from sim.instruments import Instrument, instrument_on_tape
+from sim.pacing import SLOT, Pace
 from sim.trades import NO_TRADES, TRADE, Trades, decimal_e8
 
 LINES_PER_BLOCK: Final = 4096
@@ -54,7 +54,8 @@ class Tape:
     Args:
         name: of the tape, for messages.
         lines: its lines; read as far as needed, and never held as a whole.
-        symbols: trades of these only (lower case); None for all. Without a list the coins are found on the first block.
+        symbols: trades of these only (lower case); None for all. Without a list the instruments are found as they
+            come.
     """
 
     def __init__(
@@ -65,7 +66,7 @@ class Tape:
         self._pace = pace
         self._wanted = None if symbols is None else frozenset(symbols)
         self._index: dict[str, int] = {}
-        self.coins: tuple[Coin, ...] = ()
+        self.instruments: tuple[Instrument, ...] = ()
         if symbols is not None:
             for symbol in symbols:
                 self._index_of(symbol)
@@ -118,6 +119,6 @@ class Tape:
 
     def _index_of(self, symbol: str) -> int:
         if symbol not in self._index:
-            self._index[symbol] = len(self.coins)
-            self.coins = (*self.coins, coin_on_tape(symbol))
+            self._index[symbol] = len(self.instruments)
+            self.instruments = (*self.instruments, instrument_on_tape(symbol))
         return self._index[symbol]

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import asciichartpy
 
-from term.figures import number_text
+from term.formatting import number_text
 
 
 def draw(prices: Sequence[Decimal], *, height: int, decimals: int) -> list[str]:

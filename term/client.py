@@ -7,7 +7,7 @@ import ipaddress
 import logging
 import os
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from random import Random
 from socket import gaierror
@@ -20,7 +20,6 @@ import httpx
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import WebSocketException
 
-from term.backoff import backoff
 from term.events import (
     Answer,
     CoinsLoaded,
@@ -57,6 +56,8 @@ from term.payloads import (
 )
 
 REQUEST_TIMEOUT_S = 10.0
+FIRST_DELAY_S = 0.5
+MOST_DELAY_S = 10.0
 OPEN_TIMEOUT_S = 5.0
 PING_INTERVAL_S = 10.0
 CLOSE_TIMEOUT_S = 0.5
@@ -219,7 +220,7 @@ class Client:
             if not response.is_success:
                 said = parse_refusal(bytes(body))
                 raise PayloadError(said or f"found status {response.status_code}, expected 200 at {path}")
-            return bytes(body), response.headers.get("X-Next-Page-Token", "")
+            return bytes(body), response.headers.get("X-Next-HistoryPage-Token", "")
 
 
 def _proxy_to(url: str) -> str | Literal[True]:
@@ -267,3 +268,11 @@ def reason_of(error: Exception) -> str:
     if isinstance(error, OSError) and error.errno:
         return os.strerror(error.errno).lower()
     return str(error) or type(error).__name__
+
+
+def backoff(random: Random) -> Iterator[float]:
+    """Give seconds to wait: doubling up to ten, each shortened by chance so that clients do not come back together."""
+    delay_s = FIRST_DELAY_S
+    while True:
+        yield delay_s * (0.5 + random.random() / 2)
+        delay_s = min(2 * delay_s, MOST_DELAY_S)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from term.values import Coin, Feed, Page, Selection, Stats, Trade
+from term.values import Coin, Feed, HistoryPage, SelectedSymbol, Stats, Trade
 
 # --- requests --------------------------------------------------------------------------------------------------------
 
@@ -87,7 +87,7 @@ class SelectionLoaded:
     """The symbol that is selected now."""
 
     request: LoadSelection | SelectCoin
-    selection: Selection
+    selection: SelectedSymbol
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +119,7 @@ class HistoryLoaded:
     """A page of trades."""
 
     request: LoadHistory
-    page: Page
+    page: HistoryPage
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +169,7 @@ class TradeSeen:
 class SelectionSeen:
     """Somebody changed the coin; the trades that follow are the new one's."""
 
-    selection: Selection
+    selection: SelectedSymbol
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,10 +180,10 @@ class TradesMissed:
 
 
 @dataclass(frozen=True, slots=True)
-class SourceSeen:
+class UpstreamSeen:
     """The gateway says that trades have stopped because a part of the mesh is away, or that they go on."""
 
-    away: bool
+    unavailable: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +193,7 @@ class FrameRefused:
     reason: str
 
 
-Stream = Connecting | Connected | Disconnected | TradeSeen | SelectionSeen | TradesMissed | SourceSeen | FrameRefused
+Stream = Connecting | Connected | Disconnected | TradeSeen | SelectionSeen | TradesMissed | UpstreamSeen | FrameRefused
 
 # --- the person and the clock ----------------------------------------------------------------------------------------
 

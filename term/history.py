@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from term.figures import decimals_of
-from term.values import Page, Trade
+from term.formatting import decimals_of
+from term.values import HistoryPage, Trade
 
 MAX_ROWS = 20_000
 
@@ -29,7 +29,7 @@ class History:
         """
         return not page_token or page_token == self.next_token
 
-    def with_page(self, page: Page, *, page_token: str) -> History:
+    def with_page(self, page: HistoryPage, *, page_token: str) -> History:
         """Take in an answer: the first page replaces what was there, the others go below it.
 
         Ask `expects` first.

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 from term.events import Effect, LoadCoins, LoadHistory, LoadSelection, Request, SelectCoin
 from term.history import History
 from term.keys import View
-from term.link import Link, Status
 from term.quote import Quote
-from term.values import Coin, Feed, Selection, SymbolFeed
+from term.stream_state import StreamState, StreamStatus
+from term.values import Coin, Feed, SelectedSymbol, SymbolFeed
 
 NOTICE_US = 6_000_000
 FEED_KEPT_US = 10_000_000
@@ -31,11 +31,11 @@ class Model:
     height: int
     now_us: int
     view: View = View.COINS
-    link: Link = field(default_factory=Link)
+    stream: StreamState = field(default_factory=StreamState)
     coins: tuple[Coin, ...] = ()
     coins_error: str = ""
     cursor: int | None = None
-    selection: Selection | None = None
+    selection: SelectedSymbol | None = None
     generation: int = 0
     quote: Quote = field(default_factory=Quote)
     history: History = field(default_factory=History)
@@ -55,17 +55,17 @@ class Model:
         return self.feed.together if self.selection is None else self.feed.of(self.selection.symbol)
 
     @property
-    def status(self) -> Status:
+    def status(self) -> StreamStatus:
         """How much one may trust the price: what the mesh says of the feed, and what arrives here."""
-        seen = self.link.status(self.quote.traded_us, self.now_us)
+        seen = self.stream.status(self.quote.traded_us, self.now_us)
         feed = self.symbol_feed
-        if feed is None or not self.link.open:
+        if feed is None or not self.stream.open:
             return seen
-        told = Status.__members__.get(feed.state, seen)
-        if told is Status.QUIET and self.now_us - (self.quote.traded_us or 0) < JUST_NOW_US:
+        told = StreamStatus.__members__.get(feed.state, seen)
+        if told is StreamStatus.QUIET and self.now_us - (self.quote.traded_us or 0) < JUST_NOW_US:
             return seen  # something was traded since it was asked
         # What does not arrive here is not fresh, whatever the mesh receives.
-        return seen if told in (Status.LIVE, Status.SIM) and seen is Status.STALE else told
+        return seen if told in (StreamStatus.LIVE, StreamStatus.SIM) and seen is StreamStatus.STALE else told
 
     @property
     def cursor_row(self) -> int:
@@ -111,5 +111,5 @@ Step = tuple[Model, tuple[Effect, ...]]
 
 def start(*, url: str, width: int, height: int, now_us: int) -> Step:
     """Begin with the coin list."""
-    model = Model(url=url, width=width, height=height, now_us=now_us, link=Link(since_us=now_us))
+    model = Model(url=url, width=width, height=height, now_us=now_us, stream=StreamState(since_us=now_us))
     return model.asking(LoadCoins(), LoadSelection(0))

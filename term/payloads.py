@@ -12,9 +12,9 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any, NoReturn
 
-from term.events import SelectionSeen, SourceSeen, TradeSeen, TradesMissed
-from term.figures import plain
-from term.values import Coin, Feed, Page, Selection, Side, Stats, SymbolFeed, Trade
+from term.events import SelectionSeen, TradeSeen, TradesMissed, UpstreamSeen
+from term.formatting import plain
+from term.values import Coin, Feed, HistoryPage, SelectedSymbol, Side, Stats, SymbolFeed, Trade
 
 MAX_TEXT_CHARS = 80
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -26,7 +26,7 @@ class PayloadError(ValueError):
 
 def parse_frame(
     frame: str | bytes, *, received_us: int
-) -> TradeSeen | SelectionSeen | TradesMissed | SourceSeen | None:
+) -> TradeSeen | SelectionSeen | TradesMissed | UpstreamSeen | None:
     """Read one frame of the live stream; None for a kind this client does not know.
 
     `{"symbol": "btcusdt", "name": "Bitcoin (BTC)", "venue": "binance", "price": 61837.63, "quantity": 0.00021,
@@ -45,7 +45,7 @@ def parse_frame(
     if kind == "lagged":
         return TradesMissed(_integer(fields, "missed") or 0)
     if kind == "status":
-        return SourceSeen(away=_text(fields, "state") == "waiting")
+        return UpstreamSeen(unavailable=_text(fields, "state") == "waiting")
     if "price" in fields:
         return TradeSeen(_trade(fields, "frame"), received_us)
     return None
@@ -61,7 +61,7 @@ def parse_coins(body: bytes) -> tuple[Coin, ...]:
     return tuple(coins)
 
 
-def parse_selection(body: bytes) -> Selection:
+def parse_selection(body: bytes) -> SelectedSymbol:
     """Read `/api/symbol`: `{"symbol": "btcusdt", "name": "Bitcoin (BTC)", "venue": "binance"}`."""
     return _selection(_object(_json(body), "symbol"))
 
@@ -91,15 +91,15 @@ def parse_price(body: bytes) -> Trade:
     return _trade(_object(_json(body), "price"), "price")
 
 
-def parse_history(body: bytes, *, next_token: str) -> Page:
-    """Read `/api/history`, a bare list; the token of the next page comes in the header `X-Next-Page-Token`.
+def parse_history(body: bytes, *, next_token: str) -> HistoryPage:
+    """Read `/api/history`, a bare list; the token of the next page comes in the header `X-Next-HistoryPage-Token`.
 
     `[{"venue": "binance", "symbol": "btcusdt", "trade_id": 3801275891, "price": 61837.63, "quantity": 0.00021,
     "timestamp": "2024-07-05T21:34:58.241906Z", "side": "BUY"}]`
     """
     rows = _list(_json(body), "history")
     trades = (_trade(_object(row, f"history[{i}]"), f"history[{i}]") for i, row in enumerate(rows))
-    return Page(tuple(trades), next_token)
+    return HistoryPage(tuple(trades), next_token)
 
 
 def parse_refusal(body: bytes) -> str:
@@ -137,11 +137,11 @@ def _list(value: object, where: str) -> list[Any]:  # Any: as above
     return value
 
 
-def _selection(fields: Mapping[str, Any]) -> Selection:
+def _selection(fields: Mapping[str, Any]) -> SelectedSymbol:
     symbol = _symbol(fields, "symbol")
     status = _text(fields, "status")
     status = "" if status == "TRADING" else status
-    return Selection(symbol, _text(fields, "name") or symbol, _text(fields, "venue"), status)
+    return SelectedSymbol(symbol, _text(fields, "name") or symbol, _text(fields, "venue"), status)
 
 
 def _symbol_feed(fields: Mapping[str, Any]) -> SymbolFeed:

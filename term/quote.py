@@ -6,9 +6,9 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Literal
 
-from term.figures import decimals_of
-from term.recent import Recent
-from term.values import Page, Stats, Trade
+from term.formatting import decimals_of
+from term.recent_prices import RecentPrices
+from term.values import HistoryPage, Stats, Trade
 
 Direction = Literal["up", "down", ""]
 
@@ -38,7 +38,7 @@ class Quote:
     decimals: int = MIN_DECIMALS
     live_stats: Stats = field(default_factory=Stats)
     asked_stats: Stats = field(default_factory=Stats)
-    recent: Recent = field(default_factory=Recent)
+    recent: RecentPrices = field(default_factory=RecentPrices)
     per_second: tuple[tuple[int, int], ...] = ()
     missed: int = 0
 
@@ -85,9 +85,9 @@ class Quote:
         """Take note of trades that happened but were not sent to us."""
         return replace(self, missed=self.missed + trades, per_second=_counted(self.per_second, trades, now_us))
 
-    def seeded(self, page: Page) -> Quote:
+    def seeded(self, page: HistoryPage) -> Quote:
         """Let the chart begin with the newest page of history, before what has been seen live."""
-        recent = Recent()
+        recent = RecentPrices()
         for trade in reversed(page.trades):
             if trade.time_us is not None and (not self.recent.prices or trade.time_us < self.recent.oldest_us):
                 recent = recent.add(trade.price, trade.time_us)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from term.commands import press
 from term.events import (
     CoinsLoaded,
     Connected,
@@ -25,22 +24,24 @@ from term.events import (
     LoadSelection,
     LoadStats,
     PriceLoaded,
+    Quit,
     Request,
     RequestFailed,
     Resized,
     SelectCoin,
     SelectionLoaded,
     SelectionSeen,
-    SourceSeen,
     StatsLoaded,
     Ticked,
     TradeSeen,
     TradesMissed,
+    UpstreamSeen,
 )
 from term.history import History, visible_rows
+from term.keys import Action, View, action_of
 from term.model import Model, Step
 from term.quote import Quote
-from term.values import Selection, Trade
+from term.values import SelectedSymbol, Trade
 
 Loaded = CoinsLoaded | SelectionLoaded | FeedLoaded | PriceLoaded | StatsLoaded | HistoryLoaded
 
@@ -56,11 +57,11 @@ def update(model: Model, event: Event) -> Step:
         case Ticked(now_us):
             return _ticked(replace(model, now_us=now_us))
         case KeyPressed(key):
-            return press(model, key)
+            return _press(model, key)
         case Resized(width, height):
             visible = visible_rows(height)
             return replace(model, width=width, height=height, history=model.history.scrolled(0, visible=visible)), ()
-        case Connecting() | Connected() | Disconnected() | FrameRefused() | SourceSeen() | TradesMissed():
+        case Connecting() | Connected() | Disconnected() | FrameRefused() | UpstreamSeen() | TradesMissed():
             return _stream_changed(model, event)
         case SelectionSeen(selection):
             return _selected(model, selection)
@@ -75,7 +76,7 @@ def update(model: Model, event: Event) -> Step:
 def _trade_seen(model: Model, event: TradeSeen) -> Step:
     trade, selection = event.trade, model.selection
     if selection is None and trade.symbol:
-        selection = Selection(trade.symbol, model.name_of(trade.symbol), trade.venue)
+        selection = SelectedSymbol(trade.symbol, model.name_of(trade.symbol), trade.venue)
     if selection is not None and not _concerns(trade, selection):
         # Either it was on its way when the coin was changed here, or the coin was changed elsewhere: the gateway knows.
         if event.received_us - model.verified_us < VERIFY_US:
@@ -87,34 +88,34 @@ def _trade_seen(model: Model, event: TradeSeen) -> Step:
     return replace(model, selection=selection, quote=quote, now_us=max(model.now_us, event.received_us)), ()
 
 
-def _concerns(trade: Trade, selection: Selection) -> bool:
+def _concerns(trade: Trade, selection: SelectedSymbol) -> bool:
     same_venue = not (trade.venue and selection.venue) or trade.venue == selection.venue
     return trade.symbol in ("", selection.symbol) and same_venue
 
 
 def _stream_changed(
-    model: Model, event: Connecting | Connected | Disconnected | FrameRefused | SourceSeen | TradesMissed
+    model: Model, event: Connecting | Connected | Disconnected | FrameRefused | UpstreamSeen | TradesMissed
 ) -> Step:
-    link = model.link
+    stream = model.stream
     match event:
         case Connecting():
-            return replace(model, link=link.connecting()), ()
+            return replace(model, stream=stream.connecting()), ()
         case Connected():
-            connected = link.connected(model.now_us)
-            return _poll(replace(model, link=connected, quote=model.quote.interrupted()))
+            connected = stream.connected(model.now_us)
+            return _poll(replace(model, stream=connected, quote=model.quote.interrupted()))
         case Disconnected(reason, failures, retry_us):
-            lost = link.lost(reason=reason, failures=failures, retry_us=retry_us, now_us=model.now_us)
-            return replace(model, link=lost), ()
+            lost = stream.lost(reason=reason, failures=failures, retry_us=retry_us, now_us=model.now_us)
+            return replace(model, stream=lost), ()
         case FrameRefused():
-            return replace(model, link=replace(link, refused=link.refused + 1)), ()
-        case SourceSeen(away):
-            model = replace(model, link=replace(link, source_away=away))
+            return replace(model, stream=replace(stream, refused=stream.refused + 1)), ()
+        case UpstreamSeen(away):
+            model = replace(model, stream=replace(stream, upstream_unavailable=away))
             return (model, ()) if away else _poll(replace(model, quote=model.quote.interrupted()))
         case TradesMissed(trades):
             return replace(model, quote=model.quote.missing(trades, model.now_us)), ()
 
 
-def _selected(model: Model, selection: Selection) -> Step:
+def _selected(model: Model, selection: SelectedSymbol) -> Step:
     now = model.selection
     if now is not None and (selection.symbol, selection.venue or now.venue) == (
         now.symbol,
@@ -187,8 +188,65 @@ def _ticked(model: Model) -> Step:
 def _poll(model: Model) -> Step:
     model = replace(model, polled_us=model.now_us)
     wanted: list[Request] = [] if model.coins else [LoadCoins()]
-    if model.link.open:
+    if model.stream.open:
         wanted += [LoadFeed(), LoadSelection(model.generation), LoadStats(model.generation)]
         if not model.quote.current:
             wanted.append(LoadPrice(model.generation))
     return model.asking(*wanted)
+
+
+# --- keys: which key is which action in which view stands in keys.py ---
+
+
+def _press(model: Model, key: str) -> Step:
+    """Give the model after a key, and what to do about it."""
+    match action_of(model.view, key):
+        case Action.QUIT:
+            return model, (Quit(),)
+        case Action.BACK:
+            return replace(model, view=View.DASHBOARD, cursor=None), ()
+        case Action.COINS:
+            return replace(model, view=View.COINS, cursor=None), ()
+        case Action.HELP:
+            return replace(model, view=View.DASHBOARD if model.view is View.HELP else View.HELP), ()
+        case Action.HISTORY | Action.REFRESH:
+            return _refresh_history(replace(model, view=View.HISTORY))
+        case Action.SELECT:
+            return _select(model)
+        case None:
+            return model, ()
+        case action:
+            return _moved(model, action)
+
+
+def _select(model: Model) -> Step:
+    if not model.coins:
+        return model.asking(LoadCoins())
+    coin = model.coins[model.cursor_row]
+    model = replace(model, view=View.DASHBOARD, cursor=None)
+    return (model, ()) if model.is_selected(coin) else model.asking(SelectCoin(coin.symbol))
+
+
+def _refresh_history(model: Model) -> Step:
+    symbol = model.selection.symbol if model.selection else ""
+    model = replace(model, history=replace(model.history, top=0, error=""))
+    return model.asking(LoadHistory(model.generation, symbol))
+
+
+def _moved(model: Model, action: Action) -> Step:
+    visible = visible_rows(model.height)
+    rows = {
+        Action.UP: -1,
+        Action.DOWN: 1,
+        Action.PAGE_UP: -visible,
+        Action.PAGE_DOWN: visible,
+        Action.TOP: -len(model.history.trades) - len(model.coins),
+        Action.BOTTOM: len(model.history.trades) + len(model.coins),
+    }[action]
+    if model.view is View.COINS:
+        return replace(model, cursor=max(min(model.cursor_row + rows, len(model.coins) - 1), 0)), ()
+    history = model.history.scrolled(rows, visible=visible)
+    model = replace(model, history=history)
+    if rows > 0 and history.wants_more(visible=visible) and not model.fetching_history and model.selection:
+        return model.asking(LoadHistory(model.generation, model.selection.symbol, history.next_token))
+    return model, ()

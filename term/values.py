@@ -19,7 +19,7 @@ class Coin:
 
 
 @dataclass(frozen=True, slots=True)
-class Selection:
+class SelectedSymbol:
     """The symbol everybody looks at; `venue` is empty where nobody tells it, `status` also while it is traded."""
 
     symbol: str
@@ -69,7 +69,7 @@ class Trade:
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class HistoryPage:
     """Trades newest first, and the token of the page after them; an empty token says that this is the last one."""
 
     trades: tuple[Trade, ...]

@@ -4,36 +4,36 @@ from __future__ import annotations
 
 from term import view_dashboard, view_history
 from term.cells import ARROWS, MARGIN, Canvas, Grid, Style, cut, fit
-from term.figures import coarse_text, fitting_text, number_texts, plain
+from term.formatting import coarse_text, fitting_text, number_texts, plain
 from term.keys import KEYS, View, hints
-from term.link import Status
 from term.model import Model
+from term.stream_state import StreamStatus
 
 MIN_WIDTH, MIN_HEIGHT = 80, 24
 
 _STATUS_SIGNS = {
-    Status.CONNECTING: "◌",
-    Status.RECONNECTING: "◌",
-    Status.LIVE: "●",
-    Status.QUIET: "○",
-    Status.STALE: "○",
-    Status.GAP: "◌",
-    Status.BLOCKED: "▪",
-    Status.SIM: "●",
-    Status.OFFLINE: "▪",
+    StreamStatus.CONNECTING: "◌",
+    StreamStatus.RECONNECTING: "◌",
+    StreamStatus.LIVE: "●",
+    StreamStatus.QUIET: "○",
+    StreamStatus.STALE: "○",
+    StreamStatus.GAP: "◌",
+    StreamStatus.BLOCKED: "▪",
+    StreamStatus.SIM: "●",
+    StreamStatus.OFFLINE: "▪",
 }
 _STATUS_STYLES = {
-    Status.CONNECTING: Style.WARN,
-    Status.RECONNECTING: Style.DOWN,
-    Status.LIVE: Style.UP,
-    Status.QUIET: Style.DIM,
-    Status.STALE: Style.WARN,
-    Status.GAP: Style.WARN,
-    Status.BLOCKED: Style.DOWN,
-    Status.SIM: Style.WARN,
-    Status.OFFLINE: Style.DOWN,
+    StreamStatus.CONNECTING: Style.WARN,
+    StreamStatus.RECONNECTING: Style.DOWN,
+    StreamStatus.LIVE: Style.UP,
+    StreamStatus.QUIET: Style.DIM,
+    StreamStatus.STALE: Style.WARN,
+    StreamStatus.GAP: Style.WARN,
+    StreamStatus.BLOCKED: Style.DOWN,
+    StreamStatus.SIM: Style.WARN,
+    StreamStatus.OFFLINE: Style.DOWN,
 }
-_AGED = (Status.QUIET, Status.STALE, Status.GAP, Status.BLOCKED, Status.OFFLINE)
+_AGED = (StreamStatus.QUIET, StreamStatus.STALE, StreamStatus.GAP, StreamStatus.BLOCKED, StreamStatus.OFFLINE)
 """Where the time since the last trade says how old the price is."""
 
 
@@ -82,17 +82,17 @@ def _header(canvas: Canvas, model: Model) -> None:
 
 
 def _status_text(model: Model) -> str:
-    status, link = model.status, model.link
+    status, stream = model.status, model.stream
     if status in _AGED:
-        quiet_us = model.now_us - max(link.since_us, model.quote.traded_us or 0)
+        quiet_us = model.now_us - max(stream.since_us, model.quote.traded_us or 0)
         return f"{status.name} {coarse_text(quiet_us // 1_000_000)}"
-    if status in (Status.LIVE, Status.SIM) or not link.failures:
+    if status in (StreamStatus.LIVE, StreamStatus.SIM) or not stream.failures:
         return status.name
     # After a loss the first attempt is the first way back; before the first stream there was one already.
-    attempt = link.failures + (not link.ever_open)
-    if link.retry_us is None:
+    attempt = stream.failures + (not stream.ever_open)
+    if stream.retry_us is None:
         return f"{status.name} #{attempt} now"
-    return f"{status.name} #{attempt} in {max(-(-(link.retry_us - model.now_us) // 1_000_000), 0)} s"
+    return f"{status.name} #{attempt} in {max(-(-(stream.retry_us - model.now_us) // 1_000_000), 0)} s"
 
 
 def _footer(canvas: Canvas, model: Model) -> None:
@@ -106,23 +106,23 @@ def _footer(canvas: Canvas, model: Model) -> None:
 
 
 def _news(model: Model) -> tuple[str, Style]:
-    link = model.link
+    stream = model.stream
     if model.notice and model.now_us < model.notice_until_us:
         return plain(model.notice), Style.WARN
     if model.switching_to is not None:
         return f"switching to {model.name_of(model.switching_to)} …", Style.WARN
-    if not link.open and link.reason:
-        away = coarse_text(max(model.now_us - link.since_us, 0) // 1_000_000)
-        return plain(f"no stream from {model.url} for {away}: {link.reason}"), Style.WARN
-    if link.open and link.source_away:
+    if not stream.open and stream.reason:
+        away = coarse_text(max(model.now_us - stream.since_us, 0) // 1_000_000)
+        return plain(f"no stream from {model.url} for {away}: {stream.reason}"), Style.WARN
+    if stream.open and stream.upstream_unavailable:
         return "trades have stopped: the gateway waits for a part of the mesh", Style.WARN
     selection = model.selection
-    if link.open and selection is not None and selection.status:
+    if stream.open and selection is not None and selection.status:
         return f"{selection.symbol} is not traded now: {selection.venue} says {selection.status}", Style.WARN
     feed = model.symbol_feed
-    if link.open and feed is not None and feed.message and feed.state == model.status.name:
-        return plain(feed.message), Style.DIM if model.status is Status.QUIET else Style.WARN
-    if model.status is Status.STALE:
+    if stream.open and feed is not None and feed.message and feed.state == model.status.name:
+        return plain(feed.message), Style.DIM if model.status is StreamStatus.QUIET else Style.WARN
+    if model.status is StreamStatus.STALE:
         return "connected, but no trade has come for a while", Style.WARN
     return "", Style.PLAIN
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from term import chart, digits
+from term import big_digits, chart
 from term.cells import ARROWS, MARGIN, Canvas, Row, Span, Style, cut, width_of
-from term.figures import (
+from term.formatting import (
     NOTHING,
     duration_text,
     fitting_text,
@@ -36,7 +36,7 @@ def _price(canvas: Canvas, model: Model) -> None:
     # A width that changed with the change would make the price's last decimals come and go.
     reserved = max((_CHANGE_WIDTH, *(sum(width_of(span.text) for span in spans) for spans in beside)))
     room = canvas.width - 2 * MARGIN - 1 - _PRICE_GAP - reserved
-    lines = digits.big(number_texts(quote.price, quote.decimals), width=room)
+    lines = big_digits.big(number_texts(quote.price, quote.decimals), width=room)
     column = MARGIN + 1 + len(lines[0]) + _PRICE_GAP
     for row, line in enumerate(lines, start=3):
         canvas.write(row, MARGIN + 1, line, style)
@@ -69,7 +69,7 @@ def _session(canvas: Canvas, model: Model) -> None:
     quote, stats = model.quote, model.quote.stats
     missed = fitting_text(number_texts(quote.missed, 0), width=13)
     notes = [f"{missed} trades not sent to this screen"] * bool(quote.missed)
-    notes += [f"{model.link.refused:,} bad frames"] * bool(model.link.refused)
+    notes += [f"{model.stream.refused:,} bad frames"] * bool(model.stream.refused)
     canvas.rule(7, "session", ", ".join(notes))
     cells: tuple[tuple[str, Iterable[str]], ...] = (
         ("average", number_texts(stats.moving_average, quote.decimals)),

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from term.cells import MARGIN, Canvas, Style, cut
-from term.figures import NOTHING, fitting_text, number_texts, time_text
+from term.formatting import NOTHING, fitting_text, number_texts, time_text
 from term.history import visible_rows
 from term.model import Model
 from term.values import Trade

@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -289,21 +290,21 @@ async def test_a_client_that_does_not_read_is_cut_and_others_get_everything() ->
         lines += ["Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Version: 13", "", ""]
         writer.write("\r\n".join(lines).encode())
         assert (await reader.readline()).startswith(b"HTTP/1.1 101")
+        frames: list[Any] = []
         async with following(sim) as client:
-            sim.post("/sim/rate", {"rate": 100_000})
-            async with asyncio.timeout(30):
-                while not (await asyncio.to_thread(sim.status))["counts"]["cut_slow"]:
-                    await receive(client, 1000)
-            await asyncio.to_thread(sim.post, "/sim/rate", {"rate": 0})
-            issued = sim.status()["symbols"]["btcusdt"]["last_id"]
-            last = 0
-            async with asyncio.timeout(30):
-                while last < issued:
-                    data = json.loads(await client.recv())["data"]
-                    if data["s"] == "BTCUSDT":
-                        assert last in (0, data["t"] - 1)
-                        last = data["t"]
+            # Never more than 1000 on their way, some 200 kB: however busy this machine is, this client is not too slow.
+            while not (await asyncio.to_thread(sim.issue, 1000))["counts"]["cut_slow"]:
+                frames += await receive(client, 1000)
+            frames += await receive(client, 1000)
+        told = sim.status()
         writer.close()
+    received: dict[str, list[int]] = defaultdict(list)
+    for frame in frames:
+        received[frame["data"]["s"]].append(frame["data"]["t"])
+    assert told["counts"]["cut_slow"] == 1
+    for symbol, ids in received.items():
+        listed = told["symbols"][symbol.lower()]
+        assert ids == list(range(listed["first_id"], listed["last_id"] + 1))
 
 
 async def test_a_connection_reaches_its_maximum_age() -> None:

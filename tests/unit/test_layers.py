@@ -94,8 +94,8 @@ PURE = [
     "term/keys.py",
     "sim/market.py",
     "sim/tape.py",
-    "sim/supply.py",
-    "sim/venue.py",
+    "sim/trade_source.py",
+    "sim/client_session.py",
     "sim/faults.py",
 ]
 WORLD = {

@@ -5,20 +5,20 @@ import math
 import numpy as np
 import pytest
 
-from sim.coins import COINS
-from sim.exchange import LARGEST_BATCH, Batch, Exchange
+from sim.exchange import LARGEST_BATCH, Exchange, IssuedBatch
+from sim.instruments import INSTRUMENTS
 from sim.market import Market
-from sim.pace import Clock, Pace
+from sim.pacing import Pace, Pacer
 from sim.trades import Trades
 
 NOW_US = 1_795_348_800_123_456
 
 
 def exchange(*, rate: float = 100, pace: Pace = Pace.EVEN, count: int | None = None, seed: int = 1) -> Exchange:
-    return Exchange(Market(seed, COINS, pace), Clock(pace, rate), count=count)
+    return Exchange(Market(seed, INSTRUMENTS, pace), Pacer(pace, rate), count=count)
 
 
-def issued(batch: Batch | None) -> Trades:
+def issued(batch: IssuedBatch | None) -> Trades:
     assert batch is not None
     return batch.trades
 
@@ -107,8 +107,10 @@ def test_history_before_the_start_is_in_rest_but_not_issued() -> None:
     times = np.sort(np.concatenate([row["time_us"] for row in rows]))
     assert len(times) == 501
     assert times[0] == NOW_US - 1 - 499 * 10_000
-    coin = int(trades["symbol"][0])
-    assert rows[coin]["trade_id"].tolist() == list(range(COINS[coin].first_trade_id, int(trades["trade_id"][0]) + 1))
+    instrument = int(trades["symbol"][0])
+    assert rows[instrument]["trade_id"].tolist() == list(
+        range(INSTRUMENTS[instrument].first_trade_id, int(trades["trade_id"][0]) + 1)
+    )
 
 
 def test_an_exchange_goes_on_where_another_ended() -> None:

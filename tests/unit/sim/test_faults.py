@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sim.faults import KINDS, Disconnect, Drop, FaultError, Hole, RestStatus, parse_faults, rest_body
+from sim.faults import KINDS, Disconnect, Drop, FaultError, RestStatus, SkippedIds, parse_faults, rest_body
 
 README = Path(__file__).parents[3] / "sim" / "README.md"
 EVERY_KIND = """
@@ -48,7 +48,7 @@ def test_a_list_an_object_or_a_single_fault_will_do(text: str) -> None:
 
 def test_what_is_not_said_has_a_default() -> None:
     assert parse_faults('[{"kind":"disconnect"}]') == [Disconnect(for_s=0)]
-    assert parse_faults('[{"kind":"hole","symbol":"btcusdt"}]') == [Hole(symbol="btcusdt", count=1)]
+    assert parse_faults('[{"kind":"hole","symbol":"btcusdt"}]') == [SkippedIds(symbol="btcusdt", count=1)]
 
 
 @pytest.mark.parametrize(

@@ -5,23 +5,27 @@ import json
 import pytest
 from websockets.frames import Frame, Opcode
 
-from sim.candles import Candle
-from sim.coins import COINS
 from sim.exchange import Exchange
-from sim.frames import BatchFrames, View, candle_frame, shutdown_frame, text_frame
+from sim.frames import BatchFrames, FollowedStreams, kline_frame, shutdown_frame, text_frame
+from sim.instruments import INSTRUMENTS
+from sim.klines import Kline
 from sim.market import Market
-from sim.pace import Clock, Pace
+from sim.pacing import Pace, Pacer
 
 NOW_US = 1_795_348_800_123_456
-BTC = COINS[0]
+BTC = INSTRUMENTS[0]
 
 
-def view(*, trades: str = "", aggregates: str = "", combined: bool = False, microseconds: bool = False) -> View:
-    return View(frozenset(trades.split()), frozenset(aggregates.split()), frozenset(), combined, microseconds)
+def view(
+    *, trades: str = "", aggregates: str = "", combined: bool = False, microseconds: bool = False
+) -> FollowedStreams:
+    return FollowedStreams(
+        frozenset(trades.split()), frozenset(aggregates.split()), frozenset(), combined, microseconds
+    )
 
 
 def one_trade() -> BatchFrames:
-    exchange = Exchange(Market(1, [BTC]), Clock(Pace.EVEN, 0))
+    exchange = Exchange(Market(1, [BTC]), Pacer(Pace.EVEN, 0))
     batch = exchange.issue(1, NOW_US)
     assert batch is not None
     return BatchFrames(batch, exchange)
@@ -63,18 +67,20 @@ def test_microseconds_are_told_when_asked_for() -> None:
 
 @pytest.mark.parametrize("combined", [False, True])
 def test_every_trade_frame_has_a_right_head(combined: bool) -> None:
-    exchange = Exchange(Market(1, COINS), Clock(Pace.BURSTS, 0))
+    exchange = Exchange(Market(1, INSTRUMENTS), Pacer(Pace.BURSTS, 0))
     batch = exchange.issue(2000, NOW_US)
     assert batch is not None
 
-    frames = BatchFrames(batch, exchange).trades(view(trades=" ".join(c.symbol for c in COINS), combined=combined))
+    frames = BatchFrames(batch, exchange).trades(
+        view(trades=" ".join(c.symbol for c in INSTRUMENTS), combined=combined)
+    )
 
     assert len(frames) == 2000
     assert all(frame == text_frame(payload(frame).encode()) for frame in frames)
 
 
 def test_a_client_sees_only_what_it_follows_in_issue_order() -> None:
-    exchange = Exchange(Market(1, COINS), Clock(Pace.BURSTS, 0))
+    exchange = Exchange(Market(1, INSTRUMENTS), Pacer(Pace.BURSTS, 0))
     batch = exchange.issue(500, NOW_US)
     assert batch is not None
 
@@ -85,7 +91,7 @@ def test_a_client_sees_only_what_it_follows_in_issue_order() -> None:
 
 
 def test_aggregates_cover_the_trades_of_the_batch() -> None:
-    exchange = Exchange(Market(1, COINS), Clock(Pace.BURSTS, 0))
+    exchange = Exchange(Market(1, INSTRUMENTS), Pacer(Pace.BURSTS, 0))
     batch = exchange.issue(1000, NOW_US)
     assert batch is not None
 
@@ -100,13 +106,13 @@ def test_aggregates_cover_the_trades_of_the_batch() -> None:
     assert total == int(mine["quantity_e8"].sum())
 
 
-def test_a_candle_is_worded_as_binance_does() -> None:
-    candle = Candle(
+def test_a_kline_is_worded_as_binance_does() -> None:
+    kline = Kline(
         *(1_672_515_780_000_000, 100_000, 250_000, 150_000, 200_000),
         *(100, 200, 101, 1000_00000000, 10**16, 500_00000000, 5 * 10**15),
     )
 
-    frame = candle_frame(BTC, candle, closed=True, now_us=1_672_515_840_005_000, view=view())
+    frame = kline_frame(BTC, kline, closed=True, now_us=1_672_515_840_005_000, view=view())
 
     assert json.loads(payload(frame)) == {
         "e": "kline",

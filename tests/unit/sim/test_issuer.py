@@ -6,19 +6,19 @@ import asyncio
 
 import pytest
 
+from sim.client_session import VenueLimits
 from sim.clients import Clients
-from sim.coins import COINS
 from sim.exchange import Exchange
+from sim.fault_plan import FaultPlan
+from sim.instruments import INSTRUMENTS
 from sim.issuer import MOST_AT_ONCE, Issuer
 from sim.market import Market
-from sim.pace import Clock, Pace
-from sim.plan import Plan
-from sim.venue import Limits
+from sim.pacing import Pace, Pacer
 
 
 def issuer() -> Issuer:
-    exchange = Exchange(Market(1, COINS, Pace.EVEN), Clock(Pace.EVEN, 0))
-    return Issuer(exchange, Clients(Limits(), 1024), Plan(1))
+    exchange = Exchange(Market(1, INSTRUMENTS, Pace.EVEN), Pacer(Pace.EVEN, 0))
+    return Issuer(exchange, Clients(VenueLimits(), 1024), FaultPlan(1))
 
 
 async def test_others_have_their_turn_while_many_trades_are_issued_and_nobody_follows() -> None:

@@ -5,9 +5,9 @@ import hashlib
 import numpy as np
 import pytest
 
-from sim.coins import COINS
+from sim.instruments import INSTRUMENTS
 from sim.market import GAPS, MEAN_LENGTH_E6, ORDER_LENGTHS, Market
-from sim.pace import SLOT, Pace
+from sim.pacing import SLOT, Pace
 from sim.trades import Trades
 
 MADE = ["symbol", "trade_id", "price_e8", "quantity_e8", "is_buyer_maker"]
@@ -21,46 +21,46 @@ def take(market: Market, count: int) -> Trades:
 
 
 def test_same_seed_gives_the_same_trades() -> None:
-    one, other = take(Market(7, COINS), 20_000), take(Market(7, COINS), 20_000)
+    one, other = take(Market(7, INSTRUMENTS), 20_000), take(Market(7, INSTRUMENTS), 20_000)
 
     assert (one == other).all()
 
 
 def test_another_seed_gives_other_trades() -> None:
-    one, other = take(Market(7, COINS), 1000), take(Market(8, COINS), 1000)
+    one, other = take(Market(7, INSTRUMENTS), 1000), take(Market(8, INSTRUMENTS), 1000)
 
     assert (one["price_e8"] != other["price_e8"]).any()
 
 
 def test_the_trades_of_a_seed_never_change() -> None:
     # If this fails, every seed quoted in an issue or a log has lost its meaning.
-    trades = take(Market(1, COINS), 10_000)
+    trades = take(Market(1, INSTRUMENTS), 10_000)
 
     assert hashlib.sha256(repr(trades[MADE].tolist()).encode()).hexdigest()[:16] == "b6a1cc7ce39e8ffc"
 
 
-def test_ids_of_a_coin_rise_by_one_from_its_first() -> None:
-    trades = take(Market(1, COINS), 50_000)
+def test_ids_of_a_instrument_rise_by_one_from_its_first() -> None:
+    trades = take(Market(1, INSTRUMENTS), 50_000)
 
-    for index, coin in enumerate(COINS):
+    for index, instrument in enumerate(INSTRUMENTS):
         ids = trades["trade_id"][trades["symbol"] == index]
-        assert ids.tolist() == list(range(coin.first_trade_id, coin.first_trade_id + len(ids)))
+        assert ids.tolist() == list(range(instrument.first_trade_id, instrument.first_trade_id + len(ids)))
 
 
-def test_prices_and_quantities_lie_on_the_grid_of_their_coin_and_are_positive() -> None:
-    trades = take(Market(3, COINS), 50_000)
+def test_prices_and_quantities_lie_on_the_grid_of_their_instrument_and_are_positive() -> None:
+    trades = take(Market(3, INSTRUMENTS), 50_000)
 
-    for index, coin in enumerate(COINS):
+    for index, instrument in enumerate(INSTRUMENTS):
         mine = trades[trades["symbol"] == index]
-        assert (mine["price_e8"] % coin.tick_e8 == 0).all()
-        assert (mine["quantity_e8"] % coin.step_e8 == 0).all()
+        assert (mine["price_e8"] % instrument.tick_e8 == 0).all()
+        assert (mine["quantity_e8"] % instrument.step_e8 == 0).all()
         assert mine["price_e8"].min() > 0
         assert mine["quantity_e8"].min() > 0
 
 
-def test_a_coin_trades_the_same_whoever_trades_beside_it() -> None:
-    alone = take(Market(5, COINS[1:2]), 5000)
-    among = take(Market(5, COINS), 50_000)
+def test_a_instrument_trades_the_same_whoever_trades_beside_it() -> None:
+    alone = take(Market(5, INSTRUMENTS[1:2]), 5000)
+    among = take(Market(5, INSTRUMENTS), 50_000)
 
     mine = among[among["symbol"] == 1][:5000]
     assert (alone["price_e8"][: len(mine)] == mine["price_e8"]).all()
@@ -68,7 +68,7 @@ def test_a_coin_trades_the_same_whoever_trades_beside_it() -> None:
 
 
 def test_an_order_is_filled_at_once_on_one_side() -> None:
-    trades = take(Market(2, COINS), 50_000)
+    trades = take(Market(2, INSTRUMENTS), 50_000)
 
     same_moment = np.diff(trades["due"]) == 0
     assert (np.diff(trades["symbol"].astype(int))[same_moment] == 0).all()
@@ -76,7 +76,7 @@ def test_an_order_is_filled_at_once_on_one_side() -> None:
 
 
 def test_bursts_of_hundreds_of_trades_happen() -> None:
-    trades = take(Market(2, COINS), 400_000)
+    trades = take(Market(2, INSTRUMENTS), 400_000)
 
     _, sizes = np.unique(trades["due"], return_counts=True)
     assert sizes.max() >= 735
@@ -84,13 +84,13 @@ def test_bursts_of_hundreds_of_trades_happen() -> None:
 
 @pytest.mark.parametrize("pace", [Pace.BURSTS, Pace.EVEN])
 def test_trades_come_one_a_slot_on_average(pace: Pace) -> None:
-    trades = take(Market(2, COINS, pace), 400_000)
+    trades = take(Market(2, INSTRUMENTS, pace), 400_000)
 
     assert trades["due"][-1] / len(trades) / SLOT == pytest.approx(1, abs=0.05)
 
 
 def test_an_even_pace_has_equal_gaps() -> None:
-    trades = take(Market(2, COINS, Pace.EVEN), 20_000)
+    trades = take(Market(2, INSTRUMENTS, Pace.EVEN), 20_000)
 
     assert set(np.diff(trades["due"]).tolist()) == {SLOT}
 
@@ -101,10 +101,10 @@ def test_gaps_are_as_long_as_orders_on_average() -> None:
 
 
 def test_a_price_wanders_but_does_not_run_away() -> None:
-    trades = take(Market(4, COINS), 100_000)
+    trades = take(Market(4, INSTRUMENTS), 100_000)
 
-    for index, coin in enumerate(COINS):
+    for index, instrument in enumerate(INSTRUMENTS):
         prices = trades["price_e8"][trades["symbol"] == index]
-        assert prices.min() > coin.start_price_e8 * 9 // 10
-        assert prices.max() < coin.start_price_e8 * 11 // 10
+        assert prices.min() > instrument.start_price_e8 * 9 // 10
+        assert prices.max() < instrument.start_price_e8 * 11 // 10
         assert len(np.unique(prices)) > 10

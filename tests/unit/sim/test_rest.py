@@ -6,28 +6,28 @@ from typing import Any
 
 import pytest
 
-from sim.coins import COINS
 from sim.exchange import Exchange
-from sim.frames import BatchFrames, View
+from sim.frames import BatchFrames, FollowedStreams
+from sim.instruments import INSTRUMENTS
 from sim.market import Market
-from sim.pace import Clock, Pace
-from sim.rest import Answer, Rest
+from sim.pacing import Pace, Pacer
+from sim.rest import Rest, RestAnswer
 
 NOW_US = 1_795_348_800_123_456
-BTC = COINS[0]
-ALL = frozenset(coin.symbol for coin in COINS)
+BTC = INSTRUMENTS[0]
+ALL = frozenset(instrument.symbol for instrument in INSTRUMENTS)
 
 
 @pytest.fixture
 def exchange() -> Exchange:
-    exchange = Exchange(Market(1, COINS, Pace.BURSTS), Clock(Pace.BURSTS, 0))
+    exchange = Exchange(Market(1, INSTRUMENTS, Pace.BURSTS), Pacer(Pace.BURSTS, 0))
     for minute in range(3):
         for second in range(5):
             exchange.issue(1000, NOW_US + minute * 60_000_000 + second * 1_000_000)
     return exchange
 
 
-def ask(exchange: Exchange, target: str, *, method: str = "GET", **headers: str) -> Answer:
+def ask(exchange: Exchange, target: str, *, method: str = "GET", **headers: str) -> RestAnswer:
     path, _, query = target.partition("?")
     return Rest(exchange).answer(method, path, query, headers=headers, address="127.0.0.1", now_us=NOW_US)
 
@@ -41,7 +41,7 @@ def get(exchange: Exchange, target: str, **headers: str) -> Any:
 def ws_trades(exchange: Exchange, *, microseconds: bool) -> list[dict[str, Any]]:
     batch = exchange.issue(200, NOW_US + 300_000_000)
     assert batch is not None
-    view = View(ALL, frozenset(), frozenset(), combined=True, microseconds=microseconds)
+    view = FollowedStreams(ALL, frozenset(), frozenset(), combined=True, microseconds=microseconds)
     return [json.loads(frame[4:])["data"] for frame in BatchFrames(batch, exchange).trades(view)]
 
 
@@ -51,10 +51,10 @@ def test_ping_and_time(exchange: Exchange) -> None:
     assert get(exchange, "time", x_mbx_time_unit="MICROSECOND") == {"serverTime": NOW_US}
 
 
-def test_exchange_info_lists_the_coins_with_their_filters(exchange: Exchange) -> None:
+def test_exchange_info_lists_the_instruments_with_their_filters(exchange: Exchange) -> None:
     info = get(exchange, "exchangeInfo")
 
-    assert [symbol["symbol"] for symbol in info["symbols"]] == [coin.name for coin in COINS]
+    assert [symbol["symbol"] for symbol in info["symbols"]] == [instrument.name for instrument in INSTRUMENTS]
     filters = {found["filterType"]: found for found in info["symbols"][0]["filters"]}
     assert filters["PRICE_FILTER"]["tickSize"] == "0.01000000"
     assert filters["LOT_SIZE"]["stepSize"] == "0.00001000"

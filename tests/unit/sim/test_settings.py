@@ -5,15 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from sim.coins import COINS
-from sim.pace import Pace
+from sim.instruments import INSTRUMENTS
+from sim.pacing import Pace
 from sim.settings import SettingsError, parse_settings
 
 
-def test_the_defaults_are_the_six_coins_on_loopback() -> None:
+def test_the_defaults_are_the_six_instruments_on_loopback() -> None:
     settings = parse_settings([], {})
 
-    assert settings.symbols == tuple(coin.symbol for coin in COINS)
+    assert settings.symbols == tuple(instrument.symbol for instrument in INSTRUMENTS)
     assert (settings.host, settings.ws_port, settings.rest_port) == ("127.0.0.1", 9443, 9080)
     assert (settings.rate, settings.pace) == (50, Pace.BURSTS)
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from sim.exchange import Exchange
-from sim.frames import BatchFrames, View
-from sim.pace import SLOT, Clock, Pace
+from sim.frames import BatchFrames, FollowedStreams
+from sim.pacing import SLOT, Pace, Pacer
 from sim.tape import Tape, TapeError
 
 OLD = (
@@ -21,13 +21,13 @@ NEW = (
 )
 LATER = NEW.replace("1723161255342", "1723161256342").replace("3735683259", "3735683260")
 ETH = LATER.replace("btcusdt", "ethusdt").replace("BTCUSDT", "ETHUSDT")
-BTC_COMBINED = View(frozenset(["btcusdt"]), frozenset(), frozenset(), combined=True, microseconds=False)
+BTC_COMBINED = FollowedStreams(frozenset(["btcusdt"]), frozenset(), frozenset(), combined=True, microseconds=False)
 
 TAPES = sorted((Path(__file__).parents[4] / "shared" / "data").glob("*.trades.jsonl.gz"))
 
 
 def replayed(lines: list[str]) -> list[str]:
-    exchange = Exchange(Tape("tape", lines, pace=Pace.EVEN), Clock(Pace.EVEN, 0), keep_times=True)
+    exchange = Exchange(Tape("tape", lines, pace=Pace.EVEN), Pacer(Pace.EVEN, 0), keep_times=True)
     frames = []
     while batch := exchange.issue(4096, 0):
         frames += [frame[4:].decode() for frame in BatchFrames(batch, exchange).trades(BTC_COMBINED)]
@@ -49,7 +49,7 @@ def test_a_recorded_tape_comes_back_byte_for_byte(tape: Path) -> None:
 
 
 def test_times_are_moved_to_now_and_the_rest_stays() -> None:
-    exchange = Exchange(Tape("tape", [OLD], pace=Pace.EVEN), Clock(Pace.EVEN, 0))
+    exchange = Exchange(Tape("tape", [OLD], pace=Pace.EVEN), Pacer(Pace.EVEN, 0))
 
     batch = exchange.issue(1, 1_800_000_000_123_456)
 
@@ -71,10 +71,10 @@ def test_an_even_pace_gives_each_trade_a_slot() -> None:
     assert block["due"].tolist() == [SLOT, 2 * SLOT]
 
 
-def test_coins_are_found_in_the_order_of_the_tape() -> None:
+def test_instruments_are_found_in_the_order_of_the_tape() -> None:
     tape = Tape("tape", [NEW, ETH], pace=Pace.EVEN)
 
-    assert [coin.symbol for coin in tape.coins] == ["btcusdt", "ethusdt"]
+    assert [instrument.symbol for instrument in tape.instruments] == ["btcusdt", "ethusdt"]
 
 
 def test_only_wanted_symbols_are_played() -> None:
@@ -86,7 +86,9 @@ def test_only_wanted_symbols_are_played() -> None:
 def test_an_unknown_symbol_is_split_at_its_quote() -> None:
     tape = Tape("tape", [NEW.replace("BTCUSDT", "PEPEUSDC")], pace=Pace.EVEN)
 
-    assert [(coin.base, coin.quote, coin.tick_e8) for coin in tape.coins] == [("PEPE", "USDC", 1)]
+    assert [(instrument.base, instrument.quote, instrument.tick_e8) for instrument in tape.instruments] == [
+        ("PEPE", "USDC", 1)
+    ]
 
 
 def test_a_tape_ends_with_an_empty_block() -> None:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from term.cells import Canvas, Style, cells_of, cut, fit, text_of, width_of
-from term.figures import plain
+from term.formatting import plain
 from term.screen import in_ascii
 
 WIDE = "币安人生"

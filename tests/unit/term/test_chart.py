@@ -5,7 +5,7 @@ from decimal import Decimal
 import pytest
 
 from term.chart import draw, label_width
-from term.recent import BUCKET_US, MAX_BUCKETS, Recent
+from term.recent_prices import BUCKET_US, MAX_BUCKETS, RecentPrices
 
 
 def prices(*values: float) -> list[Decimal]:
@@ -35,17 +35,17 @@ def test_a_chart_is_exactly_as_high_and_wide_as_asked(series: list[float], heigh
 
 
 def test_a_bucket_without_trades_repeats_the_one_before() -> None:
-    recent = Recent().add(Decimal(1), 0).add(Decimal(2), 3 * BUCKET_US)
+    recent = RecentPrices().add(Decimal(1), 0).add(Decimal(2), 3 * BUCKET_US)
     assert recent.prices == (1, 1, 1, 2)
 
 
 def test_the_last_price_of_a_bucket_counts() -> None:
-    recent = Recent().add(Decimal(1), 0).add(Decimal(2), BUCKET_US - 1).add(Decimal(3), BUCKET_US)
+    recent = RecentPrices().add(Decimal(1), 0).add(Decimal(2), BUCKET_US - 1).add(Decimal(3), BUCKET_US)
     assert recent.prices == (2, 3)
 
 
 def test_prices_are_bounded_and_a_jump_in_time_starts_over() -> None:
-    recent = Recent()
+    recent = RecentPrices()
     for bucket in range(2 * MAX_BUCKETS):
         recent = recent.add(Decimal(bucket), bucket * BUCKET_US)
     assert len(recent.prices) == MAX_BUCKETS
@@ -54,7 +54,7 @@ def test_prices_are_bounded_and_a_jump_in_time_starts_over() -> None:
 
 @pytest.mark.parametrize("width", [1, 2, 66, 200, 2000])
 def test_columns_fit_and_end_with_the_newest_price(width: int) -> None:
-    recent = Recent()
+    recent = RecentPrices()
     for bucket in range(1000, 2111):
         recent = recent.add(Decimal(bucket), bucket * BUCKET_US)
         columns, _ = recent.columns(width)
@@ -63,7 +63,7 @@ def test_columns_fit_and_end_with_the_newest_price(width: int) -> None:
 
 
 def test_columns_are_cut_at_fixed_times_so_that_the_chart_does_not_shimmer() -> None:
-    before = Recent()
+    before = RecentPrices()
     for bucket in range(200):
         before = before.add(Decimal(bucket), bucket * BUCKET_US)
     after = before.add(Decimal(200), 200 * BUCKET_US)

@@ -12,8 +12,7 @@ from urllib.request import getproxies_environment
 import pytest
 
 from term.__main__ import main
-from term.backoff import MOST_S, backoff
-from term.client import Client, ClientError, is_loopback, reason_of, shown_url, stream_url
+from term.client import MOST_DELAY_S, Client, ClientError, backoff, is_loopback, reason_of, shown_url, stream_url
 from term.events import Connecting, Disconnected, Event, LoadCoins, RequestFailed
 
 
@@ -64,7 +63,7 @@ def test_this_machine_is_known(url: str, loopback: bool) -> None:
 def test_delays_grow_to_a_limit_and_differ_by_chance() -> None:
     delays_s = list(islice(backoff(Random(1)), 20))
     assert 0.25 <= delays_s[0] <= 0.5
-    assert all(MOST_S / 2 <= delay_s <= MOST_S for delay_s in delays_s[5:])
+    assert all(MOST_DELAY_S / 2 <= delay_s <= MOST_DELAY_S for delay_s in delays_s[5:])
     assert len(set(delays_s)) == 20
 
 

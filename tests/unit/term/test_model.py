@@ -26,13 +26,13 @@ from term.events import (
     SelectCoin,
     SelectionLoaded,
     SelectionSeen,
-    SourceSeen,
     StatsLoaded,
     TradesMissed,
+    UpstreamSeen,
 )
 from term.keys import View
-from term.link import Status
-from term.values import Feed, Page, Selection, Stats, SymbolFeed, Trade
+from term.stream_state import StreamStatus
+from term.values import Feed, HistoryPage, SelectedSymbol, Stats, SymbolFeed, Trade
 from tests.fixtures.term_scenes import (
     BITCOIN,
     COINS,
@@ -49,7 +49,7 @@ from tests.fixtures.term_scenes import (
     trading,
 )
 
-ETHEREUM = Selection("ethusdt", "Ethereum (ETH)", "binance")
+ETHEREUM = SelectedSymbol("ethusdt", "Ethereum (ETH)", "binance")
 
 
 # --- keys ---
@@ -255,7 +255,7 @@ INTERRUPTIONS = pytest.mark.parametrize(
     "interruption",
     [
         (Disconnected("gone", failures=1, retry_us=0), Connected()),
-        (SourceSeen(away=True), SourceSeen(away=False)),
+        (UpstreamSeen(unavailable=True), UpstreamSeen(unavailable=False)),
     ],
     ids=["stream lost", "source away"],
 )
@@ -295,34 +295,34 @@ def test_a_price_of_another_coin_is_not_shown_as_this_ones() -> None:
     assert after(model, asked).quote.price == Decimal("61861.5")
 
 
-# --- the link ---
+# --- the stream ---
 
 
 def test_a_new_link_is_connecting_until_it_is_open() -> None:
     model = after(started(), Disconnected("connection refused", failures=1, retry_us=0))
-    assert model.status is Status.CONNECTING
-    assert after(model, Connected()).status is Status.LIVE
+    assert model.status is StreamStatus.CONNECTING
+    assert after(model, Connected()).status is StreamStatus.LIVE
 
 
 def test_a_link_that_was_open_is_reconnecting() -> None:
-    assert lost(trading()).status is Status.RECONNECTING
+    assert lost(trading()).status is StreamStatus.RECONNECTING
 
 
 def test_a_link_without_trades_gets_stale_and_live_again() -> None:
     model = after(trading(), tick(75))
-    assert model.status is Status.STALE
-    assert after(model, trade("1", at_s=76)).status is Status.LIVE
+    assert model.status is StreamStatus.STALE
+    assert after(model, trade("1", at_s=76)).status is StreamStatus.LIVE
 
 
 def test_a_part_of_the_mesh_that_is_away_makes_the_link_stale_until_it_is_back() -> None:
-    model = after(trading(), SourceSeen(away=True))
-    assert model.status is Status.STALE
-    assert after(model, SourceSeen(away=False)).status is Status.LIVE
-    assert after(model, Disconnected("gone", failures=1, retry_us=0), Connected()).status is Status.LIVE
+    model = after(trading(), UpstreamSeen(unavailable=True))
+    assert model.status is StreamStatus.STALE
+    assert after(model, UpstreamSeen(unavailable=False)).status is StreamStatus.LIVE
+    assert after(model, Disconnected("gone", failures=1, retry_us=0), Connected()).status is StreamStatus.LIVE
 
 
 def test_refused_frames_are_counted() -> None:
-    assert after(connected(), FrameRefused("x"), FrameRefused("y")).link.refused == 2
+    assert after(connected(), FrameRefused("x"), FrameRefused("y")).stream.refused == 2
 
 
 # --- requests ---
@@ -355,7 +355,7 @@ def test_a_smaller_terminal_keeps_the_history_filled() -> None:
 def test_history_is_bounded() -> None:
     model, rows = reading(), page(rows=1000).trades
     for _ in range(25):
-        model = after(model, HistoryLoaded(LoadHistory(1, "btcusdt", "more"), Page(rows, "more")))
+        model = after(model, HistoryLoaded(LoadHistory(1, "btcusdt", "more"), HistoryPage(rows, "more")))
     assert (len(model.history.trades), model.history.next_token) == (20_000, "")
 
 
@@ -367,32 +367,32 @@ def told(state: str, message: str = "") -> FeedLoaded:
 def test_the_mesh_says_how_it_stands_with_the_selected_coin(state: str) -> None:
     model = after(trading(), tick(60.5), told(state))
     assert model.status.name == state
-    assert after(lost(model)).status is Status.RECONNECTING
+    assert after(lost(model)).status is StreamStatus.RECONNECTING
 
 
 def test_a_coin_is_quiet_when_the_mesh_says_so_and_nothing_has_just_arrived_here() -> None:
-    assert after(trading(), tick(61), told("QUIET")).status is Status.LIVE
+    assert after(trading(), tick(61), told("QUIET")).status is StreamStatus.LIVE
     model = after(trading(), tick(70), told("QUIET"))
-    assert model.status is Status.QUIET
-    assert after(model, trade("1", at_s=70.5)).status is Status.LIVE
+    assert model.status is StreamStatus.QUIET
+    assert after(model, trade("1", at_s=70.5)).status is StreamStatus.LIVE
 
 
 @pytest.mark.parametrize("state", ["LIVE", "SIM"])
 def test_what_does_not_arrive_here_is_stale_whatever_the_mesh_receives(state: str) -> None:
-    assert after(trading(), tick(90), told(state)).status is Status.STALE
+    assert after(trading(), tick(90), told(state)).status is StreamStatus.STALE
 
 
 def test_what_the_mesh_said_long_ago_no_longer_counts() -> None:
     model = after(trading(), tick(60.5), told("GAP"))
-    assert after(model, trade("1", at_s=72), tick(72)).status is Status.LIVE
+    assert after(model, trade("1", at_s=72), tick(72)).status is StreamStatus.LIVE
 
 
 def test_a_state_this_client_does_not_know_changes_nothing() -> None:
-    assert after(trading(), tick(60.5), told("TRANSCENDENT")).status is Status.LIVE
+    assert after(trading(), tick(60.5), told("TRANSCENDENT")).status is StreamStatus.LIVE
 
 
 def test_a_gateway_that_knows_no_status_leaves_the_state_to_what_arrives() -> None:
-    assert after(trading(), RequestFailed(LoadFeed(), "nothing is at '/api/status'")).status is Status.LIVE
+    assert after(trading(), RequestFailed(LoadFeed(), "nothing is at '/api/status'")).status is StreamStatus.LIVE
 
 
 def test_the_feed_is_asked_for_at_every_poll_and_never_twice_at_a_time() -> None:

@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 
-from term.events import SelectionSeen, SourceSeen, TradeSeen, TradesMissed
+from term.events import SelectionSeen, TradeSeen, TradesMissed, UpstreamSeen
 from term.payloads import (
     PayloadError,
     parse_coins,
@@ -16,7 +16,7 @@ from term.payloads import (
     parse_selection,
     parse_stats,
 )
-from term.values import Coin, Selection, Stats, SymbolFeed, Trade
+from term.values import Coin, SelectedSymbol, Stats, SymbolFeed, Trade
 
 FULL = (
     '{"symbol": "btcusdt", "venue": "binance", "price": 61837.63, "quantity": 0.00021, "trade_id": 3801275891,'
@@ -52,9 +52,9 @@ def test_a_price_alone_is_a_trade() -> None:
 
 def test_frames_with_a_type_are_news() -> None:
     selected = parse_frame('{"type": "selected", "symbol": "ETHUSDT", "name": "Ethereum (ETH)"}', received_us=7)
-    assert selected == SelectionSeen(Selection("ethusdt", "Ethereum (ETH)"))
-    assert parse_frame('{"type": "status", "state": "waiting"}', received_us=7) == SourceSeen(away=True)
-    assert parse_frame('{"type": "status", "state": "live"}', received_us=7) == SourceSeen(away=False)
+    assert selected == SelectionSeen(SelectedSymbol("ethusdt", "Ethereum (ETH)"))
+    assert parse_frame('{"type": "status", "state": "waiting"}', received_us=7) == UpstreamSeen(unavailable=True)
+    assert parse_frame('{"type": "status", "state": "live"}', received_us=7) == UpstreamSeen(unavailable=False)
     assert parse_frame('{"type": "lagged", "missed": 12}', received_us=7) == TradesMissed(12)
 
 
@@ -94,7 +94,7 @@ def test_answers_are_read() -> None:
         Coin("btcusdt", "Bitcoin (BTC)"),
         Coin("x", "x"),
     )
-    assert parse_selection(b'{"symbol": "btcusdt", "name": "B"}') == Selection("btcusdt", "B")
+    assert parse_selection(b'{"symbol": "btcusdt", "name": "B"}') == SelectedSymbol("btcusdt", "B")
     assert parse_stats(b'{"moving_average": 1.5}') == Stats(moving_average=Decimal("1.5"))
     assert parse_price(b'{"price": 1.5}') == Trade(Decimal("1.5"))
 

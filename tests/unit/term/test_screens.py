@@ -25,13 +25,13 @@ from term.events import (
     RequestFailed,
     SelectCoin,
     SelectionSeen,
-    SourceSeen,
     StatsLoaded,
     TradesMissed,
+    UpstreamSeen,
 )
 from term.model import Model
 from term.screen import in_ascii
-from term.values import Feed, Page, Selection, Stats, SymbolFeed, Trade
+from term.values import Feed, HistoryPage, SelectedSymbol, Stats, SymbolFeed, Trade
 from term.view import render
 from tests.fixtures.term_scenes import NOW_US, after, connected, lost, press, reading, started, tick, trade, trading
 
@@ -44,12 +44,12 @@ def _failed(width: int, height: int) -> Model:
 
 
 def _resting(width: int, height: int) -> Model:
-    coin = Selection("币安人生usdt", "币安人生", "binance", "BREAK")
+    coin = SelectedSymbol("币安人生usdt", "币安人生", "binance", "BREAK")
     return after(connected(width=width, height=height), SelectionSeen(coin), *press("esc"))
 
 
 def _tiny_price(width: int, height: int) -> Model:
-    pepe = Selection("pepeusdt", "Pepe (PEPE)", "sim")
+    pepe = SelectedSymbol("pepeusdt", "Pepe (PEPE)", "sim")
     model = after(connected(width=width, height=height), SelectionSeen(pepe), *press("esc"))
     prices = ("0.00001234", "0.0000124", "0.00001229")
     trades = [trade(p, at_s=i, symbol="pepeusdt", venue="sim") for i, p in enumerate(prices)]
@@ -59,7 +59,7 @@ def _tiny_price(width: int, height: int) -> Model:
 
 
 def _long_numbers(width: int, height: int) -> Model:
-    wide = Selection("btcidr", "Bitcoin in Rupiah (BTC)", "sim")
+    wide = SelectedSymbol("btcidr", "Bitcoin in Rupiah (BTC)", "sim")
     trades = [
         trade(text, at_s=i, symbol="btcidr", venue="sim", stats=_long_stats(Decimal(text)))
         for i, text in enumerate(_LONG_PRICES)
@@ -80,7 +80,7 @@ def _long_history(width: int, height: int) -> Model:
         Trade(Decimal(price), quantity=Decimal(quantity), trade_id=trade_id, time_us=NOW_US, side="sell")
         for price, quantity, trade_id in rows
     ]
-    answer = HistoryLoaded(LoadHistory(model.generation, "btcidr"), Page(tuple(trades)))
+    answer = HistoryLoaded(LoadHistory(model.generation, "btcidr"), HistoryPage(tuple(trades)))
     return after(model, *press("h"), answer)
 
 
@@ -117,7 +117,7 @@ SCENES: dict[str, Callable[[int, int], Model]] = {
     "dashboard-refused": _refused,
     "dashboard-stale": _troubled,
     "dashboard-source-away": lambda width, height: after(
-        trading(width=width, height=height), SourceSeen(away=True), tick(65)
+        trading(width=width, height=height), UpstreamSeen(unavailable=True), tick(65)
     ),
     "dashboard-quiet": lambda width, height: _told(
         width, height, "QUIET", "the connection lives, and nothing has been traded for 75 s", after_s=135

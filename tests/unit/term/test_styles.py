@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from term import digits
+from term import big_digits
 from term.cells import Grid, Style
-from term.events import Disconnected, SourceSeen
+from term.events import Disconnected, UpstreamSeen
 from term.model import Model
 from term.view import render
 from tests.fixtures.term_scenes import BITCOIN, after, connected, press, reading, tick, trade, trading
@@ -25,7 +25,7 @@ def price_after(*prices: str, seconds: float) -> set[Style]:
     """The style of the big price, so many seconds after the last of `prices` arrived."""
     trades = [trade(price, at_s=i) for i, price in enumerate(prices)]
     model = after(connected(), *press("esc"), *trades, tick(len(prices) - 1 + seconds))
-    lines = digits.big([f"{prices[-1]}.00"], width=80)
+    lines = big_digits.big([f"{prices[-1]}.00"], width=80)
     return set.union(*(styles_of(line, render(model)) for line in lines))
 
 
@@ -62,7 +62,7 @@ def test_nothing_is_loud_in_a_real_market(key: str) -> None:
     ("model", "status", "style"),
     [
         (trading(), "● LIVE", Style.UP),
-        (after(trading(), SourceSeen(away=True)), "○ STALE", Style.WARN),
+        (after(trading(), UpstreamSeen(unavailable=True)), "○ STALE", Style.WARN),
         (after(trading(), Disconnected("gone", failures=1, retry_us=0)), "◌ RECONNECTING", Style.DOWN),
     ],
     ids=["live", "stale", "reconnecting"],

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sim.history import ROWS_PER_CHUNK, History
+from sim.trade_history import ROWS_PER_CHUNK, TradeHistory
 from sim.trades import TRADE, Trades
 
 
@@ -14,8 +14,8 @@ def trades(first_id: int, count: int) -> Trades:
     return rows
 
 
-def filled(count: int, *, keep: int = 1_000_000, piece: int = 1000) -> History:
-    history = History(keep)
+def filled(count: int, *, keep: int = 1_000_000, piece: int = 1000) -> TradeHistory:
+    history = TradeHistory(keep)
     for first in range(0, count, piece):
         part = trades(100 + first, min(piece, count - first))
         history.append(part, part["trade_id"] // 3)
@@ -34,7 +34,7 @@ def test_search_finds_the_position_of_an_id(at: int) -> None:
 
 
 def test_search_of_an_id_in_a_hole_finds_the_next_one() -> None:
-    history = History(1000)
+    history = TradeHistory(1000)
     for part in (trades(1, 3), trades(10, 3)):
         history.append(part, part["trade_id"])
 
@@ -61,7 +61,7 @@ def test_the_oldest_rows_are_dropped_and_enough_are_kept() -> None:
 
 
 def test_an_empty_history_has_no_rows() -> None:
-    history = History(10)
+    history = TradeHistory(10)
 
     assert history.search("trade_id", 5) == 0
     assert len(history.rows(0, 10)) == 0

@@ -14,7 +14,7 @@ from typing import IO, Final, Self
 
 import numpy as np
 
-from sim.coins import E8, Coin
+from sim.instruments import E8, Instrument
 from sim.trades import TRADE, Trades
 
 HEADER: Final = "symbol,trade_id,price,quantity,time_us,is_buyer_maker\n"
@@ -26,9 +26,9 @@ class LogError(ValueError):
     """A log cannot be gone on with; the message begins with its name and the line's number."""
 
 
-def log_lines(trades: Trades, coins: Sequence[Coin]) -> str:
+def log_lines(trades: Trades, instruments: Sequence[Instrument]) -> str:
     """Word trades as lines of the log."""
-    names = [coin.symbol for coin in coins]
+    names = [instrument.symbol for instrument in instruments]
     return "".join(
         f"{names[symbol]},{trade_id},{price // E8}.{price % E8:08d},{quantity // E8}.{quantity % E8:08d},{time_us},"
         f"{'true' if maker else 'false'}\n"
@@ -86,9 +86,9 @@ class IssueLog:
         with self.path.open(encoding="utf-8") as lines:
             yield from read_log(str(self.path), lines, index_of)
 
-    def write(self, trades: Trades, coins: Sequence[Coin]) -> None:
+    def write(self, trades: Trades, instruments: Sequence[Instrument]) -> None:
         """Append trades; they are safe from this process's death when this returns."""
-        self._file.write(log_lines(trades, coins))
+        self._file.write(log_lines(trades, instruments))
         self._file.flush()
 
     def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:

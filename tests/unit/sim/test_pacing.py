@@ -4,11 +4,11 @@ import math
 
 import pytest
 
-from sim.pace import SLOT, Clock, Pace, parse_rate
+from sim.pacing import SLOT, Pace, Pacer, parse_rate
 
 
 def test_a_second_moves_the_position_by_the_rate() -> None:
-    clock = Clock(Pace.EVEN, 500)
+    clock = Pacer(Pace.EVEN, 500)
 
     clock.advance(1_000_000)
 
@@ -16,7 +16,7 @@ def test_a_second_moves_the_position_by_the_rate() -> None:
 
 
 def test_a_recorded_pace_is_the_time_itself() -> None:
-    clock = Clock(Pace.RECORDED, 500)
+    clock = Pacer(Pace.RECORDED, 500)
 
     clock.advance(1_000_000)
 
@@ -24,7 +24,7 @@ def test_a_recorded_pace_is_the_time_itself() -> None:
 
 
 def test_rate_zero_stands_still_also_on_a_recorded_tape() -> None:
-    clock = Clock(Pace.RECORDED, 0)
+    clock = Pacer(Pace.RECORDED, 0)
 
     clock.advance(1_000_000)
 
@@ -33,17 +33,17 @@ def test_rate_zero_stands_still_also_on_a_recorded_tape() -> None:
 
 
 def test_flat_out_never_waits() -> None:
-    assert Clock(Pace.EVEN, math.inf).wait_us(10**12) == 0
+    assert Pacer(Pace.EVEN, math.inf).wait_us(10**12) == 0
 
 
 def test_the_wait_is_the_distance_at_the_present_rate() -> None:
-    clock = Clock(Pace.EVEN, 100)
+    clock = Pacer(Pace.EVEN, 100)
 
     assert clock.wait_us(SLOT) == pytest.approx(10_000)
 
 
 def test_a_trade_issued_early_keeps_the_next_one_at_its_distance() -> None:
-    clock = Clock(Pace.EVEN, 100)
+    clock = Pacer(Pace.EVEN, 100)
 
     clock.skip_to(5 * SLOT)
 

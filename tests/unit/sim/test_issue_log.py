@@ -5,19 +5,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sim.coins import COINS
 from sim.exchange import Exchange
-from sim.log import HEADER, IssueLog, LogError, log_lines, read_log
+from sim.instruments import INSTRUMENTS
+from sim.issue_log import HEADER, IssueLog, LogError, log_lines, read_log
 from sim.market import Market
-from sim.pace import Clock, Pace
+from sim.pacing import Pace, Pacer
 from sim.trades import Trades, decimal_e8, decimal_text
 
-INDEX = {coin.symbol: index for index, coin in enumerate(COINS)}
+INDEX = {instrument.symbol: index for index, instrument in enumerate(INSTRUMENTS)}
 LINE = "btcusdt,3735683259,61837.63000000,0.02000000,1723161255342001,true\n"
 
 
 def some_trades(count: int) -> Trades:
-    batch = Exchange(Market(1, COINS), Clock(Pace.EVEN, 0)).issue(count, 1_795_348_800_123_456)
+    batch = Exchange(Market(1, INSTRUMENTS), Pacer(Pace.EVEN, 0)).issue(count, 1_795_348_800_123_456)
     assert batch is not None
     return batch.trades
 
@@ -25,8 +25,8 @@ def some_trades(count: int) -> Trades:
 def test_a_log_reads_back_as_it_was_written(tmp_path: Path) -> None:
     trades = some_trades(3000)
     with IssueLog(tmp_path / "log.csv") as log:
-        log.write(trades[:1000], COINS)
-        log.write(trades[1000:], COINS)
+        log.write(trades[:1000], INSTRUMENTS)
+        log.write(trades[1000:], INSTRUMENTS)
 
         back = np.concatenate(list(log.read(INDEX)))
 
@@ -37,7 +37,7 @@ def test_a_log_reads_back_as_it_was_written(tmp_path: Path) -> None:
 def test_a_line_tells_the_trade_exactly() -> None:
     (trades,) = read_log("log", [HEADER, LINE], INDEX)
 
-    assert log_lines(trades, COINS) == LINE
+    assert log_lines(trades, INSTRUMENTS) == LINE
 
 
 def test_a_line_cut_in_half_is_taken_off(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
-"""Minute candles, exact: what @kline_1m and REST klines tell. Longer intervals are made of minutes.
+"""Minute klines, exact: what @kline_1m and REST klines tell. Longer intervals are made of minutes.
 
-As on Binance a minute without trades has a candle too: flat at the last close, n = 0 and first and last trade id -1.
+As on Binance a minute without trades has a kline too: flat at the last close, n = 0 and first and last trade id -1.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ KEPT_MINUTES: Final = 7 * 1440
 
 
 @dataclass(slots=True)
-class Candle:
+class Kline:
     """One interval. Prices and volumes are scaled by 1e8, quote volumes (price times quantity) by 1e16."""
 
     open_us: int
@@ -40,8 +40,8 @@ class Candle:
     taker_buy_volume_e8: int = 0
     taker_buy_quote_e16: int = 0
 
-    def add(self, later: Candle) -> None:
-        """Take in what happened after this candle's last trade."""
+    def add(self, later: Kline) -> None:
+        """Take in what happened after this kline's last trade."""
         if not later.count:
             return
         if not self.count:
@@ -58,30 +58,30 @@ class Candle:
         self.taker_buy_quote_e16 += later.taker_buy_quote_e16
 
 
-def candle_of(trades: Trades, open_us: int) -> Candle:
-    """Make the candle of one symbol's trades that all lie in one interval."""
+def kline_of(trades: Trades, open_us: int) -> Kline:
+    """Make the kline of one symbol's trades that all lie in one interval."""
     prices: list[int] = trades["price_e8"].tolist()
     quantities: list[int] = trades["quantity_e8"].tolist()
     # price times quantity can pass 64 bits, so Python's integers multiply
     quotes = [price * quantity for price, quantity in zip(prices, quantities, strict=True)]
-    candle = Candle(open_us, prices[0], max(prices), min(prices), prices[-1])
-    candle.first_id, candle.last_id = int(trades["trade_id"][0]), int(trades["trade_id"][-1])
-    candle.count = len(prices)
-    candle.volume_e8, candle.quote_e16 = sum(quantities), sum(quotes)
+    kline = Kline(open_us, prices[0], max(prices), min(prices), prices[-1])
+    kline.first_id, kline.last_id = int(trades["trade_id"][0]), int(trades["trade_id"][-1])
+    kline.count = len(prices)
+    kline.volume_e8, kline.quote_e16 = sum(quantities), sum(quotes)
     for is_buyer_maker, quantity, quote in zip(trades["is_buyer_maker"].tolist(), quantities, quotes, strict=True):
         if not is_buyer_maker:
-            candle.taker_buy_volume_e8 += quantity
-            candle.taker_buy_quote_e16 += quote
-    return candle
+            kline.taker_buy_volume_e8 += quantity
+            kline.taker_buy_quote_e16 += quote
+    return kline
 
 
-class Candles:
+class Klines:
     """One symbol's minutes: the open one, and those closed during the last week."""
 
     def __init__(self) -> None:
-        self.open: Candle | None = None
-        self._closed: deque[Candle] = deque(maxlen=KEPT_MINUTES)
-        self._news: deque[Candle] = deque(maxlen=KEPT_MINUTES)
+        self.open: Kline | None = None
+        self._closed: deque[Kline] = deque(maxlen=KEPT_MINUTES)
+        self._news: deque[Kline] = deque(maxlen=KEPT_MINUTES)
 
     def add(self, trades: Trades) -> None:
         """Take in the next trades, in id order."""
@@ -91,7 +91,7 @@ class Candles:
             bounds[1:1] = (np.flatnonzero(np.diff(minutes)) + 1).tolist()
         for start, stop in itertools.pairwise(bounds):
             open_us = int(minutes[start]) * MINUTE_US
-            part = candle_of(trades[start:stop], open_us)
+            part = kline_of(trades[start:stop], open_us)
             self.close_before(open_us)
             if self.open is None:
                 self.open = part
@@ -105,27 +105,27 @@ class Candles:
             closed = self.open
             self._closed.append(closed)
             self._news.append(closed)
-            # after a long silence only the week that is kept gets its flat candles
+            # after a long silence only the week that is kept gets its flat klines
             next_us = max(closed.open_us + MINUTE_US, minute_us - KEPT_MINUTES * MINUTE_US)
-            self.open = Candle(next_us, *[closed.close_e8] * 4)
+            self.open = Kline(next_us, *[closed.close_e8] * 4)
 
-    def pop_closed(self) -> list[Candle]:
-        """Return the candles closed since the last call."""
+    def pop_closed(self) -> list[Kline]:
+        """Return the klines closed since the last call."""
         news = list(self._news)
         self._news.clear()
         return news
 
-    def of_interval(self, interval_us: int, *, start_us: int | None, end_us: int | None, limit: int) -> list[Candle]:
-        """Return at most `limit` candles that open within [start_us, end_us]: the oldest of them, or without start_us
+    def of_interval(self, interval_us: int, *, start_us: int | None, end_us: int | None, limit: int) -> list[Kline]:
+        """Return at most `limit` klines that open within [start_us, end_us]: the oldest of them, or without start_us
         the newest.
         """
-        found: list[Candle] = []
+        found: list[Kline] = []
         minutes = [*self._closed, self.open] if self.open is not None else []
         for minute in minutes:
             open_us = minute.open_us - minute.open_us % interval_us
             if (start_us is not None and open_us < start_us) or (end_us is not None and open_us > end_us):
                 continue
             if not found or found[-1].open_us != open_us:
-                found.append(Candle(open_us, minute.open_e8, minute.high_e8, minute.low_e8, minute.close_e8))
+                found.append(Kline(open_us, minute.open_e8, minute.high_e8, minute.low_e8, minute.close_e8))
             found[-1].add(minute)
         return found[:limit] if start_us is not None else found[-limit:]

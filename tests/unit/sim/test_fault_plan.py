@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from sim.coins import COINS
-from sim.exchange import Batch, Exchange
+from sim.exchange import Exchange, IssuedBatch
+from sim.fault_plan import HELD_AT_MOST_S, FaultPlan, Sent
 from sim.faults import (
     GARBLINGS,
     Disconnect,
@@ -14,18 +14,18 @@ from sim.faults import (
     Duplicate,
     Fault,
     Garble,
-    Hole,
     Misstate,
     Random,
     Reorder,
     RestStatus,
+    SkippedIds,
     SlowRest,
     parse_faults,
 )
-from sim.frames import BatchFrames, View, garbled_frame, text_frame
+from sim.frames import BatchFrames, FollowedStreams, garbled_frame, text_frame
+from sim.instruments import INSTRUMENTS
 from sim.market import Market
-from sim.pace import Clock, Pace
-from sim.plan import HELD_AT_MOST_S, Plan, Sent
+from sim.pacing import Pace, Pacer
 
 NOW_US = 1_795_348_800_123_456
 
@@ -34,8 +34,8 @@ class Stage:
     """An exchange and a plan, played as the issuer plays them."""
 
     def __init__(self, *faults: Fault, seed: int = 1) -> None:
-        self.exchange = Exchange(Market(1, COINS), Clock(Pace.EVEN, 0))
-        self.plan = Plan(seed)
+        self.exchange = Exchange(Market(1, INSTRUMENTS), Pacer(Pace.EVEN, 0))
+        self.plan = FaultPlan(seed)
         self.plan.add(faults, number=0, now_s=0.0)
         self.issued: list[tuple[int, int]] = []  # (symbol, id)
         self.sent: list[tuple[int, int]] = []
@@ -51,7 +51,7 @@ class Stage:
             assert batch is not None
             count -= len(batch.trades)
             self.issued += batch.trades[["symbol", "trade_id"]].tolist()
-            self.hear(self.plan.tamper(batch.first_number, batch.trades, now_s, COINS))
+            self.hear(self.plan.tamper(batch.first_number, batch.trades, now_s, INSTRUMENTS))
         return self
 
     def hear(self, sent: Sent) -> None:
@@ -144,7 +144,7 @@ def test_a_fault_repeats_as_often_as_ordered() -> None:
 
 
 def test_a_strike_comes_after_exactly_so_many_trades() -> None:
-    stage = Stage(Disconnect(at_trade=33), Hole(symbol="btcusdt", at_trade=20)).play(60)
+    stage = Stage(Disconnect(at_trade=33), SkippedIds(symbol="btcusdt", at_trade=20)).play(60)
 
     assert stage.strikes == [(20, "hole"), (33, "disconnect")]
     assert [strike["kind"] for strike in stage.plan.struck] == ["hole", "disconnect"]
@@ -221,7 +221,7 @@ def test_chaos_keeps_to_the_kinds_it_was_given() -> None:
 
 
 def test_a_hole_is_never_issued_and_told_as_absent() -> None:
-    exchange = Exchange(Market(1, COINS), Clock(Pace.EVEN, 0))
+    exchange = Exchange(Market(1, INSTRUMENTS), Pacer(Pace.EVEN, 0))
     exchange.issue(100, NOW_US)
     last = exchange.listings["btcusdt"].last_id
     assert last is not None
@@ -238,7 +238,7 @@ def test_a_hole_is_never_issued_and_told_as_absent() -> None:
 
 
 def test_ids_that_begin_again_begin_with_0_and_rest_forgets_the_past() -> None:
-    exchange = Exchange(Market(1, COINS), Clock(Pace.EVEN, 0))
+    exchange = Exchange(Market(1, INSTRUMENTS), Pacer(Pace.EVEN, 0))
     exchange.issue(100, NOW_US)
     others = exchange.listings["ethusdt"].last_id
 
@@ -257,8 +257,8 @@ def test_ids_that_begin_again_begin_with_0_and_rest_forgets_the_past() -> None:
 
 
 def test_ids_that_began_again_do_so_after_a_restart_too() -> None:
-    before, after = (Exchange(Market(1, COINS), Clock(Pace.EVEN, 0)) for _ in range(2))
-    batches: list[Batch | None] = [before.issue(100, NOW_US)]
+    before, after = (Exchange(Market(1, INSTRUMENTS), Pacer(Pace.EVEN, 0)) for _ in range(2))
+    batches: list[IssuedBatch | None] = [before.issue(100, NOW_US)]
     before.begin_again("btcusdt")
     batches.append(before.issue(50, NOW_US))
     before.begin_again("btcusdt")
@@ -278,8 +278,8 @@ def test_ids_that_began_again_do_so_after_a_restart_too() -> None:
 
 
 def test_a_hole_survives_the_restart() -> None:
-    before, after = (Exchange(Market(1, COINS), Clock(Pace.EVEN, 0)) for _ in range(2))
-    batches: list[Batch | None] = [before.issue(100, NOW_US)]
+    before, after = (Exchange(Market(1, INSTRUMENTS), Pacer(Pace.EVEN, 0)) for _ in range(2))
+    batches: list[IssuedBatch | None] = [before.issue(100, NOW_US)]
     before.skip_ids("btcusdt", 40)
     batches.append(before.issue(100, NOW_US))
 
@@ -294,10 +294,12 @@ def test_a_hole_survives_the_restart() -> None:
 
 @pytest.mark.parametrize("how", GARBLINGS)
 def test_a_garbled_frame_is_whole_but_its_message_is_not(how: str) -> None:
-    exchange = Exchange(Market(1, COINS), Clock(Pace.EVEN, 0))
+    exchange = Exchange(Market(1, INSTRUMENTS), Pacer(Pace.EVEN, 0))
     batch = exchange.issue(1, NOW_US)
     assert batch is not None
-    view = View(frozenset(coin.symbol for coin in COINS), frozenset(), frozenset(), True, False)
+    view = FollowedStreams(
+        frozenset(instrument.symbol for instrument in INSTRUMENTS), frozenset(), frozenset(), True, False
+    )
     key = tuple(batch.trades[["symbol", "trade_id"]].tolist()[0])
 
     (good,) = BatchFrames(batch, exchange).trades(view)
@@ -318,5 +320,5 @@ def test_exactly_the_ordered_trades_are_told_with_another_id(piece: int) -> None
 
     wrong = [(symbol, trade_id + 1000) for symbol, trade_id in stage.issued[20:22]]
     assert stage.sent == stage.issued[:20] + wrong + stage.issued[22:]
-    history = stage.exchange.listings[COINS[stage.issued[20][0]].symbol].history
+    history = stage.exchange.listings[INSTRUMENTS[stage.issued[20][0]].symbol].history
     assert stage.issued[20][1] in history.rows(history.start, history.end)["trade_id"].tolist()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from term.figures import fitting_text
+from term.formatting import fitting_text
 
 _GLYPHS = {
     "0": ("┏━┓", "┃ ┃", "┗━┛"),

@@ -13,7 +13,7 @@ MOST_ADDRESSES: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class WeightDecision:
     status: int
     used: int
     retry_after_s: int = 0
@@ -28,14 +28,14 @@ class _Account:
     banned_until_us: int = 0
 
 
-class WeightBook:
+class RequestWeights:
     """What each address has used in this minute of the clock."""
 
     def __init__(self, limit: int = WEIGHT_LIMIT) -> None:
         self._limit = limit
         self._accounts: dict[str, _Account] = {}
 
-    def spend(self, address: str, weight: int, now_us: int) -> Verdict:
+    def spend(self, address: str, weight: int, now_us: int) -> WeightDecision:
         """Charge a request: status 200 and the weight used so far, 429 when it is too much, 418 while banned."""
         minute = now_us // MINUTE_US
         if address not in self._accounts and len(self._accounts) >= MOST_ADDRESSES:
@@ -48,7 +48,7 @@ class WeightBook:
         if account.used + weight <= self._limit:
             account.used += weight
             account.refused = 0
-            return Verdict(200, account.used)
+            return WeightDecision(200, account.used)
         account.refused += 1
         if account.refused > REFUSALS_UNTIL_BAN:
             account.refused = 0
@@ -58,12 +58,12 @@ class WeightBook:
             f"Too much request weight used; current limit is {self._limit} request weight per 1 MINUTE. "
             "Please use WebSocket Streams for live updates to avoid polling the API."
         )
-        return Verdict(429, account.used, _seconds_up((minute + 1) * MINUTE_US - now_us), msg)
+        return WeightDecision(429, account.used, _seconds_up((minute + 1) * MINUTE_US - now_us), msg)
 
-    def _banned(self, account: _Account, now_us: int) -> Verdict:
+    def _banned(self, account: _Account, now_us: int) -> WeightDecision:
         msg = f"Way too much request weight used; IP banned until {account.banned_until_us // 1000}. "
         msg += "Please use WebSocket Streams for live updates to avoid bans."
-        return Verdict(418, account.used, _seconds_up(account.banned_until_us - now_us), msg)
+        return WeightDecision(418, account.used, _seconds_up(account.banned_until_us - now_us), msg)
 
 
 def _seconds_up(microseconds: int) -> int:

@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 
-from term.figures import (
+from term.formatting import (
     decimals_of,
     duration_text,
     fitting_text,

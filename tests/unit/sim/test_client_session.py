@@ -5,14 +5,14 @@ from typing import Any
 
 import pytest
 
-from sim.venue import Connection, Disconnect, Limits, TargetError, parse_target
+from sim.client_session import ClientSession, HangUp, TargetError, VenueLimits, parse_target
 
 
-def opened(target: str = "/ws", limits: Limits | None = None) -> Connection:
-    return Connection(target, 0.0, limits or Limits(messages_per_s=1000))
+def opened(target: str = "/ws", limits: VenueLimits | None = None) -> ClientSession:
+    return ClientSession(target, 0.0, limits or VenueLimits(messages_per_s=1000))
 
 
-def ask(connection: Connection, **request: object) -> Any:
+def ask(connection: ClientSession, **request: object) -> Any:
     return json.loads(connection.receive_text(json.dumps(request), 0.0))
 
 
@@ -43,7 +43,7 @@ def test_another_target_is_refused(target: str, status: int) -> None:
 
 def test_more_streams_than_allowed_are_refused_at_the_door() -> None:
     with pytest.raises(TargetError, match="found 3 streams, expected at most 2"):
-        opened("/ws/a@trade/b@trade/c@trade", Limits(streams=2))
+        opened("/ws/a@trade/b@trade/c@trade", VenueLimits(streams=2))
 
 
 def test_subscribe_is_answered_with_null_and_followed() -> None:
@@ -119,7 +119,7 @@ def test_a_bad_request_is_answered_with_its_code(text: str | bytes, code: int, m
 
 
 def test_a_bad_request_changes_nothing() -> None:
-    connection = opened("/ws/btcusdt@trade", Limits(messages_per_s=100, streams=2))
+    connection = opened("/ws/btcusdt@trade", VenueLimits(messages_per_s=100, streams=2))
 
     answer = ask(connection, method="SUBSCRIBE", params=["a@trade", "b@trade"], id=1)
 
@@ -128,20 +128,20 @@ def test_a_bad_request_changes_nothing() -> None:
 
 
 def test_a_sixth_message_within_a_second_ends_the_connection() -> None:
-    connection = opened(limits=Limits())
+    connection = opened(limits=VenueLimits())
     connection.receive_ping(0.0)
     connection.receive_pong(b"unasked", 0.1)
     for _ in range(3):
         connection.receive_text('{"method":"LIST_SUBSCRIPTIONS","id":1}', 0.2)
 
-    with pytest.raises(Disconnect) as caught:
+    with pytest.raises(HangUp) as caught:
         connection.receive_ping(0.9)
 
     assert caught.value.code == 1008
 
 
 def test_five_messages_every_second_are_allowed() -> None:
-    connection = opened(limits=Limits())
+    connection = opened(limits=VenueLimits())
 
     for second in range(10):
         for _ in range(5):
@@ -149,7 +149,7 @@ def test_five_messages_every_second_are_allowed() -> None:
 
 
 def test_the_venue_pings_every_twenty_seconds() -> None:
-    connection = opened(limits=Limits())
+    connection = opened(limits=VenueLimits())
 
     payloads = [connection.poll(float(second)) for second in range(41)]
 
@@ -157,16 +157,16 @@ def test_the_venue_pings_every_twenty_seconds() -> None:
 
 
 def test_a_missing_pong_ends_the_connection_a_minute_later() -> None:
-    connection = opened(limits=Limits())
+    connection = opened(limits=VenueLimits())
     connection.poll(20.0)
 
     connection.poll(79.9)
-    with pytest.raises(Disconnect, match="pong timeout"):
+    with pytest.raises(HangUp, match="pong timeout"):
         connection.poll(80.0)
 
 
 def test_a_pong_with_the_same_payload_answers_its_ping_and_all_before() -> None:
-    connection = opened(limits=Limits())
+    connection = opened(limits=VenueLimits())
     connection.poll(20.0)
     payload = connection.poll(40.0)
     assert payload
@@ -177,18 +177,18 @@ def test_a_pong_with_the_same_payload_answers_its_ping_and_all_before() -> None:
 
 
 def test_an_unasked_pong_answers_nothing() -> None:
-    connection = opened(limits=Limits())
+    connection = opened(limits=VenueLimits())
     connection.poll(20.0)
 
     connection.receive_pong(b"", 21.0)
 
-    with pytest.raises(Disconnect):
+    with pytest.raises(HangUp):
         connection.poll(80.0)
 
 
 def test_a_connection_lives_a_day_at_most() -> None:
-    connection = opened(limits=Limits(pong_within_s=10**9))
+    connection = opened(limits=VenueLimits(pong_within_s=10**9))
 
     connection.poll(86_399.0)
-    with pytest.raises(Disconnect, match="maximum age"):
+    with pytest.raises(HangUp, match="maximum age"):
         connection.poll(86_400.0)

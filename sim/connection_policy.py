@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import deque
 
-from sim.venue import Limits, TargetError
+from sim.client_session import TargetError, VenueLimits
 
 FIVE_MINUTES_S = 300
 MOST_ADDRESSES = 10_000
 
 
-class Admission:
+class ConnectionPolicy:
     """The door of the WebSocket port.
 
     Attributes:
@@ -20,7 +20,7 @@ class Admission:
         refusal: until when new connections are answered with which HTTP status.
     """
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: VenueLimits) -> None:
         self.limits = limits
         self.down_until_s = 0.0
         self.refusal = (0.0, 503)

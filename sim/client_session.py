@@ -1,7 +1,7 @@
 """One client's WebSocket conversation with Binance, without the socket.
 
-`Connection` is told which address was opened and what the client sent, and when; it answers with texts to send, and
-raises `Disconnect` when Binance would hang up. `view` says what the client follows right now.
+`ClientSession` is told which address was opened and what the client sent, and when; it answers with texts to send, and
+raises `HangUp` when Binance would hang up. `view` says what the client follows right now.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import parse_qsl, urlsplit
 
-from sim.frames import View
+from sim.frames import FollowedStreams
 
 METHODS: Final = ("SUBSCRIBE", "UNSUBSCRIBE", "LIST_SUBSCRIPTIONS", "SET_PROPERTY", "GET_PROPERTY")
 
@@ -25,7 +25,7 @@ class TargetError(ValueError):
         self.status = status
 
 
-class Disconnect(Exception):
+class HangUp(Exception):
     """The venue hangs up."""
 
     def __init__(self, code: int, reason: str) -> None:
@@ -35,7 +35,7 @@ class Disconnect(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class VenueLimits:
     """What Binance allows a connection, and an address."""
 
     messages_per_s: int = 5
@@ -46,13 +46,13 @@ class Limits:
     connections_per_5m: int = 300
 
 
-class _RefusedError(Exception):
+class _BadRequestError(Exception):
     def __init__(self, code: int, msg: str) -> None:
         super().__init__(code, msg)
         self.answer = {"code": code, "msg": msg}
 
 
-class Connection:
+class ClientSession:
     """See the module. All times are seconds of one steady clock.
 
     Args:
@@ -62,7 +62,7 @@ class Connection:
         TargetError: the venue has no such address.
     """
 
-    def __init__(self, target: str, now_s: float, limits: Limits) -> None:
+    def __init__(self, target: str, now_s: float, limits: VenueLimits) -> None:
         self._limits = limits
         self._opened_s = now_s
         self._message_times: deque[float] = deque(maxlen=limits.messages_per_s)
@@ -80,7 +80,7 @@ class Connection:
         """Take a request, return the answer.
 
         Raises:
-            Disconnect: more messages a second than allowed.
+            HangUp: more messages a second than allowed.
         """
         self._count(now_s)
         request_id: int | str | None = None
@@ -89,7 +89,7 @@ class Connection:
             request_id = _id_of(request)
             _check_method(request, text)
             result = self._obey(request)
-        except _RefusedError as refusal:
+        except _BadRequestError as refusal:
             return json.dumps(refusal.answer | {"id": request_id}, separators=(",", ":"))
         return json.dumps({"result": result, "id": request_id}, separators=(",", ":"))
 
@@ -97,7 +97,7 @@ class Connection:
         """Take a ping; the pong is the socket's business.
 
         Raises:
-            Disconnect: more messages a second than allowed.
+            HangUp: more messages a second than allowed.
         """
         self._count(now_s)
 
@@ -105,7 +105,7 @@ class Connection:
         """Take a pong, asked for or not.
 
         Raises:
-            Disconnect: more messages a second than allowed.
+            HangUp: more messages a second than allowed.
         """
         self._count(now_s)
         if payload in self._pings:
@@ -120,12 +120,12 @@ class Connection:
         """Return the payload of a ping that is due, if one is. Call it a few times a second.
 
         Raises:
-            Disconnect: the pong is overdue, or the connection is too old.
+            HangUp: the pong is overdue, or the connection is too old.
         """
         if now_s - self._opened_s >= self._limits.max_connection_s:
-            raise Disconnect(1001, "connection reached its maximum age")
+            raise HangUp(1001, "connection reached its maximum age")
         if self._pings and now_s - next(iter(self._pings.values())) >= self._limits.pong_within_s:
-            raise Disconnect(1008, "pong timeout")
+            raise HangUp(1008, "pong timeout")
         if now_s < self._next_ping_s:
             return None
         self._next_ping_s = now_s + self._limits.ping_every_s
@@ -140,26 +140,26 @@ class Connection:
         # message [...] A connection that goes beyond the limit will be disconnected"
         times = self._message_times
         if len(times) == times.maxlen and now_s - times[0] < 1:
-            raise Disconnect(1008, "Too many requests")
+            raise HangUp(1008, "Too many requests")
         times.append(now_s)
 
     def _obey(self, request: dict[str, object]) -> object:
         method, params = request["method"], request.get("params", [])
         if not isinstance(params, list):
-            raise _RefusedError(2, "Invalid request: params must be a list")
+            raise _BadRequestError(2, "Invalid request: params must be a list")
         if method == "LIST_SUBSCRIPTIONS":
             if params:
-                raise _RefusedError(2, "Invalid request: too many parameters")
+                raise _BadRequestError(2, "Invalid request: too many parameters")
             return list(self.streams)
         if method in ("SET_PROPERTY", "GET_PROPERTY"):
             return self._property(str(method), params)
         if not params or not all(isinstance(stream, str) for stream in params):
-            raise _RefusedError(2, "Invalid request: params must be a list of stream names")
+            raise _BadRequestError(2, "Invalid request: params must be a list of stream names")
         # A stream of an unknown symbol is acknowledged like any other, and then stays silent.
         if method == "SUBSCRIBE":
             streams = self.streams | dict.fromkeys(params)
             if len(streams) > self._limits.streams:
-                raise _RefusedError(2, "Invalid request: too many parameters")
+                raise _BadRequestError(2, "Invalid request: too many parameters")
             self.streams = streams
         else:
             self.streams = {stream: None for stream in self.streams if stream not in params}
@@ -168,30 +168,30 @@ class Connection:
 
     def _property(self, method: str, params: list[object]) -> object:
         if not params or not isinstance(params[0], str):
-            raise _RefusedError(2, "Invalid request: property name must be a string")
+            raise _BadRequestError(2, "Invalid request: property name must be a string")
         if len(params) > (2 if method == "SET_PROPERTY" else 1):
-            raise _RefusedError(2, "Invalid request: too many parameters")
+            raise _BadRequestError(2, "Invalid request: too many parameters")
         if params[0] != "combined":
-            raise _RefusedError(0, "Unknown property")
+            raise _BadRequestError(0, "Unknown property")
         if method == "GET_PROPERTY":
             return self.combined
         if len(params) < 2 or not isinstance(params[1], bool):
-            raise _RefusedError(1, "Invalid value type: expected Boolean")
+            raise _BadRequestError(1, "Invalid value type: expected Boolean")
         self.combined = params[1]
         self.view = self._view()
         return None
 
-    def _view(self) -> View:
+    def _view(self) -> FollowedStreams:
         kinds: dict[str, set[str]] = {"trade": set(), "aggTrade": set(), "kline_1m": set()}
         for stream in self.streams:
             symbol, _, kind = stream.partition("@")
             # all symbols in stream names are lower case: BTCUSDT@trade says nothing
             if kind in kinds and symbol == symbol.lower():
                 kinds[kind].add(symbol)
-        return View(
+        return FollowedStreams(
             trades=frozenset(kinds["trade"]),
             aggregates=frozenset(kinds["aggTrade"]),
-            candles=frozenset(kinds["kline_1m"]),
+            klines=frozenset(kinds["kline_1m"]),
             combined=self.combined,
             microseconds=self.microseconds,
         )
@@ -201,7 +201,7 @@ def parse_target(target: str) -> tuple[bool, list[str], bool]:
     """Split a handshake's path and query into: combined, stream names, microseconds.
 
     Raises:
-        TargetError: see `Connection`.
+        TargetError: see `ClientSession`.
     """
     parts = urlsplit(target)
     query = dict(parse_qsl(parts.query, keep_blank_values=True))
@@ -221,11 +221,11 @@ def _decode(text: str | bytes) -> dict[str, object]:
     try:
         request = json.loads(text)
     except json.JSONDecodeError as exc:
-        raise _RefusedError(3, f"Invalid JSON: expected value at line {exc.lineno} column {exc.colno}") from exc
+        raise _BadRequestError(3, f"Invalid JSON: expected value at line {exc.lineno} column {exc.colno}") from exc
     except (UnicodeDecodeError, RecursionError) as exc:
-        raise _RefusedError(3, "Invalid JSON: expected value at line 1 column 1") from exc
+        raise _BadRequestError(3, "Invalid JSON: expected value at line 1 column 1") from exc
     if not isinstance(request, dict):
-        raise _RefusedError(2, "Invalid request: expected a JSON object")
+        raise _BadRequestError(2, "Invalid request: expected a JSON object")
     return request
 
 
@@ -237,14 +237,14 @@ def _id_of(request: dict[str, object]) -> int | str | None:
         return request_id
     if isinstance(request_id, str) and len(request_id) <= 36:
         return request_id
-    raise _RefusedError(2, "Invalid request: request ID must be an unsigned integer")
+    raise _BadRequestError(2, "Invalid request: request ID must be an unsigned integer")
 
 
 def _check_method(request: dict[str, object], text: str | bytes) -> None:
     where = f"at line 1 column {len(text)}"
     if "method" not in request:
-        raise _RefusedError(2, f"Invalid request: missing field `method` {where}")
+        raise _BadRequestError(2, f"Invalid request: missing field `method` {where}")
     if request["method"] not in METHODS:
         variants = ", ".join(f"`{method}`" for method in METHODS)
         found = f"unknown variant `{request['method']}`"
-        raise _RefusedError(2, f"Invalid request: {found}, expected one of {variants} {where}")
+        raise _BadRequestError(2, f"Invalid request: {found}, expected one of {variants} {where}")

@@ -1,12 +1,12 @@
 from __future__ import annotations
 
-from sim.weight import BAN_US, MINUTE_US, REFUSALS_UNTIL_BAN, WeightBook
+from sim.request_weight import BAN_US, MINUTE_US, REFUSALS_UNTIL_BAN, RequestWeights
 
 NOON_US = 1_795_348_800_000_000
 
 
 def test_weights_add_up_by_address() -> None:
-    book = WeightBook()
+    book = RequestWeights()
 
     used = [book.spend(address, 25, NOON_US).used for address in ("a", "a", "b")]
 
@@ -14,14 +14,14 @@ def test_weights_add_up_by_address() -> None:
 
 
 def test_a_new_minute_begins_at_nothing() -> None:
-    book = WeightBook(limit=30)
+    book = RequestWeights(limit=30)
     book.spend("a", 25, NOON_US)
 
     assert book.spend("a", 25, NOON_US + MINUTE_US).status == 200
 
 
 def test_above_the_limit_says_how_long_to_wait() -> None:
-    book = WeightBook(limit=30)
+    book = RequestWeights(limit=30)
     book.spend("a", 25, NOON_US + 20_000_000)
 
     verdict = book.spend("a", 25, NOON_US + 20_000_001)
@@ -30,7 +30,7 @@ def test_above_the_limit_says_how_long_to_wait() -> None:
 
 
 def test_who_goes_on_is_banned_for_two_minutes() -> None:
-    book = WeightBook(limit=1)
+    book = RequestWeights(limit=1)
     book.spend("a", 1, NOON_US)
 
     statuses = [book.spend("a", 1, NOON_US).status for _ in range(REFUSALS_UNTIL_BAN + 1)]
@@ -43,7 +43,7 @@ def test_who_goes_on_is_banned_for_two_minutes() -> None:
 
 
 def test_who_waits_is_not_banned() -> None:
-    book = WeightBook(limit=1)
+    book = RequestWeights(limit=1)
 
     statuses = []
     for minute in range(2 * REFUSALS_UNTIL_BAN):

@@ -26,7 +26,7 @@ _COPIED: Final = ("trade_id", "price_e8", "quantity_e8", "time_us", "is_buyer_ma
 Rows = npt.NDArray[np.void]
 
 
-class History:
+class TradeHistory:
     """Rows by position: 0 is the first ever appended, `start` the oldest still here, `end` one past the newest.
 
     At least `keep` rows stay. trade_id, aggregate_id and time_us never fall from row to row.

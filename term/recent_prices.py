@@ -16,24 +16,24 @@ _BUCKETS_PER_COLUMN = (1, 2, 4, 8, 20, 40, 80, 120, 240, 600, MAX_BUCKETS)
 
 
 @dataclass(frozen=True, slots=True)
-class Recent:
+class RecentPrices:
     """The last price of each bucket, oldest first, without holes; `newest` is the number of the last bucket."""
 
     newest: int = 0
     prices: tuple[Decimal, ...] = ()
 
-    def add(self, price: Decimal, time_us: int) -> Recent:
+    def add(self, price: Decimal, time_us: int) -> RecentPrices:
         """Add a trade's price. A bucket without trades repeats the one before it; a jump in time starts over."""
         bucket = time_us // BUCKET_US
         ahead = bucket - self.newest
         if not self.prices or abs(ahead) >= MAX_BUCKETS:
-            return Recent(bucket, (price,))
+            return RecentPrices(bucket, (price,))
         if ahead <= 0:  # late trades count as the newest: what matters is the last price told
-            return self if price == self.prices[-1] else Recent(self.newest, (*self.prices[:-1], price))
+            return self if price == self.prices[-1] else RecentPrices(self.newest, (*self.prices[:-1], price))
         held = (self.prices[-1],) * (ahead - 1)
-        return Recent(bucket, (*self.prices, *held, price)[-MAX_BUCKETS:])
+        return RecentPrices(bucket, (*self.prices, *held, price)[-MAX_BUCKETS:])
 
-    def then(self, newer: Recent) -> Recent:
+    def then(self, newer: RecentPrices) -> RecentPrices:
         """Go on with the prices of `newer`."""
         joined = self
         oldest = newer.newest - len(newer.prices) + 1

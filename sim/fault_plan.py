@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import random
 import zlib
 from collections import deque
 from collections.abc import Iterable, Sequence
@@ -16,24 +17,31 @@ from typing import Final
 
 import numpy as np
 
-from sim.chaos import pick
-from sim.coins import Coin
 from sim.faults import (
     GARBLINGS,
+    Certain,
+    Disconnect,
     Drop,
     Duplicate,
+    Expire,
     Fault,
     Garble,
     Garbling,
     Misstate,
     Random,
+    Refuse,
     Reorder,
     RestFault,
     RestStatus,
+    Shutdown,
+    Silence,
+    SkippedIds,
+    SlowFrames,
     SlowRest,
     Strike,
     WindowFault,
 )
+from sim.instruments import Instrument
 from sim.trades import TRADE, Trades
 
 STRUCK_KEPT: Final = 1000
@@ -50,19 +58,19 @@ class Sent:
 
 
 @dataclass(slots=True)
-class _Window:
+class _ActiveWindow:
     fault: WindowFault
     end: int  # number of the first trade it does not touch
 
 
 @dataclass(slots=True)
-class _Spell:
+class _ActiveRestFault:
     fault: RestFault
     until_s: float
     left: int
 
 
-class Plan:
+class FaultPlan:
     """See the module. `struck` tells what has struck: kind, number of trades issued before it, and seconds."""
 
     def __init__(self, seed: int) -> None:
@@ -72,8 +80,8 @@ class Plan:
         self._order = itertools.count()
         self._by_trade: list[tuple[float, int, int, Fault]] = []  # (number, order, times left, fault)
         self._by_time: list[tuple[float, int, int, Fault]] = []  # (seconds, order, times left, fault)
-        self._windows: list[_Window] = []
-        self._spells: list[_Spell] = []
+        self._windows: list[_ActiveWindow] = []
+        self._spells: list[_ActiveRestFault] = []
         self._held: list[Trades] = []
         self._held_garbled: dict[tuple[int, int], Garbling] = {}
         self._held_symbol: int | None = None  # index of the only symbol to reorder
@@ -113,15 +121,15 @@ class Plan:
             while queue and queue[0][0] <= reached:
                 at, _, times, fault = heapq.heappop(queue)
                 self._again(fault, at, times)
-                certain = pick(fault, self._seed, number) if isinstance(fault, Random) else fault
+                certain = _pick(fault, self._seed, number) if isinstance(fault, Random) else fault
                 self.struck.append({"kind": certain.kind, "trade": number, "at_s": round(now_s - origin_s, 3)})
                 if isinstance(certain, WindowFault):
-                    self._windows.append(_Window(certain, number + certain.count))
+                    self._windows.append(_ActiveWindow(certain, number + certain.count))
                     del self._windows[:-LASTING_KEPT]
                 elif isinstance(certain, RestStatus | SlowRest):
                     once = 1 if certain.for_s is None else 10**18
                     until_s = float("inf") if certain.for_s is None else now_s + certain.for_s
-                    self._spells.append(_Spell(certain, until_s, certain.requests or once))
+                    self._spells.append(_ActiveRestFault(certain, until_s, certain.requests or once))
                     del self._spells[:-LASTING_KEPT]
                 else:
                     strikes.append(certain)
@@ -136,7 +144,7 @@ class Plan:
 
     # Trades
 
-    def tamper(self, number: int, trades: Trades, now_s: float, coins: Sequence[Coin]) -> Sent:
+    def tamper(self, number: int, trades: Trades, now_s: float, instruments: Sequence[Instrument]) -> Sent:
         """Return what is sent of the batch that begins with trade `number`."""
         if not self._windows and not self._held:
             return Sent(trades)
@@ -145,7 +153,9 @@ class Plan:
         reordering = False
         for window in self._windows:
             fault = window.fault
-            index = next((index for index, coin in enumerate(coins) if coin.symbol == fault.symbol), None)
+            index = next(
+                (index for index, instrument in enumerate(instruments) if instrument.symbol == fault.symbol), None
+            )
             touched = np.full(len(trades), fault.symbol is None) | (trades["symbol"] == index)
             if isinstance(fault, Drop):
                 trades = trades[~touched]
@@ -219,3 +229,27 @@ class Plan:
         reordered = trades.copy()
         reordered[places] = trades[places[order]]
         return Sent(reordered, garbled)
+
+
+def _pick(order: Random, seed: int, number: int) -> Certain:
+    """Choose one of the order's kinds and its size; the same for the same seed and number of trades issued."""
+    dice = random.Random(f"{seed}:{number}")  # noqa: S311 - repeatable is what is wanted
+    kind = dice.choice(order.of)
+    count = dice.randint(1, order.most_trades)
+    seconds = round(dice.uniform(0, order.most_s), 2)
+    made: dict[str, Certain] = {
+        "drop": Drop(count=count),
+        "duplicate": Duplicate(count=count, copies=dice.randint(1, 3)),
+        "reorder": Reorder(count=count + 1),
+        "garble": Garble(count=count),
+        "hole": SkippedIds(symbol=order.symbol, count=count),
+        "disconnect": Disconnect(for_s=seconds),
+        "refuse": Refuse(for_s=seconds, status=dice.choice([403, 429, 503])),
+        "silence": Silence(pongs=dice.random() < 0.5),
+        "shutdown": Shutdown(lead_s=seconds),
+        "expire": Expire(),
+        "slow_frames": SlowFrames(for_s=seconds, delay_s=0.01 + seconds / 10),
+        "rest": RestStatus(for_s=seconds, status=dice.choice([429, 418, 451, 403, 500, 503]), retry_after_s=1),
+        "slow_rest": SlowRest(for_s=seconds, delay_s=0.01 + seconds / 4),
+    }
+    return made[kind]

@@ -6,28 +6,28 @@ from typing import Protocol
 
 import numpy as np
 
-from sim.coins import Coin
+from sim.instruments import Instrument
 from sim.trades import NO_TRADES, Trades
 
 
-class Source(Protocol):
+class TradeSource(Protocol):
     """Where trades come from: a Market or a Tape."""
 
     @property
-    def coins(self) -> tuple[Coin, ...]: ...
+    def instruments(self) -> tuple[Instrument, ...]: ...
 
     def next_block(self) -> Trades:
         """Make or read the next trades, `due` never falling; an empty block is the end."""
 
 
-class Supply:
+class SourceReader:
     """The trades of a source, one after the other.
 
     Args:
         source: where they come from.
     """
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: TradeSource) -> None:
         self.source = source
         self.ended = False  # the source has no more
         self._block = NO_TRADES

@@ -36,7 +36,7 @@ def parse_rate(rate: float | str) -> float:
     return number
 
 
-class Clock:
+class Pacer:
     """The position on the ruler. `rate` is in trades a second; 0 stands still, infinity is flat out."""
 
     def __init__(self, pace: Pace, rate: float) -> None:

@@ -18,11 +18,11 @@ from websockets.http11 import Request
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 
-from sim.admission import Admission
-from sim.frames import View
-from sim.venue import Connection, Disconnect, TargetError
+from sim.client_session import ClientSession, HangUp, TargetError
+from sim.connection_policy import ConnectionPolicy
+from sim.frames import FollowedStreams
 
-logger = logging.getLogger("sim.sockets")
+logger = logging.getLogger("sim.client_socket")
 
 LARGEST_MESSAGE_BYTES = 64 * 1024
 HANDSHAKE_WITHIN_S = 10
@@ -30,7 +30,7 @@ CLOSE_WITHIN_S = 5
 PAUSED_ABOVE_BYTES = 256 * 1024  # flat out, the market waits while a client has more than this to read
 
 
-class Socket(asyncio.Protocol):
+class ClientSocket(asyncio.Protocol):
     """One TCP connection of a WebSocket client.
 
     Args:
@@ -41,7 +41,7 @@ class Socket(asyncio.Protocol):
     """
 
     def __init__(
-        self, admission: Admission, sockets: set[Socket], room: asyncio.Event, *, max_buffer_bytes: int
+        self, admission: ConnectionPolicy, sockets: set[ClientSocket], room: asyncio.Event, *, max_buffer_bytes: int
     ) -> None:
         self._admission = admission
         self._sockets = sockets
@@ -49,7 +49,7 @@ class Socket(asyncio.Protocol):
         self._max_buffer_bytes = max_buffer_bytes
         self._protocol = ServerProtocol(max_size=LARGEST_MESSAGE_BYTES)
         self._transport: asyncio.Transport
-        self._connection: Connection | None = None
+        self._connection: ClientSession | None = None
         self._message = b""
         self._deadline_s = time.monotonic() + HANDSHAKE_WITHIN_S  # of the handshake, later of the closing
         self._closing = False
@@ -62,7 +62,7 @@ class Socket(asyncio.Protocol):
         return self._connection.streams if self._connection is not None else ()
 
     @property
-    def view(self) -> View | None:
+    def view(self) -> FollowedStreams | None:
         """What the client follows; None before and after the conversation."""
         return self._connection.view if self._connection and self._protocol.state is State.OPEN else None
 
@@ -107,7 +107,7 @@ class Socket(asyncio.Protocol):
             return
         try:
             payload = self._connection.poll(now_s)
-        except Disconnect as event:
+        except HangUp as event:
             self._hang_up(event)
             return
         if payload is not None and self._protocol.state is State.OPEN:
@@ -137,7 +137,7 @@ class Socket(asyncio.Protocol):
                     self._shake_hands(event)
                 elif isinstance(event, Frame) and self._connection is not None and not self._closing:
                     self._receive(self._connection, event)
-        except Disconnect as event:
+        except HangUp as event:
             self._hang_up(event)
         self._flush()
 
@@ -161,7 +161,7 @@ class Socket(asyncio.Protocol):
     def _shake_hands(self, request: Request) -> None:
         try:
             self._admission.admit(str(self._transport.get_extra_info("peername", ("?",))[0]), time.monotonic())
-            connection = Connection(request.path, time.monotonic(), self._admission.limits)
+            connection = ClientSession(request.path, time.monotonic(), self._admission.limits)
         except TargetError as exc:
             self._protocol.send_response(self._protocol.reject(exc.status, f"{exc}\n"))
             return
@@ -171,7 +171,7 @@ class Socket(asyncio.Protocol):
             self._connection = connection
             self._admission.counts["connections"] += 1
 
-    def _receive(self, connection: Connection, frame: Frame) -> None:
+    def _receive(self, connection: ClientSession, frame: Frame) -> None:
         now_s = time.monotonic()
         if frame.opcode is Opcode.PING:
             connection.receive_ping(now_s)
@@ -183,7 +183,7 @@ class Socket(asyncio.Protocol):
                 message, self._message = self._message, b""
                 self._protocol.send_text(connection.receive_text(message, now_s).encode())
 
-    def _hang_up(self, event: Disconnect) -> None:
+    def _hang_up(self, event: HangUp) -> None:
         logger.info("hang up on a client: %s", event.reason)
         self._admission.counts["hung_up"] += 1
         self.close(event.code, event.reason)

@@ -21,8 +21,8 @@ import msgspec
 
 from sim.faults import RestStatus, SlowRest, parse_faults, rest_body
 from sim.issuer import Issuer
-from sim.pace import parse_rate
-from sim.rest import Answer, Rest
+from sim.pacing import parse_rate
+from sim.rest import Rest, RestAnswer
 
 LARGEST_BODY_BYTES: Final = 1024 * 1024
 
@@ -40,7 +40,7 @@ class _Issue(msgspec.Struct, forbid_unknown_fields=True):
     count: int
 
 
-class App:
+class RestApp:
     """The ASGI application of the REST port; `status` says what /sim/status answers."""
 
     def __init__(self, issuer: Issuer, rest: Rest, status: Callable[[], dict[str, object]]) -> None:
@@ -61,7 +61,7 @@ class App:
             await asyncio.sleep(sum(fault.delay_s for fault in faults if isinstance(fault, SlowRest)))
             refusal = next((fault for fault in faults if isinstance(fault, RestStatus)), None)
             if refusal is not None:
-                answer = Answer(refusal.status, *rest_body(refusal))
+                answer = RestAnswer(refusal.status, *rest_body(refusal))
             else:
                 now_us = time.time_ns() // 1000
                 answer = self._rest.answer(method, path, query, headers=headers, address=address, now_us=now_us)
@@ -70,7 +70,7 @@ class App:
         await send({"type": "http.response.start", "status": answer.status, "headers": raw_headers})
         await send({"type": "http.response.body", "body": answer.body})
 
-    async def _steer(self, method: str, path: str, receive: Receive) -> Answer:
+    async def _steer(self, method: str, path: str, receive: Receive) -> RestAnswer:
         try:
             if (method, path) == ("GET", "/sim/status"):
                 return _json(200, self._status())
@@ -84,7 +84,7 @@ class App:
             if method == "POST":
                 body = await _body(receive)
                 if path == "/sim/rate":
-                    self._issuer.exchange.clock.rate = parse_rate(msgspec.json.decode(body, type=_Rate).rate)
+                    self._issuer.exchange.pacer.rate = parse_rate(msgspec.json.decode(body, type=_Rate).rate)
                     return _json(200, self._status())
                 if path == "/sim/issue":
                     await self._issuer.issue(msgspec.json.decode(body, type=_Issue).count)
@@ -105,5 +105,5 @@ async def _body(receive: Receive) -> bytes:
     return body
 
 
-def _json(status: int, value: object) -> Answer:
-    return Answer(status, msgspec.json.encode(value), {"Content-Type": "application/json"})
+def _json(status: int, value: object) -> RestAnswer:
+    return RestAnswer(status, msgspec.json.encode(value), {"Content-Type": "application/json"})

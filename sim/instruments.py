@@ -1,0 +1,75 @@
+"""The traded symbols: what Binance lists about each and where its seeded market begins."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+E8 = 10**8
+
+
+@dataclass(frozen=True, slots=True)
+class Instrument:
+    """One symbol. Prices and quantities are integers scaled by 1e8.
+
+    Attributes:
+        symbol: lower case, as in stream names; REST and frames say it in upper case.
+        typical_steps: the unit a seeded quantity is built from, in steps.
+        weight: the symbol's share of the seeded market's orders, against the other instruments' weights.
+    """
+
+    symbol: str
+    base: str
+    quote: str
+    tick_e8: int
+    step_e8: int
+    start_price_e8: int
+    typical_steps: int
+    first_trade_id: int
+    weight: int
+
+    @property
+    def name(self) -> str:
+        return self.symbol.upper()
+
+
+INSTRUMENTS = (
+    Instrument("btcusdt", "BTC", "USDT", E8 // 100, E8 // 100_000, 61_837_63 * E8 // 100, 8, 3_735_683_259, 30),
+    Instrument("ethusdt", "ETH", "USDT", E8 // 100, E8 // 10_000, 2_683_41 * E8 // 100, 16, 1_546_902_117, 25),
+    Instrument("solusdt", "SOL", "USDT", E8 // 100, E8 // 1_000, 162_35 * E8 // 100, 40, 902_114_508, 17),
+    Instrument("bnbusdt", "BNB", "USDT", E8 // 100, E8 // 1_000, 524_90 * E8 // 100, 12, 811_300_742, 10),
+    Instrument("xrpusdt", "XRP", "USDT", E8 // 10_000, E8 // 10, 6_117 * E8 // 10_000, 90, 662_781_390, 10),
+    Instrument("dogeusdt", "DOGE", "USDT", E8 // 100_000, E8, 10_684 * E8 // 100_000, 50, 739_255_006, 8),
+)
+
+NOT_IN_ASCII = Instrument(
+    "币安人生usdt", "币安人生", "USDT", E8 // 10_000, E8 // 10, 1_672 * E8 // 10_000, 90, 41_207_593, 8
+)
+"""An instrument whose name is not ASCII, as Binance has one; listed only where it is asked for."""
+
+EVERY_INSTRUMENT = (*INSTRUMENTS, NOT_IN_ASCII)
+
+
+def instrument_named(symbol: str) -> Instrument:
+    """Return the instrument of `symbol` (lower case).
+
+    Raises:
+        ValueError: the seeded market has no such instrument.
+    """
+    for instrument in EVERY_INSTRUMENT:
+        if instrument.symbol == symbol:
+            return instrument
+    raise ValueError(
+        f"unknown symbol {symbol!r}, expected one of {' '.join(instrument.symbol for instrument in EVERY_INSTRUMENT)}"
+    )
+
+
+def instrument_on_tape(symbol: str) -> Instrument:
+    """Return what is known of a symbol that a tape names: one of ours, or the finest grid Binance has."""
+    for instrument in EVERY_INSTRUMENT:
+        if instrument.symbol == symbol:
+            return instrument
+    for quote in ("usdt", "usdc", "fdusd", "tusd", "busd", "eur", "try", "btc", "eth", "bnb"):
+        if symbol.endswith(quote) and len(symbol) > len(quote):
+            base = symbol.removesuffix(quote)
+            return Instrument(symbol, base.upper(), quote.upper(), 1, 1, E8, 1, 1, 1)
+    return Instrument(symbol, symbol.upper(), "", 1, 1, E8, 1, 1, 1)
