@@ -54,7 +54,7 @@ class StoreServicer(store_pb2_grpc.StoreServiceServicer):
         venue = query.venue or await self._venue()
         async with self._database.reading() as connection:
             found = await fetch_all(connection, query.statement, query.parameters(venue, symbol))
-        return query.response(list(map(sql.CandleRow._make, found)), venue=venue, symbol=symbol)
+        return query.response(list(map(sql.CandleRow.of, found)), venue=venue, symbol=symbol)
 
     async def GetCoverage(  # noqa: N802
         self, request: store_pb2.GetCoverageRequest, context: Any

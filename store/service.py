@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack
 
 import grpc
 
+from libsignal import Periods
 from mesh.bus import subjects
 from mesh.bus.connection import CANDLE_STREAM, CONTROL_STREAM, DEAD_STREAM, Bus
 from mesh.bus.dead_letters import DeadLetterQueue
@@ -23,7 +24,6 @@ from mesh.service.lifecycle import Stop
 from mesh.service.metrics import served
 from store import metrics
 from store.background_tasks import BackgroundTasks
-from store.candles.indicators import Periods
 from store.catalog_view import CatalogView
 from store.database import Database
 from store.intake.candles import CandleIntake

@@ -59,8 +59,8 @@
  * ---------------------
  * The caller owns every column and struct; the library reads and writes them during the call only. A state belongs to
  * the caller until lsig_state_free(). One state may be used by one thread at a time; different states share nothing,
- * so any number of them may be used at once. Only lsig_state_new() allocates memory, only lsig_state_free() gives it
- * back.
+ * so any number of them may be used at once. Only lsig_state_new(), lsig_load() and lsig_series_new() allocate memory,
+ * only lsig_state_free() and lsig_series_free() give it back. What is said of a state here goes for a series as well.
  *
  * Errors
  * ------
@@ -69,9 +69,9 @@
  *
  * Versions
  * --------
- * A struct begins with its own size, set by the caller to sizeof: later versions append fields, which are zero for a
- * caller that does not know them. Any other change raises LSIG_ABI_VERSION; a caller that binds at run time compares
- * it with lsig_abi_version() and refuses another number.
+ * A struct that begins with its own size, set by the caller to sizeof, may grow: later versions append fields, which are
+ * zero for a caller that does not know them. Functions may be added too. Any other change raises LSIG_ABI_VERSION; a
+ * caller that binds at run time compares it with lsig_abi_version() and refuses another number.
  */
 #ifndef LIBSIGNAL_H
 #define LIBSIGNAL_H
@@ -89,7 +89,7 @@
 extern "C" {
 #endif
 
-#define LSIG_ABI_VERSION 3
+#define LSIG_ABI_VERSION 4
 
 #define LSIG_OK 0
 #define LSIG_E_ARGUMENT 1  /* a pointer is NULL, or a struct_size is none this library knows */
@@ -104,6 +104,8 @@ extern "C" {
 #define LSIG_E_CAPACITY 10 /* there is no room for the candles or the bytes; the number needed has been written */
 #define LSIG_E_DAMAGED 11  /* the bytes are no saved state, or not as they were saved */
 #define LSIG_E_FORMAT 12   /* the bytes are a state saved in another format version */
+#define LSIG_E_CANDLE 13   /* a candle's prices are not 0 < low <= close <= high */
+#define LSIG_E_NOT_WARM 14 /* a candle to go on from has not all its indicators yet */
 
 /* Groups of signals, to be added up for lsig_config.signals. */
 #define LSIG_MOVING_AVERAGE 1
@@ -126,6 +128,9 @@ extern "C" {
 
 /* The signals of one symbol: opaque. */
 typedef struct lsig_state lsig_state;
+
+/* Closed candles of one interval, one after the other, for their indicators alone: opaque. */
+typedef struct lsig_series lsig_series;
 
 /*
  * Settings of a state; 0 means the default everywhere.
@@ -167,8 +172,8 @@ typedef struct lsig_config {
  * also of what the first value is made of, are TA-Lib's with unstable period 0. With P the period, M the highest price
  * so far, f the candles since the close last changed and u = 2^-53 the errors stay below: rsi 1200 (P + f) u; atr, ema
  * and the averages that rsi and macd are made of 4 (P + 1) u M; macd 8 (slow + 1) u M; its signal and histogram
- * 16 (slow + signal) u M. sma is the double nearest to the exact mean. From the last four, atr, macd_signal, ema and the
- * closes that sma looks back to anybody can go on to the next candle.
+ * 16 (slow + signal) u M. sma is the double nearest to the exact mean. With the last four, atr, macd_signal, ema and the
+ * closes that sma looks back to, lsig_series_resume() goes on to the next candle.
  */
 typedef struct lsig_candle {
     int64_t interval_us;
@@ -213,7 +218,14 @@ typedef struct lsig_columns {
     const int64_t *time_us;        /* 0 .. LSIG_TIME_MAX_US; may stand still or go back */
     const uint8_t *is_buyer_maker; /* 1: the taker sold; 0: the taker bought */
 
-    /* Outputs; NULL where not wanted. */
+    /* Outputs; NULL where not wanted. A later version's signals are appended to them. */
+
+    /* LSIG_CANDLES: a candle closes when a trade of a later interval comes, and never because time passes. */
+    lsig_candle *candles;    /* the candles these trades close, in order of time, shorter intervals first; NULL: not told */
+    size_t candle_capacity;  /* room in candles; 6 (1 + empty_candles) per trade always suffice */
+    size_t candle_count;     /* out: candles written, or after LSIG_E_CAPACITY the room that is needed */
+    uint8_t *late_intervals; /* bit k is set where the trade belongs to a candle of interval k that has already been
+                                closed; it is then in no candle of that interval, but in those of longer ones */
 
     /* LSIG_MOVING_AVERAGE */
     double *moving_average; /* mean price of the window: the double nearest to the exact mean */
@@ -254,13 +266,6 @@ typedef struct lsig_columns {
     int64_t *session_count;   /* trades since the session began */
     double *session_volume;   /* base asset traded since the session began: the double nearest to the exact sum */
     double *session_vwap;     /* as window_vwap, since the session began */
-
-    /* LSIG_CANDLES: a candle closes when a trade of a later interval comes, and never because time passes. */
-    lsig_candle *candles;    /* the candles these trades close, in order of time, shorter intervals first; NULL: not told */
-    size_t candle_capacity;  /* room in candles; 6 (1 + empty_candles) per trade always suffice */
-    size_t candle_count;     /* out: candles written, or after LSIG_E_CAPACITY the room that is needed */
-    uint8_t *late_intervals; /* bit k is set where the trade belongs to a candle of interval k that has already been
-                                closed; it is then in no candle of that interval, but in those of longer ones */
 } lsig_columns;
 
 /* Where a state stands. Prices and times are 0 as long as there is no trade they could be of. */
@@ -346,6 +351,34 @@ LSIG_API int lsig_save(const lsig_state *state, uint8_t *bytes, size_t capacity,
  * Errors: LSIG_E_ARGUMENT (bytes or out is NULL), LSIG_E_DAMAGED, LSIG_E_FORMAT, LSIG_E_MEMORY; *out is then NULL.
  */
 LSIG_API int lsig_load(const uint8_t *bytes, size_t size, lsig_state **out);
+
+/*
+ * Make a series that has seen no candle, for who keeps candles and changes them: where a late trade changes a candle, the
+ * indicators of those after it are worked out again without the trades. Of config only the periods matter; it may be
+ * NULL: all defaults. Free it with lsig_series_free().
+ * Errors: LSIG_E_ARGUMENT, LSIG_E_SETTING, LSIG_E_MEMORY; *out is then NULL.
+ */
+LSIG_API int lsig_series_new(const lsig_config *config, lsig_series **out);
+
+/* Free a series; NULL is allowed. */
+LSIG_API void lsig_series_free(lsig_series *series);
+
+/*
+ * Go on behind a closed candle, whatever made it and whenever: from here on the indicators are, to the bit, what they are
+ * in a series or state that has seen all candles up to it. Of `last` only indicators are read: atr, macd_signal, ema,
+ * average_gain, average_loss, macd_fast and macd_slow. closes_e8 are the closes of the n candles up to it, its own as the
+ * last one; the last candle_sma_period of them count, and with fewer sma is NaN until so many are known.
+ * Errors: LSIG_E_ARGUMENT (also where n is 0), LSIG_E_PRICE, LSIG_E_NOT_WARM (one of these indicators is not finite, or an
+ * average of moves is below zero); the series is then as it was.
+ */
+LSIG_API int lsig_series_resume(lsig_series *series, const lsig_candle *last, const int64_t *closes_e8, size_t n);
+
+/*
+ * Take in the next n closed candles and write the indicators right after each of them. Of a candle high_e8, low_e8 and
+ * close_e8 are read and the indicators written. One call with n candles gives the same as n calls with one.
+ * Errors: LSIG_E_ARGUMENT, LSIG_E_CANDLE (*error_row tells the row; error_row may be NULL).
+ */
+LSIG_API int lsig_series_close(lsig_series *series, lsig_candle *candles, size_t n, size_t *error_row);
 
 #ifdef __cplusplus
 }

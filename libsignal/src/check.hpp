@@ -4,19 +4,50 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 
 #include "clones.hpp"
 #include "libsignal.h"
 
 namespace lsig {
 
-// Copy a caller's struct. There is one version of each so far; a field appended later will be zero for a caller that
-// does not know it, and a struct larger than ours asks for what we do not know.
+// The size of each struct in the first library of this ABI version. What is appended later does not change it.
+template <class Struct>
+constexpr std::size_t kFirstSize = 0;
+template <>
+constexpr std::size_t kFirstSize<lsig_config> = 88;
+template <>
+constexpr std::size_t kFirstSize<lsig_columns> = 248;
+template <>
+constexpr std::size_t kFirstSize<lsig_summary> = 96;
+
+// Whether this is a caller's struct of a size there has been: a larger one than ours asks for what we do not know.
+template <class Struct>
+bool is_struct(const Struct* given) {
+    static_assert(0 < kFirstSize<Struct> && kFirstSize<Struct> <= sizeof(Struct));
+    return given != nullptr && kFirstSize<Struct> <= given->struct_size && given->struct_size <= sizeof(Struct) &&
+           given->struct_size % alignof(Struct) == 0;
+}
+
+// Copy a caller's struct; what he does not know is zero.
 template <class Struct>
 bool take_struct(Struct& taken, const Struct* given) {
-    if (given == nullptr || given->struct_size != sizeof(Struct)) return false;
-    taken = *given;
+    if (!is_struct(given)) return false;
+    if (given->struct_size == sizeof(Struct)) {  // nearly always, and then the size is known here
+        taken = *given;
+    } else {
+        taken = Struct{};
+        std::memcpy(&taken, given, given->struct_size);
+    }
     return true;
+}
+
+// Fill in a caller's struct as far as he knows it; it keeps the size he gave.
+template <class Struct>
+void give_struct(Struct* out, const Struct& value) {
+    const std::size_t size = out->struct_size;
+    std::memcpy(out, &value, size);
+    out->struct_size = size;
 }
 
 inline bool in_range(std::int64_t value, std::int64_t low, std::int64_t high) { return low <= value && value <= high; }

@@ -1,6 +1,7 @@
 // Indicators on a series of candles, with TA-Lib's definitions: what it calls unstable periods are zero.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <vector>
 
@@ -28,6 +29,10 @@ public:
             value_ += value;
             if (++n_ == period_) value_ /= period_;
         }
+    }
+    void resume(double value) {
+        value_ = value;
+        n_ = period_;
     }
     bool warm() const { return n_ == period_; }
     double value() const { return warm() ? value_ : kUndefined; }
@@ -71,7 +76,7 @@ public:
             range_.add(static_cast<double>(top - bottom) / kScale);
         }
         // The fast average starts late, so that both know the same candles when the slow one is warm.
-        if (n_ >= slow_first_) fast_.add(close);
+        if (n_ >= slow_first_ || fast_.warm()) fast_.add(close);
         slow_.add(close);
         if (slow_.warm()) signal_.add(fast_.value() - slow_.value());
         exponential_.add(close);
@@ -96,6 +101,22 @@ public:
         candle.sma = n_ >= closes_.size() ? nearest_ratio(closes_sum_, closes_.size() * kScale) : kUndefined;
     }
 
+    // Go on behind a candle that has all its indicators; `closes_e8` are those up to its own, at least that one.
+    void resume(const lsig_candle& last, const std::int64_t* closes_e8, std::size_t n) {
+        gain_.resume(last.average_gain);
+        loss_.resume(last.average_loss);
+        range_.resume(last.atr);
+        fast_.resume(last.macd_fast);
+        slow_.resume(last.macd_slow);
+        signal_.resume(last.macd_signal);
+        exponential_.resume(last.ema);
+        n_ = std::min(n, closes_.size());
+        std::fill(closes_.begin(), closes_.end(), 0);
+        std::copy_n(closes_e8 + (n - n_), n_, closes_.begin());
+        sum_closes();
+        previous_close_e8_ = closes_e8[n - 1];
+    }
+
     template <class Archive>
     void archive(Archive& bytes) {
         bytes.number(n_);
@@ -108,18 +129,22 @@ public:
             bytes.check(close > 0);
         }
         if (Archive::kLoads) {
-            closes_sum_ = 0;
-            for (const std::int64_t close : closes_) closes_sum_ += static_cast<u128>(close);
+            sum_closes();
             previous_close_e8_ = n_ != 0 ? closes_[(n_ - 1) % closes_.size()] : 0;
         }
     }
 
 private:
+    void sum_closes() {
+        closes_sum_ = 0;
+        for (const std::int64_t close : closes_) closes_sum_ += static_cast<u128>(close);
+    }
+
     static constexpr double kNoMove = 0x1p-1000;  // what is left of a move so long ago has lost its digits
     static constexpr std::uint64_t kMostCandles = std::uint64_t{1} << 62;
 
     std::uint32_t slow_first_;
-    std::uint64_t n_ = 0;
+    std::uint64_t n_ = 0;  // candles, of those before a resumption as many as there are closes of
     std::int64_t previous_close_e8_ = 0;
     Smoothed gain_, loss_, range_, fast_, slow_, signal_, exponential_;
     std::vector<std::int64_t> closes_;

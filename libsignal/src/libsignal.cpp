@@ -6,6 +6,7 @@
 
 #include "check.hpp"
 #include "saved.hpp"
+#include "series.hpp"
 #include "settings.hpp"
 #include "state.hpp"
 
@@ -19,6 +20,20 @@ int guarded(Function function) {
     } catch (const std::bad_alloc&) {
         return LSIG_E_MEMORY;
     }
+}
+
+// Make a state or a series of settings that may be left out.
+template <class Made>
+int make(const lsig_config* config, Made** out) {
+    if (out == nullptr) return LSIG_E_ARGUMENT;
+    *out = nullptr;
+    lsig_config taken{};
+    if (config != nullptr && !lsig::take_struct(taken, config)) return LSIG_E_ARGUMENT;
+    if (lsig::fill_in_defaults(taken) != nullptr) return LSIG_E_SETTING;
+    return guarded([&] {
+        *out = new Made(taken);
+        return LSIG_OK;
+    });
 }
 
 bool inputs_given(const lsig_columns& columns) {
@@ -45,6 +60,8 @@ const char* lsig_error_message(int code) {
         case LSIG_E_CAPACITY: return "there is no room for the candles or the bytes";
         case LSIG_E_DAMAGED: return "the bytes are no saved state or not as they were saved";
         case LSIG_E_FORMAT: return "the bytes are a state saved in another format version";
+        case LSIG_E_CANDLE: return "a candle's prices are not 0 < low <= close <= high";
+        case LSIG_E_NOT_WARM: return "a candle to go on from has not all its indicators yet";
         default: return "no error code of this library";
     }
 }
@@ -54,22 +71,11 @@ const char* lsig_wrong_setting(const lsig_config* config) {
     return lsig::take_struct(taken, config) ? lsig::fill_in_defaults(taken) : nullptr;
 }
 
-int lsig_state_new(const lsig_config* config, lsig_state** out) {
-    if (out == nullptr) return LSIG_E_ARGUMENT;
-    *out = nullptr;
-    lsig_config taken{};
-    if (config != nullptr && !lsig::take_struct(taken, config)) return LSIG_E_ARGUMENT;
-    if (lsig::fill_in_defaults(taken) != nullptr) return LSIG_E_SETTING;
-    return guarded([&] {
-        *out = new lsig_state(taken);
-        return LSIG_OK;
-    });
-}
+int lsig_state_new(const lsig_config* config, lsig_state** out) { return make(config, out); }
 
 int lsig_get_config(const lsig_state* state, lsig_config* out) {
-    if (state == nullptr || out == nullptr || out->struct_size != sizeof(lsig_config)) return LSIG_E_ARGUMENT;
-    *out = state->config();
-    out->struct_size = sizeof(lsig_config);
+    if (state == nullptr || !lsig::is_struct(out)) return LSIG_E_ARGUMENT;
+    lsig::give_struct(out, state->config());
     return LSIG_OK;
 }
 
@@ -91,8 +97,10 @@ int lsig_reset_session(lsig_state* state) {
 }
 
 int lsig_summarize(const lsig_state* state, lsig_summary* out) {
-    if (state == nullptr || out == nullptr || out->struct_size != sizeof(lsig_summary)) return LSIG_E_ARGUMENT;
-    state->summarize(*out);
+    if (state == nullptr || !lsig::is_struct(out)) return LSIG_E_ARGUMENT;
+    lsig_summary summary{};
+    state->summarize(summary);
+    lsig::give_struct(out, summary);
     return LSIG_OK;
 }
 
@@ -116,4 +124,18 @@ int lsig_load(const uint8_t* bytes, size_t size, lsig_state** out) {
         *out = state.release();
         return code;
     });
+}
+
+int lsig_series_new(const lsig_config* config, lsig_series** out) { return make(config, out); }
+
+void lsig_series_free(lsig_series* series) { delete series; }
+
+int lsig_series_resume(lsig_series* series, const lsig_candle* last, const int64_t* closes_e8, size_t n) {
+    if (series == nullptr || last == nullptr || closes_e8 == nullptr || n == 0) return LSIG_E_ARGUMENT;
+    return series->resume(*last, closes_e8, n);
+}
+
+int lsig_series_close(lsig_series* series, lsig_candle* candles, size_t n, size_t* error_row) {
+    if (series == nullptr || (candles == nullptr && n != 0)) return LSIG_E_ARGUMENT;
+    return series->close(candles, n, error_row);
 }

@@ -48,5 +48,26 @@ int main() {
         CHECK(lsig_state_new(nullptr, &state) == LSIG_E_MEMORY);
         CHECK(state == nullptr);
     }
+
+    allowed = SIZE_MAX;
+    lsig_series* series = nullptr;
+    allocations = 0;
+    CHECK(lsig_series_new(nullptr, &series) == LSIG_OK);
+    const std::size_t wanted_by_series = allocations;
+    allocations = 0;
+    lsig_candle candle{};
+    candle.high_e8 = candle.low_e8 = candle.close_e8 = 100;
+    CHECK(lsig_series_close(series, &candle, 1, nullptr) == LSIG_OK);
+    candle.average_gain = candle.average_loss = candle.atr = candle.macd_fast = candle.macd_slow = 1;
+    candle.macd_signal = candle.ema = 1;
+    CHECK(lsig_series_resume(series, &candle, &candle.close_e8, 1) == LSIG_OK);
+    CHECK(allocations == 0);
+    lsig_series_free(series);
+    for (std::size_t count = 0; count < wanted_by_series; ++count) {
+        allocations = 0;
+        allowed = count;
+        CHECK(lsig_series_new(nullptr, &series) == LSIG_E_MEMORY);
+        CHECK(series == nullptr);
+    }
     return 0;
 }

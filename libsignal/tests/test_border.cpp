@@ -15,8 +15,8 @@ lsig_summary summarize(const lsig_state* state) {
 }
 
 void every_code_has_its_own_message() {
-    for (int a = LSIG_OK; a <= LSIG_E_FORMAT; ++a) {
-        for (int b = a + 1; b <= LSIG_E_FORMAT + 1; ++b) {
+    for (int a = LSIG_OK; a <= LSIG_E_NOT_WARM; ++a) {
+        for (int b = a + 1; b <= LSIG_E_NOT_WARM + 1; ++b) {
             CHECK(std::strcmp(lsig_error_message(a), lsig_error_message(b)) != 0);
         }
     }
@@ -68,6 +68,9 @@ void wrong_pointers_and_sizes_are_refused() {
 void every_function_refuses_null_by_the_same_code() {
     lsig_state *state = nullptr, *other = nullptr;
     CHECK(lsig_state_new(nullptr, &state) == LSIG_OK);
+    lsig_series* series = nullptr;
+    CHECK(lsig_series_new(nullptr, &series) == LSIG_OK);
+    const std::int64_t close = 1;
     lsig_config config{};
     config.struct_size = sizeof config;
     lsig_columns columns{};
@@ -103,6 +106,15 @@ void every_function_refuses_null_by_the_same_code() {
         lsig_load(bytes, sizeof bytes, nullptr),
         lsig_load(bytes, 0, nullptr),
         lsig_load(nullptr, 0, nullptr),
+        lsig_series_new(nullptr, nullptr),
+        lsig_series_new(&config, nullptr),
+        lsig_series_resume(nullptr, &candle, &close, 1),
+        lsig_series_resume(series, nullptr, &close, 1),
+        lsig_series_resume(series, &candle, nullptr, 1),
+        lsig_series_resume(series, &candle, &close, 0),
+        lsig_series_close(nullptr, &candle, 1, &size),
+        lsig_series_close(nullptr, nullptr, 0, nullptr),
+        lsig_series_close(series, nullptr, 1, &size),
     };
     for (const int& code : codes) CHECK_EQUAL(code, LSIG_E_ARGUMENT, static_cast<std::size_t>(&code - codes));
     CHECK(other == nullptr);
@@ -113,8 +125,11 @@ void every_function_refuses_null_by_the_same_code() {
     CHECK(lsig_save(state, nullptr, 0, &size) == LSIG_E_CAPACITY);
     CHECK(lsig_load(bytes, 0, &other) == LSIG_E_DAMAGED);
     CHECK(other == nullptr);
+    CHECK(lsig_series_close(series, nullptr, 0, nullptr) == LSIG_OK);
     lsig_state_free(nullptr);
     lsig_state_free(state);
+    lsig_series_free(nullptr);
+    lsig_series_free(series);
 }
 
 void a_wrong_setting_is_named() {

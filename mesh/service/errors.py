@@ -11,6 +11,7 @@
      +-- LeaseLostError              another instance of this service works now
      +-- LibraryError                libsignal refused
      |    +-- RefusedTrade           libsignal.errors: a trade it cannot take
+     |    +-- UnusableCandle         libsignal.errors: a candle it cannot take
      |    +-- UnusableState          libsignal.errors: a saved state it cannot load
      +-- UnusableEntry               signalsvc.engine: a saved entry that cannot be used
      +-- WrongSettings               mesh.service.settings: environment variables are wrong

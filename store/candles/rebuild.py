@@ -13,8 +13,11 @@ from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
+from libsignal import CandleSeries, Periods
+from mesh.values.candles import Indicators
 from store.candles import sql
-from store.candles.indicators import Indicators, Periods, Series
 from store.database import Connection, fetch_all
 
 _BATCH = 1000
@@ -78,9 +81,9 @@ async def _renew(
         rows = await fetch_all(connection, sql.READ_FROM, asked)
         changed = []
         kept: list[float | None] = []
-        for time, high_e8, low_e8, close_e8, *values in rows:
-            now = series.close(high_e8, low_e8, close_e8)
+        for (time, _, _, _, *values), indicators in zip(rows, _close(series, rows), strict=True):
             # Where signal knew more candles than are stored, its indicators stay.
+            now = msgspec.structs.astuple(indicators)
             kept = [value if math.isnan(new) else new for new, value in zip(now, values, strict=True)]
             if kept != values:
                 changed.append((time, int(time not in made), *kept))
@@ -95,16 +98,21 @@ async def _renew(
 
 async def _series_before(
     connection: Connection, name: Name, first: dt.datetime, periods: Periods, *, anew: bool
-) -> Series:
+) -> CandleSeries:
     """Return the indicators as they are before `first`: gone on with, or begun so far back that it makes no odds."""
-    series = Series(periods)
+    series = CandleSeries(periods)
     if not anew:
         rows = await _read_before(connection, name, first, limit=periods.candle_sma_period)
-        if rows and series.resume([close_e8 for _, _, _, close_e8, *_ in rows], _indicators(rows[-1][4:])):
+        if rows and series.resume(_indicators(rows[-1][4:]), [close_e8 for _, _, _, close_e8, *_ in rows]):
             return series
-    for _, high_e8, low_e8, close_e8, *_ in await _read_before(connection, name, first, limit=periods.memory):
-        series.close(high_e8, low_e8, close_e8)
+    _close(series, await _read_before(connection, name, first, limit=periods.memory))
     return series
+
+
+def _close(series: CandleSeries, rows: Sequence[Any]) -> list[Indicators]:
+    """Take in candles as `sql.READ_FROM` gives them, and return the indicators after each."""
+    _, high_e8, low_e8, close_e8, *_ = zip(*rows, strict=True) if rows else ((), (), (), ())
+    return series.close(high_e8, low_e8, close_e8)
 
 
 async def _read_before(connection: Connection, name: Name, first: dt.datetime, *, limit: int) -> list[Any]:

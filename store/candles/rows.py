@@ -18,11 +18,11 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from mesh.values.candles import INTERVALS_US, Candle, ClosedCandles
+from libsignal import Periods
+from mesh.values.candles import INDICATORS, INTERVALS_US, Candle, ClosedCandles
 from mesh.values.id_ranges import IdRanges
 from mesh.values.trades import Int64s, TradeColumns
 from store.candles import rebuild, sql
-from store.candles.indicators import Indicators, Periods
 from store.candles.rebuild import Name
 from store.database import Connection, fetch_all
 from store.database.times import time_of
@@ -65,7 +65,7 @@ async def add(connection: Connection, batches: Sequence[ClosedCandles], periods:
             await connection.execute(sql.SET_CLOSED, (venue, symbol, time_of(reached_us)))
     await _renew_indicators(connection, remade, periods)
     for series, candle in _firsts(batches).items():
-        warm = not any(math.isnan(getattr(candle, name)) for name in Indicators._fields)
+        warm = not any(math.isnan(getattr(candle, name)) for name in INDICATORS)
         await rebuild.follow(connection, series, time_of(candle.time_us), periods, warm=warm)
 
 
@@ -210,7 +210,7 @@ def _firsts(batches: Sequence[ClosedCandles]) -> dict[Name, Candle]:
 
 def _row(venue: str, symbol: str, candle: Candle) -> tuple[object, ...]:
     prices = (candle.open_e8, candle.high_e8, candle.low_e8, candle.close_e8)
-    indicators = (getattr(candle, name) for name in Indicators._fields)
+    indicators = (getattr(candle, name) for name in INDICATORS)
     return (
         *(venue, symbol, candle.interval, time_of(candle.time_us)),
         *(_numeric(price, 8) for price in prices),

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+from mesh.values.candles import INDICATORS
+
+_INDICATORS = ", ".join(INDICATORS)
+
+
+def _set_from(row: str) -> str:
+    return ", ".join(f"{name} = {row}.{name}" for name in INDICATORS)
+
+
 # In: venue, symbol, interval, time; open, high, low, close, volume, quote_volume, taker_buy_volume; count, first and
-# last id; revision; the indicators as `store.indicators.Indicators` has them. What is newer or holds more trades stays.
-ADD = """
+# last id; revision; the indicators as INDICATORS has them. What is newer or holds more trades stays.
+ADD = f"""
 INSERT INTO candles (venue, symbol, interval, time, open, high, low, close, volume, quote_volume, taker_buy_volume,
-    count, first_trade_id, last_trade_id, revision, rsi, atr, macd, macd_signal, macd_histogram, ema, sma,
-    average_gain, average_loss, macd_fast, macd_slow)
+    count, first_trade_id, last_trade_id, revision, {_INDICATORS})
 VALUES (%s, %s, %s, %s, %s::numeric, %s::numeric, %s::numeric, %s::numeric, %s::numeric, %s::numeric, %s::numeric,
-    %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+    %s, %s, %s, %s{", %s" * len(INDICATORS)})
 ON CONFLICT (venue, symbol, interval, time) DO UPDATE
 SET open = excluded.open, high = excluded.high, low = excluded.low, close = excluded.close, volume = excluded.volume,
     quote_volume = excluded.quote_volume, taker_buy_volume = excluded.taker_buy_volume, count = excluded.count,
     first_trade_id = excluded.first_trade_id, last_trade_id = excluded.last_trade_id, revision = excluded.revision,
-    rsi = excluded.rsi, atr = excluded.atr, macd = excluded.macd, macd_signal = excluded.macd_signal,
-    macd_histogram = excluded.macd_histogram, ema = excluded.ema, sma = excluded.sma,
-    average_gain = excluded.average_gain, average_loss = excluded.average_loss,
-    macd_fast = excluded.macd_fast, macd_slow = excluded.macd_slow
+    {_set_from("excluded")}
 WHERE excluded.revision >= candles.revision AND excluded.count >= candles.count
     AND ROW(candles.*) IS DISTINCT FROM ROW(excluded.*)
 """
@@ -72,7 +77,7 @@ WITH made AS (
         AND (%(wanted)s::timestamptz[] IS NULL
             OR date_bin(%(length)s, time, timestamptz '1970-01-01 00:00:00+00') = ANY (%(wanted)s::timestamptz[]))
     GROUP BY 1
-)"""  # noqa: S608 - both are constants
+)"""
     + _PUT_MADE
 )
 # In: venue, symbol, interval, lower (the interval below), length, begin, end. Out: as of FROM_TRADES.
@@ -87,7 +92,7 @@ WITH made AS (
     WHERE venue = %(venue)s AND symbol = %(symbol)s AND interval = %(lower)s
         AND time >= %(begin)s AND time < %(end)s
     GROUP BY 1
-)"""  # noqa: S608 - both are constants
+)"""
     + _PUT_MADE
 )
 
@@ -106,9 +111,9 @@ WHERE venue = %(venue)s AND symbol = %(symbol)s AND interval = %(interval)s
 RETURNING time
 """
 
-_SERIES = """
+_SERIES = f"""
 SELECT time, (high * 100000000)::bigint, (low * 100000000)::bigint, (close * 100000000)::bigint,
-    rsi, atr, macd, macd_signal, macd_histogram, ema, sma, average_gain, average_loss, macd_fast, macd_slow
+    {_INDICATORS}
 FROM candles
 WHERE venue = %(venue)s AND symbol = %(symbol)s AND interval = %(interval)s
 """
@@ -116,23 +121,18 @@ WHERE venue = %(venue)s AND symbol = %(symbol)s AND interval = %(interval)s
 READ_FROM = _SERIES + "AND time >= %(time)s ORDER BY time LIMIT %(limit)s"
 READ_BEFORE = _SERIES + "AND time < %(time)s ORDER BY time DESC LIMIT %(limit)s"
 # In: venue, symbol, interval, time. Out: the revision of the last candle before, and whether it has all indicators.
-LAST_BEFORE = """
-SELECT revision, num_nulls(rsi, atr, macd_signal, ema, sma, average_gain, average_loss, macd_fast, macd_slow) = 0
+LAST_BEFORE = f"""
+SELECT revision, num_nulls({_INDICATORS}) = 0
 FROM candles
 WHERE venue = %(venue)s AND symbol = %(symbol)s AND interval = %(interval)s AND time < %(time)s
 ORDER BY time DESC LIMIT 1
 """
 # In: in columns: time, how much the revision rises, the indicators; venue, symbol, interval; from and to which time.
-SET_INDICATORS = """
+SET_INDICATORS = f"""
 UPDATE candles
-SET revision = candles.revision + changed.rise, rsi = changed.rsi, atr = changed.atr, macd = changed.macd,
-    macd_signal = changed.macd_signal, macd_histogram = changed.macd_histogram, ema = changed.ema, sma = changed.sma,
-    average_gain = changed.average_gain, average_loss = changed.average_loss,
-    macd_fast = changed.macd_fast, macd_slow = changed.macd_slow
-FROM unnest(%s::timestamptz[], %s::integer[], %s::float8[], %s::float8[], %s::float8[], %s::float8[], %s::float8[],
-    %s::float8[], %s::float8[], %s::float8[], %s::float8[], %s::float8[], %s::float8[])
-    AS changed (time, rise, rsi, atr, macd, macd_signal, macd_histogram, ema, sma, average_gain, average_loss,
-    macd_fast, macd_slow)
+SET revision = candles.revision + changed.rise, {_set_from("changed")}
+FROM unnest(%s::timestamptz[], %s::integer[]{", %s::float8[]" * len(INDICATORS)})
+    AS changed (time, rise, {_INDICATORS})
 WHERE candles.venue = %s AND candles.symbol = %s AND candles.interval = %s AND candles.time >= %s AND candles.time <= %s
     AND candles.time = changed.time
 """

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import psycopg
 from nats.errors import Error as NatsError
 
+from libsignal import Periods
 from mesh.bus import subjects, wire
 from mesh.bus.connection import Bus
 from mesh.bus.dead_letters import DeadLetterQueue
@@ -23,7 +24,6 @@ from mesh.service.errors import BadMessage
 from mesh.values.candles import ClosedCandles
 from store import metrics
 from store.candles import rows as candle_rows
-from store.candles.indicators import Periods
 from store.database import Connection
 from store.database.errors import first_line, write_or_reject
 from store.intake.position import Positions, keep_reading

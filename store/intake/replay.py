@@ -13,6 +13,7 @@ import psycopg
 from nats.js.api import RawStreamMsg
 from nats.js.errors import NotFoundError
 
+from libsignal import Periods
 from mesh.bus import subjects, wire
 from mesh.bus.connection import DEAD_STREAM, Bus, connect
 from mesh.bus.dead_letters import SEQUENCE, SUBJECT
@@ -21,7 +22,6 @@ from mesh.service.errors import BadMessage
 from mesh.service.health import Health
 from mesh.service.lifecycle import Stop
 from mesh.values.trades import refusal
-from store.candles.indicators import Periods
 from store.database import Database
 from store.database.errors import ErrorReaction, first_line, reaction
 from store.intake.trade_writer import TradeWriter

@@ -16,12 +16,12 @@ from typing import TypeAlias
 import numpy as np
 import psycopg
 
+from libsignal import Periods
 from mesh.bus.position import Position
 from mesh.values.candles import INTERVALS_US
 from mesh.values.id_ranges import IdRanges
 from mesh.values.trades import Int64s, TradeColumns
 from store.candles import rows as candle_rows
-from store.candles.indicators import Periods
 from store.database import Connection, Database, fetch_all
 from store.database.copy_rows import COPY_HEADER, COPY_TRAILER, copy_rows
 from store.database.times import time_of

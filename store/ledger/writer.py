@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from libsignal import Periods
 from mesh.values.id_ranges import NO_IDS, IdRanges
 from mesh.values.trades import Int64s
 from store.candles import rows as candle_rows
-from store.candles.indicators import Periods
 from store.database import Connection, Database, fetch_all
 from store.database.times import time_of
 from store.ledger import rows, sql

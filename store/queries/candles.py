@@ -13,8 +13,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from mesh.service.errors import InvalidRequest
 from mesh.values import epochs
-from mesh.values.candles import INTERVALS_US
-from store.candles.indicators import Indicators
+from mesh.values.candles import INDICATORS, INTERVALS_US
 from store.database.times import FIRST_US, LAST_US, time_of
 from store.queries import sql
 from store.queries.page_tokens import Token, TokenCodec, require_same_query
@@ -131,7 +130,7 @@ def read_query(request: store_pb2.ListCandlesRequest) -> CandleQuery:
 
 def _add(response: store_pb2.ListCandlesResponse, row: sql.CandleRow, interval: str) -> None:
     seconds, rest_us = divmod(row.time_us, 1_000_000)
-    indicators: dict[str, Any] = {name: getattr(row, name) for name in Indicators._fields}
+    indicators: dict[str, Any] = dict(zip(INDICATORS, row.indicators, strict=True))
     response.candles.append(
         trade_pb2.Candle(
             time=Timestamp(seconds=seconds, nanos=rest_us * 1000),

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from mesh.values.candles import INDICATORS
 
 
 class TradeRow(NamedTuple):
@@ -103,7 +106,7 @@ MINUTES_TOTAL = "SELECT verified, mismatched FROM minute_totals WHERE venue = %s
 
 
 class CandleRow(NamedTuple):
-    """A row of LIST_FIRST_CANDLES or LIST_LAST_CANDLES; indicators are None until warm."""
+    """A row of LIST_FIRST_CANDLES or LIST_LAST_CANDLES; the indicators, as INDICATORS has them, are None until warm."""
 
     time_us: int
     open_e8: int
@@ -117,25 +120,21 @@ class CandleRow(NamedTuple):
     first_trade_id: int
     last_trade_id: int
     revision: int
-    rsi: float | None
-    atr: float | None
-    macd: float | None
-    macd_signal: float | None
-    macd_histogram: float | None
-    ema: float | None
-    sma: float | None
-    average_gain: float | None
-    average_loss: float | None
-    macd_fast: float | None
-    macd_slow: float | None
+    indicators: list[float | None]
+
+    @classmethod
+    def of(cls, row: Sequence[Any]) -> CandleRow:
+        """Return a row as the database gave it, which ends with the indicators."""
+        first = len(row) - len(INDICATORS)
+        return cls._make((*row[:first], list(row[first:])))
 
 
 # In: venue, symbol, interval; from this time on, before this time; limit.
-_SELECT_CANDLES = """
+_SELECT_CANDLES = f"""
 SELECT (extract(epoch FROM time) * 1000000)::bigint, (open * 100000000)::bigint, (high * 100000000)::bigint,
     (low * 100000000)::bigint, (close * 100000000)::bigint, trim_scale(volume)::text, trim_scale(quote_volume)::text,
     trim_scale(taker_buy_volume)::text, count, first_trade_id, last_trade_id, revision,
-    rsi, atr, macd, macd_signal, macd_histogram, ema, sma, average_gain, average_loss, macd_fast, macd_slow
+    {", ".join(INDICATORS)}
 FROM candles
 WHERE venue = %(venue)s AND symbol = %(symbol)s AND interval = %(interval)s
   AND time >= %(from_time)s AND time < %(before_time)s

@@ -20,11 +20,11 @@ from pathlib import Path
 
 import psycopg
 
+from libsignal import Periods
 from mesh.bus.position import Position
 from mesh.local import postgres
 from mesh.service.health import Health
 from mesh.values.trades import TradeColumns
-from store.candles.indicators import Periods
 from store.database import Database
 from store.database.copy_rows import copy_rows
 from store.intake.position import Positions

@@ -14,16 +14,16 @@ import psycopg
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from libsignal import Periods
 from mesh.bus import subjects, wire
 from mesh.bus.connection import CONTROL_STREAM, processed_stream
 from mesh.service import rpc
 from mesh.service.health import Health
 from mesh.values import epochs
-from mesh.values.candles import INTERVALS_US
+from mesh.values.candles import INDICATORS, INTERVALS_US
 from mesh.values.id_ranges import IdRanges
 from mesh.values.trades import SignalColumns, TradeColumns
 from signalsvc.engine import Engine
-from store.candles.indicators import Indicators, Periods
 from store.database import Database
 from store.database.times import time_of
 from store.ledger.writer import LedgerWriter
@@ -233,13 +233,13 @@ async def until_indicators_are(expected: SignalColumns, database_url: str) -> No
     """Wait until the stored candles have the very indicators of these, and no others are stored."""
     wanted = {
         (candle.interval, time_of(candle.time_us)): tuple(
-            None if np.isnan(getattr(candle, name)) else getattr(candle, name) for name in Indicators._fields
+            None if np.isnan(getattr(candle, name)) else getattr(candle, name) for name in INDICATORS
         )
         for candle in expected.candles
     }
 
     async def look() -> bool:
-        rows = await ask(database_url, f"SELECT interval, time, {', '.join(Indicators._fields)} FROM candles")
+        rows = await ask(database_url, f"SELECT interval, time, {', '.join(INDICATORS)} FROM candles")
         found = {(interval, time): tuple(values) for interval, time, *values in rows}
         others = found.keys() ^ wanted.keys()  # comparing within the assert, pytest would word the difference for 20 s
         assert not others, f"{len(found)} candles, {len(wanted)} wanted"

@@ -12,11 +12,11 @@ import numpy as np
 import psycopg
 import pytest
 
+from libsignal import Periods
 from mesh.service.health import Health
 from mesh.values import epochs
 from mesh.values.id_ranges import IdRanges
 from mesh.values.trades import TradeColumns, concatenate
-from store.candles.indicators import Periods
 from store.database import Database
 from store.intake.trade_writer import TradeWriter
 from store.ledger.audit import compare

@@ -14,7 +14,8 @@ from __future__ import annotations
 
 from libsignal.columns import PackedSignals
 from libsignal.declarations import WINDOW_MAX
-from libsignal.errors import RefusedTrade, UnusableState
+from libsignal.errors import RefusedTrade, UnusableCandle, UnusableState
+from libsignal.series import CandleSeries, Periods
 from libsignal.state import SignalState
 from libsignal.values import Candle, Inputs, Signals, Summary, Trades
 from mesh.values.signals import SignalGroups
@@ -22,13 +23,16 @@ from mesh.values.signals import SignalGroups
 __all__ = [
     "WINDOW_MAX",
     "Candle",
+    "CandleSeries",
     "Inputs",
     "PackedSignals",
+    "Periods",
     "RefusedTrade",
     "SignalGroups",
     "SignalState",
     "Signals",
     "Summary",
     "Trades",
+    "UnusableCandle",
     "UnusableState",
 ]

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, TypeAlias
 from mesh.values.candles import INDICATORS
 from mesh.values.signals import SIGNALS, SignalGroups
 
-ABI_VERSION = 3
+ABI_VERSION = 4
 
 OK = 0
 E_ARGUMENT = 1
@@ -30,6 +30,8 @@ E_SIGNAL = 9
 E_CAPACITY = 10
 E_DAMAGED = 11
 E_FORMAT = 12
+E_CANDLE = 13
+E_NOT_WARM = 14
 
 INTERVALS = 6
 WINDOW_MAX = 1048576
@@ -99,11 +101,11 @@ class Columns(ctypes.Structure):
         ("quantity_e8", c_void_p),
         ("time_us", c_void_p),
         ("is_buyer_maker", c_void_p),
-        *((signal.name, c_void_p) for signal in SIGNALS),
         ("candles", c_void_p),
         ("candle_capacity", c_size_t),
         ("candle_count", c_size_t),
         ("late_intervals", c_void_p),
+        *((signal.name, c_void_p) for signal in SIGNALS),
     )
 
 
@@ -147,5 +149,9 @@ PROTOTYPES: dict[str, tuple[Any, list[Any]]] = {
     "lsig_open_candle": (c_int, [c_void_p, c_uint32, POINTER(Candle)]),
     "lsig_save": (c_int, [c_void_p, c_void_p, c_size_t, POINTER(c_size_t)]),
     "lsig_load": (c_int, [c_char_p, c_size_t, POINTER(c_void_p)]),
+    "lsig_series_new": (c_int, [POINTER(Config), POINTER(c_void_p)]),
+    "lsig_series_free": (None, [c_void_p]),
+    "lsig_series_resume": (c_int, [c_void_p, POINTER(Candle), c_void_p, c_size_t]),
+    "lsig_series_close": (c_int, [c_void_p, c_void_p, c_size_t, POINTER(c_size_t)]),
 }
 """Every function of the header: its restype and argtypes."""

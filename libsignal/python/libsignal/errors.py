@@ -16,6 +16,10 @@ class RefusedTrade(LibraryError):
         self.row = row
 
 
+class UnusableCandle(LibraryError):
+    """A candle's prices are none; the series is as it was before the call."""
+
+
 class UnusableState(LibraryError):
     """Saved bytes are damaged, foreign, or of another format version."""
 

@@ -7,6 +7,7 @@ import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from mesh.service.errors import InvalidRequest
+from mesh.values.candles import INDICATORS
 from store.database.times import FIRST_US, LAST_US
 from store.queries.candles import read_query
 from store.queries.sql import LIST_FIRST_CANDLES, LIST_LAST_CANDLES, CandleRow
@@ -17,6 +18,7 @@ MINUTE_US = 60_000_000
 
 def row(minute: int, **values: Any) -> CandleRow:
     whole: dict[str, Any] = dict.fromkeys(CandleRow._fields, 1) | {"time_us": minute * MINUTE_US}
+    whole["indicators"] = [1.0] * len(INDICATORS)
     volumes = {"volume": "1.5", "quote_volume": "92736", "taker_buy_volume": "0"}
     return CandleRow(**(whole | volumes | values))
 
@@ -84,7 +86,8 @@ def test_the_last_page_has_no_next_one() -> None:
 
 
 def test_an_indicator_that_is_not_warm_is_nan() -> None:
-    [candle] = read_query(ListCandlesRequest()).response([row(1, rsi=None)], venue="sim", symbol="btcusdt").candles
+    cold = row(1, indicators=[None, *[1.0] * (len(INDICATORS) - 1)])
+    [candle] = read_query(ListCandlesRequest()).response([cold], venue="sim", symbol="btcusdt").candles
     assert math.isnan(candle.rsi) and candle.atr == 1
 
 

@@ -1,0 +1,93 @@
+"""The indicators of closed candles without their trades: worked out anew, or gone on with from a stored candle."""
+
+from __future__ import annotations
+
+import ctypes
+import weakref
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from libsignal import declarations as lsig
+from libsignal.errors import UnusableCandle, check
+from libsignal.loader import LIBRARY
+from mesh.values.candles import INDICATORS, Indicators
+
+_CANDLES = np.dtype(lsig.Candle)
+
+
+@dataclass(frozen=True, slots=True)
+class Periods:
+    """How many candles the indicators look at; the settings of the same names."""
+
+    rsi_period: int
+    atr_period: int
+    macd_fast_period: int
+    macd_slow_period: int
+    macd_signal_period: int
+    candle_ema_period: int
+    candle_sma_period: int
+
+    @property
+    def memory(self) -> int:
+        """After so many candles what came before them counts for less than 2^-53 of itself."""
+        macd = (self.macd_slow_period + self.macd_signal_period) // 2 + 1
+        slowest = max(self.rsi_period, self.atr_period, macd, self.candle_ema_period // 2 + 1)
+        return 37 * slowest + self.candle_sma_period
+
+
+class CandleSeries:
+    """Indicators of consecutive candles of one interval: of none so far, or `resume` where others have stopped."""
+
+    def __init__(self, periods: Periods) -> None:
+        """Make a series that has seen no candle.
+
+        Raises:
+            LibraryError: a period is out of range.
+
+        """
+        config = lsig.Config(struct_size=ctypes.sizeof(lsig.Config), **asdict(periods))
+        self._handle = ctypes.c_void_p()
+        check(LIBRARY.holding_gil.lsig_series_new(config, self._handle))
+        weakref.finalize(self, LIBRARY.holding_gil.lsig_series_free, self._handle)
+
+    def resume(self, last: Indicators, closes_e8: Sequence[int]) -> bool:
+        """Go on behind a closed candle, to the bit as if all candles up to it had been seen.
+
+        Args:
+            last: the indicators of that candle.
+            closes_e8: the closes of the candles up to it, its own as the last one; `candle_sma_period` of them are
+                needed for the `sma` of the next one.
+
+        Returns:
+            whether the candle is warm; where it is not, the series is as it was.
+
+        Raises:
+            LibraryError: no closes, or one that is not above zero.
+
+        """
+        candle = lsig.Candle(**{name: getattr(last, name) for name in INDICATORS})
+        closes = np.array(closes_e8, np.int64)
+        code = LIBRARY.holding_gil.lsig_series_resume(self._handle, candle, closes.ctypes.data, len(closes))
+        if code != lsig.E_NOT_WARM:
+            check(code)
+        return bool(code == lsig.OK)
+
+    def close(self, high_e8: Sequence[int], low_e8: Sequence[int], close_e8: Sequence[int]) -> list[Indicators]:
+        """Take in the next candles, prices in columns, and return the indicators right after each of them.
+
+        Raises:
+            UnusableCandle: prices that are not 0 < low <= close <= high; nothing has changed.
+
+        """
+        candles = np.zeros(len(close_e8), _CANDLES)
+        candles["high_e8"], candles["low_e8"], candles["close_e8"] = high_e8, low_e8, close_e8
+        row = ctypes.c_size_t()
+        code = LIBRARY.releasing_gil.lsig_series_close(self._handle, candles.ctypes.data, len(candles), row)
+        if code == lsig.E_CANDLE:
+            at = row.value
+            found = f"high {high_e8[at]}, low {low_e8[at]}, close {close_e8[at]} (each times 1e8) at row {at}"
+            raise UnusableCandle(f"a candle's prices are {found}, expected 0 < low <= close <= high")
+        check(code)
+        return list(map(Indicators, *(candles[name].tolist() for name in INDICATORS)))
