@@ -127,8 +127,10 @@ types: $(VENV)/installed ## check types: mypy --strict
 gen: $(VENV)/installed ## generate gen/ from protos/
 	$(PY) protos/generate.py
 
-readme: $(VENV)/installed ## write the README's tables from what they describe
+docs: $(VENV)/installed ## write the generated tables of docs/ from what they describe
 	$(PY) docs/tables.py
+
+readme: docs ## the older word for docs
 
 # --- the environment ---
 
@@ -167,4 +169,4 @@ $(VENV)/installed: $(VENV)/modules pyproject.toml $(LIBSIGNAL)
 always:
 
 .PHONY: always help run stop tui status env logs $(LOGS:%=logs-%) build pin-images clean purge test slow-test e2e libsignal-test timescale-test docker-test \
-	bench chaos fuzz fuzz-hour lint types gen readme
+	bench chaos fuzz fuzz-hour lint types gen docs readme

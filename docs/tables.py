@@ -1,7 +1,12 @@
-"""The documents' tables, made from what they describe: `make readme` writes them, a test keeps them fresh."""
+"""The generated parts of the documents, made from what they describe: `make docs` writes them, a test keeps them fresh.
+
+A generated table ends with its name in a comment, `<!-- settings -->`; its two first lines are written by hand. A
+generated text stands between `<!-- websocket: -->` and `<!-- websocket -->`.
+"""
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
@@ -10,32 +15,74 @@ from typing import Any
 
 from pydantic_settings import BaseSettings
 
-from gateway.manual import own_paths
+from gateway.app import SERVICES as GRPC_SERVICES
+from gateway.manual import WS_DESCRIPTION, own_paths
 from gateway.transcode.comments import read_comments, shipped_descriptors
 from gateway.transcode.rules import routes
 from ingest.binance import refusals
 from mesh.local.settings import SERVICES, LocalSettings
 from term.keys import KEYS
-from tickmesh.v1 import signal_pb2, store_pb2
 
 ROOT = Path(__file__).parents[1]
-README = ROOT / "README.md"
-OPERATIONS = ROOT / "docs" / "operations.md"
+REFERENCE = ROOT / "docs" / "reference"
+SERVICE_FOLDERS = ("ingest", "signal/signalsvc", "store", "gateway", "mesh")
 
 
 def endpoints() -> Iterator[tuple[str, ...]]:
     """Yield method, path and purpose of what the gateway answers."""
     comments = read_comments(shipped_descriptors())
-    services = [
-        signal_pb2.DESCRIPTOR.services_by_name["SignalService"],
-        store_pb2.DESCRIPTOR.services_by_name["StoreService"],
-    ]
-    for route in routes(services):
-        yield route.verb, f"`{route.template.text}`", _sentence(comments[route.method.full_name])
+    seen: dict[str, str] = {}
+    for route in routes(GRPC_SERVICES):
+        text = _sentence(comments[route.method.full_name])
+        if first := seen.get(route.method.full_name):
+            text = f"the same as `{first}`, as one object with `next_page_token`"
+        seen.setdefault(route.method.full_name, route.template.text)
+        yield route.verb, f"`{route.template.text}`", text
     for path, item in own_paths(token_needed=False).items():
         text = item["get"].get("description") or item["get"]["summary"]
         yield "WS" if path == "/ws" else "GET", f"`{path}`", _sentence(text.removeprefix("WebSocket: "))
     yield "GET", "`/docs`, `/openapi.json`", "the documentation, for people and for programs"
+
+
+def parameters() -> Iterator[tuple[str, ...]]:
+    """Yield each parameter of a GET request, the requests that take it, and its meaning."""
+    comments = read_comments(shipped_descriptors())
+    found: dict[tuple[str, str], list[str]] = {}
+    for route in routes(GRPC_SERVICES):
+        for parameter in route.parameters:
+            if not parameter.field.GetOptions().deprecated:
+                key = parameter.name, " ".join(comments[parameter.field.full_name].split())
+                found.setdefault(key, []).append(f"`{route.template.text}`")
+    for (name, text), paths in found.items():
+        yield f"`{name}`", ", ".join(paths), text
+
+
+def calls() -> Iterator[tuple[str, ...]]:
+    """Yield each gRPC call, its REST path and its purpose."""
+    comments = read_comments(shipped_descriptors())
+    paths: dict[str, list[str]] = {}
+    for route in routes(GRPC_SERVICES):
+        paths.setdefault(route.method.full_name, []).append(f"`{route.verb} {route.template.text}`")
+    for service in GRPC_SERVICES:
+        for method in service.methods:
+            rest = ", ".join(paths.get(method.full_name, ["`/ws`"]))
+            yield f"`{service.name}/{method.name}`", rest, _sentence(comments[method.full_name])
+
+
+def metrics() -> Iterator[tuple[str, ...]]:
+    """Yield each metric of ours with its kind, its labels, its meaning and who has it, read from the code."""
+    rows = []
+    for folder in SERVICE_FOLDERS:
+        who = "every service" if folder == "mesh" else Path(folder).parts[0]
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            for call in ast.walk(ast.parse(path.read_text())):
+                kind = call.func.id if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) else ""
+                if isinstance(call, ast.Call) and kind in ("Counter", "Gauge", "Histogram"):
+                    name, text = (str(ast.literal_eval(argument)) for argument in call.args[:2])
+                    labels = ast.literal_eval(call.args[2]) if call.args[2:] else []
+                    told = ", ".join(f"`{label}`" for label in labels)
+                    rows.append((f"`{name}`", kind.lower(), told, text[0].upper() + text[1:], who))
+    yield from sorted(rows)
 
 
 def keys() -> Iterator[tuple[str, ...]]:
@@ -68,16 +115,30 @@ def settings() -> Iterator[tuple[str, ...]]:
 
 Tables = dict[str, Callable[[], Iterable[tuple[str, ...]]]]
 
-TABLES: Tables = {"endpoints": endpoints, "keys": keys, "make": make_words, "settings": settings}
-OPERATIONS_TABLES: Tables = {"refusals": refusals.table}
+DOCUMENTS: dict[Path, Tables] = {
+    ROOT / "docs" / "operations.md": {"refusals": refusals.table},
+    REFERENCE / "grpc.md": {"calls": calls},
+    REFERENCE / "make.md": {"make": make_words},
+    REFERENCE / "metrics.md": {"metrics": metrics},
+    REFERENCE / "rest.md": {"endpoints": endpoints, "parameters": parameters},
+    REFERENCE / "settings.md": {"settings": settings},
+    REFERENCE / "terminal.md": {"keys": keys},
+    REFERENCE / "websocket.md": {},
+}
+"""The documents that have generated parts, and their tables."""
+TEXTS = {"websocket": WS_DESCRIPTION.removeprefix("WebSocket: ")}
 
 
-def written(text: str, tables: Tables = TABLES) -> str:
-    """Return a document with its tables as they should be; the README's unless told otherwise."""
-    for name, rows in tables.items():
+def written(path: Path) -> str:
+    """Return a document with its generated parts as they should be."""
+    text = path.read_text()
+    for name, rows in DOCUMENTS[path].items():
         body = "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |\n" for row in rows())
         text, found = re.subn(rf"(\| --- [^\n]*\n)(?:\|[^\n]*\n)*(<!-- {name} -->)", partial(_between, body), text)
-        assert found == 1, f"there are {found} tables marked {name!r}, expected one"
+        assert found == 1, f"{path.name} has {found} tables marked {name!r}, expected one"
+    for name, body in TEXTS.items():
+        span = rf"(<!-- {name}: -->\n).*(\n<!-- {name} -->)"
+        text = re.sub(span, partial(_between, f"\n{body}\n"), text, flags=re.DOTALL)
     return text
 
 
@@ -104,5 +165,5 @@ def _default(value: object) -> str:
 
 
 if __name__ == "__main__":
-    README.write_text(written(README.read_text()))
-    OPERATIONS.write_text(written(OPERATIONS.read_text(), OPERATIONS_TABLES))
+    for document in DOCUMENTS:
+        document.write_text(written(document))

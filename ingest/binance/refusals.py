@@ -1,6 +1,6 @@
 """What every refusal of Binance means for whoever asked: one table for HTTP statuses, one for Binance's codes. Pure.
 
-`docs/operations.md` shows both tables; `make readme` writes them there from here.
+`docs/operations.md` shows both tables; `make docs` writes them there from here.
 """
 
 from __future__ import annotations
