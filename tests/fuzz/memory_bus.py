@@ -37,6 +37,7 @@ class MemoryBus:
         self.client = SimpleNamespace(subscribe=self._subscribe)
         self.connected = True
         self.pending = 0
+        self.unanswered_s = 0.0
         self.keys: dict[str, list[int]] = {}
         self.told: dict[str, dict[int, tuple[int, int]]] = {}
         self._names: set[str] = set()
@@ -88,7 +89,9 @@ class MemoryBus:
             repair.take(Message(1, subject, payload, "", 0, 0))
         else:
             assert subject == subjects.CONTROL_LOOKED_UP, f"nobody reads {subject}"
-        self._newest[stream, subject] = SimpleNamespace(data=payload, seq=self._sequence, headers=headers, time=None)
+        self._newest[stream, subject] = SimpleNamespace(
+            subject=subject, data=payload, seq=self._sequence, headers=headers, time=None
+        )
         if on_stored is not None:
             on_stored(self._sequence)
 
