@@ -115,7 +115,8 @@ async def test_what_is_missing_of_a_past_epoch_is_answered_as_lost(nats_server: 
             return [(each.first_trade_id, each.last_trade_id) for each in result.lost] == [(3, 9)]
 
         await eventually(answered, not_yet=(Exception,))
-        assert len(mesh.history_asked()) == asked
+        # It may have asked for what is newer than its newest trade meanwhile, which is 4.
+        assert [target for target in mesh.history_asked()[asked:] if "fromId=3&" in target] == []
 
 
 async def test_after_the_disk_of_the_bus_was_lost_ingest_waits_until_store_says_which_epoch_it_is(
