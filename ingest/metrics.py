@@ -29,6 +29,11 @@ QUARANTINE_ENDED = Counter(
     "Trades held for an implausible id or time that were released or dropped",
     ["venue", "symbol", "outcome"],
 )
+CORRECTED = Counter(
+    "tickmesh_ingest_corrected_total",
+    "Published trades that were wrong, and were published again as REST tells them",
+    ["venue", "symbol"],
+)
 QUARANTINE = Gauge(
     "tickmesh_ingest_quarantined_trades", "Trades held now for an implausible id or time", ["venue", "symbol"]
 )

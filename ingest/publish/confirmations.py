@@ -5,16 +5,21 @@ from __future__ import annotations
 import asyncio
 import logging
 
+import numpy as np
+
 from ingest.http.errors import VenueRequestError, VenueUnavailable
 from ingest.publish.trade_publisher import Outlet
 from ingest.venue import HttpApi
 from mesh.service.backoff import backoff
 from mesh.service.logs import LogThrottle
+from mesh.values.trades import TradeColumns, concatenate
 
 log = logging.getLogger("ingest.confirm")
 
 _SETTLE_S = 0.2
 """So long other trades may say it by themselves before REST is asked."""
+_MOST_AT_ONCE = 20
+"""So many disputed ids are asked for, each by itself, before the newest trades are asked for again."""
 
 
 class Confirmations:
@@ -60,8 +65,28 @@ class Confirmations:
                     if log_throttle.due(asyncio.get_running_loop().time()):
                         log.warning("%s: cannot ask which trades are right now: %s", symbol, exc)
                 await self._outlet.judge(symbol, newest)
+                if newest is not None and len(newest):
+                    await self._ask_for_older(symbol, newest, log_throttle)
                 if self._outlet.doubts(symbol):
                     await asyncio.sleep(max(next(delays), min(away_s, 60)))
         finally:
             # Nothing is awaited between the last look at the doubts and this: no call of `look` falls in between.
             self._underway.discard(symbol)
+
+    async def _ask_for_older(self, symbol: str, newest: TradeColumns, log_throttle: LogThrottle) -> None:
+        """Ask which trade it is that has a disputed id, where REST's newest trades no longer reach it."""
+        for trade_id in self._outlet.disputed_ids(symbol)[:_MOST_AT_ONCE]:
+            if trade_id >= newest.trade_id[0]:
+                return
+            try:
+                found = await self._rest.trades_from(symbol, trade_id)
+            except VenueRequestError as exc:
+                if log_throttle.due(asyncio.get_running_loop().time()):
+                    log.warning("%s: cannot ask which trade %d is: %s", symbol, trade_id, exc)
+                return
+            if any(trade_id in part.trade_id for part in found.parts):
+                # With the newest ones, which show that the ids are still of the same count.
+                told = concatenate([*found.parts, newest])
+                await self._outlet.settle(symbol, told.rows(np.unique(told.trade_id, return_index=True)[1]))
+            elif any(gap.first_id <= trade_id <= gap.last_id for gap in (*found.absent, *found.unreachable)):
+                self._outlet.let_go(symbol, trade_id, "REST does not tell it")

@@ -13,7 +13,7 @@ from ingest.publish.trade_publisher import Outlet
 from ingest.venue import HttpApi
 from mesh.service.backoff import backoff
 from mesh.service.logs import LogThrottle
-from mesh.values.trades import TradeColumns
+from mesh.values.trades import TradeColumns, concatenate
 
 log = logging.getLogger("ingest.repair")
 
@@ -157,11 +157,27 @@ class Repairs:
             same = int(anchor.trade_id[0]) == last_id and (time_us // 1000, price_e8) == (last[0] // 1000, last[1])
             if same:
                 return found
+            if (told := await self._told_around(symbol)) is not None:
+                # The count is the same one: it is the last trade that came with a wrong word.
+                await self._outlet.settle(symbol, told)
+                if attempt:
+                    return found
             if not attempt:
                 await asyncio.sleep(OUT_OF_ORDER_S)
         log.warning("%s: REST tells another trade %d than the last one that came", symbol, last_id)
         await self._outlet.begin_epoch(symbol, epoch + 1, from_start=True, held_since_s=self._opened_s[symbol])
         return None
+
+    async def _told_around(self, symbol: str) -> TradeColumns | None:
+        """Return what REST tells of the trades passed on last, None where none of them is the same there."""
+        first_id = self._outlet.first_recent_id(symbol)
+        if first_id is None:
+            return None
+        found = await self._rest.trades_from(symbol, first_id)
+        if not found.parts:
+            return None
+        told = concatenate(list(found.parts))
+        return told if self._outlet.is_same_count(symbol, told) else None
 
     async def _newer_below(self, symbol: str, last_id: int) -> TradeColumns | None:
         """Return the venue's newest trade where its id is lower than ours and yet it happened later."""

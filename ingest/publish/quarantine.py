@@ -10,12 +10,16 @@ neither pass nor go: they wait here, a few of them, while all others pass.
 
 An id may be wrong and yet near. What came before lower ids (`early`), or waits behind ids of which REST has nothing
 (`unconfirmed`), is held likewise until REST has it, the next id comes after it, or three follow each other.
+
+What passes may still be wrong: an id that was the next one, or one that nobody could be asked about. So an id that is
+told again as another trade is disputed. Trades go on meanwhile; REST, asked until it answers, says which of the two is
+right, and `settle` returns what must replace a published trade.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -23,7 +27,7 @@ import numpy as np
 from ingest.publish.sequencer import FOLLOWERS
 from mesh.values.trades import Bools, Int64s, TradeColumns, concatenate
 
-Kind = Literal["first", "id_ahead", "id_behind", "time", "early", "unconfirmed"]
+Kind = Literal["first", "id_ahead", "id_behind", "time", "early", "unconfirmed", "disputed", "unproven"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +67,8 @@ class Bounds:
         return int(min(self.max_time_ahead_s, self.max_time_jump_s) * 1e6)
 
 
+MAX_DISPUTES = 1_000
+"""So many trades of a symbol are disputed at most; beyond that the oldest are let go."""
 _FIRST_US = 1_230_768_000_000_000
 """The year 2009: before it nobody traded any of this."""
 _BEHIND_US = 1_000_000
@@ -70,13 +76,13 @@ _BEHIND_US = 1_000_000
 
 
 class Recent:
-    """The trades of a symbol that were passed on last: ids, times and prices of some hundreds, rising.
+    """The trades of a symbol that were passed on last, some hundreds, their ids rising.
 
     A repeat must repeat one of them, or be older than all of them.
     """
 
     def __init__(self, size: int = 512) -> None:
-        self._columns = np.zeros((3, size), np.int64)
+        self._columns = np.zeros((5, size), np.int64)
         self._count = 0
 
     def add(self, trades: TradeColumns) -> None:
@@ -84,7 +90,7 @@ class Recent:
         columns, size = self._columns, self._columns.shape[1]
         count = min(len(trades), size)
         columns[:, : size - count] = columns[:, count:]
-        for row, column in enumerate((trades.trade_id, trades.time_us, trades.price_e8)):
+        for row, column in enumerate(_columns_of(trades)):
             columns[row, size - count :] = column[-count:]
         self._count = min(self._count + count, size)
 
@@ -94,8 +100,28 @@ class Recent:
     @property
     def columns(self) -> tuple[Int64s, Int64s, Int64s]:
         """Ids, times and prices, the newest last."""
-        ids, time_us, price_e8 = self._columns[:, self._columns.shape[1] - self._count :]
+        ids, time_us, price_e8 = self._columns[:3, self._columns.shape[1] - self._count :]
         return ids, time_us, price_e8
+
+    def of_ids(self, ids: Int64s, like: TradeColumns) -> TradeColumns:
+        """Return those of the trades that have one of these ids; venue, symbol and time of arrival as `like` has."""
+        held = self._columns[:, self._columns.shape[1] - self._count :]
+        trade_id, time_us, price_e8, quantity_e8, is_buyer_maker = held[:, np.isin(held[0], ids)].copy()
+        return replace(
+            like,
+            trade_id=trade_id,
+            time_us=time_us,
+            price_e8=price_e8,
+            quantity_e8=quantity_e8,
+            is_buyer_maker=is_buyer_maker.astype(np.bool_),
+        )
+
+    def correct(self, trades: TradeColumns) -> None:
+        """Put trades in the place of those with their ids, as far as those are still here."""
+        held = self._columns[:, self._columns.shape[1] - self._count :]
+        _, ours, theirs = np.intersect1d(held[0], trades.trade_id, return_indices=True)
+        for row, column in enumerate(_columns_of(trades)):
+            held[row, ours] = column[theirs]
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,13 +146,17 @@ class Known:
 
 @dataclass(slots=True)
 class Doubted:
-    """Trades that are held: of which kind, since when (steady clock, seconds), and why, in words for people."""
+    """Trades that are held: of which kind, since when (steady clock, seconds), and why, in words for people.
+
+    `published` is what went on with the ids of disputed ones.
+    """
 
     trades: TradeColumns
     kind: Kind
     since_s: float
     why: str
     live: bool = True
+    published: TradeColumns | None = None
 
 
 @dataclass(slots=True)
@@ -147,6 +177,22 @@ class Verdict:
     dropped: list[tuple[Doubted, str]] = field(default_factory=list)
 
 
+@dataclass(slots=True)
+class Settled:
+    """What REST has said about published trades.
+
+    Attributes:
+        wrong: published trades that are contradicted.
+        right: what replaces them, of the same ids.
+        upheld: what was told beside a published trade that is right, with words for people.
+
+    """
+
+    wrong: list[TradeColumns] = field(default_factory=list)
+    right: list[TradeColumns] = field(default_factory=list)
+    upheld: list[tuple[Doubted, str]] = field(default_factory=list)
+
+
 class Quarantine:
     """The doubted trades of one symbol. Times `_s` are of one steady clock, `_us` since 1970."""
 
@@ -154,6 +200,19 @@ class Quarantine:
         self.bounds = bounds or Bounds()
         self._held: list[Doubted] = []
         self._rest_contradicts = False
+        self._disputes: list[Doubted] = []
+        self._said: dict[int, tuple[int, int, int]] = {}  # by id: what REST alone said once against a published trade
+
+    @property
+    def disputes(self) -> tuple[Doubted, ...]:
+        """What was told beside a published trade, or was published though nobody could be asked; the oldest first."""
+        return tuple(self._disputes)
+
+    @property
+    def disputed_ids(self) -> list[int]:
+        """The ids of which REST shall say which trade they are, rising."""
+        ids = {id_ for doubted in self._disputes for id_ in doubted.trades.trade_id.tolist()}
+        return sorted(ids | self._said.keys())
 
     @property
     def held(self) -> tuple[Doubted, ...]:
@@ -213,11 +272,11 @@ class Quarantine:
                 self._contradict_ahead(ids, fine, known.last_id, verdict)
                 ahead &= ~early
         # What follows ids of the past goes with them: it may be the new count that has reached the old one.
-        if live and self._joins_behind(ids, behind, known.last_id):
+        if live and self._joins_behind(trades, behind, known):
             behind |= fine & ~past
             fine = ~(time_wrong | behind | ahead)
         elif live and fine.any() and bool((ids[fine] == known.last_id + 1).any()):
-            self._contradict_behind(known.last_id, verdict)
+            self._contradict_behind(known, now_s, verdict)
         self._hold(trades, time_wrong & ~ahead & ~behind, "time", known, now_s, verdict, live=live)
         self._hold(trades, ahead, "id_ahead", known, now_s, verdict, live=live)
         self._hold(trades, behind, "id_behind", known, now_s, verdict, live=live)
@@ -253,7 +312,10 @@ class Quarantine:
             self._judge(newest, known, verdict)
         released = self._followed(now_s)
         if newest is None:
-            released += self._unanswered(now_s)
+            over = self._unanswered(now_s)
+            released += over
+            for trades in over:
+                self._add_dispute(Doubted(trades, "unproven", now_s, "it went on unconfirmed", True, trades))
         if verdict.passed is not None:
             released.append(verdict.passed)
         verdict.passed = concatenate(released) if released else None
@@ -322,10 +384,71 @@ class Quarantine:
             same = (time_us[ours] // 1000 == newest.time_us[theirs] // 1000) & (
                 price_e8[ours] == newest.price_e8[theirs]
             )
+            if len(ours) == 1 and not same.any() and len(self._behind_ids()) < FOLLOWERS:
+                return None  # one word against another: it may be the published one that is wrong
             return not same.any()
         if int(newest.trade_id[-1]) > known.last_id:
             return None  # these have left ours behind, in whichever count
         return int(newest.time_us[-1]) > known.last_time_us + _BEHIND_US
+
+    def dispute(self, trades: TradeColumns, known: Known, *, now_s: float) -> None:
+        """Take trades that were told with ids of published ones, and are others; what is no such trade is passed by."""
+        assert known.recent is not None
+        for row in np.flatnonzero(_conflicts(trades, known.recent)).tolist():
+            trade = trades.rows(slice(row, row + 1))
+            published = known.recent.of_ids(trade.trade_id, trade)
+            why = f"trade {trade.trade_id[0]} was published, and came once more as another one"
+            self._add_dispute(Doubted(trade, "disputed", now_s, why, True, published))
+
+    def settle(self, told: TradeColumns, known: Known) -> Settled:
+        """Take the word of REST about published trades.
+
+        What REST and a live trade tell alike is right, against what was published. What REST alone says against it
+        counts when it says so twice.
+
+        Args:
+            told: trades that REST tells, their ids rising.
+            known: what is published.
+
+        """
+        settled = Settled()
+        if known.recent is None or not len(told) or not is_same_count(told, known.recent):
+            return settled
+        alone = self._alone_against(told, known.recent)
+        for doubted in list(self._disputes):
+            right = told.rows(np.isin(told.trade_id, doubted.trades.trade_id))
+            assert doubted.published is not None
+            if not len(right):
+                continue
+            if _same_trade(right, doubted.published):
+                self._disputes.remove(doubted)
+                self._said.pop(int(right.trade_id[0]), None)
+                if doubted.kind == "disputed":
+                    settled.upheld.append((doubted, "REST tells the one that was published"))
+            elif doubted.kind == "disputed" and _same_trade(right, doubted.trades):
+                self._forget(int(right.trade_id[0]))
+                settled.wrong.append(doubted.published)
+                settled.right.append(doubted.trades)
+            else:
+                alone.append((doubted.published, right))
+        for wrong, right in alone:
+            trade_id = int(right.trade_id[0])
+            said = _content(right)
+            if any(int(each.trade_id[0]) == trade_id for each in settled.right):
+                continue
+            if self._said.get(trade_id) == said:
+                self._forget(trade_id)
+                settled.wrong.append(wrong)
+                settled.right.append(right)
+            elif len(self._said) < MAX_DISPUTES:
+                self._said[trade_id] = said
+        return settled
+
+    def let_go(self, trade_id: int) -> list[Doubted]:
+        """Give up the disputes about an id of which REST cannot say which trade it is."""
+        over = [doubted for doubted in self._disputes if trade_id in doubted.trades.trade_id]
+        self._forget(trade_id)
+        return over
 
     def take_behind(self) -> TradeColumns | None:
         """Give up the trades with ids of the past, which are held no longer: to begin a new count with, or to drop."""
@@ -337,6 +460,35 @@ class Quarantine:
         """Give up all trades that are held; None when there are none."""
         held, self._held = [doubted.trades for doubted in self._held], []
         return concatenate(held) if held else None
+
+    # Inside, what is disputed
+
+    def _add_dispute(self, doubted: Doubted) -> None:
+        for row in range(len(doubted.trades)):
+            one = slice(row, row + 1)
+            trade = doubted.trades.rows(one)
+            published = None if doubted.published is None else doubted.published.rows(one)
+            if not any(_same_trade(trade, each.trades) for each in self._disputes):
+                self._disputes.append(replace(doubted, trades=trade, published=published))
+        del self._disputes[:-MAX_DISPUTES]
+
+    def _forget(self, trade_id: int) -> None:
+        self._said.pop(trade_id, None)
+        self._disputes = [each for each in self._disputes if trade_id not in each.trades.trade_id]
+
+    def _alone_against(self, told: TradeColumns, recent: Recent) -> list[tuple[TradeColumns, TradeColumns]]:
+        """Return what is published and nobody disputes, but REST tells otherwise: both."""
+        disputed = {id_ for doubted in self._disputes for id_ in doubted.trades.trade_id.tolist()}
+        there = told.rows(np.isin(told.trade_id, recent.columns[0]))
+        for trade_id, said in zip(there.trade_id.tolist(), _contents(there), strict=True):
+            if trade_id in self._said and self._said[trade_id] != said:
+                del self._said[trade_id]  # what REST said once it says no more
+        found = []
+        for row in np.flatnonzero(_conflicts(there, recent)).tolist():
+            right = there.rows(slice(row, row + 1))
+            if int(right.trade_id[0]) not in disputed:
+                found.append((recent.of_ids(right.trade_id, right), right))
+        return found
 
     # Inside, what is plausible
 
@@ -447,12 +599,18 @@ class Quarantine:
             self._held.remove(doubted)
             verdict.dropped.append((doubted, f"trade {last_id + 1} came after it"))
 
-    def _contradict_behind(self, last_id: int, verdict: Verdict) -> None:
+    def _contradict_behind(self, known: Known, now_s: float, verdict: Verdict) -> None:
+        """Let go what has ids of the past, as trades go on; what is told beside a published trade REST decides."""
         if self.reset_suspected:
             return
+        assert known.last_id is not None
         for doubted in [each for each in self._held if each.kind == "id_behind"]:
             self._held.remove(doubted)
-            verdict.dropped.append((doubted, f"trade {last_id + 1} came after it"))
+            disputed = _conflicts(doubted.trades, known.recent)
+            if disputed.any():
+                self.dispute(doubted.trades, known, now_s=now_s)
+            if not disputed.all():
+                self._drop(doubted, ~disputed, f"trade {known.last_id + 1} came after it", verdict)
 
     def _settle_near(
         self, trades: TradeColumns, fine: Bools, last_id: int, verdict: Verdict, *, live: bool
@@ -508,10 +666,16 @@ class Quarantine:
         behind = [doubted.trades.trade_id for doubted in self._held if doubted.kind == "id_behind"]
         return np.unique(np.concatenate(behind)) if behind else np.empty(0, np.int64)
 
-    def _joins_behind(self, ids: Int64s, behind: Bools, last_id: int) -> bool:
-        """Return whether trades from the next id on belong to those with ids of the past."""
-        held = np.concatenate((self._behind_ids(), ids[behind]))
-        return len(np.unique(held)) >= FOLLOWERS or (len(held) > 0 and int(held.max()) == last_id)
+    def _joins_behind(self, trades: TradeColumns, behind: Bools, known: Known) -> bool:
+        """Return whether trades from the next id on belong to those with ids of the past.
+
+        One that comes with the last id itself may be the right one, where the published one is wrong.
+        """
+        held = [doubted.trades for doubted in self._held if doubted.kind == "id_behind"]
+        whole = concatenate([*held, trades.rows(behind)]) if held else trades.rows(behind)
+        if len(np.unique(whole.trade_id)) >= FOLLOWERS:
+            return True
+        return bool(((whole.trade_id == known.last_id) & ~_conflicts(whole, known.recent)).any())
 
     def _settle_told(self, passed: TradeColumns, verdict: Verdict) -> None:
         """Forget doubted times of trades that have come in another way."""
@@ -589,6 +753,40 @@ def _priced_alike(trades: TradeColumns, others: TradeColumns) -> Bools:
     return np.array([told.get(id_, (price, quantity)) == (price, quantity) for id_, price, quantity in rows], np.bool_)
 
 
+def is_same_count(told: TradeColumns, recent: Recent) -> bool:
+    """Return whether REST's ids are those of the count that is followed: one trade at least is the same in both."""
+    there = np.isin(told.trade_id, recent.columns[0])
+    return bool((there & ~_conflicts(told, recent)).any())
+
+
+def _columns_of(trades: TradeColumns) -> tuple[Int64s, ...]:
+    return trades.trade_id, trades.time_us, trades.price_e8, trades.quantity_e8, trades.is_buyer_maker.astype(np.int64)
+
+
+def _contents(trades: TradeColumns) -> list[tuple[int, int, int]]:
+    """Return what each trade says; REST may tell times in milliseconds."""
+    columns = (trades.time_us // 1000, trades.price_e8, trades.quantity_e8)
+    return list(zip(*(column.tolist() for column in columns), strict=True))
+
+
+def _content(trade: TradeColumns) -> tuple[int, int, int]:
+    return _contents(trade)[0]
+
+
+def _same_trade(trade: TradeColumns, other: TradeColumns) -> bool:
+    return int(trade.trade_id[0]) == int(other.trade_id[0]) and _content(trade) == _content(other)
+
+
+def _conflicts(trades: TradeColumns, recent: Recent | None) -> Bools:
+    """Return which trades have the id of one that was passed on lately, and are another one."""
+    if recent is None or not len(recent) or not len(trades):
+        return np.zeros(len(trades), np.bool_)
+    published = recent.of_ids(trades.trade_id, trades)
+    told = dict(zip(published.trade_id.tolist(), _contents(published), strict=True))
+    pairs = zip(trades.trade_id.tolist(), _contents(trades), strict=True)
+    return np.array([told.get(id_, content) != content for id_, content in pairs], np.bool_)
+
+
 def _repeats(trades: TradeColumns, past: Bools, known: Known) -> Bools:
     """Return which of the trades with ids of the past are what was passed on before, as far as anybody can tell."""
     repeats = np.ones(len(trades), np.bool_)
@@ -597,11 +795,9 @@ def _repeats(trades: TradeColumns, past: Bools, known: Known) -> Bools:
     later = trades.time_us > known.last_time_us + _BEHIND_US if known.last_time_us else np.zeros(len(trades), np.bool_)
     if not known.recent:
         return ~(past & later)
-    recent_ids, recent_times, recent_prices = known.recent.columns
-    at = np.minimum(np.searchsorted(recent_ids, trades.trade_id), len(recent_ids) - 1)
-    there = recent_ids[at] == trades.trade_id
-    # The same trade may be told in milliseconds elsewhere.
-    other = (recent_times[at] // 1000 != trades.time_us // 1000) | (recent_prices[at] != trades.price_e8)
+    recent_ids, recent_times, _ = known.recent.columns
+    there = np.isin(trades.trade_id, recent_ids)
+    other = _conflicts(trades, known.recent)
     older_than_recent = (trades.trade_id < recent_ids[0]) & (trades.time_us > int(recent_times.max()) + _BEHIND_US)
     unlike: Bools = past & ((there & other) | (~there & later) | older_than_recent)
     return ~unlike

@@ -7,8 +7,9 @@ import contextlib
 import logging
 import re
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import numpy as np
 from nats.errors import Error as NatsError
 from nats.js.api import RawStreamMsg
 from nats.js.errors import NotFoundError
@@ -18,11 +19,14 @@ from mesh.bus.connection import Bus
 from mesh.bus.message import MESSAGE_ID
 from mesh.service.errors import BadMessage
 from mesh.service.logs import LogThrottle
-from mesh.values.trades import TradeColumns
+from mesh.values import epochs
+from mesh.values.trades import TradeColumns, concatenate
 
 log = logging.getLogger("ingest.published")
 
 _LOOK_BACK = 10_000  # messages, for one that is ours; farther back the ledger finds what is missing
+_LOOK_AROUND = 64  # messages, for trades before the last ones
+_ENOUGH = 16  # trades: a wrong one among them does not look as if the venue had begun its ids again
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +56,34 @@ async def last_published(bus: Bus, venue: str, symbol: str) -> Last | None:
             await asyncio.sleep(0.25)
             continue
         try:
-            return _newest(message)
+            last = _newest(message)
         except BadMessage as exc:
             foreign = message.seq or 0
             log.error("%s: going on after what stands before message %d of RAW: %s", symbol, foreign, exc)
+            continue
+        with contextlib.suppress(NatsError, TimeoutError):  # without them it goes on as well
+            return replace(last, trades=await _trades_up_to(bus, message, last.key))
+        return last
+
+
+async def _trades_up_to(bus: Bus, message: RawStreamMsg, last_key: int) -> TradeColumns | None:
+    """Return the last trades published, their ids rising; a later telling of one, as in a repair, counts."""
+    parts: list[TradeColumns] = []
+    subject, sequence = message.subject, message.seq or 0
+    for candidate in range(sequence, max(sequence - _LOOK_AROUND, 0), -1):
+        with contextlib.suppress(NotFoundError, BadMessage):
+            if candidate != sequence:
+                message = await bus.js.get_msg(subjects.RAW, candidate)
+            if message.subject == subject:
+                parts.append(wire.decode_trades(message.data or b""))
+        if sum(map(len, parts)) >= _ENOUGH:
+            break
+    if not parts:
+        return None
+    trades = concatenate(parts)  # the latest telling first, which is the one that `unique` takes
+    trades = trades.rows(np.unique(trades.trade_id, return_index=True)[1])
+    same_epoch = trades.trade_id // epochs.IDS == last_key // epochs.IDS
+    return trades.rows(same_epoch & (trades.trade_id <= last_key))
 
 
 async def epoch_told(bus: Bus, venue: str, symbol: str) -> int | None:

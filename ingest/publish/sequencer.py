@@ -20,6 +20,8 @@ from mesh.values.trades import Bools, Float64s, Int64s, TradeColumns, concatenat
 
 FOLLOWERS = 3
 """So many trades in a row are no accident."""
+FEW_TOLD = 1_000
+"""So many trades told otherwise are kept until the first ones with their ids are released."""
 _BY_REST = 2**62
 """In the order of arrival: trades that REST told are later than all others, and never early."""
 
@@ -68,6 +70,7 @@ class Sequencer:
         self._arrived: list[Int64s] = []  # after how many others each of them came, or _BY_REST
         self._arrivals = 0
         self._in_flight: list[TradeColumns] = []
+        self._told_otherwise: list[TradeColumns] = []  # not the first with their ids, and others than those
         self._gone_on = 0  # live trades released while there was a gap: they go on below what is held
         self._gap_since_s = 0.0  # when the first of them came: no trade waits for longer than the bound
 
@@ -119,6 +122,15 @@ class Sequencer:
         """Take what came early and was given back: nothing says yet that it is right. None when there is none."""
         unconfirmed, self._in_flight = self._in_flight, []
         return concatenate(unconfirmed) if unconfirmed else None
+
+    def take_told_otherwise(self) -> TradeColumns | None:
+        """Take what came with the id of a trade that has been released, and is another one; None when nothing did."""
+        if not self._told_otherwise or self.last_id is None:
+            return None
+        told = concatenate(self._told_otherwise)
+        released = told.trade_id <= self.last_id
+        self._told_otherwise = [] if released.all() else [told.rows(~released).rows(slice(-FEW_TOLD, None))]
+        return told.rows(released) if released.any() else None
 
     def take_lone(self) -> TradeColumns | None:
         """Take the first trades behind the gap when they are so few in a row that their ids may be wrong.
@@ -207,7 +219,10 @@ class Sequencer:
         rows = rows[new]
         if len(ids) < len(trades):
             last = (len(trades) - 1 - np.unique(trades.trade_id[::-1], return_index=True)[1])[new]
-            wrong = _differ(trades.rows(rows), trades.rows(last)) & _early(arrived[rows], after=after)
+            differ = _differ(trades.rows(rows), trades.rows(last))
+            wrong = differ & _early(arrived[rows], after=after)
+            if (differ & ~wrong).any():
+                self._told_otherwise.append(trades.rows(last[differ & ~wrong]))
             if wrong.any():
                 self._in_flight.append(trades.rows(rows[wrong]))
             rows = np.where(wrong, last, rows)

@@ -15,7 +15,16 @@ from ingest.feed_state import Progress
 from ingest.gap import Gap
 from ingest.messages import ClosedCandle
 from ingest.publish.outbox import MAX_ASIDE, Outbox, dead_trades, epoch_begun
-from ingest.publish.quarantine import Bounds, Doubted, Known, Quarantine, Recent, Verdict, implausible_past
+from ingest.publish.quarantine import (
+    Bounds,
+    Doubted,
+    Known,
+    Quarantine,
+    Recent,
+    Verdict,
+    implausible_past,
+    is_same_count,
+)
 from ingest.publish.resume import epoch_told, last_published, repair_id
 from ingest.publish.sequencer import Counts, Limits, Sequencer
 from mesh.bus import subjects, wire
@@ -135,7 +144,7 @@ class Outlet:
                 log.info("%s: goes on after trade %d%s", symbol, last_id, f" of epoch {epoch}" if epoch else "")
                 sequencer = Sequencer(last_id=last_id, last_time_us=last.time_us, limits=self._limits)
                 followed = _Followed(sequencer, Quarantine(self._bounds), last_id, epoch=epoch)
-                if last.trades is not None:
+                if last.trades is not None and len(last.trades):
                     followed.recent.add(_shifted(last.trades, -epoch * epochs.IDS))
                 self._followed[symbol] = followed
                 metrics.EPOCH.labels(self.venue, symbol).set(epoch)
@@ -167,6 +176,15 @@ class Outlet:
             return None
         ids, time_us, price_e8 = recent.columns
         return (int(time_us[-1]), int(price_e8[-1])) if ids[-1] == self._followed[symbol].sequencer.last_id else None
+
+    def first_recent_id(self, symbol: str) -> int | None:
+        """Return the lowest id of the trades passed on last, None where none is known."""
+        recent = self._followed[symbol].recent
+        return int(recent.columns[0][0]) if recent else None
+
+    def is_same_count(self, symbol: str, told: TradeColumns) -> bool:
+        """Return whether one of the trades that REST tells is the same as one passed on lately."""
+        return is_same_count(told, self._followed[symbol].recent)
 
     async def adopt_epochs(self) -> None:
         """Take over epochs that store tells of symbols of which RAW held nothing at their start, for ever."""
@@ -275,16 +293,19 @@ class Outlet:
                 followed.standing_still += len(trades)  # what passes makes it 0
             verdict = followed.quarantine.examine(trades, self._known(followed), now_s=_now_s(), live=live)
             await self._pass(trades.symbol, followed, verdict, live=live)
+        if not live:
+            await self.settle(trades.symbol, trades)
         if followed.sequencer.gap is not None:
             for call in self._call_on_gap:
                 call(trades.symbol)
-        if followed.quarantine.held:
+        if self.doubts(trades.symbol):
             for call in self._call_on_doubt:
                 call(trades.symbol)
 
     def doubts(self, symbol: str) -> bool:
         """Return whether trades of a symbol are held because they cannot be right."""
-        return bool(self._followed[symbol].quarantine.held)
+        quarantine = self._followed[symbol].quarantine
+        return bool(quarantine.held or quarantine.disputed_ids)
 
     async def judge(self, symbol: str, newest: TradeColumns | None) -> None:
         """Take REST's word about the trades of a symbol that are doubted: its newest ones, None when it has none."""
@@ -292,6 +313,8 @@ class Outlet:
         anew = followed.quarantine.counts_anew(newest, self._known(followed))
         if anew is not None and (behind := followed.quarantine.take_behind()) is not None:
             await self._end_doubt(symbol, followed, behind, anew=anew)
+        if newest is not None and not anew:
+            await self.settle(symbol, newest)
         doubted_ids = [doubted.trades.trade_id for doubted in followed.quarantine.held]
         async with self._lock:
             verdict = followed.quarantine.judge(newest, self._known(followed), now_s=_now_s())
@@ -317,10 +340,52 @@ class Outlet:
             await self.take(behind)  # REST has proved the new count, but not each of these
             return
         past = behind.trade_id <= last_id
+        # What is told beside a published trade REST decides next.
+        followed.quarantine.dispute(behind.rows(past), self._known(followed), now_s=_now_s())
         metrics.QUARANTINE_ENDED.labels(self.venue, symbol, "dropped").inc(int(past.sum()))
         log.warning("%s: dropped %d trades with ids of the past: REST still has the others", symbol, int(past.sum()))
         if not past.all():
             await self.take(behind.rows(~past))
+
+    def disputed_ids(self, symbol: str) -> list[int]:
+        """Return the ids of published trades that REST shall say once more, rising."""
+        return self._followed[symbol].quarantine.disputed_ids
+
+    async def settle(self, symbol: str, told: TradeColumns) -> None:
+        """Take REST's word about published trades; what replaces one is published as a repair, and takes its place.
+
+        Args:
+            symbol: which.
+            told: trades that REST tells, their ids rising.
+
+        """
+        followed = self._followed[symbol]
+        told = told.rows(~implausible_past(told, now_us=max(told.received_time_us, self._venue_time_us),
+                                           bounds=self._bounds))  # fmt: skip
+        settled = followed.quarantine.settle(told, self._known(followed))
+        for doubted, why in settled.upheld:
+            log.warning(
+                "%s: dropped another trade %d than the published one: %s", symbol, doubted.trades.trade_id[0], why
+            )
+        for wrong, right in zip(settled.wrong, settled.right, strict=True):
+            await self._correct(symbol, followed, wrong, right)
+
+    async def _correct(self, symbol: str, followed: _Followed, wrong: TradeColumns, right: TradeColumns) -> None:
+        trade_id = int(right.trade_id[0])
+        words = f"trade {trade_id} was published, and REST and other trades say that it was another one: corrected"
+        log.error("%s: %s", symbol, words)
+        self._put_aside(Doubted(wrong, "disputed", _now_s(), words))
+        metrics.CORRECTED.labels(self.venue, symbol).inc()
+        followed.recent.correct(right)
+        if trade_id == followed.sequencer.last_id:
+            followed.sequencer.last_time_us = int(right.time_us[0])
+        await self.publish_again(right)
+
+    def let_go(self, symbol: str, trade_id: int, why: str) -> None:
+        """Leave a published trade as it is, of which REST cannot say whether it is the right one."""
+        for doubted in self._followed[symbol].quarantine.let_go(trade_id):
+            metrics.QUARANTINE_ENDED.labels(self.venue, symbol, "dropped").inc(len(doubted.trades))
+            log.error("%s: trade %d stays as it was published: %s; %s", symbol, trade_id, doubted.why, why)
 
     def is_far(self, symbol: str, gap: Gap) -> bool:
         """Return whether ids that REST goes past are so many that its word alone is not enough."""
@@ -554,6 +619,8 @@ class Outlet:
             self._venue_time_us = int(passed.time_us[-1])
         due = followed.sequencer.push(passed, _now_s(), live=live)
         await self._publish(symbol, due)
+        if (otherwise := followed.sequencer.take_told_otherwise()) is not None:
+            followed.quarantine.dispute(otherwise, self._known(followed), now_s=_now_s())
         await self._hold_early(symbol, followed)
 
     async def _hold_early(self, symbol: str, followed: _Followed) -> None:
@@ -566,11 +633,14 @@ class Outlet:
 
     def _tell_doubted(self, symbol: str, doubted: Doubted) -> None:
         metrics.QUARANTINED.labels(self.venue, symbol, doubted.kind).inc(len(doubted.trades))
-        if self._outbox is not None and self._outbox.waiting < MAX_ASIDE:
-            self._outbox.put(dead_trades(doubted))
+        self._put_aside(doubted)
         self._tell_health()
         if self._log_throttle.setdefault((symbol, doubted.kind), LogThrottle(every_s=10)).due(_now_s()):
             log.warning("%s: held %d trades back: %s", symbol, len(doubted.trades), doubted.why)
+
+    def _put_aside(self, doubted: Doubted) -> None:
+        if self._outbox is not None and self._outbox.waiting < MAX_ASIDE:
+            self._outbox.put(dead_trades(doubted))
 
 
 def _shifted(trades: TradeColumns, by: int) -> TradeColumns:

@@ -13,7 +13,10 @@ REASON: Final = "Tickmesh-Reason"
 """The header in which a dead letter says why it is one."""
 
 REPAIR: Final = ".repair."
-"""In the name of a message of RAW: it holds trades of the past, which store has asked for."""
+"""In the name of a message of RAW: it holds trades of the past as REST tells them, which replace what has their ids.
+
+store has asked for them, or ingest has found out that it published another trade with their id.
+"""
 
 _MAX_REASON = 500
 

@@ -63,6 +63,11 @@ async def add(connection: Connection, batches: Sequence[ClosedCandles], periods:
             if from_us is not None:
                 await _make(connection, venue, symbol, (from_us, reached_us), reached_us, remade, thorough=False)
             await connection.execute(sql.SET_CLOSED, (venue, symbol, time_of(reached_us)))
+            due = await fetch_all(connection, sql.TAKE_DUE, (venue, symbol, time_of(reached_us)))
+            for interval, begin_us, removed in due:
+                time_range = begin_us, begin_us + INTERVALS_US[interval]
+                name = (venue, symbol, time_range, reached_us, remade)
+                await _make(connection, *name, thorough=True, removed=removed, only=interval)
     await _renew_indicators(connection, remade, periods)
     for series, candle in _firsts(batches).items():
         warm = not any(math.isnan(getattr(candle, name)) for name in INDICATORS)
@@ -75,14 +80,18 @@ async def renew(
     periods: Periods,
     *,
     removed: Mapping[tuple[str, str], Int64s] | None = None,
+    replaced: bool = False,
 ) -> None:
-    """Make again the candles that trades just stored belong to, as far as those are closed.
+    """Make again the candles that trades just stored belong to: those that are closed now, the others when they are.
+
+    Those that signal closes later it makes of what it saw, and it saw the trades that were removed or replaced.
 
     Args:
         connection: inside a transaction.
         groups: the trades just stored.
         periods: of the indicators.
         removed: the times (us) of rows just removed, by venue and symbol: their candles are made again too.
+        replaced: whether these trades may have replaced others.
 
     """
     remade: Remade = defaultdict(set)
@@ -93,12 +102,15 @@ async def renew(
         for time_range in late_ranges(time_us, reached_us):
             count = int(((time_us >= time_range[0]) & (time_us < time_range[1])).sum())
             await _make(connection, venue, symbol, time_range, reached_us, remade, thorough=True, removed=count)
+        await _make_when_closed(connection, venue, symbol, time_us, reached_us, removed=1)
     for trades in groups:
         if closed is None:
             closed = await closed_until(connection)
         reached_us = closed.get((trades.venue, trades.symbol), 0)
         for time_range in late_ranges(trades.time_us, reached_us):
             await _make(connection, trades.venue, trades.symbol, time_range, reached_us, remade, thorough=True)
+        if replaced:
+            await _make_when_closed(connection, trades.venue, trades.symbol, trades.time_us, reached_us, removed=0)
     await _renew_indicators(connection, remade, periods)
 
 
@@ -119,6 +131,22 @@ def late_ranges(time_us: Int64s, reached_us: int) -> list[tuple[int, int]]:
         return []
     cuts = np.flatnonzero(np.diff(late) > _NEAR_US) + 1
     return [(int(part[0]), int(part[-1]) + _SECOND_US) for part in np.split(late, cuts)]
+
+
+async def _make_when_closed(
+    connection: Connection, venue: str, symbol: str, time_us: Int64s, reached_us: int, *, removed: int
+) -> None:
+    """Write down which candles hold these times and are not closed yet; `removed` trades are gone at each time."""
+    for interval, length_us in INTERVALS_US.items():
+        begins, counts = np.unique(time_us // length_us, return_counts=True)
+        later = (begins + 1) * length_us > reached_us
+        rows = zip(begins[later].tolist(), counts[later].tolist(), strict=True)
+        asked = [
+            (venue, symbol, interval, time_of(begin * length_us), time_of((begin + 1) * length_us), count * removed)
+            for begin, count in rows
+        ]
+        if asked:
+            await connection.cursor().executemany(sql.MAKE_WHEN_CLOSED, asked)
 
 
 async def closed_until(connection: Connection) -> dict[tuple[str, str], int]:
@@ -163,12 +191,17 @@ async def _make(
     *,
     thorough: bool,
     removed: int = 0,
+    only: str = "",
 ) -> None:
     """Make again the closed candles that overlap a time range, shorter intervals first; add what changes to `remade`.
+
+    `only` names one interval to make; the ones below are as they should be.
 
     The rows of `removed` trades are gone: a candle may hold so many fewer, and one that holds none is removed.
     """
     for lower, interval in pairwise(["", *INTERVALS_US]):
+        if only not in ("", interval):
+            continue
         length_us = INTERVALS_US[interval]
         begin_us = time_range[0] // length_us * length_us
         end_us = min(-(-time_range[1] // length_us), reached_us // length_us) * length_us

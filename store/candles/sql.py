@@ -144,6 +144,19 @@ SET_CLOSED = """
 INSERT INTO candles_closed (venue, symbol, time) VALUES (%s, %s, %s)
 ON CONFLICT (venue, symbol) DO UPDATE SET time = excluded.time
 """
+# In: venue, symbol, interval, begin, end; how many trades were taken away.
+MAKE_WHEN_CLOSED = """
+INSERT INTO candles_to_make (venue, symbol, interval, time, end_time, removed) VALUES (%s, %s, %s, %s, %s, %s)
+ON CONFLICT (venue, symbol, interval, time) DO UPDATE SET removed = candles_to_make.removed + excluded.removed
+"""
+# In: venue, symbol, up to which time candles are closed. Out: interval, begin (us) and how many trades were taken away
+# of those that are due, the shorter ones first; they are forgotten.
+TAKE_DUE = """
+WITH due AS (
+    DELETE FROM candles_to_make WHERE venue = %s AND symbol = %s AND end_time <= %s RETURNING *
+)
+SELECT interval, (extract(epoch FROM time) * 1000000)::bigint, removed FROM due ORDER BY end_time - time, time
+"""
 # In: venue, symbol. Out: microseconds, NULL when there is no trade.
 FIRST_TIME = "SELECT (extract(epoch FROM min(time)) * 1000000)::bigint FROM trades WHERE venue = %s AND symbol = %s"
 # In: venue, symbol, interval, from which time on and before which (NULL: for ever); first ids, last ids of ranges.

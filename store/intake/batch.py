@@ -21,7 +21,7 @@ class PendingMessage:
         message: as it was read.
         trades: its trades; None when the message cannot be stored.
         reason: why it cannot be stored, empty when it can.
-        is_repair: whether store has requested these trades.
+        is_repair: whether these are trades of the past as REST tells them, which replace what is stored with their ids.
 
     """
 

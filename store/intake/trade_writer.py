@@ -38,6 +38,13 @@ class WriteResult:
     stored: dict[tuple[str, str], int]
     repeated: int
 
+    def __add__(self, other: WriteResult) -> WriteResult:
+        """Return what both did."""
+        stored = {
+            name: self.stored.get(name, 0) + other.stored.get(name, 0) for name in self.stored.keys() | other.stored
+        }
+        return WriteResult(stored, self.repeated + other.repeated)
+
 
 class TradeWriter:
     """Writes batches of trades; keeps nothing in memory between them.
@@ -69,7 +76,13 @@ class TradeWriter:
         return await self._database.write(work)
 
     async def store(
-        self, after: Position, to: Position, groups: Sequence[TradeColumns], *, lift_limits: bool = False
+        self,
+        after: Position,
+        to: Position,
+        groups: Sequence[TradeColumns],
+        *,
+        repairs: Sequence[TradeColumns] = (),
+        lift_limits: bool = False,
     ) -> WriteResult:
         """Store the trades of consecutive messages and move the position behind them.
 
@@ -77,17 +90,18 @@ class TradeWriter:
             after: where the position is.
             to: where it is then.
             groups: the trades between, each venue and symbol once.
+            repairs: those of them that replace what is stored with their ids, each venue and symbol once.
             lift_limits: see `Database.write`.
 
         Raises:
             PositionMovedError: the position is not where it should be.
 
         """
-        groups = list(map(_rising, groups))
+        groups, repairs = list(map(_rising, groups)), list(map(_rising, repairs))
         try:
-            return await self._store(after, to, groups, unique=True, lift_limits=lift_limits)
+            return await self._store(after, to, groups, repairs, unique=True, lift_limits=lift_limits)
         except psycopg.errors.UniqueViolation:
-            return await self._store(after, to, groups, unique=False, lift_limits=lift_limits)
+            return await self._store(after, to, groups, repairs, unique=False, lift_limits=lift_limits)
 
     async def add(self, trades: TradeColumns) -> WriteResult:
         """Store trades that are no part of a stream being read; no position moves."""
@@ -99,12 +113,23 @@ class TradeWriter:
         return await self._database.write(work, lift_limits=True)
 
     async def _store(
-        self, after: Position, to: Position, groups: Sequence[TradeColumns], *, unique: bool, lift_limits: bool
+        self,
+        after: Position,
+        to: Position,
+        groups: Sequence[TradeColumns],
+        repairs: Sequence[TradeColumns],
+        *,
+        unique: bool,
+        lift_limits: bool,
     ) -> WriteResult:
         async def work(connection: Connection) -> WriteResult:
-            return await _store_groups(connection, groups, self._periods, unique=unique)
+            written = await _store_groups(connection, groups, self._periods, unique=unique)
+            if not repairs:
+                return written
+            # Behind the others: what they replace may be among those.
+            return written + await _store_groups(connection, repairs, self._periods, unique=unique, replace=True)
 
-        done_before = WriteResult({(group.venue, group.symbol): len(group) for group in groups}, 0)
+        done_before = WriteResult({(group.venue, group.symbol): len(group) for group in (*groups, *repairs)}, 0)
         return await self._positions.advance(after, to, work, lift_limits=lift_limits) or done_before
 
 
@@ -116,9 +141,12 @@ def _rising(trades: TradeColumns) -> TradeColumns:
 
 
 async def _store_groups(
-    connection: Connection, groups: Sequence[TradeColumns], periods: Periods, *, unique: bool
+    connection: Connection, groups: Sequence[TradeColumns], periods: Periods, *, unique: bool, replace: bool = False
 ) -> WriteResult:
-    """Store trades; `unique` says that no row of the table has their ids, as far as the ledger is right."""
+    """Store trades; what is stored with their ids stays, or with `replace` makes room for them.
+
+    `unique` says that no row of the table has ids that the ledger does not know as stored.
+    """
     stored: dict[tuple[str, str], int] = {}
     repeated = 0
     chunks = [COPY_HEADER]
@@ -126,21 +154,26 @@ async def _store_groups(
     added = []
     for group, (known, holes) in zip(groups, await ledger_rows.around(connection, groups), strict=True):
         is_known = known.contains(group.trade_id)
-        fresh = group.rows(~is_known) if is_known.any() else group
-        repeated += len(group) - len(fresh)
+        known_count = int(is_known.sum())
+        fresh = group.rows(~is_known) if known_count and not replace else group
+        repeated += known_count
         if len(fresh):
             change = record(IdRanges.from_ids(fresh.trade_id), stored=known, holes=holes)
             chunks.append(copy_rows(fresh))
-            stored[group.venue, group.symbol] = len(fresh)
+            if len(group) > known_count:
+                stored[group.venue, group.symbol] = len(group) - known_count
             added.append(fresh)
             changes.append((group.venue, group.symbol, change))
             # What fills a hole may be there all the same: its minute did not agree, and it was requested again.
-            unique = unique and not change.filled
+            unique = unique and not change.filled and not (replace and known_count)
     if changes:
         removed = await _copy(connection, b"".join([*chunks, COPY_TRAILER]), added, unique=unique)
         for venue, symbol, change in changes:
             await ledger_rows.write(connection, venue, symbol, change)
-        await candle_rows.renew(connection, added, periods, removed=removed)
+        if replace:
+            for group in added:
+                await ledger_rows.compare_minutes_again(connection, group.venue, group.symbol, group.time_us)
+        await candle_rows.renew(connection, added, periods, removed=removed, replaced=replace)
     return WriteResult(stored, repeated)
 
 

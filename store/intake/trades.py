@@ -198,7 +198,14 @@ class TradeIntake:
         assert self.position is not None
         last = messages[-1].message
         to = self.position.moved(last.sequence, last.taken_us)
-        written = await self._writer.store(self.position, to, by_symbol(messages), lift_limits=lift_limits)
+        written = await self._writer.store(
+            self.position,
+            to,
+            by_symbol(pending for pending in messages if not pending.is_repair),
+            # Of two repairs of an id the later one counts, which is the first one here.
+            repairs=by_symbol(pending for pending in reversed(messages) if pending.is_repair),
+            lift_limits=lift_limits,
+        )
         if written.stored:
             self._rejected_in_a_row = 0
         self.position = to

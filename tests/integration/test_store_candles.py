@@ -29,7 +29,7 @@ from store.database.times import time_of
 from store.ledger.writer import LedgerWriter
 from tests.fixtures.nats import NatsServer
 from tests.fixtures.services import Service
-from tests.fixtures.store import Feeder, ask, feeding, start_store
+from tests.fixtures.store import Feeder, ask, feeding, start_store, until_stored
 from tests.fixtures.trades import START_US, columns
 from tests.fixtures.waiting import eventually
 from tickmesh.v1 import signal_pb2, store_pb2, store_pb2_grpc
@@ -227,6 +227,29 @@ async def test_candles_are_made_again_where_a_trade_was_and_where_it_is_when_it_
 
     await eventually(moved)
     await until_candles_agree(database_url, trades=3000)
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+@pytest.mark.parametrize("away_us", [0, 7_000_000, 400_000_000])
+async def test_a_repair_replaces_the_trade_that_is_stored_and_corrects_its_candles_closed_or_not(
+    signals: Signals, store: Service, database_url: str, away_us: int, at_once: bool
+) -> None:
+    trades = spread(1, 600, from_us=MIDNIGHT_US - 30 * 60_000_000, to_us=MIDNIGHT_US + 30 * 60_000_000)
+    wrong = trades.rows(np.arange(600))  # a copy
+    ids = [100, 299, 300]  # of closed candles, and of those that are not closed yet when they are repaired
+    for trade_id in ids:
+        wrong.price_e8[trade_id - 1] = 9_000_000_000_000
+        wrong.time_us[trade_id - 1] -= away_us
+    await signals.publish(wrong.rows(slice(0, 300)))
+    if not at_once:
+        await until_stored(database_url, range(1, 301))
+    await signals.feeder.repair(trades.rows(np.array([trade_id - 1 for trade_id in ids])))
+    await signals.publish(wrong.rows(slice(300, None)))
+
+    await until_candles_agree(database_url, trades=600)
+    prices = await ask(database_url, "SELECT (price * 100000000)::bigint FROM trades ORDER BY trade_id")
+    assert [price for (price,) in prices] == trades.price_e8.tolist()
+    assert await ask(database_url, "SELECT * FROM candles_to_make WHERE interval <> '1d'") == []
 
 
 async def until_indicators_are(expected: SignalColumns, database_url: str) -> None:

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 import pytest
 
-from ingest.publish.quarantine import Bounds, Known, Quarantine, Recent, implausible_past
+from ingest.publish.quarantine import MAX_DISPUTES, Bounds, Known, Quarantine, Recent, implausible_past
 from mesh.values.trades import TradeColumns, concatenate
 from tests.fixtures.trades import START_US, columns, same
 
@@ -326,3 +326,80 @@ def test_rest_proves_a_new_count_or_that_there_is_none() -> None:
     assert quarantine.counts_anew(later(columns(1, 55), 5_000_000), after(50)) is True  # it has passed the old ones
     assert quarantine.counts_anew(columns(1_000_000, 5), after(50)) is None
     assert quarantine.counts_anew(None, after(50)) is None
+
+
+def disputing(told: TradeColumns, known: Known) -> Quarantine:
+    """Return a quarantine that was told a published trade otherwise, after which trades went on."""
+    quarantine = Quarantine()
+    assert quarantine.examine(told, known, now_s=0, live=True).passed is None
+    next_id = (known.last_id or 0) + 1
+    verdict = quarantine.examine(columns(next_id, 1), known, now_s=0.1, live=True)
+    assert (ids(verdict.passed), quarantine.held_trades) == ([next_id], 0)
+    return quarantine
+
+
+@pytest.mark.parametrize("wrong_id", [50, 30])
+def test_a_published_trade_that_is_told_otherwise_is_disputed_while_trades_go_on_and_rest_decides(
+    wrong_id: int,
+) -> None:
+    for published_is_right in (True, False):
+        known, told = after(50), other_content(columns(wrong_id, 1))
+        quarantine = disputing(told, known)
+        assert quarantine.disputed_ids == [wrong_id]
+        right = columns(1, 50) if published_is_right else concatenate([columns(1, wrong_id - 1), told])
+
+        settled = quarantine.settle(right, known)
+
+        corrected = [] if published_is_right else [wrong_id]
+        assert [int(trade.trade_id[0]) for trade in settled.right] == corrected
+        assert all(same(trade, told) for trade in settled.right)
+        assert [same(trade, columns(wrong_id, 1)) for trade in settled.wrong] == [True for _ in corrected]
+        assert (len(settled.upheld), quarantine.disputed_ids) == (int(published_is_right), [])
+
+
+def test_what_rest_alone_says_against_a_published_trade_counts_when_it_says_so_twice_in_a_row() -> None:
+    quarantine, known = Quarantine(), after(50)
+    against, otherwise = concatenate([columns(1, 49), other_content(columns(50, 1))]), columns(1, 50)
+    assert not quarantine.settle(against, known).right
+    assert quarantine.disputed_ids == [50]  # so that it is asked again
+    assert not quarantine.settle(otherwise, known).right
+    assert quarantine.disputed_ids == []
+    assert not quarantine.settle(against, known).right
+    [right] = quarantine.settle(against, known).right
+    assert same(right, other_content(columns(50, 1)))
+
+
+def test_trades_of_another_count_correct_nothing() -> None:
+    known = after(50)
+    quarantine = disputing(other_content(columns(50, 1)), known)
+    for _ in range(3):
+        assert not quarantine.settle(other_content(columns(1, 50)), known).right
+
+
+def test_what_went_on_because_rest_did_not_answer_is_asked_for_when_it_does() -> None:
+    quarantine, known = doubting(51, "early"), after(50)
+    assert known.recent is not None
+    verdict = quarantine.judge(None, known, now_s=Bounds().unanswered_s + 1)
+    assert ids(verdict.passed) == [51]
+    assert quarantine.disputed_ids == [51]
+    published = concatenate([columns(1, 50), other_content(columns(51, 1))])
+    known.recent.add(published.rows(slice(50, None)))
+    assert not quarantine.settle(published, known).right
+    assert quarantine.disputed_ids == []
+
+
+def test_of_two_trades_that_disagree_rest_begins_no_new_count_for_one() -> None:
+    recent = Recent()
+    recent.add(columns(50, 1))
+    known = Known(50, 50, START_US, START_US, recent)
+    quarantine = Quarantine()
+    quarantine.examine(later(other_content(columns(50, 1)), 5_000_000), known, now_s=0, live=True)
+    assert quarantine.counts_anew(later(other_content(columns(1, 50)), 5_000_000), known) is None
+
+
+def test_disputes_are_bounded() -> None:
+    quarantine, known = Quarantine(), after(50)
+    for price_e8 in range(MAX_DISPUTES + 10):
+        told = dataclasses.replace(columns(50, 1), price_e8=np.array([price_e8], np.int64))
+        quarantine.dispute(told, known, now_s=0)
+    assert len(quarantine.disputes) == MAX_DISPUTES
