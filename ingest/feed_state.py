@@ -2,7 +2,8 @@
 
 | state | when |
 | --- | --- |
-| BLOCKED | the venue refuses us (403, 418, 429, 451): no trade can come |
+| BLOCKED | no host connects us, and one of them refuses us (403, 418, 429, 451): no trade can come |
+| BLOCKED | the bus has acknowledged nothing of what waits for it for two seconds: no trade can go on |
 | STALE | no connection is proven alive: prices are old, and nobody knows whether they still hold |
 | GAP | trades are held back until missing ones before them have been fetched, or it is known whether they are right |
 | STALE | trades come, but none of them is passed on: their ids are of the past, and the price stands still |
@@ -27,8 +28,27 @@ from tickmesh.v1 import status_pb2
 LIVE_WITHIN_S = 10.0
 """So long after its last trade a symbol counts as LIVE."""
 
+DELIVERED_WITHIN_S = 2.0
+"""So long the bus may acknowledge nothing of what waits for it; usually it takes milliseconds."""
+
 STANDING_STILL_TRADES = 3
 """So many new trades in a row that are not passed on are no accident: the price stands still."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why the last connection to a host did not open, or ended.
+
+    Attributes:
+        url: the host's.
+        refused: whether the venue refused it.
+        why: in words for people.
+
+    """
+
+    url: str
+    refused: bool
+    why: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +57,24 @@ class Connection:
 
     Attributes:
         alive: whether one is open and proven alive.
-        refused: whether the venue refused the last one that did not open.
-        problem: why there is none, in words for people.
+        failures: of each host that was tried since one was open last.
 
     """
 
     alive: bool
-    refused: bool = False
-    problem: str = ""
+    failures: tuple[Failure, ...] = ()
+
+    @property
+    def refused(self) -> bool:
+        """Whether a host refuses us; another one may only be silent meanwhile."""
+        return any(failure.refused for failure in self.failures)
+
+    @property
+    def problem(self) -> str:
+        """Why there is none, of each host, in words for people."""
+        if len(self.failures) == 1:
+            return self.failures[0].why
+        return "; ".join(f"{failure.url}: {failure.why}" for failure in self.failures)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,14 +103,31 @@ class Progress:
     not_passed: int = 0
 
 
-def feed_of(venue: str, connection: Connection, symbols: Iterable[Progress]) -> status_pb2.Feed:
-    """Return the feed as it is reported."""
+def feed_of(
+    venue: str, connection: Connection, symbols: Iterable[Progress], *, undelivered_s: float = 0.0
+) -> status_pb2.Feed:
+    """Return the feed as it is reported.
+
+    Args:
+        venue: whose.
+        connection: to it.
+        symbols: how far each one is.
+        undelivered_s: for how long the bus has acknowledged nothing of what waits for it.
+
+    """
     told = [_symbol_feed(venue, connection, progress) for progress in symbols][:MAX_SYMBOLS]
+    undelivered = undelivered_s > DELIVERED_WITHIN_S and connection.alive
+    words = f"the bus has taken no trade for {undelivered_s:.0f} s"
+    if undelivered:
+        for one in told:
+            one.state, one.message = status_pb2.FEED_STATE_BLOCKED, words
     feed = status_pb2.Feed(venue=venue, symbols=told)
     newest_us = max((one.last_trade_time.ToMicroseconds() for one in told), default=0)
     if newest_us:
         feed.last_trade_time.CopyFrom(timestamp(newest_us))
     feed.state, feed.message = _together(venue, connection, told)
+    if undelivered:
+        feed.state, feed.message = status_pb2.FEED_STATE_BLOCKED, words
     return feed
 
 

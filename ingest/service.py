@@ -173,7 +173,7 @@ class FeedReport:
             return
         stream, outlet, publisher = self._followed
         progress = outlet.progress()
-        report.feed.CopyFrom(feed_of(outlet.venue, stream.connection, progress))
+        report.feed.CopyFrom(feed_of(outlet.venue, stream.connection, progress, undelivered_s=publisher.unanswered_s))
         report.backlogs.add(name="held_trades", count=sum(one.held_trades for one in progress))
         report.backlogs.add(name="unacknowledged_messages", count=publisher.pending)
 

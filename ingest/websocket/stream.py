@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 
-from ingest.feed_state import Connection
+from ingest.feed_state import Connection, Failure
 from ingest.websocket.connection import VenueConnection
 from ingest.websocket.host_rotation import PLAIN_S, HostRotation
 from mesh.service.backoff import backoff
@@ -51,14 +51,13 @@ class ReconnectingStream:
         self._health = health
         self._on_away = on_away
         self._connections: list[VenueConnection] = []
-        self._refused = False
-        self._problem = ""
+        self._failures: dict[str, Failure] = {}  # by URL, since a connection was open last
 
     @property
     def connection(self) -> Connection:
         """What is known of the connection to the venue now."""
         alive = any(connection.open and not connection.mute for connection in self._connections)
-        return Connection(alive=alive, refused=self._refused, problem=self._problem)
+        return Connection(alive=alive, failures=tuple(self._failures.values()))
 
     def wake(self) -> None:
         """Look at what is to be followed again, now."""
@@ -81,18 +80,18 @@ class ReconnectingStream:
                 tasks.create_task(self._keep(connection), name=f"connection {endpoint.url}")
                 await connection.tried.wait()
                 if connection.open:
-                    self._refused = False
+                    self._failures.clear()
                     if last is not None:
                         loop.call_later(OVERLAP_S, last.leave)
                     last = connection
                     await connection.worn.wait()
                 if connection.opened_s and loop.time() - connection.opened_s > _SETTLED_S:
                     delays, log_throttle = backoff(), LogThrottle()
-                    self._problem = connection.why
+                    self._fails(connection, endpoint.url)
                     if connection.open:
                         log.info("replacing the connection to %s: %s", endpoint.url, connection.why)
                         continue
-                self._refused, self._problem = connection.status in REFUSALS, connection.why
+                self._fails(connection, endpoint.url)
                 self._report_health()
                 if connection.status is not None and hosts.refused(endpoint, connection.status, loop.time()):
                     words = "%s: %s: asking it for the trades alone, so that its minutes are not verified"
@@ -102,6 +101,9 @@ class ReconnectingStream:
                 if connection.away_s:
                     self._on_away(connection.away_s)
                 await asyncio.sleep(max(next(delays), connection.away_s))
+
+    def _fails(self, connection: VenueConnection, url: str) -> None:
+        self._failures[url] = Failure(url, connection.status in REFUSALS, connection.why)
 
     def _receives(self, symbol: str) -> bool:
         return any(connection.receives(symbol) for connection in self._connections)
@@ -123,4 +125,4 @@ class ReconnectingStream:
 
     def _report_health(self) -> None:
         is_open = any(connection.open for connection in self._connections)
-        self._health.set("venue", is_open, "" if is_open else self._problem)
+        self._health.set("venue", is_open, "" if is_open else self.connection.problem)

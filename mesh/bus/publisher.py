@@ -107,6 +107,11 @@ class Publisher:
         """How many messages wait for their acks."""
         return len(self._in_flight)
 
+    @property
+    def unanswered_s(self) -> float:
+        """For how long the stream has acknowledged nothing of what waits for it; 0 when nothing waits."""
+        return asyncio.get_running_loop().time() - self._heard_s if self._in_flight else 0.0
+
     async def open(self) -> None:
         """Find the end of the stream; call once before the first `publish`, and keep `run` going from then on."""
         self._inbox = self._bus.client.new_inbox()
@@ -131,6 +136,8 @@ class Publisher:
         while self._in_flight.full:
             self._room.clear()
             await self._room.wait()
+        if not self._in_flight:
+            self._heard_s = asyncio.get_running_loop().time()
         item = InFlightMessage(subject, payload, message_id, on_stored)
         predecessor = self._in_flight.tail_id
         self._in_flight.add(item)
@@ -171,8 +178,6 @@ class Publisher:
     async def _send(self, item: InFlightMessage, predecessor: str) -> None:
         loop = asyncio.get_running_loop()
         self._sent_s = loop.time()
-        if len(self._in_flight) == 1:
-            self._heard_s = self._sent_s
         self._in_flight.send(item, self._sent_s)
         headers = {MESSAGE_ID: item.message_id}
         if predecessor:

@@ -17,9 +17,11 @@ from tickmesh.v1 import status_pb2
 SERVICES = ("ingest", "signal", "store", "gateway")
 """The services of a mesh, in the order a trade passes them."""
 
-REPORT_EVERY_S = 2.0
+REPORT_EVERY_S = 1.0
+KNOWN_WITHIN_S = 3.0
+"""So long after ingest's last report its feed counts as it was reported: where the bus stands still none arrives."""
 UNREACHABLE_AFTER_S = 10.0
-"""So long after its last report a service counts as unreachable: five reports of it are missing."""
+"""So long after its last report a service counts as unreachable: nine reports of it are missing."""
 
 MAX_RESTART_TIMES = 20
 MAX_SYMBOLS = 1024
@@ -130,7 +132,8 @@ def summarize(reports: Mapping[str, Received], *, now_us: int) -> status_pb2.Get
         response.venue = ingest.report.feed.venue
         response.symbols.extend(ingest.report.feed.symbols[:MAX_SYMBOLS])
     response.state, response.message = _feed_state(by_name)
-    if response.state in (status_pb2.FEED_STATE_OFFLINE, status_pb2.FEED_STATE_BLOCKED):
+    unknown = ingest is not None and ingest.age_s > KNOWN_WITHIN_S
+    if unknown or response.state in (status_pb2.FEED_STATE_OFFLINE, status_pb2.FEED_STATE_BLOCKED):
         for symbol in response.symbols:
             symbol.state, symbol.message = response.state, response.message
     return response
@@ -149,6 +152,9 @@ def _feed_state(services: Mapping[str, status_pb2.ServiceStatus]) -> tuple[statu
         return status_pb2.FEED_STATE_BLOCKED, signal.message
     if services["gateway"].HasField("report") and _failed(services["gateway"], "signal"):
         return status_pb2.FEED_STATE_BLOCKED, services["gateway"].message
+    if ingest.report_age_s > KNOWN_WITHIN_S:
+        words = f"ingest has not reported for {ingest.report_age_s:.0f} s: nobody knows whether trades still come"
+        return status_pb2.FEED_STATE_STALE, words
     feed = ingest.report.feed
     if feed.state == status_pb2.FEED_STATE_UNSPECIFIED:
         return status_pb2.FEED_STATE_STALE, "ingest has not connected to a venue yet"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -42,6 +43,22 @@ async def test_a_feed_is_live_and_of_its_venue_and_goes_stale_when_the_exchange_
             assert status().venue == "binance"
         await eventually(lambda: status().state == status_pb2.FEED_STATE_STALE)
         assert status().message.startswith("no connection to binance: ")
+
+
+async def test_a_feed_is_live_no_more_while_the_bus_stands_still(nats_server: NatsServer, make_service: Make) -> None:
+    async with status_of(nats_server) as status:
+        with running_sim("--rate", "50") as sim:
+            hosts = {"BINANCE_WS_URL": sim.ws, "BINANCE_REST_URL": sim.rest}
+            follow(make_service("ingest", NATS_URL=nats_server.url_of("ingest"), VENUE="binance", **hosts))
+            await eventually(lambda: status().state == status_pb2.FEED_STATE_LIVE)
+            nats_server.process.send(signal.SIGSTOP)
+            try:
+                await eventually(lambda: status().state != status_pb2.FEED_STATE_LIVE)
+                assert status().state == status_pb2.FEED_STATE_STALE  # and not OFFLINE, which comes much later
+                assert "nobody knows whether trades still come" in status().message
+            finally:
+                nats_server.process.send(signal.SIGCONT)
+            await eventually(lambda: status().state == status_pb2.FEED_STATE_LIVE)
 
 
 async def test_simulated_trades_are_never_called_live(nats_server: NatsServer, make_service: Make) -> None:

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import pytest
 
-from ingest.feed_state import LIVE_WITHIN_S, STANDING_STILL_TRADES, Connection, Progress, feed_of
+from ingest.feed_state import (
+    DELIVERED_WITHIN_S,
+    LIVE_WITHIN_S,
+    STANDING_STILL_TRADES,
+    Connection,
+    Failure,
+    Progress,
+    feed_of,
+)
 from ingest.gap import Gap
 from mesh.service.status import MAX_SYMBOLS
 from tickmesh.v1 import status_pb2
 
 ALIVE = Connection(alive=True)
+SILENT = Failure("wss://one", False, "timed out")
+REFUSING = Failure("wss://two", True, "status 451")
 TIME_US = 1_800_000_000_000_000
 
 
@@ -29,9 +39,9 @@ def progress(heard_ago_s: float | None = 1.0, *, symbol: str = "btcusdt", gap: G
         ("binance", ALIVE, progress(LIVE_WITHIN_S + 1), "QUIET"),
         ("binance", ALIVE, progress(None), "QUIET"),
         ("binance", ALIVE, progress(gap=Gap(6, 9)), "GAP"),
-        ("binance", Connection(alive=False, problem="timed out"), progress(), "STALE"),
-        ("binance", Connection(alive=False, problem="timed out"), progress(gap=Gap(6, 9)), "STALE"),
-        ("binance", Connection(alive=False, refused=True, problem="status 451"), progress(), "BLOCKED"),
+        ("binance", Connection(alive=False, failures=(SILENT,)), progress(), "STALE"),
+        ("binance", Connection(alive=False, failures=(SILENT,)), progress(gap=Gap(6, 9)), "STALE"),
+        ("binance", Connection(alive=False, failures=(REFUSING,)), progress(), "BLOCKED"),
         ("sim", ALIVE, progress(), "SIM"),
         ("sim", ALIVE, progress(LIVE_WITHIN_S + 1), "SIM"),
         ("sim", Connection(alive=False), progress(), "STALE"),
@@ -67,7 +77,7 @@ def test_a_price_that_stands_still_while_trades_come_is_never_live() -> None:
 
 def test_the_words_name_the_ids_the_host_and_the_silence() -> None:
     assert feed_of("binance", ALIVE, [progress(gap=Gap(6, 9))]).message == "waiting for trades 6 to 9"
-    assert feed_of("binance", Connection(alive=False, problem="timed out"), []).message == (
+    assert feed_of("binance", Connection(alive=False, failures=(SILENT,)), []).message == (
         "no connection to binance: timed out"
     )
     assert feed_of("binance", ALIVE, [progress(75.0)]).message == (
@@ -78,3 +88,18 @@ def test_the_words_name_the_ids_the_host_and_the_silence() -> None:
 def test_the_report_of_very_many_symbols_stays_bounded() -> None:
     feed = feed_of("binance", ALIVE, (progress(symbol=f"coin{number}") for number in range(2 * MAX_SYMBOLS)))
     assert len(feed.symbols) == MAX_SYMBOLS
+
+
+def test_one_host_that_refuses_us_and_one_that_is_silent_are_one_state_with_the_reasons_of_both() -> None:
+    for failures in ((SILENT, REFUSING), (REFUSING, SILENT)):
+        feed = feed_of("binance", Connection(alive=False, failures=failures), [progress()])
+        assert name(feed.state) == "BLOCKED"
+        assert {"wss://one: timed out", "wss://two: status 451"} == set(feed.message.split(": ", 1)[1].split("; "))
+
+
+@pytest.mark.parametrize("venue", ["binance", "sim"])
+def test_a_bus_that_takes_nothing_blocks_the_feed(venue: str) -> None:
+    feed = feed_of(venue, ALIVE, [progress()], undelivered_s=DELIVERED_WITHIN_S + 1)
+    assert (name(feed.symbols[0].state), name(feed.state)) == ("BLOCKED", "BLOCKED")
+    assert feed.message == "the bus has taken no trade for 3 s"
+    assert name(feed_of(venue, ALIVE, [progress()], undelivered_s=1.0).state) != "BLOCKED"

@@ -6,6 +6,7 @@ import pytest
 
 from mesh.service.health import Health, State
 from mesh.service.status import (
+    KNOWN_WITHIN_S,
     MANY_RESTARTS,
     MAX_RESTART_TIMES,
     UNREACHABLE_AFTER_S,
@@ -61,6 +62,16 @@ def test_an_ingest_that_reports_no_more_makes_the_feed_offline_whatever_it_said_
     response = mesh(ingest=Received(report("ingest"), UNREACHABLE_AFTER_S + 4))
     assert (response.state, response.message) == (OFFLINE, "ingest has not reported for 14 s")
     assert response.symbols[0].state == OFFLINE
+
+
+@pytest.mark.parametrize("feed", [LIVE, status_pb2.FEED_STATE_SIM, status_pb2.FEED_STATE_QUIET])
+def test_what_ingest_said_of_the_feed_holds_for_three_seconds_only(feed: status_pb2.FeedState.ValueType) -> None:
+    last = report("ingest")
+    last.feed.state = feed
+    assert mesh(ingest=Received(last, KNOWN_WITHIN_S)).state == feed
+    response = mesh(ingest=Received(last, KNOWN_WITHIN_S + 1))
+    assert response.state == response.symbols[0].state == status_pb2.FEED_STATE_STALE
+    assert response.message == "ingest has not reported for 4 s: nobody knows whether trades still come"
 
 
 @pytest.mark.parametrize(
