@@ -66,6 +66,20 @@ class Bounds:
         """How far after, in microseconds."""
         return int(min(self.max_time_ahead_s, self.max_time_jump_s) * 1e6)
 
+    def latest_us(self, clock_us: int, venue_us: int) -> int:
+        """Return the latest time that the venue may tell of now.
+
+        Where the venue has told of trades later than that by the clock here, this clock is behind and proves nothing:
+        then it is the wider bound after those trades, so that a wrong clock stops nothing.
+
+        Args:
+            clock_us: the time by the clock here.
+            venue_us: when the newest trade happened that is known to be right; 0 when none is known.
+
+        """
+        is_behind = clock_us + self.max_time_ahead_us < venue_us
+        return max(clock_us, venue_us) + (self.max_time_jump_us if is_behind else self.max_time_ahead_us)
+
 
 MAX_DISPUTES = 1_000
 """So many trades of a symbol are disputed at most; beyond that the oldest are let go."""
@@ -727,16 +741,17 @@ class Quarantine:
         return released
 
 
-def implausible_past(trades: TradeColumns, *, now_us: int, bounds: Bounds) -> Bools:
+def implausible_past(trades: TradeColumns, *, clock_us: int, venue_us: int, bounds: Bounds) -> Bools:
     """Return which trades of the past, as REST tells them, have a time that cannot be.
 
     Args:
         trades: their ids rising.
-        now_us: the time of now, or of the venue's newest trade, whichever is later.
+        clock_us: the time by the clock here.
+        venue_us: when the newest trade happened that is known to be right; 0 when none is known.
         bounds: how far a time may be off.
 
     """
-    wrong: Bools = (trades.time_us < _FIRST_US) | (trades.time_us > now_us + bounds.max_time_jump_us)
+    wrong: Bools = (trades.time_us < _FIRST_US) | (trades.time_us > bounds.latest_us(clock_us, venue_us))
     return wrong | _outliers(trades.time_us, bounds)
 
 

@@ -40,6 +40,7 @@ log = logging.getLogger("ingest.outlet")
 MAX_BATCH = 4096
 """Trades in one message at most: about 0.14 MB."""
 
+_MINUTE_US = 60_000_000
 LATER_US = 1_000_000
 """So much later than the last trade one must have happened to be new: a repeat, told by a second connection, is not."""
 _ADOPT_EVERY_S = 1.0
@@ -360,8 +361,7 @@ class Outlet:
 
         """
         followed = self._followed[symbol]
-        told = told.rows(~implausible_past(told, now_us=max(told.received_time_us, self._venue_time_us),
-                                           bounds=self._bounds))  # fmt: skip
+        told = told.rows(~self._implausible(told))
         settled = followed.quarantine.settle(told, self._known(followed))
         for doubted, why in settled.upheld:
             log.warning(
@@ -396,9 +396,11 @@ class Outlet:
     def why_no_candle(self, candle: ClosedCandle) -> str:
         """Return why a minute cannot be one of the venue's, empty when it can: found, expected."""
         followed = self._followed.get(candle.symbol)
-        now_us = max(time.time_ns() // 1000, self._venue_time_us)
-        if candle.open_time_us > now_us + self._bounds.max_time_jump_us:
-            return f"a minute that begins at {candle.open_time_us} us, expected no later than {now_us}"
+        last_us = 0 if followed is None else followed.sequencer.last_time_us
+        latest_us = self._bounds.latest_us(time.time_ns() // 1000, max(self._venue_time_us, last_us))
+        if candle.open_time_us + _MINUTE_US > latest_us:
+            ends_us = candle.open_time_us + _MINUTE_US
+            return f"a minute that was over at {ends_us} us, expected no later than {latest_us}"
         last_id = None if followed is None else followed.sequencer.last_id
         if followed is None or last_id is None or candle.last_trade_id < 0:
             return ""
@@ -515,13 +517,17 @@ class Outlet:
 
     def implausible(self, trades: TradeColumns) -> Bools:
         """Return which trades of the past, as REST tells them, cannot be right; what they are is kept aside."""
-        now_us = max(trades.received_time_us, self._venue_time_us)
-        wrong = implausible_past(trades, now_us=now_us, bounds=self._bounds)
+        wrong = self._implausible(trades)
         if wrong.any():
             rows = trades.rows(wrong)
             why = f"REST tells trade {rows.trade_id[0]} with the time {rows.time_us[0]} us, far from all others"
             self._tell_doubted(trades.symbol, Doubted(rows, "time", _now_s(), why, live=False))
         return wrong
+
+    def _implausible(self, trades: TradeColumns) -> Bools:
+        followed = self._followed.get(trades.symbol)
+        venue_us = max(self._venue_time_us, 0 if followed is None else followed.sequencer.last_time_us)
+        return implausible_past(trades, clock_us=trades.received_time_us, venue_us=venue_us, bounds=self._bounds)
 
     async def keep_bounds(self) -> None:
         """Give up the gaps that are past a bound, for ever; a task of the service's own."""

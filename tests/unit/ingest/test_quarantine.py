@@ -180,7 +180,9 @@ def test_where_the_clock_here_is_behind_the_venues_trades_a_quiet_coins_next_tra
 def test_what_rest_tells_of_the_past_may_not_be_a_minute_ahead_of_what_comes_after_it() -> None:
     page = columns(1, 10)
     page.time_us[4] += 61 * 10**6
-    assert np.flatnonzero(implausible_past(page, now_us=START_US + HOUR_US, bounds=Bounds())).tolist() == [4]
+    assert np.flatnonzero(
+        implausible_past(page, venue_us=0, clock_us=START_US + HOUR_US, bounds=Bounds())
+    ).tolist() == [4]
 
 
 @pytest.mark.parametrize(
@@ -312,7 +314,7 @@ def test_of_past_trades_those_with_impossible_times_are_found() -> None:
     page = columns(1, 5)
     page.time_us[2] = YEAR_2200_US
     page.time_us[4] = 1_723_161_255_000
-    wrong = implausible_past(page, now_us=START_US + HOUR_US, bounds=Bounds())
+    wrong = implausible_past(page, venue_us=0, clock_us=START_US + HOUR_US, bounds=Bounds())
     assert wrong.tolist() == [False, False, True, False, True]
 
 
@@ -326,6 +328,14 @@ def test_rest_proves_a_new_count_or_that_there_is_none() -> None:
     assert quarantine.counts_anew(later(columns(1, 55), 5_000_000), after(50)) is True  # it has passed the old ones
     assert quarantine.counts_anew(columns(1_000_000, 5), after(50)) is None
     assert quarantine.counts_anew(None, after(50)) is None
+
+
+def test_a_venue_may_tell_of_a_minute_ahead_of_the_clock_and_of_an_hour_where_the_clock_is_behind() -> None:
+    bounds = Bounds()
+    assert bounds.latest_us(START_US, 0) == START_US + 60_000_000
+    assert bounds.latest_us(START_US, START_US + 1_000_000) == START_US + 61_000_000
+    assert bounds.latest_us(START_US, START_US + HOUR_US) == START_US + 2 * HOUR_US
+    assert bounds.latest_us(START_US + 24 * HOUR_US, START_US) == START_US + 24 * HOUR_US + 60_000_000
 
 
 def disputing(told: TradeColumns, known: Known) -> Quarantine:
