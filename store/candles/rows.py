@@ -66,8 +66,8 @@ async def add(connection: Connection, batches: Sequence[ClosedCandles], periods:
             due = await fetch_all(connection, sql.TAKE_DUE, (venue, symbol, time_of(reached_us)))
             for interval, begin_us, removed in due:
                 time_range = begin_us, begin_us + INTERVALS_US[interval]
-                name = (venue, symbol, time_range, reached_us, remade)
-                await _make(connection, *name, thorough=True, removed=removed, only=interval)
+                which = (venue, symbol, time_range, reached_us, remade)
+                await _make(connection, *which, thorough=True, removed=removed, only=interval)
     await _renew_indicators(connection, remade, periods)
     for series, candle in _firsts(batches).items():
         warm = not any(math.isnan(getattr(candle, name)) for name in INDICATORS)

@@ -118,6 +118,7 @@ class MinuteVerifier:
                 "%s %s %s is of an epoch that is over, holds ids that were never received, and is not compared: %s",
                 *(minute.venue, minute.symbol, minute.time, list(map(tuple, unknown))),
             )
+            metrics.MINUTES.labels("FORGOTTEN").inc()
             await self._database.write(partial(rows.remove_minute, minute=minute))
         elif unknown and overdue and not self._pending():
             log.error(

@@ -35,11 +35,15 @@ async def read_coverage(database: Database, venue: str, symbol: str) -> store_pb
         [(response.lost,)] = await fetch_all(connection, sql.LOST, name)
         ends = await rows.stored_ends(connection, venue, symbol)
         if ends is None:
-            counts = []
+            counts, missing = [], []
         elif epochs.epoch_of(ends.first_id) == epochs.epoch_of(ends.last_id):
-            counts = [(epochs.epoch_of(ends.first_id), *ends, stored)]
+            epoch = epochs.epoch_of(ends.first_id)
+            counts = [(epoch, *ends, stored)]
+            states = zip(("OPEN", "ABSENT", "LOST"), (response.open, response.absent, response.lost), strict=True)
+            missing = [(epoch, state, ids) for state, ids in states]
         else:
             counts = await fetch_all(connection, sql.EPOCHS, name)
+            missing = await fetch_all(connection, sql.HOLES_BY_EPOCH, name)
         [(verified, mismatched)] = await fetch_all(connection, sql.MINUTES_TOTAL, name) or [(0, 0)]
         ranges = await fetch_all(connection, sql.COVERAGE_RANGES, (*name, MAX_RANGES))
         holes = await fetch_all(connection, sql.HOLES, {"venue": venue, "symbol": symbol, "limit": MAX_HOLES})
@@ -49,12 +53,17 @@ async def read_coverage(database: Database, venue: str, symbol: str) -> store_pb
     response.minutes_verified, response.minutes_mismatched = verified, mismatched
     for first, last in reversed(ranges):
         response.ranges.add(**_ids(first, last))
+    missing_ids = {(epoch, state): ids for epoch, state, ids in missing}
     for epoch, first, last, count in counts:
         response.epochs.add(
             epoch=epoch,
             first_trade_id=epochs.venue_id(first),
             last_trade_id=epochs.venue_id(last),
             stored=count,
+            open=missing_ids.get((epoch, "OPEN"), 0),
+            absent=missing_ids.get((epoch, "ABSENT"), 0),
+            lost=missing_ids.get((epoch, "LOST"), 0),
+            end_unknown=epoch != counts[-1][0],
         )
     for row in holes:
         _add_hole(response, HoleRow._make(row))

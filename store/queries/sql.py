@@ -53,6 +53,12 @@ EPOCHS = """
 SELECT first_trade_id >> 54, min(first_trade_id), max(last_trade_id), sum(last_trade_id - first_trade_id + 1)::bigint
 FROM coverage WHERE venue = %s AND symbol = %s GROUP BY 1 ORDER BY 1
 """
+# In: venue, symbol. Out: by epoch and state of holes that are not FILLED or EXPIRED: how many ids. As EPOCHS, only
+# where there are several.
+HOLES_BY_EPOCH = """
+SELECT first_trade_id >> 54, state, sum(last_trade_id - first_trade_id + 1)::bigint
+FROM holes WHERE venue = %s AND symbol = %s AND state IN ('OPEN', 'ABSENT', 'LOST') GROUP BY 1, 2
+"""
 # In: venue, symbol. Out: ids that are LOST.
 LOST = """
 SELECT coalesce(sum(last_trade_id - first_trade_id + 1), 0)::bigint

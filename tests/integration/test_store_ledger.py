@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import grpc
+import httpx
 import numpy as np
 import pytest
 from nats.js.errors import NotFoundError
@@ -283,6 +284,10 @@ async def test_both_epochs_are_told_apart_and_what_is_missing_of_the_first_one_i
         (0, 51, 52, OPEN),
         (1, 0, 2, OPEN),
     }
+    assert [(each.open, each.absent, each.lost, each.end_unknown) for each in coverage.epochs] == [
+        (2, 0, 0, True),
+        (3, 0, 0, False),
+    ]
     await until_asked(feeder, epochs.IDS, epochs.IDS + 2)
     sequence = await feeder.publish(new.rows(slice(0, 3)))
     await answer(feeder, epochs.IDS, epochs.IDS + 2, found=3, raw_sequence=sequence)
@@ -293,6 +298,7 @@ async def test_both_epochs_are_told_apart_and_what_is_missing_of_the_first_one_i
 
     coverage = await until_coverage(store, lambda coverage: coverage.complete and coverage.stored == 158)
     assert coverage.lost == 2
+    assert [(each.open, each.absent, each.lost) for each in coverage.epochs] == [(0, 0, 2), (0, 0, 0)]
 
     assert await ask(
         database_url, "SELECT epoch, min(trade_id), max(trade_id), count(*) FROM trades_by_epoch GROUP BY 1 ORDER BY 1"
@@ -319,8 +325,9 @@ async def test_both_epochs_are_told_apart_and_what_is_missing_of_the_first_one_i
 
 @pytest.mark.slow
 async def test_a_minute_of_an_epoch_that_is_over_changes_nothing_in_the_ledger(
-    feeder: Feeder, store: Service, database_url: str
+    feeder: Feeder, make_service: Callable[..., Service], nats_server: NatsServer, database_url: str
 ) -> None:
+    store = start_store(make_service, nats_server, database_url, METRICS_PORT="0")
     new = columns(0, 60)
     await feeder.publish(columns(1, 50))
     await feeder.publish(dataclasses.replace(new, trade_id=new.trade_id + epochs.IDS, time_us=new.time_us + 60_000_000))
@@ -334,6 +341,11 @@ async def test_a_minute_of_an_epoch_that_is_over_changes_nothing_in_the_ledger(
     await until_coverage(store, lambda coverage: len(coverage.minutes) == 1)
     coverage = await until_coverage(store, lambda coverage: coverage.complete)
     assert (coverage.stored, list(coverage.holes)) == (110, [])
+
+    url = store.process.wait_for_line(r"metrics on (http://[0-9.:]+/metrics)", timeout_s=1)[1]
+    async with httpx.AsyncClient() as client:
+        told = (await client.get(url)).text
+    assert 'tickmesh_store_minutes_total{state="FORGOTTEN"} 1.0' in told
 
 
 async def test_trades_told_in_an_epoch_that_is_over_are_put_aside_unless_they_were_asked_for(

@@ -288,7 +288,9 @@ class GetCoverageResponse(_message.Message):
     symbol: _builtins.str
     """The symbol, in lower case."""
     complete: _builtins.bool
-    """Whether no hole is open."""
+    """Whether no hole is open. What is lost, or was issued unheard at the end of an epoch that is over, it does not tell:
+    see `lost` and `epochs`.
+    """
     stored: _builtins.int
     """The number of stored trades."""
     open: _builtins.int
@@ -352,6 +354,10 @@ class EpochCoverage(_message.Message):
     FIRST_TRADE_ID_FIELD_NUMBER: _builtins.int
     LAST_TRADE_ID_FIELD_NUMBER: _builtins.int
     STORED_FIELD_NUMBER: _builtins.int
+    OPEN_FIELD_NUMBER: _builtins.int
+    ABSENT_FIELD_NUMBER: _builtins.int
+    LOST_FIELD_NUMBER: _builtins.int
+    END_UNKNOWN_FIELD_NUMBER: _builtins.int
     epoch: _builtins.int
     """The number of the epoch. The first one is 0."""
     first_trade_id: _builtins.int
@@ -360,6 +366,16 @@ class EpochCoverage(_message.Message):
     """The highest stored id."""
     stored: _builtins.int
     """The number of stored trades."""
+    open: _builtins.int
+    """How many ids are missing and still asked for."""
+    absent: _builtins.int
+    """How many ids the venue does not have."""
+    lost: _builtins.int
+    """How many ids are missing for ever."""
+    end_unknown: _builtins.bool
+    """Whether nobody knows how far its ids went: the venue has begun its ids again since, and what it issued after
+    `last_trade_id` while nobody listened can be asked for no more.
+    """
     def __init__(
         self,
         *,
@@ -367,10 +383,14 @@ class EpochCoverage(_message.Message):
         first_trade_id: _builtins.int = ...,
         last_trade_id: _builtins.int = ...,
         stored: _builtins.int = ...,
+        open: _builtins.int = ...,
+        absent: _builtins.int = ...,
+        lost: _builtins.int = ...,
+        end_unknown: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "first_trade_id", b"first_trade_id", "last_trade_id", b"last_trade_id", "stored", b"stored"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["absent", b"absent", "end_unknown", b"end_unknown", "epoch", b"epoch", "first_trade_id", b"first_trade_id", "last_trade_id", b"last_trade_id", "lost", b"lost", "open", b"open", "stored", b"stored"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
