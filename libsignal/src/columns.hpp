@@ -1,7 +1,6 @@
 // One call's columns: the groups of signals they ask for, and the rows of one block.
 #pragma once
 
-#include <array>
 #include <cstdint>
 
 #include "libsignal.h"
@@ -14,7 +13,7 @@ struct Output {
     std::uint32_t group;
 };
 
-constexpr std::array<Output<double>, 13> kDoubles{{
+constexpr Output<double> kDoubles[] = {
     {&lsig_columns::moving_average, LSIG_MOVING_AVERAGE},
     {&lsig_columns::exponential_average, LSIG_EXPONENTIAL_AVERAGE},
     {&lsig_columns::window_vwap, LSIG_WINDOW_VWAP},
@@ -28,16 +27,16 @@ constexpr std::array<Output<double>, 13> kDoubles{{
     {&lsig_columns::volatility, LSIG_VOLATILITY},
     {&lsig_columns::session_volume, LSIG_SESSION},
     {&lsig_columns::session_vwap, LSIG_SESSION},
-}};
+};
 
-constexpr std::array<Output<std::int64_t>, 6> kIntegers{{
+constexpr Output<std::int64_t> kIntegers[] = {
     {&lsig_columns::window_high_e8, LSIG_EXTREMES},
     {&lsig_columns::window_low_e8, LSIG_EXTREMES},
     {&lsig_columns::session_open_e8, LSIG_SESSION},
     {&lsig_columns::session_high_e8, LSIG_SESSION},
     {&lsig_columns::session_low_e8, LSIG_SESSION},
     {&lsig_columns::session_count, LSIG_SESSION},
-}};
+};
 
 inline std::uint32_t groups_wanted(const lsig_columns& columns) {
     std::uint32_t groups = 0;

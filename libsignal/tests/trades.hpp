@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <iterator>
 #include <random>
 #include <vector>
 
@@ -56,8 +57,8 @@ inline Trades wild(std::size_t n, unsigned seed) {
 // Where signals go: one vector for each output column of lsig_columns.
 struct Signals {
     explicit Signals(std::size_t n)
-        : doubles(lsig::kDoubles.size(), std::vector<double>(n)),
-          integers(lsig::kIntegers.size(), std::vector<std::int64_t>(n)),
+        : doubles(std::size(lsig::kDoubles), std::vector<double>(n)),
+          integers(std::size(lsig::kIntegers), std::vector<std::int64_t>(n)),
           late_intervals(n) {}
 
     const std::vector<double>& of(double* lsig_columns::*column) const {
@@ -87,10 +88,10 @@ inline lsig_columns bind(const Trades& trades, Signals& signals, std::size_t row
     columns.quantity_e8 = trades.quantity_e8.data() + row;
     columns.time_us = trades.time_us.data() + row;
     columns.is_buyer_maker = trades.is_buyer_maker.data() + row;
-    for (std::size_t i = 0; i < lsig::kDoubles.size(); ++i) {
+    for (std::size_t i = 0; i < std::size(lsig::kDoubles); ++i) {
         if ((lsig::kDoubles[i].group & groups) != 0) columns.*lsig::kDoubles[i].column = signals.doubles[i].data() + row;
     }
-    for (std::size_t i = 0; i < lsig::kIntegers.size(); ++i) {
+    for (std::size_t i = 0; i < std::size(lsig::kIntegers); ++i) {
         if ((lsig::kIntegers[i].group & groups) != 0) columns.*lsig::kIntegers[i].column = signals.integers[i].data() + row;
     }
     if ((groups & LSIG_CANDLES) != 0) columns.late_intervals = signals.late_intervals.data() + row;

@@ -8,6 +8,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
 from google.protobuf import descriptor, message
 
 from mesh.bus.wire_twin import SignalTwin, TradeTwin, column_types, read_column, to_bytes
@@ -99,11 +100,26 @@ def _heads(length: int) -> list[bytes]:
     return [SignalTwin(**{name: column}).SerializeToString()[: -len(column)] for name in _SIGNAL_DTYPES]
 
 
-def decode_signals(payload: bytes) -> SignalColumns:
-    """Read a `tickmesh.v1.SignalBatch`; like `decode_trades`."""
+def decode_signals(payload: bytes, *, whole: bool = True) -> SignalColumns:
+    """Read a `tickmesh.v1.SignalBatch`; like `decode_trades`.
+
+    Args:
+        payload: the message.
+        whole: whether every signal must be there. Otherwise one that the message is older than is read as NaN, or as 0
+            where it is an integer.
+
+    Raises:
+        BadMessage: see `decode_trades`.
+
+    """
     twin = _signal_twin(payload)
     trades = _trades_of(twin.trades)
-    columns = {name: read_column(twin, name, dtype, len(trades)) for name, dtype in _SIGNAL_DTYPES.items()}
+    columns = {
+        name: read_column(twin, name, dtype, len(trades))
+        if whole or getattr(twin, name)
+        else np.full(len(trades), np.nan if dtype.kind == "f" else 0, dtype)
+        for name, dtype in _SIGNAL_DTYPES.items()
+    }
     candles = _candles_of(twin, trades)
     return SignalColumns(trades=trades, raw_sequence=twin.raw_sequence, **columns, candles=candles)
 

@@ -249,7 +249,7 @@ def _read_entry(name: str, saved: bytes) -> tuple[SignalState, SignalColumns]:
             raise UnusableEntry(f"{name}: version {entry.version}, expected {ENTRY_VERSION}")
         if entry.checksum != crc32(entry.latest, crc32(entry.state)):
             raise UnusableEntry(f"{name}: damaged, its checksum is another")
-        return SignalState.load(entry.state, capacity=_CAPACITY), wire.decode_signals(entry.latest)
+        return SignalState.load(entry.state, capacity=_CAPACITY), wire.decode_signals(entry.latest, whole=False)
     except (UnusableState, BadMessage, msgspec.DecodeError) as exc:
         raise UnusableEntry(f"{name}: {exc}") from exc
 
