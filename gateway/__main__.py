@@ -21,7 +21,8 @@ from gateway.limits import ConnectionLimits, Connections
 from gateway.live.endpoint import MAX_INCOMING_BYTES
 from gateway.live.sockets import Socket
 from gateway.settings import GatewaySettings
-from mesh.service.lifecycle import Stop, run
+from mesh.service.cli import run
+from mesh.service.lifecycle import Stop
 from mesh.service.rpc import channel
 
 log = logging.getLogger("gateway")
@@ -136,4 +137,5 @@ async def main(settings: GatewaySettings, stop: Stop) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run("gateway", GatewaySettings, main))
+    about = "Serve REST, WebSocket and their documentation, made from the protos of the services behind."
+    sys.exit(run("gateway", GatewaySettings, main, about=about))

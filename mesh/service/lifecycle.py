@@ -18,6 +18,7 @@ from contextlib import asynccontextmanager
 from typing import TypeVar
 
 import uvloop
+from pydantic_settings import PydanticBaseSettingsSource
 
 from mesh.service import environment, logs
 from mesh.service.errors import LeaseLostError
@@ -88,17 +89,23 @@ class Stop:
             insisting.cancel()
 
 
-def run(name: str, settings: type[S], main: Callable[[S, Stop], Awaitable[None]]) -> int:
+def run(
+    name: str,
+    settings: type[S],
+    main: Callable[[S, Stop], Awaitable[None]],
+    given: PydanticBaseSettingsSource | None = None,
+) -> int:
     """Run a service to its end and return its exit code.
 
     Args:
         name: of the service, for logs.
         settings: its class of settings, read from the environment.
         main: lives until `stop.wait()` returns, then drains and returns; given DRAIN_LIMIT_S for that.
+        given: settings that count more than the environment: those of a command line.
 
     """
     try:
-        checked = load(settings)
+        checked = load(settings, _cli_settings_source=given)
     except WrongSettings as exc:
         print(f"{name}: wrong settings\n{exc}", file=sys.stderr)  # noqa: T201 - before there are logs
         return 2
