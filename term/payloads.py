@@ -6,11 +6,13 @@ numbers and sides without their prefix; strings and `SIDE_BUY`, as proto3 JSON h
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+import re
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
-from typing import Any, NoReturn
+from typing import Any, Generic, TypeVar
+
+import msgspec
+from msgspec import UNSET, UnsetType
 
 from term.events import SelectionSeen, TradeSeen, TradesMissed, UpstreamSeen
 from term.formatting import plain
@@ -24,10 +26,75 @@ class PayloadError(ValueError):
     """The gateway sent something we do not understand; the message says what was found, expected and where."""
 
 
+# --- what the gateway sends ------------------------------------------------------------------------------------------
+
+
+class _Number(Decimal):
+    """A number, or the text of one: exact, finite, and of a size that prices and quantities have."""
+
+
+class _Whole(int):
+    """A whole number, or the text of one."""
+
+
+class _Stats(msgspec.Struct):
+    moving_average: _Number | None = None
+    high: _Number | None = None
+    low: _Number | None = None
+    open: _Number | None = None
+    count: _Whole | None = None
+    volume: _Number | None = None
+
+
+class _Trade(_Stats):
+    symbol: str | None = None
+    venue: str | None = None
+    price: _Number | UnsetType | None = UNSET
+    quantity: _Number | None = None
+    trade_id: _Whole | None = None
+    timestamp: datetime | None = None
+    side: str | None = None
+    is_buyer_maker: bool | None = None
+
+
+class _Selection(msgspec.Struct):
+    symbol: str | None = None
+    name: str | None = None
+    venue: str | None = None
+    status: str | None = None
+
+
+class _Frame(_Trade):
+    """A trade, or news of another kind, which `type` names."""
+
+    type: str | None = None
+    name: str | None = None
+    status: str | None = None
+    state: str | None = None
+    missed: _Whole | None = None
+
+
+class _SymbolFeed(msgspec.Struct):
+    symbol: str | None = None
+    state: str | None = None
+    message: str | None = None
+
+
+class _Status(_SymbolFeed):
+    symbols: list[_SymbolFeed] = []
+
+
+class _Refusal(msgspec.Struct):
+    message: str | None = None
+
+
+# --- reading it ------------------------------------------------------------------------------------------------------
+
+
 def parse_frame(
     frame: str | bytes, *, received_us: int
 ) -> TradeSeen | SelectionSeen | TradesMissed | UpstreamSeen | None:
-    """Read one frame of the live stream; None for a kind this client does not know.
+    """Read one frame of the live stream.
 
     `{"symbol": "btcusdt", "name": "Bitcoin (BTC)", "venue": "binance", "price": 61837.63, "quantity": 0.00021,
     "trade_id": 3801275891, "timestamp": "2024-07-05T21:34:58.241906Z", "side": "BUY", "moving_average": 61836.9,
@@ -35,35 +102,48 @@ def parse_frame(
     `{"type": "selected", "symbol": "ethusdt", "name": "Ethereum (ETH)", "venue": "binance"}`,
     `{"type": "lagged", "missed": 12}`, `{"type": "status", "state": "waiting"}`.
 
+    Args:
+        frame: JSON, as received.
+        received_us: when it was received, in microseconds since 1970 UTC.
+
+    Returns:
+        What it tells; None for a kind this client does not know.
+
     Raises:
-        PayloadError: The frame is not a JSON object, or one of its fields is wrong.
+        PayloadError: the frame is not a JSON object, or one of its fields is wrong.
     """
-    fields = _object(_json(frame), "frame")
-    kind = fields.get("type")
-    if kind == "selected":
-        return SelectionSeen(_selection(fields))
-    if kind == "lagged":
-        return TradesMissed(_integer(fields, "missed") or 0)
-    if kind == "status":
-        return UpstreamSeen(unavailable=_text(fields, "state") == "waiting")
-    if "price" in fields:
-        return TradeSeen(_trade(fields, "frame"), received_us)
-    return None
+    read = _FRAME.read(frame)
+    if read.type == "selected":
+        return SelectionSeen(_selection(read))
+    if read.type == "lagged":
+        return TradesMissed(read.missed or 0)
+    if read.type == "status":
+        return UpstreamSeen(unavailable=read.state == "waiting")
+    if read.price is UNSET:
+        return None
+    return TradeSeen(_trade(read, "frame"), received_us)
 
 
 def parse_coins(body: bytes) -> tuple[Coin, ...]:
-    """Read `/api/coins`: `[{"symbol": "btcusdt", "name": "Bitcoin (BTC)"}]`."""
+    """Read `/api/coins`: `[{"symbol": "btcusdt", "name": "Bitcoin (BTC)"}]`.
+
+    Raises:
+        PayloadError: it is no such list.
+    """
     coins = []
-    for index, item in enumerate(_list(_json(body), "coins")):
-        fields = _object(item, f"coins[{index}]")
-        symbol = _symbol(fields, f"coins[{index}]")
-        coins.append(Coin(symbol, _text(fields, "name") or symbol))
+    for index, item in enumerate(_COINS.read(body)):
+        symbol = _symbol(item.symbol, f"coins[{index}]")
+        coins.append(Coin(symbol, _text(item.name) or symbol))
     return tuple(coins)
 
 
 def parse_selection(body: bytes) -> SelectedSymbol:
-    """Read `/api/symbol`: `{"symbol": "btcusdt", "name": "Bitcoin (BTC)", "venue": "binance"}`."""
-    return _selection(_object(_json(body), "symbol"))
+    """Read `/api/symbol`: `{"symbol": "btcusdt", "name": "Bitcoin (BTC)", "venue": "binance"}`.
+
+    Raises:
+        PayloadError: it is no such object, or it names no symbol.
+    """
+    return _selection(_SELECTION.read(body))
 
 
 def parse_feed(body: bytes) -> Feed:
@@ -71,162 +151,201 @@ def parse_feed(body: bytes) -> Feed:
 
     `{"state": "GAP", "message": "waiting for trades 5 to 9", "symbols": [{"symbol": "btcusdt", "state": "GAP",
     "message": "waiting for trades 5 to 9"}], ...}`
+
+    Raises:
+        PayloadError: it is no such object.
     """
-    fields = _object(_json(body), "status")
-    symbols = {}
-    for index, item in enumerate(_list(fields.get("symbols", []), "status.symbols")):
-        where = f"status.symbols[{index}]"
-        one = _object(item, where)
-        symbols[_symbol(one, where)] = _symbol_feed(one)
-    return Feed(_symbol_feed(fields), symbols)
+    status = _STATUS.read(body)
+    symbols = {
+        _symbol(one.symbol, f"status.symbols[{index}]"): _symbol_feed(one) for index, one in enumerate(status.symbols)
+    }
+    return Feed(_symbol_feed(status), symbols)
 
 
 def parse_stats(body: bytes) -> Stats:
-    """Read `/api/stats`: `{"moving_average": 61836.9, "high": 61850, "low": 61790, "count": 12, "volume": 0.3}`."""
-    return _stats(_object(_json(body), "stats"))
+    """Read `/api/stats`: `{"moving_average": 61836.9, "high": 61850, "low": 61790, "count": 12, "volume": 0.3}`.
+
+    Raises:
+        PayloadError: it is no such object.
+    """
+    return _stats(_STATS.read(body))
 
 
 def parse_price(body: bytes) -> Trade:
-    """Read `/api/price`: `{"price": 61837.63, "symbol": "btcusdt", "timestamp": "2024-07-05T21:34:58.241906Z"}`."""
-    return _trade(_object(_json(body), "price"), "price")
+    """Read `/api/price`: `{"price": 61837.63, "symbol": "btcusdt", "timestamp": "2024-07-05T21:34:58.241906Z"}`.
+
+    Raises:
+        PayloadError: it is no such object, or has no price.
+    """
+    return _trade(_PRICE.read(body), "price")
 
 
 def parse_history(body: bytes, *, next_token: str) -> HistoryPage:
-    """Read `/api/history`, a bare list; the token of the next page comes in the header `X-Next-HistoryPage-Token`.
+    """Read `/api/history`, a bare list.
 
     `[{"venue": "binance", "symbol": "btcusdt", "trade_id": 3801275891, "price": 61837.63, "quantity": 0.00021,
     "timestamp": "2024-07-05T21:34:58.241906Z", "side": "BUY"}]`
+
+    Args:
+        body: the answer.
+        next_token: what asks for the next page, from the answer's header `X-Next-Page-Token`; empty on the last.
+
+    Raises:
+        PayloadError: it is no such list, or a trade has no price.
     """
-    rows = _list(_json(body), "history")
-    trades = (_trade(_object(row, f"history[{i}]"), f"history[{i}]") for i, row in enumerate(rows))
-    return HistoryPage(tuple(trades), next_token)
+    trades = tuple(_trade(row, f"history[{index}]") for index, row in enumerate(_HISTORY.read(body)))
+    return HistoryPage(trades, next_token)
 
 
 def parse_refusal(body: bytes) -> str:
     """Read an error's message: `{"code": 3, "message": "unknown symbol 'x'", "details": []}`; may be empty."""
     try:
-        return _text(_object(_json(body), "error"), "message")
+        return _text(_REFUSAL.read(body).message)
     except PayloadError:
         return ""
 
 
-def _json(data: str | bytes) -> object:
+T = TypeVar("T")
+
+
+class _Reader(Generic[T]):
+    """Reads payloads of one type; errors say where in `name` what was found."""
+
+    def __init__(self, kind: Any, name: str) -> None:  # Any: list[...] is no type to the type checker
+        self._decoder: msgspec.json.Decoder[T] = msgspec.json.Decoder(kind, dec_hook=_number, float_hook=Decimal)
+        self._name = name
+
+    def read(self, payload: str | bytes) -> T:
+        try:
+            return self._decoder.decode(payload)
+        except msgspec.ValidationError as exc:
+            raise PayloadError(self._reworded(str(exc))) from exc
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
+            raise PayloadError(_no_json(payload, str(exc))) from exc
+
+    def _reworded(self, said: str) -> str:
+        what, _, path = said.partition(" - at `$")
+        where = path.rstrip("`").removeprefix(".") or self._name
+        where = f"{self._name}{where}" if where.startswith("[") else where
+        if mismatch := re.fullmatch(r"Expected `([^`]*)`, got `([^`]*)`", what):
+            expected, found = mismatch[1].removesuffix(" | null"), mismatch[2]
+            what = f"found {_FOUND.get(found, found)}, expected {_EXPECTED.get(expected, expected)}"
+        elif what.startswith("Invalid RFC3339"):
+            what = "found another text, expected an RFC 3339 time"
+        elif not what.startswith("found "):
+            what = f"expected JSON: {what.lower()}"
+        return f"{what} at {where}"
+
+
+_FOUND = {"array": "list", "int": "a number", "float": "a number with decimals", "str": "a text", "null": "null"}
+_EXPECTED = {
+    "array": "a list",
+    "object": "an object",
+    "str": "a text",
+    "bool": "true or false",
+    "datetime": "an RFC 3339 time",
+}
+
+
+def _no_json(payload: str | bytes, said: str) -> str:
+    place = re.search(r"\(byte (\d+)\)", said)
+    if place is None:
+        return f"expected JSON: {said.lower()}"
+    whole = payload.encode() if isinstance(payload, str) else payload
+    rest = whole[int(place[1]) :][:20].decode(errors="replace")
+    return f"found {plain(rest)}, expected JSON at byte {place[1]}"
+
+
+def _number(kind: type, value: object) -> _Number | _Whole:
+    found = str(value)[:MAX_TEXT_CHARS]
     try:
-        document: object = _DECODER.decode(data if isinstance(data, str) else data.decode())
-    except (ValueError, RecursionError, InvalidOperation) as exc:
-        raise PayloadError(f"expected JSON: {exc}") from exc
-    return document
+        if isinstance(value, bool) or not isinstance(value, int | str | Decimal):
+            raise InvalidOperation
+        if isinstance(value, str) and len(value) > MAX_TEXT_CHARS:
+            raise InvalidOperation
+        number = _Number(value)
+    except InvalidOperation as exc:
+        raise ValueError(f"found {found!r}, expected a number") from exc
+    # No coin costs a quintillion; a number such as 1e999999 would fill the memory once written out.
+    if not number.is_finite() or (number and not -18 <= number.adjusted() <= 18):
+        raise ValueError(f"found {found}, expected a number between 1e-18 and 1e18")
+    if kind is _Number:
+        return number
+    if number != int(number):
+        raise ValueError(f"found {found}, expected a whole number")
+    return _Whole(number)
 
 
-def _refuse_constant(name: str) -> NoReturn:
-    raise PayloadError(f"found {name}, expected a number")
+_FRAME = _Reader[_Frame](_Frame, "frame")
+_COINS = _Reader[list[_Selection]](list[_Selection], "coins")
+_SELECTION = _Reader[_Selection](_Selection, "symbol")
+_STATUS = _Reader[_Status](_Status, "status")
+_STATS = _Reader[_Stats](_Stats, "stats")
+_PRICE = _Reader[_Trade](_Trade, "price")
+_HISTORY = _Reader[list[_Trade]](list[_Trade], "history")
+_REFUSAL = _Reader[_Refusal](_Refusal, "error")
 
 
-_DECODER = json.JSONDecoder(parse_float=Decimal, parse_constant=_refuse_constant)
+# --- as values -------------------------------------------------------------------------------------------------------
 
 
-def _object(value: object, where: str) -> Mapping[str, Any]:  # Any: JSON, looked at field by field below
-    if not isinstance(value, dict):
-        raise PayloadError(f"found {type(value).__name__}, expected an object at {where}")
-    return value
-
-
-def _list(value: object, where: str) -> list[Any]:  # Any: as above
-    if not isinstance(value, list):
-        raise PayloadError(f"found {type(value).__name__}, expected a list at {where}")
-    return value
-
-
-def _selection(fields: Mapping[str, Any]) -> SelectedSymbol:
-    symbol = _symbol(fields, "symbol")
-    status = _text(fields, "status")
+def _selection(read: _Selection | _Frame) -> SelectedSymbol:
+    symbol, status = _symbol(read.symbol, "symbol"), _text(read.status)
     status = "" if status == "TRADING" else status
-    return SelectedSymbol(symbol, _text(fields, "name") or symbol, _text(fields, "venue"), status)
+    return SelectedSymbol(symbol, _text(read.name) or symbol, _text(read.venue), status)
 
 
-def _symbol_feed(fields: Mapping[str, Any]) -> SymbolFeed:
-    return SymbolFeed(_text(fields, "state"), _text(fields, "message"))
+def _symbol_feed(read: _SymbolFeed) -> SymbolFeed:
+    return SymbolFeed(_text(read.state), _text(read.message))
 
 
-def _stats(fields: Mapping[str, Any]) -> Stats:
+def _stats(read: _Stats) -> Stats:
     return Stats(
-        moving_average=_decimal(fields, "moving_average"),
-        high=_decimal(fields, "high"),
-        low=_decimal(fields, "low"),
-        opened=_decimal(fields, "open"),
-        count=_integer(fields, "count"),
-        volume=_decimal(fields, "volume"),
+        moving_average=read.moving_average,
+        high=read.high,
+        low=read.low,
+        opened=read.open,
+        count=read.count,
+        volume=read.volume,
     )
 
 
-def _trade(fields: Mapping[str, Any], where: str) -> Trade:
-    price = _decimal(fields, "price")
-    if price is None:
+def _trade(read: _Trade, where: str) -> Trade:
+    if not isinstance(read.price, _Number):
         raise PayloadError(f"found no price, expected one at {where}")
     return Trade(
-        price=price,
-        symbol=_text(fields, "symbol").lower(),
-        venue=_text(fields, "venue"),
-        quantity=_decimal(fields, "quantity"),
-        trade_id=_integer(fields, "trade_id"),
-        time_us=_time_us(fields),
-        side=_side(fields),
-        stats=_stats(fields),
+        price=read.price,
+        symbol=_text(read.symbol).lower(),
+        venue=_text(read.venue),
+        quantity=read.quantity,
+        trade_id=read.trade_id,
+        time_us=_time_us(read.timestamp),
+        side=_side(read),
+        stats=_stats(read),
     )
 
 
-def _symbol(fields: Mapping[str, Any], where: str) -> str:
-    symbol = _text(fields, "symbol").lower()
+def _symbol(text: str | None, where: str) -> str:
+    symbol = _text(text).lower()
     if not symbol:
         raise PayloadError(f"found no symbol, expected one at {where}")
     return symbol
 
 
-def _text(fields: Mapping[str, Any], name: str) -> str:
-    value = fields.get(name)
-    return plain(value[:MAX_TEXT_CHARS]) if isinstance(value, str) else ""
+def _text(text: str | None) -> str:
+    return plain(text[:MAX_TEXT_CHARS]) if text else ""
 
 
-def _decimal(fields: Mapping[str, Any], name: str) -> Decimal | None:
-    value = fields.get(name)
-    if value is None:
+def _time_us(time: datetime | None) -> int | None:
+    if time is None:
         return None
-    try:
-        if isinstance(value, bool) or (isinstance(value, str) and len(value) > MAX_TEXT_CHARS):
-            raise InvalidOperation
-        number = Decimal(value)
-    except (InvalidOperation, TypeError, ValueError) as exc:
-        raise PayloadError(f"found {str(value)[:MAX_TEXT_CHARS]!r}, expected a number at {name}") from exc
-    # No coin costs a quintillion; a number such as 1e999999 would fill the memory once written out.
-    if not number.is_finite() or (number and not -18 <= number.adjusted() <= 18):
-        raise PayloadError(f"found {str(value)[:MAX_TEXT_CHARS]}, expected a number between 1e-18 and 1e18 at {name}")
-    return number
-
-
-def _integer(fields: Mapping[str, Any], name: str) -> int | None:
-    number = _decimal(fields, name)
-    if number is None:
-        return None
-    if number != int(number):
-        raise PayloadError(f"found {number}, expected a whole number at {name}")
-    return int(number)
-
-
-def _time_us(fields: Mapping[str, Any]) -> int | None:
-    value = fields.get("timestamp")
-    if value is None:
-        return None
-    try:
-        time = datetime.fromisoformat(value)
-    except (TypeError, ValueError) as exc:
-        raise PayloadError(f"found {str(value)[:MAX_TEXT_CHARS]!r}, expected an RFC 3339 time at timestamp") from exc
     return ((time if time.tzinfo else time.replace(tzinfo=UTC)) - _EPOCH) // timedelta(microseconds=1)
 
 
-def _side(fields: Mapping[str, Any]) -> Side | None:
-    word = _text(fields, "side").lower().removeprefix("side_")
-    if word == "buy" or fields.get("is_buyer_maker") is False:
+def _side(read: _Trade) -> Side | None:
+    word = _text(read.side).lower().removeprefix("side_")
+    if word == "buy" or read.is_buyer_maker is False:
         return "buy"
-    if word == "sell" or fields.get("is_buyer_maker") is True:
+    if word == "sell" or read.is_buyer_maker is True:
         return "sell"
     return None

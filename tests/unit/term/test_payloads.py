@@ -68,7 +68,8 @@ def test_an_unknown_kind_of_frame_is_nothing() -> None:
         ("", "expected JSON"),
         ("nonsense", "expected JSON"),
         (b"\xff\xfe\xfd", "expected JSON"),
-        ("[" * 100_000, "expected JSON"),
+        ('{"x": ' + "[" * 100_000, "expected JSON"),
+        ("[" * 100_000, "found list, expected an object at frame"),
         ("1" * 10_000, "expected JSON"),
         ("[1]", "found list, expected an object at frame"),
         ('{"price": null}', "found no price"),
@@ -80,7 +81,9 @@ def test_an_unknown_kind_of_frame_is_nothing() -> None:
         ('{"price": 1e999999}', "expected a number between"),
         ('{"price": 1, "trade_id": 1.5}', "expected a whole number at trade_id"),
         ('{"price": 1, "timestamp": "yesterday"}', "expected an RFC 3339 time"),
-        ('{"price": 1, "timestamp": 5}', "expected an RFC 3339 time"),
+        ('{"price": 1, "timestamp": 5}', "expected an RFC 3339 time at timestamp"),
+        ('{"price": 1, "symbol": 5}', "found a number, expected a text at symbol"),
+        ('{"type": "weather", "rain": tomorrow}', "found omorrow}, expected JSON at byte 29"),
         ('{"type": "selected"}', "found no symbol"),
     ],
 )
@@ -104,6 +107,13 @@ def test_a_page_of_history_is_read_with_its_token() -> None:
         b'[{"price": 2, "is_buyer_maker": true}, {"price": 1, "is_buyer_maker": false}]', next_token="n"
     )
     assert ([(t.price, t.side) for t in page.trades], page.next_token) == ([(2, "sell"), (1, "buy")], "n")
+
+
+def test_a_bad_row_is_refused_by_its_place() -> None:
+    with pytest.raises(PayloadError, match=r"found 'dear', expected a number at history\[1\]\.price"):
+        parse_history(b'[{"price": 1}, {"price": "dear"}]', next_token="")
+    with pytest.raises(PayloadError, match=r"found no price, expected one at history\[1\]"):
+        parse_history(b'[{"price": 1}, {}]', next_token="")
 
 
 def test_an_error_says_what_it_says() -> None:
