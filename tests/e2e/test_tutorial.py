@@ -57,7 +57,7 @@ class Terminal:
         assert self._shell.stdout is not None
         self._shell.stdin.write(f"{commands}\necho; echo {END}\n")
         self._shell.stdin.flush()
-        lines = []
+        lines: list[str] = []
         for line in self._shell.stdout:
             if line == f"{END}\n":
                 return "".join(lines)
