@@ -20,8 +20,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from ingest.gap import Gap
 from mesh.service.status import MAX_SYMBOLS, timestamp
+from mesh.values.id_ranges import IdRange
 from mesh.values.venue_hosts import SIM
 from tickmesh.v1 import status_pb2
 
@@ -98,7 +98,7 @@ class Progress:
     last_trade_time_us: int
     heard_ago_s: float | None
     held_trades: int = 0
-    gap: Gap | None = None
+    gap: IdRange | None = None
     doubt: str = ""
     not_passed: int = 0
 

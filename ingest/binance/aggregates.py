@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ingest.gap import Gap
 from ingest.http.backfill import BackfillResult, consecutive_parts
+from mesh.values.id_ranges import IdRanges
 from mesh.values.trades import Int64s, TradeColumns
 
 
@@ -91,8 +91,8 @@ def from_aggregates(page: Aggregates, *, from_id: int, until_id: int | None, lim
     """
     end_id = int(page.last_id[-1]) if len(page) else from_id - 1
     end_id = end_id if until_id is None else min(end_id, until_id)
-    absent: list[Gap] = []
-    unreachable: list[Gap] = []
+    absent: list[tuple[int, int]] = []
+    unreachable: list[tuple[int, int]] = []
     next_id, previous = from_id, None
     for aggregate_id, first_id, last_id in zip(
         page.aggregate_id.tolist(), page.first_id.tolist(), page.last_id.tolist(), strict=True
@@ -101,21 +101,11 @@ def from_aggregates(page: Aggregates, *, from_id: int, until_id: int | None, lim
             break
         if first_id > next_id:
             follows = previous is not None and aggregate_id == previous + 1
-            (absent if follows else unreachable).append(Gap(next_id, min(first_id - 1, end_id)))
+            (absent if follows else unreachable).append((next_id, min(first_id - 1, end_id)))
         if last_id > first_id and last_id >= next_id and first_id <= end_id:
-            unreachable.append(Gap(max(first_id, next_id), min(last_id, end_id)))
+            unreachable.append((max(first_id, next_id), min(last_id, end_id)))
         next_id, previous = max(next_id, last_id + 1), aggregate_id
     singles = page.singles.rows((page.singles.trade_id >= from_id) & (page.singles.trade_id <= end_id))
     parts, _ = consecutive_parts(singles, from_id)
     to_the_end = end_id < from_id or (until_id is None and len(page) < limit)
-    return BackfillResult(parts, tuple(absent), _joined(unreachable), to_the_end)
-
-
-def _joined(gaps: list[Gap]) -> tuple[Gap, ...]:
-    joined: list[Gap] = []
-    for gap in gaps:
-        if joined and joined[-1].last_id + 1 == gap.first_id:
-            joined[-1] = Gap(joined[-1].first_id, gap.last_id)
-        else:
-            joined.append(gap)
-    return tuple(joined)
+    return BackfillResult(parts, IdRanges.from_pairs(absent), IdRanges.from_pairs(unreachable), to_the_end)

@@ -121,7 +121,7 @@ class BinanceHttpApi:
         newest = from_newest(page.told, from_id=from_id)
         if not newest.unreachable:
             return without_spoiled(newest, page.spoiled)
-        until_id = newest.unreachable[-1].last_id
+        until_id = newest.unreachable.highest
         try:
             aggregates = await self._aggregates_around(symbol, from_id)
         except EndpointNotOffered:

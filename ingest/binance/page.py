@@ -12,8 +12,8 @@ from typing import Generic, TypeVar
 import msgspec
 
 from ingest.binance.unreadable import UNREADABLE
-from ingest.gap import Gap
 from ingest.messages import BadFrame
+from mesh.values.id_ranges import NO_IDS, IdRanges
 
 _Row = TypeVar("_Row")
 _Told_co = TypeVar("_Told_co", covariant=True)
@@ -27,13 +27,13 @@ class Page(Generic[_Told_co]):
     Attributes:
         told: what the rows that can be read say.
         bad: the others.
-        spoiled: ids that may be those of bad rows, rising.
+        spoiled: ids that may be those of bad rows.
 
     """
 
     told: _Told_co
     bad: tuple[BadFrame, ...] = ()
-    spoiled: tuple[Gap, ...] = ()
+    spoiled: IdRanges = NO_IDS
 
 
 def read_one_by_one(body: bytes, read: Callable[[bytes], _Row]) -> list[_Row | BadFrame]:
@@ -57,22 +57,22 @@ def parted(rows: Sequence[_Row | BadFrame]) -> tuple[list[_Row], tuple[BadFrame,
     return good, tuple(row for row in rows if isinstance(row, BadFrame))
 
 
-def spoiled(rows: Iterable[tuple[int | None, bool]]) -> tuple[Gap, ...]:
+def spoiled(rows: Iterable[tuple[int | None, bool]]) -> IdRanges:
     """Return which ids bad rows may have, as far as a good row follows: what comes after the last one stays unsaid.
 
     Args:
         rows: each one's id, None where not even that can be read, and whether the row is good.
 
     """
-    gaps: list[Gap] = []
+    places: list[tuple[int, int]] = []
     last_id, between = -1, []
     for row_id, is_good in rows:
         if not is_good:
             between.append(row_id)
         elif row_id is not None:
-            gaps += _places(between, Gap(last_id + 1, row_id - 1))
+            places += _places(between, last_id + 1, row_id - 1)
             last_id, between = row_id, []
-    return tuple(gaps)
+    return IdRanges.from_pairs(places)
 
 
 def _read(raw: bytes, read: Callable[[bytes], _Row]) -> _Row | BadFrame:
@@ -82,9 +82,9 @@ def _read(raw: bytes, read: Callable[[bytes], _Row]) -> _Row | BadFrame:
         return BadFrame(str(exc), raw)
 
 
-def _places(ids: Sequence[int | None], room: Gap) -> list[Gap]:
+def _places(ids: Sequence[int | None], first_id: int, last_id: int) -> list[tuple[int, int]]:
     """Return the ids of bad rows that stand between two good ones: as they say, if that is possible there at all."""
     said = [row_id for row_id in ids if row_id is not None]
-    if len(said) == len(ids) == len(set(said)) and all(room.first_id <= row_id <= room.last_id for row_id in said):
-        return [Gap(row_id, row_id) for row_id in sorted(said)]
-    return [room] if room.first_id <= room.last_id else []
+    if len(said) == len(ids) == len(set(said)) and all(first_id <= row_id <= last_id for row_id in said):
+        return [(row_id, row_id) for row_id in said]
+    return [(first_id, last_id)]

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
 
-from ingest.gap import Gap
+from mesh.values.id_ranges import NO_IDS, IdRange, IdRanges
 from mesh.values.trades import TradeColumns
 
 
@@ -25,8 +24,8 @@ class BackfillResult:
     """
 
     parts: tuple[TradeColumns, ...]
-    absent: tuple[Gap, ...]
-    unreachable: tuple[Gap, ...]
+    absent: IdRanges
+    unreachable: IdRanges
     to_the_end: bool
 
     @property
@@ -35,10 +34,10 @@ class BackfillResult:
         return sum(map(len, self.parts))
 
     @property
-    def in_order(self) -> list[TradeColumns | Gap]:
+    def in_order(self) -> list[TradeColumns | IdRange]:
         """The trades and what is absent or unreachable between them, by id."""
-        steps: list[TradeColumns | Gap] = [*self.parts, *self.absent, *self.unreachable]
-        return sorted(steps, key=lambda step: step.first_id if isinstance(step, Gap) else int(step.trade_id[0]))
+        steps: list[TradeColumns | IdRange] = [*self.parts, *self.absent, *self.unreachable]
+        return sorted(steps, key=lambda step: step.first_id if isinstance(step, IdRange) else int(step.trade_id[0]))
 
     @property
     def next_id(self) -> int | None:
@@ -46,7 +45,7 @@ class BackfillResult:
         steps = self.in_order
         if not steps:
             return None
-        return (steps[-1].last_id if isinstance(steps[-1], Gap) else int(steps[-1].trade_id[-1])) + 1
+        return (steps[-1].last_id if isinstance(steps[-1], IdRange) else int(steps[-1].trade_id[-1])) + 1
 
 
 def from_history(page: TradeColumns, *, from_id: int, limit: int) -> BackfillResult:
@@ -56,15 +55,14 @@ def from_history(page: TradeColumns, *, from_id: int, limit: int) -> BackfillRes
     """
     rows = page.rows(page.trade_id >= from_id)
     parts, absent = consecutive_parts(rows, from_id)
-    return BackfillResult(parts, absent, (), len(page) < limit or not len(rows))
+    return BackfillResult(parts, absent, NO_IDS, len(page) < limit or not len(rows))
 
 
 def from_newest(page: TradeColumns, *, from_id: int) -> BackfillResult:
     """Read an answer that holds the newest trades, which may begin long after the id that is asked for."""
     first_id = int(page.trade_id[0]) if len(page) else from_id
-    unreachable = (Gap(from_id, first_id - 1),) if first_id > from_id else ()
     parts, absent = consecutive_parts(page.rows(page.trade_id >= from_id), max(from_id, first_id))
-    return BackfillResult(parts, absent, unreachable, True)
+    return BackfillResult(parts, absent, IdRanges.of(from_id, first_id - 1), True)
 
 
 def split_anchor(found: BackfillResult, trade_id: int) -> tuple[TradeColumns | None, BackfillResult]:
@@ -76,32 +74,18 @@ def split_anchor(found: BackfillResult, trade_id: int) -> tuple[TradeColumns | N
     return anchor, replace(found, parts=parts)
 
 
-def without_spoiled(found: BackfillResult, gaps: Sequence[Gap]) -> BackfillResult:
+def without_spoiled(found: BackfillResult, spoiled: IdRanges) -> BackfillResult:
     """Return what is found without any proof that ids are absent among which bad rows are: nothing is known of them."""
-    absent: list[Gap] = []
-    unreachable = list(found.unreachable)
-    for whole in found.absent:
-        next_id = whole.first_id
-        for gap in gaps:
-            first_id, last_id = max(gap.first_id, next_id), min(gap.last_id, whole.last_id)
-            if first_id > last_id:
-                continue
-            if first_id > next_id:
-                absent.append(Gap(next_id, first_id - 1))
-            unreachable.append(Gap(first_id, last_id))
-            next_id = last_id + 1
-        if next_id <= whole.last_id:
-            absent.append(Gap(next_id, whole.last_id))
-    unreachable.sort(key=lambda gap: gap.first_id)
-    return replace(found, absent=tuple(absent), unreachable=tuple(unreachable))
+    unknown = found.absent & spoiled
+    return replace(found, absent=found.absent - unknown, unreachable=found.unreachable | unknown)
 
 
-def consecutive_parts(rows: TradeColumns, from_id: int) -> tuple[tuple[TradeColumns, ...], tuple[Gap, ...]]:
+def consecutive_parts(rows: TradeColumns, from_id: int) -> tuple[tuple[TradeColumns, ...], IdRanges]:
     """Return trades of rising ids in parts whose ids are consecutive, and the ids between them, `from_id` on."""
     ids = rows.trade_id
     before = np.concatenate([[from_id - 1], ids[:-1]]) if len(ids) else ids
     jumps = np.flatnonzero(ids - before != 1)
-    absent = tuple(Gap(int(before[row]) + 1, int(ids[row]) - 1) for row in jumps.tolist())
+    absent = IdRanges.from_pairs((int(before[row]) + 1, int(ids[row]) - 1) for row in jumps.tolist())
     edges = [*sorted({0, *jumps.tolist()}), len(ids)]
     parts = tuple(rows.rows(slice(start, end)) for start, end in pairwise(edges) if end > start)
     return parts, absent

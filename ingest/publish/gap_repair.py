@@ -6,13 +6,13 @@ import asyncio
 import logging
 
 from ingest import metrics
-from ingest.gap import Gap
 from ingest.http.backfill import BackfillResult, split_anchor
 from ingest.http.errors import RequestRejected, VenueUnavailable
 from ingest.publish.trade_publisher import Outlet
 from ingest.venue import HttpApi
 from mesh.service.backoff import backoff
 from mesh.service.logs import LogThrottle
+from mesh.values.id_ranges import IdRange
 from mesh.values.trades import TradeColumns, concatenate
 
 log = logging.getLogger("ingest.repair")
@@ -192,17 +192,17 @@ class Repairs:
         unreachable = set(found.unreachable)
         why, level = "the venue no longer tells them one by one", logging.ERROR
         if len(unreachable) > 1:  # aggregates leave hundreds
-            count, ends = sum(map(len, unreachable)), (found.unreachable[0].first_id, found.unreachable[-1].last_id)
+            count, ends = found.unreachable.size, (found.unreachable.lowest, found.unreachable.highest)
             log.error("%s: going on without %d trades between %d and %d: %s", symbol, count, *ends, why)
             level = logging.DEBUG
         for step in found.in_order:
-            if isinstance(step, Gap) and self._outlet.is_far(symbol, step):
+            if isinstance(step, IdRange) and self._outlet.is_far(symbol, step):
                 # Rather one wrong row than so many ids without a trade: it is doubted, and asked for again.
                 beyond = [part for part in found.parts if int(part.trade_id[0]) > step.last_id]
                 if beyond:
                     await self._outlet.take(beyond[0], live=False)
                 break
-            if not isinstance(step, Gap):
+            if not isinstance(step, IdRange):
                 await self._outlet.take(step, live=False)
             elif step in unreachable:
                 await self._outlet.unreachable(symbol, step, why, level=level)

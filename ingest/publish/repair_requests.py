@@ -9,7 +9,6 @@ import numpy as np
 from nats.errors import Error as NatsError
 
 from ingest import metrics
-from ingest.gap import Gap
 from ingest.http.errors import VenueRequestError, VenueUnavailable
 from ingest.publish.trade_publisher import Outlet
 from ingest.venue import HttpApi
@@ -20,6 +19,7 @@ from mesh.bus.reader import Reader
 from mesh.service.backoff import backoff
 from mesh.service.errors import BadMessage
 from mesh.values import epochs
+from mesh.values.id_ranges import IdRanges
 from mesh.values.symbols import parse_symbol, parse_venue
 from mesh.values.trades import MAX_TRADE_ID, TradeColumns
 from tickmesh.v1 import control_pb2
@@ -97,13 +97,12 @@ class RequestedRepairs:
                 if self._outlet.epoch(symbol) != epoch:
                     result.problem = f"{request.venue} has begun its ids again meanwhile"
                     break
-                if found.unreachable and found.unreachable[0].first_id <= last_id:
-                    first = found.unreachable[0]
+                if found.unreachable and found.unreachable.lowest <= last_id:
+                    first = next(iter(found.unreachable))
                     result.problem = (
                         f"trades {first.first_id} to {first.last_id} are not told one by one, or not legibly"
                     )
-                for gap in found.absent:
-                    self._note_absent(result, gap, last_id)
+                self._note_absent(result, found.absent & IdRanges.of(from_id, last_id))
                 for part in found.parts:
                     await self._publish(result, part.rows(part.trade_id <= last_id))
                 if found.next_id is None:
@@ -138,14 +137,14 @@ class RequestedRepairs:
             result.found += len(trades)
             metrics.REPAIRED.labels(self._outlet.venue, trades.symbol).inc(len(trades))
 
-    def _note_absent(self, result: control_pb2.RepairResult, gap: Gap, last_id: int) -> None:
-        if gap.first_id <= last_id:
-            absent = Gap(gap.first_id, min(gap.last_id, last_id))
-            epoch = self._outlet.epoch(result.symbol)
+    def _note_absent(self, result: control_pb2.RepairResult, absent: IdRanges) -> None:
+        epoch = self._outlet.epoch(result.symbol)
+        for first_id, last_id in absent:
             result.absent.add(
-                first_trade_id=epochs.key_of(epoch, absent.first_id), last_trade_id=epochs.key_of(epoch, absent.last_id)
+                first_trade_id=epochs.key_of(epoch, first_id), last_trade_id=epochs.key_of(epoch, last_id)
             )
-            metrics.ABSENT.labels(self._outlet.venue, result.symbol).inc(len(absent))
+        if absent:
+            metrics.ABSENT.labels(self._outlet.venue, result.symbol).inc(absent.size)
 
     async def _is_answered(self, request: control_pb2.RepairRequest, sequence: int) -> bool:
         """Return whether this is an old request, read again after a start: an answer stands after it."""

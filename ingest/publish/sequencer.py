@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ingest.gap import Gap
+from mesh.values.id_ranges import IdRange
 from mesh.values.trades import Bools, Float64s, Int64s, TradeColumns, concatenate
 
 FOLLOWERS = 3
@@ -80,11 +80,11 @@ class Sequencer:
         return self._held_trades
 
     @property
-    def gap(self) -> Gap | None:
+    def gap(self) -> IdRange | None:
         """The ids that are waited for, None when nothing waits."""
         if not self._held or self.last_id is None:
             return None
-        return Gap(self.last_id + 1, self._held_from - 1)
+        return IdRange(self.last_id + 1, self._held_from - 1)
 
     def push(self, trades: TradeColumns, now_s: float, *, live: bool = False) -> TradeColumns | None:
         """Take trades, in any order and any number of times.
@@ -173,7 +173,7 @@ class Sequencer:
         self._keep(held.rows(~late), came_s[~late], arrived[~late])
         return held.rows(late)
 
-    def skip(self, gap: Gap) -> TradeColumns | None:
+    def skip(self, gap: IdRange) -> TradeColumns | None:
         """Go on without these ids, absent or given up; returns what is due now, as `push` does."""
         if self.last_id is None or not gap.first_id <= self.last_id + 1 <= gap.last_id:
             return None
@@ -187,7 +187,7 @@ class Sequencer:
         return gap is not None and (
             self._held_trades > self._limits.max_held_trades
             or now_s - self._gap_since_s > self._limits.max_held_s
-            or len(gap) > self._limits.max_gap_ids
+            or gap.size > self._limits.max_gap_ids
         )
 
     def patience_s(self, nothing_since_s: float, now_s: float) -> float:

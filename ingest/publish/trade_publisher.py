@@ -12,7 +12,6 @@ import numpy as np
 
 from ingest import metrics
 from ingest.feed_state import Progress
-from ingest.gap import Gap
 from ingest.messages import ClosedCandle
 from ingest.publish.outbox import MAX_ASIDE, Outbox, dead_trades, epoch_begun
 from ingest.publish.quarantine import (
@@ -33,6 +32,7 @@ from mesh.bus.publisher import Publisher
 from mesh.service.health import Health, State
 from mesh.service.logs import LogThrottle
 from mesh.values import epochs
+from mesh.values.id_ranges import IdRange
 from mesh.values.trades import Bools, TradeColumns
 
 log = logging.getLogger("ingest.outlet")
@@ -250,7 +250,7 @@ class Outlet:
         """Return the same also of a symbol whose trades do not pass yet: None."""
         return self.next_id(symbol) if symbol in self._followed else None
 
-    def gap(self, symbol: str) -> Gap | None:
+    def gap(self, symbol: str) -> IdRange | None:
         """Return the ids that a symbol's trades wait for."""
         return self._followed[symbol].sequencer.gap
 
@@ -387,7 +387,7 @@ class Outlet:
             metrics.QUARANTINE_ENDED.labels(self.venue, symbol, "dropped").inc(len(doubted.trades))
             log.error("%s: trade %d stays as it was published: %s; %s", symbol, trade_id, doubted.why, why)
 
-    def is_far(self, symbol: str, gap: Gap) -> bool:
+    def is_far(self, symbol: str, gap: IdRange) -> bool:
         """Return whether ids that REST goes past are so many that its word alone is not enough."""
         followed = self._followed[symbol]
         head_id = max(followed.head_id, followed.sequencer.last_id or 0)
@@ -412,17 +412,17 @@ class Outlet:
             return f"a minute up to trade {candle.last_trade_id}, expected at most {limit}"
         return ""
 
-    async def absent(self, symbol: str, gap: Gap) -> None:
+    async def absent(self, symbol: str, gap: IdRange) -> None:
         """Take the venue's word that it has none of these ids, and go on without them."""
         log.warning("%s: the venue has no trades %d to %d", symbol, gap.first_id, gap.last_id)
-        metrics.ABSENT.labels(self.venue, symbol).inc(len(gap))
+        metrics.ABSENT.labels(self.venue, symbol).inc(gap.size)
         await self._skip(symbol, gap)
 
-    async def unreachable(self, symbol: str, gap: Gap, why: str, *, level: int = logging.ERROR) -> None:
+    async def unreachable(self, symbol: str, gap: IdRange, why: str, *, level: int = logging.ERROR) -> None:
         """Go on without ids that can no longer be asked for; they stay a hole for the ledger."""
         words = "%s: going on without trades %d to %d (%d): %s"
-        log.log(level, words, symbol, gap.first_id, gap.last_id, len(gap), why)
-        metrics.HOLES.labels(self.venue, symbol).inc(len(gap))
+        log.log(level, words, symbol, gap.first_id, gap.last_id, gap.size, why)
+        metrics.HOLES.labels(self.venue, symbol).inc(gap.size)
         await self._skip(symbol, gap)
 
     async def give_up(self, symbol: str, why: str) -> None:
@@ -580,7 +580,7 @@ class Outlet:
         metrics.GAPS.labels(self.venue, symbol).inc(told.gaps)
         metrics.HELD.labels(self.venue, symbol).set(sequencer.held_trades)
 
-    async def _skip(self, symbol: str, gap: Gap) -> None:
+    async def _skip(self, symbol: str, gap: IdRange) -> None:
         followed = self._followed[symbol]
         async with self._lock:
             await self._publish(symbol, followed.sequencer.skip(gap))

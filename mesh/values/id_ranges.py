@@ -137,6 +137,16 @@ class IdRanges:
         """How many ids there are, which may be far more than ranges."""
         return int((self.last - self.first + 1).sum())
 
+    @property
+    def lowest(self) -> int:
+        """The lowest id; ask only a set that has any."""
+        return int(self.first[0])
+
+    @property
+    def highest(self) -> int:
+        """The highest id; ask only a set that has any."""
+        return int(self.last[-1])
+
     def contains(self, ids: Int64s) -> Bools:
         """Return for each id whether it is in the set, bool of shape (n,).
 

@@ -13,13 +13,13 @@ from ingest.binance.aggregates import from_aggregates
 from ingest.binance.exchange_info import parse_exchange_info
 from ingest.binance.http_api import read_refusal, used_weight
 from ingest.binance.session import BinanceSession
-from ingest.gap import Gap
 from ingest.http.backfill import BackfillResult, from_history, from_newest, without_spoiled
 from ingest.http.retry_after import LEAST_S, LONGEST_S, retry_after_s
 from ingest.publish import repair_requests
 from mesh.bus import control, wire
 from mesh.bus.message import Message
 from mesh.service.errors import BadMessage
+from mesh.values.id_ranges import IdRange
 from mesh.values.trades import refusal
 from signalsvc.selection import Selection
 from store.candles import rows as candle_rows
@@ -99,7 +99,9 @@ def _check_found(found: BackfillResult) -> None:
     reached = -1
     for step in found.in_order:
         first_id, last_id = (
-            (step.first_id, step.last_id) if isinstance(step, Gap) else (int(step.trade_id[0]), int(step.trade_id[-1]))
+            (step.first_id, step.last_id)
+            if isinstance(step, IdRange)
+            else (int(step.trade_id[0]), int(step.trade_id[-1]))
         )
         assert reached < first_id <= last_id, f"{first_id} to {last_id} after {reached}"
         reached = last_id

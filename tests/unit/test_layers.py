@@ -43,7 +43,6 @@ PURE = [
     "ingest/messages.py",
     "ingest/binance/messages.py",
     "ingest/binance/subscriptions.py",
-    "ingest/gap.py",
     "ingest/binance/answers.py",
     "ingest/binance/aggregates.py",
     "ingest/binance/exchange_info.py",
@@ -175,7 +174,7 @@ def test_a_venue_adapter_knows_nobody_but_what_it_speaks_through() -> None:
         f"{path.relative_to(ROOT)} imports {name}"
         for path in sorted((ROOT / "ingest" / "binance").glob("*.py"))
         for name in imports_of(path)
-        if name.startswith("ingest.") and not name.startswith((*allowed, "ingest.gap"))
+        if name.startswith("ingest.") and not name.startswith(allowed)
     ]
     assert found == []
 

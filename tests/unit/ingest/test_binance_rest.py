@@ -12,9 +12,9 @@ from ingest.binance.aggregates import Aggregates
 from ingest.binance.answers import parse_aggregates, parse_error, parse_trades
 from ingest.binance.exchange_info import parse_exchange_info
 from ingest.binance.page import Page
-from ingest.gap import Gap
 from ingest.messages import Instrument
 from mesh.service.errors import BadMessage
+from mesh.values.id_ranges import NO_IDS, IdRanges
 from mesh.values.trades import TradeColumns
 
 SHARED = Path(__file__).parents[4] / "shared" / "data"
@@ -41,6 +41,10 @@ AGGREGATE = {
 }
 
 
+def ids(*pairs: tuple[int, int]) -> IdRanges:
+    return IdRanges.from_pairs(pairs)
+
+
 def rows(*changes: dict[str, Any]) -> bytes:
     return json.dumps([ROW | change for change in changes]).encode()
 
@@ -51,7 +55,7 @@ def page_of(body: bytes) -> Page[TradeColumns]:
 
 def trades_of(body: bytes) -> TradeColumns:
     page = page_of(body)
-    assert page.bad == page.spoiled == ()
+    assert (page.bad, page.spoiled) == ((), NO_IDS)
     return page.told
 
 
@@ -95,19 +99,19 @@ def test_a_bad_row_is_left_out_and_kept_whole_and_its_place_is_known(change: dic
     page = page_of(body)
     assert page.told.trade_id.tolist() == [4, 6]
     assert [bad.frame for bad in page.bad] == [json.dumps(ROW | {"id": 5} | change).encode()]
-    assert page.spoiled == (Gap(5, 5),)
+    assert page.spoiled == ids((5, 5))
 
 
 @pytest.mark.parametrize("odd_id", ["x", -1, 3, 10**18])
 def test_a_bad_row_without_a_believable_id_may_be_any_between_its_neighbours(odd_id: object) -> None:
     page = page_of(rows({"id": 4}, {"id": odd_id, "price": "?"}, {"id": 9}))
     assert page.told.trade_id.tolist() == [4, 9]
-    assert page.spoiled == (Gap(5, 8),)
+    assert page.spoiled == ids((5, 8))
 
 
 def test_a_thousand_rows_are_not_refused_for_one_of_them() -> None:
     page = page_of(rows(*({"id": row, "price": "0.000000001" if row == 500 else "1.5"} for row in range(1000))))
-    assert (len(page.told), len(page.bad), page.spoiled) == (999, 1, (Gap(500, 500),))
+    assert (len(page.told), len(page.bad), page.spoiled) == (999, 1, ids((500, 500)))
 
 
 def aggregates_of(*changes: dict[str, Any], bad: int = 0) -> Aggregates:

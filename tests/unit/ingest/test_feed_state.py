@@ -13,8 +13,8 @@ from ingest.feed_state import (
     Progress,
     feed_of,
 )
-from ingest.gap import Gap
 from mesh.service.status import MAX_SYMBOLS
+from mesh.values.id_ranges import IdRange
 from tickmesh.v1 import status_pb2
 
 ALIVE = Connection(alive=True)
@@ -27,7 +27,7 @@ def name(state: status_pb2.FeedState.ValueType) -> str:
     return status_pb2.FeedState.Name(state).removeprefix("FEED_STATE_")
 
 
-def progress(heard_ago_s: float | None = 1.0, *, symbol: str = "btcusdt", gap: Gap | None = None) -> Progress:
+def progress(heard_ago_s: float | None = 1.0, *, symbol: str = "btcusdt", gap: IdRange | None = None) -> Progress:
     return Progress(symbol, 5, TIME_US, heard_ago_s, held_trades=3 if gap else 0, gap=gap)
 
 
@@ -38,9 +38,9 @@ def progress(heard_ago_s: float | None = 1.0, *, symbol: str = "btcusdt", gap: G
         ("binance", ALIVE, progress(LIVE_WITHIN_S), "LIVE"),
         ("binance", ALIVE, progress(LIVE_WITHIN_S + 1), "QUIET"),
         ("binance", ALIVE, progress(None), "QUIET"),
-        ("binance", ALIVE, progress(gap=Gap(6, 9)), "GAP"),
+        ("binance", ALIVE, progress(gap=IdRange(6, 9)), "GAP"),
         ("binance", Connection(alive=False, failures=(SILENT,)), progress(), "STALE"),
-        ("binance", Connection(alive=False, failures=(SILENT,)), progress(gap=Gap(6, 9)), "STALE"),
+        ("binance", Connection(alive=False, failures=(SILENT,)), progress(gap=IdRange(6, 9)), "STALE"),
         ("binance", Connection(alive=False, failures=(REFUSING,)), progress(), "BLOCKED"),
         ("sim", ALIVE, progress(), "SIM"),
         ("sim", ALIVE, progress(LIVE_WITHIN_S + 1), "SIM"),
@@ -56,7 +56,7 @@ def test_a_symbol_is_in_the_state_that_its_connection_and_its_trades_show(
 
 
 def test_one_symbol_whose_trades_come_shows_that_the_feed_is_live() -> None:
-    symbols = [progress(60.0, symbol="rare"), progress(gap=Gap(6, 9), symbol="holed"), progress(symbol="busy")]
+    symbols = [progress(60.0, symbol="rare"), progress(gap=IdRange(6, 9), symbol="holed"), progress(symbol="busy")]
     assert name(feed_of("binance", ALIVE, symbols).state) == "LIVE"
     assert name(feed_of("binance", ALIVE, symbols[:2]).state) == "GAP"
     assert name(feed_of("binance", ALIVE, symbols[:1]).state) == "QUIET"
@@ -76,7 +76,7 @@ def test_a_price_that_stands_still_while_trades_come_is_never_live() -> None:
 
 
 def test_the_words_name_the_ids_the_host_and_the_silence() -> None:
-    assert feed_of("binance", ALIVE, [progress(gap=Gap(6, 9))]).message == "waiting for trades 6 to 9"
+    assert feed_of("binance", ALIVE, [progress(gap=IdRange(6, 9))]).message == "waiting for trades 6 to 9"
     assert feed_of("binance", Connection(alive=False, failures=(SILENT,)), []).message == (
         "no connection to binance: timed out"
     )

@@ -16,12 +16,13 @@ from ingest.publish.gap_repair import Repairs
 from ingest.publish.sequencer import Limits
 from ingest.publish.trade_publisher import Outlet
 from ingest.venue import HttpApi
+from mesh.values.id_ranges import NO_IDS
 from mesh.values.trades import TradeColumns
 from tests.fixtures.passed_on import PassedOn, outlet_into
 from tests.fixtures.trades import columns
 from tests.fixtures.waiting import eventually
 
-NOTHING = BackfillResult((), (), (), to_the_end=True)
+NOTHING = BackfillResult((), NO_IDS, NO_IDS, to_the_end=True)
 
 
 class Answers:
@@ -78,7 +79,7 @@ async def test_a_gap_seen_after_all_repairs_were_cancelled_begins_no_new_one() -
 
 
 async def test_what_is_under_way_may_come_to_its_end_before_all_is_cancelled() -> None:
-    async with repairing(BackfillResult((columns(2, 1),), (), (), to_the_end=True)) as one:
+    async with repairing(BackfillResult((columns(2, 1),), NO_IDS, NO_IDS, to_the_end=True)) as one:
         await one.outlet.take(columns(0, 2))
         await one.outlet.take(columns(3, 3))
         await one.repairs.finish(within_s=10)
@@ -88,7 +89,7 @@ async def test_what_is_under_way_may_come_to_its_end_before_all_is_cancelled() -
 
 async def test_what_takes_longer_is_cancelled_and_it_is_known_whether_the_venue_was_bringing_it() -> None:
     for answer, brought in (
-        (BackfillResult((columns(2, 1),), (), (), to_the_end=False), {"btcusdt"}),
+        (BackfillResult((columns(2, 1),), NO_IDS, NO_IDS, to_the_end=False), {"btcusdt"}),
         (NOTHING, set()),
     ):
         async with repairing(answer) as one:
@@ -137,7 +138,7 @@ async def test_while_the_venue_does_not_answer_nobody_knows_and_all_waits() -> N
 
 
 async def test_a_venue_that_says_nothing_and_not_that_it_has_nothing_is_not_asked_again_at_once() -> None:
-    async with repairing(BackfillResult((), (), (), to_the_end=False)) as one:
+    async with repairing(BackfillResult((), NO_IDS, NO_IDS, to_the_end=False)) as one:
         await one.outlet.take(columns(0, 2))
         one.repairs.catch_up("btcusdt")
         await eventually(lambda: len(one.rest.asked_s) >= 3)
@@ -145,7 +146,7 @@ async def test_a_venue_that_says_nothing_and_not_that_it_has_nothing_is_not_aske
 
 
 async def test_trades_of_the_past_say_nothing_of_the_delay() -> None:
-    async with repairing(BackfillResult((columns(2, 3),), (), (), to_the_end=True)) as one:
+    async with repairing(BackfillResult((columns(2, 3),), NO_IDS, NO_IDS, to_the_end=True)) as one:
         await one.outlet.take(columns(0, 2))
         before = delays_observed()
         one.repairs.catch_up("btcusdt")

@@ -13,11 +13,15 @@ import httpx
 import pytest
 
 from ingest.binance.http_api import BinanceHttpApi
-from ingest.gap import Gap
 from ingest.http.errors import EndpointNotOffered, RequestRejected, VenueUnavailable
 from ingest.publish.aside import Aside
 from ingest.publish.outbox import Outbox
+from mesh.values.id_ranges import NO_IDS, IdRanges
 from tests.fixtures.binance import http_api_of
+
+
+def ids(*pairs: tuple[int, int]) -> IdRanges:
+    return IdRanges.from_pairs(pairs)
 
 
 def says(body: bytes, status: int = 200, **headers: str) -> httpx.MockTransport:
@@ -74,7 +78,7 @@ async def test_a_row_that_cannot_be_read_is_kept_aside_and_its_neighbours_are_fo
         found = await rest.trades_from("btcusdt", 5)
 
     assert [part.trade_id.tolist() for part in found.parts] == [[5], [7]]
-    assert (found.absent, found.unreachable, found.to_the_end) == ((), (Gap(6, 6),), True)
+    assert (found.absent, found.unreachable, found.to_the_end) == (NO_IDS, ids((6, 6)), True)
     assert outbox.waiting == 1
 
 

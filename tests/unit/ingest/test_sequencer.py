@@ -7,8 +7,8 @@ import random
 import numpy as np
 import pytest
 
-from ingest.gap import Gap
 from ingest.publish.sequencer import Limits, Sequencer
+from mesh.values.id_ranges import IdRange
 from mesh.values.trades import TradeColumns, concatenate
 from tests.fixtures.trades import columns, same
 
@@ -50,7 +50,7 @@ def test_out_of_order_trades_are_put_right() -> None:
     sequencer = Sequencer(last_id=9)
     assert ids_of(sequencer.push(rows(12, 10), 0)) == [10]
     assert ids_of(sequencer.push(rows(14, 13), 0)) == []
-    assert sequencer.gap == Gap(11, 11)
+    assert sequencer.gap == IdRange(11, 11)
     assert ids_of(sequencer.push(rows(11), 0)) == [11, 12, 13, 14]
     assert (sequencer.gap, sequencer.held_trades) == (None, 0)
 
@@ -127,9 +127,9 @@ def test_trades_behind_a_hole_wait_until_it_is_filled_from_elsewhere() -> None:
     sequencer = Sequencer(last_id=9)
     assert ids_of(sequencer.push(rows(20, 21), 0)) == []
     assert ids_of(sequencer.push(rows(22), 0)) == []
-    assert (sequencer.gap, sequencer.held_trades) == (Gap(10, 19), 3)
+    assert (sequencer.gap, sequencer.held_trades) == (IdRange(10, 19), 3)
     assert ids_of(sequencer.push(columns(10, 5), 0)) == [10, 11, 12, 13, 14]
-    assert sequencer.gap == Gap(15, 19)
+    assert sequencer.gap == IdRange(15, 19)
     assert ids_of(sequencer.push(columns(15, 6), 0)) == [15, 16, 17, 18, 19, 20, 21, 22]
     assert sequencer.counts.gaps == 1
 
@@ -137,9 +137,9 @@ def test_trades_behind_a_hole_wait_until_it_is_filled_from_elsewhere() -> None:
 def test_several_holes_are_told_one_after_the_other() -> None:
     sequencer = Sequencer(last_id=0)
     sequencer.push(rows(2, 4, 6), 0)
-    assert sequencer.gap == Gap(1, 1)
+    assert sequencer.gap == IdRange(1, 1)
     assert ids_of(sequencer.push(rows(1), 0)) == [1, 2]
-    assert sequencer.gap == Gap(3, 3)
+    assert sequencer.gap == IdRange(3, 3)
     assert ids_of(sequencer.push(rows(3), 0)) == [3, 4]
     assert ids_of(sequencer.push(rows(5), 0)) == [5, 6]
     assert sequencer.counts.gaps == 3
@@ -148,21 +148,21 @@ def test_several_holes_are_told_one_after_the_other() -> None:
 def test_ids_the_venue_has_not_are_passed_over() -> None:
     sequencer = Sequencer(last_id=9)
     sequencer.push(rows(13, 14), 0)
-    assert ids_of(sequencer.skip(Gap(10, 12))) == [13, 14]
+    assert ids_of(sequencer.skip(IdRange(10, 12))) == [13, 14]
     assert (sequencer.gap, sequencer.last_id) == (None, 14)
 
 
 def test_a_word_about_ids_that_came_meanwhile_changes_nothing() -> None:
     sequencer = Sequencer(last_id=9)
     sequencer.push(rows(10, 11, 12), 0)
-    assert ids_of(sequencer.skip(Gap(10, 12))) == []
+    assert ids_of(sequencer.skip(IdRange(10, 12))) == []
     assert sequencer.last_id == 12
 
 
 def test_what_came_by_the_socket_is_not_absent_whatever_rest_says() -> None:
     sequencer = Sequencer(last_id=9)
     sequencer.push(rows(12), 0)
-    assert ids_of(sequencer.skip(Gap(10, 19))) == [12]
+    assert ids_of(sequencer.skip(IdRange(10, 19))) == [12]
 
 
 @pytest.mark.parametrize(
@@ -178,7 +178,7 @@ def test_past_each_bound_the_gap_is_overdue_and_given_up(limits: Limits, now_s: 
     sequencer.push(rows(20, 21, 22), 0)
     assert sequencer.overdue(now_s)
     gap = sequencer.gap
-    assert gap == Gap(10, 19)
+    assert gap == IdRange(10, 19)
     assert ids_of(sequencer.skip(gap)) == [20, 21, 22]
     assert not sequencer.overdue(now_s)
 
@@ -200,7 +200,7 @@ def test_a_later_gap_has_as_many_seconds_of_its_own() -> None:
     sequencer = Sequencer(last_id=9, limits=Limits(max_nothing_s=5))
     sequencer.push(rows(20), 100)
     sequencer.push(rows(30), 104)
-    sequencer.skip(Gap(10, 19))
+    sequencer.skip(IdRange(10, 19))
     assert [sequencer.patience_s(100, now_s) for now_s in (105, 109)] == [4, 0]
 
 

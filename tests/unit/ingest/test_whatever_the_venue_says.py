@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 from ingest.binance.http_api import BinanceHttpApi
 from ingest.binance.session import BinanceSession
 from ingest.catalog import MAX_CATALOG_BYTES, Catalog
-from ingest.gap import Gap
 from ingest.http.errors import VenueRequestError
 from ingest.publish.aside import Aside
 from ingest.publish.outbox import Letter, Outbox
@@ -24,6 +23,7 @@ from ingest.websocket.host_rotation import Endpoint
 from ingest.websocket.silence_watchdog import SilenceWatchdog
 from mesh.bus import control, wire
 from mesh.service.errors import BadMessage
+from mesh.values.id_ranges import IdRange
 from mesh.values.trades import refusal
 from store.ledger import minutes
 from tests.fixtures import venue_words
@@ -124,7 +124,7 @@ async def ask(transport: httpx.MockTransport) -> None:
                 assert len(payload) <= MAX_CATALOG_BYTES
             elif hasattr(found, "in_order"):
                 for step in found.in_order:
-                    if isinstance(step, Gap):
+                    if isinstance(step, IdRange):
                         await outlet.absent("btcusdt", step)
                     else:
                         await outlet.take(step, live=False)

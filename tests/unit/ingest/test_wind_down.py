@@ -9,6 +9,7 @@ from ingest.http.backfill import BackfillResult
 from ingest.publish.gap_repair import Repairs
 from ingest.service import wind_down
 from ingest.venue import HttpApi
+from mesh.values.id_ranges import NO_IDS
 from tests.fixtures.passed_on import PassedOn, outlet_into
 from tests.fixtures.trades import columns
 from tests.fixtures.waiting import eventually
@@ -31,7 +32,7 @@ class Answers:
     """A venue that has what is asked for."""
 
     async def trades_from(self, symbol: str, from_id: int) -> BackfillResult:
-        return BackfillResult((columns(from_id, 2),), (), (), to_the_end=True)
+        return BackfillResult((columns(from_id, 2),), NO_IDS, NO_IDS, to_the_end=True)
 
 
 async def test_a_line_that_waits_behind_a_repair_which_waits_for_the_bus_does_not_hang_for_ever() -> None:

@@ -42,6 +42,7 @@ def test_ranges_are_the_sets_they_stand_for(left: list[int], right: list[int]) -
         assert members(found) == sorted(wanted)
     assert a.size == len(left)
     assert bool(a) == bool(left)
+    assert not left or (a.lowest, a.highest) == (min(left), max(left))
     assert a.contains(np.arange(31)).tolist() == [trade_id in left for trade_id in range(31)]
 
 
