@@ -13,6 +13,7 @@ from store.catalog_view import CatalogView
 from store.database import Database, fetch_all
 from store.queries import candles, sql, trades
 from store.queries.coverage import read_coverage
+from store.queries.request_fields import read_symbol, read_venue
 from tickmesh.v1 import store_pb2, store_pb2_grpc, trade_pb2
 
 
@@ -59,8 +60,8 @@ class StoreServicer(store_pb2_grpc.StoreServiceServicer):
     async def GetCoverage(  # noqa: N802
         self, request: store_pb2.GetCoverageRequest, context: Any
     ) -> store_pb2.GetCoverageResponse:
-        symbol = trades.read_symbol(request.symbol) or self._catalog.symbol
-        venue = trades.read_venue(request.venue) or await self._venue()
+        symbol = read_symbol(request.symbol) or self._catalog.symbol
+        venue = read_venue(request.venue) or await self._venue()
         return await read_coverage(self._database, venue, symbol)
 
     async def _list_trades(self, query: trades.TradeQuery, venue: str, symbol: str) -> list[sql.TradeRow]:

@@ -6,4 +6,4 @@ ledger.
 
 from __future__ import annotations
 
-__all__ = ["candles", "coverage", "sql", "trades"]
+__all__ = ["candles", "coverage", "request_fields", "sql", "trades"]

@@ -17,7 +17,7 @@ from mesh.values.candles import INDICATORS, INTERVALS_US
 from store.database.times import FIRST_US, LAST_US, time_of
 from store.queries import sql
 from store.queries.page_tokens import Token, TokenCodec, require_same_query
-from store.queries.trades import read_size, read_symbol, read_times, read_venue
+from store.queries.request_fields import read_size, read_symbol, read_times, read_venue
 from tickmesh.v1 import store_pb2, trade_pb2
 
 DEFAULT_INTERVAL = "1m"
