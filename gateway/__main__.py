@@ -38,6 +38,7 @@ class Server(uvicorn.Server):
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
+        """Take no signal while inside."""
         yield
 
 

@@ -53,10 +53,12 @@ class _BadRequestError(Exception):
 
 
 class ClientSession:
-    """See the module. All times are seconds of one steady clock.
+    """What is said on one connection, and what the client follows. Feed it with what arrives; call `poll` regularly.
 
     Args:
         target: path and query of the handshake, like ``/stream?streams=btcusdt@trade/ethusdt@trade``.
+        now_s: seconds of a steady clock, the same for all calls.
+        limits: what the venue allows.
 
     Raises:
         TargetError: the venue has no such address.

@@ -95,6 +95,7 @@ class ClientSocket(asyncio.Protocol):
         self._mute = (until_s, pongs)
 
     def unmute(self) -> None:
+        """Send again."""
         self._mute = None
 
     def poll(self, now_s: float) -> None:

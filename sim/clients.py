@@ -35,6 +35,7 @@ class Clients:
 
     @property
     def following_trades(self) -> bool:
+        """Whether any client follows a stream of trades."""
         return any(socket.view is not None and socket.view.trades for socket in self.sockets)
 
     def meet(self) -> ClientSocket:
@@ -58,6 +59,11 @@ class Clients:
                 socket.send(made[view])
 
     def poll(self, now_s: float) -> None:
+        """Do for every client what time demands: pings, and hanging up on who is late.
+
+        Args:
+            now_s: seconds of a steady clock.
+        """
         for socket in list(self.sockets):
             socket.poll(now_s)
 

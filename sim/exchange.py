@@ -32,9 +32,11 @@ class IssuedBatch:
 
 
 class Exchange:
-    """See the module.
+    """A market that issues the trades of one source. Call `advance` or `issue`, and send what comes back.
 
     Args:
+        source: where the trades come from.
+        pacer: says when they are due.
         count: how many trades to issue in all; None for no end.
         keep: how many trades of each symbol REST can still tell, at least.
         keep_times: trades keep the times they have on the tape instead of the time of issue.
@@ -74,6 +76,7 @@ class Exchange:
 
     @property
     def instruments(self) -> tuple[Instrument, ...]:
+        """What is traded, in the order of the index that trades carry as `symbol`."""
         return self._supply.source.instruments
 
     @property
@@ -83,6 +86,7 @@ class Exchange:
 
     @property
     def done(self) -> bool:
+        """Whether no more trades will be issued."""
         return self._supply.ended or self.left == 0
 
     # Issuing
@@ -140,7 +144,12 @@ class Exchange:
                 block = _joined([block, later])
 
     def advance(self, elapsed_us: int, now_us: int, *, most: int = LARGEST_BATCH) -> IssuedBatch | None:
-        """Let time pass, and issue what is due by now, at most `most`.
+        """Let time pass, and issue what is due by now.
+
+        Args:
+            elapsed_us: microseconds since the last call.
+            now_us: the time to stamp trades with, in microseconds since 1970 UTC.
+            most: how many trades to issue at most.
 
         Returns:
             None when nothing is due. A batch is of bounded size: see `wait_us` for whether more is due already.
@@ -154,6 +163,10 @@ class Exchange:
 
     def issue(self, count: int, now_us: int) -> IssuedBatch | None:
         """Issue the next `count` trades now, or as many of them as one batch can hold.
+
+        Args:
+            count: how many trades.
+            now_us: the time to stamp them with, in microseconds since 1970 UTC.
 
         Returns:
             None when there is nothing to issue: count is 0, or `done`.

@@ -71,7 +71,14 @@ class _ActiveRestFault:
 
 
 class FaultPlan:
-    """See the module. `struck` tells what has struck: kind, number of trades issued before it, and seconds."""
+    """Which faults wait, which have struck and which last. Ask `strike` before every batch, then `room` and `tamper`.
+
+    Args:
+        seed: decides what is random: the new order of trades, the way of garbling, what `random` becomes.
+
+    Attributes:
+        struck: what has struck, the newest thousand: kind, number of trades issued before it, and seconds.
+    """
 
     def __init__(self, seed: int) -> None:
         self.struck: deque[dict[str, object]] = deque(maxlen=STRUCK_KEPT)

@@ -13,7 +13,13 @@ class Instrument:
 
     Attributes:
         symbol: lower case, as in stream names; REST and frames say it in upper case.
+        base: what is traded, like BTC.
+        quote: what it is paid with, like USDT.
+        tick_e8: the smallest step of a price.
+        step_e8: the smallest step of a quantity.
+        start_price_e8: where the seeded market begins.
         typical_steps: the unit a seeded quantity is built from, in steps.
+        first_trade_id: the id of its first trade in the seeded market.
         weight: the symbol's share of the seeded market's orders, against the other instruments' weights.
     """
 
@@ -29,6 +35,7 @@ class Instrument:
 
     @property
     def name(self) -> str:
+        """The symbol in upper case, as REST and frames say it."""
         return self.symbol.upper()
 
 

@@ -33,13 +33,16 @@ LATE_BATCHES = 10_000  # of slow frames; more are sent before their time, so tha
 
 
 class Issuer:
-    """See the module. Run `pump` and `beat` as tasks.
+    """Issues the trades of an exchange to its clients as time passes. Run `pump` and `beat` as tasks.
 
     Attributes:
         exchange: what is issued.
         plan: the faults that wait and have struck.
 
     Args:
+        exchange: issues them.
+        clients: get them.
+        plan: says what goes wrong on the way.
         log: already open; trades it holds have been issued.
         faults: count from the first trade, and from the moment when the first may be issued.
         wait_for_client: `pump` issues nothing until a client follows a trade stream.

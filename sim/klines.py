@@ -116,8 +116,13 @@ class Klines:
         return news
 
     def of_interval(self, interval_us: int, *, start_us: int | None, end_us: int | None, limit: int) -> list[Kline]:
-        """Return at most `limit` klines that open within [start_us, end_us]: the oldest of them, or without start_us
-        the newest.
+        """Return klines of an interval, oldest first.
+
+        Args:
+            interval_us: how long one is, in microseconds: one of `INTERVALS_US`.
+            start_us: the earliest opening, in microseconds since 1970 UTC; None for the newest ones.
+            end_us: the latest opening; None for no bound.
+            limit: how many at most: the oldest of those that open within the bounds, or without `start_us` the newest.
         """
         found: list[Kline] = []
         minutes = [*self._closed, self.open] if self.open is not None else []

@@ -67,6 +67,7 @@ class InstrumentWalk:
         self._trades = NO_TRADES
 
     def orders(self, count: int) -> tuple[Integers, Trades]:
+        """Return the next `count` orders: how many trades each has, shape (count,), and all their trades."""
         while len(self._lengths) < count:
             lengths, trades = self._more()
             self._lengths = np.concatenate([self._lengths, lengths])

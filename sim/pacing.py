@@ -14,6 +14,8 @@ HIGHEST_RATE = 1_000_000.0  # far above what is made in a second; at this rate t
 
 
 class Pace(enum.Enum):
+    """How trades lie in time."""
+
     EVEN = "even"  # one trade after the other, all gaps alike
     BURSTS = "bursts"  # whole orders at once, random gaps between them, the rate on average
     RECORDED = "recorded"  # a tape's own gaps
@@ -46,6 +48,7 @@ class Pacer:
 
     @property
     def flat_out(self) -> bool:
+        """Whether trades are issued as fast as clients take them."""
         return self.rate == math.inf
 
     @property

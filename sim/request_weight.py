@@ -14,6 +14,15 @@ MOST_ADDRESSES: Final = 10_000
 
 @dataclass(frozen=True, slots=True)
 class WeightDecision:
+    """What becomes of a request.
+
+    Attributes:
+        status: 200, 429 when the weight of this minute is used up, 418 while the address is banned.
+        used: the weight that the address has used in this minute.
+        retry_after_s: seconds to wait, where it is refused.
+        msg: Binance's words for it.
+    """
+
     status: int
     used: int
     retry_after_s: int = 0

@@ -30,6 +30,8 @@ ANYTHING: Final = ".*"
 
 @dataclass(frozen=True, slots=True)
 class RestAnswer:
+    """An HTTP answer: status, body and headers."""
+
     status: int
     body: bytes
     headers: dict[str, str] = field(default_factory=dict)
@@ -58,7 +60,12 @@ class _Route:
 
 
 class Rest:
-    """See the module. `unit` inside is what a microsecond time is divided by: 1000 for ms, 1 for us."""
+    """Answers requests from what an exchange remembers; one per exchange.
+
+    Args:
+        exchange: whose trades and klines are told.
+        weights: what each address has used; None for a fresh account with Binance's limit.
+    """
 
     def __init__(self, exchange: Exchange, weights: RequestWeights | None = None) -> None:
         self._exchange = exchange
@@ -70,9 +77,12 @@ class Rest:
         """RestAnswer one request.
 
         Args:
+            method: GET or another.
+            path: like `/api/v3/trades`.
             query: as in the address, without the question mark.
             headers: names in lower case.
             address: of the client: weights are counted by it.
+            now_us: the time, in microseconds since 1970 UTC.
         """
         route = ROUTES.get(path)
         if route is None:
@@ -93,12 +103,15 @@ class Rest:
     # One reply a path
 
     def ping(self, _: _Request) -> object:
+        """Answer `/api/v3/ping`."""
         return {}
 
     def time(self, request: _Request) -> object:
+        """Answer `/api/v3/time`."""
         return {"serverTime": request.now_us // request.unit}
 
     def exchange_info(self, request: _Request) -> object:
+        """Answer `/api/v3/exchangeInfo`."""
         parameters = request.parameters
         if "symbol" in parameters and "symbols" in parameters:
             raise _ApiError(-1128, "Combination of optional parameters invalid.")
@@ -126,10 +139,12 @@ class Rest:
         }
 
     def trades(self, request: _Request) -> object:
+        """Answer `/api/v3/trades`: the newest trades."""
         history = self._listing(request.parameters).history
         return _trade_rows(history.rows(history.end - _limit(request.parameters), history.end), request.unit)
 
     def historical_trades(self, request: _Request) -> object:
+        """Answer `/api/v3/historicalTrades`: trades from an id on."""
         parameters = request.parameters
         if "fromId" not in parameters:
             return self.trades(request)
@@ -138,6 +153,7 @@ class Rest:
         return _trade_rows(history.rows(start, start + _limit(parameters)), request.unit)
 
     def aggregate_trades(self, request: _Request) -> object:
+        """Answer `/api/v3/aggTrades`."""
         parameters = request.parameters
         history, limit = self._listing(parameters).history, _limit(parameters)
         start_us, end_us = _time_us(parameters, "startTime"), _time_us(parameters, "endTime")
@@ -161,6 +177,7 @@ class Rest:
         return _aggregate_rows(history.rows(start, stop), request.unit)
 
     def klines(self, request: _Request) -> object:
+        """Answer `/api/v3/klines`."""
         parameters = request.parameters
         listing = self._listing(parameters)
         interval_us = INTERVALS_US.get(parameters["interval"])

@@ -49,6 +49,7 @@ class RestApp:
         self._status = status
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        """Answer one request, as ASGI has it."""
         assert scope["type"] == "http"
         method, path = scope["method"], scope["path"]
         if path.startswith("/sim/"):

@@ -92,6 +92,7 @@ class SimServer:
                 rest.should_exit = True
 
     def stop(self) -> None:
+        """Ask `run` to come to its end."""
         self._stopping.set()
 
     def status(self) -> dict[str, object]:

@@ -39,6 +39,12 @@ class TradeHistory:
         self.end = 0
 
     def append(self, trades: Trades, aggregate_ids: npt.NDArray[np.int64]) -> None:
+        """Take in the next trades.
+
+        Args:
+            trades: in id order, newer than all before.
+            aggregate_ids: of each trade the id of the aggregate it belongs to, shape (n,).
+        """
         done = 0
         while done < len(trades):
             used = (self.end - self.start) % ROWS_PER_CHUNK

@@ -14,7 +14,8 @@ class TradeSource(Protocol):
     """Where trades come from: a Market or a Tape."""
 
     @property
-    def instruments(self) -> tuple[Instrument, ...]: ...
+    def instruments(self) -> tuple[Instrument, ...]:
+        """What it trades, in the order of the index that trades carry as `symbol`; may grow from block to block."""
 
     def next_block(self) -> Trades:
         """Make or read the next trades, `due` never falling; an empty block is the end."""

@@ -55,8 +55,10 @@ def short_texts(number: Decimal | int | None) -> Iterator[str]:
 
 
 def fitting_text(texts: Iterable[str], *, width: int) -> str:
-    """Choose the first of `texts` that fits into `width` cells; when none does, fill them so that no part of a number
-    passes for the whole.
+    """Choose the first of `texts` that fits into `width` cells.
+
+    Returns:
+        It, or as many # where none fits: no part of a number passes for the whole.
     """
     return next((text for text in texts if len(text) <= width), "#" * width)
 

@@ -95,8 +95,11 @@ class Quote:
         return replace(self, recent=recent.then(self.recent), decimals=max(self.decimals, decimals))
 
     def change(self) -> tuple[Decimal, Decimal, bool] | None:
-        """How far the price has moved, in price and in percent; True when that is since the session began, False when
-        since this program first saw the coin. None while there is no price.
+        """Say how far the price has moved.
+
+        Returns:
+            The difference in price and in percent, and whether it is since the session began (True) or since this
+            program first saw the coin (False). None while there is no price.
         """
         since = self.first if self.stats.opened is None else self.stats.opened
         if self.price is None or since is None:

@@ -123,8 +123,11 @@ class Socket(WebSocketsSansIOProtocol):
         self.transport.write(frames)
 
     def let_go(self, code: int, reason: str, *, grace_s: float) -> None:
-        """Close without waiting for anything: the close frame goes behind what is buffered, and after `grace_s`
-        the connection is cut, whether or not the client has read that far."""
+        """Close without waiting for anything.
+
+        The close frame goes behind what is buffered, and after `grace_s` seconds the connection is cut, whether or not
+        the client has read that far.
+        """
         if self.close_sent or self.disconnected:
             return
         if not self.handshake_complete:  # there is nothing to close yet

@@ -106,8 +106,7 @@ class TickWriter:
 
 
 def _ids(keys: Sequence[int]) -> Sequence[object]:
-    """Return the trades' ids as the venue gave them, ready to be written; their epoch stands beside those of a later
-    epoch than the first one."""
+    """Return the trades' ids as the venue gave them, ready to be written, with the epoch where it is not the first."""
     if not keys or max(keys) < epochs.IDS:
         return keys
     return [

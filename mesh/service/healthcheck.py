@@ -29,9 +29,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def serving_problem(metrics: str) -> str:
-    """Return what speaks against serving in the text of a `/metrics`; "" when nothing does.
+    r"""Return what speaks against serving in the text of a `/metrics`; "" when nothing does.
 
-    >>> serving_problem("# TYPE tickmesh_serving gauge\\ntickmesh_serving 1.0\\n")
+    >>> serving_problem("# TYPE tickmesh_serving gauge\ntickmesh_serving 1.0\n")
     ''
     """
     for line in metrics.splitlines():

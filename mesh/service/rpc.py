@@ -130,8 +130,10 @@ def authorization(token: str | None) -> tuple[tuple[str, str], ...]:
 
 
 class _Border(grpc.aio.ServerInterceptor):
-    """Where calls come in: the token is asked for, unary calls end in time, our errors leave with their code, all
-    others are loud."""
+    """Where calls come in.
+
+    The token is asked for, unary calls end in time, our errors leave with their code, all others are loud.
+    """
 
     def __init__(self, access: Access, services: Sequence[str]) -> None:
         self._access = access

@@ -133,8 +133,9 @@ class Selection:
         )
 
     def coins(self) -> list[str]:
-        """Return the symbols to choose from: the original's coins that the venue trades, then what else is followed,
-        then the selected one.
+        """Return the symbols to choose from.
+
+        They are the original's coins that the venue trades, then what else is followed, then the selected one.
 
         Raises:
             NotReady: ingest has not told yet what is followed.

@@ -1,4 +1,4 @@
-"""What libsignal costs as Python calls it:
+"""What libsignal costs as Python calls it.
 
     python -m tests.bench.bench_libsignal
 

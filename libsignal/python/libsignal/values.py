@@ -21,15 +21,24 @@ class Trades(Protocol):
     """Consecutive trades of one symbol, every array of shape (n,): `mesh.values.trades.TradeColumns` is one."""
 
     @property
-    def trade_id(self) -> Int64s: ...
+    def trade_id(self) -> Int64s:
+        """Ids, consecutive."""
+
     @property
-    def price_e8(self) -> Int64s: ...
+    def price_e8(self) -> Int64s:
+        """Prices, scaled by 1e8."""
+
     @property
-    def quantity_e8(self) -> Int64s: ...
+    def quantity_e8(self) -> Int64s:
+        """Quantities, scaled by 1e8."""
+
     @property
-    def time_us(self) -> Int64s: ...
+    def time_us(self) -> Int64s:
+        """Microseconds since 1970 UTC."""
+
     @property
-    def is_buyer_maker(self) -> npt.NDArray[np.bool_] | Uint8s: ...
+    def is_buyer_maker(self) -> npt.NDArray[np.bool_] | Uint8s:
+        """Whether the buyer was the maker."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -26,7 +26,6 @@ def ids(*pairs: tuple[int, int]) -> IdRanges:
 
 def says(body: bytes, status: int = 200, **headers: str) -> httpx.MockTransport:
     """Stand in for a venue that answers every question in the same way."""
-
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     return httpx.MockTransport(lambda _: httpx.Response(status, headers=named, stream=Body(body)))
 
