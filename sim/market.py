@@ -79,7 +79,7 @@ class InstrumentWalk:
     def _more(self) -> tuple[Integers, Trades]:
         instrument, words = self._instrument, self._bits.random_raw(ORDERS_PER_BLOCK)
         lengths = ORDER_LENGTHS[_field(words, 0, 16)]
-        # 16 instrument tosses are near enough to a normal step: mean 0, deviation 2.
+        # 16 coin tosses are near enough to a normal step: mean 0, deviation 2.
         steps = sum(_field(words, 16 + bit, 1) for bit in range(16)) - 8
         fine = self._price_fine + np.cumsum(steps * max(1, self._price_fine // STEP_SHARE))
         self._price_fine = max(int(fine[-1]), 64 << FINE)

@@ -1,4 +1,4 @@
-"""Binance's public REST, without the socket: a request in, an `RestAnswer` out, from what the exchange remembers."""
+"""Binance's public REST, without the socket: a request in, a `RestAnswer` out, from what the exchange remembers."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class Rest:
     def answer(
         self, method: str, path: str, query: str, *, headers: Mapping[str, str], address: str, now_us: int
     ) -> RestAnswer:
-        """RestAnswer one request.
+        """Answer one request.
 
         Args:
             method: GET or another.
