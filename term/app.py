@@ -26,15 +26,27 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 async def run(url: str, *, token: str = "", colour: bool = True) -> None:
     """Show the gateway at `url` until the person or a signal ends it. The terminal is given back in any case.
 
+    Args:
+        url: where the gateway is, like `http://127.0.0.1:8080`.
+        token: what it asks for; empty for none.
+        colour: whether to use colours, where the terminal has any.
+
     Raises:
-        ScreenError: There is no terminal that could show it.
+        ClientError: the URL, or the environment's proxies or certificates, cannot be used.
+        ScreenError: there is no terminal that could show it.
     """
     with Screen(colour=colour) as screen:
         await App(screen, url=url, token=token).run()
 
 
 class App:
-    """The running program: the model of the moment and the tasks that feed it."""
+    """The running program: the model of the moment and the tasks that feed it.
+
+    Args:
+        screen: shows it, and gives the keys.
+        url: where the gateway is.
+        token: what the gateway asks for; empty for none.
+    """
 
     def __init__(self, screen: Screen, *, url: str, token: str) -> None:
         self._screen = screen

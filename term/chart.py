@@ -11,9 +11,15 @@ from term.formatting import number_text
 
 
 def draw(prices: Sequence[Decimal], *, height: int, decimals: int) -> list[str]:
-    """Draw a line chart of exactly `height` lines, as wide as its labels, an axis and one column for each price.
+    """Draw a line chart, as wide as its labels, an axis and one column for each price.
 
-    The axis is labelled with prices of `decimals` decimals; a label that would repeat the one above is left out.
+    Args:
+        prices: oldest first.
+        height: how many lines it has.
+        decimals: of the labels; one that would repeat the one above is left out.
+
+    Returns:
+        Exactly `height` lines of text.
     """
     if not prices or height < 1:
         return [""] * max(height, 0)

@@ -78,8 +78,15 @@ class Client:
 
     Use it as a context manager; run `follow` as a task for the live stream, and `perform` for each request.
 
+    Args:
+        url: where the gateway is, like `http://127.0.0.1:8080`.
+        emit: is called with every event.
+        now_us: gives the time in microseconds since 1970 UTC, never going back.
+        random: for the delays between attempts.
+        token: what the gateway asks for; empty for none.
+
     Raises:
-        ClientError: The environment's proxies or certificates cannot be used, or `url` cannot be asked.
+        ClientError: the environment's proxies or certificates cannot be used, or `url` cannot be asked.
     """
 
     def __init__(
@@ -234,7 +241,7 @@ def _proxy_to(url: str) -> str | Literal[True]:
 
 
 def stream_url(url: str) -> str:
-    """Where the live stream of the gateway at `url` is: `http://host:8080` has it at `ws://host:8080/ws`.
+    """Return where the live stream of the gateway at `url` is: `http://host:8080` has it at `ws://host:8080/ws`.
 
     The gateway tells of selections and of its own state only to those who ask for events.
     """
@@ -244,7 +251,7 @@ def stream_url(url: str) -> str:
 
 
 def shown_url(url: str) -> str:
-    """The URL as the screen may show it: without a password."""
+    """Return the URL as the screen may show it: without a password."""
     parts = urlsplit(url)
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 

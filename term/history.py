@@ -12,7 +12,17 @@ MAX_ROWS = 20_000
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """Trades newest first; `top` is the row shown first, `error` why the last request got no answer."""
+    """The trades fetched so far, newest first.
+
+    Attributes:
+        trades: at most `MAX_ROWS`.
+        top: the row shown first, counted from 0.
+        next_token: what asks for the page below; empty when there is none.
+        fetched: whether any request has been answered, or has failed.
+        error: why the last request got no answer; empty when it did.
+        price_decimals: how many decimals the prices need.
+        quantity_decimals: how many decimals the quantities need.
+    """
 
     trades: tuple[Trade, ...] = ()
     top: int = 0

@@ -19,11 +19,29 @@ JUST_NOW_US = 5_000_000
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """Everything the screen is drawn from.
+    """Everything the screen is drawn from. Times are microseconds since 1970 UTC.
 
-    `cursor` is the row of the coin list, None while it stays on the selected coin. `generation` counts switches of the
-    coin, so that answers from before one can be told. `outstanding` are the requests not yet answered; none is made
-    twice at a time.
+    Attributes:
+        url: the gateway's, as the screen may show it.
+        width: cells of the terminal from left to right.
+        height: its rows.
+        now_us: the time of the last event that told one.
+        view: which screen is shown.
+        stream: how the live stream is.
+        coins: to choose from.
+        coins_error: why there are none.
+        cursor: row of the coin list; None while it stays on the selected coin.
+        selection: the symbol that is followed; None before the gateway has told it.
+        generation: counts switches of the coin, so that answers from before one can be told.
+        quote: what is known of the selected coin.
+        history: its trades that were fetched.
+        outstanding: requests not yet answered; none is made twice at a time.
+        feed: what the mesh said of its trades the last time it was asked.
+        feed_us: when it said so.
+        polled_us: when the gateway was last asked for what it does not tell by itself.
+        verified_us: when it was last asked which symbol is selected, because a trade of another one came.
+        notice: a message for the person; shown until `notice_until_us`.
+        notice_until_us: until when it is shown.
     """
 
     url: str
@@ -110,6 +128,16 @@ Step = tuple[Model, tuple[Effect, ...]]
 
 
 def start(*, url: str, width: int, height: int, now_us: int) -> Step:
-    """Begin with the coin list."""
+    """Begin with the coin list.
+
+    Args:
+        url: the gateway's, as the screen may show it.
+        width: cells of the terminal from left to right.
+        height: its rows.
+        now_us: the time, in microseconds since 1970 UTC.
+
+    Returns:
+        The first model, and the first requests.
+    """
     model = Model(url=url, width=width, height=height, now_us=now_us, stream=StreamState(since_us=now_us))
     return model.asking(LoadCoins(), LoadSelection(0))

@@ -20,12 +20,23 @@ _SECOND_US = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Quote:
-    """The selected coin, as it stands after the last event.
+    """The selected coin, as it stands after the last event. Times are microseconds since 1970 UTC.
 
-    `first` is the first price seen by this program, `decimals` how many a price of this coin needs, `delay_us` how
-    long after the venue's time the last trade arrived here, `per_second` pairs of a second since 1970 and the trades
-    that arrived in it. `current` says whether a trade has come since the stream was opened, or its
-    source came back: from then on the trades know better than any answer.
+    Attributes:
+        price: of the last trade; None before the first one.
+        current: whether a trade has come since the stream was opened or went on: from then on the trades know better
+            than any answer.
+        first: the first price seen by this program.
+        direction: of the last change of the price.
+        changed_us: when the price changed.
+        traded_us: when the last trade arrived here.
+        delay_us: how long after the venue's time it arrived, in microseconds.
+        decimals: how many a price of this coin needs.
+        live_stats: what came with the trades.
+        asked_stats: what was asked for.
+        recent: prices for the chart.
+        per_second: pairs of a second since 1970 and the number of trades that arrived in it, oldest first.
+        missed: trades that the gateway did not send here.
     """
 
     price: Decimal | None = None
@@ -48,7 +59,7 @@ class Quote:
         return self.asked_stats.merged(self.live_stats)
 
     def traded(self, trade: Trade, received_us: int) -> Quote:
-        """Take in a trade that has just arrived."""
+        """Take in a trade that arrived at `received_us`."""
         direction = self._direction_to(trade.price)
         return replace(
             self,

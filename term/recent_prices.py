@@ -17,13 +17,21 @@ _BUCKETS_PER_COLUMN = (1, 2, 4, 8, 20, 40, 80, 120, 240, 600, MAX_BUCKETS)
 
 @dataclass(frozen=True, slots=True)
 class RecentPrices:
-    """The last price of each bucket, oldest first, without holes; `newest` is the number of the last bucket."""
+    """The last price of each quarter of a second, oldest first, none left out.
+
+    Attributes:
+        newest: the number of the last bucket, counted from 1970 in steps of `BUCKET_US`.
+        prices: the last price of each bucket; the last one is that of `newest`.
+    """
 
     newest: int = 0
     prices: tuple[Decimal, ...] = ()
 
     def add(self, price: Decimal, time_us: int) -> RecentPrices:
-        """Add a trade's price. A bucket without trades repeats the one before it; a jump in time starts over."""
+        """Add the price of a trade at `time_us`.
+
+        A bucket without trades repeats the one before it; a jump in time starts over.
+        """
         bucket = time_us // BUCKET_US
         ahead = bucket - self.newest
         if not self.prices or abs(ahead) >= MAX_BUCKETS:

@@ -50,7 +50,15 @@ VERIFY_US = 250_000
 
 
 def update(model: Model, event: Event) -> Step:
-    """Give the model after `event`, and what to do about it."""
+    """Decide what follows from an event.
+
+    Args:
+        model: everything before it.
+        event: what happened.
+
+    Returns:
+        The model after it, and what to do next: requests to make, or `Quit`.
+    """
     match event:
         case TradeSeen():
             return _trade_seen(model, event)
