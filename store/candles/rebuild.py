@@ -1,8 +1,9 @@
-"""The indicators of stored candles, worked out again behind candles that were made again.
+"""The indicators of stored candles, calculated again after candles that were made again.
 
-Each candle's follow from those of the one before, so a change runs on through the candles after it until they are what
-they were to the last bit: with the default periods some 700 candles later, when it is forgotten, and at most up to the
-newest. A thousand candles are looked at at a time. Every candle whose indicators change is one revision further.
+The indicators of a candle follow from those of the candle before. So a change goes on through the candles after it
+until these are what they were, to the last bit: with the default periods some 700 candles later, when the averages have
+forgotten it, and at most up to the newest. A thousand candles are read at a time. The revision of every candle whose
+indicators change rises by one.
 """
 
 from __future__ import annotations
@@ -24,26 +25,26 @@ _BATCH = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Name:
-    """Whose candles, and of which interval."""
+class SeriesName:
+    """Which series of candles: of which venue and symbol, and of which interval, such as `1m`."""
 
     venue: str
     symbol: str
     interval: str
 
 
-async def follow(connection: Connection, name: Name, first: dt.datetime, periods: Periods, *, warm: bool) -> None:
-    """Work out the indicators of signal's new candles where the stored ones know better.
+async def follow(connection: Connection, name: SeriesName, first: dt.datetime, periods: Periods, *, warm: bool) -> None:
+    """Calculate the indicators of signal's new candles again where the stored candles know more than signal did.
 
-    They do behind a candle that was made again; and where signal has forgotten what is stored: its state was lost, or
-    begun anew with other periods.
+    They do after a candle that was made again; and where signal has forgotten what is stored: its state was lost, or
+    started anew with other periods.
 
     Args:
         connection: inside a transaction.
-        name: whose.
-        first: when the first one begins.
+        name: of the series.
+        first: when the first of the new candles begins.
         periods: of the indicators.
-        warm: whether that one has all its indicators.
+        warm: whether that candle has all its indicators.
 
     """
     asked = _asked(name) | {"time": first}
@@ -57,15 +58,23 @@ async def follow(connection: Connection, name: Name, first: dt.datetime, periods
         await _renew(connection, name, first, frozenset(), periods, anew=True)
 
 
-async def renew(connection: Connection, name: Name, made: Set[dt.datetime], periods: Periods) -> None:
-    """Work out the indicators of candles that have just been made again, and of those after them."""
+async def renew(connection: Connection, name: SeriesName, made: Set[dt.datetime], periods: Periods) -> None:
+    """Calculate the indicators of candles that have just been made again, and of those after them.
+
+    Args:
+        connection: inside a transaction.
+        name: of the series.
+        made: when the candles begin that were made again.
+        periods: of the indicators.
+
+    """
     if made:
         await _renew(connection, name, min(made), made, periods)
 
 
 async def _renew(
     connection: Connection,
-    name: Name,
+    name: SeriesName,
     first: dt.datetime,
     made: Set[dt.datetime],
     periods: Periods,
@@ -97,9 +106,9 @@ async def _renew(
 
 
 async def _series_before(
-    connection: Connection, name: Name, first: dt.datetime, periods: Periods, *, anew: bool
+    connection: Connection, name: SeriesName, first: dt.datetime, periods: Periods, *, anew: bool
 ) -> CandleSeries:
-    """Return the indicators as they are before `first`: gone on with, or begun so far back that it makes no odds."""
+    """Return the series before `first`: resumed from a candle, or started so far back that it makes no difference."""
     series = CandleSeries(periods)
     if not anew:
         rows = await _read_before(connection, name, first, limit=periods.candle_sma_period)
@@ -115,7 +124,7 @@ def _close(series: CandleSeries, rows: Sequence[Any]) -> list[Indicators]:
     return series.close(high_e8, low_e8, close_e8)
 
 
-async def _read_before(connection: Connection, name: Name, first: dt.datetime, *, limit: int) -> list[Any]:
+async def _read_before(connection: Connection, name: SeriesName, first: dt.datetime, *, limit: int) -> list[Any]:
     asked = _asked(name) | {"time": first, "limit": limit}
     return (await fetch_all(connection, sql.READ_BEFORE, asked))[::-1]
 
@@ -124,5 +133,5 @@ def _indicators(values: Sequence[float | None]) -> Indicators:
     return Indicators(*(math.nan if value is None else value for value in values))
 
 
-def _asked(name: Name) -> dict[str, object]:
+def _asked(name: SeriesName) -> dict[str, object]:
     return {"venue": name.venue, "symbol": name.symbol, "interval": name.interval}

@@ -23,11 +23,11 @@ from mesh.values.candles import INDICATORS, INTERVALS_US, Candle, ClosedCandles
 from mesh.values.id_ranges import IdRanges
 from mesh.values.trades import Int64s, TradeColumns
 from store.candles import rebuild, sql
-from store.candles.rebuild import Name
+from store.candles.rebuild import SeriesName
 from store.database import Connection, fetch_all
 from store.database.times import time_of
 
-Remade: TypeAlias = dict[Name, set[dt.datetime]]
+Remade: TypeAlias = dict[SeriesName, set[dt.datetime]]
 """When the candles that have been made again begin, by series."""
 _SECOND_US = INTERVALS_US["1s"]
 _NEAR_US = 60 * _SECOND_US
@@ -212,7 +212,7 @@ async def _make(
         asked |= {"begin": time_of(begin_us), "end": time_of(end_us), "length": dt.timedelta(microseconds=length_us)}
         if removed:
             empty = await fetch_all(connection, sql.FORGET_EMPTY, asked)
-            remade[Name(venue, symbol, interval)].update(time for (time,) in empty)
+            remade[SeriesName(venue, symbol, interval)].update(time for (time,) in empty)
         if lower:
             cursor = await connection.execute(sql.FROM_CANDLES, asked)
         elif thorough:
@@ -222,7 +222,7 @@ async def _make(
             cursor = await connection.execute(sql.FROM_TRADES, asked | {"wanted": wanted})
         else:
             continue
-        remade[Name(venue, symbol, interval)].update(time for (time,) in await cursor.fetchall())
+        remade[SeriesName(venue, symbol, interval)].update(time for (time,) in await cursor.fetchall())
 
 
 async def _renew_indicators(connection: Connection, remade: Remade, periods: Periods) -> None:
@@ -230,14 +230,14 @@ async def _renew_indicators(connection: Connection, remade: Remade, periods: Per
         await rebuild.renew(connection, name, times, periods)
 
 
-def _firsts(batches: Sequence[ClosedCandles]) -> dict[Name, Candle]:
+def _firsts(batches: Sequence[ClosedCandles]) -> dict[SeriesName, Candle]:
     """Return the first candle of each interval."""
-    firsts: dict[Name, Candle] = {}
+    firsts: dict[SeriesName, Candle] = {}
     for batch in batches:
         for candle in batch.candles:
-            first = firsts.setdefault(Name(batch.venue, batch.symbol, candle.interval), candle)
+            first = firsts.setdefault(SeriesName(batch.venue, batch.symbol, candle.interval), candle)
             if candle.time_us < first.time_us:
-                firsts[Name(batch.venue, batch.symbol, candle.interval)] = candle
+                firsts[SeriesName(batch.venue, batch.symbol, candle.interval)] = candle
     return firsts
 
 
