@@ -15,8 +15,7 @@ from zlib import crc32
 import msgspec
 import numpy as np
 
-from libsignal import Candle as LibraryCandle
-from libsignal import PackedSignals, RefusedTrade, SignalState, UnusableState
+from libsignal import PackedSignals, RefusedTrade, SignalCandle, SignalState, UnusableState
 from mesh.bus import subjects, wire
 from mesh.service.errors import BadMessage, TickmeshError
 from mesh.values.candles import INDICATORS, INTERVALS_US, Candle
@@ -257,7 +256,7 @@ def _read_entry(name: str, saved: bytes) -> tuple[SignalState, SignalColumns]:
 _INTERVALS = {length_us: interval for interval, length_us in INTERVALS_US.items()}
 
 
-def _closed(found: LibraryCandle) -> Candle:
+def _closed(found: SignalCandle) -> Candle:
     # By position, which costs a third of naming them; test_engine.py holds the two orders together.
     numbers: Any = msgspec.structs.astuple(found)
     indicators = numbers[: len(INDICATORS)]

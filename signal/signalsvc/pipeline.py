@@ -198,7 +198,7 @@ class Pipeline:
                 for message in messages:
                     await self._take(message)
                 self._health.set("stream", not messages or not self._replaying)
-                self._tell_metrics()
+                self._update_metrics()
                 if loop.time() >= next_save_s or self._save_now.is_set():
                     next_save_s = loop.time() + _SAVE_EVERY_S
                     await self._save(reader)
@@ -212,7 +212,7 @@ class Pipeline:
                     return
             await self._save(reader)
 
-    def _tell_metrics(self) -> None:
+    def _update_metrics(self) -> None:
         if self._taken is not None:
             POSITION.set(self._taken.sequence)
         REPEATS.set(self._engine.repeats)

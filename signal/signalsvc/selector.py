@@ -51,7 +51,7 @@ class Selector:
         self._problem = ""
         self._news = asyncio.Condition()
         self._refused_s: dict[str, float] = {}  # when a symbol was looked up in vain
-        self._deciding: asyncio.Task[None] | None = None
+        self._lookup_task: asyncio.Task[None] | None = None
 
     async def begin(self, bus: Bus) -> None:
         """Announce the selected symbol of the first start, if none was ever selected."""
@@ -77,7 +77,7 @@ class Selector:
                 raise NotReady(f"nobody knows whether {symbol!r} is listed: {problem}") from None
             self._selection.check(symbol)
         await self._announce(symbol)
-        self._take(symbol)
+        self._apply(symbol)
         return symbol
 
     async def follow(self, dead: DeadLetterQueue) -> None:
@@ -88,24 +88,24 @@ class Selector:
                 while True:
                     for message in await reader.next():
                         try:
-                            await self._hear(message)
+                            await self._receive(message)
                         except BadMessage as exc:
                             dead.put(subjects.CONTROL, message, str(exc))
-                            await self._put_right(message)
+                            await self._republish_selection(message)
                         except NotReady as exc:
                             log.warning("%s is ignored: %s", message.subject, exc)
         finally:
-            if self._deciding is not None:
-                self._deciding.cancel()
-                await asyncio.gather(self._deciding, return_exceptions=True)
+            if self._lookup_task is not None:
+                self._lookup_task.cancel()
+                await asyncio.gather(self._lookup_task, return_exceptions=True)
 
-    async def _put_right(self, refused: Message) -> None:
+    async def _republish_selection(self, refused: Message) -> None:
         """Say again what is selected, where nonsense now stands: whoever starts later reads it there."""
         if refused.subject == subjects.CONTROL_SYMBOL:
             with contextlib.suppress(NotReady):
                 await self._announce(self._selection.symbol)
 
-    async def _hear(self, message: Message) -> None:
+    async def _receive(self, message: Message) -> None:
         if message.subject == subjects.CONTROL_CATALOG:
             self._selection.learn(control.decode_catalog(message.payload))
             if (symbol := self._selection.replacement()) is not None:
@@ -121,7 +121,7 @@ class Selector:
                 if self._selection.status(self._selection.symbol):
                     self._fallback = self._selection.symbol
             else:
-                self._decide(self._selection.symbol)
+                self._start_lookup(self._selection.symbol)
             async with self._news:
                 self._news.notify_all()
             self._watchers.notify_selected(self._selection.response())
@@ -130,27 +130,27 @@ class Selector:
             if symbol == self._selection.symbol:
                 return
             if self._selection.refutes(symbol):
-                self._decide(symbol)
+                self._start_lookup(symbol)
             else:  # what was selected before stays so, also where nobody has told yet what is listed
-                self._take(symbol)
+                self._apply(symbol)
         elif message.subject == subjects.CONTROL_LOOKED_UP:
             answer = control.decode(control_pb2.SymbolLookedUp, message.payload)
             async with self._news:
                 self._answered, self._problem = max(self._answered, answer.request), answer.problem
                 self._news.notify_all()
 
-    def _decide(self, symbol: str) -> None:
+    def _start_lookup(self, symbol: str) -> None:
         """Have a symbol looked up that the bus says is selected, and take or refuse it then."""
-        if self._deciding is None or self._deciding.done():
-            self._deciding = asyncio.create_task(self._take_or_refuse(symbol))
+        if self._lookup_task is None or self._lookup_task.done():
+            self._lookup_task = asyncio.create_task(self._take_or_refuse(symbol))
 
     async def _take_or_refuse(self, symbol: str) -> None:
         problem = await self._look_up(symbol)
         if not self._selection.refutes(symbol):
-            self._take(symbol)
+            self._apply(symbol)
             return
         if self._selection.symbol == symbol:
-            self._take(self._fallback)
+            self._apply(self._fallback)
         log.warning(
             "control.symbol is refused, %s stays selected: %s does not list %r%s",
             self._selection.symbol,
@@ -191,7 +191,7 @@ class Selector:
             self._refused_s[symbol] = loop.time()
         return self._problem
 
-    def _take(self, symbol: str) -> None:
+    def _apply(self, symbol: str) -> None:
         if symbol != self._selection.symbol:
             log.info("selected %s", symbol)
             self._selection.symbol = symbol

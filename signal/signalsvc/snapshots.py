@@ -40,7 +40,7 @@ class EvictedEntry(msgspec.Struct, frozen=True):
     """Its bytes."""
 
 
-class Position(msgspec.Struct, frozen=True):
+class SnapshotPosition(msgspec.Struct, frozen=True):
     """Up to where a snapshot counts; JSON, readable with any NATS client."""
 
     raw_sequence: int
@@ -86,7 +86,7 @@ class Snapshots:
         except NotFoundError:
             return None
         try:
-            position = msgspec.json.decode(saved.value or b"", type=Position)
+            position = msgspec.json.decode(saved.value or b"", type=SnapshotPosition)
             if position.settings != engine.settings:
                 raise UnusableEntry(f"it has settings {position.settings}, now they are {engine.settings}")
             created = dt.datetime.fromisoformat(position.raw_created)
@@ -120,7 +120,8 @@ class Snapshots:
             if keys != [name]:
                 pieces[name] = keys
         evicted = {name: entry for name, entry in self._evicted.items() if name not in entries}
-        position = Position(raw_sequence, raw_taken_us, raw_created, engine.settings, sorted(entries), pieces, evicted)
+        names = sorted(entries)
+        position = SnapshotPosition(raw_sequence, raw_taken_us, raw_created, engine.settings, names, pieces, evicted)
         await self._bucket.put(_POSITION, msgspec.json.encode(position))
         self._saved, self._pieces, self._evicted = entries, pieces, evicted
 

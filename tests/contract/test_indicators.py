@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import msgspec
 import pytest
 
-from libsignal import Candle, CandleSeries, Periods, SignalState, UnusableCandle
+from libsignal import CandleSeries, Periods, SignalCandle, SignalState, UnusableCandle
 from mesh.service.errors import LibraryError
 from mesh.values.candles import INDICATORS, Indicators
 from mesh.values.signals import SignalGroups
@@ -36,20 +36,20 @@ def jumping(n: int) -> Rows:
     return [(prices[(k * k + k // 7) % 8], 1, NOON_US + 1_000_000 * k, False) for k in range(n)]
 
 
-def candles(rows: Rows, periods: Periods) -> list[Candle]:
+def candles(rows: Rows, periods: Periods) -> list[SignalCandle]:
     state = SignalState(SignalGroups.CANDLES, **{name: getattr(periods, name) for name in Periods.__slots__})
     return [candle for candle in state.process(columns(rows)).candles if candle.interval_us == 1_000_000]
 
 
-def indicators_of(candle: Candle) -> Indicators:
+def indicators_of(candle: SignalCandle) -> Indicators:
     return Indicators(*(getattr(candle, name) for name in INDICATORS))
 
 
-def taken_in(series: CandleSeries, rest: Sequence[Candle]) -> list[Indicators]:
+def taken_in(series: CandleSeries, rest: Sequence[SignalCandle]) -> list[Indicators]:
     return series.close(*([getattr(candle, name) for candle in rest] for name in ("high_e8", "low_e8", "close_e8")))
 
 
-def modelled(model: ModelSeries, rest: Sequence[Candle]) -> list[Indicators]:
+def modelled(model: ModelSeries, rest: Sequence[SignalCandle]) -> list[Indicators]:
     return [model.close(candle.high_e8, candle.low_e8, candle.close_e8) for candle in rest]
 
 

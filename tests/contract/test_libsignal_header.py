@@ -12,7 +12,7 @@ from typing import get_type_hints
 
 import pytest
 
-from libsignal import Candle, Inputs, SignalGroups, Signals, Summary
+from libsignal import Inputs, SignalCandle, SignalGroups, Signals, Summary
 from libsignal import declarations as lsig
 from libsignal.columns import DTYPES
 from mesh.values.candles import INTERVALS_US
@@ -87,7 +87,7 @@ def test_intervals_are_the_headers() -> None:
 
 
 def test_candle_and_summary_have_the_headers_fields() -> None:
-    for value, struct in ((Candle, "lsig_candle"), (Summary, "lsig_summary")):
+    for value, struct in ((SignalCandle, "lsig_candle"), (Summary, "lsig_summary")):
         assert set(get_type_hints(value)) == {name for _, name in header_fields(struct)} - {"struct_size"}
 
 

@@ -17,17 +17,17 @@ from libsignal.declarations import WINDOW_MAX
 from libsignal.errors import RefusedTrade, UnusableCandle, UnusableState
 from libsignal.series import CandleSeries, Periods
 from libsignal.state import SignalState
-from libsignal.values import Candle, Inputs, Signals, Summary, Trades
+from libsignal.values import Inputs, SignalCandle, Signals, Summary, Trades
 from mesh.values.signals import SignalGroups
 
 __all__ = [
     "WINDOW_MAX",
-    "Candle",
     "CandleSeries",
     "Inputs",
     "PackedSignals",
     "Periods",
     "RefusedTrade",
+    "SignalCandle",
     "SignalGroups",
     "SignalState",
     "Signals",

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from libsignal import declarations as lsig
-from libsignal.values import Candle, Inputs, Signals, Summary, Trades
+from libsignal.values import Inputs, SignalCandle, Signals, Summary, Trades
 from mesh.values.signals import SIGNALS, SignalGroups
 
 # --- inputs: memory for a few trades, or the caller's own columns in the types libsignal knows ---
@@ -104,7 +104,7 @@ class PackedSignals(Signals):
     _columns: tuple[bytes | memoryview, int, Mapping[str, int]]  # in one, as putting it into a frozen object is dear
 
     def __init__(
-        self, block: bytes | memoryview, length: int, places: Mapping[str, int], candles: tuple[Candle, ...]
+        self, block: bytes | memoryview, length: int, places: Mapping[str, int], candles: tuple[SignalCandle, ...]
     ) -> None:
         """Take a block of columns `length` rows long, of which `places` tells the position."""
         object.__setattr__(self, "_columns", (block, length, places))
@@ -160,11 +160,11 @@ class Results:
         for name, place in self._places.items():
             setattr(columns, name, self._block[place].ctypes.data)
 
-    def copy(self, n: int, candles: tuple[Candle, ...]) -> PackedSignals:
+    def copy(self, n: int, candles: tuple[SignalCandle, ...]) -> PackedSignals:
         """Return the first `n` rows in memory of their own."""
         return PackedSignals(self._block[:, :n].tobytes(), n, self._places, candles)
 
-    def signals(self, candles: tuple[Candle, ...]) -> PackedSignals:
+    def signals(self, candles: tuple[SignalCandle, ...]) -> PackedSignals:
         """Return all rows where they are: what is written later will be seen."""
         return PackedSignals(self._block.data.cast("B"), self._block.shape[1], self._places, candles)
 
@@ -189,7 +189,7 @@ class ClosedCandles:
         self._make_room(2 * columns.candle_count)
         self.bind(columns)
 
-    def taken(self, count: int) -> tuple[Candle, ...]:
+    def taken(self, count: int) -> tuple[SignalCandle, ...]:
         """Return the candles the last call has closed."""
         return tuple(map(_candle_of, _CANDLE.iter_unpack(self._bytes[: count * _CANDLE.size])))
 
@@ -208,17 +208,17 @@ _CANDLE = struct.Struct(
 """All numbers of one struct in one step, words of 64 bits; field by field ctypes takes eight times as long."""
 
 
-def _candle_of(words: tuple[Any, ...]) -> Candle:
+def _candle_of(words: tuple[Any, ...]) -> SignalCandle:
     volume, volume_high, bought, bought_high, quote, quote_middle, quote_high = words[10:17]
     sums = (
         volume | volume_high << 64,
         bought | bought_high << 64,
         quote | quote_middle << 64 | quote_high << 128,
     )
-    return Candle(*words[17:] + words[:10] + sums)
+    return SignalCandle(*words[17:] + words[:10] + sums)
 
 
-def candle_of(found: lsig.Candle) -> Candle:
+def candle_of(found: lsig.Candle) -> SignalCandle:
     """Return a candle of libsignal's as a value."""
     return _candle_of(_CANDLE.unpack(found))
 

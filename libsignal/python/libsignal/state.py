@@ -19,7 +19,7 @@ from libsignal.columns import (
 )
 from libsignal.errors import check, refuse
 from libsignal.loader import LIBRARY
-from libsignal.values import Candle, Inputs, Summary, Trades
+from libsignal.values import Inputs, SignalCandle, Summary, Trades
 from mesh.values.candles import INTERVALS_US
 from mesh.values.signals import SignalGroups
 
@@ -150,7 +150,7 @@ class SignalState:
         candles = self.run(n)
         return self._results.copy(n, candles)
 
-    def run(self, n: int) -> tuple[Candle, ...]:
+    def run(self, n: int) -> tuple[SignalCandle, ...]:
         """Take in the first `n` rows of `inputs`, write those of `outputs`, return the candles closed: without copies.
 
         Raises:
@@ -191,7 +191,7 @@ class SignalState:
         check(LIBRARY.holding_gil.lsig_summarize(self._handle, found))
         return summary_of(found)
 
-    def open_candle(self, interval: str) -> Candle | None:
+    def open_candle(self, interval: str) -> SignalCandle | None:
         """Tell the candle of `interval` ("1s" to "1d") that is still open, as it is now; None before the first trade.
 
         Raises:

@@ -52,7 +52,7 @@ class Inputs:
     is_buyer_maker: Uint8s
 
 
-class Candle(Indicators, frozen=True):
+class SignalCandle(Indicators, frozen=True):
     """A candle with the indicators right after it, NaN until they are warm; `_e16` is scaled by 1e16."""
 
     interval_us: int
@@ -78,7 +78,7 @@ class Signals(SignalValues):
     """
 
     late_intervals: Uint8s
-    candles: tuple[Candle, ...]
+    candles: tuple[SignalCandle, ...]
 
 
 @dataclass(frozen=True, slots=True)

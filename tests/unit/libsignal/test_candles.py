@@ -13,7 +13,7 @@ import talib
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from libsignal import Candle, SignalGroups, SignalState
+from libsignal import SignalCandle, SignalGroups, SignalState
 from mesh.values.candles import INTERVALS_US
 from tests.fixtures.libsignal import NOON_US, ROWS, Row, Rows, columns, market
 
@@ -46,11 +46,11 @@ def candle_of(numbered: Iterable[tuple[int, Row]], interval_us: int) -> dict[str
     }
 
 
-def assert_holds(candle: Candle | None, expected: dict[str, int]) -> None:
+def assert_holds(candle: SignalCandle | None, expected: dict[str, int]) -> None:
     assert {name: getattr(candle, name) for name in expected} == expected
 
 
-def closed(rows: Rows, interval: str, **settings_: int) -> list[Candle]:
+def closed(rows: Rows, interval: str, **settings_: int) -> list[SignalCandle]:
     state = SignalState(SignalGroups.CANDLES, **settings_)
     candles = state.process(columns(rows)).candles
     return [candle for candle in candles if candle.interval_us == INTERVALS_US[interval]]
