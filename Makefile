@@ -86,7 +86,7 @@ purge: ## stop, and delete the database and all other data for ever, when asked 
 # servers of its own, and keeps to its own stretch of the tests, so that a module's fixture is made once, until it has
 # nothing left to do. With WORKERS=0 all run one after the other, as for a debugger; OPTIONS are pytest's: -x, say.
 WORKERS ?= logical
-test: $(VENV)/installed ## run the tests: unit, contract, integration, e2e (all but the slow ones)
+test: $(VENV)/installed ## run the tests, several at once (WORKERS=0: one by one): unit, contract, integration, e2e, all but the slow ones
 	$(PYTEST) -n $(WORKERS) --dist worksteal -m "not slow and not docker" $(OPTIONS)
 
 slow-test: $(VENV)/installed ## run the tests that `make test` leaves out because they need minutes
