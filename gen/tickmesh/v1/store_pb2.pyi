@@ -367,14 +367,14 @@ class EpochCoverage(_message.Message):
     stored: _builtins.int
     """The number of stored trades."""
     open: _builtins.int
-    """How many ids are missing and still asked for."""
+    """The number of ids that are missing and that the mesh still asks the venue for."""
     absent: _builtins.int
-    """How many ids the venue does not have."""
+    """The number of ids that the venue does not have."""
     lost: _builtins.int
-    """How many ids are missing for ever."""
+    """The number of ids that are missing forever."""
     end_unknown: _builtins.bool
-    """Whether nobody knows how far its ids went: the venue has begun its ids again since, and what it issued after
-    `last_trade_id` while nobody listened can be asked for no more.
+    """Whether the end of the epoch is unknown: the venue has restarted its ids since, and trades that it issued after
+    `last_trade_id` while ingest was down cannot be asked for any more.
     """
     def __init__(
         self,
