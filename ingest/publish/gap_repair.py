@@ -165,7 +165,7 @@ class Repairs:
             if not attempt:
                 await asyncio.sleep(OUT_OF_ORDER_S)
         log.warning("%s: REST tells another trade %d than the last one that came", symbol, last_id)
-        await self._outlet.begin_epoch(symbol, epoch + 1, from_start=True, held_since_s=self._opened_s[symbol])
+        await self._outlet.begin_epoch(symbol, epoch + 1, after_id=-1, held_since_s=self._opened_s[symbol])
         return None
 
     async def _told_around(self, symbol: str) -> TradeColumns | None:

@@ -85,6 +85,8 @@ MAX_DISPUTES = 1_000
 """So many trades of a symbol are disputed at most; beyond that the oldest are let go."""
 _FIRST_US = 1_230_768_000_000_000
 """The year 2009: before it nobody traded any of this."""
+_SOON_REACHED = 20
+"""So few ids too high the right ones pass by themselves, and then replace what was published with them."""
 _BEHIND_US = 1_000_000
 """A repeat's time is not later than that of the newest trade; the venue's clocks differ by less than this."""
 
@@ -404,6 +406,33 @@ class Quarantine:
         if int(newest.trade_id[-1]) > known.last_id:
             return None  # these have left ours behind, in whichever count
         return int(newest.time_us[-1]) > known.last_time_us + _BEHIND_US
+
+    def last_right_id(self, newest: TradeColumns, known: Known) -> int | None:
+        """Return the last published id that is right, where REST proves that those published after it are none.
+
+        Ids rise with time. REST counts as we do, as it has some of the trades passed on lately; and yet it has several
+        that happened after our last one and whose ids are lower, one of which has also come as it happened. Then it is
+        not they that are wrong: three or more in a row came with ids too high, and went on.
+
+        Args:
+            newest: REST's newest trades, rising, at least one.
+            known: what they are compared with.
+
+        Returns:
+            None where nothing of the kind is proved.
+
+        """
+        if known.last_id is None or known.recent is None or known.last_id - int(newest.trade_id[-1]) <= _SOON_REACHED:
+            return None
+        later = newest.rows(newest.time_us > known.last_time_us + _BEHIND_US)
+        if len(later) < FOLLOWERS:
+            return None
+        told = set(zip(later.trade_id.tolist(), _contents(later), strict=True))
+        held = [doubted.trades for doubted in self._held if doubted.kind == "id_behind"]
+        if not any(told & set(zip(each.trade_id.tolist(), _contents(each), strict=True)) for each in held):
+            return None
+        same = np.isin(newest.trade_id, known.recent.columns[0]) & ~_conflicts(newest, known.recent)
+        return int(newest.trade_id[same].max()) if same.any() else None
 
     def dispute(self, trades: TradeColumns, known: Known, *, now_s: float) -> None:
         """Take trades that were told with ids of published ones, and are others; what is no such trade is passed by."""

@@ -91,6 +91,10 @@ class RequestedRepairs:
         if last_id < wanted_id:
             result.problem = f"trades from {last_id + 1} on are not reached yet"
         from_id = epochs.venue_id(request.first_trade_id)
+        if from_id <= (ends_id := min(self._outlet.begins_after_id(symbol), last_id)):
+            # Absent in this epoch: they are published in the one before.
+            self._note_absent(result, IdRanges.of(from_id, ends_id))
+            from_id = ends_id + 1
         try:
             while from_id <= last_id:
                 found = await self._rest.trades_from(symbol, from_id)

@@ -57,6 +57,7 @@ class _Followed:
     recent: Recent = field(default_factory=Recent)
     standing_still: int = 0  # live trades in a row that happened after the last one passed on, and were not
     epoch: int = 0
+    begins_after_id: int = -1  # the epoch, where what lies below was published in the one before
     is_blind: bool = False  # whether RAW held nothing of it, so that the bus may have forgotten its epoch
 
 
@@ -170,6 +171,10 @@ class Outlet:
         followed = self._followed.get(symbol)
         return 0 if followed is None else followed.epoch
 
+    def begins_after_id(self, symbol: str) -> int:
+        """Return up to which id trades are of the epoch before, though they have ids of this count; -1 as a rule."""
+        return self._followed[symbol].begins_after_id
+
     def last_trade(self, symbol: str) -> tuple[int, int] | None:
         """Return time and price of the last trade passed on; None where they are not known."""
         recent = self._followed[symbol].recent
@@ -198,20 +203,27 @@ class Outlet:
                 if epoch is None:
                     break  # store has not told yet, of the others neither
                 if epoch > followed.epoch:
-                    await self.begin_epoch(symbol, epoch, from_start=False)
+                    await self.begin_epoch(symbol, epoch, after_id=None)
                 followed.is_blind = False
 
     async def begin_epoch(
-        self, symbol: str, epoch: int, *, from_start: bool, held_since_s: float | None = None
+        self,
+        symbol: str,
+        epoch: int,
+        *,
+        after_id: int | None,
+        held_since_s: float | None = None,
+        why: str = "the venue has begun its ids again",
     ) -> None:
         """Follow the ids of a new epoch; what waits for ids of the old one is published, and those stay a hole.
 
         Args:
             symbol: which.
             epoch: the new one, above the one that is followed.
-            from_start: whether all trades of the epoch are wanted, so that the first ones are fetched; else it begins
+            after_id: the trades of the epoch after this id are wanted and fetched, all of them after -1; None begins
                 with the next trade that comes.
             held_since_s: trades that wait for others and came since then (steady clock) have ids of the new epoch.
+            why: for the log.
 
         """
         followed = self._followed[symbol]
@@ -219,20 +231,21 @@ class Outlet:
         if held_since_s is not None:
             anew += filter(None, [followed.sequencer.take_held(held_since_s), followed.quarantine.take_all()])
         while followed.sequencer.gap is not None and not self._closed:
-            await self.unreachable(symbol, followed.sequencer.gap, "the venue has begun its ids again")
+            await self.unreachable(symbol, followed.sequencer.gap, why)
         async with self._lock:
             if epoch <= followed.epoch:
                 return
-            log.warning("%s: %s has begun its ids again: this is epoch %d", symbol, self.venue, epoch)
+            log.warning("%s: %s: this is epoch %d", symbol, why.replace("the venue", self.venue, 1), epoch)
             for doubted in followed.quarantine.held:  # of the old count, and nobody can be asked about them any more
                 self._tell_doubted(symbol, doubted)
                 metrics.QUARANTINE_ENDED.labels(self.venue, symbol, "dropped").inc(len(doubted.trades))
             self._tell_counts(symbol, followed.sequencer)
-            first = -1 if from_start else None
             last_us = followed.sequencer.last_time_us
-            followed.sequencer = Sequencer(last_id=first, last_time_us=last_us, limits=self._limits)
-            followed.quarantine, followed.head_id = Quarantine(self._bounds), -1
+            followed.sequencer = Sequencer(last_id=after_id, last_time_us=last_us, limits=self._limits)
+            followed.quarantine = Quarantine(self._bounds)
+            followed.head_id = -1 if after_id is None else after_id
             followed.recent, followed.epoch = Recent(), epoch
+            followed.begins_after_id = followed.head_id
             metrics.EPOCH.labels(self.venue, symbol).set(epoch)
             if self._outbox is not None:
                 self._outbox.put(epoch_begun(self.venue, symbol, epoch))
@@ -312,6 +325,8 @@ class Outlet:
         """Take REST's word about the trades of a symbol that are doubted: its newest ones, None when it has none."""
         followed = self._followed[symbol]
         anew = followed.quarantine.counts_anew(newest, self._known(followed))
+        if newest is not None and anew is False:
+            await self._leave_wrong_ids(symbol, followed, newest)
         if anew is not None and (behind := followed.quarantine.take_behind()) is not None:
             await self._end_doubt(symbol, followed, behind, anew=anew)
         if newest is not None and not anew:
@@ -329,6 +344,20 @@ class Outlet:
             for call in self._call_on_gap:
                 call(symbol)
 
+    async def _leave_wrong_ids(self, symbol: str, followed: _Followed, newest: TradeColumns) -> None:
+        """Go on after the last right trade where ids far too high were published, which hold up all others.
+
+        As a new epoch, whose keys are above those: what reads RAW in order takes it in.
+        """
+        right_id = followed.quarantine.last_right_id(newest, self._known(followed))
+        behind = None if right_id is None else followed.quarantine.take_behind()
+        if right_id is None or behind is None:
+            return
+        metrics.QUARANTINE_ENDED.labels(self.venue, symbol, "released").inc(len(behind))
+        why = f"the ids published after trade {right_id} are none of the venue's, which goes on after it"
+        await self.begin_epoch(symbol, followed.epoch + 1, after_id=right_id, why=why)
+        await self.take(behind)
+
     async def _end_doubt(self, symbol: str, followed: _Followed, behind: TradeColumns, *, anew: bool) -> None:
         """Go on after REST has said whether trades with ids of the past are a new count of the venue's."""
         last_id = followed.sequencer.last_id
@@ -336,8 +365,8 @@ class Outlet:
         if anew:
             metrics.QUARANTINE_ENDED.labels(self.venue, symbol, "released").inc(len(behind))
             lowest_id = int(behind.trade_id.min())
-            from_start = lowest_id <= self._limits.max_gap_ids
-            await self.begin_epoch(symbol, followed.epoch + 1, from_start=from_start)
+            after_id = -1 if lowest_id <= self._limits.max_gap_ids else None
+            await self.begin_epoch(symbol, followed.epoch + 1, after_id=after_id)
             await self.take(behind)  # REST has proved the new count, but not each of these
             return
         past = behind.trade_id <= last_id

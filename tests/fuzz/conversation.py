@@ -17,6 +17,7 @@
 | `o` | so many trades happen, and come in another order: the first one last |
 | `a` | the last trades, so many, are told again |
 | `w` | a trade is told wrong: of `{"back": 0, "id": 5, "time": -1}` the newest, 5 too high and 1 us too early |
+| `W` | trades happen, and come with other ids: `{"count": 3, "id": 1000}` are three, each with an id 1000 too high |
 | `z` | the venue's ids begin again |
 | `s` | somebody has selected a symbol: the payload of `control.symbol` |
 | `l` | signal looks for a symbol: the payload of `control.lookup` |
@@ -155,7 +156,12 @@ def seeds() -> list[list[Record]]:
     """Return conversations to begin with: what is usual, and what once went wrong."""
     f, r, t = b"f", b"r", b"t"
     doubted: list[Record] = [(b"g", b"3"), (b"w", b'{"back":0,"id":199000,"time":0}'), (t, b"12")]
+    in_a_row = [(b"g", b"9"), (b"W", b'{"count":3,"id":100000}'), (b"g", b"2")]
+    far_in_a_row = [(b"g", b"9"), (b"m", b"2"), (b"W", b'{"count":8,"id":1099511627776}'), (b"g", b"2"), (t, b"70")]
     return [
+        # Ids too high, three in a row, went on; then the price stood still until the right ones had reached them.
+        [*in_a_row, (t, b"70"), (b"v", b"200"), (b"Q", b"")],
+        [*far_in_a_row, (b"v", b"200"), (b"Q", b"")],
         # A doubted id of the old count went on into the new one as if REST had told it, and the price stood still.
         [*doubted, (b"z", b""), (b"d", b""), (b"g", b"5"), (b"v", b"200")],
         [*doubted, (b"z", b""), (b"g", b"5"), (b"v", b"200")],

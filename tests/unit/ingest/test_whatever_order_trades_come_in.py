@@ -26,12 +26,14 @@ def _record(letter: bytes, numbers: st.SearchStrategy[int]) -> st.SearchStrategy
 
 
 _WRONG = st.fixed_dictionaries({"back": st.integers(0, 5), "id": _IDS | st.just(0), "time": _TIMES_US})
+_IN_A_ROW = st.fixed_dictionaries({"count": st.integers(1, 8), "id": _IDS})
 _RECORDS = st.one_of(
     _record(b"g", _COUNTS),
     _record(b"G", _COUNTS),
     _record(b"o", _COUNTS),
     _record(b"a", _COUNTS),
     _WRONG.map(lambda told: (b"w", json.dumps(told).encode())),
+    _IN_A_ROW.map(lambda told: (b"W", json.dumps(told).encode())),
     _record(b"m", st.sampled_from([_SOUND, _SOUND, _EMPTY, _BROKEN, _NO_HISTORY, _ONLY_AGGREGATES, _AWAY, _SILENT])),
     _record(b"t", st.sampled_from([1, 3, 12, 70])),
     st.just((b"d", b"")),
@@ -58,3 +60,17 @@ def test_every_real_trade_reaches_raw_once_whatever_is_told_wrong_between(
     for key, (time_us, price_e8) in told.items():
         if epochs.epoch_of(key) == epoch:
             assert (time_us, f"{price_e8 / 1e8:.8f}") == real[epochs.venue_id(key)]
+
+
+def test_ids_too_high_in_a_row_hold_up_the_right_ones_no_longer_than_rest_takes() -> None:
+    told = json.dumps({"count": 3, "id": 100_000}).encode()
+    first_of_epoch = epochs.key_of(1, 0)
+    asked = {"venue": "binance", "symbol": "btcusdt", "first_trade_id": first_of_epoch}
+    request = json.dumps(asked | {"last_trade_id": first_of_epoch + 30}).encode()
+
+    conversation = converse([(b"g", b"9"), (b"W", told), (b"g", b"2"), (b"t", b"70"), *_END, (b"q", request), *_END])
+
+    keys = sorted(conversation.bus.told["btcusdt"])
+    right = [epochs.venue_id(key) for key in keys if epochs.epoch_of(key) == 1 or key < 100_000]
+    newest_id = conversation.venue.traded["BTCUSDT"][-1][0]
+    assert right == list(range(20, newest_id + 1))  # each once: in one epoch or in the other
