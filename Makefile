@@ -18,28 +18,28 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
-help: ## list these words
+help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' Makefile
 
 # --- the mesh on this machine ---
 
-run: $(VENV)/installed ## start the whole mesh here, without Docker; Ctrl-C stops it
+run: $(VENV)/installed ## start the whole mesh on this machine, without Docker; Ctrl-C stops it
 	@$(MESH) up
 
-stop: ## stop the mesh, the local one and the one of compose
+stop: ## stop the mesh, both the local one and that of Docker Compose
 	@if [ -x $(PY) ]; then $(MESH) down; fi
 	@if $(COMPOSE_RUNS); then $(COMPOSE) --profile sim down; fi
 
 tui: $(VENV)/installed ## open the terminal client (URL=http://host:port for another mesh)
 	@eval "$$($(MESH) env 2>/dev/null)"; url="$(URL)"; exec $(PY) -m term --url "$${url:-$${GATEWAY_URL:-http://127.0.0.1:8080}}"
 
-status: $(VENV)/installed ## say how every service of the local mesh is
+status: $(VENV)/installed ## show the state of every service of the local mesh
 	@$(MESH) status
 
-env: $(VENV)/installed ## print the local mesh's URLs: eval "$(make -s env)"
+env: $(VENV)/installed ## print the addresses of the local mesh as shell variables: eval "$(make -s env)"
 	@$(MESH) env
 
-logs: ## show the logs of all services (on a terminal: and follow them)
+logs: ## show the logs of all services (on a terminal, also follow them)
 logs-ingest: ## show the log of ingest
 logs-signal: ## show the log of signal
 logs-store: ## show the log of store
@@ -47,9 +47,9 @@ logs-gateway: ## show the log of the gateway
 logs-sim: ## show the log of the simulated exchange
 logs-nats: ## show the log of nats-server
 logs-postgres: ## show the log of PostgreSQL
-logs-ingestion: ## the original's word for logs-ingest
-logs-processing: ## the original's word for logs-signal
-logs-api: ## the original's word for logs-gateway
+logs-ingestion: ## another name of logs-ingest
+logs-processing: ## another name of logs-signal
+logs-api: ## another name of logs-gateway
 
 LOGS := ingest signal store gateway sim nats postgres ingestion processing api
 IN_COMPOSE = $(patsubst postgres,timescaledb,$(patsubst api,gateway,$(patsubst processing,signal,$(patsubst ingestion,ingest,$(SERVICE)))))
@@ -64,10 +64,10 @@ logs $(LOGS:%=logs-%): $(VENV)/installed
 build: ## build the Docker images
 	$(COMPOSE) build
 
-pin-images: $(VENV)/installed ## write the digests of the public images wherever those are named (asks their registry)
+pin-images: $(VENV)/installed ## write the digests of the public images wherever they are named (asks their registry)
 	$(PY) deploy/images.py pin
 
-clean: ## remove what was built: caches, build folders, the Docker image; data stay
+clean: ## remove everything that was built: caches, build folders, the Docker image; data are kept
 	@if docker info >/dev/null 2>&1; then docker image rm --force tickmesh:dev; fi
 	rm -rf build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
@@ -75,7 +75,7 @@ clean: ## remove what was built: caches, build folders, the Docker image; data s
 # STATE_DIR and CONFIRM come from the environment or from the command line.
 purge: export STATE_DIR := $(STATE_DIR)
 purge: export CONFIRM := $(CONFIRM)
-purge: ## stop, and delete the database and all other data for ever, when asked by CONFIRM=yes or at a terminal
+purge: ## stop, and delete the database and all other data for ever, after CONFIRM=yes or a question at the terminal
 	@deploy/purge.sh show
 	@$(MAKE) --no-print-directory stop
 	@deploy/purge.sh delete
@@ -89,48 +89,48 @@ WORKERS ?= logical
 test: $(VENV)/installed ## run the tests, several at once (WORKERS=0: one by one): unit, contract, integration, e2e, all but the slow ones
 	$(PYTEST) -n $(WORKERS) --dist worksteal -m "not slow and not docker" $(OPTIONS)
 
-slow-test: $(VENV)/installed ## run the tests that `make test` leaves out because they need minutes
+slow-test: $(VENV)/installed ## run the slow tests, which need minutes
 	$(PYTEST) -m "slow and not docker"
 
 e2e: $(VENV)/installed ## run the tests of the whole mesh
 	$(PYTEST) tests/e2e -m "not docker"
 
-libsignal-test: $(VENV)/installed ## run the C++ tests of libsignal: plain, under sanitizers, fuzzed, their coverage counted
+libsignal-test: $(VENV)/installed ## run the C++ tests of libsignal: plain, with sanitizers, fuzzed, with coverage
 	CMAKE_GENERATOR=Ninja libsignal/run-tests build/libsignal
 
-timescale-test: $(VENV)/installed ## run the store's tests on a real TimescaleDB (TIMESCALE_URL, else one is made; root, Debian)
+timescale-test: $(VENV)/installed ## run store's tests on a real TimescaleDB (at TIMESCALE_URL, or a new one: needs root on Debian)
 	url="$${TIMESCALE_URL:-$$(deploy/timescaledb/debian-root.sh start)}" && TIMESCALE_URL="$$url" $(PYTEST) tests/integration -k "store or timescale"
 
-docker-test: $(VENV)/installed ## build the images, bring them up healthy, try them, take them down
+docker-test: $(VENV)/installed ## build the images, start them, test them, and stop them
 	$(PYTEST) tests/e2e/test_compose.py
 
 bench: $(VENV)/installed ## measure the whole mesh: loss, delay, CPU and memory
 	$(PY) -m tests.bench
 
-chaos: $(VENV)/installed ## kill, cut and starve every part, and count what was lost (OPTIONS="--short" for less)
+chaos: $(VENV)/installed ## inject every fault into a whole mesh, and count what was lost (OPTIONS="--short" for less)
 	$(PY) -m tests.chaos $(OPTIONS)
 
-fuzz: $(VENV)/installed ## say to ingest whatever a venue may say, some minutes long, other words each time
+fuzz: $(VENV)/installed ## send ingest whatever a venue may send, for some minutes, different each time
 	$(PYTEST) tests/unit/ingest/test_whatever_the_venue_says.py --hypothesis-profile=fuzz --hypothesis-seed=random --timeout=0
 
 fuzz-hour: $(VENV)/installed ## fuzz the whole of ingest guided by coverage (SECONDS=3600); says how to get atheris for it
 	@PYTHONPATH=build/atheris nice -n 19 $(PY) -m tests.fuzz --seconds $(or $(SECONDS),3600)
 
-lint: $(VENV)/installed ## check style: ruff and buf
+lint: $(VENV)/installed ## check the style: ruff and buf
 	ruff check .
 	ruff format --check .
 	buf lint gen/tickmesh/v1/descriptors.binpb --config protos/buf.yaml
 
-types: $(VENV)/installed ## check types: mypy --strict
+types: $(VENV)/installed ## check the types: mypy --strict
 	$(PY) -m mypy
 
 gen: $(VENV)/installed ## generate gen/ from protos/
 	$(PY) protos/generate.py
 
-docs: $(VENV)/installed ## write the generated tables of docs/ from what they describe
+docs: $(VENV)/installed ## write the generated tables of docs/
 	$(PY) docs/tables.py
 
-readme: docs ## the older word for docs
+readme: docs ## another name of docs
 
 # --- the environment ---
 
