@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import Any, cast
 
+import pytest
+
+from ingest import service
 from ingest.http.backfill import BackfillResult
 from ingest.publish.gap_repair import Repairs
 from ingest.service import wind_down
@@ -35,7 +38,10 @@ class Answers:
         return BackfillResult((columns(from_id, 2),), NO_IDS, NO_IDS, to_the_end=True)
 
 
-async def test_a_line_that_waits_behind_a_repair_which_waits_for_the_bus_does_not_hang_for_ever() -> None:
+async def test_a_line_that_waits_behind_a_repair_which_waits_for_the_bus_does_not_hang_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(service, "REPAIRED_WITHIN_S", 0.1)
     bus = FullBus()
     outlet = await outlet_into(bus)
     await outlet.follow("ethusdt")
