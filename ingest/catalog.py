@@ -59,7 +59,7 @@ class Allowance:
 
 
 class Catalog:
-    """See the module.
+    """Keeps the list of what the venue trades, and tells the mesh of it.
 
     Args:
         venue: its name.

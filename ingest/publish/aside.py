@@ -15,7 +15,7 @@ log = logging.getLogger("ingest.aside")
 
 
 class Aside:
-    """See the module.
+    """Counts what nobody can read, says so in the log at most once a second, and passes it on to be kept in DEAD.
 
     Args:
         what: they are called in the log.

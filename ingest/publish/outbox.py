@@ -46,7 +46,7 @@ class Letter:
 
 
 class Outbox:
-    """See the module; `run` is a task of the service's own."""
+    """A bounded queue of small messages to the bus; when it is full the oldest is left out. Run `run` as a task."""
 
     def __init__(self, bus: Bus) -> None:
         self._bus = bus

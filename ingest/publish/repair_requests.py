@@ -32,7 +32,7 @@ MAX_IDS = 10_000
 
 
 class RequestedRepairs:
-    """See the module; `run` is a task of the service's own. One request is worked on at a time.
+    """Answers requests for repair, one at a time. Run `run` as a task.
 
     Args:
         bus: where requests come from and answers go.

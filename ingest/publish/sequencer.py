@@ -49,7 +49,7 @@ class Counts:
 
 
 class Sequencer:
-    """See the module. Times are seconds of one steady clock.
+    """Puts one symbol's trades in order, releases each once, and tells gaps. Times are seconds of one steady clock.
 
     Args:
         last_id: the last id released before; None lets the first trade that comes begin.

@@ -62,7 +62,7 @@ class _Followed:
 
 
 class Outlet:
-    """See the module.
+    """Publishes the trades of every followed symbol in id order, whoever brings them.
 
     One at a time passes: what `publish` makes wait (a full or slow stream) makes everybody wait, and that is how the
     sockets come to be read no faster than the bus takes.

@@ -75,7 +75,10 @@ class _Series:
 
 
 class SilenceWatchdog:
-    """See the module. Times are seconds of one steady clock; one watchdog serves all connections of a venue."""
+    """Says which symbols have been silent for too long. Times are seconds of one steady clock.
+
+    One watchdog serves all connections of a venue.
+    """
 
     def __init__(self) -> None:
         self._series: dict[str, _Series] = {}

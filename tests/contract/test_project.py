@@ -33,3 +33,15 @@ def test_make_watches_the_modules_of_every_package() -> None:
         check=True,
     )
     assert [Path(folder) for folder in asked.stdout.split()] == PACKAGES
+
+
+def test_no_docstring_sends_its_reader_elsewhere() -> None:
+    sources = [path for folder in (*PACKAGES, Path("tests"), Path("docs")) for path in (ROOT / folder).rglob("*.py")]
+    sources += [
+        *(ROOT / "protos").rglob("*.proto"),
+        *(ROOT / "libsignal").rglob("*.h"),
+        *(ROOT / "libsignal").rglob("*.?pp"),
+    ]
+    phrase = "See the " + "module"
+    assert [str(path.relative_to(ROOT)) for path in sources if phrase.lower() in path.read_text().lower()] == []
+    assert len(sources) > 400
