@@ -1,4 +1,4 @@
-"""The keys: one table that the program obeys, the screen shows and the README repeats."""
+"""The keys: one table that the program obeys, the screen shows and docs/reference/terminal.md repeats."""
 
 from __future__ import annotations
 

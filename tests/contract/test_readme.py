@@ -37,7 +37,7 @@ def test_the_tables_are_fresh(tables: ModuleType) -> None:
 
 def test_every_setting_endpoint_word_and_metric_is_on_its_page() -> None:
     """The tables end where their mark stands, so none of them is empty."""
-    pages = {"settings": 49, "make": 30, "metrics": 50, "rest": 20, "terminal": 10, "grpc": 11}
+    pages = {"settings": 40, "make": 25, "metrics": 40, "rest": 20, "terminal": 10, "grpc": 10}
     found = {
         name: len(
             re.findall(r"^\| `|^\| [A-Z]+ \|", (ROOT / "docs" / "reference" / f"{name}.md").read_text(), re.MULTILINE)
