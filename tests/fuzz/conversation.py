@@ -159,6 +159,7 @@ def seeds() -> list[list[Record]]:
     in_a_row = [(b"g", b"9"), (b"W", b'{"count":3,"id":100000}'), (b"g", b"2")]
     far_in_a_row = [(b"g", b"9"), (b"m", b"2"), (b"W", b'{"count":8,"id":1099511627776}'), (b"g", b"2"), (t, b"70")]
     return [
+        [(b"Q", b"")],
         # Ids too high, three in a row, went on; then the price stood still until the right ones had reached them.
         [*in_a_row, (t, b"70"), (b"v", b"200"), (b"Q", b"")],
         [*far_in_a_row, (b"v", b"200"), (b"Q", b"")],

@@ -210,9 +210,10 @@ class Conversation:
     async def _ask_for_missing(self) -> None:
         """Ask as store does for what is not in RAW of the trades since the ids began."""
         for symbol in _TRADED:
-            if not (missing := self.missing(symbol)):
+            missing, published = self.missing(symbol), self.bus.keys.get(symbol.lower())
+            if not missing or not published:
                 continue
-            epoch = epochs.epoch_of(self.bus.keys[symbol.lower()][-1])
+            epoch = epochs.epoch_of(published[-1])
             request = control_pb2.RepairRequest(
                 venue="binance",
                 symbol=symbol.lower(),
