@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from sim.instruments import Instrument
+from sim.instruments import ListedInstrument
 from sim.listing import Listing
 from sim.pacing import SLOT, Pace, Pacer
 from sim.trade_source import SourceReader, TradeSource
@@ -75,7 +75,7 @@ class Exchange:
         return self._listings
 
     @property
-    def instruments(self) -> tuple[Instrument, ...]:
+    def instruments(self) -> tuple[ListedInstrument, ...]:
         """What is traded, in the order of the index that trades carry as `symbol`."""
         return self._supply.source.instruments
 

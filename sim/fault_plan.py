@@ -41,7 +41,7 @@ from sim.faults import (
     Strike,
     WindowFault,
 )
-from sim.instruments import Instrument
+from sim.instruments import ListedInstrument
 from sim.trades import TRADE, Trades
 
 STRUCK_KEPT: Final = 1000
@@ -151,7 +151,7 @@ class FaultPlan:
 
     # Trades
 
-    def tamper(self, number: int, trades: Trades, now_s: float, instruments: Sequence[Instrument]) -> Sent:
+    def tamper(self, number: int, trades: Trades, now_s: float, instruments: Sequence[ListedInstrument]) -> Sent:
         """Return what is sent of the batch that begins with trade `number`."""
         if not self._windows and not self._held:
             return Sent(trades)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from sim.exchange import Exchange, IssuedBatch
 from sim.fault_plan import Sent
 from sim.faults import Garbling
-from sim.instruments import E8, Instrument
+from sim.instruments import E8, ListedInstrument
 from sim.klines import MINUTE_US, Kline
 from sim.trades import decimal_text
 
@@ -142,7 +142,9 @@ class BatchFrames:
         return frames
 
 
-def kline_frame(instrument: Instrument, kline: Kline, *, closed: bool, now_us: int, view: FollowedStreams) -> bytes:
+def kline_frame(
+    instrument: ListedInstrument, kline: Kline, *, closed: bool, now_us: int, view: FollowedStreams
+) -> bytes:
     """Word one state of a minute's kline."""
     unit = 1 if view.microseconds else 1000
     data = (
@@ -158,7 +160,7 @@ def kline_frame(instrument: Instrument, kline: Kline, *, closed: bool, now_us: i
 
 
 def kline_frames(
-    news: Mapping[str, Sequence[tuple[Instrument, Kline, bool]]], now_us: int, view: FollowedStreams
+    news: Mapping[str, Sequence[tuple[ListedInstrument, Kline, bool]]], now_us: int, view: FollowedStreams
 ) -> list[bytes]:
     """Word the kline news, by symbol, that `view` shows; the bool says that the kline is closed."""
     return [

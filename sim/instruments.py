@@ -8,7 +8,7 @@ E8 = 10**8
 
 
 @dataclass(frozen=True, slots=True)
-class Instrument:
+class ListedInstrument:
     """One symbol. Prices and quantities are integers scaled by 1e8.
 
     Attributes:
@@ -40,15 +40,15 @@ class Instrument:
 
 
 INSTRUMENTS = (
-    Instrument("btcusdt", "BTC", "USDT", E8 // 100, E8 // 100_000, 61_837_63 * E8 // 100, 8, 3_735_683_259, 30),
-    Instrument("ethusdt", "ETH", "USDT", E8 // 100, E8 // 10_000, 2_683_41 * E8 // 100, 16, 1_546_902_117, 25),
-    Instrument("solusdt", "SOL", "USDT", E8 // 100, E8 // 1_000, 162_35 * E8 // 100, 40, 902_114_508, 17),
-    Instrument("bnbusdt", "BNB", "USDT", E8 // 100, E8 // 1_000, 524_90 * E8 // 100, 12, 811_300_742, 10),
-    Instrument("xrpusdt", "XRP", "USDT", E8 // 10_000, E8 // 10, 6_117 * E8 // 10_000, 90, 662_781_390, 10),
-    Instrument("dogeusdt", "DOGE", "USDT", E8 // 100_000, E8, 10_684 * E8 // 100_000, 50, 739_255_006, 8),
+    ListedInstrument("btcusdt", "BTC", "USDT", E8 // 100, E8 // 100_000, 61_837_63 * E8 // 100, 8, 3_735_683_259, 30),
+    ListedInstrument("ethusdt", "ETH", "USDT", E8 // 100, E8 // 10_000, 2_683_41 * E8 // 100, 16, 1_546_902_117, 25),
+    ListedInstrument("solusdt", "SOL", "USDT", E8 // 100, E8 // 1_000, 162_35 * E8 // 100, 40, 902_114_508, 17),
+    ListedInstrument("bnbusdt", "BNB", "USDT", E8 // 100, E8 // 1_000, 524_90 * E8 // 100, 12, 811_300_742, 10),
+    ListedInstrument("xrpusdt", "XRP", "USDT", E8 // 10_000, E8 // 10, 6_117 * E8 // 10_000, 90, 662_781_390, 10),
+    ListedInstrument("dogeusdt", "DOGE", "USDT", E8 // 100_000, E8, 10_684 * E8 // 100_000, 50, 739_255_006, 8),
 )
 
-NOT_IN_ASCII = Instrument(
+NOT_IN_ASCII = ListedInstrument(
     "币安人生usdt", "币安人生", "USDT", E8 // 10_000, E8 // 10, 1_672 * E8 // 10_000, 90, 41_207_593, 8
 )
 """An instrument whose name is not ASCII, as Binance has one; listed only where it is asked for."""
@@ -56,7 +56,7 @@ NOT_IN_ASCII = Instrument(
 EVERY_INSTRUMENT = (*INSTRUMENTS, NOT_IN_ASCII)
 
 
-def instrument_named(symbol: str) -> Instrument:
+def instrument_named(symbol: str) -> ListedInstrument:
     """Return the instrument of `symbol` (lower case).
 
     Raises:
@@ -70,7 +70,7 @@ def instrument_named(symbol: str) -> Instrument:
     )
 
 
-def instrument_on_tape(symbol: str) -> Instrument:
+def instrument_on_tape(symbol: str) -> ListedInstrument:
     """Return what is known of a symbol that a tape names: one of ours, or the finest grid Binance has."""
     for instrument in EVERY_INSTRUMENT:
         if instrument.symbol == symbol:
@@ -78,5 +78,5 @@ def instrument_on_tape(symbol: str) -> Instrument:
     for quote in ("usdt", "usdc", "fdusd", "tusd", "busd", "eur", "try", "btc", "eth", "bnb"):
         if symbol.endswith(quote) and len(symbol) > len(quote):
             base = symbol.removesuffix(quote)
-            return Instrument(symbol, base.upper(), quote.upper(), 1, 1, E8, 1, 1, 1)
-    return Instrument(symbol, symbol.upper(), "", 1, 1, E8, 1, 1, 1)
+            return ListedInstrument(symbol, base.upper(), quote.upper(), 1, 1, E8, 1, 1, 1)
+    return ListedInstrument(symbol, symbol.upper(), "", 1, 1, E8, 1, 1, 1)

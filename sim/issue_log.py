@@ -14,7 +14,7 @@ from typing import IO, Final, Self
 
 import numpy as np
 
-from sim.instruments import E8, Instrument
+from sim.instruments import E8, ListedInstrument
 from sim.trades import TRADE, Trades
 
 HEADER: Final = "symbol,trade_id,price,quantity,time_us,is_buyer_maker\n"
@@ -26,7 +26,7 @@ class LogError(ValueError):
     """A log cannot be gone on with; the message begins with its name and the line's number."""
 
 
-def log_lines(trades: Trades, instruments: Sequence[Instrument]) -> str:
+def log_lines(trades: Trades, instruments: Sequence[ListedInstrument]) -> str:
     """Word trades as lines of the log."""
     names = [instrument.symbol for instrument in instruments]
     return "".join(
@@ -86,7 +86,7 @@ class IssueLog:
         with self.path.open(encoding="utf-8") as lines:
             yield from read_log(str(self.path), lines, index_of)
 
-    def write(self, trades: Trades, instruments: Sequence[Instrument]) -> None:
+    def write(self, trades: Trades, instruments: Sequence[ListedInstrument]) -> None:
         """Append trades; they are safe from this process's death when this returns."""
         self._file.write(log_lines(trades, instruments))
         self._file.flush()

@@ -15,7 +15,7 @@ from sim.exchange import FLAT_OUT_BATCH, Exchange, IssuedBatch
 from sim.fault_plan import FaultPlan
 from sim.faults import BeginAgain, Disconnect, Expire, Fault, Refuse, Shutdown, Silence, SkippedIds, SlowFrames, Strike
 from sim.frames import BatchFrames, kline_frames, shutdown_frame
-from sim.instruments import Instrument
+from sim.instruments import ListedInstrument
 from sim.issue_log import IssueLog
 from sim.klines import Kline
 
@@ -172,7 +172,7 @@ class Issuer:
     def _tell_klines(self, *, updates: bool) -> None:
         now_us = _now_us()
         self.exchange.close_klines(now_us)
-        news: dict[str, list[tuple[Instrument, Kline, bool]]] = {}
+        news: dict[str, list[tuple[ListedInstrument, Kline, bool]]] = {}
         for symbol, listing in self.exchange.listings.items():
             news[symbol] = [(listing.instrument, kline, True) for kline in listing.klines.pop_closed()]
             if updates and listing.klines.open is not None and listing.klines.open.count:

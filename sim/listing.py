@@ -6,7 +6,7 @@ from collections import deque
 
 import numpy as np
 
-from sim.instruments import Instrument
+from sim.instruments import ListedInstrument
 from sim.klines import Klines
 from sim.trade_history import TradeHistory
 from sim.trades import Trades
@@ -17,7 +17,7 @@ HOLES_KEPT = 10_000
 class Listing:
     """One symbol on the exchange: its instrument, what it traded, its klines."""
 
-    def __init__(self, instrument: Instrument, keep: int) -> None:
+    def __init__(self, instrument: ListedInstrument, keep: int) -> None:
         self.instrument = instrument
         self.history = TradeHistory(keep)
         self.klines = Klines()

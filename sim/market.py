@@ -19,7 +19,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from sim.instruments import Instrument
+from sim.instruments import ListedInstrument
 from sim.pacing import SLOT, Pace
 from sim.trades import NO_TRADES, TRADE, Trades
 
@@ -57,7 +57,7 @@ def _field(words: Words, shift: int, bits: int) -> Integers:
 class InstrumentWalk:
     """One instrument's endless orders. `orders(n)` gives the next n: their lengths, and their trades in that order."""
 
-    def __init__(self, instrument: Instrument, index: int, seed: int) -> None:
+    def __init__(self, instrument: ListedInstrument, index: int, seed: int) -> None:
         self._instrument = instrument
         self._index = index
         self._bits = np.random.PCG64(np.random.SeedSequence([seed, zlib.crc32(instrument.symbol.encode())]))
@@ -111,7 +111,7 @@ class InstrumentWalk:
 class Market:
     """The instruments' walks merged into one endless sequence of trades, a block at a time."""
 
-    def __init__(self, seed: int, instruments: Sequence[Instrument], pace: Pace = Pace.BURSTS) -> None:
+    def __init__(self, seed: int, instruments: Sequence[ListedInstrument], pace: Pace = Pace.BURSTS) -> None:
         assert instruments and pace is not Pace.RECORDED
         self.instruments = tuple(instruments)
         self._walks = [InstrumentWalk(instrument, index, seed) for index, instrument in enumerate(instruments)]

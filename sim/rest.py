@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 
 from sim.exchange import Exchange
-from sim.instruments import E8, Instrument
+from sim.instruments import E8, ListedInstrument
 from sim.klines import INTERVALS_US, Kline
 from sim.listing import Listing
 from sim.request_weight import WEIGHT_LIMIT, RequestWeights
@@ -323,7 +323,7 @@ def _kline_row(kline: Kline, interval_us: int, unit: int) -> list[object]:
     ]
 
 
-def _symbol_info(instrument: Instrument) -> dict[str, object]:
+def _symbol_info(instrument: ListedInstrument) -> dict[str, object]:
     most = decimal_text(10**6 * E8)
     tick, step = decimal_text(instrument.tick_e8), decimal_text(instrument.step_e8)
     return {

@@ -15,7 +15,7 @@ from typing import Final
 import msgspec
 import numpy as np
 
-from sim.instruments import Instrument, instrument_on_tape
+from sim.instruments import ListedInstrument, instrument_on_tape
 from sim.pacing import SLOT, Pace
 from sim.trades import NO_TRADES, TRADE, Trades, decimal_e8
 
@@ -66,7 +66,7 @@ class Tape:
         self._pace = pace
         self._wanted = None if symbols is None else frozenset(symbols)
         self._index: dict[str, int] = {}
-        self.instruments: tuple[Instrument, ...] = ()
+        self.instruments: tuple[ListedInstrument, ...] = ()
         if symbols is not None:
             for symbol in symbols:
                 self._index_of(symbol)

@@ -6,7 +6,7 @@ from typing import Protocol
 
 import numpy as np
 
-from sim.instruments import Instrument
+from sim.instruments import ListedInstrument
 from sim.trades import NO_TRADES, Trades
 
 
@@ -14,7 +14,7 @@ class TradeSource(Protocol):
     """Where trades come from: a Market or a Tape."""
 
     @property
-    def instruments(self) -> tuple[Instrument, ...]:
+    def instruments(self) -> tuple[ListedInstrument, ...]:
         """What it trades, in the order of the index that trades carry as `symbol`; may grow from block to block."""
 
     def next_block(self) -> Trades:

@@ -37,7 +37,7 @@ class _Whole(int):
     """A whole number, or the text of one."""
 
 
-class _Stats(msgspec.Struct):
+class _StatsFields(msgspec.Struct):
     moving_average: _Number | None = None
     high: _Number | None = None
     low: _Number | None = None
@@ -46,7 +46,7 @@ class _Stats(msgspec.Struct):
     volume: _Number | None = None
 
 
-class _Trade(_Stats):
+class _TradeFields(_StatsFields):
     symbol: str | None = None
     venue: str | None = None
     price: _Number | UnsetType | None = UNSET
@@ -57,14 +57,14 @@ class _Trade(_Stats):
     is_buyer_maker: bool | None = None
 
 
-class _Selection(msgspec.Struct):
+class _SelectionFields(msgspec.Struct):
     symbol: str | None = None
     name: str | None = None
     venue: str | None = None
     status: str | None = None
 
 
-class _Frame(_Trade):
+class _FrameFields(_TradeFields):
     """A trade, or news of another kind, which `type` names."""
 
     type: str | None = None
@@ -74,17 +74,17 @@ class _Frame(_Trade):
     missed: _Whole | None = None
 
 
-class _SymbolFeed(msgspec.Struct):
+class _SymbolFeedFields(msgspec.Struct):
     symbol: str | None = None
     state: str | None = None
     message: str | None = None
 
 
-class _Status(_SymbolFeed):
-    symbols: list[_SymbolFeed] = []
+class _StatusFields(_SymbolFeedFields):
+    symbols: list[_SymbolFeedFields] = []
 
 
-class _Refusal(msgspec.Struct):
+class _RefusalFields(msgspec.Struct):
     message: str | None = None
 
 
@@ -276,30 +276,30 @@ def _number(kind: type, value: object) -> _Number | _Whole:
     return _Whole(number)
 
 
-_FRAME = _Reader[_Frame](_Frame, "frame")
-_COINS = _Reader[list[_Selection]](list[_Selection], "coins")
-_SELECTION = _Reader[_Selection](_Selection, "symbol")
-_STATUS = _Reader[_Status](_Status, "status")
-_STATS = _Reader[_Stats](_Stats, "stats")
-_PRICE = _Reader[_Trade](_Trade, "price")
-_HISTORY = _Reader[list[_Trade]](list[_Trade], "history")
-_REFUSAL = _Reader[_Refusal](_Refusal, "error")
+_FRAME = _Reader[_FrameFields](_FrameFields, "frame")
+_COINS = _Reader[list[_SelectionFields]](list[_SelectionFields], "coins")
+_SELECTION = _Reader[_SelectionFields](_SelectionFields, "symbol")
+_STATUS = _Reader[_StatusFields](_StatusFields, "status")
+_STATS = _Reader[_StatsFields](_StatsFields, "stats")
+_PRICE = _Reader[_TradeFields](_TradeFields, "price")
+_HISTORY = _Reader[list[_TradeFields]](list[_TradeFields], "history")
+_REFUSAL = _Reader[_RefusalFields](_RefusalFields, "error")
 
 
 # --- as values -------------------------------------------------------------------------------------------------------
 
 
-def _selection(read: _Selection | _Frame) -> SelectedSymbol:
+def _selection(read: _SelectionFields | _FrameFields) -> SelectedSymbol:
     symbol, status = _symbol(read.symbol, "symbol"), _text(read.status)
     status = "" if status == "TRADING" else status
     return SelectedSymbol(symbol, _text(read.name) or symbol, _text(read.venue), status)
 
 
-def _symbol_feed(read: _SymbolFeed) -> SymbolFeed:
+def _symbol_feed(read: _SymbolFeedFields) -> SymbolFeed:
     return SymbolFeed(_text(read.state), _text(read.message))
 
 
-def _stats(read: _Stats) -> Stats:
+def _stats(read: _StatsFields) -> Stats:
     return Stats(
         moving_average=read.moving_average,
         high=read.high,
@@ -310,7 +310,7 @@ def _stats(read: _Stats) -> Stats:
     )
 
 
-def _trade(read: _Trade, where: str) -> Trade:
+def _trade(read: _TradeFields, where: str) -> Trade:
     if not isinstance(read.price, _Number):
         raise PayloadError(f"found no price, expected one at {where}")
     return Trade(
@@ -342,7 +342,7 @@ def _time_us(time: datetime | None) -> int | None:
     return ((time if time.tzinfo else time.replace(tzinfo=UTC)) - _EPOCH) // timedelta(microseconds=1)
 
 
-def _side(read: _Trade) -> Side | None:
+def _side(read: _TradeFields) -> Side | None:
     word = _text(read.side).lower().removeprefix("side_")
     if word == "buy" or read.is_buyer_maker is False:
         return "buy"
