@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-import time
 from pathlib import Path
 
 from dotenv import load_dotenv
@@ -18,8 +17,6 @@ from mesh.local.supervisor import SupervisorError
 from mesh.local.up import up
 from mesh.service import environment
 from mesh.service.settings import WrongSettings, load
-
-FOLLOW_S = 0.2
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -51,14 +48,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _print_logs(state: State, service: str | None, *, lines: int, follow: bool) -> int:
-    tails = logs.select(state.logs, service)
-    for line in logs.last(tails, lines):
-        print(line)
-    while follow:
-        sys.stdout.flush()
-        time.sleep(FOLLOW_S)
-        for line in logs.more(tails):
-            print(line)
+    for line in logs.read(logs.select(state.logs, service), lines=lines, follow=follow):
+        print(line, flush=follow)
     return 0
 
 

@@ -1,74 +1,31 @@
-"""The programs' log files, for people: the last lines, and following them over rotation."""
+"""The programs' log files, for people: the last lines and what comes, by the system's `tail`."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Mapping
+import contextlib
+import selectors
+import subprocess
+from collections import deque
+from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
+from typing import IO
 
 ORIGINAL_NAMES = {"ingestion": "ingest", "processing": "signal", "api": "gateway", "timescaledb": "postgres"}
 """What the original called its services."""
-BLOCK_BYTES = 65536
 
 
-class Tail:
-    """One growing log file: `last` lines first, then whatever `more` came; goes on in the new file after a rotation."""
+def select(directory: Path, service: str | None) -> dict[str, Path]:
+    """Return the log files by the programs' names.
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._inode = 0
-        self._offset = 0
-        self._rest = b""
+    Args:
+        directory: where they lie.
+        service: whose log, by our name or the original's; None is everybody's.
 
-    def last(self, lines: int) -> list[str]:
-        """Return the last lines, and continue after them."""
-        try:
-            with self.path.open("rb") as file:
-                end = file.seek(0, os.SEEK_END)
-                start, text = end, b""
-                while start > 0 and text.count(b"\n") <= lines:
-                    size = min(BLOCK_BYTES, start)
-                    start -= size
-                    file.seek(start)
-                    text = file.read(size) + text
-                self._inode, self._offset = os.fstat(file.fileno()).st_ino, end
-        except FileNotFoundError:
-            return []
-        return _decode(text.splitlines()[-lines:]) if lines else []
+    Raises:
+        FileNotFoundError: there is none; it names those that there are.
 
-    def more(self) -> list[str]:
-        """Return the whole lines written since."""
-        try:
-            with self.path.open("rb") as file:
-                status = os.fstat(file.fileno())
-                if status.st_ino != self._inode or status.st_size < self._offset:
-                    before = self._rotated()
-                    self._inode, self._offset = status.st_ino, 0
-                else:
-                    before = b""
-                file.seek(self._offset)
-                text = file.read()
-        except FileNotFoundError:
-            return []
-        self._offset += len(text)
-        *whole, self._rest = (self._rest + before + text).split(b"\n")
-        return _decode(whole)
-
-    def _rotated(self) -> bytes:
-        # supervisord moves the full file to `.1`: what was written there after our last look still counts.
-        try:
-            with self.path.with_name(self.path.name + ".1").open("rb") as file:
-                if os.fstat(file.fileno()).st_ino == self._inode:
-                    file.seek(self._offset)
-                    return file.read()
-        except FileNotFoundError:
-            pass
-        return b""
-
-
-def select(directory: Path, service: str | None) -> dict[str, Tail]:
-    """Return the logs of one service (by our name or the original's) or of all. Raises: FileNotFoundError."""
-    found = {path.stem: Tail(path) for path in sorted(directory.glob("*.log"))}
+    """
+    found = {path.stem: path for path in sorted(directory.glob("*.log"))}
     if service is None:
         if not found:
             raise FileNotFoundError(f"no logs in {directory}: nothing was started there yet")
@@ -81,22 +38,63 @@ def select(directory: Path, service: str | None) -> dict[str, Tail]:
     return {name: found[name]}
 
 
-def last(tails: Mapping[str, Tail], lines: int) -> Iterator[str]:
-    """Yield the last lines of each log."""
-    for name, tail in tails.items():
-        yield from _named(name, tail.last(lines), of=tails)
+def last_lines(path: Path, lines: int) -> list[str]:
+    """Return the last lines of a log; none where there is no such file.
+
+    Args:
+        path: the file, of 10 MB at most.
+        lines: how many.
+
+    """
+    try:
+        with path.open(errors="replace") as log:
+            return [line.rstrip("\n") for line in deque(log, maxlen=lines)]
+    except FileNotFoundError:
+        return []
 
 
-def more(tails: Mapping[str, Tail]) -> Iterator[str]:
-    """Yield the lines that came since, of each log."""
-    for name, tail in tails.items():
-        yield from _named(name, tail.more(), of=tails)
+def read(logs: Mapping[str, Path], *, lines: int, follow: bool) -> Generator[str, None, None]:
+    """Yield the last lines of each log, and then, for ever, those that come; of several logs each line names its own.
+
+    Args:
+        logs: as `select` gave them.
+        lines: how many of the last lines of each.
+        follow: whether to go on with what comes, also in the new file after a rotation.
+
+    """
+    width = max(map(len, logs))
+    with contextlib.ExitStack() as stack:
+        streams = stack.enter_context(selectors.DefaultSelector())
+        for name, path in logs.items():
+            command = ["tail", "-n", str(lines), *(["-F"] if follow else []), "--", str(path)]
+            # On stderr it says that a log was rotated, which nobody has to know.
+            tail = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0)
+            stack.callback(_end, tail)
+            prefix = f"{name:<{width}} | " if len(logs) > 1 else ""
+            if follow:
+                streams.register(_output(tail), selectors.EVENT_READ, prefix)
+            else:
+                yield from (prefix + line for line in _decoded(_output(tail).read().splitlines()))
+        rests: dict[str, bytes] = {}
+        while streams.get_map():
+            for key, _ in streams.select():
+                stream: IO[bytes] = key.fileobj  # type: ignore[assignment]  # as registered
+                part = stream.read(65536)
+                if not part:
+                    streams.unregister(stream)
+                *whole, rests[key.data] = (rests.get(key.data, b"") + part).split(b"\n")
+                yield from (key.data + line for line in _decoded(whole))
 
 
-def _named(name: str, lines: list[str], *, of: Mapping[str, Tail]) -> Iterator[str]:
-    width = max(map(len, of))
-    yield from (f"{name:<{width}} | {line}" for line in lines) if len(of) > 1 else lines
+def _output(tail: subprocess.Popen[bytes]) -> IO[bytes]:
+    assert tail.stdout is not None, "it was started with a pipe"
+    return tail.stdout
 
 
-def _decode(lines: list[bytes]) -> list[str]:
-    return [line.decode(errors="replace") for line in lines]
+def _decoded(lines: list[bytes]) -> Iterator[str]:
+    return (line.decode(errors="replace") for line in lines)
+
+
+def _end(tail: subprocess.Popen[bytes]) -> None:
+    with tail:
+        tail.terminate()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
+
+import msgspec
 
 from mesh.local.pids import Pid
 
@@ -14,16 +14,37 @@ from mesh.local.pids import Pid
 class Record:
     """What the running mesh says of itself to `status`, `env`, `down` and the next `up`.
 
-    `socket` is the path at which the supervisor is met, empty while there is none.
+    As JSON: `{"runner": {"pid": 17, "birth": "123456 ticks after boot 5b6c..."}, "gateway_host": "127.0.0.1",
+    "ports": {"GATEWAY_PORT": 8080, ...}, "socket": "/tmp/tickmesh-1a2b/supervisor.sock", "supervisor": {...},
+    "processes": {"nats": {...}, ...}, "restarts": {"store": 1}}`.
+
+    Attributes:
+        socket: the path at which the supervisor is met, empty while there is none.
+        restarts: how often each program was started again.
+
     """
 
     runner: Pid
     gateway_host: str
     ports: dict[str, int]
-    socket: str = ""
-    supervisor: Pid | None = None
-    processes: dict[str, Pid] = field(default_factory=dict)
-    restarts: dict[str, int] = field(default_factory=dict)
+    socket: str = field(kw_only=True)
+    supervisor: Pid | None = field(kw_only=True)
+    processes: dict[str, Pid] = field(kw_only=True)
+    restarts: dict[str, int] = field(kw_only=True)
+
+    @classmethod
+    def begun(cls, runner: Pid, *, gateway_host: str, ports: dict[str, int], **known: Any) -> Record:
+        """Return the record of a mesh of which only the runner is there yet, but for what is `known` of the others.
+
+        Args:
+            runner: its process.
+            gateway_host: where the gateway will listen.
+            ports: the port of every setting that names one.
+            known: attributes that are not empty any more.
+
+        """
+        nothing: dict[str, Any] = {"socket": "", "supervisor": None, "processes": {}, "restarts": {}}
+        return cls(runner, gateway_host, ports, **(nothing | known))
 
     def alive(self) -> bool:
         """Say whether this mesh still runs."""
@@ -31,38 +52,14 @@ class Record:
 
     def text(self) -> str:
         """Return it as JSON, for `parse_record`."""
-        return json.dumps(asdict(self), indent=1)
+        return msgspec.json.format(msgspec.json.encode(self), indent=1).decode()
 
 
 def parse_record(text: str) -> Record:
     """Read a record; what another version says besides is passed over.
 
-    One of them: `{"runner": {"pid": 17, "birth": "123456 ticks after boot 5b6c..."}, "gateway_host": "127.0.0.1",
-    "ports": {"GATEWAY_PORT": 8080, ...}, "socket": "/tmp/tickmesh-1a2b/supervisor.sock", "supervisor": {...},
-    "processes": {"nats": {...}, ...}, "restarts": {"store": 1}}`.
+    Raises:
+        ValueError: saying what of it is missing or wrong.
 
-    Raises: ValueError, saying what of it is missing or wrong.
     """
-    said = json.loads(text)
-    try:
-        return Record(
-            runner=_pid(said["runner"]),
-            gateway_host=str(said["gateway_host"]),
-            ports=_counts(said["ports"]),
-            socket=str(said["socket"]),
-            supervisor=None if said["supervisor"] is None else _pid(said["supervisor"]),
-            processes={str(name): _pid(pid) for name, pid in said["processes"].items()},
-            restarts=_counts(said["restarts"]),
-        )
-    except KeyError as exc:
-        raise ValueError(f"it has no {exc}") from exc
-    except (TypeError, AttributeError) as exc:
-        raise ValueError(f"it is not built as expected: {exc}") from exc
-
-
-def _pid(said: Mapping[str, Any]) -> Pid:
-    return Pid(int(said["pid"]), str(said["birth"]))
-
-
-def _counts(said: Mapping[str, Any]) -> dict[str, int]:
-    return {str(name): int(count) for name, count in said.items()}
+    return msgspec.json.decode(text, type=Record)

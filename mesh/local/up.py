@@ -38,7 +38,7 @@ def up(environ: Mapping[str, str]) -> int:
             state.forget()
         chosen = check(environ, passwords=state.passwords(), remembered=state.remembered_ports())
         state.remember_ports(chosen)
-        record = Record(runner=_myself(), gateway_host=settings.gateway_host, ports=chosen)
+        record = Record.begun(_myself(), gateway_host=settings.gateway_host, ports=chosen)
         state.write(record)  # `down` finds us from here on
         try:
             programs = _prepare(state, chosen, environ)

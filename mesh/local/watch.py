@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mesh.local import gateway, nats_health, report, socket_path
-from mesh.local.logs import Tail
+from mesh.local.logs import last_lines
 from mesh.local.passwords import Passwords
 from mesh.local.pids import Pid
 from mesh.local.programs import DRAIN_ORDER, Program, addresses
@@ -187,13 +187,13 @@ class Watch:
             why = f" ({status.detail})" if status.detail else ""
             log = self.state.log_of(status.name)
             self.tell(f"{status.name} died{why} and is started again; its log: {log}")
-            self.tell("".join(f"  it said last: {line[:200]}" for line in Tail(log).last(1)) or "  it said nothing")
+            self.tell("".join(f"  it said last: {line[:200]}" for line in last_lines(log, 1)) or "  it said nothing")
 
     def _tell_lost_supervisor(self, code: int) -> None:
         # It complains on stderr before it has a log, and writes the log afterwards.
         logs = [path for path in (self.state.supervisor_complaints, self.state.log_of("supervisord")) if path.exists()]
         self.tell(f"supervisord ended by itself with {code}: see {' and '.join(map(str, logs))}")
-        for line in Tail(self.state.supervisor_complaints).last(1):
+        for line in last_lines(self.state.supervisor_complaints, 1):
             self.tell(f"  it said last: {line[:200]}")
 
     def _look_for_life(self) -> None:

@@ -375,12 +375,14 @@ def test_all_that_is_wrong_is_named_once_whoever_reads_it_before_anything_starts
 
 
 def test_a_recorded_pid_that_belongs_to_somebody_else_now_is_left_alone() -> None:
-    record = Record(NOBODY, "127.0.0.1", {}, processes={"ingest": Pid(os.getpid(), "at another time")})
+    record = Record.begun(
+        NOBODY, gateway_host="127.0.0.1", ports={}, processes={"ingest": Pid(os.getpid(), "at another time")}
+    )
 
     assert end_leftovers(record, drain_s=0) == []
 
 
-@pytest.mark.parametrize("record", [None, Record(NOBODY, "127.0.0.1", {}, supervisor=NOBODY)])
+@pytest.mark.parametrize("record", [None, Record.begun(NOBODY, gateway_host="127.0.0.1", ports={}, supervisor=NOBODY)])
 def test_down_does_not_take_a_mesh_it_does_not_recognise_for_an_ended_one(
     tmp_path: Path, record: Record | None, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -397,6 +399,6 @@ def test_down_does_not_take_a_mesh_it_does_not_recognise_for_an_ended_one(
 
 def test_down_forgets_a_mesh_that_has_ended_without_a_word(tmp_path: Path) -> None:
     state = State(tmp_path)
-    state.write(Record(NOBODY, "127.0.0.1", {}, supervisor=NOBODY))
+    state.write(Record.begun(NOBODY, gateway_host="127.0.0.1", ports={}, supervisor=NOBODY))
 
     assert (commands.down(state), state.read()) == (0, None)

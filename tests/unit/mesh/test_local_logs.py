@@ -2,57 +2,59 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from mesh.local.logs import Tail, last, select
+from mesh.local.logs import last_lines, read, select
 
 
 def test_the_last_lines_are_found_behind_many_blocks(tmp_path: Path) -> None:
-    (tmp_path / "store.log").write_text("".join(f"line {n} {'x' * 100}\n" for n in range(5000)))
+    path = tmp_path / "store.log"
+    path.write_text("".join(f"line {n} {'x' * 100}\n" for n in range(5000)))
 
-    lines = Tail(tmp_path / "store.log").last(3)
+    for lines in (last_lines(path, 3), list(read({"store": path}, lines=3, follow=False))):
+        assert [line.split()[1] for line in lines] == ["4997", "4998", "4999"]
 
-    assert [line.split()[1] for line in lines] == ["4997", "4998", "4999"]
+
+def test_a_log_that_is_not_there_has_no_last_line(tmp_path: Path) -> None:
+    assert last_lines(tmp_path / "store.log", 1) == []
+
+
+def following(path: Path) -> closing[Generator[str, None, None]]:
+    return closing(read({path.stem: path}, lines=10, follow=True))
 
 
 def test_only_whole_lines_are_told(tmp_path: Path) -> None:
     path = tmp_path / "store.log"
     path.write_text("old\n")
-    tail = Tail(path)
-    tail.last(10)
+    with following(path) as lines:
+        first = next(lines)
+        with path.open("a") as log:
+            log.write("one\ntw")
+        second = next(lines)
+        with path.open("a") as log:
+            log.write("o\n")
 
-    with path.open("a") as log:
-        log.write("one\ntw")
-    first = tail.more()
-    with path.open("a") as log:
-        log.write("o\n")
-
-    assert (first, tail.more()) == (["one"], ["two"])
+        assert (first, second, next(lines)) == ("old", "one", "two")
 
 
 def test_a_rotation_between_two_looks_loses_no_line(tmp_path: Path) -> None:
     path = tmp_path / "store.log"
     path.write_text("old\n")
-    tail = Tail(path)
-    tail.last(10)
+    with following(path) as lines:
+        assert next(lines) == "old"
+        with path.open("a") as log:
+            log.write("followed\n")
+        assert next(lines) == "followed"
+        with path.open("a") as log:
+            log.write("before\n")
+        path.rename(tmp_path / "store.log.1")
+        path.write_text("after\n")
 
-    with path.open("a") as log:
-        log.write("before\n")
-    path.rename(tmp_path / "store.log.1")
-    path.write_text("after\n")
-
-    assert tail.more() == ["before", "after"]
-
-
-def test_a_log_that_begins_later_is_followed_from_its_first_line(tmp_path: Path) -> None:
-    tail = Tail(tmp_path / "store.log")
-    tail.last(10)
-
-    (tmp_path / "store.log").write_text("one\n")
-
-    assert tail.more() == ["one"]
+        assert [next(lines), next(lines)] == ["before", "after"]
 
 
 @pytest.mark.parametrize(("asked", "found"), [("ingestion", "ingest"), ("processing", "signal"), ("api", "gateway")])
@@ -73,4 +75,4 @@ def test_several_logs_name_each_line(tmp_path: Path) -> None:
     (tmp_path / "nats.log").write_text("up\n")
     (tmp_path / "gateway.log").write_text("up\n")
 
-    assert list(last(select(tmp_path, None), 1)) == ["gateway | up", "nats    | up"]
+    assert list(read(select(tmp_path, None), lines=1, follow=False)) == ["gateway | up", "nats    | up"]

@@ -20,7 +20,7 @@ RECORD = Record(
 )
 
 
-@pytest.mark.parametrize("record", [RECORD, Record(Pid(17, "a"), "::1", {})])
+@pytest.mark.parametrize("record", [RECORD, Record.begun(Pid(17, "a"), gateway_host="::1", ports={})])
 def test_a_record_is_read_as_it_was_written(record: Record) -> None:
     assert parse_record(record.text()) == record
 
@@ -38,7 +38,7 @@ def test_what_is_missing_is_named(name: str) -> None:
     said = json.loads(RECORD.text())
     del said[name]
 
-    with pytest.raises(ValueError, match=f"it has no '{name}'"):
+    with pytest.raises(ValueError, match=f"missing required field `{name}`"):
         parse_record(json.dumps(said))
 
 

@@ -28,7 +28,7 @@ class FullDisk(State):
 def test_a_full_disk_is_told_once_and_the_record_is_written_when_there_is_room(tmp_path: Path) -> None:
     said: list[str] = []
     ports = dict.fromkeys(("GATEWAY_PORT", "NATS_PORT", "NATS_MONITOR_PORT"), 1)
-    record = Record(runner=Pid(0, ""), gateway_host="127.0.0.1", ports=ports)
+    record = Record.begun(Pid(0, ""), gateway_host="127.0.0.1", ports=ports)
     state = FullDisk(tmp_path)
     with Stop() as stop:
         watch = Watch(state, record, [], stop, tell=said.append)
