@@ -155,12 +155,10 @@ class Engine:
             state.reset_session()
         return state is not None
 
-    def ahead_of(self, last_ids: Mapping[tuple[str, str], int]) -> str:
-        """Return the symbols whose trades it knows further than these last ids; those not named there do not count."""
-        known = self._last_ids
-        return ", ".join(
-            f"{venue}.{symbol}" for (venue, symbol), id_ in last_ids.items() if known.get((venue, symbol), id_) > id_
-        )
+    @property
+    def last_ids(self) -> Mapping[str, int]:
+        """The last trade of each symbol, by the names of their entries."""
+        return {entry_name(venue, symbol): id_ for (venue, symbol), id_ in self._last_ids.items()}
 
     def __len__(self) -> int:
         return len(self._states)
@@ -185,14 +183,17 @@ class Engine:
             return []
         others = [key for key in self._latest if key[0] != venue or key[1] not in followed]
         others.sort(key=lambda key: self._latest[key].raw_sequence)
-        return [f"{venue}.{symbol}" for venue, symbol in others[:excess]]
+        return [entry_name(*key) for key in others[:excess]]
 
-    def evict(self, names: Iterable[str]) -> None:
-        """Forget symbols by the names of their entries."""
+    def evict(self, names: Iterable[str]) -> dict[str, int]:
+        """Forget symbols by the names of their entries; return the last trade of each."""
+        evicted = {}
         for name in names:
-            venue, _, symbol = name.partition(".")
-            for kept in (self._states, self._last_ids, self._latest):
-                kept.pop((venue, symbol), None)
+            venue, _, token = name.partition(".")
+            key = venue, subjects.symbol_of(token)
+            evicted[name] = self._last_ids.pop(key)
+            del self._states[key], self._latest[key]
+        return evicted
 
     def adopt(self, name: str, saved: bytes) -> None:
         """Go on from the saved entry of one symbol that has no state here.
@@ -212,7 +213,7 @@ class Engine:
         for (venue, symbol), columns in self._latest.items():
             state, latest = self._states[venue, symbol].save(), wire.encode_signals(columns.rows(slice(-1, None)))
             entry = _Entry(ENTRY_VERSION, state, latest, crc32(latest, crc32(state)))
-            found[f"{venue}.{subjects.token(symbol)}"] = msgspec.msgpack.encode(entry)
+            found[entry_name(venue, symbol)] = msgspec.msgpack.encode(entry)
         return found
 
     def restore(self, entries: Mapping[str, bytes]) -> None:
@@ -239,6 +240,11 @@ class Engine:
         new = ids > before
         self.repeats += int(len(ids) - np.count_nonzero(new))
         return trades.rows(new)
+
+
+def entry_name(venue: str, symbol: str) -> str:
+    """Return under which name a symbol's state is saved, as the end of its subjects is: `binance.btcusdt`."""
+    return f"{venue}.{subjects.token(symbol)}"
 
 
 def _read_entry(name: str, saved: bytes) -> tuple[SignalState, SignalColumns]:

@@ -29,7 +29,7 @@ from mesh.service.errors import BadMessage, NotReady
 from mesh.service.health import Health, State
 from mesh.service.lifecycle import Stop
 from mesh.values.trades import SignalColumns, refusal
-from signalsvc.engine import Engine
+from signalsvc.engine import Engine, entry_name
 from signalsvc.selection import Selection
 from signalsvc.snapshots import Snapshots
 from signalsvc.watchers import Watchers
@@ -57,11 +57,19 @@ class PublishedIds:
     """How far PROCESSED goes, so that no trade's signals are published twice.
 
     By the ids of trades and not by RAW's sequences: RAW may have lost its end, and then holds the same trades
-    elsewhere. `last_ids` is each symbol's last trade that PROCESSED held when it was read, by venue and symbol.
+    elsewhere.
+
+    Args:
+        last_ids: each symbol's last trade that PROCESSED held when it was read, by venue and symbol.
+        whole: whether nothing was ever removed from it for want of room, so that what it does not hold was never in it,
+            or was lost.
+
     """
 
-    def __init__(self, last_ids: Mapping[tuple[str, str], int]) -> None:
+    def __init__(self, last_ids: Mapping[tuple[str, str], int], *, whole: bool = False) -> None:
         self.last_ids = last_ids
+        self._by_entry = {entry_name(*key): id_ for key, id_ in last_ids.items()}
+        self._whole = whole
 
     @classmethod
     async def read(cls, bus: Bus) -> PublishedIds:
@@ -77,7 +85,17 @@ class PublishedIds:
                 log.error(
                     "the last message of %s is none of ours, its symbol counts as not published: %s", subject, exc
                 )
-        return cls(last_ids)
+        return cls(last_ids, whole=info.state.first_seq <= 1)
+
+    def ahead(self, known: Mapping[str, int]) -> list[str]:
+        """Return those symbols of which a saved state knows trades that PROCESSED does not hold; it has lost its end.
+
+        Args:
+            known: the last trade of each, by the name of its entry.
+
+        """
+        unknown = -1 if self._whole else 2**63
+        return [name for name, id_ in known.items() if id_ > self._by_entry.get(name, unknown)]
 
     def rest(self, signals: SignalColumns) -> SignalColumns | None:
         """Return the rows that are not published yet; None when all are."""
@@ -132,12 +150,15 @@ class Pipeline:
         self._snapshots = await Snapshots.open(bus)
         self._published = await PublishedIds.read(bus)
         self._begin_at(await find_start(bus, subjects.RAW, await self._snapshots.load(self._engine)))
-        if ahead := self._engine.ahead_of(self._published.last_ids):
+        in_memory, evicted = map(self._published.ahead, (self._engine.last_ids, self._snapshots.evicted_ids))
+        if ahead := sorted({*in_memory, *evicted}):
             log.error(
-                "the saved state knows trades of %s that PROCESSED does not hold: making it again from RAW", ahead
+                "the saved state knows trades of %s that PROCESSED does not hold: making it again from RAW",
+                ", ".join(ahead),
             )
-            self._engine.restore({})
-            self._snapshots.forget_evicted()
+            # The others go on with theirs: of what they know already nothing is taken in twice.
+            self._engine.evict(in_memory)
+            self._snapshots.forget_evicted(ahead)
             self._after = self._after_us = 0
 
     def _begin_at(self, position: Position) -> None:
@@ -303,9 +324,9 @@ class Pipeline:
         if not names:
             return
         log.info("%d symbols that nobody follows leave memory, their states stay on the bus", len(names))
-        self._engine.evict(names)
+        last_ids = self._engine.evict(names)
         try:
-            await self._snapshots.keep_evicted(names)
+            await self._snapshots.keep_evicted(last_ids)
         except (NatsError, TimeoutError) as exc:
             log.warning("old states stay on the bus for now: %s", str(exc) or type(exc).__name__)
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import msgspec
 from nats.js.errors import NotFoundError
@@ -20,7 +20,7 @@ from nats.js.kv import KeyValue
 from mesh.bus import position as mesh_position
 from mesh.bus import subjects
 from mesh.bus.connection import Bus
-from signalsvc.engine import Engine, UnusableEntry
+from signalsvc.engine import Engine, UnusableEntry, entry_name
 
 log = logging.getLogger("signal.snapshot")
 
@@ -38,6 +38,8 @@ class EvictedEntry(msgspec.Struct, frozen=True):
     """Where it is in the bucket, in order."""
     size: int
     """Its bytes."""
+    last_id: int = -1
+    """Its last trade; -1 where it was saved before this was."""
 
 
 class SnapshotPosition(msgspec.Struct, frozen=True):
@@ -125,15 +127,18 @@ class Snapshots:
         await self._bucket.put(_POSITION, msgspec.json.encode(position))
         self._saved, self._pieces, self._evicted = entries, pieces, evicted
 
-    async def keep_evicted(self, names: Iterable[str]) -> None:
+    async def keep_evicted(self, last_ids: Mapping[str, int]) -> None:
         """Keep the entries of symbols that the engine evicts, as the last `save` saved them; the next `save` says so.
+
+        Args:
+            last_ids: what `Engine.evict` returned.
 
         Raises:
             nats.errors.Error, TimeoutError: the bus is away; what is kept already stays so.
 
         """
-        for name in names:
-            self._evicted[name] = EvictedEntry(self._pieces.get(name, [name]), len(self._saved[name]))
+        for name, last_id in last_ids.items():
+            self._evicted[name] = EvictedEntry(self._pieces.get(name, [name]), len(self._saved[name]), last_id)
         while (
             sum(entry.size for entry in self._evicted.values()) > MAX_EVICTED_BYTES or len(self._evicted) > MAX_EVICTED
         ):
@@ -145,7 +150,7 @@ class Snapshots:
 
     def has_evicted(self, venue: str, symbol: str) -> bool:
         """Tell whether the bucket has the entry of an evicted symbol."""
-        return f"{venue}.{symbol}" in self._evicted
+        return entry_name(venue, symbol) in self._evicted
 
     async def restore_evicted(self, engine: Engine, venue: str, symbol: str) -> None:
         """Let the engine go on with the entry of an evicted symbol; one that cannot be used is said and forgotten.
@@ -154,7 +159,7 @@ class Snapshots:
             nats.errors.Error, TimeoutError: the bus is away.
 
         """
-        name = f"{venue}.{symbol}"
+        name = entry_name(venue, symbol)
         try:
             pieces = [await self._bucket.get(key) for key in self._evicted[name].keys]
             engine.adopt(name, b"".join([piece.value or b"" for piece in pieces]))
@@ -167,9 +172,15 @@ class Snapshots:
             self._pieces[name] = entry.keys  # the next one is put beside it, not over it
         log.info("%s goes on with its saved state", name)
 
-    def forget_evicted(self) -> None:
-        """Forget the entries of evicted symbols, when all is made again from RAW."""
-        self._evicted.clear()
+    @property
+    def evicted_ids(self) -> Mapping[str, int]:
+        """The last trade of each evicted symbol whose entry is kept, by its name; -1 where that is not known."""
+        return {name: entry.last_id for name, entry in self._evicted.items()}
+
+    def forget_evicted(self, names: Iterable[str]) -> None:
+        """Forget the entries of evicted symbols, when they are made again from RAW; of others it knows nothing."""
+        for name in names:
+            self._evicted.pop(name, None)
 
 
 def _keys(name: str, size: int, *, instead_of: list[str]) -> list[str]:

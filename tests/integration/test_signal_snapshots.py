@@ -133,8 +133,7 @@ async def test_what_nobody_follows_leaves_memory_and_goes_on_where_it_was(bus: B
     await save(snapshots, one, 3)
     names = one.idle(venue="binance", followed={"btcusdt"}, most=1)
     assert names == ["binance.ethusdt", "binance.solusdt"]
-    one.evict(names)
-    await snapshots.keep_evicted(names)
+    await snapshots.keep_evicted(one.evict(names))
     await save(snapshots, one, 4)
     assert len(one) == 1
 
@@ -155,12 +154,21 @@ async def test_what_nobody_follows_leaves_memory_and_goes_on_where_it_was(bus: B
     assert not others.has_evicted("binance", "ethusdt") and others.has_evicted("binance", "solusdt")
 
 
+async def test_a_symbol_that_is_not_ascii_leaves_memory_and_comes_back_like_any_other(bus: Bus) -> None:
+    one, symbol = three("币安人生usdt"), "币安人生usdt"
+    before, snapshots = one.entries(), await Snapshots.open(bus)
+    await save(snapshots, one, 1)
+    await snapshots.keep_evicted(one.evict(one.idle(venue="binance", followed=(), most=0)))
+    assert not one.knows("binance", symbol) and snapshots.has_evicted("binance", symbol)
+    await snapshots.restore_evicted(one, "binance", symbol)
+    assert one.entries() == before
+
+
 async def test_an_entry_in_pieces_can_be_put_aside_too(bus: Bus) -> None:
     long, snapshots = engine(70_000, **LONG), await Snapshots.open(bus)
     expected = long.entries()
     await save(snapshots, long, 1)
-    long.evict(expected)
-    await snapshots.keep_evicted(expected)
+    await snapshots.keep_evicted(long.evict(expected))
     await save(snapshots, long, 2)
     await snapshots.restore_evicted(long, "binance", "btcusdt")
     assert long.entries() == expected
@@ -176,16 +184,14 @@ async def test_what_is_put_aside_is_bounded_and_the_oldest_is_forgotten(
     one, snapshots = three("btcusdt", "ethusdt"), await Snapshots.open(bus)
     await save(snapshots, one, 1)
     names = one.idle(venue="binance", followed=(), most=0)
-    one.evict(names)
-    await snapshots.keep_evicted(names)
+    await snapshots.keep_evicted(one.evict(names))
     assert [snapshots.has_evicted("binance", symbol) for symbol in ("btcusdt", "ethusdt")] == [False, True]
 
 
 async def test_a_damaged_entry_begins_anew_and_does_not_stop_the_others(bus: Bus) -> None:
     one, snapshots = three("btcusdt"), await Snapshots.open(bus)
     await save(snapshots, one, 1)
-    one.evict(["binance.btcusdt"])
-    await snapshots.keep_evicted(["binance.btcusdt"])
+    await snapshots.keep_evicted(one.evict(["binance.btcusdt"]))
     await (await bus.js.key_value(subjects.ENGINE_BUCKET)).put("binance.btcusdt", b"nonsense")
     await snapshots.restore_evicted(one, "binance", "btcusdt")
     assert not one.knows("binance", "btcusdt") and not snapshots.has_evicted("binance", "btcusdt")
