@@ -126,7 +126,9 @@ DOCUMENTS: dict[Path, Tables] = {
     REFERENCE / "websocket.md": {},
 }
 """The documents that have generated parts, and their tables."""
-TEXTS = {"websocket": WS_DESCRIPTION.removeprefix("WebSocket: ")}
+TEXTS: dict[Path, dict[str, str]] = {
+    REFERENCE / "websocket.md": {"websocket": WS_DESCRIPTION.replace("WebSocket: one", "The gateway sends one", 1)},
+}
 
 
 def written(path: Path) -> str:
@@ -136,9 +138,10 @@ def written(path: Path) -> str:
         body = "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |\n" for row in rows())
         text, found = re.subn(rf"(\| --- [^\n]*\n)(?:\|[^\n]*\n)*(<!-- {name} -->)", partial(_between, body), text)
         assert found == 1, f"{path.name} has {found} tables marked {name!r}, expected one"
-    for name, body in TEXTS.items():
-        span = rf"(<!-- {name}: -->\n).*(\n<!-- {name} -->)"
-        text = re.sub(span, partial(_between, f"\n{body}\n"), text, flags=re.DOTALL)
+    for name, body in TEXTS.get(path, {}).items():
+        span = rf"(<!-- {name}: -->\n).*?(<!-- {name} -->)"
+        text, found = re.subn(span, partial(_between, f"\n{body}\n\n"), text, flags=re.DOTALL)
+        assert found == 1, f"{path.name} has {found} texts marked {name!r}, expected one"
     return text
 
 

@@ -47,6 +47,11 @@ def test_every_setting_endpoint_word_and_metric_is_on_its_page() -> None:
     assert {name: found[name] for name, least in pages.items() if found[name] < least} == {}
 
 
+def test_what_ws_sends_is_on_its_page() -> None:
+    page = (ROOT / "docs" / "reference" / "websocket.md").read_text()
+    assert '"moving_average": ' in page and '{"type": "lagged"' in page and "1013" in page
+
+
 def test_the_readme_is_short_and_links_every_page_of_the_documentation() -> None:
     readme = (ROOT / "README.md").read_text()
     pages = [
