@@ -64,7 +64,7 @@ class Catalog:
     Args:
         venue: its name.
         following: what is followed; learns here what the venue lists.
-        rest: the venue.
+        http_api: the venue over REST.
         bus: where to tell it.
         on_change: called when what is to be followed has changed.
         next_id: tells the trade id a followed symbol waits for.
@@ -76,7 +76,7 @@ class Catalog:
         self,
         venue: str,
         following: FollowedSymbols,
-        rest: HttpApi,
+        http_api: HttpApi,
         bus: Bus,
         *,
         on_change: Callable[[], None],
@@ -85,7 +85,7 @@ class Catalog:
     ) -> None:
         self._venue = venue
         self._following = following
-        self._rest = rest
+        self._http_api = http_api
         self._bus = bus
         self._on_change = on_change
         self._next_id = next_id
@@ -209,7 +209,7 @@ class Catalog:
         """Ask the venue for its list and take it in. Raises: VenueRequestError, BadMessage: there is none now."""
         async with self._looking:
             began_s = _now_s()
-            instruments = await self._rest.exchange_info()
+            instruments = await self._http_api.exchange_info()
             if not instruments:
                 raise BadMessage(f"{self._venue} lists nothing at all, which is taken for no answer")
             self._looked_s = began_s

@@ -52,7 +52,7 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
-class Connection:
+class ConnectionState:
     """What is known of the connection to the venue.
 
     Attributes:
@@ -104,7 +104,7 @@ class Progress:
 
 
 def feed_of(
-    venue: str, connection: Connection, symbols: Iterable[Progress], *, undelivered_s: float = 0.0
+    venue: str, connection: ConnectionState, symbols: Iterable[Progress], *, undelivered_s: float = 0.0
 ) -> status_pb2.Feed:
     """Return the feed as it is reported.
 
@@ -131,7 +131,7 @@ def feed_of(
     return feed
 
 
-def _symbol_feed(venue: str, connection: Connection, progress: Progress) -> status_pb2.SymbolFeed:
+def _symbol_feed(venue: str, connection: ConnectionState, progress: Progress) -> status_pb2.SymbolFeed:
     told = status_pb2.SymbolFeed(symbol=progress.symbol, held_trades=progress.held_trades)
     if progress.last_trade_id is not None:
         told.last_trade_id = progress.last_trade_id
@@ -163,7 +163,7 @@ def _symbol_feed(venue: str, connection: Connection, progress: Progress) -> stat
     return told
 
 
-def _without_connection(venue: str, connection: Connection) -> tuple[status_pb2.FeedState.ValueType, str]:
+def _without_connection(venue: str, connection: ConnectionState) -> tuple[status_pb2.FeedState.ValueType, str]:
     if connection.refused:
         return status_pb2.FEED_STATE_BLOCKED, f"{venue} refuses us: {connection.problem}"
     problem = f": {connection.problem}" if connection.problem else ""
@@ -171,7 +171,7 @@ def _without_connection(venue: str, connection: Connection) -> tuple[status_pb2.
 
 
 def _together(
-    venue: str, connection: Connection, symbols: Sequence[status_pb2.SymbolFeed]
+    venue: str, connection: ConnectionState, symbols: Sequence[status_pb2.SymbolFeed]
 ) -> tuple[status_pb2.FeedState.ValueType, str]:
     """Return the state of all symbols together: one that is LIVE shows that trades come."""
     if not connection.alive:

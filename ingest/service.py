@@ -18,11 +18,11 @@ from ingest.followed_symbols import FollowedSymbols
 from ingest.network import Network
 from ingest.publish.aside import Aside
 from ingest.publish.confirmations import Confirmations
-from ingest.publish.gap_repair import Repairs
+from ingest.publish.gap_repair import GapRepair
 from ingest.publish.outbox import Outbox
 from ingest.publish.quarantine import Bounds
-from ingest.publish.repair_requests import RequestedRepairs
-from ingest.publish.trade_publisher import Outlet
+from ingest.publish.repair_requests import RepairRequests
+from ingest.publish.trade_publisher import TradePublisher
 from ingest.settings import IngestSettings
 from ingest.venue import Venue
 from ingest.venue_choice import VenueChoice, count_followed
@@ -99,22 +99,24 @@ async def _follow(
         max_time_jump_s=settings.max_time_jump_s,
         max_time_ahead_s=settings.max_time_ahead_s,
     )
-    outlet = Outlet(venue.name, bus, publisher, bounds=bounds, epoch_wait_s=settings.epoch_wait_s, health=health)
+    trade_publisher = TradePublisher(
+        venue.name, bus, publisher, bounds=bounds, epoch_wait_s=settings.epoch_wait_s, health=health
+    )
     outbox = Outbox(bus)
-    outlet.keep_aside_in(outbox)
+    trade_publisher.keep_aside_in(outbox)
     bad_rows = Aside("rows", outbox, remembers=BAD_ROWS_REMEMBERED)
     async with venue.http_api(on_bad_row=bad_rows.keep) as http_api, asyncio.TaskGroup() as tasks:
-        repairs = Repairs(http_api, outlet, tasks)
-        confirmations = Confirmations(http_api, outlet)
+        gap_repair = GapRepair(http_api, trade_publisher, tasks)
+        confirmations = Confirmations(http_api, trade_publisher)
         connect = partial(
             VenueConnection,
             venue,
             followed=followed,
-            outlet=outlet,
+            trade_publisher=trade_publisher,
             outbox=outbox,
             watchdog=SilenceWatchdog(),
             newest_id=http_api.newest_id,
-            on_followed=repairs.catch_up,
+            on_followed=gap_repair.catch_up,
         )
         stream = ReconnectingStream(
             venue.ws_urls,
@@ -123,25 +125,25 @@ async def _follow(
             health=health,
             on_away=http_api.stay_away,
         )
-        feed.follow(stream, outlet, publisher)
+        feed.follow(stream, trade_publisher, publisher)
         catalog = Catalog(
             venue.name,
             followed,
             http_api,
             bus,
             on_change=stream.wake,
-            next_id=outlet.next_id_if_known,
+            next_id=trade_publisher.next_id_if_known,
             health=health,
         )
         dead = DeadLetterQueue(bus)
-        requested = RequestedRepairs(bus, http_api, outlet, dead)
+        requested = RepairRequests(bus, http_api, trade_publisher, dead)
         loops = [
             tasks.create_task(_connect(stream, catalog), name="stream"),
             tasks.create_task(outbox.run(), name="outbox"),
             tasks.create_task(requested.run(), name="requested repairs"),
-            tasks.create_task(outlet.keep_bounds(), name="bounds"),
+            tasks.create_task(trade_publisher.keep_bounds(), name="bounds"),
             tasks.create_task(confirmations.run(), name="confirmations"),
-            tasks.create_task(outlet.adopt_epochs(), name="epochs"),
+            tasks.create_task(trade_publisher.adopt_epochs(), name="epochs"),
             tasks.create_task(catalog.keep_learning(), name="learning"),
             tasks.create_task(catalog.keep_telling(), name="telling"),
             tasks.create_task(catalog.keep_answering(), name="answering lookups"),
@@ -152,8 +154,8 @@ async def _follow(
         changing = tasks.create_task(choice.successor(venue), name="changing over")
         await asyncio.wait((stopping, changing), return_when=asyncio.FIRST_COMPLETED)
         successor = changing.result() if changing.done() and not stop.asked else None
-        await wind_down([*loops, stopping, changing], repairs)
-    await _settle(outlet, publisher, repairs.brought)
+        await wind_down([*loops, stopping, changing], gap_repair)
+    await _settle(trade_publisher, publisher, gap_repair.brought)
     return successor
 
 
@@ -161,19 +163,21 @@ class FeedReport:
     """Adds to ingest's report how the feed is, whichever venue is followed now; nothing before one is."""
 
     def __init__(self) -> None:
-        self._followed: tuple[ReconnectingStream, Outlet, Publisher] | None = None
+        self._followed: tuple[ReconnectingStream, TradePublisher, Publisher] | None = None
 
-    def follow(self, stream: ReconnectingStream, outlet: Outlet, publisher: Publisher) -> None:
+    def follow(self, stream: ReconnectingStream, trade_publisher: TradePublisher, publisher: Publisher) -> None:
         """Report of these from now on."""
-        self._followed = stream, outlet, publisher
+        self._followed = stream, trade_publisher, publisher
 
     def describe(self, report: status_pb2.ServiceReport) -> None:
         """Add the feed and what waits."""
         if self._followed is None:
             return
-        stream, outlet, publisher = self._followed
-        progress = outlet.progress()
-        report.feed.CopyFrom(feed_of(outlet.venue, stream.connection, progress, undelivered_s=publisher.unanswered_s))
+        stream, trade_publisher, publisher = self._followed
+        progress = trade_publisher.progress()
+        report.feed.CopyFrom(
+            feed_of(trade_publisher.venue, stream.connection, progress, undelivered_s=publisher.unanswered_s)
+        )
         report.backlogs.add(name="held_trades", count=sum(one.held_trades for one in progress))
         report.backlogs.add(name="unacknowledged_messages", count=publisher.pending)
 
@@ -191,7 +195,7 @@ def _symbols_to_follow(settings: IngestSettings, venue: Venue) -> FollowedSymbol
     return following
 
 
-async def wind_down(loops: Collection[asyncio.Task[Any]], repairs: Repairs) -> None:
+async def wind_down(loops: Collection[asyncio.Task[Any]], gap_repair: GapRepair) -> None:
     """End the loops, and then the repairs: the stream passes on what has arrived, REST brings what it has.
 
     Each gets a moment only: where the bus takes nothing, the stream may wait behind a repair, which waits for the bus.
@@ -199,7 +203,7 @@ async def wind_down(loops: Collection[asyncio.Task[Any]], repairs: Repairs) -> N
     for task in loops:
         task.cancel()
     await asyncio.wait(loops, timeout=REPAIRED_WITHIN_S)
-    await repairs.finish(within_s=REPAIRED_WITHIN_S)
+    await gap_repair.finish(within_s=REPAIRED_WITHIN_S)
 
 
 async def _connect(stream: ReconnectingStream, catalog: Catalog) -> None:
@@ -231,12 +235,12 @@ async def _listen(
                 await reader.ack(message)
 
 
-async def _settle(outlet: Outlet, publisher: Publisher, brought: set[str]) -> None:
+async def _settle(trade_publisher: TradePublisher, publisher: Publisher, brought: set[str]) -> None:
     try:
         async with asyncio.timeout(SETTLE_S):
             # What waits behind a gap has arrived and may never come again; the ids before it stay open in the ledger.
             # Where REST has them, all of it comes again at the next start, in order: so the signals have them too.
-            await outlet.give_up_all("asked to stop while waiting for them", but=brought)
+            await trade_publisher.give_up_all("asked to stop while waiting for them", but=brought)
             await publisher.settle()
     except TimeoutError:
         log.warning(

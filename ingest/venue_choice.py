@@ -30,7 +30,7 @@ from mesh.service.logs import LogThrottle
 from mesh.values.venue_hosts import SIM
 from tickmesh.v1 import control_pb2
 
-log = logging.getLogger("ingest.venue")
+log = logging.getLogger("ingest.venue_choice")
 
 REMEMBERED = dt.timedelta(hours=2)
 """Whose catalog is no older than this was being followed just now; while it is followed it is told every hour."""
@@ -40,7 +40,7 @@ _STILL_AWAY_AGAIN_S = 600.0
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Reachability:
     """What the hosts of a venue said.
 
     Attributes:
@@ -153,7 +153,7 @@ class VenueChoice:
                 log.warning("%s ANSWERS: following it", self.real.name.upper())
                 return self.real
 
-    async def _ask_real(self) -> Answer:
+    async def _ask_real(self) -> Reachability:
         answer = await _ask(self.real, self._timeout_s, quiet=bool(self._ask_again_s))
         self._ask_again_s = _now_s() + max(self._retry_s, answer.away_s)
         return answer
@@ -170,9 +170,9 @@ def base_url(url: str) -> str:
     return url.rstrip("/").removesuffix("/ws").removesuffix("/stream").rstrip("/")
 
 
-async def _ask(venue: Venue, within_s: float, *, quiet: bool) -> Answer:
+async def _ask(venue: Venue, within_s: float, *, quiet: bool) -> Reachability:
     """Ask all hosts of a venue at once, until one has answered by WebSocket or the time is over."""
-    answer = Answer()
+    answer = Reachability()
     level = logging.DEBUG if quiet else logging.INFO
     attempts = {asyncio.create_task(_ask_rest(venue, url, level)): url for url in venue.rest_urls}
     attempts |= {asyncio.create_task(_ask_websocket(venue.network, url, within_s, level)): url for url in venue.ws_urls}
@@ -180,7 +180,7 @@ async def _ask(venue: Venue, within_s: float, *, quiet: bool) -> Answer:
         async with asyncio.timeout(within_s):
             for attempt in asyncio.as_completed(attempts):
                 one = await attempt
-                answer = Answer(
+                answer = Reachability(
                     answer.by_websocket or one.by_websocket,
                     answer.by_rest or one.by_rest,
                     max(answer.away_s, one.away_s),
@@ -197,24 +197,24 @@ async def _ask(venue: Venue, within_s: float, *, quiet: bool) -> Answer:
     return answer
 
 
-async def _ask_rest(venue: Venue, url: str, level: int) -> Answer:
+async def _ask_rest(venue: Venue, url: str, level: int) -> Reachability:
     async with venue.http_api([url]) as api:
         try:
             await api.ping()
         except VenueRequestError as exc:
             log.log(level, "%s", exc)
-            return Answer(away_s=exc.again_after_s if isinstance(exc, VenueUnavailable) else 0.0)
-    return Answer(by_rest=True)
+            return Reachability(away_s=exc.again_after_s if isinstance(exc, VenueUnavailable) else 0.0)
+    return Reachability(by_rest=True)
 
 
-async def _ask_websocket(network: Network, url: str, within_s: float, level: int) -> Answer:
+async def _ask_websocket(network: Network, url: str, within_s: float, level: int) -> Reachability:
     try:
         options = network.for_websocket(url)
         async with WebSocketConnect(f"{url}/ws", compression=None, open_timeout=within_s, **options):
-            return Answer(by_websocket=True)
+            return Reachability(by_websocket=True)
     except (OSError, TimeoutError, websockets.InvalidHandshake, websockets.InvalidURI) as exc:
         log.log(level, "%s: %s%s", url, refused_words(exc, [url]), network.through(url))
-        return Answer(away_s=refused_away_s(exc))
+        return Reachability(away_s=refused_away_s(exc))
 
 
 async def _was_followed_just_now(bus: Bus, venue: str) -> bool:

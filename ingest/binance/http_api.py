@@ -16,7 +16,7 @@ from ingest.binance.exchange_info import parse_exchange_info
 from ingest.binance.page import Page
 from ingest.http.backfill import BackfillResult, from_history, from_newest, without_spoiled
 from ingest.http.client import HttpEndpoint, HttpRules, VenueHttpClient
-from ingest.http.errors import EndpointNotOffered, Reaction, Refusal, VenueUnavailable
+from ingest.http.errors import EndpointNotOffered, Reaction, VenueRefusal, VenueUnavailable
 from ingest.http.retry_after import retry_after_s
 from ingest.messages import BadFrame, Instrument
 from mesh.service.errors import BadMessage
@@ -39,17 +39,17 @@ def used_weight(headers: httpx.Headers) -> int:
     return weight if weight <= _MAX_WEIGHT else 0
 
 
-def read_refusal(status: int, headers: httpx.Headers, body: bytes) -> Refusal:
+def read_refusal(status: int, headers: httpx.Headers, body: bytes) -> VenueRefusal:
     """Read an answer that is none: by its status, and by Binance's own code where that says more."""
     code, message = answers.parse_error(body)
     reaction, why = refusals.reaction_to(status, code)
     said = " ".join(filter(None, (str(status), str(code or ""), message)))
     if reaction is not Reaction.STAY_AWAY:
-        return Refusal(reaction, why, said)
+        return VenueRefusal(reaction, why, said)
     banned = _BANNED_UNTIL.search(message)
     until_s = int(banned[1]) / 1000 if banned else None
     away_s = retry_after_s(headers.get("Retry-After", ""), now_s=time.time(), until_s=until_s)
-    return Refusal(reaction, why, str(status), away_s)
+    return VenueRefusal(reaction, why, str(status), away_s)
 
 
 # A trade's row has some 190 bytes and an answer at most 1000 of them; exchangeInfo of the real venue has some 15 MB.

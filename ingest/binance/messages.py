@@ -74,7 +74,7 @@ class ShutdownEvent(msgspec.Struct, tag_field="e", tag="serverShutdown", gc=Fals
     """The server goes down soon, with no promised lead time: `{"e":"serverShutdown","E":1770123456789}`."""
 
 
-class Answer(msgspec.Struct, gc=False):
+class SubscriptionReply(msgspec.Struct, gc=False):
     """The answer to a request.
 
     `{"result": null, "id": 1}`, or refused `{"code": 2, "msg": "Invalid request: ...", "id": 1}`, in some versions with
@@ -106,10 +106,10 @@ class _Shape(msgspec.Struct, gc=False):
     id: _RequestId | str | msgspec.UnsetType | None = msgspec.UNSET
     code: _Code | None = None
     msg: str = ""
-    error: Answer | None = None
+    error: SubscriptionReply | None = None
 
 
-Event = TradeEvent | CandleEvent | ShutdownEvent | Answer | UnknownEvent
+Event = TradeEvent | CandleEvent | ShutdownEvent | SubscriptionReply | UnknownEvent
 
 _combined = msgspec.json.Decoder(_Combined)
 _bare: msgspec.json.Decoder[TradeEvent | CandleEvent | ShutdownEvent] = msgspec.json.Decoder(
@@ -156,7 +156,7 @@ def decode_frame(frame: bytes) -> Event:
             answered = None if shape.id is msgspec.UNSET else shape.id
             if isinstance(answered, str):
                 answered = answered[:_LONGEST_WORDS]
-            return Answer(id=answered, code=refusal.code, msg=refusal.msg[:_LONGEST_WORDS])
+            return SubscriptionReply(id=answered, code=refusal.code, msg=refusal.msg[:_LONGEST_WORDS])
     except UNREADABLE as exc:
         raise BadFrame(str(exc), frame) from exc
     if name is msgspec.UNSET:
@@ -181,7 +181,7 @@ class Parsed:
 
     trades: tuple[TradeColumns, ...] = ()
     candles: tuple[ClosedCandle, ...] = ()
-    others: tuple[ShutdownEvent | Answer | UnknownEvent, ...] = ()
+    others: tuple[ShutdownEvent | SubscriptionReply | UnknownEvent, ...] = ()
     bad: tuple[BadFrame, ...] = ()
     minutes: dict[str, int] = field(default_factory=dict)
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from ingest.binance.messages import Answer, ShutdownEvent, parse_frames
+from ingest.binance.messages import ShutdownEvent, SubscriptionReply, parse_frames
 from ingest.binance.refusals import CODES
 from ingest.binance.subscriptions import request, streams_of, target
 from ingest.http.errors import Reaction
@@ -105,7 +105,7 @@ class BinanceSession:
         events: list[Event] = [*parsed.trades, *parsed.candles, *parsed.bad]
         events += [MinuteSeen(symbol, last_trade_id) for symbol, last_trade_id in parsed.minutes.items()]
         for other in parsed.others:
-            if isinstance(other, Answer):
+            if isinstance(other, SubscriptionReply):
                 events += self._answered(other)
             elif isinstance(other, ShutdownEvent):
                 events.append(ShutdownAnnounced())
@@ -149,7 +149,7 @@ class BinanceSession:
     def _has_minutes(self, symbol: str) -> bool:
         return not self._plain and symbol not in self._without_minutes
 
-    def _answered(self, answer: Answer) -> list[Event]:
+    def _answered(self, answer: SubscriptionReply) -> list[Event]:
         request_id = answer.id
         if request_id is None and answer.code is not None and len(self._asked) == 1:
             (request_id,) = self._asked  # what could not be read of it may have been its id

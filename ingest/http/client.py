@@ -11,14 +11,14 @@ from http.cookiejar import CookieJar, DefaultCookiePolicy
 
 import httpx
 
-from ingest.http.errors import EndpointNotOffered, Reaction, Refusal, VenueUnavailable
+from ingest.http.errors import EndpointNotOffered, Reaction, VenueRefusal, VenueUnavailable
 from ingest.http.host import Host
 from ingest.http.rate_limit import RateLimit
 from ingest.network import Network, words_of
 from mesh.service.errors import BadMessage
 from mesh.service.logs import LogThrottle
 
-log = logging.getLogger("ingest.http")
+log = logging.getLogger("ingest.http_client")
 
 _TIMEOUT = httpx.Timeout(10.0, connect=4.0)  # of each wait for the network
 _WITHIN_S = 60.0  # of a whole answer: who sends a byte every nine seconds meets no other bound
@@ -51,7 +51,7 @@ class HttpRules:
     headers: Mapping[str, str]
     weight_per_minute: int
     used_weight: Callable[[httpx.Headers], int]
-    refusal: Callable[[int, httpx.Headers, bytes], Refusal]
+    refusal: Callable[[int, httpx.Headers, bytes], VenueRefusal]
 
 
 class VenueHttpClient:
@@ -155,7 +155,7 @@ class VenueHttpClient:
             return body
         return self._refused(host, path, self._rules.refusal(status, headers, body))
 
-    def _refused(self, host: Host, path: str, refusal: Refusal) -> str:
+    def _refused(self, host: Host, path: str, refusal: VenueRefusal) -> str:
         now_s = asyncio.get_running_loop().time()
         if refusal.reaction is Reaction.STAY_AWAY:
             self._rate_limit.stay_away(refusal.away_s, now_s)

@@ -45,7 +45,7 @@ class Reaction(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class VenueRefusal:
     """An answer that is none, as the venue's adapter read it.
 
     Attributes:

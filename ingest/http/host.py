@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
-from ingest.http.errors import Reaction, Refusal, RequestRejected
+from ingest.http.errors import Reaction, RequestRejected, VenueRefusal
 
 _FIRST_SHUT_S, _LONGEST_SHUT_S = 2.0, 300.0
 _NOT_OFFERED_S = 300.0  # a 404 may be a slip of the venue's, and what it has not today it may have tomorrow
@@ -40,7 +40,7 @@ class Host:
         """Take note that it answers again."""
         self._refusals = 0
 
-    def refused(self, path: str, refusal: Refusal, now_s: float) -> tuple[str, bool]:
+    def refused(self, path: str, refusal: VenueRefusal, now_s: float) -> tuple[str, bool]:
         """Take note of a refusal; return it in plain words, and whether a person should hear of it.
 
         Raises:

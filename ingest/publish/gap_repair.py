@@ -8,14 +8,14 @@ import logging
 from ingest import metrics
 from ingest.http.backfill import BackfillResult, split_anchor
 from ingest.http.errors import RequestRejected, VenueUnavailable
-from ingest.publish.trade_publisher import Outlet
+from ingest.publish.trade_publisher import TradePublisher
 from ingest.venue import HttpApi
 from mesh.service.backoff import backoff
 from mesh.service.logs import LogThrottle
 from mesh.values.id_ranges import IdRange
 from mesh.values.trades import TradeColumns, concatenate
 
-log = logging.getLogger("ingest.repair")
+log = logging.getLogger("ingest.gap_repair")
 
 LATER_US = 1_000_000
 """By more than this no clock of the venue is ahead of another."""
@@ -24,19 +24,19 @@ OUT_OF_ORDER_S = 0.2
 """So long a missing trade may still come by the socket before REST is asked."""
 
 
-class Repairs:
-    """The repairs under way: at most one a symbol. Every gap of the outlet begins one.
+class GapRepair:
+    """The repairs under way: at most one a symbol. Every gap of the trade publisher begins one.
 
     Args:
-        rest: the venue.
-        outlet: whose gaps are filled.
+        http_api: the venue over REST.
+        trade_publisher: whose gaps are filled.
         tasks: the owner of the repairs' tasks.
 
     """
 
-    def __init__(self, rest: HttpApi, outlet: Outlet, tasks: asyncio.TaskGroup) -> None:
-        self._rest = rest
-        self._outlet = outlet
+    def __init__(self, http_api: HttpApi, trade_publisher: TradePublisher, tasks: asyncio.TaskGroup) -> None:
+        self._http_api = http_api
+        self._trade_publisher = trade_publisher
         self._tasks = tasks
         self._underway: dict[str, asyncio.Task[None]] = {}
         self._to_the_end: set[str] = set()
@@ -44,8 +44,8 @@ class Repairs:
         self._cancelled = False
         self.brought: set[str] = set()
         """The symbols of which REST's last answer brought something: it has what they wait for."""
-        outlet.on_gap(self.fill)
-        outlet.on_epoch(self.catch_up)
+        trade_publisher.on_gap(self.fill)
+        trade_publisher.on_epoch(self.catch_up)
 
     def fill(self, symbol: str) -> None:
         """Fetch the ids a symbol waits for."""
@@ -87,21 +87,21 @@ class Repairs:
         fetched = 0
         continuous: set[int] = set()  # epochs of which REST has our last trade
         nothing_since_s: float | None = None  # since when all answers were empty
-        while (from_id := self._outlet.next_id(symbol)) is not None:
-            gap = self._outlet.gap(symbol)
+        while (from_id := self._trade_publisher.next_id(symbol)) is not None:
+            gap = self._trade_publisher.gap(symbol)
             if gap is None and symbol not in self._to_the_end:
                 break
-            epoch = self._outlet.epoch(symbol)
+            epoch = self._trade_publisher.epoch(symbol)
             try:
                 # After an absence the venue may have begun its ids again: is the last trade still the same there?
                 unsure = symbol in self._to_the_end and epoch not in continuous
-                if unsure and self._outlet.last_trade(symbol) is not None:
+                if unsure and self._trade_publisher.last_trade(symbol) is not None:
                     found = await self._continued(symbol, from_id - 1)
                     if found is None:
                         continue
                     continuous.add(epoch)
                 else:
-                    found = await self._rest.trades_from(symbol, from_id)
+                    found = await self._http_api.trades_from(symbol, from_id)
             except VenueUnavailable as exc:
                 self.brought.discard(symbol)
                 nothing_since_s = None
@@ -111,15 +111,15 @@ class Repairs:
                 continue
             except RequestRejected as exc:
                 self._to_the_end.discard(symbol)
-                await self._outlet.give_up(symbol, str(exc))
+                await self._trade_publisher.give_up(symbol, str(exc))
                 continue
-            if epoch != self._outlet.epoch(symbol):
+            if epoch != self._trade_publisher.epoch(symbol):
                 continue  # these were asked for by ids of the old count
             if found.to_the_end:
                 self._to_the_end.discard(symbol)
             await self._hand_over(symbol, found)
             fetched += found.trades
-            held_back = found.next_id is not None and found.next_id > from_id == self._outlet.next_id(symbol)
+            held_back = found.next_id is not None and found.next_id > from_id == self._trade_publisher.next_id(symbol)
             if found.next_id is not None and not held_back:
                 nothing_since_s, delays = None, backoff(first_s=0.2, max_s=10)
                 self.brought.add(symbol)
@@ -128,14 +128,16 @@ class Repairs:
             if gap is not None:  # the socket is ahead of REST
                 if nothing_since_s is None:
                     nothing_since_s = asyncio.get_running_loop().time()
-                left_s = await self._outlet.nothing_since(symbol, nothing_since_s)
+                left_s = await self._trade_publisher.nothing_since(symbol, nothing_since_s)
                 await asyncio.sleep(min(next(delays), left_s))
             elif symbol in self._to_the_end:  # nothing, and yet not the end
                 await asyncio.sleep(next(delays))
         self._to_the_end.discard(symbol)
         self.brought.discard(symbol)
         if fetched:
-            log.info("%s: fetched %d trades up to %d", symbol, fetched, (self._outlet.next_id(symbol) or 0) - 1)
+            log.info(
+                "%s: fetched %d trades up to %d", symbol, fetched, (self._trade_publisher.next_id(symbol) or 0) - 1
+            )
 
     async def _continued(self, symbol: str, last_id: int) -> BackfillResult | None:
         """Ask for what comes after the last trade, and for that trade itself: in a new epoch it is another one.
@@ -146,12 +148,12 @@ class Repairs:
         Raises: VenueRequestError.
 
         """
-        epoch, last = self._outlet.epoch(symbol), self._outlet.last_trade(symbol)
+        epoch, last = self._trade_publisher.epoch(symbol), self._trade_publisher.last_trade(symbol)
         for attempt in range(2):  # no single answer begins an epoch
-            anchor, found = split_anchor(await self._rest.trades_from(symbol, last_id), last_id)
+            anchor, found = split_anchor(await self._http_api.trades_from(symbol, last_id), last_id)
             if anchor is None and not found.parts:
                 anchor = await self._newer_below(symbol, last_id)
-            if anchor is None or last is None or self._outlet.epoch(symbol) != epoch:
+            if anchor is None or last is None or self._trade_publisher.epoch(symbol) != epoch:
                 return found
             time_us, price_e8 = int(anchor.time_us[0]), int(anchor.price_e8[0])
             same = int(anchor.trade_id[0]) == last_id and (time_us // 1000, price_e8) == (last[0] // 1000, last[1])
@@ -159,36 +161,36 @@ class Repairs:
                 return found
             if (told := await self._told_around(symbol)) is not None:
                 # The count is the same one: it is the last trade that came with a wrong word.
-                await self._outlet.settle(symbol, told)
+                await self._trade_publisher.settle(symbol, told)
                 if attempt:
                     return found
             if not attempt:
                 await asyncio.sleep(OUT_OF_ORDER_S)
         log.warning("%s: REST tells another trade %d than the last one that came", symbol, last_id)
-        await self._outlet.begin_epoch(symbol, epoch + 1, after_id=-1, held_since_s=self._opened_s[symbol])
+        await self._trade_publisher.begin_epoch(symbol, epoch + 1, after_id=-1, held_since_s=self._opened_s[symbol])
         return None
 
     async def _told_around(self, symbol: str) -> TradeColumns | None:
         """Return what REST tells of the trades passed on last, None where none of them is the same there."""
-        first_id = self._outlet.first_recent_id(symbol)
+        first_id = self._trade_publisher.first_recent_id(symbol)
         if first_id is None:
             return None
-        found = await self._rest.trades_from(symbol, first_id)
+        found = await self._http_api.trades_from(symbol, first_id)
         if not found.parts:
             return None
         told = concatenate(list(found.parts))
-        return told if self._outlet.is_same_count(symbol, told) else None
+        return told if self._trade_publisher.is_same_count(symbol, told) else None
 
     async def _newer_below(self, symbol: str, last_id: int) -> TradeColumns | None:
         """Return the venue's newest trade where its id is lower than ours and yet it happened later."""
-        newest = await self._rest.newest_trades(symbol)
-        last = self._outlet.last_trade(symbol)
+        newest = await self._http_api.newest_trades(symbol)
+        last = self._trade_publisher.last_trade(symbol)
         if not len(newest) or last is None or int(newest.trade_id[-1]) >= last_id:
             return None
         return newest.rows(slice(-1, None)) if int(newest.time_us[-1]) > last[0] + LATER_US else None
 
     async def _hand_over(self, symbol: str, found: BackfillResult) -> None:
-        metrics.REPAIRED.labels(self._outlet.venue, symbol).inc(found.trades)
+        metrics.REPAIRED.labels(self._trade_publisher.venue, symbol).inc(found.trades)
         unreachable = set(found.unreachable)
         why, level = "the venue no longer tells them one by one", logging.ERROR
         if len(unreachable) > 1:  # aggregates leave hundreds
@@ -196,15 +198,15 @@ class Repairs:
             log.error("%s: going on without %d trades between %d and %d: %s", symbol, count, *ends, why)
             level = logging.DEBUG
         for step in found.in_order:
-            if isinstance(step, IdRange) and self._outlet.is_far(symbol, step):
+            if isinstance(step, IdRange) and self._trade_publisher.is_far(symbol, step):
                 # Rather one wrong row than so many ids without a trade: it is doubted, and asked for again.
                 beyond = [part for part in found.parts if int(part.trade_id[0]) > step.last_id]
                 if beyond:
-                    await self._outlet.take(beyond[0], live=False)
+                    await self._trade_publisher.take(beyond[0], live=False)
                 break
             if not isinstance(step, IdRange):
-                await self._outlet.take(step, live=False)
+                await self._trade_publisher.take(step, live=False)
             elif step in unreachable:
-                await self._outlet.unreachable(symbol, step, why, level=level)
+                await self._trade_publisher.unreachable(symbol, step, why, level=level)
             else:
-                await self._outlet.absent(symbol, step)
+                await self._trade_publisher.absent(symbol, step)

@@ -11,7 +11,7 @@ import msgspec
 from nats.errors import Error as NatsError
 
 from ingest.messages import BadFrame, ClosedCandle
-from ingest.publish.quarantine import Doubted
+from ingest.publish.quarantine import QuarantinedTrades
 from mesh.bus import control, subjects
 from mesh.bus.connection import Bus
 from mesh.bus.message import MESSAGE_ID, REASON, header_text
@@ -109,7 +109,7 @@ def minute(venue: str, candle: ClosedCandle, *, epoch: int = 0) -> Letter:
     return Letter(subjects.candle(venue, candle.symbol), control.encode(message), {MESSAGE_ID: message_id})
 
 
-def dead_trades(doubted: Doubted) -> Letter:
+def dead_trades(doubted: QuarantinedTrades) -> Letter:
     """Keep trades that were held for an implausible id or time, with the reason, for a person to look at: JSON."""
     trades = doubted.trades.rows(slice(0, MAX_DOUBTED))
     rows = zip(

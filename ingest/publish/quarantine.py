@@ -91,7 +91,7 @@ _BEHIND_US = 1_000_000
 """A repeat's time is not later than that of the newest trade; the venue's clocks differ by less than this."""
 
 
-class Recent:
+class RecentTrades:
     """The trades of a symbol that were passed on last, some hundreds, their ids rising.
 
     A repeat must repeat one of them, or be older than all of them.
@@ -141,7 +141,7 @@ class Recent:
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class KnownTrades:
     """What the trades of a symbol are judged against.
 
     Attributes:
@@ -157,11 +157,11 @@ class Known:
     head_id: int
     last_time_us: int
     venue_time_us: int
-    recent: Recent | None = None
+    recent: RecentTrades | None = None
 
 
 @dataclass(slots=True)
-class Doubted:
+class QuarantinedTrades:
     """Trades that are held: of which kind, since when (steady clock, seconds), and why, in words for people.
 
     `published` is what went on with the ids of disputed ones.
@@ -188,9 +188,9 @@ class Verdict:
     """
 
     passed: TradeColumns | None = None
-    held: list[Doubted] = field(default_factory=list)
+    held: list[QuarantinedTrades] = field(default_factory=list)
     released: int = 0
-    dropped: list[tuple[Doubted, str]] = field(default_factory=list)
+    dropped: list[tuple[QuarantinedTrades, str]] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -206,7 +206,7 @@ class Settled:
 
     wrong: list[TradeColumns] = field(default_factory=list)
     right: list[TradeColumns] = field(default_factory=list)
-    upheld: list[tuple[Doubted, str]] = field(default_factory=list)
+    upheld: list[tuple[QuarantinedTrades, str]] = field(default_factory=list)
 
 
 class Quarantine:
@@ -214,13 +214,13 @@ class Quarantine:
 
     def __init__(self, bounds: Bounds | None = None) -> None:
         self.bounds = bounds or Bounds()
-        self._held: list[Doubted] = []
+        self._held: list[QuarantinedTrades] = []
         self._rest_contradicts = False
-        self._disputes: list[Doubted] = []
+        self._disputes: list[QuarantinedTrades] = []
         self._said: dict[int, tuple[int, int, int]] = {}  # by id: what REST alone said once against a published trade
 
     @property
-    def disputes(self) -> tuple[Doubted, ...]:
+    def disputes(self) -> tuple[QuarantinedTrades, ...]:
         """What was told beside a published trade, or was published though nobody could be asked; the oldest first."""
         return tuple(self._disputes)
 
@@ -231,7 +231,7 @@ class Quarantine:
         return sorted(ids | self._said.keys())
 
     @property
-    def held(self) -> tuple[Doubted, ...]:
+    def held(self) -> tuple[QuarantinedTrades, ...]:
         """What is held, the oldest first."""
         return tuple(self._held)
 
@@ -245,7 +245,7 @@ class Quarantine:
         """Whether so many trades in a row have ids of the past and times of now that it looks like a new count."""
         return len(self._behind_ids()) >= FOLLOWERS
 
-    def examine(self, trades: TradeColumns, known: Known, *, now_s: float, live: bool) -> Verdict:
+    def examine(self, trades: TradeColumns, known: KnownTrades, *, now_s: float, live: bool) -> Verdict:
         """Take trades in; return which may go on.
 
         Args:
@@ -307,14 +307,14 @@ class Quarantine:
         return verdict
 
     def doubt(
-        self, trades: TradeColumns, kind: Literal["early", "unconfirmed"], known: Known, *, now_s: float
+        self, trades: TradeColumns, kind: Literal["early", "unconfirmed"], known: KnownTrades, *, now_s: float
     ) -> Verdict:
         """Hold trades of which the order of ids says that their ids may be wrong, near as they are."""
         verdict = Verdict()
         self._hold(trades, np.ones(len(trades), np.bool_), kind, known, now_s, verdict, live=True)
         return verdict
 
-    def judge(self, newest: TradeColumns | None, known: Known, *, now_s: float) -> Verdict:
+    def judge(self, newest: TradeColumns | None, known: KnownTrades, *, now_s: float) -> Verdict:
         """Take the word of REST: its newest trades, rising; None or none when it has none.
 
         Only what they prove is released or dropped. Ids of the past are left to whoever looks for a new count.
@@ -331,17 +331,17 @@ class Quarantine:
             over = self._unanswered(now_s)
             released += over
             for trades in over:
-                self._add_dispute(Doubted(trades, "unproven", now_s, "it went on unconfirmed", True, trades))
+                self._add_dispute(QuarantinedTrades(trades, "unproven", now_s, "it went on unconfirmed", True, trades))
         if verdict.passed is not None:
             released.append(verdict.passed)
         verdict.passed = concatenate(released) if released else None
         verdict.released = sum(map(len, released))
         return verdict
 
-    def _judge(self, newest: TradeColumns, known: Known, verdict: Verdict) -> None:
+    def _judge(self, newest: TradeColumns, known: KnownTrades, verdict: Verdict) -> None:
         first_id, newest_id = int(newest.trade_id[0]), int(newest.trade_id[-1])
         told = dict(zip(newest.trade_id.tolist(), newest.time_us.tolist(), strict=True))
-        keep: list[Doubted] = []
+        keep: list[QuarantinedTrades] = []
         released: list[TradeColumns] = []
         for doubted in self._held:
             ids, times = doubted.trades.trade_id, doubted.trades.time_us
@@ -378,14 +378,14 @@ class Quarantine:
             if not confirmed.all():
                 rest = rest.rows(~confirmed)
                 if doubted.kind == "first" and newest_id not in rest.trade_id.tolist():
-                    self._drop(Doubted(rest, "first", doubted.since_s, doubted.why), np.ones(len(rest), np.bool_),
-                               f"REST's newest trade is {newest_id}", verdict)  # fmt: skip
+                    alone = QuarantinedTrades(rest, "first", doubted.since_s, doubted.why)
+                    self._drop(alone, np.ones(len(rest), np.bool_), f"REST's newest trade is {newest_id}", verdict)
                 else:
-                    keep.append(Doubted(rest, doubted.kind, doubted.since_s, doubted.why, doubted.live))
+                    keep.append(QuarantinedTrades(rest, doubted.kind, doubted.since_s, doubted.why, doubted.live))
         self._held = keep
         verdict.passed = concatenate(released) if released else None
 
-    def counts_anew(self, newest: TradeColumns | None, known: Known) -> bool | None:
+    def counts_anew(self, newest: TradeColumns | None, known: KnownTrades) -> bool | None:
         """Return whether REST's newest trades prove that the venue has begun its ids again, or that it has not.
 
         Returns:
@@ -407,7 +407,7 @@ class Quarantine:
             return None  # these have left ours behind, in whichever count
         return int(newest.time_us[-1]) > known.last_time_us + _BEHIND_US
 
-    def last_right_id(self, newest: TradeColumns, known: Known) -> int | None:
+    def last_right_id(self, newest: TradeColumns, known: KnownTrades) -> int | None:
         """Return the last published id that is right, where REST proves that those published after it are none.
 
         Ids rise with time. REST counts as we do, as it has some of the trades passed on lately; and yet it has several
@@ -434,16 +434,16 @@ class Quarantine:
         same = np.isin(newest.trade_id, known.recent.columns[0]) & ~_conflicts(newest, known.recent)
         return int(newest.trade_id[same].max()) if same.any() else None
 
-    def dispute(self, trades: TradeColumns, known: Known, *, now_s: float) -> None:
+    def dispute(self, trades: TradeColumns, known: KnownTrades, *, now_s: float) -> None:
         """Take trades that were told with ids of published ones, and are others; what is no such trade is passed by."""
         assert known.recent is not None
         for row in np.flatnonzero(_conflicts(trades, known.recent)).tolist():
             trade = trades.rows(slice(row, row + 1))
             published = known.recent.of_ids(trade.trade_id, trade)
             why = f"trade {trade.trade_id[0]} was published, and came once more as another one"
-            self._add_dispute(Doubted(trade, "disputed", now_s, why, True, published))
+            self._add_dispute(QuarantinedTrades(trade, "disputed", now_s, why, True, published))
 
-    def settle(self, told: TradeColumns, known: Known) -> Settled:
+    def settle(self, told: TradeColumns, known: KnownTrades) -> Settled:
         """Take the word of REST about published trades.
 
         What REST and a live trade tell alike is right, against what was published. What REST alone says against it
@@ -487,7 +487,7 @@ class Quarantine:
                 self._said[trade_id] = said
         return settled
 
-    def let_go(self, trade_id: int) -> list[Doubted]:
+    def let_go(self, trade_id: int) -> list[QuarantinedTrades]:
         """Give up the disputes about an id of which REST cannot say which trade it is."""
         over = [doubted for doubted in self._disputes if trade_id in doubted.trades.trade_id]
         self._forget(trade_id)
@@ -506,7 +506,7 @@ class Quarantine:
 
     # Inside, what is disputed
 
-    def _add_dispute(self, doubted: Doubted) -> None:
+    def _add_dispute(self, doubted: QuarantinedTrades) -> None:
         for row in range(len(doubted.trades)):
             one = slice(row, row + 1)
             trade = doubted.trades.rows(one)
@@ -519,7 +519,7 @@ class Quarantine:
         self._said.pop(trade_id, None)
         self._disputes = [each for each in self._disputes if trade_id not in each.trades.trade_id]
 
-    def _alone_against(self, told: TradeColumns, recent: Recent) -> list[tuple[TradeColumns, TradeColumns]]:
+    def _alone_against(self, told: TradeColumns, recent: RecentTrades) -> list[tuple[TradeColumns, TradeColumns]]:
         """Return what is published and nobody disputes, but REST tells otherwise: both."""
         disputed = {id_ for doubted in self._disputes for id_ in doubted.trades.trade_id.tolist()}
         there = told.rows(np.isin(told.trade_id, recent.columns[0]))
@@ -535,17 +535,17 @@ class Quarantine:
 
     # Inside, what is plausible
 
-    def _all_near(self, times: Int64s, known: Known, received_us: int) -> bool:
+    def _all_near(self, times: Int64s, known: KnownTrades, received_us: int) -> bool:
         earliest, latest = int(times.min()), int(times.max())
         return any(low <= earliest and latest <= high for low, high in self._intervals(known, received_us))
 
-    def _near(self, times: Int64s, known: Known, received_us: int, more: Sequence[int] = ()) -> Bools:
+    def _near(self, times: Int64s, known: KnownTrades, received_us: int, more: Sequence[int] = ()) -> Bools:
         near = np.zeros(len(times), np.bool_)
         for low, high in self._intervals(known, received_us, more):
             near |= (times >= low) & (times <= high)
         return near
 
-    def _intervals(self, known: Known, received_us: int, more: Sequence[int] = ()) -> list[tuple[int, int]]:
+    def _intervals(self, known: KnownTrades, received_us: int, more: Sequence[int] = ()) -> list[tuple[int, int]]:
         jump_us, ahead_us = self.bounds.max_time_jump_us, self.bounds.max_time_ahead_us
         if received_us + ahead_us < max(known.last_time_us, known.venue_time_us):
             ahead_us = jump_us  # the clock here is behind the venue's: it proves nothing
@@ -555,7 +555,7 @@ class Quarantine:
             intervals.append((known.last_time_us, max(received_us, known.venue_time_us)))
         return intervals
 
-    def _reach(self, plausible_ids: Int64s, known: Known) -> int:
+    def _reach(self, plausible_ids: Int64s, known: KnownTrades) -> int:
         """Return the highest id that is near enough to those before it, which may be of the same batch."""
         assert known.last_id is not None
         reach = max(known.head_id, known.last_id) + self.bounds.max_id_jump
@@ -578,7 +578,7 @@ class Quarantine:
 
     # Inside, what becomes of it
 
-    def _begin(self, trades: TradeColumns, known: Known, now_s: float, verdict: Verdict) -> Verdict:
+    def _begin(self, trades: TradeColumns, known: KnownTrades, now_s: float, verdict: Verdict) -> Verdict:
         """Take the first trades of all: two that agree are a beginning, one alone is held."""
         firsts = [doubted for doubted in self._held if doubted.kind == "first"]
         whole = concatenate([*(doubted.trades for doubted in firsts), trades])
@@ -597,7 +597,7 @@ class Quarantine:
                 verdict.passed = whole.rows(taken)
                 verdict.released = int(taken[: len(whole) - len(trades)].sum())
                 if not taken.all():
-                    rest = Doubted(whole.rows(~taken), "first", now_s, "it stands alone")
+                    rest = QuarantinedTrades(whole.rows(~taken), "first", now_s, "it stands alone")
                     verdict.held.append(rest)
                     verdict.dropped.append((rest, "the other trades agree on something else"))
                 return verdict
@@ -609,7 +609,7 @@ class Quarantine:
         trades: TradeColumns,
         which: Bools,
         kind: Kind,
-        known: Known,
+        known: KnownTrades,
         now_s: float,
         verdict: Verdict,
         *,
@@ -624,7 +624,7 @@ class Quarantine:
         if not which.any():
             return
         rows = trades.rows(which)
-        doubted = Doubted(rows, kind, now_s, _words(rows, kind, known), live)
+        doubted = QuarantinedTrades(rows, kind, now_s, _words(rows, kind, known), live)
         if not any(each.kind == kind for each in self._held):
             self._rest_contradicts = False
         self._held.append(doubted)
@@ -632,8 +632,10 @@ class Quarantine:
         while self.held_trades > self.bounds.max_held_trades and len(self._held) > 1:
             verdict.dropped.append((self._held.pop(0), f"more than {self.bounds.max_held_trades} are held"))
 
-    def _drop(self, doubted: Doubted, which: Bools, why: str, verdict: Verdict) -> None:
-        verdict.dropped.append((Doubted(doubted.trades.rows(which), doubted.kind, doubted.since_s, doubted.why), why))
+    def _drop(self, doubted: QuarantinedTrades, which: Bools, why: str, verdict: Verdict) -> None:
+        verdict.dropped.append(
+            (QuarantinedTrades(doubted.trades.rows(which), doubted.kind, doubted.since_s, doubted.why), why)
+        )
 
     def _contradict_ahead(self, ids: Int64s, fine: Bools, last_id: int, verdict: Verdict) -> None:
         if not (fine & (ids == last_id + 1)).any():
@@ -642,7 +644,7 @@ class Quarantine:
             self._held.remove(doubted)
             verdict.dropped.append((doubted, f"trade {last_id + 1} came after it"))
 
-    def _contradict_behind(self, known: Known, now_s: float, verdict: Verdict) -> None:
+    def _contradict_behind(self, known: KnownTrades, now_s: float, verdict: Verdict) -> None:
         """Let go what has ids of the past, as trades go on; what is told beside a published trade REST decides."""
         if self.reset_suspected:
             return
@@ -676,7 +678,9 @@ class Quarantine:
                     self._drop(doubted, again & ~same, "another trade came with its id", verdict)
                 if again.all():
                     continue
-                doubted = Doubted(doubted.trades.rows(~again), doubted.kind, doubted.since_s, doubted.why, doubted.live)
+                doubted = QuarantinedTrades(
+                    doubted.trades.rows(~again), doubted.kind, doubted.since_s, doubted.why, doubted.live
+                )
             first_id, end_id = int(doubted.trades.trade_id.min()), int(doubted.trades.trade_id.max())
             if live and first_id > last_id + 1 and (ids == last_id + 1).any():
                 self._drop(
@@ -694,7 +698,7 @@ class Quarantine:
                     due.append(doubted.trades)
                     continue
                 fine = fine & ~follows
-                doubted = Doubted(whole, doubted.kind, doubted.since_s, doubted.why, doubted.live)
+                doubted = QuarantinedTrades(whole, doubted.kind, doubted.since_s, doubted.why, doubted.live)
             self._held.append(doubted)
         return due, fine
 
@@ -709,7 +713,7 @@ class Quarantine:
         behind = [doubted.trades.trade_id for doubted in self._held if doubted.kind == "id_behind"]
         return np.unique(np.concatenate(behind)) if behind else np.empty(0, np.int64)
 
-    def _joins_behind(self, trades: TradeColumns, behind: Bools, known: Known) -> bool:
+    def _joins_behind(self, trades: TradeColumns, behind: Bools, known: KnownTrades) -> bool:
         """Return whether trades from the next id on belong to those with ids of the past.
 
         One that comes with the last id itself may be the right one, where the published one is wrong.
@@ -722,21 +726,21 @@ class Quarantine:
 
     def _settle_told(self, passed: TradeColumns, verdict: Verdict) -> None:
         """Forget doubted times of trades that have come in another way."""
-        keep: list[Doubted] = []
+        keep: list[QuarantinedTrades] = []
         for doubted in self._held:
             if doubted.kind == "time" and (again := np.isin(doubted.trades.trade_id, passed.trade_id)).any():
                 self._drop(doubted, again, "it has been told again", verdict)
                 if not again.all():
                     rest = doubted.trades.rows(~again)
-                    keep.append(Doubted(rest, "time", doubted.since_s, doubted.why, doubted.live))
+                    keep.append(QuarantinedTrades(rest, "time", doubted.since_s, doubted.why, doubted.live))
             else:
                 keep.append(doubted)
         self._held = keep
 
     def _reached(self, head_id: int) -> list[TradeColumns]:
         """Release ids far ahead that are no longer far: what lies before them has come."""
-        released: list[Doubted] = []
-        keep: list[Doubted] = []
+        released: list[QuarantinedTrades] = []
+        keep: list[QuarantinedTrades] = []
         for doubted in self._held:
             near = (
                 doubted.kind == "id_ahead" and int(doubted.trades.trade_id.max()) <= head_id + self.bounds.max_id_jump
@@ -797,7 +801,7 @@ def _priced_alike(trades: TradeColumns, others: TradeColumns) -> Bools:
     return np.array([told.get(id_, (price, quantity)) == (price, quantity) for id_, price, quantity in rows], np.bool_)
 
 
-def is_same_count(told: TradeColumns, recent: Recent) -> bool:
+def is_same_count(told: TradeColumns, recent: RecentTrades) -> bool:
     """Return whether REST's ids are those of the count that is followed: one trade at least is the same in both."""
     there = np.isin(told.trade_id, recent.columns[0])
     return bool((there & ~_conflicts(told, recent)).any())
@@ -821,7 +825,7 @@ def _same_trade(trade: TradeColumns, other: TradeColumns) -> bool:
     return int(trade.trade_id[0]) == int(other.trade_id[0]) and _content(trade) == _content(other)
 
 
-def _conflicts(trades: TradeColumns, recent: Recent | None) -> Bools:
+def _conflicts(trades: TradeColumns, recent: RecentTrades | None) -> Bools:
     """Return which trades have the id of one that was passed on lately, and are another one."""
     if recent is None or not len(recent) or not len(trades):
         return np.zeros(len(trades), np.bool_)
@@ -831,7 +835,7 @@ def _conflicts(trades: TradeColumns, recent: Recent | None) -> Bools:
     return np.array([told.get(id_, content) != content for id_, content in pairs], np.bool_)
 
 
-def _repeats(trades: TradeColumns, past: Bools, known: Known) -> Bools:
+def _repeats(trades: TradeColumns, past: Bools, known: KnownTrades) -> Bools:
     """Return which of the trades with ids of the past are what was passed on before, as far as anybody can tell."""
     repeats = np.ones(len(trades), np.bool_)
     if not past.any():
@@ -859,7 +863,7 @@ def _outliers(times: Int64s, bounds: Bounds) -> Bools:
     return outside
 
 
-def _words(trades: TradeColumns, kind: Kind, known: Known) -> str:
+def _words(trades: TradeColumns, kind: Kind, known: KnownTrades) -> str:
     trade_id, time_us = int(trades.trade_id[0]), int(trades.time_us[0])
     if kind == "first":
         return f"trade {trade_id} is the first of its symbol, and nothing says yet that it is right"

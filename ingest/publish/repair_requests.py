@@ -10,7 +10,7 @@ from nats.errors import Error as NatsError
 
 from ingest import metrics
 from ingest.http.errors import VenueRequestError, VenueUnavailable
-from ingest.publish.trade_publisher import Outlet
+from ingest.publish.trade_publisher import TradePublisher
 from ingest.venue import HttpApi
 from mesh.bus import control, subjects
 from mesh.bus.connection import Bus
@@ -24,28 +24,28 @@ from mesh.values.symbols import parse_symbol, parse_venue
 from mesh.values.trades import MAX_TRADE_ID, TradeColumns
 from tickmesh.v1 import control_pb2
 
-log = logging.getLogger("ingest.requested")
+log = logging.getLogger("ingest.repair_requests")
 
 DURABLE = "control-ingest-repair"
 MAX_IDS = 10_000
 """The store asks for no more at a time."""
 
 
-class RequestedRepairs:
+class RepairRequests:
     """Answers requests for repair, one at a time. Run `run` as a task.
 
     Args:
         bus: where requests come from and answers go.
-        rest: the venue.
-        outlet: where the trades go.
+        http_api: the venue over REST.
+        trade_publisher: where the trades go.
         dead: where messages go that are no requests.
 
     """
 
-    def __init__(self, bus: Bus, rest: HttpApi, outlet: Outlet, dead: DeadLetterQueue) -> None:
+    def __init__(self, bus: Bus, http_api: HttpApi, trade_publisher: TradePublisher, dead: DeadLetterQueue) -> None:
         self._bus = bus
-        self._rest = rest
-        self._outlet = outlet
+        self._http_api = http_api
+        self._trade_publisher = trade_publisher
         self._dead = dead
 
     async def run(self) -> None:
@@ -61,7 +61,7 @@ class RequestedRepairs:
                     except BadMessage as exc:
                         self._dead.put(subjects.CONTROL, message, str(exc))
                     else:
-                        if request.venue == self._outlet.venue and not await self._is_answered(
+                        if request.venue == self._trade_publisher.venue and not await self._is_answered(
                             request, message.sequence
                         ):
                             await self._tell(await self._repair(request))
@@ -75,8 +75,8 @@ class RequestedRepairs:
             first_trade_id=request.first_trade_id,
             last_trade_id=request.last_trade_id,
         )
-        await self._outlet.follow(symbol)
-        epoch = self._outlet.epoch(symbol)
+        await self._trade_publisher.follow(symbol)
+        epoch = self._trade_publisher.epoch(symbol)
         if epochs.epoch_of(request.last_trade_id) < epoch:
             result.lost.add(first_trade_id=request.first_trade_id, last_trade_id=request.last_trade_id)
             result.problem = f"{request.venue} has begun its ids again since: nobody can ask for these"
@@ -84,21 +84,21 @@ class RequestedRepairs:
         if epochs.epoch_of(request.first_trade_id) != epoch:
             result.problem = f"epoch {epochs.epoch_of(request.last_trade_id)} is not reached yet"
             return result
-        next_id = self._outlet.next_id(symbol)
+        next_id = self._trade_publisher.next_id(symbol)
         # What is not published yet comes by itself, in order.
         wanted_id = epochs.venue_id(request.last_trade_id)
         last_id = min(wanted_id, -1 if next_id is None else next_id - 1)
         if last_id < wanted_id:
             result.problem = f"trades from {last_id + 1} on are not reached yet"
         from_id = epochs.venue_id(request.first_trade_id)
-        if from_id <= (ends_id := min(self._outlet.begins_after_id(symbol), last_id)):
+        if from_id <= (ends_id := min(self._trade_publisher.begins_after_id(symbol), last_id)):
             # Absent in this epoch: they are published in the one before.
             self._note_absent(result, IdRanges.of(from_id, ends_id))
             from_id = ends_id + 1
         try:
             while from_id <= last_id:
-                found = await self._rest.trades_from(symbol, from_id)
-                if self._outlet.epoch(symbol) != epoch:
+                found = await self._http_api.trades_from(symbol, from_id)
+                if self._trade_publisher.epoch(symbol) != epoch:
                     result.problem = f"{request.venue} has begun its ids again meanwhile"
                     break
                 if found.unreachable and found.unreachable.lowest <= last_id:
@@ -129,26 +129,26 @@ class RequestedRepairs:
         return result
 
     async def _publish(self, result: control_pb2.RepairResult, trades: TradeColumns) -> None:
-        wrong = self._outlet.implausible(trades) if len(trades) else np.zeros(0, np.bool_)
+        wrong = self._trade_publisher.implausible(trades) if len(trades) else np.zeros(0, np.bool_)
         if wrong.any():
             result.problem = f"trade {trades.trade_id[wrong][0]} is told with a time that cannot be"
             trades = trades.rows(~wrong)
         if len(trades):
-            raw_sequence = await self._outlet.publish_again(trades)
+            raw_sequence = await self._trade_publisher.publish_again(trades)
             if not raw_sequence:
                 return  # a new epoch has begun: what is asked for is answered as lost the next time
             result.raw_sequence = raw_sequence
             result.found += len(trades)
-            metrics.REPAIRED.labels(self._outlet.venue, trades.symbol).inc(len(trades))
+            metrics.REPAIRED.labels(self._trade_publisher.venue, trades.symbol).inc(len(trades))
 
     def _note_absent(self, result: control_pb2.RepairResult, absent: IdRanges) -> None:
-        epoch = self._outlet.epoch(result.symbol)
+        epoch = self._trade_publisher.epoch(result.symbol)
         for first_id, last_id in absent:
             result.absent.add(
                 first_trade_id=epochs.key_of(epoch, first_id), last_trade_id=epochs.key_of(epoch, last_id)
             )
         if absent:
-            metrics.ABSENT.labels(self._outlet.venue, result.symbol).inc(absent.size)
+            metrics.ABSENT.labels(self._trade_publisher.venue, result.symbol).inc(absent.size)
 
     async def _is_answered(self, request: control_pb2.RepairRequest, sequence: int) -> bool:
         """Return whether this is an old request, read again after a start: an answer stands after it."""

@@ -22,7 +22,7 @@ from mesh.service.logs import LogThrottle
 from mesh.values import epochs
 from mesh.values.trades import TradeColumns, concatenate
 
-log = logging.getLogger("ingest.published")
+log = logging.getLogger("ingest.resume")
 
 _LOOK_BACK = 10_000  # messages, for one that is ours; farther back the ledger finds what is missing
 _LOOK_AROUND = 64  # messages, for trades before the last ones
@@ -30,7 +30,7 @@ _ENOUGH = 16  # trades: a wrong one among them does not look as if the venue had
 
 
 @dataclass(frozen=True, slots=True)
-class Last:
+class LastPublished:
     """The newest trade published: its key (`mesh.epochs`), its time, and the trades before it that are known."""
 
     key: int
@@ -38,7 +38,7 @@ class Last:
     trades: TradeColumns | None
 
 
-async def last_published(bus: Bus, venue: str, symbol: str) -> Last | None:
+async def last_published(bus: Bus, venue: str, symbol: str) -> LastPublished | None:
     """Return the newest trade that RAW holds of a symbol, None when it holds none; waits for the bus."""
     subject, log_throttle = subjects.raw(venue, symbol), LogThrottle(every_s=10)
     foreign = 0  # the sequence of a message that somebody else wrote
@@ -132,10 +132,10 @@ def newest_of_repair(message_id: str) -> int | None:
     return int(match[1]) if match else None
 
 
-def _newest(message: RawStreamMsg) -> Last:
+def _newest(message: RawStreamMsg) -> LastPublished:
     """Return the newest trade that was published up to this message. Raises: BadMessage."""
     trades = wire.decode_trades(message.data or b"")
     newest_id = newest_of_repair((message.headers or {}).get(MESSAGE_ID, ""))
     if newest_id is not None:  # the message is one of the past: it says how far we had come
-        return Last(newest_id, trades.received_time_us, None)
-    return Last(int(trades.trade_id[-1]), int(trades.time_us[-1]), trades)
+        return LastPublished(newest_id, trades.received_time_us, None)
+    return LastPublished(int(trades.trade_id[-1]), int(trades.time_us[-1]), trades)

@@ -27,7 +27,7 @@ _BY_REST = 2**62
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class WaitingLimits:
     """How much waits for how long before a gap is given up.
 
     `max_nothing_s` is for a venue that answers over REST, but has nothing of the ids: so far it may be behind itself.
@@ -58,11 +58,11 @@ class Sequencer:
 
     """
 
-    def __init__(self, *, last_id: int | None, last_time_us: int = 0, limits: Limits | None = None) -> None:
+    def __init__(self, *, last_id: int | None, last_time_us: int = 0, limits: WaitingLimits | None = None) -> None:
         self.last_id = last_id
         self.last_time_us = last_time_us
         self.counts = Counts()
-        self._limits = limits or Limits()
+        self._limits = limits or WaitingLimits()
         self._held: list[TradeColumns] = []
         self._held_trades = 0
         self._held_from = 0  # the lowest id held

@@ -16,16 +16,16 @@ from ingest.messages import ClosedCandle
 from ingest.publish.outbox import MAX_ASIDE, Outbox, dead_trades, epoch_begun
 from ingest.publish.quarantine import (
     Bounds,
-    Doubted,
-    Known,
+    KnownTrades,
     Quarantine,
-    Recent,
+    QuarantinedTrades,
+    RecentTrades,
     Verdict,
     implausible_past,
     is_same_count,
 )
 from ingest.publish.resume import epoch_told, last_published, repair_id
-from ingest.publish.sequencer import Counts, Limits, Sequencer
+from ingest.publish.sequencer import Counts, Sequencer, WaitingLimits
 from mesh.bus import subjects, wire
 from mesh.bus.connection import Bus
 from mesh.bus.publisher import Publisher
@@ -35,7 +35,7 @@ from mesh.values import epochs
 from mesh.values.id_ranges import IdRange
 from mesh.values.trades import Bools, TradeColumns
 
-log = logging.getLogger("ingest.outlet")
+log = logging.getLogger("ingest.trade_publisher")
 
 MAX_BATCH = 4096
 """Trades in one message at most: about 0.14 MB."""
@@ -54,14 +54,14 @@ class _Followed:
     sequencer: Sequencer
     quarantine: Quarantine
     head_id: int = -1
-    recent: Recent = field(default_factory=Recent)
+    recent: RecentTrades = field(default_factory=RecentTrades)
     standing_still: int = 0  # live trades in a row that happened after the last one passed on, and were not
     epoch: int = 0
     begins_after_id: int = -1  # the epoch, where what lies below was published in the one before
     is_blind: bool = False  # whether RAW held nothing of it, so that the bus may have forgotten its epoch
 
 
-class Outlet:
+class TradePublisher:
     """Publishes the trades of every followed symbol in id order, whoever brings them.
 
     One at a time passes: what `publish` makes wait (a full or slow stream) makes everybody wait, and that is how the
@@ -85,7 +85,7 @@ class Outlet:
         bus: Bus,
         publisher: Publisher,
         *,
-        limits: Limits | None = None,
+        limits: WaitingLimits | None = None,
         bounds: Bounds | None = None,
         epoch_wait_s: float = 0.0,
         health: Health | None = None,
@@ -94,7 +94,7 @@ class Outlet:
         self._bus = bus
         self._publisher = publisher
         self._call_on_gap: list[Callable[[str], None]] = []
-        self._limits = limits or Limits()
+        self._limits = limits or WaitingLimits()
         self._heard_s: dict[str, float] = {}  # by symbol: when trades came as they happen
         self._bounds = bounds or Bounds()
         self._followed: dict[str, _Followed] = {}
@@ -244,7 +244,7 @@ class Outlet:
             followed.sequencer = Sequencer(last_id=after_id, last_time_us=last_us, limits=self._limits)
             followed.quarantine = Quarantine(self._bounds)
             followed.head_id = -1 if after_id is None else after_id
-            followed.recent, followed.epoch = Recent(), epoch
+            followed.recent, followed.epoch = RecentTrades(), epoch
             followed.begins_after_id = followed.head_id
             metrics.EPOCH.labels(self.venue, symbol).set(epoch)
             if self._outbox is not None:
@@ -403,7 +403,7 @@ class Outlet:
         trade_id = int(right.trade_id[0])
         words = f"trade {trade_id} was published, and REST and other trades say that it was another one: corrected"
         log.error("%s: %s", symbol, words)
-        self._put_aside(Doubted(wrong, "disputed", _now_s(), words))
+        self._put_aside(QuarantinedTrades(wrong, "disputed", _now_s(), words))
         metrics.CORRECTED.labels(self.venue, symbol).inc()
         followed.recent.correct(right)
         if trade_id == followed.sequencer.last_id:
@@ -459,7 +459,7 @@ class Outlet:
         sequencer = self._followed[symbol].sequencer
         if (dropped := sequencer.drop_contradicted()) is not None:
             words = f"trades {dropped.trade_id[0]} to {dropped.trade_id[-1]} came before lower ids that go on"
-            self._tell_doubted(symbol, Doubted(dropped, "id_ahead", _now_s(), words))
+            self._tell_doubted(symbol, QuarantinedTrades(dropped, "id_ahead", _now_s(), words))
             log.warning("%s: dropped %d trades: %s", symbol, len(dropped), words)
             self._followed[symbol].head_id = sequencer.last_id or -1
             return
@@ -550,7 +550,7 @@ class Outlet:
         if wrong.any():
             rows = trades.rows(wrong)
             why = f"REST tells trade {rows.trade_id[0]} with the time {rows.time_us[0]} us, far from all others"
-            self._tell_doubted(trades.symbol, Doubted(rows, "time", _now_s(), why, live=False))
+            self._tell_doubted(trades.symbol, QuarantinedTrades(rows, "time", _now_s(), why, live=False))
         return wrong
 
     def _implausible(self, trades: TradeColumns) -> Bools:
@@ -626,9 +626,11 @@ class Outlet:
             self._closed = True
             raise
 
-    def _known(self, followed: _Followed) -> Known:
+    def _known(self, followed: _Followed) -> KnownTrades:
         sequencer = followed.sequencer
-        return Known(sequencer.last_id, followed.head_id, sequencer.last_time_us, self._venue_time_us, followed.recent)
+        return KnownTrades(
+            sequencer.last_id, followed.head_id, sequencer.last_time_us, self._venue_time_us, followed.recent
+        )
 
     async def _pass(self, symbol: str, followed: _Followed, verdict: Verdict, *, live: bool) -> None:
         """Let go on what may, and tell what is held and dropped."""
@@ -666,14 +668,14 @@ class Outlet:
             for call in self._call_on_doubt:
                 call(symbol)
 
-    def _tell_doubted(self, symbol: str, doubted: Doubted) -> None:
+    def _tell_doubted(self, symbol: str, doubted: QuarantinedTrades) -> None:
         metrics.QUARANTINED.labels(self.venue, symbol, doubted.kind).inc(len(doubted.trades))
         self._put_aside(doubted)
         self._tell_health()
         if self._log_throttle.setdefault((symbol, doubted.kind), LogThrottle(every_s=10)).due(_now_s()):
             log.warning("%s: held %d trades back: %s", symbol, len(doubted.trades), doubted.why)
 
-    def _put_aside(self, doubted: Doubted) -> None:
+    def _put_aside(self, doubted: QuarantinedTrades) -> None:
         if self._outbox is not None and self._outbox.waiting < MAX_ASIDE:
             self._outbox.put(dead_trades(doubted))
 

@@ -15,7 +15,7 @@ from ingest.http.errors import VenueRequestError
 from ingest.messages import BadFrame, ClosedCandle
 from ingest.publish.aside import Aside
 from ingest.publish.outbox import Outbox, minute
-from ingest.publish.trade_publisher import Outlet
+from ingest.publish.trade_publisher import TradePublisher
 from ingest.venue import Venue
 from ingest.websocket.coalescer import Coalescer
 from ingest.websocket.frame_queue import FrameQueue
@@ -58,7 +58,7 @@ class VenueConnection:
         venue: whom to follow.
         endpoint: the host, and in which form to ask it.
         followed: the symbols.
-        outlet: where trades go.
+        trade_publisher: where trades go.
         outbox: where closed minutes and bad frames go.
         watchdog: how often there are trades, and so when a silence is too long.
         newest_id: asks REST for the id of a symbol's newest trade, None when it has none.
@@ -77,7 +77,7 @@ class VenueConnection:
         # Symbols
         followed: FollowedSymbols,
         # Where what is said goes
-        outlet: Outlet,
+        trade_publisher: TradePublisher,
         outbox: Outbox,
         # Silence
         watchdog: SilenceWatchdog,
@@ -98,7 +98,7 @@ class VenueConnection:
         self._venue = venue
         self._endpoint = endpoint
         self._symbols = followed
-        self._outlet = outlet
+        self._trade_publisher = trade_publisher
         self._outbox = outbox
         self._watchdog = watchdog
         self._newest_id = newest_id
@@ -182,13 +182,13 @@ class VenueConnection:
                 reading.result()
 
     async def _prepared(self) -> tuple[str, ...]:
-        """Return the symbols to follow, once the outlet knows them: not even their first trade comes to a closed door.
+        """Return the symbols to follow, once the trade publisher knows them, so that it takes their first trade.
 
         One that is selected meanwhile is not among them: its turn comes next time.
         """
         symbols = tuple(self._symbols.symbols)
         for symbol in symbols:
-            await self._outlet.follow(symbol)
+            await self._trade_publisher.follow(symbol)
         return symbols
 
     async def _converse(self, socket: ClientConnection, session: Session) -> None:
@@ -265,7 +265,7 @@ class VenueConnection:
 
     def _reached(self, symbol: str, newest_id: int) -> int:
         """Return the id that has come so far; of a symbol that never traded here, what REST said at first."""
-        next_id = self._outlet.next_id(symbol)
+        next_id = self._trade_publisher.next_id(symbol)
         reached = max(self._watchdog.newest_id(symbol), -1 if next_id is None else next_id - 1)
         return reached if reached >= 0 else self._at_first.setdefault(symbol, newest_id)
 
@@ -300,10 +300,10 @@ class VenueConnection:
             case ClosedCandle() if not self.session.follows(event.symbol):
                 log.debug("a minute of %s, which is not followed", event.symbol)
             case ClosedCandle():
-                if why := self._outlet.why_no_candle(event):
+                if why := self._trade_publisher.why_no_candle(event):
                     self._bad_frames.keep(BadFrame(why, repr(event).encode()))
                 else:
-                    self._outbox.put(minute(self._venue.name, event, epoch=self._outlet.epoch(event.symbol)))
+                    self._outbox.put(minute(self._venue.name, event, epoch=self._trade_publisher.epoch(event.symbol)))
             case Refused(symbols, code, message, again_after_s):
                 words = "the venue refuses %s: %d %s; asking again in %g s"
                 log.error(words, ", ".join(symbols), code, message, again_after_s)
@@ -324,7 +324,7 @@ class VenueConnection:
                 if self.session.follows(event.symbol):
                     newest_id = int(event.trade_id.max())
                     self._watchdog.traded(event.symbol, newest_id, asyncio.get_running_loop().time())
-                await self._outlet.take(event)
+                await self._trade_publisher.take(event)
 
 
 async def _read(socket: ClientConnection, frames: FrameQueue) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 
-from ingest.feed_state import Connection, Failure
+from ingest.feed_state import ConnectionState, Failure
 from ingest.websocket.connection import VenueConnection
 from ingest.websocket.host_rotation import PLAIN_S, HostRotation
 from mesh.service.backoff import backoff
@@ -54,10 +54,10 @@ class ReconnectingStream:
         self._failures: dict[str, Failure] = {}  # by URL, since a connection was open last
 
     @property
-    def connection(self) -> Connection:
+    def connection(self) -> ConnectionState:
         """What is known of the connection to the venue now."""
         alive = any(connection.open and not connection.mute for connection in self._connections)
-        return Connection(alive=alive, failures=tuple(self._failures.values()))
+        return ConnectionState(alive=alive, failures=tuple(self._failures.values()))
 
     def wake(self) -> None:
         """Look at what is to be followed again, now."""

@@ -202,8 +202,8 @@ async def test_who_is_told_to_stay_away_passes_it_on() -> None:
         await asyncio.gather(running, return_exceptions=True)
 
 
-class SelectingOutlet:
-    """An outlet that needs a moment for each symbol, in which somebody selects another one."""
+class SelectingTradePublisher:
+    """A trade publisher that needs a moment for each symbol, in which somebody selects another one."""
 
     def __init__(self, symbols: FollowedSymbols) -> None:
         self._symbols = symbols
@@ -220,14 +220,14 @@ class SelectingOutlet:
 async def test_a_symbol_selected_while_a_connection_is_made_ready_is_asked_for_once_the_outlet_knows_it() -> None:
     nothing: Any = None  # nothing is traded here
     symbols = following("btcusdt")
-    outlet: Any = SelectingOutlet(symbols)
+    trade_publisher: Any = SelectingTradePublisher(symbols)
     known_when_followed: list[tuple[str, bool]] = []
     async with scripted_venue() as venue:
         connect = connecting(
             binance(venue.ws_url),
             symbols,
-            outlet,
-            on_followed=lambda symbol: known_when_followed.append((symbol, symbol in outlet.known)),
+            trade_publisher,
+            on_followed=lambda symbol: known_when_followed.append((symbol, symbol in trade_publisher.known)),
         )
         stream = ReconnectingStream([venue.ws_url], connect, max_age_s=60, health=Health("venue"), on_away=nothing)
         running = asyncio.create_task(stream.run())

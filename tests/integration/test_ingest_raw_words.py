@@ -18,7 +18,7 @@ from ingest.network import Network
 from ingest.websocket.connection import VenueConnection
 from ingest.websocket.host_rotation import Endpoint
 from tests.fixtures.binance import binance, connecting, following, nowhere_else
-from tests.fixtures.passed_on import PassedOn, outlet_into
+from tests.fixtures.passed_on import PassedOn, trade_publisher_into
 
 HEAD = b"HTTP/1.1 200 OK\r\n"
 ANSWERS = [
@@ -86,7 +86,7 @@ async def says(answer: Callable[[bytes], bytes]) -> AsyncIterator[int]:
 
 async def connection_to(port: int) -> VenueConnection:
     """Return a connection that was opened, or could not be, and has ended."""
-    connect = connecting(binance(), following("btcusdt"), await outlet_into(PassedOn()))
+    connect = connecting(binance(), following("btcusdt"), await trade_publisher_into(PassedOn()))
     connection = connect(
         endpoint=Endpoint(f"ws://127.0.0.1:{port}", plain=False), max_age_s=60, received_elsewhere=nowhere_else
     )

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.binance.messages import Answer, Parsed, ShutdownEvent, UnknownEvent, parse_frames
+from ingest.binance.messages import Parsed, ShutdownEvent, SubscriptionReply, UnknownEvent, parse_frames
 from ingest.binance.subscriptions import request
 from ingest.messages import BadFrame, ClosedCandle
 from mesh.values.fixed import format_e8
@@ -208,11 +208,11 @@ def test_one_damaged_byte_never_costs_the_neighbours(at: int, byte: int) -> None
 @pytest.mark.parametrize(
     ("frame", "event"),
     [
-        (b'{"result":null,"id":1}', Answer(id=1)),
-        (b'{"result":["btcusdt@trade"],"id":"a"}', Answer(id="a")),
-        (b'{"code":2,"msg":"Invalid request","id":3}', Answer(id=3, code=2, msg="Invalid request")),
-        (b'{"error":{"code":3,"msg":"Invalid JSON"},"id":null}', Answer(code=3, msg="Invalid JSON")),
-        (b'{"code":0,"msg":"Unknown property"}', Answer(code=0, msg="Unknown property")),
+        (b'{"result":null,"id":1}', SubscriptionReply(id=1)),
+        (b'{"result":["btcusdt@trade"],"id":"a"}', SubscriptionReply(id="a")),
+        (b'{"code":2,"msg":"Invalid request","id":3}', SubscriptionReply(id=3, code=2, msg="Invalid request")),
+        (b'{"error":{"code":3,"msg":"Invalid JSON"},"id":null}', SubscriptionReply(code=3, msg="Invalid JSON")),
+        (b'{"code":0,"msg":"Unknown property"}', SubscriptionReply(code=0, msg="Unknown property")),
         (b'{"e":"serverShutdown","E":1770123456789}', ShutdownEvent()),
         (b'{"stream":"!serverShutdown","data":{"e":"serverShutdown","E":1770123456789}}', ShutdownEvent()),
         (b'{"e":"depthUpdate","E":1}', UnknownEvent("depthUpdate")),

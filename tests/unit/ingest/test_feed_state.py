@@ -8,7 +8,7 @@ from ingest.feed_state import (
     DELIVERED_WITHIN_S,
     LIVE_WITHIN_S,
     STANDING_STILL_TRADES,
-    Connection,
+    ConnectionState,
     Failure,
     Progress,
     feed_of,
@@ -17,7 +17,7 @@ from mesh.service.status import MAX_SYMBOLS
 from mesh.values.id_ranges import IdRange
 from tickmesh.v1 import status_pb2
 
-ALIVE = Connection(alive=True)
+ALIVE = ConnectionState(alive=True)
 SILENT = Failure("wss://one", False, "timed out")
 REFUSING = Failure("wss://two", True, "status 451")
 TIME_US = 1_800_000_000_000_000
@@ -39,16 +39,16 @@ def progress(heard_ago_s: float | None = 1.0, *, symbol: str = "btcusdt", gap: I
         ("binance", ALIVE, progress(LIVE_WITHIN_S + 1), "QUIET"),
         ("binance", ALIVE, progress(None), "QUIET"),
         ("binance", ALIVE, progress(gap=IdRange(6, 9)), "GAP"),
-        ("binance", Connection(alive=False, failures=(SILENT,)), progress(), "STALE"),
-        ("binance", Connection(alive=False, failures=(SILENT,)), progress(gap=IdRange(6, 9)), "STALE"),
-        ("binance", Connection(alive=False, failures=(REFUSING,)), progress(), "BLOCKED"),
+        ("binance", ConnectionState(alive=False, failures=(SILENT,)), progress(), "STALE"),
+        ("binance", ConnectionState(alive=False, failures=(SILENT,)), progress(gap=IdRange(6, 9)), "STALE"),
+        ("binance", ConnectionState(alive=False, failures=(REFUSING,)), progress(), "BLOCKED"),
         ("sim", ALIVE, progress(), "SIM"),
         ("sim", ALIVE, progress(LIVE_WITHIN_S + 1), "SIM"),
-        ("sim", Connection(alive=False), progress(), "STALE"),
+        ("sim", ConnectionState(alive=False), progress(), "STALE"),
     ],
 )
 def test_a_symbol_is_in_the_state_that_its_connection_and_its_trades_show(
-    venue: str, connection: Connection, one: Progress, expected: str
+    venue: str, connection: ConnectionState, one: Progress, expected: str
 ) -> None:
     feed = feed_of(venue, connection, [one])
     assert (name(feed.symbols[0].state), name(feed.state)) == (expected, expected)
@@ -77,7 +77,7 @@ def test_a_price_that_stands_still_while_trades_come_is_never_live() -> None:
 
 def test_the_words_name_the_ids_the_host_and_the_silence() -> None:
     assert feed_of("binance", ALIVE, [progress(gap=IdRange(6, 9))]).message == "waiting for trades 6 to 9"
-    assert feed_of("binance", Connection(alive=False, failures=(SILENT,)), []).message == (
+    assert feed_of("binance", ConnectionState(alive=False, failures=(SILENT,)), []).message == (
         "no connection to binance: timed out"
     )
     assert feed_of("binance", ALIVE, [progress(75.0)]).message == (
@@ -92,7 +92,7 @@ def test_the_report_of_very_many_symbols_stays_bounded() -> None:
 
 def test_one_host_that_refuses_us_and_one_that_is_silent_are_one_state_with_the_reasons_of_both() -> None:
     for failures in ((SILENT, REFUSING), (REFUSING, SILENT)):
-        feed = feed_of("binance", Connection(alive=False, failures=failures), [progress()])
+        feed = feed_of("binance", ConnectionState(alive=False, failures=failures), [progress()])
         assert name(feed.state) == "BLOCKED"
         assert {"wss://one: timed out", "wss://two: status 451"} == set(feed.message.split(": ", 1)[1].split("; "))
 

@@ -12,13 +12,13 @@ from prometheus_client import REGISTRY
 
 from ingest.http.backfill import BackfillResult
 from ingest.http.errors import VenueRequestError, VenueUnavailable
-from ingest.publish.gap_repair import Repairs
-from ingest.publish.sequencer import Limits
-from ingest.publish.trade_publisher import Outlet
+from ingest.publish.gap_repair import GapRepair
+from ingest.publish.sequencer import WaitingLimits
+from ingest.publish.trade_publisher import TradePublisher
 from ingest.venue import HttpApi
 from mesh.values.id_ranges import NO_IDS
 from mesh.values.trades import TradeColumns
-from tests.fixtures.passed_on import PassedOn, outlet_into
+from tests.fixtures.passed_on import PassedOn, trade_publisher_into
 from tests.fixtures.trades import columns
 from tests.fixtures.waiting import eventually
 
@@ -47,44 +47,46 @@ class Answers:
 
 @dataclass(frozen=True, slots=True)
 class Repaired:
-    """An outlet whose gaps are repaired, what it passed on, and the venue that is asked."""
+    """A trade publisher whose gaps are repaired, what it passed on, and the venue that is asked."""
 
-    outlet: Outlet
+    trade_publisher: TradePublisher
     passed_on: PassedOn
     rest: Answers
-    repairs: Repairs
+    gap_repair: GapRepair
 
 
 @asynccontextmanager
 async def repairing(
     answer: BackfillResult | VenueRequestError, *, max_nothing_s: float = 5, max_held_s: float = 60
 ) -> AsyncIterator[Repaired]:
-    """Give an outlet whose gaps are repaired while inside, from a venue with this one answer."""
+    """Give a trade publisher whose gaps are repaired while inside, from a venue with this one answer."""
     passed_on, rest = PassedOn(), Answers(answer)
-    outlet = await outlet_into(passed_on, limits=Limits(max_nothing_s=max_nothing_s, max_held_s=max_held_s))
+    trade_publisher = await trade_publisher_into(
+        passed_on, limits=WaitingLimits(max_nothing_s=max_nothing_s, max_held_s=max_held_s)
+    )
     async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
-        repairs = Repairs(cast("HttpApi", rest), outlet, tasks)
+        gap_repair = GapRepair(cast("HttpApi", rest), trade_publisher, tasks)
         try:
-            yield Repaired(outlet, passed_on, rest, repairs)
+            yield Repaired(trade_publisher, passed_on, rest, gap_repair)
         finally:
-            repairs.cancel()
+            gap_repair.cancel()
 
 
 async def test_a_gap_seen_after_all_repairs_were_cancelled_begins_no_new_one() -> None:
     async with repairing(NOTHING) as one:
-        one.repairs.cancel()
-        await one.outlet.take(columns(0, 2))
-        await one.outlet.take(columns(3, 1))
+        one.gap_repair.cancel()
+        await one.trade_publisher.take(columns(0, 2))
+        await one.trade_publisher.take(columns(3, 1))
     assert one.rest.asked_s == []
 
 
 async def test_what_is_under_way_may_come_to_its_end_before_all_is_cancelled() -> None:
     async with repairing(BackfillResult((columns(2, 1),), NO_IDS, NO_IDS, to_the_end=True)) as one:
-        await one.outlet.take(columns(0, 2))
-        await one.outlet.take(columns(3, 3))
-        await one.repairs.finish(within_s=10)
+        await one.trade_publisher.take(columns(0, 2))
+        await one.trade_publisher.take(columns(3, 3))
+        await one.gap_repair.finish(within_s=10)
         assert one.passed_on.ids == [0, 1, 2, 3, 4, 5]
-        assert one.repairs.brought == set()  # nothing is missing any more
+        assert one.gap_repair.brought == set()  # nothing is missing any more
 
 
 async def test_what_takes_longer_is_cancelled_and_it_is_known_whether_the_venue_was_bringing_it() -> None:
@@ -93,63 +95,63 @@ async def test_what_takes_longer_is_cancelled_and_it_is_known_whether_the_venue_
         (NOTHING, set()),
     ):
         async with repairing(answer) as one:
-            await one.outlet.take(columns(0, 2))
-            await one.outlet.take(columns(100, 1))
+            await one.trade_publisher.take(columns(0, 2))
+            await one.trade_publisher.take(columns(100, 1))
             await eventually(lambda: len(one.rest.asked_s) > 1)
-            await one.repairs.finish(within_s=0)
-            assert one.repairs.brought == brought
+            await one.gap_repair.finish(within_s=0)
+            assert one.gap_repair.brought == brought
 
 
 async def test_when_the_venue_answers_but_has_nothing_of_a_gap_what_came_behind_it_goes_on() -> None:
     async with repairing(NOTHING, max_nothing_s=0.5) as one:
-        await one.outlet.take(columns(0, 2))
-        await one.outlet.take(columns(3, 3))
+        await one.trade_publisher.take(columns(0, 2))
+        await one.trade_publisher.take(columns(3, 3))
         await eventually(lambda: one.passed_on.ids == [0, 1, 3, 4, 5])
 
 
 async def test_no_gap_is_given_up_for_a_lone_trade_that_the_venue_which_answers_has_not_either() -> None:
     async with repairing(NOTHING, max_nothing_s=0.2) as one:
-        await one.outlet.take(columns(0, 2))
-        await one.outlet.take(columns(1050, 1))
-        await eventually(lambda: one.outlet.doubts("btcusdt"))
-        assert one.outlet.progress()[0].doubt.startswith("trade 1050 came, but REST has told neither it nor")
-        await one.outlet.take(columns(2, 2))
+        await one.trade_publisher.take(columns(0, 2))
+        await one.trade_publisher.take(columns(1050, 1))
+        await eventually(lambda: one.trade_publisher.doubts("btcusdt"))
+        assert one.trade_publisher.progress()[0].doubt.startswith("trade 1050 came, but REST has told neither it nor")
+        await one.trade_publisher.take(columns(2, 2))
         assert one.passed_on.ids == [0, 1, 2, 3]
-        assert not one.outlet.doubts("btcusdt")
+        assert not one.trade_publisher.doubts("btcusdt")
 
 
 async def test_nor_for_one_that_waits_past_the_bounds_while_the_venue_does_not_answer() -> None:
     async with repairing(VenueUnavailable("nobody is there"), max_held_s=0.1) as one:
-        await one.outlet.take(columns(0, 2))
-        await one.outlet.take(columns(1050, 1))
-        bounds = asyncio.create_task(one.outlet.keep_bounds())
-        await eventually(lambda: one.outlet.doubts("btcusdt"))
+        await one.trade_publisher.take(columns(0, 2))
+        await one.trade_publisher.take(columns(1050, 1))
+        bounds = asyncio.create_task(one.trade_publisher.keep_bounds())
+        await eventually(lambda: one.trade_publisher.doubts("btcusdt"))
         bounds.cancel()
-        await one.outlet.take(columns(2, 2))
+        await one.trade_publisher.take(columns(2, 2))
         assert one.passed_on.ids == [0, 1, 2, 3]
 
 
 async def test_while_the_venue_does_not_answer_nobody_knows_and_all_waits() -> None:
     async with repairing(VenueUnavailable("nobody is there"), max_nothing_s=0.1) as one:
-        await one.outlet.take(columns(0, 2))
-        await one.outlet.take(columns(3, 2))
+        await one.trade_publisher.take(columns(0, 2))
+        await one.trade_publisher.take(columns(3, 2))
         await eventually(lambda: len(one.rest.asked_s) == 4)
         assert one.passed_on.ids == [0, 1]
 
 
 async def test_a_venue_that_says_nothing_and_not_that_it_has_nothing_is_not_asked_again_at_once() -> None:
     async with repairing(BackfillResult((), NO_IDS, NO_IDS, to_the_end=False)) as one:
-        await one.outlet.take(columns(0, 2))
-        one.repairs.catch_up("btcusdt")
+        await one.trade_publisher.take(columns(0, 2))
+        one.gap_repair.catch_up("btcusdt")
         await eventually(lambda: len(one.rest.asked_s) >= 3)
     assert one.rest.asked_s[2] - one.rest.asked_s[0] > 0.2
 
 
 async def test_trades_of_the_past_say_nothing_of_the_delay() -> None:
     async with repairing(BackfillResult((columns(2, 3),), NO_IDS, NO_IDS, to_the_end=True)) as one:
-        await one.outlet.take(columns(0, 2))
+        await one.trade_publisher.take(columns(0, 2))
         before = delays_observed()
-        one.repairs.catch_up("btcusdt")
+        one.gap_repair.catch_up("btcusdt")
         await eventually(lambda: one.passed_on.ids == [0, 1, 2, 3, 4])
         assert delays_observed() == before
 

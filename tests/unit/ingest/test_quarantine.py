@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 import pytest
 
-from ingest.publish.quarantine import MAX_DISPUTES, Bounds, Known, Quarantine, Recent, implausible_past
+from ingest.publish.quarantine import MAX_DISPUTES, Bounds, KnownTrades, Quarantine, RecentTrades, implausible_past
 from mesh.values.trades import TradeColumns, concatenate
 from tests.fixtures.trades import START_US, columns, same
 
@@ -16,11 +16,11 @@ YEAR_2200_US = 7_258_118_400_000_000
 HOUR_US = 3_600_000_000
 
 
-def after(last_id: int) -> Known:
+def after(last_id: int) -> KnownTrades:
     """Return what is known after trades 1 to `last_id`."""
-    recent = Recent()
+    recent = RecentTrades()
     recent.add(columns(1, last_id))
-    return Known(last_id, last_id, START_US + last_id * 250, START_US + last_id * 250, recent)
+    return KnownTrades(last_id, last_id, START_US + last_id * 250, START_US + last_id * 250, recent)
 
 
 def ids(trades: TradeColumns | None) -> list[int]:
@@ -248,7 +248,7 @@ def test_what_rest_tells_of_a_long_absence_is_plausible() -> None:
 
 def test_the_first_trade_of_all_is_held_until_another_one_agrees() -> None:
     quarantine = Quarantine()
-    known = Known(None, -1, 0, 0)
+    known = KnownTrades(None, -1, 0, 0)
     assert quarantine.examine(columns(2**62, 1), known, now_s=0, live=True).passed is None
     assert quarantine.examine(columns(51, 1), known, now_s=0.1, live=True).passed is None
 
@@ -260,7 +260,7 @@ def test_the_first_trade_of_all_is_held_until_another_one_agrees() -> None:
 def test_the_first_trade_of_all_is_released_or_dropped_by_rest() -> None:
     for first_id, released in ((51, [51]), (2**62, [])):
         quarantine = Quarantine()
-        known = Known(None, -1, 0, 0)
+        known = KnownTrades(None, -1, 0, 0)
         quarantine.examine(columns(first_id, 1), known, now_s=0, live=True)
         verdict = quarantine.judge(columns(1, 50), known, now_s=0.2)
         assert (ids(verdict.passed), quarantine.held_trades) == (released, 0)
@@ -338,7 +338,7 @@ def test_a_venue_may_tell_of_a_minute_ahead_of_the_clock_and_of_an_hour_where_th
     assert bounds.latest_us(START_US + 24 * HOUR_US, START_US) == START_US + 24 * HOUR_US + 60_000_000
 
 
-def disputing(told: TradeColumns, known: Known) -> Quarantine:
+def disputing(told: TradeColumns, known: KnownTrades) -> Quarantine:
     """Return a quarantine that was told a published trade otherwise, after which trades went on."""
     quarantine = Quarantine()
     assert quarantine.examine(told, known, now_s=0, live=True).passed is None
@@ -399,9 +399,9 @@ def test_what_went_on_because_rest_did_not_answer_is_asked_for_when_it_does() ->
 
 
 def test_of_two_trades_that_disagree_rest_begins_no_new_count_for_one() -> None:
-    recent = Recent()
+    recent = RecentTrades()
     recent.add(columns(50, 1))
-    known = Known(50, 50, START_US, START_US, recent)
+    known = KnownTrades(50, 50, START_US, START_US, recent)
     quarantine = Quarantine()
     quarantine.examine(later(other_content(columns(50, 1)), 5_000_000), known, now_s=0, live=True)
     assert quarantine.counts_anew(later(other_content(columns(1, 50)), 5_000_000), known) is None

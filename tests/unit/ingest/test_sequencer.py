@@ -7,7 +7,7 @@ import random
 import numpy as np
 import pytest
 
-from ingest.publish.sequencer import Limits, Sequencer
+from ingest.publish.sequencer import Sequencer, WaitingLimits
 from mesh.values.id_ranges import IdRange
 from mesh.values.trades import TradeColumns, concatenate
 from tests.fixtures.trades import columns, same
@@ -168,12 +168,12 @@ def test_what_came_by_the_socket_is_not_absent_whatever_rest_says() -> None:
 @pytest.mark.parametrize(
     ("limits", "now_s"),
     [
-        (Limits(max_held_s=5), 5.1),
-        (Limits(max_held_trades=2), 0.0),
-        (Limits(max_gap_ids=9), 0.0),
+        (WaitingLimits(max_held_s=5), 5.1),
+        (WaitingLimits(max_held_trades=2), 0.0),
+        (WaitingLimits(max_gap_ids=9), 0.0),
     ],
 )
-def test_past_each_bound_the_gap_is_overdue_and_given_up(limits: Limits, now_s: float) -> None:
+def test_past_each_bound_the_gap_is_overdue_and_given_up(limits: WaitingLimits, now_s: float) -> None:
     sequencer = Sequencer(last_id=9, limits=limits)
     sequencer.push(rows(20, 21, 22), 0)
     assert sequencer.overdue(now_s)
@@ -184,20 +184,20 @@ def test_past_each_bound_the_gap_is_overdue_and_given_up(limits: Limits, now_s: 
 
 
 def test_within_the_bounds_nothing_is_overdue() -> None:
-    sequencer = Sequencer(last_id=9, limits=Limits(max_held_s=5, max_held_trades=3, max_gap_ids=10))
+    sequencer = Sequencer(last_id=9, limits=WaitingLimits(max_held_s=5, max_held_trades=3, max_gap_ids=10))
     assert not sequencer.overdue(100)
     sequencer.push(rows(20, 21, 22), 0)
     assert not sequencer.overdue(4.9)
 
 
 def test_a_gap_waits_some_seconds_for_a_venue_that_has_nothing_of_it_yet() -> None:
-    sequencer = Sequencer(last_id=9, limits=Limits(max_nothing_s=5))
+    sequencer = Sequencer(last_id=9, limits=WaitingLimits(max_nothing_s=5))
     sequencer.push(rows(20), 100)
     assert [sequencer.patience_s(101, now_s) for now_s in (101, 105, 106, 200)] == [5, 1, 0, 0]
 
 
 def test_a_later_gap_has_as_many_seconds_of_its_own() -> None:
-    sequencer = Sequencer(last_id=9, limits=Limits(max_nothing_s=5))
+    sequencer = Sequencer(last_id=9, limits=WaitingLimits(max_nothing_s=5))
     sequencer.push(rows(20), 100)
     sequencer.push(rows(30), 104)
     sequencer.skip(IdRange(10, 19))
@@ -206,7 +206,7 @@ def test_a_later_gap_has_as_many_seconds_of_its_own() -> None:
 
 @pytest.mark.parametrize("filled", [False, True], ids=["nothing-is-fetched", "every-other-gap-is-filled-late"])
 def test_however_many_gaps_follow_each_other_no_trade_waits_for_longer_than_the_bound(filled: bool) -> None:
-    sequencer = Sequencer(last_id=0, limits=Limits(max_held_s=60))
+    sequencer = Sequencer(last_id=0, limits=WaitingLimits(max_held_s=60))
     came_s: dict[int, int] = {}
     waits_s: list[int] = []
     for now_s in range(1, 1000):

@@ -4,62 +4,62 @@ from __future__ import annotations
 
 from prometheus_client import REGISTRY
 
-from tests.fixtures.passed_on import PassedOn, outlet_into
+from tests.fixtures.passed_on import PassedOn, trade_publisher_into
 from tests.fixtures.trades import columns
 
 
 async def test_when_all_gaps_are_given_up_everything_that_waited_is_published_in_order() -> None:
     passed_on = PassedOn()
-    outlet = await outlet_into(passed_on)
+    trade_publisher = await trade_publisher_into(passed_on)
     for first_id in (1, 11, 21):
-        await outlet.take(columns(first_id, 5))
+        await trade_publisher.take(columns(first_id, 5))
 
-    await outlet.give_up_all("no time is left")
+    await trade_publisher.give_up_all("no time is left")
 
     assert passed_on.ids == [*range(1, 6), *range(11, 16), *range(21, 26)]
-    assert outlet.gap("btcusdt") is None
+    assert trade_publisher.gap("btcusdt") is None
 
 
 async def test_what_can_be_had_again_in_order_is_not_given_up() -> None:
     passed_on = PassedOn()
-    outlet = await outlet_into(passed_on, symbol="btcusdt")
-    await outlet.take(columns(1, 5))
-    await outlet.take(columns(11, 5))
+    trade_publisher = await trade_publisher_into(passed_on, symbol="btcusdt")
+    await trade_publisher.take(columns(1, 5))
+    await trade_publisher.take(columns(11, 5))
 
-    await outlet.give_up_all("no time is left", but={"btcusdt"})
+    await trade_publisher.give_up_all("no time is left", but={"btcusdt"})
 
     assert passed_on.ids == [*range(1, 6)]
-    assert outlet.gap("btcusdt") is not None
+    assert trade_publisher.gap("btcusdt") is not None
 
 
 async def test_a_lone_trade_behind_a_gap_is_not_published_when_all_is_given_up() -> None:
     passed_on = PassedOn()
-    outlet = await outlet_into(passed_on)
-    await outlet.take(columns(1, 5))
-    await outlet.take(columns(1050, 1))
+    trade_publisher = await trade_publisher_into(passed_on)
+    await trade_publisher.take(columns(1, 5))
+    await trade_publisher.take(columns(1050, 1))
 
-    await outlet.give_up_all("no time is left")
+    await trade_publisher.give_up_all("no time is left")
 
     assert passed_on.ids == [*range(1, 6)]
 
 
 async def test_trades_of_a_symbol_that_is_not_followed_are_passed_over_and_counted() -> None:
     passed_on = PassedOn()
-    outlet = await outlet_into(passed_on, symbol="btcusdt")
+    trade_publisher = await trade_publisher_into(passed_on, symbol="btcusdt")
     before = passed_over()
 
-    await outlet.take(columns(1, 5, symbol="ethusdt"))
+    await trade_publisher.take(columns(1, 5, symbol="ethusdt"))
 
     assert (passed_on.ids, passed_over() - before) == ([], 5)
 
 
 async def test_only_the_delay_of_trades_that_come_as_they_happen_is_observed() -> None:
-    outlet = await outlet_into(PassedOn())
+    trade_publisher = await trade_publisher_into(PassedOn())
     before = delays_observed()
 
-    await outlet.take(columns(1, 5))
-    await outlet.take(columns(8, 5))
-    await outlet.take(columns(6, 2), live=False)
+    await trade_publisher.take(columns(1, 5))
+    await trade_publisher.take(columns(8, 5))
+    await trade_publisher.take(columns(6, 2), live=False)
 
     assert delays_observed() - before == 2
 

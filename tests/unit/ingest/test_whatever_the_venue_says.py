@@ -28,7 +28,7 @@ from mesh.values.trades import refusal
 from store.ledger import minutes
 from tests.fixtures import venue_words
 from tests.fixtures.binance import binance, connecting, following, http_api_of, nowhere_else
-from tests.fixtures.passed_on import PassedOn, outlet_into
+from tests.fixtures.passed_on import PassedOn, trade_publisher_into
 from tests.fixtures.venue_words import BODIES, FRAMES, HEADERS, STATUSES
 from tickmesh.v1 import control_pb2
 
@@ -59,11 +59,11 @@ class Letters(Outbox):
 async def hear(batches: list[list[bytes]]) -> list[int]:
     """Let a connection of two symbols, that asked for a third one, take in frames; return the published ids."""
     passed_on = Kept()
-    outlet = await outlet_into(passed_on)
-    await outlet.follow("ethusdt")
+    trade_publisher = await trade_publisher_into(passed_on)
+    await trade_publisher.follow("ethusdt")
     followed = following("btcusdt", "ethusdt")
     watchdog = SilenceWatchdog()
-    connect = connecting(binance(), followed, outlet, watchdog=watchdog, outbox=Letters())
+    connect = connecting(binance(), followed, trade_publisher, watchdog=watchdog, outbox=Letters())
     connection = connect(
         endpoint=Endpoint("wss://venue.example", plain=False), max_age_s=60, received_elsewhere=nowhere_else
     )
@@ -74,7 +74,7 @@ async def hear(batches: list[list[bytes]]) -> list[int]:
         await connection.take_in(batch, received_time_us=1_723_161_255_343_000)
         session.requests(1.0)
         watchdog.doubt(session.followed, asyncio.get_running_loop().time() + 1000)
-    await outlet.give_up_all("the test is over")
+    await trade_publisher.give_up_all("the test is over")
     return passed_on.ids
 
 
@@ -101,7 +101,7 @@ def answers(status: int, headers: dict[str, str], body: bytes) -> httpx.MockTran
 async def ask(transport: httpx.MockTransport) -> None:
     """Ask everything there is to ask, and hand on what is answered as the service does."""
     passed_on = Kept()
-    outlet = await outlet_into(passed_on)
+    trade_publisher = await trade_publisher_into(passed_on)
     followed = following("btcusdt")
     questions: list[Callable[[BinanceHttpApi], Awaitable[Any]]] = [
         lambda rest: rest.ping(),
@@ -125,10 +125,10 @@ async def ask(transport: httpx.MockTransport) -> None:
             elif hasattr(found, "in_order"):
                 for step in found.in_order:
                     if isinstance(step, IdRange):
-                        await outlet.absent("btcusdt", step)
+                        await trade_publisher.absent("btcusdt", step)
                     else:
-                        await outlet.take(step, live=False)
-    await outlet.give_up_all("the test is over")
+                        await trade_publisher.take(step, live=False)
+    await trade_publisher.give_up_all("the test is over")
 
 
 @given(status=STATUSES, headers=HEADERS, body=BODIES)

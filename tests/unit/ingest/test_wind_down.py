@@ -9,11 +9,11 @@ import pytest
 
 from ingest import service
 from ingest.http.backfill import BackfillResult
-from ingest.publish.gap_repair import Repairs
+from ingest.publish.gap_repair import GapRepair
 from ingest.service import wind_down
 from ingest.venue import HttpApi
 from mesh.values.id_ranges import NO_IDS
-from tests.fixtures.passed_on import PassedOn, outlet_into
+from tests.fixtures.passed_on import PassedOn, trade_publisher_into
 from tests.fixtures.trades import columns
 from tests.fixtures.waiting import eventually
 
@@ -43,23 +43,23 @@ async def test_a_line_that_waits_behind_a_repair_which_waits_for_the_bus_does_no
 ) -> None:
     monkeypatch.setattr(service, "REPAIRED_WITHIN_S", 0.1)
     bus = FullBus()
-    outlet = await outlet_into(bus)
-    await outlet.follow("ethusdt")
+    trade_publisher = await trade_publisher_into(bus)
+    await trade_publisher.follow("ethusdt")
     async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
-        repairs = Repairs(cast("HttpApi", Answers()), outlet, tasks)
-        await outlet.take(columns(1, 2))
+        gap_repair = GapRepair(cast("HttpApi", Answers()), trade_publisher, tasks)
+        await trade_publisher.take(columns(1, 2))
         bus.full = True
-        await outlet.take(columns(5, 1))
+        await trade_publisher.take(columns(5, 1))
         await eventually(lambda: bus.waits)
 
         async def line() -> None:
             try:
                 await asyncio.Event().wait()
             finally:
-                await outlet.take(columns(1, 1, symbol="ethusdt"))  # what had arrived
+                await trade_publisher.take(columns(1, 1, symbol="ethusdt"))  # what had arrived
 
         loop = tasks.create_task(line())
         await asyncio.sleep(0)
-        await wind_down([loop], repairs)
+        await wind_down([loop], gap_repair)
         await asyncio.wait([loop])
     assert bus.ids == [1, 2]
