@@ -93,6 +93,19 @@ def test_every_link_leads_somewhere(page: Path) -> None:
     assert broken == []
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_every_make_target_a_page_names_is_there(tables: ModuleType, page: Path) -> None:
+    targets = {word.strip("`").removeprefix("make ") for word, _ in tables.make_words()} | {"logs-<service>"}
+    named = re.findall(r"(?:`|^    |\$\()make (?:-s )?([a-z][\w<>-]*)", page.read_text(), re.MULTILINE)
+    assert set(named) - targets == set()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_every_metric_a_page_names_is_there(tables: ModuleType, page: Path) -> None:
+    metrics = {row[0].strip("`") for row in tables.metrics()}
+    assert set(re.findall(r"\btickmesh_[a-z_]+[a-z]", page.read_text())) - metrics - {"tickmesh_client"} == set()
+
+
 def test_the_example_environment_names_only_variables_that_something_reads(tables: ModuleType) -> None:
     known = {name.strip("`") for name, *_ in tables.settings()}
     compose = (ROOT / "compose.yaml").read_text() + (ROOT / "deploy" / "nats" / "nats.conf").read_text()
