@@ -22,7 +22,7 @@
 | `s` | somebody has selected a symbol: the payload of `control.symbol` |
 | `l` | signal looks for a symbol: the payload of `control.lookup` |
 | `q` | store asks for trades: the payload of `control.repair.<venue>.<symbol>` |
-| `v` | the venue behaves for so many seconds, or for 900; then its newest trades must have been passed on |
+| `v` | the venue behaves for so many seconds, 200 to 900; then its newest trades must have been passed on |
 | `Q` | store asks for what RAW misses of the trades since the last beginning |
 
 A first record `P` makes it quick: what follows is only parsed (`f`, `r`); `B`: only read from the bus (`parsing.py`).

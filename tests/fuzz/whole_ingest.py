@@ -30,6 +30,9 @@ from tickmesh.v1 import control_pb2, status_pb2
 MAX_SECONDS = 300.0
 """So long a conversation lasts at most."""
 
+BEHAVES_AT_LEAST_S = 200
+"""So long a venue behaves before its trades must have been passed on."""
+
 MAX_HELD = 250_000
 _VENUE = Venue(
     "binance",
@@ -175,7 +178,7 @@ class Conversation:
             case b"W":
                 self._tell_in_a_row(words)
             case b"v":
-                await self._behave(_number(words or b"900", 900))
+                await self._behave(max(_number(words or b"900", 900), BEHAVES_AT_LEAST_S))
             case b"Q":
                 await self._ask_for_missing()
             case b"s":
