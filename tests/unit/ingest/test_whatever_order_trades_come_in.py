@@ -39,7 +39,7 @@ _RECORDS = st.one_of(
     st.just((b"d", b"")),
 )
 assert settings.default is not None
-_EXAMPLES = max(1, settings.default.max_examples // 6)
+_EXAMPLES = max(1, settings.default.max_examples // 4)
 _END: list[Record] = [(b"v", b"200"), (b"Q", b"")]
 
 
