@@ -639,7 +639,9 @@ class ListCoinsResponse(_message.Message):
     COINS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def coins(self) -> _containers.RepeatedCompositeFieldContainer[Global___Coin]:
-        """The coins. Six well-known ones come first: BTC, ETH, SOL, BNB, XRP and DOGE."""
+        """The coins: those of BTC, ETH, SOL, BNB, XRP and DOGE that the venue trades, then the others that are followed, then
+        the selected one.
+        """
 
     def __init__(
         self,
