@@ -75,7 +75,7 @@ clean: ## remove everything that was built: caches, build folders, the Docker im
 # STATE_DIR and CONFIRM come from the environment or from the command line.
 purge: export STATE_DIR := $(STATE_DIR)
 purge: export CONFIRM := $(CONFIRM)
-purge: ## stop, and delete the database and all other data for ever, after CONFIRM=yes or a question at the terminal
+purge: ## stop, and delete the database and all other data forever, after CONFIRM=yes or a question at the terminal
 	@deploy/purge.sh show
 	@$(MAKE) --no-print-directory stop
 	@deploy/purge.sh delete
