@@ -7,25 +7,33 @@ import os
 import re
 import resource
 import signal
+import socket
 import sys
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import ExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import httpx
 import psutil
 import pytest
 import websockets
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from gateway.__main__ import listen, main
+from gateway.live.endpoint import MAX_BYTES, MAX_CLIENTS
 from gateway.settings import GatewaySettings
 from gateway.transcode.ticks import TickWriter
 from mesh.service.lifecycle import Stop
-from tests.fixtures.gateway import SmallSignal, batch, receive, running_signal, serving_health
+from tests.fixtures.gateway import SmallSignal, batch, receive, receive_ids, running_signal, serving_health
 from tests.fixtures.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
+HANDSHAKE = (
+    b"GET /ws HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+)
+MEMORY_LIMIT_BYTES = 512 * 2**20  # of the gateway in compose.yaml
 
 
 @asynccontextmanager
@@ -176,3 +184,49 @@ async def test_listening_to_others_without_a_token_is_refused_at_the_start() -> 
         async with asyncio.timeout(30):
             while b"documentation at /docs" not in (line := await process.stderr.readline()):
                 assert line
+
+
+@pytest.mark.slow
+async def test_2000_clients_of_ws_that_read_nothing_cost_others_neither_a_trade_nor_health_nor_memory() -> None:
+    small = SmallSignal()
+    async with (
+        running_signal(small, serving_health()) as signal_port,
+        started(SIGNAL_ADDR=f"127.0.0.1:{signal_port}") as process,
+    ):
+        port = await read_port(process)
+        url = f"http://127.0.0.1:{port}"
+        async with (
+            httpx.AsyncClient(base_url=url, trust_env=False, timeout=30) as http,
+            websockets.connect(f"ws://127.0.0.1:{port}/ws", proxy=None, compression=None) as quick,
+        ):
+
+            async def metric(name: str) -> float:
+                found = re.search(rf"^{re.escape(name)} (\S+)$", (await http.get("/metrics")).text, re.M)
+                return float(found[1]) if found else 0.0
+
+            with ExitStack() as sockets:
+                for _ in range(MAX_CLIENTS - 1):
+                    stalled = sockets.enter_context(socket.create_connection(("127.0.0.1", port)))
+                    stalled.sendall(HANDSHAKE)
+                await eventually(partial(_holds, metric, "tickmesh_gateway_ws_clients", MAX_CLIENTS), timeout_s=60)
+                with pytest.raises(InvalidStatus, match="503"):
+                    await websockets.connect(f"ws://127.0.0.1:{port}/ws", proxy=None)
+                seen: list[int] = []
+                for first in range(0, 60_000, 500):
+                    small.push(batch("btcusdt", first, 500))
+                    seen += await receive_ids(quick, [first + 499])
+                    assert (await http.get("/healthz")).status_code == 200
+                    assert await metric("tickmesh_gateway_ws_waiting_bytes") <= MAX_BYTES
+                assert seen == list(range(60_000))
+                assert await metric('tickmesh_gateway_ws_let_go_total{code="1013"}') > 0
+            assert _peak_bytes(process.pid) < MEMORY_LIMIT_BYTES
+
+
+async def _holds(metric: Callable[[str], Awaitable[float]], name: str, value: float) -> bool:
+    return await metric(name) == value
+
+
+def _peak_bytes(pid: int) -> int:
+    found = re.search(r"^VmHWM:\s+(\d+) kB$", Path(f"/proc/{pid}/status").read_text(), re.M)
+    assert found is not None
+    return int(found[1]) * 1024
