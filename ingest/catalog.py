@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import logging
 from collections.abc import Callable
 
@@ -17,8 +18,9 @@ from ingest.messages import TRADING, Instrument
 from ingest.venue import HttpApi
 from mesh.bus import control, subjects
 from mesh.bus.connection import Bus
+from mesh.bus.outgoing_queue import OutgoingMessage, publish_until_stored
 from mesh.service.backoff import backoff
-from mesh.service.errors import BadMessage
+from mesh.service.errors import BadMessage, NotReady
 from mesh.service.health import Health, State
 from mesh.service.logs import LogThrottle
 from mesh.values.symbols import parse_symbol
@@ -163,7 +165,13 @@ class Catalog:
                 answer = control_pb2.SymbolLookedUp(
                     request=max(asked_for.values(), default=0), problem=next(filter(None, problems), "")
                 )
-                await self._publish(subjects.CONTROL_LOOKED_UP, control.encode(answer), attempts=3)
+                failures = itertools.count(1)
+                with contextlib.suppress(NotReady):  # who asked has stopped waiting by then
+                    await publish_until_stored(
+                        self._bus,
+                        OutgoingMessage(subjects.CONTROL_LOOKED_UP, control.encode(answer)),
+                        give_up=lambda: next(failures) == 3,  # noqa: B023 - called only while this is awaited
+                    )
         finally:
             with contextlib.suppress(NatsError):
                 await subscription.unsubscribe()
@@ -181,7 +189,7 @@ class Catalog:
     async def tell(self) -> None:
         """Publish the catalog as it is now; returns when the bus has it."""
         async with self._telling:
-            await self._publish(subjects.CONTROL_CATALOG, self.payload())
+            await publish_until_stored(self._bus, OutgoingMessage(subjects.CONTROL_CATALOG, self.payload()))
             self.told.set()
 
     def payload(self) -> bytes:
@@ -290,17 +298,6 @@ class Catalog:
             self._asked_for.pop(next(iter(self._asked_for)))
         self._asked_for[symbol] = max(lookup.request, self._asked_for.get(symbol, 0))
         self._asked.set()
-
-    async def _publish(self, subject: str, payload: bytes, *, attempts: int | None = None) -> None:
-        for attempt, delay_s in enumerate(backoff(max_s=5), start=1):
-            try:
-                await self._bus.js.publish(subject, payload)
-                return
-            except (NatsError, TimeoutError) as exc:
-                log.warning("%s did not reach the bus: %s", subject, str(exc) or type(exc).__name__)
-                if attempt == attempts:
-                    return
-                await asyncio.sleep(delay_s)
 
 
 def _worded(instrument: Instrument) -> control_pb2.Instrument:

@@ -10,7 +10,7 @@ FRAMES = Counter("tickmesh_ingest_frames_total", "WebSocket frames received")
 TRADES = Counter("tickmesh_ingest_trades_total", "Trades published to the bus", ["venue", "symbol"])
 BATCHES = Counter("tickmesh_ingest_batches_total", "Batches published to the bus")
 BAD_FRAMES = Counter(
-    "tickmesh_ingest_bad_frames_total", "Frames and rows of REST refused; kept aside while there is room"
+    "tickmesh_ingest_bad_frames_total", "Frames and rows of REST that cannot be read; each is kept as a dead letter"
 )
 UNKNOWN_EVENTS = Counter("tickmesh_ingest_unknown_events_total", "Frames with events nobody asked for")
 PASSED_OVER = Counter("tickmesh_ingest_passed_over_total", "Trades of symbols that are not followed", ["venue"])

@@ -16,10 +16,9 @@ from ingest.catalog import Catalog
 from ingest.feed_state import feed_of
 from ingest.followed_symbols import FollowedSymbols
 from ingest.network import Network
-from ingest.publish.aside import Aside
+from ingest.publish.bad_frames import BadFrames
 from ingest.publish.confirmations import Confirmations
 from ingest.publish.gap_repair import GapRepair
-from ingest.publish.outbox import Outbox
 from ingest.publish.quarantine import Bounds
 from ingest.publish.repair_requests import RepairRequests
 from ingest.publish.trade_publisher import TradePublisher
@@ -33,6 +32,7 @@ from mesh.bus import control, subjects
 from mesh.bus.connection import CANDLE_STREAM, CONTROL_STREAM, DEAD_STREAM, Bus, raw_stream
 from mesh.bus.dead_letters import DeadLetterQueue
 from mesh.bus.membership import joined
+from mesh.bus.outgoing_queue import OutgoingQueue
 from mesh.bus.publisher import Publisher
 from mesh.bus.reader import Reader
 from mesh.service.errors import BadMessage
@@ -44,7 +44,13 @@ from tickmesh.v1 import status_pb2
 log = logging.getLogger("ingest.service")
 
 BAD_ROWS_REMEMBERED = 256
-"""An illegible row of REST comes again and again: so many of the last ones are not kept twice."""
+"""An unreadable row of REST comes again and again: so many of the last ones are not kept twice."""
+
+MAX_OUTGOING = 10_000
+"""So many closed minutes and new epochs wait for the bus at most; beyond that the oldest go."""
+
+MAX_DEAD_LETTERS = 1_000
+"""So many dead letters wait for the bus at most; beyond that the oldest go."""
 
 REPAIRED_WITHIN_S = 2.0
 """So long a stopping ingest waits for what has arrived to be passed on, and for REST to bring what is missing."""
@@ -99,13 +105,20 @@ async def _follow(
         max_time_jump_s=settings.max_time_jump_s,
         max_time_ahead_s=settings.max_time_ahead_s,
     )
+    outgoing = OutgoingQueue(bus, max_waiting=MAX_OUTGOING)
+    dead = DeadLetterQueue(bus, max_waiting=MAX_DEAD_LETTERS)
     trade_publisher = TradePublisher(
-        venue.name, bus, publisher, bounds=bounds, epoch_wait_s=settings.epoch_wait_s, health=health
+        venue.name,
+        bus,
+        publisher,
+        bounds=bounds,
+        epoch_wait_s=settings.epoch_wait_s,
+        health=health,
+        outgoing=outgoing,
+        dead=dead,
     )
-    outbox = Outbox(bus)
-    trade_publisher.keep_aside_in(outbox)
-    bad_rows = Aside("rows", outbox, remembers=BAD_ROWS_REMEMBERED)
-    async with venue.http_api(on_bad_row=bad_rows.keep) as http_api, asyncio.TaskGroup() as tasks:
+    bad_rows = BadFrames("rows", dead, remembers=BAD_ROWS_REMEMBERED)
+    async with venue.http_api(on_bad_row=bad_rows.take) as http_api, asyncio.TaskGroup() as tasks:
         gap_repair = GapRepair(http_api, trade_publisher, tasks)
         confirmations = Confirmations(http_api, trade_publisher)
         connect = partial(
@@ -113,7 +126,8 @@ async def _follow(
             venue,
             followed=followed,
             trade_publisher=trade_publisher,
-            outbox=outbox,
+            outgoing=outgoing,
+            bad_frames=BadFrames("frames", dead),
             watchdog=SilenceWatchdog(),
             newest_id=http_api.newest_id,
             on_followed=gap_repair.catch_up,
@@ -135,11 +149,10 @@ async def _follow(
             next_id=trade_publisher.next_id_if_known,
             health=health,
         )
-        dead = DeadLetterQueue(bus)
         requested = RepairRequests(bus, http_api, trade_publisher, dead)
         loops = [
             tasks.create_task(_connect(stream, catalog), name="stream"),
-            tasks.create_task(outbox.run(), name="outbox"),
+            tasks.create_task(outgoing.run(), name="outgoing messages"),
             tasks.create_task(requested.run(), name="requested repairs"),
             tasks.create_task(trade_publisher.keep_bounds(), name="bounds"),
             tasks.create_task(confirmations.run(), name="confirmations"),

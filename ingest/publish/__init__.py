@@ -2,4 +2,4 @@
 
 from __future__ import annotations
 
-__all__ = ["aside", "confirmations", "gap_repair", "outbox", "quarantine", "repair_requests", "trade_publisher"]
+__all__ = ["bad_frames", "confirmations", "gap_repair", "quarantine", "repair_requests", "trade_publisher"]

@@ -15,8 +15,8 @@ from ingest.venue import HttpApi
 from mesh.bus import control, subjects
 from mesh.bus.connection import Bus
 from mesh.bus.dead_letters import DeadLetterQueue
+from mesh.bus.outgoing_queue import OutgoingMessage, publish_until_stored
 from mesh.bus.reader import Reader
-from mesh.service.backoff import backoff
 from mesh.service.errors import BadMessage
 from mesh.values import epochs
 from mesh.values.id_ranges import IdRanges
@@ -64,7 +64,7 @@ class RepairRequests:
                         if request.venue == self._trade_publisher.venue and not await self._is_answered(
                             request, message.sequence
                         ):
-                            await self._tell(await self._repair(request))
+                            await self._report(await self._repair(request))
                     await reader.ack(message)
 
     async def _repair(self, request: control_pb2.RepairRequest) -> control_pb2.RepairResult:
@@ -159,14 +159,9 @@ class RepairRequests:
             return False
         return (answer.seq or 0) > sequence
 
-    async def _tell(self, result: control_pb2.RepairResult) -> None:
-        for delay_s in backoff(max_s=5):
-            try:
-                await self._bus.js.publish(subjects.repaired(result.venue, result.symbol), control.encode(result))
-                return
-            except (NatsError, TimeoutError) as exc:
-                log.warning("an answer did not reach the bus: %s", str(exc) or type(exc).__name__)
-                await asyncio.sleep(delay_s)
+    async def _report(self, result: control_pb2.RepairResult) -> None:
+        subject = subjects.repaired(result.venue, result.symbol)
+        await publish_until_stored(self._bus, OutgoingMessage(subject, control.encode(result)))
 
 
 def _check(request: control_pb2.RepairRequest) -> None:

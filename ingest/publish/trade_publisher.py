@@ -8,12 +8,12 @@ import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 
+import msgspec
 import numpy as np
 
 from ingest import metrics
 from ingest.feed_state import Progress
 from ingest.messages import ClosedCandle
-from ingest.publish.outbox import MAX_ASIDE, Outbox, dead_trades, epoch_begun
 from ingest.publish.quarantine import (
     Bounds,
     KnownTrades,
@@ -26,19 +26,26 @@ from ingest.publish.quarantine import (
 )
 from ingest.publish.resume import epoch_told, last_published, repair_id
 from ingest.publish.sequencer import Counts, Sequencer, WaitingLimits
-from mesh.bus import subjects, wire
+from mesh.bus import control, subjects, wire
 from mesh.bus.connection import Bus
+from mesh.bus.dead_letters import DeadLetterQueue, letter_about
+from mesh.bus.outgoing_queue import OutgoingMessage, OutgoingQueue
 from mesh.bus.publisher import Publisher
 from mesh.service.health import Health, State
 from mesh.service.logs import LogThrottle
 from mesh.values import epochs
+from mesh.values.fixed import format_e8
 from mesh.values.id_ranges import IdRange
 from mesh.values.trades import Bools, TradeColumns
+from tickmesh.v1 import control_pb2
 
 log = logging.getLogger("ingest.trade_publisher")
 
 MAX_BATCH = 4096
 """Trades in one message at most: about 0.14 MB."""
+
+MAX_COPIED = 50
+"""So many of the trades that are held together are kept as a dead letter."""
 
 _MINUTE_US = 60_000_000
 LATER_US = 1_000_000
@@ -76,6 +83,8 @@ class TradePublisher:
         epoch_wait_s: how long after the first symbol to wait for store's word in which epoch symbols are of which RAW
             holds nothing: the disk of the bus may have been lost.
         health: where it is told that trades are held and why.
+        outgoing: publishes that a new epoch has begun; nobody is told without it.
+        dead: keeps a copy of trades that are held; without it they are only counted and logged.
 
     """
 
@@ -89,6 +98,8 @@ class TradePublisher:
         bounds: Bounds | None = None,
         epoch_wait_s: float = 0.0,
         health: Health | None = None,
+        outgoing: OutgoingQueue | None = None,
+        dead: DeadLetterQueue | None = None,
     ) -> None:
         self.venue = venue
         self._bus = bus
@@ -100,7 +111,8 @@ class TradePublisher:
         self._followed: dict[str, _Followed] = {}
         self._call_on_doubt: list[Callable[[str], None]] = []
         self._call_on_epoch: list[Callable[[str], None]] = []
-        self._outbox: Outbox | None = None
+        self._outgoing = outgoing
+        self._dead = dead
         self._venue_time_us = 0
         self._lock = asyncio.Lock()
         self._log_throttle: dict[tuple[str, str], LogThrottle] = {}
@@ -120,10 +132,6 @@ class TradePublisher:
     def on_epoch(self, call: Callable[[str], None]) -> None:
         """Call a function with the symbol whenever a new epoch of it has begun."""
         self._call_on_epoch.append(call)
-
-    def keep_aside_in(self, outbox: Outbox) -> None:
-        """Bring a copy of trades that are doubted there from now on; until then they are only counted and told."""
-        self._outbox = outbox
 
     async def follow(self, symbol: str) -> None:
         """Let a symbol's trades pass from now on, after the last one that RAW holds; waits for the bus."""
@@ -237,9 +245,9 @@ class TradePublisher:
                 return
             log.warning("%s: %s: this is epoch %d", symbol, why.replace("the venue", self.venue, 1), epoch)
             for doubted in followed.quarantine.held:  # of the old count, and nobody can be asked about them any more
-                self._tell_doubted(symbol, doubted)
+                self._report_quarantined(symbol, doubted)
                 metrics.QUARANTINE_ENDED.labels(self.venue, symbol, "dropped").inc(len(doubted.trades))
-            self._tell_counts(symbol, followed.sequencer)
+            self._count(symbol, followed.sequencer)
             last_us = followed.sequencer.last_time_us
             followed.sequencer = Sequencer(last_id=after_id, last_time_us=last_us, limits=self._limits)
             followed.quarantine = Quarantine(self._bounds)
@@ -247,8 +255,9 @@ class TradePublisher:
             followed.recent, followed.epoch = RecentTrades(), epoch
             followed.begins_after_id = followed.head_id
             metrics.EPOCH.labels(self.venue, symbol).set(epoch)
-            if self._outbox is not None:
-                self._outbox.put(epoch_begun(self.venue, symbol, epoch))
+            if self._outgoing is not None:
+                begun = control_pb2.Epoch(venue=self.venue, symbol=symbol, epoch=epoch)
+                self._outgoing.put(OutgoingMessage(subjects.epoch(self.venue, symbol), control.encode(begun)))
         for trades in anew:  # REST has told none of them: a wrong one is doubted in the new count as in the old one
             await self.take(trades)
         for call in self._call_on_epoch:
@@ -403,7 +412,7 @@ class TradePublisher:
         trade_id = int(right.trade_id[0])
         words = f"trade {trade_id} was published, and REST and other trades say that it was another one: corrected"
         log.error("%s: %s", symbol, words)
-        self._put_aside(QuarantinedTrades(wrong, "disputed", _now_s(), words))
+        self._keep_copy(QuarantinedTrades(wrong, "disputed", _now_s(), words))
         metrics.CORRECTED.labels(self.venue, symbol).inc()
         followed.recent.correct(right)
         if trade_id == followed.sequencer.last_id:
@@ -459,7 +468,7 @@ class TradePublisher:
         sequencer = self._followed[symbol].sequencer
         if (dropped := sequencer.drop_contradicted()) is not None:
             words = f"trades {dropped.trade_id[0]} to {dropped.trade_id[-1]} came before lower ids that go on"
-            self._tell_doubted(symbol, QuarantinedTrades(dropped, "id_ahead", _now_s(), words))
+            self._report_quarantined(symbol, QuarantinedTrades(dropped, "id_ahead", _now_s(), words))
             log.warning("%s: dropped %d trades: %s", symbol, len(dropped), words)
             self._followed[symbol].head_id = sequencer.last_id or -1
             return
@@ -550,7 +559,7 @@ class TradePublisher:
         if wrong.any():
             rows = trades.rows(wrong)
             why = f"REST tells trade {rows.trade_id[0]} with the time {rows.time_us[0]} us, far from all others"
-            self._tell_doubted(trades.symbol, QuarantinedTrades(rows, "time", _now_s(), why, live=False))
+            self._report_quarantined(trades.symbol, QuarantinedTrades(rows, "time", _now_s(), why, live=False))
         return wrong
 
     def _implausible(self, trades: TradeColumns) -> Bools:
@@ -564,12 +573,12 @@ class TradePublisher:
             await asyncio.sleep(0.25)
             for symbol, followed in list(self._followed.items()):
                 sequencer = followed.sequencer
-                self._tell_counts(symbol, sequencer)
+                self._count(symbol, sequencer)
                 metrics.QUARANTINE.labels(self.venue, symbol).set(followed.quarantine.held_trades)
                 while followed.sequencer.overdue(_now_s()):  # another one once a new epoch has begun
                     if not await self._doubt_lone(symbol):
                         await self.give_up(symbol, "past the bounds of waiting")
-            self._tell_health()
+            self._report_health()
 
     async def _publish(self, symbol: str, due: TradeColumns | None) -> None:
         if due is None or self._closed:
@@ -582,7 +591,7 @@ class TradePublisher:
             message_id = f"{self.venue}.{subjects.token(symbol)}.{part.trade_id[0]}-{part.trade_id[-1]}"
             await self._send(part, message_id, None)
 
-    def _tell_health(self) -> None:
+    def _report_health(self) -> None:
         """Say which trades are held because of their ids or times, and of which symbols the epoch is not known."""
         if self._health is None:
             return
@@ -602,7 +611,7 @@ class TradePublisher:
             else:
                 self._health.clear(name)
 
-    def _tell_counts(self, symbol: str, sequencer: Sequencer) -> None:
+    def _count(self, symbol: str, sequencer: Sequencer) -> None:
         told, sequencer.counts = sequencer.counts, Counts()
         metrics.TRADES.labels(self.venue, symbol).inc(told.released)
         metrics.DUPLICATES.labels(self.venue, symbol).inc(told.duplicates)
@@ -636,10 +645,10 @@ class TradePublisher:
         """Let go on what may, and tell what is held and dropped."""
         for doubted in verdict.held:
             if doubted.kind not in ("first", "early"):  # right ones are held each time: a wrong one is worth a word
-                self._tell_doubted(symbol, doubted)
+                self._report_quarantined(symbol, doubted)
         for doubted, why in verdict.dropped:
             if doubted.kind in ("first", "early"):
-                self._tell_doubted(symbol, doubted)
+                self._report_quarantined(symbol, doubted)
             metrics.QUARANTINE_ENDED.labels(self.venue, symbol, "dropped").inc(len(doubted.trades))
             log.warning(
                 "%s: dropped %d doubted trades from %d on: %s",
@@ -668,16 +677,37 @@ class TradePublisher:
             for call in self._call_on_doubt:
                 call(symbol)
 
-    def _tell_doubted(self, symbol: str, doubted: QuarantinedTrades) -> None:
+    def _report_quarantined(self, symbol: str, doubted: QuarantinedTrades) -> None:
         metrics.QUARANTINED.labels(self.venue, symbol, doubted.kind).inc(len(doubted.trades))
-        self._put_aside(doubted)
-        self._tell_health()
+        self._keep_copy(doubted)
+        self._report_health()
         if self._log_throttle.setdefault((symbol, doubted.kind), LogThrottle(every_s=10)).due(_now_s()):
             log.warning("%s: held %d trades back: %s", symbol, len(doubted.trades), doubted.why)
 
-    def _put_aside(self, doubted: QuarantinedTrades) -> None:
-        if self._outbox is not None and self._outbox.waiting < MAX_ASIDE:
-            self._outbox.put(dead_trades(doubted))
+    def _keep_copy(self, doubted: QuarantinedTrades) -> None:
+        if self._dead is not None:
+            self._dead.put_letter(letter_about("quarantine", _as_json(doubted.trades), doubted.why))
+
+
+def _as_json(trades: TradeColumns) -> bytes:
+    """Return trades for a person to look at, the first MAX_COPIED of them."""
+    copied = trades.rows(slice(0, MAX_COPIED))
+    rows = zip(
+        copied.trade_id.tolist(),
+        map(format_e8, copied.price_e8.tolist()),
+        map(format_e8, copied.quantity_e8.tolist()),
+        copied.time_us.tolist(),
+        copied.is_buyer_maker.tolist(),
+        strict=True,
+    )
+    names = ("trade_id", "price", "quantity", "time_us", "is_buyer_maker")
+    content = {
+        "venue": copied.venue,
+        "symbol": copied.symbol,
+        "received_time_us": copied.received_time_us,
+        "trades": [dict(zip(names, row, strict=True)) for row in rows],
+    }
+    return msgspec.json.encode(content)
 
 
 def _shifted(trades: TradeColumns, by: int) -> TradeColumns:

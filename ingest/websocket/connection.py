@@ -13,8 +13,7 @@ from ingest import metrics
 from ingest.followed_symbols import FollowedSymbols
 from ingest.http.errors import VenueRequestError
 from ingest.messages import BadFrame, ClosedCandle
-from ingest.publish.aside import Aside
-from ingest.publish.outbox import Outbox, minute
+from ingest.publish.bad_frames import BadFrames
 from ingest.publish.trade_publisher import TradePublisher
 from ingest.venue import Venue
 from ingest.websocket.coalescer import Coalescer
@@ -32,6 +31,12 @@ from ingest.websocket.session import (
     UnknownSeen,
 )
 from ingest.websocket.silence_watchdog import Doubt, SilenceWatchdog
+from mesh.bus import control, subjects
+from mesh.bus.message import MESSAGE_ID
+from mesh.bus.outgoing_queue import OutgoingMessage, OutgoingQueue
+from mesh.values import epochs
+from mesh.values.fixed import format_e8
+from tickmesh.v1 import control_pb2
 
 log = logging.getLogger("ingest.connection")
 
@@ -59,7 +64,8 @@ class VenueConnection:
         endpoint: the host, and in which form to ask it.
         followed: the symbols.
         trade_publisher: where trades go.
-        outbox: where closed minutes and bad frames go.
+        outgoing: where closed minutes go.
+        bad_frames: where frames go that cannot be read.
         watchdog: how often there are trades, and so when a silence is too long.
         newest_id: asks REST for the id of a symbol's newest trade, None when it has none.
         on_followed: called with each symbol whose trades come from now on, and which may have missed some before.
@@ -78,7 +84,8 @@ class VenueConnection:
         followed: FollowedSymbols,
         # Where what is said goes
         trade_publisher: TradePublisher,
-        outbox: Outbox,
+        outgoing: OutgoingQueue,
+        bad_frames: BadFrames,
         # Silence
         watchdog: SilenceWatchdog,
         newest_id: Callable[[str], Awaitable[int | None]],
@@ -99,7 +106,8 @@ class VenueConnection:
         self._endpoint = endpoint
         self._symbols = followed
         self._trade_publisher = trade_publisher
-        self._outbox = outbox
+        self._outgoing = outgoing
+        self._bad_frames = bad_frames
         self._watchdog = watchdog
         self._newest_id = newest_id
         self._on_followed = on_followed
@@ -107,7 +115,6 @@ class VenueConnection:
         self._max_age_s = max_age_s
         self.session = venue.adapter.session(venue.name, (), plain=endpoint.plain)
         self._frames = FrameQueue(MAX_FRAMES, MAX_WAITING_BYTES)
-        self._bad_frames = Aside("frames", outbox)
         self._settling: asyncio.Task[None] | None = None
         self._at_first: dict[str, int] = {}  # by symbol: what REST's newest trade was when it was asked first
 
@@ -301,9 +308,10 @@ class VenueConnection:
                 log.debug("a minute of %s, which is not followed", event.symbol)
             case ClosedCandle():
                 if why := self._trade_publisher.why_no_candle(event):
-                    self._bad_frames.keep(BadFrame(why, repr(event).encode()))
+                    self._bad_frames.take(BadFrame(why, repr(event).encode()))
                 else:
-                    self._outbox.put(minute(self._venue.name, event, epoch=self._trade_publisher.epoch(event.symbol)))
+                    epoch = self._trade_publisher.epoch(event.symbol)
+                    self._outgoing.put(closed_minute(self._venue.name, event, epoch=epoch))
             case Refused(symbols, code, message, again_after_s):
                 words = "the venue refuses %s: %d %s; asking again in %g s"
                 log.error(words, ", ".join(symbols), code, message, again_after_s)
@@ -316,7 +324,7 @@ class VenueConnection:
                 metrics.UNKNOWN_EVENTS.inc()
                 log.debug("unknown event %s", name)
             case BadFrame():
-                self._bad_frames.keep(event)
+                self._bad_frames.take(event)
             case MinuteSeen(symbol, last_trade_id):
                 if self.session.follows(symbol):
                     self._watchdog.minute(symbol, last_trade_id, asyncio.get_running_loop().time())
@@ -325,6 +333,34 @@ class VenueConnection:
                     newest_id = int(event.trade_id.max())
                     self._watchdog.traded(event.symbol, newest_id, asyncio.get_running_loop().time())
                 await self._trade_publisher.take(event)
+
+
+def closed_minute(venue: str, candle: ClosedCandle, *, epoch: int = 0) -> OutgoingMessage:
+    """Return the message of a minute that the venue has closed.
+
+    Its id makes the bus keep it once where two connections bring it.
+
+    Args:
+        venue: whose.
+        candle: as the venue tells it; its ids are those of the venue.
+        epoch: of the symbol, which makes keys of them.
+
+    """
+    message = control_pb2.VenueCandle(
+        venue=venue,
+        symbol=candle.symbol,
+        open_time_us=candle.open_time_us,
+        first_trade_id=epochs.key_of(epoch, candle.first_trade_id),
+        last_trade_id=epochs.key_of(epoch, candle.last_trade_id),
+        trade_count=candle.trade_count,
+        open_e8=candle.open_e8,
+        high_e8=candle.high_e8,
+        low_e8=candle.low_e8,
+        close_e8=candle.close_e8,
+        volume_decimal=format_e8(candle.volume_e8),
+    )
+    message_id = f"candle-{venue}-{subjects.token(candle.symbol)}-{candle.open_time_us}"
+    return OutgoingMessage(subjects.candle(venue, candle.symbol), control.encode(message), {MESSAGE_ID: message_id})
 
 
 async def _read(socket: ClientConnection, frames: FrameQueue) -> None:

@@ -8,6 +8,7 @@ __all__ = [
     "dead_letters",
     "membership",
     "message",
+    "outgoing_queue",
     "position",
     "publisher",
     "reader",

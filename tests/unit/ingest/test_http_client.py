@@ -14,8 +14,8 @@ import pytest
 
 from ingest.binance.http_api import BinanceHttpApi
 from ingest.http.errors import EndpointNotOffered, RequestRejected, VenueUnavailable
-from ingest.publish.aside import Aside
-from ingest.publish.outbox import Outbox
+from ingest.publish.bad_frames import BadFrames
+from mesh.bus.dead_letters import DeadLetterQueue
 from mesh.values.id_ranges import NO_IDS, IdRanges
 from tests.fixtures.binance import http_api_of
 
@@ -66,19 +66,19 @@ async def test_what_the_venue_said_elsewhere_keeps_rest_away_too() -> None:
     assert asked == []
 
 
-async def test_a_row_that_cannot_be_read_is_kept_aside_and_its_neighbours_are_found() -> None:
+async def test_a_row_that_cannot_be_read_is_a_dead_letter_and_its_neighbours_are_found() -> None:
     row = {"id": 5, "price": "1.5", "qty": "2", "time": 1499865549590, "isBuyerMaker": True}
     rows = [row, row | {"id": 6, "price": "0.000000001"}, row | {"id": 7}]
-    no_bus: Any = None  # nothing is sent before the outbox runs
-    outbox = Outbox(no_bus)
+    no_bus: Any = None  # nothing is sent before the queue runs
+    dead = DeadLetterQueue(no_bus)
 
     async with httpx.AsyncClient(transport=says(json.dumps(rows).encode())) as client:
-        rest = http_api_of(client, "http://binance.example", on_bad_row=Aside("rows", outbox).keep)
+        rest = http_api_of(client, "http://binance.example", on_bad_row=BadFrames("rows", dead).take)
         found = await rest.trades_from("btcusdt", 5)
 
     assert [part.trade_id.tolist() for part in found.parts] == [[5], [7]]
     assert (found.absent, found.unreachable, found.to_the_end) == (NO_IDS, ids((6, 6)), True)
-    assert outbox.waiting == 1
+    assert dead.waiting == 1
 
 
 @pytest.mark.parametrize(

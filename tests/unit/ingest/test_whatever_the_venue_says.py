@@ -17,11 +17,12 @@ from ingest.binance.http_api import BinanceHttpApi
 from ingest.binance.session import BinanceSession
 from ingest.catalog import MAX_CATALOG_BYTES, Catalog
 from ingest.http.errors import VenueRequestError
-from ingest.publish.aside import Aside
-from ingest.publish.outbox import Letter, Outbox
+from ingest.publish.bad_frames import BadFrames
 from ingest.websocket.host_rotation import Endpoint
 from ingest.websocket.silence_watchdog import SilenceWatchdog
 from mesh.bus import control, wire
+from mesh.bus.dead_letters import DeadLetterQueue
+from mesh.bus.outgoing_queue import OutgoingMessage, OutgoingQueue
 from mesh.service.errors import BadMessage
 from mesh.values.id_ranges import IdRange
 from mesh.values.trades import refusal
@@ -32,7 +33,7 @@ from tests.fixtures.passed_on import PassedOn, trade_publisher_into
 from tests.fixtures.venue_words import BODIES, FRAMES, HEADERS, STATUSES
 from tickmesh.v1 import control_pb2
 
-NO_BUS: Any = None  # nothing is sent before an outbox runs
+NO_BUS: Any = None  # nothing is sent before a queue runs
 
 
 class Kept(PassedOn):
@@ -43,17 +44,27 @@ class Kept(PassedOn):
         await super().publish(subject, payload, **options)
 
 
-class Letters(Outbox):
-    """An outbox whose letters are looked at."""
+class CheckedMinutes(OutgoingQueue):
+    """Looks whether store could read what is put."""
+
+    def __init__(self) -> None:
+        super().__init__(NO_BUS, max_waiting=10)
+
+    def put(self, message: OutgoingMessage) -> None:
+        assert message.subject.startswith("candles.")
+        minutes.read_minute(control.decode(control_pb2.VenueCandle, message.payload))
+        super().put(message)
+
+
+class CheckedLetters(DeadLetterQueue):
+    """Looks whether the bus would take what is put."""
 
     def __init__(self) -> None:
         super().__init__(NO_BUS)
 
-    def put(self, letter: Letter) -> None:
-        if letter.subject.startswith("candles."):
-            minutes.read_minute(control.decode(control_pb2.VenueCandle, letter.payload))
+    def put_letter(self, letter: OutgoingMessage) -> None:
         assert len(letter.payload) <= 8192
-        super().put(letter)
+        super().put_letter(letter)
 
 
 async def hear(batches: list[list[bytes]]) -> list[int]:
@@ -63,7 +74,14 @@ async def hear(batches: list[list[bytes]]) -> list[int]:
     await trade_publisher.follow("ethusdt")
     followed = following("btcusdt", "ethusdt")
     watchdog = SilenceWatchdog()
-    connect = connecting(binance(), followed, trade_publisher, watchdog=watchdog, outbox=Letters())
+    connect = connecting(
+        binance(),
+        followed,
+        trade_publisher,
+        watchdog=watchdog,
+        outgoing=CheckedMinutes(),
+        bad_frames=BadFrames("frames", CheckedLetters()),
+    )
     connection = connect(
         endpoint=Endpoint("wss://venue.example", plain=False), max_age_s=60, received_elsewhere=nowhere_else
     )
@@ -112,7 +130,7 @@ async def ask(transport: httpx.MockTransport) -> None:
     ]
     async with httpx.AsyncClient(transport=transport) as client:
         for question in questions:
-            keep = Aside("rows", Letters()).keep
+            keep = BadFrames("rows", CheckedLetters()).take
             rest = http_api_of(client, "https://one.example", "https://two.example", on_bad_row=keep)
             try:
                 found = await question(rest)
