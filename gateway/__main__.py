@@ -14,12 +14,12 @@ from functools import partial
 import uvicorn
 from fastapi import FastAPI
 
-from gateway.access import Admission
+from gateway.access import AdmissionRules
 from gateway.app import create_app
 from gateway.connection import HttpConnection
 from gateway.limits import ConnectionLimits, Connections
+from gateway.live.connection import WebSocketConnection
 from gateway.live.endpoint import MAX_INCOMING_BYTES
-from gateway.live.sockets import Socket
 from gateway.settings import GatewaySettings
 from mesh.service.cli import run
 from mesh.service.lifecycle import Stop
@@ -33,7 +33,7 @@ KEEP_ALIVE_S = 75.0
 MAX_OPEN_FILES = 65_536
 
 
-class Server(uvicorn.Server):
+class GatewayServer(uvicorn.Server):
     """uvicorn that leaves the signals to `mesh.service`."""
 
     @contextmanager
@@ -42,7 +42,9 @@ class Server(uvicorn.Server):
         yield
 
 
-def server_of(app: FastAPI, *, limits: ConnectionLimits | None = None, keep_alive_s: float = KEEP_ALIVE_S) -> Server:
+def server_of(
+    app: FastAPI, *, limits: ConnectionLimits | None = None, keep_alive_s: float = KEEP_ALIVE_S
+) -> GatewayServer:
     """Return the server the gateway runs in: what its WebSockets need and its limits.
 
     Args:
@@ -56,7 +58,7 @@ def server_of(app: FastAPI, *, limits: ConnectionLimits | None = None, keep_aliv
         app,
         # Protocols
         http=partial(HttpConnection, connections=connections),  # type: ignore[arg-type]  # it is called, and no more
-        ws=Socket,
+        ws=WebSocketConnection,
         ws_per_message_deflate=False,  # costs more than it saves on small messages, and cannot be shared
         ws_max_size=MAX_INCOMING_BYTES,
         ws_ping_interval=20.0,
@@ -72,7 +74,7 @@ def server_of(app: FastAPI, *, limits: ConnectionLimits | None = None, keep_aliv
         server_header=False,
         proxy_headers=False,
     )
-    return Server(config)
+    return GatewayServer(config)
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -82,7 +84,7 @@ def listen(host: str, port: int) -> socket.socket:
         listener = socket.create_server((host, port), family=family, backlog=2048)
     except OSError as exc:
         raise OSError(f"cannot listen for HTTP on {host}:{port}: {exc.strerror or exc}") from exc
-    # Connections inherit it. What the kernel holds for a slow client can neither be dropped nor told as missed.
+    # Connections inherit it. What the kernel holds for a slow client can neither be dropped nor reported as missed.
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
     return listener
 
@@ -90,27 +92,32 @@ def listen(host: str, port: int) -> socket.socket:
 def raise_open_files() -> int:
     """Raise the limit of open files as far as it goes, and return it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = MAX_OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_OPEN_FILES)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-        soft = wanted
+    configured = MAX_OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < configured:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (configured, hard))
+        soft = configured
     return MAX_OPEN_FILES if soft == resource.RLIM_INFINITY else soft
 
 
 def connection_limits(settings: GatewaySettings, *, open_files: int) -> ConnectionLimits:
-    """Return how many connections there may be, as wanted or as many as open files allow."""
-    wanted = ConnectionLimits(settings.max_connections, settings.max_connections_per_address, settings.trusted_proxies)
-    limits = wanted.within(open_files)
-    if limits.total < wanted.total:
+    """Return how many connections there may be, as configured or as many as open files allow."""
+    configured = ConnectionLimits(
+        settings.max_connections, settings.max_connections_per_address, settings.trusted_proxies
+    )
+    limits = configured.within(open_files)
+    if limits.total < configured.total:
         log.warning(
-            "at most %d connections and not %d: the system allows %d open files", limits.total, wanted.total, open_files
+            "at most %d connections and not %d: the system allows %d open files",
+            limits.total,
+            configured.total,
+            open_files,
         )
     return limits
 
 
 async def main(settings: GatewaySettings, stop: Stop) -> None:
     """Serve until `stop`, then drain: clients of `/ws` get 1001, requests under way their answer."""
-    admission = Admission(
+    admission = AdmissionRules(
         tokens=settings.access(),
         hosts=(*settings.allowed_hosts, settings.gateway_host.lower()),
         origins=settings.allowed_origins,
@@ -122,7 +129,7 @@ async def main(settings: GatewaySettings, stop: Stop) -> None:
             server = server_of(app, limits=limits, keep_alive_s=settings.keep_alive_s)
             async with asyncio.TaskGroup() as tasks:
                 # Not in uvicorn's lifespan: what ends there unexpectedly is logged, and everything else goes on.
-                following = tasks.create_task(app.state.live.run(), name="live")
+                following = tasks.create_task(app.state.websockets.run(), name="websockets")
                 asking = tasks.create_task(app.state.mesh_status.run(), name="mesh status")
                 serving = tasks.create_task(server.serve(sockets=[listener]), name="uvicorn")
                 stopping = tasks.create_task(stop.wait(), name="stop")
@@ -130,7 +137,7 @@ async def main(settings: GatewaySettings, stop: Stop) -> None:
                 log.info("http://%s:%d, documentation at /docs", settings.gateway_host, port)
                 await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
                 stopping.cancel()
-                await app.state.live.drain()
+                await app.state.websockets.drain()
                 server.should_exit = True
                 await serving
                 following.cancel()

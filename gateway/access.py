@@ -37,7 +37,7 @@ def split_token(pairs: list[tuple[str, str]]) -> tuple[str, list[tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class Denial:
     """Why a request is not admitted."""
 
     status: int
@@ -48,7 +48,7 @@ class Refusal:
 
 
 @dataclass(frozen=True, slots=True)
-class Admission:
+class AdmissionRules:
     """The rules of one gateway.
 
     Attributes:
@@ -62,9 +62,9 @@ class Admission:
     hosts: tuple[str, ...] = ()
     origins: tuple[str, ...] = ()
 
-    def refusal(
+    def denial(
         self, kind: str, verb: str, path: str, headers: Iterable[tuple[bytes, bytes]], token: str
-    ) -> Refusal | None:
+    ) -> Denial | None:
         """Return why a request is refused, None when it is admitted.
 
         Args:
@@ -93,24 +93,24 @@ class Admission:
         if not said:
             wrong += f" or as ?{TOKEN_PARAMETER}="
         elif wrong != WRONG_TOKEN:
-            return Refusal(403, f"{wrong}; {verb} needs the other one")
-        return Refusal(401, wrong, {"WWW-Authenticate": "Bearer"}, wrong_token=bool(said))
+            return Denial(403, f"{wrong}; {verb} needs the other one")
+        return Denial(401, wrong, {"WWW-Authenticate": "Bearer"}, wrong_token=bool(said))
 
-    def host_problem(self, hosts: list[str]) -> Refusal | None:
+    def host_problem(self, hosts: list[str]) -> Denial | None:
         """Return what is wrong with the Host headers of a request; None when nothing is, or there is none."""
         if not hosts:
             return None  # HTTP/1.0, which no browser speaks; without a Host 1.1 is refused earlier
         if len(hosts) > 1:
-            return Refusal(400, f"{len(hosts)} Host headers, expected one")
+            return Denial(400, f"{len(hosts)} Host headers, expected one")
         name = _hostname(f"//{hosts[0]}")
         if name is None or not _is_authority(hosts[0]):
-            return Refusal(400, f"{hosts[0][:80]!r} is no host, expected a name or an address, and perhaps a port")
+            return Denial(400, f"{hosts[0][:80]!r} is no host, expected a name or an address, and perhaps a port")
         if _is_address(name) or any(_fits(name, pattern) for pattern in (*_OWN_NAMES, *self.hosts)):
             return None
         # RFC 9110, 15.5.20: "not configured to produce responses for the combination of scheme and authority"
-        return Refusal(421, f"this is not {name[:80]!r}: ask by address, or set ALLOWED_HOSTS to the names it has")
+        return Denial(421, f"this is not {name[:80]!r}: ask by address, or set ALLOWED_HOSTS to the names it has")
 
-    def origin_problem(self, origins: list[str], host: str) -> Refusal | None:
+    def origin_problem(self, origins: list[str], host: str) -> Denial | None:
         """Return what is wrong with the page a browser asks for; None when nothing is, or no browser asks."""
         if not origins:
             return None
@@ -118,9 +118,7 @@ class Admission:
         if len(origins) == 1 and ((page and page == here) or origins[0].lower() in self.origins):
             return None
         here = here or "this host"
-        return Refusal(
-            403, f"a page of {origins[0][:80]!r} may not use this from a browser; only pages of {here!r} may"
-        )
+        return Denial(403, f"a page of {origins[0][:80]!r} may not use this from a browser; only pages of {here!r} may")
 
 
 class _Given:

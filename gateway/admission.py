@@ -27,14 +27,14 @@ class AdmissionMiddleware:
 
     """
 
-    def __init__(self, app: ASGIApp, *, admission: access.Admission) -> None:
+    def __init__(self, app: ASGIApp, *, admission: access.AdmissionRules) -> None:
         self._app = app
         self._admission = admission
         self._wrong_tokens = WrongTokens()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or let it through."""
-        refused = self._admission.refusal(
+        refused = self._admission.denial(
             scope["type"], scope.get("method", ""), scope["path"], scope["headers"], _token(scope["query_string"])
         )
         if refused is None:
@@ -44,7 +44,7 @@ class AdmissionMiddleware:
             host = (scope.get("client") or ("",))[0]
             if wait_s := self._wrong_tokens.count(host, now_s=monotonic()):
                 # Closed, so that each guess costs a connection.
-                refused = access.Refusal(429, too_many(wait_s), {"Retry-After": str(wait_s), "Connection": "close"})
+                refused = access.Denial(429, too_many(wait_s), {"Retry-After": str(wait_s), "Connection": "close"})
         REFUSED.labels(refused.status).inc()
         headers = {"Cache-Control": "no-store", **refused.headers}
         response = Response(

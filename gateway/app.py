@@ -26,11 +26,11 @@ from starlette.routing import WebSocketRoute
 from gateway import access, manual
 from gateway.admission import AdmissionMiddleware
 from gateway.errors import BadInput, HttpError, refusal_body
-from gateway.live.endpoint import MAX_BYTES, Live
+from gateway.live.endpoint import MAX_BYTES, WebSocketEndpoint
 from gateway.live.endpoint import unknown_path as unknown_websocket
 from gateway.live.fanout import ClientLimits
-from gateway.mesh_status import MeshStatus
-from gateway.resource import JSON, Answer, Resource, read_body, refusal
+from gateway.mesh_status import StatusCollector
+from gateway.resource import JSON, Handler, Resource, read_body, refusal
 from gateway.transcode import comments, docs, json, openapi
 from gateway.transcode.rules import NEXT_PAGE_TOKEN, Route, routes
 from gateway.upstreams import CALL_LIMIT_S, Call, UpstreamError, Upstreams
@@ -47,7 +47,7 @@ def create_app(
     signal: grpc.aio.Channel,
     store: grpc.aio.Channel,
     # Access
-    admission: access.Admission | None = None,
+    admission: access.AdmissionRules | None = None,
     # ClientLimits
     call_limit_s: float = CALL_LIMIT_S,
     client_limits: ClientLimits | None = None,
@@ -55,8 +55,8 @@ def create_app(
 ) -> FastAPI:
     """Return the app.
 
-    Keep `app.state.live.run()` and `app.state.mesh_status.run()` going beside the server; `app.state.live.drain()` lets
-    the WebSocket clients go before the server stops.
+    Keep `app.state.websockets.run()` and `app.state.mesh_status.run()` going beside the server;
+    `app.state.websockets.drain()` lets the WebSocket clients go before the server stops.
 
     Args:
         signal: channel to SignalService; stays the caller's.
@@ -67,13 +67,15 @@ def create_app(
         max_ws_bytes: how much may wait for all WebSocket clients together.
 
     """
-    admission = admission or access.Admission()
+    admission = admission or access.AdmissionRules()
     tokens = admission.tokens
-    live = Live(signal, token=tokens.api_token, limits=client_limits, max_bytes=max_ws_bytes)
+    websockets = WebSocketEndpoint(signal, token=tokens.api_token, limits=client_limits, max_bytes=max_ws_bytes)
     upstreams = Upstreams(
         {SIGNAL_SERVICE.full_name: signal, STORE_SERVICE.full_name: store}, token=tokens.api_token, limit_s=call_limit_s
     )
-    mesh_status = MeshStatus({"signal": signal, "store": store}, flowing=lambda: live.flowing, token=tokens.api_token)
+    mesh_status = StatusCollector(
+        {"signal": signal, "store": store}, flowing=lambda: websockets.flowing, token=tokens.api_token
+    )
     found = routes(SERVICES)
     document = openapi.document(
         found,
@@ -89,16 +91,16 @@ def create_app(
     app.openapi = lambda: document  # type: ignore[method-assign]  # FastAPI's documented hook
     app.router.redirect_slashes = False
     app.add_middleware(AdmissionMiddleware, admission=admission)
-    app.state.live = live
+    app.state.websockets = websockets
     app.state.mesh_status = mesh_status
-    answers: dict[str, dict[str, Answer]] = {}
+    answers: dict[str, dict[str, Handler]] = {}
     for route in found:
         call = mesh_status.call if route.method.containing_service is STATUS_SERVICE else upstreams.call(route)
         answers.setdefault(route.template.text, {})[route.verb] = _transcoded(route, call)
-    own = _own_answers(live, upstreams, mesh_status, document)
+    own = _own_answers(websockets, upstreams, mesh_status, document)
     for path, by_verb in (own | answers).items():
         app.router.routes.append(StarletteRoute(_starlette_path(path, found), Resource(path, by_verb)))
-    app.router.routes.append(WebSocketRoute("/ws", live.endpoint))
+    app.router.routes.append(WebSocketRoute("/ws", websockets.serve))
     app.router.routes.append(WebSocketRoute("/{path:path}", unknown_websocket))
     known_paths = [*answers, *own, "/ws"]
 
@@ -114,7 +116,7 @@ def create_app(
     return app
 
 
-def _transcoded(route: Route, call: Call) -> Answer:
+def _transcoded(route: Route, call: Call) -> Handler:
     async def answer(request: Request) -> Response:
         try:
             _, pairs = access.split_token(access.query_pairs(request.scope["query_string"]))
@@ -144,15 +146,15 @@ def _next_page(request: Request, pairs: list[tuple[str, str]], page_token: str) 
 
 
 def _own_answers(
-    live: Live, upstreams: Upstreams, mesh_status: MeshStatus, document: openapi.Json
-) -> dict[str, dict[str, Answer]]:
+    websockets: WebSocketEndpoint, upstreams: Upstreams, mesh_status: StatusCollector, document: openapi.Json
+) -> dict[str, dict[str, Handler]]:
     document_bytes = msgspec.json.encode(document)
 
     async def healthz(_: Request) -> Response:
         return Response(b'{"status":"ok"}', media_type=JSON)
 
     async def readyz(_: Request) -> Response:
-        status, body = readiness(await upstreams.health(), flowing=live.flowing, warnings=mesh_status.warnings())
+        status, body = readiness(await upstreams.health(), flowing=websockets.flowing, warnings=mesh_status.warnings())
         return Response(body, status, media_type=JSON)
 
     async def openapi_json(_: Request) -> Response:
@@ -180,7 +182,7 @@ def readiness(health: Mapping[str, str], *, flowing: bool | None, warnings: Sequ
     Args:
         health: what the upstreams said: full name -> `SERVING`, or something else.
         flowing: whether the stream of trades from signal is open; None while no client wants it.
-        warnings: why prices may stand still all the same, in words for people; told, whatever the status.
+        warnings: why prices may stand still all the same, in words for people; shown whatever the status.
 
     """
     signal = health[SIGNAL_SERVICE.full_name]
@@ -189,11 +191,11 @@ def readiness(health: Mapping[str, str], *, flowing: bool | None, warnings: Sequ
         problem = f"{SIGNAL_SERVICE.name} is {signal}"
     elif flowing is False:
         problem = "the stream of trades from signal is not open yet"
-    told = {"upstreams": health} | ({"warnings": warnings} if warnings else {})
+    body = {"upstreams": health} | ({"warnings": warnings} if warnings else {})
     if not problem:
-        return 200, msgspec.json.encode({"status": "ready"} | told)
+        return 200, msgspec.json.encode({"status": "ready"} | body)
     error = msgspec.json.decode(refusal_body(503, f"not ready: {problem}"))
-    return 503, msgspec.json.encode({"status": "not ready"} | told | error)
+    return 503, msgspec.json.encode({"status": "not ready"} | body | error)
 
 
 def _starlette_path(path: str, found: tuple[Route, ...]) -> str:

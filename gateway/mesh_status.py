@@ -23,7 +23,7 @@ from mesh.service.status import Received
 from tickmesh.v1 import status_pb2
 from tickmesh.v1.status_pb2_grpc import StatusServiceStub
 
-log = logging.getLogger("gateway.status")
+log = logging.getLogger("gateway.mesh_status")
 
 ASK_EVERY_S = 1.0
 ANSWER_WITHIN_S = 2.0
@@ -42,7 +42,7 @@ _SERVICE_STATES = {
 _NOT_WELL = (status_pb2.Condition.STATE_DEGRADED, status_pb2.Condition.STATE_FAILED)
 
 
-class MeshStatus:
+class StatusCollector:
     """What the gateway knows of the mesh; `run` keeps it up to date.
 
     Args:
@@ -72,7 +72,7 @@ class MeshStatus:
         """Ask both again and again, for ever; a task of the gateway's own."""
         while True:
             await asyncio.gather(*map(self._ask, self._stubs), asyncio.sleep(ASK_EVERY_S))
-            self._tell_metrics(self.response())
+            self._update_metrics(self.response())
 
     def response(self) -> status_pb2.GetStatusResponse:
         """Return the status of the mesh as it is known now."""
@@ -82,7 +82,7 @@ class MeshStatus:
         response = status.summarize(status.newest(*answers, {"gateway": own}), now_us=now_us)
         for service in response.services:
             if service.HasField("report") and service.report.HasField("feed"):
-                service.report.feed.ClearField("symbols")  # they are told once, beside the services
+                service.report.feed.ClearField("symbols")  # they stand once, beside the services
         return response
 
     def warnings(self) -> list[str]:
@@ -114,13 +114,13 @@ class MeshStatus:
     def _note(self, name: str, problem: str) -> None:
         self.health.condition(name, State.FAILED if problem else State.OK, problem)
 
-    def _tell_metrics(self, response: status_pb2.GetStatusResponse) -> None:
+    def _update_metrics(self, response: status_pb2.GetStatusResponse) -> None:
         for feed, name in _FEED_STATES.items():
             FEED.labels(name).set(feed == response.state)
         for service in response.services:
             for state, name in _SERVICE_STATES.items():
                 SERVICE.labels(service.service, name).set(state == service.state)
-            if service.report.HasField("restarts"):  # else the number would seem to rise when it is heard of
+            if service.report.HasField("restarts"):  # else the number would seem to rise when the report arrives
                 RESTARTS.labels(service.service).set(service.report.restarts)
             if service.report.HasField("feed") and service.report.feed.HasField("last_trade_time"):
                 LAST_TRADE_S.set(service.report.feed.last_trade_time.ToMicroseconds() / 1e6)

@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 
 from gateway.errors import RETRY_AFTER, BadInput, HttpError, phrase, refusal_body
 
-log = logging.getLogger("gateway.http")
+log = logging.getLogger("gateway.resource")
 
 MAX_BODY_BYTES = 64 * 1024
 MAX_DISCARDED_BYTES = 16 * 2**20
@@ -24,7 +24,7 @@ BODY_LIMIT_S = 10.0
 REQUESTS = Counter("tickmesh_gateway_http_requests_total", "HTTP requests by path and status", ["path", "status"])
 SECONDS = Histogram("tickmesh_gateway_http_seconds", "time to answer an HTTP request, by path", ["path"])
 
-Answer = Callable[[Request], Awaitable[Response]]
+Handler = Callable[[Request], Awaitable[Response]]
 
 JSON = "application/json"
 _ALWAYS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
@@ -39,7 +39,7 @@ class Resource:
 
     """
 
-    def __init__(self, path: str, answers: Mapping[str, Answer]) -> None:
+    def __init__(self, path: str, answers: Mapping[str, Handler]) -> None:
         self._path = path
         self._answers = dict(answers)
         if "GET" in answers:
@@ -53,7 +53,7 @@ class Resource:
         try:
             response = await self._answer(request)
         except ClientDisconnect:
-            return  # nobody is left to be told
+            return  # nobody is left to be declared
         for name, value in (_ALWAYS | RETRY_AFTER if response.status_code == 503 else _ALWAYS).items():
             response.headers.setdefault(name, value)
         SECONDS.labels(self._path).observe(perf_counter() - started_s)
@@ -100,9 +100,14 @@ async def read_body(request: Request) -> bytes:
         if not (media == JSON or (media.startswith("application/") and media.endswith("+json"))):
             message = f"body is {media[:60]!r}, expected {JSON}: send it with `Content-Type: {JSON}`"
             raise HttpError(415, message, headers={"Accept-Post": JSON})
-    told = request.headers.get("content-length", "0")
-    if "expect" in request.headers and told.isascii() and told.isdigit() and int(told[:19]) > MAX_BODY_BYTES:
-        raise _too_large(told)  # the client asks before it sends
+    declared = request.headers.get("content-length", "0")
+    if (
+        "expect" in request.headers
+        and declared.isascii()
+        and declared.isdigit()
+        and int(declared[:19]) > MAX_BODY_BYTES
+    ):
+        raise _too_large(declared)  # the client asks before it sends
     body, size = bytearray(), 0
     try:
         async with asyncio.timeout(BODY_LIMIT_S):

@@ -85,7 +85,7 @@ class Upstreams:
             try:
                 response: Message = await rpc(request, timeout=self._limit_s, metadata=self._metadata)
             except grpc.aio.AioRpcError as exc:
-                raise self._told(service.name, exc) from exc
+                raise self._upstream_error(service.name, exc) from exc
             return response
 
         return call
@@ -103,7 +103,7 @@ class Upstreams:
             return "UNREACHABLE" if exc.code() == grpc.StatusCode.UNAVAILABLE else exc.code().name
         return str(health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status))
 
-    def _told(self, service: str, exc: grpc.aio.AioRpcError) -> UpstreamError:
+    def _upstream_error(self, service: str, exc: grpc.aio.AioRpcError) -> UpstreamError:
         code, message = exc.code(), exc.details() or ""
         if code == grpc.StatusCode.DEADLINE_EXCEEDED:
             message = f"{service} did not answer within {self._limit_s:g} s"
@@ -119,5 +119,5 @@ class Upstreams:
 def _later(status: int, metadata: grpc.aio.Metadata | None) -> dict[str, str]:
     if status not in (429, 503):
         return {}
-    told = metadata.get(RETRY_AFTER) if metadata is not None else None
-    return {"Retry-After": told if isinstance(told, str) and told.isdigit() else "1"}
+    delay = metadata.get(RETRY_AFTER) if metadata is not None else None
+    return {"Retry-After": delay if isinstance(delay, str) and delay.isdigit() else "1"}

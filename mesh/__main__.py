@@ -12,7 +12,7 @@ from dotenv import load_dotenv
 from mesh.local import commands, logs
 from mesh.local.postgres import PostgresError
 from mesh.local.settings import LocalSettings
-from mesh.local.state import AlreadyRunning, State, StateError, blamed
+from mesh.local.state import AlreadyRunning, StateDirectory, StateError, blamed
 from mesh.local.supervisor import SupervisorError
 from mesh.local.up import up
 from mesh.service import environment
@@ -28,7 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if asked.command == "up":
             return up(dict(os.environ))
-        state = State(load(LocalSettings).state_dir)
+        state = StateDirectory(load(LocalSettings).state_dir)
         with blamed(state.directory):
             if asked.command == "logs":
                 return _print_logs(state, asked.service, lines=asked.lines, follow=asked.follow)
@@ -47,7 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
 
 
-def _print_logs(state: State, service: str | None, *, lines: int, follow: bool) -> int:
+def _print_logs(state: StateDirectory, service: str | None, *, lines: int, follow: bool) -> int:
     for line in logs.read(logs.select(state.logs, service), lines=lines, follow=follow):
         print(line, flush=follow)
     return 0

@@ -2,4 +2,4 @@
 
 from __future__ import annotations
 
-__all__ = ["endpoint", "fanout", "sockets"]
+__all__ = ["connection", "endpoint", "fanout"]

@@ -15,7 +15,7 @@ from tickmesh.v1 import signal_pb2
 if TYPE_CHECKING:
     from tickmesh.v1.signal_pb2_grpc import SignalServiceAsyncStub  # only the types know it
 
-log = logging.getLogger("gateway.coins")
+log = logging.getLogger("gateway.live.coins")
 
 CALL_LIMIT_S = 1.0
 """How long a handshake, or the first trades of a stream, wait for the list; both go on without it."""

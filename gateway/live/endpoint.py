@@ -1,7 +1,7 @@
 """`/ws`: every client's connection, from handshake to end.
 
 What one client does or fails to do is its own affair: it has a bounded queue (`fanout`), a task of its own, and is let
-go when it stops reading. All of them share one stream (`stream`), which is followed while there is any client.
+go when it stops reading. All of them share one stream (`SignalFeed`), which is followed while there is any client.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from starlette.websockets import WebSocket
 from gateway import access
 from gateway.errors import RETRY_AFTER, refusal_body
 from gateway.live.coins import CoinList
+from gateway.live.connection import WebSocketConnection
 from gateway.live.fanout import ClientFanout, ClientLimits, ClientQueue
-from gateway.live.signal_feed import Stream, lagged
-from gateway.live.sockets import Socket
-from gateway.live.subscription import Wanted, wanted
+from gateway.live.signal_feed import SignalFeed, lagged
+from gateway.live.subscription import Subscription, parse_subscription
 from gateway.upstreams import serving_of
 from tickmesh.v1.signal_pb2_grpc import SignalServiceStub
 
-log = logging.getLogger("gateway.live")
+log = logging.getLogger("gateway.live.endpoint")
 
 MAX_CLIENTS = 2000
 MAX_BYTES = 128 * 2**20
@@ -58,13 +58,13 @@ LET_GO = Counter("tickmesh_gateway_ws_let_go_total", "clients let go, by close c
 
 @dataclass(eq=False, frozen=True, slots=True)
 class _Client:
-    socket: Socket
+    socket: WebSocketConnection
     reader: ClientQueue
     left_over: asyncio.Event
     """Set when something is queued that there was no room to write."""
 
 
-class Live:
+class WebSocketEndpoint:
     """The clients of `/ws`.
 
     Args:
@@ -90,7 +90,7 @@ class Live:
         self._max_clients = max_clients
         self._max_bytes = max_bytes
         self._fanout = ClientFanout(limits)
-        self._stream = Stream(stub, self._fanout, coins=self._coins, serving=serving_of(signal), token=token)
+        self._stream = SignalFeed(stub, self._fanout, coins=self._coins, serving=serving_of(signal), token=token)
         self._clients: set[_Client] = set()
         self._somebody = asyncio.Event()
         self._nobody = asyncio.Event()
@@ -128,7 +128,7 @@ class Live:
         except TimeoutError:
             log.warning("%d clients did not leave in time", len(self._clients))
 
-    async def endpoint(self, websocket: WebSocket) -> None:
+    async def serve(self, websocket: WebSocket) -> None:
         """Serve one client."""
         try:
             _, pairs = access.split_token(access.query_pairs(websocket.scope["query_string"]))
@@ -138,10 +138,10 @@ class Live:
         if (denial := self._refusal()) is not None:
             await websocket.send_denial_response(denial)
             return
-        socket = Socket.of(websocket)
+        socket = WebSocketConnection.of(websocket)
         try:
-            what = wanted(pairs)
-            await self._check_followed(what.symbols or ())
+            subscription = parse_subscription(pairs)
+            await self._check_followed(subscription.symbols or ())
         except ValueError as exc:
             await websocket.accept()  # browsers tell their pages the reason of a close, but not of a refusal
             LET_GO.labels(1008).inc()
@@ -154,8 +154,8 @@ class Live:
             else:
                 self._write_queued(client)
 
-        client = _Client(socket, self._fanout.connect(wake, what), asyncio.Event())
-        self._add(client, what)
+        client = _Client(socket, self._fanout.connect(wake, subscription), asyncio.Event())
+        self._add(client, subscription)
         try:
             # Whoever is connected misses nothing: not even the first one, for whom the stream has to be opened.
             await self._stream.wait_until_live(limit_s=LIVE_WITHIN_S)
@@ -180,10 +180,10 @@ class Live:
         if symbols and (unfollowed := await self._coins.unfollowed(symbols)):
             raise ValueError(f"symbol {unfollowed[0]!r} is not followed; /api/coins lists what there is")
 
-    def _add(self, client: _Client, what: Wanted) -> None:
+    def _add(self, client: _Client, subscription: Subscription) -> None:
         self._clients.add(client)
         CLIENTS.set(len(self._clients))
-        for chunk in self._stream.greeting if what.events else ():
+        for chunk in self._stream.greeting if subscription.events else ():
             client.reader.offer(chunk)
         self._nobody.clear()
         self._somebody.set()
@@ -250,7 +250,7 @@ class Live:
         client.left_over.set()
 
     async def _catch_up(self, client: _Client) -> None:
-        """Write what was left over whenever the client has read some, until it is gone; `_receive` hears of that."""
+        """Write what was left over whenever the client has read some, until it is gone; `_receive` notices that."""
         while not client.socket.gone:
             await client.left_over.wait()
             client.left_over.clear()

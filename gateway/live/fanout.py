@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from gateway.live.subscription import Wanted
+from gateway.live.subscription import Subscription
 from mesh.service.fanout import BoundedQueue, Fanout
 
 
@@ -40,28 +40,28 @@ class ClientLimits:
 class ClientQueue:
     """What waits for one client; made by `ClientFanout.connect`."""
 
-    def __init__(self, wanted: Wanted, limits: ClientLimits, wake: Callable[[], None]) -> None:
+    def __init__(self, subscription: Subscription, limits: ClientLimits, wake: Callable[[], None]) -> None:
         self.missed_total = 0
         self.overrun = False
-        self._wanted = wanted
+        self._subscription = subscription
         self._limits = limits
         self._wake = wake
         self._chunks: BoundedQueue[Chunk] = BoundedQueue(max_weight=limits.queued)
         self._queued_bytes = 0
-        self._missed = 0  # not yet told
+        self._missed = 0  # not reported yet
         self._missed_in_a_row = 0  # since it last caught up
-        self._owed: dict[str, Chunk] = {}  # control messages among what was lost, the latest of each kind
+        self._lost_control: dict[str, Chunk] = {}  # control messages among what was lost, the latest of each kind
 
     def wants(self, symbol: str, selected: str | None) -> bool:
         """Tell whether trades of the symbol are for this reader."""
-        if self._wanted.everything:
+        if self._subscription.everything:
             return True
-        return symbol == selected if self._wanted.symbols is None else symbol in self._wanted.symbols
+        return symbol == selected if self._subscription.symbols is None else symbol in self._subscription.symbols
 
     @property
     def wants_events(self) -> bool:
         """Whether control messages are for this reader."""
-        return self._wanted.events
+        return self._subscription.events
 
     def offer(self, chunk: Chunk) -> None:
         """Queue a chunk, losing the oldest when there is no room."""
@@ -86,8 +86,8 @@ class ClientQueue:
 
         """
         missed, self._missed = self._missed, 0
-        taken = list(self._owed.values())
-        self._owed.clear()
+        taken = list(self._lost_control.values())
+        self._lost_control.clear()
         room = max_messages
         while self._chunks and room > 0:
             chunk = self._chunks.pop()
@@ -106,7 +106,7 @@ class ClientQueue:
     @property
     def same_as(self) -> object:
         """What is equal for readers who want the same: they queue the same chunks, up to the newest."""
-        return self._wanted.everything, self._wanted.symbols
+        return self._subscription.everything, self._subscription.symbols
 
     @property
     def missed_in_a_row(self) -> int:
@@ -115,8 +115,8 @@ class ClientQueue:
 
     def _miss(self, chunk: Chunk) -> None:
         if chunk.kind and not chunk.missed:
-            self._owed.pop(chunk.kind, None)  # to the end: they are told in the order of their last change
-            self._owed[chunk.kind] = chunk
+            self._lost_control.pop(chunk.kind, None)  # to the end: they are sent in the order of their last change
+            self._lost_control[chunk.kind] = chunk
         self._missed += chunk.trades + chunk.missed
         self._missed_in_a_row += chunk.trades
         self.missed_total += chunk.trades
@@ -134,15 +134,15 @@ class ClientFanout(Fanout[ClientQueue]):
         super().__init__()
         self._limits = limits or ClientLimits()
 
-    def connect(self, wake: Callable[[], None], wanted: Wanted) -> ClientQueue:
+    def connect(self, wake: Callable[[], None], subscription: Subscription) -> ClientQueue:
         """Add a client and return what waits for it.
 
         Args:
             wake: called, quickly and often, when there is something to take.
-            wanted: what is for this client.
+            subscription: what is for this client.
 
         """
-        queue = ClientQueue(wanted, self._limits, wake)
+        queue = ClientQueue(subscription, self._limits, wake)
         self.join(queue)
         return queue
 

@@ -26,7 +26,7 @@ from tickmesh.v1 import signal_pb2
 if TYPE_CHECKING:
     from tickmesh.v1.signal_pb2_grpc import SignalServiceAsyncStub  # only the types know it
 
-log = logging.getLogger("gateway.stream")
+log = logging.getLogger("gateway.live.signal_feed")
 
 UNWOKEN_S = 10.0
 """After so long the stream is tried without a word from signal."""
@@ -48,12 +48,12 @@ def lagged(missed: int, **members: object) -> Chunk:
     return replace(control("lagged", missed=missed, **members), missed=missed)
 
 
-class Stream:
+class SignalFeed:
     """Follows `SignalService.Watch` for all symbols and feeds a fan-out.
 
     Args:
         signal: SignalService.
-        fanout: who gets the trades; told of selections, losses and absences, too.
+        fanout: who gets the trades, and also selections, losses and outages.
         coins: their names.
         serving: returns as soon as signal serves.
         token: what signal wants to be shown; None when nothing.

@@ -1,4 +1,4 @@
-"""What a client of `/ws` wants: its parameters, read. Pure."""
+"""Which trades a client of `/ws` subscribes to, read from its parameters. Pure."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ _YES_NO = {"true": True, "false": False}
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """What one client is to hear.
+class Subscription:
+    """What one client is sent.
 
     Attributes:
         symbols: the only symbols whose trades are wanted; None wants the selected one, whichever that is.
         everything: want every symbol, whatever `symbols` says.
-        events: want to hear, beside the trades, which symbol is selected and whether trades flow.
+        events: send, beside the trades, which symbol is selected and whether trades flow.
 
     """
 
@@ -29,7 +29,7 @@ class Wanted:
     events: bool = False
 
 
-def wanted(pairs: Iterable[tuple[str, str]]) -> Wanted:
+def parse_subscription(pairs: Iterable[tuple[str, str]]) -> Subscription:
     """Read the parameters of `/ws`, without the token: `symbols=btcusdt,ethusdt`, `symbols=*`, `events=true`.
 
     Raises:
@@ -48,7 +48,7 @@ def wanted(pairs: Iterable[tuple[str, str]]) -> Wanted:
         else:
             raise ValueError(f"unknown parameter {name[:40]!r}, expected symbols, events or {access.TOKEN_PARAMETER}")
     if EVERYTHING in words:
-        return Wanted(everything=True, events=events)
+        return Subscription(everything=True, events=events)
     if len(words) > MAX_SYMBOLS:
         raise ValueError(f"{len(words)} symbols, expected at most {MAX_SYMBOLS}, or {EVERYTHING} for all")
-    return Wanted(frozenset(map(parse_symbol, words)) or None, events=events)
+    return Subscription(frozenset(map(parse_symbol, words)) or None, events=events)

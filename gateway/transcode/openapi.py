@@ -135,10 +135,10 @@ def _answer(route: Route, comments: Mapping[str, str], schemas: _Schemas) -> Jso
     message = route.method.output_type
     if route.response_body:
         field = find_field(message, route.response_body)
-        schema, told = schemas.field(field, answers=True), comments.get(field.full_name, "")
+        schema, described = schemas.field(field, answers=True), comments.get(field.full_name, "")
     else:
-        schema, told = schemas.reference(message, answers=True), comments.get(message.full_name, "")
-    answer: Json = {"description": told, "content": {"application/json": {"schema": schema}}}
+        schema, described = schemas.reference(message, answers=True), comments.get(message.full_name, "")
+    answer: Json = {"description": described, "content": {"application/json": {"schema": schema}}}
     if route.hides_next_page:
         answer["headers"] = {
             "X-Next-Page-Token": {
@@ -178,15 +178,15 @@ class _Schemas:
         return {"$ref": f"#/components/schemas/{name}"}
 
     def field(self, field: FieldDescriptor, *, answers: bool) -> Json:
-        told = {"description": self._comments[field.full_name]} if field.full_name in self._comments else {}
+        described = {"description": self._comments[field.full_name]} if field.full_name in self._comments else {}
         if is_map(field):
-            return {"type": "object", "additionalProperties": self._one(map_entry(field)["value"], answers)} | told
+            return {"type": "object", "additionalProperties": self._one(map_entry(field)["value"], answers)} | described
         one = self._one(field, answers)
         if field.is_repeated:
-            return {"type": "array", "items": one} | told
+            return {"type": "array", "items": one} | described
         if answers and field.has_presence and not is_oneof_member(field):  # null while it is not set
             one = {"anyOf": [one, {"type": "null"}]}
-        return one | told
+        return one | described
 
     def _one(self, field: FieldDescriptor, answers: bool) -> Json:
         if field.message_type is not None and not is_timestamp(field):

@@ -12,7 +12,7 @@ from mesh.local import gateway
 from mesh.local.programs import DRAIN_ORDER
 from mesh.local.record import Record
 from mesh.local.report import Row, exports, gateway_url, mesh_lines, table
-from mesh.local.state import AlreadyRunning, State, end_leftovers
+from mesh.local.state import AlreadyRunning, StateDirectory, end_leftovers
 from mesh.local.supervisor import Supervisor, SupervisorError
 from mesh.local.watch import say, variables
 
@@ -22,7 +22,7 @@ KILL_S = 5.0
 MOMENT_S = 1.0
 
 
-def down(state: State) -> int:
+def down(state: StateDirectory) -> int:
     """Stop the mesh of this STATE_DIR, or what is left of one; return 0 when nothing of it runs any more."""
     record = _record(state)
     if record is None:
@@ -47,7 +47,7 @@ def down(state: State) -> int:
     return 0
 
 
-def status(state: State) -> int:
+def status(state: StateDirectory) -> int:
     """Print the programs and how the mesh says it is; return 0 only if all run and serve, and trades can come."""
     record = _running(state)
     if record is None:
@@ -76,7 +76,7 @@ def status(state: State) -> int:
     return 0 if is_well else 1
 
 
-def env(state: State) -> int:
+def env(state: StateDirectory) -> int:
     """Print how the running mesh is reached, as export lines; return 1 when none runs."""
     record = _running(state)
     if record is None:
@@ -104,7 +104,7 @@ def _memory_of(process: psutil.Process) -> int:
     return int(getattr(memory, "pss", memory.rss))
 
 
-def _running(state: State) -> Record | None:
+def _running(state: StateDirectory) -> Record | None:
     record = _record(state)
     if record is not None and record.alive():
         return record
@@ -115,7 +115,7 @@ def _running(state: State) -> Record | None:
     return None
 
 
-def _record(state: State) -> Record | None:
+def _record(state: StateDirectory) -> Record | None:
     record = state.read()
     # `up` takes the lock, writes its record and then its supervisor's, and at its end goes back: give it that moment.
     deadline_s = time.monotonic() + MOMENT_S
@@ -125,12 +125,12 @@ def _record(state: State) -> Record | None:
     return record
 
 
-def _nothing_to_stop(state: State) -> int:
+def _nothing_to_stop(state: StateDirectory) -> int:
     say(f"no mesh runs in {state.directory}")
     return 0
 
 
-def _unknown(state: State) -> int:
+def _unknown(state: StateDirectory) -> int:
     print(
         f"a mesh holds {state.directory}, but none that {state.record_file} tells of runs: it is just starting or "
         "stopping (ask again), or another version's (stop it where it runs)",

@@ -29,7 +29,7 @@ _ANSWER_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class HealthAnswer:
     """What `/healthz` said: whether it is well, and if not, its words; None where it did not answer.
 
     `listening` is whether it takes connections of clients: it does once it has read its streams.
@@ -52,7 +52,7 @@ class NatsHealth:
         self._silent_since_s: float | None = None
         self._renewed_s = float("-inf")
 
-    def unwell(self, answer: Answer, *, pid: int, room: bool, now_s: float) -> bool:
+    def unwell(self, answer: HealthAnswer, *, pid: int, room: bool, now_s: float) -> bool:
         """Take in an answer; return whether the server has to be started anew.
 
         Args:
@@ -83,24 +83,24 @@ def _passed(since_s: float | None, now_s: float, wanted_s: float) -> bool:
     return since_s is not None and now_s - since_s >= wanted_s
 
 
-def ask(port: int, monitor_port: int) -> Answer:
+def ask(port: int, monitor_port: int) -> HealthAnswer:
     """Ask a server of this machine how it is; two seconds at most."""
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=_ANSWER_S):
             """It listens."""
     except OSError:
-        return Answer(well=False, words=None, listening=False)
+        return HealthAnswer(well=False, words=None, listening=False)
     try:
         told = httpx.get(f"http://127.0.0.1:{monitor_port}/healthz", timeout=_ANSWER_S, trust_env=False)
     except httpx.HTTPError:
-        return Answer(well=False, words=None)
+        return HealthAnswer(well=False, words=None)
     if told.status_code == 200:
-        return Answer(well=True)
+        return HealthAnswer(well=True)
     try:
         words = str(json.loads(told.text)["error"])
     except (ValueError, KeyError, TypeError):
         words = f"status {told.status_code} {told.text[:200]!r}"
-    return Answer(well=False, words=words)
+    return HealthAnswer(well=False, words=words)
 
 
 def has_room(directory: Path) -> bool:

@@ -44,7 +44,7 @@ def blamed(directory: Path) -> Iterator[None]:
         ) from exc
 
 
-class State:
+class StateDirectory:
     """The files under one STATE_DIR; nothing is made before it is needed."""
 
     def __init__(self, directory: Path) -> None:

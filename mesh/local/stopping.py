@@ -12,7 +12,7 @@ from typing import Any
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-class Stop:
+class StopSignals:
     """Wait for Ctrl-C, SIGTERM or SIGHUP; a context manager that puts the former handlers back.
 
     Whoever started us with one of them ignored wants it so: under `nohup` the mesh outlives the terminal.
@@ -26,7 +26,7 @@ class Stop:
         self._reader, self._writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._before: dict[signal.Signals, Any] = {}
 
-    def __enter__(self) -> Stop:
+    def __enter__(self) -> StopSignals:
         for number in SIGNALS:
             if signal.getsignal(number) is not signal.SIG_IGN:
                 self._before[number] = signal.signal(number, self._ask)

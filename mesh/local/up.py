@@ -12,8 +12,8 @@ from mesh.local.pids import Pid
 from mesh.local.programs import Program, plan
 from mesh.local.record import Record
 from mesh.local.settings import load_valid
-from mesh.local.state import State, blamed, end_leftovers
-from mesh.local.stopping import Stop
+from mesh.local.state import StateDirectory, blamed, end_leftovers
+from mesh.local.stopping import StopSignals
 from mesh.local.supervisor import tied
 from mesh.local.watch import Watch, say
 
@@ -28,8 +28,8 @@ def up(environ: Mapping[str, str]) -> int:
 
     """
     settings, _ = load_valid()  # what is wrong is told with all the rest below
-    state = State(settings.state_dir)
-    with blamed(state.directory), state.held(), Stop() as stop:
+    state = StateDirectory(settings.state_dir)
+    with blamed(state.directory), state.held(), StopSignals() as stop:
         left = state.read()
         if left is not None:
             ended = end_leftovers(left, drain_s=60)
@@ -52,7 +52,7 @@ def up(environ: Mapping[str, str]) -> int:
             state.forget()
 
 
-def _prepare(state: State, chosen: Mapping[str, int], environ: Mapping[str, str]) -> list[Program]:
+def _prepare(state: StateDirectory, chosen: Mapping[str, int], environ: Mapping[str, str]) -> list[Program]:
     passwords = state.passwords()
     if not state.postgres_data.exists():
         say(f"making the database's files in {state.postgres_data}")

@@ -15,8 +15,8 @@ from mesh.local.pids import Pid
 from mesh.local.programs import DRAIN_ORDER, Program, addresses
 from mesh.local.record import Record
 from mesh.local.settings import surroundings
-from mesh.local.state import State, end_leftovers
-from mesh.local.stopping import Stop
+from mesh.local.state import StateDirectory, end_leftovers
+from mesh.local.stopping import StopSignals
 from mesh.local.supervisor import Status, Supervisor, SupervisorError, render, start_script
 from mesh.values.venue_hosts import SIM
 
@@ -59,7 +59,9 @@ class Watch:
 
     """
 
-    def __init__(self, state: State, record: Record, programs: list[Program], stop: Stop, *, tell: Say = say) -> None:
+    def __init__(
+        self, state: StateDirectory, record: Record, programs: list[Program], stop: StopSignals, *, tell: Say = say
+    ) -> None:
         self.state = state
         self.record = record
         self.programs = {program.name: program for program in programs}

@@ -11,7 +11,7 @@ from typing import Self
 
 import psutil
 
-from mesh.local.state import State
+from mesh.local.state import StateDirectory
 
 EVERY_S = 0.5
 
@@ -23,7 +23,7 @@ class Peaks:
     """
 
     def __init__(self, state_dir: Path) -> None:
-        self._state = State(state_dir)
+        self._state = StateDirectory(state_dir)
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self.peaks_mb: dict[str, float] = defaultdict(float)

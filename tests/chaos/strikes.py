@@ -16,7 +16,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from websockets.asyncio.client import ClientConnection, connect
 
 from mesh.bus import subjects
-from mesh.local.state import State
+from mesh.local.state import StateDirectory
 from tests.chaos.clock import step
 from tests.chaos.disk import empty, fill
 from tests.chaos.world import PROGRAMS, SYMBOLS, NotYet, World, until
@@ -158,7 +158,7 @@ def database_missing_at_the_start(seconds: float) -> Strike:
 
     def strike(world: World) -> None:
         world.mesh.stop()
-        control = State(world.mesh.state_dir).postgres_data / "global" / "pg_control"
+        control = StateDirectory(world.mesh.state_dir).postgres_data / "global" / "pg_control"
         hidden = control.with_name("pg_control.away")
         control.rename(hidden)
         world.mesh.process.start()
@@ -212,7 +212,7 @@ def rows_refused(seconds: float) -> Strike:
 
     def strike(world: World) -> None:
         def aside() -> int:
-            return State(world.mesh.state_dir).log_of("store").read_text().count("is a dead letter: ")
+            return StateDirectory(world.mesh.state_dir).log_of("store").read_text().count("is a dead letter: ")
 
         before = aside()
         with psycopg.connect(world.mesh.env["DATABASE_URL"]) as connection:
@@ -272,7 +272,7 @@ def power_cut(*streams: str) -> Strike:
     """The last seconds of some of the bus' streams were never written to the disk; the whole mesh starts anew."""
 
     def strike(world: World) -> None:
-        files = State(world.mesh.state_dir).nats_data / "jetstream" / "$G" / "streams"
+        files = StateDirectory(world.mesh.state_dir).nats_data / "jetstream" / "$G" / "streams"
         kept = world.directory / "kept"
         with world.frozen("nats"):
             for stream in streams:
@@ -293,7 +293,7 @@ def power_cut_regrown(stream: str) -> Strike:
     """A stream's last seconds were never written to the disk, and it grows past them before store starts again."""
 
     def strike(world: World) -> None:
-        files = State(world.mesh.state_dir).nats_data / "jetstream" / "$G" / "streams"
+        files = StateDirectory(world.mesh.state_dir).nats_data / "jetstream" / "$G" / "streams"
         kept = world.directory / "kept-regrown"
         with world.frozen("nats"):
             shutil.copytree(files / stream, kept)
@@ -324,7 +324,7 @@ def disk_full(folder: str, seconds: float) -> Strike:
 def bus_lost(world: World) -> None:
     """The disk of the bus is lost, with all that was on it."""
     with world.without("nats"):
-        shutil.rmtree(State(world.mesh.state_dir).nats_data / "jetstream")
+        shutil.rmtree(StateDirectory(world.mesh.state_dir).nats_data / "jetstream")
 
 
 def bus_lost_after_ids_began_again(world: World) -> None:
@@ -344,7 +344,7 @@ def started_without_the_exchange(seconds: float) -> Strike:
     def strike(world: World) -> None:
         world.mesh.stop()
         # Else it would wait for the exchange that it followed just now.
-        shutil.rmtree(State(world.mesh.state_dir).nats_data / "jetstream")
+        shutil.rmtree(StateDirectory(world.mesh.state_dir).nats_data / "jetstream")
         world.mesh.process.environment |= {"VENUE": "auto", "VENUE_TIMEOUT_S": "1", "VENUE_RETRY_S": "1"}
         world.misbehave(
             {"kind": "refuse", "for_s": 600}, {"kind": "rest", "status": 503, "path": "/ping", "for_s": 600}
@@ -375,7 +375,7 @@ def stream_full(world: World) -> None:
     with world.without("store"):
         world.feed(5000)
         until(
-            lambda: "maximum bytes exceeded" in State(world.mesh.state_dir).log_of("ingest").read_text(),
+            lambda: "maximum bytes exceeded" in StateDirectory(world.mesh.state_dir).log_of("ingest").read_text(),
             timeout_s=120,
             what="RAW is full",
         )

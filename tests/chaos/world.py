@@ -18,7 +18,7 @@ import psutil
 import psycopg
 from supervisor.xmlrpc import SupervisorTransport
 
-from mesh.local.state import State
+from mesh.local.state import StateDirectory
 from tests.fixtures.mesh import LocalMesh, running_mesh
 from tests.fixtures.process import Process
 from tests.fixtures.sim import Sim, running_sim
@@ -68,7 +68,7 @@ class World:
         """Return the running process of a program, waiting for one that is being started again."""
 
         def find() -> psutil.Process | None:
-            record = State(self.mesh.state_dir).read()
+            record = StateDirectory(self.mesh.state_dir).read()
             pid = record.processes.get(name) if record else None
             return pid.process() if pid else None
 
@@ -129,7 +129,7 @@ class World:
         self.mesh.start()
 
     def _supervisor(self, method: str, *arguments: object) -> None:
-        record = State(self.mesh.state_dir).read()
+        record = StateDirectory(self.mesh.state_dir).read()
         assert record is not None, f"no mesh runs in {self.mesh.state_dir}"
         transport = SupervisorTransport(serverurl=f"unix://{record.socket}")
         with contextlib.closing(transport):

@@ -21,9 +21,9 @@ LIBSIGNAL = Path(__file__).parents[2] / "libsignal"
 HEADER = (LIBSIGNAL / "include" / "libsignal.h").read_text()
 STRUCTS = {
     "lsig_config": lsig.Config,
-    "lsig_candle": lsig.Candle,
+    "lsig_candle": lsig.CandleStruct,
     "lsig_columns": lsig.Columns,
-    "lsig_summary": lsig.Summary,
+    "lsig_summary": lsig.SummaryStruct,
 }
 ARRAYS = {"double *": "float64", "int64_t *": "int64", "uint8_t *": "uint8", "lsig_candle *": "lsig_candle"}
 

@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 from websockets.exceptions import InvalidStatus
 
-from gateway.access import Admission
+from gateway.access import AdmissionRules
 from mesh.service.access import Access
 from mesh.service.errors import TooMany
 from mesh.service.rpc import channel
@@ -350,7 +350,7 @@ async def test_too_often_is_429_and_says_when_it_may_be_asked_again(monkeypatch:
 
 
 async def test_with_a_token_reading_is_open_and_changing_is_not() -> None:
-    async with running_gateway(admission=Admission(tokens=Access("s3cret"))) as gateway:
+    async with running_gateway(admission=AdmissionRules(tokens=Access("s3cret"))) as gateway:
 
         async def select(**options: Any) -> int:
             return (await gateway.http.post("/api/symbol", json={"symbol": "ethusdt"}, **options)).status_code
@@ -364,7 +364,7 @@ async def test_with_a_token_reading_is_open_and_changing_is_not() -> None:
 
 
 async def test_many_wrong_tokens_are_told_to_wait_and_a_right_one_is_answered_all_the_same() -> None:
-    async with running_gateway(admission=Admission(tokens=Access("s3cret"))) as gateway:
+    async with running_gateway(admission=AdmissionRules(tokens=Access("s3cret"))) as gateway:
 
         async def select(token: str, http: httpx.AsyncClient = gateway.http) -> httpx.Response:
             bearer = {"authorization": f"Bearer {token}"} if token else {}

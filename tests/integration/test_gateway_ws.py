@@ -16,10 +16,10 @@ import pytest_asyncio
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from gateway.access import Admission
+from gateway.access import AdmissionRules
 from gateway.live import coins, endpoint, signal_feed
+from gateway.live.connection import WebSocketConnection
 from gateway.live.fanout import ClientLimits
-from gateway.live.sockets import Socket
 from mesh.service import rpc
 from mesh.service.access import Access
 from mesh.service.rpc import channel
@@ -78,7 +78,7 @@ async def test_whoever_is_connected_misses_nothing_not_even_the_first_of_all(gat
 
 
 async def test_a_client_that_comes_while_the_gateway_goes_is_not_taken(gateway: Gateway) -> None:
-    await gateway.app.state.live.drain()
+    await gateway.app.state.websockets.drain()
     with pytest.raises(InvalidStatus) as caught:
         async with gateway.ws():
             pass
@@ -321,7 +321,7 @@ async def test_pings_of_a_client_that_reads_nothing_are_not_answered_for_ever() 
             for _ in range(200):
                 stalled.write(ping * 500)
                 await stalled.drain()
-            [socket] = [one for one in gateway.server.server_state.connections if isinstance(one, Socket)]
+            [socket] = [one for one in gateway.server.server_state.connections if isinstance(one, WebSocketConnection)]
             # what is buffered when nothing more is, and the pongs of what one read brings, 256 KiB at most
             assert socket.transport.get_write_buffer_size() < 64 * 1024 + 256 * 1024
         finally:
@@ -403,7 +403,7 @@ async def open_stalled(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamW
 
 
 def clients(gateway: Gateway) -> int:
-    return len(gateway.app.state.live)
+    return len(gateway.app.state.websockets)
 
 
 async def test_a_client_that_talks_too_much_is_let_go(gateway: Gateway) -> None:
@@ -438,7 +438,7 @@ async def test_a_few_words_are_ignored(gateway: Gateway) -> None:
 async def test_clients_get_1001_when_the_gateway_goes(gateway: Gateway) -> None:
     async with gateway.ws() as client:
         await receive(client)
-        draining = asyncio.create_task(gateway.app.state.live.drain())
+        draining = asyncio.create_task(gateway.app.state.websockets.drain())
         with pytest.raises(ConnectionClosed) as caught:
             await client.recv()
         await draining
@@ -503,7 +503,7 @@ async def test_a_page_of_another_host_cannot_listen(gateway: Gateway) -> None:
 
 async def test_with_a_token_the_stream_needs_it_and_no_log_shows_it(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
-    async with running_gateway(admission=Admission(tokens=Access("s3cret"))) as gateway:
+    async with running_gateway(admission=AdmissionRules(tokens=Access("s3cret"))) as gateway:
         for query in ("", "?token=wrong"):
             with pytest.raises(InvalidStatus) as caught:
                 async with gateway.ws(query):

@@ -19,7 +19,7 @@ from mesh.local import commands
 from mesh.local.pids import Pid
 from mesh.local.programs import DRAIN_ORDER
 from mesh.local.record import Record
-from mesh.local.state import AlreadyRunning, State, StateError, blamed, end_leftovers
+from mesh.local.state import AlreadyRunning, StateDirectory, StateError, blamed, end_leftovers
 from tests.fixtures.ports import free_ports
 from tests.fixtures.process import Process
 
@@ -34,7 +34,7 @@ class StandinMesh:
 
     def __init__(self, directory: Path) -> None:
         directory.mkdir(parents=True, exist_ok=True)
-        self.state = State(directory)
+        self.state = StateDirectory(directory)
         [port] = free_ports(1)
         script = ROOT / "tests" / "fixtures" / "standin_mesh.py"
         self.runner = Process(
@@ -314,7 +314,7 @@ def test_only_what_the_system_refuses_in_state_dir_is_blamed_on_it(tmp_path: Pat
 
 
 def test_a_lost_password_of_the_database_is_said_with_what_to_do(tmp_path: Path) -> None:
-    state = State(tmp_path)
+    state = StateDirectory(tmp_path)
     state.postgres_data.mkdir(parents=True)
 
     with pytest.raises(StateError, match=rf"{tmp_path}/passwords\.json holds no password .* put the file back"):
@@ -322,7 +322,11 @@ def test_a_lost_password_of_the_database_is_said_with_what_to_do(tmp_path: Path)
 
 
 def test_a_second_mesh_in_the_same_state_dir_is_refused(tmp_path: Path) -> None:
-    with State(tmp_path).held(), pytest.raises(AlreadyRunning, match="a mesh already runs"), State(tmp_path).held():
+    with (
+        StateDirectory(tmp_path).held(),
+        pytest.raises(AlreadyRunning, match="a mesh already runs"),
+        StateDirectory(tmp_path).held(),
+    ):
         pass
 
 
@@ -386,7 +390,7 @@ def test_a_recorded_pid_that_belongs_to_somebody_else_now_is_left_alone() -> Non
 def test_down_does_not_take_a_mesh_it_does_not_recognise_for_an_ended_one(
     tmp_path: Path, record: Record | None, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    state = State(tmp_path)
+    state = StateDirectory(tmp_path)
     with state.held():
         if record is not None:
             state.write(record)
@@ -398,7 +402,7 @@ def test_down_does_not_take_a_mesh_it_does_not_recognise_for_an_ended_one(
 
 
 def test_down_forgets_a_mesh_that_has_ended_without_a_word(tmp_path: Path) -> None:
-    state = State(tmp_path)
+    state = StateDirectory(tmp_path)
     state.write(Record.begun(NOBODY, gateway_host="127.0.0.1", ports={}, supervisor=NOBODY))
 
     assert (commands.down(state), state.read()) == (0, None)

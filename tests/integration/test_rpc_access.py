@@ -9,7 +9,7 @@ import grpc
 import httpx
 import pytest
 
-from gateway.access import Admission
+from gateway.access import AdmissionRules
 from mesh.service import rpc
 from mesh.service.access import Access
 from mesh.service.rpc import authorization, channel, serving
@@ -73,7 +73,7 @@ async def test_the_gateway_shows_its_own_right_and_hands_nobody_more_than_his(pr
         guarded_signal(access) as (small, to_signal),
         running_store(SmallStore(), serving_health()) as store_port,
         channel(f"127.0.0.1:{store_port}") as to_store,
-        running_app(to_signal, to_store, admission=Admission(tokens=access)) as (_, _, port),
+        running_app(to_signal, to_store, admission=AdmissionRules(tokens=access)) as (_, _, port),
         httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as http,
     ):
 

@@ -169,7 +169,7 @@ class Results:
         return PackedSignals(self._block.data.cast("B"), self._block.shape[1], self._places, candles)
 
 
-class ClosedCandles:
+class CandleBuffer:
     """Room for the candles one call closes; it grows to what a call turns out to need."""
 
     __slots__ = ("_bytes", "_room", "wanted")
@@ -194,7 +194,7 @@ class ClosedCandles:
         return tuple(map(_candle_of, _CANDLE.iter_unpack(self._bytes[: count * _CANDLE.size])))
 
     def _make_room(self, capacity: int) -> None:
-        self._room = (lsig.Candle * capacity)()
+        self._room = (lsig.CandleStruct * capacity)()
         self._bytes = memoryview(self._room).cast("B")
 
 
@@ -202,7 +202,7 @@ _CANDLE = struct.Struct(
     "@"
     + "".join(
         f"{kind._length_}Q" if issubclass(kind, ctypes.Array) else {ctypes.c_int64: "q", ctypes.c_double: "d"}[kind]
-        for _, kind, *_ in lsig.Candle._fields_
+        for _, kind, *_ in lsig.CandleStruct._fields_
     )
 )
 """All numbers of one struct in one step, words of 64 bits; field by field ctypes takes eight times as long."""
@@ -218,12 +218,12 @@ def _candle_of(words: tuple[Any, ...]) -> SignalCandle:
     return SignalCandle(*words[17:] + words[:10] + sums)
 
 
-def candle_of(found: lsig.Candle) -> SignalCandle:
+def candle_of(found: lsig.CandleStruct) -> SignalCandle:
     """Return a candle of libsignal's as a value."""
     return _candle_of(_CANDLE.unpack(found))
 
 
-def summary_of(found: lsig.Summary) -> Summary:
+def summary_of(found: lsig.SummaryStruct) -> Summary:
     """Return a summary of libsignal's as a value."""
     values: dict[str, Any] = {field.name: getattr(found, field.name) for field in fields(Summary)}
     low, high = values["session_volume_e8"]

@@ -68,7 +68,7 @@ class Config(ctypes.Structure):
     )
 
 
-class Candle(ctypes.Structure):
+class CandleStruct(ctypes.Structure):
     """`lsig_candle`: wide numbers are words of 64 bits, the low one first."""
 
     _fields_: ClassVar[_Fields] = (
@@ -109,7 +109,7 @@ class Columns(ctypes.Structure):
     )
 
 
-class Summary(ctypes.Structure):
+class SummaryStruct(ctypes.Structure):
     """`lsig_summary`: where a state stands."""
 
     _fields_: ClassVar[_Fields] = (
@@ -145,13 +145,13 @@ PROTOTYPES: dict[str, tuple[Any, list[Any]]] = {
     # for every batch.
     "lsig_process": (c_int, [c_void_p, c_void_p]),
     "lsig_reset_session": (c_int, [c_void_p]),
-    "lsig_summarize": (c_int, [c_void_p, POINTER(Summary)]),
-    "lsig_open_candle": (c_int, [c_void_p, c_uint32, POINTER(Candle)]),
+    "lsig_summarize": (c_int, [c_void_p, POINTER(SummaryStruct)]),
+    "lsig_open_candle": (c_int, [c_void_p, c_uint32, POINTER(CandleStruct)]),
     "lsig_save": (c_int, [c_void_p, c_void_p, c_size_t, POINTER(c_size_t)]),
     "lsig_load": (c_int, [c_char_p, c_size_t, POINTER(c_void_p)]),
     "lsig_series_new": (c_int, [POINTER(Config), POINTER(c_void_p)]),
     "lsig_series_free": (None, [c_void_p]),
-    "lsig_series_resume": (c_int, [c_void_p, POINTER(Candle), c_void_p, c_size_t]),
+    "lsig_series_resume": (c_int, [c_void_p, POINTER(CandleStruct), c_void_p, c_size_t]),
     "lsig_series_close": (c_int, [c_void_p, c_void_p, c_size_t, POINTER(c_size_t)]),
 }
 """Every function of the header: its restype and argtypes."""

@@ -14,7 +14,7 @@ from libsignal.errors import UnusableCandle, check
 from libsignal.loader import LIBRARY
 from mesh.values.candles import INDICATORS, Indicators
 
-_CANDLES = np.dtype(lsig.Candle)
+_CANDLES = np.dtype(lsig.CandleStruct)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ class CandleSeries:
             LibraryError: no closes, or one that is not above zero.
 
         """
-        candle = lsig.Candle(**{name: getattr(last, name) for name in INDICATORS})
+        candle = lsig.CandleStruct(**{name: getattr(last, name) for name in INDICATORS})
         closes = np.array(closes_e8, np.int64)
         code = LIBRARY.holding_gil.lsig_series_resume(self._handle, candle, closes.ctypes.data, len(closes))
         if code != lsig.E_NOT_WARM:

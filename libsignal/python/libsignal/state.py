@@ -7,7 +7,7 @@ import weakref
 
 from libsignal import declarations as lsig
 from libsignal.columns import (
-    ClosedCandles,
+    CandleBuffer,
     PackedSignals,
     Results,
     bind_inputs,
@@ -129,7 +129,7 @@ class SignalState:
         self._handle = handle
         self.inputs = input_memory(capacity)
         self._results = Results(groups, capacity)
-        self._candles = ClosedCandles(groups)
+        self._candles = CandleBuffer(groups)
         self._columns = self._bind(self.inputs, self._results)
         self._columns_address = ctypes.c_void_p(ctypes.addressof(self._columns))
         self._set_rows(0)  # `run` changes what is not as it was at the call before
@@ -187,7 +187,7 @@ class SignalState:
 
     def summarize(self) -> Summary:
         """Tell where the state stands."""
-        found = lsig.Summary(struct_size=ctypes.sizeof(lsig.Summary))
+        found = lsig.SummaryStruct(struct_size=ctypes.sizeof(lsig.SummaryStruct))
         check(LIBRARY.holding_gil.lsig_summarize(self._handle, found))
         return summary_of(found)
 
@@ -197,7 +197,7 @@ class SignalState:
         Raises:
             LibraryError: the state works out no candles.
         """
-        found = lsig.Candle()
+        found = lsig.CandleStruct()
         check(LIBRARY.holding_gil.lsig_open_candle(self._handle, list(INTERVALS_US).index(interval), found))
         return candle_of(found) if found.count else None
 

@@ -2,22 +2,24 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.access import Admission, Refusal, query_pairs, split_token
+from gateway.access import AdmissionRules, Denial, query_pairs, split_token
 from mesh.service.access import Access
 
-OPEN = Admission()
-TOKENS = Admission(tokens=Access("s3cret", "reader"))
-PROTECTED = Admission(tokens=Access("s3cret", "reader", protect_reads=True))
+OPEN = AdmissionRules()
+TOKENS = AdmissionRules(tokens=Access("s3cret", "reader"))
+PROTECTED = AdmissionRules(tokens=Access("s3cret", "reader", protect_reads=True))
 
 
-def refusal(rules: Admission, request: str = "GET /api/price", *, token: str = "", **headers: str) -> Refusal | None:
+def refusal(
+    rules: AdmissionRules, request: str = "GET /api/price", *, token: str = "", **headers: str
+) -> Denial | None:
     verb, _, path = request.partition(" ")
     kind = "websocket" if verb == "WS" else "http"
     given = [(name.encode(), value.encode("latin-1")) for name, value in {"host": "127.0.0.1:8080", **headers}.items()]
-    return rules.refusal(kind, verb, path, given, token)
+    return rules.denial(kind, verb, path, given, token)
 
 
-def status(rules: Admission, request: str = "GET /api/price", *, token: str = "", **headers: str) -> int | None:
+def status(rules: AdmissionRules, request: str = "GET /api/price", *, token: str = "", **headers: str) -> int | None:
     refused = refusal(rules, request, token=token, **headers)
     return refused.status if refused else None
 
@@ -104,7 +106,7 @@ def test_pages_of_other_hosts_may_not(line: str, origin: str) -> None:
 
 
 def test_an_allowed_origin_may_whatever_host_a_proxy_asks_by() -> None:
-    rules = Admission(origins=("https://ticks.example",))
+    rules = AdmissionRules(origins=("https://ticks.example",))
     assert status(rules, "POST /api/symbol", origin="https://Ticks.example") is None
     assert status(rules, "POST /api/symbol", origin="http://ticks.example") == 403
     assert status(rules, "POST /api/symbol", origin="https://ticks.example.evil") == 403
@@ -129,7 +131,7 @@ def test_addresses_and_names_of_loopback_may_be_asked(host: str) -> None:
 
 
 def test_names_that_are_allowed_may_be_asked() -> None:
-    rules = Admission(hosts=("ticks.example", "*.mesh.example"))
+    rules = AdmissionRules(hosts=("ticks.example", "*.mesh.example"))
     hosts = (
         "ticks.example:443",
         "TICKS.example.",
@@ -139,7 +141,7 @@ def test_names_that_are_allowed_may_be_asked() -> None:
         "x.ticks.example",
     )
     assert [status(rules, host=host) for host in hosts] == [None, None, None, None, 421, 421]
-    assert status(Admission(hosts=("*",)), host="anything.example") is None
+    assert status(AdmissionRules(hosts=("*",)), host="anything.example") is None
 
 
 @pytest.mark.parametrize("host", ["", "a/b", "user@127.0.0.1", "127.0.0.1:port", "[::1", "127.0.0.1#x", "?"])
@@ -149,9 +151,9 @@ def test_what_is_no_host_is_refused(host: str) -> None:
 
 def test_two_hosts_are_refused_and_none_is_that_of_no_browser() -> None:
     twice = [(b"host", b"127.0.0.1"), (b"host", b"evil.example")]
-    refused = OPEN.refusal("http", "GET", "/", twice, "")
+    refused = OPEN.denial("http", "GET", "/", twice, "")
     assert refused is not None and refused.status == 400
-    assert OPEN.refusal("http", "GET", "/", [], "") is None
+    assert OPEN.denial("http", "GET", "/", [], "") is None
 
 
 def test_the_token_is_taken_out_of_the_parameters() -> None:

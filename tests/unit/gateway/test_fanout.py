@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from gateway.live.fanout import Chunk, ClientFanout, ClientLimits, ClientQueue
-from gateway.live.subscription import Wanted
+from gateway.live.subscription import Subscription
 
 
 def trades(first: int, count: int = 1) -> Chunk:
@@ -13,7 +13,7 @@ def selected(symbol: str) -> Chunk:
 
 
 def join(fanout: ClientFanout, *symbols: str, everything: bool = False) -> ClientQueue:
-    return fanout.connect(lambda: None, Wanted(frozenset(symbols) or None, everything=everything, events=True))
+    return fanout.connect(lambda: None, Subscription(frozenset(symbols) or None, everything=everything, events=True))
 
 
 def taken(reader: ClientQueue) -> tuple[int, bytes]:
@@ -128,7 +128,7 @@ def test_lost_control_messages_come_first_the_latest_of_each_kind() -> None:
 def test_a_reader_that_never_catches_up_is_overrun_and_keeps_nothing() -> None:
     fanout = ClientFanout(ClientLimits(queued=2, missed=3))
     woken = []
-    reader = fanout.connect(lambda: woken.append(reader.overrun), Wanted(frozenset(["btcusdt"])))
+    reader = fanout.connect(lambda: woken.append(reader.overrun), Subscription(frozenset(["btcusdt"])))
     for number in range(8):
         fanout.publish("btcusdt", trades(number))
     assert (woken, reader.missed_in_a_row) == ([False] * 5 + [True], 6)
@@ -154,8 +154,8 @@ def test_control_messages_are_for_everybody() -> None:
 
 def test_events_are_only_for_readers_that_want_them() -> None:
     fanout = ClientFanout()
-    plain = fanout.connect(lambda: None, Wanted())
-    curious = fanout.connect(lambda: None, Wanted(events=True))
+    plain = fanout.connect(lambda: None, Subscription())
+    curious = fanout.connect(lambda: None, Subscription(events=True))
     fanout.notify(selected("ethusdt"))
     assert taken(plain) == (0, b"")
     assert taken(curious) == (0, b"ethusdt")
@@ -163,7 +163,7 @@ def test_events_are_only_for_readers_that_want_them() -> None:
 
 def test_what_everybody_missed_is_told_to_readers_that_want_no_events_too() -> None:
     fanout = ClientFanout()
-    plain = fanout.connect(lambda: None, Wanted())
+    plain = fanout.connect(lambda: None, Subscription())
     fanout.notify(Chunk(b"missed 9", trades=0, kind="lagged", missed=9))
     assert taken(plain) == (0, b"missed 9")
 
@@ -180,8 +180,8 @@ def test_news_of_missed_trades_that_are_lost_themselves_add_up() -> None:
 
 def test_what_readers_of_the_same_hold_counts_once() -> None:
     fanout = ClientFanout(ClientLimits(queued=10))
-    same = [fanout.connect(lambda: None, Wanted(frozenset({"btcusdt"}))) for _ in range(3)]
-    fanout.connect(lambda: None, Wanted(frozenset({"ethusdt"})))
+    same = [fanout.connect(lambda: None, Subscription(frozenset({"btcusdt"}))) for _ in range(3)]
+    fanout.connect(lambda: None, Subscription(frozenset({"ethusdt"})))
     for _ in range(4):
         fanout.publish("btcusdt", Chunk(b"x" * 100, trades=1))
     fanout.publish("ethusdt", Chunk(b"y" * 7, trades=1))
@@ -195,7 +195,7 @@ def test_what_readers_of_the_same_hold_counts_once() -> None:
 
 def test_what_is_lost_or_overrun_is_no_longer_held() -> None:
     fanout = ClientFanout(ClientLimits(queued=2, missed=3))
-    reader = fanout.connect(lambda: None, Wanted(everything=True))
+    reader = fanout.connect(lambda: None, Subscription(everything=True))
     for held in (100, 200, 200, 200, 200):
         fanout.publish("btcusdt", Chunk(b"x" * 100, trades=1))
         assert reader.queued_bytes == held

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from mesh.local.stopping import SIGNALS, Stop
+from mesh.local.stopping import SIGNALS, StopSignals
 
 
 @pytest.fixture(autouse=True)
@@ -20,7 +20,7 @@ def handlers() -> Iterator[None]:
 
 @pytest.mark.parametrize("number", SIGNALS)
 def test_each_of_the_signals_asks_to_stop(number: signal.Signals) -> None:
-    with Stop() as stop:
+    with StopSignals() as stop:
         before = stop.wait(0)
 
         signal.raise_signal(number)
@@ -31,21 +31,21 @@ def test_each_of_the_signals_asks_to_stop(number: signal.Signals) -> None:
 @pytest.mark.parametrize("number", SIGNALS)
 def test_a_signal_that_was_ignored_stays_ignored(number: signal.Signals) -> None:
     signal.signal(number, signal.SIG_IGN)
-    with Stop() as stop:
+    with StopSignals() as stop:
         signal.raise_signal(number)
 
         assert (stop.wait(0), signal.getsignal(number)) == (False, signal.SIG_IGN)
 
 
 def test_the_former_handlers_are_put_back() -> None:
-    with Stop():
+    with StopSignals():
         pass
 
     assert {signal.getsignal(number) for number in SIGNALS} == {signal.SIG_DFL}
 
 
 def test_a_second_ctrl_c_is_told_even_when_it_came_before_the_first_was_answered() -> None:
-    with Stop() as stop:
+    with StopSignals() as stop:
         signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGINT)
 
@@ -58,7 +58,7 @@ def test_a_second_ctrl_c_is_told_even_when_it_came_before_the_first_was_answered
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_that_make_or_a_shell_passes_on_again_is_one_asking(number: signal.Signals) -> None:
-    with Stop() as stop:
+    with StopSignals() as stop:
         signal.raise_signal(number)
         stop.answered()
 
@@ -68,7 +68,7 @@ def test_a_signal_that_make_or_a_shell_passes_on_again_is_one_asking(number: sig
 
 
 def test_a_ctrl_c_after_another_signal_insists() -> None:
-    with Stop() as stop:
+    with StopSignals() as stop:
         signal.raise_signal(signal.SIGTERM)
         stop.answered()
 

@@ -8,13 +8,13 @@ from pathlib import Path
 
 from mesh.local.pids import Pid
 from mesh.local.record import Record
-from mesh.local.state import State
-from mesh.local.stopping import Stop
+from mesh.local.state import StateDirectory
+from mesh.local.stopping import StopSignals
 from mesh.local.supervisor import Status
 from mesh.local.watch import Watch
 
 
-class FullDisk(State):
+class FullDisk(StateDirectory):
     """A folder whose disk may be full."""
 
     full = False
@@ -30,7 +30,7 @@ def test_a_full_disk_is_told_once_and_the_record_is_written_when_there_is_room(t
     ports = dict.fromkeys(("GATEWAY_PORT", "NATS_PORT", "NATS_MONITOR_PORT"), 1)
     record = Record.begun(Pid(0, ""), gateway_host="127.0.0.1", ports=ports)
     state = FullDisk(tmp_path)
-    with Stop() as stop:
+    with StopSignals() as stop:
         watch = Watch(state, record, [], stop, tell=said.append)
     running = [Status(name="nats", state="RUNNING", pid=os.getpid(), uptime_s=1, detail="")]
 
@@ -41,6 +41,6 @@ def test_a_full_disk_is_told_once_and_the_record_is_written_when_there_is_room(t
     watch._note(running)
 
     assert len([line for line in said if "mesh.json cannot be written" in line and "No space left" in line]) == 1
-    written = State(tmp_path).read()
+    written = StateDirectory(tmp_path).read()
     assert written is not None
     assert written.processes["nats"].pid == os.getpid()

@@ -11,12 +11,16 @@ from pathlib import Path
 import pytest
 
 from mesh.local import nats_health
-from mesh.local.nats_health import Answer, NatsHealth
+from mesh.local.nats_health import HealthAnswer, NatsHealth
 
-WELL, FULL, SILENT = Answer(well=True), Answer(well=False, words="no space left on device"), Answer(False, None)
+WELL, FULL, SILENT = (
+    HealthAnswer(well=True),
+    HealthAnswer(well=False, words="no space left on device"),
+    HealthAnswer(False, None),
+)
 
 
-def told(answers: list[Answer], *, every_s: float = 1.0, room: bool = True, pid: int = 7) -> list[int]:
+def told(answers: list[HealthAnswer], *, every_s: float = 1.0, room: bool = True, pid: int = 7) -> list[int]:
     """Return which of the answers, one a second, make that the server is started anew."""
     health = NatsHealth()
     return [
@@ -35,7 +39,7 @@ def test_one_that_gets_well_by_itself_is_left_alone() -> None:
 
 
 def test_one_that_does_not_listen_yet_is_left_alone_as_it_may_be_reading_its_streams() -> None:
-    assert told([Answer(False, None, listening=False)] * 600) == []
+    assert told([HealthAnswer(False, None, listening=False)] * 600) == []
 
 
 def test_one_whose_disk_was_full_from_its_start_on_is_started_anew() -> None:
@@ -98,13 +102,13 @@ def answering(status: int, body: bytes) -> Iterator[int]:
 @pytest.mark.parametrize(
     ("status", "body", "answer"),
     [
-        (200, b'{"status":"ok"}', Answer(well=True)),
-        (503, b'{"status":"unavailable","error":"no space left"}', Answer(False, "no space left")),
-        (503, b"<html>", Answer(False, "status 503 '<html>'")),
-        (404, b'["x"]', Answer(False, "status 404 '[\"x\"]'")),
+        (200, b'{"status":"ok"}', HealthAnswer(well=True)),
+        (503, b'{"status":"unavailable","error":"no space left"}', HealthAnswer(False, "no space left")),
+        (503, b"<html>", HealthAnswer(False, "status 503 '<html>'")),
+        (404, b'["x"]', HealthAnswer(False, "status 404 '[\"x\"]'")),
     ],
 )
-def test_what_it_says_is_understood(status: int, body: bytes, answer: Answer) -> None:
+def test_what_it_says_is_understood(status: int, body: bytes, answer: HealthAnswer) -> None:
     with answering(status, body) as port:
         assert nats_health.ask(port, port) == answer
 
@@ -113,7 +117,7 @@ def test_nobody_there_says_nothing() -> None:
     with answering(200, b"") as port:
         pass
 
-    assert nats_health.ask(port, port) == Answer(False, None, listening=False)
+    assert nats_health.ask(port, port) == HealthAnswer(False, None, listening=False)
 
 
 def test_a_folder_that_is_not_there_has_no_room(tmp_path: Path) -> None:

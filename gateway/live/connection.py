@@ -1,4 +1,4 @@
-"""uvicorn's WebSocket, with the two things ASGI has no words for: prepared frames, and letting a stalled client go."""
+"""uvicorn's WebSocket, with what ASGI does not offer: prepared frames, and letting a stalled client go."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _SIOCOUTQ = termios.TIOCOUTQ  # tcp(7): "the amount of unsent data in the socket
 _PONG_GRACE_S = 1.0
 
 
-class Socket(WebSocketsSansIOProtocol):
-    """One client's connection; `Socket.of` finds it from inside the app.
+class WebSocketConnection(WebSocketsSansIOProtocol):
+    """One client's connection; `WebSocketConnection.of` finds it from inside the app.
 
     Args:
         on_lost: called when the connection has ended; it was counted before it became a WebSocket.
@@ -37,16 +37,18 @@ class Socket(WebSocketsSansIOProtocol):
         super().connection_lost(exc)
 
     @classmethod
-    def of(cls, websocket: WebSocket) -> Socket:
+    def of(cls, websocket: WebSocket) -> WebSocketConnection:
         """Return the connection under a starlette WebSocket.
 
         Raises:
-            RuntimeError: the server was not told to use this class (`uvicorn.Config(ws=Socket)`).
+            RuntimeError: the server was not told to use this class (`uvicorn.Config(ws=WebSocketConnection)`).
 
         """
         found = websocket.scope.get("extensions", {}).get(_EXTENSION)
         if not isinstance(found, cls):
-            raise RuntimeError("/ws needs uvicorn with ws=gateway.sockets.Socket; `python -m gateway` does that")
+            raise RuntimeError(
+                "/ws needs uvicorn with ws=gateway.live.connection.WebSocketConnection; `python -m gateway` does that"
+            )
         return found
 
     def handle_connect(self, event: Any) -> None:
