@@ -57,6 +57,11 @@ class Fault:
     late: bool = False
 
 
+def a_little_ahead(ids: int, *, at_trade: int = 0) -> dict[str, object]:
+    """Say five times of a trade that its id is so many higher."""
+    return {"kind": "misstate", "at_trade": at_trade, "id_by": ids, "every": 150, "times": 5}
+
+
 def table(*, short: bool, seed: int) -> list[Fault]:
     """Return the faults; the short form has fewer, and its outages are shorter."""
 
@@ -194,6 +199,21 @@ def _of_the_exchange(either: Callable[[float, float], float]) -> list[Fault]:
         Fault(
             "trades are told with ids far ahead, 5 times",
             told({"kind": "misstate", "at_trade": 0, "id_by": 2**53, "every": 100, "times": 5}, lasts_s=2),
+        ),
+        Fault(
+            "trades are told with ids a little ahead, 15 times",
+            told(*(a_little_ahead(ids, at_trade=50 * n) for n, ids in enumerate((1, 3, 40))), lasts_s=2),
+            late=True,
+        ),
+        Fault(
+            "trades are told with ids a little ahead while REST is overloaded",
+            told(
+                {"kind": "rest", "status": 503, "for_s": 3},
+                a_little_ahead(1),
+                a_little_ahead(3, at_trade=50),
+                lasts_s=4,
+            ),
+            late=True,
         ),
         Fault(
             "trades are told with ids of the past, 5 times",
