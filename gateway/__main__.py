@@ -78,7 +78,16 @@ def server_of(
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Return a listening socket; raise `OSError` naming the address that cannot be had."""
+    """Return a listening socket, whose connections have a small send buffer.
+
+    Args:
+        host: name or address to listen on; one with a colon is IPv6.
+        port: 0 picks a free one.
+
+    Raises:
+        OSError: the address cannot be used; the text names it.
+
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         listener = socket.create_server((host, port), family=family, backlog=2048)
@@ -100,7 +109,13 @@ def raise_open_files() -> int:
 
 
 def connection_limits(settings: GatewaySettings, *, open_files: int) -> ConnectionLimits:
-    """Return how many connections there may be, as configured or as many as open files allow."""
+    """Return how many connections there may be, as configured or as many as open files allow.
+
+    Args:
+        settings: what is configured.
+        open_files: how many files the process may have open.
+
+    """
     configured = ConnectionLimits(
         settings.max_connections, settings.max_connections_per_address, settings.trusted_proxies
     )
@@ -116,7 +131,16 @@ def connection_limits(settings: GatewaySettings, *, open_files: int) -> Connecti
 
 
 async def main(settings: GatewaySettings, stop: Stop) -> None:
-    """Serve until `stop`, then drain: clients of `/ws` get 1001, requests under way their answer."""
+    """Serve until `stop`, then drain: clients of `/ws` get 1001, requests under way their answer.
+
+    Args:
+        settings: addresses, tokens and limits.
+        stop: ends it.
+
+    Raises:
+        OSError: it cannot listen where it should.
+
+    """
     admission = AdmissionRules(
         tokens=settings.access(),
         hosts=(*settings.allowed_hosts, settings.gateway_host.lower()),

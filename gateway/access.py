@@ -111,7 +111,13 @@ class AdmissionRules:
         return Denial(421, f"this is not {name[:80]!r}: ask by address, or set ALLOWED_HOSTS to the names it has")
 
     def origin_problem(self, origins: list[str], host: str) -> Denial | None:
-        """Return what is wrong with the page a browser asks for; None when nothing is, or no browser asks."""
+        """Return what is wrong with the page a browser asks for; None when nothing is, or no browser asks.
+
+        Args:
+            origins: values of the Origin headers; none when no browser asks.
+            host: value of the Host header, perhaps with a port.
+
+        """
         if not origins:
             return None
         page, here = _hostname(origins[0]), _hostname(f"//{host}")

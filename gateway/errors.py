@@ -102,13 +102,27 @@ class HttpError(TickmeshError):
 
 
 def error_body(code: grpc.StatusCode, message: str, details: Sequence[object] = ()) -> bytes:
-    """Return the JSON of a `google.rpc.Status`."""
+    """Return the JSON of a `google.rpc.Status`.
+
+    Args:
+        code: becomes its number.
+        message: for people.
+        details: JSON objects with an `@type`.
+
+    """
     number: int = code.value[0]
     return msgspec.json.encode({"code": number, "message": message, "details": list(details)})
 
 
 def refusal_body(status: int, message: str, details: Sequence[object] = ()) -> bytes:
-    """Return the body of a refusal of our own, with the gRPC code that is nearest to the HTTP status."""
+    """Return the body of a refusal of our own, with the gRPC code that is nearest to the HTTP status.
+
+    Args:
+        status: the HTTP status of the answer.
+        message: for people.
+        details: JSON objects with an `@type`.
+
+    """
     return error_body(_CODE_OF_REFUSAL.get(status, _Code.UNKNOWN), message, details)
 
 

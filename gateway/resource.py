@@ -82,7 +82,14 @@ class Resource:
 
 
 def refusal(status: int, message: str, *, headers: Mapping[str, str] | None = None) -> Response:
-    """Return a refusal of the gateway's own as a response."""
+    """Return a refusal of the gateway's own as a response.
+
+    Args:
+        status: HTTP status.
+        message: for people.
+        headers: further headers.
+
+    """
     return Response(refusal_body(status, message), status, dict(headers or {}), media_type=JSON)
 
 

@@ -27,6 +27,11 @@ def serving_of(channel: grpc.aio.Channel, service: str = "tickmesh.v1.SignalServ
     """Return what waits until a service says that it serves; the channel connects again and again meanwhile.
 
     What is waited for may end with an error of gRPC's, of a service without health: then it returns as well.
+
+    Args:
+        channel: to the server of the service.
+        service: its full name.
+
     """
     watch = health_pb2_grpc.HealthStub(channel).Watch  # type: ignore[attr-defined]  # untyped
     request = health_pb2.HealthCheckRequest(service=service)

@@ -129,6 +129,12 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
 
         The close frame goes behind what is buffered, and after `grace_s` seconds the connection is cut, whether or not
         the client has read that far.
+
+        Args:
+            code: close code of RFC 6455, 7.4.
+            reason: shown to the client; cut to 123 bytes of UTF-8.
+            grace_s: seconds until the connection is cut.
+
         """
         if self.close_sent or self.disconnected:
             return

@@ -111,7 +111,7 @@ class WebSocketEndpoint:
         while True:
             await self._somebody.wait()
             async with asyncio.TaskGroup() as tasks:
-                following = tasks.create_task(self._stream.follow(), name="gateway.stream")
+                following = tasks.create_task(self._stream.follow(), name="signal feed")
                 bounding = tasks.create_task(self._keep_within_bounds(), name="gateway.bounds")
                 await self._nobody.wait()
                 following.cancel()

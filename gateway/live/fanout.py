@@ -53,7 +53,13 @@ class ClientQueue:
         self._lost_control: dict[str, Chunk] = {}  # control messages among what was lost, the latest of each kind
 
     def wants(self, symbol: str, selected: str | None) -> bool:
-        """Tell whether trades of the symbol are for this reader."""
+        """Tell whether trades of the symbol are for this reader.
+
+        Args:
+            symbol: whose trades they are.
+            selected: the selected symbol; None while it is not known.
+
+        """
         if self._subscription.everything:
             return True
         return symbol == selected if self._subscription.symbols is None else symbol in self._subscription.symbols
@@ -155,7 +161,13 @@ class ClientFanout(Fanout[ClientQueue]):
         return sum(most.values())
 
     def publish(self, symbol: str, chunk: Chunk) -> None:
-        """Queue trades of a symbol for those who want them."""
+        """Queue trades of a symbol for those who want them.
+
+        Args:
+            symbol: whose trades they are.
+            chunk: the trades as text frames, the oldest first.
+
+        """
         for reader in self.audience(symbol):
             reader.offer(chunk)
 

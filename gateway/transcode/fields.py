@@ -110,7 +110,16 @@ def json_type(field: FieldDescriptor) -> str:
 
 
 def find_field(message: Descriptor, name: str) -> FieldDescriptor:
-    """Return the field a `google.api.http` rule names; raise `ValueError` when the message has no such field."""
+    """Return the field a `google.api.http` rule names.
+
+    Args:
+        message: where to look.
+        name: as the rule has it: `page_size`.
+
+    Raises:
+        ValueError: the message has no such field.
+
+    """
     try:
         return message.fields_by_name[name]
     except KeyError:

@@ -31,7 +31,16 @@ class Parameter:
         return self.path[-1]
 
     def put(self, message: Message, values: Iterable[str]) -> None:
-        """Fill the field; raise `BadField` when a text does not fit."""
+        """Fill the field.
+
+        Args:
+            message: the request; changed in place.
+            values: texts; more than one only for a repeated field.
+
+        Raises:
+            BadField: a text does not fit.
+
+        """
         holder = message
         for step in self.path[:-1]:
             holder = getattr(holder, step.name)
@@ -61,7 +70,16 @@ def parameters(message: Descriptor, *, without: Iterable[str] = ()) -> tuple[Par
 
 
 def parameter_for(message: Descriptor, path: str) -> Parameter:
-    """Return the parameter of a field path, `shelf.name`; raise `ValueError` when the message has no such field."""
+    """Return the parameter of a field path, `shelf.name`.
+
+    Args:
+        message: the request.
+        path: names of fields joined by dots.
+
+    Raises:
+        ValueError: the message has no such scalar field.
+
+    """
     for parameter in parameters(message):
         if ".".join(step.name for step in parameter.path) == path:
             return parameter
@@ -75,6 +93,11 @@ def index(found: Iterable[Parameter]) -> dict[str, Parameter]:
 
 def fill(message: Message, known: Mapping[str, Parameter], pairs: Iterable[tuple[str, str]]) -> None:
     """Fill a request from the pairs of a query string.
+
+    Args:
+        message: the request; changed in place.
+        known: accepted name -> its parameter, as `index` returns it.
+        pairs: names and decoded values, in order.
 
     Raises:
         BadField: an unknown parameter, a text that does not fit, or a single value given more than once.

@@ -134,7 +134,13 @@ class Engine:
         return None
 
     def latest(self, venue: str, symbol: str) -> Latest | None:
-        """Return the last trade of a symbol with its signals; None before the first one."""
+        """Return the last trade of a symbol with its signals; None before the first one.
+
+        Args:
+            venue: whose symbol it is: `binance`.
+            symbol: in lower case: `btcusdt`.
+
+        """
         columns = self._latest.get((venue, symbol))
         if columns is None:
             return None
@@ -149,7 +155,13 @@ class Engine:
         )
 
     def reset_session(self, venue: str, symbol: str) -> bool:
-        """Begin a new session with the symbol's next trade; return whether the symbol has traded at all."""
+        """Begin a new session with the symbol's next trade; return whether the symbol has traded at all.
+
+        Args:
+            venue: whose symbol it is: `binance`.
+            symbol: in lower case: `btcusdt`.
+
+        """
         state = self._states.get((venue, symbol))
         if state is not None:
             state.reset_session()
@@ -164,7 +176,13 @@ class Engine:
         return len(self._states)
 
     def knows(self, venue: str, symbol: str) -> bool:
-        """Tell whether a symbol has a state here."""
+        """Tell whether a symbol has a state here.
+
+        Args:
+            venue: whose symbol it is: `binance`.
+            symbol: in lower case: `btcusdt`.
+
+        """
         return (venue, symbol) in self._states
 
     def idle(self, *, venue: str, followed: Collection[str], most: int) -> list[str]:
@@ -197,6 +215,10 @@ class Engine:
 
     def adopt(self, name: str, saved: bytes) -> None:
         """Go on from the saved entry of one symbol that has no state here.
+
+        Args:
+            name: of the entry: `binance.btcusdt`.
+            saved: its bytes, as `entries` returned them.
 
         Raises:
             UnusableEntry: it is damaged, foreign, or of another version.
@@ -243,7 +265,13 @@ class Engine:
 
 
 def entry_name(venue: str, symbol: str) -> str:
-    """Return under which name a symbol's state is saved, as the end of its subjects is: `binance.btcusdt`."""
+    """Return under which name a symbol's state is saved, as the end of its subjects is: `binance.btcusdt`.
+
+    Args:
+        venue: whose symbol it is: `binance`.
+        symbol: in lower case: `btcusdt`.
+
+    """
     return f"{venue}.{subjects.token(symbol)}"
 
 

@@ -142,7 +142,13 @@ class Pipeline:
         return 0 if self._taken is None else self._taken.pending
 
     async def begin(self, bus: Bus, dead: DeadLetterQueue) -> None:
-        """Find out where to go on; waits for RAW to exist. What cannot be read goes to `dead`."""
+        """Find out where to go on; waits for RAW to exist. What cannot be read goes to `dead`.
+
+        Args:
+            bus: RAW is read from it, PROCESSED and states are written to it.
+            dead: takes messages that cannot be read.
+
+        """
         self._bus = bus
         self._dead = dead
         self.publisher = Publisher(bus, subjects.PROCESSED)
@@ -166,6 +172,10 @@ class Pipeline:
 
     async def reset_session(self, venue: str, symbol: str) -> bool:
         """Begin a new session with the symbol's next trade, and keep that; return whether the symbol has traded at all.
+
+        Args:
+            venue: whose symbol it is: `binance`.
+            symbol: in lower case: `btcusdt`.
 
         Raises:
             NotReady: the bus is away, so that a restart would forget it.

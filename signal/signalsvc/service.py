@@ -27,7 +27,13 @@ SERVICE = "tickmesh.v1.SignalService"
 
 
 async def main(settings: SignalSettings, stop: Stop) -> None:
-    """Live as the signal service until asked to stop; then publish what was taken, and drain."""
+    """Live as the signal service until asked to stop; then publish what was taken, and drain.
+
+    Args:
+        settings: of signal.
+        stop: ends it.
+
+    """
     health = Health("bus", "lease", "stream")
     engine = Engine(**settings.of_signals())
     selection, watchers = Selection(settings.symbol), Watchers()

@@ -107,6 +107,12 @@ class Snapshots:
     async def save(self, engine: Engine, *, raw_sequence: int, raw_taken_us: int, raw_created: str) -> None:
         """Save the engine as it is now; call only when everything up to `raw_sequence` is published.
 
+        Args:
+            engine: to save.
+            raw_sequence: of the last message of RAW that it includes.
+            raw_taken_us: when RAW took that message, µs since 1970 UTC.
+            raw_created: when RAW was made, in ISO 8601.
+
         Raises:
             nats.errors.Error, TimeoutError: the bus is away; the last whole snapshot still counts.
 
@@ -149,11 +155,22 @@ class Snapshots:
                 await self._bucket.purge(key)
 
     def has_evicted(self, venue: str, symbol: str) -> bool:
-        """Tell whether the bucket has the entry of an evicted symbol."""
+        """Tell whether the bucket has the entry of an evicted symbol.
+
+        Args:
+            venue: whose symbol it is: `binance`.
+            symbol: in lower case: `btcusdt`.
+
+        """
         return entry_name(venue, symbol) in self._evicted
 
     async def restore_evicted(self, engine: Engine, venue: str, symbol: str) -> None:
         """Let the engine go on with the entry of an evicted symbol; one that cannot be used is said and forgotten.
+
+        Args:
+            engine: has no state of the symbol.
+            venue: whose symbol it is: `binance`.
+            symbol: in lower case: `btcusdt`.
 
         Raises:
             nats.errors.Error, TimeoutError: the bus is away.

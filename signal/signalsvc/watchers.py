@@ -36,13 +36,25 @@ class Watcher:
         self._arrived = asyncio.Event()
 
     def wants(self, symbol: str, selected: str | None) -> bool:
-        """Return whether a batch of `symbol` is for this watcher."""
+        """Return whether a batch of `symbol` is for this watcher.
+
+        Args:
+            symbol: whose trades they are.
+            selected: the selected symbol; None while it is not known.
+
+        """
         if self._selected:
             return symbol == selected
         return not self._symbols or symbol in self._symbols
 
     def put(self, event: signal_pb2.WatchResponse, *, trades: int = 0) -> None:
-        """Queue an event; the oldest go when there are too many."""
+        """Queue an event; the oldest go when there are too many.
+
+        Args:
+            event: to send.
+            trades: how many trades it has; 0 for an event that is none.
+
+        """
         self._missed += sum(dropped for dropped, _ in self._queue.put((trades, event), trades))
         self._arrived.set()
 
@@ -89,7 +101,15 @@ class Watchers(Fanout[Watcher]):
             self.leave(watcher)
 
     def publish(self, payload: bytes, *, symbol: str, trades: int, selected: str) -> None:
-        """Give a serialised SignalBatch to those who want it; decoded once, and only if anybody does."""
+        """Give a serialised SignalBatch to those who want it; decoded once, and only if anybody does.
+
+        Args:
+            payload: a serialised SignalBatch.
+            symbol: whose trades they are.
+            trades: how many.
+            selected: the symbol that is selected now.
+
+        """
         self.select(selected)
         if audience := self.audience(symbol):
             event = signal_pb2.WatchResponse()
