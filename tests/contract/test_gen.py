@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import sysconfig
@@ -25,13 +24,7 @@ def generated(folder: Path) -> dict[str, bytes]:
 @pytest.fixture(scope="module")
 def fresh(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     out = tmp_path_factory.mktemp("gen")
-    environment = {**os.environ, "PATH": f"{SCRIPTS}{os.pathsep}{os.environ['PATH']}"}
-    subprocess.run(
-        [sys.executable, ROOT / "protos" / "generate.py", "--out", out],
-        env=environment,
-        check=True,
-        capture_output=True,
-    )
+    subprocess.run([sys.executable, ROOT / "protos" / "generate.py", "--out", out], check=True, capture_output=True)
     return generated(out)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tomllib
@@ -26,8 +27,9 @@ def test_every_package_of_this_tree_is_one_of_them() -> None:
 
 def test_make_watches_the_modules_of_every_package() -> None:
     asked = subprocess.run(
-        ["make", "--no-print-directory", "--eval", "packages: ; @echo $(PACKAGES)", "packages", f"PY={sys.executable}"],
+        ["make", "--no-print-directory", "--eval", "packages: ; @echo $(PACKAGES)", "packages", "PY=python"],
         cwd=ROOT,
+        env=os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"},
         capture_output=True,
         text=True,
         check=True,

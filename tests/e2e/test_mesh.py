@@ -261,7 +261,7 @@ async def test_both_services_answer_grpcurl_by_reflection(world: World, service:
     address = world.mesh.env[f"{service.upper()}_ADDR"]
 
     def grpcurl(*arguments: str) -> str:
-        command = [str(GRPCURL), "-plaintext", *arguments]
+        command = [sys.executable, str(GRPCURL), "-plaintext", *arguments]
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout
 
     name = f"tickmesh.v1.{service}Service"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import subprocess
+import sys
 import sysconfig
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
@@ -477,7 +478,7 @@ async def test_grpcurl_lists_describes_and_calls_by_reflection(nats_server: Nats
         await eventually(lambda: serving(address))
 
         def grpcurl(*arguments: str) -> str:
-            command = [str(GRPCURL), "-plaintext", *arguments]
+            command = [sys.executable, str(GRPCURL), "-plaintext", *arguments]
             return subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout
 
         async def answer(*arguments: str) -> str:
