@@ -93,7 +93,7 @@ class Catalog:
         self._next_id = next_id
         self._health = health
         self._changed = asyncio.Event()
-        self._telling = asyncio.Lock()
+        self._publishing = asyncio.Lock()
         self._looking = asyncio.Lock()
         self._looked_s = float("-inf")  # when the last look that succeeded began
         self._allowance = Allowance(LOOKUPS_AT_ONCE, LOOKUP_EVERY_S)
@@ -102,8 +102,8 @@ class Catalog:
         self._asked = asyncio.Event()
         self._remembering = asyncio.Lock()
         self._remembered = False
-        self.told = asyncio.Event()
-        """The mesh knows which venue is followed: its trades come after that."""
+        self.published = asyncio.Event()
+        """Set once the mesh knows which venue is followed: its trades come after that."""
 
     def changed(self) -> None:
         """Tell the mesh again, soon."""
@@ -144,7 +144,7 @@ class Catalog:
             await self._look()
         except (VenueRequestError, BadMessage) as exc:
             return str(exc)
-        await self.tell()
+        await self.publish()
         return ""
 
     async def offers(self, symbol: str) -> bool:
@@ -176,21 +176,21 @@ class Catalog:
             with contextlib.suppress(NatsError):
                 await subscription.unsubscribe()
 
-    async def keep_telling(self) -> None:
+    async def keep_publishing(self) -> None:
         """Publish the catalog, now and after every change, for ever; a task of the service's own."""
         await self._remember()
         while True:
             self._changed.clear()
-            await self.tell()
+            await self.publish()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(REFRESH_S):
                     await self._changed.wait()
 
-    async def tell(self) -> None:
+    async def publish(self) -> None:
         """Publish the catalog as it is now; returns when the bus has it."""
-        async with self._telling:
+        async with self._publishing:
             await publish_until_stored(self._bus, OutgoingMessage(subjects.CONTROL_CATALOG, self.payload()))
-            self.told.set()
+            self.published.set()
 
     def payload(self) -> bytes:
         """Return what the mesh is told now, as much of it as a message holds: what is followed first."""
@@ -210,7 +210,7 @@ class Catalog:
                 break
             count = min(count - 1, count * MAX_CATALOG_BYTES // len(payload))
         if count < len(instruments):
-            log.warning("%d instruments are told, of %d", count, len(instruments))
+            log.warning("%d instruments are published, of %d", count, len(instruments))
         return payload
 
     async def _look(self) -> None:
@@ -271,12 +271,12 @@ class Catalog:
         async with self._remembering:
             if self._remembered:
                 return
-            catalog = await self._told_before()
+            catalog = await self._published_before()
             if catalog is not None and catalog.venue == self._venue:
                 self._following.remember(map(_read, catalog.instruments))
             self._remembered = True
 
-    async def _told_before(self) -> control_pb2.Catalog | None:
+    async def _published_before(self) -> control_pb2.Catalog | None:
         for delay_s in backoff(max_s=5):
             try:
                 message = await self._bus.js.get_last_msg(subjects.CONTROL, subjects.CONTROL_CATALOG)
@@ -311,14 +311,14 @@ def _worded(instrument: Instrument) -> control_pb2.Instrument:
     )
 
 
-def _read(told: control_pb2.Instrument) -> Instrument:
+def _read(instrument: control_pb2.Instrument) -> Instrument:
     return Instrument(
-        told.symbol,
-        told.base_asset,
-        told.quote_asset,
-        told.tick_size_e8,
-        told.step_size_e8,
-        told.status or TRADING,
+        instrument.symbol,
+        instrument.base_asset,
+        instrument.quote_asset,
+        instrument.tick_size_e8,
+        instrument.step_size_e8,
+        instrument.status or TRADING,
     )
 
 

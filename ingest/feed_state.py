@@ -85,7 +85,7 @@ class Progress:
         symbol: in lower case.
         last_trade_id: of the last trade passed on; None when none was.
         last_trade_time_us: when the venue says it happened; 0 when none was.
-        heard_ago_s: seconds since a trade of it came; None when none has come in this run.
+        received_ago_s: seconds since a trade of it came; None when none has come in this run.
         held_trades: how many wait for ids before them.
         gap: those ids.
         doubt: why trades of it are held that cannot be right, in words for people; empty when none are.
@@ -96,7 +96,7 @@ class Progress:
     symbol: str
     last_trade_id: int | None
     last_trade_time_us: int
-    heard_ago_s: float | None
+    received_ago_s: float | None
     held_trades: int = 0
     gap: IdRange | None = None
     doubt: str = ""
@@ -115,52 +115,52 @@ def feed_of(
         undelivered_s: for how long the bus has acknowledged nothing of what waits for it.
 
     """
-    told = [_symbol_feed(venue, connection, progress) for progress in symbols][:MAX_SYMBOLS]
+    symbol_feeds = [_symbol_feed(venue, connection, progress) for progress in symbols][:MAX_SYMBOLS]
     undelivered = undelivered_s > DELIVERED_WITHIN_S and connection.alive
     words = f"the bus has taken no trade for {undelivered_s:.0f} s"
     if undelivered:
-        for one in told:
+        for one in symbol_feeds:
             one.state, one.message = status_pb2.FEED_STATE_BLOCKED, words
-    feed = status_pb2.Feed(venue=venue, symbols=told)
-    newest_us = max((one.last_trade_time.ToMicroseconds() for one in told), default=0)
+    feed = status_pb2.Feed(venue=venue, symbols=symbol_feeds)
+    newest_us = max((one.last_trade_time.ToMicroseconds() for one in symbol_feeds), default=0)
     if newest_us:
         feed.last_trade_time.CopyFrom(timestamp(newest_us))
-    feed.state, feed.message = _together(venue, connection, told)
+    feed.state, feed.message = _together(venue, connection, symbol_feeds)
     if undelivered:
         feed.state, feed.message = status_pb2.FEED_STATE_BLOCKED, words
     return feed
 
 
 def _symbol_feed(venue: str, connection: ConnectionState, progress: Progress) -> status_pb2.SymbolFeed:
-    told = status_pb2.SymbolFeed(symbol=progress.symbol, held_trades=progress.held_trades)
+    feed = status_pb2.SymbolFeed(symbol=progress.symbol, held_trades=progress.held_trades)
     if progress.last_trade_id is not None:
-        told.last_trade_id = progress.last_trade_id
+        feed.last_trade_id = progress.last_trade_id
     if progress.last_trade_time_us > 0:
-        told.last_trade_time.CopyFrom(timestamp(progress.last_trade_time_us))
+        feed.last_trade_time.CopyFrom(timestamp(progress.last_trade_time_us))
     if not connection.alive:
-        told.state, told.message = _without_connection(venue, connection)
+        feed.state, feed.message = _without_connection(venue, connection)
     elif progress.gap is not None:
-        told.state = status_pb2.FEED_STATE_GAP
-        told.message = f"waiting for trades {progress.gap.first_id} to {progress.gap.last_id}"
+        feed.state = status_pb2.FEED_STATE_GAP
+        feed.message = f"waiting for trades {progress.gap.first_id} to {progress.gap.last_id}"
     elif progress.doubt:
-        told.state = status_pb2.FEED_STATE_GAP
-        told.message = f"held back until it is known what is so: {progress.doubt}"
+        feed.state = status_pb2.FEED_STATE_GAP
+        feed.message = f"held back until it is known what is so: {progress.doubt}"
     elif progress.not_passed >= STANDING_STILL_TRADES:
-        told.state = status_pb2.FEED_STATE_STALE
-        told.message = (
+        feed.state = status_pb2.FEED_STATE_STALE
+        feed.message = (
             f"trades come, but the last {progress.not_passed} were not passed on after trade {progress.last_trade_id}: "
             "their ids are of the past"
         )
-    elif progress.heard_ago_s is None:
-        told.state, told.message = status_pb2.FEED_STATE_QUIET, "no trade has come yet"
+    elif progress.received_ago_s is None:
+        feed.state, feed.message = status_pb2.FEED_STATE_QUIET, "no trade has come yet"
     elif venue == SIM:
-        told.state = status_pb2.FEED_STATE_SIM
-    elif progress.heard_ago_s <= LIVE_WITHIN_S:
-        told.state = status_pb2.FEED_STATE_LIVE
+        feed.state = status_pb2.FEED_STATE_SIM
+    elif progress.received_ago_s <= LIVE_WITHIN_S:
+        feed.state = status_pb2.FEED_STATE_LIVE
     else:
-        told.state = status_pb2.FEED_STATE_QUIET
-        told.message = f"the connection lives, and nothing has been traded for {progress.heard_ago_s:.0f} s"
-    return told
+        feed.state = status_pb2.FEED_STATE_QUIET
+        feed.message = f"the connection lives, and nothing has been traded for {progress.received_ago_s:.0f} s"
+    return feed
 
 
 def _without_connection(venue: str, connection: ConnectionState) -> tuple[status_pb2.FeedState.ValueType, str]:

@@ -74,7 +74,12 @@ class Network:
         return f" (through the proxy of {proxy.told}: is it up, and may we use it?)" if proxy else ""
 
     def for_websocket(self, url: str) -> dict[str, Any]:
-        """Return what `websockets.connect` wants to hear. Raises: UnusableProxyError."""
+        """Return what `websockets.connect` wants to hear.
+
+        Raises:
+            UnusableProxyError: the variable names no proxy that can be used.
+
+        """
         proxy = self.proxies.to(url)
         options: dict[str, Any] = {"proxy": proxy.url if proxy else None}
         if url.startswith("wss:"):
@@ -84,7 +89,13 @@ class Network:
         return options
 
     def for_http(self, urls: Sequence[str], limits: httpx.Limits) -> dict[str, Any]:
-        """Return what `httpx.AsyncClient` wants to hear; a host whose proxy cannot be used raises ConnectError."""
+        """Return what `httpx.AsyncClient` wants to hear; a host whose proxy cannot be used raises ConnectError.
+
+        Args:
+            urls: the hosts that will be asked.
+            limits: of the connections to each of them.
+
+        """
         mounts: dict[str, httpx.AsyncBaseTransport] = {}
         for url in urls:
             parts = urlsplit(url)

@@ -76,7 +76,9 @@ class Proxies:
     def to(self, url: str) -> Proxy | None:
         """Return the proxy that leads to a URL of http, https, ws or wss; None when none does.
 
-        Raises: UnusableProxyError.
+        Raises:
+            UnusableProxyError: the variable names no proxy that can be used.
+
         """
         parts = urlsplit(url)
         host = (parts.hostname or "").rstrip(".")
@@ -90,7 +92,16 @@ class Proxies:
 
 
 def parse(variable: str, value: str) -> Proxy:
-    """Read the value of a proxy's variable. Raises: UnusableProxyError."""
+    """Read the value of a proxy's variable.
+
+    Args:
+        variable: its name, for messages.
+        value: what it is set to, perhaps with a password.
+
+    Raises:
+        UnusableProxyError: it names no proxy that can be used.
+
+    """
     told = f"{variable}={masked(value)}"
 
     def unusable(why: str) -> UnusableProxyError:
@@ -147,6 +158,12 @@ def is_excepted(host: str, port: int, no_proxy: str) -> bool:
     """Return whether NO_PROXY names a host: by name, by the end of its name, by network, or all by `*`.
 
     What cannot be read in it names nobody.
+
+    Args:
+        host: a name or an address.
+        port: on that host.
+        no_proxy: names, networks and addresses, separated by commas.
+
     """
     return any(_names(entry, host, port) for entry in re.split(r"[,;\s]+", no_proxy.lower()) if entry)
 

@@ -59,7 +59,13 @@ SETTLE_S = 10.0
 
 
 async def main(settings: IngestSettings, stop: Stop) -> None:
-    """Follow the venue until asked to stop; then stop reading, pass on what has arrived, and return."""
+    """Follow the venue until asked to stop; then stop reading, pass on what has arrived, and return.
+
+    Args:
+        settings: of ingest.
+        stop: says when to stop.
+
+    """
     health = Health("bus", "lease", "venue")
     async with AsyncExitStack() as stack:
         stack.enter_context(served(settings, health))
@@ -158,7 +164,7 @@ async def _follow(
             tasks.create_task(confirmations.run(), name="confirmations"),
             tasks.create_task(trade_publisher.adopt_epochs(), name="epochs"),
             tasks.create_task(catalog.keep_learning(), name="learning"),
-            tasks.create_task(catalog.keep_telling(), name="telling"),
+            tasks.create_task(catalog.keep_publishing(), name="catalog"),
             tasks.create_task(catalog.keep_answering(), name="answering lookups"),
             tasks.create_task(_listen(bus, venue.name, followed, stream, catalog, dead), name="listening"),
             tasks.create_task(dead.run(), name="dead letters"),
@@ -179,7 +185,14 @@ class FeedReport:
         self._followed: tuple[ReconnectingStream, TradePublisher, Publisher] | None = None
 
     def follow(self, stream: ReconnectingStream, trade_publisher: TradePublisher, publisher: Publisher) -> None:
-        """Report of these from now on."""
+        """Report of these from now on.
+
+        Args:
+            stream: of the venue.
+            trade_publisher: of the same venue.
+            publisher: the writer of RAW.
+
+        """
         self._followed = stream, trade_publisher, publisher
 
     def describe(self, report: status_pb2.ServiceReport) -> None:
@@ -212,6 +225,11 @@ async def wind_down(loops: Collection[asyncio.Task[Any]], gap_repair: GapRepair)
     """End the loops, and then the repairs: the stream passes on what has arrived, REST brings what it has.
 
     Each gets a moment only: where the bus takes nothing, the stream may wait behind a repair, which waits for the bus.
+
+    Args:
+        loops: the tasks to end first.
+        gap_repair: which may go on a moment longer.
+
     """
     for task in loops:
         task.cancel()
@@ -221,7 +239,7 @@ async def wind_down(loops: Collection[asyncio.Task[Any]], gap_repair: GapRepair)
 
 async def _connect(stream: ReconnectingStream, catalog: Catalog) -> None:
     """Let the mesh know whom it hears of before the first trade is on its way."""
-    await catalog.told.wait()
+    await catalog.published.wait()
     await stream.run()
 
 

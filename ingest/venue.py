@@ -30,7 +30,13 @@ class HttpApi(Protocol):
         """Return the id of a symbol's newest trade, None when it never traded."""
 
     async def trades_from(self, symbol: str, from_id: int) -> BackfillResult:
-        """Return what is known of a symbol's trades from an id on, that id included."""
+        """Return what is known of a symbol's trades from an id on, that id included.
+
+        Args:
+            symbol: in lower case.
+            from_id: the venue's id, without the epoch.
+
+        """
 
     async def newest_trades(self, symbol: str) -> TradeColumns:
         """Return a symbol's newest trades, some hundreds."""
@@ -94,5 +100,11 @@ class Venue:
     def http_api(
         self, urls: Sequence[str] = (), *, on_bad_row: Callable[[BadFrame], None] = lambda _: None
     ) -> AbstractAsyncContextManager[HttpApi]:
-        """Give its REST, to be asked while inside: of all its hosts, or of these alone."""
+        """Give its REST, to be asked while inside: of all its hosts, or of these alone.
+
+        Args:
+            urls: the hosts to ask; all of the venue's when empty.
+            on_bad_row: called with each row of an answer that cannot be read.
+
+        """
         return self.adapter.http_api(self.name, urls or self.rest_urls, self.network, on_bad_row=on_bad_row)

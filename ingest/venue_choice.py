@@ -160,7 +160,13 @@ class VenueChoice:
 
 
 def count_followed(venue: Venue | None, *, choice: VenueChoice) -> None:
-    """Count which venue is followed from now on, None for nobody: one of the two names has a 1."""
+    """Count which venue is followed from now on, None for nobody: one of the two names has a 1.
+
+    Args:
+        venue: which.
+        choice: both venues there are.
+
+    """
     for known in (choice.real, choice.sim):
         metrics.FOLLOWING.labels(known.name).set(known == venue)
 

@@ -21,7 +21,14 @@ class BinanceAdapter:
     max_symbols = MAX_SYMBOLS
 
     def session(self, venue: str, symbols: Iterable[str], *, plain: bool) -> BinanceSession:
-        """Begin the conversation of one connection."""
+        """Begin the conversation of one connection.
+
+        Args:
+            venue: the name that trades get.
+            symbols: to follow, in lower case.
+            plain: whether to ask for trades alone and without options.
+
+        """
         return BinanceSession(venue, symbols, plain=plain)
 
     @asynccontextmanager
@@ -33,6 +40,14 @@ class BinanceAdapter:
         *,
         on_bad_row: Callable[[BadFrame], None] = lambda _: None,
     ) -> AsyncIterator[BinanceHttpApi]:
-        """Give the venue's REST, to be asked while inside."""
+        """Give the venue's REST, to be asked while inside.
+
+        Args:
+            venue: the name that trades get.
+            urls: its hosts, in the order to try.
+            network: the way there.
+            on_bad_row: called with each row of an answer that cannot be read.
+
+        """
         async with connect(venue, urls, RULES, network) as client:
             yield BinanceHttpApi(client, on_bad_row=on_bad_row)

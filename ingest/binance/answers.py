@@ -66,6 +66,12 @@ def parse_trades(body: bytes, *, venue: str, symbol: str, received_time_us: int)
     `[{"id":28457,"price":"4.00000100","qty":"12.00000000","quoteQty":"48.000012","time":1499865549590,
     "isBuyerMaker":true,"isBestMatch":true}]`
 
+    Args:
+        body: JSON.
+        venue: the name that trades get.
+        symbol: whose they are, in lower case.
+        received_time_us: when the answer came, in microseconds since 1970.
+
     Raises:
         BadMessage: anything else, no row that can be read, or ids that do not rise.
 
@@ -97,7 +103,7 @@ def parse_trades(body: bytes, *, venue: str, symbol: str, received_time_us: int)
             raise BadMessage(f"trades of {symbol}: {exc} (in {body[:80]!r})") from exc
         good, bad = parted(rows)
         page = Page(trades_of(good), bad, spoiled((_id_of(row), isinstance(row, _Row)) for row in rows))
-    ids = page.told.trade_id
+    ids = page.content.trade_id
     if (ids[1:] <= ids[:-1]).any():
         raise BadMessage(f"trades of {symbol}: ids do not rise from {ids[0]} to {ids[-1]}")
     return page
@@ -110,6 +116,12 @@ def parse_aggregates(body: bytes, *, venue: str, symbol: str, received_time_us: 
 
     An aggregate of no trades (`"f":-1,"l":-1`, which Binance has among its oldest) is left out. A bad one is missed by
     its aggregate id, so that nothing is proved absent in its place.
+
+    Args:
+        body: JSON.
+        venue: the name that trades get.
+        symbol: whose they are, in lower case.
+        received_time_us: when the answer came, in microseconds since 1970.
 
     Raises:
         BadMessage: anything else, no row that can be read, or ids that do not rise.

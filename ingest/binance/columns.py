@@ -38,6 +38,16 @@ def columns(
 ) -> TradeColumns:
     """Put trades, as the venue words them, into columns.
 
+    Args:
+        venue: the name that trades get.
+        symbol: of all of them, in lower case.
+        received_time_us: when they came, in microseconds since 1970.
+        ids: of the trades; this and what follows has one entry for each trade.
+        prices: decimal, up to eight decimals.
+        quantities: decimal, up to eight decimals.
+        times: when each happened, in milliseconds or microseconds since 1970.
+        makers: whether the buyer's order was in the book first.
+
     Raises:
         ValueError: a price that is none or not above zero, a quantity that is none; times in either unit are fine.
 

@@ -40,7 +40,14 @@ def used_weight(headers: httpx.Headers) -> int:
 
 
 def read_refusal(status: int, headers: httpx.Headers, body: bytes) -> VenueRefusal:
-    """Read an answer that is none: by its status, and by Binance's own code where that says more."""
+    """Read an answer that is none: by its status, and by Binance's own code where that says more.
+
+    Args:
+        status: of HTTP.
+        headers: where `Retry-After` may stand.
+        body: in which Binance may name its code and a message.
+
+    """
     code, message = answers.parse_error(body)
     reaction, why = refusals.reaction_to(status, code)
     said = " ".join(filter(None, (str(status), str(code or ""), message)))
@@ -86,16 +93,31 @@ class BinanceHttpApi:
         self._client.stay_away(seconds)
 
     async def ping(self) -> None:
-        """Ask whether anybody is there. Raises: VenueRequestError."""
+        """Ask whether anybody is there.
+
+        Raises:
+            VenueRequestError: no host answered, or the request is rejected.
+
+        """
         await self._client.get("/api/v3/ping")
 
     async def exchange_info(self) -> list[Instrument]:
-        """Return what can be traded now. Raises: VenueRequestError."""
-        return self._legible(parse_exchange_info(await self._client.get("/api/v3/exchangeInfo"))).told
+        """Return what can be traded now.
+
+        Raises:
+            VenueRequestError: no host answered, or the request is rejected.
+
+        """
+        return self._legible(parse_exchange_info(await self._client.get("/api/v3/exchangeInfo"))).content
 
     async def newest_id(self, symbol: str) -> int | None:
-        """Return the id of a symbol's newest trade, None when it never traded. Raises: VenueRequestError."""
-        ids = (await self._trades("/api/v3/trades", symbol, limit=1)).told.trade_id
+        """Return the id of a symbol's newest trade, None when it never traded.
+
+        Raises:
+            VenueRequestError: no host answered, or the request is rejected.
+
+        """
+        ids = (await self._trades("/api/v3/trades", symbol, limit=1)).content.trade_id
         return int(ids[-1]) if len(ids) else None
 
     async def trades_from(self, symbol: str, from_id: int) -> BackfillResult:
@@ -104,11 +126,17 @@ class BinanceHttpApi:
         Where no host offers the history, the newest trades have to do, and what lies before them is taken from the
         aggregates as far as these prove it.
 
-        Raises: VenueRequestError.
+        Args:
+            symbol: in lower case.
+            from_id: the venue's id, without the epoch.
+
+        Raises:
+            VenueRequestError: no host answered, or the request is rejected.
+
         """
         try:
             page = await self._trades("/api/v3/historicalTrades", symbol, fromId=from_id, limit=PAGE)
-            found = from_history(page.told, from_id=from_id, limit=PAGE - len(page.bad))
+            found = from_history(page.content, from_id=from_id, limit=PAGE - len(page.bad))
             return without_spoiled(found, page.spoiled)
         except EndpointNotOffered:
             pass
@@ -117,8 +145,8 @@ class BinanceHttpApi:
         except EndpointNotOffered:
             aggregates = await self._aggregates_around(symbol, from_id)
             limit = PAGE - len(aggregates.bad)
-            return from_aggregates(aggregates.told, from_id=from_id, until_id=None, limit=limit)
-        newest = from_newest(page.told, from_id=from_id)
+            return from_aggregates(aggregates.content, from_id=from_id, until_id=None, limit=limit)
+        newest = from_newest(page.content, from_id=from_id)
         if not newest.unreachable:
             return without_spoiled(newest, page.spoiled)
         until_id = newest.unreachable.highest
@@ -126,25 +154,27 @@ class BinanceHttpApi:
             aggregates = await self._aggregates_around(symbol, from_id)
         except EndpointNotOffered:
             return without_spoiled(newest, page.spoiled)
-        found = from_aggregates(aggregates.told, from_id=from_id, until_id=until_id, limit=PAGE)
+        found = from_aggregates(aggregates.content, from_id=from_id, until_id=until_id, limit=PAGE)
         return without_spoiled(newest, page.spoiled) if found.next_id is None else found
 
     async def newest_trades(self, symbol: str) -> TradeColumns:
         """Return the venue's newest trades, up to PAGE; of hosts without them those that are an aggregate of their own.
 
-        Raises: VenueRequestError.
+        Raises:
+            VenueRequestError: no host answered, or the request is rejected.
+
         """
         try:
-            return (await self._trades("/api/v3/trades", symbol, limit=PAGE)).told
+            return (await self._trades("/api/v3/trades", symbol, limit=PAGE)).content
         except EndpointNotOffered:
-            return (await self._aggregates(symbol)).told.singles
+            return (await self._aggregates(symbol)).content.singles
 
     async def _aggregates_around(self, symbol: str, trade_id: int) -> Page[Aggregates]:
         """Return a page of aggregates that holds a trade's place, or as near to it as there are any."""
         search = AggregateSearch(trade_id, PAGE)
         page = await self._aggregates(symbol)
         for _ in range(_LONGEST_SEARCH):
-            if (aggregate_id := search.next_aggregate_id(page.told)) is None:
+            if (aggregate_id := search.next_aggregate_id(page.content)) is None:
                 break
             page = await self._aggregates(symbol, fromId=aggregate_id)
         return page

@@ -16,28 +16,32 @@ from ingest.messages import BadFrame
 from mesh.values.id_ranges import NO_IDS, IdRanges
 
 _Row = TypeVar("_Row")
-_Told_co = TypeVar("_Told_co", covariant=True)
+_Content_co = TypeVar("_Content_co", covariant=True)
 _raws = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Page(Generic[_Told_co]):
+class Page(Generic[_Content_co]):
     """One answer.
 
     Attributes:
-        told: what the rows that can be read say.
+        content: what the rows that can be read say.
         bad: the others.
         spoiled: ids that may be those of bad rows.
 
     """
 
-    told: _Told_co
+    content: _Content_co
     bad: tuple[BadFrame, ...] = ()
     spoiled: IdRanges = NO_IDS
 
 
 def read_one_by_one(body: bytes, read: Callable[[bytes], _Row]) -> list[_Row | BadFrame]:
     """Read an answer row by row, a BadFrame in place of each that `read` refuses.
+
+    Args:
+        body: JSON, an array.
+        read: reads one row; what it raises of UNREADABLE makes the row a bad one.
 
     Raises:
         MsgspecError, ValueError, RecursionError: no rows at all, or none that can be read: then not one row is odd, but

@@ -13,18 +13,37 @@ MAX_SYMBOLS = 500
 
 
 def request(method: str, streams: Iterable[str], request_id: int) -> bytes:
-    """Word a request: `{"method":"SUBSCRIBE","params":["btcusdt@trade"],"id":1}`."""
+    """Word a request: `{"method":"SUBSCRIBE","params":["btcusdt@trade"],"id":1}`.
+
+    Args:
+        method: SUBSCRIBE or UNSUBSCRIBE.
+        streams: their names.
+        request_id: by which the reply is known.
+
+    """
     return msgspec.json.encode({"method": method, "params": list(streams), "id": request_id})
 
 
 def streams(symbol: str, *, minutes: bool) -> tuple[str, ...]:
-    """Return the names of a symbol's streams: `btcusdt@trade`, and `btcusdt@kline_1m` for the closed minutes."""
+    """Return the names of a symbol's streams: `btcusdt@trade`, and `btcusdt@kline_1m` for the closed minutes.
+
+    Args:
+        symbol: in lower case.
+        minutes: whether the closed minutes are wanted beside the trades.
+
+    """
     trades = f"{symbol}@trade"
     return (trades, f"{symbol}@kline_1m") if minutes else (trades,)
 
 
 def streams_of(symbols: Iterable[str], *, minutes: bool) -> list[str]:
-    """Return the names of all streams of these symbols."""
+    """Return the names of all streams of these symbols.
+
+    Args:
+        symbols: in lower case.
+        minutes: whether the closed minutes are wanted beside the trades.
+
+    """
     return list(chain.from_iterable(streams(symbol, minutes=minutes) for symbol in symbols))
 
 

@@ -52,6 +52,12 @@ def from_history(page: TradeColumns, *, from_id: int, limit: int) -> BackfillRes
     """Read an answer that holds the oldest trades from an id on: between any two of its ids the venue has nothing.
 
     Where all of them are older the venue did not heed the id, and to ask on would bring the same again.
+
+    Args:
+        page: the trades of the answer, their ids rising.
+        from_id: the id that was asked for.
+        limit: how many trades such an answer holds at most: fewer are all there are.
+
     """
     rows = page.rows(page.trade_id >= from_id)
     parts, absent = consecutive_parts(rows, from_id)
@@ -59,14 +65,26 @@ def from_history(page: TradeColumns, *, from_id: int, limit: int) -> BackfillRes
 
 
 def from_newest(page: TradeColumns, *, from_id: int) -> BackfillResult:
-    """Read an answer that holds the newest trades, which may begin long after the id that is asked for."""
+    """Read an answer that holds the newest trades, which may begin long after the id that is asked for.
+
+    Args:
+        page: the trades of the answer, their ids rising.
+        from_id: the id that was asked for.
+
+    """
     first_id = int(page.trade_id[0]) if len(page) else from_id
     parts, absent = consecutive_parts(page.rows(page.trade_id >= from_id), max(from_id, first_id))
     return BackfillResult(parts, absent, IdRanges.of(from_id, first_id - 1), True)
 
 
 def split_anchor(found: BackfillResult, trade_id: int) -> tuple[TradeColumns | None, BackfillResult]:
-    """Return the trade that was asked from, None where the answer does not begin with it, and what comes after it."""
+    """Return the trade that was asked from, None where the answer does not begin with it, and what comes after it.
+
+    Args:
+        found: what the answer proves.
+        trade_id: the id that was asked from.
+
+    """
     if not found.parts or int(found.parts[0].trade_id[0]) != trade_id:
         return None, found
     anchor, rest = found.parts[0].rows(slice(0, 1)), found.parts[0].rows(slice(1, None))
@@ -75,13 +93,25 @@ def split_anchor(found: BackfillResult, trade_id: int) -> tuple[TradeColumns | N
 
 
 def without_spoiled(found: BackfillResult, spoiled: IdRanges) -> BackfillResult:
-    """Return what is found without any proof that ids are absent among which bad rows are: nothing is known of them."""
+    """Return what is found without any proof that ids are absent among which bad rows are: nothing is known of them.
+
+    Args:
+        found: what the answer proves.
+        spoiled: ids that the bad rows of the answer may have.
+
+    """
     unknown = found.absent & spoiled
     return replace(found, absent=found.absent - unknown, unreachable=found.unreachable | unknown)
 
 
 def consecutive_parts(rows: TradeColumns, from_id: int) -> tuple[tuple[TradeColumns, ...], IdRanges]:
-    """Return trades of rising ids in parts whose ids are consecutive, and the ids between them, `from_id` on."""
+    """Return trades of rising ids in parts whose ids are consecutive, and the ids between them, `from_id` on.
+
+    Args:
+        rows: the trades, their ids rising and none below `from_id`.
+        from_id: where the ids begin that count as missing.
+
+    """
     ids = rows.trade_id
     before = np.concatenate([[from_id - 1], ids[:-1]]) if len(ids) else ids
     jumps = np.flatnonzero(ids - before != 1)

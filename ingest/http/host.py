@@ -29,7 +29,13 @@ class Host:
         self._shut_until_s = float("-inf")
 
     def offers(self, path: str, now_s: float) -> bool:
-        """Return whether it has such a path, as far as is known: what it said of that is forgotten after minutes."""
+        """Return whether it has such a path, as far as is known: what it said of that is forgotten after minutes.
+
+        Args:
+            path: of the endpoint.
+            now_s: the time, in seconds of one steady clock.
+
+        """
         return now_s >= self._not_offered_until_s.get(path, float("-inf"))
 
     def is_shut(self, now_s: float) -> bool:
@@ -42,6 +48,11 @@ class Host:
 
     def refused(self, path: str, refusal: VenueRefusal, now_s: float) -> tuple[str, bool]:
         """Take note of a refusal; return it in plain words, and whether a person should hear of it.
+
+        Args:
+            path: that was asked.
+            refusal: how it was refused.
+            now_s: the time, in seconds of one steady clock.
 
         Raises:
             RequestRejected: the request itself is wrong.

@@ -21,14 +21,26 @@ class RateLimit:
         self._away_until_s = float("-inf")
 
     def wait_s(self, weight: int, now_s: float) -> float:
-        """Return how long to wait before a request of this weight; 0 is now."""
+        """Return how long to wait before a request of this weight; 0 is now.
+
+        Args:
+            weight: of the request, as the venue counts.
+            now_s: the time, in seconds of one steady clock.
+
+        """
         away_s = self._away_until_s - now_s
         left_s = self._minute_from_s + _MINUTE_S - now_s
         full_s = left_s if self._used + weight > self._limit else 0.0
         return max(away_s, full_s, 0.0)
 
     def spend(self, weight: int, now_s: float) -> None:
-        """Count a request that is about to be sent."""
+        """Count a request that is about to be sent.
+
+        Args:
+            weight: of the request, as the venue counts.
+            now_s: the time, in seconds of one steady clock.
+
+        """
         if now_s - self._minute_from_s >= _MINUTE_S:
             self._minute_from_s, self._used = now_s, 0
         self._used += weight
@@ -38,5 +50,11 @@ class RateLimit:
         self._used = max(self._used, used)
 
     def stay_away(self, seconds: float, now_s: float) -> None:
-        """Obey a `Retry-After`."""
+        """Obey a `Retry-After`.
+
+        Args:
+            seconds: for how long nothing may be asked.
+            now_s: the time, in seconds of one steady clock.
+
+        """
         self._away_until_s = max(self._away_until_s, now_s + seconds)

@@ -145,7 +145,8 @@ class GapRepair:
         Returns:
             what comes after it; None where a new epoch has begun by that.
 
-        Raises: VenueRequestError.
+        Raises:
+            VenueRequestError: no host answered, or the request is rejected.
 
         """
         epoch, last = self._trade_publisher.epoch(symbol), self._trade_publisher.last_trade(symbol)
@@ -159,7 +160,7 @@ class GapRepair:
             same = int(anchor.trade_id[0]) == last_id and (time_us // 1000, price_e8) == (last[0] // 1000, last[1])
             if same:
                 return found
-            if (told := await self._told_around(symbol)) is not None:
+            if (told := await self._trades_around(symbol)) is not None:
                 # The count is the same one: it is the last trade that came with a wrong word.
                 await self._trade_publisher.settle(symbol, told)
                 if attempt:
@@ -170,7 +171,7 @@ class GapRepair:
         await self._trade_publisher.begin_epoch(symbol, epoch + 1, after_id=-1, held_since_s=self._opened_s[symbol])
         return None
 
-    async def _told_around(self, symbol: str) -> TradeColumns | None:
+    async def _trades_around(self, symbol: str) -> TradeColumns | None:
         """Return what REST tells of the trades passed on last, None where none of them is the same there."""
         first_id = self._trade_publisher.first_recent_id(symbol)
         if first_id is None:

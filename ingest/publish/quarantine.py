@@ -120,7 +120,13 @@ class RecentTrades:
         return ids, time_us, price_e8
 
     def of_ids(self, ids: Int64s, like: TradeColumns) -> TradeColumns:
-        """Return those of the trades that have one of these ids; venue, symbol and time of arrival as `like` has."""
+        """Return those of the trades that have one of these ids; venue, symbol and time of arrival as `like` has.
+
+        Args:
+            ids: int64 of shape (n,), in any order.
+            like: whose venue, symbol and time of arrival the result gets.
+
+        """
         held = self._columns[:, self._columns.shape[1] - self._count :]
         trade_id, time_us, price_e8, quantity_e8, is_buyer_maker = held[:, np.isin(held[0], ids)].copy()
         return replace(
@@ -309,7 +315,16 @@ class Quarantine:
     def doubt(
         self, trades: TradeColumns, kind: Literal["early", "unconfirmed"], known: KnownTrades, *, now_s: float
     ) -> Verdict:
-        """Hold trades of which the order of ids says that their ids may be wrong, near as they are."""
+        """Hold trades of which the order of ids says that their ids may be wrong, near as they are.
+
+        Args:
+            trades: to hold.
+            kind: `early`: they came before lower ids; `unconfirmed`: REST has nothing of the ids before
+                them.
+            known: what is known of the symbol.
+            now_s: the time, in seconds of one steady clock.
+
+        """
         verdict = Verdict()
         self._hold(trades, np.ones(len(trades), np.bool_), kind, known, now_s, verdict, live=True)
         return verdict
@@ -318,6 +333,12 @@ class Quarantine:
         """Take the word of REST: its newest trades, rising; None or none when it has none.
 
         Only what they prove is released or dropped. Ids of the past are left to whoever looks for a new count.
+
+        Args:
+            newest: what REST tells, their ids rising; None when it could not be asked.
+            known: what is known of the symbol.
+            now_s: the time, in seconds of one steady clock.
+
         """
         verdict = Verdict()
         for doubted in list(self._held):
@@ -388,6 +409,10 @@ class Quarantine:
     def counts_anew(self, newest: TradeColumns | None, known: KnownTrades) -> bool | None:
         """Return whether REST's newest trades prove that the venue has begun its ids again, or that it has not.
 
+        Args:
+            newest: what REST tells, their ids rising; None when it could not be asked.
+            known: what is known of the symbol.
+
         Returns:
             None where they prove neither, or nothing of the kind is in question.
 
@@ -435,7 +460,14 @@ class Quarantine:
         return int(newest.trade_id[same].max()) if same.any() else None
 
     def dispute(self, trades: TradeColumns, known: KnownTrades, *, now_s: float) -> None:
-        """Take trades that were told with ids of published ones, and are others; what is no such trade is passed by."""
+        """Take trades that were told with ids of published ones, and are others; what is no such trade is passed by.
+
+        Args:
+            trades: as they were told again.
+            known: what is published.
+            now_s: the time, in seconds of one steady clock.
+
+        """
         assert known.recent is not None
         for row in np.flatnonzero(_conflicts(trades, known.recent)).tolist():
             trade = trades.rows(slice(row, row + 1))
@@ -802,7 +834,13 @@ def _priced_alike(trades: TradeColumns, others: TradeColumns) -> Bools:
 
 
 def is_same_count(told: TradeColumns, recent: RecentTrades) -> bool:
-    """Return whether REST's ids are those of the count that is followed: one trade at least is the same in both."""
+    """Return whether REST's ids are those of the count that is followed: one trade at least is the same in both.
+
+    Args:
+        told: trades that REST tells.
+        recent: trades that were published lately.
+
+    """
     there = np.isin(told.trade_id, recent.columns[0])
     return bool((there & ~_conflicts(told, recent)).any())
 

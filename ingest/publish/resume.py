@@ -39,7 +39,14 @@ class LastPublished:
 
 
 async def last_published(bus: Bus, venue: str, symbol: str) -> LastPublished | None:
-    """Return the newest trade that RAW holds of a symbol, None when it holds none; waits for the bus."""
+    """Return the newest trade that RAW holds of a symbol, None when it holds none; waits for the bus.
+
+    Args:
+        bus: whose stream RAW is read.
+        venue: whose trades.
+        symbol: in lower case.
+
+    """
     subject, log_throttle = subjects.raw(venue, symbol), LogThrottle(every_s=10)
     foreign = 0  # the sequence of a message that somebody else wrote
     while True:
@@ -86,8 +93,15 @@ async def _trades_up_to(bus: Bus, message: RawStreamMsg, last_key: int) -> Trade
     return trades.rows(same_epoch & (trades.trade_id <= last_key))
 
 
-async def epoch_told(bus: Bus, venue: str, symbol: str) -> int | None:
-    """Return the epoch of a symbol as CONTROL tells it, None while store has not told of all; waits for the bus."""
+async def published_epoch(bus: Bus, venue: str, symbol: str) -> int | None:
+    """Return the epoch of a symbol as CONTROL tells it, None while store has not told of all; waits for the bus.
+
+    Args:
+        bus: whose stream CONTROL is read.
+        venue: whose ids.
+        symbol: in lower case.
+
+    """
     while True:
         all_told = False
         try:
@@ -120,6 +134,11 @@ def repair_id(trades: TradeColumns, newest_id: int) -> str:
     """Name a message of trades of the past, so that whoever reads RAW's last message knows how far we had come.
 
     The time makes it another name than that of an earlier repair of the same ids, which JetStream would take for it.
+
+    Args:
+        trades: of the message, their keys rising.
+        newest_id: the key of the newest trade that was published in order.
+
     """
     first_id, last_id = trades.trade_id[0], trades.trade_id[-1]
     now_us = time.time_ns() // 1000

@@ -191,7 +191,13 @@ class Sequencer:
         )
 
     def patience_s(self, nothing_since_s: float, now_s: float) -> float:
-        """Return how long the gap may still wait for a venue that has answered since then with nothing; 0 is over."""
+        """Return how long the gap may still wait for a venue that has answered since then with nothing; 0 is over.
+
+        Args:
+            nothing_since_s: since when all answers were empty.
+            now_s: the time by the same steady clock.
+
+        """
         return max(0.0, max(nothing_since_s, self._gap_since_s) + self._limits.max_nothing_s - now_s)
 
     def is_rewound(self, trades: TradeColumns) -> bool:

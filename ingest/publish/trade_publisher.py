@@ -24,7 +24,7 @@ from ingest.publish.quarantine import (
     implausible_past,
     is_same_count,
 )
-from ingest.publish.resume import epoch_told, last_published, repair_id
+from ingest.publish.resume import last_published, published_epoch, repair_id
 from ingest.publish.sequencer import Counts, Sequencer, WaitingLimits
 from mesh.bus import control, subjects, wire
 from mesh.bus.connection import Bus
@@ -106,7 +106,7 @@ class TradePublisher:
         self._publisher = publisher
         self._call_on_gap: list[Callable[[str], None]] = []
         self._limits = limits or WaitingLimits()
-        self._heard_s: dict[str, float] = {}  # by symbol: when trades came as they happen
+        self._received_s: dict[str, float] = {}  # by symbol: when trades came as they happen
         self._bounds = bounds or Bounds()
         self._followed: dict[str, _Followed] = {}
         self._call_on_doubt: list[Callable[[str], None]] = []
@@ -140,7 +140,7 @@ class TradePublisher:
             if symbol in self._followed:
                 return
             if last is None:
-                told = await self._epoch_told(symbol)
+                told = await self._published_epoch(symbol)
                 if symbol in self._followed:
                     return
                 epoch = told or 0
@@ -159,11 +159,11 @@ class TradePublisher:
                 self._followed[symbol] = followed
                 metrics.EPOCH.labels(self.venue, symbol).set(epoch)
 
-    async def _epoch_told(self, symbol: str) -> int | None:
+    async def _published_epoch(self, symbol: str) -> int | None:
         """Return in which epoch a symbol is, None when store has not said so within its time."""
         if self._waits_for_epochs_until_s is None:
             self._waits_for_epochs_until_s = _now_s() + self._epoch_wait_s
-        while (told := await epoch_told(self._bus, self.venue, symbol)) is None:
+        while (told := await published_epoch(self._bus, self.venue, symbol)) is None:
             if _now_s() >= self._waits_for_epochs_until_s:
                 log.log(
                     logging.WARNING if self._epoch_wait_s else logging.DEBUG,
@@ -197,7 +197,13 @@ class TradePublisher:
         return int(recent.columns[0][0]) if recent else None
 
     def is_same_count(self, symbol: str, told: TradeColumns) -> bool:
-        """Return whether one of the trades that REST tells is the same as one passed on lately."""
+        """Return whether one of the trades that REST tells is the same as one passed on lately.
+
+        Args:
+            symbol: in lower case.
+            told: trades that REST tells.
+
+        """
         return is_same_count(told, self._followed[symbol].recent)
 
     async def adopt_epochs(self) -> None:
@@ -207,7 +213,7 @@ class TradePublisher:
             for symbol, followed in list(self._followed.items()):
                 if not followed.is_blind:
                     continue
-                epoch = await epoch_told(self._bus, self.venue, symbol)
+                epoch = await published_epoch(self._bus, self.venue, symbol)
                 if epoch is None:
                     break  # store has not told yet, of the others neither
                 if epoch > followed.epoch:
@@ -284,7 +290,7 @@ class TradePublisher:
                 symbol,
                 followed.sequencer.last_id,
                 followed.sequencer.last_time_us,
-                now_s - self._heard_s[symbol] if symbol in self._heard_s else None,
+                now_s - self._received_s[symbol] if symbol in self._received_s else None,
                 held_trades=followed.sequencer.held_trades + followed.quarantine.held_trades,
                 gap=followed.sequencer.gap,
                 doubt=followed.quarantine.held[0].why if followed.quarantine.held else "",
@@ -308,7 +314,7 @@ class TradePublisher:
         if not len(trades):
             return
         if live:
-            self._heard_s[trades.symbol] = _now_s()
+            self._received_s[trades.symbol] = _now_s()
             metrics.LAG.observe(max(0.0, (trades.received_time_us - int(trades.time_us[-1])) / 1e6))
         last_time_us = followed.sequencer.last_time_us
         async with self._lock:
@@ -331,7 +337,13 @@ class TradePublisher:
         return bool(quarantine.held or quarantine.disputed_ids)
 
     async def judge(self, symbol: str, newest: TradeColumns | None) -> None:
-        """Take REST's word about the trades of a symbol that are doubted: its newest ones, None when it has none."""
+        """Take REST's word about the trades of a symbol that are doubted: its newest ones, None when it has none.
+
+        Args:
+            symbol: in lower case; one that is followed.
+            newest: what REST tells, their ids rising; None when it could not be asked.
+
+        """
         followed = self._followed[symbol]
         anew = followed.quarantine.counts_anew(newest, self._known(followed))
         if newest is not None and anew is False:
@@ -420,13 +432,26 @@ class TradePublisher:
         await self.publish_again(right)
 
     def let_go(self, symbol: str, trade_id: int, why: str) -> None:
-        """Leave a published trade as it is, of which REST cannot say whether it is the right one."""
+        """Leave a published trade as it is, of which REST cannot say whether it is the right one.
+
+        Args:
+            symbol: in lower case.
+            trade_id: the venue's id, without the epoch.
+            why: for the log.
+
+        """
         for doubted in self._followed[symbol].quarantine.let_go(trade_id):
             metrics.QUARANTINE_ENDED.labels(self.venue, symbol, "dropped").inc(len(doubted.trades))
             log.error("%s: trade %d stays as it was published: %s; %s", symbol, trade_id, doubted.why, why)
 
     def is_far(self, symbol: str, gap: IdRange) -> bool:
-        """Return whether ids that REST goes past are so many that its word alone is not enough."""
+        """Return whether ids that REST goes past are so many that its word alone is not enough.
+
+        Args:
+            symbol: in lower case.
+            gap: the ids.
+
+        """
         followed = self._followed[symbol]
         head_id = max(followed.head_id, followed.sequencer.last_id or 0)
         return gap.last_id > head_id + self._bounds.max_id_jump
@@ -451,20 +476,40 @@ class TradePublisher:
         return ""
 
     async def absent(self, symbol: str, gap: IdRange) -> None:
-        """Take the venue's word that it has none of these ids, and go on without them."""
+        """Take the venue's word that it has none of these ids, and go on without them.
+
+        Args:
+            symbol: in lower case.
+            gap: the ids.
+
+        """
         log.warning("%s: the venue has no trades %d to %d", symbol, gap.first_id, gap.last_id)
         metrics.ABSENT.labels(self.venue, symbol).inc(gap.size)
         await self._skip(symbol, gap)
 
     async def unreachable(self, symbol: str, gap: IdRange, why: str, *, level: int = logging.ERROR) -> None:
-        """Go on without ids that can no longer be asked for; they stay a hole for the ledger."""
+        """Go on without ids that can no longer be asked for; they stay a hole for the ledger.
+
+        Args:
+            symbol: in lower case.
+            gap: the ids.
+            why: for the log.
+            level: at which it is logged.
+
+        """
         words = "%s: going on without trades %d to %d (%d): %s"
         log.log(level, words, symbol, gap.first_id, gap.last_id, gap.size, why)
         metrics.HOLES.labels(self.venue, symbol).inc(gap.size)
         await self._skip(symbol, gap)
 
     async def give_up(self, symbol: str, why: str) -> None:
-        """Go on without the ids that are waited for; they stay a hole for the ledger."""
+        """Go on without the ids that are waited for; they stay a hole for the ledger.
+
+        Args:
+            symbol: in lower case.
+            why: for the log.
+
+        """
         sequencer = self._followed[symbol].sequencer
         if (dropped := sequencer.drop_contradicted()) is not None:
             words = f"trades {dropped.trade_id[0]} to {dropped.trade_id[-1]} came before lower ids that go on"
@@ -479,6 +524,10 @@ class TradePublisher:
         """Take note that the venue has answered since then with nothing from the ids on that are waited for.
 
         What it has had time enough for is given up: later trades have come, and these may never.
+
+        Args:
+            symbol: in lower case.
+            since_s: when the first of its empty answers came, in seconds of the loop's clock.
 
         Returns:
             how long its next answer may take.
@@ -612,10 +661,10 @@ class TradePublisher:
                 self._health.clear(name)
 
     def _count(self, symbol: str, sequencer: Sequencer) -> None:
-        told, sequencer.counts = sequencer.counts, Counts()
-        metrics.TRADES.labels(self.venue, symbol).inc(told.released)
-        metrics.DUPLICATES.labels(self.venue, symbol).inc(told.duplicates)
-        metrics.GAPS.labels(self.venue, symbol).inc(told.gaps)
+        counts, sequencer.counts = sequencer.counts, Counts()
+        metrics.TRADES.labels(self.venue, symbol).inc(counts.released)
+        metrics.DUPLICATES.labels(self.venue, symbol).inc(counts.duplicates)
+        metrics.GAPS.labels(self.venue, symbol).inc(counts.gaps)
         metrics.HELD.labels(self.venue, symbol).set(sequencer.held_trades)
 
     async def _skip(self, symbol: str, gap: IdRange) -> None:

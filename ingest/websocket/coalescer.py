@@ -22,7 +22,13 @@ class Coalescer:
         self._last_s: float | None = None
 
     def worked(self, frames: int, now_s: float) -> None:
-        """Count frames that were passed on now."""
+        """Count frames that were passed on now.
+
+        Args:
+            frames: how many.
+            now_s: the time, in seconds of one steady clock.
+
+        """
         passed_s = 1.0 if self._last_s is None else max(now_s - self._last_s, 1e-6)
         weight = min(1.0, passed_s / _MEMORY_S)
         self._rate += weight * (frames / passed_s - self._rate)

@@ -48,7 +48,13 @@ def refused_away_s(exc: Exception) -> float:
 
 
 def refused_words(exc: Exception, urls: Sequence[str]) -> str:
-    """Say why a WebSocket did not open, so that a person knows what to do; `urls` are all hosts to try."""
+    """Say why a WebSocket did not open, so that a person knows what to do; `urls` are all hosts to try.
+
+    Args:
+        exc: what opening it raised.
+        urls: all hosts to try.
+
+    """
     if isinstance(exc, websockets.InvalidStatus):
         status = exc.response.status_code
         if status == 451:

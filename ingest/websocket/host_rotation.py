@@ -45,7 +45,14 @@ class HostRotation:
         return Endpoint(url, now_s < self._plain_until_s.get(url, float("-inf")))
 
     def refused(self, endpoint: Endpoint, status: int, now_s: float) -> bool:
-        """Take note of a handshake refused with this status; return whether the plain form is tried because of it."""
+        """Take note of a handshake refused with this status; return whether the plain form is tried because of it.
+
+        Args:
+            endpoint: who refused.
+            status: of HTTP.
+            now_s: the time, in seconds of one steady clock.
+
+        """
         if endpoint.plain or status not in _NOT_UNDERSTOOD:
             return False
         self._plain_until_s[endpoint.url] = now_s + PLAIN_S

@@ -96,6 +96,10 @@ class Session(Protocol):
     def receive(self, frames: Sequence[bytes], *, received_time_us: int) -> list[Event]:
         """Take frames that came together, in order, the first of them at that time (microseconds since 1970).
 
+        Args:
+            frames: as they came.
+            received_time_us: when the first of them came, in microseconds since 1970.
+
         Returns:
             the trades by symbol, then whatever else was said; nothing that stands in a frame raises.
 

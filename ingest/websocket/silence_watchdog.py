@@ -62,7 +62,7 @@ class Doubt:
 class _Series:
     """When the trades of a symbol, or of ALL, came."""
 
-    heard_s: float
+    received_s: float
     gaps: int = 0
     mean_s: float = 0.0
     longest_s: float = 0.0
@@ -70,7 +70,7 @@ class _Series:
     in_vain: int = 0  # doubts in a row that came to nothing
     quiet: bool = False  # the last of them because REST said so
     newest_id: int = -1  # of the trades that came
-    told_id: int | None = None  # the last one that a minute named on this connection
+    reported_id: int | None = None  # the last one that a minute named on this connection
     behind_since_s: float | None = None
 
 
@@ -84,18 +84,31 @@ class SilenceWatchdog:
         self._series: dict[str, _Series] = {}
 
     def listen(self, symbols: Iterable[str], now_s: float) -> None:
-        """Begin to listen anew: a connection was opened, or we come back from being busy elsewhere."""
+        """Begin to listen anew: a connection was opened, or we come back from being busy elsewhere.
+
+        Args:
+            symbols: that the connection brings.
+            now_s: the time, in seconds of one steady clock.
+
+        """
         for symbol in (ALL, *symbols):
             series = self._series.setdefault(symbol, _Series(now_s))
-            series.heard_s, series.fresh = now_s, True
-            series.told_id, series.behind_since_s = None, None
+            series.received_s, series.fresh = now_s, True
+            series.reported_id, series.behind_since_s = None, None
 
     def traded(self, symbol: str, newest_id: int, now_s: float) -> None:
-        """Take note of trades of a symbol that is followed, and of the highest of their ids."""
-        series = self._heard(symbol, now_s)
-        self._heard(ALL, now_s)
+        """Take note of trades of a symbol that is followed, and of the highest of their ids.
+
+        Args:
+            symbol: in lower case.
+            newest_id: the highest of the trades' ids.
+            now_s: the time, in seconds of one steady clock.
+
+        """
+        series = self._received(symbol, now_s)
+        self._received(ALL, now_s)
         series.newest_id = newest_id  # not the highest ever: ids may begin again
-        if newest_id >= (series.told_id or 0):
+        if newest_id >= (series.reported_id or 0):
             series.behind_since_s = None
 
     def minute(self, symbol: str, last_id: int, now_s: float) -> None:
@@ -107,11 +120,11 @@ class SilenceWatchdog:
             now_s: when it came.
 
         """
-        self._heard(ALL, now_s)
+        self._received(ALL, now_s)
         series = self._series.setdefault(symbol, _Series(now_s))
         # What was traded before the connection opened is fetched anyway: only what is newer than the first word counts.
-        is_first, has_more = series.told_id is None and series.fresh, last_id > (series.told_id or 0)
-        series.told_id = last_id
+        is_first, has_more = series.reported_id is None and series.fresh, last_id > (series.reported_id or 0)
+        series.reported_id = last_id
         if has_more and not is_first and last_id > series.newest_id and series.behind_since_s is None:
             series.behind_since_s = now_s
 
@@ -121,7 +134,13 @@ class SilenceWatchdog:
         return -1 if series is None else series.newest_id
 
     def doubt(self, symbols: Iterable[str], now_s: float) -> Doubt | None:
-        """Return whose silence is too long, with the symbols to ask REST about; None when nobody's is."""
+        """Return whose silence is too long, with the symbols to ask REST about; None when nobody's is.
+
+        Args:
+            symbols: that the connection brings.
+            now_s: the time, in seconds of one steady clock.
+
+        """
         symbols = tuple(symbols)
         for symbol in symbols:
             series = self._series.get(symbol)
@@ -131,15 +150,21 @@ class SilenceWatchdog:
                 return Doubt(symbol, (symbol,))
         for symbol in (ALL, *symbols):
             series = self._series.get(symbol)
-            if series is not None and now_s - series.heard_s > _patience_s(series, alone=symbol != ALL):
+            if series is not None and now_s - series.received_s > _patience_s(series, alone=symbol != ALL):
                 return Doubt(symbol, (symbol,) if symbol != ALL else self._busiest(symbols))
         return None
 
     def quiet(self, doubt: Doubt, now_s: float) -> None:
-        """Take REST's word that nothing was traded which did not come: the silence is the market's."""
+        """Take REST's word that nothing was traded which did not come: the silence is the market's.
+
+        Args:
+            doubt: about which REST was asked.
+            now_s: the time, in seconds of one steady clock.
+
+        """
         for symbol in dict.fromkeys((doubt.symbol, *doubt.ask)):
             series = self._series.setdefault(symbol, _Series(now_s))
-            series.heard_s, series.fresh, series.quiet = now_s, True, True
+            series.received_s, series.fresh, series.quiet = now_s, True, True
             series.behind_since_s = None
             series.in_vain += 1
 
@@ -156,9 +181,9 @@ class SilenceWatchdog:
         series = self._series.get(symbol)
         return series.mean_s if series is not None and series.gaps else inf
 
-    def _heard(self, symbol: str, now_s: float) -> _Series:
+    def _received(self, symbol: str, now_s: float) -> _Series:
         series = self._series.setdefault(symbol, _Series(now_s))
-        gap_s, series.heard_s, series.in_vain, series.quiet = now_s - series.heard_s, now_s, 0, False
+        gap_s, series.received_s, series.in_vain, series.quiet = now_s - series.received_s, now_s, 0, False
         if series.fresh:
             series.fresh = False
             return series

@@ -68,7 +68,7 @@ def _read_headers(words: bytes) -> None:
 def _read_body(body: bytes) -> None:
     with contextlib.suppress(BadMessage):
         page = answers.parse_trades(body, venue="binance", symbol="btcusdt", received_time_us=NOW_US)
-        trades = page.told
+        trades = page.content
         if len(trades):
             assert refusal(trades) == ""
         for from_id in (0, 3, int(trades.trade_id[0]) if len(trades) else 9):
@@ -79,10 +79,10 @@ def _read_body(body: bytes) -> None:
             _check_found(without_spoiled(from_newest(trades, from_id=from_id), page.spoiled))
     with contextlib.suppress(BadMessage):
         told = answers.parse_aggregates(body, venue="binance", symbol="btcusdt", received_time_us=NOW_US)
-        _check_found(from_aggregates(told.told, from_id=3, until_id=None, limit=1000))
-        _check_found(from_aggregates(told.told, from_id=3, until_id=30, limit=1000))
+        _check_found(from_aggregates(told.content, from_id=3, until_id=None, limit=1000))
+        _check_found(from_aggregates(told.content, from_id=3, until_id=30, limit=1000))
     with contextlib.suppress(BadMessage):
-        for instrument in parse_exchange_info(body).told:
+        for instrument in parse_exchange_info(body).content:
             assert instrument.symbol
     _read_refusals(httpx.Headers(), body)
 

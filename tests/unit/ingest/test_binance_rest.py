@@ -56,7 +56,7 @@ def page_of(body: bytes) -> Page[TradeColumns]:
 def trades_of(body: bytes) -> TradeColumns:
     page = page_of(body)
     assert (page.bad, page.spoiled) == ((), NO_IDS)
-    return page.told
+    return page.content
 
 
 def test_the_row_of_binances_own_documents_is_read_exactly() -> None:
@@ -97,7 +97,7 @@ def test_anything_else_is_refused(body: bytes) -> None:
 def test_a_bad_row_is_left_out_and_kept_whole_and_its_place_is_known(change: dict[str, Any]) -> None:
     body = rows({"id": 4}, {"id": 5} | change, {"id": 6})
     page = page_of(body)
-    assert page.told.trade_id.tolist() == [4, 6]
+    assert page.content.trade_id.tolist() == [4, 6]
     assert [bad.frame for bad in page.bad] == [json.dumps(ROW | {"id": 5} | change).encode()]
     assert page.spoiled == ids((5, 5))
 
@@ -105,20 +105,20 @@ def test_a_bad_row_is_left_out_and_kept_whole_and_its_place_is_known(change: dic
 @pytest.mark.parametrize("odd_id", ["x", -1, 3, 10**18])
 def test_a_bad_row_without_a_believable_id_may_be_any_between_its_neighbours(odd_id: object) -> None:
     page = page_of(rows({"id": 4}, {"id": odd_id, "price": "?"}, {"id": 9}))
-    assert page.told.trade_id.tolist() == [4, 9]
+    assert page.content.trade_id.tolist() == [4, 9]
     assert page.spoiled == ids((5, 8))
 
 
 def test_a_thousand_rows_are_not_refused_for_one_of_them() -> None:
     page = page_of(rows(*({"id": row, "price": "0.000000001" if row == 500 else "1.5"} for row in range(1000))))
-    assert (len(page.told), len(page.bad), page.spoiled) == (999, 1, ids((500, 500)))
+    assert (len(page.content), len(page.bad), page.spoiled) == (999, 1, ids((500, 500)))
 
 
 def aggregates_of(*changes: dict[str, Any], bad: int = 0) -> Aggregates:
     body = json.dumps([AGGREGATE | change for change in changes]).encode()
     page = parse_aggregates(body, venue="binance", symbol="bnbbtc", received_time_us=9)
     assert len(page.bad) == bad
-    return page.told
+    return page.content
 
 
 def test_the_aggregate_of_binances_own_documents_is_one_trade_read_exactly() -> None:
@@ -189,14 +189,14 @@ def test_what_is_listed_is_an_instrument_whatever_its_status() -> None:
         }
     ).encode()
     page = parse_exchange_info(body)
-    statuses = [(one.symbol, one.status) for one in page.told]
+    statuses = [(one.symbol, one.status) for one in page.content]
     assert statuses == [
         ("btcusdt", "TRADING"),
         ("oldusdt", "BREAK"),
         ("newusdt", "NEVER_HEARD_OF"),
         ("币安usdt", "TRADING"),
     ]
-    assert page.told[0] == Instrument("btcusdt", "BTC", "USDT", 1000000, 1000)
+    assert page.content[0] == Instrument("btcusdt", "BTC", "USDT", 1000000, 1000)
     assert page.bad == ()
 
 
@@ -204,13 +204,13 @@ def test_a_symbol_that_cannot_be_read_is_left_out_alone() -> None:
     good = {"symbol": "BTCUSDT", "status": "TRADING", "baseAsset": "BTC", "quoteAsset": "USDT"}
     odd = {"symbol": "ODDUSDT", "status": "TRADING", "quoteAsset": "USDT"}
     page = parse_exchange_info(json.dumps({"symbols": [odd, good, 7]}).encode())
-    assert page.told == [Instrument("btcusdt", "BTC", "USDT", 0, 0)]
+    assert page.content == [Instrument("btcusdt", "BTC", "USDT", 0, 0)]
     assert [bad.frame for bad in page.bad] == [json.dumps(odd).encode(), b"7"]
 
 
 @pytest.mark.skipif(not SHARED.exists(), reason="the recorded answers are not here")
 def test_a_recorded_exchange_info_is_read() -> None:
-    instruments = parse_exchange_info((SHARED / "exchangeInfo.json").read_bytes()).told
+    instruments = parse_exchange_info((SHARED / "exchangeInfo.json").read_bytes()).content
     assert Instrument("btcusdt", "BTC", "USDT", 1000000, 1000) in instruments
     assert {one.status for one in instruments if one.symbol == "bccbtc"} == {"BREAK"}
 

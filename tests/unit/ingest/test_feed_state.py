@@ -27,8 +27,8 @@ def name(state: status_pb2.FeedState.ValueType) -> str:
     return status_pb2.FeedState.Name(state).removeprefix("FEED_STATE_")
 
 
-def progress(heard_ago_s: float | None = 1.0, *, symbol: str = "btcusdt", gap: IdRange | None = None) -> Progress:
-    return Progress(symbol, 5, TIME_US, heard_ago_s, held_trades=3 if gap else 0, gap=gap)
+def progress(received_ago_s: float | None = 1.0, *, symbol: str = "btcusdt", gap: IdRange | None = None) -> Progress:
+    return Progress(symbol, 5, TIME_US, received_ago_s, held_trades=3 if gap else 0, gap=gap)
 
 
 @pytest.mark.parametrize(
