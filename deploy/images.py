@@ -65,7 +65,11 @@ def main(word: str) -> int:
         digests = {}
         for name, reference in images.items():
             tagged = reference.partition("@")[0]
-            told = subprocess.run([*_TO_DIGEST, tagged], capture_output=True, text=True, check=False)  # noqa: S603 - ours
+            try:
+                told = subprocess.run([*_TO_DIGEST, tagged], capture_output=True, text=True, check=False)  # noqa: S603 - ours
+            except OSError as exc:
+                print(f"nothing is pinned: docker, which asks the registry, cannot be run: {exc}", file=sys.stderr)  # noqa: T201 - a tool
+                return 1
             if told.returncode:
                 print(f"nothing is pinned: {tagged}: {told.stderr.strip()}", file=sys.stderr)  # noqa: T201 - a tool
                 return 1

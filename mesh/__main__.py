@@ -53,6 +53,12 @@ def _print_logs(state: StateDirectory, service: str | None, *, lines: int, follo
     return 0
 
 
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= 9):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of lines, expected 0 or more")
+    return int(text)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m mesh", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
@@ -63,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     logs = commands.add_parser("logs", help="print the services' logs")
     logs.add_argument("service", nargs="?", help="ingest, signal, store, gateway, sim, nats, postgres or supervisord")
     logs.add_argument("-f", "--follow", action="store_true", help="go on with what comes")
-    logs.add_argument("-n", "--lines", type=int, default=200, help="how many of the last lines of each (%(default)s)")
+    logs.add_argument("-n", "--lines", type=_count, default=200, help="how many last lines of each (%(default)s)")
     return parser
 
 

@@ -7,6 +7,7 @@ import os
 import re
 import socket
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 from types import ModuleType
@@ -220,3 +221,19 @@ def test_a_nats_that_reads_its_streams_and_does_not_listen_yet_is_left_alone(tmp
     script = ROOT / "deploy" / "nats" / "alive.sh"
 
     assert subprocess.run(["sh", script, tmp_path, str(port), str(port)], check=False).returncode == 0
+
+
+def test_without_docker_nothing_is_pinned_and_one_line_says_why(tmp_path: Path) -> None:
+    before = (ROOT / "deploy" / "images.txt").read_text()
+    asked = subprocess.run(
+        [sys.executable, ROOT / "deploy" / "images.py", "pin"],
+        env={"PATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert asked.returncode == 1
+    assert asked.stderr.count("\n") == 1
+    assert asked.stderr.startswith("nothing is pinned: docker")
+    assert (ROOT / "deploy" / "images.txt").read_text() == before

@@ -406,3 +406,11 @@ def test_down_forgets_a_mesh_that_has_ended_without_a_word(tmp_path: Path) -> No
     state.write(Record.begun(NOBODY, gateway_host="127.0.0.1", ports={}, supervisor=NOBODY))
 
     assert (commands.down(state), state.read()) == (0, None)
+
+
+@pytest.mark.parametrize("lines", ["-1", "many", "1.5", "9" * 5000])
+def test_a_number_of_lines_that_is_none_is_refused(lines: str) -> None:
+    command = [sys.executable, "-m", "mesh", "logs", f"--lines={lines}"]
+    asked = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert asked.returncode == 2
+    assert "is no number of lines, expected 0 or more" in asked.stderr
