@@ -85,8 +85,10 @@ def _declared() -> tuple[Signal, ...]:
     signals = []
     for name, hint in get_type_hints(SignalValues, include_extras=True).items():
         array, group, *marks = get_args(hint)
-        [dtype] = get_args(get_args(array)[1])
-        signals.append(Signal(name, np.dtype(dtype), group, LIVE in marks))
+        # By which of the two it is: what an array's type looks like inside is numpy's own and changes with its version.
+        dtype = np.dtype(np.int64 if array == Int64s else np.float64)
+        assert array in (Int64s, Float64s), f"{name} is {array}, expected Int64s or Float64s"
+        signals.append(Signal(name, dtype, group, LIVE in marks))
     return tuple(signals)
 
 
