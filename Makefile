@@ -9,7 +9,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 # Where the packages lie, as pyproject says.
 PACKAGES = $(shell $(PY) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["tool"]["scikit-build"]["wheel"]["packages"])')
-LIBSIGNAL := $(shell find libsignal/include libsignal/src libsignal/CMakeLists.txt -type f)
+LIBSIGNAL := $(shell find libsignal/include libsignal/src libsignal/CMakeLists.txt libsignal/codec -type f)
 COMPOSE := docker compose
 # Is it compose that runs? Asked only where no local mesh does.
 COMPOSE_RUNS := $(COMPOSE) --profile sim ps --quiet 2>/dev/null | grep -q .

@@ -18,6 +18,7 @@ __all__ = [
     "rpc",
     "setting_kinds",
     "settings",
+    "shared_library",
     "status",
     "wrong_tokens",
 ]

@@ -15,10 +15,11 @@ ROOT = Path(__file__).parents[2]
 FOLDERS = {
     "mesh": {"tickmesh"},
     "libsignal/python/libsignal": {"mesh"},
-    "ingest": {"mesh", "tickmesh"},
-    "signal/signalsvc": {"libsignal", "mesh", "tickmesh"},
-    "store": {"libsignal", "mesh", "tickmesh"},
-    "gateway": {"mesh", "tickmesh"},
+    "libsignal/python/tickcodec": {"mesh"},
+    "ingest": {"mesh", "tickcodec", "tickmesh"},
+    "signal/signalsvc": {"libsignal", "mesh", "tickcodec", "tickmesh"},
+    "store": {"libsignal", "mesh", "tickcodec", "tickmesh"},
+    "gateway": {"mesh", "tickcodec", "tickmesh"},
     "term": set(),
     "sim": set(),
 }

@@ -7,7 +7,7 @@
     state = SignalState.load(saved)
 
 `libsignal/include/libsignal.h` is the manual: units, exactness, threads. The shared library is looked for at import
-(`libsignal.loader.candidates`); an import that finds none names every place.
+(`mesh.service.shared_library.candidates`); an import that finds none names every place.
 """
 
 from __future__ import annotations

@@ -1,0 +1,26 @@
+"""The loaded library, and its functions for ctypes.
+
+This file says the same as `libsignal/codec/include/tickcodec.h`, which is the manual;
+tests/contract/test_tickcodec_header.py keeps the two alike.
+"""
+
+from __future__ import annotations
+
+from ctypes import c_int
+from pathlib import Path
+from typing import Any
+
+from mesh.service import shared_library
+
+ABI_VERSION = 1
+
+PROTOTYPES: dict[str, tuple[Any, list[Any]]] = {
+    "tickcodec_abi_version": (c_int, []),
+}
+"""Every function of the header: its restype and argtypes."""
+
+LIBRARY = shared_library.load(
+    shared_library.LibraryBinding(
+        Path(__file__).parent, "libtickcodec.so", ABI_VERSION, "tickcodec_abi_version", PROTOTYPES
+    )
+)
