@@ -10,10 +10,10 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from mesh.service.errors import NotReady
 from mesh.values import epochs
 from store.catalog_view import CatalogView
-from store.database import Database, fetch_all
+from store.database import Database, fetch_all, fetch_dicts
 from store.queries import candles, sql, trades
 from store.queries.coverage import read_coverage
-from store.queries.request_fields import read_symbol, read_venue
+from store.queries.fields import read_symbol, read_venue
 from tickmesh.v1 import store_pb2, store_pb2_grpc, trade_pb2
 
 
@@ -54,8 +54,8 @@ class StoreServicer(store_pb2_grpc.StoreServiceServicer):
         symbol = query.symbol or self._catalog.symbol
         venue = query.venue or await self._venue()
         async with self._database.reading() as connection:
-            found = await fetch_all(connection, query.statement, query.parameters(venue, symbol))
-        return query.response(list(map(sql.CandleRow.of, found)), venue=venue, symbol=symbol)
+            rows = await fetch_dicts(connection, query.statement, query.parameters(venue, symbol))
+        return query.response(rows, venue=venue, symbol=symbol)
 
     async def GetCoverage(  # noqa: N802
         self, request: store_pb2.GetCoverageRequest, context: Any

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
+from typing import Any
 
 import grpc
 
@@ -23,7 +24,6 @@ from mesh.service.health import Health
 from mesh.service.lifecycle import Stop
 from mesh.service.metrics import served
 from store import metrics
-from store.background_tasks import BackgroundTasks
 from store.catalog_view import CatalogView
 from store.database import Database
 from store.intake.candles import CandleIntake
@@ -45,10 +45,17 @@ log = logging.getLogger("store.service")
 
 SERVICE = store_pb2.DESCRIPTOR.services_by_name["StoreService"].full_name
 _AUDIT_AGAIN_S = 5.0
+_CANCEL_AGAIN_S = 0.25
 
 
 async def main(settings: StoreSettings, stop: Stop) -> None:
-    """Run the store service until asked to stop; then commit what was read, acknowledge it, and return."""
+    """Run the store service until asked to stop; then commit what was read, acknowledge it, and return.
+
+    Args:
+        settings: of store.
+        stop: ends it.
+
+    """
     health = Health("bus", "lease", "database")
     catalog, board = CatalogView(), StatusBoard()
 
@@ -98,7 +105,7 @@ async def main(settings: StoreSettings, stop: Stop) -> None:
             on_bus.start(_audit(database, ledger))
             on_bus.start(MinuteIntake(bus, positions, dead).run())
             on_bus.start(MinuteVerifier(database, ledger, lambda: trades.pending).run())
-            on_bus.start(CandleIntake(bus, positions, periods, dead, trades).run())
+            on_bus.start(CandleIntake(bus, positions, dead, periods, trades).run())
             on_bus.start(repair.run())
             on_bus.start(repair.settle())
             on_bus.start(EpochAnnouncer(bus, database).run())
@@ -129,3 +136,50 @@ async def _audit(database: Database, ledger: LedgerWriter) -> None:
         except NotReady as exc:
             log.info("auditing the ledger later: %s", exc)
             await asyncio.sleep(_AUDIT_AGAIN_S)
+
+
+class BackgroundTasks:
+    """Tasks that live until their work is done or the block is left.
+
+    >>> async with BackgroundTasks(stop) as background:
+    ...     background.start(database.watch())
+
+    An error in one of them asks the service to stop, and is raised on leaving the block: so the main work drains first.
+    A task group would cancel the main work instead, once; and Python 3.11's `wait_for` can lose a cancellation that
+    comes together with what it waits for. For the same reason tasks are cancelled here until they have ended.
+
+    Args:
+        stop: asked when a task fails.
+
+    """
+
+    def __init__(self, stop: Stop) -> None:
+        self._stop = stop
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._failed: list[Exception] = []
+
+    async def __aenter__(self) -> BackgroundTasks:
+        return self
+
+    async def __aexit__(self, *raised: object) -> None:
+        pending = {task for task in self._tasks if not task.done()}
+        while pending:
+            for task in pending:
+                task.cancel()
+            _, pending = await asyncio.wait(pending, timeout=_CANCEL_AGAIN_S)
+        if self._failed:
+            raise self._failed[0]
+
+    def start(self, work: Coroutine[Any, Any, None]) -> None:
+        """Start a task."""
+        self._tasks.add(asyncio.create_task(self._run(work)))
+
+    async def _run(self, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except NotReady as exc:  # only ever when stopping: until then everything waits
+            log.info("not finished: %s", exc)
+        except Exception as exc:
+            log.error("stopping, because %s: %s", type(exc).__name__, exc)
+            self._failed.append(exc)
+            self._stop.ask()

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from store.database.connection import Database
-from store.database.session import Connection, fetch_all
+from store.database.session import Connection, fetch_all, fetch_dicts
 
-__all__ = ["Connection", "Database", "copy_rows", "errors", "fetch_all", "times"]
+__all__ = ["Connection", "Database", "copy_rows", "errors", "fetch_all", "fetch_dicts", "times"]

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 from psycopg import AsyncConnection
+from psycopg.rows import dict_row
 
 from mesh.service.errors import TickmeshError
 
@@ -79,6 +80,19 @@ async def fetch_all(
 
     """
     return await (await connection.execute(statement, parameters)).fetchall()
+
+
+async def fetch_dicts(connection: Connection, statement: str, parameters: Parameters) -> list[dict[str, Any]]:
+    """Return all rows that a statement gives, by the names of its columns.
+
+    Args:
+        connection: any.
+        statement: the SQL.
+        parameters: in its placeholders' order, or by their names.
+
+    """
+    async with connection.cursor(row_factory=dict_row) as cursor:
+        return await (await cursor.execute(statement, parameters)).fetchall()
 
 
 async def prepare_session(connection: Connection, **changes: str) -> None:

@@ -1,15 +1,21 @@
-"""How far each stream is stored: positions in the database, moved with the rows, and reading on from them."""
+"""How far each stream is stored: positions in the database, moved with the rows, and reading on from them.
+
+`StreamIntake` is what the intakes beside that of the trades have in common.
+"""
 
 from __future__ import annotations
 
 import datetime as dt
 import logging
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from functools import partial
+from typing import ClassVar, TypeVar
 
 from mesh.bus.connection import Bus
+from mesh.bus.dead_letters import DeadLetterQueue
+from mesh.bus.message import Message
 from mesh.bus.position import Position
-from mesh.bus.reader import StreamReplacedError, find_start
+from mesh.bus.reader import Reader, StreamReplacedError, find_start
 from mesh.service.errors import TickmeshError
 from store.database import Connection, Database
 from store.database.times import time_of
@@ -48,11 +54,7 @@ class Positions:
 
     async def read(self, stream: str) -> Position | None:
         """Return how far a stream is stored; None when nothing of it is."""
-
-        async def work(connection: Connection) -> Position | None:
-            return await _read(connection, stream)
-
-        return await self._database.write(work)
+        return await self._database.write(partial(_read, stream=stream))
 
     async def set(self, position: Position) -> None:
         """Make `position` the one to go on after, whatever it was."""
@@ -64,12 +66,7 @@ class Positions:
         await self._database.write(work)
 
     async def advance(
-        self,
-        after: Position,
-        to: Position,
-        work: Callable[[Connection], Awaitable[T]],
-        *,
-        lift_limits: bool = False,
+        self, after: Position, to: Position, work: Callable[[Connection], Awaitable[T]], *, lift_limits: bool = False
     ) -> T | None:
         """Do what the messages of a stream say and move the position behind them: both or neither, and once.
 
@@ -114,24 +111,56 @@ async def resume(bus: Bus, positions: Positions, stream: str) -> Position:
     return position
 
 
-async def keep_reading(
-    bus: Bus, positions: Positions, stream: str, read: Callable[[Position], Awaitable[None]]
-) -> None:
-    """Read a stream for ever; begin again whenever the stream is made anew or the position is moved by others.
+class StreamIntake:
+    """Takes in a stream beside that of the trades; a subclass says which one, and what is done with its messages.
 
     Args:
         bus: where the stream is.
         positions: those in the database.
-        stream: its name.
-        read: reads on after a position, for ever.
+        dead: where messages go that cannot be read or stored.
 
     """
-    while True:
-        position = await resume(bus, positions, stream)
-        try:
-            await read(position)
-        except (StreamReplacedError, PositionMovedError) as exc:
-            log.error("reading %s anew: %s", stream, exc)
+
+    stream: ClassVar[str]
+    durable: ClassVar[str]
+    gather_s: ClassVar[float] = 0.0
+
+    def __init__(self, bus: Bus, positions: Positions, dead: DeadLetterQueue) -> None:
+        self._bus = bus
+        self._positions = positions
+        self._dead = dead
+
+    async def run(self) -> None:
+        """Take in the stream, for ever; begin again when it was made anew or others have moved its position.
+
+        Raises:
+            psycopg.Error: what only a person can mend.
+            NotReady: asked to stop while the database or the bus is unavailable.
+
+        """
+        while True:
+            self._position = at = await resume(self._bus, self._positions, self.stream)
+            reader = Reader(
+                *(self._bus, self.stream, self.durable),
+                after=at.sequence,
+                after_us=at.taken_us,
+                gather_s=self.gather_s,
+            )
+            try:
+                async with reader:
+                    await self._take_in(reader)
+            except (StreamReplacedError, PositionMovedError) as exc:
+                log.error("reading %s anew: %s", self.stream, exc)
+
+    async def _take_in(self, reader: Reader) -> None:
+        """Take in what the reader gives, for ever."""
+        raise NotImplementedError
+
+    async def _advance(self, last: Message, work: Callable[[Connection], Awaitable[None]]) -> None:
+        """Do what the messages up to this one say, and move the position behind it."""
+        to = self._position.moved(last.sequence, last.taken_us)
+        await self._positions.advance(self._position, to, work)
+        self._position = to
 
 
 def _taken_time(position: Position) -> dt.datetime | None:
@@ -144,8 +173,7 @@ async def _read(connection: Connection, stream: str) -> Position | None:
 
 
 async def _move(connection: Connection, after: Position, to: Position) -> None:
-    cursor = await connection.execute(
-        sql.MOVE_POSITION, (to.sequence, _taken_time(to), after.stream, after.created, after.sequence)
-    )
+    moved = (to.sequence, _taken_time(to), after.stream, after.created, after.sequence)
+    cursor = await connection.execute(sql.MOVE_POSITION, moved)
     if cursor.rowcount != 1:
         raise PositionMovedError(await _read(connection, after.stream))

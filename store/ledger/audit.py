@@ -84,6 +84,11 @@ async def _audit(database: Database, ledger: LedgerWriter, venue: str, symbol: s
 async def compare(database: Database, venue: str, symbol: str) -> Discrepancy:
     """Return where ledger and rows of a symbol differ.
 
+    Args:
+        database: the store's.
+        venue: whose symbol it is: `binance`.
+        symbol: in lower case: `btcusdt`.
+
     Raises:
         NotReady: the database is unavailable.
 

@@ -68,5 +68,11 @@ class RepairSchedule:
         return requests
 
     def answered(self, venue: str, symbol: str) -> None:
-        """Note that the symbol's request was answered: its next one need not wait."""
+        """Note that the symbol's request was answered: its next one need not wait.
+
+        Args:
+            venue: whose symbol it is: `binance`.
+            symbol: in lower case: `btcusdt`.
+
+        """
         self._unanswered_until_s.pop((venue, symbol), None)

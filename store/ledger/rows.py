@@ -41,23 +41,51 @@ async def newest_epochs(connection: Connection) -> dict[tuple[str, str], int]:
 
 
 async def coverage(connection: Connection, venue: str, symbol: str) -> IdRanges:
-    """Return all ids of a symbol that are stored, as the ledger has them."""
+    """Return all ids of a symbol that are stored, as the ledger has them.
+
+    Args:
+        connection: any.
+        venue: whose symbol it is: `binance`.
+        symbol: in lower case: `btcusdt`.
+
+    """
     return IdRanges.from_pairs(await fetch_all(connection, sql.COVERAGE, (venue, symbol)))
 
 
 async def stored_ends(connection: Connection, venue: str, symbol: str) -> IdRange | None:
-    """Return a symbol's lowest and highest stored id, as keys (`mesh/values/epochs.py`); None when none is stored."""
+    """Return a symbol's lowest and highest stored id, as keys (`mesh/values/epochs.py`); None when none is stored.
+
+    Args:
+        connection: any.
+        venue: whose symbol it is: `binance`.
+        symbol: in lower case: `btcusdt`.
+
+    """
     [(first_id, last_id)] = await fetch_all(connection, sql.STORED_ENDS, {"venue": venue, "symbol": symbol})
     return None if first_id is None else IdRange(first_id, last_id)
 
 
 async def holes(connection: Connection, venue: str, symbol: str) -> list[Hole]:
-    """Return all holes of a symbol that are not FILLED."""
+    """Return all holes of a symbol that are not FILLED.
+
+    Args:
+        connection: any.
+        venue: whose symbol it is: `binance`.
+        symbol: in lower case: `btcusdt`.
+
+    """
     return _holes(await fetch_all(connection, sql.HOLES, (venue, symbol)))
 
 
 async def open_holes(connection: Connection, venue: str, symbol: str) -> list[Hole]:
-    """Return a symbol's holes that are OPEN."""
+    """Return a symbol's holes that are OPEN.
+
+    Args:
+        connection: any.
+        venue: whose symbol it is: `binance`.
+        symbol: in lower case: `btcusdt`.
+
+    """
     return _holes(await fetch_all(connection, sql.OPEN_HOLES_OF, (venue, symbol)))
 
 
@@ -85,7 +113,15 @@ async def around(connection: Connection, groups: Sequence[TradeColumns]) -> list
 
 
 async def write(connection: Connection, venue: str, symbol: str, change: LedgerChange) -> None:
-    """Write what `record` says of a symbol's ledger."""
+    """Write what `record` says of a symbol's ledger.
+
+    Args:
+        connection: inside a transaction that holds the ledger's lock.
+        venue: whose symbol it is: `binance`.
+        symbol: in lower case: `btcusdt`.
+        change: what `record` returned.
+
+    """
     removed = sorted(set(change.removed.first.tolist()) - set(change.written.first.tolist()))
     if removed:
         await connection.execute(sql.REMOVE_COVERAGE, (venue, symbol, removed))
@@ -123,7 +159,13 @@ def _columns(ids: IdRanges) -> tuple[list[int], list[int]]:
 
 
 async def add_minutes(connection: Connection, minutes: Sequence[VenueMinute]) -> None:
-    """Keep minutes to be compared; those that are known stay as they are."""
+    """Keep minutes to be compared; those that are known stay as they are.
+
+    Args:
+        connection: inside a transaction.
+        minutes: as the venue has told them, any number.
+
+    """
     rows = [
         (each.venue, each.symbol, each.time, each.first_trade_id, each.last_trade_id, *each.totals) for each in minutes
     ]
@@ -164,5 +206,11 @@ async def compare_minutes_again(connection: Connection, venue: str, symbol: str,
 
 
 async def remove_minute(connection: Connection, minute: VenueMinute) -> None:
-    """Drop a minute that cannot be compared."""
+    """Drop a minute that cannot be compared.
+
+    Args:
+        connection: inside a transaction.
+        minute: of its venue and symbol the one that begins at its time.
+
+    """
     await connection.execute(sql.REMOVE_MINUTE, (minute.venue, minute.symbol, minute.time))

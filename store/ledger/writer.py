@@ -56,7 +56,15 @@ class LedgerWriter:
         await self._database.write(work, lift_limits=True)
 
     async def settle(self, venue: str, symbol: str, ids: IdRanges, state: str) -> int:
-        """Mark ids as `ABSENT` or `LOST`, as far as they are OPEN; return how many were."""
+        """Mark ids as `ABSENT` or `LOST`, as far as they are OPEN; return how many were.
+
+        Args:
+            venue: whose symbol it is: `binance`.
+            symbol: in lower case: `btcusdt`.
+            ids: as keys (`mesh/values/epochs.py`).
+            state: `ABSENT` or `LOST`.
+
+        """
 
         async def work(connection: Connection) -> int:
             await rows.lock(connection)
@@ -74,6 +82,11 @@ class LedgerWriter:
         """Leave one row of each id that several rows have, and count these ids as missing, so that they are requested.
 
         The venue knows which row is right: its answer takes the place of the one that stays.
+
+        Args:
+            venue: whose symbol it is: `binance`.
+            symbol: in lower case: `btcusdt`.
+            duplicates: the ids that several rows have.
 
         Returns:
             How many rows were removed.

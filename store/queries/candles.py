@@ -9,15 +9,12 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from google.protobuf.timestamp_pb2 import Timestamp
-
 from mesh.service.errors import InvalidRequest
-from mesh.values import epochs
-from mesh.values.candles import INDICATORS, INTERVALS_US
+from mesh.values.candles import INTERVALS_US
 from store.database.times import FIRST_US, LAST_US, time_of
 from store.queries import sql
+from store.queries.fields import read_size, read_symbol, read_times, read_venue, venue_ids
 from store.queries.page_tokens import Token, TokenCodec, require_same_query
-from store.queries.request_fields import read_size, read_symbol, read_times, read_venue
 from tickmesh.v1 import store_pb2, trade_pb2
 
 DEFAULT_INTERVAL = "1m"
@@ -66,19 +63,25 @@ class CandleQuery:
 
     @property
     def statement(self) -> str:
-        """The SQL; its rows are `sql.CandleRow`s, one more than wanted when there are more."""
+        """The SQL; it gives one row more than wanted when there are more."""
         return sql.LIST_LAST_CANDLES if self.start_us is None else sql.LIST_FIRST_CANDLES
 
     def parameters(self, venue: str, symbol: str) -> dict[str, Any]:
-        """Return the parameters of the SQL."""
+        """Return the parameters of the SQL.
+
+        Args:
+            venue: whose rows are wanted.
+            symbol: the same.
+
+        """
         within = {"from_time": time_of(self.from_us), "before_time": time_of(self.before_us)}
         return {"venue": venue, "symbol": symbol, "interval": self.interval, "limit": self.size + 1} | within
 
-    def response(self, rows: list[sql.CandleRow], *, venue: str, symbol: str) -> store_pb2.ListCandlesResponse:
+    def response(self, rows: list[dict[str, Any]], *, venue: str, symbol: str) -> store_pb2.ListCandlesResponse:
         """Return the response to the request.
 
         Args:
-            rows: what the database gave.
+            rows: what the database gave, by the names of its columns.
             venue: whose candles they are.
             symbol: whose candles they are.
 
@@ -86,11 +89,10 @@ class CandleQuery:
         page = rows[: self.size]
         response = store_pb2.ListCandlesResponse()
         if len(rows) > self.size:
-            edge_us = page[-1].time_us + (self.start_us is not None)
+            edge_us = page[-1]["time_us"] + (self.start_us is not None)
             token = _CandleToken(venue, symbol, self.interval, self.start_us, self.end_us, edge_us)
             response.next_page_token = _tokens.write(token)
-        for row in reversed(page) if self.start_us is None else page:
-            _add(response, row, self.interval)
+        response.candles.extend(map(_candle, reversed(page) if self.start_us is None else page))
         return response
 
 
@@ -128,25 +130,7 @@ def read_query(request: store_pb2.ListCandlesRequest) -> CandleQuery:
     return CandleQuery(token.venue, token.symbol, token.interval, start_us, end_us, from_us, before_us, size)
 
 
-def _add(response: store_pb2.ListCandlesResponse, row: sql.CandleRow, interval: str) -> None:
-    seconds, rest_us = divmod(row.time_us, 1_000_000)
-    indicators: dict[str, Any] = dict(zip(INDICATORS, row.indicators, strict=True))
-    response.candles.append(
-        trade_pb2.Candle(
-            time=Timestamp(seconds=seconds, nanos=rest_us * 1000),
-            open_e8=row.open_e8,
-            high_e8=row.high_e8,
-            low_e8=row.low_e8,
-            close_e8=row.close_e8,
-            volume_decimal=row.volume,
-            quote_volume_decimal=row.quote_volume,
-            taker_buy_volume_decimal=row.taker_buy_volume,
-            count=row.trade_count,
-            first_trade_id=epochs.venue_id(row.first_trade_id),
-            last_trade_id=epochs.venue_id(row.last_trade_id),
-            epoch=epochs.epoch_of(row.last_trade_id),
-            interval=interval,
-            revision=row.revision,
-            **{name: math.nan if value is None else value for name, value in indicators.items()},
-        )
-    )
+def _candle(row: dict[str, Any]) -> trade_pb2.Candle:
+    known: dict[str, Any] = {name: math.nan if value is None else value for name, value in row.items()}
+    known["time"] = time_of(known.pop("time_us"))
+    return trade_pb2.Candle(**known | venue_ids(row["first_trade_id"], row["last_trade_id"]))

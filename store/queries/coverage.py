@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from mesh.values import epochs
-from store.database import Database, fetch_all
+from store.database import Database, fetch_all, fetch_dicts
 from store.ledger import rows
 from store.queries import sql
-from store.queries.sql import HoleRow, MinuteRow
+from store.queries.fields import venue_ids
 from tickmesh.v1 import store_pb2
 
 MAX_RANGES = 1000
@@ -46,56 +46,25 @@ async def read_coverage(database: Database, venue: str, symbol: str) -> store_pb
             missing = await fetch_all(connection, sql.HOLES_BY_EPOCH, name)
         [(verified, mismatched)] = await fetch_all(connection, sql.MINUTES_TOTAL, name) or [(0, 0)]
         ranges = await fetch_all(connection, sql.COVERAGE_RANGES, (*name, MAX_RANGES))
-        holes = await fetch_all(connection, sql.HOLES, {"venue": venue, "symbol": symbol, "limit": MAX_HOLES})
-        minutes = await fetch_all(connection, sql.MINUTES, {"venue": venue, "symbol": symbol, "limit": MAX_MINUTES})
+        holes = await fetch_dicts(connection, sql.HOLES, {"venue": venue, "symbol": symbol, "limit": MAX_HOLES})
+        minutes = await fetch_dicts(connection, sql.MINUTES, {"venue": venue, "symbol": symbol, "limit": MAX_MINUTES})
     response.stored = stored
     response.complete = not response.open
     response.minutes_verified, response.minutes_mismatched = verified, mismatched
     for first, last in reversed(ranges):
-        response.ranges.add(**_ids(first, last))
+        response.ranges.add(**venue_ids(first, last))
     missing_ids = {(epoch, state): ids for epoch, state, ids in missing}
     for epoch, first, last, count in counts:
         response.epochs.add(
-            epoch=epoch,
-            first_trade_id=epochs.venue_id(first),
-            last_trade_id=epochs.venue_id(last),
+            **venue_ids(first, last),
             stored=count,
             open=missing_ids.get((epoch, "OPEN"), 0),
             absent=missing_ids.get((epoch, "ABSENT"), 0),
             lost=missing_ids.get((epoch, "LOST"), 0),
             end_unknown=epoch != counts[-1][0],
         )
-    for row in holes:
-        _add_hole(response, HoleRow._make(row))
-    for row in minutes:
-        _add_minute(response, MinuteRow._make(row))
+    for listed, found in ((response.holes, holes), (response.minutes, minutes)):
+        for row in found:
+            ids = venue_ids(row["first_trade_id"], row["last_trade_id"])
+            listed.add(**row | ids | {"state": f"STATE_{row['state']}"})
     return response
-
-
-def _ids(first: int, last: int) -> dict[str, int]:
-    """Return the venue's ids of a range of keys, and their epoch."""
-    return {
-        "first_trade_id": epochs.venue_id(first),
-        "last_trade_id": epochs.venue_id(last),
-        "epoch": epochs.epoch_of(last),
-    }
-
-
-def _add_hole(response: store_pb2.GetCoverageResponse, row: HoleRow) -> None:
-    hole = response.holes.add(
-        **_ids(row.first_trade_id, row.last_trade_id),
-        state=store_pb2.Hole.State.Value(f"STATE_{row.state}"),
-    )
-    hole.seen_time.FromDatetime(row.seen_time)
-    if row.closed_time is not None:
-        hole.closed_time.FromDatetime(row.closed_time)
-
-
-def _add_minute(response: store_pb2.GetCoverageResponse, row: MinuteRow) -> None:
-    minute = response.minutes.add(
-        state=store_pb2.Minute.State.Value(f"STATE_{row.state}"),
-        **_ids(row.first_trade_id, row.last_trade_id),
-        trade_count=row.trade_count,
-        difference=row.difference,
-    )
-    minute.start_time.FromDatetime(row.time)

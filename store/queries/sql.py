@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import datetime as dt
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from mesh.values.candles import INDICATORS
 
@@ -64,19 +62,7 @@ LOST = """
 SELECT coalesce(sum(last_trade_id - first_trade_id + 1), 0)::bigint
 FROM holes WHERE venue = %s AND symbol = %s AND state = 'LOST'
 """
-
-
-class HoleRow(NamedTuple):
-    """A row of HOLES."""
-
-    first_trade_id: int
-    last_trade_id: int
-    state: str
-    seen_time: dt.datetime
-    closed_time: dt.datetime | None
-
-
-# In: venue, symbol, limit. Those that are OPEN first, each kind from the newest on.
+# In: venue, symbol, limit. Out, by name. Those that are OPEN first, each kind from the newest on.
 HOLES = """
 (SELECT first_trade_id, last_trade_id, state, seen_time, closed_time FROM holes
     WHERE venue = %(venue)s AND symbol = %(symbol)s AND state = 'OPEN' ORDER BY hole_id DESC LIMIT %(limit)s)
@@ -85,62 +71,26 @@ UNION ALL
     WHERE venue = %(venue)s AND symbol = %(symbol)s AND state <> 'OPEN' ORDER BY hole_id DESC LIMIT %(limit)s)
 LIMIT %(limit)s
 """
-
-
-class MinuteRow(NamedTuple):
-    """A row of MINUTES."""
-
-    time: dt.datetime
-    state: str
-    first_trade_id: int
-    last_trade_id: int
-    trade_count: int
-    difference: str
-
-
-# In: venue, symbol, limit.
+# In: venue, symbol, limit. Out, by name.
 MINUTES = """
-(SELECT time, state, first_trade_id, last_trade_id, trade_count, difference FROM minutes
+(SELECT time AS start_time, state, first_trade_id, last_trade_id, trade_count, difference FROM minutes
     WHERE venue = %(venue)s AND symbol = %(symbol)s AND state = 'MISMATCH' ORDER BY time DESC LIMIT %(limit)s)
 UNION ALL
-(SELECT time, state, first_trade_id, last_trade_id, trade_count, difference FROM minutes
+(SELECT time AS start_time, state, first_trade_id, last_trade_id, trade_count, difference FROM minutes
     WHERE venue = %(venue)s AND symbol = %(symbol)s AND state <> 'MISMATCH' ORDER BY time DESC LIMIT %(limit)s)
 LIMIT %(limit)s
 """
 # In: venue, symbol. Out: how many are VERIFIED, how many MISMATCH.
 MINUTES_TOTAL = "SELECT verified, mismatched FROM minute_totals WHERE venue = %s AND symbol = %s"
-
-
-class CandleRow(NamedTuple):
-    """A row of LIST_FIRST_CANDLES or LIST_LAST_CANDLES; the indicators, as INDICATORS has them, are None until warm."""
-
-    time_us: int
-    open_e8: int
-    high_e8: int
-    low_e8: int
-    close_e8: int
-    volume: str
-    quote_volume: str
-    taker_buy_volume: str
-    trade_count: int
-    first_trade_id: int
-    last_trade_id: int
-    revision: int
-    indicators: list[float | None]
-
-    @classmethod
-    def of(cls, row: Sequence[Any]) -> CandleRow:
-        """Return a row as the database gave it, which ends with the indicators."""
-        first = len(row) - len(INDICATORS)
-        return cls._make((*row[:first], list(row[first:])))
-
-
-# In: venue, symbol, interval; from this time on, before this time; limit.
+# In: venue, symbol, interval; from this time on, before this time; limit. Out, by name: the fields of a Candle, but the
+# time in microseconds, the ids as keys (`mesh/values/epochs.py`), and indicators NULL until they are warm.
 _SELECT_CANDLES = f"""
-SELECT (extract(epoch FROM time) * 1000000)::bigint, (open * 100000000)::bigint, (high * 100000000)::bigint,
-    (low * 100000000)::bigint, (close * 100000000)::bigint, trim_scale(volume)::text, trim_scale(quote_volume)::text,
-    trim_scale(taker_buy_volume)::text, count, first_trade_id, last_trade_id, revision,
-    {", ".join(INDICATORS)}
+SELECT (extract(epoch FROM time) * 1000000)::bigint AS time_us, interval,
+    (open * 100000000)::bigint AS open_e8, (high * 100000000)::bigint AS high_e8,
+    (low * 100000000)::bigint AS low_e8, (close * 100000000)::bigint AS close_e8,
+    trim_scale(volume)::text AS volume_decimal, trim_scale(quote_volume)::text AS quote_volume_decimal,
+    trim_scale(taker_buy_volume)::text AS taker_buy_volume_decimal,
+    count, first_trade_id, last_trade_id, revision, {", ".join(INDICATORS)}
 FROM candles
 WHERE venue = %(venue)s AND symbol = %(symbol)s AND interval = %(interval)s
   AND time >= %(from_time)s AND time < %(before_time)s

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from store.database.times import FIRST_US, LAST_US, time_of
+from store.queries.fields import read_size, read_symbol, read_times, read_venue
 from store.queries.page_tokens import Token, TokenCodec, require_same_query
-from store.queries.request_fields import read_size, read_symbol, read_times, read_venue
 from tickmesh.v1 import store_pb2
 
 DEFAULT_SIZE = 100
@@ -47,7 +47,14 @@ class TradeRange:
     before_id: int
 
     def parameters(self, venue: str, symbol: str, limit: int) -> dict[str, Any]:
-        """Return the parameters of `sql.LIST_TRADES`."""
+        """Return the parameters of `sql.LIST_TRADES`.
+
+        Args:
+            venue: whose rows are wanted.
+            symbol: the same.
+            limit: how many rows at most.
+
+        """
         return {
             "venue": venue,
             "symbol": symbol,
@@ -97,7 +104,15 @@ class TradeQuery:
     size: int
 
     def next_token(self, *, venue: str, symbol: str, time_us: int, trade_id: int) -> str:
-        """Return the token of the page that follows a trade, for the venue and symbol this page was about."""
+        """Return the token of the page that follows a trade, for the venue and symbol this page was about.
+
+        Args:
+            venue: the one this page was about.
+            symbol: the same.
+            time_us: of the page's last trade, in microseconds since 1970 UTC.
+            trade_id: of that trade, as a key (`mesh/values/epochs.py`).
+
+        """
         return _tokens.write(_TradeToken(venue, symbol, self.range.from_us, self.end_us, time_us, trade_id))
 
 

@@ -73,7 +73,7 @@ PURE = [
     "store/queries/trades.py",
     "store/queries/candles.py",
     "store/queries/page_tokens.py",
-    "store/queries/request_fields.py",
+    "store/queries/fields.py",
     "mesh/bus/position.py",
     "store/ledger/minutes.py",
     "store/database/times.py",

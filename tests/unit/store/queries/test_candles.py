@@ -10,17 +10,17 @@ from mesh.service.errors import InvalidRequest
 from mesh.values.candles import INDICATORS
 from store.database.times import FIRST_US, LAST_US
 from store.queries.candles import read_query
-from store.queries.sql import LIST_FIRST_CANDLES, LIST_LAST_CANDLES, CandleRow
+from store.queries.sql import LIST_FIRST_CANDLES, LIST_LAST_CANDLES
 from tickmesh.v1.store_pb2 import ListCandlesRequest
 
 MINUTE_US = 60_000_000
 
 
-def row(minute: int, **values: Any) -> CandleRow:
-    whole: dict[str, Any] = dict.fromkeys(CandleRow._fields, 1) | {"time_us": minute * MINUTE_US}
-    whole["indicators"] = [1.0] * len(INDICATORS)
-    volumes = {"volume": "1.5", "quote_volume": "92736", "taker_buy_volume": "0"}
-    return CandleRow(**(whole | volumes | values))
+def row(minute: int, **values: Any) -> dict[str, Any]:
+    numbers = ("open_e8", "high_e8", "low_e8", "close_e8", "count", "first_trade_id", "last_trade_id", "revision")
+    whole = dict.fromkeys(numbers, 1) | {"time_us": minute * MINUTE_US, "interval": "1m"}
+    volumes = {"volume_decimal": "1.5", "quote_volume_decimal": "92736", "taker_buy_volume_decimal": "0"}
+    return whole | volumes | dict.fromkeys(INDICATORS, 1.0) | values
 
 
 def at(minute: int) -> Timestamp:
@@ -86,7 +86,7 @@ def test_the_last_page_has_no_next_one() -> None:
 
 
 def test_an_indicator_that_is_not_warm_is_nan() -> None:
-    cold = row(1, indicators=[None, *[1.0] * (len(INDICATORS) - 1)])
+    cold = row(1, rsi=None)
     [candle] = read_query(ListCandlesRequest()).response([cold], venue="sim", symbol="btcusdt").candles
     assert math.isnan(candle.rsi) and candle.atr == 1
 

@@ -1,12 +1,12 @@
-"""The fields that several requests have in common, validated. Pure."""
+"""The fields that several requests have in common, validated, and those of several responses. Pure."""
 
 from __future__ import annotations
 
-from typing import Literal
-
-from google.protobuf.timestamp_pb2 import Timestamp
+from collections.abc import Callable
+from typing import Any
 
 from mesh.service.errors import InvalidRequest
+from mesh.values import epochs
 from mesh.values.symbols import parse_symbol, parse_venue
 from store.database.times import FIRST_US, LAST_US
 from tickmesh.v1 import store_pb2
@@ -21,10 +21,7 @@ def read_symbol(text: str) -> str:
         InvalidRequest: it is no symbol.
 
     """
-    try:
-        return parse_symbol(text) if text else ""
-    except ValueError as exc:
-        raise InvalidRequest(str(exc)) from exc
+    return _read_name(parse_symbol, text)
 
 
 def read_venue(text: str) -> str:
@@ -34,10 +31,7 @@ def read_venue(text: str) -> str:
         InvalidRequest: it is no venue.
 
     """
-    try:
-        return parse_venue(text) if text else ""
-    except ValueError as exc:
-        raise InvalidRequest(str(exc)) from exc
+    return _read_name(parse_venue, text)
 
 
 def read_times(request: store_pb2.ListTradesRequest | store_pb2.ListCandlesRequest) -> tuple[int | None, int | None]:
@@ -50,17 +44,11 @@ def read_times(request: store_pb2.ListTradesRequest | store_pb2.ListCandlesReque
         InvalidRequest: one is no time of the years 1 to 9999, or the end is before the start.
 
     """
-    start_name: Literal["start", "start_time"] = (
-        "start" if request.HasField("start") and not request.HasField("start_time") else "start_time"
-    )
-    end_name: Literal["end", "end_time"] = (
-        "end" if request.HasField("end") and not request.HasField("end_time") else "end_time"
-    )
-    start = _read_time(getattr(request, start_name), start_name) if request.HasField(start_name) else None
-    end = _read_time(getattr(request, end_name), end_name) if request.HasField(end_name) else None
-    if start is not None and end is not None and end < start:
+    start_name, start_us = _read_time(request, "start_time", "start")
+    end_name, end_us = _read_time(request, "end_time", "end")
+    if start_us is not None and end_us is not None and end_us < start_us:
         raise InvalidRequest(f"{end_name} is before {start_name}")
-    return start, end
+    return start_us, end_us
 
 
 def read_size(request: store_pb2.ListTradesRequest | store_pb2.ListCandlesRequest, *, default: int) -> int:
@@ -82,8 +70,32 @@ def read_size(request: store_pb2.ListTradesRequest | store_pb2.ListCandlesReques
     return min(request.page_size or request.limit or default, MAX_SIZE)
 
 
-def _read_time(time: Timestamp, name: str) -> int:
+def venue_ids(first: int, last: int) -> dict[str, int]:
+    """Return the fields of a response about a range of ids: the venue's own ids, and their epoch.
+
+    Args:
+        first: the lowest id, as a key (`mesh/values/epochs.py`).
+        last: the highest id, as a key.
+
+    """
+    ids = {"first_trade_id": epochs.venue_id(first), "last_trade_id": epochs.venue_id(last)}
+    return ids | {"epoch": epochs.epoch_of(last)}
+
+
+def _read_name(parse: Callable[[str], str], text: str) -> str:
+    try:
+        return parse(text) if text else ""
+    except ValueError as exc:
+        raise InvalidRequest(str(exc)) from exc
+
+
+def _read_time(request: Any, *names: str) -> tuple[str, int | None]:
+    """Return the first of these fields that is set, and its time; no time when none is."""
+    name = next(filter(request.HasField, names), "")
+    if not name:
+        return name, None
+    time = getattr(request, name)
     # Rounded up to microseconds: the times of trades are whole ones.
     if not (0 <= time.nanos < 10**9 and FIRST_US <= time.seconds * 10**6 <= LAST_US):
         raise InvalidRequest(f"{name} is {time.seconds} s and {time.nanos} ns, expected a time of the years 1 to 9999")
-    return min(time.seconds * 10**6 - (-time.nanos // 1000), LAST_US)
+    return name, min(time.seconds * 10**6 - (-time.nanos // 1000), LAST_US)
