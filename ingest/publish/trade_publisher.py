@@ -414,9 +414,9 @@ class TradePublisher:
         told = told.rows(~self._implausible(told))
         settled = followed.quarantine.settle(told, self._known(followed))
         for doubted, why in settled.upheld:
-            log.warning(
-                "%s: dropped another trade %d than the published one: %s", symbol, doubted.trades.trade_id[0], why
-            )
+            words = f"another trade {doubted.trades.trade_id[0]} than the published one: {why}"
+            log.warning("%s: dropped %s", symbol, words)
+            self._keep_copy(replace(doubted, why=words))
         for wrong, right in zip(settled.wrong, settled.right, strict=True):
             await self._correct(symbol, followed, wrong, right)
 
@@ -443,6 +443,8 @@ class TradePublisher:
         for doubted in self._followed[symbol].quarantine.let_go(trade_id):
             metrics.QUARANTINE_ENDED.labels(self.venue, symbol, "dropped").inc(len(doubted.trades))
             log.error("%s: trade %d stays as it was published: %s; %s", symbol, trade_id, doubted.why, why)
+            if doubted.kind == "disputed":
+                self._keep_copy(doubted)
 
     def is_far(self, symbol: str, gap: IdRange) -> bool:
         """Return whether ids that REST goes past are so many that its word alone is not enough.
@@ -721,8 +723,14 @@ class TradePublisher:
     async def _hold_early(self, symbol: str, followed: _Followed) -> None:
         """Hold what came before lower ids until it is known to be right."""
         if (early := followed.sequencer.take_unconfirmed()) is not None:
-            verdict = followed.quarantine.doubt(early, "early", self._known(followed), now_s=_now_s())
-            await self._pass(symbol, followed, verdict, live=False)
+            known = self._known(followed)
+            assert known.last_id is not None
+            published = early.trade_id <= known.last_id
+            if published.any():  # the next one with that id came in the same batch: REST says which is right
+                followed.quarantine.dispute(early.rows(published), known, now_s=_now_s())
+            if not published.all():
+                verdict = followed.quarantine.doubt(early.rows(~published), "early", known, now_s=_now_s())
+                await self._pass(symbol, followed, verdict, live=False)
             for call in self._call_on_doubt:
                 call(symbol)
 

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import product
+
+import msgspec
+import numpy as np
+import pytest
 from prometheus_client import REGISTRY
 
+from mesh.values.trades import TradeColumns, concatenate
 from tests.fixtures.passed_on import PassedOn, trade_publisher_into
 from tests.fixtures.trades import columns
 
@@ -62,6 +69,40 @@ async def test_only_the_delay_of_trades_that_come_as_they_happen_is_observed() -
     await trade_publisher.take(columns(6, 2), live=False)
 
     assert delays_observed() - before == 2
+
+
+@pytest.mark.parametrize("rest_after", range(6))
+@pytest.mark.parametrize("rest_up_to", range(50, 56))
+async def test_a_wrong_trade_is_in_dead_however_frames_are_joined_and_whenever_rest_answers(
+    rest_after: int, rest_up_to: int
+) -> None:
+    wrong = replace(columns(51, 1), trade_id=np.array([53]))
+    frames = [wrong, *(columns(trade_id, 1) for trade_id in range(51, 56))]
+    for is_cut in product((False, True), repeat=5):
+        passed_on = PassedOn()
+        trade_publisher = await trade_publisher_into(passed_on)
+        await trade_publisher.take(columns(1, 50))
+        for number, batch in enumerate(joined(frames, is_cut)):
+            if number == rest_after and (next_id := trade_publisher.next_id("btcusdt") or 0) <= rest_up_to:
+                await trade_publisher.take(columns(next_id, rest_up_to + 1 - next_id), live=False)
+            await trade_publisher.take(batch)
+        if trade_publisher.doubts("btcusdt"):
+            await trade_publisher.judge("btcusdt", columns(1, 55))
+
+        letters = [[trade["trade_id"] for trade in msgspec.json.decode(each)["trades"]] for each in passed_on.letters]
+        assert (passed_on.ids, letters) == ([*range(1, 56)], [[53]])
+        assert passed_on.repaired in ([], [53])  # where REST told 51 and 52 alone, the wrong one was the next
+
+
+def joined(frames: list[TradeColumns], is_cut: tuple[bool, ...]) -> list[TradeColumns]:
+    """Return the frames in batches, cut where they are said to be."""
+    batches = [[frames[0]]]
+    for frame, cut in zip(frames[1:], is_cut, strict=True):
+        if cut:
+            batches.append([frame])
+        else:
+            batches[-1].append(frame)
+    return [concatenate(batch) for batch in batches]
 
 
 def delays_observed() -> float:
