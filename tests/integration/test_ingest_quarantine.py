@@ -111,25 +111,6 @@ async def test_a_wrong_trade_is_in_dead_also_where_rest_is_quicker_with_the_righ
         await eventually(is_in_dead, not_yet=(NotFoundError,))
 
 
-async def test_a_wrong_trade_is_in_dead_also_where_rest_is_quicker_with_the_right_one_than_the_socket(
-    nats_server: NatsServer, make_service: Make
-) -> None:
-    async with followed(nats_server, make_service) as mesh:
-        await mesh.start()
-        await mesh.venue.trade("btcusdt", *range(1, 51))
-        await mesh.publishes([*range(1, 51)])
-        mesh.venue.know("btcusdt", *range(51, 56))
-
-        await mesh.venue.say(frame("btcusdt", 53, T=TIME_US + 51, p=price(51)))
-
-        await mesh.publishes([*range(1, 56)])  # each with its own time
-
-        async def is_in_dead() -> bool:
-            return await doubted(mesh) == [53]
-
-        await eventually(is_in_dead, not_yet=(NotFoundError,))
-
-
 async def test_a_wrong_id_one_ahead_is_not_published_when_rest_has_what_lies_before_it(
     nats_server: NatsServer, make_service: Make
 ) -> None:
