@@ -74,18 +74,19 @@ class Network:
         return f" (through the proxy of {proxy.told}: is it up, and may we use it?)" if proxy else ""
 
     def for_websocket(self, url: str) -> dict[str, Any]:
-        """Return what `websockets.connect` wants to hear.
+        """Return what `picows.ws_connect` wants to hear.
 
         Raises:
             UnusableProxyError: the variable names no proxy that can be used.
 
         """
         proxy = self.proxies.to(url)
-        options: dict[str, Any] = {"proxy": proxy.url if proxy else None}
+        # Its socks5 lets the proxy look up names, which others call socks5h.
+        options: dict[str, Any] = {"proxy": proxy.url.replace("socks5h:", "socks5:", 1) if proxy else None}
         if url.startswith("wss:"):
-            options["ssl"] = self.tls
+            options["ssl_context"] = self.tls
         if proxy is not None and proxy.url.startswith("https:"):
-            options["proxy_ssl"] = self.tls
+            options["proxy_ssl_context"] = self.tls
         return options
 
     def for_http(self, urls: Sequence[str], limits: httpx.Limits) -> dict[str, Any]:

@@ -12,7 +12,6 @@ import datetime as dt
 import logging
 from dataclasses import dataclass
 
-import websockets
 from nats.errors import Error as NatsError
 
 from ingest import metrics
@@ -20,7 +19,8 @@ from ingest.http.errors import VenueRequestError, VenueUnavailable
 from ingest.network import Network
 from ingest.settings import IngestSettings
 from ingest.venue import Venue, VenueAdapter
-from ingest.websocket.handshake import WebSocketConnect, refused_away_s, refused_words
+from ingest.websocket.frame_queue import FrameQueue
+from ingest.websocket.venue_socket import HandshakeError, open_socket, refused_words
 from mesh.bus import control, subjects
 from mesh.bus.connection import Bus
 from mesh.service.backoff import backoff
@@ -215,12 +215,11 @@ async def _ask_rest(venue: Venue, url: str, level: int) -> Reachability:
 
 async def _ask_websocket(network: Network, url: str, within_s: float, level: int) -> Reachability:
     try:
-        options = network.for_websocket(url)
-        async with WebSocketConnect(f"{url}/ws", compression=None, open_timeout=within_s, **options):
-            return Reachability(by_websocket=True)
-    except (OSError, TimeoutError, websockets.InvalidHandshake, websockets.InvalidURI) as exc:
+        await (await open_socket(f"{url}/ws", FrameQueue(1, 1), network=network, within_s=within_s)).close()
+    except HandshakeError as exc:
         log.log(level, "%s: %s%s", url, refused_words(exc, [url]), network.through(url))
-        return Reachability(away_s=refused_away_s(exc))
+        return Reachability(away_s=exc.away_s)
+    return Reachability(by_websocket=True)
 
 
 async def _was_followed_just_now(bus: Bus, venue: str) -> bool:

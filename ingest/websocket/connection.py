@@ -6,9 +6,6 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 
-import websockets
-from websockets.asyncio.client import ClientConnection
-
 from ingest import metrics
 from ingest.followed_symbols import FollowedSymbols
 from ingest.http.errors import VenueRequestError
@@ -18,7 +15,6 @@ from ingest.publish.trade_publisher import TradePublisher
 from ingest.venue import Venue
 from ingest.websocket.coalescer import Coalescer
 from ingest.websocket.frame_queue import FrameQueue
-from ingest.websocket.handshake import WebSocketConnect, refused_away_s, refused_words
 from ingest.websocket.host_rotation import Endpoint
 from ingest.websocket.session import (
     Event,
@@ -31,6 +27,7 @@ from ingest.websocket.session import (
     UnknownSeen,
 )
 from ingest.websocket.silence_watchdog import Doubt, SilenceWatchdog
+from ingest.websocket.venue_socket import HandshakeError, VenueSocket, open_socket, refused_words
 from mesh.bus import control, subjects
 from mesh.bus.message import MESSAGE_ID
 from mesh.bus.outgoing_queue import OutgoingMessage, OutgoingQueue
@@ -46,11 +43,8 @@ MAX_FRAMES = 65_536
 MAX_WAITING_BYTES = 32 * 2**20
 """The same in bytes, for a venue whose frames are longer than any that Binance sends."""
 
-_MAX_FRAME_BYTES = 64 * 1024  # a trade has 250 bytes, a minute 450
 _AT_ONCE = 4096  # frames worked on together
 _OPEN_WITHIN_S = 8.0
-_PING_EVERY_S = 10.0
-_PONG_WITHIN_S = 10.0
 _TICK_S = 0.2
 _REST_AHEAD_S = 1.0  # so much earlier than the socket REST may have a trade
 _BUSY_S = 0.5  # whoever worked so long did not listen meanwhile
@@ -134,11 +128,9 @@ class VenueConnection:
         """Live until the connection breaks, `leave` is called, or cancelled; never raises for the venue's doings."""
         try:
             await self._live()
-        except (OSError, TimeoutError, websockets.InvalidHandshake, websockets.ConnectionClosed) as exc:
-            if isinstance(exc, websockets.InvalidStatus):
-                self.status, self.away_s = exc.response.status_code, refused_away_s(exc)
-            # By which proxy matters while it is being opened.
-            through = "" if self.open else self._venue.network.through(self._endpoint.url)
+        except HandshakeError as exc:
+            self.status, self.away_s = exc.status, exc.away_s
+            through = self._venue.network.through(self._endpoint.url)
             self._wear(refused_words(exc, self._venue.ws_urls) + through)
         finally:
             self.open = False
@@ -154,39 +146,30 @@ class VenueConnection:
         symbols = await self._prepared()
         url = self._endpoint.url
         self.session = session = self._venue.adapter.session(self._venue.name, symbols, plain=self._endpoint.plain)
-        async with WebSocketConnect(
-            url + session.target,
-            compression=None,
-            **self._venue.network.for_websocket(url),
-            # Timeouts
-            open_timeout=_OPEN_WITHIN_S,
-            ping_interval=_PING_EVERY_S,
-            ping_timeout=_PONG_WITHIN_S,
-            close_timeout=1.0,
-            # Limits
-            max_size=_MAX_FRAME_BYTES,
-            max_queue=1024,
-        ) as socket:
+        socket = await open_socket(
+            url + session.target, self._frames, network=self._venue.network, within_s=_OPEN_WITHIN_S
+        )
+        try:
             log.info("connected to %s for %s", url, ", ".join(session.followed[:10]))
             metrics.CONNECTIONS.inc()
             # Only now: the connection before may have ended while this one was being opened.
             unheard = tuple(symbol for symbol in session.followed if not self._received_elsewhere(symbol))
             self.open, self.opened_s = True, clock()
             self._watchdog.listen(session.followed, clock())
-            reading = asyncio.create_task(_read(socket, self._frames))
             ticking = asyncio.create_task(_tick(self._frames))
             try:
                 await self._happened(Followed(unheard))
                 self.tried.set()
                 await self._converse(socket, session)
             finally:
-                others = [task for task in (reading, ticking, self._settling) if task is not None]
+                others = [task for task in (ticking, self._settling) if task is not None]
                 for task in others:
                     task.cancel()
                 await asyncio.gather(*others, return_exceptions=True)
                 await self._work(session)
-            if not reading.cancelled():
-                reading.result()
+        finally:
+            await socket.close()
+            self._wear(socket.end)
 
     async def _prepared(self) -> tuple[str, ...]:
         """Return the symbols to follow, once the trade publisher knows them, so that it takes their first trade.
@@ -198,7 +181,7 @@ class VenueConnection:
             await self._trade_publisher.follow(symbol)
         return symbols
 
-    async def _converse(self, socket: ClientConnection, session: Session) -> None:
+    async def _converse(self, socket: VenueSocket, session: Session) -> None:
         clock = asyncio.get_running_loop().time
         coalescer = Coalescer()
         while not self._frames.closed:
@@ -211,7 +194,7 @@ class VenueConnection:
             session.want(await self._prepared())
             for request in session.requests(clock()):
                 log.debug("> %s", request)
-                await socket.send(request, text=True)
+                socket.send(request)
             self._examine(session, clock())
 
     def _examine(self, session: Session, now_s: float) -> None:
@@ -361,15 +344,6 @@ def closed_minute(venue: str, candle: ClosedCandle, *, epoch: int = 0) -> Outgoi
     )
     message_id = f"candle-{venue}-{subjects.token(candle.symbol)}-{candle.open_time_us}"
     return OutgoingMessage(subjects.candle(venue, candle.symbol), control.encode(message), {MESSAGE_ID: message_id})
-
-
-async def _read(socket: ClientConnection, frames: FrameQueue) -> None:
-    """Read until the connection closes, which it says by raising ConnectionClosed."""
-    try:
-        while True:
-            await frames.put(await socket.recv(decode=False))
-    finally:
-        frames.close()
 
 
 async def _tick(frames: FrameQueue) -> None:

@@ -42,6 +42,9 @@ class _Named:
     def setsockopt(self, *_: Any) -> None:
         pass
 
+    def getsockopt(self, *_: Any) -> int:
+        return 0
+
 
 class Peer(Protocol):
     """The far end of a connection."""
@@ -134,11 +137,22 @@ class MemoryTransport(asyncio.Transport):
 
     def _bring(self) -> None:
         while self._waiting and not self._paused and not self._closing:
-            self._protocol.data_received(self._waiting.pop(0))
+            self._read(self._waiting.pop(0))
         if self._ends and not self._waiting and not self._closing:
             self._closing = True
             self._protocol.eof_received()
             self._lose()
+
+    def _read(self, data: bytes) -> None:
+        if not isinstance(self._protocol, asyncio.BufferedProtocol):
+            self._protocol.data_received(data)
+            return
+        while data:
+            room = memoryview(self._protocol.get_buffer(len(data)))
+            part = data[: len(room)]
+            room[: len(part)] = part
+            self._protocol.buffer_updated(len(part))
+            data = data[len(part) :]
 
     def _lose(self) -> None:
         if not self._lost:
