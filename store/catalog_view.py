@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mesh.bus import control, subjects
-from mesh.bus.message import Message
+from mesh.bus.reader import Message
 from mesh.service.errors import NotReady
 
 

@@ -15,8 +15,7 @@ from mesh.bus import subjects
 from mesh.bus.connection import CANDLE_STREAM, CONTROL_STREAM, DEAD_STREAM, Bus
 from mesh.bus.dead_letters import DeadLetterQueue
 from mesh.bus.membership import joined
-from mesh.bus.message import Message
-from mesh.bus.reader import Reader
+from mesh.bus.reader import Message, Reader
 from mesh.bus.status_reports import STATUS_SERVICE, StatusBoard
 from mesh.service import rpc
 from mesh.service.errors import BadMessage, NotReady

@@ -16,7 +16,7 @@ from nats.js.errors import NotFoundError
 
 from mesh.bus import control, subjects, wire
 from mesh.bus.connection import Bus
-from mesh.bus.message import MESSAGE_ID
+from mesh.bus.subjects import MESSAGE_ID
 from mesh.service.errors import BadMessage
 from mesh.service.logs import LogThrottle
 from mesh.values import epochs

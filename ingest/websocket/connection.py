@@ -29,8 +29,8 @@ from ingest.websocket.session import (
 from ingest.websocket.silence_watchdog import Doubt, SilenceWatchdog
 from ingest.websocket.venue_socket import HandshakeError, VenueSocket, open_socket, refused_words
 from mesh.bus import control, subjects
-from mesh.bus.message import MESSAGE_ID
 from mesh.bus.outgoing_queue import OutgoingMessage, OutgoingQueue
+from mesh.bus.subjects import MESSAGE_ID
 from mesh.values import epochs
 from mesh.values.fixed import format_e8
 from tickmesh.v1 import control_pb2

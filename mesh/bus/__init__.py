@@ -7,7 +7,6 @@ __all__ = [
     "control",
     "dead_letters",
     "membership",
-    "message",
     "outgoing_queue",
     "position",
     "publisher",

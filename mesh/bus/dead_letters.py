@@ -15,15 +15,19 @@ from prometheus_client import Counter
 
 from mesh.bus import subjects
 from mesh.bus.connection import DEAD_STREAM, Bus
-from mesh.bus.message import MESSAGE_ID, REASON, Message, header_text
 from mesh.bus.outgoing_queue import OutgoingMessage, OutgoingQueue, publish_until_stored
+from mesh.bus.reader import Message
+from mesh.bus.subjects import MESSAGE_ID
 from mesh.service.logs import LogThrottle
 
 log = logging.getLogger("mesh.dead_letters")
 
+REASON = "Tickmesh-Reason"
+"""The header in which a dead letter says why it is one."""
 SUBJECT = "Tickmesh-Subject"
 SEQUENCE = "Tickmesh-Sequence"
 MAX_WAITING = 256
+_MAX_REASON = 500
 _MAX_PAYLOAD_BYTES = 1_000_000
 """With its headers a message must stay below the server's limit of 1 MiB."""
 
@@ -45,7 +49,7 @@ def dead_letter(stream: str, message: Message, reason: str) -> OutgoingMessage:
         reason = f"only its first {_MAX_PAYLOAD_BYTES} of {len(payload)} bytes are here; {reason}"
     headers = {
         MESSAGE_ID: f"{stream}.{message.taken_us}.{message.sequence}",
-        REASON: header_text(reason),
+        REASON: _header_text(reason),
         SUBJECT: message.subject.encode("ascii", "backslashreplace").decode(),
         SEQUENCE: str(message.sequence),
     }
@@ -61,7 +65,12 @@ def letter_about(kind: str, content: bytes, reason: str) -> OutgoingMessage:
         reason: why it is a dead letter.
 
     """
-    return OutgoingMessage(subjects.dead(kind), content, {REASON: header_text(reason)})
+    return OutgoingMessage(subjects.dead(kind), content, {REASON: _header_text(reason)})
+
+
+def _header_text(reason: str) -> str:
+    """Return a reason as a header may hold it: one short line of ASCII."""
+    return " ".join(reason[:_MAX_REASON].split()).encode("ascii", "replace").decode()
 
 
 class DeadLetterQueue:

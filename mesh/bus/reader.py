@@ -17,7 +17,9 @@ import contextlib
 import datetime as dt
 import logging
 from collections import deque
+from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 import msgspec
 from nats.aio.msg import Msg
@@ -28,8 +30,8 @@ from nats.js.errors import NotFoundError
 
 from mesh.bus.connection import Bus
 from mesh.bus.flow_control import MAX_MESSAGES, FlowControl
-from mesh.bus.message import MESSAGE_ID, Message, delivery
 from mesh.bus.position import Position, StreamExtent, resume_position
+from mesh.bus.subjects import MESSAGE_ID
 from mesh.service.errors import TickmeshError
 from mesh.service.logs import LogThrottle
 
@@ -48,6 +50,47 @@ _CLOCK_US = 10  # what a time loses on its way through a float
 
 class StreamReplacedError(TickmeshError):
     """The stream is another one than before, or ends before the position: the position means nothing any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What a reader of a stream gets."""
+
+    sequence: int
+    subject: str
+    payload: bytes
+    reply: str
+    """Where to acknowledge it."""
+    taken_us: int
+    """When the stream took it, in microseconds since 1970; beside its sequence this tells it from any other."""
+    pending: int
+    """How many messages the stream held behind this one when it was delivered."""
+    message_id: str = ""
+    """The name its publisher gave it."""
+
+
+class Delivery(NamedTuple):
+    """What the ack subject of a message tells."""
+
+    sequence: int
+    """In the stream."""
+    delivered: int
+    """How many messages the consumer has delivered with this one."""
+    taken_us: int
+    pending: int
+
+
+def delivery(reply: str) -> Delivery:
+    """Read the ack subject of a message.
+
+    Five numbers follow the names in `$JS.ACK.<stream>.<consumer>.`: times delivered, stream sequence, consumer
+    sequence, time in nanoseconds, pending. Another form has the account's domain and hash before the stream, and
+    perhaps one more token at the end.
+    """
+    tokens = reply.split(".")
+    base = 5 if len(tokens) < 11 else 7
+    sequence, delivered, taken_ns, pending = tokens[base : base + 4]
+    return Delivery(int(sequence), int(delivered), int(taken_ns) // 1000, int(pending))
 
 
 class Reader:
@@ -246,25 +289,18 @@ class Reader:
         if not message.reply.startswith("$JS.ACK."):
             await self._on_status(message)
             return
-        told = delivery(message.reply)
-        if told.count != self._delivered + 1:
-            self._break(f"delivery {told.count} came after {self._delivered}")
+        sequence, delivered, taken_us, pending = delivery(message.reply)
+        if delivered != self._delivered + 1:
+            self._break(f"delivery {delivered} came after {self._delivered}")
             return
         if self._reopen:
             return
-        self._delivered = told.count
-        self._after, self._after_us = told.sequence, told.taken_us
-        self._flow.came(told.pending)
+        self._delivered = delivered
+        self._after, self._after_us = sequence, taken_us
+        self._flow.came(pending)
+        message_id = (message.headers or {}).get(MESSAGE_ID, "")
         self._queue.append(
-            Message(
-                told.sequence,
-                message.subject,
-                message.data,
-                message.reply,
-                told.taken_us,
-                told.pending,
-                (message.headers or {}).get(MESSAGE_ID, ""),
-            )
+            Message(sequence, message.subject, message.data, message.reply, taken_us, pending, message_id)
         )
         self._arrived.set()
 

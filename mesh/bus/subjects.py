@@ -1,9 +1,11 @@
-"""Every subject, stream, durable and bucket name of the bus, in one place.
+"""Every subject, stream, durable and bucket name of the bus, and the names in its messages, in one place.
 
 A `venue` is its name as rows are called, `binance`; a `symbol` is in lower case and of any script.
 """
 
 from __future__ import annotations
+
+from typing import Final
 
 RAW = "RAW"
 PROCESSED = "PROCESSED"
@@ -37,6 +39,13 @@ DURABLE_STORE = "store"
 DURABLE_STORE_CANDLES = "store-candles"
 DURABLE_STORE_SIGNALS = "store-signals"
 
+MESSAGE_ID: Final = "Nats-Msg-Id"
+"""The header in which a message carries its id."""
+REPAIR: Final = ".repair."
+"""In the id of a message of RAW: it holds trades of the past as REST tells them, which replace what has their ids.
+
+store has asked for them, or ingest has found out that it published another trade with their id.
+"""
 
 _BEYOND_ASCII = "xn--"
 """No symbol of ASCII alone holds a hyphen, so none of them is taken for the token of another."""

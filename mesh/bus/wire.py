@@ -1,6 +1,9 @@
 """Columns <-> protobuf bytes: the only file that knows how a batch is laid out.
 
-It goes through a private twin of the messages (`mesh.wire_twin`), into which numpy arrays go as they are.
+It goes through a private twin of the messages, whose columns are `bytes`. On the wire, a packed column of fixed-width
+numbers is one length-delimited field that holds the raw little-endian array: exactly what a `bytes` field of the same
+number looks like. So numpy arrays go in and out as they are, without a Python object a trade (measured 8 instead of 180
+ns a trade to encode, 8 instead of 55 to decode at batches of 256).
 """
 
 from __future__ import annotations
@@ -9,9 +12,9 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from google.protobuf import descriptor, message
+import numpy.typing as npt
+from google.protobuf import descriptor, descriptor_pb2, descriptor_pool, message, message_factory, timestamp_pb2
 
-from mesh.bus.wire_twin import SignalTwin, TradeTwin, column_types, read_column, to_bytes
 from mesh.service.errors import BadMessage
 from mesh.values.candles import INTERVALS_US, Candle, ClosedCandles
 from mesh.values.fixed import format_scaled, parse_scaled
@@ -19,14 +22,51 @@ from mesh.values.symbols import parse_symbol, parse_venue
 from mesh.values.trades import MAX_TRADE_ID, SignalColumns, TradeColumns, refusal
 from tickmesh.v1 import signal_pb2, trade_pb2
 
+_Field = descriptor_pb2.FieldDescriptorProto
+_BOOL = np.dtype("?")
+_DTYPES: dict[int, np.dtype[Any]] = {
+    _Field.TYPE_SFIXED64: np.dtype("<i8"),
+    _Field.TYPE_DOUBLE: np.dtype("<f8"),
+    _Field.TYPE_BOOL: _BOOL,
+}
+
+
+def _twin_classes() -> dict[str, Any]:
+    # Made of the public descriptors, so that the two cannot drift apart; a test holds their bytes against each other.
+    pool = descriptor_pool.DescriptorPool()
+    pool.AddSerializedFile(timestamp_pb2.DESCRIPTOR.serialized_pb)
+    twin = descriptor_pb2.FileDescriptorProto(
+        name="mesh/wire_twin.proto", package="mesh.wire", syntax="proto3", dependency=[timestamp_pb2.DESCRIPTOR.name]
+    )
+    for source in (trade_pb2.TradeBatch, trade_pb2.Candle, signal_pb2.SignalBatch):
+        source.DESCRIPTOR.CopyToProto(twin.message_type.add())
+        for field in twin.message_type[-1].field:
+            if field.type == _Field.TYPE_MESSAGE:
+                field.type_name = field.type_name.replace(".tickmesh.v1.", ".mesh.wire.")
+            elif field.label == _Field.LABEL_REPEATED:
+                assert field.type in _DTYPES, f"{source.DESCRIPTOR.full_name}.{field.name} is no packed column"
+                field.label, field.type = _Field.LABEL_OPTIONAL, _Field.TYPE_BYTES
+    pool.Add(twin)
+    return dict(message_factory.GetMessageClassesForFiles([twin.name], pool))
+
+
+def _column_types(kind: descriptor.Descriptor) -> dict[str, np.dtype[Any]]:
+    """Return a message's columns and what each row of them is."""
+    return {field.name: _DTYPES[field.type] for field in kind.fields if field.is_repeated and not field.message_type}
+
+
+_TWINS = _twin_classes()
+TradeTwin = _TWINS["mesh.wire.TradeBatch"]
+SignalTwin = _TWINS["mesh.wire.SignalBatch"]
+
 MAX_BATCH_TRADES = 8192
 """No batch is longer: some 270 KB without signals, well below NATS's limit of 1 MB a message."""
 
 MAX_SIGNAL_BYTES = 900_000
 """With signals and candles a batch may be longer than that limit: `split_signals` cuts it."""
 
-_TRADE_DTYPES = column_types(trade_pb2.TradeBatch.DESCRIPTOR)
-_SIGNAL_DTYPES = column_types(signal_pb2.SignalBatch.DESCRIPTOR)
+_TRADE_DTYPES = _column_types(trade_pb2.TradeBatch.DESCRIPTOR)
+_SIGNAL_DTYPES = _column_types(signal_pb2.SignalBatch.DESCRIPTOR)
 _ROW_BYTES = sum(dtype.itemsize for dtype in (*_TRADE_DTYPES.values(), *_SIGNAL_DTYPES.values()))
 _CANDLE_BYTES = 360
 """More than a candle takes: ten integers, eleven doubles, three decimal numbers of 25 digits, tags."""
@@ -115,7 +155,7 @@ def decode_signals(payload: bytes, *, whole: bool = True) -> SignalColumns:
     twin = _signal_twin(payload)
     trades = _trades_of(twin.trades)
     columns = {
-        name: read_column(twin, name, dtype, len(trades))
+        name: _read_column(twin, name, dtype, len(trades))
         if whole or getattr(twin, name)
         else np.full(len(trades), np.nan if dtype.kind == "f" else 0, dtype)
         for name, dtype in _SIGNAL_DTYPES.items()
@@ -243,7 +283,7 @@ def _trade_twin(trades: TradeColumns) -> Any:
     assert 0 < len(trades) <= MAX_BATCH_TRADES, f"a batch of {len(trades)} trades"
     twin = TradeTwin(venue=trades.venue, symbol=trades.symbol, received_time_us=trades.received_time_us)
     for name, dtype in _TRADE_DTYPES.items():
-        setattr(twin, name, to_bytes(getattr(trades, name), dtype))
+        setattr(twin, name, _to_bytes(getattr(trades, name), dtype))
     return twin
 
 
@@ -255,10 +295,26 @@ def _trades_of(twin: Any) -> TradeColumns:
         venue, symbol = _names(twin.venue, twin.symbol)
     except ValueError as exc:
         raise BadMessage(f"a TradeBatch whose {exc}") from exc
-    columns = {name: read_column(twin, name, dtype, length) for name, dtype in _TRADE_DTYPES.items()}
+    columns = {name: _read_column(twin, name, dtype, length) for name, dtype in _TRADE_DTYPES.items()}
     return TradeColumns(venue=venue, symbol=symbol, received_time_us=twin.received_time_us, **columns)
 
 
 @lru_cache(maxsize=4096)  # every message names them again; what is refused is not kept
 def _names(venue: str, symbol: str) -> tuple[str, str]:
     return parse_venue(venue), parse_symbol(symbol)
+
+
+def _to_bytes(column: npt.NDArray[Any], dtype: np.dtype[Any]) -> bytes:
+    # astype takes several times as long to find out that there is nothing to do
+    return column.tobytes() if column.dtype is dtype else column.astype(dtype, copy=False).tobytes()
+
+
+def _read_column(twin: Any, name: str, dtype: np.dtype[Any], length: int) -> Any:
+    raw = getattr(twin, name)
+    if len(raw) != length * dtype.itemsize:
+        raise BadMessage(
+            f"column {name} holds {len(raw)} bytes, expected {length * dtype.itemsize} for {length} trades"
+        )
+    if dtype is _BOOL and raw.translate(None, b"\0\1"):  # a foreign writer may hold a true bool as any byte but zero
+        return np.frombuffer(raw, np.uint8) != 0
+    return np.frombuffer(raw, dtype)

@@ -21,10 +21,9 @@ from prometheus_client import Counter, Gauge
 from mesh.bus import subjects, wire
 from mesh.bus.connection import Bus
 from mesh.bus.dead_letters import DeadLetterQueue
-from mesh.bus.message import Message
 from mesh.bus.position import Position
 from mesh.bus.publisher import Publisher
-from mesh.bus.reader import MAX_ACK_PENDING, Reader, StreamReplacedError, find_start
+from mesh.bus.reader import MAX_ACK_PENDING, Message, Reader, StreamReplacedError, find_start
 from mesh.service.errors import BadMessage, NotReady
 from mesh.service.health import Health, State
 from mesh.service.lifecycle import Stop

@@ -14,8 +14,7 @@ from nats.js.errors import NotFoundError
 from mesh.bus import control, subjects
 from mesh.bus.connection import Bus
 from mesh.bus.dead_letters import DeadLetterQueue
-from mesh.bus.message import Message
-from mesh.bus.reader import Reader
+from mesh.bus.reader import Message, Reader
 from mesh.service.backoff import backoff
 from mesh.service.errors import BadMessage, NotReady
 from mesh.values.symbols import parse_symbol

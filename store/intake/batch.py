@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from mesh.bus.message import Message
+from mesh.bus.reader import Message
 from mesh.values.trades import TradeColumns, concatenate
 
 MAX_BYTES = 16 * 2**20

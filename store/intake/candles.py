@@ -17,8 +17,7 @@ from libsignal import Periods
 from mesh.bus import subjects, wire
 from mesh.bus.connection import Bus
 from mesh.bus.dead_letters import DeadLetterQueue
-from mesh.bus.message import Message
-from mesh.bus.reader import Reader
+from mesh.bus.reader import Message, Reader
 from mesh.service.errors import BadMessage
 from mesh.values.candles import ClosedCandles
 from store import metrics

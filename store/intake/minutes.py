@@ -8,8 +8,7 @@ from functools import partial
 import psycopg
 
 from mesh.bus import control, subjects
-from mesh.bus.message import Message
-from mesh.bus.reader import Reader
+from mesh.bus.reader import Message, Reader
 from mesh.service.errors import BadMessage
 from store.database.errors import first_line, write_or_reject
 from store.intake.position import StreamIntake

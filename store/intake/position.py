@@ -13,9 +13,8 @@ from typing import ClassVar, TypeVar
 
 from mesh.bus.connection import Bus
 from mesh.bus.dead_letters import DeadLetterQueue
-from mesh.bus.message import Message
 from mesh.bus.position import Position
-from mesh.bus.reader import Reader, StreamReplacedError, find_start
+from mesh.bus.reader import Message, Reader, StreamReplacedError, find_start
 from mesh.service.errors import TickmeshError
 from store.database import Connection, Database
 from store.database.times import time_of

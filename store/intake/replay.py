@@ -16,8 +16,7 @@ from nats.js.errors import NotFoundError
 from libsignal import Periods
 from mesh.bus import subjects, wire
 from mesh.bus.connection import DEAD_STREAM, Bus, connect
-from mesh.bus.dead_letters import SEQUENCE, SUBJECT
-from mesh.bus.message import REASON
+from mesh.bus.dead_letters import REASON, SEQUENCE, SUBJECT
 from mesh.service.errors import BadMessage
 from mesh.service.health import Health
 from mesh.service.lifecycle import Stop

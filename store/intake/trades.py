@@ -18,9 +18,9 @@ import psycopg
 from mesh.bus import subjects, wire
 from mesh.bus.connection import Bus
 from mesh.bus.dead_letters import DeadLetterQueue
-from mesh.bus.message import REPAIR, Message
 from mesh.bus.position import Position
-from mesh.bus.reader import Reader, StreamReplacedError
+from mesh.bus.reader import Message, Reader, StreamReplacedError
+from mesh.bus.subjects import REPAIR
 from mesh.service.errors import BadMessage
 from mesh.service.lifecycle import Stop
 from mesh.values import epochs

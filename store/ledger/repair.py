@@ -12,8 +12,8 @@ from nats.errors import Error as NatsError
 
 from mesh.bus import control, subjects
 from mesh.bus.connection import Bus
-from mesh.bus.message import Message
 from mesh.bus.position import Position
+from mesh.bus.reader import Message
 from mesh.service.errors import BadMessage, NotReady
 from mesh.values import epochs
 from mesh.values.id_ranges import IdRange, IdRanges

@@ -11,7 +11,8 @@ from typing import Any
 from nats.js.errors import NotFoundError
 
 from mesh.bus import control, subjects, wire
-from mesh.bus.message import REPAIR, Message
+from mesh.bus.reader import Message
+from mesh.bus.subjects import REPAIR
 from mesh.values import epochs
 from mesh.values.trades import refusal
 from signalsvc.selection import Selection

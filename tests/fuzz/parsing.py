@@ -17,7 +17,7 @@ from ingest.http.backfill import BackfillResult, from_history, from_newest, with
 from ingest.http.retry_after import LEAST_S, LONGEST_S, retry_after_s
 from ingest.publish import repair_requests
 from mesh.bus import control, wire
-from mesh.bus.message import Message
+from mesh.bus.reader import Message
 from mesh.service.errors import BadMessage
 from mesh.values.id_ranges import IdRange
 from mesh.values.trades import refusal

@@ -10,9 +10,8 @@ import nats
 import pytest
 
 from mesh.bus.connection import Bus, connect, raw_stream
-from mesh.bus.message import Message
 from mesh.bus.publisher import ForeignPublisherError, Publisher, StreamGoneError
-from mesh.bus.reader import Reader
+from mesh.bus.reader import Message, Reader
 from mesh.service.health import Health
 from mesh.service.settings import BusSettings
 from tests.fixtures.nats import NatsServer

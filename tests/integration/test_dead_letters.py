@@ -8,8 +8,8 @@ import pytest
 from prometheus_client import CollectorRegistry, Counter
 
 from mesh.bus.connection import DEAD_STREAM, connect
-from mesh.bus.dead_letters import MAX_WAITING, SEQUENCE, SUBJECT, DeadLetterQueue
-from mesh.bus.message import REASON, Message
+from mesh.bus.dead_letters import MAX_WAITING, REASON, SEQUENCE, SUBJECT, DeadLetterQueue
+from mesh.bus.reader import Message
 from mesh.service.errors import NotReady
 from mesh.service.health import Health
 from mesh.service.settings import BusSettings

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from ingest.publish import repair_requests
 from mesh.bus import control, subjects, wire
-from mesh.bus.message import Message
+from mesh.bus.reader import Message
 from mesh.service.errors import BadMessage
 from mesh.values.candles import INTERVALS_US
 from mesh.values.trades import MAX_TIME_US, MAX_TRADE_ID, refusal

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mesh.bus.in_flight import ACK_EVERY_MESSAGES, ACK_EVERY_S, InFlight, InFlightMessage
+from mesh.bus.publisher import ACK_EVERY_MESSAGES, ACK_EVERY_S, InFlight, InFlightMessage
 
 
 def queue(*ids: str, max_messages: int = 100, max_bytes: int = 10_000) -> InFlight:

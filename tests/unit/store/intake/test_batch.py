@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mesh.bus.message import Message
+from mesh.bus.reader import Message
 from store.intake.batch import MAX_BYTES, Batch, PendingMessage
 from tests.fixtures.trades import columns
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mesh.bus.message import Delivery, delivery
+from mesh.bus.reader import Delivery, delivery
 
 
 @pytest.mark.parametrize(
@@ -16,4 +16,4 @@ from mesh.bus.message import Delivery, delivery
     ],
 )
 def test_numbers_are_read_from_every_form(reply: str) -> None:
-    assert delivery(reply) == Delivery(sequence=17, count=4, taken_us=1763800000123456, pending=9)
+    assert delivery(reply) == Delivery(sequence=17, delivered=4, taken_us=1763800000123456, pending=9)
