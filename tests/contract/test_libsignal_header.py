@@ -14,7 +14,7 @@ import pytest
 
 from libsignal import Inputs, SignalCandle, SignalGroups, Signals, Summary
 from libsignal import declarations as lsig
-from libsignal.columns import DTYPES
+from libsignal.state import DTYPES
 from mesh.values.candles import INTERVALS_US
 
 LIBSIGNAL = Path(__file__).parents[2] / "libsignal"

@@ -12,12 +12,11 @@
 
 from __future__ import annotations
 
-from libsignal.columns import PackedSignals
 from libsignal.declarations import WINDOW_MAX
 from libsignal.errors import RefusedTrade, UnusableCandle, UnusableState
-from libsignal.series import CandleSeries, Periods
-from libsignal.state import SignalState
-from libsignal.values import Inputs, SignalCandle, Signals, Summary, Trades
+from libsignal.series import CandleSeries
+from libsignal.state import PackedSignals, SignalState
+from libsignal.values import Inputs, Periods, SignalCandle, Signals, StateSettings, Summary, Trades
 from mesh.values.signals import SignalGroups
 
 __all__ = [
@@ -31,6 +30,7 @@ __all__ = [
     "SignalGroups",
     "SignalState",
     "Signals",
+    "StateSettings",
     "Summary",
     "Trades",
     "UnusableCandle",

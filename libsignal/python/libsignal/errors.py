@@ -34,7 +34,16 @@ _REFUSED_COLUMN = {
 
 
 def check(code: int, found: str = "") -> None:
-    """Raise what a code stands for, nothing for LSIG_OK; `found` tells what saved state it was about."""
+    """Raise what a code stands for, nothing for LSIG_OK.
+
+    Args:
+        code: what a function of libsignal returned.
+        found: what saved state it was about.
+
+    Raises:
+        UnusableState, MemoryError, LibraryError: as the code says.
+
+    """
     if code in (lsig.E_DAMAGED, lsig.E_FORMAT):
         raise UnusableState(f"{_message(code)}: {found}")
     if code == lsig.E_MEMORY:
@@ -44,7 +53,18 @@ def check(code: int, found: str = "") -> None:
 
 
 def refuse(code: int, inputs: Inputs, row: int) -> None:
-    """Raise what a code of `lsig_process` stands for, with what was found in which row."""
+    """Raise what a code of `lsig_process` stands for, with what was found in which row.
+
+    Args:
+        code: not LSIG_OK.
+        inputs: the trades it was called with.
+        row: the first one that it refused.
+
+    Raises:
+        RefusedTrade: a value of that row cannot be.
+        MemoryError, LibraryError: as the code says.
+
+    """
     name = _REFUSED_COLUMN.get(code)
     if name is None:
         check(code)

@@ -5,36 +5,17 @@ from __future__ import annotations
 import ctypes
 import weakref
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 
 import numpy as np
 
 from libsignal import declarations as lsig
 from libsignal.errors import UnusableCandle, check
 from libsignal.loader import LIBRARY
+from libsignal.values import Periods
 from mesh.values.candles import INDICATORS, Indicators
 
 _CANDLES = np.dtype(lsig.CandleStruct)
-
-
-@dataclass(frozen=True, slots=True)
-class Periods:
-    """How many candles the indicators look at; the settings of the same names."""
-
-    rsi_period: int
-    atr_period: int
-    macd_fast_period: int
-    macd_slow_period: int
-    macd_signal_period: int
-    candle_ema_period: int
-    candle_sma_period: int
-
-    @property
-    def memory(self) -> int:
-        """After so many candles what came before them counts for less than 2^-53 of itself."""
-        macd = (self.macd_slow_period + self.macd_signal_period) // 2 + 1
-        slowest = max(self.rsi_period, self.atr_period, macd, self.candle_ema_period // 2 + 1)
-        return 37 * slowest + self.candle_sma_period
 
 
 class CandleSeries:
@@ -42,6 +23,9 @@ class CandleSeries:
 
     def __init__(self, periods: Periods) -> None:
         """Make a series that has seen no candle.
+
+        Args:
+            periods: of the indicators.
 
         Raises:
             LibraryError: a period is out of range.
@@ -76,6 +60,11 @@ class CandleSeries:
 
     def close(self, high_e8: Sequence[int], low_e8: Sequence[int], close_e8: Sequence[int]) -> list[Indicators]:
         """Take in the next candles, prices in columns, and return the indicators right after each of them.
+
+        Args:
+            high_e8: the highest price of each, scaled by 1e8.
+            low_e8: the lowest.
+            close_e8: the last.
 
         Raises:
             UnusableCandle: prices that are not 0 < low <= close <= high; nothing has changed.

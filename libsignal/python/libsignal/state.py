@@ -1,32 +1,228 @@
-"""The signals of one symbol's trades: a state of libsignal's, with columns in and columns out."""
+"""The signals of one symbol's trades: a state of libsignal's, with columns in and columns out, and their memory."""
 
 from __future__ import annotations
 
 import ctypes
+import struct
 import weakref
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, fields
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
 
 from libsignal import declarations as lsig
-from libsignal.columns import (
-    CandleBuffer,
-    PackedSignals,
-    Results,
-    bind_inputs,
-    candle_of,
-    fill,
-    in_place,
-    input_memory,
-    summary_of,
-)
 from libsignal.errors import check, refuse
 from libsignal.loader import LIBRARY
-from libsignal.values import Inputs, SignalCandle, Summary, Trades
+from libsignal.values import Inputs, SignalCandle, Signals, StateSettings, Summary, Trades
 from mesh.values.candles import INTERVALS_US
-from mesh.values.signals import SignalGroups
+from mesh.values.signals import SIGNALS, SignalGroups
 
 # Up to here a call takes some 10 us at most: shorter than waiting for the GIL once it has been given away.
 _ROWS_HOLDING_GIL = 256
 
 _HIGHEST = {"window": lsig.WINDOW_MAX, "period": lsig.PERIOD_MAX}
+
+# Inputs: memory for a few trades, or the caller's own columns in the types libsignal knows
+
+_BOOL = np.dtype(np.bool_)
+_INPUT_DTYPES = {
+    field.name: np.dtype(np.uint8 if field.name == "is_buyer_maker" else np.int64) for field in fields(Inputs)
+}
+
+
+def _input_memory(capacity: int) -> Inputs:
+    return Inputs(**{name: np.empty(capacity, dtype) for name, dtype in _INPUT_DTYPES.items()})
+
+
+def _fill(inputs: Inputs, trades: Trades, n: int) -> None:
+    _copy("trade_id", trades.trade_id, inputs.trade_id, n)
+    _copy("price_e8", trades.price_e8, inputs.price_e8, n)
+    _copy("quantity_e8", trades.quantity_e8, inputs.quantity_e8, n)
+    _copy("time_us", trades.time_us, inputs.time_us, n)
+    _copy("is_buyer_maker", trades.is_buyer_maker, inputs.is_buyer_maker, n)
+
+
+def _in_place(trades: Trades, n: int) -> Inputs:
+    # Where they are, as far as they are what libsignal reads.
+    return Inputs(**{name: _contiguous(name, getattr(trades, name), dtype, n) for name, dtype in _INPUT_DTYPES.items()})
+
+
+def _bind_inputs(inputs: Inputs, columns: lsig.Columns) -> None:
+    for name in _INPUT_DTYPES:
+        setattr(columns, name, getattr(inputs, name).ctypes.data)
+
+
+def _copy(name: str, column: npt.NDArray[Any], to: npt.NDArray[Any], n: int) -> None:
+    _check_shape(name, column, n)
+    # Nearly always there is nothing to refuse, and then np.copyto costs twice as much; a slice, again, for one number.
+    if column.dtype is not to.dtype and column.dtype is not _BOOL:
+        _check_type(name, column, to.dtype)
+        np.copyto(to[:n], column)
+    elif n == 1:
+        to[0] = column[0]
+    else:
+        to[:n] = column
+
+
+def _contiguous(name: str, column: npt.NDArray[Any], dtype: np.dtype[Any], n: int) -> npt.NDArray[Any]:
+    _check_shape(name, column, n)
+    _check_type(name, column, dtype)
+    return np.ascontiguousarray(column.astype(dtype, copy=False))
+
+
+def _check_shape(name: str, column: npt.NDArray[Any], n: int) -> None:
+    if column.shape != (n,):  # numpy would stretch a column of one, and read one of two dimensions flat
+        raise ValueError(f"{name} has shape {column.shape}, expected ({n},) as trade_id has rows")
+
+
+def _check_type(name: str, column: npt.NDArray[Any], wanted: np.dtype[Any]) -> None:
+    # What may not fit would lose something without a word: floats what is behind the point, wide integers their top.
+    if not np.can_cast(column.dtype, wanted, "safe"):
+        raise TypeError(f"{name} has dtype {column.dtype}, expected {wanted} or one that always fits into it")
+
+
+# Outputs
+
+DTYPES = {signal.name: signal.dtype for signal in SIGNALS} | {"late_intervals": np.dtype(np.uint8)}
+"""The columns of `Signals`, and what each row of them is."""
+_ROW_BYTES = 8
+
+
+class PackedSignals(Signals):
+    """Signals whose columns lie one after the other in one block, 8 bytes a row; without one that is not worked out.
+
+    For a few trades the arrays would cost more than libsignal: 20 of them take some 5 us. `packed` does without.
+    """
+
+    __slots__ = ("_columns",)
+
+    _columns: tuple[bytes | memoryview, int, Mapping[str, int]]  # in one, as putting it into a frozen object is dear
+
+    def __init__(
+        self, block: bytes | memoryview, length: int, places: Mapping[str, int], candles: tuple[SignalCandle, ...]
+    ) -> None:
+        """Take a block of columns `length` rows long, of which `places` tells the position."""
+        object.__setattr__(self, "_columns", (block, length, places))
+        object.__setattr__(self, "candles", candles)
+
+    def packed(self, names: Iterable[str]) -> list[bytes]:
+        """Return columns of 8 bytes a row as on the wire: packed `double` or `sfixed64`, little-endian.
+
+        Not `late_intervals`: the wire does not know it, and its rows are single bytes.
+
+        Raises:
+            KeyError: there is no such column, or the state does not work it out.
+        """
+        block, length, places = self._columns
+        size = _ROW_BYTES * length
+        return [bytes(block[(begin := places[name] * size) : begin + size]) for name in names]
+
+    if not TYPE_CHECKING:  # Signals declares the columns; this is for those that are not made yet
+
+        def __getattr__(self, name: str) -> Any:
+            if name not in DTYPES:
+                raise AttributeError(f"{type(self).__name__} has no {name}")
+            self._unpack()
+            return getattr(self, name)
+
+    def _unpack(self) -> None:
+        put = object.__setattr__
+        block, length, places = self._columns
+        integers = np.ndarray((len(places), length), np.int64, block)
+        doubles = integers.view(np.float64)
+        for name, dtype in DTYPES.items():
+            place = places.get(name)
+            if place is None:
+                put(self, name, np.empty(0, dtype))
+            elif dtype.itemsize == 1:
+                put(self, name, integers[place].view(dtype)[:length])
+            else:
+                put(self, name, (doubles if dtype.kind == "f" else integers)[place])
+
+
+class _Results:
+    """Where signals are written: 8 bytes a row for each of them, all in one block, so that copying them is one copy."""
+
+    __slots__ = ("_block", "_places")
+
+    def __init__(self, groups: SignalGroups, capacity: int) -> None:
+        wanted = [name for name in DTYPES if lsig.OUTPUT_GROUPS[name] & groups]
+        self._places = {name: place for place, name in enumerate(wanted)}
+        self._block = np.zeros((len(wanted), capacity), np.int64)
+
+    def bind(self, columns: lsig.Columns) -> None:
+        """Set the addresses of the outputs."""
+        for name, place in self._places.items():
+            setattr(columns, name, self._block[place].ctypes.data)
+
+    def copy(self, n: int, candles: tuple[SignalCandle, ...]) -> PackedSignals:
+        """Return the first `n` rows in memory of their own."""
+        return PackedSignals(self._block[:, :n].tobytes(), n, self._places, candles)
+
+    def signals(self, candles: tuple[SignalCandle, ...]) -> PackedSignals:
+        """Return all rows where they are: what is written later will be seen."""
+        return PackedSignals(self._block.data.cast("B"), self._block.shape[1], self._places, candles)
+
+
+class _CandleBuffer:
+    """Room for the candles one call closes; it grows to what a call turns out to need."""
+
+    __slots__ = ("_bytes", "_room", "wanted")
+
+    def __init__(self, groups: SignalGroups) -> None:
+        self.wanted = SignalGroups.CANDLES in groups
+        self._make_room(64)
+
+    def bind(self, columns: lsig.Columns) -> None:
+        """Set the address and the capacity of the candles."""
+        if self.wanted:
+            columns.candles = ctypes.addressof(self._room)
+            columns.candle_capacity = len(self._room)
+
+    def grow(self, columns: lsig.Columns) -> None:
+        """Make the room that a refused call has asked for."""
+        self._make_room(2 * columns.candle_count)
+        self.bind(columns)
+
+    def taken(self, count: int) -> tuple[SignalCandle, ...]:
+        """Return the candles the last call has closed."""
+        return tuple(map(_candle_of, _CANDLE.iter_unpack(self._bytes[: count * _CANDLE.size])))
+
+    def _make_room(self, capacity: int) -> None:
+        self._room = (lsig.CandleStruct * capacity)()
+        self._bytes = memoryview(self._room).cast("B")
+
+
+_CANDLE = struct.Struct(
+    "@"
+    + "".join(
+        f"{kind._length_}Q" if issubclass(kind, ctypes.Array) else {ctypes.c_int64: "q", ctypes.c_double: "d"}[kind]
+        for _, kind, *_ in lsig.CandleStruct._fields_
+    )
+)
+"""All numbers of one struct in one step, words of 64 bits; field by field ctypes takes eight times as long."""
+
+
+def _candle_of(words: tuple[Any, ...]) -> SignalCandle:
+    volume, volume_high, bought, bought_high, quote, quote_middle, quote_high = words[10:17]
+    sums = (
+        volume | volume_high << 64,
+        bought | bought_high << 64,
+        quote | quote_middle << 64 | quote_high << 128,
+    )
+    return SignalCandle(*words[17:] + words[:10] + sums)
+
+
+def _summary_of(found: lsig.SummaryStruct) -> Summary:
+    values: dict[str, Any] = {field.name: getattr(found, field.name) for field in fields(Summary)}
+    low, high = values["session_volume_e8"]
+    values["session_volume_e8"] = low | high << 64
+    return Summary(**values)
+
+
+# The state
 
 
 class SignalState:
@@ -36,70 +232,29 @@ class SignalState:
     object.
     """
 
-    def __init__(
-        self,
-        groups: SignalGroups = SignalGroups.ALL,
-        *,
-        # Rows of `inputs` and `outputs`
-        capacity: int = 4096,
-        # Windows, in trades, the newest included
-        moving_average_window: int = 20,
-        exponential_window: int = 20,
-        vwap_window: int = 20,
-        deviation_window: int = 20,
-        extremes_window: int = 20,
-        flow_window: int = 20,
-        rate_window: int = 20,
-        volatility_window: int = 20,
-        # Periods, in closed candles
-        rsi_period: int = 14,
-        atr_period: int = 14,
-        macd_fast_period: int = 12,
-        macd_slow_period: int = 26,
-        macd_signal_period: int = 9,
-        candle_ema_period: int = 20,
-        candle_sma_period: int = 20,
-        # Up to so many empty intervals in a row become candles
-        empty_candles: int = 0,
-        # Distance of Bollinger's bands, in standard deviations
-        bollinger_width: float = 2.0,
-    ) -> None:
+    def __init__(self, groups: SignalGroups = SignalGroups.ALL, *, capacity: int = 4096, **settings: float) -> None:
         """Make a state that has seen no trade.
+
+        Args:
+            groups: the signals it works out; the others cost nothing.
+            capacity: the rows of `inputs` and `outputs`.
+            settings: those of `StateSettings` that are not the default.
 
         Raises:
             ValueError: a setting is out of range.
+            TypeError: there is no such setting.
+
         """
-        windows_and_periods = {
-            "moving_average_window": moving_average_window,
-            "exponential_window": exponential_window,
-            "vwap_window": vwap_window,
-            "deviation_window": deviation_window,
-            "extremes_window": extremes_window,
-            "flow_window": flow_window,
-            "rate_window": rate_window,
-            "volatility_window": volatility_window,
-            "rsi_period": rsi_period,
-            "atr_period": atr_period,
-            "macd_fast_period": macd_fast_period,
-            "macd_slow_period": macd_slow_period,
-            "macd_signal_period": macd_signal_period,
-            "candle_ema_period": candle_ema_period,
-            "candle_sma_period": candle_sma_period,
-        }
-        for name, length in windows_and_periods.items():
-            _check_setting(name, length, 1, _HIGHEST[name.rpartition("_")[2]])
-        _check_setting("macd_fast_period", macd_fast_period, 1, macd_slow_period - 1)
-        _check_setting("empty_candles", empty_candles, 0, lsig.EMPTY_MAX)
+        wanted = asdict(StateSettings(**settings))  # type: ignore[arg-type]  # checked below
+        for name, value in wanted.items():
+            if highest := _HIGHEST.get(name.rpartition("_")[2]):
+                _check_setting(name, value, 1, highest)
+        _check_setting("macd_fast_period", wanted["macd_fast_period"], 1, wanted["macd_slow_period"] - 1)
+        _check_setting("empty_candles", wanted["empty_candles"], 0, lsig.EMPTY_MAX)
         _check_setting("groups", groups, 1, SignalGroups.ALL)
-        if not 0 < bollinger_width < float("inf"):
-            raise ValueError(f"bollinger_width is {bollinger_width}, expected above 0")
-        config = lsig.Config(
-            struct_size=ctypes.sizeof(lsig.Config),
-            signals=groups,
-            **windows_and_periods,
-            empty_candles=empty_candles,
-            bollinger_width=bollinger_width,
-        )
+        if not 0 < wanted["bollinger_width"] < float("inf"):
+            raise ValueError(f"bollinger_width is {wanted['bollinger_width']}, expected above 0")
+        config = lsig.Config(struct_size=ctypes.sizeof(lsig.Config), signals=groups, **wanted)
         handle = ctypes.c_void_p()
         check(LIBRARY.holding_gil.lsig_state_new(config, handle))
         self._own(handle, groups, capacity)
@@ -107,6 +262,10 @@ class SignalState:
     @classmethod
     def load(cls, saved: bytes, *, capacity: int = 4096) -> SignalState:
         """Make a state from what `save` returned: it goes on exactly as the saved one would have.
+
+        Args:
+            saved: the bytes.
+            capacity: the rows of `inputs` and `outputs`.
 
         Raises:
             UnusableState: the bytes are damaged, foreign, or of another format version.
@@ -127,9 +286,9 @@ class SignalState:
         self.groups = groups
         self.capacity = capacity
         self._handle = handle
-        self.inputs = input_memory(capacity)
-        self._results = Results(groups, capacity)
-        self._candles = CandleBuffer(groups)
+        self.inputs = _input_memory(capacity)
+        self._results = _Results(groups, capacity)
+        self._candles = _CandleBuffer(groups)
         self._columns = self._bind(self.inputs, self._results)
         self._columns_address = ctypes.c_void_p(ctypes.addressof(self._columns))
         self._set_rows(0)  # `run` changes what is not as it was at the call before
@@ -146,7 +305,7 @@ class SignalState:
         n = len(trades.trade_id)
         if n > self.capacity:
             return self._process_in_place(trades, n)
-        fill(self.inputs, trades, n)
+        _fill(self.inputs, trades, n)
         candles = self.run(n)
         return self._results.copy(n, candles)
 
@@ -189,7 +348,7 @@ class SignalState:
         """Tell where the state stands."""
         found = lsig.SummaryStruct(struct_size=ctypes.sizeof(lsig.SummaryStruct))
         check(LIBRARY.holding_gil.lsig_summarize(self._handle, found))
-        return summary_of(found)
+        return _summary_of(found)
 
     def open_candle(self, interval: str) -> SignalCandle | None:
         """Tell the candle of `interval` ("1s" to "1d") that is still open, as it is now; None before the first trade.
@@ -199,7 +358,7 @@ class SignalState:
         """
         found = lsig.CandleStruct()
         check(LIBRARY.holding_gil.lsig_open_candle(self._handle, list(INTERVALS_US).index(interval), found))
-        return candle_of(found) if found.count else None
+        return _candle_of(_CANDLE.unpack(found)) if found.count else None
 
     def save(self) -> bytes:
         """Return the whole state, settings included: the same state gives the same bytes."""
@@ -210,8 +369,8 @@ class SignalState:
         return room.raw
 
     def _process_in_place(self, trades: Trades, n: int) -> PackedSignals:
-        inputs = in_place(trades, n)
-        results = Results(self.groups, n)
+        inputs = _in_place(trades, n)
+        results = _Results(self.groups, n)
         columns = self._bind(inputs, results)
         columns.n = n
         process = LIBRARY.releasing_gil.lsig_process
@@ -224,9 +383,9 @@ class SignalState:
             refuse(code, inputs, columns.error_row)
         return results.signals(self._candles.taken(columns.candle_count))
 
-    def _bind(self, inputs: Inputs, results: Results) -> lsig.Columns:
+    def _bind(self, inputs: Inputs, results: _Results) -> lsig.Columns:
         columns = lsig.Columns(struct_size=ctypes.sizeof(lsig.Columns))
-        bind_inputs(inputs, columns)
+        _bind_inputs(inputs, columns)
         results.bind(columns)
         self._candles.bind(columns)
         return columns

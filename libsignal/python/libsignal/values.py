@@ -1,4 +1,4 @@
-"""What libsignal takes and gives, as values: trades in columns, their signals, candles, where a state stands.
+"""What libsignal takes and gives, as values: settings, trades in columns, their signals, candles, where a state stands.
 
 `libsignal/include/libsignal.h` says what each field means and how exact it is; the names are the same.
 """
@@ -6,39 +6,58 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from mesh.values.candles import Indicators
 from mesh.values.signals import Int64s, SignalValues
+from mesh.values.trades import TradeColumns
 
 Uint8s: TypeAlias = npt.NDArray[np.uint8]
 
 
-class Trades(Protocol):
-    """Consecutive trades of one symbol, every array of shape (n,): `mesh.values.trades.TradeColumns` is one."""
+@dataclass(frozen=True, slots=True)
+class Periods:
+    """How many closed candles the indicators look at; the settings of the same names."""
+
+    rsi_period: int = 14
+    atr_period: int = 14
+    macd_fast_period: int = 12
+    macd_slow_period: int = 26
+    macd_signal_period: int = 9
+    candle_ema_period: int = 20
+    candle_sma_period: int = 20
 
     @property
-    def trade_id(self) -> Int64s:
-        """Ids, consecutive."""
+    def memory(self) -> int:
+        """After so many candles what came before them counts for less than 2^-53 of itself."""
+        macd = (self.macd_slow_period + self.macd_signal_period) // 2 + 1
+        slowest = max(self.rsi_period, self.atr_period, macd, self.candle_ema_period // 2 + 1)
+        return 37 * slowest + self.candle_sma_period
 
-    @property
-    def price_e8(self) -> Int64s:
-        """Prices, scaled by 1e8."""
 
-    @property
-    def quantity_e8(self) -> Int64s:
-        """Quantities, scaled by 1e8."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StateSettings(Periods):
+    """The settings of a state. Windows are in trades, the newest included.
 
-    @property
-    def time_us(self) -> Int64s:
-        """Microseconds since 1970 UTC."""
+    Attributes:
+        empty_candles: up to so many empty intervals in a row become candles.
+        bollinger_width: distance of Bollinger's bands, in standard deviations.
 
-    @property
-    def is_buyer_maker(self) -> npt.NDArray[np.bool_] | Uint8s:
-        """Whether the buyer was the maker."""
+    """
+
+    moving_average_window: int = 20
+    exponential_window: int = 20
+    vwap_window: int = 20
+    deviation_window: int = 20
+    extremes_window: int = 20
+    flow_window: int = 20
+    rate_window: int = 20
+    volatility_window: int = 20
+    empty_candles: int = 0
+    bollinger_width: float = 2.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,6 +69,10 @@ class Inputs:
     quantity_e8: Int64s
     time_us: Int64s
     is_buyer_maker: Uint8s
+
+
+Trades: TypeAlias = TradeColumns | Inputs
+"""Consecutive trades of one symbol, every array of shape (n,)."""
 
 
 class SignalCandle(Indicators, frozen=True):
