@@ -111,7 +111,7 @@ chaos: $(VENV)/installed ## inject every fault into a whole mesh, and count what
 	$(PY) -m tests.chaos $(OPTIONS)
 
 fuzz: $(VENV)/installed ## send ingest whatever a venue may send, for some minutes, different each time
-	$(PYTEST) tests/unit/ingest/test_whatever_the_venue_says.py tests/unit/ingest/test_whatever_order_trades_come_in.py --hypothesis-profile=fuzz --hypothesis-seed=random --timeout=0
+	$(PYTEST) tests/unit/ingest/test_whatever_the_venue_says.py tests/unit/ingest/test_whatever_order_trades_come_in.py tests/unit/ingest/test_frames.py --hypothesis-profile=fuzz --hypothesis-seed=random --timeout=0
 
 fuzz-hour: $(VENV)/installed ## fuzz the whole of ingest guided by coverage (SECONDS=3600); says how to get atheris for it
 	@PYTHONPATH=build/atheris nice -n 19 $(PY) -m tests.fuzz --seconds $(or $(SECONDS),3600)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -15,9 +16,11 @@ import msgspec
 from ingest.binance.columns import Count, Id, IdOrNone, Time, columns, time_us
 from ingest.binance.unreadable import UNREADABLE
 from ingest.messages import BadFrame, ClosedCandle
+from mesh.values import epochs
 from mesh.values.fixed import parse_e8
 from mesh.values.symbols import parse_symbol
 from mesh.values.trades import TradeColumns
+from tickcodec.frames import FrameReader
 
 MAX_VOLUME_E8 = 10**30
 """A minute's volume is a sum: of a coin that costs nothing it may be more than 64 bits hold."""
@@ -109,6 +112,11 @@ class _Shape(msgspec.Struct, gc=False):
     error: SubscriptionReply | None = None
 
 
+MAX_CARRIED = 4096
+"""So many frames are read in C++ in one call; more are read in Python."""
+
+_reader = FrameReader(max_frames=MAX_CARRIED, max_id=epochs.IDS - 1)
+
 Event = TradeEvent | CandleEvent | ShutdownEvent | SubscriptionReply | UnknownEvent
 
 _combined = msgspec.json.Decoder(_Combined)
@@ -189,6 +197,8 @@ class Parsed:
 def parse_frames(frames: Sequence[bytes], *, venue: str, received_time_us: int) -> Parsed:
     """Read frames that came together, combined or bare; a bad one is refused alone.
 
+    Trades in the form in which Binance nearly always writes them are read in C++, all in one call.
+
     Args:
         frames: text frames as they came, in order.
         venue: the name the trades get.
@@ -196,6 +206,28 @@ def parse_frames(frames: Sequence[bytes], *, venue: str, received_time_us: int) 
 
     Returns:
         one TradeColumns a symbol, its rows in the order of the frames.
+
+    """
+    if not 0 < len(frames) <= MAX_CARRIED:
+        return parse_frames_singly(frames, venue=venue, received_time_us=received_time_us)
+    carried, left = _reader.read(frames)
+    trades = tuple(TradeColumns(venue, _symbol(name), received_time_us, *columns) for name, columns in carried)
+    if not left:
+        return Parsed(trades)
+    parsed = parse_frames_singly([frames[at] for at in left], venue=venue, received_time_us=received_time_us)
+    if not trades or not parsed.trades:
+        return replace(parsed, trades=trades or parsed.trades)
+    # Some are written otherwise, and only all together have they an order.
+    return parse_frames_singly(frames, venue=venue, received_time_us=received_time_us)
+
+
+def parse_frames_singly(frames: Sequence[bytes], *, venue: str, received_time_us: int) -> Parsed:
+    """Read frames as `parse_frames` does, whatever their form is, in Python.
+
+    Args:
+        frames: text frames as they came, in order.
+        venue: the name the trades get.
+        received_time_us: when the first of them came.
 
     """
     try:
@@ -214,6 +246,11 @@ def parse_frames(frames: Sequence[bytes], *, venue: str, received_time_us: int) 
                 events.append(event)
         parsed = _parse(events, venue, received_time_us)
         return replace(parsed, bad=tuple(bad))
+
+
+@lru_cache(maxsize=4096)
+def _symbol(name: bytes) -> str:
+    return parse_symbol(name.decode())
 
 
 def _parse(events: Sequence[Event], venue: str, received_time_us: int) -> Parsed:

@@ -5,3 +5,5 @@
 """
 
 from __future__ import annotations
+
+__all__ = ["frames"]
