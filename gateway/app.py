@@ -10,21 +10,23 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
+from time import monotonic
 from urllib.parse import urlencode
 
 import grpc
 import msgspec
 from fastapi import FastAPI
 from google.protobuf.descriptor import ServiceDescriptor
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, Counter, generate_latest
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route as StarletteRoute
 from starlette.routing import WebSocketRoute
+from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.websockets import WebSocket
 
 from gateway import access, manual
-from gateway.admission import AdmissionMiddleware
 from gateway.errors import BadInput, HttpError, refusal_body
 from gateway.live.endpoint import MAX_BYTES, WebSocketEndpoint
 from gateway.live.endpoint import unknown_path as unknown_websocket
@@ -34,6 +36,7 @@ from gateway.resource import JSON, Handler, Resource, read_body, refusal
 from gateway.transcode import comments, docs, json, openapi
 from gateway.transcode.rules import NEXT_PAGE_TOKEN, Route, routes
 from gateway.upstreams import CALL_LIMIT_S, Call, UpstreamError, Upstreams
+from mesh.service.wrong_tokens import WrongTokens, too_many
 from tickmesh.v1 import signal_pb2, status_pb2, store_pb2
 
 SIGNAL_SERVICE = signal_pb2.DESCRIPTOR.services_by_name["SignalService"]
@@ -202,3 +205,56 @@ def _starlette_path(path: str, found: tuple[Route, ...]) -> str:
     # Starlette only has to bring the request here; what fits where, the template knows.
     template = next((route.template for route in found if route.template.text == path), None)
     return path if template is None else template.loose
+
+
+# --- the one door that every request and every WebSocket comes through ------------------------------------------------
+# The one door every request and every WebSocket comes through: `access` decides, this answers.
+
+REFUSED = Counter(
+    "tickmesh_gateway_refused_total", "requests and WebSockets that were not admitted, by status", ["status"]
+)
+
+
+class AdmissionMiddleware:
+    """Passes on what the rules admit, and refuses the rest before anything of it is read.
+
+    Args:
+        app: what is behind the door.
+        admission: the rules.
+
+    """
+
+    def __init__(self, app: ASGIApp, *, admission: access.AdmissionRules) -> None:
+        self._app = app
+        self._admission = admission
+        self._wrong_tokens = WrongTokens()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, or let it through."""
+        refused = self._admission.denial(
+            scope["type"], scope.get("method", ""), scope["path"], scope["headers"], _token(scope["query_string"])
+        )
+        if refused is None:
+            await self._app(scope, receive, send)
+            return
+        if refused.wrong_token:
+            host = (scope.get("client") or ("",))[0]
+            if wait_s := self._wrong_tokens.count(host, now_s=monotonic()):
+                # Closed, so that each guess costs a connection.
+                refused = access.Denial(429, too_many(wait_s), {"Retry-After": str(wait_s), "Connection": "close"})
+        REFUSED.labels(refused.status).inc()
+        headers = {"Cache-Control": "no-store", **refused.headers}
+        response = Response(
+            refusal_body(refused.status, refused.problem), refused.status, headers, media_type="application/json"
+        )
+        if scope["type"] == "websocket":
+            await WebSocket(scope, receive, send).send_denial_response(response)
+        else:
+            await response(scope, receive, send)
+
+
+def _token(query_string: bytes) -> str:
+    try:
+        return access.split_token(access.query_pairs(query_string))[0]
+    except ValueError:  # whoever reads the parameters says so
+        return ""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import msgspec
+
 from mesh.service.errors import BadMessage
 
 TRADING = "TRADING"
@@ -49,3 +51,12 @@ class Instrument:
     tick_size_e8: int
     step_size_e8: int
     status: str = TRADING
+
+
+# --- reading JSON -----------------------------------------------------------------------------------------------------
+# What reading JSON of the venue's may raise, when it is not what was expected.
+
+# RecursionError: a field that nobody asked for, with brackets in brackets a thousand deep, is passed over by msgspec
+# level by level; UnicodeDecodeError, which is a ValueError: text that is no UTF-8.
+UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError)
+"""To be caught wherever something of the venue's is decoded: nothing it sends may end us."""

@@ -8,9 +8,11 @@ The frames of trades are ready-made bytes, the same object for every client of a
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
-from collections.abc import Collection
+from collections import deque
+from collections.abc import Callable, Collection
 from typing import cast
 
 from websockets.frames import Frame, Opcode
@@ -18,9 +20,55 @@ from websockets.http11 import Request
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 
-from sim.client_session import ClientSession, HangUp, TargetError
-from sim.connection_policy import ConnectionPolicy
-from sim.frames import FollowedStreams
+from sim.client_session import ClientSession, HangUp, TargetError, VenueLimits
+from sim.frames import BatchFrames, FollowedStreams
+
+# --- who may come in --------------------------------------------------------------------------------------------------
+# Who may come in: Binance's limit of connections an address, and what faults say of new connections.
+
+FIVE_MINUTES_S = 300
+MOST_ADDRESSES = 10_000
+
+
+class ConnectionPolicy:
+    """The door of the WebSocket port.
+
+    Attributes:
+        limits: what the venue allows a connection and an address.
+        counts: connections accepted so far, those cut for not reading, hung up on, and refused.
+        down_until_s: until then new connections are dropped.
+        refusal: until when new connections are answered with which HTTP status.
+    """
+
+    def __init__(self, limits: VenueLimits) -> None:
+        self.limits = limits
+        self.down_until_s = 0.0
+        self.refusal = (0.0, 503)
+        self.counts = {"connections": 0, "cut_slow": 0, "hung_up": 0, "refused": 0}
+        self._admitted: dict[str, deque[float]] = {}
+
+    def admit(self, address: str, now_s: float) -> None:
+        """Count a new connection of an address.
+
+        Raises:
+            TargetError: it has opened too many in five minutes, or the venue refuses them all.
+        """
+        if now_s < self.refusal[0]:
+            raise TargetError(self.refusal[1], "the venue takes no connections")
+        if len(self._admitted) > MOST_ADDRESSES:
+            self._admitted.clear()
+        times = self._admitted.setdefault(address, deque(maxlen=self.limits.connections_per_5m))
+        if len(times) == times.maxlen and now_s - times[0] < FIVE_MINUTES_S:
+            self.counts["refused"] += 1
+            raise TargetError(429, f"found more than {times.maxlen} connections in 5 minutes from {address}")
+        times.append(now_s)
+
+    def open_again(self) -> None:
+        """Forget what faults said."""
+        self.down_until_s, self.refusal = 0.0, (0.0, 503)
+
+
+# ----------------------------------------------------------------------------------------------------------------------
 
 logger = logging.getLogger("sim.client_socket")
 
@@ -197,3 +245,87 @@ class ClientSocket(asyncio.Protocol):
                     self._transport.write(data)
             else:  # the protocol's sign for the end of the stream
                 self._transport.close()
+
+
+# --- all clients together ---------------------------------------------------------------------------------------------
+# All WebSocket clients together.
+
+
+class Clients:
+    """All clients: what is said to all of them, and who is too slow.
+
+    Attributes:
+        admission: who may come in.
+        sockets: every open connection.
+        room: set when a client may be sent more again, and when one is gone.
+    """
+
+    def __init__(self, limits: VenueLimits, max_buffer_bytes: int) -> None:
+        self.admission = ConnectionPolicy(limits)
+        self.sockets: set[ClientSocket] = set()
+        self.room = asyncio.Event()
+        self._max_buffer_bytes = max_buffer_bytes
+
+    @property
+    def streams(self) -> set[str]:
+        """Every stream somebody follows."""
+        return {stream for socket in self.sockets for stream in socket.streams}
+
+    @property
+    def following_trades(self) -> bool:
+        """Whether any client follows a stream of trades."""
+        return any(socket.view is not None and socket.view.trades for socket in self.sockets)
+
+    def meet(self) -> ClientSocket:
+        """Return the socket of a connection that begins; it joins and leaves by itself."""
+        return ClientSocket(self.admission, self.sockets, self.room, max_buffer_bytes=self._max_buffer_bytes)
+
+    def deliver(self, frames: BatchFrames) -> None:
+        """Send every client what it follows of a batch."""
+        self.send(lambda view: b"".join(frames.trades(view) + frames.aggregates(view)))
+
+    def send(self, words: Callable[[FollowedStreams], bytes]) -> None:
+        """Send every client what `words` makes for its view; made once a view, sent unless empty."""
+        made: dict[FollowedStreams, bytes] = {}
+        for socket in list(self.sockets):
+            view = socket.view
+            if view is None:
+                continue
+            if view not in made:
+                made[view] = words(view)
+            if made[view]:
+                socket.send(made[view])
+
+    def poll(self, now_s: float) -> None:
+        """Do for every client what time demands: pings, and hanging up on who is late.
+
+        Args:
+            now_s: seconds of a steady clock.
+        """
+        for socket in list(self.sockets):
+            socket.poll(now_s)
+
+    async def wait_for_room(self, patience_s: float) -> None:
+        """Wait until every client has read most of what it was sent; cut those that take longer than `patience_s`."""
+        deadline_s = time.monotonic() + patience_s
+        while any(socket.paused for socket in self.sockets):
+            self.room.clear()
+            try:
+                await asyncio.wait_for(self.room.wait(), deadline_s - time.monotonic())
+            except TimeoutError:
+                for socket in [socket for socket in self.sockets if socket.paused]:
+                    self.admission.counts["cut_slow"] += 1
+                    socket.cut()
+                return
+
+    async def close(self) -> None:
+        """Say goodbye to all, and wait a moment for theirs."""
+        for socket in list(self.sockets):
+            socket.close(1001, "server is going away")
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(1):
+                while self.sockets:
+                    self.room.clear()
+                    await self.room.wait()  # set also by each connection that ends
+        for socket in list(self.sockets):
+            socket.cut()

@@ -9,8 +9,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Sequence
 
-from sim.client_socket import ClientSocket
-from sim.clients import Clients
+from sim.client_socket import Clients, ClientSocket
 from sim.exchange import FLAT_OUT_BATCH, Exchange, IssuedBatch
 from sim.fault_plan import FaultPlan
 from sim.faults import BeginAgain, Disconnect, Expire, Fault, Refuse, Shutdown, Silence, SkippedIds, SlowFrames, Strike

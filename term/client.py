@@ -227,7 +227,7 @@ class Client:
             if not response.is_success:
                 said = parse_refusal(bytes(body))
                 raise PayloadError(said or f"found status {response.status_code}, expected 200 at {path}")
-            return bytes(body), response.headers.get("X-Next-HistoryPage-Token", "")
+            return bytes(body), response.headers.get("X-Next-Page-Token", "")
 
 
 def _proxy_to(url: str) -> str | Literal[True]:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
 
-from term import big_digits, chart
+import asciichartpy
+
 from term.cells import ARROWS, MARGIN, Canvas, Row, Span, Style, cut, width_of
 from term.formatting import (
     NOTHING,
     duration_text,
     fitting_text,
+    number_text,
     number_texts,
     rate_texts,
     short_texts,
@@ -36,7 +39,7 @@ def _price(canvas: Canvas, model: Model) -> None:
     # A width that changed with the change would make the price's last decimals come and go.
     reserved = max((_CHANGE_WIDTH, *(sum(width_of(span.text) for span in spans) for spans in beside)))
     room = canvas.width - 2 * MARGIN - 1 - _PRICE_GAP - reserved
-    lines = big_digits.big(number_texts(quote.price, quote.decimals), width=room)
+    lines = big(number_texts(quote.price, quote.decimals), width=room)
     column = MARGIN + 1 + len(lines[0]) + _PRICE_GAP
     for row, line in enumerate(lines, start=3):
         canvas.write(row, MARGIN + 1, line, style)
@@ -95,7 +98,7 @@ def _session(canvas: Canvas, model: Model) -> None:
 def _chart(canvas: Canvas, model: Model, *, top: int, bottom: int) -> None:
     quote = model.quote
     prices = quote.recent.prices
-    room = canvas.width - 2 * MARGIN - chart.label_width(prices, quote.decimals)
+    room = canvas.width - 2 * MARGIN - label_width(prices, quote.decimals)
     columns, step_us = quote.recent.columns(room)
     if not columns:
         canvas.rule(top, "price")
@@ -103,8 +106,94 @@ def _chart(canvas: Canvas, model: Model, *, top: int, bottom: int) -> None:
         return
     span = duration_text(quote.recent.span_us)
     canvas.rule(top, f"price, last {span}", f"{duration_text(step_us)} a column")
-    lines = chart.draw(columns, height=bottom - top - 1, decimals=quote.decimals)
-    axis = chart.label_width(columns, quote.decimals) - 1
+    lines = draw_chart(columns, height=bottom - top - 1, decimals=quote.decimals)
+    axis = label_width(columns, quote.decimals) - 1
     for row, line in enumerate(lines, start=top + 1):
         canvas.write(row, MARGIN, line[:axis], Style.DIM)
         canvas.write(row, MARGIN + axis, line[axis:], Style.CHART)
+
+
+# --- big digits -------------------------------------------------------------------------------------------------------
+# Numbers three lines high.
+
+_GLYPHS = {
+    "0": ("┏━┓", "┃ ┃", "┗━┛"),
+    "1": (" ╻ ", " ┃ ", " ╹ "),
+    "2": ("╺━┓", "┏━┛", "┗━╸"),
+    "3": ("╺━┓", "╺━┫", "╺━┛"),
+    "4": ("╻ ╻", "┗━┫", "  ╹"),
+    "5": ("┏━╸", "┗━┓", "╺━┛"),
+    "6": ("┏━╸", "┣━┓", "┗━┛"),
+    "7": ("╺━┓", "  ┃", "  ╹"),
+    "8": ("┏━┓", "┣━┫", "┗━┛"),
+    "9": ("┏━┓", "┗━┫", "╺━┛"),
+    ".": (" ", " ", "▪"),
+    ",": (" ", " ", "╻"),
+    "—": ("   ", "╺━╸", "   "),
+}
+HEIGHT = 3
+
+
+def big(texts: Iterable[str], *, width: int) -> tuple[str, ...]:
+    """Draw the first of `texts` that fits into `width` cells; when none does, leave the first that does as it is."""
+    texts = tuple(texts)
+    for text in texts:
+        lines = _drawn(text) if _GLYPHS.keys() >= set(text) else ("",)
+        if lines[0] and len(lines[0]) <= width:
+            return lines
+    small = fitting_text(texts, width=width)
+    return " " * len(small), small, " " * len(small)
+
+
+def _drawn(text: str) -> tuple[str, ...]:
+    glyphs = [_GLYPHS[character] for character in text]
+    return tuple(" ".join(glyph[line] for glyph in glyphs) for line in range(HEIGHT))
+
+
+# --- the chart --------------------------------------------------------------------------------------------------------
+# Prices -> lines of text, drawn by asciichartpy.
+
+
+def draw_chart(prices: Sequence[Decimal], *, height: int, decimals: int) -> list[str]:
+    """Draw a line chart, as wide as its labels, an axis and one column for each price.
+
+    Args:
+        prices: oldest first.
+        height: how many lines it has.
+        decimals: of the labels; one that would repeat the one above is left out.
+
+    Returns:
+        Exactly `height` lines of text.
+    """
+    if not prices or height < 1:
+        return [""] * max(height, 0)
+    high, low = max(prices), min(prices)
+    labels = _labels(high, low, height=height, decimals=decimals)
+    # Rows instead of prices: asciichartpy draws exact heights only for whole numbers, and marks a row as the zero line
+    # when it is numbered 0. So the rows are 1 to height, and the labels ours.
+    rows = [_row(price, high, low, height) for price in prices]
+    plot = asciichartpy.plot(rows, {"min": 1, "max": height, "height": height - 1, "offset": 1, "format": " "})
+    return [f"{label} {line}" for label, line in zip(labels, plot.split("\n"), strict=True)]
+
+
+def label_width(prices: Sequence[Decimal], decimals: int) -> int:
+    """How many cells `draw_chart` needs left of the line: the label, a space and the axis."""
+    return max((len(number_text(price, decimals)) for price in prices), default=0) + 2
+
+
+def _row(price: Decimal, high: Decimal, low: Decimal, height: int) -> float:
+    if high == low:
+        return (height + 1) // 2
+    return float(1 + (height - 1) * (price - low) / (high - low))
+
+
+def _labels(high: Decimal, low: Decimal, *, height: int, decimals: int) -> list[str]:
+    if high == low:
+        middle = height - (height + 1) // 2
+        texts = [number_text(high, decimals) if row == middle else "" for row in range(height)]
+    else:
+        step = (high - low) / max(height - 1, 1)
+        texts = [number_text(high - step * row, decimals) for row in range(height)]
+        texts = [text if row == 0 or text != texts[row - 1] else "" for row, text in enumerate(texts)]
+    width = max(len(text) for text in texts)
+    return [text.rjust(width) for text in texts]

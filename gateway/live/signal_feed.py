@@ -15,7 +15,6 @@ from prometheus_client import Counter, Gauge
 
 from gateway.live.coins import CoinList
 from gateway.live.fanout import Chunk, ClientFanout
-from gateway.live.frames import text_frames
 from gateway.transcode.ticks import TickWriter
 from mesh.service.backoff import backoff
 from mesh.service.logs import LogThrottle
@@ -25,6 +24,46 @@ from tickmesh.v1 import signal_pb2
 
 if TYPE_CHECKING:
     from tickmesh.v1.signal_pb2_grpc import SignalServiceAsyncStub  # only the types know it
+from collections.abc import Iterable
+
+# --- WebSocket frames -------------------------------------------------------------------------------------------------
+# WebSocket text frames of a server, prepared once for all clients (RFC 6455, section 5).
+#
+# A server does not mask, so that the same bytes are right for every client: making them once is what lets one trade go
+# to many clients for the price of a copy.
+
+_FIN_TEXT = b"\x81"  # "%x1 denotes a text frame", FIN set: one frame a message
+
+
+class _Headers(dict[int, bytes]):
+    def __missing__(self, length: int) -> bytes:
+        header = self[length] = frame_header(length)
+        return header
+
+
+_headers = _Headers()  # of the lengths that trades have: a few hundred
+
+
+def frame_header(length: int) -> bytes:
+    """Return the header of an unmasked text frame with a payload of `length` bytes."""
+    if length <= 125:
+        return _FIN_TEXT + bytes([length])
+    if length <= 0xFFFF:
+        return _FIN_TEXT + b"\x7e" + length.to_bytes(2, "big")
+    return _FIN_TEXT + b"\x7f" + length.to_bytes(8, "big")
+
+
+def text_frames(messages: Iterable[bytes]) -> bytes:
+    """Return UTF-8 messages as consecutive text frames, one each."""
+    parts: list[bytes] = []
+    for message in messages:
+        length = len(message)
+        parts.append(_headers[length] if length < 1024 else frame_header(length))
+        parts.append(message)
+    return b"".join(parts)
+
+
+# ----------------------------------------------------------------------------------------------------------------------
 
 log = logging.getLogger("gateway.live.signal_feed")
 

@@ -6,8 +6,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 
 from ingest.binance.http_api import RULES, BinanceHttpApi
-from ingest.binance.session import BinanceSession
-from ingest.binance.subscriptions import MAX_SYMBOLS
+from ingest.binance.session import MAX_SYMBOLS, BinanceSession
 from ingest.http.client import connect
 from ingest.messages import BadFrame
 from ingest.network import Network

@@ -2,19 +2,107 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Annotated
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Generic, TypeVar
 
 import msgspec
 import numpy as np
 
 from ingest.binance.aggregates import Aggregates
 from ingest.binance.columns import Id, IdOrNone, Time, columns
-from ingest.binance.page import Page, parted, read_one_by_one, spoiled
-from ingest.binance.unreadable import UNREADABLE
-from ingest.messages import BadFrame
+from ingest.messages import UNREADABLE, BadFrame, Instrument
 from mesh.service.errors import BadMessage
+from mesh.values.fixed import parse_e8
+from mesh.values.id_ranges import NO_IDS, IdRanges
+from mesh.values.symbols import parse_symbol
 from mesh.values.trades import TradeColumns
+
+# --- a page of rows ---------------------------------------------------------------------------------------------------
+# A page of rows as REST answers it: those that can be read, and where the illegible ones belong.
+#
+# A trade that stands there illegibly is there: its id must never be taken for one the venue has not.
+
+_Read = TypeVar("_Read")
+_Content_co = TypeVar("_Content_co", covariant=True)
+_raws = msgspec.json.Decoder(list[msgspec.Raw])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Page(Generic[_Content_co]):
+    """One answer.
+
+    Attributes:
+        content: what the rows that can be read say.
+        bad: the others.
+        spoiled: ids that may be those of bad rows.
+
+    """
+
+    content: _Content_co
+    bad: tuple[BadFrame, ...] = ()
+    spoiled: IdRanges = NO_IDS
+
+
+def read_one_by_one(body: bytes, read: Callable[[bytes], _Read]) -> list[_Read | BadFrame]:
+    """Read an answer row by row, a BadFrame in place of each that `read` refuses.
+
+    Args:
+        body: JSON, an array.
+        read: reads one row; what it raises of UNREADABLE makes the row a bad one.
+
+    Raises:
+        MsgspecError, ValueError, RecursionError: no rows at all, or none that can be read: then not one row is odd, but
+            the answer is not what was asked for.
+
+    """
+    rows = [_read(bytes(raw), read) for raw in _raws.decode(body)]
+    bad = [row for row in rows if isinstance(row, BadFrame)]
+    if len(bad) == len(rows) and bad:
+        raise ValueError(f"none of {len(bad)} rows can be read, the first because of {bad[0].reason}")
+    return rows
+
+
+def parted(rows: Sequence[_Read | BadFrame]) -> tuple[list[_Read], tuple[BadFrame, ...]]:
+    """Return the rows that can be read, and the others."""
+    good = [row for row in rows if not isinstance(row, BadFrame)]
+    return good, tuple(row for row in rows if isinstance(row, BadFrame))
+
+
+def spoiled(rows: Iterable[tuple[int | None, bool]]) -> IdRanges:
+    """Return which ids bad rows may have, as far as a good row follows: what comes after the last one stays unsaid.
+
+    Args:
+        rows: each one's id, None where not even that can be read, and whether the row is good.
+
+    """
+    places: list[tuple[int, int]] = []
+    last_id, between = -1, []
+    for row_id, is_good in rows:
+        if not is_good:
+            between.append(row_id)
+        elif row_id is not None:
+            places += _places(between, last_id + 1, row_id - 1)
+            last_id, between = row_id, []
+    return IdRanges.from_pairs(places)
+
+
+def _read(raw: bytes, read: Callable[[bytes], _Read]) -> _Read | BadFrame:
+    try:
+        return read(raw)
+    except UNREADABLE as exc:
+        return BadFrame(str(exc), raw)
+
+
+def _places(ids: Sequence[int | None], first_id: int, last_id: int) -> list[tuple[int, int]]:
+    """Return the ids of bad rows that stand between two good ones: as they say, if that is possible there at all."""
+    said = [row_id for row_id in ids if row_id is not None]
+    if len(said) == len(ids) == len(set(said)) and all(first_id <= row_id <= last_id for row_id in said):
+        return [(row_id, row_id) for row_id in said]
+    return [(first_id, last_id)]
+
+
+# ----------------------------------------------------------------------------------------------------------------------
 
 TIME_UNIT = {"X-MBX-TIME-UNIT": "MICROSECOND"}
 """The header that asks for microseconds: the same unit as on the WebSocket, or one trade gets two keys."""
@@ -183,3 +271,77 @@ def _id_of(row: _Row | BadFrame) -> int | None:
         return _identified.decode(row.frame).id
     except UNREADABLE:
         return None
+
+
+# --- what is listed ---------------------------------------------------------------------------------------------------
+# What Binance says can be traded: the answer of `/api/v3/exchangeInfo` -> values.
+
+_Asset = Annotated[str, msgspec.Meta(max_length=40)]
+_Status = Annotated[str, msgspec.Meta(pattern="^[A-Z_]{1,24}$")]
+
+
+class _Filter(msgspec.Struct, gc=False):
+    filterType: str = ""  # noqa: N815
+    tickSize: str = ""  # noqa: N815
+    stepSize: str = ""  # noqa: N815
+
+
+class _Symbol(msgspec.Struct, gc=False):
+    symbol: str
+    status: _Status
+    baseAsset: _Asset  # noqa: N815
+    quoteAsset: _Asset  # noqa: N815
+    filters: list[_Filter] = []
+
+
+class _ExchangeInfo(msgspec.Struct, gc=False):
+    symbols: list[_Symbol]
+
+
+class _RawExchangeInfo(msgspec.Struct, gc=False):
+    symbols: msgspec.Raw
+
+
+_exchange_info = msgspec.json.Decoder(_ExchangeInfo)
+_raw_exchange_info = msgspec.json.Decoder(_RawExchangeInfo)
+_symbol = msgspec.json.Decoder(_Symbol)
+
+
+def parse_exchange_info(body: bytes) -> Page[list[Instrument]]:
+    """Read what is listed from `/api/v3/exchangeInfo`.
+
+    `{"symbols":[{"symbol":"BTCUSDT","status":"TRADING","baseAsset":"BTC","quoteAsset":"USDT","filters":[
+    {"filterType":"PRICE_FILTER","tickSize":"0.01000000"},{"filterType":"LOT_SIZE","stepSize":"0.00001000"}]}]}`
+
+    A symbol whose name is none of ours or whose filters are no numbers is left out.
+
+    Raises:
+        BadMessage: not such an answer, or no symbol that can be read.
+
+    """
+    bad: tuple[BadFrame, ...] = ()
+    try:
+        symbols = _exchange_info.decode(body).symbols
+    except UNREADABLE:
+        try:
+            raw = _raw_exchange_info.decode(body).symbols
+            symbols, bad = parted(read_one_by_one(bytes(raw), _symbol.decode))
+        except UNREADABLE as exc:
+            raise BadMessage(f"exchangeInfo: {exc} (in {body[:80]!r})") from exc
+    instruments = []
+    for listed in symbols:
+        by_type = {one.filterType: one for one in listed.filters}
+        try:
+            instruments.append(
+                Instrument(
+                    parse_symbol(listed.symbol),
+                    listed.baseAsset,
+                    listed.quoteAsset,
+                    parse_e8(by_type.get("PRICE_FILTER", _Filter()).tickSize or "0"),
+                    parse_e8(by_type.get("LOT_SIZE", _Filter()).stepSize or "0"),
+                    listed.status,
+                )
+            )
+        except ValueError:
+            continue  # said in the docstring
+    return Page(instruments, bad)

@@ -11,9 +11,7 @@ import httpx
 
 from ingest.binance import answers, refusals
 from ingest.binance.aggregates import Aggregates, AggregateSearch, from_aggregates
-from ingest.binance.answers import PAGE, TIME_UNIT
-from ingest.binance.exchange_info import parse_exchange_info
-from ingest.binance.page import Page
+from ingest.binance.answers import PAGE, TIME_UNIT, Page, parse_exchange_info
 from ingest.http.backfill import BackfillResult, from_history, from_newest, without_spoiled
 from ingest.http.client import HttpEndpoint, HttpRules, VenueHttpClient
 from ingest.http.errors import EndpointNotOffered, Reaction, VenueRefusal, VenueUnavailable

@@ -14,8 +14,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from ingest.binance.columns import Count, Id, IdOrNone, Time, columns, time_us
-from ingest.binance.unreadable import UNREADABLE
-from ingest.messages import BadFrame, ClosedCandle
+from ingest.messages import UNREADABLE, BadFrame, ClosedCandle
 from mesh.values import epochs
 from mesh.values.fixed import parse_e8
 from mesh.values.symbols import parse_symbol

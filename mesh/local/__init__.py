@@ -1,12 +1,11 @@
 """The local runner: real servers and the services of the mesh as processes on this machine, without Docker.
 
-`commands` are what a person types; `up` checks everything (`checks`, `settings`, `ports`), prepares the servers'
-files (`nats`, `postgres`) and plans the `programs`; supervisord keeps them (`supervisor`, `patient_supervisord`, at a
-`socket_path`), and
-`watch` looks at it, and at what nats-server says of itself (`nats_health`), until asked to stop (`stopping`).
+`commands` are what a person types; `up` checks everything (with `settings`), prepares the servers' files (`nats`,
+`postgres`) and plans the `programs`; supervisord keeps them (`supervisor`, `patient_supervisord`), and `watch` looks
+at it, and at what nats-server says of itself, until asked to stop.
 
-`state` is STATE_DIR: the `record` of what runs, by process (`pids`), the `passwords`, the `logs`. `report` and
-`gateway` say how everybody is.
+`state` is STATE_DIR: the record of what runs, by process (`pids`), the `passwords`, the `logs`. `report` asks the
+gateway how the mesh is, and says it.
 """
 
 from __future__ import annotations

@@ -8,11 +8,9 @@ from pathlib import Path
 
 import psutil
 
-from mesh.local import gateway
 from mesh.local.programs import DRAIN_ORDER
-from mesh.local.record import Record
-from mesh.local.report import Row, exports, gateway_url, mesh_lines, table
-from mesh.local.state import AlreadyRunning, StateDirectory, end_leftovers
+from mesh.local.report import Row, exports, gateway_url, mesh_lines, mesh_status, table
+from mesh.local.state import AlreadyRunning, Record, StateDirectory, end_leftovers
 from mesh.local.supervisor import Supervisor, SupervisorError
 from mesh.local.watch import say, variables
 
@@ -64,7 +62,7 @@ def status(state: StateDirectory) -> int:
         for one in statuses
     ]
     say(table(rows))
-    mesh = gateway.status(gateway_url(record.gateway_host, record.ports["GATEWAY_PORT"]))
+    mesh = mesh_status(gateway_url(record.gateway_host, record.ports["GATEWAY_PORT"]))
     say("")
     say(mesh_lines(mesh))
     is_well = (

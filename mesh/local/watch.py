@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Any
 
-from mesh.local import gateway, nats_health, report, socket_path
+from mesh.local import nats, report
 from mesh.local.logs import last_lines
 from mesh.local.passwords import Passwords
 from mesh.local.pids import Pid
 from mesh.local.programs import DRAIN_ORDER, Program, addresses
-from mesh.local.record import Record
+from mesh.local.report import MeshStatus
 from mesh.local.settings import surroundings
-from mesh.local.state import StateDirectory, end_leftovers
-from mesh.local.stopping import StopSignals
-from mesh.local.supervisor import Status, Supervisor, SupervisorError, render, start_script
+from mesh.local.state import Record, StateDirectory, end_leftovers
+from mesh.local.supervisor import Status, Supervisor, SupervisorError, make_socket_path, render, start_script
 from mesh.values.venue_hosts import SIM
 
 ROOT = Path(__file__).parents[2]
@@ -73,17 +76,17 @@ class Watch:
         self._reminded_s = time.monotonic()
         self._ready_s = 0.0
         self._live = False
-        self._nats_health = nats_health.NatsHealth()
+        self._nats_health = nats.NatsHealth()
         self._asked_bus_s = float("-inf")
         self._unwritten = self._told_unwritten = False
         self._bus_words = ""
         self._venue = ""
-        self._mesh: gateway.MeshStatus | None = None
+        self._mesh: MeshStatus | None = None
         self._stopped_s = 0.0  # since when no trades can come; 0 while they can
 
     def run(self) -> int:
         """Start, watch until asked to stop or the supervisor is lost, stop, and return the exit code."""
-        socket = socket_path.make()
+        socket = make_socket_path()
         self.record.socket = str(socket)
         self.supervisor = Supervisor(socket)
         try:
@@ -164,13 +167,13 @@ class Watch:
             self._unwritten = self._told_unwritten = False
 
     def _look_after_the_bus(self) -> None:
-        nats, ports = self.record.processes.get("nats"), self.record.ports
-        if nats is None or time.monotonic() - self._asked_bus_s < CALM_S:
+        server, ports = self.record.processes.get("nats"), self.record.ports
+        if server is None or time.monotonic() - self._asked_bus_s < CALM_S:
             return
         self._asked_bus_s = time.monotonic()
         answer, room = (
-            nats_health.ask(ports["NATS_PORT"], ports["NATS_MONITOR_PORT"]),
-            nats_health.has_room(self.state.nats_data),
+            nats.ask(ports["NATS_PORT"], ports["NATS_MONITOR_PORT"]),
+            nats.has_room(self.state.nats_data),
         )
         if answer.words:
             if answer.words != self._bus_words:
@@ -179,9 +182,9 @@ class Watch:
             self._bus_words = answer.words
         elif answer.well:
             self._bus_words = ""
-        if self._nats_health.unwell(answer, pid=nats.pid, room=room, now_s=time.monotonic()):
+        if self._nats_health.unwell(answer, pid=server.pid, room=room, now_s=time.monotonic()):
             self.tell(f"nats does not get well by itself and is started anew; its log: {self.state.log_of('nats')}")
-            nats.kill()  # not asked to end: what it has in memory is what is not well
+            server.kill()  # not asked to end: what it has in memory is what is not well
 
     def _note_death(self, status: Status) -> None:
         if status.name not in self._dead:
@@ -199,9 +202,9 @@ class Watch:
             self.tell(f"  it said last: {line[:200]}")
 
     def _look_for_life(self) -> None:
-        answer = gateway.readiness(self.url)
+        answer = report.readiness(self.url)
         if answer.ready:
-            mesh = gateway.status(self.url)
+            mesh = report.mesh_status(self.url)
             self._ready_s = self._ready_s or time.monotonic()
             flows = mesh is not None and mesh.state in ("LIVE", "SIM")
             if not flows and time.monotonic() - self._ready_s < FIRST_TRADE_S:
@@ -223,7 +226,7 @@ class Watch:
 
     def _look_at_feed(self) -> None:
         """Tell whom trades come from when that changes, and when they can no longer come or can again."""
-        mesh = gateway.status(self.url) or gateway.MeshStatus("OFFLINE", "the gateway does not answer", "", ())
+        mesh = report.mesh_status(self.url) or MeshStatus("OFFLINE", "the gateway does not answer", "", ())
         if mesh.trades_can_come and mesh.venue != self._venue:
             if mesh.venue == SIM:
                 self.tell("trades come from SIM, a SIMULATED EXCHANGE: these are NOT real prices")
@@ -276,3 +279,54 @@ class Watch:
                 if name not in told and pid is not None and pid.process() is None:
                     told.append(name)
                     self.tell(f"  {name} has ended")
+
+
+# --- being asked to stop ----------------------------------------------------------------------------------------------
+# Being asked to stop by a signal, as something to wait on.
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class StopSignals:
+    """Wait for Ctrl-C, SIGTERM or SIGHUP; a context manager that puts the former handlers back.
+
+    Whoever started us with one of them ignored wants it so: under `nohup` the mesh outlives the terminal.
+
+    A pipe and not a `threading.Event`: a handler runs in the main thread, where setting an event that this thread is
+    waiting on may lock for ever.
+    """
+
+    def __init__(self) -> None:
+        self._asked = False
+        self._reader, self._writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._before: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> StopSignals:
+        for number in SIGNALS:
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                self._before[number] = signal.signal(number, self._ask)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        os.close(self._reader)
+        os.close(self._writer)
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait until asked to stop, `timeout_s` at most, and return whether an asking is not answered yet."""
+        return bool(select.select([self._reader], [], [], timeout_s)[0])
+
+    def answered(self) -> None:
+        """Take one asking as answered, if there was one, so that being asked again can be told."""
+        with contextlib.suppress(BlockingIOError):
+            os.read(self._reader, 1)
+
+    def _ask(self, number: int, _frame: FrameType | None) -> None:
+        # Each Ctrl-C counts: a person insists. The others count once, for shells and make pass them on a second time.
+        if number == signal.SIGINT or not self._asked:
+            self._asked = True
+            with contextlib.suppress(BlockingIOError):
+                os.write(self._writer, b"!")

@@ -23,6 +23,7 @@
      |    +-- VenueUnavailable       ingest.http.errors: it does not answer now
      |    +-- RequestRejected        ingest.http.errors: it refused this request
      |         +-- EndpointNotOffered    ingest.http.errors: it does not have that path
+     +-- HandshakeError              ingest.websocket.venue_socket: no WebSocket was opened
      +-- SharedSessionsError         store.database.session: a pooler hands out other sessions
      +-- WrongSchemaError            store.database.migrations: a schema this code may not write into
      +-- PositionMovedError          store.intake.position: somebody else moved the position
@@ -32,7 +33,7 @@
      |    +-- UpstreamError          gateway.upstreams: a service behind the gateway failed
      +-- AlreadyRunning              mesh.local.state: another runner holds STATE_DIR
      +-- StateError                  mesh.local.state: STATE_DIR cannot be used
-     +-- PortsTaken                  mesh.local.ports: ports of the settings are in use
+     +-- PortsTaken                  mesh.local.up:    ports of the settings are in use
      +-- PostgresError               mesh.local.postgres: the database's programs failed
      +-- SupervisorError             mesh.local.supervisor: supervisord failed
 

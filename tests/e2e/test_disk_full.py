@@ -14,7 +14,7 @@ import pytest
 from nats import connect
 
 from mesh.local import nats
-from mesh.local.ports import resolve
+from mesh.local.up import resolve
 from tests.chaos import disk
 from tests.fixtures.nats import PASSWORDS
 from tests.fixtures.process import Process

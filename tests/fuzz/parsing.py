@@ -10,7 +10,7 @@ import httpx
 
 from ingest.binance import answers
 from ingest.binance.aggregates import from_aggregates
-from ingest.binance.exchange_info import parse_exchange_info
+from ingest.binance.answers import parse_exchange_info
 from ingest.binance.http_api import read_refusal, used_weight
 from ingest.binance.session import BinanceSession
 from ingest.http.backfill import BackfillResult, from_history, from_newest, without_spoiled

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from random import Random
 from typing import Any
 
 import httpx
@@ -17,6 +18,8 @@ from mesh.service.access import Access
 from mesh.service.errors import TooMany
 from mesh.service.rpc import channel
 from mesh.service.wrong_tokens import PER_MINUTE
+from term.client import Client
+from term.events import Event, HistoryLoaded, LoadHistory
 from tests.fixtures.gateway import (
     Gateway,
     SmallSignal,
@@ -468,3 +471,17 @@ def ingest_report(*, seconds: int, state: str) -> bytes:
     time = f"2026-01-01T00:{seconds // 60:02d}:{seconds % 60:02d}Z"
     report = {"service": "ingest", "serving": True, "restarts": 4, "reported_time": time, "feed": feed}
     return json.dumps(report).encode()
+
+
+async def test_the_terminal_client_reads_the_history_page_by_page(gateway: Gateway) -> None:
+    events: asyncio.Queue[Event] = asyncio.Queue()
+    url = f"http://127.0.0.1:{gateway.port}"
+    async with Client(url, emit=events.put_nowait, now_us=lambda: 0, random=Random(1)) as client:
+        await client.perform(LoadHistory(0, "btcusdt"))
+        first = await events.get()
+        assert isinstance(first, HistoryLoaded) and first.page.next_token
+        await client.perform(LoadHistory(0, "btcusdt", first.page.next_token))
+        second = await events.get()
+        assert isinstance(second, HistoryLoaded)
+        ids = [trade.trade_id for page in (first.page, second.page) for trade in page.trades]
+        assert ids == sorted(set(ids), key=lambda one: -(one or 0))

@@ -18,8 +18,7 @@ import pytest
 from mesh.local import commands
 from mesh.local.pids import Pid
 from mesh.local.programs import DRAIN_ORDER
-from mesh.local.record import Record
-from mesh.local.state import AlreadyRunning, StateDirectory, StateError, blamed, end_leftovers
+from mesh.local.state import AlreadyRunning, Record, StateDirectory, StateError, blamed, end_leftovers
 from tests.fixtures.ports import free_ports
 from tests.fixtures.process import Process
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.transcode.template import parse_template
+from gateway.transcode.rules import parse_template
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest.binance.messages import Parsed, ShutdownEvent, SubscriptionReply, UnknownEvent, parse_frames
-from ingest.binance.subscriptions import request
+from ingest.binance.session import request
 from ingest.messages import BadFrame, ClosedCandle
 from mesh.values.fixed import format_e8
 

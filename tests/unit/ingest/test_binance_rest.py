@@ -9,9 +9,7 @@ from typing import Any
 import pytest
 
 from ingest.binance.aggregates import Aggregates
-from ingest.binance.answers import parse_aggregates, parse_error, parse_trades
-from ingest.binance.exchange_info import parse_exchange_info
-from ingest.binance.page import Page
+from ingest.binance.answers import Page, parse_aggregates, parse_error, parse_exchange_info, parse_trades
 from ingest.messages import Instrument
 from mesh.service.errors import BadMessage
 from mesh.values.id_ranges import NO_IDS, IdRanges

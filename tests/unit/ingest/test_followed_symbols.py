@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ingest.binance.subscriptions import MAX_SYMBOLS
+from ingest.binance.session import MAX_SYMBOLS
 from ingest.followed_symbols import MAX_SELECTED, FollowedSymbols
 from ingest.messages import Instrument
 

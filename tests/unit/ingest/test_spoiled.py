@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ingest.binance.page import spoiled
+from ingest.binance.answers import spoiled
 from ingest.http.backfill import from_history, from_newest, without_spoiled
 from mesh.values.id_ranges import NO_IDS, IdRanges
 from mesh.values.trades import TradeColumns

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mesh.local.gateway import Readiness, parse_readiness, parse_status
+from mesh.local.report import Readiness, parse_readiness, parse_status
 
 
 def test_the_mesh_is_ready_when_the_gateway_is_and_all_behind_it_serve() -> None:

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from mesh.local.pids import Pid
-from mesh.local.record import Record, parse_record
+from mesh.local.state import Record, parse_record
 
 RECORD = Record(
     Pid(17, "a"),

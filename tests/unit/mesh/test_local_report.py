@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mesh.local.gateway import MeshStatus, ServiceState
-from mesh.local.report import Row, banner, duration, exports, gateway_url, mesh_lines, table
+from mesh.local.report import MeshStatus, Row, ServiceState, banner, duration, exports, gateway_url, mesh_lines, table
 
 VARIABLES = {
     "NATS_URL": "nats://admin:secret@127.0.0.1:4222",

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from mesh.local.checks import wrong_in_services
 from mesh.local.passwords import Passwords
 from mesh.local.settings import LocalSettings, load_valid
+from mesh.local.up import wrong_in_services
 from mesh.service.settings import WrongSettings, load
 
 NO_SIM_PORTS = {

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mesh.local import socket_path
+from mesh.local.supervisor import make_socket_path, remove_socket
 
 LIMIT_BYTES = 103
 """What macOS allows, less than Linux' 107."""
@@ -16,11 +16,11 @@ BINDS = ".4194304"
 
 
 def test_only_its_owner_enters_the_folder_of_the_socket() -> None:
-    path = socket_path.make()
+    path = make_socket_path()
     try:
         assert path.parent.stat().st_mode & 0o777 == 0o700
     finally:
-        socket_path.remove(path)
+        remove_socket(path)
 
 
 @pytest.mark.parametrize("length", [10, 60, 61, 62, 63, 64, 200])
@@ -29,18 +29,18 @@ def test_the_path_fits_however_long_the_temporary_folder_is_named(monkeypatch: p
         folder = Path(short) / ("x" * length)
         folder.mkdir()
         monkeypatch.setattr(tempfile, "tempdir", str(folder))
-        path = socket_path.make()
-        socket_path.remove(path)
+        path = make_socket_path()
+        remove_socket(path)
 
     assert len(f"{path}{BINDS}") <= LIMIT_BYTES
 
 
 def test_nothing_is_left_of_the_socket_and_its_folder() -> None:
-    path = socket_path.make()
+    path = make_socket_path()
     path.touch()
 
-    socket_path.remove(path)
-    socket_path.remove(path)
+    remove_socket(path)
+    remove_socket(path)
 
     assert not path.parent.exists()
 
@@ -48,6 +48,6 @@ def test_nothing_is_left_of_the_socket_and_its_folder() -> None:
 def test_a_folder_that_holds_something_else_stays(tmp_path: Path) -> None:
     (tmp_path / "diary").touch()
 
-    socket_path.remove(tmp_path / "supervisor.sock")
+    remove_socket(tmp_path / "supervisor.sock")
 
     assert (tmp_path / "diary").exists()

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from mesh.local.stopping import SIGNALS, StopSignals
+from mesh.local.watch import SIGNALS, StopSignals
 
 
 @pytest.fixture(autouse=True)

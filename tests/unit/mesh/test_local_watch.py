@@ -7,11 +7,9 @@ import os
 from pathlib import Path
 
 from mesh.local.pids import Pid
-from mesh.local.record import Record
-from mesh.local.state import StateDirectory
-from mesh.local.stopping import StopSignals
+from mesh.local.state import Record, StateDirectory
 from mesh.local.supervisor import Status
-from mesh.local.watch import Watch
+from mesh.local.watch import StopSignals, Watch
 
 
 class FullDisk(StateDirectory):

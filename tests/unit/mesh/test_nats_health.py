@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from mesh.local import nats_health
-from mesh.local.nats_health import HealthAnswer, NatsHealth
+from mesh.local import nats
+from mesh.local.nats import HealthAnswer, NatsHealth
 
 WELL, FULL, SILENT = (
     HealthAnswer(well=True),
@@ -110,15 +110,15 @@ def answering(status: int, body: bytes) -> Iterator[int]:
 )
 def test_what_it_says_is_understood(status: int, body: bytes, answer: HealthAnswer) -> None:
     with answering(status, body) as port:
-        assert nats_health.ask(port, port) == answer
+        assert nats.ask(port, port) == answer
 
 
 def test_nobody_there_says_nothing() -> None:
     with answering(200, b"") as port:
         pass
 
-    assert nats_health.ask(port, port) == HealthAnswer(False, None, listening=False)
+    assert nats.ask(port, port) == HealthAnswer(False, None, listening=False)
 
 
 def test_a_folder_that_is_not_there_has_no_room(tmp_path: Path) -> None:
-    assert not nats_health.has_room(tmp_path / "none")
+    assert not nats.has_room(tmp_path / "none")

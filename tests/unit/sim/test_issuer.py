@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from sim.client_session import VenueLimits
-from sim.clients import Clients
+from sim.client_socket import Clients
 from sim.exchange import Exchange
 from sim.fault_plan import FaultPlan
 from sim.instruments import INSTRUMENTS

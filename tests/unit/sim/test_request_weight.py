@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from sim.request_weight import BAN_US, MINUTE_US, REFUSALS_UNTIL_BAN, RequestWeights
+from sim.rest import BAN_US, MINUTE_US, REFUSALS_UNTIL_BAN, RequestWeights
 
 NOON_US = 1_795_348_800_000_000
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sim.trade_history import ROWS_PER_CHUNK, TradeHistory
+from sim.listing import ROWS_PER_CHUNK, TradeHistory
 from sim.trades import TRADE, Trades
 
 

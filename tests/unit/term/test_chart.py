@@ -4,8 +4,8 @@ from decimal import Decimal
 
 import pytest
 
-from term.chart import draw, label_width
-from term.recent_prices import BUCKET_US, MAX_BUCKETS, RecentPrices
+from term.quote import BUCKET_US, MAX_BUCKETS, RecentPrices
+from term.view_dashboard import draw_chart, label_width
 
 
 def prices(*values: float) -> list[Decimal]:
@@ -13,15 +13,16 @@ def prices(*values: float) -> list[Decimal]:
 
 
 def test_a_chart_is_drawn_with_its_labels() -> None:
-    assert draw(prices(1, 2, 3, 2, 1), height=3, decimals=2) == ["3.00 ┤ ╭╮", "2.00 ┤╭╯╰╮", "1.00 ┼╯  ╰"]
+    assert draw_chart(prices(1, 2, 3, 2, 1), height=3, decimals=2) == ["3.00 ┤ ╭╮", "2.00 ┤╭╯╰╮", "1.00 ┼╯  ╰"]
 
 
 def test_a_flat_chart_is_a_line_in_the_middle() -> None:
-    assert draw(prices(5, 5, 5), height=3, decimals=1) == ["    ┤", "5.0 ┼──", "    ┤"]
+    assert draw_chart(prices(5, 5, 5), height=3, decimals=1) == ["    ┤", "5.0 ┼──", "    ┤"]
 
 
 def test_labels_are_not_repeated() -> None:
-    assert [line[:4] for line in draw(prices(0.01, 0.02), height=4, decimals=2)] == ["0.02", "    ", "0.01", "    "]
+    lines = draw_chart(prices(0.01, 0.02), height=4, decimals=2)
+    assert [line[:4] for line in lines] == ["0.02", "    ", "0.01", "    "]
 
 
 @pytest.mark.parametrize("height", [0, 1, 2, 10, 50])
@@ -29,7 +30,7 @@ def test_labels_are_not_repeated() -> None:
     "series", [[], [61_000.5], [0.00000001, 0.00000002], [61_000.01, 61_000.02, 60_999.99], [1e-8, 1e8]], ids=str
 )
 def test_a_chart_is_exactly_as_high_and_wide_as_asked(series: list[float], height: int) -> None:
-    lines = draw(prices(*series), height=height, decimals=8)
+    lines = draw_chart(prices(*series), height=height, decimals=8)
     assert len(lines) == height
     assert all(len(line) < label_width(prices(*series), 8) + max(len(series), 1) for line in lines if series)
 

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from term import big_digits
 from term.cells import Grid, Style
 from term.events import Disconnected, UpstreamSeen
 from term.model import Model
 from term.view import render
+from term.view_dashboard import big
 from tests.fixtures.term_scenes import BITCOIN, after, connected, press, reading, tick, trade, trading
 
 SIM = replace(BITCOIN, venue="sim")
@@ -25,7 +25,7 @@ def price_after(*prices: str, seconds: float) -> set[Style]:
     """The style of the big price, so many seconds after the last of `prices` arrived."""
     trades = [trade(price, at_s=i) for i, price in enumerate(prices)]
     model = after(connected(), *press("esc"), *trades, tick(len(prices) - 1 + seconds))
-    lines = big_digits.big([f"{prices[-1]}.00"], width=80)
+    lines = big([f"{prices[-1]}.00"], width=80)
     return set.union(*(styles_of(line, render(model)) for line in lines))
 
 
