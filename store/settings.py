@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import Field, SecretStr, ValidationInfo, field_validator
+from pydantic import Field, SecretStr, field_validator
 
-from mesh.service.setting_kinds import (
-    Address,
-)
-from mesh.service.settings import AccessSettings, IndicatorSettings, refuse_open_address
+from mesh.service.settings import AccessSettings, IndicatorSettings, ServiceAddress
 
 
 class StoreSettings(AccessSettings, IndicatorSettings):
@@ -17,7 +14,7 @@ class StoreSettings(AccessSettings, IndicatorSettings):
         SecretStr("postgresql://store@127.0.0.1:5433/tickmesh"),
         description="the database store writes: whatever psql takes, with several hosts or a socket's folder too",
     )
-    store_addr: Address = Field("127.0.0.1:50052", description="where StoreService listens or is found")
+    store_addr: ServiceAddress = Field("127.0.0.1:50052", description="where StoreService listens or is found")
     batch_max_trades: int = Field(10_000, ge=1, le=100_000, description="trades in one transaction at most")
     batch_max_age_ms: int = Field(
         100, ge=0, le=10_000, description="how long a trade waits for its transaction at most"
@@ -25,12 +22,6 @@ class StoreSettings(AccessSettings, IndicatorSettings):
     retention_days: int | None = Field(
         None, ge=1, le=36_500, description="how many whole days before today (UTC) trades are kept; unset is for ever"
     )
-
-    @field_validator("store_addr")
-    @classmethod
-    def _asks_for_a_token(cls, address: str, info: ValidationInfo) -> str:
-        refuse_open_address(address.rpartition(":")[0], info)
-        return address
 
     @field_validator("database_url")
     @classmethod

@@ -38,12 +38,7 @@ Describe = Callable[[status_pb2.ServiceReport], None]
 
 @asynccontextmanager
 async def reporting(
-    service: str,
-    bus: Bus,
-    health: Health,
-    describe: Describe = lambda _: None,
-    *,
-    board: StatusBoard | None = None,
+    service: str, bus: Bus, health: Health, describe: Describe = lambda _: None, *, board: StatusBoard | None = None
 ) -> AsyncIterator[None]:
     """Tell the bus how this service is while inside: at every change of its health and every REPORT_EVERY_S.
 

@@ -68,17 +68,35 @@ def symbol_of(token: str) -> str:
 
 
 def raw(venue: str, symbol: str) -> str:
-    """Return the subject of a symbol's trades as they came: `trades.raw.binance.btcusdt`."""
+    """Return the subject of a symbol's trades as they came: `trades.raw.binance.btcusdt`.
+
+    Args:
+        venue: whose symbol it is: `binance`.
+        symbol: in lower case, of any script: `btcusdt`.
+
+    """
     return f"trades.raw.{venue}.{token(symbol)}"
 
 
 def processed(venue: str, symbol: str) -> str:
-    """Return the subject of a symbol's trades with their signals: `trades.processed.binance.btcusdt`."""
+    """Return the subject of a symbol's trades with their signals: `trades.processed.binance.btcusdt`.
+
+    Args:
+        venue: whose symbol it is: `binance`.
+        symbol: in lower case, of any script: `btcusdt`.
+
+    """
     return f"trades.processed.{venue}.{token(symbol)}"
 
 
 def candle(venue: str, symbol: str) -> str:
-    """Return the subject of a symbol's closed minutes as the venue counts them: `candles.binance.btcusdt`."""
+    """Return the subject of a symbol's closed minutes as the venue counts them: `candles.binance.btcusdt`.
+
+    Args:
+        venue: whose symbol it is: `binance`.
+        symbol: in lower case, of any script: `btcusdt`.
+
+    """
     return f"candles.{venue}.{token(symbol)}"
 
 
@@ -88,12 +106,24 @@ def dead(stream: str) -> str:
 
 
 def repair(venue: str, symbol: str) -> str:
-    """Return the subject of the trades store misses: `control.repair.binance.btcusdt`."""
+    """Return the subject of the trades store misses: `control.repair.binance.btcusdt`.
+
+    Args:
+        venue: whose symbol it is: `binance`.
+        symbol: in lower case, of any script: `btcusdt`.
+
+    """
     return f"control.repair.{venue}.{token(symbol)}"
 
 
 def repaired(venue: str, symbol: str) -> str:
-    """Return the subject of what became of a repair: `control.repaired.binance.btcusdt`."""
+    """Return the subject of what became of a repair: `control.repaired.binance.btcusdt`.
+
+    Args:
+        venue: whose symbol it is: `binance`.
+        symbol: in lower case, of any script: `btcusdt`.
+
+    """
     return f"control.repaired.{venue}.{token(symbol)}"
 
 
@@ -114,5 +144,11 @@ def status(service: str) -> str:
 
 
 def epoch(venue: str, symbol: str) -> str:
-    """Return the subject of how often a venue has begun a symbol's ids again: `control.epoch.binance.btcusdt`."""
+    """Return the subject of how often a venue has begun a symbol's ids again: `control.epoch.binance.btcusdt`.
+
+    Args:
+        venue: whose symbol it is: `binance`.
+        symbol: in lower case, of any script: `btcusdt`.
+
+    """
     return f"control.epoch.{venue}.{token(symbol)}"

@@ -19,6 +19,7 @@
      +-- ForeignPublisherError       mesh.bus.publisher: another writer of the same stream
      +-- StreamReplacedError         mesh.bus.reader: another stream of that name, or it lost its end
      +-- UnusableProxyError          ingest.proxies: a proxy of the environment that cannot be used
+     +-- HandshakeError              ingest.websocket.venue_socket: the venue opened no WebSocket
      +-- VenueRequestError           ingest.http.errors: REST of the venue gave no answer
      |    +-- VenueUnavailable       ingest.http.errors: it does not answer now
      |    +-- RequestRejected        ingest.http.errors: it refused this request

@@ -21,8 +21,21 @@ _SERVING = "tickmesh_serving"
 
 def main(arguments: list[str] | None = None) -> int:
     """Ask, and return the exit code."""
-    asked = _parser().parse_args(arguments)
-    problem = asked.ask(asked)
+    parser = argparse.ArgumentParser(
+        prog="python -m mesh.service.healthcheck", description="ask a service whether it serves"
+    )
+    kinds = parser.add_subparsers(required=True, metavar="kind")
+    for kind, ask, wanted, where in (
+        ("grpc", _ask_grpc, "grpc.health.v1 says SERVING", {"address": "host:port", "service": "full name"}),
+        ("metrics", _ask_metrics, f"{_SERVING} is 1", {"url": "of /metrics"}),
+        ("http", _ask_http, "the answer is a 2xx", {"url": "of anything"}),
+    ):
+        options = kinds.add_parser(kind, help=wanted)
+        for name, meaning in where.items():
+            options.add_argument(name, help=meaning)
+        options.set_defaults(ask=ask)
+    asked = vars(parser.parse_args(arguments))
+    problem = asked.pop("ask")(**asked)
     if problem:
         sys.stderr.write(f"{problem}\n")
     return 1 if problem else 0
@@ -41,12 +54,12 @@ def serving_problem(metrics: str) -> str:
     return f"no {_SERVING} among the metrics"
 
 
-def _ask_http(asked: argparse.Namespace) -> str:
-    return _get(asked.url)[0]
+def _ask_http(url: str) -> str:
+    return _get(url)[0]
 
 
-def _ask_metrics(asked: argparse.Namespace) -> str:
-    problem, text = _get(asked.url)
+def _ask_metrics(url: str) -> str:
+    problem, text = _get(url)
     return problem or serving_problem(text)
 
 
@@ -64,37 +77,19 @@ def _get(url: str) -> tuple[str, str]:
         return f"{url} does not answer: {exc}", ""
 
 
-def _ask_grpc(asked: argparse.Namespace) -> str:
+def _ask_grpc(address: str, service: str) -> str:
     # Imported here: it takes longer than a whole check of the other kinds.
     import grpc  # noqa: PLC0415
     from grpc_health.v1 import health_pb2, health_pb2_grpc  # noqa: PLC0415
 
-    request = health_pb2.HealthCheckRequest(service=asked.service)
-    with grpc.insecure_channel(asked.address, options=[("grpc.enable_http_proxy", 0)]) as channel:
+    request = health_pb2.HealthCheckRequest(service=service)
+    with grpc.insecure_channel(address, options=[("grpc.enable_http_proxy", 0)]) as channel:
         try:
             answer = health_pb2_grpc.HealthStub(channel).Check(request, timeout=LIMIT_S)  # type: ignore[attr-defined]  # untyped
         except grpc.RpcError as exc:
-            return f"{asked.address} does not answer for {asked.service}: {exc.code().name}"
+            return f"{address} does not answer for {service}: {exc.code().name}"
     status = health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)
-    return "" if status == "SERVING" else f"{asked.service} is {status}"
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m mesh.service.healthcheck", description="ask a service whether it serves"
-    )
-    kinds = parser.add_subparsers(required=True, metavar="kind")
-    kind = kinds.add_parser("grpc", help="grpc.health.v1 says SERVING")
-    kind.add_argument("address", help="host:port")
-    kind.add_argument("service", help="full name")
-    kind.set_defaults(ask=_ask_grpc)
-    kind = kinds.add_parser("metrics", help=f"{_SERVING} is 1")
-    kind.add_argument("url")
-    kind.set_defaults(ask=_ask_metrics)
-    kind = kinds.add_parser("http", help="the answer is a 2xx")
-    kind.add_argument("url")
-    kind.set_defaults(ask=_ask_http)
-    return parser
+    return "" if status == "SERVING" else f"{service} is {status}"
 
 
 if __name__ == "__main__":

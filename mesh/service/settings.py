@@ -9,17 +9,12 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from mesh.service.access import Access, is_loopback
 from mesh.service.errors import TickmeshError
-from mesh.service.setting_kinds import (
-    NatsUrl,
-    Period,
-    Port,
-    Token,
-)
+from mesh.service.setting_kinds import Address, NatsUrl, Period, Port, Token
 
 
 class MeshSettings(BaseSettings):
@@ -119,6 +114,15 @@ def refuse_open_address(host: str, info: ValidationInfo) -> None:
             f"others than this machine reach {reached}, and no API_TOKEN is set: set one, or ALLOW_ANONYMOUS=true "
             "where everybody may change what is followed"
         )
+
+
+def _asks_for_a_token(address: str, info: ValidationInfo) -> str:
+    refuse_open_address(address.rpartition(":")[0], info)
+    return address
+
+
+ServiceAddress = Annotated[Address, AfterValidator(_asks_for_a_token)]
+"""Where a service of `AccessSettings` listens; refused where others than this machine reach it and nobody asks who."""
 
 
 class IndicatorSettings(BusSettings):

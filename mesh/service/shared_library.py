@@ -62,6 +62,11 @@ def candidates(binding: LibraryBinding, environ: Mapping[str, str]) -> Iterator[
     """Tell where to look for the library, in order.
 
     Who sets LIBSIGNAL_PATH wants that very file, so nothing comes after it: a typo must not mean another library.
+
+    Args:
+        binding: of the package that wants it.
+        environ: the environment variables.
+
     """
     if chosen := environ.get(binding.path_variable):
         yield Candidate(chosen, binding.path_variable)
@@ -78,6 +83,10 @@ def candidates(binding: LibraryBinding, environ: Mapping[str, str]) -> Iterator[
 def load(binding: LibraryBinding, environ: Mapping[str, str] = os.environ) -> Library:
     """Load the first library that is there and speaks our ABI.
 
+    Args:
+        binding: of the package that wants it.
+        environ: the environment variables.
+
     Raises:
         ImportError: there is none; the message names every attempt and what was wrong with it.
     """
@@ -92,6 +101,10 @@ def load(binding: LibraryBinding, environ: Mapping[str, str] = os.environ) -> Li
 
 def open_library(binding: LibraryBinding, path: str) -> Library:
     """Load the library at `path` and declare its functions.
+
+    Args:
+        binding: of the package that wants it.
+        path: of a file, or a name without a slash, which the system's loader looks for.
 
     Raises:
         OSError: it is not there, or is no shared library.

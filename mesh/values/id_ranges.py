@@ -52,7 +52,13 @@ class IdRanges:
 
     @staticmethod
     def of(first_id: int, last_id: int) -> IdRanges:
-        """Return the ids from `first_id` to `last_id`, both included; none when the last one is lower."""
+        """Return the ids from `first_id` to `last_id`, both included; none when the last one is lower.
+
+        Args:
+            first_id: the lowest.
+            last_id: the highest.
+
+        """
         return IdRanges.from_pairs([(first_id, last_id)])
 
     @staticmethod

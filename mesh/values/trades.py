@@ -83,7 +83,13 @@ class SignalColumns(SignalValues):
         return [column.astype(column.dtype.newbyteorder("<"), copy=False).tobytes() for column in columns]
 
     def rows(self, which: slice, candles: tuple[Candle, ...] = ()) -> SignalColumns:
-        """Return some of the rows, as views, with other candles: which rows closed which, the caller knows."""
+        """Return some of the rows, as views, with other candles: which rows closed which, the caller knows.
+
+        Args:
+            which: the rows wanted.
+            candles: those that these rows closed.
+
+        """
         columns: dict[str, Any] = {name: getattr(self, name)[which] for name in SIGNAL_NAMES}
         return SignalColumns(trades=self.trades.rows(which), raw_sequence=self.raw_sequence, candles=candles, **columns)
 

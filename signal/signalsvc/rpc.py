@@ -116,10 +116,7 @@ class SignalServicer(signal_pb2_grpc.SignalServiceServicer):
         last = self._latest(request.symbol)
         signals: dict[str, Any] = {_STATS_NAMES[name]: value for name, value in last.signals.items()}
         return signal_pb2.GetStatsResponse(
-            venue=last.venue,
-            symbol=last.symbol,
-            timestamp=_timestamp(last.time_us),
-            **signals,
+            venue=last.venue, symbol=last.symbol, timestamp=_timestamp(last.time_us), **signals
         )
 
     async def Watch(  # noqa: N802

@@ -18,7 +18,7 @@ from signalsvc.engine import Engine
 from signalsvc.pipeline import Pipeline
 from signalsvc.rpc import SignalServicer, TokenBucket
 from signalsvc.selection import Selection
-from signalsvc.selector import Selector
+from signalsvc.selection_sync import SelectionSync
 from signalsvc.settings import SignalSettings
 from signalsvc.watchers import Watchers
 from tickmesh.v1 import signal_pb2_grpc, status_pb2
@@ -37,16 +37,14 @@ async def main(settings: SignalSettings, stop: Stop) -> None:
     health = Health("bus", "lease", "stream")
     engine = Engine(**settings.of_signals())
     selection, watchers = Selection(settings.symbol), Watchers()
-    selector, pipeline = (
-        Selector(selection, watchers),
-        Pipeline(engine, selection, watchers, health, max_states=settings.max_states),
-    )
+    sync = SelectionSync(selection, watchers)
+    pipeline = Pipeline(engine, selection, watchers, health, max_states=settings.max_states)
     board = StatusBoard()
     servicer = SignalServicer(
         engine,
         selection,
         watchers,
-        select=selector.select,
+        select=sync.select,
         reset=pipeline.reset_session,
         changes=TokenBucket(per_minute=settings.changes_per_minute),
     )
@@ -75,10 +73,10 @@ async def main(settings: SignalSettings, stop: Stop) -> None:
             joined(settings, "signal", health=health, stop=stop, streams=streams, describe=describe, board=board)
         )
         async with stop.interrupts():
-            await selector.begin(bus)
+            await sync.begin(bus)
         async with asyncio.TaskGroup() as tasks:
             dead = DeadLetterQueue(bus)
-            endless = [tasks.create_task(selector.follow(dead)), tasks.create_task(dead.run())]
+            endless = [tasks.create_task(sync.follow(dead)), tasks.create_task(dead.run())]
             async with stop.interrupts():
                 await pipeline.begin(bus, dead)
             endless.append(tasks.create_task(pipeline.publisher.run()))

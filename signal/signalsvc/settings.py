@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field
 
-from mesh.service.setting_kinds import (
-    Address,
-    Symbol,
-    Window,
-)
-from mesh.service.settings import AccessSettings, IndicatorSettings, refuse_open_address
+from mesh.service.setting_kinds import Symbol, Window
+from mesh.service.settings import AccessSettings, IndicatorSettings, ServiceAddress
 
 
 class SignalSettings(AccessSettings, IndicatorSettings):
     """Settings of signal."""
 
-    signal_addr: Address = Field("127.0.0.1:50051", description="where SignalService listens or is found")
+    signal_addr: ServiceAddress = Field("127.0.0.1:50051", description="where SignalService listens or is found")
     symbol: Symbol = Field("btcusdt", description="the symbol selected at the first start")
     sma_window: Window = Field(20, description="trades in the moving average")
     ema_window: Window = Field(
@@ -42,12 +38,6 @@ class SignalSettings(AccessSettings, IndicatorSettings):
     processed_max_bytes: int = Field(
         4 * 2**30, ge=2**20, description="size limit of the stream PROCESSED; the oldest go first"
     )
-
-    @field_validator("signal_addr")
-    @classmethod
-    def _asks_for_a_token(cls, address: str, info: ValidationInfo) -> str:
-        refuse_open_address(address.rpartition(":")[0], info)
-        return address
 
     def of_signals(self) -> dict[str, float]:
         """Return the settings of the signals in libsignal's words."""

@@ -140,10 +140,7 @@ class StreamIntake:
         while True:
             self._position = at = await resume(self._bus, self._positions, self.stream)
             reader = Reader(
-                *(self._bus, self.stream, self.durable),
-                after=at.sequence,
-                after_us=at.taken_us,
-                gather_s=self.gather_s,
+                *(self._bus, self.stream, self.durable), after=at.sequence, after_us=at.taken_us, gather_s=self.gather_s
             )
             try:
                 async with reader:

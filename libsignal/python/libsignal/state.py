@@ -207,11 +207,7 @@ _CANDLE = struct.Struct(
 
 def _candle_of(words: tuple[Any, ...]) -> SignalCandle:
     volume, volume_high, bought, bought_high, quote, quote_middle, quote_high = words[10:17]
-    sums = (
-        volume | volume_high << 64,
-        bought | bought_high << 64,
-        quote | quote_middle << 64 | quote_high << 128,
-    )
+    sums = (volume | volume_high << 64, bought | bought_high << 64, quote | quote_middle << 64 | quote_high << 128)
     return SignalCandle(*words[17:] + words[:10] + sums)
 
 

@@ -33,7 +33,7 @@ REFUSED_FOR_S = 5.0
 MAX_REFUSED = 1000
 
 
-class Selector:
+class SelectionSync:
     """Keeps the selection and the bus of one mind; useful from `begin` on.
 
     A symbol that the catalog does not hold is not refused before ingest has asked the venue for it once more
