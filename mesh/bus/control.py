@@ -93,11 +93,11 @@ def _is_instrument(instrument: control_pb2.Instrument) -> bool:
 
 def decode_epoch(payload: bytes) -> control_pb2.Epoch:
     """Read `control.epoch.>`. Raises: BadMessage: not such a message, or numbers and names that cannot be."""
-    told = decode(control_pb2.Epoch, payload)
+    found = decode(control_pb2.Epoch, payload)
     try:
-        parse_venue(told.venue), parse_symbol(told.symbol)
+        parse_venue(found.venue), parse_symbol(found.symbol)
     except ValueError as exc:
         raise BadMessage(f"an epoch whose {exc}") from exc
-    if not 0 <= told.epoch <= MAX_EPOCH:
-        raise BadMessage(f"epoch {told.epoch}, expected 0 to {MAX_EPOCH}")
-    return told
+    if not 0 <= found.epoch <= MAX_EPOCH:
+        raise BadMessage(f"epoch {found.epoch}, expected 0 to {MAX_EPOCH}")
+    return found

@@ -219,7 +219,7 @@ class Publisher:
         self._broken = asyncio.Event()
         self._room = asyncio.Event()
         self._why = ""
-        self._heard_s = 0.0
+        self._acked_s = 0.0
         self._sent_s = 0.0
         self._pause: asyncio.TimerHandle | None = None
 
@@ -231,7 +231,7 @@ class Publisher:
     @property
     def unanswered_s(self) -> float:
         """For how long the stream has acknowledged nothing of what waits for it; 0 when nothing waits."""
-        return asyncio.get_running_loop().time() - self._heard_s if self._in_flight else 0.0
+        return asyncio.get_running_loop().time() - self._acked_s if self._in_flight else 0.0
 
     async def open(self) -> None:
         """Find the end of the stream; call once before the first `publish`, and keep `run` going from then on."""
@@ -258,7 +258,7 @@ class Publisher:
             self._room.clear()
             await self._room.wait()
         if not self._in_flight:
-            self._heard_s = asyncio.get_running_loop().time()
+            self._acked_s = asyncio.get_running_loop().time()
         item = InFlightMessage(subject, payload, message_id, on_stored)
         predecessor = self._in_flight.tail_id
         self._in_flight.add(item)
@@ -285,7 +285,7 @@ class Publisher:
                 await asyncio.wait_for(self._broken.wait(), 0.5)
             except TimeoutError:
                 now_s = asyncio.get_running_loop().time()
-                if self._in_flight and now_s - self._heard_s > _ACK_TIMEOUT_S:
+                if self._in_flight and now_s - self._acked_s > _ACK_TIMEOUT_S:
                     self._break(f"no ack for {_ACK_TIMEOUT_S:g} s")
                 continue
             await self._mend()
@@ -353,7 +353,7 @@ class Publisher:
             self._confirm(count, int(headers["Nats-Sequence"]))
 
     def _confirm(self, count: int, last_sequence: int) -> None:
-        self._heard_s = asyncio.get_running_loop().time()
+        self._acked_s = asyncio.get_running_loop().time()
         self._in_flight.confirm(count, last_sequence)
         self._room.set()
 

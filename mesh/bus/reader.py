@@ -144,7 +144,7 @@ class Reader:
         self._queue: deque[Message] = deque()
         self._arrived = asyncio.Event()
         self._flow = FlowControl(gather_s)
-        self._heard_s = 0.0
+        self._received_s = 0.0
         self._reopen = ""
         self._log_throttle = LogThrottle()
         self._subscription: Subscription | None = None
@@ -179,7 +179,7 @@ class Reader:
             now_s = loop.time()
             if deadline_s is not None and now_s >= deadline_s:
                 return []
-            if not self._flow.idle and now_s - self._heard_s > 3 * _HEARTBEAT_S:
+            if not self._flow.idle and now_s - self._received_s > 3 * _HEARTBEAT_S:
                 self._break("no heartbeat")
             if self._reopen and self._bus.connected:
                 why = self._reopen
@@ -239,7 +239,7 @@ class Reader:
             inbox, cb=partial(self._on_message, self._consumers), pending_msgs_limit=-1, pending_bytes_limit=-1
         )
         self._inbox = inbox
-        self._heard_s = asyncio.get_running_loop().time()
+        self._received_s = asyncio.get_running_loop().time()
         await self._ask()
 
     async def _check_stream(self, info: StreamInfo) -> None:
@@ -269,7 +269,7 @@ class Reader:
         if self._reopen or not (wanted := self._flow.wanted(len(self._queue), now_s)):
             return
         if self._flow.idle:
-            self._heard_s = now_s  # nothing was on its way, so nothing was to be heard
+            self._received_s = now_s  # nothing was on its way, so nothing was to be received
         self._flow.asked(wanted, now_s)
         request = {
             "batch": wanted,
@@ -285,7 +285,7 @@ class Reader:
     async def _on_message(self, consumer: int, message: Msg) -> None:
         if consumer != self._consumers:
             return
-        self._heard_s = asyncio.get_running_loop().time()
+        self._received_s = asyncio.get_running_loop().time()
         if not message.reply.startswith("$JS.ACK."):
             await self._on_status(message)
             return

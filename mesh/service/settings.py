@@ -169,8 +169,8 @@ def load(settings: type[S], **overrides: Any) -> S:
         lines = []
         for error in exc.errors(include_url=False):
             name = str(error["loc"][0]) if error["loc"] else "settings"
-            told = "is not a" in error["msg"] or _is_secret(settings, name)
-            found = "" if told else f" (found {_without_password(error['input'])!r})"
+            hidden = "is not a" in error["msg"] or _is_secret(settings, name)
+            found = "" if hidden else f" (found {_without_password(error['input'])!r})"
             lines.append(f"{name.upper()}: {error['msg'].removeprefix('Value error, ')}{found}")
         raise WrongSettings("\n".join(lines)) from None
 

@@ -63,8 +63,8 @@ def problem(urls: Sequence[str], venue: str) -> str | None:
             return f"{host} {_OTHER_MARKET}"
         known = venue_of(host)
         if known is not None and known != venue:
-            told = f"{host} is a host of {known}, whose trades have ids of their own"
-            return told if venue == SIM else f"{told}: to follow it set VENUE_NAME={known}"
+            reason = f"{host} is a host of {known}, whose trades have ids of their own"
+            return reason if venue == SIM else f"{reason}: to follow it set VENUE_NAME={known}"
     return None
 
 

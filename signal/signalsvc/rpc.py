@@ -11,9 +11,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from mesh.service.errors import InvalidRequest, NotReady, TooMany
 from mesh.values import epochs
 from mesh.values.signals import SIGNALS
-from mesh.values.symbols import parse_symbol
 from signalsvc.engine import Engine, Latest
-from signalsvc.selection import TRADING, Selection
+from signalsvc.selection import TRADING, Selection, read_symbol
 from signalsvc.watchers import Watcher, Watchers
 from tickmesh.v1 import signal_pb2, signal_pb2_grpc
 
@@ -124,10 +123,7 @@ class SignalServicer(signal_pb2_grpc.SignalServiceServicer):
     ) -> AsyncIterator[signal_pb2.WatchResponse]:
         if len(request.symbols) > MAX_WATCHED_SYMBOLS:
             raise InvalidRequest(f"{len(request.symbols)} symbols, expected at most {MAX_WATCHED_SYMBOLS}")
-        try:
-            symbols = frozenset(parse_symbol(symbol) for symbol in request.symbols)
-        except ValueError as exc:
-            raise InvalidRequest(str(exc)) from exc
+        symbols = frozenset(map(read_symbol, request.symbols))
         if request.all_symbols:
             watcher = Watcher(frozenset(), selected=False, coalesce=request.coalesce)
         else:
@@ -145,10 +141,7 @@ class SignalServicer(signal_pb2_grpc.SignalServiceServicer):
     async def SelectSymbol(  # noqa: N802
         self, request: signal_pb2.SelectSymbolRequest, context: Context
     ) -> signal_pb2.SelectSymbolResponse:
-        try:
-            symbol = parse_symbol(request.symbol)
-        except ValueError as exc:
-            raise InvalidRequest(str(exc)) from exc
+        symbol = read_symbol(request.symbol)
         if symbol != self._selection.symbol:  # saying it again changes nothing
             self._changes.take("another symbol was selected or a session reset", now_s=monotonic())
         await self._select(symbol)

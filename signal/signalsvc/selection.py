@@ -13,6 +13,19 @@ class UnknownSymbol(InvalidRequest):
     """A symbol that the venue does not list, as far as the catalog tells."""
 
 
+def read_symbol(text: str) -> str:
+    """Return the symbol that a request names, in lower case.
+
+    Raises:
+        InvalidRequest: it is no symbol.
+
+    """
+    try:
+        return parse_symbol(text)
+    except ValueError as exc:
+        raise InvalidRequest(str(exc)) from exc
+
+
 class Selection:
     """The selected symbol and the venue's catalog, as `control.symbol` and `control.catalog` tell them."""
 
@@ -80,10 +93,7 @@ class Selection:
             NotReady: ingest has not told yet what the venue lists.
 
         """
-        try:
-            symbol = parse_symbol(text)
-        except ValueError as exc:
-            raise InvalidRequest(str(exc)) from exc
+        symbol = read_symbol(text)
         if not self._listed(symbol):
             raise UnknownSymbol(f"unknown symbol {symbol!r}: {self.venue} does not trade it")
         return symbol
@@ -109,10 +119,7 @@ class Selection:
         """
         if not text:
             return self.symbol
-        try:
-            symbol = parse_symbol(text)
-        except ValueError as exc:
-            raise InvalidRequest(str(exc)) from exc
+        symbol = read_symbol(text)
         if symbol == self.symbol:
             return symbol
         if self._catalog is None:
