@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 E8 = 10**8
@@ -56,8 +57,11 @@ NOT_IN_ASCII = ListedInstrument(
 EVERY_INSTRUMENT = (*INSTRUMENTS, NOT_IN_ASCII)
 
 
+_MADE_UP = re.compile(r"coin([0-9]{1,4})usdt")
+
+
 def instrument_named(symbol: str) -> ListedInstrument:
-    """Return the instrument of `symbol` (lower case).
+    """Return the instrument of `symbol` (lower case): a coin of ours, or `coin0usdt` to `coin9999usdt`, made up.
 
     Raises:
         ValueError: the seeded market has no such instrument.
@@ -65,9 +69,11 @@ def instrument_named(symbol: str) -> ListedInstrument:
     for instrument in EVERY_INSTRUMENT:
         if instrument.symbol == symbol:
             return instrument
-    raise ValueError(
-        f"unknown symbol {symbol!r}, expected one of {' '.join(instrument.symbol for instrument in EVERY_INSTRUMENT)}"
-    )
+    if made_up := _MADE_UP.fullmatch(symbol):
+        base = symbol.removesuffix("usdt").upper()
+        return ListedInstrument(symbol, base, "USDT", E8 // 10_000, E8 // 10, (1 + int(made_up[1])) * E8, 90, 1, 10)
+    known = " ".join(instrument.symbol for instrument in EVERY_INSTRUMENT)
+    raise ValueError(f"unknown symbol {symbol!r}, expected one of {known}, or coin1usdt and the like")
 
 
 def instrument_on_tape(symbol: str) -> ListedInstrument:

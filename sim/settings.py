@@ -9,11 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sim.client_session import VenueLimits
-from sim.instruments import EVERY_INSTRUMENT, INSTRUMENTS
+from sim.instruments import INSTRUMENTS, instrument_named
 from sim.pacing import Pace, parse_rate
 
 SYMBOLS = tuple(instrument.symbol for instrument in INSTRUMENTS)
-KNOWN = tuple(instrument.symbol for instrument in EVERY_INSTRUMENT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +60,11 @@ def parse_settings(arguments: Sequence[str], environ: Mapping[str, str]) -> Sett
     symbols = None if given.symbols is None else tuple(dict.fromkeys(filter(None, given.symbols.lower().split(","))))
     if not given.tape:
         symbols = SYMBOLS if symbols is None else symbols
-        wrong += [f"--symbols: found {s!r}, expected some of {','.join(KNOWN)}" for s in symbols if s not in KNOWN]
+        for symbol in symbols:
+            try:
+                instrument_named(symbol)
+            except ValueError as exc:
+                wrong.append(f"--symbols: {exc}")
         if pace is Pace.RECORDED:
             wrong.append("--pace: found recorded without --tape, expected even or bursts")
         if given.keep_times:
@@ -80,9 +83,11 @@ def parse_settings(arguments: Sequence[str], environ: Mapping[str, str]) -> Sett
             wrong.append(f"{flag}: found {getattr(given, name)}, expected {low} to {high}")
     if given.count is not None and given.count < 0:
         wrong.append(f"--count: found {given.count}, expected at least 0")
-    for name in ("max_connection_s", "ping_s", "pong_timeout_s"):
-        if not getattr(given, name) > 0:
-            wrong.append(f"--{name.replace('_', '-')}: found {getattr(given, name)}, expected more than 0")
+    wrong += [
+        f"--{name.replace('_', '-')}: found {getattr(given, name)}, expected more than 0"
+        for name in ("max_connection_s", "ping_s", "pong_timeout_s")
+        if not getattr(given, name) > 0
+    ]
     if wrong:
         raise SettingsError("\n".join(wrong))
     return Settings(
@@ -126,7 +131,11 @@ def _parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
 
     add = parser.add_argument_group("market").add_argument
     add("--seed", type=int, default=1, help="of the random market: same seed, same trades (default %(default)s)")
-    add("--symbols", help=f"traded symbols, comma-separated (default {','.join(SYMBOLS)}, or the tape's)")
+    add(
+        "--symbols",
+        help=f"traded symbols, comma-separated (default {','.join(SYMBOLS)}, or the tape's; "
+        "coin1usdt and the like are made up)",
+    )
     add("--tape", type=Path, help="replay this .jsonl or .jsonl.gz: a frame of Binance's combined stream a line")
     add("--keep-times", action="store_true", help="trades keep the tape's times (default: the time of issue)")
     add("--history", type=int, default=0, metavar="N", help="trades of before the start, in REST only")

@@ -1,148 +1,177 @@
-"""The whole mesh under a feed: how much was sent and stored, how late clients heard of it, what it cost.
+"""The whole mesh under a load: how much was sent, stored and told, how late, and what it cost.
 
-Everything runs on this machine at once, the exchange and the client too; compare the figures within one run.
+Everything runs on this machine at once, the exchange and the clients too; compare the figures within one run.
 """
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Final
 
+import httpx
 import psutil
+import psycopg
 
+from tests.bench.figures import Figures
+from tests.bench.processes import Meter
 from tests.fixtures.mesh import ROOT, LocalMesh, running_mesh
+from tests.fixtures.ports import free_ports
 from tests.fixtures.sim import Sim, running_sim
 
-SERVICES = {
-    "sim": ("-m", "sim"),
-    "ingest": ("-m", "ingest"),
-    "nats": ("nats-server",),
-    "signal": ("-m", "signalsvc"),
-    "store": ("-m", "store"),
-    "postgres": ("postgres",),
-    "gateway": ("-m", "gateway"),
-}
-SYMBOLS = 6
-FOLLOWED_WITHIN_S = 60.0
-WHOLE_WITHIN_S = 120.0
-MEMORY_EVERY_S = 0.25
+FOLLOWED_WITHIN_S: Final = 60.0
+WHOLE_WITHIN_S: Final = 120.0
+MADE_UP_AFTER: Final = ("btcusdt", "ethusdt", "solusdt", "bnbusdt", "xrpusdt", "dogeusdt")
 
 
-@dataclass
-class Usage:
-    """CPU seconds and peak memory of one service and its children."""
-
-    processes: list[psutil.Process]
-    cpu_before_s: float = 0.0
-    cpu_used_s: float = 0.0
-    peak_mb: float = 0.0
-
-    def cpu_s(self) -> float:
-        return sum(sum(process.cpu_times()[:2]) for process in self.processes)
-
-    def look(self) -> None:
-        resident = sum(process.memory_info().rss for process in self.processes if process.is_running())
-        self.peak_mb = max(self.peak_mb, resident / 1e6)
-
-
-@dataclass
-class Outcome:
-    """What one run showed."""
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """A checkout of this repository with an environment of its own."""
 
     name: str
-    seconds: float = 0.0
-    sent: int = 0
-    stored: int = 0
-    whole_after_s: float = 0.0
-    steal_s: float = 0.0
-    told: dict[str, float | None] = field(default_factory=dict)
-    usage: dict[str, Usage] = field(default_factory=dict)
+    root: Path
+    python: str
 
 
-def find_processes(mesh: LocalMesh, sim: Sim) -> dict[str, Usage]:
-    """Return the processes of every service; PostgreSQL's are many."""
-    everything = [*psutil.Process(mesh.process.pid).children(recursive=True), psutil.Process(sim.process.pid)]
-    usage: dict[str, Usage] = {}
-    for name, words in SERVICES.items():
-        usage[name] = Usage([process for process in everything if _is(process, words)])
-    return usage
+HERE: Final = Tree("here", ROOT, sys.executable)
 
 
-def _is(process: psutil.Process, words: tuple[str, ...]) -> bool:
-    command = process.cmdline()
-    return tuple(command[1 : 1 + len(words)]) == words if words[0] == "-m" else words[0] in Path(command[0]).name
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What a mesh has to bear.
+
+    Attributes:
+        rate: trades a second of all symbols together; "max" is as fast as ingest reads.
+        seconds: how long.
+        clients: how many follow all symbols at `/ws`.
+        stalled: how many more follow them and read nothing.
+        symbols: how many symbols are traded.
+    """
+
+    rate: float | str
+    seconds: float = 10.0
+    clients: int = 1
+    stalled: int = 0
+    symbols: int = 6
+
+    def __str__(self) -> str:
+        speed = f"{self.rate:,.0f}/s" if isinstance(self.rate, float | int) else "flat out"
+        clients = f"{self.clients:,} client{'s' * (self.clients != 1)}"
+        stalled = f" and {self.stalled} stalled" if self.stalled else ""
+        return f"{speed}, {clients}{stalled}, {self.symbols} symbol{'s' * (self.symbols != 1)}"
+
+
+class FedMesh:
+    """An exchange, and a mesh of some tree that follows all its symbols."""
+
+    def __init__(self, sim: Sim, mesh: LocalMesh, monitor_port: int) -> None:
+        self.sim = sim
+        self.mesh = mesh
+        self._monitor = f"http://127.0.0.1:{monitor_port}/varz"
+
+    def bus(self) -> dict[str, int]:
+        """Return how many messages and bytes nats-server has received and sent since it started."""
+        found: dict[str, Any] = httpx.get(self._monitor).json()
+        return {
+            "messages": found["in_msgs"] + found["out_msgs"],
+            "bytes": found["in_bytes"] + found["out_bytes"],
+        }
+
+    def count_stored(self) -> int:
+        """Return how many trades the database holds."""
+        return int(self.mesh.query("select count(*) from trades")[0][0])
 
 
 @contextlib.contextmanager
-def listening(mesh: LocalMesh, outcome: Outcome) -> Iterator[None]:
-    """Let a client of `/ws?symbols=*` note the delay of every trade, while inside."""
-    command = [sys.executable, "-m", "tests.bench.listener", mesh.ws_url + "?symbols=*"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT) as client:
-        assert client.stdin is not None
-        assert client.stdout is not None
-        assert client.stdout.readline() == "ready\n"
-        yield
-        client.stdin.close()
-        last = client.stdout.read().splitlines()[-1]
-        outcome.told = json.loads(last)
-
-
-@contextlib.contextmanager
-def fed_mesh(directory: Path) -> Iterator[tuple[Sim, LocalMesh]]:
+def fed_mesh(directory: Path, *, tree: Tree = HERE, symbols: int = len(MADE_UP_AFTER)) -> Iterator[FedMesh]:
     """Run an exchange that stands still and a mesh that follows all its symbols, while inside."""
+    made_up = [f"coin{number}usdt" for number in range(1, symbols - len(MADE_UP_AFTER) + 1)]
+    names = ",".join([*MADE_UP_AFTER, *made_up][:symbols])
+    [monitor_port] = free_ports(1)
+    settings = {"VENUE": "binance", "SYMBOLS": names, "NATS_MONITOR_PORT": str(monitor_port)}
     with (
-        running_sim("--rate", "0", "--pace", "even") as sim,
-        running_mesh(directory, VENUE="binance", BINANCE_WS_URL=sim.ws, BINANCE_REST_URL=sim.rest) as mesh,
+        running_sim("--rate", "0", "--pace", "even", "--symbols", names) as sim,
+        running_mesh(
+            directory, root=tree.root, python=tree.python, BINANCE_WS_URL=sim.ws, BINANCE_REST_URL=sim.rest, **settings
+        ) as mesh,
     ):
         deadline_s = time.monotonic() + FOLLOWED_WITHIN_S
-        while len(sim.status()["streams"]) < SYMBOLS:
+        while len(sim.status()["streams"]) < symbols:
             assert time.monotonic() < deadline_s, f"ingest follows {sim.status()['streams']}"
             time.sleep(0.1)
-        yield sim, mesh
+        yield FedMesh(sim, mesh, monitor_port)
 
 
-async def run(sim: Sim, mesh: LocalMesh, *, rate: float | str, seconds: float) -> Outcome:
-    """Let the exchange trade at `rate` for some time, and wait until the database has everything."""
-    outcome = Outcome(f"{rate:,.0f}/s" if isinstance(rate, float) else "flat out")
-    outcome.usage = find_processes(mesh, sim)
-    issued_before, stored_before = sim.status()["issued"], _stored(mesh)
-    for usage in outcome.usage.values():
-        usage.cpu_before_s = usage.cpu_s()
-    steal_before_s = steal_s()
-    with listening(mesh, outcome):
-        started_s = time.monotonic()
-        await asyncio.to_thread(sim.post, "/sim/rate", {"rate": rate})
-        while time.monotonic() - started_s < seconds:
-            await asyncio.sleep(MEMORY_EVERY_S)
-            for usage in outcome.usage.values():
-                usage.look()
-        await asyncio.to_thread(sim.post, "/sim/rate", {"rate": 0})
-        outcome.seconds = time.monotonic() - started_s
+@contextlib.contextmanager
+def clients_of(mesh: LocalMesh, load: Load, figures: Figures) -> Iterator[None]:
+    """Let clients of `/ws?symbols=*` note the delay of every trade, while inside; then add what they noted."""
+    command = [sys.executable, "-m", "tests.bench.clients", mesh.ws_url + "?symbols=*"]
+    command += ["--clients", str(load.clients), "--stalled", str(load.stalled)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT) as clients:
+        assert clients.stdin is not None
+        assert clients.stdout is not None
+        assert clients.stdout.readline() == "ready\n"
+        yield
+        clients.stdin.close()
+        figures |= json.loads(clients.stdout.readline())
+
+
+def run(fed: FedMesh, load: Load) -> Figures:
+    """Let the exchange trade for some time, wait until database and clients have everything, and say what it took.
+
+    Returns:
+        `sent`, `stored`, `lost`, `doubled`, `told` (of all clients together), `untold` (the share of sent trades that
+        a reading client did not get), `stored_after_s` (from the last trade sent to the last one stored), `seconds`,
+        `rate` (as it really was), `delay_ms.p50` and so on; and for each service `cpu_us`, `wait_us`, `wakes` and
+        `preempted`, all for one trade, and `peak_mb`; `bus.messages` and `bus.bytes`, in and out, for one trade.
+    """
+    figures: Figures = {}
+    issued_before, stored_before = fed.sim.status()["issued"], fed.count_stored()
+    with (
+        clients_of(fed.mesh, load, figures),
+        psycopg.connect(fed.mesh.env["DATABASE_URL"], autocommit=True) as database,
+    ):
+        meter = Meter([fed.mesh.process.pid, fed.sim.process.pid])
+        bus_before, steal_before_s, started_s = fed.bus(), steal_s(), time.monotonic()
+        fed.sim.post("/sim/rate", {"rate": load.rate})
+        time.sleep(load.seconds)
+        fed.sim.post("/sim/rate", {"rate": 0})
+        figures["seconds"] = time.monotonic() - started_s
         ended_s = time.monotonic()
-        outcome.sent = (await asyncio.to_thread(sim.status))["issued"] - issued_before
-        while outcome.stored < outcome.sent and time.monotonic() - ended_s < WHOLE_WITHIN_S:
-            await asyncio.sleep(0.1)
-            outcome.stored = await asyncio.to_thread(_stored, mesh) - stored_before
-            for usage in outcome.usage.values():
-                usage.look()
-        outcome.whole_after_s = time.monotonic() - ended_s
-    for usage in outcome.usage.values():
-        usage.cpu_used_s = usage.cpu_s() - usage.cpu_before_s
-    outcome.steal_s = steal_s() - steal_before_s
-    return outcome
+        sent = fed.sim.status()["issued"] - issued_before
+        stored = 0
+        while stored < sent and time.monotonic() - ended_s < WHOLE_WITHIN_S:
+            asked_s = time.monotonic()
+            row = database.execute("select count(*) from trades").fetchone()
+            assert row is not None
+            stored = row[0] - stored_before
+            time.sleep(max(0.05, 2 * (time.monotonic() - asked_s)))  # counting is work, too
+        figures["stored_after_s"] = time.monotonic() - ended_s
+        bus_after = fed.bus()
+        usage = meter.read()
+        figures["steal"] = (steal_s() - steal_before_s) / (time.monotonic() - started_s) / (psutil.cpu_count() or 1)
+    trades = max(sent, 1)
+    figures |= {"sent": sent, "stored": stored, "lost": max(sent - stored, 0), "doubled": max(stored - sent, 0)}
+    figures["rate"] = sent / figures["seconds"]
+    figures["untold"] = 1 - figures["told"] / trades / load.clients if load.clients else 0.0
+    figures |= {f"bus.{name}": (bus_after[name] - before) / trades for name, before in bus_before.items()}
+    for name, used in usage.items():
+        figures[f"cpu_us.{name}"] = used.cpu_s * 1e6 / trades
+        figures[f"wait_us.{name}"] = used.waited_s * 1e6 / trades
+        figures[f"wakes.{name}"] = used.wakes / trades
+        figures[f"preempted.{name}"] = used.preempted / trades
+        figures[f"peak_mb.{name}"] = used.peak_mb
+    for kind in ("cpu_us", "wait_us", "wakes", "preempted", "peak_mb"):
+        figures[f"{kind}.mesh"] = sum(figures[f"{kind}.{name}"] for name in usage if name != "sim")
+    return figures
 
 
 def steal_s() -> float:
     """Return how long this machine's processors have stood still because another machine had them."""
     return float(getattr(psutil.cpu_times(), "steal", 0.0))
-
-
-def _stored(mesh: LocalMesh) -> int:
-    return int(mesh.query("select count(*) from trades")[0][0])

@@ -52,3 +52,9 @@ def test_everything_wrong_is_said_at_once() -> None:
 def test_settings_that_contradict_each_other_are_refused(arguments: list[str]) -> None:
     with pytest.raises(SettingsError):
         parse_settings(arguments, {})
+
+
+def test_a_market_of_any_size_is_made_up_of_coins_with_a_number() -> None:
+    symbols = tuple(f"coin{number}usdt" for number in range(1, 301))
+
+    assert parse_settings(["--symbols", ",".join(symbols)], {}).symbols == symbols

@@ -1,0 +1,184 @@
+"""Clients of `/ws`, in a process of their own so that nothing but the mesh makes them late.
+
+    python -m tests.bench.clients ws://127.0.0.1:8080/ws?symbols=* [--clients 200] [--stalled 20]
+
+They write `ready`, note each trade's delay until stdin ends, wait until nothing more comes, and write their figures as
+JSON: `told`, how many trades all of them together were sent; `missed`, how many the gateway said it left out; `closed`,
+how often it let one go (that one comes back); and the percentiles of the delays. A client here costs the machine about
+a fifth of one that is made with a library, so what is measured is the mesh.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import re
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import numpy as np
+import uvloop
+
+from tests.bench.figures import Figures, percentiles
+
+QUIET_S: Final = 1.0
+QUIET_AT_THE_LATEST_S: Final = 30.0
+STALLED_BUFFER_BYTES: Final = 4096
+CONNECTED_AT_ONCE: Final = 50
+
+_TEXT, _PING = 0x81, 0x89
+_TIMESTAMP = re.compile(rb'"timestamp": ?"([^"Z]+)Z"')
+_LAGGED = re.compile(rb'"type": ?"lagged", ?"missed": ?(\d+)')
+
+
+@dataclass(slots=True)
+class Noted:
+    """What all clients of this process have received."""
+
+    times: list[tuple[float, list[bytes]]] = field(default_factory=list)  # when, and the timestamps of the trades
+    told: int = 0
+    missed: int = 0
+    closed: int = 0
+
+    def delays_ms(self) -> np.ndarray:
+        """Return how late each trade was, in milliseconds."""
+        issued = np.array([stamp.decode() for _, stamps in self.times for stamp in stamps], dtype="datetime64[us]")
+        received_us = np.repeat([at_s * 1e6 for at_s, _ in self.times], [len(stamps) for _, stamps in self.times])
+        return (received_us - issued.astype(np.int64)) / 1e3
+
+
+class FrameBuffer:
+    """The bytes of one connection, cut into the frames of a server (never masked); keeps what is not whole."""
+
+    def __init__(self) -> None:
+        self._held = b""
+
+    def frames(self, data: bytes) -> Iterator[tuple[int, bytes]]:
+        """Give the first byte and the payload of each frame that `data` completes."""
+        data = self._held + data if self._held else data
+        position = 0
+        while len(data) - position >= 4:
+            length, header = data[position + 1], 2
+            if length == 126:
+                length, header = int.from_bytes(data[position + 2 : position + 4]), 4
+            elif length == 127:
+                length, header = int.from_bytes(data[position + 2 : position + 10]), 10
+            end = position + header + length
+            if end > len(data):
+                break
+            yield data[position], data[position + header : end]
+            position = end
+        self._held = data[position:]
+
+
+class Client(asyncio.Protocol):
+    """One connection; a stalled one reads nothing after the handshake."""
+
+    def __init__(self, url: str, noted: Noted, *, stalled: bool) -> None:
+        parts = urlsplit(url)
+        self._handshake = (
+            f"GET {parts.path}?{parts.query} HTTP/1.1\r\nHost: {parts.netloc}\r\nUpgrade: websocket\r\n"
+            "Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+        ).encode()
+        self._noted = noted
+        self._stalled = stalled
+        self._head: bytes | None = b""
+        self._buffer = FrameBuffer()
+        self.open: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def connection_made(self, transport: Any) -> None:
+        self._transport = transport
+        transport.write(self._handshake)
+
+    def data_received(self, data: bytes) -> None:
+        if self._head is not None:
+            head, found, data = (self._head + data).partition(b"\r\n\r\n")
+            self._head = None if found else head
+            if not found:
+                return
+            assert b" 101 " in head.splitlines()[0], head
+            self.open.set_result(None)
+            if self._stalled:
+                self._transport.pause_reading()
+                return
+        texts = []
+        for kind, payload in self._buffer.frames(data):
+            if kind == _TEXT:
+                texts.append(payload)
+            elif kind == _PING:  # an empty pong: the server only needs to know that somebody is there
+                self._transport.write(b"\x8a\x80\x00\x00\x00\x00")
+        together = b"".join(texts)
+        if stamps := _TIMESTAMP.findall(together):
+            self._noted.times.append((time.time(), stamps))
+            self._noted.told += len(stamps)
+        if len(stamps) < len(texts):
+            self._noted.missed += sum(map(int, _LAGGED.findall(together)))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if not self.open.done():
+            self.open.set_exception(ConnectionError(f"refused: {self._head!r}"))
+        self.lost.set_result(None)
+
+
+async def connected(url: str, noted: Noted, *, stalled: bool) -> Client:
+    """Connect one client, and return it when it follows the trades."""
+    loop = asyncio.get_running_loop()
+    parts = urlsplit(url)
+    plain = socket.socket()
+    plain.setblocking(False)
+    if stalled:
+        plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, STALLED_BUFFER_BYTES)
+    await loop.sock_connect(plain, (parts.hostname, parts.port))
+    _, client = await loop.create_connection(lambda: Client(url, noted, stalled=stalled), sock=plain)
+    await client.open
+    return client
+
+
+async def follow(url: str, noted: Noted, client: Client, *, stalled: bool) -> None:
+    """Stay connected: a client that was let go comes back."""
+    while True:
+        await client.lost
+        noted.closed += not stalled
+        client = await connected(url, noted, stalled=stalled)
+
+
+async def main(url: str, clients: int, stalled: int) -> None:
+    """Follow until stdin ends and nothing more comes, then write what was noted."""
+    noted = Noted()
+    following = []
+    kinds = [False] * clients + [True] * stalled
+    for first in range(0, len(kinds), CONNECTED_AT_ONCE):
+        some = kinds[first : first + CONNECTED_AT_ONCE]
+        opened = await asyncio.gather(*(connected(url, noted, stalled=kind) for kind in some))
+        following += [
+            asyncio.create_task(follow(url, noted, client, stalled=kind))
+            for client, kind in zip(opened, some, strict=True)
+        ]
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
+    await asyncio.to_thread(sys.stdin.read)
+    ended_s, seen = time.monotonic(), -1
+    while noted.told > seen and time.monotonic() - ended_s < QUIET_AT_THE_LATEST_S:
+        seen = noted.told
+        await asyncio.sleep(QUIET_S)
+    for task in following:
+        task.cancel()
+    figures: Figures = {"told": noted.told, "missed": noted.missed, "closed": noted.closed}
+    figures |= percentiles(noted.delays_ms(), "delay_ms")
+    sys.stdout.write(json.dumps(figures) + "\n")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("url", help="of /ws, with its query")
+    parser.add_argument("--clients", type=int, default=1, help="how many read (default 1)")
+    parser.add_argument("--stalled", type=int, default=0, help="how many read nothing (default 0)")
+    given = parser.parse_args()
+    uvloop.run(main(given.url, given.clients, given.stalled))

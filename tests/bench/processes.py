@@ -1,0 +1,123 @@
+"""What the processes of a mesh have used so far, as Linux counts it in /proc."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import astuple, dataclass
+from pathlib import Path
+from typing import Final
+
+import psutil
+
+SERVICES: Final[Mapping[str, tuple[str, ...]]] = {
+    "sim": ("-m", "sim"),
+    "ingest": ("-m", "ingest"),
+    "nats": ("nats-server",),
+    "signal": ("-m", "signalsvc"),
+    "store": ("-m", "store"),
+    "postgres": ("postgres",),
+    "gateway": ("-m", "gateway"),
+}
+MESH: Final = tuple(name for name in SERVICES if name != "sim")
+
+
+@dataclass(frozen=True, slots=True)
+class Used:
+    """What a process has used since it started.
+
+    Attributes:
+        cpu_s: time on a processor.
+        waited_s: time its threads could have run and waited for a processor.
+        wakes: how often a thread went to sleep, so how often it had to be woken.
+        preempted: how often a thread had to make room for another one.
+        peak_mb: the most memory it had since `forget_peak`.
+    """
+
+    cpu_s: float = 0.0
+    waited_s: float = 0.0
+    wakes: int = 0
+    preempted: int = 0
+    peak_mb: float = 0.0
+
+    def __add__(self, other: Used) -> Used:
+        return Used(*(one + two for one, two in zip(astuple(self), astuple(other), strict=True)))
+
+    def since(self, before: Used) -> Used:
+        """Return what was used after `before`; the peak stays as it is."""
+        counted = (one - two for one, two in zip(astuple(self)[:-1], astuple(before)[:-1], strict=True))
+        return Used(*counted, self.peak_mb)
+
+
+def parse_stat(text: str, ticks_per_s: int) -> float:
+    """Return the seconds of CPU in `/proc/PID/stat`: fields 14 and 15, after a name that may hold anything."""
+    fields = text.rpartition(") ")[2].split()
+    return (int(fields[11]) + int(fields[12])) / ticks_per_s
+
+
+def parse_status(text: str) -> dict[str, int]:
+    """Return the numbers in `/proc/PID/status` by their names; kB as bytes."""
+    found = re.findall(r"^(\w+):\s+(\d+)( kB)?$", text, re.M)
+    return {name: int(number) * (1024 if unit else 1) for name, number, unit in found}
+
+
+def used(pid: int) -> Used:
+    """Return what a process and all its threads have used; nothing when it has ended."""
+    process, total = Path(f"/proc/{pid}"), Used()
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        cpu_s = parse_stat((process / "stat").read_text(), os.sysconf("SC_CLK_TCK"))
+        peak_bytes = parse_status((process / "status").read_text()).get("VmHWM", 0)
+        total += Used(cpu_s=cpu_s, peak_mb=peak_bytes / 1e6)
+        for thread in (process / "task").iterdir():
+            waited_ns = int((thread / "schedstat").read_text().split()[1])
+            status = parse_status((thread / "status").read_text())
+            wakes, preempted = status["voluntary_ctxt_switches"], status["nonvoluntary_ctxt_switches"]
+            total += Used(waited_s=waited_ns / 1e9, wakes=wakes, preempted=preempted)
+    return total
+
+
+def forget_peak(pid: int) -> None:
+    """Let a process' peak of memory begin anew at what it has now."""
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        Path(f"/proc/{pid}/clear_refs").write_text("5")
+
+
+def service_of(command: list[str]) -> str | None:
+    """Return which service this command line is, by its name in `SERVICES`; None for another program."""
+    for name, words in SERVICES.items():
+        if tuple(command[1 : 1 + len(words)]) == words if words[0] == "-m" else words[0] in Path(command[0]).name:
+            return name
+    return None
+
+
+def find_services(parents: Iterable[int]) -> dict[str, list[int]]:
+    """Return the process ids of each service among these processes and all below them; PostgreSQL's are many."""
+    found: dict[str, list[int]] = {name: [] for name in SERVICES}
+    for parent in parents:
+        for process in (psutil.Process(parent), *psutil.Process(parent).children(recursive=True)):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                name = service_of(process.cmdline() or [""])
+                if name is not None:
+                    found[name].append(process.pid)
+    return found
+
+
+class Meter:
+    """What the services below some processes use from now on; one that appears later counts from its start."""
+
+    def __init__(self, parents: Iterable[int]) -> None:
+        self._parents = list(parents)
+        self._before: dict[int, Used] = {}
+        for pids in find_services(self._parents).values():
+            for pid in pids:
+                forget_peak(pid)
+                self._before[pid] = used(pid)
+
+    def read(self) -> dict[str, Used]:
+        """Return what each service has used since this was made."""
+        return {
+            name: sum((used(pid).since(self._before.get(pid, Used())) for pid in pids), Used())
+            for name, pids in find_services(self._parents).items()
+        }

@@ -1,0 +1,64 @@
+"""Runs as tables for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from tests.bench.figures import Figures, Spread, ratio, spread
+from tests.bench.processes import SERVICES
+
+# The figures of the first table: title, name, how it is written.
+HEADLINE: Final = (
+    ("trades/s", "rate", "{:,.0f}"),
+    ("sent", "sent", "{:,.0f}"),
+    ("stored", "stored", "{:,.0f}"),
+    ("lost", "lost", "{:,.0f}"),
+    ("doubled", "doubled", "{:,.0f}"),
+    ("not told", "untold", "{:.2%}"),
+    ("stored after, s", "stored_after_s", "{:.2f}"),
+    ("delay p50, ms", "delay_ms.p50", "{:.2f}"),
+    ("delay p90, ms", "delay_ms.p90", "{:.2f}"),
+    ("delay p99, ms", "delay_ms.p99", "{:.2f}"),
+    ("delay max, ms", "delay_ms.max", "{:.1f}"),
+    ("CPU us a trade", "cpu_us.mesh", "{:,.1f}"),
+    ("wake-ups a trade", "wakes.mesh", "{:,.2f}"),
+    ("preempted a trade", "preempted.mesh", "{:,.3f}"),
+    ("waited for a CPU, us a trade", "wait_us.mesh", "{:,.1f}"),
+    ("bus messages a trade", "bus.messages", "{:,.2f}"),
+    ("bus bytes a trade", "bus.bytes", "{:,.0f}"),
+    ("peak memory, MB", "peak_mb.mesh", "{:,.0f}"),
+    ("time stolen by others", "steal", "{:.1%}"),
+)
+PER_SERVICE: Final = (
+    ("CPU us a trade", "cpu_us", "{:,.1f}"),
+    ("wake-ups a trade", "wakes", "{:,.2f}"),
+    ("peak memory, MB", "peak_mb", "{:,.0f}"),
+)
+
+
+def table(title: str, runs: Mapping[str, Sequence[Figures]]) -> str:
+    """Return the medians of each tree's runs, and their ratio to those of the last tree, with its spread.
+
+    Args:
+        title: the load.
+        runs: the runs of each tree by its name; the one to compare with is the last.
+    """
+    *_, old = runs
+    lines = [f"{title}: medians of {max(map(len, runs.values()))}"]
+    compared = f"{'ratio':>10}  (from - to)" if len(runs) > 1 else ""
+    lines.append(f"  {'':<32}" + "".join(f"{name[:14]:>15}" for name in runs) + compared)
+    per_service = [
+        (f"{words}: {service}", f"{kind}.{service}", form) for words, kind, form in PER_SERVICE for service in SERVICES
+    ]
+    for words, name, form in (*HEADLINE, *per_service):
+        found = {tree: spread(figures, name) for tree, figures in runs.items()}
+        if any(found.values()):
+            cells = "".join(f"{form.format(one.middle) if one else '-':>15}" for one in found.values())
+            ratios = [ratio(figures, runs[old], name) for tree, figures in runs.items() if tree != old]
+            lines.append(f"  {words:<32}{cells}" + "".join(map(_ratio_text, ratios)))
+    return "\n".join(lines)
+
+
+def _ratio_text(found: Spread | None) -> str:
+    return "" if found is None else f"{found.middle:>10.3f}  ({found.low:.2f} - {found.high:.2f})"

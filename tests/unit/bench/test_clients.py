@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+import itertools
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.bench.clients import FrameBuffer, Noted
+
+
+def frame(kind: int, payload: bytes) -> bytes:
+    if len(payload) < 126:
+        return bytes([kind, len(payload)]) + payload
+    if len(payload) < 65536:
+        return bytes([kind, 126]) + len(payload).to_bytes(2) + payload
+    return bytes([kind, 127]) + len(payload).to_bytes(8) + payload
+
+
+@given(st.lists(st.binary(min_size=2, max_size=300), max_size=5), st.lists(st.integers(0, 1500), max_size=9))
+def test_frames_are_whole_however_they_arrive(payloads: list[bytes], cuts: list[int]) -> None:
+    data = b"".join(frame(0x81, payload) for payload in payloads)
+    edges = [0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]
+
+    buffer = FrameBuffer()
+    found = [one for start, end in itertools.pairwise(edges) for one in buffer.frames(data[start:end])]
+
+    assert found == [(0x81, payload) for payload in payloads]
+
+
+def test_a_delay_is_from_the_trades_time_until_it_was_received() -> None:
+    noted = Noted(times=[(1.5, [b"1970-01-01T00:00:01.25", b"1970-01-01T00:00:01"]), (2, [b"1970-01-01T00:00:02"])])
+
+    assert noted.delays_ms().tolist() == [250.0, 500.0, 0.0]

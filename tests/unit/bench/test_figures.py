@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+import pytest
+
+from tests.bench.figures import Spread, percentiles, ratio, spread
+from tests.bench.report import table
+
+
+def test_percentiles_are_named_after_what_they_are_of() -> None:
+    found = percentiles(range(1, 102), "delay_ms")
+
+    assert found == {"delay_ms.p50": 51, "delay_ms.p90": 91, "delay_ms.p99": 100, "delay_ms.max": 101}
+    assert percentiles([], "delay_ms") == {}
+
+
+def test_a_spread_is_the_median_and_the_outermost_runs() -> None:
+    assert spread([{"x": 3.0}, {"x": 1.0}, {"x": 10.0}, {"y": 0.0}], "x") == Spread(3.0, 1.0, 10.0)
+    assert spread([{"y": 1.0}], "x") is None
+
+
+def test_a_ratio_compares_the_runs_that_followed_each_other() -> None:
+    new = [{"x": 1.0}, {"x": 2.0}, {"x": 8.0}]
+    old = [{"x": 2.0}, {"x": 4.0}, {"x": 2.0}]
+
+    assert ratio(new, old, "x") == Spread(0.5, 0.5, 4.0)
+    assert ratio(new, [{"x": 0.0}] * 3, "x") is None
+    assert ratio(new, old, "y") is None
+
+
+def test_the_table_names_every_tree_and_compares_with_the_last() -> None:
+    text = table("1,000/s", {"here": [{"sent": 10.0}], "8971ea4": [{"sent": 20.0}]})
+
+    assert "here" in text.splitlines()[1]
+    assert "8971ea4" in text.splitlines()[1]
+    [line] = [line for line in text.splitlines() if line.startswith("  sent ")]
+    assert line.split() == ["sent", "10", "20", "0.500", "(0.50", "-", "0.50)"]
+
+
+@pytest.mark.parametrize("runs", [[], [{}]])
+def test_a_figure_that_no_run_has_is_no_line(runs: list[dict[str, float]]) -> None:
+    assert "sent" not in table("x", {"here": [{"stored": 1.0}, *runs]})

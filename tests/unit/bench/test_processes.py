@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+import os
+
+from tests.bench.processes import Used, parse_stat, parse_status, service_of, used
+
+
+def test_the_cpu_time_is_found_behind_a_name_with_blanks_and_brackets() -> None:
+    stat = "7 (a) b (c)) S 1 7 7 0 -1 4194560 1 2 3 4 150 50 11 12 20 0 1 0 5 6 7"
+
+    assert parse_stat(stat, ticks_per_s=100) == 2.0
+
+
+def test_the_numbers_of_a_status_are_bytes_where_it_says_kb() -> None:
+    status = "Name:\tpython 3\nVmHWM:\t    12 kB\nThreads:\t3\nvoluntary_ctxt_switches:\t41\n"
+
+    assert parse_status(status) == {"VmHWM": 12 * 1024, "Threads": 3, "voluntary_ctxt_switches": 41}
+
+
+def test_a_service_is_told_by_its_command_line() -> None:
+    assert service_of(["/x/bin/python", "-m", "store"]) == "store"
+    assert service_of(["/x/bin/python", "-m", "signalsvc"]) == "signal"
+    assert service_of(["/x/bin/nats-server", "-c", "nats.conf"]) == "nats"
+    assert service_of(["postgres: checkpointer "]) == "postgres"
+    assert service_of(["/x/bin/python", "-m", "mesh.local.store"]) is None
+
+
+def test_what_was_used_since_leaves_the_peak_as_it_is() -> None:
+    now, before = Used(3.0, 2.0, 10, 5, 80.0), Used(1.0, 0.5, 4, 1, 90.0)
+
+    assert now.since(before) == Used(2.0, 1.5, 6, 4, 80.0)
+
+
+def test_a_running_process_has_used_something_and_one_that_has_ended_nothing() -> None:
+    ours = used(os.getpid())
+
+    assert ours.cpu_s > 0
+    assert ours.peak_mb > 1
+    assert used(2**22 + 1) == Used()
