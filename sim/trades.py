@@ -15,7 +15,7 @@ Trades = npt.NDArray[np.void]
 
 TRADE: Final = np.dtype(
     [
-        ("symbol", "u1"),  # index into the source's instruments
+        ("symbol", "u2"),  # index into the source's instruments
         ("trade_id", "i8"),
         ("price_e8", "i8"),
         ("quantity_e8", "i8"),

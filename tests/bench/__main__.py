@@ -24,7 +24,8 @@ from pathlib import Path
 from tests.bench.figures import Figures
 from tests.bench.report import table
 from tests.bench.trees import tree_at, tree_of_commit
-from tests.bench.whole_mesh import HERE, FedMesh, Load, Tree, fed_mesh, run
+from tests.bench.whole_mesh import FedMesh, Load, fed_mesh, run
+from tests.fixtures.mesh import HERE, Tree
 
 Runs = dict[str, dict[str, list[Figures]]]
 """The runs by load and by the name of the tree."""

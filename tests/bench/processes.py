@@ -6,7 +6,7 @@ import contextlib
 import os
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -43,12 +43,23 @@ class Used:
     peak_mb: float = 0.0
 
     def __add__(self, other: Used) -> Used:
-        return Used(*(one + two for one, two in zip(astuple(self), astuple(other), strict=True)))
+        return Used(
+            self.cpu_s + other.cpu_s,
+            self.waited_s + other.waited_s,
+            self.wakes + other.wakes,
+            self.preempted + other.preempted,
+            self.peak_mb + other.peak_mb,
+        )
 
     def since(self, before: Used) -> Used:
         """Return what was used after `before`; the peak stays as it is."""
-        counted = (one - two for one, two in zip(astuple(self)[:-1], astuple(before)[:-1], strict=True))
-        return Used(*counted, self.peak_mb)
+        return Used(
+            self.cpu_s - before.cpu_s,
+            self.waited_s - before.waited_s,
+            self.wakes - before.wakes,
+            self.preempted - before.preempted,
+            self.peak_mb,
+        )
 
 
 def parse_stat(text: str, ticks_per_s: int) -> float:

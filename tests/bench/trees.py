@@ -7,8 +7,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from tests.bench.whole_mesh import Tree
-from tests.fixtures.mesh import ROOT
+from tests.fixtures.mesh import ROOT, Tree
 
 CACHE: Final = ROOT / "build" / "bench"
 

@@ -21,25 +21,13 @@ import psycopg
 
 from tests.bench.figures import Figures
 from tests.bench.processes import Meter
-from tests.fixtures.mesh import ROOT, LocalMesh, running_mesh
+from tests.fixtures.mesh import HERE, ROOT, LocalMesh, Tree, running_mesh
 from tests.fixtures.ports import free_ports
 from tests.fixtures.sim import Sim, running_sim
 
 FOLLOWED_WITHIN_S: Final = 60.0
 WHOLE_WITHIN_S: Final = 120.0
 MADE_UP_AFTER: Final = ("btcusdt", "ethusdt", "solusdt", "bnbusdt", "xrpusdt", "dogeusdt")
-
-
-@dataclass(frozen=True, slots=True)
-class Tree:
-    """A checkout of this repository with an environment of its own."""
-
-    name: str
-    root: Path
-    python: str
-
-
-HERE: Final = Tree("here", ROOT, sys.executable)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +85,7 @@ def fed_mesh(directory: Path, *, tree: Tree = HERE, symbols: int = len(MADE_UP_A
     settings = {"VENUE": "binance", "SYMBOLS": names, "NATS_MONITOR_PORT": str(monitor_port)}
     with (
         running_sim("--rate", "0", "--pace", "even", "--symbols", names) as sim,
-        running_mesh(
-            directory, root=tree.root, python=tree.python, BINANCE_WS_URL=sim.ws, BINANCE_REST_URL=sim.rest, **settings
-        ) as mesh,
+        running_mesh(directory, tree, BINANCE_WS_URL=sim.ws, BINANCE_REST_URL=sim.rest, **settings) as mesh,
     ):
         deadline_s = time.monotonic() + FOLLOWED_WITHIN_S
         while len(sim.status()["streams"]) < symbols:

@@ -5,7 +5,7 @@ import hashlib
 import numpy as np
 import pytest
 
-from sim.instruments import INSTRUMENTS
+from sim.instruments import INSTRUMENTS, instrument_named
 from sim.market import GAPS, MEAN_LENGTH_E6, ORDER_LENGTHS, Market
 from sim.pacing import SLOT, Pace
 from sim.trades import Trades
@@ -108,3 +108,9 @@ def test_a_price_wanders_but_does_not_run_away() -> None:
         assert prices.min() > instrument.start_price_e8 * 9 // 10
         assert prices.max() < instrument.start_price_e8 * 11 // 10
         assert len(np.unique(prices)) > 10
+
+
+def test_three_hundred_coins_are_all_traded() -> None:
+    trades = take(Market(1, [instrument_named(f"coin{number}usdt") for number in range(300)]), 20_000)
+
+    assert set(trades["symbol"].tolist()) == set(range(300))
