@@ -87,6 +87,7 @@ _FIRST_US = 1_230_768_000_000_000
 """The year 2009: before it nobody traded any of this."""
 _SOON_REACHED = 20
 """So few ids too high the right ones pass by themselves, and then replace what was published with them."""
+_FEW = 32
 _BEHIND_US = 1_000_000
 """A repeat's time is not later than that of the newest trade; the venue's clocks differ by less than this."""
 
@@ -98,25 +99,32 @@ class RecentTrades:
     """
 
     def __init__(self, size: int = 512) -> None:
-        self._columns = np.zeros((5, size), np.int64)
-        self._count = 0
+        self._size = size
+        self._columns = np.empty((5, 0), np.int64)
+        self._later: list[TradeColumns] = []  # behind them, and not among them yet: hardly ever somebody asks
+        self._later_trades = 0
 
     def add(self, trades: TradeColumns) -> None:
         """Take trades behind the others."""
-        columns, size = self._columns, self._columns.shape[1]
-        count = min(len(trades), size)
-        columns[:, : size - count] = columns[:, count:]
-        for row, column in enumerate(_columns_of(trades)):
-            columns[row, size - count :] = column[-count:]
-        self._count = min(self._count + count, size)
+        self._later.append(trades)
+        self._later_trades += len(trades)
+        if self._later_trades >= self._size:
+            self._gather()
+
+    def _gather(self) -> Int64s:
+        if self._later:
+            later = np.array(_columns_of(concatenate(self._later)))
+            self._columns = np.concatenate((self._columns, later), axis=1)[:, -self._size :]
+            self._later, self._later_trades = [], 0
+        return self._columns
 
     def __len__(self) -> int:
-        return self._count
+        return min(self._columns.shape[1] + self._later_trades, self._size)
 
     @property
     def columns(self) -> tuple[Int64s, Int64s, Int64s]:
         """Ids, times and prices, the newest last."""
-        ids, time_us, price_e8 = self._columns[:3, self._columns.shape[1] - self._count :]
+        ids, time_us, price_e8 = self._gather()[:3]
         return ids, time_us, price_e8
 
     def of_ids(self, ids: Int64s, like: TradeColumns) -> TradeColumns:
@@ -127,7 +135,7 @@ class RecentTrades:
             like: whose venue, symbol and time of arrival the result gets.
 
         """
-        held = self._columns[:, self._columns.shape[1] - self._count :]
+        held = self._gather()
         trade_id, time_us, price_e8, quantity_e8, is_buyer_maker = held[:, np.isin(held[0], ids)].copy()
         return replace(
             like,
@@ -140,13 +148,13 @@ class RecentTrades:
 
     def correct(self, trades: TradeColumns) -> None:
         """Put trades in the place of those with their ids, as far as those are still here."""
-        held = self._columns[:, self._columns.shape[1] - self._count :]
+        held = self._gather()
         _, ours, theirs = np.intersect1d(held[0], trades.trade_id, return_indices=True)
         for row, column in enumerate(_columns_of(trades)):
             held[row, ours] = column[theirs]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class KnownTrades:
     """What the trades of a symbol are judged against.
 
@@ -220,6 +228,7 @@ class Quarantine:
 
     def __init__(self, bounds: Bounds | None = None) -> None:
         self.bounds = bounds or Bounds()
+        self._jump_us, self._ahead_us = self.bounds.max_time_jump_us, self.bounds.max_time_ahead_us
         self._held: list[QuarantinedTrades] = []
         self._rest_contradicts = False
         self._disputes: list[QuarantinedTrades] = []
@@ -235,6 +244,11 @@ class Quarantine:
         """The ids of which REST shall say which trade they are, rising."""
         ids = {id_ for doubted in self._disputes for id_ in doubted.trades.trade_id.tolist()}
         return sorted(ids | self._said.keys())
+
+    @property
+    def doubts(self) -> bool:
+        """Whether anything is held or disputed."""
+        return bool(self._held or self._disputes or self._said)
 
     @property
     def held(self) -> tuple[QuarantinedTrades, ...]:
@@ -262,14 +276,14 @@ class Quarantine:
 
         """
         ids, times = trades.trade_id, trades.time_us
-        if (
-            not self._held
-            and known.last_id is not None
-            and int(ids.min()) > known.last_id
-            and int(ids.max()) <= max(known.head_id, known.last_id) + self.bounds.max_id_jump
-            and self._all_near(times, known, trades.received_time_us)
-        ):
-            return Verdict(trades)
+        if not self._held and known.last_id is not None:
+            lowest_id, highest_id = extremes(ids)
+            if (
+                lowest_id > known.last_id
+                and highest_id <= max(known.head_id, known.last_id) + self.bounds.max_id_jump
+                and self._all_near(times, known, trades.received_time_us)
+            ):
+                return Verdict(trades)
         verdict = Verdict()
         if known.last_id is None:
             return self._begin(trades, known, now_s, verdict)
@@ -568,7 +582,9 @@ class Quarantine:
     # Inside, what is plausible
 
     def _all_near(self, times: Int64s, known: KnownTrades, received_us: int) -> bool:
-        earliest, latest = int(times.min()), int(times.max())
+        earliest, latest = extremes(times)
+        if received_us - self._jump_us <= earliest and latest <= received_us + self._ahead_us:
+            return True  # one of the intervals, and nearly always the one
         return any(low <= earliest and latest <= high for low, high in self._intervals(known, received_us))
 
     def _near(self, times: Int64s, known: KnownTrades, received_us: int, more: Sequence[int] = ()) -> Bools:
@@ -578,7 +594,7 @@ class Quarantine:
         return near
 
     def _intervals(self, known: KnownTrades, received_us: int, more: Sequence[int] = ()) -> list[tuple[int, int]]:
-        jump_us, ahead_us = self.bounds.max_time_jump_us, self.bounds.max_time_ahead_us
+        jump_us, ahead_us = self._jump_us, self._ahead_us
         if received_us + ahead_us < max(known.last_time_us, known.venue_time_us):
             ahead_us = jump_us  # the clock here is behind the venue's: it proves nothing
         around = [received_us, *more, *filter(None, (known.last_time_us, known.venue_time_us))]
@@ -843,6 +859,19 @@ def is_same_count(told: TradeColumns, recent: RecentTrades) -> bool:
     """
     there = np.isin(told.trade_id, recent.columns[0])
     return bool((there & ~_conflicts(told, recent)).any())
+
+
+def extremes(column: Int64s) -> tuple[int, int]:
+    """Return the lowest and the highest number of a column.
+
+    Args:
+        column: int64 of shape (n,), at least one; of few Python has found them before numpy has begun.
+
+    """
+    if len(column) <= _FEW:
+        values = column.tolist()
+        return min(values), max(values)
+    return int(column.min()), int(column.max())
 
 
 def _columns_of(trades: TradeColumns) -> tuple[Int64s, ...]:

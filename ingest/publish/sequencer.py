@@ -314,7 +314,10 @@ class Sequencer:
 
 def _consecutive(trades: TradeColumns) -> bool:
     ids = trades.trade_id
-    return len(ids) == 1 or bool((ids[1:] - ids[:-1] == 1).all())
+    if len(ids) <= 32:  # Python has compared so few before numpy has begun
+        few = ids.tolist()
+        return few == list(range(few[0], few[0] + len(few)))
+    return bool((ids[1:] - ids[:-1] == 1).all())
 
 
 def _differ(trades: TradeColumns, others: TradeColumns) -> Bools:

@@ -21,6 +21,7 @@ from ingest.publish.quarantine import (
     QuarantinedTrades,
     RecentTrades,
     Verdict,
+    extremes,
     implausible_past,
     is_same_count,
 )
@@ -313,28 +314,28 @@ class TradePublisher:
             return
         if not len(trades):
             return
+        now_s = _now_s()
         if live:
-            self._received_s[trades.symbol] = _now_s()
+            self._received_s[trades.symbol] = now_s
             metrics.LAG.observe(max(0.0, (trades.received_time_us - int(trades.time_us[-1])) / 1e6))
         last_time_us = followed.sequencer.last_time_us
         async with self._lock:
             if live and last_time_us and int(trades.time_us[-1]) > last_time_us + LATER_US:
                 followed.standing_still += len(trades)  # what passes makes it 0
-            verdict = followed.quarantine.examine(trades, self._known(followed), now_s=_now_s(), live=live)
+            verdict = followed.quarantine.examine(trades, self._known(followed), now_s=now_s, live=live)
             await self._pass(trades.symbol, followed, verdict, live=live)
         if not live:
             await self.settle(trades.symbol, trades)
         if followed.sequencer.gap is not None:
             for call in self._call_on_gap:
                 call(trades.symbol)
-        if self.doubts(trades.symbol):
+        if followed.quarantine.doubts:
             for call in self._call_on_doubt:
                 call(trades.symbol)
 
     def doubts(self, symbol: str) -> bool:
         """Return whether trades of a symbol are held because they cannot be right."""
-        quarantine = self._followed[symbol].quarantine
-        return bool(quarantine.held or quarantine.disputed_ids)
+        return self._followed[symbol].quarantine.doubts
 
     async def judge(self, symbol: str, newest: TradeColumns | None) -> None:
         """Take REST's word about the trades of a symbol that are doubted: its newest ones, None when it has none.
@@ -638,7 +639,7 @@ class TradePublisher:
         self._followed[symbol].standing_still = 0
         due = _shifted(due, self._followed[symbol].epoch * epochs.IDS)
         for start in range(0, len(due), MAX_BATCH):
-            part = due.rows(slice(start, start + MAX_BATCH))
+            part = due if len(due) <= MAX_BATCH else due.rows(slice(start, start + MAX_BATCH))
             message_id = f"{self.venue}.{subjects.token(symbol)}.{part.trade_id[0]}-{part.trade_id[-1]}"
             await self._send(part, message_id, None)
 
@@ -711,7 +712,7 @@ class TradePublisher:
         passed = verdict.passed
         if passed is None:
             return
-        followed.head_id = max(followed.head_id, int(passed.trade_id.max()))
+        followed.head_id = max(followed.head_id, extremes(passed.trade_id)[1])
         if live:
             self._venue_time_us = int(passed.time_us[-1])
         due = followed.sequencer.push(passed, _now_s(), live=live)

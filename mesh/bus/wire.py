@@ -97,7 +97,25 @@ _SAME_NAMES = tuple(
 
 def encode_trades(trades: TradeColumns) -> bytes:
     """Return the bytes of a `tickmesh.v1.TradeBatch`."""
-    return bytes(_trade_twin(trades).SerializeToString(deterministic=True))
+    length = len(trades)
+    assert 0 < length <= MAX_BATCH_TRADES, f"a batch of {length} trades"
+    received = TradeTwin(received_time_us=trades.received_time_us).SerializeToString()
+    pieces = [_trade_names(trades.venue, trades.symbol), received]
+    for head, (name, dtype) in zip(_trade_heads(length), _TRADE_DTYPES.items(), strict=True):
+        pieces += (head, _to_bytes(getattr(trades, name), dtype))
+    return b"".join(pieces)
+
+
+@lru_cache(maxsize=4096)
+def _trade_names(venue: str, symbol: str) -> bytes:
+    return bytes(TradeTwin(venue=venue, symbol=symbol).SerializeToString())
+
+
+@lru_cache(maxsize=1024)
+def _trade_heads(length: int) -> list[bytes]:
+    """Return what stands before each column of trades: the same in every batch of that length."""
+    columns = {name: bytes(length * dtype.itemsize) for name, dtype in _TRADE_DTYPES.items()}
+    return [TradeTwin(**{name: column}).SerializeToString()[: -len(column)] for name, column in columns.items()]
 
 
 def decode_trades(payload: bytes) -> TradeColumns:
