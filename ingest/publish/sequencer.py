@@ -315,7 +315,7 @@ class Sequencer:
 def _consecutive(trades: TradeColumns) -> bool:
     ids = trades.trade_id
     if len(ids) <= 32:  # Python has compared so few before numpy has begun
-        few = ids.tolist()
+        few: list[int] = ids.tolist()
         return few == list(range(few[0], few[0] + len(few)))
     return bool((ids[1:] - ids[:-1] == 1).all())
 
