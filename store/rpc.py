@@ -5,9 +5,8 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from google.protobuf.timestamp_pb2 import Timestamp
-
 from mesh.service.errors import NotReady
+from mesh.service.status import timestamp
 from mesh.values import epochs
 from store.catalog_view import CatalogView
 from store.database import Database, fetch_all, fetch_dicts
@@ -87,7 +86,6 @@ class StoreServicer(store_pb2_grpc.StoreServiceServicer):
 
 
 def _add(response: store_pb2.ListTradesResponse, row: sql.TradeRow, venue: str, symbol: str) -> None:
-    seconds, rest_us = divmod(row.time_us, 1_000_000)
     response.trades.add(
         venue=venue,
         symbol=symbol,
@@ -95,6 +93,6 @@ def _add(response: store_pb2.ListTradesResponse, row: sql.TradeRow, venue: str, 
         epoch=epochs.epoch_of(row.trade_id),
         price_e8=row.price_e8,
         quantity_e8=row.quantity_e8,
-        timestamp=Timestamp(seconds=seconds, nanos=rest_us * 1000),
+        timestamp=timestamp(row.time_us),
         side=trade_pb2.SIDE_SELL if row.is_buyer_maker else trade_pb2.SIDE_BUY,
     )

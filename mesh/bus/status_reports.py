@@ -65,21 +65,19 @@ async def reporting(
         describe(report)
         return report
 
-    def payload(*, stopped: bool = False) -> bytes:
-        return control.encode(current(stopped=stopped))
-
     async def tell() -> None:
         # Without waiting for an answer: where the bus takes nothing, that no report arrives says so. While it is away
         # nothing is left for later: old reports would arrive as new ones, and take the room of what trades need.
         if bus.connected:
             with contextlib.suppress(NatsError):
-                await bus.client.publish(subjects.status(service), payload())
+                await bus.client.publish(subjects.status(service), control.encode(current()))
 
     async def tell_stopped() -> None:
         # This one has to be kept, for the next start.
         with contextlib.suppress(NatsError, TimeoutError):
             if bus.connected:
-                await bus.js.publish(subjects.status(service), payload(stopped=True), timeout=_KEPT_WITHIN_S)
+                last = control.encode(current(stopped=True))
+                await bus.js.publish(subjects.status(service), last, timeout=_KEPT_WITHIN_S)
 
     async def keep_telling() -> None:
         while True:

@@ -25,7 +25,7 @@
      |    +-- RequestRejected        ingest.http.errors: it refused this request
      |         +-- EndpointNotOffered    ingest.http.errors: it does not have that path
      +-- HandshakeError              ingest.websocket.venue_socket: no WebSocket was opened
-     +-- SharedSessionsError         store.database.session: a pooler hands out other sessions
+     +-- SharedSessionsError         store.database.connection: a pooler hands out other sessions
      +-- WrongSchemaError            store.database.migrations: a schema this code may not write into
      +-- PositionMovedError          store.intake.position: somebody else moved the position
      +-- BadInput                    gateway.errors: what an HTTP client sent cannot be read

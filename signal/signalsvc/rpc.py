@@ -6,9 +6,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from google.protobuf.timestamp_pb2 import Timestamp
-
 from mesh.service.errors import InvalidRequest, NotReady, TooMany
+from mesh.service.status import timestamp
 from mesh.values import epochs
 from mesh.values.signals import SIGNALS
 from signalsvc.engine import Engine, Latest
@@ -105,7 +104,7 @@ class SignalServicer(signal_pb2_grpc.SignalServiceServicer):
             price_e8=last.price_e8,
             quantity_e8=last.quantity_e8,
             trade_id=epochs.venue_id(last.trade_id),
-            timestamp=_timestamp(last.time_us),
+            timestamp=timestamp(last.time_us),
             epoch=epochs.epoch_of(last.trade_id),
         )
 
@@ -115,7 +114,7 @@ class SignalServicer(signal_pb2_grpc.SignalServiceServicer):
         last = self._latest(request.symbol)
         signals: dict[str, Any] = {_STATS_NAMES[name]: value for name, value in last.signals.items()}
         return signal_pb2.GetStatsResponse(
-            venue=last.venue, symbol=last.symbol, timestamp=_timestamp(last.time_us), **signals
+            venue=last.venue, symbol=last.symbol, timestamp=timestamp(last.time_us), **signals
         )
 
     async def Watch(  # noqa: N802
@@ -186,7 +185,3 @@ class SignalServicer(signal_pb2_grpc.SignalServiceServicer):
             rests = f": it rests, {self._selection.venue} says {status}" if status not in ("", TRADING) else ""
             raise NotReady(f"no trade of {symbol} has come yet{rests}")
         return latest
-
-
-def _timestamp(time_us: int) -> Timestamp:
-    return Timestamp(seconds=time_us // 1_000_000, nanos=time_us % 1_000_000 * 1000)

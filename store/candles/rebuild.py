@@ -11,8 +11,7 @@ from __future__ import annotations
 import datetime as dt
 import math
 from collections.abc import Sequence, Set
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -24,8 +23,7 @@ from store.database import Connection, fetch_all
 _BATCH = 1000
 
 
-@dataclass(frozen=True, slots=True)
-class SeriesName:
+class SeriesName(NamedTuple):
     """Which series of candles: of which venue and symbol, and of which interval, such as `1m`."""
 
     venue: str
@@ -47,7 +45,7 @@ async def follow(connection: Connection, name: SeriesName, first: dt.datetime, p
         warm: whether that candle has all its indicators.
 
     """
-    asked = _asked(name) | {"time": first}
+    asked = name._asdict() | {"time": first}
     before = await (await connection.execute(sql.LAST_BEFORE, asked)).fetchone()
     if before is None:
         return
@@ -86,7 +84,7 @@ async def _renew(
     # So long that the moving average of an unchanged batch's last candle has seen no other candles.
     limit = max(_BATCH, periods.candle_sma_period)
     while True:
-        asked = _asked(name) | {"time": first, "limit": limit}
+        asked = name._asdict() | {"time": first, "limit": limit}
         rows = await fetch_all(connection, sql.READ_FROM, asked)
         changed = []
         kept: list[float | None] = []
@@ -98,7 +96,7 @@ async def _renew(
                 changed.append((time, int(time not in made), *kept))
         if changed:
             columns = map(list, zip(*changed, strict=True))
-            which = (*_asked(name).values(), changed[0][0], changed[-1][0])
+            which = (*name, changed[0][0], changed[-1][0])
             await connection.execute(sql.SET_INDICATORS, (*columns, *which))
         if len(rows) < limit or (not changed and None not in kept and rows[0][0] > last):
             return
@@ -125,13 +123,9 @@ def _close(series: CandleSeries, rows: Sequence[Any]) -> list[Indicators]:
 
 
 async def _read_before(connection: Connection, name: SeriesName, first: dt.datetime, *, limit: int) -> list[Any]:
-    asked = _asked(name) | {"time": first, "limit": limit}
+    asked = name._asdict() | {"time": first, "limit": limit}
     return (await fetch_all(connection, sql.READ_BEFORE, asked))[::-1]
 
 
 def _indicators(values: Sequence[float | None]) -> Indicators:
     return Indicators(*(math.nan if value is None else value for value in values))
-
-
-def _asked(name: SeriesName) -> dict[str, object]:
-    return {"venue": name.venue, "symbol": name.symbol, "interval": name.interval}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from store.database.connection import Database
-from store.database.session import Connection, fetch_all, fetch_dicts
+from store.database.connection import Connection, Database, fetch_all, fetch_dicts
 
 __all__ = ["Connection", "Database", "copy_rows", "errors", "fetch_all", "fetch_dicts", "times"]

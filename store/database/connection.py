@@ -10,26 +10,28 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import psycopg
 from psycopg import AsyncConnection
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool, PoolTimeout, TooManyRequests
 
 from mesh.service.backoff import backoff
-from mesh.service.errors import NotReady
+from mesh.service.errors import NotReady, TickmeshError
 from mesh.service.health import Health
 from mesh.service.logs import LogThrottle
 from store.database.errors import ErrorReaction, first_line, is_transient, max_attempts, reaction
 from store.database.migrations import WrongSchemaError, migrate
-from store.database.session import CONNINFO, Connection, prepare_session, require_own_session
 
 log = logging.getLogger("store.database")
 
 T = TypeVar("T")
+Connection: TypeAlias = AsyncConnection[tuple[Any, ...]]
+Parameters: TypeAlias = Sequence[Any] | Mapping[str, Any]
 
 READERS = 4
 """Connections for requests from outside; more of these wait a moment, at most _MAX_WAITING."""
@@ -76,7 +78,7 @@ class Database:
     """
 
     def __init__(self, url: str, *, health: Health, give_up: Callable[[], bool] = lambda: False) -> None:
-        self._conninfo = make_conninfo(url, **CONNINFO)
+        self._conninfo = make_conninfo(url, **_CONNINFO)
         parts = conninfo_to_dict(self._conninfo)
         self.shown = f"{parts.get('host', 'localhost')}:{parts.get('port', 5432)}/{parts.get('dbname', '')}"
         self._health = health
@@ -108,7 +110,7 @@ class Database:
     def _pool(self, name: str, size: int, max_waiting: int) -> AsyncConnectionPool[Connection]:
         async def configure(connection: Connection) -> None:
             limit = f"{READ_LIMIT_S:g}s"
-            await prepare_session(connection, default_transaction_read_only="on", statement_timeout=limit)
+            await _prepare_session(connection, default_transaction_read_only="on", statement_timeout=limit)
 
         return AsyncConnectionPool[Connection](
             make_conninfo(self._conninfo, application_name=name),
@@ -256,11 +258,11 @@ class Database:
         if self._writer is None or self._writer.closed:
             connection = await AsyncConnection.connect(self._conninfo, autocommit=True)
             try:
-                await prepare_session(connection)
-                await require_own_session(connection, self._conninfo)
+                await _prepare_session(connection)
+                await _require_own_session(connection, self._conninfo)
                 await migrate(connection)
                 limits = {"statement_timeout": f"{_WRITE_LIMIT_S}s", "lock_timeout": f"{_LOCK_LIMIT_S}s"}
-                await prepare_session(connection, **limits)
+                await _prepare_session(connection, **limits)
             except BaseException:
                 await connection.close()
                 raise
@@ -275,7 +277,7 @@ class Database:
         if self._pinger is None or self._pinger.closed:
             conninfo = make_conninfo(self._conninfo, application_name="tickmesh-store-health")
             self._pinger = await AsyncConnection.connect(conninfo, autocommit=True)
-            await prepare_session(self._pinger)
+            await _prepare_session(self._pinger)
         return self._pinger
 
     async def _close_pinger(self) -> None:
@@ -308,3 +310,145 @@ class Database:
         self._health.set("database", False)
         if self._log_throttle.due(asyncio.get_running_loop().time()):
             log.warning("waiting for the database at %s: %s", self.shown, why)
+
+
+# Sessions of the server: what is set in each of them, and whether each connection has one to itself
+
+_CONNINFO: dict[str, str | int] = {
+    "application_name": "tickmesh-store",
+    "client_encoding": "UTF8",
+    "connect_timeout": 5,
+    # A server that vanished without a word is noticed within some 15 s.
+    "keepalives_idle": 5,
+    "keepalives_interval": 3,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 15_000,
+}
+"""Parameters of every connection, beside those of the URL."""
+
+# What this code relies on, whatever a role or a database is set to. By SET and not by `options=`, so that it works
+# through PgBouncer, too. A limit of the role's own on time must not end a write in its midst again and again.
+_RELIED_ON = {
+    "DateStyle": "ISO, YMD",
+    "TimeZone": "UTC",
+    "IntervalStyle": "postgres",
+    "bytea_output": "hex",
+    "extra_float_digits": "1",
+    "standard_conforming_strings": "on",
+    "array_nulls": "on",
+    "row_security": "off",  # rows that a policy hides would count as lost: better an error
+    "default_transaction_isolation": "read committed",
+    "default_transaction_deferrable": "off",
+    "statement_timeout": "0",
+    "lock_timeout": "0",
+    "idle_in_transaction_session_timeout": "60s",
+    "idle_session_timeout": "0",
+    "transaction_timeout": "0",
+}
+_SET = """
+SELECT set_config(wanted.name, wanted.value, false)
+FROM unnest(%s::text[], %s::text[]) AS wanted (name, value)
+JOIN pg_settings ON lower(pg_settings.name) = lower(wanted.name)
+"""
+# Only where they cannot do: somebody may keep our tables in a schema of their own, or wait for a standby at commits.
+_MEND = """
+SELECT CASE WHEN current_schema() IS NULL THEN set_config('search_path', '"$user", public', false) END,
+    CASE WHEN current_setting('synchronous_commit') = 'off' THEN set_config('synchronous_commit', 'on', false) END
+"""
+# A server process, whichever server of several it belongs to. The time as a number: the DateStyle may be any.
+_PROCESS = """
+SELECT pg_backend_pid(),
+    (SELECT (extract(epoch FROM backend_start) * 1000000)::bigint FROM pg_stat_activity WHERE pid = pg_backend_pid())
+"""
+_LOOK_TIMES = 3
+_LOOK_LIMIT_S = 10.0
+
+
+class SharedSessionsError(TickmeshError):
+    """A pooler hands the same session of the server to several connections in turn."""
+
+
+async def fetch_all(
+    connection: Connection, statement: str, parameters: Parameters | None = None
+) -> list[tuple[Any, ...]]:
+    """Return all rows that a statement gives.
+
+    Args:
+        connection: any.
+        statement: the SQL.
+        parameters: in its placeholders' order, or by their names.
+
+    """
+    return await (await connection.execute(statement, parameters)).fetchall()
+
+
+async def fetch_dicts(connection: Connection, statement: str, parameters: Parameters) -> list[dict[str, Any]]:
+    """Return all rows that a statement gives, by the names of its columns.
+
+    Args:
+        connection: any.
+        statement: the SQL.
+        parameters: in its placeholders' order, or by their names.
+
+    """
+    async with connection.cursor(row_factory=dict_row) as cursor:
+        return await (await cursor.execute(statement, parameters)).fetchall()
+
+
+async def _prepare_session(connection: Connection, **changes: str) -> None:
+    """Set what this code relies on in a session that has just begun.
+
+    Args:
+        connection: in autocommit mode.
+        changes: further settings, by name.
+
+    """
+    await connection.execute("SET statement_timeout = 0")  # before all else, which a role's own might end
+    settings = _RELIED_ON | changes
+    await connection.execute(_SET, (list(settings), list(settings.values())))
+    await connection.execute(_MEND)
+
+
+async def _require_own_session(connection: Connection, conninfo: str) -> None:
+    """Make sure that a connection has a session of the server to itself, by opening another one for a moment.
+
+    Args:
+        connection: open and in autocommit mode.
+        conninfo: how to open the other one.
+
+    Raises:
+        SharedSessionsError: the sessions are shared.
+        psycopg.Error, TimeoutError: the database is unavailable.
+
+    """
+    async with asyncio.timeout(_LOOK_LIMIT_S):
+        other = await AsyncConnection.connect(conninfo, autocommit=True)
+        try:
+            await other.execute("SET statement_timeout = 0")
+            await require_own_sessions(connection, other)
+        finally:
+            await other.close()
+
+
+async def require_own_sessions(*connections: Connection) -> None:
+    """Make sure that each connection has a session of the server to itself.
+
+    Behind a pooler in transaction mode what one connection sets counts for the others: reads would have no limits, and
+    writes would be refused as if the connection could only read.
+
+    Args:
+        connections: at least two, open and in autocommit mode.
+
+    Raises:
+        SharedSessionsError: two of them were in the same session, or one was in two.
+
+    """
+    seen: list[set[object]] = [set() for _ in connections]
+    for _ in range(_LOOK_TIMES):
+        for connection, processes in zip(connections, seen, strict=True):
+            processes.update(await fetch_all(connection, _PROCESS))
+    if len(set().union(*seen)) != len(connections) or any(len(processes) != 1 for processes in seen):
+        raise SharedSessionsError(
+            "the database is behind a pooler that gives connections no sessions of their own (PgBouncer in transaction "
+            "mode?), expected pool_mode = session or the server itself: correct DATABASE_URL or the pooler"
+        )

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import pytest
 from psycopg import AsyncConnection
 
-from store.database.session import SharedSessionsError, require_own_sessions
+from store.database.connection import SharedSessionsError, require_own_sessions
 from tests.fixtures.nats import NatsServer
 from tests.fixtures.ports import free_ports
 from tests.fixtures.postgres import PostgresServer
