@@ -1,6 +1,6 @@
 """Intake: from the bus into the database. Trades, closed candles and the venue's minutes, each from its own position.
 
-`batch` decides when to write, `trade_writer` writes trades and their ledger in one transaction, `position` keeps how
+`trades` decides when to write, `trade_writer` writes trades and their ledger in one transaction, `position` keeps how
 far each stream is stored, `replay` tries dead letters again.
 """
 

@@ -63,7 +63,6 @@ PURE = [
     "signal/signalsvc/engine.py",
     "signal/signalsvc/selection.py",
     "store/database/copy_rows.py",
-    "store/intake/batch.py",
     "store/queries/sql.py",
     "store/ledger/sql.py",
     "store/ledger/ranges.py",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mesh.bus.reader import Message
-from store.intake.batch import MAX_BYTES, Batch, PendingMessage
+from store.intake.trades import MAX_BYTES, Batch, PendingMessage
 from tests.fixtures.trades import columns
 
 
