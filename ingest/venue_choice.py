@@ -19,8 +19,7 @@ from ingest.http.errors import VenueRequestError, VenueUnavailable
 from ingest.network import Network
 from ingest.settings import IngestSettings
 from ingest.venue import Venue, VenueAdapter
-from ingest.websocket.frame_queue import FrameQueue
-from ingest.websocket.venue_socket import HandshakeError, open_socket, refused_words
+from ingest.websocket.venue_socket import FrameQueue, HandshakeError, open_socket, refused_words
 from mesh.bus import control, subjects
 from mesh.bus.connection import Bus
 from mesh.service.backoff import backoff

@@ -2,4 +2,4 @@
 
 from __future__ import annotations
 
-__all__ = ["connection", "frame_queue", "session", "silence_watchdog", "stream", "venue_socket"]
+__all__ = ["connection", "session", "silence_watchdog", "stream", "venue_socket"]

@@ -14,7 +14,6 @@ from ingest.publish.bad_frames import BadFrames
 from ingest.publish.trade_publisher import TradePublisher
 from ingest.venue import Venue
 from ingest.websocket.coalescer import Coalescer
-from ingest.websocket.frame_queue import FrameQueue
 from ingest.websocket.host_rotation import Endpoint
 from ingest.websocket.session import (
     Event,
@@ -27,7 +26,7 @@ from ingest.websocket.session import (
     UnknownSeen,
 )
 from ingest.websocket.silence_watchdog import Doubt, SilenceWatchdog
-from ingest.websocket.venue_socket import HandshakeError, VenueSocket, open_socket, refused_words
+from ingest.websocket.venue_socket import FrameQueue, HandshakeError, VenueSocket, open_socket, refused_words
 from mesh.bus import control, subjects
 from mesh.bus.outgoing_queue import OutgoingMessage, OutgoingQueue
 from mesh.bus.subjects import MESSAGE_ID

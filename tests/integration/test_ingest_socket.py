@@ -12,8 +12,7 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.http11 import Request
 
 from ingest.network import Network
-from ingest.websocket.frame_queue import FrameQueue
-from ingest.websocket.venue_socket import MAX_FRAME_BYTES, VenueSocket, open_socket
+from ingest.websocket.venue_socket import MAX_FRAME_BYTES, FrameQueue, VenueSocket, open_socket
 
 
 @asynccontextmanager
