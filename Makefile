@@ -104,8 +104,28 @@ timescale-test: $(VENV)/installed ## run store's tests on a real TimescaleDB (at
 docker-test: $(VENV)/installed ## build the images, start them, test them, and stop them
 	$(PYTEST) tests/e2e/test_compose.py
 
-bench: $(VENV)/installed ## measure the whole mesh: loss, delay, CPU and memory
-	$(PY) -m tests.bench
+# One after the other whatever `make -j` says: what runs at the same time is measured, too.
+bench: ## measure everything, in about ten minutes: the whole mesh, then each stage alone (OPTIONS="--seconds 20")
+	@for what in mesh ingest signal store gateway libsignal; do $(MAKE) --no-print-directory -j1 bench-$$what || exit; done
+
+bench-mesh: $(VENV)/installed ## measure the whole mesh: loss, delay, CPU, wake-ups and memory (OPTIONS="--against-commit SHA": beside another commit)
+	$(PY) -m tests.bench $(OPTIONS)
+
+bench-ingest: $(VENV)/installed ## measure ingest alone, from the venue's socket to the bus
+	$(PY) -m tests.bench.bench_ingest
+
+bench-signal: $(VENV)/installed ## measure signal alone, from bus to bus, and how fast it replays
+	$(PY) -m tests.bench.bench_readers signal
+
+bench-store: $(VENV)/installed ## measure store alone, from the bus to the database, beside a bare COPY
+	$(PY) -m tests.bench.bench_readers store
+	$(PY) -m tests.bench.bench_store
+
+bench-gateway: $(VENV)/installed ## measure the gateway alone: deliveries, delay, REST, a flood
+	$(PY) -m tests.bench.bench_gateway --seconds 2
+
+bench-libsignal: $(VENV)/installed ## measure libsignal as Python calls it
+	$(PY) -m tests.bench.bench_libsignal
 
 chaos: $(VENV)/installed ## inject every fault into a whole mesh, and count what was lost (OPTIONS="--short" for less)
 	$(PY) -m tests.chaos $(OPTIONS)
@@ -169,4 +189,4 @@ $(VENV)/installed: $(VENV)/modules pyproject.toml $(LIBSIGNAL)
 always:
 
 .PHONY: always help run stop tui status env logs $(LOGS:%=logs-%) build pin-images clean purge test slow-test e2e libsignal-test timescale-test docker-test \
-	bench chaos fuzz fuzz-hour lint types gen docs readme
+	bench bench-mesh bench-ingest bench-signal bench-store bench-gateway bench-libsignal chaos fuzz fuzz-hour lint types gen docs readme

@@ -1,12 +1,13 @@
 """The whole mesh fed by sim, at chosen rates, with chosen numbers of clients and symbols.
 
-    python -m tests.bench                                                       # 1,000, 10,000 and flat out
+    python -m tests.bench                                                       # the loads of docs/performance.md
     python -m tests.bench --rates 200 --clients 1,200 --seconds 10
     python -m tests.bench --rates 1000,10000,max --against-commit 8971ea4       # both trees, in turns
     python -m tests.bench --rates 1000 --json new.json --against old.json       # an earlier run
 
 With another tree, both meshes run at the same time, and one is fed after the other: A B A B A B. The exchange and the
-clients are this tree's for both. Ends with 1 if a trade was lost or doubled.
+clients are this tree's for both. With --floor a bare relay of the same hops takes its turn, too (`floor.py`). Ends with
+1 if a trade was lost or doubled.
 """
 
 from __future__ import annotations
@@ -18,57 +19,76 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from typing import Final
 
 from tests.bench.figures import Figures
-from tests.bench.report import table
+from tests.bench.floor import fed_floor
+from tests.bench.report import summary, table
 from tests.bench.trees import tree_at, tree_of_commit
-from tests.bench.whole_mesh import FedMesh, Load, fed_mesh, run
+from tests.bench.whole_mesh import Fed, Load, fed_mesh, run, symbols_traded
 from tests.fixtures.mesh import HERE, Tree
 
 Runs = dict[str, dict[str, list[Figures]]]
 """The runs by load and by the name of the tree."""
 
-WARM_UP = Load(rate=1000.0, seconds=2.0)
+Maker = Callable[..., contextlib.AbstractContextManager[Fed]]
+
+WARM_UP: Final = Load(rate=1000.0, seconds=2.0)
+FLOOR: Final = "floor"
 
 
-def measure(loads: list[Load], trees: list[Tree], repeats: int) -> Runs:
-    """Feed all trees' meshes in turns with every load; those of one number of symbols with the same meshes."""
-    runs: Runs = {}
+def standard(seconds: float) -> list[Load]:
+    """Return the loads of docs/performance.md."""
+    one_client = [Load(rate, seconds) for rate in (200.0, 1000.0, 10_000.0, 50_000.0, "max")]
+    many_clients = [
+        Load(rate, seconds, clients, stalled) for rate, clients in ((200.0, 200), (20.0, 1000)) for stalled in (0, 20)
+    ]
+    symbols = [Load(rate, seconds, symbols=count) for count in (1, 300) for rate in (1000.0, 10_000.0)]
+    return one_client + many_clients + symbols
+
+
+def measure(
+    loads: list[Load], trees: list[Tree], repeats: int, *, floor: bool
+) -> Iterator[tuple[str, dict[str, list[Figures]]]]:
+    """Feed all trees' meshes in turns with every load, and give its runs when they are done.
+
+    Loads of one number of symbols have the same meshes. The floor has no turn with stalled clients: it would keep for
+    them all that they do not read.
+    """
     started_s = time.monotonic()
-    left = len(loads) * len(trees) * repeats
+    left = len(loads) * repeats
     for symbols, alike in itertools.groupby(loads, key=lambda load: load.symbols):
-        with running(trees, symbols) as meshes:
+        with running(trees, symbols, floor=floor) as meshes:
             for load in alike:
-                for _, (tree, fed) in itertools.product(range(repeats), meshes.items()):
-                    sys.stderr.write(f"{time.monotonic() - started_s:4.0f} s, {left} to go: {load}: {tree}\n")
-                    runs.setdefault(str(load), {}).setdefault(tree, []).append(run(fed, load))
+                runs: dict[str, list[Figures]] = {}
+                for _ in range(repeats):
+                    sys.stderr.write(f"{time.monotonic() - started_s:4.0f} s, {left} to go: {load}\n")
+                    for name, fed in meshes.items():
+                        if not (name == FLOOR and load.stalled):
+                            runs.setdefault(name, []).append(run(fed, load))
                     left -= 1
-    return runs
+                yield str(load), runs
 
 
 @contextlib.contextmanager
-def running(trees: list[Tree], symbols: int) -> Iterator[dict[str, FedMesh]]:
-    """Run a warm mesh of each tree, while inside."""
+def running(trees: list[Tree], symbols: int, *, floor: bool) -> Iterator[dict[str, Fed]]:
+    """Run a warm mesh of each tree, and the floor, while inside."""
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tickmesh-bench-")))
+        folder.chmod(0o755)  # where root starts PostgreSQL, that runs as another user
         meshes = {}
-        for tree in trees:
-            (folder / tree.name).mkdir()
-            folder.chmod(0o755)
-            meshes[tree.name] = stack.enter_context(fed_mesh(folder / tree.name, tree=tree, symbols=symbols))
+        makers: dict[str, Maker] = {tree.name: partial(fed_mesh, tree=tree) for tree in trees}
+        if floor:
+            makers[FLOOR] = fed_floor
+        for name, make in makers.items():
+            (folder / name).mkdir()
+            meshes[name] = stack.enter_context(make(folder / name, symbols=symbols_traded(symbols)))
         for fed in meshes.values():
             run(fed, WARM_UP)
         yield meshes
-
-
-def beside(runs: Runs, earlier: Runs) -> Runs:
-    """Put the runs of an earlier file beside those of the same load."""
-    return {
-        load: trees | {f"{name} earlier": old for name, old in earlier.get(load, {}).items()}
-        for load, trees in runs.items()
-    }
 
 
 def _rate(text: str) -> float | str:
@@ -85,11 +105,7 @@ def main() -> int:
         prog="python -m tests.bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add(
-        "--rates",
-        default="1000,10000,max",
-        help="trades a second of all symbols together, or max (default %(default)s)",
-    )
+    add("--rates", help="trades a second of all symbols together, or max; as in 1000,max (default: all standard loads)")
     add("--clients", type=_numbers, default=[1], help="how many clients read /ws (default 1)")
     add("--stalled", type=_numbers, default=[0], help="how many more clients read nothing (default 0)")
     add("--symbols", type=_numbers, default=[6], help="how many symbols are traded (default 6)")
@@ -98,6 +114,7 @@ def main() -> int:
     add("--against-commit", metavar="SHA", help="measure this commit in turns with the tree here")
     add("--tree", type=Path, metavar="PATH", help="measure the checkout in this folder in turns with the tree here")
     add("--against", type=Path, metavar="FILE", help="compare with the runs in this file, which --json wrote")
+    add("--floor", action="store_true", help="measure a bare relay of the same hops in turns with the tree here")
     add("--json", type=Path, metavar="FILE", help="write every run there")
     given = parser.parse_args()
     trees = [HERE]
@@ -105,18 +122,28 @@ def main() -> int:
         trees.append(tree_of_commit(given.against_commit))
     if given.tree:
         trees.append(tree_at(given.tree))
-    loads = [
-        Load(rate, given.seconds, clients, stalled, symbols)
-        for symbols, rate, clients, stalled in itertools.product(
-            given.symbols, map(_rate, given.rates.split(",")), given.clients, given.stalled
-        )
-    ]
-    runs = measure(loads, trees, given.repeats or (3 if len(trees) > 1 else 1))
-    if given.json:
-        given.json.write_text(json.dumps(runs, indent=1) + "\n")
-    compared = beside(runs, json.loads(given.against.read_text())) if given.against else runs
-    print("\n\n".join(table(load, of_trees) for load, of_trees in compared.items()))
-    ours = [one for of_trees in runs.values() for one in of_trees[HERE.name]]
+    loads = (
+        standard(given.seconds)
+        if given.rates is None
+        else [
+            Load(rate, given.seconds, clients, stalled, symbols)
+            for symbols, rate, clients, stalled in itertools.product(
+                given.symbols, map(_rate, given.rates.split(",")), given.clients, given.stalled
+            )
+        ]
+    )
+    repeats = given.repeats or (3 if len(trees) > 1 else 1)
+    earlier: Runs = json.loads(given.against.read_text()) if given.against else {}
+    runs: Runs = {}
+    for load, of_load in measure(loads, trees, repeats, floor=given.floor or (given.rates is None and len(trees) == 1)):
+        runs[load] = of_load
+        compared = of_load | {f"{name} earlier": old for name, old in earlier.get(load, {}).items()}
+        if len(compared) > 1 or given.rates is not None:
+            print(table(load, compared) + "\n", flush=True)
+        if given.json:
+            given.json.write_text(json.dumps(runs, indent=1) + "\n")
+    print(summary(runs))
+    ours = [one for of_load in runs.values() for one in of_load[HERE.name]]
     return int(any(one["lost"] or one["doubled"] for one in ours))
 
 

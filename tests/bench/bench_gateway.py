@@ -302,7 +302,8 @@ async def main(seconds: float) -> None:
     for clients in (1, 100, 1000):
         for trades in (1, 64):
             await deliveries(clients=clients, trades=trades, seconds=seconds)
-    await deliveries(clients=100, trades=10, seconds=seconds, rate=10_000)
+    for rate, clients in ((200, 1), (1000, 1), (10_000, 1), (50_000, 1), (200, 200), (20, 1000), (10_000, 100)):
+        await deliveries(clients=clients, trades=max(1, rate // 1000), seconds=seconds, rate=rate)
     print("delay from signal to a client's eyes (Python on both ends)")
     await delay(rate=1000, seconds=seconds)
     print("REST")

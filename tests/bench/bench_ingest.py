@@ -1,6 +1,6 @@
 """How much ingest costs: sim -> ingest -> a real nats-server, at several rates.
 
-    python -m tests.bench.bench_ingest [--rate 1000 --rate 20000] [--seconds 10]
+    python -m tests.bench.bench_ingest [--rate 1000 --rate 20000] [--seconds 5]
 
 Per rate: trades issued and published (both counted by their owners), trades in a message, microseconds of CPU a trade
 in the ingest process, its peak memory, and how long from a frame's arrival until the bus holds its message.
@@ -100,10 +100,10 @@ def main() -> None:
     """Print one line a rate."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rate", action="append", help="trades/s, or max; may be given several times")
-    parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--seconds", type=float, default=5.0)
     given = parser.parse_args()
     print("rate       issued  published  trades/message  CPU us/trade  peak MB  arrival -> stored p50/p99 ms")
-    for text in given.rate or ["1000", "10000", "20000"]:
+    for text in given.rate or ["200", "1000", "10000", "50000", "max"]:
         found = run(text if text == "max" else int(text), given.seconds)
         p50, p99 = np.percentile(found.delays_ms, [50, 99])
         print(

@@ -3,7 +3,8 @@
     python -m tests.bench.bench_store [URL]
 
 URL is a superuser's (a real TimescaleDB, say); without it a PostgreSQL of its own is started. Everything counts that a
-batch costs in the service: position, ledger, COPY, commit (synchronous_commit on).
+batch costs in the service: position, ledger, COPY, commit (synchronous_commit on). Beside it the floor: a bare binary
+COPY of the same rows, made beforehand, into the same table, a transaction a batch; they take turns.
 """
 
 from __future__ import annotations
@@ -17,24 +18,26 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from statistics import median
 
 import psycopg
 
 from libsignal import Periods
 from mesh.bus.position import Position
-from mesh.local import postgres
 from mesh.service.health import Health
 from mesh.values.trades import TradeColumns
 from store.database import Database
-from store.database.copy_rows import copy_rows
+from store.database.copy_rows import COLUMNS, COPY_HEADER, COPY_TRAILER, copy_rows
 from store.intake.position import Positions
 from store.intake.trade_writer import TradeWriter
 from store.settings import StoreSettings
-from tests.fixtures.postgres import PASSWORD, PostgresServer
+from tests.fixtures.postgres import crash_safe_postgres
 from tests.fixtures.trades import columns
 
 SIZES = (1, 10, 100, 1_000, 10_000)
 SECONDS = 2.0
+TURNS = 3
+COPY_TRADES = f"COPY trades ({', '.join(COLUMNS)}) FROM STDIN (FORMAT BINARY)".encode()
 
 
 def batches(size: int, first_id: int) -> Iterator[TradeColumns]:
@@ -66,6 +69,22 @@ async def rows_per_second(url: str, size: int, *, repeat: bool) -> tuple[int, fl
     return int(done * size / took_s), took_s / done * 1000
 
 
+def copied_per_second(url: str, size: int) -> int:
+    """Return trades a second of a bare COPY of rows that are ready."""
+    made = batches(size, 1)
+    prepared = [copy_rows(next(made)) for _ in range(max(20, 400_000 // max(size, 100)))]
+    with psycopg.connect(url) as connection:
+        began_s, done = time.perf_counter(), 0
+        for rows in prepared:
+            if time.perf_counter() - began_s > SECONDS:
+                break
+            with connection.cursor() as cursor, cursor.copy(COPY_TRADES) as copy:
+                copy.write(COPY_HEADER + rows + COPY_TRAILER)
+            connection.commit()
+            done += size
+        return int(done / (time.perf_counter() - began_s))
+
+
 def build_us(size: int) -> float:
     """Return microseconds a row for building the bytes of a COPY."""
     trades = columns(1, size)
@@ -81,15 +100,8 @@ def database() -> Iterator[str]:
     """Give an empty database on a PostgreSQL of our own."""
     with tempfile.TemporaryDirectory() as directory:
         Path(directory).chmod(0o755)
-        data = Path(directory) / "data"
-        postgres.initialise(data, superuser_password=PASSWORD, role_password=PASSWORD)
-        server = PostgresServer(data)
-        server.process.argv = postgres.command(data=data, port=server.port)  # crash safe, as in real life
-        server.start()
-        try:
+        with crash_safe_postgres(Path(directory)) as server:
             yield server.url
-        finally:
-            server.stop()
 
 
 @contextmanager
@@ -109,14 +121,30 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("url", nargs="?", help="a superuser's URL")
     url = parser.parse_args().url
-    print(f"{'batch':>8} {'trades/s':>10} {'ms/batch':>10} {'repeats/s':>10} {'build us/row':>13}")
+    titles = f"{'trades/s':>10} {'COPY/s':>10} {'of it':>6} {'ms/batch':>10} {'repeats/s':>10}"
+    print(f"{'batch':>8} {titles} {'build us/row':>13}")
     with database_on(url) if url else database() as bench_url:
         for size in SIZES:
-            rate, batch_ms = asyncio.run(rows_per_second(bench_url, size, repeat=False))
-            with psycopg.connect(bench_url, autocommit=True) as connection:
-                connection.execute("TRUNCATE trades, coverage, holes")
+            rates, copied, batch_ms = [], [], 0.0
+            for _ in range(TURNS):
+                rate, batch_ms = asyncio.run(rows_per_second(bench_url, size, repeat=False))
+                rates.append(rate)
+                empty(bench_url)
+                copied.append(copied_per_second(bench_url, size))
+                empty(bench_url)
+            share = median(rate / copy for rate, copy in zip(rates, copied, strict=True))
             repeats, _ = asyncio.run(rows_per_second(bench_url, size, repeat=True))
-            print(f"{size:>8,} {rate:>10,} {batch_ms:>10.2f} {repeats:>10,} {build_us(size):>13.3f}")
+            print(
+                f"{size:>8,} {median(rates):>10,} {median(copied):>10,} {share:>6.0%} {batch_ms:>10.2f} {repeats:>10,} "
+                f"{build_us(size):>13.3f}",
+                flush=True,
+            )
+
+
+def empty(url: str) -> None:
+    """Forget all trades."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("TRUNCATE trades, coverage, holes")
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 import numpy as np
+import numpy.typing as npt
 import uvloop
 
 from tests.bench.figures import Figures, percentiles
@@ -33,7 +34,7 @@ STALLED_BUFFER_BYTES: Final = 4096
 CONNECTED_AT_ONCE: Final = 50
 
 _TEXT, _PING = 0x81, 0x89
-_TIMESTAMP = re.compile(rb'"timestamp": ?"([^"Z]+)Z"')
+_TIMESTAMP = re.compile(rb'"timestamp": ?"([^"Z]+)Z"|"T":(\d+)')  # the latter in a frame of the venue: the floor
 _LAGGED = re.compile(rb'"type": ?"lagged", ?"missed": ?(\d+)')
 
 
@@ -41,16 +42,20 @@ _LAGGED = re.compile(rb'"type": ?"lagged", ?"missed": ?(\d+)')
 class Noted:
     """What all clients of this process have received."""
 
-    times: list[tuple[float, list[bytes]]] = field(default_factory=list)  # when, and the timestamps of the trades
+    times: list[tuple[float, list[tuple[bytes, bytes]]]] = field(default_factory=list)  # when, and both timestamps
     told: int = 0
     missed: int = 0
     closed: int = 0
 
-    def delays_ms(self) -> np.ndarray:
+    def delays_ms(self) -> npt.NDArray[np.float64]:
         """Return how late each trade was, in milliseconds."""
-        issued = np.array([stamp.decode() for _, stamps in self.times for stamp in stamps], dtype="datetime64[us]")
-        received_us = np.repeat([at_s * 1e6 for at_s, _ in self.times], [len(stamps) for _, stamps in self.times])
-        return (received_us - issued.astype(np.int64)) / 1e3
+        stamps = [stamp for _, some in self.times for stamp in some]
+        received_us = np.repeat([at_s * 1e6 for at_s, _ in self.times], [len(some) for _, some in self.times])
+        if stamps and stamps[0][1]:
+            issued_us = np.array([int(number) for _, number in stamps])
+        else:
+            issued_us = np.array([text.decode() for text, _ in stamps], dtype="datetime64[us]").astype(np.int64)
+        return np.asarray((received_us - issued_us) / 1e3)
 
 
 class FrameBuffer:

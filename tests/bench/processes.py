@@ -12,16 +12,16 @@ from typing import Final
 
 import psutil
 
-SERVICES: Final[Mapping[str, tuple[str, ...]]] = {
-    "sim": ("-m", "sim"),
-    "ingest": ("-m", "ingest"),
-    "nats": ("nats-server",),
-    "signal": ("-m", "signalsvc"),
-    "store": ("-m", "store"),
-    "postgres": ("postgres",),
-    "gateway": ("-m", "gateway"),
+SERVICES: Final[Mapping[str, frozenset[tuple[str, ...]]]] = {
+    "sim": frozenset({("-m", "sim")}),
+    "ingest": frozenset({("-m", "ingest"), ("-m", "tests.bench.floor", "ingest")}),
+    "nats": frozenset({("nats-server",)}),
+    "signal": frozenset({("-m", "signalsvc"), ("-m", "tests.bench.floor", "signal")}),
+    "store": frozenset({("-m", "store")}),
+    "postgres": frozenset({("postgres",)}),
+    "gateway": frozenset({("-m", "gateway"), ("-m", "tests.bench.floor", "gateway")}),
 }
-MESH: Final = tuple(name for name in SERVICES if name != "sim")
+"""What is counted under which name: a program, or the arguments that follow Python."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +97,11 @@ def forget_peak(pid: int) -> None:
 
 def service_of(command: list[str]) -> str | None:
     """Return which service this command line is, by its name in `SERVICES`; None for another program."""
-    for name, words in SERVICES.items():
-        if tuple(command[1 : 1 + len(words)]) == words if words[0] == "-m" else words[0] in Path(command[0]).name:
-            return name
+    program, *arguments = command
+    for name, known in SERVICES.items():
+        for words in known:
+            if (len(words) == 1 and words[0] in Path(program).name) or tuple(arguments[: len(words)]) == words:
+                return name
     return None
 
 

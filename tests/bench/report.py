@@ -60,5 +60,44 @@ def table(title: str, runs: Mapping[str, Sequence[Figures]]) -> str:
     return "\n".join(lines)
 
 
+# The columns of the summary: title, figure, how it is written, how wide.
+COLUMNS: Final = (
+    ("trades/s", "rate", "{:,.0f}", 9),
+    ("sent", "sent", "{:,.0f}", 10),
+    ("lost", "lost", "{:,.0f}", 6),
+    ("not told", "untold", "{:.1%}", 9),
+    ("whole, s", "stored_after_s", "{:.1f}", 9),
+    ("p50 ms", "delay_ms.p50", "{:,.2f}", 9),
+    ("p90", "delay_ms.p90", "{:,.1f}", 8),
+    ("p99", "delay_ms.p99", "{:,.1f}", 8),
+    ("max", "delay_ms.max", "{:,.0f}", 7),
+    ("CPU us", "cpu_us.mesh", "{:,.1f}", 9),
+    ("wakes", "wakes.mesh", "{:.2f}", 7),
+    ("bus msgs", "bus.messages", "{:.2f}", 9),
+    ("bytes", "bus.bytes", "{:,.0f}", 7),
+    ("MB", "peak_mb.mesh", "{:,.0f}", 6),
+)
+
+
+def summary(runs: Mapping[str, Mapping[str, Sequence[Figures]]]) -> str:
+    """Return a line for each load and tree, and one with the CPU time a trade of each service: medians.
+
+    Args:
+        runs: the runs by load and by the name of the tree.
+    """
+    names = {(load, tree): f"{load}: {tree}" for load, trees in runs.items() for tree in trees}
+    width = max(map(len, names.values()), default=0)
+    lines = [f"{'medians':<{width}}" + "".join(f"{title:>{wide}}" for title, _, _, wide in COLUMNS)]
+    for (load, tree), name in names.items():
+        cells = [(spread(runs[load][tree], figure), form, wide) for _, figure, form, wide in COLUMNS]
+        texts = (f"{form.format(one.middle) if one else '-':>{wide}}" for one, form, wide in cells)
+        lines.append(f"{name:<{width}}" + "".join(texts))
+    lines += ["", f"{'CPU us a trade':<{width}}" + "".join(f"{service:>10}" for service in SERVICES)]
+    for (load, tree), name in names.items():
+        found = [spread(runs[load][tree], f"cpu_us.{service}") for service in SERVICES]
+        lines.append(f"{name:<{width}}" + "".join(f"{one.middle if one else 0:>10,.1f}" for one in found))
+    return "\n".join(lines)
+
+
 def _ratio_text(found: Spread | None) -> str:
     return "" if found is None else f"{found.middle:>10.3f}  ({found.low:.2f} - {found.high:.2f})"

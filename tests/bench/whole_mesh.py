@@ -27,7 +27,8 @@ from tests.fixtures.sim import Sim, running_sim
 
 FOLLOWED_WITHIN_S: Final = 60.0
 WHOLE_WITHIN_S: Final = 120.0
-MADE_UP_AFTER: Final = ("btcusdt", "ethusdt", "solusdt", "bnbusdt", "xrpusdt", "dogeusdt")
+FLOOR_SETTLES_S: Final = 0.2
+REAL_SYMBOLS: Final = ("btcusdt", "ethusdt", "solusdt", "bnbusdt", "xrpusdt", "dogeusdt")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,49 +56,62 @@ class Load:
         return f"{speed}, {clients}{stalled}, {self.symbols} symbol{'s' * (self.symbols != 1)}"
 
 
-class FedMesh:
-    """An exchange, and a mesh of some tree that follows all its symbols."""
+@dataclass(frozen=True, slots=True)
+class Fed:
+    """An exchange, and what it feeds.
 
-    def __init__(self, sim: Sim, mesh: LocalMesh, monitor_port: int) -> None:
-        self.sim = sim
-        self.mesh = mesh
-        self._monitor = f"http://127.0.0.1:{monitor_port}/varz"
+    Attributes:
+        sim: the exchange.
+        ws_url: where clients hear of its trades.
+        parents: processes; what they and all below them use is counted.
+        monitor_port: nats-server's monitoring.
+        database_url: where the trades are stored; None where they are not.
+        mesh: the whole mesh; None of the floor, which is none.
+    """
+
+    sim: Sim
+    ws_url: str
+    parents: list[int]
+    monitor_port: int
+    database_url: str | None
+    mesh: LocalMesh | None = None
 
     def bus(self) -> dict[str, int]:
         """Return how many messages and bytes nats-server has received and sent since it started."""
-        found: dict[str, Any] = httpx.get(self._monitor).json()
+        found: dict[str, Any] = httpx.get(f"http://127.0.0.1:{self.monitor_port}/varz").json()
         return {
             "messages": found["in_msgs"] + found["out_msgs"],
             "bytes": found["in_bytes"] + found["out_bytes"],
         }
 
-    def count_stored(self) -> int:
-        """Return how many trades the database holds."""
-        return int(self.mesh.query("select count(*) from trades")[0][0])
+
+def symbols_traded(count: int) -> str:
+    """Return so many symbols, separated by commas: six that exist, and then some that are made up."""
+    made_up = [f"coin{number}usdt" for number in range(1, count - len(REAL_SYMBOLS) + 1)]
+    return ",".join([*REAL_SYMBOLS, *made_up][:count])
 
 
 @contextlib.contextmanager
-def fed_mesh(directory: Path, *, tree: Tree = HERE, symbols: int = len(MADE_UP_AFTER)) -> Iterator[FedMesh]:
+def fed_mesh(directory: Path, *, tree: Tree = HERE, symbols: str = symbols_traded(6)) -> Iterator[Fed]:
     """Run an exchange that stands still and a mesh that follows all its symbols, while inside."""
-    made_up = [f"coin{number}usdt" for number in range(1, symbols - len(MADE_UP_AFTER) + 1)]
-    names = ",".join([*MADE_UP_AFTER, *made_up][:symbols])
     [monitor_port] = free_ports(1)
-    settings = {"VENUE": "binance", "SYMBOLS": names, "NATS_MONITOR_PORT": str(monitor_port)}
+    settings = {"VENUE": "binance", "SYMBOLS": symbols, "NATS_MONITOR_PORT": str(monitor_port)}
     with (
-        running_sim("--rate", "0", "--pace", "even", "--symbols", names) as sim,
+        running_sim("--rate", "0", "--pace", "even", "--symbols", symbols) as sim,
         running_mesh(directory, tree, BINANCE_WS_URL=sim.ws, BINANCE_REST_URL=sim.rest, **settings) as mesh,
     ):
         deadline_s = time.monotonic() + FOLLOWED_WITHIN_S
-        while len(sim.status()["streams"]) < symbols:
+        while len(sim.status()["streams"]) < len(symbols.split(",")):
             assert time.monotonic() < deadline_s, f"ingest follows {sim.status()['streams']}"
             time.sleep(0.1)
-        yield FedMesh(sim, mesh, monitor_port)
+        parents = [mesh.process.pid, sim.process.pid]
+        yield Fed(sim, mesh.ws_url, parents, monitor_port, mesh.env["DATABASE_URL"], mesh)
 
 
 @contextlib.contextmanager
-def clients_of(mesh: LocalMesh, load: Load, figures: Figures) -> Iterator[None]:
+def clients_of(ws_url: str, load: Load, figures: Figures) -> Iterator[None]:
     """Let clients of `/ws?symbols=*` note the delay of every trade, while inside; then add what they noted."""
-    command = [sys.executable, "-m", "tests.bench.clients", mesh.ws_url + "?symbols=*"]
+    command = [sys.executable, "-m", "tests.bench.clients", ws_url + "?symbols=*"]
     command += ["--clients", str(load.clients), "--stalled", str(load.stalled)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT) as clients:
         assert clients.stdin is not None
@@ -108,7 +122,7 @@ def clients_of(mesh: LocalMesh, load: Load, figures: Figures) -> Iterator[None]:
         figures |= json.loads(clients.stdout.readline())
 
 
-def run(fed: FedMesh, load: Load) -> Figures:
+def run(fed: Fed, load: Load) -> Figures:
     """Let the exchange trade for some time, wait until database and clients have everything, and say what it took.
 
     Returns:
@@ -116,14 +130,12 @@ def run(fed: FedMesh, load: Load) -> Figures:
         a reading client did not get), `stored_after_s` (from the last trade sent to the last one stored), `seconds`,
         `rate` (as it really was), `delay_ms.p50` and so on; and for each service `cpu_us`, `wait_us`, `wakes` and
         `preempted`, all for one trade, and `peak_mb`; `bus.messages` and `bus.bytes`, in and out, for one trade.
+        Without a database nothing is said of what is stored.
     """
     figures: Figures = {}
-    issued_before, stored_before = fed.sim.status()["issued"], fed.count_stored()
-    with (
-        clients_of(fed.mesh, load, figures),
-        psycopg.connect(fed.mesh.env["DATABASE_URL"], autocommit=True) as database,
-    ):
-        meter = Meter([fed.mesh.process.pid, fed.sim.process.pid])
+    issued_before, stored_before = fed.sim.status()["issued"], _stored(fed)
+    with clients_of(fed.ws_url, load, figures):
+        meter = Meter(fed.parents)
         bus_before, steal_before_s, started_s = fed.bus(), steal_s(), time.monotonic()
         fed.sim.post("/sim/rate", {"rate": load.rate})
         time.sleep(load.seconds)
@@ -132,19 +144,19 @@ def run(fed: FedMesh, load: Load) -> Figures:
         ended_s = time.monotonic()
         sent = fed.sim.status()["issued"] - issued_before
         stored = 0
-        while stored < sent and time.monotonic() - ended_s < WHOLE_WITHIN_S:
+        while fed.database_url and stored < sent and time.monotonic() - ended_s < WHOLE_WITHIN_S:
             asked_s = time.monotonic()
-            row = database.execute("select count(*) from trades").fetchone()
-            assert row is not None
-            stored = row[0] - stored_before
+            stored = _stored(fed) - stored_before
             time.sleep(max(0.05, 2 * (time.monotonic() - asked_s)))  # counting is work, too
-        figures["stored_after_s"] = time.monotonic() - ended_s
-        bus_after = fed.bus()
-        usage = meter.read()
+        if fed.database_url:
+            figures["stored_after_s"] = time.monotonic() - ended_s
+            figures |= {"stored": stored, "lost": max(sent - stored, 0), "doubled": max(stored - sent, 0)}
+        else:
+            time.sleep(FLOOR_SETTLES_S)
+        bus_after, usage = fed.bus(), meter.read()
         figures["steal"] = (steal_s() - steal_before_s) / (time.monotonic() - started_s) / (psutil.cpu_count() or 1)
     trades = max(sent, 1)
-    figures |= {"sent": sent, "stored": stored, "lost": max(sent - stored, 0), "doubled": max(stored - sent, 0)}
-    figures["rate"] = sent / figures["seconds"]
+    figures |= {"sent": sent, "rate": sent / figures["seconds"]}
     figures["untold"] = 1 - figures["told"] / trades / load.clients if load.clients else 0.0
     figures |= {f"bus.{name}": (bus_after[name] - before) / trades for name, before in bus_before.items()}
     for name, used in usage.items():
@@ -156,6 +168,15 @@ def run(fed: FedMesh, load: Load) -> Figures:
     for kind in ("cpu_us", "wait_us", "wakes", "preempted", "peak_mb"):
         figures[f"{kind}.mesh"] = sum(figures[f"{kind}.{name}"] for name in usage if name != "sim")
     return figures
+
+
+def _stored(fed: Fed) -> int:
+    if fed.database_url is None:
+        return 0
+    with psycopg.connect(fed.database_url) as connection:
+        row = connection.execute("select count(*) from trades").fetchone()
+        assert row is not None
+        return int(row[0])
 
 
 def steal_s() -> float:

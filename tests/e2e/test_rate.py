@@ -19,6 +19,7 @@ def test_twenty_thousand_trades_a_second_for_half_a_minute_are_all_stored_once_a
 ) -> None:
     with fed_mesh(tmp_path) as fed:
         found = run(fed, Load(RATE, SECONDS))
+        assert fed.mesh is not None
         [(rows, trades)] = fed.mesh.query("select count(*), count(distinct (symbol, trade_id)) from trades")
 
     assert found["sent"] > RATE * SECONDS / 4, "the exchange itself was too slow to tell anything"

@@ -28,6 +28,9 @@ def test_frames_are_whole_however_they_arrive(payloads: list[bytes], cuts: list[
 
 
 def test_a_delay_is_from_the_trades_time_until_it_was_received() -> None:
-    noted = Noted(times=[(1.5, [b"1970-01-01T00:00:01.25", b"1970-01-01T00:00:01"]), (2, [b"1970-01-01T00:00:02"])])
+    texts = [[b"1970-01-01T00:00:01.25", b"1970-01-01T00:00:01"], [b"1970-01-01T00:00:02"]]
+    noted = Noted(times=[(at_s, [(text, b"") for text in some]) for at_s, some in zip((1.5, 2), texts, strict=True)])
 
     assert noted.delays_ms().tolist() == [250.0, 500.0, 0.0]
+    assert Noted(times=[(1.5, [(b"", b"1400000")])]).delays_ms().tolist() == [100.0]
+    assert not len(Noted().delays_ms())

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from tests.bench.figures import Spread, percentiles, ratio, spread
-from tests.bench.report import table
+from tests.bench.report import summary, table
 
 
 def test_percentiles_are_named_after_what_they_are_of() -> None:
@@ -39,3 +39,11 @@ def test_the_table_names_every_tree_and_compares_with_the_last() -> None:
 @pytest.mark.parametrize("runs", [[], [{}]])
 def test_a_figure_that_no_run_has_is_no_line(runs: list[dict[str, float]]) -> None:
     assert "sent" not in table("x", {"here": [{"stored": 1.0}, *runs]})
+
+
+def test_the_summary_has_a_line_for_each_load_and_tree_with_medians() -> None:
+    runs = {"200/s": {"here": [{"sent": 10.0}, {"sent": 30.0}, {"sent": 20.0}], "floor": [{"sent": 7.0}]}}
+
+    lines = summary(runs).splitlines()
+
+    assert [line.split()[:4] for line in lines[1:3]] == [["200/s:", "here", "-", "20"], ["200/s:", "floor", "-", "7"]]
