@@ -81,8 +81,13 @@ class ClientSession:
     def receive_text(self, text: str | bytes, now_s: float) -> str:
         """Take a request, return the answer.
 
+        Args:
+            text: the request, JSON.
+            now_s: seconds of the steady clock.
+
         Raises:
             HangUp: more messages a second than allowed.
+
         """
         self._count(now_s)
         request_id: int | str | None = None
@@ -106,8 +111,13 @@ class ClientSession:
     def receive_pong(self, payload: bytes, now_s: float) -> None:
         """Take a pong, asked for or not.
 
+        Args:
+            payload: of the ping that it answers.
+            now_s: seconds of the steady clock.
+
         Raises:
             HangUp: more messages a second than allowed.
+
         """
         self._count(now_s)
         if payload in self._pings:

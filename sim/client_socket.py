@@ -50,8 +50,13 @@ class ConnectionPolicy:
     def admit(self, address: str, now_s: float) -> None:
         """Count a new connection of an address.
 
+        Args:
+            address: of the client.
+            now_s: seconds of a steady clock.
+
         Raises:
             TargetError: it has opened too many in five minutes, or the venue refuses them all.
+
         """
         if now_s < self.refusal[0]:
             raise TargetError(self.refusal[1], "the venue takes no connections")
@@ -126,7 +131,13 @@ class ClientSocket(asyncio.Protocol):
             self._transport.write(data)
 
     def close(self, code: int, reason: str) -> None:
-        """Begin to close politely."""
+        """Begin to close politely.
+
+        Args:
+            code: close code of RFC 6455, 7.4.
+            reason: for the client.
+
+        """
         if self._protocol.state is State.OPEN:
             self._protocol.send_close(code, reason)
             self._deadline_s, self._closing = time.monotonic() + CLOSE_WITHIN_S, True
@@ -139,7 +150,13 @@ class ClientSocket(asyncio.Protocol):
         self._transport.abort()
 
     def mute(self, until_s: float, *, pongs: bool) -> None:
-        """Send nothing more until then; with `pongs` control frames still pass."""
+        """Send nothing more until then; with `pongs` control frames still pass.
+
+        Args:
+            until_s: in seconds of the steady clock; infinity is until the connection ends.
+            pongs: whether control frames still pass.
+
+        """
         self._mute = (until_s, pongs)
 
     def unmute(self) -> None:

@@ -147,7 +147,13 @@ class Exchange:
     # Issuing
 
     def remember(self, count: int, now_us: int) -> None:
-        """Let `count` trades have happened before now, so that charts are not empty. Call it before the first issue."""
+        """Let `count` trades have happened before now, so that charts are not empty. Call it before the first issue.
+
+        Args:
+            count: how many trades.
+            now_us: the time, in microseconds since 1970 UTC.
+
+        """
         rate = self.pacer.rate if 0 < self.pacer.rate < math.inf else 50.0
         parts = []
         while count > 0 and self._supply.fill():
@@ -256,8 +262,13 @@ class Exchange:
     def skip_ids(self, symbol: str, count: int) -> None:
         """Never issue the next `count` ids of a symbol.
 
+        Args:
+            symbol: in lower case.
+            count: how many ids.
+
         Raises:
             ValueError: the symbol is not traded.
+
         """
         if symbol not in self.listings:
             raise ValueError(f"found symbol {symbol!r}, expected one of {' '.join(self.listings)}")

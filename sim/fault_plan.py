@@ -100,7 +100,14 @@ class FaultPlan:
         return len(self._by_trade) + len(self._by_time)
 
     def add(self, faults: Iterable[Fault], *, number: int, now_s: float) -> None:
-        """Take faults whose `at_trade` and `at_s` count from `number` trades issued and from now."""
+        """Take faults whose `at_trade` and `at_s` count from `number` trades issued and from now.
+
+        Args:
+            faults: to wait for their moment.
+            number: how many trades have been issued.
+            now_s: seconds of a steady clock.
+
+        """
         for fault in faults:
             self._wait(fault, number + (fault.at_trade or 0), now_s + (fault.at_s or 0), fault.times)
 
@@ -121,7 +128,13 @@ class FaultPlan:
     # What strikes
 
     def strike(self, number: int, now_s: float) -> list[Strike]:
-        """Let strike what is due after `number` trades issued; return what the sockets or the exchange must suffer."""
+        """Let strike what is due after `number` trades issued; return what the sockets or the exchange must suffer.
+
+        Args:
+            number: how many trades have been issued.
+            now_s: seconds of a steady clock.
+
+        """
         strikes: list[Strike] = []
         origin_s = self._origin_s = now_s if self._origin_s is None else self._origin_s
         for queue, reached in ((self._by_trade, number), (self._by_time, now_s)):
@@ -152,7 +165,15 @@ class FaultPlan:
     # Trades
 
     def tamper(self, number: int, trades: Trades, now_s: float, instruments: Sequence[ListedInstrument]) -> Sent:
-        """Return what is sent of the batch that begins with trade `number`."""
+        """Return what is sent of the batch that begins with trade `number`.
+
+        Args:
+            number: of the batch's first trade, counted from 0 over all symbols.
+            trades: the batch.
+            now_s: seconds of a steady clock.
+            instruments: in the order of the index that trades carry as `symbol`.
+
+        """
         if not self._windows and not self._held:
             return Sent(trades)
         end = number + len(trades)
@@ -195,7 +216,13 @@ class FaultPlan:
     # REST
 
     def touch_rest(self, path: str, now_s: float) -> list[RestFault]:
-        """Return the faults that a request for `path` meets."""
+        """Return the faults that a request for `path` meets.
+
+        Args:
+            path: of the request.
+            now_s: seconds of a steady clock.
+
+        """
         self._spells = [spell for spell in self._spells if spell.left and now_s < spell.until_s]
         met: list[RestFault] = []
         for spell in self._spells:

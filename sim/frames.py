@@ -41,12 +41,25 @@ def text_frame(payload: bytes) -> bytes:
 
 
 def wrapped(stream: str, data: str, *, combined: bool) -> bytes:
-    """Frame one event, in the envelope of combined streams or bare."""
+    """Frame one event, in the envelope of combined streams or bare.
+
+    Args:
+        stream: its name: `btcusdt@trade`.
+        data: JSON of the event.
+        combined: whether in the envelope of combined streams.
+
+    """
     return text_frame((f'{{"stream":"{stream}","data":{data}}}' if combined else data).encode())
 
 
 def garbled_frame(frame: bytes, how: Garbling) -> bytes:
-    """Damage a trade's frame: the WebSocket frame stays whole, the message in it does not."""
+    """Damage a trade's frame: the WebSocket frame stays whole, the message in it does not.
+
+    Args:
+        frame: whole, with its header.
+        how: what is done to it.
+
+    """
     payload = frame[4 if frame[1] == 126 else 2 :]
     if how == "truncate":
         payload = payload[: len(payload) // 2]
@@ -145,7 +158,16 @@ class BatchFrames:
 def kline_frame(
     instrument: ListedInstrument, kline: Kline, *, closed: bool, now_us: int, view: FollowedStreams
 ) -> bytes:
-    """Word one state of a minute's kline."""
+    """Word one state of a minute's kline.
+
+    Args:
+        instrument: whose.
+        kline: of a minute.
+        closed: whether the minute is over.
+        now_us: the time of the event, in microseconds since 1970 UTC.
+        view: says the form of the frame.
+
+    """
     unit = 1 if view.microseconds else 1000
     data = (
         f'{{"e":"kline","E":{now_us // unit},"s":"{instrument.name}","k":{{"t":{kline.open_us // unit},'
@@ -162,7 +184,14 @@ def kline_frame(
 def kline_frames(
     news: Mapping[str, Sequence[tuple[ListedInstrument, Kline, bool]]], now_us: int, view: FollowedStreams
 ) -> list[bytes]:
-    """Word the kline news, by symbol, that `view` shows; the bool says that the kline is closed."""
+    """Word the kline news, by symbol, that `view` shows; the bool says that the kline is closed.
+
+    Args:
+        news: symbol -> instrument, kline, and whether it is closed.
+        now_us: the time of the events, in microseconds since 1970 UTC.
+        view: whose klines, and in which form.
+
+    """
     return [
         kline_frame(instrument, kline, closed=closed, now_us=now_us, view=view)
         for symbol, items in news.items()
@@ -172,6 +201,12 @@ def kline_frames(
 
 
 def shutdown_frame(now_us: int, view: FollowedStreams) -> bytes:
-    """Word the warning before maintenance. The docs promise no lead time."""
+    """Word the warning before maintenance. The docs promise no lead time.
+
+    Args:
+        now_us: the time of the event, in microseconds since 1970 UTC.
+        view: says the form of the frame.
+
+    """
     unit = 1 if view.microseconds else 1000
     return wrapped("!serverShutdown", f'{{"e":"serverShutdown","E":{now_us // unit}}}', combined=view.combined)

@@ -27,7 +27,13 @@ class LogError(ValueError):
 
 
 def log_lines(trades: Trades, instruments: Sequence[ListedInstrument]) -> str:
-    """Word trades as lines of the log."""
+    """Word trades as lines of the log.
+
+    Args:
+        trades: in the order they were issued.
+        instruments: in the order of the index that trades carry as `symbol`.
+
+    """
     names = [instrument.symbol for instrument in instruments]
     return "".join(
         f"{names[symbol]},{trade_id},{price // E8}.{price % E8:08d},{quantity // E8}.{quantity % E8:08d},{time_us},"
@@ -39,8 +45,14 @@ def log_lines(trades: Trades, instruments: Sequence[ListedInstrument]) -> str:
 def read_log(name: str, lines: Iterable[str], index_of: Mapping[str, int]) -> Iterator[Trades]:
     """Read a log back in blocks.
 
+    Args:
+        name: of the file, for messages.
+        lines: its lines, with their ends.
+        index_of: symbol -> the index that trades carry as `symbol`.
+
     Raises:
         LogError: a line is not of a log, or of a symbol that is not traded.
+
     """
     numbered = enumerate(lines, 1)
     if next(numbered, (1, HEADER))[1] != HEADER:
@@ -87,7 +99,13 @@ class IssueLog:
             yield from read_log(str(self.path), lines, index_of)
 
     def write(self, trades: Trades, instruments: Sequence[ListedInstrument]) -> None:
-        """Append trades; they are safe from this process's death when this returns."""
+        """Append trades; they are safe from this process's death when this returns.
+
+        Args:
+            trades: in the order they were issued.
+            instruments: in the order of the index that trades carry as `symbol`.
+
+        """
         self._file.write(log_lines(trades, instruments))
         self._file.flush()
 

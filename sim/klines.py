@@ -59,7 +59,13 @@ class Kline:
 
 
 def kline_of(trades: Trades, open_us: int) -> Kline:
-    """Make the kline of one symbol's trades that all lie in one interval."""
+    """Make the kline of one symbol's trades that all lie in one interval.
+
+    Args:
+        trades: at least one, in id order.
+        open_us: when the interval begins, in microseconds since 1970 UTC.
+
+    """
     prices: list[int] = trades["price_e8"].tolist()
     quantities: list[int] = trades["quantity_e8"].tolist()
     # price times quantity can pass 64 bits, so Python's integers multiply

@@ -68,7 +68,13 @@ class TradeHistory:
             self.start += ROWS_PER_CHUNK
 
     def search(self, column: str, value: int) -> int:
-        """Return the position of the oldest kept row whose `column` is at least `value`; `end` if none is."""
+        """Return the position of the oldest kept row whose `column` is at least `value`; `end` if none is.
+
+        Args:
+            column: one whose values never fall from row to row.
+            value: to look for.
+
+        """
         low, high = 0, len(self._chunks)
         while low < high:  # the chunks whose first row is still below
             middle = (low + high) // 2
@@ -83,7 +89,13 @@ class TradeHistory:
         return first + int(np.searchsorted(filled, value))
 
     def rows(self, start: int, stop: int) -> Rows:
-        """Return the kept rows of positions `start` to before `stop`."""
+        """Return the kept rows of positions `start` to before `stop`.
+
+        Args:
+            start: the first position.
+            stop: the position after the last one.
+
+        """
         start, stop = max(start, self.start), min(stop, self.end)
         parts = []
         while start < stop:
@@ -131,7 +143,13 @@ class Listing:
         self._next_aggregate = 0
 
     def record(self, trades: Trades, *, issued: bool) -> None:
-        """Remember the next trades. Those of one price, side and time that follow each other are one aggregate."""
+        """Remember the next trades. Those of one price, side and time that follow each other are one aggregate.
+
+        Args:
+            trades: in id order.
+            issued: whether they count as issued; trades of before the start do not.
+
+        """
         begins = np.ones(len(trades), np.bool_)
         if len(trades) > 1:
             price, maker, time_us = trades["price_e8"], trades["is_buyer_maker"], trades["time_us"]

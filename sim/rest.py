@@ -391,7 +391,14 @@ class RequestWeights:
         self._accounts: dict[str, _Account] = {}
 
     def spend(self, address: str, weight: int, now_us: int) -> WeightDecision:
-        """Charge a request: status 200 and the weight used so far, 429 when it is too much, 418 while banned."""
+        """Charge a request: status 200 and the weight used so far, 429 when it is too much, 418 while banned.
+
+        Args:
+            address: of the client.
+            weight: of the request.
+            now_us: the time, in microseconds since 1970 UTC.
+
+        """
         minute = now_us // MINUTE_US
         if address not in self._accounts and len(self._accounts) >= MOST_ADDRESSES:
             self._accounts.clear()

@@ -124,8 +124,14 @@ class SimServer:
 def open_exchange(settings: Settings, lines: Iterable[str | bytes] | None, log: IssueLog | None) -> Exchange:
     """Make the exchange of the settings, at the point where the log ends.
 
+    Args:
+        settings: seed, symbols, pace and what is kept.
+        lines: of the tape; None without one.
+        log: already open, whose trades have been issued; None without one.
+
     Raises:
         ValueError: the tape or the log is not what it should be.
+
     """
     source: TradeSource
     if lines is not None:

@@ -45,9 +45,14 @@ class SettingsError(ValueError):
 def parse_settings(arguments: Sequence[str], environ: Mapping[str, str]) -> Settings:
     """Read the settings.
 
+    Args:
+        arguments: the command line without the program's name.
+        environ: of the process.
+
     Raises:
         SettingsError: some are wrong.
         SystemExit: argparse has said why, or has printed the help.
+
     """
     given = _parser(environ).parse_args(arguments)
     wrong = []

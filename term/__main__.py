@@ -19,7 +19,13 @@ DEFAULT_URL = "http://127.0.0.1:8080"
 
 
 def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
-    """Parse the command line and run; return the exit code that --help describes."""
+    """Parse the command line and run; return the exit code that --help describes.
+
+    Args:
+        arguments: the command line without the program's name.
+        environment: of the process.
+
+    """
     options = _parser(environment).parse_args(arguments)
     # A line from some library on standard error would land in the middle of the screen.
     logging.getLogger().addHandler(logging.NullHandler())

@@ -52,7 +52,13 @@ def width_of(text: str) -> int:
 
 
 def cut(text: str, width: int) -> str:
-    """Return as much of the beginning of a printable text as fits into so many cells."""
+    """Return as much of the beginning of a printable text as fits into so many cells.
+
+    Args:
+        text: without control characters.
+        width: in cells.
+
+    """
     if text.isascii():
         return text[: max(width, 0)]
     for end, character in enumerate(text):
@@ -63,7 +69,13 @@ def cut(text: str, width: int) -> str:
 
 
 def fit(text: str, width: int) -> str:
-    """Return a text cut or filled with blanks to so many cells."""
+    """Return a text cut or filled with blanks to so many cells.
+
+    Args:
+        text: without control characters.
+        width: in cells.
+
+    """
     text = cut(text, width)
     return text + " " * (width - width_of(text))
 
@@ -77,7 +89,15 @@ class Canvas:
         self._cells = [[(" ", Style.PLAIN)] * width for _ in range(height)]
 
     def write(self, row: int, column: int, text: str, style: Style = Style.PLAIN) -> int:
-        """Write from `column` on; return the column after the text."""
+        """Write from `column` on; return the column after the text.
+
+        Args:
+            row: from the top, counted from 0.
+            column: cell of the first character, counted from 0.
+            text: without control characters.
+            style: of all of it.
+
+        """
         end = column
         for character in text:
             begin, end = end, end + cells_of(character)
@@ -86,12 +106,27 @@ class Canvas:
         return end
 
     def write_left_of(self, row: int, column: int, text: str, style: Style = Style.PLAIN) -> int:
-        """Write so that the text ends before `column`; return the column it begins at."""
+        """Write so that the text ends before `column`; return the column it begins at.
+
+        Args:
+            row: from the top, counted from 0.
+            column: cell after the last character.
+            text: without control characters.
+            style: of all of it.
+
+        """
         self.write(row, column - width_of(text), text, style)
         return column - width_of(text)
 
     def rule(self, row: int, title: str = "", note: str = "") -> None:
-        """Draw a line across, with a title at the left and a note at the right."""
+        """Draw a line across, with a title at the left and a note at the right.
+
+        Args:
+            row: from the top, counted from 0.
+            title: at the left; empty for none.
+            note: at the right; empty for none.
+
+        """
         self.write(row, 0, "─" * self.width, Style.DIM)
         if title:
             self.write(row, 2, f" {title} ", Style.PLAIN)

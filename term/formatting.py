@@ -28,14 +28,26 @@ def decimals_of(number: Decimal) -> int:
 
 
 def number_text(number: Decimal | int | None, decimals: int) -> str:
-    """Write `number` with thousands separators and exactly `decimals` decimals, never with an exponent."""
+    """Write `number` with thousands separators and exactly `decimals` decimals, never with an exponent.
+
+    Args:
+        number: to write; None becomes a dash.
+        decimals: how many.
+
+    """
     if number is None:
         return NOTHING
     return f"{Decimal(number).quantize(Decimal(1).scaleb(-decimals), context=_CONTEXT):,f}"
 
 
 def number_texts(number: Decimal | int | None, decimals: int) -> Iterator[str]:
-    """Write `number` ever shorter: as `number_text` does, then with fewer decimals, then as `short_texts` does."""
+    """Write `number` ever shorter: as `number_text` does, then with fewer decimals, then as `short_texts` does.
+
+    Args:
+        number: to write; None becomes a dash.
+        decimals: how many the first text has.
+
+    """
     yield from _with_fewer_decimals(number, decimals)
     yield from short_texts(number)
 
@@ -57,14 +69,26 @@ def short_texts(number: Decimal | int | None) -> Iterator[str]:
 def fitting_text(texts: Iterable[str], *, width: int) -> str:
     """Choose the first of `texts` that fits into `width` cells.
 
+    Args:
+        texts: the longest first.
+        width: in cells.
+
     Returns:
         It, or as many # where none fits: no part of a number passes for the whole.
+
     """
     return next((text for text in texts if len(text) <= width), "#" * width)
 
 
 def signed_text(number: Decimal, decimals: int, *, width: int) -> str:
-    """Write `number` into `width` cells, with its sign; zero has none."""
+    """Write `number` into `width` cells, with its sign; zero has none.
+
+    Args:
+        number: to write.
+        decimals: how many, where there is room.
+        width: in cells.
+
+    """
     text = fitting_text(number_texts(abs(number), decimals), width=width - 1)
     if not any(digit in text for digit in "123456789"):
         return text

@@ -43,6 +43,11 @@ class History:
         """Take in an answer: the first page replaces what was there, the others go below it.
 
         Ask `expects` first.
+
+        Args:
+            page: the answer.
+            page_token: what it was asked with; empty for the first page.
+
         """
         before = self if page_token else History()
         quantities = [trade.quantity for trade in page.trades if trade.quantity is not None]
@@ -57,7 +62,13 @@ class History:
         )
 
     def scrolled(self, rows: int, *, visible: int) -> History:
-        """Move down by `rows` (up when negative), no further than the last row."""
+        """Move down by `rows` (up when negative), no further than the last row.
+
+        Args:
+            rows: how many rows down; negative is up.
+            visible: how many rows the screen shows.
+
+        """
         return replace(self, top=min(max(self.top + rows, 0), max(len(self.trades) - visible, 0)))
 
     def wants_more(self, *, visible: int) -> bool:

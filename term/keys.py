@@ -141,7 +141,13 @@ _SEQUENCES = {
 
 
 def action_of(view: View, key: str) -> Action | None:
-    """Tell what `key` does in `view`; None where it does nothing."""
+    """Tell what `key` does in `view`; None where it does nothing.
+
+    Args:
+        view: what the screen shows.
+        key: a character, or a name such as `up`.
+
+    """
     return _ACTIONS.get((view, key))
 
 

@@ -37,6 +37,11 @@ class RecentPrices:
         """Add the price of a trade at `time_us`.
 
         A bucket without trades repeats the one before it; a jump in time starts over.
+
+        Args:
+            price: of the trade.
+            time_us: when it happened, in microseconds since 1970 UTC.
+
         """
         bucket = time_us // BUCKET_US
         ahead = bucket - self.newest
@@ -132,7 +137,13 @@ class Quote:
         return self.asked_stats.merged(self.live_stats)
 
     def traded(self, trade: Trade, received_us: int) -> Quote:
-        """Take in a trade that arrived at `received_us`."""
+        """Take in a trade that arrived at `received_us`.
+
+        Args:
+            trade: of the selected coin.
+            received_us: when it arrived, in microseconds since 1970 UTC.
+
+        """
         direction = self._direction_to(trade.price)
         return replace(
             self,
@@ -166,7 +177,13 @@ class Quote:
         return replace(self, current=False, live_stats=Stats(), asked_stats=self.stats)
 
     def missing(self, trades: int, now_us: int) -> Quote:
-        """Take note of trades that happened but were not sent to us."""
+        """Take note of trades that happened but were not sent to us.
+
+        Args:
+            trades: how many.
+            now_us: the time, in microseconds since 1970 UTC.
+
+        """
         return replace(self, missed=self.missed + trades, per_second=_counted(self.per_second, trades, now_us))
 
     def seeded(self, page: HistoryPage) -> Quote:

@@ -64,12 +64,26 @@ class StreamState:
         )
 
     def lost(self, *, reason: str, failures: int, retry_us: int, now_us: int) -> StreamState:
-        """It is gone, or the attempt to open it came to nothing."""
+        """It is gone, or the attempt to open it came to nothing.
+
+        Args:
+            reason: why.
+            failures: how many attempts have failed since it was open.
+            retry_us: when the next attempt is made, in microseconds since 1970 UTC.
+            now_us: the time, in microseconds since 1970 UTC.
+
+        """
         since_us = now_us if self.open else self.since_us
         return replace(self, open=False, since_us=since_us, failures=failures, retry_us=retry_us, reason=reason)
 
     def status(self, traded_us: int | None, now_us: int) -> StreamStatus:
-        """Name the state; `traded_us` is when the last trade arrived."""
+        """Name the state; `traded_us` is when the last trade arrived.
+
+        Args:
+            traded_us: when the last trade arrived, in microseconds since 1970 UTC; None before the first one.
+            now_us: the time, in microseconds since 1970 UTC.
+
+        """
         if not self.open:
             return StreamStatus.RECONNECTING if self.ever_open else StreamStatus.CONNECTING
         quiet_us = now_us - max(self.since_us, traded_us or 0)

@@ -26,7 +26,13 @@ _CELL_WIDTHS = (19, 16, 16, 16)  # a label and eleven to thirteen digits; three 
 
 
 def draw(canvas: Canvas, model: Model) -> None:
-    """Fill the rows between header and footer."""
+    """Fill the rows between header and footer.
+
+    Args:
+        canvas: of the whole screen.
+        model: what is shown.
+
+    """
     _price(canvas, model)
     _session(canvas, model)
     _chart(canvas, model, top=10, bottom=canvas.height - 3)
@@ -135,7 +141,13 @@ HEIGHT = 3
 
 
 def big(texts: Iterable[str], *, width: int) -> tuple[str, ...]:
-    """Draw the first of `texts` that fits into `width` cells; when none does, leave the first that does as it is."""
+    """Draw the first of `texts` that fits into `width` cells; when none does, leave the first that does as it is.
+
+    Args:
+        texts: of one number, the longest first.
+        width: in cells.
+
+    """
     texts = tuple(texts)
     for text in texts:
         lines = _drawn(text) if _GLYPHS.keys() >= set(text) else ("",)
@@ -177,7 +189,13 @@ def draw_chart(prices: Sequence[Decimal], *, height: int, decimals: int) -> list
 
 
 def label_width(prices: Sequence[Decimal], decimals: int) -> int:
-    """How many cells `draw_chart` needs left of the line: the label, a space and the axis."""
+    """How many cells `draw_chart` needs left of the line: the label, a space and the axis.
+
+    Args:
+        prices: all that the chart shows.
+        decimals: of the labels.
+
+    """
     return max((len(number_text(price, decimals)) for price in prices), default=0) + 2
 
 

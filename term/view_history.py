@@ -32,7 +32,13 @@ _NATURAL_WIDTH = sum(column.width for column in _COLUMNS)
 
 
 def draw(canvas: Canvas, model: Model) -> None:
-    """Fill the rows between header and footer."""
+    """Fill the rows between header and footer.
+
+    Args:
+        canvas: of the whole screen.
+        model: what is shown.
+
+    """
     history = model.history
     shown = history.trades[history.top : history.top + visible_rows(canvas.height)]
     canvas.rule(1, "trades, newest first", _note(model, len(shown)))

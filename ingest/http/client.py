@@ -18,7 +18,7 @@ from ingest.network import Network, words_of
 from mesh.service.errors import BadMessage
 from mesh.service.logs import LogThrottle
 
-log = logging.getLogger("ingest.http_client")
+log = logging.getLogger("ingest.http.client")
 
 _TIMEOUT = httpx.Timeout(10.0, connect=4.0)  # of each wait for the network
 _WITHIN_S = 60.0  # of a whole answer: who sends a byte every nine seconds meets no other bound

@@ -11,7 +11,7 @@ from ingest.messages import BadFrame
 from mesh.bus.dead_letters import DeadLetterQueue, letter_about
 from mesh.service.logs import LogThrottle
 
-log = logging.getLogger("ingest.bad_frames")
+log = logging.getLogger("ingest.publish.bad_frames")
 
 MAX_FRAME_BYTES = 8192
 """So much of a bad frame is kept; a good one has 200 bytes."""

@@ -14,7 +14,7 @@ from mesh.service.backoff import backoff
 from mesh.service.logs import LogThrottle
 from mesh.values.trades import TradeColumns, concatenate
 
-log = logging.getLogger("ingest.confirmations")
+log = logging.getLogger("ingest.publish.confirmations")
 
 _SETTLE_S = 0.2
 """So long other trades may say it by themselves before REST is asked."""

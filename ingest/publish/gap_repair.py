@@ -15,7 +15,7 @@ from mesh.service.logs import LogThrottle
 from mesh.values.id_ranges import IdRange
 from mesh.values.trades import TradeColumns, concatenate
 
-log = logging.getLogger("ingest.gap_repair")
+log = logging.getLogger("ingest.publish.gap_repair")
 
 LATER_US = 1_000_000
 """By more than this no clock of the venue is ahead of another."""

@@ -24,7 +24,7 @@ from mesh.values.symbols import parse_symbol, parse_venue
 from mesh.values.trades import MAX_TRADE_ID, TradeColumns
 from tickmesh.v1 import control_pb2
 
-log = logging.getLogger("ingest.repair_requests")
+log = logging.getLogger("ingest.publish.repair_requests")
 
 DURABLE = "control-ingest-repair"
 MAX_IDS = 10_000

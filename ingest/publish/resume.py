@@ -22,7 +22,7 @@ from mesh.service.logs import LogThrottle
 from mesh.values import epochs
 from mesh.values.trades import TradeColumns, concatenate
 
-log = logging.getLogger("ingest.resume")
+log = logging.getLogger("ingest.publish.resume")
 
 _LOOK_BACK = 10_000  # messages, for one that is ours; farther back the ledger finds what is missing
 _LOOK_AROUND = 64  # messages, for trades before the last ones

@@ -40,7 +40,7 @@ from mesh.values.id_ranges import IdRange
 from mesh.values.trades import Bools, TradeColumns
 from tickmesh.v1 import control_pb2
 
-log = logging.getLogger("ingest.trade_publisher")
+log = logging.getLogger("ingest.publish.trade_publisher")
 
 MAX_BATCH = 4096
 """Trades in one message at most: about 0.14 MB."""

@@ -34,7 +34,7 @@ from mesh.values import epochs
 from mesh.values.fixed import format_e8
 from tickmesh.v1 import control_pb2
 
-log = logging.getLogger("ingest.connection")
+log = logging.getLogger("ingest.websocket.connection")
 
 MAX_FRAMES = 65_536
 """Frames that wait in memory at most, some 15 MB; beyond that the socket is not read and the venue has to wait."""

@@ -13,7 +13,7 @@ from mesh.service.backoff import backoff
 from mesh.service.health import Health
 from mesh.service.logs import LogThrottle
 
-log = logging.getLogger("ingest.stream")
+log = logging.getLogger("ingest.websocket.stream")
 
 OVERLAP_S = 1.0
 """So long two connections bring the same trades, so that what was on its way through the old one arrives."""

@@ -91,9 +91,9 @@ _PING_EVERY_S = 10.0
 _PONG_WITHIN_S = 10.0
 _CLOSE_WITHIN_S = 1.0
 
-log = logging.getLogger("ingest.venue_socket")
-_picows_log = logging.getLogger("ingest.picows")
-_picows_log.setLevel(logging.CRITICAL)  # what it says of a connection's life is said by `ingest.stream`, with the host
+log = logging.getLogger("ingest.websocket.venue_socket")
+_picows_log = logging.getLogger("ingest.websocket.picows")
+_picows_log.setLevel(logging.CRITICAL)  # what it says of a connection's life is said by `stream`, with the host
 
 
 class HandshakeError(TickmeshError):
@@ -135,7 +135,13 @@ class VenueSocket(picows.WSListener):
         self._frames.on_room = transport.underlying_transport.resume_reading
 
     def on_ws_frame(self, transport: picows.WSTransport, frame: picows.WSFrame) -> None:
-        """Take a frame."""
+        """Take a frame.
+
+        Args:
+            transport: of this connection.
+            frame: as it came; its bytes are valid during this call only.
+
+        """
         kind = frame.msg_type
         if frame.fin and not self._pieces and not frame.rsv1 and kind in _DATA:
             if self._frames.put(frame.get_payload_as_bytes()):

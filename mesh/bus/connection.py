@@ -25,7 +25,7 @@ from mesh.service.health import Health
 from mesh.service.logs import LogThrottle
 from mesh.service.settings import BusSettings
 
-log = logging.getLogger("mesh.bus")
+log = logging.getLogger("mesh.bus.connection")
 
 STREAM_NAME_IN_USE = 10058
 _PENDING_BYTES = 32 * 2**20  # what one connection buffers while its server is away; publishers stay far below

@@ -12,7 +12,7 @@ from mesh.service.errors import BadMessage
 from mesh.values.symbols import parse_symbol, parse_venue
 from tickmesh.v1 import control_pb2
 
-log = logging.getLogger("mesh.control")
+log = logging.getLogger("mesh.bus.control")
 
 M = TypeVar("M", bound=Proto)
 MAX_CONTROL_BYTES = 2**20

@@ -20,7 +20,7 @@ from mesh.bus.reader import Message
 from mesh.bus.subjects import MESSAGE_ID
 from mesh.service.logs import LogThrottle
 
-log = logging.getLogger("mesh.dead_letters")
+log = logging.getLogger("mesh.bus.dead_letters")
 
 REASON = "Tickmesh-Reason"
 """The header in which a dead letter says why it is one."""

@@ -39,7 +39,7 @@ from mesh.service.errors import LeaseLostError
 from mesh.service.health import Health
 from mesh.service.logs import LogThrottle
 
-log = logging.getLogger("mesh.leases")
+log = logging.getLogger("mesh.bus.leases")
 
 _BUCKET_BYTES = 2**20
 _CONFIRM_EVERY_S = 1.0

@@ -18,7 +18,7 @@ from mesh.service.backoff import backoff
 from mesh.service.errors import NotReady
 from mesh.service.logs import LogThrottle
 
-log = logging.getLogger("mesh.outgoing_queue")
+log = logging.getLogger("mesh.bus.outgoing_queue")
 
 
 @dataclass(frozen=True, slots=True)

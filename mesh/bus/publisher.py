@@ -30,7 +30,7 @@ from mesh.service.backoff import backoff
 from mesh.service.errors import TickmeshError
 from mesh.service.logs import LogThrottle
 
-log = logging.getLogger("mesh.publisher")
+log = logging.getLogger("mesh.bus.publisher")
 
 MAX_PENDING = 1024
 MAX_PENDING_BYTES = 16 * 2**20

@@ -14,7 +14,7 @@ from nats.js.errors import NotFoundError
 
 from mesh.bus.connection import Bus
 
-log = logging.getLogger("mesh.room")
+log = logging.getLogger("mesh.bus.purge")
 
 _AT_ONCE = 4
 

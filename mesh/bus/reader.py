@@ -35,7 +35,7 @@ from mesh.bus.subjects import MESSAGE_ID
 from mesh.service.errors import TickmeshError
 from mesh.service.logs import LogThrottle
 
-log = logging.getLogger("mesh.reader")
+log = logging.getLogger("mesh.bus.reader")
 
 _PULL_BYTES = 4 * 2**20
 _EXPIRES_S = 30.0

@@ -24,7 +24,7 @@ from mesh.service.logs import LogThrottle
 from mesh.service.status import Received
 from tickmesh.v1 import status_pb2, status_pb2_grpc
 
-log = logging.getLogger("mesh.status")
+log = logging.getLogger("mesh.bus.status_reports")
 
 STATUS_SERVICE = status_pb2.DESCRIPTOR.services_by_name["StatusService"].full_name
 

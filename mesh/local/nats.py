@@ -25,7 +25,15 @@ def binary() -> Path:
 
 
 def command(*, store_dir: Path, port: int, monitor_port: int, host: str = "127.0.0.1") -> list[str]:
-    """Return the command line of a server that keeps its streams in `store_dir`; run it with `environment()`."""
+    """Return the command line of a server that keeps its streams in `store_dir`; run it with `environment()`.
+
+    Args:
+        store_dir: folder of the streams.
+        port: for clients.
+        monitor_port: for its monitoring over HTTP.
+        host: address to listen on.
+
+    """
     return [
         str(binary()), "-c", str(CONFIG), "-a", host, "-p", str(port), "-m", str(monitor_port), "-sd", str(store_dir)
     ]  # fmt: skip
@@ -43,7 +51,15 @@ def environment(passwords: Mapping[str, str]) -> dict[str, str]:
 
 
 def url(user: str, password: str, port: int, *, host: str = "127.0.0.1") -> str:
-    """Return the URL with which `user` connects."""
+    """Return the URL with which `user` connects.
+
+    Args:
+        user: one of `USERS`.
+        password: the user's.
+        port: for clients.
+        host: where the server listens.
+
+    """
     return f"nats://{user}:{password}@{host}:{port}"
 
 
@@ -123,7 +139,13 @@ def _passed(since_s: float | None, now_s: float, wanted_s: float) -> bool:
 
 
 def ask(port: int, monitor_port: int) -> HealthAnswer:
-    """Ask a server of this machine how it is; two seconds at most."""
+    """Ask a server of this machine how it is; two seconds at most.
+
+    Args:
+        port: for clients.
+        monitor_port: for its monitoring over HTTP.
+
+    """
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=_ANSWER_S):
             """It listens."""

@@ -29,7 +29,13 @@ def complete(text: str, *, database_made: bool) -> Passwords:
 
     The bus learns its passwords at every start; the database keeps those it was made with.
 
-    Raises: ValueError: the database is made, and its passwords are not there.
+    Args:
+        text: as `Passwords.text` made it, perhaps by another version; empty when there is none yet.
+        database_made: whether the database's files are there, made with passwords that must not be lost.
+
+    Raises:
+        ValueError: the database is made, and its passwords are not there.
+
     """
     try:
         said = json.loads(text)

@@ -61,7 +61,15 @@ def initialise(data: Path, *, superuser_password: str, role_password: str) -> No
     """Make the data directory with database `tickmesh` owned by role `store`, unless it is there (about a second).
 
     A half made one, left by a kill, is made anew: the directory gets its name when everything is in it.
-    Raises: PostgresError.
+
+    Args:
+        data: the data directory.
+        superuser_password: for `postgres`.
+        role_password: for `store`.
+
+    Raises:
+        PostgresError: one of its tools failed; the message ends with what it said.
+
     """
     if (data / "PG_VERSION").exists():
         return
@@ -97,7 +105,11 @@ def initialise(data: Path, *, superuser_password: str, role_password: str) -> No
 def command(*, data: Path, port: int, through: Sequence[str] = ()) -> list[str]:
     """Return the command line of a server over `data` on loopback; stop it with SIGINT (fast: clients are sent away).
 
-    `through` is a command that runs another; it runs as the database's user already.
+    Args:
+        data: the data directory.
+        port: of TCP on loopback.
+        through: a command that runs another one, put before the server's; it already runs as the database's user.
+
     """
     settings = SETTINGS | {"port": str(port)}
     options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
@@ -110,7 +122,15 @@ def environment() -> dict[str, str]:
 
 
 def url(password: str, port: int, *, user: str = ROLE, database: str = DATABASE) -> str:
-    """Return the URL with which `user` connects, one that psql takes."""
+    """Return the URL with which `user` connects, one that psql takes.
+
+    Args:
+        password: the user's.
+        port: of TCP on loopback.
+        user: role of the database.
+        database: its name.
+
+    """
     return f"postgresql://{user}:{password}@127.0.0.1:{port}/{database}"
 
 

@@ -45,10 +45,17 @@ def plan(
 ) -> list[Program]:
     """Return the programs in the order of starting; sim is among them when `ports` has its ports.
 
-    `sim_log` is where sim writes what it issued, so that its next start goes on with the next trade.
-
     A service is given the variables it reads (its `settings.py`) and no other: the database's password goes to
     store only, and each user of the bus has its own.
+
+    Args:
+        ports: setting -> port.
+        passwords: of the bus and the database.
+        environ: the runner's environment, from which each service gets what it reads.
+        nats_command: command line of nats-server.
+        postgres_command: command line of PostgreSQL.
+        sim_log: where sim writes what it issued, so that its next start continues with the next trade.
+
     """
     programs = {
         "postgres": Program("postgres", tuple(postgres_command), postgres.environment(), "INT", 30, STANDS_BACK),
@@ -73,7 +80,15 @@ def plan(
 def service_environment(
     service: str, *, ports: Mapping[str, int], passwords: Passwords, environ: Mapping[str, str]
 ) -> dict[str, str]:
-    """Return the whole environment of one service: what it reads of the user's, with the runner's addresses in it."""
+    """Return the whole environment of one service: what it reads of the user's, with the runner's addresses in it.
+
+    Args:
+        service: its name: `ingest`.
+        ports: setting -> port.
+        passwords: of the bus and the database.
+        environ: the runner's environment.
+
+    """
     reads = variables_of(service)
     values = {name: value for name, value in environ.items() if name in reads and name != "METRICS_PORT"}
     values |= {name: value for name, value in addresses(ports, passwords, user=service).items() if name in reads}
@@ -89,7 +104,14 @@ def service_environment(
 
 
 def addresses(ports: Mapping[str, int], passwords: Passwords, *, user: str) -> dict[str, str]:
-    """Return where the parts of this mesh are found, as variables; on the bus as `user`, `admin` for people."""
+    """Return where the parts of this mesh are found, as variables; on the bus as `user`, `admin` for people.
+
+    Args:
+        ports: setting -> port.
+        passwords: of the bus and the database.
+        user: of the bus.
+
+    """
     return {
         "NATS_URL": nats.url(user, passwords.nats.get(user, ""), ports["NATS_PORT"]),
         "DATABASE_URL": postgres.url(passwords.database, ports["POSTGRES_PORT"]),

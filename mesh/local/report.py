@@ -32,6 +32,11 @@ def parse_readiness(status: int, text: str) -> Readiness:
     """Read an answer of `/readyz`; the mesh is ready when the gateway is and every service behind it serves.
 
     One of them: 503 `{"status": "not ready", "upstreams": {"tickmesh.v1.SignalService": "UNREACHABLE"}, ...}`.
+
+    Args:
+        status: of HTTP.
+        text: the body.
+
     """
     try:
         answer = json.loads(text)
@@ -50,7 +55,13 @@ def parse_readiness(status: int, text: str) -> Readiness:
 
 
 def readiness(url: str, *, timeout_s: float = 2) -> Readiness:
-    """Ask `/readyz`."""
+    """Ask `/readyz`.
+
+    Args:
+        url: of the gateway.
+        timeout_s: how long the answer may take, in seconds.
+
+    """
     try:
         answer = httpx.get(f"{url}/readyz", timeout=timeout_s, trust_env=False)
     except httpx.HTTPError as exc:
@@ -108,6 +119,11 @@ def mesh_status(url: str, *, timeout_s: float = 2) -> MeshStatus | None:
     """Return how the mesh is, None when the gateway cannot tell.
 
     Where reads are protected it shows the runner's own READ_TOKEN or API_TOKEN.
+
+    Args:
+        url: of the gateway.
+        timeout_s: how long the answer may take, in seconds.
+
     """
     token = os.environ.get("READ_TOKEN") or os.environ.get("API_TOKEN")
     headers = {"Authorization": f"Bearer {token}"} if token and token.isascii() and token.isprintable() else {}
@@ -168,7 +184,13 @@ def exports(variables: Mapping[str, str]) -> str:
 
 
 def gateway_url(host: str, port: int) -> str:
-    """Return the URL under which a gateway that listens on `host` is reached from this machine."""
+    """Return the URL under which a gateway that listens on `host` is reached from this machine.
+
+    Args:
+        host: address it listens on; an address of all interfaces becomes loopback.
+        port: its port.
+
+    """
     if host in ("0.0.0.0", "::", ""):  # noqa: S104 - compared, not bound
         host = "127.0.0.1"
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

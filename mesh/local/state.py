@@ -225,6 +225,11 @@ def end_leftovers(record: Record, *, drain_s: float) -> list[str]:
     """End what a mesh left running and remove its socket; return the names of those that had to be ended or waited for.
 
     A supervisor that lost its runner is draining already: it gets `drain_s` for that. Whatever lives then is killed.
+
+    Args:
+        record: what the mesh wrote of itself.
+        drain_s: how many seconds a supervisor has that already stops its programs.
+
     """
     ended: list[str] = []
     if record.supervisor is not None and record.supervisor.process() is not None:

@@ -55,6 +55,12 @@ def render(programs: Sequence[Program], *, socket_file: Path, as_root: bool) -> 
 
     Nothing in it is a person's: its syntax knows no escapes, so that it could not hold each value and path. Its files
     are relative to STATE_DIR, where it runs, and each program is started by a `start_script`.
+
+    Args:
+        programs: in the order of starting.
+        socket_file: where supervisord listens.
+        as_root: whether it runs as root, and has to be told so.
+
     """
     lines = [
         "; Written by `python -m mesh up` at every start.",
@@ -99,7 +105,13 @@ def _at_most(wanted: int, kind: int) -> int:
 
 
 def start_script(program: Program, *, working_directory: Path) -> str:
-    """Return the shell script that becomes a program, with its environment, in a folder; any value and path will do."""
+    """Return the shell script that becomes a program, with its environment, in a folder; any value and path will do.
+
+    Args:
+        program: which.
+        working_directory: where it runs.
+
+    """
     # The values of an environment may be in any encoding; the shell takes bytes as they are.
     variables = [f"export {name}={shlex.quote(value)}" for name, value in program.environment.items()]
     lines = [
@@ -114,6 +126,11 @@ def tied(argv: Sequence[str], signal_name: str) -> list[str]:
     """Return a command line that gets `signal_name` from the kernel when its parent dies, where setpriv is there.
 
     This is how nothing is left behind after a kill -9 of the runner or of supervisord.
+
+    Args:
+        argv: the command line.
+        signal_name: as setpriv takes it: `TERM`.
+
     """
     setpriv = shutil.which("setpriv")
     return [setpriv, "--pdeathsig", signal_name, "--", *argv] if setpriv else list(argv)
@@ -136,6 +153,12 @@ class Supervisor:
         """Start supervisord in the configuration's folder; it starts the programs at once. Return its pid.
 
         What it says before it has a log, or when it cannot have one, is found in `complaints`.
+
+        Args:
+            config: file that `render` has made.
+            complaints: file for its stderr.
+            environment: all variables that it and its programs get.
+
         """
         command = [sys.executable, "-m", "mesh.local.patient_supervisord", "--nodaemon", "--configuration", str(config)]
         # A session of its own: Ctrl-C in the terminal is for the runner, which then stops this in order.

@@ -179,7 +179,14 @@ def check(environ: Mapping[str, str], *, passwords: Passwords, remembered: Mappi
 
 
 def wrong_in_services(*, ports: Mapping[str, int], passwords: Passwords, environ: Mapping[str, str]) -> list[str]:
-    """Return what is wrong with the services' settings as they will get them."""
+    """Return what is wrong with the services' settings as they will get them.
+
+    Args:
+        ports: setting -> port, as it is wanted.
+        passwords: what the services are given.
+        environ: the runner's environment.
+
+    """
     wrong: list[str] = []
     for service, settings in SERVICES.items():
         values = service_environment(service, ports=ports, passwords=passwords, environ=environ)

@@ -45,7 +45,13 @@ def say(line: str) -> None:
 
 
 def variables(record: Record, passwords: Passwords) -> dict[str, str]:
-    """Return how the parts of a running mesh are reached, for people: on the bus as admin."""
+    """Return how the parts of a running mesh are reached, for people: on the bus as admin.
+
+    Args:
+        record: of the running mesh.
+        passwords: of the same STATE_DIR.
+
+    """
     found = addresses(record.ports, passwords, user="admin")
     return found | {"GATEWAY_URL": report.gateway_url(record.gateway_host, record.ports["GATEWAY_PORT"])}
 

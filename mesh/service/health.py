@@ -18,7 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
-log = logging.getLogger("mesh.health")
+log = logging.getLogger("mesh.service.health")
 
 MAX_CONDITIONS = 64
 """Conditions of one service at most, those it needs included: a report of them stays small."""

@@ -24,7 +24,7 @@ from mesh.service import environment, logs
 from mesh.service.errors import LeaseLostError
 from mesh.service.settings import MeshSettings, WrongSettings, load
 
-log = logging.getLogger("mesh.service")
+log = logging.getLogger("mesh.service.lifecycle")
 
 S = TypeVar("S", bound=MeshSettings)
 T = TypeVar("T")

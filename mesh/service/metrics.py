@@ -17,7 +17,7 @@ from prometheus_client import Gauge, start_http_server
 from mesh.service.health import Health
 from mesh.service.settings import MeshSettings
 
-log = logging.getLogger("mesh.metrics")
+log = logging.getLogger("mesh.service.metrics")
 
 SERVING = Gauge("tickmesh_serving", "1 while everything the service needs is there and its event loop turns, else 0")
 

@@ -22,7 +22,7 @@ from mesh.service.errors import TickmeshError, TooMany, grpc_code
 from mesh.service.health import Health
 from mesh.service.wrong_tokens import WrongTokens, host_of_peer, too_many
 
-log = logging.getLogger("mesh.rpc")
+log = logging.getLogger("mesh.service.rpc")
 
 MAX_MESSAGE_BYTES = 4 * 2**20
 MAX_CALLS = 1024

@@ -16,7 +16,7 @@ from prometheus_client import Counter
 from mesh.service.access import address_key
 from mesh.service.logs import LogThrottle
 
-log = logging.getLogger("mesh.access")
+log = logging.getLogger("mesh.service.wrong_tokens")
 
 PER_MINUTE = 20
 """Wrong tokens of one address that are answered with "wrong token"."""

@@ -22,7 +22,7 @@ from signalsvc.selection import Selection, UnknownSymbol
 from signalsvc.watchers import Watchers
 from tickmesh.v1 import control_pb2
 
-log = logging.getLogger("signal.selector")
+log = logging.getLogger("signal.selection_sync")
 
 LOOK_UP_WITHIN_S = 3.5
 """So long a lookup may take; whoever asks for a symbol over REST waits for 5 s."""

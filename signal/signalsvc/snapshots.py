@@ -22,7 +22,7 @@ from mesh.bus import subjects
 from mesh.bus.connection import Bus
 from signalsvc.engine import Engine, UnusableEntry, entry_name
 
-log = logging.getLogger("signal.snapshot")
+log = logging.getLogger("signal.snapshots")
 
 _POSITION = "position"
 MAX_EVICTED = 4096

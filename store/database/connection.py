@@ -27,7 +27,7 @@ from mesh.service.logs import LogThrottle
 from store.database.errors import ErrorReaction, first_line, is_transient, max_attempts, reaction
 from store.database.migrations import WrongSchemaError, migrate
 
-log = logging.getLogger("store.database")
+log = logging.getLogger("store.database.connection")
 
 T = TypeVar("T")
 Connection: TypeAlias = AsyncConnection[tuple[Any, ...]]

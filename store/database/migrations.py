@@ -18,7 +18,7 @@ from psycopg import AsyncConnection
 from mesh.service.errors import TickmeshError
 from store.database.errors import first_line, is_transient
 
-log = logging.getLogger("store.migrations")
+log = logging.getLogger("store.database.migrations")
 
 SCHEMA = Path(__file__).parent / "schema"
 _LOCK = 0x7469636B  # "tick": whoever migrates holds this advisory lock, so that two starting stores take turns

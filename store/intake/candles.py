@@ -28,7 +28,7 @@ from store.intake.position import Positions, StreamIntake
 from store.intake.trades import TradeIntake
 from store.ledger import rows as ledger_rows
 
-log = logging.getLogger("store.candle_intake")
+log = logging.getLogger("store.intake.candles")
 
 _GATHER_S = 0.1
 """How long candles may wait for more of them, in the stream and then here."""

@@ -20,7 +20,7 @@ from store.database import Connection, Database
 from store.database.times import time_of
 from store.intake import sql
 
-log = logging.getLogger("store.position")
+log = logging.getLogger("store.intake.position")
 
 T = TypeVar("T")
 

@@ -27,7 +27,7 @@ from store.intake.trade_writer import TradeWriter
 from store.intake.trades import OTHER_EPOCH
 from store.settings import StoreSettings
 
-log = logging.getLogger("store.replay")
+log = logging.getLogger("store.intake.replay")
 
 
 async def main(settings: StoreSettings, stop: Stop) -> None:

@@ -33,7 +33,7 @@ from store.intake.position import PositionMovedError, Positions, resume
 from store.intake.trade_writer import TradeWriter
 from store.settings import StoreSettings
 
-log = logging.getLogger("store.intake")
+log = logging.getLogger("store.intake.trades")
 
 _POLL_S = 0.5
 MAX_BYTES = 16 * 2**20

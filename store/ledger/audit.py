@@ -20,7 +20,7 @@ from store.database.errors import ErrorReaction, first_line, reaction
 from store.ledger import rows, sql
 from store.ledger.writer import LedgerWriter
 
-log = logging.getLogger("store.audit")
+log = logging.getLogger("store.ledger.audit")
 
 LIMIT_S = 1800.0
 """How long reading one symbol may take; it takes some seconds for ten million rows."""

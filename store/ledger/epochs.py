@@ -17,7 +17,7 @@ from store.database.errors import ErrorReaction, first_line, reaction
 from store.ledger import rows
 from tickmesh.v1 import control_pb2
 
-log = logging.getLogger("store.epochs")
+log = logging.getLogger("store.ledger.epochs")
 
 _EVERY_S = 1.0
 

@@ -25,7 +25,7 @@ from store.ledger import rows, sql
 from store.ledger.minutes import MinuteTotals, VenueMinute, difference
 from store.ledger.writer import LedgerWriter
 
-log = logging.getLogger("store.minute_verifier")
+log = logging.getLogger("store.ledger.minute_verifier")
 
 _POLL_S = 0.5
 _AGAIN_S = 30.0

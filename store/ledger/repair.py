@@ -27,7 +27,7 @@ from store.ledger.repair_schedule import ANSWER_S, MAX_IDS, MissingTrades, Repai
 from store.ledger.writer import LedgerWriter
 from tickmesh.v1 import control_pb2
 
-log = logging.getLogger("store.repair")
+log = logging.getLogger("store.ledger.repair")
 
 _POLL_S = 0.5
 _STORED_EVERY_S = 0.05

@@ -25,7 +25,7 @@ from store.database.times import UNIX_EPOCH
 from store.ledger import rows
 from store.retention import sql
 
-log = logging.getLogger("store.retention")
+log = logging.getLogger("store.retention.policy")
 
 LOOK_EVERY_S = 600.0
 _STEP, _DAY = dt.timedelta(minutes=10), dt.timedelta(days=1)

@@ -97,7 +97,7 @@ async def test_of_more_messages_than_may_wait_the_oldest_are_dropped_which_is_lo
     async with connected(nats_server) as bus:
         await bus.declare(DEAD_STREAM)
         queue = OutgoingQueue(bus, max_waiting=2)
-        with caplog.at_level(logging.WARNING, logger="mesh.outgoing_queue"):
+        with caplog.at_level(logging.WARNING, logger="mesh.bus.outgoing_queue"):
             for number in range(3):
                 queue.put(message(number))
         assert queue.waiting == 2

@@ -6,12 +6,7 @@ import ast
 import re
 from collections.abc import Iterator
 
-import pytest
-
 from tests.unit.test_layers import FOLDERS, ROOT
-
-OPEN = ("ingest/websocket/venue_socket.py", "mesh/local/", "sim/", "term/")
-"""Where some functions still lack the section."""
 
 _EXEMPT = ("property", "validator", "overload", "setter")
 
@@ -47,9 +42,4 @@ LACKING = [
 
 
 def test_public_functions_with_several_parameters_say_what_each_of_them_is() -> None:
-    assert [each for each in LACKING if not each.startswith(OPEN)] == []
-
-
-@pytest.mark.parametrize("place", OPEN)
-def test_no_place_is_listed_as_open_that_is_not(place: str) -> None:
-    assert any(each.startswith(place) for each in LACKING)
+    assert LACKING == []

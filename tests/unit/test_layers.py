@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import graphlib
+import re
 import sys
 import tomllib
 from collections.abc import Iterator
@@ -224,3 +225,14 @@ def test_the_top_level_shadows_no_module_of_the_standard_library() -> None:
     """A folder `signal/` with an `__init__.py` would end every `asyncio.run` started here."""
     packages = {path.parent.name for path in ROOT.glob("*/__init__.py")} | {path.stem for path in ROOT.glob("*.py")}
     assert packages & sys.stdlib_module_names == set()
+
+
+def test_a_logger_is_named_after_its_module() -> None:
+    found = []
+    for folder in FOLDERS:
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            name = ".".join(path.relative_to(ROOT).with_suffix("").parts).replace("signal.signalsvc", "signal")
+            own = re.search(r'^log(?:ger)? = logging\.getLogger\("(.+)"\)$', path.read_text(), re.MULTILINE)
+            if own is not None and own[1] != name.removesuffix(".__main__"):
+                found.append(f"{path.relative_to(ROOT)} logs as {own[1]}")
+    assert found == []

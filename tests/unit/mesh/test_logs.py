@@ -35,7 +35,7 @@ def logged(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Form], io.Stri
 
 def test_text_from_outside_is_one_line_that_steers_no_terminal(logged: Callable[[Form], io.StringIO]) -> None:
     stream = logged("console")
-    logging.getLogger("ingest.link").warning("the venue refuses it: %s", EVIL, extra={"said": EVIL})
+    logging.getLogger("ingest.websocket.stream").warning("the venue refuses it: %s", EVIL, extra={"said": EVIL})
     (line,) = stream.getvalue().splitlines()
     assert line.isprintable()
     assert r"BTC\x1b]0;owned\x07\x1b[2J\r\n2026-01-01 [info] serving\x9b31m\u202egnp.exe\ud800" in line
