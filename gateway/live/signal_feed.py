@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from bisect import bisect_right
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ import msgspec
 from prometheus_client import Counter, Gauge
 
 from gateway.live.coins import CoinList
+from gateway.live.connection import text_frames
 from gateway.live.fanout import Chunk, ClientFanout
 from gateway.transcode.ticks import TickWriter
 from mesh.service.backoff import backoff
@@ -24,46 +26,6 @@ from tickmesh.v1 import signal_pb2
 
 if TYPE_CHECKING:
     from tickmesh.v1.signal_pb2_grpc import SignalServiceAsyncStub  # only the types know it
-from collections.abc import Iterable
-
-# --- WebSocket frames -------------------------------------------------------------------------------------------------
-# WebSocket text frames of a server, prepared once for all clients (RFC 6455, section 5).
-#
-# A server does not mask, so that the same bytes are right for every client: making them once is what lets one trade go
-# to many clients for the price of a copy.
-
-_FIN_TEXT = b"\x81"  # "%x1 denotes a text frame", FIN set: one frame a message
-
-
-class _Headers(dict[int, bytes]):
-    def __missing__(self, length: int) -> bytes:
-        header = self[length] = frame_header(length)
-        return header
-
-
-_headers = _Headers()  # of the lengths that trades have: a few hundred
-
-
-def frame_header(length: int) -> bytes:
-    """Return the header of an unmasked text frame with a payload of `length` bytes."""
-    if length <= 125:
-        return _FIN_TEXT + bytes([length])
-    if length <= 0xFFFF:
-        return _FIN_TEXT + b"\x7e" + length.to_bytes(2, "big")
-    return _FIN_TEXT + b"\x7f" + length.to_bytes(8, "big")
-
-
-def text_frames(messages: Iterable[bytes]) -> bytes:
-    """Return UTF-8 messages as consecutive text frames, one each."""
-    parts: list[bytes] = []
-    for message in messages:
-        length = len(message)
-        parts.append(_headers[length] if length < 1024 else frame_header(length))
-        parts.append(message)
-    return b"".join(parts)
-
-
-# ----------------------------------------------------------------------------------------------------------------------
 
 log = logging.getLogger("gateway.live.signal_feed")
 
@@ -115,6 +77,7 @@ class SignalFeed:
         self._fanout = fanout
         self._ticks = TickWriter()
         self._names: dict[str, str] = {}
+        self._told: dict[tuple[str, str], tuple[int, int]] = {}  # id and time of the last trade of a venue and symbol
         self._live = asyncio.Event()
         self._waiting: Chunk | None = None
         self._selected: Chunk | None = None
@@ -218,9 +181,25 @@ class SignalFeed:
         except ValueError as exc:
             self._leave_out(f"a batch of {symbol}", exc)
             return
+        ticks = ticks[self._repeats(batch) :]
         for start in range(0, len(ticks), CHUNK_TRADES):
             some = ticks[start : start + CHUNK_TRADES]
             self._fanout.publish(symbol, Chunk(text_frames(some), trades=len(some)))
+
+    def _repeats(self, batch: signal_pb2.SignalBatch) -> int:
+        """Return how many of a batch's trades have been told: signal sends some once more after a crash.
+
+        By their times as well: where the venue and all that was stored began anew, so do the ids.
+        """
+        trade_ids, time_us = batch.trades.trade_id, batch.trades.time_us
+        key = batch.trades.venue, batch.trades.symbol
+        told_id, told_us = self._told.get(key, (-1, -1))
+        count = bisect_right(trade_ids, told_id) if trade_ids[0] <= told_id else 0
+        if count and time_us[count - 1] > told_us:
+            count = 0
+        if count < len(trade_ids):
+            self._told[key] = trade_ids[-1], time_us[-1]
+        return count
 
     def _leave_out(self, what: str, why: object = "no such message") -> None:
         UNREADABLE.inc()

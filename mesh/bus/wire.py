@@ -9,6 +9,7 @@ ns a trade to encode, 8 instead of 55 to decode at batches of 256).
 from __future__ import annotations
 
 from functools import lru_cache
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from mesh.service.errors import BadMessage
 from mesh.values.candles import INTERVALS_US, Candle, ClosedCandles
 from mesh.values.fixed import format_scaled, parse_scaled
 from mesh.values.symbols import parse_symbol, parse_venue
-from mesh.values.trades import MAX_TRADE_ID, SignalColumns, TradeColumns, refusal
+from mesh.values.trades import MAX_TRADE_ID, SignalColumns, TradeColumns, concatenate, refusal
 from tickmesh.v1 import signal_pb2, trade_pb2
 
 _Field = descriptor_pb2.FieldDescriptorProto
@@ -134,18 +135,27 @@ def decode_trades(payload: bytes) -> TradeColumns:
     return _trades_of(twin)
 
 
-def encode_signals(signals: SignalColumns) -> bytes:
-    """Return the bytes of a `tickmesh.v1.SignalBatch`."""
-    twin = SignalTwin(raw_sequence=signals.raw_sequence, trades=_trade_twin(signals.trades))
+def encode_signals(*parts: SignalColumns) -> bytes:
+    """Return the bytes of one `tickmesh.v1.SignalBatch` of one symbol's consecutive batches.
+
+    Its RAW sequence is that of the last one, its time of arrival that of the first.
+    """
+    trades = concatenate([part.trades for part in parts])
+    twin = SignalTwin(raw_sequence=parts[-1].raw_sequence, trades=_trade_twin(trades))
     pieces = [twin.SerializeToString(deterministic=True)]
-    for head, column in zip(_heads(len(signals.trades)), signals.packed(_SIGNAL_DTYPES), strict=True):
-        pieces += (head, column)
-    if signals.candles:
-        closed = SignalTwin()
-        for candle in signals.candles:
-            _put_candle(candle, closed.candles.add())
-        pieces.append(closed.SerializeToString(deterministic=True))
+    columns = zip(*(part.packed(_SIGNAL_DTYPES) for part in parts), strict=True)
+    for head, column in zip(_heads(len(trades)), columns, strict=True):
+        pieces += (head, *column)
+    closed = SignalTwin()
+    for candle in chain.from_iterable(part.candles for part in parts):
+        _put_candle(candle, closed.candles.add())
+    pieces.append(closed.SerializeToString(deterministic=True))
     return b"".join(pieces)
+
+
+def signal_bytes(signals: SignalColumns) -> int:
+    """Return how large a batch's signals are at most as a message, in bytes."""
+    return len(signals.trades) * _ROW_BYTES + len(signals.candles) * _CANDLE_BYTES
 
 
 @lru_cache(maxsize=1024)
@@ -232,7 +242,7 @@ def split_signals(signals: SignalColumns, *, max_bytes: int = MAX_SIGNAL_BYTES) 
 
     """
     length = len(signals.trades)
-    if length * _ROW_BYTES + len(signals.candles) * _CANDLE_BYTES <= max_bytes or length == 1:
+    if signal_bytes(signals) <= max_bytes or length == 1:
         return [signals]
     middle = length // 2
     reached_us = int(signals.trades.time_us[:middle].max())

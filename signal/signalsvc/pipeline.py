@@ -2,8 +2,9 @@
 
 Where it begins: the engine's saved state says which RAW sequence it includes, PROCESSED up to which one the signals are
 published. What lies between is run through the engine once more without publishing, so that windows and sessions are
-as if the service had never stopped; from there on every batch is published, and acknowledged once the state that
-includes it is saved.
+as if the service had never stopped; from there on all signals are published, gathered for messages, and RAW is
+acknowledged once the state that includes it is saved. Watchers have signals before PROCESSED does, so after a crash
+they may be sent some once more.
 """
 
 from __future__ import annotations
@@ -38,6 +39,11 @@ log = logging.getLogger("signal.pipeline")
 _POLL_S = 0.5
 _SAVE_EVERY_S = 5.0
 _SETTLE_S = 5.0
+GATHER_S = 0.05
+"""So long signals gather for one message in PROCESSED; nobody waits for that: watchers have them before.
+
+A message costs bus, disk and store as much as some hundred trades in it. What comes after a longer pause goes at once.
+"""
 READ_AHEAD_AFTER = MAX_ACK_PENDING // 10
 """Messages taken since the last state that was saved: with more of them, trades go on without acknowledgements."""
 MAX_STATES = 1024
@@ -110,6 +116,48 @@ class PublishedIds:
         return signals.rows(slice(count, None), candles)
 
 
+class GatheredSignals:
+    """What is to be published of each symbol, in order, until there is enough of it for a message. Pure."""
+
+    def __init__(self) -> None:
+        self._parts: dict[tuple[str, str], list[SignalColumns]] = {}
+        self._trades: dict[tuple[str, str], int] = {}
+        self._bytes: dict[tuple[str, str], int] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._parts)
+
+    def add(self, signals: SignalColumns) -> list[SignalColumns]:
+        """Take signals behind the others of their symbol.
+
+        Args:
+            signals: what fits into a message.
+
+        Returns:
+            the symbol's others, where they have no room in one message with these: to be published now.
+
+        """
+        key = signals.trades.venue, signals.trades.symbol
+        trades, size = len(signals.trades), wire.signal_bytes(signals)
+        full: list[SignalColumns] = []
+        if (
+            self._trades.get(key, 0) + trades > wire.MAX_BATCH_TRADES
+            or self._bytes.get(key, 0) + size > wire.MAX_SIGNAL_BYTES
+        ):
+            full = self._parts.pop(key)
+            del self._trades[key], self._bytes[key]
+        self._parts.setdefault(key, []).append(signals)
+        self._trades[key] = self._trades.get(key, 0) + trades
+        self._bytes[key] = self._bytes.get(key, 0) + size
+        return full
+
+    def take(self) -> list[list[SignalColumns]]:
+        """Give up everything, a list a symbol."""
+        parts = list(self._parts.values())
+        self._parts, self._trades, self._bytes = {}, {}, {}
+        return parts
+
+
 class Pipeline:
     """Moves the engine: `begin`, then `publisher.run` and `run` as tasks."""
 
@@ -134,6 +182,8 @@ class Pipeline:
         self._saved: Message | None = None
         self._unsaved = 0
         self._ahead = False
+        self._gathered = GatheredSignals()
+        self._published_s = 0.0
 
     @property
     def pending(self) -> int:
@@ -224,9 +274,11 @@ class Pipeline:
                 )
                 await stack.enter_async_context(reader)
             while not stop.asked:
-                messages = await reader.next(timeout_s=_POLL_S)
+                messages = await reader.next(timeout_s=self._until_due_s() if self._gathered else _POLL_S)
                 for message in messages:
                     await self._take(message)
+                if self._gathered and self._until_due_s() <= 0:
+                    await self._publish_gathered()
                 self._health.set("stream", not messages or not self._replaying)
                 self._update_metrics()
                 if loop.time() >= next_save_s or self._save_now.is_set():
@@ -270,17 +322,32 @@ class Pipeline:
             rest = self._published.rest(part)
             self._replaying = rest is None
             if rest is not None:
-                await self._publish(rest)
+                self._show(rest)
+                if full := self._gathered.add(rest):
+                    await self._publish(full)
 
-    async def _publish(self, signals: SignalColumns) -> None:
-        trades, payload = signals.trades, wire.encode_signals(signals)
+    def _show(self, signals: SignalColumns) -> None:
+        """Give signals to the watchers, before anybody else."""
+        trades = signals.trades
         if self._watchers and not self._selection.has_left(trades.venue):
+            payload = wire.encode_signals(signals)
             self._watchers.publish(payload, symbol=trades.symbol, trades=len(trades), selected=self._selection.symbol)
-        TRADES.labels(trades.symbol).inc(len(trades))
+
+    def _until_due_s(self) -> float:
+        return self._published_s + GATHER_S - asyncio.get_running_loop().time()
+
+    async def _publish_gathered(self) -> None:
+        self._published_s = asyncio.get_running_loop().time()
+        for parts in self._gathered.take():
+            await self._publish(parts)
+
+    async def _publish(self, parts: list[SignalColumns]) -> None:
+        first, last = parts[0].trades, parts[-1].trades
+        TRADES.labels(first.symbol).inc(sum(len(part.trades) for part in parts))
         await self.publisher.publish(
-            subjects.processed(trades.venue, trades.symbol),
-            payload,
-            message_id=f"{trades.venue}.{subjects.token(trades.symbol)}.{trades.trade_id[0]}-{trades.trade_id[-1]}",
+            subjects.processed(first.venue, first.symbol),
+            wire.encode_signals(*parts),
+            message_id=f"{first.venue}.{subjects.token(first.symbol)}.{first.trade_id[0]}-{last.trade_id[-1]}",
         )
 
     async def _save(self, reader: Reader) -> None:
@@ -288,6 +355,7 @@ class Pipeline:
 
         An ack says that the message will never be needed again: RAW may forget it when it is full.
         """
+        await self._publish_gathered()
         wanted = self._save_now.is_set()
         if self._taken is not self._saved or wanted:
             self._save_now.clear()  # first: what is reset from here on may not be in the state that is saved

@@ -25,7 +25,7 @@ import httpx
 import uvloop
 import websockets
 
-from gateway.live.signal_feed import text_frames
+from gateway.live.connection import text_frames
 from gateway.transcode import json
 from gateway.transcode.ticks import TickWriter
 from tests.fixtures.gateway import (

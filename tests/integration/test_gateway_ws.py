@@ -478,7 +478,7 @@ async def test_clients_wait_while_signal_is_away_and_go_on_when_it_is_back() -> 
     ):
         gateway: Any = Gateway(None, http_port, app, server, signal, None, None, None)  # type: ignore[arg-type]
         async with gateway.ws("?symbols=btcusdt&events=true") as client:
-            for _ in range(2):
+            for trade_id in (1, 2):
                 waiting = await receive(client)
                 assert (waiting["type"], waiting["state"]) == ("status", "waiting")
                 async with gateway.ws() as late:
@@ -488,8 +488,25 @@ async def test_clients_wait_while_signal_is_away_and_go_on_when_it_is_back() -> 
                         {"type": "status", "state": "live"},
                         SELECTED,
                     ]
-                    signal.push(batch("btcusdt", 1))
-                    assert (await receive(client))["trade_id"] == 1
+                    signal.push(batch("btcusdt", trade_id))
+                    assert (await receive(client))["trade_id"] == trade_id
+
+
+async def test_trades_that_signal_sends_once_more_after_a_crash_are_told_once(gateway: Gateway) -> None:
+    async with gateway.ws("") as client:
+        gateway.signal.push(batch("btcusdt", 1, 10))
+        gateway.signal.push(batch("btcusdt", 6, 5))
+        gateway.signal.push(batch("btcusdt", 8, 8))
+        assert await receive_ids(client, range(1, 16)) == list(range(1, 16))
+
+
+async def test_ids_that_begin_again_with_later_times_are_told(gateway: Gateway) -> None:
+    later = batch("btcusdt", 1)
+    later.trades.time_us[0] += 3_600_000_000
+    async with gateway.ws("") as client:
+        gateway.signal.push(batch("btcusdt", 50))
+        gateway.signal.push(later)
+        assert [(await receive(client))["trade_id"] for _ in range(2)] == [50, 1]
 
 
 async def test_a_page_of_another_host_cannot_listen(gateway: Gateway) -> None:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import sysconfig
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -116,14 +116,18 @@ def signal(nats_server: NatsServer, make_service: Make) -> Service:
     return make_service("signalsvc", NATS_URL=nats_server.url_of("signal"), SIGNAL_ADDR="127.0.0.1:0")
 
 
-def bytes_of(processed: list[SignalColumns]) -> list[bytes]:
-    return [wire.encode_signals(signals) for signals in processed]
+def bytes_of(processed: Iterable[SignalColumns]) -> dict[str, bytes]:
+    """Return the signals of each symbol as one message: how they were gathered for messages is signal's own affair."""
+    parts: dict[str, list[SignalColumns]] = {}
+    for signals in processed:
+        parts.setdefault(signals.trades.symbol, []).append(signals)
+    return {symbol: wire.encode_signals(*found) for symbol, found in parts.items()}
 
 
-def expected(*batches: TradeColumns) -> list[bytes]:
+def expected(*batches: TradeColumns) -> dict[str, bytes]:
     engine = Engine(moving_average_window=20, extremes_window=20)
     made = [engine.process(trades, raw_sequence=number) for number, trades in enumerate(batches, 1)]
-    return [wire.encode_signals(signals) for signals in made if signals is not None]
+    return bytes_of(signals for signals in made if signals is not None)
 
 
 async def test_before_ingest_has_told_nothing_is_unknown_but_not_known_yet(
@@ -182,15 +186,15 @@ async def test_a_crash_between_two_parts_of_a_batch_loses_and_doubles_none(
     sparse = minutely(4096)
     whole = Engine().process(sparse, raw_sequence=1)
     assert whole is not None
-    parts = [wire.encode_signals(part) for part in wire.split_signals(whole)]
+    parts = wire.split_signals(whole)
     admin = BusSettings(nats_url=nats_server.url_of("admin"))
     async with feeding(nats_server) as feed, connect(admin, name="admin", health=Health("bus")) as bus:
         await feed.trades(sparse)
         await bus.declare(processed_stream(64 * 2**20))
-        await bus.js.publish(subjects.processed("binance", "btcusdt"), parts[0])
+        await bus.js.publish(subjects.processed("binance", "btcusdt"), wire.encode_signals(parts[0]))
         signal.start_grpc("SIGNAL_ADDR")
         processed = await feed.processed(4096)
-    assert bytes_of(processed) == parts
+    assert bytes_of(processed) == bytes_of(parts)
 
 
 @pytest.mark.slow

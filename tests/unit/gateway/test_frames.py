@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from websockets.frames import Frame, Opcode
 
-from gateway.live.signal_feed import text_frames
+from gateway.live.connection import text_frames
 
 
 @pytest.mark.parametrize("length", [0, 1, 125, 126, 500, 1023, 1024, 65535, 65536, 100_000])
