@@ -19,7 +19,7 @@ from mesh.values import epochs
 from mesh.values.fixed import parse_e8
 from mesh.values.symbols import parse_symbol
 from mesh.values.trades import TradeColumns
-from tickcodec.frames import FrameReader
+from tickcodec.frames import FrameReader, ReadTrades
 
 MAX_VOLUME_E8 = 10**30
 """A minute's volume is a sum: of a coin that costs nothing it may be more than 64 bits hold."""
@@ -114,8 +114,6 @@ class _Shape(msgspec.Struct, gc=False):
 MAX_CARRIED = 4096
 """So many frames are read in C++ in one call; more are read in Python."""
 
-_reader = FrameReader(max_frames=MAX_CARRIED, max_id=epochs.IDS - 1)
-
 Event = TradeEvent | CandleEvent | ShutdownEvent | SubscriptionReply | UnknownEvent
 
 _combined = msgspec.json.Decoder(_Combined)
@@ -186,7 +184,7 @@ class Parsed:
 
     """
 
-    trades: tuple[TradeColumns, ...] = ()
+    trades: tuple[TradeColumns | ReadTrades, ...] = ()
     candles: tuple[ClosedCandle, ...] = ()
     others: tuple[ShutdownEvent | SubscriptionReply | UnknownEvent, ...] = ()
     bad: tuple[BadFrame, ...] = ()
@@ -204,18 +202,17 @@ def parse_frames(frames: Sequence[bytes], *, venue: str, received_time_us: int) 
         received_time_us: when the first of them came.
 
     Returns:
-        one TradeColumns a symbol, its rows in the order of the frames.
+        the trades of each symbol, in the order of the frames.
 
     """
     if not 0 < len(frames) <= MAX_CARRIED:
         return parse_frames_singly(frames, venue=venue, received_time_us=received_time_us)
-    carried, left = _reader.read(frames)
-    trades = tuple(TradeColumns(venue, _symbol(name), received_time_us, *columns) for name, columns in carried)
+    trades, left = _reader(venue).read(frames, received_time_us)
     if not left:
-        return Parsed(trades)
+        return Parsed(tuple(trades))
     parsed = parse_frames_singly([frames[at] for at in left], venue=venue, received_time_us=received_time_us)
     if not trades or not parsed.trades:
-        return replace(parsed, trades=trades or parsed.trades)
+        return replace(parsed, trades=tuple(trades) or parsed.trades)
     # Some are written otherwise, and only all together have they an order.
     return parse_frames_singly(frames, venue=venue, received_time_us=received_time_us)
 
@@ -247,9 +244,9 @@ def parse_frames_singly(frames: Sequence[bytes], *, venue: str, received_time_us
         return replace(parsed, bad=tuple(bad))
 
 
-@lru_cache(maxsize=4096)
-def _symbol(name: bytes) -> str:
-    return parse_symbol(name.decode())
+@lru_cache(maxsize=4)
+def _reader(venue: str) -> FrameReader:
+    return FrameReader(venue, max_frames=MAX_CARRIED, max_id=epochs.IDS - 1)
 
 
 def _parse(events: Sequence[Event], venue: str, received_time_us: int) -> Parsed:

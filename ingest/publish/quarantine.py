@@ -25,7 +25,9 @@ from typing import Literal
 import numpy as np
 
 from ingest.publish.sequencer import FOLLOWERS
+from mesh.bus import wire
 from mesh.values.trades import Bools, Int64s, TradeColumns, concatenate
+from tickcodec.frames import ReadTrades
 
 Kind = Literal["first", "id_ahead", "id_behind", "time", "early", "unconfirmed", "disputed", "unproven"]
 
@@ -101,10 +103,10 @@ class RecentTrades:
     def __init__(self, size: int = 512) -> None:
         self._size = size
         self._columns = np.empty((5, 0), np.int64)
-        self._later: list[TradeColumns] = []  # behind them, and not among them yet: hardly ever somebody asks
+        self._later: list[TradeColumns | ReadTrades] = []  # behind them, not among them yet: hardly anybody asks
         self._later_trades = 0
 
-    def add(self, trades: TradeColumns) -> None:
+    def add(self, trades: TradeColumns | ReadTrades) -> None:
         """Take trades behind the others."""
         self._later.append(trades)
         self._later_trades += len(trades)
@@ -113,7 +115,8 @@ class RecentTrades:
 
     def _gather(self) -> Int64s:
         if self._later:
-            later = np.array(_columns_of(concatenate(self._later)))
+            parts = [wire.decode_trades(one.payload) if isinstance(one, ReadTrades) else one for one in self._later]
+            later = np.array(_columns_of(concatenate(parts)))
             self._columns = np.concatenate((self._columns, later), axis=1)[:, -self._size :]
             self._later, self._later_trades = [], 0
         return self._columns
@@ -264,6 +267,21 @@ class Quarantine:
     def reset_suspected(self) -> bool:
         """Whether so many trades in a row have ids of the past and times of now that it looks like a new count."""
         return len(self._behind_ids()) >= FOLLOWERS
+
+    def takes_at_once(self, trades: ReadTrades) -> bool:
+        """Return whether `examine` would let these trades go on, whose ids go on, and nothing else is to be done.
+
+        Args:
+            trades: of one symbol; their ids follow each other and the last id passed on.
+
+        """
+        received_us = trades.received_time_us
+        return (
+            not self.doubts
+            and trades.rows <= self.bounds.max_id_jump
+            and received_us - self._jump_us <= trades.earliest_us
+            and trades.latest_us <= received_us + self._ahead_us
+        )
 
     def examine(self, trades: TradeColumns, known: KnownTrades, *, now_s: float, live: bool) -> Verdict:
         """Take trades in; return which may go on.

@@ -118,6 +118,25 @@ class Sequencer:
             self._gone_on += len(trades)
         return trades
 
+    def push_next(self, first_id: int, last_id: int, last_time_us: int) -> bool:
+        """Take live trades that are due as they are, without their columns; return whether these are.
+
+        They are when their ids follow each other and the last one, and nothing waits: `push` would return all of them.
+
+        Args:
+            first_id: of the first trade.
+            last_id: of the last one.
+            last_time_us: when the venue says the last one happened.
+
+        """
+        if self.last_id is None or first_id != self.last_id + 1:
+            return False
+        if self._held or self._in_flight or self._told_otherwise:
+            return False
+        self.last_id, self.last_time_us = last_id, last_time_us
+        self.counts.released += last_id - first_id + 1
+        return True
+
     def take_unconfirmed(self) -> TradeColumns | None:
         """Take what came early and was given back: nothing says yet that it is right. None when there is none."""
         unconfirmed, self._in_flight = self._in_flight, []

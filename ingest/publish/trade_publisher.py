@@ -38,6 +38,7 @@ from mesh.values import epochs
 from mesh.values.fixed import format_e8
 from mesh.values.id_ranges import IdRange
 from mesh.values.trades import Bools, TradeColumns
+from tickcodec.frames import ReadTrades
 from tickmesh.v1 import control_pb2
 
 log = logging.getLogger("ingest.publish.trade_publisher")
@@ -300,11 +301,12 @@ class TradePublisher:
             for symbol, followed in self._followed.items()
         ]
 
-    async def take(self, trades: TradeColumns, *, live: bool = True) -> None:
+    async def take(self, trades: TradeColumns | ReadTrades, *, live: bool = True) -> None:
         """Take trades from anywhere, in any order; those of a symbol not followed are passed over, and counted.
 
         Args:
-            trades: of one symbol.
+            trades: of one symbol. Live ones that are encoded already, go on at the next id, and are not doubted, are
+                published as they are, which is nearly always so: a batch of one takes 11 us instead of 45.
             live: whether they come as they happen, so that their delay says something of the way here.
 
         """
@@ -315,12 +317,17 @@ class TradePublisher:
         if not len(trades):
             return
         now_s = _now_s()
+        last_us = trades.last_us if isinstance(trades, ReadTrades) else int(trades.time_us[-1])
         if live:
             self._received_s[trades.symbol] = now_s
-            metrics.LAG.observe(max(0.0, (trades.received_time_us - int(trades.time_us[-1])) / 1e6))
+            metrics.LAG.observe(max(0.0, (trades.received_time_us - last_us) / 1e6))
         last_time_us = followed.sequencer.last_time_us
         async with self._lock:
-            if live and last_time_us and int(trades.time_us[-1]) > last_time_us + LATER_US:
+            if isinstance(trades, ReadTrades):
+                if live and await self._pass_encoded(followed, trades):
+                    return
+                trades = wire.decode_trades(trades.payload)
+            if live and last_time_us and last_us > last_time_us + LATER_US:
                 followed.standing_still += len(trades)  # what passes makes it 0
             verdict = followed.quarantine.examine(trades, self._known(followed), now_s=now_s, live=live)
             await self._pass(trades.symbol, followed, verdict, live=live)
@@ -332,6 +339,26 @@ class TradePublisher:
         if followed.quarantine.doubts:
             for call in self._call_on_doubt:
                 call(trades.symbol)
+
+    async def _pass_encoded(self, followed: _Followed, trades: ReadTrades) -> bool:
+        """Publish trades as they are where `_pass` would do the same with their columns; return whether it would."""
+        first_id, last_id = trades.first_id, trades.last_id
+        if (
+            not trades.is_consecutive
+            or followed.epoch
+            or trades.rows > MAX_BATCH
+            or self._closed
+            or not followed.quarantine.takes_at_once(trades)
+            or not followed.sequencer.push_next(first_id, last_id, trades.last_us)
+        ):
+            return False
+        followed.head_id = max(followed.head_id, last_id)
+        followed.standing_still = 0
+        followed.recent.add(trades)
+        self._venue_time_us = trades.last_us
+        message_id = f"{self.venue}.{subjects.token(trades.symbol)}.{first_id}-{last_id}"
+        await self._send(trades.symbol, trades.payload, message_id, None)
+        return True
 
     def doubts(self, symbol: str) -> bool:
         """Return whether trades of a symbol are held because they cannot be right."""
@@ -602,7 +629,8 @@ class TradePublisher:
                 is_last = start + MAX_BATCH >= len(trades)
                 part = _shifted(part, epoch * epochs.IDS)
                 newest_key = epochs.key_of(epoch, last_id)
-                await self._send(part, repair_id(part, newest_key), stored.set_result if is_last else None)
+                message_id, payload = repair_id(part, newest_key), wire.encode_trades(part)
+                await self._send(trades.symbol, payload, message_id, stored.set_result if is_last else None)
         return await stored
 
     def implausible(self, trades: TradeColumns) -> Bools:
@@ -641,7 +669,7 @@ class TradePublisher:
         for start in range(0, len(due), MAX_BATCH):
             part = due if len(due) <= MAX_BATCH else due.rows(slice(start, start + MAX_BATCH))
             message_id = f"{self.venue}.{subjects.token(symbol)}.{part.trade_id[0]}-{part.trade_id[-1]}"
-            await self._send(part, message_id, None)
+            await self._send(symbol, wire.encode_trades(part), message_id, None)
 
     def _report_health(self) -> None:
         """Say which trades are held because of their ids or times, and of which symbols the epoch is not known."""
@@ -676,10 +704,11 @@ class TradePublisher:
             await self._publish(symbol, followed.sequencer.skip(gap))
             await self._hold_early(symbol, followed)
 
-    async def _send(self, trades: TradeColumns, message_id: str, on_stored: Callable[[int], None] | None) -> None:
+    async def _send(
+        self, symbol: str, payload: bytes, message_id: str, on_stored: Callable[[int], None] | None
+    ) -> None:
         metrics.BATCHES.inc()
-        subject = subjects.raw(self.venue, trades.symbol)
-        payload = wire.encode_trades(trades)
+        subject = subjects.raw(self.venue, symbol)
         try:
             await self._publisher.publish(subject, payload, message_id=message_id, on_stored=on_stored)
         except asyncio.CancelledError:

@@ -32,6 +32,8 @@ from mesh.bus.outgoing_queue import OutgoingMessage, OutgoingQueue
 from mesh.bus.subjects import MESSAGE_ID
 from mesh.values import epochs
 from mesh.values.fixed import format_e8
+from mesh.values.trades import TradeColumns
+from tickcodec.frames import ReadTrades
 from tickmesh.v1 import control_pb2
 
 log = logging.getLogger("ingest.websocket.connection")
@@ -283,6 +285,8 @@ class VenueConnection:
 
     async def _happened(self, event: Event) -> None:
         match event:
+            case ReadTrades():
+                await self._traded(event, event.highest_id)
             case Followed(symbols):
                 for symbol in symbols:
                     self._on_followed(symbol)
@@ -311,10 +315,12 @@ class VenueConnection:
                 if self.session.follows(symbol):
                     self._watchdog.minute(symbol, last_trade_id, asyncio.get_running_loop().time())
             case _:
-                if self.session.follows(event.symbol):
-                    newest_id = int(event.trade_id.max())
-                    self._watchdog.traded(event.symbol, newest_id, asyncio.get_running_loop().time())
-                await self._trade_publisher.take(event)
+                await self._traded(event, int(event.trade_id.max()))
+
+    async def _traded(self, trades: TradeColumns | ReadTrades, newest_id: int) -> None:
+        if self.session.follows(trades.symbol):
+            self._watchdog.traded(trades.symbol, newest_id, asyncio.get_running_loop().time())
+        await self._trade_publisher.take(trades)
 
 
 def closed_minute(venue: str, candle: ClosedCandle, *, epoch: int = 0) -> OutgoingMessage:

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from ingest.messages import BadFrame, ClosedCandle
 from mesh.values.trades import TradeColumns
+from tickcodec.frames import ReadTrades
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,7 @@ class UnknownSeen:
 
 Event = (
     TradeColumns
+    | ReadTrades
     | ClosedCandle
     | MinuteSeen
     | Followed

@@ -27,36 +27,48 @@ extern "C" {
 /* TICKCODEC_ABI_VERSION of the library that was loaded: ask it first. */
 TICKCODEC_API int tickcodec_abi_version(void);
 
-/* --- frames: what a venue says -> columns ------------------------------------------------------------------------ */
+/* --- frames: what a venue says -> messages of the bus ------------------------------------------------------------ */
 
-/* The trades of one symbol, as they stand in `out` from `at` bytes on: int64_t trade_id[rows], price_e8[rows],
- * quantity_e8[rows], time_us[rows] and uint8_t is_buyer_maker[rows], in the order of the frames. */
+/* The trades of one symbol, in the order of the frames. */
 typedef struct tickcodec_group {
     int64_t name_at; /* where in the text the symbol stands, as the venue writes it */
     int64_t name_size;
-    int64_t at; /* a multiple of 8 */
+    int64_t at; /* where in `out` its tickmesh.v1.TradeBatch stands; the symbol is in lower case there */
+    int64_t size;
     int64_t rows;
+    int64_t first_id; /* of the first row */
+    int64_t last_id;  /* of the last row */
+    int64_t highest_id;
+    int64_t is_consecutive; /* whether each row's id is the one after that of the row before */
+    int64_t earliest_us;
+    int64_t latest_us;
+    int64_t last_us; /* the time of the last row */
 } tickcodec_group;
 
-/* One call's room and results. A frame takes 88 bytes of `out` at most. */
+/* One call's room and results. */
 typedef struct tickcodec_frames {
     size_t struct_size;
     size_t max_frames;
     size_t max_groups;
-    int64_t max_id;         /* the highest id that a trade may have */
-    uint8_t *out;           /* 88 * max_frames bytes, aligned to 8; of which 40 * rows + 8 * groups are results */
-    tickcodec_group *groups;
-    int64_t *others;        /* max_frames: the frames that are left to Python, rising */
-    size_t group_count;     /* the symbols, in the order in which they come first */
+    int64_t max_id;          /* the highest id that a trade may have */
+    const char *venue;       /* at most 16 bytes: goes into the messages */
+    size_t venue_size;
+    int64_t received_time_us; /* likewise */
+    uint8_t *out;            /* TICKCODEC_FRAME_BYTES * max_frames bytes, aligned to 8 */
+    tickcodec_group *groups; /* the symbols, in the order in which they come first */
+    int64_t *others;         /* max_frames: the frames that are left to Python, rising */
+    size_t group_count;
     size_t other_count;
 } tickcodec_frames;
+
+#define TICKCODEC_FRAME_BYTES 184
 
 /* Read frames of Binance's combined streams, `{"stream":"...","data":{"e":"trade",...}}`, separated by '\n'.
  *
  * Only a trade as Binance has always written it is read here: no blanks, no escapes, nothing beyond ASCII, each field
- * once, integers and decimals that fit. Any other frame is among `others`; all are when there are more symbols than
- * groups. Returns 0, or 1 when nothing could be read: the text has another number of lines than `frames`, there are
- * more than `max_frames`, or the struct has another size. */
+ * once, integers and decimals that fit. Any other frame is among `others`. Returns 0, or 1 when nothing could be read:
+ * the text has another number of lines than `frames`, there are more frames or symbols than there is room for, the
+ * venue is too long, or the struct has another size. */
 TICKCODEC_API int tickcodec_read_frames(tickcodec_frames *call, const char *text, size_t size, size_t frames);
 
 #ifdef __cplusplus

@@ -11,12 +11,17 @@ constexpr std::int64_t kMicrosecondsFrom = 100'000'000'000'000;  // times below 
 constexpr std::int64_t kTimesEnd = 10'000'000'000'000'000;
 constexpr std::size_t kMaxDigits = 18;  // so many fit into 64 bits, whatever they are
 constexpr std::size_t kMaxName = 32;
+constexpr std::size_t kMaxGroups = 1024;
+constexpr std::size_t kMaxVenue = 16;
+constexpr std::size_t kRowBytes = 33, kHeadBytes = 2 + kMaxVenue + 2 + kMaxName + 9 + 5 * (1 + 5);  // of a TradeBatch
 
 struct Row {
     std::int64_t trade_id, price_e8, quantity_e8, time_us, group;
     bool is_buyer_maker;
 };
-static_assert(sizeof(Row) == 48, "what a frame takes of `out` while frames are read");
+static_assert(kRowBytes + kHeadBytes + sizeof(Row) <= TICKCODEC_FRAME_BYTES, "a frame may be a symbol's only one");
+constexpr std::size_t kResultBytes = TICKCODEC_FRAME_BYTES - sizeof(Row);
+static_assert(kResultBytes % alignof(Row) == 0, "rows stand behind the results");
 
 struct Text {
     const char *begin, *end;
@@ -155,17 +160,14 @@ class Groups {
         for (std::size_t slot = hash >> 53;; ++slot) {
             std::uint16_t &entry = slots_[slot % kSlots];
             if (entry == 0) {
-                if (call_->group_count == call_->max_groups || call_->group_count == kSlots / 2) return -1;
-                call_->groups[call_->group_count] = {name.begin - text_, static_cast<std::int64_t>(name.size()), 0, 0};
+                if (call_->group_count == call_->max_groups || call_->group_count == kMaxGroups) return -1;
+                call_->groups[call_->group_count] = {name.begin - text_, static_cast<std::int64_t>(name.size()), 0, 0, 0, 0, 0, 0, 1, 0, 0, 0};
                 entry = static_cast<std::uint16_t>(++call_->group_count);
                 return last_ = entry - 1;
             }
             if (is(entry - 1, name)) return last_ = entry - 1;
         }
     }
-
-    // The next row of a group to be written.
-    std::int64_t next_row(std::int64_t group) { return filled_[group]++; }
 
    private:
     bool is(std::int64_t group, const Text &name) const {
@@ -174,26 +176,90 @@ class Groups {
                std::memcmp(text_ + one.name_at, name.begin, name.size()) == 0;
     }
 
-    static constexpr std::size_t kSlots = 2048;
+    static constexpr std::size_t kSlots = 2 * kMaxGroups;
     tickcodec_frames *call_;
     const char *text_;
     std::int64_t last_ = 0;
     std::uint16_t slots_[kSlots] = {};  // a group's number and one
-    std::uint32_t filled_[kSlots / 2] = {};
 };
 
-template <typename Number>
-void put(std::uint8_t *column, std::int64_t row, Number value) {
-    std::memcpy(column + static_cast<std::size_t>(row) * sizeof value, &value, sizeof value);
+// Writes protobuf.
+class Writer {
+   public:
+    explicit Writer(std::uint8_t *at) : at_(at) {}
+
+    std::uint8_t *at() const { return at_; }
+
+    // The head of a field of bytes, behind which they are to be put.
+    std::uint8_t *field(std::uint8_t number, std::size_t size) {
+        *at_++ = static_cast<std::uint8_t>(number << 3 | 2);
+        for (std::size_t rest = size; ; rest >>= 7) {
+            *at_++ = static_cast<std::uint8_t>(rest < 0x80 ? rest : (rest & 0x7f) | 0x80);
+            if (rest < 0x80) break;
+        }
+        std::uint8_t *const content = at_;
+        at_ += size;
+        return content;
+    }
+
+    void fixed64(std::uint8_t number, std::int64_t value) {
+        *at_++ = static_cast<std::uint8_t>(number << 3 | 1);
+        std::memcpy(at_, &value, sizeof value);
+        at_ += sizeof value;
+    }
+
+   private:
+    std::uint8_t *at_;
+};
+
+// Where the columns of a group's message are.
+struct Columns {
+    std::uint8_t *numbers[4];
+    std::uint8_t *makers;
+    std::size_t filled;
+};
+
+// Write a message but for its columns.
+std::uint8_t *begin_message(const tickcodec_frames &call, const char *text, const tickcodec_group &group, Columns *columns) {
+    Writer writer(call.out + group.at);
+    if (call.venue_size != 0) std::memcpy(writer.field(1, call.venue_size), call.venue, call.venue_size);
+    const auto name_size = static_cast<std::size_t>(group.name_size), rows = static_cast<std::size_t>(group.rows);
+    std::uint8_t *const symbol = writer.field(2, name_size);
+    for (std::size_t i = 0; i < name_size; ++i) {
+        const char c = text[static_cast<std::size_t>(group.name_at) + i];
+        symbol[i] = static_cast<std::uint8_t>(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
+    }
+    if (call.received_time_us != 0) writer.fixed64(3, call.received_time_us);
+    for (std::size_t i = 0; i < 4; ++i) columns->numbers[i] = writer.field(static_cast<std::uint8_t>(4 + i), 8 * rows);
+    columns->makers = writer.field(8, rows);
+    return writer.at();
+}
+
+void put(const Row &row, tickcodec_group *group, Columns *columns) {
+    const std::size_t at = columns->filled++;
+    const std::int64_t numbers[] = {row.trade_id, row.price_e8, row.quantity_e8, row.time_us};
+    for (std::size_t i = 0; i < 4; ++i) std::memcpy(columns->numbers[i] + 8 * at, &numbers[i], 8);
+    columns->makers[at] = row.is_buyer_maker;
+    if (at == 0) {
+        group->first_id = row.trade_id;
+        group->earliest_us = group->latest_us = row.time_us;
+    } else if (row.trade_id != group->last_id + 1) {
+        group->is_consecutive = 0;
+    }
+    group->last_id = row.trade_id;
+    if (row.trade_id > group->highest_id) group->highest_id = row.trade_id;
+    group->last_us = row.time_us;
+    if (row.time_us < group->earliest_us) group->earliest_us = row.time_us;
+    if (row.time_us > group->latest_us) group->latest_us = row.time_us;
 }
 
 }  // namespace
 
 int tickcodec_read_frames(tickcodec_frames *call, const char *text, std::size_t size, std::size_t frames) {
-    if (call->struct_size != sizeof *call || frames > call->max_frames) return 1;
+    if (call->struct_size != sizeof *call || frames > call->max_frames || call->venue_size > kMaxVenue) return 1;
     call->group_count = call->other_count = 0;
     // Rows are read behind the place of the results, which are in another order.
-    Row *const rows = reinterpret_cast<Row *>(call->out + 40 * call->max_frames);
+    Row *const rows = reinterpret_cast<Row *>(call->out + kResultBytes * call->max_frames);
     std::size_t count = 0, lines = 0;
     Groups groups(call, text);
     const char *const end = text + size;
@@ -213,22 +279,15 @@ int tickcodec_read_frames(tickcodec_frames *call, const char *text, std::size_t 
         ++lines;
     }
     if (lines != frames) return 1;
+    Columns columns[kMaxGroups];
     std::int64_t at = 0;
     for (std::size_t i = 0; i < call->group_count; ++i) {
         tickcodec_group &group = call->groups[i];
         group.at = at;
-        at += (33 * group.rows + 7) / 8 * 8;
+        columns[i].filled = 0;
+        at = begin_message(*call, text, group, &columns[i]) - call->out;
+        group.size = at - group.at;
     }
-    for (std::size_t i = 0; i < count; ++i) {
-        const Row &row = rows[i];
-        const tickcodec_group &group = call->groups[row.group];
-        const std::int64_t to = groups.next_row(row.group), n = group.rows;
-        std::uint8_t *const out = call->out + group.at;
-        put(out, to, row.trade_id);
-        put(out, n + to, row.price_e8);
-        put(out, 2 * n + to, row.quantity_e8);
-        put(out, 3 * n + to, row.time_us);
-        put(out, 32 * n + to, static_cast<std::uint8_t>(row.is_buyer_maker));
-    }
+    for (std::size_t i = 0; i < count; ++i) put(rows[i], &call->groups[rows[i].group], &columns[rows[i].group]);
     return 0;
 }

@@ -1,4 +1,5 @@
 // Trades are read as they stand; whatever bytes come, nothing is written beyond its room and nothing is lost.
+#include <cstring>
 #include <memory>
 #include <random>
 #include <string>
@@ -18,11 +19,11 @@ std::string trade(std::int64_t id, const std::string &symbol = "BTCUSDT") {
 
 struct Call {
     // In rooms of their own, so that the sanitizer sees a step beyond.
-    std::unique_ptr<std::uint64_t[]> out{new std::uint64_t[11 * kMaxFrames]};
+    std::unique_ptr<std::uint64_t[]> out{new std::uint64_t[TICKCODEC_FRAME_BYTES / 8 * kMaxFrames]};
     std::unique_ptr<tickcodec_group[]> groups{new tickcodec_group[kMaxGroups]};
     std::unique_ptr<std::int64_t[]> others{new std::int64_t[kMaxFrames]};
-    tickcodec_frames frames{sizeof frames, kMaxFrames, kMaxGroups, 1000, reinterpret_cast<std::uint8_t *>(out.get()),
-                            groups.get(), others.get(), 0, 0};
+    tickcodec_frames frames{sizeof frames, kMaxFrames, kMaxGroups, 1000, "sixteen_letters_", 16, 7,
+                            reinterpret_cast<std::uint8_t *>(out.get()), groups.get(), others.get(), 0, 0};
 
     int read(const std::string &text, std::size_t count) {
         const std::unique_ptr<char[]> exact(new char[text.size()]);
@@ -42,11 +43,19 @@ void reads_trades_by_symbol() {
     CHECK(call.read(join({trade(7), trade(1, "ETHUSDT"), "{}", trade(8)}), 4) == 0);
     CHECK(call.frames.group_count == 2 && call.frames.other_count == 1 && call.others[0] == 2);
     const tickcodec_group &first = call.groups[0], &second = call.groups[1];
-    CHECK(first.rows == 2 && first.at == 0 && second.rows == 1 && second.at == 72);
-    const auto *columns = reinterpret_cast<const std::int64_t *>(call.out.get());
+    CHECK(first.rows == 2 && first.first_id == 7 && first.last_id == 8 && first.is_consecutive == 1);
+    CHECK(first.earliest_us == 1723161255342000 && first.latest_us == first.earliest_us && first.last_us == first.latest_us);
+    CHECK(second.rows == 1 && second.at == first.size && second.size == 18 + 9 + 9 + 5 * 2 + 33);
+    const std::string message(reinterpret_cast<const char *>(call.frames.out), static_cast<std::size_t>(first.size));
+    CHECK(message.substr(0, 27) == std::string("\x0a\x10sixteen_letters_\x12\x07" "btcusdt", 27));
     const std::int64_t expected[] = {7, 8, 6183763000000, 6183763000000, 2000000, 2000000, 1723161255342000, 1723161255342000};
-    for (std::size_t i = 0; i < 8; ++i) CHECK_EQUAL(columns[i], expected[i], i);
-    CHECK(call.frames.out[64] == 1 && call.frames.out[65] == 1);
+    for (std::size_t i = 0; i < 8; ++i) {
+        std::int64_t found = 0;
+        std::memcpy(&found, message.data() + 27 + 9 + 2 * (i / 2 + 1) + 8 * i, 8);
+        CHECK_EQUAL(found, expected[i], i);
+    }
+    CHECK(message.substr(message.size() - 4) == std::string("\x42\x02\x01\x01", 4));
+    CHECK(call.read(join({trade(7), trade(9)}), 2) == 0 && call.groups[0].is_consecutive == 0);
 }
 
 void leaves_what_does_not_fit() {
@@ -58,6 +67,10 @@ void leaves_what_does_not_fit() {
     std::vector<std::string> many;
     for (std::size_t i = 0; i <= kMaxGroups; ++i) many.push_back(trade(1, "S" + std::to_string(i)));
     CHECK(call.read(join(many), many.size()) == 1);
+    call.frames.venue_size = 17;
+    CHECK(call.read(trade(1), 1) == 1);
+    call.frames.venue_size = 0;
+    CHECK(call.read(trade(1), 1) == 0);
     call.frames.struct_size = 1;
     CHECK(call.read(trade(1), 1) == 1);
 }
@@ -82,7 +95,10 @@ void stands_any_bytes() {
         Call call;
         if (call.read(text, frames.size()) != 0) continue;
         std::size_t rows = 0;
-        for (std::size_t i = 0; i < call.frames.group_count; ++i) rows += static_cast<std::size_t>(call.groups[i].rows);
+        for (std::size_t i = 0; i < call.frames.group_count; ++i) {
+            rows += static_cast<std::size_t>(call.groups[i].rows);
+            CHECK(call.groups[i].at + call.groups[i].size <= static_cast<std::int64_t>(TICKCODEC_FRAME_BYTES * kMaxFrames));
+        }
         CHECK(rows + call.frames.other_count == frames.size());
         read += rows;
     }

@@ -13,6 +13,7 @@ from typing import Any
 from mesh.service import shared_library
 
 ABI_VERSION = 1
+FRAME_BYTES = 184
 
 PROTOTYPES: dict[str, tuple[Any, list[Any]]] = {
     "tickcodec_abi_version": (c_int, []),

@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.binance.messages import Parsed, ShutdownEvent, SubscriptionReply, UnknownEvent, parse_frames
+from ingest.binance.messages import Parsed, ShutdownEvent, SubscriptionReply, UnknownEvent
 from ingest.binance.session import request
 from ingest.messages import BadFrame, ClosedCandle
 from mesh.values.fixed import format_e8
+from tests.fixtures.parsed import ParsedColumns, parse_to_columns
 
 REAL = (
     b'{"stream":"btcusdt@trade","data":{"e":"trade","E":1723161255343,"s":"BTCUSDT","t":3735683259,'
@@ -22,8 +23,8 @@ REAL = (
 DEEP = b"[" * 5000 + b"]" * 5000
 
 
-def parse(*frames: bytes) -> Parsed:
-    return parse_frames(frames, venue="binance", received_time_us=7)
+def parse(*frames: bytes) -> ParsedColumns:
+    return parse_to_columns(frames)
 
 
 def trade(**changes: Any) -> bytes:

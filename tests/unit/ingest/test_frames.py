@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,14 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ingest.binance.messages import MAX_CARRIED, Parsed, parse_frames, parse_frames_singly
+from ingest.publish.trade_publisher import TradePublisher
+from mesh.bus import wire
 from mesh.values import epochs
 from mesh.values.trades import TradeColumns
+from tests.fixtures.parsed import in_columns
+from tests.fixtures.passed_on import PassedOn, trade_publisher_into
 from tests.fixtures.venue_words import FRAMES, KLINE, worded
-from tickcodec.frames import FrameReader
+from tickcodec.frames import FrameReader, ReadTrades
 
 DATA = Path(__file__).parents[4] / "shared" / "data"
 TAPES = ("btcusdt_20230405.trades.jsonl.gz", "btcusdt_20240808.trades.jsonl.gz")
@@ -31,7 +35,15 @@ def text(**changes: object) -> str:
     return stream.replace("NaN", "nan")
 
 
-def of(trades: TradeColumns) -> list[Any]:
+def of(read: TradeColumns | ReadTrades) -> list[Any]:
+    trades = in_columns(read)
+    if isinstance(read, ReadTrades):
+        assert read.payload == wire.encode_trades(trades)
+        ids, times = trades.trade_id, trades.time_us
+        assert (read.symbol, read.received_time_us, len(read)) == (trades.symbol, 7, len(trades))
+        assert (read.first_id, read.last_id, read.highest_id) == (ids[0], ids[-1], ids.max())
+        assert (read.earliest_us, read.latest_us, read.last_us) == (times.min(), times.max(), times[-1])
+        assert read.is_consecutive == (np.diff(ids) == 1).all()
     columns = [getattr(trades, field.name) for field in fields(trades)]
     return [(each.dtype, each.tolist()) if isinstance(each, np.ndarray) else each for each in columns]
 
@@ -131,9 +143,12 @@ def test_more_frames_than_fit_and_more_symbols_than_anybody_follows_are_read_as_
 def test_a_trade_as_it_is_nearly_always_written_is_not_left_to_python() -> None:
     frames = [text(t=1).encode(), text(t=2, s="ETHUSDT", T=1_723_161_255_342_001).encode(), b"{}", text(t=3).encode()]
 
-    trades, left = FrameReader(max_frames=10, max_id=100).read(frames)
+    trades, left = FrameReader("sim", max_frames=10, max_id=100).read(frames, 7)
 
-    assert [(name, columns[0].tolist()) for name, columns in trades] == [(b"BTCUSDT", [1, 3]), (b"ETHUSDT", [2])]
+    assert [(one.symbol, in_columns(one).trade_id.tolist()) for one in trades] == [
+        ("btcusdt", [1, 3]),
+        ("ethusdt", [2]),
+    ]
     assert left == [2]
 
 
@@ -144,7 +159,68 @@ def test_recorded_frames_are_all_read_in_cpp_and_as_in_python(tape: str) -> None
         pytest.skip(f"{path} is not here")
     with gzip.open(path) as lines:
         frames = [line.rstrip(b"\n") for line in lines]
-    reader = FrameReader(max_frames=1000, max_id=epochs.IDS - 1)
+    reader = FrameReader("sim", max_frames=1000, max_id=epochs.IDS - 1)
     for start in range(0, len(frames), 997):
         compare(frames[start : start + 997])
-        assert reader.read(frames[start : start + 997])[1] == []
+        assert reader.read(frames[start : start + 997], 7)[1] == []
+
+
+NOW_US = 1_723_161_255_342_000
+BATCHES = st.lists(
+    st.tuples(
+        st.sampled_from(["BTCUSDT", "ETHUSDT"]),
+        st.sampled_from([0, 0, 0, 0, 0, 1, 3, -1, -4, 300_000]),  # how far the first id is from the next one
+        st.lists(st.sampled_from([1, 1, 1, 1, 1, 1, 2, 0, -1]), max_size=4),  # the steps from each id to the next
+        st.sampled_from([0, 0, 0, 1000, 61_000_000, -3_700_000_000, 5_000_000]),  # how far times are from now
+    ),
+    max_size=12,
+)
+
+
+class Kept(PassedOn):
+    """Keeps what is published as it is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.messages: list[tuple[str, bytes, str]] = []
+
+    async def publish(self, subject: str, payload: bytes, *, message_id: str, **_: Any) -> None:
+        self.messages.append((subject, payload, message_id))
+
+
+def state_of(trade_publisher: TradePublisher) -> list[Any]:
+    symbols = ("btcusdt", "ethusdt")
+    return [
+        [replace(progress, received_ago_s=None) for progress in trade_publisher.progress()],
+        [trade_publisher.doubts(symbol) for symbol in symbols],
+        [trade_publisher.last_trade(symbol) for symbol in symbols],
+        [trade_publisher.first_recent_id(symbol) for symbol in symbols],
+    ]
+
+
+@given(BATCHES)
+@example([("BTCUSDT", 0, [], 61_000_000), ("BTCUSDT", 1, [], 0)])
+@example([("BTCUSDT", 0, [1], -3_700_000_000), ("ETHUSDT", 0, [], 0)])
+@example([("BTCUSDT", 2, [], 0), ("BTCUSDT", -3, [], 0), ("BTCUSDT", -2, [], 0), ("BTCUSDT", 0, [], 0)])
+@example([("BTCUSDT", -1, [], 1000), ("BTCUSDT", 0, [], 0)])
+@example([("BTCUSDT", 0, [1, 1, 2], 0), ("BTCUSDT", -2, [1], 0)])
+async def test_trades_that_are_encoded_already_pass_as_their_columns_do(
+    batches: list[tuple[str, int, list[int], int]],
+) -> None:
+    outcomes = []
+    for read in (parse_frames, parse_frames_singly):
+        kept, next_ids = Kept(), {"BTCUSDT": 10, "ETHUSDT": 1_000_000}
+        trade_publisher = await trade_publisher_into(kept)
+        await trade_publisher.follow("ethusdt")
+        states = []
+        begun = [("BTCUSDT", 0, [1, 1, 1], 0), ("ETHUSDT", 0, [1, 1, 1], 0)]
+        for at, (symbol, ahead, steps, later_us) in enumerate([*begun, *batches]):
+            ids = np.cumsum([next_ids[symbol] + ahead, *steps]).tolist()
+            times = [NOW_US + at * 1000 + later_us + trade_id % 7 for trade_id in ids]
+            frames = [text(s=symbol, t=t, T=T).encode() for t, T in zip(ids, times, strict=True) if t >= 0]
+            for trades in read(frames, venue="binance", received_time_us=NOW_US + at * 1000).trades:
+                await trade_publisher.take(trades)
+            states.append(state_of(trade_publisher))
+            next_ids[symbol] = max(next_ids[symbol], 1 + max(ids)) if ahead < 10 else next_ids[symbol]
+        outcomes.append((kept.messages, kept.letters, states))
+    assert outcomes[0] == outcomes[1]

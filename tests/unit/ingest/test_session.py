@@ -10,7 +10,8 @@ import pytest
 from ingest.binance.session import BinanceSession
 from ingest.messages import BadFrame
 from ingest.websocket.session import Event, Followed, MinutesRefused, Refused, ShutdownAnnounced, UnknownSeen
-from mesh.values.trades import TradeColumns
+from mesh.bus import wire
+from tickcodec.frames import ReadTrades
 
 
 def sent(feed: BinanceSession, now_s: float) -> list[dict[str, Any]]:
@@ -185,9 +186,10 @@ def test_trades_come_out_by_symbol_before_everything_else() -> None:
         trade("BTCUSDT", 6),
     )
     btc, eth, bad, shutdown, unknown = events
-    assert isinstance(btc, TradeColumns)
-    assert isinstance(eth, TradeColumns)
-    assert (btc.venue, btc.symbol, btc.trade_id.tolist()) == ("sim", "btcusdt", [5, 6])
-    assert (eth.symbol, eth.trade_id.tolist()) == ("ethusdt", [8])
+    assert isinstance(btc, ReadTrades)
+    assert isinstance(eth, ReadTrades)
+    trades = wire.decode_trades(btc.payload)
+    assert (trades.venue, btc.symbol, trades.trade_id.tolist()) == ("sim", "btcusdt", [5, 6])
+    assert (eth.symbol, eth.first_id, eth.rows) == ("ethusdt", 8, 1)
     assert isinstance(bad, BadFrame)
     assert (shutdown, unknown) == (ShutdownAnnounced(), UnknownSeen("depthUpdate"))

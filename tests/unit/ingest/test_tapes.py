@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ingest.binance.messages import parse_frames
 from ingest.publish.sequencer import Sequencer
 from mesh.values.fixed import parse_e8
 from mesh.values.trades import concatenate
+from tests.fixtures.parsed import parse_to_columns
 
 DATA = Path(__file__).parents[4] / "shared" / "data"
 TAPES = ("btcusdt_20230405.trades.jsonl.gz", "btcusdt_20240808.trades.jsonl.gz")
@@ -28,7 +28,7 @@ def test_every_recorded_trade_comes_out_exactly_and_in_order(tape: str) -> None:
     sequencer = Sequencer(last_id=None)
     released = []
     for start in range(0, len(frames), 97):
-        parsed = parse_frames(frames[start : start + 97], venue="binance", received_time_us=0)
+        parsed = parse_to_columns(frames[start : start + 97])
         assert parsed.bad == parsed.others == ()
         released += [sequencer.push(trades, 0.0) for trades in parsed.trades]
     trades = concatenate([batch for batch in released if batch is not None])
