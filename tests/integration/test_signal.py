@@ -459,10 +459,11 @@ async def test_a_stopped_service_has_published_what_it_took(nats_server: NatsSer
         await feed.processed(1)
         signal.process.stop()
         info = await feed.bus.js.consumer_info(subjects.RAW, subjects.DURABLE_SIGNAL)
-        processed = await feed.bus.js.stream_info(subjects.PROCESSED)
+        processed = await feed.processed(1)
     assert signal.process.returncode == 0
     assert info.ack_floor is not None
-    assert info.ack_floor.stream_seq == processed.state.messages
+    assert info.ack_floor.stream_seq == processed[-1].raw_sequence
+    assert sum(len(signals.trades) for signals in processed) == 10 * processed[-1].raw_sequence
 
 
 async def test_wrong_settings_stop_the_start_and_are_all_named(make_service: Make) -> None:
