@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import msgspec
+import numpy as np
 
 from mesh.service.errors import BadMessage
 
@@ -54,9 +55,32 @@ class Instrument:
 
 
 # --- reading JSON -----------------------------------------------------------------------------------------------------
-# What reading JSON of the venue's may raise, when it is not what was expected.
 
-# RecursionError: a field that nobody asked for, with brackets in brackets a thousand deep, is passed over by msgspec
-# level by level; UnicodeDecodeError, which is a ValueError: text that is no UTF-8.
+# UnicodeDecodeError, which is a ValueError: text that is no UTF-8.
 UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError)
 """To be caught wherever something of the venue's is decoded: nothing it sends may end us."""
+
+MAX_DEPTH = 500
+"""Brackets in brackets. How many msgspec bears depends on Python: below 1,000 with 3.11, many thousand with 3.13."""
+
+_STEPS = np.zeros(256, np.int8)
+_STEPS[list(b"[{")], _STEPS[list(b"]}")] = 1, -1
+_PIECE_BYTES = 2**20  # looked at together: exchangeInfo has 15 MB
+
+
+def shallow(json: bytes) -> bytes:
+    """Return JSON as it is, unless brackets are nested deeper than MAX_DEPTH; those inside of texts count, too.
+
+    Raises:
+        ValueError: they are.
+
+    """
+    if json.count(b"[") + json.count(b"{") > MAX_DEPTH:
+        depth = 0
+        for start in range(0, len(json), _PIECE_BYTES):
+            piece = np.frombuffer(json, np.uint8, min(_PIECE_BYTES, len(json) - start), start)
+            depths = np.cumsum(_STEPS[piece], dtype=np.int64) + depth
+            if depths.max() > MAX_DEPTH:
+                raise ValueError(f"brackets in brackets, more than {MAX_DEPTH} deep")
+            depth = int(depths[-1])
+    return json

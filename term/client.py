@@ -274,6 +274,8 @@ def reason_of(error: Exception) -> str:
         return (error.strerror or "no such host").lower()
     if isinstance(error, OSError) and error.errno:
         return os.strerror(error.errno).lower()
+    if isinstance(error, UnicodeError):  # of a label that is empty or too long; each Python has other words for it
+        return "no name that a host can have"
     return str(error) or type(error).__name__
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from ingest.binance.aggregates import Aggregates
 from ingest.binance.columns import Id, IdOrNone, Time, columns
-from ingest.messages import UNREADABLE, BadFrame, Instrument
+from ingest.messages import UNREADABLE, BadFrame, Instrument, shallow
 from mesh.service.errors import BadMessage
 from mesh.values.fixed import parse_e8
 from mesh.values.id_ranges import NO_IDS, IdRanges
@@ -56,7 +56,7 @@ def read_one_by_one(body: bytes, read: Callable[[bytes], _Read]) -> list[_Read |
             the answer is not what was asked for.
 
     """
-    rows = [_read(bytes(raw), read) for raw in _raws.decode(body)]
+    rows = [_read(bytes(raw), read) for raw in _raws.decode(shallow(body))]
     bad = [row for row in rows if isinstance(row, BadFrame)]
     if len(bad) == len(rows) and bad:
         raise ValueError(f"none of {len(bad)} rows can be read, the first because of {bad[0].reason}")
@@ -183,7 +183,7 @@ def parse_trades(body: bytes, *, venue: str, symbol: str, received_time_us: int)
         return row
 
     try:
-        page = Page(trades_of(_rows.decode(body)))
+        page = Page(trades_of(_rows.decode(shallow(body))))
     except UNREADABLE:
         try:
             rows = read_one_by_one(body, read)
@@ -236,7 +236,7 @@ def parse_aggregates(body: bytes, *, venue: str, symbol: str, received_time_us: 
 
     bad: tuple[BadFrame, ...] = ()
     try:
-        rows = [row for row in _aggregates.decode(body) if row.f >= 0]
+        rows = [row for row in _aggregates.decode(shallow(body)) if row.f >= 0]
         singles = singles_of(rows)
     except UNREADABLE:
         try:
@@ -258,7 +258,7 @@ def parse_error(body: bytes) -> tuple[int, str]:
     A number that is no code of Binance's, which are below zero, is 0 too.
     """
     try:
-        error = _error.decode(body)
+        error = _error.decode(shallow(body))
     except UNREADABLE:
         return 0, body[:80].decode(errors="replace")
     return min(error.code, 0), error.msg[:200]
@@ -321,10 +321,10 @@ def parse_exchange_info(body: bytes) -> Page[list[Instrument]]:
     """
     bad: tuple[BadFrame, ...] = ()
     try:
-        symbols = _exchange_info.decode(body).symbols
+        symbols = _exchange_info.decode(shallow(body)).symbols
     except UNREADABLE:
         try:
-            raw = _raw_exchange_info.decode(body).symbols
+            raw = _raw_exchange_info.decode(shallow(body)).symbols
             symbols, bad = parted(read_one_by_one(bytes(raw), _symbol.decode))
         except UNREADABLE as exc:
             raise BadMessage(f"exchangeInfo: {exc} (in {body[:80]!r})") from exc

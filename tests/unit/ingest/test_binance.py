@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ingest.binance.messages import Parsed, ShutdownEvent, SubscriptionReply, UnknownEvent
 from ingest.binance.session import request
-from ingest.messages import BadFrame, ClosedCandle
+from ingest.messages import MAX_DEPTH, BadFrame, ClosedCandle
 from mesh.values.fixed import format_e8
 from tests.fixtures.parsed import ParsedColumns, parse_to_columns
 
@@ -20,7 +20,7 @@ REAL = (
     b'"p":"61837.63000000","q":"0.02000000","T":1723161255342,"m":true,"M":true}}'
 )
 
-DEEP = b"[" * 5000 + b"]" * 5000
+DEEP = b"[" * MAX_DEPTH + b"]" * MAX_DEPTH
 
 
 def parse(*frames: bytes) -> ParsedColumns:

@@ -10,7 +10,7 @@ import pytest
 
 from ingest.binance.aggregates import Aggregates
 from ingest.binance.answers import Page, parse_aggregates, parse_error, parse_exchange_info, parse_trades
-from ingest.messages import Instrument
+from ingest.messages import MAX_DEPTH, Instrument
 from mesh.service.errors import BadMessage
 from mesh.values.id_ranges import NO_IDS, IdRanges
 from mesh.values.trades import TradeColumns
@@ -26,7 +26,7 @@ ROW = {
     "isBestMatch": True,
 }
 
-DEEP = b"[" * 5000 + b"]" * 5000
+DEEP = b"[" * MAX_DEPTH + b"]" * MAX_DEPTH
 AGGREGATE = {
     "a": 26129,
     "p": "0.01633102",
@@ -218,6 +218,10 @@ def test_no_exchange_info_is_refused() -> None:
         parse_exchange_info(b'{"code":-1003,"msg":"Too much"}')
     with pytest.raises(BadMessage, match="exchangeInfo: none of 2 rows can be read"):
         parse_exchange_info(b'{"symbols":[{},{}]}')
+
+
+def test_what_is_nested_as_deep_as_it_may_be_is_passed_over() -> None:
+    assert parse_exchange_info(b'{"rateLimits":' + DEEP[1:-1] + b',"symbols":[]}').content == []
 
 
 def test_what_is_nested_too_deep_to_be_passed_over_is_refused_like_anything_else() -> None:

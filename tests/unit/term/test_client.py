@@ -125,7 +125,7 @@ def test_for_a_gateway_on_this_machine_the_environments_proxy_does_not_matter(mo
     [
         ("socks_proxy", "socks5://127.0.0.1:1", "connection refused"),
         ("ALL_PROXY", "socks5h://127.0.0.1:1", "connection refused"),  # as for REST
-        ("HTTP_PROXY", "http://a..b:1", "label empty or too long"),
+        ("HTTP_PROXY", "http://a..b:1", "no name that a host can have"),
         ("HTTP_PROXY", "foo://x:1", "scheme foo isn't supported"),
     ],
 )
