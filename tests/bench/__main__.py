@@ -109,7 +109,7 @@ def main() -> int:
     add("--clients", type=_numbers, default=[1], help="how many clients read /ws (default 1)")
     add("--stalled", type=_numbers, default=[0], help="how many more clients read nothing (default 0)")
     add("--symbols", type=_numbers, default=[6], help="how many symbols are traded (default 6)")
-    add("--seconds", type=float, default=10.0, help="how long each feed lasts (default %(default)g)")
+    add("--seconds", type=float, default=5.0, help="how long each feed lasts (default %(default)g)")
     add("--repeats", type=int, help="how often each is measured (default 1, with another tree 3)")
     add("--against-commit", metavar="SHA", help="measure this commit in turns with the tree here")
     add("--tree", type=Path, metavar="PATH", help="measure the checkout in this folder in turns with the tree here")
@@ -138,7 +138,7 @@ def main() -> int:
     for load, of_load in measure(loads, trees, repeats, floor=given.floor or (given.rates is None and len(trees) == 1)):
         runs[load] = of_load
         compared = of_load | {f"{name} earlier": old for name, old in earlier.get(load, {}).items()}
-        if len(compared) > 1 or given.rates is not None:
+        if given.rates is not None or len(trees) > 1 or earlier:
             print(table(load, compared) + "\n", flush=True)
         if given.json:
             given.json.write_text(json.dumps(runs, indent=1) + "\n")

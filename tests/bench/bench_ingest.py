@@ -3,7 +3,8 @@
     python -m tests.bench.bench_ingest [--rate 1000 --rate 20000] [--seconds 5]
 
 Per rate: trades issued and published (both counted by their owners), trades in a message, microseconds of CPU a trade
-in the ingest process, its peak memory, and how long from a frame's arrival until the bus holds its message.
+in the ingest process, its peak memory, and how long from a frame's arrival until the bus holds its message. Before
+that, what reading a frame costs in C++ (libtickcodec) and in Python, which reads what C++ leaves.
 """
 
 from __future__ import annotations
@@ -14,12 +15,16 @@ import os
 import sys
 import tempfile
 import time
+import timeit
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import psutil
 
+from ingest.binance.messages import MAX_CARRIED, parse_frames, parse_frames_singly
 from mesh.bus import subjects, wire
 from mesh.bus.connection import connect
 from mesh.bus.reader import Reader
@@ -96,13 +101,29 @@ def run(rate: int | str, seconds: float) -> Measured:
             server.kill()
 
 
+def reading_us(count: int, read: Callable[..., object]) -> float:
+    """Return microseconds a frame, the best of some rounds, for reading so many frames at once."""
+    frames = [
+        b'{"stream":"btcusdt@trade","data":{"e":"trade","E":1723161255343,"s":"BTCUSDT","t":%d,"p":"61837.%08d",'
+        b'"q":"0.02000000","T":1723161255342,"m":true,"M":true}}' % (3_735_683_259 + number, number * 1_000_003 % 10**8)
+        for number in range(count)
+    ]
+    rounds = max(3, 4096 // count)
+    call = partial(read, frames, venue="sim", received_time_us=7)
+    return min(timeit.repeat(call, number=rounds, repeat=5)) / rounds / count * 1e6
+
+
 def main() -> None:
-    """Print one line a rate."""
+    """Print one line a number of frames, then one a rate."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rate", action="append", help="trades/s, or max; may be given several times")
     parser.add_argument("--seconds", type=float, default=5.0)
     given = parser.parse_args()
-    print("rate       issued  published  trades/message  CPU us/trade  peak MB  arrival -> stored p50/p99 ms")
+    print("frames read at once   C++ us/frame   Python us/frame   of it")
+    for count in (1, 16, 256, MAX_CARRIED):
+        native_us, python_us = reading_us(count, parse_frames), reading_us(count, parse_frames_singly)
+        print(f"{count:>19,} {native_us:>14.2f} {python_us:>17.2f} {native_us / python_us:>7.0%}")
+    print("\nrate       issued  published  trades/message  CPU us/trade  peak MB  arrival -> stored p50/p99 ms")
     for text in given.rate or ["200", "1000", "10000", "50000", "max"]:
         found = run(text if text == "max" else int(text), given.seconds)
         p50, p99 = np.percentile(found.delays_ms, [50, 99])
