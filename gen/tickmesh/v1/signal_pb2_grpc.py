@@ -100,8 +100,9 @@ class SignalServiceServicer:
         """Stream trades and signals as they happen.
 
         The first message names the selected symbol. So does a further message each time another symbol is selected. A
-        client that reads too slowly gets a `missed` message with the number of trades that it was not sent. The gateway
-        serves this stream as the WebSocket `/ws`.
+        client that reads too slowly gets a `missed` message with the number of trades that it was not sent. After signal
+        was killed, a new stream may begin with trades that an earlier one has sent already, with the same signals. The
+        gateway leaves them out, and serves this stream as the WebSocket `/ws`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

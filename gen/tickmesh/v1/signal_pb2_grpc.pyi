@@ -45,8 +45,9 @@ class SignalServiceStub:
     """Stream trades and signals as they happen.
 
     The first message names the selected symbol. So does a further message each time another symbol is selected. A
-    client that reads too slowly gets a `missed` message with the number of trades that it was not sent. The gateway
-    serves this stream as the WebSocket `/ws`.
+    client that reads too slowly gets a `missed` message with the number of trades that it was not sent. After signal
+    was killed, a new stream may begin with trades that an earlier one has sent already, with the same signals. The
+    gateway leaves them out, and serves this stream as the WebSocket `/ws`.
     """
     GetSymbol: _grpc.UnaryUnaryMultiCallable[_signal_pb2.GetSymbolRequest, _signal_pb2.GetSymbolResponse]
     """The selected symbol and its name."""
@@ -79,8 +80,9 @@ class SignalServiceAsyncStub(SignalServiceStub):
     """Stream trades and signals as they happen.
 
     The first message names the selected symbol. So does a further message each time another symbol is selected. A
-    client that reads too slowly gets a `missed` message with the number of trades that it was not sent. The gateway
-    serves this stream as the WebSocket `/ws`.
+    client that reads too slowly gets a `missed` message with the number of trades that it was not sent. After signal
+    was killed, a new stream may begin with trades that an earlier one has sent already, with the same signals. The
+    gateway leaves them out, and serves this stream as the WebSocket `/ws`.
     """
     GetSymbol: _aio.UnaryUnaryMultiCallable[_signal_pb2.GetSymbolRequest, _signal_pb2.GetSymbolResponse]  # type: ignore[assignment]
     """The selected symbol and its name."""
@@ -128,8 +130,9 @@ class SignalServiceServicer(metaclass=_abc_1.ABCMeta):
         """Stream trades and signals as they happen.
 
         The first message names the selected symbol. So does a further message each time another symbol is selected. A
-        client that reads too slowly gets a `missed` message with the number of trades that it was not sent. The gateway
-        serves this stream as the WebSocket `/ws`.
+        client that reads too slowly gets a `missed` message with the number of trades that it was not sent. After signal
+        was killed, a new stream may begin with trades that an earlier one has sent already, with the same signals. The
+        gateway leaves them out, and serves this stream as the WebSocket `/ws`.
         """
 
     @_abc_1.abstractmethod
