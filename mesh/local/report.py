@@ -134,6 +134,27 @@ def mesh_status(url: str, *, timeout_s: float = 2) -> MeshStatus | None:
     return parse_status(answer.text) if answer.status_code == 200 else None
 
 
+def is_stuck(url: str, *, timeout_s: float = 2) -> bool:
+    """Return whether the gateway takes a connection and then says nothing, not even that it is alive.
+
+    Args:
+        url: of the gateway.
+        timeout_s: how long the answer may take, in seconds.
+
+    """
+    try:
+        httpx.get(f"{url}/healthz", timeout=timeout_s, trust_env=False)
+    except httpx.HTTPError as exc:
+        return isinstance(exc, httpx.TimeoutException)  # anything else is no gateway, as while it is started
+    return False
+
+
+def silent_services(mesh: MeshStatus) -> set[str]:
+    """Return the services that do not report though another one does: it is they that stand still, and not the bus."""
+    reporting = {one.name for one in mesh.services if one.state in ("SERVING", "DEGRADED")} - {"gateway"}
+    return {one.name for one in mesh.services if one.state == "UNREACHABLE"} if reporting else set()
+
+
 # ----------------------------------------------------------------------------------------------------------------------
 
 

@@ -32,6 +32,8 @@ LOST_S = 15.0
 """How long supervisord may be silent until it is taken for lost."""
 FIRST_TRADE_S = 5.0
 """How long the banner waits for a first trade once everything serves."""
+STUCK_S = 60.0
+"""How long a service may be silent while its process lives; a machine may stand still for half a minute and go on."""
 MOMENT_S = 3.0
 """How long no trades may come before it is told."""
 
@@ -86,6 +88,8 @@ class Watch:
         self._asked_bus_s = float("-inf")
         self._unwritten = self._told_unwritten = False
         self._bus_words = ""
+        self._bus_is_well = False
+        self._silent_since_s: dict[tuple[str, Pid], float] = {}
         self._venue = ""
         self._mesh: MeshStatus | None = None
         self._stopped_s = 0.0  # since when no trades can come; 0 while they can
@@ -188,6 +192,7 @@ class Watch:
             self._bus_words = answer.words
         elif answer.well:
             self._bus_words = ""
+        self._bus_is_well = answer.well
         if self._nats_health.unwell(answer, pid=server.pid, room=room, now_s=time.monotonic()):
             self.tell(f"nats does not get well by itself and is started anew; its log: {self.state.log_of('nats')}")
             server.kill()  # not asked to end: what it has in memory is what is not well
@@ -232,7 +237,9 @@ class Watch:
 
     def _look_at_feed(self) -> None:
         """Tell whom trades come from when that changes, and when they can no longer come or can again."""
-        mesh = report.mesh_status(self.url) or MeshStatus("OFFLINE", "the gateway does not answer", "", ())
+        answer = report.mesh_status(self.url)
+        self.restart_stuck(answer, now_s=time.monotonic())
+        mesh = answer or MeshStatus("OFFLINE", "the gateway does not answer", "", ())
         if mesh.trades_can_come and mesh.venue != self._venue:
             if mesh.venue == SIM:
                 self.tell("trades come from SIM, a SIMULATED EXCHANGE: these are NOT real prices")
@@ -250,6 +257,28 @@ class Watch:
             self.tell(f"trades come again: {mesh.state}")
         self._stopped_s = 0.0
         self._mesh = mesh
+
+    def restart_stuck(self, mesh: MeshStatus | None, *, now_s: float) -> None:
+        """Kill, so that it is started again, each service that lives and has been silent for STUCK_S.
+
+        Its event loop stands still, and nothing but a new start helps; Kubernetes does the same by its probes.
+
+        Args:
+            mesh: how the mesh says it is; None when the gateway did not.
+            now_s: the time, in seconds of one steady clock.
+
+        """
+        if mesh is None:
+            silent = {"gateway"} if report.is_stuck(self.url) else set()
+        else:
+            silent = report.silent_services(mesh) if self._bus_is_well else set()
+        found = [(name, pid) for name in silent if (pid := self.record.processes.get(name)) is not None]
+        self._silent_since_s = {one: self._silent_since_s.get(one, now_s) for one in found}
+        for (name, pid), since_s in self._silent_since_s.items():
+            if now_s - since_s > STUCK_S:
+                self.tell(f"{name} (pid {pid.pid}) has been silent for {now_s - since_s:.0f} s and is started again")
+                pid.kill()
+                self._silent_since_s[name, pid] = now_s  # told once
 
     def _end(self) -> None:
         self.stop.answered()

@@ -1,15 +1,21 @@
-"""A runner whose STATE_DIR takes no more goes on, and keeps its record as soon as it can."""
+"""What the runner does where its disk is full, and where a service stands still."""
 
 from __future__ import annotations
 
 import errno
 import os
+import socket
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 from mesh.local.pids import Pid
+from mesh.local.report import MeshStatus, ServiceState, is_stuck
 from mesh.local.state import Record, StateDirectory
 from mesh.local.supervisor import Status
-from mesh.local.watch import StopSignals, Watch
+from mesh.local.watch import STUCK_S, StopSignals, Watch
 
 
 class FullDisk(StateDirectory):
@@ -42,3 +48,75 @@ def test_a_full_disk_is_told_once_and_the_record_is_written_when_there_is_room(t
     written = StateDirectory(tmp_path).read()
     assert written is not None
     assert written.processes["nats"].pid == os.getpid()
+
+
+@pytest.fixture
+def sleeper() -> Iterator[subprocess.Popen[bytes]]:
+    with subprocess.Popen(["sleep", "600"]) as process:
+        yield process
+        process.kill()
+
+
+def watch_of(tmp_path: Path, sleeper: subprocess.Popen[bytes], name: str, *, gateway_port: int = 1) -> Watch:
+    ports = {"GATEWAY_PORT": gateway_port, "NATS_PORT": 1, "NATS_MONITOR_PORT": 1}
+    record = Record.begun(Pid(0, ""), gateway_host="127.0.0.1", ports=ports)
+    pid = Pid.of(sleeper.pid)
+    assert pid is not None
+    record.processes[name] = pid
+    with StopSignals() as stop:
+        watch = Watch(StateDirectory(tmp_path), record, [], stop, tell=lambda _: None)
+    watch._bus_is_well = True
+    return watch
+
+
+def mesh(**states: str) -> MeshStatus:
+    return MeshStatus("STALE", "", "sim", tuple(ServiceState(name, state, "") for name, state in states.items()))
+
+
+SILENT = mesh(ingest="UNREACHABLE", signal="SERVING", store="SERVING", gateway="SERVING")
+
+
+def test_a_service_that_stands_still_is_started_again(tmp_path: Path, sleeper: subprocess.Popen[bytes]) -> None:
+    watch = watch_of(tmp_path, sleeper, "ingest")
+
+    watch.restart_stuck(SILENT, now_s=1.0)
+    watch.restart_stuck(SILENT, now_s=STUCK_S)
+    assert sleeper.poll() is None
+
+    watch.restart_stuck(SILENT, now_s=STUCK_S + 2)
+    assert sleeper.wait(10) == -9
+
+
+@pytest.mark.parametrize(
+    "between",
+    [
+        mesh(ingest="SERVING", signal="SERVING", store="SERVING", gateway="SERVING"),
+        mesh(ingest="UNREACHABLE", signal="NOT_SERVING", store="UNREACHABLE", gateway="DEGRADED"),
+    ],
+    ids=["it reports again", "nobody else reports either"],
+)
+def test_a_service_is_left_alone(tmp_path: Path, sleeper: subprocess.Popen[bytes], between: MeshStatus) -> None:
+    watch = watch_of(tmp_path, sleeper, "ingest")
+
+    watch.restart_stuck(SILENT, now_s=1.0)
+    watch.restart_stuck(between, now_s=2.0)
+    watch.restart_stuck(SILENT, now_s=STUCK_S + 2)
+
+    assert sleeper.poll() is None
+
+
+def test_a_gateway_that_takes_connections_and_says_nothing_stands_still() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        assert is_stuck(f"http://127.0.0.1:{port}", timeout_s=0.1)
+    assert not is_stuck(f"http://127.0.0.1:{port}", timeout_s=0.1)
+
+
+def test_a_gateway_that_stands_still_is_started_again(tmp_path: Path, sleeper: subprocess.Popen[bytes]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        watch = watch_of(tmp_path, sleeper, "gateway", gateway_port=listener.getsockname()[1])
+
+        watch.restart_stuck(None, now_s=1.0)
+        watch.restart_stuck(None, now_s=STUCK_S + 2)
+
+    assert sleeper.wait(10) == -9
