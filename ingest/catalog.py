@@ -7,6 +7,7 @@ import contextlib
 import itertools
 import logging
 from collections.abc import Callable
+from dataclasses import asdict, fields
 
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
@@ -301,25 +302,13 @@ class Catalog:
 
 
 def _worded(instrument: Instrument) -> control_pb2.Instrument:
-    return control_pb2.Instrument(
-        symbol=instrument.symbol,
-        base_asset=instrument.base_asset,
-        quote_asset=instrument.quote_asset,
-        tick_size_e8=instrument.tick_size_e8,
-        step_size_e8=instrument.step_size_e8,
-        status="" if instrument.status == TRADING else instrument.status,
-    )
+    status = "" if instrument.status == TRADING else instrument.status
+    return control_pb2.Instrument(**asdict(instrument) | {"status": status})
 
 
 def _read(instrument: control_pb2.Instrument) -> Instrument:
-    return Instrument(
-        instrument.symbol,
-        instrument.base_asset,
-        instrument.quote_asset,
-        instrument.tick_size_e8,
-        instrument.step_size_e8,
-        instrument.status or TRADING,
-    )
+    known = {field.name: getattr(instrument, field.name) for field in fields(Instrument)}
+    return Instrument(**known | {"status": instrument.status or TRADING})
 
 
 def _now_s() -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from sim.client_session import VenueLimits
@@ -95,30 +95,14 @@ def parse_settings(arguments: Sequence[str], environ: Mapping[str, str]) -> Sett
     ]
     if wrong:
         raise SettingsError("\n".join(wrong))
-    return Settings(
-        host=given.host,
-        ws_port=given.ws_port,
-        rest_port=given.rest_port,
-        seed=given.seed,
-        symbols=symbols,
-        tape=given.tape,
-        keep_times=given.keep_times,
-        pace=pace,
-        rate=rate,
-        count=given.count,
-        history=given.history,
-        keep=given.keep,
-        wait_for_client=given.wait_for_client,
-        log=given.log,
-        faults=given.faults,
-        max_buffer_bytes=given.max_buffer_bytes,
-        limits=VenueLimits(
-            max_connection_s=given.max_connection_s,
-            ping_every_s=given.ping_s,
-            pong_within_s=given.pong_timeout_s,
-            connections_per_5m=given.max_connections_5m,
-        ),
+    limits = VenueLimits(
+        max_connection_s=given.max_connection_s,
+        ping_every_s=given.ping_s,
+        pong_within_s=given.pong_timeout_s,
+        connections_per_5m=given.max_connections_5m,
     )
+    taken = {one.name: getattr(given, one.name) for one in fields(Settings) if one.name != "limits"}
+    return Settings(**taken | {"symbols": symbols, "pace": pace, "rate": rate, "limits": limits})
 
 
 def _parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:

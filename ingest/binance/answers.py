@@ -166,16 +166,8 @@ def parse_trades(body: bytes, *, venue: str, symbol: str, received_time_us: int)
     """
 
     def trades_of(rows: Sequence[_Row]) -> TradeColumns:
-        return columns(
-            venue=venue,
-            symbol=symbol,
-            received_time_us=received_time_us,
-            ids=[row.id for row in rows],
-            prices=[row.price for row in rows],
-            quantities=[row.qty for row in rows],
-            times=[row.time for row in rows],
-            makers=[row.isBuyerMaker for row in rows],
-        )
+        words = [(row.id, row.price, row.qty, row.time, row.isBuyerMaker) for row in rows]
+        return columns(words, venue=venue, symbol=symbol, received_time_us=received_time_us)
 
     def read(raw: bytes) -> _Row:
         row = _row.decode(raw)
@@ -217,17 +209,8 @@ def parse_aggregates(body: bytes, *, venue: str, symbol: str, received_time_us: 
     """
 
     def singles_of(rows: Sequence[_Aggregate]) -> TradeColumns:
-        single = [row for row in rows if row.f == row.l]
-        return columns(
-            venue=venue,
-            symbol=symbol,
-            received_time_us=received_time_us,
-            ids=[row.f for row in single],
-            prices=[row.p for row in single],
-            quantities=[row.q for row in single],
-            times=[row.T for row in single],
-            makers=[row.m for row in single],
-        )
+        words = [(row.f, row.p, row.q, row.T, row.m) for row in rows if row.f == row.l]
+        return columns(words, venue=venue, symbol=symbol, received_time_us=received_time_us)
 
     def read(raw: bytes) -> _Aggregate:
         row = _aggregate.decode(raw)

@@ -26,38 +26,28 @@ Time = Annotated[int, msgspec.Meta(ge=0, lt=_TIMES_END)]
 
 
 def columns(
-    *,
-    venue: str,
-    symbol: str,
-    received_time_us: int,
-    ids: Sequence[int],
-    prices: Sequence[str],
-    quantities: Sequence[str],
-    times: Sequence[int],
-    makers: Sequence[bool],
+    rows: Sequence[tuple[int, str, str, int, bool]], *, venue: str, symbol: str, received_time_us: int
 ) -> TradeColumns:
     """Put trades, as the venue words them, into columns.
 
     Args:
+        rows: of each trade the id, the price and the quantity (decimal, up to eight decimals), when it happened, in
+            milliseconds or microseconds since 1970, and whether the buyer's order was in the book first.
         venue: the name that trades get.
         symbol: of all of them, in lower case.
         received_time_us: when they came, in microseconds since 1970.
-        ids: of the trades; this and what follows has one entry for each trade.
-        prices: decimal, up to eight decimals.
-        quantities: decimal, up to eight decimals.
-        times: when each happened, in milliseconds or microseconds since 1970.
-        makers: whether the buyer's order was in the book first.
 
     Raises:
         ValueError: a price that is none or not above zero, a quantity that is none; times in either unit are fine.
 
     """
+    ids, prices, quantities, times, makers = zip(*rows, strict=True) if rows else ((),) * 5
     price_e8 = _scaled(prices)
     if not price_e8.all():
         at = int(np.flatnonzero(price_e8 == 0)[0])
         raise ValueError(f"price {prices[at]!r} of trade {ids[at]}, expected more than 0")
     if times and min(times) < MICROSECONDS_FROM:
-        times = list(map(time_us, times))
+        times = tuple(map(time_us, times))
     return TradeColumns(
         venue,
         symbol,

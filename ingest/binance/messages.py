@@ -267,14 +267,10 @@ def _parse(events: Sequence[Event], venue: str, received_time_us: int) -> Parsed
             by_name[event.s] = [event]
     trades = tuple(
         columns(
+            [(event.t, event.p, event.q, event.T, event.m) for event in mates],
             venue=venue,
             symbol=parse_symbol(name),
             received_time_us=received_time_us,
-            ids=[event.t for event in mates],
-            prices=[event.p for event in mates],
-            quantities=[event.q for event in mates],
-            times=[event.T for event in mates],
-            makers=[event.m for event in mates],
         )
         for name, mates in by_name.items()
     )

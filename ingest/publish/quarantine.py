@@ -431,10 +431,9 @@ class Quarantine:
             if not confirmed.all():
                 rest = rest.rows(~confirmed)
                 if doubted.kind == "first" and newest_id not in rest.trade_id.tolist():
-                    alone = QuarantinedTrades(rest, "first", doubted.since_s, doubted.why)
-                    self._drop(alone, np.ones(len(rest), np.bool_), f"REST's newest trade is {newest_id}", verdict)
+                    verdict.dropped.append((replace(doubted, trades=rest), f"REST's newest trade is {newest_id}"))
                 else:
-                    keep.append(QuarantinedTrades(rest, doubted.kind, doubted.since_s, doubted.why, doubted.live))
+                    keep.append(replace(doubted, trades=rest))
         self._held = keep
         verdict.passed = concatenate(released) if released else None
 
@@ -699,9 +698,7 @@ class Quarantine:
             verdict.dropped.append((self._held.pop(0), f"more than {self.bounds.max_held_trades} are held"))
 
     def _drop(self, doubted: QuarantinedTrades, which: Bools, why: str, verdict: Verdict) -> None:
-        verdict.dropped.append(
-            (QuarantinedTrades(doubted.trades.rows(which), doubted.kind, doubted.since_s, doubted.why), why)
-        )
+        verdict.dropped.append((replace(doubted, trades=doubted.trades.rows(which)), why))
 
     def _contradict_ahead(self, ids: Int64s, fine: Bools, last_id: int, verdict: Verdict) -> None:
         if not (fine & (ids == last_id + 1)).any():
@@ -744,14 +741,10 @@ class Quarantine:
                     self._drop(doubted, again & ~same, "another trade came with its id", verdict)
                 if again.all():
                     continue
-                doubted = QuarantinedTrades(
-                    doubted.trades.rows(~again), doubted.kind, doubted.since_s, doubted.why, doubted.live
-                )
+                doubted = replace(doubted, trades=doubted.trades.rows(~again))
             first_id, end_id = int(doubted.trades.trade_id.min()), int(doubted.trades.trade_id.max())
             if live and first_id > last_id + 1 and (ids == last_id + 1).any():
-                self._drop(
-                    doubted, np.ones(len(doubted.trades), np.bool_), f"trade {last_id + 1} came after it", verdict
-                )
+                verdict.dropped.append((doubted, f"trade {last_id + 1} came after it"))
                 continue
             follows = fine & (trades.trade_id > end_id) & (trades.trade_id <= end_id + FOLLOWERS)
             goes_on = bool((trades.trade_id[follows] == end_id + 1).any())
@@ -764,7 +757,7 @@ class Quarantine:
                     due.append(doubted.trades)
                     continue
                 fine = fine & ~follows
-                doubted = QuarantinedTrades(whole, doubted.kind, doubted.since_s, doubted.why, doubted.live)
+                doubted = replace(doubted, trades=whole)
             self._held.append(doubted)
         return due, fine
 
@@ -797,8 +790,7 @@ class Quarantine:
             if doubted.kind == "time" and (again := np.isin(doubted.trades.trade_id, passed.trade_id)).any():
                 self._drop(doubted, again, "it has been told again", verdict)
                 if not again.all():
-                    rest = doubted.trades.rows(~again)
-                    keep.append(QuarantinedTrades(rest, "time", doubted.since_s, doubted.why, doubted.live))
+                    keep.append(replace(doubted, trades=doubted.trades.rows(~again)))
             else:
                 keep.append(doubted)
         self._held = keep
