@@ -66,9 +66,7 @@ class BusySignal(SmallSignal):
             if self._rate is not None:
                 await asyncio.sleep(max(0.0, started_s + sent / self._rate - time.perf_counter()))
             one = batches[sent // self._trades % len(batches)]
-            one.batch.trades.trade_id[:] = range(
-                1 + sent, 1 + sent + self._trades
-            )  # once told, not again
+            one.batch.trades.trade_id[:] = range(1 + sent, 1 + sent + self._trades)  # once told, not again
             yield one
             sent += self._trades
 
