@@ -34,7 +34,9 @@ log = logging.getLogger("mesh.bus.publisher")
 
 MAX_PENDING = 1024
 MAX_PENDING_BYTES = 16 * 2**20
-ACK_EVERY_S = 0.01
+ACK_EVERY_S = 0.1
+"""Every ack wakes both sides once more: at 10 ms instead, 200 messages/s cost ingest a fifth more."""
+
 ACK_EVERY_MESSAGES = 64
 NEVER_SENT = -1
 _ACK_TIMEOUT_S = 3.0
@@ -42,7 +44,7 @@ _STUCK_AFTER_S = 3.0
 _PREDECESSOR = "Nats-Expected-Last-Msg-Id"
 _PREDECESSOR_SEQUENCE = "Nats-Expected-Last-Sequence"
 _LAST = "last"
-_PAUSE_S = 2 * ACK_EVERY_S
+_PAUSE_S = ACK_EVERY_S
 
 
 _STREAM_FULL = 10077
@@ -267,6 +269,8 @@ class Publisher:
 
     async def settle(self) -> None:
         """Wait until everything handed over is in the stream."""
+        if self._in_flight and not self._in_flight.last.ack_wanted and self._healthy.is_set():
+            await self._ask_for_last(self._in_flight.last.subject)
         while self._in_flight:
             self._room.clear()
             await self._room.wait()
