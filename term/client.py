@@ -22,26 +22,22 @@ from websockets.exceptions import WebSocketException
 
 from term.events import (
     Answer,
-    CoinsLoaded,
     Connected,
     Connecting,
+    Content,
     Disconnected,
     Event,
-    FeedLoaded,
     FrameRefused,
-    HistoryLoaded,
     LoadCoins,
+    Loaded,
     LoadFeed,
     LoadHistory,
     LoadPrice,
     LoadSelection,
     LoadStats,
-    PriceLoaded,
     Request,
     RequestFailed,
     SelectCoin,
-    SelectionLoaded,
-    StatsLoaded,
 )
 from term.payloads import (
     PayloadError,
@@ -187,30 +183,29 @@ class Client:
         """Make a request and emit its one answer."""
         try:
             async with asyncio.timeout(REQUEST_TIMEOUT_S):
-                answer = await self._answer(request)
+                answer: Answer = Loaded(request, await self._content(request))
         except (httpx.HTTPError, httpx.InvalidURL, OSError, UnicodeError, PayloadError) as exc:
             answer = RequestFailed(request, reason_of(exc))
         self._emit(answer)
 
-    async def _answer(self, request: Request) -> Answer:
+    async def _content(self, request: Request) -> Content:
         match request:
             case LoadCoins():
-                return CoinsLoaded(request, parse_coins((await self._get("/api/coins"))[0]))
+                return parse_coins((await self._get("/api/coins"))[0])
             case LoadSelection():
-                return SelectionLoaded(request, parse_selection((await self._get("/api/symbol"))[0]))
+                return parse_selection((await self._get("/api/symbol"))[0])
             case SelectCoin(symbol):
-                body, _ = await self._send("POST", "/api/symbol", json={"symbol": symbol})
-                return SelectionLoaded(request, parse_selection(body))
+                return parse_selection((await self._send("POST", "/api/symbol", json={"symbol": symbol}))[0])
             case LoadFeed():
-                return FeedLoaded(request, parse_feed((await self._get("/api/status"))[0]))
+                return parse_feed((await self._get("/api/status"))[0])
             case LoadPrice():
-                return PriceLoaded(request, parse_price((await self._get("/api/price"))[0]))
+                return parse_price((await self._get("/api/price"))[0])
             case LoadStats():
-                return StatsLoaded(request, parse_stats((await self._get("/api/stats"))[0]))
+                return parse_stats((await self._get("/api/stats"))[0])
             case LoadHistory(symbol=symbol, page_token=page_token):
                 asked = {"limit": str(PAGE_SIZE), "symbol": symbol, "page_token": page_token}
                 body, next_token = await self._get("/api/history", **{k: v for k, v in asked.items() if v})
-                return HistoryLoaded(request, parse_history(body, next_token=next_token))
+                return parse_history(body, next_token=next_token)
 
     async def _get(self, path: str, **parameters: str) -> tuple[bytes, str]:
         return await self._send("GET", path, parameters=parameters)

@@ -1,6 +1,6 @@
 """What can happen (events) and what can be asked of the world (requests): the two alphabets of `update.update`.
 
-Every request is answered by exactly one event: its `...Loaded`, or `RequestFailed`. Answers carry the request they
+Every request is answered by exactly one event: `Loaded` or `RequestFailed`. Answers carry the request they
 belong to, so that one which comes too late, after the coin was changed, can be told from a current one.
 Times are microseconds since 1970 UTC.
 """
@@ -56,7 +56,7 @@ class LoadHistory:
 
 @dataclass(frozen=True, slots=True)
 class SelectCoin:
-    """Select a symbol, for every client at once. Answered by `SelectionLoaded`."""
+    """Select a symbol, for every client at once. Answered by the symbol that is selected then."""
 
     symbol: str
 
@@ -74,52 +74,15 @@ Effect = Request | Quit
 # --- answers ---------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class CoinsLoaded:
-    """The coins to choose from."""
-
-    request: LoadCoins
-    coins: tuple[Coin, ...]
+Content = tuple[Coin, ...] | SelectedSymbol | Feed | Trade | Stats | HistoryPage
 
 
 @dataclass(frozen=True, slots=True)
-class SelectionLoaded:
-    """The symbol that is selected now."""
+class Loaded:
+    """What was asked for: the coins to choose from, the symbol that is selected now, or what else the request says."""
 
-    request: LoadSelection | SelectCoin
-    selection: SelectedSymbol
-
-
-@dataclass(frozen=True, slots=True)
-class FeedLoaded:
-    """How it stands with the trades from the venue."""
-
-    request: LoadFeed
-    feed: Feed
-
-
-@dataclass(frozen=True, slots=True)
-class PriceLoaded:
-    """The last trade, as far as it is known."""
-
-    request: LoadPrice
-    trade: Trade
-
-
-@dataclass(frozen=True, slots=True)
-class StatsLoaded:
-    """The statistics of the session."""
-
-    request: LoadStats
-    stats: Stats
-
-
-@dataclass(frozen=True, slots=True)
-class HistoryLoaded:
-    """A page of trades."""
-
-    request: LoadHistory
-    page: HistoryPage
+    request: Request
+    content: Content
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +93,7 @@ class RequestFailed:
     reason: str
 
 
-Answer = CoinsLoaded | SelectionLoaded | FeedLoaded | PriceLoaded | StatsLoaded | HistoryLoaded | RequestFailed
+Answer = Loaded | RequestFailed
 
 # --- the live stream -------------------------------------------------------------------------------------------------
 

@@ -8,30 +8,25 @@ from __future__ import annotations
 from dataclasses import replace
 
 from term.events import (
-    CoinsLoaded,
     Connected,
     Connecting,
     Disconnected,
     Event,
-    FeedLoaded,
     FrameRefused,
-    HistoryLoaded,
     KeyPressed,
     LoadCoins,
+    Loaded,
     LoadFeed,
     LoadHistory,
     LoadPrice,
     LoadSelection,
     LoadStats,
-    PriceLoaded,
     Quit,
     Request,
     RequestFailed,
     Resized,
     SelectCoin,
-    SelectionLoaded,
     SelectionSeen,
-    StatsLoaded,
     Ticked,
     TradeSeen,
     TradesMissed,
@@ -41,9 +36,7 @@ from term.history import History, visible_rows
 from term.keys import Action, View, action_of
 from term.model import Model, Step
 from term.quote import Quote
-from term.values import SelectedSymbol, Trade
-
-Loaded = CoinsLoaded | SelectionLoaded | FeedLoaded | PriceLoaded | StatsLoaded | HistoryLoaded
+from term.values import Feed, HistoryPage, SelectedSymbol, Stats, Trade
 
 POLL_US = 2_000_000
 VERIFY_US = 250_000
@@ -146,22 +139,23 @@ def _loaded(model: Model, event: Loaded) -> Step:
     request = event.request
     if _outdated(model, request):
         return model, ()
-    match event:
-        case CoinsLoaded(coins=coins):
-            return replace(model, coins=coins, coins_error="", cursor=None), ()
-        case SelectionLoaded(selection=selection):
+    match event.content:
+        case SelectedSymbol() as selection:
             return _selected(model, selection)
-        case FeedLoaded(feed=feed):
+        case Feed() as feed:
             return replace(model, feed=feed, feed_us=model.now_us), ()
-        case PriceLoaded(trade=trade):
+        case Trade() as trade:
             if model.selection is not None and not _concerns(trade, model.selection):
                 return model, ()  # the coin was changed while we were away; the answer that says so is on its way
             return replace(model, quote=model.quote.asked(trade)), ()
-        case StatsLoaded(stats=stats):
+        case Stats() as stats:
             return replace(model, quote=replace(model.quote, asked_stats=stats)), ()
-        case HistoryLoaded(request=LoadHistory(page_token=page_token), page=page):
-            history = model.history.with_page(page, page_token=page_token)
+        case HistoryPage() as page:
+            assert isinstance(request, LoadHistory)
+            history = model.history.with_page(page, page_token=request.page_token)
             return replace(model, history=history, quote=model.quote.seeded(page)), ()
+        case coins:
+            return replace(model, coins=coins, coins_error="", cursor=None), ()
 
 
 def _outdated(model: Model, request: Request) -> bool:

@@ -19,7 +19,8 @@ from mesh.service.errors import TooMany
 from mesh.service.rpc import channel
 from mesh.service.wrong_tokens import PER_MINUTE
 from term.client import Client
-from term.events import Event, HistoryLoaded, LoadHistory
+from term.events import Event, Loaded, LoadHistory
+from term.values import HistoryPage
 from tests.fixtures.gateway import (
     Gateway,
     SmallSignal,
@@ -479,9 +480,9 @@ async def test_the_terminal_client_reads_the_history_page_by_page(gateway: Gatew
     async with Client(url, emit=events.put_nowait, now_us=lambda: 0, random=Random(1)) as client:
         await client.perform(LoadHistory(0, "btcusdt"))
         first = await events.get()
-        assert isinstance(first, HistoryLoaded) and first.page.next_token
-        await client.perform(LoadHistory(0, "btcusdt", first.page.next_token))
+        assert isinstance(first, Loaded) and isinstance(first.content, HistoryPage) and first.content.next_token
+        await client.perform(LoadHistory(0, "btcusdt", first.content.next_token))
         second = await events.get()
-        assert isinstance(second, HistoryLoaded)
-        ids = [trade.trade_id for page in (first.page, second.page) for trade in page.trades]
+        assert isinstance(second, Loaded) and isinstance(second.content, HistoryPage)
+        ids = [trade.trade_id for page in (first.content, second.content) for trade in page.trades]
         assert ids == sorted(set(ids), key=lambda one: -(one or 0))

@@ -6,27 +6,22 @@ from decimal import Decimal
 import pytest
 
 from term.events import (
-    CoinsLoaded,
     Connected,
     Disconnected,
     Event,
-    FeedLoaded,
     FrameRefused,
-    HistoryLoaded,
     LoadCoins,
+    Loaded,
     LoadFeed,
     LoadHistory,
     LoadPrice,
     LoadSelection,
     LoadStats,
-    PriceLoaded,
     Quit,
     RequestFailed,
     Resized,
     SelectCoin,
-    SelectionLoaded,
     SelectionSeen,
-    StatsLoaded,
     TradesMissed,
     UpstreamSeen,
 )
@@ -128,28 +123,28 @@ def test_the_next_page_is_asked_for_near_the_end_and_only_once() -> None:
 
 def test_an_older_page_goes_below_and_the_view_stays() -> None:
     model = after(reading(), *press("G"))
-    model = after(model, HistoryLoaded(LoadHistory(1, "btcusdt", "more"), page(first=100, next_token="")))
+    model = after(model, Loaded(LoadHistory(1, "btcusdt", "more"), page(first=100, next_token="")))
     assert (len(model.history.trades), model.history.top, model.history.next_token) == (200, 82, "")
 
 
 @pytest.mark.parametrize("next_token", ["newer", ""])
 def test_an_older_page_asked_for_before_a_refresh_is_left_out_for_it_would_leave_a_hole(next_token: str) -> None:
-    refreshed = HistoryLoaded(LoadHistory(1, "btcusdt"), page(first=-5000, next_token=next_token))
+    refreshed = Loaded(LoadHistory(1, "btcusdt"), page(first=-5000, next_token=next_token))
     model = after(reading(), *press("G", "r"), refreshed)
     late = LoadHistory(1, "btcusdt", "more")
-    assert after(model, HistoryLoaded(late, page(first=100))) == model.answered(late)
+    assert after(model, Loaded(late, page(first=100))) == model.answered(late)
     assert after(model, RequestFailed(late, "database away")) == model.answered(late)
 
 
 def test_an_older_page_asked_for_before_a_refresh_is_asked_for_again_below_the_new_rows() -> None:
-    refreshed = HistoryLoaded(LoadHistory(1, "btcusdt"), page(first=-5000, next_token="newer"))
+    refreshed = Loaded(LoadHistory(1, "btcusdt"), page(first=-5000, next_token="newer"))
     model = after(reading(), *press("G", "r"), refreshed)
-    model = after(model, HistoryLoaded(LoadHistory(1, "btcusdt", "more"), page(first=100)))
+    model = after(model, Loaded(LoadHistory(1, "btcusdt", "more"), page(first=100)))
     assert after_asking(model, *press("G"))[1] == [LoadHistory(1, "btcusdt", "newer")]
 
 
 def test_at_the_end_of_history_nothing_more_is_asked_for() -> None:
-    model = after(trading(), *press("h"), HistoryLoaded(LoadHistory(1, "btcusdt"), page(next_token="")))
+    model = after(trading(), *press("h"), Loaded(LoadHistory(1, "btcusdt"), page(next_token="")))
     assert after_asking(model, *press("G", "j"))[1] == []
 
 
@@ -160,12 +155,12 @@ def test_a_history_that_failed_says_why_and_keeps_its_rows() -> None:
 
 def test_history_of_the_coin_before_is_dropped() -> None:
     model = after(reading(), SelectionSeen(ETHEREUM))
-    model = after(model, HistoryLoaded(LoadHistory(1, "btcusdt", "more"), page()))
+    model = after(model, Loaded(LoadHistory(1, "btcusdt", "more"), page()))
     assert model.history.trades == ()
 
 
 def test_history_is_the_beginning_of_the_chart() -> None:
-    model = after(connected(), trade("61900"), HistoryLoaded(LoadHistory(1, "btcusdt"), page(rows=10)))
+    model = after(connected(), trade("61900"), Loaded(LoadHistory(1, "btcusdt"), page(rows=10)))
     prices = model.quote.recent.prices
     assert (prices[0], prices[-1]) == (Decimal("61860.87"), Decimal("61900"))
 
@@ -191,11 +186,11 @@ def test_a_trade_of_another_coin_makes_us_ask_which_one_is_selected() -> None:
 
 def test_an_answer_from_before_the_switch_does_not_switch_back() -> None:
     model, _ = after_asking(trading(), trade("3400", at_s=61, symbol="ethusdt"), SelectionSeen(ETHEREUM))
-    assert after(model, SelectionLoaded(LoadSelection(1), BITCOIN)).selection == ETHEREUM
+    assert after(model, Loaded(LoadSelection(1), BITCOIN)).selection == ETHEREUM
 
 
 def test_a_trade_alone_tells_the_coin_when_nothing_else_does() -> None:
-    model = after(started(), CoinsLoaded(LoadCoins(), COINS), trade("3400", symbol="ethusdt"))
+    model = after(started(), Loaded(LoadCoins(), COINS), trade("3400", symbol="ethusdt"))
     assert model.selection == ETHEREUM
 
 
@@ -241,12 +236,12 @@ def test_change_is_since_the_session_began_when_the_gateway_tells() -> None:
 
 def test_what_came_with_the_trades_is_newer_than_what_was_asked_for() -> None:
     model = after(connected(), trade("100", stats=Stats(high=Decimal(105))))
-    model = after(model, StatsLoaded(LoadStats(1), Stats(high=Decimal(104), low=Decimal(90))))
+    model = after(model, Loaded(LoadStats(1), Stats(high=Decimal(104), low=Decimal(90))))
     assert (model.quote.stats.high, model.quote.stats.low) == (105, 90)
 
 
 def test_an_asked_price_fills_in_only_while_no_trade_has_come() -> None:
-    asked = PriceLoaded(LoadPrice(1), Trade(Decimal(99)))
+    asked = Loaded(LoadPrice(1), Trade(Decimal(99)))
     assert after(connected(), asked).quote.price == 99
     assert after(connected(), trade("100"), asked).quote.price == 100
 
@@ -273,16 +268,14 @@ def test_after_an_interruption_the_answers_are_newer_than_the_trades_before_it(
 ) -> None:
     model = after(connected(), trade("100", stats=Stats(high=Decimal(105), low=Decimal(90))), *interruption)
     assert (model.quote.price, model.quote.stats.high, model.quote.stats.low) == (100, 105, 90)
-    model = after(
-        model, PriceLoaded(LoadPrice(1), Trade(Decimal(80))), StatsLoaded(LoadStats(1), Stats(high=Decimal(101)))
-    )
+    model = after(model, Loaded(LoadPrice(1), Trade(Decimal(80))), Loaded(LoadStats(1), Stats(high=Decimal(101))))
     assert (model.quote.price, model.quote.direction, model.quote.stats) == (80, "down", Stats(high=Decimal(101)))
     assert model.quote.first == 100
 
 
 def test_after_an_interruption_the_price_is_asked_for_until_a_trade_comes() -> None:
     model = after(trading(), Disconnected("gone", failures=1, retry_us=0), Connected())
-    answers = [PriceLoaded(LoadPrice(1), Trade(Decimal(price))) for price in (99, 98)]
+    answers = [Loaded(LoadPrice(1), Trade(Decimal(price))) for price in (99, 98)]
     model, effects = after_asking(model, answers[0], tick(63), answers[1])
     assert (effects.count(LoadPrice(1)), model.quote.price) == (1, 98)
     model, effects = after_asking(model, trade("100", at_s=64), answers[0], tick(66))
@@ -291,7 +284,7 @@ def test_after_an_interruption_the_price_is_asked_for_until_a_trade_comes() -> N
 
 def test_a_price_of_another_coin_is_not_shown_as_this_ones() -> None:
     model = after(trading(), Disconnected("gone", failures=1, retry_us=0), Connected())
-    asked = PriceLoaded(LoadPrice(1), Trade(Decimal(3400), symbol="ethusdt", venue="binance"))
+    asked = Loaded(LoadPrice(1), Trade(Decimal(3400), symbol="ethusdt", venue="binance"))
     assert after(model, asked).quote.price == Decimal("61861.5")
 
 
@@ -343,7 +336,7 @@ def test_coins_are_asked_for_until_they_come() -> None:
     model = after(started(), RequestFailed(LoadCoins(), "connection refused"))
     model, effects = after_asking(model, tick(3))
     assert effects == [LoadCoins()]
-    model = after(model, CoinsLoaded(LoadCoins(), COINS))
+    model = after(model, Loaded(LoadCoins(), COINS))
     assert after_asking(model, tick(6))[1] == []
 
 
@@ -355,12 +348,12 @@ def test_a_smaller_terminal_keeps_the_history_filled() -> None:
 def test_history_is_bounded() -> None:
     model, rows = reading(), page(rows=1000).trades
     for _ in range(25):
-        model = after(model, HistoryLoaded(LoadHistory(1, "btcusdt", "more"), HistoryPage(rows, "more")))
+        model = after(model, Loaded(LoadHistory(1, "btcusdt", "more"), HistoryPage(rows, "more")))
     assert (len(model.history.trades), model.history.next_token) == (20_000, "")
 
 
-def told(state: str, message: str = "") -> FeedLoaded:
-    return FeedLoaded(LoadFeed(), Feed(SymbolFeed("LIVE", ""), {"btcusdt": SymbolFeed(state, message)}))
+def told(state: str, message: str = "") -> Loaded:
+    return Loaded(LoadFeed(), Feed(SymbolFeed("LIVE", ""), {"btcusdt": SymbolFeed(state, message)}))
 
 
 @pytest.mark.parametrize("state", ["STALE", "GAP", "BLOCKED", "SIM", "OFFLINE"])

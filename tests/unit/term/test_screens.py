@@ -15,17 +15,15 @@ import pytest
 
 from term.cells import text_of, width_of
 from term.events import (
-    FeedLoaded,
     FrameRefused,
-    HistoryLoaded,
     LoadCoins,
+    Loaded,
     LoadFeed,
     LoadHistory,
     LoadStats,
     RequestFailed,
     SelectCoin,
     SelectionSeen,
-    StatsLoaded,
     TradesMissed,
     UpstreamSeen,
 )
@@ -55,7 +53,7 @@ def _tiny_price(width: int, height: int) -> Model:
     trades = [trade(p, at_s=i, symbol="pepeusdt", venue="sim") for i, p in enumerate(prices)]
     mean, high, low, last = (Decimal(text) for text in ("0.0000123433333", "1.24E-5", "1.229E-5", "1.2E-5"))
     stats = Stats(mean, high, low, last, count=3, volume=Decimal(9))
-    return after(model, *trades, StatsLoaded(LoadStats(model.generation), stats), tick(3))
+    return after(model, *trades, Loaded(LoadStats(model.generation), stats), tick(3))
 
 
 def _long_numbers(width: int, height: int) -> Model:
@@ -80,7 +78,7 @@ def _long_history(width: int, height: int) -> Model:
         Trade(Decimal(price), quantity=Decimal(quantity), trade_id=trade_id, time_us=NOW_US, side="sell")
         for price, quantity, trade_id in rows
     ]
-    answer = HistoryLoaded(LoadHistory(model.generation, "btcidr"), HistoryPage(tuple(trades)))
+    answer = Loaded(LoadHistory(model.generation, "btcidr"), HistoryPage(tuple(trades)))
     return after(model, *press("h"), answer)
 
 
@@ -100,7 +98,7 @@ def _troubled(width: int, height: int) -> Model:
 
 def _told(width: int, height: int, state: str, message: str = "", *, after_s: float = 60.5) -> Model:
     feed = Feed(SymbolFeed("LIVE", ""), {"btcusdt": SymbolFeed(state, message)})
-    return after(trading(width=width, height=height), tick(after_s), FeedLoaded(LoadFeed(), feed))
+    return after(trading(width=width, height=height), tick(after_s), Loaded(LoadFeed(), feed))
 
 
 SCENES: dict[str, Callable[[int, int], Model]] = {
