@@ -71,7 +71,7 @@ class Network:
             proxy = self.proxies.to(url)
         except UnusableProxyError:
             return ""
-        return f" (through the proxy of {proxy.told}: is it up, and may we use it?)" if proxy else ""
+        return f" (through the proxy of {proxy.shown}: is it up, and may we use it?)" if proxy else ""
 
     def for_websocket(self, url: str) -> dict[str, Any]:
         """Return what `picows.ws_connect` wants to hear.

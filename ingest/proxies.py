@@ -44,12 +44,12 @@ class Proxy:
 
     Attributes:
         url: with its port, and user and password percent-encoded where there are any.
-        told: variable and value for people, without the password.
+        shown: variable and value for people, without the password.
 
     """
 
     url: str
-    told: str
+    shown: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,10 +102,10 @@ def parse(variable: str, value: str) -> Proxy:
         UnusableProxyError: it names no proxy that can be used.
 
     """
-    told = f"{variable}={masked(value)}"
+    shown = f"{variable}={masked(value)}"
 
     def unusable(why: str) -> UnusableProxyError:
-        return UnusableProxyError(f"{told} cannot be used: {why}; set it right, or unset it to do without a proxy")
+        return UnusableProxyError(f"{shown} cannot be used: {why}; set it right, or unset it to do without a proxy")
 
     text = value if "://" in value else f"http://{value.removeprefix('//')}"
     if re.search(r"[\s\x00-\x1f\x7f\\]", text):
@@ -131,7 +131,7 @@ def parse(variable: str, value: str) -> Proxy:
         # With an empty password where there is none: websockets refuses a user alone.
         login = f"{quote(unquote(parts.username), safe='')}:{quote(unquote(parts.password or ''), safe='')}@"
     place = f"[{host}]" if ":" in host else host
-    return Proxy(f"{scheme}://{login}{place}:{port or _DEFAULT_PORTS[scheme]}", told)
+    return Proxy(f"{scheme}://{login}{place}:{port or _DEFAULT_PORTS[scheme]}", shown)
 
 
 def masked(value: str) -> str:

@@ -224,9 +224,9 @@ async def _ask_websocket(network: Network, url: str, within_s: float, level: int
 async def _was_followed_just_now(bus: Bus, venue: str) -> bool:
     """Return whether the bus' last catalog is of this venue and fresh, and RAW holds trades of it."""
     with contextlib.suppress(NatsError, TimeoutError, BadMessage):  # none, or nobody knows: then it was not
-        told = await bus.js.get_last_msg(subjects.CONTROL, subjects.CONTROL_CATALOG)
-        fresh = told.time is not None and dt.datetime.now(dt.UTC) - told.time <= REMEMBERED
-        if fresh and control.decode(control_pb2.Catalog, told.data or b"").venue == venue:
+        message = await bus.js.get_last_msg(subjects.CONTROL, subjects.CONTROL_CATALOG)
+        fresh = message.time is not None and dt.datetime.now(dt.UTC) - message.time <= REMEMBERED
+        if fresh and control.decode(control_pb2.Catalog, message.data or b"").venue == venue:
             await bus.js.get_last_msg(subjects.RAW, subjects.raw(venue, ">"))
             return True
     return False

@@ -79,11 +79,11 @@ class Model:
         feed = self.symbol_feed
         if feed is None or not self.stream.open:
             return seen
-        told = StreamStatus.__members__.get(feed.state, seen)
-        if told is StreamStatus.QUIET and self.now_us - (self.quote.traded_us or 0) < JUST_NOW_US:
+        reported = StreamStatus.__members__.get(feed.state, seen)
+        if reported is StreamStatus.QUIET and self.now_us - (self.quote.traded_us or 0) < JUST_NOW_US:
             return seen  # something was traded since it was asked
         # What does not arrive here is not fresh, whatever the mesh receives.
-        return seen if told in (StreamStatus.LIVE, StreamStatus.SIM) and seen is StreamStatus.STALE else told
+        return seen if reported in (StreamStatus.LIVE, StreamStatus.SIM) and seen is StreamStatus.STALE else reported
 
     @property
     def cursor_row(self) -> int:

@@ -279,18 +279,18 @@ def _parse(events: Sequence[Event], venue: str, received_time_us: int) -> Parsed
 
 def _closed(event: CandleEvent) -> ClosedCandle:
     """Return the minute of an event. Raises: ValueError: numbers no closed minute can have."""
-    told = event.k
+    minute = event.k
     candle = ClosedCandle(
         parse_symbol(event.s),
-        time_us(told.t),
-        told.f,
-        told.L,
-        told.n,
-        parse_e8(told.o),
-        parse_e8(told.h),
-        parse_e8(told.l),
-        parse_e8(told.c),
-        parse_e8(told.v, most=MAX_VOLUME_E8),
+        time_us(minute.t),
+        minute.f,
+        minute.L,
+        minute.n,
+        parse_e8(minute.o),
+        parse_e8(minute.h),
+        parse_e8(minute.l),
+        parse_e8(minute.c),
+        parse_e8(minute.v, most=MAX_VOLUME_E8),
     )
     first_id, last_id, count = candle.first_trade_id, candle.last_trade_id, candle.trade_count
     empty = (first_id, last_id, count) == (-1, -1, 0)

@@ -86,7 +86,9 @@ class Confirmations:
                 return
             if any(trade_id in part.trade_id for part in found.parts):
                 # With the newest ones, which show that the ids are still of the same count.
-                told = concatenate([*found.parts, newest])
-                await self._trade_publisher.settle(symbol, told.rows(np.unique(told.trade_id, return_index=True)[1]))
+                reported = concatenate([*found.parts, newest])
+                await self._trade_publisher.settle(
+                    symbol, reported.rows(np.unique(reported.trade_id, return_index=True)[1])
+                )
             elif any(gap.first_id <= trade_id <= gap.last_id for gap in (*found.absent, *found.unreachable)):
                 self._trade_publisher.let_go(symbol, trade_id, "REST does not tell it")

@@ -160,9 +160,9 @@ class GapRepair:
             same = int(anchor.trade_id[0]) == last_id and (time_us // 1000, price_e8) == (last[0] // 1000, last[1])
             if same:
                 return found
-            if (told := await self._trades_around(symbol)) is not None:
+            if (reported := await self._trades_around(symbol)) is not None:
                 # The count is the same one: it is the last trade that came with a wrong word.
-                await self._trade_publisher.settle(symbol, told)
+                await self._trade_publisher.settle(symbol, reported)
                 if attempt:
                     return found
             if not attempt:
@@ -179,8 +179,8 @@ class GapRepair:
         found = await self._http_api.trades_from(symbol, first_id)
         if not found.parts:
             return None
-        told = concatenate(list(found.parts))
-        return told if self._trade_publisher.is_same_count(symbol, told) else None
+        reported = concatenate(list(found.parts))
+        return reported if self._trade_publisher.is_same_count(symbol, reported) else None
 
     async def _newer_below(self, symbol: str, last_id: int) -> TradeColumns | None:
         """Return the venue's newest trade where its id is lower than ours and yet it happened later."""

@@ -393,16 +393,18 @@ class Quarantine:
 
     def _judge(self, newest: TradeColumns, known: KnownTrades, verdict: Verdict) -> None:
         first_id, newest_id = int(newest.trade_id[0]), int(newest.trade_id[-1])
-        told = dict(zip(newest.trade_id.tolist(), newest.time_us.tolist(), strict=True))
+        reported = dict(zip(newest.trade_id.tolist(), newest.time_us.tolist(), strict=True))
         keep: list[QuarantinedTrades] = []
         released: list[TradeColumns] = []
         for doubted in self._held:
             ids, times = doubted.trades.trade_id, doubted.trades.time_us
             pairs = zip(ids.tolist(), times.tolist(), strict=True)
-            alike = np.array([told.get(id_, time_us) // 1000 == time_us // 1000 for id_, time_us in pairs], np.bool_)
+            alike = np.array(
+                [reported.get(id_, time_us) // 1000 == time_us // 1000 for id_, time_us in pairs], np.bool_
+            )
             if doubted.kind in ("early", "unconfirmed"):
                 alike &= _priced_alike(doubted.trades, newest)
-            there = np.array([id_ in told for id_ in ids.tolist()], np.bool_)
+            there = np.array([id_ in reported for id_ in ids.tolist()], np.bool_)
             if doubted.kind == "id_behind":
                 keep.append(doubted)
                 continue
@@ -483,9 +485,9 @@ class Quarantine:
         later = newest.rows(newest.time_us > known.last_time_us + _BEHIND_US)
         if len(later) < FOLLOWERS:
             return None
-        told = set(zip(later.trade_id.tolist(), _contents(later), strict=True))
+        reported = set(zip(later.trade_id.tolist(), _contents(later), strict=True))
         held = [doubted.trades for doubted in self._held if doubted.kind == "id_behind"]
-        if not any(told & set(zip(each.trade_id.tolist(), _contents(each), strict=True)) for each in held):
+        if not any(reported & set(zip(each.trade_id.tolist(), _contents(each), strict=True)) for each in held):
             return None
         same = np.isin(newest.trade_id, known.recent.columns[0]) & ~_conflicts(newest, known.recent)
         return int(newest.trade_id[same].max()) if same.any() else None
@@ -506,23 +508,23 @@ class Quarantine:
             why = f"trade {trade.trade_id[0]} was published, and came once more as another one"
             self._add_dispute(QuarantinedTrades(trade, "disputed", now_s, why, True, published))
 
-    def settle(self, told: TradeColumns, known: KnownTrades) -> Settled:
+    def settle(self, reported: TradeColumns, known: KnownTrades) -> Settled:
         """Take the word of REST about published trades.
 
         What REST and a live trade tell alike is right, against what was published. What REST alone says against it
         counts when it says so twice.
 
         Args:
-            told: trades that REST tells, their ids rising.
+            reported: trades that REST tells, their ids rising.
             known: what is published.
 
         """
         settled = Settled()
-        if known.recent is None or not len(told) or not is_same_count(told, known.recent):
+        if known.recent is None or not len(reported) or not is_same_count(reported, known.recent):
             return settled
-        alone = self._alone_against(told, known.recent)
+        alone = self._alone_against(reported, known.recent)
         for doubted in list(self._disputes):
-            right = told.rows(np.isin(told.trade_id, doubted.trades.trade_id))
+            right = reported.rows(np.isin(reported.trade_id, doubted.trades.trade_id))
             assert doubted.published is not None
             if not len(right):
                 continue
@@ -582,10 +584,10 @@ class Quarantine:
         self._said.pop(trade_id, None)
         self._disputes = [each for each in self._disputes if trade_id not in each.trades.trade_id]
 
-    def _alone_against(self, told: TradeColumns, recent: RecentTrades) -> list[tuple[TradeColumns, TradeColumns]]:
+    def _alone_against(self, reported: TradeColumns, recent: RecentTrades) -> list[tuple[TradeColumns, TradeColumns]]:
         """Return what is published and nobody disputes, but REST tells otherwise: both."""
         disputed = {id_ for doubted in self._disputes for id_ in doubted.trades.trade_id.tolist()}
-        there = told.rows(np.isin(told.trade_id, recent.columns[0]))
+        there = reported.rows(np.isin(reported.trade_id, recent.columns[0]))
         for trade_id, said in zip(there.trade_id.tolist(), _contents(there), strict=True):
             if trade_id in self._said and self._said[trade_id] != said:
                 del self._said[trade_id]  # what REST said once it says no more
@@ -632,14 +634,14 @@ class Quarantine:
 
     def _is_held_alike(self, trades: TradeColumns) -> Bools:
         """Return which trades the socket told in the very same way: two tellings that agree."""
-        told = {
+        reported = {
             pair
             for doubted in self._held
             if doubted.kind == "time" and doubted.live
             for pair in zip(doubted.trades.trade_id.tolist(), (doubted.trades.time_us // 1000).tolist(), strict=True)
         }
         pairs = zip(trades.trade_id.tolist(), (trades.time_us // 1000).tolist(), strict=True)
-        return np.array([pair in told for pair in pairs], np.bool_)
+        return np.array([pair in reported for pair in pairs], np.bool_)
 
     # Inside, what becomes of it
 
@@ -848,7 +850,7 @@ def implausible_past(trades: TradeColumns, *, clock_us: int, venue_us: int, boun
 
 def _priced_alike(trades: TradeColumns, others: TradeColumns) -> Bools:
     """Return which trades have the price and quantity that the others tell of the same id, or have no other there."""
-    told = dict(
+    reported = dict(
         zip(
             others.trade_id.tolist(),
             zip(others.price_e8.tolist(), others.quantity_e8.tolist(), strict=True),
@@ -856,19 +858,21 @@ def _priced_alike(trades: TradeColumns, others: TradeColumns) -> Bools:
         )
     )
     rows = zip(trades.trade_id.tolist(), trades.price_e8.tolist(), trades.quantity_e8.tolist(), strict=True)
-    return np.array([told.get(id_, (price, quantity)) == (price, quantity) for id_, price, quantity in rows], np.bool_)
+    return np.array(
+        [reported.get(id_, (price, quantity)) == (price, quantity) for id_, price, quantity in rows], np.bool_
+    )
 
 
-def is_same_count(told: TradeColumns, recent: RecentTrades) -> bool:
+def is_same_count(reported: TradeColumns, recent: RecentTrades) -> bool:
     """Return whether REST's ids are those of the count that is followed: one trade at least is the same in both.
 
     Args:
-        told: trades that REST tells.
+        reported: trades that REST tells.
         recent: trades that were published lately.
 
     """
-    there = np.isin(told.trade_id, recent.columns[0])
-    return bool((there & ~_conflicts(told, recent)).any())
+    there = np.isin(reported.trade_id, recent.columns[0])
+    return bool((there & ~_conflicts(reported, recent)).any())
 
 
 def extremes(column: Int64s) -> tuple[int, int]:
@@ -907,9 +911,9 @@ def _conflicts(trades: TradeColumns, recent: RecentTrades | None) -> Bools:
     if recent is None or not len(recent) or not len(trades):
         return np.zeros(len(trades), np.bool_)
     published = recent.of_ids(trades.trade_id, trades)
-    told = dict(zip(published.trade_id.tolist(), _contents(published), strict=True))
+    reported = dict(zip(published.trade_id.tolist(), _contents(published), strict=True))
     pairs = zip(trades.trade_id.tolist(), _contents(trades), strict=True)
-    return np.array([told.get(id_, content) != content for id_, content in pairs], np.bool_)
+    return np.array([reported.get(id_, content) != content for id_, content in pairs], np.bool_)
 
 
 def _repeats(trades: TradeColumns, past: Bools, known: KnownTrades) -> Bools:

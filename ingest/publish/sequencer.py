@@ -20,7 +20,7 @@ from mesh.values.trades import Bools, Float64s, Int64s, TradeColumns, concatenat
 
 FOLLOWERS = 3
 """So many trades in a row are no accident."""
-FEW_TOLD = 1_000
+FEW_REPORTED = 1_000
 """So many trades told otherwise are kept until the first ones with their ids are released."""
 _BY_REST = 2**62
 """In the order of arrival: trades that REST told are later than all others, and never early."""
@@ -70,7 +70,7 @@ class Sequencer:
         self._arrived: list[Int64s] = []  # after how many others each of them came, or _BY_REST
         self._arrivals = 0
         self._in_flight: list[TradeColumns] = []
-        self._told_otherwise: list[TradeColumns] = []  # not the first with their ids, and others than those
+        self._reported_otherwise: list[TradeColumns] = []  # not the first with their ids, and others than those
         self._gone_on = 0  # live trades released while there was a gap: they go on below what is held
         self._gap_since_s = 0.0  # when the first of them came: no trade waits for longer than the bound
 
@@ -131,7 +131,7 @@ class Sequencer:
         """
         if self.last_id is None or first_id != self.last_id + 1:
             return False
-        if self._held or self._in_flight or self._told_otherwise:
+        if self._held or self._in_flight or self._reported_otherwise:
             return False
         self.last_id, self.last_time_us = last_id, last_time_us
         self.counts.released += last_id - first_id + 1
@@ -142,14 +142,14 @@ class Sequencer:
         unconfirmed, self._in_flight = self._in_flight, []
         return concatenate(unconfirmed) if unconfirmed else None
 
-    def take_told_otherwise(self) -> TradeColumns | None:
+    def take_reported_otherwise(self) -> TradeColumns | None:
         """Take what came with the id of a trade that has been released, and is another one; None when nothing did."""
-        if not self._told_otherwise or self.last_id is None:
+        if not self._reported_otherwise or self.last_id is None:
             return None
-        told = concatenate(self._told_otherwise)
-        released = told.trade_id <= self.last_id
-        self._told_otherwise = [] if released.all() else [told.rows(~released).rows(slice(-FEW_TOLD, None))]
-        return told.rows(released) if released.any() else None
+        reported = concatenate(self._reported_otherwise)
+        released = reported.trade_id <= self.last_id
+        self._reported_otherwise = [] if released.all() else [reported.rows(~released).rows(slice(-FEW_REPORTED, None))]
+        return reported.rows(released) if released.any() else None
 
     def take_lone(self) -> TradeColumns | None:
         """Take the first trades behind the gap when they are so few in a row that their ids may be wrong.
@@ -247,7 +247,7 @@ class Sequencer:
             differ = _differ(trades.rows(rows), trades.rows(last))
             wrong = differ & _early(arrived[rows], after=after)
             if (differ & ~wrong).any():
-                self._told_otherwise.append(trades.rows(last[differ & ~wrong]))
+                self._reported_otherwise.append(trades.rows(last[differ & ~wrong]))
             if wrong.any():
                 self._in_flight.append(trades.rows(rows[wrong]))
             rows = np.where(wrong, last, rows)

@@ -142,13 +142,13 @@ class TradePublisher:
             if symbol in self._followed:
                 return
             if last is None:
-                told = await self._published_epoch(symbol)
+                reported = await self._published_epoch(symbol)
                 if symbol in self._followed:
                     return
-                epoch = told or 0
+                epoch = reported or 0
                 log.info("%s: begins with its first trade%s", symbol, f" of epoch {epoch}" if epoch else "")
                 sequencer = Sequencer(last_id=None, limits=self._limits)
-                followed = _Followed(sequencer, Quarantine(self._bounds), epoch=epoch, is_blind=told is None)
+                followed = _Followed(sequencer, Quarantine(self._bounds), epoch=epoch, is_blind=reported is None)
                 self._followed[symbol] = followed
                 metrics.EPOCH.labels(self.venue, symbol).set(epoch)
             else:
@@ -165,7 +165,7 @@ class TradePublisher:
         """Return in which epoch a symbol is, None when store has not said so within its time."""
         if self._waits_for_epochs_until_s is None:
             self._waits_for_epochs_until_s = _now_s() + self._epoch_wait_s
-        while (told := await published_epoch(self._bus, self.venue, symbol)) is None:
+        while (reported := await published_epoch(self._bus, self.venue, symbol)) is None:
             if _now_s() >= self._waits_for_epochs_until_s:
                 log.log(
                     logging.WARNING if self._epoch_wait_s else logging.DEBUG,
@@ -174,7 +174,7 @@ class TradePublisher:
                 )
                 return None
             await asyncio.sleep(_ASK_EVERY_S)
-        return told
+        return reported
 
     def epoch(self, symbol: str) -> int:
         """Return how often the venue has begun a symbol's ids again; 0 also of one that is not followed."""
@@ -198,15 +198,15 @@ class TradePublisher:
         recent = self._followed[symbol].recent
         return int(recent.columns[0][0]) if recent else None
 
-    def is_same_count(self, symbol: str, told: TradeColumns) -> bool:
+    def is_same_count(self, symbol: str, reported: TradeColumns) -> bool:
         """Return whether one of the trades that REST tells is the same as one passed on lately.
 
         Args:
             symbol: in lower case.
-            told: trades that REST tells.
+            reported: trades that REST tells.
 
         """
-        return is_same_count(told, self._followed[symbol].recent)
+        return is_same_count(reported, self._followed[symbol].recent)
 
     async def adopt_epochs(self) -> None:
         """Take over epochs that store tells of symbols of which RAW held nothing at their start, for ever."""
@@ -430,17 +430,17 @@ class TradePublisher:
         """Return the ids of published trades that REST shall say once more, rising."""
         return self._followed[symbol].quarantine.disputed_ids
 
-    async def settle(self, symbol: str, told: TradeColumns) -> None:
+    async def settle(self, symbol: str, reported: TradeColumns) -> None:
         """Take REST's word about published trades; what replaces one is published as a repair, and takes its place.
 
         Args:
             symbol: which.
-            told: trades that REST tells, their ids rising.
+            reported: trades that REST tells, their ids rising.
 
         """
         followed = self._followed[symbol]
-        told = told.rows(~self._implausible(told))
-        settled = followed.quarantine.settle(told, self._known(followed))
+        reported = reported.rows(~self._implausible(reported))
+        settled = followed.quarantine.settle(reported, self._known(followed))
         for doubted, why in settled.upheld:
             words = f"another trade {doubted.trades.trade_id[0]} than the published one: {why}"
             log.warning("%s: dropped %s", symbol, words)
@@ -746,7 +746,7 @@ class TradePublisher:
             self._venue_time_us = int(passed.time_us[-1])
         due = followed.sequencer.push(passed, _now_s(), live=live)
         await self._publish(symbol, due)
-        if (otherwise := followed.sequencer.take_told_otherwise()) is not None:
+        if (otherwise := followed.sequencer.take_reported_otherwise()) is not None:
             followed.quarantine.dispute(otherwise, self._known(followed), now_s=_now_s())
         await self._hold_early(symbol, followed)
 

@@ -154,12 +154,12 @@ class VenueConnection:
             log.info("connected to %s for %s", url, ", ".join(session.followed[:10]))
             metrics.CONNECTIONS.inc()
             # Only now: the connection before may have ended while this one was being opened.
-            unheard = tuple(symbol for symbol in session.followed if not self._received_elsewhere(symbol))
+            missed = tuple(symbol for symbol in session.followed if not self._received_elsewhere(symbol))
             self.open, self.opened_s = True, clock()
             self._watchdog.listen(session.followed, clock())
             ticking = asyncio.create_task(_tick(self._frames))
             try:
-                await self._happened(Followed(unheard))
+                await self._happened(Followed(missed))
                 self.tried.set()
                 await self._converse(socket, session)
             finally:
