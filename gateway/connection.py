@@ -39,7 +39,7 @@ LINGER_S = 2.0
 _PIECE_BYTES = 8 * 1024  # so much is parsed between two looks at the bounds
 
 OPEN = Gauge("tickmesh_gateway_connections", "TCP connections of clients now open, those of /ws too")
-CUT = Counter("tickmesh_gateway_connections_cut_total", "connections ended by a bound, by which one", ["bound"])
+CUT = Counter("tickmesh_gateway_connections_cut_total", "connections ended by a limit, by limit", ["bound"])
 
 
 class HttpConnection(HttpToolsProtocol):

@@ -23,32 +23,40 @@ class GatewaySettings(AccessSettings):
     store_addr: Address = Field("127.0.0.1:50052", description="where StoreService listens or is found")
     allowed_hosts: HostPatterns = Field(
         (),
-        description="names the gateway may be asked by (the Host header), beside addresses, `localhost` and "
-        "GATEWAY_HOST: `ticks.example.org,*.example.org`; `*` is every name",
+        description="names in the Host header that the gateway accepts besides addresses, `localhost` and "
+        "GATEWAY_HOST: `ticks.example.org,*.example.org`; `*` accepts every name",
     )
     allowed_origins: Origins = Field(
         (),
-        description="origins whose pages may POST and use `/ws` beside those of the asked host itself: "
-        "`https://ticks.example.org`; for a proxy that does not pass on the Host header",
+        description="origins whose pages may POST and use `/ws`, besides the gateway's own: "
+        "`https://ticks.example.org`; needed behind a proxy that does not pass on the Host header",
     )
     max_connections: int = Field(
-        4096, ge=8, le=60_000, description="TCP connections of clients at once, `/ws` too; fewer where files run short"
+        4096,
+        ge=8,
+        le=60_000,
+        description="most TCP connections of clients at once, including `/ws`; fewer when "
+        "the limit of open files is lower",
     )
     max_connections_per_address: int = Field(
-        2048, ge=1, le=60_000, description="of them from one IPv4 address or one /64 of IPv6"
+        2048, ge=1, le=60_000, description="most connections from one IPv4 address or one /64 network of IPv6"
     )
     trusted_proxies: Networks = Field(
         (),
-        description="addresses or networks of reverse proxies, `10.0.0.5,10.1.0.0/16`: for them the bound of one "
-        "address does not count",
+        description="addresses or networks of reverse proxies, `10.0.0.5,10.1.0.0/16`; the limit for one address "
+        "does not apply to them",
     )
     ws_max_bytes: int = Field(
         128 * 2**20,
         ge=2**20,
-        description="what may wait for all clients of `/ws` together; beyond it the slowest are let go",
+        description="most bytes that wait for all clients of `/ws` together; beyond that the slowest clients are "
+        "disconnected",
     )
     keep_alive_s: float = Field(
-        75.0, gt=0, le=3600, description="how long a connection may be idle; longer than a proxy in front leaves it"
+        75.0,
+        gt=0,
+        le=3600,
+        description="how long a connection may be idle; should be longer than the idle limit of a proxy in front",
     )
 
     @field_validator("gateway_host")

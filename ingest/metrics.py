@@ -5,23 +5,23 @@ from __future__ import annotations
 from prometheus_client import Counter, Gauge, Histogram
 
 FOLLOWING = Gauge("tickmesh_ingest_following", "1 for the venue that is followed now, 0 for the other", ["venue"])
-CHANGES_OF_VENUE = Counter("tickmesh_ingest_venue_changes_total", "How often another venue was followed than before")
+CHANGES_OF_VENUE = Counter("tickmesh_ingest_venue_changes_total", "How often ingest has changed to another venue")
 FRAMES = Counter("tickmesh_ingest_frames_total", "WebSocket frames received")
 TRADES = Counter("tickmesh_ingest_trades_total", "Trades published to the bus", ["venue", "symbol"])
 BATCHES = Counter("tickmesh_ingest_batches_total", "Batches published to the bus")
 BAD_FRAMES = Counter(
     "tickmesh_ingest_bad_frames_total", "Frames and rows of REST that cannot be read; each is kept as a dead letter"
 )
-UNKNOWN_EVENTS = Counter("tickmesh_ingest_unknown_events_total", "Frames with events nobody asked for")
+UNKNOWN_EVENTS = Counter("tickmesh_ingest_unknown_events_total", "Frames with events of an unknown kind")
 PASSED_OVER = Counter("tickmesh_ingest_passed_over_total", "Trades of symbols that are not followed", ["venue"])
 DUPLICATES = Counter("tickmesh_ingest_duplicates_total", "Trades that came again", ["venue", "symbol"])
 GAPS = Counter("tickmesh_ingest_gaps_total", "Jumps of trade ids seen", ["venue", "symbol"])
 REPAIRED = Counter("tickmesh_ingest_repaired_total", "Trades fetched over REST", ["venue", "symbol"])
 HOLES = Counter("tickmesh_ingest_holes_total", "Trade ids given up, left to the ledger", ["venue", "symbol"])
-ABSENT = Counter("tickmesh_ingest_absent_total", "Trade ids that the venue has not", ["venue", "symbol"])
+ABSENT = Counter("tickmesh_ingest_absent_total", "Trade ids that do not exist at the venue", ["venue", "symbol"])
 QUARANTINED = Counter(
     "tickmesh_ingest_quarantined_total",
-    "Trades with an implausible id or time, held until other trades or REST say what is so",
+    "Trades with an implausible id or time, held until other trades or REST confirm or contradict them",
     ["venue", "symbol", "reason"],
 )
 QUARANTINE_ENDED = Counter(

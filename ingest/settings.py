@@ -24,18 +24,19 @@ class IngestSettings(BusSettings):
 
     venue: Literal["auto", "binance", "sim"] = Field(
         "auto",
-        description="whom to follow; `auto` is Binance as soon as a host of it answers, till then the simulated one",
+        description="which exchange to follow; `auto` follows Binance as soon as one of its hosts answers, and "
+        "the simulated exchange until then",
     )
     venue_name: VenueName = Field(
         BINANCE,
-        description="the venue whose hosts `BINANCE_WS_URL` and `BINANCE_REST_URL` are: what its rows are called",
+        description="name of the venue at `BINANCE_WS_URL` and `BINANCE_REST_URL`, as its rows show it",
     )
     venue_timeout_s: float = Field(4.0, gt=0, le=60, description="how long `VENUE=auto` waits for Binance to answer")
     venue_retry_s: float = Field(
         30.0, ge=0.1, le=3600, description="how often `VENUE=auto` asks Binance again while it does not follow it"
     )
     symbol: Symbol = Field("btcusdt", description="the symbol selected at the first start")
-    symbols: Symbols = Field(DEFAULT_SYMBOLS, description="the symbols followed, separated by commas")
+    symbols: Symbols = Field(DEFAULT_SYMBOLS, description="the symbols to follow, separated by commas")
     binance_ws_url: WsUrls = Field(
         ("wss://stream.binance.com:9443", "wss://stream.binance.com:443", "wss://data-stream.binance.vision"),
         description="Binance's WebSocket hosts, in the order to try",
@@ -49,31 +50,38 @@ class IngestSettings(BusSettings):
     sim_ws_url: WsUrls = Field(("ws://127.0.0.1:9443",), description="the simulated exchange's WebSocket")
     sim_rest_url: HttpUrls = Field(("http://127.0.0.1:9080",), description="the simulated exchange's REST")
     connection_max_age_s: float = Field(
-        84_600.0, gt=0, le=86_400, description="how old a connection to the venue gets, which cuts it after 24 hours"
+        84_600.0,
+        gt=0,
+        le=86_400,
+        description="after how long a connection to the venue is replaced; the venue ends it after 24 hours",
     )
     max_id_jump: int = Field(
         200_000,
         ge=1000,
         le=10**12,
-        description="how far beyond the highest id a trade's may be before it is held until others or REST confirm it",
+        description="how far a trade's id may be above the highest one; a higher id is held until other trades or "
+        "REST confirm it",
     )
     max_time_jump_s: float = Field(
         3600.0,
         ge=60,
         le=10**9,
-        description="how far a trade's time may be from the clock here and from other trades' before it is held",
+        description="how far a trade's time may be from this machine's clock and from the times of other trades; "
+        "beyond that it is held",
     )
     max_time_ahead_s: float = Field(
         60.0,
         ge=1,
         le=10**9,
-        description="how far after both it may be; `MAX_TIME_JUMP_S` where the clock here is behind the venue's",
+        description="how far a trade's time may be after the clock and other trades; `MAX_TIME_JUMP_S` applies when "
+        "this machine's clock is behind the venue's",
     )
     epoch_wait_s: float = Field(
         5.0,
         ge=0,
         le=600,
-        description="how long ingest waits for store to say in which epoch symbols are of which RAW holds nothing",
+        description="how long ingest waits at its start for store to say the epoch of symbols that RAW has no "
+        "trades of",
     )
     raw_max_bytes: int = Field(
         4 * 2**30, ge=2**20, description="size limit of the stream RAW; a full stream pushes back on ingest"

@@ -53,7 +53,7 @@ CLIENTS = Gauge("tickmesh_gateway_ws_clients", "WebSocket clients now connected"
 SENT = Counter("tickmesh_gateway_ws_trades_sent_total", "trades sent to WebSocket clients, each client counted")
 MISSED = Counter("tickmesh_gateway_ws_trades_missed_total", "trades not sent because a client read too slowly")
 WAITING = Gauge("tickmesh_gateway_ws_waiting_bytes", "bytes that wait for all WebSocket clients, in the kernel too")
-LET_GO = Counter("tickmesh_gateway_ws_let_go_total", "clients let go, by close code", ["code"])
+LET_GO = Counter("tickmesh_gateway_ws_let_go_total", "clients that the gateway disconnected, by close code", ["code"])
 
 
 @dataclass(eq=False, frozen=True, slots=True)

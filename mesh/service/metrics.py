@@ -19,7 +19,7 @@ from mesh.service.settings import MeshSettings
 
 log = logging.getLogger("mesh.service.metrics")
 
-SERVING = Gauge("tickmesh_serving", "1 while everything the service needs is there and its event loop turns, else 0")
+SERVING = Gauge("tickmesh_serving", "1 while the service has everything that it needs and its event loop runs, else 0")
 
 LOOP_STANDS_AFTER_S = 10.0
 """So long after its last turn the event loop counts as standing still: whatever works in it does not."""

@@ -15,7 +15,7 @@ class SignalSettings(AccessSettings, IndicatorSettings):
     symbol: Symbol = Field("btcusdt", description="the symbol selected at the first start")
     sma_window: Window = Field(20, description="trades in the moving average")
     ema_window: Window = Field(
-        20, description="trades of the exponential average: each price pulls by 2 / (window + 1)"
+        20, description="trades of the exponential average: a new price has the weight 2 / (window + 1)"
     )
     vwap_window: Window = Field(20, description="trades in the window's volume-weighted average price")
     bollinger_window: Window = Field(20, description="trades in the standard deviation and the Bollinger bands")
@@ -33,7 +33,10 @@ class SignalSettings(AccessSettings, IndicatorSettings):
         "and go on from the bus when they trade again",
     )
     changes_per_minute: int = Field(
-        60, ge=1, le=100_000, description="how often another symbol may be selected or a session reset, by all together"
+        60,
+        ge=1,
+        le=100_000,
+        description="how many times a minute all clients together may select another symbol or reset a session",
     )
     processed_max_bytes: int = Field(
         4 * 2**30, ge=2**20, description="size limit of the stream PROCESSED; the oldest go first"
