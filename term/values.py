@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from decimal import Decimal
 from typing import Literal
 
@@ -41,14 +41,8 @@ class Stats:
 
     def merged(self, newer: Stats) -> Stats:
         """Take from `newer` what it tells, keep the rest."""
-        return Stats(
-            moving_average=self.moving_average if newer.moving_average is None else newer.moving_average,
-            high=self.high if newer.high is None else newer.high,
-            low=self.low if newer.low is None else newer.low,
-            opened=self.opened if newer.opened is None else newer.opened,
-            count=self.count if newer.count is None else newer.count,
-            volume=self.volume if newer.volume is None else newer.volume,
-        )
+        known = {one.name: value for one in fields(newer) if (value := getattr(newer, one.name)) is not None}
+        return replace(self, **known)
 
 
 @dataclass(frozen=True, slots=True)
