@@ -361,7 +361,11 @@ async def test_a_stop_says_goodbye() -> None:
 @pytest.mark.parametrize(
     ("arguments", "status", "words"),
     [
-        (["--rate", "fast", "--symbols", "abc"], 2, ["--rate: found rate 'fast'", "--symbols: found 'abc'"]),
+        (
+            ["--rate", "fast", "--symbols", "abc"],
+            2,
+            ["--rate: found rate 'fast'", "--symbols: unknown symbol 'abc', expected"],
+        ),
         (["--tape", "/nowhere/day.jsonl"], 1, ["/nowhere/day.jsonl"]),
         (["--log", os.devnull + "/x"], 1, [os.devnull]),
     ],
