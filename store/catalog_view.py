@@ -17,6 +17,7 @@ class CatalogView:
 
     def __init__(self) -> None:
         self._symbol = ""
+        self._followed: frozenset[str] = frozenset()
         self.venue = ""
 
     @property
@@ -31,6 +32,16 @@ class CatalogView:
             raise NotReady("no symbol is selected yet: name one, or wait for the bus")
         return self._symbol
 
+    def follows(self, venue: str, symbol: str) -> bool:
+        """Whether the trades of a symbol are followed now; False until that is known.
+
+        Args:
+            venue: whose symbol it is: `binance`.
+            symbol: in lower case: `btcusdt`.
+
+        """
+        return venue == self.venue and symbol in self._followed
+
     def take(self, message: Message) -> None:
         """Take in `control.symbol` or `control.catalog`; messages on other subjects are left alone.
 
@@ -41,4 +52,5 @@ class CatalogView:
         if message.subject == subjects.CONTROL_SYMBOL:
             self._symbol = control.decode_selection(message.payload)
         elif message.subject == subjects.CONTROL_CATALOG:
-            self.venue = control.decode_catalog(message.payload).venue
+            catalog = control.decode_catalog(message.payload)
+            self.venue, self._followed = catalog.venue, frozenset(catalog.followed)

@@ -13,6 +13,7 @@ from store.database import Database, fetch_all, fetch_dicts
 from store.queries import candles, sql, trades
 from store.queries.coverage import read_coverage
 from store.queries.fields import read_symbol, read_venue
+from store.queries.trade_by_id import read_trade
 from tickmesh.v1 import store_pb2, store_pb2_grpc, trade_pb2
 
 
@@ -37,14 +38,22 @@ class StoreServicer(store_pb2_grpc.StoreServiceServicer):
         venue = query.venue or await self._venue()
         rows = await self._list_trades(query, venue, symbol)
         response = store_pb2.ListTradesResponse()
-        for row in rows[: query.size]:
-            _add(response, row, venue, symbol)
+        response.trades.extend(_trade(row, venue, symbol) for row in rows[: query.size])
         if len(rows) > query.size:
             last = rows[query.size - 1]
             response.next_page_token = query.next_token(
                 venue=venue, symbol=symbol, time_us=last.time_us, trade_id=last.trade_id
             )
         return response
+
+    async def GetTrade(  # noqa: N802
+        self, request: store_pb2.GetTradeRequest, context: Any
+    ) -> store_pb2.GetTradeResponse:
+        symbol = read_symbol(request.symbol) or self._catalog.symbol
+        venue = read_venue(request.venue) or await self._venue()
+        epoch = request.epoch if request.HasField("epoch") else None
+        row = await read_trade(self._database, venue, symbol, request.trade_id, epoch=epoch)
+        return store_pb2.GetTradeResponse(trade=_trade(row, venue, symbol))
 
     async def ListCandles(  # noqa: N802
         self, request: store_pb2.ListCandlesRequest, context: Any
@@ -61,7 +70,9 @@ class StoreServicer(store_pb2_grpc.StoreServiceServicer):
     ) -> store_pb2.GetCoverageResponse:
         symbol = read_symbol(request.symbol) or self._catalog.symbol
         venue = read_venue(request.venue) or await self._venue()
-        return await read_coverage(self._database, venue, symbol)
+        response = await read_coverage(self._database, venue, symbol)
+        response.followed = self._catalog.follows(venue, symbol)
+        return response
 
     async def _list_trades(self, query: trades.TradeQuery, venue: str, symbol: str) -> list[sql.TradeRow]:
         """Return the page's rows and one more when there are more."""
@@ -85,8 +96,8 @@ class StoreServicer(store_pb2_grpc.StoreServiceServicer):
         return str(row[0])
 
 
-def _add(response: store_pb2.ListTradesResponse, row: sql.TradeRow, venue: str, symbol: str) -> None:
-    response.trades.add(
+def _trade(row: sql.TradeRow, venue: str, symbol: str) -> trade_pb2.Trade:
+    return trade_pb2.Trade(
         venue=venue,
         symbol=symbol,
         trade_id=epochs.venue_id(row.trade_id),

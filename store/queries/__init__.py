@@ -6,4 +6,4 @@ ledger.
 
 from __future__ import annotations
 
-__all__ = ["candles", "coverage", "fields", "sql", "trades"]
+__all__ = ["candles", "coverage", "fields", "sql", "trade_by_id", "trades"]

@@ -44,12 +44,16 @@ async def read_coverage(database: Database, venue: str, symbol: str) -> store_pb
         else:
             counts = await fetch_all(connection, sql.EPOCHS, name)
             missing = await fetch_all(connection, sql.HOLES_BY_EPOCH, name)
+        newest = await fetch_all(connection, sql.NEWEST_TRADE_TIME, name)
         [(verified, mismatched)] = await fetch_all(connection, sql.MINUTES_TOTAL, name) or [(0, 0)]
         ranges = await fetch_all(connection, sql.COVERAGE_RANGES, (*name, MAX_RANGES))
         holes = await fetch_dicts(connection, sql.HOLES, {"venue": venue, "symbol": symbol, "limit": MAX_HOLES})
         minutes = await fetch_dicts(connection, sql.MINUTES, {"venue": venue, "symbol": symbol, "limit": MAX_MINUTES})
     response.stored = stored
-    response.complete = not response.open
+    # Of all epochs but the last the end is unknown: the venue may have issued trades that nobody received.
+    response.complete = not response.open and len(counts) <= 1
+    if newest:
+        response.last_trade_time.FromDatetime(newest[0][0])
     response.minutes_verified, response.minutes_mismatched = verified, mismatched
     for first, last in reversed(ranges):
         response.ranges.add(**venue_ids(first, last))

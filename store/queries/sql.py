@@ -8,7 +8,7 @@ from mesh.values.candles import INDICATORS
 
 
 class TradeRow(NamedTuple):
-    """A row of LIST_TRADES."""
+    """A row of LIST_TRADES, TRADE_NEAR_CANDLES and TRADE_ANYWHERE."""
 
     trade_id: int
     price_e8: int
@@ -19,15 +19,53 @@ class TradeRow(NamedTuple):
 
 # Integers leave the database as integers: numeric and timestamptz as Python objects cost ten times as much.
 # In: venue, symbol; from this time on, before this time and id; limit.
-LIST_TRADES = """
+_SELECT_TRADES = """
 SELECT trade_id, (price * 100000000)::bigint, (quantity * 100000000)::bigint,
     (extract(epoch FROM time) * 1000000)::bigint, is_buyer_maker
 FROM trades
+"""
+LIST_TRADES = f"""{_SELECT_TRADES}
 WHERE venue = %(venue)s AND symbol = %(symbol)s
   AND time >= %(from_time)s AND time <= %(before_time)s AND (time, trade_id) < (%(before_time)s, %(before_id)s)
 ORDER BY time DESC, trade_id DESC
 LIMIT %(limit)s
 """
+
+
+def _narrowed(interval: str, bounds: str) -> str:
+    """Return the SQL of the times between which a trade's id lies, by the candles of an interval within bounds."""
+    return f"""
+SELECT coalesce(max(time) FILTER (WHERE last_trade_id < %(id)s), (SELECT low FROM {bounds})) AS low,
+    coalesce(min(time) FILTER (WHERE first_trade_id > %(id)s), (SELECT high FROM {bounds})) AS high
+FROM candles
+WHERE venue = %(venue)s AND symbol = %(symbol)s AND interval = '{interval}'
+    AND time >= (SELECT low FROM {bounds}) AND time < (SELECT high FROM {bounds})
+"""
+
+
+# In: venue, symbol, id as a key. No index is on the id: the candles say which minute it lies in.
+TRADE_NEAR_CANDLES = f"""
+WITH ever AS (SELECT timestamptz '-infinity' AS low, timestamptz 'infinity' AS high),
+day AS ({_narrowed("1d", "ever")}), hour AS ({_narrowed("1h", "day")}), minute AS ({_narrowed("1m", "hour")})
+{_SELECT_TRADES}
+WHERE venue = %(venue)s AND symbol = %(symbol)s AND trade_id = %(id)s
+    AND time >= (SELECT low FROM minute) AND time < (SELECT high FROM minute)
+"""
+TRADE_ANYWHERE = f"{_SELECT_TRADES} WHERE venue = %(venue)s AND symbol = %(symbol)s AND trade_id = %(id)s"
+# In: venue, symbol, ids as keys. Out: for each of them in their order: the id, whether it is stored (NULL when no lower
+# one is), and the state of the hole that it belongs to, NULL when it belongs to none.
+LEDGER_OF_IDS = """
+SELECT asked.id,
+    (SELECT last_trade_id >= asked.id FROM coverage
+     WHERE venue = %(venue)s AND symbol = %(symbol)s AND first_trade_id <= asked.id
+     ORDER BY first_trade_id DESC LIMIT 1),
+    (SELECT CASE WHEN last_trade_id >= asked.id THEN state END FROM holes
+     WHERE venue = %(venue)s AND symbol = %(symbol)s AND state <> 'FILLED' AND first_trade_id <= asked.id
+     ORDER BY first_trade_id DESC LIMIT 1)
+FROM unnest(%(ids)s::bigint[]) WITH ORDINALITY AS asked (id, n) ORDER BY n
+"""
+# In: venue, symbol.
+NEWEST_TRADE_TIME = "SELECT time FROM trades WHERE venue = %s AND symbol = %s ORDER BY time DESC LIMIT 1"
 # By the ledger's names and the index of each: no index is on time alone.
 NEWEST_VENUE = """
 SELECT names.venue FROM ledger_totals AS names CROSS JOIN LATERAL (

@@ -261,7 +261,7 @@ async def test_every_documented_get_answers_as_documented(gateway: Gateway) -> N
     document = (await gateway.http.get("/openapi.json")).json()
     for path, item in document["paths"].items():
         if "get" in item and path != "/ws":
-            response = await gateway.http.get(path)
+            response = await gateway.http.get(path.format(symbol="btcusdt", trade_id=7))
             content = item["get"]["responses"]["200"]["content"]
             assert response.status_code == 200, path
             assert_like(document, response, next(iter(content.values()))["schema"])
@@ -271,12 +271,24 @@ def assert_like(document: Any, response: httpx.Response, schema: Any) -> None:
     if not response.headers["content-type"].startswith("application/json"):
         return
     found = response.json()
+    schema = schema.get("anyOf", [schema])[0]  # a field that is a message may be null
     if "$ref" in schema:
         schema = document["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
     if schema["type"] == "object":
         assert set(schema.get("required", [])) <= set(found) <= set(schema["properties"]), response.url
     else:
         assert isinstance(found, list), response.url
+
+
+async def test_a_trade_by_its_id_is_the_trade_itself_and_an_unknown_one_says_why(gateway: Gateway) -> None:
+    found = (await gateway.http.get("/api/trades/ethusdt/7?epoch=0")).json()
+    assert (found["symbol"], found["trade_id"], found["price"]) == ("ethusdt", 7, 0.07000001)
+    assert (gateway.store.asked.HasField("epoch"), gateway.store.asked.venue) == (True, "")
+
+    unknown = await gateway.http.get("/api/trades/ethusdt/251")
+    assert (unknown.status_code, unknown.json()["message"]) == (404, "trade 251 was never received")
+    text = (await gateway.http.get("/metrics")).text
+    assert 'path="/api/trades/{symbol}/{trade_id}",status="404"' in text, "a label per path would never end"
 
 
 async def test_metrics_count_requests(gateway: Gateway) -> None:

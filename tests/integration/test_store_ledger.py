@@ -20,6 +20,7 @@ from mesh.service import rpc
 from mesh.values import epochs
 from mesh.values.fixed import format_e8
 from mesh.values.trades import TradeColumns
+from store.queries import sql
 from tests.fixtures.nats import NatsServer
 from tests.fixtures.services import Service
 from tests.fixtures.store import Feeder, ask, feeding, start_store, until_stored
@@ -37,7 +38,9 @@ async def feeder(nats_server: NatsServer) -> AsyncIterator[Feeder]:
     async with feeding(nats_server) as feeder:
         await feeder.bus.declare(CONTROL_STREAM)
         await feeder.bus.declare(CANDLE_STREAM)
-        await feeder.bus.js.publish(subjects.CONTROL_CATALOG, control.encode(control_pb2.Catalog(venue="binance")))
+        await feeder.bus.js.publish(
+            subjects.CONTROL_CATALOG, control.encode(control_pb2.Catalog(venue="binance", followed=["btcusdt"]))
+        )
         yield feeder
 
 
@@ -47,19 +50,31 @@ def store(make_service: Callable[..., Service], nats_server: NatsServer, databas
 
 
 async def until_coverage(
-    store: Service, look: Callable[[store_pb2.GetCoverageResponse], bool], *, what: str = ""
+    store: Service, look: Callable[[store_pb2.GetCoverageResponse], bool], *, what: str = "", symbol: str = "btcusdt"
 ) -> store_pb2.GetCoverageResponse:
     async with rpc.channel(store.address) as channel:
         stub: Any = store_pb2_grpc.StoreServiceStub(channel)
         seen: list[store_pb2.GetCoverageResponse] = []
 
         async def there() -> bool:
-            seen[:] = [await stub.GetCoverage(store_pb2.GetCoverageRequest(symbol="btcusdt", venue="binance"))]
+            seen[:] = [await stub.GetCoverage(store_pb2.GetCoverageRequest(symbol=symbol, venue="binance"))]
             assert look(seen[0]), str(seen[0])
             return True
 
         await eventually(there, what=what, timeout_s=30, not_yet=(grpc.aio.AioRpcError,))
         return seen[0]
+
+
+async def trade_or_why(store: Service, trade_id: int, *, epoch: int | None = None) -> str:
+    async with rpc.channel(store.address) as channel:
+        stub: Any = store_pb2_grpc.StoreServiceStub(channel)
+        request = store_pb2.GetTradeRequest(symbol="btcusdt", venue="binance", trade_id=trade_id, epoch=epoch)
+        try:
+            trade = (await stub.GetTrade(request)).trade
+        except grpc.aio.AioRpcError as exc:
+            assert exc.code() is grpc.StatusCode.NOT_FOUND
+            return exc.details() or ""
+        return f"{trade.epoch}/{trade.trade_id}"
 
 
 def ranges(coverage: store_pb2.GetCoverageResponse) -> list[tuple[int, int]]:
@@ -266,6 +281,44 @@ async def test_a_trade_stored_twice_with_two_times_is_found_and_mended(
     await until_coverage(store, lambda coverage: coverage.minutes_verified == 1)
 
 
+async def test_a_trade_is_found_by_its_id_in_open_and_closed_minutes_and_a_missing_one_is_explained(
+    feeder: Feeder, store: Service, database_url: str
+) -> None:
+    spread = columns(1, 400)
+    # Six hours, so that days, hours and minutes of candles narrow the search; the newest minute is open.
+    spread = dataclasses.replace(spread, time_us=MINUTE_US + np.arange(400, dtype=np.int64) * 54_000_000)
+    await feeder.publish(spread.rows(slice(0, 200)))
+    await feeder.publish(spread.rows(slice(202, 400)))
+    await until_coverage(store, lambda coverage: coverage.stored == 398 and coverage.open == 2)
+    await ask(
+        database_url,
+        """INSERT INTO candles (venue, symbol, interval, time, open, high, low, close, volume, quote_volume,
+            taker_buy_volume, count, first_trade_id, last_trade_id, revision)
+        SELECT venue, symbol, name, date_bin(length, time, timestamptz '1970-01-01 00:00:00+00') AS begins, 1, 1, 1, 1,
+            1, 1, 1, count(*), min(trade_id), max(trade_id), 0
+        FROM trades, (VALUES ('1m', interval '1 minute'), ('1h', interval '1 hour')) AS kinds (name, length)
+        WHERE trade_id < 390 GROUP BY 1, 2, 3, 4 ON CONFLICT DO NOTHING""",
+    )
+    for trade_id in (1, 2, 77, 200, 203, 389, 390, 399, 400):
+        assert await trade_or_why(store, trade_id) == f"0/{trade_id}"
+        near = sql.TRADE_NEAR_CANDLES.replace("%(id)s", str(trade_id))
+        near = near.replace("%(venue)s", "'binance'").replace("%(symbol)s", "'btcusdt'")
+        assert len(await ask(database_url, near)) == 1, "the whole table was read for it"
+    assert (await trade_or_why(store, 201)).endswith(
+        "not stored: OPEN: it is missing, and the mesh asks the venue for it"
+    )
+    assert (await trade_or_why(store, 401)).endswith("not stored: was never received; stored are ids up to 400")
+
+
+async def test_coverage_says_what_is_followed_and_when_the_last_trade_was(feeder: Feeder, store: Service) -> None:
+    await feeder.publish(columns(1, 50))
+    coverage = await until_coverage(store, lambda coverage: coverage.followed and coverage.stored == 50)
+    newest_us = int(columns(1, 50).time_us[-1])
+    assert coverage.last_trade_time.ToMicroseconds() == newest_us
+    unknown = await until_coverage(store, lambda coverage: True, symbol="ethusdt")
+    assert (unknown.followed, unknown.HasField("last_trade_time")) == (False, False)
+
+
 async def test_both_epochs_are_told_apart_and_what_is_missing_of_the_first_one_is_lost(
     feeder: Feeder, store: Service, database_url: str
 ) -> None:
@@ -296,8 +349,21 @@ async def test_both_epochs_are_told_apart_and_what_is_missing_of_the_first_one_i
     result.lost.add(first_trade_id=51, last_trade_id=52)
     await feeder.bus.js.publish(subjects.repaired("binance", "btcusdt"), control.encode(result))
 
-    coverage = await until_coverage(store, lambda coverage: coverage.complete and coverage.stored == 158)
-    assert coverage.lost == 2
+    coverage = await until_coverage(store, lambda coverage: coverage.lost == 2 and coverage.stored == 158)
+    assert await trade_or_why(store, 7) == "1/7"
+    assert await trade_or_why(store, 7, epoch=0) == "0/7"
+    assert await trade_or_why(store, 90) == "0/90"
+    assert await trade_or_why(store, 51, epoch=0) == (
+        "trade 51 of btcusdt of binance is not stored: LOST: it is missing forever, "
+        "because the venue has restarted its ids since"
+    )
+    assert await trade_or_why(store, 101) == (
+        "trade 101 of btcusdt of binance is not stored: "
+        "epoch 1: was never received; stored are ids up to 59 of epoch 1; "
+        "epoch 0: was never received; stored are ids up to 59 of epoch 1"
+    )
+    assert not coverage.open
+    assert not coverage.complete, "nobody knows what the venue issued after the last stored id of epoch 0"
     assert [(each.open, each.absent, each.lost) for each in coverage.epochs] == [(0, 0, 2), (0, 0, 0)]
 
     assert await ask(
@@ -339,8 +405,8 @@ async def test_a_minute_of_an_epoch_that_is_over_changes_nothing_in_the_ledger(
 
     coverage = await until_coverage(store, lambda coverage: coverage.minutes_mismatched == 1)
     await until_coverage(store, lambda coverage: len(coverage.minutes) == 1)
-    coverage = await until_coverage(store, lambda coverage: coverage.complete)
-    assert (coverage.stored, list(coverage.holes)) == (110, [])
+    coverage = await until_coverage(store, lambda coverage: coverage.stored == 110)
+    assert list(coverage.holes) == []
 
     url = store.process.wait_for_line(r"metrics on (http://[0-9.:]+/metrics)", timeout_s=1)[1]
     async with httpx.AsyncClient() as client:

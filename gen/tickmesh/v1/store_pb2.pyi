@@ -131,6 +131,68 @@ class ListTradesResponse(_message.Message):
 Global___ListTradesResponse: _TypeAlias = ListTradesResponse  # noqa: Y015
 
 @_typing.final
+class GetTradeRequest(_message.Message):
+    """Which trade to return."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SYMBOL_FIELD_NUMBER: _builtins.int
+    TRADE_ID_FIELD_NUMBER: _builtins.int
+    VENUE_FIELD_NUMBER: _builtins.int
+    EPOCH_FIELD_NUMBER: _builtins.int
+    symbol: _builtins.str
+    """The symbol, in upper or lower case. Empty means the selected one."""
+    trade_id: _builtins.int
+    """The venue's own id of the trade."""
+    venue: _builtins.str
+    """The venue. Empty means the one that is followed now."""
+    epoch: _builtins.int
+    """The epoch of the id: how many times the venue had restarted the symbol's ids before the trade. Not set means the
+    newest epoch in which a trade with this id is stored.
+    """
+    def __init__(
+        self,
+        *,
+        symbol: _builtins.str = ...,
+        trade_id: _builtins.int = ...,
+        venue: _builtins.str = ...,
+        epoch: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_epoch", b"_epoch", "epoch", b"epoch"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_epoch", b"_epoch", "epoch", b"epoch", "symbol", b"symbol", "trade_id", b"trade_id", "venue", b"venue"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__epoch: _TypeAlias = _typing.Literal["epoch"]  # noqa: Y015
+    _WhichOneofArgType__epoch: _TypeAlias = _typing.Literal["_epoch", b"_epoch"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__epoch) -> _WhichOneofReturnType__epoch | None: ...
+
+Global___GetTradeRequest: _TypeAlias = GetTradeRequest  # noqa: Y015
+
+@_typing.final
+class GetTradeResponse(_message.Message):
+    """One trade."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRADE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def trade(self) -> _trade_pb2.Trade:
+        """The trade."""
+
+    def __init__(
+        self,
+        *,
+        trade: _trade_pb2.Trade | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["trade", b"trade"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["trade", b"trade"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetTradeResponse: _TypeAlias = GetTradeResponse  # noqa: Y015
+
+@_typing.final
 class ListCandlesRequest(_message.Message):
     """Which candles to list."""
 
@@ -283,13 +345,15 @@ class GetCoverageResponse(_message.Message):
     MINUTES_FIELD_NUMBER: _builtins.int
     LOST_FIELD_NUMBER: _builtins.int
     EPOCHS_FIELD_NUMBER: _builtins.int
+    FOLLOWED_FIELD_NUMBER: _builtins.int
+    LAST_TRADE_TIME_FIELD_NUMBER: _builtins.int
     venue: _builtins.str
     """The venue."""
     symbol: _builtins.str
     """The symbol, in lower case."""
     complete: _builtins.bool
-    """Whether no hole is open. What is lost, or was issued unheard at the end of an epoch that is over, it does not tell:
-    see `lost` and `epochs`.
+    """Whether nothing that the venue can still have is missing: no hole is open, and no epoch has `end_unknown`. Trades that
+    are missing forever do not count: see `lost`.
     """
     stored: _builtins.int
     """The number of stored trades."""
@@ -303,6 +367,8 @@ class GetCoverageResponse(_message.Message):
     """The number of minutes that do not agree with the venue's candle."""
     lost: _builtins.int
     """The number of ids that are missing forever, because the venue has restarted its ids since."""
+    followed: _builtins.bool
+    """Whether the trades of the symbol are followed now."""
     @_builtins.property
     def ranges(self) -> _containers.RepeatedCompositeFieldContainer[_trade_pb2.IdRange]:
         """The ranges of stored ids, rising. At most the newest 1000."""
@@ -318,6 +384,10 @@ class GetCoverageResponse(_message.Message):
     @_builtins.property
     def epochs(self) -> _containers.RepeatedCompositeFieldContainer[Global___EpochCoverage]:
         """The stored ids of each epoch, the first epoch first. The venue begins an epoch when it restarts the symbol's ids."""
+
+    @_builtins.property
+    def last_trade_time(self) -> _timestamp_pb2.Timestamp:
+        """The time of the newest stored trade, as the venue states it. Not set when no trade is stored."""
 
     def __init__(
         self,
@@ -335,10 +405,12 @@ class GetCoverageResponse(_message.Message):
         minutes: _abc.Iterable[Global___Minute] | None = ...,
         lost: _builtins.int = ...,
         epochs: _abc.Iterable[Global___EpochCoverage] | None = ...,
+        followed: _builtins.bool = ...,
+        last_trade_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["last_trade_time", b"last_trade_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["absent", b"absent", "complete", b"complete", "epochs", b"epochs", "holes", b"holes", "lost", b"lost", "minutes", b"minutes", "minutes_mismatched", b"minutes_mismatched", "minutes_verified", b"minutes_verified", "open", b"open", "ranges", b"ranges", "stored", b"stored", "symbol", b"symbol", "venue", b"venue"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["absent", b"absent", "complete", b"complete", "epochs", b"epochs", "followed", b"followed", "holes", b"holes", "last_trade_time", b"last_trade_time", "lost", b"lost", "minutes", b"minutes", "minutes_mismatched", b"minutes_mismatched", "minutes_verified", b"minutes_verified", "open", b"open", "ranges", b"ranges", "stored", b"stored", "symbol", b"symbol", "venue", b"venue"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

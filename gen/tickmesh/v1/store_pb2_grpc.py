@@ -43,6 +43,11 @@ class StoreServiceStub:
                 request_serializer=tickmesh_dot_v1_dot_store__pb2.ListTradesRequest.SerializeToString,
                 response_deserializer=tickmesh_dot_v1_dot_store__pb2.ListTradesResponse.FromString,
                 _registered_method=True)
+        self.GetTrade = channel.unary_unary(
+                '/tickmesh.v1.StoreService/GetTrade',
+                request_serializer=tickmesh_dot_v1_dot_store__pb2.GetTradeRequest.SerializeToString,
+                response_deserializer=tickmesh_dot_v1_dot_store__pb2.GetTradeResponse.FromString,
+                _registered_method=True)
         self.ListCandles = channel.unary_unary(
                 '/tickmesh.v1.StoreService/ListCandles',
                 request_serializer=tickmesh_dot_v1_dot_store__pb2.ListCandlesRequest.SerializeToString,
@@ -67,6 +72,17 @@ class StoreServiceServicer:
 
         `/api/history` returns the list of trades and puts the token of the next page into the header `X-Next-Page-Token`.
         `/api/trades` returns the whole ListTradesResponse, with the token in the body.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetTrade(self, request, context):
+        """One trade by its id.
+
+        The error for a trade that is not stored is NOT_FOUND. Its text says what the ledger knows of the id: `OPEN` (missing,
+        and asked for), `ABSENT`, `EXPIRED`, `LOST` (see `Hole.State`), or that the id was never received.
+        `/api/trades/{symbol}/{trade_id}` returns the trade itself.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -101,6 +117,11 @@ def add_StoreServiceServicer_to_server(servicer, server):
                     servicer.ListTrades,
                     request_deserializer=tickmesh_dot_v1_dot_store__pb2.ListTradesRequest.FromString,
                     response_serializer=tickmesh_dot_v1_dot_store__pb2.ListTradesResponse.SerializeToString,
+            ),
+            'GetTrade': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetTrade,
+                    request_deserializer=tickmesh_dot_v1_dot_store__pb2.GetTradeRequest.FromString,
+                    response_serializer=tickmesh_dot_v1_dot_store__pb2.GetTradeResponse.SerializeToString,
             ),
             'ListCandles': grpc.unary_unary_rpc_method_handler(
                     servicer.ListCandles,
@@ -144,6 +165,33 @@ class StoreService:
             '/tickmesh.v1.StoreService/ListTrades',
             tickmesh_dot_v1_dot_store__pb2.ListTradesRequest.SerializeToString,
             tickmesh_dot_v1_dot_store__pb2.ListTradesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetTrade(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tickmesh.v1.StoreService/GetTrade',
+            tickmesh_dot_v1_dot_store__pb2.GetTradeRequest.SerializeToString,
+            tickmesh_dot_v1_dot_store__pb2.GetTradeResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -43,6 +43,13 @@ class StoreServiceStub:
     `/api/history` returns the list of trades and puts the token of the next page into the header `X-Next-Page-Token`.
     `/api/trades` returns the whole ListTradesResponse, with the token in the body.
     """
+    GetTrade: _grpc.UnaryUnaryMultiCallable[_store_pb2.GetTradeRequest, _store_pb2.GetTradeResponse]
+    """One trade by its id.
+
+    The error for a trade that is not stored is NOT_FOUND. Its text says what the ledger knows of the id: `OPEN` (missing,
+    and asked for), `ABSENT`, `EXPIRED`, `LOST` (see `Hole.State`), or that the id was never received.
+    `/api/trades/{symbol}/{trade_id}` returns the trade itself.
+    """
     ListCandles: _grpc.UnaryUnaryMultiCallable[_store_pb2.ListCandlesRequest, _store_pb2.ListCandlesResponse]
     """Closed candles with their indicators, oldest first, in pages (AIP-158).
 
@@ -72,6 +79,13 @@ class StoreServiceAsyncStub(StoreServiceStub):
 
     `/api/history` returns the list of trades and puts the token of the next page into the header `X-Next-Page-Token`.
     `/api/trades` returns the whole ListTradesResponse, with the token in the body.
+    """
+    GetTrade: _aio.UnaryUnaryMultiCallable[_store_pb2.GetTradeRequest, _store_pb2.GetTradeResponse]  # type: ignore[assignment]
+    """One trade by its id.
+
+    The error for a trade that is not stored is NOT_FOUND. Its text says what the ledger knows of the id: `OPEN` (missing,
+    and asked for), `ABSENT`, `EXPIRED`, `LOST` (see `Hole.State`), or that the id was never received.
+    `/api/trades/{symbol}/{trade_id}` returns the trade itself.
     """
     ListCandles: _aio.UnaryUnaryMultiCallable[_store_pb2.ListCandlesRequest, _store_pb2.ListCandlesResponse]  # type: ignore[assignment]
     """Closed candles with their indicators, oldest first, in pages (AIP-158).
@@ -105,6 +119,19 @@ class StoreServiceServicer(metaclass=_abc_1.ABCMeta):
 
         `/api/history` returns the list of trades and puts the token of the next page into the header `X-Next-Page-Token`.
         `/api/trades` returns the whole ListTradesResponse, with the token in the body.
+        """
+
+    @_abc_1.abstractmethod
+    def GetTrade(
+        self,
+        request: _store_pb2.GetTradeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_store_pb2.GetTradeResponse, _abc.Awaitable[_store_pb2.GetTradeResponse]]:
+        """One trade by its id.
+
+        The error for a trade that is not stored is NOT_FOUND. Its text says what the ledger knows of the id: `OPEN` (missing,
+        and asked for), `ABSENT`, `EXPIRED`, `LOST` (see `Hole.State`), or that the id was never received.
+        `/api/trades/{symbol}/{trade_id}` returns the trade itself.
         """
 
     @_abc_1.abstractmethod
