@@ -13,6 +13,7 @@ messages ask for one; when publishing pauses behind one that did not, the stream
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -45,6 +46,7 @@ _PREDECESSOR = "Nats-Expected-Last-Msg-Id"
 _PREDECESSOR_SEQUENCE = "Nats-Expected-Last-Sequence"
 _LAST = "last"
 _PAUSE_S = ACK_EVERY_S
+_SETTLE_ASK_S = 0.003
 
 
 _STREAM_FULL = 10077
@@ -269,11 +271,15 @@ class Publisher:
 
     async def settle(self) -> None:
         """Wait until everything handed over is in the stream."""
-        if self._in_flight and not self._in_flight.last.ack_wanted and self._healthy.is_set():
-            await self._ask_for_last(self._in_flight.last.subject)
+        delays = backoff(first_s=_SETTLE_ASK_S, max_s=_PAUSE_S)
         while self._in_flight:
             self._room.clear()
-            await self._room.wait()
+            if self._healthy.is_set() and not self._in_flight.last.ack_wanted:
+                await self._ask_for_last(self._in_flight.last.subject)
+            # The question overtakes what was sent just before it, and then the answer is about an earlier message.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(next(delays)):
+                    await self._room.wait()
 
     async def run(self) -> None:
         """Mend what breaks, for ever; a task of the service's own.

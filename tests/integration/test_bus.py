@@ -81,6 +81,18 @@ async def test_messages_that_asked_for_no_ack_are_confirmed_when_publishing_paus
     assert info.state.messages == 3
 
 
+async def test_settling_does_not_wait_for_the_pause_after_which_confirmations_are_asked_for(
+    nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with bus_of(nats_server) as bus:
+        for name in ("_PAUSE_S", "ACK_EVERY_S", "_ACK_TIMEOUT_S"):
+            monkeypatch.setattr(f"mesh.bus.publisher.{name}", 3600.0)
+        async with publisher_of(bus) as publisher:
+            for start in range(0, 100, 5):
+                await publish(publisher, range(start, start + 5))
+                await asyncio.wait_for(publisher.settle(), 30)
+
+
 async def test_each_message_is_told_its_own_sequence_in_order(nats_server: NatsServer) -> None:
     stored: list[int] = []
     async with bus_of(nats_server) as bus, publisher_of(bus) as publisher:
