@@ -39,8 +39,9 @@ When the venue has restarted the symbol's ids, `epoch` follows `trade_id`: how m
 Without parameters these are the trades of the selected symbol; the stream changes when another symbol is selected. An \
 object with a `type` is not a trade and has no `price`:
 
-- `{"type": "lagged", "missed": n}`: n trades were left out, because this client read too slowly. `/api/history` has \
-them. With `"by": "gateway"` all clients missed them, and they may be of any symbol.
+- `{"type": "lagged", "missed": n}`: n trades were left out, because this client read too slowly: too many waited for \
+it, or they waited for more than a second. `/api/history` has them. With `"by": "gateway"` all clients missed them, \
+and they may be of any symbol.
 
 `?events=true` adds two more kinds:
 

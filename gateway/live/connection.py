@@ -102,7 +102,7 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
             self.handshake_complete
             and self.writable.is_set()
             and self.transport.get_write_buffer_size() <= _MAX_BUFFERED_BYTES
-            and not self.gone
+            and not (self.disconnected or self.close_sent or self.transport.is_closing())  # as `gone`, but quicker
         )
 
     @property
@@ -120,9 +120,12 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
         """Wait until the client has read some of what is buffered, or is gone."""
         await self.writable.wait()
 
-    def write_frames(self, frames: bytes) -> None:
-        """Send prepared text frames; only when it `has_room`."""
+    def write_frames(self, frames: bytes) -> bool:
+        """Send prepared text frames, or tell that it does not have room."""
+        if not self.has_room:
+            return False
         self.transport.write(frames)
+        return True
 
     def let_go(self, code: int, reason: str, *, grace_s: float) -> None:
         """Close without waiting for anything.

@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import Collection
 from dataclasses import dataclass
+from time import monotonic
 
 import grpc
 from prometheus_client import Counter, Gauge
@@ -20,7 +21,7 @@ from gateway import access
 from gateway.errors import RETRY_AFTER, refusal_body
 from gateway.live.coins import CoinList
 from gateway.live.connection import WebSocketConnection
-from gateway.live.fanout import ClientFanout, ClientLimits, ClientQueue
+from gateway.live.fanout import GATHERED_MESSAGES, ClientFanout, ClientLimits, ClientQueue, RoundTimer
 from gateway.live.signal_feed import SignalFeed, lagged
 from gateway.live.subscription import Subscription, parse_subscription
 from gateway.upstreams import serving_of
@@ -38,8 +39,6 @@ read nothing had 840 MiB waiting before the slowest were let go."""
 SHED_GRACE_S = 1.0
 SHED_WITH_GRACE = 32
 """So many of the clients let go at one look may still read why; what waits for the others is given up at once."""
-WRITE_MESSAGES = 512
-"""About how many messages are joined to one write."""
 LIVE_WITHIN_S = 1.0
 """How long a handshake waits for the stream of trades; a client comes in without it, too."""
 GRACE_S = 5.0
@@ -89,8 +88,17 @@ class WebSocketEndpoint:
         self._coins = CoinList(stub, token=token)
         self._max_clients = max_clients
         self._max_bytes = max_bytes
-        self._fanout = ClientFanout(limits)
-        self._stream = SignalFeed(stub, self._fanout, coins=self._coins, serving=serving_of(signal), token=token)
+        self._gathered = asyncio.Event()
+        self._fanout = ClientFanout(limits, on_sent=self._count_sent)
+        self._round_timer = RoundTimer()
+        self._stream = SignalFeed(
+            stub,
+            self._fanout,
+            coins=self._coins,
+            serving=serving_of(signal),
+            write=self._write_round,
+            token=token,
+        )
         self._clients: set[_Client] = set()
         self._somebody = asyncio.Event()
         self._nobody = asyncio.Event()
@@ -112,14 +120,17 @@ class WebSocketEndpoint:
             await self._somebody.wait()
             async with asyncio.TaskGroup() as tasks:
                 following = tasks.create_task(self._stream.follow(), name="signal feed")
+                writing = tasks.create_task(self._write_later_rounds(), name="gateway.rounds")
                 bounding = tasks.create_task(self._keep_within_bounds(), name="gateway.bounds")
                 await self._nobody.wait()
                 following.cancel()
+                writing.cancel()
                 bounding.cancel()
 
     async def drain(self) -> None:
         """Let every client go with 1001, take no new ones, and wait a moment until all are gone."""
         self._draining = True
+        self._fanout.flush()
         for client in tuple(self._clients):
             self._let_go(client, 1001, "the server is going away", grace_s=DRAIN_GRACE_S)
         try:
@@ -154,7 +165,8 @@ class WebSocketEndpoint:
             else:
                 self._write_queued(client)
 
-        client = _Client(socket, self._fanout.connect(wake, subscription), asyncio.Event())
+        reader = self._fanout.connect(wake, subscription, write=socket.write_frames)
+        client = _Client(socket, reader, asyncio.Event())
         self._add(client, subscription)
         try:
             # Whoever is connected misses nothing: not even the first one, for whom the stream has to be opened.
@@ -231,11 +243,26 @@ class WebSocketEndpoint:
         lost = client.reader.missed_in_a_row
         self._let_go(client, 1013, f"read too slowly: {lost} trades were lost without ever catching up")
 
+    def _write_round(self) -> None:
+        """Write what was gathered for all clients, or leave it to a later round when it is too early for one."""
+        started_s = monotonic()
+        if self._round_timer.wait_s(started_s):
+            self._gathered.set()
+            return
+        self._fanout.flush()
+        self._round_timer.ended(started_s, monotonic())
+
+    async def _write_later_rounds(self) -> None:
+        while True:
+            await self._gathered.wait()
+            await asyncio.sleep(self._round_timer.wait_s(monotonic()))
+            self._gathered.clear()
+            self._write_round()
+
     def _write_queued(self, client: _Client) -> None:
-        # A client that keeps up is written to at once, without waking a task for every trade. Room comes first: what
-        # is taken is as good as sent, while what waits in the queue can still give way to what is newer.
+        # Room comes first: what is taken is as good as sent, while what waits can still give way to what is newer.
         while client.socket.has_room:
-            missed, chunks = client.reader.take(WRITE_MESSAGES)
+            missed, chunks = client.reader.take(GATHERED_MESSAGES, now_s=monotonic())
             if missed:
                 MISSED.inc(missed)
                 chunks.insert(0, lagged(missed))
@@ -243,11 +270,14 @@ class WebSocketEndpoint:
                 return
             frames = b"".join([chunk.data for chunk in chunks])
             client.socket.write_frames(frames)
-            SENT.inc(sum(chunk.trades for chunk in chunks))
-            self._written_bytes += len(frames)
-            if self._written_bytes > self._max_bytes * LOOK_SHARE:
-                self._shed()
+            self._count_sent(sum(chunk.trades for chunk in chunks), len(frames))
         client.left_over.set()
+
+    def _count_sent(self, trades: int, size: int) -> None:
+        SENT.inc(trades)
+        self._written_bytes += size
+        if self._written_bytes > self._max_bytes * LOOK_SHARE:
+            self._shed()
 
     async def _catch_up(self, client: _Client) -> None:
         """Write what was left over whenever the client has read some, until it is gone; `_receive` notices that."""

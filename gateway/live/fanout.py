@@ -1,17 +1,25 @@
-"""The clients of `/ws` as readers of one fan-out: a slow client lags alone.
+"""The clients of `/ws` as readers of one fan-out: a slow client lags alone. Pure.
 
-Messages travel as chunks that all readers share, so that one more reader costs a reference a chunk. A reader that is
-full loses its oldest chunks; they are counted, and it learns the number before anything newer. A reader that has lost
-too many without ever catching up is overrun: nothing more is kept for it, and its owner should let it go.
+Messages travel as chunks that all readers share. What is published is gathered, once for all clients with the same
+subscription, until `flush`: it writes the same bytes to each of them, so that one more client costs its write and
+little else. A client that has no room has a bounded queue of its own. One that is full loses its oldest chunks, and so
+does one whose chunks wait for too long; they are counted, and it learns the number before anything newer. A reader that
+has lost too many without ever catching up is overrun: nothing more is kept for it, and its owner should let it go.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from gateway.live.subscription import Subscription
 from mesh.service.fanout import BoundedQueue, Fanout
+
+GATHERED_MESSAGES = 512
+"""So many wait for a flush at most; and about so many are joined to one write to a client that lags."""
+REPORT_BYTES = 4 * 2**20
+"""What is written is reported whenever it is so much."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +33,8 @@ class Chunk:
     """Of a control message: a reader that lost some still needs the latest of each kind."""
     missed: int = 0
     """Trades that this message says were missed; a reader that loses the message has missed them all the same."""
+    arrived_s: float = math.inf
+    """When it came, by the clock that `ClientQueue.take` is told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,15 +45,18 @@ class ClientLimits:
     """Messages kept for one reader; the oldest go when there are more."""
     missed: int = 65536
     """Trades a reader may lose before it catches up once; then it is overrun."""
+    age_s: float = 1.0
+    """How long a trade may wait for one reader; one that is older is missed instead of being told late."""
 
 
 class ClientQueue:
     """What waits for one client; made by `ClientFanout.connect`."""
 
-    def __init__(self, subscription: Subscription, limits: ClientLimits, wake: Callable[[], None]) -> None:
+    def __init__(self, limits: ClientLimits, wake: Callable[[], None], write: Callable[[bytes], bool]) -> None:
         self.missed_total = 0
         self.overrun = False
-        self._subscription = subscription
+        self.behind = False  # anything waits here, so that what is newer has to wait, too
+        self.write = write
         self._limits = limits
         self._wake = wake
         self._chunks: BoundedQueue[Chunk] = BoundedQueue(max_weight=limits.queued)
@@ -52,25 +65,9 @@ class ClientQueue:
         self._missed_in_a_row = 0  # since it last caught up
         self._lost_control: dict[str, Chunk] = {}  # control messages among what was lost, the latest of each kind
 
-    def wants(self, symbol: str, selected: str | None) -> bool:
-        """Tell whether trades of the symbol are for this reader.
-
-        Args:
-            symbol: whose trades they are.
-            selected: the selected symbol; None while it is not known.
-
-        """
-        if self._subscription.everything:
-            return True
-        return symbol == selected if self._subscription.symbols is None else symbol in self._subscription.symbols
-
-    @property
-    def wants_events(self) -> bool:
-        """Whether control messages are for this reader."""
-        return self._subscription.events
-
     def offer(self, chunk: Chunk) -> None:
         """Queue a chunk, losing the oldest when there is no room."""
+        self.behind = True
         if self.overrun:
             self._miss(chunk)
             return
@@ -84,13 +81,17 @@ class ClientQueue:
             self._queued_bytes = 0
         self._wake()
 
-    def take(self, max_messages: int) -> tuple[int, list[Chunk]]:
+    def take(self, max_messages: int, *, now_s: float = -math.inf) -> tuple[int, list[Chunk]]:
         """Return how many trades were lost before what comes now, and the next chunks.
 
         Args:
             max_messages: about how many messages to take; a chunk is never cut, and one at least is given.
+            now_s: by the clock of `Chunk.arrived_s`; what is too old by then is lost.
 
         """
+        while (oldest := self._chunks.oldest()) is not None and oldest.arrived_s < now_s - self._limits.age_s:
+            self._queued_bytes -= len(self._chunks.pop().data)
+            self._miss(oldest)
         missed, self._missed = self._missed, 0
         taken = list(self._lost_control.values())
         self._lost_control.clear()
@@ -102,17 +103,13 @@ class ClientQueue:
             taken.append(chunk)
         if not self._chunks and not self.overrun:
             self._missed_in_a_row = 0
+            self.behind = False
         return missed, taken
 
     @property
     def queued_bytes(self) -> int:
         """Bytes of the chunks that are queued; other readers' queues may hold the same ones."""
         return self._queued_bytes
-
-    @property
-    def same_as(self) -> object:
-        """What is equal for readers who want the same: they queue the same chunks, up to the newest."""
-        return self._subscription.everything, self._subscription.symbols
 
     @property
     def missed_in_a_row(self) -> int:
@@ -128,54 +125,173 @@ class ClientQueue:
         self.missed_total += chunk.trades
 
 
-class ClientFanout(Fanout[ClientQueue]):
+class _Group:
+    """The clients with one subscription: what is for one of them is for all."""
+
+    def __init__(self, subscription: Subscription) -> None:
+        self.subscription = subscription
+        self.clients: dict[ClientQueue, None] = {}  # in the order in which they came
+        self.gathered: list[Chunk] = []
+        self.gathered_weight = 0
+
+    def wants(self, symbol: str, selected: str | None) -> bool:
+        if self.subscription.everything:
+            return True
+        return symbol == selected if self.subscription.symbols is None else symbol in self.subscription.symbols
+
+
+class ClientFanout:
     """The clients, and who of them wants which symbol.
 
     Args:
         limits: how far each may fall behind.
+        on_sent: called with how many trades and bytes were written, each client counted.
 
     """
 
-    def __init__(self, limits: ClientLimits | None = None) -> None:
-        super().__init__()
+    def __init__(
+        self,
+        limits: ClientLimits | None = None,
+        *,
+        on_sent: Callable[[int, int], object] = lambda *_: None,
+    ) -> None:
         self._limits = limits or ClientLimits()
+        self._on_sent = on_sent
+        self._groups: Fanout[_Group] = Fanout()
+        self._group_of: dict[Subscription, _Group] = {}
+        self._joined: dict[ClientQueue, _Group] = {}
+        self._waiting: list[_Group] = []  # those that have gathered something
 
-    def connect(self, wake: Callable[[], None], subscription: Subscription) -> ClientQueue:
+    def __len__(self) -> int:
+        return len(self._joined)
+
+    def __iter__(self) -> Iterator[ClientQueue]:
+        return iter(tuple(self._joined))
+
+    def connect(
+        self,
+        wake: Callable[[], None],
+        subscription: Subscription,
+        *,
+        write: Callable[[bytes], bool] = lambda _: False,
+        limits: ClientLimits | None = None,
+    ) -> ClientQueue:
         """Add a client and return what waits for it.
 
         Args:
             wake: called, quickly and often, when there is something to take.
             subscription: what is for this client.
+            write: sends frames at once, or tells that there is no room; without it everything is to be taken.
+            limits: how far it may fall behind; None is as far as all others.
 
         """
-        queue = ClientQueue(subscription, self._limits, wake)
-        self.join(queue)
+        self.flush()  # what has come before this client is not for it
+        if (group := self._group_of.get(subscription)) is None:
+            group = self._group_of[subscription] = _Group(subscription)
+            self._groups.join(group)
+        queue = ClientQueue(limits or self._limits, wake, write)
+        group.clients[queue] = None
+        self._joined[queue] = group
         return queue
+
+    def leave(self, client: ClientQueue) -> None:
+        """Remove a client; one that has left already may leave again."""
+        if (group := self._joined.pop(client, None)) is None:
+            return
+        del group.clients[client]
+        if not group.clients:
+            del self._group_of[group.subscription]
+            self._groups.leave(group)
+
+    def select(self, symbol: str) -> None:
+        """Give the clients that follow the selection another symbol from now on."""
+        self._groups.select(symbol)
+
+    def wanted(self, symbol: str) -> bool:
+        """Return whether any client wants trades of a symbol; else there is no need to prepare them."""
+        return bool(self._groups.audience(symbol))
 
     @property
     def queued_bytes(self) -> int:
-        """Bytes that all queues hold together at most; chunks of readers who want the same count once."""
-        most: dict[object, int] = {}
-        for reader in self:
-            most[reader.same_as] = max(most.get(reader.same_as, 0), reader.queued_bytes)
-        return sum(most.values())
+        """Bytes that all queues hold together at most; clients with one subscription queue the same chunks."""
+        return sum(max((client.queued_bytes for client in group.clients), default=0) for group in self._groups)
 
     def publish(self, symbol: str, chunk: Chunk) -> None:
-        """Queue trades of a symbol for those who want them.
+        """Gather trades of a symbol for those who want them.
 
         Args:
             symbol: whose trades they are.
             chunk: the trades as text frames, the oldest first.
 
         """
-        for reader in self.audience(symbol):
-            reader.offer(chunk)
+        for group in self._groups.audience(symbol):
+            self._gather(group, chunk)
 
     def notify(self, chunk: Chunk) -> None:
-        """Queue a control message for those who want them; for everybody when it says what was missed."""
-        for reader in self:
-            if reader.wants_events or chunk.missed:
-                reader.offer(chunk)
+        """Gather a control message for those who want them; for everybody when it says what was missed."""
+        for group in self._groups:
+            if group.subscription.events or chunk.missed:
+                self._gather(group, chunk)
+
+    def _gather(self, group: _Group, chunk: Chunk) -> None:
+        if not group.gathered:
+            self._waiting.append(group)
+        group.gathered.append(chunk)
+        group.gathered_weight += _weight(chunk)
+        if group.gathered_weight >= GATHERED_MESSAGES:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what was gathered to every client that has room, and queue it for the others."""
+        while self._waiting:
+            group = self._waiting.pop()
+            chunks, group.gathered, group.gathered_weight = group.gathered, [], 0
+            frames = b"".join([chunk.data for chunk in chunks])
+            trades, clients = sum(chunk.trades for chunk in chunks), tuple(group.clients)
+            step = max(1, REPORT_BYTES // len(frames))
+            for start in range(0, len(clients), step):
+                written = 0
+                for client in clients[start : start + step]:
+                    if not client.behind and client.write(frames):
+                        written += 1
+                    elif client in group.clients:  # else it was let go meanwhile
+                        for chunk in chunks:
+                            client.offer(chunk)
+                self._on_sent(written * trades, written * len(frames))
+
+
+class RoundTimer:
+    """When the next round of writes may begin: at once while rounds are short, the later the longer they take.
+
+    A write costs 7 to 10 us of CPU however little is written, so that a round for 200 clients takes 2 ms. When rounds
+    come as quickly as trades, nothing is joined, and nobody else on the machine gets its turn. Measured with 200
+    clients at 200 trades/s on two cores: when rounds may take a quarter of the time, a delivery costs 7 us and p50 is
+    8 to 9 ms; with a third 9 to 10 us and 3.5 to 5.6 ms, with 0.4 9 to 11 us and 2 to 3.5 ms, with half 10 to 12 and 2.
+
+    Args:
+        share: the part of the time that rounds may take.
+        max_wait_s: no round waits longer for its turn.
+
+    """
+
+    def __init__(self, *, share: float = 0.4, max_wait_s: float = 0.02) -> None:
+        self._rest = 1 / share - 1
+        self._max_wait_s = max_wait_s
+        self._next_s = -math.inf
+
+    def wait_s(self, now_s: float) -> float:
+        """Return how long the next round has to wait, 0 when it may begin."""
+        return max(0.0, self._next_s - now_s)
+
+    def ended(self, started_s: float, ended_s: float) -> None:
+        """Note that a round took place.
+
+        Args:
+            started_s: when it began, by a clock that never steps back.
+            ended_s: when it had written to everybody.
+
+        """
+        self._next_s = ended_s + min(self._max_wait_s, self._rest * (ended_s - started_s))
 
 
 def _weight(chunk: Chunk) -> int:

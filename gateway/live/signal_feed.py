@@ -8,6 +8,7 @@ import logging
 from bisect import bisect_right
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from time import monotonic
 from typing import TYPE_CHECKING
 
 import grpc
@@ -41,7 +42,8 @@ UNREADABLE = Counter("tickmesh_gateway_stream_unreadable_total", "batches from s
 
 def control(kind: str, **members: object) -> Chunk:
     """Return a control message: `{"type": kind, ...}`."""
-    return Chunk(text_frames([msgspec.json.encode({"type": kind, **members})]), trades=0, kind=kind)
+    frames = text_frames([msgspec.json.encode({"type": kind, **members})])
+    return Chunk(frames, trades=0, kind=kind, arrived_s=monotonic())
 
 
 def lagged(missed: int, **members: object) -> Chunk:
@@ -57,6 +59,7 @@ class SignalFeed:
         fanout: who gets the trades, and also selections, losses and outages.
         coins: their names.
         serving: returns as soon as signal serves.
+        write: called when something was published, to have it written.
         token: what signal wants to be shown; None when nothing.
 
     """
@@ -68,6 +71,7 @@ class SignalFeed:
         *,
         coins: CoinList,
         serving: Callable[[], Awaitable[None]],
+        write: Callable[[], None],
         token: str | None = None,
     ) -> None:
         self._signal = signal
@@ -75,6 +79,7 @@ class SignalFeed:
         self._serving = serving
         self._metadata = authorization(token)
         self._fanout = fanout
+        self._write = write
         self._ticks = TickWriter()
         self._names: dict[str, str] = {}
         self._told: dict[tuple[str, str], tuple[int, int]] = {}  # id and time of the last trade of a venue and symbol
@@ -114,6 +119,7 @@ class SignalFeed:
                             self._leave_out("an answer of signal")
                         else:
                             self._take(response)
+                            self._write()
                     reason = "the stream ended"
                 except grpc.aio.AioRpcError as exc:
                     reason = f"{exc.code().name}: {exc.details()}"
@@ -150,6 +156,7 @@ class SignalFeed:
             # the reason names addresses; that is for the log, not for clients
             self._waiting = control("status", state="waiting", reason="signal is away; trades go on when it is back")
             self._fanout.notify(self._waiting)
+            self._write()
         self._live.clear()
 
     def _take(self, response: signal_pb2.WatchResponse) -> None:
@@ -174,7 +181,7 @@ class SignalFeed:
 
     def _publish(self, batch: signal_pb2.SignalBatch) -> None:
         symbol = batch.trades.symbol
-        if not self._fanout.audience(symbol):
+        if not self._fanout.wanted(symbol):
             return
         try:
             ticks = self._ticks.write(batch, self._names.get(symbol) or name_of(symbol))
@@ -182,9 +189,10 @@ class SignalFeed:
             self._leave_out(f"a batch of {symbol}", exc)
             return
         ticks = ticks[self._repeats(batch) :]
+        arrived_s = monotonic()
         for start in range(0, len(ticks), CHUNK_TRADES):
             some = ticks[start : start + CHUNK_TRADES]
-            self._fanout.publish(symbol, Chunk(text_frames(some), trades=len(some)))
+            self._fanout.publish(symbol, Chunk(text_frames(some), trades=len(some), arrived_s=arrived_s))
 
     def _repeats(self, batch: signal_pb2.SignalBatch) -> int:
         """Return how many of a batch's trades have been told: signal sends some once more after a crash.

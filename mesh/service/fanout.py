@@ -63,6 +63,10 @@ class BoundedQueue(Generic[T]):
         self._weight -= weight
         return item
 
+    def oldest(self) -> T | None:
+        """Return the oldest item without removing it, None when there is none."""
+        return self._items[0][0] if self._items else None
+
     def oldest_weight(self) -> int | None:
         """Return the weight of the oldest item, None when there is none."""
         return self._items[0][1] if self._items else None

@@ -8,6 +8,7 @@ import json
 import logging
 import socket
 from collections.abc import AsyncIterator
+from time import monotonic
 from typing import Any
 
 import grpc
@@ -207,9 +208,15 @@ async def test_an_unreadable_batch_is_left_out_and_the_stream_goes_on(gateway: G
         assert (await receive(client))["trade_id"] == 3
 
 
-async def test_a_slow_client_lags_alone_and_is_told_what_it_missed() -> None:
+@pytest.mark.parametrize(
+    ("queued", "passed_s"),
+    [pytest.param(500, 0.0, id="what was too much"), pytest.param(10**6, 2.0, id="what waited for too long")],
+)
+async def test_a_slow_client_lags_alone_and_is_told_what_it_missed(
+    queued: int, passed_s: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with (
-        running_gateway(client_limits=ClientLimits(queued=500, missed=10**9)) as gateway,
+        running_gateway(client_limits=ClientLimits(queued=queued, missed=10**9)) as gateway,
         gateway.ws() as quick,
         gateway.ws(max_queue=1, sock=small_socket(gateway.port)) as slow,
     ):
@@ -222,8 +229,9 @@ async def test_a_slow_client_lags_alone_and_is_told_what_it_missed() -> None:
             quick_ids += await receive_ids(quick, [total - 1])
         assert quick_ids == list(range(total))
 
+        monkeypatch.setattr(endpoint, "monotonic", lambda: monotonic() + passed_s)
         seen, missed, last = 0, 0, -1
-        while last < total - 1:
+        while seen + missed < total:
             message = await receive(slow)
             if message.get("type") == "lagged":
                 missed += message["missed"]
@@ -231,7 +239,7 @@ async def test_a_slow_client_lags_alone_and_is_told_what_it_missed() -> None:
                 assert message["trade_id"] > last
                 last = message["trade_id"]
                 seen += 1
-        assert missed > 0 and seen + missed == total
+        assert missed > 0 and seen > 0 and seen + missed == total
 
 
 async def test_a_client_that_never_reads_is_let_go_and_the_others_stay() -> None:
