@@ -92,7 +92,7 @@ class WebSocketEndpoint:
         self._fanout = ClientFanout(limits, on_sent=self._count_sent)
         self._round_timer = RoundTimer()
         self._stream = SignalFeed(
-            stub,
+            signal,
             self._fanout,
             coins=self._coins,
             serving=serving_of(signal),

@@ -8,25 +8,25 @@ import logging
 from bisect import bisect_right
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from functools import lru_cache
 from time import monotonic
-from typing import TYPE_CHECKING
 
 import grpc
 import msgspec
+from google.protobuf.message import DecodeError
 from prometheus_client import Counter, Gauge
 
 from gateway.live.coins import CoinList
 from gateway.live.connection import text_frames
 from gateway.live.fanout import Chunk, ClientFanout
-from gateway.transcode.ticks import TickWriter
+from gateway.transcode import ticks
+from gateway.transcode.ticks import MEMBERS, TickWriter
 from mesh.service.backoff import backoff
 from mesh.service.logs import LogThrottle
 from mesh.service.rpc import authorization
 from mesh.values.symbols import name_of
+from tickcodec.ticks import FoundBatch, TickFrames
 from tickmesh.v1 import signal_pb2
-
-if TYPE_CHECKING:
-    from tickmesh.v1.signal_pb2_grpc import SignalServiceAsyncStub  # only the types know it
 
 log = logging.getLogger("gateway.live.signal_feed")
 
@@ -34,6 +34,8 @@ UNWOKEN_S = 10.0
 """After so long the stream is tried without a word from signal."""
 CHUNK_TRADES = 128
 """Trades in one chunk at most, some 40 KB: what a full queue loses at once."""
+_WATCH = "/tickmesh.v1.SignalService/Watch"
+_NOTHING_TOLD = (-1, -1)
 
 LIVE = Gauge("tickmesh_gateway_stream_live", "1 while the stream of trades from signal is live, else 0")
 ENDS = Counter("tickmesh_gateway_stream_ends_total", "times the stream from signal ended or could not be opened")
@@ -51,11 +53,16 @@ def lagged(missed: int, **members: object) -> Chunk:
     return replace(control("lagged", missed=missed, **members), missed=missed)
 
 
+@lru_cache(maxsize=4096)
+def _head(symbol: str, name: str, venue: str) -> bytes:
+    return ticks.head(symbol, name, venue).encode()
+
+
 class SignalFeed:
     """Follows `SignalService.Watch` for all symbols and feeds a fan-out.
 
     Args:
-        signal: SignalService.
+        signal: channel to SignalService.
         fanout: who gets the trades, and also selections, losses and outages.
         coins: their names.
         serving: returns as soon as signal serves.
@@ -66,7 +73,7 @@ class SignalFeed:
 
     def __init__(
         self,
-        signal: SignalServiceAsyncStub,
+        signal: grpc.aio.Channel,
         fanout: ClientFanout,
         *,
         coins: CoinList,
@@ -74,13 +81,17 @@ class SignalFeed:
         write: Callable[[], None],
         token: str | None = None,
     ) -> None:
-        self._signal = signal
+        # Its answers stay bytes: most are only carried, which C++ does.
+        self._watch: grpc.aio.UnaryStreamMultiCallable[signal_pb2.WatchRequest, bytes] = signal.unary_stream(
+            _WATCH, request_serializer=signal_pb2.WatchRequest.SerializeToString
+        )
         self._coins = coins
         self._serving = serving
         self._metadata = authorization(token)
         self._fanout = fanout
         self._write = write
         self._ticks = TickWriter()
+        self._frames = TickFrames(MEMBERS, max_rows=CHUNK_TRADES)
         self._names: dict[str, str] = {}
         self._told: dict[tuple[str, str], tuple[int, int]] = {}  # id and time of the last trade of a venue and symbol
         self._live = asyncio.Event()
@@ -111,15 +122,12 @@ class SignalFeed:
             while True:
                 try:
                     request = signal_pb2.WatchRequest(all_symbols=True, coalesce=True)
-                    async for response in self._signal.Watch(request, metadata=self._metadata):
+                    async for response in self._watch(request, metadata=self._metadata):
                         if not self._live.is_set():
                             await self._come_alive()
                             delays = backoff(first_s=0.05, max_s=5.0)
-                        if response is None:  # so grpc gives an answer that it cannot decode
-                            self._leave_out("an answer of signal")
-                        else:
-                            self._take(response)
-                            self._write()
+                        self._take(response)
+                        self._write()
                     reason = "the stream ended"
                 except grpc.aio.AioRpcError as exc:
                     reason = f"{exc.code().name}: {exc.details()}"
@@ -159,7 +167,37 @@ class SignalFeed:
             self._write()
         self._live.clear()
 
-    def _take(self, response: signal_pb2.WatchResponse) -> None:
+    def _take(self, response: bytes) -> None:
+        batches = self._frames.find(response)
+        if batches is None:
+            try:
+                self._take_event(signal_pb2.WatchResponse.FromString(response))
+            except DecodeError as exc:
+                self._leave_out("an answer of signal", exc)
+            return
+        for batch in batches:
+            if self._fanout.wanted(batch.symbol) and not self._publish_found(response, batch):
+                self._publish(signal_pb2.SignalBatch.FromString(response[batch.at : batch.at + batch.size]))
+
+    def _publish_found(self, response: bytes, batch: FoundBatch) -> bool:
+        """Publish a batch as it is usually found; nothing of one that was told in part or cannot be written in C++."""
+        key, symbol = (batch.venue, batch.symbol), batch.symbol
+        if batch.first_id <= self._told.get(key, _NOTHING_TOLD)[0]:
+            return False
+        head = _head(symbol, self._names.get(symbol) or name_of(symbol), batch.venue)
+        arrived_s = monotonic()
+        chunks = []
+        for first in range(0, batch.rows, CHUNK_TRADES):
+            rows = min(CHUNK_TRADES, batch.rows - first)
+            if (frames := self._frames.write(response, batch, head, first=first, rows=rows)) is None:
+                return False
+            chunks.append(Chunk(frames, trades=rows, arrived_s=arrived_s))
+        self._told[key] = batch.last_id, batch.last_us
+        for chunk in chunks:
+            self._fanout.publish(symbol, chunk)
+        return True
+
+    def _take_event(self, response: signal_pb2.WatchResponse) -> None:
         event = response.WhichOneof("event")
         if event == "batches":
             for batch in response.batches.batches:
@@ -201,7 +239,7 @@ class SignalFeed:
         """
         trade_ids, time_us = batch.trades.trade_id, batch.trades.time_us
         key = batch.trades.venue, batch.trades.symbol
-        told_id, told_us = self._told.get(key, (-1, -1))
+        told_id, told_us = self._told.get(key, _NOTHING_TOLD)
         count = bisect_right(trade_ids, told_id) if trade_ids[0] <= told_id else 0
         if count and time_us[count - 1] > told_us:
             count = 0

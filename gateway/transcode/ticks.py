@@ -1,5 +1,7 @@
 """A batch of trades with their signals -> one JSON object a trade, as `/ws` sends them.
 
+`tickcodec.ticks` writes what is usual in C++; what it leaves, and what it is held to, is written here.
+
     {"symbol":"btcusdt","name":"Bitcoin (BTC)","venue":"sim","price":61837.63,"quantity":0.00042,"trade_id":7,
      "timestamp":"2024-01-31T12:34:56.789Z","side":"BUY","moving_average":61836.9,"high":61840,"low":61830.01,
      "window_high":61838,"window_low":61836,"count":7,"volume":0.031,"open":61835,"vwap":61836.2,
@@ -13,6 +15,7 @@ kept. Which signals go out is said where they are declared (`mesh.values.signals
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 from itertools import chain
 from operator import attrgetter
 from typing import cast
@@ -25,6 +28,7 @@ from gateway.transcode.times import format_seconds
 from mesh.values import epochs
 from mesh.values.fixed import format_e8
 from mesh.values.signals import SIGNALS
+from tickcodec.ticks import DOUBLE, E8, INTEGER, Member
 from tickmesh.v1.signal_pb2 import GetStatsResponse, SignalBatch
 
 _KEPT_TEXTS = 32_768
@@ -34,6 +38,15 @@ _STATS = GetStatsResponse.DESCRIPTOR.fields_by_name
 _LIVE = sorted((signal for signal in SIGNALS if signal.live), key=lambda signal: _STATS[signal.stats_name].number)
 _FLOATS = [signal.name for signal in _LIVE if signal.dtype.kind == "f"]
 _INTEGERS = [signal.name for signal in _LIVE if signal.name not in _FLOATS]
+MEMBERS = [
+    Member(
+        f',"{public_name(_STATS[signal.stats_name])}":',
+        SignalBatch.DESCRIPTOR.fields_by_name[signal.name].number,
+        DOUBLE if signal.dtype.kind == "f" else E8 if signal.name.endswith(E8_SUFFIX) else INTEGER,
+    )
+    for signal in _LIVE
+]
+"""The signals of a trade, for `tickcodec.ticks.TickFrames`."""
 _floats_of, _integers_of = attrgetter(*_FLOATS), attrgetter(*_INTEGERS)
 
 
@@ -87,10 +100,12 @@ class TickWriter:
             name: the symbol's name for people.
 
         Raises:
-            ValueError: columns of different lengths.
+            ValueError: no trade, or columns of different lengths.
 
         """
         trades = batch.trades
+        if not trades.trade_id:
+            raise ValueError("a batch without a trade")
         rows = zip(
             trades.price_e8[:],
             trades.quantity_e8[:],
@@ -101,8 +116,20 @@ class TickWriter:
             *_numbers(len(trades.price_e8), *_floats_of(batch)),
             strict=True,
         )
-        head = f'{{"symbol":{_text(trades.symbol)},"name":{_text(name)},"venue":{_text(trades.venue)},"price":'
-        return _write_rows(head, self._e8, self._times, rows)
+        return _write_rows(head(trades.symbol, name, trades.venue), self._e8, self._times, rows)
+
+
+@lru_cache(maxsize=4096)
+def head(symbol: str, name: str, venue: str) -> str:
+    """Return what stands before a trade's price.
+
+    Args:
+        symbol: in lower case.
+        name: the symbol's name for people.
+        venue: of the trade.
+
+    """
+    return f'{{"symbol":{_text(symbol)},"name":{_text(name)},"venue":{_text(venue)},"price":'
 
 
 def _ids(keys: Sequence[int]) -> Sequence[object]:

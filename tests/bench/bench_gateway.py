@@ -15,7 +15,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from statistics import median, quantiles
@@ -27,7 +27,7 @@ import websockets
 
 from gateway.live.connection import text_frames
 from gateway.transcode import json
-from gateway.transcode.ticks import TickWriter
+from gateway.transcode.ticks import MEMBERS, TickWriter, head
 from tests.fixtures.gateway import (
     SmallSignal,
     SmallStore,
@@ -36,6 +36,7 @@ from tests.fixtures.gateway import (
     running_store,
     serving_health,
 )
+from tickcodec.ticks import TickFrames
 from tickmesh.v1 import signal_pb2, store_pb2, trade_pb2
 
 ROOT = Path(__file__).parents[2]
@@ -274,6 +275,30 @@ def _written_s(some: list[signal_pb2.SignalBatch], ticks: TickWriter | None = No
     return time.process_time() - started_s
 
 
+def _in_python() -> Callable[[bytes], object]:
+    ticks = TickWriter()
+    return lambda response: text_frames(
+        ticks.write(signal_pb2.WatchResponse.FromString(response).batch, "Bitcoin (BTC)")
+    )
+
+
+def _in_cpp() -> Callable[[bytes], object]:
+    frames, before = TickFrames(MEMBERS, max_rows=128), head("btcusdt", "Bitcoin (BTC)", "sim").encode()
+
+    def write(response: bytes) -> object:
+        [found] = frames.find(response) or []
+        return frames.write(response, found, before, first=0, rows=found.rows)
+
+    return write
+
+
+def _repeated_s(write: Callable[[bytes], object], response: bytes, times: int) -> float:
+    started_s = time.process_time()
+    for _ in range(times):
+        write(response)
+    return time.process_time() - started_s
+
+
 def writing() -> None:
     for count in (1, 16, 128):
         plain, small = (
@@ -288,6 +313,14 @@ def writing() -> None:
         ticks = TickWriter()
         cold_us, warm_us = (_written_s(some, ticks) / len(some) / count * 1e6 for _ in range(2))
         print(f"  batches of {count:>4}: {cold_us:.2f} us a trade with new prices, {warm_us:.2f} with known ones")
+    for count in (1, 16, 128):
+        response = signal_pb2.WatchResponse(batch=batch("btcusdt", 1, count)).SerializeToString()
+        times = max(16_384 // count, 1)
+        python_s, native_s = (_repeated_s(write, response, times) for write in (_in_python(), _in_cpp()))
+        print(
+            f"  batches of {count:>4}, an answer to frames: {native_s / times / count * 1e6:.2f} us a trade in C++, "
+            f"{python_s / times / count * 1e6:.2f} in Python"
+        )
     encode = json.encoder(store_pb2.ListTradesResponse.DESCRIPTOR)
     trades = [trade_pb2.Trade(symbol="btcusdt", venue="sim", trade_id=n, price_e8=n * 10**6) for n in range(1000)]
     page = store_pb2.ListTradesResponse(trades=trades)

@@ -76,12 +76,13 @@ expected = [1.5, 1.75, (2**62 + 25_000_000) / 1e8, 2**63 / 1e8]  # of the last t
 
 FOLLOWED = """
 import asyncio, json
-from gateway.transcode.ticks import TickWriter
+from gateway.transcode.ticks import MEMBERS, TickWriter
 from mesh.bus import wire
 from signalsvc.engine import Engine
 from signalsvc.rpc import SignalServicer, TokenBucket
 from signalsvc.selection import Selection
 from signalsvc.watchers import Watchers
+from tickcodec.ticks import TickFrames
 from tickmesh.v1 import control_pb2, signal_pb2
 
 engine = Engine(flow_window=2)
@@ -93,13 +94,18 @@ servicer = SignalServicer(
     engine, selection, Watchers(), select=None, reset=None, changes=TokenBucket(per_minute=60)
 )
 stats = asyncio.run(servicer.GetStats(signal_pb2.GetStatsRequest(), None))
-ticks = [json.loads(tick) for tick in TickWriter().write(signal_pb2.SignalBatch.FromString(payload), "Bitcoin")]
+batch = signal_pb2.SignalBatch.FromString(payload)
+texts = TickWriter().write(batch, "Bitcoin")
+ticks = [json.loads(text) for text in texts]
+frames, response = TickFrames(MEMBERS, max_rows=4), signal_pb2.WatchResponse(batch=batch).SerializeToString()
+written = frames.write(response, *frames.find(response), texts[0].partition(b"61837.63")[0], first=0, rows=1)
 
 assert signals.window_volume.tolist() == expected, signals.window_volume
 assert wire.decode_signals(payload).window_volume.tolist() == expected
 assert stats.window_volume == expected[-1] and stats.flow_imbalance == 0, stats
 assert [tick["window_volume"] for tick in ticks] == expected, ticks
 assert list(ticks[0])[-1] == "window_volume"
+assert written[4:] == texts[0], written
 restored = Engine(flow_window=2)
 restored.restore(engine.entries())
 assert restored.latest("sim", "btcusdt").signals["window_volume"] == expected[-1]
@@ -141,7 +147,7 @@ print(LIBRARY.path)
 
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a copy of the tree with one more signal: generated anew, its libsignal compiled."""
+    """Return a copy of the tree with one more signal: generated anew, its libraries compiled."""
     compiler = shutil.which("g++")
     if compiler is None:
         pytest.skip("no g++ to build libsignal with")
@@ -158,6 +164,9 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     flags = ["-std=c++17", "-O1", "-shared", "-fPIC", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"]
     source, include = tree / "libsignal" / "src" / "libsignal.cpp", f"-I{tree / 'libsignal' / 'include'}"
     subprocess.run([compiler, *flags, include, "-o", built / "libsignal.so", source], check=True)
+    codec = tree / "libsignal" / "codec"
+    sources = sorted((codec / "src").glob("*.cpp"))
+    subprocess.run([compiler, *flags, f"-I{codec / 'include'}", "-o", built / "libtickcodec.so", *sources], check=True)
     return tree
 
 
@@ -169,7 +178,9 @@ def run(tree: Path, library: Path, code: str, *, cwd: Path | None = None) -> str
     # -S: no .pth file, so that the installed tickmesh, which is links to the tree, is not found.
     found = subprocess.run(
         [sys.executable, "-S", "-c", code],
-        env=os.environ | {"PYTHONPATH": path, "LIBSIGNAL_PATH": str(library)},
+        env=os.environ
+        | {"PYTHONPATH": path, "LIBSIGNAL_PATH": str(library)}
+        | {"TICKCODEC_PATH": str(library.parent / "libtickcodec.so")},
         cwd=cwd or tree,
         capture_output=True,
         text=True,

@@ -23,10 +23,10 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from gateway.__main__ import listen, main
 from gateway.live.endpoint import MAX_BYTES, MAX_CLIENTS
 from gateway.settings import GatewaySettings
-from gateway.transcode.ticks import TickWriter
 from mesh.service.lifecycle import Stop
 from tests.fixtures.gateway import SmallSignal, batch, receive, receive_ids, running_signal, serving_health
 from tests.fixtures.waiting import eventually
+from tickcodec.ticks import TickFrames
 
 ROOT = Path(__file__).parents[2]
 HANDSHAKE = (
@@ -111,10 +111,10 @@ async def test_it_is_up_while_nobody_is_behind_it() -> None:
 async def test_a_mistake_in_the_stream_ends_the_process_instead_of_leaving_everybody_without_trades(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def broken(*_: object) -> list[bytes]:
+    def broken(*_: object, **__: object) -> bytes:
         raise RuntimeError("a mistake")
 
-    monkeypatch.setattr(TickWriter, "write", broken)
+    monkeypatch.setattr(TickFrames, "write", broken)
     caplog.set_level("INFO")
     small = SmallSignal()
     async with running_signal(small, serving_health()) as signal_port:

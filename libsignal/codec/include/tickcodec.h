@@ -71,6 +71,57 @@ typedef struct tickcodec_frames {
  * venue is too long, or the struct has another size. */
 TICKCODEC_API int tickcodec_read_frames(tickcodec_frames *call, const char *text, size_t size, size_t frames);
 
+/* --- ticks: what signal sends -> the messages of /ws ------------------------------------------------------------- */
+
+/* A tickmesh.v1.SignalBatch of at least one trade, all of whose trades' columns have the same length. */
+typedef struct tickcodec_batch {
+    int64_t at; /* where in the response it stands */
+    int64_t size;
+    int64_t venue_at; /* likewise */
+    int64_t venue_size;
+    int64_t symbol_at; /* likewise */
+    int64_t symbol_size;
+    int64_t rows;
+    int64_t first_id; /* of the first row */
+    int64_t last_id;  /* of the last row */
+    int64_t last_us;  /* the time of the last row */
+} tickcodec_batch;
+
+/* Find the batches of a serialized tickmesh.v1.WatchResponse. Returns 0, or 1 when it holds anything else, more than
+ * `max_batches`, or what cannot be read. */
+TICKCODEC_API int tickcodec_find_batches(const uint8_t *response, size_t size, tickcodec_batch *batches, size_t max_batches, size_t *count);
+
+/* What a member of the JSON is written as. */
+#define TICKCODEC_E8 0      /* sfixed64, scaled by 1e8: a plain decimal number */
+#define TICKCODEC_INTEGER 1 /* sfixed64 */
+#define TICKCODEC_DOUBLE 2  /* double: the fewest digits that read back as it, no exponent; null for NaN and infinities */
+
+/* A member of the JSON: a column of SignalBatch. */
+typedef struct tickcodec_member {
+    const char *key; /* what stands before the number: `,"high":` */
+    size_t key_size;
+    size_t field; /* the column's number in SignalBatch, below 64 */
+    int64_t kind;
+} tickcodec_member;
+
+/* One call's room and results. */
+typedef struct tickcodec_ticks {
+    size_t struct_size;
+    const tickcodec_member *members; /* in the order in which they are written */
+    size_t member_count;
+    const char *head; /* what stands before a trade's price: `{"symbol":"btcusdt","name":"Bitcoin (BTC)","venue":"sim","price":` */
+    size_t head_size;
+    uint8_t *out;
+    size_t out_size;
+    size_t written;
+} tickcodec_ticks;
+
+/* Write `rows` trades of a batch that was found in a response, from row `first` on: each as one JSON object in one text
+ * frame of a WebSocket server. Returns 0, or 1 when nothing is to be used: a column is missing or has another length than the
+ * trades', an id is negative, a time not between 1970 and 9999, there is too little room (a row wants as much as its
+ * longest numbers may need), or the struct has another size. */
+TICKCODEC_API int tickcodec_write_ticks(tickcodec_ticks *call, const uint8_t *response, const tickcodec_batch *batch, size_t first, size_t rows);
+
 #ifdef __cplusplus
 }
 #endif

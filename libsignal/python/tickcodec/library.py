@@ -14,11 +14,14 @@ from mesh.service import shared_library
 
 ABI_VERSION = 1
 FRAME_BYTES = 184
+E8, INTEGER, DOUBLE = 0, 1, 2
 
 PROTOTYPES: dict[str, tuple[Any, list[Any]]] = {
     "tickcodec_abi_version": (c_int, []),
-    # Really POINTER(_Frames): a plain address takes half the time to hand over.
+    # Really pointers to structs: a plain address takes half the time to hand over.
     "tickcodec_read_frames": (c_int, [c_void_p, c_char_p, c_size_t, c_size_t]),
+    "tickcodec_find_batches": (c_int, [c_char_p, c_size_t, c_void_p, c_size_t, c_void_p]),
+    "tickcodec_write_ticks": (c_int, [c_void_p, c_char_p, c_void_p, c_size_t, c_size_t]),
 }
 """Every function of the header: its restype and argtypes."""
 

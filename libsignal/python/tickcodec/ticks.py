@@ -1,0 +1,163 @@
+"""What signal sends -> the messages of `/ws`, each in its WebSocket frame, for batches as they nearly always are."""
+
+from __future__ import annotations
+
+import ctypes
+import struct
+from collections.abc import Sequence
+from ctypes import POINTER, addressof, byref, c_char_p, c_int64, c_size_t, c_void_p, string_at
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, ClassVar
+
+from tickcodec.library import DOUBLE, E8, INTEGER, LIBRARY
+
+__all__ = ["DOUBLE", "E8", "INTEGER", "FoundBatch", "Member", "TickFrames"]
+
+_MAX_BATCHES = 1024
+_ROW_BYTES = 1024
+"""Room for a row; it usually takes 400."""
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A member of the JSON: a column of `SignalBatch`.
+
+    Attributes:
+        key: what stands before the number: `,"high":`.
+        field: the column's number in `SignalBatch`.
+        kind: `E8`, `INTEGER` or `DOUBLE`.
+
+    """
+
+    key: str
+    field: int
+    kind: int
+
+
+@dataclass(slots=True)
+class FoundBatch:
+    """A `tickmesh.v1.SignalBatch` in a serialized `WatchResponse`, and what is asked of its trades first.
+
+    Attributes:
+        place: which of the batches of the response it is.
+        at: where in the response it stands.
+        size: its bytes.
+        venue: as the batch has it.
+        symbol: likewise.
+        rows: how many trades there are, at least 1.
+        first_id: the id of the first one.
+        last_id: the id of the last one.
+        last_us: the time of the last one, in microseconds since 1970.
+
+    """
+
+    place: int
+    at: int
+    size: int
+    venue: str
+    symbol: str
+    rows: int
+    first_id: int
+    last_id: int
+    last_us: int
+
+
+class _Member(ctypes.Structure):
+    """`tickcodec_member`."""
+
+    _fields_: ClassVar[Sequence[tuple[str, Any]]] = (
+        ("key", c_char_p),
+        ("key_size", c_size_t),
+        ("field", c_size_t),
+        ("kind", c_int64),
+    )
+
+
+class _Ticks(ctypes.Structure):
+    """`tickcodec_ticks`."""
+
+    _fields_: ClassVar[Sequence[tuple[str, Any]]] = (
+        ("struct_size", c_size_t),
+        ("members", POINTER(_Member)),
+        ("member_count", c_size_t),
+        ("head", c_char_p),
+        ("head_size", c_size_t),
+        ("out", c_void_p),
+        ("out_size", c_size_t),
+        ("written", c_size_t),
+    )
+
+
+class TickFrames:
+    """Writes the trades of batches as text frames; not to be called by two threads at once.
+
+    Args:
+        members: of the JSON, behind the trade's own, in order.
+        max_rows: how many trades a call may write.
+
+    """
+
+    def __init__(self, members: Sequence[Member], *, max_rows: int) -> None:
+        keys = [member.key.encode() for member in members]
+        self._members = (_Member * len(keys))(
+            *(_Member(key, len(key), member.field, member.kind) for key, member in zip(keys, members, strict=True))
+        )
+        self._out = ctypes.create_string_buffer(_ROW_BYTES * max_rows)
+        self._ticks = _Ticks(
+            struct_size=ctypes.sizeof(_Ticks),
+            members=self._members,
+            member_count=len(keys),
+            out=addressof(self._out),
+            out_size=len(self._out),
+        )
+        self._ticks_at, self._out_at = addressof(self._ticks), addressof(self._out)
+        self._batches = ctypes.create_string_buffer(_BATCH_BYTES * _MAX_BATCHES)
+        self._batches_at = addressof(self._batches)
+        self._count = c_size_t()
+        self._count_at = byref(self._count)
+
+    def find(self, response: bytes) -> list[FoundBatch] | None:
+        """Return the batches of a serialized `WatchResponse`; None when it has anything else or cannot be read."""
+        if _find_batches(response, len(response), self._batches_at, _MAX_BATCHES, self._count_at):
+            return None
+        found = []
+        for place in range(self._count.value):
+            at, size, venue_at, venue_size, symbol_at, symbol_size, *numbers = _unpack(
+                self._batches, place * _BATCH_BYTES
+            )
+            try:
+                venue = _text(response[venue_at : venue_at + venue_size])
+                symbol = _text(response[symbol_at : symbol_at + symbol_size])
+            except UnicodeDecodeError:
+                return None
+            found.append(FoundBatch(place, at, size, venue, symbol, *numbers))
+        return found
+
+    def write(self, response: bytes, batch: FoundBatch, head: bytes, *, first: int, rows: int) -> bytes | None:
+        """Return some trades as text frames, one each; None when they cannot be written here.
+
+        Args:
+            response: that `find` was given last.
+            batch: one that it found.
+            head: what stands before a price: `{"symbol":"btcusdt","name":"Bitcoin (BTC)","venue":"sim","price":`.
+            first: the first row to write.
+            rows: how many, at most `max_rows`.
+
+        """
+        ticks = self._ticks
+        ticks.head, ticks.head_size = head, len(head)
+        if _write_ticks(self._ticks_at, response, self._batches_at + batch.place * _BATCH_BYTES, first, rows):
+            return None
+        return string_at(self._out_at, ticks.written)
+
+
+@lru_cache(maxsize=4096)
+def _text(value: bytes) -> str:
+    return value.decode()
+
+
+_batch = struct.Struct("=10q")  # tickcodec_batch
+_unpack, _BATCH_BYTES = _batch.unpack_from, _batch.size
+_find_batches = LIBRARY.holding_gil.tickcodec_find_batches
+_write_ticks = LIBRARY.holding_gil.tickcodec_write_ticks
