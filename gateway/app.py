@@ -21,20 +21,20 @@ from prometheus_client import CONTENT_TYPE_LATEST, Counter, generate_latest
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
+from starlette.routing import Match, WebSocketRoute
 from starlette.routing import Route as StarletteRoute
-from starlette.routing import WebSocketRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
 from gateway import access, manual
-from gateway.errors import BadInput, HttpError, refusal_body
+from gateway.errors import BadInput, refusal_body
 from gateway.live.endpoint import MAX_BYTES, WebSocketEndpoint
 from gateway.live.endpoint import unknown_path as unknown_websocket
 from gateway.live.fanout import ClientLimits
 from gateway.mesh_status import StatusCollector
 from gateway.resource import JSON, Handler, Resource, read_body, refusal
 from gateway.transcode import comments, docs, json, openapi
-from gateway.transcode.rules import NEXT_PAGE_TOKEN, Route, routes
+from gateway.transcode.rules import NEXT_PAGE_TOKEN, Route, Template, routes
 from gateway.upstreams import CALL_LIMIT_S, Call, UpstreamError, Upstreams
 from mesh.service.wrong_tokens import WrongTokens, too_many
 from tickmesh.v1 import signal_pb2, status_pb2, store_pb2
@@ -101,8 +101,11 @@ def create_app(
         call = mesh_status.call if route.method.containing_service is STATUS_SERVICE else upstreams.call(route)
         answers.setdefault(route.template.text, {})[route.verb] = _transcoded(route, call)
     own = _own_answers(websockets, upstreams, mesh_status, document)
-    for path, by_verb in (own | answers).items():
-        app.router.routes.append(StarletteRoute(_starlette_path(path, found), Resource(path, by_verb)))
+    for path, by_verb in own.items():
+        app.router.routes.append(StarletteRoute(path, Resource(path, by_verb)))
+    templates = {route.template.text: route.template for route in found}
+    for path, by_verb in answers.items():
+        app.router.routes.append(_TemplateRoute(templates[path], Resource(path, by_verb)))
     app.router.routes.append(WebSocketRoute("/ws", websockets.serve))
     app.router.routes.append(WebSocketRoute("/{path:path}", unknown_websocket))
     known_paths = [*answers, *own, "/ws"]
@@ -126,8 +129,7 @@ def _transcoded(route: Route, call: Call) -> Handler:
         except ValueError as exc:
             raise BadInput(f"query cannot be read: {exc}") from exc
         variables = route.template.match(request.scope["path"])
-        if variables is None:
-            raise HttpError(404, f"nothing is at {request.scope['path'][:80]!r}, expected {route.template.text}")
+        assert variables is not None, "the route takes no other path"
         body = await read_body(request) if route.body else b""
         try:
             message = await call(route.request(variables, pairs, body))
@@ -201,10 +203,17 @@ def readiness(health: Mapping[str, str], *, flowing: bool | None, warnings: Sequ
     return 503, msgspec.json.encode({"status": "not ready"} | body | error)
 
 
-def _starlette_path(path: str, found: tuple[Route, ...]) -> str:
-    # Starlette only has to bring the request here; what fits where, the template knows.
-    template = next((route.template for route in found if route.template.text == path), None)
-    return path if template is None else template.loose
+class _TemplateRoute(StarletteRoute):
+    """Takes only paths that fit the template: `/a/{b}` has to leave `/a/1/next` to the route that is about it."""
+
+    def __init__(self, template: Template, app: Resource) -> None:
+        super().__init__(template.loose, app)
+        self._template = template
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        if self._template.match(scope["path"]) is None:
+            return Match.NONE, {}
+        return super().matches(scope)
 
 
 # --- the one door that every request and every WebSocket comes through ------------------------------------------------

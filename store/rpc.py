@@ -12,8 +12,8 @@ from store.catalog_view import CatalogView
 from store.database import Database, fetch_all, fetch_dicts
 from store.queries import candles, sql, trades
 from store.queries.coverage import read_coverage
-from store.queries.fields import read_symbol, read_venue
-from store.queries.trade_by_id import read_trade
+from store.queries.fields import read_size, read_symbol, read_venue
+from store.queries.trade_by_id import read_next_trades, read_trade
 from tickmesh.v1 import store_pb2, store_pb2_grpc, trade_pb2
 
 
@@ -54,6 +54,21 @@ class StoreServicer(store_pb2_grpc.StoreServiceServicer):
         epoch = request.epoch if request.HasField("epoch") else None
         row = await read_trade(self._database, venue, symbol, request.trade_id, epoch=epoch)
         return store_pb2.GetTradeResponse(trade=_trade(row, venue, symbol))
+
+    async def ListNextTrades(  # noqa: N802
+        self, request: store_pb2.ListNextTradesRequest, context: Any
+    ) -> store_pb2.ListNextTradesResponse:
+        symbol = read_symbol(request.symbol) or self._catalog.symbol
+        venue = read_venue(request.venue) or await self._venue()
+        limit = read_size(request, default=trades.DEFAULT_SIZE)
+        rows, newest = await read_next_trades(
+            self._database, venue, symbol, request.trade_id, epoch=request.epoch, limit=limit
+        )
+        return store_pb2.ListNextTradesResponse(
+            trades=[_trade(row, venue, symbol) for row in rows],
+            newest_trade_id=epochs.venue_id(newest),
+            newest_epoch=epochs.epoch_of(newest),
+        )
 
     async def ListCandles(  # noqa: N802
         self, request: store_pb2.ListCandlesRequest, context: Any

@@ -51,7 +51,11 @@ def read_times(request: store_pb2.ListTradesRequest | store_pb2.ListCandlesReque
     return start_us, end_us
 
 
-def read_size(request: store_pb2.ListTradesRequest | store_pb2.ListCandlesRequest, *, default: int) -> int:
+def read_size(
+    request: store_pb2.ListTradesRequest | store_pb2.ListNextTradesRequest | store_pb2.ListCandlesRequest,
+    *,
+    default: int,
+) -> int:
     """Return how many rows a page may have, at most MAX_SIZE.
 
     `page_size` is the documented name. `limit` means the same and counts where that is 0.

@@ -8,7 +8,7 @@ from mesh.values.candles import INDICATORS
 
 
 class TradeRow(NamedTuple):
-    """A row of LIST_TRADES, TRADE_NEAR_CANDLES and TRADE_ANYWHERE."""
+    """A row of every statement about trades."""
 
     trade_id: int
     price_e8: int
@@ -32,26 +32,54 @@ LIMIT %(limit)s
 """
 
 
-def _narrowed(interval: str, bounds: str) -> str:
+def _narrowed(interval: str, bounds: str, key: str) -> str:
     """Return the SQL of the times between which a trade's id lies, by the candles of an interval within bounds."""
     return f"""
-SELECT coalesce(max(time) FILTER (WHERE last_trade_id < %(id)s), (SELECT low FROM {bounds})) AS low,
-    coalesce(min(time) FILTER (WHERE first_trade_id > %(id)s), (SELECT high FROM {bounds})) AS high
+SELECT coalesce(max(time) FILTER (WHERE last_trade_id < {key}), (SELECT low FROM {bounds})) AS low,
+    coalesce(min(time) FILTER (WHERE first_trade_id > {key}), (SELECT high FROM {bounds})) AS high
 FROM candles
 WHERE venue = %(venue)s AND symbol = %(symbol)s AND interval = '{interval}'
     AND time >= (SELECT low FROM {bounds}) AND time < (SELECT high FROM {bounds})
 """
 
 
+def _minute_of(parameter: str) -> str:
+    """Return common table expressions, the last of which has the times `low` and `high` around an id's minute."""
+    key, day, hour, minute = f"%({parameter})s", f"{parameter}_day", f"{parameter}_hour", f"{parameter}_minute"
+    steps = (("1d", "ever", day), ("1h", day, hour), ("1m", hour, minute))
+    return ", ".join(f"{name} AS ({_narrowed(interval, bounds, key)})" for interval, bounds, name in steps)
+
+
+_EVER = "WITH ever AS (SELECT timestamptz '-infinity' AS low, timestamptz 'infinity' AS high)"
 # In: venue, symbol, id as a key. No index is on the id: the candles say which minute it lies in.
 TRADE_NEAR_CANDLES = f"""
-WITH ever AS (SELECT timestamptz '-infinity' AS low, timestamptz 'infinity' AS high),
-day AS ({_narrowed("1d", "ever")}), hour AS ({_narrowed("1h", "day")}), minute AS ({_narrowed("1m", "hour")})
+{_EVER}, {_minute_of("id")}
 {_SELECT_TRADES}
 WHERE venue = %(venue)s AND symbol = %(symbol)s AND trade_id = %(id)s
-    AND time >= (SELECT low FROM minute) AND time < (SELECT high FROM minute)
+    AND time >= (SELECT low FROM id_minute) AND time < (SELECT high FROM id_minute)
 """
 TRADE_ANYWHERE = f"{_SELECT_TRADES} WHERE venue = %(venue)s AND symbol = %(symbol)s AND trade_id = %(id)s"
+# In: venue, symbol, the first and the last id as keys.
+TRADES_NEAR_CANDLES = f"""
+{_EVER}, {_minute_of("first")}, {_minute_of("last")}
+{_SELECT_TRADES}
+WHERE venue = %(venue)s AND symbol = %(symbol)s AND trade_id BETWEEN %(first)s AND %(last)s
+    AND time >= (SELECT low FROM first_minute) AND time < (SELECT high FROM last_minute)
+ORDER BY trade_id
+"""
+TRADES_ANYWHERE = f"""{_SELECT_TRADES}
+WHERE venue = %(venue)s AND symbol = %(symbol)s AND trade_id BETWEEN %(first)s AND %(last)s ORDER BY trade_id
+"""
+# In: venue, symbol, an id as a key; limit. Out: the stored ranges above the id, rising; the first one may begin at it
+# or below.
+STORED_AFTER = """
+SELECT first_trade_id, last_trade_id FROM coverage
+WHERE venue = %(venue)s AND symbol = %(symbol)s AND last_trade_id > %(id)s AND first_trade_id >= coalesce((
+    SELECT first_trade_id FROM coverage
+    WHERE venue = %(venue)s AND symbol = %(symbol)s AND first_trade_id <= %(id)s ORDER BY first_trade_id DESC LIMIT 1
+), 0)
+ORDER BY first_trade_id LIMIT %(limit)s
+"""
 # In: venue, symbol, ids as keys. Out: for each of them in their order: the id, whether it is stored (NULL when no lower
 # one is), and the state of the hole that it belongs to, NULL when it belongs to none.
 LEDGER_OF_IDS = """

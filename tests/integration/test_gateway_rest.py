@@ -291,6 +291,14 @@ async def test_a_trade_by_its_id_is_the_trade_itself_and_an_unknown_one_says_why
     assert 'path="/api/trades/{symbol}/{trade_id}",status="404"' in text, "a label per path would never end"
 
 
+async def test_the_trades_after_an_id_are_a_page_with_rising_ids(gateway: Gateway) -> None:
+    found = (await gateway.http.get("/api/trades/ethusdt/247/next?page_size=2")).json()
+    assert [trade["trade_id"] for trade in found["trades"]] == [248, 249]
+    assert (found["newest_trade_id"], found["newest_epoch"]) == (250, 0)
+    assert (await gateway.http.get("/api/trades/ethusdt/-1/next")).status_code == 200
+    assert (gateway.store.asked.trade_id, gateway.store.asked.symbol) == (-1, "ethusdt")
+
+
 async def test_metrics_count_requests(gateway: Gateway) -> None:
     await gateway.http.get("/api/price")
     text = (await gateway.http.get("/metrics")).text

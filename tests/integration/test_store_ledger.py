@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import AsyncIterator, Callable
+from itertools import chain
 from typing import Any
 
 import grpc
@@ -75,6 +76,25 @@ async def trade_or_why(store: Service, trade_id: int, *, epoch: int | None = Non
             assert exc.code() is grpc.StatusCode.NOT_FOUND
             return exc.details() or ""
         return f"{trade.epoch}/{trade.trade_id}"
+
+
+async def following_ids(store: Service, trade_id: int, *, epoch: int = 0, page_size: int = 100) -> list[list[str]]:
+    """Walk from an id to the end as a client does, and return the ids of each page."""
+    pages: list[list[str]] = []
+    async with rpc.channel(store.address) as channel:
+        stub: Any = store_pb2_grpc.StoreServiceStub(channel)
+        while True:
+            request = store_pb2.ListNextTradesRequest(
+                symbol="btcusdt", venue="binance", trade_id=trade_id, epoch=epoch, page_size=page_size
+            )
+            response = await stub.ListNextTrades(request)
+            if not response.trades:
+                return pages
+            pages.append([f"{trade.epoch}/{trade.trade_id}" for trade in response.trades])
+            last = response.trades[-1]
+            trade_id, epoch = last.trade_id, last.epoch
+            at_the_end = (epoch, trade_id) == (response.newest_epoch, response.newest_trade_id)
+            assert at_the_end or len(response.trades) == page_size
 
 
 def ranges(coverage: store_pb2.GetCoverageResponse) -> list[tuple[int, int]]:
@@ -308,6 +328,69 @@ async def test_a_trade_is_found_by_its_id_in_open_and_closed_minutes_and_a_missi
         "not stored: OPEN: it is missing, and the mesh asks the venue for it"
     )
     assert (await trade_or_why(store, 401)).endswith("not stored: was never received; stored are ids up to 400")
+
+
+async def test_the_trades_after_an_id_come_in_the_order_of_ids_across_holes_and_epochs(
+    feeder: Feeder, store: Service, database_url: str
+) -> None:
+    old, new = columns(1, 100), columns(0, 30)
+    new = dataclasses.replace(new, trade_id=new.trade_id + epochs.IDS, time_us=new.time_us + 60_000_000)
+    await feeder.publish(old.rows(slice(0, 40)))
+    await feeder.publish(old.rows(slice(45, 100)))
+    await feeder.publish(new)
+    await until_coverage(store, lambda coverage: coverage.stored == 95 + 30)
+    first, second = [f"0/{n}" for n in range(1, 101) if not 41 <= n <= 45], [f"1/{n}" for n in range(30)]
+    for page_size in (7, 40, 1000):
+        pages = await following_ids(store, -1, page_size=page_size)
+        assert list(chain(*pages)) == first + second
+    assert await following_ids(store, 43, page_size=1000) == [first[40:] + second]  # an id that is not stored
+    assert await following_ids(store, 99) == [["0/100", *second]]
+    assert await following_ids(store, -1, epoch=1) == [second]
+    assert await following_ids(store, 29, epoch=1) == []
+
+    await feeder.repair(old.rows(slice(40, 45)))
+    await until_coverage(store, lambda coverage: coverage.stored == 130)
+    assert (await following_ids(store, 39, page_size=6))[0] == [f"0/{n}" for n in range(40, 46)]
+
+
+async def test_the_trades_after_an_id_are_each_there_once_whatever_their_times(
+    feeder: Feeder, store: Service, database_url: str
+) -> None:
+    spread = columns(1, 120)
+    time_us = MINUTE_US + np.arange(120, dtype=np.int64) * 6_000_000
+    time_us[50] = MINUTE_US + 11 * 3_600_000_000  # far from its neighbours'
+    await feeder.publish(dataclasses.replace(spread, time_us=time_us))
+    await until_coverage(store, lambda coverage: coverage.stored == 120)
+    await ask(database_url, "CREATE TABLE twice AS SELECT * FROM trades WHERE trade_id = 70")
+    await ask(database_url, "UPDATE twice SET time = time + interval '1 second'")
+    await ask(database_url, "INSERT INTO trades SELECT * FROM twice")
+    await ask(
+        database_url,
+        """INSERT INTO candles (venue, symbol, interval, time, open, high, low, close, volume, quote_volume,
+            taker_buy_volume, count, first_trade_id, last_trade_id, revision)
+        SELECT venue, symbol, '1m', date_bin('1 minute', time, timestamptz '1970-01-01 00:00:00+00'), 1, 1, 1, 1, 1, 1,
+            1, count(*), min(trade_id), max(trade_id), 0
+        FROM trades WHERE trade_id <> 51 GROUP BY 1, 2, 4 ON CONFLICT DO NOTHING""",
+    )
+    pages = await following_ids(store, 0, page_size=33)
+    assert list(chain(*pages)) == [f"0/{n}" for n in range(1, 121)]
+
+
+@pytest.mark.parametrize(
+    ("fields", "why"),
+    [
+        ({"trade_id": -2}, f"trade_id is -2, expected -1 to {epochs.IDS - 1}"),
+        ({"trade_id": epochs.IDS}, f"trade_id is {epochs.IDS}, expected -1 to {epochs.IDS - 1}"),
+        ({"epoch": 256}, "epoch is 256, expected 0 to 255"),
+        ({"page_size": -1}, "page_size is -1, expected 0 or more"),
+    ],
+)
+async def test_an_id_that_is_none_is_refused_by_name(store: Service, fields: dict[str, int], why: str) -> None:
+    async with rpc.channel(store.address) as channel:
+        stub: Any = store_pb2_grpc.StoreServiceStub(channel)
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await stub.ListNextTrades(store_pb2.ListNextTradesRequest(symbol="btcusdt", venue="binance", **fields))
+    assert (caught.value.code(), caught.value.details()) == (grpc.StatusCode.INVALID_ARGUMENT, why)
 
 
 async def test_coverage_says_what_is_followed_and_when_the_last_trade_was(feeder: Feeder, store: Service) -> None:

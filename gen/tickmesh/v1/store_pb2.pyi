@@ -193,6 +193,92 @@ class GetTradeResponse(_message.Message):
 Global___GetTradeResponse: _TypeAlias = GetTradeResponse  # noqa: Y015
 
 @_typing.final
+class ListNextTradesRequest(_message.Message):
+    """Which trades to list."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SYMBOL_FIELD_NUMBER: _builtins.int
+    TRADE_ID_FIELD_NUMBER: _builtins.int
+    EPOCH_FIELD_NUMBER: _builtins.int
+    VENUE_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
+    symbol: _builtins.str
+    """The symbol, in upper or lower case. Empty means the selected one."""
+    trade_id: _builtins.int
+    """The venue's own id of the trade that the page begins after, stored or not. -1 begins with the first trade of the
+    epoch.
+    """
+    epoch: _builtins.int
+    """The epoch of that id: how many times the venue had restarted the symbol's ids before the trade, usually 0."""
+    venue: _builtins.str
+    """The venue. Empty means the one that is followed now."""
+    page_size: _builtins.int
+    """The maximum number of trades in the page, 1 to 1000. 0 means 100; a larger number means 1000. The name `limit` is
+    accepted, too.
+    """
+    @_builtins.property
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
+    def limit(self) -> _builtins.int:
+        """Another name of `page_size`; used where that is 0."""
+
+    @limit.setter
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
+    def limit(self, value: _builtins.int) -> None:
+        """Another name of `page_size`; used where that is 0."""
+
+    def __init__(
+        self,
+        *,
+        symbol: _builtins.str = ...,
+        trade_id: _builtins.int = ...,
+        epoch: _builtins.int = ...,
+        venue: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        limit: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "limit", b"limit", "page_size", b"page_size", "symbol", b"symbol", "trade_id", b"trade_id", "venue", b"venue"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListNextTradesRequest: _TypeAlias = ListNextTradesRequest  # noqa: Y015
+
+@_typing.final
+class ListNextTradesResponse(_message.Message):
+    """A page of trades."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRADES_FIELD_NUMBER: _builtins.int
+    NEWEST_TRADE_ID_FIELD_NUMBER: _builtins.int
+    NEWEST_EPOCH_FIELD_NUMBER: _builtins.int
+    newest_trade_id: _builtins.int
+    """The highest id that is stored, of the newest epoch. -1 when no trade of the symbol is stored."""
+    newest_epoch: _builtins.int
+    """The epoch of `newest_trade_id`."""
+    @_builtins.property
+    def trades(self) -> _containers.RepeatedCompositeFieldContainer[_trade_pb2.Trade]:
+        """The trades, with rising ids. Those of a later epoch follow those of an earlier one."""
+
+    def __init__(
+        self,
+        *,
+        trades: _abc.Iterable[_trade_pb2.Trade] | None = ...,
+        newest_trade_id: _builtins.int = ...,
+        newest_epoch: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["newest_epoch", b"newest_epoch", "newest_trade_id", b"newest_trade_id", "trades", b"trades"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListNextTradesResponse: _TypeAlias = ListNextTradesResponse  # noqa: Y015
+
+@_typing.final
 class ListCandlesRequest(_message.Message):
     """Which candles to list."""
 

@@ -48,6 +48,11 @@ class StoreServiceStub:
                 request_serializer=tickmesh_dot_v1_dot_store__pb2.GetTradeRequest.SerializeToString,
                 response_deserializer=tickmesh_dot_v1_dot_store__pb2.GetTradeResponse.FromString,
                 _registered_method=True)
+        self.ListNextTrades = channel.unary_unary(
+                '/tickmesh.v1.StoreService/ListNextTrades',
+                request_serializer=tickmesh_dot_v1_dot_store__pb2.ListNextTradesRequest.SerializeToString,
+                response_deserializer=tickmesh_dot_v1_dot_store__pb2.ListNextTradesResponse.FromString,
+                _registered_method=True)
         self.ListCandles = channel.unary_unary(
                 '/tickmesh.v1.StoreService/ListCandles',
                 request_serializer=tickmesh_dot_v1_dot_store__pb2.ListCandlesRequest.SerializeToString,
@@ -88,6 +93,18 @@ class StoreServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListNextTrades(self, request, context):
+        """The trades that follow a trade, in the order of their ids.
+
+        For a program that goes on where it ended: the page begins after `trade_id` and `epoch`, and the next page after its
+        last trade. The page ends with `newest_trade_id` when nothing more is stored. Ids that are missing between two
+        trades are not stored: GetTrade says what the ledger knows of them. Trades that are stored later than their
+        neighbours are in the pages that are asked for from then on.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListCandles(self, request, context):
         """Closed candles with their indicators, oldest first, in pages (AIP-158).
 
@@ -122,6 +139,11 @@ def add_StoreServiceServicer_to_server(servicer, server):
                     servicer.GetTrade,
                     request_deserializer=tickmesh_dot_v1_dot_store__pb2.GetTradeRequest.FromString,
                     response_serializer=tickmesh_dot_v1_dot_store__pb2.GetTradeResponse.SerializeToString,
+            ),
+            'ListNextTrades': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListNextTrades,
+                    request_deserializer=tickmesh_dot_v1_dot_store__pb2.ListNextTradesRequest.FromString,
+                    response_serializer=tickmesh_dot_v1_dot_store__pb2.ListNextTradesResponse.SerializeToString,
             ),
             'ListCandles': grpc.unary_unary_rpc_method_handler(
                     servicer.ListCandles,
@@ -192,6 +214,33 @@ class StoreService:
             '/tickmesh.v1.StoreService/GetTrade',
             tickmesh_dot_v1_dot_store__pb2.GetTradeRequest.SerializeToString,
             tickmesh_dot_v1_dot_store__pb2.GetTradeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListNextTrades(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tickmesh.v1.StoreService/ListNextTrades',
+            tickmesh_dot_v1_dot_store__pb2.ListNextTradesRequest.SerializeToString,
+            tickmesh_dot_v1_dot_store__pb2.ListNextTradesResponse.FromString,
             options,
             channel_credentials,
             insecure,

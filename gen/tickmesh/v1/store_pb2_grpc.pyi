@@ -50,6 +50,14 @@ class StoreServiceStub:
     and asked for), `ABSENT`, `EXPIRED`, `LOST` (see `Hole.State`), or that the id was never received.
     `/api/trades/{symbol}/{trade_id}` returns the trade itself.
     """
+    ListNextTrades: _grpc.UnaryUnaryMultiCallable[_store_pb2.ListNextTradesRequest, _store_pb2.ListNextTradesResponse]
+    """The trades that follow a trade, in the order of their ids.
+
+    For a program that goes on where it ended: the page begins after `trade_id` and `epoch`, and the next page after its
+    last trade. The page ends with `newest_trade_id` when nothing more is stored. Ids that are missing between two
+    trades are not stored: GetTrade says what the ledger knows of them. Trades that are stored later than their
+    neighbours are in the pages that are asked for from then on.
+    """
     ListCandles: _grpc.UnaryUnaryMultiCallable[_store_pb2.ListCandlesRequest, _store_pb2.ListCandlesResponse]
     """Closed candles with their indicators, oldest first, in pages (AIP-158).
 
@@ -86,6 +94,14 @@ class StoreServiceAsyncStub(StoreServiceStub):
     The error for a trade that is not stored is NOT_FOUND. Its text says what the ledger knows of the id: `OPEN` (missing,
     and asked for), `ABSENT`, `EXPIRED`, `LOST` (see `Hole.State`), or that the id was never received.
     `/api/trades/{symbol}/{trade_id}` returns the trade itself.
+    """
+    ListNextTrades: _aio.UnaryUnaryMultiCallable[_store_pb2.ListNextTradesRequest, _store_pb2.ListNextTradesResponse]  # type: ignore[assignment]
+    """The trades that follow a trade, in the order of their ids.
+
+    For a program that goes on where it ended: the page begins after `trade_id` and `epoch`, and the next page after its
+    last trade. The page ends with `newest_trade_id` when nothing more is stored. Ids that are missing between two
+    trades are not stored: GetTrade says what the ledger knows of them. Trades that are stored later than their
+    neighbours are in the pages that are asked for from then on.
     """
     ListCandles: _aio.UnaryUnaryMultiCallable[_store_pb2.ListCandlesRequest, _store_pb2.ListCandlesResponse]  # type: ignore[assignment]
     """Closed candles with their indicators, oldest first, in pages (AIP-158).
@@ -132,6 +148,20 @@ class StoreServiceServicer(metaclass=_abc_1.ABCMeta):
         The error for a trade that is not stored is NOT_FOUND. Its text says what the ledger knows of the id: `OPEN` (missing,
         and asked for), `ABSENT`, `EXPIRED`, `LOST` (see `Hole.State`), or that the id was never received.
         `/api/trades/{symbol}/{trade_id}` returns the trade itself.
+        """
+
+    @_abc_1.abstractmethod
+    def ListNextTrades(
+        self,
+        request: _store_pb2.ListNextTradesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_store_pb2.ListNextTradesResponse, _abc.Awaitable[_store_pb2.ListNextTradesResponse]]:
+        """The trades that follow a trade, in the order of their ids.
+
+        For a program that goes on where it ended: the page begins after `trade_id` and `epoch`, and the next page after its
+        last trade. The page ends with `newest_trade_id` when nothing more is stored. Ids that are missing between two
+        trades are not stored: GetTrade says what the ledger knows of them. Trades that are stored later than their
+        neighbours are in the pages that are asked for from then on.
         """
 
     @_abc_1.abstractmethod
