@@ -8,6 +8,7 @@ ns a trade to encode, 8 instead of 55 to decode at batches of 256).
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from itertools import chain
 from typing import Any
@@ -20,7 +21,7 @@ from mesh.service.errors import BadMessage
 from mesh.values.candles import INTERVALS_US, Candle, ClosedCandles
 from mesh.values.fixed import format_scaled, parse_scaled
 from mesh.values.symbols import parse_symbol, parse_venue
-from mesh.values.trades import MAX_TRADE_ID, SignalColumns, TradeColumns, concatenate, refusal
+from mesh.values.trades import MAX_TRADE_ID, SignalColumns, TradeColumns, refusal
 from tickmesh.v1 import signal_pb2, trade_pb2
 
 _Field = descriptor_pb2.FieldDescriptorProto
@@ -96,6 +97,21 @@ _SAME_NAMES = tuple(
 )
 
 
+def length_delimited(number: int, content: bytes) -> bytes:
+    """Return a field of a serialized message.
+
+    Args:
+        number: of the field, 1 to 15.
+        content: a serialized message, or text in UTF-8.
+
+    """
+    head, size = [number << 3 | 2], len(content)
+    while size > 0x7F:
+        head.append(size & 0x7F | 0x80)
+        size >>= 7
+    return bytes((*head, size)) + content
+
+
 def encode_trades(trades: TradeColumns) -> bytes:
     """Return the bytes of a `tickmesh.v1.TradeBatch`."""
     length = len(trades)
@@ -135,22 +151,41 @@ def decode_trades(payload: bytes) -> TradeColumns:
     return _trades_of(twin)
 
 
-def encode_signals(*parts: SignalColumns) -> bytes:
-    """Return the bytes of one `tickmesh.v1.SignalBatch` of one symbol's consecutive batches.
+def encode_signals(signals: SignalColumns) -> bytes:
+    """Return the bytes of a `tickmesh.v1.SignalBatch`."""
+    twin = SignalTwin(raw_sequence=signals.raw_sequence, trades=_trade_twin(signals.trades))
+    return _put_together(twin, signals.packed(_SIGNAL_DTYPES), encode_candles(signals.candles))
+
+
+def encode_candles(candles: Iterable[Candle]) -> bytes:
+    """Return candles as they stand at the end of a serialized `tickmesh.v1.SignalBatch`."""
+    closed = SignalTwin()
+    for candle in candles:
+        _put_candle(candle, closed.candles.add())
+    return bytes(closed.SerializeToString(deterministic=True))
+
+
+def join_signals(payloads: Sequence[bytes]) -> bytes:
+    """Return one `tickmesh.v1.SignalBatch` of one symbol's consecutive ones, all as bytes.
 
     Its RAW sequence is that of the last one, its time of arrival that of the first.
     """
-    trades = concatenate([part.trades for part in parts])
-    twin = SignalTwin(raw_sequence=parts[-1].raw_sequence, trades=_trade_twin(trades))
-    pieces = [twin.SerializeToString(deterministic=True)]
-    columns = zip(*(part.packed(_SIGNAL_DTYPES) for part in parts), strict=True)
-    for head, column in zip(_heads(len(trades)), columns, strict=True):
-        pieces += (head, *column)
-    closed = SignalTwin()
-    for candle in chain.from_iterable(part.candles for part in parts):
-        _put_candle(candle, closed.candles.add())
-    pieces.append(closed.SerializeToString(deterministic=True))
-    return b"".join(pieces)
+    if len(payloads) == 1:
+        return payloads[0]
+    twins = [_signal_twin(payload) for payload in payloads]
+    head = SignalTwin(raw_sequence=twins[-1].raw_sequence, trades=twins[0].trades)
+    for name in _TRADE_DTYPES:
+        setattr(head.trades, name, b"".join([getattr(twin.trades, name) for twin in twins]))
+    columns = [b"".join([getattr(twin, name) for twin in twins]) for name in _SIGNAL_DTYPES]
+    closed = SignalTwin(candles=chain.from_iterable(twin.candles for twin in twins))
+    return _put_together(head, columns, closed.SerializeToString(deterministic=True))
+
+
+def _put_together(head: Any, columns: Iterable[bytes], candles: bytes) -> bytes:
+    pieces = [head.SerializeToString(deterministic=True)]
+    for name, column in zip(_heads(len(head.trades.trade_id) // 8), columns, strict=True):
+        pieces += (name, column)
+    return b"".join((*pieces, candles))
 
 
 def signal_bytes(signals: SignalColumns) -> int:

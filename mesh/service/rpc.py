@@ -164,9 +164,14 @@ class _Border(grpc.aio.ServerInterceptor):
             )
         if handler.unary_stream is not None:
             return grpc.unary_stream_rpc_method_handler(
-                _guarded_stream(method, handler.unary_stream), handler.request_deserializer, handler.response_serializer
+                _guarded_stream(method, handler.unary_stream), handler.request_deserializer, _serialized
             )
         return handler
+
+
+def _serialized(response: Any) -> bytes:
+    # What a stream gives as bytes is serialized already.
+    return response if type(response) is bytes else response.SerializeToString()
 
 
 def _refused(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from zlib import crc32
 
 import msgspec
@@ -77,6 +77,26 @@ class PackedColumns(SignalColumns):
             column = getattr(self._signals, name)
             object.__setattr__(self, name, column)
             return column
+
+
+class SignalMessage(NamedTuple):
+    """A batch's signals as they are sent, and what is asked of them next."""
+
+    venue: str
+    symbol: str
+    rows: int
+    """How many trades there are."""
+    first_id: int
+    last_id: int
+    payload: bytes
+    """A serialized `SignalBatch`."""
+
+    @classmethod
+    def of(cls, signals: SignalColumns) -> SignalMessage:
+        """Serialize a batch's signals."""
+        trades = signals.trades
+        first_id, last_id = int(trades.trade_id[0]), int(trades.trade_id[-1])
+        return cls(trades.venue, trades.symbol, len(trades), first_id, last_id, wire.encode_signals(signals))
 
 
 @dataclass(frozen=True, slots=True)

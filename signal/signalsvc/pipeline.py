@@ -28,8 +28,8 @@ from mesh.bus.reader import MAX_ACK_PENDING, Message, Reader, StreamReplacedErro
 from mesh.service.errors import BadMessage, NotReady
 from mesh.service.health import Health, State
 from mesh.service.lifecycle import Stop
-from mesh.values.trades import SignalColumns, refusal
-from signalsvc.engine import Engine, entry_name
+from mesh.values.trades import refusal
+from signalsvc.engine import Engine, SignalMessage, entry_name
 from signalsvc.selection import Selection
 from signalsvc.snapshots import Snapshots
 from signalsvc.watchers import Watchers
@@ -102,59 +102,53 @@ class PublishedIds:
         unknown = -1 if self._whole else 2**63
         return [name for name, id_ in known.items() if id_ > self._by_entry.get(name, unknown)]
 
-    def rest(self, signals: SignalColumns) -> SignalColumns | None:
+    def rest(self, message: SignalMessage) -> SignalMessage | None:
         """Return the rows that are not published yet; None when all are."""
-        ids = signals.trades.trade_id
-        last_id = self.last_ids.get((signals.trades.venue, signals.trades.symbol), -1)
-        if ids[0] > last_id:
-            return signals
-        count = int(np.searchsorted(ids, last_id, "right"))
-        if count == len(ids):
+        last_id = self.last_ids.get((message.venue, message.symbol), -1)
+        if message.first_id > last_id:
+            return message
+        if message.last_id <= last_id:
             return None
+        signals = wire.decode_signals(message.payload)
+        count = int(np.searchsorted(signals.trades.trade_id, last_id, "right"))
         reached_us = int(signals.trades.time_us[:count].max())
         candles = tuple(candle for candle in signals.candles if candle.end_us > reached_us)
-        return signals.rows(slice(count, None), candles)
+        return SignalMessage.of(signals.rows(slice(count, None), candles))
 
 
 class GatheredSignals:
     """What is to be published of each symbol, in order, until there is enough of it for a message. Pure."""
 
     def __init__(self) -> None:
-        self._parts: dict[tuple[str, str], list[SignalColumns]] = {}
-        self._trades: dict[tuple[str, str], int] = {}
+        self._parts: dict[tuple[str, str], list[SignalMessage]] = {}
         self._bytes: dict[tuple[str, str], int] = {}
 
     def __bool__(self) -> bool:
         return bool(self._parts)
 
-    def add(self, signals: SignalColumns) -> list[SignalColumns]:
+    def add(self, message: SignalMessage) -> list[SignalMessage]:
         """Take signals behind the others of their symbol.
 
         Args:
-            signals: what fits into a message.
+            message: the signals.
 
         Returns:
             the symbol's others, where they have no room in one message with these: to be published now.
 
         """
-        key = signals.trades.venue, signals.trades.symbol
-        trades, size = len(signals.trades), wire.signal_bytes(signals)
-        full: list[SignalColumns] = []
-        if (
-            self._trades.get(key, 0) + trades > wire.MAX_BATCH_TRADES
-            or self._bytes.get(key, 0) + size > wire.MAX_SIGNAL_BYTES
-        ):
-            full = self._parts.pop(key)
-            del self._trades[key], self._bytes[key]
-        self._parts.setdefault(key, []).append(signals)
-        self._trades[key] = self._trades.get(key, 0) + trades
+        key, size = (message.venue, message.symbol), len(message.payload)
+        full: list[SignalMessage] = []
+        if self._bytes.get(key, 0) + size > wire.MAX_SIGNAL_BYTES:  # so many bytes hold fewer trades than a batch may
+            full = self._parts.pop(key, [])
+            self._bytes[key] = 0
+        self._parts.setdefault(key, []).append(message)
         self._bytes[key] = self._bytes.get(key, 0) + size
         return full
 
-    def take(self) -> list[list[SignalColumns]]:
+    def take(self) -> list[list[SignalMessage]]:
         """Give up everything, a list a symbol."""
         parts = list(self._parts.values())
-        self._parts, self._trades, self._bytes = {}, {}, {}
+        self._parts, self._bytes = {}, {}
         return parts
 
 
@@ -319,19 +313,19 @@ class Pipeline:
         if signals is None:
             return
         for part in wire.split_signals(signals):
-            rest = self._published.rest(part)
+            rest = self._published.rest(SignalMessage.of(part))
             self._replaying = rest is None
             if rest is not None:
                 self._show(rest)
                 if full := self._gathered.add(rest):
                     await self._publish(full)
 
-    def _show(self, signals: SignalColumns) -> None:
+    def _show(self, message: SignalMessage) -> None:
         """Give signals to the watchers, before anybody else."""
-        trades = signals.trades
-        if self._watchers and not self._selection.has_left(trades.venue):
-            payload = wire.encode_signals(signals)
-            self._watchers.publish(payload, symbol=trades.symbol, trades=len(trades), selected=self._selection.symbol)
+        if self._watchers and not self._selection.has_left(message.venue):
+            self._watchers.publish(
+                message.payload, symbol=message.symbol, trades=message.rows, selected=self._selection.symbol
+            )
 
     def _until_due_s(self) -> float:
         return self._published_s + GATHER_S - asyncio.get_running_loop().time()
@@ -341,13 +335,13 @@ class Pipeline:
         for parts in self._gathered.take():
             await self._publish(parts)
 
-    async def _publish(self, parts: list[SignalColumns]) -> None:
-        first, last = parts[0].trades, parts[-1].trades
-        TRADES.labels(first.symbol).inc(sum(len(part.trades) for part in parts))
+    async def _publish(self, parts: list[SignalMessage]) -> None:
+        first, last_id = parts[0], parts[-1].last_id
+        TRADES.labels(first.symbol).inc(sum(part.rows for part in parts))
         await self.publisher.publish(
             subjects.processed(first.venue, first.symbol),
-            wire.encode_signals(*parts),
-            message_id=f"{first.venue}.{subjects.token(first.symbol)}.{first.trade_id[0]}-{last.trade_id[-1]}",
+            wire.join_signals([part.payload for part in parts]),
+            message_id=f"{first.venue}.{subjects.token(first.symbol)}.{first.first_id}-{last_id}",
         )
 
     async def _save(self, reader: Reader) -> None:

@@ -117,9 +117,9 @@ class SignalServicer(signal_pb2_grpc.SignalServiceServicer):
             venue=last.venue, symbol=last.symbol, timestamp=timestamp(last.time_us), **signals
         )
 
-    async def Watch(  # noqa: N802
+    async def Watch(  # type: ignore[override]  # noqa: N802 - what is serialized already is sent as it is
         self, request: signal_pb2.WatchRequest, context: Context
-    ) -> AsyncIterator[signal_pb2.WatchResponse]:
+    ) -> AsyncIterator[signal_pb2.WatchResponse | bytes]:
         if len(request.symbols) > MAX_WATCHED_SYMBOLS:
             raise InvalidRequest(f"{len(request.symbols)} symbols, expected at most {MAX_WATCHED_SYMBOLS}")
         symbols = frozenset(map(read_symbol, request.symbols))

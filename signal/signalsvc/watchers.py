@@ -1,4 +1,8 @@
-"""The calls of Watch as readers of one fan-out: a slow one lags alone and is told how many trades it missed."""
+"""The calls of Watch as readers of one fan-out: a slow one lags alone and is told how many trades it missed.
+
+Events are serialized messages of `WatchResponse`. One with a batch is at the same time a message of `SignalBatches`,
+as both have it in their first field: so batches are put together as they are.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 
+from mesh.bus import wire
 from mesh.service.fanout import BoundedQueue, Fanout
 from tickmesh.v1 import signal_pb2
 
@@ -15,6 +20,10 @@ MAX_TRADES = 100_000
 
 COALESCED_TRADES = 1024
 """So many trades go into one answer, or one batch if that is longer."""
+
+_BATCH = signal_pb2.WatchResponse.BATCH_FIELD_NUMBER
+_BATCHES = signal_pb2.WatchResponse.BATCHES_FIELD_NUMBER
+assert _BATCH == signal_pb2.SignalBatches.BATCHES_FIELD_NUMBER
 
 
 class Watcher:
@@ -28,9 +37,7 @@ class Watcher:
         self._symbols = symbols
         self._selected = selected
         self._coalesce = coalesce
-        self._queue: BoundedQueue[tuple[int, signal_pb2.WatchResponse]] = BoundedQueue(
-            max_weight=MAX_TRADES, max_items=MAX_EVENTS
-        )
+        self._queue: BoundedQueue[tuple[int, bytes]] = BoundedQueue(max_weight=MAX_TRADES, max_items=MAX_EVENTS)
         self._missed = 0
         self._ended = False
         self._arrived = asyncio.Event()
@@ -47,11 +54,11 @@ class Watcher:
             return symbol == selected
         return not self._symbols or symbol in self._symbols
 
-    def put(self, event: signal_pb2.WatchResponse, *, trades: int = 0) -> None:
+    def put(self, event: bytes, *, trades: int = 0) -> None:
         """Queue an event; the oldest go when there are too many.
 
         Args:
-            event: to send.
+            event: a serialized `WatchResponse`; of trades one with a `batch`.
             trades: how many trades it has; 0 for an event that is none.
 
         """
@@ -63,12 +70,12 @@ class Watcher:
         self._ended = True
         self._arrived.set()
 
-    async def events(self) -> AsyncIterator[signal_pb2.WatchResponse]:
-        """Give events as they come."""
+    async def events(self) -> AsyncIterator[bytes]:
+        """Give events as they come, serialized."""
         while True:
             if self._missed:
                 missed, self._missed = self._missed, 0
-                yield signal_pb2.WatchResponse(missed=signal_pb2.Missed(trades=missed))
+                yield signal_pb2.WatchResponse(missed=signal_pb2.Missed(trades=missed)).SerializeToString()
             while self._queue:
                 yield self._joined() if self._coalesce and self._queue.oldest_weight() else self._queue.pop()[1]
                 if self._missed:
@@ -79,13 +86,13 @@ class Watcher:
                 self._arrived.clear()
                 await self._arrived.wait()
 
-    def _joined(self) -> signal_pb2.WatchResponse:
+    def _joined(self) -> bytes:
         """Return the batches up to the next event of another kind, as one event."""
-        joined, trades = signal_pb2.WatchResponse(), 0
+        batches, trades = [], 0
         while (more := self._queue.oldest_weight()) and (not trades or trades + more <= COALESCED_TRADES):
             trades += more
-            joined.batches.batches.append(self._queue.pop()[1].batch)
-        return joined
+            batches.append(self._queue.pop()[1])
+        return wire.length_delimited(_BATCHES, b"".join(batches))
 
 
 class Watchers(Fanout[Watcher]):
@@ -101,10 +108,10 @@ class Watchers(Fanout[Watcher]):
             self.leave(watcher)
 
     def publish(self, payload: bytes, *, symbol: str, trades: int, selected: str) -> None:
-        """Give a serialised SignalBatch to those who want it; decoded once, and only if anybody does.
+        """Give a serialized SignalBatch to those who want it.
 
         Args:
-            payload: a serialised SignalBatch.
+            payload: the batch.
             symbol: whose trades they are.
             trades: how many.
             selected: the symbol that is selected now.
@@ -112,15 +119,14 @@ class Watchers(Fanout[Watcher]):
         """
         self.select(selected)
         if audience := self.audience(symbol):
-            event = signal_pb2.WatchResponse()
-            event.batch.ParseFromString(payload)
+            event = wire.length_delimited(_BATCH, payload)
             for watcher in audience:
                 watcher.put(event, trades=trades)
 
     def notify_selected(self, response: signal_pb2.GetSymbolResponse) -> None:
         """Tell everybody which symbol is selected from now on."""
         for watcher in self:
-            watcher.put(signal_pb2.WatchResponse(selected=response))
+            watcher.put(signal_pb2.WatchResponse(selected=response).SerializeToString())
 
     def end(self) -> None:
         """Let every watcher's stream end."""

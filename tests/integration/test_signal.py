@@ -118,10 +118,10 @@ def signal(nats_server: NatsServer, make_service: Make) -> Service:
 
 def bytes_of(processed: Iterable[SignalColumns]) -> dict[str, bytes]:
     """Return the signals of each symbol as one message: how they were gathered for messages is signal's own affair."""
-    parts: dict[str, list[SignalColumns]] = {}
+    parts: dict[str, list[bytes]] = {}
     for signals in processed:
-        parts.setdefault(signals.trades.symbol, []).append(signals)
-    return {symbol: wire.encode_signals(*found) for symbol, found in parts.items()}
+        parts.setdefault(signals.trades.symbol, []).append(wire.encode_signals(signals))
+    return {symbol: wire.join_signals(found) for symbol, found in parts.items()}
 
 
 def expected(*batches: TradeColumns) -> dict[str, bytes]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -148,6 +149,14 @@ def test_a_batch_too_long_for_a_message_is_cut_and_each_candle_goes_with_the_tra
     assert [one for part in parts for one in part.candles] == list(candles)
     for part in parts:
         assert {one.end_us for one in part.candles} <= set(part.trades.time_us.tolist())
+
+
+def test_batches_of_a_symbol_that_follow_each_other_become_one_as_if_they_had_come_together() -> None:
+    times = candle("1s", START_US // 10**6 * 10**6), candle("15m", revision=3)
+    whole = signals_of(columns(5, 33), *times)
+    later = dataclasses.replace(whole.rows(slice(2, 33), times[1:]), raw_sequence=9)
+    joined = wire.join_signals([wire.encode_signals(whole.rows(slice(0, 2), times[:1])), wire.encode_signals(later)])
+    assert joined == wire.encode_signals(dataclasses.replace(whole, raw_sequence=9))
 
 
 def test_a_batch_that_fits_stays_whole() -> None:

@@ -6,8 +6,8 @@ import asyncio
 from typing import Any
 
 from mesh.service.health import Health
-from signalsvc.engine import Engine
-from signalsvc.pipeline import Pipeline
+from signalsvc.engine import Engine, SignalMessage
+from signalsvc.pipeline import GatheredSignals, Pipeline
 from signalsvc.selection import Selection
 from signalsvc.watchers import Watchers
 from tests.fixtures.trades import columns
@@ -40,6 +40,21 @@ def pipeline(engine: Engine, snapshots: SlowSnapshots) -> Any:
     one.publisher, one._snapshots, one._bus = Settled(), snapshots, OnlyOne()
     one._after, one._after_us, one._raw_created = 0, 0, "today"
     return one
+
+
+def message(first_id: int, trades: int, *, symbol: str = "btcusdt") -> SignalMessage:
+    signals = Engine().process(columns(first_id, trades, symbol=symbol), raw_sequence=1)
+    assert signals is not None
+    return SignalMessage.of(signals)
+
+
+def test_signals_that_have_no_room_in_one_message_make_the_others_of_their_symbol_be_published() -> None:
+    gathered, parts = GatheredSignals(), [message(first_id, 2000) for first_id in (1, 2001, 4001)]
+    other = message(1, 1, symbol="ethusdt")
+
+    assert [gathered.add(one) for one in (*parts[:2], other, parts[2])] == [[], [], [], parts[:2]]
+    assert gathered.take() == [[other], [parts[2]]]
+    assert not gathered
 
 
 async def test_a_session_that_is_reset_while_the_state_is_being_saved_is_kept_by_the_next_save() -> None:
