@@ -143,6 +143,7 @@ lint: $(VENV)/installed ## check the style: ruff and buf
 
 types: $(VENV)/installed ## check the types: mypy --strict
 	$(PY) -m mypy
+	$(PY) -m mypy --python-version 3.10 --config-file client/pyproject.toml client/tickmesh_client
 
 gen: $(VENV)/installed ## generate gen/ from protos/
 	$(PY) protos/generate.py
@@ -171,8 +172,8 @@ $(VENV)/dependencies: requirements-dev.lock
 $(VENV)/modules: $(VENV)/dependencies always
 	@find $(PACKAGES) -name '*.py' | LC_ALL=C sort > $@.now; cmp -s $@.now $@ && rm $@.now || mv $@.now $@
 
-# Ourselves: the Python packages as links to this tree, libsignal compiled.
-$(VENV)/installed: $(VENV)/modules pyproject.toml $(LIBSIGNAL)
+# Ourselves: the Python packages as links to this tree, libsignal compiled; and the client library.
+$(VENV)/installed: $(VENV)/modules pyproject.toml client/pyproject.toml $(LIBSIGNAL)
 	@for c in "$$CXX" c++ g++ clang++; do [ -n "$$c" ] && command -v $$c >/dev/null && found=1; done; \
 		[ -n "$$found" ] || { echo "no C++ compiler: on Debian and Ubuntu \`apt install g++\` first" >&2; exit 1; }
 	@echo "building libsignal"
@@ -182,7 +183,8 @@ $(VENV)/installed: $(VENV)/modules pyproject.toml $(LIBSIGNAL)
 		export CMAKE_EXECUTABLE="$$elsewhere/cmake/data/bin/cmake" CMAKE_MAKE_PROGRAM="$$elsewhere/ninja" CMAKE_GENERATOR=Ninja; \
 		set -- -C "build-dir=$$elsewhere/build" ;; \
 	esac; \
-	$(PIP) install -qq --no-build-isolation --no-deps "$$@" --editable .; code=$$?; \
+	$(PIP) install -qq --no-build-isolation --no-deps "$$@" --editable . \
+		&& $(PIP) install -qq --no-build-isolation --no-deps --editable ./client; code=$$?; \
 	rm -rf "$$elsewhere"; exit $$code
 	@touch $@
 

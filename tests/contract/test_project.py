@@ -11,7 +11,9 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 PACKAGES = [Path(folder) for folder in PROJECT["tool"]["scikit-build"]["wheel"]["packages"]]
-ROOTS = {".", *(folder.parent.as_posix() for folder in PACKAGES)}
+CLIENT = Path("client/tickmesh_client")
+"""A distribution of its own, with a pyproject.toml of its own."""
+ROOTS = {".", *(folder.parent.as_posix() for folder in (*PACKAGES, CLIENT))}
 
 
 def test_the_linter_and_the_type_checker_know_the_same_roots() -> None:
@@ -22,7 +24,7 @@ def test_the_linter_and_the_type_checker_know_the_same_roots() -> None:
 
 def test_every_package_of_this_tree_is_one_of_them() -> None:
     found = {path.parent for root in ROOTS for path in (ROOT / root).glob("*/__init__.py")}
-    assert {path.relative_to(ROOT) for path in found} - {Path("tests")} == set(PACKAGES)
+    assert {path.relative_to(ROOT) for path in found} - {Path("tests")} == {*PACKAGES, CLIENT}
 
 
 def test_make_watches_the_modules_of_every_package() -> None:
@@ -38,7 +40,8 @@ def test_make_watches_the_modules_of_every_package() -> None:
 
 
 def test_no_docstring_sends_its_reader_elsewhere() -> None:
-    sources = [path for folder in (*PACKAGES, Path("tests"), Path("docs")) for path in (ROOT / folder).rglob("*.py")]
+    folders = (*PACKAGES, CLIENT, Path("tests"), Path("docs"))
+    sources = [path for folder in folders for path in (ROOT / folder).rglob("*.py")]
     sources += [
         *(ROOT / "protos").rglob("*.proto"),
         *(ROOT / "libsignal").rglob("*.h"),

@@ -13,7 +13,7 @@ from tests.unit.test_layers import FOLDERS, ROOT
 ROOTS = {Path(folder).name: ROOT / folder for folder in FOLDERS}
 RUN_BY_NAME = {"mesh.service": {"healthcheck"}}
 """Modules that nobody imports: `python -m mesh.service.healthcheck`."""
-LIBRARIES = {"libsignal"}
+LIBRARIES = {"libsignal", "tickmesh_client"}
 """They offer more than this project takes."""
 
 

@@ -1,0 +1,69 @@
+"""Read a tickmesh from Python: `Tickmesh` for programs and notebooks, `AsyncTickmesh` for those with asyncio."""
+
+from __future__ import annotations
+
+from tickmesh_client.asynchronous import AsyncListing, AsyncTickmesh
+from tickmesh_client.blocking import Listing, Tickmesh
+from tickmesh_client.errors import (
+    ClientError,
+    ExtraMissing,
+    NotAllowed,
+    NotFound,
+    RequestRefused,
+    TimedOut,
+    Unavailable,
+    Unreachable,
+    WrongAddress,
+    WrongAnswer,
+)
+from tickmesh_client.rows import Rows
+from tickmesh_client.values import (
+    Candle,
+    Coin,
+    Coverage,
+    EpochCoverage,
+    Hole,
+    IdRange,
+    Minute,
+    Price,
+    ServiceStatus,
+    Stats,
+    Status,
+    Symbol,
+    SymbolFeed,
+    Trade,
+)
+
+__all__ = [
+    "AsyncListing",
+    "AsyncTickmesh",
+    "Candle",
+    "ClientError",
+    "Coin",
+    "Coverage",
+    "EpochCoverage",
+    "ExtraMissing",
+    "Hole",
+    "IdRange",
+    "Listing",
+    "Minute",
+    "NotAllowed",
+    "NotFound",
+    "Price",
+    "RequestRefused",
+    "Rows",
+    "ServiceStatus",
+    "Stats",
+    "Status",
+    "Symbol",
+    "SymbolFeed",
+    "Tickmesh",
+    "TimedOut",
+    "Trade",
+    "Unavailable",
+    "Unreachable",
+    "WrongAddress",
+    "WrongAnswer",
+]
+
+__version__ = "0.1.0"

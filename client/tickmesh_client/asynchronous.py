@@ -1,0 +1,239 @@
+"""`AsyncTickmesh`: a gateway, for programs with asyncio."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from random import Random
+from types import TracebackType
+from typing import Any, Generic, TypeVar
+
+import httpx
+
+from tickmesh_client import calls
+from tickmesh_client.calls import Answer, Attempts, Call, Page, Query, Time
+from tickmesh_client.errors import Unavailable, Unreachable, WrongAddress
+from tickmesh_client.network import checked_url, http_options, reason_of, shown_url
+from tickmesh_client.rows import Rows
+from tickmesh_client.transfer import Transfer, broken
+from tickmesh_client.values import Candle, Coin, Coverage, Price, Stats, Status, Symbol, Trade
+
+T = TypeVar("T")
+
+
+class AsyncListing(Generic[T]):
+    """A list that is read in pages, only as far as it is asked for: `async for`, or `await collect()`."""
+
+    def __init__(self, mesh: AsyncTickmesh, query: Query[T]) -> None:
+        self._mesh = mesh
+        self._query = query
+
+    async def pages(self) -> AsyncIterator[Rows[T]]:
+        """Give the rows page by page, up to 1000 each."""
+        listed, token = 0, ""
+        while call := self._query.page(token, listed):
+            page: Page[T] = await self._mesh.perform(call)
+            yield page.rows
+            listed, token = listed + len(page.rows), page.next_token
+            if not token:
+                return
+
+    async def __aiter__(self) -> AsyncIterator[T]:
+        async for rows in self.pages():
+            for row in rows:
+                yield row
+
+    async def collect(self, progress: Callable[[int], object] | None = None) -> Rows[T]:
+        """Read all pages; the rows have `to_arrow`, `to_pandas` and `to_polars`.
+
+        Args:
+            progress: is called after each page with the number of rows so far.
+
+        """
+        listed: list[T] = []
+        async for rows in self.pages():
+            listed += rows
+            if progress is not None:
+                progress(len(listed))
+        return Rows(self._query.kind, listed, newest_first=self._query.newest_first)
+
+
+class AsyncTickmesh:
+    """A gateway, for programs with asyncio. Use it as an async context manager, or call `aclose` in the end.
+
+    Args:
+        url: where the gateway is.
+        token: what the gateway asks for; empty for none.
+        timeout_s: how long an answer may take.
+        retries: how often a call is made again that may succeed later: nothing answers, or the gateway says so.
+
+    Raises:
+        WrongAddress: the address, the token, or this environment's proxies or certificates cannot be used.
+    """
+
+    def __init__(
+        self, url: str = "http://127.0.0.1:8080", *, token: str = "", timeout_s: float = 10.0, retries: int = 3
+    ) -> None:
+        self._shown_url = shown_url(checked_url(url))
+        self._timeout_s = timeout_s
+        self._retries = retries
+        self._random = Random()  # noqa: S311  # for the delays between attempts
+        options: Any = http_options(url, token=token, timeout_s=timeout_s)
+        try:
+            self._http = httpx.AsyncClient(**options)
+        except (ImportError, OSError, ValueError, httpx.InvalidURL) as exc:
+            raise WrongAddress(f"found no way to {self._shown_url}: {reason_of(exc)}") from exc
+
+    async def __aenter__(self) -> AsyncTickmesh:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def price(self, symbol: str = "") -> Price:
+        """Return the last trade's price; an empty symbol is the selected one."""
+        return await self.perform(calls.price(symbol))
+
+    async def stats(self, symbol: str = "") -> Stats:
+        """Return the signals after the last trade; an empty symbol is the selected one."""
+        return await self.perform(calls.stats(symbol))
+
+    async def coins(self) -> tuple[Coin, ...]:
+        """Return the coins to choose from."""
+        return await self.perform(calls.coins())
+
+    async def selected(self) -> Symbol:
+        """Return the selected symbol."""
+        return await self.perform(calls.selected())
+
+    async def select(self, symbol: str) -> Symbol:
+        """Select another symbol, for every program that reads this mesh."""
+        return await self.perform(calls.select(symbol))
+
+    async def status(self) -> Status:
+        """Return the state of the mesh and of the feed from the venue."""
+        return await self.perform(calls.status())
+
+    async def coverage(self, symbol: str = "", *, venue: str = "") -> Coverage:
+        """Return which trade ids are stored, and which are missing.
+
+        Args:
+            symbol: empty for the selected one.
+            venue: empty for the one that is followed.
+
+        Raises:
+            ClientError: the gateway cannot be asked, or it refuses; `errors` has the kinds.
+        """
+        return await self.perform(calls.coverage(symbol, venue))
+
+    async def trade(self, symbol: str, trade_id: int, *, venue: str = "", epoch: int | None = None) -> Trade:
+        """Return one trade.
+
+        Args:
+            symbol: the symbol.
+            trade_id: the venue's id of the trade.
+            venue: empty for the one that is followed.
+            epoch: how many times the venue had restarted the symbol's ids before; None for the newest with this id.
+
+        Raises:
+            NotFound: the trade is not stored; the text says what is known of its id.
+            ClientError: the gateway cannot be asked, or it refuses.
+        """
+        return await self.perform(calls.trade(symbol, trade_id, venue=venue, epoch=epoch))
+
+    def trades(
+        self,
+        symbol: str = "",
+        *,
+        start: Time | None = None,
+        end: Time | None = None,
+        venue: str = "",
+        limit: int | None = None,
+    ) -> AsyncListing[Trade]:
+        """List trades, newest first.
+
+        Args:
+            symbol: empty for the selected one.
+            start: only trades at or after this time, a datetime with a zone or RFC 3339 text.
+            end: only trades before this time.
+            venue: empty for the one that is followed.
+            limit: at most so many; None for all that are stored.
+
+        Raises:
+            ValueError: a time has no zone, or the limit is negative.
+        """
+        return AsyncListing(self, calls.trades(symbol, start=start, end=end, venue=venue, limit=limit))
+
+    def candles(
+        self,
+        symbol: str = "",
+        *,
+        interval: str = "1m",
+        start: Time | None = None,
+        end: Time | None = None,
+        venue: str = "",
+        limit: int | None = None,
+    ) -> AsyncListing[Candle]:
+        """List closed candles with their indicators: from `start` on the oldest first, without it the newest first.
+
+        Args:
+            symbol: empty for the selected one.
+            interval: the length of a candle: `1s`, `1m`, `5m`, `15m`, `1h` or `1d`.
+            start: only candles that begin at or after this time, a datetime with a zone or RFC 3339 text.
+            end: only candles that begin before this time.
+            venue: empty for the one that is followed.
+            limit: at most so many; None for all that are stored.
+
+        Raises:
+            ValueError: a time has no zone, or the limit is negative.
+        """
+        query = calls.candles(symbol, interval=interval, start=start, end=end, venue=venue, limit=limit)
+        return AsyncListing(self, query)
+
+    async def perform(self, call: Call[T]) -> T:
+        """Make a call, again where that may help.
+
+        Raises:
+            ClientError: it did not succeed.
+        """
+        attempts = Attempts(self._retries, self._random)
+        while True:
+            try:
+                return calls.result_of(call, await self.send(call.method, call.path, call.parameters, call.body))
+            except (Unreachable, Unavailable) as error:
+                delay_s = attempts.delay_after(error)
+            await asyncio.sleep(delay_s)
+
+    async def send(
+        self,
+        method: str,
+        path: str,
+        parameters: Mapping[str, str] | None = None,
+        body: Mapping[str, str] | None = None,
+    ) -> Answer:
+        """Send a request once, and return the answer whatever it says.
+
+        Args:
+            method: the HTTP method.
+            path: begins with `/`.
+            parameters: of the query.
+            body: is sent as JSON; None for none.
+
+        Raises:
+            Unreachable: nothing answers.
+            WrongAnswer: the answer is larger than any of a gateway.
+        """
+        transfer = Transfer(path, self._timeout_s)
+        try:
+            async with self._http.stream(method, path, params=parameters, json=body) as response:
+                async for part in response.aiter_bytes():
+                    transfer.add(part)
+                return Answer(response.status_code, response.headers, transfer.body)
+        except (httpx.TransportError, httpx.DecodingError, httpx.TooManyRedirects) as exc:
+            raise broken(exc, self._shown_url, self._timeout_s) from exc

@@ -1,0 +1,342 @@
+"""What is asked of the gateway's REST API, what its answers mean, and when a call is made again. Touches no socket.
+
+A `Call` is one request with the way to read its answer; a `Query` is a list that comes in pages, each of them a `Call`.
+Whoever has a connection sends a call's request and gives the answer to `result_of`; after an error that may pass,
+`Attempts` says how long to wait.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from random import Random
+from typing import Any, Generic, TypeVar
+from urllib.parse import quote
+
+import msgspec
+
+from tickmesh_client.errors import (
+    NotAllowed,
+    NotFound,
+    RequestRefused,
+    TimedOut,
+    Unavailable,
+    Unreachable,
+    WrongAnswer,
+)
+from tickmesh_client.network import backoff
+from tickmesh_client.rows import Rows
+from tickmesh_client.values import Candle, Coin, Coverage, Price, Stats, Status, Symbol, Trade
+
+T = TypeVar("T")
+Time = datetime | str
+
+FULL_PAGE = 1000
+MAX_WAIT_S = 10.0
+"""A gateway that wants to be asked again later than this is not waited for."""
+_MAY_PASS = frozenset({429, 502, 503, 504})
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer, whatever it says."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True)
+class Call(Generic[T]):
+    """One request, and how to read its answer. All calls of this API may be made twice."""
+
+    path: str
+    read: Callable[[Answer], T]
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    body: Mapping[str, str] | None = None
+    """JSON; a call with a body is a POST."""
+
+    @property
+    def method(self) -> str:
+        """The HTTP method."""
+        return "GET" if self.body is None else "POST"
+
+
+@dataclass(frozen=True)
+class Page(Generic[T]):
+    """A part of a list."""
+
+    rows: Rows[T]
+    next_token: str
+    """Asks for the next one; empty on the last."""
+
+
+@dataclass(frozen=True)
+class Query(Generic[T]):
+    """A list that comes in pages."""
+
+    path: str
+    kind: type[T]
+    parameters: Mapping[str, str]
+    limit: int | None
+    """How many rows to list in all; None for as many as there are."""
+    newest_first: bool
+    pages_rise: bool = False
+    """Whether the rows of a page are the oldest first, whatever the order of the pages."""
+
+    def page(self, token: str, listed: int) -> Call[Page[T]] | None:
+        """Return the call for a page; None when nothing more is wanted.
+
+        Args:
+            token: of the page; empty for the first.
+            listed: how many rows the pages before had.
+        """
+        wanted = FULL_PAGE if self.limit is None else min(FULL_PAGE, self.limit - listed)
+        if wanted <= 0:
+            return None
+        decoder = msgspec.json.Decoder(list[self.kind])  # type: ignore[name-defined]  # a type at run time
+
+        def read(answer: Answer) -> Page[T]:
+            rows = _decoded(decoder, answer, self.path)
+            next_token = answer.headers.get("x-next-page-token", "")
+            if next_token and next_token == token:
+                raise WrongAnswer(f"found a page that leads to itself, expected another one at {self.path}")
+            if self.newest_first and self.pages_rise:
+                rows.reverse()
+            return Page(Rows(self.kind, rows[:wanted], newest_first=self.newest_first), next_token)
+
+        return Call(self.path, read, {**self.parameters, "page_size": str(wanted), **_given(page_token=token)})
+
+
+# --- the calls -------------------------------------------------------------------------------------------------------
+
+
+def price(symbol: str) -> Call[Price]:
+    """Ask for the current price; an empty symbol is the selected one."""
+    return _get("/api/price", Price, symbol=symbol)
+
+
+def stats(symbol: str) -> Call[Stats]:
+    """Ask for the current signals; an empty symbol is the selected one."""
+    return _get("/api/stats", Stats, symbol=symbol)
+
+
+def selected() -> Call[Symbol]:
+    """Ask for the selected symbol."""
+    return _get("/api/symbol", Symbol)
+
+
+def select(symbol: str) -> Call[Symbol]:
+    """Select another symbol."""
+    return Call("/api/symbol", _reader(Symbol, "/api/symbol"), body={"symbol": symbol})
+
+
+def coins() -> Call[tuple[Coin, ...]]:
+    """Ask for the coins to choose from."""
+    return _get("/api/coins", tuple[Coin, ...])
+
+
+def status() -> Call[Status]:
+    """Ask for the state of the mesh."""
+    return _get("/api/status", Status)
+
+
+def coverage(symbol: str, venue: str) -> Call[Coverage]:
+    """Ask for the stored and the missing ids.
+
+    Args:
+        symbol: empty for the selected one.
+        venue: empty for the one that is followed.
+    """
+    return _get("/api/coverage", Coverage, symbol=symbol, venue=venue)
+
+
+def trade(symbol: str, trade_id: int, *, venue: str, epoch: int | None) -> Call[Trade]:
+    """Ask for one trade.
+
+    Args:
+        symbol: the symbol.
+        trade_id: the venue's id.
+        venue: empty for the one that is followed.
+        epoch: of the id; None for the newest one that has it.
+    """
+    path = f"/api/trades/{quote(symbol, safe='')}/{trade_id}"
+    return _get(path, Trade, venue=venue, epoch="" if epoch is None else str(epoch))
+
+
+def trades(symbol: str, *, start: Time | None, end: Time | None, venue: str, limit: int | None) -> Query[Trade]:
+    """List trades, newest first.
+
+    Args:
+        symbol: empty for the selected one.
+        start: the first time; None for the beginning.
+        end: the time before which to stop; None for now.
+        venue: empty for the one that is followed.
+        limit: how many to list; None for all.
+
+    Raises:
+        ValueError: a time has no zone, or the limit is negative.
+    """
+    asked = _given(symbol=symbol, venue=venue, start_time=_time("start", start), end_time=_time("end", end))
+    return Query("/api/history", Trade, asked, _limit(limit), newest_first=True)
+
+
+def candles(
+    symbol: str, *, interval: str, start: Time | None, end: Time | None, venue: str, limit: int | None
+) -> Query[Candle]:
+    """List closed candles: the oldest first from `start`, else the newest first.
+
+    Args:
+        symbol: empty for the selected one.
+        interval: the length of a candle: `1m`.
+        start: the first time; None for the newest candles.
+        end: the time before which to stop; None for now.
+        venue: empty for the one that is followed.
+        limit: how many to list; None for all.
+
+    Raises:
+        ValueError: a time has no zone, or the limit is negative.
+    """
+    asked = _given(symbol=symbol, venue=venue, start_time=_time("start", start), end_time=_time("end", end))
+    asked |= _given(interval=interval)
+    return Query("/api/candles", Candle, asked, _limit(limit), newest_first=start is None, pages_rise=True)
+
+
+def _get(path: str, kind: Any, **parameters: str) -> Call[Any]:  # Any: tuple[...] is no type to the type checker
+    return Call(path, _reader(kind, path), _given(**parameters))
+
+
+def _given(**parameters: str) -> dict[str, str]:
+    return {name: value for name, value in parameters.items() if value}
+
+
+def _time(name: str, time: Time | None) -> str:
+    if time is None or isinstance(time, str):
+        return time or ""
+    if time.tzinfo is None:
+        raise ValueError(f"{name} is {time!s} without a zone, expected one, such as datetime(..., tzinfo=timezone.utc)")
+    return time.astimezone(timezone.utc).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def _limit(limit: int | None) -> int | None:
+    if limit is not None and limit < 0:
+        raise ValueError(f"limit is {limit}, expected 0 or more")
+    return limit
+
+
+# --- what an answer means --------------------------------------------------------------------------------------------
+
+
+class _Violation(msgspec.Struct):
+    field: str = ""
+    description: str = ""
+
+
+class _Detail(msgspec.Struct):
+    field_violations: list[_Violation] = []
+
+
+class _Refusal(msgspec.Struct):
+    code: int = 0
+    message: str = ""
+    details: list[_Detail] = []
+
+
+_REFUSAL = msgspec.json.Decoder(_Refusal)
+_FOUND = re.compile(r"found (?P<found>.+?), expected (?P<expected>.+)|(?:\w+ is) (?P<is>.+?), expected (?P<else>.+)")
+_EXPECTED = re.compile(r"expected (?P<expected>.+?), found (?P<found>.+?)(?: - at .+)?$")
+
+
+def result_of(call: Call[T], answer: Answer) -> T:
+    """Read the answer to a call.
+
+    Args:
+        call: what was asked.
+        answer: what came back.
+
+    Raises:
+        RequestRefused: the gateway refuses the request.
+        Unavailable: the gateway cannot answer now.
+        WrongAnswer: it is no answer of a gateway.
+    """
+    if 200 <= answer.status < 300:
+        return call.read(answer)
+    raise refusal_of(answer, call.path)
+
+
+def refusal_of(answer: Answer, path: str) -> RequestRefused | Unavailable | WrongAnswer:
+    """Return the error that an answer without success stands for.
+
+    Args:
+        answer: its status is not 2xx.
+        path: what was asked for.
+    """
+    status_code = answer.status
+    try:
+        refusal = _REFUSAL.decode(answer.body)
+    except (msgspec.DecodeError, UnicodeDecodeError):  # of a proxy, say
+        refusal = _Refusal()
+    message = refusal.message or f"found status {status_code} at {path}, expected 200"
+    if status_code == 429 or status_code >= 500:
+        return Unavailable(message, status=status_code, retry_after_s=_retry_after_s(answer))
+    if not 400 <= status_code < 500:
+        return WrongAnswer(f"{message}: is this the address of a gateway?")
+    if not refusal.message:
+        message += ": is this the address of a gateway?"
+    violations = [violation for detail in refusal.details for violation in detail.field_violations]
+    wrong = violations[0] if violations else _Violation(description=message)
+    said = _EXPECTED.search(wrong.description) or _FOUND.search(wrong.description)
+    words = said.groupdict() if said else {}
+    return {404: NotFound, 401: NotAllowed, 403: NotAllowed}.get(status_code, RequestRefused)(
+        message,
+        status=status_code,
+        code=refusal.code,
+        field=wrong.field,
+        found=words.get("found") or words.get("is") or "",
+        expected=words.get("expected") or words.get("else") or "",
+    )
+
+
+def _retry_after_s(answer: Answer) -> float | None:
+    said = answer.headers.get("retry-after", "")
+    return float(said) if re.fullmatch(r"\d{1,9}", said) else None  # a date is a proxy's: then our own delays count
+
+
+def _reader(kind: Any, path: str) -> Callable[[Answer], Any]:
+    decoder = msgspec.json.Decoder(kind)
+    return lambda answer: _decoded(decoder, answer, path)
+
+
+def _decoded(decoder: msgspec.json.Decoder[T], answer: Answer, path: str) -> T:
+    try:
+        return decoder.decode(answer.body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
+        raise WrongAnswer(f"found no answer of a gateway at {path}: {exc}") from exc
+
+
+class Attempts:
+    """Says when a call is made again.
+
+    Args:
+        retries: how often at most.
+        random: for the delays.
+    """
+
+    def __init__(self, retries: int, random: Random) -> None:
+        self._left = retries
+        self._delays = backoff(random, first_s=0.2, most_s=5)
+
+    def delay_after(self, error: Unreachable | Unavailable) -> float:
+        """Return after how many seconds the call is made again.
+
+        Raises:
+            Unreachable, Unavailable: the error, when it is not.
+        """
+        asked_s = (error.retry_after_s or 0.0) if isinstance(error, Unavailable) else 0.0
+        passes = error.status in _MAY_PASS if isinstance(error, Unavailable) else not isinstance(error, TimedOut)
+        if not passes or not self._left or asked_s > MAX_WAIT_S:
+            raise error
+        self._left -= 1
+        return max(asked_s, next(self._delays))

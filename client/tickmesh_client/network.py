@@ -1,0 +1,134 @@
+"""Addresses, proxies and what went wrong on the way, in words; and how long to wait before the next attempt."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import ssl
+from collections.abc import Iterator
+from contextlib import suppress
+from random import Random
+from socket import gaierror
+from typing import Literal
+from urllib.parse import urlsplit, urlunsplit
+from urllib.request import getproxies, proxy_bypass
+
+import httpx
+
+from tickmesh_client.errors import WrongAddress
+
+
+def checked_url(url: str) -> str:
+    """Return the address of a gateway if it can be one.
+
+    Raises:
+        WrongAddress: it is none.
+    """
+    try:
+        parts = urlsplit(url)
+        fits = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+        (parts.hostname or "").encode("idna")  # as it is done to look the name up
+    except ValueError:
+        fits = False
+    if not fits:
+        raise WrongAddress(f"found the address {url!r}, expected one such as http://127.0.0.1:8080")
+    return url
+
+
+def http_options(url: str, *, token: str, timeout_s: float) -> dict[str, object]:
+    """Return what an HTTP client of httpx is made with.
+
+    Args:
+        url: where the gateway is.
+        token: what the gateway asks for; empty for none.
+        timeout_s: for a connection, and for each part of an answer.
+
+    Raises:
+        WrongAddress: the token cannot be sent.
+    """
+    if not token.isascii() or not token.isprintable() or token != token.strip():
+        # It is a secret: the message must not show it.
+        raise WrongAddress("found a character in the token that no header can carry, expected visible ASCII")
+    return {
+        "base_url": url,
+        "headers": headers_with(token),
+        "timeout": timeout_s,
+        # A proxy from the environment must not come between us and this very machine.
+        "trust_env": not is_loopback(url),
+        # Without need no certificates, which an environment may say wrong things of.
+        "verify": not url.lower().startswith("http:"),
+    }
+
+
+def headers_with(token: str) -> dict[str, str]:
+    """Return the headers that show a token; none for an empty one."""
+    return {"Authorization": f"Bearer {token}"} if token else {}
+
+
+def proxy_to(url: str) -> str | Literal[True] | None:
+    """Return what `websockets` wants to hear: it finds proxies itself, but knows no ALL_PROXY, which httpx takes."""
+    if is_loopback(url):
+        return None
+    parts, proxies = urlsplit(url), getproxies()
+    nearer = ("wss", "socks", "https") if parts.scheme == "wss" else ("ws", "socks", "https", "http")
+    everything = proxies.get("all", "")
+    if not everything or any(name in proxies for name in nearer) or proxy_bypass(parts.netloc.rpartition("@")[2]):
+        return True
+    return everything if "://" in everything else f"http://{everything}"
+
+
+def stream_url(url: str, query: str = "") -> str:
+    """Return where the live stream of a gateway is: `http://host:8080` has it at `ws://host:8080/ws`.
+
+    Args:
+        url: where the gateway is.
+        query: of the stream: `events=true`.
+    """
+    parts = urlsplit(url)
+    scheme = {"http": "ws", "https": "wss"}[parts.scheme]
+    return urlunsplit((scheme, parts.netloc, parts.path.rstrip("/") + "/ws", query, ""))
+
+
+def shown_url(url: str) -> str:
+    """Return the URL as people may see it: without a password."""
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+
+
+def is_loopback(url: str) -> bool:
+    """Tell whether the gateway runs on this machine."""
+    host = urlsplit(url).hostname or ""
+    with suppress(ValueError):
+        return ipaddress.ip_address(host).is_loopback
+    return host == "localhost"
+
+
+def reason_of(error: BaseException) -> str:
+    """Say in a few words what went wrong."""
+    if isinstance(error, TimeoutError | httpx.TimeoutException):
+        return "no answer in time"
+    if isinstance(error, ssl.SSLError):  # an OSError whose number counts something else
+        return str(error)
+    if isinstance(error, gaierror):  # likewise
+        return (error.strerror or "no such host").lower()
+    if isinstance(error, OSError) and error.errno:
+        return os.strerror(error.errno).lower()
+    if isinstance(error, UnicodeError):  # of a label that is empty or too long; each Python has other words for it
+        return "no name that a host can have"
+    if below := error.__cause__ or error.__context__:  # what the system said is below what its libraries say
+        return reason_of(below)
+    return str(error) or type(error).__name__
+
+
+def backoff(random: Random, *, first_s: float, most_s: float) -> Iterator[float]:
+    """Give seconds to wait: doubling, each shortened by chance so that clients do not come back together.
+
+    Args:
+        random: gives the chance.
+        first_s: the longest first wait.
+        most_s: the longest wait.
+    """
+    delay_s = first_s
+    while True:
+        yield delay_s * (0.5 + random.random() / 2)
+        delay_s = min(2 * delay_s, most_s)

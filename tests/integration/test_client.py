@@ -1,0 +1,189 @@
+"""The client library at a real gateway, over real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import socket
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+import pytest_asyncio
+
+from gateway.access import AdmissionRules
+from mesh.service.access import Access
+from tests.fixtures.gateway import Gateway, running_gateway
+from tickmesh_client import (
+    AsyncTickmesh,
+    NotAllowed,
+    NotFound,
+    RequestRefused,
+    Tickmesh,
+    TimedOut,
+    Unavailable,
+    Unreachable,
+)
+
+T = TypeVar("T")
+
+
+@pytest_asyncio.fixture
+async def gateway() -> AsyncIterator[Gateway]:
+    async with running_gateway() as running:
+        yield running
+
+
+async def ask(gateway: Gateway, question: Callable[[Tickmesh], T], *, timeout_s: float = 20, retries: int = 0) -> T:
+    """Ask with the blocking client, in a thread: the gateway runs in this one."""
+
+    def asking() -> T:
+        with Tickmesh(f"http://127.0.0.1:{gateway.port}/", timeout_s=timeout_s, retries=retries) as mesh:
+            return question(mesh)
+
+    return await asyncio.to_thread(asking)
+
+
+def client(gateway: Gateway) -> AsyncTickmesh:
+    return AsyncTickmesh(f"http://127.0.0.1:{gateway.port}", retries=0)
+
+
+async def test_both_clients_answer_the_same(gateway: Gateway) -> None:
+    async with client(gateway) as mesh:
+        assert await ask(gateway, lambda blocking: blocking.price("ethusdt")) == await mesh.price("ethusdt")
+        assert await ask(gateway, Tickmesh.stats) == await mesh.stats()
+        assert await ask(gateway, Tickmesh.coins) == await mesh.coins()
+        assert await ask(gateway, Tickmesh.selected) == await mesh.selected()
+        assert await ask(gateway, Tickmesh.coverage) == await mesh.coverage()
+        assert (await ask(gateway, Tickmesh.status)).services == (await mesh.status()).services
+        assert await ask(gateway, lambda blocking: blocking.trade("btcusdt", 7)) == await mesh.trade("btcusdt", 7)
+        listed = await ask(gateway, lambda blocking: list(blocking.candles(limit=1)))
+        assert listed == [candle async for candle in mesh.candles(limit=1)]
+
+
+async def test_values_are_exact(gateway: Gateway) -> None:
+    price = await ask(gateway, Tickmesh.price)
+    assert (price.price, price.quantity, price.trade_id) == (Decimal("61837.63"), Decimal("0.00000638"), 2**53 + 1)
+    (candle,) = await ask(gateway, lambda mesh: mesh.candles(limit=1).collect())
+    assert candle.quote_volume == Decimal("8100000000000000000000.000000015")
+    assert (candle.rsi, candle.sma) == (50.5, None)
+
+
+async def test_trades_are_read_page_by_page_and_only_as_far_as_they_are_wanted(gateway: Gateway) -> None:
+    ids = await ask(gateway, lambda mesh: [trade.trade_id for trade in mesh.trades("ethusdt")])
+    assert ids == list(range(250, 0, -1))
+    assert await ask(gateway, lambda mesh: [trade.trade_id for trade in mesh.trades(limit=3)]) == [250, 249, 248]
+    async with client(gateway) as mesh:
+        trades = aiter(mesh.trades("ethusdt"))
+        assert (await anext(trades)).trade_id == 250
+        assert gateway.store.asked.page_size == 1000
+        seen: list[int] = []
+        assert len(await mesh.trades("ethusdt").collect(progress=seen.append)) == seen[-1] == 250
+
+
+async def test_what_is_asked_for_reaches_the_store(gateway: Gateway) -> None:
+    start = datetime(2024, 1, 31, 12, tzinfo=UTC)
+    end = "2024-01-31T13:00:00Z"
+    await ask(gateway, lambda mesh: mesh.trades("ethusdt", start=start, end=end, venue="sim").collect())
+    asked = gateway.store.asked
+    assert (asked.symbol, asked.venue) == ("ethusdt", "sim")
+    assert (asked.start_time.seconds, asked.end_time.seconds) == (1706702400, 1706706000)
+    await ask(gateway, lambda mesh: mesh.trade("币安人生usdt", 7, venue="sim", epoch=0))
+    asked = gateway.store.asked
+    assert (asked.symbol, asked.trade_id, asked.venue, asked.HasField("epoch")) == ("币安人生usdt", 7, "sim", True)
+
+
+async def test_a_frame_of_trades_is_one_line(gateway: Gateway) -> None:
+    frame = await ask(gateway, lambda mesh: mesh.trades(limit=5).to_pandas())
+    assert (len(frame), str(frame.index.tz), frame.index.is_monotonic_increasing) == (5, "UTC", True)
+
+
+async def test_selecting_lasts(gateway: Gateway) -> None:
+    assert (await ask(gateway, lambda mesh: mesh.select("ETHUSDT"))).name == "Ethereum (ETH)"
+    assert gateway.signal.selected == "ethusdt"
+
+
+async def test_a_refusal_is_an_exception_that_says_what_was_wrong(gateway: Gateway) -> None:
+    with pytest.raises(NotFound, match="'nope' is not followed"):
+        await ask(gateway, lambda mesh: mesh.price("nope"))
+    with pytest.raises(NotFound, match="trade 999 was never received"):
+        await ask(gateway, lambda mesh: mesh.trade("btcusdt", 999))
+    with pytest.raises(RequestRefused) as caught:
+        await ask(gateway, lambda mesh: mesh.trades(start="yesterday").collect())
+    assert (caught.value.status, caught.value.field, caught.value.found) == (400, "start_time", "'yesterday'")
+    assert caught.value.expected
+
+
+async def test_what_is_not_there_yet_is_asked_for_again(gateway: Gateway) -> None:
+    with pytest.raises(Unavailable, match="solusdt has not traded yet") as caught:
+        await ask(gateway, lambda mesh: mesh.price("solusdt"))
+    assert (caught.value.status, caught.value.retry_after_s, gateway.signal.calls) == (503, 1, 1)
+    with pytest.raises(Unavailable):
+        await ask(gateway, lambda mesh: mesh.price("solusdt"), retries=1)
+    assert gateway.signal.calls == 3
+
+
+async def test_a_closed_port_is_named_with_the_next_step() -> None:
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))  # and does not listen
+        url = f"http://127.0.0.1:{bound.getsockname()[1]}"
+        with (
+            Tickmesh(url, retries=0) as mesh,
+            pytest.raises(Unreachable, match=rf"{url} \(connection refused\).*make run"),
+        ):
+            mesh.price()
+        async with AsyncTickmesh(url, retries=0) as twin:
+            with pytest.raises(Unreachable, match=rf"{url} \(connection refused\).*make run"):
+                await twin.price()
+
+
+async def test_a_gateway_that_says_nothing_is_not_waited_for() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        with Tickmesh(url, timeout_s=0.2) as mesh, pytest.raises(TimedOut, match=f"no answer from {url} within 0.2 s"):
+            mesh.price()
+
+
+async def test_an_answer_that_never_ends_is_ended_by_its_size_or_by_the_time() -> None:
+    async def endless(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        try:
+            while not writer.is_closing():
+                writer.write(b" " * 65_536)
+                await writer.drain()
+        except ConnectionError:
+            writer.close()
+
+    async with await asyncio.start_server(endless, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        async with AsyncTickmesh(url) as mesh:
+            with pytest.raises(ValueError, match="found more than 16777216 bytes"):
+                await mesh.price()
+
+
+async def test_a_token_opens_what_is_closed() -> None:
+    async with running_gateway(admission=AdmissionRules(tokens=Access("letmein"))) as gateway:
+        with pytest.raises(NotAllowed):
+            await ask(gateway, lambda mesh: mesh.select("ethusdt"))
+        async with AsyncTickmesh(f"http://127.0.0.1:{gateway.port}", token="letmein") as mesh:
+            assert (await mesh.select("ethusdt")).symbol == "ethusdt"
+
+
+README = Path(__file__).parents[2] / "client" / "README.md"
+PROGRAMS = re.findall(r"^```python\n(.*?)^```$", README.read_text(), re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+async def test_the_programs_of_its_readme_run(
+    gateway: Gateway, program: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    at_this_gateway = program.replace("http://127.0.0.1:8080", f"http://127.0.0.1:{gateway.port}")
+    await asyncio.to_thread(exec, at_this_gateway, {})
+    assert "2.50000001" in capsys.readouterr().out
+
+
+def test_its_readme_has_programs() -> None:
+    assert len(PROGRAMS) >= 2

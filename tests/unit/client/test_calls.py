@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta, timezone
+from decimal import Decimal
+from random import Random
+from typing import Any
+
+import msgspec
+import pytest
+
+from tickmesh_client import (
+    AsyncTickmesh,
+    NotAllowed,
+    NotFound,
+    RequestRefused,
+    Tickmesh,
+    TimedOut,
+    Trade,
+    Unavailable,
+    Unreachable,
+    WrongAddress,
+    WrongAnswer,
+    calls,
+)
+from tickmesh_client.calls import Answer, Attempts, result_of
+
+PRICE = (
+    b'{"venue":"sim","symbol":"btcusdt","price":61837.63,"quantity":0.00000638,"trade_id":9007199254740993,'
+    b'"timestamp":"2023-11-14T22:13:20.123456Z","epoch":0,"of_a_newer_gateway":[1]}'
+)
+
+
+def refusal(status: int, message: str = "", **details: Any) -> Answer:
+    violations = [{"@type": "type.googleapis.com/google.rpc.BadRequest", "field_violations": [details]}]
+    body = {"code": 3, "message": message, "details": violations if details else []}
+    return Answer(status, {}, msgspec.json.encode(body))
+
+
+def trades_page(*ids: int, next_token: str = "") -> Answer:
+    rows = [msgspec.structs.replace(trade(), trade_id=number) for number in ids]
+    return Answer(200, {"x-next-page-token": next_token}, msgspec.json.Encoder(decimal_format="number").encode(rows))
+
+
+def trade() -> Trade:
+    time = datetime(2026, 1, 2, tzinfo=UTC)
+    return Trade("sim", "btcusdt", 1, Decimal("1.5"), Decimal(2), time, "BUY")
+
+
+def test_numbers_are_read_to_the_last_digit() -> None:
+    price = result_of(calls.price(""), Answer(200, {}, PRICE))
+    assert (price.price, price.quantity, price.trade_id) == (Decimal("61837.63"), Decimal("0.00000638"), 2**53 + 1)
+    assert price.timestamp == datetime(2023, 11, 14, 22, 13, 20, 123456, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("body", [b"<html>", b"\xff", b"[]", b'{"price":1}', b"", b"[" * 100_000])
+def test_what_no_gateway_says_is_an_error_that_names_the_path(body: bytes) -> None:
+    with pytest.raises(WrongAnswer, match="/api/price"):
+        result_of(calls.price(""), Answer(200, {}, body))
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind", "words"),
+    [
+        (refusal(404, "'nope' is not followed"), NotFound, ("", "", "")),
+        (refusal(401, "found no token, expected one"), NotAllowed, ("", "no token", "one")),
+        (refusal(403, "another host"), NotAllowed, ("", "", "")),
+        (
+            refusal(400, "interval is '7m', expected one of 1s, 1m"),
+            RequestRefused,
+            ("", "'7m'", "one of 1s, 1m"),
+        ),
+        (
+            refusal(400, "wrong - at $.symbol", field="symbol", description="expected a string, found 5"),
+            RequestRefused,
+            ("symbol", "5", "a string"),
+        ),
+        (
+            refusal(400, "wrong", field="limit", description="found 'many', expected a number"),
+            RequestRefused,
+            ("limit", "'many'", "a number"),
+        ),
+    ],
+)  # fmt: skip
+def test_a_refusal_says_which_field_is_wrong_what_was_found_and_what_expected(
+    answer: Answer, kind: type[RequestRefused], words: tuple[str, str, str]
+) -> None:
+    with pytest.raises(RequestRefused) as caught:
+        result_of(calls.price(""), answer)
+    error = caught.value
+    assert type(error) is kind
+    assert (error.status, error.field, error.found, error.expected) == (answer.status, *words)
+
+
+def test_an_answer_of_something_else_than_a_gateway_is_said_to_be_one() -> None:
+    with pytest.raises(RequestRefused, match=r"status 404 at /api/price.* is this the address of a gateway"):
+        result_of(calls.price(""), Answer(404, {}, b"<html>nginx</html>"))
+    with pytest.raises(WrongAnswer, match="status 302"):
+        result_of(calls.price(""), Answer(302, {"location": "/login"}, b""))
+
+
+@pytest.mark.parametrize(("said", "waits_s"), [("7", 7.0), ("", None), ("Wed, 21 Oct 2026 07:28:00 GMT", None)])
+def test_a_gateway_that_is_busy_says_when_to_ask_again(said: str, waits_s: float | None) -> None:
+    with pytest.raises(Unavailable) as caught:
+        result_of(calls.price(""), Answer(503, {"retry-after": said}, b""))
+    assert (caught.value.status, caught.value.retry_after_s) == (503, waits_s)
+
+
+def test_what_may_pass_is_tried_again_as_often_as_told_and_waits_as_long_as_asked() -> None:
+    attempts = Attempts(3, Random(1))
+    assert 0.1 <= attempts.delay_after(Unreachable("refused")) <= 0.2
+    assert 0.2 <= attempts.delay_after(Unavailable("busy", status=503)) <= 0.4
+    assert attempts.delay_after(Unavailable("busy", status=429, retry_after_s=9)) == 9
+    with pytest.raises(Unreachable, match="refused"):
+        attempts.delay_after(Unreachable("refused"))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [TimedOut("slow"), Unavailable("broken", status=500), Unavailable("later", status=503, retry_after_s=3600)],
+)
+def test_what_does_not_pass_is_not_tried_again(error: Unreachable | Unavailable) -> None:
+    with pytest.raises(type(error)):
+        Attempts(3, Random(1)).delay_after(error)
+
+
+def test_a_page_asks_for_no_more_than_is_wanted() -> None:
+    query = calls.trades("btcusdt", start=None, end=None, venue="", limit=1500)
+    first, second = query.page("", 0), query.page("there", 1000)
+    assert first is not None
+    assert second is not None
+    assert first.parameters == {"symbol": "btcusdt", "page_size": "1000"}
+    assert second.parameters == {"symbol": "btcusdt", "page_size": "500", "page_token": "there"}
+    assert query.page("there", 1500) is None
+
+
+def test_a_page_that_leads_to_itself_does_not_go_on_for_ever() -> None:
+    call = calls.trades("", start=None, end=None, venue="", limit=None).page("here", 1000)
+    assert call is not None
+    with pytest.raises(WrongAnswer, match="leads to itself"):
+        call.read(trades_page(1, next_token="here"))
+
+
+def test_times_are_asked_for_in_utc_and_to_the_microsecond() -> None:
+    start = datetime(2026, 1, 2, 3, 4, 5, 6, tzinfo=timezone(timedelta(hours=2)))
+    query = calls.trades("", start=start, end="2026-01-03T00:00:00Z", venue="sim", limit=None)
+    times = {"start_time": "2026-01-02T01:04:05.000006Z", "end_time": "2026-01-03T00:00:00Z"}
+    assert query.parameters == {"venue": "sim", **times}
+
+
+def test_a_time_without_a_zone_and_a_negative_limit_are_refused() -> None:
+    with pytest.raises(ValueError, match="start is 2026-01-02 00:00:00 without a zone"):
+        calls.candles("", interval="1m", start=datetime(2026, 1, 2), end=None, venue="", limit=None)  # noqa: DTZ001
+    with pytest.raises(ValueError, match="limit is -1, expected 0 or more"):
+        calls.trades("", start=None, end=None, venue="", limit=-1)
+
+
+@pytest.mark.parametrize("kind", [Tickmesh, AsyncTickmesh])
+@pytest.mark.parametrize("url", ["ftp://x", "127.0.0.1:8080", "http://", "http://x:0", "http://[::1", "http://a..b:80"])
+def test_an_address_that_cannot_be_one_is_refused_at_once(kind: type[Tickmesh | AsyncTickmesh], url: str) -> None:
+    with pytest.raises(WrongAddress, match=r"expected one such as http://127.0.0.1:8080"):
+        kind(url)
+
+
+def test_a_token_that_no_header_can_carry_is_refused_without_showing_it() -> None:
+    with pytest.raises(WrongAddress) as caught:
+        Tickmesh(token="geh€im")
+    assert "geh" not in str(caught.value)
