@@ -161,6 +161,7 @@ async def main(settings: GatewaySettings, stop: Stop) -> None:
                 log.info("http://%s:%d, documentation at /docs", settings.gateway_host, port)
                 await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
                 stopping.cancel()
+                app.state.streams.drain()
                 await app.state.websockets.drain()
                 server.should_exit = True
                 await serving

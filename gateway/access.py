@@ -1,9 +1,10 @@
 """Who may ask the gateway: by which host's name, for which page, with which token. Pure.
 
 A page anywhere can reach a server on its visitor's loopback. Two things keep it out. Its browser says the page's origin
-with whatever changes something and with `/ws`, and only pages of the asked host, or of an origin that is allowed, may.
-And the host asked for must be ours: the owner of a name can make it lead to any address (DNS rebinding), and then the
-page and the asked host are one. An address cannot be made to lead elsewhere, so asking by address is always allowed.
+with whatever changes something and with what goes on (`/ws`, streams), and only pages of the asked host, or of an
+origin that is allowed, may. And the host asked for must be ours: the owner of a name can make it lead to any address
+(DNS rebinding), and then the page and the asked host are one. An address cannot be made to lead elsewhere, so asking by
+address is always allowed.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ class AdmissionRules:
         """Return why a request is refused, None when it is admitted.
 
         Args:
-            kind: `http` or `websocket`.
+            kind: `http`, `websocket`, or `stream` for an HTTP request whose answer goes on.
             verb: GET and so on; of a WebSocket any.
             path: decoded, without the query.
             headers: names in lower case.
@@ -78,15 +79,15 @@ class AdmissionRules:
         given = _Given(headers)
         if problem := self.host_problem(given.all("host")):
             return problem
-        if kind == "http" and (path in ALWAYS_OPEN or verb == "OPTIONS"):
+        if kind != "websocket" and (path in ALWAYS_OPEN or verb == "OPTIONS"):
             return None
         right = Right.READ if kind == "websocket" or verb in ("GET", "HEAD") else Right.WRITE
-        acts = kind == "websocket" or right is Right.WRITE
+        acts = kind != "http" or right is Right.WRITE
         if acts and (problem := self.origin_problem(given.all("origin"), given.first("host"))):
             return problem
         authorization = given.first("authorization")
         said = bearer(authorization) if bearer(authorization) else token
-        # /ws costs more than an answer, so it needs a token wherever there is one.
+        # /ws and streams cost more than an answer, so they need a token wherever there is one.
         wrong = (self.tokens.token_problem if acts else self.tokens.problem)(right, said)
         if wrong is None:
             return None

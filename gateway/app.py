@@ -17,6 +17,7 @@ import grpc
 import msgspec
 from fastapi import FastAPI
 from google.protobuf.descriptor import ServiceDescriptor
+from google.protobuf.message import Message
 from prometheus_client import CONTENT_TYPE_LATEST, Counter, generate_latest
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -27,15 +28,17 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
 from gateway import access, manual
-from gateway.errors import BadInput, refusal_body
+from gateway.errors import BadInput, HttpError, refusal_body
 from gateway.live.endpoint import MAX_BYTES, WebSocketEndpoint
 from gateway.live.endpoint import unknown_path as unknown_websocket
 from gateway.live.fanout import ClientLimits
 from gateway.mesh_status import StatusCollector
 from gateway.resource import JSON, Handler, Resource, read_body, refusal
+from gateway.streams import HEARTBEAT_S, MAX_STREAMS, Streams
 from gateway.transcode import comments, docs, json, openapi
 from gateway.transcode.rules import NEXT_PAGE_TOKEN, Route, Template, routes
-from gateway.upstreams import CALL_LIMIT_S, Call, UpstreamError, Upstreams
+from gateway.transcode.streams import FORMATS, choose
+from gateway.upstreams import CALL_LIMIT_S, Call, StreamCall, UpstreamError, Upstreams
 from mesh.service.wrong_tokens import WrongTokens, too_many
 from tickmesh.v1 import signal_pb2, status_pb2, store_pb2
 
@@ -55,11 +58,13 @@ def create_app(
     call_limit_s: float = CALL_LIMIT_S,
     client_limits: ClientLimits | None = None,
     max_ws_bytes: int = MAX_BYTES,
+    max_streams: int = MAX_STREAMS,
+    heartbeat_s: float = HEARTBEAT_S,
 ) -> FastAPI:
     """Return the app.
 
     Keep `app.state.websockets.run()` and `app.state.mesh_status.run()` going beside the server;
-    `app.state.websockets.drain()` lets the WebSocket clients go before the server stops.
+    `app.state.websockets.drain()` and `app.state.streams.drain()` let their clients go before the server stops.
 
     Args:
         signal: channel to SignalService; stays the caller's.
@@ -68,6 +73,8 @@ def create_app(
         call_limit_s: how long an upstream may take to answer.
         client_limits: how far a WebSocket client may fall behind.
         max_ws_bytes: how much may wait for all WebSocket clients together.
+        max_streams: how many streaming RPCs may be open for clients of REST.
+        heartbeat_s: after how long without a message such a client is sent a heartbeat.
 
     """
     admission = admission or access.AdmissionRules()
@@ -93,13 +100,20 @@ def create_app(
     app = FastAPI(title="tickmesh", openapi_url=None, docs_url=None, redoc_url=None)
     app.openapi = lambda: document  # type: ignore[method-assign]  # FastAPI's documented hook
     app.router.redirect_slashes = False
-    app.add_middleware(AdmissionMiddleware, admission=admission)
+    app.add_middleware(
+        AdmissionMiddleware, admission=admission, streams=[route.template for route in found if route.streams]
+    )
     app.state.websockets = websockets
     app.state.mesh_status = mesh_status
+    app.state.streams = streams = Streams(max_streams=max_streams, heartbeat_s=heartbeat_s)
     answers: dict[str, dict[str, Handler]] = {}
     for route in found:
-        call = mesh_status.call if route.method.containing_service is STATUS_SERVICE else upstreams.call(route)
-        answers.setdefault(route.template.text, {})[route.verb] = _transcoded(route, call)
+        if route.streams:
+            answer = _streamed(route, upstreams.stream(route), streams)
+        else:
+            known_here = route.method.containing_service is STATUS_SERVICE
+            answer = _transcoded(route, mesh_status.call if known_here else upstreams.call(route))
+        answers.setdefault(route.template.text, {})[route.verb] = answer
     own = _own_answers(websockets, upstreams, mesh_status, document)
     for path, by_verb in own.items():
         app.router.routes.append(StarletteRoute(path, Resource(path, by_verb)))
@@ -124,21 +138,45 @@ def create_app(
 
 def _transcoded(route: Route, call: Call) -> Handler:
     async def answer(request: Request) -> Response:
+        pairs = _query(request)
         try:
-            _, pairs = access.split_token(access.query_pairs(request.scope["query_string"]))
-        except ValueError as exc:
-            raise BadInput(f"query cannot be read: {exc}") from exc
-        variables = route.template.match(request.scope["path"])
-        assert variables is not None, "the route takes no other path"
-        body = await read_body(request) if route.body else b""
-        try:
-            message = await call(route.request(variables, pairs, body))
+            message = await call(await _rpc_request(route, request, pairs))
         except UpstreamError as exc:
             return Response(exc.body, exc.status, exc.headers, media_type=JSON)
         headers = _next_page(request, pairs, getattr(message, NEXT_PAGE_TOKEN)) if route.hides_next_page else {}
         return Response(json.to_bytes(route.encode(message)), headers=headers, media_type=JSON)
 
     return answer
+
+
+def _streamed(route: Route, call: StreamCall, streams: Streams) -> Handler:
+    async def answer(request: Request) -> Response:
+        written = choose(", ".join(request.headers.getlist("accept")))
+        if written is None:
+            offered = " or ".join(one.media_type for one in FORMATS)
+            raise HttpError(406, f"Accept is {request.headers['accept'][:80]!r}, and a stream is {offered}")
+        message = await _rpc_request(route, request, _query(request))
+        if request.method == "HEAD":
+            return Response(media_type=written.media_type)
+        try:
+            return await streams.answer(lambda: call(message), route.encode, written)
+        except UpstreamError as exc:
+            return Response(exc.body, exc.status, exc.headers, media_type=JSON)
+
+    return answer
+
+
+def _query(request: Request) -> list[tuple[str, str]]:
+    try:
+        return access.split_token(access.query_pairs(request.scope["query_string"]))[1]
+    except ValueError as exc:
+        raise BadInput(f"query cannot be read: {exc}") from exc
+
+
+async def _rpc_request(route: Route, request: Request, pairs: list[tuple[str, str]]) -> Message:
+    variables = route.template.match(request.scope["path"])
+    assert variables is not None, "the route takes no other path"
+    return route.request(variables, pairs, await read_body(request) if route.body else b"")
 
 
 def _next_page(request: Request, pairs: list[tuple[str, str]], page_token: str) -> dict[str, str]:
@@ -230,18 +268,21 @@ class AdmissionMiddleware:
     Args:
         app: what is behind the door.
         admission: the rules.
+        streams: the paths whose answers go on.
 
     """
 
-    def __init__(self, app: ASGIApp, *, admission: access.AdmissionRules) -> None:
+    def __init__(self, app: ASGIApp, *, admission: access.AdmissionRules, streams: Sequence[Template] = ()) -> None:
         self._app = app
+        self._streams = streams
         self._admission = admission
         self._wrong_tokens = WrongTokens()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or let it through."""
+        kind = "stream" if any(one.match(scope["path"]) is not None for one in self._streams) else scope["type"]
         refused = self._admission.denial(
-            scope["type"], scope.get("method", ""), scope["path"], scope["headers"], _token(scope["query_string"])
+            kind, scope.get("method", ""), scope["path"], scope["headers"], _token(scope["query_string"])
         )
         if refused is None:
             await self._app(scope, receive, send)

@@ -13,7 +13,7 @@ from typing import Any
 import httptools
 from prometheus_client import Counter, Gauge
 from starlette.types import Receive, Scope, Send
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from gateway.access import ALWAYS_OPEN
 from gateway.errors import phrase, refusal_body
@@ -36,6 +36,8 @@ MAX_UNREAD_BYTES = 64 * 2**20
 """Of answers that clients do not read, of all together; then those who have not read for longest are cut."""
 LINGER_S = 2.0
 """How long what a refused client still sends is read and forgotten: else the kernel takes the refusal back."""
+ABORT = "tickmesh.abort"
+"""Extension of the ASGI scope: a function that ends the connection after what was sent, without the answer's end."""
 _PIECE_BYTES = 8 * 1024  # so much is parsed between two looks at the bounds
 
 OPEN = Gauge("tickmesh_gateway_connections", "TCP connections of clients now open, those of /ws too")
@@ -148,6 +150,8 @@ class HttpConnection(HttpToolsProtocol):
             self.app = _refusing(self._overload)
         super().on_headers_complete()
         self._asked = bool(self.cycle)  # none is made for a WebSocket's handshake
+        if self._asked:
+            self.scope["extensions"] = {ABORT: partial(self._abort, self.cycle)}  # type: ignore[dict-item]  # ours
         if self._asked and self._overload is not None:
             self.cycle.keep_alive = False
 
@@ -260,6 +264,11 @@ class HttpConnection(HttpToolsProtocol):
         if self._answer_timer is not None:
             self._answer_timer.cancel()
             self._answer_timer = None
+
+    def _abort(self, cycle: RequestResponseCycle) -> None:
+        cycle.disconnected = True  # else uvicorn logs that the answer is not complete, which is meant
+        self.transport.close()
+        self._limit_answer()  # what has been sent may never be read
 
     def _cut(self, bound: str) -> None:
         CUT.labels(bound).inc()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from typing import Protocol
 
 import grpc
 from google.protobuf.message import Message
@@ -21,6 +22,19 @@ _WATCH_AGAIN_S = 0.1
 _RICH_STATUS = "grpc-status-details-bin"
 
 Call = Callable[[Message], Awaitable[Message]]
+
+
+class UpstreamStream(Protocol):
+    """A streaming RPC that has been called."""
+
+    async def read(self) -> Message | None:
+        """Return the next message, None at the end; raises `UpstreamError`."""
+
+    def cancel(self) -> object:
+        """End the RPC, if it goes on."""
+
+
+StreamCall = Callable[[Message], UpstreamStream]
 
 
 def serving_of(channel: grpc.aio.Channel, service: str = "tickmesh.v1.SignalService") -> Callable[[], Awaitable[None]]:
@@ -95,6 +109,21 @@ class Upstreams:
 
         return call
 
+    def stream(self, route: Route) -> StreamCall:
+        """Return how the streaming RPC of a route is called."""
+        service = route.method.containing_service
+        rpc: grpc.aio.UnaryStreamMultiCallable[Message, Message] = self._channels[service.full_name].unary_stream(
+            route.rpc,
+            request_serializer=lambda request: request.SerializeToString(),
+            response_deserializer=GetMessageClass(route.method.output_type).FromString,
+        )
+
+        def begin(request: Message) -> UpstreamStream:
+            call = rpc(request, metadata=self._metadata)
+            return _Stream(call, lambda exc: self._upstream_error(service.name, exc))
+
+        return begin
+
     async def health(self) -> dict[str, str]:
         """Ask every service whether it serves: full name -> SERVING, NOT_SERVING, or what came instead."""
         names = list(self._health)
@@ -119,6 +148,24 @@ class Upstreams:
         rich = metadata.get(_RICH_STATUS) if metadata is not None else None
         status, body = upstream_error(code, message, rich if isinstance(rich, bytes) else None)
         return UpstreamError(status, body, headers=_later(status, metadata))
+
+
+class _Stream:
+    def __init__(
+        self,
+        call: grpc.aio.UnaryStreamCall[Message, Message],
+        upstream_error: Callable[[grpc.aio.AioRpcError], UpstreamError],
+    ) -> None:
+        self.cancel = call.cancel
+        self._call = call
+        self._upstream_error = upstream_error
+
+    async def read(self) -> Message | None:
+        try:
+            message = await self._call.read()
+        except grpc.aio.AioRpcError as exc:
+            raise self._upstream_error(exc) from exc
+        return None if message is grpc.aio.EOF else message  # type: ignore[return-value]
 
 
 def _later(status: int, metadata: grpc.aio.Metadata | None) -> dict[str, str]:

@@ -20,6 +20,7 @@ from gateway.transcode.fields import (
 )
 from gateway.transcode.query import Parameter
 from gateway.transcode.rules import Route
+from gateway.transcode.streams import NDJSON, SERVER_SENT_EVENTS
 
 # A JSON document has no better type; it is built here and only read elsewhere.
 Json: TypeAlias = dict[str, Any]
@@ -62,7 +63,7 @@ def document(
         info: title, version, description.
         own_paths: path items that no proto knows of: health, `/ws`.
         own_tags: the tags of those.
-        token_needed: whether POST requests need a token.
+        token_needed: whether POST requests and streams need a token.
 
     """
     routes = tuple(routes)
@@ -111,7 +112,7 @@ def _operation(
             "required": True,
             "content": {"application/json": {"schema": schemas.reference(body, answers=False)}},
         }
-    if token_needed and route.verb != "GET":
+    if token_needed and (route.verb != "GET" or route.streams):
         operation["security"] = [{"token": []}]
     return operation
 
@@ -138,6 +139,8 @@ def _answer(route: Route, comments: Mapping[str, str], schemas: _Schemas) -> Jso
         schema, described = schemas.field(field, answers=True), comments.get(field.full_name, "")
     else:
         schema, described = schemas.reference(message, answers=True), comments.get(message.full_name, "")
+    if route.streams:
+        return {"description": _STREAM_DESCRIPTION.format(described), "content": _stream_content(schema)}
     answer: Json = {"description": described, "content": {"application/json": {"schema": schema}}}
     if route.hides_next_page:
         answer["headers"] = {
@@ -151,6 +154,26 @@ def _answer(route: Route, comments: Mapping[str, str], schemas: _Schemas) -> Jso
             },
         }
     return answer
+
+
+_STREAM_DESCRIPTION = """\
+A stream. {}
+
+As `application/x-ndjson` each line is an object with a `result`, or with an `error` when the stream breaks off. As \
+`text/event-stream` each event is a message; the event `error` has the error, and the event `end` says that nothing \
+more follows. A stream that breaks off has no end: after the error the connection is closed without a final chunk. An \
+empty line, or a comment in `text/event-stream`, shows that the connection lives."""
+
+
+def _stream_content(message: Json) -> Json:
+    error = {"$ref": "#/components/schemas/Status"}
+    line = {
+        "oneOf": [
+            {"type": "object", "required": [name], "properties": {name: schema}, "additionalProperties": False}
+            for name, schema in (("result", message), ("error", error))
+        ]
+    }
+    return {NDJSON.media_type: {"schema": line}, SERVER_SENT_EVENTS.media_type: {"schema": {"type": "string"}}}
 
 
 def _error(description: str) -> Json:

@@ -134,9 +134,16 @@ class Route:
         return f"/{self.method.containing_service.full_name}/{self.method.name}"
 
     @property
+    def streams(self) -> bool:
+        """Whether the answer is a stream of messages."""
+        return self.method.server_streaming
+
+    @property
     def hides_next_page(self) -> bool:
         """Whether the answer names a next page that the shown part does not."""
-        return bool(self.response_body) and NEXT_PAGE_TOKEN in self.method.output_type.fields_by_name
+        return (
+            not self.streams and bool(self.response_body) and NEXT_PAGE_TOKEN in self.method.output_type.fields_by_name
+        )
 
     def request(
         self,
@@ -171,7 +178,8 @@ def routes(services: Iterable[ServiceDescriptor]) -> tuple[Route, ...]:
     """Return the routes of all rules of the services, in the order of the protos.
 
     Raises:
-        ValueError: a rule that cannot be served: on a streaming RPC, with an unknown field or a malformed path.
+        ValueError: a rule that cannot be served: on an RPC that takes a stream, with an unknown field or a malformed
+            path.
 
     """
     return tuple(route for service in services for method in service.methods for route in _of_method(method))
@@ -181,8 +189,8 @@ def _of_method(method: MethodDescriptor) -> Iterable[Route]:
     options = method.GetOptions()
     if not options.HasExtension(annotations_pb2.http):
         return
-    if method.client_streaming or method.server_streaming:
-        raise ValueError(f"{method.full_name} is a stream and cannot have an http rule")
+    if method.client_streaming:
+        raise ValueError(f"{method.full_name} takes a stream and cannot have an http rule")
     rule = options.Extensions[annotations_pb2.http]
     for binding in (rule, *rule.additional_bindings):
         yield _route(method, binding)

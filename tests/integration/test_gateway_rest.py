@@ -260,7 +260,7 @@ async def test_the_app_itself_tells_the_document_that_is_served(gateway: Gateway
 async def test_every_documented_get_answers_as_documented(gateway: Gateway) -> None:
     document = (await gateway.http.get("/openapi.json")).json()
     for path, item in document["paths"].items():
-        if "get" in item and path != "/ws":
+        if "get" in item and path not in ("/ws", "/api/watch"):
             response = await gateway.http.get(path.format(symbol="btcusdt", trade_id=7))
             content = item["get"]["responses"]["200"]["content"]
             assert response.status_code == 200, path

@@ -102,7 +102,8 @@ class SignalServiceServicer:
         The first message names the selected symbol. So does a further message each time another symbol is selected. A
         client that reads too slowly gets a `missed` message with the number of trades that it was not sent. After signal
         was killed, a new stream may begin with trades that an earlier one has sent already, with the same signals. The
-        gateway leaves them out, and serves this stream as the WebSocket `/ws`.
+        gateway leaves them out of the WebSocket `/ws`, which it makes of one such stream for all its clients.
+        `/api/watch` is the stream itself, in columns.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

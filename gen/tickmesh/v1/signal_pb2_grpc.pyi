@@ -47,7 +47,8 @@ class SignalServiceStub:
     The first message names the selected symbol. So does a further message each time another symbol is selected. A
     client that reads too slowly gets a `missed` message with the number of trades that it was not sent. After signal
     was killed, a new stream may begin with trades that an earlier one has sent already, with the same signals. The
-    gateway leaves them out, and serves this stream as the WebSocket `/ws`.
+    gateway leaves them out of the WebSocket `/ws`, which it makes of one such stream for all its clients.
+    `/api/watch` is the stream itself, in columns.
     """
     GetSymbol: _grpc.UnaryUnaryMultiCallable[_signal_pb2.GetSymbolRequest, _signal_pb2.GetSymbolResponse]
     """The selected symbol and its name."""
@@ -82,7 +83,8 @@ class SignalServiceAsyncStub(SignalServiceStub):
     The first message names the selected symbol. So does a further message each time another symbol is selected. A
     client that reads too slowly gets a `missed` message with the number of trades that it was not sent. After signal
     was killed, a new stream may begin with trades that an earlier one has sent already, with the same signals. The
-    gateway leaves them out, and serves this stream as the WebSocket `/ws`.
+    gateway leaves them out of the WebSocket `/ws`, which it makes of one such stream for all its clients.
+    `/api/watch` is the stream itself, in columns.
     """
     GetSymbol: _aio.UnaryUnaryMultiCallable[_signal_pb2.GetSymbolRequest, _signal_pb2.GetSymbolResponse]  # type: ignore[assignment]
     """The selected symbol and its name."""
@@ -132,7 +134,8 @@ class SignalServiceServicer(metaclass=_abc_1.ABCMeta):
         The first message names the selected symbol. So does a further message each time another symbol is selected. A
         client that reads too slowly gets a `missed` message with the number of trades that it was not sent. After signal
         was killed, a new stream may begin with trades that an earlier one has sent already, with the same signals. The
-        gateway leaves them out, and serves this stream as the WebSocket `/ws`.
+        gateway leaves them out of the WebSocket `/ws`, which it makes of one such stream for all its clients.
+        `/api/watch` is the stream itself, in columns.
         """
 
     @_abc_1.abstractmethod

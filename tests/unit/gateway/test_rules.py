@@ -199,9 +199,9 @@ def test_a_rule_that_cannot_be_served_is_refused(rule: dict[str, str], problem: 
         routes([service_with(rule)])
 
 
-def test_a_stream_cannot_have_a_rule() -> None:
-    with pytest.raises(ValueError, match="is a stream"):
-        routes([service_with({"get": "/v1/x"}, server_streaming=True)])
+def test_an_rpc_that_takes_a_stream_cannot_have_a_rule() -> None:
+    with pytest.raises(ValueError, match="takes a stream"):
+        routes([service_with({"get": "/v1/x"}, client_streaming=True)])
 
 
 def service_with(rule: dict[str, str], **method: Any) -> Any:
