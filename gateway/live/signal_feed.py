@@ -240,7 +240,7 @@ class SignalFeed:
         trade_ids, time_us = batch.trades.trade_id, batch.trades.time_us
         key = batch.trades.venue, batch.trades.symbol
         told_id, told_us = self._told.get(key, _NOTHING_TOLD)
-        count = bisect_right(trade_ids, told_id) if trade_ids[0] <= told_id else 0
+        count = bisect_right(trade_ids, told_id)
         if count and time_us[count - 1] > told_us:
             count = 0
         if count < len(trade_ids):

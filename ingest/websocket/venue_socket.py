@@ -125,6 +125,7 @@ class VenueSocket(picows.WSListener):
     def __init__(self, frames: FrameQueue) -> None:
         self._frames = frames
         self._pieces: list[bytes] = []
+        self._pieces_bytes = 0
         self.transport: picows.WSTransport
         self.end = ""
         """Why the connection has ended, in words for people; empty while it is open."""
@@ -159,11 +160,13 @@ class VenueSocket(picows.WSListener):
             raise picows.WSProtocolError(wrong, "reserved bits are set")
         if (frame.msg_type == picows.WSMsgType.CONTINUATION) != bool(self._pieces):
             raise picows.WSProtocolError(wrong, "the pieces of a message do not follow each other")
-        self._pieces.append(frame.get_payload_as_bytes())
-        if sum(map(len, self._pieces)) > MAX_FRAME_BYTES or len(self._pieces) > MAX_FRAME_BYTES // 16:
+        piece = frame.get_payload_as_bytes()
+        self._pieces.append(piece)
+        self._pieces_bytes += len(piece)
+        if self._pieces_bytes > MAX_FRAME_BYTES or len(self._pieces) > MAX_FRAME_BYTES // 16:
             raise picows.WSProtocolError(picows.WSCloseCode.MESSAGE_TOO_BIG, f"more than {MAX_FRAME_BYTES} bytes")
         if frame.fin:
-            whole, self._pieces = b"".join(self._pieces), []
+            whole, self._pieces, self._pieces_bytes = b"".join(self._pieces), [], 0
             if self._frames.put(whole):
                 self.transport.underlying_transport.pause_reading()
 

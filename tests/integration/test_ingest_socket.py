@@ -52,6 +52,15 @@ async def test_a_message_in_pieces_arrives_whole_and_in_order() -> None:
         assert socket.end == "the venue closed the connection: 1000"
 
 
+async def test_the_limit_is_of_each_message_and_not_of_all_pieces_of_a_connection() -> None:
+    async def says(peer: ServerConnection) -> None:
+        for _ in range(3):
+            await peer.send([b"x" * 20_000, b"y" * 20_000])
+
+    async with opened(says) as (_, frames):
+        assert await all_of(frames) == [b"x" * 20_000 + b"y" * 20_000] * 3
+
+
 @pytest.mark.parametrize("pieces", [["x" * (MAX_FRAME_BYTES + 1)], ["x" * 40_000, "y" * 40_000], ["x"] * 5000])
 async def test_a_message_that_is_too_long_ends_the_connection_and_is_not_kept(pieces: list[str]) -> None:
     closed: list[int | None] = []
