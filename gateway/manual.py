@@ -20,9 +20,9 @@ request that is wrong, 404 for something that does not exist, 429, 503 and 504 f
 refused with 415, because a page of another site could send it.
 - Unknown parameters and fields are refused, so that a misspelled one has no silent effect.
 - When the server has a token (`API_TOKEN`), POST requests, `/ws` and streams need it: \
-`Authorization: Bearer <token>`, or `?token=<token>` for clients that cannot send headers. A second token (`READ_TOKEN`) \
-allows `/ws` and streams but not POST. With `PROTECT_READS` everything except `/healthz` and `/readyz` needs one of \
-the two.
+`Authorization: Bearer <token>`, or `?token=<token>` for clients that cannot send headers. A second token \
+(`READ_TOKEN`) allows `/ws` and streams but not POST. With `PROTECT_READS` everything except `/healthz` and `/readyz` \
+needs one of the two.
 - The server answers requests that name it by address, as `localhost`, or by a name in `ALLOWED_HOSTS`; others get \
 421. A page in a browser may use POST, `/ws` and streams when it comes from the same host or from an origin in \
 `ALLOWED_ORIGINS`."""
