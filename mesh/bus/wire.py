@@ -69,7 +69,9 @@ MAX_SIGNAL_BYTES = 900_000
 
 _TRADE_DTYPES = _column_types(trade_pb2.TradeBatch.DESCRIPTOR)
 _SIGNAL_DTYPES = _column_types(signal_pb2.SignalBatch.DESCRIPTOR)
-_ROW_BYTES = sum(dtype.itemsize for dtype in (*_TRADE_DTYPES.values(), *_SIGNAL_DTYPES.values()))
+SIGNAL_FIELDS = {name: signal_pb2.SignalBatch.DESCRIPTOR.fields_by_name[name].number for name in _SIGNAL_DTYPES}
+"""The columns of a `SignalBatch` and the numbers of their fields, in the order in which they are written."""
+ROW_BYTES = sum(dtype.itemsize for dtype in (*_TRADE_DTYPES.values(), *_SIGNAL_DTYPES.values()))
 _CANDLE_BYTES = 360
 """More than a candle takes: ten integers, eleven doubles, three decimal numbers of 25 digits, tags."""
 
@@ -117,14 +119,21 @@ def encode_trades(trades: TradeColumns) -> bytes:
     length = len(trades)
     assert 0 < length <= MAX_BATCH_TRADES, f"a batch of {length} trades"
     received = TradeTwin(received_time_us=trades.received_time_us).SerializeToString()
-    pieces = [_trade_names(trades.venue, trades.symbol), received]
+    pieces = [trade_names(trades.venue, trades.symbol), received]
     for head, (name, dtype) in zip(_trade_heads(length), _TRADE_DTYPES.items(), strict=True):
         pieces += (head, _to_bytes(getattr(trades, name), dtype))
     return b"".join(pieces)
 
 
 @lru_cache(maxsize=4096)
-def _trade_names(venue: str, symbol: str) -> bytes:
+def trade_names(venue: str, symbol: str) -> bytes:
+    """Return how each serialized `TradeBatch` of a symbol begins.
+
+    Args:
+        venue: whose symbol it is: `binance`.
+        symbol: in lower case: `btcusdt`.
+
+    """
     return bytes(TradeTwin(venue=venue, symbol=symbol).SerializeToString())
 
 
@@ -190,7 +199,7 @@ def _put_together(head: Any, columns: Iterable[bytes], candles: bytes) -> bytes:
 
 def signal_bytes(signals: SignalColumns) -> int:
     """Return how large a batch's signals are at most as a message, in bytes."""
-    return len(signals.trades) * _ROW_BYTES + len(signals.candles) * _CANDLE_BYTES
+    return len(signals.trades) * ROW_BYTES + len(signals.candles) * _CANDLE_BYTES
 
 
 @lru_cache(maxsize=1024)

@@ -9,24 +9,36 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from functools import lru_cache
+from typing import Any, NamedTuple
 from zlib import crc32
 
 import msgspec
 import numpy as np
 
-from libsignal import PackedSignals, RefusedTrade, SignalCandle, SignalState, UnusableState
+from libsignal import (
+    OUTPUT_OFFSETS,
+    PROCESS_ADDRESS,
+    CandleBuffer,
+    RefusedTrade,
+    SignalCandle,
+    SignalGroups,
+    SignalState,
+    UnusableState,
+)
 from mesh.bus import subjects, wire
 from mesh.service.errors import BadMessage, TickmeshError
 from mesh.values.candles import INDICATORS, INTERVALS_US, Candle
 from mesh.values.signals import SIGNAL_NAMES
-from mesh.values.trades import SignalColumns, TradeColumns
+from mesh.values.trades import MAX_TRADE_ID, SignalColumns, TradeColumns, latest_us
+from tickcodec.batches import BatchProcessor, Output
 
 log = logging.getLogger("signal.engine")
 
 ENTRY_VERSION = 1
-_SIGNAL_NAMES = frozenset(SIGNAL_NAMES)
 _CAPACITY = 256  # rows libsignal is bound to beforehand; longer batches bind as they come
+_MAX_ROWS = wire.MAX_SIGNAL_BYTES // wire.ROW_BYTES - 256  # of batches that fit into one message with many candles
+_OUTPUTS = [Output(number, OUTPUT_OFFSETS[name]) for name, number in wire.SIGNAL_FIELDS.items()]
 
 
 class UnusableEntry(TickmeshError):
@@ -45,40 +57,6 @@ class _Entry(msgspec.Struct, frozen=True):
     """CRC-32 of both."""
 
 
-class PackedColumns(SignalColumns):
-    """A batch's signals as libsignal wrote them, made into arrays only for who asks.
-
-    On the wire such a batch needs no arrays, and most batches go nowhere else.
-    """
-
-    __slots__ = ("_signals",)
-
-    _signals: PackedSignals
-
-    def __init__(
-        self, trades: TradeColumns, raw_sequence: int, candles: tuple[Candle, ...], signals: PackedSignals
-    ) -> None:
-        """Take what libsignal made of `trades`."""
-        put = object.__setattr__  # a frozen dataclass lets nobody else
-        put(self, "trades", trades)
-        put(self, "raw_sequence", raw_sequence)
-        put(self, "candles", candles)
-        put(self, "_signals", signals)
-
-    def packed(self, names: Iterable[str]) -> list[bytes]:
-        """Return signals' columns as they are on the wire, without making arrays of them."""
-        return self._signals.packed(names)
-
-    if not TYPE_CHECKING:  # SignalColumns declares the columns; this is for those that are not made yet
-
-        def __getattr__(self, name: str) -> Any:
-            if name not in _SIGNAL_NAMES:
-                raise AttributeError(f"{type(self).__name__} has no {name}")
-            column = getattr(self._signals, name)
-            object.__setattr__(self, name, column)
-            return column
-
-
 class SignalMessage(NamedTuple):
     """A batch's signals as they are sent, and what is asked of them next."""
 
@@ -88,6 +66,7 @@ class SignalMessage(NamedTuple):
     """How many trades there are."""
     first_id: int
     last_id: int
+    raw_sequence: int
     payload: bytes
     """A serialized `SignalBatch`."""
 
@@ -95,8 +74,8 @@ class SignalMessage(NamedTuple):
     def of(cls, signals: SignalColumns) -> SignalMessage:
         """Serialize a batch's signals."""
         trades = signals.trades
-        first_id, last_id = int(trades.trade_id[0]), int(trades.trade_id[-1])
-        return cls(trades.venue, trades.symbol, len(trades), first_id, last_id, wire.encode_signals(signals))
+        ids, payload = trades.trade_id, wire.encode_signals(signals)
+        return cls(trades.venue, trades.symbol, len(trades), int(ids[0]), int(ids[-1]), signals.raw_sequence, payload)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,9 +100,47 @@ class Engine:
         self.settings = settings
         self._states: dict[tuple[str, str], SignalState] = {}
         self._last_ids: dict[tuple[str, str], int] = {}
-        self._latest: dict[tuple[str, str], SignalColumns] = {}
+        self._latest: dict[tuple[str, str], SignalColumns | SignalMessage] = {}
+        self._candles = CandleBuffer(SignalGroups.CANDLES)
+        self._processor = BatchProcessor(
+            PROCESS_ADDRESS, _OUTPUTS, max_rows=_MAX_ROWS, max_id=MAX_TRADE_ID, candles=self._candles.place
+        )
         self.repeats = 0
         self.refused = 0
+
+    def carry(self, batch: bytes, *, subject: str, raw_sequence: int, now_us: int) -> SignalMessage | None:
+        """Take in a batch as it came, if it is as batches nearly always are: without a Python object a trade or column.
+
+        Args:
+            batch: a serialized `TradeBatch`.
+            subject: of the message that carried it.
+            raw_sequence: likewise.
+            now_us: the clock here.
+
+        Returns:
+            what is to be sent; None when nothing has happened: then `process` takes it in.
+
+        """
+        key = _venue_and_symbol(subject)
+        state = self._states.get(key)
+        if state is None:
+            return None
+        found = self._processor.process(
+            state.address,
+            batch,
+            wire.trade_names(*key),
+            max_time_us=latest_us(now_us, received_time_us=0),
+            raw_sequence=raw_sequence,
+        )
+        if found is None:
+            return None
+        payload = found.payload
+        if found.candles:
+            payload += wire.encode_candles(map(_closed, self._candles.taken(found.candles)))
+        message = SignalMessage(*key, found.rows, found.first_id, found.last_id, raw_sequence, payload)
+        self._last_ids[key] = found.last_id
+        self._latest[key] = message
+        return message
 
     def process(self, trades: TradeColumns, *, raw_sequence: int) -> SignalColumns | None:
         """Take in a batch and return its signals; None when no trade of it is new.
@@ -148,7 +165,8 @@ class Engine:
                 continue
             self._last_ids[key] = int(trades.trade_id[-1])
             candles = tuple(map(_closed, signals.candles))
-            columns = PackedColumns(trades, raw_sequence, candles, signals)
+            found: dict[str, Any] = {name: getattr(signals, name) for name in SIGNAL_NAMES}
+            columns = SignalColumns(trades=trades, raw_sequence=raw_sequence, candles=candles, **found)
             self._latest[key] = columns
             return columns
         return None
@@ -161,9 +179,10 @@ class Engine:
             symbol: in lower case: `btcusdt`.
 
         """
-        columns = self._latest.get((venue, symbol))
-        if columns is None:
+        latest = self._latest.get((venue, symbol))
+        if latest is None:
             return None
+        columns = _columns_of(latest)
         return Latest(
             venue=venue,
             symbol=symbol,
@@ -252,8 +271,9 @@ class Engine:
     def entries(self) -> dict[str, bytes]:
         """Return the whole state, an entry a symbol: `binance.btcusdt`; the same state gives the same bytes."""
         found = {}
-        for (venue, symbol), columns in self._latest.items():
-            state, latest = self._states[venue, symbol].save(), wire.encode_signals(columns.rows(slice(-1, None)))
+        for (venue, symbol), signals in self._latest.items():
+            last_row = _columns_of(signals).rows(slice(-1, None))
+            state, latest = self._states[venue, symbol].save(), wire.encode_signals(last_row)
             entry = _Entry(ENTRY_VERSION, state, latest, crc32(latest, crc32(state)))
             found[entry_name(venue, symbol)] = msgspec.msgpack.encode(entry)
         return found
@@ -265,13 +285,13 @@ class Engine:
             UnusableEntry: an entry is damaged, foreign, or of another version.
 
         """
-        states, latest = {}, {}
+        states, last_ids = dict[tuple[str, str], SignalState](), dict[tuple[str, str], int]()
+        latest: dict[tuple[str, str], SignalColumns | SignalMessage] = {}
         for name, saved in entries.items():
             state, columns = _read_entry(name, saved)
             key = columns.trades.venue, columns.trades.symbol
-            states[key], latest[key] = state, columns
-        self._states, self._latest = states, latest
-        self._last_ids = {key: int(columns.trades.trade_id[-1]) for key, columns in latest.items()}
+            states[key], latest[key], last_ids[key] = state, columns, int(columns.trades.trade_id[-1])
+        self._states, self._latest, self._last_ids = states, latest, last_ids
 
     def _only_new(self, trades: TradeColumns, *, after: int) -> TradeColumns:
         ids = trades.trade_id
@@ -293,6 +313,19 @@ def entry_name(venue: str, symbol: str) -> str:
 
     """
     return f"{venue}.{subjects.token(symbol)}"
+
+
+def _columns_of(signals: SignalColumns | SignalMessage) -> SignalColumns:
+    return wire.decode_signals(signals.payload) if isinstance(signals, SignalMessage) else signals
+
+
+@lru_cache(maxsize=4096)
+def _venue_and_symbol(subject: str) -> tuple[str, str]:
+    venue, token = subject.split(".")[-2:]
+    try:
+        return venue, subjects.symbol_of(token)
+    except ValueError:
+        return venue, token  # none of ours: no state has such a name
 
 
 def _read_entry(name: str, saved: bytes) -> tuple[SignalState, SignalColumns]:

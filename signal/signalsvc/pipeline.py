@@ -299,9 +299,16 @@ class Pipeline:
     async def _take(self, message: Message) -> None:
         self._taken = message
         self._unsaved += 1
+        now_us = time.time_ns() // 1000
+        carried = self._engine.carry(
+            message.payload, subject=message.subject, raw_sequence=message.sequence, now_us=now_us
+        )
+        if carried is not None:
+            await self._pass_on(carried)
+            return
         try:
             trades = wire.decode_trades(message.payload)
-            if reason := refusal(trades, now_us=time.time_ns() // 1000):
+            if reason := refusal(trades, now_us=now_us):
                 raise BadMessage(reason)
         except BadMessage as exc:
             BAD.inc()
@@ -313,12 +320,15 @@ class Pipeline:
         if signals is None:
             return
         for part in wire.split_signals(signals):
-            rest = self._published.rest(SignalMessage.of(part))
-            self._replaying = rest is None
-            if rest is not None:
-                self._show(rest)
-                if full := self._gathered.add(rest):
-                    await self._publish(full)
+            await self._pass_on(SignalMessage.of(part))
+
+    async def _pass_on(self, message: SignalMessage) -> None:
+        rest = self._published.rest(message)
+        self._replaying = rest is None
+        if rest is not None:
+            self._show(rest)
+            if full := self._gathered.add(rest):
+                await self._publish(full)
 
     def _show(self, message: SignalMessage) -> None:
         """Give signals to the watchers, before anybody else."""

@@ -100,7 +100,13 @@ ticks = [json.loads(text) for text in texts]
 frames, response = TickFrames(MEMBERS, max_rows=4), signal_pb2.WatchResponse(batch=batch).SerializeToString()
 written = frames.write(response, *frames.find(response), texts[0].partition(b"61837.63")[0], first=0, rows=1)
 
+carrying = Engine(flow_window=2)
+carrying.process(trades.rows(slice(0, 1)), raw_sequence=1)
+rest = wire.encode_trades(trades.rows(slice(1, None)))
+carried = carrying.carry(rest, subject="trades.raw.sim.btcusdt", raw_sequence=1, now_us=2_000_000_000_000_000)
+
 assert signals.window_volume.tolist() == expected, signals.window_volume
+assert wire.decode_signals(carried.payload).window_volume.tolist() == expected[1:], carried
 assert wire.decode_signals(payload).window_volume.tolist() == expected
 assert stats.window_volume == expected[-1] and stats.flow_imbalance == 0, stats
 assert [tick["window_volume"] for tick in ticks] == expected, ticks
@@ -166,7 +172,9 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     subprocess.run([compiler, *flags, include, "-o", built / "libsignal.so", source], check=True)
     codec = tree / "libsignal" / "codec"
     sources = sorted((codec / "src").glob("*.cpp"))
-    subprocess.run([compiler, *flags, f"-I{codec / 'include'}", "-o", built / "libtickcodec.so", *sources], check=True)
+    subprocess.run(
+        [compiler, *flags, include, f"-I{codec / 'include'}", "-o", built / "libtickcodec.so", *sources], check=True
+    )
     return tree
 
 

@@ -71,6 +71,43 @@ typedef struct tickcodec_frames {
  * venue is too long, or the struct has another size. */
 TICKCODEC_API int tickcodec_read_frames(tickcodec_frames *call, const char *text, size_t size, size_t frames);
 
+/* --- batches: trades of the bus -> libsignal -> their signals for the bus ----------------------------------------- */
+
+/* A column of SignalBatch that libsignal writes. */
+typedef struct tickcodec_output {
+    size_t number; /* of the field */
+    size_t offset; /* of the output in lsig_columns */
+} tickcodec_output;
+
+/* One call's room and results. */
+typedef struct tickcodec_signals {
+    size_t struct_size;
+    int (*process)(void *state, void *columns); /* lsig_process */
+    const tickcodec_output *outputs;            /* in the order in which they are written */
+    size_t output_count;
+    void *candles; /* lsig_candle: where those that are closed go */
+    size_t candle_capacity;
+    size_t max_rows;
+    int64_t *work; /* (4 + output_count) * max_rows numbers */
+    uint8_t *out;  /* the batch's size, and 40 + output_count * (16 + 8 * max_rows) bytes */
+    int64_t max_id; /* the highest id that a trade may have */
+    const uint8_t *names; /* how the batch has to begin: its venue and symbol */
+    size_t names_size;
+    int64_t max_time_us;  /* the latest time that a trade may have */
+    int64_t raw_sequence; /* goes into the message */
+    size_t candle_count;
+    size_t written;
+    int64_t rows;
+    int64_t first_id;
+    int64_t last_id;
+} tickcodec_signals;
+
+/* Let a state of libsignal take in a serialized tickmesh.v1.TradeBatch, and write the tickmesh.v1.SignalBatch that it
+ * becomes, but for the candles, which are its last field. Returns 0, or 1 when nothing has happened: the batch is not
+ * written as the bus' writers do, is another symbol's, an id or a time is too high, there is too little room, libsignal
+ * does not take it, or the struct has another size. */
+TICKCODEC_API int tickcodec_process_batch(tickcodec_signals *call, void *state, const uint8_t *batch, size_t size);
+
 /* --- ticks: what signal sends -> the messages of /ws ------------------------------------------------------------- */
 
 /* A tickmesh.v1.SignalBatch of at least one trade, all of whose trades' columns have the same length. */

@@ -89,6 +89,11 @@ DTYPES = {signal.name: signal.dtype for signal in SIGNALS} | {"late_intervals": 
 """The columns of `Signals`, and what each row of them is."""
 _ROW_BYTES = 8
 
+OUTPUT_OFFSETS: dict[str, int] = {signal.name: getattr(lsig.Columns, signal.name).offset for signal in SIGNALS}
+"""Where the address of each signal's column stands in `lsig_columns`, for who calls `lsig_process` from C++."""
+PROCESS_ADDRESS = ctypes.cast(LIBRARY.holding_gil.lsig_process, ctypes.c_void_p).value or 0
+"""The address of `lsig_process`, likewise."""
+
 
 class PackedSignals(Signals):
     """Signals whose columns lie one after the other in one block, 8 bytes a row; without one that is not worked out.
@@ -166,7 +171,7 @@ class _Results:
         return PackedSignals(self._block.data.cast("B"), self._block.shape[1], self._places, candles)
 
 
-class _CandleBuffer:
+class CandleBuffer:
     """Room for the candles one call closes; it grows to what a call turns out to need."""
 
     __slots__ = ("_bytes", "_room", "wanted")
@@ -174,6 +179,11 @@ class _CandleBuffer:
     def __init__(self, groups: SignalGroups) -> None:
         self.wanted = SignalGroups.CANDLES in groups
         self._make_room(64)
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """The address of the first candle, and for how many there is room; not after `grow`."""
+        return ctypes.addressof(self._room), len(self._room)
 
     def bind(self, columns: lsig.Columns) -> None:
         """Set the address and the capacity of the candles."""
@@ -284,11 +294,17 @@ class SignalState:
         self._handle = handle
         self.inputs = _input_memory(capacity)
         self._results = _Results(groups, capacity)
-        self._candles = _CandleBuffer(groups)
+        self._candles = CandleBuffer(groups)
         self._columns = self._bind(self.inputs, self._results)
         self._columns_address = ctypes.c_void_p(ctypes.addressof(self._columns))
         self._set_rows(0)  # `run` changes what is not as it was at the call before
         self.outputs = self._results.signals(())
+
+    @property
+    def address(self) -> int:
+        """The address of the `lsig_state`, for who calls `lsig_process` from C++; good as long as this object is."""
+        assert self._handle.value is not None
+        return self._handle.value
 
     def process(self, trades: Trades) -> PackedSignals:
         """Take in some trades, any number of them, and return their signals in memory of their own.
