@@ -9,8 +9,9 @@ an integer; a transcoder may not). `transcode` makes routes, checks and document
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from time import monotonic
+from typing import Any
 from urllib.parse import urlencode
 
 import grpc
@@ -19,6 +20,7 @@ from fastapi import FastAPI
 from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.message import Message
 from prometheus_client import CONTENT_TYPE_LATEST, Counter, generate_latest
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -28,6 +30,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
 from gateway import access, manual
+from gateway.call_options import CallOptions, call_options, request_id_of
 from gateway.errors import BadInput, HttpError, refusal_body
 from gateway.live.endpoint import MAX_BYTES, WebSocketEndpoint
 from gateway.live.endpoint import unknown_path as unknown_websocket
@@ -140,7 +143,7 @@ def _transcoded(route: Route, call: Call) -> Handler:
     async def answer(request: Request) -> Response:
         pairs = _query(request)
         try:
-            message = await call(await _rpc_request(route, request, pairs))
+            message = await call(await _rpc_request(route, request, pairs), _call_options(request))
         except UpstreamError as exc:
             return Response(exc.body, exc.status, exc.headers, media_type=JSON)
         headers = _next_page(request, pairs, getattr(message, NEXT_PAGE_TOKEN)) if route.hides_next_page else {}
@@ -155,11 +158,11 @@ def _streamed(route: Route, call: StreamCall, streams: Streams) -> Handler:
         if written is None:
             offered = " or ".join(one.media_type for one in FORMATS)
             raise HttpError(406, f"Accept is {request.headers['accept'][:80]!r}, and a stream is {offered}")
-        message = await _rpc_request(route, request, _query(request))
+        message, options = await _rpc_request(route, request, _query(request)), _call_options(request)
         if request.method == "HEAD":
             return Response(media_type=written.media_type)
         try:
-            return await streams.answer(lambda: call(message), route.encode, written)
+            return await streams.answer(lambda: call(message, options), route.encode, written)
         except UpstreamError as exc:
             return Response(exc.body, exc.status, exc.headers, media_type=JSON)
 
@@ -171,6 +174,10 @@ def _query(request: Request) -> list[tuple[str, str]]:
         return access.split_token(access.query_pairs(request.scope["query_string"]))[1]
     except ValueError as exc:
         raise BadInput(f"query cannot be read: {exc}") from exc
+
+
+def _call_options(request: Request) -> CallOptions:
+    return call_options(request.headers, request.state.request_id)
 
 
 async def _rpc_request(route: Route, request: Request, pairs: list[tuple[str, str]]) -> Message:
@@ -280,6 +287,10 @@ class AdmissionMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or let it through."""
+        if scope["type"] == "http":
+            request_id = request_id_of(Headers(scope=scope))
+            scope["state"]["request_id"] = request_id
+            send = _naming(send, request_id)
         kind = "stream" if any(one.match(scope["path"]) is not None for one in self._streams) else scope["type"]
         refused = self._admission.denial(
             kind, scope.get("method", ""), scope["path"], scope["headers"], _token(scope["query_string"])
@@ -301,6 +312,17 @@ class AdmissionMiddleware:
             await WebSocket(scope, receive, send).send_denial_response(response)
         else:
             await response(scope, receive, send)
+
+
+def _naming(send: Send, request_id: str) -> Send:
+    header = (b"x-request-id", request_id.encode())
+
+    async def send_named(message: MutableMapping[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] = [*message["headers"], header]
+        await send(message)
+
+    return send_named
 
 
 def _token(query_string: bytes) -> str:

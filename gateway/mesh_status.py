@@ -16,6 +16,7 @@ import grpc
 from google.protobuf.message import Message
 from prometheus_client import Gauge
 
+from gateway.call_options import CallOptions
 from mesh.service import status
 from mesh.service.health import Health, State
 from mesh.service.rpc import authorization
@@ -92,7 +93,7 @@ class StatusCollector:
                 return [one.message or one.name for one in service.report.conditions if one.state in _NOT_WELL]
         return []
 
-    async def call(self, _: Message) -> Message:
+    async def call(self, _: Message, __: CallOptions) -> Message:
         """Answer a GetStatusRequest; never fails."""
         return self.response()
 

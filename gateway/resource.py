@@ -77,7 +77,7 @@ class Resource:
         except ClientDisconnect:
             raise
         except Exception:
-            log.exception("%s %s", verb, self._path)
+            log.exception("%s %s, request %s", verb, self._path, request.state.request_id)
             return refusal(500, f"{phrase(500)}: a mistake of the gateway's own; its log says more")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
 
@@ -11,17 +12,17 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from gateway.call_options import CallOptions
 from gateway.errors import HttpError, upstream_error
 from gateway.transcode.rules import Route
-from mesh.service.rpc import RETRY_AFTER, authorization
+from mesh.service.rpc import RETRY_AFTER, RICH_STATUS, authorization
 
 CALL_LIMIT_S = 5.0
 HEALTH_LIMIT_S = 2.0
 
 _WATCH_AGAIN_S = 0.1
-_RICH_STATUS = "grpc-status-details-bin"
 
-Call = Callable[[Message], Awaitable[Message]]
+Call = Callable[[Message, CallOptions], Awaitable[Message]]
 
 
 class UpstreamStream(Protocol):
@@ -34,7 +35,7 @@ class UpstreamStream(Protocol):
         """End the RPC, if it goes on."""
 
 
-StreamCall = Callable[[Message], UpstreamStream]
+StreamCall = Callable[[Message, CallOptions], UpstreamStream]
 
 
 def serving_of(channel: grpc.aio.Channel, service: str = "tickmesh.v1.SignalService") -> Callable[[], Awaitable[None]]:
@@ -100,11 +101,12 @@ class Upstreams:
             response_deserializer=answer.FromString,
         )
 
-        async def call(request: Message) -> Message:
+        async def call(request: Message, options: CallOptions) -> Message:
+            limit_s = min(self._limit_s, options.timeout_s or math.inf)
             try:
-                response: Message = await rpc(request, timeout=self._limit_s, metadata=self._metadata)
+                response: Message = await rpc(request, timeout=limit_s, metadata=self._metadata + options.metadata)
             except grpc.aio.AioRpcError as exc:
-                raise self._upstream_error(service.name, exc) from exc
+                raise _upstream_error(service.name, exc, limit_s) from exc
             return response
 
         return call
@@ -118,9 +120,9 @@ class Upstreams:
             response_deserializer=GetMessageClass(route.method.output_type).FromString,
         )
 
-        def begin(request: Message) -> UpstreamStream:
-            call = rpc(request, metadata=self._metadata)
-            return _Stream(call, lambda exc: self._upstream_error(service.name, exc))
+        def begin(request: Message, options: CallOptions) -> UpstreamStream:
+            call = rpc(request, timeout=options.timeout_s, metadata=self._metadata + options.metadata)
+            return _Stream(call, lambda exc: _upstream_error(service.name, exc, options.timeout_s))
 
         return begin
 
@@ -136,18 +138,6 @@ class Upstreams:
         except grpc.aio.AioRpcError as exc:
             return "UNREACHABLE" if exc.code() == grpc.StatusCode.UNAVAILABLE else exc.code().name
         return str(health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status))
-
-    def _upstream_error(self, service: str, exc: grpc.aio.AioRpcError) -> UpstreamError:
-        code, message = exc.code(), exc.details() or ""
-        if code == grpc.StatusCode.DEADLINE_EXCEEDED:
-            message = f"{service} did not answer within {self._limit_s:g} s"
-        elif code == grpc.StatusCode.UNAVAILABLE and "onnect" in message:
-            # gRPC's own words for it name addresses and socket errors, which are for logs
-            message = f"{service} is away; /readyz tells when it is back"
-        metadata = exc.trailing_metadata()
-        rich = metadata.get(_RICH_STATUS) if metadata is not None else None
-        status, body = upstream_error(code, message, rich if isinstance(rich, bytes) else None)
-        return UpstreamError(status, body, headers=_later(status, metadata))
 
 
 class _Stream:
@@ -166,6 +156,19 @@ class _Stream:
         except grpc.aio.AioRpcError as exc:
             raise self._upstream_error(exc) from exc
         return None if message is grpc.aio.EOF else message  # type: ignore[return-value]
+
+
+def _upstream_error(service: str, exc: grpc.aio.AioRpcError, limit_s: float | None) -> UpstreamError:
+    code, message = exc.code(), exc.details() or ""
+    if code == grpc.StatusCode.DEADLINE_EXCEEDED and limit_s is not None:
+        message = f"{service} did not answer within {limit_s:g} s"
+    elif code == grpc.StatusCode.UNAVAILABLE and "onnect" in message:
+        # gRPC's own words for it name addresses and socket errors, which are for logs
+        message = f"{service} is away; /readyz tells when it is back"
+    metadata = exc.trailing_metadata()
+    rich = metadata.get(RICH_STATUS) if metadata is not None else None
+    status, body = upstream_error(code, message, rich if isinstance(rich, bytes) else None)
+    return UpstreamError(status, body, headers=_later(status, metadata))
 
 
 def _later(status: int, metadata: grpc.aio.Metadata | None) -> dict[str, str]:

@@ -53,7 +53,17 @@ class TickmeshError(Exception):
 
 
 class InvalidRequest(TickmeshError):
-    """The caller's words are wrong; the same words will never do."""
+    """The caller's words are wrong; the same words will never do.
+
+    Args:
+        message: what was found and what is expected.
+        field: the field of the request that it is about; "" when it is about several, or none.
+
+    """
+
+    def __init__(self, message: str, *, field: str = "") -> None:
+        super().__init__(message)
+        self.field = field
 
 
 class NotFound(TickmeshError):

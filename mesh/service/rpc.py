@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -12,13 +13,15 @@ from typing import Any
 
 import grpc
 from google.protobuf import descriptor_pool
+from google.protobuf.message import Message
+from google.rpc import error_details_pb2, status_pb2
 from grpc_health.v1 import health as grpc_health
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from prometheus_client import Counter
 
 from mesh.service.access import WRONG_TOKEN, Access, Right, bearer, rights_of
-from mesh.service.errors import TickmeshError, TooMany, grpc_code
+from mesh.service.errors import InvalidRequest, TickmeshError, TooMany, grpc_code
 from mesh.service.health import Health
 from mesh.service.wrong_tokens import WrongTokens, host_of_peer, too_many
 
@@ -34,6 +37,12 @@ UNARY_LIMIT_S = 10.0
 
 RETRY_AFTER = "retry-after"
 """Trailing metadata of RESOURCE_EXHAUSTED: whole seconds, as the HTTP header of that name."""
+
+RICH_STATUS = "grpc-status-details-bin"
+"""Trailing metadata of an error: a serialized `google.rpc.Status`."""
+REQUEST_ID = "x-request-id"
+"""Metadata of a call, and header of a request over HTTP: its name in logs."""
+DOMAIN = "tickmesh.v1"
 
 CALLS = Counter("tickmesh_rpc_calls_total", "gRPC calls by method and code", ["method", "code"])
 
@@ -227,8 +236,35 @@ async def _abort(method: str, context: Any, exc: Exception) -> None:
     elif isinstance(exc, TimeoutError):
         code, message = grpc.StatusCode.DEADLINE_EXCEEDED, f"{method} took longer than {UNARY_LIMIT_S:g} s"
     else:
-        log.error("%s", method, exc_info=exc)
+        request_id = dict(context.invocation_metadata() or ()).get(REQUEST_ID, "unknown")
+        log.error("%s, request %s", method, request_id, exc_info=exc)
         code, message = grpc.StatusCode.INTERNAL, f"{type(exc).__name__} in {method}; the service's log has more"
     CALLS.labels(method, code.name).inc()
-    later = ((RETRY_AFTER, str(max(1, math.ceil(exc.retry_after_s)))),) if isinstance(exc, TooMany) else ()
-    await context.abort(code, message, trailing_metadata=later)
+    metadata: list[tuple[str, str | bytes]] = []
+    if isinstance(exc, TooMany):
+        metadata.append((RETRY_AFTER, str(max(1, math.ceil(exc.retry_after_s)))))
+    if isinstance(exc, TickmeshError):
+        metadata.append((RICH_STATUS, rich_status(exc).SerializeToString()))
+    await context.abort(code, message, trailing_metadata=tuple(metadata))
+
+
+def rich_status(error: TickmeshError) -> status_pb2.Status:
+    """Return an error for programs: its kind as ErrorInfo, and the field that it is about or when to ask again.
+
+    The reason is the error's class, in the upper case that `google.rpc.ErrorInfo` asks for: `UNKNOWN_SYMBOL`.
+    """
+    code: int = grpc_code(error).value[0]
+    status = status_pb2.Status(code=code, message=str(error))
+    reason = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(error).__name__).upper()
+    details: list[Message] = [error_details_pb2.ErrorInfo(reason=reason, domain=DOMAIN)]
+    if isinstance(error, InvalidRequest) and error.field:
+        bad_request = error_details_pb2.BadRequest()
+        bad_request.field_violations.add(field=error.field, description=str(error))
+        details.append(bad_request)
+    if isinstance(error, TooMany):
+        retry = error_details_pb2.RetryInfo()
+        retry.retry_delay.FromNanoseconds(round(error.retry_after_s * 1e9))
+        details.append(retry)
+    for detail in details:
+        status.details.add().Pack(detail)
+    return status

@@ -121,7 +121,8 @@ class SignalServicer(signal_pb2_grpc.SignalServiceServicer):
         self, request: signal_pb2.WatchRequest, context: Context
     ) -> AsyncIterator[signal_pb2.WatchResponse | bytes]:
         if len(request.symbols) > MAX_WATCHED_SYMBOLS:
-            raise InvalidRequest(f"{len(request.symbols)} symbols, expected at most {MAX_WATCHED_SYMBOLS}")
+            message = f"{len(request.symbols)} symbols, expected at most {MAX_WATCHED_SYMBOLS}"
+            raise InvalidRequest(message, field="symbols")
         symbols = frozenset(map(read_symbol, request.symbols))
         if request.all_symbols:
             watcher = Watcher(frozenset(), selected=False, coalesce=request.coalesce)

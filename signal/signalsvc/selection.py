@@ -23,7 +23,7 @@ def read_symbol(text: str) -> str:
     try:
         return parse_symbol(text)
     except ValueError as exc:
-        raise InvalidRequest(str(exc)) from exc
+        raise InvalidRequest(str(exc), field="symbol") from exc
 
 
 class Selection:
@@ -95,7 +95,7 @@ class Selection:
         """
         symbol = read_symbol(text)
         if not self._listed(symbol):
-            raise UnknownSymbol(f"unknown symbol {symbol!r}: {self.venue} does not trade it")
+            raise UnknownSymbol(f"unknown symbol {symbol!r}: {self.venue} does not trade it", field="symbol")
         return symbol
 
     def refutes(self, symbol: str) -> bool:

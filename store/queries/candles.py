@@ -106,7 +106,8 @@ def read_query(request: store_pb2.ListCandlesRequest) -> CandleQuery:
     """
     venue, symbol, interval = read_venue(request.venue), read_symbol(request.symbol), request.interval
     if interval and interval not in INTERVALS_US:
-        raise InvalidRequest(f"interval is {interval[:20]!r}, expected one of {', '.join(INTERVALS_US)}")
+        message = f"interval is {interval[:20]!r}, expected one of {', '.join(INTERVALS_US)}"
+        raise InvalidRequest(message, field="interval")
     start_us, end = read_times(request)
     end_us = LAST_US if end is None else end
     size = read_size(request, default=DEFAULT_SIZE)

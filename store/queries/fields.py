@@ -21,7 +21,7 @@ def read_symbol(text: str) -> str:
         InvalidRequest: it is no symbol.
 
     """
-    return _read_name(parse_symbol, text)
+    return _read_name("symbol", parse_symbol, text)
 
 
 def read_venue(text: str) -> str:
@@ -31,7 +31,7 @@ def read_venue(text: str) -> str:
         InvalidRequest: it is no venue.
 
     """
-    return _read_name(parse_venue, text)
+    return _read_name("venue", parse_venue, text)
 
 
 def read_times(request: store_pb2.ListTradesRequest | store_pb2.ListCandlesRequest) -> tuple[int | None, int | None]:
@@ -47,7 +47,7 @@ def read_times(request: store_pb2.ListTradesRequest | store_pb2.ListCandlesReque
     start_name, start_us = _read_time(request, "start_time", "start")
     end_name, end_us = _read_time(request, "end_time", "end")
     if start_us is not None and end_us is not None and end_us < start_us:
-        raise InvalidRequest(f"{end_name} is before {start_name}")
+        raise InvalidRequest(f"{end_name} is before {start_name}", field=end_name)
     return start_us, end_us
 
 
@@ -70,7 +70,7 @@ def read_size(
     """
     for name, value in (("page_size", request.page_size), ("limit", request.limit)):
         if value < 0:
-            raise InvalidRequest(f"{name} is {value}, expected 0 or more")
+            raise InvalidRequest(f"{name} is {value}, expected 0 or more", field=name)
     return min(request.page_size or request.limit or default, MAX_SIZE)
 
 
@@ -86,11 +86,11 @@ def venue_ids(first: int, last: int) -> dict[str, int]:
     return ids | {"epoch": epochs.epoch_of(last)}
 
 
-def _read_name(parse: Callable[[str], str], text: str) -> str:
+def _read_name(field: str, parse: Callable[[str], str], text: str) -> str:
     try:
         return parse(text) if text else ""
     except ValueError as exc:
-        raise InvalidRequest(str(exc)) from exc
+        raise InvalidRequest(str(exc), field=field) from exc
 
 
 def _read_time(request: Any, *names: str) -> tuple[str, int | None]:
@@ -101,5 +101,6 @@ def _read_time(request: Any, *names: str) -> tuple[str, int | None]:
     time = getattr(request, name)
     # Rounded up to microseconds: the times of trades are whole ones.
     if not (0 <= time.nanos < 10**9 and FIRST_US <= time.seconds * 10**6 <= LAST_US):
-        raise InvalidRequest(f"{name} is {time.seconds} s and {time.nanos} ns, expected a time of the years 1 to 9999")
+        found = f"{time.seconds} s and {time.nanos} ns"
+        raise InvalidRequest(f"{name} is {found}, expected a time of the years 1 to 9999", field=name)
     return name, min(time.seconds * 10**6 - (-time.nanos // 1000), LAST_US)

@@ -56,7 +56,8 @@ class TokenCodec(Generic[T]):
                 raise ValueError(f"{len(text)} characters")
             return self._decode(base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True))
         except (binascii.Error, msgspec.MsgspecError, ValueError) as exc:
-            raise InvalidRequest("page_token is none of ours: send what an answer had as next_page_token") from exc
+            message = "page_token is none of ours: send what an answer had as next_page_token"
+            raise InvalidRequest(message, field="page_token") from exc
 
 
 def require_same_query(parts: Iterable[tuple[str, object, object]]) -> None:
@@ -71,4 +72,5 @@ def require_same_query(parts: Iterable[tuple[str, object, object]]) -> None:
     """
     for name, asked, carried in parts:
         if asked != carried:
-            raise InvalidRequest(f"page_token belongs to another question: its {name} is not the request's")
+            message = f"page_token belongs to another question: its {name} is not the request's"
+            raise InvalidRequest(message, field="page_token")

@@ -107,6 +107,6 @@ async def _rows_by_id(connection: Connection, statement: str, bounds: dict[str, 
 
 def _require_ids(trade_id: int, epoch: int, *, lowest: int) -> None:
     if not lowest <= trade_id < epochs.IDS:
-        raise InvalidRequest(f"trade_id is {trade_id}, expected {lowest} to {epochs.IDS - 1}")
+        raise InvalidRequest(f"trade_id is {trade_id}, expected {lowest} to {epochs.IDS - 1}", field="trade_id")
     if not 0 <= epoch < 256:
-        raise InvalidRequest(f"epoch is {epoch}, expected 0 to 255")
+        raise InvalidRequest(f"epoch is {epoch}, expected 0 to 255", field="epoch")

@@ -370,7 +370,9 @@ async def test_too_often_is_429_and_says_when_it_may_be_asked_again(monkeypatch:
     async with running_gateway() as gateway:
         response = await gateway.http.post("/api/session:reset", json={})
     assert (response.status_code, response.headers["retry-after"]) == (429, "7")
-    assert response.json() == {"code": 8, "message": "a session was reset too often", "details": []}
+    found = response.json()
+    assert (found["code"], found["message"]) == (8, "a session was reset too often")
+    assert found["details"][1]["retry_delay"] == "6.200s"
 
 
 async def test_with_a_token_reading_is_open_and_changing_is_not() -> None:
@@ -506,3 +508,49 @@ async def test_the_terminal_client_reads_the_history_page_by_page(gateway: Gatew
         assert isinstance(second, Loaded) and isinstance(second.content, HistoryPage)
         ids = [trade.trade_id for page in (first.content, second.content) for trade in page.trades]
         assert ids == sorted(set(ids), key=lambda one: -(one or 0))
+
+
+async def test_a_client_says_how_long_it_waits(gateway: Gateway) -> None:
+    gateway.signal.delay_s = 60
+    response = await gateway.http.get("/api/price", headers={"Grpc-Timeout": "20m"})
+    assert (response.status_code, response.json()["message"]) == (504, "SignalService did not answer within 0.02 s")
+
+
+@pytest.mark.parametrize("value", ["", "1", "0S", "-1S", "1s", "123456789S", "1.5S", "\u0661S".encode()])
+async def test_a_time_that_is_none_is_refused(gateway: Gateway, value: Any) -> None:
+    response = await gateway.http.get("/api/price", headers={"Grpc-Timeout": value})
+    assert response.status_code == 400 and "500m is half a second" in response.json()["message"]
+
+
+async def test_no_client_waits_longer_than_the_gateway_does() -> None:
+    async with running_gateway(call_limit_s=0.02) as gateway:
+        gateway.signal.delay_s = 60
+        response = await gateway.http.get("/api/price", headers={"Grpc-Timeout": "99999999H"})
+        assert (response.status_code, response.json()["message"]) == (504, "SignalService did not answer within 0.02 s")
+
+
+async def test_a_request_has_a_name_that_the_service_is_told_and_the_answer_has(gateway: Gateway) -> None:
+    trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    response = await gateway.http.get("/api/price", headers={"X-Request-Id": "a-1", "traceparent": trace})
+    assert response.headers["x-request-id"] == gateway.signal.metadata["x-request-id"] == "a-1"
+    assert gateway.signal.metadata["traceparent"] == trace
+
+
+@pytest.mark.parametrize("given", [None, "", "x" * 129, "two words", "caf\u00e9".encode()])
+async def test_a_request_without_a_usable_name_is_given_one(gateway: Gateway, given: Any) -> None:
+    headers = {} if given is None else {"X-Request-Id": given}
+    response = await gateway.http.get("/api/price", headers=headers)
+    assert response.headers["x-request-id"] == gateway.signal.metadata["x-request-id"] != given
+    assert len(response.headers["x-request-id"]) == 32
+
+
+@pytest.mark.parametrize("path", ["/nothing", "/api/price?x=1", "/healthz", "/ws"])
+async def test_every_answer_has_the_name_of_its_request(gateway: Gateway, path: str) -> None:
+    assert (await gateway.http.get(path, headers={"X-Request-Id": "b"})).headers["x-request-id"] == "b"
+
+
+async def test_the_services_errors_come_with_their_kind_and_field(gateway: Gateway) -> None:
+    unknown = (await gateway.http.get("/api/price?symbol=xrpusdt")).json()["details"]
+    assert unknown == [
+        {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": "NOT_FOUND", "domain": "tickmesh.v1"}
+    ]

@@ -17,6 +17,7 @@ from tests.fixtures.gateway import Gateway, batch, running_gateway
 from tests.fixtures.waiting import eventually
 
 WATCH = "/api/watch?all_symbols=true"
+ERROR_INFO = "type.googleapis.com/google.rpc.ErrorInfo"
 EVENTS = {"Accept": "text/event-stream"}
 
 
@@ -100,7 +101,11 @@ async def test_an_error_on_the_way_is_told_and_does_not_look_like_an_end(gateway
         if accept == "text/event-stream":
             assert line == "event: error"
             line = '{"error":' + (await lines.next()).removeprefix("data: ") + "}"
-        assert json.loads(line)["error"] == {"code": 14, "message": "the engine is away", "details": []}
+        assert json.loads(line)["error"] == {
+            "code": 14,
+            "message": "the engine is away",
+            "details": [{"@type": ERROR_INFO, "reason": "NOT_READY", "domain": "tickmesh.v1"}],
+        }
         with pytest.raises(httpx.RemoteProtocolError):
             await lines.next()
 
@@ -121,6 +126,14 @@ async def test_a_gateway_that_stops_says_so_to_its_streams(gateway: Gateway) -> 
         gateway.app.state.streams.drain()
         assert json.loads(await lines.next())["error"]["message"] == "the gateway is stopping; ask again"
     assert (await gateway.http.get(WATCH)).status_code == 503
+
+
+async def test_a_stream_ends_when_its_client_said_it_would(gateway: Gateway) -> None:
+    async with gateway.http.stream("GET", WATCH, headers={"Grpc-Timeout": "100m"}) as response:
+        lines = Lines(response)
+        await lines.next()
+        error = json.loads(await lines.next())["error"]
+    assert (error["code"], error["message"]) == (4, "SignalService did not answer within 0.1 s")
 
 
 async def test_head_opens_no_stream_and_another_type_is_refused(gateway: Gateway) -> None:
