@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import asyncio
 import itertools
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.bench.clients import FrameBuffer, Noted
+from tests.bench.clients import Client, FrameBuffer, Noted
 
 
 def frame(kind: int, payload: bytes) -> bytes:
@@ -34,3 +35,36 @@ def test_a_delay_is_from_the_trades_time_until_it_was_received() -> None:
     assert noted.delays_ms().tolist() == [250.0, 500.0, 0.0]
     assert Noted(times=[(1.5, [(b"", b"1400000")])]).delays_ms().tolist() == [100.0]
     assert not len(Noted().delays_ms())
+
+
+class Written(asyncio.Transport):
+    """A transport that keeps what is written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.data = b""
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.data += data
+
+
+async def test_what_many_clients_get_counts_for_each_and_each_answers_its_pings() -> None:
+    noted = Noted()
+    trade = frame(0x81, b'{"timestamp":"1970-01-01T00:00:01Z"}')
+    pieces = [
+        trade,
+        trade,
+        trade + frame(0x89, b"ping"),
+        trade[:9],
+        trade[9:],
+        frame(0x81, b'{"type":"lagged","missed":7}'),
+    ]
+    transports = []
+    for _ in range(2):
+        client = Client("ws://127.0.0.1/ws", noted, stalled=False)
+        transports.append(transport := Written())
+        client.connection_made(transport)
+        for data in (b"HTTP/1.1 101 Switching Protocols\r\n\r\n", *pieces):
+            client.data_received(data)
+    assert (noted.told, len(noted.delays_ms()), noted.missed) == (8, 8, 14)
+    assert all(transport.data.endswith(b"\r\n\r\n\x8a\x80\x00\x00\x00\x00") for transport in transports)
