@@ -94,9 +94,9 @@ class StoreServicer(store_pb2_grpc.StoreServiceServicer):
         rows: list[sql.TradeRow] = []
         now_us = time.time_ns() // 1000
         async with self._database.reading() as connection:
-            for part in query.range.newest_first(now_us):
+            for part in query.parts(now_us):
                 parameters = part.parameters(venue, symbol, query.size + 1 - len(rows))
-                rows += map(sql.TradeRow._make, await fetch_all(connection, sql.LIST_TRADES, parameters))
+                rows += map(sql.TradeRow._make, await fetch_all(connection, query.statement, parameters))
                 if len(rows) > query.size:
                     break
         return rows

@@ -74,6 +74,19 @@ def read_size(
     return min(request.page_size or request.limit or default, MAX_SIZE)
 
 
+def read_order(text: str) -> str:
+    """Return the order that a request names: `asc`, `desc`, or empty when it names none.
+
+    Raises:
+        InvalidRequest: it is another word.
+
+    """
+    order = text.lower()
+    if order not in ("", "asc", "desc"):
+        raise InvalidRequest(f"order is {text[:20]!r}, expected asc or desc")
+    return order
+
+
 def venue_ids(first: int, last: int) -> dict[str, int]:
     """Return the fields of a response about a range of ids: the venue's own ids, and their epoch.
 

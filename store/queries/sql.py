@@ -18,18 +18,19 @@ class TradeRow(NamedTuple):
 
 
 # Integers leave the database as integers: numeric and timestamptz as Python objects cost ten times as much.
-# In: venue, symbol; from this time on, before this time and id; limit.
+# In: venue, symbol; after this time and id, before this time and id; limit.
 _SELECT_TRADES = """
 SELECT trade_id, (price * 100000000)::bigint, (quantity * 100000000)::bigint,
     (extract(epoch FROM time) * 1000000)::bigint, is_buyer_maker
 FROM trades
 """
-LIST_TRADES = f"""{_SELECT_TRADES}
+_TRADES_BETWEEN = f"""{_SELECT_TRADES}
 WHERE venue = %(venue)s AND symbol = %(symbol)s
-  AND time >= %(from_time)s AND time <= %(before_time)s AND (time, trade_id) < (%(before_time)s, %(before_id)s)
-ORDER BY time DESC, trade_id DESC
-LIMIT %(limit)s
+  AND time >= %(from_time)s AND (time, trade_id) > (%(from_time)s, %(after_id)s)
+  AND time <= %(before_time)s AND (time, trade_id) < (%(before_time)s, %(before_id)s)
 """
+LIST_TRADES = f"{_TRADES_BETWEEN}ORDER BY time DESC, trade_id DESC LIMIT %(limit)s"
+LIST_TRADES_RISING = f"{_TRADES_BETWEEN}ORDER BY time, trade_id LIMIT %(limit)s"
 
 
 def _narrowed(interval: str, bounds: str, key: str) -> str:

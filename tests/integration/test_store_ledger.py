@@ -174,6 +174,8 @@ async def test_ids_the_venue_does_not_have_end_as_absent(feeder: Feeder, store: 
     coverage = await until_coverage(store, lambda coverage: coverage.absent == 8 and coverage.complete)
     assert ranges(coverage) == [(1, 10), (14, 15), (21, 30)]
     assert holes(coverage) == {(11, 13, ABSENT), (14, 15, FILLED), (16, 20, ABSENT)}
+    why = "ABSENT: it was asked for, and the venue does not have it"
+    assert await trade_or_why(store, 12) == f"trade 12 of btcusdt of binance is not stored: {why}"
 
 
 async def test_an_absent_trade_that_comes_after_all_is_stored(

@@ -116,6 +116,35 @@ async def test_trades_of_one_moment_are_paged_by_id(feeder: Feeder, store: Servi
     assert (found, token) == (list(range(10, 0, -1)), "")
 
 
+async def test_pages_from_the_oldest_on_give_every_trade_once_also_those_that_come_meanwhile(
+    feeder: Feeder, store: Service, database_url: str
+) -> None:
+    moment = columns(11, 10)
+    moment.time_us[:] = START_US + 11 * 250  # of one time: their order is that of the ids
+    await feeder.publish(columns(1, 10))
+    await feeder.publish(moment)
+    await until_stored(database_url, range(1, 21))
+    pages: list[list[int]] = []
+    token = ""
+    async with asking(store) as stub:
+        while not pages or token:
+            request = store_pb2.ListTradesRequest(
+                symbol="btcusdt", venue="binance", order="asc", start_time=time(3), page_size=6, page_token=token
+            )
+            page = await stub.ListTrades(request)
+            pages.append([trade.trade_id for trade in page.trades])
+            token = page.next_page_token
+            if len(pages) == 1:
+                await feeder.publish(columns(21, 5))
+                await until_stored(database_url, range(1, 26))
+
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await ids(stub, symbol="btcusdt", venue="binance", order="newest")
+
+    assert pages == [list(range(first, min(first + 6, 26))) for first in range(3, 26, 6)]
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
 async def test_what_a_request_leaves_out_is_what_everybody_looks_at(
     feeder: Feeder, store: Service, database_url: str
 ) -> None:

@@ -13,6 +13,7 @@ import psycopg
 import pytest
 
 from libsignal import Periods
+from mesh.service.errors import NotFound
 from mesh.service.health import Health
 from mesh.values import epochs
 from mesh.values.id_ranges import IdRanges
@@ -21,6 +22,7 @@ from store.database import Database
 from store.intake.trade_writer import TradeWriter
 from store.ledger.audit import compare
 from store.ledger.writer import LedgerWriter
+from store.queries.trade_by_id import read_trade
 from store.retention.policy import Retention, first_kept
 from tests.fixtures.nats import NatsServer
 from tests.fixtures.services import Service
@@ -71,7 +73,7 @@ async def stored(database_url: str, symbol: str = "btcusdt") -> list[object]:
 
 
 async def test_older_trades_go_and_their_ids_stay_in_the_ledger_as_expired(
-    writer: TradeWriter, retention: Retention, database_url: str
+    database: Database, writer: TradeWriter, retention: Retention, database_url: str
 ) -> None:
     await writer.add(trades(1, 200, since_us=MIDNIGHT_US - 100_000))
 
@@ -79,6 +81,10 @@ async def test_older_trades_go_and_their_ids_stay_in_the_ledger_as_expired(
 
     assert await stored(database_url) == list(range(101, 201))
     assert await ledger(database_url) == [(1, 100, "EXPIRED"), (101, 200, "STORED")]
+    with pytest.raises(NotFound) as refused:
+        await read_trade(database, "binance", "btcusdt", 100)
+    why = "EXPIRED: it was removed, because it is older than RETENTION_DAYS"
+    assert str(refused.value) == f"trade 100 of btcusdt of binance is not stored: {why}"
 
 
 async def test_the_ledger_agrees_with_the_rows_afterwards(

@@ -41,6 +41,7 @@ class ListTradesRequest(_message.Message):
     LIMIT_FIELD_NUMBER: _builtins.int
     START_FIELD_NUMBER: _builtins.int
     END_FIELD_NUMBER: _builtins.int
+    ORDER_FIELD_NUMBER: _builtins.int
     symbol: _builtins.str
     """The symbol, in upper or lower case. Empty means the selected one."""
     venue: _builtins.str
@@ -63,6 +64,8 @@ class ListTradesRequest(_message.Message):
     def limit(self, value: _builtins.int) -> None:
         """Another name of `page_size`; used where that is 0."""
 
+    order: _builtins.str
+    """`desc`: the newest trade first, and the pages go back in time. `asc`: the oldest one first. Empty means `desc`."""
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
         """List only trades at or after this time. The name `start` is accepted, too."""
@@ -93,10 +96,11 @@ class ListTradesRequest(_message.Message):
         limit: _builtins.int = ...,
         start: _timestamp_pb2.Timestamp | None = ...,
         end: _timestamp_pb2.Timestamp | None = ...,
+        order: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "end_time", b"end_time", "start", b"start", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "end_time", b"end_time", "limit", b"limit", "page_size", b"page_size", "page_token", b"page_token", "start", b"start", "start_time", b"start_time", "symbol", b"symbol", "venue", b"venue"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "end_time", b"end_time", "limit", b"limit", "order", b"order", "page_size", b"page_size", "page_token", b"page_token", "start", b"start", "start_time", b"start_time", "symbol", b"symbol", "venue", b"venue"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -114,7 +118,7 @@ class ListTradesResponse(_message.Message):
     """The `page_token` of the next page. Empty on the last page."""
     @_builtins.property
     def trades(self) -> _containers.RepeatedCompositeFieldContainer[_trade_pb2.Trade]:
-        """The trades, newest first."""
+        """The trades, in the order that was asked for."""
 
     def __init__(
         self,
@@ -294,6 +298,7 @@ class ListCandlesRequest(_message.Message):
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     START_TIME_FIELD_NUMBER: _builtins.int
     END_TIME_FIELD_NUMBER: _builtins.int
+    ORDER_FIELD_NUMBER: _builtins.int
     symbol: _builtins.str
     """The symbol, in upper or lower case. Empty means the selected one."""
     venue: _builtins.str
@@ -317,6 +322,10 @@ class ListCandlesRequest(_message.Message):
     page_token: _builtins.str
     """Where to continue: the `next_page_token` of the previous page. The other fields must be the same as in that
     request, except that `symbol` and `venue` may be left empty and that `page_size` may change.
+    """
+    order: _builtins.str
+    """`asc`: the oldest candle first, and the pages go forward in time. `desc`: the newest one first, and the pages go
+    back in time. Empty: the candles of each page rise, and `start_time` decides where the pages go.
     """
     @_builtins.property
     @_deprecated("""This field has been marked as deprecated using proto field options.""")
@@ -349,10 +358,11 @@ class ListCandlesRequest(_message.Message):
         page_token: _builtins.str = ...,
         start_time: _timestamp_pb2.Timestamp | None = ...,
         end_time: _timestamp_pb2.Timestamp | None = ...,
+        order: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "end_time", b"end_time", "start", b"start", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "end_time", b"end_time", "interval", b"interval", "limit", b"limit", "page_size", b"page_size", "page_token", b"page_token", "start", b"start", "start_time", b"start_time", "symbol", b"symbol", "venue", b"venue"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "end_time", b"end_time", "interval", b"interval", "limit", b"limit", "order", b"order", "page_size", b"page_size", "page_token", b"page_token", "start", b"start", "start_time", b"start_time", "symbol", b"symbol", "venue", b"venue"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -370,7 +380,7 @@ class ListCandlesResponse(_message.Message):
     """The `page_token` of the next page. Empty on the last page."""
     @_builtins.property
     def candles(self) -> _containers.RepeatedCompositeFieldContainer[_trade_pb2.Candle]:
-        """The candles, oldest first."""
+        """The candles, in the order that was asked for; oldest first without one."""
 
     def __init__(
         self,

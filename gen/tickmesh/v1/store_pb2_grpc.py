@@ -73,7 +73,7 @@ class StoreServiceServicer:
     """
 
     def ListTrades(self, request, context):
-        """Trades, newest first, in pages (AIP-158).
+        """Trades, newest first or oldest first (`order`), in pages (AIP-158).
 
         `/api/history` returns the list of trades and puts the token of the next page into the header `X-Next-Page-Token`.
         `/api/trades` returns the whole ListTradesResponse, with the token in the body.
@@ -106,10 +106,10 @@ class StoreServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListCandles(self, request, context):
-        """Closed candles with their indicators, oldest first, in pages (AIP-158).
+        """Closed candles with their indicators, in pages (AIP-158).
 
-        With `start_time` the pages begin there and go forward in time. Without it they begin with the newest candles and
-        go back in time; the candles of each page still rise. Candles always match the stored trades: when a missing trade
+        Without an `order` the candles of each page rise in time. With `start_time` the pages begin there and go forward in
+        time; without it they begin with the newest candles and go back in time. Candles always match the stored trades: when a missing trade
         is stored later, its candles are computed again and their `revision` rises. `/api/candles` returns the list of
         candles and puts the token of the next page into the header `X-Next-Page-Token`.
         """

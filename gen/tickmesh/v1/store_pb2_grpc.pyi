@@ -38,7 +38,7 @@ class StoreServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> StoreServiceAsyncStub: ...
     ListTrades: _grpc.UnaryUnaryMultiCallable[_store_pb2.ListTradesRequest, _store_pb2.ListTradesResponse]
-    """Trades, newest first, in pages (AIP-158).
+    """Trades, newest first or oldest first (`order`), in pages (AIP-158).
 
     `/api/history` returns the list of trades and puts the token of the next page into the header `X-Next-Page-Token`.
     `/api/trades` returns the whole ListTradesResponse, with the token in the body.
@@ -59,10 +59,10 @@ class StoreServiceStub:
     neighbours are in the pages that are asked for from then on.
     """
     ListCandles: _grpc.UnaryUnaryMultiCallable[_store_pb2.ListCandlesRequest, _store_pb2.ListCandlesResponse]
-    """Closed candles with their indicators, oldest first, in pages (AIP-158).
+    """Closed candles with their indicators, in pages (AIP-158).
 
-    With `start_time` the pages begin there and go forward in time. Without it they begin with the newest candles and
-    go back in time; the candles of each page still rise. Candles always match the stored trades: when a missing trade
+    Without an `order` the candles of each page rise in time. With `start_time` the pages begin there and go forward in
+    time; without it they begin with the newest candles and go back in time. Candles always match the stored trades: when a missing trade
     is stored later, its candles are computed again and their `revision` rises. `/api/candles` returns the list of
     candles and puts the token of the next page into the header `X-Next-Page-Token`.
     """
@@ -83,7 +83,7 @@ class StoreServiceAsyncStub(StoreServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListTrades: _aio.UnaryUnaryMultiCallable[_store_pb2.ListTradesRequest, _store_pb2.ListTradesResponse]  # type: ignore[assignment]
-    """Trades, newest first, in pages (AIP-158).
+    """Trades, newest first or oldest first (`order`), in pages (AIP-158).
 
     `/api/history` returns the list of trades and puts the token of the next page into the header `X-Next-Page-Token`.
     `/api/trades` returns the whole ListTradesResponse, with the token in the body.
@@ -104,10 +104,10 @@ class StoreServiceAsyncStub(StoreServiceStub):
     neighbours are in the pages that are asked for from then on.
     """
     ListCandles: _aio.UnaryUnaryMultiCallable[_store_pb2.ListCandlesRequest, _store_pb2.ListCandlesResponse]  # type: ignore[assignment]
-    """Closed candles with their indicators, oldest first, in pages (AIP-158).
+    """Closed candles with their indicators, in pages (AIP-158).
 
-    With `start_time` the pages begin there and go forward in time. Without it they begin with the newest candles and
-    go back in time; the candles of each page still rise. Candles always match the stored trades: when a missing trade
+    Without an `order` the candles of each page rise in time. With `start_time` the pages begin there and go forward in
+    time; without it they begin with the newest candles and go back in time. Candles always match the stored trades: when a missing trade
     is stored later, its candles are computed again and their `revision` rises. `/api/candles` returns the list of
     candles and puts the token of the next page into the header `X-Next-Page-Token`.
     """
@@ -131,7 +131,7 @@ class StoreServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _store_pb2.ListTradesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_store_pb2.ListTradesResponse, _abc.Awaitable[_store_pb2.ListTradesResponse]]:
-        """Trades, newest first, in pages (AIP-158).
+        """Trades, newest first or oldest first (`order`), in pages (AIP-158).
 
         `/api/history` returns the list of trades and puts the token of the next page into the header `X-Next-Page-Token`.
         `/api/trades` returns the whole ListTradesResponse, with the token in the body.
@@ -170,10 +170,10 @@ class StoreServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _store_pb2.ListCandlesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_store_pb2.ListCandlesResponse, _abc.Awaitable[_store_pb2.ListCandlesResponse]]:
-        """Closed candles with their indicators, oldest first, in pages (AIP-158).
+        """Closed candles with their indicators, in pages (AIP-158).
 
-        With `start_time` the pages begin there and go forward in time. Without it they begin with the newest candles and
-        go back in time; the candles of each page still rise. Candles always match the stored trades: when a missing trade
+        Without an `order` the candles of each page rise in time. With `start_time` the pages begin there and go forward in
+        time; without it they begin with the newest candles and go back in time. Candles always match the stored trades: when a missing trade
         is stored later, its candles are computed again and their `revision` rises. `/api/candles` returns the list of
         candles and puts the token of the next page into the header `X-Next-Page-Token`.
         """

@@ -76,6 +76,21 @@ def test_after_candles_from_a_start_the_next_page_begins_behind_them() -> None:
     assert following.from_us == 8 * MINUTE_US + 1
 
 
+def test_an_order_decides_where_the_pages_go_and_how_the_candles_of_each_lie() -> None:
+    rising = read_query(ListCandlesRequest(limit=2, order="asc"))
+    falling = read_query(ListCandlesRequest(limit=2, order="desc", start=at(1)))
+    forth = rising.response([row(7), row(8), row(9)], venue="sim", symbol="btcusdt")
+    back = falling.response([row(9), row(8), row(7)], venue="sim", symbol="btcusdt")
+    on_forth = read_query(ListCandlesRequest(limit=2, order="asc", page_token=forth.next_page_token))
+    on_back = read_query(ListCandlesRequest(limit=2, order="desc", start=at(1), page_token=back.next_page_token))
+
+    assert (rising.statement, falling.statement) == (LIST_FIRST_CANDLES, LIST_LAST_CANDLES)
+    assert [candle.time.seconds for candle in forth.candles] == [7 * 60, 8 * 60]
+    assert [candle.time.seconds for candle in back.candles] == [9 * 60, 8 * 60]
+    assert (on_forth.from_us, on_forth.before_us) == (8 * MINUTE_US + 1, LAST_US)
+    assert (on_back.from_us, on_back.before_us) == (MINUTE_US, 8 * MINUTE_US)
+
+
 def test_the_last_page_has_no_next_one() -> None:
     assert (
         read_query(ListCandlesRequest(limit=2))
@@ -93,7 +108,14 @@ def test_an_indicator_that_is_not_warm_is_nan() -> None:
 
 @pytest.mark.parametrize(
     "changed",
-    [{"venue": "binance"}, {"symbol": "ethusdt"}, {"interval": "5m"}, {"start": at(1)}, {"end_time": at(20)}],
+    [
+        {"venue": "binance"},
+        {"symbol": "ethusdt"},
+        {"interval": "5m"},
+        {"start": at(1)},
+        {"end_time": at(20)},
+        {"order": "asc"},
+    ],
 )
 def test_a_token_only_continues_its_own_question(changed: dict[str, Any]) -> None:
     token = (
@@ -115,6 +137,7 @@ def test_a_token_only_continues_its_own_question(changed: dict[str, Any]) -> Non
         ({"start": Timestamp(seconds=2**50)}, "start is"),
         ({"start_time": at(2), "end_time": at(1)}, "end_time is before start_time"),
         ({"symbol": "a/b"}, "is not a symbol"),
+        ({"order": "time desc"}, "order is 'time desc', expected asc or desc"),
         ({"page_token": "x"}, "page_token is none of ours"),
         ({"page_token": "A" * 600}, "page_token is none of ours"),
     ],

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import itertools
 from typing import Any
 
+import msgspec
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import given
@@ -76,6 +78,7 @@ def test_times_between_microseconds_are_rounded_up() -> None:
         ({"venue": "Binance!"}, "not a venue"),
         ({"start_time": Timestamp(seconds=20), "end_time": Timestamp(seconds=10)}, "end_time is before start_time"),
         ({"start": Timestamp(seconds=20), "end_time": Timestamp(seconds=10)}, "end_time is before start"),
+        ({"order": "newest"}, "order is 'newest', expected asc or desc"),
         ({"end": Timestamp(seconds=10**15)}, "end is"),
         ({"start_time": Timestamp(seconds=10**15)}, "start_time is"),
         ({"end_time": Timestamp(nanos=10**9)}, "end_time is"),
@@ -91,6 +94,22 @@ def test_nonsense_is_refused_by_name(fields: dict[str, Any], reason: str) -> Non
 
 def test_a_token_goes_on_after_its_trade() -> None:
     assert read(page_token=token_of()).range == TradeRange(FIRST_US, 1_000_000, 5)
+
+
+def test_a_token_of_the_oldest_first_goes_on_after_its_trade() -> None:
+    asked = {"order": "asc", "start_time": Timestamp(seconds=1), "end_time": Timestamp(seconds=9)}
+    following = read(page_token=token_of(**asked), **asked)
+
+    assert following.range == TradeRange(1_000_000, 9_000_000, -1, after_id=5)
+    token = following.next_token(venue="sim", symbol="btcusdt", time_us=2_000_000, trade_id=6)
+    assert read(page_token=token, **asked).range.after_id == 6
+
+
+def test_a_token_written_before_there_were_orders_goes_on_with_the_newest_first() -> None:
+    written = ("sim", "btcusdt", FIRST_US, LAST_US, 1_000_000, 5)
+    token = base64.urlsafe_b64encode(msgspec.msgpack.encode(written)).decode().rstrip("=")
+
+    assert read(page_token=token) == read(page_token=token_of(), order="DESC")
 
 
 def test_a_token_remembers_the_symbol_that_was_selected() -> None:
@@ -110,6 +129,7 @@ def test_a_token_allows_another_page_size() -> None:
         ({"venue": "binance"}, "venue"),
         ({"start_time": Timestamp(seconds=1)}, "start_time"),
         ({"end_time": Timestamp(seconds=1)}, "end_time"),
+        ({"order": "asc"}, "order"),
     ],
 )
 def test_a_token_is_refused_for_another_question(asked: dict[str, Any], name: str) -> None:
@@ -134,6 +154,18 @@ def test_the_parts_of_a_question_are_the_whole_of_it(from_us: int, before_us: in
     assert parts[-1].from_us == whole.from_us
     for newer, older in itertools.pairwise(parts):
         assert (older.before_us, older.before_id) == (newer.from_us, -1)
+
+
+@given(st.integers(FIRST_US, LAST_US), st.integers(FIRST_US, LAST_US))
+def test_the_parts_of_a_question_from_the_oldest_on_are_the_whole_of_it(from_us: int, before_us: int) -> None:
+    whole = TradeRange(min(from_us, before_us), max(from_us, before_us), LAST_ID, after_id=7)
+
+    parts = list(whole.oldest_first())
+
+    assert (parts[0].from_us, parts[0].after_id) == (whole.from_us, 7)
+    assert (parts[-1].before_us, parts[-1].before_id) == (whole.before_us, LAST_ID)
+    for older, newer in itertools.pairwise(parts):
+        assert (older.before_us, older.before_id, newer.after_id) == (newer.from_us, -1, -1)
 
 
 def test_the_newest_trades_are_looked_for_in_the_last_day_first() -> None:
