@@ -29,6 +29,9 @@ from store.database.times import time_of
 
 Remade: TypeAlias = dict[SeriesName, set[dt.datetime]]
 """When the candles that have been made again begin, by series."""
+TimeRange: TypeAlias = tuple[dt.datetime, dt.datetime]
+"""From when on, and before when."""
+FIRST, END = dt.datetime(1, 1, 1, tzinfo=dt.UTC), dt.datetime(9999, 12, 31, 23, 59, 59, 999_999, tzinfo=dt.UTC)
 _SECOND_US = INTERVALS_US["1s"]
 _NEAR_US = 60 * _SECOND_US
 """Late trades that lie no further apart share a range."""
@@ -154,31 +157,50 @@ async def closed_until(connection: Connection) -> dict[tuple[str, str], int]:
     return {(venue, symbol): time_us for venue, symbol, time_us in await fetch_all(connection, sql.READ_CLOSED)}
 
 
-async def times_with(
-    connection: Connection,
-    venue: str,
-    symbol: str,
-    interval: str,
-    ids: IdRanges,
-    *,
-    begin: dt.datetime,
-    end: dt.datetime,
-) -> list[dt.datetime]:
-    """Return when those candles begin of which a trade may have one of some ids, as their first and last id tell.
+# Rows by their ids
+#
+# Rows are found by time, as the index of `trades` is, and an id says nothing of its time when that is wrong. The
+# candles know: each has the first and the last id of its trades. So the days in which an id may be are looked up, then
+# their hours, then their minutes; what is not closed, and has no candle yet, may hold any.
+
+
+async def times_of(connection: Connection, venue: str, symbol: str, ids: IdRanges) -> list[TimeRange]:
+    """Return when trades with some ids may have happened, as far as the candles tell; the ranges rise.
 
     Args:
         connection: any.
         venue: the venue.
         symbol: the symbol.
-        interval: of the candles, such as `1m`.
         ids: the ids looked for, as keys (`mesh/values/epochs.py`).
-        begin: the candles looked at begin at this time or later.
-        end: and before this time.
 
     """
-    asked = {"venue": venue, "symbol": symbol, "interval": interval, "begin": begin, "end": end}
+    closed_us = (await closed_until(connection)).get((venue, symbol))
+    ranges = [(FIRST, END)]
+    if closed_us is None:  # no candle has ever been made
+        return ranges
+    asked: dict[str, Any] = {"venue": venue, "symbol": symbol}
     asked |= {"first": ids.first.tolist(), "last": ids.last.tolist()}
-    return [time for (time,) in await fetch_all(connection, sql.WITH_IDS, asked)]
+    for interval in ("1d", "1h", "1m"):
+        length = dt.timedelta(microseconds=INTERVALS_US[interval])
+        unclosed = time_of(closed_us // INTERVALS_US[interval] * INTERVALS_US[interval])
+        narrower = []
+        for begin, end in ranges:
+            if begin < unclosed:
+                within = {"interval": interval, "begin": begin, "end": min(end, unclosed)}
+                times = await fetch_all(connection, sql.WITH_IDS, asked | within)
+                narrower += [(time, time + length) for (time,) in times]
+            if end > unclosed:
+                narrower.append((max(begin, unclosed), end))
+        ranges = _joined(narrower)
+    return ranges
+
+
+def _joined(ranges: list[TimeRange]) -> list[TimeRange]:
+    """Put ranges together that touch; they rise already."""
+    if not ranges:
+        return []
+    cuts = [0, *(n + 1 for n, (left, right) in enumerate(pairwise(ranges)) if left[1] < right[0]), len(ranges)]
+    return [(ranges[first][0], ranges[end - 1][1]) for first, end in pairwise(cuts)]
 
 
 async def _make(

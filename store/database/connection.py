@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import select
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeAlias, TypeVar
@@ -120,7 +121,7 @@ class Database:
             timeout=_WAIT_S,
             reconnect_timeout=5.0,
             configure=configure,
-            check=AsyncConnectionPool.check_connection,
+            check=_check,
             kwargs={"autocommit": True},
             open=False,
         )
@@ -336,6 +337,7 @@ _RELIED_ON = {
     "extra_float_digits": "1",
     "standard_conforming_strings": "on",
     "array_nulls": "on",
+    "jit": "off",  # compiling a statement takes longer than any of these
     "row_security": "off",  # rows that a policy hides would count as lost: better an error
     "default_transaction_isolation": "read committed",
     "default_transaction_deferrable": "off",
@@ -393,6 +395,17 @@ async def fetch_dicts(connection: Connection, statement: str, parameters: Parame
     """
     async with connection.cursor(row_factory=dict_row) as cursor:
         return await (await cursor.execute(statement, parameters)).fetchall()
+
+
+async def _check(connection: Connection) -> None:
+    """Make sure that a connection was not closed meanwhile, with a round trip only where the server has said something.
+
+    Raises:
+        psycopg.Error: it was closed.
+
+    """
+    if select.select([connection.fileno()], [], [], 0)[0]:
+        await AsyncConnectionPool.check_connection(connection)
 
 
 async def _prepare_session(connection: Connection, **changes: str) -> None:

@@ -10,18 +10,16 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
-from typing import TypeAlias
 
 import numpy as np
 import psycopg
 
 from libsignal import Periods
 from mesh.bus.position import Position
-from mesh.values.candles import INTERVALS_US
 from mesh.values.id_ranges import IdRanges
 from mesh.values.trades import Int64s, TradeColumns
 from store.candles import rows as candle_rows
+from store.candles.rows import END, FIRST, TimeRange
 from store.database import Connection, Database, fetch_all
 from store.database.copy_rows import COPY_HEADER, COPY_TRAILER, copy_rows
 from store.database.times import time_of
@@ -206,18 +204,9 @@ async def _copy(
 
 
 # Rows whose ids come again
-#
-# Rows are found by time, as the index of `trades` is, and an id says nothing of its time when that was wrong before.
-# The candles know: each has the first and the last id of its trades. So the days in which an id may be are looked up,
-# then their hours, then their minutes; what is not closed, and has no candle yet, is searched itself.
 
 _NEAR = dt.timedelta(hours=1)
 """A trade's time hardly differs when it comes again: the old row is looked for here first."""
-_LEVELS = ("1d", "1h", "1m")
-_FIRST, _END = dt.datetime(1, 1, 1, tzinfo=dt.UTC), dt.datetime(9999, 12, 31, 23, 59, 59, 999_999, tzinfo=dt.UTC)
-
-_TimeRange: TypeAlias = tuple[dt.datetime, dt.datetime]
-"""From when on, and before when."""
 
 
 async def _remove_old_rows(connection: Connection, trades: TradeColumns) -> Int64s:
@@ -231,9 +220,13 @@ async def _remove_old_rows(connection: Connection, trades: TradeColumns) -> Int6
         The times (us) of those rows that had another time than the trade has now.
 
     """
-    removed = await _remove_within(connection, trades, _near(trades))
-    for within in await _ranges_with(connection, trades):
-        removed += await _remove_within(connection, trades, within)
+    near = _near(trades)
+    removed = await _remove_within(connection, trades, near)
+    ids = IdRanges.from_ids(trades.trade_id)
+    for low, high in await candle_rows.times_of(connection, trades.venue, trades.symbol, ids):
+        for begin, end in ((low, min(high, near[0])), (max(low, near[1]), high)):
+            if begin < end:
+                removed += await _remove_within(connection, trades, (begin, end))
     if not removed:
         return np.empty(0, np.int64)
     ids, times = np.array(removed, np.int64).T
@@ -241,48 +234,11 @@ async def _remove_old_rows(connection: Connection, trades: TradeColumns) -> Int6
     return moved
 
 
-def _near(trades: TradeColumns) -> _TimeRange:
+def _near(trades: TradeColumns) -> TimeRange:
     low, high = time_of(int(trades.time_us.min())), time_of(int(trades.time_us.max()))
-    return (low - _NEAR if low - _FIRST > _NEAR else _FIRST), (high + _NEAR if _END - high > _NEAR else _END)
+    return (low - _NEAR if low - FIRST > _NEAR else FIRST), (high + _NEAR if END - high > _NEAR else END)
 
 
-async def _remove_within(connection: Connection, trades: TradeColumns, within: _TimeRange) -> list[tuple[int, int]]:
+async def _remove_within(connection: Connection, trades: TradeColumns, within: TimeRange) -> list[tuple[int, int]]:
     asked = (trades.venue, trades.symbol, *within, trades.trade_id.tolist())
     return await fetch_all(connection, sql.REMOVE_OLD_ROWS, asked)
-
-
-async def _ranges_with(connection: Connection, trades: TradeColumns) -> list[_TimeRange]:
-    """Return the ranges in which rows with these ids may lie, without what is near the trades' own times."""
-    closed = await candle_rows.closed_until(connection)
-    closed_us = closed.get((trades.venue, trades.symbol))
-    if closed_us is None:  # no candle has ever been made
-        return [(_FIRST, _END)]
-    ids = IdRanges.from_ids(trades.trade_id)
-    ranges: list[_TimeRange] = [(_FIRST, _END)]
-    for interval in _LEVELS:
-        length = dt.timedelta(microseconds=INTERVALS_US[interval])
-        unclosed = time_of(closed_us // INTERVALS_US[interval] * INTERVALS_US[interval])
-        narrower = []
-        for begin, end in ranges:
-            if begin < unclosed:
-                name = (trades.venue, trades.symbol, interval)
-                times = await candle_rows.times_with(connection, *name, ids, begin=begin, end=min(end, unclosed))
-                narrower += [(time, time + length) for time in times]
-            if end > unclosed:
-                narrower.append((max(begin, unclosed), end))
-        ranges = _joined(narrower)
-    near = _near(trades)
-    return [
-        (begin, end)
-        for low, high in ranges
-        for begin, end in ((low, min(high, near[0])), (max(low, near[1]), high))
-        if begin < end
-    ]
-
-
-def _joined(ranges: list[_TimeRange]) -> list[_TimeRange]:
-    """Put ranges together that touch; they rise already."""
-    if not ranges:
-        return []
-    cuts = [0, *(n + 1 for n, (left, right) in enumerate(pairwise(ranges)) if left[1] < right[0]), len(ranges)]
-    return [(ranges[first][0], ranges[end - 1][1]) for first, end in pairwise(cuts)]

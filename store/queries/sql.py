@@ -32,6 +32,64 @@ WHERE venue = %(venue)s AND symbol = %(symbol)s
 LIST_TRADES = f"{_TRADES_BETWEEN}ORDER BY time DESC, trade_id DESC LIMIT %(limit)s"
 LIST_TRADES_RISING = f"{_TRADES_BETWEEN}ORDER BY time, trade_id LIMIT %(limit)s"
 
+# In: venue, symbol, id (the venue's own), epoch (NULL for every one). Out: for each epoch, the newest first: the id as
+# a key; the highest key stored, NULL for none; whether the id is stored (NULL when no lower one is), and the state of
+# the hole that it belongs to, NULL when it belongs to none; the trade, NULLs where it was not found.
+#
+# No index is on the id, but ids rise with time: it is looked for by halving the time, within the day that candles tell.
+TRADE_BY_ID = f"""
+WITH newest AS (
+    SELECT (SELECT last_trade_id FROM coverage WHERE venue = %(venue)s AND symbol = %(symbol)s
+        ORDER BY first_trade_id DESC LIMIT 1) AS id
+)
+SELECT asked.id, newest.id, ledger.stored, ledger.state, found.*
+FROM newest
+CROSS JOIN LATERAL (
+    SELECT (epoch << 54) + %(id)s::bigint AS id
+    FROM generate_series(coalesce(%(epoch)s, newest.id >> 54, 0), coalesce(%(epoch)s, 0), -1) AS epoch
+) AS asked
+CROSS JOIN LATERAL (SELECT
+    (SELECT last_trade_id >= asked.id FROM coverage
+     WHERE venue = %(venue)s AND symbol = %(symbol)s AND first_trade_id <= asked.id
+     ORDER BY first_trade_id DESC LIMIT 1) AS stored,
+    (SELECT CASE WHEN last_trade_id >= asked.id THEN state END FROM holes
+     WHERE venue = %(venue)s AND symbol = %(symbol)s AND state <> 'FILLED' AND first_trade_id <= asked.id
+     ORDER BY first_trade_id DESC LIMIT 1) AS state
+) AS ledger
+LEFT JOIN LATERAL (
+    SELECT trade.* FROM (
+        WITH RECURSIVE span (low, high) AS (
+            SELECT coalesce(
+                    (SELECT time FROM candles WHERE venue = %(venue)s AND symbol = %(symbol)s AND interval = '1d'
+                        AND last_trade_id < asked.id ORDER BY time DESC LIMIT 1),
+                    (SELECT time FROM trades WHERE venue = %(venue)s AND symbol = %(symbol)s ORDER BY time LIMIT 1)),
+                coalesce(
+                    (SELECT time FROM candles WHERE venue = %(venue)s AND symbol = %(symbol)s AND interval = '1d'
+                        AND first_trade_id > asked.id ORDER BY time LIMIT 1),
+                    (SELECT time FROM trades WHERE venue = %(venue)s AND symbol = %(symbol)s
+                        ORDER BY time DESC LIMIT 1))
+            UNION ALL
+            SELECT CASE WHEN trade_id <= asked.id THEN middle ELSE low END,
+                CASE WHEN trade_id <= asked.id THEN high ELSE middle END
+            FROM span
+            CROSS JOIN LATERAL (SELECT low + (high - low) / 2 AS middle) AS halved
+            LEFT JOIN LATERAL (
+                SELECT trade_id FROM trades WHERE venue = %(venue)s AND symbol = %(symbol)s AND time >= middle
+                ORDER BY time, trade_id LIMIT 1
+            ) AS next ON true
+            WHERE high - low > interval '1 second'
+        )
+        SELECT low, high FROM span ORDER BY high - low LIMIT 1
+    ) AS within
+    CROSS JOIN LATERAL (
+        {_SELECT_TRADES} WHERE venue = %(venue)s AND symbol = %(symbol)s AND trade_id = asked.id
+            AND time >= within.low - interval '1 second' AND time <= within.high + interval '1 second' OFFSET 0
+    ) AS trade
+    WHERE ledger.stored LIMIT 1
+) AS found ON true
+ORDER BY asked.id DESC
+"""
+
 
 def _narrowed(interval: str, bounds: str, key: str) -> str:
     """Return the SQL of the times between which a trade's id lies, by the candles of an interval within bounds."""
@@ -52,14 +110,6 @@ def _minute_of(parameter: str) -> str:
 
 
 _EVER = "WITH ever AS (SELECT timestamptz '-infinity' AS low, timestamptz 'infinity' AS high)"
-# In: venue, symbol, id as a key. No index is on the id: the candles say which minute it lies in.
-TRADE_NEAR_CANDLES = f"""
-{_EVER}, {_minute_of("id")}
-{_SELECT_TRADES}
-WHERE venue = %(venue)s AND symbol = %(symbol)s AND trade_id = %(id)s
-    AND time >= (SELECT low FROM id_minute) AND time < (SELECT high FROM id_minute)
-"""
-TRADE_ANYWHERE = f"{_SELECT_TRADES} WHERE venue = %(venue)s AND symbol = %(symbol)s AND trade_id = %(id)s"
 # In: venue, symbol, the first and the last id as keys.
 TRADES_NEAR_CANDLES = f"""
 {_EVER}, {_minute_of("first")}, {_minute_of("last")}
@@ -68,8 +118,10 @@ WHERE venue = %(venue)s AND symbol = %(symbol)s AND trade_id BETWEEN %(first)s A
     AND time >= (SELECT low FROM first_minute) AND time < (SELECT high FROM last_minute)
 ORDER BY trade_id
 """
-TRADES_ANYWHERE = f"""{_SELECT_TRADES}
-WHERE venue = %(venue)s AND symbol = %(symbol)s AND trade_id BETWEEN %(first)s AND %(last)s ORDER BY trade_id
+# In: venue, symbol, the first and the last id as keys; from this time on and before this one.
+TRADES_WITHIN = f"""{_SELECT_TRADES}
+WHERE venue = %(venue)s AND symbol = %(symbol)s AND trade_id BETWEEN %(first)s AND %(last)s
+    AND time >= %(begin)s AND time < %(end)s
 """
 # In: venue, symbol, an id as a key; limit. Out: the stored ranges above the id, rising; the first one may begin at it
 # or below.
@@ -80,18 +132,6 @@ WHERE venue = %(venue)s AND symbol = %(symbol)s AND last_trade_id > %(id)s AND f
     WHERE venue = %(venue)s AND symbol = %(symbol)s AND first_trade_id <= %(id)s ORDER BY first_trade_id DESC LIMIT 1
 ), 0)
 ORDER BY first_trade_id LIMIT %(limit)s
-"""
-# In: venue, symbol, ids as keys. Out: for each of them in their order: the id, whether it is stored (NULL when no lower
-# one is), and the state of the hole that it belongs to, NULL when it belongs to none.
-LEDGER_OF_IDS = """
-SELECT asked.id,
-    (SELECT last_trade_id >= asked.id FROM coverage
-     WHERE venue = %(venue)s AND symbol = %(symbol)s AND first_trade_id <= asked.id
-     ORDER BY first_trade_id DESC LIMIT 1),
-    (SELECT CASE WHEN last_trade_id >= asked.id THEN state END FROM holes
-     WHERE venue = %(venue)s AND symbol = %(symbol)s AND state <> 'FILLED' AND first_trade_id <= asked.id
-     ORDER BY first_trade_id DESC LIMIT 1)
-FROM unnest(%(ids)s::bigint[]) WITH ORDINALITY AS asked (id, n) ORDER BY n
 """
 # In: venue, symbol.
 NEWEST_TRADE_TIME = "SELECT time FROM trades WHERE venue = %s AND symbol = %s ORDER BY time DESC LIMIT 1"

@@ -5,8 +5,12 @@ from __future__ import annotations
 from itertools import chain, islice
 from typing import Any
 
+from psycopg.types.numeric import Int8
+
 from mesh.service.errors import InvalidRequest, NotFound
 from mesh.values import epochs
+from mesh.values.id_ranges import IdRanges
+from store.candles import rows as candle_rows
 from store.database import Connection, Database, fetch_all
 from store.ledger import rows
 from store.queries import sql
@@ -38,30 +42,29 @@ async def read_trade(
 
     """
     _require_ids(trade_id, epoch or 0, lowest=0)
-    async with database.reading() as connection, connection.transaction():
-        await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-        ends = await rows.stored_ends(connection, venue, symbol)
-        newest = 0 if ends is None else epochs.epoch_of(ends.last_id)
-        asked = range(newest, -1, -1) if epoch is None else [epoch]
-        keys = [epochs.key_of(each, trade_id) for each in asked]
-        known = await fetch_all(connection, sql.LEDGER_OF_IDS, {"venue": venue, "symbol": symbol, "ids": keys})
-        for key, stored, _ in known:
-            if stored:
-                return await _stored_trade(connection, venue, symbol, key)
-    where = "no trade of it is stored" if ends is None else f"stored are ids up to {epochs.venue_id(ends.last_id)}"
-    never = f"was never received; {where}" + (f" of epoch {newest}" if newest else "")
-    told = [(epochs.epoch_of(key), f"{state}: it {_WHY[state]}" if state else never) for key, _, state in known]
+    # As one type whatever their size: a statement is planned anew for each, and that takes longer than all the rest.
+    asked = {"venue": venue, "symbol": symbol, "id": Int8(trade_id), "epoch": None if epoch is None else Int8(epoch)}
+    async with database.reading() as connection:
+        known = await fetch_all(connection, sql.TRADE_BY_ID, asked)
+    for key, _, stored, _, *row in known:
+        if stored:
+            return sql.TradeRow._make(row) if row[0] is not None else await _searched(database, venue, symbol, key)
+    newest = known[0][1]
+    where = "no trade of it is stored" if newest is None else f"stored are ids up to {epochs.venue_id(newest)}"
+    if newest and (last_epoch := epochs.epoch_of(newest)):
+        where += f" of epoch {last_epoch}"
+    never = f"was never received; {where}"
+    told = [(epochs.epoch_of(key), f"{state}: it {_WHY[state]}" if state else never) for key, _, _, state, *_ in known]
     text = "; ".join(f"epoch {each}: {why}" for each, why in told) if len(told) > 1 else told[0][1]
     raise NotFound(f"trade {trade_id} of {symbol} of {venue} is not stored: {text}")
 
 
-async def _stored_trade(connection: Connection, venue: str, symbol: str, key: int) -> sql.TradeRow:
-    parameters = {"venue": venue, "symbol": symbol, "id": key}
-    # The closed candles bound the time nearly always: only a trade whose time is far from its neighbours', or whose
-    # candles are not made yet, has to be looked for among all.
-    found = await fetch_all(connection, sql.TRADE_NEAR_CANDLES, parameters)
-    found = found or await fetch_all(connection, sql.TRADE_ANYWHERE, parameters)
-    return sql.TradeRow._make(found[0])
+async def _searched(database: Database, venue: str, symbol: str, key: int) -> sql.TradeRow:
+    async with database.reading() as connection:
+        found = await _rows_anywhere(connection, {"venue": venue, "symbol": symbol, "first": key, "last": key})
+    if key not in found:
+        raise NotFound(f"trade {epochs.venue_id(key)} of {symbol} of {venue} counts as stored, but no row has it")
+    return found[key]
 
 
 async def read_next_trades(
@@ -94,10 +97,19 @@ async def read_next_trades(
             return [], -1 if ends is None else ends.last_id
         bounds = asked | {"first": wanted[0], "last": wanted[-1]}
         found = await _rows_by_id(connection, sql.TRADES_NEAR_CANDLES, bounds)
-        if len(found) < len(wanted):  # a time that is far from its neighbours': see _stored_trade
-            found = await _rows_by_id(connection, sql.TRADES_ANYWHERE, bounds)
+        if len(found) < len(wanted):
+            found |= await _rows_anywhere(connection, bounds)
     assert ends is not None, "a symbol with stored ranges has a highest id"
-    return list(found.values()), ends.last_id
+    return [found[key] for key in sorted(found)], ends.last_id
+
+
+async def _rows_anywhere(connection: Connection, bounds: dict[str, Any]) -> dict[int, sql.TradeRow]:
+    """Return trades by id, whatever their times: from every minute that may hold one of them."""
+    found: dict[int, sql.TradeRow] = {}
+    ids = IdRanges.of(bounds["first"], bounds["last"])
+    for begin, end in await candle_rows.times_of(connection, bounds["venue"], bounds["symbol"], ids):
+        found |= await _rows_by_id(connection, sql.TRADES_WITHIN, bounds | {"begin": begin, "end": end})
+    return found
 
 
 async def _rows_by_id(connection: Connection, statement: str, bounds: dict[str, Any]) -> dict[int, sql.TradeRow]:

@@ -11,6 +11,7 @@ from typing import Any
 import grpc
 import httpx
 import numpy as np
+import psycopg
 import pytest
 from nats.js.errors import NotFoundError
 
@@ -323,13 +324,38 @@ async def test_a_trade_is_found_by_its_id_in_open_and_closed_minutes_and_a_missi
     )
     for trade_id in (1, 2, 77, 200, 203, 389, 390, 399, 400):
         assert await trade_or_why(store, trade_id) == f"0/{trade_id}"
-        near = sql.TRADE_NEAR_CANDLES.replace("%(id)s", str(trade_id))
-        near = near.replace("%(venue)s", "'binance'").replace("%(symbol)s", "'btcusdt'")
-        assert len(await ask(database_url, near)) == 1, "the whole table was read for it"
+        asked = {"venue": "binance", "symbol": "btcusdt", "id": trade_id, "epoch": None}
+        with psycopg.connect(database_url) as connection:
+            [(key, *_, found_id, _, _, _, _)] = connection.execute(sql.TRADE_BY_ID, asked).fetchall()
+        assert key == found_id, "more than one second was read for it"
     assert (await trade_or_why(store, 201)).endswith(
         "not stored: OPEN: it is missing, and the mesh asks the venue for it"
     )
     assert (await trade_or_why(store, 401)).endswith("not stored: was never received; stored are ids up to 400")
+
+
+async def test_a_trade_whose_time_is_far_from_its_neighbours_is_found_by_its_id(
+    feeder: Feeder, store: Service, database_url: str
+) -> None:
+    spread = columns(1, 200)
+    time_us = MINUTE_US + np.arange(200, dtype=np.int64) * 60_000_000
+    time_us[50] = time_us[180] + 1_000_000
+    await feeder.publish(dataclasses.replace(spread, time_us=time_us))
+    await until_coverage(store, lambda coverage: coverage.stored == 200)
+    assert await trade_or_why(store, 51) == "0/51"  # no candle says where
+    await ask(database_url, "INSERT INTO candles_closed SELECT venue, symbol, max(time) FROM trades GROUP BY 1, 2")
+    await ask(
+        database_url,
+        """INSERT INTO candles (venue, symbol, interval, time, open, high, low, close, volume, quote_volume,
+            taker_buy_volume, count, first_trade_id, last_trade_id, revision)
+        SELECT venue, symbol, name, date_bin(length, time, timestamptz '1970-01-01 00:00:00+00') AS begins, 1, 1, 1, 1,
+            1, 1, 1, count(*), min(trade_id), max(trade_id), 0
+        FROM trades, (VALUES ('1m', interval '1 minute'), ('1h', interval '1 hour')) AS kinds (name, length)
+        GROUP BY 1, 2, 3, 4 ON CONFLICT DO NOTHING""",
+    )
+    assert await trade_or_why(store, 51) == "0/51"
+    await ask(database_url, "DELETE FROM trades WHERE trade_id = 51")
+    assert (await trade_or_why(store, 51)).endswith("counts as stored, but no row has it")
 
 
 async def test_the_trades_after_an_id_come_in_the_order_of_ids_across_holes_and_epochs(
