@@ -82,7 +82,7 @@ def create_app(
     """
     admission = admission or access.AdmissionRules()
     tokens = admission.tokens
-    websockets = WebSocketEndpoint(signal, token=tokens.api_token, limits=client_limits, max_bytes=max_ws_bytes)
+    websockets = WebSocketEndpoint(signal, store, token=tokens.api_token, limits=client_limits, max_bytes=max_ws_bytes)
     upstreams = Upstreams(
         {SIGNAL_SERVICE.full_name: signal, STORE_SERVICE.full_name: store}, token=tokens.api_token, limit_s=call_limit_s
     )

@@ -53,7 +53,50 @@ they continue.
 
 Close codes: 1001 when the server stops; 1008 when the request is wrong (the reason says why); 1013 when the client \
 was too slow for too long, or while too much data waits for all clients together. The server sends a ping every \
-20 s. It ignores what a client sends; a client may send only a few messages of at most 4 KiB."""
+20 s. A client that does not speak the protocol below is not answered, whatever it sends.
+
+## Subscriptions
+
+With `?channels=`, or from its first message with an `op` on, a client subscribes, is told where it begins, and can \
+prove that it missed nothing. It gets no list of trades then, only messages with a `type`:
+
+    {"op": "subscribe", "id": 1, "channel": "trades", "symbols": ["btcusdt"]}
+
+    {"type": "subscribed", "id": 1, "subscription": 1, "channel": "trades", "symbols": ["btcusdt"], "mode": "every"}
+    {"type": "snapshot", "subscription": 1, "sequence": 1, "channel": "trades", "symbol": "btcusdt", "last_id": 101, \
+"trades": [...]}
+    {"type": "trades", "subscription": 1, "sequence": 2, "symbol": "btcusdt", "first_id": 102, "last_id": 103, \
+"trades": [...]}
+    {"type": "heartbeat", "time": "2024-01-31T12:34:57.000Z", "subscriptions": [{"subscription": 1, "sequence": 2, \
+"state": "live", "symbols": [{"symbol": "btcusdt", "last_id": 103}]}]}
+
+- `trades` are as `/api/trades` has them. A `snapshot` has the last trade, and every trade after it follows. \
+`last_id` is `null` when there was none yet. A second snapshot of a symbol with `null` means that its ids began anew, \
+or that another venue is followed: what follows has nothing to do with what came before.
+- `sequence` rises by one with each message of a subscription. `first_id` and `last_id` are the ids that a message \
+covers; each message begins after the one before has ended, except where a new `epoch` begins. `epoch` follows the ids \
+when the venue has restarted them.
+- A `heartbeat` comes every second and tells each subscription's last `sequence` and `last_id`. Its `state` is \
+`catching_up` while trades are still fetched from the store, else `live`.
+- `"resume_from": {"btcusdt": 101}` in a request to subscribe begins after a trade that the client has, from the store \
+and then live, without a hole and without a double. Write `{"btcusdt": {"trade_id": 101, "epoch": 1}}` for an id of a \
+later epoch.
+- `"mode": "newest", "rate": 4` sends only the last trade, 0.1 to 20 times a second (4 by default) when there is a new \
+one; its message covers the ids since the one before. The mode `every` sends all.
+- `{"type": "lagged", "subscription", "sequence", "symbol", "first_id", "last_id", "count", "fetch"}`: these ids are \
+not sent. The client was too slow, by more than 10 s or 8192 trades; or they are not stored; or a client that does not \
+resume would have had to wait for the store for more than 10 s or for more than 10,000 trades. `fetch` is the path of \
+what is stored of them.
+- `{"op": "unsubscribe", "id": 2, "subscription": 1}` is answered with `unsubscribed`, `{"op": "ping", "id": 3}` with \
+`{"type": "pong", "id": 3}`. `id` is optional: an integer, or text of at most 64 characters.
+- `{"type": "error", "id", "field", "found", "expected", "message"}`: what is wrong with a request. With a \
+`subscription` it says why that one has ended: the trade to resume after is beyond the last one.
+
+In the handshake `?channels=trades&symbols=btcusdt,ethusdt&mode=newest&rate=4` does the same as the message; \
+`?channels=` subscribes to nothing yet.
+
+A client may have 16 subscriptions of up to 64 symbols each. It may send 32 messages at once and 4 a second, of at \
+most 4 KiB each."""
 
 TAG = {"name": "Gateway", "description": "Answered by the gateway itself."}
 
@@ -71,6 +114,12 @@ def own_paths(*, token_needed: bool) -> Json:
         _parameter(
             "symbols", "Only these symbols, separated by commas: `btcusdt,ethusdt`. `*` means all followed symbols."
         ),
+        _parameter(
+            "channels",
+            "Subscribe to these channels, separated by commas: `trades`. There is no `events` then.",
+        ),
+        _parameter("mode", "With `channels`: `every` or `newest`."),
+        _parameter("rate", "With `mode=newest`: how often a second, 0.1 to 20."),
         _parameter("events", "`true`: also send messages about the selected symbol and the flow of trades."),
     ]
     if token_needed:

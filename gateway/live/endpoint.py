@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Collection
+import sys
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from functools import partial
 from time import monotonic
 
 import grpc
@@ -22,8 +24,13 @@ from gateway.errors import RETRY_AFTER, refusal_body
 from gateway.live.coins import CoinList
 from gateway.live.connection import WebSocketConnection
 from gateway.live.fanout import GATHERED_MESSAGES, ClientFanout, ClientLimits, ClientQueue, RoundTimer
+from gateway.live.history import StoredTrades
+from gateway.live.protocol import begins_protocol, parse_channels
+from gateway.live.ring import Rings
+from gateway.live.session import ProtocolSession
 from gateway.live.signal_feed import SignalFeed, lagged
 from gateway.live.subscription import Subscription, parse_subscription
+from gateway.transcode.updates import TradeItems
 from gateway.upstreams import serving_of
 from tickmesh.v1.signal_pb2_grpc import SignalServiceStub
 
@@ -55,12 +62,14 @@ WAITING = Gauge("tickmesh_gateway_ws_waiting_bytes", "bytes that wait for all We
 LET_GO = Counter("tickmesh_gateway_ws_let_go_total", "clients that the gateway disconnected, by close code", ["code"])
 
 
-@dataclass(eq=False, frozen=True, slots=True)
+@dataclass(eq=False, slots=True)
 class _Client:
     socket: WebSocketConnection
     reader: ClientQueue
     left_over: asyncio.Event
     """Set when something is queued that there was no room to write."""
+    session: ProtocolSession | None = None
+    """Of one that speaks the protocol."""
 
 
 class WebSocketEndpoint:
@@ -68,7 +77,8 @@ class WebSocketEndpoint:
 
     Args:
         signal: channel to SignalService.
-        token: what signal wants to be shown; None when nothing.
+        store: channel to StoreService.
+        token: what both want to be shown; None when nothing.
         limits: how far one client may fall behind.
         max_clients: how many clients there may be at once.
         max_bytes: how much may wait for all clients together, here and in the kernel.
@@ -78,6 +88,7 @@ class WebSocketEndpoint:
     def __init__(
         self,
         signal: grpc.aio.Channel,
+        store: grpc.aio.Channel,
         *,
         token: str | None = None,
         limits: ClientLimits | None = None,
@@ -89,11 +100,16 @@ class WebSocketEndpoint:
         self._max_clients = max_clients
         self._max_bytes = max_bytes
         self._gathered = asyncio.Event()
-        self._fanout = ClientFanout(limits, on_sent=self._count_sent)
+        self._limits = limits or ClientLimits()
+        self._fanout = ClientFanout(self._limits, on_sent=self._count_sent)
+        self._rings = Rings()
+        self._stored = StoredTrades(store, token=token)
+        self._items = TradeItems()
         self._round_timer = RoundTimer()
         self._stream = SignalFeed(
             signal,
             self._fanout,
+            self._rings,
             coins=self._coins,
             serving=serving_of(signal),
             write=self._write_round,
@@ -131,6 +147,7 @@ class WebSocketEndpoint:
         """Let every client go with 1001, take no new ones, and wait a moment until all are gone."""
         self._draining = True
         self._fanout.flush()
+        self._rings.flush()
         for client in tuple(self._clients):
             self._let_go(client, 1001, "the server is going away", grace_s=DRAIN_GRACE_S)
         try:
@@ -151,7 +168,8 @@ class WebSocketEndpoint:
             return
         socket = WebSocketConnection.of(websocket)
         try:
-            subscription = parse_subscription(pairs)
+            channels = parse_channels(pairs)
+            subscription = parse_subscription(pairs) if channels is None else Subscription(frozenset())
             await self._check_followed(subscription.symbols or ())
         except ValueError as exc:
             await websocket.accept()  # browsers tell their pages the reason of a close, but not of a refusal
@@ -174,9 +192,18 @@ class WebSocketEndpoint:
             await websocket.accept()
             self._write_queued(client)
             async with asyncio.TaskGroup() as tasks:
-                catching_up = tasks.create_task(self._catch_up(client))
-                await self._receive(client, websocket)
-                catching_up.cancel()
+                own = [tasks.create_task(self._catch_up(client))]
+
+                def begin_session() -> ProtocolSession:
+                    client.session = self._session_of(client)
+                    own.append(tasks.create_task(client.session.run()))
+                    return client.session
+
+                if channels is not None:
+                    await begin_session().subscribe(channels)
+                await self._receive(client, websocket, begin_session)
+                for task in own:
+                    task.cancel()
         finally:
             self._remove(client)
 
@@ -202,7 +229,25 @@ class WebSocketEndpoint:
         if self._draining:  # it came while its symbols were checked
             self._let_go(client, 1001, "the server is going away", grace_s=DRAIN_GRACE_S)
 
+    def _session_of(self, client: _Client) -> ProtocolSession:
+        """Return what speaks the protocol with a client from now on, instead of sending it the list of trades."""
+        self._fanout.leave(client.reader)
+        client.reader.take(sys.maxsize)
+        return ProtocolSession(
+            client.socket,
+            rings=self._rings,
+            stored=self._stored,
+            items=self._items,
+            unfollowed=self._coins.unfollowed,
+            count_sent=self._count_sent,
+            count_missed=MISSED.inc,
+            let_go=partial(self._let_go, client),
+            max_missed=self._limits.missed,
+        )
+
     def _remove(self, client: _Client) -> None:
+        if client.session is not None:
+            client.session.close()
         self._fanout.leave(client.reader)
         self._clients.discard(client)
         CLIENTS.set(len(self._clients))
@@ -250,6 +295,7 @@ class WebSocketEndpoint:
             self._gathered.set()
             return
         self._fanout.flush()
+        self._rings.flush()
         self._round_timer.ended(started_s, monotonic())
 
     async def _write_later_rounds(self) -> None:
@@ -288,17 +334,25 @@ class WebSocketEndpoint:
             self._write_queued(client)
             await asyncio.sleep(0)  # the others need their turn
 
-    async def _receive(self, client: _Client, websocket: WebSocket) -> None:
-        """Wait until the client goes. What it says is ignored, but may not be much."""
+    async def _receive(
+        self, client: _Client, websocket: WebSocket, begin_session: Callable[[], ProtocolSession]
+    ) -> None:
+        """Read what the client says until it goes. Without the protocol that is ignored, but may not be much."""
         loop = asyncio.get_running_loop()
         allowance, last_s = float(INCOMING_BURST), loop.time()
-        while (await websocket.receive())["type"] != "websocket.disconnect":
+        while (message := await websocket.receive())["type"] != "websocket.disconnect":
             now_s = loop.time()
             allowance = min(INCOMING_BURST, allowance + (now_s - last_s) * INCOMING_PER_S) - 1
             last_s = now_s
+            text = message.get("text")
+            if client.session is None and begins_protocol(text):
+                begin_session()
             if allowance < 0:
-                self._let_go(client, 1008, f"more than {INCOMING_PER_S:g} messages a second, where none are expected")
+                where = "" if client.session else ", where none are expected"
+                self._let_go(client, 1008, f"more than {INCOMING_PER_S:g} messages a second{where}")
                 return
+            if client.session is not None:
+                await client.session.receive(text)
 
 
 async def unknown_path(websocket: WebSocket) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 from bisect import bisect_right
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from time import monotonic
@@ -19,13 +19,14 @@ from prometheus_client import Counter, Gauge
 from gateway.live.coins import CoinList
 from gateway.live.connection import text_frames
 from gateway.live.fanout import Chunk, ClientFanout
+from gateway.live.ring import Ring, Rings, runs_of
 from gateway.transcode import ticks
 from gateway.transcode.ticks import MEMBERS, TickWriter
 from mesh.service.backoff import backoff
 from mesh.service.logs import LogThrottle
 from mesh.service.rpc import authorization
 from mesh.values.symbols import name_of
-from tickcodec.ticks import FoundBatch, TickFrames
+from tickcodec.ticks import FoundBatch, TickFrames, alone
 from tickmesh.v1 import signal_pb2
 
 log = logging.getLogger("gateway.live.signal_feed")
@@ -58,12 +59,19 @@ def _head(symbol: str, name: str, venue: str) -> bytes:
     return ticks.head(symbol, name, venue).encode()
 
 
+def _told_before(keys: Sequence[int], time_us: Sequence[int], told_key: int, told_us: int) -> int:
+    """Return how many of a batch's trades have come before; none where the ids have begun anew, as the times tell."""
+    count = bisect_right(keys, told_key)
+    return 0 if count and time_us[count - 1] > told_us else count
+
+
 class SignalFeed:
     """Follows `SignalService.Watch` for all symbols and feeds a fan-out.
 
     Args:
         signal: channel to SignalService.
         fanout: who gets the trades, and also selections, losses and outages.
+        rings: what the protocol's subscriptions take trades from.
         coins: their names.
         serving: returns as soon as signal serves.
         write: called when something was published, to have it written.
@@ -75,6 +83,7 @@ class SignalFeed:
         self,
         signal: grpc.aio.Channel,
         fanout: ClientFanout,
+        rings: Rings,
         *,
         coins: CoinList,
         serving: Callable[[], Awaitable[None]],
@@ -89,6 +98,7 @@ class SignalFeed:
         self._serving = serving
         self._metadata = authorization(token)
         self._fanout = fanout
+        self._rings = rings
         self._write = write
         self._ticks = TickWriter()
         self._frames = TickFrames(MEMBERS, max_rows=CHUNK_TRADES)
@@ -176,6 +186,8 @@ class SignalFeed:
                 self._leave_out("an answer of signal", exc)
             return
         for batch in batches:
+            if (ring := self._rings.get(batch.symbol)) is not None:
+                self._keep(ring, alone(response, batch), batch)
             if self._fanout.wanted(batch.symbol) and not self._publish_found(response, batch):
                 self._publish(signal_pb2.SignalBatch.FromString(response[batch.at : batch.at + batch.size]))
 
@@ -201,8 +213,10 @@ class SignalFeed:
         event = response.WhichOneof("event")
         if event == "batches":
             for batch in response.batches.batches:
+                self._keep_read(batch)
                 self._publish(batch)
         elif event == "batch":  # from a signal that is older than we are
+            self._keep_read(response.batch)
             self._publish(response.batch)
         elif event == "selected":
             selected = response.selected
@@ -216,6 +230,31 @@ class SignalFeed:
         elif event == "missed":
             log.warning("signal did not send %d trades: this gateway read too slowly", response.missed.trades)
             self._fanout.notify(lagged(response.missed.trades, by="gateway"))
+
+    def _keep(self, ring: Ring, response: bytes, batch: FoundBatch) -> None:
+        """Keep a batch's trades that are new, for the subscriptions of the protocol."""
+        keys: Sequence[int] = range(batch.first_id, batch.last_id + 1)
+        told = 0
+        if len(keys) != batch.rows or batch.first_id <= ring.last_key:  # seldom: read by Python
+            trades = signal_pb2.WatchResponse.FromString(response).batch.trades
+            keys = trades.trade_id
+            told = _told_before(keys, trades.time_us, ring.last_key, ring.last_us)
+        if ring and (batch.venue != ring.venue or (told == 0 and batch.first_id <= ring.last_key)):
+            self._rings.restart(ring)
+            told = 0
+        ring.venue = batch.venue
+        if told < len(keys):
+            self._rings.add(ring, runs_of(response, keys, arrived_s=monotonic(), skip=told))
+            ring.last_us = batch.last_us
+
+    def _keep_read(self, batch: signal_pb2.SignalBatch) -> None:
+        if (ring := self._rings.get(batch.trades.symbol)) is None:
+            return
+        response = signal_pb2.WatchResponse(batch=batch).SerializeToString()
+        if found := self._frames.find(response):
+            self._keep(ring, response, found[0])
+        else:
+            self._leave_out(f"a batch of {batch.trades.symbol}", "it has no trade, or columns of different lengths")
 
     def _publish(self, batch: signal_pb2.SignalBatch) -> None:
         symbol = batch.trades.symbol
@@ -239,10 +278,7 @@ class SignalFeed:
         """
         trade_ids, time_us = batch.trades.trade_id, batch.trades.time_us
         key = batch.trades.venue, batch.trades.symbol
-        told_id, told_us = self._told.get(key, _NOTHING_TOLD)
-        count = bisect_right(trade_ids, told_id)
-        if count and time_us[count - 1] > told_us:
-            count = 0
+        count = _told_before(trade_ids, time_us, *self._told.get(key, _NOTHING_TOLD))
         if count < len(trade_ids):
             self._told[key] = trade_ids[-1], time_us[-1]
         return count

@@ -10,4 +10,4 @@ docs     that document as a page for people
 
 from __future__ import annotations
 
-__all__ = ["comments", "docs", "json", "openapi", "rules", "streams", "ticks"]
+__all__ = ["comments", "docs", "json", "openapi", "rules", "streams", "ticks", "updates"]

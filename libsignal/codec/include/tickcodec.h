@@ -151,10 +151,13 @@ typedef struct tickcodec_ticks {
     uint8_t *out;
     size_t out_size;
     size_t written;
+    const char *tail; /* what ends a trade: `}` */
+    size_t tail_size;
+    int64_t as_list; /* 1: no frames, so that `},` for a tail makes items of a list, and each trade says its epoch */
 } tickcodec_ticks;
 
 /* Write `rows` trades of a batch that was found in a response, from row `first` on: each as one JSON object in one text
- * frame of a WebSocket server. Returns 0, or 1 when nothing is to be used: a column is missing or has another length than the
+ * frame of a WebSocket server, or without one. Returns 0, or 1 when nothing is to be used: a column is missing or has another length than the
  * trades', an id is negative, a time not between 1970 and 9999, there is too little room (a row wants as much as its
  * longest numbers may need), or the struct has another size. */
 TICKCODEC_API int tickcodec_write_ticks(tickcodec_ticks *call, const uint8_t *response, const tickcodec_batch *batch, size_t first, size_t rows);

@@ -254,7 +254,7 @@ char *put_row(char *out, const tickcodec_ticks &call, const Batch &batch, std::s
     const auto id = at<std::int64_t>(trades.ids(), row);
     out = put(out, ",\"trade_id\":");
     out = put_integer(out, id % kIds);
-    if (id >= kIds) {
+    if (id >= kIds || call.as_list != 0) {
         out = put(out, ",\"epoch\":");
         out = put_integer(out, id / kIds);
     }
@@ -271,8 +271,7 @@ char *put_row(char *out, const tickcodec_ticks &call, const Batch &batch, std::s
             default: out = put_double(out, at<double>(column, row));
         }
     }
-    *out++ = '}';
-    return out;
+    return put(out, std::string_view(call.tail, call.tail_size));
 }
 
 bool found(const std::uint8_t *response, Bytes content, tickcodec_batch *result) {
@@ -319,7 +318,7 @@ int tickcodec_write_ticks(tickcodec_ticks *call, const std::uint8_t *response, c
     if (!batch.read(Bytes(response + place->at, static_cast<std::size_t>(place->size)))) return 1;
     const Trades &trades = batch.trades;
     if (first > trades.rows() || rows > trades.rows() - first) return 1;
-    std::size_t most = kHeaderBytes + call->head_size + kRowBytes;
+    std::size_t most = kHeaderBytes + call->head_size + call->tail_size + kRowBytes;
     for (std::size_t i = 0; i < call->member_count; ++i) {
         const tickcodec_member &member = call->members[i];
         if (!batch.has(member.field)) return 1;
@@ -330,6 +329,10 @@ int tickcodec_write_ticks(tickcodec_ticks *call, const std::uint8_t *response, c
         const auto time_us = at<std::int64_t>(trades.times(), row);
         if (static_cast<std::size_t>(end - out) < most || time_us < 0 || time_us >= kTimesEnd) return 1;
         if (at<std::int64_t>(trades.ids(), row) < 0) return 1;
+        if (call->as_list != 0) {
+            out = put_row(out, *call, batch, row);
+            continue;
+        }
         char *const text = out + kHeaderBytes;
         const auto length = static_cast<std::size_t>(put_row(text, *call, batch, row) - text);
         const std::size_t header = put_header(out, length);

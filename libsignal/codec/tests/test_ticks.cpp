@@ -42,7 +42,7 @@ struct Call {
     std::unique_ptr<std::uint8_t[]> out{new std::uint8_t[kOutBytes]};
     std::unique_ptr<std::uint8_t[]> response;
     tickcodec_member members[3] = {{",\"a\":", 5, 3, TICKCODEC_DOUBLE}, {",\"h\":", 5, 4, TICKCODEC_E8}, {",\"n\":", 5, 8, TICKCODEC_INTEGER}};
-    tickcodec_ticks ticks{sizeof ticks, members, 3, kHead.data(), kHead.size(), out.get(), kOutBytes, 0};
+    tickcodec_ticks ticks{sizeof ticks, members, 3, kHead.data(), kHead.size(), out.get(), kOutBytes, 0, "}", 1, 0};
     std::size_t count = 0;
 
     int find(const std::string &text) {
@@ -80,6 +80,13 @@ void writes_each_trade_as_a_frame() {
     CHECK(call.find(field(1, batch((1LL << 54) + 3, 0, 12.0))) == 0 && call.write(0, 1) == 0);
     CHECK(call.text() == frame(kHead + "61837.63,\"quantity\":0.02,\"trade_id\":3,\"epoch\":1,\"timestamp\":\"1970-01-01T00:00:00Z\","
                                        "\"side\":\"BUY\",\"a\":12.0,\"h\":1,\"n\":5}"));
+    call.ticks.as_list = 1;
+    call.ticks.tail = "}},";
+    call.ticks.tail_size = 3;
+    CHECK(call.find(field(1, batch())) == 0 && call.write(0, 1) == 0);
+    CHECK(call.text() == kHead + "61837.63,\"quantity\":0.02,\"trade_id\":7,\"epoch\":0,\"timestamp\":\"2024-08-08T23:54:15.342Z\","
+                                 "\"side\":\"BUY\",\"a\":0.5,\"h\":1,\"n\":5}},");
+    call.ticks.as_list = 0;
     call.ticks.head_size = call.ticks.member_count = 0;
     CHECK(call.write(0, 1) == 0 && call.text().substr(0, 2) == std::string("\x81") + static_cast<char>(call.ticks.written - 2));
 }

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 from tickcodec.library import DOUBLE, E8, INTEGER, LIBRARY
 
-__all__ = ["DOUBLE", "E8", "INTEGER", "FoundBatch", "Member", "TickFrames"]
+__all__ = ["DOUBLE", "E8", "INTEGER", "FoundBatch", "Member", "TickFrames", "alone"]
 
 _MAX_BATCHES = 1024
 _ROW_BYTES = 1024
@@ -86,6 +86,9 @@ class _Ticks(ctypes.Structure):
         ("out", c_void_p),
         ("out_size", c_size_t),
         ("written", c_size_t),
+        ("tail", c_char_p),
+        ("tail_size", c_size_t),
+        ("as_list", c_int64),
     )
 
 
@@ -95,10 +98,12 @@ class TickFrames:
     Args:
         members: of the JSON, behind the trade's own, in order.
         max_rows: how many trades a call may write.
+        tail: what ends a trade.
+        as_list: write no frames, so that with `},` for a tail there are items of a list; each trade says its epoch.
 
     """
 
-    def __init__(self, members: Sequence[Member], *, max_rows: int) -> None:
+    def __init__(self, members: Sequence[Member], *, max_rows: int, tail: bytes = b"}", as_list: bool = False) -> None:
         keys = [member.key.encode() for member in members]
         self._members = (_Member * len(keys))(
             *(_Member(key, len(key), member.field, member.kind) for key, member in zip(keys, members, strict=True))
@@ -110,6 +115,9 @@ class TickFrames:
             member_count=len(keys),
             out=addressof(self._out),
             out_size=len(self._out),
+            tail=tail,
+            tail_size=len(tail),
+            as_list=as_list,
         )
         self._ticks_at, self._out_at = addressof(self._ticks), addressof(self._out)
         self._batches = ctypes.create_string_buffer(_BATCH_BYTES * _MAX_BATCHES)
@@ -135,7 +143,7 @@ class TickFrames:
         return found
 
     def write(self, response: bytes, batch: FoundBatch, head: bytes, *, first: int, rows: int) -> bytes | None:
-        """Return some trades as text frames, one each; None when they cannot be written here.
+        """Return some trades, one after the other; None when they cannot be written here.
 
         Args:
             response: that `find` was given last.
@@ -150,6 +158,22 @@ class TickFrames:
         if _write_ticks(self._ticks_at, response, self._batches_at + batch.place * _BATCH_BYTES, first, rows):
             return None
         return string_at(self._out_at, ticks.written)
+
+
+def alone(response: bytes, batch: FoundBatch) -> bytes:
+    """Return a serialized `WatchResponse` with nothing but one batch of another one.
+
+    Args:
+        response: the other one.
+        batch: that was found in it.
+
+    """
+    size, varint = batch.size, bytearray()
+    while size > 0x7F:
+        varint.append(size & 0x7F | 0x80)
+        size >>= 7
+    varint.append(size)
+    return b"\x0a" + varint + response[batch.at : batch.at + batch.size]
 
 
 @lru_cache(maxsize=4096)

@@ -1,0 +1,117 @@
+"""What subscriptions ask of the store: few calls at once, each shared by all who ask the same."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Hashable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import grpc
+
+from mesh.service.logs import LogThrottle
+from mesh.service.rpc import authorization
+from mesh.values import epochs
+from tickmesh.v1 import store_pb2
+from tickmesh.v1.store_pb2_grpc import StoreServiceStub
+from tickmesh.v1.trade_pb2 import Trade
+
+log = logging.getLogger("gateway.live.history")
+
+PAGE_TRADES = 1000
+CALL_LIMIT_S = 5.0
+CALLS_AT_ONCE = 4
+"""What people ask for over REST has to find a free connection of store's, too."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPage:
+    """Trades that the store has after a key.
+
+    Attributes:
+        trades: with rising keys.
+        keys: theirs.
+        newest_key: the highest that the store has; -1 when it has none.
+        bodies: what was made of them, by what it is; shared by all who asked.
+
+    """
+
+    trades: list[Trade]
+    keys: list[int]
+    newest_key: int
+    bodies: dict[Hashable, bytes] = field(default_factory=dict)
+
+    @property
+    def more(self) -> bool:
+        """Whether another page follows."""
+        return bool(self.keys) and self.keys[-1] < self.newest_key
+
+
+class StoredTrades:
+    """Asks StoreService for trades.
+
+    Args:
+        store: channel to it.
+        token: what it wants to be shown; None when nothing.
+
+    """
+
+    def __init__(self, store: grpc.aio.Channel, *, token: str | None = None) -> None:
+        self._store = StoreServiceStub(store)
+        self._metadata = authorization(token)
+        self._room = asyncio.Semaphore(CALLS_AT_ONCE)
+        self._calls: dict[Hashable, asyncio.Task[Any]] = {}
+        self._log_throttle = LogThrottle()
+
+    async def newest(self, symbol: str) -> Trade | None:
+        """Return the newest trade of a symbol; None when there is none or the store does not answer."""
+
+        async def ask() -> Trade | None:
+            request = store_pb2.ListTradesRequest(symbol=symbol, page_size=1)
+            response = await self._store.ListTrades(request, timeout=CALL_LIMIT_S, metadata=self._metadata)
+            return response.trades[0] if response.trades else None
+
+        return await self._shared(("newest", symbol), ask)
+
+    async def after(self, symbol: str, key: int) -> StoredPage | None:
+        """Return the trades after a key; None when the store does not answer now.
+
+        Args:
+            symbol: in lower case.
+            key: of a trade, stored or not; -1 comes before all.
+
+        """
+
+        async def ask() -> StoredPage:
+            request = store_pb2.ListNextTradesRequest(
+                symbol=symbol,
+                trade_id=epochs.venue_id(key),
+                epoch=epochs.epoch_of(key),
+                page_size=PAGE_TRADES,
+            )
+            page = await self._store.ListNextTrades(request, timeout=CALL_LIMIT_S, metadata=self._metadata)
+            trades = list(page.trades)
+            keys = [epochs.key_of(trade.epoch, trade.trade_id) for trade in trades]
+            return StoredPage(trades, keys, epochs.key_of(page.newest_epoch, page.newest_trade_id))
+
+        return await self._shared(("after", symbol, key), ask)
+
+    async def _shared(self, what: Hashable, ask: Callable[[], Awaitable[T | None]]) -> T | None:
+        async def call() -> T | None:
+            try:
+                async with self._room:
+                    return await ask()
+            except grpc.aio.AioRpcError as exc:
+                if self._log_throttle.due(asyncio.get_running_loop().time()):
+                    log.warning("no trades from store: %s: %s", exc.code().name, exc.details())
+                return None
+            finally:
+                del self._calls[what]
+
+        if (task := self._calls.get(what)) is None:
+            task = self._calls[what] = asyncio.create_task(call(), name=f"store.{what}")
+        found: T | None = await asyncio.shield(task)  # the same question has the same kind of answer
+        return found

@@ -1,0 +1,249 @@
+"""What a client of the `/ws` protocol says, read from its messages and from the parameters of its handshake. Pure.
+
+{"op":"subscribe","id":1,"channel":"trades","symbols":["btcusdt"],"mode":"every","resume_from":{"btcusdt":101}}
+{"op":"unsubscribe","id":2,"subscription":1}
+{"op":"ping","id":3}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from gateway import access
+from gateway.errors import shown
+from gateway.live.subscription import MAX_SYMBOLS
+from mesh.values import epochs
+from mesh.values.symbols import parse_symbol
+
+CHANNELS = ("trades",)
+MODES = ("every", "newest")
+MAX_ID_CHARS = 64
+RATES = (0.1, 20.0)
+"""How often a second the newest may be sent."""
+RATE = 4.0
+_MAX_EPOCH = 255
+
+_MEMBERS = {
+    "subscribe": {"op", "id", "channel", "symbols", "mode", "rate", "resume_from"},
+    "unsubscribe": {"op", "id", "subscription"},
+    "ping": {"op", "id"},
+}
+CHANNELS_PARAMETER = "channels"
+_PARAMETERS = (CHANNELS_PARAMETER, "symbols", "mode", "rate", access.TOKEN_PARAMETER)
+
+Json = Mapping[str, Any]
+"""A decoded JSON object."""
+
+
+class WrongWords(ValueError):
+    """A message that cannot be understood.
+
+    Args:
+        field: where it is wrong: `symbols[0]`; empty for the message as a whole.
+        found: what stands there, short enough to be shown.
+        expected: what may stand there.
+
+    """
+
+    def __init__(self, field: str, found: str, expected: str) -> None:
+        super().__init__(f"{field or 'message'}: found {found}, expected {expected}")
+        self.field = field
+        self.found = found
+        self.expected = expected
+
+
+@dataclass(frozen=True, slots=True)
+class Subscribe:
+    """Asks for a channel.
+
+    Attributes:
+        channel: one of `CHANNELS`.
+        symbols: whose, in lower case, each once.
+        mode: `every` update, or the `newest` one at a rate.
+        rate: how often a second at most, for `newest`.
+        resume_after: symbol -> key of the last trade that the client has.
+
+    """
+
+    channel: str
+    symbols: tuple[str, ...]
+    mode: str = "every"
+    rate: float = RATE
+    resume_after: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Unsubscribe:
+    """Ends a subscription, by the number that its acknowledgement had."""
+
+    subscription: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """Asks for a pong."""
+
+
+Request = Subscribe | Unsubscribe | Ping
+
+
+def begins_protocol(text: str | None) -> bool:
+    """Tell whether a client that was sent the list of trades speaks the protocol from this message on."""
+    if text is None or '"op"' not in text:
+        return False
+    try:
+        message = read_json(text)
+    except WrongWords:
+        return False
+    return isinstance(message, dict) and "op" in message
+
+
+def read_json(text: str) -> object:
+    """Return the value of a message.
+
+    Raises:
+        WrongWords: it is not JSON.
+
+    """
+    try:
+        return msgspec.json.decode(text)
+    except (ValueError, RecursionError):
+        raise WrongWords("", shown(text), "a JSON object") from None
+
+
+def request_id(message: object) -> int | str | None:
+    """Return the id of a message where it has a usable one, so that even a wrong message can be answered with it."""
+    found = message.get("id") if isinstance(message, dict) else None
+    if isinstance(found, str):
+        return found if len(found) <= MAX_ID_CHARS else None
+    return found if isinstance(found, int) and not isinstance(found, bool) and abs(found) < 2**63 else None
+
+
+def parse_request(message: object) -> Request:
+    """Read a message.
+
+    Raises:
+        WrongWords: naming what is wrong, what was found, and what is expected.
+
+    """
+    if not isinstance(message, dict):
+        raise WrongWords("", shown(message), "a JSON object")
+    op = _one_of("op", message.get("op"), _MEMBERS)
+    if message.get("id") is not None and request_id(message) is None:
+        raise WrongWords(
+            "id", shown(message["id"]), f"an integer of 64 bits, or text of at most {MAX_ID_CHARS} characters"
+        )
+    _no_others(message, _MEMBERS[op], f"of {op}")
+    if op == "subscribe":
+        return _subscribe(message)
+    if op == "unsubscribe":
+        return Unsubscribe(_integer("subscription", message.get("subscription"), 1, 2**31 - 1))
+    return Ping()
+
+
+def parse_channels(pairs: Iterable[tuple[str, str]]) -> list[Subscribe] | None:
+    """Read the parameters of a handshake, without the token; None when they do not ask for the protocol.
+
+    Raises:
+        WrongWords: as `parse_request`.
+
+    """
+    found = list(pairs)
+    if all(name != CHANNELS_PARAMETER for name, _ in found):
+        return None
+    said: dict[str, str] = {}
+    for name, value in found:
+        if name not in _PARAMETERS:
+            raise WrongWords(
+                name[:40], shown(value), f"no such parameter; with channels there are {', '.join(_PARAMETERS)}"
+            )
+        if name in said:
+            raise WrongWords(name, shown(value), "it once")
+        said[name] = value
+    channels = _listed(said.pop(CHANNELS_PARAMETER))
+    message: dict[str, Any] = {"symbols": _listed(said["symbols"])} if "symbols" in said else {}
+    message |= {"mode": said["mode"]} if "mode" in said else {}
+    if "rate" in said:
+        try:
+            message["rate"] = float(said["rate"])
+        except ValueError:
+            raise WrongWords("rate", shown(said["rate"]), _rates()) from None
+    return [_subscribe(message | {"channel": channel}) for channel in dict.fromkeys(channels)]
+
+
+def _subscribe(message: Json) -> Subscribe:
+    channel = _one_of("channel", message.get("channel"), CHANNELS)
+    mode = _one_of("mode", message.get("mode", "every"), MODES)
+    symbols = _symbols(message.get("symbols"))
+    rate = message.get("rate", RATE)
+    if "rate" in message and mode != "newest":
+        raise WrongWords("rate", shown(rate), 'it with "mode":"newest" only')
+    if isinstance(rate, bool) or not isinstance(rate, int | float) or not RATES[0] <= rate <= RATES[1]:
+        raise WrongWords("rate", shown(rate), _rates())
+    resume = message.get("resume_from", {})
+    if resume and mode != "every":
+        raise WrongWords("resume_from", shown(resume), 'it with "mode":"every" only')
+    return Subscribe(channel, symbols, mode, float(rate), _resume_after(resume, symbols))
+
+
+def _symbols(words: object) -> tuple[str, ...]:
+    if not isinstance(words, list) or not 1 <= len(words) <= MAX_SYMBOLS:
+        found = f"{len(words)} symbols" if isinstance(words, list) else _found(words)
+        raise WrongWords("symbols", found, f"a list of 1 to {MAX_SYMBOLS} symbols")
+    symbols = []
+    for n, word in enumerate(words):
+        try:
+            symbols.append(parse_symbol(word if isinstance(word, str) else ""))
+        except ValueError:
+            raise WrongWords(f"symbols[{n}]", shown(word), "a symbol, as btcusdt") from None
+    return tuple(dict.fromkeys(symbols))
+
+
+def _resume_after(resume: object, symbols: Collection[str]) -> dict[str, int]:
+    if not isinstance(resume, dict):
+        raise WrongWords("resume_from", _found(resume), 'an object: {"btcusdt":101}')
+    keys = {}
+    for name, value in resume.items():
+        where = f"resume_from.{name[:40]}"
+        if name.lower() not in symbols:
+            raise WrongWords(where, shown(value), "one of the symbols that are subscribed to")
+        words: Json = value if isinstance(value, dict) else {"trade_id": value}
+        _no_others(words, {"trade_id", "epoch"}, f"of {where}")
+        epoch = _integer(f"{where}.epoch", words.get("epoch", 0), 0, _MAX_EPOCH)
+        place = f"{where}.trade_id" if isinstance(value, dict) else where
+        keys[name.lower()] = epochs.key_of(epoch, _integer(place, words.get("trade_id"), 0, epochs.IDS - 1))
+    return keys
+
+
+def _integer(where: str, value: object, low: int, high: int) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+        raise WrongWords(where, _found(value), f"a whole number from {low} to {high}")
+    return value
+
+
+def _one_of(where: str, value: object, known: Collection[str]) -> str:
+    if not isinstance(value, str) or value not in known:
+        raise WrongWords(where, _found(value), f"one of {', '.join(known)}")
+    return value
+
+
+def _no_others(message: Json, known: Collection[str], whose: str) -> None:
+    for name, value in message.items():
+        if name not in known:
+            raise WrongWords(name[:40], shown(value), f"no such member; those {whose} are {', '.join(sorted(known))}")
+
+
+def _rates() -> str:
+    return f"a number from {RATES[0]:g} to {RATES[1]:g}"
+
+
+def _found(value: object) -> str:
+    return "nothing" if value is None else shown(value)
+
+
+def _listed(value: str) -> list[str]:
+    return [word.strip() for word in value.split(",") if word.strip()]

@@ -1,0 +1,509 @@
+"""One client of the `/ws` protocol: its subscriptions, and what is written for them as there is room.
+
+Nothing waits here for a client but bytes in its socket. Each subscription has a cursor for each symbol; what comes
+after it is taken from the ring of the symbol, or from the store when it is not there (`ring.Cursor`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Collection, Coroutine, Hashable, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from time import monotonic
+from typing import Any
+
+import msgspec
+from prometheus_client import Counter
+
+from gateway.live import protocol
+from gateway.live.connection import WebSocketConnection, text_frames
+from gateway.live.history import StoredPage, StoredTrades
+from gateway.live.protocol import Ping, Subscribe, Unsubscribe, WrongWords
+from gateway.live.ring import Cursor, Lagged, Ring, Rings, Run, Stored
+from gateway.transcode import updates
+from mesh.service.logs import LogThrottle
+from mesh.values import epochs
+
+log = logging.getLogger("gateway.live.session")
+
+MAX_SUBSCRIPTIONS = 16
+MESSAGE_TRADES = 512
+"""About so many trades are in one message at most."""
+HEARTBEAT_S = 1.0
+ASK_AGAIN_S = 0.1
+"""How soon the store is asked again for what it does not have yet, or when it did not answer."""
+GIVE_UP_S = 10.0
+"""How long a subscription that does not resume waits for the store."""
+UNKNOWN_FOR_S = 10.0
+"""After so long a trade to resume after that is beyond all trades is an error."""
+_MAX_BODIES = 8
+
+UNWRITABLE = Counter("tickmesh_gateway_ws_unwritable_total", "trades that could not be written as JSON for /ws clients")
+
+_encode = msgspec.json.Encoder().encode
+_throttle = LogThrottle()
+
+
+class ChannelSubscription:
+    """One subscription of a client.
+
+    Args:
+        number: which the client names it by.
+        wanted: what it asked for.
+        items: writes trades.
+
+    """
+
+    def __init__(self, number: int, wanted: Subscribe, items: updates.TradeItems) -> None:
+        self.number = number
+        self.wanted = wanted
+        self.sequence = 0
+        self.cursors: dict[str, Cursor] = {}
+        self.new: set[str] = set(wanted.symbols)
+        """The symbols whose snapshot has not been sent."""
+        self.began_s = monotonic()
+        self.waiting_since_s: dict[str, float] = {}
+        """Since when the store has been asked for a symbol's trades."""
+        self.next_s = 0.0
+        """When the newest may be sent next, in mode `newest`."""
+        self._items = items
+        self._variant: Hashable = wanted.channel
+
+    @property
+    def every(self) -> bool:
+        """Whether every update is sent."""
+        return self.wanted.mode == "every"
+
+    def head(self, kind: str) -> bytes:
+        """Return how the next message begins."""
+        self.sequence += 1
+        return b'{"type":"%b","subscription":%d,"sequence":%d,' % (kind.encode(), self.number, self.sequence)
+
+    def message(self, kind: str, **members: object) -> bytes:
+        """Return a message.
+
+        Args:
+            kind: its type.
+            members: what it says beside.
+
+        """
+        return self.head(kind) + _encode(members)[1:]
+
+    def update(self, symbol: str, first_key: int, last_key: int, body: bytes) -> bytes:
+        """Return the message with some trades.
+
+        Args:
+            symbol: whose they are.
+            first_key: the first key that the message covers.
+            last_key: the last one.
+            body: the trades as items of a list.
+
+        """
+        members = _encode({"symbol": symbol} | _ids(first_key, last_key))[1:-1]
+        return b'%b%b,"%b":[%b]}' % (self.head(self.wanted.channel), members, self.wanted.channel.encode(), body)
+
+    def lagged(self, symbol: str, left_out: Lagged) -> bytes:
+        """Return the message about trades that are not sent.
+
+        Args:
+            symbol: whose they are.
+            left_out: which they are.
+
+        """
+        before = left_out.first_key - 1
+        epoch = f"&epoch={epochs.epoch_of(before)}" if epochs.epoch_of(before) else ""
+        fetch = f"/api/trades/{symbol}/{epochs.venue_id(before)}/next?page_size={min(left_out.count, 1000)}{epoch}"
+        ids = _ids(left_out.first_key, left_out.last_key)
+        return self.message("lagged", symbol=symbol, **ids, count=left_out.count, fetch=fetch)
+
+    def body(self, run: Run) -> bytes:
+        """Return a run's trades, made once for all."""
+        if (made := run.bodies.get(self._variant)) is None:
+            made = _readable(lambda: self._items.of_batch(run.batch, first=run.first_row, rows=run.rows), run.rows)
+            if len(run.bodies) < _MAX_BODIES:
+                run.bodies[self._variant] = made
+        return made
+
+    def stored_body(self, page: StoredPage, rows: Stored) -> bytes:
+        """Return some trades of a page, made once for all who asked for it.
+
+        Args:
+            page: of the store.
+            rows: which of its trades.
+
+        """
+        key = self._variant, rows
+        if (made := page.bodies.get(key)) is None:
+            some = page.trades[rows.begin : rows.end]
+            made = page.bodies[key] = _readable(lambda: updates.items(some), len(some))
+        return made
+
+
+class ProtocolSession:
+    """One client's side of the protocol.
+
+    Args:
+        socket: its connection.
+        rings: what is live.
+        stored: what is not.
+        unfollowed: returns those of some symbols that are not followed.
+        count_sent: called with how many trades and bytes were written.
+        count_missed: called with how many trades a client that was too slow was not sent.
+        let_go: called with a close code and a reason when the client has to go.
+        max_missed: trades a client may miss before it catches up once.
+
+    """
+
+    def __init__(
+        self,
+        socket: WebSocketConnection,
+        *,
+        rings: Rings,
+        stored: StoredTrades,
+        items: updates.TradeItems,
+        unfollowed: Callable[[Collection[str]], Coroutine[Any, Any, list[str]]],
+        count_sent: Callable[[int, int], object],
+        count_missed: Callable[[int], object],
+        let_go: Callable[[int, str], object],
+        max_missed: int,
+    ) -> None:
+        self._socket = socket
+        self._rings = rings
+        self._stored = stored
+        self._items = items
+        self._unfollowed = unfollowed
+        self._count_sent = count_sent
+        self._count_missed = count_missed
+        self._let_go = let_go
+        self._max_missed = max_missed
+        self._missed_in_a_row = 0
+        self._subscriptions: dict[int, ChannelSubscription] = {}
+        self._last_number = 0
+        self._left_over = asyncio.Event()  # something is live that there was no room for
+        self._catching_up = asyncio.Event()  # something is to be asked of the store
+
+    # --- what the client says ---
+
+    async def receive(self, text: str | None) -> None:
+        """Answer one message; None is one that is no text."""
+        if not self._socket.has_room:
+            await self._socket.wait_for_room()  # else its answers pile up
+        request_id = None
+        try:
+            if text is None:
+                raise WrongWords("", "a binary message", "a JSON object as text")
+            message = protocol.read_json(text)
+            request_id = protocol.request_id(message)
+            await self.answer(protocol.parse_request(message), request_id)
+        except WrongWords as exc:
+            self._send(_refusal(exc, request_id))
+
+    async def subscribe(self, wanted: Sequence[Subscribe]) -> None:
+        """Begin with these subscriptions, those that the handshake asked for."""
+        for each in wanted:
+            try:
+                await self.answer(each)
+            except WrongWords as exc:
+                self._send(_refusal(exc, None))
+
+    async def answer(self, request: protocol.Request, request_id: int | str | None = None) -> None:
+        """Do what a request asks for, and say so.
+
+        Args:
+            request: what the client asks for.
+            request_id: goes into the answer; None when the client gave none.
+
+        Raises:
+            WrongWords: it cannot be done.
+
+        """
+        answered = {} if request_id is None else {"id": request_id}
+        if isinstance(request, Ping):
+            self._send(_encode({"type": "pong"} | answered))
+        elif isinstance(request, Unsubscribe):
+            if (found := self._subscriptions.pop(request.subscription, None)) is None:
+                known = ", ".join(map(str, self._subscriptions)) or "none now"
+                raise WrongWords("subscription", str(request.subscription), f"the number of a subscription: {known}")
+            self._unwatch(found)
+            self._send(_encode({"type": "unsubscribed"} | answered | {"subscription": found.number}))
+        else:
+            await self._subscribe(request, answered)
+
+    async def _subscribe(self, wanted: Subscribe, answered: dict[str, int | str]) -> None:
+        if len(self._subscriptions) >= MAX_SUBSCRIPTIONS:
+            raise WrongWords("op", f"{MAX_SUBSCRIPTIONS} subscriptions", "no more at once; unsubscribe from one first")
+        if unfollowed := await self._unfollowed(wanted.symbols):
+            place = wanted.symbols.index(unfollowed[0])
+            raise WrongWords(
+                f"symbols[{place}]", repr(unfollowed[0]), "a symbol that is followed; /api/coins lists them"
+            )
+        self._last_number += 1
+        subscription = ChannelSubscription(self._last_number, wanted, self._items)
+        self._subscriptions[subscription.number] = subscription
+        rate = {} if subscription.every else {"rate": wanted.rate}
+        told = {"subscription": subscription.number, "channel": wanted.channel, "symbols": wanted.symbols}
+        self._send(_encode({"type": "subscribed"} | answered | told | {"mode": wanted.mode} | rate))
+        for symbol in wanted.symbols:
+            ring = self._rings.watch(symbol, self.write_live)
+            key = wanted.resume_after.get(symbol)
+            cursor = subscription.cursors[symbol] = Cursor(ring, key, resumed=key is not None)
+            if key is not None:
+                self._send(self._snapshot(subscription, symbol, b"", key))
+            elif ring:
+                self._begin_here(subscription, symbol, cursor)
+        self._catching_up.set()
+
+    def _unwatch(self, subscription: ChannelSubscription) -> None:
+        used = [each.cursors for each in self._subscriptions.values()]
+        for symbol, cursor in subscription.cursors.items():
+            if not any(symbol in cursors for cursors in used):
+                self._rings.unwatch(cursor.ring, self.write_live)
+
+    def close(self) -> None:
+        """Forget the client."""
+        while self._subscriptions:
+            self._unwatch(self._subscriptions.popitem()[1])
+
+    # --- what is live ---
+
+    def write_live(self) -> None:
+        """Write what has come for the subscriptions, as far as there is room."""
+        for subscription in tuple(self._subscriptions.values()):
+            if subscription.every:
+                for symbol in subscription.cursors:
+                    if not self._write_live(subscription, symbol):
+                        self._left_over.set()
+                        return
+
+    def _write_live(self, subscription: ChannelSubscription, symbol: str) -> bool:
+        """Write what has come of one symbol; False when it wants for room."""
+        cursor = subscription.cursors[symbol]
+        while symbol not in subscription.new:
+            if not self._socket.has_room:
+                return False
+            if cursor.restarted():
+                self._send(self._snapshot(subscription, symbol, b"", None))
+                continue
+            slow, taken = not cursor.catching_up, cursor.take(MESSAGE_TRADES)
+            if isinstance(taken, Lagged):
+                self._leave_out(subscription, symbol, taken, slow=slow)
+            elif taken:
+                body = b",".join([made for run in taken if (made := subscription.body(run))])
+                last_key = taken[-1].last_key
+                self._send(subscription.update(symbol, taken[0].first_key, last_key, body), sum(r.rows for r in taken))
+            else:
+                if cursor.catching_up:
+                    self._catching_up.set()
+                else:
+                    self._missed_in_a_row = 0
+                return True
+        return True
+
+    def _write_newest(self, subscription: ChannelSubscription, now_s: float) -> None:
+        subscription.next_s = now_s + 1 / subscription.wanted.rate
+        for symbol, cursor in subscription.cursors.items():
+            if symbol in subscription.new or not self._socket.has_room:
+                continue
+            if cursor.restarted():
+                self._send(self._snapshot(subscription, symbol, b"", None))
+            ring = cursor.ring
+            if ring.last_key <= (-1 if cursor.key is None else cursor.key):
+                continue
+            first_key = ring.first_key if cursor.key is None else cursor.key + 1
+            if epochs.epoch_of(first_key) != epochs.epoch_of(ring.last_key):
+                first_key = ring.first_key
+            cursor.key, cursor.catching_up = ring.last_key, False
+            self._send(subscription.update(symbol, first_key, ring.last_key, self._last(subscription, ring)), 1)
+
+    def _last(self, subscription: ChannelSubscription, ring: Ring) -> bytes:
+        """Return the last trade of a ring."""
+        run = ring.last_run
+        if run.rows == 1:
+            return subscription.body(run)
+        last = run.bodies.get(("last", subscription.wanted.channel))
+        if last is None:
+            last = subscription.body(run.after(run.last_key - 1))
+            run.bodies["last", subscription.wanted.channel] = last
+        return last
+
+    def _leave_out(self, subscription: ChannelSubscription, symbol: str, left_out: Lagged, *, slow: bool) -> None:
+        self._send(subscription.lagged(symbol, left_out))
+        if slow:
+            self._count_missed(left_out.count)
+            self._missed_in_a_row += left_out.count
+            if self._missed_in_a_row > self._max_missed:
+                reason = f"read too slowly: {self._missed_in_a_row} trades were missed without ever catching up"
+                self._let_go(1013, reason)
+
+    # --- what is stored ---
+
+    async def run(self) -> None:
+        """Write what waits for room, for the store or for its time, until the client has gone or this is cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            others = [tasks.create_task(self._catch_up()), tasks.create_task(self._keep_time())]
+            while not self._socket.gone:
+                await self._left_over.wait()
+                self._left_over.clear()
+                await self._socket.wait_for_room()
+                self.write_live()
+                await asyncio.sleep(0)  # the others need their turn
+            for task in others:
+                task.cancel()
+
+    async def _catch_up(self) -> None:
+        while True:
+            await self._catching_up.wait()
+            self._catching_up.clear()
+            waits = False
+            for subscription in tuple(self._subscriptions.values()):
+                for symbol in tuple(subscription.cursors):
+                    await self._socket.wait_for_room()
+                    if subscription.number in self._subscriptions:
+                        waits = await self._ask(subscription, symbol) or waits
+            if waits:
+                self._catching_up.set()
+                await asyncio.sleep(ASK_AGAIN_S)
+
+    async def _ask(self, subscription: ChannelSubscription, symbol: str) -> bool:
+        """Take one step with one symbol; return whether it has to wait for the store."""
+        cursor = subscription.cursors[symbol]
+        if symbol in subscription.new:
+            trade = await self._stored.newest(symbol)
+            if symbol in subscription.new and subscription.number in self._subscriptions:
+                if cursor.ring:  # it has come alive meanwhile
+                    self._begin_here(subscription, symbol, cursor)
+                elif trade is None:
+                    self._send(self._snapshot(subscription, symbol, b"", None))
+                    cursor.catching_up = False
+                else:
+                    key = cursor.key = epochs.key_of(trade.epoch, trade.trade_id)
+                    self._send(self._snapshot(subscription, symbol, _readable(lambda: updates.items([trade]), 1), key))
+                    cursor.catching_up = False
+                self._left_over.set()
+            return False
+        if not subscription.every or not self._write_live(subscription, symbol):
+            return False
+        if not cursor.catching_up or cursor.key is None:
+            return False
+        before, generation = cursor.key, cursor.ring.generation
+        page = await self._stored.after(symbol, before)
+        if subscription.number not in self._subscriptions or cursor.key != before:
+            return False
+        if cursor.ring.generation != generation:
+            self._left_over.set()
+            return False
+        since_s = subscription.waiting_since_s.setdefault(symbol, monotonic())
+        found = [] if page is None else cursor.take_stored(page.keys, newest_key=page.newest_key, more=page.more)
+        for each in found:
+            if isinstance(each, Lagged):
+                self._send(subscription.lagged(symbol, each))
+            else:
+                assert page is not None
+                first, last = page.keys[each.begin], page.keys[each.end - 1]
+                self._send(
+                    subscription.update(symbol, first, last, subscription.stored_body(page, each)),
+                    each.end - each.begin,
+                )
+        if found or not cursor.catching_up:
+            subscription.waiting_since_s.pop(symbol, None)
+        elif not cursor.resumed and monotonic() - since_s > GIVE_UP_S and (left_out := cursor.give_up()):
+            self._send(subscription.lagged(symbol, left_out))
+        if not cursor.catching_up:
+            self._left_over.set()
+            return False
+        if found:
+            self._catching_up.set()
+        return not found
+
+    # --- what comes with time ---
+
+    async def _keep_time(self) -> None:
+        loop = asyncio.get_running_loop()
+        heartbeat_s = loop.time() + HEARTBEAT_S
+        while True:
+            newest = [each for each in self._subscriptions.values() if not each.every]
+            next_s = min([heartbeat_s, *(each.next_s for each in newest)])
+            await asyncio.sleep(max(0.02, next_s - loop.time()))
+            now_s = loop.time()
+            for subscription in newest:
+                if subscription.next_s <= now_s and subscription.number in self._subscriptions:
+                    self._write_newest(subscription, now_s)
+            if heartbeat_s <= now_s:
+                heartbeat_s = now_s + HEARTBEAT_S
+                self._beat()
+
+    def _beat(self) -> None:
+        for subscription in tuple(self._subscriptions.values()):
+            self._check_resumed(subscription)
+        if self._socket.has_room:
+            told = [_state(each) for each in self._subscriptions.values()]
+            now = datetime.now(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
+            self._send(_encode({"type": "heartbeat", "time": now, "subscriptions": told}))
+
+    def _check_resumed(self, subscription: ChannelSubscription) -> None:
+        """End a subscription that resumes after a trade that there never was."""
+        if monotonic() - subscription.began_s < UNKNOWN_FOR_S:
+            return
+        for symbol, cursor in subscription.cursors.items():
+            if cursor.resumed and cursor.key is not None and cursor.ring and cursor.key > cursor.ring.last_key:
+                del self._subscriptions[subscription.number]
+                self._unwatch(subscription)
+                found = str(epochs.venue_id(cursor.key))
+                expected = f"a trade that there was: the last one is {epochs.venue_id(cursor.ring.last_key)}"
+                problem = _refusal(WrongWords(f"resume_from.{symbol}", found, expected), None)
+                self._send(problem[:-1] + b',"subscription":%d}' % subscription.number)
+                return
+
+    def _begin_here(self, subscription: ChannelSubscription, symbol: str, cursor: Cursor) -> None:
+        cursor.restarted()
+        cursor.key, cursor.catching_up = cursor.ring.last_key, False
+        self._send(self._snapshot(subscription, symbol, self._last(subscription, cursor.ring), cursor.key))
+
+    def _snapshot(self, subscription: ChannelSubscription, symbol: str, trades: bytes, key: int | None) -> bytes:
+        subscription.new.discard(symbol)
+        channel = subscription.wanted.channel
+        ids = {"last_id": None} if key is None else _last_id(key)
+        members = _encode({"channel": channel, "symbol": symbol} | ids)[1:-1]
+        return b'%b%b,"%b":[%b]}' % (subscription.head("snapshot"), members, channel.encode(), trades)
+
+    def _send(self, message: bytes, trades: int = 0) -> None:
+        if self._socket.gone:
+            return
+        frames = text_frames([message])
+        self._socket.transport.write(frames)  # whoever calls has seen that there is room, or says little
+        self._count_sent(trades, len(frames))
+
+
+def _state(subscription: ChannelSubscription) -> dict[str, object]:
+    waits = subscription.new or (subscription.every and any(c.catching_up for c in subscription.cursors.values()))
+    symbols = [
+        {"symbol": symbol} | ({"last_id": None} if cursor.key is None else _last_id(cursor.key))
+        for symbol, cursor in subscription.cursors.items()
+    ]
+    state = "catching_up" if waits else "live"
+    return {"subscription": subscription.number, "sequence": subscription.sequence, "state": state, "symbols": symbols}
+
+
+def _refusal(wrong: WrongWords, request_id: int | str | None) -> bytes:
+    told = {"field": wrong.field, "found": wrong.found, "expected": wrong.expected, "message": str(wrong)}
+    return _encode({"type": "error"} | ({} if request_id is None else {"id": request_id}) | told)
+
+
+def _ids(first_key: int, last_key: int) -> dict[str, int]:
+    return {"first_id": epochs.venue_id(first_key)} | _last_id(last_key)
+
+
+def _last_id(key: int) -> dict[str, int]:
+    epoch = epochs.epoch_of(key)
+    return {"last_id": epochs.venue_id(key)} | ({"epoch": epoch} if epoch else {})
+
+
+def _readable(write: Callable[[], bytes], trades: int) -> bytes:
+    with suppress(ValueError):
+        return write()
+    UNWRITABLE.inc(trades)
+    if _throttle.due(monotonic()):
+        log.error("left out %d trades that cannot be written as JSON", trades)
+    return b""

@@ -1,0 +1,384 @@
+"""`/ws` as a protocol, over real sockets on both sides of the gateway."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from websockets.asyncio.client import ClientConnection
+from websockets.exceptions import ConnectionClosed
+
+from gateway.live import ring, session
+from gateway.live.fanout import ClientLimits
+from tests.fixtures.gateway import Gateway, batch, receive, running_gateway
+from tests.fixtures.waiting import eventually
+from tickmesh.v1 import signal_pb2
+
+TRADES = {"op": "subscribe", "channel": "trades", "symbols": ["btcusdt"]}
+
+
+@pytest_asyncio.fixture
+async def gateway() -> AsyncIterator[Gateway]:
+    async with running_gateway() as running:
+        yield running
+
+
+async def say(client: ClientConnection, **message: Any) -> dict[str, Any]:
+    """Send a request and return its answer."""
+    await client.send(json.dumps(message))
+    while (answer := await receive(client))["type"] not in ("subscribed", "unsubscribed", "pong", "error"):
+        pass
+    return answer
+
+
+async def told(client: ClientConnection, count: int = 1, *, kind: str = "") -> list[dict[str, Any]]:
+    """Return the next messages that are no heartbeats, or only those of a kind."""
+    found: list[dict[str, Any]] = []
+    async with asyncio.timeout(20):
+        while len(found) < count:
+            message = await receive(client)
+            if message["type"] == kind or (not kind and message["type"] != "heartbeat"):
+                found.append(message)
+    return found
+
+
+async def ids_until(client: ClientConnection, last: int) -> list[int]:
+    """Return the ids of the trades that come, up to the last one; no trade is left out on the way."""
+    found: list[int] = []
+    sequences: list[int] = []
+    while not found or found[-1] != last:
+        [message] = await told(client)
+        assert message["type"] in ("trades", "snapshot"), message
+        sequences.append(message["sequence"])
+        ids = [trade["trade_id"] for trade in message["trades"]]
+        if message["type"] == "trades":
+            assert ids == list(range(message["first_id"], message["last_id"] + 1))
+            found += ids
+    assert sequences == list(range(sequences[0], sequences[0] + len(sequences)))
+    return found
+
+
+async def test_a_subscription_is_acknowledged_then_the_last_trade_comes_and_then_each_new_one(gateway: Gateway) -> None:
+    async with gateway.ws("?channels=") as client:
+        assert await say(client, id=1, **TRADES) == {
+            "type": "subscribed",
+            "id": 1,
+            "subscription": 1,
+            "channel": "trades",
+            "symbols": ["btcusdt"],
+            "mode": "every",
+        }
+        [snapshot] = await told(client)
+        [last] = (await gateway.http.get("/api/trades", params={"symbol": "btcusdt", "limit": 1})).json()["trades"]
+        assert snapshot == {
+            "type": "snapshot",
+            "subscription": 1,
+            "sequence": 1,
+            "channel": "trades",
+            "symbol": "btcusdt",
+            "last_id": 250,
+            "trades": [last],
+        }
+        gateway.signal.push(batch("btcusdt", 251, 2))
+        [update] = await told(client)
+    trades = update.pop("trades")
+    assert update == {
+        "type": "trades",
+        "subscription": 1,
+        "sequence": 2,
+        "symbol": "btcusdt",
+        "first_id": 251,
+        "last_id": 252,
+    }
+    assert [trade["trade_id"] for trade in trades] == [251, 252]
+    assert trades[0] == {
+        "venue": "sim",
+        "symbol": "btcusdt",
+        "trade_id": 251,
+        "price": 251,
+        "quantity": 0.00000638,
+        "timestamp": "2023-11-14T22:13:20.000251Z",
+        "side": "BUY",
+        "epoch": 0,
+    }
+
+
+async def test_a_heartbeat_tells_how_far_each_subscription_is(gateway: Gateway) -> None:
+    async with gateway.ws("?channels=trades&symbols=btcusdt") as client:
+        await told(client, 2)
+        gateway.signal.push(batch("btcusdt", 251, 3))
+        await told(client)
+        [beat] = await told(client, kind="heartbeat")
+    assert beat["time"].endswith("Z")
+    assert beat["subscriptions"] == [
+        {"subscription": 1, "sequence": 2, "state": "live", "symbols": [{"symbol": "btcusdt", "last_id": 253}]}
+    ]
+
+
+async def test_what_is_wrong_with_a_message_is_told_by_field_found_and_expected(gateway: Gateway) -> None:
+    async with gateway.ws("?channels=") as client:
+        answer = await say(client, op="subscribe", id="a", channel="trades", symbols=["btcusdt", "nope"])
+        assert answer == {
+            "type": "error",
+            "id": "a",
+            "field": "symbols[1]",
+            "found": "'nope'",
+            "expected": "a symbol that is followed; /api/coins lists them",
+            "message": "symbols[1]: found 'nope', expected a symbol that is followed; /api/coins lists them",
+        }
+        assert (await say(client, op="unsubscribe", subscription=3))["field"] == "subscription"
+        await client.send("{")
+        [answer] = await told(client)
+        assert (answer["field"], answer["found"], answer["expected"]) == ("", "'{'", "a JSON object")
+        await client.send(b"\x00")
+        [answer] = await told(client)
+        assert answer["found"] == "a binary message"
+        assert (await say(client, op="ping", id=9)) == {"type": "pong", "id": 9}
+
+
+async def test_after_unsubscribing_no_trade_comes(gateway: Gateway) -> None:
+    async with gateway.ws("?channels=trades&symbols=btcusdt") as client:
+        await told(client, 2)
+        assert await say(client, op="unsubscribe", id=2, subscription=1) == {
+            "type": "unsubscribed",
+            "id": 2,
+            "subscription": 1,
+        }
+        gateway.signal.push(batch("btcusdt", 251))
+        [beat] = await told(client, kind="heartbeat")
+        assert beat["subscriptions"] == []
+
+
+async def test_there_are_so_many_subscriptions_and_no_more(gateway: Gateway) -> None:
+    async with gateway.ws("?channels=") as client:
+        for number in range(session.MAX_SUBSCRIPTIONS):
+            assert (await say(client, **TRADES))["subscription"] == number + 1
+        answer = await say(client, **TRADES)
+        assert (answer["type"], answer["found"]) == ("error", "16 subscriptions")
+
+
+async def test_a_bare_client_that_speaks_the_protocol_gets_no_list_of_trades_any_more(gateway: Gateway) -> None:
+    async with gateway.ws("") as client, gateway.ws("") as bare:
+        await client.send("hello")
+        await client.send('{"no":"op"}')
+        gateway.signal.push(batch("btcusdt", 249))
+        assert (await receive(client))["trade_id"] == 249
+        assert (await say(client, id=1, **TRADES))["type"] == "subscribed"
+        await told(client)
+        gateway.signal.push(batch("btcusdt", 251))
+        assert await ids_until(client, 251) == [251]
+        assert [(await receive(bare))["trade_id"] for _ in range(2)] == [249, 251]
+
+
+async def test_a_client_resumes_in_the_store_and_goes_on_live_without_a_hole_or_a_double(gateway: Gateway) -> None:
+    async with gateway.ws("?channels=") as client:
+        await say(client, resume_from={"btcusdt": 3}, **TRADES)
+        gateway.signal.push(batch("btcusdt", 255, 3))  # before the store has what is between
+        gateway.signal.push(batch("btcusdt", 258, 3))
+        assert await ids_until(client, 250) == list(range(4, 251))
+        gateway.store.newest = 256
+        assert await ids_until(client, 260) == list(range(251, 261))
+        gateway.signal.push(batch("btcusdt", 259, 3))  # signal tells two again, after a crash
+        assert await ids_until(client, 261) == [261]
+
+
+async def test_a_store_that_is_away_is_waited_for_by_whoever_resumes(gateway: Gateway) -> None:
+    gateway.store.away = True
+    async with gateway.ws("?channels=") as client:
+        await say(client, resume_from={"btcusdt": 240}, **TRADES)
+        gateway.signal.push(batch("btcusdt", 251))
+        [beat] = await told(client, kind="heartbeat")
+        assert beat["subscriptions"][0]["state"] == "catching_up"
+        gateway.store.away = False
+        assert await ids_until(client, 251) == list(range(241, 252))
+
+
+async def test_a_fresh_subscription_does_not_wait_for_ever(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "GIVE_UP_S", 0.3)
+    async with gateway.ws("?channels=trades&symbols=btcusdt") as client:
+        await told(client, 2)
+        gateway.store.away = True
+        gateway.signal.push(batch("btcusdt", 255))
+        [left_out, update] = await told(client, 2)
+    assert left_out == {
+        "type": "lagged",
+        "subscription": 1,
+        "sequence": 2,
+        "symbol": "btcusdt",
+        "first_id": 251,
+        "last_id": 254,
+        "count": 4,
+        "fetch": "/api/trades/btcusdt/250/next?page_size=4",
+    }
+    assert (update["first_id"], update["last_id"]) == (255, 255)
+
+
+async def test_what_the_stream_from_signal_did_not_have_comes_from_the_store(gateway: Gateway) -> None:
+    async with gateway.ws("?channels=trades&symbols=btcusdt") as client:
+        await told(client, 2)
+        gateway.signal.push(batch("btcusdt", 251))
+        await ids_until(client, 251)
+        gateway.signal.tell(signal_pb2.WatchResponse(missed=signal_pb2.Missed(trades=9)))
+        gateway.signal.push(batch("btcusdt", 261))
+        gateway.store.newest = 261
+        assert await ids_until(client, 261) == list(range(252, 262))
+
+
+async def test_ids_that_the_store_does_not_have_either_are_named(gateway: Gateway) -> None:
+    gateway.store.missing = {246, 247}
+    async with gateway.ws("?channels=") as client:
+        await say(client, resume_from={"btcusdt": 244}, **TRADES)
+        _, first, left_out, rest = await told(client, 4)
+    assert (first["first_id"], first["last_id"]) == (245, 245)
+    assert (left_out["type"], left_out["first_id"], left_out["last_id"], left_out["count"]) == ("lagged", 246, 247, 2)
+    assert (rest["first_id"], rest["last_id"]) == (248, 250)
+
+
+async def test_many_who_resume_at_one_place_share_the_calls_of_the_store(gateway: Gateway) -> None:
+    async with gateway.ws("?channels=") as client:
+        for _ in range(10):
+            await client.send(json.dumps({"resume_from": {"btcusdt": 1}} | TRADES))
+        pages: dict[int, int] = {}
+        while sum(last == 250 for last in pages.values()) < 10:
+            [message] = await told(client, kind="trades")
+            pages[message["subscription"]] = message["last_id"]
+    assert gateway.store.pages <= 10
+
+
+async def test_a_trade_to_resume_after_that_there_never_was_is_an_error(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "UNKNOWN_FOR_S", 0.2)
+    async with gateway.ws("?channels=") as client:
+        await say(client, resume_from={"btcusdt": 10**6}, **TRADES)
+        gateway.signal.push(batch("btcusdt", 251))
+        [problem] = await told(client, kind="error")
+    assert (problem["field"], problem["found"]) == ("resume_from.btcusdt", "1000000")
+    assert problem["expected"].endswith("the last one is 251") and problem["subscription"] == 1
+
+
+async def test_in_mode_newest_only_the_last_trade_comes_with_the_ids_that_it_covers(gateway: Gateway) -> None:
+    async with gateway.ws("?channels=trades&symbols=btcusdt&mode=newest&rate=5") as client:
+        [acknowledged, snapshot] = await told(client, 2)
+        assert (acknowledged["mode"], acknowledged["rate"], snapshot["last_id"]) == ("newest", 5, 250)
+        gateway.signal.push(batch("btcusdt", 251, 30))
+        [update] = await told(client)
+    assert (update["first_id"], update["last_id"]) == (251, 280)
+    assert [trade["trade_id"] for trade in update["trades"]] == [280]
+
+
+async def test_ids_that_begin_anew_are_told_by_a_new_snapshot(gateway: Gateway) -> None:
+    async with gateway.ws("?channels=trades&symbols=btcusdt") as client:
+        await told(client, 2)
+        gateway.signal.push(batch("btcusdt", 251))
+        await told(client)
+        anew = batch("btcusdt", 5)
+        anew.trades.time_us[:] = [1_700_000_100_000_000]
+        gateway.signal.push(anew)
+        [snapshot, update] = await told(client, 2)
+    assert (snapshot["type"], snapshot["last_id"], update["first_id"]) == ("snapshot", None, 5)
+
+
+async def test_a_batch_with_ids_missing_inside_is_filled_from_the_store(gateway: Gateway) -> None:
+    async with gateway.ws("?channels=trades&symbols=btcusdt") as client:
+        await told(client, 2)
+        holed = batch("btcusdt", 251, 3)
+        holed.trades.trade_id[:] = [251, 253, 255]
+        gateway.signal.push(holed)
+        gateway.store.newest = 255
+        assert await ids_until(client, 255) == [251, 252, 253, 254, 255]
+
+
+async def test_a_client_that_reads_too_slowly_is_told_what_it_missed_and_where_that_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ring, "MAX_TRADES", 256)
+    limits = ClientLimits(missed=10**9)
+    async with running_gateway(client_limits=limits) as gateway, _slow_client(gateway) as client:
+        await told(client, 2)
+        last = await _flood(gateway, 251)
+        found, left_out = 250, 0
+        while found < last:
+            [message] = await told(client)
+            assert message["first_id"] == found + 1
+            if message["type"] == "lagged":
+                left_out += message["count"]
+                page_size = min(1000, message["count"])
+                assert message["fetch"] == f"/api/trades/btcusdt/{found}/next?page_size={page_size}"
+            found = message["last_id"]
+    assert left_out
+
+
+async def test_a_client_that_misses_too_much_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ring, "MAX_TRADES", 256)
+    async with running_gateway(client_limits=ClientLimits(missed=1000)) as gateway, _slow_client(gateway) as client:
+        await told(client, 2)
+        await _flood(gateway, 251)
+        with pytest.raises(ConnectionClosed) as caught:
+            while True:
+                await told(client)
+    assert caught.value.rcvd is not None
+    assert caught.value.rcvd.code == 1013 and "read too slowly" in caught.value.rcvd.reason
+
+
+def _slow_client(gateway: Gateway) -> Any:
+    small = socket.socket()
+    small.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    small.connect(("127.0.0.1", gateway.port))
+    small.setblocking(False)
+    return gateway.ws("?channels=trades&symbols=btcusdt", sock=small, max_queue=1)
+
+
+async def _flood(gateway: Gateway, first_id: int) -> int:
+    """Send trades until much has gone by a client that does not read; return the last id."""
+    for _ in range(120):
+        gateway.signal.push(batch("btcusdt", first_id, 100))
+        first_id += 100
+        await asyncio.sleep(0)
+    endpoint = gateway.app.state.websockets
+    # There is no ring any more when the client has been let go by now.
+    await eventually(lambda: (found := endpoint._rings.get("btcusdt")) is None or found.last_key == first_id - 1)
+    gateway.store.newest = first_id - 1
+    return first_id - 1
+
+
+@pytest.mark.parametrize(
+    ("query", "reason"),
+    [
+        ("?channels=trade&symbols=btcusdt", "channel: found 'trade', expected one of trades"),
+        ("?channels=trades", "symbols: found nothing, expected a list of 1 to 64 symbols"),
+        ("?channels=trades&symbols=btcusdt&events=true", "events: found 'true', expected no such parameter"),
+        ("?channels=trades&symbols=btcusdt&mode=newest&rate=fast", "rate: found 'fast', expected a number from 0.1"),
+    ],
+)
+async def test_a_handshake_that_asks_wrongly_is_refused_with_the_reason(
+    gateway: Gateway, query: str, reason: str
+) -> None:
+    async with gateway.ws(query) as client:
+        with pytest.raises(ConnectionClosed) as caught:
+            await client.recv()
+    assert caught.value.rcvd is not None
+    assert caught.value.rcvd.code == 1008 and reason in caught.value.rcvd.reason
+
+
+async def test_whoever_talks_too_much_is_let_go(gateway: Gateway) -> None:
+    async with gateway.ws("?channels=") as client:
+        with pytest.raises(ConnectionClosed) as caught:
+            for _ in range(200):
+                await client.send('{"op":"ping"}')
+            while True:
+                await receive(client)
+    assert caught.value.rcvd is not None
+    assert (caught.value.rcvd.code, caught.value.rcvd.reason) == (1008, "more than 4 messages a second")
+
+
+async def test_when_the_last_subscription_ends_nothing_is_kept_any_more(gateway: Gateway) -> None:
+    async with gateway.ws("?channels=trades&symbols=btcusdt") as client:
+        await told(client, 2)
+        assert gateway.app.state.websockets._rings.get("btcusdt") is not None
+    await eventually(lambda: gateway.app.state.websockets._rings.get("btcusdt") is None)
