@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import datetime as dt
 import math
-from collections.abc import Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from typing import Any, NamedTuple
 
 import msgspec
@@ -31,7 +31,9 @@ class SeriesName(NamedTuple):
     interval: str
 
 
-async def follow(connection: Connection, name: SeriesName, first: dt.datetime, periods: Periods, *, warm: bool) -> None:
+async def follow(
+    connection: Connection, firsts: Mapping[SeriesName, tuple[dt.datetime, bool]], periods: Periods
+) -> None:
     """Calculate the indicators of signal's new candles again where the stored candles know more than signal did.
 
     They do after a candle that was made again; and where signal has forgotten what is stored: its state was lost, or
@@ -39,21 +41,20 @@ async def follow(connection: Connection, name: SeriesName, first: dt.datetime, p
 
     Args:
         connection: inside a transaction.
-        name: of the series.
-        first: when the first of the new candles begins.
+        firsts: when the first of the new candles of each series begins, and whether it has all its indicators.
         periods: of the indicators.
-        warm: whether that candle has all its indicators.
 
     """
-    asked = name._asdict() | {"time": first}
-    before = await (await connection.execute(sql.LAST_BEFORE, asked)).fetchone()
-    if before is None:
-        return
-    revision, warm_before = before
-    if revision and warm_before:
-        await _renew(connection, name, first, frozenset(), periods)
-    elif not (warm and warm_before):
-        await _renew(connection, name, first, frozenset(), periods, anew=True)
+    asked = [(*name, first) for name, (first, _) in firsts.items()]
+    columns = [list(column) for column in zip(*asked, strict=True)]
+    rows = await fetch_all(connection, sql.LAST_BEFORE, columns) if asked else []
+    names = list(firsts)
+    for n, revision, warm_before in rows:
+        first, warm = firsts[names[n - 1]]
+        if revision and warm_before:
+            await _renew(connection, names[n - 1], first, frozenset(), periods)
+        elif not (warm and warm_before):
+            await _renew(connection, names[n - 1], first, frozenset(), periods, anew=True)
 
 
 async def renew(connection: Connection, name: SeriesName, made: Set[dt.datetime], periods: Periods) -> None:

@@ -14,7 +14,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -58,23 +58,26 @@ async def add(connection: Connection, batches: Sequence[ClosedCandles], periods:
         name = batch.venue, batch.symbol
         reached[name] = max(reached.get(name, 0), batch.reached_us)
     remade: Remade = defaultdict(set)
-    for (venue, symbol), reached_us in reached.items():
-        from_us = known.get((venue, symbol))
+    closing: list[_Range] = []
+    for name, reached_us in reached.items():
+        from_us = known.get(name)
         if from_us is None:
-            [(from_us,)] = await fetch_all(connection, sql.FIRST_TIME, (venue, symbol))
+            [(from_us,)] = await fetch_all(connection, sql.FIRST_TIME, name)
         if from_us is None or from_us < reached_us:
-            if from_us is not None:
-                await _make(connection, venue, symbol, (from_us, reached_us), reached_us, remade, thorough=False)
-            await connection.execute(sql.SET_CLOSED, (venue, symbol, time_of(reached_us)))
-            due = await fetch_all(connection, sql.TAKE_DUE, (venue, symbol, time_of(reached_us)))
-            for interval, begin_us, removed in due:
-                time_range = begin_us, begin_us + INTERVALS_US[interval]
-                which = (venue, symbol, time_range, reached_us, remade)
-                await _make(connection, *which, thorough=True, removed=removed, only=interval)
+            closing.append(_Range(*name, reached_us if from_us is None else from_us, reached_us, reached_us))
+    if closing:
+        await _make_lacking(connection, closing, remade)
+        names_and_times = [list(column) for column in zip(*(each.closed for each in closing), strict=True)]
+        await connection.execute(sql.SET_CLOSED, names_and_times)
+        for n, interval, begin_us, removed in await fetch_all(connection, sql.TAKE_DUE, names_and_times):
+            due = closing[n - 1]._replace(begin_us=begin_us, end_us=begin_us + INTERVALS_US[interval])
+            await _make(connection, due, remade, removed=removed, only=interval)
     await _renew_indicators(connection, remade, periods)
-    for series, candle in _firsts(batches).items():
-        warm = not any(math.isnan(getattr(candle, name)) for name in INDICATORS)
-        await rebuild.follow(connection, series, time_of(candle.time_us), periods, warm=warm)
+    firsts = {
+        series: (time_of(candle.time_us), not any(math.isnan(getattr(candle, name)) for name in INDICATORS))
+        for series, candle in _firsts(batches).items()
+    }
+    await rebuild.follow(connection, firsts, periods)
 
 
 async def renew(
@@ -102,16 +105,18 @@ async def renew(
     for (venue, symbol), time_us in (removed or {}).items():
         closed = closed or await closed_until(connection)
         reached_us = closed.get((venue, symbol), 0)
-        for time_range in late_ranges(time_us, reached_us):
-            count = int(((time_us >= time_range[0]) & (time_us < time_range[1])).sum())
-            await _make(connection, venue, symbol, time_range, reached_us, remade, thorough=True, removed=count)
+        for begin_us, end_us in late_ranges(time_us, reached_us):
+            count = int(((time_us >= begin_us) & (time_us < end_us)).sum())
+            late = _Range(venue, symbol, begin_us, end_us, reached_us)
+            await _make(connection, late, remade, removed=count)
         await _make_when_closed(connection, venue, symbol, time_us, reached_us, removed=1)
     for trades in groups:
         if closed is None:
             closed = await closed_until(connection)
         reached_us = closed.get((trades.venue, trades.symbol), 0)
-        for time_range in late_ranges(trades.time_us, reached_us):
-            await _make(connection, trades.venue, trades.symbol, time_range, reached_us, remade, thorough=True)
+        for begin_us, end_us in late_ranges(trades.time_us, reached_us):
+            late = _Range(trades.venue, trades.symbol, begin_us, end_us, reached_us)
+            await _make(connection, late, remade)
         if replaced:
             await _make_when_closed(connection, trades.venue, trades.symbol, trades.time_us, reached_us, removed=0)
     await _renew_indicators(connection, remade, periods)
@@ -203,17 +208,49 @@ def _joined(ranges: list[TimeRange]) -> list[TimeRange]:
     return [(ranges[first][0], ranges[end - 1][1]) for first, end in pairwise(cuts)]
 
 
+class _Range(NamedTuple):
+    """Which candles of a symbol to make again: the closed ones that overlap a time range. Times in microseconds."""
+
+    venue: str
+    symbol: str
+    begin_us: int
+    end_us: int
+    reached_us: int
+    """Until when its candles are closed."""
+
+    @property
+    def closed(self) -> tuple[str, str, dt.datetime]:
+        return self.venue, self.symbol, time_of(self.reached_us)
+
+    def of(self, length_us: int) -> _Range | None:
+        """Return the whole candles of some length that overlap it, None when no closed one does."""
+        begin_us = self.begin_us // length_us * length_us
+        end_us = min(-(-self.end_us // length_us), self.reached_us // length_us) * length_us
+        return self._replace(begin_us=begin_us, end_us=end_us) if begin_us < end_us else None
+
+
+async def _make_lacking(connection: Connection, ranges: Sequence[_Range], remade: Remade) -> None:
+    """Make again the closed candles of ranges where these hold fewer trades than are stored; add them to `remade`.
+
+    However many ranges there are, it nearly always takes one statement an interval.
+    """
+    for lower, interval in pairwise(["", *INTERVALS_US]):
+        whole = [each for each in (one.of(INTERVALS_US[interval]) for one in ranges) if each is not None]
+        if not whole:
+            continue
+        asked = _asked(whole, interval, lower)
+        if lower:
+            await _from_candles(connection, asked, remade)
+            continue
+        wanted: dict[int, list[dt.datetime]] = defaultdict(list)
+        for n, begins in await fetch_all(connection, sql.LACKING, asked):
+            wanted[n - 1].append(begins)
+        for n, begins in wanted.items():
+            await _from_trades(connection, whole[n], interval, remade, wanted=begins)
+
+
 async def _make(
-    connection: Connection,
-    venue: str,
-    symbol: str,
-    time_range: tuple[int, int],
-    reached_us: int,
-    remade: Remade,
-    *,
-    thorough: bool,
-    removed: int = 0,
-    only: str = "",
+    connection: Connection, time_range: _Range, remade: Remade, *, removed: int = 0, only: str = ""
 ) -> None:
     """Make again the closed candles that overlap a time range, shorter intervals first; add what changes to `remade`.
 
@@ -222,29 +259,57 @@ async def _make(
     The rows of `removed` trades are gone: a candle may hold so many fewer, and one that holds none is removed.
     """
     for lower, interval in pairwise(["", *INTERVALS_US]):
-        if only not in ("", interval):
+        whole = time_range.of(INTERVALS_US[interval])
+        if only not in ("", interval) or whole is None:
             continue
-        length_us = INTERVALS_US[interval]
-        begin_us = time_range[0] // length_us * length_us
-        end_us = min(-(-time_range[1] // length_us), reached_us // length_us) * length_us
-        if begin_us >= end_us:
-            continue
-        asked: dict[str, Any] = {"venue": venue, "symbol": symbol, "interval": interval, "lower": lower}
-        asked["removed"] = removed
-        asked |= {"begin": time_of(begin_us), "end": time_of(end_us), "length": dt.timedelta(microseconds=length_us)}
         if removed:
-            empty = await fetch_all(connection, sql.FORGET_EMPTY, asked)
-            remade[SeriesName(venue, symbol, interval)].update(time for (time,) in empty)
+            empty = await fetch_all(connection, sql.FORGET_EMPTY, _one(whole, interval, lower, removed))
+            remade[SeriesName(whole.venue, whole.symbol, interval)].update(time for (time,) in empty)
         if lower:
-            cursor = await connection.execute(sql.FROM_CANDLES, asked)
-        elif thorough:
-            cursor = await connection.execute(sql.FROM_TRADES, asked | {"wanted": None})
-        elif lacking := await fetch_all(connection, sql.LACKING, asked):
-            wanted = [begins for (begins,) in lacking]
-            cursor = await connection.execute(sql.FROM_TRADES, asked | {"wanted": wanted})
+            await _from_candles(connection, _asked([whole], interval, lower, removed), remade)
         else:
-            continue
-        remade[SeriesName(venue, symbol, interval)].update(time for (time,) in await cursor.fetchall())
+            await _from_trades(connection, whole, interval, remade, removed=removed)
+
+
+async def _from_trades(
+    connection: Connection,
+    whole: _Range,
+    interval: str,
+    remade: Remade,
+    *,
+    wanted: list[dt.datetime] | None = None,
+    removed: int = 0,
+) -> None:
+    asked = _one(whole, interval, "", removed) | {"wanted": wanted}
+    _note(remade, interval, await fetch_all(connection, sql.FROM_TRADES, asked))
+
+
+async def _from_candles(connection: Connection, asked: dict[str, Any], remade: Remade) -> None:
+    _note(remade, asked["interval"], await fetch_all(connection, sql.FROM_CANDLES, asked))
+
+
+def _note(remade: Remade, interval: str, changed: Iterable[tuple[str, str, dt.datetime]]) -> None:
+    for venue, symbol, time in changed:
+        remade[SeriesName(venue, symbol, interval)].add(time)
+
+
+def _one(whole: _Range, interval: str, lower: str, removed: int) -> dict[str, Any]:
+    """Return what a statement about one range asks for."""
+    asked: dict[str, Any] = {"venue": whole.venue, "symbol": whole.symbol, "interval": interval, "lower": lower}
+    asked |= {"begin": time_of(whole.begin_us), "end": time_of(whole.end_us), "removed": removed}
+    return asked | {"length": dt.timedelta(microseconds=INTERVALS_US[interval])}
+
+
+def _asked(ranges: Sequence[_Range], interval: str, lower: str, removed: int = 0) -> dict[str, Any]:
+    """Return what a statement about many ranges asks for."""
+    begins, ends = [time_of(each.begin_us) for each in ranges], [time_of(each.end_us) for each in ranges]
+    asked: dict[str, Any] = {"venues": [each.venue for each in ranges], "symbols": [each.symbol for each in ranges]}
+    asked |= {"begins": begins, "ends": ends, "low": min(begins), "high": max(ends), "removed": removed}
+    return asked | {
+        "interval": interval,
+        "lower": lower,
+        "length": dt.timedelta(microseconds=INTERVALS_US[interval]),
+    }
 
 
 async def _renew_indicators(connection: Connection, remade: Remade, periods: Periods) -> None:

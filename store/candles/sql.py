@@ -31,7 +31,9 @@ WHERE excluded.revision >= candles.revision AND excluded.count >= candles.count
 _PUT_MADE = """
 INSERT INTO candles (venue, symbol, interval, time, open, high, low, close, volume, quote_volume, taker_buy_volume,
     count, first_trade_id, last_trade_id, revision)
-SELECT %(venue)s, %(symbol)s, %(interval)s, made.*, 1 FROM made
+SELECT venue, symbol, %(interval)s, begins, open, high, low, close, volume, quote_volume, taker_buy_volume,
+    count, first_trade_id, last_trade_id, 1
+FROM made
 ON CONFLICT (venue, symbol, interval, time) DO UPDATE
 SET open = excluded.open, high = excluded.high, low = excluded.low, close = excluded.close, volume = excluded.volume,
     quote_volume = excluded.quote_volume, taker_buy_volume = excluded.taker_buy_volume, count = excluded.count,
@@ -42,56 +44,73 @@ WHERE excluded.count > candles.count OR (excluded.count >= candles.count - %(rem
     IS DISTINCT FROM (excluded.open, excluded.high, excluded.low, excluded.close, excluded.volume,
         excluded.quote_volume, excluded.taker_buy_volume, excluded.count,
         excluded.first_trade_id, excluded.last_trade_id))
-RETURNING time
+RETURNING venue, symbol, time
 """
+# The ranges of some series, and n (from 1); what they have in common tells a hypertable which chunks to look into.
+_ASKED = """unnest(%(venues)s::text[], %(symbols)s::text[], %(begins)s::timestamptz[], %(ends)s::timestamptz[])
+    WITH ORDINALITY AS asked (venue, symbol, begin, "end", n)"""
+_WITHIN = """venue = asked.venue AND symbol = asked.symbol AND time >= asked.begin AND time < asked.end
+        AND time >= %(low)s AND time < %(high)s"""
 
-# In: venue, symbol, interval, length, begin, end. Out: the candles that are not there or hold fewer trades than are
-# stored. Counting reads the index only, and nearly always there is no more to do. Not a join: the planner, who does not
-# know how many there are of either, may compare each with each.
-LACKING = """
-SELECT begins
-FROM (
-    SELECT date_bin(%(length)s, time, timestamptz '1970-01-01 00:00:00+00') AS begins, count(*) AS stored, 0 AS known
-    FROM trades
-    WHERE venue = %(venue)s AND symbol = %(symbol)s AND time >= %(begin)s AND time < %(end)s
-    GROUP BY 1
-    UNION ALL
-    SELECT time, 0, count FROM candles
-    WHERE venue = %(venue)s AND symbol = %(symbol)s AND interval = %(interval)s
-        AND time >= %(begin)s AND time < %(end)s
+# In: venues, symbols, begins and ends, and the first and the last of these (`low`, `high`); interval, length. Out: n
+# (from 1) and when the candles begin that are not there or hold fewer trades than are stored. Counting reads the index
+# only, and nearly always there is no more to do. Not a join of the two: the planner, who does not know how many there
+# are of either, may compare each with each.
+LACKING = f"""
+SELECT asked.n, counted.begins
+FROM {_ASKED}
+CROSS JOIN LATERAL (
+    SELECT begins
+    FROM (
+        SELECT date_bin(%(length)s, time, timestamptz '1970-01-01 00:00:00+00') AS begins, count(*) AS stored,
+            0 AS known
+        FROM trades
+        WHERE {_WITHIN}
+        GROUP BY 1
+        UNION ALL
+        SELECT time, 0, count FROM candles
+        WHERE {_WITHIN} AND interval = %(interval)s
+    ) AS each
+    GROUP BY begins
+    HAVING max(stored) > max(known)
 ) AS counted
-GROUP BY begins
-HAVING max(stored) > max(known)
+ORDER BY 1, 2
 """
-# In: venue, symbol, interval, length, begin, end; wanted: only candles that begin then, NULL for all. Out: when those
-# begin that are new or not as they were.
+# In: venue, symbol, interval, length, begin, end; wanted: only candles that begin then, NULL for all. Out: venue,
+# symbol and begin of those that are new or not as they were.
 FROM_TRADES = (
     """
 WITH made AS (
-    SELECT date_bin(%(length)s, time, timestamptz '1970-01-01 00:00:00+00') AS begins,
-        (min(ARRAY[trade_id, price]))[2], max(price), min(price), (max(ARRAY[trade_id, price]))[2],
-        sum(quantity), sum(price * quantity), coalesce(sum(quantity) FILTER (WHERE NOT is_buyer_maker), 0.00000000),
-        count(*), min(trade_id), max(trade_id)
+    SELECT %(venue)s AS venue, %(symbol)s AS symbol,
+        date_bin(%(length)s, time, timestamptz '1970-01-01 00:00:00+00') AS begins,
+        (min(ARRAY[trade_id, price]))[2] AS open, max(price) AS high, min(price) AS low,
+        (max(ARRAY[trade_id, price]))[2] AS close, sum(quantity) AS volume, sum(price * quantity) AS quote_volume,
+        coalesce(sum(quantity) FILTER (WHERE NOT is_buyer_maker), 0.00000000) AS taker_buy_volume,
+        count(*) AS count, min(trade_id) AS first_trade_id, max(trade_id) AS last_trade_id
     FROM trades
     WHERE venue = %(venue)s AND symbol = %(symbol)s AND time >= %(begin)s AND time < %(end)s
         AND (%(wanted)s::timestamptz[] IS NULL
             OR date_bin(%(length)s, time, timestamptz '1970-01-01 00:00:00+00') = ANY (%(wanted)s::timestamptz[]))
-    GROUP BY 1
+    GROUP BY begins
 )"""
     + _PUT_MADE
 )
-# In: venue, symbol, interval, lower (the interval below), length, begin, end. Out: as of FROM_TRADES.
+# In: as of LACKING, and lower (the interval below). Out: as of FROM_TRADES.
 FROM_CANDLES = (
-    """
+    f"""
 WITH made AS (
-    SELECT date_bin(%(length)s, time, timestamptz '1970-01-01 00:00:00+00') AS begins,
-        (min(ARRAY[first_trade_id, open]))[2], max(high), min(low), (max(ARRAY[last_trade_id, close]))[2],
-        sum(volume), sum(quote_volume), sum(taker_buy_volume), sum(count)::bigint,
-        min(first_trade_id), max(last_trade_id)
-    FROM candles
-    WHERE venue = %(venue)s AND symbol = %(symbol)s AND interval = %(lower)s
-        AND time >= %(begin)s AND time < %(end)s
-    GROUP BY 1
+    SELECT asked.venue, asked.symbol, added.*
+    FROM {_ASKED}
+    CROSS JOIN LATERAL (
+        SELECT date_bin(%(length)s, time, timestamptz '1970-01-01 00:00:00+00') AS begins,
+            (min(ARRAY[first_trade_id, open]))[2] AS open, max(high) AS high, min(low) AS low,
+            (max(ARRAY[last_trade_id, close]))[2] AS close, sum(volume) AS volume, sum(quote_volume) AS quote_volume,
+            sum(taker_buy_volume) AS taker_buy_volume, sum(count)::bigint AS count,
+            min(first_trade_id) AS first_trade_id, max(last_trade_id) AS last_trade_id
+        FROM candles
+        WHERE {_WITHIN} AND interval = %(lower)s
+        GROUP BY 1
+    ) AS added
 )"""
     + _PUT_MADE
 )
@@ -120,12 +139,18 @@ WHERE venue = %(venue)s AND symbol = %(symbol)s AND interval = %(interval)s
 # In: venue, symbol, interval, time, limit. Out: time, high, low, close; the indicators.
 READ_FROM = _SERIES + "AND time >= %(time)s ORDER BY time LIMIT %(limit)s"
 READ_BEFORE = _SERIES + "AND time < %(time)s ORDER BY time DESC LIMIT %(limit)s"
-# In: venue, symbol, interval, time. Out: the revision of the last candle before, and whether it has all indicators.
+# In: venues, symbols, intervals, times. Out: n (from 1), the revision of the last candle before, and whether that has
+# all indicators; nothing where there is none.
 LAST_BEFORE = f"""
-SELECT revision, num_nulls({_INDICATORS}) = 0
-FROM candles
-WHERE venue = %(venue)s AND symbol = %(symbol)s AND interval = %(interval)s AND time < %(time)s
-ORDER BY time DESC LIMIT 1
+SELECT asked.n, before.*
+FROM unnest(%s::text[], %s::text[], %s::text[], %s::timestamptz[])
+    WITH ORDINALITY AS asked (venue, symbol, interval, time, n)
+CROSS JOIN LATERAL (
+    SELECT revision, num_nulls({_INDICATORS}) = 0
+    FROM candles
+    WHERE venue = asked.venue AND symbol = asked.symbol AND interval = asked.interval AND time < asked.time
+    ORDER BY time DESC LIMIT 1
+) AS before
 """
 # In: in columns: time, how much the revision rises, the indicators; venue, symbol, interval; from and to which time.
 SET_INDICATORS = f"""
@@ -139,9 +164,10 @@ WHERE candles.venue = %s AND candles.symbol = %s AND candles.interval = %s AND c
 
 # Out: venue, symbol, microseconds.
 READ_CLOSED = "SELECT venue, symbol, (extract(epoch FROM time) * 1000000)::bigint FROM candles_closed"
-# In: venue, symbol, time.
+# In: venues, symbols, times.
 SET_CLOSED = """
-INSERT INTO candles_closed (venue, symbol, time) VALUES (%s, %s, %s)
+INSERT INTO candles_closed (venue, symbol, time)
+SELECT * FROM unnest(%s::text[], %s::text[], %s::timestamptz[])
 ON CONFLICT (venue, symbol) DO UPDATE SET time = excluded.time
 """
 # In: venue, symbol, interval, begin, end; how many trades were taken away.
@@ -149,13 +175,16 @@ MAKE_WHEN_CLOSED = """
 INSERT INTO candles_to_make (venue, symbol, interval, time, end_time, removed) VALUES (%s, %s, %s, %s, %s, %s)
 ON CONFLICT (venue, symbol, interval, time) DO UPDATE SET removed = candles_to_make.removed + excluded.removed
 """
-# In: venue, symbol, up to which time candles are closed. Out: interval, begin (us) and how many trades were taken away
-# of those that are due, the shorter ones first; they are forgotten.
+# In: venues, symbols, up to which time the candles of each are closed. Out: n (from 1), interval, begin (us) and how
+# many trades were taken away of those that are due, the shorter ones first; they are forgotten.
 TAKE_DUE = """
 WITH due AS (
-    DELETE FROM candles_to_make WHERE venue = %s AND symbol = %s AND end_time <= %s RETURNING *
+    DELETE FROM candles_to_make AS made
+    USING unnest(%s::text[], %s::text[], %s::timestamptz[]) WITH ORDINALITY AS asked (venue, symbol, reached, n)
+    WHERE made.venue = asked.venue AND made.symbol = asked.symbol AND made.end_time <= asked.reached
+    RETURNING asked.n, made.*
 )
-SELECT interval, (extract(epoch FROM time) * 1000000)::bigint, removed FROM due ORDER BY end_time - time, time
+SELECT n, interval, (extract(epoch FROM time) * 1000000)::bigint, removed FROM due ORDER BY n, end_time - time, time
 """
 # In: venue, symbol. Out: microseconds, NULL when there is no trade.
 FIRST_TIME = "SELECT (extract(epoch FROM min(time)) * 1000000)::bigint FROM trades WHERE venue = %s AND symbol = %s"

@@ -166,8 +166,7 @@ async def _store_groups(
             unique = unique and not change.filled and not (replace and known_count)
     if changes:
         removed = await _copy(connection, b"".join([*chunks, COPY_TRAILER]), added, unique=unique)
-        for venue, symbol, change in changes:
-            await ledger_rows.write(connection, venue, symbol, change)
+        await ledger_rows.write(connection, changes)
         if replace:
             for group in added:
                 await ledger_rows.compare_minutes_again(connection, group.venue, group.symbol, group.time_us)

@@ -112,25 +112,28 @@ async def around(connection: Connection, groups: Sequence[TradeColumns]) -> list
     return [(IdRanges.from_pairs(pairs), each) for pairs, each in zip(ranges, among, strict=True)]
 
 
-async def write(connection: Connection, venue: str, symbol: str, change: LedgerChange) -> None:
-    """Write what `record` says of a symbol's ledger.
+async def write(connection: Connection, changes: Sequence[tuple[str, str, LedgerChange]]) -> None:
+    """Write what `record` says of the ledger of some symbols, with as many statements as for one.
 
     Args:
         connection: inside a transaction that holds the ledger's lock.
-        venue: whose symbol it is: `binance`.
-        symbol: in lower case: `btcusdt`.
-        change: what `record` returned.
+        changes: venue, symbol and what `record` returned, each symbol once.
 
     """
-    removed = sorted(set(change.removed.first.tolist()) - set(change.written.first.tolist()))
+    removed = [
+        (venue, symbol, first_id)
+        for venue, symbol, change in changes
+        for first_id in sorted(set(change.removed.first.tolist()) - set(change.written.first.tolist()))
+    ]
     if removed:
-        await connection.execute(sql.REMOVE_COVERAGE, (venue, symbol, removed))
-    if change.written:
-        await connection.execute(sql.WRITE_COVERAGE, (venue, symbol, *_columns(change.written)))
-    for hole, found, missing in change.filled:
-        await split(connection, hole, ("FILLED", found), (None, missing))
-    if change.opened:
-        await connection.execute(sql.ADD_HOLES, (venue, symbol, *_columns(change.opened)))
+        await connection.execute(sql.REMOVE_COVERAGE, _columns(removed))
+    if written := [(venue, symbol, *ids) for venue, symbol, change in changes for ids in change.written]:
+        await connection.execute(sql.WRITE_COVERAGE, _columns(written))
+    for _, _, change in changes:
+        for hole, found, missing in change.filled:
+            await split(connection, hole, ("FILLED", found), (None, missing))
+    if opened := [(venue, symbol, *ids) for venue, symbol, change in changes for ids in change.opened]:
+        await connection.execute(sql.ADD_HOLES, _columns(opened))
 
 
 async def split(connection: Connection, hole: Hole, *pieces: tuple[str | None, IdRanges]) -> None:
@@ -143,16 +146,15 @@ async def split(connection: Connection, hole: Hole, *pieces: tuple[str | None, I
 
     """
     rows = [(first_id, last_id, state) for state, ids in pieces for first_id, last_id in ids]
-    columns = [list(column) for column in zip(*rows, strict=True)] or [[], [], []]
-    await connection.execute(sql.SPLIT_HOLE, (hole.hole_id, *columns))
+    await connection.execute(sql.SPLIT_HOLE, (hole.hole_id, *(_columns(rows) or [[], [], []])))
 
 
 def _holes(rows: Sequence[tuple[int, int, int]]) -> list[Hole]:
     return [Hole(hole_id, IdRange(first_id, last_id)) for hole_id, first_id, last_id in rows]
 
 
-def _columns(ids: IdRanges) -> tuple[list[int], list[int]]:
-    return ids.first.tolist(), ids.last.tolist()
+def _columns(rows: Sequence[tuple[object, ...]]) -> list[list[object]]:
+    return [list(column) for column in zip(*rows, strict=True)]
 
 
 # The venue's minutes

@@ -51,12 +51,15 @@ SELECT * FROM (
 ) AS newest (venue, symbol, epoch)
 WHERE epoch > 0
 """
-# In: venue, symbol, first ids.
-REMOVE_COVERAGE = "DELETE FROM coverage WHERE venue = %s AND symbol = %s AND first_trade_id = ANY(%s::bigint[])"
-# In: venue, symbol, first ids, last ids.
+# In: venues, symbols, first ids: of one range each.
+REMOVE_COVERAGE = """
+DELETE FROM coverage USING unnest(%s::text[], %s::text[], %s::bigint[]) AS removed (venue, symbol, first_id)
+WHERE coverage.venue = removed.venue AND coverage.symbol = removed.symbol AND first_trade_id = removed.first_id
+"""
+# In: venues, symbols, first ids, last ids: of one range each.
 WRITE_COVERAGE = """
 INSERT INTO coverage (venue, symbol, first_trade_id, last_trade_id)
-SELECT %s, %s, * FROM unnest(%s::bigint[], %s::bigint[])
+SELECT * FROM unnest(%s::text[], %s::text[], %s::bigint[], %s::bigint[])
 ON CONFLICT (venue, symbol, first_trade_id) DO UPDATE SET last_trade_id = excluded.last_trade_id
 """
 
@@ -83,9 +86,10 @@ SELECT venue, symbol, first_trade_id, last_trade_id FROM holes WHERE state = 'OP
 """
 # Out: venue, symbol, how many holes are OPEN, how many ids in them.
 OPEN_TOTALS = "SELECT venue, symbol, open_holes, open::bigint FROM ledger_totals WHERE open_holes > 0"
+# In: venues, symbols, first ids, last ids: of one hole each.
 ADD_HOLES = """
 INSERT INTO holes (venue, symbol, first_trade_id, last_trade_id, state, seen_time)
-SELECT %s, %s, *, 'OPEN', now() FROM unnest(%s::bigint[], %s::bigint[])
+SELECT *, 'OPEN', now() FROM unnest(%s::text[], %s::text[], %s::bigint[], %s::bigint[])
 """
 # In: hole_id; first ids, last ids and new states of its pieces (NULL: as it was). Pieces keep when it was seen.
 SPLIT_HOLE = """

@@ -51,7 +51,7 @@ class LedgerWriter:
             stored = await rows.coverage(connection, venue, symbol)
             holes = await rows.holes(connection, venue, symbol)
             change = record(found, lost | (issued - stored), stored=stored, holes=holes)
-            await rows.write(connection, venue, symbol, change)
+            await rows.write(connection, [(venue, symbol, change)])
 
         await self._database.write(work, lift_limits=True)
 
@@ -99,7 +99,7 @@ class LedgerWriter:
             stored = await rows.coverage(connection, venue, symbol)
             holes = await rows.holes(connection, venue, symbol)
             change = record(NO_IDS, duplicates & stored, stored=stored, holes=holes)
-            await rows.write(connection, venue, symbol, change)
+            await rows.write(connection, [(venue, symbol, change)])
             await rows.compare_minutes_again(connection, venue, symbol, removed_us)
             await candle_rows.renew(connection, [], self._periods, removed={(venue, symbol): removed_us})
             return len(removed_us)

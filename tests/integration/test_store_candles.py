@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import uuid
 from collections.abc import AsyncIterator, Callable
@@ -41,7 +42,7 @@ HOUR_US = INTERVALS_US["1h"]
 CANDLES = """
 SELECT interval, time, open, high, low, close, volume, quote_volume, taker_buy_volume, count, first_trade_id,
     last_trade_id
-FROM candles WHERE venue = 'binance' AND symbol = 'btcusdt' ORDER BY 1, 2
+FROM candles WHERE venue = 'binance' AND symbol = %s ORDER BY 1, 2
 """
 # Not the store's own way: every interval straight from the trades.
 FROM_TRADES = """
@@ -52,7 +53,7 @@ FROM trades
 CROSS JOIN (VALUES ('1s', interval '1 second'), ('1m', '1 minute'), ('5m', '5 minutes'), ('15m', '15 minutes'),
     ('1h', '1 hour'), ('1d', '1 day')) AS intervals (name, length)
 CROSS JOIN LATERAL date_bin(length, time, '1970-01-01 00:00:00+00') AS begins
-WHERE venue = 'binance' AND symbol = 'btcusdt' AND begins + length <= (SELECT max(time) FROM trades)
+WHERE venue = 'binance' AND symbol = %s AND begins + length <= (SELECT max(time) FROM trades WHERE symbol = %s)
 GROUP BY name, begins
 ORDER BY 1, 2
 """
@@ -113,12 +114,13 @@ def spread(first_id: int, count: int, *, from_us: int, to_us: int) -> TradeColum
     return trades
 
 
-async def until_candles_agree(database_url: str, *, trades: int) -> list[tuple[object, ...]]:
+async def until_candles_agree(database_url: str, *, trades: int, symbol: str = "btcusdt") -> list[tuple[object, ...]]:
     """Wait until so many trades are stored, and the candles are exactly what SQL makes of them; return the candles."""
 
     async def look() -> list[tuple[object, ...]]:
         assert (await ask(database_url, "SELECT count(*) FROM trades"))[0][0] == trades
-        found, expected = await ask(database_url, CANDLES), await ask(database_url, FROM_TRADES)
+        found = await ask(database_url, CANDLES, symbol)
+        expected = await ask(database_url, FROM_TRADES, symbol, symbol)
         assert len(found) == len(expected), f"{len(found)} candles, {len(expected)} wanted"
         differ = [(ours, theirs) for ours, theirs in zip(found, expected, strict=True) if ours != theirs]
         assert not differ, differ[:3]
@@ -183,6 +185,36 @@ async def test_candles_are_made_again_when_repaired_trades_arrive_late(
     assert len(after) > len(before)
     found = await revisions(database_url)
     assert found[0] and found[1] and found[2]
+
+
+async def test_candles_of_many_symbols_that_close_together_are_made_again_each_by_its_own_trades(
+    signals: Signals, store: Service, database_url: str
+) -> None:
+    names = [f"coin{n}usdt" for n in range(12)]
+    coins = {
+        name: dataclasses.replace(
+            spread(1, 240 + n, from_us=MIDNIGHT_US - HOUR_US, to_us=MIDNIGHT_US + HOUR_US), symbol=name
+        )
+        for n, name in enumerate(names)
+    }
+    late = slice(80, 160)  # of every third symbol: signal sees the trades behind them first
+    early = [trades.rows(slice(0, 80)) for trades in coins.values()]
+    rest = [trades.rows(slice(160 if n % 3 == 0 else 80, None)) for n, trades in enumerate(coins.values())]
+    missing = [trades.rows(late) for n, trades in enumerate(coins.values()) if n % 3 == 0]
+
+    await asyncio.gather(*map(signals.publish, early))
+    await asyncio.gather(*map(signals.publish, rest))
+    stored = sum(map(len, coins.values()))
+    await until_candles_agree(database_url, trades=stored - sum(map(len, missing)), symbol=names[0])
+    await asyncio.gather(*map(signals.publish, missing))
+
+    for n, name in enumerate(names):
+        await until_candles_agree(database_url, trades=stored, symbol=name)
+        again = await ask(database_url, "SELECT count(*) FROM candles WHERE symbol = %s AND revision > 0", name)
+        assert (again != [(0,)]) == (n % 3 == 0), name
+    ranges = await ask(database_url, "SELECT symbol, first_trade_id, last_trade_id FROM coverage ORDER BY symbol")
+    assert ranges == sorted((name, 1, len(trades)) for name, trades in coins.items())
+    assert await ask(database_url, "SELECT DISTINCT state FROM holes") == [("FILLED",)]
 
 
 async def test_candles_that_span_the_seam_of_two_epochs_equal_what_sql_makes_of_the_trades(
