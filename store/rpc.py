@@ -76,8 +76,7 @@ class StoreServicer(store_pb2_grpc.StoreServiceServicer):
         query = candles.read_query(request)
         symbol = query.symbol or self._catalog.symbol
         venue = query.venue or await self._venue()
-        async with self._database.reading() as connection:
-            rows = await fetch_dicts(connection, query.statement, query.parameters(venue, symbol))
+        rows = await self._list_candles(query, venue, symbol)
         return query.response(rows, venue=venue, symbol=symbol)
 
     async def GetCoverage(  # noqa: N802
@@ -100,6 +99,25 @@ class StoreServicer(store_pb2_grpc.StoreServiceServicer):
                 if len(rows) > query.size:
                     break
         return rows
+
+    async def _list_candles(self, query: candles.CandleQuery, venue: str, symbol: str) -> list[dict[str, Any]]:
+        """Return the page's rows and one more or more when there are more."""
+        if query.stored and not query.open:
+            async with self._database.reading() as connection:
+                asked = query.parameters(venue, symbol, closed_us=0)
+                return await fetch_dicts(connection, query.statement, asked)
+        async with self._database.reading() as connection, connection.transaction():
+            await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            [(closed_us,)] = await fetch_all(connection, sql.CLOSED_UNTIL, {"venue": venue, "symbol": symbol})
+            if closed_us is None:
+                return []
+            asked = query.parameters(venue, symbol, closed_us=closed_us)
+            rows = await fetch_dicts(connection, query.statement, asked)
+            asked_open = query.open_parameters(venue, symbol, closed_us=closed_us)
+            if asked_open is None or (query.forward and len(rows) > query.size):
+                return rows
+            unclosed = await fetch_dicts(connection, query.open_statement, asked_open)
+        return rows + unclosed if query.forward else unclosed + rows
 
     async def _venue(self) -> str:
         if self._catalog.venue:

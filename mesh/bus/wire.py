@@ -95,7 +95,7 @@ _VOLUMES = {
 _SAME_NAMES = tuple(
     field.name
     for field in trade_pb2.Candle.DESCRIPTOR.fields
-    if field.name not in ("time", "epoch") and not field.name.endswith("_decimal")
+    if field.name not in ("time", "epoch", "closed") and not field.name.endswith("_decimal")
 )
 
 

@@ -5,7 +5,9 @@ Without a start or an order the newest candles are wanted: then pages go back in
 
 from __future__ import annotations
 
+import datetime as dt
 import math
+import re
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,6 +21,66 @@ from tickmesh.v1 import store_pb2, trade_pb2
 
 DEFAULT_INTERVAL = "1m"
 DEFAULT_SIZE = 500
+_UNITS_US = {"s": 10**6, "m": 60 * 10**6, "h": 3600 * 10**6, "d": 86_400 * 10**6, "w": 7 * 86_400 * 10**6}
+_INTERVAL = re.compile(r"([1-9][0-9]{0,8})([smhdw])")
+_MONDAY_US = -3 * 86_400 * 10**6
+MAX_PARTS = 86_400
+"""Stored candles that a candle may consist of."""
+_PAGE_PARTS = 20_000
+"""Stored candles that a page may consist of: they take some 0.1 s. A page has one candle at least."""
+
+
+@dataclass(frozen=True, slots=True)
+class CandleInterval:
+    """The length of candles: a stored interval or a multiple of one.
+
+    Attributes:
+        name: such as `3m`.
+        length_us: in microseconds.
+        part: the longest stored interval that divides it; `name` itself where that is stored.
+        origin_us: where one of them begins, in microseconds since 1970 UTC.
+
+    """
+
+    name: str
+    length_us: int
+    part: str
+    origin_us: int
+
+    @property
+    def parts(self) -> int:
+        """How many stored candles make one."""
+        return self.length_us // INTERVALS_US[self.part]
+
+    def floor(self, time_us: int) -> int:
+        """Return when the candle that holds a time begins, in microseconds since 1970 UTC."""
+        return time_us - (time_us - self.origin_us) % self.length_us
+
+    def ceil(self, time_us: int) -> int:
+        """Return when the first candle that does not begin before a time begins; at most LAST_US."""
+        return min(time_us + (self.origin_us - time_us) % self.length_us, LAST_US)
+
+
+def read_interval(text: str) -> CandleInterval:
+    """Return the interval that a request names; one that is as long as a stored one is that one.
+
+    Raises:
+        InvalidRequest: it is none, or takes too many stored candles.
+
+    """
+    name = text or DEFAULT_INTERVAL
+    found = _INTERVAL.fullmatch(name)
+    if not found:
+        message = f"interval is {name[:20]!r}, expected a number and s, m, h, d or w, such as 1m, 3m or 1w"
+        raise InvalidRequest(message, field="interval")
+    number, unit = found.groups()
+    length_us = int(number) * _UNITS_US[unit]
+    part = next(each for each, part_us in reversed(INTERVALS_US.items()) if length_us % part_us == 0)
+    interval = CandleInterval(name, length_us, part, _MONDAY_US if unit == "w" else 0)
+    if interval.parts > MAX_PARTS:
+        message = f"interval is {name!r}, which takes {interval.parts} candles of {part}, expected at most {MAX_PARTS}"
+        raise InvalidRequest(message, field="interval")
+    return CandleInterval(part, length_us, part, 0) if length_us == INTERVALS_US[part] else interval
 
 
 class _CandleToken(Token, array_like=True, frozen=True, forbid_unknown_fields=True):
@@ -27,6 +89,7 @@ class _CandleToken(Token, array_like=True, frozen=True, forbid_unknown_fields=Tr
     end_us: int
     edge_us: int
     order: str = ""
+    open: bool = False
 
     def __post_init__(self) -> None:
         Token.__post_init__(self)
@@ -44,25 +107,27 @@ class CandleQuery:
     Attributes:
         venue: empty where the request leaves it to the store.
         symbol: in lower case; empty where the request leaves it to the store.
-        interval: such as `1m`.
+        interval: the length of the candles.
         start_us: the start that the request names, in microseconds since 1970 UTC; None for the newest candles.
         end_us: the end that the request names.
         from_us: the candles begin at this time or later.
         before_us: and before this time.
         size: how many at most.
         order: `asc`, `desc`, or empty: then they rise, and go forward in time with a start only.
+        open: whether those that are not closed are wanted, too.
 
     """
 
     venue: str
     symbol: str
-    interval: str
+    interval: CandleInterval
     start_us: int | None
     end_us: int
     from_us: int
     before_us: int
     size: int
     order: str
+    open: bool
 
     @property
     def forward(self) -> bool:
@@ -70,20 +135,76 @@ class CandleQuery:
         return self.order == "asc" or (not self.order and self.start_us is not None)
 
     @property
-    def statement(self) -> str:
-        """The SQL; it gives one row more than wanted when there are more."""
-        return sql.LIST_FIRST_CANDLES if self.forward else sql.LIST_LAST_CANDLES
+    def stored(self) -> bool:
+        """Whether the candles of this interval are stored."""
+        return self.interval.parts == 1
 
-    def parameters(self, venue: str, symbol: str) -> dict[str, Any]:
-        """Return the parameters of the SQL.
+    @property
+    def statement(self) -> str:
+        """The SQL of closed candles; it gives one row more than wanted when there are more."""
+        if self.stored:
+            return sql.LIST_FIRST_CANDLES if self.forward else sql.LIST_LAST_CANDLES
+        return sql.MERGE_FIRST_CANDLES if self.forward else sql.MERGE_LAST_CANDLES
+
+    @property
+    def open_statement(self) -> str:
+        """The SQL of candles that are not closed; it gives one row more than wanted when there are more."""
+        return sql.LIST_FIRST_OPEN_CANDLES if self.forward else sql.LIST_LAST_OPEN_CANDLES
+
+    def parameters(self, venue: str, symbol: str, *, closed_us: int) -> dict[str, Any]:
+        """Return the parameters of `statement`.
 
         Args:
             venue: whose rows are wanted.
             symbol: the same.
+            closed_us: until when candles are closed, in microseconds since 1970 UTC.
 
         """
-        within = {"from_time": time_of(self.from_us), "before_time": time_of(self.before_us)}
-        return {"venue": venue, "symbol": symbol, "interval": self.interval, "limit": self.size + 1} | within
+        which = self._which(venue, symbol)
+        if not self.stored:
+            # Whole candles of whole parts: those that begin within the times, up to the one that is not closed.
+            before_us = min(self.interval.ceil(self.before_us), self.interval.floor(closed_us))
+            which["from_time"] = time_of(self.interval.ceil(self.from_us))
+            which["before_time"] = time_of(max(before_us, FIRST_US))
+            which |= {"part": self.interval.part, "parts": (self.size + 1) * self.interval.parts}
+        return which
+
+    def open_parameters(self, venue: str, symbol: str, *, closed_us: int) -> dict[str, Any] | None:
+        """Return the parameters of `open_statement`; None where no such candle is within the times.
+
+        The open candle consists of the stored candles since it began, the longest ones first, and of the trades that
+        are in none of those.
+
+        Args:
+            venue: whose rows are wanted.
+            symbol: the same.
+            closed_us: until when candles are closed, in microseconds since 1970 UTC.
+
+        """
+        at_us = self.interval.floor(closed_us)
+        if not self.open or self.before_us <= at_us:
+            return None
+        spans = []
+        for name, length_us in reversed(INTERVALS_US.items()):
+            high_us = closed_us // length_us * length_us
+            if length_us <= INTERVALS_US[self.interval.part] and at_us < high_us:
+                spans.append((name, time_of(at_us), time_of(high_us)))
+                at_us = high_us
+        names, lows, highs = map(list, zip(*spans, strict=True)) if spans else ([], [], [])
+        columns = {"intervals": names, "lows": lows, "highs": highs, "trades_from": time_of(at_us)}
+        return self._which(venue, symbol) | columns
+
+    def _which(self, venue: str, symbol: str) -> dict[str, Any]:
+        return {
+            "venue": venue,
+            "symbol": symbol,
+            "interval": self.interval.name,
+            "length": dt.timedelta(microseconds=self.interval.length_us),
+            "origin": time_of(self.interval.origin_us),
+            "from_time": time_of(self.from_us),
+            "before_time": time_of(self.before_us),
+            "limit": self.size + 1,
+        }
 
     def response(self, rows: list[dict[str, Any]], *, venue: str, symbol: str) -> store_pb2.ListCandlesResponse:
         """Return the response to the request.
@@ -98,7 +219,8 @@ class CandleQuery:
         response = store_pb2.ListCandlesResponse()
         if len(rows) > self.size:
             edge_us = page[-1]["time_us"] + self.forward
-            token = _CandleToken(venue, symbol, self.interval, self.start_us, self.end_us, edge_us, self.order)
+            name, start_us, end_us = self.interval.name, self.start_us, self.end_us
+            token = _CandleToken(venue, symbol, name, start_us, end_us, edge_us, self.order, self.open)
             response.next_page_token = _tokens.write(token)
         response.candles.extend(map(_candle, page if self.forward or self.order == "desc" else reversed(page)))
         return response
@@ -108,21 +230,18 @@ def read_query(request: store_pb2.ListCandlesRequest) -> CandleQuery:
     """Return what a request asks for; a token carries the venue and symbol its first page was about.
 
     Raises:
-        InvalidRequest: an interval there are no candles of, a size below zero, no symbol, no venue, a time that is
+        InvalidRequest: no interval, or one of too many candles, a size below zero, no symbol, no venue, a time that is
             none, an end before the start, no order, a token that is none or belongs to another query.
 
     """
-    venue, symbol, interval = read_venue(request.venue), read_symbol(request.symbol), request.interval
-    if interval and interval not in INTERVALS_US:
-        message = f"interval is {interval[:20]!r}, expected one of {', '.join(INTERVALS_US)}"
-        raise InvalidRequest(message, field="interval")
+    venue, symbol, interval = read_venue(request.venue), read_symbol(request.symbol), read_interval(request.interval)
     start_us, end = read_times(request)
     end_us = LAST_US if end is None else end
     size, order = read_size(request, default=DEFAULT_SIZE), read_order(request.order)
+    size = max(1, min(size, _PAGE_PARTS // interval.parts))
     from_us = FIRST_US if start_us is None else start_us
-    whole = CandleQuery(
-        venue, symbol, interval or DEFAULT_INTERVAL, start_us, end_us, from_us, end_us, size=size, order=order
-    )
+    times = (start_us, end_us, from_us, end_us)
+    whole = CandleQuery(venue, symbol, interval, *times, size=size, order=order, open=request.open)
     if not request.page_token:
         return whole
     token = _tokens.read(request.page_token)
@@ -130,10 +249,11 @@ def read_query(request: store_pb2.ListCandlesRequest) -> CandleQuery:
         (
             ("venue", venue or token.venue, token.venue),
             ("symbol", symbol or token.symbol, token.symbol),
-            ("interval", whole.interval, token.interval),
+            ("interval", interval.name, token.interval),
             ("start_time", start_us, token.start_us),
             ("end_time", end_us, token.end_us),
             ("order", order, token.order),
+            ("open", request.open, token.open),
         )
     )
     rest = replace(whole, venue=token.venue, symbol=token.symbol)

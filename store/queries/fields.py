@@ -83,7 +83,7 @@ def read_order(text: str) -> str:
     """
     order = text.lower()
     if order not in ("", "asc", "desc"):
-        raise InvalidRequest(f"order is {text[:20]!r}, expected asc or desc")
+        raise InvalidRequest(f"order is {text[:20]!r}, expected asc or desc", field="order")
     return order
 
 

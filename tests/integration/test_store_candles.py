@@ -7,6 +7,7 @@ import dataclasses
 import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from decimal import Decimal
 from typing import Any
 
 import grpc
@@ -33,7 +34,7 @@ from tests.fixtures.services import Service
 from tests.fixtures.store import Feeder, ask, feeding, start_store, until_stored
 from tests.fixtures.trades import START_US, columns
 from tests.fixtures.waiting import eventually
-from tickmesh.v1 import signal_pb2, store_pb2, store_pb2_grpc
+from tickmesh.v1 import signal_pb2, store_pb2, store_pb2_grpc, trade_pb2
 
 DAY_US = INTERVALS_US["1d"]
 MIDNIGHT_US = START_US // DAY_US * DAY_US + DAY_US
@@ -488,6 +489,93 @@ async def test_pages_from_a_start_go_on_in_time(signals: Signals, store: Service
     assert (found, token) == ([MIDNIGHT_US // 10**6 - 3600 + 300 * n for n in range(1, 12)], "")
 
 
+def summed(trades: TradeColumns, length_us: int, *, origin_us: int = 0) -> dict[int, tuple[int | str, ...]]:
+    """Return by their begin, in seconds, what candles of any length hold: not the store's own way."""
+    found: dict[int, tuple[int | str, ...]] = {}
+    begins = trades.time_us - (trades.time_us - origin_us) % length_us
+    for begin in np.unique(begins).tolist():
+        rows = begins == begin
+        price, quantity = trades.price_e8[rows].tolist(), trades.quantity_e8[rows].tolist()
+        quote_e16 = sum(each * many for each, many in zip(price, quantity, strict=True))
+        ids = trades.trade_id[rows].tolist()
+        volumes = f"{Decimal(sum(quantity)).scaleb(-8):f}", f"{Decimal(quote_e16).scaleb(-16):f}"
+        ends = len(ids), ids[0], ids[-1]
+        found[begin // 10**6] = (price[0], max(price), min(price), price[-1], *map(plain, volumes), *ends)
+    return found
+
+
+def plain(number: str) -> str:
+    return number.rstrip("0").rstrip(".") if "." in number else number
+
+
+async def listed(stub: Any, **fields: Any) -> list[trade_pb2.Candle]:
+    """Return the candles of all pages, in their order."""
+    found: list[trade_pb2.Candle] = []
+    token = ""
+    while not found or token:
+        request = store_pb2.ListCandlesRequest(symbol="btcusdt", venue="binance", page_token=token, **fields)
+        page = await stub.ListCandles(request)
+        found += page.candles
+        token = page.next_page_token
+        assert page.candles or not token
+        if not found:
+            break
+    return found
+
+
+def values(candle: trade_pb2.Candle) -> tuple[int | str, ...]:
+    prices = (candle.open_e8, candle.high_e8, candle.low_e8, candle.close_e8)
+    volumes = (candle.volume_decimal, candle.quote_volume_decimal)
+    return (*prices, *volumes, candle.count, candle.first_trade_id, candle.last_trade_id)
+
+
+async def test_multiples_of_the_stored_intervals_are_exact_sums_and_the_open_candle_holds_the_rest(
+    signals: Signals, store: Service, database_url: str
+) -> None:
+    trades = spread(1, 2000, from_us=MIDNIGHT_US - 16 * DAY_US, to_us=MIDNIGHT_US + 5 * HOUR_US)
+    for first in range(0, 2000, 500):
+        await signals.publish(trades.rows(slice(first, first + 500)))
+    await until_candles_agree(database_url, trades=2000)
+    lengths_us = {"1m": 60 * 10**6, "3m": 180 * 10**6, "90m": 5400 * 10**6, "2h": 2 * HOUR_US, "7h": 7 * HOUR_US}
+    lengths_us |= {"3d": 3 * DAY_US, "1w": 7 * DAY_US}
+    async with asking(store) as stub:
+        for name, length_us in lengths_us.items():
+            expected = summed(trades, length_us, origin_us=-3 * DAY_US if name == "1w" else 0)
+            *closed, newest = sorted(expected)
+            since = at(min(closed) * 10**6 + 1)
+
+            rising = await listed(stub, interval=name, order="asc", page_size=97, open=True)
+            falling = await listed(stub, interval=name, order="desc", page_size=2 if len(closed) < 9 else 113)
+            later = await listed(stub, interval=name, start_time=since, end_time=at(newest * 10**6))
+
+            assert {candle.time.seconds: values(candle) for candle in rising} == expected
+            assert [candle.time.seconds for candle in rising] == [*closed, newest]
+            assert [candle.closed for candle in rising] == [True] * len(closed) + [False]
+            assert falling == rising[-2::-1]
+            assert [candle.time.seconds for candle in later] == closed[1:]
+            assert {(candle.interval, candle.revision) for candle in rising} == {(name, 0)}
+
+
+async def test_a_late_trade_changes_a_multiple_and_its_revision(
+    signals: Signals, store: Service, database_url: str
+) -> None:
+    trades = spread(1, 600, from_us=MIDNIGHT_US - HOUR_US, to_us=MIDNIGHT_US + HOUR_US)
+    missing = np.isin(trades.trade_id, [100, 101, 102])
+    await signals.publish(trades.rows(~missing))
+    await until_candles_agree(database_url, trades=597)
+    asked: dict[str, Any] = {"interval": "3m", "open": True}
+    async with asking(store) as stub:
+        before = {candle.time.seconds: candle.revision for candle in await listed(stub, **asked)}
+        await signals.publish(trades.rows(missing))
+        await until_candles_agree(database_url, trades=600)
+        after = await listed(stub, **asked)
+
+    expected = summed(trades, 180 * 10**6)
+    late = int(trades.time_us[99]) // 180_000_000 * 180
+    assert {candle.time.seconds: values(candle) for candle in after} == expected
+    assert {candle.time.seconds for candle in after if candle.revision > before.get(candle.time.seconds, 0)} >= {late}
+
+
 async def test_a_candle_comes_back_exact_with_nan_where_it_is_not_warm(
     signals: Signals, store: Service, database_url: str
 ) -> None:
@@ -513,7 +601,6 @@ async def test_a_candle_comes_back_exact_with_nan_where_it_is_not_warm(
 @pytest.mark.parametrize(
     "fields",
     [
-        {"interval": "2m"},
         {"interval": "1M"},
         {"limit": -1},
         {"page_size": -1},

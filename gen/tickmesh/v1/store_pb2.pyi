@@ -299,12 +299,16 @@ class ListCandlesRequest(_message.Message):
     START_TIME_FIELD_NUMBER: _builtins.int
     END_TIME_FIELD_NUMBER: _builtins.int
     ORDER_FIELD_NUMBER: _builtins.int
+    OPEN_FIELD_NUMBER: _builtins.int
     symbol: _builtins.str
     """The symbol, in upper or lower case. Empty means the selected one."""
     venue: _builtins.str
     """The venue. Empty means the one that is followed now."""
     interval: _builtins.str
-    """The length of a candle: `1s`, `1m`, `5m`, `15m`, `1h` or `1d`. Empty means `1m`."""
+    """The length of a candle: a number and `s`, `m`, `h`, `d` or `w`, such as `1s`, `3m`, `2h` or `1w`. Empty means `1m`.
+    The candles of `1s`, `1m`, `5m`, `15m`, `1h` and `1d` are stored. A longer one consists of candles of the longest of
+    these that divides it, at most 86,400 of them, and a page of at most about 20,000: it may be shorter than asked.
+    """
     @_builtins.property
     @_deprecated("""This field has been marked as deprecated using proto field options.""")
     def limit(self) -> _builtins.int:
@@ -326,6 +330,10 @@ class ListCandlesRequest(_message.Message):
     order: _builtins.str
     """`asc`: the oldest candle first, and the pages go forward in time. `desc`: the newest one first, and the pages go
     back in time. Empty: the candles of each page rise, and `start_time` decides where the pages go.
+    """
+    open: _builtins.bool
+    """Whether candles that are not closed yet are listed, too, as the stored trades make them: the newest one, and
+    earlier ones when closing is behind. Their `closed` is false.
     """
     @_builtins.property
     @_deprecated("""This field has been marked as deprecated using proto field options.""")
@@ -359,10 +367,11 @@ class ListCandlesRequest(_message.Message):
         start_time: _timestamp_pb2.Timestamp | None = ...,
         end_time: _timestamp_pb2.Timestamp | None = ...,
         order: _builtins.str = ...,
+        open: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "end_time", b"end_time", "start", b"start", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "end_time", b"end_time", "interval", b"interval", "limit", b"limit", "order", b"order", "page_size", b"page_size", "page_token", b"page_token", "start", b"start", "start_time", b"start_time", "symbol", b"symbol", "venue", b"venue"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "end_time", b"end_time", "interval", b"interval", "limit", b"limit", "open", b"open", "order", b"order", "page_size", b"page_size", "page_token", b"page_token", "start", b"start", "start_time", b"start_time", "symbol", b"symbol", "venue", b"venue"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

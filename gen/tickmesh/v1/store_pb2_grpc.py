@@ -106,7 +106,10 @@ class StoreServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListCandles(self, request, context):
-        """Closed candles with their indicators, in pages (AIP-158).
+        """Candles with their indicators, in pages (AIP-158).
+
+        Candles are listed when they are closed, with `open` also before. The store keeps six intervals; candles of their
+        multiples are exact sums of those.
 
         Without an `order` the candles of each page rise in time. With `start_time` the pages begin there and go forward in
         time; without it they begin with the newest candles and go back in time. Candles always match the stored trades: when a missing trade

@@ -59,7 +59,10 @@ class StoreServiceStub:
     neighbours are in the pages that are asked for from then on.
     """
     ListCandles: _grpc.UnaryUnaryMultiCallable[_store_pb2.ListCandlesRequest, _store_pb2.ListCandlesResponse]
-    """Closed candles with their indicators, in pages (AIP-158).
+    """Candles with their indicators, in pages (AIP-158).
+
+    Candles are listed when they are closed, with `open` also before. The store keeps six intervals; candles of their
+    multiples are exact sums of those.
 
     Without an `order` the candles of each page rise in time. With `start_time` the pages begin there and go forward in
     time; without it they begin with the newest candles and go back in time. Candles always match the stored trades: when a missing trade
@@ -104,7 +107,10 @@ class StoreServiceAsyncStub(StoreServiceStub):
     neighbours are in the pages that are asked for from then on.
     """
     ListCandles: _aio.UnaryUnaryMultiCallable[_store_pb2.ListCandlesRequest, _store_pb2.ListCandlesResponse]  # type: ignore[assignment]
-    """Closed candles with their indicators, in pages (AIP-158).
+    """Candles with their indicators, in pages (AIP-158).
+
+    Candles are listed when they are closed, with `open` also before. The store keeps six intervals; candles of their
+    multiples are exact sums of those.
 
     Without an `order` the candles of each page rise in time. With `start_time` the pages begin there and go forward in
     time; without it they begin with the newest candles and go back in time. Candles always match the stored trades: when a missing trade
@@ -170,7 +176,10 @@ class StoreServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _store_pb2.ListCandlesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_store_pb2.ListCandlesResponse, _abc.Awaitable[_store_pb2.ListCandlesResponse]]:
-        """Closed candles with their indicators, in pages (AIP-158).
+        """Candles with their indicators, in pages (AIP-158).
+
+        Candles are listed when they are closed, with `open` also before. The store keeps six intervals; candles of their
+        multiples are exact sums of those.
 
         Without an `order` the candles of each page rise in time. With `start_time` the pages begin there and go forward in
         time; without it they begin with the newest candles and go back in time. Candles always match the stored trades: when a missing trade

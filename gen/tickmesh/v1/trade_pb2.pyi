@@ -174,10 +174,10 @@ Global___TradeBatch: _TypeAlias = TradeBatch  # noqa: Y015
 class Candle(_message.Message):
     """The trades of one time interval, `[time, time + interval)`, in the order of their ids.
 
-    A candle exists only for a closed interval. A trade in a later interval closes an interval; the passing of time does
-    not. An interval without trades has no candle. The indicators are the values right after this candle. They are
-    computed over the closed candles of the same interval and defined as in TA-Lib. An indicator is NaN (`null` in JSON)
-    until enough candles have closed.
+    A trade in a later interval closes an interval; the passing of time does not. An interval without trades has no
+    candle. The indicators are the values right after this candle. They are computed over the closed candles of the same
+    interval and defined as in TA-Lib. An indicator is NaN (`null` in JSON) until enough candles have closed, and in a
+    candle that is not closed or not of one of the six stored intervals.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -207,6 +207,7 @@ class Candle(_message.Message):
     MACD_FAST_FIELD_NUMBER: _builtins.int
     MACD_SLOW_FIELD_NUMBER: _builtins.int
     EPOCH_FIELD_NUMBER: _builtins.int
+    CLOSED_FIELD_NUMBER: _builtins.int
     open_e8: _builtins.int
     """The price of the first trade."""
     high_e8: _builtins.int
@@ -228,10 +229,11 @@ class Candle(_message.Message):
     last_trade_id: _builtins.int
     """The id of the last trade."""
     interval: _builtins.str
-    """The length of the interval: `1s`, `1m`, `5m`, `15m`, `1h` or `1d`."""
+    """The length of the interval: one of the stored ones, `1s`, `1m`, `5m`, `15m`, `1h` and `1d`, or a multiple of them."""
     revision: _builtins.int
     """How many times the candle was computed again after it had closed. This happens when late or repaired trades arrive
-    that belong to this candle, or to an earlier candle that influences its indicators.
+    that belong to this candle, or to an earlier candle that influences its indicators. The revision of a candle whose
+    interval is not stored is the sum of the revisions of the stored candles that it consists of.
     """
     rsi: _builtins.float
     """The relative strength index (Wilder) over `RSI_PERIOD` candles, 14 by default: 0 to 100."""
@@ -261,9 +263,15 @@ class Candle(_message.Message):
     """The epoch of the last trade: how many times the venue had restarted the symbol's ids. The epoch of the first trade
     may be lower. Messages on the bus do not set this field: there both ids are keys, as in TradeBatch.
     """
+    closed: _builtins.bool
+    """Whether the interval is closed. A candle that is not closed changes with each trade. Messages on the bus do not set
+    this field: all their candles are closed.
+    """
     @_builtins.property
     def time(self) -> _timestamp_pb2.Timestamp:
-        """The beginning of the interval. Intervals are aligned to 1970-01-01 UTC."""
+        """The beginning of the interval. Weeks begin on Monday, and several weeks are counted from 1969-12-29. All other
+        intervals are aligned to 1970-01-01 UTC.
+        """
 
     def __init__(
         self,
@@ -293,10 +301,11 @@ class Candle(_message.Message):
         macd_fast: _builtins.float = ...,
         macd_slow: _builtins.float = ...,
         epoch: _builtins.int = ...,
+        closed: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["atr", b"atr", "average_gain", b"average_gain", "average_loss", b"average_loss", "close_e8", b"close_e8", "count", b"count", "ema", b"ema", "epoch", b"epoch", "first_trade_id", b"first_trade_id", "high_e8", b"high_e8", "interval", b"interval", "last_trade_id", b"last_trade_id", "low_e8", b"low_e8", "macd", b"macd", "macd_fast", b"macd_fast", "macd_histogram", b"macd_histogram", "macd_signal", b"macd_signal", "macd_slow", b"macd_slow", "open_e8", b"open_e8", "quote_volume_decimal", b"quote_volume_decimal", "revision", b"revision", "rsi", b"rsi", "sma", b"sma", "taker_buy_volume_decimal", b"taker_buy_volume_decimal", "time", b"time", "volume_decimal", b"volume_decimal"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["atr", b"atr", "average_gain", b"average_gain", "average_loss", b"average_loss", "close_e8", b"close_e8", "closed", b"closed", "count", b"count", "ema", b"ema", "epoch", b"epoch", "first_trade_id", b"first_trade_id", "high_e8", b"high_e8", "interval", b"interval", "last_trade_id", b"last_trade_id", "low_e8", b"low_e8", "macd", b"macd", "macd_fast", b"macd_fast", "macd_histogram", b"macd_histogram", "macd_signal", b"macd_signal", "macd_slow", b"macd_slow", "open_e8", b"open_e8", "quote_volume_decimal", b"quote_volume_decimal", "revision", b"revision", "rsi", b"rsi", "sma", b"sma", "taker_buy_volume_decimal", b"taker_buy_volume_decimal", "time", b"time", "volume_decimal", b"volume_decimal"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

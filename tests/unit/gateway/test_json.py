@@ -148,12 +148,14 @@ def test_a_candle_is_written_in_the_order_charts_take_it() -> None:
         average_loss=0.25,
         macd_fast=math.nan,
         macd_slow=math.nan,
+        closed=True,
     )
     assert text(candle) == (
         b'{"time":"2023-11-14T22:14:00Z","open":61837.63,"high":61838,"low":61837,"close":61837.63000001,"volume":1.5,'
         b'"quote_volume":92755.9645,"taker_buy_volume":0,"count":3,"first_trade_id":7,"last_trade_id":9,'
         b'"interval":"1m","revision":0,"rsi":50.5,"atr":null,"macd":null,"macd_signal":null,"macd_histogram":null,'
-        b'"ema":null,"sma":null,"average_gain":0.25,"average_loss":0.25,"macd_fast":null,"macd_slow":null,"epoch":0}'
+        b'"ema":null,"sma":null,"average_gain":0.25,"average_loss":0.25,"macd_fast":null,"macd_slow":null,"epoch":0,'
+        b'"closed":true}'
     )
 
 

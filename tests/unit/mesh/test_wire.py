@@ -49,7 +49,7 @@ def public_candle(candle: Candle) -> trade_pb2.Candle:
         **{
             field.name: getattr(candle, field.name)
             for field in trade_pb2.Candle.DESCRIPTOR.fields
-            if field.name not in ("time", "epoch") and not field.name.endswith("_decimal")
+            if field.name not in ("time", "epoch", "closed") and not field.name.endswith("_decimal")
         },
     )
 

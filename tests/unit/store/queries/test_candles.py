@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import datetime as dt
 import math
 from typing import Any
 
@@ -8,8 +9,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from mesh.service.errors import InvalidRequest
 from mesh.values.candles import INDICATORS
-from store.database.times import FIRST_US, LAST_US
-from store.queries.candles import read_query
+from store.database.times import FIRST_US, LAST_US, time_of
+from store.queries.candles import read_interval, read_query
 from store.queries.sql import LIST_FIRST_CANDLES, LIST_LAST_CANDLES
 from tickmesh.v1.store_pb2 import ListCandlesRequest
 
@@ -29,13 +30,13 @@ def at(minute: int) -> Timestamp:
 
 def test_without_anything_the_newest_500_minutes_are_asked_for() -> None:
     query = read_query(ListCandlesRequest())
-    assert (query.interval, query.size, query.statement) == ("1m", 500, LIST_LAST_CANDLES)
+    assert (query.interval.name, query.size, query.statement) == ("1m", 500, LIST_LAST_CANDLES)
     assert (query.from_us, query.before_us) == (FIRST_US, LAST_US)
 
 
 def test_with_a_start_the_first_ones_from_there_are_asked_for() -> None:
     query = read_query(ListCandlesRequest(start=at(3), end=at(9), interval="5m", limit=7))
-    assert (query.interval, query.size, query.statement) == ("5m", 7, LIST_FIRST_CANDLES)
+    assert (query.interval.name, query.size, query.statement) == ("5m", 7, LIST_FIRST_CANDLES)
     assert (query.from_us, query.before_us) == (3 * MINUTE_US, 9 * MINUTE_US)
 
 
@@ -91,6 +92,48 @@ def test_an_order_decides_where_the_pages_go_and_how_the_candles_of_each_lie() -
     assert (on_back.from_us, on_back.before_us) == (MINUTE_US, 8 * MINUTE_US)
 
 
+@pytest.mark.parametrize(
+    ("text", "name", "part", "parts"),
+    [
+        ("", "1m", "1m", 1),
+        ("60s", "1m", "1m", 1),
+        ("24h", "1d", "1d", 1),
+        ("7s", "7s", "1s", 7),
+        ("3m", "3m", "1m", 3),
+        ("90m", "90m", "15m", 6),
+        ("2h", "2h", "1h", 2),
+        ("7d", "7d", "1d", 7),
+        ("1w", "1w", "1d", 7),
+    ],
+)
+def test_a_multiple_consists_of_the_longest_stored_candles_that_divide_it(
+    text: str, name: str, part: str, parts: int
+) -> None:
+    interval = read_interval(text)
+
+    assert (interval.name, interval.part, interval.parts) == (name, part, parts)
+
+
+@pytest.mark.parametrize(
+    ("text", "begins"),
+    [("3m", "2026-11-25 13:57"), ("7h", "2026-11-25 10:00"), ("3d", "2026-11-24"), ("1w", "2026-11-23")],
+)
+def test_a_week_begins_on_monday_and_all_others_are_counted_from_1970(text: str, begins: str) -> None:
+    interval = read_interval(text)
+    wednesday = dt.datetime(2026, 11, 25, 13, 59, 59, tzinfo=dt.UTC)
+    begin_us = interval.floor(int(wednesday.timestamp()) * 10**6)
+
+    assert str(time_of(begin_us)).startswith(begins)
+    assert interval.ceil(begin_us) == begin_us == interval.ceil(begin_us + 1) - interval.length_us
+    assert text == "1w" or begin_us % interval.length_us == 0
+
+
+def test_a_page_of_a_long_multiple_is_shorter_and_has_one_candle_at_least() -> None:
+    sizes = [read_query(ListCandlesRequest(interval=name, limit=1000)).size for name in ("3m", "59m", "86399s")]
+
+    assert sizes == [1000, 338, 1]
+
+
 def test_the_last_page_has_no_next_one() -> None:
     assert (
         read_query(ListCandlesRequest(limit=2))
@@ -115,6 +158,7 @@ def test_an_indicator_that_is_not_warm_is_nan() -> None:
         {"start": at(1)},
         {"end_time": at(20)},
         {"order": "asc"},
+        {"open": True},
     ],
 )
 def test_a_token_only_continues_its_own_question(changed: dict[str, Any]) -> None:
@@ -130,7 +174,11 @@ def test_a_token_only_continues_its_own_question(changed: dict[str, Any]) -> Non
 @pytest.mark.parametrize(
     ("fields", "why"),
     [
-        ({"interval": "2m"}, "interval is '2m', expected one of 1s, 1m, 5m, 15m, 1h, 1d"),
+        ({"interval": "1M"}, "interval is '1M', expected a number and s, m, h, d or w, such as 1m, 3m or 1w"),
+        ({"interval": "0m"}, "interval is '0m', expected a number"),
+        ({"interval": "86401s"}, "interval is '86401s', which takes 86401 candles of 1s, expected at most 86400"),
+        ({"interval": "999999999w"}, "expected at most 86400"),
+        ({"interval": "1" * 5000 + "m"}, "interval is '11111111111111111111', expected"),
         ({"limit": -1}, "limit is -1, expected 0 or more"),
         ({"page_size": -2}, "page_size is -2, expected 0 or more"),
         ({"start": at(2), "end": at(1)}, "end is before start"),
