@@ -81,6 +81,11 @@ when the venue has restarted them.
 - `"resume_from": {"btcusdt": 101}` in a request to subscribe begins after a trade that the client has, from the store \
 and then live, without a hole and without a double. Write `{"btcusdt": {"trade_id": 101, "epoch": 1}}` for an id of a \
 later epoch.
+- The channel `ticks` is the same with the signals after each trade: `{"op": "subscribe", "channel": "ticks", \
+"symbols": ["btcusdt"], "fields": ["moving_average", "vwap"]}` is answered with messages of the type `ticks`, whose \
+`ticks` are trades with `"signals": {"moving_average": 61836.9, "vwap": 61836.2}`. `fields` are names of `/api/stats`; \
+without them they are those of the list of trades. `signals` is `null` for a trade that came from the store, and a \
+single one is `null` where it is not defined.
 - `"mode": "newest", "rate": 4` sends only the last trade, 0.1 to 20 times a second (4 by default) when there is a new \
 one; its message covers the ids since the one before. The mode `every` sends all.
 - `{"type": "lagged", "subscription", "sequence", "symbol", "first_id", "last_id", "count", "fetch"}`: these ids are \
@@ -116,8 +121,9 @@ def own_paths(*, token_needed: bool) -> Json:
         ),
         _parameter(
             "channels",
-            "Subscribe to these channels, separated by commas: `trades`. There is no `events` then.",
+            "Subscribe to these channels, separated by commas: `trades`, `ticks`. There is no `events` then.",
         ),
+        _parameter("fields", "With `channels=ticks`: signals by their names in `/api/stats`, separated by commas."),
         _parameter("mode", "With `channels`: `every` or `newest`."),
         _parameter("rate", "With `mode=newest`: how often a second, 0.1 to 20."),
         _parameter("events", "`true`: also send messages about the selected symbol and the flow of trades."),

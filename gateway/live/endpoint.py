@@ -30,7 +30,6 @@ from gateway.live.ring import Rings
 from gateway.live.session import ProtocolSession
 from gateway.live.signal_feed import SignalFeed, lagged
 from gateway.live.subscription import Subscription, parse_subscription
-from gateway.transcode.updates import TradeItems
 from gateway.upstreams import serving_of
 from tickmesh.v1.signal_pb2_grpc import SignalServiceStub
 
@@ -104,7 +103,6 @@ class WebSocketEndpoint:
         self._fanout = ClientFanout(self._limits, on_sent=self._count_sent)
         self._rings = Rings()
         self._stored = StoredTrades(store, token=token)
-        self._items = TradeItems()
         self._round_timer = RoundTimer()
         self._stream = SignalFeed(
             signal,
@@ -237,7 +235,6 @@ class WebSocketEndpoint:
             client.socket,
             rings=self._rings,
             stored=self._stored,
-            items=self._items,
             unfollowed=self._coins.unfollowed,
             count_sent=self._count_sent,
             count_missed=MISSED.inc,

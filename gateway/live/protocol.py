@@ -16,10 +16,11 @@ import msgspec
 from gateway import access
 from gateway.errors import shown
 from gateway.live.subscription import MAX_SYMBOLS
+from gateway.transcode.updates import LIVE_FIELDS, SIGNAL_FIELDS
 from mesh.values import epochs
 from mesh.values.symbols import parse_symbol
 
-CHANNELS = ("trades",)
+CHANNELS = ("trades", "ticks")
 MODES = ("every", "newest")
 MAX_ID_CHARS = 64
 RATES = (0.1, 20.0)
@@ -28,12 +29,12 @@ RATE = 4.0
 _MAX_EPOCH = 255
 
 _MEMBERS = {
-    "subscribe": {"op", "id", "channel", "symbols", "mode", "rate", "resume_from"},
+    "subscribe": {"op", "id", "channel", "symbols", "fields", "mode", "rate", "resume_from"},
     "unsubscribe": {"op", "id", "subscription"},
     "ping": {"op", "id"},
 }
 CHANNELS_PARAMETER = "channels"
-_PARAMETERS = (CHANNELS_PARAMETER, "symbols", "mode", "rate", access.TOKEN_PARAMETER)
+_PARAMETERS = (CHANNELS_PARAMETER, "symbols", "fields", "mode", "rate", access.TOKEN_PARAMETER)
 
 Json = Mapping[str, Any]
 """A decoded JSON object."""
@@ -64,6 +65,7 @@ class Subscribe:
         channel: one of `CHANNELS`.
         symbols: whose, in lower case, each once.
         mode: `every` update, or the `newest` one at a rate.
+        fields: of `ticks`, the signals that are wanted.
         rate: how often a second at most, for `newest`.
         resume_after: symbol -> key of the last trade that the client has.
 
@@ -71,6 +73,7 @@ class Subscribe:
 
     channel: str
     symbols: tuple[str, ...]
+    fields: tuple[str, ...] = ()
     mode: str = "every"
     rate: float = RATE
     resume_after: Mapping[str, int] = field(default_factory=dict)
@@ -166,19 +169,29 @@ def parse_channels(pairs: Iterable[tuple[str, str]]) -> list[Subscribe] | None:
         said[name] = value
     channels = _listed(said.pop(CHANNELS_PARAMETER))
     message: dict[str, Any] = {"symbols": _listed(said["symbols"])} if "symbols" in said else {}
+    message |= {"fields": _listed(said["fields"])} if "fields" in said else {}
     message |= {"mode": said["mode"]} if "mode" in said else {}
     if "rate" in said:
         try:
             message["rate"] = float(said["rate"])
         except ValueError:
             raise WrongWords("rate", shown(said["rate"]), _rates()) from None
-    return [_subscribe(message | {"channel": channel}) for channel in dict.fromkeys(channels)]
+    if "fields" in message and "ticks" not in channels:
+        raise WrongWords("fields", shown(said["fields"]), "them with the channel ticks only")
+    rest = {name: value for name, value in message.items() if name != "fields"}
+    return [
+        _subscribe((message if channel == "ticks" else rest) | {"channel": channel})
+        for channel in dict.fromkeys(channels)
+    ]
 
 
 def _subscribe(message: Json) -> Subscribe:
     channel = _one_of("channel", message.get("channel"), CHANNELS)
     mode = _one_of("mode", message.get("mode", "every"), MODES)
     symbols = _symbols(message.get("symbols"))
+    if "fields" in message and channel != "ticks":
+        raise WrongWords("fields", shown(message["fields"]), "them with the channel ticks only")
+    fields = _fields(message.get("fields", list(LIVE_FIELDS))) if channel == "ticks" else ()
     rate = message.get("rate", RATE)
     if "rate" in message and mode != "newest":
         raise WrongWords("rate", shown(rate), 'it with "mode":"newest" only')
@@ -187,7 +200,7 @@ def _subscribe(message: Json) -> Subscribe:
     resume = message.get("resume_from", {})
     if resume and mode != "every":
         raise WrongWords("resume_from", shown(resume), 'it with "mode":"every" only')
-    return Subscribe(channel, symbols, mode, float(rate), _resume_after(resume, symbols))
+    return Subscribe(channel, symbols, fields, mode, float(rate), _resume_after(resume, symbols))
 
 
 def _symbols(words: object) -> tuple[str, ...]:
@@ -201,6 +214,15 @@ def _symbols(words: object) -> tuple[str, ...]:
         except ValueError:
             raise WrongWords(f"symbols[{n}]", shown(word), "a symbol, as btcusdt") from None
     return tuple(dict.fromkeys(symbols))
+
+
+def _fields(words: object) -> tuple[str, ...]:
+    if not isinstance(words, list) or not words or len(words) > len(SIGNAL_FIELDS):
+        found = f"{len(words)} fields" if isinstance(words, list) else _found(words)
+        raise WrongWords("fields", found, f"a list of 1 to {len(SIGNAL_FIELDS)} signals")
+    for n, word in enumerate(words):
+        _one_of(f"fields[{n}]", word, SIGNAL_FIELDS)
+    return tuple(name for name in SIGNAL_FIELDS if name in words)  # in one order, so that what is equal is made once
 
 
 def _resume_after(resume: object, symbols: Collection[str]) -> dict[str, int]:

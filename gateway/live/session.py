@@ -25,6 +25,7 @@ from gateway.live.ring import Cursor, Lagged, Ring, Rings, Run, Stored
 from gateway.transcode import updates
 from mesh.service.logs import LogThrottle
 from mesh.values import epochs
+from tickmesh.v1.trade_pb2 import Trade
 
 log = logging.getLogger("gateway.live.session")
 
@@ -52,11 +53,10 @@ class ChannelSubscription:
     Args:
         number: which the client names it by.
         wanted: what it asked for.
-        items: writes trades.
 
     """
 
-    def __init__(self, number: int, wanted: Subscribe, items: updates.TradeItems) -> None:
+    def __init__(self, number: int, wanted: Subscribe) -> None:
         self.number = number
         self.wanted = wanted
         self.sequence = 0
@@ -68,8 +68,8 @@ class ChannelSubscription:
         """Since when the store has been asked for a symbol's trades."""
         self.next_s = 0.0
         """When the newest may be sent next, in mode `newest`."""
-        self._items = items
-        self._variant: Hashable = wanted.channel
+        self._items = updates.writer_of(wanted.fields)
+        self._variant: Hashable = (wanted.channel, wanted.fields)
 
     @property
     def every(self) -> bool:
@@ -126,6 +126,21 @@ class ChannelSubscription:
                 run.bodies[self._variant] = made
         return made
 
+    def last(self, ring: Ring) -> bytes:
+        """Return the last trade of a ring, made once for all."""
+        run = ring.last_run
+        if run.rows == 1:
+            return self.body(run)
+        if (made := run.bodies.get(("last", self._variant))) is None:
+            made = self.body(run.after(run.last_key - 1))
+            if len(run.bodies) < _MAX_BODIES:
+                run.bodies["last", self._variant] = made
+        return made
+
+    def stored(self, trade: Trade) -> bytes:
+        """Return a trade of the store."""
+        return _readable(lambda: self._items.of_stored([trade]), 1)
+
     def stored_body(self, page: StoredPage, rows: Stored) -> bytes:
         """Return some trades of a page, made once for all who asked for it.
 
@@ -137,7 +152,7 @@ class ChannelSubscription:
         key = self._variant, rows
         if (made := page.bodies.get(key)) is None:
             some = page.trades[rows.begin : rows.end]
-            made = page.bodies[key] = _readable(lambda: updates.items(some), len(some))
+            made = page.bodies[key] = _readable(lambda: self._items.of_stored(some), len(some))
         return made
 
 
@@ -162,7 +177,6 @@ class ProtocolSession:
         *,
         rings: Rings,
         stored: StoredTrades,
-        items: updates.TradeItems,
         unfollowed: Callable[[Collection[str]], Coroutine[Any, Any, list[str]]],
         count_sent: Callable[[int, int], object],
         count_missed: Callable[[int], object],
@@ -172,7 +186,6 @@ class ProtocolSession:
         self._socket = socket
         self._rings = rings
         self._stored = stored
-        self._items = items
         self._unfollowed = unfollowed
         self._count_sent = count_sent
         self._count_missed = count_missed
@@ -240,11 +253,12 @@ class ProtocolSession:
                 f"symbols[{place}]", repr(unfollowed[0]), "a symbol that is followed; /api/coins lists them"
             )
         self._last_number += 1
-        subscription = ChannelSubscription(self._last_number, wanted, self._items)
+        subscription = ChannelSubscription(self._last_number, wanted)
         self._subscriptions[subscription.number] = subscription
-        rate = {} if subscription.every else {"rate": wanted.rate}
+        rest: dict[str, object] = {} if subscription.every else {"rate": wanted.rate}
+        rest |= {"fields": wanted.fields} if wanted.fields else {}
         told = {"subscription": subscription.number, "channel": wanted.channel, "symbols": wanted.symbols}
-        self._send(_encode({"type": "subscribed"} | answered | told | {"mode": wanted.mode} | rate))
+        self._send(_encode({"type": "subscribed"} | answered | told | {"mode": wanted.mode} | rest))
         for symbol in wanted.symbols:
             ring = self._rings.watch(symbol, self.write_live)
             key = wanted.resume_after.get(symbol)
@@ -315,18 +329,7 @@ class ProtocolSession:
             if epochs.epoch_of(first_key) != epochs.epoch_of(ring.last_key):
                 first_key = ring.first_key
             cursor.key, cursor.catching_up = ring.last_key, False
-            self._send(subscription.update(symbol, first_key, ring.last_key, self._last(subscription, ring)), 1)
-
-    def _last(self, subscription: ChannelSubscription, ring: Ring) -> bytes:
-        """Return the last trade of a ring."""
-        run = ring.last_run
-        if run.rows == 1:
-            return subscription.body(run)
-        last = run.bodies.get(("last", subscription.wanted.channel))
-        if last is None:
-            last = subscription.body(run.after(run.last_key - 1))
-            run.bodies["last", subscription.wanted.channel] = last
-        return last
+            self._send(subscription.update(symbol, first_key, ring.last_key, subscription.last(ring)), 1)
 
     def _leave_out(self, subscription: ChannelSubscription, symbol: str, left_out: Lagged, *, slow: bool) -> None:
         self._send(subscription.lagged(symbol, left_out))
@@ -379,7 +382,7 @@ class ProtocolSession:
                     cursor.catching_up = False
                 else:
                     key = cursor.key = epochs.key_of(trade.epoch, trade.trade_id)
-                    self._send(self._snapshot(subscription, symbol, _readable(lambda: updates.items([trade]), 1), key))
+                    self._send(self._snapshot(subscription, symbol, subscription.stored(trade), key))
                     cursor.catching_up = False
                 self._left_over.set()
             return False
@@ -459,7 +462,7 @@ class ProtocolSession:
     def _begin_here(self, subscription: ChannelSubscription, symbol: str, cursor: Cursor) -> None:
         cursor.restarted()
         cursor.key, cursor.catching_up = cursor.ring.last_key, False
-        self._send(self._snapshot(subscription, symbol, self._last(subscription, cursor.ring), cursor.key))
+        self._send(self._snapshot(subscription, symbol, subscription.last(cursor.ring), cursor.key))
 
     def _snapshot(self, subscription: ChannelSubscription, symbol: str, trades: bytes, key: int | None) -> bytes:
         subscription.new.discard(symbol)

@@ -27,7 +27,7 @@ from gateway.transcode.numbers import plain_texts
 from gateway.transcode.times import format_seconds
 from mesh.values import epochs
 from mesh.values.fixed import format_e8
-from mesh.values.signals import SIGNALS
+from mesh.values.signals import SIGNALS, Signal
 from tickcodec.ticks import DOUBLE, E8, INTEGER, Member
 from tickmesh.v1.signal_pb2 import GetStatsResponse, SignalBatch
 
@@ -38,14 +38,18 @@ _STATS = GetStatsResponse.DESCRIPTOR.fields_by_name
 _LIVE = sorted((signal for signal in SIGNALS if signal.live), key=lambda signal: _STATS[signal.stats_name].number)
 _FLOATS = [signal.name for signal in _LIVE if signal.dtype.kind == "f"]
 _INTEGERS = [signal.name for signal in _LIVE if signal.name not in _FLOATS]
-MEMBERS = [
-    Member(
+
+
+def member_of(signal: Signal) -> Member:
+    """Return a signal for `tickcodec.ticks.TickFrames`."""
+    return Member(
         f',"{public_name(_STATS[signal.stats_name])}":',
         SignalBatch.DESCRIPTOR.fields_by_name[signal.name].number,
         DOUBLE if signal.dtype.kind == "f" else E8 if signal.name.endswith(E8_SUFFIX) else INTEGER,
     )
-    for signal in _LIVE
-]
+
+
+MEMBERS = [member_of(signal) for signal in _LIVE]
 """The signals of a trade, for `tickcodec.ticks.TickFrames`."""
 _floats_of, _integers_of = attrgetter(*_FLOATS), attrgetter(*_INTEGERS)
 

@@ -272,6 +272,29 @@ async def test_in_mode_newest_only_the_last_trade_comes_with_the_ids_that_it_cov
     assert [trade["trade_id"] for trade in update["trades"]] == [280]
 
 
+async def test_a_tick_is_a_trade_with_the_signals_that_were_asked_for(gateway: Gateway) -> None:
+    async with gateway.ws("?channels=") as client:
+        answer = await say(client, **TRADES | {"channel": "ticks", "fields": ["high", "moving_average"]})
+        assert (answer["channel"], answer["fields"]) == ("ticks", ["moving_average", "high"])
+        [snapshot] = await told(client)
+        assert snapshot["ticks"][0]["trade_id"] == 250 and snapshot["ticks"][0]["signals"] is None
+        gateway.signal.push(batch("btcusdt", 251, 2))
+        [update] = await told(client)
+        gateway.signal.push(batch("btcusdt", 254))  # and the store has the one before
+        gateway.store.newest = 254
+        filled = await told(client, 2)
+    assert update["type"] == "ticks" and (update["first_id"], update["last_id"]) == (251, 252)
+    assert [tick["signals"] for tick in update["ticks"]] == [
+        {"moving_average": 251.0, "high": 251},
+        {"moving_average": 252.0, "high": 252},
+    ]
+    ticks = [tick for message in filled for tick in message["ticks"]]
+    assert [(tick["trade_id"], tick["signals"]) for tick in ticks] == [
+        (253, None),
+        (254, {"moving_average": 254.0, "high": 254}),
+    ]
+
+
 async def test_ids_that_begin_anew_are_told_by_a_new_snapshot(gateway: Gateway) -> None:
     async with gateway.ws("?channels=trades&symbols=btcusdt") as client:
         await told(client, 2)
@@ -350,7 +373,7 @@ async def _flood(gateway: Gateway, first_id: int) -> int:
 @pytest.mark.parametrize(
     ("query", "reason"),
     [
-        ("?channels=trade&symbols=btcusdt", "channel: found 'trade', expected one of trades"),
+        ("?channels=trade&symbols=btcusdt", "channel: found 'trade', expected one of trades, ticks"),
         ("?channels=trades", "symbols: found nothing, expected a list of 1 to 64 symbols"),
         ("?channels=trades&symbols=btcusdt&events=true", "events: found 'true', expected no such parameter"),
         ("?channels=trades&symbols=btcusdt&mode=newest&rate=fast", "rate: found 'fast', expected a number from 0.1"),

@@ -27,7 +27,7 @@ SYMBOLS = ("btcusdt", "ethusdt")
 
 def test_the_requests_that_there_are() -> None:
     assert parse_request(SUBSCRIBE) == Subscribe("trades", SYMBOLS)
-    assert parse_request(SUBSCRIBE | {"mode": "newest", "rate": 2}) == Subscribe("trades", SYMBOLS, "newest", 2.0)
+    assert parse_request(SUBSCRIBE | {"mode": "newest", "rate": 2}) == Subscribe("trades", SYMBOLS, (), "newest", 2.0)
     assert parse_request({"op": "unsubscribe", "id": "x", "subscription": 3}) == Unsubscribe(3)
     assert parse_request({"op": "ping"}) == Ping()
 
@@ -52,6 +52,9 @@ def test_where_to_resume_is_an_id_with_or_without_its_epoch() -> None:
         ({"op": "unsubscribe"}, "subscription", "nothing"),
         ({"op": "unsubscribe", "subscription": True}, "subscription", "true"),
         (SUBSCRIBE | {"channel": "depth"}, "channel", "'depth'"),
+        (SUBSCRIBE | {"fields": ["vwap"]}, "fields", '["vwap"]'),
+        (SUBSCRIBE | {"channel": "ticks", "fields": []}, "fields", "0 fields"),
+        (SUBSCRIBE | {"channel": "ticks", "fields": ["vwap", "wvap"]}, "fields[1]", "'wvap'"),
         (SUBSCRIBE | {"symbols": "btcusdt"}, "symbols", "'btcusdt'"),
         (SUBSCRIBE | {"symbols": []}, "symbols", "0 symbols"),
         (SUBSCRIBE | {"symbols": [f"s{n}" for n in range(65)]}, "symbols", "65 symbols"),
@@ -95,7 +98,9 @@ JSON: Any = st.recursive(
 )
 
 
-@given(st.fixed_dictionaries({}, optional=dict.fromkeys([*SUBSCRIBE, "id", "mode", "rate", "resume_from"], JSON)))
+@given(
+    st.fixed_dictionaries({}, optional=dict.fromkeys([*SUBSCRIBE, "id", "fields", "mode", "rate", "resume_from"], JSON))
+)
 def test_any_members_are_understood_or_wrong(members: dict[str, Any]) -> None:
     message = SUBSCRIBE | members
     request_id(message)
@@ -116,13 +121,19 @@ def test_a_handshake_asks_for_channels() -> None:
     assert parse_channels([("symbols", "btcusdt")]) is None
     assert parse_channels([("channels", "")]) == []
     asked = [("channels", "trades"), ("symbols", "BTCUSDT,ethusdt"), ("mode", "newest"), ("rate", "0.5")]
-    assert parse_channels(asked) == [Subscribe("trades", SYMBOLS, "newest", 0.5)]
+    assert parse_channels(asked) == [Subscribe("trades", SYMBOLS, (), "newest", 0.5)]
+    both = [("channels", "trades,ticks"), ("symbols", "btcusdt"), ("fields", "vwap,moving_average")]
+    assert parse_channels(both) == [
+        Subscribe("trades", ("btcusdt",)),
+        Subscribe("ticks", ("btcusdt",), ("moving_average", "vwap")),
+    ]
 
 
 @pytest.mark.parametrize(
     ("pairs", "field"),
     [
         ([("channels", "depth"), ("symbols", "btcusdt")], "channel"),
+        ([("channels", "trades"), ("symbols", "btcusdt"), ("fields", "vwap")], "fields"),
         ([("channels", "trades")], "symbols"),
         ([("channels", "trades"), ("channels", "trades")], "channels"),
         ([("channels", "trades"), ("symbols", "btcusdt"), ("rate", "nan")], "rate"),
