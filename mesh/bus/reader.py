@@ -192,8 +192,11 @@ class Reader:
             if not self._reopen and (due_s := self._flow.due_s()) is not None:
                 wait_s = min(wait_s, max(due_s - now_s, 0.001))
             self._arrived.clear()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._arrived.wait(), wait_s)
+            timer = loop.call_later(wait_s, self._arrived.set)  # a third of what `asyncio.wait_for` costs
+            try:
+                await self._arrived.wait()
+            finally:
+                timer.cancel()
         taken = [self._queue.popleft() for _ in range(min(max_messages, len(self._queue)))]
         await self._ask()
         return taken
@@ -344,6 +347,8 @@ async def make_durable(
             max_ack_pending=MAX_ACK_PENDING if acks else None,
             inactive_threshold=None if acks else _FORGOTTEN_AFTER_S,
             filter_subject=subject or (">" if after is None else None),
+            # Kept in a file it is written anew forty times a second, and it is made anew whenever the server was away.
+            mem_storage=True,
         ),
     )
 

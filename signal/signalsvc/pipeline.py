@@ -172,12 +172,19 @@ class Pipeline:
         self._save_now = asyncio.Event()
         self._save_done = asyncio.Event()
         self._replaying = False
+        self._is_live: bool | None = None
         self._taken: Message | None = None
         self._saved: Message | None = None
         self._unsaved = 0
         self._ahead = False
         self._gathered = GatheredSignals()
         self._published_s = 0.0
+        # Asked for when they are read: set for every message, five gauges cost as much as its signals.
+        POSITION.set_function(lambda: 0 if self._taken is None else self._taken.sequence)
+        REPEATS.set_function(lambda: engine.repeats)
+        REFUSED.set_function(lambda: engine.refused)
+        WATCHERS.set_function(lambda: len(watchers))
+        STATES.set_function(lambda: len(engine))
 
     @property
     def pending(self) -> int:
@@ -273,8 +280,9 @@ class Pipeline:
                     await self._take(message)
                 if self._gathered and self._until_due_s() <= 0:
                     await self._publish_gathered()
-                self._health.set("stream", not messages or not self._replaying)
-                self._update_metrics()
+                if (is_live := not messages or not self._replaying) is not self._is_live:
+                    self._is_live = is_live
+                    self._health.set("stream", is_live)
                 if loop.time() >= next_save_s or self._save_now.is_set():
                     next_save_s = loop.time() + _SAVE_EVERY_S
                     await self._save(reader)
@@ -287,14 +295,6 @@ class Pipeline:
                     )
                     return
             await self._save(reader)
-
-    def _update_metrics(self) -> None:
-        if self._taken is not None:
-            POSITION.set(self._taken.sequence)
-        REPEATS.set(self._engine.repeats)
-        REFUSED.set(self._engine.refused)
-        WATCHERS.set(len(self._watchers))
-        STATES.set(len(self._engine))
 
     async def _take(self, message: Message) -> None:
         self._taken = message

@@ -28,6 +28,19 @@ async def test_a_stream_made_anew_is_said_instead_of_read_past_its_end(nats_serv
             await reader.next(timeout_s=30)
 
 
+async def test_reading_writes_no_file_of_its_own(nats_server: NatsServer) -> None:
+    def kept() -> set[str]:
+        return {path.name for path in nats_server.directory.rglob("obs/**/o.dat")}
+
+    async with feeding(nats_server) as feeder, Reader(feeder.bus, "RAW", "test", after=0) as reader:
+        await feeder.publish(columns(1, 1))
+        [message] = await reader.next(timeout_s=10)
+        await reader.ack(message)
+        config = (await feeder.bus.js.consumer_info("RAW", "test")).config
+
+    assert (config.mem_storage, kept()) == (True, set())
+
+
 async def test_a_position_behind_the_streams_end_is_said(nats_server: NatsServer) -> None:
     async with feeding(nats_server) as feeder:
         with pytest.raises(StreamReplacedError, match="ending with 0"):
