@@ -93,8 +93,14 @@ class StatusCollector:
                 return [one.message or one.name for one in service.report.conditions if one.state in _NOT_WELL]
         return []
 
-    async def call(self, _: Message, __: CallOptions) -> Message:
-        """Answer a GetStatusRequest; never fails."""
+    async def call(self, request: Message, options: CallOptions) -> Message:  # noqa: ARG002 - as the calls of services
+        """Answer a GetStatusRequest; never fails.
+
+        Args:
+            request: asks for nothing.
+            options: are for calls of other services, and none is made.
+
+        """
         return self.response()
 
     async def _ask(self, name: str) -> None:

@@ -17,6 +17,7 @@ from gateway import access
 from gateway.errors import shown
 from gateway.live.subscription import MAX_SYMBOLS
 from gateway.transcode.updates import LIVE_FIELDS, SIGNAL_FIELDS
+from mesh.service.errors import TickmeshError
 from mesh.values import epochs
 from mesh.values.symbols import parse_symbol
 
@@ -40,7 +41,7 @@ Json = Mapping[str, Any]
 """A decoded JSON object."""
 
 
-class WrongWords(ValueError):
+class WrongWords(TickmeshError):
     """A message that cannot be understood.
 
     Args:
