@@ -28,6 +28,7 @@ from store.database import Database
 from store.intake.candles import CandleIntake
 from store.intake.minutes import MinuteIntake
 from store.intake.position import Positions
+from store.intake.quiet_candles import QuietCandles
 from store.intake.trade_writer import TradeWriter
 from store.intake.trades import TradeIntake
 from store.ledger.audit import audit_ledger
@@ -105,6 +106,7 @@ async def main(settings: StoreSettings, stop: Stop) -> None:
             on_bus.start(MinuteIntake(bus, positions, dead).run())
             on_bus.start(MinuteVerifier(database, ledger, lambda: trades.pending).run())
             on_bus.start(CandleIntake(bus, positions, dead, periods, trades).run())
+            on_bus.start(QuietCandles(bus, database, periods, stored=lambda: trades.position).run())
             on_bus.start(repair.run())
             on_bus.start(repair.settle())
             on_bus.start(EpochAnnouncer(bus, database).run())

@@ -1,8 +1,9 @@
 """The table of candles, written inside the transactions that store candles or trades.
 
-A closed candle stays as signal made it until a trade of it is stored that signal did not see in time: repaired, or late
-by its own time. Then it is made again, seconds from the trades, each longer interval from the one below, so that they
-agree. A candle never loses trades: the rows of those that signal saw may not be stored yet.
+Signal closes intervals. Where no trade comes that would make it, the venue's closed minute or the clock does (`close`).
+A closed candle stays as it is until a trade of it is stored that was not seen in time: repaired, or late by its own
+time. Then it is made again, seconds from the trades, each longer interval from the one below, so that they agree. A
+candle never loses trades: the rows of those that signal saw may not be stored yet.
 
 Its indicators, and those of the candles after it, are then calculated again too (`rebuild.py`).
 """
@@ -52,11 +53,31 @@ async def add(connection: Connection, batches: Sequence[ClosedCandles], periods:
         return
     rows = [_row(batch.venue, batch.symbol, candle) for batch in batches for candle in batch.candles]
     await connection.cursor().executemany(sql.ADD, rows)
-    known = await closed_until(connection)
     reached: dict[tuple[str, str], int] = {}
     for batch in batches:
         name = batch.venue, batch.symbol
         reached[name] = max(reached.get(name, 0), batch.reached_us)
+    await close(connection, reached, periods, revision=1)
+    firsts = {
+        series: (time_of(candle.time_us), not any(math.isnan(getattr(candle, name)) for name in INDICATORS))
+        for series, candle in _firsts(batches).items()
+    }
+    await rebuild.follow(connection, firsts, periods)
+
+
+async def close(
+    connection: Connection, reached: Mapping[tuple[str, str], int], periods: Periods, *, revision: int = 0
+) -> None:
+    """Close the intervals that end by a time, and make their candles of the trades where these hold more.
+
+    Args:
+        connection: inside a transaction that holds the ledger's lock.
+        reached: until when, in microseconds since 1970 UTC, by venue and symbol.
+        periods: of the indicators.
+        revision: of the candles that are new: 0 where nobody has closed them before.
+
+    """
+    known = await closed_until(connection)
     remade: Remade = defaultdict(set)
     closing: list[_Range] = []
     for name, reached_us in reached.items():
@@ -65,19 +86,16 @@ async def add(connection: Connection, batches: Sequence[ClosedCandles], periods:
             [(from_us,)] = await fetch_all(connection, sql.FIRST_TIME, name)
         if from_us is None or from_us < reached_us:
             closing.append(_Range(*name, reached_us if from_us is None else from_us, reached_us, reached_us))
-    if closing:
-        await _make_lacking(connection, closing, remade)
-        names_and_times = [list(column) for column in zip(*(each.closed for each in closing), strict=True)]
-        await connection.execute(sql.SET_CLOSED, names_and_times)
-        for n, interval, begin_us, removed in await fetch_all(connection, sql.TAKE_DUE, names_and_times):
-            due = closing[n - 1]._replace(begin_us=begin_us, end_us=begin_us + INTERVALS_US[interval])
-            await _make(connection, due, remade, removed=removed, only=interval)
+    if not closing:
+        return
+    await _make_lacking(connection, closing, remade, revision=revision)
+    names_and_times = [list(column) for column in zip(*(each.closed for each in closing), strict=True)]
+    await connection.execute(sql.SET_CLOSED, names_and_times)
+    for n, interval, begin_us, removed in await fetch_all(connection, sql.TAKE_DUE, names_and_times):
+        due = closing[n - 1]._replace(begin_us=begin_us, end_us=begin_us + INTERVALS_US[interval])
+        await _make(connection, due, remade, removed=removed, only=interval)
+        await connection.execute(sql.MARK_MADE, (due.venue, due.symbol, interval, time_of(begin_us)))
     await _renew_indicators(connection, remade, periods)
-    firsts = {
-        series: (time_of(candle.time_us), not any(math.isnan(getattr(candle, name)) for name in INDICATORS))
-        for series, candle in _firsts(batches).items()
-    }
-    await rebuild.follow(connection, firsts, periods)
 
 
 async def renew(
@@ -229,7 +247,7 @@ class _Range(NamedTuple):
         return self._replace(begin_us=begin_us, end_us=end_us) if begin_us < end_us else None
 
 
-async def _make_lacking(connection: Connection, ranges: Sequence[_Range], remade: Remade) -> None:
+async def _make_lacking(connection: Connection, ranges: Sequence[_Range], remade: Remade, *, revision: int) -> None:
     """Make again the closed candles of ranges where these hold fewer trades than are stored; add them to `remade`.
 
     However many ranges there are, it nearly always takes one statement an interval.
@@ -238,7 +256,7 @@ async def _make_lacking(connection: Connection, ranges: Sequence[_Range], remade
         whole = [each for each in (one.of(INTERVALS_US[interval]) for one in ranges) if each is not None]
         if not whole:
             continue
-        asked = _asked(whole, interval, lower)
+        asked = _asked(whole, interval, lower) | {"revision": revision}
         if lower:
             await _from_candles(connection, asked, remade)
             continue
@@ -246,7 +264,7 @@ async def _make_lacking(connection: Connection, ranges: Sequence[_Range], remade
         for n, begins in await fetch_all(connection, sql.LACKING, asked):
             wanted[n - 1].append(begins)
         for n, begins in wanted.items():
-            await _from_trades(connection, whole[n], interval, remade, wanted=begins)
+            await _from_trades(connection, whole[n], interval, remade, wanted=begins, revision=revision)
 
 
 async def _make(
@@ -279,8 +297,9 @@ async def _from_trades(
     *,
     wanted: list[dt.datetime] | None = None,
     removed: int = 0,
+    revision: int = 1,
 ) -> None:
-    asked = _one(whole, interval, "", removed) | {"wanted": wanted}
+    asked = _one(whole, interval, "", removed) | {"wanted": wanted, "revision": revision}
     _note(remade, interval, await fetch_all(connection, sql.FROM_TRADES, asked))
 
 
@@ -304,7 +323,7 @@ def _asked(ranges: Sequence[_Range], interval: str, lower: str, removed: int = 0
     """Return what a statement about many ranges asks for."""
     begins, ends = [time_of(each.begin_us) for each in ranges], [time_of(each.end_us) for each in ranges]
     asked: dict[str, Any] = {"venues": [each.venue for each in ranges], "symbols": [each.symbol for each in ranges]}
-    asked |= {"begins": begins, "ends": ends, "low": min(begins), "high": max(ends), "removed": removed}
+    asked |= {"begins": begins, "ends": ends, "low": min(begins), "high": max(ends), "removed": removed, "revision": 1}
     return asked | {
         "interval": interval,
         "lower": lower,

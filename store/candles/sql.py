@@ -27,12 +27,13 @@ WHERE excluded.revision >= candles.revision AND excluded.count >= candles.count
     AND ROW(candles.*) IS DISTINCT FROM ROW(excluded.*)
 """
 
-# What is made again may hold fewer trades only where so many (`removed`, nearly always 0) have been taken away.
+# In: the revision of those that are new. What is made again may hold fewer trades only where so many (`removed`, nearly
+# always 0) have been taken away.
 _PUT_MADE = """
 INSERT INTO candles (venue, symbol, interval, time, open, high, low, close, volume, quote_volume, taker_buy_volume,
     count, first_trade_id, last_trade_id, revision)
 SELECT venue, symbol, %(interval)s, begins, open, high, low, close, volume, quote_volume, taker_buy_volume,
-    count, first_trade_id, last_trade_id, 1
+    count, first_trade_id, last_trade_id, %(revision)s
 FROM made
 ON CONFLICT (venue, symbol, interval, time) DO UPDATE
 SET open = excluded.open, high = excluded.high, low = excluded.low, close = excluded.close, volume = excluded.volume,
@@ -185,6 +186,11 @@ WITH due AS (
     RETURNING asked.n, made.*
 )
 SELECT n, interval, (extract(epoch FROM time) * 1000000)::bigint, removed FROM due ORDER BY n, end_time - time, time
+"""
+# In: venue, symbol, interval, time. What signal saw does not replace it any more.
+MARK_MADE = """
+UPDATE candles SET revision = 1
+WHERE venue = %s AND symbol = %s AND interval = %s AND time = %s AND revision = 0
 """
 # In: venue, symbol. Out: microseconds, NULL when there is no trade.
 FIRST_TIME = "SELECT (extract(epoch FROM min(time)) * 1000000)::bigint FROM trades WHERE venue = %s AND symbol = %s"

@@ -6,4 +6,4 @@ far each stream is stored, `replay` tries dead letters again.
 
 from __future__ import annotations
 
-__all__ = ["candles", "minutes", "position", "replay", "trade_writer", "trades"]
+__all__ = ["candles", "minutes", "position", "quiet_candles", "replay", "trade_writer", "trades"]

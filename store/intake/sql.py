@@ -36,3 +36,23 @@ SET created = excluded.created, sequence = excluded.sequence, taken_time = exclu
 MOVE_POSITION = (
     "UPDATE progress SET sequence = %s, taken_time = %s WHERE stream = %s AND created = %s AND sequence = %s"
 )
+
+# In: how long a minute may stay open when the venue does not close it. Out: venue, symbol, until when (us) its
+# intervals have ended: by the minutes of the venue that are settled, or else by the clock, and by that only while its
+# trades are of these days: it says nothing of a past that is told again. Of what is traded now signal has closed the
+# minutes before this one, and no more is looked at.
+ENDED = """
+SELECT venue, symbol, (extract(epoch FROM ended) * 1000000)::bigint
+FROM ledger_totals AS names LEFT JOIN candles_closed AS closed USING (venue, symbol)
+CROSS JOIN LATERAL (SELECT greatest(
+    (SELECT least(time + interval '1 minute', (SELECT min(time) FROM minutes
+            WHERE venue = names.venue AND symbol = names.symbol AND state = 'PENDING'))
+        FROM minutes WHERE venue = names.venue AND symbol = names.symbol AND state <> 'PENDING'
+        ORDER BY time DESC LIMIT 1),
+    (SELECT date_bin('1 minute', now() - %(grace)s, timestamptz '1970-01-01 00:00:00+00')
+        WHERE (SELECT time FROM trades WHERE venue = names.venue AND symbol = names.symbol
+            ORDER BY time DESC LIMIT 1) > now() - interval '2 days')
+) AS ended OFFSET 0) AS known
+WHERE names.stored > 0 AND coalesce(closed.time, '-infinity') < ended
+    AND coalesce(closed.time, '-infinity') < date_bin('1 minute', now(), timestamptz '1970-01-01 00:00:00+00')
+"""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import math
+import time
 import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -17,8 +19,8 @@ import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from libsignal import Periods
-from mesh.bus import subjects, wire
-from mesh.bus.connection import CONTROL_STREAM, processed_stream
+from mesh.bus import control, subjects, wire
+from mesh.bus.connection import CANDLE_STREAM, CONTROL_STREAM, processed_stream
 from mesh.service import rpc
 from mesh.service.health import Health
 from mesh.values import epochs
@@ -34,7 +36,7 @@ from tests.fixtures.services import Service
 from tests.fixtures.store import Feeder, ask, feeding, start_store, until_stored
 from tests.fixtures.trades import START_US, columns
 from tests.fixtures.waiting import eventually
-from tickmesh.v1 import signal_pb2, store_pb2, store_pb2_grpc, trade_pb2
+from tickmesh.v1 import control_pb2, signal_pb2, store_pb2, store_pb2_grpc, trade_pb2
 
 DAY_US = INTERVALS_US["1d"]
 MIDNIGHT_US = START_US // DAY_US * DAY_US + DAY_US
@@ -388,6 +390,95 @@ async def test_candles_agree_when_signals_were_there_long_before_the_trades(
     found = await until_candles_agree(database_url, trades=2000)
 
     assert await revisions(database_url) == {0: len(found)}
+
+
+async def test_a_quiet_symbols_last_minute_closes_by_the_venues_own_and_is_what_signal_makes_of_it_later(
+    signals: Signals, store: Service, database_url: str
+) -> None:
+    await signals.feeder.bus.declare(CANDLE_STREAM)
+    trades = spread(1, 300, from_us=MIDNIGHT_US, to_us=MIDNIGHT_US + 100 * 60_000_000)
+    await signals.publish(trades.rows(slice(0, 297)))
+    last = trades.rows(slice(297, 300))
+    minute_us = int(last.time_us[0]) // 60_000_000 * 60_000_000
+    await signals.publish(last)
+    await until_stored(database_url, range(1, 301))
+    async with asking(store) as stub:
+
+        async def newest(begin_us: int) -> trade_pb2.Candle:
+            asked = store_pb2.ListCandlesRequest(symbol="btcusdt", venue="binance", order="desc", limit=1)
+            candle: trade_pb2.Candle
+            [candle] = (await stub.ListCandles(asked)).candles
+            assert candle.time.seconds == begin_us // 10**6
+            return candle
+
+        await eventually(lambda: newest(minute_us - 60_000_000), not_yet=(ValueError,))
+        await publish_minute(signals, last, minute_us)
+        candle = await eventually(lambda: newest(minute_us), what="the last minute closed")
+    whole = await ask(database_url, "SELECT xmin::text, * FROM candles ORDER BY interval, time")
+    later = spread(301, 3, from_us=MIDNIGHT_US + 200 * 60_000_000, to_us=MIDNIGHT_US + 200 * 60_000_000 + 30)
+    await signals.publish(later)
+    await until_candles_agree(database_url, trades=303)
+
+    assert values(candle) == summed(last, 60_000_000)[minute_us // 10**6]
+    assert (candle.revision, candle.closed, math.isnan(candle.sma)) == (0, True, False)
+    after = await ask(database_url, "SELECT xmin::text, * FROM candles ORDER BY interval, time")
+    assert [row for row in after if row in whole] == whole, "signal's candles are the same to the last bit"
+    assert await revisions(database_url) == {0: len(after)}
+
+
+async def test_a_trade_that_comes_after_its_quiet_minute_was_closed_makes_the_candle_again(
+    signals: Signals, store: Service, database_url: str
+) -> None:
+    await signals.feeder.bus.declare(CANDLE_STREAM)
+    trades = spread(1, 300, from_us=MIDNIGHT_US, to_us=MIDNIGHT_US + 100 * 60_000_000)
+    minute_us = int(trades.time_us[-1]) // 60_000_000 * 60_000_000
+    await signals.publish(trades.rows(slice(0, 299)))
+    await until_stored(database_url, range(1, 300))
+    await publish_minute(signals, trades.rows(slice(297, 299)), minute_us)
+    minute = "SELECT count, revision FROM candles WHERE interval = '1m' AND time = to_timestamp(%s)"
+
+    async def counted(*wanted: object) -> bool:
+        return await ask(database_url, minute, minute_us // 10**6) == [wanted]
+
+    await eventually(lambda: counted(2, 0), what="the minute closed")
+    await signals.publish(trades.rows(slice(299, 300)))
+    await eventually(lambda: counted(3, 1), what="the late trade counted")
+    await signals.publish(spread(301, 3, from_us=MIDNIGHT_US + 3 * HOUR_US, to_us=MIDNIGHT_US + 3 * HOUR_US + 30))
+
+    await until_candles_agree(database_url, trades=303)
+    assert await counted(3, 1)
+
+
+async def test_without_the_venues_minute_a_quiet_one_closes_by_the_clock(
+    signals: Signals, store: Service, database_url: str
+) -> None:
+    begin_us = time.time_ns() // 1000 // 60_000_000 * 60_000_000 - 120_000_000
+    await signals.publish(spread(1, 30, from_us=begin_us, to_us=begin_us + 59_000_000))
+
+    async def look() -> list[tuple[object, ...]]:
+        found = await ask(database_url, "SELECT count, revision FROM candles WHERE interval = '1m'")
+        assert found
+        return found
+
+    assert await eventually(look, what="the minute closed", not_yet=(psycopg.Error,)) == [(30, 0)]
+
+
+async def publish_minute(signals: Signals, trades: TradeColumns, minute_us: int) -> None:
+    """Publish the venue's own minute of trades."""
+    candle = control_pb2.VenueCandle(
+        venue=trades.venue,
+        symbol=trades.symbol,
+        open_time_us=minute_us,
+        first_trade_id=int(trades.trade_id[0]),
+        last_trade_id=int(trades.trade_id[-1]),
+        trade_count=len(trades),
+        open_e8=int(trades.price_e8[0]),
+        high_e8=int(trades.price_e8.max()),
+        low_e8=int(trades.price_e8.min()),
+        close_e8=int(trades.price_e8[-1]),
+        volume_e8=sum(trades.quantity_e8.tolist()),
+    )
+    await signals.feeder.bus.js.publish(subjects.candle(trades.venue, trades.symbol), control.encode(candle))
 
 
 async def test_a_killed_store_goes_on_where_it_was(signals: Signals, store: Service, database_url: str) -> None:

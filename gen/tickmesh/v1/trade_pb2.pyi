@@ -174,10 +174,11 @@ Global___TradeBatch: _TypeAlias = TradeBatch  # noqa: Y015
 class Candle(_message.Message):
     """The trades of one time interval, `[time, time + interval)`, in the order of their ids.
 
-    A trade in a later interval closes an interval; the passing of time does not. An interval without trades has no
-    candle. The indicators are the values right after this candle. They are computed over the closed candles of the same
-    interval and defined as in TA-Lib. An indicator is NaN (`null` in JSON) until enough candles have closed, and in a
-    candle that is not closed or not of one of the six stored intervals.
+    A trade in a later interval closes an interval. In the store it is also closed when the venue has closed its last
+    minute, or else by the clock, 30 s after its end. An interval without trades has no candle. The indicators are the
+    values right after this candle. They are computed over the closed candles of the same interval and defined as in
+    TA-Lib. An indicator is NaN (`null` in JSON) until enough candles have closed, and in a candle that is not closed or
+    not of one of the six stored intervals.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
