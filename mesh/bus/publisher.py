@@ -223,6 +223,8 @@ class Publisher:
         self._broken = asyncio.Event()
         self._room = asyncio.Event()
         self._why = ""
+        self.handed_over = 0
+        """How many messages `publish` was given so far."""
         self._acked_s = 0.0
         self._sent_s = 0.0
         self._pause: asyncio.TimerHandle | None = None
@@ -266,13 +268,14 @@ class Publisher:
         item = InFlightMessage(subject, payload, message_id, on_stored)
         predecessor = self._in_flight.tail_id
         self._in_flight.add(item)
+        self.handed_over += 1
         if self._healthy.is_set():
             await self._send(item, predecessor)
 
     async def settle(self) -> None:
-        """Wait until everything handed over is in the stream."""
-        delays = backoff(first_s=_SETTLE_ASK_S, max_s=_PAUSE_S)
-        while self._in_flight:
+        """Wait until everything that has been handed over by now is in the stream."""
+        delays, by_now = backoff(first_s=_SETTLE_ASK_S, max_s=_PAUSE_S), self.handed_over
+        while self.handed_over - len(self._in_flight) < by_now:
             self._room.clear()
             if self._healthy.is_set() and not self._in_flight.last.ack_wanted:
                 await self._ask_for_last(self._in_flight.last.subject)

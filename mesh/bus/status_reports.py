@@ -126,6 +126,7 @@ class StatusBoard:
 
     def __init__(self) -> None:
         self._reports: dict[str, tuple[status_pb2.ServiceReport, float]] = {}
+        self._unread: dict[str, tuple[bytes, float]] = {}  # newer ones
         self._log_throttle = LogThrottle(every_s=10)
         self.own: Callable[[], status_pb2.ServiceReport] | None = None
         """Gives the report of this process's own service, which needs no bus to be known here."""
@@ -133,6 +134,8 @@ class StatusBoard:
     def reports(self) -> dict[str, Received]:
         """Return service -> its newest report, and for how long nothing newer has come."""
         now_s = time.monotonic()
+        while self._unread:
+            self._read(*self._unread.popitem())
         found = {service: Received(report, now_s - at_s) for service, (report, at_s) in self._reports.items()}
         if self.own is not None:
             own = self.own()
@@ -155,7 +158,7 @@ class StatusBoard:
             with contextlib.suppress(NatsError, TimeoutError):
                 subject = subjects.status(service)
                 kept = await asyncio.wait_for(bus.js.get_last_msg(subjects.CONTROL, subject), _READ_WITHIN_S)
-                if service not in self._reports:
+                if service not in self._reports | self._unread:
                     # What was kept may be old: it counts as unreachable until a report comes.
                     self.take(subject, kept.data or b"", age_s=status.UNREACHABLE_AFTER_S + 1)
         try:
@@ -165,7 +168,7 @@ class StatusBoard:
                 await subscription.unsubscribe()
 
     def take(self, subject: str, payload: bytes, *, age_s: float = 0.0) -> None:
-        """Take in a message of `control.status.*`; what is no report is said and ignored.
+        """Take in a message of `control.status.*`, to be read when somebody asks: that of 700 symbols takes 40 ms.
 
         Args:
             subject: which names the service.
@@ -174,17 +177,21 @@ class StatusBoard:
 
         """
         service = subject.removeprefix(subjects.STATUS_ALL.removesuffix("*"))
-        if service not in status.SERVICES:
-            return
+        if service in status.SERVICES:
+            self._unread[service] = payload, time.monotonic() - age_s
+
+    def _read(self, service: str, message: tuple[bytes, float]) -> None:
+        """Read a message; one that is no report is said and ignored."""
+        payload, at_s = message
         try:
             report = control.decode(status_pb2.ServiceReport, payload)
             if report.service != service:
-                raise BadMessage(f"a report of {report.service[:20]!r} on {subject}")
+                raise BadMessage(f"it is a report of {report.service[:20]!r}")
         except BadMessage as exc:
             if self._log_throttle.due(time.monotonic()):
-                log.warning("%s is ignored: %s", subject, exc)
+                log.warning("%s is ignored: %s", subjects.status(service), exc)
             return
-        self._reports[service] = report, time.monotonic() - age_s
+        self._reports[service] = report, at_s
 
 
 class _StatusServicer(status_pb2_grpc.StatusServiceServicer):

@@ -12,8 +12,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from contextlib import AsyncExitStack
+from typing import Any
 
 import numpy as np
 from nats.errors import Error as NatsError
@@ -175,6 +176,7 @@ class Pipeline:
         self._is_live: bool | None = None
         self._taken: Message | None = None
         self._saved: Message | None = None
+        self._saving: asyncio.Task[None] | None = None
         self._unsaved = 0
         self._ahead = False
         self._gathered = GatheredSignals()
@@ -264,6 +266,7 @@ class Pipeline:
         loop = asyncio.get_running_loop()
         next_save_s = loop.time() + _SAVE_EVERY_S
         async with AsyncExitStack() as stack:
+            stack.push_async_callback(self._stop_saving)
             async with stop.interrupts():
                 reader = Reader(
                     self._bus,
@@ -283,9 +286,12 @@ class Pipeline:
                 if (is_live := not messages or not self._replaying) is not self._is_live:
                     self._is_live = is_live
                     self._health.set("stream", is_live)
-                if loop.time() >= next_save_s or self._save_now.is_set():
+                if self._saving is not None and self._saving.done():
+                    self._saving.result()
+                    self._saving = None
+                if self._saving is None and (loop.time() >= next_save_s or self._save_now.is_set()):
                     next_save_s = loop.time() + _SAVE_EVERY_S
-                    await self._save(reader)
+                    self._saving = loop.create_task(await self._begin_save(reader))
                 if self._ahead != (self._unsaved >= READ_AHEAD_AFTER):
                     self._ahead = not self._ahead
                     log.warning(
@@ -294,7 +300,17 @@ class Pipeline:
                         self._unsaved,
                     )
                     return
-            await self._save(reader)
+            if self._saving is not None:
+                await self._saving
+            await (await self._begin_save(reader))
+
+    async def _stop_saving(self) -> None:
+        """End a save that is going on: half of it is none, the last one counts."""
+        if self._saving is not None:
+            self._saving.cancel()
+            await asyncio.wait([self._saving])
+            self._saving = None
+            self._save_now.set()  # somebody may wait for it
 
     async def _take(self, message: Message) -> None:
         self._taken = message
@@ -354,25 +370,45 @@ class Pipeline:
             message_id=f"{first.venue}.{subjects.token(first.symbol)}.{first.first_id}-{last_id}",
         )
 
-    async def _save(self, reader: Reader) -> None:
-        """Save the engine as of the last message taken, and only then acknowledge that.
+    async def _begin_save(self, reader: Reader) -> Coroutine[Any, Any, None]:
+        """Note the engine as of the last message taken; return what saves it, while trades go on.
 
-        An ack says that the message will never be needed again: RAW may forget it when it is full.
+        Only then the message is acknowledged. An ack says that the message will never be needed again: RAW may forget
+        it when it is full.
         """
         await self._publish_gathered()
+        # From here on without a pause: nothing may be taken in between two of these.
         wanted = self._save_now.is_set()
-        if self._taken is not self._saved or wanted:
-            self._save_now.clear()  # first: what is reset from here on may not be in the state that is saved
-            if self._taken is None:  # nothing since the start: the engine stands where it was loaded
+        self._save_now.clear()  # what is reset from here on may not be in the state that is saved
+        entries = self._engine.entries() if self._taken is not self._saved or wanted else None
+        last_ids = self._engine.last_ids if len(self._engine) > self._max_states else {}
+        return self._save(reader, self._taken, entries, last_ids, unsaved=self._unsaved, wanted=wanted)
+
+    async def _save(
+        self,
+        reader: Reader,
+        taken: Message | None,
+        entries: dict[str, bytes] | None,
+        last_ids: Mapping[str, int],
+        *,
+        unsaved: int,
+        wanted: bool,
+    ) -> None:
+        if entries is not None:
+            if taken is None:  # nothing since the start: the engine stands where it was loaded
                 sequence, taken_us = self._after, self._after_us
             else:
-                sequence, taken_us = self._taken.sequence, self._taken.taken_us
+                sequence, taken_us = taken.sequence, taken.taken_us
             try:
                 async with asyncio.timeout(_SETTLE_S):
                     await self.publisher.settle()
                 await self._bus.confirm()
                 await self._snapshots.save(
-                    self._engine, raw_sequence=sequence, raw_taken_us=taken_us, raw_created=self._raw_created
+                    entries,
+                    self._engine.settings,
+                    raw_sequence=sequence,
+                    raw_taken_us=taken_us,
+                    raw_created=self._raw_created,
                 )
             except (NatsError, TimeoutError) as exc:
                 why = str(exc) or type(exc).__name__
@@ -387,21 +423,28 @@ class Pipeline:
                     self._save_now.set()
                 return
             self._health.clear("state")
-            self._saved = self._taken
-            self._unsaved = 0
-            if self._taken is not None and not self._ahead:
-                await reader.ack(self._taken)
-            await self._evict()
+            self._saved = taken
+            self._unsaved -= unsaved
+            if taken is not None and not self._ahead:
+                await reader.ack(taken)
+            await self._evict(last_ids)
         if not self._save_now.is_set():
             self._save_done.set()
 
-    async def _evict(self) -> None:
-        """Take states that nobody follows out of memory, once the bus has them."""
+    async def _evict(self, saved_ids: Mapping[str, int]) -> None:
+        """Take states that nobody follows out of memory, once the bus has them.
+
+        Args:
+            saved_ids: the last trade of each symbol as it was saved.
+
+        """
         followed = self._selection.followed
         if self._save_now.is_set() or followed is None:
             return  # what was reset meanwhile is not saved yet; or nobody knows what is followed
         venue, symbols = followed
-        names = self._engine.idle(venue=venue, followed=symbols, most=self._max_states)
+        known = self._engine.last_ids
+        idle = self._engine.idle(venue=venue, followed=symbols, most=self._max_states)
+        names = [name for name in idle if known[name] == saved_ids.get(name)]
         if not names:
             return
         log.info("%d symbols that nobody follows leave memory, their states stay on the bus", len(names))
@@ -412,6 +455,8 @@ class Pipeline:
             log.warning("old states stay on the bus for now: %s", str(exc) or type(exc).__name__)
 
     async def _restore_evicted(self, venue: str, symbol: str) -> None:
+        if self._saving is not None and self._snapshots.has_evicted(venue, symbol):
+            await asyncio.wait([self._saving])  # it may be putting its entry elsewhere
         while self._snapshots.has_evicted(venue, symbol) and not self._engine.knows(venue, symbol):
             try:
                 async with asyncio.timeout(_SETTLE_S):

@@ -104,11 +104,20 @@ class Snapshots:
         log.info("going on with the state of %d symbols after RAW %d", len(entries), position.raw_sequence)
         return mesh_position.Position(subjects.RAW, created, position.raw_sequence, position.raw_taken_us)
 
-    async def save(self, engine: Engine, *, raw_sequence: int, raw_taken_us: int, raw_created: str) -> None:
-        """Save the engine as it is now; call only when everything up to `raw_sequence` is published.
+    async def save(
+        self,
+        entries: dict[str, bytes],
+        settings: dict[str, float],
+        *,
+        raw_sequence: int,
+        raw_taken_us: int,
+        raw_created: str,
+    ) -> None:
+        """Save an engine; call only when everything up to `raw_sequence` is published.
 
         Args:
-            engine: to save.
+            entries: its state, all of it of one moment.
+            settings: its settings.
             raw_sequence: of the last message of RAW that it includes.
             raw_taken_us: when RAW took that message, µs since 1970 UTC.
             raw_created: when RAW was made, in ISO 8601.
@@ -117,7 +126,6 @@ class Snapshots:
             nats.errors.Error, TimeoutError: the bus is away; the last whole snapshot still counts.
 
         """
-        entries = engine.entries()  # all at once: nothing may be processed between two of them
         pieces: dict[str, list[str]] = {}
         for name, entry in entries.items():
             keys = self._pieces.get(name, [name])
@@ -129,7 +137,7 @@ class Snapshots:
                 pieces[name] = keys
         evicted = {name: entry for name, entry in self._evicted.items() if name not in entries}
         names = sorted(entries)
-        position = SnapshotPosition(raw_sequence, raw_taken_us, raw_created, engine.settings, names, pieces, evicted)
+        position = SnapshotPosition(raw_sequence, raw_taken_us, raw_created, settings, names, pieces, evicted)
         await self._bucket.put(_POSITION, msgspec.json.encode(position))
         self._saved, self._pieces, self._evicted = entries, pieces, evicted
 

@@ -55,7 +55,9 @@ def feed(one: Engine, first_id: int, trades: int) -> None:
 
 
 async def save(snapshots: Snapshots, one: Engine, raw_sequence: int) -> None:
-    await snapshots.save(one, raw_sequence=raw_sequence, raw_taken_us=raw_sequence * 1000, raw_created=MADE)
+    await snapshots.save(
+        one.entries(), one.settings, raw_sequence=raw_sequence, raw_taken_us=raw_sequence * 1000, raw_created=MADE
+    )
 
 
 async def loaded(bus: Bus, **settings: float) -> tuple[int, dict[str, bytes]]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from mesh.bus import wire
+from mesh.bus.reader import Message
 from mesh.service.health import Health
 from signalsvc.engine import Engine, SignalMessage
-from signalsvc.pipeline import GatheredSignals, Pipeline
+from signalsvc.pipeline import GatheredSignals, Pipeline, PublishedIds
 from signalsvc.selection import Selection
 from signalsvc.watchers import Watchers
 from tests.fixtures.trades import columns
@@ -20,8 +22,8 @@ class SlowSnapshots:
         self.saved: list[dict[str, bytes]] = []
         self.may_end = asyncio.Event()
 
-    async def save(self, engine: Engine, **_: object) -> None:
-        self.saved.append(engine.entries())
+    async def save(self, entries: dict[str, bytes], settings: dict[str, float], **_: object) -> None:
+        self.saved.append(entries)
         await self.may_end.wait()
 
 
@@ -38,6 +40,7 @@ class OnlyOne:
 def pipeline(engine: Engine, snapshots: SlowSnapshots) -> Any:
     one: Any = Pipeline(engine, Selection("btcusdt"), Watchers(), Health("bus"))
     one.publisher, one._snapshots, one._bus = Settled(), snapshots, OnlyOne()
+    one._published = PublishedIds({})
     one._after, one._after_us, one._raw_created = 0, 0, "today"
     return one
 
@@ -57,6 +60,28 @@ def test_signals_that_have_no_room_in_one_message_make_the_others_of_their_symbo
     assert not gathered
 
 
+async def save(one: Any) -> None:
+    await (await one._begin_save(None))
+
+
+async def test_trades_go_on_while_the_state_before_them_is_being_saved() -> None:
+    engine, snapshots = Engine(), SlowSnapshots()
+    engine.process(columns(1, 5), raw_sequence=1)
+    before = engine.entries()
+    one = pipeline(engine, snapshots)
+    one._taken, one._unsaved = Message(1, "", b"", "", 0, 0), 1
+
+    saving = asyncio.create_task(save(one))
+    await asyncio.sleep(0)
+    await one._take(Message(2, "trades.raw.binance.btcusdt", wire.encode_trades(columns(6, 1)), "", 0, 0))
+    snapshots.may_end.set()
+    one._ahead = True  # nobody is there to acknowledge to
+    await saving
+
+    assert snapshots.saved == [before]
+    assert (engine.last_ids["binance.btcusdt"], one._saved.sequence, one._unsaved) == (6, 1, 1)
+
+
 async def test_a_session_that_is_reset_while_the_state_is_being_saved_is_kept_by_the_next_save() -> None:
     engine, snapshots = Engine(), SlowSnapshots()
     engine.process(columns(1, 5), raw_sequence=1)
@@ -64,7 +89,7 @@ async def test_a_session_that_is_reset_while_the_state_is_being_saved_is_kept_by
 
     first = asyncio.create_task(one.reset_session("binance", "btcusdt"))
     await asyncio.sleep(0)
-    saving = asyncio.create_task(one._save(None))
+    saving = asyncio.create_task(save(one))
     await asyncio.sleep(0)
     second = asyncio.create_task(one.reset_session("binance", "btcusdt"))
     await asyncio.sleep(0)
@@ -72,7 +97,7 @@ async def test_a_session_that_is_reset_while_the_state_is_being_saved_is_kept_by
     await saving
     await asyncio.sleep(0)
     answered_too_early = second.done()
-    await one._save(None)
+    await save(one)
 
     assert await asyncio.wait_for(asyncio.gather(first, second), 5) == [True, True]
     assert (answered_too_early, len(snapshots.saved)) == (False, 2)
@@ -89,11 +114,11 @@ async def test_a_save_that_fails_is_tried_again_for_whoever_waits_for_it() -> No
     asked = asyncio.create_task(one.reset_session("binance", "btcusdt"))
     await asyncio.sleep(0)
     one._snapshots.save = away
-    await one._save(None)
+    await save(one)
     answered_too_early = asked.done()
     del one._snapshots.save
     snapshots.may_end.set()
-    await one._save(None)
+    await save(one)
 
     assert await asyncio.wait_for(asked, 5)
     assert not answered_too_early
