@@ -41,7 +41,7 @@ def endpoints() -> Iterator[tuple[str, ...]]:
     for path, item in own_paths(token_needed=False).items():
         text = item["get"].get("description") or item["get"]["summary"]
         yield "WS" if path == "/ws" else "GET", f"`{path}`", _sentence(text.removeprefix("WebSocket: "))
-    yield "GET", "`/docs`, `/openapi.json`", "the documentation, for people and for programs"
+    yield "GET", "`/docs`, `/openapi.json`, `/asyncapi.json`", "the documentation, for people and for programs"
 
 
 def parameters() -> Iterator[tuple[str, ...]]:

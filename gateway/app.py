@@ -38,7 +38,7 @@ from gateway.live.fanout import ClientLimits
 from gateway.mesh_status import StatusCollector
 from gateway.resource import JSON, Handler, Resource, read_body, refusal
 from gateway.streams import HEARTBEAT_S, MAX_STREAMS, Streams
-from gateway.transcode import comments, docs, json, openapi
+from gateway.transcode import asyncapi, comments, docs, json, openapi
 from gateway.transcode.rules import NEXT_PAGE_TOKEN, Route, Template, routes
 from gateway.transcode.streams import FORMATS, choose
 from gateway.upstreams import CALL_LIMIT_S, Call, StreamCall, UpstreamError, Upstreams
@@ -90,9 +90,11 @@ def create_app(
         {"signal": signal, "store": store}, flowing=lambda: websockets.flowing, token=tokens.api_token
     )
     found = routes(SERVICES)
+    told = comments.read_comments(comments.shipped_descriptors())
+    messages = asyncapi.document(told, info=manual.WS_INFO, query=manual.websocket_query())
     document = openapi.document(
         found,
-        comments.read_comments(comments.shipped_descriptors()),
+        told,
         info=manual.INFO,
         own_paths=manual.own_paths(token_needed=tokens.api_token is not None),
         own_tags=[manual.TAG],
@@ -117,7 +119,7 @@ def create_app(
             known_here = route.method.containing_service is STATUS_SERVICE
             answer = _transcoded(route, mesh_status.call if known_here else upstreams.call(route))
         answers.setdefault(route.template.text, {})[route.verb] = answer
-    own = _own_answers(websockets, upstreams, mesh_status, document)
+    own = _own_answers(websockets, upstreams, mesh_status, document, messages)
     for path, by_verb in own.items():
         app.router.routes.append(StarletteRoute(path, Resource(path, by_verb)))
     templates = {route.template.text: route.template for route in found}
@@ -196,9 +198,13 @@ def _next_page(request: Request, pairs: list[tuple[str, str]], page_token: str) 
 
 
 def _own_answers(
-    websockets: WebSocketEndpoint, upstreams: Upstreams, mesh_status: StatusCollector, document: openapi.Json
+    websockets: WebSocketEndpoint,
+    upstreams: Upstreams,
+    mesh_status: StatusCollector,
+    document: openapi.Json,
+    messages: openapi.Json,
 ) -> dict[str, dict[str, Handler]]:
-    document_bytes = msgspec.json.encode(document)
+    document_bytes, messages_bytes = msgspec.json.encode(document), msgspec.json.encode(messages)
 
     async def healthz(_: Request) -> Response:
         return Response(b'{"status":"ok"}', media_type=JSON)
@@ -209,6 +215,9 @@ def _own_answers(
 
     async def openapi_json(_: Request) -> Response:
         return Response(document_bytes, media_type=JSON)
+
+    async def asyncapi_json(_: Request) -> Response:
+        return Response(messages_bytes, media_type=JSON)
 
     async def docs_page(request: Request) -> Response:
         base_url = str(request.base_url).rstrip("/")
@@ -221,7 +230,13 @@ def _own_answers(
     async def root(_: Request) -> Response:
         return RedirectResponse("/docs", 307)
 
-    own = {"/healthz": healthz, "/readyz": readyz, "/openapi.json": openapi_json, "/docs": docs_page}
+    own = {
+        "/healthz": healthz,
+        "/readyz": readyz,
+        "/openapi.json": openapi_json,
+        "/asyncapi.json": asyncapi_json,
+        "/docs": docs_page,
+    }
     own |= {"/metrics": metrics, "/": root}
     return {path: {"GET": answer} for path, answer in own.items()}
 

@@ -100,12 +100,20 @@ what is stored of them.
 In the handshake `?channels=trades&symbols=btcusdt,ethusdt&mode=newest&rate=4` does the same as the message; \
 `?channels=` subscribes to nothing yet.
 
+`/asyncapi.json` describes all messages for programs (AsyncAPI 3).
+
 A client may have 16 subscriptions of up to 64 symbols each. It may send 32 messages at once and 4 a second, of at \
 most 4 KiB each."""
 
 TAG = {"name": "Gateway", "description": "Answered by the gateway itself."}
 
 INFO: Json = {"title": "tickmesh", "version": VERSION, "description": DESCRIPTION, "license": {"name": "MIT"}}
+
+
+WS_INFO: Json = INFO | {
+    "title": "tickmesh /ws",
+    "description": "Live trades over one WebSocket, by subscriptions that can prove that nothing is missing.",
+}
 
 
 def own_paths(*, token_needed: bool) -> Json:
@@ -158,6 +166,16 @@ def own_paths(*, token_needed: bool) -> Json:
             "Metrics in the text format of Prometheus.",
             {"200": {"description": "The metrics.", "content": {"text/plain": {"schema": {"type": "string"}}}}},
         ),
+    }
+
+
+def websocket_query() -> Json:
+    """Return the parameters of the handshake that subscribes: name -> schema."""
+    parameters = own_paths(token_needed=False)["/ws"]["get"]["parameters"]
+    return {
+        one["name"]: one["schema"] | {"description": one["description"]}
+        for one in parameters
+        if one["name"] != "events"
     }
 
 

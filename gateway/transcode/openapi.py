@@ -67,7 +67,7 @@ def document(
 
     """
     routes = tuple(routes)
-    schemas = _Schemas(comments)
+    schemas = Schemas(comments)
     paths: Json = {}
     used: dict[str, int] = {}
     for route in routes:
@@ -90,7 +90,7 @@ def document(
 
 
 def _operation(
-    route: Route, operation_id: str, comments: Mapping[str, str], schemas: _Schemas, *, token_needed: bool
+    route: Route, operation_id: str, comments: Mapping[str, str], schemas: Schemas, *, token_needed: bool
 ) -> Json:
     comment = comments.get(route.method.full_name, "")
     operation: Json = {
@@ -132,7 +132,7 @@ def _parameter(parameter: Parameter, comments: Mapping[str, str], *, place: str)
     return made | {"deprecated": True} if parameter.field.GetOptions().deprecated else made
 
 
-def _answer(route: Route, comments: Mapping[str, str], schemas: _Schemas) -> Json:
+def _answer(route: Route, comments: Mapping[str, str], schemas: Schemas) -> Json:
     message = route.method.output_type
     if route.response_body:
         field = find_field(message, route.response_body)
@@ -181,7 +181,7 @@ def _error(description: str) -> Json:
     return {"description": description, "content": {"application/json": {"schema": schema}}}
 
 
-class _Schemas:
+class Schemas:
     """The messages met so far; those of answers have all of their fields, always."""
 
     def __init__(self, comments: Mapping[str, str]) -> None:
@@ -189,6 +189,13 @@ class _Schemas:
         self._comments = comments
 
     def reference(self, message: Descriptor, *, answers: bool) -> Json:
+        """Return where the schema of a message is, which is among `found` from now on.
+
+        Args:
+            message: its type.
+            answers: whether it is sent, not received.
+
+        """
         name = message.full_name.removeprefix(f"{message.file.package}.")
         if name not in self.found:
             schema: Json = {"type": "object", "description": self._comments.get(message.full_name, "")}
@@ -201,6 +208,13 @@ class _Schemas:
         return {"$ref": f"#/components/schemas/{name}"}
 
     def field(self, field: FieldDescriptor, *, answers: bool) -> Json:
+        """Return the schema of a field.
+
+        Args:
+            field: of a message.
+            answers: whether that is sent, not received.
+
+        """
         described = {"description": self._comments[field.full_name]} if field.full_name in self._comments else {}
         if is_map(field):
             return {"type": "object", "additionalProperties": self._one(map_entry(field)["value"], answers)} | described

@@ -13,12 +13,16 @@ import pytest_asyncio
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
+from gateway import manual
 from gateway.live import ring, session
 from gateway.live.fanout import ClientLimits
+from gateway.transcode import asyncapi
+from gateway.transcode import json as transcode
 from tests.fixtures.gateway import Gateway, batch, receive, running_gateway
 from tests.fixtures.waiting import eventually
-from tickmesh.v1 import signal_pb2
+from tickmesh.v1 import live_pb2, signal_pb2
 
+SCHEMAS = asyncapi.document({}, info=manual.WS_INFO, query={})["components"]["schemas"]
 TRADES = {"op": "subscribe", "channel": "trades", "symbols": ["btcusdt"]}
 
 
@@ -28,10 +32,20 @@ async def gateway() -> AsyncIterator[Gateway]:
         yield running
 
 
+def checked(message: dict[str, Any]) -> dict[str, Any]:
+    """Return a message that the gateway sent; it is what live.proto and the AsyncAPI document say."""
+    schema = SCHEMAS[message["type"].title()]
+    assert set(schema["required"]) <= set(message) <= set(schema["properties"])
+    members = {name: value for name, value in message.items() if name not in ("type", "id")}
+    proto = live_pb2.DESCRIPTOR.message_types_by_name[message["type"].title()]
+    transcode.decoder(proto)(transcode.parse(json.dumps(members).encode()), "$")
+    return message
+
+
 async def say(client: ClientConnection, **message: Any) -> dict[str, Any]:
     """Send a request and return its answer."""
     await client.send(json.dumps(message))
-    while (answer := await receive(client))["type"] not in ("subscribed", "unsubscribed", "pong", "error"):
+    while (answer := checked(await receive(client)))["type"] not in ("subscribed", "unsubscribed", "pong", "error"):
         pass
     return answer
 
@@ -41,7 +55,7 @@ async def told(client: ClientConnection, count: int = 1, *, kind: str = "") -> l
     found: list[dict[str, Any]] = []
     async with asyncio.timeout(20):
         while len(found) < count:
-            message = await receive(client)
+            message = checked(await receive(client))
             if message["type"] == kind or (not kind and message["type"] != "heartbeat"):
                 found.append(message)
     return found
@@ -398,6 +412,11 @@ async def test_whoever_talks_too_much_is_let_go(gateway: Gateway) -> None:
                 await receive(client)
     assert caught.value.rcvd is not None
     assert (caught.value.rcvd.code, caught.value.rcvd.reason) == (1008, "more than 4 messages a second")
+
+
+async def test_the_messages_are_described_for_programs(gateway: Gateway) -> None:
+    document = (await gateway.http.get("/asyncapi.json")).json()
+    assert document["asyncapi"] == "3.0.0" and document["channels"]["ws"]["address"] == "/ws"
 
 
 async def test_when_the_last_subscription_ends_nothing_is_kept_any_more(gateway: Gateway) -> None:
