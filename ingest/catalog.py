@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import itertools
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import asdict, fields
 
@@ -96,6 +97,7 @@ class Catalog:
         self._changed = asyncio.Event()
         self._publishing = asyncio.Lock()
         self._looking = asyncio.Lock()
+        self._listed_us = 0  # when the list was received, by the clock
         self._looked_s = float("-inf")  # when the last look that succeeded began
         self._allowance = Allowance(LOOKUPS_AT_ONCE, LOOKUP_EVERY_S)
         self._resting: dict[str, str] = {}
@@ -206,6 +208,8 @@ class Catalog:
             message = control_pb2.Catalog(
                 venue=self._venue, followed=followed, instruments=map(_worded, instruments[:count])
             )
+            if self._listed_us:
+                message.listed_time.FromMicroseconds(self._listed_us)
             payload = control.encode(message)
             if len(payload) <= MAX_CATALOG_BYTES or not count:
                 break
@@ -223,6 +227,7 @@ class Catalog:
                 raise BadMessage(f"{self._venue} lists nothing at all, which is taken for no answer")
             self._looked_s = began_s
             await self._remember()
+            self._listed_us = time.time_ns() // 1000
             if unknown := self._following.learn(instruments):
                 log.error("%s does not trade %s now: nothing will come of it", self._venue, ", ".join(unknown))
             traded = sum(one.status == TRADING for one in instruments)
@@ -275,6 +280,7 @@ class Catalog:
             catalog = await self._published_before()
             if catalog is not None and catalog.venue == self._venue:
                 self._following.remember(map(_read, catalog.instruments))
+                self._listed_us = catalog.listed_time.ToMicroseconds()
             self._remembered = True
 
     async def _published_before(self) -> control_pb2.Catalog | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from mesh.bus import control, subjects
 from mesh.bus.reader import Message
 from mesh.service.errors import NotReady
+from tickmesh.v1 import control_pb2
 
 
 class CatalogView:
@@ -12,6 +13,7 @@ class CatalogView:
 
     Attributes:
         venue: the venue now followed; empty until that is known.
+        catalog: what ingest told last, None until it has.
 
     """
 
@@ -19,6 +21,7 @@ class CatalogView:
         self._symbol = ""
         self._followed: frozenset[str] = frozenset()
         self.venue = ""
+        self.catalog: control_pb2.Catalog | None = None
 
     @property
     def symbol(self) -> str:
@@ -52,5 +55,5 @@ class CatalogView:
         if message.subject == subjects.CONTROL_SYMBOL:
             self._symbol = control.decode_selection(message.payload)
         elif message.subject == subjects.CONTROL_CATALOG:
-            catalog = control.decode_catalog(message.payload)
+            self.catalog = catalog = control.decode_catalog(message.payload)
             self.venue, self._followed = catalog.venue, frozenset(catalog.followed)

@@ -13,6 +13,7 @@ from store.database import Database, fetch_all, fetch_dicts
 from store.queries import candles, sql, trades
 from store.queries.coverage import read_coverage
 from store.queries.fields import read_size, read_symbol, read_venue
+from store.queries.instruments import list_instruments
 from store.queries.trade_by_id import read_next_trades, read_trade
 from tickmesh.v1 import store_pb2, store_pb2_grpc, trade_pb2
 
@@ -87,6 +88,11 @@ class StoreServicer(store_pb2_grpc.StoreServiceServicer):
         response = await read_coverage(self._database, venue, symbol)
         response.followed = self._catalog.follows(venue, symbol)
         return response
+
+    async def ListInstruments(  # noqa: N802
+        self, request: store_pb2.ListInstrumentsRequest, context: Any
+    ) -> store_pb2.ListInstrumentsResponse:
+        return list_instruments(request, self._catalog.catalog, now_us=time.time_ns() // 1000)
 
     async def _list_trades(self, query: trades.TradeQuery, venue: str, symbol: str) -> list[sql.TradeRow]:
         """Return the page's rows and one more when there are more."""

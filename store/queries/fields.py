@@ -52,7 +52,10 @@ def read_times(request: store_pb2.ListTradesRequest | store_pb2.ListCandlesReque
 
 
 def read_size(
-    request: store_pb2.ListTradesRequest | store_pb2.ListNextTradesRequest | store_pb2.ListCandlesRequest,
+    request: store_pb2.ListTradesRequest
+    | store_pb2.ListNextTradesRequest
+    | store_pb2.ListCandlesRequest
+    | store_pb2.ListInstrumentsRequest,
     *,
     default: int,
 ) -> int:
@@ -61,7 +64,7 @@ def read_size(
     `page_size` is the documented name. `limit` means the same and counts where that is 0.
 
     Args:
-        request: to list trades or candles.
+        request: to list something.
         default: where the request names none.
 
     Raises:

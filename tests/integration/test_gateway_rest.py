@@ -62,7 +62,7 @@ async def gateway() -> AsyncIterator[Gateway]:
             '"volume":90000000001.5,"quote_volume":8100000000000000000000.000000015,"taker_buy_volume":0,"count":3,'
             '"first_trade_id":7,"last_trade_id":9,"interval":"5m","revision":0,"rsi":50.5,"atr":0.0,"macd":0.0,'
             '"macd_signal":0.0,"macd_histogram":0.0,"ema":0.0,"sma":null,"average_gain":0.0,"average_loss":0.0,'
-            '"macd_fast":0.0,"macd_slow":0.0,"epoch":0}]',
+            '"macd_fast":0.0,"macd_slow":0.0,"epoch":0,"closed":true}]',
         ),
         (
             "/api/history?limit=2",
@@ -289,6 +289,27 @@ async def test_a_trade_by_its_id_is_the_trade_itself_and_an_unknown_one_says_why
     assert (unknown.status_code, unknown.json()["message"]) == (404, "trade 251 was never received")
     text = (await gateway.http.get("/metrics")).text
     assert 'path="/api/trades/{symbol}/{trade_id}",status="404"' in text, "a label per path would never end"
+
+
+async def test_what_the_venue_lists_is_searched_and_has_decimal_sizes_and_its_age(gateway: Gateway) -> None:
+    found = (await gateway.http.get("/api/instruments", params={"q": "BTC/usdt", "limit": 5})).json()
+    assert found == {
+        "instruments": [
+            {
+                "symbol": "btcusdt",
+                "base_asset": "BTC",
+                "quote_asset": "USDT",
+                "tick_size": 0.01,
+                "step_size": 0.00001,
+                "status": "TRADING",
+            }
+        ],
+        "next_page_token": "",
+        "venue": "sim",
+        "listed_time": "2023-11-14T22:13:20Z",
+        "stale": True,
+    }
+    assert (gateway.store.asked.q, gateway.store.asked.limit) == ("BTC/usdt", 5)
 
 
 async def test_the_trades_after_an_id_are_a_page_with_rising_ids(gateway: Gateway) -> None:

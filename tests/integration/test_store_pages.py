@@ -161,6 +161,32 @@ async def test_what_a_request_leaves_out_is_what_everybody_looks_at(
         assert await eventually(look, not_yet=(grpc.aio.AioRpcError,))
 
 
+async def test_what_the_venue_lists_is_served_from_the_bus_without_any_trade(feeder: Feeder, store: Service) -> None:
+    catalog = control_pb2.Catalog(venue="sim", listed_time=Timestamp(seconds=1_700_000_000))
+    for base in ("BTC", "ETH", "SOL"):
+        catalog.instruments.add(
+            symbol=f"{base}USDT".lower(), base_asset=base, quote_asset="USDT", tick_size_e8=10**6, step_size_e8=1000
+        )
+    async with asking(store) as stub:
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await stub.ListInstruments(store_pb2.ListInstrumentsRequest())
+        await feeder.bus.js.publish(subjects.CONTROL_CATALOG, control.encode(catalog))
+
+        async def page(**fields: Any) -> Any:
+            return await stub.ListInstruments(store_pb2.ListInstrumentsRequest(**fields))
+
+        first = await eventually(lambda: page(q="usdt", page_size=2), not_yet=(grpc.aio.AioRpcError,))
+        second = await page(q="usdt", page_token=first.next_page_token)
+
+    assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+    assert [instrument.symbol for each in (first, second) for instrument in each.instruments] == [
+        *("btcusdt", "ethusdt", "solusdt")
+    ]
+    assert first.instruments[0].tick_size_e8 == 10**6
+    assert (first.venue, first.listed_time.seconds, first.stale) == ("sim", 1_700_000_000, True)
+    assert second.next_page_token == ""
+
+
 async def test_before_anybody_told_the_venue_is_that_of_the_newest_trade(
     feeder: Feeder, store: Service, database_url: str
 ) -> None:

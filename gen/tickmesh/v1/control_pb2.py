@@ -22,34 +22,35 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from tickmesh.v1 import trade_pb2 as tickmesh_dot_v1_dot_trade__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19tickmesh/v1/control.proto\x12\x0btickmesh.v1\x1a\x17tickmesh/v1/trade.proto\"!\n\x0fSymbolSelection\x12\x0e\n\x06symbol\x18\x01 \x01(\t\"X\n\x07\x43\x61talog\x12\r\n\x05venue\x18\x01 \x01(\t\x12\x10\n\x08\x66ollowed\x18\x02 \x03(\t\x12,\n\x0binstruments\x18\x03 \x03(\x0b\x32\x17.tickmesh.v1.Instrument\"\x81\x01\n\nInstrument\x12\x0e\n\x06symbol\x18\x01 \x01(\t\x12\x12\n\nbase_asset\x18\x02 \x01(\t\x12\x13\n\x0bquote_asset\x18\x03 \x01(\t\x12\x14\n\x0ctick_size_e8\x18\x04 \x01(\x03\x12\x14\n\x0cstep_size_e8\x18\x05 \x01(\x03\x12\x0e\n\x06status\x18\x06 \x01(\t\"/\n\x0cSymbolLookup\x12\x0e\n\x06symbol\x18\x01 \x01(\t\x12\x0f\n\x07request\x18\x02 \x01(\x03\"2\n\x0eSymbolLookedUp\x12\x0f\n\x07request\x18\x01 \x01(\x03\x12\x0f\n\x07problem\x18\x02 \x01(\t\"]\n\rRepairRequest\x12\r\n\x05venue\x18\x01 \x01(\t\x12\x0e\n\x06symbol\x18\x02 \x01(\t\x12\x16\n\x0e\x66irst_trade_id\x18\x03 \x01(\x03\x12\x15\n\rlast_trade_id\x18\x04 \x01(\x03\"\xdc\x01\n\x0cRepairResult\x12\r\n\x05venue\x18\x01 \x01(\t\x12\x0e\n\x06symbol\x18\x02 \x01(\t\x12\x16\n\x0e\x66irst_trade_id\x18\x03 \x01(\x03\x12\x15\n\rlast_trade_id\x18\x04 \x01(\x03\x12\r\n\x05\x66ound\x18\x05 \x01(\x03\x12\x14\n\x0craw_sequence\x18\x06 \x01(\x03\x12$\n\x06\x61\x62sent\x18\x07 \x03(\x0b\x32\x14.tickmesh.v1.IdRange\x12\x0f\n\x07problem\x18\x08 \x01(\t\x12\"\n\x04lost\x18\t \x03(\x0b\x32\x14.tickmesh.v1.IdRange\"5\n\x05\x45poch\x12\r\n\x05venue\x18\x01 \x01(\t\x12\x0e\n\x06symbol\x18\x02 \x01(\t\x12\r\n\x05\x65poch\x18\x03 \x01(\x05\"\x1d\n\nEpochsTold\x12\x0f\n\x07symbols\x18\x01 \x01(\x05\"\xf5\x01\n\x0bVenueCandle\x12\r\n\x05venue\x18\x01 \x01(\t\x12\x0e\n\x06symbol\x18\x02 \x01(\t\x12\x14\n\x0copen_time_us\x18\x03 \x01(\x03\x12\x16\n\x0e\x66irst_trade_id\x18\x04 \x01(\x03\x12\x15\n\rlast_trade_id\x18\x05 \x01(\x03\x12\x13\n\x0btrade_count\x18\x06 \x01(\x03\x12\x0f\n\x07open_e8\x18\x07 \x01(\x03\x12\x0f\n\x07high_e8\x18\x08 \x01(\x03\x12\x0e\n\x06low_e8\x18\t \x01(\x03\x12\x10\n\x08\x63lose_e8\x18\n \x01(\x03\x12\x11\n\tvolume_e8\x18\x0b \x01(\x03\x12\x16\n\x0evolume_decimal\x18\x0c \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19tickmesh/v1/control.proto\x12\x0btickmesh.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17tickmesh/v1/trade.proto\"!\n\x0fSymbolSelection\x12\x0e\n\x06symbol\x18\x01 \x01(\t\"\x89\x01\n\x07\x43\x61talog\x12\r\n\x05venue\x18\x01 \x01(\t\x12\x10\n\x08\x66ollowed\x18\x02 \x03(\t\x12,\n\x0binstruments\x18\x03 \x03(\x0b\x32\x17.tickmesh.v1.Instrument\x12/\n\x0blisted_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x81\x01\n\nInstrument\x12\x0e\n\x06symbol\x18\x01 \x01(\t\x12\x12\n\nbase_asset\x18\x02 \x01(\t\x12\x13\n\x0bquote_asset\x18\x03 \x01(\t\x12\x14\n\x0ctick_size_e8\x18\x04 \x01(\x03\x12\x14\n\x0cstep_size_e8\x18\x05 \x01(\x03\x12\x0e\n\x06status\x18\x06 \x01(\t\"/\n\x0cSymbolLookup\x12\x0e\n\x06symbol\x18\x01 \x01(\t\x12\x0f\n\x07request\x18\x02 \x01(\x03\"2\n\x0eSymbolLookedUp\x12\x0f\n\x07request\x18\x01 \x01(\x03\x12\x0f\n\x07problem\x18\x02 \x01(\t\"]\n\rRepairRequest\x12\r\n\x05venue\x18\x01 \x01(\t\x12\x0e\n\x06symbol\x18\x02 \x01(\t\x12\x16\n\x0e\x66irst_trade_id\x18\x03 \x01(\x03\x12\x15\n\rlast_trade_id\x18\x04 \x01(\x03\"\xdc\x01\n\x0cRepairResult\x12\r\n\x05venue\x18\x01 \x01(\t\x12\x0e\n\x06symbol\x18\x02 \x01(\t\x12\x16\n\x0e\x66irst_trade_id\x18\x03 \x01(\x03\x12\x15\n\rlast_trade_id\x18\x04 \x01(\x03\x12\r\n\x05\x66ound\x18\x05 \x01(\x03\x12\x14\n\x0craw_sequence\x18\x06 \x01(\x03\x12$\n\x06\x61\x62sent\x18\x07 \x03(\x0b\x32\x14.tickmesh.v1.IdRange\x12\x0f\n\x07problem\x18\x08 \x01(\t\x12\"\n\x04lost\x18\t \x03(\x0b\x32\x14.tickmesh.v1.IdRange\"5\n\x05\x45poch\x12\r\n\x05venue\x18\x01 \x01(\t\x12\x0e\n\x06symbol\x18\x02 \x01(\t\x12\r\n\x05\x65poch\x18\x03 \x01(\x05\"\x1d\n\nEpochsTold\x12\x0f\n\x07symbols\x18\x01 \x01(\x05\"\xf5\x01\n\x0bVenueCandle\x12\r\n\x05venue\x18\x01 \x01(\t\x12\x0e\n\x06symbol\x18\x02 \x01(\t\x12\x14\n\x0copen_time_us\x18\x03 \x01(\x03\x12\x16\n\x0e\x66irst_trade_id\x18\x04 \x01(\x03\x12\x15\n\rlast_trade_id\x18\x05 \x01(\x03\x12\x13\n\x0btrade_count\x18\x06 \x01(\x03\x12\x0f\n\x07open_e8\x18\x07 \x01(\x03\x12\x0f\n\x07high_e8\x18\x08 \x01(\x03\x12\x0e\n\x06low_e8\x18\t \x01(\x03\x12\x10\n\x08\x63lose_e8\x18\n \x01(\x03\x12\x11\n\tvolume_e8\x18\x0b \x01(\x03\x12\x16\n\x0evolume_decimal\x18\x0c \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tickmesh.v1.control_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_SYMBOLSELECTION']._serialized_start=67
-  _globals['_SYMBOLSELECTION']._serialized_end=100
-  _globals['_CATALOG']._serialized_start=102
-  _globals['_CATALOG']._serialized_end=190
-  _globals['_INSTRUMENT']._serialized_start=193
-  _globals['_INSTRUMENT']._serialized_end=322
-  _globals['_SYMBOLLOOKUP']._serialized_start=324
-  _globals['_SYMBOLLOOKUP']._serialized_end=371
-  _globals['_SYMBOLLOOKEDUP']._serialized_start=373
-  _globals['_SYMBOLLOOKEDUP']._serialized_end=423
-  _globals['_REPAIRREQUEST']._serialized_start=425
-  _globals['_REPAIRREQUEST']._serialized_end=518
-  _globals['_REPAIRRESULT']._serialized_start=521
-  _globals['_REPAIRRESULT']._serialized_end=741
-  _globals['_EPOCH']._serialized_start=743
-  _globals['_EPOCH']._serialized_end=796
-  _globals['_EPOCHSTOLD']._serialized_start=798
-  _globals['_EPOCHSTOLD']._serialized_end=827
-  _globals['_VENUECANDLE']._serialized_start=830
-  _globals['_VENUECANDLE']._serialized_end=1075
+  _globals['_SYMBOLSELECTION']._serialized_start=100
+  _globals['_SYMBOLSELECTION']._serialized_end=133
+  _globals['_CATALOG']._serialized_start=136
+  _globals['_CATALOG']._serialized_end=273
+  _globals['_INSTRUMENT']._serialized_start=276
+  _globals['_INSTRUMENT']._serialized_end=405
+  _globals['_SYMBOLLOOKUP']._serialized_start=407
+  _globals['_SYMBOLLOOKUP']._serialized_end=454
+  _globals['_SYMBOLLOOKEDUP']._serialized_start=456
+  _globals['_SYMBOLLOOKEDUP']._serialized_end=506
+  _globals['_REPAIRREQUEST']._serialized_start=508
+  _globals['_REPAIRREQUEST']._serialized_end=601
+  _globals['_REPAIRRESULT']._serialized_start=604
+  _globals['_REPAIRRESULT']._serialized_end=824
+  _globals['_EPOCH']._serialized_start=826
+  _globals['_EPOCH']._serialized_end=879
+  _globals['_EPOCHSTOLD']._serialized_start=881
+  _globals['_EPOCHSTOLD']._serialized_end=910
+  _globals['_VENUECANDLE']._serialized_start=913
+  _globals['_VENUECANDLE']._serialized_end=1158
 # @@protoc_insertion_point(module_scope)

@@ -10,6 +10,7 @@ CONTROL keeps the last message of each subject for services that start later.
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from tickmesh.v1 import trade_pb2 as _trade_pb2
 import builtins as _builtins
@@ -61,6 +62,7 @@ class Catalog(_message.Message):
     VENUE_FIELD_NUMBER: _builtins.int
     FOLLOWED_FIELD_NUMBER: _builtins.int
     INSTRUMENTS_FIELD_NUMBER: _builtins.int
+    LISTED_TIME_FIELD_NUMBER: _builtins.int
     venue: _builtins.str
     """The venue."""
     @_builtins.property
@@ -71,16 +73,21 @@ class Catalog(_message.Message):
     def instruments(self) -> _containers.RepeatedCompositeFieldContainer[Global___Instrument]:
         """The symbols that the venue lists, whether they are traded now or not. Empty until the venue has sent its list."""
 
+    @_builtins.property
+    def listed_time(self) -> _timestamp_pb2.Timestamp:
+        """When ingest received the list. Not set while the venue has not sent one."""
+
     def __init__(
         self,
         *,
         venue: _builtins.str = ...,
         followed: _abc.Iterable[_builtins.str] | None = ...,
         instruments: _abc.Iterable[Global___Instrument] | None = ...,
+        listed_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["listed_time", b"listed_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["followed", b"followed", "instruments", b"instruments", "venue", b"venue"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["followed", b"followed", "instruments", b"instruments", "listed_time", b"listed_time", "venue", b"venue"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -110,7 +117,7 @@ class Instrument(_message.Message):
     """The smallest step of the quantity."""
     status: _builtins.str
     """The venue's trading status: `TRADING`, or the reason why nothing is traded now: `BREAK`, `HALT`, `END_OF_DAY`.
-    `UNLISTED` means that the venue listed the symbol before and does not list it now. Empty means TRADING.
+    `UNLISTED` means that the venue listed the symbol before and does not list it now. Empty on the bus means TRADING.
     """
     def __init__(
         self,

@@ -9,6 +9,7 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from tickmesh.v1 import control_pb2 as _control_pb2
 from tickmesh.v1 import trade_pb2 as _trade_pb2
 import builtins as _builtins
 import sys
@@ -404,6 +405,96 @@ class ListCandlesResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListCandlesResponse: _TypeAlias = ListCandlesResponse  # noqa: Y015
+
+@_typing.final
+class ListInstrumentsRequest(_message.Message):
+    """Which instruments to list."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    Q_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
+    q: _builtins.str
+    """Words to search for, in upper or lower case: `btc`, `btc usdt` or `BTC/USDT`. An instrument is listed when each word
+    is part of its symbol, its base asset or its quote asset. Empty lists everything. At most 100 characters.
+    """
+    page_size: _builtins.int
+    """The maximum number of instruments in the page, 1 to 1000. 0 means 100; a larger number means 1000. The name `limit`
+    is accepted, too.
+    """
+    page_token: _builtins.str
+    """Where to continue: the `next_page_token` of the previous page, with the same `q`."""
+    @_builtins.property
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
+    def limit(self) -> _builtins.int:
+        """Another name of `page_size`; used where that is 0."""
+
+    @limit.setter
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
+    def limit(self, value: _builtins.int) -> None:
+        """Another name of `page_size`; used where that is 0."""
+
+    def __init__(
+        self,
+        *,
+        q: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+        limit: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["limit", b"limit", "page_size", b"page_size", "page_token", b"page_token", "q", b"q"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListInstrumentsRequest: _TypeAlias = ListInstrumentsRequest  # noqa: Y015
+
+@_typing.final
+class ListInstrumentsResponse(_message.Message):
+    """A page of instruments."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INSTRUMENTS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    VENUE_FIELD_NUMBER: _builtins.int
+    LISTED_TIME_FIELD_NUMBER: _builtins.int
+    STALE_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """The `page_token` of the next page. Empty on the last page."""
+    venue: _builtins.str
+    """The venue that is followed now, whose instruments they are."""
+    stale: _builtins.bool
+    """Whether the list is older than two hours, because the venue or ingest is away."""
+    @_builtins.property
+    def instruments(self) -> _containers.RepeatedCompositeFieldContainer[_control_pb2.Instrument]:
+        """The instruments: first those whose symbol or base asset is what was searched for, then those whose symbol begins
+        with it, then the others, each in the order of the symbols.
+        """
+
+    @_builtins.property
+    def listed_time(self) -> _timestamp_pb2.Timestamp:
+        """When ingest received the list from the venue."""
+
+    def __init__(
+        self,
+        *,
+        instruments: _abc.Iterable[_control_pb2.Instrument] | None = ...,
+        next_page_token: _builtins.str = ...,
+        venue: _builtins.str = ...,
+        listed_time: _timestamp_pb2.Timestamp | None = ...,
+        stale: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["listed_time", b"listed_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["instruments", b"instruments", "listed_time", b"listed_time", "next_page_token", b"next_page_token", "stale", b"stale", "venue", b"venue"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListInstrumentsResponse: _TypeAlias = ListInstrumentsResponse  # noqa: Y015
 
 @_typing.final
 class GetCoverageRequest(_message.Message):

@@ -63,6 +63,11 @@ class StoreServiceStub:
                 request_serializer=tickmesh_dot_v1_dot_store__pb2.GetCoverageRequest.SerializeToString,
                 response_deserializer=tickmesh_dot_v1_dot_store__pb2.GetCoverageResponse.FromString,
                 _registered_method=True)
+        self.ListInstruments = channel.unary_unary(
+                '/tickmesh.v1.StoreService/ListInstruments',
+                request_serializer=tickmesh_dot_v1_dot_store__pb2.ListInstrumentsRequest.SerializeToString,
+                response_deserializer=tickmesh_dot_v1_dot_store__pb2.ListInstrumentsResponse.FromString,
+                _registered_method=True)
 
 
 class StoreServiceServicer:
@@ -130,6 +135,16 @@ class StoreServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListInstruments(self, request, context):
+        """What the venue lists, to choose a symbol from, in pages (AIP-158).
+
+        Ingest reads the venue's list every hour. While the venue is away, the last list is served, and `listed_time` says
+        how old it is. The error is UNAVAILABLE until a first list is known.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_StoreServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -157,6 +172,11 @@ def add_StoreServiceServicer_to_server(servicer, server):
                     servicer.GetCoverage,
                     request_deserializer=tickmesh_dot_v1_dot_store__pb2.GetCoverageRequest.FromString,
                     response_serializer=tickmesh_dot_v1_dot_store__pb2.GetCoverageResponse.SerializeToString,
+            ),
+            'ListInstruments': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListInstruments,
+                    request_deserializer=tickmesh_dot_v1_dot_store__pb2.ListInstrumentsRequest.FromString,
+                    response_serializer=tickmesh_dot_v1_dot_store__pb2.ListInstrumentsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -298,6 +318,33 @@ class StoreService:
             '/tickmesh.v1.StoreService/GetCoverage',
             tickmesh_dot_v1_dot_store__pb2.GetCoverageRequest.SerializeToString,
             tickmesh_dot_v1_dot_store__pb2.GetCoverageResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListInstruments(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tickmesh.v1.StoreService/ListInstruments',
+            tickmesh_dot_v1_dot_store__pb2.ListInstrumentsRequest.SerializeToString,
+            tickmesh_dot_v1_dot_store__pb2.ListInstrumentsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -75,6 +75,12 @@ class StoreServiceStub:
     The venue's trade ids rise by one. So every id between the first and the last stored one is either stored or part
     of a hole. A symbol without any stored trade has empty lists.
     """
+    ListInstruments: _grpc.UnaryUnaryMultiCallable[_store_pb2.ListInstrumentsRequest, _store_pb2.ListInstrumentsResponse]
+    """What the venue lists, to choose a symbol from, in pages (AIP-158).
+
+    Ingest reads the venue's list every hour. While the venue is away, the last list is served, and `listed_time` says
+    how old it is. The error is UNAVAILABLE until a first list is known.
+    """
 
 @_typing.type_check_only
 class StoreServiceAsyncStub(StoreServiceStub):
@@ -122,6 +128,12 @@ class StoreServiceAsyncStub(StoreServiceStub):
 
     The venue's trade ids rise by one. So every id between the first and the last stored one is either stored or part
     of a hole. A symbol without any stored trade has empty lists.
+    """
+    ListInstruments: _aio.UnaryUnaryMultiCallable[_store_pb2.ListInstrumentsRequest, _store_pb2.ListInstrumentsResponse]  # type: ignore[assignment]
+    """What the venue lists, to choose a symbol from, in pages (AIP-158).
+
+    Ingest reads the venue's list every hour. While the venue is away, the last list is served, and `listed_time` says
+    how old it is. The error is UNAVAILABLE until a first list is known.
     """
 
 class StoreServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -197,6 +209,18 @@ class StoreServiceServicer(metaclass=_abc_1.ABCMeta):
 
         The venue's trade ids rise by one. So every id between the first and the last stored one is either stored or part
         of a hole. A symbol without any stored trade has empty lists.
+        """
+
+    @_abc_1.abstractmethod
+    def ListInstruments(
+        self,
+        request: _store_pb2.ListInstrumentsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_store_pb2.ListInstrumentsResponse, _abc.Awaitable[_store_pb2.ListInstrumentsResponse]]:
+        """What the venue lists, to choose a symbol from, in pages (AIP-158).
+
+        Ingest reads the venue's list every hour. While the venue is away, the last list is served, and `listed_time` says
+        how old it is. The error is UNAVAILABLE until a first list is known.
         """
 
 def add_StoreServiceServicer_to_server(servicer: StoreServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any, cast
 
+from google.protobuf.timestamp_pb2 import Timestamp
 from nats.js.api import RawStreamMsg
 
 from ingest.catalog import LOOKUP_EVERY_S, LOOKUPS_AT_ONCE, MAX_CATALOG_BYTES, Allowance, Catalog
@@ -73,10 +74,30 @@ class QuickRest:
         return [Instrument("btcusdt", "BTC", "USDT", 1, 2)]
 
 
+async def test_while_the_venue_is_away_its_last_list_is_told_with_the_time_when_it_came() -> None:
+    before = control_pb2.Catalog(venue="binance", listed_time=Timestamp(seconds=1_700_000_000, nanos=5000))
+    before.instruments.add(symbol="btcusdt", base_asset="BTC", quote_asset="USDT", tick_size_e8=1, step_size_e8=2)
+    bus = SlowBus(before)
+    catalog = Catalog("binance", following_of("btcusdt"), NOTHING, cast("Any", bus), on_change=lambda: None)
+    assert not control.decode(control_pb2.Catalog, catalog.payload()).HasField("listed_time")
+    bus.may_answer.set()
+    publishing = asyncio.create_task(catalog.keep_publishing())
+
+    def told_now() -> control_pb2.Catalog:
+        told = control.decode(control_pb2.Catalog, catalog.payload())
+        assert told.instruments
+        return told
+
+    told_then = await eventually(told_now)
+    publishing.cancel()
+    assert (told_then.listed_time, list(told_then.instruments)) == (before.listed_time, list(before.instruments))
+
+
 async def test_what_was_listed_before_the_start_is_known_even_where_the_venue_answers_sooner_than_the_bus() -> None:
     before = [control_pb2.Instrument(symbol=name, tick_size_e8=1, step_size_e8=1) for name in ("btcusdt", "ethusdt")]
+    long_ago = Timestamp(seconds=1_700_000_000)
     bus, rest, following = (
-        SlowBus(control_pb2.Catalog(venue="binance", instruments=before)),
+        SlowBus(control_pb2.Catalog(venue="binance", instruments=before, listed_time=long_ago)),
         QuickRest(),
         following_of(),
     )
@@ -88,5 +109,7 @@ async def test_what_was_listed_before_the_start_is_known_even_where_the_venue_an
     bus.may_answer.set()
     await eventually(lambda: following.resting)
     learning.cancel()
+    listed = control.decode(control_pb2.Catalog, catalog.payload()).listed_time
+    assert listed.seconds > long_ago.seconds, "the list that the venue sent now is told as such"
     assert following.symbols == ("ethusdt",)
     assert following.resting == {"ethusdt": "UNLISTED"}
