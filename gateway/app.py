@@ -113,7 +113,9 @@ def create_app(
     app.state.streams = streams = Streams(max_streams=max_streams, heartbeat_s=heartbeat_s)
     answers: dict[str, dict[str, Handler]] = {}
     for route in found:
-        if route.streams:
+        if route.gives_bytes:
+            answer = _bytes(route, upstreams.stream(route), streams)
+        elif route.streams:
             answer = _streamed(route, upstreams.stream(route), streams)
         else:
             known_here = route.method.containing_service is STATUS_SERVICE
@@ -165,6 +167,20 @@ def _streamed(route: Route, call: StreamCall, streams: Streams) -> Handler:
             return Response(media_type=written.media_type)
         try:
             return await streams.answer(lambda: call(message, options), route.encode, written)
+        except UpstreamError as exc:
+            return Response(exc.body, exc.status, exc.headers, media_type=JSON)
+
+    return answer
+
+
+def _bytes(route: Route, call: StreamCall, streams: Streams) -> Handler:
+    async def answer(request: Request) -> Response:
+        if request.scope["http_version"] == "1.0":
+            problem = "HTTP/1.0 has no chunks, so that half of an answer would look whole, expected HTTP/1.1"
+            raise HttpError(426, f"{problem} (nginx: proxy_http_version 1.1)", headers={"Upgrade": "HTTP/1.1"})
+        message, options = await _rpc_request(route, request, _query(request)), _call_options(request)
+        try:
+            return await streams.answer_bytes(lambda: call(message, options), request.receive)
         except UpstreamError as exc:
             return Response(exc.body, exc.status, exc.headers, media_type=JSON)
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from google.protobuf.message import Message
 from prometheus_client import Gauge
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
@@ -58,14 +59,7 @@ class Streams:
             UpstreamError: the RPC failed before its first message.
 
         """
-        if self.stopping.is_set():
-            raise HttpError(503, "the gateway is stopping")
-        if len(self._open) >= self._max_streams:
-            message = f"{len(self._open)} streams are open, and no more are taken"
-            raise HttpError(429, message, headers={"Retry-After": "1"})
-        stream = begin()
-        self._open.add(stream)
-        OPEN.set(len(self._open))
+        stream = self._begin(begin)
         reading = asyncio.create_task(stream.read())
         try:
             await asyncio.wait([reading], timeout=FIRST_MESSAGE_S)
@@ -76,6 +70,43 @@ class Streams:
             self.leave(stream)
             raise
         return StreamAnswer(self, stream, reading, encode, written)
+
+    async def answer_bytes(self, begin: Callable[[], UpstreamStream], receive: Receive) -> BytesAnswer:
+        """Begin an RPC that gives `google.api.HttpBody`, and return its answer, which has to be sent.
+
+        Args:
+            begin: calls the RPC.
+            receive: tells when the client is gone.
+
+        Raises:
+            HttpError: 429 too many streams are open, 503 the gateway stops.
+            UpstreamError: the RPC failed before its first message.
+            ClientDisconnect: the client is gone.
+
+        """
+        stream = self._begin(begin)
+        reading, gone = asyncio.create_task(stream.read()), asyncio.create_task(_disconnected(receive))
+        try:
+            await asyncio.wait([reading, gone], return_when=asyncio.FIRST_COMPLETED)
+            if not reading.done():
+                raise ClientDisconnect
+            return BytesAnswer(self, stream, reading.result(), gone)
+        except BaseException:
+            reading.cancel()
+            gone.cancel()
+            self.leave(stream)
+            raise
+
+    def _begin(self, begin: Callable[[], UpstreamStream]) -> UpstreamStream:
+        if self.stopping.is_set():
+            raise HttpError(503, "the gateway is stopping")
+        if len(self._open) >= self._max_streams:
+            message = f"{len(self._open)} streams are open, and no more are taken"
+            raise HttpError(429, message, headers={"Retry-After": "1"})
+        stream = begin()
+        self._open.add(stream)
+        OPEN.set(len(self._open))
+        return stream
 
     def leave(self, stream: UpstreamStream) -> None:
         """Cancel an RPC, if it goes on, and count it out."""
@@ -152,6 +183,51 @@ class StreamAnswer(Response):
                 return refusal_body(500, f"{phrase(500)}: a mistake of the gateway's own; its log says more")
             self._reading = asyncio.create_task(self._stream.read())
             await _send(send, frame)
+
+
+class BytesAnswer(Response):
+    """The answer of a stream of bytes, whose first message has been read.
+
+    One that breaks off never looks like a whole one: the final chunk of the transfer is missing.
+    """
+
+    def __init__(
+        self, streams: Streams, stream: UpstreamStream, first: Message | None, gone: asyncio.Task[None]
+    ) -> None:
+        media_type = getattr(first, "content_type", "") or "application/octet-stream"
+        super().__init__(headers={"Content-Type": media_type, "X-Accel-Buffering": "no"})  # nginx would gather
+        del self.headers["content-length"]
+        self._streams = streams
+        self._stream = stream
+        self._first = first
+        self._gone = gone
+
+    async def __call__(self, scope: Scope, _: Receive, send: Send) -> None:
+        """Send it; returns when the RPC has ended, the client is gone, or the gateway stops."""
+        sending = asyncio.create_task(self._send_pieces(scope, send))
+        stopping = asyncio.create_task(self._streams.stopping.wait())
+        try:
+            await asyncio.wait([sending, self._gone, stopping], return_when=asyncio.FIRST_COMPLETED)
+            if not self._gone.done() and not (sending.done() and sending.result()):
+                scope["extensions"][ABORT]()
+        finally:
+            for task in (sending, stopping, self._gone):
+                task.cancel()
+            self._streams.leave(self._stream)
+
+    async def _send_pieces(self, scope: Scope, send: Send) -> bool:
+        """Return whether the answer is whole."""
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        message = None if scope["method"] == "HEAD" else self._first
+        while message is not None:
+            await _send(send, getattr(message, "data"))  # noqa: B009 - of an HttpBody, which a Message is not known to be
+            try:
+                message = await self._stream.read()
+            except UpstreamError as exc:
+                log.warning("%s broke off: %s", scope["path"], exc.body.decode())
+                return False
+        await _send(send, b"", more=False)
+        return True
 
 
 async def _send(send: Send, body: bytes, *, more: bool = True) -> None:

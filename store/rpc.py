@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import time
+from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
+
+from google.api import httpbody_pb2
 
 from mesh.service.errors import NotReady
 from mesh.service.status import timestamp
 from mesh.values import epochs
 from store.catalog_view import CatalogView
 from store.database import Database, fetch_all, fetch_dicts
+from store.export import query as export_query
+from store.export.jobs import ExportJobs
 from store.queries import candles, sql, trades
 from store.queries.coverage import read_coverage
 from store.queries.fields import read_size, read_symbol, read_venue
@@ -24,12 +30,14 @@ class StoreServicer(store_pb2_grpc.StoreServiceServicer):
     Args:
         database: the store's.
         catalog: fills in the symbol and the venue that a request leaves empty.
+        exports: reads what is exported.
 
     """
 
-    def __init__(self, database: Database, catalog: CatalogView) -> None:
+    def __init__(self, database: Database, catalog: CatalogView, exports: ExportJobs) -> None:
         self._database = database
         self._catalog = catalog
+        self._exports = exports
 
     async def ListTrades(  # noqa: N802 - the proto's name
         self, request: store_pb2.ListTradesRequest, context: Any
@@ -80,6 +88,18 @@ class StoreServicer(store_pb2_grpc.StoreServiceServicer):
         rows = await self._list_candles(query, venue, symbol)
         return query.response(rows, venue=venue, symbol=symbol)
 
+    async def ExportTrades(  # noqa: N802
+        self, request: store_pb2.ExportTradesRequest, context: Any
+    ) -> AsyncIterator[httpbody_pb2.HttpBody]:
+        async for piece in self._export(request, context):
+            yield piece
+
+    async def ExportCandles(  # noqa: N802
+        self, request: store_pb2.ExportCandlesRequest, context: Any
+    ) -> AsyncIterator[httpbody_pb2.HttpBody]:
+        async for piece in self._export(request, context):
+            yield piece
+
     async def GetCoverage(  # noqa: N802
         self, request: store_pb2.GetCoverageRequest, context: Any
     ) -> store_pb2.GetCoverageResponse:
@@ -93,6 +113,20 @@ class StoreServicer(store_pb2_grpc.StoreServiceServicer):
         self, request: store_pb2.ListInstrumentsRequest, context: Any
     ) -> store_pb2.ListInstrumentsResponse:
         return list_instruments(request, self._catalog.catalog, now_us=time.time_ns() // 1000)
+
+    async def _export(
+        self, request: store_pb2.ExportTradesRequest | store_pb2.ExportCandlesRequest, context: Any
+    ) -> AsyncIterator[httpbody_pb2.HttpBody]:
+        query = export_query.read_query(request)
+        async with self._database.reading():  # refused at once while the schema is not prepared
+            venue = query.venue or await self._venue()
+        query = replace(query, venue=venue, symbol=query.symbol or self._catalog.symbol)
+        content_type = export_query.FORMATS[query.form]  # in the first message alone, which there always is
+        async for piece in self._exports.stream(query, lambda end: context.add_done_callback(lambda _: end())):
+            yield httpbody_pb2.HttpBody(content_type=content_type, data=piece)
+            content_type = ""
+        if content_type:
+            yield httpbody_pb2.HttpBody(content_type=content_type)
 
     async def _list_trades(self, query: trades.TradeQuery, venue: str, symbol: str) -> list[sql.TradeRow]:
         """Return the page's rows and one more when there are more."""

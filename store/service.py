@@ -25,6 +25,7 @@ from mesh.service.metrics import served
 from store import metrics
 from store.catalog_view import CatalogView
 from store.database import Database
+from store.export.jobs import ExportJobs
 from store.intake.candles import CandleIntake
 from store.intake.minutes import MinuteIntake
 from store.intake.position import Positions
@@ -74,10 +75,9 @@ async def main(settings: StoreSettings, stop: Stop) -> None:
 
     async with AsyncExitStack() as stack:
         stack.enter_context(served(settings, health))
-        database = await stack.enter_async_context(
-            Database(settings.database_url.get_secret_value(), health=health, give_up=give_up)
-        )
-        servicer = StoreServicer(database, catalog)
+        url = settings.database_url.get_secret_value()
+        database = await stack.enter_async_context(Database(url, health=health, give_up=give_up))
+        servicer = StoreServicer(database, catalog, ExportJobs(url))
         await stack.enter_async_context(
             rpc.serving(
                 settings.store_addr,

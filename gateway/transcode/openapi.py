@@ -134,6 +134,8 @@ def _parameter(parameter: Parameter, comments: Mapping[str, str], *, place: str)
 
 def _answer(route: Route, comments: Mapping[str, str], schemas: Schemas) -> Json:
     message = route.method.output_type
+    if route.gives_bytes:  # of which media type, the service says
+        return {"description": "The bytes, as they are made.", "content": {"*/*": {}}}
     if route.response_body:
         field = find_field(message, route.response_body)
         schema, described = schemas.field(field, answers=True), comments.get(field.full_name, "")

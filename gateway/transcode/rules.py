@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from google.api import annotations_pb2, http_pb2
+from google.api import annotations_pb2, http_pb2, httpbody_pb2
 from google.protobuf.descriptor import FieldDescriptor, MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
@@ -107,6 +107,9 @@ def _segment(segment: str, variables: list[str], text: str) -> str:
 NEXT_PAGE_TOKEN = "next_page_token"  # noqa: S105 - AIP-158's name for where the next page begins
 
 
+HTTP_BODY = httpbody_pb2.HttpBody.DESCRIPTOR.full_name
+
+
 @dataclass(frozen=True, slots=True)
 class Route:
     """One HTTP request that means an RPC."""
@@ -137,6 +140,11 @@ class Route:
     def streams(self) -> bool:
         """Whether the answer is a stream of messages."""
         return self.method.server_streaming
+
+    @property
+    def gives_bytes(self) -> bool:
+        """Whether that is a stream of `google.api.HttpBody`: bytes of a media type that the service names."""
+        return self.streams and self.method.output_type.full_name == HTTP_BODY
 
     @property
     def hides_next_page(self) -> bool:

@@ -2,6 +2,16 @@
 
 from __future__ import annotations
 
-from store.database.connection import Connection, Database, fetch_all, fetch_dicts
+from store.database.connection import Connection, Database, SyncConnection, connect_for_reads, fetch_all, fetch_dicts
 
-__all__ = ["Connection", "Database", "copy_rows", "errors", "fetch_all", "fetch_dicts", "times"]
+__all__ = [
+    "Connection",
+    "Database",
+    "SyncConnection",
+    "connect_for_reads",
+    "copy_rows",
+    "errors",
+    "fetch_all",
+    "fetch_dicts",
+    "times",
+]

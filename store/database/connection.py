@@ -32,6 +32,7 @@ log = logging.getLogger("store.database.connection")
 
 T = TypeVar("T")
 Connection: TypeAlias = AsyncConnection[tuple[Any, ...]]
+SyncConnection: TypeAlias = psycopg.Connection[tuple[Any, ...]]
 Parameters: TypeAlias = Sequence[Any] | Mapping[str, Any]
 
 READERS = 4
@@ -406,6 +407,31 @@ async def _check(connection: Connection) -> None:
     """
     if select.select([connection.fileno()], [], [], 0)[0]:
         await AsyncConnectionPool.check_connection(connection)
+
+
+def connect_for_reads(url: str, *, name: str, statement_limit_s: float, idle_limit_s: float) -> SyncConnection:
+    """Open a connection that blocks, for a thread or a command, and can only read, all as of one moment.
+
+    Args:
+        url: what psql takes.
+        name: of the application, for `pg_stat_activity`.
+        statement_limit_s: how long a statement may take.
+        idle_limit_s: how long nothing may be asked before the server ends the connection.
+
+    Raises:
+        psycopg.Error: the database is unavailable.
+
+    """
+    connection = psycopg.connect(make_conninfo(url, **_CONNINFO | {"application_name": name}), autocommit=True)
+    connection.execute("SET statement_timeout = 0")
+    settings = _RELIED_ON | {
+        "statement_timeout": f"{statement_limit_s:g}s",
+        "idle_in_transaction_session_timeout": f"{idle_limit_s:g}s",
+    }
+    connection.execute(_SET, (list(settings), list(settings.values())))
+    connection.execute(_MEND)
+    connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+    return connection
 
 
 async def _prepare_session(connection: Connection, **changes: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 from mesh.service.errors import InvalidRequest
 from mesh.values import epochs
@@ -11,6 +11,12 @@ from mesh.values.symbols import parse_symbol, parse_venue
 from store.database.times import FIRST_US, LAST_US
 from tickmesh.v1 import store_pb2
 
+RangeRequest: TypeAlias = (
+    store_pb2.ListTradesRequest
+    | store_pb2.ListCandlesRequest
+    | store_pb2.ExportTradesRequest
+    | store_pb2.ExportCandlesRequest
+)
 MAX_SIZE = 1000
 
 
@@ -34,7 +40,7 @@ def read_venue(text: str) -> str:
     return _read_name("venue", parse_venue, text)
 
 
-def read_times(request: store_pb2.ListTradesRequest | store_pb2.ListCandlesRequest) -> tuple[int | None, int | None]:
+def read_times(request: RangeRequest) -> tuple[int | None, int | None]:
     """Return the start and the end of a request, in microseconds since 1970 UTC; None where it names none.
 
     `start_time` and `end_time` are the documented names. `start` and `end` mean the same and count where those are not

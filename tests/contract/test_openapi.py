@@ -98,7 +98,7 @@ def test_every_answer_says_what_it_is_and_every_operation_can_fail() -> None:
 
 def test_messages_have_all_their_fields_with_our_names_and_the_protos_comments() -> None:
     schemas = document()["components"]["schemas"]
-    answers = {route.method.output_type for route in ROUTES if not route.response_body}
+    answers = {route.method.output_type for route in ROUTES if not route.response_body and not route.gives_bytes}
     for message in answers:
         schema = schemas[message.name]
         assert list(schema["properties"]) == [public_name(field) for field in message.fields]

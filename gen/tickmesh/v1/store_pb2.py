@@ -23,12 +23,13 @@ _sym_db = _symbol_database.Default()
 
 
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
+from google.api import httpbody_pb2 as google_dot_api_dot_httpbody__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from tickmesh.v1 import control_pb2 as tickmesh_dot_v1_dot_control__pb2
 from tickmesh.v1 import trade_pb2 as tickmesh_dot_v1_dot_trade__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17tickmesh/v1/store.proto\x12\x0btickmesh.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19tickmesh/v1/control.proto\x1a\x17tickmesh/v1/trade.proto\"\xb5\x02\n\x11ListTradesRequest\x12\x0e\n\x06symbol\x18\x01 \x01(\t\x12\r\n\x05venue\x18\x02 \x01(\t\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\x12.\n\nstart_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\x05limit\x18\x07 \x01(\x05\x42\x02\x18\x01\x12-\n\x05start\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x02\x18\x01\x12+\n\x03\x65nd\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x02\x18\x01\x12\r\n\x05order\x18\n \x01(\t\"Q\n\x12ListTradesResponse\x12\"\n\x06trades\x18\x01 \x03(\x0b\x32\x12.tickmesh.v1.Trade\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"`\n\x0fGetTradeRequest\x12\x0e\n\x06symbol\x18\x01 \x01(\t\x12\x10\n\x08trade_id\x18\x02 \x01(\x03\x12\r\n\x05venue\x18\x03 \x01(\t\x12\x12\n\x05\x65poch\x18\x04 \x01(\x05H\x00\x88\x01\x01\x42\x08\n\x06_epoch\"5\n\x10GetTradeResponse\x12!\n\x05trade\x18\x01 \x01(\x0b\x32\x12.tickmesh.v1.Trade\"}\n\x15ListNextTradesRequest\x12\x0e\n\x06symbol\x18\x01 \x01(\t\x12\x10\n\x08trade_id\x18\x02 \x01(\x03\x12\r\n\x05\x65poch\x18\x03 \x01(\x05\x12\r\n\x05venue\x18\x04 \x01(\t\x12\x11\n\tpage_size\x18\x05 \x01(\x05\x12\x11\n\x05limit\x18\x06 \x01(\x05\x42\x02\x18\x01\"k\n\x16ListNextTradesResponse\x12\"\n\x06trades\x18\x01 \x03(\x0b\x32\x12.tickmesh.v1.Trade\x12\x17\n\x0fnewest_trade_id\x18\x02 \x01(\x03\x12\x14\n\x0cnewest_epoch\x18\x03 \x01(\x05\"\xd6\x02\n\x12ListCandlesRequest\x12\x0e\n\x06symbol\x18\x01 \x01(\t\x12\r\n\x05venue\x18\x02 \x01(\t\x12\x10\n\x08interval\x18\x03 \x01(\t\x12-\n\x05start\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x02\x18\x01\x12+\n\x03\x65nd\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x02\x18\x01\x12\x11\n\x05limit\x18\x06 \x01(\x05\x42\x02\x18\x01\x12\x11\n\tpage_size\x18\x07 \x01(\x05\x12\x12\n\npage_token\x18\x08 \x01(\t\x12.\n\nstart_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05order\x18\x0b \x01(\t\x12\x0c\n\x04open\x18\x0c \x01(\x08\"T\n\x13ListCandlesResponse\x12$\n\x07\x63\x61ndles\x18\x01 \x03(\x0b\x32\x13.tickmesh.v1.Candle\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"]\n\x16ListInstrumentsRequest\x12\t\n\x01q\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x11\n\x05limit\x18\x04 \x01(\x05\x42\x02\x18\x01\"\xaf\x01\n\x17ListInstrumentsResponse\x12,\n\x0binstruments\x18\x01 \x03(\x0b\x32\x17.tickmesh.v1.Instrument\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\r\n\x05venue\x18\x03 \x01(\t\x12/\n\x0blisted_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05stale\x18\x05 \x01(\x08\"3\n\x12GetCoverageRequest\x12\x0e\n\x06symbol\x18\x01 \x01(\t\x12\r\n\x05venue\x18\x02 \x01(\t\"\x99\x03\n\x13GetCoverageResponse\x12\r\n\x05venue\x18\x01 \x01(\t\x12\x0e\n\x06symbol\x18\x02 \x01(\t\x12\x10\n\x08\x63omplete\x18\x03 \x01(\x08\x12\x0e\n\x06stored\x18\x04 \x01(\x03\x12\x0c\n\x04open\x18\x05 \x01(\x03\x12\x0e\n\x06\x61\x62sent\x18\x06 \x01(\x03\x12$\n\x06ranges\x18\x07 \x03(\x0b\x32\x14.tickmesh.v1.IdRange\x12 \n\x05holes\x18\x08 \x03(\x0b\x32\x11.tickmesh.v1.Hole\x12\x18\n\x10minutes_verified\x18\t \x01(\x03\x12\x1a\n\x12minutes_mismatched\x18\n \x01(\x03\x12$\n\x07minutes\x18\x0b \x03(\x0b\x32\x13.tickmesh.v1.Minute\x12\x0c\n\x04lost\x18\x0c \x01(\x03\x12*\n\x06\x65pochs\x18\r \x03(\x0b\x32\x1a.tickmesh.v1.EpochCoverage\x12\x10\n\x08\x66ollowed\x18\x0e \x01(\x08\x12\x33\n\x0flast_trade_time\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x9e\x01\n\rEpochCoverage\x12\r\n\x05\x65poch\x18\x01 \x01(\x05\x12\x16\n\x0e\x66irst_trade_id\x18\x02 \x01(\x03\x12\x15\n\rlast_trade_id\x18\x03 \x01(\x03\x12\x0e\n\x06stored\x18\x04 \x01(\x03\x12\x0c\n\x04open\x18\x05 \x01(\x03\x12\x0e\n\x06\x61\x62sent\x18\x06 \x01(\x03\x12\x0c\n\x04lost\x18\x07 \x01(\x03\x12\x13\n\x0b\x65nd_unknown\x18\x08 \x01(\x08\"\xc3\x02\n\x04Hole\x12\x16\n\x0e\x66irst_trade_id\x18\x01 \x01(\x03\x12\x15\n\rlast_trade_id\x18\x02 \x01(\x03\x12&\n\x05state\x18\x03 \x01(\x0e\x32\x17.tickmesh.v1.Hole.State\x12-\n\tseen_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x63losed_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x65poch\x18\x06 \x01(\x05\"u\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x0e\n\nSTATE_OPEN\x10\x01\x12\x10\n\x0cSTATE_FILLED\x10\x02\x12\x10\n\x0cSTATE_ABSENT\x10\x03\x12\x11\n\rSTATE_EXPIRED\x10\x04\x12\x0e\n\nSTATE_LOST\x10\x05\"\xa4\x02\n\x06Minute\x12.\n\nstart_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12(\n\x05state\x18\x02 \x01(\x0e\x32\x19.tickmesh.v1.Minute.State\x12\x16\n\x0e\x66irst_trade_id\x18\x03 \x01(\x03\x12\x15\n\rlast_trade_id\x18\x04 \x01(\x03\x12\x13\n\x0btrade_count\x18\x05 \x01(\x03\x12\x12\n\ndifference\x18\x06 \x01(\t\x12\r\n\x05\x65poch\x18\x07 \x01(\x05\"Y\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x11\n\rSTATE_PENDING\x10\x01\x12\x12\n\x0eSTATE_VERIFIED\x10\x02\x12\x12\n\x0eSTATE_MISMATCH\x10\x03\x32\xdf\x05\n\x0cStoreService\x12z\n\nListTrades\x12\x1e.tickmesh.v1.ListTradesRequest\x1a\x1f.tickmesh.v1.ListTradesResponse\"+\x82\xd3\xe4\x93\x02%\x12\x0c/api/historyZ\r\x12\x0b/api/tradesb\x06trades\x12w\n\x08GetTrade\x12\x1c.tickmesh.v1.GetTradeRequest\x1a\x1d.tickmesh.v1.GetTradeResponse\".\x82\xd3\xe4\x93\x02(\x12\x1f/api/trades/{symbol}/{trade_id}b\x05trade\x12\x87\x01\n\x0eListNextTrades\x12\".tickmesh.v1.ListNextTradesRequest\x1a#.tickmesh.v1.ListNextTradesResponse\",\x82\xd3\xe4\x93\x02&\x12$/api/trades/{symbol}/{trade_id}/next\x12o\n\x0bListCandles\x12\x1f.tickmesh.v1.ListCandlesRequest\x1a .tickmesh.v1.ListCandlesResponse\"\x1d\x82\xd3\xe4\x93\x02\x17\x12\x0c/api/candlesb\x07\x63\x61ndles\x12g\n\x0bGetCoverage\x12\x1f.tickmesh.v1.GetCoverageRequest\x1a .tickmesh.v1.GetCoverageResponse\"\x15\x82\xd3\xe4\x93\x02\x0f\x12\r/api/coverage\x12v\n\x0fListInstruments\x12#.tickmesh.v1.ListInstrumentsRequest\x1a$.tickmesh.v1.ListInstrumentsResponse\"\x18\x82\xd3\xe4\x93\x02\x12\x12\x10/api/instrumentsb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17tickmesh/v1/store.proto\x12\x0btickmesh.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x19google/api/httpbody.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19tickmesh/v1/control.proto\x1a\x17tickmesh/v1/trade.proto\"\xb5\x02\n\x11ListTradesRequest\x12\x0e\n\x06symbol\x18\x01 \x01(\t\x12\r\n\x05venue\x18\x02 \x01(\t\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\x12.\n\nstart_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\x05limit\x18\x07 \x01(\x05\x42\x02\x18\x01\x12-\n\x05start\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x02\x18\x01\x12+\n\x03\x65nd\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x02\x18\x01\x12\r\n\x05order\x18\n \x01(\t\"Q\n\x12ListTradesResponse\x12\"\n\x06trades\x18\x01 \x03(\x0b\x32\x12.tickmesh.v1.Trade\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"`\n\x0fGetTradeRequest\x12\x0e\n\x06symbol\x18\x01 \x01(\t\x12\x10\n\x08trade_id\x18\x02 \x01(\x03\x12\r\n\x05venue\x18\x03 \x01(\t\x12\x12\n\x05\x65poch\x18\x04 \x01(\x05H\x00\x88\x01\x01\x42\x08\n\x06_epoch\"5\n\x10GetTradeResponse\x12!\n\x05trade\x18\x01 \x01(\x0b\x32\x12.tickmesh.v1.Trade\"}\n\x15ListNextTradesRequest\x12\x0e\n\x06symbol\x18\x01 \x01(\t\x12\x10\n\x08trade_id\x18\x02 \x01(\x03\x12\r\n\x05\x65poch\x18\x03 \x01(\x05\x12\r\n\x05venue\x18\x04 \x01(\t\x12\x11\n\tpage_size\x18\x05 \x01(\x05\x12\x11\n\x05limit\x18\x06 \x01(\x05\x42\x02\x18\x01\"k\n\x16ListNextTradesResponse\x12\"\n\x06trades\x18\x01 \x03(\x0b\x32\x12.tickmesh.v1.Trade\x12\x17\n\x0fnewest_trade_id\x18\x02 \x01(\x03\x12\x14\n\x0cnewest_epoch\x18\x03 \x01(\x05\"\xd6\x02\n\x12ListCandlesRequest\x12\x0e\n\x06symbol\x18\x01 \x01(\t\x12\r\n\x05venue\x18\x02 \x01(\t\x12\x10\n\x08interval\x18\x03 \x01(\t\x12-\n\x05start\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x02\x18\x01\x12+\n\x03\x65nd\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x02\x18\x01\x12\x11\n\x05limit\x18\x06 \x01(\x05\x42\x02\x18\x01\x12\x11\n\tpage_size\x18\x07 \x01(\x05\x12\x12\n\npage_token\x18\x08 \x01(\t\x12.\n\nstart_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05order\x18\x0b \x01(\t\x12\x0c\n\x04open\x18\x0c \x01(\x08\"T\n\x13ListCandlesResponse\x12$\n\x07\x63\x61ndles\x18\x01 \x03(\x0b\x32\x13.tickmesh.v1.Candle\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"]\n\x16ListInstrumentsRequest\x12\t\n\x01q\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x11\n\x05limit\x18\x04 \x01(\x05\x42\x02\x18\x01\"\xaf\x01\n\x17ListInstrumentsResponse\x12,\n\x0binstruments\x18\x01 \x03(\x0b\x32\x17.tickmesh.v1.Instrument\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\r\n\x05venue\x18\x03 \x01(\t\x12/\n\x0blisted_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05stale\x18\x05 \x01(\x08\"\xfe\x01\n\x13\x45xportTradesRequest\x12\x0e\n\x06symbol\x18\x01 \x01(\t\x12\r\n\x05venue\x18\x02 \x01(\t\x12\x0e\n\x06\x66ormat\x18\x03 \x01(\t\x12.\n\nstart_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\x05start\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x02\x18\x01\x12+\n\x03\x65nd\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x02\x18\x01\"\x91\x02\n\x14\x45xportCandlesRequest\x12\x0e\n\x06symbol\x18\x01 \x01(\t\x12\r\n\x05venue\x18\x02 \x01(\t\x12\x0e\n\x06\x66ormat\x18\x03 \x01(\t\x12.\n\nstart_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08interval\x18\x06 \x01(\t\x12-\n\x05start\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x02\x18\x01\x12+\n\x03\x65nd\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x02\x18\x01\"3\n\x12GetCoverageRequest\x12\x0e\n\x06symbol\x18\x01 \x01(\t\x12\r\n\x05venue\x18\x02 \x01(\t\"\x99\x03\n\x13GetCoverageResponse\x12\r\n\x05venue\x18\x01 \x01(\t\x12\x0e\n\x06symbol\x18\x02 \x01(\t\x12\x10\n\x08\x63omplete\x18\x03 \x01(\x08\x12\x0e\n\x06stored\x18\x04 \x01(\x03\x12\x0c\n\x04open\x18\x05 \x01(\x03\x12\x0e\n\x06\x61\x62sent\x18\x06 \x01(\x03\x12$\n\x06ranges\x18\x07 \x03(\x0b\x32\x14.tickmesh.v1.IdRange\x12 \n\x05holes\x18\x08 \x03(\x0b\x32\x11.tickmesh.v1.Hole\x12\x18\n\x10minutes_verified\x18\t \x01(\x03\x12\x1a\n\x12minutes_mismatched\x18\n \x01(\x03\x12$\n\x07minutes\x18\x0b \x03(\x0b\x32\x13.tickmesh.v1.Minute\x12\x0c\n\x04lost\x18\x0c \x01(\x03\x12*\n\x06\x65pochs\x18\r \x03(\x0b\x32\x1a.tickmesh.v1.EpochCoverage\x12\x10\n\x08\x66ollowed\x18\x0e \x01(\x08\x12\x33\n\x0flast_trade_time\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x9e\x01\n\rEpochCoverage\x12\r\n\x05\x65poch\x18\x01 \x01(\x05\x12\x16\n\x0e\x66irst_trade_id\x18\x02 \x01(\x03\x12\x15\n\rlast_trade_id\x18\x03 \x01(\x03\x12\x0e\n\x06stored\x18\x04 \x01(\x03\x12\x0c\n\x04open\x18\x05 \x01(\x03\x12\x0e\n\x06\x61\x62sent\x18\x06 \x01(\x03\x12\x0c\n\x04lost\x18\x07 \x01(\x03\x12\x13\n\x0b\x65nd_unknown\x18\x08 \x01(\x08\"\xc3\x02\n\x04Hole\x12\x16\n\x0e\x66irst_trade_id\x18\x01 \x01(\x03\x12\x15\n\rlast_trade_id\x18\x02 \x01(\x03\x12&\n\x05state\x18\x03 \x01(\x0e\x32\x17.tickmesh.v1.Hole.State\x12-\n\tseen_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x63losed_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x65poch\x18\x06 \x01(\x05\"u\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x0e\n\nSTATE_OPEN\x10\x01\x12\x10\n\x0cSTATE_FILLED\x10\x02\x12\x10\n\x0cSTATE_ABSENT\x10\x03\x12\x11\n\rSTATE_EXPIRED\x10\x04\x12\x0e\n\nSTATE_LOST\x10\x05\"\xa4\x02\n\x06Minute\x12.\n\nstart_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12(\n\x05state\x18\x02 \x01(\x0e\x32\x19.tickmesh.v1.Minute.State\x12\x16\n\x0e\x66irst_trade_id\x18\x03 \x01(\x03\x12\x15\n\rlast_trade_id\x18\x04 \x01(\x03\x12\x13\n\x0btrade_count\x18\x05 \x01(\x03\x12\x12\n\ndifference\x18\x06 \x01(\t\x12\r\n\x05\x65poch\x18\x07 \x01(\x05\"Y\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x11\n\rSTATE_PENDING\x10\x01\x12\x12\n\x0eSTATE_VERIFIED\x10\x02\x12\x12\n\x0eSTATE_MISMATCH\x10\x03\x32\xae\x07\n\x0cStoreService\x12z\n\nListTrades\x12\x1e.tickmesh.v1.ListTradesRequest\x1a\x1f.tickmesh.v1.ListTradesResponse\"+\x82\xd3\xe4\x93\x02%\x12\x0c/api/historyZ\r\x12\x0b/api/tradesb\x06trades\x12w\n\x08GetTrade\x12\x1c.tickmesh.v1.GetTradeRequest\x1a\x1d.tickmesh.v1.GetTradeResponse\".\x82\xd3\xe4\x93\x02(\x12\x1f/api/trades/{symbol}/{trade_id}b\x05trade\x12\x87\x01\n\x0eListNextTrades\x12\".tickmesh.v1.ListNextTradesRequest\x1a#.tickmesh.v1.ListNextTradesResponse\",\x82\xd3\xe4\x93\x02&\x12$/api/trades/{symbol}/{trade_id}/next\x12o\n\x0bListCandles\x12\x1f.tickmesh.v1.ListCandlesRequest\x1a .tickmesh.v1.ListCandlesResponse\"\x1d\x82\xd3\xe4\x93\x02\x17\x12\x0c/api/candlesb\x07\x63\x61ndles\x12\x64\n\x0c\x45xportTrades\x12 .tickmesh.v1.ExportTradesRequest\x1a\x14.google.api.HttpBody\"\x1a\x82\xd3\xe4\x93\x02\x14\x12\x12/api/export/trades0\x01\x12g\n\rExportCandles\x12!.tickmesh.v1.ExportCandlesRequest\x1a\x14.google.api.HttpBody\"\x1b\x82\xd3\xe4\x93\x02\x15\x12\x13/api/export/candles0\x01\x12g\n\x0bGetCoverage\x12\x1f.tickmesh.v1.GetCoverageRequest\x1a .tickmesh.v1.GetCoverageResponse\"\x15\x82\xd3\xe4\x93\x02\x0f\x12\r/api/coverage\x12v\n\x0fListInstruments\x12#.tickmesh.v1.ListInstrumentsRequest\x1a$.tickmesh.v1.ListInstrumentsResponse\"\x18\x82\xd3\xe4\x93\x02\x12\x12\x10/api/instrumentsb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -51,6 +52,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTCANDLESREQUEST'].fields_by_name['limit']._serialized_options = b'\030\001'
   _globals['_LISTINSTRUMENTSREQUEST'].fields_by_name['limit']._loaded_options = None
   _globals['_LISTINSTRUMENTSREQUEST'].fields_by_name['limit']._serialized_options = b'\030\001'
+  _globals['_EXPORTTRADESREQUEST'].fields_by_name['start']._loaded_options = None
+  _globals['_EXPORTTRADESREQUEST'].fields_by_name['start']._serialized_options = b'\030\001'
+  _globals['_EXPORTTRADESREQUEST'].fields_by_name['end']._loaded_options = None
+  _globals['_EXPORTTRADESREQUEST'].fields_by_name['end']._serialized_options = b'\030\001'
+  _globals['_EXPORTCANDLESREQUEST'].fields_by_name['start']._loaded_options = None
+  _globals['_EXPORTCANDLESREQUEST'].fields_by_name['start']._serialized_options = b'\030\001'
+  _globals['_EXPORTCANDLESREQUEST'].fields_by_name['end']._loaded_options = None
+  _globals['_EXPORTCANDLESREQUEST'].fields_by_name['end']._serialized_options = b'\030\001'
   _globals['_STORESERVICE'].methods_by_name['ListTrades']._loaded_options = None
   _globals['_STORESERVICE'].methods_by_name['ListTrades']._serialized_options = b'\202\323\344\223\002%\022\014/api/historyZ\r\022\013/api/tradesb\006trades'
   _globals['_STORESERVICE'].methods_by_name['GetTrade']._loaded_options = None
@@ -59,44 +68,52 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_STORESERVICE'].methods_by_name['ListNextTrades']._serialized_options = b'\202\323\344\223\002&\022$/api/trades/{symbol}/{trade_id}/next'
   _globals['_STORESERVICE'].methods_by_name['ListCandles']._loaded_options = None
   _globals['_STORESERVICE'].methods_by_name['ListCandles']._serialized_options = b'\202\323\344\223\002\027\022\014/api/candlesb\007candles'
+  _globals['_STORESERVICE'].methods_by_name['ExportTrades']._loaded_options = None
+  _globals['_STORESERVICE'].methods_by_name['ExportTrades']._serialized_options = b'\202\323\344\223\002\024\022\022/api/export/trades'
+  _globals['_STORESERVICE'].methods_by_name['ExportCandles']._loaded_options = None
+  _globals['_STORESERVICE'].methods_by_name['ExportCandles']._serialized_options = b'\202\323\344\223\002\025\022\023/api/export/candles'
   _globals['_STORESERVICE'].methods_by_name['GetCoverage']._loaded_options = None
   _globals['_STORESERVICE'].methods_by_name['GetCoverage']._serialized_options = b'\202\323\344\223\002\017\022\r/api/coverage'
   _globals['_STORESERVICE'].methods_by_name['ListInstruments']._loaded_options = None
   _globals['_STORESERVICE'].methods_by_name['ListInstruments']._serialized_options = b'\202\323\344\223\002\022\022\020/api/instruments'
-  _globals['_LISTTRADESREQUEST']._serialized_start=156
-  _globals['_LISTTRADESREQUEST']._serialized_end=465
-  _globals['_LISTTRADESRESPONSE']._serialized_start=467
-  _globals['_LISTTRADESRESPONSE']._serialized_end=548
-  _globals['_GETTRADEREQUEST']._serialized_start=550
-  _globals['_GETTRADEREQUEST']._serialized_end=646
-  _globals['_GETTRADERESPONSE']._serialized_start=648
-  _globals['_GETTRADERESPONSE']._serialized_end=701
-  _globals['_LISTNEXTTRADESREQUEST']._serialized_start=703
-  _globals['_LISTNEXTTRADESREQUEST']._serialized_end=828
-  _globals['_LISTNEXTTRADESRESPONSE']._serialized_start=830
-  _globals['_LISTNEXTTRADESRESPONSE']._serialized_end=937
-  _globals['_LISTCANDLESREQUEST']._serialized_start=940
-  _globals['_LISTCANDLESREQUEST']._serialized_end=1282
-  _globals['_LISTCANDLESRESPONSE']._serialized_start=1284
-  _globals['_LISTCANDLESRESPONSE']._serialized_end=1368
-  _globals['_LISTINSTRUMENTSREQUEST']._serialized_start=1370
-  _globals['_LISTINSTRUMENTSREQUEST']._serialized_end=1463
-  _globals['_LISTINSTRUMENTSRESPONSE']._serialized_start=1466
-  _globals['_LISTINSTRUMENTSRESPONSE']._serialized_end=1641
-  _globals['_GETCOVERAGEREQUEST']._serialized_start=1643
-  _globals['_GETCOVERAGEREQUEST']._serialized_end=1694
-  _globals['_GETCOVERAGERESPONSE']._serialized_start=1697
-  _globals['_GETCOVERAGERESPONSE']._serialized_end=2106
-  _globals['_EPOCHCOVERAGE']._serialized_start=2109
-  _globals['_EPOCHCOVERAGE']._serialized_end=2267
-  _globals['_HOLE']._serialized_start=2270
-  _globals['_HOLE']._serialized_end=2593
-  _globals['_HOLE_STATE']._serialized_start=2476
-  _globals['_HOLE_STATE']._serialized_end=2593
-  _globals['_MINUTE']._serialized_start=2596
-  _globals['_MINUTE']._serialized_end=2888
-  _globals['_MINUTE_STATE']._serialized_start=2799
-  _globals['_MINUTE_STATE']._serialized_end=2888
-  _globals['_STORESERVICE']._serialized_start=2891
-  _globals['_STORESERVICE']._serialized_end=3626
+  _globals['_LISTTRADESREQUEST']._serialized_start=183
+  _globals['_LISTTRADESREQUEST']._serialized_end=492
+  _globals['_LISTTRADESRESPONSE']._serialized_start=494
+  _globals['_LISTTRADESRESPONSE']._serialized_end=575
+  _globals['_GETTRADEREQUEST']._serialized_start=577
+  _globals['_GETTRADEREQUEST']._serialized_end=673
+  _globals['_GETTRADERESPONSE']._serialized_start=675
+  _globals['_GETTRADERESPONSE']._serialized_end=728
+  _globals['_LISTNEXTTRADESREQUEST']._serialized_start=730
+  _globals['_LISTNEXTTRADESREQUEST']._serialized_end=855
+  _globals['_LISTNEXTTRADESRESPONSE']._serialized_start=857
+  _globals['_LISTNEXTTRADESRESPONSE']._serialized_end=964
+  _globals['_LISTCANDLESREQUEST']._serialized_start=967
+  _globals['_LISTCANDLESREQUEST']._serialized_end=1309
+  _globals['_LISTCANDLESRESPONSE']._serialized_start=1311
+  _globals['_LISTCANDLESRESPONSE']._serialized_end=1395
+  _globals['_LISTINSTRUMENTSREQUEST']._serialized_start=1397
+  _globals['_LISTINSTRUMENTSREQUEST']._serialized_end=1490
+  _globals['_LISTINSTRUMENTSRESPONSE']._serialized_start=1493
+  _globals['_LISTINSTRUMENTSRESPONSE']._serialized_end=1668
+  _globals['_EXPORTTRADESREQUEST']._serialized_start=1671
+  _globals['_EXPORTTRADESREQUEST']._serialized_end=1925
+  _globals['_EXPORTCANDLESREQUEST']._serialized_start=1928
+  _globals['_EXPORTCANDLESREQUEST']._serialized_end=2201
+  _globals['_GETCOVERAGEREQUEST']._serialized_start=2203
+  _globals['_GETCOVERAGEREQUEST']._serialized_end=2254
+  _globals['_GETCOVERAGERESPONSE']._serialized_start=2257
+  _globals['_GETCOVERAGERESPONSE']._serialized_end=2666
+  _globals['_EPOCHCOVERAGE']._serialized_start=2669
+  _globals['_EPOCHCOVERAGE']._serialized_end=2827
+  _globals['_HOLE']._serialized_start=2830
+  _globals['_HOLE']._serialized_end=3153
+  _globals['_HOLE_STATE']._serialized_start=3036
+  _globals['_HOLE_STATE']._serialized_end=3153
+  _globals['_MINUTE']._serialized_start=3156
+  _globals['_MINUTE']._serialized_end=3448
+  _globals['_MINUTE_STATE']._serialized_start=3359
+  _globals['_MINUTE_STATE']._serialized_end=3448
+  _globals['_STORESERVICE']._serialized_start=3451
+  _globals['_STORESERVICE']._serialized_end=4393
 # @@protoc_insertion_point(module_scope)

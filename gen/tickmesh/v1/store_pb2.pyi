@@ -497,6 +497,122 @@ class ListInstrumentsResponse(_message.Message):
 Global___ListInstrumentsResponse: _TypeAlias = ListInstrumentsResponse  # noqa: Y015
 
 @_typing.final
+class ExportTradesRequest(_message.Message):
+    """Which trades to export."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SYMBOL_FIELD_NUMBER: _builtins.int
+    VENUE_FIELD_NUMBER: _builtins.int
+    FORMAT_FIELD_NUMBER: _builtins.int
+    START_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    START_FIELD_NUMBER: _builtins.int
+    END_FIELD_NUMBER: _builtins.int
+    symbol: _builtins.str
+    """The symbol, in upper or lower case. Empty means the selected one."""
+    venue: _builtins.str
+    """The venue. Empty means the one that is followed now."""
+    format: _builtins.str
+    """The format: `csv`, `ndjson`, `parquet`, or `arrow` (an IPC stream). Empty means `csv`."""
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """Export only trades at or after this time. The name `start` is accepted, too."""
+
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp:
+        """Export only trades before this time. The name `end` is accepted, too."""
+
+    @_builtins.property
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
+    def start(self) -> _timestamp_pb2.Timestamp:
+        """Another name of `start_time`; used where that is not set."""
+
+    @_builtins.property
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
+    def end(self) -> _timestamp_pb2.Timestamp:
+        """Another name of `end_time`; used where that is not set."""
+
+    def __init__(
+        self,
+        *,
+        symbol: _builtins.str = ...,
+        venue: _builtins.str = ...,
+        format: _builtins.str = ...,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+        start: _timestamp_pb2.Timestamp | None = ...,
+        end: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "end_time", b"end_time", "start", b"start", "start_time", b"start_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "end_time", b"end_time", "format", b"format", "start", b"start", "start_time", b"start_time", "symbol", b"symbol", "venue", b"venue"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExportTradesRequest: _TypeAlias = ExportTradesRequest  # noqa: Y015
+
+@_typing.final
+class ExportCandlesRequest(_message.Message):
+    """Which candles to export."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SYMBOL_FIELD_NUMBER: _builtins.int
+    VENUE_FIELD_NUMBER: _builtins.int
+    FORMAT_FIELD_NUMBER: _builtins.int
+    START_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    INTERVAL_FIELD_NUMBER: _builtins.int
+    START_FIELD_NUMBER: _builtins.int
+    END_FIELD_NUMBER: _builtins.int
+    symbol: _builtins.str
+    """The symbol, in upper or lower case. Empty means the selected one."""
+    venue: _builtins.str
+    """The venue. Empty means the one that is followed now."""
+    format: _builtins.str
+    """The format: `csv`, `ndjson`, `parquet`, or `arrow` (an IPC stream). Empty means `csv`."""
+    interval: _builtins.str
+    """The length of a candle: `1s`, `1m`, `5m`, `15m`, `1h` or `1d`. Empty means `1m`."""
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """Export only candles that begin at or after this time. The name `start` is accepted, too."""
+
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp:
+        """Export only candles that begin before this time. The name `end` is accepted, too."""
+
+    @_builtins.property
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
+    def start(self) -> _timestamp_pb2.Timestamp:
+        """Another name of `start_time`; used where that is not set."""
+
+    @_builtins.property
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
+    def end(self) -> _timestamp_pb2.Timestamp:
+        """Another name of `end_time`; used where that is not set."""
+
+    def __init__(
+        self,
+        *,
+        symbol: _builtins.str = ...,
+        venue: _builtins.str = ...,
+        format: _builtins.str = ...,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+        interval: _builtins.str = ...,
+        start: _timestamp_pb2.Timestamp | None = ...,
+        end: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "end_time", b"end_time", "start", b"start", "start_time", b"start_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "end_time", b"end_time", "format", b"format", "interval", b"interval", "start", b"start", "start_time", b"start_time", "symbol", b"symbol", "venue", b"venue"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExportCandlesRequest: _TypeAlias = ExportCandlesRequest  # noqa: Y015
+
+@_typing.final
 class GetCoverageRequest(_message.Message):
     """Whose coverage to return."""
 

@@ -3,6 +3,7 @@
 import grpc
 import warnings
 
+from google.api import httpbody_pb2 as google_dot_api_dot_httpbody__pb2
 from tickmesh.v1 import store_pb2 as tickmesh_dot_v1_dot_store__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
@@ -57,6 +58,16 @@ class StoreServiceStub:
                 '/tickmesh.v1.StoreService/ListCandles',
                 request_serializer=tickmesh_dot_v1_dot_store__pb2.ListCandlesRequest.SerializeToString,
                 response_deserializer=tickmesh_dot_v1_dot_store__pb2.ListCandlesResponse.FromString,
+                _registered_method=True)
+        self.ExportTrades = channel.unary_stream(
+                '/tickmesh.v1.StoreService/ExportTrades',
+                request_serializer=tickmesh_dot_v1_dot_store__pb2.ExportTradesRequest.SerializeToString,
+                response_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+                _registered_method=True)
+        self.ExportCandles = channel.unary_stream(
+                '/tickmesh.v1.StoreService/ExportCandles',
+                request_serializer=tickmesh_dot_v1_dot_store__pb2.ExportCandlesRequest.SerializeToString,
+                response_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
                 _registered_method=True)
         self.GetCoverage = channel.unary_unary(
                 '/tickmesh.v1.StoreService/GetCoverage',
@@ -125,6 +136,32 @@ class StoreServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ExportTrades(self, request, context):
+        """All trades of a range as one file, oldest first, in the order of time and id. The columns are the fields of Trade.
+
+        The answer is a stream of bytes, written as it is read, of any length. It shows the rows as of one moment. Prices and
+        quantities are exact: plain decimal numbers in CSV and NDJSON, `decimal128` in Parquet and Arrow. An answer that
+        breaks off has no final chunk, so curl and other clients report an error; a Parquet file then has no footer either,
+        and an Arrow stream no end-of-stream marker.
+
+        Ranges that adjoin, `[a, b)` and `[b, c)`, give every trade once. To resume, ask from the time of the last row on and
+        drop the rows of that time which you have. Only a few exports run at once: one more is answered with 429. An export
+        ends after an hour.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExportCandles(self, request, context):
+        """All closed candles of a range as one file, oldest first. The columns are the fields of Candle.
+
+        An indicator is empty in CSV and null otherwise until enough candles have closed. For everything else see
+        `/api/export/trades`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetCoverage(self, request, context):
         """The stored and the missing trade ids of a symbol: the answer to "is anything lost?".
 
@@ -167,6 +204,16 @@ def add_StoreServiceServicer_to_server(servicer, server):
                     servicer.ListCandles,
                     request_deserializer=tickmesh_dot_v1_dot_store__pb2.ListCandlesRequest.FromString,
                     response_serializer=tickmesh_dot_v1_dot_store__pb2.ListCandlesResponse.SerializeToString,
+            ),
+            'ExportTrades': grpc.unary_stream_rpc_method_handler(
+                    servicer.ExportTrades,
+                    request_deserializer=tickmesh_dot_v1_dot_store__pb2.ExportTradesRequest.FromString,
+                    response_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
+            ),
+            'ExportCandles': grpc.unary_stream_rpc_method_handler(
+                    servicer.ExportCandles,
+                    request_deserializer=tickmesh_dot_v1_dot_store__pb2.ExportCandlesRequest.FromString,
+                    response_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
             ),
             'GetCoverage': grpc.unary_unary_rpc_method_handler(
                     servicer.GetCoverage,
@@ -291,6 +338,60 @@ class StoreService:
             '/tickmesh.v1.StoreService/ListCandles',
             tickmesh_dot_v1_dot_store__pb2.ListCandlesRequest.SerializeToString,
             tickmesh_dot_v1_dot_store__pb2.ListCandlesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExportTrades(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/tickmesh.v1.StoreService/ExportTrades',
+            tickmesh_dot_v1_dot_store__pb2.ExportTradesRequest.SerializeToString,
+            google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExportCandles(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/tickmesh.v1.StoreService/ExportCandles',
+            tickmesh_dot_v1_dot_store__pb2.ExportCandlesRequest.SerializeToString,
+            google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
             options,
             channel_credentials,
             insecure,

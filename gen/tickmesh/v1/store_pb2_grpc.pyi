@@ -4,6 +4,7 @@ isort:skip_file
 StoreService: the stored trades and candles, and the proof that none is missing."""
 
 from collections import abc as _abc
+from google.api import httpbody_pb2 as _httpbody_pb2
 from grpc import aio as _aio
 from tickmesh.v1 import store_pb2 as _store_pb2
 import abc as _abc_1
@@ -69,6 +70,24 @@ class StoreServiceStub:
     is stored later, its candles are computed again and their `revision` rises. `/api/candles` returns the list of
     candles and puts the token of the next page into the header `X-Next-Page-Token`.
     """
+    ExportTrades: _grpc.UnaryStreamMultiCallable[_store_pb2.ExportTradesRequest, _httpbody_pb2.HttpBody]
+    """All trades of a range as one file, oldest first, in the order of time and id. The columns are the fields of Trade.
+
+    The answer is a stream of bytes, written as it is read, of any length. It shows the rows as of one moment. Prices and
+    quantities are exact: plain decimal numbers in CSV and NDJSON, `decimal128` in Parquet and Arrow. An answer that
+    breaks off has no final chunk, so curl and other clients report an error; a Parquet file then has no footer either,
+    and an Arrow stream no end-of-stream marker.
+
+    Ranges that adjoin, `[a, b)` and `[b, c)`, give every trade once. To resume, ask from the time of the last row on and
+    drop the rows of that time which you have. Only a few exports run at once: one more is answered with 429. An export
+    ends after an hour.
+    """
+    ExportCandles: _grpc.UnaryStreamMultiCallable[_store_pb2.ExportCandlesRequest, _httpbody_pb2.HttpBody]
+    """All closed candles of a range as one file, oldest first. The columns are the fields of Candle.
+
+    An indicator is empty in CSV and null otherwise until enough candles have closed. For everything else see
+    `/api/export/trades`.
+    """
     GetCoverage: _grpc.UnaryUnaryMultiCallable[_store_pb2.GetCoverageRequest, _store_pb2.GetCoverageResponse]
     """The stored and the missing trade ids of a symbol: the answer to "is anything lost?".
 
@@ -122,6 +141,24 @@ class StoreServiceAsyncStub(StoreServiceStub):
     time; without it they begin with the newest candles and go back in time. Candles always match the stored trades: when a missing trade
     is stored later, its candles are computed again and their `revision` rises. `/api/candles` returns the list of
     candles and puts the token of the next page into the header `X-Next-Page-Token`.
+    """
+    ExportTrades: _aio.UnaryStreamMultiCallable[_store_pb2.ExportTradesRequest, _httpbody_pb2.HttpBody]  # type: ignore[assignment]
+    """All trades of a range as one file, oldest first, in the order of time and id. The columns are the fields of Trade.
+
+    The answer is a stream of bytes, written as it is read, of any length. It shows the rows as of one moment. Prices and
+    quantities are exact: plain decimal numbers in CSV and NDJSON, `decimal128` in Parquet and Arrow. An answer that
+    breaks off has no final chunk, so curl and other clients report an error; a Parquet file then has no footer either,
+    and an Arrow stream no end-of-stream marker.
+
+    Ranges that adjoin, `[a, b)` and `[b, c)`, give every trade once. To resume, ask from the time of the last row on and
+    drop the rows of that time which you have. Only a few exports run at once: one more is answered with 429. An export
+    ends after an hour.
+    """
+    ExportCandles: _aio.UnaryStreamMultiCallable[_store_pb2.ExportCandlesRequest, _httpbody_pb2.HttpBody]  # type: ignore[assignment]
+    """All closed candles of a range as one file, oldest first. The columns are the fields of Candle.
+
+    An indicator is empty in CSV and null otherwise until enough candles have closed. For everything else see
+    `/api/export/trades`.
     """
     GetCoverage: _aio.UnaryUnaryMultiCallable[_store_pb2.GetCoverageRequest, _store_pb2.GetCoverageResponse]  # type: ignore[assignment]
     """The stored and the missing trade ids of a symbol: the answer to "is anything lost?".
@@ -197,6 +234,36 @@ class StoreServiceServicer(metaclass=_abc_1.ABCMeta):
         time; without it they begin with the newest candles and go back in time. Candles always match the stored trades: when a missing trade
         is stored later, its candles are computed again and their `revision` rises. `/api/candles` returns the list of
         candles and puts the token of the next page into the header `X-Next-Page-Token`.
+        """
+
+    @_abc_1.abstractmethod
+    def ExportTrades(
+        self,
+        request: _store_pb2.ExportTradesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_httpbody_pb2.HttpBody], _abc.AsyncIterator[_httpbody_pb2.HttpBody]]:
+        """All trades of a range as one file, oldest first, in the order of time and id. The columns are the fields of Trade.
+
+        The answer is a stream of bytes, written as it is read, of any length. It shows the rows as of one moment. Prices and
+        quantities are exact: plain decimal numbers in CSV and NDJSON, `decimal128` in Parquet and Arrow. An answer that
+        breaks off has no final chunk, so curl and other clients report an error; a Parquet file then has no footer either,
+        and an Arrow stream no end-of-stream marker.
+
+        Ranges that adjoin, `[a, b)` and `[b, c)`, give every trade once. To resume, ask from the time of the last row on and
+        drop the rows of that time which you have. Only a few exports run at once: one more is answered with 429. An export
+        ends after an hour.
+        """
+
+    @_abc_1.abstractmethod
+    def ExportCandles(
+        self,
+        request: _store_pb2.ExportCandlesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_httpbody_pb2.HttpBody], _abc.AsyncIterator[_httpbody_pb2.HttpBody]]:
+        """All closed candles of a range as one file, oldest first. The columns are the fields of Candle.
+
+        An indicator is empty in CSV and null otherwise until enough candles have closed. For everything else see
+        `/api/export/trades`.
         """
 
     @_abc_1.abstractmethod

@@ -1,0 +1,220 @@
+"""What an export asks of the database: requests validated, tables and their columns, SQL that gives rows in bulk. Pure.
+
+A part of the table comes as one row, each column of it in one value: big-endian numbers or lines of text, one after the
+other. That costs the server 0.9 us a row and Python nothing, where a row at a time costs Python 2 us and more.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Any
+
+from mesh.service.errors import InvalidRequest
+from mesh.values.candles import INDICATORS, INTERVALS_US
+from store.database.times import FIRST_US, LAST_US, time_of
+from store.queries.fields import read_symbol, read_times, read_venue
+from tickmesh.v1 import store_pb2
+
+FORMATS = {
+    "csv": "text/csv; charset=utf-8; header=present",
+    "ndjson": "application/x-ndjson",
+    "parquet": "application/vnd.apache.parquet",
+    "arrow": "application/vnd.apache.arrow.stream",
+}
+"""The media type of each format."""
+PART_ROWS = 20_000
+"""Of one statement: some 1 MB, which takes 20 ms, so that an export is ended soon after it is asked to."""
+_DEFAULT_FORMAT = "csv"
+_DEFAULT_INTERVAL = "1m"
+_IDS_MASK = 2**54 - 1  # of a key, the venue's own id: mesh/values/epochs.py
+
+
+class Kind(Enum):
+    """What a column holds."""
+
+    NAME = auto()
+    """Text that is the same in all rows."""
+    SIDE = auto()
+    INT32 = auto()
+    INT64 = auto()
+    TIME = auto()
+    DOUBLE = auto()
+    """NaN stands for NULL."""
+    E8 = auto()
+    """A decimal with 8 places that a 64-bit integer can hold."""
+    SUM_E8 = auto()
+    """A decimal with 8 places."""
+    SUM_E16 = auto()
+    """A decimal with 16 places."""
+
+
+_LINES = "string_agg(trim_scale({})::text, E'\\n')"
+_IN_BULK = {
+    Kind.NAME: "min({})",
+    Kind.SIDE: "string_agg(boolsend({}), '')",
+    Kind.INT32: "string_agg(int4send({}), '')",
+    Kind.INT64: "string_agg(int8send({}), '')",
+    Kind.TIME: "string_agg(timestamptz_send({}), '')",
+    Kind.DOUBLE: "string_agg(float8send(coalesce({}, 'NaN')), '')",
+    Kind.E8: _LINES,
+    Kind.SUM_E8: _LINES,
+    Kind.SUM_E16: _LINES,
+}
+"""The SQL that gives many rows of a column as one value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of an export.
+
+    Attributes:
+        name: as the API's JSON has it.
+        kind: what it holds.
+        sql: an expression over the columns of the table.
+
+    """
+
+    name: str
+    kind: Kind
+    sql: str
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """What can be exported.
+
+    Attributes:
+        name: of the table, in the database and in addresses.
+        columns: of the export.
+        key: orders rows of the same time.
+        where: further conditions.
+
+    """
+
+    name: str
+    columns: tuple[Column, ...]
+    key: str
+    where: str = ""
+
+    @property
+    def statement(self) -> str:
+        """The SQL: one row with a value for each column, then how many rows, and time and key of the last one."""
+        values = ", ".join(_IN_BULK[column.kind].format(column.sql) for column in self.columns)
+        return f"""
+SELECT {values}, count(*), max(time), (array_agg({self.key}))[count(*)]
+FROM (
+    SELECT * FROM {self.name}
+    WHERE venue = %(venue)s AND symbol = %(symbol)s {self.where}
+      AND time >= %(from_time)s AND time < %(before_time)s AND (time, {self.key}) > (%(from_time)s, %(after)s)
+    ORDER BY time, {self.key} LIMIT {PART_ROWS}
+) AS part
+"""
+
+
+def _epoch(key: str) -> Column:
+    return Column("epoch", Kind.INT32, f"({key} >> 54)::integer")
+
+
+def _id(key: str) -> Column:
+    return Column(key, Kind.INT64, f"{key} & {_IDS_MASK}")
+
+
+_NAMES = (Column("venue", Kind.NAME, "venue"), Column("symbol", Kind.NAME, "symbol"))
+TRADES = Table(
+    "trades",
+    (
+        *_NAMES,
+        _id("trade_id"),
+        Column("price", Kind.E8, "price"),
+        Column("quantity", Kind.E8, "quantity"),
+        Column("timestamp", Kind.TIME, "time"),
+        Column("side", Kind.SIDE, "is_buyer_maker"),
+        _epoch("trade_id"),
+    ),
+    "trade_id",
+)
+CANDLES = Table(
+    "candles",
+    (
+        *_NAMES,
+        Column("interval", Kind.NAME, "interval"),
+        Column("time", Kind.TIME, "time"),
+        *(Column(name, Kind.E8, name) for name in ("open", "high", "low", "close")),
+        Column("volume", Kind.SUM_E8, "volume"),
+        Column("quote_volume", Kind.SUM_E16, "quote_volume"),
+        Column("taker_buy_volume", Kind.SUM_E8, "taker_buy_volume"),
+        Column("count", Kind.INT64, "count"),
+        _id("first_trade_id"),
+        _id("last_trade_id"),
+        Column("revision", Kind.INT32, "revision"),
+        *(Column(name, Kind.DOUBLE, name) for name in INDICATORS),
+        _epoch("last_trade_id"),
+    ),
+    "first_trade_id",
+    "AND interval = %(interval)s",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ExportQuery:
+    """What an export asks for.
+
+    Attributes:
+        table: which.
+        venue: empty where the request leaves it to the store.
+        symbol: in lower case; empty where the request leaves it to the store.
+        interval: of candles.
+        from_us: the rows' time is this one or later, in microseconds since 1970 UTC.
+        before_us: and before this one.
+        form: a name of FORMATS.
+
+    """
+
+    table: Table
+    venue: str
+    symbol: str
+    interval: str
+    from_us: int
+    before_us: int
+    form: str
+
+    def parameters(self) -> dict[str, Any]:
+        """Return the parameters of the first part; for the next one `from_time` and `after` are its last row's."""
+        return {
+            "venue": self.venue,
+            "symbol": self.symbol,
+            "interval": self.interval,
+            "from_time": time_of(self.from_us),
+            "before_time": time_of(self.before_us),
+            "after": -1,
+        }
+
+
+def read_query(request: store_pb2.ExportTradesRequest | store_pb2.ExportCandlesRequest) -> ExportQuery:
+    """Return what a request asks for.
+
+    Raises:
+        InvalidRequest: an unknown format or interval, no symbol, no venue, a time that is none, an end before the
+            start.
+
+    """
+    form = request.format or _DEFAULT_FORMAT
+    if form not in FORMATS:
+        raise InvalidRequest(f"format is {form[:20]!r}, expected one of {', '.join(FORMATS)}", field="format")
+    table, interval = TRADES, _DEFAULT_INTERVAL
+    if isinstance(request, store_pb2.ExportCandlesRequest):
+        table, interval = CANDLES, request.interval or _DEFAULT_INTERVAL
+    if interval not in INTERVALS_US:
+        message = f"interval is {interval[:20]!r}, expected one of {', '.join(INTERVALS_US)}"
+        raise InvalidRequest(message, field="interval")
+    start_us, end_us = read_times(request)
+    return ExportQuery(
+        table=table,
+        venue=read_venue(request.venue),
+        symbol=read_symbol(request.symbol),
+        interval=interval,
+        from_us=FIRST_US if start_us is None else start_us,
+        before_us=LAST_US if end_us is None else end_us,
+        form=form,
+    )
