@@ -80,6 +80,9 @@ class Column:
     sql: str
 
 
+_RANGE = "venue = %(venue)s AND symbol = %(symbol)s AND time >= %(from_time)s AND time < %(before_time)s"
+
+
 @dataclass(frozen=True, slots=True)
 class Table:
     """What can be exported.
@@ -88,6 +91,7 @@ class Table:
         name: of the table, in the database and in addresses.
         columns: of the export.
         key: orders rows of the same time.
+        estimate: SQL that tells quickly about how many rows there are.
         where: further conditions.
 
     """
@@ -95,6 +99,7 @@ class Table:
     name: str
     columns: tuple[Column, ...]
     key: str
+    estimate: str
     where: str = ""
 
     @property
@@ -105,8 +110,7 @@ class Table:
 SELECT {values}, count(*), max(time), (array_agg({self.key}))[count(*)]
 FROM (
     SELECT * FROM {self.name}
-    WHERE venue = %(venue)s AND symbol = %(symbol)s {self.where}
-      AND time >= %(from_time)s AND time < %(before_time)s AND (time, {self.key}) > (%(from_time)s, %(after)s)
+    WHERE {_RANGE} {self.where} AND (time, {self.key}) > (%(from_time)s, %(after)s)
     ORDER BY time, {self.key} LIMIT {PART_ROWS}
 ) AS part
 """
@@ -133,6 +137,7 @@ TRADES = Table(
         _epoch("trade_id"),
     ),
     "trade_id",
+    f"SELECT sum(count) FROM candles WHERE {_RANGE} AND interval = '1m'",
 )
 CANDLES = Table(
     "candles",
@@ -152,6 +157,7 @@ CANDLES = Table(
         _epoch("last_trade_id"),
     ),
     "first_trade_id",
+    f"SELECT count(*) FROM candles WHERE {_RANGE} AND interval = %(interval)s",
     "AND interval = %(interval)s",
 )
 

@@ -6,11 +6,14 @@ import asyncio
 import csv
 import io
 import json
+import os
+import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -335,6 +338,64 @@ async def test_http_1_0_is_refused_because_it_cannot_tell_half_of_an_answer(http
     answer = await reader.read()
     writer.close()
     assert answer.startswith(b"HTTP/1.1 426 ") and b"expected HTTP/1.1" in answer
+
+
+async def run_export(database_url: str, *arguments: str) -> tuple[int | None, str]:
+    """Run `python -m store export`; return its exit code and what it said."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "store", "export", *arguments),
+        env={**os.environ, "DATABASE_URL": database_url},
+        stderr=asyncio.subprocess.PIPE,
+    )
+    _, said = await process.communicate()
+    return process.returncode, said.decode()
+
+
+async def test_the_command_writes_the_same_file_as_rest(
+    http: httpx.AsyncClient, database_url: str, tmp_path: Path
+) -> None:
+    await store_trades(database_url, trades(SOME))
+    code, said = await run_export(database_url, "trades", "BTCUSDT", str(tmp_path / "trades.csv"), "--venue", "binance")
+    assert code == 0 and f"{SOME:,} rows" in said
+    assert (tmp_path / "trades.csv").read_bytes() == (await http.get(TRADES)).content
+    assert [path.name for path in tmp_path.iterdir()] == ["trades.csv"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "problem"),
+    [
+        (("candles", "btcusdt", "--interval", "7m"), 2, "interval is '7m'"),
+        (("trades", "btcusdt", "--start", "yesterday"), 2, "yesterday"),
+        (("trades", "btcusdt", "--interval", "1m"), 2, "--interval is of candles"),
+        (("trades", "btcusdt"), 1, "was not written: no trade is stored"),
+    ],
+)
+async def test_a_command_that_fails_says_why_and_leaves_no_file(
+    http: httpx.AsyncClient, database_url: str, tmp_path: Path, arguments: tuple[str, ...], code: int, problem: str
+) -> None:
+    what, symbol, *options = arguments
+    found, said = await run_export(database_url, what, symbol, str(tmp_path / "out.parquet"), *options)
+    assert (found, problem in said) == (code, True), said
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_a_command_whose_query_is_ended_leaves_what_had_the_name_before(
+    http: httpx.AsyncClient, database_url: str, tmp_path: Path
+) -> None:
+    (tmp_path / "trades.csv").write_text("before")
+
+    async def export_ends() -> bool:
+        return await ask(database_url, f"SELECT pg_terminate_backend(pid) FROM ({EXPORTING}) AS exports") == [(True,)]
+
+    async with await psycopg.AsyncConnection.connect(database_url) as holder:
+        await holder.execute("LOCK TABLE trades IN ACCESS EXCLUSIVE MODE")
+        running = asyncio.create_task(
+            run_export(database_url, "trades", "btcusdt", str(tmp_path / "trades.csv"), "--venue=binance")
+        )
+        await eventually(export_ends)
+    code, said = await running
+    assert (code, "was not written" in said) == (1, True), said
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("trades.csv", "before")]
 
 
 async def test_a_database_that_is_away_is_said_with_503(own_postgres: Any) -> None:
