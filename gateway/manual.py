@@ -77,7 +77,8 @@ or that another venue is followed: what follows has nothing to do with what came
 covers; each message begins after the one before has ended, except where a new `epoch` begins. `epoch` follows the ids \
 when the venue has restarted them.
 - A `heartbeat` comes every second and tells each subscription's last `sequence` and `last_id`. Its `state` is \
-`catching_up` while trades are still fetched from the store, else `live`.
+`catching_up` while trades are still fetched from the store, `waiting` while none come because a part of the mesh does \
+not answer, else `live`.
 - `"resume_from": {"btcusdt": 101}` in a request to subscribe begins after a trade that the client has, from the store \
 and then live, without a hole and without a double. Write `{"btcusdt": {"trade_id": 101, "epoch": 1}}` for an id of a \
 later epoch.

@@ -235,6 +235,7 @@ class WebSocketEndpoint:
             client.socket,
             rings=self._rings,
             stored=self._stored,
+            flowing=lambda: self._stream.is_live,
             unfollowed=self._coins.unfollowed,
             count_sent=self._count_sent,
             count_missed=MISSED.inc,

@@ -163,6 +163,7 @@ class ProtocolSession:
         socket: its connection.
         rings: what is live.
         stored: what is not.
+        flowing: whether trades come from signal now.
         unfollowed: returns those of some symbols that are not followed.
         count_sent: called with how many trades and bytes were written.
         count_missed: called with how many trades a client that was too slow was not sent.
@@ -177,6 +178,7 @@ class ProtocolSession:
         *,
         rings: Rings,
         stored: StoredTrades,
+        flowing: Callable[[], bool],
         unfollowed: Callable[[Collection[str]], Coroutine[Any, Any, list[str]]],
         count_sent: Callable[[int, int], object],
         count_missed: Callable[[int], object],
@@ -186,6 +188,7 @@ class ProtocolSession:
         self._socket = socket
         self._rings = rings
         self._stored = stored
+        self._flowing = flowing
         self._unfollowed = unfollowed
         self._count_sent = count_sent
         self._count_missed = count_missed
@@ -441,7 +444,7 @@ class ProtocolSession:
         for subscription in tuple(self._subscriptions.values()):
             self._check_resumed(subscription)
         if self._socket.has_room:
-            told = [_state(each) for each in self._subscriptions.values()]
+            told = [_state(each, flowing=self._flowing()) for each in self._subscriptions.values()]
             now = datetime.now(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
             self._send(_encode({"type": "heartbeat", "time": now, "subscriptions": told}))
 
@@ -479,13 +482,13 @@ class ProtocolSession:
         self._count_sent(trades, len(frames))
 
 
-def _state(subscription: ChannelSubscription) -> dict[str, object]:
+def _state(subscription: ChannelSubscription, *, flowing: bool) -> dict[str, object]:
     waits = subscription.new or (subscription.every and any(c.catching_up for c in subscription.cursors.values()))
     symbols = [
         {"symbol": symbol} | ({"last_id": None} if cursor.key is None else _last_id(cursor.key))
         for symbol, cursor in subscription.cursors.items()
     ]
-    state = "catching_up" if waits else "live"
+    state = "catching_up" if waits else "live" if flowing else "waiting"
     return {"subscription": subscription.number, "sequence": subscription.sequence, "state": state, "symbols": symbols}
 
 

@@ -18,7 +18,17 @@ from gateway.live import ring, session
 from gateway.live.fanout import ClientLimits
 from gateway.transcode import asyncapi
 from gateway.transcode import json as transcode
-from tests.fixtures.gateway import Gateway, batch, receive, running_gateway
+from mesh.service.rpc import channel
+from tests.fixtures.gateway import (
+    Gateway,
+    SmallSignal,
+    batch,
+    receive,
+    running_app,
+    running_gateway,
+    running_signal,
+    serving_health,
+)
 from tests.fixtures.waiting import eventually
 from tickmesh.v1 import live_pb2, signal_pb2
 
@@ -132,6 +142,23 @@ async def test_a_heartbeat_tells_how_far_each_subscription_is(gateway: Gateway) 
     assert beat["subscriptions"] == [
         {"subscription": 1, "sequence": 2, "state": "live", "symbols": [{"symbol": "btcusdt", "last_id": 253}]}
     ]
+
+
+async def test_a_heartbeat_tells_that_no_trades_come_while_signal_is_away() -> None:
+    small, health = SmallSignal(), serving_health()
+    async with running_signal(small, health) as port:
+        pass  # now nobody is there
+    address = f"127.0.0.1:{port}"
+    async with channel(address) as to_signal, running_app(to_signal, to_signal) as (app, server, http_port):
+        gateway: Any = Gateway(None, http_port, app, server, small, None, None, None)  # type: ignore[arg-type]
+        async with gateway.ws("?channels=trades&symbols=btcusdt") as client:
+            [_, snapshot, beat] = [*await told(client, 2), *await told(client, kind="heartbeat")]
+            assert (snapshot["last_id"], beat["subscriptions"][0]["state"]) == (None, "waiting")
+            async with running_signal(small, health, address):
+                while beat["subscriptions"][0]["state"] != "live":
+                    [beat] = await told(client, kind="heartbeat")
+                small.push(batch("btcusdt", 7))
+                assert await ids_until(client, 7) == [7]
 
 
 async def test_what_is_wrong_with_a_message_is_told_by_field_found_and_expected(gateway: Gateway) -> None:

@@ -630,7 +630,7 @@ class SubscriptionState(_message.Message):
     sequence: _builtins.int
     """The sequence of its last message."""
     state: _builtins.str
-    """`live`, or `catching_up` while trades are fetched from the store."""
+    """`live`; `catching_up` while trades are fetched from the store; `waiting` while none come from signal."""
     @_builtins.property
     def symbols(self) -> _containers.RepeatedCompositeFieldContainer[Global___SymbolPlace]:
         """Its symbols."""
