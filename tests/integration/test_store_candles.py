@@ -449,6 +449,33 @@ async def test_a_trade_that_comes_after_its_quiet_minute_was_closed_makes_the_ca
     assert await counted(3, 1)
 
 
+async def test_a_trade_corrected_before_its_quiet_minute_was_closed_stays_so_when_signal_closes_it_uncorrected(
+    signals: Signals, store: Service, database_url: str
+) -> None:
+    await signals.feeder.bus.declare(CANDLE_STREAM)
+    trades = spread(1, 300, from_us=MIDNIGHT_US, to_us=MIDNIGHT_US + 100 * 60_000_000)
+    minute_us = int(trades.time_us[-1]) // 60_000_000 * 60_000_000
+    wrong = trades.rows(np.arange(300))  # a copy
+    wrong.price_e8[298] = 9_000_000_000_000
+    await signals.publish(wrong)
+    await until_stored(database_url, range(1, 301))
+    await signals.feeder.repair(trades.rows(np.array([298])))
+
+    async def corrected() -> bool:
+        rows = await ask(database_url, "SELECT (price * 100000000)::bigint FROM trades WHERE trade_id = 299")
+        return rows == [(int(trades.price_e8[298]),)]
+
+    async def closed() -> bool:
+        return bool(await ask(database_url, "SELECT 1 FROM candles WHERE time = to_timestamp(%s)", minute_us // 10**6))
+
+    await eventually(corrected)
+    await publish_minute(signals, trades.rows(slice(297, 300)), minute_us)
+    await eventually(closed, what="the minute closed")
+    await signals.publish(spread(301, 3, from_us=MIDNIGHT_US + 3 * HOUR_US, to_us=MIDNIGHT_US + 3 * HOUR_US + 30))
+
+    await until_candles_agree(database_url, trades=303)
+
+
 async def test_without_the_venues_minute_a_quiet_one_closes_by_the_clock(
     signals: Signals, store: Service, database_url: str
 ) -> None:
