@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from urllib.parse import urlsplit
 
 from term.app import run
-from term.client import ClientError
 from term.keys import KEYS
 from term.screen import ScreenError
+from tickmesh_client import ClientError
 
 DEFAULT_URL = "http://127.0.0.1:8080"
 

@@ -11,12 +11,13 @@ from contextlib import contextmanager
 from random import Random
 
 from term.cells import Grid
-from term.client import Client, shown_url
+from term.client import Client
 from term.events import Effect, Event, KeyPressed, Quit, Resized, Ticked
 from term.model import start
 from term.screen import Screen
 from term.update import update
 from term.view import render
+from tickmesh_client.network import shown_url
 
 FRAME_S = 1 / 20
 TICK_S = 0.25

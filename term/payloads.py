@@ -84,10 +84,6 @@ class _StatusFields(_SymbolFeedFields):
     symbols: list[_SymbolFeedFields] = []
 
 
-class _RefusalFields(msgspec.Struct):
-    message: str | None = None
-
-
 # --- reading it ------------------------------------------------------------------------------------------------------
 
 
@@ -197,14 +193,6 @@ def parse_history(body: bytes, *, next_token: str) -> HistoryPage:
     return HistoryPage(trades, next_token)
 
 
-def parse_refusal(body: bytes) -> str:
-    """Read an error's message: `{"code": 3, "message": "unknown symbol 'x'", "details": []}`; may be empty."""
-    try:
-        return _text(_REFUSAL.read(body).message)
-    except PayloadError:
-        return ""
-
-
 T = TypeVar("T")
 
 
@@ -283,7 +271,6 @@ _STATUS = _Reader[_StatusFields](_StatusFields, "status")
 _STATS = _Reader[_StatsFields](_StatsFields, "stats")
 _PRICE = _Reader[_TradeFields](_TradeFields, "price")
 _HISTORY = _Reader[list[_TradeFields]](list[_TradeFields], "history")
-_REFUSAL = _Reader[_RefusalFields](_RefusalFields, "error")
 
 
 # --- as values -------------------------------------------------------------------------------------------------------

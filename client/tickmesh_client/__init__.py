@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from tickmesh_client import network
 from tickmesh_client.asynchronous import AsyncListing, AsyncTickmesh
 from tickmesh_client.blocking import Listing, Tickmesh
+from tickmesh_client.calls import Answer, Call
 from tickmesh_client.errors import (
     ClientError,
     ExtraMissing,
@@ -25,6 +27,7 @@ from tickmesh_client.values import (
     Hole,
     IdRange,
     Minute,
+    Missing,
     Price,
     ServiceStatus,
     Stats,
@@ -35,8 +38,10 @@ from tickmesh_client.values import (
 )
 
 __all__ = [
+    "Answer",
     "AsyncListing",
     "AsyncTickmesh",
+    "Call",
     "Candle",
     "ClientError",
     "Coin",
@@ -47,6 +52,7 @@ __all__ = [
     "IdRange",
     "Listing",
     "Minute",
+    "Missing",
     "NotAllowed",
     "NotFound",
     "Price",
@@ -64,6 +70,7 @@ __all__ = [
     "Unreachable",
     "WrongAddress",
     "WrongAnswer",
+    "network",
 ]
 
 __version__ = "0.1.0"

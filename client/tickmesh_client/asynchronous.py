@@ -3,20 +3,42 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Mapping, Sequence
 from random import Random
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
 import httpx
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
 
 from tickmesh_client import calls
 from tickmesh_client.calls import Answer, Attempts, Call, Page, Query, Time
-from tickmesh_client.errors import Unavailable, Unreachable, WrongAddress
+from tickmesh_client.errors import ClientError, Unavailable, Unreachable, WrongAddress
+from tickmesh_client.live import (
+    Command,
+    Connect,
+    Follower,
+    Perform,
+    Receive,
+    Send,
+    StreamLost,
+    Wait,
+    follow,
+    report_missing,
+)
 from tickmesh_client.network import checked_url, http_options, reason_of, shown_url
 from tickmesh_client.rows import Rows
-from tickmesh_client.transfer import Transfer, broken
-from tickmesh_client.values import Candle, Coin, Coverage, Price, Stats, Status, Symbol, Trade
+from tickmesh_client.transfer import (
+    CONNECT_ERRORS,
+    SEND_ERRORS,
+    Transfer,
+    broken,
+    not_connected,
+    stream_ended,
+    stream_options,
+)
+from tickmesh_client.values import Candle, Coin, Coverage, Missing, Price, Stats, Status, Symbol, Trade
 
 T = TypeVar("T")
 
@@ -78,6 +100,7 @@ class AsyncTickmesh:
         self._timeout_s = timeout_s
         self._retries = retries
         self._random = Random()  # noqa: S311  # for the delays between attempts
+        self._url, self._token = url, token
         options: Any = http_options(url, token=token, timeout_s=timeout_s)
         try:
             self._http = httpx.AsyncClient(**options)
@@ -196,6 +219,80 @@ class AsyncTickmesh:
         query = calls.candles(symbol, interval=interval, start=start, end=end, venue=venue, limit=limit)
         return AsyncListing(self, query)
 
+    def live(
+        self,
+        symbols: str | Sequence[str],
+        *,
+        resume_from: Mapping[str, int | Trade] | None = None,
+        missing: Callable[[Missing], object] = report_missing,
+    ) -> AsyncGenerator[Trade, None]:
+        """Follow trades as they happen, each once and in the order of its symbol's ids, until the caller ends it.
+
+        When the connection is lost, or this program was too slow, it goes on where it was: what was missed is fetched.
+
+        Args:
+            symbols: one symbol, or several.
+            resume_from: symbol -> the last trade, or its id, that the caller has; without it the next one comes first.
+            missing: is called with ids that the mesh itself does not have; otherwise they are a warning in the log.
+
+        Raises:
+            ValueError: no symbol is named.
+            RequestRefused: a symbol is not followed, or there was never a trade to resume after.
+            ClientError: the gateway cannot be reached at the beginning.
+        """
+        doing = follow(Follower(symbols, resume_from), retries=self._retries, random=self._random, missing=missing)
+        return self._live(doing)
+
+    async def _live(self, doing: Generator[Command | Trade, Any, None]) -> AsyncGenerator[Trade, None]:
+        socket: ClientConnection | None = None
+        step = next(doing)
+        try:
+            while True:
+                if isinstance(step, Trade):
+                    yield step
+                    step = next(doing)
+                    continue
+                result: object = None
+                try:
+                    if isinstance(step, Receive):
+                        assert socket is not None
+                        result = await asyncio.wait_for(socket.recv(), step.timeout_s)
+                    elif isinstance(step, Perform):
+                        result = await self.perform(step.call)
+                    elif isinstance(step, Wait):
+                        await asyncio.sleep(step.seconds)
+                    elif isinstance(step, Connect):
+                        socket = await self.open_stream("channels=")
+                    elif socket is not None:
+                        await (socket.send(step.text) if isinstance(step, Send) else socket.close())
+                except ConnectionClosed as exc:
+                    step = doing.throw(stream_ended(exc))
+                except ClientError as exc:
+                    step = doing.throw(exc)
+                except asyncio.TimeoutError:
+                    step = doing.throw(StreamLost("the gateway said nothing for too long"))
+                else:
+                    step = doing.send(result)
+        finally:
+            if socket is not None:
+                await socket.close()
+
+    async def open_stream(self, query: str, **options: Any) -> ClientConnection:
+        """Open `/ws` for messages of whatever kind its query asks for.
+
+        Args:
+            query: `events=true`.
+            options: of `websockets.connect`, instead of those that are given otherwise.
+
+        Raises:
+            ClientError: it cannot be opened.
+        """
+        standard = stream_options(self._url, query=query, token=self._token, timeout_s=self._timeout_s)
+        try:
+            return await connect(**(standard | options))
+        except CONNECT_ERRORS as exc:
+            raise not_connected(exc, self._shown_url, self._timeout_s) from exc
+
     async def perform(self, call: Call[T]) -> T:
         """Make a call, again where that may help.
 
@@ -235,5 +332,5 @@ class AsyncTickmesh:
                 async for part in response.aiter_bytes():
                     transfer.add(part)
                 return Answer(response.status_code, response.headers, transfer.body)
-        except (httpx.TransportError, httpx.DecodingError, httpx.TooManyRedirects) as exc:
+        except SEND_ERRORS as exc:
             raise broken(exc, self._shown_url, self._timeout_s) from exc

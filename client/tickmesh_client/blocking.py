@@ -3,20 +3,42 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from random import Random
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import httpx
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import ClientConnection, connect
 
 from tickmesh_client import calls
 from tickmesh_client.calls import Answer, Attempts, Call, Page, Query, Time
-from tickmesh_client.errors import Unavailable, Unreachable, WrongAddress
+from tickmesh_client.errors import ClientError, Unavailable, Unreachable, WrongAddress
+from tickmesh_client.live import (
+    Command,
+    Connect,
+    Follower,
+    Perform,
+    Receive,
+    Send,
+    StreamLost,
+    Wait,
+    follow,
+    report_missing,
+)
 from tickmesh_client.network import checked_url, http_options, reason_of, shown_url
 from tickmesh_client.rows import Rows
-from tickmesh_client.transfer import Transfer, broken
-from tickmesh_client.values import Candle, Coin, Coverage, Price, Stats, Status, Symbol, Trade
+from tickmesh_client.transfer import (
+    CONNECT_ERRORS,
+    SEND_ERRORS,
+    Transfer,
+    broken,
+    not_connected,
+    stream_ended,
+    stream_options,
+)
+from tickmesh_client.values import Candle, Coin, Coverage, Missing, Price, Stats, Status, Symbol, Trade
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -94,6 +116,7 @@ class Tickmesh:
         self._timeout_s = timeout_s
         self._retries = retries
         self._random = Random()  # noqa: S311  # for the delays between attempts
+        self._url, self._token = url, token
         options: Any = http_options(url, token=token, timeout_s=timeout_s)
         try:
             self._http = httpx.Client(**options)
@@ -212,6 +235,72 @@ class Tickmesh:
         query = calls.candles(symbol, interval=interval, start=start, end=end, venue=venue, limit=limit)
         return Listing(self, query)
 
+    def live(
+        self,
+        symbols: str | Sequence[str],
+        *,
+        resume_from: Mapping[str, int | Trade] | None = None,
+        missing: Callable[[Missing], object] = report_missing,
+    ) -> Generator[Trade, None, None]:
+        """Follow trades as they happen, each once and in the order of its symbol's ids, until the caller ends it.
+
+        When the connection is lost, or this program was too slow, it goes on where it was: what was missed is fetched.
+
+        Args:
+            symbols: one symbol, or several.
+            resume_from: symbol -> the last trade, or its id, that the caller has; without it the next one comes first.
+            missing: is called with ids that the mesh itself does not have; otherwise they are a warning in the log.
+
+        Raises:
+            ValueError: no symbol is named.
+            RequestRefused: a symbol is not followed, or there was never a trade to resume after.
+            ClientError: the gateway cannot be reached at the beginning.
+        """
+        doing = follow(Follower(symbols, resume_from), retries=self._retries, random=self._random, missing=missing)
+        return self._live(doing)
+
+    def _live(self, doing: Generator[Command | Trade, Any, None]) -> Generator[Trade, None, None]:
+        socket: ClientConnection | None = None
+        step = next(doing)
+        try:
+            while True:
+                if isinstance(step, Trade):
+                    yield step
+                    step = next(doing)
+                    continue
+                result: object = None
+                try:
+                    if isinstance(step, Receive):
+                        assert socket is not None
+                        result = socket.recv(step.timeout_s)
+                    elif isinstance(step, Perform):
+                        result = self.perform(step.call)
+                    elif isinstance(step, Wait):
+                        time.sleep(step.seconds)
+                    elif isinstance(step, Connect):
+                        socket = self._connect()
+                    elif socket is not None:
+                        socket.send(step.text) if isinstance(step, Send) else socket.close()
+                except ConnectionClosed as exc:
+                    step = doing.throw(stream_ended(exc))
+                except ClientError as exc:
+                    step = doing.throw(exc)
+                except TimeoutError:
+                    step = doing.throw(StreamLost("the gateway said nothing for too long"))
+                else:
+                    step = doing.send(result)
+        finally:
+            if socket is not None:
+                socket.close()
+
+    def _connect(self) -> ClientConnection:
+        try:
+            options = stream_options(self._url, query="channels=", token=self._token, timeout_s=self._timeout_s)
+            opened: ClientConnection = connect(**options)
+            return opened
+        except CONNECT_ERRORS as exc:
+            raise not_connected(exc, self._shown_url, self._timeout_s) from exc
+
     def perform(self, call: Call[T]) -> T:
         """Make a call, again where that may help.
 
@@ -251,5 +340,5 @@ class Tickmesh:
                 for part in response.iter_bytes():
                     transfer.add(part)
                 return Answer(response.status_code, response.headers, transfer.body)
-        except (httpx.TransportError, httpx.DecodingError, httpx.TooManyRedirects) as exc:
+        except SEND_ERRORS as exc:
             raise broken(exc, self._shown_url, self._timeout_s) from exc

@@ -28,7 +28,7 @@ from tickmesh_client.errors import (
 )
 from tickmesh_client.network import backoff
 from tickmesh_client.rows import Rows
-from tickmesh_client.values import Candle, Coin, Coverage, Price, Stats, Status, Symbol, Trade
+from tickmesh_client.values import Candle, Coin, Coverage, NextTrades, Price, Stats, Status, Symbol, Trade
 
 T = TypeVar("T")
 Time = datetime | str
@@ -164,6 +164,17 @@ def trade(symbol: str, trade_id: int, *, venue: str, epoch: int | None) -> Call[
     """
     path = f"/api/trades/{quote(symbol, safe='')}/{trade_id}"
     return _get(path, Trade, venue=venue, epoch="" if epoch is None else str(epoch))
+
+
+def next_trades(symbol: str, after: tuple[int, int]) -> Call[NextTrades]:
+    """Ask for the trades that follow a trade.
+
+    Args:
+        symbol: the symbol.
+        after: epoch and id of the trade, stored or not.
+    """
+    path = f"/api/trades/{quote(symbol, safe='')}/{after[1]}/next"
+    return _get(path, NextTrades, page_size=str(FULL_PAGE), epoch=str(after[0]))
 
 
 def trades(symbol: str, *, start: Time | None, end: Time | None, venue: str, limit: int | None) -> Query[Trade]:

@@ -24,7 +24,16 @@ class WrongAddress(ClientError, ValueError):
 
 
 class Unreachable(ClientError, ConnectionError):
-    """Nothing answers at the address."""
+    """Nothing answers at the address.
+
+    Args:
+        message: for people, with the next step.
+        reason: why, in a few words.
+    """
+
+    def __init__(self, message: str, *, reason: str = "") -> None:
+        super().__init__(message)
+        self.reason = reason or message
 
 
 class TimedOut(Unreachable, TimeoutError):

@@ -105,18 +105,19 @@ def is_loopback(url: str) -> bool:
 
 def reason_of(error: BaseException) -> str:
     """Say in a few words what went wrong."""
-    if isinstance(error, TimeoutError | httpx.TimeoutException):
-        return "no answer in time"
-    if isinstance(error, ssl.SSLError):  # an OSError whose number counts something else
-        return str(error)
-    if isinstance(error, gaierror):  # likewise
-        return (error.strerror or "no such host").lower()
-    if isinstance(error, OSError) and error.errno:
-        return os.strerror(error.errno).lower()
-    if isinstance(error, UnicodeError):  # of a label that is empty or too long; each Python has other words for it
-        return "no name that a host can have"
-    if below := error.__cause__ or error.__context__:  # what the system said is below what its libraries say
-        return reason_of(below)
+    below: BaseException | None = error
+    while below is not None:
+        if isinstance(below, TimeoutError | httpx.TimeoutException):
+            return "no answer in time"
+        if isinstance(below, ssl.SSLError):  # an OSError whose number counts something else
+            return str(below)
+        if isinstance(below, gaierror):  # likewise
+            return (below.strerror or "no such host").lower()
+        if isinstance(below, OSError) and below.errno:
+            return os.strerror(below.errno).lower()
+        if isinstance(below, UnicodeError):  # of a label that is empty or too long; each Python has other words for it
+            return "no name that a host can have"
+        below = below.__cause__ or below.__context__  # what the system said is below what the libraries say
     return str(error) or type(error).__name__
 
 

@@ -130,6 +130,21 @@ class IdRange(msgspec.Struct, frozen=True):
     epoch: int = 0
 
 
+class Missing(IdRange, frozen=True, kw_only=True):
+    """Trade ids of a symbol that the mesh itself does not have."""
+
+    symbol: str
+
+
+class NextTrades(msgspec.Struct, frozen=True):
+    """Trades that follow a trade, in the order of their ids."""
+
+    trades: tuple[Trade, ...]
+    newest_trade_id: int
+    """The highest stored id; -1 when no trade is stored."""
+    newest_epoch: int = 0
+
+
 class Hole(IdRange, frozen=True):
     """Trade ids that are missing, or were missing once."""
 

@@ -84,10 +84,11 @@ def test_a_public_image_has_a_stand_in_of_its_name(image: str) -> None:
 def test_the_image_holds_every_package_of_the_wheel() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     folders = project["tool"]["scikit-build"]["wheel"]["packages"]
+    assert "--wheel-dir /dist . ./client " in (ROOT / "Dockerfile").read_text()
     let_in = re.findall(r"^!([a-z/]+)$", (ROOT / ".dockerignore").read_text(), re.MULTILINE)
     left_out = [folder for folder in folders if not any(f"{folder}/".startswith(f"{each}/") for each in let_in)]
     assert left_out == []
-    of_packages = {folder.partition("/")[0] for folder in folders}
+    of_packages = {"client", *(folder.partition("/")[0] for folder in folders)}
     assert [each for each in let_in if each.partition("/")[0] not in of_packages] == []
 
 

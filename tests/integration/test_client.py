@@ -160,7 +160,7 @@ async def test_an_answer_that_never_ends_is_ended_by_its_size_or_by_the_time() -
     async with await asyncio.start_server(endless, "127.0.0.1", 0) as server:
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         async with AsyncTickmesh(url) as mesh:
-            with pytest.raises(ValueError, match="found more than 16777216 bytes"):
+            with pytest.raises(ValueError, match="found more than 8388608 bytes"):
                 await mesh.price()
 
 

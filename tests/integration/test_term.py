@@ -11,10 +11,10 @@ import httpx
 import pytest
 from websockets.asyncio.client import connect
 
-from term.client import stream_url
 from tests.fixtures.fake_gateway import FakeGateway
 from tests.fixtures.gateway import batch, receive, running_gateway
 from tests.fixtures.terminal import Terminal, open_terminal
+from tickmesh_client.network import stream_url
 
 TERM = (sys.executable, "-m", "term")
 
@@ -141,7 +141,7 @@ async def test_the_fake_gateway_answers_as_the_real_one_does(gateway: FakeGatewa
 
 
 async def test_the_fake_gateway_streams_as_the_real_one_does(gateway: FakeGateway) -> None:
-    url = stream_url(gateway.url)
+    url = stream_url(gateway.url, "events=true")
     async with running_gateway() as real, real.ws() as real_stream, connect(url, proxy=None) as stream:
         selected = await receive(stream), await receive(real_stream)
         real.signal.push(batch("btcusdt", 7))

@@ -3,17 +3,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
-from itertools import islice
 from random import Random
-from socket import gaierror
-from ssl import SSLCertVerificationError
 from urllib.request import getproxies_environment
 
 import pytest
 
 from term.__main__ import main
-from term.client import MOST_DELAY_S, Client, ClientError, backoff, is_loopback, reason_of, shown_url, stream_url
+from term.client import Client
 from term.events import Connecting, Disconnected, Event, LoadCoins, RequestFailed
+from tickmesh_client import WrongAddress
 
 
 @pytest.fixture(autouse=True)
@@ -34,37 +32,6 @@ async def cancelled_at_the_end(doing: Coroutine[None, None, None]) -> AsyncItera
         task = tasks.create_task(doing)
         yield
         task.cancel()
-
-
-@pytest.mark.parametrize(
-    ("url", "stream"),
-    [
-        ("http://127.0.0.1:8080", "ws://127.0.0.1:8080/ws?events=true"),
-        ("https://mesh.example/tick/", "wss://mesh.example/tick/ws?events=true"),
-        ("http://[::1]:8080/", "ws://[::1]:8080/ws?events=true"),
-    ],
-)
-def test_the_live_stream_is_beside_the_api_and_tells_of_events(url: str, stream: str) -> None:
-    assert stream_url(url) == stream
-
-
-def test_a_password_is_not_shown() -> None:
-    assert shown_url("https://me:secret@mesh.example:8080/tick") == "https://mesh.example:8080/tick"
-
-
-@pytest.mark.parametrize(
-    ("url", "loopback"),
-    [("http://127.0.0.1:1", True), ("http://[::1]", True), ("http://localhost:8080", True), ("http://10.0.0.1", False)],
-)
-def test_this_machine_is_known(url: str, loopback: bool) -> None:
-    assert is_loopback(url) is loopback
-
-
-def test_delays_grow_to_a_limit_and_differ_by_chance() -> None:
-    delays_s = list(islice(backoff(Random(1)), 20))
-    assert 0.25 <= delays_s[0] <= 0.5
-    assert all(MOST_DELAY_S / 2 <= delay_s <= MOST_DELAY_S for delay_s in delays_s[5:])
-    assert len(set(delays_s)) == 20
 
 
 @pytest.mark.parametrize(
@@ -103,13 +70,13 @@ def test_an_environment_that_leads_nowhere_is_refused_with_a_reason(
     name: str, value: str, reason: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(name, value)
-    with pytest.raises(ClientError, match=f"found no way to http://mesh.example: .*{reason}"):
+    with pytest.raises(WrongAddress, match=f"found no way to http://mesh.example: .*{reason}"):
         client("http://me:secret@mesh.example")
 
 
 def test_certificates_that_are_not_there_matter_where_they_are_needed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", "/nonexistent")
-    with pytest.raises(ClientError, match=r"found no way to https://mesh.example: .*no such file or directory"):
+    with pytest.raises(WrongAddress, match=r"found no way to https://mesh.example: .*no such file or directory"):
         client("https://mesh.example")
     monkeypatch.setenv("SSLKEYLOGFILE", "/nonexistent/keys")
     client("http://mesh.example")
@@ -140,22 +107,6 @@ async def test_a_proxy_that_the_stream_cannot_use_is_a_reason_to_try_again(
         lost = await events.get()
     assert isinstance(lost, Disconnected)
     assert reason in lost.reason
-
-
-@pytest.mark.parametrize(
-    ("error", "reason"),
-    [
-        (ConnectionRefusedError(111, "Connect call failed ('127.0.0.1', 80)"), "connection refused"),
-        (TimeoutError(), "no answer in time"),
-        (gaierror(-2, "Name or service not known"), "name or service not known"),
-        (SSLCertVerificationError(1, "certificate verify failed"), "certificate verify failed"),
-        (ValueError("nonsense"), "nonsense"),
-        (EOFError(), "EOFError"),
-    ],
-    ids=repr,
-)
-def test_the_reason_is_the_errors_own(error: Exception, reason: str) -> None:
-    assert reason in reason_of(error)
 
 
 async def test_a_name_that_cannot_be_written_out_is_a_failed_request() -> None:

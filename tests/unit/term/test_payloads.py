@@ -12,7 +12,6 @@ from term.payloads import (
     parse_frame,
     parse_history,
     parse_price,
-    parse_refusal,
     parse_selection,
     parse_stats,
 )
@@ -114,11 +113,6 @@ def test_a_bad_row_is_refused_by_its_place() -> None:
         parse_history(b'[{"price": 1}, {"price": "dear"}]', next_token="")
     with pytest.raises(PayloadError, match=r"found no price, expected one at history\[1\]"):
         parse_history(b'[{"price": 1}, {}]', next_token="")
-
-
-def test_an_error_says_what_it_says() -> None:
-    assert parse_refusal(b'{"code": 3, "message": "unknown symbol \'x\'", "details": []}') == "unknown symbol 'x'"
-    assert parse_refusal(b"<html>") == ""
 
 
 def test_the_feed_is_read_from_the_status_of_the_mesh() -> None:

@@ -1,0 +1,383 @@
+"""The live trades of `/ws`, without a hole and without a double, whatever happens to a connection. Touches no socket.
+
+`Follower` reads the messages of the protocol and knows the last trade of each symbol. `follow` says what to do next;
+whoever has a connection does it, and sends the result of each command, or throws its error, into the generator.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+import msgspec
+
+from tickmesh_client import calls
+from tickmesh_client.calls import Call
+from tickmesh_client.errors import RequestRefused, Unavailable, Unreachable
+from tickmesh_client.network import backoff
+from tickmesh_client.values import Coverage, Missing, NextTrades, Trade
+
+log = logging.getLogger("tickmesh_client.live")
+
+Key = tuple[int, int]
+"""Epoch and id of a trade: `Trade.key`."""
+SILENCE_S = 10.0
+"""The gateway tells something each second; a connection without anything for so long is dead."""
+SYMBOLS_AT_ONCE = 64
+"""The gateway takes no more in one subscription."""
+_BEFORE_ALL: Key = (0, -1)
+_STORE_BEHIND_S = 0.2
+"""Store writes ten times a second."""
+_HOLE_OPEN_S = 1.0
+_HOLE_LOOKS = 60
+"""How often a hole that the mesh still asks the venue for is looked at again before it counts as missing."""
+_RESUMES_REFUSED = 3
+"""After a crash the gateway may for a while know only older trades than the client."""
+
+
+class StreamLost(Exception):
+    """The connection has ended or cannot be trusted any more; another one goes on where it was."""
+
+
+# --- commands --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Connect:
+    """Open a connection, instead of any other."""
+
+
+@dataclass(frozen=True)
+class Disconnect:
+    """Close the connection, if there is one."""
+
+
+@dataclass(frozen=True)
+class Send:
+    """Send a message."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Receive:
+    """Return the next message; StreamLost when none comes in time."""
+
+    timeout_s: float
+
+
+@dataclass(frozen=True)
+class Perform:
+    """Return the result of a call."""
+
+    call: Call[Any]
+
+
+@dataclass(frozen=True)
+class Wait:
+    """Wait."""
+
+    seconds: float
+
+
+Command = Connect | Disconnect | Send | Receive | Perform | Wait
+
+
+# --- what the gateway says -------------------------------------------------------------------------------------------
+
+
+class _Progress(msgspec.Struct):
+    subscription: int
+    sequence: int
+
+
+class _Message(msgspec.Struct):
+    type: str
+    id: int | None = None
+    subscription: int = 0
+    sequence: int = 0
+    symbol: str = ""
+    first_id: int = 0
+    last_id: int | None = None
+    epoch: int = 0
+    trades: list[Trade] = []
+    subscriptions: list[_Progress] = []
+    field: str = ""
+    found: str = ""
+    expected: str = ""
+    message: str = ""
+
+
+_MESSAGE = msgspec.json.Decoder(_Message)
+
+
+class Follower:
+    """Follows the trades of some symbols over any number of connections.
+
+    Args:
+        symbols: whose.
+        resume_from: symbol -> the last trade, or its id, that the caller has.
+
+    Raises:
+        ValueError: there is no symbol, or one to resume that is not followed.
+    """
+
+    def __init__(self, symbols: str | Sequence[str], resume_from: Mapping[str, int | Trade] | None = None) -> None:
+        named = [symbols] if isinstance(symbols, str) else symbols
+        self._keys: dict[str, Key | None] = dict.fromkeys((symbol.lower() for symbol in named), None)
+        if not self._keys or not all(self._keys):
+            raise ValueError(f"found {symbols!r}, expected one symbol or more")
+        for symbol, last in (resume_from or {}).items():
+            if symbol.lower() not in self._keys:
+                raise ValueError(f"resume_from has {symbol!r}, expected one of {', '.join(self._keys)}")
+            self._keys[symbol.lower()] = (0, last) if isinstance(last, int) else last.key
+        self._venues: dict[str, str] = {}
+        self._refusals_left = 0
+        self._sequences: dict[int, int] = {}
+        self._acknowledged: set[int] = set()
+        self.subscribed = False
+        """Whether the gateway has ever acknowledged everything."""
+
+    def subscribe(self) -> list[str]:
+        """Return what to send over a new connection."""
+        self._sequences.clear()
+        self._acknowledged.clear()
+        symbols = list(self._keys)
+        return [
+            self._subscription(number, symbols[first : first + SYMBOLS_AT_ONCE])
+            for number, first in enumerate(range(0, len(symbols), SYMBOLS_AT_ONCE))
+        ]
+
+    def _subscription(self, number: int, symbols: list[str]) -> str:
+        known = {symbol: key for symbol in symbols if (key := self._keys[symbol]) and key != _BEFORE_ALL}
+        resume = {symbol: {"trade_id": key[1], "epoch": key[0]} for symbol, key in known.items()}
+        message = {"op": "subscribe", "id": number, "channel": "trades", "symbols": symbols}
+        return msgspec.json.encode(message | ({"resume_from": resume} if resume else {})).decode()
+
+    def receive(self, text: str | bytes) -> list[Trade | Fill]:
+        """Read a message, and return what it brings in order: trades, and what has to be fetched between them.
+
+        Raises:
+            StreamLost: something has been missed, or the message cannot be read.
+            RequestRefused: the gateway does not take what was asked for.
+        """
+        try:
+            message = _MESSAGE.decode(text)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
+            raise StreamLost(f"found a message that cannot be read: {exc}") from exc
+        if message.type == "error":
+            self._refused(message)
+        elif message.type == "subscribed" and message.id is not None:
+            self._acknowledged.add(message.id)
+            self._sequences[message.subscription] = 0
+            self.subscribed |= len(self._acknowledged) * SYMBOLS_AT_ONCE >= len(self._keys)
+        for progress in message.subscriptions:
+            self._check(progress.subscription, progress.sequence, after=0)
+        if message.sequence:
+            self._check(message.subscription, message.sequence, after=1)
+            self._sequences[message.subscription] = message.sequence
+        if message.symbol not in self._keys:
+            return []
+        if message.type == "snapshot":
+            return self._begin(message)
+        return self._go_on(message) if message.type in ("trades", "lagged") else []
+
+    def _check(self, subscription: int, sequence: int, *, after: int) -> None:
+        expected = self._sequences.get(subscription, -after) + after
+        if sequence != expected:
+            raise StreamLost(f"found message {sequence} of subscription {subscription}, expected {expected}")
+
+    def _refused(self, message: _Message) -> None:
+        if self.subscribed and (self._refusals_left or not message.field.startswith("resume_from")):
+            self._refusals_left -= message.field.startswith("resume_from")
+            raise StreamLost(message.message)  # it was taken before: this gateway has just started, say
+        words = {"field": message.field, "found": message.found, "expected": message.expected}
+        raise RequestRefused(message.message, status=400, code=3, **words)
+
+    def _begin(self, message: _Message) -> list[Trade | Fill]:
+        key, last = self._keys[message.symbol], _last(message)
+        if last is None:
+            # Nothing was traded yet: the first trade is not missed if the connection ends before it. Or ids begin anew.
+            self._keys[message.symbol] = _BEFORE_ALL if key in (None, _BEFORE_ALL) else None
+            return []
+        if key is not None and last > key:
+            return self._through(message.symbol, last)
+        self._keys[message.symbol] = last
+        return []
+
+    def _go_on(self, message: _Message) -> list[Trade | Fill]:
+        found: list[Trade | Fill] = []
+        for trade in message.trades:
+            self._refusals_left = _RESUMES_REFUSED
+            if trade.venue != self._venues.get(trade.symbol):  # the mesh has changed over, to ids of another kind
+                changed = trade.symbol in self._venues
+                self._venues[trade.symbol] = trade.venue
+                self._keys[message.symbol] = None if changed else self._keys[message.symbol]
+            key = self._keys[message.symbol]
+            if key is not None and trade.key <= key:
+                continue
+            if not _follows(trade.key, key):
+                found += self._through(message.symbol, (trade.epoch, trade.trade_id - 1))
+            found.append(trade)
+            self._keys[message.symbol] = trade.key
+        last = _last(message)
+        if last is not None:
+            key = self._keys[message.symbol]
+            if key is None or key == _BEFORE_ALL:  # what is left out is named, and nothing before it
+                self._keys[message.symbol] = (message.epoch, message.first_id - 1)
+            found += self._through(message.symbol, last)
+        return found
+
+    def _through(self, symbol: str, last: Key) -> list[Trade | Fill]:
+        key = self._keys[symbol]
+        if key is None or last <= key:
+            return []
+        self._keys[symbol] = last
+        return [Fill(symbol, key, last)]
+
+
+def _last(message: _Message) -> Key | None:
+    return None if message.last_id is None else (message.epoch, message.last_id)
+
+
+def _follows(key: Key, before: Key | None) -> bool:
+    """Tell whether no trade can be between two: across the end of an epoch nobody knows."""
+    return before is None or before[1] < 0 or key[0] != before[0] or key[1] == before[1] + 1
+
+
+# --- what the stream left out ----------------------------------------------------------------------------------------
+
+
+class Fill:
+    """Trades that the stream left out, fetched from the store: make `call`, and `take` its result, until there is none.
+
+    Args:
+        symbol: whose trades.
+        after: the last trade before them.
+        through: the last of them.
+    """
+
+    def __init__(self, symbol: str, after: Key, through: Key) -> None:
+        self.symbol = symbol
+        self.after = after
+        self.through = through
+        self.missing: list[Missing] = []
+        """Ids that the store does not have, and is not expected to get soon."""
+        self.wait_s = 0.0
+        """How long to wait before the next call."""
+        self._hole: Key | None = None
+        self._looks_left = _HOLE_LOOKS
+
+    def call(self) -> Call[NextTrades] | Call[Coverage] | None:
+        """Return what to ask next; None when all is there."""
+        if self._hole is not None:
+            return calls.coverage(self.symbol, "")
+        return calls.next_trades(self.symbol, self.after) if self.after < self.through else None
+
+    def take(self, result: NextTrades | Coverage) -> list[Trade]:
+        """Take the result of the call, and return the trades that follow."""
+        self.wait_s = 0.0
+        if isinstance(result, Coverage):
+            self._look(result)
+            return []
+        found: list[Trade] = []
+        for trade in result.trades:
+            if trade.key > self.through:
+                break
+            if trade.key <= self.after:
+                continue
+            if not _follows(trade.key, self.after):
+                self._hole = (trade.epoch, trade.trade_id - 1)
+                return found
+            found.append(trade)
+            self.after = trade.key
+        if not found and self.after < self.through:
+            if (result.newest_epoch, result.newest_trade_id) >= self.through:
+                self._hole = self.through
+            else:
+                self.wait_s = _STORE_BEHIND_S  # store has not come so far yet
+        return found
+
+    def _look(self, coverage: Coverage) -> None:
+        assert self._hole is not None
+        (_, before), (epoch, last) = self.after, self._hole
+        first = before + 1 if self.after[0] == epoch else 0
+        self._hole = None
+        still_asked_for = any(
+            hole.state == "OPEN" and hole.epoch == epoch and hole.first_trade_id <= last and hole.last_trade_id >= first
+            for hole in coverage.holes
+        )
+        if still_asked_for and self._looks_left:
+            self._looks_left -= 1
+            self.wait_s = _HOLE_OPEN_S
+        else:
+            self.missing.append(Missing(first, last, epoch, symbol=self.symbol))
+            self.after = (epoch, last)
+
+
+# --- what to do ------------------------------------------------------------------------------------------------------
+
+
+def follow(
+    follower: Follower, *, retries: int, random: Random, missing: Callable[[Missing], object]
+) -> Generator[Command | Trade, Any, None]:
+    """Yield what to do, and each trade as it comes; it goes on for ever.
+
+    Args:
+        follower: knows what is wanted, and how far it has come.
+        retries: how often a connection is tried before there has been one; afterwards it is tried for ever.
+        random: for the delays.
+        missing: is called with ids that the mesh itself does not have.
+
+    Raises:
+        Unreachable, Unavailable: there has never been a connection.
+        RequestRefused: the gateway does not take what was asked for.
+    """
+    delays = backoff(random, first_s=0.5, most_s=10)
+    while True:
+        try:
+            yield Connect()
+            for text in follower.subscribe():
+                yield Send(text)
+            while True:
+                received = follower.receive((yield Receive(SILENCE_S)))
+                for each in received:
+                    if isinstance(each, Fill):
+                        yield from _filled(each, random, missing)
+                    else:
+                        yield each
+                if received:
+                    delays = backoff(random, first_s=0.5, most_s=10)
+        except (StreamLost, Unreachable, Unavailable) as lost:
+            if not follower.subscribed:
+                if not retries:
+                    raise lost if isinstance(lost, Unreachable | Unavailable) else Unreachable(str(lost)) from lost
+                retries -= 1
+            log.info("the live stream goes on over another connection: %s", lost)
+        yield Disconnect()
+        yield Wait(next(delays))
+
+
+def report_missing(missing: Missing) -> None:
+    """Say in the log that the mesh does not have some trades: what happens when the caller does not ask to be told."""
+    log.warning("the mesh does not have %s", missing)
+
+
+def _filled(fill: Fill, random: Random, missing: Callable[[Missing], object]) -> Generator[Command | Trade, Any, None]:
+    delays = backoff(random, first_s=0.5, most_s=10)
+    while call := fill.call():
+        try:
+            result = yield Perform(call)
+        except (Unreachable, Unavailable) as exc:  # then nothing is given up: what is here would never come again
+            log.info("what the live stream left out is asked for again: %s", exc)
+            yield Wait(next(delays))
+            continue
+        yield from fill.take(result)
+        for each in fill.missing:
+            missing(each)
+        fill.missing.clear()
+        if fill.wait_s:
+            yield Wait(fill.wait_s)
