@@ -124,6 +124,9 @@ bench-store: $(VENV)/installed ## measure store alone, from the bus to the datab
 bench-gateway: $(VENV)/installed ## measure the gateway alone: deliveries, delay, REST, a flood
 	$(PY) -m tests.bench.bench_gateway --seconds 2
 
+bench-export: $(VENV)/installed ## measure exports of ten million trades in every format (OPTIONS="--rows 1000000"), not part of bench
+	$(PY) -m tests.bench.bench_export $(OPTIONS)
+
 bench-libsignal: $(VENV)/installed ## measure libsignal as Python calls it
 	$(PY) -m tests.bench.bench_libsignal
 
@@ -191,4 +194,4 @@ $(VENV)/installed: $(VENV)/modules pyproject.toml client/pyproject.toml $(LIBSIG
 always:
 
 .PHONY: always help run stop tui status env logs $(LOGS:%=logs-%) build pin-images clean purge test slow-test e2e libsignal-test timescale-test docker-test \
-	bench bench-mesh bench-ingest bench-signal bench-store bench-gateway bench-libsignal chaos fuzz fuzz-hour lint types gen docs readme
+	bench bench-mesh bench-ingest bench-signal bench-store bench-gateway bench-export bench-libsignal chaos fuzz fuzz-hour lint types gen docs readme
