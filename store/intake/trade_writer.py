@@ -150,6 +150,12 @@ async def _store_groups(
     chunks = [COPY_HEADER]
     changes = []
     added = []
+    if not replace:
+        extended = await ledger_rows.extend(connection, groups)
+        added = [group for group, is_done in zip(groups, extended, strict=True) if is_done]
+        chunks += map(copy_rows, added)
+        stored = {(group.venue, group.symbol): len(group) for group in added}
+        groups = [group for group, is_done in zip(groups, extended, strict=True) if not is_done]
     for group, (known, holes) in zip(groups, await ledger_rows.around(connection, groups), strict=True):
         is_known = known.contains(group.trade_id)
         known_count = int(is_known.sum())
@@ -164,7 +170,7 @@ async def _store_groups(
             changes.append((group.venue, group.symbol, change))
             # What fills a hole may be there all the same: its minute did not agree, and it was requested again.
             unique = unique and not change.filled and not (replace and known_count)
-    if changes:
+    if added:
         removed = await _copy(connection, b"".join([*chunks, COPY_TRAILER]), added, unique=unique)
         await ledger_rows.write(connection, changes)
         if replace:

@@ -36,6 +36,20 @@ CROSS JOIN LATERAL (
 ) AS near
 ORDER BY 1, 2
 """
+# In: venues, symbols, lowest and highest id of each, all between them included. Out: n (from 1) of those that follow
+# the newest stored range of their symbol and are in no hole: that range holds them now.
+EXTEND_COVERAGE = """
+UPDATE coverage SET last_trade_id = asked.high
+FROM unnest(%s::text[], %s::text[], %s::bigint[], %s::bigint[]) WITH ORDINALITY AS asked (venue, symbol, low, high, n)
+WHERE coverage.venue = asked.venue AND coverage.symbol = asked.symbol AND coverage.last_trade_id = asked.low - 1
+  AND coverage.first_trade_id = (SELECT max(first_trade_id) FROM coverage AS newest
+        WHERE newest.venue = asked.venue AND newest.symbol = asked.symbol)
+  AND coalesce((SELECT last_trade_id < asked.low FROM holes
+        WHERE holes.venue = asked.venue AND holes.symbol = asked.symbol AND state <> 'FILLED'
+          AND holes.first_trade_id <= asked.high
+        ORDER BY holes.first_trade_id DESC LIMIT 1), true)
+RETURNING asked.n
+"""
 # In: venue, symbol. Out: lowest and highest id stored, as keys (`mesh/values/epochs.py`); both NULL when nothing is.
 STORED_ENDS = """
 SELECT (SELECT first_trade_id FROM coverage WHERE venue = %(venue)s AND symbol = %(symbol)s ORDER BY 1 LIMIT 1),

@@ -229,6 +229,23 @@ async def test_rows_deleted_by_hand_are_holes_after_the_next_start(
     await until_coverage(store, lambda coverage: coverage.complete and ranges(coverage) == [(1, 1000)])
 
 
+async def test_trades_that_follow_the_newest_fill_a_hole_that_was_known_before_them(
+    feeder: Feeder, store: Service, database_url: str
+) -> None:
+    await feeder.publish(columns(1, 10))
+    await until_stored(database_url, range(1, 11))
+    await ask(
+        database_url,
+        """INSERT INTO holes (venue, symbol, first_trade_id, last_trade_id, state, seen_time)
+        VALUES ('binance', 'btcusdt', 14, 20, 'OPEN', now())""",
+    )
+    await feeder.publish(columns(11, 5))
+    await feeder.publish(columns(16, 10))
+
+    coverage = await until_coverage(store, lambda coverage: coverage.stored == 25)
+    assert (coverage.open, ranges(coverage)) == (0, [(1, 25)])
+
+
 async def test_rows_the_ledger_does_not_know_are_in_it_after_the_next_start(
     feeder: Feeder, store: Service, database_url: str
 ) -> None:
