@@ -264,7 +264,8 @@ async def test_every_documented_get_answers_as_documented(gateway: Gateway) -> N
             response = await gateway.http.get(path.format(symbol="btcusdt", trade_id=7))
             content = item["get"]["responses"]["200"]["content"]
             assert response.status_code == 200, path
-            assert_like(document, response, next(iter(content.values()))["schema"])
+            if "*/*" not in content:  # an export is of the format that was asked for
+                assert_like(document, response, next(iter(content.values()))["schema"])
 
 
 def assert_like(document: Any, response: httpx.Response, schema: Any) -> None:
