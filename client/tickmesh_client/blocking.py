@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
 from random import Random
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -31,7 +33,9 @@ from tickmesh_client.network import checked_url, http_options, reason_of, shown_
 from tickmesh_client.rows import Rows
 from tickmesh_client.transfer import (
     CONNECT_ERRORS,
+    EXPORT_SILENCE_S,
     SEND_ERRORS,
+    ExportFile,
     Transfer,
     broken,
     not_connected,
@@ -235,6 +239,71 @@ class Tickmesh:
         query = calls.candles(symbol, interval=interval, start=start, end=end, venue=venue, limit=limit)
         return Listing(self, query)
 
+    def export(
+        self,
+        kind: str,
+        file: str | Path,
+        *,
+        symbol: str = "",
+        start: Time | None = None,
+        end: Time | None = None,
+        venue: str = "",
+        interval: str = "",
+        file_format: str = "",
+        progress: Callable[[int], object] | None = None,
+    ) -> Path:
+        """Write all trades or all closed candles of a range into a file, made by the gateway and of any length.
+
+        The file has its name when it is whole: one that is there already is replaced then, and stays if this fails.
+        What may pass is tried again from the beginning.
+
+        Args:
+            kind: `trades` or `candles`.
+            file: where to write.
+            symbol: empty for the selected one.
+            start: only what is at or after this time, a datetime with a zone or RFC 3339 text.
+            end: only what is before this time.
+            venue: empty for the one that is followed.
+            interval: the length of a candle; empty for `1m`.
+            file_format: `csv`, `ndjson`, `parquet` or `arrow`; empty for what the file's name ends with.
+            progress: is called with the number of bytes so far.
+
+        Returns:
+            The file.
+
+        Raises:
+            ValueError: the kind or the format is none of these, or a time has no zone.
+            OSError: the file cannot be written.
+            ClientError: the gateway cannot be asked, or it refuses.
+        """
+        target = Path(file)
+        span: Any = {"symbol": symbol, "start": start, "end": end, "venue": venue}
+        asked = calls.export(kind, name=target.name, interval=interval, file_format=file_format, **span)
+        attempts = Attempts(self._retries, self._random)
+        while True:
+            try:
+                with ExportFile(target, progress) as part_by_part:
+                    for part in self._parts(asked):
+                        part_by_part.add(part)
+                return target
+            except (Unreachable, Unavailable) as error:
+                delay_s = attempts.delay_after(error)
+            time.sleep(delay_s)
+
+    def _parts(self, asked: calls.Export) -> Iterator[bytes]:
+        timeout = httpx.Timeout(self._timeout_s, read=EXPORT_SILENCE_S)
+        try:
+            with self._http.stream("GET", asked.path, params=asked.parameters, timeout=timeout) as response:
+                if response.status_code == 200:
+                    yield from response.iter_bytes()
+                    return
+                refusal = Transfer(asked.path, self._timeout_s)
+                for part in response.iter_bytes():
+                    refusal.add(part)
+                raise calls.refusal_of(Answer(response.status_code, response.headers, refusal.body), asked.path)
+        except SEND_ERRORS as exc:
+            raise broken(exc, self._shown_url, self._timeout_s) from exc
+
     def live(
         self,
         symbols: str | Sequence[str],
@@ -262,7 +331,7 @@ class Tickmesh:
     def _live(self, doing: Generator[Command | Trade, Any, None]) -> Generator[Trade, None, None]:
         socket: ClientConnection | None = None
         step = next(doing)
-        try:
+        with ExitStack() as opened:
             while True:
                 if isinstance(step, Trade):
                     yield step
@@ -278,9 +347,12 @@ class Tickmesh:
                     elif isinstance(step, Wait):
                         time.sleep(step.seconds)
                     elif isinstance(step, Connect):
-                        socket = self._connect()
-                    elif socket is not None:
-                        socket.send(step.text) if isinstance(step, Send) else socket.close()
+                        socket = self._connect(opened)
+                    elif isinstance(step, Send):
+                        assert socket is not None
+                        socket.send(step.text)
+                    else:
+                        opened.close()
                 except ConnectionClosed as exc:
                     step = doing.throw(stream_ended(exc))
                 except ClientError as exc:
@@ -289,15 +361,12 @@ class Tickmesh:
                     step = doing.throw(StreamLost("the gateway said nothing for too long"))
                 else:
                     step = doing.send(result)
-        finally:
-            if socket is not None:
-                socket.close()
 
-    def _connect(self) -> ClientConnection:
+    def _connect(self, opened: ExitStack) -> ClientConnection:
         try:
             options = stream_options(self._url, query="channels=", token=self._token, timeout_s=self._timeout_s)
-            opened: ClientConnection = connect(**options)
-            return opened
+            socket: ClientConnection = opened.enter_context(connect(**options))
+            return socket
         except CONNECT_ERRORS as exc:
             raise not_connected(exc, self._shown_url, self._timeout_s) from exc
 

@@ -34,6 +34,7 @@ T = TypeVar("T")
 Time = datetime | str
 
 FULL_PAGE = 1000
+EXPORT_FORMATS = ("csv", "ndjson", "parquet", "arrow")
 MAX_WAIT_S = 10.0
 """A gateway that wants to be asked again later than this is not waited for."""
 _MAY_PASS = frozenset({429, 502, 503, 504})
@@ -213,6 +214,49 @@ def candles(
     asked = _given(symbol=symbol, venue=venue, start_time=_time("start", start), end_time=_time("end", end))
     asked |= _given(interval=interval)
     return Query("/api/candles", Candle, asked, _limit(limit), newest_first=start is None, pages_rise=True)
+
+
+@dataclass(frozen=True)
+class Export:
+    """A file of the gateway's making."""
+
+    path: str
+    parameters: Mapping[str, str]
+
+
+def export(
+    kind: str,
+    *,
+    name: str,
+    symbol: str,
+    start: Time | None,
+    end: Time | None,
+    venue: str,
+    interval: str,
+    file_format: str,
+) -> Export:
+    """Ask for all trades or all closed candles of a range as one file.
+
+    Args:
+        kind: `trades` or `candles`.
+        name: of the file; it ends with its format where `file_format` is empty.
+        symbol: empty for the selected one.
+        start: the first time; None for the beginning.
+        end: the time before which to stop; None for now.
+        venue: empty for the one that is followed.
+        interval: of candles; empty for `1m`, and of trades.
+        file_format: one of `EXPORT_FORMATS`, or empty.
+
+    Raises:
+        ValueError: the kind or the format is none of them, or a time has no zone.
+    """
+    if kind not in ("trades", "candles"):
+        raise ValueError(f"kind is {kind!r}, expected 'trades' or 'candles'")
+    wanted = file_format or name.rpartition(".")[2].lower()
+    if wanted not in EXPORT_FORMATS:
+        raise ValueError(f"the format of {name!r} is {wanted!r}, expected one of {', '.join(EXPORT_FORMATS)}")
+    asked = _given(symbol=symbol, venue=venue, start_time=_time("start", start), end_time=_time("end", end))
+    return Export(f"/api/export/{kind}", asked | _given(interval=interval, format=wanted))
 
 
 def _get(path: str, kind: Any, **parameters: str) -> Call[Any]:  # Any: tuple[...] is no type to the type checker

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import secrets
 import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import httpx
@@ -47,6 +51,46 @@ class Transfer:
             raise WrongAnswer(f"found more than {MAX_BODY_BYTES} bytes, expected no more at {self._path}")
         if time.monotonic() > self._ends:
             raise httpx.ReadTimeout("the whole answer took too long")
+
+
+EXPORT_SILENCE_S = 60.0
+"""So long the gateway may gather rows before the next part of an export comes."""
+
+
+class ExportFile:
+    """A file that has its name when it is whole, and before that is nothing to be mistaken for it.
+
+    Args:
+        target: where it will be; a file that is there stays until then.
+        progress: is called with the number of bytes that have come.
+    """
+
+    def __init__(self, target: Path, progress: Callable[[int], object] | None) -> None:
+        self._target = target
+        self._part = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
+        self._progress = progress
+        self._bytes = 0
+
+    def __enter__(self) -> ExportFile:
+        self._file = self._part.open("xb")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            self._file.close()
+            if kind is None:
+                self._part.replace(self._target)
+        finally:
+            self._part.unlink(missing_ok=True)
+
+    def add(self, part: bytes) -> None:
+        """Write the next part."""
+        self._file.write(part)
+        self._bytes += len(part)
+        if self._progress is not None:
+            self._progress(self._bytes)
 
 
 def stream_options(url: str, *, query: str, token: str, timeout_s: float) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from websockets.exceptions import InvalidHandshake, WebSocketException
 from tests.chaos.world import SYMBOLS, World, running_world
 from tests.fixtures.mesh import Issued, issued_in
 from tests.fixtures.waiting import eventually
+from tickmesh_client import AsyncTickmesh, Missing
 
 pytestmark = pytest.mark.slow
 
@@ -115,11 +116,30 @@ def _issued(trade: dict[str, Any]) -> Issued:
     )
 
 
+@dataclass
+class Library:
+    """Follows all symbols with the client library, whose reader pauses, too."""
+
+    url: str
+    reads: asyncio.Event
+    received: dict[str, list[Issued]] = field(default_factory=lambda: defaultdict(list))
+    missing: list[Missing] = field(default_factory=list)
+
+    async def follow(self) -> None:
+        async with AsyncTickmesh(self.url) as mesh:
+            async for trade in mesh.live(SYMBOLS, missing=self.missing.append):
+                await self.reads.wait()
+                moment = int(trade.timestamp.timestamp()) * 1_000_000 + trade.timestamp.microsecond
+                values = trade.trade_id, trade.price, trade.quantity, moment, trade.side == "SELL"
+                self.received[trade.symbol].append(Issued(trade.symbol, *values))
+
+
 async def test_gateway_signal_and_store_are_killed_and_the_client_pauses_and_it_has_every_trade_once(
     world: World,
 ) -> None:
     follower = Follower(world.mesh.url)
-    following = asyncio.create_task(follower.follow())
+    library = Library(world.mesh.url, follower.reads)
+    following = [asyncio.create_task(each.follow()) for each in (follower, library)]
     try:
         await eventually(lambda: follower.connections == 1)
         await asyncio.to_thread(world.feed, RATE)
@@ -153,12 +173,18 @@ async def test_gateway_signal_and_store_are_killed_and_the_client_pauses_and_it_
 
         def all_came() -> bool:
             last = {symbol: trades[-1].trade_id for symbol, trades in issued().items()}
-            assert {symbol: trades[-1].trade_id for symbol, trades in follower.received.items()} == last
+            for received in (follower.received, library.received):
+                assert {symbol: trades[-1].trade_id for symbol, trades in received.items()} == last
             return True
 
         await eventually(all_came, timeout_s=60)
         assert follower.received == issued()
         assert follower.connections >= 3
+        assert library.missing == []
+        for symbol, trades in library.received.items():  # the first ones may have been traded before it was there
+            assert trades == issued()[symbol][-len(trades) :]
+            assert len(trades) > len(issued()[symbol]) / 2
     finally:
-        following.cancel()
-        await asyncio.wait([following])
+        for task in following:
+            task.cancel()
+        await asyncio.wait(following)

@@ -8,6 +8,7 @@ import socket
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from decimal import Decimal
+from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,7 +17,7 @@ import pytest_asyncio
 
 from gateway.access import AdmissionRules
 from mesh.service.access import Access
-from tests.fixtures.gateway import Gateway, running_gateway
+from tests.fixtures.gateway import Gateway, batch, running_gateway
 from tickmesh_client import (
     AsyncTickmesh,
     NotAllowed,
@@ -170,6 +171,57 @@ async def test_a_token_opens_what_is_closed() -> None:
             await ask(gateway, lambda mesh: mesh.select("ethusdt"))
         async with AsyncTickmesh(f"http://127.0.0.1:{gateway.port}", token="letmein") as mesh:
             assert (await mesh.select("ethusdt")).symbol == "ethusdt"
+
+
+async def test_live_trades_go_on_where_the_caller_was_and_come_as_they_happen(gateway: Gateway) -> None:
+    async with client(gateway) as mesh:
+        live = mesh.live("btcusdt", resume_from={"btcusdt": 247})
+        assert [(await anext(live)).trade_id for _ in range(3)] == [248, 249, 250]
+        gateway.signal.push(batch("btcusdt", 251, 2))
+        assert [(await anext(live)).trade_id for _ in range(2)] == [251, 252]
+        await live.aclose()
+    resumed = await ask(gateway, lambda mesh: list(islice(mesh.live("btcusdt", resume_from={"btcusdt": 240}), 10)))
+    assert [trade.trade_id for trade in resumed] == list(range(241, 251))
+    with pytest.raises(RequestRefused, match="nope"):
+        await ask(gateway, lambda mesh: next(mesh.live("nope")))
+
+
+async def test_an_export_is_written_into_a_file_that_has_its_name_when_it_is_whole(
+    gateway: Gateway, tmp_path: Path
+) -> None:
+    seen: list[int] = []
+    made = await ask(gateway, lambda mesh: mesh.export("trades", tmp_path / "trades.csv", progress=seen.append))
+    assert (made, made.read_bytes(), seen) == (tmp_path / "trades.csv", b"trade_id\n", [9])
+    async with client(gateway) as mesh:
+        made = await mesh.export("candles", tmp_path / "candles", file_format="csv", interval="1h")
+    assert made.read_bytes() == b"time\n"
+    with pytest.raises(ValueError, match=r"the format of 'trades\.xls' is 'xls', expected one of csv, ndjson, parquet"):
+        await ask(gateway, lambda mesh: mesh.export("trades", tmp_path / "trades.xls"))
+    with pytest.raises(RequestRefused) as caught:
+        await ask(gateway, lambda mesh: mesh.export("trades", tmp_path / "trades.csv", start="yesterday"))
+    assert caught.value.field == "start_time"
+    with pytest.raises(FileNotFoundError):
+        await ask(gateway, lambda mesh: mesh.export("trades", tmp_path / "nowhere" / "trades.csv"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["candles", "trades.csv"]
+
+
+async def test_an_export_that_breaks_off_leaves_the_file_that_was_there(tmp_path: Path) -> None:
+    async def breaks_off(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\ntrade_id\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    file = tmp_path / "trades.csv"
+    file.write_text("as it was")
+    async with await asyncio.start_server(breaks_off, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        async with AsyncTickmesh(url, retries=0) as mesh:
+            with pytest.raises(Unreachable, match="lost the connection"):
+                await mesh.export("trades", file)
+        with Tickmesh(url, retries=0) as blocking, pytest.raises(Unreachable, match="lost the connection"):
+            await asyncio.to_thread(blocking.export, "trades", file)
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["as it was"]
 
 
 README = Path(__file__).parents[2] / "client" / "README.md"
