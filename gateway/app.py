@@ -55,6 +55,8 @@ def create_app(
     *,
     signal: grpc.aio.Channel,
     store: grpc.aio.Channel,
+    further: Mapping[ServiceDescriptor, grpc.aio.Channel] | None = None,
+    descriptors: bytes = b"",
     # Access
     admission: access.AdmissionRules | None = None,
     # ClientLimits
@@ -72,6 +74,8 @@ def create_app(
     Args:
         signal: channel to SignalService; stays the caller's.
         store: channel to StoreService; stays the caller's.
+        further: other services to serve, whatever their protos have of `google.api.http`, and the channels to them.
+        descriptors: a descriptor set with the comments of their protos.
         admission: who may ask; by default everybody who asks by address or by a name of loopback.
         call_limit_s: how long an upstream may take to answer.
         client_limits: how far a WebSocket client may fall behind.
@@ -83,14 +87,16 @@ def create_app(
     admission = admission or access.AdmissionRules()
     tokens = admission.tokens
     websockets = WebSocketEndpoint(signal, store, token=tokens.api_token, limits=client_limits, max_bytes=max_ws_bytes)
-    upstreams = Upstreams(
-        {SIGNAL_SERVICE.full_name: signal, STORE_SERVICE.full_name: store}, token=tokens.api_token, limit_s=call_limit_s
-    )
+    further = dict(further or {})
+    channels = {SIGNAL_SERVICE.full_name: signal, STORE_SERVICE.full_name: store}
+    channels |= {service.full_name: channel for service, channel in further.items()}
+    upstreams = Upstreams(channels, token=tokens.api_token, limit_s=call_limit_s)
     mesh_status = StatusCollector(
         {"signal": signal, "store": store}, flowing=lambda: websockets.flowing, token=tokens.api_token
     )
-    found = routes(SERVICES)
+    found = routes([*SERVICES, *further])
     told = comments.read_comments(comments.shipped_descriptors())
+    told |= comments.read_comments(descriptors)
     messages = asyncapi.document(told, info=manual.WS_INFO, query=manual.websocket_query())
     document = openapi.document(
         found,
@@ -111,7 +117,7 @@ def create_app(
     app.state.websockets = websockets
     app.state.mesh_status = mesh_status
     app.state.streams = streams = Streams(max_streams=max_streams, heartbeat_s=heartbeat_s)
-    answers: dict[str, dict[str, Handler]] = {}
+    answers: dict[str, tuple[Template, dict[str, Handler]]] = {}
     for route in found:
         if route.gives_bytes:
             answer = _bytes(route, upstreams.stream(route), streams)
@@ -120,16 +126,16 @@ def create_app(
         else:
             known_here = route.method.containing_service is STATUS_SERVICE
             answer = _transcoded(route, mesh_status.call if known_here else upstreams.call(route))
-        answers.setdefault(route.template.text, {})[route.verb] = answer
+        # By the paths that fit: PATCH /v1/{book.name=books/*} and DELETE /v1/books/{name} are verbs of the same ones.
+        answers.setdefault(route.template.fitting, (route.template, {}))[1].setdefault(route.verb, answer)
     own = _own_answers(websockets, upstreams, mesh_status, document, messages)
     for path, by_verb in own.items():
         app.router.routes.append(StarletteRoute(path, Resource(path, by_verb)))
-    templates = {route.template.text: route.template for route in found}
-    for path, by_verb in answers.items():
-        app.router.routes.append(_TemplateRoute(templates[path], Resource(path, by_verb)))
+    for template, by_verb in answers.values():
+        app.router.routes.append(_TemplateRoute(template, Resource(template.text, by_verb)))
     app.router.routes.append(WebSocketRoute("/ws", websockets.serve))
     app.router.routes.append(WebSocketRoute("/{path:path}", unknown_websocket))
-    known_paths = [*answers, *own, "/ws"]
+    known_paths = [*(template.text for template, _ in answers.values()), *own, "/ws"]
 
     async def unknown_path(request: Request, _: Exception) -> Response:
         path = request.url.path

@@ -69,7 +69,10 @@ def _operation(document: Json, base_url: str, verb: str, path: str, operation: J
         _prose(operation.get("description", "")),
     ]
     if operation.get("parameters"):
-        rows = [(p["name"], _type(p["schema"]), p.get("description", "")) for p in operation["parameters"]]
+        rows = [
+            (p["name"], _type(p.get("schema", {"type": "JSON"})), p.get("description", ""))
+            for p in operation["parameters"]
+        ]
         parts += ["<h4>Parameters</h4>", _table(rows)]
     parts += ["<h4>Try it</h4>", f"<pre>{escape(_curl(document, base_url, verb, path, operation))}</pre>"]
     for status, answer in operation["responses"].items():

@@ -18,6 +18,23 @@ from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescript
 E8_SUFFIX = "_e8"
 DECIMAL_SUFFIX = "_decimal"
 TIMESTAMP = "google.protobuf.Timestamp"
+DURATION = "google.protobuf.Duration"
+FIELD_MASK = "google.protobuf.FieldMask"
+STRUCT = "google.protobuf.Struct"
+VALUE = "google.protobuf.Value"
+LIST_VALUE = "google.protobuf.ListValue"
+ANY = "google.protobuf.Any"
+EMPTY = "google.protobuf.Empty"
+NULL_VALUE = "google.protobuf.NullValue"
+WRAPPERS = frozenset(
+    f"google.protobuf.{kind}Value"
+    for kind in ("Bool", "Bytes", "Double", "Float", "Int32", "Int64", "String", "UInt32", "UInt64")
+)
+AS_TEXT = frozenset({TIMESTAMP, DURATION, FIELD_MASK})
+"""Messages that are one text in JSON."""
+AS_JSON = frozenset({STRUCT, VALUE, LIST_VALUE, ANY, EMPTY})
+"""Messages that are any JSON of some kind; in a query or a path, the text of that JSON."""
+WELL_KNOWN = WRAPPERS | AS_TEXT | AS_JSON
 
 INTEGER_BOUNDS = {
     FieldDescriptor.CPPTYPE_INT32: (-(2**31), 2**31 - 1),
@@ -37,9 +54,20 @@ def is_decimal(field: FieldDescriptor) -> bool:
     return field.cpp_type == FieldDescriptor.CPPTYPE_STRING and field.name.endswith(DECIMAL_SUFFIX)
 
 
-def is_timestamp(field: FieldDescriptor) -> bool:
-    """Tell whether the field is a `google.protobuf.Timestamp`, written as RFC 3339 text."""
-    return field.message_type is not None and field.message_type.full_name == TIMESTAMP
+def well_known(field: FieldDescriptor) -> str:
+    """Return the full name of the field's type where proto3 JSON has a form of its own for it, else ""."""
+    name = field.message_type.full_name if field.message_type is not None else ""
+    return name if name in WELL_KNOWN else ""
+
+
+def is_null(field: FieldDescriptor) -> bool:
+    """Tell whether the field is a `google.protobuf.NullValue`, which is `null` in JSON."""
+    return field.enum_type is not None and field.enum_type.full_name == NULL_VALUE
+
+
+def wrapped(wrapper: Descriptor) -> FieldDescriptor:
+    """Return the field of a wrapper that holds its value."""
+    return wrapper.fields_by_name["value"]
 
 
 def is_map(field: FieldDescriptor) -> bool:
@@ -52,6 +80,11 @@ def is_oneof_member(field: FieldDescriptor) -> bool:
     oneof = field.containing_oneof
     # `optional` makes a oneof of its own around the field; that one is not the API's
     return oneof is not None and not (len(oneof.fields) == 1 and oneof.name.startswith("_"))
+
+
+def may_be_missing(field: FieldDescriptor) -> bool:
+    """Tell whether an answer leaves the field out while it is not set, where others are `null`."""
+    return is_oneof_member(field) or (well_known(field) == VALUE and not field.is_repeated)  # which may be set to null
 
 
 def map_entry(field: FieldDescriptor) -> Mapping[str, FieldDescriptor]:
@@ -90,8 +123,13 @@ def enum_numbers(enum: EnumDescriptor) -> dict[str, int]:
 
 def json_type(field: FieldDescriptor) -> str:
     """Say in words what one value of the field looks like, for error messages."""
-    if is_timestamp(field):
-        return "a time as 2024-01-31T12:34:56.789Z"
+    if (name := well_known(field)) in EXPECTED:
+        return EXPECTED[name]
+    if name in WRAPPERS:
+        assert field.message_type is not None
+        return json_type(wrapped(field.message_type))
+    if is_null(field):
+        return "null"
     if is_e8(field):
         return "a decimal number with at most 8 places"
     if is_decimal(field):
@@ -107,6 +145,18 @@ def json_type(field: FieldDescriptor) -> str:
         FieldDescriptor.CPPTYPE_FLOAT: "a number",
         FieldDescriptor.CPPTYPE_MESSAGE: "an object",
     }.get(field.cpp_type, "base64 text" if field.type == FieldDescriptor.TYPE_BYTES else "a string")
+
+
+EXPECTED = {
+    TIMESTAMP: "a time as 2024-01-31T12:34:56.789Z",
+    DURATION: "a duration as 1.5s",
+    FIELD_MASK: "names of fields as startTime,pageSize",
+    STRUCT: "an object",
+    VALUE: "any JSON",
+    LIST_VALUE: "a list",
+    ANY: "an object with an @type",
+    EMPTY: "an object without fields",
+}
 
 
 def find_field(message: Descriptor, name: str) -> FieldDescriptor:

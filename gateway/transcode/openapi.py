@@ -8,15 +8,28 @@ from typing import Any, TypeAlias
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 from gateway.transcode.fields import (
+    ANY,
+    AS_JSON,
+    DURATION,
+    EMPTY,
+    FIELD_MASK,
+    LIST_VALUE,
+    STRUCT,
+    TIMESTAMP,
+    VALUE,
+    WELL_KNOWN,
+    WRAPPERS,
     enum_names,
     find_field,
     is_decimal,
     is_e8,
     is_map,
-    is_oneof_member,
-    is_timestamp,
+    is_null,
     map_entry,
+    may_be_missing,
     public_name,
+    well_known,
+    wrapped,
 )
 from gateway.transcode.query import Parameter
 from gateway.transcode.rules import Route
@@ -24,6 +37,8 @@ from gateway.transcode.streams import NDJSON, SERVER_SENT_EVENTS
 
 # A JSON document has no better type; it is built here and only read elsewhere.
 Json: TypeAlias = dict[str, Any]
+
+JSON = "application/json"
 
 ERROR_SCHEMA: Json = {
     "type": "object",
@@ -110,7 +125,7 @@ def _operation(
             body = find_field(body, route.body).message_type or body
         operation["requestBody"] = {
             "required": True,
-            "content": {"application/json": {"schema": schemas.reference(body, answers=False)}},
+            "content": {JSON: {"schema": schemas.reference(body, answers=False)}},
         }
     if token_needed and (route.verb != "GET" or route.streams):
         operation["security"] = [{"token": []}]
@@ -126,8 +141,8 @@ def _parameter(parameter: Parameter, comments: Mapping[str, str], *, place: str)
         "in": place,
         "required": place == "path",
         "description": comments.get(parameter.field.full_name, ""),
-        "schema": schema,
     }
+    made |= {"content": {JSON: {"schema": schema}}} if well_known(parameter.field) in AS_JSON else {"schema": schema}
     # Another name of a documented parameter: accepted, and not what a new client should use.
     return made | {"deprecated": True} if parameter.field.GetOptions().deprecated else made
 
@@ -143,7 +158,7 @@ def _answer(route: Route, comments: Mapping[str, str], schemas: Schemas) -> Json
         schema, described = schemas.reference(message, answers=True), comments.get(message.full_name, "")
     if route.streams:
         return {"description": _STREAM_DESCRIPTION.format(described), "content": _stream_content(schema)}
-    answer: Json = {"description": described, "content": {"application/json": {"schema": schema}}}
+    answer: Json = {"description": described, "content": {JSON: {"schema": schema}}}
     if route.hides_next_page:
         answer["headers"] = {
             "X-Next-Page-Token": {
@@ -180,7 +195,7 @@ def _stream_content(message: Json) -> Json:
 
 def _error(description: str) -> Json:
     schema = {"$ref": "#/components/schemas/Status"}
-    return {"description": description, "content": {"application/json": {"schema": schema}}}
+    return {"description": description, "content": {JSON: {"schema": schema}}}
 
 
 class Schemas:
@@ -198,13 +213,17 @@ class Schemas:
             answers: whether it is sent, not received.
 
         """
+        if message.full_name in WRAPPERS:
+            return _scalar(wrapped(message))
+        if message.full_name in WELL_KNOWN:
+            return dict(_WELL_KNOWN[message.full_name])
         name = message.full_name.removeprefix(f"{message.file.package}.")
         if name not in self.found:
             schema: Json = {"type": "object", "description": self._comments.get(message.full_name, "")}
             self.found[name] = schema  # before its fields, for a message that holds itself
             schema["properties"] = {public_name(field): self.field(field, answers=answers) for field in message.fields}
             if answers:
-                schema["required"] = [public_name(f) for f in message.fields if not is_oneof_member(f)]
+                schema["required"] = [public_name(f) for f in message.fields if not may_be_missing(f)]
             else:
                 schema["additionalProperties"] = False
         return {"$ref": f"#/components/schemas/{name}"}
@@ -223,12 +242,12 @@ class Schemas:
         one = self._one(field, answers)
         if field.is_repeated:
             return {"type": "array", "items": one} | described
-        if answers and field.has_presence and not is_oneof_member(field):  # null while it is not set
+        if answers and field.has_presence and not may_be_missing(field):  # null while it is not set
             one = {"anyOf": [one, {"type": "null"}]}
         return one | described
 
     def _one(self, field: FieldDescriptor, answers: bool) -> Json:
-        if field.message_type is not None and not is_timestamp(field):
+        if field.message_type is not None:
             return self.reference(field.message_type, answers=answers)
         schema = _scalar(field)
         if answers and schema.get("format") == "double":  # NaN and infinities are null
@@ -237,8 +256,13 @@ class Schemas:
 
 
 def _scalar(field: FieldDescriptor) -> Json:
-    if is_timestamp(field):
-        return {"type": "string", "format": "date-time"}
+    if (name := well_known(field)) in WRAPPERS:
+        assert field.message_type is not None
+        return _scalar(wrapped(field.message_type))
+    if name:
+        return dict(_WELL_KNOWN[name])
+    if is_null(field):
+        return {"type": "null"}
     if is_e8(field) or is_decimal(field):
         return {"type": "number", "format": "decimal"}
     if field.enum_type is not None:
@@ -247,6 +271,17 @@ def _scalar(field: FieldDescriptor) -> Json:
         return {"type": "string", "contentEncoding": "base64"}
     return dict(_SCALARS[field.cpp_type])
 
+
+_WELL_KNOWN: dict[str, Json] = {
+    TIMESTAMP: {"type": "string", "format": "date-time"},
+    DURATION: {"type": "string", "pattern": r"^-?[0-9]{1,12}(\.[0-9]{1,9})?s$"},
+    FIELD_MASK: {"type": "string", "pattern": r"^([a-z][a-zA-Z0-9]*([.,][a-z][a-zA-Z0-9]*)*)?$"},
+    STRUCT: {"type": "object", "additionalProperties": True},
+    VALUE: {},
+    LIST_VALUE: {"type": "array", "items": {}},
+    ANY: {"type": "object", "properties": {"@type": {"type": "string"}}, "additionalProperties": True},
+    EMPTY: {"type": "object", "additionalProperties": False},
+}
 
 _SCALARS: dict[int, Json] = {
     FieldDescriptor.CPPTYPE_BOOL: {"type": "boolean"},

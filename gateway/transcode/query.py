@@ -9,7 +9,8 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
 from gateway.errors import BadField, shown
-from gateway.transcode.fields import accepted_names, is_map, is_timestamp, public_name
+from gateway.transcode import json
+from gateway.transcode.fields import AS_JSON, accepted_names, is_map, public_name, well_known
 from gateway.transcode.scalars import text_reader
 
 _MAX_DEPTH = 5  # a message that holds itself would never end
@@ -56,6 +57,13 @@ class Parameter:
                 getattr(holder, self.field.name).CopyFrom(value)
             else:
                 setattr(holder, self.field.name, value)
+
+
+def _reader(field: FieldDescriptor) -> Callable[[str], object]:
+    inner = field.message_type
+    if inner is None or inner.full_name not in AS_JSON:
+        return text_reader(field)
+    return lambda text: json.decoder(inner)(json.parse(text.encode(), what="value"), "$")
 
 
 def parameters(message: Descriptor, *, without: Iterable[str] = ()) -> tuple[Parameter, ...]:
@@ -121,12 +129,12 @@ def _walk(message: Descriptor, path: tuple[FieldDescriptor, ...], without: froze
         steps = (*path, field)
         if ".".join(step.name for step in steps) in without:
             continue
-        if field.message_type is None or is_timestamp(field):
+        if field.message_type is None or well_known(field):
             prefixes = {""}
             for step in path:
                 prefixes = {f"{prefix}{name}." for prefix in prefixes for name in accepted_names(step)}
             aliases = frozenset(prefix + name for prefix in prefixes for name in accepted_names(field))
             name = ".".join([*(step.name for step in path), public_name(field)])
-            yield Parameter(name=name, aliases=aliases, path=steps, read=text_reader(field))
+            yield Parameter(name=name, aliases=aliases, path=steps, read=_reader(field))
         elif not (field.is_repeated or is_map(field)) and len(steps) < _MAX_DEPTH:
             yield from _walk(field.message_type, steps, without)

@@ -41,6 +41,11 @@ class Template:
     """As starlette's router has it; fits every path that fits, and maybe others."""
     _pattern: re.Pattern[str]
 
+    @property
+    def fitting(self) -> str:
+        """Which paths fit, whatever the holes are called: equal for `/v1/{name=books/*}` and `/v1/books/{id}`."""
+        return re.sub("[()]", "", self._pattern.pattern)
+
     def match(self, path: str) -> dict[str, str] | None:
         """Return the variables' values when the path fits, else None."""
         found = self._pattern.fullmatch(path)

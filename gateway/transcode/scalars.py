@@ -9,16 +9,34 @@ import re
 from collections.abc import Callable
 from decimal import Decimal
 
-from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.field_mask_pb2 import FieldMask
+from google.protobuf.message_factory import GetMessageClass
 
 from gateway.errors import shown
-from gateway.transcode.fields import INTEGER_BOUNDS, enum_numbers, is_decimal, is_e8, is_timestamp, json_type
+from gateway.transcode.fields import (
+    DURATION,
+    EXPECTED,
+    FIELD_MASK,
+    INTEGER_BOUNDS,
+    TIMESTAMP,
+    WRAPPERS,
+    enum_numbers,
+    is_decimal,
+    is_e8,
+    json_type,
+    well_known,
+    wrapped,
+)
 from gateway.transcode.times import parse_timestamp
 from mesh.values.fixed import MAX_E8, parse_e8
 
 _INTEGER = re.compile(r"-?\d{1,20}", re.ASCII)
 _DECIMAL = re.compile(r"-?(0|[1-9]\d{0,99})(\.\d{1,100})?", re.ASCII)
 _NUMBER = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d+)?", re.ASCII)
+_DURATION = re.compile(r"-?\d{1,12}(\.\d{1,9})?s", re.ASCII)
+_FIELD_MASK = re.compile(r"[a-z][a-zA-Z0-9]*(?:[.,][a-z][a-zA-Z0-9]*)*", re.ASCII)
 _NOT_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 _MAX_EXPONENT = 400  # more digits than any double has; keeps integers made of "1e999999" small
 
@@ -30,7 +48,7 @@ def text_reader(field: FieldDescriptor) -> Callable[[str], object]:
 
     The reader raises `ValueError` saying what was found and what is expected.
     """
-    return _explained(field, _from_text(field))
+    return _explained(json_type(field), _from_text(field))
 
 
 def json_reader(field: FieldDescriptor) -> Convert:
@@ -39,12 +57,20 @@ def json_reader(field: FieldDescriptor) -> Convert:
     Numbers that were written with a point or an exponent must come as `Decimal`. As proto3 JSON allows, a number may
     also stand in quotes. The reader raises `ValueError` saying what was found and what is expected.
     """
-    return _explained(field, _from_json(field))
+    return _explained(json_type(field), _from_json(field))
 
 
-def _explained(field: FieldDescriptor, read: Callable[..., object]) -> Callable[..., object]:
-    expected = json_type(field)
+def message_reader(message: Descriptor) -> Convert:
+    """Return how a message that is one text or one wrapped value is read from a decoded JSON value.
 
+    The reader raises `ValueError` saying what was found and what is expected.
+    """
+    if message.full_name in WRAPPERS:
+        return _explained(json_type(wrapped(message)), _wrapping(message, _from_json))
+    return _explained(EXPECTED[message.full_name], _only_text(_TEXTS[message.full_name]))
+
+
+def _explained(expected: str, read: Callable[..., object]) -> Callable[..., object]:
     def explained(value: object) -> object:
         try:
             return read(value)
@@ -55,8 +81,11 @@ def _explained(field: FieldDescriptor, read: Callable[..., object]) -> Callable[
 
 
 def _from_text(field: FieldDescriptor) -> Callable[[str], object]:
-    if is_timestamp(field):
-        return parse_timestamp
+    if (name := well_known(field)) in _TEXTS:
+        return _TEXTS[name]
+    if name in WRAPPERS:
+        assert field.message_type is not None
+        return _wrapping(field.message_type, _from_text)
     if is_e8(field):
         return _read_e8
     if is_decimal(field):
@@ -79,9 +108,37 @@ def _from_json(field: FieldDescriptor) -> Convert:
     from_text = _from_text(field)
     if field.cpp_type == FieldDescriptor.CPPTYPE_BOOL:
         return _json_bool
-    if field.cpp_type in (FieldDescriptor.CPPTYPE_STRING, FieldDescriptor.CPPTYPE_MESSAGE) and not is_decimal(field):
+    if field.cpp_type == FieldDescriptor.CPPTYPE_STRING and not is_decimal(field):
         return _only_text(from_text)
     return _text_or_number(from_text)
+
+
+def _wrapping(wrapper: Descriptor, reader: Callable[[FieldDescriptor], Callable[..., object]]) -> Callable[..., object]:
+    make, read = GetMessageClass(wrapper), reader(wrapped(wrapper))
+    return lambda value: make(value=read(value))
+
+
+def _read_duration(text: str) -> Duration:
+    if not _DURATION.fullmatch(text):
+        raise ValueError
+    duration = Duration()
+    duration.FromJsonString(text)
+    return duration
+
+
+def _read_field_mask(text: str) -> FieldMask:
+    if text and not _FIELD_MASK.fullmatch(text):
+        raise ValueError
+    mask = FieldMask()
+    mask.FromJsonString(text)
+    return mask
+
+
+_TEXTS: dict[str, Callable[[str], object]] = {
+    TIMESTAMP: parse_timestamp,
+    DURATION: _read_duration,
+    FIELD_MASK: _read_field_mask,
+}
 
 
 def _only_text(from_text: Callable[[str], object]) -> Convert:
