@@ -87,6 +87,7 @@ class Lease:
         self._revision = 0
         self._opened: KeyValue | None = None
         self._reconnected = asyncio.Event()
+        self._confirming = asyncio.Lock()
 
     async def take(self, health: Health) -> None:
         """Wait until no other instance is running, and take the lease; says in one line whom it waits for."""
@@ -140,22 +141,28 @@ class Lease:
             NatsError, TimeoutError: the bus does not answer, so it is not known.
 
         """
-        try:
-            found = await self._read()
-            if found is None:  # the bus has lost its files, or a person removed the key
-                await self._write(None)
-                return
-            holder, revision = found
-            if holder.instance != self._instance:
-                raise LeaseLostError(f"another {self._service} works now ({holder})")
-            self._revision = revision
-            if holder.server != self._server():
-                await self._write(revision)
-        except KeyWrongLastSequenceError as exc:
-            raise LeaseLostError(f"another {self._service} works now") from exc
-        except (NatsError, TimeoutError):
-            self._opened = None  # the bucket may be gone: it is made anew
-            raise
+        # One at a time: after a restart of the bus every reader asks, and the first one writes the key anew. A second
+        # one that had read it before would take that for another instance.
+        async with self._confirming:
+            try:
+                await self._confirm()
+            except KeyWrongLastSequenceError as exc:
+                raise LeaseLostError(f"another {self._service} works now") from exc
+            except (NatsError, TimeoutError):
+                self._opened = None  # the bucket may be gone: it is made anew
+                raise
+
+    async def _confirm(self) -> None:
+        found = await self._read()
+        if found is None:  # the bus has lost its files, or a person removed the key
+            await self._write(None)
+            return
+        holder, revision = found
+        if holder.instance != self._instance:
+            raise LeaseLostError(f"another {self._service} works now ({holder})")
+        self._revision = revision
+        if holder.server != self._server():
+            await self._write(revision)
 
     async def keep(self) -> LeaseLostError:
         """Confirm again and again; return when the lease is lost."""

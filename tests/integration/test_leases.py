@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 
 import grpc
 import pytest
+from nats.errors import Error as NatsError
 from nats.js.errors import NotFoundError
 
 from mesh.bus import leases, subjects
@@ -243,6 +244,21 @@ async def test_a_bus_that_starts_anew_takes_the_lease_from_nobody_who_is_there(
         assert not waiting.done()
         assert f"another store is running (pid {os.getpid()} on " in health.conditions[0].message
         waiting.cancel()
+
+
+async def test_all_who_confirm_at_once_after_the_bus_began_anew_find_no_other_instance(nats_server: NatsServer) -> None:
+    async with connected(nats_server) as bus:
+        lease = leases.Lease(bus, "store")
+        await lease.take(Health("lease"))
+
+        async def all_confirm() -> bool:
+            await asyncio.gather(*(lease.confirm() for _ in range(20)))
+            return True
+
+        for _ in range(2):
+            await asyncio.to_thread(nats_server.restart)
+            await eventually(lambda: bus.connected)
+            await eventually(all_confirm, not_yet=(NatsError, TimeoutError))
 
 
 async def confirmed(lease: leases.Lease) -> bool:
