@@ -49,8 +49,14 @@ class GapRepair:
 
     def fill(self, symbol: str) -> None:
         """Fetch the ids a symbol waits for."""
-        if symbol not in self._underway and not self._cancelled:
-            self._underway[symbol] = self._tasks.create_task(self._run(symbol), name=f"repair {symbol}")
+        if symbol in self._underway or self._cancelled:
+            return
+        repair = self._run(symbol)
+        try:
+            self._underway[symbol] = self._tasks.create_task(repair, name=f"repair {symbol}")
+        except RuntimeError:  # all tasks are ending, because one of them failed: that is the error to be told
+            repair.close()
+            self._cancelled = True
 
     def catch_up(self, symbol: str) -> None:
         """Fetch all since the last trade released: when a connection opens, nobody knows what was missed."""

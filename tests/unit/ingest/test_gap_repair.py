@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import cast
 
+import pytest
 from prometheus_client import REGISTRY
 
 from ingest.http.backfill import BackfillResult
@@ -78,6 +79,30 @@ async def test_a_gap_seen_after_all_repairs_were_cancelled_begins_no_new_one() -
         await one.trade_publisher.take(columns(0, 2))
         await one.trade_publisher.take(columns(3, 1))
     assert one.rest.asked_s == []
+
+
+async def test_a_gap_seen_while_all_tasks_end_is_no_error_of_its_own() -> None:
+    trade_publisher = await trade_publisher_into(PassedOn())
+
+    async def passes_on_what_has_arrived() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await trade_publisher.take(columns(0, 2))
+            await trade_publisher.take(columns(3, 1))
+
+    async def fails() -> None:
+        raise LookupError("the error to be told")
+
+    rest = Answers(NOTHING)
+    with pytest.raises(ExceptionGroup) as caught:
+        async with asyncio.TaskGroup() as tasks:
+            GapRepair(cast("HttpApi", rest), trade_publisher, tasks)
+            tasks.create_task(passes_on_what_has_arrived())
+            await asyncio.sleep(0)
+            tasks.create_task(fails())
+    assert [type(one) for one in caught.value.exceptions] == [LookupError]
+    assert rest.asked_s == []
 
 
 async def test_what_is_under_way_may_come_to_its_end_before_all_is_cancelled() -> None:
