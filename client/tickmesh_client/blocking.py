@@ -227,7 +227,7 @@ class Tickmesh:
 
         Args:
             symbol: empty for the selected one.
-            interval: the length of a candle: `1s`, `1m`, `5m`, `15m`, `1h` or `1d`.
+            interval: the length of a candle: a number and `s`, `m`, `h`, `d` or `w`, such as `1m` or `3h`.
             start: only candles that begin at or after this time, a datetime with a zone or RFC 3339 text.
             end: only candles that begin before this time.
             venue: empty for the one that is followed.
