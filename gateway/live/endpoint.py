@@ -25,7 +25,7 @@ from gateway.live.coins import CoinList
 from gateway.live.connection import WebSocketConnection
 from gateway.live.fanout import GATHERED_MESSAGES, ClientFanout, ClientLimits, ClientQueue, RoundTimer
 from gateway.live.history import StoredTrades
-from gateway.live.protocol import WrongWords, begins_protocol, parse_channels
+from gateway.live.protocol import MalformedRequest, begins_protocol, parse_channels
 from gateway.live.ring import Rings
 from gateway.live.session import ProtocolSession
 from gateway.live.signal_feed import SignalFeed, lagged
@@ -169,7 +169,7 @@ class WebSocketEndpoint:
             channels = parse_channels(pairs)
             subscription = parse_subscription(pairs) if channels is None else Subscription(frozenset())
             await self._check_followed(subscription.symbols or ())
-        except (ValueError, WrongWords) as exc:
+        except (ValueError, MalformedRequest) as exc:
             await websocket.accept()  # browsers tell their pages the reason of a close, but not of a refusal
             LET_GO.labels(1008).inc()
             socket.let_go(1008, str(exc), grace_s=GRACE_S)

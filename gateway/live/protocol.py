@@ -41,8 +41,8 @@ Json = Mapping[str, Any]
 """A decoded JSON object."""
 
 
-class WrongWords(TickmeshError):
-    """A message that cannot be understood.
+class MalformedRequest(TickmeshError):
+    """A request that cannot be understood.
 
     Args:
         field: where it is wrong: `symbols[0]`; empty for the message as a whole.
@@ -101,7 +101,7 @@ def begins_protocol(text: str | None) -> bool:
         return False
     try:
         message = read_json(text)
-    except WrongWords:
+    except MalformedRequest:
         return False
     return isinstance(message, dict) and "op" in message
 
@@ -110,13 +110,13 @@ def read_json(text: str) -> object:
     """Return the value of a message.
 
     Raises:
-        WrongWords: it is not JSON.
+        MalformedRequest: it is not JSON.
 
     """
     try:
         return msgspec.json.decode(text)
     except (ValueError, RecursionError):
-        raise WrongWords("", shown(text), "a JSON object") from None
+        raise MalformedRequest("", shown(text), "a JSON object") from None
 
 
 def request_id(message: object) -> int | str | None:
@@ -131,14 +131,14 @@ def parse_request(message: object) -> Request:
     """Read a message.
 
     Raises:
-        WrongWords: naming what is wrong, what was found, and what is expected.
+        MalformedRequest: naming what is wrong, what was found, and what is expected.
 
     """
     if not isinstance(message, dict):
-        raise WrongWords("", shown(message), "a JSON object")
+        raise MalformedRequest("", shown(message), "a JSON object")
     op = _one_of("op", message.get("op"), _MEMBERS)
     if message.get("id") is not None and request_id(message) is None:
-        raise WrongWords(
+        raise MalformedRequest(
             "id", shown(message["id"]), f"an integer of 64 bits, or text of at most {MAX_ID_CHARS} characters"
         )
     _no_others(message, _MEMBERS[op], f"of {op}")
@@ -153,7 +153,7 @@ def parse_channels(pairs: Iterable[tuple[str, str]]) -> list[Subscribe] | None:
     """Read the parameters of a handshake, without the token; None when they do not ask for the protocol.
 
     Raises:
-        WrongWords: as `parse_request`.
+        MalformedRequest: as `parse_request`.
 
     """
     found = list(pairs)
@@ -162,11 +162,11 @@ def parse_channels(pairs: Iterable[tuple[str, str]]) -> list[Subscribe] | None:
     said: dict[str, str] = {}
     for name, value in found:
         if name not in _PARAMETERS:
-            raise WrongWords(
+            raise MalformedRequest(
                 name[:40], shown(value), f"no such parameter; with channels there are {', '.join(_PARAMETERS)}"
             )
         if name in said:
-            raise WrongWords(name, shown(value), "it once")
+            raise MalformedRequest(name, shown(value), "it once")
         said[name] = value
     channels = _listed(said.pop(CHANNELS_PARAMETER))
     message: dict[str, Any] = {"symbols": _listed(said["symbols"])} if "symbols" in said else {}
@@ -176,9 +176,9 @@ def parse_channels(pairs: Iterable[tuple[str, str]]) -> list[Subscribe] | None:
         try:
             message["rate"] = float(said["rate"])
         except ValueError:
-            raise WrongWords("rate", shown(said["rate"]), _rates()) from None
+            raise MalformedRequest("rate", shown(said["rate"]), _rates()) from None
     if "fields" in message and "ticks" not in channels:
-        raise WrongWords("fields", shown(said["fields"]), "them with the channel ticks only")
+        raise MalformedRequest("fields", shown(said["fields"]), "them with the channel ticks only")
     rest = {name: value for name, value in message.items() if name != "fields"}
     return [
         _subscribe((message if channel == "ticks" else rest) | {"channel": channel})
@@ -191,36 +191,36 @@ def _subscribe(message: Json) -> Subscribe:
     mode = _one_of("mode", message.get("mode", "every"), MODES)
     symbols = _symbols(message.get("symbols"))
     if "fields" in message and channel != "ticks":
-        raise WrongWords("fields", shown(message["fields"]), "them with the channel ticks only")
+        raise MalformedRequest("fields", shown(message["fields"]), "them with the channel ticks only")
     fields = _fields(message.get("fields", list(LIVE_FIELDS))) if channel == "ticks" else ()
     rate = message.get("rate", RATE)
     if "rate" in message and mode != "newest":
-        raise WrongWords("rate", shown(rate), 'it with "mode":"newest" only')
+        raise MalformedRequest("rate", shown(rate), 'it with "mode":"newest" only')
     if isinstance(rate, bool) or not isinstance(rate, int | float) or not RATES[0] <= rate <= RATES[1]:
-        raise WrongWords("rate", shown(rate), _rates())
+        raise MalformedRequest("rate", shown(rate), _rates())
     resume = message.get("resume_from", {})
     if resume and mode != "every":
-        raise WrongWords("resume_from", shown(resume), 'it with "mode":"every" only')
+        raise MalformedRequest("resume_from", shown(resume), 'it with "mode":"every" only')
     return Subscribe(channel, symbols, fields, mode, float(rate), _resume_after(resume, symbols))
 
 
 def _symbols(words: object) -> tuple[str, ...]:
     if not isinstance(words, list) or not 1 <= len(words) <= MAX_SYMBOLS:
         found = f"{len(words)} symbols" if isinstance(words, list) else _found(words)
-        raise WrongWords("symbols", found, f"a list of 1 to {MAX_SYMBOLS} symbols")
+        raise MalformedRequest("symbols", found, f"a list of 1 to {MAX_SYMBOLS} symbols")
     symbols = []
     for n, word in enumerate(words):
         try:
             symbols.append(parse_symbol(word if isinstance(word, str) else ""))
         except ValueError:
-            raise WrongWords(f"symbols[{n}]", shown(word), "a symbol, as btcusdt") from None
+            raise MalformedRequest(f"symbols[{n}]", shown(word), "a symbol, as btcusdt") from None
     return tuple(dict.fromkeys(symbols))
 
 
 def _fields(words: object) -> tuple[str, ...]:
     if not isinstance(words, list) or not words or len(words) > len(SIGNAL_FIELDS):
         found = f"{len(words)} fields" if isinstance(words, list) else _found(words)
-        raise WrongWords("fields", found, f"a list of 1 to {len(SIGNAL_FIELDS)} signals")
+        raise MalformedRequest("fields", found, f"a list of 1 to {len(SIGNAL_FIELDS)} signals")
     for n, word in enumerate(words):
         _one_of(f"fields[{n}]", word, SIGNAL_FIELDS)
     return tuple(name for name in SIGNAL_FIELDS if name in words)  # in one order, so that what is equal is made once
@@ -228,12 +228,12 @@ def _fields(words: object) -> tuple[str, ...]:
 
 def _resume_after(resume: object, symbols: Collection[str]) -> dict[str, int]:
     if not isinstance(resume, dict):
-        raise WrongWords("resume_from", _found(resume), 'an object: {"btcusdt":101}')
+        raise MalformedRequest("resume_from", _found(resume), 'an object: {"btcusdt":101}')
     keys = {}
     for name, value in resume.items():
         where = f"resume_from.{name[:40]}"
         if name.lower() not in symbols:
-            raise WrongWords(where, shown(value), "one of the symbols that are subscribed to")
+            raise MalformedRequest(where, shown(value), "one of the symbols that are subscribed to")
         words: Json = value if isinstance(value, dict) else {"trade_id": value}
         _no_others(words, {"trade_id", "epoch"}, f"of {where}")
         epoch = _integer(f"{where}.epoch", words.get("epoch", 0), 0, _MAX_EPOCH)
@@ -244,20 +244,22 @@ def _resume_after(resume: object, symbols: Collection[str]) -> dict[str, int]:
 
 def _integer(where: str, value: object, low: int, high: int) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-        raise WrongWords(where, _found(value), f"a whole number from {low} to {high}")
+        raise MalformedRequest(where, _found(value), f"a whole number from {low} to {high}")
     return value
 
 
 def _one_of(where: str, value: object, known: Collection[str]) -> str:
     if not isinstance(value, str) or value not in known:
-        raise WrongWords(where, _found(value), f"one of {', '.join(known)}")
+        raise MalformedRequest(where, _found(value), f"one of {', '.join(known)}")
     return value
 
 
 def _no_others(message: Json, known: Collection[str], whose: str) -> None:
     for name, value in message.items():
         if name not in known:
-            raise WrongWords(name[:40], shown(value), f"no such member; those {whose} are {', '.join(sorted(known))}")
+            raise MalformedRequest(
+                name[:40], shown(value), f"no such member; those {whose} are {', '.join(sorted(known))}"
+            )
 
 
 def _rates() -> str:

@@ -20,7 +20,7 @@ from prometheus_client import Counter
 from gateway.live import protocol
 from gateway.live.connection import WebSocketConnection, text_frames
 from gateway.live.history import StoredPage, StoredTrades
-from gateway.live.protocol import Ping, Subscribe, Unsubscribe, WrongWords
+from gateway.live.protocol import MalformedRequest, Ping, Subscribe, Unsubscribe
 from gateway.live.ring import Cursor, Lagged, Ring, Rings, Run, Stored
 from gateway.transcode import updates
 from mesh.service.logs import LogThrottle
@@ -209,11 +209,11 @@ class ProtocolSession:
         request_id = None
         try:
             if text is None:
-                raise WrongWords("", "a binary message", "a JSON object as text")
+                raise MalformedRequest("", "a binary message", "a JSON object as text")
             message = protocol.read_json(text)
             request_id = protocol.request_id(message)
             await self.answer(protocol.parse_request(message), request_id)
-        except WrongWords as exc:
+        except MalformedRequest as exc:
             self._send(_refusal(exc, request_id))
 
     async def subscribe(self, wanted: Sequence[Subscribe]) -> None:
@@ -221,7 +221,7 @@ class ProtocolSession:
         for each in wanted:
             try:
                 await self.answer(each)
-            except WrongWords as exc:
+            except MalformedRequest as exc:
                 self._send(_refusal(exc, None))
 
     async def answer(self, request: protocol.Request, request_id: int | str | None = None) -> None:
@@ -232,7 +232,7 @@ class ProtocolSession:
             request_id: goes into the answer; None when the client gave none.
 
         Raises:
-            WrongWords: it cannot be done.
+            MalformedRequest: it cannot be done.
 
         """
         answered = {} if request_id is None else {"id": request_id}
@@ -241,7 +241,9 @@ class ProtocolSession:
         elif isinstance(request, Unsubscribe):
             if (found := self._subscriptions.pop(request.subscription, None)) is None:
                 known = ", ".join(map(str, self._subscriptions)) or "none now"
-                raise WrongWords("subscription", str(request.subscription), f"the number of a subscription: {known}")
+                raise MalformedRequest(
+                    "subscription", str(request.subscription), f"the number of a subscription: {known}"
+                )
             self._unwatch(found)
             self._send(_encode({"type": "unsubscribed"} | answered | {"subscription": found.number}))
         else:
@@ -249,10 +251,12 @@ class ProtocolSession:
 
     async def _subscribe(self, wanted: Subscribe, answered: dict[str, int | str]) -> None:
         if len(self._subscriptions) >= MAX_SUBSCRIPTIONS:
-            raise WrongWords("op", f"{MAX_SUBSCRIPTIONS} subscriptions", "no more at once; unsubscribe from one first")
+            raise MalformedRequest(
+                "op", f"{MAX_SUBSCRIPTIONS} subscriptions", "no more at once; unsubscribe from one first"
+            )
         if unfollowed := await self._unfollowed(wanted.symbols):
             place = wanted.symbols.index(unfollowed[0])
-            raise WrongWords(
+            raise MalformedRequest(
                 f"symbols[{place}]", repr(unfollowed[0]), "a symbol that is followed; /api/coins lists them"
             )
         self._last_number += 1
@@ -458,7 +462,7 @@ class ProtocolSession:
                 self._unwatch(subscription)
                 found = str(epochs.venue_id(cursor.key))
                 expected = f"a trade that there was: the last one is {epochs.venue_id(cursor.ring.last_key)}"
-                problem = _refusal(WrongWords(f"resume_from.{symbol}", found, expected), None)
+                problem = _refusal(MalformedRequest(f"resume_from.{symbol}", found, expected), None)
                 self._send(problem[:-1] + b',"subscription":%d}' % subscription.number)
                 return
 
@@ -492,7 +496,7 @@ def _state(subscription: ChannelSubscription, *, flowing: bool) -> dict[str, obj
     return {"subscription": subscription.number, "sequence": subscription.sequence, "state": state, "symbols": symbols}
 
 
-def _refusal(wrong: WrongWords, request_id: int | str | None) -> bytes:
+def _refusal(wrong: MalformedRequest, request_id: int | str | None) -> bytes:
     told = {"field": wrong.field, "found": wrong.found, "expected": wrong.expected, "message": str(wrong)}
     return _encode({"type": "error"} | ({} if request_id is None else {"id": request_id}) | told)
 

@@ -30,7 +30,7 @@
      +-- PositionMovedError          store.intake.position: somebody else moved the position
      +-- BadInput                    gateway.errors: what an HTTP client sent cannot be read
      |    +-- BadField               gateway.errors: one field of it, named
-     +-- WrongWords                  gateway.live.protocol: a message of a client of `/ws` cannot be understood
+     +-- MalformedRequest            gateway.live.protocol: a request of a client of `/ws` cannot be understood
      +-- HttpError                   gateway.errors: an answer with a status and a reason
      |    +-- UpstreamError          gateway.upstreams: a service behind the gateway failed
      +-- AlreadyRunning              mesh.local.state: another runner holds STATE_DIR

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.live.protocol import (
+    MalformedRequest,
     Ping,
     Subscribe,
     Unsubscribe,
-    WrongWords,
     begins_protocol,
     parse_channels,
     parse_request,
@@ -74,7 +74,7 @@ def test_where_to_resume_is_an_id_with_or_without_its_epoch() -> None:
     ],
 )
 def test_what_is_wrong_is_named(message: object, field: str, found: str) -> None:
-    with pytest.raises(WrongWords) as caught:
+    with pytest.raises(MalformedRequest) as caught:
         parse_request(message)
     assert (caught.value.field, caught.value.found) == (field, found)
     assert caught.value.expected
@@ -85,7 +85,7 @@ def test_any_text_is_understood_or_wrong(text: str) -> None:
     begins_protocol(text)
     try:
         parse_request(read_json(text))
-    except WrongWords as exc:
+    except MalformedRequest as exc:
         assert exc.expected
 
 
@@ -106,7 +106,7 @@ def test_any_members_are_understood_or_wrong(members: dict[str, Any]) -> None:
     request_id(message)
     try:
         found = parse_request(message)
-    except WrongWords as exc:
+    except MalformedRequest as exc:
         assert exc.expected and len(exc.found) <= 60 and len(exc.field) < 80
     else:
         assert found is not None
@@ -141,6 +141,6 @@ def test_a_handshake_asks_for_channels() -> None:
     ],
 )
 def test_what_is_wrong_with_a_handshake_is_named(pairs: list[tuple[str, str]], field: str) -> None:
-    with pytest.raises(WrongWords) as caught:
+    with pytest.raises(MalformedRequest) as caught:
         parse_channels(pairs)
     assert caught.value.field == field
