@@ -314,21 +314,21 @@ def _note(remade: Remade, interval: str, changed: Iterable[tuple[str, str, dt.da
 
 def _one(whole: _Range, interval: str, lower: str, removed: int) -> dict[str, Any]:
     """Return what a statement about one range asks for."""
-    asked: dict[str, Any] = {"venue": whole.venue, "symbol": whole.symbol, "interval": interval, "lower": lower}
-    asked |= {"begin": time_of(whole.begin_us), "end": time_of(whole.end_us), "removed": removed}
-    return asked | {"length": dt.timedelta(microseconds=INTERVALS_US[interval])}
+    asked = _of_interval(interval, lower, removed) | {"venue": whole.venue, "symbol": whole.symbol}
+    return asked | {"begin": time_of(whole.begin_us), "end": time_of(whole.end_us)}
 
 
 def _asked(ranges: Sequence[_Range], interval: str, lower: str, removed: int = 0) -> dict[str, Any]:
     """Return what a statement about many ranges asks for."""
     begins, ends = [time_of(each.begin_us) for each in ranges], [time_of(each.end_us) for each in ranges]
-    asked: dict[str, Any] = {"venues": [each.venue for each in ranges], "symbols": [each.symbol for each in ranges]}
-    asked |= {"begins": begins, "ends": ends, "low": min(begins), "high": max(ends), "removed": removed, "revision": 1}
-    return asked | {
-        "interval": interval,
-        "lower": lower,
-        "length": dt.timedelta(microseconds=INTERVALS_US[interval]),
-    }
+    asked = _of_interval(interval, lower, removed) | {"begins": begins, "ends": ends, "revision": 1}
+    asked |= {"venues": [each.venue for each in ranges], "symbols": [each.symbol for each in ranges]}
+    return asked | {"low": min(begins), "high": max(ends)}
+
+
+def _of_interval(interval: str, lower: str, removed: int) -> dict[str, Any]:
+    length = dt.timedelta(microseconds=INTERVALS_US[interval])
+    return {"interval": interval, "lower": lower, "length": length, "removed": removed}
 
 
 async def _renew_indicators(connection: Connection, remade: Remade, periods: Periods) -> None:
