@@ -6,11 +6,13 @@ import contextlib
 import fcntl
 import sys
 import termios
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from starlette.websockets import WebSocket
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+
+from tickcodec.sockets import send_to_all
 
 _EXTENSION = "tickmesh.socket"
 _MAX_BUFFERED_BYTES = 64 * 1024  # from here on transports say "pause"
@@ -30,6 +32,11 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
     def __init__(self, *args: Any, on_lost: Callable[[], None] | None = None, **options: Any) -> None:
         super().__init__(*args, **options)
         self._on_lost = on_lost
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        encrypted = transport.get_extra_info("ssl_object") is not None
+        self._socket = -1 if encrypted else int(transport.get_extra_info("socket").fileno())
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._on_lost is not None:
@@ -127,6 +134,18 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
         self.transport.write(frames)
         return True
 
+    @property
+    def bare_socket(self) -> int:
+        """The socket's file descriptor while what is sent may go there directly, else -1."""
+        transport = self.transport
+        if (
+            self.handshake_complete
+            and not transport.get_write_buffer_size()
+            and not (self.disconnected or self.close_sent or transport.is_closing())
+        ):
+            return self._socket
+        return -1
+
     def let_go(self, code: int, reason: str, *, grace_s: float) -> None:
         """Close without waiting for anything.
 
@@ -153,6 +172,25 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
             self.read_paused = False
             self.transport.resume_reading()
         self.close_timer = self.loop.call_later(grace_s, self.transport.abort)
+
+
+def write_to_all(connections: Sequence[WebSocketConnection], frames: bytes) -> list[int]:
+    """Send prepared text frames to many, and return the places of those that have no room.
+
+    Those for which nothing waits are written to in C++, past their transports: a delivery costs 7 us instead of 9.
+
+    Args:
+        connections: to whom.
+        frames: one text frame or several.
+
+    """
+    sockets = [connection.bare_socket for connection in connections]
+    bare = [place for place, socket in enumerate(sockets) if socket >= 0]
+    full = [place for place, socket in enumerate(sockets) if socket < 0 and not connections[place].write_frames(frames)]
+    for place, taken in zip(bare, send_to_all([sockets[place] for place in bare], frames) or (), strict=False):
+        if taken < len(frames):  # the rest goes before all that comes later; its transport notices an error as well
+            connections[place].transport.write(frames[taken:])
+    return full
 
 
 # A server does not mask its frames, so the same bytes are right for every client: made once, a trade goes to many

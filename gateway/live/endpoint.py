@@ -22,7 +22,7 @@ from starlette.websockets import WebSocket
 from gateway import access
 from gateway.errors import RETRY_AFTER, refusal_body
 from gateway.live.coins import CoinList
-from gateway.live.connection import WebSocketConnection
+from gateway.live.connection import WebSocketConnection, write_to_all
 from gateway.live.fanout import GATHERED_MESSAGES, ClientFanout, ClientLimits, ClientQueue, RoundTimer
 from gateway.live.history import StoredTrades
 from gateway.live.protocol import MalformedRequest, begins_protocol, parse_channels
@@ -100,7 +100,7 @@ class WebSocketEndpoint:
         self._max_bytes = max_bytes
         self._gathered = asyncio.Event()
         self._limits = limits or ClientLimits()
-        self._fanout = ClientFanout(self._limits, on_sent=self._count_sent)
+        self._fanout = ClientFanout(self._limits, on_sent=self._count_sent, write=write_to_all)
         self._rings = Rings()
         self._stored = StoredTrades(store, token=token)
         self._round_timer = RoundTimer()
@@ -181,7 +181,7 @@ class WebSocketEndpoint:
             else:
                 self._write_queued(client)
 
-        reader = self._fanout.connect(wake, subscription, write=socket.write_frames)
+        reader = self._fanout.connect(wake, subscription, socket=socket)
         client = _Client(socket, reader, asyncio.Event())
         self._add(client, subscription)
         try:

@@ -10,8 +10,9 @@ has lost too many without ever catching up is overrun: nothing more is kept for 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from gateway.live.subscription import Subscription
 from mesh.service.fanout import BoundedQueue, Fanout
@@ -52,11 +53,11 @@ class ClientLimits:
 class ClientQueue:
     """What waits for one client; made by `ClientFanout.connect`."""
 
-    def __init__(self, limits: ClientLimits, wake: Callable[[], None], write: Callable[[bytes], bool]) -> None:
+    def __init__(self, limits: ClientLimits, wake: Callable[[], None], socket: Any) -> None:
         self.missed_total = 0
         self.overrun = False
         self.behind = False  # anything waits here, so that what is newer has to wait, too
-        self.write = write
+        self.socket = socket
         self._limits = limits
         self._wake = wake
         self._chunks: BoundedQueue[Chunk] = BoundedQueue(max_weight=limits.queued)
@@ -146,6 +147,7 @@ class ClientFanout:
     Args:
         limits: how far each may fall behind.
         on_sent: called with how many trades and bytes were written, each client counted.
+        write: sends frames at once to those of some sockets that have room, and returns the places of the others.
 
     """
 
@@ -154,9 +156,11 @@ class ClientFanout:
         limits: ClientLimits | None = None,
         *,
         on_sent: Callable[[int, int], object] = lambda *_: None,
+        write: Callable[[Sequence[Any], bytes], Sequence[int]] = lambda sockets, _: range(len(sockets)),
     ) -> None:
         self._limits = limits or ClientLimits()
         self._on_sent = on_sent
+        self._write = write
         self._groups: Fanout[_Group] = Fanout()
         self._group_of: dict[Subscription, _Group] = {}
         self._joined: dict[ClientQueue, _Group] = {}
@@ -173,7 +177,7 @@ class ClientFanout:
         wake: Callable[[], None],
         subscription: Subscription,
         *,
-        write: Callable[[bytes], bool] = lambda _: False,
+        socket: object = None,
         limits: ClientLimits | None = None,
     ) -> ClientQueue:
         """Add a client and return what waits for it.
@@ -181,7 +185,7 @@ class ClientFanout:
         Args:
             wake: called, quickly and often, when there is something to take.
             subscription: what is for this client.
-            write: sends frames at once, or tells that there is no room; without it everything is to be taken.
+            socket: of this client, as the fan-out's `write` wants it.
             limits: how far it may fall behind; None is as far as all others.
 
         """
@@ -189,7 +193,7 @@ class ClientFanout:
         if (group := self._group_of.get(subscription)) is None:
             group = self._group_of[subscription] = _Group(subscription)
             self._groups.join(group)
-        queue = ClientQueue(limits or self._limits, wake, write)
+        queue = ClientQueue(limits or self._limits, wake, socket)
         group.clients[queue] = None
         self._joined[queue] = group
         return queue
@@ -250,11 +254,12 @@ class ClientFanout:
             trades, clients = sum(chunk.trades for chunk in chunks), tuple(group.clients)
             step = max(1, REPORT_BYTES // len(frames))
             for start in range(0, len(clients), step):
-                written = 0
-                for client in clients[start : start + step]:
-                    if not client.behind and client.write(frames):
-                        written += 1
-                    elif client in group.clients:  # else it was let go meanwhile
+                some = clients[start : start + step]
+                ready = [client for client in some if not client.behind]
+                full = [ready[place] for place in self._write([client.socket for client in ready], frames)]
+                written = len(ready) - len(full)
+                for client in full + [client for client in some if client.behind]:
+                    if client in group.clients:  # else it was let go meanwhile
                         for chunk in chunks:
                             client.offer(chunk)
                 self._on_sent(written * trades, written * len(frames))

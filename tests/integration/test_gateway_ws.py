@@ -242,6 +242,26 @@ async def test_a_slow_client_lags_alone_and_is_told_what_it_missed(
         assert missed > 0 and seen > 0 and seen + missed == total
 
 
+async def test_a_client_that_takes_half_of_a_write_gets_the_rest_in_order_and_one_that_is_reset_harms_nobody() -> None:
+    async with (
+        running_gateway(client_limits=ClientLimits(queued=10**6, missed=10**9, age_s=600.0)) as gateway,
+        gateway.ws() as quick,
+        gateway.ws(max_queue=1, sock=small_socket(gateway.port)) as slow,
+    ):
+        await receive(quick), await receive(slow)
+        _, broken = await open_stalled(gateway.port)
+        await eventually(lambda: clients(gateway) == 3)
+        broken.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        broken.transport.abort()  # without asking the gateway: a reset
+        total = 0
+        while total < 10_000:  # each batch is more than the slow one's socket has room for
+            gateway.signal.push(batch("btcusdt", total, 2000))
+            total += 2000
+            assert await receive_ids(quick, [total - 1]) == list(range(total - 2000, total))
+        assert await receive_ids(slow, [total - 1]) == list(range(total))
+        await eventually(lambda: clients(gateway) == 2)
+
+
 async def test_a_client_that_never_reads_is_let_go_and_the_others_stay() -> None:
     async with (
         running_gateway(client_limits=ClientLimits(queued=500, missed=5000)) as gateway,

@@ -162,6 +162,12 @@ typedef struct tickcodec_ticks {
  * longest numbers may need), or the struct has another size. */
 TICKCODEC_API int tickcodec_write_ticks(tickcodec_ticks *call, const uint8_t *response, const tickcodec_batch *batch, size_t first, size_t rows);
 
+/* --- sockets: the same bytes to many clients ---------------------------------------------------------------------- */
+
+/* Send the same bytes to each of `count` stream sockets, and wait for none. `sent[i]` becomes how many of them socket i
+ * took; 0 where it has no room, or an error that the next write to it will tell. Returns how many took all of them. */
+TICKCODEC_API size_t tickcodec_send_to_all(const int32_t *sockets, size_t count, const uint8_t *bytes, size_t size, int64_t *sent);
+
 #ifdef __cplusplus
 }
 #endif

@@ -6,4 +6,4 @@
 
 from __future__ import annotations
 
-__all__ = ["batches", "frames", "ticks"]
+__all__ = ["batches", "frames", "sockets", "ticks"]

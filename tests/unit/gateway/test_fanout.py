@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from gateway.live.fanout import GATHERED_MESSAGES, Chunk, ClientFanout, ClientLimits, ClientQueue, RoundTimer
 from gateway.live.subscription import Subscription
 
@@ -226,12 +228,16 @@ class Socket:
         return self.room
 
     def join(self, fanout: ClientFanout, *symbols: str) -> ClientQueue:
-        return fanout.connect(lambda: None, Subscription(frozenset(symbols)), write=self.write)
+        return fanout.connect(lambda: None, Subscription(frozenset(symbols)), socket=self)
+
+
+def write_to_all(sockets: Sequence[Socket], frames: bytes) -> list[int]:
+    return [place for place, socket in enumerate(sockets) if not socket.write(frames)]
 
 
 def test_what_was_gathered_is_written_in_one_piece_that_all_share() -> None:
     sent = []
-    fanout = ClientFanout(on_sent=lambda trades, size: sent.append((trades, size)))
+    fanout = ClientFanout(on_sent=lambda trades, size: sent.append((trades, size)), write=write_to_all)
     sockets = [Socket(), Socket()]
     for socket in sockets:
         socket.join(fanout, "btcusdt", "ethusdt")
@@ -244,7 +250,7 @@ def test_what_was_gathered_is_written_in_one_piece_that_all_share() -> None:
 
 
 def test_a_client_without_room_gets_the_same_in_the_same_order_later() -> None:
-    fanout = ClientFanout()
+    fanout = ClientFanout(write=write_to_all)
     quick, slow = Socket(), Socket(room=False)
     quick.join(fanout, "btcusdt")
     reader = slow.join(fanout, "btcusdt")
@@ -257,7 +263,7 @@ def test_a_client_without_room_gets_the_same_in_the_same_order_later() -> None:
 
 
 def test_a_client_that_comes_does_not_get_what_was_gathered_before() -> None:
-    fanout = ClientFanout()
+    fanout = ClientFanout(write=write_to_all)
     first, second = Socket(), Socket()
     first.join(fanout, "btcusdt")
     fanout.publish("btcusdt", trades(0))
@@ -267,22 +273,18 @@ def test_a_client_that_comes_does_not_get_what_was_gathered_before() -> None:
 
 
 def test_a_client_that_is_let_go_while_others_are_written_to_gets_nothing_more() -> None:
-    fanout = ClientFanout()
-    gone = fanout.connect(lambda: None, Subscription(frozenset({"btcusdt"})))
-    fanout.leave(gone)
-
-    def write(frames: bytes) -> bool:
+    def write(sockets: Sequence[object], frames: bytes) -> Sequence[int]:
         fanout.leave(gone)
-        return True
+        return range(len(sockets))
 
-    fanout.connect(lambda: None, Subscription(frozenset({"btcusdt"})), write=write)
+    fanout = ClientFanout(write=write)
     gone = fanout.connect(lambda: None, Subscription(frozenset({"btcusdt"})))
     publish(fanout, "btcusdt", trades(0))
     assert gone.queued_bytes == 0
 
 
 def test_no_more_is_gathered_than_a_write_may_join() -> None:
-    fanout = ClientFanout()
+    fanout = ClientFanout(write=write_to_all)
     (socket := Socket()).join(fanout, "btcusdt")
     for number in range(GATHERED_MESSAGES + 1):
         fanout.publish("btcusdt", trades(number))
