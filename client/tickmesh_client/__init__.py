@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from tickmesh_client import network
-from tickmesh_client.asynchronous import AsyncListing, AsyncTickmesh
-from tickmesh_client.blocking import Listing, Tickmesh
+from tickmesh_client.asynchronous import AsyncTickmesh
+from tickmesh_client.blocking import Tickmesh
 from tickmesh_client.calls import Answer, Call
 from tickmesh_client.errors import (
     ClientError,
@@ -18,6 +18,7 @@ from tickmesh_client.errors import (
     WrongAddress,
     WrongAnswer,
 )
+from tickmesh_client.listing import AsyncListing, Listing
 from tickmesh_client.rows import Rows
 from tickmesh_client.values import (
     Candle,

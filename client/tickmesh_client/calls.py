@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
+from pathlib import Path
 from random import Random
 from typing import Any, Generic, TypeVar
 from urllib.parse import quote
@@ -111,57 +112,64 @@ class Query(Generic[T]):
         return Call(self.path, read, {**self.parameters, "page_size": str(wanted), **_given(page_token=token)})
 
 
-# --- the calls -------------------------------------------------------------------------------------------------------
+# --- the calls, of which `operations` makes the methods of both clients ----------------------------------------------
 
 
-def price(symbol: str) -> Call[Price]:
-    """Ask for the current price; an empty symbol is the selected one."""
+def price(symbol: str = "") -> Call[Price]:
+    """Return the last trade's price; an empty symbol is the selected one."""
     return _get("/api/price", Price, symbol=symbol)
 
 
-def stats(symbol: str) -> Call[Stats]:
-    """Ask for the current signals; an empty symbol is the selected one."""
+def stats(symbol: str = "") -> Call[Stats]:
+    """Return the signals after the last trade; an empty symbol is the selected one."""
     return _get("/api/stats", Stats, symbol=symbol)
 
 
 def selected() -> Call[Symbol]:
-    """Ask for the selected symbol."""
+    """Return the selected symbol."""
     return _get("/api/symbol", Symbol)
 
 
 def select(symbol: str) -> Call[Symbol]:
-    """Select another symbol."""
+    """Select another symbol, for every program that reads this mesh."""
     return Call("/api/symbol", _reader(Symbol, "/api/symbol"), body={"symbol": symbol})
 
 
 def coins() -> Call[tuple[Coin, ...]]:
-    """Ask for the coins to choose from."""
+    """Return the coins to choose from."""
     return _get("/api/coins", tuple[Coin, ...])
 
 
 def status() -> Call[Status]:
-    """Ask for the state of the mesh."""
+    """Return the state of the mesh and of the feed from the venue."""
     return _get("/api/status", Status)
 
 
-def coverage(symbol: str, venue: str) -> Call[Coverage]:
-    """Ask for the stored and the missing ids.
+def coverage(symbol: str = "", *, venue: str = "") -> Call[Coverage]:
+    """Return which trade ids are stored, and which are missing.
 
     Args:
         symbol: empty for the selected one.
         venue: empty for the one that is followed.
+
+    Raises:
+        ClientError: the gateway cannot be asked, or it refuses; `errors` has the kinds.
     """
     return _get("/api/coverage", Coverage, symbol=symbol, venue=venue)
 
 
-def trade(symbol: str, trade_id: int, *, venue: str, epoch: int | None) -> Call[Trade]:
-    """Ask for one trade.
+def trade(symbol: str, trade_id: int, *, venue: str = "", epoch: int | None = None) -> Call[Trade]:
+    """Return one trade.
 
     Args:
         symbol: the symbol.
-        trade_id: the venue's id.
+        trade_id: the venue's id of the trade.
         venue: empty for the one that is followed.
-        epoch: of the id; None for the newest one that has it.
+        epoch: how many times the venue had restarted the symbol's ids before; None for the newest with this id.
+
+    Raises:
+        NotFound: the trade is not stored; the text says what is known of its id.
+        ClientError: the gateway cannot be asked, or it refuses.
     """
     path = f"/api/trades/{quote(symbol, safe='')}/{trade_id}"
     return _get(path, Trade, venue=venue, epoch="" if epoch is None else str(epoch))
@@ -178,15 +186,22 @@ def next_trades(symbol: str, after: tuple[int, int]) -> Call[NextTrades]:
     return _get(path, NextTrades, page_size=str(FULL_PAGE), epoch=str(after[0]))
 
 
-def trades(symbol: str, *, start: Time | None, end: Time | None, venue: str, limit: int | None) -> Query[Trade]:
+def trades(
+    symbol: str = "",
+    *,
+    start: Time | None = None,
+    end: Time | None = None,
+    venue: str = "",
+    limit: int | None = None,
+) -> Query[Trade]:
     """List trades, newest first.
 
     Args:
         symbol: empty for the selected one.
-        start: the first time; None for the beginning.
-        end: the time before which to stop; None for now.
+        start: only trades at or after this time, a datetime with a zone or RFC 3339 text.
+        end: only trades before this time.
         venue: empty for the one that is followed.
-        limit: how many to list; None for all.
+        limit: at most so many; None for all that are stored.
 
     Raises:
         ValueError: a time has no zone, or the limit is negative.
@@ -196,17 +211,23 @@ def trades(symbol: str, *, start: Time | None, end: Time | None, venue: str, lim
 
 
 def candles(
-    symbol: str, *, interval: str, start: Time | None, end: Time | None, venue: str, limit: int | None
+    symbol: str = "",
+    *,
+    interval: str = "1m",
+    start: Time | None = None,
+    end: Time | None = None,
+    venue: str = "",
+    limit: int | None = None,
 ) -> Query[Candle]:
-    """List closed candles: the oldest first from `start`, else the newest first.
+    """List closed candles with their indicators: from `start` on the oldest first, without it the newest first.
 
     Args:
         symbol: empty for the selected one.
-        interval: the length of a candle: `1m`.
-        start: the first time; None for the newest candles.
-        end: the time before which to stop; None for now.
+        interval: the length of a candle: a number and `s`, `m`, `h`, `d` or `w`, such as `1m` or `3h`.
+        start: only candles that begin at or after this time, a datetime with a zone or RFC 3339 text.
+        end: only candles that begin before this time.
         venue: empty for the one that is followed.
-        limit: how many to list; None for all.
+        limit: at most so many; None for all that are stored.
 
     Raises:
         ValueError: a time has no zone, or the limit is negative.
@@ -222,41 +243,54 @@ class Export:
 
     path: str
     parameters: Mapping[str, str]
+    target: Path
+    progress: Callable[[int], object] | None
 
 
 def export(
     kind: str,
+    file: str | Path,
     *,
-    name: str,
-    symbol: str,
-    start: Time | None,
-    end: Time | None,
-    venue: str,
-    interval: str,
-    file_format: str,
+    symbol: str = "",
+    start: Time | None = None,
+    end: Time | None = None,
+    venue: str = "",
+    interval: str = "",
+    file_format: str = "",
+    progress: Callable[[int], object] | None = None,
 ) -> Export:
-    """Ask for all trades or all closed candles of a range as one file.
+    """Write all trades or all closed candles of a range into a file, made by the gateway and of any length.
+
+    The file has its name when it is whole: one that is there already is replaced then, and stays if this fails.
+    What may pass is tried again from the beginning.
 
     Args:
         kind: `trades` or `candles`.
-        name: of the file; it ends with its format where `file_format` is empty.
+        file: where to write.
         symbol: empty for the selected one.
-        start: the first time; None for the beginning.
-        end: the time before which to stop; None for now.
+        start: only what is at or after this time, a datetime with a zone or RFC 3339 text.
+        end: only what is before this time.
         venue: empty for the one that is followed.
-        interval: of candles; empty for `1m`, and of trades.
-        file_format: one of `EXPORT_FORMATS`, or empty.
+        interval: the length of a candle; empty for `1m`.
+        file_format: `csv`, `ndjson`, `parquet` or `arrow`; empty for what the file's name ends with.
+        progress: is called with the number of bytes so far.
+
+    Returns:
+        The file.
 
     Raises:
-        ValueError: the kind or the format is none of them, or a time has no zone.
+        ValueError: the kind or the format is none of these, or a time has no zone.
+        OSError: the file cannot be written.
+        ClientError: the gateway cannot be asked, or it refuses.
     """
+    target = Path(file)
     if kind not in ("trades", "candles"):
         raise ValueError(f"kind is {kind!r}, expected 'trades' or 'candles'")
-    wanted = file_format or name.rpartition(".")[2].lower()
+    wanted = file_format or target.suffix[1:].lower()
     if wanted not in EXPORT_FORMATS:
-        raise ValueError(f"the format of {name!r} is {wanted!r}, expected one of {', '.join(EXPORT_FORMATS)}")
+        raise ValueError(f"the format of {target.name!r} is {wanted!r}, expected one of {', '.join(EXPORT_FORMATS)}")
     asked = _given(symbol=symbol, venue=venue, start_time=_time("start", start), end_time=_time("end", end))
-    return Export(f"/api/export/{kind}", asked | _given(interval=interval, format=wanted))
+    return Export(f"/api/export/{kind}", asked | _given(interval=interval, format=wanted), target, progress)
 
 
 def _get(path: str, kind: Any, **parameters: str) -> Call[Any]:  # Any: tuple[...] is no type to the type checker

@@ -274,7 +274,7 @@ class Fill:
     def call(self) -> Call[NextTrades] | Call[Coverage] | None:
         """Return what to ask next; None when all is there."""
         if self._hole is not None:
-            return calls.coverage(self.symbol, "")
+            return calls.coverage(self.symbol)
         return calls.next_trades(self.symbol, self.after) if self.after < self.through else None
 
     def take(self, result: NextTrades | Coverage) -> list[Trade]:

@@ -1,15 +1,20 @@
 from __future__ import annotations
 
+import inspect
+from collections.abc import AsyncGenerator, Generator
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from random import Random
-from typing import Any
+from typing import Any, assert_type
 
 import msgspec
 import pytest
 
 from tickmesh_client import (
+    AsyncListing,
     AsyncTickmesh,
+    Candle,
+    Listing,
     NotAllowed,
     NotFound,
     RequestRefused,
@@ -152,6 +157,26 @@ def test_a_time_without_a_zone_and_a_negative_limit_are_refused() -> None:
         calls.candles("", interval="1m", start=datetime(2026, 1, 2), end=None, venue="", limit=None)  # noqa: DTZ001
     with pytest.raises(ValueError, match="limit is -1, expected 0 or more"):
         calls.trades("", start=None, end=None, venue="", limit=-1)
+
+
+@pytest.mark.parametrize("kind", [Tickmesh, AsyncTickmesh])
+def test_a_method_shows_its_own_parameters_and_documentation(kind: type[Tickmesh | AsyncTickmesh]) -> None:
+    shown = inspect.signature(kind.trade)
+    assert list(shown.parameters) == ["self", *inspect.signature(calls.trade).parameters]
+    assert (kind.trade.__name__, kind.trade.__doc__) == ("trade", calls.trade.__doc__)
+    assert list(inspect.signature(kind().trade).parameters) == list(inspect.signature(calls.trade).parameters)
+
+
+def test_types_are_those_of_the_call() -> None:
+    """Tell `make types`, which reads it, what the methods return."""
+
+    async def _ask(mesh: AsyncTickmesh, blocking: Tickmesh) -> None:
+        assert_type(await mesh.trade("btcusdt", 7, epoch=0), Trade)
+        assert_type(blocking.trade("btcusdt", 7, epoch=0), Trade)
+        assert_type(mesh.candles(limit=1), AsyncListing[Candle])
+        assert_type(blocking.candles(limit=1), Listing[Candle])
+        assert_type(mesh.live("btcusdt"), AsyncGenerator[Trade, None])
+        assert_type(blocking.live("btcusdt"), Generator[Trade, None, None])
 
 
 @pytest.mark.parametrize("kind", [Tickmesh, AsyncTickmesh])

@@ -1,0 +1,159 @@
+"""What both clients can do, said once: an operation has the parameters and the documentation of one of `calls`.
+
+`price = asked(calls.price)` makes a method with the parameters of `calls.price`: with `Tickmesh` it returns a `Price`,
+with `AsyncTickmesh` it has to be awaited.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Mapping, Sequence
+from functools import wraps
+from pathlib import Path
+from random import Random
+from typing import Any, Concatenate, Generic, ParamSpec, TypeAlias, TypeVar, overload
+
+import httpx
+
+from tickmesh_client import calls
+from tickmesh_client.calls import Call, Export, Query
+from tickmesh_client.errors import WrongAddress
+from tickmesh_client.listing import AsyncListing, Listing
+from tickmesh_client.live import Follower, follow, report_missing
+from tickmesh_client.network import checked_url, http_options, reason_of, shown_url
+from tickmesh_client.values import Missing, Trade
+
+P = ParamSpec("P")
+T = TypeVar("T")
+Returned = TypeVar("Returned")
+Awaited = TypeVar("Awaited")
+Http = TypeVar("Http", bound=httpx.Client | httpx.AsyncClient)
+
+
+class _Operation(Generic[P, Returned, Awaited]):
+    """A method of both clients, as type checkers see it."""
+
+    @overload
+    def __get__(self, mesh: None, kind: type[_Blocking]) -> Callable[Concatenate[_Blocking, P], Returned]: ...
+    @overload
+    def __get__(self, mesh: None, kind: type[_Awaiting]) -> Callable[Concatenate[_Awaiting, P], Awaited]: ...
+    @overload
+    def __get__(self, mesh: _Blocking, kind: type[_Blocking]) -> Callable[P, Returned]: ...
+    @overload
+    def __get__(self, mesh: _Awaiting, kind: type[_Awaiting]) -> Callable[P, Awaited]: ...
+    def __get__(self, mesh: Any, kind: Any) -> Any: ...
+
+
+def _method(describe: Callable[..., Any], do: str) -> Any:  # Any: a plain function, to type checkers an _Operation
+    @wraps(describe)
+    def method(self: Any, /, *args: Any, **parameters: Any) -> Any:
+        return getattr(self, do)(describe(*args, **parameters))
+
+    shown = inspect.signature(describe)
+    itself = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
+    vars(method)["__signature__"] = shown.replace(parameters=[itself, *shown.parameters.values()])
+    return method
+
+
+def asked(describe: Callable[P, Call[T]]) -> _Operation[P, T, Coroutine[Any, Any, T]]:
+    """Make a method that returns the answer to a call."""
+    method: _Operation[P, T, Coroutine[Any, Any, T]] = _method(describe, "perform")
+    return method
+
+
+def listed(describe: Callable[P, Query[T]]) -> _Operation[P, Listing[T], AsyncListing[T]]:
+    """Make a method that returns a list, read in pages."""
+    method: _Operation[P, Listing[T], AsyncListing[T]] = _method(describe, "_list")
+    return method
+
+
+def written(describe: Callable[P, Export]) -> _Operation[P, Path, Coroutine[Any, Any, Path]]:
+    """Make a method that writes a file."""
+    method: _Operation[P, Path, Coroutine[Any, Any, Path]] = _method(describe, "_write")
+    return method
+
+
+class GatewayClient(Generic[Http]):
+    """A gateway: what `Tickmesh` and `AsyncTickmesh` have in common.
+
+    Args:
+        url: where the gateway is.
+        token: what the gateway asks for; empty for none.
+        timeout_s: how long an answer may take.
+        retries: how often a call is made again that may succeed later: nothing answers, or the gateway says so.
+
+    Raises:
+        WrongAddress: the address, the token, or this environment's proxies or certificates cannot be used.
+    """
+
+    _http_kind: type[Http]
+
+    def __init__(
+        self, url: str = "http://127.0.0.1:8080", *, token: str = "", timeout_s: float = 10.0, retries: int = 3
+    ) -> None:
+        self._shown_url = shown_url(checked_url(url))
+        self._timeout_s = timeout_s
+        self._retries = retries
+        self._random = Random()  # noqa: S311  # for the delays between attempts
+        self._url, self._token = url, token
+        options: Any = http_options(url, token=token, timeout_s=timeout_s)
+        try:
+            self._http: Http = self._http_kind(**options)
+        except (ImportError, OSError, ValueError, httpx.InvalidURL) as exc:
+            raise WrongAddress(f"found no way to {self._shown_url}: {reason_of(exc)}") from exc
+
+    price = asked(calls.price)
+    stats = asked(calls.stats)
+    coins = asked(calls.coins)
+    selected = asked(calls.selected)
+    select = asked(calls.select)
+    status = asked(calls.status)
+    coverage = asked(calls.coverage)
+    trade = asked(calls.trade)
+    trades = listed(calls.trades)
+    candles = listed(calls.candles)
+    export = written(calls.export)
+
+    @overload
+    def live(
+        self: _Blocking,
+        symbols: str | Sequence[str],
+        *,
+        resume_from: Mapping[str, int | Trade] | None = None,
+        missing: Callable[[Missing], object] = report_missing,
+    ) -> Generator[Trade, None, None]: ...
+    @overload
+    def live(
+        self: _Awaiting,
+        symbols: str | Sequence[str],
+        *,
+        resume_from: Mapping[str, int | Trade] | None = None,
+        missing: Callable[[Missing], object] = report_missing,
+    ) -> AsyncGenerator[Trade, None]: ...
+    def live(
+        self: Any,
+        symbols: str | Sequence[str],
+        *,
+        resume_from: Mapping[str, int | Trade] | None = None,
+        missing: Callable[[Missing], object] = report_missing,
+    ) -> Any:
+        """Follow trades as they happen, each once and in the order of its symbol's ids, until the caller ends it.
+
+        When the connection is lost, or this program was too slow, it goes on where it was: what was missed is fetched.
+
+        Args:
+            symbols: one symbol, or several.
+            resume_from: symbol -> the last trade, or its id, that the caller has; without it the next one comes first.
+            missing: is called with ids that the mesh itself does not have; otherwise they are a warning in the log.
+
+        Raises:
+            ValueError: no symbol is named.
+            RequestRefused: a symbol is not followed, or there was never a trade to resume after.
+            ClientError: the gateway cannot be reached at the beginning.
+        """
+        follower = Follower(symbols, resume_from)
+        return self._live(follow(follower, retries=self._retries, random=self._random, missing=missing))
+
+
+_Blocking: TypeAlias = GatewayClient[httpx.Client]
+_Awaiting: TypeAlias = GatewayClient[httpx.AsyncClient]
