@@ -27,6 +27,7 @@ from tickmesh_client.values import (
     EpochCoverage,
     Hole,
     IdRange,
+    Instrument,
     Minute,
     Missing,
     Price,
@@ -35,6 +36,7 @@ from tickmesh_client.values import (
     Status,
     Symbol,
     SymbolFeed,
+    Tick,
     Trade,
 )
 
@@ -51,6 +53,7 @@ __all__ = [
     "ExtraMissing",
     "Hole",
     "IdRange",
+    "Instrument",
     "Listing",
     "Minute",
     "Missing",
@@ -64,6 +67,7 @@ __all__ = [
     "Status",
     "Symbol",
     "SymbolFeed",
+    "Tick",
     "Tickmesh",
     "TimedOut",
     "Trade",

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 from random import Random
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 from urllib.parse import quote
 
 import msgspec
@@ -29,10 +29,11 @@ from tickmesh_client.errors import (
 )
 from tickmesh_client.network import backoff
 from tickmesh_client.rows import Rows
-from tickmesh_client.values import Candle, Coin, Coverage, NextTrades, Price, Stats, Status, Symbol, Trade
+from tickmesh_client.values import Candle, Coin, Coverage, Instrument, NextTrades, Price, Stats, Status, Symbol, Trade
 
 T = TypeVar("T")
 Time = datetime | str
+Order = Literal["asc", "desc"]
 
 FULL_PAGE = 1000
 EXPORT_FORMATS = ("csv", "ndjson", "parquet", "arrow")
@@ -84,9 +85,9 @@ class Query(Generic[T]):
     parameters: Mapping[str, str]
     limit: int | None
     """How many rows to list in all; None for as many as there are."""
-    newest_first: bool
-    pages_rise: bool = False
-    """Whether the rows of a page are the oldest first, whatever the order of the pages."""
+    newest_first: bool = False
+    member: str = ""
+    """Of the answer that has the rows and the next token as members: the one with the rows."""
 
     def page(self, token: str, listed: int) -> Call[Page[T]] | None:
         """Return the call for a page; None when nothing more is wanted.
@@ -98,15 +99,16 @@ class Query(Generic[T]):
         wanted = FULL_PAGE if self.limit is None else min(FULL_PAGE, self.limit - listed)
         if wanted <= 0:
             return None
-        decoder = msgspec.json.Decoder(list[self.kind])  # type: ignore[name-defined]  # a type at run time
+        listed_rows: Any = list[self.kind]  # type: ignore[name-defined]  # a type at run time
+        members = [(self.member, listed_rows), ("next_page_token", str)]
+        decoder = msgspec.json.Decoder(msgspec.defstruct("Listed", members) if self.member else listed_rows)
 
         def read(answer: Answer) -> Page[T]:
-            rows = _decoded(decoder, answer, self.path)
-            next_token = answer.headers.get("x-next-page-token", "")
+            found = _decoded(decoder, answer, self.path)
+            rows = getattr(found, self.member) if self.member else found
+            next_token = found.next_page_token if self.member else answer.headers.get("x-next-page-token", "")
             if next_token and next_token == token:
                 raise WrongAnswer(f"found a page that leads to itself, expected another one at {self.path}")
-            if self.newest_first and self.pages_rise:
-                rows.reverse()
             return Page(Rows(self.kind, rows[:wanted], newest_first=self.newest_first), next_token)
 
         return Call(self.path, read, {**self.parameters, "page_size": str(wanted), **_given(page_token=token)})
@@ -138,6 +140,32 @@ def select(symbol: str) -> Call[Symbol]:
 def coins() -> Call[tuple[Coin, ...]]:
     """Return the coins to choose from."""
     return _get("/api/coins", tuple[Coin, ...])
+
+
+def reset_session(symbol: str = "") -> Call[str]:
+    """Begin a new session: a symbol's open, high, low, count, volume and VWAP start again with its next trade.
+
+    An empty symbol is the selected one.
+
+    Returns:
+        The symbol.
+    """
+    path = "/api/session:reset"
+    read = _reader(msgspec.defstruct("Reset", [("symbol", str)]), path)
+    return Call(path, lambda answer: read(answer).symbol, body={"symbol": symbol})
+
+
+def instruments(query: str = "", *, limit: int | None = None) -> Query[Instrument]:
+    """List what the venue trades: first what is named so, then what begins so, then the others.
+
+    Args:
+        query: words, each of them a part of the symbol or of one of its assets: `btc`, `btc usdt`; empty for all.
+        limit: at most so many; None for all.
+
+    Raises:
+        ValueError: the limit is negative.
+    """
+    return Query("/api/instruments", Instrument, _given(q=query), _limit(limit), member="instruments")
 
 
 def status() -> Call[Status]:
@@ -191,15 +219,17 @@ def trades(
     *,
     start: Time | None = None,
     end: Time | None = None,
+    order: Order = "desc",
     venue: str = "",
     limit: int | None = None,
 ) -> Query[Trade]:
-    """List trades, newest first.
+    """List trades, newest first unless told otherwise.
 
     Args:
         symbol: empty for the selected one.
         start: only trades at or after this time, a datetime with a zone or RFC 3339 text.
         end: only trades before this time.
+        order: `desc` for the newest first, `asc` for the oldest first.
         venue: empty for the one that is followed.
         limit: at most so many; None for all that are stored.
 
@@ -207,7 +237,8 @@ def trades(
         ValueError: a time has no zone, or the limit is negative.
     """
     asked = _given(symbol=symbol, venue=venue, start_time=_time("start", start), end_time=_time("end", end))
-    return Query("/api/history", Trade, asked, _limit(limit), newest_first=True)
+    asked |= _given(order=order)
+    return Query("/api/history", Trade, asked, _limit(limit), newest_first=order == "desc")
 
 
 def candles(
@@ -216,16 +247,20 @@ def candles(
     interval: str = "1m",
     start: Time | None = None,
     end: Time | None = None,
+    order: Order | None = None,
+    open: bool = False,  # noqa: A002  # the gateway's own name
     venue: str = "",
     limit: int | None = None,
 ) -> Query[Candle]:
-    """List closed candles with their indicators: from `start` on the oldest first, without it the newest first.
+    """List candles with their indicators: from `start` on the oldest first, without it the newest first.
 
     Args:
         symbol: empty for the selected one.
         interval: the length of a candle: a number and `s`, `m`, `h`, `d` or `w`, such as `1m` or `3h`.
         start: only candles that begin at or after this time, a datetime with a zone or RFC 3339 text.
         end: only candles that begin before this time.
+        order: `desc` for the newest first, `asc` for the oldest first, whether there is a `start` or not.
+        open: also candles that are not closed yet, as the stored trades make them.
         venue: empty for the one that is followed.
         limit: at most so many; None for all that are stored.
 
@@ -233,8 +268,9 @@ def candles(
         ValueError: a time has no zone, or the limit is negative.
     """
     asked = _given(symbol=symbol, venue=venue, start_time=_time("start", start), end_time=_time("end", end))
-    asked |= _given(interval=interval)
-    return Query("/api/candles", Candle, asked, _limit(limit), newest_first=start is None, pages_rise=True)
+    order = order or ("desc" if start is None else "asc")
+    asked |= _given(interval=interval, order=order, open="true" if open else "")
+    return Query("/api/candles", Candle, asked, _limit(limit), newest_first=order == "desc")
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The live trades of `/ws`, without a hole and without a double, whatever happens to a connection. Touches no socket.
+"""The live trades and ticks of `/ws`, none missing and none twice, whatever happens to a connection. Touches no socket.
 
 `Follower` reads the messages of the protocol and knows the last trade of each symbol. `follow` says what to do next;
 whoever has a connection does it, and sends the result of each command, or throws its error, into the generator.
@@ -18,7 +18,7 @@ from tickmesh_client import calls
 from tickmesh_client.calls import Call
 from tickmesh_client.errors import RequestRefused, Unavailable, Unreachable
 from tickmesh_client.network import backoff
-from tickmesh_client.values import Coverage, Missing, NextTrades, Trade
+from tickmesh_client.values import Coverage, Missing, NextTrades, Tick, Trade
 
 log = logging.getLogger("tickmesh_client.live")
 
@@ -28,6 +28,8 @@ SILENCE_S = 10.0
 """The gateway tells something each second; a connection without anything for so long is dead."""
 SYMBOLS_AT_ONCE = 64
 """The gateway takes no more in one subscription."""
+CHANNELS = {"trades": Trade, "ticks": Tick}
+"""What each channel gives."""
 _BEFORE_ALL: Key = (0, -1)
 _STORE_BEHIND_S = 0.2
 """Store writes ten times a second."""
@@ -104,6 +106,7 @@ class _Message(msgspec.Struct):
     last_id: int | None = None
     epoch: int = 0
     trades: list[Trade] = []
+    ticks: list[Tick] = []
     subscriptions: list[_Progress] = []
     field: str = ""
     found: str = ""
@@ -115,17 +118,31 @@ _MESSAGE = msgspec.json.Decoder(_Message)
 
 
 class Follower:
-    """Follows the trades of some symbols over any number of connections.
+    """Follows the trades or ticks of some symbols over any number of connections.
 
     Args:
         symbols: whose.
         resume_from: symbol -> the last trade, or its id, that the caller has.
+        channel: `trades` or `ticks`.
+        fields: the signals of ticks; None for those of the list of trades.
 
     Raises:
-        ValueError: there is no symbol, or one to resume that is not followed.
+        ValueError: there is no symbol, one to resume that is not followed, or no such channel.
     """
 
-    def __init__(self, symbols: str | Sequence[str], resume_from: Mapping[str, int | Trade] | None = None) -> None:
+    def __init__(
+        self,
+        symbols: str | Sequence[str],
+        resume_from: Mapping[str, int | Trade] | None = None,
+        *,
+        channel: str = "trades",
+        fields: Sequence[str] | None = None,
+    ) -> None:
+        if channel not in CHANNELS:
+            raise ValueError(f"channel is {channel!r}, expected one of {', '.join(CHANNELS)}")
+        self._asked = {"op": "subscribe", "channel": channel} | ({} if fields is None else {"fields": list(fields)})
+        self.kind = CHANNELS[channel]
+        """What the caller gets."""
         named = [symbols] if isinstance(symbols, str) else symbols
         self._keys: dict[str, Key | None] = dict.fromkeys((symbol.lower() for symbol in named), None)
         if not self._keys or not all(self._keys):
@@ -154,7 +171,7 @@ class Follower:
     def _subscription(self, number: int, symbols: list[str]) -> str:
         known = {symbol: key for symbol in symbols if (key := self._keys[symbol]) and key != _BEFORE_ALL}
         resume = {symbol: {"trade_id": key[1], "epoch": key[0]} for symbol, key in known.items()}
-        message = {"op": "subscribe", "id": number, "channel": "trades", "symbols": symbols}
+        message = self._asked | {"id": number, "symbols": symbols}
         return msgspec.json.encode(message | ({"resume_from": resume} if resume else {})).decode()
 
     def receive(self, text: str | bytes) -> list[Trade | Fill]:
@@ -183,7 +200,7 @@ class Follower:
             return []
         if message.type == "snapshot":
             return self._begin(message)
-        return self._go_on(message) if message.type in ("trades", "lagged") else []
+        return self._go_on(message) if message.type in (*CHANNELS, "lagged") else []
 
     def _check(self, subscription: int, sequence: int, *, after: int) -> None:
         expected = self._sequences.get(subscription, -after) + after
@@ -210,7 +227,7 @@ class Follower:
 
     def _go_on(self, message: _Message) -> list[Trade | Fill]:
         found: list[Trade | Fill] = []
-        for trade in message.trades:
+        for trade in message.trades or message.ticks:
             self._refusals_left = _RESUMES_REFUSED
             if trade.venue != self._venues.get(trade.symbol):  # the mesh has changed over, to ids of another kind
                 changed = trade.symbol in self._venues
@@ -236,7 +253,7 @@ class Follower:
         if key is None or last <= key:
             return []
         self._keys[symbol] = last
-        return [Fill(symbol, key, last)]
+        return [Fill(symbol, key, last, self.kind)]
 
 
 def _last(message: _Message) -> Key | None:
@@ -258,10 +275,12 @@ class Fill:
         symbol: whose trades.
         after: the last trade before them.
         through: the last of them.
+        kind: what to make of each: a trade, or a tick without signals.
     """
 
-    def __init__(self, symbol: str, after: Key, through: Key) -> None:
+    def __init__(self, symbol: str, after: Key, through: Key, kind: type[Trade] = Trade) -> None:
         self.symbol = symbol
+        self._kind = kind
         self.after = after
         self.through = through
         self.missing: list[Missing] = []
@@ -292,7 +311,7 @@ class Fill:
             if not _follows(trade.key, self.after):
                 self._hole = (trade.epoch, trade.trade_id - 1)
                 return found
-            found.append(trade)
+            found.append(trade if self._kind is Trade else self._kind(**msgspec.structs.asdict(trade)))
             self.after = trade.key
         if not found and self.after < self.through:
             if (result.newest_epoch, result.newest_trade_id) >= self.through:

@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Mapp
 from functools import wraps
 from pathlib import Path
 from random import Random
-from typing import Any, Concatenate, Generic, ParamSpec, TypeAlias, TypeVar, overload
+from typing import Any, Concatenate, Generic, Literal, ParamSpec, TypeAlias, TypeVar, overload
 
 import httpx
 
@@ -21,7 +21,7 @@ from tickmesh_client.errors import WrongAddress
 from tickmesh_client.listing import AsyncListing, Listing
 from tickmesh_client.live import Follower, follow, report_missing
 from tickmesh_client.network import checked_url, http_options, reason_of, shown_url
-from tickmesh_client.values import Missing, Trade
+from tickmesh_client.values import Missing, Tick, Trade
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -51,7 +51,7 @@ def _method(describe: Callable[..., Any], do: str) -> Any:  # Any: a plain funct
 
     shown = inspect.signature(describe)
     itself = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
-    vars(method)["__signature__"] = shown.replace(parameters=[itself, *shown.parameters.values()])
+    vars(method)["__signature__"] = inspect.Signature([itself, *shown.parameters.values()])
     return method
 
 
@@ -107,17 +107,20 @@ class GatewayClient(Generic[Http]):
     coins = asked(calls.coins)
     selected = asked(calls.selected)
     select = asked(calls.select)
+    reset_session = asked(calls.reset_session)
     status = asked(calls.status)
     coverage = asked(calls.coverage)
     trade = asked(calls.trade)
     trades = listed(calls.trades)
     candles = listed(calls.candles)
+    instruments = listed(calls.instruments)
     export = written(calls.export)
 
     @overload
     def live(
         self: _Blocking,
         symbols: str | Sequence[str],
+        channel: Literal["trades"] = "trades",
         *,
         resume_from: Mapping[str, int | Trade] | None = None,
         missing: Callable[[Missing], object] = report_missing,
@@ -126,14 +129,37 @@ class GatewayClient(Generic[Http]):
     def live(
         self: _Awaiting,
         symbols: str | Sequence[str],
+        channel: Literal["trades"] = "trades",
         *,
         resume_from: Mapping[str, int | Trade] | None = None,
         missing: Callable[[Missing], object] = report_missing,
     ) -> AsyncGenerator[Trade, None]: ...
+    @overload
+    def live(
+        self: _Blocking,
+        symbols: str | Sequence[str],
+        channel: Literal["ticks"],
+        *,
+        fields: Sequence[str] | None = None,
+        resume_from: Mapping[str, int | Trade] | None = None,
+        missing: Callable[[Missing], object] = report_missing,
+    ) -> Generator[Tick, None, None]: ...
+    @overload
+    def live(
+        self: _Awaiting,
+        symbols: str | Sequence[str],
+        channel: Literal["ticks"],
+        *,
+        fields: Sequence[str] | None = None,
+        resume_from: Mapping[str, int | Trade] | None = None,
+        missing: Callable[[Missing], object] = report_missing,
+    ) -> AsyncGenerator[Tick, None]: ...
     def live(
         self: Any,
         symbols: str | Sequence[str],
+        channel: str = "trades",
         *,
+        fields: Sequence[str] | None = None,
         resume_from: Mapping[str, int | Trade] | None = None,
         missing: Callable[[Missing], object] = report_missing,
     ) -> Any:
@@ -143,15 +169,17 @@ class GatewayClient(Generic[Http]):
 
         Args:
             symbols: one symbol, or several.
+            channel: `trades`, or `ticks`: trades with the signals right after each.
+            fields: of ticks, the signals by their names in `Stats`; None for those of the list of trades.
             resume_from: symbol -> the last trade, or its id, that the caller has; without it the next one comes first.
             missing: is called with ids that the mesh itself does not have; otherwise they are a warning in the log.
 
         Raises:
-            ValueError: no symbol is named.
+            ValueError: no symbol is named, or there is no such channel.
             RequestRefused: a symbol is not followed, or there was never a trade to resume after.
             ClientError: the gateway cannot be reached at the beginning.
         """
-        follower = Follower(symbols, resume_from)
+        follower = Follower(symbols, resume_from, channel=channel, fields=fields)
         return self._live(follow(follower, retries=self._retries, random=self._random, missing=missing))
 
 

@@ -33,6 +33,13 @@ class Trade(msgspec.Struct, frozen=True):
         return self.epoch, self.trade_id
 
 
+class Tick(Trade, frozen=True, kw_only=True):
+    """One trade, and the signals right after it."""
+
+    signals: dict[str, float | None] | None = None
+    """By their names in `Stats`; None where the trade was fetched from the store, which has none."""
+
+
 class Price(msgspec.Struct, frozen=True):
     """The last trade's price."""
 
@@ -100,6 +107,8 @@ class Candle(msgspec.Struct, frozen=True):
     macd_fast: float | None
     macd_slow: float | None
     epoch: int = 0
+    closed: bool = True
+    """Whether it can only change by a revision. A candle that is not closed changes with each trade."""
 
 
 class Symbol(msgspec.Struct, frozen=True):
@@ -120,6 +129,20 @@ class Coin(msgspec.Struct, frozen=True):
     status: str
     followed: bool
     """Whether its price and trades are there without selecting it."""
+
+
+class Instrument(msgspec.Struct, frozen=True):
+    """A symbol that the venue lists."""
+
+    symbol: str
+    base_asset: str
+    quote_asset: str
+    tick_size: Decimal
+    """The smallest step of the price."""
+    step_size: Decimal
+    """The smallest step of the quantity."""
+    status: str
+    """The venue's trading status: `TRADING`, or why nothing is traded."""
 
 
 class IdRange(msgspec.Struct, frozen=True):

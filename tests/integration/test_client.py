@@ -61,6 +61,10 @@ async def test_both_clients_answer_the_same(gateway: Gateway) -> None:
         assert await ask(gateway, Tickmesh.coverage) == await mesh.coverage()
         assert (await ask(gateway, Tickmesh.status)).services == (await mesh.status()).services
         assert await ask(gateway, lambda blocking: blocking.trade("btcusdt", 7)) == await mesh.trade("btcusdt", 7)
+        assert await ask(gateway, Tickmesh.reset_session) == await mesh.reset_session() == "btcusdt"
+        assert await ask(gateway, lambda blocking: list(blocking.instruments("btc"))) == [
+            instrument async for instrument in mesh.instruments("btc")
+        ]
         listed = await ask(gateway, lambda blocking: list(blocking.candles(limit=1)))
         assert listed == [candle async for candle in mesh.candles(limit=1)]
 
@@ -95,6 +99,20 @@ async def test_what_is_asked_for_reaches_the_store(gateway: Gateway) -> None:
     await ask(gateway, lambda mesh: mesh.trade("币安人生usdt", 7, venue="sim", epoch=0))
     asked = gateway.store.asked
     assert (asked.symbol, asked.trade_id, asked.venue, asked.HasField("epoch")) == ("币安人生usdt", 7, "sim", True)
+
+
+async def test_lists_come_in_the_order_that_was_asked_for_and_open_candles_on_request(gateway: Gateway) -> None:
+    await ask(gateway, lambda mesh: mesh.trades("ethusdt", order="asc", limit=1).collect())
+    assert gateway.store.asked.order == "asc"
+    (candle,) = await ask(gateway, lambda mesh: mesh.candles("ethusdt", order="asc", open=True, limit=1).collect())
+    assert (gateway.store.asked.order, gateway.store.asked.open, candle.closed) == ("asc", True, True)
+    (instrument,) = await ask(gateway, lambda mesh: mesh.instruments("BTC/usdt", limit=1).collect())
+    assert gateway.store.asked.q == "BTC/usdt"
+    assert (instrument.symbol, instrument.tick_size, instrument.step_size) == (
+        "btcusdt",
+        Decimal("0.01"),
+        Decimal("0.00001"),
+    )
 
 
 async def test_a_frame_of_trades_is_one_line(gateway: Gateway) -> None:
@@ -184,6 +202,20 @@ async def test_live_trades_go_on_where_the_caller_was_and_come_as_they_happen(ga
     assert [trade.trade_id for trade in resumed] == list(range(241, 251))
     with pytest.raises(RequestRefused, match="nope"):
         await ask(gateway, lambda mesh: next(mesh.live("nope")))
+
+
+async def test_live_ticks_have_the_signals_that_were_asked_for_where_they_are_known(gateway: Gateway) -> None:
+    async with client(gateway) as mesh:
+        live = mesh.live("btcusdt", "ticks", fields=["moving_average", "volatility"], resume_from={"btcusdt": 249})
+        stored = await anext(live)
+        assert (stored.trade_id, stored.signals) == (250, None)
+        gateway.signal.push(batch("btcusdt", 251, 1))
+        tick = await anext(live)
+        assert (tick.trade_id, tick.price, tick.signals) == (251, 251, {"moving_average": 251.0, "volatility": 0.25})
+        await live.aclose()
+    with pytest.raises(RequestRefused) as caught:
+        await ask(gateway, lambda mesh: next(mesh.live("btcusdt", "ticks", fields=["wvap"])))
+    assert (caught.value.field, caught.value.found) == ("fields[0]", "'wvap'")
 
 
 async def test_an_export_is_written_into_a_file_that_has_its_name_when_it_is_whole(

@@ -18,6 +18,7 @@ from tickmesh_client import (
     NotAllowed,
     NotFound,
     RequestRefused,
+    Tick,
     Tickmesh,
     TimedOut,
     Trade,
@@ -133,8 +134,8 @@ def test_a_page_asks_for_no_more_than_is_wanted() -> None:
     first, second = query.page("", 0), query.page("there", 1000)
     assert first is not None
     assert second is not None
-    assert first.parameters == {"symbol": "btcusdt", "page_size": "1000"}
-    assert second.parameters == {"symbol": "btcusdt", "page_size": "500", "page_token": "there"}
+    assert first.parameters == {"symbol": "btcusdt", "order": "desc", "page_size": "1000"}
+    assert second.parameters == {"symbol": "btcusdt", "order": "desc", "page_size": "500", "page_token": "there"}
     assert query.page("there", 1500) is None
 
 
@@ -145,11 +146,31 @@ def test_a_page_that_leads_to_itself_does_not_go_on_for_ever() -> None:
         call.read(trades_page(1, next_token="here"))
 
 
+def test_candles_rise_from_a_start_and_fall_without_one_unless_told_otherwise() -> None:
+    start = "2026-01-02T00:00:00Z"
+    asked = [calls.candles(start=each) for each in (start, None)]
+    told = [calls.candles(start=start, order="desc"), calls.candles(order="asc", open=True)]
+    assert [query.parameters["order"] for query in asked + told] == ["asc", "desc", "desc", "asc"]
+    assert [query.newest_first for query in asked + told] == [False, True, True, False]
+    assert ["open" in query.parameters for query in asked + told] == [False, False, False, True]
+
+
+def test_rows_that_are_a_member_of_the_answer_are_read_and_their_next_page_too() -> None:
+    call = calls.instruments("btc", limit=2).page("", 0)
+    assert call is not None
+    row = {"symbol": "btcusdt", "base_asset": "BTC", "quote_asset": "USDT", "status": "TRADING"}
+    rows = [row | {"tick_size": 0.01, "step_size": 0.00001}]
+    body = msgspec.json.encode({"instruments": rows, "next_page_token": "there", "venue": "sim"})
+    page = call.read(Answer(200, {}, body))
+    assert (page.rows[0].step_size, page.next_token) == (Decimal("0.00001"), "there")
+    assert call.parameters == {"q": "btc", "page_size": "2"}
+
+
 def test_times_are_asked_for_in_utc_and_to_the_microsecond() -> None:
     start = datetime(2026, 1, 2, 3, 4, 5, 6, tzinfo=timezone(timedelta(hours=2)))
     query = calls.trades("", start=start, end="2026-01-03T00:00:00Z", venue="sim", limit=None)
     times = {"start_time": "2026-01-02T01:04:05.000006Z", "end_time": "2026-01-03T00:00:00Z"}
-    assert query.parameters == {"venue": "sim", **times}
+    assert query.parameters == {"venue": "sim", "order": "desc", **times}
 
 
 def test_a_time_without_a_zone_and_a_negative_limit_are_refused() -> None:
@@ -177,6 +198,8 @@ def test_types_are_those_of_the_call() -> None:
         assert_type(blocking.candles(limit=1), Listing[Candle])
         assert_type(mesh.live("btcusdt"), AsyncGenerator[Trade, None])
         assert_type(blocking.live("btcusdt"), Generator[Trade, None, None])
+        assert_type(mesh.live("btcusdt", "ticks"), AsyncGenerator[Tick, None])
+        assert_type(blocking.live("btcusdt", channel="ticks", fields=["vwap"]), Generator[Tick, None, None])
 
 
 @pytest.mark.parametrize("kind", [Tickmesh, AsyncTickmesh])

@@ -311,6 +311,11 @@ def test_no_symbol_is_refused(symbols: str | list[str]) -> None:
         Follower(symbols)
 
 
+def test_a_channel_that_there_is_not_is_refused() -> None:
+    with pytest.raises(ValueError, match="channel is 'trade', expected one of trades, ticks"):
+        Follower("btcusdt", channel="trade")
+
+
 def test_a_symbol_to_resume_has_to_be_followed() -> None:
     with pytest.raises(ValueError, match="resume_from has 'ethusdt', expected one of btcusdt"):
         Follower("btcusdt", {"ethusdt": 1})
