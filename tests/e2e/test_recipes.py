@@ -35,14 +35,16 @@ def heading(block: str) -> str:
 
 
 @pytest.mark.parametrize(("kind", "block"), BLOCKS, ids=[heading(block) for _, block in BLOCKS])
-async def test_a_recipe_runs_and_shows_something_of_the_mesh(mesh: LocalMesh, kind: str, block: str) -> None:
+async def test_a_recipe_runs_and_shows_something_of_the_mesh(
+    mesh: LocalMesh, tmp_path: Path, kind: str, block: str
+) -> None:
     if kind == "javascript" and shutil.which("node") is None:
         pytest.skip("needs Node.js")
     await eventually(lambda: len(mesh.get("/api/candles", interval="1s", symbol="btcusdt")) > 8, timeout_s=60)
     found = subprocess.run(
         [*(WORDS | {"javascript": NODE})[kind], block],
         env={**mesh.process.environment, **mesh.env, "PATH": f"{ROOT / '.venv' / 'bin'}:{os.environ['PATH']}"},
-        cwd=ROOT,
+        cwd=ROOT if "make -s env" in block else tmp_path,
         capture_output=True,
         text=True,
         timeout=60,
