@@ -157,16 +157,17 @@ docs: $(VENV)/installed ## write the generated tables of docs/
 readme: docs ## another name of docs
 
 # --- the environment ---
+# What is said here goes to stderr: `eval "$(make -s env)"` would take it for a command.
 
 # Every dependency in its locked version, checked by hash.
 $(VENV)/dependencies: requirements-dev.lock
 	@if [ ! -x $(PY) ]; then \
 		if [ -z "$(PYTHON)" ]; then echo "no Python >= 3.11 found: install one, or name it: make run PYTHON=/path/to/python3" >&2; exit 1; fi; \
-		echo "making $(VENV) with $$($(PYTHON) --version)"; \
+		echo "making $(VENV) with $$($(PYTHON) --version)" >&2; \
 		(umask 022; $(PYTHON) -m venv $(VENV)) || { rm -rf $(VENV); \
 			echo "$(PYTHON) cannot make a virtual environment: on Debian and Ubuntu \`apt install python3-venv\` first" >&2; exit 1; }; \
 	fi
-	@echo "installing the locked dependencies (a minute or two the first time)"
+	@echo "installing the locked dependencies (a minute or two the first time)" >&2
 	@# Others must read it whatever the umask: where root starts PostgreSQL, that runs as another user.
 	@umask 022; $(PIP) install -qq --require-hashes -r requirements-dev.lock
 	@touch $@
@@ -179,7 +180,7 @@ $(VENV)/modules: $(VENV)/dependencies always
 $(VENV)/installed: $(VENV)/modules pyproject.toml client/pyproject.toml $(LIBSIGNAL)
 	@for c in "$$CXX" c++ g++ clang++; do [ -n "$$c" ] && command -v $$c >/dev/null && found=1; done; \
 		[ -n "$$found" ] || { echo "no C++ compiler: on Debian and Ubuntu \`apt install g++\` first" >&2; exit 1; }
-	@echo "building libsignal"
+	@echo "building libsignal" >&2
 	@# CMake generates files that a quote in its own path or in the build folder's breaks: then both lie elsewhere.
 	@umask 022; case "$$PWD" in *[\"\\]*) \
 		elsewhere=$$(mktemp -d) && cp -r $(VENV)/lib/python3*/site-packages/cmake $(VENV)/bin/ninja "$$elsewhere" || exit; \

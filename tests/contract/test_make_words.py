@@ -113,3 +113,14 @@ def test_purge_knows_everything_the_runner_writes() -> None:
     written = set(re.findall(r'directory / "([^"]+)"', code)) | {START_SCRIPTS}
 
     assert written - ours == set()
+
+
+def test_what_is_installed_first_is_said_where_eval_does_not_read_it(copy: Path) -> None:
+    python = copy / ".venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text("#!/bin/sh\n")  # pip has nothing to do
+    python.chmod(0o755)
+    (copy / "requirements-dev.lock").touch()
+    made = make(copy, "-s", ".venv/dependencies")
+    assert (made.returncode, made.stdout) == (0, "")
+    assert "installing the locked dependencies" in made.stderr
