@@ -9,13 +9,14 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import grpc
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from mesh.service.logs import LogThrottle
 from mesh.service.rpc import authorization
 from mesh.values import epochs
 from tickmesh.v1 import store_pb2
 from tickmesh.v1.store_pb2_grpc import StoreServiceStub
-from tickmesh.v1.trade_pb2 import Trade
+from tickmesh.v1.trade_pb2 import Candle, Trade
 
 log = logging.getLogger("gateway.live.history")
 
@@ -51,7 +52,7 @@ class StoredPage:
 
 
 class StoredTrades:
-    """Asks StoreService for trades.
+    """Asks StoreService for trades and candles.
 
     Args:
         store: channel to it.
@@ -99,6 +100,28 @@ class StoredTrades:
 
         return await self._shared(("after", symbol, key), ask)
 
+    async def candles(self, symbol: str, interval: str, from_us: int | None, *, count: int) -> list[Candle] | None:
+        """Return candles in the order of time, open ones too; None when the store does not answer now.
+
+        Args:
+            symbol: in lower case.
+            interval: their length.
+            from_us: they begin at this time or later, in microseconds since 1970 UTC; None for the newest ones.
+            count: how many of the newest ones.
+
+        """
+
+        async def ask() -> list[Candle]:
+            request = store_pb2.ListCandlesRequest(symbol=symbol, interval=interval, open=True, page_size=count)
+            if from_us is not None:
+                start = Timestamp(seconds=from_us // 1_000_000, nanos=from_us % 1_000_000 * 1000)
+                request.start_time.CopyFrom(start)
+                request.page_size = PAGE_TRADES
+            response = await self._store.ListCandles(request, timeout=CALL_LIMIT_S, metadata=self._metadata)
+            return list(response.candles)
+
+        return await self._shared(("candles", symbol, interval, from_us), ask)
+
     async def _shared(self, what: Hashable, ask: Callable[[], Awaitable[T | None]]) -> T | None:
         async def call() -> T | None:
             try:
@@ -106,7 +129,7 @@ class StoredTrades:
                     return await ask()
             except grpc.aio.AioRpcError as exc:
                 if self._log_throttle.due(asyncio.get_running_loop().time()):
-                    log.warning("no trades from store: %s: %s", exc.code().name, exc.details())
+                    log.warning("no trades or candles from store: %s: %s", exc.code().name, exc.details())
                 return None
             finally:
                 del self._calls[what]

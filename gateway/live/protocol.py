@@ -19,23 +19,27 @@ from gateway.live.subscription import MAX_SYMBOLS
 from gateway.transcode.updates import LIVE_FIELDS, SIGNAL_FIELDS
 from mesh.service.errors import TickmeshError
 from mesh.values import epochs
+from mesh.values.candles import INTERVALS_US
 from mesh.values.symbols import parse_symbol
 
-CHANNELS = ("trades", "ticks")
+CHANNELS = ("trades", "ticks", "candles")
 MODES = ("every", "newest")
 MAX_ID_CHARS = 64
 RATES = (0.1, 20.0)
 """How often a second the newest may be sent."""
 RATE = 4.0
+INTERVAL = "1m"
 _MAX_EPOCH = 255
 
 _MEMBERS = {
-    "subscribe": {"op", "id", "channel", "symbols", "fields", "mode", "rate", "resume_from"},
+    "subscribe": {"op", "id", "channel", "symbols", "fields", "interval", "mode", "rate", "resume_from"},
     "unsubscribe": {"op", "id", "subscription"},
     "ping": {"op", "id"},
 }
+_OF_CHANNEL = {"fields": "ticks", "interval": "candles"}
+"""The members that only one channel has."""
 CHANNELS_PARAMETER = "channels"
-_PARAMETERS = (CHANNELS_PARAMETER, "symbols", "fields", "mode", "rate", access.TOKEN_PARAMETER)
+_PARAMETERS = (CHANNELS_PARAMETER, "symbols", "fields", "interval", "mode", "rate", access.TOKEN_PARAMETER)
 
 Json = Mapping[str, Any]
 """A decoded JSON object."""
@@ -69,6 +73,7 @@ class Subscribe:
         fields: of `ticks`, the signals that are wanted.
         rate: how often a second at most, for `newest`.
         resume_after: symbol -> key of the last trade that the client has.
+        interval: of `candles`, their length; empty otherwise.
 
     """
 
@@ -78,6 +83,7 @@ class Subscribe:
     mode: str = "every"
     rate: float = RATE
     resume_after: Mapping[str, int] = field(default_factory=dict)
+    interval: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,17 +177,21 @@ def parse_channels(pairs: Iterable[tuple[str, str]]) -> list[Subscribe] | None:
     channels = _listed(said.pop(CHANNELS_PARAMETER))
     message: dict[str, Any] = {"symbols": _listed(said["symbols"])} if "symbols" in said else {}
     message |= {"fields": _listed(said["fields"])} if "fields" in said else {}
+    message |= {"interval": said["interval"]} if "interval" in said else {}
     message |= {"mode": said["mode"]} if "mode" in said else {}
     if "rate" in said:
         try:
             message["rate"] = float(said["rate"])
         except ValueError:
             raise MalformedRequest("rate", shown(said["rate"]), _rates()) from None
-    if "fields" in message and "ticks" not in channels:
-        raise MalformedRequest("fields", shown(said["fields"]), "them with the channel ticks only")
-    rest = {name: value for name, value in message.items() if name != "fields"}
+    for name, channel in _OF_CHANNEL.items():
+        if name in message and channel not in channels:
+            raise MalformedRequest(name, shown(said[name]), f"it with the channel {channel} only")
     return [
-        _subscribe((message if channel == "ticks" else rest) | {"channel": channel})
+        _subscribe(
+            {name: value for name, value in message.items() if _OF_CHANNEL.get(name, channel) == channel}
+            | {"channel": channel}
+        )
         for channel in dict.fromkeys(channels)
     ]
 
@@ -190,9 +200,18 @@ def _subscribe(message: Json) -> Subscribe:
     channel = _one_of("channel", message.get("channel"), CHANNELS)
     mode = _one_of("mode", message.get("mode", "every"), MODES)
     symbols = _symbols(message.get("symbols"))
-    if "fields" in message and channel != "ticks":
-        raise MalformedRequest("fields", shown(message["fields"]), "them with the channel ticks only")
+    for name, only in _OF_CHANNEL.items():
+        if name in message and channel != only:
+            raise MalformedRequest(name, shown(message[name]), f"it with the channel {only} only")
     fields = _fields(message.get("fields", list(LIVE_FIELDS))) if channel == "ticks" else ()
+    interval = _one_of("interval", message.get("interval", INTERVAL), INTERVALS_US) if channel == "candles" else ""
+    if interval and mode != "every":
+        raise MalformedRequest(
+            "mode", shown(mode), "every with the channel candles, which are sent at most 10 times a second"
+        )
+    if interval and "resume_from" in message:
+        found = shown(message["resume_from"])
+        raise MalformedRequest("resume_from", found, "it with the channels trades and ticks only")
     rate = message.get("rate", RATE)
     if "rate" in message and mode != "newest":
         raise MalformedRequest("rate", shown(rate), 'it with "mode":"newest" only')
@@ -201,7 +220,7 @@ def _subscribe(message: Json) -> Subscribe:
     resume = message.get("resume_from", {})
     if resume and mode != "every":
         raise MalformedRequest("resume_from", shown(resume), 'it with "mode":"every" only')
-    return Subscribe(channel, symbols, fields, mode, float(rate), _resume_after(resume, symbols))
+    return Subscribe(channel, symbols, fields, mode, float(rate), _resume_after(resume, symbols), interval)
 
 
 def _symbols(words: object) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Collection, Coroutine, Hashable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from time import monotonic
 from typing import Any
@@ -18,6 +19,7 @@ import msgspec
 from prometheus_client import Counter
 
 from gateway.live import protocol
+from gateway.live.candles import KEPT, CandleFeed, CandleFeeds
 from gateway.live.connection import WebSocketConnection, text_frames
 from gateway.live.history import StoredPage, StoredTrades
 from gateway.live.protocol import MalformedRequest, Ping, Subscribe, Unsubscribe
@@ -47,6 +49,17 @@ _encode = msgspec.json.Encoder().encode
 _throttle = LogThrottle()
 
 
+@dataclass(slots=True)
+class CandlePlace:
+    """How far a subscription is with a symbol's candles."""
+
+    feed: CandleFeed
+    number: int = 0
+    """Of the last change that was sent."""
+    last_key: int | None = None
+    """Of the last trade of the last candle that was sent."""
+
+
 class ChannelSubscription:
     """One subscription of a client.
 
@@ -61,6 +74,7 @@ class ChannelSubscription:
         self.wanted = wanted
         self.sequence = 0
         self.cursors: dict[str, Cursor] = {}
+        self.candles: dict[str, CandlePlace] = {}
         self.new: set[str] = set(wanted.symbols)
         """The symbols whose snapshot has not been sent."""
         self.began_s = monotonic()
@@ -163,6 +177,7 @@ class ProtocolSession:
         socket: its connection.
         rings: what is live.
         stored: what is not.
+        candles: the candles that change.
         flowing: whether trades come from signal now.
         unfollowed: returns those of some symbols that are not followed.
         count_sent: called with how many trades and bytes were written.
@@ -178,6 +193,7 @@ class ProtocolSession:
         *,
         rings: Rings,
         stored: StoredTrades,
+        candles: CandleFeeds,
         flowing: Callable[[], bool],
         unfollowed: Callable[[Collection[str]], Coroutine[Any, Any, list[str]]],
         count_sent: Callable[[int, int], object],
@@ -188,6 +204,7 @@ class ProtocolSession:
         self._socket = socket
         self._rings = rings
         self._stored = stored
+        self._candles = candles
         self._flowing = flowing
         self._unfollowed = unfollowed
         self._count_sent = count_sent
@@ -264,8 +281,16 @@ class ProtocolSession:
         self._subscriptions[subscription.number] = subscription
         rest: dict[str, object] = {} if subscription.every else {"rate": wanted.rate}
         rest |= {"fields": wanted.fields} if wanted.fields else {}
+        rest |= {"interval": wanted.interval} if wanted.interval else {}
         told = {"subscription": subscription.number, "channel": wanted.channel, "symbols": wanted.symbols}
         self._send(_encode({"type": "subscribed"} | answered | told | {"mode": wanted.mode} | rest))
+        if wanted.interval:
+            for symbol in wanted.symbols:
+                subscription.candles[symbol] = CandlePlace(
+                    self._candles.watch(symbol, wanted.interval, self.write_live)
+                )
+            self.write_live()
+            return
         for symbol in wanted.symbols:
             ring = self._rings.watch(symbol, self.write_live)
             key = wanted.resume_after.get(symbol)
@@ -281,6 +306,10 @@ class ProtocolSession:
         for symbol, cursor in subscription.cursors.items():
             if not any(symbol in cursors for cursors in used):
                 self._rings.unwatch(cursor.ring, self.write_live)
+        feeds = [place.feed for each in self._subscriptions.values() for place in each.candles.values()]
+        for place in subscription.candles.values():
+            if place.feed not in feeds:
+                self._candles.unwatch(place.feed, self.write_live)
 
     def close(self) -> None:
         """Forget the client."""
@@ -292,6 +321,10 @@ class ProtocolSession:
     def write_live(self) -> None:
         """Write what has come for the subscriptions, as far as there is room."""
         for subscription in tuple(self._subscriptions.values()):
+            for symbol, place in subscription.candles.items():
+                if not self._write_candles(subscription, symbol, place):
+                    self._left_over.set()
+                    return
             if subscription.every:
                 for symbol in subscription.cursors:
                     if not self._write_live(subscription, symbol):
@@ -320,6 +353,27 @@ class ProtocolSession:
                 else:
                     self._missed_in_a_row = 0
                 return True
+        return True
+
+    def _write_candles(self, subscription: ChannelSubscription, symbol: str, place: CandlePlace) -> bool:
+        """Write the candles of one symbol that have changed; False when it wants for room."""
+        changes = place.feed.changes
+        new = symbol in subscription.new
+        if self._socket.gone or not place.feed.answered or (place.number == changes.number and not new):
+            return True
+        if not self._socket.has_room:
+            return False
+        newest = changes.newest
+        if new:
+            body, place.last_key = (b"", None) if newest is None else (newest.body, newest.last_key)
+            self._send(self._snapshot(subscription, symbol, body, place.last_key))
+        elif (found := changes.since(place.number)) is None:
+            self._let_go(1013, f"read too slowly: more than {KEPT} closed candles of {symbol} wait")
+        elif found:
+            first_key, place.last_key = min(each.first_key for each in found), max(each.last_key for each in found)
+            body = b",".join([each.body for each in found])
+            self._send(subscription.update(symbol, first_key, place.last_key, body))
+        place.number = changes.number
         return True
 
     def _write_newest(self, subscription: ChannelSubscription, now_s: float) -> None:
@@ -488,10 +542,12 @@ class ProtocolSession:
 
 def _state(subscription: ChannelSubscription, *, flowing: bool) -> dict[str, object]:
     waits = subscription.new or (subscription.every and any(c.catching_up for c in subscription.cursors.values()))
+    keys = {symbol: cursor.key for symbol, cursor in subscription.cursors.items()}
+    keys |= {symbol: place.last_key for symbol, place in subscription.candles.items()}
     symbols = [
-        {"symbol": symbol} | ({"last_id": None} if cursor.key is None else _last_id(cursor.key))
-        for symbol, cursor in subscription.cursors.items()
+        {"symbol": symbol} | ({"last_id": None} if key is None else _last_id(key)) for symbol, key in keys.items()
     ]
+    flowing = flowing and all(place.feed.current for place in subscription.candles.values())
     state = "catching_up" if waits else "live" if flowing else "waiting"
     return {"subscription": subscription.number, "sequence": subscription.sequence, "state": state, "symbols": symbols}
 

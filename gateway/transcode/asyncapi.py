@@ -16,7 +16,7 @@ from tickmesh.v1 import live_pb2
 
 REQUESTS = ("Subscribe", "Unsubscribe", "Ping")
 ANSWERS = ("Subscribed", "Unsubscribed", "Pong", "Error")
-UPDATES = ("Snapshot", "Trades", "Ticks", "Lagged", "Heartbeat")
+UPDATES = ("Snapshot", "Trades", "Ticks", "Candles", "Lagged", "Heartbeat")
 
 _ID: Json = {"type": ["integer", "string"], "maxLength": 64, "description": "Any; the answer to the request has it."}
 _CHANNEL = "#/channels/ws"

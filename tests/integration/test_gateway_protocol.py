@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from google.protobuf.timestamp_pb2 import Timestamp
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
 from gateway import manual
-from gateway.live import ring, session
+from gateway.live import candles, ring, session
 from gateway.live.fanout import ClientLimits
 from gateway.transcode import asyncapi
 from gateway.transcode import json as transcode
@@ -30,7 +31,7 @@ from tests.fixtures.gateway import (
     serving_health,
 )
 from tests.fixtures.waiting import eventually
-from tickmesh.v1 import live_pb2, signal_pb2
+from tickmesh.v1 import live_pb2, signal_pb2, trade_pb2
 
 SCHEMAS = asyncapi.document({}, info=manual.WS_INFO, query={})["components"]["schemas"]
 TRADES = {"op": "subscribe", "channel": "trades", "symbols": ["btcusdt"]}
@@ -451,3 +452,113 @@ async def test_when_the_last_subscription_ends_nothing_is_kept_any_more(gateway:
         await told(client, 2)
         assert gateway.app.state.websockets._rings.get("btcusdt") is not None
     await eventually(lambda: gateway.app.state.websockets._rings.get("btcusdt") is None)
+
+
+# --- candles ---
+
+
+def candle(number: int, first: int, last: int, *, closed: bool = True, revision: int = 0) -> trade_pb2.Candle:
+    return trade_pb2.Candle(
+        time=Timestamp(seconds=1_700_000_040 + 60 * number),
+        interval="1m",
+        open_e8=first * 10**8,
+        high_e8=last * 10**8,
+        low_e8=first * 10**8,
+        close_e8=last * 10**8,
+        volume_decimal="1.5",
+        quote_volume_decimal="2.5",
+        taker_buy_volume_decimal="0",
+        count=last - first + 1,
+        first_trade_id=first,
+        last_trade_id=last,
+        revision=revision,
+        closed=closed,
+    )
+
+
+def told_of(message: dict[str, Any]) -> list[tuple[int, int, bool, int]]:
+    names = ("first_trade_id", "last_trade_id", "closed", "revision")
+    return [tuple(one[name] for name in names) for one in message["candles"]]
+
+
+async def test_candles_are_the_open_one_as_rest_has_it_then_as_it_changes_and_each_that_closes(
+    gateway: Gateway,
+) -> None:
+    gateway.store.candles = [candle(0, 1, 240), candle(1, 241, 250, closed=False)]
+    async with gateway.ws("?channels=") as client, gateway.ws("?channels=candles&symbols=btcusdt") as other:
+        asked = {"op": "subscribe", "id": 1, "channel": "candles", "symbols": ["btcusdt"], "interval": "1m"}
+        assert (await say(client, **asked)) == {
+            "type": "subscribed",
+            "id": 1,
+            "subscription": 1,
+            "channel": "candles",
+            "symbols": ["btcusdt"],
+            "mode": "every",
+            "interval": "1m",
+        }
+        [snapshot] = await told(client)
+        listed = (await gateway.http.get("/api/candles?symbol=btcusdt&interval=1m&open=true")).json()
+        assert (snapshot["type"], snapshot["last_id"], snapshot["candles"]) == ("snapshot", 250, listed[-1:])
+
+        gateway.store.candles[-1:] = [candle(1, 241, 251, closed=False)]
+        gateway.signal.push(batch("btcusdt", 251))
+        [update] = await told(client)
+        assert {name: update[name] for name in ("type", "sequence", "first_id", "last_id")} == {
+            "type": "candles",
+            "sequence": 2,
+            "first_id": 241,
+            "last_id": 251,
+        }
+        assert told_of(update) == [(241, 251, False, 0)]
+
+        gateway.store.candles[-1:] = [candle(1, 241, 251), candle(2, 252, 252, closed=False)]
+        gateway.signal.push(batch("btcusdt", 252))
+        [update] = await told(client)
+        assert told_of(update) == [(241, 251, True, 0), (252, 252, False, 0)]
+        assert (update["sequence"], update["first_id"], update["last_id"]) == (3, 241, 252)
+
+        gateway.store.candles[1] = candle(1, 241, 251, revision=1)  # without a trade: a repair
+        [update] = await told(client)
+        assert told_of(update) == [(241, 251, True, 1)]
+        [beat] = await told(client, kind="heartbeat")
+        [state] = beat["subscriptions"]
+        assert (state["sequence"], state["state"]) == (4, "live")
+        await told(other)
+        while told_of((await told(other))[0]) != [(241, 251, True, 1)]:
+            pass
+
+
+async def test_candles_wait_for_the_store_and_say_so(gateway: Gateway) -> None:
+    gateway.store.away = True
+    async with gateway.ws("?channels=candles&symbols=btcusdt") as client:
+        await told(client)
+        [beat] = await told(client, kind="heartbeat")
+        assert beat["subscriptions"][0]["state"] == "catching_up"
+        gateway.store.candles, gateway.store.away = [candle(0, 1, 250, closed=False)], False
+        assert told_of((await told(client))[0]) == [(1, 250, False, 0)]
+        gateway.store.away = True
+        while beat["subscriptions"][0]["state"] != "waiting":
+            [beat] = await told(client, kind="heartbeat")
+
+
+async def test_one_call_of_the_store_serves_all_who_want_the_same_candles_and_none_is_made_for_nobody(
+    gateway: Gateway,
+) -> None:
+    gateway.store.candles = [candle(0, 1, 250, closed=False)]
+    async with gateway.ws("?channels=candles&symbols=btcusdt") as client:
+        await told(client, 2)
+        feeds = gateway.app.state.websockets._candles._feeds
+        for _ in range(3):
+            assert (await say(client, op="subscribe", channel="candles", symbols=["btcusdt"]))["type"] == "subscribed"
+        assert list(feeds) == [("btcusdt", "1m")]
+    await eventually(lambda: not feeds)
+
+
+def test_a_client_that_is_behind_more_closed_candles_than_are_kept_is_told_so() -> None:
+    changes = candles.CandleChanges()
+    for number in range(candles.KEPT + 1):
+        changes.take([candle(number, number, number)])
+    assert changes.since(0) is None
+    found = changes.since(1)
+    assert found is not None
+    assert [each.first_key for each in found] == list(range(1, candles.KEPT + 1))

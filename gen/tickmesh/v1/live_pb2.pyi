@@ -57,12 +57,15 @@ class Subscribe(_message.Message):
     MODE_FIELD_NUMBER: _builtins.int
     RATE_FIELD_NUMBER: _builtins.int
     RESUME_FROM_FIELD_NUMBER: _builtins.int
+    INTERVAL_FIELD_NUMBER: _builtins.int
     channel: _builtins.str
-    """The channel: `trades` or `ticks`."""
+    """The channel: `trades`, `ticks` or `candles`."""
     mode: _builtins.str
     """`every` update, or only the `newest` one. Without it `every`."""
     rate: _builtins.float
     """With `newest`: how often a second, 0.1 to 20. Without it 4."""
+    interval: _builtins.str
+    """Of `candles`: `1s`, `1m`, `5m`, `15m`, `1h` or `1d`. Without it `1m`."""
     @_builtins.property
     def symbols(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The symbols, 1 to 64 that are followed."""
@@ -84,15 +87,20 @@ class Subscribe(_message.Message):
         mode: _builtins.str | None = ...,
         rate: _builtins.float | None = ...,
         resume_from: _abc.Mapping[_builtins.str, Global___TradePlace] | None = ...,
+        interval: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_mode", b"_mode", "_rate", b"_rate", "mode", b"mode", "rate", b"rate"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_interval", b"_interval", "_mode", b"_mode", "_rate", b"_rate", "interval", b"interval", "mode", b"mode", "rate", b"rate"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_mode", b"_mode", "_rate", b"_rate", "channel", b"channel", "fields", b"fields", "mode", b"mode", "rate", b"rate", "resume_from", b"resume_from", "symbols", b"symbols"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_interval", b"_interval", "_mode", b"_mode", "_rate", b"_rate", "channel", b"channel", "fields", b"fields", "interval", b"interval", "mode", b"mode", "rate", b"rate", "resume_from", b"resume_from", "symbols", b"symbols"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__interval: _TypeAlias = _typing.Literal["interval"]  # noqa: Y015
+    _WhichOneofArgType__interval: _TypeAlias = _typing.Literal["_interval", b"_interval"]  # noqa: Y015
     _WhichOneofReturnType__mode: _TypeAlias = _typing.Literal["mode"]  # noqa: Y015
     _WhichOneofArgType__mode: _TypeAlias = _typing.Literal["_mode", b"_mode"]  # noqa: Y015
     _WhichOneofReturnType__rate: _TypeAlias = _typing.Literal["rate"]  # noqa: Y015
     _WhichOneofArgType__rate: _TypeAlias = _typing.Literal["_rate", b"_rate"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__interval) -> _WhichOneofReturnType__interval | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__mode) -> _WhichOneofReturnType__mode | None: ...
     @_typing.overload
@@ -179,6 +187,7 @@ class Subscribed(_message.Message):
     FIELDS_FIELD_NUMBER: _builtins.int
     MODE_FIELD_NUMBER: _builtins.int
     RATE_FIELD_NUMBER: _builtins.int
+    INTERVAL_FIELD_NUMBER: _builtins.int
     subscription: _builtins.int
     """Its number on this connection."""
     channel: _builtins.str
@@ -187,6 +196,8 @@ class Subscribed(_message.Message):
     """`every` or `newest`."""
     rate: _builtins.float
     """With `newest`: how often a second."""
+    interval: _builtins.str
+    """Of `candles`: their length."""
     @_builtins.property
     def symbols(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The symbols, in lower case."""
@@ -204,13 +215,19 @@ class Subscribed(_message.Message):
         fields: _abc.Iterable[_builtins.str] | None = ...,
         mode: _builtins.str = ...,
         rate: _builtins.float | None = ...,
+        interval: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_rate", b"_rate", "rate", b"rate"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_interval", b"_interval", "_rate", b"_rate", "interval", b"interval", "rate", b"rate"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_rate", b"_rate", "channel", b"channel", "fields", b"fields", "mode", b"mode", "rate", b"rate", "subscription", b"subscription", "symbols", b"symbols"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_interval", b"_interval", "_rate", b"_rate", "channel", b"channel", "fields", b"fields", "interval", b"interval", "mode", b"mode", "rate", b"rate", "subscription", b"subscription", "symbols", b"symbols"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__interval: _TypeAlias = _typing.Literal["interval"]  # noqa: Y015
+    _WhichOneofArgType__interval: _TypeAlias = _typing.Literal["_interval", b"_interval"]  # noqa: Y015
     _WhichOneofReturnType__rate: _TypeAlias = _typing.Literal["rate"]  # noqa: Y015
     _WhichOneofArgType__rate: _TypeAlias = _typing.Literal["_rate", b"_rate"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__interval) -> _WhichOneofReturnType__interval | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__rate) -> _WhichOneofReturnType__rate | None: ...
 
 Global___Subscribed: _TypeAlias = Subscribed  # noqa: Y015
@@ -308,6 +325,7 @@ class Snapshot(_message.Message):
     EPOCH_FIELD_NUMBER: _builtins.int
     TRADES_FIELD_NUMBER: _builtins.int
     TICKS_FIELD_NUMBER: _builtins.int
+    CANDLES_FIELD_NUMBER: _builtins.int
     subscription: _builtins.int
     """The number of the subscription."""
     sequence: _builtins.int
@@ -328,6 +346,10 @@ class Snapshot(_message.Message):
     def ticks(self) -> _containers.RepeatedCompositeFieldContainer[Global___Tick]:
         """Of the channel `ticks`: likewise."""
 
+    @_builtins.property
+    def candles(self) -> _containers.RepeatedCompositeFieldContainer[_trade_pb2.Candle]:
+        """Of the channel `candles`: the newest candle."""
+
     def __init__(
         self,
         *,
@@ -339,10 +361,11 @@ class Snapshot(_message.Message):
         epoch: _builtins.int | None = ...,
         trades: _abc.Iterable[_trade_pb2.Trade] | None = ...,
         ticks: _abc.Iterable[Global___Tick] | None = ...,
+        candles: _abc.Iterable[_trade_pb2.Candle] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_epoch", b"_epoch", "_last_id", b"_last_id", "epoch", b"epoch", "last_id", b"last_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_epoch", b"_epoch", "_last_id", b"_last_id", "channel", b"channel", "epoch", b"epoch", "last_id", b"last_id", "sequence", b"sequence", "subscription", b"subscription", "symbol", b"symbol", "ticks", b"ticks", "trades", b"trades"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_epoch", b"_epoch", "_last_id", b"_last_id", "candles", b"candles", "channel", b"channel", "epoch", b"epoch", "last_id", b"last_id", "sequence", b"sequence", "subscription", b"subscription", "symbol", b"symbol", "ticks", b"ticks", "trades", b"trades"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__epoch: _TypeAlias = _typing.Literal["epoch"]  # noqa: Y015
     _WhichOneofArgType__epoch: _TypeAlias = _typing.Literal["_epoch", b"_epoch"]  # noqa: Y015
@@ -454,6 +477,56 @@ class Ticks(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__epoch) -> _WhichOneofReturnType__epoch | None: ...
 
 Global___Ticks: _TypeAlias = Ticks  # noqa: Y015
+
+@_typing.final
+class Candles(_message.Message):
+    """Candles of a symbol that have changed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SUBSCRIPTION_FIELD_NUMBER: _builtins.int
+    SEQUENCE_FIELD_NUMBER: _builtins.int
+    SYMBOL_FIELD_NUMBER: _builtins.int
+    FIRST_ID_FIELD_NUMBER: _builtins.int
+    LAST_ID_FIELD_NUMBER: _builtins.int
+    EPOCH_FIELD_NUMBER: _builtins.int
+    CANDLES_FIELD_NUMBER: _builtins.int
+    subscription: _builtins.int
+    """The number of the subscription."""
+    sequence: _builtins.int
+    """Rises by one with each message of the subscription."""
+    symbol: _builtins.str
+    """The symbol."""
+    first_id: _builtins.int
+    """The first id that the candles cover."""
+    last_id: _builtins.int
+    """The last id that the candles cover."""
+    epoch: _builtins.int
+    """The epoch of `last_id`, where it is not 0."""
+    @_builtins.property
+    def candles(self) -> _containers.RepeatedCompositeFieldContainer[_trade_pb2.Candle]:
+        """Each candle that has closed or was computed again since, and the open one as it is now."""
+
+    def __init__(
+        self,
+        *,
+        subscription: _builtins.int = ...,
+        sequence: _builtins.int = ...,
+        symbol: _builtins.str = ...,
+        first_id: _builtins.int = ...,
+        last_id: _builtins.int = ...,
+        epoch: _builtins.int | None = ...,
+        candles: _abc.Iterable[_trade_pb2.Candle] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_epoch", b"_epoch", "epoch", b"epoch"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_epoch", b"_epoch", "candles", b"candles", "epoch", b"epoch", "first_id", b"first_id", "last_id", b"last_id", "sequence", b"sequence", "subscription", b"subscription", "symbol", b"symbol"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__epoch: _TypeAlias = _typing.Literal["epoch"]  # noqa: Y015
+    _WhichOneofArgType__epoch: _TypeAlias = _typing.Literal["_epoch", b"_epoch"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__epoch) -> _WhichOneofReturnType__epoch | None: ...
+
+Global___Candles: _TypeAlias = Candles  # noqa: Y015
 
 @_typing.final
 class Tick(_message.Message):

@@ -22,12 +22,18 @@ from gateway.live.protocol import (
 from mesh.values.epochs import IDS
 
 SUBSCRIBE: dict[str, Any] = {"op": "subscribe", "channel": "trades", "symbols": ["BTCUSDT", "ethusdt", "btcusdt"]}
+CANDLES = SUBSCRIBE | {"channel": "candles"}
 SYMBOLS = ("btcusdt", "ethusdt")
 
 
 def test_the_requests_that_there_are() -> None:
     assert parse_request(SUBSCRIBE) == Subscribe("trades", SYMBOLS)
     assert parse_request(SUBSCRIBE | {"mode": "newest", "rate": 2}) == Subscribe("trades", SYMBOLS, (), "newest", 2.0)
+    assert parse_request(CANDLES) == Subscribe("candles", SYMBOLS, interval="1m")
+    assert parse_channels([("channels", "trades,candles"), ("symbols", "btcusdt"), ("interval", "1h")]) == [
+        Subscribe("trades", ("btcusdt",)),
+        Subscribe("candles", ("btcusdt",), interval="1h"),
+    ]
     assert parse_request({"op": "unsubscribe", "id": "x", "subscription": 3}) == Unsubscribe(3)
     assert parse_request({"op": "ping"}) == Ping()
 
@@ -53,6 +59,12 @@ def test_where_to_resume_is_an_id_with_or_without_its_epoch() -> None:
         ({"op": "unsubscribe", "subscription": True}, "subscription", "true"),
         (SUBSCRIBE | {"channel": "depth"}, "channel", "'depth'"),
         (SUBSCRIBE | {"fields": ["vwap"]}, "fields", '["vwap"]'),
+        (SUBSCRIBE | {"interval": "1m"}, "interval", "'1m'"),
+        (CANDLES | {"interval": "3m"}, "interval", "'3m'"),
+        (CANDLES | {"interval": 60}, "interval", "60"),
+        (CANDLES | {"fields": ["vwap"]}, "fields", '["vwap"]'),
+        (CANDLES | {"mode": "newest"}, "mode", "'newest'"),
+        (CANDLES | {"resume_from": {"btcusdt": 1}}, "resume_from", '{"btcusdt":1}'),
         (SUBSCRIBE | {"channel": "ticks", "fields": []}, "fields", "0 fields"),
         (SUBSCRIBE | {"channel": "ticks", "fields": ["vwap", "wvap"]}, "fields[1]", "'wvap'"),
         (SUBSCRIBE | {"symbols": "btcusdt"}, "symbols", "'btcusdt'"),

@@ -1,0 +1,223 @@
+"""The candles that subscriptions of `/ws` are sent: asked of the store once for all clients, only when trades came.
+
+The open candle is what `/api/candles?open=true` answers, so that it is right also when this gateway has just started,
+after a repair and after a restart of signal.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from gateway.live.history import StoredTrades
+from gateway.live.ring import Rings
+from gateway.transcode import json
+from mesh.values import epochs
+from tickmesh.v1.trade_pb2 import Candle
+
+log = logging.getLogger("gateway.live.candles")
+
+EVERY_S = 0.1
+"""How often the store is asked at most while trades come."""
+QUIET_S = 1.0
+"""How often while none come: an interval also ends by the clock, and repairs change closed candles."""
+WATCHED = 5
+"""So many of the last candles are asked for: the open one, and closed ones, whose revisions may rise."""
+KEPT = 256
+"""So many closed candles a client may be behind."""
+
+_candle = json.encoder(Candle.DESCRIPTOR)
+
+
+@dataclass(frozen=True, slots=True)
+class CandleChange:
+    """One candle as it is now, written once for all.
+
+    Attributes:
+        number: rises by one with each change of the feed.
+        time_us: when the candle begins.
+        closed: whether it is closed.
+        first_key: of its first trade.
+        last_key: of its last trade.
+        body: the candle as JSON.
+
+    """
+
+    number: int
+    time_us: int
+    closed: bool
+    first_key: int
+    last_key: int
+    body: bytes
+
+
+class CandleChanges:
+    """The last changes of one symbol's candles: the closed ones, and the open one as it is now. Pure."""
+
+    def __init__(self) -> None:
+        self.newest: CandleChange | None = None
+        """The last candle; None when there is none."""
+        self.number = 0
+        """Of the last change."""
+        self._closed: deque[CandleChange] = deque(maxlen=KEPT)
+        self._lost = 0  # the number of the last closed candle that is not kept any more
+        self._open: CandleChange | None = None
+        self._known: dict[int, bytes] = {}
+
+    @property
+    def from_us(self) -> int | None:
+        """From which time on candles may have changed; None before the first ones."""
+        return min(self._known, default=None)
+
+    def take(self, candles: Sequence[Candle]) -> bool:
+        """Note what has changed; return whether anything has.
+
+        Args:
+            candles: those since `from_us`, in the order of time.
+
+        Raises:
+            ValueError: one of them cannot be written as JSON.
+
+        """
+        before = self.number
+        for candle in candles:
+            time_us, known = candle.time.ToMicroseconds(), candle.SerializeToString(deterministic=True)
+            if self._known.get(time_us) != known:
+                self._add(candle, time_us)
+                self._known[time_us] = known
+        for time_us in sorted(self._known)[:-WATCHED]:
+            del self._known[time_us]
+        return self.number != before
+
+    def since(self, number: int) -> list[CandleChange] | None:
+        """Return the changes after one; None when some of the closed candles are not kept any more."""
+        if number < self._lost:
+            return None
+        found = [change for change in self._closed if change.number > number]
+        return found + ([self._open] if self._open is not None and self._open.number > number else [])
+
+    def _add(self, candle: Candle, time_us: int) -> None:
+        first, last = (epochs.key_of(candle.epoch, each) for each in (candle.first_trade_id, candle.last_trade_id))
+        body = json.to_bytes(_candle(candle))
+        self.number += 1
+        change = CandleChange(self.number, time_us, candle.closed, first, last, body)
+        if not candle.closed:
+            self._open = change
+        else:
+            if len(self._closed) == KEPT:
+                self._lost = self._closed[0].number
+            self._closed.append(change)
+            if self._open is not None and self._open.time_us <= time_us:
+                self._open = None
+        if self.newest is None or time_us >= self.newest.time_us:
+            self.newest = change
+
+
+class CandleFeed:
+    """The candles of one symbol and interval, while anybody wants them.
+
+    Args:
+        symbol: in lower case.
+        interval: one of the stored ones.
+        stored: where they are asked for.
+        rings: tell when trades have come.
+
+    """
+
+    def __init__(self, symbol: str, interval: str, *, stored: StoredTrades, rings: Rings) -> None:
+        self.symbol = symbol
+        self.interval = interval
+        self.changes = CandleChanges()
+        self.answered = False
+        """Whether the store has ever told its candles."""
+        self.current = False
+        """Whether its last answer came."""
+        self.watchers: dict[Callable[[], None], None] = {}
+        self._stored = stored
+        self._rings = rings
+
+    async def run(self) -> None:
+        """Ask for the candles and wake the watchers when they have changed, until cancelled."""
+        traded = asyncio.Event()
+        ring = self._rings.watch(self.symbol, traded.set)
+        try:
+            while True:
+                traded.clear()
+                if await self._ask():
+                    for wake in tuple(self.watchers):
+                        wake()
+                await asyncio.sleep(EVERY_S)
+                newest = self.changes.newest
+                if ring.last_key <= (-1 if newest is None else newest.last_key):  # else the store is behind
+                    with suppress(TimeoutError):
+                        await asyncio.wait_for(traded.wait(), QUIET_S - EVERY_S)
+        finally:
+            self.current = False
+            self._rings.unwatch(ring, traded.set)
+
+    async def _ask(self) -> bool:
+        found = await self._stored.candles(self.symbol, self.interval, self.changes.from_us, count=WATCHED)
+        self.current = found is not None
+        if found is None:
+            return False
+        first, self.answered = not self.answered, True
+        try:
+            return self.changes.take(found) or first
+        except ValueError:
+            log.exception("a candle of %s cannot be written as JSON", self.symbol)
+            self.current = False
+            return False
+
+
+class CandleFeeds:
+    """The feeds that are watched; without a watcher there is none.
+
+    Args:
+        stored: where candles are asked for.
+        rings: tell when trades have come.
+
+    """
+
+    def __init__(self, stored: StoredTrades, rings: Rings) -> None:
+        self._stored = stored
+        self._rings = rings
+        self._feeds: dict[tuple[str, str], tuple[CandleFeed, asyncio.Task[None]]] = {}
+
+    def watch(self, symbol: str, interval: str, wake: Callable[[], None]) -> CandleFeed:
+        """Return the feed of a symbol and interval.
+
+        Args:
+            symbol: in lower case.
+            interval: one of the stored ones.
+            wake: called when candles have changed.
+
+        """
+        if (key := (symbol, interval)) not in self._feeds:
+            feed = CandleFeed(symbol, interval, stored=self._stored, rings=self._rings)
+            task = asyncio.create_task(feed.run(), name=f"candles.{symbol}.{interval}")
+            task.add_done_callback(_report)
+            self._feeds[key] = feed, task
+        feed = self._feeds[key][0]
+        feed.watchers[wake] = None
+        return feed
+
+    def unwatch(self, feed: CandleFeed, wake: Callable[[], None]) -> None:
+        """End what `watch` began.
+
+        Args:
+            feed: that `watch` returned.
+            wake: that it was given.
+
+        """
+        feed.watchers.pop(wake, None)
+        if not feed.watchers and (found := self._feeds.pop((feed.symbol, feed.interval), None)):
+            found[1].cancel()
+
+
+def _report(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (problem := task.exception()):
+        log.error("%s has ended", task.get_name(), exc_info=problem)
