@@ -16,7 +16,7 @@ from tickmesh_client import calls
 from tickmesh_client.calls import Answer, Attempts, Call, Export, Query
 from tickmesh_client.errors import ClientError, Unavailable, Unreachable
 from tickmesh_client.listing import AsyncListing
-from tickmesh_client.live import Command, Connect, Perform, Receive, Send, StreamLost, Wait
+from tickmesh_client.live import Command, Connect, Perform, Receive, Row, Send, StreamLost, Wait
 from tickmesh_client.operations import GatewayClient
 from tickmesh_client.transfer import (
     CONNECT_ERRORS,
@@ -29,7 +29,7 @@ from tickmesh_client.transfer import (
     stream_ended,
     stream_options,
 )
-from tickmesh_client.values import Trade
+from tickmesh_client.values import SymbolCandle, Trade
 
 T = TypeVar("T")
 
@@ -91,12 +91,12 @@ class AsyncTickmesh(GatewayClient[httpx.AsyncClient]):
         except SEND_ERRORS as exc:
             raise broken(exc, self._shown_url, self._timeout_s) from exc
 
-    async def _live(self, doing: Generator[Command | Trade, Any, None]) -> AsyncGenerator[Trade, None]:
+    async def _live(self, doing: Generator[Command | Row, Any, None]) -> AsyncGenerator[Row, None]:
         socket: ClientConnection | None = None
         step = next(doing)
         try:
             while True:
-                if isinstance(step, Trade):
+                if isinstance(step, Trade | SymbolCandle):
                     yield step
                     step = next(doing)
                     continue

@@ -1,6 +1,6 @@
-"""The live trades and ticks of `/ws`, none missing and none twice, whatever happens to a connection. Touches no socket.
+"""Live trades and candles of `/ws`, none missing and none twice, whatever happens to a connection. Touches no socket.
 
-`Follower` reads the messages of the protocol and knows the last trade of each symbol. `follow` says what to do next;
+`Follower` reads the messages of the protocol and knows what the caller has of each symbol. `follow` says what to do;
 whoever has a connection does it, and sends the result of each command, or throws its error, into the generator.
 """
 
@@ -9,27 +9,30 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from random import Random
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
 from tickmesh_client import calls
-from tickmesh_client.calls import Call
+from tickmesh_client.calls import Call, Page
 from tickmesh_client.errors import RequestRefused, Unavailable, Unreachable
 from tickmesh_client.network import backoff
-from tickmesh_client.values import Coverage, Missing, NextTrades, Tick, Trade
+from tickmesh_client.values import Candle, Coverage, Missing, NextTrades, SymbolCandle, Tick, Trade
 
 log = logging.getLogger("tickmesh_client.live")
 
+Row = Trade | SymbolCandle
+"""What the caller gets."""
 Key = tuple[int, int]
 """Epoch and id of a trade: `Trade.key`."""
 SILENCE_S = 10.0
 """The gateway tells something each second; a connection without anything for so long is dead."""
 SYMBOLS_AT_ONCE = 64
 """The gateway takes no more in one subscription."""
-CHANNELS = {"trades": Trade, "ticks": Tick}
-"""What each channel gives."""
+CANDLES_KNOWN = 5
+"""The gateway tells a closed candle again when its revision rises while it is one of the last four."""
 _BEFORE_ALL: Key = (0, -1)
 _STORE_BEHIND_S = 0.2
 """Store writes ten times a second."""
@@ -107,6 +110,7 @@ class _Message(msgspec.Struct):
     epoch: int = 0
     trades: list[Trade] = []
     ticks: list[Tick] = []
+    candles: list[Candle] = []
     subscriptions: list[_Progress] = []
     field: str = ""
     found: str = ""
@@ -118,40 +122,22 @@ _MESSAGE = msgspec.json.Decoder(_Message)
 
 
 class Follower:
-    """Follows the trades or ticks of some symbols over any number of connections.
+    """Follows some symbols over any number of connections; `TradeFollower` and `CandleFollower` know what of them.
 
     Args:
         symbols: whose.
-        resume_from: symbol -> the last trade, or its id, that the caller has.
-        channel: `trades` or `ticks`.
-        fields: the signals of ticks; None for those of the list of trades.
+        asked: what to subscribe to, without the symbols.
 
     Raises:
-        ValueError: there is no symbol, one to resume that is not followed, or no such channel.
+        ValueError: there is no symbol.
     """
 
-    def __init__(
-        self,
-        symbols: str | Sequence[str],
-        resume_from: Mapping[str, int | Trade] | None = None,
-        *,
-        channel: str = "trades",
-        fields: Sequence[str] | None = None,
-    ) -> None:
-        if channel not in CHANNELS:
-            raise ValueError(f"channel is {channel!r}, expected one of {', '.join(CHANNELS)}")
-        self._asked = {"op": "subscribe", "channel": channel} | ({} if fields is None else {"fields": list(fields)})
-        self.kind = CHANNELS[channel]
-        """What the caller gets."""
+    def __init__(self, symbols: str | Sequence[str], asked: Mapping[str, object]) -> None:
         named = [symbols] if isinstance(symbols, str) else symbols
-        self._keys: dict[str, Key | None] = dict.fromkeys((symbol.lower() for symbol in named), None)
-        if not self._keys or not all(self._keys):
+        self._symbols = list(dict.fromkeys(symbol.lower() for symbol in named))
+        if not self._symbols or not all(self._symbols):
             raise ValueError(f"found {symbols!r}, expected one symbol or more")
-        for symbol, last in (resume_from or {}).items():
-            if symbol.lower() not in self._keys:
-                raise ValueError(f"resume_from has {symbol!r}, expected one of {', '.join(self._keys)}")
-            self._keys[symbol.lower()] = (0, last) if isinstance(last, int) else last.key
-        self._venues: dict[str, str] = {}
+        self._asked = {"op": "subscribe"} | dict(asked)
         self._refusals_left = 0
         self._sequences: dict[int, int] = {}
         self._acknowledged: set[int] = set()
@@ -162,20 +148,23 @@ class Follower:
         """Return what to send over a new connection."""
         self._sequences.clear()
         self._acknowledged.clear()
-        symbols = list(self._keys)
+        parts = [self._symbols[at : at + SYMBOLS_AT_ONCE] for at in range(0, len(self._symbols), SYMBOLS_AT_ONCE)]
         return [
-            self._subscription(number, symbols[first : first + SYMBOLS_AT_ONCE])
-            for number, first in enumerate(range(0, len(symbols), SYMBOLS_AT_ONCE))
+            msgspec.json.encode(self._asked | {"id": number, "symbols": part} | self._resume(part)).decode()
+            for number, part in enumerate(parts)
         ]
 
-    def _subscription(self, number: int, symbols: list[str]) -> str:
-        known = {symbol: key for symbol in symbols if (key := self._keys[symbol]) and key != _BEFORE_ALL}
-        resume = {symbol: {"trade_id": key[1], "epoch": key[0]} for symbol, key in known.items()}
-        message = self._asked | {"id": number, "symbols": symbols}
-        return msgspec.json.encode(message | ({"resume_from": resume} if resume else {})).decode()
+    def _resume(self, _symbols: list[str]) -> dict[str, object]:
+        return {}
 
-    def receive(self, text: str | bytes) -> list[Trade | Fill]:
-        """Read a message, and return what it brings in order: trades, and what has to be fetched between them.
+    def _begin(self, message: _Message) -> list[Row | Fetch]:
+        raise NotImplementedError
+
+    def _go_on(self, message: _Message) -> list[Row | Fetch]:
+        raise NotImplementedError
+
+    def receive(self, text: str | bytes) -> list[Row | Fetch]:
+        """Read a message, and return what it brings in order: rows, and what has to be fetched between them.
 
         Raises:
             StreamLost: something has been missed, or the message cannot be read.
@@ -190,17 +179,17 @@ class Follower:
         elif message.type == "subscribed" and message.id is not None:
             self._acknowledged.add(message.id)
             self._sequences[message.subscription] = 0
-            self.subscribed |= len(self._acknowledged) * SYMBOLS_AT_ONCE >= len(self._keys)
+            self.subscribed |= len(self._acknowledged) * SYMBOLS_AT_ONCE >= len(self._symbols)
         for progress in message.subscriptions:
             self._check(progress.subscription, progress.sequence, after=0)
         if message.sequence:
             self._check(message.subscription, message.sequence, after=1)
             self._sequences[message.subscription] = message.sequence
-        if message.symbol not in self._keys:
+        if message.symbol not in self._symbols:
             return []
         if message.type == "snapshot":
             return self._begin(message)
-        return self._go_on(message) if message.type in (*CHANNELS, "lagged") else []
+        return self._go_on(message) if message.type in ("trades", "ticks", "candles", "lagged") else []
 
     def _check(self, subscription: int, sequence: int, *, after: int) -> None:
         expected = self._sequences.get(subscription, -after) + after
@@ -214,7 +203,43 @@ class Follower:
         words = {"field": message.field, "found": message.found, "expected": message.expected}
         raise RequestRefused(message.message, status=400, code=3, **words)
 
-    def _begin(self, message: _Message) -> list[Trade | Fill]:
+
+class TradeFollower(Follower):
+    """Follows the trades or ticks of some symbols.
+
+    Args:
+        symbols: whose.
+        resume_from: symbol -> the last trade, or its id, that the caller has.
+        channel: `trades` or `ticks`.
+        fields: the signals of ticks; None for those of the list of trades.
+
+    Raises:
+        ValueError: there is no symbol, or one to resume that is not followed.
+    """
+
+    def __init__(
+        self,
+        symbols: str | Sequence[str],
+        resume_from: Mapping[str, int | Trade] | None = None,
+        *,
+        channel: str = "trades",
+        fields: Sequence[str] | None = None,
+    ) -> None:
+        super().__init__(symbols, {"channel": channel} | ({} if fields is None else {"fields": list(fields)}))
+        self._kind = Tick if channel == "ticks" else Trade
+        self._keys: dict[str, Key | None] = dict.fromkeys(self._symbols, None)
+        for symbol, last in (resume_from or {}).items():
+            if symbol.lower() not in self._keys:
+                raise ValueError(f"resume_from has {symbol!r}, expected one of {', '.join(self._keys)}")
+            self._keys[symbol.lower()] = (0, last) if isinstance(last, int) else last.key
+        self._venues: dict[str, str] = {}
+
+    def _resume(self, _symbols: list[str]) -> dict[str, object]:
+        known = {symbol: key for symbol in _symbols if (key := self._keys[symbol]) and key != _BEFORE_ALL}
+        resume = {symbol: {"trade_id": key[1], "epoch": key[0]} for symbol, key in known.items()}
+        return {"resume_from": resume} if resume else {}
+
+    def _begin(self, message: _Message) -> list[Row | Fetch]:
         key, last = self._keys[message.symbol], _last(message)
         if last is None:
             # Nothing was traded yet: the first trade is not missed if the connection ends before it. Or ids begin anew.
@@ -225,8 +250,8 @@ class Follower:
         self._keys[message.symbol] = last
         return []
 
-    def _go_on(self, message: _Message) -> list[Trade | Fill]:
-        found: list[Trade | Fill] = []
+    def _go_on(self, message: _Message) -> list[Row | Fetch]:
+        found: list[Row | Fetch] = []
         for trade in message.trades or message.ticks:
             self._refusals_left = _RESUMES_REFUSED
             if trade.venue != self._venues.get(trade.symbol):  # the mesh has changed over, to ids of another kind
@@ -248,12 +273,37 @@ class Follower:
             found += self._through(message.symbol, last)
         return found
 
-    def _through(self, symbol: str, last: Key) -> list[Trade | Fill]:
+    def _through(self, symbol: str, last: Key) -> list[Row | Fetch]:
         key = self._keys[symbol]
         if key is None or last <= key:
             return []
         self._keys[symbol] = last
-        return [Fill(symbol, key, last, self.kind)]
+        return [Fill(symbol, key, last, self._kind)]
+
+
+class CandleFollower(Follower):
+    """Follows the candles of some symbols: each closed one and each revision of it once, the open one as it changes.
+
+    Args:
+        symbols: whose.
+        interval: the length of a candle.
+
+    Raises:
+        ValueError: there is no symbol.
+    """
+
+    def __init__(self, symbols: str | Sequence[str], *, interval: str) -> None:
+        super().__init__(symbols, {"channel": "candles", "interval": interval})
+        self._interval = interval
+        self._known = {symbol: KnownCandles(symbol) for symbol in self._symbols}
+
+    def _begin(self, message: _Message) -> list[Row | Fetch]:
+        known = self._known[message.symbol]
+        before: list[Row | Fetch] = [CandleFill(known, self._interval)] if known.oldest is not None else []
+        return before + self._go_on(message)
+
+    def _go_on(self, message: _Message) -> list[Row | Fetch]:
+        return [*self._known[message.symbol].new_of(message.candles)]
 
 
 def _last(message: _Message) -> Key | None:
@@ -266,6 +316,21 @@ def _follows(key: Key, before: Key | None) -> bool:
 
 
 # --- what the stream left out ----------------------------------------------------------------------------------------
+
+
+class Fetch(Protocol):
+    """What has to be fetched: make `call`, and `take` its result, until there is none."""
+
+    missing: list[Missing]
+    """Ids that the store does not have, and is not expected to get soon."""
+    wait_s: float
+    """How long to wait before the next call."""
+
+    def call(self) -> Call[Any] | None:
+        """Return what to ask next; None when all is there."""
+
+    def take(self, result: Any) -> Sequence[Row]:
+        """Take the result of the call, and return the rows that follow."""
 
 
 class Fill:
@@ -337,13 +402,74 @@ class Fill:
             self.after = (epoch, last)
 
 
+class KnownCandles:
+    """The last candles of a symbol that the caller has been given.
+
+    Args:
+        symbol: whose.
+    """
+
+    def __init__(self, symbol: str) -> None:
+        self.symbol = symbol
+        self._given: dict[datetime, tuple[bool, int, int]] = {}
+
+    @property
+    def oldest(self) -> datetime | None:
+        """The time of the oldest of them; None when there is none."""
+        return min(self._given, default=None)
+
+    def new_of(self, candles: Sequence[Candle]) -> list[SymbolCandle]:
+        """Return those that the caller does not have, or not as they are now.
+
+        Args:
+            candles: in the order of time.
+        """
+        found = []
+        for candle in candles:
+            # An answer and an update may cross: a candle only ever closes, is computed again, or gets more trades.
+            state = (candle.closed, candle.revision, candle.count)
+            oldest = self.oldest
+            if (oldest is not None and candle.time < oldest) or state <= self._given.get(candle.time, (False, -1, 0)):
+                continue
+            self._given[candle.time] = state
+            if len(self._given) > CANDLES_KNOWN:
+                del self._given[min(self._given)]
+            found.append(SymbolCandle(**msgspec.structs.asdict(candle), symbol=self.symbol))
+        return found
+
+
+class CandleFill:
+    """Candles that have closed or changed while there was no connection, fetched from the store.
+
+    Args:
+        known: what the caller has.
+        interval: the length of a candle.
+    """
+
+    def __init__(self, known: KnownCandles, interval: str) -> None:
+        self.missing: list[Missing] = []
+        self.wait_s = 0.0
+        self._known = known
+        self._query = calls.candles(known.symbol, interval=interval, start=known.oldest, order="asc", open=True)
+        self._token: str | None = ""
+
+    def call(self) -> Call[Page[Candle]] | None:
+        """Return what to ask next; None when all is there."""
+        return None if self._token is None else self._query.page(self._token, 0)
+
+    def take(self, result: Page[Candle]) -> list[SymbolCandle]:
+        """Take the result of the call, and return the candles that the caller does not have."""
+        self._token = result.next_token or None
+        return self._known.new_of(result.rows)
+
+
 # --- what to do ------------------------------------------------------------------------------------------------------
 
 
 def follow(
     follower: Follower, *, retries: int, random: Random, missing: Callable[[Missing], object]
-) -> Generator[Command | Trade, Any, None]:
-    """Yield what to do, and each trade as it comes; it goes on for ever.
+) -> Generator[Command | Row, Any, None]:
+    """Yield what to do, and each trade or candle as it comes; it goes on for ever.
 
     Args:
         follower: knows what is wanted, and how far it has come.
@@ -364,10 +490,10 @@ def follow(
             while True:
                 received = follower.receive((yield Receive(SILENCE_S)))
                 for each in received:
-                    if isinstance(each, Fill):
-                        yield from _filled(each, random, missing)
-                    else:
+                    if isinstance(each, Trade | SymbolCandle):
                         yield each
+                    else:
+                        yield from _filled(each, random, missing)
                 if received:
                     delays = backoff(random, first_s=0.5, most_s=10)
         except (StreamLost, Unreachable, Unavailable) as lost:
@@ -380,12 +506,39 @@ def follow(
         yield Wait(next(delays))
 
 
+def follower_of(
+    symbols: str | Sequence[str],
+    channel: str,
+    *,
+    fields: Sequence[str] | None,
+    interval: str,
+    resume_from: Mapping[str, int | Trade] | None,
+) -> Follower:
+    """Return who follows a channel.
+
+    Args:
+        symbols: whose.
+        channel: `trades`, `ticks` or `candles`.
+        fields: of ticks.
+        interval: of candles.
+        resume_from: of trades and ticks.
+
+    Raises:
+        ValueError: there is no such channel or no symbol, or one to resume that is not followed.
+    """
+    if channel == "candles":
+        return CandleFollower(symbols, interval=interval)
+    if channel not in ("trades", "ticks"):
+        raise ValueError(f"channel is {channel!r}, expected one of trades, ticks, candles")
+    return TradeFollower(symbols, resume_from, channel=channel, fields=fields)
+
+
 def report_missing(missing: Missing) -> None:
     """Say in the log that the mesh does not have some trades: what happens when the caller does not ask to be told."""
     log.warning("the mesh does not have %s", missing)
 
 
-def _filled(fill: Fill, random: Random, missing: Callable[[Missing], object]) -> Generator[Command | Trade, Any, None]:
+def _filled(fill: Fetch, random: Random, missing: Callable[[Missing], object]) -> Generator[Command | Row, Any, None]:
     delays = backoff(random, first_s=0.5, most_s=10)
     while call := fill.call():
         try:

@@ -19,9 +19,9 @@ from tickmesh_client import calls
 from tickmesh_client.calls import Call, Export, Query
 from tickmesh_client.errors import WrongAddress
 from tickmesh_client.listing import AsyncListing, Listing
-from tickmesh_client.live import Follower, follow, report_missing
+from tickmesh_client.live import follow, follower_of, report_missing
 from tickmesh_client.network import checked_url, http_options, reason_of, shown_url
-from tickmesh_client.values import Missing, Tick, Trade
+from tickmesh_client.values import Missing, SymbolCandle, Tick, Trade
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -154,23 +154,42 @@ class GatewayClient(Generic[Http]):
         resume_from: Mapping[str, int | Trade] | None = None,
         missing: Callable[[Missing], object] = report_missing,
     ) -> AsyncGenerator[Tick, None]: ...
+    @overload
+    def live(
+        self: _Blocking,
+        symbols: str | Sequence[str],
+        channel: Literal["candles"],
+        *,
+        interval: str = "1m",
+    ) -> Generator[SymbolCandle, None, None]: ...
+    @overload
+    def live(
+        self: _Awaiting,
+        symbols: str | Sequence[str],
+        channel: Literal["candles"],
+        *,
+        interval: str = "1m",
+    ) -> AsyncGenerator[SymbolCandle, None]: ...
     def live(
         self: Any,
         symbols: str | Sequence[str],
         channel: str = "trades",
         *,
         fields: Sequence[str] | None = None,
+        interval: str = "1m",
         resume_from: Mapping[str, int | Trade] | None = None,
         missing: Callable[[Missing], object] = report_missing,
     ) -> Any:
         """Follow trades as they happen, each once and in the order of its symbol's ids, until the caller ends it.
 
+        Of candles it gives each closed one, each revision of the last four, and the open one up to ten times a second.
         When the connection is lost, or this program was too slow, it goes on where it was: what was missed is fetched.
 
         Args:
             symbols: one symbol, or several.
-            channel: `trades`, or `ticks`: trades with the signals right after each.
+            channel: `trades`, `ticks`, which are trades with the signals right after each, or `candles`.
             fields: of ticks, the signals by their names in `Stats`; None for those of the list of trades.
+            interval: of candles: `1s`, `1m`, `5m`, `15m`, `1h` or `1d`.
             resume_from: symbol -> the last trade, or its id, that the caller has; without it the next one comes first.
             missing: is called with ids that the mesh itself does not have; otherwise they are a warning in the log.
 
@@ -179,7 +198,7 @@ class GatewayClient(Generic[Http]):
             RequestRefused: a symbol is not followed, or there was never a trade to resume after.
             ClientError: the gateway cannot be reached at the beginning.
         """
-        follower = Follower(symbols, resume_from, channel=channel, fields=fields)
+        follower = follower_of(symbols, channel, fields=fields, interval=interval, resume_from=resume_from)
         return self._live(follow(follower, retries=self._retries, random=self._random, missing=missing))
 
 

@@ -111,6 +111,12 @@ class Candle(msgspec.Struct, frozen=True):
     """Whether it can only change by a revision. A candle that is not closed changes with each trade."""
 
 
+class SymbolCandle(Candle, frozen=True, kw_only=True):
+    """A live candle, and whose it is."""
+
+    symbol: str
+
+
 class Symbol(msgspec.Struct, frozen=True):
     """The selected symbol."""
 

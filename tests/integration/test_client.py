@@ -218,6 +218,18 @@ async def test_live_ticks_have_the_signals_that_were_asked_for_where_they_are_kn
     assert (caught.value.field, caught.value.found) == ("fields[0]", "'wvap'")
 
 
+async def test_live_candles_are_those_of_the_channel_and_say_whose_they_are(gateway: Gateway) -> None:
+    async with client(gateway) as mesh:
+        live = mesh.live("btcusdt", "candles", interval="5m")
+        candle = await anext(live)
+        assert (candle.symbol, candle.interval, candle.closed) == ("btcusdt", "5m", True)
+        assert candle.quote_volume == Decimal("8100000000000000000000.000000015")
+        await live.aclose()
+    with pytest.raises(RequestRefused) as caught:
+        await ask(gateway, lambda mesh: next(mesh.live("btcusdt", "candles", interval="7m")))
+    assert (caught.value.field, caught.value.found) == ("interval", "'7m'")
+
+
 async def test_an_export_is_written_into_a_file_that_has_its_name_when_it_is_whole(
     gateway: Gateway, tmp_path: Path
 ) -> None:

@@ -18,6 +18,7 @@ from tickmesh_client import (
     NotAllowed,
     NotFound,
     RequestRefused,
+    SymbolCandle,
     Tick,
     Tickmesh,
     TimedOut,
@@ -199,6 +200,7 @@ def test_types_are_those_of_the_call() -> None:
         assert_type(mesh.live("btcusdt"), AsyncGenerator[Trade, None])
         assert_type(blocking.live("btcusdt"), Generator[Trade, None, None])
         assert_type(mesh.live("btcusdt", "ticks"), AsyncGenerator[Tick, None])
+        assert_type(mesh.live("btcusdt", "candles", interval="1s"), AsyncGenerator[SymbolCandle, None])
         assert_type(blocking.live("btcusdt", channel="ticks", fields=["vwap"]), Generator[Tick, None, None])
 
 

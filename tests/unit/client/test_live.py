@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from random import Random
@@ -19,14 +19,15 @@ from tickmesh_client.live import (
     Connect,
     Disconnect,
     Fill,
-    Follower,
     Key,
     Perform,
     Receive,
     Send,
     StreamLost,
+    TradeFollower,
     Wait,
     follow,
+    follower_of,
 )
 from tickmesh_client.values import Coverage, Hole, NextTrades
 
@@ -185,7 +186,7 @@ class Mesh:
         return NextTrades(tuple(found), newest, epoch)
 
 
-def run(mesh: Mesh, follower: Follower) -> tuple[list[Key], list[Missing]]:
+def run(mesh: Mesh, follower: TradeFollower) -> tuple[list[Key], list[Missing]]:
     """Do what `follow` says until nothing happens any more; return the trades and the ids that are missing."""
     trades: list[Key] = []
     missing: list[Missing] = []
@@ -217,7 +218,7 @@ def test_every_trade_comes_once_and_in_order_and_what_does_not_is_named(
     if traded_before:
         mesh.issue(4)
         mesh.stored = 4
-    trades, missing = run(mesh, Follower("btcusdt"))
+    trades, missing = run(mesh, TradeFollower("btcusdt"))
     began = mesh.began_after
     assert began is not None
     assert trades == [key for key in mesh.issued if key > began]
@@ -226,7 +227,7 @@ def test_every_trade_comes_once_and_in_order_and_what_does_not_is_named(
     assert named == {key for key in mesh.lost if key > began and key < (mesh.newest or began)}
 
 
-def started(follower: Follower) -> Follower:
+def started(follower: TradeFollower) -> TradeFollower:
     """Return a follower whose subscription is acknowledged and has a snapshot at trade 10."""
     follower.subscribe()
     follower.receive(message(type="subscribed", id=0, subscription=1))
@@ -240,24 +241,26 @@ def update(sequence: int, *keys: Key, **members: Any) -> str:
     return message(sequence=sequence, trades=trades, **told, **(ids(keys[0], keys[-1]) | members))
 
 
-def keys_of(found: list[Trade | Fill]) -> list[Any]:
+def keys_of(found: Sequence[Any]) -> list[Any]:
     return [each.key if isinstance(each, Trade) else (each.after, each.through) for each in found]
 
 
 def test_ids_that_no_message_names_are_fetched_all_the_same() -> None:
-    found = started(Follower("btcusdt")).receive(update(2, (0, 11), (0, 14), last_id=15))
+    found = started(TradeFollower("btcusdt")).receive(update(2, (0, 11), (0, 14), last_id=15))
     assert keys_of(found) == [(0, 11), ((0, 11), (0, 13)), (0, 14), ((0, 14), (0, 15))]
 
 
 def test_a_heartbeat_proves_that_nothing_was_missed() -> None:
-    follower = started(Follower("btcusdt"))
+    follower = started(TradeFollower("btcusdt"))
     follower.receive(message(type="heartbeat", subscriptions=[{"subscription": 1, "sequence": 1}]))
     with pytest.raises(StreamLost, match="found message 2 of subscription 1, expected 1"):
         follower.receive(message(type="heartbeat", subscriptions=[{"subscription": 1, "sequence": 2}]))
 
 
 def test_many_symbols_are_subscribed_to_in_parts_and_go_on_where_each_was() -> None:
-    follower = Follower([f"coin{number}usdt" for number in range(65)], {"COIN3USDT": 7, "coin64usdt": trade((2, 9))})
+    follower = TradeFollower(
+        [f"coin{number}usdt" for number in range(65)], {"COIN3USDT": 7, "coin64usdt": trade((2, 9))}
+    )
     first, second = (json.loads(text) for text in follower.subscribe())
     assert (len(first["symbols"]), second["symbols"]) == (64, ["coin64usdt"])
     assert first["resume_from"] == {"coin3usdt": {"trade_id": 7, "epoch": 0}}
@@ -269,14 +272,14 @@ def test_many_symbols_are_subscribed_to_in_parts_and_go_on_where_each_was() -> N
 
 
 def test_another_venue_has_ids_of_its_own() -> None:
-    follower = started(Follower("btcusdt"))
+    follower = started(TradeFollower("btcusdt"))
     assert keys_of(follower.receive(update(2, (0, 11)))) == [(0, 11)]
     changed = update(3, (0, 5)).replace('"venue":"sim"', '"venue":"binance"')
     assert keys_of(follower.receive(changed)) == [(0, 5)]
 
 
 def test_ids_that_begin_anew_are_followed_from_there() -> None:
-    follower = started(Follower("btcusdt"))
+    follower = started(TradeFollower("btcusdt"))
     follower.receive(message(type="snapshot", subscription=1, sequence=2, symbol="btcusdt", last_id=None))
     assert keys_of(follower.receive(update(3, (0, 3)))) == [(0, 3)]
 
@@ -286,7 +289,7 @@ def refusal(field: str) -> str:
 
 
 def test_what_the_gateway_does_not_take_is_an_error_that_says_what() -> None:
-    follower = Follower("nope")
+    follower = TradeFollower("nope")
     follower.subscribe()
     with pytest.raises(RequestRefused) as caught:
         follower.receive(refusal("symbols[0]"))
@@ -294,7 +297,7 @@ def test_what_the_gateway_does_not_take_is_an_error_that_says_what() -> None:
 
 
 def test_what_was_taken_before_is_tried_again_but_not_for_ever() -> None:
-    follower = started(Follower("btcusdt"))
+    follower = started(TradeFollower("btcusdt"))
     with pytest.raises(StreamLost):
         follower.receive(refusal("symbols[0]"))
     follower.receive(update(2, (0, 11)))
@@ -308,21 +311,21 @@ def test_what_was_taken_before_is_tried_again_but_not_for_ever() -> None:
 @pytest.mark.parametrize("symbols", ["", [], ["btcusdt", ""]])
 def test_no_symbol_is_refused(symbols: str | list[str]) -> None:
     with pytest.raises(ValueError, match="expected one symbol or more"):
-        Follower(symbols)
+        TradeFollower(symbols)
 
 
 def test_a_channel_that_there_is_not_is_refused() -> None:
-    with pytest.raises(ValueError, match="channel is 'trade', expected one of trades, ticks"):
-        Follower("btcusdt", channel="trade")
+    with pytest.raises(ValueError, match="channel is 'trade', expected one of trades, ticks, candles"):
+        follower_of("btcusdt", "trade", fields=None, interval="1m", resume_from=None)
 
 
 def test_a_symbol_to_resume_has_to_be_followed() -> None:
     with pytest.raises(ValueError, match="resume_from has 'ethusdt', expected one of btcusdt"):
-        Follower("btcusdt", {"ethusdt": 1})
+        TradeFollower("btcusdt", {"ethusdt": 1})
 
 
 def test_where_there_was_never_a_connection_it_is_tried_only_so_often() -> None:
-    doing = follow(Follower("btcusdt"), retries=2, random=Random(1), missing=print)
+    doing = follow(TradeFollower("btcusdt"), retries=2, random=Random(1), missing=print)
     steps = [next(doing)]
     with pytest.raises(Unreachable, match="refused"):
         for _ in range(10):
