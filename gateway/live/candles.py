@@ -69,9 +69,9 @@ class CandleChanges:
         self._known: dict[int, bytes] = {}
 
     @property
-    def from_us(self) -> int | None:
-        """From which time on candles may have changed; None before the first ones."""
-        return min(self._known, default=None)
+    def from_us(self) -> int:
+        """From which time on candles may have changed."""
+        return min(self._known, default=0)
 
     def take(self, candles: Sequence[Candle]) -> bool:
         """Note what has changed; return whether anything has.
@@ -160,7 +160,8 @@ class CandleFeed:
             self._rings.unwatch(ring, traded.set)
 
     async def _ask(self) -> bool:
-        found = await self._stored.candles(self.symbol, self.interval, self.changes.from_us, count=WATCHED)
+        from_us = self.changes.from_us if self.answered else None
+        found = await self._stored.candles(self.symbol, self.interval, from_us, count=WATCHED)
         self.current = found is not None
         if found is None:
             return False

@@ -541,6 +541,16 @@ async def test_candles_wait_for_the_store_and_say_so(gateway: Gateway) -> None:
             [beat] = await told(client, kind="heartbeat")
 
 
+async def test_every_candle_of_a_symbol_that_had_none_is_told(gateway: Gateway) -> None:
+    gateway.store.candles = []
+    async with gateway.ws("?channels=candles&symbols=btcusdt") as client:
+        [_, snapshot] = await told(client, 2)
+        assert (snapshot["last_id"], snapshot["candles"]) == (None, [])
+        gateway.store.candles = [candle(number, 10 * number, 10 * number + 9) for number in range(9)]
+        [update] = await told(client)
+    assert [one["first_trade_id"] for one in update["candles"]] == list(range(0, 90, 10))
+
+
 async def test_one_call_of_the_store_serves_all_who_want_the_same_candles_and_none_is_made_for_nobody(
     gateway: Gateway,
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import json
 import math
 import time
 import uuid
@@ -18,6 +19,10 @@ import psycopg
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from gateway.live.candles import CandleFeeds
+from gateway.live.history import StoredTrades
+from gateway.live.ring import Rings
+from gateway.transcode import json as transcode
 from libsignal import Periods
 from mesh.bus import control, subjects, wire
 from mesh.bus.connection import CANDLE_STREAM, CONTROL_STREAM, processed_stream
@@ -672,6 +677,47 @@ async def test_multiples_of_the_stored_intervals_are_exact_sums_and_the_open_can
             assert falling == rising[-2::-1]
             assert [candle.time.seconds for candle in later] == closed[1:]
             assert {(candle.interval, candle.revision) for candle in rising} == {(name, 0)}
+
+
+async def test_what_clients_of_ws_are_told_of_candles_is_what_the_trades_make_and_late_ones_change(
+    signals: Signals, store: Service, database_url: str
+) -> None:
+    trades = spread(1, 700, from_us=MIDNIGHT_US - 7 * 60 * 10**6, to_us=MIDNIGHT_US)
+    late = np.isin(trades.trade_id, [680, 681])
+    told: list[dict[str, Any]] = []
+    async with rpc.channel(store.address) as channel:
+        feeds = CandleFeeds(StoredTrades(channel), Rings())
+        number = 0
+
+        def wake() -> None:
+            nonlocal number
+            changes = feed.changes.since(number)
+            assert changes is not None
+            told.extend(json.loads(change.body) for change in changes)
+            number = feed.changes.number
+
+        feed = feeds.watch("btcusdt", "1m", wake)
+        for first in range(0, 700, 100):
+            some = slice(first, first + 100)
+            await signals.publish(trades.rows(some).rows(~late[some]))
+            await eventually(lambda: bool(told))
+        await eventually(lambda: bool(told) and told[-1]["last_trade_id"] == 700)
+        await signals.publish(trades.rows(late))
+        await eventually(lambda: {one["time"]: one["count"] for one in told} == counts(trades))
+        await until_candles_agree(database_url, trades=700)
+        listed_now = await listed(store_pb2_grpc.StoreServiceStub(channel), interval="1m", open=True)
+        encode = transcode.encoder(trade_pb2.Candle.DESCRIPTOR)
+        expected = [json.loads(transcode.to_bytes(encode(candle))) for candle in listed_now]
+        await eventually(lambda: list({one["time"]: one for one in told}.values()) == expected)
+        feeds.unwatch(feed, wake)
+    assert {one["closed"] for one in told} == {True, False}
+
+
+def counts(trades: TradeColumns) -> dict[str, int | str]:
+    return {
+        f"{time_of(seconds * 10**6):%Y-%m-%dT%H:%M:%SZ}": values[6]
+        for seconds, values in summed(trades, 60 * 10**6).items()
+    }
 
 
 async def test_a_late_trade_changes_a_multiple_and_its_revision(
