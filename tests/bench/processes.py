@@ -33,14 +33,22 @@ class Used:
         waited_s: time its threads could have run and waited for a processor.
         wakes: how often a thread went to sleep, so how often it had to be woken.
         preempted: how often a thread had to make room for another one.
-        peak_mb: the most memory it had since `forget_peak`.
+        own_peak_mb: the most memory it had since `forget_peak`, without what it shares.
+        shared_mb: the memory it shares with others; of several processes that of the one with most, as PostgreSQL's
+            all share the same.
     """
 
     cpu_s: float = 0.0
     waited_s: float = 0.0
     wakes: int = 0
     preempted: int = 0
-    peak_mb: float = 0.0
+    own_peak_mb: float = 0.0
+    shared_mb: float = 0.0
+
+    @property
+    def peak_mb(self) -> float:
+        """The most memory it had since `forget_peak`; what processes share counts once."""
+        return self.own_peak_mb + self.shared_mb
 
     def __add__(self, other: Used) -> Used:
         return Used(
@@ -48,7 +56,8 @@ class Used:
             self.waited_s + other.waited_s,
             self.wakes + other.wakes,
             self.preempted + other.preempted,
-            self.peak_mb + other.peak_mb,
+            self.own_peak_mb + other.own_peak_mb,
+            max(self.shared_mb, other.shared_mb),
         )
 
     def since(self, before: Used) -> Used:
@@ -58,7 +67,8 @@ class Used:
             self.waited_s - before.waited_s,
             self.wakes - before.wakes,
             self.preempted - before.preempted,
-            self.peak_mb,
+            self.own_peak_mb,
+            self.shared_mb,
         )
 
 
@@ -79,8 +89,9 @@ def used(pid: int) -> Used:
     process, total = Path(f"/proc/{pid}"), Used()
     with contextlib.suppress(FileNotFoundError, ProcessLookupError):
         cpu_s = parse_stat((process / "stat").read_text(), os.sysconf("SC_CLK_TCK"))
-        peak_bytes = parse_status((process / "status").read_text()).get("VmHWM", 0)
-        total += Used(cpu_s=cpu_s, peak_mb=peak_bytes / 1e6)
+        memory = parse_status((process / "status").read_text())
+        shared = memory.get("RssShmem", 0)
+        total += Used(cpu_s=cpu_s, own_peak_mb=(memory.get("VmHWM", 0) - shared) / 1e6, shared_mb=shared / 1e6)
         for thread in (process / "task").iterdir():
             waited_ns = int((thread / "schedstat").read_text().split()[1])
             status = parse_status((thread / "status").read_text())

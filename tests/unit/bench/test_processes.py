@@ -31,6 +31,11 @@ def test_what_was_used_since_leaves_the_peak_as_it_is() -> None:
     assert now.since(before) == Used(2.0, 1.5, 6, 4, 80.0)
 
 
+def test_memory_that_several_processes_share_counts_once() -> None:
+    together = Used(own_peak_mb=10.0, shared_mb=100.0) + Used(own_peak_mb=20.0, shared_mb=90.0)
+    assert together.peak_mb == 130.0
+
+
 def test_a_running_process_has_used_something_and_one_that_has_ended_nothing() -> None:
     ours = used(os.getpid())
 
