@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Generator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Generator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
@@ -104,7 +104,7 @@ class AsyncTickmesh(GatewayClient[httpx.AsyncClient]):
                 try:
                     if isinstance(step, Receive):
                         assert socket is not None
-                        result = await asyncio.wait_for(socket.recv(), step.timeout_s)
+                        result = await in_time(socket.recv(), step.timeout_s)
                     elif isinstance(step, Perform):
                         result = await self.perform(step.call)
                     elif isinstance(step, Wait):
@@ -182,3 +182,23 @@ class AsyncTickmesh(GatewayClient[httpx.AsyncClient]):
                 return Answer(response.status_code, response.headers, transfer.body)
         except SEND_ERRORS as exc:
             raise broken(exc, self._shown_url, self._timeout_s) from exc
+
+
+async def in_time(doing: Coroutine[Any, Any, T], timeout_s: float) -> T:
+    """Return the result of `doing`, like `asyncio.wait_for`, which before Python 3.12 swallows some cancellations.
+
+    Args:
+        doing: what to wait for.
+        timeout_s: how long.
+
+    Raises:
+        asyncio.TimeoutError: it took longer.
+    """
+    task = asyncio.ensure_future(doing)
+    try:
+        await asyncio.wait({task}, timeout=timeout_s)
+        if not task.done():
+            raise asyncio.TimeoutError
+        return task.result()
+    finally:
+        task.cancel()
