@@ -74,17 +74,7 @@ def written(describe: Callable[P, Export]) -> _Operation[P, Path, Coroutine[Any,
 
 
 class GatewayClient(Generic[Http]):
-    """A gateway: what `Tickmesh` and `AsyncTickmesh` have in common.
-
-    Args:
-        url: where the gateway is.
-        token: what the gateway asks for; empty for none.
-        timeout_s: how long an answer may take.
-        retries: how often a call is made again that may succeed later: nothing answers, or the gateway says so.
-
-    Raises:
-        WrongAddress: the address, the token, or this environment's proxies or certificates cannot be used.
-    """
+    """A gateway: what `Tickmesh` and `AsyncTickmesh` have in common. Each of them says what it takes and raises."""
 
     _http_kind: type[Http]
 

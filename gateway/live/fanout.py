@@ -256,9 +256,10 @@ class ClientFanout:
             for start in range(0, len(clients), step):
                 some = clients[start : start + step]
                 ready = [client for client in some if not client.behind]
+                behind = [client for client in some if client.behind]
                 full = [ready[place] for place in self._write([client.socket for client in ready], frames)]
                 written = len(ready) - len(full)
-                for client in full + [client for client in some if client.behind]:
+                for client in full + behind:
                     if client in group.clients:  # else it was let go meanwhile
                         for chunk in chunks:
                             client.offer(chunk)
