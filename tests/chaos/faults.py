@@ -20,6 +20,7 @@ from tests.chaos.strikes import (
     disk_full,
     frozen,
     killed,
+    killed_during_an_export,
     listened_to,
     nonsense_in_raw,
     power_cut,
@@ -151,6 +152,7 @@ def table(*, short: bool, seed: int) -> list[Fault]:
             begun_again_without_ingest(2),
             own_mesh=lambda _: {},
         ),
+        Fault("kill -9 of store during an export", killed_during_an_export, own_mesh=lambda _: {}),
         Fault("the disk of the bus is lost", bus_lost, own_mesh=lambda _: {}, late=True),
         Fault(
             "the exchange begins its ids again, and then the disk of the bus is lost",

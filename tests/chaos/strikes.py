@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 
 import grpc
+import httpx
 import nats
 import psycopg
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -20,6 +21,7 @@ from mesh.local.state import StateDirectory
 from tests.chaos.clock import step
 from tests.chaos.disk import empty, fill
 from tests.chaos.world import PROGRAMS, SYMBOLS, NotYet, World, until
+from tests.fixtures.exports import LooksWhole, export_in_two
 
 _WS_LATE_S = 1.0
 """So much longer than signal `/ws` may be silent."""
@@ -356,6 +358,27 @@ def started_without_the_exchange(seconds: float) -> Strike:
         until(lambda: world.followed() == "binance", timeout_s=60, what="the exchange is followed")
 
     return strike
+
+
+_ROWS_TO_EXPORT = 400_000
+"""30 MB of CSV: more than all buffers between store and client hold."""
+
+
+def killed_during_an_export(world: World) -> None:
+    """The store is killed while a client exports, who then asks for what is left."""
+    world.query(
+        "INSERT INTO trades (time, venue, symbol, trade_id, price, quantity, is_buyer_maker) "
+        "SELECT timestamptz '2024-01-01' + n / 3 * interval '1 ms', 'export', 'btcusdt', n, 60000.5, 0.001, false "
+        f"FROM generate_series(1, {_ROWS_TO_EXPORT}) AS n RETURNING 1"
+    )
+    with httpx.Client(base_url=world.mesh.url, trust_env=False, timeout=60) as http:
+        path = "/api/export/trades?venue=export&symbol=btcusdt"
+        try:
+            rows = export_in_two(http, path, break_off=lambda: world.kill("store"))
+        except (LooksWhole, httpx.HTTPStatusError) as exc:
+            raise NotYet(str(exc)) from exc
+    if [int(row.split(",")[2]) for row in rows] != list(range(1, _ROWS_TO_EXPORT + 1)):
+        raise NotYet(f"both exports together have {len(rows):,} rows, expected each of {_ROWS_TO_EXPORT:,} once")
 
 
 def nonsense_in_raw(world: World) -> None:

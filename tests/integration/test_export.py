@@ -8,7 +8,7 @@ import io
 import json
 import os
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -32,7 +32,10 @@ from store.database.copy_rows import COLUMNS, COPY_HEADER, COPY_TRAILER, copy_ro
 from store.export.jobs import MAX_EXPORTS, ExportJobs
 from store.export.query import FORMATS, PART_ROWS
 from store.rpc import StoreServicer
+from tests.fixtures.exports import export_in_two
 from tests.fixtures.gateway import SmallSignal, running_app, running_signal, serving_health
+from tests.fixtures.ports import free_ports
+from tests.fixtures.services import Service
 from tests.fixtures.store import ask
 from tests.fixtures.trades import START_US
 from tests.fixtures.waiting import eventually
@@ -85,13 +88,20 @@ async def exporting(database_url: str) -> AsyncIterator[httpx.AsyncClient]:
                 health=serving_health(),
             )
         )
-        signal_port = await stack.enter_async_context(running_signal(SmallSignal(), serving_health()))
-        signal = await stack.enter_async_context(rpc.channel(f"127.0.0.1:{signal_port}"))
-        store = await stack.enter_async_context(rpc.channel(f"127.0.0.1:{store_port}"))
-        _, _, port = await stack.enter_async_context(running_app(signal, store))
-        yield await stack.enter_async_context(
-            httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=60)
-        )
+        url = await stack.enter_async_context(gateway_before(f"127.0.0.1:{store_port}"))
+        yield await stack.enter_async_context(httpx.AsyncClient(base_url=url, trust_env=False, timeout=60))
+
+
+@asynccontextmanager
+async def gateway_before(store_address: str) -> AsyncIterator[str]:
+    """Serve the gateway before a store; give its URL."""
+    async with (
+        running_signal(SmallSignal(), serving_health()) as signal_port,
+        rpc.channel(f"127.0.0.1:{signal_port}") as signal,
+        rpc.channel(store_address) as store,
+        running_app(signal, store) as (_, _, port),
+    ):
+        yield f"http://127.0.0.1:{port}"
 
 
 @pytest.fixture
@@ -236,6 +246,32 @@ async def test_an_export_that_breaks_off_does_not_look_whole(
             read_rows(form, bytes(received))
     if form == "arrow":
         assert not received.endswith(END_OF_STREAM)
+
+
+@pytest.mark.slow
+async def test_an_export_whose_store_is_killed_breaks_off_and_is_completed_by_what_is_left(
+    make_service: Callable[..., Service], database_url: str
+) -> None:
+    [nowhere] = free_ports(1)
+    settings = {"NATS_URL": f"nats://127.0.0.1:{nowhere}", "DATABASE_URL": database_url, "STORE_ADDR": "127.0.0.1:0"}
+    store = make_service("store", **settings)
+
+    def kill() -> None:
+        store.process.kill()
+        store.start()
+
+    async with gateway_before(store.start_grpc("STORE_ADDR")) as url:
+        with httpx.Client(base_url=url, trust_env=False, timeout=60) as http:
+
+            async def served() -> bool:
+                return (await asyncio.to_thread(http.head, TRADES)).status_code == 200
+
+            await eventually(served)
+            await store_trades(database_url, trades(MANY))
+            rows = await asyncio.to_thread(export_in_two, http, TRADES, break_off=kill)
+
+    whole = [int(row.split(",")[2]) for row in rows] == list(range(1, MANY + 1))
+    assert whole, len(rows)
 
 
 async def end_export(database_url: str) -> None:
