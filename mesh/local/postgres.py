@@ -39,7 +39,7 @@ SETTINGS = {
     "log_checkpoints": "off",
     "log_line_prefix": "%m [%p] %q%u@%d ",
 }
-"""What differs from PostgreSQL's defaults. What keeps data over a crash (fsync and its kin) stays on, as there."""
+"""What differs from PostgreSQL's defaults, as docs/operations.md explains. What keeps data over a crash stays on."""
 
 
 class PostgresError(TickmeshError):

@@ -103,6 +103,18 @@ def test_whoever_runs_a_container_of_nats_starts_it_anew_when_it_is_not_well() -
         assert (ROOT / "deploy" / "nats" / script).is_file()
 
 
+def test_every_place_gives_postgres_the_settings_that_are_explained() -> None:
+    _, _, section = (ROOT / "docs" / "operations.md").read_text().partition("\n### Settings of PostgreSQL\n")
+    rows = re.findall(
+        r"^\| `(\w+)` \| (?:`(.+?)`|empty) \| (everywhere|local) \|", section.partition("\n##")[0], re.MULTILINE
+    )
+    assert {name: value for name, value, _ in rows} == postgres.SETTINGS
+    everywhere = {name: value for name, value, where in rows if where == "everywhere"}
+    for place in ("compose.yaml", "deploy/k8s/timescaledb.yaml"):
+        [given] = re.findall(r"(?:command|args): \[postgres, (.*)\]", (ROOT / place).read_text())
+        assert dict(option.split("=") for option in given.removeprefix("-c, ").split(", -c, ")) == everywhere, place
+
+
 @pytest.fixture(scope="module")
 def images() -> ModuleType:
     spec = importlib.util.spec_from_file_location("images", ROOT / "deploy" / "images.py")
