@@ -124,7 +124,7 @@ bench-store: $(VENV)/installed ## measure store alone, from the bus to the datab
 bench-gateway: $(VENV)/installed ## measure the gateway alone: deliveries, delay, REST, a flood
 	$(PY) -m tests.bench.bench_gateway --seconds 2
 
-bench-export: $(VENV)/installed ## measure exports of ten million trades in every format (OPTIONS="--rows 1000000"), not part of bench
+bench-export: $(VENV)/installed ## measure exports of ten million trades, single reads of them, and live delays beside an export (OPTIONS="--rows 1000000"), not part of bench
 	$(PY) -m tests.bench.bench_export $(OPTIONS)
 
 bench-libsignal: $(VENV)/installed ## measure libsignal as Python calls it

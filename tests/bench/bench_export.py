@@ -1,20 +1,22 @@
-"""How fast trades are exported over REST, what store and gateway need for it, and whether the sums are the database's.
+"""How fast trades are exported over REST, what that takes, and what it does to those who follow live trades meanwhile.
 
-    python -m tests.bench.bench_export [--rows 10000000]
+    python -m tests.bench.bench_export [--rows 10000000] [--turns 3] [--seconds 5]
 
-A PostgreSQL of its own is filled with the rows; store and gateway are processes as in the mesh, without a bus. For each
-format: rows and megabytes a second at the client, CPU of both processes, and how far their memory grew at most.
+The database of a whole mesh is filled with rows of a venue of their own. For each format: rows and megabytes a second
+at the client, CPU of store and gateway, and how far their memory grew at most. Then, while an exchange trades: single
+reads at a fixed rate, each counted from when it was due; and the delay of the trades, with and without an export in
+turns.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
-import subprocess
-import sys
+import asyncio
 import tempfile
 import time
-from contextlib import ExitStack, closing
+from collections.abc import Iterable
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -26,10 +28,15 @@ import psycopg
 from mesh.values.trades import TradeColumns
 from store.database.copy_rows import COLUMNS, COPY_HEADER, COPY_TRAILER, copy_rows
 from store.export.query import FORMATS
-from tests.fixtures.ports import free_ports
-from tests.fixtures.postgres import crash_safe_postgres
+from tests.bench.figures import Figures, percentiles, ratio, spread
+from tests.bench.processes import find_services
+from tests.bench.whole_mesh import Fed, Load, clients_of, fed_mesh
 from tests.fixtures.trades import START_US
 
+VENUE = "export"
+EXPORT = f"/api/export/trades?symbol=btcusdt&venue={VENUE}"
+LIVE = Load(rate=1000)
+READS_A_SECOND = 200
 BATCH = 500_000
 
 
@@ -42,25 +49,12 @@ def fill(url: str, rows: int) -> None:
             prices = 6_000_000_000_000 + np.cumsum(random.integers(-1, 2, len(ids))) * 1_000_000
             quantities = random.integers(1, 200_000, len(ids)) * 1000
             times = START_US + ids * 10_000
-            trades = TradeColumns("binance", "btcusdt", START_US, ids, prices, quantities, times, ids % 3 == 0)
+            trades = TradeColumns(VENUE, "btcusdt", START_US, ids, prices, quantities, times, ids % 3 == 0)
             copy = f"COPY trades ({', '.join(COLUMNS)}) FROM STDIN (FORMAT BINARY)"
             with connection.cursor().copy(copy) as copying:
                 copying.write(COPY_HEADER + copy_rows(trades) + COPY_TRAILER)
+        connection.execute("INSERT INTO coverage VALUES (%s, 'btcusdt', 1, %s)", [VENUE, rows])
         connection.execute("VACUUM ANALYZE trades")
-
-
-def wait_until_ready(http: httpx.Client, path: str) -> None:
-    """Ask until it is answered with 200, for a minute at most."""
-    deadline_s = time.monotonic() + 60
-    while True:
-        try:
-            if http.head(path).status_code == 200:
-                return
-        except httpx.TransportError:
-            pass
-        if time.monotonic() > deadline_s:
-            raise TimeoutError(f"{path} is not answered")
-        time.sleep(0.1)
 
 
 def measure(http: httpx.Client, path: str, processes: list[psutil.Process], target: Path) -> tuple[float, list[float]]:
@@ -91,51 +85,107 @@ def sums_of(target: Path) -> tuple[int, int, Decimal]:
     return file.metadata.num_rows, ids, quantity
 
 
+def export_all(fed: Fed, http: httpx.Client, rows: int, folder: Path) -> None:
+    """Export every row in each format, and print a line for each."""
+    pids = find_services(fed.parents)
+    processes = [psutil.Process(pids[name][0]) for name in ("store", "gateway")]
+    for form in ("parquet", *(other for other in FORMATS if other != "parquet")):
+        target = folder / f"trades.{form}"
+        cpu_s = [sum(process.cpu_times()[:2]) for process in processes]
+        seconds, grown = measure(http, f"{EXPORT}&format={form}", processes, target)
+        busy = [(sum(p.cpu_times()[:2]) - old) / seconds for p, old in zip(processes, cpu_s, strict=True)]
+        print(
+            f"{form:8} {rows / seconds:9,.0f} rows/s {target.stat().st_size / seconds / 1e6:6.1f} MB/s  "
+            f"store {busy[0]:4.0%} of a core, +{grown[0]:.0f} MiB  gateway {busy[1]:4.0%}, +{grown[1]:.0f} MiB"
+        )
+        if form == "parquet":
+            assert fed.database_url is not None
+            with closing(psycopg.connect(fed.database_url)) as connection:
+                sums = "SELECT count(*), sum(trade_id), sum(quantity) FROM trades WHERE venue = %s"
+                row = connection.execute(sums, [VENUE]).fetchone()
+            assert row is not None
+            found, stored = sums_of(target), (row[0], int(row[1]), row[2])
+            print(f"         sums of {found[0]:,} rows: {'equal' if found == stored else f'{found} and {stored}'}")
+        target.unlink()
+
+
+async def read(url: str, paths: Iterable[str]) -> list[float]:
+    """Ask for each path when it is due; return for each how many milliseconds later its answer was there."""
+    async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=60) as http:
+        began_s = time.perf_counter()
+
+        async def one(number: int, path: str) -> float:
+            due_s = began_s + number / READS_A_SECOND
+            await asyncio.sleep(max(0.0, due_s - time.perf_counter()))
+            (await http.get(path)).raise_for_status()
+            return (time.perf_counter() - due_s) * 1e3
+
+        return await asyncio.gather(*(one(number, path) for number, path in enumerate(paths)))
+
+
+def read_all(fed: Fed, url: str, rows: int, seconds: float) -> None:
+    """Read single answers while trades come, and print the delays of each kind."""
+    ids = np.random.default_rng(1).integers(1, rows, int(READS_A_SECOND * seconds), endpoint=True).tolist()
+    times = [datetime.fromtimestamp(0, UTC) + timedelta(microseconds=START_US + number * 10_000) for number in ids]
+    kinds = {
+        f"100 of {rows:,} rows": [
+            f"/api/history?symbol=btcusdt&venue={VENUE}&limit=100&end={moment:%Y-%m-%dT%H:%M:%S.%fZ}"
+            for moment in times
+        ],
+        "a trade by its id": [f"/api/trades/btcusdt/{number}?venue={VENUE}" for number in ids],
+        "/api/price": ["/api/price"] * len(ids),
+        "/api/stats": ["/api/stats"] * len(ids),
+    }
+    fed.sim.post("/sim/rate", {"rate": LIVE.rate})
+    for kind, paths in kinds.items():
+        found = percentiles(asyncio.run(read(url, paths)), "ms")
+        print(f"{kind:24} at {READS_A_SECOND}/s: p50 {found['ms.p50']:.1f} ms, p99 {found['ms.p99']:.1f} ms")
+    fed.sim.post("/sim/rate", {"rate": 0})
+
+
+def live_delays(fed: Fed, http: httpx.Client, seconds: float, *, exporting: bool) -> Figures:
+    """Let the exchange trade, with exports one after the other or without, and return how late its trades were."""
+    figures: Figures = {}
+    with clients_of(fed.ws_url, LIVE, figures):
+        fed.sim.post("/sim/rate", {"rate": LIVE.rate})
+        ends_s = time.monotonic() + seconds
+        while exporting and time.monotonic() < ends_s:
+            with http.stream("GET", f"{EXPORT}&format=parquet") as answer:
+                answer.raise_for_status()
+                for _ in answer.iter_raw():
+                    if time.monotonic() >= ends_s:
+                        break
+        time.sleep(max(0.0, ends_s - time.monotonic()))
+        fed.sim.post("/sim/rate", {"rate": 0})
+    return figures
+
+
 def main() -> None:
-    """Measure every format, and print a line for each."""
+    """Measure everything, and print it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=10_000_000)
-    rows = parser.parse_args().rows
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        postgres = stack.enter_context(crash_safe_postgres(folder))
-        store_port, gateway_port, nowhere = free_ports(3)
-        environment = {
-            **os.environ,
-            "DATABASE_URL": postgres.url,
-            "NATS_URL": f"nats://127.0.0.1:{nowhere}",
-            "STORE_ADDR": f"127.0.0.1:{store_port}",
-            "GATEWAY_PORT": str(gateway_port),
-            "LOG_LEVEL": "error",
-        }
-        started = []
-        for name in ("store", "gateway"):
-            process = subprocess.Popen([sys.executable, "-m", name], env=environment)
-            stack.callback(process.wait)
-            stack.callback(process.terminate)
-            started.append(psutil.Process(process.pid))
-        http = stack.enter_context(
-            httpx.Client(base_url=f"http://127.0.0.1:{gateway_port}", trust_env=False, timeout=60)
+    parser.add_argument("--turns", type=int, default=3, help="of live trades, each with and without an export")
+    parser.add_argument("--seconds", type=float, default=5.0, help="of each turn, and of each kind of single reads")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as directory, fed_mesh(Path(directory)) as fed:
+        assert fed.database_url is not None and fed.mesh is not None
+        fill(fed.database_url, given.rows)
+        with httpx.Client(base_url=fed.mesh.url, trust_env=False, timeout=60) as http:
+            export_all(fed, http, given.rows, Path(directory))
+            read_all(fed, fed.mesh.url, given.rows, given.seconds)
+            turns = [
+                tuple(live_delays(fed, http, given.seconds, exporting=exporting) for exporting in (False, True))
+                for _ in range(given.turns)
+            ]
+    alone, beside = zip(*turns, strict=True)
+    for word in ("p50", "p99"):
+        name = f"delay_ms.{word}"
+        without, with_one, times = spread(alone, name), spread(beside, name), ratio(beside, alone, name)
+        assert without is not None and with_one is not None and times is not None
+        print(
+            f"live trades, {word}: {without.middle:.2f} ms alone, {with_one.middle:.2f} ms beside an export: "
+            f"{times.middle:.2f} ({times.low:.2f} - {times.high:.2f}) times"
         )
-        path = "/api/export/trades?symbol=btcusdt&venue=binance"
-        wait_until_ready(http, path)
-        fill(postgres.url, rows)
-        for form in ("parquet", *(other for other in FORMATS if other != "parquet")):
-            target = folder / f"trades.{form}"
-            cpu_s = [sum(process.cpu_times()[:2]) for process in started]
-            seconds, grown = measure(http, f"{path}&format={form}", started, target)
-            busy = [(sum(p.cpu_times()[:2]) - old) / seconds for p, old in zip(started, cpu_s, strict=True)]
-            print(
-                f"{form:8} {rows / seconds:9,.0f} rows/s {target.stat().st_size / seconds / 1e6:6.1f} MB/s  "
-                f"store {busy[0]:4.0%} of a core, +{grown[0]:.0f} MiB  gateway {busy[1]:4.0%}, +{grown[1]:.0f} MiB"
-            )
-            if form == "parquet":
-                with closing(psycopg.connect(postgres.url)) as connection:
-                    row = connection.execute("SELECT count(*), sum(trade_id), sum(quantity) FROM trades").fetchone()
-                assert row is not None
-                found, stored = sums_of(target), (row[0], int(row[1]), row[2])
-                print(f"         sums of {found[0]:,} rows: {'equal' if found == stored else f'{found} and {stored}'}")
-            target.unlink()
 
 
 if __name__ == "__main__":
