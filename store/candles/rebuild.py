@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import datetime as dt
 import math
+from collections import defaultdict
 from collections.abc import Mapping, Sequence, Set
 from typing import Any, NamedTuple
 
@@ -21,6 +22,8 @@ from store.candles import sql
 from store.database import Connection, fetch_all
 
 _BATCH = 1000
+_SHORT = 64
+"""Candles: with the default periods a series is warm after 34."""
 
 
 class SeriesName(NamedTuple):
@@ -49,12 +52,15 @@ async def follow(
     columns = [list(column) for column in zip(*asked, strict=True)]
     rows = await fetch_all(connection, sql.LAST_BEFORE, columns) if asked else []
     names = list(firsts)
+    not_warm: dict[SeriesName, dt.datetime] = {}
     for n, revision, warm_before in rows:
         first, warm = firsts[names[n - 1]]
         if revision and warm_before:
             await _renew(connection, names[n - 1], first, frozenset(), periods)
         elif not (warm and warm_before):
-            await _renew(connection, names[n - 1], first, frozenset(), periods, anew=True)
+            not_warm[names[n - 1]] = first
+    for name in await _differing(connection, not_warm, periods):
+        await _renew(connection, name, not_warm[name], frozenset(), periods, anew=True)
 
 
 async def renew(connection: Connection, name: SeriesName, made: Set[dt.datetime], periods: Periods) -> None:
@@ -69,6 +75,28 @@ async def renew(connection: Connection, name: SeriesName, made: Set[dt.datetime]
     """
     if made:
         await _renew(connection, name, min(made), made, periods)
+
+
+async def _differing(
+    connection: Connection, firsts: Mapping[SeriesName, dt.datetime], periods: Periods
+) -> list[SeriesName]:
+    """Return the series whose candles from `firsts` on may have other indicators than those before them give.
+
+    One statement reads all of them, as far as they are short. A series that is not warm nearly always is, and then
+    signal knew all of it: at the start of many symbols each has such candles every second.
+    """
+    if not firsts:
+        return []
+    columns = [list(column) for column in zip(*firsts, strict=True)]
+    rows: dict[int, list[Any]] = defaultdict(list)
+    for n, *row in await fetch_all(connection, sql.READ_NEWEST, [*columns, _SHORT]):
+        rows[n].append(row)
+    differing = []
+    for n, (name, first) in enumerate(firsts.items(), 1):
+        of_signal = zip(rows[n], _close(CandleSeries(periods), rows[n]), strict=True)
+        if len(rows[n]) == _SHORT or any(row[0] >= first and _kept(row, now) != row[4:] for row, now in of_signal):
+            differing.append(name)
+    return differing
 
 
 async def _renew(
@@ -89,10 +117,9 @@ async def _renew(
         rows = await fetch_all(connection, sql.READ_FROM, asked)
         changed = []
         kept: list[float | None] = []
-        for (time, _, _, _, *values), indicators in zip(rows, _close(series, rows), strict=True):
-            # Where signal knew more candles than are stored, its indicators stay.
-            now = msgspec.structs.astuple(indicators)
-            kept = [value if math.isnan(new) else new for new, value in zip(now, values, strict=True)]
+        for row, indicators in zip(rows, _close(series, rows), strict=True):
+            time, _, _, _, *values = row
+            kept = _kept(row, indicators)
             if kept != values:
                 changed.append((time, int(time not in made), *kept))
         if changed:
@@ -121,6 +148,11 @@ def _close(series: CandleSeries, rows: Sequence[Any]) -> list[Indicators]:
     """Take in candles as `sql.READ_FROM` gives them, and return the indicators after each."""
     _, high_e8, low_e8, close_e8, *_ = zip(*rows, strict=True) if rows else ((), (), (), ())
     return series.close(high_e8, low_e8, close_e8)
+
+
+def _kept(row: Sequence[Any], now: Indicators) -> list[float | None]:
+    """Return what a candle's indicators are to be: where signal knew more candles than are stored, they stay."""
+    return [old if math.isnan(new) else new for new, old in zip(msgspec.structs.astuple(now), row[4:], strict=True)]
 
 
 async def _read_before(connection: Connection, name: SeriesName, first: dt.datetime, *, limit: int) -> list[Any]:
