@@ -29,7 +29,7 @@ from starlette.routing import Route as StarletteRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
-from gateway import access, manual
+from gateway import access, docs, manual
 from gateway.call_options import CallOptions, call_options, request_id_of
 from gateway.errors import BadInput, HttpError, refusal_body
 from gateway.live.endpoint import MAX_BYTES, WebSocketEndpoint
@@ -38,7 +38,7 @@ from gateway.live.fanout import ClientLimits
 from gateway.mesh_status import StatusCollector
 from gateway.resource import JSON, Handler, Resource, read_body, refusal
 from gateway.streams import HEARTBEAT_S, MAX_STREAMS, Streams
-from gateway.transcode import asyncapi, comments, docs, json, openapi
+from gateway.transcode import asyncapi, comments, json, openapi
 from gateway.transcode.rules import NEXT_PAGE_TOKEN, Route, Template, routes
 from gateway.transcode.streams import FORMATS, choose
 from gateway.upstreams import CALL_LIMIT_S, Call, StreamCall, UpstreamError, Upstreams
@@ -242,15 +242,16 @@ def _own_answers(
         return Response(messages_bytes, media_type=JSON)
 
     async def docs_page(request: Request) -> Response:
-        base_url = str(request.base_url).rstrip("/")
-        headers = {"Content-Security-Policy": docs.CONTENT_SECURITY_POLICY}
-        return Response(docs.page(document, base_url=base_url), headers=headers, media_type="text/html")
+        return docs.page(_token(request.scope["query_string"]))
+
+    async def docs_file(request: Request) -> Response:
+        return docs.file(request.scope["path"])
 
     async def metrics(_: Request) -> Response:
         return Response(generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     async def root(_: Request) -> Response:
-        return RedirectResponse("/docs", 307)
+        return RedirectResponse("docs", 307)  # relative: a proxy may serve this under a path of its own
 
     own = {
         "/healthz": healthz,
@@ -259,7 +260,7 @@ def _own_answers(
         "/asyncapi.json": asyncapi_json,
         "/docs": docs_page,
     }
-    own |= {"/metrics": metrics, "/": root}
+    own |= {"/metrics": metrics, "/": root} | dict.fromkeys(docs.FILES, docs_file)
     return {path: {"GET": answer} for path, answer in own.items()}
 
 

@@ -6,9 +6,8 @@ json     messages <-> JSON, compiled once per message type
 streams  how the messages of a streaming RPC are written
 openapi  the same rules as an OpenAPI 3.1 document
 asyncapi the messages of `/ws` as an AsyncAPI 3 document
-docs     that document as a page for people
 """
 
 from __future__ import annotations
 
-__all__ = ["asyncapi", "comments", "docs", "json", "openapi", "rules", "streams", "ticks", "updates"]
+__all__ = ["asyncapi", "comments", "json", "openapi", "rules", "streams", "ticks", "updates"]

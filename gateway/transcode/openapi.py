@@ -95,6 +95,7 @@ def document(
     made: Json = {
         "openapi": "3.1.0",
         "info": info,
+        "servers": [{"url": "."}],  # where the document is, under whatever path a proxy serves it
         "tags": [*({"name": s.name, "description": comments.get(s.full_name, "")} for s in services), *own_tags],
         "paths": paths | own_paths,
         "components": {"schemas": {"Status": ERROR_SCHEMA} | schemas.found},

@@ -11,7 +11,7 @@ import pytest
 
 from gateway import manual
 from gateway.app import SERVICES
-from gateway.transcode import docs, openapi
+from gateway.transcode import openapi
 from gateway.transcode.comments import read_comments, shipped_descriptors
 from gateway.transcode.fields import is_oneof_member, public_name
 from gateway.transcode.rules import Route, routes
@@ -125,19 +125,3 @@ def test_a_token_is_asked_for_only_where_one_is_needed() -> None:
     assert "security" in paths["/api/symbol"]["post"] and "security" in paths["/ws"]["get"]
     assert "security" not in paths["/api/symbol"]["get"]
     assert "securitySchemes" not in document()["components"]
-
-
-def test_the_page_shows_every_path_and_loads_nothing() -> None:
-    page = docs.page(document(), base_url="http://127.0.0.1:8080")
-    assert all(path in page for path in document()["paths"])
-    assert not re.search(r"<script|<link|<img|@import|url\(|src=", page)
-
-
-def test_the_pages_curl_lines_are_the_readmes() -> None:
-    page = docs.page(document(), base_url="http://127.0.0.1:8080")
-    assert "curl http://127.0.0.1:8080/api/coins" in page
-    assert "-d &#x27;{&quot;symbol&quot;: &quot;ethusdt&quot;}&#x27;" in page
-
-
-def test_the_page_escapes_what_it_is_told() -> None:
-    assert "<b>" not in docs.page(document(), base_url="http://<b>")

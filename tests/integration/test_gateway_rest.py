@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from html.parser import HTMLParser
 from random import Random
 from typing import Any
+from urllib.parse import urljoin, urlsplit
 
 import httpx
 import pytest
@@ -245,12 +247,54 @@ async def test_candles_are_asked_for_in_the_words_charts_use(gateway: Gateway) -
     assert response.headers["x-next-page-token"] == "there is more"
 
 
-async def test_documents_are_served(gateway: Gateway) -> None:
-    document = (await gateway.http.get("/openapi.json")).json()
+class Named(HTMLParser):
+    """The addresses that a page names, and what it has of its own."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.addresses: list[str] = []
+        self.inline: list[str] = []
+        self._tag = ""
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self._tag = tag
+        self.addresses += [value or "" for name, value in attrs if name in ("href", "src", "action", "data")]
+        self.inline += [name for name, _ in attrs if name == "style" or name.startswith("on")]
+
+    def handle_data(self, data: str) -> None:
+        if self._tag in ("script", "style") and data.strip():
+            self.inline.append(data)
+
+
+async def test_all_that_the_documentation_page_names_is_served_from_here(gateway: Gateway) -> None:
     page = await gateway.http.get("/docs")
+    named = Named(page.text)
+    assert page.headers["content-security-policy"].startswith("default-src 'self'; img-src 'self' data:; base-uri")
+    assert named.inline == []
+    for address in named.addresses:
+        assert not urlsplit(address).netloc and not address.startswith("/"), "relative, to work behind a proxy's path"
+        answer = await gateway.http.get(urljoin("/docs", address))
+        assert (answer.status_code, bool(answer.content)) == (200, True), address
+    assert {"docs/start.js", "docs/swagger-ui-bundle.js", "openapi.json", "asyncapi.json"} <= set(named.addresses)
+    assert (await gateway.http.get("/docs/start.js")).headers["content-type"].startswith("text/javascript")
+
+    document = (await gateway.http.get("/openapi.json")).json()
     assert document["openapi"] == "3.1.0" and "/api/price" in document["paths"]
-    assert f"curl http://127.0.0.1:{gateway.port}/api/coins" in page.text
-    assert "default-src 'none'" in page.headers["content-security-policy"]
+    assert urljoin("http://mesh.example/x/openapi.json", document["servers"][0]["url"]) == "http://mesh.example/x/"
+    assert urljoin("http://mesh.example/x/", (await gateway.http.get("/")).headers["location"]).endswith("/x/docs")
+
+
+async def test_what_the_documentation_page_loads_is_asked_for_with_the_pages_own_token() -> None:
+    token = "a&<\"b'"
+    rules = AdmissionRules(tokens=Access(token, protect_reads=True))
+    async with running_gateway(admission=rules) as gateway:
+        page = await gateway.http.get("/docs", params={"token": token})
+        addresses = Named(page.text).addresses
+        assert page.status_code == 200 and token not in page.text and len(addresses) >= 6
+        for address in addresses:
+            assert (await gateway.http.get(urljoin("/docs", address))).status_code == 200, address
+        assert (await gateway.http.get("/docs/start.js")).status_code == 401
 
 
 async def test_the_app_itself_tells_the_document_that_is_served(gateway: Gateway) -> None:
