@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, MutableMapping, Sequence
+from hashlib import blake2b
 from time import monotonic
 from typing import Any
 from urllib.parse import urlencode
@@ -157,9 +158,23 @@ def _transcoded(route: Route, call: Call) -> Handler:
         except UpstreamError as exc:
             return Response(exc.body, exc.status, exc.headers, media_type=JSON)
         headers = _next_page(request, pairs, getattr(message, NEXT_PAGE_TOKEN)) if route.hides_next_page else {}
-        return Response(json.to_bytes(route.encode(message)), headers=headers, media_type=JSON)
+        body = json.to_bytes(route.encode(message))
+        if route.verb != "GET":
+            return Response(body, headers=headers, media_type=JSON)
+        # Nothing is final: a late trade changes a page, its candle, and where the pages end. So the tag is that of the
+        # content, and every use of a kept answer asks.
+        tag = f'"{blake2b(headers.get("Link", "").encode() + body, digest_size=12).hexdigest()}"'
+        headers |= {"ETag": tag, "Cache-Control": "private, no-cache"}
+        if _has(request, tag):
+            return Response(status_code=304, headers=headers)
+        return Response(body, headers=headers, media_type=JSON)
 
     return answer
+
+
+def _has(request: Request, tag: str) -> bool:
+    given = ",".join(request.headers.getlist("if-none-match")).split(",")
+    return any(one.strip().removeprefix("W/") in ("*", tag) for one in given)
 
 
 def _streamed(route: Route, call: StreamCall, streams: Streams) -> Handler:

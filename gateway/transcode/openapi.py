@@ -105,6 +105,9 @@ def document(
     return made
 
 
+_ETAG: Json = {"description": "A tag of this very answer, to send as `If-None-Match`.", "schema": {"type": "string"}}
+
+
 def _operation(
     route: Route, operation_id: str, comments: Mapping[str, str], schemas: Schemas, *, token_needed: bool
 ) -> Json:
@@ -120,6 +123,12 @@ def _operation(
         ],
         "responses": {"200": _answer(route, comments, schemas), "default": _error("An error.")},
     }
+    if route.verb == "GET" and not route.streams:
+        operation["responses"]["200"].setdefault("headers", {})["ETag"] = _ETAG
+        operation["responses"]["304"] = {
+            "description": "The answer is still the one whose `ETag` was sent as `If-None-Match`.",
+            "headers": {"ETag": _ETAG},
+        }
     if route.body:
         body = route.method.input_type
         if route.body != "*":

@@ -125,3 +125,11 @@ def test_a_token_is_asked_for_only_where_one_is_needed() -> None:
     assert "security" in paths["/api/symbol"]["post"] and "security" in paths["/ws"]["get"]
     assert "security" not in paths["/api/symbol"]["get"]
     assert "securitySchemes" not in document()["components"]
+
+
+def test_an_answer_that_can_be_asked_for_again_is_documented_with_its_tag() -> None:
+    paths = document()["paths"]
+    assert "ETag" in paths["/api/trades/{symbol}/{trade_id}"]["get"]["responses"]["304"]["headers"]
+    assert {"ETag", "Link"} <= set(paths["/api/history"]["get"]["responses"]["200"]["headers"])
+    tagged = {(path, verb) for path, item in paths.items() for verb in item if "304" in item[verb]["responses"]}
+    assert not tagged & {("/api/watch", "get"), ("/api/export/trades", "get"), ("/api/symbol", "post"), ("/ws", "get")}

@@ -325,6 +325,39 @@ def assert_like(document: Any, response: httpx.Response, schema: Any) -> None:
         assert isinstance(found, list), response.url
 
 
+@pytest.mark.parametrize(
+    "path", ["/api/trades/ethusdt/7?epoch=0", "/api/candles", "/api/history?limit=2", "/api/trades"]
+)
+async def test_an_answer_that_the_client_has_is_not_sent_again(gateway: Gateway, path: str) -> None:
+    first = await gateway.http.get(path)
+    tag = first.headers["etag"]
+    assert first.headers["cache-control"] == "private, no-cache"
+    for given in (tag, f"W/{tag}", f'"other", {tag}', "*"):
+        again = await gateway.http.get(path, headers={"If-None-Match": given})
+        assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", tag), given
+        assert again.headers.get("link") == first.headers.get("link")
+        assert "content-type" not in again.headers
+    other = await gateway.http.get(path, headers={"If-None-Match": f'"{tag}", {tag[:-1]}'})
+    assert (other.status_code, other.content) == (200, first.content)
+    head = await gateway.http.head(path, headers={"If-None-Match": tag})
+    assert (head.status_code, head.headers["etag"]) == (304, tag)
+
+
+async def test_an_answer_that_changed_is_sent_whole_whatever_the_client_has(gateway: Gateway) -> None:
+    first = await gateway.http.get("/api/symbol")
+    await gateway.http.post("/api/symbol", json={"symbol": "ethusdt"})
+    then = await gateway.http.get("/api/symbol", headers={"If-None-Match": first.headers["etag"]})
+    assert (then.status_code, then.json()["symbol"]) == (200, "ethusdt")
+    posted = await gateway.http.post("/api/symbol", json={"symbol": "ethusdt"}, headers={"If-None-Match": "*"})
+    unknown = await gateway.http.get("/api/trades/ethusdt/251", headers={"If-None-Match": "*"})
+    assert ("etag" in posted.headers, posted.status_code) == (False, 200)
+    assert ("etag" in unknown.headers, unknown.status_code, unknown.headers["cache-control"]) == (
+        False,
+        404,
+        "no-store",
+    )
+
+
 async def test_a_trade_by_its_id_is_the_trade_itself_and_an_unknown_one_says_why(gateway: Gateway) -> None:
     found = (await gateway.http.get("/api/trades/ethusdt/7?epoch=0")).json()
     assert (found["symbol"], found["trade_id"], found["price"]) == ("ethusdt", 7, 0.07000001)
