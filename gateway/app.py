@@ -105,6 +105,7 @@ def create_app(
         info=manual.INFO,
         own_paths=manual.own_paths(token_needed=tokens.api_token is not None),
         own_tags=[manual.TAG],
+        examples=manual.EXAMPLES,
         token_needed=tokens.api_token is not None,
     )
 

@@ -117,6 +117,8 @@ TAG = {"name": "Gateway", "description": "Answered by the gateway itself."}
 
 INFO: Json = {"title": "tickmesh", "version": VERSION, "description": DESCRIPTION, "license": {"name": "MIT"}}
 
+EXAMPLES: Json = {"symbol": "ethusdt", "trade_id": 7}
+
 
 WS_INFO: Json = INFO | {
     "title": "tickmesh /ws",

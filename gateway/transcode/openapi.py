@@ -69,6 +69,7 @@ def document(
     own_paths: Json,
     own_tags: list[Json],
     token_needed: bool,
+    examples: Json | None = None,
 ) -> Json:
     """Return the document.
 
@@ -79,10 +80,12 @@ def document(
         own_paths: path items that no proto knows of: health, `/ws`.
         own_tags: the tags of those.
         token_needed: whether POST requests and streams need a token.
+        examples: name of a field of requests -> what it may be.
 
     """
     routes = tuple(routes)
-    schemas = Schemas(comments)
+    examples = examples or {}
+    schemas = Schemas(comments, examples)
     paths: Json = {}
     used: dict[str, int] = {}
     for route in routes:
@@ -90,7 +93,11 @@ def document(
         used[name] = used.get(name, 0) + 1
         operation_id = name if used[name] == 1 else f"{name}_{used[name]}"
         item = paths.setdefault(route.template.shown, {})
-        item[route.verb.lower()] = _operation(route, operation_id, comments, schemas, token_needed=token_needed)
+        operation = _operation(route, operation_id, comments, schemas, token_needed=token_needed)
+        for parameter in operation["parameters"]:
+            if parameter["name"] in examples:
+                parameter["example"] = examples[parameter["name"]]
+        item[route.verb.lower()] = operation
     services = dict.fromkeys(route.method.containing_service for route in routes)
     made: Json = {
         "openapi": "3.1.0",
@@ -134,7 +141,7 @@ def _operation(
         if route.body != "*":
             body = find_field(body, route.body).message_type or body
         operation["requestBody"] = {
-            "required": True,
+            "required": False,  # no body stands for an empty object
             "content": {JSON: {"schema": schemas.reference(body, answers=False)}},
         }
     if token_needed and (route.verb != "GET" or route.streams):
@@ -211,9 +218,10 @@ def _error(description: str) -> Json:
 class Schemas:
     """The messages met so far; those of answers have all of their fields, always."""
 
-    def __init__(self, comments: Mapping[str, str]) -> None:
+    def __init__(self, comments: Mapping[str, str], examples: Json | None = None) -> None:
         self.found: Json = {}
         self._comments = comments
+        self._examples = examples or {}
 
     def reference(self, message: Descriptor, *, answers: bool) -> Json:
         """Return where the schema of a message is, which is among `found` from now on.
@@ -246,14 +254,19 @@ class Schemas:
             answers: whether that is sent, not received.
 
         """
-        described = {"description": self._comments[field.full_name]} if field.full_name in self._comments else {}
+        described: Json = {"description": self._comments[field.full_name]} if field.full_name in self._comments else {}
+        one: Json
         if is_map(field):
-            return {"type": "object", "additionalProperties": self._one(map_entry(field)["value"], answers)} | described
-        one = self._one(field, answers)
-        if field.is_repeated:
-            return {"type": "array", "items": one} | described
-        if answers and field.has_presence and not may_be_missing(field):  # null while it is not set
+            one = {"type": "object", "additionalProperties": self._one(map_entry(field)["value"], answers)}
+        elif field.is_repeated:
+            one = {"type": "array", "items": self._one(field, answers)}
+        else:
+            one = self._one(field, answers)
+        # In an answer null is a field that is not set; in a request it stands for the default of any field.
+        if not answers or (field.has_presence and not may_be_missing(field)):
             one = {"anyOf": [one, {"type": "null"}]}
+        if not answers and field.name in self._examples:
+            described |= {"examples": [self._examples[field.name]]}
         return one | described
 
     def _one(self, field: FieldDescriptor, answers: bool) -> Json:

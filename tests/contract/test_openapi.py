@@ -27,6 +27,7 @@ def document(*, token_needed: bool = False) -> dict[str, Any]:
         info=manual.INFO,
         own_paths=manual.own_paths(token_needed=token_needed),
         own_tags=[manual.TAG],
+        examples=manual.EXAMPLES,
         token_needed=token_needed,
     )
 
@@ -133,3 +134,20 @@ def test_an_answer_that_can_be_asked_for_again_is_documented_with_its_tag() -> N
     assert {"ETag", "Link"} <= set(paths["/api/history"]["get"]["responses"]["200"]["headers"])
     tagged = {(path, verb) for path, item in paths.items() for verb in item if "304" in item[verb]["responses"]}
     assert not tagged & {("/api/watch", "get"), ("/api/export/trades", "get"), ("/api/symbol", "post"), ("/ws", "get")}
+
+
+def test_examples_are_where_a_symbol_or_a_trade_is_asked_for() -> None:
+    paths, schemas = document()["paths"], document()["components"]["schemas"]
+    trade = {p["name"]: p.get("example") for p in paths["/api/trades/{symbol}/{trade_id}"]["get"]["parameters"]}
+    assert (trade["symbol"], trade["trade_id"], trade["epoch"]) == ("ethusdt", 7, None)
+    body = paths["/api/symbol"]["post"]["requestBody"]["content"]["application/json"]["schema"]["$ref"]
+    assert schemas[body.rpartition("/")[2]]["properties"]["symbol"]["examples"] == ["ethusdt"]
+    assert "examples" not in schemas["Trade"]["properties"]["symbol"]
+
+
+def test_a_request_may_have_null_for_any_field_and_no_body_at_all() -> None:
+    body = document()["paths"]["/api/session:reset"]["post"]["requestBody"]
+    message = body["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
+    properties = document()["components"]["schemas"][message]["properties"]
+    assert not body["required"]
+    assert properties and all({"type": "null"} in schema["anyOf"] for schema in properties.values())
