@@ -48,7 +48,7 @@ def dead_letter(stream: str, message: Message, reason: str) -> OutgoingMessage:
     if len(payload) > _MAX_PAYLOAD_BYTES:
         reason = f"only its first {_MAX_PAYLOAD_BYTES} of {len(payload)} bytes are here; {reason}"
     headers = {
-        MESSAGE_ID: f"{stream}.{message.taken_us}.{message.sequence}",
+        MESSAGE_ID: f"{stream}.{message.taken_us}.{message.sequence}" + (f".{message.part}" if message.part else ""),
         REASON: _header_text(reason),
         SUBJECT: message.subject.encode("ascii", "backslashreplace").decode(),
         SEQUENCE: str(message.sequence),

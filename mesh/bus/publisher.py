@@ -225,6 +225,7 @@ class Publisher:
         self._why = ""
         self.handed_over = 0
         """How many messages `publish` was given so far."""
+        self._end_at_open = 0
         self._acked_s = 0.0
         self._sent_s = 0.0
         self._pause: asyncio.TimerHandle | None = None
@@ -239,12 +240,21 @@ class Publisher:
         """For how long the stream has acknowledged nothing of what waits for it; 0 when nothing waits."""
         return asyncio.get_running_loop().time() - self._acked_s if self._in_flight else 0.0
 
+    @property
+    def last_sequence(self) -> int:
+        """The sequence of the last message handed over, which it has as soon as the stream has taken it.
+
+        The stream has no other writer and leaves no sequence out. Without such a message it is the stream's last one.
+        """
+        return self._end_at_open + self.handed_over
+
     async def open(self) -> None:
         """Find the end of the stream; call once before the first `publish`, and keep `run` going from then on."""
         self._inbox = self._bus.client.new_inbox()
         await self._bus.client.subscribe(f"{self._inbox}.*", cb=self._on_reply)
         self._bus.on_reconnect(lambda: self._break("reconnected"))
-        self._in_flight.last_id = (await _end_of_stream(self._bus, self._stream))[1] or ""
+        self._end_at_open, last_id = await _end_of_stream(self._bus, self._stream)
+        self._in_flight.last_id = last_id or ""
         self._room.set()
         self._healthy.set()
 

@@ -67,6 +67,8 @@ class Message:
     """How many messages the stream held behind this one when it was delivered."""
     message_id: str = ""
     """The name its publisher gave it."""
+    part: int = 0
+    """Which of the batches of that message this is, from 1 on; 0 for the whole message."""
 
 
 class Delivery(NamedTuple):
@@ -365,11 +367,17 @@ async def is_as_read(bus: Bus, stream: str, sequence: int, *, taken_us: int) -> 
     """
     if not sequence or not taken_us:
         return True
+    found_us = await taken_us_of(bus, stream, sequence)
+    return not found_us or abs(found_us - taken_us) < _CLOCK_US
+
+
+async def taken_us_of(bus: Bus, stream: str, sequence: int) -> int:
+    """Return when a stream took the message of that sequence, in microseconds since 1970; 0 where it is gone."""
     try:
-        found = await bus.js.get_msg(stream, sequence)
+        found = await bus.js.get_msg(stream, sequence) if sequence else None
     except NotFoundError:
-        return True
-    return found.time is None or abs(found.time.timestamp() * 1e6 - taken_us) < _CLOCK_US
+        found = None
+    return 0 if found is None or found.time is None else round(found.time.timestamp() * 1e6)
 
 
 async def find_start(bus: Bus, stream: str, known: Position | None) -> Position:

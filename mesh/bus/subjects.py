@@ -78,15 +78,14 @@ def raw(venue: str, symbol: str) -> str:
     return f"trades.raw.{venue}.{token(symbol)}"
 
 
-def processed(venue: str, symbol: str) -> str:
-    """Return the subject of a symbol's trades with their signals: `trades.processed.binance.btcusdt`.
+def processed(venue: str) -> str:
+    """Return the subject of the trades of all symbols of a venue with their signals: `trades.processed.binance`."""
+    return f"trades.processed.{venue}"
 
-    Args:
-        venue: whose symbol it is: `binance`.
-        symbol: in lower case, of any script: `btcusdt`.
 
-    """
-    return f"trades.processed.{venue}.{token(symbol)}"
+def is_of_one_symbol(subject: str) -> bool:
+    """Tell whether a message of PROCESSED is one of an older signal, on `trades.processed.<venue>.<symbol>`."""
+    return subject.count(".") == 3
 
 
 def candle(venue: str, symbol: str) -> str:

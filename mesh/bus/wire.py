@@ -8,9 +8,8 @@ ns a trade to encode, 8 instead of 55 to decode at batches of 256).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from functools import lru_cache
-from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -48,6 +47,9 @@ def _twin_classes() -> dict[str, Any]:
             elif field.label == _Field.LABEL_REPEATED:
                 assert field.type in _DTYPES, f"{source.DESCRIPTOR.full_name}.{field.name} is no packed column"
                 field.label, field.type = _Field.LABEL_OPTIONAL, _Field.TYPE_BYTES
+    signal_pb2.SignalBatches.DESCRIPTOR.CopyToProto(twin.message_type.add())
+    twin.message_type[-1].field[0].type = _Field.TYPE_BYTES  # each batch as it is, so that a bad one spoils no other
+    twin.message_type[-1].field[0].ClearField("type_name")
     pool.Add(twin)
     return dict(message_factory.GetMessageClassesForFiles([twin.name], pool))
 
@@ -60,12 +62,15 @@ def _column_types(kind: descriptor.Descriptor) -> dict[str, np.dtype[Any]]:
 _TWINS = _twin_classes()
 TradeTwin = _TWINS["mesh.wire.TradeBatch"]
 SignalTwin = _TWINS["mesh.wire.SignalBatch"]
+_BatchesTwin = _TWINS["mesh.wire.SignalBatches"]
+_BATCHES = signal_pb2.SignalBatches.BATCHES_FIELD_NUMBER
 
 MAX_BATCH_TRADES = 8192
 """No batch is longer: some 270 KB without signals, well below NATS's limit of 1 MB a message."""
 
 MAX_SIGNAL_BYTES = 900_000
-"""With signals and candles a batch may be longer than that limit: `split_signals` cuts it."""
+"""With signals and candles a batch may be longer than that limit: `split_signals` cuts it. Nor do batches that go
+together have more."""
 
 _TRADE_DTYPES = _column_types(trade_pb2.TradeBatch.DESCRIPTOR)
 _SIGNAL_DTYPES = _column_types(signal_pb2.SignalBatch.DESCRIPTOR)
@@ -174,27 +179,27 @@ def encode_candles(candles: Iterable[Candle]) -> bytes:
     return bytes(closed.SerializeToString(deterministic=True))
 
 
-def join_signals(payloads: Sequence[bytes]) -> bytes:
-    """Return one `tickmesh.v1.SignalBatch` of one symbol's consecutive ones, all as bytes.
-
-    Its RAW sequence is that of the last one, its time of arrival that of the first.
-    """
-    if len(payloads) == 1:
-        return payloads[0]
-    twins = [_signal_twin(payload) for payload in payloads]
-    head = SignalTwin(raw_sequence=twins[-1].raw_sequence, trades=twins[0].trades)
-    for name in _TRADE_DTYPES:
-        setattr(head.trades, name, b"".join([getattr(twin.trades, name) for twin in twins]))
-    columns = [b"".join([getattr(twin, name) for twin in twins]) for name in _SIGNAL_DTYPES]
-    closed = SignalTwin(candles=chain.from_iterable(twin.candles for twin in twins))
-    return _put_together(head, columns, closed.SerializeToString(deterministic=True))
-
-
 def _put_together(head: Any, columns: Iterable[bytes], candles: bytes) -> bytes:
     pieces = [head.SerializeToString(deterministic=True)]
     for name, column in zip(_heads(len(head.trades.trade_id) // 8), columns, strict=True):
         pieces += (name, column)
     return b"".join((*pieces, candles))
+
+
+def one_of_many(batch: bytes) -> bytes:
+    """Return a serialized `SignalBatch` as a `tickmesh.v1.SignalBatches`; put behind each other, such are one, too."""
+    return length_delimited(_BATCHES, batch)
+
+
+def batches_of(payload: bytes) -> list[bytes]:
+    """Return the serialized batches of a `tickmesh.v1.SignalBatches`. Raises: BadMessage: it is none, or has none."""
+    try:
+        found = list(_BatchesTwin.FromString(payload).batches)
+    except message.DecodeError as exc:
+        raise BadMessage(f"{len(payload)} bytes are no SignalBatches: {exc}") from exc
+    if not found:
+        raise BadMessage(f"{len(payload)} bytes hold no SignalBatch")
+    return found
 
 
 def signal_bytes(signals: SignalColumns) -> int:
@@ -252,18 +257,21 @@ def decode_closed(payload: bytes) -> ClosedCandles | None:
     return ClosedCandles(trades.venue, trades.symbol, twin.raw_sequence, reached_us, candles)
 
 
-def decode_end(payload: bytes) -> tuple[int, int]:
-    """Read the RAW sequence and the last trade id of a `tickmesh.v1.SignalBatch`, also of one with fewer signals.
+def decode_end(payload: bytes) -> tuple[str, str, int]:
+    """Read venue, symbol and last trade id of a `tickmesh.v1.SignalBatch`, and look at nothing else of it.
 
     Raises:
-        BadMessage: see `decode_trades`.
+        BadMessage: not such a message, no trade, a name that is no venue or symbol, or an id that is none.
 
     """
-    twin = _signal_twin(payload)
-    trades = _trades_of(twin.trades)
-    if reason := refusal(trades):
-        raise BadMessage(reason)
-    return twin.raw_sequence, int(trades.trade_id[-1])
+    trades = _signal_twin(payload).trades
+    last_id = int.from_bytes(trades.trade_id[-8:], "little", signed=True) if trades.trade_id else -1
+    if not 0 <= last_id <= MAX_TRADE_ID:
+        raise BadMessage(f"a SignalBatch that ends with trade {last_id}, expected 0 to {MAX_TRADE_ID}")
+    try:
+        return *_names(trades.venue, trades.symbol), last_id
+    except ValueError as exc:
+        raise BadMessage(f"a SignalBatch whose {exc}") from exc
 
 
 def _signal_twin(payload: bytes) -> Any:

@@ -304,6 +304,7 @@ class Engine:
         return trades.rows(new)
 
 
+@lru_cache(maxsize=4096)
 def entry_name(venue: str, symbol: str) -> str:
     """Return under which name a symbol's state is saved, as the end of its subjects is: `binance.btcusdt`.
 

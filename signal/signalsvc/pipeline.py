@@ -10,14 +10,18 @@ they may be sent some once more.
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import logging
 import time
-from collections.abc import Coroutine, Mapping
+from collections import defaultdict
+from collections.abc import Coroutine, Iterable, Mapping
 from contextlib import AsyncExitStack
 from typing import Any
 
+import msgspec
 import numpy as np
 from nats.errors import Error as NatsError
+from nats.js.errors import NotFoundError
 from prometheus_client import Counter, Gauge
 
 from mesh.bus import subjects, wire
@@ -25,14 +29,14 @@ from mesh.bus.connection import Bus
 from mesh.bus.dead_letters import DeadLetterQueue
 from mesh.bus.position import Position
 from mesh.bus.publisher import Publisher
-from mesh.bus.reader import MAX_ACK_PENDING, Message, Reader, StreamReplacedError, find_start
+from mesh.bus.reader import MAX_ACK_PENDING, Message, Reader, StreamReplacedError, find_start, taken_us_of
 from mesh.service.errors import BadMessage, NotReady
 from mesh.service.health import Health, State
 from mesh.service.lifecycle import Stop
 from mesh.values.trades import refusal
 from signalsvc.engine import Engine, SignalMessage, entry_name
 from signalsvc.selection import Selection
-from signalsvc.snapshots import Snapshots
+from signalsvc.snapshots import PublishedState, Snapshots
 from signalsvc.watchers import Watchers
 
 log = logging.getLogger("signal.pipeline")
@@ -68,32 +72,70 @@ class PublishedIds:
     elsewhere.
 
     Args:
-        last_ids: each symbol's last trade that PROCESSED held when it was read, by venue and symbol.
+        created: when PROCESSED was made.
+        last_ids: each symbol's last trade that PROCESSED held when it was read, by the name of its entry.
         whole: whether nothing was ever removed from it for want of room, so that what it does not hold was never in it,
             or was lost.
 
     """
 
-    def __init__(self, last_ids: Mapping[tuple[str, str], int], *, whole: bool = False) -> None:
-        self.last_ids = last_ids
-        self._by_entry = {entry_name(*key): id_ for key, id_ in last_ids.items()}
+    def __init__(self, created: dt.datetime, last_ids: Mapping[str, int], *, whole: bool = False) -> None:
+        self.last_ids = dict(last_ids)
+        self.created = created
         self._whole = whole
 
     @classmethod
-    async def read(cls, bus: Bus) -> PublishedIds:
-        """Read the last message of each symbol."""
-        info = await bus.js.stream_info(subjects.PROCESSED, subjects_filter=">")
-        last_ids: dict[tuple[str, str], int] = {}
+    async def read(cls, bus: Bus, saved: PublishedState | None) -> PublishedIds:
+        """Read what PROCESSED holds behind the message up to which that is saved.
+
+        All of it where that message is not there any more as it was, so that its end was lost, and where nothing is
+        saved: some 0.5 ms a message.
+
+        Args:
+            bus: where PROCESSED is; it exists.
+            saved: what the last saved state says of it.
+
+        """
+        known = None
+        if saved is not None:
+            known = Position(subjects.PROCESSED, saved.created, saved.sequence, saved.taken_us)
+        start = await find_start(bus, subjects.PROCESSED, known)
+        info = await bus.js.stream_info(subjects.PROCESSED, subjects_filter="trades.processed.*.*")
+        ids = cls(start.created, {}, whole=info.state.first_seq <= 1)
         for subject in info.state.subjects or {}:
             last = await bus.js.get_last_msg(subjects.PROCESSED, subject)
-            venue, token = subject.split(".")[-2:]
+            ids._add(subject, [last.data or b""])
+        if saved is not None and known == start:
+            ids.note(saved.last_ids)
+        sequence = start.sequence
+        while sequence < info.state.last_seq:
             try:
-                last_ids[venue, subjects.symbol_of(token)] = wire.decode_end(last.data or b"")[1]
-            except (BadMessage, ValueError) as exc:
-                log.error(
-                    "the last message of %s is none of ours, its symbol counts as not published: %s", subject, exc
+                message = await bus.js.get_msg(
+                    subjects.PROCESSED, sequence + 1, subject="trades.processed.*", direct=True, next=True
                 )
-        return cls(last_ids, whole=info.state.first_seq <= 1)
+            except NotFoundError:
+                break
+            assert message.seq is not None
+            sequence = message.seq
+            try:
+                ids._add(message.subject or "", wire.batches_of(message.data or b""))
+            except BadMessage as exc:
+                log.error("message %d of PROCESSED is none of ours, and counts as not published: %s", sequence, exc)
+        return ids
+
+    def _add(self, subject: str, batches: Iterable[bytes]) -> None:
+        for batch in batches:
+            try:
+                venue, symbol, last_id = wire.decode_end(batch)
+            except BadMessage as exc:
+                log.error("a batch on %s is none of ours, and counts as not published: %s", subject, exc)
+                continue
+            self.note({entry_name(venue, symbol): last_id})
+
+    def note(self, last_ids: Mapping[str, int]) -> None:
+        """Take note of what PROCESSED holds as well: the last trade of each symbol, by the name of its entry."""
+        for name, last_id in last_ids.items():
+            self.last_ids[name] = max(last_id, self.last_ids.get(name, -1))
 
     def ahead(self, known: Mapping[str, int]) -> list[str]:
         """Return those symbols of which a saved state knows trades that PROCESSED does not hold; it has lost its end.
@@ -103,11 +145,11 @@ class PublishedIds:
 
         """
         unknown = -1 if self._whole else 2**63
-        return [name for name, id_ in known.items() if id_ > self._by_entry.get(name, unknown)]
+        return [name for name, id_ in known.items() if id_ > self.last_ids.get(name, unknown)]
 
     def rest(self, message: SignalMessage) -> SignalMessage | None:
         """Return the rows that are not published yet; None when all are."""
-        last_id = self.last_ids.get((message.venue, message.symbol), -1)
+        last_id = self.last_ids.get(entry_name(message.venue, message.symbol), -1)
         if message.first_id > last_id:
             return message
         if message.last_id <= last_id:
@@ -120,39 +162,42 @@ class PublishedIds:
 
 
 class GatheredSignals:
-    """What is to be published of each symbol, in order, until there is enough of it for a message. Pure."""
+    """What is to be published, in order, until there is enough of it for a message. Pure."""
 
     def __init__(self) -> None:
-        self._parts: dict[tuple[str, str], list[SignalMessage]] = {}
-        self._bytes: dict[tuple[str, str], int] = {}
+        self.first: SignalMessage | None = None
+        self.last: SignalMessage | None = None
+        self.rows: dict[str, int] = defaultdict(int)
+        """How many trades of each symbol there are."""
+        self._batches: list[bytes] = []
+        self._bytes = 0
 
     def __bool__(self) -> bool:
-        return bool(self._parts)
+        return bool(self._batches)
 
-    def add(self, message: SignalMessage) -> list[SignalMessage]:
-        """Take signals behind the others of their symbol.
+    def fits(self, message: SignalMessage) -> bool:
+        """Return whether signals have room in one message with what is here, and are of the same venue."""
+        return self.first is None or (
+            self.first.venue == message.venue and self._bytes + len(message.payload) <= wire.MAX_SIGNAL_BYTES
+        )
+
+    def add(self, message: SignalMessage, batch: bytes) -> None:
+        """Take signals behind the others; ask `fits` first.
 
         Args:
             message: the signals.
-
-        Returns:
-            the symbol's others, where they have no room in one message with these: to be published now.
+            batch: their payload, as `wire.one_of_many` has it.
 
         """
-        key, size = (message.venue, message.symbol), len(message.payload)
-        full: list[SignalMessage] = []
-        if self._bytes.get(key, 0) + size > wire.MAX_SIGNAL_BYTES:  # so many bytes hold fewer trades than a batch may
-            full = self._parts.pop(key, [])
-            self._bytes[key] = 0
-        self._parts.setdefault(key, []).append(message)
-        self._bytes[key] = self._bytes.get(key, 0) + size
-        return full
+        self.first, self.last = self.first or message, message
+        self.rows[message.symbol] += message.rows
+        self._batches.append(batch)
+        self._bytes += len(batch)
 
-    def take(self) -> list[list[SignalMessage]]:
-        """Give up everything, a list a symbol."""
-        parts = list(self._parts.values())
-        self._parts, self._bytes = {}, {}
-        return parts
+    @property
+    def payload(self) -> bytes:
+        """All of it as a serialized `SignalBatches`."""
+        return b"".join(self._batches)
 
 
 class Pipeline:
@@ -208,8 +253,9 @@ class Pipeline:
         self.publisher = Publisher(bus, subjects.PROCESSED)
         await self.publisher.open()
         self._snapshots = await Snapshots.open(bus)
-        self._published = await PublishedIds.read(bus)
-        self._begin_at(await find_start(bus, subjects.RAW, await self._snapshots.load(self._engine)))
+        position = await self._snapshots.load(self._engine)
+        self._published = await PublishedIds.read(bus, self._snapshots.published)
+        self._begin_at(await find_start(bus, subjects.RAW, position))
         in_memory, evicted = map(self._published.ahead, (self._engine.last_ids, self._snapshots.evicted_ids))
         if ahead := sorted({*in_memory, *evicted}):
             log.error(
@@ -343,33 +389,32 @@ class Pipeline:
     async def _pass_on(self, message: SignalMessage) -> None:
         rest = self._published.rest(message)
         self._replaying = rest is None
-        if rest is not None:
-            self._show(rest)
-            if full := self._gathered.add(rest):
-                await self._publish(full)
-
-    def _show(self, message: SignalMessage) -> None:
-        """Give signals to the watchers, before anybody else."""
-        if self._watchers and not self._selection.has_left(message.venue):
-            self._watchers.publish(
-                message.payload, symbol=message.symbol, trades=message.rows, selected=self._selection.symbol
-            )
+        if rest is None:
+            return
+        batch = wire.one_of_many(rest.payload)
+        if self._watchers and not self._selection.has_left(rest.venue):  # before anybody else
+            self._watchers.publish(batch, symbol=rest.symbol, trades=rest.rows, selected=self._selection.symbol)
+        if not self._gathered.fits(rest):
+            await self._publish_gathered()
+        self._gathered.add(rest, batch)
 
     def _until_due_s(self) -> float:
         return self._published_s + GATHER_S - asyncio.get_running_loop().time()
 
     async def _publish_gathered(self) -> None:
         self._published_s = asyncio.get_running_loop().time()
-        for parts in self._gathered.take():
-            await self._publish(parts)
-
-    async def _publish(self, parts: list[SignalMessage]) -> None:
-        first, last_id = parts[0], parts[-1].last_id
-        TRADES.labels(first.symbol).inc(sum(part.rows for part in parts))
+        gathered, self._gathered = self._gathered, GatheredSignals()
+        first, last = gathered.first, gathered.last
+        if first is None or last is None:
+            return
+        for symbol, rows in gathered.rows.items():
+            TRADES.labels(symbol).inc(rows)
+        # No other message begins with that trade.
+        begin, end = f"{first.venue}.{subjects.token(first.symbol)}", subjects.token(last.symbol)
         await self.publisher.publish(
-            subjects.processed(first.venue, first.symbol),
-            wire.join_signals([part.payload for part in parts]),
-            message_id=f"{first.venue}.{subjects.token(first.symbol)}.{first.first_id}-{last_id}",
+            subjects.processed(first.venue),
+            gathered.payload,
+            message_id=f"{begin}.{first.first_id}-{end}.{last.last_id}",
         )
 
     async def _begin_save(self, reader: Reader) -> Coroutine[Any, Any, None]:
@@ -383,34 +428,39 @@ class Pipeline:
         wanted = self._save_now.is_set()
         self._save_now.clear()  # what is reset from here on may not be in the state that is saved
         entries = self._engine.entries() if self._taken is not self._saved or wanted else None
-        last_ids = self._engine.last_ids if len(self._engine) > self._max_states else {}
-        return self._save(reader, self._taken, entries, last_ids, unsaved=self._unsaved, wanted=wanted)
+        self._published.note(self._engine.last_ids)
+        end = self.publisher.last_sequence
+        published = PublishedState(self._published.created, end, 0, dict(self._published.last_ids))
+        return self._save(reader, self._taken, entries, published, unsaved=self._unsaved, wanted=wanted)
 
     async def _save(
         self,
         reader: Reader,
         taken: Message | None,
         entries: dict[str, bytes] | None,
-        last_ids: Mapping[str, int],
+        published: PublishedState,
         *,
         unsaved: int,
         wanted: bool,
     ) -> None:
         if entries is not None:
             if taken is None:  # nothing since the start: the engine stands where it was loaded
-                sequence, taken_us = self._after, self._after_us
+                raw_sequence, raw_taken_us = self._after, self._after_us
             else:
-                sequence, taken_us = taken.sequence, taken.taken_us
+                raw_sequence, raw_taken_us = taken.sequence, taken.taken_us
             try:
                 async with asyncio.timeout(_SETTLE_S):
                     await self.publisher.settle()
                 await self._bus.confirm()
+                taken_us = await taken_us_of(self._bus, subjects.PROCESSED, published.sequence)
+                published = msgspec.structs.replace(published, taken_us=taken_us)
                 await self._snapshots.save(
                     entries,
                     self._engine.settings,
-                    raw_sequence=sequence,
-                    raw_taken_us=taken_us,
+                    raw_sequence=raw_sequence,
+                    raw_taken_us=raw_taken_us,
                     raw_created=self._raw_created,
+                    published=published,
                 )
             except (NatsError, TimeoutError) as exc:
                 why = str(exc) or type(exc).__name__
@@ -429,7 +479,7 @@ class Pipeline:
             self._unsaved -= unsaved
             if taken is not None and not self._ahead:
                 await reader.ack(taken)
-            await self._evict(last_ids)
+            await self._evict(published.last_ids)
         if not self._save_now.is_set():
             self._save_done.set()
 
@@ -437,7 +487,7 @@ class Pipeline:
         """Take states that nobody follows out of memory, once the bus has them.
 
         Args:
-            saved_ids: the last trade of each symbol as it was saved.
+            saved_ids: the last trade of each symbol when it was saved.
 
         """
         followed = self._selection.followed

@@ -42,6 +42,19 @@ class EvictedEntry(msgspec.Struct, frozen=True):
     """Its last trade; -1 where it was saved before this was."""
 
 
+class PublishedState(msgspec.Struct, frozen=True):
+    """What PROCESSED holds, up to which message of it."""
+
+    created: dt.datetime
+    """When PROCESSED was made."""
+    sequence: int
+    """Of that message."""
+    taken_us: int
+    """When PROCESSED took it, in microseconds since 1970; 0 where that is not known."""
+    last_ids: dict[str, int]
+    """The last trade of each symbol, by the name of its entry."""
+
+
 class SnapshotPosition(msgspec.Struct, frozen=True):
     """Up to where a snapshot counts; JSON, readable with any NATS client."""
 
@@ -54,6 +67,7 @@ class SnapshotPosition(msgspec.Struct, frozen=True):
     symbols: list[str]
     pieces: dict[str, list[str]] = {}
     """Where the pieces are of entries that are in pieces, in order; the others are under their own name."""
+    published: PublishedState | None = None
     # By its first name, so that saved positions stay readable.
     evicted: dict[str, EvictedEntry] = msgspec.field(name="parked", default={})
     """Entries of symbols that were evicted, the one that was evicted first in front."""
@@ -67,6 +81,8 @@ class Snapshots:
         self._saved: dict[str, bytes] = {}
         self._pieces: dict[str, list[str]] = {}
         self._evicted: dict[str, EvictedEntry] = {}
+        self.published: PublishedState | None = None
+        """What PROCESSED held when what `load` found was saved; None where nobody says so."""
 
     @classmethod
     async def open(cls, bus: Bus) -> Snapshots:
@@ -89,6 +105,7 @@ class Snapshots:
             return None
         try:
             position = msgspec.json.decode(saved.value or b"", type=SnapshotPosition)
+            self.published = position.published
             if position.settings != engine.settings:
                 raise UnusableEntry(f"it has settings {position.settings}, now they are {engine.settings}")
             created = dt.datetime.fromisoformat(position.raw_created)
@@ -112,6 +129,7 @@ class Snapshots:
         raw_sequence: int,
         raw_taken_us: int,
         raw_created: str,
+        published: PublishedState | None = None,
     ) -> None:
         """Save an engine; call only when everything up to `raw_sequence` is published.
 
@@ -121,6 +139,7 @@ class Snapshots:
             raw_sequence: of the last message of RAW that it includes.
             raw_taken_us: when RAW took that message, µs since 1970 UTC.
             raw_created: when RAW was made, in ISO 8601.
+            published: what PROCESSED holds by now.
 
         Raises:
             nats.errors.Error, TimeoutError: the bus is away; the last whole snapshot still counts.
@@ -137,7 +156,9 @@ class Snapshots:
                 pieces[name] = keys
         evicted = {name: entry for name, entry in self._evicted.items() if name not in entries}
         names = sorted(entries)
-        position = SnapshotPosition(raw_sequence, raw_taken_us, raw_created, settings, names, pieces, evicted)
+        position = SnapshotPosition(
+            raw_sequence, raw_taken_us, raw_created, settings, names, pieces, published=published, evicted=evicted
+        )
         await self._bucket.put(_POSITION, msgspec.json.encode(position))
         self._saved, self._pieces, self._evicted = entries, pieces, evicted
 

@@ -21,9 +21,8 @@ MAX_TRADES = 100_000
 COALESCED_TRADES = 1024
 """So many trades go into one answer, or one batch if that is longer."""
 
-_BATCH = signal_pb2.WatchResponse.BATCH_FIELD_NUMBER
 _BATCHES = signal_pb2.WatchResponse.BATCHES_FIELD_NUMBER
-assert _BATCH == signal_pb2.SignalBatches.BATCHES_FIELD_NUMBER
+assert signal_pb2.WatchResponse.BATCH_FIELD_NUMBER == signal_pb2.SignalBatches.BATCHES_FIELD_NUMBER
 
 
 class Watcher:
@@ -107,11 +106,11 @@ class Watchers(Fanout[Watcher]):
         finally:
             self.leave(watcher)
 
-    def publish(self, payload: bytes, *, symbol: str, trades: int, selected: str) -> None:
-        """Give a serialized SignalBatch to those who want it.
+    def publish(self, event: bytes, *, symbol: str, trades: int, selected: str) -> None:
+        """Give a batch to those who want it.
 
         Args:
-            payload: the batch.
+            event: the batch as `wire.one_of_many` has it, which is a WatchResponse, too.
             symbol: whose trades they are.
             trades: how many.
             selected: the symbol that is selected now.
@@ -119,7 +118,6 @@ class Watchers(Fanout[Watcher]):
         """
         self.select(selected)
         if audience := self.audience(symbol):
-            event = wire.length_delimited(_BATCH, payload)
             for watcher in audience:
                 watcher.put(event, trades=trades)
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from typing import TypeAlias
 
 import psycopg
 from nats.errors import Error as NatsError
@@ -38,6 +40,10 @@ _MAX_CANDLES = 5_000
 _WAIT_S = 0.05
 
 
+_Closed: TypeAlias = tuple[Message, ClosedCandles]
+"""A batch that closed candles: as a message of its own, and what it closed."""
+
+
 class CandleIntake(StreamIntake):
     """Takes in closed candles.
 
@@ -63,23 +69,22 @@ class CandleIntake(StreamIntake):
 
     async def _take_in(self, reader: Reader) -> None:
         loop = asyncio.get_running_loop()
-        batches: list[tuple[Message, ClosedCandles]] = []
+        batches: list[list[_Closed]] = []
         candles = 0
         last: Message | None = None
         next_write_s = loop.time() + _MOVE_EVERY_S
         while True:
             for message in await reader.next(timeout_s=max(next_write_s - loop.time(), 0.0)):
                 last = message
-                closed = await self._read(message)
-                if closed is not None:
+                if closed := await self._read(message):
                     if not batches:
                         next_write_s = min(next_write_s, loop.time() + _GATHER_S)
-                    batches.append((message, closed))
-                    candles += len(closed.candles)
+                    batches.append(closed)
+                    candles += sum(len(part.candles) for _, part in closed)
             if loop.time() < next_write_s and candles < _MAX_CANDLES:
                 continue
             if last is not None:
-                await self._until_stored([closed for _, closed in batches])
+                await self._until_stored([part for closed in batches for _, part in closed])
                 if batches:
                     await write_or_reject(batches, self._write, self._reject)
                 if self._position.sequence != last.sequence:
@@ -89,12 +94,24 @@ class CandleIntake(StreamIntake):
                 batches, candles, last = [], 0, None
             next_write_s = loop.time() + _MOVE_EVERY_S
 
-    async def _read(self, message: Message) -> ClosedCandles | None:
+    async def _read(self, message: Message) -> list[_Closed]:
+        """Return the batches of a message that closed candles; what is none of them becomes a dead letter, alone."""
+        parts = [message]
+        found = []
         try:
-            return wire.decode_closed(message.payload)
+            if not subjects.is_of_one_symbol(message.subject):
+                batches = wire.batches_of(message.payload)
+                parts = [replace(message, payload=batch, part=n) for n, batch in enumerate(batches, 1)]
         except BadMessage as exc:
             await self._dead.publish(self.stream, message, str(exc))
-            return None
+            return []
+        for part in parts:
+            try:
+                if (closed := wire.decode_closed(part.payload)) is not None:
+                    found.append((part, closed))
+            except BadMessage as exc:
+                await self._dead.publish(self.stream, part, str(exc))
+        return found
 
     async def _until_stored(self, batches: list[ClosedCandles]) -> None:
         wanted = max((batch.raw_sequence for batch in batches), default=0)
@@ -107,16 +124,30 @@ class CandleIntake(StreamIntake):
                 log.debug("the bus does not say where RAW ends: %s", exc)
             await asyncio.sleep(_WAIT_S)
 
-    async def _write(self, batches: Sequence[tuple[Message, ClosedCandles]]) -> None:
+    async def _write(self, batches: Sequence[list[_Closed]]) -> None:
+        last, _ = batches[-1][-1]
+        await self._advance(last, self._adding([part for closed in batches for part in closed]))
+
+    def _adding(self, parts: Sequence[_Closed]) -> Callable[[Connection], Awaitable[None]]:
         async def work(connection: Connection) -> None:
             await ledger_rows.lock(connection)  # no trades may come between looking at them and writing candles
-            await candle_rows.add(connection, [closed for _, closed in batches], self._periods)
+            await candle_rows.add(connection, [closed for _, closed in parts], self._periods)
 
-        await self._advance(batches[-1][0], work)
+        return work
 
-    async def _reject(self, part: tuple[Message, ClosedCandles], exc: psycopg.Error) -> None:
+    async def _reject(self, closed: list[_Closed], exc: psycopg.Error) -> None:
+        """Store those batches of a message that the database takes; the position moves only behind all of them."""
+        if len(closed) > 1:
+            await write_or_reject(closed, self._write_parts, self._reject_part)
+        else:
+            await self._reject_part(closed[0], exc)
+        await self._advance(closed[-1][0], _nothing)
+
+    async def _write_parts(self, parts: Sequence[_Closed]) -> None:
+        await self._positions.advance(self._position, self._position, self._adding(parts))
+
+    async def _reject_part(self, part: _Closed, exc: psycopg.Error) -> None:
         await self._dead.publish(self.stream, part[0], f"the database refuses its candles: {first_line(exc)}")
-        await self._advance(part[0], _nothing)
 
 
 async def _nothing(connection: Connection) -> None:

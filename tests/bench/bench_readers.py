@@ -86,10 +86,10 @@ async def done(service: str, feed: Feed, database_url: str | None) -> int:
     """Return how many trades the service is known to have finished."""
     if service == "signal":
         try:
-            last = await feed.bus.js.get_last_msg(subjects.PROCESSED, subjects.processed("binance", "btcusdt"))
+            last = await feed.bus.js.get_last_msg(subjects.PROCESSED, subjects.processed("binance"))
         except Exception:
             return 0
-        return int(wire.decode_signals(last.data or b"").trades.trade_id[-1])
+        return wire.decode_end(wire.batches_of(last.data or b"")[-1])[2]
     assert database_url is not None
 
     def stored() -> int:

@@ -166,7 +166,8 @@ class _Signals:
                 while self._position < info.state.last_seq:
                     for message in await reader.next():
                         self._position = message.sequence
-                        self._compare(message.payload)
+                        for batch in wire.batches_of(message.payload):
+                            self._compare(batch)
 
     def _compare(self, payload: bytes) -> None:
         said = wire.decode_signals(payload)

@@ -116,6 +116,7 @@ def read_bus(records: Sequence[Record]) -> None:
             b"w": _read_trades,
             b"c": _read_closed,
             b"e": wire.decode_end,
+            b"b": wire.batches_of,
             b"m": lambda data: minutes.read_minute(control.decode(control_pb2.VenueCandle, data)),
             b"k": lambda data: Selection("btcusdt").learn(control.decode_catalog(data)),
             b"s": control.decode_selection,

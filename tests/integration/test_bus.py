@@ -111,10 +111,14 @@ async def test_a_server_killed_while_publishing_costs_nothing(nats_server: NatsS
         await publish(publisher, range(500, 1000))
         nats_server.start()
         await publish(publisher, range(1000, 1500))
+        last_sequence = publisher.last_sequence
         await asyncio.wait_for(publisher.settle(), 30)
         async with Reader(bus, "RAW", "test", after=0) as reader:
             messages = await read(reader, 1500)
+        async with publisher_of(bus) as next_one:
+            assert next_one.last_sequence == last_sequence
     assert numbers_in(messages) == list(range(1500))
+    assert messages[-1].sequence == last_sequence
 
 
 async def test_a_server_that_has_forgotten_the_last_message_id_is_published_to(nats_server: NatsServer) -> None:

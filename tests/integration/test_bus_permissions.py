@@ -27,7 +27,7 @@ MAKES = {
         "_INBOX_ingest.1f",
     ],
     "signal": [
-        "trades.processed.sim.btcusdt",
+        "trades.processed.sim",
         "trades.dead.RAW",
         "trades.dead.CONTROL",
         "control.symbol",

@@ -75,7 +75,9 @@ class Feed:
             info = await self.bus.stream_info(subjects.PROCESSED)
             for sequence in range(1, info.state.last_seq + 1 if info is not None else 0):
                 message = await self.bus.js.get_msg(subjects.PROCESSED, sequence)
-                found.append(wire.decode_signals(message.data or b""))
+                old = subjects.is_of_one_symbol(message.subject or "")
+                batches = [message.data or b""] if old else wire.batches_of(message.data or b"")
+                found += map(wire.decode_signals, batches)
             count = sum(len(signals.trades) for signals in found)
             assert count >= trades, f"{count} of {trades} trades"
             return found
@@ -117,11 +119,12 @@ def signal(nats_server: NatsServer, make_service: Make) -> Service:
 
 
 def bytes_of(processed: Iterable[SignalColumns]) -> dict[str, bytes]:
-    """Return the signals of each symbol as one message: how they were gathered for messages is signal's own affair."""
-    parts: dict[str, list[bytes]] = {}
+    """Return the signals of each symbol as one batch: how they are cut into batches is signal's own affair."""
+    joined: dict[str, signal_pb2.SignalBatch] = {}
     for signals in processed:
-        parts.setdefault(signals.trades.symbol, []).append(wire.encode_signals(signals))
-    return {symbol: wire.join_signals(found) for symbol, found in parts.items()}
+        batch = joined.setdefault(signals.trades.symbol, signal_pb2.SignalBatch())
+        batch.MergeFromString(wire.encode_signals(signals))
+    return {symbol: batch.SerializeToString(deterministic=True) for symbol, batch in joined.items()}
 
 
 def expected(*batches: TradeColumns) -> dict[str, bytes]:
@@ -191,7 +194,8 @@ async def test_a_crash_between_two_parts_of_a_batch_loses_and_doubles_none(
     async with feeding(nats_server) as feed, connect(admin, name="admin", health=Health("bus")) as bus:
         await feed.trades(sparse)
         await bus.declare(processed_stream(64 * 2**20))
-        await bus.js.publish(subjects.processed("binance", "btcusdt"), wire.encode_signals(parts[0]))
+        # As an older signal did: it gave each symbol messages of its own.
+        await bus.js.publish("trades.processed.binance.btcusdt", wire.encode_signals(parts[0]))
         signal.start_grpc("SIGNAL_ADDR")
         processed = await feed.processed(4096)
     assert bytes_of(processed) == bytes_of(parts)
@@ -249,6 +253,37 @@ async def test_a_killed_service_goes_on_as_if_it_had_never_died(nats_server: Nat
         signal.start_grpc("SIGNAL_ADDR")
         processed = await feed.processed(2000)
     assert bytes_of(processed) == expected(*batches)
+
+
+async def test_a_service_that_was_stopped_in_order_and_then_killed_publishes_nothing_twice(
+    nats_server: NatsServer, signal: Service
+) -> None:
+    # What the state says that was published, and what was published behind that state.
+    batches = [columns(1, 30), columns(1, 5, symbol="ethusdt"), columns(31, 20), columns(51, 10)]
+    signal.start_grpc("SIGNAL_ADDR")
+    async with feeding(nats_server) as feed:
+        await feed.trades(*batches[:2])
+        await feed.processed(35)
+        signal.process.stop()
+        signal.start_grpc("SIGNAL_ADDR")
+        await feed.trades(batches[2])
+        await feed.processed(55)
+        signal.process.kill()
+        signal.start_grpc("SIGNAL_ADDR")
+        await feed.trades(batches[3])
+        processed = await feed.processed(65)
+    assert bytes_of(processed) == expected(*batches)
+
+
+async def test_signals_of_symbols_that_came_together_are_one_message(nats_server: NatsServer, signal: Service) -> None:
+    symbols = [f"coin{number}usdt" for number in range(40)]
+    async with feeding(nats_server) as feed:
+        await feed.trades(*(columns(1, 3, symbol=symbol) for symbol in symbols))
+        signal.start_grpc("SIGNAL_ADDR")
+        processed = await feed.processed(120)
+        info = await feed.bus.js.stream_info(subjects.PROCESSED)
+    assert [signals.trades.symbol for signals in processed] == symbols
+    assert info.state.messages < len(symbols)
 
 
 async def test_repeats_and_unreadable_messages_do_no_harm(nats_server: NatsServer, signal: Service) -> None:

@@ -35,8 +35,8 @@ async def publish(bus: Bus, first_id: int, count: int) -> None:
 
 async def until_processed(bus: Bus, last_id: int) -> None:
     async def look() -> bool:
-        found = await bus.js.get_last_msg(subjects.PROCESSED, subjects.processed("binance", "btcusdt"))
-        assert wire.decode_end(found.data or b"")[1] == last_id
+        found = await bus.js.get_last_msg(subjects.PROCESSED, subjects.processed("binance"))
+        assert wire.decode_end(wire.batches_of(found.data or b"")[-1])[2] == last_id
         return True
 
     await eventually(look, timeout_s=40, not_yet=(NatsError, TimeoutError))

@@ -32,7 +32,7 @@ async def processed(bus: Bus, last_id: int) -> list[SignalColumns]:
     async def look() -> list[SignalColumns]:
         info = await bus.js.stream_info(subjects.PROCESSED)
         messages = [await bus.js.get_msg(subjects.PROCESSED, n) for n in range(1, info.state.last_seq + 1)]
-        found = [wire.decode_signals(message.data or b"") for message in messages]
+        found = [wire.decode_signals(batch) for message in messages for batch in wire.batches_of(message.data or b"")]
         assert found
         assert found[-1].trades.trade_id[-1] == last_id
         return found

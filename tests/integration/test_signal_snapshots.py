@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import AsyncIterator
 
 import pytest
 from nats.js.kv import KeyValue
 
-from mesh.bus import subjects
-from mesh.bus.connection import Bus, connect
+from mesh.bus import subjects, wire
+from mesh.bus.connection import Bus, connect, processed_stream
+from mesh.bus.reader import taken_us_of
 from mesh.service.health import Health
 from mesh.service.settings import BusSettings
 from signalsvc import snapshots as snapshots_module
 from signalsvc.engine import Engine
-from signalsvc.snapshots import Snapshots
+from signalsvc.pipeline import PublishedIds
+from signalsvc.snapshots import PublishedState, Snapshots
 from tests.fixtures.nats import NatsServer
 from tests.fixtures.trades import columns
 
@@ -120,6 +123,40 @@ async def test_a_service_that_goes_on_puts_its_pieces_beside_those_it_was_loaded
         await save(snapshots, again, 2)
 
     assert await loaded(bus, **LONG) == (1, long.entries())
+
+
+PUBLISHED = PublishedState(dt.datetime.fromisoformat(MADE), 7, 7000, {"binance.btcusdt": 100})
+
+
+async def test_what_was_published_stays_known_when_the_state_itself_cannot_be_used(bus: Bus) -> None:
+    one, snapshots = engine(100), await Snapshots.open(bus)
+    await snapshots.save(
+        one.entries(), one.settings, raw_sequence=1, raw_taken_us=1, raw_created=MADE, published=PUBLISHED
+    )
+    again = await Snapshots.open(bus)
+    assert await again.load(Engine(moving_average_window=7)) is None
+    assert again.published == PUBLISHED
+
+
+@pytest.mark.parametrize("lost", [False, True])
+async def test_published_is_what_the_state_says_and_what_came_after_it_or_all_that_is_there_if_the_end_was_lost(
+    bus: Bus, lost: bool
+) -> None:
+    info = await bus.declare(processed_stream(2**20))
+    assert info.created is not None
+    for number, (symbol, first_id) in enumerate([("btcusdt", 1), ("ethusdt", 1), ("btcusdt", 11)]):
+        signals = Engine().process(columns(first_id, 10, symbol=symbol), raw_sequence=number + 1)
+        assert signals is not None
+        payload = wire.one_of_many(wire.encode_signals(signals))
+        await bus.js.publish(subjects.processed("binance"), payload)
+    taken_us = await taken_us_of(bus, subjects.PROCESSED, 2)
+    known = {"binance.btcusdt": 10, "binance.ethusdt": 10, "binance.solusdt": 7}  # of the last one all are gone
+    saved = PublishedState(info.created, 2, taken_us + 1_000_000 * lost, known)
+
+    found = await PublishedIds.read(bus, saved)
+
+    expected = {"binance.btcusdt": 20, "binance.ethusdt": 10}
+    assert found.last_ids == (expected if lost else expected | {"binance.solusdt": 7})
 
 
 def three(*symbols: str) -> Engine:

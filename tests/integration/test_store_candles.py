@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import functools
 import json
 import math
 import time
@@ -18,6 +19,7 @@ import numpy as np
 import psycopg
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
+from nats.errors import Error as NatsError
 
 from gateway.live.candles import CandleFeeds
 from gateway.live.history import StoredTrades
@@ -84,11 +86,11 @@ class Signals:
 
     async def repeat(self, signals: SignalColumns) -> None:
         """Publish signals, again."""
-        await self.bytes(wire.encode_signals(signals))
+        await self.bytes(wire.one_of_many(wire.encode_signals(signals)))
 
     async def bytes(self, payload: bytes) -> None:
         """Publish whatever it is to PROCESSED."""
-        subject, headers = subjects.processed("binance", "btcusdt"), {"Nats-Msg-Id": uuid.uuid4().hex}
+        subject, headers = subjects.processed("binance"), {"Nats-Msg-Id": uuid.uuid4().hex}
         await self.feeder.bus.js.publish(subject, payload, headers=headers)
 
 
@@ -549,7 +551,7 @@ async def test_bytes_that_are_no_signals_are_put_aside_and_cost_no_neighbour(
     assert await eventually(look)
 
 
-async def test_candles_whose_trades_no_sum_can_hold_are_put_aside_and_cost_no_neighbour(
+async def test_candles_whose_trades_no_sum_can_hold_are_put_aside_and_cost_no_neighbour_in_their_message(
     signals: Signals, store: Service, database_url: str
 ) -> None:
     some = Engine().process(spread(1, 9, from_us=MIDNIGHT_US, to_us=MIDNIGHT_US + 3_000_000), raw_sequence=0)
@@ -557,13 +559,63 @@ async def test_candles_whose_trades_no_sum_can_hold_are_put_aside_and_cost_no_ne
     batch = signal_pb2.SignalBatch.FromString(wire.encode_signals(some))
     for candle in batch.candles:
         candle.count = 2**63 - 1
-    await signals.bytes(batch.SerializeToString())
-
-    await signals.publish(spread(1, 30, from_us=MIDNIGHT_US - HOUR_US, to_us=MIDNIGHT_US + HOUR_US))
+    bad = batch.SerializeToString()
+    trades = spread(1, 30, from_us=MIDNIGHT_US - HOUR_US, to_us=MIDNIGHT_US + HOUR_US)
+    good = signals.engine.process(trades, raw_sequence=await signals.feeder.publish(trades))
+    assert good is not None
+    await signals.bytes(b"".join(map(wire.one_of_many, (bad, wire.encode_signals(good), bad))))
 
     await until_candles_agree(database_url, trades=30)
-    dead = await signals.feeder.bus.js.get_msg("DEAD", 1)
-    assert "a candle of 1s of 9223372036854775807 trades" in (dead.headers or {})["Tickmesh-Reason"]
+    for letter in (1, 2):
+        dead = await eventually(functools.partial(signals.feeder.bus.js.get_msg, "DEAD", letter), not_yet=(NatsError,))
+        assert "a candle of 1s of 9223372036854775807 trades" in (dead.headers or {})["Tickmesh-Reason"]
+        assert dead.data == bad
+
+
+async def test_candles_that_the_database_refuses_cost_no_other_symbol_in_their_message(
+    signals: Signals, store: Service, database_url: str
+) -> None:
+    await ask(
+        database_url,
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'not this one'; END $$",
+    )
+    trigger = (
+        "CREATE TRIGGER refuse BEFORE INSERT ON candles FOR EACH ROW WHEN (NEW.symbol = 'ethusdt') "
+        "EXECUTE FUNCTION refuse()"
+    )
+
+    async def refusing() -> bool:
+        await ask(database_url, trigger)
+        return True
+
+    await eventually(refusing, not_yet=(psycopg.errors.UndefinedTable,))
+    batches = []
+    for symbol in ("btcusdt", "ethusdt", "solusdt"):
+        trades = spread(1, 30, from_us=MIDNIGHT_US - HOUR_US, to_us=MIDNIGHT_US + HOUR_US)
+        trades = dataclasses.replace(trades, symbol=symbol)
+        made = signals.engine.process(trades, raw_sequence=await signals.feeder.publish(trades))
+        assert made is not None
+        batches.append(wire.encode_signals(made))
+    await signals.bytes(b"".join(map(wire.one_of_many, batches)))
+
+    for symbol in ("btcusdt", "solusdt"):
+        await until_candles_agree(database_url, trades=90, symbol=symbol)
+    dead = await eventually(lambda: signals.feeder.bus.js.get_msg("DEAD", 1), not_yet=(NatsError,))
+    assert "not this one" in (dead.headers or {})["Tickmesh-Reason"]
+    assert dead.data == batches[1]
+
+
+async def test_candles_of_an_older_signal_which_gave_each_symbol_messages_of_its_own_are_stored(
+    signals: Signals, store: Service, database_url: str
+) -> None:
+    trades = spread(1, 30, from_us=MIDNIGHT_US - HOUR_US, to_us=MIDNIGHT_US + HOUR_US)
+    made = signals.engine.process(trades, raw_sequence=await signals.feeder.publish(trades))
+    assert made is not None
+    await signals.feeder.bus.js.publish("trades.processed.binance.btcusdt", wire.encode_signals(made))
+    await signals.publish(spread(31, 30, from_us=MIDNIGHT_US + HOUR_US, to_us=MIDNIGHT_US + 2 * HOUR_US))
+
+    await until_candles_agree(database_url, trades=60)
+    assert "dead letter" not in store.output()
 
 
 def at(time_us: int) -> Timestamp:

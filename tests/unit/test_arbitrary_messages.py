@@ -121,7 +121,7 @@ def test_store_takes_candles_from_processed_whose_sums_the_database_can_hold(pay
 def test_signal_finds_the_end_of_processed_whatever_stands_there(payload: bytes) -> None:
     end = or_refused(lambda: wire.decode_end(payload))
 
-    assert end is None or 0 <= end[1] <= MAX_TRADE_ID
+    assert end is None or 0 <= end[2] <= MAX_TRADE_ID
 
 
 @given(fields_of(control_pb2.VenueCandle))

@@ -22,8 +22,8 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class SignalBatch(_message.Message):
-    """Trades of one symbol and, row by row, the signals right after each trade. Signal publishes it to
-    `trades.processed.<venue>.<symbol>` and sends it to every watcher.
+    """Trades of one symbol and, row by row, the signals right after each trade. Signal sends it to every watcher and
+    publishes it, as one of SignalBatches, to `trades.processed.<venue>`.
 
     The same trades in the same order give the same bytes. Every column is as long as the columns of `trades`. A window
     is a number of trades that ends with the trade itself: 20 by default, fewer at the beginning. Each signal has a
@@ -458,7 +458,9 @@ Global___WatchResponse: _TypeAlias = WatchResponse  # noqa: Y015
 
 @_typing.final
 class SignalBatches(_message.Message):
-    """Batches of trades with their signals, in order."""
+    """Batches of trades with their signals, in order. On the bus, a message on `trades.processed.<venue>` has the batches of
+    all symbols of some time.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import numpy as np
@@ -151,12 +150,27 @@ def test_a_batch_too_long_for_a_message_is_cut_and_each_candle_goes_with_the_tra
         assert {one.end_us for one in part.candles} <= set(part.trades.time_us.tolist())
 
 
-def test_batches_of_a_symbol_that_follow_each_other_become_one_as_if_they_had_come_together() -> None:
-    times = candle("1s", START_US // 10**6 * 10**6), candle("15m", revision=3)
-    whole = signals_of(columns(5, 33), *times)
-    later = dataclasses.replace(whole.rows(slice(2, 33), times[1:]), raw_sequence=9)
-    joined = wire.join_signals([wire.encode_signals(whole.rows(slice(0, 2), times[:1])), wire.encode_signals(later)])
-    assert joined == wire.encode_signals(dataclasses.replace(whole, raw_sequence=9))
+def test_batches_put_behind_each_other_are_one_message_and_come_back_as_they_went() -> None:
+    batches = [wire.encode_signals(signals_of(columns(5, 40, symbol=symbol))) for symbol in ("btcusdt", "ethusdt")]
+    payload = b"".join(map(wire.one_of_many, batches))
+    assert wire.batches_of(payload) == batches
+    assert payload == signal_pb2.SignalBatches(
+        batches=map(signal_pb2.SignalBatch.FromString, batches)
+    ).SerializeToString(deterministic=True)
+
+
+def test_a_batch_that_cannot_be_read_spoils_no_other_one_in_its_message() -> None:
+    good = wire.encode_signals(signals_of(columns(5, 2)))
+    found = wire.batches_of(b"".join(map(wire.one_of_many, [b"\xff\xff", good])))
+    with pytest.raises(BadMessage):
+        wire.decode_end(found[0])
+    assert wire.decode_end(found[1]) == ("binance", "btcusdt", 6)
+
+
+@pytest.mark.parametrize(("payload", "why"), [(b"\xff\xff", "are no SignalBatches"), (b"", "hold no SignalBatch")])
+def test_bytes_that_are_no_batches_are_refused_with_the_reason(payload: bytes, why: str) -> None:
+    with pytest.raises(BadMessage, match=why):
+        wire.batches_of(payload)
 
 
 def test_a_batch_that_fits_stays_whole() -> None:
@@ -183,7 +197,7 @@ def test_bytes_that_are_no_batch_are_refused_with_the_reason(payload: bytes, why
 
 @given(st.binary(max_size=300))
 def test_no_bytes_from_outside_raise_anything_else(payload: bytes) -> None:
-    for decode in (wire.decode_trades, wire.decode_signals, wire.decode_closed, wire.decode_end):
+    for decode in (wire.decode_trades, wire.decode_signals, wire.decode_closed, wire.decode_end, wire.batches_of):
         try:
             decode(payload)
         except BadMessage:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 from typing import Any
 
 from mesh.bus import wire
@@ -28,6 +29,8 @@ class SlowSnapshots:
 
 
 class Settled:
+    last_sequence = 0
+
     async def settle(self) -> None:
         """Everything is published already."""
 
@@ -40,24 +43,30 @@ class OnlyOne:
 def pipeline(engine: Engine, snapshots: SlowSnapshots) -> Any:
     one: Any = Pipeline(engine, Selection("btcusdt"), Watchers(), Health("bus"))
     one.publisher, one._snapshots, one._bus = Settled(), snapshots, OnlyOne()
-    one._published = PublishedIds({})
+    one._published = PublishedIds(dt.datetime.now(dt.UTC), {})
     one._after, one._after_us, one._raw_created = 0, 0, "today"
     return one
 
 
-def message(first_id: int, trades: int, *, symbol: str = "btcusdt") -> SignalMessage:
-    signals = Engine().process(columns(first_id, trades, symbol=symbol), raw_sequence=1)
+def message(first_id: int, trades: int, *, symbol: str = "btcusdt", venue: str = "binance") -> SignalMessage:
+    signals = Engine().process(columns(first_id, trades, symbol=symbol, venue=venue), raw_sequence=1)
     assert signals is not None
     return SignalMessage.of(signals)
 
 
-def test_signals_that_have_no_room_in_one_message_make_the_others_of_their_symbol_be_published() -> None:
+def test_signals_are_gathered_in_order_as_long_as_a_message_has_room_for_them_and_they_are_of_one_venue() -> None:
     gathered, parts = GatheredSignals(), [message(first_id, 2000) for first_id in (1, 2001, 4001)]
-    other = message(1, 1, symbol="ethusdt")
+    other, elsewhere = message(1, 1, symbol="ethusdt"), message(1, 1, venue="sim")
 
-    assert [gathered.add(one) for one in (*parts[:2], other, parts[2])] == [[], [], [], parts[:2]]
-    assert gathered.take() == [[other], [parts[2]]]
-    assert not gathered
+    for one in (parts[0], other, parts[1]):
+        assert gathered.fits(one)
+        gathered.add(one, wire.one_of_many(one.payload))
+
+    assert [gathered.fits(one) for one in (parts[2], elsewhere, other)] == [False, False, True]
+    assert wire.batches_of(gathered.payload) == [parts[0].payload, other.payload, parts[1].payload]
+    assert (gathered.first, gathered.last, dict(gathered.rows)) == (
+        parts[0], parts[1], {"btcusdt": 4000, "ethusdt": 1}
+    )  # fmt: skip
 
 
 async def save(one: Any) -> None:

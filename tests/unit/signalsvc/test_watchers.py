@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import asyncio
 
+from mesh.bus import wire
 from signalsvc.watchers import COALESCED_TRADES, MAX_TRADES, Watcher, Watchers
 from tickmesh.v1 import signal_pb2, trade_pb2
 
 
 def batch(symbol: str = "btcusdt", *, trades: int = 1) -> bytes:
     batch = trade_pb2.TradeBatch(venue="sim", symbol=symbol, trade_id=range(trades))
-    return signal_pb2.SignalBatch(trades=batch).SerializeToString()
+    return wire.one_of_many(signal_pb2.SignalBatch(trades=batch).SerializeToString())
 
 
 async def seen_by(watcher: Watcher) -> list[signal_pb2.WatchResponse]:
@@ -44,7 +45,7 @@ async def test_batches_that_wait_together_come_together_to_who_asked_for_that() 
         [],
         ["solusdt"],
     ]
-    assert events[0].batches.batches[1] == signal_pb2.SignalBatch.FromString(batch("ethusdt", trades=400))
+    assert events[0].batches.batches[1] == signal_pb2.WatchResponse.FromString(batch("ethusdt", trades=400)).batch
 
 
 async def test_no_more_trades_come_together_than_a_message_holds_well() -> None:
