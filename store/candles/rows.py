@@ -151,10 +151,10 @@ def late_ranges(time_us: Int64s, reached_us: int) -> list[tuple[int, int]]:
         From which time on and before which, in microseconds.
 
     """
-    seconds = time_us // _SECOND_US
-    late = np.unique(seconds[seconds < reached_us // _SECOND_US]) * _SECOND_US
-    if not len(late):
+    closed_us = reached_us // _SECOND_US * _SECOND_US
+    if not len(time_us) or time_us.min() >= closed_us:
         return []
+    late = np.unique(time_us[time_us < closed_us] // _SECOND_US) * _SECOND_US
     cuts = np.flatnonzero(np.diff(late) > _NEAR_US) + 1
     return [(int(part[0]), int(part[-1]) + _SECOND_US) for part in np.split(late, cuts)]
 

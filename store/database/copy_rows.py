@@ -1,4 +1,4 @@
-"""Trades as the bytes of a binary COPY, built by numpy: every row of one symbol's trades has the same width.
+"""Trades as the bytes of a binary COPY, built by numpy: rows of symbols of the same length have the same width.
 
 The layout is PostgreSQL's: each row a count of fields, each field its length and its big-endian value. A `numeric` is
 sent as a fixed number of base-10000 digits with 8 decimals; the server strips the digits that are zero, so psql shows
@@ -7,13 +7,16 @@ sent as a fixed number of base-10000 digits with 8 decimals; the server strips t
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from mesh.values.trades import Int64s, TradeColumns
+from mesh.values.trades import Int64s, TradeColumns, concatenate
 
 COPY_HEADER = b"PGCOPY\n\xff\r\n\x00" + bytes(8)
 COPY_TRAILER = b"\xff\xff"
@@ -35,20 +38,30 @@ _NUMERIC = np.dtype(
 )
 
 
-def copy_rows(trades: TradeColumns) -> bytes:
+def copy_rows(*groups: TradeColumns) -> bytes:
     """Return the rows for `COPY trades (COLUMNS) FROM STDIN (FORMAT BINARY)`, without header and trailer.
 
     Args:
-        trades: what `mesh.trades.refusal` has nothing against.
+        groups: what `mesh.trades.refusal` has nothing against, each of one symbol. The rows of a group stay in order.
 
     """
-    venue, symbol = trades.venue.encode(), trades.symbol.encode()
-    rows = np.empty(len(trades), _row_dtype(len(venue), len(symbol)))
+    by_width: dict[tuple[int, int], list[TradeColumns]] = defaultdict(list)
+    for group in groups:
+        by_width[len(group.venue.encode()), len(group.symbol.encode())].append(group)
+    return b"".join([_rows(width, alike) for width, alike in by_width.items()])
+
+
+def _rows(width: tuple[int, int], groups: Sequence[TradeColumns]) -> bytes:
+    counts = list(map(len, groups))
+    # Joined as if they were of one symbol.
+    trades = concatenate([replace(group, venue="", symbol="") for group in groups])
+    rows = np.empty(len(trades), _row_dtype(*width))
     rows["fields"] = len(COLUMNS)
     rows["time_length"] = rows["trade_id_length"] = 8
     rows["time"] = trades.time_us - _POSTGRES_EPOCH_US
-    rows["venue_length"], rows["venue"] = len(venue), venue
-    rows["symbol_length"], rows["symbol"] = len(symbol), symbol
+    rows["venue_length"], rows["symbol_length"] = width
+    rows["venue"] = np.repeat([group.venue.encode() for group in groups], counts)
+    rows["symbol"] = np.repeat([group.symbol.encode() for group in groups], counts)
     rows["trade_id"] = trades.trade_id
     _fill_numeric(rows["price"], trades.price_e8)
     _fill_numeric(rows["quantity"], trades.quantity_e8)

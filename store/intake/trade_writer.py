@@ -147,13 +147,11 @@ async def _store_groups(
     """
     stored: dict[tuple[str, str], int] = {}
     repeated = 0
-    chunks = [COPY_HEADER]
     changes = []
     added = []
     if not replace:
         extended = await ledger_rows.extend(connection, groups)
         added = [group for group, is_done in zip(groups, extended, strict=True) if is_done]
-        chunks += map(copy_rows, added)
         stored = {(group.venue, group.symbol): len(group) for group in added}
         groups = [group for group, is_done in zip(groups, extended, strict=True) if not is_done]
     for group, (known, holes) in zip(groups, await ledger_rows.around(connection, groups), strict=True):
@@ -163,7 +161,6 @@ async def _store_groups(
         repeated += known_count
         if len(fresh):
             change = record(IdRanges.from_ids(fresh.trade_id), stored=known, holes=holes)
-            chunks.append(copy_rows(fresh))
             if len(group) > known_count:
                 stored[group.venue, group.symbol] = len(group) - known_count
             added.append(fresh)
@@ -171,7 +168,7 @@ async def _store_groups(
             # What fills a hole may be there all the same: its minute did not agree, and it was requested again.
             unique = unique and not change.filled and not (replace and known_count)
     if added:
-        removed = await _copy(connection, b"".join([*chunks, COPY_TRAILER]), added, unique=unique)
+        removed = await _copy(connection, COPY_HEADER + copy_rows(*added) + COPY_TRAILER, added, unique=unique)
         await ledger_rows.write(connection, changes)
         if replace:
             for group in added:

@@ -254,9 +254,11 @@ class TradeIntake:
         """Store consecutive messages; those that cannot be stored become dead letters, and no others."""
         assert self.position is not None
         now_us = time.time_ns() // 1000
-        if any(refusal(group, now_us=now_us) for group in by_symbol(messages)):
-            messages = [_validated(pending, now_us) for pending in messages]
-        messages = [await self._in_its_epoch(pending) for pending in messages]
+        if (trades := _all_trades(messages)) is not None:
+            if refusal(trades, now_us=now_us):
+                messages = [_validated(pending, now_us) for pending in messages]
+            if self._epochs or epochs.epoch_of(int(trades.trade_id.max())):
+                messages = [await self._in_its_epoch(pending) for pending in messages]
         for pending in messages:
             if pending.is_rejected:
                 await self._dead.publish(subjects.RAW, pending.message, pending.reason)
@@ -331,6 +333,17 @@ def read_trades(message: Message) -> PendingMessage:
         return PendingMessage(message, wire.decode_trades(message.payload), is_repair=is_repair)
     except BadMessage as exc:
         return PendingMessage(message, None, str(exc), is_repair)
+
+
+def _all_trades(messages: Iterable[PendingMessage]) -> TradeColumns | None:
+    """Return the trades of messages as if one symbol had them all, as early as can be; None when there are none.
+
+    To look at them once: at each symbol's alone it took a seventh of store's time with 300 symbols.
+    """
+    parts = [pending.trades for pending in messages if pending.trades is not None]
+    if not parts:
+        return None
+    return concatenate([replace(part, venue="", symbol="", received_time_us=0) for part in parts])
 
 
 def _validated(pending: PendingMessage, now_us: int) -> PendingMessage:

@@ -32,6 +32,15 @@ def trades(**changes: Any) -> TradeColumns:
     return TradeColumns(**values | {"is_buyer_maker": np.array(values["is_buyer_maker"])})
 
 
+_TWO: dict[str, Any] = {
+    "price_e8": [6_183_763_000_000, 1],
+    "quantity_e8": [2_000_000, 0],
+    "time_us": [1_723_161_255_342_000, 1_723_161_255_342_001],
+    "is_buyer_maker": [True, False],
+}
+_SYMBOLS = ("btcusdt", "dogeusdt", "ethusdt", "币安人生usdt", "shibusdt")
+
+
 def fields(row: bytes) -> list[bytes]:
     (count,) = struct.unpack_from(">h", row)
     at, found = 2, []
@@ -78,6 +87,15 @@ def test_rows_of_a_symbol_follow_each_other_at_one_width() -> None:
     half = len(rows) // 2
     assert rows == copy_rows(two.rows(slice(0, 1))) + copy_rows(two.rows(slice(1, 2)))
     assert [fields(rows[:half])[3], fields(rows[half:])[3]] == [struct.pack(">q", 1), struct.pack(">q", 2)]
+
+
+def test_rows_of_many_symbols_are_those_of_each_one_in_their_order() -> None:
+    groups = [trades(symbol=symbol, trade_id=[n, n + 1], **_TWO) for n, symbol in enumerate(_SYMBOLS)]
+    rows = copy_rows(*groups)
+
+    alone = [copy_rows(group) for group in groups]
+    assert len(rows) == sum(map(len, alone))
+    assert all(each in rows for each in alone)
 
 
 @pytest.mark.parametrize(
