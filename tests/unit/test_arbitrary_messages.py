@@ -8,12 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ingest.publish import repair_requests
 from mesh.bus import control, subjects, wire
 from mesh.bus.reader import Message
+from mesh.bus.status_reports import decode_report
 from mesh.service.errors import BadMessage
 from mesh.values.candles import INTERVALS_US
 from mesh.values.trades import MAX_TIME_US, MAX_TRADE_ID, refusal
@@ -26,7 +28,7 @@ from store.intake.trades import read_trades
 from store.ledger.minutes import read_minute
 from store.ledger.repair import HoleRepair
 from tests.fixtures.trades import columns
-from tickmesh.v1 import control_pb2, signal_pb2, trade_pb2
+from tickmesh.v1 import control_pb2, signal_pb2, status_pb2, trade_pb2
 
 EDGES = (0, 1, -1, 2**31, 2**62, 2**62 + 1, 2**63 - 1, -(2**63), MAX_TIME_US, MAX_TIME_US + 1, 1_723_161_240_000_000)
 ints = st.sampled_from(EDGES) | st.integers(-(2**63), 2**63 - 1)
@@ -84,6 +86,10 @@ def batches(draw: st.DrawFn) -> signal_pb2.SignalBatch:
     return batch
 
 
+def _nanos(micros: int) -> int:
+    return 1000 * micros
+
+
 def or_refused(read: Callable[[], object]) -> Any:
     try:
         return read()
@@ -131,6 +137,42 @@ def test_store_takes_minutes_from_candles_within_bounds(payload: bytes) -> None:
     minute = or_refused(lambda: read_minute(control.decode(control_pb2.VenueCandle, payload)))
 
     assert minute is None or minute.last_trade_id - minute.first_trade_id < 60_000_000
+
+
+@given(
+    fields_of(status_pb2.ServiceReport)
+    | fields_of(status_pb2.SymbolFeed).map(lambda symbol: b'{"feed": {"symbols": [' + symbol + b"]}}")
+)
+@example(b'{"service": "ingest", "feed": {"symbols": [{"symbol": "btcusdt", "last_trade_id": "1e400"}]}}')
+@example(b'{"service": "ingest", "feed": {"symbols": [{"last_trade_time": "0001-01-01T00:00:00+14:00"}]}}')
+@example(b'{"service": "ingest", "feed": {"symbols": {"symbol": "btcusdt"}}}')
+@example(b'{"service": "ingest", "feed": {"symbols": [{"held_trades": 9223372036854775808}]}}')
+@example(b'{"feed": ' + b"[" * 100_000)
+def test_a_report_is_read_or_refused_whatever_it_says(payload: bytes) -> None:
+    report = or_refused(lambda: decode_report(payload))
+
+    assert report is None or len(report.SerializeToString()) < 10 * len(payload) + 100
+
+
+@given(
+    st.lists(
+        st.builds(
+            status_pb2.SymbolFeed,
+            symbol=st.text(max_size=8),
+            state=st.sampled_from(status_pb2.FeedState.values()),
+            message=st.text(max_size=8),
+            last_trade_time=st.none()
+            | st.builds(Timestamp, seconds=st.integers(0, 253_402_300_799), nanos=st.integers(0, 999_999).map(_nanos)),
+            last_trade_id=ints,
+            held_trades=ints,
+        ),
+        max_size=3,
+    )
+)
+def test_a_report_of_symbols_comes_back_as_it_went(symbols: list[status_pb2.SymbolFeed]) -> None:
+    report = status_pb2.ServiceReport(service="ingest", serving=True, feed=status_pb2.Feed(symbols=symbols))
+
+    assert decode_report(control.encode(report)) == report
 
 
 @given(st.sampled_from([subjects.CONTROL_SYMBOL, subjects.CONTROL_CATALOG]), fields_of(control_pb2.Catalog))
