@@ -17,8 +17,10 @@ from urllib.parse import parse_qsl, urlsplit
 from mesh.service.access import WRONG_TOKEN, Access, Right, bearer
 
 TOKEN_PARAMETER = "token"  # noqa: S105 - the parameter's name
-ALWAYS_OPEN = frozenset({"/healthz", "/readyz"})
-"""What whoever watches over a process asks, without a token."""
+ALWAYS_OPEN = frozenset({"/healthz", "/readyz", "/"})
+"""What whoever watches over a process asks, without a token; and the page, which asks for one."""
+PAGE_FILES = "/page/"
+"""Where the page's files lie, which a browser asks for without a token."""
 
 _MAX_PARAMETERS = 100
 _OWN_NAMES = ("localhost", "*.localhost")  # RFC 6761, 6.3: they lead to loopback and nowhere else
@@ -79,7 +81,7 @@ class AdmissionRules:
         given = _Given(headers)
         if problem := self.host_problem(given.all("host")):
             return problem
-        if kind != "websocket" and (path in ALWAYS_OPEN or verb == "OPTIONS"):
+        if kind != "websocket" and (path in ALWAYS_OPEN or path.startswith(PAGE_FILES) or verb == "OPTIONS"):
             return None
         right = Right.READ if kind == "websocket" or verb in ("GET", "HEAD") else Right.WRITE
         acts = kind != "http" or right is Right.WRITE

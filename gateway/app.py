@@ -24,13 +24,13 @@ from prometheus_client import CONTENT_TYPE_LATEST, Counter, generate_latest
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import Response
 from starlette.routing import Match, WebSocketRoute
 from starlette.routing import Route as StarletteRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
-from gateway import access, docs, manual
+from gateway import access, docs, manual, page
 from gateway.call_options import CallOptions, call_options, request_id_of
 from gateway.errors import BadInput, HttpError, refusal_body
 from gateway.live.endpoint import MAX_BYTES, WebSocketEndpoint
@@ -266,17 +266,14 @@ def _own_answers(
     async def metrics(_: Request) -> Response:
         return Response(generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
-    async def root(_: Request) -> Response:
-        return RedirectResponse("docs", 307)  # relative: a proxy may serve this under a path of its own
-
-    own = {
+    own: dict[str, Handler] = {
         "/healthz": healthz,
         "/readyz": readyz,
         "/openapi.json": openapi_json,
         "/asyncapi.json": asyncapi_json,
         "/docs": docs_page,
     }
-    own |= {"/metrics": metrics, "/": root} | dict.fromkeys(docs.FILES, docs_file)
+    own |= {"/metrics": metrics, **dict(page.answers())} | dict.fromkeys(docs.FILES, docs_file)
     return {path: {"GET": answer} for path, answer in own.items()}
 
 

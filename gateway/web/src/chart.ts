@@ -1,0 +1,201 @@
+// The candles of one coin with what is drawn over and below them; `lightweight-charts` draws, this tells it what.
+
+import { CandlestickSeries, type CandlestickData, createChart, CrosshairMode, HistogramSeries, type IChartApi, type ISeriesApi, LineSeries, type LineData, type UTCTimestamp, type WhitespaceData } from "lightweight-charts";
+import { type Bar, bollinger, type Point, vwap } from "./candles.ts";
+import { h, text } from "./dom.ts";
+import { compact, decimal, minute, clock } from "./format.ts";
+import { INTERVALS, type Overlay, type Pane } from "./route.ts";
+import { barsOf, type State } from "./state.ts";
+
+type Values = Array<LineData<UTCTimestamp> | WhitespaceData<UTCTimestamp>>;
+type Lines = (bars: readonly Bar[], lengthS: number) => Values[];
+
+const at = (time: number): UTCTimestamp => time as UTCTimestamp;
+const points = (found: readonly Point[]): Values => found.map(([time, value]) => ({ time: at(time), value }));
+const field = (name: "sma" | "ema" | "rsi" | "macd" | "signal" | "histogram") => (bars: readonly Bar[]): Values =>
+  bars.map((bar) => (bar[name] === null ? { time: at(bar.time) } : { time: at(bar.time), value: bar[name] }));
+
+/** What is drawn: its lines, in which pane, in which of the style sheet's colours. */
+const DRAWN: Record<Overlay | Pane, { pane: boolean; colours: readonly string[]; lines: Lines }> = {
+  sma: { pane: false, colours: ["--sma"], lines: (bars) => [field("sma")(bars)] },
+  ema: { pane: false, colours: ["--ema"], lines: (bars) => [field("ema")(bars)] },
+  vwap: { pane: false, colours: ["--vwap"], lines: (bars, lengthS) => [points(vwap(bars, lengthS))] },
+  bollinger: { pane: false, colours: ["--bollinger", "--bollinger"], lines: (bars) => bollinger(bars).map(points) },
+  rsi: { pane: true, colours: ["--rsi"], lines: (bars) => [field("rsi")(bars)] },
+  macd: { pane: true, colours: ["--macd", "--signal", "--histogram"], lines: (bars) => [field("macd")(bars), field("signal")(bars), field("histogram")(bars)] },
+};
+
+type Line = ISeriesApi<"Line"> | ISeriesApi<"Histogram">;
+const NEAR_THE_BEGINNING = 60;
+
+export interface ChartView {
+  readonly element: HTMLElement;
+  draw(state: State): void;
+  /** Take the colours of the theme that is shown now. */
+  recolour(): void;
+  /** The first and the last time that is seen, in seconds; null of none. */
+  seen(): readonly [number, number] | null;
+}
+
+/** Make the chart; `older` is called when somebody scrolls near the first candle that is known. */
+export function chartView(older: () => void): ChartView {
+  const place = h("div", { class: "canvas", role: "img", tabindex: 0 });
+  const legend = h("div", { class: "legend", "aria-hidden": "true" });
+  const empty = h("p", { class: "empty" }, "Loading candles…");
+  const element = h("div", { class: "chart" }, place, legend, empty);
+  const chart: IChartApi = createChart(place, {
+    autoSize: true,
+    layout: { attributionLogo: false, fontFamily: "inherit" },
+    crosshair: { mode: CrosshairMode.Normal },
+    rightPriceScale: { borderVisible: false, scaleMargins: { top: 0.1, bottom: 0.22 } },
+    timeScale: { borderVisible: false, timeVisible: true, rightOffset: 4, minBarSpacing: 1 },
+    localization: { locale: "en", timeFormatter: (time: number) => `${minute(time * 1000)} UTC` },
+  });
+  const candles = chart.addSeries(CandlestickSeries, { borderVisible: false, priceLineStyle: 1 });
+  const volumes = chart.addSeries(HistogramSeries, { priceScaleId: "volume", lastValueVisible: false, priceLineVisible: false, priceFormat: { type: "volume" } });
+  chart.priceScale("volume").applyOptions({ scaleMargins: { top: 0.84, bottom: 0 } });
+  const lines = new Map<Overlay | Pane, Line[]>();
+  let [state, bars, shown]: [State | null, readonly Bar[], State | null] = [null, [], null];
+  let digits = Number.NaN;
+  let [colours, pointed]: [(name: string) => string, number | null] = [() => "", null];
+
+  chart.timeScale().subscribeVisibleLogicalRangeChange((range) => {
+    if (range !== null && range.from < NEAR_THE_BEGINNING) older();
+  });
+  chart.subscribeCrosshairMove(({ time }) => {
+    pointed = time === undefined ? null : (time as number);
+    describe();
+  });
+  place.addEventListener("keydown", (event) => {
+    const scale = chart.timeScale();
+    const range = scale.getVisibleLogicalRange();
+    if (range === null) return;
+    const width = range.to - range.from;
+    const moves: Record<string, () => void> = {
+      ArrowLeft: () => scale.scrollToPosition(scale.scrollPosition() - width / 10, false),
+      ArrowRight: () => scale.scrollToPosition(scale.scrollPosition() + width / 10, false),
+      Home: () => scale.setVisibleLogicalRange({ from: 0, to: width }),
+      End: () => scale.scrollToRealTime(),
+      "+": () => scale.setVisibleLogicalRange({ from: range.from + width / 5, to: range.to }),
+      "-": () => scale.setVisibleLogicalRange({ from: range.from - width / 5, to: range.to }),
+    };
+    const move = moves[event.key];
+    if (move === undefined) return;
+    event.preventDefault();
+    move();
+  });
+
+  function recolour(): void {
+    const style = getComputedStyle(document.documentElement);
+    colours = (name) => style.getPropertyValue(name).trim();
+    const line = { color: colours("--grid") };
+    chart.applyOptions({
+      layout: { background: { color: colours("--panel") }, textColor: colours("--muted"), panes: { separatorColor: colours("--line"), separatorHoverColor: colours("--grid") } },
+      grid: { vertLines: line, horzLines: line },
+      crosshair: { vertLine: { color: colours("--muted"), labelBackgroundColor: colours("--accent") }, horzLine: { color: colours("--muted"), labelBackgroundColor: colours("--accent") } },
+    });
+    candles.applyOptions({ upColor: colours("--up"), downColor: colours("--down"), wickUpColor: colours("--up"), wickDownColor: colours("--down") });
+    for (const [name, series] of lines) series.forEach((one, index) => one.applyOptions({ color: colours(DRAWN[name].colours[index]!) }));
+    if (state !== null) fill(state);
+  }
+
+  const candle = (bar: Bar): CandlestickData<UTCTimestamp> => ({ time: at(bar.time), open: bar.open, high: bar.high, low: bar.low, close: bar.close });
+  const volume = (bar: Bar) => ({ time: at(bar.time), value: bar.volume, color: colours(bar.close < bar.open ? "--down-soft" : "--up-soft") });
+
+  function fill({ route, chart: { key } }: State): void {
+    const other = key !== shown?.chart.key;
+    candles.setData(bars.map(candle));
+    volumes.setData(bars.map(volume));
+    for (const [name, series] of lines) DRAWN[name].lines(bars, INTERVALS[route.interval]).forEach((values, index) => series[index]!.setData(values));
+    if (other && bars.length > 0) {
+      chart.timeScale().applyOptions({ secondsVisible: INTERVALS[route.interval] < 60 });
+      chart.priceScale("right").applyOptions({ autoScale: true });
+      const wide = Math.max(40, Math.min(140, place.clientWidth / 8));
+      chart.timeScale().setVisibleLogicalRange({ from: bars.length - wide, to: bars.length + 4 });
+    }
+  }
+
+  /** Trades change the last bars only: they are told one by one, and all others stay as they are. */
+  function update({ route }: State, from: number): void {
+    const lengthS = INTERVALS[route.interval];
+    for (const bar of bars.slice(from)) {
+      candles.update(candle(bar));
+      volumes.update(volume(bar));
+    }
+    const tail = bars.slice(-(86_400 / Math.min(lengthS, 86_400)) - 20);
+    for (const name of ["vwap", "bollinger"] as const) {
+      const series = lines.get(name);
+      if (series !== undefined) DRAWN[name].lines(tail, lengthS).forEach((values, index) => series[index]!.update(values.at(-1)!));
+    }
+  }
+
+  function switchLines({ route }: State): void {
+    const wanted: Array<Overlay | Pane> = [...route.overlays, ...route.panes];
+    for (const [name, series] of lines) {
+      if (wanted.includes(name)) continue;
+      for (const one of series) chart.removeSeries(one);
+      lines.delete(name);
+    }
+    for (const name of wanted) {
+      if (lines.has(name)) continue;
+      const { pane, colours: names } = DRAWN[name];
+      const index = pane ? chart.panes().length : 0;
+      const plain = { lastValueVisible: pane, priceLineVisible: false, crosshairMarkerVisible: false };
+      lines.set(
+        name,
+        names.map((colour) =>
+          colour === "--histogram"
+            ? chart.addSeries(HistogramSeries, { ...plain, lastValueVisible: false, color: colours(colour) }, index)
+            : chart.addSeries(LineSeries, { ...plain, lineWidth: name === "bollinger" ? 1 : 2, color: colours(colour) }, index),
+        ),
+      );
+      if (name === "rsi") for (const price of [30, 70]) lines.get(name)![0]!.createPriceLine({ price, color: colours("--muted"), lineStyle: 2, lineWidth: 1, axisLabelVisible: false });
+      chart.panes().forEach((one, at) => one.setStretchFactor(at === 0 ? 4 : 1));
+    }
+  }
+
+  function draw(now: State): void {
+    const [before, last] = [bars, state];
+    const coin = now.coins.get(now.route.symbol);
+    state = now;
+    const other = last === null || last.chart.key !== now.chart.key || last.chart.settled !== now.chart.settled;
+    const switched = last?.route.overlays !== now.route.overlays || last.route.panes !== now.route.panes;
+    if (switched) switchLines(now);
+    if (coin !== undefined && coin.digits !== digits) {
+      digits = coin.digits;
+      candles.applyOptions({ priceFormat: { type: "price", precision: coin.digits, minMove: 10 ** -coin.digits } });
+    }
+    if (!other && !switched && last.chart.live === now.chart.live) return;
+    bars = barsOf(now.chart);
+    const from = bars.findIndex((bar, index) => bar !== before[index]);
+    if (other || switched || (from >= 0 && from < before.length - 1)) fill(now);
+    else if (from >= 0) update(now, from);
+    shown = now;
+    empty.hidden = bars.length > 0;
+    if (now.chart.key !== "" && bars.length === 0) text(empty, "No trade of this coin is stored yet.");
+    describe();
+  }
+
+  function describe(): void {
+    const coin = state?.coins.get(state.route.symbol);
+    const bar = pointed === null ? bars.at(-1) : bars.find((one) => one.time === pointed);
+    if (coin === undefined || bar === undefined || state === null) return legend.replaceChildren();
+    const price = (value: number): string => decimal(value, coin.digits);
+    const began = INTERVALS[state.route.interval] < 60 ? clock(bar.time * 1000) : minute(bar.time * 1000);
+    const parts = [["O", price(bar.open)], ["H", price(bar.high)], ["L", price(bar.low)], ["C", price(bar.close)], ["V", decimal(bar.volume, coin.sizeDigits)]] as const;
+    const more = (["sma", "ema"] as const).filter((name) => state!.route.overlays.includes(name) && bar[name] !== null);
+    legend.replaceChildren(
+      h("span", { class: "when" }, began),
+      ...parts.map(([name, value]) => h("span", { "data-way": bar.close < bar.open ? "down" : "up" }, h("i", {}, name), value)),
+      ...more.map((name) => h("span", { class: name }, h("i", {}, name.toUpperCase()), price(bar[name]!))),
+    );
+    const said = `${coin.name}, candles of ${state.route.interval}: ${bars.length} candles. Last: open ${price(bar.open)}, high ${price(bar.high)}, low ${price(bar.low)}, close ${price(bar.close)}, volume ${compact(bar.volume)}.`;
+    if (pointed === null && document.activeElement !== place) place.setAttribute("aria-label", said);
+  }
+
+  function seen(): readonly [number, number] | null {
+    const range = chart.timeScale().getVisibleRange();
+    return range === null ? null : [range.from as number, range.to as number];
+  }
+  return { element, draw, recolour, seen };
+}

@@ -1,0 +1,416 @@
+// Everything that the page knows, and how each event changes it. Pure: drawing and talking are elsewhere.
+//
+// Two clocks: `atMs` is the page's own, which never jumps (performance.now); all other times are the gateway's, which its
+// heartbeats tell. The clock of the machine that shows the page is not asked.
+
+import { type Alert, looked } from "./alerts.ts";
+import type { Candle, Coin, GetCoverageResponse, GetStatusResponse, Instrument, Message, SymbolFeed, Tick, Trade } from "./api.ts";
+import { type Bar, type Place, barOf, isAfter, merged, withTrade } from "./candles.ts";
+import { places } from "./format.ts";
+import { INTERVALS, type Route } from "./route.ts";
+
+export type Word = "LIVE" | "QUIET" | "STALE" | "GAP" | "BLOCKED" | "SIM" | "OFFLINE";
+
+export interface CoinState {
+  readonly symbol: string;
+  readonly name: string;
+  readonly status: string;
+  /** Decimal places of a price and of a quantity. */
+  readonly digits: number;
+  readonly sizeDigits: number;
+  /** NaN until there is one. */
+  readonly price: number;
+  readonly direction: -1 | 0 | 1;
+  readonly tradedMs: number;
+  /** Of the session; null while unknown. */
+  readonly session: { readonly open: number; readonly high: number; readonly low: number; readonly volume: number; readonly vwap: number; readonly rate: number } | null;
+  /** The price a day ago, or the first one since; NaN while unknown. */
+  readonly dayAgo: number;
+  /** The closes of the last minutes, and the price of now as the last. */
+  readonly spark: readonly number[];
+}
+
+export interface Chart {
+  /** Whose candles these are: `btcusdt 1m`; empty while none are. */
+  readonly key: string;
+  /** As the store has closed them. */
+  readonly settled: readonly Bar[];
+  /** After those; trades change them. */
+  readonly live: readonly Bar[];
+  /** The last trade that is in them. */
+  readonly place: Place | null;
+  /** Whether the store has no older ones. */
+  readonly exhausted: boolean;
+  /** Whether trades are missing, so that all has to be loaded again. */
+  readonly broken: boolean;
+}
+
+/** What reached this page, how late, and what did not. */
+export interface Delivery {
+  readonly trades: number;
+  /** From the venue's time of a trade to this page, in ms; the last 500. */
+  readonly delaysMs: readonly number[];
+  /** There and back between page and gateway, in ms; the last 50. */
+  readonly roundTripsMs: readonly number[];
+  /** Trades that the gateway did not send to this page. */
+  readonly missed: number;
+  /** How often the connection was lost. */
+  readonly losses: number;
+  /** How often a message of a subscription was missing. */
+  readonly skipped: number;
+}
+
+export interface Notice {
+  readonly id: number;
+  readonly text: string;
+}
+
+export interface State {
+  readonly route: Route;
+  readonly link: "connecting" | "open" | "lost" | "refused";
+  /** Why there is no link. */
+  readonly problem: string;
+  /** The gateway's time minus the page's own clock, in ms; null until it is known. */
+  readonly offsetMs: number | null;
+  /** When the gateway last sent anything, by the page's own clock. */
+  readonly heardMs: number;
+  /** Whether signal's trades are missing, as heartbeats say. */
+  readonly waiting: boolean;
+  readonly status: GetStatusResponse | null;
+  readonly selected: string;
+  readonly coins: ReadonlyMap<string, CoinState>;
+  readonly chart: Chart;
+  /** The last trades of the coin, newest first. */
+  readonly tape: readonly Trade[];
+  readonly coverage: GetCoverageResponse | null;
+  /** The minutes of the day that have trades: their beginnings in ms. */
+  readonly traded: ReadonlySet<number>;
+  readonly delivery: Delivery;
+  readonly alerts: readonly Alert[];
+  readonly notices: readonly Notice[];
+  /** The last sequence of each subscription. */
+  readonly sequences: Readonly<Record<number, number>>;
+  /** The subscription of the chart's trades; 0 while there is none. */
+  readonly following: number;
+}
+
+export interface Received {
+  readonly message: Message;
+  readonly atMs: number;
+}
+
+export type Event =
+  | { type: "route"; route: Partial<Route> }
+  | { type: "link"; link: State["link"]; problem?: string; atMs: number }
+  | { type: "messages"; received: readonly Received[] }
+  | { type: "following"; subscription: number }
+  | { type: "status"; status: GetStatusResponse; selected: string }
+  | { type: "coins"; coins: readonly Coin[]; instruments: readonly Instrument[] }
+  | { type: "past"; symbol: string; spark: readonly number[]; dayAgo: number }
+  | { type: "candles"; key: string; candles: readonly Candle[]; exhausted: boolean }
+  | { type: "older"; key: string; candles: readonly Candle[]; exhausted: boolean }
+  | { type: "closed"; key: string; candles: readonly Candle[] }
+  | { type: "tape"; symbol: string; trades: readonly Trade[] }
+  | { type: "coverage"; coverage: GetCoverageResponse; candles: readonly Candle[] }
+  | { type: "alert"; symbol: string; kind: Alert["kind"]; value: number; windowS: number }
+  | { type: "alert removed"; id: number }
+  | { type: "notice"; text: string }
+  | { type: "notice seen"; id: number }
+  | { type: "clock"; atMs: number };
+
+const NO_CHART: Chart = { key: "", settled: [], live: [], place: null, exhausted: false, broken: false };
+const TAPE = 200;
+/** How many bars the page keeps; who scrolls back further loses none, as those stand first. */
+const SPARK = 60;
+
+export const chartKey = ({ symbol, interval }: Route): string => `${symbol} ${interval}`;
+
+export function begin(route: Route, alerts: readonly Alert[] = []): State {
+  return {
+    route,
+    link: "connecting",
+    problem: "",
+    offsetMs: null,
+    heardMs: 0,
+    waiting: false,
+    status: null,
+    selected: "",
+    coins: new Map(),
+    chart: NO_CHART,
+    tape: [],
+    coverage: null,
+    traded: new Set(),
+    delivery: { trades: 0, delaysMs: [], roundTripsMs: [], missed: 0, losses: 0, skipped: 0 },
+    alerts,
+    notices: [],
+    sequences: {},
+    following: 0,
+  };
+}
+
+/** Return the state after an event; parts that the event does not touch stay the same objects. */
+export function reduce(state: State, event: Event): State {
+  switch (event.type) {
+    case "route": {
+      const route = { ...state.route, ...event.route };
+      const other = route.symbol !== state.route.symbol;
+      return { ...state, route, ...(other ? { tape: [], coverage: null, traded: new Set<number>() } : {}) };
+    }
+    case "link": {
+      const lost = state.link === "open" && event.link !== "open";
+      const delivery = lost ? { ...state.delivery, losses: state.delivery.losses + 1 } : state.delivery;
+      const heardMs = event.link === "open" ? event.atMs : state.heardMs;
+      return { ...state, link: event.link, problem: event.problem ?? "", delivery, heardMs, sequences: {}, following: 0, waiting: false };
+    }
+    case "messages":
+      return event.received.reduce(receive, state);
+    case "following":
+      return { ...state, following: event.subscription };
+    case "status":
+      return { ...state, status: event.status, selected: event.selected };
+    case "coins":
+      return { ...state, coins: listed(state.coins, event.coins, event.instruments) };
+    case "past":
+      return withCoin(state, event.symbol, (coin) => ({
+        ...coin,
+        dayAgo: event.dayAgo,
+        spark: event.spark.length > 0 ? event.spark.slice(-SPARK) : coin.spark,
+      }));
+    case "candles": {
+      if (event.key !== chartKey(state.route)) return state;
+      const bars = inOrder(event.candles);
+      const last = bars.at(-1);
+      const open = event.candles.filter((candle) => !candle.closed).map((candle) => barOf(candle).time);
+      const begun = Math.min(...open);
+      // A page that was away for a short while keeps what it has: the new bars go over the old ones.
+      const same = state.chart.key === event.key;
+      const settled = bars.filter((bar) => bar.time < begun);
+      const joined = same && settled[0] !== undefined && state.chart.settled.some((bar) => bar.time >= settled[0]!.time);
+      const chart = {
+        key: event.key,
+        settled: joined ? merged(state.chart.settled, settled) : settled,
+        live: bars.filter((bar) => bar.time >= begun),
+        place: last === undefined ? null : { epoch: last.epoch, id: last.lastId },
+        exhausted: joined ? state.chart.exhausted : event.exhausted,
+        broken: false,
+      };
+      return { ...state, chart };
+    }
+    case "older": {
+      if (event.key !== state.chart.key) return state;
+      return { ...state, chart: { ...state.chart, settled: merged(state.chart.settled, inOrder(event.candles)), exhausted: event.exhausted } };
+    }
+    case "closed": {
+      const closed = inOrder(event.candles.filter((candle) => candle.closed));
+      const last = closed.at(-1);
+      if (event.key !== state.chart.key || last === undefined) return state;
+      const live = state.chart.live.filter((bar) => bar.time > last.time);
+      return { ...state, chart: { ...state.chart, settled: merged(state.chart.settled, closed), live } };
+    }
+    case "tape":
+      return event.symbol === state.route.symbol ? { ...state, tape: longer(event.trades.toReversed(), state.tape) } : state;
+    case "coverage":
+      return event.coverage.symbol === state.route.symbol
+        ? { ...state, coverage: event.coverage, traded: new Set(event.candles.map((candle) => Date.parse(candle.time ?? ""))) }
+        : state;
+    case "alert": {
+      const { type: _, ...wanted } = event;
+      const id = Math.max(0, ...state.alerts.map((alert) => alert.id)) + 1;
+      return { ...state, alerts: [...state.alerts, { id, ...wanted, firedMs: null, trail: [] }] };
+    }
+    case "alert removed":
+      return { ...state, alerts: state.alerts.filter((alert) => alert.id !== event.id) };
+    case "notice":
+      return noticed(state, event.text);
+    case "notice seen":
+      return { ...state, notices: state.notices.filter((notice) => notice.id !== event.id) };
+    case "clock":
+      return watched(state, event.atMs);
+  }
+}
+
+/** The gateway's time, by the page's own clock; NaN until it is known. */
+export const nowMs = (state: State, atMs: number): number => (state.offsetMs === null ? Number.NaN : state.offsetMs + atMs);
+
+/** A connection that says nothing for so long is in doubt: its heartbeat comes each second. */
+export const SILENCE_MS = 4000;
+
+export interface Condition {
+  readonly word: Word;
+  readonly why: string;
+  /** Since when prices are old, in ms; null while they are not. */
+  readonly ageMs: number | null;
+}
+
+/** How the feed is, as far as this page can tell; of one coin where its symbol is given. */
+export function condition(state: State, atMs: number, symbol = ""): Condition {
+  const silentMs = atMs - state.heardMs;
+  const feed = state.status?.symbols.find((one) => one.symbol === symbol);
+  const traded = Math.max(...(symbol === "" ? [...state.coins.values()] : [state.coins.get(symbol)]).map((coin) => coin?.tradedMs || 0));
+  const ageMs = traded > 0 ? nowMs(state, atMs) - traded : silentMs;
+  if (state.link === "connecting" && state.heardMs === 0) return { word: "OFFLINE", why: "connecting to the gateway", ageMs: null };
+  if (state.link !== "open") return { word: "OFFLINE", why: state.problem || "no connection to the gateway; trying again", ageMs };
+  if (silentMs > SILENCE_MS) return { word: "STALE", why: "the gateway has fallen silent", ageMs };
+  if (state.status === null) return { word: "OFFLINE", why: "asking how the mesh is", ageMs: null };
+  const { state: said, message } = toldOf(state.status, feed);
+  if (state.waiting && (said === "LIVE" || said === "QUIET" || said === "SIM")) return { word: "STALE", why: "no trades come from signal", ageMs };
+  const word = said === "UNSPECIFIED" ? "OFFLINE" : said;
+  return { word, why: message, ageMs: isOld(word) ? ageMs : null };
+}
+
+/** Whether prices are old in this condition, and are shown so. */
+export const isOld = (word: Word): boolean => word === "STALE" || word === "OFFLINE" || word === "BLOCKED" || word === "GAP";
+
+function toldOf(status: GetStatusResponse, feed: SymbolFeed | undefined): Pick<SymbolFeed, "state" | "message"> {
+  // What is wrong with all is wrong with each.
+  return feed === undefined || status.state === "OFFLINE" || status.state === "BLOCKED" || status.state === "STALE" ? status : feed;
+}
+
+/** The bars to draw: those that are closed, and those after them. */
+export const barsOf = (chart: Chart): readonly Bar[] => [...chart.settled, ...chart.live];
+
+function inOrder(candles: readonly Candle[]): Bar[] {
+  return candles.map(barOf).sort((a, b) => a.time - b.time);
+}
+
+function receive(before: State, { message, atMs }: Received): State {
+  const state = { ...before, heardMs: atMs };
+  switch (message.type) {
+    case "heartbeat": {
+      const offsetMs = Date.parse(message.time ?? "") - atMs;
+      const states = message.subscriptions ?? [];
+      // The least delayed heartbeat is nearest to the truth; 0.05 ms a second lets the clocks drift apart.
+      const offset = state.offsetMs === null || Math.abs(offsetMs - state.offsetMs) > 5000 ? offsetMs : Math.max(offsetMs, state.offsetMs - 0.05);
+      return { ...state, offsetMs: offset, waiting: states.some((one) => one.state === "waiting") };
+    }
+    case "ticks": {
+      const tick = message.ticks?.at(-1);
+      return tick === undefined ? state : counted(ticked(state, tick, atMs), message);
+    }
+    case "trades":
+      return traded(counted(state, message), message.symbol, message.subscription, message.trades ?? [], atMs);
+    case "snapshot": {
+      const tick = message.ticks?.at(-1);
+      if (tick !== undefined) return counted(ticked(state, tick, atMs), message);
+      // Without an id the trades of this symbol begin anew.
+      const again = message.subscription === state.following && message.last_id === null && state.chart.place !== null;
+      return counted(again ? { ...state, chart: { ...state.chart, broken: true } } : state, message);
+    }
+    case "lagged": {
+      const delivery = { ...state.delivery, missed: state.delivery.missed + message.count };
+      const chart = message.subscription === state.following ? { ...state.chart, broken: true } : state.chart;
+      return counted({ ...state, delivery, chart }, message);
+    }
+    case "pong": {
+      const roundTripsMs = [...state.delivery.roundTripsMs.slice(-49), atMs - Number(message.id)];
+      return { ...state, delivery: { ...state.delivery, roundTripsMs } };
+    }
+    case "error":
+      return message.subscription === undefined ? noticed(state, message.message) : { ...state, chart: { ...state.chart, broken: true } };
+    case "subscribed":
+    case "unsubscribed":
+      return state;
+  }
+}
+
+/** Every message of a subscription has the next sequence: where it has not, one is missing. */
+function counted(state: State, { subscription, sequence }: { subscription: number; sequence: number }): State {
+  const last = state.sequences[subscription];
+  const sequences = { ...state.sequences, [subscription]: sequence };
+  if (last === undefined || sequence === last + 1) return { ...state, sequences };
+  const chart = subscription === state.following ? { ...state.chart, broken: true } : state.chart;
+  return { ...state, sequences, chart, delivery: { ...state.delivery, skipped: state.delivery.skipped + 1 } };
+}
+
+function ticked(state: State, tick: Tick, atMs: number): State {
+  const { signals, price } = tick;
+  const after = withCoin(state, tick.symbol, (coin) => ({
+    ...coin,
+    ...priced(coin, price, Date.parse(tick.timestamp ?? "")),
+    session: signals
+      ? {
+          open: signals["open"] ?? Number.NaN,
+          high: signals["high"] ?? Number.NaN,
+          low: signals["low"] ?? Number.NaN,
+          volume: signals["volume"] ?? Number.NaN,
+          vwap: signals["vwap"] ?? Number.NaN,
+          rate: signals["trade_rate"] ?? Number.NaN,
+        }
+      : coin.session,
+  }));
+  return state.alerts.some((alert) => alert.symbol === tick.symbol) ? watched(after, atMs) : after;
+}
+
+function priced(coin: CoinState, price: number, tradedMs: number): Pick<CoinState, "price" | "direction" | "tradedMs" | "spark"> {
+  const direction = price > coin.price ? 1 : price < coin.price ? -1 : coin.direction;
+  return { price, direction, tradedMs, spark: [...coin.spark.slice(0, -1), price] };
+}
+
+function traded(state: State, symbol: string, subscription: number, trades: readonly Trade[], atMs: number): State {
+  if (symbol !== state.route.symbol || trades.length === 0) return state;
+  const delays = trades.map((trade) => nowMs(state, atMs) - Date.parse(trade.timestamp ?? "")).filter((ms) => ms < 60_000);
+  const delivery = {
+    ...state.delivery,
+    trades: state.delivery.trades + trades.length,
+    delaysMs: Number.isNaN(delays[0]) ? state.delivery.delaysMs : [...state.delivery.delaysMs, ...delays].slice(-500),
+  };
+  return { ...state, delivery, tape: longer(state.tape, trades), chart: subscription === state.following ? charted(state, trades) : state.chart };
+}
+
+function charted({ chart, route }: State, trades: readonly Trade[]): Chart {
+  if (chart.key !== chartKey(route)) return chart;
+  let { live, place } = chart;
+  const settledTo = chart.settled.at(-1)?.time ?? Number.NEGATIVE_INFINITY;
+  for (const trade of trades) {
+    const next = { epoch: trade.epoch, id: trade.trade_id };
+    if (place !== null && !isAfter(next, place)) continue;
+    place = next;
+    // A late trade of a candle that is closed is the store's to add: it comes with that candle's next revision.
+    const length = INTERVALS[route.interval];
+    if (Date.parse(trade.timestamp ?? "") / 1000 >= settledTo + length || settledTo === Number.NEGATIVE_INFINITY) live = withTrade(live, trade, length);
+  }
+  return { ...chart, live, place };
+}
+
+/** Return the tape with later trades, which may overlap with it, at its front. */
+function longer(tape: readonly Trade[], trades: readonly Trade[]): readonly Trade[] {
+  const last = tape[0];
+  const from = last === undefined ? null : { epoch: last.epoch, id: last.trade_id };
+  const added = trades.filter((trade) => from === null || isAfter({ epoch: trade.epoch, id: trade.trade_id }, from));
+  return [...added.slice(-TAPE).reverse(), ...tape].slice(0, TAPE);
+}
+
+function listed(known: State["coins"], coins: readonly Coin[], instruments: readonly Instrument[]): State["coins"] {
+  const steps = new Map(instruments.map((one) => [one.symbol, one]));
+  const unknown = { price: Number.NaN, direction: 0, tradedMs: Number.NaN, session: null, dayAgo: Number.NaN, spark: [] } as const;
+  return new Map(
+    coins
+      .filter((coin) => coin.followed)
+      .map(({ symbol, name, status }) => {
+        const step = steps.get(symbol);
+        const before = known.get(symbol);
+        const digits = step === undefined ? (before?.digits ?? 2) : places(step.tick_size);
+        const sizeDigits = step === undefined ? (before?.sizeDigits ?? 5) : places(step.step_size);
+        return [symbol, { ...unknown, ...before, symbol, name, status, digits, sizeDigits }];
+      }),
+  );
+}
+
+function withCoin(state: State, symbol: string, change: (coin: CoinState) => CoinState): State {
+  const coin = state.coins.get(symbol);
+  return coin === undefined ? state : { ...state, coins: new Map(state.coins).set(symbol, change(coin)) };
+}
+
+function watched(state: State, atMs: number): State {
+  const now = nowMs(state, atMs);
+  const alerts = state.alerts.map((alert) => {
+    const coin = state.coins.get(alert.symbol);
+    return coin === undefined || Number.isNaN(now) ? alert : looked(alert, { nowMs: now, price: coin.price, tradedMs: coin.tradedMs });
+  });
+  return alerts.every((alert, at) => alert === state.alerts[at]) ? state : { ...state, alerts };
+}
+
+function noticed(state: State, text: string): State {
+  const id = (state.notices.at(-1)?.id ?? 0) + 1;
+  return { ...state, notices: [...state.notices.slice(-3), { id, text }] };
+}
