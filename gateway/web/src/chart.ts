@@ -90,7 +90,7 @@ export function chartView(older: () => void): ChartView {
     colours = (name) => style.getPropertyValue(name).trim();
     const line = { color: colours("--grid") };
     chart.applyOptions({
-      layout: { background: { color: colours("--panel") }, textColor: colours("--muted"), panes: { separatorColor: colours("--line"), separatorHoverColor: colours("--grid") } },
+      layout: { fontSize: Math.round(parseFloat(style.fontSize) * 0.72), background: { color: colours("--panel") }, textColor: colours("--muted"), panes: { separatorColor: colours("--line"), separatorHoverColor: colours("--grid") } },
       grid: { vertLines: line, horzLines: line },
       crosshair: { vertLine: { color: colours("--muted"), labelBackgroundColor: colours("--accent") }, horzLine: { color: colours("--muted"), labelBackgroundColor: colours("--accent") } },
     });
@@ -110,7 +110,7 @@ export function chartView(older: () => void): ChartView {
     if (other && bars.length > 0) {
       chart.timeScale().applyOptions({ secondsVisible: INTERVALS[route.interval] < 60 });
       chart.priceScale("right").applyOptions({ autoScale: true });
-      const wide = Math.max(40, Math.min(140, place.clientWidth / 8));
+      const wide = Math.min(place.clientWidth / 8, Math.max(40, bars.length), 140);
       chart.timeScale().setVisibleLogicalRange({ from: bars.length - wide, to: bars.length + 4 });
     }
   }

@@ -46,7 +46,7 @@ export function coinsView(choose: (symbol: string) => void): { element: HTMLElem
     return h("th", { scope: "col" }, button);
   });
   const body = h("tbody");
-  const table = h("table", { class: "coins" }, h("thead", {}, h("tr", {}, ...heads, h("th", { scope: "col", class: "last-hour" }, "Last hour"))), body);
+  const table = h("table", { class: "coins" }, h("thead", {}, h("tr", {}, ...heads, h("th", { scope: "col", class: "last-hour" }, "1 h"))), body);
   const element = h("section", { class: "panel coins-panel", "aria-label": "Coins" }, h("div", { class: "panel-head" }, filter, count), h("div", { class: "scroll", tabindex: "-1" }, table));
   let state: State | null = null;
   const redraw = (): void => {

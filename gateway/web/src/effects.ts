@@ -1,6 +1,6 @@
 // What the page does beside drawing: asks, subscribes, and tells the state what came of it.
 
-import { get, Link, Refused, token } from "./gateway.ts";
+import { get, Link, Lost, Refused, token } from "./gateway.ts";
 import { begins } from "./candles.ts";
 import { INTERVALS } from "./route.ts";
 import { chartKey, type Event, SILENCE_MS, type State } from "./state.ts";
@@ -17,6 +17,7 @@ export class Effects {
   /** What is being loaded, so that it is loaded once. */
   readonly #loading = new Set<string>();
   #loads = 0;
+  #seconds = 0;
 
   constructor(
     readonly state: () => State,
@@ -26,6 +27,7 @@ export class Effects {
       opened: () => {
         this.#subscribed.clear();
         dispatch({ type: "link", link: "open", atMs: performance.now() });
+        this.#link.ping();
         void this.#learn().then(() => this.load());
       },
       received: (received) => dispatch({ type: "messages", received }),
@@ -81,9 +83,11 @@ export class Effects {
 
   /** Load the coverage of the coin, and which minutes of the last day have trades. */
   coverage(): Promise<void> {
-    const { symbol } = this.state().route;
+    const { status, route } = this.state();
+    const { symbol } = route;
+    if (status === null || symbol === "") return Promise.resolve();
     return this.#once("coverage", async () => {
-      const start = iso(Math.floor(Date.parse(this.state().status?.time ?? "") / MINUTE_MS) * MINUTE_MS - 1440 * MINUTE_MS);
+      const start = iso(Math.floor(Date.parse(status.time ?? "") / MINUTE_MS) * MINUTE_MS - 1440 * MINUTE_MS);
       const query = { symbol, interval: "1m", start_time: start, page_size: 1000 };
       const [coverage, first] = await Promise.all([get("/api/coverage", { symbol }), get("/api/candles", query)]);
       const last = first.at(-1);
@@ -150,7 +154,7 @@ export class Effects {
     if (link !== "open" || route.symbol === "") return;
     if (chart.broken || (chart.key !== chartKey(route) && following !== 0)) void this.#once("load", () => this.load());
     else void this.#settle();
-    if (route.view === "coverage" && Math.floor(atMs / 1000) % 5 === 0) void this.coverage();
+    if (route.view === "coverage" && (this.state().coverage === null || this.#seconds++ % 5 === 0)) void this.coverage();
   }
 
   /** Ask for the candles that have ended since: the store has them as they will stay. */
@@ -170,16 +174,16 @@ export class Effects {
   async #once(name: string, load: () => Promise<void>): Promise<void> {
     if (this.#loading.has(name)) return;
     this.#loading.add(name);
-    await this.#try(name, load());
-    this.#loading.delete(name);
+    await this.#try(name, load()).finally(() => this.#loading.delete(name));
   }
 
-  /** What is refused is told; what cannot be reached shows in the state of the feed anyway. */
+  /** What is refused is told; what cannot be reached (fetch's TypeError, a DOMException after the time limit) shows as OFFLINE. */
   async #try<T>(what: string, asked: Promise<T>): Promise<T | undefined> {
     try {
       return await asked;
     } catch (problem) {
-      if (!(problem instanceof Refused)) return undefined;
+      if (problem instanceof TypeError || problem instanceof DOMException || problem instanceof Lost) return undefined;
+      if (!(problem instanceof Refused)) throw problem;
       if (problem.status === 401 || problem.status === 403) this.dispatch({ type: "link", link: "refused", problem: problem.message, atMs: performance.now() });
       else if (problem.status < 500 && problem.status !== 404) this.dispatch({ type: "notice", text: `${what}: ${problem.message}` });
       return undefined;

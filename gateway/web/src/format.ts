@@ -19,9 +19,9 @@ export function decimal(value: number, digits: number): string {
   return format.format(value);
 }
 
-const short = new Intl.NumberFormat("en", { notation: "compact", maximumSignificantDigits: 4 });
+const short = new Intl.NumberFormat("en", { notation: "compact", maximumSignificantDigits: 3 });
 
-/** A size that is only compared: 1.234M. */
+/** A size that is only compared: 1.23M. */
 export const compact = (value: number): string => short.format(value);
 
 /** A change in per cent: +0.25 %, with a real minus. */

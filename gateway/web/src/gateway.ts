@@ -22,6 +22,9 @@ export class Refused extends Error {
   }
 }
 
+/** The connection ended before an answer came. */
+export class Lost extends Error {}
+
 async function ask(path: string, query: object, init: RequestInit): Promise<Response> {
   const headers = new Headers(init.headers);
   if (token.get() !== "") headers.set("Authorization", `Bearer ${token.get()}`);
@@ -118,7 +121,7 @@ export class Link {
 
   #lose(reason: string): void {
     this.#socket = null;
-    for (const answer of this.#answers.values()) answer.reject(new Error("the connection is lost"));
+    for (const answer of this.#answers.values()) answer.reject(new Lost("the connection is lost"));
     this.#answers.clear();
     this.listener.closed(reason);
   }

@@ -120,7 +120,6 @@ export type Event =
 
 const NO_CHART: Chart = { key: "", settled: [], live: [], place: null, exhausted: false, broken: false };
 const TAPE = 200;
-/** How many bars the page keeps; who scrolls back further loses none, as those stand first. */
 const SPARK = 60;
 
 export const chartKey = ({ symbol, interval }: Route): string => `${symbol} ${interval}`;
@@ -354,7 +353,9 @@ function traded(state: State, symbol: string, subscription: number, trades: read
     trades: state.delivery.trades + trades.length,
     delaysMs: Number.isNaN(delays[0]) ? state.delivery.delaysMs : [...state.delivery.delaysMs, ...delays].slice(-500),
   };
-  return { ...state, delivery, tape: longer(state.tape, trades), chart: subscription === state.following ? charted(state, trades) : state.chart };
+  const last = trades.at(-1)!;
+  const after = withCoin(state, symbol, (coin) => ({ ...coin, ...priced(coin, last.price, Date.parse(last.timestamp ?? "")) }));
+  return { ...after, delivery, tape: longer(state.tape, trades), chart: subscription === state.following ? charted(state, trades) : state.chart };
 }
 
 function charted({ chart, route }: State, trades: readonly Trade[]): Chart {
