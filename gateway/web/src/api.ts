@@ -6,6 +6,9 @@ export type Backlog = { name: string; count: number };
 /** The trades of one time interval, `[time, time + interval)`, in the order of their ids. */
 export type Candle = { time: string | null; open: number; high: number; low: number; close: number; volume: number; quote_volume: number; taker_buy_volume: number; count: number; first_trade_id: number; last_trade_id: number; interval: string; revision: number; rsi: number | null; atr: number | null; macd: number | null; macd_signal: number | null; macd_histogram: number | null; ema: number | null; sma: number | null; average_gain: number | null; average_loss: number | null; macd_fast: number | null; macd_slow: number | null; epoch: number; closed: boolean };
 
+/** Candles of a symbol that have changed. */
+export type Candles = { type: "candles"; subscription: number; sequence: number; symbol: string; first_id: number; last_id: number; epoch?: number | null; candles?: Array<Candle> };
+
 /** A coin that can be selected. */
 export type Coin = { symbol: string; name: string; status: string; followed: boolean };
 
@@ -97,16 +100,16 @@ export type SignalBatch = { trades: TradeBatch | null; raw_sequence: number; mov
 export type SignalBatches = { batches: Array<SignalBatch> };
 
 /** Where the updates of a symbol begin: every trade after `last_id` follows. */
-export type Snapshot = { type: "snapshot"; subscription: number; sequence: number; channel: string; symbol: string; last_id?: number | null; epoch?: number | null; trades?: Array<Trade>; ticks?: Array<Tick> };
+export type Snapshot = { type: "snapshot"; subscription: number; sequence: number; channel: string; symbol: string; last_id?: number | null; epoch?: number | null; trades?: Array<Trade>; ticks?: Array<Tick>; candles?: Array<Candle> };
 
 /** What went wrong, as `google.rpc.Status`. */
 export type Status = { code: number; message: string; details: Array<{ "@type": string }> };
 
 /** Asks for a channel: answered with `subscribed`, then a `snapshot` of each symbol, then updates. */
-export type Subscribe = { op: "subscribe"; id?: number | string; channel: string; symbols?: Array<string>; fields?: Array<string>; mode?: string | null; rate?: number | null | null; resume_from?: Record<string, number | TradePlace> };
+export type Subscribe = { op: "subscribe"; id?: number | string; channel: string; symbols?: Array<string>; fields?: Array<string>; mode?: string | null; rate?: number | null | null; resume_from?: Record<string, number | TradePlace>; interval?: string | null };
 
 /** A subscription has begun. */
-export type Subscribed = { type: "subscribed"; id?: number | string; subscription: number; channel: string; symbols?: Array<string>; fields?: Array<string>; mode: string; rate?: number | null | null };
+export type Subscribed = { type: "subscribed"; id?: number | string; subscription: number; channel: string; symbols?: Array<string>; fields?: Array<string>; mode: string; rate?: number | null | null; interval?: string | null };
 
 /** How far a subscription is. */
 export type SubscriptionState = { subscription: number; sequence: number; state: string; symbols?: Array<SymbolPlace> };
@@ -145,7 +148,7 @@ export type Unsubscribed = { type: "unsubscribed"; id?: number | string; subscri
 export type WatchResponse = { batch?: SignalBatch; selected?: GetSymbolResponse; missed?: Missed; batches?: SignalBatches };
 
 /** What `/ws` sends. */
-export type Message = Subscribed | Unsubscribed | Pong | Error | Snapshot | Trades | Ticks | Lagged | Heartbeat;
+export type Message = Subscribed | Unsubscribed | Pong | Error | Snapshot | Trades | Ticks | Candles | Lagged | Heartbeat;
 
 /** Path of a GET request -> its parameters and its answer. */
 export interface Paths {

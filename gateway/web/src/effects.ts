@@ -166,7 +166,9 @@ export class Effects {
     if (first === undefined || last === undefined || (last === first && begins(now, length) === first.time)) return Promise.resolve();
     return this.#once("settle", async () => {
       const { symbol, interval } = route;
-      const candles = await get("/api/candles", { symbol, interval, start_time: iso(first.time * 1000), order: "asc", page_size: PAGE });
+      // The last ones once more: they have changed where trades came late or were repaired.
+      const start_time = iso((first.time - 4 * length) * 1000);
+      const candles = await get("/api/candles", { symbol, interval, start_time, order: "asc", page_size: PAGE });
       this.dispatch({ type: "closed", key: chart.key, candles });
     });
   }

@@ -207,7 +207,7 @@ export function reduce(state: State, event: Event): State {
       return { ...state, chart: { ...state.chart, settled: merged(state.chart.settled, closed), live } };
     }
     case "tape":
-      return event.symbol === state.route.symbol ? { ...state, tape: longer(event.trades.toReversed(), state.tape) } : state;
+      return event.symbol === state.route.symbol ? { ...state, tape: longer(event.trades, state.tape.toReversed()) } : state;
     case "coverage":
       return event.coverage.symbol === state.route.symbol
         ? { ...state, coverage: event.coverage, traded: new Set(event.candles.map((candle) => Date.parse(candle.time ?? ""))) }
@@ -308,6 +308,7 @@ function receive(before: State, { message, atMs }: Received): State {
       return message.subscription === undefined ? noticed(state, message.message) : { ...state, chart: { ...state.chart, broken: true } };
     case "subscribed":
     case "unsubscribed":
+    case "candles": // the page makes its candles of the trades, which are on its tape anyway, in every interval
       return state;
   }
 }
