@@ -1,0 +1,130 @@
+// The page's state: events in, state out. Run by node:test, from pytest.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { Candle, Coin, GetStatusResponse, Instrument, Message, Trade } from "../src/api.ts";
+import { barsOf, begin, condition, type Event, nowMs, reduce, type State } from "../src/state.ts";
+import { readRoute } from "../src/route.ts";
+
+const NOON_MS = Date.parse("2026-01-05T12:00:00Z");
+const KEY = "btcusdt 1m";
+
+const iso = (afterMs: number): string => new Date(NOON_MS + afterMs).toISOString();
+const trade = (id: number, afterMs: number, price: number, quantity = 0.1): Trade => ({ venue: "sim", symbol: "btcusdt", trade_id: id, price, quantity, timestamp: iso(afterMs), side: "BUY", epoch: 0 });
+const candle = (minute: number, lastId: number, more: Partial<Candle> = {}): Candle => ({
+  ...{ time: iso(minute * 60_000), open: 100, high: 110, low: 90, close: 105, volume: 1, quote_volume: 100, taker_buy_volume: 0.5, count: 10 },
+  ...{ first_trade_id: lastId - 9, last_trade_id: lastId, interval: "1m", revision: 0, epoch: 0, closed: true },
+  ...{ rsi: 50, atr: 1, macd: 0, macd_signal: 0, macd_histogram: 0, ema: 100, sma: 100, average_gain: 1, average_loss: 1, macd_fast: 100, macd_slow: 100 },
+  ...more,
+});
+const messages = (...sent: Array<Message & { atMs?: number }>): Event => ({ type: "messages", received: sent.map(({ atMs = 1000, ...message }) => ({ message: message as Message, atMs })) });
+const trades = (sequence: number, ...rows: Trade[]): Message => ({ type: "trades", subscription: 1, sequence, symbol: "btcusdt", first_id: rows[0]!.trade_id, last_id: rows.at(-1)!.trade_id, trades: rows });
+const coins: Event = {
+  type: "coins",
+  coins: [{ symbol: "btcusdt", name: "Bitcoin (BTC)", status: "TRADING", followed: true } satisfies Coin],
+  instruments: [{ symbol: "btcusdt", base_asset: "BTC", quote_asset: "USDT", tick_size: 0.01, step_size: 0.00001, status: "TRADING" } as Instrument],
+};
+const status = (state: GetStatusResponse["state"]): Event => ({ type: "status", selected: "btcusdt", status: { state, message: "why", venue: "sim", services: [], symbols: [], time: iso(0) } });
+
+/** A page that shows btcusdt with two closed candles and one that is open, up to the trade 30, and follows its trades. */
+function shown(...events: Event[]): State {
+  const open: Event[] = [
+    coins,
+    { type: "link", link: "open", atMs: 0 },
+    { type: "candles", key: KEY, candles: [candle(2, 30, { closed: false }), candle(1, 20), candle(0, 10)], exhausted: false },
+    { type: "following", subscription: 1 },
+  ];
+  return [...open, ...events].reduce(reduce, begin(readRoute("?symbol=btcusdt")));
+}
+
+test("a trade moves the open candle, and a trade that is in it already does not", () => {
+  const { chart } = shown(messages(trades(1, trade(30, 150_000, 500), trade(31, 151_000, 120, 0.2))));
+  assert.deepEqual(chart.place, { epoch: 0, id: 31 });
+  const last = barsOf(chart).at(-1)!;
+  assert.deepEqual([last.open, last.high, last.low, last.close, last.volume, last.count], [100, 120, 90, 120, 1.2, 11]);
+});
+
+test("a trade of the next minute begins a candle, and the closed ones take the places of those made of trades", () => {
+  const state = shown(messages(trades(1, trade(31, 180_000, 107))));
+  assert.equal(state.chart.live.length, 2);
+  const { chart } = reduce(state, { type: "closed", key: KEY, candles: [candle(1, 20, { revision: 1, close: 99 }), candle(2, 30)] });
+  assert.deepEqual(barsOf(chart).map((bar) => [(bar.time * 1000 - NOON_MS) / 60_000, bar.close]), [[0, 105], [1, 99], [2, 105], [3, 107]]);
+});
+
+test("candles of a coin or an interval that is no longer shown change nothing", () => {
+  const before = shown({ type: "route", route: { interval: "5m" } });
+  assert.equal(reduce(before, { type: "older", key: "ethusdt 1m", candles: [candle(-1, 1)], exhausted: true }), before);
+  assert.equal(reduce(before, { type: "candles", key: KEY, candles: [], exhausted: true }), before);
+});
+
+test("older candles stand before those that are known, each once", () => {
+  const { chart } = shown({ type: "older", key: KEY, candles: [candle(0, 10), candle(-1, 5), candle(-2, 1)], exhausted: true });
+  assert.deepEqual(barsOf(chart).map((bar) => (bar.time * 1000 - NOON_MS) / 60_000), [-2, -1, 0, 1, 2]);
+  assert.equal(chart.exhausted, true);
+});
+
+test("after a lost connection the candles that were there stay, and those that came meanwhile are added", () => {
+  const lost = shown({ type: "link", link: "lost", atMs: 5000 }, { type: "link", link: "open", atMs: 9000 });
+  const { chart, delivery } = reduce(lost, { type: "candles", key: KEY, candles: [candle(4, 60, { closed: false }), candle(3, 40), candle(2, 30), candle(1, 20)], exhausted: false });
+  assert.deepEqual(barsOf(chart).map((bar) => (bar.time * 1000 - NOON_MS) / 60_000), [0, 1, 2, 3, 4]);
+  assert.equal(delivery.losses, 1);
+});
+
+test("missed trades are counted, and the candles that lack them are loaded again", () => {
+  const lagged: Message = { type: "lagged", subscription: 1, sequence: 1, symbol: "btcusdt", first_id: 31, last_id: 40, count: 10, fetch: "/" };
+  const { chart, delivery } = shown(messages(lagged));
+  assert.deepEqual([chart.broken, delivery.missed], [true, 10]);
+});
+
+test("a sequence that is left out is noticed", () => {
+  const { chart, delivery } = shown(messages(trades(1, trade(31, 150_000, 1)), trades(3, trade(33, 150_000, 1))));
+  assert.deepEqual([chart.broken, delivery.skipped], [true, 1]);
+});
+
+test("the tape has the newest trade first, each once", () => {
+  const history = [trade(30, 3, 1), trade(29, 2, 1), trade(28, 1, 1)];
+  const { tape } = shown(messages(trades(1, trade(30, 3, 1), trade(31, 4, 1))), { type: "tape", symbol: "btcusdt", trades: history }, messages(trades(2, trade(31, 4, 1), trade(32, 5, 1))));
+  assert.deepEqual(tape.map((one) => one.trade_id), [32, 31, 30, 29, 28]);
+});
+
+test("delays and ages are told by the gateway's clock, whatever the clock of this machine says", () => {
+  const beat = (afterMs: number, atMs: number): Message & { atMs: number } => ({ type: "heartbeat", time: iso(afterMs), subscriptions: [], atMs });
+  const state = shown(messages(beat(1000, 1030), beat(2000, 2010), beat(3000, 3200), { ...trades(1, trade(31, 3400, 1)), atMs: 3450 }));
+  assert.ok(Math.abs(nowMs(state, 2010) - NOON_MS - 2000) < 1, "the least delayed heartbeat counts");
+  assert.ok(Math.abs(state.delivery.delaysMs[0]! - 40) < 1);
+});
+
+test("the feed is told as the mesh tells it, and as old when the page hears nothing", () => {
+  const word = (state: State, atMs: number): string => condition(state, atMs).word;
+  assert.equal(word(begin(readRoute("")), 0), "OFFLINE");
+  for (const said of ["LIVE", "QUIET", "GAP", "BLOCKED", "SIM", "STALE", "OFFLINE"] as const) assert.equal(word(shown(status(said)), 1000), said);
+  assert.equal(word(shown(status("LIVE")), 4500), "STALE");
+  const waiting: Message = { type: "heartbeat", time: iso(0), subscriptions: [{ subscription: 1, sequence: 1, state: "waiting" }] };
+  assert.equal(word(shown(status("SIM"), messages(waiting)), 1000), "STALE");
+  assert.equal(word(shown(status("LIVE"), { type: "link", link: "lost", atMs: 0 }), 1), "OFFLINE");
+});
+
+test("the age of a price counts up while it is old", () => {
+  const tick: Message = { type: "ticks", subscription: 2, sequence: 1, symbol: "btcusdt", first_id: 1, last_id: 1, ticks: [{ ...trade(1, 0, 100), signals: {} }] };
+  const beat: Message = { type: "heartbeat", time: iso(1000), subscriptions: [] };
+  const state = shown(status("STALE"), messages(beat, tick));
+  assert.deepEqual([condition(state, 2000).ageMs, condition(state, 3000).ageMs], [2000, 3000]);
+});
+
+test("an alert comes once, when its price does", () => {
+  const tick = (sequence: number, price: number): Message => ({ type: "ticks", subscription: 2, sequence, symbol: "btcusdt", first_id: 1, last_id: 1, ticks: [{ ...trade(sequence, 0, price), signals: {} }] });
+  const beat: Message = { type: "heartbeat", time: iso(1000), subscriptions: [] };
+  const waits = shown({ type: "alert", symbol: "btcusdt", kind: "above", value: 100, windowS: 60 }, messages(beat, tick(1, 100)));
+  assert.equal(waits.alerts[0]!.firedMs, null);
+  const came = reduce(waits, messages(tick(2, 100.01)));
+  assert.equal(came.alerts[0]!.firedMs, NOON_MS + 1000);
+  assert.equal(reduce(came, messages(tick(3, 200))).alerts, came.alerts);
+});
+
+test("an alert for silence comes with the clock", () => {
+  const tick: Message = { type: "ticks", subscription: 2, sequence: 1, symbol: "btcusdt", first_id: 1, last_id: 1, ticks: [{ ...trade(1, 0, 100), signals: {} }] };
+  const beat: Message = { type: "heartbeat", time: iso(1000), subscriptions: [] };
+  const state = shown({ type: "alert", symbol: "btcusdt", kind: "stale", value: 5, windowS: 60 }, messages(beat, tick));
+  assert.equal(reduce(state, { type: "clock", atMs: 4900 }).alerts[0]!.firedMs, null);
+  assert.notEqual(reduce(state, { type: "clock", atMs: 5100 }).alerts[0]!.firedMs, null);
+});

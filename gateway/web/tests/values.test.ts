@@ -1,0 +1,65 @@
+// What the page computes and how it says it: candles, indicators, alerts, addresses, numbers.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { type Alert, looked, words } from "../src/alerts.ts";
+import type { Trade } from "../src/api.ts";
+import { type Bar, begins, bollinger, merged, vwap, withTrade } from "../src/candles.ts";
+import { clock, decimal, percent, places, quantile, span } from "../src/format.ts";
+import { readRoute, writeRoute } from "../src/route.ts";
+
+const bar = (time: number, close: number, volume = 1): Bar => ({ ...{ time, open: close, high: close, low: close, close, volume, quote: close * volume, count: 1 }, ...{ lastId: 1, epoch: 0, sma: null, ema: null, rsi: null, macd: null, signal: null, histogram: null } });
+
+test("weeks begin on Monday, all else with 1970", () => {
+  assert.equal(new Date(begins(Date.parse("2026-11-29T09:00:00Z") / 1000, 604_800) * 1000).toISOString(), "2026-11-23T00:00:00.000Z");
+  assert.equal(begins(3601, 3600), 3600);
+});
+
+test("volumes that trades add up stay exact decimals", () => {
+  const trade = { venue: "sim", symbol: "x", trade_id: 1, price: 0.1, quantity: 0.1, timestamp: "1970-01-01T00:00:01Z", side: "BUY", epoch: 0 } satisfies Trade;
+  const bars = Array.from({ length: 3 }).reduce<readonly Bar[]>((made) => withTrade(made, trade, 60), []);
+  assert.deepEqual([bars[0]!.volume, bars[0]!.quote, bars[0]!.count], [0.3, 0.03, 3]);
+});
+
+test("a late trade goes into the candle of its time", () => {
+  const trade = { venue: "sim", symbol: "x", trade_id: 1, price: 9, quantity: 1, timestamp: "1970-01-01T00:01:30Z", side: "SELL", epoch: 0 } satisfies Trade;
+  assert.deepEqual(withTrade([bar(0, 5), bar(120, 6)], trade, 60).map(({ time, close }) => [time, close]), [[0, 5], [60, 9], [120, 6]]);
+});
+
+test("of two bars of one time the newer one stays", () => {
+  const both = merged([bar(0, 1), bar(60, 2), bar(120, 3)], [bar(60, 9), bar(180, 4)]);
+  assert.deepEqual(both.map(({ time, close }) => [time, close]), [[0, 1], [60, 9], [120, 3], [180, 4]]);
+});
+
+test("VWAP begins anew each day", () => {
+  assert.deepEqual(vwap([bar(0, 10), bar(60, 20), bar(86_400, 50)], 60), [[0, 10], [60, 15], [86_400, 50]]);
+});
+
+test("Bollinger bands lie around the mean of twenty closes", () => {
+  const [upper, lower] = bollinger(Array.from({ length: 20 }, (_, at) => bar(at, at % 2 ? 11 : 9)));
+  assert.deepEqual([upper, lower], [[[19, 12]], [[19, 8]]]);
+});
+
+test("an address says the same again, and nonsense in it is left out", () => {
+  const route = readRoute("?view=coverage&symbol=ETHUSDT&interval=4h&overlays=vwap,sma,junk&panes=macd");
+  assert.deepEqual(route, { view: "coverage", symbol: "ethusdt", interval: "4h", overlays: ["sma", "vwap"], panes: ["macd"] });
+  assert.deepEqual(readRoute(writeRoute(route)), route);
+  assert.deepEqual(readRoute(writeRoute({ ...route, overlays: [] })).overlays, []);
+  assert.deepEqual(readRoute("?view=x&interval=toString"), readRoute(""));
+});
+
+test("a move is measured against every price within its window", () => {
+  const alert: Alert = { id: 1, symbol: "x", kind: "move", value: 1, windowS: 10, firedMs: null, trail: [] };
+  const after = [[0, 100], [5000, 100.5], [20_000, 101.2], [21_000, 102.3]].reduce((one, [nowMs, price]) => looked(one, { nowMs: nowMs!, price: price!, tradedMs: 0 }), alert);
+  assert.equal(after.firedMs, 21_000);
+  assert.equal(words(alert, 2), "X moves by 1.00 % within 10 s");
+});
+
+test("numbers have the places of the coin's tick, and spans are as people say them", () => {
+  assert.deepEqual([0.01, 1, 0.00000001, 0.00005].map(places), [2, 0, 8, 5]);
+  assert.equal(decimal(61840.7, 2), "61,840.70");
+  assert.deepEqual([percent(-0.256), percent(1), percent(Number.NaN)], ["−0.26 %", "+1.00 %", "–"]);
+  assert.deepEqual([400, 42_000, 187_000, 7_500_000, 360_000_000].map(span), ["0.4 s", "42 s", "3 min 07 s", "2 h 05 min", "4 d 4 h"]);
+  assert.equal(clock(Date.parse("2026-01-01T01:02:03.045Z"), true), "01:02:03.045");
+  assert.deepEqual([quantile([3, 1, 2], 0.5), quantile([], 0.5)], [2, Number.NaN]);
+});
