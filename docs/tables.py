@@ -41,6 +41,7 @@ def endpoints() -> Iterator[tuple[str, ...]]:
     for path, item in own_paths(token_needed=False).items():
         text = item["get"].get("description") or item["get"]["summary"]
         yield "WS" if path == "/ws" else "GET", f"`{path}`", _sentence(text.removeprefix("WebSocket: "))
+    yield "GET", "`/`", "the page: the market live and from history, in a browser"
     yield "GET", "`/docs`, `/openapi.json`, `/asyncapi.json`", "the documentation, for people and for programs"
 
 

@@ -22,8 +22,8 @@ _HEADERS = {
 }
 _FOREVER = {"Cache-Control": "public, max-age=31536000, immutable"}
 _ABSENT = (
-    "There is no page here, because it was not built: npm's packages could not be downloaded. Run `make page` where the "
-    "npm registry can be reached, then start the gateway again. /docs tells what the API has.\n"
+    "There is no page here, because it was not built, as npm's packages could not be downloaded: run `make page` where "
+    "the npm registry can be reached, and start the gateway again. /docs documents the API.\n"
 )
 
 

@@ -70,7 +70,10 @@ def _plain(kind: str, schema: Json) -> str:
         return f"Array<{_type(schema['items'])}>"
     if kind == "object" and "properties" in schema:
         needed = schema.get("required", ())
-        members = (f"{name if name.isidentifier() else json.dumps(name)}{'' if name in needed else '?'}: {_type(one)}" for name, one in schema["properties"].items())
+        members = (
+            f"{name if name.isidentifier() else json.dumps(name)}{'' if name in needed else '?'}: {_type(one)}"
+            for name, one in schema["properties"].items()
+        )
         return f"{{ {'; '.join(members)} }}"
     if kind == "object":
         return f"Record<string, {_type(schema.get('additionalProperties') or {})}>"

@@ -250,6 +250,7 @@ def banner(*, mesh: MeshStatus | None, variables: Mapping[str, str], monitor_por
         'psql       eval "$(make -s env)"; psql "$DATABASE_URL"',
         "terminal   make tui",
         "stop       Ctrl-C, or make stop",
+        f"page       {gateway}/",
     ]
     title, mark = _title(mesh)
     width = max(map(len, [title, *lines]))

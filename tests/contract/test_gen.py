@@ -37,6 +37,12 @@ def test_every_generated_file_is_fresh(fresh: dict[str, bytes]) -> None:
     assert [name for name in fresh if committed[name] != fresh[name]] == []
 
 
+def test_the_types_of_the_page_are_fresh(tmp_path: Path) -> None:
+    out = tmp_path / "api.ts"
+    subprocess.run([sys.executable, ROOT / "protos" / "typescript.py", "--out", out], check=True, capture_output=True)
+    assert (ROOT / "gateway" / "web" / "src" / "api.ts").read_text() == out.read_text()
+
+
 def test_buf_finds_nothing_to_say() -> None:
     done = subprocess.run(
         [

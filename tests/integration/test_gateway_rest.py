@@ -148,7 +148,6 @@ async def test_whatever_is_listed_takes_both_names_of_its_parameters(gateway: Ga
         ("GET /api/history?limit=1&limit=2", 400, 3, "given 2 times"),
         ("GET /api/price?symbol=%ff", 400, 3, "query cannot be read"),
         ("GET /api/prize", 404, 5, "near are /api/price"),
-        ("GET /", 307, None, ""),
         ("GET /ws", 426, 9, "/ws speaks WebSocket"),
         ("DELETE /api/symbol", 405, 12, "DELETE is not for /api/symbol, which knows GET, HEAD, OPTIONS, POST"),
         ("POST /healthz", 405, 12, "knows GET, HEAD, OPTIONS"),

@@ -66,7 +66,7 @@ def test_who_may_do_what_where_a_token_is_set(
     assert [status(TOKENS, request_line, token=token) for token in ("", "reader", "s3cret")] == [none, reader, writer]
 
 
-@pytest.mark.parametrize("path", ["/api/price", "/metrics", "/docs", "/openapi.json", "/"])
+@pytest.mark.parametrize("path", ["/api/price", "/metrics", "/docs", "/openapi.json", "/pages"])
 def test_reading_needs_one_of_the_tokens_where_it_is_protected(path: str) -> None:
     assert [status(PROTECTED, f"GET {path}", token=token) for token in ("", "wrong", "reader", "s3cret")] == [
         401,
@@ -76,8 +76,8 @@ def test_reading_needs_one_of_the_tokens_where_it_is_protected(path: str) -> Non
     ]
 
 
-@pytest.mark.parametrize("path", ["/healthz", "/readyz"])
-def test_health_is_told_without_a_token(path: str) -> None:
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/", "/page/main.js"])
+def test_health_and_the_page_need_no_token(path: str) -> None:
     assert status(PROTECTED, f"GET {path}") is None
 
 

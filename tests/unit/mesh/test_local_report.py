@@ -73,6 +73,11 @@ def test_a_quiet_market_is_called_so() -> None:
     assert "is live, following binance (no trade has come yet)" in said(mesh("QUIET", "no trade has come yet"))
 
 
+def test_the_banner_ends_with_the_address_of_the_page() -> None:
+    last = [line for line in said(mesh("LIVE")).splitlines() if line.strip("=")][-1]
+    assert last.split() == ["page", f"{VARIABLES['GATEWAY_URL']}/"]
+
+
 def test_the_banner_shows_no_password() -> None:
     assert "secret" not in said(mesh("LIVE"))
 
