@@ -58,7 +58,7 @@ export class Effects {
     const old = this.state().following;
     this.dispatch({ type: "following", subscription: 0 });
     if (old !== 0) this.#link.unsubscribe(old);
-    this.dispatch({ type: "candles", key, candles: fetched, exhausted: fetched.length < PAGE });
+    this.dispatch({ type: "candles", key, candles: fetched, exhausted: fetched.length === 0 });
     const place = this.state().chart.place;
     const after = place === null ? {} : { resume_from: { [symbol]: { trade_id: place.id, epoch: place.epoch } } };
     void this.#tape(symbol);
@@ -77,7 +77,7 @@ export class Effects {
       const { symbol, interval } = route;
       const query = { symbol, interval, order: "desc", end_time: iso(first.time * 1000), page_size: PAGE };
       const candles = await get("/api/candles", query);
-      this.dispatch({ type: "older", key: chart.key, candles, exhausted: candles.length < PAGE });
+      this.dispatch({ type: "older", key: chart.key, candles, exhausted: candles.length === 0 });
     });
   }
 

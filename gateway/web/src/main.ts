@@ -190,6 +190,8 @@ addEventListener("popstate", () => {
 });
 addEventListener("visibilitychange", () => schedule(0));
 matchMedia("(prefers-color-scheme: light)").addEventListener("change", paint);
+/** For the console, and for tests: what the page knows now. */
+Object.assign(window, { tickmesh: () => state });
 paint();
 effects.start();
 schedule(0);

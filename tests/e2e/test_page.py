@@ -1,0 +1,331 @@
+"""The page in a real browser, against the whole mesh; its pictures are kept in build/page."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import signal
+from collections.abc import AsyncIterator, Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, Page, Route, async_playwright, expect
+
+from tests.fixtures.mesh import ROOT, LocalMesh, running_mesh
+from tests.fixtures.waiting import eventually
+
+CHROMIUM = shutil.which("chromium")
+PICTURES = ROOT / "build" / "page"
+AXE = ROOT / "gateway" / "web" / "node_modules" / "axe-core" / "axe.min.js"
+WORDS = ("LIVE", "QUIET", "STALE", "GAP", "BLOCKED", "SIM", "OFFLINE")
+VIEWS = ("market", "coverage", "status", "alerts")
+FLAGS = (
+    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+)
+BARS = "() => [...tickmesh().chart.settled, ...tickmesh().chart.live]"
+AN_HOUR_AHEAD = """
+const Real = Date;
+globalThis.Date = class extends Real {
+  constructor(...given) { given.length ? super(...given) : super(Real.now() + 3600000); }
+  static now() { return Real.now() + 3600000; }
+};
+"""
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: `make browser`"),
+    pytest.mark.asyncio(loop_scope="module"),
+]
+
+
+@pytest.fixture(scope="module")
+def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalMesh]:
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    with running_mesh(tmp_path_factory.mktemp("page"), VENUE="sim") as running:
+        yield running
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def browser() -> AsyncIterator[Browser]:
+    async with async_playwright() as playwright:
+        yield await playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def page(browser: Browser, mesh: LocalMesh) -> AsyncIterator[Page]:
+    """A new window; whatever the console calls an error fails the test, the connection's loss apart."""
+    context = await browser.new_context(
+        base_url=mesh.url, viewport={"width": 1440, "height": 900}, color_scheme="dark", reduced_motion="reduce"
+    )
+    page = await context.new_page()
+    problems: list[str] = []
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on("console", lambda line: problems.append(line.text) if line.type in ("error", "warning") else None)
+    yield page
+    await context.close()
+    unreachable = ("net::ERR_", "WebSocket connection to", "status of 503", "status of 504")
+    assert [one for one in problems if not any(words in one for words in unreachable)] == []
+
+
+async def is_live(page: Page) -> None:
+    await expect(page.locator("header .badge")).to_have_text("SIM", timeout=20_000)
+    await page.wait_for_function(
+        "() => tickmesh().following > 0 && tickmesh().chart.settled.length > 0", timeout=90_000
+    )
+
+
+async def equals_the_store(page: Page, mesh: LocalMesh, interval: str = "1s") -> None:
+    """Wait until every closed candle of the page is as `/api/candles` has it, and none is missing or there twice."""
+
+    async def equal() -> bool:
+        bars = await page.evaluate(BARS)
+        times = [bar["time"] for bar in bars]
+        assert times == sorted(set(times))
+        shown = {bar["time"]: bar for bar in bars}
+        stored = mesh.get("/api/candles", symbol="btcusdt", interval=interval, order="desc", page_size=1000)
+        assert stored
+        for candle in stored:
+            bar = shown[datetime.fromisoformat(candle["time"]).timestamp()]
+            names = ("open", "high", "low", "close", "volume", "count")
+            assert [bar[name] for name in names] == [candle[name] for name in names]
+            assert bar["lastId"] == candle["last_trade_id"]
+        return True
+
+    await eventually(equal, timeout_s=60, not_yet=(KeyError,))
+
+
+def pid_of(mesh: LocalMesh, service: str) -> int:
+    [row] = [line.split() for line in mesh.command("status").splitlines() if line.startswith(f"{service} ")]
+    return int(row[2])
+
+
+async def serious(page: Page) -> list[str]:
+    """Return what axe finds that keeps somebody out."""
+    found: dict[str, Any] = await page.evaluate(f"{AXE.read_text()}; axe.run()")
+    return [
+        f"{one['id']}: {[node['html'][:120] for node in one['nodes'][:3]]}"
+        for one in found["violations"]
+        if one["impact"] in ("serious", "critical")
+    ]
+
+
+async def test_the_page_shows_live_candles_that_equal_the_stores(page: Page, mesh: LocalMesh) -> None:
+    await page.goto("/?interval=1s")
+    await is_live(page)
+    before = await page.evaluate("() => tickmesh().delivery.trades")
+    await page.wait_for_function("before => tickmesh().delivery.trades > before + 10", arg=before, timeout=60_000)
+    await equals_the_store(page, mesh)
+    await expect(page.locator(".legend")).to_contain_text("O")
+    await page.screenshot(path=PICTURES / "market.png")
+
+
+async def test_it_goes_on_without_a_hole_after_gateway_and_signal_were_killed(page: Page, mesh: LocalMesh) -> None:
+    await page.goto("/?interval=1s&symbol=btcusdt")
+    await is_live(page)
+    os.kill(pid_of(mesh, "gateway"), signal.SIGKILL)
+    await expect(page.locator("header .badge")).to_have_text("OFFLINE", timeout=20_000)
+    await expect(page.locator(".market")).to_have_attribute("data-old", "")
+    await page.screenshot(path=PICTURES / "offline-gateway.png")
+    await is_live(page)
+    os.kill(pid_of(mesh, "signal"), signal.SIGKILL)
+    await page.wait_for_function("() => tickmesh().waiting || tickmesh().delivery.losses > 1", timeout=30_000)
+    await expect(page.locator("header .badge")).to_have_text("SIM", timeout=60_000)
+    before = await page.evaluate("() => tickmesh().delivery.trades")
+    await page.wait_for_function("before => tickmesh().delivery.trades > before + 10", arg=before, timeout=60_000)
+    await equals_the_store(page, mesh)
+
+
+async def test_a_clock_that_is_wrong_by_an_hour_changes_nothing(page: Page) -> None:
+    await page.add_init_script(AN_HOUR_AHEAD)
+    await page.goto("/?symbol=btcusdt&interval=1s")
+    await is_live(page)
+    await page.wait_for_function("() => tickmesh().delivery.delaysMs.length > 10", timeout=60_000)
+    delays = await page.evaluate("() => tickmesh().delivery.delaysMs")
+    assert max(delays) < 60_000
+    await expect(page.locator("header .age")).to_have_text("")
+
+
+async def test_keys_reach_everything(page: Page, mesh: LocalMesh) -> None:
+    await page.goto("/?symbol=btcusdt")
+    await is_live(page)
+    await page.keyboard.press("/")
+    await page.keyboard.type("eth")
+    assert await page.locator(".coins tbody tr:visible").count() == 1
+    await page.keyboard.press("Enter")
+    await expect(page.locator("h1")).to_have_text("Ethereum (ETH)")
+    await page.keyboard.press("Escape")
+    assert await page.locator(".coins tbody tr:visible").count() > 1
+    await page.locator(".coins tbody tr[aria-current]").focus()
+    await page.keyboard.press("ArrowDown")
+    await page.keyboard.press("Enter")
+    await expect(page.locator("h1")).not_to_have_text("Ethereum (ETH)")
+    await page.keyboard.press("[")
+    await expect(page.locator('[data-interval="1s"]')).to_have_attribute("aria-pressed", "true")
+    for number, view in enumerate(VIEWS, 1):
+        await page.keyboard.press(str(number))
+        await expect(page.locator(f"#{view}")).to_be_visible()
+    await page.keyboard.press("1")
+    await page.keyboard.press("?")
+    await expect(page.locator('dialog[aria-label="Keys"]')).to_be_visible()
+    await page.screenshot(path=PICTURES / "keys.png")
+    await page.keyboard.press("Escape")
+    themes = []
+    for _ in range(3):
+        await page.keyboard.press("t")
+        themes.append(await page.locator("html").get_attribute("data-theme"))
+    assert set(themes) == {"light", "dark"}
+    chart = page.locator(".canvas")
+    await chart.focus()
+    for key in ("+", "-", "ArrowLeft", "ArrowRight", "Home", "End"):
+        await page.keyboard.press(key)
+
+
+async def test_looking_is_local_and_selecting_is_one_explicit_act(page: Page, mesh: LocalMesh) -> None:
+    selected = mesh.get("/api/symbol")["symbol"]
+    other = "solusdt" if selected != "solusdt" else "btcusdt"
+    await page.goto(f"/?symbol={other}")
+    await is_live(page)
+    assert mesh.get("/api/symbol")["symbol"] == selected
+    await page.locator(".everybody").click()
+    await page.get_by_role("button", name="Cancel").click()
+    assert mesh.get("/api/symbol")["symbol"] == selected
+    await page.keyboard.press("s")
+    await page.screenshot(path=PICTURES / "select.png")
+    await page.get_by_role("button", name="Select", exact=True).click()
+    await expect(page.locator(".everybody")).to_have_text("★ Selected for everybody", timeout=20_000)
+    assert mesh.get("/api/symbol")["symbol"] == other
+
+
+async def test_the_address_says_what_is_shown(page: Page) -> None:
+    await page.goto("/?symbol=btcusdt")
+    await is_live(page)
+    for name in ("vwap", "rsi", "macd"):
+        await page.locator(f'[data-toggle="{name}"]').click()
+    await page.locator('[data-interval="1s"]').click()
+    query = await page.evaluate("() => location.search")
+    assert "interval=1s&overlays=ema%2Cvwap&panes=rsi%2Cmacd" in query
+    await page.goto(f"/{query}")
+    await is_live(page)
+    pressed = page.locator('[data-toggle][aria-pressed="true"]')
+    await expect(pressed).to_have_text(["EMA", "VWAP", "RSI", "MACD"])
+    await page.screenshot(path=PICTURES / "indicators.png")
+    await page.go_back()
+    await page.wait_for_function("query => location.search === query", arg=query)
+
+
+async def test_scrolling_back_loads_older_candles_until_there_are_none(page: Page) -> None:
+    async def small(route: Route) -> None:
+        await route.continue_(url=route.request.url.replace("page_size=1000", "page_size=10"))
+
+    await page.route("**/api/candles?*interval=1s*", small)
+    await page.goto("/?symbol=btcusdt&interval=1s")
+    await is_live(page)
+    await page.wait_for_function("() => tickmesh().chart.exhausted", timeout=60_000)
+    first = await page.evaluate("() => tickmesh().chart.settled[0].lastId")
+    ids = await page.evaluate(f"() => ({BARS})().map((bar) => bar.lastId)")
+    assert ids == sorted(ids)
+    assert ids[0] == first
+
+
+@pytest.mark.parametrize("word", WORDS)
+async def test_each_state_is_shown_by_word_shape_and_colour(page: Page, mesh: LocalMesh, word: str) -> None:
+    async def told(route: Route) -> None:
+        answer = await route.fetch()
+        status = await answer.json()
+        status |= {"state": word, "message": f"as if it were {word}", "symbols": []}
+        await route.fulfill(response=answer, json=status)
+
+    await page.route("**/api/status", told)
+    await page.goto("/?symbol=btcusdt")
+    badge = page.locator("header .badge")
+    await expect(badge).to_have_text(word, timeout=20_000)
+    await page.wait_for_function("() => tickmesh().chart.key !== ''")
+    shape = await badge.locator("path").get_attribute("d")
+    colour = await badge.evaluate("badge => getComputedStyle(badge).color")
+    assert shape
+    assert colour
+    old = word in ("STALE", "GAP", "BLOCKED", "OFFLINE")
+    assert await page.locator(".market").get_attribute("data-old") == ("" if old else None)
+    await page.screenshot(path=PICTURES / f"state-{word.lower()}.png")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("view", VIEWS)
+async def test_axe_finds_nothing_serious(page: Page, view: str, scheme: Any) -> None:
+    await page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+    await page.goto(f"/?view={view}&symbol=btcusdt&panes=rsi")
+    await is_live(page)
+    await page.wait_for_function(
+        "view => view !== 'coverage' || tickmesh().coverage !== null", arg=view, timeout=20_000
+    )
+    assert await serious(page) == []
+    await page.screenshot(path=PICTURES / f"{view}-{scheme}.png")
+
+
+@pytest.mark.parametrize(("width", "height"), [(390, 844), (768, 1024), (1920, 1080), (3840, 2160)])
+async def test_every_width_shows_everything_without_scrolling_sideways(page: Page, width: int, height: int) -> None:
+    await page.set_viewport_size({"width": width, "height": height})
+    for view in VIEWS:
+        await page.goto(f"/?view={view}&symbol=btcusdt&interval=1s")
+        await is_live(page)
+        wide = await page.evaluate("() => document.documentElement.scrollWidth - innerWidth")
+        assert wide <= 0, f"{view} is {wide} px too wide"
+    await page.goto("/?symbol=btcusdt&interval=1s")
+    await is_live(page)
+    await page.screenshot(path=PICTURES / f"market-{width}.png")
+
+
+async def test_an_alert_comes_and_stays_after_a_reload(page: Page) -> None:
+    await page.goto("/?view=alerts&symbol=btcusdt")
+    await is_live(page)
+    await page.get_by_label("Value").fill("1")
+    await page.get_by_role("button", name="Set alert").click()
+    await expect(page.locator(".toasts")).to_contain_text("BTCUSDT above 1.00", timeout=20_000)
+    await expect(page.locator(".alerts li")).to_contain_text("came at")
+    await page.reload()
+    await expect(page.locator(".alerts li")).to_contain_text("came at", timeout=20_000)
+    await page.locator(".alerts button").click()
+    await expect(page.locator(".alerts")).to_have_text("None yet.")
+
+
+async def test_what_is_seen_can_be_downloaded(page: Page, tmp_path: Path) -> None:
+    await page.goto("/?symbol=btcusdt&interval=1s")
+    await is_live(page)
+    await page.locator(".download summary").click()
+    async with page.expect_download() as waiting:
+        await page.get_by_text("Candles, CSV").click()
+    download = await waiting.value
+    await download.save_as(tmp_path / "candles.csv")
+    with (tmp_path / "candles.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert rows
+    assert {row["interval"] for row in rows} == {"1s"}
+    assert download.suggested_filename.startswith("btcusdt-1s-")
+
+
+async def test_a_minute_of_the_calendar_leads_to_the_ledgers_row(page: Page, mesh: LocalMesh) -> None:
+    await eventually(lambda: mesh.get("/api/coverage", symbol="btcusdt")["minutes"], timeout_s=110)
+    await page.goto("/?view=coverage&symbol=btcusdt")
+    await page.locator('.calendar [data-mark="verified"]').first.click(timeout=30_000)
+    await expect(page.locator(".detail")).to_contain_text("VERIFIED")
+    await page.screenshot(path=PICTURES / "coverage.png")
+
+
+async def test_a_page_of_a_protected_mesh_asks_for_its_token(page: Page) -> None:
+    async def refuse(route: Route) -> None:
+        allowed = route.request.headers.get("authorization") == "Bearer s3cret"
+        body = json.dumps({"code": 16, "message": "no token was given", "details": []})
+        await (route.continue_() if allowed else route.fulfill(status=401, content_type="application/json", body=body))
+
+    await page.route("**/api/**", refuse)
+    await page.goto("/?symbol=btcusdt")
+    await page.get_by_label("Token").fill("s3cret")
+    await page.get_by_role("button", name="Enter").click()
+    await expect(page.locator("header .badge")).to_have_text("SIM", timeout=20_000)
+    await expect(page.locator(".door")).to_be_hidden()
