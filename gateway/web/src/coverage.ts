@@ -15,7 +15,7 @@ const MARKS: Record<Mark, string> = {
   pending: "PENDING: not compared yet",
   mismatch: "MISMATCH: the stored trades do not give the venue’s candle",
   hole: "HOLE: ids are missing",
-  stored: "trades are stored; the comparison is no longer listed",
+  stored: "trades are stored; the ledger’s list of compared minutes does not reach here",
   none: "no trades",
 };
 
@@ -42,7 +42,7 @@ export function coverageView(): { element: HTMLElement; draw(state: State, atMs:
   const key = h("ul", { class: "key" }, ...Object.entries(MARKS).map(([mark, said]) => h("li", {}, h("span", { class: "cell", "data-mark": mark, "aria-hidden": "true" }), said)));
   const rows = Array.from({ length: HOURS }, () => {
     const head = h("span", { role: "rowheader" });
-    const cells = Array.from({ length: 60 }, () => h("button", { type: "button", role: "gridcell", class: "cell", tabindex: -1 }));
+    const cells = Array.from({ length: 60 }, () => h("button", { type: "button", role: "gridcell", class: "cell", tabindex: -1, disabled: true, "aria-label": "not known yet" }));
     grid.append(h("div", { role: "row" }, head, ...cells));
     return { head, cells };
   });

@@ -64,9 +64,10 @@ export function sparkline(): { element: SVGElement; show(values: readonly number
   const element = svg("svg", { class: "spark", viewBox: "0 0 100 32", preserveAspectRatio: "none", "aria-hidden": "true" }, area, line);
   return {
     element,
-    show: (values) => {
+    show: (known) => {
+      const values = known.length === 1 ? [known[0]!, known[0]!] : known;
       const [low, high] = [Math.min(...values), Math.max(...values)];
-      const points = values.map((value, at) => `${((at * 100) / Math.max(1, values.length - 1)).toFixed(1)},${(30 - ((value - low) * 28) / (high - low || 1)).toFixed(1)}`);
+      const points = values.map((value, at) => `${((at * 100) / Math.max(1, values.length - 1)).toFixed(1)},${(high === low ? 16 : 30 - ((value - low) * 28) / (high - low)).toFixed(1)}`);
       line.setAttribute("points", points.join(" "));
       area.setAttribute("points", `0,32 ${points.join(" ")} 100,32`);
       element.dataset["way"] = (values.at(-1) ?? 0) < (values[0] ?? 0) ? "down" : "up";

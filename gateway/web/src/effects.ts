@@ -88,10 +88,10 @@ export class Effects {
     if (status === null || symbol === "") return Promise.resolve();
     return this.#once("coverage", async () => {
       const start = iso(Math.floor(Date.parse(status.time ?? "") / MINUTE_MS) * MINUTE_MS - 1440 * MINUTE_MS);
-      const query = { symbol, interval: "1m", start_time: start, page_size: 1000 };
+      const query = { symbol, interval: "1m", open: true, start_time: start, page_size: PAGE };
       const [coverage, first] = await Promise.all([get("/api/coverage", { symbol }), get("/api/candles", query)]);
       const last = first.at(-1);
-      const more = first.length < 1000 || last === undefined ? [] : await get("/api/candles", { ...query, start_time: iso(Date.parse(last.time ?? "") + MINUTE_MS) });
+      const more = first.length < PAGE || last === undefined ? [] : await get("/api/candles", { ...query, start_time: iso(Date.parse(last.time ?? "") + MINUTE_MS) });
       this.dispatch({ type: "coverage", coverage, candles: [...first, ...more] });
     });
   }

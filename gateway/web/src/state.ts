@@ -246,7 +246,8 @@ export function condition(state: State, atMs: number, symbol = ""): Condition {
   const silentMs = atMs - state.heardMs;
   const feed = state.status?.symbols.find((one) => one.symbol === symbol);
   const traded = Math.max(...(symbol === "" ? [...state.coins.values()] : [state.coins.get(symbol)]).map((coin) => coin?.tradedMs || 0));
-  const ageMs = traded > 0 ? nowMs(state, atMs) - traded : silentMs;
+  const now = nowMs(state, atMs);
+  const ageMs = traded > 0 && !Number.isNaN(now) ? now - traded : silentMs;
   if (state.link === "connecting" && state.heardMs === 0) return { word: "OFFLINE", why: "connecting to the gateway", ageMs: null };
   if (state.link !== "open") return { word: "OFFLINE", why: state.problem || "no connection to the gateway; trying again", ageMs };
   if (silentMs > SILENCE_MS) return { word: "STALE", why: "the gateway has fallen silent", ageMs };
@@ -343,7 +344,8 @@ function ticked(state: State, tick: Tick, atMs: number): State {
 
 function priced(coin: CoinState, price: number, tradedMs: number): Pick<CoinState, "price" | "direction" | "tradedMs" | "spark"> {
   const direction = price > coin.price ? 1 : price < coin.price ? -1 : coin.direction;
-  return { price, direction, tradedMs, spark: [...coin.spark.slice(0, -1), price] };
+  const minutes = Math.floor(tradedMs / 60_000) - Math.floor(coin.tradedMs / 60_000);
+  return { price, direction, tradedMs, spark: [...coin.spark.slice(minutes > 0 ? 1 - SPARK : 0, minutes > 0 ? undefined : -1), price] };
 }
 
 function traded(state: State, symbol: string, subscription: number, trades: readonly Trade[], atMs: number): State {
