@@ -3,11 +3,13 @@
 import { get, Link, Lost, Refused, token } from "./gateway.ts";
 import { begins } from "./candles.ts";
 import { INTERVALS } from "./route.ts";
-import { chartKey, type Event, SILENCE_MS, type State } from "./state.ts";
+import { chartKey, type Event, sessionOf, SILENCE_MS, type State } from "./state.ts";
 
 const COINS_A_SUBSCRIPTION = 64;
 const SIGNALS = ["open", "high", "low", "volume", "vwap", "trade_rate"];
 const PAGE = 1000;
+/** A mesh that has just begun has few candles of a minute: then those of a second are shown, unless others are asked for. */
+const FEW = 15;
 const MINUTE_MS = 60_000;
 
 export class Effects {
@@ -17,6 +19,8 @@ export class Effects {
   /** What is being loaded, so that it is loaded once. */
   readonly #loading = new Set<string>();
   #loads = 0;
+  /** Whether somebody has asked for an interval. */
+  #asked = new URLSearchParams(location.search).has("interval");
   #seconds = 0;
 
   constructor(
@@ -55,6 +59,9 @@ export class Effects {
     const { symbol, interval } = route;
     const fetched = await this.#try("candles", get("/api/candles", { symbol, interval, open: true, order: "desc", page_size: PAGE }));
     if (fetched === undefined || load !== this.#loads) return;
+    const few = fetched.length < FEW && !this.#asked;
+    this.#asked = true;
+    if (few) return this.dispatch({ type: "route", route: { interval: "1s" } });
     const old = this.state().following;
     this.dispatch({ type: "following", subscription: 0 });
     if (old !== 0) this.#link.unsubscribe(old);
@@ -137,11 +144,12 @@ export class Effects {
   #past(): Promise<void> {
     return this.#once("past", async () => {
       for (const symbol of this.state().coins.keys()) {
-        const [minutes, hours] = await Promise.all([
+        const [stats, minutes, hours] = await Promise.all([
+          this.#try("statistics", get("/api/stats", { symbol })), // of a coin that has not traded there are none
           get("/api/candles", { symbol, interval: "1m", open: true, order: "desc", page_size: 60 }),
           get("/api/candles", { symbol, interval: "1h", open: true, order: "desc", page_size: 25 }),
         ]);
-        this.dispatch({ type: "past", symbol, spark: minutes.map((one) => one.close).reverse(), dayAgo: hours.at(-1)?.open ?? Number.NaN });
+        this.dispatch({ type: "past", symbol, session: stats ? sessionOf(stats) : null, spark: minutes.map((one) => one.close).reverse(), dayAgo: hours.at(-1)?.open ?? Number.NaN });
       }
     });
   }

@@ -23,7 +23,7 @@ export interface CoinState {
   readonly direction: -1 | 0 | 1;
   readonly tradedMs: number;
   /** Of the session; null while unknown. */
-  readonly session: { readonly open: number; readonly high: number; readonly low: number; readonly volume: number; readonly vwap: number; readonly rate: number } | null;
+  readonly session: Readonly<Record<"open" | "high" | "low" | "volume" | "vwap" | "rate", number>> | null;
   /** The price a day ago, or the first one since; NaN while unknown. */
   readonly dayAgo: number;
   /** The closes of the last minutes, and the price of now as the last. */
@@ -106,7 +106,7 @@ export type Event =
   | { type: "following"; subscription: number }
   | { type: "status"; status: GetStatusResponse; selected: string }
   | { type: "coins"; coins: readonly Coin[]; instruments: readonly Instrument[] }
-  | { type: "past"; symbol: string; spark: readonly number[]; dayAgo: number }
+  | { type: "past"; symbol: string; session: CoinState["session"]; spark: readonly number[]; dayAgo: number }
   | { type: "candles"; key: string; candles: readonly Candle[]; exhausted: boolean }
   | { type: "older"; key: string; candles: readonly Candle[]; exhausted: boolean }
   | { type: "closed"; key: string; candles: readonly Candle[] }
@@ -172,6 +172,7 @@ export function reduce(state: State, event: Event): State {
     case "past":
       return withCoin(state, event.symbol, (coin) => ({
         ...coin,
+        session: coin.session ?? event.session,
         dayAgo: event.dayAgo,
         spark: event.spark.length > 0 ? event.spark.slice(-SPARK) : coin.spark,
       }));
@@ -281,7 +282,10 @@ function receive(before: State, { message, atMs }: Received): State {
       const states = message.subscriptions ?? [];
       // The least delayed heartbeat is nearest to the truth; 0.05 ms a second lets the clocks drift apart.
       const offset = state.offsetMs === null || Math.abs(offsetMs - state.offsetMs) > 5000 ? offsetMs : Math.max(offsetMs, state.offsetMs - 0.05);
-      return { ...state, offsetMs: offset, waiting: states.some((one) => one.state === "waiting") };
+      // Delays that were measured by a clock that was this wrong say nothing.
+      const wrong = state.offsetMs !== null && offset > state.offsetMs + 2;
+      const delivery = wrong ? { ...state.delivery, delaysMs: [] } : state.delivery;
+      return { ...state, offsetMs: offset, delivery, waiting: states.some((one) => one.state === "waiting") };
     }
     case "ticks": {
       const tick = message.ticks?.at(-1);
@@ -328,18 +332,15 @@ function ticked(state: State, tick: Tick, atMs: number): State {
   const after = withCoin(state, tick.symbol, (coin) => ({
     ...coin,
     ...priced(coin, price, Date.parse(tick.timestamp ?? "")),
-    session: signals
-      ? {
-          open: signals["open"] ?? Number.NaN,
-          high: signals["high"] ?? Number.NaN,
-          low: signals["low"] ?? Number.NaN,
-          volume: signals["volume"] ?? Number.NaN,
-          vwap: signals["vwap"] ?? Number.NaN,
-          rate: signals["trade_rate"] ?? Number.NaN,
-        }
-      : coin.session,
+    session: signals ? sessionOf(signals) : coin.session,
   }));
   return state.alerts.some((alert) => alert.symbol === tick.symbol) ? watched(after, atMs) : after;
+}
+
+/** The session as the signals after a trade tell it, or `/api/stats`. */
+export function sessionOf(signals: Readonly<Record<string, unknown>>): NonNullable<CoinState["session"]> {
+  const value = (name: string): number => (typeof signals[name] === "number" ? signals[name] : Number.NaN);
+  return { open: value("open"), high: value("high"), low: value("low"), volume: value("volume"), vwap: value("vwap"), rate: value("trade_rate") };
 }
 
 function priced(coin: CoinState, price: number, tradedMs: number): Pick<CoinState, "price" | "direction" | "tradedMs" | "spark"> {
