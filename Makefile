@@ -11,8 +11,8 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 PACKAGES = $(shell $(PY) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["tool"]["scikit-build"]["wheel"]["packages"])')
 LIBSIGNAL := $(shell find libsignal/include libsignal/src libsignal/CMakeLists.txt libsignal/codec -type f)
 PAGE := gateway/web
-# A path that is there once the page was built.
-PAGE_BUILT := $(PAGE)/dist/index.html
+# Everything else works without the page.
+TRY_PAGE = @$(MAKE) --no-print-directory -s page || echo "the page at / is not built: npm's packages cannot be downloaded" >&2
 COMPOSE := docker compose
 # Is it compose that runs? Asked only where no local mesh does.
 COMPOSE_RUNS := $(COMPOSE) --profile sim ps --quiet 2>/dev/null | grep -q .
@@ -27,10 +27,10 @@ help: ## list the targets
 # --- the mesh on this machine ---
 
 run: $(VENV)/installed ## start the whole mesh on this machine, without Docker; Ctrl-C stops it
-	@$(MAKE) --no-print-directory -s page || echo "the page at / was not built; everything else runs without it" >&2
+	$(TRY_PAGE)
 	@$(MESH) up
 
-page: $(PAGE_BUILT) ## build the page that the gateway serves at / (needs the npm registry once)
+page: $(PAGE)/dist/index.html ## build the page that the gateway serves at / (needs the npm registry once)
 
 stop: ## stop the mesh, both the local one and that of Docker Compose
 	@if [ -x $(PY) ]; then $(MESH) down; fi
@@ -92,7 +92,8 @@ purge: ## stop, and delete the database and all other data forever, after CONFIR
 # servers of its own, and keeps to its own stretch of the tests, so that a module's fixture is made once, until it has
 # nothing left to do. With WORKERS=0 all run one after the other, as for a debugger; OPTIONS are pytest's: -x, say.
 WORKERS ?= logical
-test: $(VENV)/installed page ## run the tests, several at once (WORKERS=0: one by one): unit, contract, integration, e2e, all but the slow ones
+test: $(VENV)/installed ## run the tests, several at once (WORKERS=0: one by one): unit, contract, integration, e2e, all but the slow ones
+	$(TRY_PAGE)
 	$(PYTEST) -n $(WORKERS) --dist worksteal -m "not slow and not docker and not browser" $(OPTIONS)
 
 slow-test: $(VENV)/installed page ## run the slow tests, which need minutes
@@ -156,8 +157,9 @@ lint: $(VENV)/installed ## check the style: ruff and buf
 	ruff format --check .
 	buf lint gen/tickmesh/v1/descriptors.binpb --config protos/buf.yaml
 
-types: $(VENV)/installed page ## check the types: mypy --strict, and tsc
-	$(PAGE)/node_modules/.bin/tsc --project $(PAGE)
+types: $(VENV)/installed ## check the types: mypy --strict, and tsc
+	$(TRY_PAGE)
+	@[ ! -x $(PAGE)/node_modules/.bin/tsc ] || node $(PAGE)/node_modules/.bin/tsc --project $(PAGE)
 	$(PY) -m mypy
 	$(PY) -m mypy --python-version 3.10 --config-file client/pyproject.toml client/tickmesh_client
 
@@ -209,10 +211,10 @@ $(VENV)/installed: $(VENV)/modules pyproject.toml client/pyproject.toml $(LIBSIG
 # Node comes from a wheel. npm checks each package by the hash in package-lock.json.
 $(PAGE)/node_modules/.package-lock.json: $(PAGE)/package-lock.json $(VENV)/dependencies
 	@echo "installing what the page is built with" >&2
-	@cd $(PAGE) && npm ci --silent
+	@cd $(PAGE) && npm ci --loglevel error >/dev/null
 	@touch $@
 
-$(PAGE_BUILT): $(PAGE)/node_modules/.package-lock.json $(PAGE)/build.mjs $(wildcard $(PAGE)/src/*)
+$(PAGE)/dist/index.html: $(PAGE)/node_modules/.package-lock.json $(PAGE)/build.mjs $(wildcard $(PAGE)/src/*)
 	@cd $(PAGE) && node build.mjs
 
 always:
