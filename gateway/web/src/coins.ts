@@ -26,6 +26,8 @@ const COLUMNS: readonly Column[] = [
 
 interface Row {
   readonly element: HTMLTableRowElement;
+  /** Whether it is within what is scrolled to: the others need not be drawn. */
+  seen: boolean;
   shown: CoinState | null;
   draw(coin: CoinState): void;
 }
@@ -34,6 +36,10 @@ interface Row {
 export function coinsView(choose: (symbol: string) => void): { element: HTMLElement; draw(state: State, atMs: number): void; focus(): void } {
   const rows = new Map<string, Row>();
   let [by, rising, wanted, sortedAt, order] = [-1, false, "", 0, ""];
+  let state: State | null = null;
+  const redraw = (): void => {
+    if (state !== null) draw(state, performance.now());
+  };
   const filter = h("input", { type: "search", placeholder: "Filter coins", "aria-label": "Filter coins", "aria-keyshortcuts": "/", autocomplete: "off", spellcheck: "false" });
   const count = h("span", { class: "count", role: "status" });
   const heads = COLUMNS.map(({ name, title }, at) => {
@@ -47,11 +53,15 @@ export function coinsView(choose: (symbol: string) => void): { element: HTMLElem
   });
   const body = h("tbody");
   const table = h("table", { class: "coins" }, h("thead", {}, h("tr", {}, ...heads, h("th", { scope: "col", class: "last-hour" }, "1 h"))), body);
-  const element = h("section", { class: "panel coins-panel", "aria-label": "Coins" }, h("div", { class: "panel-head" }, filter, count), h("div", { class: "scroll", tabindex: "-1" }, table));
-  let state: State | null = null;
-  const redraw = (): void => {
-    if (state !== null) draw(state, performance.now());
-  };
+  const scroll = h("div", { class: "scroll", tabindex: "-1" }, table);
+  const element = h("section", { class: "panel coins-panel", "aria-label": "Coins" }, h("div", { class: "panel-head" }, filter, count), scroll);
+  const observer = new IntersectionObserver(
+    (entries) => {
+      for (const { target, isIntersecting } of entries) rows.get((target as HTMLElement).dataset["symbol"]!)!.seen = isIntersecting;
+      redraw();
+    },
+    { root: scroll, rootMargin: "100px" },
+  );
   filter.addEventListener("input", () => {
     [wanted, order] = [filter.value.trim().toLowerCase(), ""];
     redraw();
@@ -86,7 +96,11 @@ export function coinsView(choose: (symbol: string) => void): { element: HTMLElem
     state = now;
     for (const coin of now.coins.values()) {
       let row = rows.get(coin.symbol);
-      if (row === undefined) rows.set(coin.symbol, (row = coinRow(coin)));
+      if (row === undefined) {
+        rows.set(coin.symbol, (row = coinRow(coin)));
+        observer.observe(row.element);
+      }
+      if (!row.seen && row.shown !== null) continue;
       if (row.shown !== coin) row.draw(coin);
       const shown = coin.symbol === now.route.symbol;
       attribute(row.element, "aria-current", shown && "true");
@@ -129,6 +143,7 @@ function coinRow({ symbol, name }: CoinState): Row {
   const element = h("tr", { "data-symbol": symbol, tabindex: -1 }, head, ...cells, h("td", { class: "last-hour" }, spark.element));
   const row: Row = {
     element,
+    seen: false,
     shown: null,
     draw(coin) {
       COLUMNS.slice(1).forEach(({ said, value }, at) => {

@@ -32,7 +32,8 @@ export class Effects {
         this.#subscribed.clear();
         dispatch({ type: "link", link: "open", atMs: performance.now() });
         this.#link.ping();
-        void this.#learn().then(() => this.load());
+        void this.load();
+        void this.#learn();
       },
       received: (received) => dispatch({ type: "messages", received }),
       closed: (reason) => {
@@ -107,10 +108,10 @@ export class Effects {
     await this.#once("learn", async () => {
       const [status, { symbol: selected }] = await Promise.all([get("/api/status"), get("/api/symbol")]);
       this.dispatch({ type: "status", status, selected });
-      const { coins, route, link } = this.state();
+      if (this.state().route.symbol === "") this.dispatch({ type: "route", route: { symbol: selected } });
+      const { coins } = this.state();
       if (coins.size === 0 || status.symbols.some(({ symbol }) => !coins.has(symbol))) await this.#coins();
-      if (route.symbol === "") this.dispatch({ type: "route", route: { symbol: selected } });
-      if (link === "open") await this.#subscribe();
+      if (this.state().link === "open") this.#subscribe();
     });
   }
 
@@ -124,7 +125,7 @@ export class Effects {
     void this.#past();
   }
 
-  async #subscribe(): Promise<void> {
+  #subscribe(): void {
     const wanted = [...this.state().coins.keys()].filter((symbol) => !this.#subscribed.has(symbol));
     for (let at = 0; at < wanted.length; at += COINS_A_SUBSCRIPTION) {
       const symbols = wanted.slice(at, at + COINS_A_SUBSCRIPTION);

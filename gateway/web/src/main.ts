@@ -25,7 +25,7 @@ const KEYS: ReadonlyArray<readonly [string, string]> = [
   ["?", "this list"],
 ];
 /** Between two drawings of data; what a person does is drawn with the next frame. */
-const DRAW_MS = 100;
+const DRAW_MS = 200;
 
 let state: State = begin(readRoute(location.search), kept());
 let [drawnMs, due] = [0, false];

@@ -77,6 +77,7 @@ export interface State {
   /** Whether signal's trades are missing, as heartbeats say. */
   readonly waiting: boolean;
   readonly status: GetStatusResponse | null;
+  readonly feeds: ReadonlyMap<string, SymbolFeed>;
   readonly selected: string;
   readonly coins: ReadonlyMap<string, CoinState>;
   readonly chart: Chart;
@@ -133,6 +134,7 @@ export function begin(route: Route, alerts: readonly Alert[] = []): State {
     heardMs: 0,
     waiting: false,
     status: null,
+    feeds: new Map(),
     selected: "",
     coins: new Map(),
     chart: NO_CHART,
@@ -166,7 +168,7 @@ export function reduce(state: State, event: Event): State {
     case "following":
       return { ...state, following: event.subscription };
     case "status":
-      return { ...state, status: event.status, selected: event.selected };
+      return { ...state, status: event.status, feeds: new Map(event.status.symbols.map((feed) => [feed.symbol, feed])), selected: event.selected };
     case "coins":
       return { ...state, coins: listed(state.coins, event.coins, event.instruments) };
     case "past":
@@ -245,7 +247,6 @@ export interface Condition {
 /** How the feed is, as far as this page can tell; of one coin where its symbol is given. */
 export function condition(state: State, atMs: number, symbol = ""): Condition {
   const silentMs = atMs - state.heardMs;
-  const feed = state.status?.symbols.find((one) => one.symbol === symbol);
   const traded = Math.max(...(symbol === "" ? [...state.coins.values()] : [state.coins.get(symbol)]).map((coin) => coin?.tradedMs || 0));
   const now = nowMs(state, atMs);
   const ageMs = traded > 0 && !Number.isNaN(now) ? now - traded : silentMs;
@@ -253,7 +254,7 @@ export function condition(state: State, atMs: number, symbol = ""): Condition {
   if (state.link !== "open") return { word: "OFFLINE", why: state.problem || "no connection to the gateway; trying again", ageMs };
   if (silentMs > SILENCE_MS) return { word: "STALE", why: "the gateway has fallen silent", ageMs };
   if (state.status === null) return { word: "OFFLINE", why: "asking how the mesh is", ageMs: null };
-  const { state: said, message } = toldOf(state.status, feed);
+  const { state: said, message } = toldOf(state.status, state.feeds.get(symbol));
   if (state.waiting && (said === "LIVE" || said === "QUIET" || said === "SIM")) return { word: "STALE", why: "no trades come from signal", ageMs };
   const word = said === "UNSPECIFIED" ? "OFFLINE" : said;
   return { word, why: message, ageMs: isOld(word) ? ageMs : null };
