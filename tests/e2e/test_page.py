@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import os
 import shutil
 import signal
@@ -203,7 +202,7 @@ async def test_looking_is_local_and_selecting_is_one_explicit_act(page: Page, me
 
 
 async def test_the_address_says_what_is_shown(page: Page) -> None:
-    await page.goto("/?symbol=btcusdt")
+    await page.goto("/?symbol=btcusdt&interval=1m")
     await is_live(page)
     await page.set_viewport_size({"width": 1240, "height": 740})
     for name in ("vwap", "rsi", "macd"):
@@ -318,15 +317,21 @@ async def test_a_minute_of_the_calendar_leads_to_the_ledgers_row(page: Page, mes
     await page.screenshot(path=PICTURES / "coverage.png")
 
 
-async def test_a_page_of_a_protected_mesh_asks_for_its_token(page: Page) -> None:
-    async def refuse(route: Route) -> None:
-        allowed = route.request.headers.get("authorization") == "Bearer s3cret"
-        body = json.dumps({"code": 16, "message": "no token was given", "details": []})
-        await (route.continue_() if allowed else route.fulfill(status=401, content_type="application/json", body=body))
+async def test_the_page_of_a_mesh_with_a_token_asks_for_it(page: Page, tmp_path: Path) -> None:
+    token = "a-token-of-thirty-two-characters"
+    with running_mesh(tmp_path, VENUE="sim", API_TOKEN=token, PROTECT_READS="true") as protected:
+        await page.goto(f"{protected.url}/?symbol=btcusdt")
+        await page.get_by_label("Token").fill(token)
+        await page.screenshot(path=PICTURES / "token.png")
+        await page.get_by_role("button", name="Enter").click()
+        await is_live(page)
+        await expect(page.locator(".door")).to_be_hidden()
 
-    await page.route("**/api/**", refuse)
-    await page.goto("/?symbol=btcusdt")
-    await page.get_by_label("Token").fill("s3cret")
-    await page.get_by_role("button", name="Enter").click()
-    await expect(page.locator("header .badge")).to_have_text("SIM", timeout=20_000)
-    await expect(page.locator(".door")).to_be_hidden()
+
+async def test_live_trades_alone_may_need_the_token(page: Page, tmp_path: Path) -> None:
+    token = "a-token-of-thirty-two-characters"
+    with running_mesh(tmp_path, VENUE="sim", API_TOKEN=token) as protected:
+        await page.goto(f"{protected.url}/?symbol=btcusdt")
+        await page.get_by_label("Token").fill(token)
+        await page.get_by_role("button", name="Enter").click()
+        await is_live(page)

@@ -1,6 +1,6 @@
 // What the page does beside drawing: asks, subscribes, and tells the state what came of it.
 
-import { get, Link, Lost, Refused, token } from "./gateway.ts";
+import { admitted, get, Link, Lost, Refused, token } from "./gateway.ts";
 import { begins } from "./candles.ts";
 import { INTERVALS } from "./route.ts";
 import { chartKey, type Event, sessionOf, SILENCE_MS, type State } from "./state.ts";
@@ -37,6 +37,7 @@ export class Effects {
       },
       received: (received) => dispatch({ type: "messages", received }),
       closed: (reason) => {
+        void this.#try("live trades", admitted());
         if (state().link !== "refused") dispatch({ type: "link", link: "lost", problem: reason, atMs: performance.now() });
       },
     });
@@ -62,7 +63,7 @@ export class Effects {
     if (fetched === undefined || load !== this.#loads) return;
     const few = fetched.length < FEW && !this.#asked;
     this.#asked = true;
-    if (few) return this.dispatch({ type: "route", route: { interval: "1s" } });
+    if (few) return this.dispatch({ type: "route", route: { interval: "1s" }, itself: true });
     const old = this.state().following;
     this.dispatch({ type: "following", subscription: 0 });
     if (old !== 0) this.#link.unsubscribe(old);
@@ -70,6 +71,8 @@ export class Effects {
     const place = this.state().chart.place;
     const after = place === null ? {} : { resume_from: { [symbol]: { trade_id: place.id, epoch: place.epoch } } };
     void this.#tape(symbol);
+    const { coins } = this.state();
+    if (coins.size > 0 && !coins.has(symbol)) return; // its history can be looked at
     const number = await this.#try("trades", this.#link.subscribe({ channel: "trades", symbols: [symbol], ...after }));
     if (number === undefined) return;
     if (load === this.#loads) this.dispatch({ type: "following", subscription: number });
@@ -108,7 +111,7 @@ export class Effects {
     await this.#once("learn", async () => {
       const [status, { symbol: selected }] = await Promise.all([get("/api/status"), get("/api/symbol")]);
       this.dispatch({ type: "status", status, selected });
-      if (this.state().route.symbol === "") this.dispatch({ type: "route", route: { symbol: selected } });
+      if (this.state().route.symbol === "") this.dispatch({ type: "route", route: { symbol: selected }, itself: true });
       const { coins } = this.state();
       if (coins.size === 0 || status.symbols.some(({ symbol }) => !coins.has(symbol))) await this.#coins();
       if (this.state().link === "open") this.#subscribe();
@@ -158,10 +161,10 @@ export class Effects {
   #everySecond(): void {
     const atMs = performance.now();
     this.dispatch({ type: "clock", atMs });
-    const { link, heardMs, chart, route, following } = this.state();
+    const { link, heardMs, chart, coins, route, following } = this.state();
     if (link === "open" && atMs - heardMs > 2 * SILENCE_MS) this.#link.replace();
-    if (link !== "open" || route.symbol === "") return;
-    if (chart.broken || (chart.key !== chartKey(route) && following !== 0)) void this.#once("load", () => this.load());
+    if (link !== "open" || !coins.has(route.symbol)) return;
+    if (chart.broken || chart.key !== chartKey(route) || following === 0) void this.#once("load", () => this.load());
     else void this.#settle();
     if (route.view === "coverage" && (this.state().coverage === null || this.#seconds++ % 5 === 0)) void this.coverage();
   }
@@ -188,12 +191,12 @@ export class Effects {
     await this.#try(name, load()).finally(() => this.#loading.delete(name));
   }
 
-  /** What is refused is told; what cannot be reached (fetch's TypeError, a DOMException after the time limit) shows as OFFLINE. */
+  /** What is refused is told; what cannot be reached shows as OFFLINE anyway. */
   async #try<T>(what: string, asked: Promise<T>): Promise<T | undefined> {
     try {
       return await asked;
     } catch (problem) {
-      if (problem instanceof TypeError || problem instanceof DOMException || problem instanceof Lost) return undefined;
+      if (problem instanceof Lost) return undefined;
       if (!(problem instanceof Refused)) throw problem;
       if (problem.status === 401 || problem.status === 403) this.dispatch({ type: "link", link: "refused", problem: problem.message, atMs: performance.now() });
       else if (problem.status < 500 && problem.status !== 404) this.dispatch({ type: "notice", text: `${what}: ${problem.message}` });

@@ -22,16 +22,25 @@ export class Refused extends Error {
   }
 }
 
-/** The connection ended before an answer came. */
+/** There was no answer. */
 export class Lost extends Error {}
 
-async function ask(path: string, query: object, init: RequestInit): Promise<Response> {
+async function ask(path: string, query: object, init: RequestInit = {}): Promise<unknown> {
+  let [answer, body]: [Response, unknown] = [Response.error(), null];
+  try {
+    answer = await send(path, query, init);
+    body = await answer.json();
+  } catch (problem) {
+    throw new Lost(`${path}: ${problem}`); // no network, the time limit, or an answer that was cut off
+  }
+  if (answer.ok) return body;
+  throw new Refused(answer.status, (body as { message?: string }).message ?? `${answer.status} ${answer.statusText}`);
+}
+
+function send(path: string, query: object, init: RequestInit): Promise<Response> {
   const headers = new Headers(init.headers);
   if (token.get() !== "") headers.set("Authorization", `Bearer ${token.get()}`);
-  const answer = await fetch(address(path, query, false), { ...init, headers, signal: AbortSignal.timeout(10_000) });
-  if (answer.ok) return answer;
-  const said = (await answer.json().catch(() => ({}))) as { message?: string };
-  throw new Refused(answer.status, said.message ?? `${answer.status} ${answer.statusText}`);
+  return fetch(address(path, query, false), { ...init, headers, signal: AbortSignal.timeout(10_000) });
 }
 
 /** The address of a path, for a request or, with the token in it, for a link. */
@@ -44,12 +53,18 @@ export function address(path: string, query: object, asLink = true): string {
 
 /** Ask for what a path of the API has. */
 export async function get<P extends keyof Paths>(path: P, query: Paths[P]["query"] = {}): Promise<Paths[P]["answer"]> {
-  return (await ask(path, query, {})).json() as Promise<Paths[P]["answer"]>;
+  return (await ask(path, query)) as Paths[P]["answer"];
 }
 
 /** Select a coin for every service and client of this mesh. */
 export async function select(symbol: string): Promise<void> {
   await ask("/api/symbol", {}, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ symbol }) });
+}
+
+/** Ask whether `/ws` may be opened: a browser does not tell why a WebSocket was refused, and a stream needs the same right. */
+export async function admitted(): Promise<void> {
+  const { status } = await send("/api/watch", {}, { method: "HEAD" }).catch((problem: unknown) => Promise.reject(new Lost(String(problem))));
+  if (status === 401 || status === 403) throw new Refused(status, "Live trades need the token of this mesh: API_TOKEN, or READ_TOKEN to look only.");
 }
 
 export interface Listener {
@@ -73,6 +88,7 @@ export class Link {
   constructor(readonly listener: Listener) {}
 
   open(): void {
+    if (this.#socket !== null) return; // it was replaced meanwhile
     const url = new URL(address("/ws", { channels: "" }));
     url.protocol = url.protocol.replace("http", "ws");
     const socket = new WebSocket(url);

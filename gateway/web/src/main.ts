@@ -43,7 +43,8 @@ function dispatch(event: Event): void {
   const before = state;
   state = reduce(state, event);
   if (state.route !== before.route) {
-    history[event.type === "route" && before.route.symbol !== "" ? "pushState" : "replaceState"](null, "", writeRoute(state.route));
+    const query = writeRoute(state.route);
+    if (query !== location.search) history[event.type === "route" && event.itself ? "replaceState" : "pushState"](null, "", query);
     arrived(before);
   }
   if (state.alerts !== before.alerts) alerted(before);
@@ -125,8 +126,8 @@ function redraw(): void {
 
 function confirm(): void {
   const { symbol } = state.route;
-  if (symbol === state.selected || !state.coins.has(symbol)) return;
-  text(question, `${state.coins.get(symbol)!.name} becomes the coin of every client of this mesh that follows the selected one: terminals, programs and pages. Looking at it here changes nothing for others.`);
+  if (symbol === state.selected || symbol === "") return;
+  text(question, `${state.coins.get(symbol)?.name ?? symbol.toUpperCase()} becomes the coin of every client of this mesh that follows the selected one: terminals, programs and pages. Looking at it here changes nothing for others.`);
   choice.showModal();
 }
 
@@ -135,7 +136,7 @@ async function chosen(): Promise<void> {
   try {
     await select(symbol);
   } catch (problem) {
-    dispatch({ type: "notice", text: problem instanceof Refused ? problem.message : "the gateway does not answer; nothing was selected" });
+    dispatch({ type: "notice", text: problem instanceof Refused ? problem.message : "the gateway does not answer; whether it was selected is not known" });
   }
 }
 

@@ -101,7 +101,8 @@ export interface Received {
 }
 
 export type Event =
-  | { type: "route"; route: Partial<Route> }
+  /** `itself`: the page has chosen, and nobody goes back to what was before. */
+  | { type: "route"; route: Partial<Route>; itself?: true }
   | { type: "link"; link: State["link"]; problem?: string; atMs: number }
   | { type: "messages"; received: readonly Received[] }
   | { type: "following"; subscription: number }
