@@ -335,3 +335,16 @@ async def test_live_trades_alone_may_need_the_token(page: Page, tmp_path: Path) 
         await page.get_by_label("Token").fill(token)
         await page.get_by_role("button", name="Enter").click()
         await is_live(page)
+
+
+@pytest.mark.timeout(240)
+async def test_the_picture_of_the_readme_shows_what_there_is(page: Page) -> None:
+    await page.set_viewport_size({"width": 1260, "height": 760})
+    await page.goto("/?symbol=btcusdt&interval=1s&overlays=ema,bollinger&panes=rsi,macd")
+    await is_live(page)
+    await page.wait_for_function("() => tickmesh().chart.settled.length > 130", timeout=200_000)
+    await page.reload()  # with what an hour's line has by now
+    await is_live(page)
+    await page.wait_for_function("() => [...tickmesh().coins.values()].every((coin) => coin.session !== null)")
+    await expect(page.locator("header .badge")).to_have_text("SIM")
+    await page.screenshot(path=PICTURES / "readme.png")

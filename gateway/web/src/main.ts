@@ -111,6 +111,7 @@ function redraw(): void {
   text(banner, word === "SIM" ? "Simulated exchange: these prices are not real" : word === "LIVE" || word === "QUIET" ? "" : `${word}${ageMs === null ? "" : ", prices are old"}: ${why}`);
   banner.hidden = banner.textContent === "";
   door.hidden = state.link !== "refused";
+  place.hidden = !door.hidden;
   text(door.querySelector("p")!, state.problem);
   for (const tab of tabs) {
     attribute(tab, "aria-current", tab.dataset["view"] === state.route.view && "page");

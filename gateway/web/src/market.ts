@@ -82,7 +82,7 @@ export function marketView(dispatch: (event: Event) => void, older: () => void, 
     text(why, ageMs === null ? "" : `${span(ageMs)} old`);
     attribute(why, "title", reason);
     const selected = given.selected === route.symbol;
-    attribute(everybody, "disabled", selected);
+    attribute(everybody, "disabled", selected || given.coins.size === 0);
     text(everybody, selected ? "★ Selected for everybody" : shown === undefined ? "☆ Follow and select for everybody…" : "☆ Select for everybody…");
     text(name, shown?.name ?? (given.coins.size === 0 ? "…" : `${route.symbol.toUpperCase()} is not followed`));
     text(symbol, route.symbol.toUpperCase() + (shown === undefined || shown.status === "TRADING" || shown.status === "" ? "" : ` · ${shown.status}`));

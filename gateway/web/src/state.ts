@@ -250,7 +250,7 @@ export function condition(state: State, atMs: number, symbol = ""): Condition {
   const silentMs = atMs - state.heardMs;
   const traded = Math.max(...(symbol === "" ? [...state.coins.values()] : [state.coins.get(symbol)]).map((coin) => coin?.tradedMs || 0));
   const now = nowMs(state, atMs);
-  const ageMs = traded > 0 && !Number.isNaN(now) ? now - traded : silentMs;
+  const ageMs = traded > 0 && !Number.isNaN(now) ? now - traded : state.heardMs > 0 ? silentMs : null;
   if (state.link === "connecting" && state.heardMs === 0) return { word: "OFFLINE", why: "connecting to the gateway", ageMs: null };
   if (state.link !== "open") return { word: "OFFLINE", why: state.problem || "no connection to the gateway; trying again", ageMs };
   if (silentMs > SILENCE_MS) return { word: "STALE", why: "the gateway has fallen silent", ageMs };
