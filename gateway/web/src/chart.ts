@@ -125,7 +125,11 @@ export function chartView(older: () => void): ChartView {
     const tail = bars.slice(-(86_400 / Math.min(lengthS, 86_400)) - 20);
     for (const name of ["vwap", "bollinger"] as const) {
       const series = lines.get(name);
-      if (series !== undefined) DRAWN[name].lines(tail, lengthS).forEach((values, index) => series[index]!.update(values.at(-1)!));
+      if (series === undefined) continue;
+      DRAWN[name].lines(tail, lengthS).forEach((values, index) => {
+        const last = values.at(-1); // of fewer than 20 bars there are no bands
+        if (last !== undefined) series[index]!.update(last);
+      });
     }
   }
 
