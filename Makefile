@@ -119,7 +119,7 @@ docker-test: $(VENV)/installed ## build the images, start them, test them, and s
 
 # One after the other whatever `make -j` says: what runs at the same time is measured, too.
 bench: ## measure everything, in about ten minutes: the whole mesh, then each stage alone (OPTIONS="--seconds 20")
-	@for what in mesh ingest signal store gateway libsignal; do $(MAKE) --no-print-directory -j1 bench-$$what || exit; done
+	@for what in mesh ingest signal store gateway term libsignal; do $(MAKE) --no-print-directory -j1 bench-$$what || exit; done
 
 bench-mesh: $(VENV)/installed ## measure the whole mesh: loss, delay, CPU, wake-ups and memory (OPTIONS="--against-commit SHA": beside another commit)
 	$(PY) -m tests.bench $(OPTIONS)
@@ -142,6 +142,9 @@ bench-export: $(VENV)/installed ## measure exports of ten million trades, single
 
 bench-page: $(VENV)/installed browser page ## measure the page with 300 coins at 1,000 trades/s for ten minutes (OPTIONS="--seconds 60"), not part of bench
 	$(PY) -m tests.bench.bench_page $(OPTIONS)
+
+bench-term: $(VENV)/installed ## measure the terminal client: 300 coins at 1,000 updates/s, and idle
+	$(PY) -m tests.bench.bench_term
 
 bench-libsignal: $(VENV)/installed ## measure libsignal as Python calls it
 	$(PY) -m tests.bench.bench_libsignal

@@ -3,79 +3,156 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import shutil
 import signal
 import sys
 import time
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from random import Random
 
-from term.cells import Grid
+from term.cells import Canvas, Grid, text_of
 from term.client import Client
-from term.events import Effect, Event, KeyPressed, Quit, Resized, Ticked
-from term.model import start
+from term.events import Announce, Effect, Event, Follow, KeyPressed, LoadDay, Quit, Resized, Ticked
+from term.keys import Click, View
+from term.model import Model, Remembered, start
 from term.screen import Screen
 from term.update import update
-from term.view import render
+from term.view import clicked, draw, render
 from tickmesh_client.network import shown_url
 
 FRAME_S = 1 / 20
 TICK_S = 0.25
+SECOND_US = 1_000_000
+ONCE_S = 10.0
+"""How long a screen that is printed once waits for what it shows."""
+COMMAND_S = 10.0
+MAX_COMMANDS = 8
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 
-async def run(url: str, *, token: str = "", colour: bool = True) -> None:
+async def run(
+    url: str,
+    *,
+    token: str = "",
+    remembered: Remembered | None = None,
+    notices: Sequence[str] = (),
+    alert_command: Sequence[str] = (),
+) -> Model:
     """Show the gateway at `url` until the person or a signal ends it. The terminal is given back in any case.
 
     Args:
         url: where the gateway is, like `http://127.0.0.1:8080`.
         token: what it asks for; empty for none.
-        colour: whether to use colours, where the terminal has any.
+        remembered: how to begin.
+        notices: what the person should be told first.
+        alert_command: a program and its arguments, run for each alert that rings.
+
+    Returns:
+        The last model.
 
     Raises:
         ClientError: the URL, or the environment's proxies or certificates, cannot be used.
         ScreenError: there is no terminal that could show it.
     """
-    with Screen(colour=colour) as screen:
-        await App(screen, url=url, token=token).run()
+    with Screen() as screen:
+        first = {"remembered": remembered, "notices": notices}
+        app = App(screen.size, url=url, token=token, alert_command=alert_command, **first)  # type: ignore[arg-type]
+        await app.run(screen)
+    return app.model
+
+
+async def once(url: str, *, token: str, size: tuple[int, int], remembered: Remembered) -> tuple[str, bool]:
+    """Return a screen as text, as soon as it shows what it is for, and whether it does.
+
+    Args:
+        url: where the gateway is.
+        token: what it asks for; empty for none.
+        size: width and height in cells.
+        remembered: which screen, and how.
+
+    Raises:
+        ClientError: the URL, or the environment's proxies or certificates, cannot be used.
+    """
+    app = App(size, url=url, token=token, remembered=remembered)
+    return await app.once()
 
 
 class App:
     """The running program: the model of the moment and the tasks that feed it.
 
     Args:
-        screen: shows it, and gives the keys.
+        size: width and height of the screen in cells.
         url: where the gateway is.
         token: what the gateway asks for; empty for none.
+        remembered: how to begin.
+        notices: what the person should be told first.
+        alert_command: a program and its arguments, run for each alert that rings.
     """
 
-    def __init__(self, screen: Screen, *, url: str, token: str) -> None:
-        self._screen = screen
+    def __init__(
+        self,
+        size: tuple[int, int],
+        *,
+        url: str,
+        token: str,
+        remembered: Remembered | None = None,
+        notices: Sequence[str] = (),
+        alert_command: Sequence[str] = (),
+    ) -> None:
         self._now_us = Clock().now_us
         self._client = Client(url, token=token, emit=self.handle, now_us=self._now_us, random=Random())  # noqa: S311 jitter
-        self._dirty = asyncio.Event()
+        self._alert_command = alert_command
+        self._changed = asyncio.Event()
         self._readable = asyncio.Event()
+        self._pressed = asyncio.Event()
         self._stopped = asyncio.Event()
+        self._screen: Screen | None = None
+        self._canvas = Canvas(*size)
         self._resized = False
         self._requests: set[asyncio.Task[None]] = set()
-        width, height = screen.size
-        self._model, self._first_effects = start(url=shown_url(url), width=width, height=height, now_us=self._now_us())
+        self._commands: set[asyncio.Task[None]] = set()
+        self._following: list[asyncio.Task[None]] = []
+        self.model, self._first_effects = start(
+            url=shown_url(url),
+            width=size[0],
+            height=size[1],
+            now_us=self._now_us(),
+            remembered=remembered,
+            notices=notices,
+        )
 
-    async def run(self) -> None:
+    async def run(self, screen: Screen) -> None:
         """Run until stopped; an error in any task ends all of them and is raised."""
+        self._screen = screen
         async with self._client, asyncio.TaskGroup() as self._tasks:
             with self._watching():
-                loops = [self._tasks.create_task(loop) for loop in self._loops()]
+                loops = [self._tasks.create_task(loop) for loop in self._loops(screen)]
                 self._perform(self._first_effects)
                 await self._stopped.wait()
-            self._screen.leave()  # before closing the stream, which may take a moment
-            for task in (*loops, *self._requests):
+            screen.leave()  # before closing the stream, which may take a moment
+            for task in (*loops, *self._following, *self._requests, *self._commands):
                 task.cancel()
+
+    async def once(self) -> tuple[str, bool]:
+        """Run without a screen until there is something to show."""
+        async with self._client, asyncio.TaskGroup() as self._tasks:
+            loops = [self._tasks.create_task(loop) for loop in (self._client.follow(), self._tick())]
+            self._perform(self._first_effects)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(ONCE_S):
+                    while not _shows_all(self.model):
+                        self._changed.clear()
+                        await self._changed.wait()
+            for task in (*loops, *self._following, *self._requests, *self._commands):
+                task.cancel()
+        return text_of(render(self.model)), _shows_all(self.model)
 
     def handle(self, event: Event) -> None:
         """Take in an event: change the model, do what follows, and have it shown."""
-        self._model, effects = update(self._model, event)
-        self._dirty.set()
+        self.model, effects = update(self.model, event)
+        self._changed.set()
         self._perform(effects)
 
     def stop(self) -> None:
@@ -86,57 +163,128 @@ class App:
         for effect in effects:
             if isinstance(effect, Quit):
                 self.stop()
-                continue
-            # The model never has the same request twice on its way, so these are a handful at most.
-            task = self._tasks.create_task(self._client.perform(effect))
-            self._requests.add(task)
-            task.add_done_callback(self._requests.discard)
+            elif isinstance(effect, Follow):
+                self._follow(effect)
+            elif isinstance(effect, Announce):
+                self._announce(effect)
+            else:
+                # The model never has the same request twice on its way, so these are a handful at most.
+                self._keep(self._client.perform(effect), self._requests)
 
-    def _loops(self) -> tuple[Coroutine[None, None, None], ...]:
-        return self._client.follow(), self._draw(), self._read_keys(), self._tick()
+    def _follow(self, wanted: Follow) -> None:
+        for task in self._following:
+            task.cancel()
+        following = [self._client.follow_coins(wanted.coins)] if wanted.coins else []
+        following += [self._client.follow_shown(wanted.shown)] if wanted.shown else []
+        self._following = [self._tasks.create_task(follow) for follow in following]
 
-    async def _draw(self) -> None:
-        shown: Grid = ()
+    def _announce(self, alert: Announce) -> None:
+        if self._screen is not None:
+            self._screen.ring()
+        said = {"TICKMESH_ALERT": alert.text, "TICKMESH_SYMBOL": alert.symbol, "TICKMESH_PRICE": alert.price}
+        notify = shutil.which("notify-send")
+        for command in ([notify, "tickmesh", alert.text] if notify else [], self._alert_command):
+            if command and len(self._commands) < MAX_COMMANDS:
+                self._keep(self._command(command, said), self._commands)
+
+    def _keep(self, doing: Coroutine[None, None, None], kept: set[asyncio.Task[None]]) -> None:
+        task = self._tasks.create_task(doing)
+        kept.add(task)
+        task.add_done_callback(kept.discard)
+
+    async def _command(self, command: Sequence[str], said: dict[str, str]) -> None:
+        """Run a program, without a shell and without our terminal; what it says or how it ends is its own affair."""
+        null = asyncio.subprocess.DEVNULL
+        streams = {"stdin": null, "stdout": null, "stderr": null}
+        try:
+            process = await asyncio.create_subprocess_exec(*command, env=os.environ | said, **streams)  # type: ignore[arg-type]
+        except OSError as exc:
+            self.model = self.model.noticed(f"cannot run {command[0]}: {exc.strerror}")
+            return
+        try:
+            async with asyncio.timeout(COMMAND_S):
+                await process.wait()
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+
+    def _loops(self, screen: Screen) -> tuple[Coroutine[None, None, None], ...]:
+        return self._client.follow(), self._draw(screen), self._read_keys(screen), self._tick()
+
+    async def _draw(self, screen: Screen) -> None:
+        shown: tuple[Grid, str] = ((), "")
         while True:
-            await self._dirty.wait()
-            self._dirty.clear()
-            grid = render(self._model)
-            if grid != shown or self._resized:
+            await self._changed.wait()
+            self._changed.clear()
+            self._canvas = draw(self.model)
+            now = self._canvas.grid(), self.model.theme
+            if now != shown or self._resized:
                 self._resized = False
-                self._screen.paint(grid)
-                shown = grid
-            await asyncio.sleep(FRAME_S)
+                screen.paint(*now)
+                shown = now
+            self._pressed.clear()
+            with suppress(TimeoutError):  # a key is answered at once
+                async with asyncio.timeout(FRAME_S):
+                    await self._pressed.wait()
 
-    async def _read_keys(self) -> None:
+    async def _read_keys(self, screen: Screen) -> None:
         while True:
             await self._readable.wait()
             self._readable.clear()
-            keys = self._screen.read_keys()
+            keys = screen.read_keys()
             for key in keys:
-                self.handle(KeyPressed(key))
-            if not keys and self._screen.hung_up():
+                self._pressed.set()
+                event = clicked(self._canvas, *key) if isinstance(key, Click) else KeyPressed(key)
+                if event is not None:
+                    self.handle(event)
+            if not keys and screen.hung_up():
                 self.stop()
 
     async def _tick(self) -> None:
         while True:
             await asyncio.sleep(TICK_S)
-            self.handle(Ticked(self._now_us()))
+            now_us, before_us = self._now_us(), self.model.now_us
+            changed = self._changed.is_set() or now_us // SECOND_US != before_us // SECOND_US or self.model.flashing
+            self.handle(Ticked(now_us))
+            if not changed:
+                self._changed.clear()  # ages are shown in seconds
 
     def _resize(self) -> None:
+        assert self._screen is not None
         self._resized = True
         self.handle(Resized(*self._screen.resize()))
+
+    def _suspend(self) -> None:
+        """Stop as Ctrl-Z stops other programs: the terminal is the shell's until we go on, perhaps at another size."""
+        assert self._screen is not None
+        self._screen.leave()
+        os.kill(os.getpid(), signal.SIGSTOP)
+        self._resize()
 
     @contextmanager
     def _watching(self) -> Iterator[None]:
         loop = asyncio.get_running_loop()
         loop.add_reader(sys.stdin.fileno(), self._readable.set)
         loop.add_signal_handler(signal.SIGWINCH, self._resize)
+        loop.add_signal_handler(signal.SIGTSTP, self._suspend)  # not curses' own, amid a frame
         for number in STOP_SIGNALS:
             loop.add_signal_handler(number, self.stop)
         try:
             yield
         finally:
             loop.remove_reader(sys.stdin.fileno())
+
+
+def _shows_all(model: Model) -> bool:
+    asked = [request for request in model.outstanding if not isinstance(request, LoadDay)]
+    if not model.stream.open or asked or model.shown is None:
+        return False
+    if model.view is View.COINS:
+        followed = [coin.symbol for coin in model.coins if coin.followed]
+        return bool(model.board) and all(symbol in model.board for symbol in followed)
+    if model.view is View.DASHBOARD:
+        return model.quote.price is not None and (model.candles.fetched or not model.chart.interval)
+    return model.view is not View.STATUS or model.feed is not None
 
 
 class Clock:

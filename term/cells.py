@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum, auto
 from itertools import groupby
+from typing import Any
 from unicodedata import combining, east_asian_width
 
 
@@ -20,6 +21,7 @@ class Style(Enum):
     WARN = auto()
     LOUD = auto()
     CURSOR = auto()
+    FAVOURITE = auto()
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,8 @@ class Span:
 
 
 MARGIN = 2
+ROOMY = 20
+"""From so many rows on there is room for a line between the screen and the keys, and for large digits."""
 ARROWS = {"up": ("▲", Style.UP), "down": ("▼", Style.DOWN), "": (" ", Style.PLAIN)}
 
 Row = tuple[Span, ...]
@@ -81,12 +85,18 @@ def fit(text: str, width: int) -> str:
 
 
 class Canvas:
-    """Write text at places; what leaves the edges is cut off, what is written later lies on top."""
+    """Write text at places; what leaves the edges is cut off, what is written later lies on top.
+
+    `zones` are the places one can click: row, first and last column, and what a click means.
+    """
 
     def __init__(self, width: int, height: int) -> None:
         self.width = width
         self.height = height
-        self._cells = [[(" ", Style.PLAIN)] * width for _ in range(height)]
+        self.zones: list[tuple[int, range, Any]] = []
+        self._signs = [[" "] * width for _ in range(height)]
+        self._styles = [[Style.PLAIN] * width for _ in range(height)]
+        self._wide: set[int] = set()  # the rows with wide characters
 
     def write(self, row: int, column: int, text: str, style: Style = Style.PLAIN) -> int:
         """Write from `column` on; return the column after the text.
@@ -98,11 +108,22 @@ class Canvas:
             style: of all of it.
 
         """
-        end = column
+        end = column + width_of(text)
+        if not 0 <= row < self.height:
+            return end
+        if (
+            end - column == len(text) and row not in self._wide
+        ):  # of nearly all texts: no character is wide or an accent
+            first, last = max(column, 0), min(end, self.width)
+            if first < last:
+                self._signs[row][first:last] = text[first - column : last - column]
+                self._styles[row][first:last] = [style] * (last - first)
+            return end
+        self._wide.add(row)
         for character in text:
-            begin, end = end, end + cells_of(character)
-            if 0 <= row < self.height and 0 <= begin < end <= self.width:
-                self._put(self._cells[row], begin, character, style)
+            begin, column = column, column + cells_of(character)
+            if 0 <= begin < column <= self.width:
+                self._put(row, begin, character, style)
         return end
 
     def write_left_of(self, row: int, column: int, text: str, style: Style = Style.PLAIN) -> int:
@@ -133,24 +154,28 @@ class Canvas:
         if note:
             self.write_left_of(row, self.width - 2, f" {note} ", Style.DIM)
 
-    def _put(self, cells: list[tuple[str, Style]], begin: int, character: str, style: Style) -> None:
+    def _put(self, row: int, begin: int, character: str, style: Style) -> None:
         # A wide character is followed by an empty cell. Of one that is half covered the other half is a blank.
-        end = begin + cells_of(character)
-        if not cells[begin][0]:
-            cells[begin - 1] = (" ", cells[begin - 1][1])
-        if end < self.width and not cells[end][0]:
-            cells[end] = (" ", cells[end][1])
-        cells[begin:end] = [(character, style)] + [("", style)] * (end - begin - 1)
+        signs, end = self._signs[row], begin + cells_of(character)
+        if not signs[begin]:
+            signs[begin - 1] = " "
+        if end < self.width and not signs[end]:
+            signs[end] = " "
+        signs[begin:end] = [character] + [""] * (end - begin - 1)
+        self._styles[row][begin:end] = [style] * (end - begin)
 
     def grid(self) -> Grid:
         """Freeze what was written."""
-        return tuple(
-            tuple(
-                Span("".join(character for character, _ in cells), style)
-                for style, cells in groupby(row, key=lambda cell: cell[1])
-            )
-            for row in self._cells
-        )
+        return tuple(map(_spans, self._signs, self._styles))
+
+
+def _spans(signs: list[str], styles: list[Style]) -> Row:
+    spans, begin = [], 0
+    for style, cells in groupby(styles):
+        end = begin + len(list(cells))
+        spans.append(Span("".join(signs[begin:end]), style))
+        begin = end
+    return tuple(spans)
 
 
 def text_of(grid: Grid) -> str:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import aclosing
 from random import Random
 from types import TracebackType
 from typing import Self
@@ -13,13 +15,18 @@ from websockets.exceptions import WebSocketException
 
 from term.events import (
     Answer,
+    BoardSeen,
     Connected,
     Connecting,
     Content,
     Disconnected,
     Event,
     FrameRefused,
+    IdsMissing,
+    LoadCandles,
     LoadCoins,
+    LoadCoverage,
+    LoadDay,
     Loaded,
     LoadFeed,
     LoadHistory,
@@ -28,21 +35,29 @@ from term.events import (
     LoadStats,
     Request,
     RequestFailed,
+    ResetSession,
     SelectCoin,
+    TapeSeen,
 )
-from term.formatting import plain
+from term.formatting import plain, time_text
 from term.payloads import (
     MAX_TEXT_CHARS,
     PayloadError,
+    parse_candles,
     parse_coins,
+    parse_coverage,
     parse_feed,
     parse_frame,
     parse_history,
     parse_price,
     parse_selection,
     parse_stats,
+    parse_ticks,
 )
+from term.values import Trade
+from tickmesh_client import Answer as Received
 from tickmesh_client import AsyncTickmesh, Call, ClientError, Unreachable
+from tickmesh_client import Trade as Followed
 from tickmesh_client.network import backoff, reason_of
 
 REQUEST_TIMEOUT_S = 10.0
@@ -57,6 +72,12 @@ STREAM_OPTIONS = {
     "max_queue": 64,  # when full, the socket is not read: the gateway then counts what it has to leave out
 }
 PAGE_SIZE = 100
+BOARD_RATE = 2
+"""How often a second the table of coins wants to hear of each."""
+BOARD_FIELDS = ("open", "high", "low", "count", "volume", "trade_rate")
+GATHER_S = 0.1
+SYMBOLS_AT_ONCE, MOST_SUBSCRIPTIONS = 64, 16
+"""As many symbols a subscription, and subscriptions a client, as the gateway allows."""
 
 log = logging.getLogger("term.client")
 
@@ -89,6 +110,9 @@ class Client:
         self._emit = emit
         self._now_us = now_us
         self._random = random
+        self._last: dict[str, Followed] = {}
+        self._gathered_board: dict[str, Trade] = {}
+        self._gathered_tape: list[Trade] = []
         # The screen shows each failure, and asks again itself.
         self._mesh = AsyncTickmesh(url, token=token, timeout_s=REQUEST_TIMEOUT_S, retries=0)
 
@@ -120,6 +144,59 @@ class Client:
             self._emit(Disconnected(reason, failures, self._now_us() + round(delay_s * 1e6)))
             await asyncio.sleep(delay_s)
 
+    async def follow_coins(self, coins: Sequence[str]) -> None:
+        """Keep the newest trade of each of `coins` coming for ever, at most `BOARD_RATE` times a second."""
+        delays = self._delays()
+        while True:
+            try:
+                async with await self._mesh.open_stream("channels=", **STREAM_OPTIONS) as connection:
+                    for first in range(0, min(len(coins), SYMBOLS_AT_ONCE * MOST_SUBSCRIPTIONS), SYMBOLS_AT_ONCE):
+                        symbols = list(coins[first : first + SYMBOLS_AT_ONCE])
+                        asked = {"op": "subscribe", "channel": "ticks", "symbols": symbols, "fields": BOARD_FIELDS}
+                        await connection.send(json.dumps(asked | {"mode": "newest", "rate": BOARD_RATE}))
+                    async for frame in connection:
+                        delays = self._delays()
+                        self._gather(board=parse_ticks(frame))
+            except (OSError, WebSocketException, ClientError, PayloadError) as exc:
+                log.debug("= coins lost: %s", exc)
+            await asyncio.sleep(next(delays))
+
+    async def follow_shown(self, symbol: str) -> None:
+        """Keep every trade of `symbol` coming for ever; after a loss what was missed comes first."""
+        delays = self._delays()
+        while True:
+            last = self._last.get(symbol)
+            live = self._mesh.live(
+                symbol,
+                resume_from={symbol: last} if last else None,
+                missing=lambda ids: self._emit(IdsMissing(ids.last_trade_id - ids.first_trade_id + 1)),
+            )
+            try:
+                async with aclosing(live):
+                    async for trade in live:
+                        delays, self._last = self._delays(), {symbol: trade}
+                        self._gather(tape=_as_trade(trade))
+            except ClientError as exc:
+                log.debug("= trades of %s lost: %s", symbol, exc)
+                self._last.clear()
+            await asyncio.sleep(next(delays))
+
+    def _gather(self, *, board: Sequence[Trade] = (), tape: Trade | None = None) -> None:
+        """Pass on what comes within a moment as one event, as the screen changes but once in that time."""
+        if not self._gathered_board and not self._gathered_tape:
+            asyncio.get_running_loop().call_later(GATHER_S, self._pass_on)
+        self._gathered_board |= {trade.symbol: trade for trade in board}
+        self._gathered_tape += [] if tape is None else [tape]
+
+    def _pass_on(self) -> None:
+        board, tape = tuple(self._gathered_board.values()), tuple(self._gathered_tape)
+        self._gathered_board.clear()
+        self._gathered_tape.clear()
+        if board:
+            self._emit(BoardSeen(board, self._now_us()))
+        if tape:
+            self._emit(TapeSeen(tape, self._now_us()))
+
     def _delays(self) -> Iterator[float]:
         return backoff(self._random, first_s=FIRST_DELAY_S, most_s=MOST_DELAY_S)
 
@@ -147,6 +224,18 @@ def _shown(error: Exception) -> str:
     return plain((said or reason_of(error))[:MAX_TEXT_CHARS])
 
 
+def _as_trade(trade: Followed) -> Trade:
+    return Trade(
+        price=trade.price,
+        symbol=plain(trade.symbol),
+        venue=plain(trade.venue),
+        quantity=trade.quantity,
+        trade_id=trade.trade_id,
+        time_us=round(trade.timestamp.timestamp() * 1_000_000),
+        side="buy" if trade.side == "BUY" else "sell",
+    )
+
+
 def _call_of(request: Request) -> Call[Content]:
     match request:
         case LoadCoins():
@@ -155,16 +244,38 @@ def _call_of(request: Request) -> Call[Content]:
             return Call("/api/symbol", lambda answer: parse_selection(answer.body))
         case SelectCoin(symbol):
             return Call("/api/symbol", lambda answer: parse_selection(answer.body), body={"symbol": symbol})
+        case ResetSession(symbol):
+            return Call("/api/session:reset", lambda _: None, body={"symbol": symbol})
         case LoadFeed():
             return Call("/api/status", lambda answer: parse_feed(answer.body))
-        case LoadPrice():
-            return Call("/api/price", lambda answer: parse_price(answer.body))
-        case LoadStats():
-            return Call("/api/stats", lambda answer: parse_stats(answer.body))
-        case LoadHistory(symbol=symbol, page_token=page_token):
-            asked = {"limit": str(PAGE_SIZE), "symbol": symbol, "page_token": page_token}
+        case LoadPrice(symbol=symbol):
+            return Call("/api/price", lambda answer: parse_price(answer.body), _given(symbol=symbol))
+        case LoadStats(symbol=symbol):
+            return Call("/api/stats", lambda answer: parse_stats(answer.body), _given(symbol=symbol))
+        case LoadCoverage(symbol=symbol):
+            return Call("/api/coverage", lambda answer: parse_coverage(answer.body), _given(symbol=symbol))
+        case LoadDay(symbol):
+            asked = _given(symbol=symbol, interval="1h", page_size="24", order="desc", open="true")
+            return Call("/api/candles", lambda answer: parse_candles(answer.body, next_token=""), asked)
+        case LoadCandles(symbol=symbol, interval=interval, count=count, page_token=page_token):
+            asked = _given(symbol=symbol, interval=interval, page_size=str(count), order="desc", open="true")
+            return Call(
+                "/api/candles",
+                lambda answer: parse_candles(answer.body, next_token=_next_token(answer)),
+                asked | _given(page_token=page_token),
+            )
+        case LoadHistory(symbol=symbol, page_token=page_token, before_us=before_us):
+            end_time = "" if before_us is None else time_text(before_us).replace(" ", "T") + "Z"
             return Call(
                 "/api/history",
-                lambda answer: parse_history(answer.body, next_token=answer.headers.get("x-next-page-token", "")),
-                {name: value for name, value in asked.items() if value},
+                lambda answer: parse_history(answer.body, next_token=_next_token(answer)),
+                _given(limit=str(PAGE_SIZE), symbol=symbol, page_token=page_token, end_time=end_time),
             )
+
+
+def _given(**parameters: str) -> dict[str, str]:
+    return {name: value for name, value in parameters.items() if value}
+
+
+def _next_token(answer: Received) -> str:
+    return answer.headers.get("x-next-page-token", "")

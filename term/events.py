@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from term.values import Coin, Feed, HistoryPage, SelectedSymbol, Stats, Trade
+from term.values import CandlePage, Coin, Coverage, Feed, HistoryPage, SelectedSymbol, Stats, Trade
 
 # --- requests --------------------------------------------------------------------------------------------------------
 
@@ -33,25 +33,61 @@ class LoadFeed:
 
 @dataclass(frozen=True, slots=True)
 class LoadPrice:
-    """Ask for the last trade's price of the selected symbol."""
+    """Ask for the last trade's price; an empty `symbol` is the selected one, as in all requests."""
 
     generation: int
+    symbol: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class LoadStats:
-    """Ask for the statistics of the selected symbol."""
+    """Ask for the statistics of a symbol."""
 
     generation: int
+    symbol: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class LoadHistory:
-    """Ask for a page of trades; an empty `page_token` asks for the newest."""
+    """Ask for a page of trades; an empty `page_token` asks for the newest, or the newest before `before_us`."""
 
     generation: int
     symbol: str
     page_token: str = ""
+    before_us: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LoadCandles:
+    """Ask for the `count` newest candles, or for a page of older ones."""
+
+    generation: int
+    symbol: str
+    interval: str
+    count: int
+    page_token: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadDay:
+    """Ask for the candles of a symbol's last 24 hours."""
+
+    symbol: str
+
+
+@dataclass(frozen=True, slots=True)
+class LoadCoverage:
+    """Ask which trades of a symbol are stored."""
+
+    generation: int
+    symbol: str
+
+
+@dataclass(frozen=True, slots=True)
+class ResetSession:
+    """Let a symbol's session begin anew, for every client at once."""
+
+    symbol: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +97,36 @@ class SelectCoin:
     symbol: str
 
 
-Request = LoadCoins | LoadSelection | LoadFeed | LoadPrice | LoadStats | LoadHistory | SelectCoin
+Request = (
+    LoadCoins
+    | LoadSelection
+    | LoadFeed
+    | LoadPrice
+    | LoadStats
+    | LoadHistory
+    | LoadCandles
+    | LoadDay
+    | LoadCoverage
+    | SelectCoin
+    | ResetSession
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Follow:
+    """Follow every trade of `shown`, and the newest trade of all `coins`, instead of those followed before."""
+
+    shown: str
+    coins: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Announce:
+    """Tell the person of an alert, also where this screen is not looked at."""
+
+    symbol: str
+    text: str
+    price: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +134,12 @@ class Quit:
     """Leave the program."""
 
 
-Effect = Request | Quit
+Effect = Request | Follow | Announce | Quit
 
 # --- answers ---------------------------------------------------------------------------------------------------------
 
 
-Content = tuple[Coin, ...] | SelectedSymbol | Feed | Trade | Stats | HistoryPage
+Content = tuple[Coin, ...] | SelectedSymbol | Feed | Trade | Stats | HistoryPage | CandlePage | Coverage | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +194,29 @@ class TradeSeen:
 
 
 @dataclass(frozen=True, slots=True)
+class BoardSeen:
+    """The newest trades of the coins, each of another one, with their statistics, came until `received_us`."""
+
+    trades: tuple[Trade, ...]
+    received_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class TapeSeen:
+    """The next trades of the shown coin came: every one, whatever was lost on the way, oldest first."""
+
+    trades: tuple[Trade, ...]
+    received_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class IdsMissing:
+    """The mesh itself does not have as many trades of the shown coin."""
+
+    trades: int
+
+
+@dataclass(frozen=True, slots=True)
 class SelectionSeen:
     """Somebody changed the coin; the trades that follow are the new one's."""
 
@@ -157,6 +245,7 @@ class FrameRefused:
 
 
 Stream = Connecting | Connected | Disconnected | TradeSeen | SelectionSeen | TradesMissed | UpstreamSeen | FrameRefused
+Follows = BoardSeen | TapeSeen | IdsMissing
 
 # --- the person and the clock ----------------------------------------------------------------------------------------
 
@@ -166,6 +255,20 @@ class KeyPressed:
     """A key was pressed: a character, or a name as in `keys.py` (`up`, `enter`, `esc`)."""
 
     key: str
+
+
+@dataclass(frozen=True, slots=True)
+class CoinPointed:
+    """A coin of the table was clicked."""
+
+    symbol: str
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnPointed:
+    """The head of a column of the coins was clicked."""
+
+    title: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,4 +286,5 @@ class Ticked:
     now_us: int
 
 
-Event = Answer | Stream | KeyPressed | Resized | Ticked
+Pointed = KeyPressed | CoinPointed | ColumnPointed
+Event = Answer | Stream | Follows | Pointed | Resized | Ticked

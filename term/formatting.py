@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 
-from term.cells import cells_of
+from term.cells import cells_of, width_of
 
 NOTHING = "—"
 MOST_DECIMALS = 12
@@ -77,7 +77,7 @@ def fitting_text(texts: Iterable[str], *, width: int) -> str:
         It, or as many # where none fits: no part of a number passes for the whole.
 
     """
-    return next((text for text in texts if len(text) <= width), "#" * width)
+    return next((text for text in texts if width_of(text) <= width), "#" * width)
 
 
 def signed_text(number: Decimal, decimals: int, *, width: int) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from term.cells import ROOMY
 from term.formatting import decimals_of
 from term.values import HistoryPage, Trade
 
@@ -17,6 +18,8 @@ class History:
     Attributes:
         trades: at most `MAX_ROWS`.
         top: the row shown first, counted from 0.
+        cursor: the row under the cursor.
+        before_us: the time that was jumped to: only trades before it are here.
         next_token: what asks for the page below; empty when there is none.
         fetched: whether any request has been answered, or has failed.
         error: why the last request got no answer; empty when it did.
@@ -26,6 +29,8 @@ class History:
 
     trades: tuple[Trade, ...] = ()
     top: int = 0
+    cursor: int = 0
+    before_us: int | None = None
     next_token: str = ""
     fetched: bool = False
     error: str = ""
@@ -55,6 +60,8 @@ class History:
         return History(
             trades=trades,
             top=before.top,
+            cursor=before.cursor,
+            before_us=self.before_us,
             next_token=page.next_token if len(trades) < MAX_ROWS else "",
             fetched=True,
             price_decimals=max(before.price_decimals, *(decimals_of(t.price) for t in page.trades), 0),
@@ -62,14 +69,16 @@ class History:
         )
 
     def scrolled(self, rows: int, *, visible: int) -> History:
-        """Move down by `rows` (up when negative), no further than the last row.
+        """Move the cursor down by `rows` (up when negative), no further than the last row.
 
         Args:
             rows: how many rows down; negative is up.
             visible: how many rows the screen shows.
 
         """
-        return replace(self, top=min(max(self.top + rows, 0), max(len(self.trades) - visible, 0)))
+        cursor = min(max(self.cursor + rows, 0), max(len(self.trades) - 1, 0))
+        top = min(max(self.top, cursor - visible + 1), cursor, max(len(self.trades) - visible, 0))
+        return replace(self, cursor=cursor, top=top)
 
     def wants_more(self, *, visible: int) -> bool:
         """Tell whether the end is near and there is more to fetch."""
@@ -81,5 +90,5 @@ class History:
 
 
 def visible_rows(height: int) -> int:
-    """How many trades fit on a screen of `height` rows, beside the lines around them."""
-    return max(height - 6, 1)
+    """How many rows of a table fit on a screen of `height` rows, beside the lines around them."""
+    return max(height - (6 if height >= ROOMY else 5), 1)

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, auto
+from typing import NamedTuple
 
 
 class View(Enum):
-    """What the screen shows."""
+    """What the screen shows; Tab and the digits go through them in this order."""
 
     COINS = auto()
     DASHBOARD = auto()
     HISTORY = auto()
+    COVERAGE = auto()
+    STATUS = auto()
+    ALERTS = auto()
     HELP = auto()
+
+
+VIEWS = tuple(view for view in View if view is not View.HELP)
 
 
 class Action(Enum):
@@ -26,10 +33,33 @@ class Action(Enum):
     TOP = auto()
     BOTTOM = auto()
     SELECT = auto()
+    LOOK = auto()
+    DETAIL = auto()
     COINS = auto()
     HISTORY = auto()
     REFRESH = auto()
     BACK = auto()
+    NEXT_VIEW = auto()
+    PREVIOUS_VIEW = auto()
+    NUMBERED_VIEW = auto()
+    FILTER = auto()
+    SORT = auto()
+    DIRECTION = auto()
+    FAVOURITE = auto()
+    CHART = auto()
+    INTERVAL = auto()
+    SHORTER = auto()
+    LONGER = auto()
+    OLDER = auto()
+    NEWER = auto()
+    CROSSHAIR = auto()
+    OVERLAYS = auto()
+    JUMP = auto()
+    ALERT = auto()
+    DELETE = auto()
+    PAUSE = auto()
+    RESET = auto()
+    THEME = auto()
     HELP = auto()
     QUIT = auto()
 
@@ -46,12 +76,13 @@ class Binding:
     text: str
     actions: Mapping[str, Action]
     views: frozenset[View]
-    short_keys: str
-    hints: Mapping[View, str]
+    short_keys: str = ""
+    hints: Mapping[View, str] = field(default_factory=dict)
 
 
-_LISTS = frozenset({View.COINS, View.HISTORY})
 _ALL = frozenset(View)
+_COINS, _DASHBOARD, _HISTORY = frozenset({View.COINS}), frozenset({View.DASHBOARD}), frozenset({View.HISTORY})
+_LISTS = _ALL - {View.DASHBOARD}
 
 BINDINGS = (
     Binding(
@@ -60,53 +91,96 @@ BINDINGS = (
         {"up": Action.UP, "k": Action.UP, "down": Action.DOWN, "j": Action.DOWN},
         _LISTS,
         "↑↓",
-        {View.COINS: "navigate", View.HISTORY: "scroll"},
+        {View.COINS: "navigate", **dict.fromkeys(_LISTS - {View.COINS}, "scroll")},
     ),
-    Binding("Enter", "Select coin", {"enter": Action.SELECT}, frozenset({View.COINS}), "Enter", {View.COINS: "select"}),
+    Binding("Enter", "Select coin", {"enter": Action.SELECT}, _COINS, "Enter", {View.COINS: "select for all"}),
+    Binding("space", "Look at a coin in this terminal only", {" ": Action.LOOK}, _COINS, "space", {View.COINS: "look"}),
+    Binding("/", "Filter the coins while typing", {"/": Action.FILTER}, _COINS, "/", {View.COINS: "filter"}),
+    Binding(
+        "s/S",
+        "Sort by the next column / in the other direction",
+        {"s": Action.SORT, "S": Action.DIRECTION},
+        _COINS,
+        "s",
+        {View.COINS: "sort"},
+    ),
+    Binding("f", "Favourite coin: it stays above the others", {"f": Action.FAVOURITE}, _COINS | _DASHBOARD),
     Binding(
         "c",
         "Change coin (from dashboard)",
         {"c": Action.COINS},
-        _ALL - {View.COINS},
+        _ALL - _COINS,
         "c",
         {View.DASHBOARD: "change coin"},
     ),
-    Binding(
-        "h",
-        "View trade history",
-        {"h": Action.HISTORY},
-        _ALL - {View.HISTORY},
-        "h",
-        {View.DASHBOARD: "history"},
-    ),
+    Binding("h", "View trade history", {"h": Action.HISTORY}, _ALL - _HISTORY, "h", {View.DASHBOARD: "history"}),
     Binding(
         "r",
         "Refresh history (in history view)",
         {"r": Action.REFRESH},
-        frozenset({View.HISTORY}),
+        frozenset({View.HISTORY, View.COVERAGE, View.STATUS}),
         "r",
         {View.HISTORY: "refresh"},
     ),
+    Binding("@", "Jump to a time", {"@": Action.JUMP}, _HISTORY, "@", {View.HISTORY: "time"}),
     Binding(
-        "PgUp/PgDn or b/space",
+        "Enter in a list",
+        "Show the trade, or the missing trades, under the cursor whole",
+        {"enter": Action.DETAIL},
+        frozenset({View.HISTORY, View.COVERAGE}),
+        "Enter",
+        {View.HISTORY: "whole", View.COVERAGE: "whole"},
+    ),
+    Binding("v", "Chart as candles, line or braille", {"v": Action.CHART}, _DASHBOARD, "v", {View.DASHBOARD: "chart"}),
+    Binding("i", "Next interval of the candles", {"i": Action.INTERVAL}, _DASHBOARD, "i", {View.DASHBOARD: "interval"}),
+    Binding("[/]", "Shorter / longer range of the chart", {"[": Action.SHORTER, "]": Action.LONGER}, _DASHBOARD),
+    Binding(
+        "←/→", "Older / newer candles; moves the crosshair", {"left": Action.OLDER, "right": Action.NEWER}, _DASHBOARD
+    ),
+    Binding("x", "Crosshair", {"x": Action.CROSSHAIR}, _DASHBOARD),
+    Binding(
+        "o",
+        "Overlays of the chart: averages, VWAP, Bollinger, RSI, MACD",
+        {"o": Action.OVERLAYS},
+        _DASHBOARD,
+        "o",
+        {View.DASHBOARD: "overlays"},
+    ),
+    Binding(
+        "a",
+        "New alert",
+        {"a": Action.ALERT},
+        frozenset({View.COINS, View.DASHBOARD, View.ALERTS}),
+        "a",
+        {View.ALERTS: "new"},
+    ),
+    Binding("d", "Delete the alert", {"d": Action.DELETE}, frozenset({View.ALERTS}), "d", {View.ALERTS: "delete"}),
+    Binding("p", "Pause the picture, and go on", {"p": Action.PAUSE}, _ALL),
+    Binding("R", "Reset the session, after a question", {"R": Action.RESET}, _DASHBOARD),
+    Binding("t", "Next theme", {"t": Action.THEME}, _ALL),
+    Binding(
+        "PgUp/PgDn or b",
         "Scroll by a page",
-        {
-            "pageup": Action.PAGE_UP,
-            "b": Action.PAGE_UP,
-            "pagedown": Action.PAGE_DOWN,
-            " ": Action.PAGE_DOWN,
-        },
+        {"pageup": Action.PAGE_UP, "b": Action.PAGE_UP, "pagedown": Action.PAGE_DOWN},
         _LISTS,
         "PgUp PgDn",
         {View.HISTORY: "page"},
     ),
+    Binding("space", "Scroll down by a page", {" ": Action.PAGE_DOWN}, _LISTS - _COINS),
     Binding(
         "Home/End or g/G",
         "Newest / oldest loaded",
         {"home": Action.TOP, "g": Action.TOP, "end": Action.BOTTOM, "G": Action.BOTTOM},
         _LISTS,
-        "g G",
-        {},
+    ),
+    Binding(
+        "Tab or 1 to 6",
+        "Coins, dashboard, history, coverage, status, alerts",
+        {"tab": Action.NEXT_VIEW, "backtab": Action.PREVIOUS_VIEW}
+        | {str(n): Action.NUMBERED_VIEW for n in range(1, len(VIEWS) + 1)},
+        _ALL,
+        "Tab",
+        dict.fromkeys(VIEWS, "views"),
     ),
     Binding(
         "esc",
@@ -114,9 +188,9 @@ BINDINGS = (
         {"esc": Action.BACK},
         _ALL,
         "esc",
-        {View.COINS: "dashboard", View.HISTORY: "dashboard", View.HELP: "dashboard"},
+        dict.fromkeys(_LISTS, "dashboard"),
     ),
-    Binding("?", "Show the keys", {"?": Action.HELP}, _ALL, "?", dict.fromkeys(_ALL - {View.HELP}, "keys")),
+    Binding("?", "Show the keys", {"?": Action.HELP}, _ALL, "?", dict.fromkeys(VIEWS, "keys")),
     Binding("q", "Quit", {"q": Action.QUIT}, _ALL, "q", dict.fromkeys(View, "quit")),
 )
 
@@ -128,6 +202,9 @@ _ACTIONS = {(view, key): action for b in BINDINGS for view in b.views for key, a
 _SEQUENCES = {
     "A": "up",
     "B": "down",
+    "C": "right",
+    "D": "left",
+    "Z": "backtab",
     "M": "enter",
     "H": "home",
     "F": "end",
@@ -156,21 +233,28 @@ def hints(view: View) -> tuple[tuple[str, str], ...]:
     return tuple((b.short_keys, b.hints[view]) for b in BINDINGS if view in b.hints)
 
 
-def join_escapes(keys: Iterable[str]) -> list[str]:
+class Click(NamedTuple):
+    """A place that was clicked."""
+
+    row: int
+    column: int
+
+
+def join_escapes(keys: Iterable[str | Click]) -> list[str | Click]:
     """Turn the characters read at one go into keys: an escape sequence becomes the key's name, or nothing if unknown.
 
     curses does this for the sequences its terminal description knows. Some terminals send the others, and a lone ESC
     must stay ESC: `["esc", "[", "A", "q"]` is `["up", "q"]`, `["esc", "q"]` stays.
     """
     pending = list(keys)
-    joined = []
+    joined: list[str | Click] = []
     while pending:
         key = pending.pop(0)
         if key == "esc" and pending and pending[0] in ("[", "O"):
             introducer = pending.pop(0)
             sequence = ""
             while pending and len(pending[0]) == 1:
-                sequence += pending.pop(0)
+                sequence += str(pending.pop(0))
                 if introducer == "O" or "@" <= sequence[-1] <= "~":  # ECMA-48: a final byte is 0x40 to 0x7e
                     break
             key = _SEQUENCES.get(sequence, "")

@@ -2,19 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from term.events import Effect, LoadCoins, LoadHistory, LoadSelection, Request, SelectCoin
+from term.alerts import Alert
+from term.board import Board, Line, Sorting
+from term.candles import Candles
+from term.chart import ChartOptions
+from term.events import Effect, Follow, LoadCoins, LoadHistory, LoadSelection, Request, SelectCoin
 from term.history import History
 from term.keys import View
-from term.quote import Quote
+from term.quote import FLASH_US, Quote
 from term.stream_state import StreamState, StreamStatus
-from term.values import Coin, Feed, SelectedSymbol, SymbolFeed
+from term.values import Coin, Coverage, Feed, SelectedSymbol, SymbolFeed, Trade
 
 NOTICE_US = 6_000_000
 FEED_KEPT_US = 10_000_000
 """What the mesh said of the feed counts for so long."""
 JUST_NOW_US = 5_000_000
+MAX_TAPE = 200
+MAX_DELAYS = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """A question on the screen: what the keys type goes into it.
+
+    Attributes:
+        kind: `filter`, `alert`, `time`, `reset` or `overlays`.
+        text: typed so far.
+    """
+
+    kind: str
+    text: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +50,30 @@ class Model:
         stream: how the live stream is.
         coins: to choose from.
         coins_error: why there are none.
-        cursor: row of the coin list; None while it stays on the selected coin.
-        selection: the symbol that is followed; None before the gateway has told it.
-        generation: counts switches of the coin, so that answers from before one can be told.
-        quote: what is known of the selected coin.
+        cursor: the symbol under the cursor of the coin list; None while it stays on the shown coin.
+        selection: the symbol that everybody looks at; None before the gateway has told it.
+        looked: the symbol that this terminal looks at instead; None for the selected one.
+        generation: counts switches of the shown coin, so that answers from before one can be told.
+        quote: what is known of the shown coin.
         history: its trades that were fetched.
+        tape: its last trades, newest first, none missing and none twice.
+        missing: how many of its trades the mesh itself does not have.
+        candles: its candles.
+        chart: how they are drawn.
+        coverage: which of its trades are stored; None before the gateway has told it.
+        board: the newest of all coins.
+        sorting: how the coins are sorted.
+        order: the symbols of the coins as they stand in the list.
+        held_until_us: until when that order does not change, because the cursor was moved.
+        alerts: what is watched.
+        row: under the cursor of the history, the holes or the alerts.
+        whole: whether that row is shown whole.
+        prompt: what is asked now.
+        theme: the name of the colours.
+        before_help: what help goes back to.
+        following: what the gateway is asked to tell of.
+        delays: microseconds from the exchange to here of the last trades.
+        live: while the picture is paused, the model that goes on.
         outstanding: requests not yet answered; none is made twice at a time.
         feed: what the mesh said of its trades the last time it was asked.
         feed_us: when it said so.
@@ -52,11 +91,30 @@ class Model:
     stream: StreamState = field(default_factory=StreamState)
     coins: tuple[Coin, ...] = ()
     coins_error: str = ""
-    cursor: int | None = None
+    cursor: str | None = None
     selection: SelectedSymbol | None = None
+    looked: SelectedSymbol | None = None
     generation: int = 0
     quote: Quote = field(default_factory=Quote)
     history: History = field(default_factory=History)
+    tape: tuple[Trade, ...] = ()
+    missing: int = 0
+    candles: Candles = field(default_factory=Candles)
+    chart: ChartOptions = field(default_factory=ChartOptions)
+    coverage: Coverage | None = None
+    board: Board = field(default_factory=dict)
+    sorting: Sorting = field(default_factory=Sorting)
+    order: tuple[str, ...] = ()
+    held_until_us: int = 0
+    alerts: tuple[Alert, ...] = ()
+    row: int = 0
+    whole: bool = False
+    prompt: Prompt | None = None
+    theme: str = "dark"
+    before_help: View = View.DASHBOARD
+    following: Follow | None = None
+    delays: tuple[int, ...] = ()
+    live: Model | None = None
     outstanding: frozenset[Request] = frozenset()
     feed: Feed | None = None
     feed_us: int = 0
@@ -70,7 +128,7 @@ class Model:
         """What the mesh says of the selected symbol's trades; None when it has not said so lately."""
         if self.feed is None or self.now_us - self.feed_us > FEED_KEPT_US:
             return None
-        return self.feed.together if self.selection is None else self.feed.of(self.selection.symbol)
+        return self.feed.together if self.shown is None else self.feed.of(self.shown.symbol)
 
     @property
     def status(self) -> StreamStatus:
@@ -86,11 +144,41 @@ class Model:
         return seen if reported in (StreamStatus.LIVE, StreamStatus.SIM) and seen is StreamStatus.STALE else reported
 
     @property
+    def shown(self) -> SelectedSymbol | None:
+        """The coin that this terminal shows."""
+        return self.looked or self.selection
+
+    @property
     def cursor_row(self) -> int:
         """The coin list's row under the cursor."""
-        if self.cursor is not None:
-            return self.cursor
-        return next((i for i, coin in enumerate(self.coins) if self.is_selected(coin)), 0)
+        under = self.cursor or (self.shown.symbol if self.shown else "")
+        return self.order.index(under) if under in self.order else 0
+
+    @property
+    def pointed(self) -> str:
+        """The symbol under the cursor, or the shown one where there is no cursor; empty when there is none."""
+        if self.view is View.COINS:
+            return self.order[self.cursor_row] if self.order else ""
+        return self.shown.symbol if self.shown else ""
+
+    @property
+    def favourite(self) -> bool:
+        """Whether the coin that is pointed at is a favourite."""
+        return self.pointed in self.sorting.favourites
+
+    @property
+    def flashing(self) -> bool:
+        """Whether a price may have to calm down soon."""
+        changed_us = max((line.changed_us for line in self.board.values()), default=0)
+        return self.now_us - max(changed_us, self.quote.changed_us) < 2 * FLASH_US
+
+    def line_of(self, symbol: str) -> Line:
+        """What is known of a coin."""
+        return self.board.get(symbol, Line())
+
+    def ordered(self) -> Model:
+        """Bring the coins into order."""
+        return replace(self, order=self.sorting.order(self.coins, self.board))
 
     @property
     def switching_to(self) -> str | None:
@@ -127,17 +215,45 @@ class Model:
 Step = tuple[Model, tuple[Effect, ...]]
 
 
-def start(*, url: str, width: int, height: int, now_us: int) -> Step:
-    """Begin with the coin list.
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """What outlives the program."""
+
+    view: View = View.COINS
+    sorting: Sorting = field(default_factory=Sorting)
+    chart: ChartOptions = field(default_factory=ChartOptions)
+    alerts: tuple[Alert, ...] = ()
+    theme: str = "dark"
+
+
+def start(
+    *, url: str, width: int, height: int, now_us: int, remembered: Remembered | None = None, notices: Sequence[str] = ()
+) -> Step:
+    """Begin with the coin list, or where the person was before.
 
     Args:
         url: the gateway's, as the screen may show it.
         width: cells of the terminal from left to right.
         height: its rows.
         now_us: the time, in microseconds since 1970 UTC.
+        remembered: what the settings say.
+        notices: what is wrong with them.
 
     Returns:
         The first model, and the first requests.
     """
-    model = Model(url=url, width=width, height=height, now_us=now_us, stream=StreamState(since_us=now_us))
+    kept = remembered or Remembered()
+    model = Model(
+        url=url,
+        width=width,
+        height=height,
+        now_us=now_us,
+        stream=StreamState(since_us=now_us),
+        view=kept.view,
+        sorting=kept.sorting,
+        chart=kept.chart,
+        alerts=kept.alerts,
+        theme=kept.theme,
+    )
+    model = model.noticed("; ".join(notices)) if notices else model
     return model.asking(LoadCoins(), LoadSelection(0))

@@ -7,6 +7,7 @@ numbers and sides without their prefix; strings and `SIDE_BUY`, as proto3 JSON h
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any, Generic, TypeVar
@@ -16,7 +17,21 @@ from msgspec import UNSET, UnsetType
 
 from term.events import SelectionSeen, TradeSeen, TradesMissed, UpstreamSeen
 from term.formatting import plain
-from term.values import Coin, Feed, HistoryPage, SelectedSymbol, Side, Stats, SymbolFeed, Trade
+from term.values import (
+    Candle,
+    CandlePage,
+    Coin,
+    Coverage,
+    Feed,
+    HistoryPage,
+    Hole,
+    SelectedSymbol,
+    Service,
+    Side,
+    Stats,
+    SymbolFeed,
+    Trade,
+)
 
 MAX_TEXT_CHARS = 80
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -44,6 +59,7 @@ class _StatsFields(msgspec.Struct):
     open: _Number | None = None
     count: _Whole | None = None
     volume: _Number | None = None
+    trade_rate: _Number | None = None
 
 
 class _TradeFields(_StatsFields):
@@ -62,6 +78,7 @@ class _SelectionFields(msgspec.Struct):
     name: str | None = None
     venue: str | None = None
     status: str | None = None
+    followed: bool | None = None
 
 
 class _FrameFields(_TradeFields):
@@ -74,6 +91,76 @@ class _FrameFields(_TradeFields):
     missed: _Whole | None = None
 
 
+class _TickFields(_TradeFields):
+    signals: _StatsFields | None = None
+
+
+class _MessageFields(msgspec.Struct):
+    type: str = ""
+    ticks: list[_TickFields] = []
+    message: str = ""
+
+
+class _CandleFields(msgspec.Struct):
+    time: datetime
+    open: _Number
+    high: _Number
+    low: _Number
+    close: _Number
+    volume: _Number | None = None
+    quote_volume: _Number | None = None
+    count: _Whole | None = None
+    closed: bool | None = None
+    sma: float | None = None
+    ema: float | None = None
+    rsi: float | None = None
+    macd: float | None = None
+    macd_signal: float | None = None
+
+
+class _HoleFields(msgspec.Struct):
+    first_trade_id: _Whole
+    last_trade_id: _Whole
+    state: str = ""
+    seen_time: datetime | None = None
+    closed_time: datetime | None = None
+
+
+class _MinuteFields(msgspec.Struct):
+    start_time: datetime
+    state: str
+
+
+class _CoverageFields(msgspec.Struct):
+    complete: bool | None = None
+    stored: _Whole | None = None
+    open: _Whole | None = None
+    absent: _Whole | None = None
+    lost: _Whole | None = None
+    holes: list[_HoleFields] = []
+    minutes: list[_MinuteFields] = []
+
+
+class _ConditionFields(msgspec.Struct):
+    name: str = ""
+    state: str = ""
+    message: str = ""
+    since: datetime | None = None
+
+
+class _ReportFields(msgspec.Struct):
+    started_time: datetime | None = None
+    conditions: list[_ConditionFields] = []
+    version: str = ""
+
+
+class _ServiceFields(msgspec.Struct):
+    service: str = ""
+    state: str = ""
+    message: str = ""
+    report: _ReportFields | None = None
+
+
 class _SymbolFeedFields(msgspec.Struct):
     symbol: str | None = None
     state: str | None = None
@@ -82,6 +169,7 @@ class _SymbolFeedFields(msgspec.Struct):
 
 class _StatusFields(_SymbolFeedFields):
     symbols: list[_SymbolFeedFields] = []
+    services: list[_ServiceFields] = []
 
 
 # --- reading it ------------------------------------------------------------------------------------------------------
@@ -120,6 +208,67 @@ def parse_frame(
     return TradeSeen(_trade(read, "frame"), received_us)
 
 
+def parse_ticks(frame: str | bytes) -> tuple[Trade, ...]:
+    """Read a message of a subscription: the newest trades with their signals, none in messages of other kinds.
+
+    `{"type": "ticks", "subscription": 1, "sequence": 2, "symbol": "btcusdt", "first_id": 7, "last_id": 9,
+    "ticks": [{"symbol": "btcusdt", "price": 61837.63, "signals": {"high": 61850, "trade_rate": 4.5}}]}`
+
+    Raises:
+        PayloadError: it is no such message, or says that what was asked for is not to be had.
+    """
+    read = _MESSAGE.read(frame)
+    if read.type == "error":
+        raise PayloadError(_text(read.message))
+    trades = (_trade(tick, "ticks") for tick in read.ticks)
+    return tuple(
+        replace(trade, stats=_stats(tick.signals) if tick.signals else Stats())
+        for trade, tick in zip(trades, read.ticks, strict=True)
+    )
+
+
+def parse_candles(body: bytes, *, next_token: str) -> CandlePage:
+    """Read `/api/candles` in the order `desc`.
+
+    `[{"time": "2024-07-05T21:34:00Z", "open": 61800, "high": 61850, "low": 61790, "close": 61837.63, "volume": 0.3,
+    "quote_volume": 18551.2, "count": 12, "closed": false, "rsi": 55.1}]` (and more)
+
+    Args:
+        body: the answer.
+        next_token: what asks for older ones; empty when there are none.
+
+    Raises:
+        PayloadError: it is no such list.
+    """
+    candles = [_candle(read) for read in _CANDLES.read(body)]
+    return CandlePage(tuple(sorted(candles, key=lambda candle: candle.time_us)), next_token)
+
+
+def parse_coverage(body: bytes) -> Coverage:
+    """Read `/api/coverage`, as far as it tells of holes and minutes.
+
+    `{"complete": true, "stored": 12, "open": 0, "absent": 0, "lost": 0, "holes": [{"first_trade_id": 5,
+    "last_trade_id": 9, "state": "FILLED"}], "minutes": [{"start_time": "2024-07-05T21:34:00Z", "state": "VERIFIED"}]}`
+
+    Raises:
+        PayloadError: it is no such object.
+    """
+    read = _COVERAGE.read(body)
+    holes = tuple(
+        Hole(
+            hole.first_trade_id,
+            hole.last_trade_id,
+            _text(hole.state),
+            _time_us(hole.seen_time),
+            _time_us(hole.closed_time),
+        )
+        for hole in read.holes
+    )
+    minutes = {(_time_us(minute.start_time) or 0) // 60_000_000: _text(minute.state) for minute in read.minutes}
+    counts = (read.stored or 0, read.open or 0, read.absent or 0, read.lost or 0)
+    return Coverage(bool(read.complete), *counts, holes, minutes)
+
+
 def parse_coins(body: bytes) -> tuple[Coin, ...]:
     """Read `/api/coins`: `[{"symbol": "btcusdt", "name": "Bitcoin (BTC)"}]`.
 
@@ -129,7 +278,7 @@ def parse_coins(body: bytes) -> tuple[Coin, ...]:
     coins = []
     for index, item in enumerate(_COINS.read(body)):
         symbol = _symbol(item.symbol, f"coins[{index}]")
-        coins.append(Coin(symbol, _text(item.name) or symbol))
+        coins.append(Coin(symbol, _text(item.name) or symbol, item.followed is not False))
     return tuple(coins)
 
 
@@ -155,7 +304,7 @@ def parse_feed(body: bytes) -> Feed:
     symbols = {
         _symbol(one.symbol, f"status.symbols[{index}]"): _symbol_feed(one) for index, one in enumerate(status.symbols)
     }
-    return Feed(_symbol_feed(status), symbols)
+    return Feed(_symbol_feed(status), symbols, tuple(map(_service, status.services)))
 
 
 def parse_stats(body: bytes) -> Stats:
@@ -271,6 +420,9 @@ _STATUS = _Reader[_StatusFields](_StatusFields, "status")
 _STATS = _Reader[_StatsFields](_StatsFields, "stats")
 _PRICE = _Reader[_TradeFields](_TradeFields, "price")
 _HISTORY = _Reader[list[_TradeFields]](list[_TradeFields], "history")
+_MESSAGE = _Reader[_MessageFields](_MessageFields, "message")
+_CANDLES = _Reader[list[_CandleFields]](list[_CandleFields], "candles")
+_COVERAGE = _Reader[_CoverageFields](_CoverageFields, "coverage")
 
 
 # --- as values -------------------------------------------------------------------------------------------------------
@@ -294,7 +446,36 @@ def _stats(read: _StatsFields) -> Stats:
         opened=read.open,
         count=read.count,
         volume=read.volume,
+        rate=read.trade_rate,
     )
+
+
+_INDICATORS = ("sma", "ema", "rsi", "macd", "macd_signal")
+
+
+def _candle(read: _CandleFields) -> Candle:
+    return Candle(
+        time_us=_time_us(read.time) or 0,
+        open=read.open,
+        high=read.high,
+        low=read.low,
+        close=read.close,
+        volume=read.volume or Decimal(0),
+        quote_volume=read.quote_volume or Decimal(0),
+        count=read.count or 0,
+        closed=read.closed is not False,
+        indicators={name: float(value) for name in _INDICATORS if (value := getattr(read, name)) is not None},
+    )
+
+
+def _service(read: _ServiceFields) -> Service:
+    report = read.report or _ReportFields()
+    bad = [condition for condition in report.conditions if condition.state != "OK"]
+    since = [time for condition in bad or report.conditions if (time := _time_us(condition.since)) is not None]
+    message = "; ".join(filter(None, (f"{c.name}: {c.message}" if c.message else c.name for c in bad))) or read.message
+    started_us = _time_us(report.started_time)
+    since_us = max(since, default=None)
+    return Service(_text(read.service), _text(read.state), _text(message), since_us, started_us, _text(report.version))
 
 
 def _trade(read: _TradeFields, where: str) -> Trade:

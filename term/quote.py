@@ -102,6 +102,7 @@ class Quote:
 
     Attributes:
         price: of the last trade; None before the first one.
+        previous: the price before the last change; None before there was one.
         current: whether a trade has come since the stream was opened or went on: from then on the trades know better
             than any answer.
         first: the first price seen by this program.
@@ -118,6 +119,7 @@ class Quote:
     """
 
     price: Decimal | None = None
+    previous: Decimal | None = None
     current: bool = False
     first: Decimal | None = None
     direction: Direction = ""
@@ -148,6 +150,7 @@ class Quote:
         return replace(
             self,
             price=trade.price,
+            previous=self.price if direction else self.previous,
             current=True,
             first=trade.price if self.first is None else self.first,
             direction=direction or self.direction,

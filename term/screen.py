@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Self
 
 from term.cells import Grid, Style, cells_of, cut, width_of
-from term.keys import join_escapes
+from term.keys import Click, join_escapes
 
 ESCAPE_DELAY_MS = 25
 MAX_KEYS_AT_ONCE = 1024
@@ -28,15 +28,31 @@ _KEY_NAMES = {
     curses.KEY_NPAGE: "pagedown",
     curses.KEY_HOME: "home",
     curses.KEY_END: "end",
+    curses.KEY_LEFT: "left",
+    curses.KEY_RIGHT: "right",
+    curses.KEY_BACKSPACE: "backspace",
+    127: "backspace",
+    8: "backspace",
+    9: "tab",
+    curses.KEY_BTAB: "backtab",
 }
+_WHEEL = ((curses.BUTTON4_PRESSED, "up"), (getattr(curses, "BUTTON5_PRESSED", 0x200000), "down"))
 
-_COLOURS = {
-    Style.UP: curses.COLOR_GREEN,
-    Style.DOWN: curses.COLOR_RED,
-    Style.CHART: curses.COLOR_CYAN,
-    Style.WARN: curses.COLOR_YELLOW,
-    Style.LOUD: curses.COLOR_YELLOW,
+_COLOURED = (Style.UP, Style.DOWN, Style.CHART, Style.WARN, Style.LOUD, Style.FAVOURITE)
+_GREEN, _RED, _YELLOW, _CYAN, _BLUE = (
+    curses.COLOR_GREEN,
+    curses.COLOR_RED,
+    curses.COLOR_YELLOW,
+    curses.COLOR_CYAN,
+    curses.COLOR_BLUE,
+)
+_THEMES = {  # colours of _COLOURED: where there are 256, and where there are 8 or 16
+    "dark": ((77, 203, 80, 220, 220, 220), (_GREEN, _RED, _CYAN, _YELLOW, _YELLOW, _YELLOW)),
+    "light": ((28, 160, 25, 130, 130, 130), (_GREEN, _RED, _BLUE, _RED, _RED, _BLUE)),
+    "contrast": ((46, 196, 51, 226, 226, 226), (_GREEN, _RED, _CYAN, _YELLOW, _YELLOW, _YELLOW)),
+    "16": ((_GREEN, _RED, _CYAN, _YELLOW, _YELLOW, _YELLOW),) * 2,
 }
+"""One that is not here has no colours."""
 _ATTRIBUTES = {
     Style.PLAIN: curses.A_NORMAL,
     Style.DIM: curses.A_DIM,
@@ -47,15 +63,19 @@ _ATTRIBUTES = {
     Style.WARN: curses.A_BOLD,
     Style.LOUD: curses.A_REVERSE | curses.A_BOLD,
     Style.CURSOR: curses.A_REVERSE,
+    Style.FAVOURITE: curses.A_BOLD,
 }
 
 # For a terminal whose encoding has no box drawing: the same shapes, as far as ASCII goes.
-_ASCII = str.maketrans("─│┼┤╶╴╰╭╮╯━┃┏┓┗┛┣┫╻╹╺╸▪▲▼●○◌▸—−…·↑↓", "-|++--'..'-|..''++||--.^v*oo>--..^v")
+_ASCII = str.maketrans(
+    "─│┼┤╶╴╰╭╮╯━┃┏┓┗┛┣┫╻╹╺╸▪▲▼●○◌▸—−…·↑↓┬┊╵╷←→■□×█▀▄▁▂▃▅▆▇",
+    "-|++--'..'-|..''++||--.^v*oo>--..^v+:||<>#ox#'.__-==#",
+)
 
 
 def in_ascii(text: str) -> str:
     """Draw `text` with ASCII alone, cell by cell; what has no shape there is a question mark."""
-    text = text.translate(_ASCII)
+    text = "".join("." if "\u2800" < sign <= "\u28ff" else sign for sign in text.translate(_ASCII))
     return text if text.isascii() else "".join(c if c.isascii() else "?" * cells_of(c) for c in text)
 
 
@@ -66,8 +86,8 @@ class ScreenError(Exception):
 class Screen:
     """The whole terminal, from entering the context to leaving it; leaving gives it back as it was."""
 
-    def __init__(self, *, colour: bool = True) -> None:
-        self._colour = colour
+    def __init__(self) -> None:
+        self._theme = ""
 
     def __enter__(self) -> Self:
         _check_terminal()
@@ -110,12 +130,21 @@ class Screen:
             self._window.clear()
         return self.size
 
-    def read_keys(self) -> list[str]:
-        """Read the keys pressed so far, without waiting: characters, or names as in `keys.py`."""
-        codes: list[int] = []
-        while len(codes) < MAX_KEYS_AT_ONCE and (code := self._window.getch()) != curses.ERR:
-            codes.append(code)
-        return join_escapes(name for name in map(_key_name, codes) if name)
+    def read_keys(self) -> list[str | Click]:
+        """Read the keys pressed so far, without waiting: characters, names as in `keys.py`, or clicks."""
+        keys: list[str | Click] = []
+        for _ in range(MAX_KEYS_AT_ONCE):
+            try:
+                code = self._window.get_wch()
+            except curses.error:  # nothing more
+                break
+            if key := _clicked() if code == curses.KEY_MOUSE else _key_name(code):
+                keys.append(key)
+        return join_escapes(keys)
+
+    def ring(self) -> None:
+        """Ring the terminal's bell."""
+        curses.beep()
 
     def hung_up(self) -> bool:
         """Tell whether the terminal is gone, so that reading would say "nothing" for ever."""
@@ -124,8 +153,11 @@ class Screen:
         gone = select.POLLHUP | select.POLLERR | select.POLLNVAL
         return any(happened & gone for _, happened in poll.poll(0))
 
-    def paint(self, grid: Grid) -> None:
-        """Show a grid; curses sends only what differs from the last one."""
+    def paint(self, grid: Grid, theme: str) -> None:
+        """Show a grid in the colours of a theme; curses sends only what differs from the last one."""
+        if theme != self._theme:
+            self._theme = theme
+            self._attributes = _ATTRIBUTES | _coloured(theme)
         self._window.erase()
         height, width = self._window.getmaxyx()
         for y, row in enumerate(grid[:height]):
@@ -153,9 +185,11 @@ class Screen:
         self._window.keypad(True)
         self._window.nodelay(True)
         _show_cursor(False)
-        self._attributes = dict(_ATTRIBUTES)
-        if self._colour:
-            self._attributes.update(_coloured(_COLOURS))
+        curses.mouseinterval(0)  # a click is told at once
+        curses.mousemask(curses.BUTTON1_PRESSED | _WHEEL[0][0] | _WHEEL[1][0])
+        if curses.has_colors():
+            curses.start_color()
+            curses.use_default_colors()
 
 
 def _check_terminal() -> None:
@@ -176,15 +210,23 @@ def _show_cursor(visible: bool) -> None:
         return  # a terminal whose cursor cannot be hidden is still a terminal
 
 
-def _coloured(colours: dict[Style, int]) -> dict[Style, int]:
-    if not curses.has_colors():
+def _coloured(theme: str) -> dict[Style, int]:
+    if theme not in _THEMES or not curses.has_colors():
         return {}
-    curses.start_color()
-    curses.use_default_colors()
-    for pair, colour in enumerate(colours.values(), start=1):
+    colours = _THEMES[theme][curses.COLORS < 256]
+    for pair, colour in enumerate(colours, start=1):
         curses.init_pair(pair, colour, -1)
-    return {style: _ATTRIBUTES[style] | curses.color_pair(pair) for pair, style in enumerate(colours, start=1)}
+    return {style: _ATTRIBUTES[style] | curses.color_pair(pair) for pair, style in enumerate(_COLOURED, start=1)}
 
 
-def _key_name(code: int) -> str:
-    return _KEY_NAMES.get(code) or (chr(code) if 32 <= code < 127 else "")
+def _key_name(code: int | str) -> str:
+    name = _KEY_NAMES.get(ord(code) if isinstance(code, str) else code, "")
+    return name or (code if isinstance(code, str) and code.isprintable() else "")
+
+
+def _clicked() -> str | Click:
+    try:
+        _, column, row, _, buttons = curses.getmouse()
+    except curses.error:  # curses knows no mouse event after all
+        return ""
+    return next((key for button, key in _WHEEL if buttons & button), None) or Click(row, column)

@@ -12,10 +12,11 @@ Side = Literal["buy", "sell"]
 
 @dataclass(frozen=True, slots=True)
 class Coin:
-    """A coin one can select."""
+    """A coin one can select; only what is `followed` has a price before it is selected."""
 
     symbol: str
     name: str
+    followed: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,7 @@ class Stats:
     opened: Decimal | None = None
     count: int | None = None
     volume: Decimal | None = None
+    rate: Decimal | None = None
 
     def merged(self, newer: Stats) -> Stats:
         """Take from `newer` what it tells, keep the rest."""
@@ -71,6 +73,30 @@ class HistoryPage:
 
 
 @dataclass(frozen=True, slots=True)
+class Candle:
+    """The trades of `[time_us, time_us + interval)`; an indicator is None where it is not defined yet."""
+
+    time_us: int
+    open: Decimal
+    high: Decimal
+    low: Decimal
+    close: Decimal
+    volume: Decimal = Decimal(0)
+    quote_volume: Decimal = Decimal(0)
+    count: int = 0
+    closed: bool = True
+    indicators: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class CandlePage:
+    """Candles, oldest first, and the token of the page before them; an empty one says that there are no older ones."""
+
+    candles: tuple[Candle, ...]
+    next_token: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class SymbolFeed:
     """How it stands with a symbol's trades: a word (LIVE, QUIET, STALE, GAP, BLOCKED, SIM, OFFLINE), and why."""
 
@@ -79,12 +105,49 @@ class SymbolFeed:
 
 
 @dataclass(frozen=True, slots=True)
+class Service:
+    """A service of the mesh: its state and since when, or None, what is not as it should be, and its version."""
+
+    name: str
+    state: str
+    message: str = ""
+    since_us: int | None = None
+    started_us: int | None = None
+    version: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Feed:
     """How it stands with the trades from the venue, as the mesh says; `symbols` are those it follows."""
 
     together: SymbolFeed
     symbols: Mapping[str, SymbolFeed]
+    services: tuple[Service, ...] = ()
 
     def of(self, symbol: str) -> SymbolFeed:
         """How it stands with one symbol; what is true of all together where it is not listed."""
         return self.symbols.get(symbol, self.together)
+
+
+@dataclass(frozen=True, slots=True)
+class Hole:
+    """Trade ids that are, or once were, missing."""
+
+    first_id: int
+    last_id: int
+    state: str
+    seen_us: int | None = None
+    closed_us: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """Which trades of a symbol are stored; `minutes` are the states by minute since 1970."""
+
+    complete: bool
+    stored: int
+    open: int
+    absent: int
+    lost: int
+    holes: tuple[Hole, ...] = ()
+    minutes: Mapping[int, str] = field(default_factory=dict)

@@ -1,15 +1,18 @@
-"""Model -> grid of cells. Pure; every screen is 80 cells wide and 24 high at least, and uses what more there is."""
+"""Model -> grid of cells. Pure; every screen from 40x12 on shows as much as it has room for."""
 
 from __future__ import annotations
 
-from term import view_dashboard, view_history
-from term.cells import ARROWS, MARGIN, Canvas, Grid, Style, cut, fit
+from term import view_coins, view_dashboard, view_history, view_mesh
+from term.cells import ARROWS, MARGIN, ROOMY, Canvas, Grid, Style, cut, width_of
+from term.events import Event, KeyPressed
 from term.formatting import coarse_text, fitting_text, number_texts, plain
+from term.history import visible_rows
 from term.keys import KEYS, View, hints
 from term.model import Model
 from term.stream_state import StreamStatus
 
-MIN_WIDTH, MIN_HEIGHT = 80, 24
+MIN_WIDTH, MIN_HEIGHT = 40, 12
+_NARROW = 70
 
 _STATUS_SIGNS = {
     StreamStatus.CONNECTING: "◌",
@@ -39,19 +42,27 @@ _AGED = (StreamStatus.QUIET, StreamStatus.STALE, StreamStatus.GAP, StreamStatus.
 
 def render(model: Model) -> Grid:
     """Draw the model, exactly as large as its terminal."""
+    return draw(model).grid()
+
+
+def draw(model: Model) -> Canvas:
+    """Draw the model; the canvas also knows where one can click."""
     canvas = Canvas(model.width, model.height)
     if model.width < MIN_WIDTH or model.height < MIN_HEIGHT:
         _too_small(canvas)
-        return canvas.grid()
+        return canvas
     _header(canvas, model)
     {
-        View.COINS: _coins,
+        View.COINS: view_coins.draw,
         View.DASHBOARD: view_dashboard.draw,
         View.HISTORY: view_history.draw,
+        View.COVERAGE: view_mesh.draw_coverage,
+        View.STATUS: view_mesh.draw_status,
+        View.ALERTS: view_mesh.draw_alerts,
         View.HELP: _help,
     }[model.view](canvas, model)
     _footer(canvas, model)
-    return canvas.grid()
+    return canvas
 
 
 def _too_small(canvas: Canvas) -> None:
@@ -65,20 +76,29 @@ def _too_small(canvas: Canvas) -> None:
 
 
 def _header(canvas: Canvas, model: Model) -> None:
-    quote, selection, status = model.quote, model.selection, model.status
-    text = f" {_STATUS_SIGNS[status]} {_status_text(model)}"
-    end = canvas.write_left_of(0, canvas.width - MARGIN, text, _STATUS_STYLES[status])
-    column = canvas.write(0, MARGIN, "tickmesh", Style.DIM) + 2
-    if selection is not None:
-        venue, venue_style = (" SIM ", Style.LOUD) if selection.venue == "sim" else (selection.venue[:12], Style.DIM)
-        column = canvas.write(0, column, cut(selection.name, 24), Style.BOLD) + 2
+    quote, shown = model.quote, model.shown
+    wide = canvas.width >= _NARROW
+    end = canvas.write_left_of(0, canvas.width - MARGIN, *_status_label(model))
+    column = canvas.write(0, MARGIN, "tickmesh", Style.DIM) + 2 if wide else 1
+    if shown is not None:
+        venue, venue_style = (" SIM ", Style.LOUD) if shown.venue == "sim" else (shown.venue[:12], Style.DIM)
+        venue = venue if wide or shown.venue == "sim" else ""
+        name = shown.name if wide else shown.symbol
         # The price gives way: whether it is real, and how fresh, must be seen.
-        room = end - column - len(venue) - 4
-        price = fitting_text(number_texts(quote.price, quote.decimals), width=room)
-        column = canvas.write(0, column, price, Style.BOLD) + 1
-        column = canvas.write(0, column, *ARROWS[quote.direction]) + 2
+        name = cut(name, min(24, max(end - column - width_of(venue) - 2, 0)))
+        column = canvas.write(0, column, name, Style.BOLD) + 1 + wide
+        room = end - column - len(venue) - 3 - wide
+        price = fitting_text(number_texts(quote.price, quote.decimals), width=room) if room > 3 else ""
+        column = canvas.write(0, column, price, view_dashboard.price_style(model)) + 1
+        column = canvas.write(0, column, *ARROWS[quote.direction]) + 1 + wide if price else column
         canvas.write(0, column, venue[: max(end - column, 0)], venue_style)
     canvas.rule(1)
+
+
+def _status_label(model: Model) -> tuple[str, Style]:
+    if model.live is not None:
+        return f" PAUSED {coarse_text((model.live.now_us - model.now_us) // 1_000_000)} ", Style.LOUD
+    return f" {_STATUS_SIGNS[model.status]} {_status_text(model)}", _STATUS_STYLES[model.status]
 
 
 def _status_text(model: Model) -> str:
@@ -96,19 +116,50 @@ def _status_text(model: Model) -> str:
 
 
 def _footer(canvas: Canvas, model: Model) -> None:
-    text, style = _news(model)
-    canvas.write(canvas.height - 3, MARGIN, cut(text, canvas.width - 2 * MARGIN), style)
-    canvas.write(canvas.height - 2, 0, "─" * canvas.width, Style.DIM)
-    column = MARGIN
-    for keys, word in hints(model.view):
+    roomy = canvas.height >= ROOMY
+    text, style = _question(model) if model.prompt else _news(model)
+    canvas.write(canvas.height - 2 - roomy, MARGIN, cut(text, canvas.width - 2 * MARGIN), style)
+    if roomy:
+        canvas.write(canvas.height - 2, 0, "─" * canvas.width, Style.DIM)
+    column, end = MARGIN, canvas.width - 1
+    pairs = hints(model.view)
+    for number, (keys, word) in enumerate(pairs, start=1):
+        reserved = sum(len(keys) + len(word) + 4 for keys, word in pairs[max(number, len(pairs) - 2) :])
+        if column + len(keys) + len(word) + 1 + reserved > end:
+            continue
+        begin = column
         column = canvas.write(canvas.height - 1, column, keys, Style.BOLD) + 1
         column = canvas.write(canvas.height - 1, column, word, Style.DIM) + 3
+        if key := _CLICKED.get(keys, keys if len(keys) == 1 else ""):
+            canvas.zones.append((canvas.height - 1, range(begin, column - 3), key))
+
+
+def clicked(canvas: Canvas, row: int, column: int) -> Event | None:
+    """Tell what a click on a drawn screen means; None for nothing."""
+    meant = next((meaning for at, columns, meaning in reversed(canvas.zones) if at == row and column in columns), None)
+    return KeyPressed(meant) if isinstance(meant, str) else meant
+
+
+_CLICKED = {"Enter": "enter", "space": " ", "esc": "esc", "Tab": "tab"}
+
+
+def _question(model: Model) -> tuple[str, Style]:
+    assert model.prompt is not None
+    text = model.prompt.text + "_"
+    name = model.shown.name if model.shown else ""
+    return {
+        "filter": f"/{text}",
+        "alert": f"alert: {text}   (> or < a price, 5% in 10m, stale 30s; again)",
+        "time": f"jump to (UTC): {text}   (2024-07-05 21:34:58 or 21:34)",
+        "reset": f"begin the session of {name} anew, for every client? y / n",
+        "overlays": "s SMA   e EMA   v VWAP   b Bollinger   r RSI   m MACD   esc done",
+    }[model.prompt.kind], Style.LOUD if model.prompt.kind == "reset" else Style.BOLD
 
 
 def _news(model: Model) -> tuple[str, Style]:
     stream = model.stream
     if model.notice and model.now_us < model.notice_until_us:
-        return plain(model.notice), Style.WARN
+        return plain(model.notice), Style.LOUD if model.notice.startswith("alert:") else Style.WARN
     if model.switching_to is not None:
         return f"switching to {model.name_of(model.switching_to)} …", Style.WARN
     if not stream.open and stream.reason:
@@ -116,7 +167,7 @@ def _news(model: Model) -> tuple[str, Style]:
         return plain(f"no stream from {model.url} for {away}: {stream.reason}"), Style.WARN
     if stream.open and stream.upstream_unavailable:
         return "trades have stopped: the gateway waits for a part of the mesh", Style.WARN
-    selection = model.selection
+    selection = model.shown
     if stream.open and selection is not None and selection.status:
         return f"{selection.symbol} is not traded now: {selection.venue} says {selection.status}", Style.WARN
     feed = model.symbol_feed
@@ -124,36 +175,23 @@ def _news(model: Model) -> tuple[str, Style]:
         return plain(feed.message), Style.DIM if model.status is StreamStatus.QUIET else Style.WARN
     if model.status is StreamStatus.STALE:
         return "connected, but no trade has come for a while", Style.WARN
+    if model.looked is not None:
+        return f"only this terminal looks at {model.looked.name}", Style.DIM
+    if model.view is View.COINS:
+        return "Enter selects for everybody; space looks in this terminal only", Style.DIM
     return "", Style.PLAIN
-
-
-# --- coin list -------------------------------------------------------------------------------------------------------
-
-
-def _coins(canvas: Canvas, model: Model) -> None:
-    canvas.write(3, MARGIN, "Choose a coin", Style.BOLD)
-    canvas.write(3, MARGIN + 15, "for every client at once", Style.DIM)
-    if not model.coins:
-        text = f"no coins from {model.url}: {model.coins_error}" if model.coins_error else "asking for the coins …"
-        canvas.write(5, MARGIN, cut(plain(text), canvas.width - 2 * MARGIN), Style.DIM)
-        return
-    rows = canvas.height - 5 - 4
-    first = max(model.cursor_row - rows + 1, 0)
-    for row, coin in enumerate(model.coins[first : first + rows]):
-        at_cursor = first + row == model.cursor_row
-        selected = model.is_selected(coin)
-        line = f" {'▸' if at_cursor else ' '} {fit(coin.name, 32)}  {fit(coin.symbol, 20)}"
-        line += "● current  " if selected else " " * 11
-        style = Style.CURSOR if at_cursor else Style.BOLD if selected else Style.PLAIN
-        canvas.write(5 + row, MARGIN, line, style)
 
 
 # --- keys ------------------------------------------------------------------------------------------------------------
 
 
 def _help(canvas: Canvas, model: Model) -> None:
-    canvas.write(3, MARGIN, "Keys", Style.BOLD)
-    for row, (keys, text) in enumerate(KEYS, start=5):
-        canvas.write(row, MARGIN + 1, keys, Style.BOLD)
-        canvas.write(row, MARGIN + 25, text)
-    canvas.write(canvas.height - 4, MARGIN, cut(plain(model.url), canvas.width - 2 * MARGIN), Style.DIM)
+    canvas.rule(1, "keys", cut(plain(model.url), max(canvas.width - 16, 0)))
+    width = max(len(keys) for keys, _ in KEYS) + 2
+    visible = visible_rows(canvas.height) + 1
+    first = max(min(model.row, len(KEYS) - visible), 0)
+    for row, (keys, text) in enumerate(KEYS[first : first + visible], start=2):
+        canvas.write(row, MARGIN, keys, Style.BOLD)
+        canvas.write(row, MARGIN + width, cut(text, canvas.width - 2 * MARGIN - width))
+    if first + visible < len(KEYS):
+        canvas.write_left_of(visible + 1, canvas.width - MARGIN, " ↓ more ", Style.DIM)

@@ -7,7 +7,8 @@ from decimal import Decimal
 
 import asciichartpy
 
-from term.cells import ARROWS, MARGIN, Canvas, Row, Span, Style, cut, width_of
+from term import chart
+from term.cells import ARROWS, MARGIN, ROOMY, Canvas, Row, Span, Style, cut, width_of
 from term.formatting import (
     NOTHING,
     duration_text,
@@ -17,46 +18,104 @@ from term.formatting import (
     rate_texts,
     short_texts,
     signed_text,
+    time_text,
 )
 from term.model import Model
+from term.stream_state import StreamStatus
 
 _PRICE_GAP = 3
 _CHANGE_WIDTH = 29  # an arrow, thirteen cells for the change, and nine for the percent
+_WIDE = 64
+_CHART_ROWS = 6
+_TAPE_WIDTH = 36
+_TAPE_BESIDE = 100
+_OLD = (
+    StreamStatus.CONNECTING,
+    StreamStatus.RECONNECTING,
+    StreamStatus.STALE,
+    StreamStatus.GAP,
+    StreamStatus.BLOCKED,
+    StreamStatus.OFFLINE,
+)
 _CELL_WIDTHS = (19, 16, 16, 16)  # a label and eleven to thirteen digits; three blanks between them on 80 cells
 
 
 def draw(canvas: Canvas, model: Model) -> None:
-    """Fill the rows between header and footer.
+    """Fill the rows between header and footer: first the chart keeps its rows, then the price, the session, the tape.
 
     Args:
         canvas: of the whole screen.
         model: what is shown.
 
     """
-    _price(canvas, model)
-    _session(canvas, model)
-    _chart(canvas, model, top=10, bottom=canvas.height - 3)
+    roomy = canvas.height >= ROOMY
+    bottom = canvas.height - 2 - roomy
+    row = _large_price(canvas, model) if roomy and canvas.width >= _WIDE else _small_price(canvas, model)
+    row = _session(canvas, model, top=row, rows=bottom - row - _CHART_ROWS)
+    right, beside = canvas.width, bool(model.tape) and canvas.width >= _TAPE_BESIDE
+    right -= _TAPE_WIDTH if beside else 0
+    below = bool(model.tape) and not beside and bottom - row >= 3 * _CHART_ROWS
+    end = bottom - _CHART_ROWS if below else bottom
+    if model.chart.interval:
+        area = range(MARGIN, right - MARGIN)
+        decimals = model.quote.decimals
+        chart.draw(canvas, model.candles, model.chart, rows=range(row, end), columns=area, decimals=decimals)
+    else:
+        _chart(canvas, model, top=row, bottom=end, right=right)
+    if beside or below:
+        _tape(canvas, model, rows=range(row if beside else end, bottom), left=right + 1 if beside else 0)
 
 
-def _price(canvas: Canvas, model: Model) -> None:
+def price_style(model: Model) -> Style:
+    """How a price looks: one that may have changed without our knowing is grey."""
+    return Style.DIM if model.status in _OLD else Style.BOLD
+
+
+def _large_price(canvas: Canvas, model: Model) -> int:
     quote = model.quote
-    style = ARROWS[quote.direction][1] if quote.flashes(model.now_us) else Style.BOLD
+    style = ARROWS[quote.direction][1] if quote.flashes(model.now_us) else price_style(model)
     beside = _beside_price(model)
     # A width that changed with the change would make the price's last decimals come and go.
     reserved = max((_CHANGE_WIDTH, *(sum(width_of(span.text) for span in spans) for spans in beside)))
     room = canvas.width - 2 * MARGIN - 1 - _PRICE_GAP - reserved
     lines = big(number_texts(quote.price, quote.decimals), width=room)
     column = MARGIN + 1 + len(lines[0]) + _PRICE_GAP
+    changed = _unchanged(big(number_texts(quote.previous, quote.decimals), width=room), lines) if quote.previous else 0
     for row, line in enumerate(lines, start=3):
-        canvas.write(row, MARGIN + 1, line, style)
+        canvas.write(row, MARGIN + 1, line[:changed], price_style(model))
+        canvas.write(row, MARGIN + 1 + changed, line[changed:], style)
     for row, spans in enumerate(beside, start=3):
         end = column
         for span in spans:
             end = canvas.write(row, end, span.text, span.style)
+    return 7
+
+
+def _unchanged(before: Sequence[str], now: Sequence[str]) -> int:
+    """How many cells at the left are those of digits that have not changed."""
+    if len(before[0]) != len(now[0]):
+        return 0
+    same = 0
+    for cell, (old, new) in enumerate(zip(zip(*before, strict=True), zip(*now, strict=True), strict=True), start=1):
+        if old != new:
+            return same
+        same = cell if all(sign == " " for sign in new) else same
+    return len(now[0])
+
+
+def _small_price(canvas: Canvas, model: Model) -> int:
+    quote = model.quote
+    style = ARROWS[quote.direction][1] if quote.flashes(model.now_us) else price_style(model)
+    change = _beside_price(model)[:1]
+    room = canvas.width - 2 * MARGIN - 16
+    end = canvas.write(2, MARGIN, fitting_text(number_texts(quote.price, quote.decimals), width=room), style) + 2
+    for span in change[0] if change else ():
+        end = canvas.write(2, end, cut(span.text, canvas.width - MARGIN - end), span.style)
+    return 3
 
 
 def _beside_price(model: Model) -> tuple[Row, ...]:
-    quote, selection = model.quote, model.selection
+    quote, selection = model.quote, model.shown
     if selection is None:
         return ()
     where = Span(cut(selection.symbol, 20), Style.DIM)
@@ -74,12 +133,12 @@ def _beside_price(model: Model) -> tuple[Row, ...]:
     return (Span(" ".join(texts).strip(), style),), (Span(since, Style.DIM),), place
 
 
-def _session(canvas: Canvas, model: Model) -> None:
+def _session(canvas: Canvas, model: Model, *, top: int, rows: int) -> int:
+    """Draw the session into at most so many rows, and return the row after it."""
     quote, stats = model.quote, model.quote.stats
     missed = fitting_text(number_texts(quote.missed, 0), width=13)
     notes = [f"{missed} trades not sent to this screen"] * bool(quote.missed)
     notes += [f"{model.stream.refused:,} bad frames"] * bool(model.stream.refused)
-    canvas.rule(7, "session", ", ".join(notes))
     cells: tuple[tuple[str, Iterable[str]], ...] = (
         ("average", number_texts(stats.moving_average, quote.decimals)),
         ("high", number_texts(stats.high, quote.decimals)),
@@ -90,28 +149,51 @@ def _session(canvas: Canvas, model: Model) -> None:
         ("volume", short_texts(stats.volume)),
         ("delay", (NOTHING if quote.delay_us is None else duration_text(quote.delay_us),)),
     )
-    extra = (canvas.width - 2 * MARGIN - sum(_CELL_WIDTHS)) // len(_CELL_WIDTHS)
-    for row, line in enumerate((cells[:4], cells[4:]), start=8):
+    per_row = len(_CELL_WIDTHS) if canvas.width >= 80 else 2
+    if per_row == 2:
+        cells = (cells[1], cells[5], cells[6], cells[3], cells[2], cells[7])
+    lines = [cells[first : first + per_row] for first in range(0, len(cells), per_row)][: max(rows - 1, 0)]
+    if not lines:
+        return top
+    canvas.rule(top, "session", cut(", ".join(notes), max(canvas.width - 18, 0)))
+    widths = _CELL_WIDTHS[-per_row:] if per_row == 2 else _CELL_WIDTHS
+    extra = (canvas.width - 2 * MARGIN - sum(widths)) // per_row
+    for row, line in enumerate(lines, start=top + 1):
         column = MARGIN
-        for (label, texts), width in zip(line, _CELL_WIDTHS, strict=True):
+        for (label, texts), width in zip(line, widths, strict=True):
             begin = canvas.write(row, column, label, Style.DIM) + 1
             # A long number goes on into the blanks right of its cell, if there are more than the two between cells.
             text = fitting_text(texts, width=column + width + max(extra - 2, 0) - begin)
             canvas.write(row, max(column + width - len(text), begin), text)
             column += width + extra
+    return top + 1 + len(lines)
 
 
-def _chart(canvas: Canvas, model: Model, *, top: int, bottom: int) -> None:
+def _tape(canvas: Canvas, model: Model, *, rows: range, left: int) -> None:
+    """Draw the last trades, the newest above: time, price and size, in the colour of the taker's side."""
+    width = canvas.width - left
+    canvas.write(rows[0], left, "─" * width, Style.DIM)
+    canvas.write(rows[0], left + 1, " trades ", Style.PLAIN)
+    for row, trade in zip(rows[1:], model.tape, strict=False):
+        style = Style.UP if trade.side == "buy" else Style.DOWN
+        sign = "▲" if trade.side == "buy" else "▼"
+        end = canvas.write(row, left + 1, f"{time_text(trade.time_us)[11:19]} {sign} ", style)
+        price = fitting_text(number_texts(trade.price, model.quote.decimals), width=12)
+        canvas.write_left_of(row, end + 12, price, style)
+        canvas.write_left_of(row, end + 21, fitting_text(short_texts(trade.quantity), width=8))
+
+
+def _chart(canvas: Canvas, model: Model, *, top: int, bottom: int, right: int) -> None:
     quote = model.quote
     prices = quote.recent.prices
-    room = canvas.width - 2 * MARGIN - label_width(prices, quote.decimals)
-    columns, step_us = quote.recent.columns(room)
+    width = right - 2 * MARGIN
+    columns, step_us = quote.recent.columns(width - label_width(prices, quote.decimals))
     if not columns:
         canvas.rule(top, "price")
-        canvas.write((top + bottom) // 2, MARGIN, "no prices yet".center(canvas.width - 2 * MARGIN), Style.DIM)
+        canvas.write((top + bottom) // 2, MARGIN, "no prices yet".center(width), Style.DIM)
         return
-    span = duration_text(quote.recent.span_us)
-    canvas.rule(top, f"price, last {span}", f"{duration_text(step_us)} a column")
+    span, note = duration_text(quote.recent.span_us), f"{duration_text(step_us)} a column"
+    canvas.rule(top, f"price, last {span}", note if right == canvas.width and width >= 50 else "")
     lines = draw_chart(columns, height=bottom - top - 1, decimals=quote.decimals)
     axis = label_width(columns, quote.decimals) - 1
     for row, line in enumerate(lines, start=top + 1):

@@ -2,33 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 
 from term.cells import MARGIN, Canvas, Style, cut
-from term.formatting import NOTHING, fitting_text, number_texts, time_text
+from term.formatting import NOTHING, number_texts, time_text
 from term.history import visible_rows
 from term.model import Model
+from term.table import Column, Table
 from term.values import Trade
 
 _SIDE_STYLES = {"buy": Style.UP, "sell": Style.DOWN, None: Style.DIM}
-
-
-@dataclass(frozen=True, slots=True)
-class _Column:
-    title: str
-    width: int
-    right: bool = True
-
-
 _COLUMNS = (
-    _Column("time (UTC)", 26, right=False),
-    _Column("price", 14),
-    _Column("quantity", 15),
-    _Column("side", 4),
-    _Column("trade id", 12),
+    Column("time (UTC)", 26, right=False, priority=1),
+    Column("time", 12, right=False, priority=5),
+    Column("price", 14, priority=9),
+    Column("quantity", 15, priority=3),
+    Column("side", 4, priority=4),
+    Column("trade id", 12, priority=2),
 )
-_NATURAL_WIDTH = sum(column.width for column in _COLUMNS)
 
 
 def draw(canvas: Canvas, model: Model) -> None:
@@ -40,19 +31,49 @@ def draw(canvas: Canvas, model: Model) -> None:
 
     """
     history = model.history
-    shown = history.trades[history.top : history.top + visible_rows(canvas.height)]
-    canvas.rule(1, "trades, newest first", _note(model, len(shown)))
-    _write_row(canvas, 2, [(column.title,) for column in _COLUMNS], [Style.DIM] * len(_COLUMNS))
-    for row, trade in enumerate(shown, start=3):
-        styles = [Style.DIM, Style.BOLD, Style.PLAIN, _SIDE_STYLES[trade.side], Style.DIM]
-        _write_row(canvas, row, _cells(trade, model), styles)
+    visible = visible_rows(canvas.height)
+    shown = history.trades[history.top : history.top + visible]
+    canvas.rule(1, "trades, newest first", cut(_note(model, len(shown)), max(canvas.width - 30, 0)))
+    table = _table(canvas.width)
+    table.titles(canvas, 2)
+    for row, trade in enumerate(shown):
+        styles = [Style.DIM, Style.DIM, Style.BOLD, Style.PLAIN, _SIDE_STYLES[trade.side], Style.DIM]
+        at_cursor = history.top + row == history.cursor
+        table.row(canvas, 3 + row, _cells(trade, model), [Style.CURSOR] * len(styles) if at_cursor else styles)
     if not shown:
         canvas.write(4, MARGIN, cut(_nothing_text(model), canvas.width - 2 * MARGIN), Style.DIM)
+    elif model.whole:
+        _whole(canvas, history.trades[history.cursor], visible)
+
+
+def _table(width: int) -> Table:
+    """One of the two columns of time goes: the whole one where it does not fit, else the short one."""
+    table = Table.fitted(_COLUMNS[:1] + _COLUMNS[2:], width=width - 2 * MARGIN)
+    whole = any(i == 0 for i, _, _ in table.placed)
+    kept = [i for i in range(len(_COLUMNS)) if i != (1 if whole else 0)]
+    fitted = Table.fitted([_COLUMNS[i] for i in kept], width=width - 2 * MARGIN)
+    return Table(_COLUMNS, tuple((kept[i], left, cells) for i, left, cells in fitted.placed), fitted.gap)
+
+
+def _whole(canvas: Canvas, trade: Trade, visible: int) -> None:
+    lines = (
+        f"trade id  {NOTHING if trade.trade_id is None else trade.trade_id}",
+        f"symbol    {trade.symbol} at {trade.venue or NOTHING}",
+        f"time      {time_text(trade.time_us)} UTC",
+        f"price     {trade.price:f}",
+        f"quantity  {NOTHING if trade.quantity is None else f'{trade.quantity:f}'}",
+        f"taker     {trade.side or NOTHING}",
+    )
+    width = min(max(map(len, lines)) + 4, canvas.width)
+    for row, line in enumerate(("", *lines, "")[: visible + 1], start=2):
+        canvas.write(row, canvas.width - width, f"  {line}".ljust(width), Style.CURSOR)
 
 
 def _cells(trade: Trade, model: Model) -> tuple[Iterable[str], ...]:
+    time = time_text(trade.time_us)
     return (
-        (time_text(trade.time_us),),
+        (time,),
+        (time[11:23] or time,),
         number_texts(trade.price, max(model.quote.decimals, model.history.price_decimals)),
         number_texts(trade.quantity, model.history.quantity_decimals),
         (trade.side or NOTHING,),
@@ -67,18 +88,6 @@ def _id_texts(trade_id: int | None) -> Iterator[str]:
     digits = str(trade_id)
     # Neighbours differ in their last digits.
     yield from (f"…{digits[left_out:]}" if left_out else digits for left_out in range(len(digits)))
-
-
-def _write_row(canvas: Canvas, row: int, cells: Sequence[Iterable[str]], styles: Sequence[Style]) -> None:
-    gap = min(max((canvas.width - 2 * MARGIN - _NATURAL_WIDTH) // (len(_COLUMNS) - 1), 1), 4)
-    start = MARGIN
-    for column, texts, style in zip(_COLUMNS, cells, styles, strict=True):
-        if column.right:  # a long number begins in the gap, one blank after its neighbour
-            text = fitting_text(texts, width=column.width + gap - 1)
-            canvas.write_left_of(row, start + column.width, text, style)
-        else:
-            canvas.write(row, start, fitting_text(texts, width=column.width), style)
-        start += column.width + gap
 
 
 def _note(model: Model, shown: int) -> str:

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import asyncio
+import json
 import re
 import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import httpx
 import pytest
@@ -227,8 +230,8 @@ async def test_a_resized_terminal_is_filled(gateway: FakeGateway) -> None:
         await terminal.shows("● current")
         terminal.resize(120, 40)
         await terminal.shows_what(fills_120_by_40, "a screen of 120x40")
-        terminal.resize(60, 20)
-        await terminal.shows("it is 60x20, tickmesh needs 80x24")
+        terminal.resize(39, 12)
+        await terminal.shows("it is 39x12, tickmesh needs 40x12")
         terminal.resize(80, 24)
         await terminal.shows("● current")
 
@@ -282,7 +285,7 @@ async def test_a_token_is_sent_with_requests_and_stream(gateway: FakeGateway) ->
 
 
 async def test_an_error_leaves_the_terminal_clean_and_is_told(gateway: FakeGateway) -> None:
-    broken = "import sys, term.app, term.__main__ as m; term.app.render = None; sys.exit(m.main(sys.argv[1:], {}))"
+    broken = "import sys, term.app, term.__main__ as m; term.app.draw = None; sys.exit(m.main(sys.argv[1:], {}))"
     arguments = (sys.executable, "-c", broken, "--url", gateway.url)
     async with open_terminal(arguments) as terminal:
         assert await terminal.exit_code() == 1
@@ -320,3 +323,21 @@ async def test_the_header_says_what_the_mesh_says_of_the_feed(gateway: FakeGatew
         gateway.feed = "LIVE"
         await gateway.trade(61838)
         await terminal.shows("LIVE")
+
+
+async def test_an_alert_runs_the_persons_command_with_what_happened_in_its_environment(
+    gateway: FakeGateway, tmp_path: Path
+) -> None:
+    told = tmp_path / "told"
+    command = ["sh", "-c", 'printf "%s|%s|%s" "$TICKMESH_ALERT" "$TICKMESH_SYMBOL" "$TICKMESH_PRICE" >"$0"', str(told)]
+    (tmp_path / "tickmesh").mkdir()
+    settings = f'alerts = ["btcusdt > 61000"]\nalert_command = {json.dumps(command)}\ntheme = "pink"\n'
+    (tmp_path / "tickmesh" / "term.toml").write_text(settings)
+    async with term(gateway, environment={"XDG_CONFIG_HOME": str(tmp_path), "XDG_STATE_HOME": str(tmp_path)}) as screen:
+        await screen.shows("line 3 of the settings: found 'pink'")
+        await gateway.trade(61_000.5)
+        await screen.shows("alert: Bitcoin (BTC) above 61,000")
+        async with asyncio.timeout(20):
+            while not (told.exists() and told.read_text()):
+                await asyncio.sleep(0.02)
+        assert told.read_text() == "Bitcoin (BTC) above 61,000|btcusdt|61000.5"

@@ -9,6 +9,7 @@ from term.events import (
     Connected,
     Disconnected,
     Event,
+    Follow,
     FrameRefused,
     LoadCoins,
     Loaded,
@@ -110,10 +111,19 @@ def test_r_asks_for_the_newest_page_of_history_and_goes_to_the_top() -> None:
 
 @pytest.mark.parametrize(
     ("keys", "top"),
-    [(["j"], 1), (["j", "k", "k"], 0), (["pagedown"], 18), ([" ", "b"], 0), (["G"], 82), (["G", "g"], 0)],
+    [
+        (["j"], (1, 0)),
+        (["j", "k", "k"], (0, 0)),
+        (["pagedown"], (18, 1)),
+        ([" ", "b"], (0, 0)),
+        (["G"], (99, 82)),
+        (["G", "k"], (98, 82)),
+        (["G", "g"], (0, 0)),
+    ],
 )
-def test_keys_scroll_the_history(keys: list[str], top: int) -> None:
-    assert after(reading(), *press(*keys)).history.top == top
+def test_keys_move_the_cursor_of_the_history_and_the_rows_follow(keys: list[str], top: tuple[int, int]) -> None:
+    history = after(reading(), *press(*keys)).history
+    assert (history.cursor, history.top) == top
 
 
 def test_the_next_page_is_asked_for_near_the_end_and_only_once() -> None:
@@ -171,7 +181,12 @@ def test_history_is_the_beginning_of_the_chart() -> None:
 def test_a_coin_changed_elsewhere_changes_here_in_every_view() -> None:
     model, effects = after_asking(reading(), SelectionSeen(ETHEREUM))
     assert (model.selection, model.quote.price, model.history.trades) == (ETHEREUM, None, ())
-    assert effects == [LoadPrice(2), LoadStats(2), LoadHistory(2, "ethusdt")]
+    assert effects == [
+        LoadPrice(2),
+        LoadStats(2),
+        LoadHistory(2, "ethusdt"),
+        Follow("ethusdt", tuple(coin.symbol for coin in COINS)),
+    ]
 
 
 def test_another_venue_begins_anew() -> None:
@@ -322,7 +337,7 @@ def test_refused_frames_are_counted() -> None:
 
 
 def test_no_request_is_made_twice_at_a_time() -> None:
-    model, effects = after_asking(connected(), *[tick(s) for s in range(1, 20)])
+    model, effects = after_asking(after(connected(), *press("esc")), *[tick(s) for s in range(1, 20)])
     assert effects == [LoadSelection(1), LoadStats(1), LoadPrice(1)]
     assert model.outstanding.issuperset(effects)
 

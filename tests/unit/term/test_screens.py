@@ -15,8 +15,11 @@ import pytest
 
 from term.cells import text_of, width_of
 from term.events import (
+    BoardSeen,
     FrameRefused,
+    IdsMissing,
     LoadCoins,
+    LoadCoverage,
     Loaded,
     LoadFeed,
     LoadHistory,
@@ -27,13 +30,39 @@ from term.events import (
     TradesMissed,
     UpstreamSeen,
 )
+from term.formatting import plain
 from term.model import Model
 from term.screen import in_ascii
-from term.values import Feed, HistoryPage, SelectedSymbol, Stats, SymbolFeed, Trade
+from term.values import (
+    Coin,
+    Coverage,
+    Feed,
+    HistoryPage,
+    Hole,
+    SelectedSymbol,
+    Service,
+    Stats,
+    SymbolFeed,
+    Trade,
+)
 from term.view import render
-from tests.fixtures.term_scenes import NOW_US, after, connected, lost, press, reading, started, tick, trade, trading
+from tests.fixtures.term_scenes import (
+    NOW_US,
+    after,
+    charting,
+    connected,
+    lost,
+    market,
+    press,
+    reading,
+    started,
+    tick,
+    trade,
+    trading,
+)
 
 _LONG_PRICES = ("61837.12345678", "1234567890123.12345678", "123456789.12345678")
+_BRAILLE = {chr(code) for code in range(0x2801, 0x2900)}
 SCREENS = Path(__file__).parent / "screens"
 
 
@@ -101,10 +130,77 @@ def _told(width: int, height: int, state: str, message: str = "", *, after_s: fl
     return after(trading(width=width, height=height), tick(after_s), Loaded(LoadFeed(), feed))
 
 
+def _wide_names(width: int, height: int) -> Model:
+    names = ("币安人生", "Cafe\u0301 coin", "ＦＵＬＬ width", "Ethereum (ETH)")
+    coins = tuple(Coin(f"{i}usdt", plain(name)) for i, name in enumerate(names))
+    model = after(market(width=width, height=height), Loaded(LoadCoins(), coins))
+    return after(
+        model, BoardSeen(tuple(Trade(Decimal(i + 1), f"{i}usdt") for i in range(4)), NOW_US + 61_000_000), tick(62)
+    )
+
+
+def _covered(width: int, height: int, *keys: str) -> Model:
+    first = NOW_US // 60_000_000 - 200
+    minutes = {
+        first + i: "MISMATCH" if i == 77 else "PENDING" if i > 195 else "VERIFIED" for i in range(200) if i != 100
+    }
+    holes = tuple(
+        Hole(100 + 9 * i, 103 + 9 * i, state, NOW_US, NOW_US) for i, state in enumerate(("FILLED", "OPEN", "LOST"))
+    )
+    model = after(trading(width=width, height=height), *press("4"))
+    asked = LoadCoverage(model.generation, "btcusdt")
+    return after(model, Loaded(asked, Coverage(False, 123_456, 4, 0, 4, holes, minutes)), *press(*keys))
+
+
+def _status(width: int, height: int) -> Model:
+    services = (
+        Service(
+            "ingest",
+            "DEGRADED",
+            "venue: refused for this location (status 451)",
+            NOW_US - 90_000_000,
+            NOW_US - 10**10,
+            "0.1.0",
+        ),
+        Service("signal", "SERVING", "", NOW_US - 10**9, NOW_US - 10**10, "0.1.0"),
+        Service("store", "UNREACHABLE", "no answer in time"),
+    )
+    feed = Feed(SymbolFeed("BLOCKED", "binance refuses us"), {"btcusdt": SymbolFeed("BLOCKED", "")}, services)
+    model = after(trading(width=width, height=height), Loaded(LoadFeed(), feed))
+    return after(model, TradesMissed(12), IdsMissing(3), *press("5"))
+
+
+def _alerts(width: int, height: int) -> Model:
+    typed = (*"62000", "enter"), (*"1", "enter"), (*["backspace"] * 2, *"5% in 10m again", "enter")
+    model = after(trading(width=width, height=height), *press("6"))
+    for keys in typed:
+        model = after(model, *press("a", *keys), tick(60.5))
+    return model
+
+
 SCENES: dict[str, Callable[[int, int], Model]] = {
     "started": lambda width, height: started(width=width, height=height),
     "coins": lambda width, height: after(trading(width=width, height=height), *press("c", "j", "j")),
     "coins-failed": _failed,
+    "coins-market": lambda width, height: after(market(width=width, height=height), *press("j", "j", "f")),
+    "coins-sorted": lambda width, height: after(market(width=width, height=height), *press("s", "s", "s", "S")),
+    "coins-filter": lambda width, height: after(market(width=width, height=height), *press("/", *"coin")),
+    "coins-wide-names": _wide_names,
+    "dashboard-candles": lambda width, height: charting(width=width, height=height),
+    "dashboard-braille": lambda width, height: charting(width=width, height=height, keys="vvv"),
+    "dashboard-line": lambda width, height: charting(width=width, height=height, keys="vv"),
+    "dashboard-overlays": lambda width, height: charting(width=width, height=height, keys="]oservbm"),
+    "dashboard-crosshair": lambda width, height: after(
+        charting(width=width, height=height), *press("x", "left", "left")
+    ),
+    "dashboard-paused": lambda width, height: after(charting(width=width, height=height), *press("p"), tick(90)),
+    "dashboard-reset": lambda width, height: after(trading(width=width, height=height), *press("R")),
+    "coverage": _covered,
+    "coverage-hole": lambda width, height: _covered(width, height, "j", "enter"),
+    "status": _status,
+    "alerts": _alerts,
+    "history-whole": lambda width, height: after(reading(width=width, height=height), *press("j", "enter")),
+    "history-jump": lambda width, height: after(reading(width=width, height=height), *press("@", *"21:3")),
     "dashboard": lambda width, height: trading(width=width, height=height),
     "dashboard-waiting": lambda width, height: after(connected(width=width, height=height), *press("esc")),
     "dashboard-resting": _resting,
@@ -137,7 +233,7 @@ SCENES: dict[str, Callable[[int, int], Model]] = {
 }
 
 
-@pytest.mark.parametrize("size", [(80, 24), (120, 40)], ids=["80x24", "120x40"])
+@pytest.mark.parametrize("size", [(40, 12), (80, 24), (120, 40), (200, 50)], ids=lambda size: f"{size[0]}x{size[1]}")
 @pytest.mark.parametrize("scene", SCENES)
 def test_the_screen_is_as_recorded(scene: str, size: tuple[int, int]) -> None:
     width, height = size
@@ -148,7 +244,7 @@ def test_the_screen_is_as_recorded(scene: str, size: tuple[int, int]) -> None:
     assert text == recorded.read_text()
 
 
-@pytest.mark.parametrize("size", [(1, 1), (20, 3), (79, 24), (80, 23), (80, 24), (81, 25), (300, 100)])
+@pytest.mark.parametrize("size", [(1, 1), (57, 19), (64, 20), (101, 33), (300, 100)])
 @pytest.mark.parametrize("scene", SCENES)
 def test_the_screen_fills_its_terminal_exactly(scene: str, size: tuple[int, int]) -> None:
     width, height = size
@@ -157,7 +253,11 @@ def test_the_screen_fills_its_terminal_exactly(scene: str, size: tuple[int, int]
 
 
 def test_every_sign_of_the_screens_has_a_shape_in_ascii() -> None:
-    signs = "".join(sorted({sign for file in SCREENS.iterdir() for sign in file.read_text()} - set("?币安人生")))
+    signs = "".join(
+        sorted(
+            {sign for file in SCREENS.iterdir() for sign in file.read_text()} - set("?币安人生ＦＵＬ\u0301") - _BRAILLE
+        )
+    )
     assert "?" not in in_ascii(signs)
     assert len(in_ascii(signs)) == len(signs)
 
@@ -167,4 +267,11 @@ def test_a_letter_without_a_shape_in_ascii_is_a_question_mark() -> None:
 
 
 def test_a_terminal_that_is_too_small_is_told_so() -> None:
-    assert "it is 60x20, tickmesh needs 80x24" in text_of(render(trading(width=60, height=20)))
+    assert "it is 39x12, tickmesh needs 40x12" in text_of(render(trading(width=39, height=12)))
+    assert "it is 40x11, tickmesh needs 40x12" in text_of(render(trading(width=40, height=11)))
+
+
+def test_the_picture_in_the_readme_is_a_screen() -> None:
+    readme = (Path(__file__).parents[3] / "README.md").read_text()
+    screen = (SCREENS / "dashboard-candles-80x24.txt").read_text()
+    assert "".join(f"    {line}".rstrip() + "\n" for line in screen.splitlines()) in readme

@@ -10,7 +10,6 @@ from term.cells import Grid, Style
 from term.events import Disconnected, UpstreamSeen
 from term.model import Model
 from term.view import render
-from term.view_dashboard import big
 from tests.fixtures.term_scenes import BITCOIN, after, connected, press, reading, tick, trade, trading
 
 SIM = replace(BITCOIN, venue="sim")
@@ -21,24 +20,30 @@ def styles_of(text: str, grid: Grid) -> set[Style]:
     return {span.style for row in grid for span in row if text in span.text}
 
 
-def price_after(*prices: str, seconds: float) -> set[Style]:
-    """The style of the big price, so many seconds after the last of `prices` arrived."""
+def price_after(*prices: str, seconds: float) -> tuple[set[Style], set[Style]]:
+    """The styles of the big price's first and last digit, so many seconds after the last of `prices` arrived."""
     trades = [trade(price, at_s=i) for i, price in enumerate(prices)]
     model = after(connected(), *press("esc"), *trades, tick(len(prices) - 1 + seconds))
-    lines = big([f"{prices[-1]}.00"], width=80)
-    return set.union(*(styles_of(line, render(model)) for line in lines))
+    rows = [[span.style for span in row for _ in span.text] for row in render(model)[3:6]]
+    return {row[3] for row in rows}, {row[11] for row in rows}  # digits are three cells and a blank
 
 
 @pytest.mark.parametrize(("first", "then", "style"), [("100", "101", Style.UP), ("101", "100", Style.DOWN)])
-def test_the_price_flashes_in_the_direction_it_moved_and_calms_down(first: str, then: str, style: Style) -> None:
-    assert price_after(first, then, seconds=0) == {style}
-    assert price_after(first, then, seconds=0.39) == {style}
-    assert price_after(first, then, seconds=0.4) == {Style.BOLD}
+def test_the_digits_that_changed_flash_in_the_direction_and_calm_down(first: str, then: str, style: Style) -> None:
+    assert price_after(first, then, seconds=0) == ({Style.BOLD}, {style})
+    assert price_after(first, then, seconds=0.39) == ({Style.BOLD}, {style})
+    assert price_after(first, then, seconds=0.4) == ({Style.BOLD}, {Style.BOLD})
 
 
 def test_a_price_that_has_not_moved_does_not_flash() -> None:
-    assert price_after("100", seconds=0) == {Style.BOLD}
-    assert price_after("100", "100", seconds=0) == {Style.BOLD}
+    assert price_after("100", seconds=0) == ({Style.BOLD}, {Style.BOLD})
+    assert price_after("100", "100", seconds=0) == ({Style.BOLD}, {Style.BOLD})
+
+
+def test_a_price_that_is_old_is_grey() -> None:
+    model = after(trading(), Disconnected("gone", failures=1, retry_us=0))
+    assert Style.DIM in styles_of("61,861.50", render(model))
+    assert Style.BOLD not in styles_of("61,861.50", render(model))
 
 
 @pytest.mark.parametrize("key", ["c", "h", "?", "esc"])
@@ -72,8 +77,8 @@ def test_the_state_of_the_stream_is_told_by_colour_too(model: Model, status: str
 
 
 def test_the_takers_side_is_told_by_colour_too() -> None:
-    grid = render(reading())
-    assert (styles_of("buy", grid), styles_of("sell", grid)) == ({Style.UP}, {Style.DOWN})
+    rows = render(reading())[4:10]  # below the cursor
+    assert (styles_of("buy", rows), styles_of("sell", rows)) == ({Style.UP}, {Style.DOWN})
 
 
 def test_the_row_under_the_cursor_stands_out() -> None:

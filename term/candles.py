@@ -1,0 +1,149 @@
+"""The candles of the shown coin: what was fetched of them, the one that moves, and lines computed from them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
+
+from term.values import Candle, CandlePage
+
+INTERVALS = {
+    "1s": 1,
+    "5s": 5,
+    "15s": 15,
+    "1m": 60,
+    "3m": 180,
+    "5m": 300,
+    "15m": 900,
+    "30m": 1800,
+    "1h": 3600,
+    "2h": 7200,
+    "4h": 14_400,
+    "12h": 43_200,
+    "1d": 86_400,
+    "3d": 259_200,
+    "1w": 604_800,
+}
+"""Their lengths in seconds."""
+PAGE_CANDLES = 500
+MAX_CANDLES = 20_000
+BOLLINGER_CANDLES = 20
+
+Line = Sequence[float | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Candles:
+    """Candles of one interval, oldest first, none twice.
+
+    Attributes:
+        rows: at most `MAX_CANDLES`.
+        next_token: what asks for those before them; empty when there are none.
+        fetched: whether any request has been answered, or has failed.
+        error: why the last request got no answer.
+    """
+
+    rows: tuple[Candle, ...] = ()
+    next_token: str = ""
+    fetched: bool = False
+    error: str = ""
+
+    def with_page(self, page: CandlePage, *, older: bool, whole: bool) -> Candles:
+        """Take in an answer.
+
+        Args:
+            page: the answer.
+            older: it is the page before the rows.
+            whole: it is as much as is ever asked for at once; otherwise its token leads to rows that are here.
+
+        """
+        moving = {candle.time_us: candle for candle in self.rows[-2:] if not candle.closed}
+        told = {candle.time_us: _newer(moving.get(candle.time_us), candle) for candle in page.candles}
+        kept = {candle.time_us: candle for candle in self.rows} | told
+        rows = [kept[time_us] for time_us in sorted(kept)][-MAX_CANDLES:]
+        token = page.next_token if older or whole else self.next_token
+        return Candles(tuple(rows), token if len(rows) < MAX_CANDLES else "", fetched=True)
+
+    def traded(self, price: Decimal, quantity: Decimal | None, time_us: int, interval_us: int) -> Candles:
+        """Let the open candle move with a trade, until the next answer knows better.
+
+        Args:
+            price: of the trade.
+            quantity: of the trade.
+            time_us: when it happened, in microseconds since 1970 UTC.
+            interval_us: the length of a candle.
+
+        """
+        if not self.rows:
+            return self
+        last = self.rows[-1]
+        if last.time_us <= time_us < last.time_us + interval_us and not last.closed:
+            high, low = max(last.high, price), min(last.low, price)
+            moved = replace(last, high=high, low=low, close=price, count=last.count + 1)
+            return replace(self, rows=(*self.rows[:-1], moved))
+        if time_us < last.time_us + interval_us:
+            return self
+        begin_us = last.time_us + (time_us - last.time_us) // interval_us * interval_us
+        new = Candle(begin_us, price, price, price, price, quantity or Decimal(0), count=1, closed=False)
+        return replace(self, rows=(*self.rows, new))
+
+    def window(self, count: int, back: int) -> tuple[Candle, ...]:
+        """Return `count` candles, the last of which is `back` candles before the newest."""
+        end = max(len(self.rows) - back, min(count, len(self.rows)))
+        return self.rows[max(end - count, 0) : end]
+
+    def wants_more(self, count: int, back: int) -> bool:
+        """Tell whether the oldest of a window is near the oldest row, and there are older ones."""
+        return bool(self.next_token) and back + 2 * count >= len(self.rows)
+
+
+def _newer(moving: Candle | None, told: Candle) -> Candle:
+    """Store is a moment behind the trades that have moved a candle here."""
+    if moving is None or told.closed or moving.count < told.count:
+        return told
+    high, low = max(moving.high, told.high), min(moving.low, told.low)
+    return replace(told, high=high, low=low, close=moving.close, count=moving.count)
+
+
+# --- lines -----------------------------------------------------------------------------------------------------------
+
+
+def vwap(rows: Sequence[Candle]) -> Line:
+    """The volume-weighted average price since the first of `rows`."""
+    quote = volume = Decimal(0)
+    line: list[float | None] = []
+    for candle in rows:
+        quote, volume = quote + candle.quote_volume, volume + candle.volume
+        line.append(float(quote / volume) if volume and quote else None)
+    return line
+
+
+def bollinger(rows: Sequence[Candle], deviations: float) -> Line:
+    """The mean of `BOLLINGER_CANDLES` closes, so many standard deviations further."""
+    closes = [float(candle.close) for candle in rows]
+    line: list[float | None] = [None] * min(BOLLINGER_CANDLES - 1, len(closes))
+    for end in range(BOLLINGER_CANDLES, len(closes) + 1):
+        last = closes[end - BOLLINGER_CANDLES : end]
+        mean = sum(last) / len(last)
+        line.append(mean + deviations * (sum((close - mean) ** 2 for close in last) / len(last)) ** 0.5)
+    return line
+
+
+def _indicator(name: str) -> Callable[[Sequence[Candle]], Line]:
+    return lambda rows: [candle.indicators.get(name) for candle in rows]
+
+
+OVERLAYS: dict[str, tuple[str, tuple[Callable[[Sequence[Candle]], Line], ...]]] = {
+    "s": ("SMA", (_indicator("sma"),)),
+    "e": ("EMA", (_indicator("ema"),)),
+    "v": ("VWAP", (vwap,)),
+    "b": ("Bollinger", (lambda rows: bollinger(rows, 2), lambda rows: bollinger(rows, -2))),
+}
+"""By the key that switches them: their name, and the lines over the prices."""
+PANES: dict[str, tuple[str, tuple[Callable[[Sequence[Candle]], Line], ...]]] = {
+    "r": ("RSI", (_indicator("rsi"),)),
+    "m": ("MACD", (_indicator("macd"), _indicator("macd_signal"))),
+}
+"""Likewise, in a pane of their own below."""
+SWITCHED = OVERLAYS | PANES

@@ -1,0 +1,170 @@
+"""`term.toml` and what the program remembers of itself: reading and writing both, and nothing of where they are."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from term import alerts
+from term.board import SORT_NAMES, Sorting
+from term.candles import INTERVALS, SWITCHED
+from term.chart import CELLS_A_CANDLE, KINDS, ChartOptions
+from term.keys import VIEWS, View
+from term.model import Model, Remembered
+from term.update import THEMES
+
+_Check = Callable[[Any], object]
+
+
+def _one_of(*words: str) -> _Check:
+    def check(value: object) -> object:
+        if value not in words:
+            raise ValueError(f"found {value!r}, expected one of {', '.join(filter(None, words))}")
+        return value
+
+    return check
+
+
+def _text(value: object) -> object:
+    if not isinstance(value, str):
+        raise ValueError(f"found {value!r}, expected a text in quotes")
+    return value
+
+
+def _texts(value: object) -> object:
+    if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+        raise ValueError(f"found {value!r}, expected a list of texts")
+    return value
+
+
+def _alerts(value: object) -> object:
+    for text in _texts(value):  # type: ignore[attr-defined]  # it is a list
+        alerts.parse(text)
+    return value
+
+
+CHECKS: Mapping[str, _Check] = {
+    "url": _text,
+    "token_file": _text,
+    "theme": _one_of(*THEMES),
+    "view": _one_of(*(view.name.lower() for view in VIEWS)),
+    "sort": _one_of(*SORT_NAMES),
+    "chart": _one_of(*KINDS),
+    "interval": _one_of("", *INTERVALS),
+    "overlays": _texts,
+    "favourites": _texts,
+    "alerts": _alerts,
+    "alert_command": _texts,
+}
+"""The settings of `term.toml`."""
+
+
+def read(text: str) -> tuple[dict[str, Any], list[str]]:
+    """Read settings; what is wrong is left out, and told with its line.
+
+    Args:
+        text: TOML.
+
+    Returns:
+        The settings, and what is wrong.
+    """
+    lines, problems = text.split("\n"), []
+    while True:
+        try:
+            found = tomllib.loads("\n".join(lines))
+            break
+        except tomllib.TOMLDecodeError as exc:
+            place = re.search(r"line (\d+)", str(exc))
+            at = min(int(place[1]) if place else len(lines), len(lines))
+            while at > 1 and not lines[at - 1].strip():  # the end of what was never closed
+                at -= 1
+            problems.append(f"line {at} of the settings: {str(exc).partition(' (at')[0].lower()}")
+            lines[at - 1] = ""
+            if len(problems) > 20 or not any(lines):
+                return {}, problems
+    settings = {}
+    for name, value in found.items():
+        try:
+            if name not in CHECKS:
+                raise ValueError(f"found {name!r}, expected one of {', '.join(CHECKS)}")
+            settings[name] = CHECKS[name](value)
+        except ValueError as exc:
+            at = next((i for i, line in enumerate(lines, start=1) if re.match(rf"\s*\W?{re.escape(name)}\b", line)), 1)
+            problems.append(f"line {at} of the settings: {exc}")
+    return settings, problems
+
+
+class _State(msgspec.Struct):
+    view: str = "coins"
+    sort: str = ""
+    descending: bool = True
+    favourites: list[str] = []
+    alerts: list[str] = []
+    theme: str = "dark"
+    chart: str = "line"
+    interval: str = ""
+    cells: int = 1
+    overlays: list[str] = []
+
+
+def written(model: Model) -> bytes:
+    """Write what outlives the program, for `remembered`."""
+    model = model.live or model
+    view = model.before_help if model.view is View.HELP else model.view
+    state = _State(
+        view=view.name.lower(),
+        sort=model.sorting.column,
+        descending=model.sorting.descending,
+        favourites=sorted(model.sorting.favourites),
+        alerts=[alert.text for alert in model.alerts],
+        theme=model.theme,
+        chart=model.chart.kind,
+        interval=model.chart.interval,
+        cells=model.chart.cells,
+        overlays=sorted(model.chart.overlays),
+    )
+    return msgspec.json.encode(state)
+
+
+def remembered(state: bytes, settings: Mapping[str, Any], *, colour: bool = True) -> Remembered:
+    """Say how the program begins: as it was left, except for what the settings say.
+
+    Args:
+        state: from `written`; empty, or something else, for nothing.
+        settings: those of `read`.
+        colour: whether there may be colours.
+
+    """
+    try:
+        kept = msgspec.json.decode(state, type=_State)
+    except msgspec.DecodeError:
+        kept = _State()  # of a first start, or of another version
+    for name in ("theme", "view", "sort", "chart", "interval", "overlays"):
+        if name in settings:
+            setattr(kept, name, settings[name])
+    watched = []
+    for text in dict.fromkeys([*settings.get("alerts", ()), *kept.alerts]):
+        try:
+            watched.append(alerts.parse(text))
+        except ValueError:
+            continue  # of another version
+    chart = ChartOptions(
+        kind=kept.chart if kept.chart in KINDS else "line",
+        interval=kept.interval if kept.interval in INTERVALS else "",
+        cells=kept.cells if kept.cells in CELLS_A_CANDLE else 1,
+        overlays=frozenset(kept.overlays) & SWITCHED.keys(),
+    )
+    views = {view.name.lower(): view for view in VIEWS}
+    column = kept.sort if kept.sort in SORT_NAMES else ""
+    favourites = frozenset(kept.favourites) | frozenset(settings.get("favourites", ()))
+    return Remembered(
+        view=views.get(kept.view, View.COINS),
+        sorting=Sorting(column, kept.descending, favourites),
+        chart=chart,
+        alerts=tuple(watched[: alerts.MAX_ALERTS]),
+        theme=(kept.theme if kept.theme in THEMES else "dark") if colour else "mono",
+    )

@@ -1,0 +1,151 @@
+"""What the terminal client costs: 300 coins at 1,000 updates a second on 200x50, and when nothing changes.
+
+    python -m tests.bench.bench_term [--seconds 10] [--coins 300] [--rate 1000]
+
+The real program on a pty, against a small gateway in this process. CPU is of one core; bytes are what the terminal has
+to read; a key is answered when the first byte comes back.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import statistics
+import sys
+import tempfile
+import time
+from typing import Any
+
+import psutil
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from tests.fixtures.fake_gateway import FakeGateway
+from tests.fixtures.terminal import Terminal, open_terminal
+
+KEYS = 40
+SETTLED_S = 12.0
+"""The days of the coins on the screen are asked for by then."""
+
+
+class CoinsGateway(FakeGateway):
+    """The small gateway with many coins, whose newest trades it sends to those who subscribed."""
+
+    def __init__(self, coins: int) -> None:
+        super().__init__()
+        self.coins = [f"coin{i}usdt" for i in range(coins)]
+        self._subscribed: set[WebSocket] = set()
+
+    async def _coins(self, request: Request) -> JSONResponse:
+        return JSONResponse([{"symbol": symbol, "name": symbol.upper()} for symbol in self.coins])
+
+    async def _live(self, websocket: WebSocket) -> None:
+        if websocket.query_params.get("channels") is None:
+            await super()._live(websocket)
+            return
+        await websocket.accept()
+        try:
+            while True:
+                if json.loads(await websocket.receive_text()).get("channel") == "ticks":
+                    self._subscribed.add(websocket)
+        except WebSocketDisconnect:
+            return
+        finally:
+            self._subscribed.discard(websocket)
+
+    async def tick(self, number: int) -> None:
+        """Let the next coin trade."""
+        symbol = self.coins[number % len(self.coins)]
+        signals = {"open": 100, "high": 110.5, "low": 99.5, "count": number, "volume": 5123.25, "trade_rate": 4.5}
+        tick: dict[str, Any] = {"venue": "sim", "symbol": symbol, "trade_id": number, "quantity": 0.5, "side": "BUY"}
+        tick |= {"price": 100 + number % 977 / 100, "timestamp": "2024-07-05T21:34:58.241906Z", "signals": signals}
+        for websocket in tuple(self._subscribed):
+            await websocket.send_json({"type": "ticks", "symbol": symbol, "ticks": [tick]})
+
+
+class Counted:
+    """Counts what a terminal reads."""
+
+    def __init__(self, terminal: Terminal) -> None:
+        self.bytes = 0
+        self.read = asyncio.Event()
+        stream = terminal._stream
+        feed = stream.feed
+
+        def counted(data: bytes) -> None:
+            self.bytes += len(data)
+            self.read.set()
+            feed(data)
+
+        stream.feed = counted  # type: ignore[method-assign]
+
+
+async def measured(terminal: Terminal, counted: Counted, seconds: float, what: str) -> None:
+    """Measure for a while, and print it."""
+    process = psutil.Process(terminal.process.pid)
+    before, read_before = process.cpu_times(), counted.bytes
+    begun_s = time.monotonic()
+    await asyncio.sleep(seconds)
+    took_s, after = time.monotonic() - begun_s, process.cpu_times()
+    cpu = 100 * (after.user + after.system - before.user - before.system) / took_s
+    memory = process.memory_info().rss / 1e6
+    print(
+        f"{what:<24} {cpu:5.1f} % of a core  {memory:4.0f} MB  {(counted.bytes - read_before) / took_s:8,.0f} bytes/s"
+    )
+
+
+async def main(seconds: float, coins: int, rate: float) -> None:
+    """Measure everything."""
+    gateway = CoinsGateway(coins)
+    await gateway.start()
+    command = (sys.executable, "-m", "term", "--url", gateway.url)
+    with tempfile.TemporaryDirectory() as home:
+        homes = {"XDG_STATE_HOME": home, "XDG_CONFIG_HOME": home}
+        async with open_terminal(command, width=200, height=50, environment=homes) as terminal:
+            await terminal.shows("LIVE", gateway.coins[1].upper())
+            counted = Counted(terminal)
+            await asyncio.sleep(SETTLED_S)
+            await measured(terminal, counted, seconds, "nothing changes")
+            feeding = asyncio.create_task(feed(gateway, rate))
+            await asyncio.sleep(2)
+            await measured(terminal, counted, seconds, f"{rate:,.0f} updates/s")
+            answers = [await answer_s(terminal, counted, "jk"[i % 2]) for i in range(KEYS)]
+            median_ms, most_ms = 1000 * statistics.median(answers), 1000 * max(answers)
+            print(f"a key is answered after {median_ms:.0f} ms, at most {most_ms:.0f} ms")
+            feeding.cancel()
+            terminal.press("q")
+            await terminal.exit_code()
+    await gateway.stop()
+
+
+async def feed(gateway: CoinsGateway, rate: float) -> None:
+    """Let coins trade at a rate until cancelled."""
+    begun_s, number = time.monotonic(), 0
+    while True:
+        while number < (time.monotonic() - begun_s) * rate:
+            await gateway.tick(number)
+            number += 1
+        await asyncio.sleep(0.005)
+
+
+async def answer_s(terminal: Terminal, counted: Counted, key: str) -> float:
+    """Press a key and return after how long the terminal has something to read."""
+    await asyncio.sleep(0.037)
+    counted.read.clear()
+    begun_s = time.monotonic()
+    terminal.press(key)
+    await counted.read.wait()
+    return time.monotonic() - begun_s
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--coins", type=int, default=300)
+    parser.add_argument("--rate", type=float, default=1000.0)
+    options = parser.parse_args()
+    os.environ.pop("NO_COLOR", None)
+    asyncio.run(main(options.seconds, options.coins, options.rate))

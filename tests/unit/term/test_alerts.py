@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+
+from term.alerts import Alert, parse
+from term.events import Announce, BoardSeen, Effect
+from term.model import Model
+from term.values import Trade
+from tests.fixtures.term_scenes import NOW_US, after, after_asking, connected, press, tick, trade, trading
+
+SECOND_US = 1_000_000
+
+
+def rings(alert: Alert, *prices: str, every_s: int = 1) -> list[str]:
+    """What an alert says while a coin goes through prices."""
+    said = []
+    for i, price in enumerate(prices):
+        now_us = NOW_US + i * every_s * SECOND_US
+        alert, why = alert.checked(Decimal(price), now_us, now_us)
+        said.append(why)
+    return said
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "btcusdt > 62000",
+        "btcusdt < 0.00000638 again",
+        "btcusdt 5% in 600s",
+        "btcusdt stale 30s again",
+    ],
+)
+def test_an_alert_is_written_as_it_is_read(text: str) -> None:
+    assert parse(text).text == text
+
+
+def test_an_alert_without_a_coin_is_of_the_one_that_is_shown() -> None:
+    assert parse(" > 62,000.5 ", "btcusdt") == Alert("btcusdt", ">", Decimal("62000.5"))
+    assert parse("2.5% in 1h", "ethusdt") == Alert("ethusdt", "%", Decimal("2.5"), 3600)
+
+
+@pytest.mark.parametrize("text", ["", "btcusdt", "btcusdt = 3", "btcusdt > high", "> 3", "btcusdt 5% in 3y", "a > 1 b"])
+def test_what_is_no_alert_is_told_with_how_one_is_written(text: str) -> None:
+    with pytest.raises(ValueError, match="expected one such as btcusdt > 62000"):
+        parse(text)
+
+
+def test_a_level_rings_once() -> None:
+    assert rings(parse("x > 100"), "99", "100", "100.01", "99", "101") == ["", "", "above 100", "", ""]
+
+
+def test_a_level_rings_again_only_after_the_price_has_clearly_left_it() -> None:
+    said = rings(parse("x < 100 again"), "99", "100.05", "99.9", "100.2", "99.9")
+    assert said == ["below 100", "", "", "", "below 100"]
+
+
+def test_a_move_rings_within_its_time_and_then_begins_anew() -> None:
+    said = rings(parse("x 5% in 10s again"), "100", "104", "94.9", "95", "100", "95")
+    assert [bool(why) for why in said] == [False, False, True, False, True, False]
+    assert said[2].startswith("-8.75 % in 2 s")
+
+
+def test_a_slow_move_does_not_ring() -> None:
+    assert not any(rings(parse("x 5% in 10s"), "100", "103", "106", "109", every_s=11))
+
+
+def test_silence_rings_and_ends_with_the_next_trade() -> None:
+    alert = parse("x stale 30s again")
+    alert, why = alert.checked(Decimal(1), NOW_US, NOW_US + 31 * SECOND_US)
+    assert why == "no trade for 31 s"
+    alert, why = alert.checked(Decimal(1), NOW_US + 32 * SECOND_US, NOW_US + 33 * SECOND_US)
+    assert (why, alert.armed) == ("", True)
+
+
+def announced(effects: list[Effect]) -> list[str]:
+    return [effect.text for effect in effects if isinstance(effect, Announce)]
+
+
+def watching(*keys: str) -> Model:
+    return after(connected(), *press("esc", "a", *["backspace"] * 80, *keys, "enter"))
+
+
+def test_a_trade_of_the_selected_coin_rings() -> None:
+    model, effects = after_asking(watching(*"> 100"), trade("100"), trade("101", at_s=1), trade("102", at_s=2))
+    assert announced(effects) == ["Bitcoin (BTC) above 100"]
+    assert model.notice == "alert: Bitcoin (BTC) above 100"
+
+
+def test_a_coin_that_is_not_shown_rings_too() -> None:
+    seen = BoardSeen((Trade(Decimal(5), "ethusdt"),), NOW_US)
+    assert announced(after_asking(watching(*"ethusdt < 6"), seen)[1]) == ["Ethereum (ETH) below 6"]
+
+
+def test_silence_rings_without_any_event_but_the_clock() -> None:
+    model = after(watching(*"stale 30s"), trade("100"))
+    assert announced(after_asking(model, tick(29), tick(31), tick(33))[1]) == ["Bitcoin (BTC) no trade for 31 s"]
+
+
+def test_a_wrong_alert_can_be_mended() -> None:
+    model = watching(*"> high")
+    assert model.alerts == ()
+    assert model.prompt is not None
+    assert "expected one such as" in model.notice
+
+
+def test_an_alert_is_deleted() -> None:
+    model = after(trading(), *press("6", "a", *"1", "enter", "a", *"2", "enter", "j", "d"))
+    assert [alert.text for alert in model.alerts] == ["btcusdt > 1"]

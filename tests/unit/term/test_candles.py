@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from decimal import Decimal
+
+import pytest
+
+from term.candles import Candles, bollinger, vwap
+from term.chart import braille, sparkline
+from term.events import LoadCandles, Loaded, RequestFailed, ResetSession, TapeSeen
+from term.values import Candle, CandlePage, Trade
+from tests.fixtures.term_scenes import after, after_asking, candle, charting, press, tick, trading
+
+MINUTE_US = 60_000_000
+
+
+def page(*numbers: int, token: str = "", closed: bool = True, close: str = "10") -> CandlePage:
+    return CandlePage(tuple(candle(n, close, closed=closed or n != numbers[-1]) for n in numbers), token)
+
+
+def times(candles: Candles) -> list[int]:
+    first = candle(0, "1").time_us
+    return [(row.time_us - first) // MINUTE_US for row in candles.rows]
+
+
+def test_pages_join_without_a_double() -> None:
+    candles = Candles().with_page(page(3, 4, 5, token="older"), older=False, whole=True)
+    candles = candles.with_page(page(1, 2, 3, token="oldest"), older=True, whole=True)
+    candles = candles.with_page(page(5, 6, token="useless"), older=False, whole=False)
+    assert (times(candles), candles.next_token) == ([1, 2, 3, 4, 5, 6], "oldest")
+
+
+def test_trades_move_the_open_candle_and_begin_the_next() -> None:
+    candles = Candles().with_page(page(1, 2, closed=False), older=False, whole=True)
+    open_us = candles.rows[-1].time_us
+    candles = candles.traded(Decimal(12), None, open_us + 5, MINUTE_US).traded(
+        Decimal(11), None, open_us + 6, MINUTE_US
+    )
+    last = candles.rows[-1]
+    assert (last.high, last.close, last.count) == (12, 11, 11)
+    candles = candles.traded(Decimal(13), Decimal(2), open_us + 2 * MINUTE_US + 1, MINUTE_US)
+    assert times(candles) == [1, 2, 4]
+    newest, price = candles.rows[-1], Decimal(13)
+    assert newest == Candle(open_us + 2 * MINUTE_US, price, price, price, price, Decimal(2), count=1, closed=False)
+
+
+def test_a_closed_candle_is_not_moved_by_a_late_trade() -> None:
+    candles = Candles().with_page(page(1, 2), older=False, whole=True)
+    assert candles.traded(Decimal(99), None, candles.rows[-1].time_us, MINUTE_US) == candles
+
+
+def test_an_answer_that_is_behind_does_not_move_the_open_candle_back() -> None:
+    candles = Candles().with_page(page(1, 2, closed=False), older=False, whole=True)
+    ahead = candles.traded(Decimal(12), None, candles.rows[-1].time_us, MINUTE_US)
+    assert ahead.with_page(page(2, closed=False), older=False, whole=False).rows[-1].close == 12
+    assert ahead.with_page(page(2, closed=True), older=False, whole=False).rows[-1].close == 10
+
+
+def test_a_window_ends_before_the_newest_and_stays_filled() -> None:
+    candles = Candles().with_page(page(*range(10)), older=False, whole=True)
+    assert [row.time_us for row in candles.window(3, 2)] == [row.time_us for row in candles.rows[5:8]]
+    assert candles.window(3, 100) == candles.rows[:3]
+    assert candles.window(100, 0) == candles.rows
+
+
+def test_vwap_weighs_prices_by_volume() -> None:
+    first = replace(candle(0, "1"), volume=Decimal(1), quote_volume=Decimal(10))
+    second = replace(first, volume=Decimal(3), quote_volume=Decimal(60))
+    assert vwap([first, second]) == [10.0, 17.5]
+    assert vwap([replace(first, volume=Decimal(0))]) == [None]
+
+
+def test_bollinger_needs_twenty_candles() -> None:
+    rows = [candle(i, str(10 + i % 2)) for i in range(21)]
+    assert bollinger(rows, 2)[:19] == [None] * 19
+    assert bollinger(rows, 2)[19:] == pytest.approx([11.5, 11.5], abs=0.01)
+
+
+def test_braille_connects_points() -> None:
+    assert {(row, column) for row, column, _ in braille([0, 3], 2)} == {(0, 0), (0, 1)}
+    assert {row for row, _, _ in braille([0, 11], 2)} == {0, 1, 2}
+
+
+def test_a_sparkline_shows_the_newest_values() -> None:
+    assert sparkline([Decimal(n) for n in (9, 1, 2, 8)], 3) == "▁▂█"
+    assert sparkline([Decimal(1)] * 2, 5) == "▄▄"
+    assert sparkline([], 5) == ""
+
+
+def test_an_interval_asks_for_its_candles_and_then_for_the_newest() -> None:
+    model, effects = after_asking(trading(), *press("v"))
+    assert effects == [LoadCandles(1, "btcusdt", "1m", 500)]
+    model, effects = after_asking(charting(), tick(62.5))
+    assert LoadCandles(1, "btcusdt", "1m", 3) in effects
+    assert after(model, *press("i")).candles == Candles()
+
+
+def test_candles_of_an_interval_that_is_no_longer_shown_are_dropped() -> None:
+    model = after(charting(), *press("i"), Loaded(LoadCandles(1, "btcusdt", "1m", 500), page(1, 2)))
+    assert model.candles.rows == ()
+
+
+def test_older_candles_are_fetched_without_end() -> None:
+    model, effects = after_asking(charting(), *press(*["left"] * 4))
+    assert effects == [LoadCandles(1, "btcusdt", "1m", 3), LoadCandles(1, "btcusdt", "1m", 500, "more")]
+    older = page(*range(-300, 0), token="even older")
+    model = after(model, Loaded(effects[1], older))  # type: ignore[arg-type]
+    assert len(model.candles.rows) == 422  # the tape has begun one
+    assert after(model, *press(*["left"] * 50)).chart.back > 300
+    assert after(model, *press(*["left"] * 50, *["right"] * 60)).chart.back == 0
+
+
+def test_candles_that_cannot_be_had_are_told_and_asked_for_again() -> None:
+    model = after(trading(), *press("v"), RequestFailed(LoadCandles(1, "btcusdt", "1m", 500), "store is away"))
+    assert model.candles.error == "store is away"
+    assert LoadCandles(1, "btcusdt", "1m", 500) in after_asking(model, tick(62.5))[1]
+
+
+def test_the_open_candle_moves_with_the_tape() -> None:
+    time_us = charting().candles.rows[-1].time_us
+    model = after(charting(), TapeSeen((Trade(Decimal(70_000), "btcusdt", time_us=time_us + 1),), time_us + 2))
+    assert model.candles.rows[-1].high == 70_000
+
+
+def test_the_session_is_reset_only_after_a_yes() -> None:
+    assert after_asking(trading(), *press("R", "n"))[1] == []
+    assert after_asking(trading(), *press("R", "y"))[1] == [ResetSession("btcusdt")]

@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from decimal import Decimal
+
+import pytest
+
+from term.events import (
+    BoardSeen,
+    CoinPointed,
+    ColumnPointed,
+    Follow,
+    KeyPressed,
+    LoadCoins,
+    LoadDay,
+    Loaded,
+    LoadHistory,
+    LoadPrice,
+    LoadStats,
+    RequestFailed,
+    SelectCoin,
+    TapeSeen,
+)
+from term.keys import View
+from term.model import Model
+from term.update import DAYS_AT_ONCE
+from term.values import Coin, SelectedSymbol, Trade
+from term.view import clicked, draw
+from tests.fixtures.term_scenes import COINS, NOW_US, after, after_asking, connected, market, press, tick, trade
+
+GIVEN = tuple(coin.symbol for coin in COINS)
+ETHEREUM = SelectedSymbol("ethusdt", "Ethereum (ETH)", "binance")
+
+
+def seen(symbol: str, price: str, *, at_s: float = 61) -> BoardSeen:
+    return BoardSeen((Trade(Decimal(price), symbol),), NOW_US + round(at_s * 1_000_000))
+
+
+def sorted_by(column: str) -> Model:
+    return after(market(), ColumnPointed(column))
+
+
+def test_every_coin_that_is_followed_is_asked_for_at_once() -> None:
+    coins = (*COINS[:2], replace(COINS[2], followed=False))
+    _, effects = after_asking(connected(), Loaded(LoadCoins(), coins))
+    assert effects == [Follow("btcusdt", ("btcusdt", "ethusdt"))]
+
+
+def test_the_coins_stand_as_they_are_given() -> None:
+    assert market().order == GIVEN
+
+
+@pytest.mark.parametrize(
+    ("column", "first", "last"),
+    [
+        ("last", "xrpusdt", "bnbusdt"),
+        ("session", "dogeusdt", "btcusdt"),
+        ("volume", "dogeusdt", "btcusdt"),
+        ("trades/s", "btcusdt", "dogeusdt"),
+        ("coin", "bnbusdt", "solusdt"),
+    ],
+)
+def test_a_column_sorts_in_both_directions(column: str, first: str, last: str) -> None:
+    model = sorted_by(column)
+    assert (model.order[0], model.order[-1]) == (first, last)
+    assert after(model, ColumnPointed(column)).order == tuple(reversed(model.order))
+
+
+def test_a_coin_without_a_price_stands_last_in_either_direction() -> None:
+    coins = (Coin("newusdt", "New"), *COINS)
+    model = after(sorted_by("last"), Loaded(LoadCoins(), coins))
+    assert model.order[-1] == after(model, *press("S")).order[-1] == "newusdt"
+
+
+def test_the_keys_go_through_all_columns() -> None:
+    model, columns = market(), []
+    for _ in range(9):
+        model = after(model, *press("s"))
+        columns.append(model.sorting.column)
+    assert columns == ["coin", "last", "session", "24 h", "high", "low", "volume", "trades/s", ""]
+
+
+def test_favourites_stand_above_the_others() -> None:
+    model = after(sorted_by("last"), *press("G", "f"))
+    assert model.order[0] == "bnbusdt"
+    assert model.pointed == "bnbusdt"
+    assert after(model, *press("f")).order[-1] == "bnbusdt"
+
+
+def test_a_filter_applies_as_it_is_typed_and_ends_with_escape() -> None:
+    model = after(market(), *press("/", *"coin"))
+    assert model.order == ("btcusdt", "bnbusdt", "dogeusdt")
+    assert after(model, *press("backspace", "backspace", "backspace", "backspace", *"SOL")).order == ("solusdt",)
+    assert after(model, *press("enter")).order == model.order
+    assert after(model, *press("esc")).order == GIVEN
+
+
+def test_keys_are_text_while_one_types() -> None:
+    model, effects = after_asking(market(), *press("/", "q"))
+    assert (effects, model.sorting.filter) == ([], "q")
+    assert after(model, *press("?")).view is View.HELP
+    assert after(model, *press("?", "?")).prompt == model.prompt
+
+
+def test_rows_hold_still_while_the_cursor_moves() -> None:
+    model = after(sorted_by("last"), *press("j"), seen("solusdt", "9000000"), tick(62))
+    assert model.order[0] == "xrpusdt"
+    assert after(model, tick(65)).order[0] == "solusdt"
+    assert after(model, tick(65)).pointed == model.pointed
+
+
+def test_days_are_asked_for_a_few_at_a_time_and_only_of_what_is_seen() -> None:
+    model, effects = after_asking(connected(), tick(1))
+    days = [effect for effect in effects if isinstance(effect, LoadDay)]
+    assert days == [LoadDay("btcusdt"), LoadDay("ethusdt")][:DAYS_AT_ONCE]
+    _, effects = after_asking(model, RequestFailed(days[0], "no"), tick(1.5))
+    assert [effect for effect in effects if isinstance(effect, LoadDay)] == [LoadDay("solusdt")]
+    assert after_asking(after(connected(), *press("esc")), tick(1))[1] == []
+
+
+def test_space_looks_at_a_coin_in_this_terminal_only() -> None:
+    model, effects = after_asking(market(), *press("j", " "))
+    assert (model.view, model.shown, model.selection) == (View.DASHBOARD, ETHEREUM, market().selection)
+    wanted = [LoadPrice(2, "ethusdt"), LoadStats(2, "ethusdt"), LoadHistory(2, "ethusdt"), Follow("ethusdt", GIVEN)]
+    assert effects == wanted
+    model = after(model, trade("61000", at_s=62), TapeSeen((Trade(Decimal(3000), "ethusdt", time_us=NOW_US),), NOW_US))
+    assert model.quote.price == 3000
+
+
+def test_enter_selects_for_everybody_and_ends_the_look() -> None:
+    looking = after(market(), *press("j", " "))
+    model, effects = after_asking(looking, *press("c", "j", "enter"))
+    assert SelectCoin("solusdt") in effects
+    assert model.looked is None
+
+
+def test_trades_of_a_coin_that_is_no_longer_shown_are_dropped() -> None:
+    model = after(market(), *press("j", " "), TapeSeen((Trade(Decimal(9), "btcusdt"),), NOW_US))
+    assert model.tape == ()
+
+
+def test_a_click_points_at_a_coin_and_at_a_column() -> None:
+    canvas = draw(market())
+    row = next(at for at, _, meaning in canvas.zones if meaning == CoinPointed("solusdt"))
+    assert clicked(canvas, row, 50) == CoinPointed("solusdt")
+    assert after(market(), CoinPointed("solusdt")).pointed == "solusdt"
+    heads = {meaning.title: columns[0] for at, columns, meaning in canvas.zones if isinstance(meaning, ColumnPointed)}
+    assert clicked(canvas, 2, heads["last"]) == ColumnPointed("last")
+
+
+def test_a_click_on_the_help_line_is_its_key() -> None:
+    canvas = draw(market())
+    line = "".join(span.text for span in canvas.grid()[-1])
+    assert clicked(canvas, 23, line.index("keys")) == KeyPressed("?")
+    assert clicked(canvas, 23, line.index("Enter")) == KeyPressed("enter")
+    assert clicked(canvas, 22, 5) is None
+
+
+def test_a_paused_picture_stands_still_while_everything_goes_on() -> None:
+    model = after(market(), *press("p"), seen("btcusdt", "1"), tick(90))
+    assert (model.board["btcusdt"].price, model.now_us) == (Decimal("61861.5"), market().now_us)
+    model = after(model, *press("s", "p"))
+    assert (model.board["btcusdt"].price, model.sorting.column, model.live) == (1, "coin", None)
