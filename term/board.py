@@ -8,7 +8,7 @@ from decimal import Decimal
 
 from term.formatting import decimals_of
 from term.quote import MIN_DECIMALS, Direction
-from term.values import Candle, Coin, Stats, Trade
+from term.values import Bar, Coin, Stats, Trade
 
 GIVEN = ""
 """The order in which the gateway gives the coins."""
@@ -35,7 +35,7 @@ class Line:
     direction: Direction = ""
     decimals: int = MIN_DECIMALS
     stats: Stats = field(default_factory=Stats)
-    day: tuple[Candle, ...] = ()
+    day: tuple[Bar, ...] = ()
     day_us: int = 0
 
     def traded(self, trade: Trade, received_us: int) -> Line:
@@ -76,7 +76,14 @@ Board = Mapping[str, Line]
 
 
 def with_trades(board: Board, trades: Iterable[Trade], received_us: int) -> Board:
-    """Take in the newest trades of some coins."""
+    """Take in the newest trades of some coins.
+
+    Args:
+        board: the lines by symbol.
+        trades: of each coin the newest ones, oldest first.
+        received_us: when they came, in microseconds of the monotonic clock.
+
+    """
     new = {trade.symbol: board.get(trade.symbol, Line()).traded(trade, received_us) for trade in trades}
     return {**board, **new}
 
@@ -104,7 +111,13 @@ class Sorting:
     filter: str = ""
 
     def order(self, coins: Iterable[Coin], board: Board) -> tuple[str, ...]:
-        """Return the symbols as they stand; coins without a value stand last in either direction."""
+        """Return the symbols as they stand; coins without a value stand last in either direction.
+
+        Args:
+            coins: all that are followed.
+            board: the lines by symbol, which tell the values to sort by.
+
+        """
         wanted = self.filter.lower()
         kept = [coin for coin in coins if wanted in coin.symbol or wanted in coin.name.lower()]
         if self.column == "coin":

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
-from term.values import Candle, CandlePage
+from term.values import Bar, CandlePage
 
 INTERVALS = {
     "1s": 1,
@@ -44,7 +44,7 @@ class Candles:
         error: why the last request got no answer.
     """
 
-    rows: tuple[Candle, ...] = ()
+    rows: tuple[Bar, ...] = ()
     next_token: str = ""
     fetched: bool = False
     error: str = ""
@@ -85,20 +85,32 @@ class Candles:
         if time_us < last.time_us + interval_us:
             return self
         begin_us = last.time_us + (time_us - last.time_us) // interval_us * interval_us
-        new = Candle(begin_us, price, price, price, price, quantity or Decimal(0), count=1, closed=False)
+        new = Bar(begin_us, price, price, price, price, quantity or Decimal(0), count=1, closed=False)
         return replace(self, rows=(*self.rows, new))
 
-    def window(self, count: int, back: int) -> tuple[Candle, ...]:
-        """Return `count` candles, the last of which is `back` candles before the newest."""
+    def window(self, count: int, back: int) -> tuple[Bar, ...]:
+        """Return `count` candles, the last of which is `back` candles before the newest.
+
+        Args:
+            count: how many at most.
+            back: how many newer ones are left out.
+
+        """
         end = max(len(self.rows) - back, min(count, len(self.rows)))
         return self.rows[max(end - count, 0) : end]
 
     def wants_more(self, count: int, back: int) -> bool:
-        """Tell whether the oldest of a window is near the oldest row, and there are older ones."""
+        """Tell whether the oldest of a window is near the oldest row, and there are older ones.
+
+        Args:
+            count: how many candles the window has.
+            back: how many newer ones are left out.
+
+        """
         return bool(self.next_token) and back + 2 * count >= len(self.rows)
 
 
-def _newer(moving: Candle | None, told: Candle) -> Candle:
+def _newer(moving: Bar | None, told: Bar) -> Bar:
     """Store is a moment behind the trades that have moved a candle here."""
     if moving is None or told.closed or moving.count < told.count:
         return told
@@ -109,7 +121,7 @@ def _newer(moving: Candle | None, told: Candle) -> Candle:
 # --- lines -----------------------------------------------------------------------------------------------------------
 
 
-def vwap(rows: Sequence[Candle]) -> Line:
+def vwap(rows: Sequence[Bar]) -> Line:
     """The volume-weighted average price since the first of `rows`."""
     quote = volume = Decimal(0)
     line: list[float | None] = []
@@ -119,8 +131,14 @@ def vwap(rows: Sequence[Candle]) -> Line:
     return line
 
 
-def bollinger(rows: Sequence[Candle], deviations: float) -> Line:
-    """The mean of `BOLLINGER_CANDLES` closes, so many standard deviations further."""
+def bollinger(rows: Sequence[Bar], deviations: float) -> Line:
+    """The mean of `BOLLINGER_CANDLES` closes, so many standard deviations further.
+
+    Args:
+        rows: candles, oldest first.
+        deviations: how many standard deviations; negative for the lower band.
+
+    """
     closes = [float(candle.close) for candle in rows]
     line: list[float | None] = [None] * min(BOLLINGER_CANDLES - 1, len(closes))
     for end in range(BOLLINGER_CANDLES, len(closes) + 1):
@@ -130,18 +148,18 @@ def bollinger(rows: Sequence[Candle], deviations: float) -> Line:
     return line
 
 
-def _indicator(name: str) -> Callable[[Sequence[Candle]], Line]:
+def _indicator(name: str) -> Callable[[Sequence[Bar]], Line]:
     return lambda rows: [candle.indicators.get(name) for candle in rows]
 
 
-OVERLAYS: dict[str, tuple[str, tuple[Callable[[Sequence[Candle]], Line], ...]]] = {
+OVERLAYS: dict[str, tuple[str, tuple[Callable[[Sequence[Bar]], Line], ...]]] = {
     "s": ("SMA", (_indicator("sma"),)),
     "e": ("EMA", (_indicator("ema"),)),
     "v": ("VWAP", (vwap,)),
     "b": ("Bollinger", (lambda rows: bollinger(rows, 2), lambda rows: bollinger(rows, -2))),
 }
 """By the key that switches them: their name, and the lines over the prices."""
-PANES: dict[str, tuple[str, tuple[Callable[[Sequence[Candle]], Line], ...]]] = {
+PANES: dict[str, tuple[str, tuple[Callable[[Sequence[Bar]], Line], ...]]] = {
     "r": ("RSI", (_indicator("rsi"),)),
     "m": ("MACD", (_indicator("macd"), _indicator("macd_signal"))),
 }

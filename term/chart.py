@@ -12,7 +12,7 @@ import asciichartpy
 from term.candles import INTERVALS, OVERLAYS, PANES, SWITCHED, Candles, Line
 from term.cells import MARGIN, Canvas, Style
 from term.formatting import number_text, number_texts, short_texts
-from term.values import Candle
+from term.values import Bar
 
 KINDS = ("candles", "line", "braille")
 CELLS_A_CANDLE = (4, 3, 2, 1)
@@ -111,11 +111,11 @@ def visible_candles(candles: Candles, options: ChartOptions, width: int, decimal
     return _fitting(candles, options, range(width), decimals)
 
 
-def _axis_width(rows: Sequence[Candle], decimals: int) -> int:
+def _axis_width(rows: Sequence[Bar], decimals: int) -> int:
     return max((len(number_text(max(rows, key=lambda c: c.high).high, decimals)) if rows else 0, 4)) + 2
 
 
-def _told(candle: Candle, decimals: int, width: int) -> str:
+def _told(candle: Bar, decimals: int, width: int) -> str:
     prices = "  ".join(
         f"{name} {number_text(price, decimals)}"
         for name, price in zip("OHLC", (candle.open, candle.high, candle.low, candle.close), strict=True)
@@ -127,11 +127,11 @@ def _told(candle: Candle, decimals: int, width: int) -> str:
     return next((text for text in texts if len(text) <= width), texts[-1])
 
 
-def _time(candle: Candle) -> str:
+def _time(candle: Bar) -> str:
     return f"{datetime.fromtimestamp(candle.time_us // 1_000_000, UTC):%Y-%m-%d %H:%M:%S}"
 
 
-def _times(canvas: Canvas, shown: Sequence[Candle], options: ChartOptions, *, row: int, columns: range) -> None:
+def _times(canvas: Canvas, shown: Sequence[Bar], options: ChartOptions, *, row: int, columns: range) -> None:
     seconds = INTERVALS[options.interval]
     form = "%H:%M:%S" if seconds < 60 else "%d %H:%M" if seconds < 86_400 else "%Y-%m-%d"
     step = 16 // options.cells * options.cells
@@ -152,7 +152,7 @@ class _Plot:
     def __init__(
         self,
         canvas: Canvas,
-        shown: Sequence[Candle],
+        shown: Sequence[Bar],
         options: ChartOptions,
         rows: range,
         columns: range,

@@ -18,13 +18,13 @@ from msgspec import UNSET, UnsetType
 from term.events import SelectionSeen, TradeSeen, TradesMissed, UpstreamSeen
 from term.formatting import plain
 from term.values import (
-    Candle,
+    Bar,
     CandlePage,
     Coin,
     Coverage,
     Feed,
     HistoryPage,
-    Hole,
+    MissedTrades,
     SelectedSymbol,
     Service,
     Side,
@@ -255,7 +255,7 @@ def parse_coverage(body: bytes) -> Coverage:
     """
     read = _COVERAGE.read(body)
     holes = tuple(
-        Hole(
+        MissedTrades(
             hole.first_trade_id,
             hole.last_trade_id,
             _text(hole.state),
@@ -453,8 +453,8 @@ def _stats(read: _StatsFields) -> Stats:
 _INDICATORS = ("sma", "ema", "rsi", "macd", "macd_signal")
 
 
-def _candle(read: _CandleFields) -> Candle:
-    return Candle(
+def _candle(read: _CandleFields) -> Bar:
+    return Bar(
         time_us=_time_us(read.time) or 0,
         open=read.open,
         high=read.high,

@@ -154,7 +154,13 @@ class Screen:
         return any(happened & gone for _, happened in poll.poll(0))
 
     def paint(self, grid: Grid, theme: str) -> None:
-        """Show a grid in the colours of a theme; curses sends only what differs from the last one."""
+        """Show a grid in the colours of a theme; curses sends only what differs from the last one.
+
+        Args:
+            grid: the rows of the screen, each as spans of one style.
+            theme: one of `THEMES`.
+
+        """
         if theme != self._theme:
             self._theme = theme
             self._attributes = _ATTRIBUTES | _coloured(theme)

@@ -24,7 +24,14 @@ _WIDTHS = {"symbol": -12, "venue": -8, "time": -27, "side": -4, "change_percent"
 
 
 def print_coins(mesh: Tickmesh, symbols: Sequence[str], kind: str) -> Iterator[str]:
-    """Give the lines of the coins with their sessions; of all that are followed where none is named."""
+    """Give the lines of the coins with their sessions; of all that are followed where none is named.
+
+    Args:
+        mesh: the gateway.
+        symbols: the coins.
+        kind: one of `FORMATS`.
+
+    """
     named = symbols or [coin.symbol for coin in mesh.coins() if coin.followed]
     return formatted((_coin(mesh.stats(symbol), mesh.price(symbol).price) for symbol in named), COIN_FIELDS, kind)
 

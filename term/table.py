@@ -12,7 +12,7 @@ MAX_GAP = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class TableColumn:
     """A column: the higher its priority, the longer it stays; one with `grows` takes the room that is left."""
 
     title: str
@@ -23,7 +23,7 @@ class Column:
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class TableLayout:
     """The columns that fit, each with the cell it begins at and its width.
 
     Attributes:
@@ -32,12 +32,12 @@ class Table:
         gap: blanks between two.
     """
 
-    columns: tuple[Column, ...]
+    columns: tuple[TableColumn, ...]
     placed: tuple[tuple[int, int, int], ...]
     gap: int
 
     @classmethod
-    def fitted(cls, columns: Sequence[Column], *, left: int = MARGIN, width: int) -> Table:
+    def fitted(cls, columns: Sequence[TableColumn], *, left: int = MARGIN, width: int) -> TableLayout:
         """Choose and place columns.
 
         Args:

@@ -73,7 +73,7 @@ class HistoryPage:
 
 
 @dataclass(frozen=True, slots=True)
-class Candle:
+class Bar:
     """The trades of `[time_us, time_us + interval)`; an indicator is None where it is not defined yet."""
 
     time_us: int
@@ -92,7 +92,7 @@ class Candle:
 class CandlePage:
     """Candles, oldest first, and the token of the page before them; an empty one says that there are no older ones."""
 
-    candles: tuple[Candle, ...]
+    candles: tuple[Bar, ...]
     next_token: str = ""
 
 
@@ -130,7 +130,7 @@ class Feed:
 
 
 @dataclass(frozen=True, slots=True)
-class Hole:
+class MissedTrades:
     """Trade ids that are, or once were, missing."""
 
     first_id: int
@@ -149,5 +149,5 @@ class Coverage:
     open: int
     absent: int
     lost: int
-    holes: tuple[Hole, ...] = ()
+    holes: tuple[MissedTrades, ...] = ()
     minutes: Mapping[int, str] = field(default_factory=dict)

@@ -135,7 +135,14 @@ def _footer(canvas: Canvas, model: Model) -> None:
 
 
 def clicked(canvas: Canvas, row: int, column: int) -> Event | None:
-    """Tell what a click on a drawn screen means; None for nothing."""
+    """Tell what a click on a drawn screen means; None for nothing.
+
+    Args:
+        canvas: what was drawn, with what can be clicked.
+        row: from the top, from 0.
+        column: from the left, from 0.
+
+    """
     meant = next((meaning for at, columns, meaning in reversed(canvas.zones) if at == row and column in columns), None)
     return KeyPressed(meant) if isinstance(meant, str) else meant
 

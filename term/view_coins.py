@@ -14,21 +14,21 @@ from term.history import visible_rows
 from term.model import Model
 from term.quote import FLASH_US
 from term.stream_state import STALE_AFTER_US
-from term.table import Column, Table
+from term.table import TableColumn, TableLayout
 from term.values import Coin
 
 _SPARK_WIDTH = 12
 _COLUMNS = (
-    Column("coin", 14, right=False, priority=9, grows=True),
-    Column("last", 13, priority=8),
-    Column("session", 9, priority=7),
-    Column("24 h", 9, priority=6),
-    Column("high", 12, priority=2),
-    Column("low", 12, priority=1),
-    Column("volume", 8, priority=4),
-    Column("trades/s", 8, priority=3),
-    Column("24 hours", _SPARK_WIDTH, right=False, priority=5),
-    Column("age", 8, priority=0),
+    TableColumn("coin", 14, right=False, priority=9, grows=True),
+    TableColumn("last", 13, priority=8),
+    TableColumn("session", 9, priority=7),
+    TableColumn("24 h", 9, priority=6),
+    TableColumn("high", 12, priority=2),
+    TableColumn("low", 12, priority=1),
+    TableColumn("volume", 8, priority=4),
+    TableColumn("trades/s", 8, priority=3),
+    TableColumn("24 hours", _SPARK_WIDTH, right=False, priority=5),
+    TableColumn("age", 8, priority=0),
 )
 _SORTED = {"coin", "last", "session", "24 h", "high", "low", "volume", "trades/s"}
 
@@ -49,7 +49,7 @@ def draw(canvas: Canvas, model: Model) -> None:
         text = f"no coins from {model.url}: {model.coins_error}" if model.coins_error else "asking for the coins …"
         canvas.write(3, MARGIN, cut(plain(text), canvas.width - 2 * MARGIN), Style.DIM)
         return
-    table = Table.fitted(_COLUMNS, left=MARGIN + 4, width=canvas.width - 2 * MARGIN - 4)
+    table = TableLayout.fitted(_COLUMNS, left=MARGIN + 4, width=canvas.width - 2 * MARGIN - 4)
     table.titles(canvas, 2, sorting.column, "▼" if sorting.descending else "▲")
     for i, left, width in table.placed:
         if _COLUMNS[i].title in _SORTED:
@@ -61,7 +61,7 @@ def draw(canvas: Canvas, model: Model) -> None:
         _coin(canvas, model, table, row, coins[symbol])
 
 
-def _coin(canvas: Canvas, model: Model, table: Table, row: int, coin: Coin) -> None:
+def _coin(canvas: Canvas, model: Model, table: TableLayout, row: int, coin: Coin) -> None:
     line, at_cursor = model.line_of(coin.symbol), coin.symbol == model.pointed
     canvas.zones.append((row, range(canvas.width), CoinPointed(coin.symbol)))
     sign = "●" if model.is_selected(coin) else "○" if model.looked and model.looked.symbol == coin.symbol else " "

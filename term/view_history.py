@@ -8,17 +8,17 @@ from term.cells import MARGIN, Canvas, Style, cut
 from term.formatting import NOTHING, number_texts, time_text
 from term.history import visible_rows
 from term.model import Model
-from term.table import Column, Table
+from term.table import TableColumn, TableLayout
 from term.values import Trade
 
 _SIDE_STYLES = {"buy": Style.UP, "sell": Style.DOWN, None: Style.DIM}
 _COLUMNS = (
-    Column("time (UTC)", 26, right=False, priority=1),
-    Column("time", 12, right=False, priority=5),
-    Column("price", 14, priority=9),
-    Column("quantity", 15, priority=3),
-    Column("side", 4, priority=4),
-    Column("trade id", 12, priority=2),
+    TableColumn("time (UTC)", 26, right=False, priority=1),
+    TableColumn("time", 12, right=False, priority=5),
+    TableColumn("price", 14, priority=9),
+    TableColumn("quantity", 15, priority=3),
+    TableColumn("side", 4, priority=4),
+    TableColumn("trade id", 12, priority=2),
 )
 
 
@@ -46,13 +46,13 @@ def draw(canvas: Canvas, model: Model) -> None:
         _whole(canvas, history.trades[history.cursor], visible)
 
 
-def _table(width: int) -> Table:
+def _table(width: int) -> TableLayout:
     """One of the two columns of time goes: the whole one where it does not fit, else the short one."""
-    table = Table.fitted(_COLUMNS[:1] + _COLUMNS[2:], width=width - 2 * MARGIN)
+    table = TableLayout.fitted(_COLUMNS[:1] + _COLUMNS[2:], width=width - 2 * MARGIN)
     whole = any(i == 0 for i, _, _ in table.placed)
     kept = [i for i in range(len(_COLUMNS)) if i != (1 if whole else 0)]
-    fitted = Table.fitted([_COLUMNS[i] for i in kept], width=width - 2 * MARGIN)
-    return Table(_COLUMNS, tuple((kept[i], left, cells) for i, left, cells in fitted.placed), fitted.gap)
+    fitted = TableLayout.fitted([_COLUMNS[i] for i in kept], width=width - 2 * MARGIN)
+    return TableLayout(_COLUMNS, tuple((kept[i], left, cells) for i, left, cells in fitted.placed), fitted.gap)
 
 
 def _whole(canvas: Canvas, trade: Trade, visible: int) -> None:

@@ -8,8 +8,8 @@ from term.cells import MARGIN, Canvas, Style, cut
 from term.formatting import NOTHING, coarse_text, duration_text, plain, rate_texts, time_text
 from term.history import visible_rows
 from term.model import Model
-from term.table import Column, Table
-from term.values import Hole
+from term.table import TableColumn, TableLayout
+from term.values import MissedTrades
 
 _SIGNS = {
     "VERIFIED": ("■", Style.UP),
@@ -20,22 +20,22 @@ _SIGNS = {
 _WORST = ("MISMATCH", "PENDING", "VERIFIED", "")
 _HOLE_STYLES = {"OPEN": Style.WARN, "FILLED": Style.UP, "LOST": Style.DOWN, "EXPIRED": Style.DOWN}
 _HOLES = (
-    Column("ids", 28, right=False, priority=9, grows=True),
-    Column("state", 8, right=False, priority=8),
-    Column("seen (UTC)", 26, right=False, priority=1),
+    TableColumn("ids", 28, right=False, priority=9, grows=True),
+    TableColumn("state", 8, right=False, priority=8),
+    TableColumn("seen (UTC)", 26, right=False, priority=1),
 )
 _SERVICES = (
-    Column("service", 9, right=False, priority=9),
-    Column("state", 12, right=False, priority=8),
-    Column("since", 12, right=False, priority=6),
-    Column("runs for", 12, right=False, priority=3),
-    Column("version", 10, right=False, priority=2),
-    Column("what", 12, right=False, priority=7, grows=True),
+    TableColumn("service", 9, right=False, priority=9),
+    TableColumn("state", 12, right=False, priority=8),
+    TableColumn("since", 12, right=False, priority=6),
+    TableColumn("runs for", 12, right=False, priority=3),
+    TableColumn("version", 10, right=False, priority=2),
+    TableColumn("what", 12, right=False, priority=7, grows=True),
 )
 _SERVICE_STYLES = {"SERVING": Style.UP, "DEGRADED": Style.WARN}
 _ALERTS = (
-    Column("alert", 26, right=False, priority=9, grows=True),
-    Column("rings", 10, right=False, priority=5),
+    TableColumn("alert", 26, right=False, priority=9, grows=True),
+    TableColumn("rings", 10, right=False, priority=5),
 )
 
 
@@ -65,7 +65,7 @@ def draw_coverage(canvas: Canvas, model: Model) -> None:
     if not holes:
         return
     top = 3 + visible - holes
-    table = Table.fitted(_HOLES, width=canvas.width - 2 * MARGIN)
+    table = TableLayout.fitted(_HOLES, width=canvas.width - 2 * MARGIN)
     table.titles(canvas, top)
     first = max(model.row - holes + 2, 0)
     for row, hole in enumerate(coverage.holes[first : first + holes - 1], start=top + 1):
@@ -78,7 +78,7 @@ def draw_coverage(canvas: Canvas, model: Model) -> None:
         _hole(canvas, coverage.holes[model.row])
 
 
-def _hole(canvas: Canvas, hole: Hole) -> None:
+def _hole(canvas: Canvas, hole: MissedTrades) -> None:
     lines = (
         f"ids     {hole.first_id} to {hole.last_id}",
         f"count   {hole.last_id - hole.first_id + 1:,}",
@@ -121,7 +121,7 @@ def draw_status(canvas: Canvas, model: Model) -> None:
     """
     canvas.rule(1, "status", cut(plain(model.url), max(canvas.width - 16, 0)))
     feed, now_us = model.feed, model.now_us
-    table = Table.fitted(_SERVICES, width=canvas.width - 2 * MARGIN)
+    table = TableLayout.fitted(_SERVICES, width=canvas.width - 2 * MARGIN)
     table.titles(canvas, 2)
     row = 3
     for row, service in enumerate(feed.services if feed else (), start=3):
@@ -186,7 +186,7 @@ def draw_alerts(canvas: Canvas, model: Model) -> None:
     if not model.alerts:
         canvas.write(3, MARGIN, "none; a makes one", Style.DIM)
         return
-    table = Table.fitted(_ALERTS, width=canvas.width - 2 * MARGIN)
+    table = TableLayout.fitted(_ALERTS, width=canvas.width - 2 * MARGIN)
     table.titles(canvas, 2)
     first = max(model.row - visible + 1, 0)
     for row, alert in enumerate(model.alerts[first : first + visible], start=3):

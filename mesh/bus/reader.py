@@ -372,7 +372,14 @@ async def is_as_read(bus: Bus, stream: str, sequence: int, *, taken_us: int) -> 
 
 
 async def taken_us_of(bus: Bus, stream: str, sequence: int) -> int:
-    """Return when a stream took the message of that sequence, in microseconds since 1970; 0 where it is gone."""
+    """Return when a stream took the message of that sequence, in microseconds since 1970; 0 where it is gone.
+
+    Args:
+        bus: the connection.
+        stream: the stream's name.
+        sequence: of the message; 0 stands for none.
+
+    """
     try:
         found = await bus.js.get_msg(stream, sequence) if sequence else None
     except NotFoundError:

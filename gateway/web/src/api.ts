@@ -76,13 +76,13 @@ export type Ping = { op: "ping"; id?: number | string };
 export type Pong = { type: "pong"; id?: number | string };
 
 /** Whose session to reset. */
-export type ResetSessionRequest = { symbol?: string };
+export type ResetSessionRequest = { symbol?: string | null };
 
 /** The symbol whose session begins again. */
 export type ResetSessionResponse = { symbol: string };
 
 /** Which symbol to select. */
-export type SelectSymbolRequest = { symbol?: string };
+export type SelectSymbolRequest = { symbol?: string | null };
 
 /** The symbol that is now selected. */
 export type SelectSymbolResponse = { symbol: string; name: string; venue: string; status: string };
@@ -93,10 +93,10 @@ export type ServiceReport = { service: string; serving: boolean; stopped: boolea
 /** The state of one service. */
 export type ServiceStatus = { service: string; state: "UNSPECIFIED" | "SERVING" | "DEGRADED" | "NOT_SERVING" | "STOPPED" | "UNREACHABLE"; message: string; report: ServiceReport | null; report_age_s: number | null };
 
-/** Trades of one symbol and, row by row, the signals right after each trade. Signal publishes it to `trades.processed.<venue>.<symbol>` and sends it to every watcher. */
+/** Trades of one symbol and, row by row, the signals right after each trade. Signal sends it to every watcher and publishes it, as one of SignalBatches, to `trades.processed.<venue>`. */
 export type SignalBatch = { trades: TradeBatch | null; raw_sequence: number; moving_average: Array<number | null>; session_high: Array<number>; session_low: Array<number>; window_high: Array<number>; window_low: Array<number>; session_count: Array<number>; session_volume: Array<number | null>; exponential_average: Array<number | null>; window_vwap: Array<number | null>; session_vwap: Array<number | null>; deviation: Array<number | null>; bollinger_upper: Array<number | null>; bollinger_middle: Array<number | null>; bollinger_lower: Array<number | null>; buy_share: Array<number | null>; flow_imbalance: Array<number | null>; trade_rate: Array<number | null>; volatility: Array<number | null>; session_open: Array<number>; candles: Array<Candle> };
 
-/** Batches of trades with their signals, in order. */
+/** Batches of trades with their signals, in order. On the bus, a message on `trades.processed.<venue>` has the batches of all symbols of some time. */
 export type SignalBatches = { batches: Array<SignalBatch> };
 
 /** Where the updates of a symbol begin: every trade after `last_id` follows. */

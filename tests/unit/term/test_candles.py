@@ -8,7 +8,7 @@ import pytest
 from term.candles import Candles, bollinger, vwap
 from term.chart import braille, sparkline
 from term.events import LoadCandles, Loaded, RequestFailed, ResetSession, TapeSeen
-from term.values import Candle, CandlePage, Trade
+from term.values import Bar, CandlePage, Trade
 from tests.fixtures.term_scenes import after, after_asking, candle, charting, press, tick, trading
 
 MINUTE_US = 60_000_000
@@ -41,7 +41,7 @@ def test_trades_move_the_open_candle_and_begin_the_next() -> None:
     candles = candles.traded(Decimal(13), Decimal(2), open_us + 2 * MINUTE_US + 1, MINUTE_US)
     assert times(candles) == [1, 2, 4]
     newest, price = candles.rows[-1], Decimal(13)
-    assert newest == Candle(open_us + 2 * MINUTE_US, price, price, price, price, Decimal(2), count=1, closed=False)
+    assert newest == Bar(open_us + 2 * MINUTE_US, price, price, price, price, Decimal(2), count=1, closed=False)
 
 
 def test_a_closed_candle_is_not_moved_by_a_late_trade() -> None:

@@ -38,7 +38,7 @@ from term.values import (
     Coverage,
     Feed,
     HistoryPage,
-    Hole,
+    MissedTrades,
     SelectedSymbol,
     Service,
     Stats,
@@ -145,7 +145,8 @@ def _covered(width: int, height: int, *keys: str) -> Model:
         first + i: "MISMATCH" if i == 77 else "PENDING" if i > 195 else "VERIFIED" for i in range(200) if i != 100
     }
     holes = tuple(
-        Hole(100 + 9 * i, 103 + 9 * i, state, NOW_US, NOW_US) for i, state in enumerate(("FILLED", "OPEN", "LOST"))
+        MissedTrades(100 + 9 * i, 103 + 9 * i, state, NOW_US, NOW_US)
+        for i, state in enumerate(("FILLED", "OPEN", "LOST"))
     )
     model = after(trading(width=width, height=height), *press("4"))
     asked = LoadCoverage(model.generation, "btcusdt")
