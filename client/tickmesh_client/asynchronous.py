@@ -44,6 +44,7 @@ class AsyncTickmesh(GatewayClient[httpx.AsyncClient]):
         retries: how often a call is made again that may succeed later: nothing answers, or the gateway says so.
 
     Raises:
+        ValueError: a number is out of its range.
         WrongAddress: the address, the token, or this environment's proxies or certificates cannot be used.
     """
 

@@ -45,6 +45,7 @@ class Tickmesh(GatewayClient[httpx.Client]):
         retries: how often a call is made again that may succeed later: nothing answers, or the gateway says so.
 
     Raises:
+        ValueError: a number is out of its range.
         WrongAddress: the address, the token, or this environment's proxies or certificates cannot be used.
     """
 

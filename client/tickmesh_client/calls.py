@@ -196,9 +196,12 @@ def trade(symbol: str, trade_id: int, *, venue: str = "", epoch: int | None = No
         epoch: how many times the venue had restarted the symbol's ids before; None for the newest with this id.
 
     Raises:
+        ValueError: the symbol is empty, or the id is no number.
         NotFound: the trade is not stored; the text says what is known of its id.
         ClientError: the gateway cannot be asked, or it refuses.
     """
+    if not symbol or not isinstance(trade_id, int):
+        raise ValueError(f"found the symbol {symbol!r} and the trade id {trade_id!r}, expected a symbol and a number")
     path = f"/api/trades/{quote(symbol, safe='')}/{trade_id}"
     return _get(path, Trade, venue=venue, epoch="" if epoch is None else str(epoch))
 
@@ -234,10 +237,10 @@ def trades(
         limit: at most so many; None for all that are stored.
 
     Raises:
-        ValueError: a time has no zone, or the limit is negative.
+        ValueError: a time has no zone, the order is none of these, or the limit is negative.
     """
     asked = _given(symbol=symbol, venue=venue, start_time=_time("start", start), end_time=_time("end", end))
-    asked |= _given(order=order)
+    asked |= _given(order=_order(order))
     return Query("/api/history", Trade, asked, _limit(limit), newest_first=order == "desc")
 
 
@@ -265,11 +268,14 @@ def candles(
         limit: at most so many; None for all that are stored.
 
     Raises:
-        ValueError: a time has no zone, or the limit is negative.
+        ValueError: the interval is empty, a time has no zone, the order is none of these, or the limit is negative.
     """
     asked = _given(symbol=symbol, venue=venue, start_time=_time("start", start), end_time=_time("end", end))
-    order = order or ("desc" if start is None else "asc")
-    asked |= _given(interval=interval, order=order, open="true" if open else "")
+    if order is None:
+        order = "desc" if start is None else "asc"
+    if not interval:
+        raise ValueError(f"interval is {interval!r}, expected a length such as '1m'")
+    asked |= _given(interval=interval, order=_order(order), open="true" if open else "")
     return Query("/api/candles", Candle, asked, _limit(limit), newest_first=order == "desc")
 
 
@@ -307,7 +313,7 @@ def export(
         start: only what is at or after this time, a datetime with a zone or RFC 3339 text.
         end: only what is before this time.
         venue: empty for the one that is followed.
-        interval: the length of a candle; empty for `1m`.
+        interval: of candles, their length; empty for `1m`.
         file_format: `csv`, `ndjson`, `parquet` or `arrow`; empty for what the file's name ends with.
         progress: is called with the number of bytes so far.
 
@@ -315,13 +321,15 @@ def export(
         The file.
 
     Raises:
-        ValueError: the kind or the format is none of these, or a time has no zone.
+        ValueError: the kind or the format is none of these, trades have an interval, or a time has no zone.
         OSError: the file cannot be written.
         ClientError: the gateway cannot be asked, or it refuses.
     """
     target = Path(file)
     if kind not in ("trades", "candles"):
         raise ValueError(f"kind is {kind!r}, expected 'trades' or 'candles'")
+    if interval and kind != "candles":
+        raise ValueError(f"interval is {interval!r} with {kind}, expected it with candles only")
     wanted = file_format or target.suffix[1:].lower()
     if wanted not in EXPORT_FORMATS:
         raise ValueError(f"the format of {target.name!r} is {wanted!r}, expected one of {', '.join(EXPORT_FORMATS)}")
@@ -337,18 +345,28 @@ def _given(**parameters: str) -> dict[str, str]:
     return {name: value for name, value in parameters.items() if value}
 
 
-def _time(name: str, time: Time | None) -> str:
-    if time is None or isinstance(time, str):
-        return time or ""
+def _time(name: str, time: Any) -> str:  # Any: checked here
+    if time is None:
+        return ""
+    if not isinstance(time, datetime | str) or time == "":
+        raise ValueError(f"{name} is {time!r}, expected a datetime with a zone, or text such as 2024-01-31T00:00:00Z")
+    if isinstance(time, str):
+        return time
     if time.tzinfo is None:
         raise ValueError(f"{name} is {time!s} without a zone, expected one, such as datetime(..., tzinfo=timezone.utc)")
     return time.astimezone(timezone.utc).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
-def _limit(limit: int | None) -> int | None:
-    if limit is not None and limit < 0:
-        raise ValueError(f"limit is {limit}, expected 0 or more")
+def _limit(limit: Any) -> int | None:  # Any: checked here
+    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 0):
+        raise ValueError(f"limit is {limit!r}, expected a whole number of 0 or more")
     return limit
+
+
+def _order(order: str) -> str:
+    if order not in ("asc", "desc"):
+        raise ValueError(f"order is {order!r}, expected 'asc' or 'desc'")
+    return order
 
 
 # --- what an answer means --------------------------------------------------------------------------------------------

@@ -133,10 +133,10 @@ class Follower:
     """
 
     def __init__(self, symbols: str | Sequence[str], asked: Mapping[str, object]) -> None:
-        named = [symbols] if isinstance(symbols, str) else symbols
-        self._symbols = list(dict.fromkeys(symbol.lower() for symbol in named))
-        if not self._symbols or not all(self._symbols):
+        named: list[Any] = [symbols] if isinstance(symbols, str) else list(symbols)
+        if not named or not all(isinstance(symbol, str) and symbol for symbol in named):
             raise ValueError(f"found {symbols!r}, expected one symbol or more")
+        self._symbols = list(dict.fromkeys(symbol.lower() for symbol in named))
         self._asked = {"op": "subscribe"} | dict(asked)
         self._refusals_left = 0
         self._sequences: dict[int, int] = {}
@@ -225,12 +225,16 @@ class TradeFollower(Follower):
         channel: str = "trades",
         fields: Sequence[str] | None = None,
     ) -> None:
+        if isinstance(fields, str):
+            raise ValueError(f"fields is {fields!r}, expected a list of names of signals")
         super().__init__(symbols, {"channel": channel} | ({} if fields is None else {"fields": list(fields)}))
         self._kind = Tick if channel == "ticks" else Trade
         self._keys: dict[str, Key | None] = dict.fromkeys(self._symbols, None)
         for symbol, last in (resume_from or {}).items():
             if symbol.lower() not in self._keys:
                 raise ValueError(f"resume_from has {symbol!r}, expected one of {', '.join(self._keys)}")
+            if isinstance(last, bool) or not isinstance(last, int | Trade):
+                raise ValueError(f"resume_from has {last!r} for {symbol!r}, expected a trade or its id")
             self._keys[symbol.lower()] = (0, last) if isinstance(last, int) else last.key
         self._venues: dict[str, str] = {}
 
@@ -466,6 +470,11 @@ class CandleFill:
 # --- what to do ------------------------------------------------------------------------------------------------------
 
 
+def report_missing(missing: Missing) -> None:
+    """Say in the log that the mesh does not have some trades: what happens when the caller does not ask to be told."""
+    log.warning("the mesh does not have %s", missing)
+
+
 def follow(
     follower: Follower, *, retries: int, random: Random, missing: Callable[[Missing], object]
 ) -> Generator[Command | Row, Any, None]:
@@ -506,36 +515,35 @@ def follow(
         yield Wait(next(delays))
 
 
-def follower_of(
-    symbols: str | Sequence[str],
-    channel: str,
-    *,
-    fields: Sequence[str] | None,
-    interval: str,
-    resume_from: Mapping[str, int | Trade] | None,
-) -> Follower:
+_CHANNELS = {
+    "trades": ("resume_from", "missing"),
+    "ticks": ("fields", "resume_from", "missing"),
+    "candles": ("interval",),
+}
+"""What can be said of each channel beside its symbols."""
+
+
+def follower_of(symbols: str | Sequence[str], channel: str, **said: Any) -> Follower:
     """Return who follows a channel.
 
     Args:
         symbols: whose.
         channel: `trades`, `ticks` or `candles`.
-        fields: of ticks.
-        interval: of candles.
-        resume_from: of trades and ticks.
+        said: `fields`, `interval`, `resume_from` and `missing` of `live`; None where the caller said nothing.
 
     Raises:
-        ValueError: there is no such channel or no symbol, or one to resume that is not followed.
+        ValueError: there is no such channel or no symbol, or something is said that this channel does not have.
     """
+    if channel not in _CHANNELS:
+        raise ValueError(f"channel is {channel!r}, expected one of {', '.join(_CHANNELS)}")
+    for name, value in said.items():
+        if value is not None and name not in _CHANNELS[channel]:
+            having = " or ".join(each for each, names in _CHANNELS.items() if name in names)
+            raise ValueError(f"{name} is {value!r} with the channel {channel}, expected it with {having} only")
     if channel == "candles":
-        return CandleFollower(symbols, interval=interval)
-    if channel not in ("trades", "ticks"):
-        raise ValueError(f"channel is {channel!r}, expected one of trades, ticks, candles")
-    return TradeFollower(symbols, resume_from, channel=channel, fields=fields)
-
-
-def report_missing(missing: Missing) -> None:
-    """Say in the log that the mesh does not have some trades: what happens when the caller does not ask to be told."""
-    log.warning("the mesh does not have %s", missing)
+        interval = said.get("interval")
+        return CandleFollower(symbols, interval="1m" if interval is None else interval)
+    return TradeFollower(symbols, said.get("resume_from"), channel=channel, fields=said.get("fields"))
 
 
 def _filled(fill: Fetch, random: Random, missing: Callable[[Missing], object]) -> Generator[Command | Row, Any, None]:

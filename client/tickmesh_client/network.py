@@ -32,6 +32,8 @@ def checked_url(url: str) -> str:
         fits = False
     if not fits:
         raise WrongAddress(f"found the address {url!r}, expected one such as http://127.0.0.1:8080")
+    if parts.query or parts.fragment:  # neither would be sent; a token in it must not be shown
+        raise WrongAddress("found a query or fragment in the address of the gateway, expected it without")
     return url
 
 

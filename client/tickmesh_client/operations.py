@@ -82,6 +82,10 @@ class GatewayClient(Generic[Http]):
         self, url: str = "http://127.0.0.1:8080", *, token: str = "", timeout_s: float = 10.0, retries: int = 3
     ) -> None:
         self._shown_url = shown_url(checked_url(url))
+        if not timeout_s > 0:
+            raise ValueError(f"timeout_s is {timeout_s!r}, expected more than 0")
+        if retries < 0:
+            raise ValueError(f"retries is {retries!r}, expected 0 or more")
         self._timeout_s = timeout_s
         self._retries = retries
         self._random = Random()  # noqa: S311  # for the delays between attempts
@@ -113,7 +117,7 @@ class GatewayClient(Generic[Http]):
         channel: Literal["trades"] = "trades",
         *,
         resume_from: Mapping[str, int | Trade] | None = None,
-        missing: Callable[[Missing], object] = report_missing,
+        missing: Callable[[Missing], object] | None = None,
     ) -> Generator[Trade, None, None]: ...
     @overload
     def live(
@@ -122,7 +126,7 @@ class GatewayClient(Generic[Http]):
         channel: Literal["trades"] = "trades",
         *,
         resume_from: Mapping[str, int | Trade] | None = None,
-        missing: Callable[[Missing], object] = report_missing,
+        missing: Callable[[Missing], object] | None = None,
     ) -> AsyncGenerator[Trade, None]: ...
     @overload
     def live(
@@ -132,7 +136,7 @@ class GatewayClient(Generic[Http]):
         *,
         fields: Sequence[str] | None = None,
         resume_from: Mapping[str, int | Trade] | None = None,
-        missing: Callable[[Missing], object] = report_missing,
+        missing: Callable[[Missing], object] | None = None,
     ) -> Generator[Tick, None, None]: ...
     @overload
     def live(
@@ -142,7 +146,7 @@ class GatewayClient(Generic[Http]):
         *,
         fields: Sequence[str] | None = None,
         resume_from: Mapping[str, int | Trade] | None = None,
-        missing: Callable[[Missing], object] = report_missing,
+        missing: Callable[[Missing], object] | None = None,
     ) -> AsyncGenerator[Tick, None]: ...
     @overload
     def live(
@@ -166,9 +170,9 @@ class GatewayClient(Generic[Http]):
         channel: str = "trades",
         *,
         fields: Sequence[str] | None = None,
-        interval: str = "1m",
+        interval: str | None = None,
         resume_from: Mapping[str, int | Trade] | None = None,
-        missing: Callable[[Missing], object] = report_missing,
+        missing: Callable[[Missing], object] | None = None,
     ) -> Any:
         """Follow trades as they happen, each once and in the order of its symbol's ids, until the caller ends it.
 
@@ -179,17 +183,19 @@ class GatewayClient(Generic[Http]):
             symbols: one symbol, or several.
             channel: `trades`, `ticks`, which are trades with the signals right after each, or `candles`.
             fields: of ticks, the signals by their names in `Stats`; None for those of the list of trades.
-            interval: of candles: `1s`, `1m`, `5m`, `15m`, `1h` or `1d`.
+            interval: of candles: `1s`, `1m`, `5m`, `15m`, `1h` or `1d`; None for `1m`.
             resume_from: symbol -> the last trade, or its id, that the caller has; without it the next one comes first.
-            missing: is called with ids that the mesh itself does not have; otherwise they are a warning in the log.
+            missing: is called with ids that the mesh itself does not have; None for a warning in the log.
 
         Raises:
-            ValueError: no symbol is named, or there is no such channel.
+            ValueError: no symbol is named, there is no such channel, or it does not have what is said of it.
             RequestRefused: a symbol is not followed, or there was never a trade to resume after.
             ClientError: the gateway cannot be reached at the beginning.
         """
-        follower = follower_of(symbols, channel, fields=fields, interval=interval, resume_from=resume_from)
-        return self._live(follow(follower, retries=self._retries, random=self._random, missing=missing))
+        said = {"fields": fields, "interval": interval, "resume_from": resume_from, "missing": missing}
+        follower = follower_of(symbols, channel, **said)
+        told = missing or report_missing
+        return self._live(follow(follower, retries=self._retries, random=self._random, missing=told))
 
 
 _Blocking: TypeAlias = GatewayClient[httpx.Client]

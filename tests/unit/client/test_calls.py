@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncGenerator, Generator
-from datetime import UTC, datetime, timedelta, timezone
+from collections.abc import AsyncGenerator, Callable, Generator
+from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 from random import Random
 from typing import Any, assert_type
@@ -177,7 +177,7 @@ def test_times_are_asked_for_in_utc_and_to_the_microsecond() -> None:
 def test_a_time_without_a_zone_and_a_negative_limit_are_refused() -> None:
     with pytest.raises(ValueError, match="start is 2026-01-02 00:00:00 without a zone"):
         calls.candles("", interval="1m", start=datetime(2026, 1, 2), end=None, venue="", limit=None)  # noqa: DTZ001
-    with pytest.raises(ValueError, match="limit is -1, expected 0 or more"):
+    with pytest.raises(ValueError, match="limit is -1, expected a whole number of 0 or more"):
         calls.trades("", start=None, end=None, venue="", limit=-1)
 
 
@@ -202,6 +202,34 @@ def test_types_are_those_of_the_call() -> None:
         assert_type(mesh.live("btcusdt", "ticks"), AsyncGenerator[Tick, None])
         assert_type(mesh.live("btcusdt", "candles", interval="1s"), AsyncGenerator[SymbolCandle, None])
         assert_type(blocking.live("btcusdt", channel="ticks", fields=["vwap"]), Generator[Tick, None, None])
+
+
+@pytest.mark.parametrize(
+    ("ask", "problem"),
+    [
+        (lambda mesh: mesh.trades(order=""), "order is '', expected 'asc' or 'desc'"),
+        (lambda mesh: mesh.candles(order="up"), "order is 'up', expected 'asc' or 'desc'"),
+        (lambda mesh: mesh.candles(interval=""), "interval is '', expected a length"),
+        (lambda mesh: mesh.trades(start=""), "start is '', expected a datetime"),
+        (lambda mesh: mesh.trades(end=date(2024, 1, 31)), r"end is datetime.date\(2024, 1, 31\), expected a datetime"),
+        (lambda mesh: mesh.instruments(limit=2.5), "limit is 2.5, expected a whole number"),
+        (lambda mesh: mesh.trade("", 7), "found the symbol '' and the trade id 7"),
+        (lambda mesh: mesh.trade("btcusdt", "7/next"), "the trade id '7/next', expected a symbol and a number"),
+        (lambda mesh: mesh.export("trades", "x.csv", interval="1m"), "interval is '1m' with trades"),
+        (lambda mesh: type(mesh)(retries=-1), "retries is -1, expected 0 or more"),
+        (lambda mesh: type(mesh)(timeout_s=0), "timeout_s is 0, expected more than 0"),
+    ],
+)
+def test_what_would_be_read_as_something_else_is_refused(ask: Callable[[Any], object], problem: str) -> None:
+    with pytest.raises(ValueError, match=problem):
+        ask(Tickmesh())
+
+
+@pytest.mark.parametrize("url", ["http://x?token=secret", "http://x/#secret"])
+def test_an_address_with_more_than_a_path_is_refused_without_showing_it(url: str) -> None:
+    with pytest.raises(WrongAddress, match="found a query or fragment in the address") as caught:
+        Tickmesh(url)
+    assert "secret" not in str(caught.value)
 
 
 @pytest.mark.parametrize("kind", [Tickmesh, AsyncTickmesh])

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tickmesh_client import Missing, RequestRefused, Trade, Unavailable, Unreachable
+from tickmesh_client import AsyncTickmesh, Missing, RequestRefused, Tickmesh, Trade, Unavailable, Unreachable
 from tickmesh_client.live import (
     Connect,
     Disconnect,
@@ -308,8 +308,8 @@ def test_what_was_taken_before_is_tried_again_but_not_for_ever() -> None:
         follower.receive(refusal("resume_from.btcusdt"))
 
 
-@pytest.mark.parametrize("symbols", ["", [], ["btcusdt", ""]])
-def test_no_symbol_is_refused(symbols: str | list[str]) -> None:
+@pytest.mark.parametrize("symbols", ["", [], ["btcusdt", ""], ["btcusdt", 7]])
+def test_no_symbol_is_refused(symbols: Any) -> None:
     with pytest.raises(ValueError, match="expected one symbol or more"):
         TradeFollower(symbols)
 
@@ -317,6 +317,31 @@ def test_no_symbol_is_refused(symbols: str | list[str]) -> None:
 def test_a_channel_that_there_is_not_is_refused() -> None:
     with pytest.raises(ValueError, match="channel is 'trade', expected one of trades, ticks, candles"):
         follower_of("btcusdt", "trade", fields=None, interval="1m", resume_from=None)
+
+
+@pytest.mark.parametrize(
+    ("channel", "said", "problem"),
+    [
+        ("candles", {"resume_from": {"btcusdt": 7}}, r"resume_from is \{'btcusdt': 7\} with the channel candles"),
+        (
+            "candles",
+            {"fields": ["vwap"]},
+            r"fields is \['vwap'\] with the channel candles, expected it with ticks",
+        ),
+        ("candles", {"missing": print}, "missing is .* with the channel candles, expected it with trades or ticks"),
+        ("trades", {"interval": "1m"}, "interval is '1m' with the channel trades, expected it with candles only"),
+        ("ticks", {"interval": ""}, "interval is '' with the channel ticks"),
+        ("trades", {"fields": []}, r"fields is \[\] with the channel trades"),
+        ("ticks", {"fields": "vwap"}, "fields is 'vwap', expected a list"),
+        ("trades", {"resume_from": {"btcusdt": "7"}}, "resume_from has '7' for 'btcusdt', expected a trade or its id"),
+    ],
+)
+@pytest.mark.parametrize("kind", [Tickmesh, AsyncTickmesh])
+def test_what_a_channel_does_not_have_is_refused_at_once(
+    kind: type[Tickmesh | AsyncTickmesh], channel: str, said: dict[str, Any], problem: str
+) -> None:
+    with pytest.raises(ValueError, match=problem):
+        getattr(kind(), "live")("btcusdt", channel, **said)  # noqa: B009 - as the types would not let it
 
 
 def test_a_symbol_to_resume_has_to_be_followed() -> None:
