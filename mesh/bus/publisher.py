@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -238,7 +239,7 @@ class Publisher:
     @property
     def unanswered_s(self) -> float:
         """For how long the stream has acknowledged nothing of what waits for it; 0 when nothing waits."""
-        return asyncio.get_running_loop().time() - self._acked_s if self._in_flight else 0.0
+        return time.monotonic() - self._acked_s if self._in_flight else 0.0
 
     @property
     def last_sequence(self) -> int:
@@ -274,7 +275,7 @@ class Publisher:
             self._room.clear()
             await self._room.wait()
         if not self._in_flight:
-            self._acked_s = asyncio.get_running_loop().time()
+            self._acked_s = time.monotonic()
         item = InFlightMessage(subject, payload, message_id, on_stored)
         predecessor = self._in_flight.tail_id
         self._in_flight.add(item)
@@ -307,7 +308,7 @@ class Publisher:
             try:
                 await asyncio.wait_for(self._broken.wait(), 0.5)
             except TimeoutError:
-                now_s = asyncio.get_running_loop().time()
+                now_s = time.monotonic()
                 if self._in_flight and now_s - self._acked_s > _ACK_TIMEOUT_S:
                     self._break(f"no ack for {_ACK_TIMEOUT_S:g} s")
                 continue
@@ -320,15 +321,14 @@ class Publisher:
             self._broken.set()
 
     async def _send(self, item: InFlightMessage, predecessor: str) -> None:
-        loop = asyncio.get_running_loop()
-        self._sent_s = loop.time()
+        self._sent_s = time.monotonic()
         self._in_flight.send(item, self._sent_s)
         headers = {MESSAGE_ID: item.message_id}
         if predecessor:
             headers[_PREDECESSOR] = predecessor
         reply = f"{self._inbox}.{item.token}" if item.ack_wanted else ""
         if not item.ack_wanted and self._pause is None:
-            self._pause = loop.call_later(_PAUSE_S, self._on_pause)
+            self._pause = asyncio.get_running_loop().call_later(_PAUSE_S, self._on_pause)
         try:
             await self._bus.client.publish(item.subject, item.payload, reply=reply, headers=headers)
         except NatsError as exc:
@@ -339,7 +339,7 @@ class Publisher:
         if not self._in_flight or self._in_flight.last.ack_wanted or not self._healthy.is_set():
             return
         loop = asyncio.get_running_loop()
-        rest_s = self._sent_s + _PAUSE_S - loop.time()
+        rest_s = self._sent_s + _PAUSE_S - time.monotonic()
         if rest_s <= 0:
             self._asking = loop.create_task(self._ask_for_last(self._in_flight.last.subject))
         self._pause = loop.call_later(rest_s if rest_s > 0 else _PAUSE_S, self._on_pause)
@@ -376,23 +376,22 @@ class Publisher:
             self._confirm(count, int(headers["Nats-Sequence"]))
 
     def _confirm(self, count: int, last_sequence: int) -> None:
-        self._acked_s = asyncio.get_running_loop().time()
+        self._acked_s = time.monotonic()
         self._in_flight.confirm(count, last_sequence)
         self._room.set()
 
     async def _mend(self) -> None:
         log_throttle = LogThrottle()
-        loop = asyncio.get_running_loop()
-        began_s = loop.time()
+        began_s = time.monotonic()
         for delay_s in backoff(first_s=0.05, max_s=2.0):
-            if log_throttle.due(loop.time()):
+            if log_throttle.due(time.monotonic()):
                 log.warning("publishing %d messages to %s again: %s", self.pending, self._stream, self._why)
             try:
                 if self._bus.connected and await self._go_on():
                     break
             except (NatsError, TimeoutError) as exc:
                 self._why = str(exc) or type(exc).__name__
-            if loop.time() - began_s > _STUCK_AFTER_S:
+            if time.monotonic() - began_s > _STUCK_AFTER_S:
                 self._bus.report_stuck(stuck=True, why=self._why)
             await asyncio.sleep(delay_s)
         self._bus.report_stuck(stuck=False)

@@ -16,6 +16,7 @@ import asyncio
 import contextlib
 import datetime as dt
 import logging
+import time
 from collections import deque
 from dataclasses import dataclass
 from functools import partial
@@ -175,10 +176,9 @@ class Reader:
                 does not answer it may take a few seconds longer.
 
         """
-        loop = asyncio.get_running_loop()
-        deadline_s = None if timeout_s is None else loop.time() + timeout_s
+        deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
         while not self._queue:
-            now_s = loop.time()
+            now_s = time.monotonic()
             if deadline_s is not None and now_s >= deadline_s:
                 return []
             if not self._flow.idle and now_s - self._received_s > 3 * _HEARTBEAT_S:
@@ -194,7 +194,8 @@ class Reader:
             if not self._reopen and (due_s := self._flow.due_s()) is not None:
                 wait_s = min(wait_s, max(due_s - now_s, 0.001))
             self._arrived.clear()
-            timer = loop.call_later(wait_s, self._arrived.set)  # a third of what `asyncio.wait_for` costs
+            # A third of what `asyncio.wait_for` costs.
+            timer = asyncio.get_running_loop().call_later(wait_s, self._arrived.set)
             try:
                 await self._arrived.wait()
             finally:
@@ -221,7 +222,7 @@ class Reader:
             await self._open_once()
         except (NatsError, TimeoutError) as exc:
             why = "it does not exist yet" if isinstance(exc, NotFoundError) else str(exc) or type(exc).__name__
-            if self._log_throttle.due(asyncio.get_running_loop().time()):
+            if self._log_throttle.due(time.monotonic()):
                 log.warning("waiting for stream %s to read as %s: %s", self._stream, self._durable, why)
             self._reopen = why
             return False
@@ -244,7 +245,7 @@ class Reader:
             inbox, cb=partial(self._on_message, self._consumers), pending_msgs_limit=-1, pending_bytes_limit=-1
         )
         self._inbox = inbox
-        self._received_s = asyncio.get_running_loop().time()
+        self._received_s = time.monotonic()
         await self._ask()
 
     async def _check_stream(self, info: StreamInfo) -> None:
@@ -270,7 +271,7 @@ class Reader:
 
     async def _ask(self) -> None:
         """Ask for more as soon as it is wanted."""
-        now_s = asyncio.get_running_loop().time()
+        now_s = time.monotonic()
         if self._reopen or not (wanted := self._flow.wanted(len(self._queue), now_s)):
             return
         if self._flow.idle:
@@ -290,7 +291,7 @@ class Reader:
     async def _on_message(self, consumer: int, message: Msg) -> None:
         if consumer != self._consumers:
             return
-        self._received_s = asyncio.get_running_loop().time()
+        self._received_s = time.monotonic()
         if not message.reply.startswith("$JS.ACK."):
             await self._on_status(message)
             return
@@ -411,6 +412,6 @@ async def find_start(bus: Bus, stream: str, known: Position | None) -> Position:
                 return position
         except (NatsError, TimeoutError) as exc:
             why = str(exc) or type(exc).__name__
-        if log_throttle.due(asyncio.get_running_loop().time()):
+        if log_throttle.due(time.monotonic()):
             log.warning("waiting for stream %s: %s", stream, why)
         await asyncio.sleep(0.25)

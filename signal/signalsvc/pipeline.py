@@ -311,8 +311,7 @@ class Pipeline:
         Where the state cannot be saved, trades go on all the same: they are read ahead by a durable that needs no
         acknowledgements, while the other one stands still and keeps its place in RAW.
         """
-        loop = asyncio.get_running_loop()
-        next_save_s = loop.time() + _SAVE_EVERY_S
+        next_save_s = time.monotonic() + _SAVE_EVERY_S
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self._stop_saving)
             async with stop.interrupts():
@@ -337,9 +336,9 @@ class Pipeline:
                 if self._saving is not None and self._saving.done():
                     self._saving.result()
                     self._saving = None
-                if self._saving is None and (loop.time() >= next_save_s or self._save_now.is_set()):
-                    next_save_s = loop.time() + _SAVE_EVERY_S
-                    self._saving = loop.create_task(await self._begin_save(reader))
+                if self._saving is None and (time.monotonic() >= next_save_s or self._save_now.is_set()):
+                    next_save_s = time.monotonic() + _SAVE_EVERY_S
+                    self._saving = asyncio.create_task(await self._begin_save(reader))
                 if self._ahead != (self._unsaved >= READ_AHEAD_AFTER):
                     self._ahead = not self._ahead
                     log.warning(
@@ -399,10 +398,10 @@ class Pipeline:
         self._gathered.add(rest, batch)
 
     def _until_due_s(self) -> float:
-        return self._published_s + GATHER_S - asyncio.get_running_loop().time()
+        return self._published_s + GATHER_S - time.monotonic()
 
     async def _publish_gathered(self) -> None:
-        self._published_s = asyncio.get_running_loop().time()
+        self._published_s = time.monotonic()
         gathered, self._gathered = self._gathered, GatheredSignals()
         first, last = gathered.first, gathered.last
         if first is None or last is None:
