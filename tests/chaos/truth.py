@@ -21,6 +21,7 @@ from signalsvc.settings import SignalSettings
 from tests.chaos.world import World
 
 _E8 = 10**8
+_MOST_TOLD = 5
 # A row as sim's log words it.
 _ROWS = b"""COPY (
     SELECT symbol, trade_id, price::numeric(38, 8), quantity::numeric(38, 8),
@@ -142,7 +143,15 @@ def _compare_ledger(never_issued: set[tuple[str, int, int]], holes: list[tuple[s
     wanted = {(symbol, id_) for symbol, first, last in never_issued for id_ in range(first, last + 1)}
     told = {(symbol, id_) for symbol, first, last, _ in holes for id_ in range(first, last + 1)}
     if wanted != told:
-        return f"{len(wanted - told)} ids that never were are not ABSENT, {len(told - wanted)} are that were"
+        wrong = [
+            f"{symbol} {first} to {last} {state}"
+            for symbol, first, last, state in holes
+            if (symbol, first) not in wanted
+        ]
+        return (
+            f"{len(wanted - told)} ids that never were are not ABSENT, {len(told - wanted)} are that were"
+            f" ({', '.join(wrong[:_MOST_TOLD])})"
+        )
     return ""
 
 
