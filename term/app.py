@@ -150,9 +150,11 @@ class App:
         return text_of(render(self.model)), _shows_all(self.model)
 
     def handle(self, event: Event) -> None:
-        """Take in an event: change the model, do what follows, and have it shown."""
-        self.model, effects = update(self.model, event)
-        self._changed.set()
+        """Take in an event: change the model, do what follows, and have it shown if it looks different."""
+        before = self.model
+        self.model, effects = update(before, event)
+        if self._screen is None or not self.model.looks_like(before):
+            self._changed.set()
         self._perform(effects)
 
     def stop(self) -> None:
@@ -244,10 +246,9 @@ class App:
         while True:
             await asyncio.sleep(TICK_S)
             now_us, before_us = self._now_us(), self.model.now_us
-            changed = self._changed.is_set() or now_us // SECOND_US != before_us // SECOND_US or self.model.flashing
+            if now_us // SECOND_US != before_us // SECOND_US or self.model.flashing:  # ages are shown in seconds
+                self._changed.set()
             self.handle(Ticked(now_us))
-            if not changed:
-                self._changed.clear()  # ages are shown in seconds
 
     def _resize(self) -> None:
         assert self._screen is not None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 
 from term.alerts import Alert
 from term.board import Board, Line, Sorting
@@ -202,6 +202,18 @@ class Model:
         """Show `notice` for a while."""
         return replace(self, notice=notice, notice_until_us=self.now_us + NOTICE_US)
 
+    def looks_like(self, before: Model) -> bool:
+        """Tell whether the screen is the same for both, except for ages and for what calms down with time.
+
+        Args:
+            before: of the same program, earlier.
+
+        """
+        return (
+            (self.live is None, self.switching_to, self.fetching_history)
+            == (before.live is None, before.switching_to, before.fetching_history)
+        ) and all(getattr(self, name) == getattr(before, name) for name in _SHOWN)
+
     def asking(self, *requests: Request) -> Step:
         """Make the requests that are not on their way already."""
         new = tuple(request for request in requests if request not in self.outstanding)
@@ -211,6 +223,13 @@ class Model:
         """Take a request off the list, as its answer has come."""
         return replace(self, outstanding=self.outstanding - {request})
 
+
+_SHOWN = tuple(
+    field.name
+    for field in fields(Model)
+    if field.name not in ("now_us", "held_until_us", "live", "following", "outstanding")
+    and field.name not in ("feed_us", "polled_us", "verified_us")
+)
 
 Step = tuple[Model, tuple[Effect, ...]]
 

@@ -35,6 +35,7 @@ class StreamState:
         reason: why it was lost.
         refused: frames that could not be read.
         upstream_unavailable: whether the gateway says that a part of the mesh behind it does not answer.
+        tells_selection: whether it tells which symbol is selected; the original's did not.
     """
 
     open: bool = False
@@ -45,6 +46,7 @@ class StreamState:
     reason: str = ""
     refused: int = 0
     upstream_unavailable: bool = False
+    tells_selection: bool = False
 
     def connecting(self) -> StreamState:
         """An attempt is being made."""
@@ -61,6 +63,7 @@ class StreamState:
             retry_us=None,
             reason="",
             upstream_unavailable=False,
+            tells_selection=False,
         )
 
     def lost(self, *, reason: str, failures: int, retry_us: int, now_us: int) -> StreamState:

@@ -55,10 +55,12 @@ from term.quote import Quote
 from term.values import CandlePage, Coverage, Feed, HistoryPage, SelectedSymbol, Stats, Trade
 
 POLL_US = 2_000_000
+SELDOM_US = 10_000_000
+"""How often what the stream tells is asked for all the same."""
 VERIFY_US = 250_000
 HOLD_US = 3_000_000
 """After the cursor was moved the coins keep their order for so long."""
-DAY_US = 60_000_000
+DAY_US = 300_000_000
 """How old the candles of a coin's last day may become."""
 DAYS_AT_ONCE = 2
 NEWEST_CANDLES = 3
@@ -114,7 +116,7 @@ def _updated(model: Model, event: Event) -> Step:
         case Connecting() | Connected() | Disconnected() | FrameRefused() | UpstreamSeen() | TradesMissed():
             return _stream_changed(model, event)
         case SelectionSeen(selection):
-            return _selected(model, selection)
+            return _selected(replace(model, stream=replace(model.stream, tells_selection=True)), selection)
         case RequestFailed(request, reason):
             return _request_failed(model.answered(request), request, reason), ()
     return _loaded(model.answered(event.request), event)
@@ -321,7 +323,10 @@ def _ticked(model: Model) -> Step:
         model = model.ordered()
     model, effects = _watched(model)
     model, asked = model.asking(*_wanted_days(model))
-    model, polled = _poll(model) if model.now_us - model.polled_us >= POLL_US else (model, ())
+    seldom = model.now_us // SELDOM_US != model.polled_us // SELDOM_US
+    everything = seldom or not model.stream.tells_selection
+    due = model.now_us - model.polled_us >= POLL_US
+    model, polled = _poll(model, everything=everything) if due else (model, ())
     return model, (*effects, *asked, *polled)
 
 
@@ -337,12 +342,13 @@ def _wanted_days(model: Model) -> list[LoadDay]:
     return [LoadDay(symbol) for symbol in old[: max(DAYS_AT_ONCE - len(under_way), 0)]]
 
 
-def _poll(model: Model) -> Step:
+def _poll(model: Model, *, everything: bool = True) -> Step:
     model = replace(model, polled_us=model.now_us)
     wanted: list[Request] = [] if model.coins else [LoadCoins()]
     looked = model.looked.symbol if model.looked else ""
-    if model.stream.open:
-        wanted += [LoadFeed(), LoadSelection(model.generation), LoadStats(model.generation, looked)]
+    wanted += [LoadFeed()] if model.stream.open else []
+    if model.stream.open and everything:
+        wanted += [LoadSelection(model.generation), LoadStats(model.generation, looked)]
         if not model.quote.current:
             wanted.append(LoadPrice(model.generation, looked))
     model, effects = model.asking(*wanted)

@@ -334,7 +334,7 @@ async def test_an_alert_runs_the_persons_command_with_what_happened_in_its_envir
     settings = f'alerts = ["btcusdt > 61000"]\nalert_command = {json.dumps(command)}\ntheme = "pink"\n'
     (tmp_path / "tickmesh" / "term.toml").write_text(settings)
     async with term(gateway, environment={"XDG_CONFIG_HOME": str(tmp_path), "XDG_STATE_HOME": str(tmp_path)}) as screen:
-        await screen.shows("line 3 of the settings: found 'pink'")
+        await screen.shows("line 3 of the settings: found 'pink'", "Ethereum (ETH)")
         await gateway.trade(61_000.5)
         await screen.shows("alert: Bitcoin (BTC) above 61,000")
         async with asyncio.timeout(20):

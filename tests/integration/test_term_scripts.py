@@ -28,6 +28,12 @@ class Ended:
     err: str
 
 
+@pytest.fixture(autouse=True)
+def _homes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+
+
 @pytest.fixture
 async def gateway() -> AsyncIterator[Gateway]:
     async with running_gateway() as gateway:

@@ -408,3 +408,26 @@ def test_the_feed_is_asked_for_at_every_poll_and_never_twice_at_a_time() -> None
     assert effects.count(LoadFeed()) == 1
     _, again = after_asking(after(model, told("LIVE")), tick(90))
     assert again.count(LoadFeed()) == 1
+
+
+def test_what_the_stream_tells_is_seldom_asked_for() -> None:
+    answers = (told("LIVE"), Loaded(LoadSelection(1), BITCOIN), RequestFailed(LoadStats(1), "no trade yet"))
+    model = after(trading(), tick(62), SelectionSeen(BITCOIN), *answers)
+    model, effects = after_asking(model, tick(65))
+    assert effects == [LoadFeed()]
+    assert {LoadFeed(), LoadSelection(1), LoadStats(1)} <= set(after_asking(model, *answers, tick(73))[1])
+
+
+def test_an_answer_that_says_nothing_new_leaves_the_picture_as_it_is() -> None:
+    model = after(trading(), told("LIVE"))
+    asked = after(model, tick(62.5))
+    assert asked.looks_like(model)
+    assert after(asked, told("LIVE"), tick(63)).looks_like(model)
+
+
+@pytest.mark.parametrize(
+    "event", [trade("61900", at_s=61), told("GAP"), *press("p"), *press("j"), Resized(90, 30), Disconnected("", 1, 0)]
+)
+def test_what_is_new_changes_the_picture(event: Event) -> None:
+    model = after(trading(), *press("c"), told("LIVE"))
+    assert not after(model, event).looks_like(model)
