@@ -53,7 +53,7 @@ async def measure(url: str, seconds: float) -> None:
         page = await browser.new_page(viewport={"width": 1440, "height": 900})
         began = time.monotonic()
         await page.goto(url)
-        await page.wait_for_function("() => tickmesh().chart.key !== '' && tickmesh().following > 0")
+        await page.wait_for_function("() => tickmesh().chart.key !== '' && tickmesh().following.candles > 0")
         print(f"first candles after {time.monotonic() - began:.2f} s")
         await page.wait_for_function("() => tickmesh().coins.size >= 300")
         cdp = await page.context.new_cdp_session(page)

@@ -1,6 +1,6 @@
-// Candles: those that the store has closed, and those that trades are still changing. Pure.
+// Candles, closed ones and the open one, as the store tells them. Pure.
 
-import type { Candle, Trade } from "./api.ts";
+import type { Candle } from "./api.ts";
 
 export interface Bar {
   /** The beginning, in seconds since 1970. */
@@ -13,7 +13,9 @@ export interface Bar {
   readonly quote: number;
   readonly count: number;
   readonly lastId: number;
-  readonly epoch: number;
+  readonly closed: boolean;
+  /** Of a closed one: how often it was changed since. */
+  readonly revision: number;
   /** As the store has computed them; null in a candle that is not closed. */
   readonly sma: number | null;
   readonly ema: number | null;
@@ -23,15 +25,6 @@ export interface Bar {
   readonly histogram: number | null;
 }
 
-/** The id of a trade with the epoch of the id. */
-export interface Place {
-  readonly epoch: number;
-  readonly id: number;
-}
-
-export const isAfter = (one: Place, other: Place): boolean =>
-  one.epoch === other.epoch ? one.id > other.id : one.epoch > other.epoch;
-
 const WEEK_S = 604_800;
 const MONDAY_S = 4 * 86_400; // 1970-01-01 was a Thursday
 
@@ -40,9 +33,6 @@ export function begins(timeS: number, lengthS: number): number {
   const shift = lengthS % WEEK_S === 0 ? MONDAY_S : 0;
   return Math.floor((timeS - shift) / lengthS) * lengthS + shift;
 }
-
-/** Sums of decimals with 8 places stay exact up to 9e7: doubles add up only to the nearest one. */
-const exact = (value: number): number => (value < 9e7 ? Math.round(value * 1e8) / 1e8 : value);
 
 export function barOf(candle: Candle): Bar {
   return {
@@ -55,7 +45,8 @@ export function barOf(candle: Candle): Bar {
     quote: candle.quote_volume,
     count: candle.count,
     lastId: candle.last_trade_id,
-    epoch: candle.epoch,
+    closed: candle.closed,
+    revision: candle.revision,
     sma: candle.sma,
     ema: candle.ema,
     rsi: candle.rsi,
@@ -65,42 +56,20 @@ export function barOf(candle: Candle): Bar {
   };
 }
 
-/** Return the bars with one trade more, which is later than all in them by its id. */
-export function withTrade(bars: readonly Bar[], trade: Trade, lengthS: number): Bar[] {
-  const time = begins(Date.parse(trade.timestamp ?? "") / 1000, lengthS);
-  const { price, quantity } = trade;
-  const at = bars.findLastIndex((bar) => bar.time <= time);
-  const bar = bars[at];
-  const rest = { count: 1, lastId: trade.trade_id, epoch: trade.epoch };
-  if (bar?.time !== time) {
-    const none = { sma: null, ema: null, rsi: null, macd: null, signal: null, histogram: null };
-    const prices = { open: price, high: price, low: price, close: price };
-    return bars.toSpliced(at + 1, 0, { time, ...prices, volume: quantity, quote: exact(price * quantity), ...rest, ...none });
-  }
-  return bars.with(at, {
-    ...bar,
-    ...rest,
-    high: Math.max(bar.high, price),
-    low: Math.min(bar.low, price),
-    close: price,
-    volume: exact(bar.volume + quantity),
-    quote: exact(bar.quote + price * quantity),
-    count: bar.count + 1,
-  });
-}
+/** Whether a candle says more than another one of the same time: it has closed, was revised, or has more trades. */
+const isNewer = (one: Bar, other: Bar): boolean =>
+  one.closed !== other.closed ? one.closed : one.closed ? one.revision > other.revision : one.count >= other.count;
 
-/** Return both joined in order of time; where both have a bar, the newer one counts. */
-export function merged(older: readonly Bar[], newer: readonly Bar[]): readonly Bar[] {
-  const [first, last] = [newer[0], newer.at(-1)];
-  if (first === undefined || last === undefined) return older;
-  const within = older.filter((bar) => bar.time >= first.time && bar.time <= last.time);
-  const times = new Set(newer.map((bar) => bar.time));
-  const kept = within.filter((bar) => !times.has(bar.time));
-  return [
-    ...older.filter((bar) => bar.time < first.time),
-    ...(kept.length === 0 ? newer : [...newer, ...kept].sort((a, b) => a.time - b.time)),
-    ...older.filter((bar) => bar.time > last.time),
-  ];
+/** Return both joined in the order of time; where both have a candle, the newer one counts. */
+export function merged(known: readonly Bar[], found: readonly Bar[]): readonly Bar[] {
+  const first = Math.min(...found.map((bar) => bar.time));
+  const kept = known.findLastIndex((bar) => bar.time < first) + 1; // searched from the end, where most changes are
+  const rest = new Map(known.slice(kept).map((bar) => [bar.time, bar]));
+  for (const bar of found) {
+    const before = rest.get(bar.time);
+    if (before === undefined || isNewer(bar, before)) rest.set(bar.time, bar);
+  }
+  return [...known.slice(0, kept), ...[...rest.values()].sort((a, b) => a.time - b.time)];
 }
 
 export type Point = readonly [time: number, value: number];

@@ -5,7 +5,7 @@ import { type Bar, bollinger, type Point, vwap } from "./candles.ts";
 import { h, text } from "./dom.ts";
 import { compact, decimal, minute, clock } from "./format.ts";
 import { INTERVALS, type Overlay, type Pane } from "./route.ts";
-import { barsOf, type State } from "./state.ts";
+import type { State } from "./state.ts";
 
 type Values = Array<LineData<UTCTimestamp> | WhitespaceData<UTCTimestamp>>;
 type Lines = (bars: readonly Bar[], lengthS: number) => Values[];
@@ -42,7 +42,8 @@ export function chartView(older: () => void): ChartView {
   const place = h("div", { class: "canvas", role: "img", tabindex: 0 });
   const legend = h("div", { class: "legend", "aria-hidden": "true" });
   const empty = h("p", { class: "empty" }, "Loading candles…");
-  const element = h("div", { class: "chart" }, place, legend, empty);
+  const standing = h("p", { class: "standing", role: "status" });
+  const element = h("div", { class: "chart" }, place, legend, empty, standing);
   const chart: IChartApi = createChart(place, {
     autoSize: true,
     layout: { attributionLogo: false, fontFamily: "inherit" },
@@ -115,7 +116,7 @@ export function chartView(older: () => void): ChartView {
     }
   }
 
-  /** Trades change the last bars only: they are told one by one, and all others stay as they are. */
+  /** Mostly the last bars change: they are told one by one, and all others stay as they are. */
   function update({ route }: State, from: number): void {
     const lengthS = INTERVALS[route.interval];
     for (const bar of bars.slice(from)) {
@@ -123,14 +124,10 @@ export function chartView(older: () => void): ChartView {
       volumes.update(volume(bar));
     }
     const tail = bars.slice(-(86_400 / Math.min(lengthS, 86_400)) - 20);
-    for (const name of ["vwap", "bollinger"] as const) {
-      const series = lines.get(name);
-      if (series === undefined) continue;
+    for (const [name, series] of lines)
       DRAWN[name].lines(tail, lengthS).forEach((values, index) => {
-        const last = values.at(-1); // of fewer than 20 bars there are no bands
-        if (last !== undefined) series[index]!.update(last);
+        for (const value of values.filter(({ time }) => (time as number) >= bars[from]!.time)) series[index]!.update(value);
       });
-    }
   }
 
   function switchLines({ route }: State): void {
@@ -162,15 +159,16 @@ export function chartView(older: () => void): ChartView {
     const [before, last] = [bars, state];
     const coin = now.coins.get(now.route.symbol);
     state = now;
-    const other = last === null || last.chart.key !== now.chart.key || last.chart.settled !== now.chart.settled;
+    const other = last === null || last.chart.key !== now.chart.key;
     const switched = last?.route.overlays !== now.route.overlays || last.route.panes !== now.route.panes;
     if (switched) switchLines(now);
     if (coin !== undefined && coin.digits !== digits) {
       digits = coin.digits;
       candles.applyOptions({ priceFormat: { type: "price", precision: coin.digits, minMove: 10 ** -coin.digits } });
     }
-    if (!other && !switched && last.chart.live === now.chart.live) return;
-    bars = barsOf(now.chart);
+    text(standing, now.chart.waiting && !now.waiting ? "Store does not answer: the candles stand still." : "");
+    if (!other && !switched && last.chart.bars === now.chart.bars) return;
+    bars = now.chart.bars;
     const from = bars.findIndex((bar, index) => bar !== before[index]);
     if (other || switched || (from >= 0 && from < before.length - 1)) fill(now);
     else if (from >= 0) update(now, from);

@@ -1,9 +1,8 @@
 // What the page does beside drawing: asks, subscribes, and tells the state what came of it.
 
 import { admitted, get, Link, Lost, Refused, token } from "./gateway.ts";
-import { begins } from "./candles.ts";
-import { INTERVALS } from "./route.ts";
-import { chartKey, type Event, sessionOf, SILENCE_MS, type State } from "./state.ts";
+import { type Interval, INTERVALS } from "./route.ts";
+import { chartKey, type Event, type Followed, sessionOf, SILENCE_MS, type State } from "./state.ts";
 
 const COINS_A_SUBSCRIPTION = 64;
 const SIGNALS = ["open", "high", "low", "volume", "vwap", "trade_rate"];
@@ -11,6 +10,8 @@ const PAGE = 1000;
 /** A mesh that has just begun has few candles of a minute: then those of a second are shown, unless others are asked for. */
 const FEW = 15;
 const MINUTE_MS = 60_000;
+/** `/ws` has no candles of these lengths: they are asked for each second. */
+const POLLED: readonly Interval[] = ["4h", "1w"];
 
 export class Effects {
   readonly #link: Link;
@@ -18,7 +19,8 @@ export class Effects {
   #subscribed = new Set<string>();
   /** What is being loaded, so that it is loaded once. */
   readonly #loading = new Set<string>();
-  #loads = 0;
+  /** What is followed on each channel, or is about to be. */
+  readonly #followed: Record<Followed, string> = { candles: "", trades: "" };
   /** Whether somebody has asked for an interval. */
   #asked = new URLSearchParams(location.search).has("interval");
   #seconds = 0;
@@ -32,10 +34,13 @@ export class Effects {
         this.#subscribed.clear();
         dispatch({ type: "link", link: "open", atMs: performance.now() });
         this.#link.ping();
-        void this.load();
-        void this.#learn();
+        this.show();
+        this.#subscribe();
       },
-      received: (received) => dispatch({ type: "messages", received }),
+      received: (received) => {
+        dispatch({ type: "messages", received });
+        if (state().chart.breaks < state().breaks) this.show();
+      },
       closed: (reason) => {
         void this.#try("live trades", admitted());
         if (state().link !== "refused") dispatch({ type: "link", link: "lost", problem: reason, atMs: performance.now() });
@@ -44,51 +49,77 @@ export class Effects {
   }
 
   start(): void {
-    void this.#learn();
+    const learn = (): void => void [this.#select(), this.#status()];
     this.#link.open();
+    this.show();
+    learn();
+    void this.#coins();
     setInterval(() => this.#everySecond(), 1000);
-    setInterval(() => void this.#learn(), 2000);
+    setInterval(learn, 2000);
     setInterval(() => this.#link.ping(), 5000);
     setInterval(() => void this.#past(), 5 * MINUTE_MS);
   }
 
-  /** Load the candles of the coin that is shown, then follow its trades from the last one in them. */
-  async load(): Promise<void> {
-    const { route } = this.state();
-    if (route.symbol === "") return;
-    const load = ++this.#loads;
-    const key = chartKey(route);
+  /** Load what the coin and interval that are shown need, and follow them. */
+  show(): void {
+    const { route, link, chart, breaks, coins, following } = this.state();
     const { symbol, interval } = route;
-    const fetched = await this.#try("candles", get("/api/candles", { symbol, interval, open: true, order: "desc", page_size: PAGE }));
-    if (fetched === undefined || load !== this.#loads) return;
-    const few = fetched.length < FEW && !this.#asked;
-    this.#asked = true;
-    if (few) return this.dispatch({ type: "route", route: { interval: "1s" }, itself: true });
-    const old = this.state().following;
-    this.dispatch({ type: "following", subscription: 0 });
-    if (old !== 0) this.#link.unsubscribe(old);
-    this.dispatch({ type: "candles", key, candles: fetched, exhausted: fetched.length === 0 });
-    const place = this.state().chart.place;
-    const after = place === null ? {} : { resume_from: { [symbol]: { trade_id: place.id, epoch: place.epoch } } };
-    void this.#tape(symbol);
-    const { coins } = this.state();
-    if (coins.size > 0 && !coins.has(symbol)) return; // its history can be looked at
-    const number = await this.#try("trades", this.#link.subscribe({ channel: "trades", symbols: [symbol], ...after }));
-    if (number === undefined) return;
-    if (load === this.#loads) this.dispatch({ type: "following", subscription: number });
-    else this.#link.unsubscribe(number);
+    if (symbol === "") return;
+    const key = chartKey(route);
+    if (chart.key !== key || chart.breaks < breaks) void this.#candles(key);
+    if (link !== "open" || (coins.size > 0 && !coins.has(symbol))) return; // the history of any coin can be looked at
+    if (!POLLED.includes(interval) && (this.#followed.candles !== key || following.candles === 0)) void this.#follow("candles", key, async () => ({ symbols: [symbol], interval }));
+    if (this.#followed.trades === symbol && following.trades !== 0) return;
+    void this.#follow("trades", symbol, async () => {
+      const trades = await get("/api/history", { symbol, page_size: 100 });
+      this.dispatch({ type: "tape", symbol, trades });
+      const [last] = trades;
+      return { symbols: [symbol], ...(last === undefined ? {} : { resume_from: { [symbol]: { trade_id: last.trade_id, epoch: last.epoch } } }) };
+    });
+  }
+
+  /** Ask for the last candles: for those since the ones that are known, or for a page. */
+  #candles(key: string): Promise<void> {
+    return this.#once(`candles ${key}`, async () => {
+      const { chart, breaks, route } = this.state();
+      const { symbol, interval } = route;
+      const known = chart.key === key ? chart.bars.at(-1) : undefined;
+      if (known !== undefined) {
+        const start_time = iso((known.time - 4 * INTERVALS[interval]) * 1000);
+        const candles = await get("/api/candles", { symbol, interval, open: true, order: "asc", start_time, page_size: PAGE });
+        if (candles.length < PAGE) return this.dispatch({ type: "candles", key, candles, breaks, whole: false });
+      }
+      const candles = await get("/api/candles", { symbol, interval, open: true, order: "desc", page_size: PAGE });
+      const few = candles.length < FEW && !this.#asked;
+      this.#asked = true;
+      if (few && chartKey(this.state().route) === key) this.dispatch({ type: "route", route: { interval: "1s" }, itself: true });
+      else this.dispatch({ type: "candles", key, candles, breaks, whole: true });
+    });
+  }
+
+  /** Follow a channel in place of what was followed on it. */
+  #follow(channel: Followed, what: string, request: () => Promise<object>): Promise<void> {
+    this.#followed[channel] = what;
+    return this.#once(`${channel} of ${what}`, async () => {
+      const before = this.state().following[channel];
+      this.dispatch({ type: "following", channel, subscription: 0 });
+      if (before !== 0) this.#link.unsubscribe(before);
+      const number = await this.#link.subscribe({ channel, ...(await request()) });
+      if (this.#followed[channel] === what) this.dispatch({ type: "following", channel, subscription: number });
+      else this.#link.unsubscribe(number);
+    });
   }
 
   /** Load the candles before those that are known. */
   older(): Promise<void> {
     const { chart, route } = this.state();
-    const first = chart.settled[0] ?? chart.live[0];
+    const [first] = chart.bars;
     if (first === undefined || chart.exhausted || chart.key !== chartKey(route)) return Promise.resolve();
     return this.#once("older", async () => {
       const { symbol, interval } = route;
       const query = { symbol, interval, order: "desc", end_time: iso(first.time * 1000), page_size: PAGE };
       const candles = await get("/api/candles", query);
-      this.dispatch({ type: "older", key: chart.key, candles, exhausted: candles.length === 0 });
+      this.dispatch({ type: "older", key: chart.key, candles });
     });
   }
 
@@ -107,28 +138,38 @@ export class Effects {
     });
   }
 
-  async #learn(): Promise<void> {
-    await this.#once("learn", async () => {
-      const [status, { symbol: selected }] = await Promise.all([get("/api/status"), get("/api/symbol")]);
-      this.dispatch({ type: "status", status, selected });
+  #select(): Promise<void> {
+    return this.#once("selected", async () => {
+      const { symbol: selected } = await get("/api/symbol");
+      this.dispatch({ type: "selected", selected });
       if (this.state().route.symbol === "") this.dispatch({ type: "route", route: { symbol: selected }, itself: true });
-      const { coins } = this.state();
-      if (coins.size === 0 || status.symbols.some(({ symbol }) => !coins.has(symbol))) await this.#coins();
-      if (this.state().link === "open") this.#subscribe();
     });
   }
 
-  async #coins(): Promise<void> {
-    const [coins, instruments] = await Promise.all([get("/api/coins"), get("/api/instruments", { page_size: 1000 })]);
-    const known = new Set(instruments.instruments.map(({ symbol }) => symbol));
-    // A venue lists more than a page of them: those that are followed are asked for one by one.
-    const rest = coins.filter(({ symbol, followed }) => followed && !known.has(symbol));
-    const found = await Promise.all(rest.map(({ symbol }) => get("/api/instruments", { q: symbol, page_size: 10 })));
-    this.dispatch({ type: "coins", coins, instruments: [instruments, ...found].flatMap((page) => page.instruments) });
-    void this.#past();
+  #status(): Promise<void> {
+    return this.#once("status", async () => {
+      const status = await get("/api/status");
+      this.dispatch({ type: "status", status });
+      const { coins } = this.state();
+      if (coins.size === 0 || status.symbols.some(({ symbol }) => !coins.has(symbol))) await this.#coins();
+    });
+  }
+
+  #coins(): Promise<void> {
+    return this.#once("coins", async () => {
+      const [coins, instruments] = await Promise.all([get("/api/coins"), get("/api/instruments", { page_size: 1000 })]);
+      const known = new Set(instruments.instruments.map(({ symbol }) => symbol));
+      // A venue lists more than a page of them: those that are followed are asked for one by one.
+      const rest = coins.filter(({ symbol, followed }) => followed && !known.has(symbol));
+      const found = await Promise.all(rest.map(({ symbol }) => get("/api/instruments", { q: symbol, page_size: 10 })));
+      this.dispatch({ type: "coins", coins, instruments: [instruments, ...found].flatMap((page) => page.instruments) });
+      this.#subscribe();
+      void this.#past();
+    });
   }
 
   #subscribe(): void {
+    if (this.state().link !== "open") return;
     const wanted = [...this.state().coins.keys()].filter((symbol) => !this.#subscribed.has(symbol));
     for (let at = 0; at < wanted.length; at += COINS_A_SUBSCRIPTION) {
       const symbols = wanted.slice(at, at + COINS_A_SUBSCRIPTION);
@@ -136,12 +177,6 @@ export class Effects {
       const request = { channel: "ticks", symbols, fields: SIGNALS, mode: "newest", rate: wanted.length > 100 ? 1 : 4 };
       void this.#try("prices", this.#link.subscribe(request));
     }
-  }
-
-  async #tape(symbol: string): Promise<void> {
-    if (this.state().tape.length > 0) return;
-    const trades = await this.#try("trades", get("/api/history", { symbol, page_size: 100 }));
-    if (trades !== undefined && this.state().tape.length === 0) this.dispatch({ type: "tape", symbol, trades });
   }
 
   /** Learn of each coin its last hour and its price a day ago, one after the other: nobody waits for them. */
@@ -161,28 +196,11 @@ export class Effects {
   #everySecond(): void {
     const atMs = performance.now();
     this.dispatch({ type: "clock", atMs });
-    const { link, heardMs, chart, coins, route, following } = this.state();
+    const { link, heardMs, route } = this.state();
     if (link === "open" && atMs - heardMs > 2 * SILENCE_MS) this.#link.replace();
-    if (link !== "open" || !coins.has(route.symbol)) return;
-    if (chart.broken || chart.key !== chartKey(route) || following === 0) void this.#once("load", () => this.load());
-    else void this.#settle();
-    if (route.view === "coverage" && (this.state().coverage === null || this.#seconds++ % 5 === 0)) void this.coverage();
-  }
-
-  /** Ask for the candles that have ended since: the store has them as they will stay. */
-  #settle(): Promise<void> {
-    const { chart, route } = this.state();
-    const [first, last] = [chart.live[0], chart.live.at(-1)];
-    const now = Date.parse(this.state().status?.time ?? "") / 1000;
-    const length = INTERVALS[route.interval];
-    if (first === undefined || last === undefined || (last === first && begins(now, length) === first.time)) return Promise.resolve();
-    return this.#once("settle", async () => {
-      const { symbol, interval } = route;
-      // The last ones once more: they have changed where trades came late or were repaired.
-      const start_time = iso((first.time - 4 * length) * 1000);
-      const candles = await get("/api/candles", { symbol, interval, start_time, order: "asc", page_size: PAGE });
-      this.dispatch({ type: "closed", key: chart.key, candles });
-    });
+    if (link === "open") this.show();
+    if (link === "open" && POLLED.includes(route.interval)) void this.#candles(chartKey(route));
+    if (link === "open" && route.view === "coverage" && (this.state().coverage === null || this.#seconds++ % 5 === 0)) void this.coverage();
   }
 
   async #once(name: string, load: () => Promise<void>): Promise<void> {

@@ -30,6 +30,7 @@ const DRAW_MS = 200;
 let state: State = begin(readRoute(location.search), kept());
 let [drawnMs, due] = [0, false];
 const effects = new Effects(() => state, dispatch);
+effects.start(); // what is below is made while the answers are on their way
 
 function kept(): State["alerts"] {
   try {
@@ -53,7 +54,7 @@ function dispatch(event: Event): void {
 
 /** Another coin or interval is shown: its candles are needed. */
 function arrived(before: State): void {
-  if (chartKey(state.route) !== chartKey(before.route) && state.link === "open") void effects.load();
+  if (chartKey(state.route) !== chartKey(before.route)) effects.show();
   if (state.route.view === "coverage" && (before.route.view !== "coverage" || state.route.symbol !== before.route.symbol)) void effects.coverage();
 }
 
@@ -79,7 +80,9 @@ function schedule(afterMs: number): void {
 // --- the frame around the views ---
 
 const market = marketView(dispatch, () => void effects.older(), confirm);
-const views: Record<View, { element: HTMLElement; draw(state: State, atMs: number): void }> = { market, coverage: coverageView(), status: statusView(), alerts: alertsView(dispatch) };
+type Shown = { element: HTMLElement; draw(state: State, atMs: number): void };
+const views: Partial<Record<View, Shown>> = { market };
+const makers: Record<View, () => Shown> = { market: () => market, coverage: coverageView, status: statusView, alerts: () => alertsView(dispatch) };
 const tabs = VIEWS.map((view, at) => h("a", { href: `?view=${view}`, "data-view": view, "aria-keyshortcuts": `${at + 1}` }, view[0]!.toUpperCase() + view.slice(1)));
 const feed = badge();
 const [venue, age] = [h("span", { class: "venue" }), h("span", { class: "age" })];
@@ -101,7 +104,7 @@ document.body.append(h("a", { class: "skip", href: "#main" }, "To the content"),
 function redraw(): void {
   due = false;
   const atMs = (drawnMs = performance.now());
-  const view = views[state.route.view];
+  const view = (views[state.route.view] ??= makers[state.route.view]());
   if (place.firstChild !== view.element) place.replaceChildren(view.element);
   const { word, why, ageMs } = condition(state, atMs);
   feed.show(word);
@@ -195,5 +198,4 @@ matchMedia("(prefers-color-scheme: light)").addEventListener("change", paint);
 /** For the console, and for tests: what the page knows now. */
 Object.assign(window, { tickmesh: () => state });
 paint();
-effects.start();
 schedule(0);

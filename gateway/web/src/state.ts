@@ -4,10 +4,10 @@
 // heartbeats tell. The clock of the machine that shows the page is not asked.
 
 import { type Alert, looked } from "./alerts.ts";
-import type { Candle, Coin, GetCoverageResponse, GetStatusResponse, Instrument, Message, SymbolFeed, Tick, Trade } from "./api.ts";
-import { type Bar, type Place, barOf, isAfter, merged, withTrade } from "./candles.ts";
+import type { Candle, Coin, GetCoverageResponse, GetStatusResponse, Instrument, Message, SubscriptionState, SymbolFeed, Tick, Trade } from "./api.ts";
+import { type Bar, barOf, merged } from "./candles.ts";
 import { places } from "./format.ts";
-import { INTERVALS, type Route } from "./route.ts";
+import type { Route } from "./route.ts";
 
 export type Word = "LIVE" | "QUIET" | "STALE" | "GAP" | "BLOCKED" | "SIM" | "OFFLINE";
 
@@ -33,16 +33,13 @@ export interface CoinState {
 export interface Chart {
   /** Whose candles these are: `btcusdt 1m`; empty while none are. */
   readonly key: string;
-  /** As the store has closed them. */
-  readonly settled: readonly Bar[];
-  /** After those; trades change them. */
-  readonly live: readonly Bar[];
-  /** The last trade that is in them. */
-  readonly place: Place | null;
+  readonly bars: readonly Bar[];
   /** Whether the store has no older ones. */
   readonly exhausted: boolean;
-  /** Whether trades are missing, so that all has to be loaded again. */
-  readonly broken: boolean;
+  /** The state's `breaks` when the last ones were asked for: where there are more by now, some may be missing. */
+  readonly breaks: number;
+  /** Whether the store does not answer, as heartbeats say. */
+  readonly waiting: boolean;
 }
 
 /** What reached this page, how late, and what did not. */
@@ -81,6 +78,8 @@ export interface State {
   readonly selected: string;
   readonly coins: ReadonlyMap<string, CoinState>;
   readonly chart: Chart;
+  /** How often the subscription of the chart has begun, or has left something out. */
+  readonly breaks: number;
   /** The last trades of the coin, newest first. */
   readonly tape: readonly Trade[];
   readonly coverage: GetCoverageResponse | null;
@@ -91,9 +90,12 @@ export interface State {
   readonly notices: readonly Notice[];
   /** The last sequence of each subscription. */
   readonly sequences: Readonly<Record<number, number>>;
-  /** The subscription of the chart's trades; 0 while there is none. */
-  readonly following: number;
+  /** The subscriptions of the coin that is shown; 0 while there is none. */
+  readonly following: Readonly<Record<Followed, number>>;
 }
+
+/** The channels of the coin that is shown: for its chart, and for its tape. */
+export type Followed = "candles" | "trades";
 
 export interface Received {
   readonly message: Message;
@@ -105,13 +107,14 @@ export type Event =
   | { type: "route"; route: Partial<Route>; itself?: true }
   | { type: "link"; link: State["link"]; problem?: string; atMs: number }
   | { type: "messages"; received: readonly Received[] }
-  | { type: "following"; subscription: number }
-  | { type: "status"; status: GetStatusResponse; selected: string }
+  | { type: "following"; channel: Followed; subscription: number }
+  | { type: "selected"; selected: string }
+  | { type: "status"; status: GetStatusResponse }
   | { type: "coins"; coins: readonly Coin[]; instruments: readonly Instrument[] }
   | { type: "past"; symbol: string; session: CoinState["session"]; spark: readonly number[]; dayAgo: number }
-  | { type: "candles"; key: string; candles: readonly Candle[]; exhausted: boolean }
-  | { type: "older"; key: string; candles: readonly Candle[]; exhausted: boolean }
-  | { type: "closed"; key: string; candles: readonly Candle[] }
+  /** Asked for when there were so many `breaks`; `whole`: all that is known of the last ones, else those since some that are known. */
+  | { type: "candles"; key: string; candles: readonly Candle[]; breaks: number; whole: boolean }
+  | { type: "older"; key: string; candles: readonly Candle[] }
   | { type: "tape"; symbol: string; trades: readonly Trade[] }
   | { type: "coverage"; coverage: GetCoverageResponse; candles: readonly Candle[] }
   | { type: "alert"; symbol: string; kind: Alert["kind"]; value: number; windowS: number }
@@ -120,7 +123,9 @@ export type Event =
   | { type: "notice seen"; id: number }
   | { type: "clock"; atMs: number };
 
-const NO_CHART: Chart = { key: "", settled: [], live: [], place: null, exhausted: false, broken: false };
+const NO_CHART: Chart = { key: "", bars: [], exhausted: false, breaks: 0, waiting: false };
+const NOT_FOLLOWING = { candles: 0, trades: 0 };
+const NOTHING_OF_THE_COIN = { tape: [], coverage: null, traded: new Set<number>() };
 const TAPE = 200;
 const SPARK = 60;
 
@@ -139,6 +144,7 @@ export function begin(route: Route, alerts: readonly Alert[] = []): State {
     selected: "",
     coins: new Map(),
     chart: NO_CHART,
+    breaks: 0,
     tape: [],
     coverage: null,
     traded: new Set(),
@@ -146,7 +152,7 @@ export function begin(route: Route, alerts: readonly Alert[] = []): State {
     alerts,
     notices: [],
     sequences: {},
-    following: 0,
+    following: NOT_FOLLOWING,
   };
 }
 
@@ -156,20 +162,26 @@ export function reduce(state: State, event: Event): State {
     case "route": {
       const route = { ...state.route, ...event.route };
       const other = route.symbol !== state.route.symbol;
-      return { ...state, route, ...(other ? { tape: [], coverage: null, traded: new Set<number>() } : {}) };
+      return { ...state, route, ...(other ? NOTHING_OF_THE_COIN : {}) };
     }
     case "link": {
       const lost = state.link === "open" && event.link !== "open";
       const delivery = lost ? { ...state.delivery, losses: state.delivery.losses + 1 } : state.delivery;
       const heardMs = event.link === "open" ? event.atMs : state.heardMs;
-      return { ...state, link: event.link, problem: event.problem ?? "", delivery, heardMs, sequences: {}, following: 0, waiting: false };
+      return { ...state, link: event.link, problem: event.problem ?? "", delivery, heardMs, sequences: {}, following: NOT_FOLLOWING, waiting: false };
     }
     case "messages":
       return event.received.reduce(receive, state);
     case "following":
-      return { ...state, following: event.subscription };
-    case "status":
-      return { ...state, status: event.status, feeds: new Map(event.status.symbols.map((feed) => [feed.symbol, feed])), selected: event.selected };
+      return { ...state, following: { ...state.following, [event.channel]: event.subscription } };
+    case "selected":
+      return { ...state, selected: event.selected };
+    case "status": {
+      const { status } = event;
+      // Another venue's candles and trades have nothing to do with those before.
+      const other = state.status !== null && state.status.venue !== status.venue;
+      return { ...state, ...(other ? { ...NOTHING_OF_THE_COIN, chart: NO_CHART } : {}), status, feeds: new Map(status.symbols.map((feed) => [feed.symbol, feed])) };
+    }
     case "coins":
       return { ...state, coins: listed(state.coins, event.coins, event.instruments) };
     case "past":
@@ -182,34 +194,16 @@ export function reduce(state: State, event: Event): State {
     case "candles": {
       if (event.key !== chartKey(state.route)) return state;
       const bars = inOrder(event.candles);
-      const last = bars.at(-1);
-      const open = event.candles.filter((candle) => !candle.closed).map((candle) => barOf(candle).time);
-      const begun = Math.min(...open);
-      // A page that was away for a short while keeps what it has: the new bars go over the old ones.
-      const same = state.chart.key === event.key;
-      const settled = bars.filter((bar) => bar.time < begun);
-      const joined = same && settled[0] !== undefined && state.chart.settled.some((bar) => bar.time >= settled[0]!.time);
-      const chart = {
-        key: event.key,
-        settled: joined ? merged(state.chart.settled, settled) : settled,
-        live: bars.filter((bar) => bar.time >= begun),
-        place: last === undefined ? null : { epoch: last.epoch, id: last.lastId },
-        exhausted: joined ? state.chart.exhausted : event.exhausted,
-        broken: false,
-      };
-      return { ...state, chart };
+      const { chart } = state;
+      const [first, last] = [bars[0], chart.bars.at(-1)];
+      // A page that was away keeps what it has, where the new candles reach back to it.
+      const joined = chart.key === event.key && (!event.whole || (first !== undefined && last !== undefined && first.time <= last.time));
+      const known = joined ? chart : { ...NO_CHART, key: event.key, exhausted: bars.length === 0 };
+      return { ...state, chart: { ...known, bars: merged(known.bars, bars), breaks: event.breaks } };
     }
-    case "older": {
+    case "older":
       if (event.key !== state.chart.key) return state;
-      return { ...state, chart: { ...state.chart, settled: merged(state.chart.settled, inOrder(event.candles)), exhausted: event.exhausted } };
-    }
-    case "closed": {
-      const closed = inOrder(event.candles.filter((candle) => candle.closed));
-      const last = closed.at(-1);
-      if (event.key !== state.chart.key || last === undefined) return state;
-      const live = state.chart.live.filter((bar) => bar.time > last.time);
-      return { ...state, chart: { ...state.chart, settled: merged(state.chart.settled, closed), live } };
-    }
+      return { ...state, chart: { ...state.chart, bars: merged(state.chart.bars, inOrder(event.candles)), exhausted: event.candles.length === 0 } };
     case "tape":
       return event.symbol === state.route.symbol ? { ...state, tape: longer(event.trades, state.tape.toReversed()) } : state;
     case "coverage":
@@ -269,9 +263,6 @@ function toldOf(status: GetStatusResponse, feed: SymbolFeed | undefined): Pick<S
   return feed === undefined || status.state === "OFFLINE" || status.state === "BLOCKED" || status.state === "STALE" ? status : feed;
 }
 
-/** The bars to draw: those that are closed, and those after them. */
-export const barsOf = (chart: Chart): readonly Bar[] => [...chart.settled, ...chart.live];
-
 function inOrder(candles: readonly Candle[]): Bar[] {
   return candles.map(barOf).sort((a, b) => a.time - b.time);
 }
@@ -287,35 +278,36 @@ function receive(before: State, { message, atMs }: Received): State {
       // Delays that were measured by a clock that was this wrong say nothing.
       const wrong = state.offsetMs !== null && offset > state.offsetMs + 2;
       const delivery = wrong ? { ...state.delivery, delaysMs: [] } : state.delivery;
-      return { ...state, offsetMs: offset, delivery, waiting: states.some((one) => one.state === "waiting") };
+      const { candles } = state.following;
+      const waits = (one: SubscriptionState): boolean => one.state === "waiting";
+      const chart = { ...state.chart, waiting: states.some((one) => waits(one) && one.subscription === candles) };
+      return { ...state, offsetMs: offset, delivery, chart: chart.waiting === state.chart.waiting ? state.chart : chart, waiting: states.some((one) => waits(one) && one.subscription !== candles) };
     }
     case "ticks": {
       const tick = message.ticks?.at(-1);
       return tick === undefined ? state : counted(ticked(state, tick, atMs), message);
     }
     case "trades":
-      return traded(counted(state, message), message.symbol, message.subscription, message.trades ?? [], atMs);
+      return traded(counted(state, message), message.symbol, message.trades ?? [], atMs);
+    case "candles":
+      return charted(counted(state, message), message);
     case "snapshot": {
       const tick = message.ticks?.at(-1);
       if (tick !== undefined) return counted(ticked(state, tick, atMs), message);
-      // Without an id the trades of this symbol begin anew.
-      const again = message.subscription === state.following && message.last_id === null && state.chart.place !== null;
-      return counted(again ? { ...state, chart: { ...state.chart, broken: true } } : state, message);
+      return counted(message.candles === undefined ? state : broken(charted(state, message), message.subscription), message);
     }
     case "lagged": {
       const delivery = { ...state.delivery, missed: state.delivery.missed + message.count };
-      const chart = message.subscription === state.following ? { ...state.chart, broken: true } : state.chart;
-      return counted({ ...state, delivery, chart }, message);
+      return counted({ ...state, delivery }, message);
     }
     case "pong": {
       const roundTripsMs = [...state.delivery.roundTripsMs.slice(-49), atMs - Number(message.id)];
       return { ...state, delivery: { ...state.delivery, roundTripsMs } };
     }
     case "error":
-      return message.subscription === undefined ? noticed(state, message.message) : { ...state, chart: { ...state.chart, broken: true } };
+      return message.subscription == null ? noticed(state, message.message) : ended(state, message.subscription);
     case "subscribed":
     case "unsubscribed":
-    case "candles": // the page makes its candles of the trades, which are on its tape anyway, in every interval
       return state;
   }
 }
@@ -325,8 +317,7 @@ function counted(state: State, { subscription, sequence }: { subscription: numbe
   const last = state.sequences[subscription];
   const sequences = { ...state.sequences, [subscription]: sequence };
   if (last === undefined || sequence === last + 1) return { ...state, sequences };
-  const chart = subscription === state.following ? { ...state.chart, broken: true } : state.chart;
-  return { ...state, sequences, chart, delivery: { ...state.delivery, skipped: state.delivery.skipped + 1 } };
+  return broken({ ...state, sequences, delivery: { ...state.delivery, skipped: state.delivery.skipped + 1 } }, subscription);
 }
 
 function ticked(state: State, tick: Tick, atMs: number): State {
@@ -351,7 +342,7 @@ function priced(coin: CoinState, price: number, tradedMs: number): Pick<CoinStat
   return { price, direction, tradedMs, spark: [...coin.spark.slice(minutes > 0 ? 1 - SPARK : 0, minutes > 0 ? undefined : -1), price] };
 }
 
-function traded(state: State, symbol: string, subscription: number, trades: readonly Trade[], atMs: number): State {
+function traded(state: State, symbol: string, trades: readonly Trade[], atMs: number): State {
   if (symbol !== state.route.symbol || trades.length === 0) return state;
   const delays = trades.map((trade) => nowMs(state, atMs) - Date.parse(trade.timestamp ?? "")).filter((ms) => ms < 60_000);
   const delivery = {
@@ -361,29 +352,29 @@ function traded(state: State, symbol: string, subscription: number, trades: read
   };
   const last = trades.at(-1)!;
   const after = withCoin(state, symbol, (coin) => ({ ...coin, ...priced(coin, last.price, Date.parse(last.timestamp ?? "")) }));
-  return { ...after, delivery, tape: longer(state.tape, trades), chart: subscription === state.following ? charted(state, trades) : state.chart };
+  return { ...after, delivery, tape: longer(state.tape, trades) };
 }
 
-function charted({ chart, route }: State, trades: readonly Trade[]): Chart {
-  if (chart.key !== chartKey(route)) return chart;
-  let { live, place } = chart;
-  const settledTo = chart.settled.at(-1)?.time ?? Number.NEGATIVE_INFINITY;
-  for (const trade of trades) {
-    const next = { epoch: trade.epoch, id: trade.trade_id };
-    if (place !== null && !isAfter(next, place)) continue;
-    place = next;
-    // A late trade of a candle that is closed is the store's to add: it comes with that candle's next revision.
-    const length = INTERVALS[route.interval];
-    if (Date.parse(trade.timestamp ?? "") / 1000 >= settledTo + length || settledTo === Number.NEGATIVE_INFINITY) live = withTrade(live, trade, length);
-  }
-  return { ...chart, live, place };
+/** Take what the subscription of the chart says of its candles. */
+function charted(state: State, { subscription, symbol, candles = [] }: { subscription: number; symbol: string; candles?: readonly Candle[] }): State {
+  const { chart } = state;
+  if (subscription !== state.following.candles || candles.length === 0 || chart.key !== `${symbol} ${candles[0]!.interval}`) return state;
+  return { ...state, chart: { ...chart, bars: merged(chart.bars, candles.map(barOf)) } };
+}
+
+/** Note that a subscription has begun or left something out: of the chart's, the last candles have to be asked for. */
+const broken = (state: State, subscription: number): State => (subscription === state.following.candles ? { ...state, breaks: state.breaks + 1 } : state);
+
+/** Note that the gateway has ended a subscription. */
+function ended(state: State, subscription: number): State {
+  const { candles, trades } = state.following;
+  return { ...state, following: { candles: candles === subscription ? 0 : candles, trades: trades === subscription ? 0 : trades } };
 }
 
 /** Return the tape with later trades, which may overlap with it, at its front. */
 function longer(tape: readonly Trade[], trades: readonly Trade[]): readonly Trade[] {
   const last = tape[0];
-  const from = last === undefined ? null : { epoch: last.epoch, id: last.trade_id };
-  const added = trades.filter((trade) => from === null || isAfter({ epoch: trade.epoch, id: trade.trade_id }, from));
+  const added = trades.filter((trade) => last === undefined || trade.epoch > last.epoch || (trade.epoch === last.epoch && trade.trade_id > last.trade_id));
   return [...added.slice(-TAPE).reverse(), ...tape].slice(0, TAPE);
 }
 

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Candle, Coin, GetStatusResponse, Instrument, Message, Trade } from "../src/api.ts";
-import { barsOf, begin, condition, type Event, nowMs, reduce, type State } from "../src/state.ts";
+import { begin, condition, type Event, nowMs, reduce, type State } from "../src/state.ts";
 import { readRoute } from "../src/route.ts";
 
 const NOON_MS = Date.parse("2026-01-05T12:00:00Z");
@@ -18,67 +18,100 @@ const candle = (minute: number, lastId: number, more: Partial<Candle> = {}): Can
   ...more,
 });
 const messages = (...sent: Array<Message & { atMs?: number }>): Event => ({ type: "messages", received: sent.map(({ atMs = 1000, ...message }) => ({ message: message as Message, atMs })) });
-const trades = (sequence: number, ...rows: Trade[]): Message => ({ type: "trades", subscription: 1, sequence, symbol: "btcusdt", first_id: rows[0]!.trade_id, last_id: rows.at(-1)!.trade_id, trades: rows });
+const trades = (sequence: number, ...rows: Trade[]): Message => ({ type: "trades", subscription: 2, sequence, symbol: "btcusdt", first_id: rows[0]!.trade_id, last_id: rows.at(-1)!.trade_id, trades: rows });
 const coins: Event = {
   type: "coins",
   coins: [{ symbol: "btcusdt", name: "Bitcoin (BTC)", status: "TRADING", followed: true } satisfies Coin],
   instruments: [{ symbol: "btcusdt", base_asset: "BTC", quote_asset: "USDT", tick_size: 0.01, step_size: 0.00001, status: "TRADING" } as Instrument],
 };
-const status = (state: GetStatusResponse["state"]): Event => ({ type: "status", selected: "btcusdt", status: { state, message: "why", venue: "sim", services: [], symbols: [], time: iso(0) } });
+const status = (state: GetStatusResponse["state"]): Event => ({ type: "status", status: { state, message: "why", venue: "sim", services: [], symbols: [], time: iso(0) } });
 
-/** A page that shows btcusdt with two closed candles and one that is open, up to the trade 30, and follows its trades. */
+const ids = { subscription: 1, symbol: "btcusdt", first_id: 1, last_id: 1 };
+const moved = (sequence: number, ...candles: Candle[]): Message => ({ type: "candles", ...ids, sequence, candles });
+const snapshot = (newest: Candle): Message => ({ type: "snapshot", channel: "candles", ...ids, sequence: 1, candles: [newest] });
+/** The candles of a chart: minutes after noon, and their closes. */
+const closes = ({ chart }: State): Array<[number, number]> => chart.bars.map((bar) => [(bar.time * 1000 - NOON_MS) / 60_000, bar.close]);
+
+/** A page that shows btcusdt with two closed candles and one that is open, up to the trade 30, and follows the coin. */
 function shown(...events: Event[]): State {
   const open: Event[] = [
     coins,
     { type: "link", link: "open", atMs: 0 },
-    { type: "candles", key: KEY, candles: [candle(2, 30, { closed: false }), candle(1, 20), candle(0, 10)], exhausted: false },
-    { type: "following", subscription: 1 },
+    { type: "candles", key: KEY, candles: [candle(2, 30, { closed: false }), candle(1, 20), candle(0, 10)], breaks: 0, whole: true },
+    { type: "following", channel: "candles", subscription: 1 },
+    { type: "following", channel: "trades", subscription: 2 },
   ];
   return [...open, ...events].reduce(reduce, begin(readRoute("?symbol=btcusdt")));
 }
 
-test("a trade moves the open candle, and a trade that is in it already does not", () => {
-  const { chart } = shown(messages(trades(1, trade(30, 150_000, 500), trade(31, 151_000, 120, 0.2))));
-  assert.deepEqual(chart.place, { epoch: 0, id: 31 });
-  const last = barsOf(chart).at(-1)!;
-  assert.deepEqual([last.open, last.high, last.low, last.close, last.volume, last.count], [100, 120, 90, 120, 1.2, 11]);
+test("the open candle moves, and is closed and corrected where it is", () => {
+  const state = shown(messages(moved(2, candle(2, 31, { closed: false, close: 120, count: 11 }))));
+  assert.deepEqual(closes(state), [[0, 105], [1, 105], [2, 120]]);
+  const closed = reduce(state, messages(moved(3, candle(1, 20, { revision: 1, close: 99 }), candle(2, 32), candle(3, 33, { closed: false, close: 107 }))));
+  assert.deepEqual(closes(closed), [[0, 105], [1, 99], [2, 105], [3, 107]]);
+  assert.deepEqual(closed.chart.bars.map((bar) => bar.closed), [true, true, true, false]);
 });
 
-test("a trade of the next minute begins a candle, and the closed ones take the places of those made of trades", () => {
-  const state = shown(messages(trades(1, trade(31, 180_000, 107))));
-  assert.equal(state.chart.live.length, 2);
-  const { chart } = reduce(state, { type: "closed", key: KEY, candles: [candle(1, 20, { revision: 1, close: 99 }), candle(2, 30)] });
-  assert.deepEqual(barsOf(chart).map((bar) => [(bar.time * 1000 - NOON_MS) / 60_000, bar.close]), [[0, 105], [1, 99], [2, 105], [3, 107]]);
+test("an answer that is older than what the subscription has told takes nothing back", () => {
+  const state = shown(messages(moved(2, candle(1, 20, { revision: 1, close: 99 }), candle(2, 31, { closed: false, close: 120, count: 11 }))));
+  const late: Event = { type: "candles", key: KEY, candles: [candle(2, 30, { closed: false }), candle(1, 20)], breaks: 0, whole: true };
+  assert.deepEqual(closes(reduce(state, late)), [[0, 105], [1, 99], [2, 120]]);
 });
 
 test("candles of a coin or an interval that is no longer shown change nothing", () => {
   const before = shown({ type: "route", route: { interval: "5m" } });
-  assert.equal(reduce(before, { type: "older", key: "ethusdt 1m", candles: [candle(-1, 1)], exhausted: true }), before);
-  assert.equal(reduce(before, { type: "candles", key: KEY, candles: [], exhausted: true }), before);
+  assert.equal(reduce(before, { type: "older", key: "ethusdt 1m", candles: [candle(-1, 1)] }), before);
+  assert.equal(reduce(before, { type: "candles", key: KEY, candles: [], breaks: 0, whole: true }), before);
+  const five = reduce(before, { type: "candles", key: "btcusdt 5m", candles: [], breaks: 0, whole: true });
+  assert.deepEqual(reduce(five, messages(moved(2, candle(3, 40)))).chart.bars, []);
 });
 
 test("older candles stand before those that are known, each once", () => {
-  const { chart } = shown({ type: "older", key: KEY, candles: [candle(0, 10), candle(-1, 5), candle(-2, 1)], exhausted: true });
-  assert.deepEqual(barsOf(chart).map((bar) => (bar.time * 1000 - NOON_MS) / 60_000), [-2, -1, 0, 1, 2]);
-  assert.equal(chart.exhausted, true);
+  const state = shown({ type: "older", key: KEY, candles: [candle(0, 10), candle(-1, 5), candle(-2, 1)] });
+  assert.deepEqual(closes(state).map(([minute]) => minute), [-2, -1, 0, 1, 2]);
+  assert.equal(state.chart.exhausted, false);
+  assert.equal(reduce(state, { type: "older", key: KEY, candles: [] }).chart.exhausted, true);
 });
 
-test("after a lost connection the candles that were there stay, and those that came meanwhile are added", () => {
-  const lost = shown({ type: "link", link: "lost", atMs: 5000 }, { type: "link", link: "open", atMs: 9000 });
-  const { chart, delivery } = reduce(lost, { type: "candles", key: KEY, candles: [candle(4, 60, { closed: false }), candle(3, 40), candle(2, 30), candle(1, 20)], exhausted: false });
-  assert.deepEqual(barsOf(chart).map((bar) => (bar.time * 1000 - NOON_MS) / 60_000), [0, 1, 2, 3, 4]);
-  assert.equal(delivery.losses, 1);
+test("the beginning of a subscription makes the page ask for the candles before it", () => {
+  const state = shown({ type: "link", link: "lost", atMs: 5000 }, { type: "link", link: "open", atMs: 9000 }, { type: "following", channel: "candles", subscription: 1 }, messages(snapshot(candle(4, 60, { closed: false }))));
+  assert.ok(state.chart.breaks < state.breaks);
+  const { chart, breaks, delivery } = reduce(state, { type: "candles", key: KEY, candles: [candle(1, 20), candle(2, 30), candle(3, 40)], breaks: state.breaks, whole: false });
+  assert.deepEqual(chart.bars.map((bar) => [bar.closed, (bar.time * 1000 - NOON_MS) / 60_000]), [[true, 0], [true, 1], [true, 2], [true, 3], [false, 4]]);
+  assert.deepEqual([chart.breaks, delivery.losses], [breaks, 1]);
 });
 
-test("missed trades are counted, and the candles that lack them are loaded again", () => {
-  const lagged: Message = { type: "lagged", subscription: 1, sequence: 1, symbol: "btcusdt", first_id: 31, last_id: 40, count: 10, fetch: "/" };
-  const { chart, delivery } = shown(messages(lagged));
-  assert.deepEqual([chart.broken, delivery.missed], [true, 10]);
+test("what was asked for before a subscription began does not do for it", () => {
+  const state = shown();
+  const begun = reduce(state, messages(snapshot(candle(3, 50, { closed: false }))));
+  const { chart, breaks } = reduce(begun, { type: "candles", key: KEY, candles: [candle(2, 30, { closed: false })], breaks: state.breaks, whole: true });
+  assert.ok(chart.breaks < breaks);
 });
 
-test("a sequence that is left out is noticed", () => {
-  const { chart, delivery } = shown(messages(trades(1, trade(31, 150_000, 1)), trades(3, trade(33, 150_000, 1))));
-  assert.deepEqual([chart.broken, delivery.skipped], [true, 1]);
+test("candles that do not reach back to those that are known take their place", () => {
+  assert.deepEqual(closes(shown({ type: "candles", key: KEY, candles: [candle(50, 99), candle(51, 100)], breaks: 0, whole: true })), [[50, 105], [51, 105]]);
+});
+
+test("another venue's candles and trades do not mix with those before", () => {
+  const told = status("LIVE") as Extract<Event, { type: "status" }>;
+  const { chart, tape } = shown(status("SIM"), messages(trades(1, trade(31, 150_000, 1))), { ...told, status: { ...told.status, venue: "binance" } });
+  assert.deepEqual([chart.key, tape], ["", []]);
+});
+
+test("missed trades are counted", () => {
+  const lagged: Message = { type: "lagged", subscription: 2, sequence: 1, symbol: "btcusdt", first_id: 31, last_id: 40, count: 10, fetch: "/" };
+  assert.equal(shown(messages(lagged)).delivery.missed, 10);
+});
+
+test("a sequence that is left out is noticed, and candles that it may have told are asked for", () => {
+  const { chart, breaks, delivery } = shown(messages(moved(1, candle(2, 31)), moved(3, candle(3, 33))));
+  assert.deepEqual([breaks - chart.breaks, delivery.skipped], [1, 1]);
+});
+
+test("candles wait for the store alone, and prices for signal", () => {
+  const beat = (candles: string, trades: string): Event => messages({ type: "heartbeat", time: iso(0), subscriptions: [{ subscription: 1, sequence: 1, state: candles }, { subscription: 2, sequence: 1, state: trades }] });
+  const waits = (event: Event): boolean[] => [shown(event).chart.waiting, shown(event).waiting];
+  assert.deepEqual([waits(beat("waiting", "live")), waits(beat("live", "waiting")), waits(beat("live", "live"))], [[true, false], [false, true], [false, false]]);
 });
 
 test("the tape has the newest trade first, each once", () => {
@@ -99,20 +132,20 @@ test("the feed is told as the mesh tells it, and as old when the page hears noth
   assert.equal(word(begin(readRoute("")), 0), "OFFLINE");
   for (const said of ["LIVE", "QUIET", "GAP", "BLOCKED", "SIM", "STALE", "OFFLINE"] as const) assert.equal(word(shown(status(said)), 1000), said);
   assert.equal(word(shown(status("LIVE")), 4500), "STALE");
-  const waiting: Message = { type: "heartbeat", time: iso(0), subscriptions: [{ subscription: 1, sequence: 1, state: "waiting" }] };
+  const waiting: Message = { type: "heartbeat", time: iso(0), subscriptions: [{ subscription: 2, sequence: 1, state: "waiting" }] };
   assert.equal(word(shown(status("SIM"), messages(waiting)), 1000), "STALE");
   assert.equal(word(shown(status("LIVE"), { type: "link", link: "lost", atMs: 0 }), 1), "OFFLINE");
 });
 
 test("the age of a price counts up while it is old", () => {
-  const tick: Message = { type: "ticks", subscription: 2, sequence: 1, symbol: "btcusdt", first_id: 1, last_id: 1, ticks: [{ ...trade(1, 0, 100), signals: {} }] };
+  const tick: Message = { type: "ticks", subscription: 3, sequence: 1, symbol: "btcusdt", first_id: 1, last_id: 1, ticks: [{ ...trade(1, 0, 100), signals: {} }] };
   const beat: Message = { type: "heartbeat", time: iso(1000), subscriptions: [] };
   const state = shown(status("STALE"), messages(beat, tick));
   assert.deepEqual([condition(state, 2000).ageMs, condition(state, 3000).ageMs], [2000, 3000]);
 });
 
 test("an alert comes once, when its price does", () => {
-  const tick = (sequence: number, price: number): Message => ({ type: "ticks", subscription: 2, sequence, symbol: "btcusdt", first_id: 1, last_id: 1, ticks: [{ ...trade(sequence, 0, price), signals: {} }] });
+  const tick = (sequence: number, price: number): Message => ({ type: "ticks", subscription: 3, sequence, symbol: "btcusdt", first_id: 1, last_id: 1, ticks: [{ ...trade(sequence, 0, price), signals: {} }] });
   const beat: Message = { type: "heartbeat", time: iso(1000), subscriptions: [] };
   const waits = shown({ type: "alert", symbol: "btcusdt", kind: "above", value: 100, windowS: 60 }, messages(beat, tick(1, 100)));
   assert.equal(waits.alerts[0]!.firedMs, null);
@@ -122,7 +155,7 @@ test("an alert comes once, when its price does", () => {
 });
 
 test("an alert for silence comes with the clock", () => {
-  const tick: Message = { type: "ticks", subscription: 2, sequence: 1, symbol: "btcusdt", first_id: 1, last_id: 1, ticks: [{ ...trade(1, 0, 100), signals: {} }] };
+  const tick: Message = { type: "ticks", subscription: 3, sequence: 1, symbol: "btcusdt", first_id: 1, last_id: 1, ticks: [{ ...trade(1, 0, 100), signals: {} }] };
   const beat: Message = { type: "heartbeat", time: iso(1000), subscriptions: [] };
   const state = shown({ type: "alert", symbol: "btcusdt", kind: "stale", value: 5, windowS: 60 }, messages(beat, tick));
   assert.equal(reduce(state, { type: "clock", atMs: 4900 }).alerts[0]!.firedMs, null);

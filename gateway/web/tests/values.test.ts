@@ -3,32 +3,23 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { type Alert, looked, words } from "../src/alerts.ts";
-import type { Trade } from "../src/api.ts";
-import { type Bar, begins, bollinger, merged, vwap, withTrade } from "../src/candles.ts";
+import { type Bar, begins, bollinger, merged, vwap } from "../src/candles.ts";
 import { clock, decimal, percent, places, quantile, span } from "../src/format.ts";
 import { readRoute, writeRoute } from "../src/route.ts";
 
-const bar = (time: number, close: number, volume = 1): Bar => ({ ...{ time, open: close, high: close, low: close, close, volume, quote: close * volume, count: 1 }, ...{ lastId: 1, epoch: 0, sma: null, ema: null, rsi: null, macd: null, signal: null, histogram: null } });
+const bar = (time: number, close: number, volume = 1): Bar => ({ ...{ time, open: close, high: close, low: close, close, volume, quote: close * volume, count: 1 }, ...{ lastId: 1, closed: true, revision: 0, sma: null, ema: null, rsi: null, macd: null, signal: null, histogram: null } });
 
 test("weeks begin on Monday, all else with 1970", () => {
   assert.equal(new Date(begins(Date.parse("2026-11-29T09:00:00Z") / 1000, 604_800) * 1000).toISOString(), "2026-11-23T00:00:00.000Z");
   assert.equal(begins(3601, 3600), 3600);
 });
 
-test("volumes that trades add up stay exact decimals", () => {
-  const trade = { venue: "sim", symbol: "x", trade_id: 1, price: 0.1, quantity: 0.1, timestamp: "1970-01-01T00:00:01Z", side: "BUY", epoch: 0 } satisfies Trade;
-  const bars = Array.from({ length: 3 }).reduce<readonly Bar[]>((made) => withTrade(made, trade, 60), []);
-  assert.deepEqual([bars[0]!.volume, bars[0]!.quote, bars[0]!.count], [0.3, 0.03, 3]);
-});
-
-test("a late trade goes into the candle of its time", () => {
-  const trade = { venue: "sim", symbol: "x", trade_id: 1, price: 9, quantity: 1, timestamp: "1970-01-01T00:01:30Z", side: "SELL", epoch: 0 } satisfies Trade;
-  assert.deepEqual(withTrade([bar(0, 5), bar(120, 6)], trade, 60).map(({ time, close }) => [time, close]), [[0, 5], [60, 9], [120, 6]]);
-});
-
-test("of two bars of one time the newer one stays", () => {
-  const both = merged([bar(0, 1), bar(60, 2), bar(120, 3)], [bar(60, 9), bar(180, 4)]);
-  assert.deepEqual(both.map(({ time, close }) => [time, close]), [[0, 1], [60, 9], [120, 3], [180, 4]]);
+test("of two bars of one time the one that says more stays", () => {
+  const known = [bar(0, 1), bar(60, 2), { ...bar(120, 3), revision: 1 }, { ...bar(180, 4), closed: false }];
+  const found = [{ ...bar(60, 9), revision: 1 }, bar(120, 8), { ...bar(180, 7), closed: false, count: 2 }, { ...bar(240, 5), closed: false }];
+  assert.deepEqual(merged(known, found).map(({ time, close }) => [time, close]), [[0, 1], [60, 9], [120, 3], [180, 7], [240, 5]]);
+  assert.deepEqual(merged([bar(180, 4)], [{ ...bar(180, 7), closed: false, count: 9 }])[0]!.close, 4);
+  assert.equal(merged(known, [])[3], known[3]);
 });
 
 test("VWAP begins anew each day", () => {
