@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
+from gateway.live.feeds import Feed, Told
 from gateway.live.history import StoredTrades
 from gateway.live.ring import Rings
 from gateway.transcode import json
@@ -117,8 +118,8 @@ class CandleChanges:
             self.newest = change
 
 
-class CandleFeed:
-    """The candles of one symbol and interval, while anybody wants them.
+class CandleFeed(Feed):
+    """The candles of one symbol and interval.
 
     Args:
         symbol: in lower case.
@@ -129,96 +130,55 @@ class CandleFeed:
     """
 
     def __init__(self, symbol: str, interval: str, *, stored: StoredTrades, rings: Rings) -> None:
-        self.symbol = symbol
-        self.interval = interval
-        self.changes = CandleChanges()
-        self.answered = False
-        """Whether the store has ever told its candles."""
-        self.current = False
-        """Whether its last answer came."""
-        self.watchers: dict[Callable[[], None], None] = {}
+        super().__init__("candles", symbol, interval)
+        self._symbol = symbol
+        self._interval = interval
+        self._changes = CandleChanges()
         self._stored = stored
         self._rings = rings
 
-    async def run(self) -> None:
-        """Ask for the candles and wake the watchers when they have changed, until cancelled."""
+    def newest(self) -> Told:
+        """Return the newest candle."""
+        newest = self._changes.newest
+        return Told(b"[]") if newest is None else Told(b"[%b]" % newest.body, newest.first_key, newest.last_key)
+
+    def since(self, number: int) -> Told | None:
+        """Return the candles that have changed after a change; None when some of the closed ones are not kept."""
+        found = self._changes.since(number)
+        if not found:
+            return None if found is None else Told(b"")
+        body = b"[%b]" % b",".join([each.body for each in found])
+        return Told(body, min(each.first_key for each in found), max(each.last_key for each in found))
+
+    async def follow(self) -> None:
+        """Ask for the candles, at once when trades have come, until cancelled."""
         traded = asyncio.Event()
-        ring = self._rings.watch(self.symbol, traded.set)
+        ring = self._rings.watch(self._symbol, traded.set)
         try:
             while True:
                 traded.clear()
                 if await self._ask():
-                    for wake in tuple(self.watchers):
-                        wake()
+                    self.wake()
                 await asyncio.sleep(EVERY_S)
-                newest = self.changes.newest
+                newest = self._changes.newest
                 if ring.last_key <= (-1 if newest is None else newest.last_key):  # else the store is behind
                     with suppress(TimeoutError):
                         await asyncio.wait_for(traded.wait(), QUIET_S - EVERY_S)
         finally:
-            self.current = False
             self._rings.unwatch(ring, traded.set)
 
     async def _ask(self) -> bool:
-        from_us = self.changes.from_us if self.answered else None
-        found = await self._stored.candles(self.symbol, self.interval, from_us, count=WATCHED)
+        from_us = self._changes.from_us if self.answered else None
+        found = await self._stored.candles(self._symbol, self._interval, from_us, count=WATCHED)
         self.current = found is not None
         if found is None:
             return False
         first, self.answered = not self.answered, True
         try:
-            return self.changes.take(found) or first
+            return self._changes.take(found) or first
         except ValueError:
-            log.exception("a candle of %s cannot be written as JSON", self.symbol)
+            log.exception("a candle of %s cannot be written as JSON", self._symbol)
             self.current = False
             return False
-
-
-class CandleFeeds:
-    """The feeds that are watched; without a watcher there is none.
-
-    Args:
-        stored: where candles are asked for.
-        rings: tell when trades have come.
-
-    """
-
-    def __init__(self, stored: StoredTrades, rings: Rings) -> None:
-        self._stored = stored
-        self._rings = rings
-        self._feeds: dict[tuple[str, str], tuple[CandleFeed, asyncio.Task[None]]] = {}
-
-    def watch(self, symbol: str, interval: str, wake: Callable[[], None]) -> CandleFeed:
-        """Return the feed of a symbol and interval.
-
-        Args:
-            symbol: in lower case.
-            interval: one of the stored ones.
-            wake: called when candles have changed.
-
-        """
-        if (key := (symbol, interval)) not in self._feeds:
-            feed = CandleFeed(symbol, interval, stored=self._stored, rings=self._rings)
-            task = asyncio.create_task(feed.run(), name=f"candles.{symbol}.{interval}")
-            task.add_done_callback(_report)
-            self._feeds[key] = feed, task
-        feed = self._feeds[key][0]
-        feed.watchers[wake] = None
-        return feed
-
-    def unwatch(self, feed: CandleFeed, wake: Callable[[], None]) -> None:
-        """End what `watch` began.
-
-        Args:
-            feed: that `watch` returned.
-            wake: that it was given.
-
-        """
-        feed.watchers.pop(wake, None)
-        if not feed.watchers and (found := self._feeds.pop((feed.symbol, feed.interval), None)):
-            found[1].cancel()
-
-
-def _report(task: asyncio.Task[None]) -> None:
-    if not task.cancelled() and (problem := task.exception()):
-        log.error("%s has ended", task.get_name(), exc_info=problem)
+        finally:
+            self.number = self._changes.number

@@ -21,10 +21,11 @@ from starlette.websockets import WebSocket
 
 from gateway import access
 from gateway.errors import RETRY_AFTER, refusal_body
-from gateway.live.candles import CandleFeeds
+from gateway.live.candles import CandleFeed
 from gateway.live.coins import CoinList
 from gateway.live.connection import WebSocketConnection, write_to_all
 from gateway.live.fanout import GATHERED_MESSAGES, ClientFanout, ClientLimits, ClientQueue, RoundTimer
+from gateway.live.feeds import Feeds
 from gateway.live.history import StoredTrades
 from gateway.live.protocol import MalformedRequest, begins_protocol, parse_channels
 from gateway.live.ring import Rings
@@ -104,7 +105,7 @@ class WebSocketEndpoint:
         self._fanout = ClientFanout(self._limits, on_sent=self._count_sent, write=write_to_all)
         self._rings = Rings()
         self._stored = StoredTrades(store, token=token)
-        self._candles = CandleFeeds(self._stored, self._rings)
+        self._feeds = Feeds({"candles": partial(CandleFeed, stored=self._stored, rings=self._rings)})
         self._round_timer = RoundTimer()
         self._stream = SignalFeed(
             signal,
@@ -237,7 +238,7 @@ class WebSocketEndpoint:
             client.socket,
             rings=self._rings,
             stored=self._stored,
-            candles=self._candles,
+            feeds=self._feeds,
             flowing=lambda: self._stream.is_live,
             unfollowed=self._coins.unfollowed,
             count_sent=self._count_sent,

@@ -22,8 +22,8 @@ log = logging.getLogger("gateway.live.history")
 
 PAGE_TRADES = 1000
 CALL_LIMIT_S = 5.0
-CALLS_AT_ONCE = 4
-"""What people ask for over REST has to find a free connection of store's, too."""
+CALLS_AT_ONCE = {"trades": 2, "candles": 1}
+"""None waits for another kind, and what people ask for over REST has to find a free connection of store's, too."""
 
 T = TypeVar("T")
 
@@ -63,8 +63,8 @@ class StoredTrades:
     def __init__(self, store: grpc.aio.Channel, *, token: str | None = None) -> None:
         self._store = StoreServiceStub(store)
         self._metadata = authorization(token)
-        self._room = asyncio.Semaphore(CALLS_AT_ONCE)
-        self._calls: dict[Hashable, asyncio.Task[Any]] = {}
+        self._room = {kind: asyncio.Semaphore(count) for kind, count in CALLS_AT_ONCE.items()}
+        self._calls: dict[tuple[str, Hashable], asyncio.Task[Any]] = {}
         self._log_throttle = LogThrottle()
 
     async def newest(self, symbol: str) -> Trade | None:
@@ -75,7 +75,7 @@ class StoredTrades:
             response = await self._store.ListTrades(request, timeout=CALL_LIMIT_S, metadata=self._metadata)
             return response.trades[0] if response.trades else None
 
-        return await self._shared(("newest", symbol), ask)
+        return await self._shared("trades", symbol, ask)
 
     async def after(self, symbol: str, key: int) -> StoredPage | None:
         """Return the trades after a key; None when the store does not answer now.
@@ -98,7 +98,7 @@ class StoredTrades:
             keys = [epochs.key_of(trade.epoch, trade.trade_id) for trade in trades]
             return StoredPage(trades, keys, epochs.key_of(page.newest_epoch, page.newest_trade_id))
 
-        return await self._shared(("after", symbol, key), ask)
+        return await self._shared("trades", (symbol, key), ask)
 
     async def candles(self, symbol: str, interval: str, from_us: int | None, *, count: int) -> list[Candle] | None:
         """Return candles in the order of time, open ones too; None when the store does not answer now.
@@ -120,21 +120,21 @@ class StoredTrades:
             response = await self._store.ListCandles(request, timeout=CALL_LIMIT_S, metadata=self._metadata)
             return list(response.candles)
 
-        return await self._shared(("candles", symbol, interval, from_us), ask)
+        return await self._shared("candles", (symbol, interval, from_us), ask)
 
-    async def _shared(self, what: Hashable, ask: Callable[[], Awaitable[T | None]]) -> T | None:
+    async def _shared(self, kind: str, what: Hashable, ask: Callable[[], Awaitable[T | None]]) -> T | None:
         async def call() -> T | None:
             try:
-                async with self._room:
+                async with self._room[kind]:
                     return await ask()
             except grpc.aio.AioRpcError as exc:
                 if self._log_throttle.due(asyncio.get_running_loop().time()):
                     log.warning("no trades or candles from store: %s: %s", exc.code().name, exc.details())
                 return None
             finally:
-                del self._calls[what]
+                del self._calls[kind, what]
 
-        if (task := self._calls.get(what)) is None:
-            task = self._calls[what] = asyncio.create_task(call(), name=f"store.{what}")
+        if (task := self._calls.get((kind, what))) is None:
+            task = self._calls[kind, what] = asyncio.create_task(call(), name=f"store.{kind}.{what}")
         found: T | None = await asyncio.shield(task)  # the same question has the same kind of answer
         return found

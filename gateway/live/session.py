@@ -19,8 +19,9 @@ import msgspec
 from prometheus_client import Counter
 
 from gateway.live import protocol
-from gateway.live.candles import KEPT, CandleFeed, CandleFeeds
+from gateway.live.candles import KEPT
 from gateway.live.connection import WebSocketConnection, text_frames
+from gateway.live.feeds import Feed, Feeds
 from gateway.live.history import StoredPage, StoredTrades
 from gateway.live.protocol import MalformedRequest, Ping, Subscribe, Unsubscribe
 from gateway.live.ring import Cursor, Lagged, Ring, Rings, Run, Stored
@@ -50,14 +51,14 @@ _throttle = LogThrottle()
 
 
 @dataclass(slots=True)
-class CandlePlace:
-    """How far a subscription is with a symbol's candles."""
+class FeedPlace:
+    """How far a subscription is with a feed."""
 
-    feed: CandleFeed
+    feed: Feed
     number: int = 0
     """Of the last change that was sent."""
     last_key: int | None = None
-    """Of the last trade of the last candle that was sent."""
+    """Of the last trade that was covered."""
 
 
 class ChannelSubscription:
@@ -74,7 +75,7 @@ class ChannelSubscription:
         self.wanted = wanted
         self.sequence = 0
         self.cursors: dict[str, Cursor] = {}
-        self.candles: dict[str, CandlePlace] = {}
+        self.places: dict[str, FeedPlace] = {}
         self.new: set[str] = set(wanted.symbols)
         """The symbols whose snapshot has not been sent."""
         self.began_s = monotonic()
@@ -112,11 +113,11 @@ class ChannelSubscription:
             symbol: whose they are.
             first_key: the first key that the message covers.
             last_key: the last one.
-            body: the trades as items of a list.
+            body: the value of the member that has the channel's name.
 
         """
         members = _encode({"symbol": symbol} | _ids(first_key, last_key))[1:-1]
-        return b'%b%b,"%b":[%b]}' % (self.head(self.wanted.channel), members, self.wanted.channel.encode(), body)
+        return b'%b%b,"%b":%b}' % (self.head(self.wanted.channel), members, self.wanted.channel.encode(), body)
 
     def lagged(self, symbol: str, left_out: Lagged) -> bytes:
         """Return the message about trades that are not sent.
@@ -177,7 +178,7 @@ class ProtocolSession:
         socket: its connection.
         rings: what is live.
         stored: what is not.
-        candles: the candles that change.
+        feeds: what is told beside trades.
         flowing: whether trades come from signal now.
         unfollowed: returns those of some symbols that are not followed.
         count_sent: called with how many trades and bytes were written.
@@ -193,7 +194,7 @@ class ProtocolSession:
         *,
         rings: Rings,
         stored: StoredTrades,
-        candles: CandleFeeds,
+        feeds: Feeds,
         flowing: Callable[[], bool],
         unfollowed: Callable[[Collection[str]], Coroutine[Any, Any, list[str]]],
         count_sent: Callable[[int, int], object],
@@ -204,7 +205,7 @@ class ProtocolSession:
         self._socket = socket
         self._rings = rings
         self._stored = stored
-        self._candles = candles
+        self._feeds = feeds
         self._flowing = flowing
         self._unfollowed = unfollowed
         self._count_sent = count_sent
@@ -284,11 +285,10 @@ class ProtocolSession:
         rest |= {"interval": wanted.interval} if wanted.interval else {}
         told = {"subscription": subscription.number, "channel": wanted.channel, "symbols": wanted.symbols}
         self._send(_encode({"type": "subscribed"} | answered | told | {"mode": wanted.mode} | rest))
-        if wanted.interval:
+        if wanted.channel in self._feeds:
             for symbol in wanted.symbols:
-                subscription.candles[symbol] = CandlePlace(
-                    self._candles.watch(symbol, wanted.interval, self.write_live)
-                )
+                feed = self._feeds.watch((wanted.channel, symbol, wanted.interval), self.write_live)
+                subscription.places[symbol] = FeedPlace(feed)
             self.write_live()
             return
         for symbol in wanted.symbols:
@@ -296,7 +296,7 @@ class ProtocolSession:
             key = wanted.resume_after.get(symbol)
             cursor = subscription.cursors[symbol] = Cursor(ring, key, resumed=key is not None)
             if key is not None:
-                self._send(self._snapshot(subscription, symbol, b"", key))
+                self._send(self._snapshot(subscription, symbol, b"[]", key))
             elif ring:
                 self._begin_here(subscription, symbol, cursor)
         self._catching_up.set()
@@ -306,10 +306,10 @@ class ProtocolSession:
         for symbol, cursor in subscription.cursors.items():
             if not any(symbol in cursors for cursors in used):
                 self._rings.unwatch(cursor.ring, self.write_live)
-        feeds = [place.feed for each in self._subscriptions.values() for place in each.candles.values()]
-        for place in subscription.candles.values():
+        feeds = [place.feed for each in self._subscriptions.values() for place in each.places.values()]
+        for place in subscription.places.values():
             if place.feed not in feeds:
-                self._candles.unwatch(place.feed, self.write_live)
+                self._feeds.unwatch(place.feed, self.write_live)
 
     def close(self) -> None:
         """Forget the client."""
@@ -321,8 +321,8 @@ class ProtocolSession:
     def write_live(self) -> None:
         """Write what has come for the subscriptions, as far as there is room."""
         for subscription in tuple(self._subscriptions.values()):
-            for symbol, place in subscription.candles.items():
-                if not self._write_candles(subscription, symbol, place):
+            for symbol, place in subscription.places.items():
+                if not self._write_feed(subscription, symbol, place):
                     self._left_over.set()
                     return
             if subscription.every:
@@ -338,13 +338,13 @@ class ProtocolSession:
             if not self._socket.has_room:
                 return False
             if cursor.restarted():
-                self._send(self._snapshot(subscription, symbol, b"", None))
+                self._send(self._snapshot(subscription, symbol, b"[]", None))
                 continue
             slow, taken = not cursor.catching_up, cursor.take(MESSAGE_TRADES)
             if isinstance(taken, Lagged):
                 self._leave_out(subscription, symbol, taken, slow=slow)
             elif taken:
-                body = b",".join([made for run in taken if (made := subscription.body(run))])
+                body = b"[%b]" % b",".join([made for run in taken if (made := subscription.body(run))])
                 last_key = taken[-1].last_key
                 self._send(subscription.update(symbol, taken[0].first_key, last_key, body), sum(r.rows for r in taken))
             else:
@@ -355,25 +355,26 @@ class ProtocolSession:
                 return True
         return True
 
-    def _write_candles(self, subscription: ChannelSubscription, symbol: str, place: CandlePlace) -> bool:
-        """Write the candles of one symbol that have changed; False when it wants for room."""
-        changes = place.feed.changes
+    def _write_feed(self, subscription: ChannelSubscription, symbol: str, place: FeedPlace) -> bool:
+        """Write what has changed of one symbol's feed; False when it wants for room."""
+        feed = place.feed
         new = symbol in subscription.new
-        if self._socket.gone or not place.feed.answered or (place.number == changes.number and not new):
+        if self._socket.gone or not feed.answered or (place.number == feed.number and not new):
             return True
         if not self._socket.has_room:
             return False
-        newest = changes.newest
-        if new:
-            body, place.last_key = (b"", None) if newest is None else (newest.body, newest.last_key)
-            self._send(self._snapshot(subscription, symbol, body, place.last_key))
-        elif (found := changes.since(place.number)) is None:
+        told = feed.newest() if new else feed.since(place.number)
+        if told is None:
             self._let_go(1013, f"read too slowly: more than {KEPT} closed candles of {symbol} wait")
-        elif found:
-            first_key, place.last_key = min(each.first_key for each in found), max(each.last_key for each in found)
-            body = b",".join([each.body for each in found])
-            self._send(subscription.update(symbol, first_key, place.last_key, body))
-        place.number = changes.number
+        elif new:
+            place.last_key = told.last_key
+            self._send(self._snapshot(subscription, symbol, told.body, told.last_key))
+        elif told.body:
+            assert told.first_key is not None
+            assert told.last_key is not None
+            place.last_key = told.last_key
+            self._send(subscription.update(symbol, told.first_key, told.last_key, told.body))
+        place.number = feed.number
         return True
 
     def _write_newest(self, subscription: ChannelSubscription, now_s: float) -> None:
@@ -382,7 +383,7 @@ class ProtocolSession:
             if symbol in subscription.new or not self._socket.has_room:
                 continue
             if cursor.restarted():
-                self._send(self._snapshot(subscription, symbol, b"", None))
+                self._send(self._snapshot(subscription, symbol, b"[]", None))
             ring = cursor.ring
             if ring.last_key <= (-1 if cursor.key is None else cursor.key):
                 continue
@@ -390,7 +391,7 @@ class ProtocolSession:
             if epochs.epoch_of(first_key) != epochs.epoch_of(ring.last_key):
                 first_key = ring.first_key
             cursor.key, cursor.catching_up = ring.last_key, False
-            self._send(subscription.update(symbol, first_key, ring.last_key, subscription.last(ring)), 1)
+            self._send(subscription.update(symbol, first_key, ring.last_key, b"[%b]" % subscription.last(ring)), 1)
 
     def _leave_out(self, subscription: ChannelSubscription, symbol: str, left_out: Lagged, *, slow: bool) -> None:
         self._send(subscription.lagged(symbol, left_out))
@@ -439,11 +440,11 @@ class ProtocolSession:
                 if cursor.ring:  # it has come alive meanwhile
                     self._begin_here(subscription, symbol, cursor)
                 elif trade is None:
-                    self._send(self._snapshot(subscription, symbol, b"", None))
+                    self._send(self._snapshot(subscription, symbol, b"[]", None))
                     cursor.catching_up = False
                 else:
                     key = cursor.key = epochs.key_of(trade.epoch, trade.trade_id)
-                    self._send(self._snapshot(subscription, symbol, subscription.stored(trade), key))
+                    self._send(self._snapshot(subscription, symbol, b"[%b]" % subscription.stored(trade), key))
                     cursor.catching_up = False
                 self._left_over.set()
             return False
@@ -467,7 +468,7 @@ class ProtocolSession:
                 assert page is not None
                 first, last = page.keys[each.begin], page.keys[each.end - 1]
                 self._send(
-                    subscription.update(symbol, first, last, subscription.stored_body(page, each)),
+                    subscription.update(symbol, first, last, b"[%b]" % subscription.stored_body(page, each)),
                     each.end - each.begin,
                 )
         if found or not cursor.catching_up:
@@ -523,14 +524,14 @@ class ProtocolSession:
     def _begin_here(self, subscription: ChannelSubscription, symbol: str, cursor: Cursor) -> None:
         cursor.restarted()
         cursor.key, cursor.catching_up = cursor.ring.last_key, False
-        self._send(self._snapshot(subscription, symbol, subscription.last(cursor.ring), cursor.key))
+        self._send(self._snapshot(subscription, symbol, b"[%b]" % subscription.last(cursor.ring), cursor.key))
 
-    def _snapshot(self, subscription: ChannelSubscription, symbol: str, trades: bytes, key: int | None) -> bytes:
+    def _snapshot(self, subscription: ChannelSubscription, symbol: str, body: bytes, key: int | None) -> bytes:
         subscription.new.discard(symbol)
         channel = subscription.wanted.channel
         ids = {"last_id": None} if key is None else _last_id(key)
         members = _encode({"channel": channel, "symbol": symbol} | ids)[1:-1]
-        return b'%b%b,"%b":[%b]}' % (subscription.head("snapshot"), members, channel.encode(), trades)
+        return b'%b%b,"%b":%b}' % (subscription.head("snapshot"), members, channel.encode(), body)
 
     def _send(self, message: bytes, trades: int = 0) -> None:
         if self._socket.gone:
@@ -543,11 +544,11 @@ class ProtocolSession:
 def _state(subscription: ChannelSubscription, *, flowing: bool) -> dict[str, object]:
     waits = subscription.new or (subscription.every and any(c.catching_up for c in subscription.cursors.values()))
     keys = {symbol: cursor.key for symbol, cursor in subscription.cursors.items()}
-    keys |= {symbol: place.last_key for symbol, place in subscription.candles.items()}
+    keys |= {symbol: place.last_key for symbol, place in subscription.places.items()}
     symbols = [
         {"symbol": symbol} | ({"last_id": None} if key is None else _last_id(key)) for symbol, key in keys.items()
     ]
-    flowing = flowing and all(place.feed.current for place in subscription.candles.values())
+    flowing = flowing and all(place.feed.current for place in subscription.places.values())
     state = "catching_up" if waits else "live" if flowing else "waiting"
     return {"subscription": subscription.number, "sequence": subscription.sequence, "state": state, "symbols": symbols}
 

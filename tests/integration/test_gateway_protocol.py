@@ -15,11 +15,12 @@ from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
 from gateway import manual
-from gateway.live import candles, ring, session
+from gateway.live import candles, history, ring, session
 from gateway.live.fanout import ClientLimits
 from gateway.transcode import asyncapi
 from gateway.transcode import json as transcode
 from mesh.service.rpc import channel
+from mesh.values.candles import INTERVALS_US
 from tests.fixtures.gateway import (
     Gateway,
     SmallSignal,
@@ -31,7 +32,7 @@ from tests.fixtures.gateway import (
     serving_health,
 )
 from tests.fixtures.waiting import eventually
-from tickmesh.v1 import live_pb2, signal_pb2, trade_pb2
+from tickmesh.v1 import live_pb2, signal_pb2, store_pb2, trade_pb2
 
 SCHEMAS = asyncapi.document({}, info=manual.WS_INFO, query={})["components"]["schemas"]
 TRADES = {"op": "subscribe", "channel": "trades", "symbols": ["btcusdt"]}
@@ -557,11 +558,26 @@ async def test_one_call_of_the_store_serves_all_who_want_the_same_candles_and_no
     gateway.store.candles = [candle(0, 1, 250, closed=False)]
     async with gateway.ws("?channels=candles&symbols=btcusdt") as client:
         await told(client, 2)
-        feeds = gateway.app.state.websockets._candles._feeds
+        feeds = gateway.app.state.websockets._feeds._feeds
         for _ in range(3):
             assert (await say(client, op="subscribe", channel="candles", symbols=["btcusdt"]))["type"] == "subscribed"
-        assert list(feeds) == [("btcusdt", "1m")]
+        assert list(feeds) == [("candles", "btcusdt", "1m")]
     await eventually(lambda: not feeds)
+
+
+async def test_candles_that_the_store_is_slow_with_keep_no_trade_waiting(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(history, "CALL_LIMIT_S", 600)
+    gateway.store.candles_hang = True
+    async with gateway.ws("?channels=") as client:
+        for interval in INTERVALS_US:
+            asked = {"op": "subscribe", "channel": "candles", "symbols": ["btcusdt"], "interval": interval}
+            assert (await say(client, **asked))["type"] == "subscribed"
+        await eventually(lambda: isinstance(gateway.store.asked, store_pb2.ListCandlesRequest))
+        await say(client, resume_from={"btcusdt": 240}, **TRADES)
+        assert await ids_until(client, 250) == list(range(241, 251))
+        assert gateway.store.candles_given_up == 0
 
 
 def test_a_client_that_is_behind_more_closed_candles_than_are_kept_is_told_so() -> None:

@@ -21,7 +21,8 @@ import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 from nats.errors import Error as NatsError
 
-from gateway.live.candles import CandleFeeds
+from gateway.live.candles import CandleFeed
+from gateway.live.feeds import Feeds
 from gateway.live.history import StoredTrades
 from gateway.live.ring import Rings
 from gateway.transcode import json as transcode
@@ -738,17 +739,17 @@ async def test_what_clients_of_ws_are_told_of_candles_is_what_the_trades_make_an
     late = np.isin(trades.trade_id, [680, 681])
     told: list[dict[str, Any]] = []
     async with rpc.channel(store.address) as channel:
-        feeds = CandleFeeds(StoredTrades(channel), Rings())
+        feeds = Feeds({"candles": functools.partial(CandleFeed, stored=StoredTrades(channel), rings=Rings())})
         number = 0
 
         def wake() -> None:
             nonlocal number
-            changes = feed.changes.since(number)
+            changes = feed.since(number)
             assert changes is not None
-            told.extend(json.loads(change.body) for change in changes)
-            number = feed.changes.number
+            told.extend(json.loads(changes.body))
+            number = feed.number
 
-        feed = feeds.watch("btcusdt", "1m", wake)
+        feed = feeds.watch(("candles", "btcusdt", "1m"), wake)
         for first in range(0, 700, 100):
             some = slice(first, first + 100)
             await signals.publish(trades.rows(some).rows(~late[some]))
