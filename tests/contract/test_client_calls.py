@@ -20,7 +20,7 @@ LEFT_OUT = {
 }
 NAMES = {"start_time": "start", "end_time": "end", "page_size": "limit", "format": "file_format", "q": "query"}
 """How a parameter is called where it is not called like the gateway's."""
-SAMPLES = {"symbol": "{symbol}", "trade_id": "{trade_id}", "file": "file.csv"}
+SAMPLES = {"symbol": "{symbol}", "trade_id": 700007, "file": "file.csv"}
 
 
 def _described() -> dict[str, list[Any]]:
@@ -35,7 +35,8 @@ def _described() -> dict[str, list[Any]]:
         for kind in ("trades", "candles") if "kind" in shown else ("",):
             made = call(**needed, **({"kind": kind} if kind else {}))
             asked: Any = made.page("", 0) if isinstance(made, calls.Query) else made
-            found.setdefault(f"{getattr(asked, 'method', 'GET')} {unquote(asked.path)}", []).append(call)
+            path = unquote(asked.path).replace(str(SAMPLES["trade_id"]), "{trade_id}")
+            found.setdefault(f"{getattr(asked, 'method', 'GET')} {path}", []).append(call)
     return found
 
 
