@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from gateway.live.feeds import Feed, Told
+from gateway.live.feeds import ChannelFeed, Told
 from gateway.live.history import StoredTrades
 from gateway.live.ring import Rings
 from gateway.transcode import json
@@ -118,7 +118,7 @@ class CandleChanges:
             self.newest = change
 
 
-class CandleFeed(Feed):
+class CandleFeed(ChannelFeed):
     """The candles of one symbol and interval.
 
     Args:

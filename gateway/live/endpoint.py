@@ -25,7 +25,7 @@ from gateway.live.candles import CandleFeed
 from gateway.live.coins import CoinList
 from gateway.live.connection import WebSocketConnection, write_to_all
 from gateway.live.fanout import GATHERED_MESSAGES, ClientFanout, ClientLimits, ClientQueue, RoundTimer
-from gateway.live.feeds import Feeds
+from gateway.live.feeds import ChannelFeeds
 from gateway.live.history import StoredTrades
 from gateway.live.protocol import MalformedRequest, begins_protocol, parse_channels
 from gateway.live.ring import Rings
@@ -105,7 +105,7 @@ class WebSocketEndpoint:
         self._fanout = ClientFanout(self._limits, on_sent=self._count_sent, write=write_to_all)
         self._rings = Rings()
         self._stored = StoredTrades(store, token=token)
-        self._feeds = Feeds({"candles": partial(CandleFeed, stored=self._stored, rings=self._rings)})
+        self._feeds = ChannelFeeds({"candles": partial(CandleFeed, stored=self._stored, rings=self._rings)})
         self._round_timer = RoundTimer()
         self._stream = SignalFeed(
             signal,

@@ -34,7 +34,7 @@ class Told:
     last_key: int | None = None
 
 
-class Feed:
+class ChannelFeed:
     """What is followed once for all who watch it.
 
     Args:
@@ -83,7 +83,7 @@ class Feed:
             await asyncio.sleep(next(delays))
 
 
-class Feeds:
+class ChannelFeeds:
     """The feeds that are watched; without a watcher there is none.
 
     Args:
@@ -91,15 +91,15 @@ class Feeds:
 
     """
 
-    def __init__(self, make: Mapping[str, Callable[..., Feed]]) -> None:
+    def __init__(self, make: Mapping[str, Callable[..., ChannelFeed]]) -> None:
         self._make = make
-        self._feeds: dict[tuple[str, ...], tuple[Feed, asyncio.Task[None]]] = {}
+        self._feeds: dict[tuple[str, ...], tuple[ChannelFeed, asyncio.Task[None]]] = {}
 
     def __contains__(self, channel: str) -> bool:
         """Tell whether a channel has feeds."""
         return channel in self._make
 
-    def watch(self, key: tuple[str, ...], wake: Callable[[], None]) -> Feed:
+    def watch(self, key: tuple[str, ...], wake: Callable[[], None]) -> ChannelFeed:
         """Return a feed.
 
         Args:
@@ -114,7 +114,7 @@ class Feeds:
         feed.watchers[wake] = None
         return feed
 
-    def unwatch(self, feed: Feed, wake: Callable[[], None]) -> None:
+    def unwatch(self, feed: ChannelFeed, wake: Callable[[], None]) -> None:
         """End what `watch` began.
 
         Args:

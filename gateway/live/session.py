@@ -21,7 +21,7 @@ from prometheus_client import Counter
 from gateway.live import protocol
 from gateway.live.candles import KEPT
 from gateway.live.connection import WebSocketConnection, text_frames
-from gateway.live.feeds import Feed, Feeds
+from gateway.live.feeds import ChannelFeed, ChannelFeeds
 from gateway.live.history import StoredPage, StoredTrades
 from gateway.live.protocol import MalformedRequest, Ping, Subscribe, Unsubscribe
 from gateway.live.ring import Cursor, Lagged, Ring, Rings, Run, Stored
@@ -54,7 +54,7 @@ _throttle = LogThrottle()
 class FeedPlace:
     """How far a subscription is with a feed."""
 
-    feed: Feed
+    feed: ChannelFeed
     number: int = 0
     """Of the last change that was sent."""
     last_key: int | None = None
@@ -194,7 +194,7 @@ class ProtocolSession:
         *,
         rings: Rings,
         stored: StoredTrades,
-        feeds: Feeds,
+        feeds: ChannelFeeds,
         flowing: Callable[[], bool],
         unfollowed: Callable[[Collection[str]], Coroutine[Any, Any, list[str]]],
         count_sent: Callable[[int, int], object],

@@ -22,7 +22,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from nats.errors import Error as NatsError
 
 from gateway.live.candles import CandleFeed
-from gateway.live.feeds import Feeds
+from gateway.live.feeds import ChannelFeeds
 from gateway.live.history import StoredTrades
 from gateway.live.ring import Rings
 from gateway.transcode import json as transcode
@@ -739,7 +739,7 @@ async def test_what_clients_of_ws_are_told_of_candles_is_what_the_trades_make_an
     late = np.isin(trades.trade_id, [680, 681])
     told: list[dict[str, Any]] = []
     async with rpc.channel(store.address) as channel:
-        feeds = Feeds({"candles": functools.partial(CandleFeed, stored=StoredTrades(channel), rings=Rings())})
+        feeds = ChannelFeeds({"candles": functools.partial(CandleFeed, stored=StoredTrades(channel), rings=Rings())})
         number = 0
 
         def wake() -> None:

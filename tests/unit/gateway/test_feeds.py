@@ -6,10 +6,10 @@ import logging
 import pytest
 
 from gateway.live import feeds
-from gateway.live.feeds import Feed, Feeds
+from gateway.live.feeds import ChannelFeed, ChannelFeeds
 
 
-class Counting(Feed):
+class Counting(ChannelFeed):
     """A feed whose first answer cannot be understood."""
 
     def __init__(self, *key: str) -> None:
@@ -31,7 +31,7 @@ async def test_a_feed_that_ends_by_a_fault_of_ours_begins_again_and_the_log_says
 ) -> None:
     monkeypatch.setattr(feeds, "FIRST_DELAY_S", 0.01)
     woken = asyncio.Event()
-    watched = Feeds({"counting": Counting})
+    watched = ChannelFeeds({"counting": Counting})
     feed = watched.watch(("counting", "btcusdt"), woken.set)
     async with asyncio.timeout(20):
         await woken.wait()
@@ -44,7 +44,7 @@ async def test_a_feed_that_ends_by_a_fault_of_ours_begins_again_and_the_log_says
 
 async def test_all_who_watch_the_same_share_one_feed_which_ends_with_the_last_of_them() -> None:
     one, other = asyncio.Event(), asyncio.Event()
-    watched = Feeds({"counting": Counting})
+    watched = ChannelFeeds({"counting": Counting})
     feed = watched.watch(("counting", "btcusdt"), one.set)
     assert watched.watch(("counting", "btcusdt"), other.set) is feed
     assert watched.watch(("counting", "ethusdt"), one.set) is not feed
