@@ -37,7 +37,7 @@ async def term(
     arguments = (*TERM, "--url", gateway.url, *options)
     async with open_terminal(arguments, environment=environment) as terminal:
         await gateway.connected.wait()
-        await terminal.shows("LIVE")
+        await terminal.shows("LIVE", "Ethereum (ETH)")
         yield terminal
 
 
