@@ -257,12 +257,6 @@ def _own_answers(
     async def asyncapi_json(_: Request) -> Response:
         return Response(messages_bytes, media_type=JSON)
 
-    async def docs_page(request: Request) -> Response:
-        return docs.page(_token(request.scope["query_string"]))
-
-    async def docs_file(request: Request) -> Response:
-        return docs.file(request.scope["path"])
-
     async def metrics(_: Request) -> Response:
         return Response(generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
@@ -271,9 +265,10 @@ def _own_answers(
         "/readyz": readyz,
         "/openapi.json": openapi_json,
         "/asyncapi.json": asyncapi_json,
-        "/docs": docs_page,
+        "/metrics": metrics,
+        **dict(docs.answers()),
+        **dict(page.answers()),
     }
-    own |= {"/metrics": metrics, **dict(page.answers())} | dict.fromkeys(docs.FILES, docs_file)
     return {path: {"GET": answer} for path, answer in own.items()}
 
 

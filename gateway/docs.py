@@ -5,25 +5,32 @@ Every address in the page is relative, so that it works behind a proxy that serv
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from hashlib import blake2b
 from importlib.resources import files
 from urllib.parse import urlencode
 
+from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway.access import TOKEN_PARAMETER
+from gateway.access import PAGE_FILES, TOKEN_PARAMETER
+from gateway.resource import Handler
+from gateway.static_files import FOREVER, StaticFile
 
-CONTENT_SECURITY_POLICY = (
-    "default-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
-"""Swagger UI has its icons as `data:` in its style sheet."""
+# Swagger UI has its icons as `data:` in its style sheet.
+_HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    )
+}
 
 _PAGE = """<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width">
 <title>tickmesh: documentation of the API</title>
-<link rel="icon" type="image/png" href="docs/favicon-32x32.png{query}">
-<link rel="stylesheet" href="docs/swagger-ui.css{query}">
+<link rel="icon" type="image/png" href="page/{files[favicon-32x32.png]}">
+<link rel="stylesheet" href="page/{files[swagger-ui.css]}">
 <header class="swagger-ui"><div class="wrapper"><p>For programs:
 <a href="openapi.json{query}">openapi.json</a> (OpenAPI 3.1) and
 <a href="asyncapi.json{query}">asyncapi.json</a> (AsyncAPI 3, the messages of <code>/ws</code>).
@@ -33,8 +40,8 @@ Responses are shown here with the numbers of JavaScript, which keep 15 digits; c
 <main id="api"></main>
 <footer class="swagger-ui"><div class="wrapper"><p>Shown with Swagger UI, copyright SmartBear Software Inc.,
 licensed under the Apache License, Version 2.0.</p></div></footer>
-<script src="docs/swagger-ui-bundle.js{query}"></script>
-<script src="docs/start.js{query}"></script>
+<script src="page/{files[swagger-ui-bundle.js]}"></script>
+<script src="page/{files[start.js]}"></script>
 </html>
 """
 
@@ -56,31 +63,22 @@ SwaggerUIBundle({
 """
 """The token of the page's own address is that of its requests, unless one was entered in the page."""
 
-_MEDIA_TYPES = {
-    "swagger-ui-bundle.js": "text/javascript",
-    "swagger-ui.css": "text/css",
-    "favicon-32x32.png": "image/png",
+_CONTENTS = {"start.js": _START} | {
+    name: (files("fastapi_swagger.resources") / name).read_bytes()
+    for name in ("swagger-ui-bundle.js", "swagger-ui.css", "favicon-32x32.png")
 }
-FILES = frozenset({"/docs/start.js", *(f"/docs/{name}" for name in _MEDIA_TYPES)})
-"""The paths of what the page loads."""
+_FILES = {name: f"{blake2b(content, digest_size=6).hexdigest()}-{name}" for name, content in _CONTENTS.items()}
 
 
-def page(token: str) -> Response:
-    """Return the page.
+def answers() -> Iterator[tuple[str, Handler]]:
+    """Yield each path of the page and what answers it."""
+    yield "/docs", _page
+    for name, content in _CONTENTS.items():
+        yield PAGE_FILES + _FILES[name], StaticFile(name, content, FOREVER)
 
-    Args:
-        token: the one it was asked for with, which what it loads needs too; "" when there was none.
 
-    """
+async def _page(request: Request) -> Response:
+    # The token that the page was asked for with, which the documents need too.
+    token = request.query_params.get(TOKEN_PARAMETER, "")
     query = f"?{urlencode({TOKEN_PARAMETER: token})}" if token else ""
-    headers = {"Content-Security-Policy": CONTENT_SECURITY_POLICY}
-    return Response(_PAGE.format(query=query), headers=headers, media_type="text/html")
-
-
-def file(path: str) -> Response:
-    """Return one of `FILES`."""
-    name = path.removeprefix("/docs/")
-    if name == "start.js":
-        return Response(_START, media_type="text/javascript")
-    content = (files("fastapi_swagger.resources") / name).read_bytes()
-    return Response(content, headers={"Cache-Control": "private, max-age=3600"}, media_type=_MEDIA_TYPES[name])
+    return Response(_PAGE.format(query=query, files=_FILES), headers=_HEADERS, media_type="text/html")

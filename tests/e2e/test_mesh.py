@@ -252,7 +252,7 @@ async def test_the_coins_are_the_originals_that_the_venue_trades(world: World) -
 
 async def test_the_documentation_needs_nothing_from_outside(world: World) -> None:
     page = httpx.get(world.mesh.url + "/docs").text
-    assert "docs/swagger-ui-bundle.js" in page
+    assert "-swagger-ui-bundle.js" in page
     assert not any(f'{attribute}="http' in page for attribute in ("src", "href"))
 
 

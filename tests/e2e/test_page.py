@@ -319,6 +319,13 @@ async def test_a_minute_of_the_calendar_leads_to_the_ledgers_row(page: Page, mes
     await page.screenshot(path=PICTURES / "coverage.png")
 
 
+async def test_the_documentation_of_the_api_sends_requests(page: Page) -> None:
+    await page.goto("/docs")
+    await page.locator("#operations-SignalService-GetPrice, [id*=GetPrice]").first.click(timeout=30_000)
+    await page.get_by_role("button", name="Execute").click()
+    await expect(page.locator(".live-responses-table .response-col_status").last).to_contain_text("200")
+
+
 async def test_the_page_of_a_mesh_with_a_token_asks_for_it(page: Page, tmp_path: Path) -> None:
     token = "a-token-of-thirty-two-characters"
     with running_mesh(tmp_path, VENUE="sim", API_TOKEN=token, PROTECT_READS="true") as protected:

@@ -275,15 +275,21 @@ async def test_all_that_the_documentation_page_names_is_served_from_here(gateway
         assert not urlsplit(address).netloc and not address.startswith("/"), "relative, to work behind a proxy's path"
         answer = await gateway.http.get(urljoin("/docs", address))
         assert (answer.status_code, bool(answer.content)) == (200, True), address
-    assert {"docs/start.js", "docs/swagger-ui-bundle.js", "openapi.json", "asyncapi.json"} <= set(named.addresses)
-    assert (await gateway.http.get("/docs/start.js")).headers["content-type"].startswith("text/javascript")
+        assert ("immutable" in answer.headers["cache-control"]) is address.startswith("page/")
+    assert {"openapi.json", "asyncapi.json"} <= set(named.addresses)
+    scripts = [address for address in named.addresses if address.endswith(".js")]
+    assert [script.partition("-")[2] for script in scripts] == ["swagger-ui-bundle.js", "start.js"]
+    answers = [await gateway.http.get(f"/{script}", headers={"Accept-Encoding": "gzip"}) for script in scripts]
+    assert {answer.headers["content-type"] for answer in answers} == {"text/javascript; charset=utf-8"}
+    assert {answer.headers["content-encoding"] for answer in answers} == {"gzip"}
+    assert int(answers[0].headers["content-length"]) < 500_000 < len(answers[0].content)
 
     document = (await gateway.http.get("/openapi.json")).json()
     assert document["openapi"] == "3.1.0" and "/api/price" in document["paths"]
     assert urljoin("http://mesh.example/x/openapi.json", document["servers"][0]["url"]) == "http://mesh.example/x/"
 
 
-async def test_what_the_documentation_page_loads_is_asked_for_with_the_pages_own_token() -> None:
+async def test_the_documents_that_the_documentation_page_names_are_asked_for_with_its_own_token() -> None:
     token = "a&<\"b'"
     rules = AdmissionRules(tokens=Access(token, protect_reads=True))
     async with running_gateway(admission=rules) as gateway:
@@ -292,7 +298,7 @@ async def test_what_the_documentation_page_loads_is_asked_for_with_the_pages_own
         assert page.status_code == 200 and token not in page.text and len(addresses) >= 6
         for address in addresses:
             assert (await gateway.http.get(urljoin("/docs", address))).status_code == 200, address
-        assert (await gateway.http.get("/docs/start.js")).status_code == 401
+        assert {(await gateway.http.get(path)).status_code for path in ("/docs", "/openapi.json")} == {401}
 
 
 async def test_the_app_itself_tells_the_document_that_is_served(gateway: Gateway) -> None:
