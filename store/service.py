@@ -75,9 +75,10 @@ async def main(settings: StoreSettings, stop: Stop) -> None:
 
     async with AsyncExitStack() as stack:
         stack.enter_context(served(settings, health))
-        url = settings.database_url.get_secret_value()
-        database = await stack.enter_async_context(Database(url, health=health, give_up=give_up))
-        servicer = StoreServicer(database, catalog, ExportJobs(url))
+        database = await stack.enter_async_context(
+            Database(settings.write_url(), read_url=settings.read_url(), health=health, give_up=give_up)
+        )
+        servicer = StoreServicer(database, catalog, ExportJobs(settings.read_url()))
         await stack.enter_async_context(
             rpc.serving(
                 settings.store_addr,

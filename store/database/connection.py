@@ -10,7 +10,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import select
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeAlias, TypeVar
@@ -71,21 +73,28 @@ class Database:
 
     Args:
         url: what psql takes.
+        read_url: where requests from outside are answered from, such as a standby; by default from there, too.
         health: its condition `database` is set here.
         give_up: asked by `write` after each failure; for stopping.
 
     Attributes:
-        shown: host, port and name of the database, for people.
+        shown: hosts, ports and name of the database, for people.
+        reached: how often the database was reached anew. Whoever keeps in memory what is stored compares it then: a
+            standby that was promoted may lack the last commits.
 
     """
 
-    def __init__(self, url: str, *, health: Health, give_up: Callable[[], bool] = lambda: False) -> None:
+    def __init__(
+        self, url: str, *, read_url: str = "", health: Health, give_up: Callable[[], bool] = lambda: False
+    ) -> None:
         self._conninfo = make_conninfo(url, **_CONNINFO)
-        parts = conninfo_to_dict(self._conninfo)
-        self.shown = f"{parts.get('host', 'localhost')}:{parts.get('port', 5432)}/{parts.get('dbname', '')}"
+        self._read_conninfo = make_conninfo(read_url, **_CONNINFO) if read_url not in ("", url) else ""
+        self.shown = shown(self._conninfo)
+        self.reached = 0
         self._health = health
         self._give_up = give_up
         self._writer: Connection | None = None
+        self._written_server: object = None  # as `_PING` tells it
         self._pinger: Connection | None = None
         self._write_lock = asyncio.Lock()
         self._schema_ready = asyncio.Event()
@@ -93,8 +102,8 @@ class Database:
         self._failing = False
         self._log_throttle = LogThrottle()
         self._pools = {
-            False: self._pool("tickmesh-store-reads", READERS, _MAX_WAITING),
-            True: self._pool("tickmesh-store-own", _INTERNAL_READERS, 0),
+            False: _pool(lambda: self._read_conninfo or self._conninfo, "tickmesh-store-reads", READERS, _MAX_WAITING),
+            True: _pool(lambda: self._conninfo, "tickmesh-store-own", _INTERNAL_READERS, 0),
         }
         logging.getLogger("psycopg.pool").setLevel(logging.ERROR)  # it would log every attempt; `watch` logs them
 
@@ -108,24 +117,6 @@ class Database:
         await self._close_pinger()
         for pool in self._pools.values():
             await pool.close(timeout=2.0)
-
-    def _pool(self, name: str, size: int, max_waiting: int) -> AsyncConnectionPool[Connection]:
-        async def configure(connection: Connection) -> None:
-            limit = f"{READ_LIMIT_S:g}s"
-            await _prepare_session(connection, default_transaction_read_only="on", statement_timeout=limit)
-
-        return AsyncConnectionPool[Connection](
-            make_conninfo(self._conninfo, application_name=name),
-            min_size=1,
-            max_size=size,
-            max_waiting=max_waiting,
-            timeout=_WAIT_S,
-            reconnect_timeout=5.0,
-            configure=configure,
-            check=_check,
-            kwargs={"autocommit": True},
-            open=False,
-        )
 
     async def write(self, work: Callable[[Connection], Awaitable[T]], *, lift_limits: bool = False) -> T:
         """Do `work` in a transaction, again from its start whenever the database fails, until it is committed.
@@ -217,11 +208,20 @@ class Database:
                 raise NotReady("the query of the database was cancelled: ask again") from exc
             raise NotReady(f"the database took longer than {most_s:g} s to answer") from exc
         except (PoolTimeout, TooManyRequests) as exc:
+            if self._read_conninfo and not internal:
+                at = shown(self._read_conninfo)
+                raise NotReady(
+                    f"the database for reads at {at} is unavailable, or busy: ask again in a moment"
+                ) from exc
             if self._health_is_set():
                 raise NotReady("the database is busy with other questions: ask again in a moment") from exc
             raise NotReady("the database is unavailable") from exc
         except (psycopg.OperationalError, psycopg.InterfaceError) as exc:
             raise NotReady(f"the database is unavailable: {first_line(exc)}") from exc
+        except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn) as exc:
+            if not self._read_conninfo or internal:
+                raise
+            raise NotReady(f"the database for reads has not the newest schema yet: {first_line(exc)}") from exc
 
     async def watch(self) -> None:
         """Prepare the schema, and check again and again whether the database is available; for ever.
@@ -237,8 +237,13 @@ class Database:
                 if not self._health_is_set():
                     await self._prepare()
                 if self._schema_ready.is_set():  # else `write` prepares it, and logs what is wrong
-                    async with asyncio.timeout(_PING_LIMIT_S):
-                        await (await self._pinging()).execute("SELECT FROM progress LIMIT 1")
+                    anew = self._pinger is None or self._pinger.closed
+                    pinger = await self._pinging()
+                    async with _broken_after(_PING_LIMIT_S, pinger):
+                        [(server, is_standby, _)] = await fetch_all(pinger, _PING)
+                    if not is_standby:
+                        self._leave_old_server(server)
+                    self.reached += anew
                     self._check_writes()
             except (psycopg.Error, OSError) as exc:  # TimeoutError is one of the latter
                 await self._close_pinger()
@@ -265,13 +270,14 @@ class Database:
                 await migrate(connection)
                 limits = {"statement_timeout": f"{_WRITE_LIMIT_S}s", "lock_timeout": f"{_LOCK_LIMIT_S}s"}
                 await _prepare_session(connection, **limits)
+                [(self._written_server, *_)] = await fetch_all(connection, _PING)
             except BaseException:
                 await connection.close()
                 raise
             self._writer = connection
             self._schema_ready.set()
             if not self._failing:
-                log.info("connected to the database at %s", self.shown)
+                log.info("connected to the database at %s", _place(connection))
         return self._writer
 
     async def _pinging(self) -> Connection:
@@ -279,8 +285,17 @@ class Database:
         if self._pinger is None or self._pinger.closed:
             conninfo = make_conninfo(self._conninfo, application_name="tickmesh-store-health")
             self._pinger = await AsyncConnection.connect(conninfo, autocommit=True)
-            await _prepare_session(self._pinger)
+            async with _broken_after(_PING_LIMIT_S, self._pinger):
+                await _prepare_session(self._pinger)
+            self._conninfo = _begin_with(self._conninfo, self._pinger)
         return self._pinger
+
+    def _leave_old_server(self, server: object) -> None:
+        """End a write on a server that stands still while another one takes writes: it might wait for ever."""
+        if self._writer is not None and not self._writer.closed and self._written_server != server:
+            log.warning("the database at %s has been replaced by another server", _place(self._writer))
+            self._written_server = server  # said once; what breaks here is closed when it is used
+            _break(self._writer)
 
     async def _close_pinger(self) -> None:
         if self._pinger is not None:
@@ -296,7 +311,8 @@ class Database:
 
     def _note_recovered(self) -> None:
         if self._failing:
-            log.info("the database at %s takes writes again", self.shown)
+            at = self.shown if self._writer is None else _place(self._writer)
+            log.info("the database at %s takes writes again", at)
             self._failing = False
             self._log_throttle = LogThrottle()
 
@@ -363,6 +379,8 @@ _PROCESS = """
 SELECT pg_backend_pid(),
     (SELECT (extract(epoch FROM backend_start) * 1000000)::bigint FROM pg_stat_activity WHERE pid = pg_backend_pid())
 """
+# Which run of which server answers: whatever address led there.
+_PING = "SELECT pg_postmaster_start_time(), pg_is_in_recovery(), (SELECT true FROM progress LIMIT 1)"
 _LOOK_TIMES = 3
 _LOOK_LIMIT_S = 10.0
 
@@ -398,6 +416,25 @@ async def fetch_dicts(connection: Connection, statement: str, parameters: Parame
         return await (await cursor.execute(statement, parameters)).fetchall()
 
 
+def _pool(conninfo: Callable[[], str], name: str, size: int, max_waiting: int) -> AsyncConnectionPool[Connection]:
+    async def configure(connection: Connection) -> None:
+        limit = f"{READ_LIMIT_S:g}s"
+        await _prepare_session(connection, default_transaction_read_only="on", statement_timeout=limit)
+
+    return AsyncConnectionPool[Connection](
+        lambda: make_conninfo(conninfo(), application_name=name),
+        min_size=1,
+        max_size=size,
+        max_waiting=max_waiting,
+        timeout=_WAIT_S,
+        reconnect_timeout=5.0,
+        configure=configure,
+        check=_check,
+        kwargs={"autocommit": True},
+        open=False,
+    )
+
+
 async def _check(connection: Connection) -> None:
     """Make sure that a connection was not closed meanwhile, with a round trip only where the server has said something.
 
@@ -407,6 +444,65 @@ async def _check(connection: Connection) -> None:
     """
     if select.select([connection.fileno()], [], [], 0)[0]:
         await AsyncConnectionPool.check_connection(connection)
+
+
+def shown(conninfo: str) -> str:
+    """Return hosts, ports and name of a database, for people: `a:5432,b:5432/tickmesh`.
+
+    Args:
+        conninfo: what psql takes.
+
+    """
+    parts = conninfo_to_dict(conninfo)
+    hosts = str(parts.get("host") or parts.get("hostaddr") or "localhost").split(",")
+    ports = str(parts.get("port") or 5432).split(",")
+    if len(ports) == 1:
+        ports *= len(hosts)
+    places = ",".join(f"{host}:{port}" for host, port in zip(hosts, ports, strict=False))
+    return f"{places}/{parts.get('dbname', '')}"
+
+
+def _begin_with(conninfo: str, connection: Connection) -> str:
+    """Put the host first that a connection has reached: one before it that is gone costs every connection seconds."""
+    parts = conninfo_to_dict(conninfo)
+    lists = {name: str(parts[name]).split(",") for name in ("host", "hostaddr", "port") if parts.get(name)}
+    count = max(map(len, lists.values()), default=1)
+    reached = {name: str(getattr(connection.info, name)) for name in lists if len(lists[name]) == count}
+    for first in range(1, count):
+        if all(lists[name][first] == value for name, value in reached.items()):
+            turned = {name: ",".join(lists[name][first:] + lists[name][:first]) for name in reached}
+            return make_conninfo(conninfo, **turned)
+    return conninfo
+
+
+def _place(connection: Connection) -> str:
+    info = connection.info
+    return f"{info.host}:{info.port}/{info.dbname}"
+
+
+@asynccontextmanager
+async def _broken_after(limit_s: float, connection: Connection) -> AsyncIterator[None]:
+    """Break a connection that is used for longer: cancelling a query takes another ten seconds of a server that hangs.
+
+    Raises:
+        TimeoutError: it was.
+
+    """
+    timer = asyncio.get_running_loop().call_later(limit_s, _break, connection)
+    try:
+        yield
+    except psycopg.OperationalError as exc:
+        if timer.when() <= asyncio.get_running_loop().time():
+            raise TimeoutError(f"{_place(connection)} does not answer within {limit_s:g} s") from exc
+        raise
+    finally:
+        timer.cancel()
+
+
+def _break(connection: Connection) -> None:
+    """End a connection under whoever waits for an answer on it: that raises an OperationalError there."""
+    with contextlib.suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(connection.fileno())) as shared:
+        shared.shutdown(socket.SHUT_RDWR)
 
 
 def connect_for_reads(url: str, *, name: str, statement_limit_s: float, idle_limit_s: float) -> SyncConnection:

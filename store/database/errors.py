@@ -6,6 +6,7 @@ may never succeed: the attempts at what may pass are bounded, and then it counts
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Sequence
 from enum import Enum
 from typing import TypeVar
@@ -135,6 +136,20 @@ async def write_or_reject(
 
 
 def first_line(exc: BaseException) -> str:
-    """Return an error's message without the details that PostgreSQL adds on further lines."""
+    """Return an error's message without the details that PostgreSQL adds on further lines.
+
+    Where no host of several could be reached it says why, of each one.
+    """
     text = str(exc).strip() or type(exc).__name__
+    if attempts := _ATTEMPT.findall(text):
+        return "; ".join(f"{host}:{port}: {why}" for host, port, why in attempts)
     return text.splitlines()[0]
+
+
+# psycopg's: - host: 'a', port: '5432', hostaddr: '10.0.0.1': connection failed: connection to server at "10.0.0.1",
+# port 5432 failed: session is read-only
+_ATTEMPT = re.compile(
+    r"^- host: '?([^',]*)'?, port: '?([^',]*)'?, hostaddr: [^:]+(?::[^' ]*')?: "
+    r"(?:connection failed: )?(?:connection to server [^\n]* failed: )?([^\n]*)",
+    re.MULTILINE,
+)

@@ -36,7 +36,7 @@ def main(arguments: list[str]) -> int:
     given = _parser().parse_args(arguments)
     try:
         query = read_query(_request(given))
-        url = load(StoreSettings).database_url.get_secret_value()
+        url = load(StoreSettings).read_url()
     except (InvalidRequest, WrongSettings, ValueError) as exc:
         return _fail(str(exc), 2)
     output: Path = given.output
@@ -59,7 +59,8 @@ def main(arguments: list[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m store export",
-        description="Export all trades or candles of a range from the database at DATABASE_URL into a file.",
+        description="Export all trades or candles of a range into a file, from the database at DATABASE_READ_URL, "
+        "else DATABASE_URL.",
         allow_abbrev=False,
     )
     parser.add_argument("what", choices=("trades", "candles"))

@@ -74,6 +74,7 @@ class CandleIntake(StreamIntake):
         last: Message | None = None
         next_write_s = loop.time() + _MOVE_EVERY_S
         while True:
+            await self._positions.compare(self._position)
             for message in await reader.next(timeout_s=max(next_write_s - loop.time(), 0.0)):
                 last = message
                 if closed := await self._read(message):

@@ -16,6 +16,8 @@ from store.ledger import rows
 from store.ledger.minutes import VenueMinute, read_minute
 from tickmesh.v1 import control_pb2
 
+_LOOK_EVERY_S = 5.0
+
 
 class MinuteIntake(StreamIntake):
     """Takes in the venue's minutes."""
@@ -25,7 +27,9 @@ class MinuteIntake(StreamIntake):
 
     async def _take_in(self, reader: Reader) -> None:
         while True:
-            messages = await reader.next()
+            await self._positions.compare(self._position)
+            if not (messages := await reader.next(timeout_s=_LOOK_EVERY_S)):
+                continue
             await write_or_reject(await self._read(messages), self._write, self._reject)
             await reader.ack(messages[-1])
 

@@ -26,15 +26,24 @@ T = TypeVar("T")
 
 
 class PositionMovedError(TickmeshError):
-    """The position is not where it should be: somebody else moved it, or a commit whose answer was lost.
+    """The position is not where it should be.
+
+    Somebody else moved it, a commit was done whose answer was lost, or a standby has taken over that had not got all
+    commits yet.
 
     Attributes:
         found: where it is.
 
     """
 
-    def __init__(self, found: Position | None) -> None:
-        super().__init__(f"the database is at {found}")
+    def __init__(self, expected: Position, found: Position | None) -> None:
+        at = 0 if found is None or found.created != expected.created else found.sequence
+        lost = (
+            f": it has lost what was committed since, {expected.sequence - at} messages"
+            if at < expected.sequence
+            else ""
+        )
+        super().__init__(f"the database has {expected.stream} up to message {at}, expected {expected.sequence}{lost}")
         self.found = found
 
 
@@ -50,6 +59,25 @@ class Positions:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._compared: dict[str, int] = {}  # by stream: how often the database had been reached
+
+    async def compare(self, position: Position) -> None:
+        """Make sure that a database which was reached anew has this position still; else returns at once.
+
+        A standby that was promoted may lack the last commits. A stream that goes on says so by itself, in `advance`.
+
+        Args:
+            position: up to where the stream is stored, as far as the caller knows.
+
+        Raises:
+            PositionMovedError: it is elsewhere.
+
+        """
+        reached = self._database.reached
+        if self._compared.get(position.stream) != reached:
+            if (found := await self.read(position.stream)) != position:
+                raise PositionMovedError(position, found)
+            self._compared[position.stream] = reached
 
     async def read(self, stream: str) -> Position | None:
         """Return how far a stream is stored; None when nothing of it is."""
@@ -172,4 +200,4 @@ async def _move(connection: Connection, after: Position, to: Position) -> None:
     moved = (to.sequence, _taken_time(to), after.stream, after.created, after.sequence)
     cursor = await connection.execute(sql.MOVE_POSITION, moved)
     if cursor.rowcount != 1:
-        raise PositionMovedError(await _read(connection, after.stream))
+        raise PositionMovedError(after, await _read(connection, after.stream))

@@ -45,7 +45,7 @@ async def main(settings: StoreSettings, stop: Stop) -> None:
     health = Health("bus", "database")
     async with AsyncExitStack() as stack:
         database = await stack.enter_async_context(
-            Database(settings.database_url.get_secret_value(), health=health, give_up=lambda: stop.asked)
+            Database(settings.write_url(), health=health, give_up=lambda: stop.asked)
         )
         async with stop.interrupts():
             bus = await stack.enter_async_context(connect(settings, name="store", health=health))

@@ -225,6 +225,7 @@ class TradeIntake:
             last: Message | None = None
             while not self._stop.asked:
                 wait_s = self._batch.wait_s(loop.time()) if self._batch else _POLL_S
+                await self._positions.compare(self.position)
                 for message in await reader.next(timeout_s=min(max(wait_s, 0.0), _POLL_S)):
                     pending = read_trades(message)
                     if last is not None and not self._batch.fits(pending):

@@ -44,7 +44,7 @@ class EpochAnnouncer:
         """
         while True:
             try:
-                async with self._database.reading() as connection:
+                async with self._database.reading(internal=True) as connection:
                     epochs = await rows.newest_epochs(connection)
                 for (venue, symbol), epoch in epochs.items():
                     await self._announce(venue, symbol, epoch)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 
 from gateway.settings import GatewaySettings
 from ingest.settings import IngestSettings
@@ -12,7 +13,17 @@ from store.settings import StoreSettings
 
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("NATS_URL", "DATABASE_URL", "SYMBOL", "SYMBOLS", "VENUE", "BINANCE_WS_URL", "API_TOKEN", "LOG_LEVEL"):
+    for name in (
+        "NATS_URL",
+        "DATABASE_URL",
+        "DATABASE_READ_URL",
+        "SYMBOL",
+        "SYMBOLS",
+        "VENUE",
+        "BINANCE_WS_URL",
+        "API_TOKEN",
+        "LOG_LEVEL",
+    ):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -146,3 +157,23 @@ def test_a_window_out_of_range_stops_the_start(monkeypatch: pytest.MonkeyPatch, 
 def test_a_database_is_named_in_any_way_that_libpq_takes(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     monkeypatch.setenv("DATABASE_URL", url)
     assert load(StoreSettings).database_url.get_secret_value() == url
+
+
+@pytest.mark.parametrize(
+    ("url", "wanted"),
+    [
+        ("postgresql://me@a,b/x", "read-write"),
+        ("hostaddr=10.0.0.1,10.0.0.2 dbname=x", "read-write"),
+        ("postgresql://me@a,b/x?target_session_attrs=any", "any"),
+        ("postgresql://me@a/x", None),
+    ],
+)
+def test_of_several_hosts_the_one_that_takes_writes_is_written(
+    monkeypatch: pytest.MonkeyPatch, url: str, wanted: str | None
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", url)
+    settings = load(StoreSettings)
+    assert conninfo_to_dict(settings.write_url()).get("target_session_attrs") == wanted
+    assert settings.read_url() == settings.write_url()
+    monkeypatch.setenv("DATABASE_READ_URL", "postgresql://me@b/x")
+    assert load(StoreSettings).read_url() == "postgresql://me@b/x"

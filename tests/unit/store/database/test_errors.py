@@ -74,6 +74,21 @@ def test_an_error_is_told_in_its_first_line_or_by_its_name() -> None:
     assert first_line(TimeoutError()) == "TimeoutError"
 
 
+def test_of_several_hosts_each_is_told_with_its_reason() -> None:
+    said = (
+        'connection failed: connection to server at "10.0.0.2", port 5433 failed: session is read-only\n'
+        "Multiple connection attempts failed. All failures were:\n"
+        "- host: 'a', port: '5432', hostaddr: '10.0.0.1': connection timeout expired\n"
+        "- host: '::1', port: None, hostaddr: '::1': connection failed: connection to server at \"::1\", port 5432 "
+        "failed: Connection refused\n\tIs the server running on that host?\n"
+        "- host: 'b', port: '5433', hostaddr: '10.0.0.2': connection failed: connection to server at \"10.0.0.2\", "
+        "port 5433 failed: session is read-only"
+    )
+    assert first_line(psycopg.OperationalError(said)) == (
+        "a:5432: connection timeout expired; ::1:None: Connection refused; b:5433: session is read-only"
+    )
+
+
 @pytest.mark.parametrize(
     ("exc", "wanted"),
     [
