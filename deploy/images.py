@@ -18,8 +18,8 @@ IMAGES = ROOT / "deploy" / "images.txt"
 PLACES = (
     "compose.yaml",
     "Dockerfile",
-    "deploy/k8s/nats.yaml",
-    "deploy/k8s/timescaledb.yaml",
+    "deploy/k8s/one/nats.yaml",
+    "deploy/k8s/one/timescaledb.yaml",
     "deploy/docker/standins.sh",
 )
 REFERENCE = re.compile(r"(?P<name>[a-z0-9][a-z0-9./-]*):(?P<tag>[A-Za-z0-9_][\w.-]*)(?P<digest>@sha256:[0-9a-f]{64})?")

@@ -94,11 +94,10 @@ def test_the_image_holds_every_package_of_the_wheel() -> None:
 
 def test_whoever_runs_a_container_of_nats_starts_it_anew_when_it_is_not_well() -> None:
     """nats-server does not recover from a full disk by itself, and plain compose only shows who is unhealthy."""
-    compose, kubernetes = (ROOT / "compose.yaml").read_text(), (ROOT / "deploy" / "k8s" / "nats.yaml").read_text()
+    compose, kubernetes = (ROOT / "compose.yaml").read_text(), (ROOT / "deploy/k8s/one/nats.yaml").read_text()
     mounted = "./deploy/nats:/etc/tickmesh:ro"
     assert "command: [sh, /etc/tickmesh/run.sh, " in compose and mounted in compose
     assert re.search(r"livenessProbe: .*sh, /etc/tickmesh/alive\.sh, /data\b", kubernetes)
-    assert "--from-file=deploy/nats\n" in (ROOT / "deploy" / "k8s" / "README.md").read_text()
     for script in ("run.sh", "alive.sh"):
         assert (ROOT / "deploy" / "nats" / script).is_file()
 
@@ -110,7 +109,7 @@ def test_every_place_gives_postgres_the_settings_that_are_explained() -> None:
     )
     assert {name: value for name, value, _ in rows} == postgres.SETTINGS
     everywhere = {name: value for name, value, where in rows if where == "everywhere"}
-    for place in ("compose.yaml", "deploy/k8s/timescaledb.yaml"):
+    for place in ("compose.yaml", "deploy/k8s/one/timescaledb.yaml"):
         [given] = re.findall(r"(?:command|args): \[postgres, (.*)\]", (ROOT / place).read_text())
         assert dict(option.split("=") for option in given.removeprefix("-c, ").split(", -c, ")) == everywhere, place
 
@@ -133,7 +132,7 @@ def test_every_file_names_the_public_images_as_the_one_list_does(images: ModuleT
         assert text == images.written(text, wanted), place
     named = {
         reference
-        for path in (ROOT / "compose.yaml", *(ROOT / "deploy" / "k8s").glob("*.yaml"))
+        for path in (ROOT / "compose.yaml", *(ROOT / "deploy" / "k8s").glob("*/*.yaml"))
         for reference in re.findall(r"^ *image: (\S+)$", path.read_text(), re.MULTILINE)
     }
     assert named == {"tickmesh:dev", wanted["nats"], wanted["timescaledb"]}
@@ -189,7 +188,7 @@ def test_compose_publishes_on_loopback_and_only_the_gateway_further_which_then_w
 
 @pytest.mark.parametrize("service", ["gateway", "signal", "store"])
 def test_on_kubernetes_whoever_listens_to_the_cluster_is_given_the_token(service: str) -> None:
-    text = (ROOT / "deploy" / "k8s" / f"{service}.yaml").read_text()
+    text = (ROOT / "deploy/k8s/base" / f"{service}.yaml").read_text()
     assert "0.0.0.0" in text
     assert "{ name: API_TOKEN, valueFrom: { secretKeyRef: { name: passwords, key: api-token } } }" in text
     assert "--from-literal=api-token=" in (ROOT / "deploy" / "k8s" / "README.md").read_text()

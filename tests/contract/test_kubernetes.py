@@ -1,0 +1,206 @@
+"""The manifests of Kubernetes, built as `kubectl apply -k` would, are held to the schemas of its API and to the code."""
+
+from __future__ import annotations
+
+import functools
+import re
+import subprocess
+import sysconfig
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import pytest
+import yaml
+
+from mesh.local.settings import SERVICES as SETTINGS
+from store.service import SERVICE as STORE_SERVICE
+from tickmesh.v1 import signal_pb2
+
+ROOT = Path(__file__).parents[2]
+K8S = ROOT / "deploy" / "k8s"
+OVERLAYS = sorted(path.parent.name for path in K8S.glob("*/kustomization.yaml") if path.parent.name != "base")
+VERSIONS = ("1.29", "1.37")
+"""The oldest and the newest Kubernetes that the manifests are for."""
+FOREIGN = {"Cluster"}
+"""Kinds of operators: the schemas of Kubernetes do not have them."""
+Resource = dict[str, Any]
+
+
+@functools.cache
+def built(overlay: str) -> list[Resource]:
+    kubectl = Path(sysconfig.get_path("scripts")) / "kubectl"
+    done = subprocess.run(
+        [kubectl, "kustomize", K8S / overlay], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return list(yaml.safe_load_all(done.stdout))
+
+
+def named(overlay: str, *kinds: str) -> dict[str, Resource]:
+    return {each["metadata"]["name"]: each for each in built(overlay) if each["kind"] in kinds}
+
+
+def pods(overlay: str) -> dict[str, Resource]:
+    """Return the pod templates of the overlay, by their label `app`."""
+    workloads = named(overlay, "Deployment", "StatefulSet").values()
+    return {each["spec"]["template"]["metadata"]["labels"]["app"]: each["spec"]["template"] for each in workloads}
+
+
+def containers(overlay: str) -> Iterator[tuple[str, Resource]]:
+    for app, pod in pods(overlay).items():
+        for container in pod["spec"]["containers"]:
+            yield app, container
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_what_is_built_is_what_kubernetes_takes(overlay: str, version: str) -> None:
+    for resource in built(overlay):
+        if resource["kind"] not in FOREIGN:
+            kubernetes_validate.validate(resource, version, strict=True)
+
+
+def test_a_wrong_field_would_be_found() -> None:
+    service = next(iter(named("one", "Service").values()))
+    with pytest.raises(kubernetes_validate.ValidationError, match="portz"):
+        kubernetes_validate.validate(service | {"spec": {"portz": []}}, VERSIONS[0], strict=True)
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_everything_is_in_one_namespace_and_has_its_container_limited(overlay: str) -> None:
+    assert {each["metadata"].get("namespace") for each in built(overlay)} == {"tickmesh"}
+    for app, container in containers(overlay):
+        assert {"cpu", "memory"} <= set(container["resources"]["requests"]), app
+        assert "memory" in container["resources"]["limits"], app
+        assert container["securityContext"]["readOnlyRootFilesystem"], app
+        assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}, app
+    for app, pod in pods(overlay).items():
+        assert pod["spec"]["securityContext"]["runAsNonRoot"], app
+        assert not pod["spec"]["automountServiceAccountToken"], app
+        assert not pod["spec"]["enableServiceLinks"], app
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_a_variable_is_made_of_those_before_it(overlay: str) -> None:
+    """Kubernetes leaves `$(NAME)` as it stands where NAME comes later: then that is the password."""
+    for app, container in containers(overlay):
+        known: set[str] = set()
+        for variable in container.get("env", ()):
+            assert set(re.findall(r"\$\((\w+)\)", variable.get("value", ""))) <= known, (app, variable["name"])
+            known.add(variable["name"])
+        for argument in container.get("args", ()):
+            assert set(re.findall(r"\$\((\w+)\)", argument)) <= known, (app, argument)
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+@pytest.mark.parametrize("service", SETTINGS)
+def test_what_a_service_is_set_to_is_something_it_reads(overlay: str, service: str) -> None:
+    [container] = pods(overlay)[service]["spec"]["containers"]
+    parts = {"NATS_PASSWORD", "STORE_PASSWORD"}  # of URLs
+    given = {variable["name"] for variable in container["env"]} - parts
+    assert given - {name.upper() for name in SETTINGS[service].model_fields} == set()
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_every_word_of_a_secret_is_made_by_what_the_readme_says(overlay: str) -> None:
+    text = (K8S / "README.md").read_text().replace("\\\n", " ")
+    made = {
+        (name, key)
+        for name, options in re.findall(r"create secret generic (\S+) (.*)", text)
+        for key in re.findall(r"--from-literal=([\w-]+)=", options)
+    }
+    wanted = {
+        (variable["valueFrom"]["secretKeyRef"]["name"], variable["valueFrom"]["secretKeyRef"]["key"])
+        for _, container in containers(overlay)
+        for variable in container.get("env", ())
+        if "secretKeyRef" in variable.get("valueFrom", {})
+    }
+    assert wanted
+    assert wanted - made == set()
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_every_container_says_by_itself_whether_it_works(overlay: str) -> None:
+    found = dict(containers(overlay))
+    for app, container in found.items():
+        assert "readinessProbe" in container, app
+        assert "livenessProbe" in container or app == "timescaledb", app  # postgres ends by itself
+    assert found["store"]["readinessProbe"]["grpc"] == {"port": 50052, "service": STORE_SERVICE}
+    signal_service = signal_pb2.DESCRIPTOR.services_by_name["SignalService"].full_name
+    assert found["signal"]["readinessProbe"]["grpc"] == {"port": 50051, "service": signal_service}
+    assert found["gateway"]["readinessProbe"]["httpGet"]["path"] == "/readyz"
+    for service in SETTINGS:
+        assert found[service]["livenessProbe"]["httpGet"]["path"] == "/healthz"
+
+
+# Who talks to whom
+
+
+def is_meant(selector: Resource, labels: dict[str, str]) -> bool:
+    for expression in selector.get("matchExpressions", ()):
+        assert expression["operator"] == "In"
+        if labels.get(expression["key"]) not in expression["values"]:
+            return False
+    return all(labels.get(key) == value for key, value in selector.get("matchLabels", {}).items())
+
+
+def lets(overlay: str, way: str, of: dict[str, str], other: dict[str, str], port: int) -> bool:
+    """Return whether a policy lets pods with some labels reach, or be reached by, others of the namespace."""
+    word = {"Egress": ("egress", "to"), "Ingress": ("ingress", "from")}[way]
+    for policy in named(overlay, "NetworkPolicy").values():
+        if not is_meant(policy["spec"]["podSelector"], of) or way not in policy["spec"]["policyTypes"]:
+            continue
+        for rule in policy["spec"].get(word[0], ()):
+            if all(each["port"] != port for each in rule["ports"]):
+                continue
+            for peer in rule.get(word[1], ()):
+                if "podSelector" in peer and is_meant(peer["podSelector"], other):
+                    return True
+    return False
+
+
+def labels_of(overlay: str, host: str) -> dict[str, str]:
+    """Return the labels of the pods behind a name."""
+    name = host.rsplit(".", maxsplit=1)[-1]
+    for cluster in named(overlay, "Cluster"):
+        if name in (f"{cluster}-rw", f"{cluster}-ro"):
+            return {"cnpg.io/cluster": cluster}
+    selected: dict[str, str] = named(overlay, "Service")[name]["spec"]["selector"]
+    return selected
+
+
+def talks(overlay: str) -> Iterator[tuple[dict[str, str], str, int]]:
+    """Give who is set to connect to which host and port."""
+    for app, container in containers(overlay):
+        labels = pods(overlay)[app]["metadata"]["labels"]
+        texts = [variable.get("value", "") for variable in container.get("env", ())] + container.get("args", [])
+        for text in texts:
+            for host, port in re.findall(r"(?:^|[@,/])([a-z][\w.-]*):(\d+)", text):
+                yield labels, host, int(port)
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_whoever_is_set_to_talk_to_another_may_and_both_policies_say_so(overlay: str) -> None:
+    seen = set()
+    for labels, host, port in talks(overlay):
+        seen.add((labels["app"], host, port))
+        other = labels_of(overlay, host)
+        assert lets(overlay, "Egress", labels, other, port), (labels["app"], host, port)
+        if "cnpg.io/cluster" not in other or named(overlay, "NetworkPolicy").get("database-cluster"):
+            assert lets(overlay, "Ingress", other, labels, port), (labels["app"], host, port)
+    assert {("gateway", "signal", 50051), ("gateway", "store", 50052)} <= seen
+    assert {app for app, host, _ in seen if "nats" in host} >= {"ingest", "signal", "store"}
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_a_policy_is_about_pods_that_exist_and_ports_they_have(overlay: str) -> None:
+    of = {app: pod["metadata"]["labels"] for app, pod in pods(overlay).items()}
+    for name, policy in named(overlay, "NetworkPolicy").items():
+        meant = [app for app, labels in of.items() if is_meant(policy["spec"]["podSelector"], labels)]
+        assert meant or name in ("database", "database-cluster"), name
+    everywhere = {labels["app.kubernetes.io/part-of"] for labels in of.values()}
+    assert everywhere == {"tickmesh"}
+    assert not lets(overlay, "Ingress", of["nats"], of["gateway"], 4222)
+    assert not lets(overlay, "Egress", of["gateway"], of["nats"], 4222)
