@@ -1,4 +1,4 @@
-"""The manifests of Kubernetes, built as `kubectl apply -k` would, are held to the schemas of its API and to the code."""
+"""The manifests of Kubernetes, built as `kubectl apply -k` would, hold to the schemas of its API and to the code."""
 
 from __future__ import annotations
 
