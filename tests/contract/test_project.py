@@ -6,11 +6,15 @@ import os
 import subprocess
 import sys
 import tomllib
+import zipfile
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 PACKAGES = [Path(folder) for folder in PROJECT["tool"]["scikit-build"]["wheel"]["packages"]]
+WEB = ROOT / "gateway" / "web"
 CLIENT = Path("client/tickmesh_client")
 """A distribution of its own, with a pyproject.toml of its own."""
 ROOTS = {".", *(folder.parent.as_posix() for folder in (*PACKAGES, CLIENT))}
@@ -37,6 +41,17 @@ def test_make_watches_the_modules_of_every_package() -> None:
         check=True,
     )
     assert [Path(folder) for folder in asked.stdout.split()] == PACKAGES
+
+
+@pytest.mark.skipif(not (WEB / "dist").exists(), reason="the page is not built: `make page` needs the npm registry")
+def test_the_wheel_carries_the_built_page_and_nothing_else_of_it(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "pip", "wheel", "--no-build-isolation", "--no-deps", "--no-index", "--quiet"]
+    without_compiling = ["--config-settings", "wheel.cmake=false"]
+    subprocess.run([*command, *without_compiling, "--wheel-dir", str(tmp_path), str(ROOT)], check=True)
+    (wheel,) = tmp_path.glob("tickmesh-*.whl")
+    found = {name for name in zipfile.ZipFile(wheel).namelist() if name.startswith("gateway/web/")}
+    assert found == {path.relative_to(ROOT).as_posix() for path in (WEB / "dist").iterdir()}
+    assert "gateway/web/dist/index.html" in found
 
 
 def test_no_docstring_sends_its_reader_elsewhere() -> None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 import shutil
 import signal
 import subprocess
 from collections.abc import AsyncIterator, Iterator
-from datetime import datetime
+from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import pytest_asyncio
@@ -33,6 +36,22 @@ const Real = Date;
 globalThis.Date = class extends Real {
   constructor(...given) { given.length ? super(...given) : super(Real.now() + 3600000); }
   static now() { return Real.now() + 3600000; }
+};
+"""
+NOTE_SHIFTS = """
+globalThis.shifts = [];
+const names = (sources) => sources.map(({ node }) => node?.className);
+const note = ({ value, sources }) => shifts.push([value, names(sources)]);
+new PerformanceObserver((list) => list.getEntries().forEach(note)).observe({ type: "layout-shift", buffered: true });
+"""
+NOTE_NOTIFICATIONS = """
+globalThis.shown = [];
+const Real = Notification;
+globalThis.Notification = class extends Real {
+  constructor(title, options) {
+    super(title, options);
+    this.addEventListener("show", () => shown.push(this.body));
+  }
 };
 """
 
@@ -154,28 +173,47 @@ async def test_a_clock_that_is_wrong_by_an_hour_changes_nothing(page: Page) -> N
     await expect(page.locator("header .age")).to_have_text("")
 
 
+async def seen(page: Page) -> list[str]:
+    """Return from when to when the chart shows candles, as its downloads say."""
+    await page.locator(".download summary").click()
+    link = page.get_by_text("Candles, CSV")
+    await expect(link).to_have_attribute("href", re.compile("start_time"))
+    query = parse_qs(urlsplit(await link.get_attribute("href") or "").query)
+    await page.keyboard.press("Escape")
+    return query["start_time"] + query["end_time"]
+
+
 async def test_keys_reach_everything(page: Page, mesh: LocalMesh) -> None:
-    await page.goto("/?symbol=btcusdt")
+    await page.goto("/?symbol=btcusdt&interval=1m")
     await is_live(page)
+    rows = page.locator(".coins tbody tr:visible")
     await page.keyboard.press("/")
     await page.keyboard.type("eth")
-    assert await page.locator(".coins tbody tr:visible").count() == 1
+    await expect(rows).to_have_count(1)
     await page.keyboard.press("Enter")
     await expect(page.locator("h1")).to_have_text("Ethereum (ETH)")
     await page.keyboard.press("Escape")
-    assert await page.locator(".coins tbody tr:visible").count() > 1
-    await page.locator(".coins tbody tr[aria-current]").focus()
+    await expect(rows).not_to_have_count(1)
+    await page.keyboard.press("/")
     await page.keyboard.press("ArrowDown")
-    await page.keyboard.press("Enter")
-    await expect(page.locator("h1")).not_to_have_text("Ethereum (ETH)")
-    await page.keyboard.press("[")
-    await expect(page.locator('[data-interval="1s"]')).to_have_attribute("aria-pressed", "true")
+    await expect(rows.first).to_be_focused()
+    walk = {"j": 1, "ArrowDown": 2, "k": 1, "ArrowUp": 0, "End": -1, "PageUp": 0, "PageDown": -1, "Home": 0}
+    for key, place in walk.items():
+        await page.keyboard.press(key)
+        await expect(rows.nth(place)).to_be_focused()
+    symbol = await rows.first.get_attribute("data-symbol")
+    await page.keyboard.press("Space")
+    await expect(page.locator(".symbol")).to_have_text(str(symbol).upper())
+    for key, interval in (("]", "5m"), ("[", "1m"), ("[", "1s"), ("[", "1s")):
+        await page.keyboard.press(key)
+        await expect(page.locator(f'[data-interval="{interval}"]')).to_have_attribute("aria-pressed", "true")
     for number, view in enumerate(VIEWS, 1):
         await page.keyboard.press(str(number))
         await expect(page.locator(f"#{view}")).to_be_visible()
     await page.keyboard.press("1")
     await page.keyboard.press("?")
     await expect(page.locator('dialog[aria-label="Keys"]')).to_be_visible()
+    assert await serious(page) == []
     await page.screenshot(path=PICTURES / "keys.png")
     await page.keyboard.press("Escape")
     themes = []
@@ -183,10 +221,112 @@ async def test_keys_reach_everything(page: Page, mesh: LocalMesh) -> None:
         await page.keyboard.press("t")
         themes.append(await page.locator("html").get_attribute("data-theme"))
     assert set(themes) == {"light", "dark"}
+
+
+async def test_the_chart_is_moved_and_read_by_keys(page: Page) -> None:
+    await page.goto("/?symbol=btcusdt&interval=1s")
+    await is_live(page)
+    await page.wait_for_function("() => tickmesh().chart.bars.length > 20", timeout=60_000)
     chart = page.locator(".canvas")
+    for key in ("ArrowLeft", "ArrowRight", "-", "+", "Home", "End"):
+        before = await seen(page)
+        await chart.focus()
+        await page.keyboard.press("+" if key == "-" else key)
+        if key == "-":
+            await page.keyboard.press("-")
+
+        async def moved(since: list[str] = before) -> bool:
+            return await seen(page) != since
+
+        await eventually(moved)
     await chart.focus()
-    for key in ("+", "-", "ArrowLeft", "ArrowRight", "Home", "End"):
+    spoken = page.locator(".spoken")
+    read = []
+    for key in (",", ",", ",", ",", "."):
         await page.keyboard.press(key)
+        await expect(spoken).not_to_have_text(read[-1] if read else "")
+        read.append(await spoken.text_content() or "")
+    assert read[2] == read[4] != read[3]  # the first two may still move
+    price = r"[0-9]{2},[0-9]{3}\.[0-9]{2}"
+    said = rf"[0-9:]{{8}} UTC: open {price}, high {price}, low {price}, close {price}, volume [0-9]+\.[0-9]{{5}}"
+    assert re.fullmatch(said, read[2])
+
+
+async def test_the_crosshair_tells_exact_values_in_the_coins_tick_size(page: Page, mesh: LocalMesh) -> None:
+    await page.goto("/?symbol=dogeusdt&interval=1s&overlays=")
+    await is_live(page)
+    box = await page.locator(".canvas").bounding_box()
+    assert box is not None
+    await page.mouse.move(box["x"] + box["width"] * 0.7, box["y"] + box["height"] / 2)
+    bars = await page.evaluate("() => tickmesh().chart.bars")
+    when = await page.locator(".legend .when").text_content()
+    [bar] = [one for one in bars if datetime.fromtimestamp(one["time"], UTC).strftime("%H:%M:%S") == when]
+    [tick] = [one for one in mesh.get("/api/instruments", q="dogeusdt")["instruments"] if one["symbol"] == "dogeusdt"]
+    places = -Decimal(str(tick["tick_size"])).normalize().as_tuple().exponent
+    shown = await page.locator(".legend span[data-way]").all_text_contents()
+    names = {"O": "open", "H": "high", "L": "low", "C": "close"}
+    assert shown[:4] == [f"{name}{bar[field]:,.{places}f}" for name, field in names.items()]
+
+
+async def test_every_control_does_what_it_says(page: Page) -> None:
+    await page.goto("/?symbol=btcusdt&overlays=")
+    await is_live(page)
+    for head in await page.locator(".coins thead button").all():
+        for _ in range(2):
+            await head.click()
+        sort = head.locator("..")
+        await expect(sort).to_have_attribute("aria-sort", re.compile("ascending|descending"))
+    await page.locator(".coins thead button").first.click()
+    await page.locator('.coins [data-symbol="ethusdt"]').click()
+    await expect(page.locator("h1")).to_have_text("Ethereum (ETH)")
+    for button in await page.locator("[data-interval]").all():
+        await button.click()
+        await expect(button).to_have_attribute("aria-pressed", "true")
+        key = f"ethusdt {await button.get_attribute('data-interval')}"
+        await page.wait_for_function("key => tickmesh().chart.key === key", arg=key)
+        await page.wait_for_function("() => tickmesh().chart.bars.length > 0", timeout=20_000)
+    for button in await page.locator("[data-toggle]").all():
+        for pressed in ("true", "false"):
+            await button.click()
+            await expect(button).to_have_attribute("aria-pressed", pressed)
+    await page.locator(".download summary").click()
+    assert await serious(page) == []
+    for link in await page.locator(".download a").all():
+        answer = await page.request.get(await link.get_attribute("href") or "")
+        assert (answer.status, bool(await answer.body())) == (200, True)
+    await page.keyboard.press("Escape")
+    await page.get_by_role("button", name="Keys", exact=True).click()
+    await page.get_by_role("button", name="Close").click()
+    before = await page.locator("html").get_attribute("data-theme")
+    await page.get_by_role("button", name="Theme").click()
+    await expect(page.locator("html")).not_to_have_attribute("data-theme", str(before))
+    for view in VIEWS[1:]:
+        await page.locator(f'nav [data-view="{view}"]').click()
+        await expect(page.locator(f"#{view}")).to_be_visible()
+        await expect(page.locator(f'nav [data-view="{view}"]')).to_have_attribute("aria-current", "page")
+    for kind, value in (("above", "1"), ("below", "1"), ("move", "50"), ("stale", "3600")):
+        await page.get_by_label("Condition").select_option(kind)
+        await page.get_by_label("Value").fill(value)
+        await expect(page.get_by_label("Within seconds")).to_be_visible(visible=kind == "move")
+        await page.get_by_role("button", name="Set alert").click()
+    await expect(page.locator(".alerts li")).to_have_count(4)
+    await page.locator(".toasts button").click()
+    await expect(page.locator(".toasts div")).to_have_count(0)
+    for name in ("licences", "API"):
+        answer = await page.request.get(await page.get_by_role("link", name=name).evaluate("link => link.href"))
+        assert answer.status == 200
+    await page.locator(".brand").click()
+    await expect(page.locator("#market")).to_be_visible()
+
+
+@pytest.mark.parametrize("view", VIEWS)
+async def test_nothing_jumps_while_a_view_fills(page: Page, view: str) -> None:
+    await page.add_init_script(NOTE_SHIFTS)
+    await page.goto(f"/?symbol=btcusdt&interval=1s&view={view}")
+    await is_live(page)
+    await page.wait_for_function("() => tickmesh().delivery.delaysMs.length > 10", timeout=60_000)
+    shifts = await page.evaluate("() => shifts")
+    assert sum(value for value, _ in shifts) < 0.05, shifts
 
 
 async def test_looking_is_local_and_selecting_is_one_explicit_act(page: Page, mesh: LocalMesh) -> None:
@@ -294,6 +434,23 @@ async def test_an_alert_comes_and_stays_after_a_reload(page: Page) -> None:
     await expect(page.locator(".alerts li")).to_contain_text("came at", timeout=20_000)
     await page.locator(".alerts button").click()
     await expect(page.locator(".alerts")).to_have_text("None yet.")
+
+
+@pytest.mark.parametrize("permission", ["granted", "denied"])
+async def test_an_alert_is_a_notification_where_the_browser_may_show_one(page: Page, permission: str) -> None:
+    await page.context.grant_permissions(["notifications"] if permission == "granted" else [])  # all others are denied
+    await page.add_init_script(NOTE_NOTIFICATIONS)
+    await page.goto("/?view=alerts&symbol=btcusdt")
+    await is_live(page)
+    assert await page.evaluate("() => Notification.permission") == permission
+    hint = "shows a notification" if permission == "granted" else "Notifications are not allowed"
+    await expect(page.locator(".hint")).to_contain_text(hint)
+    await page.get_by_label("Value").fill("1")
+    await page.get_by_role("button", name="Set alert").click()
+    await expect(page.locator(".toasts")).to_contain_text("BTCUSDT above 1.00", timeout=20_000)
+    if permission == "granted":
+        await page.wait_for_function("() => shown.length > 0")
+    assert await page.evaluate("() => shown") == (["BTCUSDT above 1.00"] if permission == "granted" else [])
 
 
 async def test_what_is_seen_can_be_downloaded(page: Page, tmp_path: Path) -> None:

@@ -3,9 +3,9 @@
 import { CandlestickSeries, type CandlestickData, createChart, CrosshairMode, HistogramSeries, type IChartApi, type ISeriesApi, LineSeries, type LineData, type UTCTimestamp, type WhitespaceData } from "lightweight-charts";
 import { type Bar, bollinger, type Point, vwap } from "./candles.ts";
 import { h, text } from "./dom.ts";
-import { compact, decimal, minute, clock } from "./format.ts";
+import { decimal, minute, clock } from "./format.ts";
 import { INTERVALS, type Overlay, type Pane } from "./route.ts";
-import type { State } from "./state.ts";
+import type { CoinState, State } from "./state.ts";
 
 type Values = Array<LineData<UTCTimestamp> | WhitespaceData<UTCTimestamp>>;
 type Lines = (bars: readonly Bar[], lengthS: number) => Values[];
@@ -43,7 +43,8 @@ export function chartView(older: () => void): ChartView {
   const legend = h("div", { class: "legend", "aria-hidden": "true" });
   const empty = h("p", { class: "empty" }, "Loading candles…");
   const standing = h("p", { class: "standing", role: "status" });
-  const element = h("div", { class: "chart" }, place, legend, empty, standing);
+  const spoken = h("p", { class: "spoken", "aria-live": "polite" });
+  const element = h("div", { class: "chart" }, place, legend, empty, standing, spoken);
   const chart: IChartApi = createChart(place, {
     autoSize: true,
     layout: { attributionLogo: false, fontFamily: "inherit" },
@@ -58,7 +59,9 @@ export function chartView(older: () => void): ChartView {
   const lines = new Map<Overlay | Pane, Line[]>();
   let [state, bars, shown]: [State | null, readonly Bar[], State | null] = [null, [], null];
   let digits = Number.NaN;
-  let [colours, pointed]: [(name: string) => string, number | null] = [() => "", null];
+  let colours: (name: string) => string = () => "";
+  /** The time of the candle that the mouse is on, and of the one that keys have gone to. */
+  let [pointed, walked]: [number | null, number | null] = [null, null];
 
   chart.timeScale().subscribeVisibleLogicalRangeChange((range) => {
     if (range !== null && range.from < NEAR_THE_BEGINNING) older();
@@ -66,6 +69,10 @@ export function chartView(older: () => void): ChartView {
   chart.subscribeCrosshairMove(({ time }) => {
     pointed = time === undefined ? null : (time as number);
     describe();
+  });
+  place.addEventListener("blur", () => {
+    if (walked !== null) chart.clearCrosshairPosition();
+    walked = null;
   });
   place.addEventListener("keydown", (event) => {
     const scale = chart.timeScale();
@@ -77,6 +84,8 @@ export function chartView(older: () => void): ChartView {
       ArrowRight: () => scale.scrollToPosition(scale.scrollPosition() + width / 10, false),
       Home: () => scale.setVisibleLogicalRange({ from: 0, to: width }),
       End: () => scale.scrollToRealTime(),
+      ",": () => point(-1),
+      ".": () => point(1),
       "+": () => scale.setVisibleLogicalRange({ from: range.from + width / 5, to: range.to }),
       "-": () => scale.setVisibleLogicalRange({ from: range.from - width / 5, to: range.to }),
     };
@@ -85,6 +94,22 @@ export function chartView(older: () => void): ChartView {
     event.preventDefault();
     move();
   });
+
+  /** Move the crosshair by so many candles, and say the one that it is on then. */
+  function point(step: number): void {
+    const from = walked === null ? bars.length : bars.findIndex((one) => one.time === walked);
+    const bar = bars[Math.max(0, Math.min(bars.length - 1, from + step))];
+    const coin = state?.coins.get(state.route.symbol);
+    if (bar === undefined || coin === undefined) return;
+    chart.setCrosshairPosition(bar.close, at(bar.time), candles);
+    walked = bar.time;
+    describe();
+    text(spoken, `${began(bar)} UTC: ${read(bar, coin)}`);
+  }
+
+  const began = ({ time }: Bar): string => (INTERVALS[state!.route.interval] < 60 ? clock(time * 1000) : minute(time * 1000));
+  const read = (bar: Bar, { digits: places, sizeDigits }: CoinState): string =>
+    [...(["open", "high", "low", "close"] as const).map((name) => `${name} ${decimal(bar[name], places)}`), `volume ${decimal(bar.volume, sizeDigits)}`].join(", ");
 
   function recolour(): void {
     const style = getComputedStyle(document.documentElement);
@@ -173,6 +198,8 @@ export function chartView(older: () => void): ChartView {
     if (other || switched || (from >= 0 && from < before.length - 1)) fill(now);
     else if (from >= 0) update(now, from);
     shown = now;
+    const on = bars.find((one) => one.time === walked);
+    if (on !== undefined) chart.setCrosshairPosition(on.close, at(on.time), candles); // new data take it away
     empty.hidden = bars.length > 0;
     if (now.chart.key !== "" && bars.length === 0) text(empty, "No trade of this coin is stored yet.");
     describe();
@@ -180,19 +207,19 @@ export function chartView(older: () => void): ChartView {
 
   function describe(): void {
     const coin = state?.coins.get(state.route.symbol);
-    const bar = pointed === null ? bars.at(-1) : bars.find((one) => one.time === pointed);
+    const on = pointed ?? walked;
+    const bar = on === null ? bars.at(-1) : bars.find((one) => one.time === on);
     if (coin === undefined || bar === undefined || state === null) return legend.replaceChildren();
     const price = (value: number): string => decimal(value, coin.digits);
-    const began = INTERVALS[state.route.interval] < 60 ? clock(bar.time * 1000) : minute(bar.time * 1000);
     const parts = [["O", price(bar.open)], ["H", price(bar.high)], ["L", price(bar.low)], ["C", price(bar.close)], ["V", decimal(bar.volume, coin.sizeDigits)]] as const;
     const more = (["sma", "ema"] as const).filter((name) => state!.route.overlays.includes(name) && bar[name] !== null);
     legend.replaceChildren(
-      h("span", { class: "when" }, began),
+      h("span", { class: "when" }, began(bar)),
       ...parts.map(([name, value]) => h("span", { "data-way": bar.close < bar.open ? "down" : "up" }, h("i", {}, name), value)),
       ...more.map((name) => h("span", { class: name }, h("i", {}, name.toUpperCase()), price(bar[name]!))),
     );
-    const said = `${coin.name}, candles of ${state.route.interval}: ${bars.length} candles. Last: open ${price(bar.open)}, high ${price(bar.high)}, low ${price(bar.low)}, close ${price(bar.close)}, volume ${compact(bar.volume)}.`;
-    if (pointed === null && document.activeElement !== place) place.setAttribute("aria-label", said);
+    const said = `${coin.name}, candles of ${state.route.interval}: ${bars.length} candles. Last: ${read(bar, coin)}.`;
+    if (on === null && document.activeElement !== place) place.setAttribute("aria-label", said);
   }
 
   function seen(): readonly [number, number] | null {

@@ -164,7 +164,7 @@ export class Effects {
       const found = await Promise.all(rest.map(({ symbol }) => get("/api/instruments", { q: symbol, page_size: 10 })));
       this.dispatch({ type: "coins", coins, instruments: [instruments, ...found].flatMap((page) => page.instruments) });
       this.#subscribe();
-      void this.#past();
+      void this.#status().then(() => this.#past());
     });
   }
 
@@ -183,12 +183,13 @@ export class Effects {
   #past(): Promise<void> {
     return this.#once("past", async () => {
       for (const symbol of this.state().coins.keys()) {
-        const [stats, minutes, hours] = await Promise.all([
+        const since = Date.parse(this.state().status?.time ?? "") - 1440 * MINUTE_MS;
+        const [stats, minutes, day] = await Promise.all([
           this.#try("statistics", get("/api/stats", { symbol })), // of a coin that has not traded there are none
           get("/api/candles", { symbol, interval: "1m", open: true, order: "desc", page_size: 60 }),
-          get("/api/candles", { symbol, interval: "1h", open: true, order: "desc", page_size: 25 }),
+          Number.isNaN(since) ? [] : get("/api/candles", { symbol, interval: "1m", open: true, order: "asc", page_size: 1, start_time: iso(since) }),
         ]);
-        this.dispatch({ type: "past", symbol, session: stats ? sessionOf(stats) : null, spark: minutes.map((one) => one.close).reverse(), dayAgo: hours.at(-1)?.open ?? Number.NaN });
+        this.dispatch({ type: "past", symbol, session: stats ? sessionOf(stats) : null, spark: minutes.map((one) => one.close).reverse(), dayAgo: day[0]?.open ?? Number.NaN });
       }
     });
   }

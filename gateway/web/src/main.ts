@@ -5,7 +5,7 @@ import { alertsView } from "./alertsview.ts";
 import { coverageView } from "./coverage.ts";
 import { attribute, badge, h, text } from "./dom.ts";
 import { Effects } from "./effects.ts";
-import { span } from "./format.ts";
+import { decimal, span } from "./format.ts";
 import { Refused, select } from "./gateway.ts";
 import { marketView } from "./market.ts";
 import { type Interval, INTERVALS, readRoute, type View, VIEWS, writeRoute } from "./route.ts";
@@ -19,6 +19,7 @@ const KEYS: ReadonlyArray<readonly [string, string]> = [
   ["j k ↑ ↓", "walk the coins, Enter opens one"],
   ["[ ]", "shorter or longer candles"],
   ["← → + − Home End", "move in the chart, when it has the focus"],
+  [", .", "the candle before or after, read out, when the chart has the focus"],
   ["1 2 3 4", VIEWS.join(", ")],
   ["s", "select this coin for everybody (asks first)"],
   ["t", "light, dark, or as the system"],
@@ -121,7 +122,7 @@ function redraw(): void {
     attribute(tab, "href", writeRoute({ ...state.route, view: tab.dataset["view"] as View }));
   }
   const coin = state.coins.get(state.route.symbol);
-  document.title = coin === undefined || Number.isNaN(coin.price) ? "tickmesh" : `${coin.price} ${coin.symbol.toUpperCase()} · ${word}`;
+  document.title = coin === undefined || Number.isNaN(coin.price) ? "tickmesh" : `${decimal(coin.price, coin.digits)} ${coin.symbol.toUpperCase()} · ${word}`;
   view.draw(state, atMs);
   if (toasts.childElementCount !== state.notices.length || toasts.lastElementChild?.getAttribute("data-id") !== String(state.notices.at(-1)?.id)) {
     toasts.replaceChildren(...state.notices.map(({ id, text: said }) => h("div", { "data-id": id }, said, h("button", { type: "button", "aria-label": `Dismiss: ${said}`, onclick: () => dispatch({ type: "notice seen", id }) }, "✕"))));

@@ -23,10 +23,10 @@ export function marketView(dispatch: (event: Event) => void, older: () => void, 
   const coins = coinsView((symbol) => dispatch({ type: "route", route: { symbol } }));
   const chart = chartView(older);
   const tape = tapeView();
-  const [name, symbol, price, why] = [h("h1"), h("span", { class: "symbol" }), h("output", { class: "price", "aria-live": "off" }), h("span", { class: "why" })];
+  const [name, symbol, price, why] = [h("h1"), h("span", { class: "symbol" }), h("output", { class: "price", "aria-live": "off" }, "–"), h("span", { class: "why" })];
   const state = badge();
   const everybody = h("button", { type: "button", class: "everybody", onclick: select });
-  const facts = ["Session", "24 h", "High", "Low", "Volume", "VWAP", "Trades/s"].map((title) => [h("dt", {}, title), h("dd")] as const);
+  const facts = ["Session", "24 h", "High", "Low", "Volume", "VWAP", "Trades/s"].map((title) => [h("dt", {}, title), h("dd", {}, "–")] as const);
   const head = h("div", { class: "coin-head" }, h("div", { class: "coin-name" }, name, symbol, everybody), h("div", { class: "coin-price" }, price, state.element, why), h("dl", {}, ...facts.map((pair) => h("div", {}, ...pair))));
   const intervals = (Object.keys(INTERVALS) as Interval[]).map((interval) => h("button", { type: "button", "data-interval": interval, onclick: () => dispatch({ type: "route", route: { interval } }) }, interval));
   let now: State | null = null;
@@ -79,6 +79,7 @@ export function marketView(dispatch: (event: Event) => void, older: () => void, 
     const { word, why: reason, ageMs } = condition(given, atMs, route.symbol);
     state.show(word);
     attribute(element, "data-old", isOld(word));
+    attribute(element, "data-empty", given.coins.size === 0);
     text(why, ageMs === null ? "" : `${span(ageMs)} old`);
     attribute(why, "title", reason);
     const selected = given.selected === route.symbol;

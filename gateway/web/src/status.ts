@@ -29,6 +29,7 @@ export function statusView(): { element: HTMLElement; draw(state: State, atMs: n
       const { word, why, ageMs } = condition(state, atMs);
       text(feed, `${word}${ageMs === null ? "" : `, prices are ${span(ageMs)} old`}${why === "" ? "" : `: ${why}`}`);
       const now = nowMs(state, atMs);
+      attribute(element, "data-empty", state.status === null);
       if (state.status !== null && state.status !== shown) services.replaceChildren(...state.status.services.map((one) => service(one, now)));
       shown = state.status;
       const { delaysMs, roundTripsMs, missed, losses, skipped, trades } = state.delivery;
