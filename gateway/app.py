@@ -87,13 +87,20 @@ def create_app(
     """
     admission = admission or access.AdmissionRules()
     tokens = admission.tokens
-    websockets = WebSocketEndpoint(signal, store, token=tokens.api_token, limits=client_limits, max_bytes=max_ws_bytes)
     further = dict(further or {})
     channels = {SIGNAL_SERVICE.full_name: signal, STORE_SERVICE.full_name: store}
     channels |= {service.full_name: channel for service, channel in further.items()}
     upstreams = Upstreams(channels, token=tokens.api_token, limit_s=call_limit_s)
     mesh_status = StatusCollector(
         {"signal": signal, "store": store}, flowing=lambda: websockets.flowing, token=tokens.api_token
+    )
+    websockets = WebSocketEndpoint(
+        signal,
+        store,
+        status=mesh_status.ask,
+        token=tokens.api_token,
+        limits=client_limits,
+        max_bytes=max_ws_bytes,
     )
     found = routes([*SERVICES, *further])
     told = comments.read_comments(comments.shipped_descriptors())

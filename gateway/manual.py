@@ -94,6 +94,14 @@ true`) and the open one (`"closed": false`) as it is now, at most 10 times a sec
 its `revision` rises while it is one of the last four. `first_id` and `last_id` are the trades that the candles of the \
 message consist of. There is no `mode`, `rate` or `resume_from`: `/api/candles` has what closed before. A client that \
 is more than 256 closed candles behind is disconnected with 1013.
+- The channel `coverage` tells what is stored and what is missing of each symbol: `{"op": "subscribe", "channel": \
+"coverage", "symbols": ["btcusdt"]}`. The snapshot has what `/api/coverage` answers, as `coverage`. Messages of the \
+type `coverage` have the members of it that have changed, each of them whole: `known = {...known, \
+...message.coverage}` keeps it up to date. They come at most once a second. `last_id` is the highest stored id.
+- The channel `status`, without symbols, tells the state of the mesh: the snapshot has what `/api/status` answers, as \
+`status`, and messages of the type `status` have the members that have changed, within a second. A state, a text or a \
+condition is a change; a report of a service, what waits for it, and the ids and times of last trades are in each \
+message as they are then, but no message comes for them alone. Both channels have no `mode`, `rate` or `resume_from`.
 - `"mode": "newest", "rate": 4` sends only the last trade, 0.1 to 20 times a second (4 by default) when there is a new \
 one; its message covers the ids since the one before. The mode `every` sends all.
 - `{"type": "lagged", "subscription", "sequence", "symbol", "first_id", "last_id", "count", "fetch"}`: these ids are \
@@ -139,7 +147,8 @@ def own_paths(*, token_needed: bool) -> Json:
         ),
         _parameter(
             "channels",
-            "Subscribe to these channels, separated by commas: `trades`, `ticks`, `candles`. Without `events`.",
+            "Subscribe to these channels, separated by commas: `trades`, `ticks`, `candles`, `coverage`, `status`. "
+            "Without `events`.",
         ),
         _parameter("fields", "With `channels=ticks`: signals by their names in `/api/stats`, separated by commas."),
         _parameter("interval", "With `channels=candles`: `1s`, `1m`, `5m`, `15m`, `1h` or `1d`; `1m` by default."),

@@ -72,8 +72,13 @@ class StatusCollector:
     async def run(self) -> None:
         """Ask both again and again, for ever; a task of the gateway's own."""
         while True:
-            await asyncio.gather(*map(self._ask, self._stubs), asyncio.sleep(ASK_EVERY_S))
-            self._update_metrics(self.response())
+            response, _ = await asyncio.gather(self.ask(), asyncio.sleep(ASK_EVERY_S))
+            self._update_metrics(response)
+
+    async def ask(self) -> status_pb2.GetStatusResponse:
+        """Ask both now, and return the status of the mesh."""
+        await asyncio.gather(*map(self._ask, self._stubs))
+        return self.response()
 
     def response(self) -> status_pb2.GetStatusResponse:
         """Return the status of the mesh as it is known now."""

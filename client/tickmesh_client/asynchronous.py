@@ -29,7 +29,6 @@ from tickmesh_client.transfer import (
     stream_ended,
     stream_options,
 )
-from tickmesh_client.values import SymbolCandle, Trade
 
 T = TypeVar("T")
 
@@ -97,7 +96,7 @@ class AsyncTickmesh(GatewayClient[httpx.AsyncClient]):
         step = next(doing)
         try:
             while True:
-                if isinstance(step, Trade | SymbolCandle):
+                if isinstance(step, Row):
                     yield step
                     step = next(doing)
                     continue

@@ -30,7 +30,6 @@ from tickmesh_client.transfer import (
     stream_ended,
     stream_options,
 )
-from tickmesh_client.values import SymbolCandle, Trade
 
 T = TypeVar("T")
 
@@ -97,7 +96,7 @@ class Tickmesh(GatewayClient[httpx.Client]):
         step = next(doing)
         with ExitStack() as opened:
             while True:
-                if isinstance(step, Trade | SymbolCandle):
+                if isinstance(step, Row):
                     yield step
                     step = next(doing)
                     continue

@@ -1,4 +1,4 @@
-"""Live trades and candles of `/ws`, none missing and none twice, whatever happens to a connection. Touches no socket.
+"""What the channels of `/ws` tell, none missing and none twice, whatever happens to a connection. Touches no socket.
 
 `Follower` reads the messages of the protocol and knows what the caller has of each symbol. `follow` says what to do;
 whoever has a connection does it, and sends the result of each command, or throws its error, into the generator.
@@ -19,11 +19,11 @@ from tickmesh_client import calls
 from tickmesh_client.calls import Call, Page
 from tickmesh_client.errors import RequestRefused, Unavailable, Unreachable
 from tickmesh_client.network import backoff
-from tickmesh_client.values import Candle, Coverage, Missing, NextTrades, SymbolCandle, Tick, Trade
+from tickmesh_client.values import Candle, Coverage, Missing, NextTrades, Status, SymbolCandle, Tick, Trade
 
 log = logging.getLogger("tickmesh_client.live")
 
-Row = Trade | SymbolCandle
+Row = Trade | SymbolCandle | Coverage | Status
 """What the caller gets."""
 Key = tuple[int, int]
 """Epoch and id of a trade: `Trade.key`."""
@@ -111,6 +111,8 @@ class _Message(msgspec.Struct):
     trades: list[Trade] = []
     ticks: list[Tick] = []
     candles: list[Candle] = []
+    coverage: dict[str, Any] = {}
+    status: dict[str, Any] = {}
     subscriptions: list[_Progress] = []
     field: str = ""
     found: str = ""
@@ -122,10 +124,10 @@ _MESSAGE = msgspec.json.Decoder(_Message)
 
 
 class Follower:
-    """Follows some symbols over any number of connections; `TradeFollower` and `CandleFollower` know what of them.
+    """Follows some symbols, or the mesh, over any number of connections; those made of it know what of them.
 
     Args:
-        symbols: whose.
+        symbols: whose; an empty one with the channel `status`.
         asked: what to subscribe to, without the symbols.
 
     Raises:
@@ -134,7 +136,8 @@ class Follower:
 
     def __init__(self, symbols: str | Sequence[str], asked: Mapping[str, object]) -> None:
         named: list[Any] = [symbols] if isinstance(symbols, str) else list(symbols)
-        if not named or not all(isinstance(symbol, str) and symbol for symbol in named):
+        right = all(isinstance(symbol, str) and (symbol or asked["channel"] == "status") for symbol in named)
+        if not named or not right:
             raise ValueError(f"found {symbols!r}, expected one symbol or more")
         self._symbols = list(dict.fromkeys(symbol.lower() for symbol in named))
         self._asked = {"op": "subscribe"} | dict(asked)
@@ -150,12 +153,12 @@ class Follower:
         self._acknowledged.clear()
         parts = [self._symbols[at : at + SYMBOLS_AT_ONCE] for at in range(0, len(self._symbols), SYMBOLS_AT_ONCE)]
         return [
-            msgspec.json.encode(self._asked | {"id": number, "symbols": part} | self._resume(part)).decode()
+            msgspec.json.encode(self._asked | {"id": number} | self._said_of(part)).decode()
             for number, part in enumerate(parts)
         ]
 
-    def _resume(self, _symbols: list[str]) -> dict[str, object]:
-        return {}
+    def _said_of(self, symbols: list[str]) -> dict[str, object]:
+        return {"symbols": symbols}
 
     def _begin(self, message: _Message) -> list[Row | Fetch]:
         raise NotImplementedError
@@ -189,7 +192,7 @@ class Follower:
             return []
         if message.type == "snapshot":
             return self._begin(message)
-        return self._go_on(message) if message.type in ("trades", "ticks", "candles", "lagged") else []
+        return self._go_on(message) if message.type in (*CHANNELS, "lagged") else []
 
     def _check(self, subscription: int, sequence: int, *, after: int) -> None:
         expected = self._sequences.get(subscription, -after) + after
@@ -238,10 +241,10 @@ class TradeFollower(Follower):
             self._keys[symbol.lower()] = (0, last) if isinstance(last, int) else last.key
         self._venues: dict[str, str] = {}
 
-    def _resume(self, _symbols: list[str]) -> dict[str, object]:
-        known = {symbol: key for symbol in _symbols if (key := self._keys[symbol]) and key != _BEFORE_ALL}
+    def _said_of(self, symbols: list[str]) -> dict[str, object]:
+        known = {symbol: key for symbol in symbols if (key := self._keys[symbol]) and key != _BEFORE_ALL}
         resume = {symbol: {"trade_id": key[1], "epoch": key[0]} for symbol, key in known.items()}
-        return {"resume_from": resume} if resume else {}
+        return {"symbols": symbols} | ({"resume_from": resume} if resume else {})
 
     def _begin(self, message: _Message) -> list[Row | Fetch]:
         key, last = self._keys[message.symbol], _last(message)
@@ -308,6 +311,55 @@ class CandleFollower(Follower):
 
     def _go_on(self, message: _Message) -> list[Row | Fetch]:
         return [*self._known[message.symbol].new_of(message.candles)]
+
+
+class CoverageFollower(Follower):
+    """Follows what is stored and what is missing of some symbols.
+
+    Args:
+        symbols: whose.
+
+    Raises:
+        ValueError: there is no symbol.
+    """
+
+    def __init__(self, symbols: str | Sequence[str]) -> None:
+        super().__init__(symbols, {"channel": "coverage"})
+        self._known: dict[str, dict[str, Any]] = {}
+
+    def _begin(self, message: _Message) -> list[Row | Fetch]:
+        before = self._known.pop(message.symbol, None)
+        return [] if before == message.coverage else self._go_on(message)
+
+    def _go_on(self, message: _Message) -> list[Row | Fetch]:
+        self._known[message.symbol] = known = self._known.get(message.symbol, {}) | message.coverage
+        return [_value(known, Coverage)]
+
+
+class StatusFollower(Follower):
+    """Follows the state of the mesh."""
+
+    def __init__(self) -> None:
+        super().__init__("", {"channel": "status"})
+        self._known: dict[str, Any] = {}
+
+    def _said_of(self, _symbols: list[str]) -> dict[str, object]:
+        return {}
+
+    def _begin(self, message: _Message) -> list[Row | Fetch]:
+        self._known = {}
+        return self._go_on(message)
+
+    def _go_on(self, message: _Message) -> list[Row | Fetch]:
+        self._known |= message.status
+        return [_value(self._known, Status)]
+
+
+def _value(known: dict[str, Any], kind: type[Coverage | Status]) -> Coverage | Status:
+    try:
+        return msgspec.convert(known, kind)
+    except msgspec.ValidationError as exc:
+        raise StreamLost(f"found a message that cannot be read: {exc}") from exc
 
 
 def _last(message: _Message) -> Key | None:
@@ -478,7 +530,7 @@ def report_missing(missing: Missing) -> None:
 def follow(
     follower: Follower, *, retries: int, random: Random, missing: Callable[[Missing], object]
 ) -> Generator[Command | Row, Any, None]:
-    """Yield what to do, and each trade or candle as it comes; it goes on for ever.
+    """Yield what to do, and each row as it comes; it goes on for ever.
 
     Args:
         follower: knows what is wanted, and how far it has come.
@@ -499,7 +551,7 @@ def follow(
             while True:
                 received = follower.receive((yield Receive(SILENCE_S)))
                 for each in received:
-                    if isinstance(each, Trade | SymbolCandle):
+                    if isinstance(each, Row):
                         yield each
                     else:
                         yield from _filled(each, random, missing)
@@ -515,31 +567,38 @@ def follow(
         yield Wait(next(delays))
 
 
-_CHANNELS = {
-    "trades": ("resume_from", "missing"),
-    "ticks": ("fields", "resume_from", "missing"),
-    "candles": ("interval",),
+CHANNELS = {
+    "trades": ("symbols", "resume_from", "missing"),
+    "ticks": ("symbols", "fields", "resume_from", "missing"),
+    "candles": ("symbols", "interval"),
+    "coverage": ("symbols",),
+    "status": (),
 }
-"""What can be said of each channel beside its symbols."""
+"""What can be said of each channel."""
 
 
-def follower_of(symbols: str | Sequence[str], channel: str, **said: Any) -> Follower:
+def follower_of(symbols: str | Sequence[str] | None, channel: str, **said: Any) -> Follower:
     """Return who follows a channel.
 
     Args:
-        symbols: whose.
-        channel: `trades`, `ticks` or `candles`.
+        symbols: whose; None with `status`.
+        channel: one of `CHANNELS`.
         said: `fields`, `interval`, `resume_from` and `missing` of `live`; None where the caller said nothing.
 
     Raises:
         ValueError: there is no such channel or no symbol, or something is said that this channel does not have.
     """
-    if channel not in _CHANNELS:
-        raise ValueError(f"channel is {channel!r}, expected one of {', '.join(_CHANNELS)}")
-    for name, value in said.items():
-        if value is not None and name not in _CHANNELS[channel]:
-            having = " or ".join(each for each, names in _CHANNELS.items() if name in names)
+    if channel not in CHANNELS:
+        raise ValueError(f"channel is {channel!r}, expected one of {', '.join(CHANNELS)}")
+    for name, value in {"symbols": symbols, **said}.items():
+        if value is not None and name not in CHANNELS[channel]:
+            having = " or ".join(each for each, names in CHANNELS.items() if name in names)
             raise ValueError(f"{name} is {value!r} with the channel {channel}, expected it with {having} only")
+    if channel == "status":
+        return StatusFollower()
+    symbols = symbols or ()
+    if channel == "coverage":
+        return CoverageFollower(symbols)
     if channel == "candles":
         interval = said.get("interval")
         return CandleFollower(symbols, interval="1m" if interval is None else interval)

@@ -21,7 +21,7 @@ from tickmesh_client.errors import WrongAddress
 from tickmesh_client.listing import AsyncListing, Listing
 from tickmesh_client.live import follow, follower_of, report_missing
 from tickmesh_client.network import checked_url, http_options, reason_of, shown_url
-from tickmesh_client.values import Missing, SymbolCandle, Tick, Trade
+from tickmesh_client.values import Coverage, Missing, Status, SymbolCandle, Tick, Trade
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -164,9 +164,21 @@ class GatewayClient(Generic[Http]):
         *,
         interval: str = "1m",
     ) -> AsyncGenerator[SymbolCandle, None]: ...
+    @overload
+    def live(
+        self: _Blocking, symbols: str | Sequence[str], channel: Literal["coverage"]
+    ) -> Generator[Coverage, None, None]: ...
+    @overload
+    def live(self: _Blocking, *, channel: Literal["status"]) -> Generator[Status, None, None]: ...
+    @overload
+    def live(
+        self: _Awaiting, symbols: str | Sequence[str], channel: Literal["coverage"]
+    ) -> AsyncGenerator[Coverage, None]: ...
+    @overload
+    def live(self: _Awaiting, *, channel: Literal["status"]) -> AsyncGenerator[Status, None]: ...
     def live(
         self: Any,
-        symbols: str | Sequence[str],
+        symbols: str | Sequence[str] | None = None,
         channel: str = "trades",
         *,
         fields: Sequence[str] | None = None,
@@ -177,11 +189,13 @@ class GatewayClient(Generic[Http]):
         """Follow trades as they happen, each once and in the order of its symbol's ids, until the caller ends it.
 
         Of candles it gives each closed one, each revision of the last four, and the open one up to ten times a second.
+        Of coverage and status it gives what there is now, and again whenever something has changed.
         When the connection is lost, or this program was too slow, it goes on where it was: what was missed is fetched.
 
         Args:
-            symbols: one symbol, or several.
-            channel: `trades`, `ticks`, which are trades with the signals right after each, or `candles`.
+            symbols: one symbol, or several; None with `status`.
+            channel: `trades`, `ticks`, which are trades with the signals right after each, `candles`, `coverage` or
+                `status`.
             fields: of ticks, the signals by their names in `Stats`; None for those of the list of trades.
             interval: of candles: `1s`, `1m`, `5m`, `15m`, `1h` or `1d`; None for `1m`.
             resume_from: symbol -> the last trade, or its id, that the caller has; without it the next one comes first.

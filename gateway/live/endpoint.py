@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from functools import partial
 from time import monotonic
@@ -24,6 +24,7 @@ from gateway.errors import RETRY_AFTER, refusal_body
 from gateway.live.candles import CandleFeed
 from gateway.live.coins import CoinList
 from gateway.live.connection import WebSocketConnection, write_to_all
+from gateway.live.documents import CoverageFeed, StatusFeed
 from gateway.live.fanout import GATHERED_MESSAGES, ClientFanout, ClientLimits, ClientQueue, RoundTimer
 from gateway.live.feeds import ChannelFeeds
 from gateway.live.history import StoredTrades
@@ -34,6 +35,7 @@ from gateway.live.signal_feed import SignalFeed, lagged
 from gateway.live.subscription import Subscription, parse_subscription
 from gateway.upstreams import serving_of
 from tickmesh.v1.signal_pb2_grpc import SignalServiceStub
+from tickmesh.v1.status_pb2 import GetStatusResponse
 
 log = logging.getLogger("gateway.live.endpoint")
 
@@ -79,6 +81,7 @@ class WebSocketEndpoint:
     Args:
         signal: channel to SignalService.
         store: channel to StoreService.
+        status: returns the state of the mesh as it is now.
         token: what both want to be shown; None when nothing.
         limits: how far one client may fall behind.
         max_clients: how many clients there may be at once.
@@ -91,6 +94,7 @@ class WebSocketEndpoint:
         signal: grpc.aio.Channel,
         store: grpc.aio.Channel,
         *,
+        status: Callable[[], Awaitable[GetStatusResponse]],
         token: str | None = None,
         limits: ClientLimits | None = None,
         max_clients: int = MAX_CLIENTS,
@@ -105,7 +109,13 @@ class WebSocketEndpoint:
         self._fanout = ClientFanout(self._limits, on_sent=self._count_sent, write=write_to_all)
         self._rings = Rings()
         self._stored = StoredTrades(store, token=token)
-        self._feeds = ChannelFeeds({"candles": partial(CandleFeed, stored=self._stored, rings=self._rings)})
+        self._feeds = ChannelFeeds(
+            {
+                "candles": partial(CandleFeed, stored=self._stored, rings=self._rings),
+                "coverage": partial(CoverageFeed, stored=self._stored),
+                "status": partial(StatusFeed, ask=status),
+            }
+        )
         self._round_timer = RoundTimer()
         self._stream = SignalFeed(
             signal,

@@ -22,8 +22,11 @@ log = logging.getLogger("gateway.live.history")
 
 PAGE_TRADES = 1000
 CALL_LIMIT_S = 5.0
-CALLS_AT_ONCE = {"trades": 2, "candles": 1}
+CALLS_AT_ONCE = {"trades": 2, "candles": 1, "coverage": 1}
 """None waits for another kind, and what people ask for over REST has to find a free connection of store's, too."""
+PAUSES = {"trades": 0.0, "candles": 1.0, "coverage": 3.0}
+"""For so many times as long as a call took none of its kind follows it: what is asked again and again, of any number of
+symbols, takes that share of store's time and no more."""
 
 T = TypeVar("T")
 
@@ -52,7 +55,7 @@ class StoredPage:
 
 
 class StoredTrades:
-    """Asks StoreService for trades and candles.
+    """Asks StoreService for trades, candles and coverage.
 
     Args:
         store: channel to it.
@@ -122,14 +125,30 @@ class StoredTrades:
 
         return await self._shared("candles", (symbol, interval, from_us), ask)
 
+    async def coverage(self, symbol: str) -> store_pb2.GetCoverageResponse | None:
+        """Return what is stored and what is missing of a symbol; None when the store does not answer now."""
+
+        async def ask() -> store_pb2.GetCoverageResponse:
+            request = store_pb2.GetCoverageRequest(symbol=symbol)
+            return await self._store.GetCoverage(request, timeout=CALL_LIMIT_S, metadata=self._metadata)
+
+        return await self._shared("coverage", symbol, ask)
+
     async def _shared(self, kind: str, what: Hashable, ask: Callable[[], Awaitable[T | None]]) -> T | None:
+        loop = asyncio.get_running_loop()
+
         async def call() -> T | None:
+            room = self._room[kind]
             try:
-                async with self._room[kind]:
+                await room.acquire()
+                began_s = loop.time()
+                try:
                     return await ask()
+                finally:
+                    loop.call_later((loop.time() - began_s) * PAUSES[kind], room.release)
             except grpc.aio.AioRpcError as exc:
-                if self._log_throttle.due(asyncio.get_running_loop().time()):
-                    log.warning("no trades or candles from store: %s: %s", exc.code().name, exc.details())
+                if self._log_throttle.due(loop.time()):
+                    log.warning("no answer from store for clients of /ws: %s: %s", exc.code().name, exc.details())
                 return None
             finally:
                 del self._calls[kind, what]

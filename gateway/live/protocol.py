@@ -22,7 +22,9 @@ from mesh.values import epochs
 from mesh.values.candles import INTERVALS_US
 from mesh.values.symbols import parse_symbol
 
-CHANNELS = ("trades", "ticks", "candles")
+CHANNELS = ("trades", "ticks", "candles", "coverage", "status")
+OF_SERVICES = ("coverage", "status")
+"""Those that tell of the mesh, not of the market: they go on while no trade comes."""
 MODES = ("every", "newest")
 MAX_ID_CHARS = 64
 RATES = (0.1, 20.0)
@@ -36,8 +38,15 @@ _MEMBERS = {
     "unsubscribe": {"op", "id", "subscription"},
     "ping": {"op", "id"},
 }
-_OF_CHANNEL = {"fields": "ticks", "interval": "candles"}
-"""The members that only one channel has."""
+_OF_CHANNELS = {
+    "symbols": ("trades", "ticks", "candles", "coverage"),
+    "fields": ("ticks",),
+    "interval": ("candles",),
+    "mode": ("trades", "ticks"),
+    "rate": ("trades", "ticks"),
+    "resume_from": ("trades", "ticks"),
+}
+"""The channels that have a member."""
 CHANNELS_PARAMETER = "channels"
 _PARAMETERS = (CHANNELS_PARAMETER, "symbols", "fields", "interval", "mode", "rate", access.TOKEN_PARAMETER)
 
@@ -68,7 +77,7 @@ class Subscribe:
 
     Attributes:
         channel: one of `CHANNELS`.
-        symbols: whose, in lower case, each once.
+        symbols: whose, in lower case, each once; none for `status`.
         mode: `every` update, or the `newest` one at a rate.
         fields: of `ticks`, the signals that are wanted.
         rate: how often a second at most, for `newest`.
@@ -184,13 +193,14 @@ def parse_channels(pairs: Iterable[tuple[str, str]]) -> list[Subscribe] | None:
             message["rate"] = float(said["rate"])
         except ValueError:
             raise MalformedRequest("rate", shown(said["rate"]), _rates()) from None
-    for name, channel in _OF_CHANNEL.items():
-        if name in message and channel not in channels:
-            raise MalformedRequest(name, shown(said[name]), f"it with the channel {channel} only")
+    for channel in channels:
+        _one_of("channel", channel, CHANNELS)
+    for name in message:
+        if not set(channels) & set(_OF_CHANNELS[name]) and said[name] != "every":
+            raise _misplaced(name, said[name])
     return [
         _subscribe(
-            {name: value for name, value in message.items() if _OF_CHANNEL.get(name, channel) == channel}
-            | {"channel": channel}
+            {name: value for name, value in message.items() if channel in _OF_CHANNELS[name]} | {"channel": channel}
         )
         for channel in dict.fromkeys(channels)
     ]
@@ -199,19 +209,12 @@ def parse_channels(pairs: Iterable[tuple[str, str]]) -> list[Subscribe] | None:
 def _subscribe(message: Json) -> Subscribe:
     channel = _one_of("channel", message.get("channel"), CHANNELS)
     mode = _one_of("mode", message.get("mode", "every"), MODES)
-    symbols = _symbols(message.get("symbols"))
-    for name, only in _OF_CHANNEL.items():
-        if name in message and channel != only:
-            raise MalformedRequest(name, shown(message[name]), f"it with the channel {only} only")
+    for name, having in _OF_CHANNELS.items():
+        if name in message and channel not in having and message[name] != "every":
+            raise _misplaced(name, message[name])
+    symbols = _symbols(message.get("symbols")) if channel in _OF_CHANNELS["symbols"] else ()
     fields = _fields(message.get("fields", list(LIVE_FIELDS))) if channel == "ticks" else ()
     interval = _one_of("interval", message.get("interval", INTERVAL), INTERVALS_US) if channel == "candles" else ""
-    if interval and mode != "every":
-        raise MalformedRequest(
-            "mode", shown(mode), "every with the channel candles, which are sent at most 10 times a second"
-        )
-    if interval and "resume_from" in message:
-        found = shown(message["resume_from"])
-        raise MalformedRequest("resume_from", found, "it with the channels trades and ticks only")
     rate = message.get("rate", RATE)
     if "rate" in message and mode != "newest":
         raise MalformedRequest("rate", shown(rate), 'it with "mode":"newest" only')
@@ -221,6 +224,12 @@ def _subscribe(message: Json) -> Subscribe:
     if resume and mode != "every":
         raise MalformedRequest("resume_from", shown(resume), 'it with "mode":"every" only')
     return Subscribe(channel, symbols, fields, mode, float(rate), _resume_after(resume, symbols), interval)
+
+
+def _misplaced(name: str, value: object) -> MalformedRequest:
+    having = _OF_CHANNELS[name]
+    channels = f"channel {having[0]}" if len(having) == 1 else f"channels {', '.join(having[:-1])} and {having[-1]}"
+    return MalformedRequest(name, shown(value), f"it with the {channels} only")
 
 
 def _symbols(words: object) -> tuple[str, ...]:

@@ -23,7 +23,7 @@ from gateway.live.candles import KEPT
 from gateway.live.connection import WebSocketConnection, text_frames
 from gateway.live.feeds import ChannelFeed, ChannelFeeds
 from gateway.live.history import StoredPage, StoredTrades
-from gateway.live.protocol import MalformedRequest, Ping, Subscribe, Unsubscribe
+from gateway.live.protocol import OF_SERVICES, MalformedRequest, Ping, Subscribe, Unsubscribe
 from gateway.live.ring import Cursor, Lagged, Ring, Rings, Run, Stored
 from gateway.transcode import updates
 from mesh.service.logs import LogThrottle
@@ -76,7 +76,7 @@ class ChannelSubscription:
         self.sequence = 0
         self.cursors: dict[str, Cursor] = {}
         self.places: dict[str, FeedPlace] = {}
-        self.new: set[str] = set(wanted.symbols)
+        self.new: set[str] = set(wanted.symbols or [""])
         """The symbols whose snapshot has not been sent."""
         self.began_s = monotonic()
         self.waiting_since_s: dict[str, float] = {}
@@ -106,18 +106,21 @@ class ChannelSubscription:
         """
         return self.head(kind) + _encode(members)[1:]
 
-    def update(self, symbol: str, first_key: int, last_key: int, body: bytes) -> bytes:
-        """Return the message with some trades.
+    def update(self, symbol: str, first_key: int | None, last_key: int | None, body: bytes) -> bytes:
+        """Return the message about what has changed.
 
         Args:
-            symbol: whose they are.
-            first_key: the first key that the message covers.
+            symbol: of what; empty for the mesh as a whole.
+            first_key: the first key that the message covers; None where none is.
             last_key: the last one.
             body: the value of the member that has the channel's name.
 
         """
-        members = _encode({"symbol": symbol} | _ids(first_key, last_key))[1:-1]
-        return b'%b%b,"%b":%b}' % (self.head(self.wanted.channel), members, self.wanted.channel.encode(), body)
+        members: dict[str, object] = {"symbol": symbol} if symbol else {}
+        members |= {} if first_key is None else {"first_id": epochs.venue_id(first_key)}
+        members |= {} if last_key is None else _last_id(last_key)
+        said = b"%b," % _encode(members)[1:-1] if members else b""
+        return b'%b%b"%b":%b}' % (self.head(self.wanted.channel), said, self.wanted.channel.encode(), body)
 
     def lagged(self, symbol: str, left_out: Lagged) -> bytes:
         """Return the message about trades that are not sent.
@@ -272,7 +275,7 @@ class ProtocolSession:
             raise MalformedRequest(
                 "op", f"{MAX_SUBSCRIPTIONS} subscriptions", "no more at once; unsubscribe from one first"
             )
-        if unfollowed := await self._unfollowed(wanted.symbols):
+        if wanted.symbols and (unfollowed := await self._unfollowed(wanted.symbols)):
             place = wanted.symbols.index(unfollowed[0])
             raise MalformedRequest(
                 f"symbols[{place}]", repr(unfollowed[0]), "a symbol that is followed; /api/coins lists them"
@@ -286,9 +289,9 @@ class ProtocolSession:
         told = {"subscription": subscription.number, "channel": wanted.channel, "symbols": wanted.symbols}
         self._send(_encode({"type": "subscribed"} | answered | told | {"mode": wanted.mode} | rest))
         if wanted.channel in self._feeds:
-            for symbol in wanted.symbols:
-                feed = self._feeds.watch((wanted.channel, symbol, wanted.interval), self.write_live)
-                subscription.places[symbol] = FeedPlace(feed)
+            for symbol in wanted.symbols or [""]:
+                of = tuple(filter(None, (wanted.channel, symbol, wanted.interval)))
+                subscription.places[symbol] = FeedPlace(self._feeds.watch(of, self.write_live))
             self.write_live()
             return
         for symbol in wanted.symbols:
@@ -370,8 +373,6 @@ class ProtocolSession:
             place.last_key = told.last_key
             self._send(self._snapshot(subscription, symbol, told.body, told.last_key))
         elif told.body:
-            assert told.first_key is not None
-            assert told.last_key is not None
             place.last_key = told.last_key
             self._send(subscription.update(symbol, told.first_key, told.last_key, told.body))
         place.number = feed.number
@@ -546,10 +547,13 @@ def _state(subscription: ChannelSubscription, *, flowing: bool) -> dict[str, obj
     keys = {symbol: cursor.key for symbol, cursor in subscription.cursors.items()}
     keys |= {symbol: place.last_key for symbol, place in subscription.places.items()}
     symbols = [
-        {"symbol": symbol} | ({"last_id": None} if key is None else _last_id(key)) for symbol, key in keys.items()
+        {"symbol": symbol} | ({"last_id": None} if key is None else _last_id(key))
+        for symbol, key in keys.items()
+        if symbol
     ]
-    flowing = flowing and all(place.feed.current for place in subscription.places.values())
-    state = "catching_up" if waits else "live" if flowing else "waiting"
+    flowing = flowing or subscription.wanted.channel in OF_SERVICES
+    current = all(place.feed.current for place in subscription.places.values())
+    state = "catching_up" if waits else "live" if flowing and current else "waiting"
     return {"subscription": subscription.number, "sequence": subscription.sequence, "state": state, "symbols": symbols}
 
 

@@ -16,10 +16,17 @@ from tickmesh.v1 import live_pb2
 
 REQUESTS = ("Subscribe", "Unsubscribe", "Ping")
 ANSWERS = ("Subscribed", "Unsubscribed", "Pong", "Error")
-UPDATES = ("Snapshot", "Trades", "Ticks", "Candles", "Lagged", "Heartbeat")
+UPDATES = ("Snapshot", "Trades", "Ticks", "Candles", "CoverageUpdate", "StatusUpdate", "Lagged", "Heartbeat")
+_PARTS = {"CoverageUpdate": ("coverage", "GetCoverageResponse"), "StatusUpdate": ("status", "GetStatusResponse")}
+"""The messages of which a member is an answer of REST in part."""
 
 _ID: Json = {"type": ["integer", "string"], "maxLength": 64, "description": "Any; the answer to the request has it."}
 _CHANNEL = "#/channels/ws"
+
+
+def kind_of(name: str) -> str:
+    """Return the `type` of a message, a request's `op`, by the message's name in live.proto."""
+    return name.removesuffix("Update").lower()
 
 
 def document(comments: Mapping[str, str], *, info: Json, query: Json) -> Json:
@@ -36,7 +43,7 @@ def document(comments: Mapping[str, str], *, info: Json, query: Json) -> Json:
     for name in (*REQUESTS, *ANSWERS, *UPDATES):
         message = live_pb2.DESCRIPTOR.message_types_by_name[name]
         schemas.reference(message, answers=True)
-        kind = {"const": name.lower()}
+        kind = {"const": kind_of(name)}
         key = "op" if name in REQUESTS else "type"
         own = {key: kind} | ({} if name in UPDATES else {"id": _ID})
         schema = schemas.found[name]
@@ -44,7 +51,7 @@ def document(comments: Mapping[str, str], *, info: Json, query: Json) -> Json:
         schema["required"] = [key, *schema["required"]]
         comment = comments.get(message.full_name, "")
         messages[name] = {
-            "name": name.lower(),
+            "name": kind_of(name),
             "title": name,
             "summary": comment,
             "contentType": "application/json",
@@ -52,6 +59,10 @@ def document(comments: Mapping[str, str], *, info: Json, query: Json) -> Json:
         }
     for message in live_pb2.DESCRIPTOR.message_types_by_name.values():
         _leave_out(schemas.found[message.name], message)
+    for name, (member, whole) in _PARTS.items():
+        members = schemas.found[name]["properties"]
+        part = {"type": "object", "properties": schemas.found[whole]["properties"]}
+        members[member] = {"description": members[member].get("description", "")} | part
     places = schemas.found["Subscribe"]["properties"]["resume_from"]
     places["additionalProperties"] = {"anyOf": [{"type": "integer", "minimum": 0}, places["additionalProperties"]]}
     return {
@@ -90,4 +101,5 @@ def _leave_out(schema: Json, message: Descriptor) -> None:
 
 
 def _is_optional(field: FieldDescriptor) -> bool:
-    return field.has_presence and field.message_type is None and not is_oneof_member(field)
+    is_said = field.message_type is None or field.containing_oneof is not None  # `optional` makes a oneof around it
+    return field.has_presence and is_said and not is_oneof_member(field)

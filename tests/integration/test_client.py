@@ -18,6 +18,7 @@ import pytest_asyncio
 from gateway.access import AdmissionRules
 from mesh.service.access import Access
 from tests.fixtures.gateway import Gateway, batch, running_gateway
+from tickmesh.v1 import store_pb2
 from tickmesh_client import (
     AsyncTickmesh,
     NotAllowed,
@@ -228,6 +229,27 @@ async def test_live_candles_are_those_of_the_channel_and_say_whose_they_are(gate
     with pytest.raises(RequestRefused) as caught:
         await ask(gateway, lambda mesh: next(mesh.live("btcusdt", "candles", interval="7m")))
     assert (caught.value.field, caught.value.found) == ("interval", "'7m'")
+
+
+async def test_live_coverage_and_status_are_what_rest_says_now_and_again_when_it_has_changed(gateway: Gateway) -> None:
+    gateway.store.coverage = store_pb2.GetCoverageResponse(venue="sim", symbol="btcusdt", stored=250)
+    async with client(gateway) as mesh:
+        live = mesh.live("btcusdt", "coverage")
+        assert await anext(live) == await mesh.coverage("btcusdt")
+        gateway.store.coverage.stored = 251
+        assert await anext(live) == await mesh.coverage("btcusdt")
+        await live.aclose()
+        status = mesh.live(channel="status")
+        found = await anext(status)
+        assert found.services == (await mesh.status()).services
+        gateway.signal.board.take("control.status.ingest", b'{"service": "ingest", "serving": true}')
+        while found.services[0].state != "SERVING":
+            found = await anext(status)
+        await status.aclose()
+    [coverage] = await ask(gateway, lambda mesh: list(islice(mesh.live(["btcusdt"], "coverage"), 1)))
+    assert coverage.stored == 251
+    [found] = await ask(gateway, lambda mesh: list(islice(mesh.live(channel="status"), 1)))
+    assert [service.service for service in found.services] == ["ingest", "signal", "store", "gateway"]
 
 
 async def test_an_export_is_written_into_a_file_that_has_its_name_when_it_is_whole(

@@ -46,10 +46,11 @@ async def gateway() -> AsyncIterator[Gateway]:
 
 def checked(message: dict[str, Any]) -> dict[str, Any]:
     """Return a message that the gateway sent; it is what live.proto and the AsyncAPI document say."""
-    schema = SCHEMAS[message["type"].title()]
+    name = next(name for name in SCHEMAS if asyncapi.kind_of(name) == message["type"])
+    schema = SCHEMAS[name]
     assert set(schema["required"]) <= set(message) <= set(schema["properties"])
     members = {name: value for name, value in message.items() if name not in ("type", "id")}
-    proto = live_pb2.DESCRIPTOR.message_types_by_name[message["type"].title()]
+    proto = live_pb2.DESCRIPTOR.message_types_by_name[name]
     transcode.decoder(proto)(transcode.parse(json.dumps(members).encode()), "$")
     return message
 
@@ -588,3 +589,93 @@ def test_a_client_that_is_behind_more_closed_candles_than_are_kept_is_told_so() 
     found = changes.since(1)
     assert found is not None
     assert [each.first_key for each in found] == list(range(1, candles.KEPT + 1))
+
+
+# --- coverage and status ---
+
+
+def coverage(*ranges: tuple[int, int], verified: int = 0) -> store_pb2.GetCoverageResponse:
+    epoch = store_pb2.EpochCoverage(first_trade_id=ranges[0][0], last_trade_id=ranges[-1][1])
+    listed = [trade_pb2.IdRange(first_trade_id=first, last_trade_id=last) for first, last in ranges]
+    return store_pb2.GetCoverageResponse(
+        venue="sim", symbol="btcusdt", followed=True, ranges=listed, epochs=[epoch], minutes_verified=verified
+    )
+
+
+async def test_coverage_is_as_rest_has_it_then_what_has_changed_of_it(gateway: Gateway) -> None:
+    gateway.store.coverage = coverage((1, 200), (202, 250))
+    async with gateway.ws("?channels=coverage&symbols=btcusdt") as client:
+        [_, snapshot] = await told(client, 2)
+        known = (await gateway.http.get("/api/coverage?symbol=btcusdt")).json()
+        assert (snapshot["sequence"], snapshot["symbol"], snapshot["last_id"]) == (1, "btcusdt", 250)
+        assert snapshot["coverage"] == known
+
+        gateway.store.coverage = coverage((1, 251), verified=1)
+        [update] = await told(client)
+        assert set(update["coverage"]) == {"ranges", "epochs", "minutes_verified"}
+        assert (update["type"], update["sequence"], update["last_id"]) == ("coverage", 2, 251)
+        assert known | update["coverage"] == (await gateway.http.get("/api/coverage?symbol=btcusdt")).json()
+
+        [beat] = await told(client, kind="heartbeat")
+        assert beat["subscriptions"] == [
+            {"subscription": 1, "sequence": 2, "state": "live", "symbols": [{"symbol": "btcusdt", "last_id": 251}]}
+        ]
+        gateway.store.away = True
+        while beat["subscriptions"][0]["state"] != "waiting":
+            [beat] = await told(client, kind="heartbeat")
+
+
+async def test_one_call_of_the_store_serves_all_who_want_the_same_coverage_and_none_is_made_for_nobody(
+    gateway: Gateway,
+) -> None:
+    gateway.store.coverage = coverage((1, 250))
+    feeds = gateway.app.state.websockets._feeds._feeds
+    async with gateway.ws("?channels=coverage&symbols=btcusdt") as one:
+        await told(one, 2)
+        async with gateway.ws("?channels=coverage&symbols=btcusdt") as other:
+            await told(other, 2)
+            assert list(feeds) == [("coverage", "btcusdt")]
+            gateway.store.coverage = coverage((1, 251))
+            updates = [(await told(client))[0] for client in (one, other)]
+            assert updates[0] == updates[1]
+        assert list(feeds) == [("coverage", "btcusdt")]
+    await eventually(lambda: not feeds)
+
+
+SERVICES = ("ingest", "signal", "store", "gateway")
+SIGNAL_ALONE = ("UNREACHABLE", "SERVING", "UNREACHABLE", "SERVING")
+
+
+def states(status: dict[str, Any]) -> dict[str, str]:
+    return {service["service"]: service["state"] for service in status["services"]}
+
+
+async def test_the_status_is_as_rest_has_it_then_what_has_changed_of_it_and_nothing_is_sent_for_what_always_moves(
+    gateway: Gateway,
+) -> None:
+    def report(seconds: int, *, serving: bool = True) -> bytes:
+        at = f"2024-01-31T00:00:{seconds:02}Z"
+        said = {"service": "signal", "serving": serving, "reported_time": at}
+        return json.dumps(said | {"backlogs": [{"name": "raw_messages", "count": seconds}]}).encode()
+
+    gateway.signal.board.take("control.status.signal", report(1))
+    async with gateway.ws("?channels=") as client:
+        asked = await say(client, op="subscribe", channel="status")
+        assert asked == {"type": "subscribed", "subscription": 1, "channel": "status", "symbols": [], "mode": "every"}
+        [snapshot] = await told(client)
+        known = snapshot["status"]
+        listed = (await gateway.http.get("/api/status")).json()
+        assert set(known) == set(listed)
+        assert states(known) == states(listed) == dict(zip(SERVICES, SIGNAL_ALONE, strict=True))
+
+        gateway.signal.board.take("control.status.signal", report(2))  # nothing new but its time and what waits
+        await told(client, 2, kind="heartbeat")
+        gateway.signal.board.take("control.status.signal", report(3, serving=False))
+        [update] = await told(client)
+        assert update["sequence"] == 2
+        assert {"services", "time"} <= set(update["status"]) < set(known)
+        assert states(known | update["status"]) == states(known) | {"signal": "NOT_SERVING"}
+        [beat] = await told(client, kind="heartbeat")
+        assert (beat["subscriptions"][0]["state"], beat["subscriptions"][0]["symbols"]) == ("live", [])
+        wrong = await say(client, op="subscribe", channel="status", symbols=["btcusdt"])
+        assert (wrong["field"], wrong["found"]) == ("symbols", '["btcusdt"]')

@@ -15,6 +15,9 @@ export type Coin = { symbol: string; name: string; status: string; followed: boo
 /** One condition of a service, such as its connection to the bus. */
 export type Condition = { name: string; state: "UNSPECIFIED" | "OK" | "DEGRADED" | "FAILED"; message: string; since: string | null; required: boolean };
 
+/** What has changed of the coverage of a symbol. */
+export type CoverageUpdate = { type: "coverage"; subscription: number; sequence: number; symbol: string; last_id?: number | null; epoch?: number | null; coverage: { venue?: string; symbol?: string; complete?: boolean; stored?: number; open?: number; absent?: number; ranges?: Array<IdRange>; holes?: Array<Hole>; minutes_verified?: number; minutes_mismatched?: number; minutes?: Array<Minute>; lost?: number; epochs?: Array<EpochCoverage>; followed?: boolean; last_trade_time?: string | null } };
+
 /** The stored ids of one epoch. */
 export type EpochCoverage = { epoch: number; first_trade_id: number; last_trade_id: number; stored: number; open: number; absent: number; lost: number; end_unknown: boolean };
 
@@ -99,11 +102,14 @@ export type SignalBatch = { trades: TradeBatch | null; raw_sequence: number; mov
 /** Batches of trades with their signals, in order. On the bus, a message on `trades.processed.<venue>` has the batches of all symbols of some time. */
 export type SignalBatches = { batches: Array<SignalBatch> };
 
-/** Where the updates of a symbol begin: every trade after `last_id` follows. */
-export type Snapshot = { type: "snapshot"; subscription: number; sequence: number; channel: string; symbol: string; last_id?: number | null; epoch?: number | null; trades?: Array<Trade>; ticks?: Array<Tick>; candles?: Array<Candle> };
+/** Where the updates of a symbol begin: every trade after `last_id` follows. Or where those of the mesh begin. */
+export type Snapshot = { type: "snapshot"; subscription: number; sequence: number; channel: string; symbol: string; last_id?: number | null; epoch?: number | null; trades?: Array<Trade>; ticks?: Array<Tick>; candles?: Array<Candle>; coverage?: GetCoverageResponse | null; status?: GetStatusResponse | null };
 
 /** What went wrong, as `google.rpc.Status`. */
 export type Status = { code: number; message: string; details: Array<{ "@type": string }> };
+
+/** What has changed of the state of the mesh. */
+export type StatusUpdate = { type: "status"; subscription: number; sequence: number; status: { state?: "UNSPECIFIED" | "LIVE" | "QUIET" | "STALE" | "GAP" | "BLOCKED" | "SIM" | "OFFLINE"; message?: string; venue?: string; services?: Array<ServiceStatus>; symbols?: Array<SymbolFeed>; time?: string | null } };
 
 /** Asks for a channel: answered with `subscribed`, then a `snapshot` of each symbol, then updates. */
 export type Subscribe = { op: "subscribe"; id?: number | string; channel: string; symbols?: Array<string>; fields?: Array<string>; mode?: string | null; rate?: number | null | null; resume_from?: Record<string, number | TradePlace>; interval?: string | null };
@@ -148,7 +154,7 @@ export type Unsubscribed = { type: "unsubscribed"; id?: number | string; subscri
 export type WatchResponse = { batch?: SignalBatch; selected?: GetSymbolResponse; missed?: Missed; batches?: SignalBatches };
 
 /** What `/ws` sends. */
-export type Message = Subscribed | Unsubscribed | Pong | Error | Snapshot | Trades | Ticks | Candles | Lagged | Heartbeat;
+export type Message = Subscribed | Unsubscribed | Pong | Error | Snapshot | Trades | Ticks | Candles | CoverageUpdate | StatusUpdate | Lagged | Heartbeat;
 
 /** Path of a GET request -> its parameters and its answer. */
 export interface Paths {

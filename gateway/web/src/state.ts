@@ -306,6 +306,8 @@ function receive(before: State, { message, atMs }: Received): State {
     }
     case "error":
       return message.subscription == null ? noticed(state, message.message) : ended(state, message.subscription);
+    case "coverage": // nothing here subscribes to these two
+    case "status":
     case "subscribed":
     case "unsubscribed":
       return state;

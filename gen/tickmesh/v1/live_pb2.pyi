@@ -3,8 +3,8 @@
 isort:skip_file
 The messages of the WebSocket `/ws` with subscriptions, as JSON: no service has them.
 
-In JSON each of them has a `type` (of a request: an `op`), which is its name in lower case. A request may have an `id`, which
-its answer repeats. Lists, maps and optional fields are left out where they do not apply.
+In JSON each of them has a `type` (of a request: an `op`), which is its name in lower case, without `Update`. A request may
+have an `id`, which its answer repeats. Lists, maps and optional fields are left out where they do not apply.
 """
 
 from collections import abc as _abc
@@ -12,6 +12,8 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from tickmesh.v1 import status_pb2 as _status_pb2
+from tickmesh.v1 import store_pb2 as _store_pb2
 from tickmesh.v1 import trade_pb2 as _trade_pb2
 import builtins as _builtins
 import sys
@@ -59,7 +61,7 @@ class Subscribe(_message.Message):
     RESUME_FROM_FIELD_NUMBER: _builtins.int
     INTERVAL_FIELD_NUMBER: _builtins.int
     channel: _builtins.str
-    """The channel: `trades`, `ticks` or `candles`."""
+    """The channel: `trades`, `ticks`, `candles`, `coverage` or `status`."""
     mode: _builtins.str
     """`every` update, or only the `newest` one. Without it `every`."""
     rate: _builtins.float
@@ -68,7 +70,7 @@ class Subscribe(_message.Message):
     """Of `candles`: `1s`, `1m`, `5m`, `15m`, `1h` or `1d`. Without it `1m`."""
     @_builtins.property
     def symbols(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The symbols, 1 to 64 that are followed."""
+        """The symbols, 1 to 64 that are followed. None with `status`."""
 
     @_builtins.property
     def fields(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -200,7 +202,7 @@ class Subscribed(_message.Message):
     """Of `candles`: their length."""
     @_builtins.property
     def symbols(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The symbols, in lower case."""
+        """The symbols, in lower case. None with `status`."""
 
     @_builtins.property
     def fields(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -313,7 +315,7 @@ Global___Error: _TypeAlias = Error  # noqa: Y015
 
 @_typing.final
 class Snapshot(_message.Message):
-    """Where the updates of a symbol begin: every trade after `last_id` follows."""
+    """Where the updates of a symbol begin: every trade after `last_id` follows. Or where those of the mesh begin."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -326,6 +328,8 @@ class Snapshot(_message.Message):
     TRADES_FIELD_NUMBER: _builtins.int
     TICKS_FIELD_NUMBER: _builtins.int
     CANDLES_FIELD_NUMBER: _builtins.int
+    COVERAGE_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
     subscription: _builtins.int
     """The number of the subscription."""
     sequence: _builtins.int
@@ -333,7 +337,7 @@ class Snapshot(_message.Message):
     channel: _builtins.str
     """The channel."""
     symbol: _builtins.str
-    """The symbol."""
+    """The symbol. Empty with `status`."""
     last_id: _builtins.int
     """The id of the last trade; null when there was none, or when the ids begin anew."""
     epoch: _builtins.int
@@ -350,6 +354,14 @@ class Snapshot(_message.Message):
     def candles(self) -> _containers.RepeatedCompositeFieldContainer[_trade_pb2.Candle]:
         """Of the channel `candles`: the newest candle."""
 
+    @_builtins.property
+    def coverage(self) -> _store_pb2.GetCoverageResponse:
+        """Of the channel `coverage`: what `/api/coverage` answers."""
+
+    @_builtins.property
+    def status(self) -> _status_pb2.GetStatusResponse:
+        """Of the channel `status`: what `/api/status` answers."""
+
     def __init__(
         self,
         *,
@@ -362,19 +374,29 @@ class Snapshot(_message.Message):
         trades: _abc.Iterable[_trade_pb2.Trade] | None = ...,
         ticks: _abc.Iterable[Global___Tick] | None = ...,
         candles: _abc.Iterable[_trade_pb2.Candle] | None = ...,
+        coverage: _store_pb2.GetCoverageResponse | None = ...,
+        status: _status_pb2.GetStatusResponse | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_epoch", b"_epoch", "_last_id", b"_last_id", "epoch", b"epoch", "last_id", b"last_id"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_coverage", b"_coverage", "_epoch", b"_epoch", "_last_id", b"_last_id", "_status", b"_status", "coverage", b"coverage", "epoch", b"epoch", "last_id", b"last_id", "status", b"status"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_epoch", b"_epoch", "_last_id", b"_last_id", "candles", b"candles", "channel", b"channel", "epoch", b"epoch", "last_id", b"last_id", "sequence", b"sequence", "subscription", b"subscription", "symbol", b"symbol", "ticks", b"ticks", "trades", b"trades"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_coverage", b"_coverage", "_epoch", b"_epoch", "_last_id", b"_last_id", "_status", b"_status", "candles", b"candles", "channel", b"channel", "coverage", b"coverage", "epoch", b"epoch", "last_id", b"last_id", "sequence", b"sequence", "status", b"status", "subscription", b"subscription", "symbol", b"symbol", "ticks", b"ticks", "trades", b"trades"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__coverage: _TypeAlias = _typing.Literal["coverage"]  # noqa: Y015
+    _WhichOneofArgType__coverage: _TypeAlias = _typing.Literal["_coverage", b"_coverage"]  # noqa: Y015
     _WhichOneofReturnType__epoch: _TypeAlias = _typing.Literal["epoch"]  # noqa: Y015
     _WhichOneofArgType__epoch: _TypeAlias = _typing.Literal["_epoch", b"_epoch"]  # noqa: Y015
     _WhichOneofReturnType__last_id: _TypeAlias = _typing.Literal["last_id"]  # noqa: Y015
     _WhichOneofArgType__last_id: _TypeAlias = _typing.Literal["_last_id", b"_last_id"]  # noqa: Y015
+    _WhichOneofReturnType__status: _TypeAlias = _typing.Literal["status"]  # noqa: Y015
+    _WhichOneofArgType__status: _TypeAlias = _typing.Literal["_status", b"_status"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__coverage) -> _WhichOneofReturnType__coverage | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__epoch) -> _WhichOneofReturnType__epoch | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__last_id) -> _WhichOneofReturnType__last_id | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__status) -> _WhichOneofReturnType__status | None: ...
 
 Global___Snapshot: _TypeAlias = Snapshot  # noqa: Y015
 
@@ -527,6 +549,89 @@ class Candles(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__epoch) -> _WhichOneofReturnType__epoch | None: ...
 
 Global___Candles: _TypeAlias = Candles  # noqa: Y015
+
+@_typing.final
+class CoverageUpdate(_message.Message):
+    """What has changed of the coverage of a symbol."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SUBSCRIPTION_FIELD_NUMBER: _builtins.int
+    SEQUENCE_FIELD_NUMBER: _builtins.int
+    SYMBOL_FIELD_NUMBER: _builtins.int
+    LAST_ID_FIELD_NUMBER: _builtins.int
+    EPOCH_FIELD_NUMBER: _builtins.int
+    COVERAGE_FIELD_NUMBER: _builtins.int
+    subscription: _builtins.int
+    """The number of the subscription."""
+    sequence: _builtins.int
+    """Rises by one with each message of the subscription."""
+    symbol: _builtins.str
+    """The symbol."""
+    last_id: _builtins.int
+    """The highest stored id. Left out when no trade is stored."""
+    epoch: _builtins.int
+    """The epoch of `last_id`, where it is not 0."""
+    @_builtins.property
+    def coverage(self) -> _store_pb2.GetCoverageResponse:
+        """The members that have changed since the message before, each of them whole."""
+
+    def __init__(
+        self,
+        *,
+        subscription: _builtins.int = ...,
+        sequence: _builtins.int = ...,
+        symbol: _builtins.str = ...,
+        last_id: _builtins.int | None = ...,
+        epoch: _builtins.int | None = ...,
+        coverage: _store_pb2.GetCoverageResponse | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_epoch", b"_epoch", "_last_id", b"_last_id", "coverage", b"coverage", "epoch", b"epoch", "last_id", b"last_id"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_epoch", b"_epoch", "_last_id", b"_last_id", "coverage", b"coverage", "epoch", b"epoch", "last_id", b"last_id", "sequence", b"sequence", "subscription", b"subscription", "symbol", b"symbol"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__epoch: _TypeAlias = _typing.Literal["epoch"]  # noqa: Y015
+    _WhichOneofArgType__epoch: _TypeAlias = _typing.Literal["_epoch", b"_epoch"]  # noqa: Y015
+    _WhichOneofReturnType__last_id: _TypeAlias = _typing.Literal["last_id"]  # noqa: Y015
+    _WhichOneofArgType__last_id: _TypeAlias = _typing.Literal["_last_id", b"_last_id"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__epoch) -> _WhichOneofReturnType__epoch | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__last_id) -> _WhichOneofReturnType__last_id | None: ...
+
+Global___CoverageUpdate: _TypeAlias = CoverageUpdate  # noqa: Y015
+
+@_typing.final
+class StatusUpdate(_message.Message):
+    """What has changed of the state of the mesh."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SUBSCRIPTION_FIELD_NUMBER: _builtins.int
+    SEQUENCE_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    subscription: _builtins.int
+    """The number of the subscription."""
+    sequence: _builtins.int
+    """Rises by one with each message of the subscription."""
+    @_builtins.property
+    def status(self) -> _status_pb2.GetStatusResponse:
+        """The members that have changed since the message before, each of them whole, and the time."""
+
+    def __init__(
+        self,
+        *,
+        subscription: _builtins.int = ...,
+        sequence: _builtins.int = ...,
+        status: _status_pb2.GetStatusResponse | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["status", b"status"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["sequence", b"sequence", "status", b"status", "subscription", b"subscription"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StatusUpdate: _TypeAlias = StatusUpdate  # noqa: Y015
 
 @_typing.final
 class Tick(_message.Message):
@@ -706,7 +811,7 @@ class SubscriptionState(_message.Message):
     """`live`; `catching_up` while trades are fetched from the store; `waiting` while none come from signal."""
     @_builtins.property
     def symbols(self) -> _containers.RepeatedCompositeFieldContainer[Global___SymbolPlace]:
-        """Its symbols."""
+        """Its symbols. None with `status`."""
 
     def __init__(
         self,
@@ -736,7 +841,7 @@ class SymbolPlace(_message.Message):
     symbol: _builtins.str
     """The symbol."""
     last_id: _builtins.int
-    """The id of the last trade that was covered; null when there was none."""
+    """The id of the last trade that was covered, with `coverage` the highest stored one; null when there was none."""
     epoch: _builtins.int
     """The epoch of `last_id`, where it is not 0."""
     def __init__(

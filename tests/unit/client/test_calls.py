@@ -14,10 +14,12 @@ from tickmesh_client import (
     AsyncListing,
     AsyncTickmesh,
     Candle,
+    Coverage,
     Listing,
     NotAllowed,
     NotFound,
     RequestRefused,
+    Status,
     SymbolCandle,
     Tick,
     Tickmesh,
@@ -201,6 +203,8 @@ def test_types_are_those_of_the_call() -> None:
         assert_type(blocking.live("btcusdt"), Generator[Trade, None, None])
         assert_type(mesh.live("btcusdt", "ticks"), AsyncGenerator[Tick, None])
         assert_type(mesh.live("btcusdt", "candles", interval="1s"), AsyncGenerator[SymbolCandle, None])
+        assert_type(mesh.live(channel="status"), AsyncGenerator[Status, None])
+        assert_type(blocking.live(["btcusdt"], "coverage"), Generator[Coverage, None, None])
         assert_type(blocking.live("btcusdt", channel="ticks", fields=["vwap"]), Generator[Tick, None, None])
 
 

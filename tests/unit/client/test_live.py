@@ -17,19 +17,21 @@ from hypothesis import strategies as st
 from tickmesh_client import AsyncTickmesh, Missing, RequestRefused, Tickmesh, Trade, Unavailable, Unreachable
 from tickmesh_client.live import (
     Connect,
+    CoverageFollower,
     Disconnect,
     Fill,
     Key,
     Perform,
     Receive,
     Send,
+    StatusFollower,
     StreamLost,
     TradeFollower,
     Wait,
     follow,
     follower_of,
 )
-from tickmesh_client.values import Coverage, Hole, NextTrades
+from tickmesh_client.values import Coverage, Hole, NextTrades, Status
 
 TIME = datetime(2026, 1, 2, tzinfo=UTC)
 ENCODER = msgspec.json.Encoder(decimal_format="number")
@@ -315,8 +317,44 @@ def test_no_symbol_is_refused(symbols: Any) -> None:
 
 
 def test_a_channel_that_there_is_not_is_refused() -> None:
-    with pytest.raises(ValueError, match="channel is 'trade', expected one of trades, ticks, candles"):
+    with pytest.raises(ValueError, match="channel is 'trade', expected one of trades, ticks, candles, cover"):
         follower_of("btcusdt", "trade", fields=None, interval="1m", resume_from=None)
+
+
+def test_coverage_is_put_together_from_what_changes_and_is_not_told_again_after_a_reconnect() -> None:
+    counts = dict.fromkeys(("stored", "open", "absent", "lost", "minutes_verified", "minutes_mismatched"), 0)
+    whole = counts | {name: [] for name in ("ranges", "holes", "epochs", "minutes")}
+    whole |= {"venue": "sim", "symbol": "btcusdt", "complete": True}
+    follower = CoverageFollower("btcusdt")
+
+    def tell(kind: str, sequence: int, **coverage: Any) -> list[Any]:
+        said = {"type": kind, "symbol": "btcusdt", "subscription": 1, "sequence": sequence, "coverage": coverage}
+        return list(follower.receive(message(**said)))
+
+    for _ in range(2):
+        [asked] = follower.subscribe()
+        assert json.loads(asked) == {"op": "subscribe", "channel": "coverage", "id": 0, "symbols": ["btcusdt"]}
+        follower.receive(message(type="subscribed", id=0, subscription=1))
+        if not follower._known:
+            [first] = tell("snapshot", 1, **whole)
+            [later] = tell("coverage", 2, stored=7, complete=False)
+    assert (first.stored, first.complete, later.stored, later.complete) == (0, True, 7, False)
+    assert tell("snapshot", 1, **whole | {"stored": 7, "complete": False}) == []
+    with pytest.raises(StreamLost, match="cannot be read"):
+        tell("coverage", 2, stored="many")
+
+
+def test_the_status_is_asked_for_without_symbols_and_put_together_from_what_changes() -> None:
+    follower = StatusFollower()
+    [asked] = follower.subscribe()
+    assert json.loads(asked) == {"op": "subscribe", "channel": "status", "id": 0}
+    follower.receive(message(type="subscribed", id=0, subscription=1))
+    whole = {"state": "LIVE", "message": "", "venue": "sim", "services": [], "symbols": [], "time": None}
+    begin = {"type": "snapshot", "channel": "status", "symbol": "", "subscription": 1}
+    assert follower.receive(message(**begin, sequence=1, status=whole)) == [msgspec.convert(whole, Status)]
+    changed = {"state": "STALE", "time": "2026-01-02T00:00:00Z"}
+    [found] = follower.receive(message(type="status", subscription=1, sequence=2, status=changed))
+    assert found == msgspec.convert(whole | changed, Status)
 
 
 @pytest.mark.parametrize(
@@ -329,6 +367,8 @@ def test_a_channel_that_there_is_not_is_refused() -> None:
             r"fields is \['vwap'\] with the channel candles, expected it with ticks",
         ),
         ("candles", {"missing": print}, "missing is .* with the channel candles, expected it with trades or ticks"),
+        ("coverage", {"interval": "1m"}, "interval is '1m' with the channel coverage, expected it with candles only"),
+        ("status", {}, "symbols is 'btcusdt' with the channel status, expected it with trades or ticks or candles or"),
         ("trades", {"interval": "1m"}, "interval is '1m' with the channel trades, expected it with candles only"),
         ("ticks", {"interval": ""}, "interval is '' with the channel ticks"),
         ("trades", {"fields": []}, r"fields is \[\] with the channel trades"),
