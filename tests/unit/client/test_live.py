@@ -322,7 +322,9 @@ def test_a_channel_that_there_is_not_is_refused() -> None:
 
 
 def test_coverage_is_put_together_from_what_changes_and_is_not_told_again_after_a_reconnect() -> None:
-    counts = dict.fromkeys(("stored", "open", "absent", "lost", "minutes_verified", "minutes_mismatched"), 0)
+    counts: dict[str, Any] = dict.fromkeys(
+        ("stored", "open", "absent", "lost", "minutes_verified", "minutes_mismatched"), 0
+    )
     whole = counts | {name: [] for name in ("ranges", "holes", "epochs", "minutes")}
     whole |= {"venue": "sim", "symbol": "btcusdt", "complete": True}
     follower = CoverageFollower("btcusdt")
@@ -349,7 +351,14 @@ def test_the_status_is_asked_for_without_symbols_and_put_together_from_what_chan
     [asked] = follower.subscribe()
     assert json.loads(asked) == {"op": "subscribe", "channel": "status", "id": 0}
     follower.receive(message(type="subscribed", id=0, subscription=1))
-    whole = {"state": "LIVE", "message": "", "venue": "sim", "services": [], "symbols": [], "time": None}
+    whole: dict[str, Any] = {
+        "state": "LIVE",
+        "message": "",
+        "venue": "sim",
+        "services": [],
+        "symbols": [],
+        "time": None,
+    }
     begin = {"type": "snapshot", "channel": "status", "symbol": "", "subscription": 1}
     assert follower.receive(message(**begin, sequence=1, status=whole)) == [msgspec.convert(whole, Status)]
     changed = {"state": "STALE", "time": "2026-01-02T00:00:00Z"}
