@@ -11,6 +11,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 PACKAGES = $(shell $(PY) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["tool"]["scikit-build"]["wheel"]["packages"])')
 LIBSIGNAL := $(shell find libsignal/include libsignal/src libsignal/CMakeLists.txt libsignal/codec -type f)
 PAGE := gateway/web
+ASYNCAPI := tests/asyncapi
 # Everything else works without the page.
 TRY_PAGE = @$(MAKE) --no-print-directory -s page || echo "the page at / is not built: npm's packages cannot be downloaded" >&2
 COMPOSE := docker compose
@@ -75,7 +76,7 @@ pin-images: $(VENV)/installed ## write the digests of the public images wherever
 
 clean: ## remove everything that was built: caches, build folders, the Docker image; data are kept
 	@if docker info >/dev/null 2>&1; then docker image rm --force tickmesh:dev; fi
-	rm -rf build dist $(PAGE)/dist $(PAGE)/node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf build dist $(PAGE)/dist $(PAGE)/node_modules $(ASYNCAPI)/node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 
 # STATE_DIR and CONFIRM come from the environment or from the command line.
@@ -94,6 +95,7 @@ purge: ## stop, and delete the database and all other data forever, after CONFIR
 WORKERS ?= logical
 test: $(VENV)/installed ## run the tests, several at once (WORKERS=0: one by one): unit, contract, integration, e2e, all but the slow ones
 	$(TRY_PAGE)
+	@$(MAKE) --no-print-directory -s $(ASYNCAPI)/node_modules/.package-lock.json || echo "/asyncapi.json is not read by the AsyncAPI parser" >&2
 	$(PYTEST) -n $(WORKERS) --dist worksteal -m "not slow and not docker and not browser" $(OPTIONS)
 
 slow-test: $(VENV)/installed page ## run the slow tests, which need minutes
@@ -215,9 +217,9 @@ $(VENV)/installed: $(VENV)/modules pyproject.toml client/pyproject.toml $(LIBSIG
 	@touch $@
 
 # Node comes from a wheel. npm checks each package by the hash in package-lock.json.
-$(PAGE)/node_modules/.package-lock.json: $(PAGE)/package-lock.json $(VENV)/dependencies
-	@echo "installing what the page is built with" >&2
-	@cd $(PAGE) && npm ci --loglevel error >/dev/null
+%/node_modules/.package-lock.json: %/package-lock.json $(VENV)/dependencies
+	@echo "installing npm's packages in $*" >&2
+	@cd $* && npm ci --loglevel error >/dev/null
 	@touch $@
 
 $(PAGE)/dist/index.html: $(PAGE)/node_modules/.package-lock.json $(PAGE)/build.mjs $(wildcard $(PAGE)/src/*)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +18,8 @@ from tickmesh.v1 import live_pb2
 
 DOCUMENT = asyncapi.document(read_comments(shipped_descriptors()), info=manual.WS_INFO, query=manual.websocket_query())
 SCHEMAS = DOCUMENT["components"]["schemas"]
+PARSER = Path(__file__).parents[1] / "asyncapi"
+_WARNING = 1
 MESSAGES = live_pb2.DESCRIPTOR.message_types_by_name
 
 
@@ -59,3 +64,28 @@ def test_every_message_is_received_or_sent_and_in_the_channel() -> None:
     named = [one["$ref"].rpartition("/")[2] for op in DOCUMENT["operations"].values() for one in op["messages"]]
     assert sorted(named) == sorted(DOCUMENT["channels"]["ws"]["messages"]) == sorted(DOCUMENT["components"]["messages"])
     assert {op["action"] for op in DOCUMENT["operations"].values()} == {"send", "receive"}
+
+
+def parsed(document: Any) -> dict[str, Any]:
+    """Return what the AsyncAPI parser says of a document."""
+    command = ["node", str(PARSER / "check.mjs")]
+    done = subprocess.run(command, input=json.dumps(document), capture_output=True, text=True, check=True, timeout=120)
+    return dict(json.loads(done.stdout))
+
+
+needs_parser = pytest.mark.skipif(
+    not (PARSER / "node_modules").exists(), reason="npm's packages cannot be downloaded: `make test` would install them"
+)
+
+
+@needs_parser
+def test_the_asyncapi_parser_finds_nothing_wrong() -> None:
+    said = parsed(DOCUMENT)
+    assert [one for one in said["found"] if one["severity"] <= _WARNING] == []
+    assert set(said["messages"]) == {message["name"] for message in DOCUMENT["components"]["messages"].values()}
+
+
+@needs_parser
+def test_the_asyncapi_parser_finds_what_is_wrong() -> None:
+    wrong = DOCUMENT | {"channels": {"ws": {**DOCUMENT["channels"]["ws"], "address": 5}}}
+    assert "channels.ws.address" in [one["path"] for one in parsed(wrong)["found"] if one["severity"] < _WARNING]

@@ -73,8 +73,9 @@ async def test_a_client_that_takes_gzip_gets_gzip() -> None:
     assert packed.text == plain.text
 
 
-def test_the_lock_names_no_registry_and_has_a_hash_of_every_package() -> None:
-    lock = json.loads((WEB / "package-lock.json").read_text())
+@pytest.mark.parametrize("folder", [WEB, WEB.parents[1] / "tests" / "asyncapi"], ids=["page", "asyncapi"])
+def test_the_lock_names_no_registry_and_has_a_hash_of_every_package(folder: Path) -> None:
+    lock = json.loads((folder / "package-lock.json").read_text())
     packages = [one for name, one in lock["packages"].items() if name]
     assert all("integrity" in one and "resolved" not in one for one in packages)
     assert len(packages) > 5
