@@ -28,6 +28,8 @@ from mesh.service.settings import BusSettings
 log = logging.getLogger("mesh.bus.connection")
 
 STREAM_NAME_IN_USE = 10058
+_NO_SERVERS = 10005
+"""A cluster of which too few servers are there: it passes when they come."""
 _PENDING_BYTES = 32 * 2**20  # what one connection buffers while its server is away; publishers stay far below
 
 
@@ -45,8 +47,13 @@ class Stream:
     full: DiscardPolicy
     max_msgs_per_subject: int = -1
 
-    def config(self) -> StreamConfig:
-        """Return what JetStream is asked for."""
+    def config(self, *, replicas: int = 1) -> StreamConfig:
+        """Return what JetStream is asked for.
+
+        Args:
+            replicas: on how many servers the stream is.
+
+        """
         return StreamConfig(
             name=self.name,
             subjects=list(self.subjects),
@@ -58,6 +65,7 @@ class Stream:
             max_msgs_per_subject=self.max_msgs_per_subject,
             duplicate_window=min(120.0, self.max_age_s or 120.0),
             allow_direct=True,
+            num_replicas=replicas,
         )
 
 
@@ -83,12 +91,20 @@ DEAD_STREAM = Stream(subjects.DEAD, (subjects.DEAD_ALL,), 256 * 2**20, 0.0, Disc
 
 
 class Bus:
-    """A connection to NATS; made by `connect`."""
+    """A connection to NATS; made by `connect`.
 
-    def __init__(self, client: Client, health: Health) -> None:
+    Args:
+        client: connected.
+        health: whose condition `bus` is set here.
+        replicas: on how many servers each stream and bucket is.
+
+    """
+
+    def __init__(self, client: Client, health: Health, *, replicas: int = 1) -> None:
         self.client = client
         self.js: JetStreamContext = client.jetstream(timeout=5)
         self._health = health
+        self._replicas = replicas
         self._reconnected: list[Callable[[], None]] = []
         self.confirm: Callable[[], Awaitable[None]] = _nothing_to_confirm
         """Asked before a durable is made anew or a state is saved. Raises: LeaseLostError when another instance of this
@@ -120,7 +136,7 @@ class Bus:
             try:
                 return await self._declare_once(stream)
             except (NatsError, TimeoutError) as exc:
-                if isinstance(exc, APIError) and exc.code == 400:
+                if isinstance(exc, APIError) and exc.code == 400 and exc.err_code != _NO_SERVERS:
                     raise
                 if log_throttle.due(asyncio.get_running_loop().time()):
                     log.warning(
@@ -149,18 +165,24 @@ class Bus:
 
         """
         try:
-            return await self.js.key_value(name)
+            bucket = await self.js.key_value(name)
         except BucketNotFoundError:
-            return await self.js.create_key_value(bucket=name, history=1, max_bytes=max_bytes)
+            return await self.js.create_key_value(bucket=name, history=1, max_bytes=max_bytes, replicas=self._replicas)
+        config = (await self.js.stream_info(f"KV_{name}")).config
+        if config.num_replicas != self._replicas:
+            log.info("bucket %s is on %s servers: putting it on %d", name, config.num_replicas, self._replicas)
+            await self.js.update_stream(config.evolve(num_replicas=self._replicas))
+        return bucket
 
     async def _declare_once(self, stream: Stream) -> StreamInfo:
+        config = stream.config(replicas=self._replicas)
         try:
-            return await self.js.add_stream(stream.config())
+            return await self.js.add_stream(config)
         except APIError as exc:
             if exc.err_code != STREAM_NAME_IN_USE:
                 raise
         log.info("stream %s exists with other limits: updating them", stream.name)
-        return await self.js.update_stream(stream.config())
+        return await self.js.update_stream(config)
 
 
 async def _nothing_to_confirm() -> None:
@@ -219,7 +241,7 @@ async def connect(settings: BusSettings, *, name: str, health: Health) -> AsyncI
         inbox_prefix=f"_INBOX_{name}",
         skip_subject_validation=True,  # ours come from mesh/bus/subjects.py; at a thousand messages a second it shows
     )
-    bus = Bus(client, health)
+    bus = Bus(client, health, replicas=settings.bus_replicas)
     health.set("bus", True)
     log.info("connected to NATS at %s", shown)
     try:

@@ -6,14 +6,17 @@ import json
 import os
 import socket
 import sysconfig
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 
 CONFIG = Path(__file__).parents[2] / "deploy" / "nats" / "nats.conf"
+CLUSTER_CONFIG = CONFIG.with_name("cluster.conf")
 USERS = ("admin", "ingest", "signal", "store")
+ROUTE = "route"
+"""As whom the servers of a cluster talk to each other; no client has this user."""
 
 
 def binary() -> Path:
@@ -39,9 +42,35 @@ def command(*, store_dir: Path, port: int, monitor_port: int, host: str = "127.0
     ]  # fmt: skip
 
 
+def cluster_command(
+    number: int, *, store_dir: Path, port: int, monitor_port: int, route_ports: Sequence[int]
+) -> list[str]:
+    """Return the command line of one server of a cluster on this machine; run it with `environment()`.
+
+    Args:
+        number: which one it is, from 1 on.
+        store_dir: folder of its streams.
+        port: for clients.
+        monitor_port: for its monitoring over HTTP.
+        route_ports: where each of the servers listens for the others.
+
+    """
+    routes = [f"nats://127.0.0.1:{route_port}" for route_port in route_ports]
+    return [
+        *(str(binary()), "-c", str(CLUSTER_CONFIG), "-a", "127.0.0.1", "-p", str(port), "-m", str(monitor_port)),
+        *("-sd", str(store_dir), "--name", f"tickmesh-{number}"),
+        *("--cluster", routes[number - 1], "--routes", ",".join(routes)),
+    ]
+
+
 def environment(passwords: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables nats.conf reads, `passwords` has one for each of `USERS`; and Go's limits."""
-    return {f"NATS_{user.upper()}_PASSWORD": passwords[user] for user in USERS} | {
+    """Return the variables that the configuration reads, and Go's limits.
+
+    Args:
+        passwords: one for each of `USERS`, and for `ROUTE`.
+
+    """
+    return {f"NATS_{user.upper()}_PASSWORD": passwords[user] for user in (*USERS, ROUTE)} | {
         # Go gives memory back late when it may take all; what the server needs for our streams stays far below this.
         "GOMEMLIMIT": "200MiB",
         # The services share the processors. Threads of Go's that look for work in vain take them time, and with two
@@ -50,17 +79,17 @@ def environment(passwords: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def url(user: str, password: str, port: int, *, host: str = "127.0.0.1") -> str:
+def url(user: str, password: str, *ports: int, host: str = "127.0.0.1") -> str:
     """Return the URL with which `user` connects.
 
     Args:
         user: one of `USERS`.
         password: the user's.
-        port: for clients.
-        host: where the server listens.
+        ports: for clients, of each server.
+        host: where the servers listen.
 
     """
-    return f"nats://{user}:{password}@{host}:{port}"
+    return ",".join(f"nats://{user}:{password}@{host}:{port}" for port in ports)
 
 
 # --- health -----------------------------------------------------------------------------------------------------------

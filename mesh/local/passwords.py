@@ -48,7 +48,10 @@ def complete(text: str, *, database_made: bool) -> Passwords:
     known = _mapping(said.get("nats"))
     return Passwords(
         # The leading letter matters: nats.conf reads a bare number as a number.
-        {user: known[user] if _is_password(known.get(user)) else f"n{secrets.token_hex(16)}" for user in nats.USERS},
+        {
+            user: known[user] if _is_password(known.get(user)) else f"n{secrets.token_hex(16)}"
+            for user in (*nats.USERS, nats.ROUTE)
+        },
         **{name: secrets.token_hex(16) if name in lost else said[name] for name in ("database", "superuser")},
     )
 

@@ -110,8 +110,9 @@ class PublishedIds:
         sequence = start.sequence
         while sequence < info.state.last_seq:
             try:
+                # Not `direct`: another server than the stream's leader may not have its end yet.
                 message = await bus.js.get_msg(
-                    subjects.PROCESSED, sequence + 1, subject="trades.processed.*", direct=True, next=True
+                    subjects.PROCESSED, sequence + 1, subject="trades.processed.*", next=True
                 )
             except NotFoundError:
                 break

@@ -15,7 +15,8 @@ EVERY = complete("", database_made=False)
 def test_the_first_time_all_are_made_and_each_is_another() -> None:
     made = [*EVERY.nats.values(), EVERY.database, EVERY.superuser]
 
-    assert (set(EVERY.nats), len(set(made)), all(len(one) >= 32 for one in made)) == (set(nats.USERS), len(made), True)
+    assert set(EVERY.nats) == {*nats.USERS, nats.ROUTE}
+    assert (len(set(made)), all(len(one) >= 32 for one in made)) == (len(made), True)
 
 
 def test_they_stay_what_they_are() -> None:
@@ -37,7 +38,7 @@ def test_a_new_user_of_the_bus_gets_one_and_the_others_keep_theirs() -> None:
     "text", ["", EVERY.text()[:30], "[]", "{}"], ids=["empty", "cut off", "a list", "an empty object"]
 )
 def test_without_a_file_that_can_be_read_a_new_mesh_gets_new_ones(text: str) -> None:
-    assert set(complete(text, database_made=False).nats) == set(nats.USERS)
+    assert set(complete(text, database_made=False).nats) == {*nats.USERS, nats.ROUTE}
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ PORTS = {
     "SIM_REST_PORT": 8,
 }
 PASSWORDS = Passwords(
-    nats={user: f"bus-password-of-{user}" for user in ("admin", "ingest", "signal", "store")},
+    nats={user: f"bus-password-of-{user}" for user in ("admin", "ingest", "signal", "store", "route")},
     database="database-password",
     superuser="superuser-password",
 )

@@ -1,0 +1,130 @@
+"""The bus as a cluster of three real servers: whichever is killed, no message is lost, doubled or out of order."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from mesh.bus import subjects
+from mesh.bus.connection import Bus, connect, raw_stream
+from mesh.bus.publisher import Publisher
+from mesh.bus.reader import Reader
+from mesh.service.health import Health
+from mesh.service.settings import BusSettings
+from tests.fixtures.nats import NatsCluster, NatsServer
+from tests.fixtures.ports import free_ports
+from tests.fixtures.waiting import eventually
+
+pytestmark = pytest.mark.slow
+
+
+@asynccontextmanager
+async def bus_of(url: str, *, replicas: int = 3, health: Health | None = None) -> AsyncIterator[Bus]:
+    settings = BusSettings.model_validate({"nats_url": url, "bus_replicas": replicas})
+    async with connect(settings, name="ingest", health=health or Health("bus")) as bus:
+        yield bus
+
+
+@asynccontextmanager
+async def publisher_of(bus: Bus) -> AsyncIterator[Publisher]:
+    publisher = Publisher(bus, subjects.RAW)
+    await publisher.open()
+    running = asyncio.create_task(publisher.run())
+    try:
+        yield publisher
+    finally:
+        running.cancel()
+
+
+async def publish(publisher: Publisher, count: int, *, first: int = 0) -> None:
+    for number in range(first, first + count):
+        await publisher.publish(subjects.raw("sim", "btcusdt"), str(number).encode(), message_id=f"m{number}")
+
+
+async def numbers_of(reader: Reader, count: int) -> list[int]:
+    found: list[int] = []
+    while len(found) < count:
+        messages = await reader.next(timeout_s=30)
+        assert messages, f"only {len(found)} of {count} messages came"
+        found += [int(message.payload) for message in messages]
+    return found
+
+
+async def test_the_leader_of_a_stream_is_killed_again_and_again_and_nothing_is_lost(nats_cluster: NatsCluster) -> None:
+    async with bus_of(nats_cluster.url_of("admin")) as bus:
+        await bus.declare(raw_stream(64 * 2**20))
+        async with publisher_of(bus) as publisher, Reader(bus, subjects.RAW, "test", after=0) as reader:
+            reading = asyncio.create_task(numbers_of(reader, 9000))
+            for round_ in range(3):
+                await publish(publisher, 3000, first=3000 * round_)
+                leader = await eventually(lambda: nats_cluster.leader_of(bus, subjects.RAW), not_yet=(Exception,))
+                leader.kill()
+                await asyncio.wait_for(publisher.settle(), 30)
+                leader.start()
+            assert await asyncio.wait_for(reading, 60) == list(range(9000))
+            info = await bus.js.stream_info(subjects.RAW)
+    assert (info.state.messages, info.state.last_seq, info.config.num_replicas) == (9000, 9000, 3)
+
+
+async def test_without_most_of_its_servers_a_bus_takes_nothing_and_says_so_until_they_are_back(
+    nats_cluster: NatsCluster,
+) -> None:
+    health = Health("bus")
+    async with bus_of(nats_cluster.url_of("admin"), health=health) as bus:
+        await bus.declare(raw_stream(64 * 2**20))
+        async with publisher_of(bus) as publisher:
+            await publish(publisher, 100)
+            await publisher.settle()
+            away = nats_cluster.servers[1:]
+            for server in away:
+                server.kill()
+            await publish(publisher, 100, first=100)
+            await eventually(lambda: "bus" in health.away)
+            for server in away:
+                server.start()
+
+            await asyncio.wait_for(publisher.settle(), 60)
+            await eventually(lambda: "bus" not in health.away)
+        async with Reader(bus, subjects.RAW, "test", after=0) as reader:
+            assert await numbers_of(reader, 200) == list(range(200))
+
+
+async def test_a_bucket_and_a_stream_of_one_server_go_to_as_many_as_are_wanted(nats_cluster: NatsCluster) -> None:
+    for replicas in (1, 3):
+        async with bus_of(nats_cluster.url_of("admin"), replicas=replicas) as bus:
+            await bus.declare(raw_stream(64 * 2**20))
+            bucket = await bus.bucket(subjects.LEASE_BUCKET, max_bytes=2**20)
+            if replicas == 1:
+                await bucket.put("ingest", b"here")
+            for stream in (subjects.RAW, f"KV_{subjects.LEASE_BUCKET}"):
+                assert (await bus.js.stream_info(stream)).config.num_replicas == replicas
+            assert (await bucket.get("ingest")).value == b"here"
+
+
+async def test_several_copies_on_a_single_server_are_refused_in_words(
+    nats_server: NatsServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with bus_of(nats_server.url_of("admin")) as bus:
+        declaring = asyncio.create_task(bus.declare(raw_stream(64 * 2**20)))
+        await eventually(lambda: "waiting for the bus to declare stream RAW" in caplog.text)
+        declaring.cancel()
+    assert "replicas > 1 not supported in non-clustered mode" in caplog.text
+
+
+async def test_while_no_server_answers_the_log_names_all_of_them(caplog: pytest.LogCaptureFixture) -> None:
+    one, other = free_ports(2)
+    url = f"nats://ingest:secret@127.0.0.1:{one},nats://ingest:secret@127.0.0.1:{other}"
+
+    async def never() -> None:
+        async with bus_of(url):
+            raise AssertionError("it connected")
+
+    with caplog.at_level(logging.WARNING):
+        connecting = asyncio.create_task(never())
+        await eventually(lambda: f"waiting for NATS at 127.0.0.1:{one},127.0.0.1:{other}: " in caplog.text)
+        connecting.cancel()
+    assert "secret" not in caplog.text
