@@ -88,10 +88,11 @@ later epoch.
 without them they are those of the list of trades. `signals` is `null` for a trade that came from the store, and a \
 single one is `null` where it is not defined.
 - The channel `candles` tells a symbol's candles as `/api/candles?open=true` has them: `{"op": "subscribe", "channel": \
-"candles", "symbols": ["btcusdt"], "interval": "1m"}`. The interval is `1s`, `1m` (the default), `5m`, `15m`, `1h` or \
-`1d`. The snapshot has the newest candle. Messages of the type `candles` have each candle that closed (`"closed": \
-true`) and the open one (`"closed": false`) as it is now, at most 10 times a second. A closed candle comes again when \
-its `revision` rises while it is one of the last four. `first_id` and `last_id` are the trades that the candles of the \
+"candles", "symbols": ["btcusdt"], "interval": "1m"}`. The interval is one \
+of `/api/candles`, such as `1s`, `3m` or `1w`, of at most 1440 stored candles; `1m` by default. The snapshot has the \
+newest candle. Messages of the type `candles` have each candle that closed (`"closed": true`) and the open one \
+(`"closed": false`) as it is now, at most 10 times a second. A closed candle comes again when its `revision` rises \
+while it is one of the last four. `first_id` and `last_id` are the trades that the candles of the \
 message consist of. There is no `mode`, `rate` or `resume_from`: `/api/candles` has what closed before. A client that \
 is more than 256 closed candles behind is disconnected with 1013.
 - The channel `coverage` tells what is stored and what is missing of each symbol: `{"op": "subscribe", "channel": \
@@ -151,7 +152,7 @@ def own_paths(*, token_needed: bool) -> Json:
             "Without `events`.",
         ),
         _parameter("fields", "With `channels=ticks`: signals by their names in `/api/stats`, separated by commas."),
-        _parameter("interval", "With `channels=candles`: `1s`, `1m`, `5m`, `15m`, `1h` or `1d`; `1m` by default."),
+        _parameter("interval", "With `channels=candles`: such as `1s`, `3m` or `1w`; `1m` by default."),
         _parameter("mode", "With `channels`: `every` or `newest`."),
         _parameter("rate", "With `mode=newest`: how often a second, 0.1 to 20."),
         _parameter("events", "`true`: also send messages about the selected symbol and the flow of trades."),

@@ -197,7 +197,7 @@ class GatewayClient(Generic[Http]):
             channel: `trades`, `ticks`, which are trades with the signals right after each, `candles`, `coverage` or
                 `status`.
             fields: of ticks, the signals by their names in `Stats`; None for those of the list of trades.
-            interval: of candles: `1s`, `1m`, `5m`, `15m`, `1h` or `1d`; None for `1m`.
+            interval: of candles: a number and `s`, `m`, `h`, `d` or `w`, such as `3m`; None for `1m`.
             resume_from: symbol -> the last trade, or its id, that the caller has; without it the next one comes first.
             missing: is called with ids that the mesh itself does not have; None for a warning in the log.
 

@@ -123,7 +123,7 @@ class CandleFeed(ChannelFeed):
 
     Args:
         symbol: in lower case.
-        interval: one of the stored ones.
+        interval: their length, that of a stored one or a multiple.
         stored: where they are asked for.
         rings: tell when trades have come.
 

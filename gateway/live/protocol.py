@@ -19,7 +19,7 @@ from gateway.live.subscription import MAX_SYMBOLS
 from gateway.transcode.updates import LIVE_FIELDS, SIGNAL_FIELDS
 from mesh.service.errors import TickmeshError
 from mesh.values import epochs
-from mesh.values.candles import INTERVALS_US
+from mesh.values.candles import parse_interval
 from mesh.values.symbols import parse_symbol
 
 CHANNELS = ("trades", "ticks", "candles", "coverage", "status")
@@ -31,6 +31,8 @@ RATES = (0.1, 20.0)
 """How often a second the newest may be sent."""
 RATE = 4.0
 INTERVAL = "1m"
+MAX_PARTS = 1440
+"""Stored candles that a live candle may consist of; store answers the last ones of them on one page."""
 _MAX_EPOCH = 255
 
 _MEMBERS = {
@@ -82,7 +84,7 @@ class Subscribe:
         fields: of `ticks`, the signals that are wanted.
         rate: how often a second at most, for `newest`.
         resume_after: symbol -> key of the last trade that the client has.
-        interval: of `candles`, their length; empty otherwise.
+        interval: of `candles`, their length, the stored one of the same length where there is one; empty otherwise.
 
     """
 
@@ -214,7 +216,7 @@ def _subscribe(message: Json) -> Subscribe:
             raise _misplaced(name, message[name])
     symbols = _symbols(message.get("symbols")) if channel in _OF_CHANNELS["symbols"] else ()
     fields = _fields(message.get("fields", list(LIVE_FIELDS))) if channel == "ticks" else ()
-    interval = _one_of("interval", message.get("interval", INTERVAL), INTERVALS_US) if channel == "candles" else ""
+    interval = _interval(message.get("interval", INTERVAL)) if channel == "candles" else ""
     rate = message.get("rate", RATE)
     if "rate" in message and mode != "newest":
         raise MalformedRequest("rate", shown(rate), 'it with "mode":"newest" only')
@@ -252,6 +254,14 @@ def _fields(words: object) -> tuple[str, ...]:
     for n, word in enumerate(words):
         _one_of(f"fields[{n}]", word, SIGNAL_FIELDS)
     return tuple(name for name in SIGNAL_FIELDS if name in words)  # in one order, so that what is equal is made once
+
+
+def _interval(name: object) -> str:
+    try:
+        return parse_interval(name if isinstance(name, str) else "", max_parts=MAX_PARTS).name
+    except ValueError as exc:
+        expected = str(exc).rpartition(", expected ")[2]
+        raise MalformedRequest("interval", _found(name), expected) from None
 
 
 def _resume_after(resume: object, symbols: Collection[str]) -> dict[str, int]:

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import datetime as dt
 import math
-import re
 from dataclasses import dataclass, replace
 from typing import Any
 
 from mesh.service.errors import InvalidRequest
-from mesh.values.candles import INTERVALS_US
+from mesh.values.candles import INTERVALS_US, CandleInterval, parse_interval
 from store.database.times import FIRST_US, LAST_US, time_of
 from store.queries import sql
 from store.queries.fields import read_order, read_size, read_symbol, read_times, read_venue, venue_ids
@@ -21,66 +20,21 @@ from tickmesh.v1 import store_pb2, trade_pb2
 
 DEFAULT_INTERVAL = "1m"
 DEFAULT_SIZE = 500
-_UNITS_US = {"s": 10**6, "m": 60 * 10**6, "h": 3600 * 10**6, "d": 86_400 * 10**6, "w": 7 * 86_400 * 10**6}
-_INTERVAL = re.compile(r"([1-9][0-9]{0,8})([smhdw])")
-_MONDAY_US = -3 * 86_400 * 10**6
-MAX_PARTS = 86_400
-"""Stored candles that a candle may consist of."""
 _PAGE_PARTS = 20_000
 """Stored candles that a page may consist of: they take some 0.1 s. A page has one candle at least."""
 
 
-@dataclass(frozen=True, slots=True)
-class CandleInterval:
-    """The length of candles: a stored interval or a multiple of one.
-
-    Attributes:
-        name: such as `3m`.
-        length_us: in microseconds.
-        part: the longest stored interval that divides it; `name` itself where that is stored.
-        origin_us: where one of them begins, in microseconds since 1970 UTC.
-
-    """
-
-    name: str
-    length_us: int
-    part: str
-    origin_us: int
-
-    @property
-    def parts(self) -> int:
-        """How many stored candles make one."""
-        return self.length_us // INTERVALS_US[self.part]
-
-    def floor(self, time_us: int) -> int:
-        """Return when the candle that holds a time begins, in microseconds since 1970 UTC."""
-        return time_us - (time_us - self.origin_us) % self.length_us
-
-    def ceil(self, time_us: int) -> int:
-        """Return when the first candle that does not begin before a time begins; at most LAST_US."""
-        return min(time_us + (self.origin_us - time_us) % self.length_us, LAST_US)
-
-
 def read_interval(text: str) -> CandleInterval:
-    """Return the interval that a request names; one that is as long as a stored one is that one.
+    """Return the interval that a request names.
 
     Raises:
         InvalidRequest: it is none, or takes too many stored candles.
 
     """
-    name = text or DEFAULT_INTERVAL
-    found = _INTERVAL.fullmatch(name)
-    if not found:
-        message = f"interval is {name[:20]!r}, expected a number and s, m, h, d or w, such as 1m, 3m or 1w"
-        raise InvalidRequest(message, field="interval")
-    number, unit = found.groups()
-    length_us = int(number) * _UNITS_US[unit]
-    part = next(each for each, part_us in reversed(INTERVALS_US.items()) if length_us % part_us == 0)
-    interval = CandleInterval(name, length_us, part, _MONDAY_US if unit == "w" else 0)
-    if interval.parts > MAX_PARTS:
-        message = f"interval is {name!r}, which takes {interval.parts} candles of {part}, expected at most {MAX_PARTS}"
-        raise InvalidRequest(message, field="interval")
-    return CandleInterval(part, length_us, part, 0) if length_us == INTERVALS_US[part] else interval
+    try:
+        return parse_interval(text or DEFAULT_INTERVAL)
+    except ValueError as exc:
+        raise InvalidRequest(f"interval is {exc}", field="interval") from None
 
 
 class _CandleToken(Token, array_like=True, frozen=True, forbid_unknown_fields=True):
@@ -164,7 +118,7 @@ class CandleQuery:
         if not self.stored:
             # Whole candles of whole parts: those that begin within the times, up to the one that is not closed.
             before_us = min(self.interval.ceil(self.before_us), self.interval.floor(closed_us))
-            which["from_time"] = time_of(self.interval.ceil(self.from_us))
+            which["from_time"] = time_of(min(self.interval.ceil(self.from_us), LAST_US))
             which["before_time"] = time_of(max(before_us, FIRST_US))
             which |= {"part": self.interval.part, "parts": (self.size + 1) * self.interval.parts}
         return which

@@ -732,8 +732,9 @@ async def test_multiples_of_the_stored_intervals_are_exact_sums_and_the_open_can
             assert {(candle.interval, candle.revision) for candle in rising} == {(name, 0)}
 
 
+@pytest.mark.parametrize(("interval", "length_us"), [("1m", 60_000_000), ("2m", 120_000_000)])
 async def test_what_clients_of_ws_are_told_of_candles_is_what_the_trades_make_and_late_ones_change(
-    signals: Signals, store: Service, database_url: str
+    signals: Signals, store: Service, database_url: str, interval: str, length_us: int
 ) -> None:
     trades = spread(1, 700, from_us=MIDNIGHT_US - 7 * 60 * 10**6, to_us=MIDNIGHT_US)
     late = np.isin(trades.trade_id, [680, 681])
@@ -749,16 +750,16 @@ async def test_what_clients_of_ws_are_told_of_candles_is_what_the_trades_make_an
             told.extend(json.loads(changes.body))
             number = feed.number
 
-        feed = feeds.watch(("candles", "btcusdt", "1m"), wake)
+        feed = feeds.watch(("candles", "btcusdt", interval), wake)
         for first in range(0, 700, 100):
             some = slice(first, first + 100)
             await signals.publish(trades.rows(some).rows(~late[some]))
             await eventually(lambda: bool(told))
         await eventually(lambda: bool(told) and told[-1]["last_trade_id"] == 700)
         await signals.publish(trades.rows(late))
-        await eventually(lambda: {one["time"]: one["count"] for one in told} == counts(trades))
+        await eventually(lambda: {one["time"]: one["count"] for one in told} == counts(trades, length_us))
         await until_candles_agree(database_url, trades=700)
-        listed_now = await listed(store_pb2_grpc.StoreServiceStub(channel), interval="1m", open=True)
+        listed_now = await listed(store_pb2_grpc.StoreServiceStub(channel), interval=interval, open=True)
         encode = transcode.encoder(trade_pb2.Candle.DESCRIPTOR)
         expected = [json.loads(transcode.to_bytes(encode(candle))) for candle in listed_now]
         await eventually(lambda: list({one["time"]: one for one in told}.values()) == expected)
@@ -766,10 +767,10 @@ async def test_what_clients_of_ws_are_told_of_candles_is_what_the_trades_make_an
     assert {one["closed"] for one in told} == {True, False}
 
 
-def counts(trades: TradeColumns) -> dict[str, int | str]:
+def counts(trades: TradeColumns, length_us: int) -> dict[str, int | str]:
     return {
         f"{time_of(seconds * 10**6):%Y-%m-%dT%H:%M:%SZ}": values[6]
-        for seconds, values in summed(trades, 60 * 10**6).items()
+        for seconds, values in summed(trades, length_us).items()
     }
 
 

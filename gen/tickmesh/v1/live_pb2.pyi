@@ -67,7 +67,7 @@ class Subscribe(_message.Message):
     rate: _builtins.float
     """With `newest`: how often a second, 0.1 to 20. Without it 4."""
     interval: _builtins.str
-    """Of `candles`: `1s`, `1m`, `5m`, `15m`, `1h` or `1d`. Without it `1m`."""
+    """Of `candles`: a number and `s`, `m`, `h`, `d` or `w`, as in `/api/candles`, of at most 1440 stored candles. Without it `1m`."""
     @_builtins.property
     def symbols(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The symbols, 1 to 64 that are followed. None with `status`."""

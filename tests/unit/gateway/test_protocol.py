@@ -30,6 +30,8 @@ def test_the_requests_that_there_are() -> None:
     assert parse_request(SUBSCRIBE) == Subscribe("trades", SYMBOLS)
     assert parse_request(SUBSCRIBE | {"mode": "newest", "rate": 2}) == Subscribe("trades", SYMBOLS, (), "newest", 2.0)
     assert parse_request(CANDLES) == Subscribe("candles", SYMBOLS, interval="1m")
+    assert parse_request(CANDLES | {"interval": "3m"}) == Subscribe("candles", SYMBOLS, interval="3m")
+    assert parse_request(CANDLES | {"interval": "60m"}) == Subscribe("candles", SYMBOLS, interval="1h")
     assert parse_channels([("channels", "trades,candles"), ("symbols", "btcusdt"), ("interval", "1h")]) == [
         Subscribe("trades", ("btcusdt",)),
         Subscribe("candles", ("btcusdt",), interval="1h"),
@@ -60,7 +62,8 @@ def test_where_to_resume_is_an_id_with_or_without_its_epoch() -> None:
         (SUBSCRIBE | {"channel": "depth"}, "channel", "'depth'"),
         (SUBSCRIBE | {"fields": ["vwap"]}, "fields", '["vwap"]'),
         (SUBSCRIBE | {"interval": "1m"}, "interval", "'1m'"),
-        (CANDLES | {"interval": "3m"}, "interval", "'3m'"),
+        (CANDLES | {"interval": "3M"}, "interval", "'3M'"),
+        (CANDLES | {"interval": "1441m"}, "interval", "'1441m'"),
         (CANDLES | {"interval": 60}, "interval", "60"),
         (CANDLES | {"fields": ["vwap"]}, "fields", '["vwap"]'),
         (CANDLES | {"mode": "newest"}, "mode", "'newest'"),
