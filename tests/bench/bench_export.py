@@ -111,7 +111,9 @@ def export_all(fed: Fed, http: httpx.Client, rows: int, folder: Path) -> None:
 
 async def read(url: str, paths: Iterable[str]) -> list[float]:
     """Ask for each path when it is due; return for each how many milliseconds later its answer was there."""
-    async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=60) as http:
+    # A client that falls behind would open more long before it asks on them, and the gateway ends such ones.
+    limits = httpx.Limits(max_connections=32)
+    async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=60, limits=limits) as http:
         began_s = time.perf_counter()
 
         async def one(number: int, path: str) -> float:
