@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 import os
 import re
 import shutil
@@ -10,7 +11,6 @@ import signal
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -241,7 +241,7 @@ async def test_the_chart_is_moved_and_read_by_keys(page: Page) -> None:
         await eventually(moved)
     await chart.focus()
     spoken = page.locator(".spoken")
-    read = []
+    read: list[str] = []
     for key in (",", ",", ",", ",", "."):
         await page.keyboard.press(key)
         await expect(spoken).not_to_have_text(read[-1] if read else "")
@@ -262,7 +262,7 @@ async def test_the_crosshair_tells_exact_values_in_the_coins_tick_size(page: Pag
     when = await page.locator(".legend .when").text_content()
     [bar] = [one for one in bars if datetime.fromtimestamp(one["time"], UTC).strftime("%H:%M:%S") == when]
     [tick] = [one for one in mesh.get("/api/instruments", q="dogeusdt")["instruments"] if one["symbol"] == "dogeusdt"]
-    places = -Decimal(str(tick["tick_size"])).normalize().as_tuple().exponent
+    places = round(-math.log10(tick["tick_size"]))
     shown = await page.locator(".legend span[data-way]").all_text_contents()
     names = {"O": "open", "H": "high", "L": "low", "C": "close"}
     assert shown[:4] == [f"{name}{bar[field]:,.{places}f}" for name, field in names.items()]
