@@ -258,14 +258,17 @@ async def test_the_crosshair_tells_exact_values_in_the_coins_tick_size(page: Pag
     box = await page.locator(".canvas").bounding_box()
     assert box is not None
     await page.mouse.move(box["x"] + box["width"] * 0.7, box["y"] + box["height"] / 2)
-    bars = await page.evaluate("() => tickmesh().chart.bars")
-    when = await page.locator(".legend .when").text_content()
-    [bar] = [one for one in bars if datetime.fromtimestamp(one["time"], UTC).strftime("%H:%M:%S") == when]
     [tick] = [one for one in mesh.get("/api/instruments", q="dogeusdt")["instruments"] if one["symbol"] == "dogeusdt"]
     places = round(-math.log10(tick["tick_size"]))
-    shown = await page.locator(".legend span[data-way]").all_text_contents()
     names = {"O": "open", "H": "high", "L": "low", "C": "close"}
-    assert shown[:4] == [f"{name}{bar[field]:,.{places}f}" for name, field in names.items()]
+
+    async def exact() -> bool:  # the candle may still move, and others come under the mouse
+        bars = {bar["time"]: bar for bar in await page.evaluate("() => tickmesh().chart.bars")}
+        when, *shown = await page.locator(".legend span").all_text_contents()
+        [bar] = [bar for time, bar in bars.items() if datetime.fromtimestamp(time, UTC).strftime("%H:%M:%S") == when]
+        return shown[:4] == [f"{name}{bar[field]:,.{places}f}" for name, field in names.items()]
+
+    await eventually(exact, not_yet=(ValueError,))
 
 
 async def test_every_control_does_what_it_says(page: Page) -> None:
