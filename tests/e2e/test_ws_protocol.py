@@ -1,4 +1,4 @@
-"""A program that follows `/ws?channels=` and resumes has every trade, in order, once, whatever is killed meanwhile."""
+"""A program that follows `/ws?channels=` has every trade once, and what changes as it is, whatever is killed meanwhile."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from websockets.exceptions import InvalidHandshake, WebSocketException
 from tests.chaos.world import SYMBOLS, World, running_world
 from tests.fixtures.mesh import Issued, issued_in
 from tests.fixtures.waiting import eventually
-from tickmesh_client import AsyncTickmesh, Missing
+from tickmesh_client import AsyncTickmesh, Candle, Coverage, Missing, Status, SymbolCandle
 
 pytestmark = pytest.mark.slow
 
@@ -134,12 +134,55 @@ class Library:
                 self.received[trade.symbol].append(Issued(trade.symbol, *values))
 
 
+@dataclass
+class States:
+    """Follows candles, coverage and status of the mesh with the client library."""
+
+    url: str
+    candles: list[SymbolCandle] = field(default_factory=list)
+    coverage: dict[str, Coverage] = field(default_factory=dict)
+    status: list[Status] = field(default_factory=list)
+
+    async def follow(self) -> None:
+        async with AsyncTickmesh(self.url) as mesh, asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._follow_candles(mesh))
+            tasks.create_task(self._follow_coverage(mesh))
+            async for status in mesh.live(channel="status"):
+                self.status.append(status)
+
+    async def _follow_candles(self, mesh: AsyncTickmesh) -> None:
+        async for candle in mesh.live(SYMBOLS, "candles", interval="10s"):
+            self.candles.append(candle)
+
+    async def _follow_coverage(self, mesh: AsyncTickmesh) -> None:
+        async for coverage in mesh.live(SYMBOLS, "coverage"):
+            self.coverage[coverage.symbol] = coverage
+
+    async def agree(self) -> bool:
+        """Assert that what was told last is what REST says, and that no candle was told twice."""
+        told = [(one.symbol, one.time, one.closed, one.revision, one.count) for one in self.candles]
+        assert len(set(told)) == len(told)
+        async with AsyncTickmesh(self.url) as mesh:
+            for symbol in SYMBOLS:
+                known = {one.time: values(one) for one in self.candles if one.symbol == symbol}
+                listed = mesh.candles(symbol, interval="10s", start=min(known), open=True)
+                assert {one.time: values(one) async for one in listed} == known
+                assert self.coverage[symbol] == await mesh.coverage(symbol)
+            assert self.status[-1].services == (await mesh.status()).services
+        return True
+
+
+def values(candle: Candle) -> dict[str, Any]:
+    return {name: repr(getattr(candle, name)) for name in Candle.__struct_fields__}  # NaN is None, and equals itself
+
+
 async def test_gateway_signal_and_store_are_killed_and_the_client_pauses_and_it_has_every_trade_once(
     world: World,
 ) -> None:
     follower = Follower(world.mesh.url)
     library = Library(world.mesh.url, follower.reads)
-    following = [asyncio.create_task(each.follow()) for each in (follower, library)]
+    states = States(world.mesh.url)
+    following = [asyncio.create_task(each.follow()) for each in (follower, library, states)]
     try:
         await eventually(lambda: follower.connections == 1)
         await asyncio.to_thread(world.feed, RATE)
@@ -178,6 +221,7 @@ async def test_gateway_signal_and_store_are_killed_and_the_client_pauses_and_it_
             return True
 
         await eventually(all_came, timeout_s=60)
+        await eventually(states.agree, timeout_s=60)
         assert follower.received == issued()
         assert follower.connections >= 3
         assert library.missing == []
