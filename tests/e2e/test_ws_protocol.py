@@ -1,4 +1,4 @@
-"""A program that follows `/ws?channels=` has every trade once, and what changes as it is, whatever is killed meanwhile."""
+"""A program that follows `/ws?channels=` has every trade once, and all else as it is, whatever is killed meanwhile."""
 
 from __future__ import annotations
 
