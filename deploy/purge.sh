@@ -7,7 +7,7 @@ set -eu
 cd "$(dirname "$0")/.."
 state=${STATE_DIR:-.state}
 # What the runner writes there (mesh/local/state.py); anything else in that folder is somebody's own and stays.
-ours="nats postgres sim logs passwords.json ports.json mesh.json lock supervisord.conf supervisord.pid start"
+ours="nats nats-cluster postgres sim logs passwords.json ports.json mesh.json lock supervisord.conf supervisord.pid start"
 project=${COMPOSE_PROJECT_NAME:-tickmesh}
 
 volumes() {
@@ -27,7 +27,7 @@ show() {
   found | while read -r name; do
     case $name in
       postgres) what=", the database: every stored trade, candle and the ledger" ;;
-      nats) what=", the bus: what is on its way, signal's state" ;;
+      nats | nats-cluster) what=", the bus: what is on its way, signal's state" ;;
       *) what= ;;
     esac
     printf '  %8s  %s%s\n' "$(du -sh "$state/$name" 2>/dev/null | cut -f1)" "$state/$name" "$what"

@@ -27,6 +27,8 @@ def main(arguments: list[str] | None = None) -> int:
     load_dotenv(Path(".env"))  # what compose reads too; the real environment comes first
     try:
         if asked.command == "up":
+            if asked.nats:
+                os.environ["NATS_SERVERS"] = str(asked.nats)
             return up(dict(os.environ))
         state = StateDirectory(load(LocalSettings).state_dir)
         with blamed(state.directory):
@@ -62,7 +64,10 @@ def _count(text: str) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m mesh", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
-    commands.add_parser("up", help="start everything and watch over it until Ctrl-C")
+    starting = commands.add_parser("up", help="start everything and watch over it until Ctrl-C")
+    starting.add_argument(
+        "--nats", type=int, choices=(1, 3), help="how many nats-servers are the bus (NATS_SERVERS; default: 1)"
+    )
     commands.add_parser("down", help="stop the mesh that runs in STATE_DIR, and whatever one left behind")
     commands.add_parser("status", help="say how every service is; exit 0 only if all run")
     commands.add_parser("env", help="print the running mesh's URLs as export lines")

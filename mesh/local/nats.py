@@ -167,12 +167,13 @@ def _passed(since_s: float | None, now_s: float, wanted_s: float) -> bool:
     return since_s is not None and now_s - since_s >= wanted_s
 
 
-def ask(port: int, monitor_port: int) -> HealthAnswer:
+def ask(port: int, monitor_port: int, *, started: bool = False) -> HealthAnswer:
     """Ask a server of this machine how it is; two seconds at most.
 
     Args:
         port: for clients.
         monitor_port: for its monitoring over HTTP.
+        started: ask only whether its JetStream runs, not whether its streams are whole.
 
     """
     try:
@@ -181,7 +182,8 @@ def ask(port: int, monitor_port: int) -> HealthAnswer:
     except OSError:
         return HealthAnswer(well=False, words=None, listening=False)
     try:
-        told = httpx.get(f"http://127.0.0.1:{monitor_port}/healthz", timeout=_ANSWER_S, trust_env=False)
+        path = "/healthz?js-enabled-only=true" if started else "/healthz"
+        told = httpx.get(f"http://127.0.0.1:{monitor_port}{path}", timeout=_ANSWER_S, trust_env=False)
     except httpx.HTTPError:
         return HealthAnswer(well=False, words=None)
     if told.status_code == 200:

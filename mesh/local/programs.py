@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mesh.local import nats, postgres
 from mesh.local.passwords import Passwords
-from mesh.local.settings import SERVICES, surroundings, variables_of
+from mesh.local.settings import NATS, SERVICES, surroundings, variables_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Program:
 
 
 MODULES = {"ingest": "ingest", "signal": "signalsvc", "store": "store", "gateway": "gateway"}
-DRAIN_ORDER = ("sim", "ingest", "signal", "store", "gateway", "nats", "postgres")
+DRAIN_ORDER = ("sim", "ingest", "signal", "store", "gateway", *NATS, "postgres")
 """Whoever makes trades stops first, whoever keeps them last; programs start the other way round."""
 STANDS_BACK = 10
 """Of those who write history: what is live goes first, and what is written a moment later is no later for it."""
@@ -39,7 +39,7 @@ def plan(
     ports: Mapping[str, int],
     passwords: Passwords,
     environ: Mapping[str, str],
-    nats_command: Sequence[str],
+    nats_commands: Mapping[str, Sequence[str]],
     postgres_command: Sequence[str],
     sim_log: Path,
 ) -> list[Program]:
@@ -52,15 +52,16 @@ def plan(
         ports: setting -> port.
         passwords: of the bus and the database.
         environ: the runner's environment, from which each service gets what it reads.
-        nats_command: command line of nats-server.
+        nats_commands: command line of each nats-server, by its name.
         postgres_command: command line of PostgreSQL.
         sim_log: where sim writes what it issued, so that its next start continues with the next trade.
 
     """
     programs = {
         "postgres": Program("postgres", tuple(postgres_command), postgres.environment(), "INT", 30, STANDS_BACK),
-        "nats": Program("nats", tuple(nats_command), nats.environment(passwords.nats)),
     }
+    for name, nats_command in nats_commands.items():
+        programs[name] = Program(name, tuple(nats_command), nats.environment(passwords.nats))
     for service in SERVICES:
         programs[service] = Program(
             service,
@@ -95,12 +96,28 @@ def service_environment(
     if "SIM_WS_PORT" in ports and "SIM_WS_URL" in reads:
         values["SIM_WS_URL"] = f"ws://127.0.0.1:{ports['SIM_WS_PORT']}"
         values["SIM_REST_URL"] = f"http://127.0.0.1:{ports['SIM_REST_PORT']}"
+    if "BUS_REPLICAS" in reads and (servers := len(nats_ports(ports))) > 1:
+        values["BUS_REPLICAS"] = str(servers)
     if "GATEWAY_PORT" in reads:
         values["GATEWAY_PORT"] = str(ports["GATEWAY_PORT"])
     metrics_port = ports.get(f"METRICS_PORT of {service}")
     if metrics_port is not None:
         values["METRICS_PORT"] = str(metrics_port)
     return surroundings(environ) | values
+
+
+def nats_ports(ports: Mapping[str, int], kind: str = "NATS_PORT") -> dict[str, int]:
+    """Return a port of each nats-server, by its name.
+
+    Args:
+        ports: setting -> port.
+        kind: which port: NATS_PORT, NATS_MONITOR_PORT, or NATS_ROUTE_PORT, which only those of a cluster have.
+
+    """
+    wanted = {
+        server: ports.get(f"{kind} of {server}", ports.get(kind) if server == NATS[0] else None) for server in NATS
+    }
+    return {server: port for server, port in wanted.items() if port is not None}
 
 
 def addresses(ports: Mapping[str, int], passwords: Passwords, *, user: str) -> dict[str, str]:
@@ -113,7 +130,7 @@ def addresses(ports: Mapping[str, int], passwords: Passwords, *, user: str) -> d
 
     """
     return {
-        "NATS_URL": nats.url(user, passwords.nats.get(user, ""), ports["NATS_PORT"]),
+        "NATS_URL": nats.url(user, passwords.nats.get(user, ""), *nats_ports(ports).values()),
         "DATABASE_URL": postgres.url(passwords.database, ports["POSTGRES_PORT"]),
         "SIGNAL_ADDR": f"127.0.0.1:{ports['SIGNAL_PORT']}",
         "STORE_ADDR": f"127.0.0.1:{ports['STORE_PORT']}",

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from gateway.settings import GatewaySettings
@@ -27,6 +27,10 @@ SERVICES: dict[str, type[MeshSettings]] = {
 }
 
 
+NATS = ("nats", "nats-2", "nats-3")
+"""The names of the bus' servers."""
+
+
 class LocalSettings(BaseSettings):
     """Settings of `python -m mesh`; a port of 0 means: pick a free one and keep it for this STATE_DIR."""
 
@@ -37,6 +41,9 @@ class LocalSettings(BaseSettings):
     )
     venue: Literal["auto", "binance", "sim"] = Field(
         "auto", description="the simulated exchange is started unless this is `binance`"
+    )
+    nats_servers: Annotated[Literal[1, 3], BeforeValidator(lambda text: int(text) if text in ("1", "3") else text)] = (
+        Field(1, description="how many nats-servers are the bus: three keep it, and all that is in it, when one dies")
     )
     nats_port: Port = Field(4222, description="the bus")
     nats_monitor_port: Port = Field(8222, description="the bus' monitoring over HTTP")
@@ -61,6 +68,11 @@ class LocalSettings(BaseSettings):
             "STORE_PORT": self.store_port,
             "GATEWAY_PORT": self.gateway_port,
         }
+        if self.nats_servers > 1:
+            for server in NATS[: self.nats_servers]:
+                ports[f"NATS_ROUTE_PORT of {server}"] = 0
+            for server in NATS[1 : self.nats_servers]:
+                ports |= {f"NATS_PORT of {server}": 0, f"NATS_MONITOR_PORT of {server}": 0}
         if self.venue != "binance":
             ports |= {"SIM_WS_PORT": self.sim_ws_port, "SIM_REST_PORT": self.sim_rest_port}
         if self.metrics_port is not None:

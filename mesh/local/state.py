@@ -115,6 +115,7 @@ class StateDirectory:
         self.directory = directory
         self.logs = directory / "logs"
         self.nats_data = directory / "nats"
+        self.nats_cluster_data = directory / "nats-cluster"
         self.postgres_data = directory / "postgres" / "data"
         self.sim_data = directory / "sim"
         self.supervisor_config = directory / "supervisord.conf"

@@ -12,7 +12,7 @@ from dataclasses import replace
 from mesh.local import nats, postgres
 from mesh.local.passwords import Passwords
 from mesh.local.pids import Pid
-from mesh.local.programs import Program, plan, service_environment
+from mesh.local.programs import Program, nats_ports, plan, service_environment
 from mesh.local.settings import SERVICES, load_valid
 from mesh.local.state import Record, StateDirectory, blamed, end_leftovers
 from mesh.local.supervisor import tied
@@ -60,15 +60,12 @@ def _prepare(state: StateDirectory, chosen: Mapping[str, int], environ: Mapping[
     if not state.postgres_data.exists():
         say(f"making the database's files in {state.postgres_data}")
     postgres.initialise(state.postgres_data, superuser_password=passwords.superuser, role_password=passwords.database)
-    for folder in (state.nats_data, state.sim_data):
-        folder.mkdir(exist_ok=True)
+    state.sim_data.mkdir(exist_ok=True)
     programs = plan(
         ports=chosen,
         passwords=passwords,
         environ=environ,
-        nats_command=nats.command(
-            store_dir=state.nats_data, port=chosen["NATS_PORT"], monitor_port=chosen["NATS_MONITOR_PORT"]
-        ),
+        nats_commands=_nats_commands(state, chosen),
         postgres_command=postgres.command(
             data=state.postgres_data, port=chosen["POSTGRES_PORT"], through=tied((), "INT")
         ),
@@ -78,6 +75,23 @@ def _prepare(state: StateDirectory, chosen: Mapping[str, int], environ: Mapping[
         program if program.name == "postgres" else replace(program, argv=tuple(tied(program.argv, "TERM")))
         for program in programs
     ]
+
+
+def _nats_commands(state: StateDirectory, chosen: Mapping[str, int]) -> dict[str, list[str]]:
+    ports, monitor_ports = nats_ports(chosen), nats_ports(chosen, "NATS_MONITOR_PORT")
+    route_ports = list(nats_ports(chosen, "NATS_ROUTE_PORT").values())
+    commands = {}
+    for number, (name, port) in enumerate(ports.items(), 1):
+        # A cluster has folders of its own: servers that were alone would remove the streams they find there.
+        store_dir = state.nats_data if len(ports) == 1 else state.nats_cluster_data / name
+        store_dir.mkdir(parents=True, exist_ok=True)
+        if len(ports) == 1:
+            commands[name] = nats.command(store_dir=store_dir, port=port, monitor_port=monitor_ports[name])
+        else:
+            commands[name] = nats.cluster_command(
+                number, store_dir=store_dir, port=port, monitor_port=monitor_ports[name], route_ports=route_ports
+            )
+    return commands
 
 
 def _myself() -> Pid:

@@ -16,7 +16,7 @@ from mesh.local import nats, report
 from mesh.local.logs import last_lines
 from mesh.local.passwords import Passwords
 from mesh.local.pids import Pid
-from mesh.local.programs import DRAIN_ORDER, Program, addresses
+from mesh.local.programs import DRAIN_ORDER, Program, addresses, nats_ports
 from mesh.local.report import MeshStatus
 from mesh.local.settings import surroundings
 from mesh.local.state import Record, StateDirectory, end_leftovers
@@ -84,10 +84,10 @@ class Watch:
         self._reminded_s = time.monotonic()
         self._ready_s = 0.0
         self._live = False
-        self._nats_health = nats.NatsHealth()
+        self._nats_health = {name: nats.NatsHealth() for name in nats_ports(record.ports)}
         self._asked_bus_s = float("-inf")
         self._unwritten = self._told_unwritten = False
-        self._bus_words = ""
+        self._bus_words: dict[str, str] = {}
         self._bus_is_well = False
         self._silent_since_s: dict[tuple[str, Pid], float] = {}
         self._venue = ""
@@ -177,24 +177,31 @@ class Watch:
             self._unwritten = self._told_unwritten = False
 
     def _look_after_the_bus(self) -> None:
-        server, ports = self.record.processes.get("nats"), self.record.ports
-        if server is None or time.monotonic() - self._asked_bus_s < CALM_S:
+        if time.monotonic() - self._asked_bus_s < CALM_S:
             return
         self._asked_bus_s = time.monotonic()
-        answer, room = (
-            nats.ask(ports["NATS_PORT"], ports["NATS_MONITOR_PORT"]),
-            nats.has_room(self.state.nats_data),
-        )
+        ports, monitor_ports = (nats_ports(self.record.ports, kind) for kind in ("NATS_PORT", "NATS_MONITOR_PORT"))
+        well = 0
+        for name, port in ports.items():
+            if (server := self.record.processes.get(name)) is None:
+                continue
+            # Of a cluster, one that is still behind the others says that it is not well, and gets well by itself.
+            answer = nats.ask(port, monitor_ports[name], started=len(ports) > 1)
+            well += answer.well
+            self._look_after_server(name, server, answer)
+        self._bus_is_well = well > len(ports) // 2
+
+    def _look_after_server(self, name: str, server: Pid, answer: nats.HealthAnswer) -> None:
+        room = nats.has_room(self.state.nats_data if len(self._nats_health) == 1 else self.state.nats_cluster_data)
         if answer.words:
-            if answer.words != self._bus_words:
+            if answer.words != self._bus_words.get(name):
                 waits = "" if room else "; it is started anew as soon as its disk has room"
-                self.tell(f"nats says that it is not well: {answer.words[:300]}{waits}")
-            self._bus_words = answer.words
+                self.tell(f"{name} says that it is not well: {answer.words[:300]}{waits}")
+            self._bus_words[name] = answer.words
         elif answer.well:
-            self._bus_words = ""
-        self._bus_is_well = answer.well
-        if self._nats_health.unwell(answer, pid=server.pid, room=room, now_s=time.monotonic()):
-            self.tell(f"nats does not get well by itself and is started anew; its log: {self.state.log_of('nats')}")
+            self._bus_words.pop(name, None)
+        if self._nats_health[name].unwell(answer, pid=server.pid, room=room, now_s=time.monotonic()):
+            self.tell(f"{name} does not get well by itself and is started anew; its log: {self.state.log_of(name)}")
             server.kill()  # not asked to end: what it has in memory is what is not well
 
     def _note_death(self, status: Status) -> None:

@@ -43,8 +43,11 @@ class BusSettings(MeshSettings):
         description="the bus, with user and password (percent-encoded) or token where it wants them; several servers "
         "are separated by commas",
     )
-    bus_replicas: Literal[1, 3, 5] = Field(
-        1, description="on how many servers of the bus each stream is; more than one wants a cluster of so many"
+    bus_replicas: int = Field(
+        1,
+        ge=1,
+        le=5,
+        description="on how many servers of the bus each stream is; more than one wants a cluster of so many",
     )
 
 

@@ -35,11 +35,26 @@ def planned(ports: dict[str, int]) -> dict[str, Program]:
         ports=ports,
         passwords=PASSWORDS,
         environ={},
-        nats_command=["n"],
+        nats_commands={"nats": ["n"]},
         postgres_command=["p"],
         sim_log=Path("/state/sim/issued.csv"),
     )
     return {program.name: program for program in programs}
+
+
+def test_with_three_nats_servers_every_service_is_given_all_and_wants_three_copies() -> None:
+    ports = PORTS | {"NATS_PORT of nats-2": 11, "NATS_PORT of nats-3": 12}
+
+    given = {
+        service: service_environment(service, ports=ports, passwords=PASSWORDS, environ={"BUS_REPLICAS": "1"})
+        for service in ("ingest", "signal", "store", "gateway")
+    }
+
+    for service in ("ingest", "signal", "store"):
+        assert [url.rpartition(":")[2] for url in given[service]["NATS_URL"].split(",")] == ["1", "11", "12"]
+        assert given[service]["BUS_REPLICAS"] == "3"
+    assert "BUS_REPLICAS" not in given["gateway"]
+    assert "BUS_REPLICAS" not in environment_of("store")
 
 
 def test_programs_start_in_the_opposite_of_the_drain_order() -> None:

@@ -159,6 +159,15 @@ def test_a_database_is_named_in_any_way_that_libpq_takes(monkeypatch: pytest.Mon
     assert load(StoreSettings).database_url.get_secret_value() == url
 
 
+def test_copies_on_the_bus_are_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load(StoreSettings).bus_replicas == 1
+    monkeypatch.setenv("BUS_REPLICAS", "3")
+    assert load(StoreSettings).bus_replicas == 3
+    monkeypatch.setenv("BUS_REPLICAS", "six")
+    with pytest.raises(WrongSettings, match="BUS_REPLICAS"):
+        load(StoreSettings)
+
+
 @pytest.mark.parametrize(
     ("url", "wanted"),
     [
