@@ -136,7 +136,7 @@ bench-store: $(VENV)/installed ## measure store alone, from the bus to the datab
 	$(PY) -m tests.bench.bench_readers store
 	$(PY) -m tests.bench.bench_store
 
-bench-gateway: $(VENV)/installed ## measure the gateway alone: deliveries, delay, REST, a flood
+bench-gateway: $(VENV)/installed ## measure the gateway alone: deliveries, the protocol of /ws, delay, REST, a flood
 	$(PY) -m tests.bench.bench_gateway --seconds 2
 
 bench-export: $(VENV)/installed ## measure exports of ten million trades, single reads of them, and live delays beside an export (OPTIONS="--rows 1000000"), not part of bench

@@ -22,6 +22,7 @@ from statistics import median, quantiles
 from typing import Any
 
 import httpx
+import msgspec
 import uvloop
 import websockets
 
@@ -63,11 +64,12 @@ class BusySignal(SmallSignal):
             signal_pb2.WatchResponse(batch=batch("btcusdt", 1 + n * self._trades, self._trades)) for n in range(64)
         ]
         started_s, sent = time.perf_counter(), 0
-        while True:
+        while self.go.is_set():
             if self._rate is not None:
                 await asyncio.sleep(max(0.0, started_s + sent / self._rate - time.perf_counter()))
             one = batches[sent // self._trades % len(batches)]
             one.batch.trades.trade_id[:] = range(1 + sent, 1 + sent + self._trades)  # once told, not again
+            one.batch.trades.time_us[:] = [time.time_ns() // 1000] * self._trades
             yield one
             sent += self._trades
 
@@ -144,12 +146,52 @@ async def deliveries(*, clients: int, trades: int, seconds: float, rate: float |
         name = "tickmesh_gateway_ws_trades_"
         sent, missed = (after[name + word] - before[name + word] for word in ("sent", "missed"))
         cpu_us = (cpu_after_s - cpu_before_s) / max(sent, 1) * 1e6
-        peak_mb = int(re.search(r"VmHWM:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())[1]) / 1024  # type: ignore[index]
         print(
             f"  {clients:>4} clients, batches of {trades:>3}, {'flat out' if rate is None else f'{rate:,.0f}/s':>9}: "
             f"{sent / (ended_s - started_s):>11,.0f} deliveries/s, missed {missed / max(sent + missed, 1):.1%}, "
-            f"{cpu_us:.2f} us CPU a delivery, peak {peak_mb:.0f} MB"
+            f"{cpu_us:.2f} us CPU a delivery, peak {peak_mb(pid):.0f} MB"
         )
+
+
+async def protocol(*, clients: int, stalled: int, rate: float, seconds: float, channel: str = "trades") -> None:
+    busy = BusySignal(trades=1, rate=rate)
+    async with (
+        running_signal(busy, serving_health()) as signal_port,
+        gateway(signal_port, signal_port) as (port, pid),
+    ):
+        url = f"ws://127.0.0.1:{port}/ws?channels={channel}&symbols=btcusdt"
+        command = [
+            sys.executable,
+            "-m",
+            "tests.bench.clients",
+            url,
+            "--clients",
+            f"{clients}",
+            "--stalled",
+            f"{stalled}",
+        ]
+        pipe = asyncio.subprocess.PIPE
+        reading = await asyncio.create_subprocess_exec(*command, cwd=ROOT, stdin=pipe, stdout=pipe)
+        assert reading.stdout is not None
+        assert await reading.stdout.readline() == b"ready\n"
+        await asyncio.sleep(1)
+        before_s = cpu_s(pid)
+        busy.go.set()
+        await asyncio.sleep(seconds)
+        busy.go.clear()
+        found = msgspec.json.decode((await reading.communicate(b""))[0])
+        used_us = (cpu_s(pid) - before_s) / max(found["told"], 1) * 1e6
+        print(
+            f"  {clients:>4} clients of {channel}, {stalled:>2} stalled, {rate:,.0f}/s: "
+            f"p50 {found['delay_ms.p50']:.1f}, p99 {found['delay_ms.p99']:.1f} ms, "
+            f"{found['told'] / rate / clients / seconds:.0%} of the trades told, "
+            f"{found['missed']:,.0f} missed, {found['closed']:.0f} let go, {used_us:.1f} us CPU a trade and client, "
+            f"peak {peak_mb(pid):.0f} MB"
+        )
+
+
+def peak_mb(pid: int) -> float:
+    return int(re.search(r"VmHWM:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())[1]) / 1024  # type: ignore[index]
 
 
 async def delay(*, rate: float, seconds: float) -> None:
@@ -330,6 +372,12 @@ def writing() -> None:
     print(f"  /api/history: {(time.process_time() - started_s) / 20 / 1000 * 1e6:.2f} us a trade")
 
 
+async def protocols(seconds: float) -> None:
+    print("the protocol of /ws (clients beside it take processor time, too)")
+    for clients, stalled in ((200, 0), (1000, 0), (1000, 20)):
+        await protocol(clients=clients, stalled=stalled, rate=100, seconds=seconds)
+
+
 async def main(seconds: float) -> None:
     print("writing JSON")
     writing()
@@ -339,6 +387,7 @@ async def main(seconds: float) -> None:
             await deliveries(clients=clients, trades=trades, seconds=seconds)
     for rate, clients in ((200, 1), (1000, 1), (10_000, 1), (50_000, 1), (200, 200), (20, 1000), (10_000, 100)):
         await deliveries(clients=clients, trades=max(1, rate // 1000), seconds=seconds, rate=rate)
+    await protocols(seconds)
     print("delay from signal to a client's eyes (Python on both ends)")
     await delay(rate=1000, seconds=seconds)
     print("REST")
@@ -352,12 +401,15 @@ if __name__ == "__main__":
     parser.add_argument("--seconds", type=float, default=5.0, help="how long each measurement takes")
     parser.add_argument("--drain", type=int, nargs=2, metavar=("PORT", "CLIENTS"), help=argparse.SUPPRESS)
     parser.add_argument("--stall", type=int, nargs=2, metavar=("PORT", "SOCKETS"), help=argparse.SUPPRESS)
+    parser.add_argument("--only-protocol", action="store_true", help="measure only the protocol of /ws")
     parser.add_argument("--only-flood", action="store_true", help="measure only how the gateway is beside a flood")
     arguments = parser.parse_args()
     if arguments.drain:
         drain(*arguments.drain)
     elif arguments.stall:
         stall(*arguments.stall)
+    elif arguments.only_protocol:
+        uvloop.run(protocols(arguments.seconds))
     elif arguments.only_flood:
         uvloop.run(flood(sockets=2000, seconds=3 * arguments.seconds))
     else:

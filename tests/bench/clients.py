@@ -36,7 +36,7 @@ KNOWN: Final = 64
 
 _TEXT, _PING = 0x81, 0x89
 _TIMESTAMP = re.compile(rb'"timestamp": ?"([^"Z]+)Z"|"T":(\d+)')  # the latter in a frame of the venue: the floor
-_LAGGED = re.compile(rb'"type": ?"lagged", ?"missed": ?(\d+)')
+_LAGGED = re.compile(rb'"type": ?"lagged",(?:[^{}]*"count":| ?"missed": ?)(\d+)')
 
 
 @dataclass(slots=True)

@@ -58,6 +58,7 @@ async def test_what_many_clients_get_counts_for_each_and_each_answers_its_pings(
         trade[:9],
         trade[9:],
         frame(0x81, b'{"type":"lagged","missed":7}'),
+        frame(0x81, b'{"type":"lagged","subscription":1,"sequence":2,"symbol":"btcusdt","first_id":5,"count":3}'),
     ]
     transports = []
     for _ in range(2):
@@ -66,5 +67,5 @@ async def test_what_many_clients_get_counts_for_each_and_each_answers_its_pings(
         client.connection_made(transport)
         for data in (b"HTTP/1.1 101 Switching Protocols\r\n\r\n", *pieces):
             client.data_received(data)
-    assert (noted.told, len(noted.delays_ms()), noted.missed) == (8, 8, 14)
+    assert (noted.told, len(noted.delays_ms()), noted.missed) == (8, 8, 20)
     assert all(transport.data.endswith(b"\r\n\r\n\x8a\x80\x00\x00\x00\x00") for transport in transports)
