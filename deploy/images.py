@@ -17,8 +17,10 @@ ROOT = Path(__file__).parents[1]
 IMAGES = ROOT / "deploy" / "images.txt"
 PLACES = (
     "compose.yaml",
+    "compose.cluster.yaml",
     "Dockerfile",
     "deploy/k8s/one/nats.yaml",
+    "deploy/k8s/cluster/nats.yaml",
     "deploy/k8s/one/timescaledb.yaml",
     "deploy/docker/standins.sh",
 )

@@ -2,7 +2,7 @@
 # Run nats-server with these arguments, and end when it ends or is not well for three looks in a row: for a container that
 # is started anew when it ends, where nobody else looks at its health (compose only shows it).
 #
-#   DATA=/data PORT=4222 MONITOR_PORT=8222 EVERY_S=2 run.sh ARGUMENTS...
+#   DATA=/data PORT=4222 MONITOR_PORT=8222 HEALTH=/healthz EVERY_S=2 run.sh ARGUMENTS...
 set -u
 here=$(dirname "$0")
 every_s=${EVERY_S:-2}
@@ -16,7 +16,7 @@ while kill -0 $server 2>/dev/null; do
   pause=$!
   wait $pause # and not `sleep` itself: so a signal is heard at once
   kill $pause 2>/dev/null
-  if sh "$here/alive.sh" "${DATA:-/data}" "${PORT:-4222}" "${MONITOR_PORT:-8222}"; then
+  if sh "$here/alive.sh" "${DATA:-/data}" "${PORT:-4222}" "${MONITOR_PORT:-8222}" "${HEALTH:-/healthz}"; then
     unwell=0
   else
     unwell=$((unwell + 1))

@@ -13,8 +13,9 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+import yaml
 
-from mesh.local import postgres
+from mesh.local import nats, postgres
 from mesh.local.settings import SERVICES as SETTINGS
 from tests.fixtures.compose import PUBLIC_IMAGES
 from tickmesh.v1 import status_pb2
@@ -95,11 +96,36 @@ def test_the_image_holds_every_package_of_the_wheel() -> None:
 def test_whoever_runs_a_container_of_nats_starts_it_anew_when_it_is_not_well() -> None:
     """nats-server does not recover from a full disk by itself, and plain compose only shows who is unhealthy."""
     compose, kubernetes = (ROOT / "compose.yaml").read_text(), (ROOT / "deploy/k8s/one/nats.yaml").read_text()
+    cluster = (ROOT / "deploy/k8s/cluster/nats.yaml").read_text()
     mounted = "./deploy/nats:/etc/tickmesh:ro"
     assert "command: [sh, /etc/tickmesh/run.sh, " in compose and mounted in compose
     assert re.search(r"livenessProbe: .*sh, /etc/tickmesh/alive\.sh, /data\b", kubernetes)
+    assert re.search(r"livenessProbe: .*alive\.sh, /data, .*\?js-enabled-only=true", cluster)
     for script in ("run.sh", "alive.sh"):
         assert (ROOT / "deploy" / "nats" / script).is_file()
+
+
+def test_the_cluster_of_compose_is_three_that_know_each_other_and_every_service_knows_all() -> None:
+    text = (ROOT / "compose.cluster.yaml").read_text()
+    services = yaml.safe_load(text)["services"]
+    servers = [name for name in services if name.startswith("nats")]
+    routes = ",".join(f"nats://{name}:6222" for name in servers)
+    users = {f"NATS_{user.upper()}_PASSWORD" for user in (*nats.USERS, nats.ROUTE)}
+    assert len(servers) == 3
+    for name in servers:
+        command = services[name]["command"]
+        assert command[command.index("--name") + 1] == name
+        assert command[command.index("--routes") + 1] == routes
+        assert set(services[name]["environment"]) >= users
+    assert len({services[name]["volumes"][1] for name in servers}) == 3
+    alone = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]["nats"]
+    for word in set(alone) - {"command", "environment", "ports", "volumes", "healthcheck"}:
+        assert [services[name][word] for name in servers[1:]] == [alone[word]] * 2, word
+    for user in ("ingest", "signal", "store"):
+        given = services[user]["environment"]
+        password = f"${{NATS_{user.upper()}_PASSWORD:-loopback}}"
+        assert given["NATS_URL"] == ",".join(f"nats://{user}:{password}@{name}:4222" for name in servers)
+        assert given["BUS_REPLICAS"] == "3"
 
 
 def test_every_place_gives_postgres_the_settings_that_are_explained() -> None:

@@ -13,7 +13,9 @@ from typing import Any
 import kubernetes_validate
 import pytest
 import yaml
+from psycopg.conninfo import conninfo_to_dict
 
+from mesh.local import postgres
 from mesh.local.settings import SERVICES as SETTINGS
 from store.service import SERVICE as STORE_SERVICE
 from tickmesh.v1 import signal_pb2
@@ -98,7 +100,7 @@ def test_a_variable_is_made_of_those_before_it(overlay: str) -> None:
 @pytest.mark.parametrize("service", SETTINGS)
 def test_what_a_service_is_set_to_is_something_it_reads(overlay: str, service: str) -> None:
     [container] = pods(overlay)[service]["spec"]["containers"]
-    parts = {"NATS_PASSWORD", "STORE_PASSWORD"}  # of URLs
+    parts = {"NATS_USER", "NATS_PASSWORD", "STORE_PASSWORD"}  # of URLs
     given = {variable["name"] for variable in container["env"]} - parts
     assert given - {name.upper() for name in SETTINGS[service].model_fields} == set()
 
@@ -133,6 +135,48 @@ def test_every_container_says_by_itself_whether_it_works(overlay: str) -> None:
     assert found["gateway"]["readinessProbe"]["httpGet"]["path"] == "/readyz"
     for service in SETTINGS:
         assert found[service]["livenessProbe"]["httpGet"]["path"] == "/healthz"
+
+
+def test_in_a_cluster_one_of_each_may_go_and_nothing_is_on_one_node_alone() -> None:
+    workloads = named("cluster", "Deployment", "StatefulSet")
+    replicas = {name: each["spec"]["replicas"] for name, each in workloads.items()}
+    assert replicas == {"nats": 3, "gateway": 3, "ingest": 2, "signal": 2, "store": 2}
+    for name, workload in workloads.items():
+        assert "podAntiAffinity" in workload["spec"]["template"]["spec"]["affinity"], name
+    limits = {
+        name: (each["spec"]["selector"]["matchLabels"]["app"], each["spec"]["maxUnavailable"])
+        for name, each in named("cluster", "PodDisruptionBudget").items()
+    }
+    assert limits == {"nats": ("nats", 1), "gateway": ("gateway", 1)}
+    # Of two of the same, one waits for the lease and is not ready: both are replaced at once, or neither ever.
+    assert {workloads[name]["spec"]["strategy"]["type"] for name in ("ingest", "signal", "store")} == {"Recreate"}
+    for _, container in containers("cluster"):
+        given = {variable["name"]: variable.get("value", "") for variable in container.get("env", ())}
+        assert len(given.get("NATS_URL", "a,b,c").split(",")) == 3
+        assert ("NATS_URL" in given) == (given.get("BUS_REPLICAS") == "3")
+
+
+def test_the_database_of_the_cluster_is_the_one_that_store_is_set_to() -> None:
+    cluster = named("cluster", "Cluster")["database"]["spec"]
+    [store] = pods("cluster")["store"]["spec"]["containers"]
+    given = {variable["name"]: variable for variable in store["env"]}
+    assert (
+        given["STORE_PASSWORD"]["valueFrom"]["secretKeyRef"]["name"] == cluster["bootstrap"]["initdb"]["secret"]["name"]
+    )
+    owner, name = cluster["bootstrap"]["initdb"]["owner"], cluster["bootstrap"]["initdb"]["database"]
+    for url in ("DATABASE_URL", "DATABASE_READ_URL"):
+        parts = conninfo_to_dict(given[url]["value"])
+        assert (parts["user"], parts["dbname"], parts["sslmode"]) == (owner, name, "verify-full")
+        folder = next(each["mountPath"] for each in store["volumeMounts"] if each["name"] == "database-ca")
+        assert parts["sslrootcert"] == f"{folder}/ca.crt"
+    explained = (ROOT / "docs" / "operations.md").read_text().partition("\n### Settings of PostgreSQL\n")[2]
+    rows = re.findall(r"^\| `(\w+)` \| `(.+?)` \| everywhere \|", explained.partition("\n##")[0], re.MULTILINE)
+    assert cluster["postgresql"]["parameters"] == dict(rows) | {"hot_standby_feedback": "on"}
+    said = subprocess.run(
+        [postgres.bin_directory() / "postgres", "--version"], capture_output=True, text=True, check=True
+    )
+    [major] = re.findall(r"PostgreSQL\) (\d+)", said.stdout)
+    assert f"/postgresql:{major}-" in cluster["imageName"]
 
 
 # Who talks to whom
