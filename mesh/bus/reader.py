@@ -4,7 +4,8 @@ A durable consumer remembers what was acknowledged, but after a crash it hands o
 again much later. So whoever keeps its own position (store in the database, signal in its saved state) reads from there:
 the durable is made anew at that sequence at every start and after every break, delivers in order, and its acks only
 show people how far the reader is. A sequence means something in one stream only: when the stream itself was made anew,
-or has lost its end, that is said instead of reading on.
+or has lost its end, that is said instead of reading on. A message is taken when it is the next one after the last, or
+when the stream has nothing between the two any more: whoever else makes a consumer of that name makes no hole.
 
 Pull requests go ahead of what is used up (`mesh/bus/flow_control.py`), and messages come by callback: measured
 four to six times as fast as fetching.
@@ -301,6 +302,13 @@ class Reader:
             return
         if self._reopen:
             return
+        if not self._follows(sequence) and not await self._is_next(sequence):
+            # Somebody else has made a consumer of this name, elsewhere in the stream, and has read from it as often.
+            if consumer == self._consumers:
+                self._break(f"message {sequence} came after {self._after}")
+            return
+        if consumer != self._consumers or self._reopen:  # meanwhile
+            return
         self._delivered = delivered
         self._after, self._after_us = sequence, taken_us
         self._flow.came(pending)
@@ -309,6 +317,18 @@ class Reader:
             Message(sequence, message.subject, message.data, message.reply, taken_us, pending, message_id)
         )
         self._arrived.set()
+
+    def _follows(self, sequence: int) -> bool:
+        """Return whether a message is the stream's next one; where only some are read, the consumer's count tells."""
+        return self._from_last or bool(self._subject) or sequence == (self._after or 0) + 1
+
+    async def _is_next(self, sequence: int) -> bool:
+        """Return whether the stream has nothing any more between the last message and this one."""
+        try:
+            found = await self._bus.js.get_msg(self._stream, (self._after or 0) + 1, subject=">", next=True)
+        except (NatsError, TimeoutError):
+            return False
+        return found.seq == sequence
 
     async def _on_status(self, message: Msg) -> None:
         headers = message.headers or {}

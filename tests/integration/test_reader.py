@@ -8,7 +8,7 @@ import shutil
 import pytest
 
 from mesh.bus.connection import CONTROL_STREAM, raw_stream
-from mesh.bus.reader import Reader, StreamReplacedError
+from mesh.bus.reader import Reader, StreamReplacedError, make_durable
 from tests.fixtures.nats import NatsServer
 from tests.fixtures.store import feeding
 from tests.fixtures.trades import columns
@@ -105,3 +105,39 @@ async def test_a_message_says_how_many_wait_behind_it(nats_server: NatsServer) -
                 messages += await reader.next(timeout_s=10)
 
     assert [(message.sequence, message.pending) for message in messages] == [(1, 2), (2, 1), (3, 0)]
+
+
+async def test_a_consumer_made_by_another_of_the_same_name_makes_no_hole(nats_server: NatsServer) -> None:
+    """It reads as often as the first one has read, so that the count of the consumer tells nothing."""
+    async with feeding(nats_server) as feeder, Reader(feeder.bus, "RAW", "test", after=0, gather_s=0.01) as reader:
+        await feeder.publish(columns(1, 1))
+        [first] = await reader.next(timeout_s=10)  # nothing more is asked for yet
+        for number in range(2, 9):
+            await feeder.publish(columns(number, 1))
+        await make_durable(feeder.bus, "RAW", "test", after=4, subject="")
+        other = await feeder.bus.js.pull_subscribe_bind("test", "RAW")
+        await other.fetch(1, timeout=10)
+
+        found = [first.sequence]
+        while found[-1] < 8:
+            messages = await reader.next(timeout_s=10)
+            assert messages
+            found += [message.sequence for message in messages]
+
+    assert found == list(range(1, 9))
+
+
+async def test_messages_that_the_stream_has_no_more_are_passed_over(nats_server: NatsServer) -> None:
+    async with feeding(nats_server) as feeder:
+        for number in range(1, 7):
+            await feeder.publish(columns(number, 1))
+        for number in (1, 4, 5):
+            await feeder.bus.js.delete_msg("RAW", number)
+        async with Reader(feeder.bus, "RAW", "test", after=0) as reader:
+            found: list[int] = []
+            while len(found) < 3:
+                messages = await reader.next(timeout_s=10)
+                assert messages
+                found += [message.sequence for message in messages]
+
+    assert found == [2, 3, 6]
