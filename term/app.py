@@ -8,9 +8,10 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from random import Random
+from typing import Any
 
 from term.cells import Canvas, Grid, text_of
 from term.client import Client
@@ -22,7 +23,10 @@ from term.update import update
 from term.view import clicked, draw, render
 from tickmesh_client.network import shown_url
 
-FRAME_S = 1 / 20
+FRAME_S = 1 / 15
+"""Between two frames while trades come: each is on the screen so much later at most."""
+KEY_FRAME_S = 1 / 30
+"""Likewise where the second one answers a key."""
 TICK_S = 0.25
 SECOND_US = 1_000_000
 ONCE_S = 10.0
@@ -102,9 +106,10 @@ class App:
         alert_command: Sequence[str] = (),
     ) -> None:
         self._now_us = Clock().now_us
-        self._client = Client(url, token=token, emit=self.handle, now_us=self._now_us, random=Random())  # noqa: S311 jitter
         self._alert_command = alert_command
         self._changed = asyncio.Event()
+        told = {"emit": self.handle, "arrived": self._changed.set, "now_us": self._now_us}
+        self._client = Client(url, token=token, random=Random(), **told)  # type: ignore[arg-type]  # noqa: S311 jitter
         self._readable = asyncio.Event()
         self._pressed = asyncio.Event()
         self._stopped = asyncio.Event()
@@ -113,7 +118,7 @@ class App:
         self._resized = False
         self._requests: set[asyncio.Task[None]] = set()
         self._commands: set[asyncio.Task[None]] = set()
-        self._following: list[asyncio.Task[None]] = []
+        self._following: dict[Any, tuple[object, asyncio.Task[None] | None]] = {}  # by a method and what is followed
         self.model, self._first_effects = start(
             url=shown_url(url),
             width=size[0],
@@ -132,7 +137,7 @@ class App:
                 self._perform(self._first_effects)
                 await self._stopped.wait()
             screen.leave()  # before closing the stream, which may take a moment
-            for task in (*loops, *self._following, *self._requests, *self._commands):
+            for task in self._running(loops):
                 task.cancel()
 
     async def once(self) -> tuple[str, bool]:
@@ -143,9 +148,10 @@ class App:
             with suppress(TimeoutError):
                 async with asyncio.timeout(ONCE_S):
                     while not _shows_all(self.model):
-                        self._changed.clear()
                         await self._changed.wait()
-            for task in (*loops, *self._following, *self._requests, *self._commands):
+                        self._changed.clear()
+                        self._client.pass_on()
+            for task in self._running(loops):
                 task.cancel()
         return text_of(render(self.model)), _shows_all(self.model)
 
@@ -174,11 +180,18 @@ class App:
                 self._keep(self._client.perform(effect), self._requests)
 
     def _follow(self, wanted: Follow) -> None:
-        for task in self._following:
-            task.cancel()
-        following = [self._client.follow_coins(wanted.coins)] if wanted.coins else []
-        following += [self._client.follow_shown(wanted.shown)] if wanted.shown else []
-        self._following = [self._tasks.create_task(follow) for follow in following]
+        followed: dict[Any, tuple[object, ...]] = {
+            self._client.follow_coins: (wanted.coins,),
+            self._client.follow_shown: (wanted.shown,),
+            self._client.follow_candles: (wanted.shown, wanted.interval),
+        }
+        for follow, what in followed.items():
+            before, task = self._following.get(follow, ((), None))
+            if what == before:
+                continue
+            if task is not None:
+                task.cancel()
+            self._following[follow] = what, self._tasks.create_task(follow(*what)) if all(what) else None
 
     def _announce(self, alert: Announce) -> None:
         if self._screen is not None:
@@ -188,6 +201,10 @@ class App:
         for command in ([notify, "tickmesh", alert.text] if notify else [], self._alert_command):
             if command and len(self._commands) < MAX_COMMANDS:
                 self._keep(self._command(command, said), self._commands)
+
+    def _running(self, loops: Iterable[asyncio.Task[None]]) -> Iterable[asyncio.Task[None]]:
+        follows = (task for _, task in self._following.values() if task is not None)
+        return (*loops, *follows, *self._requests, *self._commands)
 
     def _keep(self, doing: Coroutine[None, None, None], kept: set[asyncio.Task[None]]) -> None:
         task = self._tasks.create_task(doing)
@@ -215,9 +232,12 @@ class App:
 
     async def _draw(self, screen: Screen) -> None:
         shown: tuple[Grid, str] = ((), "")
+        time_s = asyncio.get_running_loop().time
         while True:
             await self._changed.wait()
+            self._client.pass_on()
             self._changed.clear()
+            drawn_s = time_s()
             self._canvas = draw(self.model)
             now = self._canvas.grid(), self.model.theme
             if now != shown or self._resized:
@@ -225,9 +245,10 @@ class App:
                 screen.paint(*now)
                 shown = now
             self._pressed.clear()
-            with suppress(TimeoutError):  # a key is answered at once
+            with suppress(TimeoutError):
                 async with asyncio.timeout(FRAME_S):
                     await self._pressed.wait()
+                    await asyncio.sleep(drawn_s + KEY_FRAME_S - time_s())
 
     async def _read_keys(self, screen: Screen) -> None:
         while True:

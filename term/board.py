@@ -14,7 +14,7 @@ GIVEN = ""
 """The order in which the gateway gives the coins."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)  # by identity, so that what is drawn of it can be kept
 class Line:
     """What is known of a coin; times are microseconds since 1970 UTC.
 
@@ -73,6 +73,7 @@ class Line:
 
 
 Board = Mapping[str, Line]
+UNKNOWN = Line()
 
 
 def with_trades(board: Board, trades: Iterable[Trade], received_us: int) -> Board:
@@ -125,7 +126,7 @@ class Sorting:
         elif self.column != GIVEN:
             value = SORTS[self.column]
             known = {
-                coin.symbol: number for coin in kept if (number := value(board.get(coin.symbol, _NOTHING))) is not None
+                coin.symbol: number for coin in kept if (number := value(board.get(coin.symbol, UNKNOWN))) is not None
             }
             kept.sort(key=lambda coin: known.get(coin.symbol, Decimal(0)), reverse=self.descending)
             kept.sort(key=lambda coin: coin.symbol not in known)
@@ -133,9 +134,6 @@ class Sorting:
             kept.reverse()
         kept.sort(key=lambda coin: coin.symbol not in self.favourites)
         return tuple(coin.symbol for coin in kept)
-
-
-_NOTHING = Line()
 
 
 def _percent(since: Decimal | None, now: Decimal | None) -> Decimal | None:

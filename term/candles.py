@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -26,6 +27,8 @@ INTERVALS = {
     "1w": 604_800,
 }
 """Their lengths in seconds."""
+FOLLOWED = frozenset({"1s", "1m", "5m", "15m", "1h", "1d"})
+"""Those that `/ws` tells; the others are asked for again and again."""
 PAGE_CANDLES = 500
 MAX_CANDLES = 20_000
 BOLLINGER_CANDLES = 20
@@ -60,10 +63,11 @@ class Candles:
         """
         moving = {candle.time_us: candle for candle in self.rows[-2:] if not candle.closed}
         told = {candle.time_us: _newer(moving.get(candle.time_us), candle) for candle in page.candles}
-        kept = {candle.time_us: candle for candle in self.rows} | told
-        rows = [kept[time_us] for time_us in sorted(kept)][-MAX_CANDLES:]
+        before = bisect_left(self.rows, min(told, default=0), key=lambda candle: candle.time_us)
+        kept = {candle.time_us: candle for candle in self.rows[before:]} | told
+        rows = (*self.rows[:before], *(kept[time_us] for time_us in sorted(kept)))[-MAX_CANDLES:]
         token = page.next_token if older or whole else self.next_token
-        return Candles(tuple(rows), token if len(rows) < MAX_CANDLES else "", fetched=True)
+        return Candles(rows, token if len(rows) < MAX_CANDLES else "", fetched=True)
 
     def traded(self, price: Decimal, quantity: Decimal | None, time_us: int, interval_us: int) -> Candles:
         """Let the open candle move with a trade, until the next answer knows better.

@@ -9,13 +9,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import aclosing
 from random import Random
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from websockets.exceptions import WebSocketException
 
 from term.events import (
     Answer,
     BoardSeen,
+    CandlesSeen,
     Connected,
     Connecting,
     Content,
@@ -43,9 +44,9 @@ from term.formatting import plain, time_text
 from term.payloads import (
     MAX_TEXT_CHARS,
     PayloadError,
-    parse_candles,
+    as_bar,
+    as_coverage,
     parse_coins,
-    parse_coverage,
     parse_feed,
     parse_frame,
     parse_history,
@@ -54,9 +55,9 @@ from term.payloads import (
     parse_stats,
     parse_ticks,
 )
-from term.values import Trade
+from term.values import CandlePage, Trade
 from tickmesh_client import Answer as Received
-from tickmesh_client import AsyncTickmesh, Call, ClientError, Unreachable
+from tickmesh_client import AsyncTickmesh, Call, ClientError, Unreachable, calls
 from tickmesh_client import Trade as Followed
 from tickmesh_client.network import backoff, reason_of
 
@@ -75,7 +76,6 @@ PAGE_SIZE = 100
 BOARD_RATE = 2
 """How often a second the table of coins wants to hear of each."""
 BOARD_FIELDS = ("open", "high", "low", "count", "volume", "trade_rate")
-GATHER_S = 0.1
 SYMBOLS_AT_ONCE, MOST_SUBSCRIPTIONS = 64, 16
 """As many symbols a subscription, and subscriptions a client, as the gateway allows."""
 
@@ -90,6 +90,7 @@ class Client:
     Args:
         url: where the gateway is, like `http://127.0.0.1:8080`.
         emit: is called with every event.
+        arrived: is called when there is something to `pass_on`.
         now_us: gives the time in microseconds since 1970 UTC, never going back.
         random: for the delays between attempts.
         token: what the gateway asks for; empty for none.
@@ -103,16 +104,19 @@ class Client:
         url: str,
         *,
         emit: Callable[[Event], None],
+        arrived: Callable[[], None],
         now_us: Callable[[], int],
         random: Random,
         token: str = "",
     ) -> None:
         self._emit = emit
+        self._arrived = arrived
         self._now_us = now_us
         self._random = random
         self._last: dict[str, Followed] = {}
         self._gathered_board: dict[str, Trade] = {}
         self._gathered_tape: list[Trade] = []
+        self._gathered_candles: list[CandlesSeen] = []
         # The screen shows each failure, and asks again itself.
         self._mesh = AsyncTickmesh(url, token=token, timeout_s=REQUEST_TIMEOUT_S, retries=0)
 
@@ -156,7 +160,8 @@ class Client:
                         await connection.send(json.dumps(asked | {"mode": "newest", "rate": BOARD_RATE}))
                     async for frame in connection:
                         delays = self._delays()
-                        self._gather(board=parse_ticks(frame))
+                        self._gathered_board |= {trade.symbol: trade for trade in parse_ticks(frame)}
+                        self._arrived()
             except (OSError, WebSocketException, ClientError, PayloadError) as exc:
                 log.debug("= coins lost: %s", exc)
             await asyncio.sleep(next(delays))
@@ -175,23 +180,37 @@ class Client:
                 async with aclosing(live):
                     async for trade in live:
                         delays, self._last = self._delays(), {symbol: trade}
-                        self._gather(tape=_as_trade(trade))
+                        self._gathered_tape.append(_as_trade(trade))
+                        self._arrived()
             except ClientError as exc:
                 log.debug("= trades of %s lost: %s", symbol, exc)
                 self._last.clear()
             await asyncio.sleep(next(delays))
 
-    def _gather(self, *, board: Sequence[Trade] = (), tape: Trade | None = None) -> None:
-        """Pass on what comes within a moment as one event, as the screen changes but once in that time."""
-        if not self._gathered_board and not self._gathered_tape:
-            asyncio.get_running_loop().call_later(GATHER_S, self._pass_on)
-        self._gathered_board |= {trade.symbol: trade for trade in board}
-        self._gathered_tape += [] if tape is None else [tape]
+    async def follow_candles(self, symbol: str, interval: str) -> None:
+        """Keep the candles of `symbol` coming for ever, of one of the intervals that the gateway tells."""
+        delays = self._delays()
+        while True:
+            first = True
+            try:
+                async with aclosing(self._mesh.live(symbol, "candles", interval=interval)) as live:
+                    async for candle in live:
+                        delays = self._delays()
+                        self._gathered_candles.append(CandlesSeen(symbol, interval, (as_bar(candle),), first))
+                        self._arrived()
+                        first = False
+            except (ClientError, PayloadError) as exc:
+                log.debug("= candles of %s lost: %s", symbol, exc)
+            await asyncio.sleep(next(delays))
 
-    def _pass_on(self) -> None:
-        board, tape = tuple(self._gathered_board.values()), tuple(self._gathered_tape)
+    def pass_on(self) -> None:
+        """Emit what has come since the last time: the newest of each coin, and all of the shown one."""
+        board, tape, candles = tuple(self._gathered_board.values()), tuple(self._gathered_tape), self._gathered_candles
         self._gathered_board.clear()
         self._gathered_tape.clear()
+        self._gathered_candles = []
+        for seen in candles:
+            self._emit(seen)
         if board:
             self._emit(BoardSeen(board, self._now_us()))
         if tape:
@@ -253,17 +272,11 @@ def _call_of(request: Request) -> Call[Content]:
         case LoadStats(symbol=symbol):
             return Call("/api/stats", lambda answer: parse_stats(answer.body), _given(symbol=symbol))
         case LoadCoverage(symbol=symbol):
-            return Call("/api/coverage", lambda answer: parse_coverage(answer.body), _given(symbol=symbol))
+            return _mapped(calls.coverage(symbol), as_coverage)
         case LoadDay(symbol):
-            asked = _given(symbol=symbol, interval="1h", page_size="24", order="desc", open="true")
-            return Call("/api/candles", lambda answer: parse_candles(answer.body, next_token=""), asked)
+            return _candles(symbol, "1h", 24, "")
         case LoadCandles(symbol=symbol, interval=interval, count=count, page_token=page_token):
-            asked = _given(symbol=symbol, interval=interval, page_size=str(count), order="desc", open="true")
-            return Call(
-                "/api/candles",
-                lambda answer: parse_candles(answer.body, next_token=_next_token(answer)),
-                asked | _given(page_token=page_token),
-            )
+            return _candles(symbol, interval, count, page_token)
         case LoadHistory(symbol=symbol, page_token=page_token, before_us=before_us):
             end_time = "" if before_us is None else time_text(before_us).replace(" ", "T") + "Z"
             return Call(
@@ -271,6 +284,16 @@ def _call_of(request: Request) -> Call[Content]:
                 lambda answer: parse_history(answer.body, next_token=_next_token(answer)),
                 _given(limit=str(PAGE_SIZE), symbol=symbol, page_token=page_token, end_time=end_time),
             )
+
+
+def _candles(symbol: str, interval: str, count: int, page_token: str) -> Call[Content]:
+    call = calls.candles(symbol, interval=interval, order="desc", open=True, limit=count).page(page_token, 0)
+    assert call is not None  # as many as `count` are wanted
+    return _mapped(call, lambda page: CandlePage(tuple(map(as_bar, reversed(page.rows))), page.next_token))
+
+
+def _mapped(call: Call[Any], into: Callable[[Any], Content]) -> Call[Content]:
+    return Call(call.path, lambda answer: into(call.read(answer)), call.parameters)
 
 
 def _given(**parameters: str) -> dict[str, str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from term.values import CandlePage, Coin, Coverage, Feed, HistoryPage, SelectedSymbol, Stats, Trade
+from term.values import Bar, CandlePage, Coin, Coverage, Feed, HistoryPage, SelectedSymbol, Stats, Trade
 
 # --- requests --------------------------------------------------------------------------------------------------------
 
@@ -114,10 +114,14 @@ Request = (
 
 @dataclass(frozen=True, slots=True)
 class Follow:
-    """Follow every trade of `shown`, and the newest trade of all `coins`, instead of those followed before."""
+    """Follow every trade of `shown`, and the newest trade of all `coins`, instead of those followed before.
+
+    With an `interval` also the candles of `shown`.
+    """
 
     shown: str
     coins: tuple[str, ...]
+    interval: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +214,16 @@ class TapeSeen:
 
 
 @dataclass(frozen=True, slots=True)
+class CandlesSeen:
+    """Candles of the shown coin closed or changed, oldest first; before the `first` ones some may have been missed."""
+
+    symbol: str
+    interval: str
+    candles: tuple[Bar, ...]
+    first: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class IdsMissing:
     """The mesh itself does not have as many trades of the shown coin."""
 
@@ -245,7 +259,7 @@ class FrameRefused:
 
 
 Stream = Connecting | Connected | Disconnected | TradeSeen | SelectionSeen | TradesMissed | UpstreamSeen | FrameRefused
-Follows = BoardSeen | TapeSeen | IdsMissing
+Follows = BoardSeen | TapeSeen | CandlesSeen | IdsMissing
 
 # --- the person and the clock ----------------------------------------------------------------------------------------
 

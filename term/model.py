@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 
 from term.alerts import Alert
-from term.board import Board, Line, Sorting
+from term.board import UNKNOWN, Board, Line, Sorting
 from term.candles import Candles
 from term.chart import ChartOptions
 from term.events import Effect, Follow, LoadCoins, LoadHistory, LoadSelection, Request, SelectCoin
@@ -174,7 +174,7 @@ class Model:
 
     def line_of(self, symbol: str) -> Line:
         """What is known of a coin."""
-        return self.board.get(symbol, Line())
+        return self.board.get(symbol, UNKNOWN)
 
     def ordered(self) -> Model:
         """Bring the coins into order."""

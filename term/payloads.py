@@ -7,9 +7,8 @@ numbers and sides without their prefix; strings and `SIDE_BUY`, as proto3 JSON h
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -19,7 +18,6 @@ from term.events import SelectionSeen, TradeSeen, TradesMissed, UpstreamSeen
 from term.formatting import plain
 from term.values import (
     Bar,
-    CandlePage,
     Coin,
     Coverage,
     Feed,
@@ -32,6 +30,8 @@ from term.values import (
     SymbolFeed,
     Trade,
 )
+from tickmesh_client import Candle
+from tickmesh_client import Coverage as Told
 
 MAX_TEXT_CHARS = 80
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -44,30 +44,22 @@ class PayloadError(ValueError):
 # --- what the gateway sends ------------------------------------------------------------------------------------------
 
 
-class _Number(Decimal):
-    """A number, or the text of one: exact, finite, and of a size that prices and quantities have."""
-
-
-class _Whole(int):
-    """A whole number, or the text of one."""
-
-
 class _StatsFields(msgspec.Struct):
-    moving_average: _Number | None = None
-    high: _Number | None = None
-    low: _Number | None = None
-    open: _Number | None = None
-    count: _Whole | None = None
-    volume: _Number | None = None
-    trade_rate: _Number | None = None
+    moving_average: Decimal | None = None
+    high: Decimal | None = None
+    low: Decimal | None = None
+    open: Decimal | None = None
+    count: Decimal | None = None
+    volume: Decimal | None = None
+    trade_rate: Decimal | None = None
 
 
 class _TradeFields(_StatsFields):
     symbol: str | None = None
     venue: str | None = None
-    price: _Number | UnsetType | None = UNSET
-    quantity: _Number | None = None
-    trade_id: _Whole | None = None
+    price: Decimal | UnsetType | None = UNSET
+    quantity: Decimal | None = None
+    trade_id: Decimal | None = None
     timestamp: datetime | None = None
     side: str | None = None
     is_buyer_maker: bool | None = None
@@ -88,7 +80,7 @@ class _FrameFields(_TradeFields):
     name: str | None = None
     status: str | None = None
     state: str | None = None
-    missed: _Whole | None = None
+    missed: Decimal | None = None
 
 
 class _TickFields(_TradeFields):
@@ -99,46 +91,6 @@ class _MessageFields(msgspec.Struct):
     type: str = ""
     ticks: list[_TickFields] = []
     message: str = ""
-
-
-class _CandleFields(msgspec.Struct):
-    time: datetime
-    open: _Number
-    high: _Number
-    low: _Number
-    close: _Number
-    volume: _Number | None = None
-    quote_volume: _Number | None = None
-    count: _Whole | None = None
-    closed: bool | None = None
-    sma: float | None = None
-    ema: float | None = None
-    rsi: float | None = None
-    macd: float | None = None
-    macd_signal: float | None = None
-
-
-class _HoleFields(msgspec.Struct):
-    first_trade_id: _Whole
-    last_trade_id: _Whole
-    state: str = ""
-    seen_time: datetime | None = None
-    closed_time: datetime | None = None
-
-
-class _MinuteFields(msgspec.Struct):
-    start_time: datetime
-    state: str
-
-
-class _CoverageFields(msgspec.Struct):
-    complete: bool | None = None
-    stored: _Whole | None = None
-    open: _Whole | None = None
-    absent: _Whole | None = None
-    lost: _Whole | None = None
-    holes: list[_HoleFields] = []
-    minutes: list[_MinuteFields] = []
 
 
 class _ConditionFields(msgspec.Struct):
@@ -200,7 +152,7 @@ def parse_frame(
     if read.type == "selected":
         return SelectionSeen(_selection(read))
     if read.type == "lagged":
-        return TradesMissed(read.missed or 0)
+        return TradesMissed(_whole(read.missed, "missed") or 0)
     if read.type == "status":
         return UpstreamSeen(unavailable=read.state == "waiting")
     if read.price is UNSET:
@@ -220,53 +172,7 @@ def parse_ticks(frame: str | bytes) -> tuple[Trade, ...]:
     read = _MESSAGE.read(frame)
     if read.type == "error":
         raise PayloadError(_text(read.message))
-    trades = (_trade(tick, "ticks") for tick in read.ticks)
-    return tuple(
-        replace(trade, stats=_stats(tick.signals) if tick.signals else Stats())
-        for trade, tick in zip(trades, read.ticks, strict=True)
-    )
-
-
-def parse_candles(body: bytes, *, next_token: str) -> CandlePage:
-    """Read `/api/candles` in the order `desc`.
-
-    `[{"time": "2024-07-05T21:34:00Z", "open": 61800, "high": 61850, "low": 61790, "close": 61837.63, "volume": 0.3,
-    "quote_volume": 18551.2, "count": 12, "closed": false, "rsi": 55.1}]` (and more)
-
-    Args:
-        body: the answer.
-        next_token: what asks for older ones; empty when there are none.
-
-    Raises:
-        PayloadError: it is no such list.
-    """
-    candles = [_candle(read) for read in _CANDLES.read(body)]
-    return CandlePage(tuple(sorted(candles, key=lambda candle: candle.time_us)), next_token)
-
-
-def parse_coverage(body: bytes) -> Coverage:
-    """Read `/api/coverage`, as far as it tells of holes and minutes.
-
-    `{"complete": true, "stored": 12, "open": 0, "absent": 0, "lost": 0, "holes": [{"first_trade_id": 5,
-    "last_trade_id": 9, "state": "FILLED"}], "minutes": [{"start_time": "2024-07-05T21:34:00Z", "state": "VERIFIED"}]}`
-
-    Raises:
-        PayloadError: it is no such object.
-    """
-    read = _COVERAGE.read(body)
-    holes = tuple(
-        MissedTrades(
-            hole.first_trade_id,
-            hole.last_trade_id,
-            _text(hole.state),
-            _time_us(hole.seen_time),
-            _time_us(hole.closed_time),
-        )
-        for hole in read.holes
-    )
-    minutes = {(_time_us(minute.start_time) or 0) // 60_000_000: _text(minute.state) for minute in read.minutes}
-    counts = (read.stored or 0, read.open or 0, read.absent or 0, read.lost or 0)
-    return Coverage(bool(read.complete), *counts, holes, minutes)
+    return tuple(_trade(tick, "ticks", tick.signals or _StatsFields()) for tick in read.ticks)
 
 
 def parse_coins(body: bytes) -> tuple[Coin, ...]:
@@ -349,7 +255,7 @@ class _Reader(Generic[T]):
     """Reads payloads of one type; errors say where in `name` what was found."""
 
     def __init__(self, kind: Any, name: str) -> None:  # Any: list[...] is no type to the type checker
-        self._decoder: msgspec.json.Decoder[T] = msgspec.json.Decoder(kind, dec_hook=_number, float_hook=Decimal)
+        self._decoder: msgspec.json.Decoder[T] = msgspec.json.Decoder(kind)
         self._name = name
 
     def read(self, payload: str | bytes) -> T:
@@ -369,18 +275,27 @@ class _Reader(Generic[T]):
             what = f"found {_FOUND.get(found, found)}, expected {_EXPECTED.get(expected, expected)}"
         elif what.startswith("Invalid RFC3339"):
             what = "found another text, expected an RFC 3339 time"
-        elif not what.startswith("found "):
+        elif what.startswith("Invalid decimal"):
+            what = "found another text, expected a number"
+        else:
             what = f"expected JSON: {what.lower()}"
         return f"{what} at {where}"
 
 
-_FOUND = {"array": "list", "int": "a number", "float": "a number with decimals", "str": "a text", "null": "null"}
+_FOUND = {
+    "array": "list",
+    "int": "a number",
+    "float": "a number with decimals",
+    "str": "a text",
+    "bool": "true or false",
+}
 _EXPECTED = {
     "array": "a list",
     "object": "an object",
     "str": "a text",
     "bool": "true or false",
     "datetime": "an RFC 3339 time",
+    "decimal": "a number",
 }
 
 
@@ -393,26 +308,6 @@ def _no_json(payload: str | bytes, said: str) -> str:
     return f"found {plain(rest)}, expected JSON at byte {place[1]}"
 
 
-def _number(kind: type, value: object) -> _Number | _Whole:
-    found = str(value)[:MAX_TEXT_CHARS]
-    try:
-        if isinstance(value, bool) or not isinstance(value, int | str | Decimal):
-            raise InvalidOperation
-        if isinstance(value, str) and len(value) > MAX_TEXT_CHARS:
-            raise InvalidOperation
-        number = _Number(value)
-    except InvalidOperation as exc:
-        raise ValueError(f"found {found!r}, expected a number") from exc
-    # No coin costs a quintillion; a number such as 1e999999 would fill the memory once written out.
-    if not number.is_finite() or (number and not -18 <= number.adjusted() <= 18):
-        raise ValueError(f"found {found}, expected a number between 1e-18 and 1e18")
-    if kind is _Number:
-        return number
-    if number != int(number):
-        raise ValueError(f"found {found}, expected a whole number")
-    return _Whole(number)
-
-
 _FRAME = _Reader[_FrameFields](_FrameFields, "frame")
 _COINS = _Reader[list[_SelectionFields]](list[_SelectionFields], "coins")
 _SELECTION = _Reader[_SelectionFields](_SelectionFields, "symbol")
@@ -421,9 +316,6 @@ _STATS = _Reader[_StatsFields](_StatsFields, "stats")
 _PRICE = _Reader[_TradeFields](_TradeFields, "price")
 _HISTORY = _Reader[list[_TradeFields]](list[_TradeFields], "history")
 _MESSAGE = _Reader[_MessageFields](_MessageFields, "message")
-_CANDLES = _Reader[list[_CandleFields]](list[_CandleFields], "candles")
-_COVERAGE = _Reader[_CoverageFields](_CoverageFields, "coverage")
-
 
 # --- as values -------------------------------------------------------------------------------------------------------
 
@@ -440,32 +332,55 @@ def _symbol_feed(read: _SymbolFeedFields) -> SymbolFeed:
 
 def _stats(read: _StatsFields) -> Stats:
     return Stats(
-        moving_average=read.moving_average,
-        high=read.high,
-        low=read.low,
-        opened=read.open,
-        count=read.count,
-        volume=read.volume,
-        rate=read.trade_rate,
+        moving_average=checked(read.moving_average, "moving_average"),
+        high=checked(read.high, "high"),
+        low=checked(read.low, "low"),
+        opened=checked(read.open, "open"),
+        count=_whole(read.count, "count"),
+        volume=checked(read.volume, "volume"),
+        rate=checked(read.trade_rate, "trade_rate"),
     )
 
 
 _INDICATORS = ("sma", "ema", "rsi", "macd", "macd_signal")
 
 
-def _candle(read: _CandleFields) -> Bar:
+def as_bar(candle: Candle) -> Bar:
+    """Return a candle of the client library's as one of ours.
+
+    Raises:
+        PayloadError: a number is not one of a price.
+    """
+    for name in ("open", "high", "low", "close", "volume", "quote_volume"):
+        checked(getattr(candle, name), name)
     return Bar(
-        time_us=_time_us(read.time) or 0,
-        open=read.open,
-        high=read.high,
-        low=read.low,
-        close=read.close,
-        volume=read.volume or Decimal(0),
-        quote_volume=read.quote_volume or Decimal(0),
-        count=read.count or 0,
-        closed=read.closed is not False,
-        indicators={name: float(value) for name in _INDICATORS if (value := getattr(read, name)) is not None},
+        time_us=_time_us(candle.time) or 0,
+        open=candle.open,
+        high=candle.high,
+        low=candle.low,
+        close=candle.close,
+        volume=candle.volume,
+        quote_volume=candle.quote_volume,
+        count=candle.count,
+        closed=candle.closed,
+        indicators={name: value for name in _INDICATORS if (value := getattr(candle, name)) is not None},
     )
+
+
+def as_coverage(read: Told) -> Coverage:
+    """Return coverage of the client library's as ours, as far as it tells of holes and minutes."""
+    holes = tuple(
+        MissedTrades(
+            hole.first_trade_id,
+            hole.last_trade_id,
+            _text(hole.state),
+            _time_us(hole.seen_time),
+            _time_us(hole.closed_time),
+        )
+        for hole in read.holes
+    )
+    minutes = {(_time_us(minute.start_time) or 0) // 60_000_000: _text(minute.state) for minute in read.minutes}
+    return Coverage(read.complete, read.stored, read.open, read.absent, read.lost, holes, minutes)
 
 
 def _service(read: _ServiceFields) -> Service:
@@ -478,19 +393,45 @@ def _service(read: _ServiceFields) -> Service:
     return Service(_text(read.service), _text(read.state), _text(message), since_us, started_us, _text(report.version))
 
 
-def _trade(read: _TradeFields, where: str) -> Trade:
-    if not isinstance(read.price, _Number):
+def _trade(read: _TradeFields, where: str, stats: _StatsFields | None = None) -> Trade:
+    if not isinstance(read.price, Decimal):
         raise PayloadError(f"found no price, expected one at {where}")
+    checked(read.price, "price")
     return Trade(
         price=read.price,
         symbol=_text(read.symbol).lower(),
         venue=_text(read.venue),
-        quantity=read.quantity,
-        trade_id=read.trade_id,
+        quantity=checked(read.quantity, "quantity"),
+        trade_id=_whole(read.trade_id, "trade_id"),
         time_us=_time_us(read.timestamp),
         side=_side(read),
-        stats=_stats(read),
+        stats=_stats(read if stats is None else stats),
     )
+
+
+def checked(number: Decimal | None, where: str) -> Decimal | None:
+    """Return a number that prices and quantities can have, or None.
+
+    Args:
+        number: as it was read.
+        where: it was found.
+
+    Raises:
+        PayloadError: it is none of those.
+    """
+    # No coin costs a quintillion; a number such as 1e999999 would fill the memory once written out.
+    if number is not None and not (number.is_finite() and (not number or -18 <= number.adjusted() <= 18)):
+        raise PayloadError(f"found {str(number)[:MAX_TEXT_CHARS]}, expected a number between 1e-18 and 1e18 at {where}")
+    return number
+
+
+def _whole(number: Decimal | None, where: str) -> int | None:
+    if checked(number, where) is None:
+        return None
+    assert number is not None
+    if number != (whole := int(number)):
+        raise PayloadError(f"found {number}, expected a whole number at {where}")
+    return whole
 
 
 def _symbol(text: str | None, where: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from term.cells import MARGIN, Canvas, Style
 from term.formatting import fitting_text
@@ -22,7 +23,7 @@ class TableColumn:
     grows: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)  # by identity, so that what is drawn with it can be kept
 class TableLayout:
     """The columns that fit, each with the cell it begins at and its width.
 
@@ -37,7 +38,8 @@ class TableLayout:
     gap: int
 
     @classmethod
-    def fitted(cls, columns: Sequence[TableColumn], *, left: int = MARGIN, width: int) -> TableLayout:
+    @lru_cache(maxsize=64)
+    def fitted(cls, columns: tuple[TableColumn, ...], *, left: int = MARGIN, width: int) -> TableLayout:
         """Choose and place columns.
 
         Args:
@@ -57,7 +59,7 @@ class TableLayout:
             cells = columns[i].width + (max(spare, 0) if columns[i].grows else 0)
             placed.append((i, left, min(cells, width)))
             left += cells + gap
-        return cls(tuple(columns), tuple(placed), gap)
+        return cls(columns, tuple(placed), gap)
 
     def titles(self, canvas: Canvas, row: int, marked: str = "", sign: str = "") -> None:
         """Write the columns' titles.
@@ -69,10 +71,38 @@ class TableLayout:
             sign: one cell.
 
         """
-        for i, left, width in self.placed:
-            title = self.columns[i].title
-            text = title + sign if marked and title == marked else title
-            self._write(canvas, row, i, left, width, (text, title[:width]), Style.DIM)
+        names = [column.title for column in self.columns]
+        signed = [name + sign if marked and name == marked else name for name in names]
+        texts = self.fit([(text, name) for text, name in zip(signed, names, strict=True)])
+        self.write(canvas, row, texts, [Style.DIM] * len(names))
+
+    def fit(self, cells: Sequence[Iterable[str]]) -> tuple[str, ...]:
+        """Choose the texts of a row: of each column that is placed the first that fits.
+
+        Args:
+            cells: of all columns, each ever shorter.
+
+        """
+        # A long number begins in the gap, one blank after its neighbour.
+        spare = [self.gap - 1 if self.columns[i].right else 0 for i, _, _ in self.placed]
+        placed = zip(self.placed, spare, strict=True)
+        return tuple(fitting_text(cells[i], width=width + more) for (i, _, width), more in placed)
+
+    def write(self, canvas: Canvas, row: int, texts: Sequence[str], styles: Sequence[Style]) -> None:
+        """Write a row.
+
+        Args:
+            canvas: of the whole screen.
+            row: where.
+            texts: of the columns that are placed, from `fit`.
+            styles: of all columns.
+
+        """
+        for (i, left, width), text in zip(self.placed, texts, strict=True):
+            if self.columns[i].right:
+                canvas.write_left_of(row, left + width, text, styles[i])
+            else:
+                canvas.write(row, left, text, styles[i])
 
     def row(self, canvas: Canvas, row: int, cells: Sequence[Iterable[str]], styles: Sequence[Style]) -> None:
         """Write a row of texts; each is ever shorter until one fits.
@@ -84,13 +114,4 @@ class TableLayout:
             styles: of all columns.
 
         """
-        for i, left, width in self.placed:
-            self._write(canvas, row, i, left, width, cells[i], styles[i])
-
-    def _write(
-        self, canvas: Canvas, row: int, i: int, left: int, width: int, texts: Iterable[str], style: Style
-    ) -> None:
-        if self.columns[i].right:  # a long number begins in the gap, one blank after its neighbour
-            canvas.write_left_of(row, left + width, fitting_text(texts, width=width + self.gap - 1), style)
-        else:
-            canvas.write(row, left, fitting_text(texts, width=width), style)
+        self.write(canvas, row, self.fit(cells), styles)

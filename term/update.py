@@ -10,16 +10,18 @@ from datetime import UTC, datetime
 
 from term import alerts
 from term.board import SORT_NAMES, with_trades
-from term.candles import INTERVALS, PAGE_CANDLES, SWITCHED, Candles
+from term.candles import FOLLOWED, INTERVALS, PAGE_CANDLES, SWITCHED, Candles
 from term.chart import CELLS_A_CANDLE, KINDS, visible_candles
 from term.events import (
     Announce,
     BoardSeen,
+    CandlesSeen,
     CoinPointed,
     ColumnPointed,
     Connected,
     Connecting,
     Disconnected,
+    Effect,
     Event,
     Follow,
     FrameRefused,
@@ -82,7 +84,8 @@ def update(model: Model, event: Event) -> Step:
         return replace(model, live=live), effects
     model, effects = _updated(model, event)
     shown = model.shown.symbol if model.shown else ""
-    follow = Follow(shown, tuple(coin.symbol for coin in model.coins if coin.followed))
+    interval = model.chart.interval if model.view is View.DASHBOARD and model.chart.interval in FOLLOWED else ""
+    follow = Follow(shown, tuple(coin.symbol for coin in model.coins if coin.followed), shown and interval)
     if follow == model.following or not (shown or follow.coins):
         return model, effects
     return replace(model, following=follow), (*effects, follow)
@@ -97,6 +100,8 @@ def _updated(model: Model, event: Event) -> Step:
             return _watched(replace(model, board=board, now_us=max(model.now_us, received_us)))
         case TapeSeen():
             return _tape_seen(model, event)
+        case CandlesSeen():
+            return _candles_seen(model, event)
         case IdsMissing(trades):
             return replace(model, missing=model.missing + trades), ()
         case Ticked(now_us):
@@ -150,7 +155,7 @@ def _tape_seen(model: Model, event: TapeSeen) -> Step:
     if not trades:
         return model, ()  # of a coin that is no longer shown
     model = replace(model, tape=(*reversed(trades), *model.tape)[:MAX_TAPE], now_us=max(model.now_us, received_us))
-    if model.chart.interval:
+    if model.chart.interval and model.chart.interval not in FOLLOWED:
         candles = model.candles
         for trade in trades:
             candles = candles.traded(trade.price, trade.quantity, trade.time_us or 0, model.chart.interval_us)
@@ -160,6 +165,17 @@ def _tape_seen(model: Model, event: TapeSeen) -> Step:
             model = _quoted(model, trade, received_us)
         model = replace(model, board=with_trades(model.board, trades[-1:], received_us))
     return _watched(model)
+
+
+def _candles_seen(model: Model, event: CandlesSeen) -> Step:
+    shown, chart = model.shown, model.chart
+    if shown is None or (event.symbol, event.interval) != (shown.symbol, chart.interval) or not model.candles.fetched:
+        return model, ()
+    candles = model.candles.with_page(CandlePage(event.candles), older=False, whole=False)
+    model = replace(model, candles=candles)
+    if not event.first:
+        return model, ()
+    return model.asking(LoadCandles(model.generation, shown.symbol, chart.interval, PAGE_CANDLES))
 
 
 def _quoted(model: Model, trade: Trade, received_us: int) -> Model:
@@ -368,7 +384,9 @@ def _needed(model: Model) -> Step:
     interval, candles = model.chart.interval, model.candles
     if not candles.fetched or candles.error:
         return model.asking(LoadCandles(generation, symbol, interval, PAGE_CANDLES))
-    model, newest = model.asking(LoadCandles(generation, symbol, interval, NEWEST_CANDLES))
+    newest: tuple[Effect, ...] = ()
+    if interval not in FOLLOWED:
+        model, newest = model.asking(LoadCandles(generation, symbol, interval, NEWEST_CANDLES))
     seen = visible_candles(candles, model.chart, model.width, model.quote.decimals)
     if not candles.wants_more(seen, model.chart.back):
         return model, newest

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Literal
 
@@ -43,8 +43,8 @@ class Stats:
 
     def merged(self, newer: Stats) -> Stats:
         """Take from `newer` what it tells, keep the rest."""
-        known = {one.name: value for one in fields(newer) if (value := getattr(newer, one.name)) is not None}
-        return replace(self, **known)
+        known = {name: value for name in Stats.__slots__ if (value := getattr(newer, name)) is not None}
+        return newer if len(known) == len(Stats.__slots__) else replace(self, **known)
 
 
 @dataclass(frozen=True, slots=True)

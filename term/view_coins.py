@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from decimal import Decimal
+from functools import lru_cache
 
 from term.board import Line
 from term.cells import ARROWS, MARGIN, Canvas, Style, cut, width_of
@@ -71,21 +72,9 @@ def _coin(canvas: Canvas, model: Model, table: TableLayout, row: int, coin: Coin
     plainly = Style.CURSOR if at_cursor else Style.PLAIN
     canvas.write(row, MARGIN, favourite, Style.CURSOR if at_cursor else Style.FAVOURITE)
     canvas.write(row, MARGIN + 1, f"{sign}{'▸' if at_cursor else ' '}", plainly)
-    stats, old = line.stats, line.traded_us and model.now_us - line.traded_us >= STALE_AFTER_US
+    old = line.traded_us and model.now_us - line.traded_us >= STALE_AFTER_US
     flashes = 0 <= model.now_us - line.changed_us < FLASH_US and line.changed_us
     price_style = ARROWS[line.direction][1] if flashes else Style.DIM if old else Style.BOLD
-    cells: tuple[Iterable[str], ...] = (
-        [cut(coin.name, cells) for cells in range(width_of(coin.name), 0, -1)],
-        number_texts(line.price, line.decimals),
-        _percent(line.session_change),
-        _percent(line.day_change),
-        number_texts(stats.high, line.decimals),
-        number_texts(stats.low, line.decimals),
-        short_texts(stats.volume),
-        number_texts(stats.rate, 1),
-        (sparkline([candle.close for candle in line.day], _SPARK_WIDTH),),
-        (_age(line, model.now_us),),
-    )
     styles = [
         Style.BOLD if sign != " " else Style.PLAIN,
         price_style,
@@ -95,7 +84,26 @@ def _coin(canvas: Canvas, model: Model, table: TableLayout, row: int, coin: Coin
         Style.CHART,
         Style.DIM,
     ]
-    table.row(canvas, row, cells, [Style.CURSOR] * len(styles) if at_cursor else styles)
+    texts = _texts(table, line, coin.name, _age(line, model.now_us))
+    table.write(canvas, row, texts, [Style.CURSOR] * len(styles) if at_cursor else styles)
+
+
+@lru_cache(maxsize=512)  # of the rows on a screen few change from one frame to the next
+def _texts(table: TableLayout, line: Line, name: str, age: str) -> tuple[str, ...]:
+    stats = line.stats
+    cells: tuple[Iterable[str], ...] = (
+        [cut(name, cells) for cells in range(width_of(name), 0, -1)],
+        number_texts(line.price, line.decimals),
+        _percent(line.session_change),
+        _percent(line.day_change),
+        number_texts(stats.high, line.decimals),
+        number_texts(stats.low, line.decimals),
+        short_texts(stats.volume),
+        number_texts(stats.rate, 1),
+        (sparkline([candle.close for candle in line.day], _SPARK_WIDTH),),
+        (age,),
+    )
+    return table.fit(cells)
 
 
 def _percent(change: Decimal | None) -> Iterable[str]:

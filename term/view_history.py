@@ -51,7 +51,7 @@ def _table(width: int) -> TableLayout:
     table = TableLayout.fitted(_COLUMNS[:1] + _COLUMNS[2:], width=width - 2 * MARGIN)
     whole = any(i == 0 for i, _, _ in table.placed)
     kept = [i for i in range(len(_COLUMNS)) if i != (1 if whole else 0)]
-    fitted = TableLayout.fitted([_COLUMNS[i] for i in kept], width=width - 2 * MARGIN)
+    fitted = TableLayout.fitted(tuple(_COLUMNS[i] for i in kept), width=width - 2 * MARGIN)
     return TableLayout(_COLUMNS, tuple((kept[i], left, cells) for i, left, cells in fitted.placed), fitted.gap)
 
 

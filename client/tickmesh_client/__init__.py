@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tickmesh_client import network
+from tickmesh_client import calls, network
 from tickmesh_client.asynchronous import AsyncTickmesh
 from tickmesh_client.blocking import Tickmesh
 from tickmesh_client.calls import Answer, Call
@@ -77,6 +77,7 @@ __all__ = [
     "Unreachable",
     "WrongAddress",
     "WrongAnswer",
+    "calls",
     "network",
 ]
 

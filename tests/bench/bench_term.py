@@ -3,7 +3,8 @@
     python -m tests.bench.bench_term [--seconds 10] [--coins 300] [--rate 1000]
 
 The real program on a pty, against a small gateway in this process. CPU is of one core; bytes are what the terminal has
-to read; a key is answered when the first byte comes back.
+to read; a frame is what comes at once; a key is answered when the first byte comes back, and a trade is on the screen
+when its price can be read there.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import argparse
 import asyncio
 import json
 import os
+import random
 import statistics
 import sys
 import tempfile
@@ -27,6 +29,7 @@ from tests.fixtures.fake_gateway import FakeGateway
 from tests.fixtures.terminal import Terminal, open_terminal
 
 KEYS = 40
+TRADES = 200
 SETTLED_S = 12.0
 """The days of the coins on the screen are asked for by then."""
 
@@ -56,12 +59,19 @@ class CoinsGateway(FakeGateway):
         finally:
             self._subscribed.discard(websocket)
 
-    async def tick(self, number: int) -> None:
-        """Let the next coin trade."""
-        symbol = self.coins[number % len(self.coins)]
+    async def tick(self, number: int, *, coin: int | None = None, price: float | None = None) -> None:
+        """Let the next coin trade, or the one that is given.
+
+        Args:
+            number: of the trade.
+            coin: its place among the coins; the first one trades only when it is given.
+            price: of the trade.
+
+        """
+        symbol = self.coins[number % (len(self.coins) - 1) + 1 if coin is None else coin]
         signals = {"open": 100, "high": 110.5, "low": 99.5, "count": number, "volume": 5123.25, "trade_rate": 4.5}
         tick: dict[str, Any] = {"venue": "sim", "symbol": symbol, "trade_id": number, "quantity": 0.5, "side": "BUY"}
-        tick |= {"price": 100 + number % 977 / 100, "timestamp": "2024-07-05T21:34:58.241906Z", "signals": signals}
+        tick |= {"price": price or 100 + number % 977 / 100, "timestamp": "2024-07-05T21:34:58Z", "signals": signals}
         for websocket in tuple(self._subscribed):
             await websocket.send_json({"type": "ticks", "symbol": symbol, "ticks": [tick]})
 
@@ -70,15 +80,17 @@ class Counted:
     """Counts what a terminal reads."""
 
     def __init__(self, terminal: Terminal) -> None:
-        self.bytes = 0
+        self.bytes = self.frames = self.largest = 0
         self.read = asyncio.Event()
         stream = terminal._stream
         feed = stream.feed
 
         def counted(data: bytes) -> None:
             self.bytes += len(data)
-            self.read.set()
+            self.frames += 1
+            self.largest = max(self.largest, len(data))
             feed(data)
+            self.read.set()
 
         stream.feed = counted  # type: ignore[method-assign]
 
@@ -86,7 +98,8 @@ class Counted:
 async def measured(terminal: Terminal, counted: Counted, seconds: float, what: str) -> None:
     """Measure for a while, and print it."""
     process = psutil.Process(terminal.process.pid)
-    before, read_before = process.cpu_times(), counted.bytes
+    before, read_before, frames_before = process.cpu_times(), counted.bytes, counted.frames
+    counted.largest = 0
     begun_s = time.monotonic()
     await asyncio.sleep(seconds)
     took_s, after = time.monotonic() - begun_s, process.cpu_times()
@@ -94,6 +107,7 @@ async def measured(terminal: Terminal, counted: Counted, seconds: float, what: s
     memory = process.memory_info().rss / 1e6
     print(
         f"{what:<24} {cpu:5.1f} % of a core  {memory:4.0f} MB  {(counted.bytes - read_before) / took_s:8,.0f} bytes/s"
+        f"  {(counted.frames - frames_before) / took_s:5.1f} frames/s, the largest {counted.largest:,} bytes"
     )
 
 
@@ -113,8 +127,9 @@ async def main(seconds: float, coins: int, rate: float) -> None:
             await asyncio.sleep(2)
             await measured(terminal, counted, seconds, f"{rate:,.0f} updates/s")
             answers = [await answer_s(terminal, counted, "jk"[i % 2]) for i in range(KEYS)]
-            median_ms, most_ms = 1000 * statistics.median(answers), 1000 * max(answers)
-            print(f"a key is answered after {median_ms:.0f} ms, at most {most_ms:.0f} ms")
+            print(f"a key is answered after {in_ms(answers)}")
+            shown = [await shown_s(terminal, counted, gateway, number) for number in range(TRADES)]
+            print(f"a trade is on the screen after {in_ms(shown)}")
             feeding.cancel()
             terminal.press("q")
             await terminal.exit_code()
@@ -129,6 +144,24 @@ async def feed(gateway: CoinsGateway, rate: float) -> None:
             await gateway.tick(number)
             number += 1
         await asyncio.sleep(0.005)
+
+
+def in_ms(times_s: list[float]) -> str:
+    """Median, 99th percentile and maximum."""
+    p99 = statistics.quantiles(times_s, n=100, method="inclusive")[98]
+    return f"{1000 * statistics.median(times_s):.0f} ms, p99 {1000 * p99:.0f} ms, at most {1000 * max(times_s):.0f} ms"
+
+
+async def shown_s(terminal: Terminal, counted: Counted, gateway: CoinsGateway, number: int) -> float:
+    """Let the first coin trade and return after how long its price is on the screen."""
+    await asyncio.sleep(random.uniform(0, 0.2))
+    price = 100_000 + 7919 * (number + 1) % 900_000
+    begun_s = time.monotonic()
+    await gateway.tick(number, coin=0, price=price)
+    while f"{price:,}.00" not in terminal.text:
+        counted.read.clear()
+        await counted.read.wait()
+    return time.monotonic() - begun_s
 
 
 async def answer_s(terminal: Terminal, counted: Counted, key: str) -> float:

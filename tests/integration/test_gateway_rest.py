@@ -602,7 +602,7 @@ def ingest_report(*, seconds: int, state: str) -> bytes:
 async def test_the_terminal_client_reads_the_history_page_by_page(gateway: Gateway) -> None:
     events: asyncio.Queue[Event] = asyncio.Queue()
     url = f"http://127.0.0.1:{gateway.port}"
-    async with Client(url, emit=events.put_nowait, now_us=lambda: 0, random=Random(1)) as client:
+    async with Client(url, emit=events.put_nowait, arrived=lambda: None, now_us=lambda: 0, random=Random(1)) as client:
         await client.perform(LoadHistory(0, "btcusdt"))
         first = await events.get()
         assert isinstance(first, Loaded) and isinstance(first.content, HistoryPage) and first.content.next_token

@@ -7,9 +7,9 @@ import pytest
 
 from term.candles import Candles, bollinger, vwap
 from term.chart import braille, sparkline
-from term.events import LoadCandles, Loaded, RequestFailed, ResetSession, TapeSeen
+from term.events import CandlesSeen, Follow, LoadCandles, Loaded, RequestFailed, ResetSession, TapeSeen
 from term.values import Bar, CandlePage, Trade
-from tests.fixtures.term_scenes import after, after_asking, candle, charting, press, tick, trading
+from tests.fixtures.term_scenes import COINS, after, after_asking, candle, charting, press, tick, trading
 
 MINUTE_US = 60_000_000
 
@@ -89,9 +89,13 @@ def test_a_sparkline_shows_the_newest_values() -> None:
 
 def test_an_interval_asks_for_its_candles_and_then_for_the_newest() -> None:
     model, effects = after_asking(trading(), *press("v"))
-    assert effects == [LoadCandles(1, "btcusdt", "1m", 500)]
-    model, effects = after_asking(charting(), tick(62.5))
-    assert LoadCandles(1, "btcusdt", "1m", 3) in effects
+    assert effects[0] == LoadCandles(1, "btcusdt", "1m", 500)
+    assert effects[1:] == [Follow("btcusdt", tuple(coin.symbol for coin in COINS), "1m")]
+    assert LoadCandles(1, "btcusdt", "1m", 3) not in after_asking(charting(), tick(62.5))[1]
+    asked = LoadCandles(1, "btcusdt", "3m", 500)  # which `/ws` does not tell
+    model, effects = after_asking(charting(), *press("i"))
+    assert effects == [asked, Follow("btcusdt", tuple(coin.symbol for coin in COINS))]
+    assert LoadCandles(1, "btcusdt", "3m", 3) in after_asking(model, Loaded(asked, page(1)), tick(62.5))[1]
     assert after(model, *press("i")).candles == Candles()
 
 
@@ -102,10 +106,10 @@ def test_candles_of_an_interval_that_is_no_longer_shown_are_dropped() -> None:
 
 def test_older_candles_are_fetched_without_end() -> None:
     model, effects = after_asking(charting(), *press(*["left"] * 4))
-    assert effects == [LoadCandles(1, "btcusdt", "1m", 3), LoadCandles(1, "btcusdt", "1m", 500, "more")]
+    assert effects == [LoadCandles(1, "btcusdt", "1m", 500, "more")]
     older = page(*range(-300, 0), token="even older")
-    model = after(model, Loaded(effects[1], older))  # type: ignore[arg-type]
-    assert len(model.candles.rows) == 422  # the tape has begun one
+    model = after(model, Loaded(effects[0], older))  # type: ignore[arg-type]
+    assert len(model.candles.rows) == 422  # the stream has begun one
     assert after(model, *press(*["left"] * 50)).chart.back > 300
     assert after(model, *press(*["left"] * 50, *["right"] * 60)).chart.back == 0
 
@@ -116,10 +120,25 @@ def test_candles_that_cannot_be_had_are_told_and_asked_for_again() -> None:
     assert LoadCandles(1, "btcusdt", "1m", 500) in after_asking(model, tick(62.5))[1]
 
 
-def test_the_open_candle_moves_with_the_tape() -> None:
-    time_us = charting().candles.rows[-1].time_us
-    model = after(charting(), TapeSeen((Trade(Decimal(70_000), "btcusdt", time_us=time_us + 1),), time_us + 2))
-    assert model.candles.rows[-1].high == 70_000
+def test_the_open_candle_moves_with_the_tape_where_the_stream_does_not_tell_it() -> None:
+    model = after(charting(), *press("i"), Loaded(LoadCandles(1, "btcusdt", "3m", 500), page(1, closed=False)))
+    time_us = model.candles.rows[-1].time_us
+    trades = (Trade(Decimal(70_000), "btcusdt", time_us=time_us + 1),)
+    assert after(model, TapeSeen(trades, time_us + 2)).candles.rows[-1].high == 70_000
+
+
+def test_candles_of_the_stream_replace_and_follow_those_that_were_fetched() -> None:
+    before = charting().candles.rows
+    moved, begun = replace(before[-1], close=Decimal(7), count=99), replace(before[-1], time_us=before[-1].time_us + 1)
+    model = after(charting(), CandlesSeen("btcusdt", "1m", (moved, begun)))
+    assert model.candles.rows == (*before[:-1], moved, begun)
+    assert after(charting(), CandlesSeen("ethusdt", "1m", (moved,))) == charting()
+    assert after(charting(), CandlesSeen("btcusdt", "5m", (moved,))) == charting()
+
+
+def test_where_a_stream_of_candles_begins_what_came_before_it_is_asked_for() -> None:
+    seen = CandlesSeen("btcusdt", "1m", charting().candles.rows[-1:], first=True)
+    assert after_asking(charting(), seen)[1] == [LoadCandles(1, "btcusdt", "1m", 500)]
 
 
 def test_the_session_is_reset_only_after_a_yes() -> None:

@@ -23,7 +23,7 @@ def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def client(url: str, events: asyncio.Queue[Event] | None = None) -> Client:
     emit = (events or asyncio.Queue[Event]()).put_nowait
-    return Client(url, emit=emit, now_us=lambda: 0, random=Random(1))
+    return Client(url, emit=emit, arrived=lambda: None, now_us=lambda: 0, random=Random(1))
 
 
 @asynccontextmanager

@@ -72,10 +72,10 @@ def test_an_unknown_kind_of_frame_is_nothing() -> None:
         ("1" * 10_000, "expected JSON"),
         ("[1]", "found list, expected an object at frame"),
         ('{"price": null}', "found no price"),
-        ('{"price": true}', "found 'True', expected a number at price"),
-        ('{"price": "dear"}', "found 'dear', expected a number at price"),
+        ('{"price": true}', "found true or false, expected a number at price"),
+        ('{"price": "dear"}', "found another text, expected a number at price"),
         ('{"price": [1]}', "expected a number at price"),
-        ('{"price": NaN}', "found NaN"),
+        ('{"price": NaN}', "expected JSON"),
         ('{"price": "Infinity"}', "expected a number between"),
         ('{"price": 1e999999}', "expected a number between"),
         ('{"price": 1, "trade_id": 1.5}', "expected a whole number at trade_id"),
@@ -109,7 +109,7 @@ def test_a_page_of_history_is_read_with_its_token() -> None:
 
 
 def test_a_bad_row_is_refused_by_its_place() -> None:
-    with pytest.raises(PayloadError, match=r"found 'dear', expected a number at history\[1\]\.price"):
+    with pytest.raises(PayloadError, match=r"found another text, expected a number at history\[1\]\.price"):
         parse_history(b'[{"price": 1}, {"price": "dear"}]', next_token="")
     with pytest.raises(PayloadError, match=r"found no price, expected one at history\[1\]"):
         parse_history(b'[{"price": 1}, {}]', next_token="")
