@@ -23,7 +23,7 @@ from term.update import update
 from term.view import clicked, draw, render
 from tickmesh_client.network import shown_url
 
-FRAME_S = 1 / 15
+FRAME_S = 1 / 20
 """Between two frames while trades come: each is on the screen so much later at most."""
 KEY_FRAME_S = 1 / 30
 """Likewise where the second one answers a key."""

@@ -3,8 +3,7 @@
     python -m tests.bench.bench_term [--seconds 10] [--coins 300] [--rate 1000]
 
 The real program on a pty, against a small gateway in this process. CPU is of one core; bytes are what the terminal has
-to read; a frame is what comes at once; a key is answered when the first byte comes back, and a trade is on the screen
-when its price can be read there.
+to read; a key is answered when the first byte comes back, and a trade is on the screen when its price can be read.
 """
 
 from __future__ import annotations
@@ -80,15 +79,13 @@ class Counted:
     """Counts what a terminal reads."""
 
     def __init__(self, terminal: Terminal) -> None:
-        self.bytes = self.frames = self.largest = 0
+        self.bytes = 0
         self.read = asyncio.Event()
         stream = terminal._stream
         feed = stream.feed
 
         def counted(data: bytes) -> None:
             self.bytes += len(data)
-            self.frames += 1
-            self.largest = max(self.largest, len(data))
             feed(data)
             self.read.set()
 
@@ -98,8 +95,7 @@ class Counted:
 async def measured(terminal: Terminal, counted: Counted, seconds: float, what: str) -> None:
     """Measure for a while, and print it."""
     process = psutil.Process(terminal.process.pid)
-    before, read_before, frames_before = process.cpu_times(), counted.bytes, counted.frames
-    counted.largest = 0
+    before, read_before = process.cpu_times(), counted.bytes
     begun_s = time.monotonic()
     await asyncio.sleep(seconds)
     took_s, after = time.monotonic() - begun_s, process.cpu_times()
@@ -107,7 +103,6 @@ async def measured(terminal: Terminal, counted: Counted, seconds: float, what: s
     memory = process.memory_info().rss / 1e6
     print(
         f"{what:<24} {cpu:5.1f} % of a core  {memory:4.0f} MB  {(counted.bytes - read_before) / took_s:8,.0f} bytes/s"
-        f"  {(counted.frames - frames_before) / took_s:5.1f} frames/s, the largest {counted.largest:,} bytes"
     )
 
 
@@ -158,7 +153,7 @@ async def shown_s(terminal: Terminal, counted: Counted, gateway: CoinsGateway, n
     price = 100_000 + 7919 * (number + 1) % 900_000
     begun_s = time.monotonic()
     await gateway.tick(number, coin=0, price=price)
-    while f"{price:,}.00" not in terminal.text:
+    while f"{price:,}.00" not in terminal.row(3):
         counted.read.clear()
         await counted.read.wait()
     return time.monotonic() - begun_s
