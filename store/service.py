@@ -90,6 +90,8 @@ async def main(settings: StoreSettings, stop: Stop) -> None:
         )
         background = await stack.enter_async_context(BackgroundTasks(stop))
         background.start(database.watch())
+        if settings.database_read_url is not None:
+            background.start(database.watch_reads())
         streams = (CONTROL_STREAM, CANDLE_STREAM, DEAD_STREAM)
         bus = await stack.enter_async_context(
             joined(settings, "store", health=health, stop=stop, streams=streams, describe=describe, board=board)

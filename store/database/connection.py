@@ -25,7 +25,7 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout, TooManyRequests
 
 from mesh.service.backoff import backoff
 from mesh.service.errors import NotReady, TickmeshError
-from mesh.service.health import Health
+from mesh.service.health import Health, State
 from mesh.service.logs import LogThrottle
 from store.database.errors import ErrorReaction, first_line, is_transient, max_attempts, reaction
 from store.database.migrations import WrongSchemaError, migrate
@@ -252,6 +252,30 @@ class Database:
                 self._report_unavailable(first_line(exc))
             await asyncio.sleep(_PING_EVERY_S if self._health_is_set() else 0.25)
 
+    async def watch_reads(self, *, every_s: float = 5.0) -> None:
+        """Say, as condition `reads`, when questions are answered from a standby that is behind or away; for ever.
+
+        Args:
+            every_s: how often to look, and how far the standby may be behind, in seconds.
+
+        """
+        at, stored = shown(self._read_conninfo), dict[str, int]()
+        while True:
+            try:
+                async with self.reading() as connection:
+                    readable = dict(await fetch_all(connection, _PROGRESS))
+                behind = [stream for stream, sequence in stored.items() if readable.get(stream, 0) < sequence]
+                if behind:
+                    why = f"the database for reads at {at} is more than {every_s:g} s behind ({', '.join(behind)})"
+                    self._health.condition("reads", State.DEGRADED, why)
+                else:
+                    self._health.clear("reads")
+                async with self.reading(internal=True) as connection:
+                    stored = dict(await fetch_all(connection, _PROGRESS))
+            except (NotReady, psycopg.Error) as exc:
+                self._health.condition("reads", State.DEGRADED, first_line(exc))
+            await asyncio.sleep(every_s)
+
     def _health_is_set(self) -> bool:
         return "database" not in self._health.away
 
@@ -381,6 +405,7 @@ SELECT pg_backend_pid(),
 """
 # Which run of which server answers: whatever address led there.
 _PING = "SELECT pg_postmaster_start_time(), pg_is_in_recovery(), (SELECT true FROM progress LIMIT 1)"
+_PROGRESS = "SELECT stream, sequence FROM progress"
 _LOOK_TIMES = 3
 _LOOK_LIMIT_S = 10.0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 from collections.abc import AsyncIterator, Callable
 
@@ -9,6 +10,8 @@ import pytest
 from grpc_health.v1 import health_pb2
 
 from mesh.service import rpc
+from mesh.service.health import Health
+from store.database import Connection, Database
 from tests.fixtures.nats import NatsServer
 from tests.fixtures.postgres import PASSWORD, PostgresServer
 from tests.fixtures.services import Service
@@ -152,3 +155,29 @@ async def test_questions_are_answered_from_the_standby_and_from_the_primary_when
         standby.kill()
         await eventually(look, not_yet=(Exception,))
         assert await ask(primary.superuser_url, readers) == [("store",)]
+
+
+async def test_a_standby_that_is_behind_or_away_is_said(replicated_postgres: Pair) -> None:
+    primary, standby = replicated_postgres
+    health = Health("database")
+
+    def said() -> str:
+        return "".join(one.message for one in health.conditions if one.name == "reads")
+
+    async def move(connection: Connection) -> None:
+        await connection.execute(
+            "INSERT INTO progress (stream, created, sequence) VALUES ('RAW', now(), 1) "
+            "ON CONFLICT (stream) DO UPDATE SET sequence = progress.sequence + 1"
+        )
+
+    async with Database(primary.url, read_url=standby.url, health=health) as database:
+        await database.write(move)
+        watching = asyncio.create_task(database.watch_reads(every_s=0.1))
+        await ask(standby.superuser_url, "SELECT pg_wal_replay_pause()")
+        await database.write(move)
+        await eventually(lambda: f"at 127.0.0.1:{standby.port}/tickmesh is more than 0.1 s behind (RAW)" in said())
+        await ask(standby.superuser_url, "SELECT pg_wal_replay_resume()")
+        await eventually(lambda: not said())
+        standby.kill()
+        await eventually(lambda: "unavailable" in said())
+        watching.cancel()
