@@ -44,6 +44,14 @@ const names = (sources) => sources.map(({ node }) => node?.className);
 const note = ({ value, sources }) => shifts.push([value, names(sources)]);
 new PerformanceObserver((list) => list.getEntries().forEach(note)).observe({ type: "layout-shift", buffered: true });
 """
+NOTE_FONTS = """
+globalThis.fonts = new Set();
+const { fillText } = CanvasRenderingContext2D.prototype;
+CanvasRenderingContext2D.prototype.fillText = function (...drawn) {
+  fonts.add(this.font);
+  fillText.apply(this, drawn);
+};
+"""
 NOTE_NOTIFICATIONS = """
 globalThis.shown = [];
 const Real = Notification;
@@ -415,6 +423,7 @@ async def test_axe_finds_nothing_serious(page: Page, view: str, scheme: Any) -> 
 
 @pytest.mark.parametrize(("width", "height"), [(390, 844), (768, 1024), (1920, 1080), (3840, 2160)])
 async def test_every_width_shows_everything_without_scrolling_sideways(page: Page, width: int, height: int) -> None:
+    await page.add_init_script(NOTE_FONTS)
     await page.set_viewport_size({"width": width, "height": height})
     for view in VIEWS:
         await page.goto(f"/?view={view}&symbol=btcusdt&interval=1s")
@@ -423,6 +432,9 @@ async def test_every_width_shows_everything_without_scrolling_sideways(page: Pag
         assert wide <= 0, f"{view} is {wide} px too wide"
     await page.goto("/?symbol=btcusdt&interval=1s")
     await is_live(page)
+    root_px = 21 if width > 2400 else 16
+    sizes = {size for font in await page.evaluate("() => [...fonts]") for size in re.findall(r"\d+px", font)}
+    assert sizes == {f"{root_px * 0.72:.0f}px"}
     await page.screenshot(path=PICTURES / f"market-{width}.png")
 
 

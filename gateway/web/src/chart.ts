@@ -47,7 +47,7 @@ export function chartView(older: () => void): ChartView {
   const element = h("div", { class: "chart" }, place, legend, empty, standing, spoken);
   const chart: IChartApi = createChart(place, {
     autoSize: true,
-    layout: { attributionLogo: false, fontFamily: "inherit" },
+    layout: { attributionLogo: false },
     crosshair: { mode: CrosshairMode.Normal },
     rightPriceScale: { borderVisible: false, scaleMargins: { top: 0.1, bottom: 0.22 } },
     timeScale: { borderVisible: false, timeVisible: true, rightOffset: 4, minBarSpacing: 1 },
@@ -116,7 +116,7 @@ export function chartView(older: () => void): ChartView {
     colours = (name) => style.getPropertyValue(name).trim();
     const line = { color: colours("--grid") };
     chart.applyOptions({
-      layout: { fontSize: Math.round(parseFloat(style.fontSize) * 0.72), background: { color: colours("--panel") }, textColor: colours("--muted"), panes: { separatorColor: colours("--line"), separatorHoverColor: colours("--grid") } },
+      layout: { fontFamily: style.fontFamily, fontSize: Math.round(parseFloat(style.fontSize) * 0.72), background: { color: colours("--panel") }, textColor: colours("--muted"), panes: { separatorColor: colours("--line"), separatorHoverColor: colours("--grid") } },
       grid: { vertLines: line, horzLines: line },
       crosshair: { vertLine: { color: colours("--muted"), labelBackgroundColor: colours("--accent") }, horzLine: { color: colours("--muted"), labelBackgroundColor: colours("--accent") } },
     });

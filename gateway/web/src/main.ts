@@ -30,6 +30,8 @@ const DRAW_MS = 200;
 
 let state: State = begin(readRoute(location.search), kept());
 let [drawnMs, due] = [0, false];
+/** When the first message came that is not drawn yet. */
+let undrawnMs: number | null = null;
 const effects = new Effects(() => state, dispatch);
 effects.start(); // what is below is made while the answers are on their way
 
@@ -50,6 +52,7 @@ function dispatch(event: Event): void {
     arrived(before);
   }
   if (state.alerts !== before.alerts) alerted(before);
+  if (event.type === "messages") undrawnMs ??= event.received[0]!.atMs;
   schedule(event.type === "messages" || event.type === "clock" ? DRAW_MS : 0);
 }
 
@@ -124,6 +127,8 @@ function redraw(): void {
   const coin = state.coins.get(state.route.symbol);
   document.title = coin === undefined || Number.isNaN(coin.price) ? "tickmesh" : `${decimal(coin.price, coin.digits)} ${coin.symbol.toUpperCase()} · ${word}`;
   view.draw(state, atMs);
+  if (undrawnMs !== null) state = reduce(state, { type: "drawn", afterMs: atMs - undrawnMs });
+  undrawnMs = null;
   if (toasts.childElementCount !== state.notices.length || toasts.lastElementChild?.getAttribute("data-id") !== String(state.notices.at(-1)?.id)) {
     toasts.replaceChildren(...state.notices.map(({ id, text: said }) => h("div", { "data-id": id }, said, h("button", { type: "button", "aria-label": `Dismiss: ${said}`, onclick: () => dispatch({ type: "notice seen", id }) }, "✕"))));
   }

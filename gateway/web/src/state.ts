@@ -49,6 +49,8 @@ export interface Delivery {
   readonly delaysMs: readonly number[];
   /** There and back between page and gateway, in ms; the last 50. */
   readonly roundTripsMs: readonly number[];
+  /** From a message's arrival until it is drawn, in ms; the last 100. */
+  readonly drawnMs: readonly number[];
   /** Trades that the gateway did not send to this page. */
   readonly missed: number;
   /** How often the connection was lost. */
@@ -121,6 +123,7 @@ export type Event =
   | { type: "alert removed"; id: number }
   | { type: "notice"; text: string }
   | { type: "notice seen"; id: number }
+  | { type: "drawn"; afterMs: number }
   | { type: "clock"; atMs: number };
 
 const NO_CHART: Chart = { key: "", bars: [], exhausted: false, breaks: 0, waiting: false };
@@ -148,7 +151,7 @@ export function begin(route: Route, alerts: readonly Alert[] = []): State {
     tape: [],
     coverage: null,
     traded: new Set(),
-    delivery: { trades: 0, delaysMs: [], roundTripsMs: [], missed: 0, losses: 0, skipped: 0 },
+    delivery: { trades: 0, delaysMs: [], roundTripsMs: [], drawnMs: [], missed: 0, losses: 0, skipped: 0 },
     alerts,
     notices: [],
     sequences: {},
@@ -221,6 +224,8 @@ export function reduce(state: State, event: Event): State {
       return noticed(state, event.text);
     case "notice seen":
       return { ...state, notices: state.notices.filter((notice) => notice.id !== event.id) };
+    case "drawn":
+      return { ...state, delivery: { ...state.delivery, drawnMs: [...state.delivery.drawnMs.slice(-99), event.afterMs] } };
     case "clock":
       return watched(state, event.atMs);
   }

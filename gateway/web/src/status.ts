@@ -32,12 +32,12 @@ export function statusView(): { element: HTMLElement; draw(state: State, atMs: n
       attribute(element, "data-empty", state.status === null);
       if (state.status !== null && state.status !== shown) services.replaceChildren(...state.status.services.map((one) => service(one, now)));
       shown = state.status;
-      const { delaysMs, roundTripsMs, missed, losses, skipped, trades } = state.delivery;
+      const { delaysMs, roundTripsMs, drawnMs, missed, losses, skipped, trades } = state.delivery;
       const half = roundTripsMs.map((ms) => ms / 2);
       const network = quantile(half, 0.5) || 0;
       const way = (name: string, values: readonly number[]): HTMLElement =>
         h("tr", {}, h("th", { scope: "row" }, name), ...[0.5, 0.99].map((share) => h("td", {}, values.length === 0 ? "–" : `${decimal(Math.max(0, quantile(values, share)), 1)} ms`)), h("td", {}, decimal(values.length, 0)));
-      hops.replaceChildren(way("exchange to gateway", delaysMs.map((ms) => ms - network)), way("gateway to page", half), way("exchange to page", delaysMs));
+      hops.replaceChildren(way("exchange to gateway", delaysMs.map((ms) => ms - network)), way("gateway to page", half), way("exchange to page", delaysMs), way("page to screen", drawnMs));
       delivery.replaceChildren(...pairs([["trades received", decimal(trades, 0)], ["trades missed", decimal(missed, 0)], ["messages skipped", decimal(skipped, 0)], ["connections lost", decimal(losses, 0)]]));
       attribute(delivery, "data-missed", missed + skipped > 0);
     },

@@ -161,3 +161,9 @@ test("an alert for silence comes with the clock", () => {
   assert.equal(reduce(state, { type: "clock", atMs: 4900 }).alerts[0]!.firedMs, null);
   assert.notEqual(reduce(state, { type: "clock", atMs: 5100 }).alerts[0]!.firedMs, null);
 });
+
+test("how long messages wait to be drawn is kept of the last hundred drawings", () => {
+  const drawn = Array.from({ length: 120 }, (_, at): Event => ({ type: "drawn", afterMs: at }));
+  const { drawnMs } = shown(...drawn).delivery;
+  assert.deepEqual([drawnMs.length, drawnMs[0], drawnMs.at(-1)], [100, 20, 119]);
+});
