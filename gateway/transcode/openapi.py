@@ -34,6 +34,7 @@ from gateway.transcode.fields import (
 from gateway.transcode.query import Parameter
 from gateway.transcode.rules import Route
 from gateway.transcode.streams import NDJSON, SERVER_SENT_EVENTS
+from mesh.service.constraints import constraint_of
 
 # A JSON document has no better type; it is built here and only read elsewhere.
 Json: TypeAlias = dict[str, Any]
@@ -150,7 +151,7 @@ def _operation(
 
 
 def _parameter(parameter: Parameter, comments: Mapping[str, str], *, place: str) -> Json:
-    schema = _scalar(parameter.field)
+    schema = _scalar(parameter.field) | _limits(parameter.field)
     if parameter.field.is_repeated:
         schema = {"type": "array", "items": schema}
     made: Json = {
@@ -261,7 +262,7 @@ class Schemas:
         elif field.is_repeated:
             one = {"type": "array", "items": self._one(field, answers)}
         else:
-            one = self._one(field, answers)
+            one = self._one(field, answers) | _limits(field)
         # In an answer null is a field that is not set; in a request it stands for the default of any field.
         if not answers or (field.has_presence and not may_be_missing(field)):
             one = {"anyOf": [one, {"type": "null"}]}
@@ -293,6 +294,15 @@ def _scalar(field: FieldDescriptor) -> Json:
     if field.type == FieldDescriptor.TYPE_BYTES:
         return {"type": "string", "contentEncoding": "base64"}
     return dict(_SCALARS[field.cpp_type])
+
+
+def _limits(field: FieldDescriptor) -> Json:
+    """Return what `constraints.proto` says of a field; an empty text is always allowed."""
+    if (allowed := constraint_of(field)) is None:
+        return {}
+    said: Json = {"enum": ["", *allowed.one_of]} if allowed.one_of else {}
+    names = {"minimum": "minimum", "maximum": "maximum", "max_length": "maxLength"}
+    return said | {names[part.name]: value for part, value in allowed.ListFields() if part.name in names}
 
 
 _WELL_KNOWN: dict[str, Json] = {

@@ -6,6 +6,7 @@ __all__ = [
     "access",
     "backoff",
     "cli",
+    "constraints",
     "environment",
     "errors",
     "fanout",

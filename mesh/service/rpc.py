@@ -20,6 +20,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from prometheus_client import Counter
 
+from mesh.service import constraints
 from mesh.service.access import WRONG_TOKEN, Access, Right, bearer, rights_of
 from mesh.service.errors import InvalidRequest, TickmeshError, TooMany, grpc_code
 from mesh.service.health import Health
@@ -141,7 +142,8 @@ def authorization(token: str | None) -> tuple[tuple[str, str], ...]:
 class _Border(grpc.aio.ServerInterceptor):
     """Where calls come in.
 
-    The token is asked for, unary calls end in time, our errors leave with their code, all others are loud.
+    The token is asked for, what the protos say of requests is checked, unary calls end in time, our errors leave with
+    their code, all others are loud.
     """
 
     def __init__(self, access: Access, services: Sequence[str]) -> None:
@@ -204,6 +206,7 @@ def _refused(
 def _guarded_unary(method: str, behaviour: Callable[[Any, Any], Awaitable[Any]]) -> Callable[[Any, Any], Any]:
     async def guarded(request: Any, context: Any) -> Any:
         try:
+            constraints.check(request)
             async with asyncio.timeout(UNARY_LIMIT_S):
                 response = await behaviour(request, context)
         except Exception as exc:
@@ -218,6 +221,7 @@ def _guarded_unary(method: str, behaviour: Callable[[Any, Any], Awaitable[Any]])
 def _guarded_stream(method: str, behaviour: Callable[[Any, Any], AsyncIterator[Any]]) -> Callable[[Any, Any], Any]:
     async def guarded(request: Any, context: Any) -> AsyncIterator[Any]:
         try:
+            constraints.check(request)
             async for response in behaviour(request, context):
                 yield response
         except Exception as exc:

@@ -201,13 +201,11 @@ def read_query(request: store_pb2.ExportTradesRequest | store_pb2.ExportCandlesR
     """Return what a request asks for.
 
     Raises:
-        InvalidRequest: an unknown format or interval, no symbol, no venue, a time that is none, an end before the
+        InvalidRequest: an unknown interval, no symbol, no venue, a time that is none, an end before the
             start.
 
     """
-    form = request.format or _DEFAULT_FORMAT
-    if form not in FORMATS:
-        raise InvalidRequest(f"format is {form[:20]!r}, expected one of {', '.join(FORMATS)}", field="format")
+    form = request.format.lower() or _DEFAULT_FORMAT
     table, interval = TRADES, _DEFAULT_INTERVAL
     if isinstance(request, store_pb2.ExportCandlesRequest):
         table, interval = CANDLES, request.interval or _DEFAULT_INTERVAL

@@ -14,7 +14,7 @@ from mesh.service.errors import InvalidRequest
 from mesh.values.candles import INTERVALS_US, CandleInterval, parse_interval
 from store.database.times import FIRST_US, LAST_US, time_of
 from store.queries import sql
-from store.queries.fields import read_order, read_size, read_symbol, read_times, read_venue, venue_ids
+from store.queries.fields import read_size, read_symbol, read_times, read_venue, venue_ids
 from store.queries.page_tokens import Token, TokenCodec, require_same_query
 from tickmesh.v1 import store_pb2, trade_pb2
 
@@ -184,14 +184,14 @@ def read_query(request: store_pb2.ListCandlesRequest) -> CandleQuery:
     """Return what a request asks for; a token carries the venue and symbol its first page was about.
 
     Raises:
-        InvalidRequest: no interval, or one of too many candles, a size below zero, no symbol, no venue, a time that is
+        InvalidRequest: no interval, or one of too many candles, no symbol, no venue, a time that is
             none, an end before the start, no order, a token that is none or belongs to another query.
 
     """
     venue, symbol, interval = read_venue(request.venue), read_symbol(request.symbol), read_interval(request.interval)
     start_us, end = read_times(request)
     end_us = LAST_US if end is None else end
-    size, order = read_size(request, default=DEFAULT_SIZE), read_order(request.order)
+    size, order = read_size(request, default=DEFAULT_SIZE), request.order.lower()
     size = max(1, min(size, _PAGE_PARTS // interval.parts))
     from_us = FIRST_US if start_us is None else start_us
     times = (start_us, end_us, from_us, end_us)

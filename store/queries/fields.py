@@ -73,27 +73,8 @@ def read_size(
         request: to list something.
         default: where the request names none.
 
-    Raises:
-        InvalidRequest: it is below zero.
-
     """
-    for name, value in (("page_size", request.page_size), ("limit", request.limit)):
-        if value < 0:
-            raise InvalidRequest(f"{name} is {value}, expected 0 or more", field=name)
     return min(request.page_size or request.limit or default, MAX_SIZE)
-
-
-def read_order(text: str) -> str:
-    """Return the order that a request names: `asc`, `desc`, or empty when it names none.
-
-    Raises:
-        InvalidRequest: it is another word.
-
-    """
-    order = text.lower()
-    if order not in ("", "asc", "desc"):
-        raise InvalidRequest(f"order is {text[:20]!r}, expected asc or desc", field="order")
-    return order
 
 
 def venue_ids(first: int, last: int) -> dict[str, int]:

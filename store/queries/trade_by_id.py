@@ -7,7 +7,7 @@ from typing import Any
 
 from psycopg.types.numeric import Int8
 
-from mesh.service.errors import InvalidRequest, NotFound
+from mesh.service.errors import NotFound
 from mesh.values import epochs
 from mesh.values.id_ranges import IdRanges
 from store.candles import rows as candle_rows
@@ -36,12 +36,10 @@ async def read_trade(
         epoch: of the id; None for the newest epoch in which the trade is stored.
 
     Raises:
-        InvalidRequest: the id or the epoch is out of range.
         NotFound: it is not stored; the text says what the ledger knows of the id in each of the epochs.
         NotReady: the database is unavailable.
 
     """
-    _require_ids(trade_id, epoch or 0, lowest=0)
     # As one type whatever their size: a statement is planned anew for each, and that takes longer than all the rest.
     asked = {"venue": venue, "symbol": symbol, "id": Int8(trade_id), "epoch": None if epoch is None else Int8(epoch)}
     async with database.reading() as connection:
@@ -81,11 +79,9 @@ async def read_next_trades(
         limit: how many trades at most.
 
     Raises:
-        InvalidRequest: the id or the epoch is out of range.
         NotReady: the database is unavailable.
 
     """
-    _require_ids(trade_id, epoch, lowest=-1)
     after = epoch * epochs.IDS + trade_id
     asked = {"venue": venue, "symbol": symbol, "id": after, "limit": limit}
     async with database.reading() as connection, connection.transaction():
@@ -115,10 +111,3 @@ async def _rows_anywhere(connection: Connection, bounds: dict[str, Any]) -> dict
 async def _rows_by_id(connection: Connection, statement: str, bounds: dict[str, Any]) -> dict[int, sql.TradeRow]:
     # By id: until its minute is verified, a trade that came with two times is in two rows.
     return {row[0]: sql.TradeRow._make(row) for row in await fetch_all(connection, statement, bounds)}
-
-
-def _require_ids(trade_id: int, epoch: int, *, lowest: int) -> None:
-    if not lowest <= trade_id < epochs.IDS:
-        raise InvalidRequest(f"trade_id is {trade_id}, expected {lowest} to {epochs.IDS - 1}", field="trade_id")
-    if not 0 <= epoch < 256:
-        raise InvalidRequest(f"epoch is {epoch}, expected 0 to 255", field="epoch")

@@ -8,7 +8,7 @@ from typing import Any
 
 from store.database.times import FIRST_US, LAST_US, time_of
 from store.queries import sql
-from store.queries.fields import read_order, read_size, read_symbol, read_times, read_venue
+from store.queries.fields import read_size, read_symbol, read_times, read_venue
 from store.queries.page_tokens import Token, TokenCodec, require_same_query
 from tickmesh.v1 import store_pb2
 
@@ -158,7 +158,7 @@ def read_query(request: store_pb2.ListTradesRequest) -> TradeQuery:
     on with the same ones even when another symbol has been selected since.
 
     Raises:
-        InvalidRequest: a size below zero, no symbol, no venue, a time that is none, an end before the start, no order,
+        InvalidRequest: no symbol, no venue, a time that is none, an end before the start, no order,
             a token that is none or belongs to another query.
 
     """
@@ -167,7 +167,7 @@ def read_query(request: store_pb2.ListTradesRequest) -> TradeQuery:
     from_us = FIRST_US if start is None else start
     end_us = LAST_US if end is None else end
     size = read_size(request, default=DEFAULT_SIZE)
-    rising = read_order(request.order) == "asc"
+    rising = request.order.lower() == "asc"
     # Strictly before end_time: ids begin at 0, so no trade at that time comes before (end_us, -1).
     whole = TradeRange(from_us, end_us, LAST_ID if end is None else -1)
     if not request.page_token:

@@ -162,9 +162,9 @@ export interface Paths {
   "/api/stats": { query: { symbol?: string }; answer: GetStatsResponse };
   "/api/symbol": { query: {  }; answer: GetSymbolResponse };
   "/api/coins": { query: {  }; answer: Array<Coin> };
-  "/api/history": { query: { symbol?: string; venue?: string; page_size?: number; page_token?: string; start_time?: string; end_time?: string; order?: string }; answer: Array<Trade> };
-  "/api/trades": { query: { symbol?: string; venue?: string; page_size?: number; page_token?: string; start_time?: string; end_time?: string; order?: string }; answer: ListTradesResponse };
-  "/api/candles": { query: { symbol?: string; venue?: string; interval?: string; page_size?: number; page_token?: string; start_time?: string; end_time?: string; order?: string; open?: boolean }; answer: Array<Candle> };
+  "/api/history": { query: { symbol?: string; venue?: string; page_size?: number; page_token?: string; start_time?: string; end_time?: string; order?: "" | "asc" | "desc" }; answer: Array<Trade> };
+  "/api/trades": { query: { symbol?: string; venue?: string; page_size?: number; page_token?: string; start_time?: string; end_time?: string; order?: "" | "asc" | "desc" }; answer: ListTradesResponse };
+  "/api/candles": { query: { symbol?: string; venue?: string; interval?: string; page_size?: number; page_token?: string; start_time?: string; end_time?: string; order?: "" | "asc" | "desc"; open?: boolean }; answer: Array<Candle> };
   "/api/coverage": { query: { symbol?: string; venue?: string }; answer: GetCoverageResponse };
   "/api/instruments": { query: { q?: string; page_size?: number; page_token?: string }; answer: ListInstrumentsResponse };
   "/api/status": { query: {  }; answer: GetStatusResponse };

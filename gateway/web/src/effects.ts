@@ -117,7 +117,7 @@ export class Effects {
     if (first === undefined || chart.exhausted || chart.key !== chartKey(route)) return Promise.resolve();
     return this.#once("older", async () => {
       const { symbol, interval } = route;
-      const query = { symbol, interval, order: "desc", end_time: iso(first.time * 1000), page_size: PAGE };
+      const query = { symbol, interval, order: "desc" as const, end_time: iso(first.time * 1000), page_size: PAGE };
       const candles = await get("/api/candles", query);
       this.dispatch({ type: "older", key: chart.key, candles });
     });

@@ -71,14 +71,11 @@ def test_times_between_microseconds_are_rounded_up() -> None:
 @pytest.mark.parametrize(
     ("fields", "reason"),
     [
-        ({"page_size": -1}, "page_size is -1"),
-        ({"limit": -1}, "limit is -1"),
         ({"symbol": "btc/usdt"}, "not a symbol"),
         ({"symbol": "b"}, "not a symbol"),
         ({"venue": "Binance!"}, "not a venue"),
         ({"start_time": Timestamp(seconds=20), "end_time": Timestamp(seconds=10)}, "end_time is before start_time"),
         ({"start": Timestamp(seconds=20), "end_time": Timestamp(seconds=10)}, "end_time is before start"),
-        ({"order": "newest"}, "order is 'newest', expected asc or desc"),
         ({"end": Timestamp(seconds=10**15)}, "end is"),
         ({"start_time": Timestamp(seconds=10**15)}, "start_time is"),
         ({"end_time": Timestamp(nanos=10**9)}, "end_time is"),
