@@ -142,7 +142,7 @@ bench-gateway: $(VENV)/installed ## measure the gateway alone: deliveries, the p
 bench-export: $(VENV)/installed ## measure exports of ten million trades, single reads of them, and live delays beside an export (OPTIONS="--rows 1000000"), not part of bench
 	$(PY) -m tests.bench.bench_export $(OPTIONS)
 
-bench-page: $(VENV)/installed browser page ## measure the page with 300 coins at 1,000 trades/s for ten minutes (OPTIONS="--seconds 60"), not part of bench
+bench-page: $(VENV)/installed browser page ## measure the page with 300 coins at 1,000 trades/s for ten minutes (OPTIONS="--seconds 60"), or what pages cost others (OPTIONS="--beside --seconds 5"); not part of bench
 	$(PY) -m tests.bench.bench_page $(OPTIONS)
 
 bench-term: $(VENV)/installed ## measure the terminal client: 300 coins at 1,000 updates/s, and idle
