@@ -80,7 +80,15 @@ async def measure(url: str, seconds: float) -> None:
 
 
 def beside(rate: float, seconds: float, pages: int = 3, turns: int = 5) -> None:
-    """Measure the delays of a client of `/ws` with pages open and without, in turns, and print them."""
+    """Measure the delays of a client of `/ws` with pages open and without, in turns, and print them.
+
+    Args:
+        rate: trades a second of all coins together.
+        seconds: of each turn.
+        pages: how many are open.
+        turns: how many of each kind.
+
+    """
     load = Load(rate, seconds)
     runs: dict[str, list[Figures]] = {"alone": [], "beside": []}
     with (
