@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 
 from term.values import Bar, CandlePage
@@ -27,8 +27,6 @@ INTERVALS = {
     "1w": 604_800,
 }
 """Their lengths in seconds."""
-FOLLOWED = frozenset({"1s", "1m", "5m", "15m", "1h", "1d"})
-"""Those that `/ws` tells; the others are asked for again and again."""
 PAGE_CANDLES = 500
 MAX_CANDLES = 20_000
 BOLLINGER_CANDLES = 20
@@ -52,45 +50,37 @@ class Candles:
     fetched: bool = False
     error: str = ""
 
-    def with_page(self, page: CandlePage, *, older: bool, whole: bool) -> Candles:
+    def with_page(self, page: CandlePage, *, older: bool = False) -> Candles:
         """Take in an answer.
 
         Args:
-            page: the answer.
-            older: it is the page before the rows.
-            whole: it is as much as is ever asked for at once; otherwise its token leads to rows that are here.
+            page: the answer: the newest candles, or those before the rows.
+            older: it is those before the rows.
 
         """
-        moving = {candle.time_us: candle for candle in self.rows[-2:] if not candle.closed}
-        told = {candle.time_us: _newer(moving.get(candle.time_us), candle) for candle in page.candles}
-        before = bisect_left(self.rows, min(told, default=0), key=lambda candle: candle.time_us)
-        kept = {candle.time_us: candle for candle in self.rows[before:]} | told
-        rows = (*self.rows[:before], *(kept[time_us] for time_us in sorted(kept)))[-MAX_CANDLES:]
-        token = page.next_token if older or whole else self.next_token
-        return Candles(rows, token if len(rows) < MAX_CANDLES else "", fetched=True)
+        if not older and not (self.rows and page.candles and page.candles[0].time_us <= self.rows[-1].time_us):
+            return Candles(page.candles, page.next_token, fetched=True)  # the first one, or there is a hole before it
+        here = {candle.time_us: candle for candle in self.rows}
+        # Store is a moment behind the stream.
+        told = {c.time_us: c for c in page.candles if c.closed or c.count >= here.get(c.time_us, c).count}
+        token = page.next_token if older else self.next_token
+        return self._of(here | told, token)
 
-    def traded(self, price: Decimal, quantity: Decimal | None, time_us: int, interval_us: int) -> Candles:
-        """Let the open candle move with a trade, until the next answer knows better.
+    def followed_by(self, candles: Sequence[Bar]) -> Candles:
+        """Take in candles of the stream.
 
         Args:
-            price: of the trade.
-            quantity: of the trade.
-            time_us: when it happened, in microseconds since 1970 UTC.
-            interval_us: the length of a candle.
+            candles: that have closed or changed, oldest first.
 
         """
-        if not self.rows:
-            return self
-        last = self.rows[-1]
-        if last.time_us <= time_us < last.time_us + interval_us and not last.closed:
-            high, low = max(last.high, price), min(last.low, price)
-            moved = replace(last, high=high, low=low, close=price, count=last.count + 1)
-            return replace(self, rows=(*self.rows[:-1], moved))
-        if time_us < last.time_us + interval_us:
-            return self
-        begin_us = last.time_us + (time_us - last.time_us) // interval_us * interval_us
-        new = Bar(begin_us, price, price, price, price, quantity or Decimal(0), count=1, closed=False)
-        return replace(self, rows=(*self.rows, new))
+        before = bisect_left(self.rows, candles[0].time_us, key=lambda candle: candle.time_us)
+        changed = {candle.time_us: candle for candle in (*self.rows[before:], *candles)}
+        return self._of(changed, self.next_token, self.rows[:before])
+
+    @staticmethod
+    def _of(candles: Mapping[int, Bar], token: str, before: tuple[Bar, ...] = ()) -> Candles:
+        rows = (*before, *(candles[time_us] for time_us in sorted(candles)))[-MAX_CANDLES:]
+        return Candles(rows, token if len(rows) < MAX_CANDLES else "", fetched=True)
 
     def window(self, count: int, back: int) -> tuple[Bar, ...]:
         """Return `count` candles, the last of which is `back` candles before the newest.
@@ -112,14 +102,6 @@ class Candles:
 
         """
         return bool(self.next_token) and back + 2 * count >= len(self.rows)
-
-
-def _newer(moving: Bar | None, told: Bar) -> Bar:
-    """Store is a moment behind the trades that have moved a candle here."""
-    if moving is None or told.closed or moving.count < told.count:
-        return told
-    high, low = max(moving.high, told.high), min(moving.low, told.low)
-    return replace(told, high=high, low=low, close=moving.close, count=moving.count)
 
 
 # --- lines -----------------------------------------------------------------------------------------------------------

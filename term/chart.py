@@ -40,11 +40,6 @@ class ChartOptions:
     cross: int | None = None
     overlays: frozenset[str] = frozenset()
 
-    @property
-    def interval_us(self) -> int:
-        """The length of a candle."""
-        return INTERVALS[self.interval] * 1_000_000
-
 
 def draw(
     canvas: Canvas, candles: Candles, options: ChartOptions, *, rows: range, columns: range, decimals: int

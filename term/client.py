@@ -13,6 +13,7 @@ from typing import Any, Self
 
 from websockets.exceptions import WebSocketException
 
+from term.candles import PAGE_CANDLES
 from term.events import (
     Answer,
     BoardSeen,
@@ -275,8 +276,8 @@ def _call_of(request: Request) -> Call[Content]:
             return _mapped(calls.coverage(symbol), as_coverage)
         case LoadDay(symbol):
             return _candles(symbol, "1h", 24, "")
-        case LoadCandles(symbol=symbol, interval=interval, count=count, page_token=page_token):
-            return _candles(symbol, interval, count, page_token)
+        case LoadCandles(symbol=symbol, interval=interval, page_token=page_token):
+            return _candles(symbol, interval, PAGE_CANDLES, page_token)
         case LoadHistory(symbol=symbol, page_token=page_token, before_us=before_us):
             end_time = "" if before_us is None else time_text(before_us).replace(" ", "T") + "Z"
             return Call(

@@ -59,12 +59,11 @@ class LoadHistory:
 
 @dataclass(frozen=True, slots=True)
 class LoadCandles:
-    """Ask for the `count` newest candles, or for a page of older ones."""
+    """Ask for the newest candles, or for a page of older ones."""
 
     generation: int
     symbol: str
     interval: str
-    count: int
     page_token: str = ""
 
 

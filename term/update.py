@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 from term import alerts
 from term.board import SORT_NAMES, with_trades
-from term.candles import FOLLOWED, INTERVALS, PAGE_CANDLES, SWITCHED, Candles
+from term.candles import INTERVALS, SWITCHED, Candles
 from term.chart import CELLS_A_CANDLE, KINDS, visible_candles
 from term.events import (
     Announce,
@@ -21,7 +21,6 @@ from term.events import (
     Connected,
     Connecting,
     Disconnected,
-    Effect,
     Event,
     Follow,
     FrameRefused,
@@ -65,7 +64,6 @@ HOLD_US = 3_000_000
 DAY_US = 300_000_000
 """How old the candles of a coin's last day may become."""
 DAYS_AT_ONCE = 2
-NEWEST_CANDLES = 3
 THEMES = ("dark", "light", "contrast", "16", "mono")
 
 
@@ -84,7 +82,7 @@ def update(model: Model, event: Event) -> Step:
         return replace(model, live=live), effects
     model, effects = _updated(model, event)
     shown = model.shown.symbol if model.shown else ""
-    interval = model.chart.interval if model.view is View.DASHBOARD and model.chart.interval in FOLLOWED else ""
+    interval = model.chart.interval if model.view is View.DASHBOARD else ""
     follow = Follow(shown, tuple(coin.symbol for coin in model.coins if coin.followed), shown and interval)
     if follow == model.following or not (shown or follow.coins):
         return model, effects
@@ -155,11 +153,6 @@ def _tape_seen(model: Model, event: TapeSeen) -> Step:
     if not trades:
         return model, ()  # of a coin that is no longer shown
     model = replace(model, tape=(*reversed(trades), *model.tape)[:MAX_TAPE], now_us=max(model.now_us, received_us))
-    if model.chart.interval and model.chart.interval not in FOLLOWED:
-        candles = model.candles
-        for trade in trades:
-            candles = candles.traded(trade.price, trade.quantity, trade.time_us or 0, model.chart.interval_us)
-        model = replace(model, candles=candles)
     if model.looked:
         for trade in trades:
             model = _quoted(model, trade, received_us)
@@ -171,11 +164,10 @@ def _candles_seen(model: Model, event: CandlesSeen) -> Step:
     shown, chart = model.shown, model.chart
     if shown is None or (event.symbol, event.interval) != (shown.symbol, chart.interval) or not model.candles.fetched:
         return model, ()
-    candles = model.candles.with_page(CandlePage(event.candles), older=False, whole=False)
-    model = replace(model, candles=candles)
+    model = replace(model, candles=model.candles.followed_by(event.candles))
     if not event.first:
         return model, ()
-    return model.asking(LoadCandles(model.generation, shown.symbol, chart.interval, PAGE_CANDLES))
+    return model.asking(LoadCandles(model.generation, shown.symbol, chart.interval))
 
 
 def _quoted(model: Model, trade: Trade, received_us: int) -> Model:
@@ -290,9 +282,7 @@ def _loaded(model: Model, event: Loaded) -> Step:
             return replace(model, board={**model.board, request.symbol: line}), ()
         case CandlePage() as page:
             assert isinstance(request, LoadCandles)
-            whole = request.count > NEWEST_CANDLES
-            candles = model.candles.with_page(page, older=bool(request.page_token), whole=whole)
-            return replace(model, candles=candles), ()
+            return replace(model, candles=model.candles.with_page(page, older=bool(request.page_token))), ()
         case Coverage() as coverage:
             return replace(model, coverage=coverage), ()
         case None:
@@ -383,15 +373,11 @@ def _needed(model: Model) -> Step:
         return model, ()
     interval, candles = model.chart.interval, model.candles
     if not candles.fetched or candles.error:
-        return model.asking(LoadCandles(generation, symbol, interval, PAGE_CANDLES))
-    newest: tuple[Effect, ...] = ()
-    if interval not in FOLLOWED:
-        model, newest = model.asking(LoadCandles(generation, symbol, interval, NEWEST_CANDLES))
+        return model.asking(LoadCandles(generation, symbol, interval))
     seen = visible_candles(candles, model.chart, model.width, model.quote.decimals)
     if not candles.wants_more(seen, model.chart.back):
-        return model, newest
-    model, older = model.asking(LoadCandles(generation, symbol, interval, PAGE_CANDLES, candles.next_token))
-    return model, (*newest, *older)
+        return model, ()
+    return model.asking(LoadCandles(generation, symbol, interval, candles.next_token))
 
 
 # --- keys: which key is which action in which view stands in keys.py ---

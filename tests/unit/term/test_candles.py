@@ -7,8 +7,8 @@ import pytest
 
 from term.candles import Candles, bollinger, vwap
 from term.chart import braille, sparkline
-from term.events import CandlesSeen, Follow, LoadCandles, Loaded, RequestFailed, ResetSession, TapeSeen
-from term.values import Bar, CandlePage, Trade
+from term.events import CandlesSeen, Follow, LoadCandles, Loaded, RequestFailed, ResetSession
+from term.values import CandlePage
 from tests.fixtures.term_scenes import COINS, after, after_asking, candle, charting, press, tick, trading
 
 MINUTE_US = 60_000_000
@@ -24,40 +24,26 @@ def times(candles: Candles) -> list[int]:
 
 
 def test_pages_join_without_a_double() -> None:
-    candles = Candles().with_page(page(3, 4, 5, token="older"), older=False, whole=True)
-    candles = candles.with_page(page(1, 2, 3, token="oldest"), older=True, whole=True)
-    candles = candles.with_page(page(5, 6, token="useless"), older=False, whole=False)
+    candles = Candles().with_page(page(3, 4, 5, token="older"))
+    candles = candles.with_page(page(1, 2, 3, token="oldest"), older=True)
+    candles = candles.with_page(page(5, 6, token="useless"))
     assert (times(candles), candles.next_token) == ([1, 2, 3, 4, 5, 6], "oldest")
 
 
-def test_trades_move_the_open_candle_and_begin_the_next() -> None:
-    candles = Candles().with_page(page(1, 2, closed=False), older=False, whole=True)
-    open_us = candles.rows[-1].time_us
-    candles = candles.traded(Decimal(12), None, open_us + 5, MINUTE_US).traded(
-        Decimal(11), None, open_us + 6, MINUTE_US
-    )
-    last = candles.rows[-1]
-    assert (last.high, last.close, last.count) == (12, 11, 11)
-    candles = candles.traded(Decimal(13), Decimal(2), open_us + 2 * MINUTE_US + 1, MINUTE_US)
-    assert times(candles) == [1, 2, 4]
-    newest, price = candles.rows[-1], Decimal(13)
-    assert newest == Bar(open_us + 2 * MINUTE_US, price, price, price, price, Decimal(2), count=1, closed=False)
-
-
-def test_a_closed_candle_is_not_moved_by_a_late_trade() -> None:
-    candles = Candles().with_page(page(1, 2), older=False, whole=True)
-    assert candles.traded(Decimal(99), None, candles.rows[-1].time_us, MINUTE_US) == candles
+def test_after_a_hole_everything_is_fetched_anew() -> None:
+    candles = Candles().with_page(page(3, 4, 5, token="older")).with_page(page(8, 9, token="hole"))
+    assert (times(candles), candles.next_token) == ([8, 9], "hole")
 
 
 def test_an_answer_that_is_behind_does_not_move_the_open_candle_back() -> None:
-    candles = Candles().with_page(page(1, 2, closed=False), older=False, whole=True)
-    ahead = candles.traded(Decimal(12), None, candles.rows[-1].time_us, MINUTE_US)
-    assert ahead.with_page(page(2, closed=False), older=False, whole=False).rows[-1].close == 12
-    assert ahead.with_page(page(2, closed=True), older=False, whole=False).rows[-1].close == 10
+    candles = Candles().with_page(page(1, 2, closed=False))
+    ahead = candles.followed_by([replace(candles.rows[-1], close=Decimal(12), count=11)])
+    assert ahead.with_page(page(2, closed=False)).rows[-1].close == 12
+    assert ahead.with_page(page(2, closed=True)).rows[-1].close == 10
 
 
 def test_a_window_ends_before_the_newest_and_stays_filled() -> None:
-    candles = Candles().with_page(page(*range(10)), older=False, whole=True)
+    candles = Candles().with_page(page(*range(10)))
     assert [row.time_us for row in candles.window(3, 2)] == [row.time_us for row in candles.rows[5:8]]
     assert candles.window(3, 100) == candles.rows[:3]
     assert candles.window(100, 0) == candles.rows
@@ -87,26 +73,25 @@ def test_a_sparkline_shows_the_newest_values() -> None:
     assert sparkline([], 5) == ""
 
 
-def test_an_interval_asks_for_its_candles_and_then_for_the_newest() -> None:
+def test_an_interval_asks_for_its_candles_and_follows_them() -> None:
     model, effects = after_asking(trading(), *press("v"))
-    assert effects[0] == LoadCandles(1, "btcusdt", "1m", 500)
+    assert effects[0] == LoadCandles(1, "btcusdt", "1m")
     assert effects[1:] == [Follow("btcusdt", tuple(coin.symbol for coin in COINS), "1m")]
-    assert LoadCandles(1, "btcusdt", "1m", 3) not in after_asking(charting(), tick(62.5))[1]
-    asked = LoadCandles(1, "btcusdt", "3m", 500)  # which `/ws` does not tell
     model, effects = after_asking(charting(), *press("i"))
-    assert effects == [asked, Follow("btcusdt", tuple(coin.symbol for coin in COINS))]
-    assert LoadCandles(1, "btcusdt", "3m", 3) in after_asking(model, Loaded(asked, page(1)), tick(62.5))[1]
+    following = Follow("btcusdt", tuple(coin.symbol for coin in COINS), "3m")
+    assert effects == [LoadCandles(1, "btcusdt", "3m"), following]
+    assert after_asking(charting(), *press("1"))[1] == [replace(following, interval="")]
     assert after(model, *press("i")).candles == Candles()
 
 
 def test_candles_of_an_interval_that_is_no_longer_shown_are_dropped() -> None:
-    model = after(charting(), *press("i"), Loaded(LoadCandles(1, "btcusdt", "1m", 500), page(1, 2)))
+    model = after(charting(), *press("i"), Loaded(LoadCandles(1, "btcusdt", "1m"), page(1, 2)))
     assert model.candles.rows == ()
 
 
 def test_older_candles_are_fetched_without_end() -> None:
     model, effects = after_asking(charting(), *press(*["left"] * 4))
-    assert effects == [LoadCandles(1, "btcusdt", "1m", 500, "more")]
+    assert effects == [LoadCandles(1, "btcusdt", "1m", "more")]
     older = page(*range(-300, 0), token="even older")
     model = after(model, Loaded(effects[0], older))  # type: ignore[arg-type]
     assert len(model.candles.rows) == 422  # the stream has begun one
@@ -115,16 +100,9 @@ def test_older_candles_are_fetched_without_end() -> None:
 
 
 def test_candles_that_cannot_be_had_are_told_and_asked_for_again() -> None:
-    model = after(trading(), *press("v"), RequestFailed(LoadCandles(1, "btcusdt", "1m", 500), "store is away"))
+    model = after(trading(), *press("v"), RequestFailed(LoadCandles(1, "btcusdt", "1m"), "store is away"))
     assert model.candles.error == "store is away"
-    assert LoadCandles(1, "btcusdt", "1m", 500) in after_asking(model, tick(62.5))[1]
-
-
-def test_the_open_candle_moves_with_the_tape_where_the_stream_does_not_tell_it() -> None:
-    model = after(charting(), *press("i"), Loaded(LoadCandles(1, "btcusdt", "3m", 500), page(1, closed=False)))
-    time_us = model.candles.rows[-1].time_us
-    trades = (Trade(Decimal(70_000), "btcusdt", time_us=time_us + 1),)
-    assert after(model, TapeSeen(trades, time_us + 2)).candles.rows[-1].high == 70_000
+    assert LoadCandles(1, "btcusdt", "1m") in after_asking(model, tick(62.5))[1]
 
 
 def test_candles_of_the_stream_replace_and_follow_those_that_were_fetched() -> None:
@@ -138,7 +116,7 @@ def test_candles_of_the_stream_replace_and_follow_those_that_were_fetched() -> N
 
 def test_where_a_stream_of_candles_begins_what_came_before_it_is_asked_for() -> None:
     seen = CandlesSeen("btcusdt", "1m", charting().candles.rows[-1:], first=True)
-    assert after_asking(charting(), seen)[1] == [LoadCandles(1, "btcusdt", "1m", 500)]
+    assert after_asking(charting(), seen)[1] == [LoadCandles(1, "btcusdt", "1m")]
 
 
 def test_the_session_is_reset_only_after_a_yes() -> None:
