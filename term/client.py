@@ -189,7 +189,13 @@ class Client:
             await asyncio.sleep(next(delays))
 
     async def follow_candles(self, symbol: str, interval: str) -> None:
-        """Keep the candles of `symbol` coming for ever, of one of the intervals that the gateway tells."""
+        """Keep the candles of a symbol coming for ever.
+
+        Args:
+            symbol: in lower case.
+            interval: one of those that the gateway tells.
+
+        """
         delays = self._delays()
         while True:
             first = True

@@ -296,6 +296,8 @@ async def test_every_control_does_what_it_says(page: Page) -> None:
         key = f"ethusdt {await button.get_attribute('data-interval')}"
         await page.wait_for_function("key => tickmesh().chart.key === key", arg=key)
         await page.wait_for_function("() => tickmesh().chart.bars.length > 0", timeout=20_000)
+        before = await page.evaluate("() => tickmesh().chart.bars.at(-1)")
+        await page.wait_for_function("last => tickmesh().chart.bars.at(-1).lastId > last.lastId", arg=before)
     for button in await page.locator("[data-toggle]").all():
         for pressed in ("true", "false"):
             await button.click()

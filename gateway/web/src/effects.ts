@@ -1,7 +1,7 @@
 // What the page does beside drawing: asks, subscribes, and tells the state what came of it.
 
 import { admitted, get, Link, Lost, Refused, token } from "./gateway.ts";
-import { type Interval, INTERVALS } from "./route.ts";
+import { INTERVALS } from "./route.ts";
 import { chartKey, type Event, type Followed, sessionOf, SILENCE_MS, type State } from "./state.ts";
 
 const COINS_A_SUBSCRIPTION = 64;
@@ -10,8 +10,6 @@ const PAGE = 1000;
 /** A mesh that has just begun has few candles of a minute: then those of a second are shown, unless others are asked for. */
 const FEW = 15;
 const MINUTE_MS = 60_000;
-/** `/ws` has no candles of these lengths: they are asked for each second. */
-const POLLED: readonly Interval[] = ["4h", "1w"];
 
 export class Effects {
   readonly #link: Link;
@@ -68,7 +66,7 @@ export class Effects {
     const key = chartKey(route);
     if (chart.key !== key || chart.breaks < breaks) void this.#candles(key);
     if (link !== "open" || (coins.size > 0 && !coins.has(symbol))) return; // the history of any coin can be looked at
-    if (!POLLED.includes(interval) && (this.#followed.candles !== key || following.candles === 0)) void this.#follow("candles", key, async () => ({ symbols: [symbol], interval }));
+    if (this.#followed.candles !== key || following.candles === 0) void this.#follow("candles", key, async () => ({ symbols: [symbol], interval }));
     if (this.#followed.trades === symbol && following.trades !== 0) return;
     void this.#follow("trades", symbol, async () => {
       const trades = await get("/api/history", { symbol, page_size: 100 });
@@ -200,7 +198,6 @@ export class Effects {
     const { link, heardMs, route } = this.state();
     if (link === "open" && atMs - heardMs > 2 * SILENCE_MS) this.#link.replace();
     if (link === "open") this.show();
-    if (link === "open" && POLLED.includes(route.interval)) void this.#candles(chartKey(route));
     if (link === "open" && route.view === "coverage" && (this.state().coverage === null || this.#seconds++ % 5 === 0)) void this.coverage();
   }
 
