@@ -155,6 +155,13 @@ async def test_the_page_shows_live_candles_that_equal_the_stores(page: Page, mes
     await page.screenshot(path=PICTURES / "market.png")
 
 
+async def test_candles_of_an_interval_that_is_not_stored_are_live_too(page: Page, mesh: LocalMesh) -> None:
+    await page.goto("/?interval=4h&symbol=btcusdt")
+    await page.wait_for_function("() => tickmesh().following.candles > 0 && tickmesh().chart.bars.length > 0")
+    before = await page.evaluate("() => tickmesh().chart.bars.at(-1).count")
+    await page.wait_for_function("before => tickmesh().chart.bars.at(-1).count > before", arg=before)
+
+
 async def test_it_goes_on_without_a_hole_after_gateway_and_signal_were_killed(page: Page, mesh: LocalMesh) -> None:
     await page.goto("/?interval=1s&symbol=btcusdt")
     await is_live(page)
