@@ -56,6 +56,7 @@ class Action(Enum):
     OVERLAYS = auto()
     JUMP = auto()
     ALERT = auto()
+    EDIT = auto()
     DELETE = auto()
     PAUSE = auto()
     RESET = auto()
@@ -153,6 +154,14 @@ BINDINGS = (
         frozenset({View.COINS, View.DASHBOARD, View.ALERTS}),
         "a",
         {View.ALERTS: "new"},
+    ),
+    Binding(
+        "Enter or e",
+        "Change the alert",
+        {"enter": Action.EDIT, "e": Action.EDIT},
+        frozenset({View.ALERTS}),
+        "Enter",
+        {View.ALERTS: "change"},
     ),
     Binding("d", "Delete the alert", {"d": Action.DELETE}, frozenset({View.ALERTS}), "d", {View.ALERTS: "delete"}),
     Binding("p", "Pause the picture, and go on", {"p": Action.PAUSE}, _ALL),

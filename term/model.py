@@ -31,10 +31,12 @@ class Prompt:
     Attributes:
         kind: `filter`, `alert`, `time`, `reset` or `overlays`.
         text: typed so far.
+        row: of the alert that is changed; None for a new one.
     """
 
     kind: str
     text: str = ""
+    row: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -415,6 +415,8 @@ def _press(model: Model, key: str) -> Step:
             return replace(model, prompt=Prompt("time")), ()
         case Action.ALERT:
             return replace(model, prompt=Prompt("alert", f"{model.pointed} > " if model.pointed else "")), ()
+        case Action.EDIT if model.row < len(model.alerts):
+            return replace(model, prompt=Prompt("alert", model.alerts[model.row].text, model.row)), ()
         case Action.RESET if model.shown:
             return replace(model, prompt=Prompt("reset")), ()
         case Action.OVERLAYS:
@@ -441,7 +443,7 @@ def _press(model: Model, key: str) -> Step:
             return _charted(model, action)
         case Action.OLDER | Action.NEWER as action:
             return _travelled(model, 1 if action is Action.OLDER else -1)
-        case None | Action.RESET | Action.FAVOURITE:
+        case None | Action.RESET | Action.FAVOURITE | Action.EDIT:
             return model, ()
         case action:
             return _moved(model, action)
@@ -591,7 +593,7 @@ def _typed(model: Model, prompt: Prompt, key: str) -> Step:
     if prompt.kind == "filter" and key in ("up", "down"):
         return _moved(model, Action.UP if key == "up" else Action.DOWN)
     text = prompt.text[:-1] if key == "backspace" else prompt.text + key if len(key) == 1 else prompt.text
-    model = replace(model, prompt=Prompt(prompt.kind, text[:80]))
+    model = replace(model, prompt=replace(prompt, text=text[:80]))
     if prompt.kind == "filter":
         return replace(model, sorting=replace(model.sorting, filter=text[:80]), cursor=None).ordered(), ()
     return model, ()
@@ -601,9 +603,11 @@ def _entered(model: Model, prompt: Prompt) -> Step:
     try:
         if prompt.kind == "alert":
             alert = alerts.parse(prompt.text, model.pointed)
-            if len(model.alerts) >= alerts.MAX_ALERTS:
+            row = len(model.alerts) if prompt.row is None else prompt.row
+            if row >= alerts.MAX_ALERTS:
                 raise ValueError(f"found {len(model.alerts)} alerts, expected less: delete one first")
-            return replace(model, alerts=(*model.alerts, alert)).noticed(f"watching: {alert.text}"), ()
+            watched = (*model.alerts[:row], alert, *model.alerts[row + 1 :])
+            return replace(model, alerts=watched).noticed(f"watching: {alert.text}"), ()
         if prompt.kind == "time":
             before_us = _time_us(prompt.text.strip(), model.now_us)
             model = replace(model, history=History(before_us=before_us))

@@ -108,3 +108,12 @@ def test_a_wrong_alert_can_be_mended() -> None:
 def test_an_alert_is_deleted() -> None:
     model = after(trading(), *press("6", "a", *"1", "enter", "a", *"2", "enter", "j", "d"))
     assert [alert.text for alert in model.alerts] == ["btcusdt > 1"]
+
+
+def test_an_alert_is_changed_in_its_place() -> None:
+    model = after(trading(), *press("6", "a", *"62000", "enter", "a", *["backspace"] * 2, *"< 5", "enter"))
+    before = [alert.text for alert in model.alerts]
+    model = after(model, *press("enter", "backspace", *"1 again", "enter"))
+    assert [alert.text for alert in model.alerts] == ["btcusdt > 62001 again", *before[1:]]
+    assert after(model, *press("j", "e", "backspace", *"x", "esc")).alerts == model.alerts
+    assert after(trading(), *press("6", "enter")).prompt is None

@@ -153,6 +153,20 @@ def _covered(width: int, height: int, *keys: str) -> Model:
     return after(model, Loaded(asked, Coverage(False, 123_456, 4, 0, 4, holes, minutes)), *press(*keys))
 
 
+def _covered_by_nothing(width: int, height: int) -> Model:
+    model = after(trading(width=width, height=height), *press("4"))
+    return after(model, Loaded(LoadCoverage(model.generation, "btcusdt"), Coverage(True, 0, 0, 0, 0)))
+
+
+def _tiny_history(width: int, height: int) -> Model:
+    model = after(_tiny_price(width, height), *press("h"))
+    trades = tuple(
+        Trade(Decimal(price), "pepeusdt", "sim", Decimal(10**9 + i), 77 - i, NOW_US - i, "buy")
+        for i, price in enumerate(("0.00000638", "0.0000064", "0.00000599"))
+    )
+    return after(model, Loaded(LoadHistory(model.generation, "pepeusdt"), HistoryPage(trades)))
+
+
 def _status(width: int, height: int) -> Model:
     services = (
         Service(
@@ -200,6 +214,26 @@ SCENES: dict[str, Callable[[int, int], Model]] = {
     "coverage-hole": lambda width, height: _covered(width, height, "j", "enter"),
     "status": _status,
     "alerts": _alerts,
+    "alerts-change": lambda width, height: after(_alerts(width, height), *press("j", "enter", "backspace", "7")),
+    "alerts-empty": lambda width, height: after(trading(width=width, height=height), *press("6")),
+    "alerts-offline": lambda width, height: lost(_alerts(width, height)),
+    "coins-empty": lambda width, height: after(started(width=width, height=height), Loaded(LoadCoins(), ())),
+    "coins-offline": lambda width, height: lost(market(width=width, height=height)),
+    "coins-stale": lambda width, height: after(market(width=width, height=height), tick(90)),
+    "coins-gap": lambda width, height: after(_told(width, height, "GAP", "waiting for trades 7 to 9"), *press("c")),
+    "coins-simulated": lambda width, height: after(_tiny_price(width, height), *press("c")),
+    "coins-long-numbers": lambda width, height: after(_long_numbers(width, height), *press("c")),
+    "coverage-waiting": lambda width, height: after(trading(width=width, height=height), *press("4")),
+    "coverage-empty": lambda width, height: _covered_by_nothing(width, height),
+    "coverage-offline": lambda width, height: lost(_covered(width, height)),
+    "coverage-simulated": lambda width, height: after(_tiny_price(width, height), *press("4")),
+    "status-empty": lambda width, height: after(connected(width=width, height=height), *press("5")),
+    "status-offline": lambda width, height: lost(_status(width, height)),
+    "status-gap": lambda width, height: after(_told(width, height, "GAP", "waiting for trades 7 to 9"), *press("5")),
+    "history-offline": lambda width, height: lost(reading(width=width, height=height)),
+    "history-stale": lambda width, height: after(reading(width=width, height=height), tick(90)),
+    "history-gap": lambda width, height: after(_told(width, height, "GAP", "waiting for trades 7 to 9"), *press("h")),
+    "history-tiny-price": _tiny_history,
     "history-whole": lambda width, height: after(reading(width=width, height=height), *press("j", "enter")),
     "history-jump": lambda width, height: after(reading(width=width, height=height), *press("@", *"21:3")),
     "dashboard": lambda width, height: trading(width=width, height=height),
