@@ -26,7 +26,8 @@ CALLS_AT_ONCE = {"trades": 2, "candles": 1, "coverage": 1}
 """None waits for another kind, and what people ask for over REST has to find a free connection of store's, too."""
 PAUSES = {"trades": 0.0, "candles": 1.0, "coverage": 3.0}
 """For so many times as long as a call took none of its kind follows it: what is asked again and again, of any number of
-symbols, takes that share of store's time and no more."""
+symbols, takes that share of store's time and no more. 96 feeds of candles at once take store 4 to 13 % of a core, and
+leave `/api/history` as it was: 13 to 19 ms without them, 14 to 16 with them, on a busy machine."""
 
 T = TypeVar("T")
 
