@@ -48,7 +48,7 @@ async def publish(publisher: Publisher, count: int, *, first: int = 0) -> None:
 async def numbers_of(reader: Reader, count: int) -> list[int]:
     found: list[int] = []
     while len(found) < count:
-        messages = await reader.next(timeout_s=30)
+        messages = await reader.next(timeout_s=90)
         assert messages, f"only {len(found)} of {count} messages came"
         found += [int(message.payload) for message in messages]
     return found
@@ -61,11 +61,13 @@ async def test_the_leader_of_a_stream_is_killed_again_and_again_and_nothing_is_l
             reading = asyncio.create_task(numbers_of(reader, 9000))
             for round_ in range(3):
                 await publish(publisher, 3000, first=3000 * round_)
-                leader = await eventually(lambda: nats_cluster.leader_of(bus, subjects.RAW), not_yet=(Exception,))
+                leader = await eventually(
+                    lambda: nats_cluster.leader_of(bus, subjects.RAW), timeout_s=60, not_yet=(Exception,)
+                )
                 leader.kill()
-                await asyncio.wait_for(publisher.settle(), 30)
+                await asyncio.wait_for(publisher.settle(), 90)
                 leader.start()
-            assert await asyncio.wait_for(reading, 60) == list(range(9000))
+            assert await asyncio.wait_for(reading, 90) == list(range(9000))
             info = await bus.js.stream_info(subjects.RAW)
     assert (info.state.messages, info.state.last_seq, info.config.num_replicas) == (9000, 9000, 3)
 
@@ -83,12 +85,12 @@ async def test_without_most_of_its_servers_a_bus_takes_nothing_and_says_so_until
             for server in away:
                 server.kill()
             await publish(publisher, 100, first=100)
-            await eventually(lambda: "bus" in health.away)
+            await eventually(lambda: "bus" in health.away, timeout_s=60)
             for server in away:
                 server.start()
 
-            await asyncio.wait_for(publisher.settle(), 60)
-            await eventually(lambda: "bus" not in health.away)
+            await asyncio.wait_for(publisher.settle(), 90)
+            await eventually(lambda: "bus" not in health.away, timeout_s=60)
         async with Reader(bus, subjects.RAW, "test", after=0) as reader:
             assert await numbers_of(reader, 200) == list(range(200))
 

@@ -65,7 +65,7 @@ async def test_after_a_failover_the_store_goes_on_with_the_standby_and_has_every
         await feeder.publish(columns(101, 100))
         standby.promote()
 
-        await until_stored(standby.url, range(1, 201))
+        await until_stored(standby.url, range(1, 201), timeout_s=60)
         await until_health(store, SERVING)
     finally:
         if ending == signal.SIGSTOP:
@@ -105,7 +105,7 @@ async def test_what_a_standby_had_not_got_yet_is_told_and_stored_again(
     if then:  # else it is noticed although nothing more comes
         await feeder.publish(columns(201, then))
 
-    await until_stored(standby.url, range(1, 201 + then))
+    await until_stored(standby.url, range(1, 201 + then), timeout_s=60)
     await until_health(store, SERVING)
     assert await ask(standby.url, "SELECT first_trade_id, last_trade_id FROM coverage") == [(1, 200 + then)]
     assert "it has lost what was committed since, 10 messages" in store.output()
