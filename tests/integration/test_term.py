@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 import signal
 import subprocess
@@ -341,3 +342,29 @@ async def test_an_alert_runs_the_persons_command_with_what_happened_in_its_envir
             while not (told.exists() and told.read_text()):
                 await asyncio.sleep(0.02)
         assert told.read_text() == "Bitcoin (BTC) above 61,000|btcusdt|61000.5"
+
+
+async def test_an_alert_is_told_by_notify_send_where_there_is_one(gateway: FakeGateway, tmp_path: Path) -> None:
+    told, program = tmp_path / "told", tmp_path / "notify-send"
+    program.write_text(f'#!/bin/sh\nprintf "%s|" "$@" >"{told}.part"\nmv "{told}.part" "{told}"\n')
+    program.chmod(0o755)
+    async with term(gateway, environment={"PATH": f"{tmp_path}:{os.environ['PATH']}"}) as screen:
+        screen.press("6a")
+        await screen.shows("alert: btcusdt > _")
+        screen.press("61000\r")
+        await screen.shows("watching: btcusdt > 61000")
+        await gateway.trade(61_000.5)
+        await screen.shows("has rung")
+        async with asyncio.timeout(20):
+            while not told.exists():
+                await asyncio.sleep(0.02)
+        assert told.read_text() == "tickmesh|Bitcoin (BTC) above 61,000|"
+
+
+@pytest.mark.parametrize("name", ["linux", "screen", "screen-256color", "tmux-256color", "vt100"])
+async def test_every_usual_terminal_shows_it_and_is_left_clean(gateway: FakeGateway, name: str) -> None:
+    async with term(gateway, environment={"TERM": name}) as terminal:
+        await terminal.shows("● current btcusdt", "Dogecoin (DOGE)", "q quit")
+        terminal.press("q")
+        assert await terminal.exit_code() == 0
+        assert_left_clean(terminal)

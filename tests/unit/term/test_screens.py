@@ -224,7 +224,7 @@ SCENES: dict[str, Callable[[int, int], Model]] = {
     "coins-simulated": lambda width, height: after(_tiny_price(width, height), *press("c")),
     "coins-long-numbers": lambda width, height: after(_long_numbers(width, height), *press("c")),
     "coverage-waiting": lambda width, height: after(trading(width=width, height=height), *press("4")),
-    "coverage-empty": lambda width, height: _covered_by_nothing(width, height),
+    "coverage-empty": _covered_by_nothing,
     "coverage-offline": lambda width, height: lost(_covered(width, height)),
     "coverage-simulated": lambda width, height: after(_tiny_price(width, height), *press("4")),
     "status-empty": lambda width, height: after(connected(width=width, height=height), *press("5")),
