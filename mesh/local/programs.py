@@ -30,6 +30,8 @@ class Program:
 MODULES = {"ingest": "ingest", "signal": "signalsvc", "store": "store", "gateway": "gateway"}
 DRAIN_ORDER = ("sim", "ingest", "signal", "store", "gateway", *NATS, "postgres")
 """Whoever makes trades stops first, whoever keeps them last; programs start the other way round."""
+_OWN = ("METRICS_PORT", "DATABASE_READ_URL")
+"""What a person may have set for elsewhere: each service has a port of its own here, and the database has no standby."""
 STANDS_BACK = 10
 """Of those who write history: what is live goes first, and what is written a moment later is no later for it."""
 
@@ -91,13 +93,13 @@ def service_environment(
 
     """
     reads = variables_of(service)
-    values = {name: value for name, value in environ.items() if name in reads and name != "METRICS_PORT"}
+    values = {name: value for name, value in environ.items() if name in reads and name not in _OWN}
     values |= {name: value for name, value in addresses(ports, passwords, user=service).items() if name in reads}
     if "SIM_WS_PORT" in ports and "SIM_WS_URL" in reads:
         values["SIM_WS_URL"] = f"ws://127.0.0.1:{ports['SIM_WS_PORT']}"
         values["SIM_REST_URL"] = f"http://127.0.0.1:{ports['SIM_REST_PORT']}"
-    if "BUS_REPLICAS" in reads and (servers := len(nats_ports(ports))) > 1:
-        values["BUS_REPLICAS"] = str(servers)
+    if "BUS_REPLICAS" in reads:
+        values["BUS_REPLICAS"] = str(len(nats_ports(ports)))
     if "GATEWAY_PORT" in reads:
         values["GATEWAY_PORT"] = str(ports["GATEWAY_PORT"])
     metrics_port = ports.get(f"METRICS_PORT of {service}")

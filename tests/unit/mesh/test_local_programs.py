@@ -54,7 +54,11 @@ def test_with_three_nats_servers_every_service_is_given_all_and_wants_three_copi
         assert [url.rpartition(":")[2] for url in given[service]["NATS_URL"].split(",")] == ["1", "11", "12"]
         assert given[service]["BUS_REPLICAS"] == "3"
     assert "BUS_REPLICAS" not in given["gateway"]
-    assert "BUS_REPLICAS" not in environment_of("store")
+    assert environment_of("store", BUS_REPLICAS="3")["BUS_REPLICAS"] == "1"
+
+
+def test_a_standby_that_is_set_for_elsewhere_is_not_read_here() -> None:
+    assert "DATABASE_READ_URL" not in environment_of("store", DATABASE_READ_URL="postgresql://elsewhere/x")
 
 
 def test_programs_start_in_the_opposite_of_the_drain_order() -> None:
