@@ -31,7 +31,7 @@ MODULES = {"ingest": "ingest", "signal": "signalsvc", "store": "store", "gateway
 DRAIN_ORDER = ("sim", "ingest", "signal", "store", "gateway", *NATS, "postgres")
 """Whoever makes trades stops first, whoever keeps them last; programs start the other way round."""
 _OWN = ("METRICS_PORT", "DATABASE_READ_URL")
-"""What a person may have set for elsewhere: each service has a port of its own here, and the database has no standby."""
+"""What a person may have set for elsewhere: here each service has a port of its own, and the database no standby."""
 STANDS_BACK = 10
 """Of those who write history: what is live goes first, and what is written a moment later is no later for it."""
 
