@@ -188,7 +188,7 @@ async def test_the_screen_shows_the_price_and_changes_with_the_coin(world: World
     last = f"{world.issued('btcusdt')[-1].price:,.2f}"
     command = [sys.executable, "-m", "term", "--url", world.mesh.url]
     async with open_terminal(command, width=100, height=30) as terminal:
-        await terminal.shows("Bitcoin")
+        await terminal.shows("Bitcoin", "Ethereum")
         terminal.press("\r")
         await terminal.shows("Bitcoin", last)
         httpx.post(world.mesh.url + "/api/symbol", json={"symbol": "ethusdt"}).raise_for_status()
