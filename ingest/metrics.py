@@ -8,7 +8,7 @@ FOLLOWING = Gauge("tickmesh_ingest_following", "1 for the venue that is followed
 CHANGES_OF_VENUE = Counter("tickmesh_ingest_venue_changes_total", "How often ingest has changed to another venue")
 FRAMES = Counter("tickmesh_ingest_frames_total", "WebSocket frames received")
 TRADES = Counter("tickmesh_ingest_trades_total", "Trades published to the bus", ["venue", "symbol"])
-BATCHES = Counter("tickmesh_ingest_batches_total", "Batches published to the bus")
+BATCHES = Counter("tickmesh_ingest_batches_total", "Messages of trades published to the bus")
 BAD_FRAMES = Counter(
     "tickmesh_ingest_bad_frames_total", "Frames and rows of REST that cannot be read; each is kept as a dead letter"
 )

@@ -122,6 +122,7 @@ async def _follow(
         health=health,
         outgoing=outgoing,
         dead=dead,
+        max_unrepeated_bytes=settings.raw_max_bytes // 8,
     )
     bad_rows = BadFrames("rows", dead, remembers=BAD_ROWS_REMEMBERED)
     async with venue.http_api(on_bad_row=bad_rows.take) as http_api, asyncio.TaskGroup() as tasks:
@@ -272,6 +273,7 @@ async def _settle(trade_publisher: TradePublisher, publisher: Publisher, brought
             # What waits behind a gap has arrived and may never come again; the ids before it stay open in the ledger.
             # Where REST has them, all of it comes again at the next start, in order: so the signals have them too.
             await trade_publisher.give_up_all("asked to stop while waiting for them", but=brought)
+            await trade_publisher.flush()
             await publisher.settle()
     except TimeoutError:
         log.warning(

@@ -227,7 +227,7 @@ async def _was_followed_just_now(bus: Bus, venue: str) -> bool:
         message = await bus.js.get_last_msg(subjects.CONTROL, subjects.CONTROL_CATALOG)
         fresh = message.time is not None and dt.datetime.now(dt.UTC) - message.time <= REMEMBERED
         if fresh and control.decode(control_pb2.Catalog, message.data or b"").venue == venue:
-            await bus.js.get_last_msg(subjects.RAW, subjects.raw(venue, ">"))
+            await bus.js.get_last_msg(subjects.RAW, subjects.raw_of_symbol(venue, ">"))
             return True
     return False
 

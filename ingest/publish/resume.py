@@ -38,16 +38,92 @@ class LastPublished:
     trades: TradeColumns | None
 
 
-async def last_published(bus: Bus, venue: str, symbol: str) -> LastPublished | None:
+async def last_of_all(bus: Bus, venue: str) -> dict[str, LastPublished]:
+    """Return the newest trade of each symbol as RAW's messages of many symbols tell it; waits for the bus.
+
+    The last message that tells the last trades again is read, and the thousand at most that stand behind it, each in
+    some 0.5 ms. The leader of the stream is asked, as a replica may lag.
+
+    Args:
+        bus: whose stream RAW is read.
+        venue: whose trades.
+
+    """
+    log_throttle = LogThrottle(every_s=10)
+    while True:
+        try:
+            return await _last_of_all(bus, subjects.raw(venue))
+        except (NatsError, TimeoutError) as exc:
+            if log_throttle.due(asyncio.get_running_loop().time()):
+                log.warning("waiting for the bus to read the last trades of %s: %s", venue, str(exc) or "no answer")
+            await asyncio.sleep(0.25)
+
+
+async def _last_of_all(bus: Bus, subject: str) -> dict[str, LastPublished]:
+    sequence, told_again = await _last_told_again(bus, subjects.last_trades(subject))
+    parts: dict[str, list[TradeColumns]] = {}
+    for trades in told_again:
+        parts.setdefault(trades.symbol, []).append(trades)
+    with contextlib.suppress(NotFoundError):
+        while True:
+            message = await bus.js.get_msg(subjects.RAW, sequence + 1, subject=subject, next=True)
+            sequence = message.seq or 0
+            for trades in _trades_in(message):
+                parts.setdefault(trades.symbol, []).append(trades)
+    return {symbol: _last_of(told) for symbol, told in parts.items()}
+
+
+async def _last_told_again(bus: Bus, subject: str) -> tuple[int, list[TradeColumns]]:
+    """Return the sequence and the trades of the last message of ours that tells trades again; 0 where there is none."""
+    try:
+        message = await bus.js.get_last_msg(subjects.RAW, subject)
+    except NotFoundError:
+        return 0, []
+    if found := _trades_in(message):
+        return message.seq or 0, found
+    sequence, end = 0, message.seq or 0  # that one somebody else wrote
+    at = max(end - _LOOK_BACK, 0)
+    while at + 1 < end:
+        message = await bus.js.get_msg(subjects.RAW, at + 1, subject=subject, next=True)
+        at = message.seq or 0
+        if trades := _trades_in(message):
+            sequence, found = at, trades
+    return sequence, found
+
+
+def _trades_in(message: RawStreamMsg) -> list[TradeColumns]:
+    try:
+        return list(map(wire.decode_trades, wire.batches_of(message.data or b"")))
+    except BadMessage as exc:
+        log.error("message %d of RAW is not as ingest writes them: %s", message.seq, exc)
+        return []
+
+
+def _last_of(parts: list[TradeColumns]) -> LastPublished:
+    trades = _told_last(parts[::-1])
+    key = int(trades.trade_id[-1])
+    return LastPublished(key, int(trades.time_us[-1]), trades.rows(trades.trade_id // epochs.IDS == key // epochs.IDS))
+
+
+def _told_last(parts: list[TradeColumns]) -> TradeColumns:
+    """Return the trades, their ids rising; of two with the same id the one in the earlier part."""
+    trades = concatenate(parts)
+    return trades.rows(np.unique(trades.trade_id, return_index=True)[1])  # the first one of each is what it takes
+
+
+async def last_published(
+    bus: Bus, venue: str, symbol: str, of_all: LastPublished | None = None
+) -> LastPublished | None:
     """Return the newest trade that RAW holds of a symbol, None when it holds none; waits for the bus.
 
     Args:
         bus: whose stream RAW is read.
         venue: whose trades.
         symbol: in lower case.
+        of_all: what `last_of_all` says of it; the last message of the symbol's own is an older ingest's, or a repair.
 
     """
-    subject, log_throttle = subjects.raw(venue, symbol), LogThrottle(every_s=10)
+    subject, log_throttle = subjects.raw_of_symbol(venue, symbol), LogThrottle(every_s=10)
     foreign = 0  # the sequence of a message that somebody else wrote
     while True:
         try:
@@ -56,7 +132,7 @@ async def last_published(bus: Bus, venue: str, symbol: str) -> LastPublished | N
             else:
                 message = await bus.js.get_last_msg(subjects.RAW, subject)
         except NotFoundError:
-            return None
+            return of_all
         except (NatsError, TimeoutError) as exc:
             if log_throttle.due(asyncio.get_running_loop().time()):
                 log.warning("waiting for the bus to read the last trade of %s: %s", symbol, str(exc) or "no answer")
@@ -67,7 +143,11 @@ async def last_published(bus: Bus, venue: str, symbol: str) -> LastPublished | N
         except BadMessage as exc:
             foreign = message.seq or 0
             log.error("%s: going on after what stands before message %d of RAW: %s", symbol, foreign, exc)
+            if of_all is not None:
+                return of_all
             continue
+        if of_all is not None and of_all.key >= last.key:
+            return of_all
         with contextlib.suppress(NatsError, TimeoutError):  # without them it goes on as well
             return replace(last, trades=await _trades_up_to(bus, message, last.key))
         return last
@@ -87,8 +167,7 @@ async def _trades_up_to(bus: Bus, message: RawStreamMsg, last_key: int) -> Trade
             break
     if not parts:
         return None
-    trades = concatenate(parts)  # the latest telling first, which is the one that `unique` takes
-    trades = trades.rows(np.unique(trades.trade_id, return_index=True)[1])
+    trades = _told_last(parts)  # the latest telling came first
     same_epoch = trades.trade_id // epochs.IDS == last_key // epochs.IDS
     return trades.rows(same_epoch & (trades.trade_id <= last_key))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import deque
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -27,7 +28,7 @@ from ingest.publish.quarantine import (
     implausible_past,
     is_same_count,
 )
-from ingest.publish.resume import last_published, published_epoch, repair_id
+from ingest.publish.resume import LastPublished, last_of_all, last_published, published_epoch, repair_id
 from ingest.publish.sequencer import Counts, Sequencer, WaitingLimits
 from mesh.bus import control, subjects, wire
 from mesh.bus.connection import Bus
@@ -47,6 +48,16 @@ log = logging.getLogger("ingest.publish.trade_publisher")
 
 MAX_BATCH = 4096
 """Trades in one message at most: about 0.14 MB."""
+
+MAX_LAST_TRADES_BYTES = 900_000
+"""Of the message that tells the last trades again, some 200 bytes a symbol; of too many symbols it has the newest."""
+_LAST_TRADES = 16
+"""So many of each symbol, where they are few: a wrong one does not look as if the venue had begun its ids again."""
+_LAST_BATCHES = 1_000  # so many of all symbols together, or one of each
+_LONG = 64  # trades of a batch that is told again as it is
+_LAST_TRADES_EVERY = 1_000
+"""Messages: they are read at the next start, in some 0.4 ms each."""
+_MESSAGE_BYTES = 256  # that RAW keeps beside a payload, at most
 
 _NOTHING = Counts()
 MAX_COPIED = 50
@@ -73,6 +84,41 @@ class _Followed:
     is_blind: bool = False  # whether RAW held nothing of it, so that the bus may have forgotten its epoch
 
 
+class GatheredTrades:
+    """Batches that go to RAW in one message, in order, those of all symbols together. Pure."""
+
+    def __init__(self) -> None:
+        self.batches: list[bytes] = []
+        self._first = self._last = ""
+        self._rows = 0
+
+    def fits(self, rows: int) -> bool:
+        """Return whether so many trades have room in one message with what is here."""
+        return not self.batches or self._rows + rows <= MAX_BATCH
+
+    def add(self, symbol: str, first_key: int, last_key: int, rows: int, batch: bytes) -> None:
+        """Take a batch behind the others; ask `fits` first.
+
+        Args:
+            symbol: in lower case.
+            first_key: of its first trade.
+            last_key: of its last trade.
+            rows: how many trades it has.
+            batch: a `TradeBatch` as `wire.one_of_many` has it.
+
+        """
+        token = subjects.token(symbol)
+        self._first = self._first or f"{token}.{first_key}"
+        self._last = f"{token}.{last_key}"
+        self._rows += rows
+        self.batches.append(batch)
+
+    @property
+    def name(self) -> str:
+        """A name that no other message has: none begins with that trade."""
+        return f"{self._first}-{self._last}"
+
+
 class TradePublisher:
     """Publishes the trades of every followed symbol in id order, whoever brings them.
 
@@ -90,6 +136,8 @@ class TradePublisher:
         health: where it is told that trades are held and why.
         outgoing: publishes that a new epoch has begun; nobody is told without it.
         dead: keeps a copy of trades that are held; without it they are only counted and logged.
+        max_unrepeated_bytes: after so many bytes in RAW the last trade of each symbol is told again: a part of what RAW
+            holds, as what stands behind that stays there.
 
     """
 
@@ -105,6 +153,7 @@ class TradePublisher:
         health: Health | None = None,
         outgoing: OutgoingQueue | None = None,
         dead: DeadLetterQueue | None = None,
+        max_unrepeated_bytes: int = 2**24,
     ) -> None:
         self.venue = venue
         self._bus = bus
@@ -122,6 +171,14 @@ class TradePublisher:
         self._lock = asyncio.Lock()
         self._log_throttle: dict[tuple[str, str], LogThrottle] = {}
         self._closed = False
+        self._gathered = GatheredTrades()
+        self._found: dict[str, LastPublished] | None = None  # by symbol, as RAW told; None before that is read
+        # By symbol, the one that traded last behind the others: how many trades its last batches have, and those.
+        self._last: dict[str, deque[tuple[int, bytes]]] = {}
+        self._resuming = asyncio.Lock()
+        self._unrepeated = _LAST_TRADES_EVERY  # messages of trades since they were told again
+        self._unrepeated_bytes = 0
+        self._max_unrepeated_bytes = max_unrepeated_bytes
         self._epoch_wait_s = epoch_wait_s
         self._health = health
         self._waits_for_epochs_until_s: float | None = None
@@ -141,7 +198,14 @@ class TradePublisher:
     async def follow(self, symbol: str) -> None:
         """Let a symbol's trades pass from now on, after the last one that RAW holds; waits for the bus."""
         if symbol not in self._followed:
-            last = await last_published(self._bus, self.venue, symbol)
+            async with self._resuming:
+                if self._found is None:
+                    self._found = await last_of_all(self._bus, self.venue)
+                    for name, found in self._found.items():
+                        assert found.trades is not None
+                        batch = wire.one_of_many(wire.encode_trades(found.trades.rows(slice(-_LAST_TRADES, None))))
+                        self._last[name] = deque([(_LAST_TRADES, batch)], maxlen=_LAST_TRADES)
+            last = await last_published(self._bus, self.venue, symbol, self._found.get(symbol))
             if symbol in self._followed:
                 return
             if last is None:
@@ -304,13 +368,14 @@ class TradePublisher:
             for symbol, followed in self._followed.items()
         ]
 
-    async def take(self, trades: TradeColumns | ReadTrades, *, live: bool = True) -> None:
+    async def take(self, trades: TradeColumns | ReadTrades, *, live: bool = True, gather: bool = False) -> None:
         """Take trades from anywhere, in any order; those of a symbol not followed are passed over, and counted.
 
         Args:
             trades: of one symbol. Live ones that are encoded already, go on at the next id, and are not doubted, are
                 published as they are, which is nearly always so: a batch of one takes 11 us instead of 45.
             live: whether they come as they happen, so that their delay says something of the way here.
+            gather: whether they may wait for `flush`, to be published in one message with those of other symbols.
 
         """
         followed = self._followed.get(trades.symbol)
@@ -328,6 +393,8 @@ class TradePublisher:
         async with self._lock:
             if isinstance(trades, ReadTrades):
                 if live and await self._pass_encoded(followed, trades):
+                    if not gather:
+                        await self._flush()
                     return
                 trades = wire.decode_trades(trades.payload)
             if live and last_time_us and last_us > last_time_us + LATER_US:
@@ -344,7 +411,7 @@ class TradePublisher:
                 call(trades.symbol)
 
     async def _pass_encoded(self, followed: _Followed, trades: ReadTrades) -> bool:
-        """Publish trades as they are where `_pass` would do the same with their columns; return whether it would."""
+        """Gather trades as they are where `_pass` would publish their columns; return whether it would."""
         first_id, last_id = trades.first_id, trades.last_id
         if (
             not trades.is_consecutive
@@ -359,8 +426,7 @@ class TradePublisher:
         followed.standing_still = 0
         followed.recent.add(trades)
         self._venue_time_us = trades.last_us
-        message_id = f"{self.venue}.{subjects.token(trades.symbol)}.{first_id}-{last_id}"
-        await self._send(trades.symbol, trades.payload, message_id, None)
+        await self._gather(trades.symbol, first_id, last_id, trades.rows, trades.payload)
         return True
 
     def doubts(self, symbol: str) -> bool:
@@ -461,6 +527,9 @@ class TradePublisher:
         if trade_id == followed.sequencer.last_id:
             followed.sequencer.last_time_us = int(right.time_us[0])
         await self.publish_again(right)
+        if symbol in self._last:
+            told = _shifted(right, followed.epoch * epochs.IDS)
+            self._last[symbol].append((1, wire.one_of_many(wire.encode_trades(told))))
 
     def let_go(self, symbol: str, trade_id: int, why: str) -> None:
         """Leave a published trade as it is, of which REST cannot say whether it is the right one.
@@ -632,8 +701,10 @@ class TradePublisher:
                 is_last = start + MAX_BATCH >= len(trades)
                 part = _shifted(part, epoch * epochs.IDS)
                 newest_key = epochs.key_of(epoch, last_id)
+                await self._flush()
+                subject = subjects.raw_of_symbol(self.venue, trades.symbol)
                 message_id, payload = repair_id(part, newest_key), wire.encode_trades(part)
-                await self._send(trades.symbol, payload, message_id, stored.set_result if is_last else None)
+                await self._send(subject, payload, message_id, stored.set_result if is_last else None)
         return await stored
 
     def implausible(self, trades: TradeColumns) -> Bools:
@@ -671,8 +742,54 @@ class TradePublisher:
         due = _shifted(due, self._followed[symbol].epoch * epochs.IDS)
         for start in range(0, len(due), MAX_BATCH):
             part = due if len(due) <= MAX_BATCH else due.rows(slice(start, start + MAX_BATCH))
-            message_id = f"{self.venue}.{subjects.token(symbol)}.{part.trade_id[0]}-{part.trade_id[-1]}"
-            await self._send(symbol, wire.encode_trades(part), message_id, None)
+            ids = part.trade_id
+            await self._gather(symbol, int(ids[0]), int(ids[-1]), len(ids), wire.encode_trades(part))
+        await self._flush()
+
+    async def _gather(self, symbol: str, first_key: int, last_key: int, rows: int, batch: bytes) -> None:
+        if not self._gathered.fits(rows):
+            await self._flush()
+        batch = wire.one_of_many(batch)
+        self._gathered.add(symbol, first_key, last_key, rows, batch)
+        last = self._last.pop(symbol, None)
+        if last is None or rows >= _LAST_TRADES:
+            last = deque(maxlen=_LAST_TRADES)
+        last.append((rows, batch))
+        self._last[symbol] = last
+
+    async def flush(self) -> None:
+        """Publish what `take` has gathered."""
+        if self._gathered.batches:
+            async with self._lock:
+                await self._flush()
+
+    async def _flush(self) -> None:
+        if not self._gathered.batches or self._closed:
+            return
+        gathered, self._gathered = self._gathered, GatheredTrades()
+        payload = b"".join(gathered.batches)
+        await self._send(subjects.raw(self.venue), payload, f"{self.venue}.{gathered.name}")
+        self._unrepeated += 1
+        self._unrepeated_bytes += len(payload) + _MESSAGE_BYTES
+        if self._unrepeated >= _LAST_TRADES_EVERY or self._unrepeated_bytes >= self._max_unrepeated_bytes:
+            self._unrepeated = self._unrepeated_bytes = 0
+            await self._repeat_last_trades(gathered.name)
+
+    async def _repeat_last_trades(self, behind: str) -> None:
+        """Publish the last trades of each symbol once more, all in one message: the next ingest goes on after them."""
+        most = min(MAX_LAST_TRADES_BYTES, self._max_unrepeated_bytes // 2)
+        most_of_one = max(1, min(_LAST_TRADES, _LAST_BATCHES // max(1, len(self._last))))
+        found: list[bytes] = []
+        size = 0
+        for last in reversed(self._last.values()):
+            batches = [batch if rows <= _LONG else _end_of(batch) for rows, batch in list(last)[-most_of_one:]]
+            size += sum(map(len, batches))
+            if size > most:
+                break
+            found += batches
+        if found:
+            subject = subjects.last_trades(subjects.raw(self.venue))
+            await self._send(subject, b"".join(found), f"{self.venue}.last-trades.{behind}")
 
     def _report_health(self) -> None:
         """Say which trades are held because of their ids or times, and of which symbols the epoch is not known."""
@@ -710,10 +827,9 @@ class TradePublisher:
             await self._hold_early(symbol, followed)
 
     async def _send(
-        self, symbol: str, payload: bytes, message_id: str, on_stored: Callable[[int], None] | None
+        self, subject: str, payload: bytes, message_id: str, on_stored: Callable[[int], None] | None = None
     ) -> None:
         metrics.BATCHES.inc()
-        subject = subjects.raw(self.venue, symbol)
         try:
             await self._publisher.publish(subject, payload, message_id=message_id, on_stored=on_stored)
         except asyncio.CancelledError:
@@ -811,6 +927,12 @@ def _as_json(trades: TradeColumns) -> bytes:
         "trades": [dict(zip(names, row, strict=True)) for row in rows],
     }
     return msgspec.json.encode(content)
+
+
+def _end_of(batch: bytes) -> bytes:
+    """Return the last trades of a batch, in the form that `wire.one_of_many` gives it."""
+    [content] = wire.batches_of(batch)
+    return wire.one_of_many(wire.encode_trades(wire.decode_trades(content).rows(slice(-_LAST_TRADES, None))))
 
 
 def _shifted(trades: TradeColumns, by: int) -> TradeColumns:

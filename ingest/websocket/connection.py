@@ -270,6 +270,7 @@ class VenueConnection:
         """
         for event in self.session.receive(frames, received_time_us=received_time_us):
             await self._happened(event)
+        await self._trade_publisher.flush()
 
     async def _work(self, session: Session) -> int:
         """Pass on all that has arrived; return how many frames that was."""
@@ -279,6 +280,7 @@ class VenueConnection:
         metrics.FRAMES.inc(len(frames))
         for start in range(0, len(frames), _AT_ONCE):
             await self.take_in(frames[start : start + _AT_ONCE], received_time_us=received_time_us)
+        await self._trade_publisher.flush()  # what was gathered when this was cancelled
         if clock() - began_s > _BUSY_S:
             self._watchdog.listen(session.followed, clock())
         return len(frames)
@@ -320,7 +322,7 @@ class VenueConnection:
     async def _traded(self, trades: TradeColumns | ReadTrades, newest_id: int) -> None:
         if self.session.follows(trades.symbol):
             self._watchdog.traded(trades.symbol, newest_id, asyncio.get_running_loop().time())
-        await self._trade_publisher.take(trades)
+        await self._trade_publisher.take(trades, gather=True)
 
 
 def closed_minute(venue: str, candle: ClosedCandle, *, epoch: int = 0) -> OutgoingMessage:

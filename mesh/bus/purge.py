@@ -1,8 +1,9 @@
 """Room in a full stream: its oldest messages go, as far as every reader is done with them.
 
 Without this a full stream would take nothing more until its messages are too old, also when everybody has long read
-them. It keeps what it can: nothing is removed before the stream is full, then a quarter at a time, and the last message
-of each subject always stays (ingest reads there, when it starts, after which trade to go on).
+them. It keeps what it can: nothing is removed before the stream is full, then a quarter at a time. What ingest reads,
+when it starts, to go on after the last trade of each symbol always stays: the last message of each subject, and of the
+messages of all symbols those behind the one that tells the last trades again.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Sequence
 
 from nats.js.errors import NotFoundError
 
+from mesh.bus import subjects
 from mesh.bus.connection import Bus
 
 log = logging.getLogger("mesh.bus.purge")
@@ -39,7 +41,11 @@ async def purge_oldest(bus: Bus, stream: str, readers: Sequence[str]) -> int:
     # From the end, as the first message may be the last one of a quiet subject, from long ago.
     upto = min(done, before.last_seq - before.messages + before.messages // _AT_ONCE)
     for subject in before.subjects or {}:
-        last = await bus.js.get_last_msg(stream, subject)
+        kept_from = subject if subjects.is_of_one_symbol(subject) else subjects.last_trades(subject)
+        try:
+            last = await bus.js.get_last_msg(stream, kept_from)
+        except NotFoundError:
+            continue
         assert last.seq is not None
         await bus.js.purge_stream(stream, subject=subject, seq=min(upto + 1, last.seq))
     removed = before.messages - (await bus.js.stream_info(stream)).state.messages

@@ -67,8 +67,32 @@ def symbol_of(token: str) -> str:
     return token.removeprefix(_BEYOND_ASCII).encode("ascii").decode("punycode")
 
 
-def raw(venue: str, symbol: str) -> str:
-    """Return the subject of a symbol's trades as they came: `trades.raw.binance.btcusdt`.
+def raw(venue: str) -> str:
+    """Return the subject of the trades of all symbols of a venue as they came: `trades.raw.binance`."""
+    return f"trades.raw.{venue}"
+
+
+def last_trades(raw: str) -> str:
+    """Return the subject on which the last trades of all symbols are told again: `trades.raw.binance.last-trades`.
+
+    For the next ingest, which goes on after them; no symbol holds a hyphen.
+
+    Args:
+        raw: the subject of those trades.
+
+    """
+    return f"{raw}.last-trades"
+
+
+def is_last_trades(subject: str) -> bool:
+    """Tell whether a message of RAW tells trades again that stand before it."""
+    return subject.endswith(".last-trades")
+
+
+def raw_of_symbol(venue: str, symbol: str) -> str:
+    """Return the subject of a symbol's repairs, and of its trades as an older ingest published them.
+
+    `trades.raw.binance.btcusdt`
 
     Args:
         venue: whose symbol it is: `binance`.
@@ -84,7 +108,7 @@ def processed(venue: str) -> str:
 
 
 def is_of_one_symbol(subject: str) -> bool:
-    """Tell whether a message of PROCESSED is one of an older signal, on `trades.processed.<venue>.<symbol>`."""
+    """Tell whether a message of RAW or PROCESSED is one batch, on `trades.raw.<venue>.<symbol>`, and not many."""
     return subject.count(".") == 3
 
 

@@ -142,6 +142,27 @@ def trade_names(venue: str, symbol: str) -> bytes:
     return bytes(TradeTwin(venue=venue, symbol=symbol).SerializeToString())
 
 
+def names_of(batch: bytes) -> tuple[str, str] | None:
+    """Return venue and symbol of a serialized `TradeBatch` that begins with them; None where it does not.
+
+    Looks at nothing else of it.
+    """
+    try:
+        symbol_at = 2 + batch[1]
+        return _names_in(batch[: symbol_at + 2 + batch[symbol_at + 1]])
+    except IndexError:
+        return None
+
+
+@lru_cache(maxsize=4096)
+def _names_in(head: bytes) -> tuple[str, str] | None:
+    try:
+        twin = TradeTwin.FromString(head)
+    except message.DecodeError:
+        return None
+    return (twin.venue, twin.symbol) if trade_names(twin.venue, twin.symbol) == head else None
+
+
 @lru_cache(maxsize=1024)
 def _trade_heads(length: int) -> list[bytes]:
     """Return what stands before each column of trades: the same in every batch of that length."""
@@ -187,18 +208,21 @@ def _put_together(head: Any, columns: Iterable[bytes], candles: bytes) -> bytes:
 
 
 def one_of_many(batch: bytes) -> bytes:
-    """Return a serialized `SignalBatch` as a `tickmesh.v1.SignalBatches`; put behind each other, such are one, too."""
+    """Return a serialized batch as a `SignalBatches` or `TradeBatches` of `tickmesh.v1`.
+
+    Put behind each other, such are one, too.
+    """
     return length_delimited(_BATCHES, batch)
 
 
 def batches_of(payload: bytes) -> list[bytes]:
-    """Return the serialized batches of a `tickmesh.v1.SignalBatches`. Raises: BadMessage: it is none, or has none."""
+    """Return the batches of a `SignalBatches` or `TradeBatches`. Raises: BadMessage: it is none, or has none."""
     try:
         found = list(_BatchesTwin.FromString(payload).batches)
     except message.DecodeError as exc:
-        raise BadMessage(f"{len(payload)} bytes are no SignalBatches: {exc}") from exc
+        raise BadMessage(f"{len(payload)} bytes are no batches: {exc}") from exc
     if not found:
-        raise BadMessage(f"{len(payload)} bytes hold no SignalBatch")
+        raise BadMessage(f"{len(payload)} bytes hold no batch")
     return found
 
 

@@ -108,22 +108,21 @@ class Engine:
         self.repeats = 0
         self.refused = 0
 
-    def carry(self, batch: bytes, *, subject: str, raw_sequence: int, now_us: int) -> SignalMessage | None:
+    def carry(self, batch: bytes, *, raw_sequence: int, now_us: int) -> SignalMessage | None:
         """Take in a batch as it came, if it is as batches nearly always are: without a Python object a trade or column.
 
         Args:
             batch: a serialized `TradeBatch`.
-            subject: of the message that carried it.
-            raw_sequence: likewise.
+            raw_sequence: of the message that carried it.
             now_us: the clock here.
 
         Returns:
             what is to be sent; None when nothing has happened: then `process` takes it in.
 
         """
-        key = _venue_and_symbol(subject)
-        state = self._states.get(key)
-        if state is None:
+        key = wire.names_of(batch)
+        state = None if key is None else self._states.get(key)
+        if key is None or state is None:
             return None
         found = self._processor.process(
             state.address,
@@ -318,15 +317,6 @@ def entry_name(venue: str, symbol: str) -> str:
 
 def _columns_of(signals: SignalColumns | SignalMessage) -> SignalColumns:
     return wire.decode_signals(signals.payload) if isinstance(signals, SignalMessage) else signals
-
-
-@lru_cache(maxsize=4096)
-def _venue_and_symbol(subject: str) -> tuple[str, str]:
-    venue, token = subject.split(".")[-2:]
-    try:
-        return venue, subjects.symbol_of(token)
-    except ValueError:
-        return venue, token  # none of ours: no state has such a name
 
 
 def _read_entry(name: str, saved: bytes) -> tuple[SignalState, SignalColumns]:

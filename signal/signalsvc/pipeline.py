@@ -10,6 +10,7 @@ they may be sent some once more.
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import datetime as dt
 import logging
 import time
@@ -363,28 +364,43 @@ class Pipeline:
     async def _take(self, message: Message) -> None:
         self._taken = message
         self._unsaved += 1
+        if subjects.is_last_trades(message.subject):
+            return
+        if subjects.is_of_one_symbol(message.subject):
+            await self._take_batch(message, message.payload)
+            return
+        try:
+            batches = wire.batches_of(message.payload)
+        except BadMessage as exc:
+            self._put_aside(message, exc)
+            return
+        for part, batch in enumerate(batches, 1):
+            await self._take_batch(message, batch, part)
+
+    def _put_aside(self, message: Message, exc: BadMessage) -> None:
+        BAD.inc()
+        self._dead.put(subjects.RAW, message, str(exc))
+
+    async def _take_batch(self, message: Message, batch: bytes, part: int = 0) -> None:
         now_us = time.time_ns() // 1000
-        carried = self._engine.carry(
-            message.payload, subject=message.subject, raw_sequence=message.sequence, now_us=now_us
-        )
+        carried = self._engine.carry(batch, raw_sequence=message.sequence, now_us=now_us)
         if carried is not None:
             await self._pass_on(carried)
             return
         try:
-            trades = wire.decode_trades(message.payload)
+            trades = wire.decode_trades(batch)
             if reason := refusal(trades, now_us=now_us):
                 raise BadMessage(reason)
         except BadMessage as exc:
-            BAD.inc()
-            self._dead.put(subjects.RAW, message, str(exc))
+            self._put_aside(dataclasses.replace(message, payload=batch, part=part), exc)
             return
         if not self._engine.knows(trades.venue, trades.symbol):
             await self._restore_evicted(trades.venue, trades.symbol)
         signals = self._engine.process(trades, raw_sequence=message.sequence)
         if signals is None:
             return
-        for part in wire.split_signals(signals):
-            await self._pass_on(SignalMessage.of(part))
+        for piece in wire.split_signals(signals):
+            await self._pass_on(SignalMessage.of(piece))
 
     async def _pass_on(self, message: SignalMessage) -> None:
         rest = self._published.rest(message)

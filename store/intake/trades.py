@@ -14,6 +14,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
+from typing import TypeAlias
 
 import psycopg
 
@@ -48,14 +49,15 @@ _MAX_REJECTED = 200
 
 
 @dataclass(frozen=True, slots=True)
-class PendingMessage:
-    """A message that waits for its transaction.
+class PendingBatch:
+    """A batch of trades that waits for its transaction, together with the others of its message.
 
     Attributes:
-        message: as it was read.
-        trades: its trades; None when the message cannot be stored.
-        reason: why it cannot be stored, empty when it can.
+        message: the whole message, as it was read.
+        trades: its trades; None when there is nothing to store.
+        reason: why they cannot be stored, empty when they can.
         is_repair: whether these are trades of the past as REST tells them, which replace what is stored with their ids.
+        part: which of the message's batches this is, from 1 on; 0 when it is the whole message.
 
     """
 
@@ -63,15 +65,27 @@ class PendingMessage:
     trades: TradeColumns | None
     reason: str = ""
     is_repair: bool = False
+    part: int = 0
 
     @property
     def is_rejected(self) -> bool:
-        """Whether the message cannot be stored."""
-        return self.trades is None
+        """Whether the batch cannot be stored."""
+        return bool(self.reason)
 
-    def rejected(self, reason: str) -> PendingMessage:
-        """Return the same message as one that cannot be stored."""
+    def rejected(self, reason: str) -> PendingBatch:
+        """Return the same batch as one that cannot be stored."""
         return replace(self, trades=None, reason=reason)
+
+    @property
+    def alone(self) -> Message:
+        """The batch as a message of its own, for a dead letter."""
+        if not self.part:
+            return self.message
+        return replace(self.message, payload=wire.batches_of(self.message.payload)[self.part - 1], part=self.part)
+
+
+PendingMessage: TypeAlias = Sequence[PendingBatch]
+"""All batches of a message, at least one."""
 
 
 @dataclass(slots=True)
@@ -79,7 +93,7 @@ class Batch:
     """Messages in the stream's order, waiting for their transaction.
 
     >>> batch = Batch(max_trades=10_000, max_age_s=0.1)
-    >>> batch.add(pending, now_s=loop.time())
+    >>> batch.add(read_trades(message), now_s=loop.time())
     >>> if batch.due(loop.time()): write(batch.take())
 
     Args:
@@ -98,23 +112,23 @@ class Batch:
     def __len__(self) -> int:
         return len(self._messages)
 
-    def fits(self, pending: PendingMessage) -> bool:
+    def fits(self, message: PendingMessage) -> bool:
         """Return whether a message may join: a message is never split, and the first one always fits."""
-        return not self._messages or self._trades + _count(pending) <= self.max_trades
+        return not self._messages or self._trades + _count(message) <= self.max_trades
 
-    def add(self, pending: PendingMessage, *, now_s: float) -> None:
+    def add(self, message: PendingMessage, *, now_s: float) -> None:
         """Put a message behind the others; ask `fits` first.
 
         Args:
-            pending: the message.
+            message: the message.
             now_s: a clock that only goes forward, in seconds.
 
         """
         if not self._messages:
             self._began_s = now_s
-        self._messages.append(pending)
-        self._trades += _count(pending)
-        self._bytes += len(pending.message.payload)
+        self._messages.append(message)
+        self._trades += _count(message)
+        self._bytes += len(message[0].message.payload)
 
     def due(self, now_s: float) -> bool:
         """Return whether to write now."""
@@ -133,14 +147,14 @@ class Batch:
         return messages
 
 
-def _count(pending: PendingMessage) -> int:
-    return 0 if pending.trades is None else len(pending.trades)
+def _count(message: PendingMessage) -> int:
+    return sum(len(pending.trades) for pending in message if pending.trades is not None)
 
 
-def by_symbol(messages: Iterable[PendingMessage]) -> list[TradeColumns]:
-    """Return the trades of messages in groups, each venue and symbol once, in the order of the messages."""
+def by_symbol(batches: Iterable[PendingBatch]) -> list[TradeColumns]:
+    """Return the trades of batches in groups, each venue and symbol once, in the order of the batches."""
     parts = defaultdict(list)
-    for pending in messages:
+    for pending in batches:
         if pending.trades is not None:
             parts[pending.trades.venue, pending.trades.symbol].append(pending.trades)
     return list(map(concatenate, parts.values()))
@@ -244,7 +258,8 @@ class TradeIntake:
         began_s = time.monotonic()
         await self._store(messages)
         metrics.COMMIT_S.observe(time.monotonic() - began_s)
-        received_us = [message.trades.received_time_us for message in messages if message.trades is not None]
+        trades = [pending.trades for message in messages for pending in message if pending.trades is not None]
+        received_us = [one.received_time_us for one in trades]
         if received_us:
             metrics.LAG_S.set(time.time() - min(received_us) / 1e6)
         self.pending = last.pending
@@ -252,20 +267,21 @@ class TradeIntake:
         await reader.ack(last)
 
     async def _store(self, messages: Sequence[PendingMessage]) -> None:
-        """Store consecutive messages; those that cannot be stored become dead letters, and no others."""
+        """Store consecutive messages; batches that cannot be stored become dead letters, and no others."""
         assert self.position is not None
         now_us = time.time_ns() // 1000
-        if (trades := _all_trades(messages)) is not None:
+        if (trades := _all_trades(pending for message in messages for pending in message)) is not None:
             if refusal(trades, now_us=now_us):
-                messages = [_validated(pending, now_us) for pending in messages]
+                messages = [[_validated(pending, now_us) for pending in message] for message in messages]
             if self._epochs or epochs.epoch_of(int(trades.trade_id.max())):
-                messages = [await self._in_its_epoch(pending) for pending in messages]
-        for pending in messages:
-            if pending.is_rejected:
-                await self._dead.publish(subjects.RAW, pending.message, pending.reason)
-        await write_or_reject(messages, self._write, self._write_alone)
+                messages = [[await self._in_its_epoch(pending) for pending in message] for message in messages]
+        for message in messages:
+            for pending in message:
+                if pending.is_rejected:
+                    await self._dead.publish(subjects.RAW, pending.alone, pending.reason)
+        await write_or_reject(messages, self._write, self._write_apart)
 
-    async def _in_its_epoch(self, pending: PendingMessage) -> PendingMessage:
+    async def _in_its_epoch(self, pending: PendingBatch) -> PendingBatch:
         """Reject trades with keys of an epoch that is over, unless they were requested.
 
         ingest publishes such ones when the disk of the bus was lost and the epoch with it: they are of the newest
@@ -286,35 +302,49 @@ class TradeIntake:
             f"{OTHER_EPOCH}: epoch {epoch} of {trades.venue} {trades.symbol}, which is in epoch {newest}"
         )
 
-    async def _write_alone(self, pending: PendingMessage, refused: psycopg.Error) -> None:
-        """Store a message that the database has refused, with the limits lifted; else it becomes a dead letter.
+    async def _write_apart(self, message: PendingMessage, refused: psycopg.Error) -> None:
+        """Store those batches of a refused message that the database takes; the position moves only behind all."""
+        if len(message) > 1:
+            await write_or_reject(message, self._write_batches, self._write_alone)
+        else:
+            await self._write_alone(message[0], refused)
+        await self._write([[PendingBatch(message[0].message, None)]])
+
+    async def _write_alone(self, pending: PendingBatch, refused: psycopg.Error) -> None:
+        """Store a batch that the database has refused, with the limits lifted; else it becomes a dead letter.
 
         Raises:
             psycopg.Error: everything is refused, so that dead letters are no way to go on.
 
         """
-        if pending.is_rejected:
+        if pending.trades is None:
             raise refused
         try:
-            await self._write([pending], lift_limits=True)
+            await self._write_batches([pending], lift_limits=True)
         except psycopg.Error as exc:
             if reaction(exc) is ErrorReaction.END or self._rejected_in_a_row >= _MAX_REJECTED:
                 raise
             self._rejected_in_a_row += 1
-            pending = pending.rejected(f"the database refuses it: {first_line(exc)}")
-            await self._dead.publish(subjects.RAW, pending.message, pending.reason)
-            await self._write([pending])
+            await self._dead.publish(subjects.RAW, pending.alone, f"the database refuses it: {first_line(exc)}")
 
-    async def _write(self, messages: Sequence[PendingMessage], *, lift_limits: bool = False) -> None:
+    async def _write(self, messages: Sequence[PendingMessage]) -> None:
         assert self.position is not None
-        last = messages[-1].message
-        to = self.position.moved(last.sequence, last.taken_us)
+        last = messages[-1][-1].message
+        batches = [pending for message in messages for pending in message]
+        await self._write_batches(batches, self.position.moved(last.sequence, last.taken_us))
+
+    async def _write_batches(
+        self, batches: Sequence[PendingBatch], to: Position | None = None, *, lift_limits: bool = False
+    ) -> None:
+        """Store batches and move the position, which stays where none is given."""
+        assert self.position is not None
+        to = to or self.position
         written = await self._writer.store(
             self.position,
             to,
-            by_symbol(pending for pending in messages if not pending.is_repair),
+            by_symbol(pending for pending in batches if not pending.is_repair),
             # Of two repairs of an id the later one counts, which is the first one here.
-            repairs=by_symbol(pending for pending in reversed(messages) if pending.is_repair),
+            repairs=by_symbol(pending for pending in reversed(batches) if pending.is_repair),
             lift_limits=lift_limits,
         )
         if written.stored:
@@ -327,26 +357,38 @@ class TradeIntake:
             metrics.STORED.labels(venue, symbol).inc(trades)
 
 
-def read_trades(message: Message) -> PendingMessage:
-    """Return a message of RAW with its trades, or with the reason why it has none."""
+def read_trades(message: Message) -> list[PendingBatch]:
+    """Return the batches of a message of RAW, each with its trades or with the reason why it has none."""
+    if subjects.is_last_trades(message.subject):
+        return [PendingBatch(message, None)]  # all of them stand before it
+    if subjects.is_of_one_symbol(message.subject):
+        return [_read_batch(message, message.payload)]
+    try:
+        batches = wire.batches_of(message.payload)
+    except BadMessage as exc:
+        return [PendingBatch(message, None, str(exc))]
+    return [_read_batch(message, batch, part) for part, batch in enumerate(batches, 1)]
+
+
+def _read_batch(message: Message, batch: bytes, part: int = 0) -> PendingBatch:
     is_repair = REPAIR in message.message_id
     try:
-        return PendingMessage(message, wire.decode_trades(message.payload), is_repair=is_repair)
+        return PendingBatch(message, wire.decode_trades(batch), is_repair=is_repair, part=part)
     except BadMessage as exc:
-        return PendingMessage(message, None, str(exc), is_repair)
+        return PendingBatch(message, None, str(exc), is_repair, part)
 
 
-def _all_trades(messages: Iterable[PendingMessage]) -> TradeColumns | None:
-    """Return the trades of messages as if one symbol had them all, as early as can be; None when there are none.
+def _all_trades(batches: Iterable[PendingBatch]) -> TradeColumns | None:
+    """Return the trades of batches as if one symbol had them all, as early as can be; None when there are none.
 
     To look at them once: at each symbol's alone it took a seventh of store's time with 300 symbols.
     """
-    parts = [pending.trades for pending in messages if pending.trades is not None]
+    parts = [pending.trades for pending in batches if pending.trades is not None]
     if not parts:
         return None
     return concatenate([replace(part, venue="", symbol="", received_time_us=0) for part in parts])
 
 
-def _validated(pending: PendingMessage, now_us: int) -> PendingMessage:
+def _validated(pending: PendingBatch, now_us: int) -> PendingBatch:
     reason = "" if pending.trades is None else refusal(pending.trades, now_us=now_us)
     return pending.rejected(reason) if reason else pending

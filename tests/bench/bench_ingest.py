@@ -25,13 +25,14 @@ import numpy as np
 import psutil
 
 from ingest.binance.messages import MAX_CARRIED, parse_frames, parse_frames_singly
-from mesh.bus import subjects, wire
+from mesh.bus import subjects
 from mesh.bus.connection import connect
 from mesh.bus.reader import Reader
 from mesh.service.health import Health
 from mesh.service.settings import BusSettings
 from tests.fixtures.nats import NatsServer
 from tests.fixtures.process import Process
+from tests.fixtures.raw import trades_in
 from tests.fixtures.sim import Sim, running_sim
 
 
@@ -63,13 +64,14 @@ async def measure(server: NatsServer, sim: Sim, ingest: Process, *, rate: int | 
         async with Reader(bus, subjects.RAW, "bench", after=0) as reader:
             while published < issued and (taken := await reader.next(timeout_s=10)):
                 for message in taken:
-                    published += len(wire.decode_trades(message.payload))
+                    published += sum(map(len, trades_in(message.subject, message.payload)))
                 messages += len(taken)
         spent = watched.cpu_times()
         for sequence in np.unique(np.linspace(1, messages, 500).astype(int)).tolist():
             raw = await bus.js.get_msg(subjects.RAW, sequence)
             assert raw.time is not None
-            delays.append(raw.time.timestamp() * 1e3 - wire.decode_trades(raw.data or b"").received_time_us / 1e3)
+            if trades := trades_in(raw.subject or "", raw.data or b""):
+                delays.append(raw.time.timestamp() * 1e3 - trades[0].received_time_us / 1e3)
     cpu_s = spent.user + spent.system - before.user - before.system
     return Measured(issued, published, messages, cpu_s, peak, np.array(delays))
 

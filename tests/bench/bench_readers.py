@@ -53,7 +53,9 @@ class Feed:
         """Send so many trades in one message."""
         trades = columns(self.sent + 1, count, received_time_us=time.time_ns() // 1000)
         payload = wire.encode_trades(trades)
-        await self._publisher.publish(subjects.raw(trades.venue, trades.symbol), payload, message_id=f"b{self.sent}")
+        await self._publisher.publish(
+            subjects.raw_of_symbol(trades.venue, trades.symbol), payload, message_id=f"b{self.sent}"
+        )
         self.sent += count
 
     async def at_rate(self, rate: float, seconds: float) -> None:

@@ -386,7 +386,7 @@ def nonsense_in_raw(world: World) -> None:
 
     async def publish() -> None:
         bus = await nats.connect(world.mesh.env["NATS_URL"])
-        for subject in (subjects.raw("binance", SYMBOLS[0]), subjects.raw("binance", "nosuchcoin")):
+        for subject in (subjects.raw_of_symbol("binance", SYMBOLS[0]), subjects.raw_of_symbol("binance", "nosuchcoin")):
             await bus.jetstream().publish(subject, b"no trades at all")
         await bus.close()
 

@@ -43,6 +43,7 @@ class MemoryBus:
         self.told: dict[str, dict[int, tuple[int, int]]] = {}
         self._names: set[str] = set()
         self._newest: dict[tuple[str, str], SimpleNamespace] = {}
+        self._of_all: list[SimpleNamespace] = []  # the messages of many symbols
         self._queues: dict[str, asyncio.Queue[Message]] = {}
         self._lookups: list[Callable[[Any], Awaitable[None]]] = []
         self._sequence = 0
@@ -53,6 +54,14 @@ class MemoryBus:
             return self._newest[stream, subject]
         except KeyError:
             raise NotFoundError from None
+
+    async def get_msg(self, stream: str, sequence: int, *, subject: str, **_: Any) -> Any:
+        """Return the first message of a subject from a sequence on."""
+        assert stream == subjects.RAW
+        for message in self._of_all:
+            if message.seq >= sequence and message.subject == subject:
+                return message
+        raise NotFoundError
 
     async def publish(
         self,
@@ -74,7 +83,7 @@ class MemoryBus:
         stream = subjects.CONTROL
         if subject.startswith("trades.raw."):
             stream = subjects.RAW
-            self._take_trades(subject, payload, message_id)
+            self._take_message(subject, payload, message_id)
         elif subject.startswith("candles."):
             minutes.read_minute(control.decode(control_pb2.VenueCandle, payload))
         elif subject.startswith("trades.dead."):
@@ -90,9 +99,10 @@ class MemoryBus:
             repair.take(Message(1, subject, payload, "", 0, 0))
         else:
             assert subject == subjects.CONTROL_LOOKED_UP, f"nobody reads {subject}"
-        self._newest[stream, subject] = SimpleNamespace(
-            subject=subject, data=payload, seq=self._sequence, headers=headers, time=None
-        )
+        message = SimpleNamespace(subject=subject, data=payload, seq=self._sequence, headers=headers, time=None)
+        self._newest[stream, subject] = message
+        if subject.startswith("trades.raw.") and not subjects.is_of_one_symbol(subject):
+            self._of_all.append(message)
         if on_stored is not None:
             on_stored(self._sequence)
 
@@ -125,15 +135,30 @@ class MemoryBus:
 
         return SimpleNamespace(unsubscribe=unsubscribe)
 
-    def _take_trades(self, subject: str, payload: bytes, message_id: str) -> None:
-        trades = wire.decode_trades(payload)
-        assert refusal(trades) == ""
-        copy_rows(trades)
-        assert subject == subjects.raw(trades.venue, trades.symbol)
+    def _take_message(self, subject: str, payload: bytes, message_id: str) -> None:
         assert message_id.isascii()
         assert len(message_id) < 1000
         assert message_id not in self._names, f"{message_id} is published twice"
         self._names.add(message_id)
+        if subjects.is_of_one_symbol(subject) and not subjects.is_last_trades(subject):
+            self._take_trades(subject, payload, message_id)
+            return
+        batches = wire.batches_of(payload)
+        if subjects.is_last_trades(subject):
+            told: dict[str, int] = {}
+            for trades in map(wire.decode_trades, batches):
+                told[trades.symbol] = max(told.get(trades.symbol, -1), int(trades.trade_id[-1]))
+            assert told.items() <= {symbol: keys[-1] for symbol, keys in self.keys.items()}.items()
+            return
+        for batch in batches:
+            self._take_trades(subject, batch, message_id)
+
+    def _take_trades(self, subject: str, payload: bytes, message_id: str) -> None:
+        trades = wire.decode_trades(payload)
+        assert refusal(trades) == ""
+        copy_rows(trades)
+        assert subject in (subjects.raw(trades.venue), subjects.raw_of_symbol(trades.venue, trades.symbol))
+        assert subjects.is_of_one_symbol(subject) == (REPAIR in message_id)
         ids = trades.trade_id.tolist()
         assert ids == sorted(set(ids)), "ids of a message do not rise"
         assert epochs.epoch_of(ids[0]) == epochs.epoch_of(ids[-1]), "a message of two epochs"

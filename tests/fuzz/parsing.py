@@ -135,9 +135,10 @@ def read_bus(records: Sequence[Record]) -> None:
 
 
 def _read_trades(payload: bytes) -> None:
-    taken = read_trades(Message(7, "trades.raw.binance.btcusdt", payload, "", 0, 0))
-    if taken.trades is not None and not refusal(taken.trades):
-        copy_rows(taken.trades)
+    for subject in ("trades.raw.binance.btcusdt", "trades.raw.binance"):
+        for taken in read_trades(Message(7, subject, payload, "", 0, 0)):
+            if taken.trades is not None and not refusal(taken.trades):
+                copy_rows(taken.trades)
 
 
 def _read_closed(payload: bytes) -> None:

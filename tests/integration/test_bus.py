@@ -11,6 +11,7 @@ import pytest
 
 from mesh.bus.connection import Bus, connect, raw_stream
 from mesh.bus.publisher import ForeignPublisherError, Publisher, StreamGoneError
+from mesh.bus.purge import purge_oldest
 from mesh.bus.reader import Message, Reader
 from mesh.service.health import Health
 from mesh.service.settings import BusSettings
@@ -239,6 +240,24 @@ async def test_a_full_stream_forgets_what_every_reader_is_done_with_and_nothing_
     assert held == 1
     assert numbers_in(messages) == list(range(-1, 2000))
     assert quiet.seq == 1
+
+
+async def test_of_the_messages_of_many_symbols_a_full_stream_keeps_those_behind_the_last_trades_told_again(
+    nats_server: NatsServer,
+) -> None:
+    async with (
+        bus_of(nats_server) as bus,
+        publisher_of(bus, "reader") as publisher,
+        Reader(bus, "RAW", "reader", after=0) as reader,
+    ):
+        for number in range(100):
+            subject = "trades.raw.binance.last-trades" if number in (4, 9) else "trades.raw.binance"
+            await publisher.publish(subject, b"", message_id=f"m{number}")
+        await publisher.settle()
+        await reader.ack((await read(reader, 100))[-1])
+        removed = await eventually(lambda: purge_oldest(bus, "RAW", ["reader"]))
+        kept = (await bus.js.stream_info("RAW")).state
+    assert (removed, kept.first_seq, kept.messages) == (9, 10, 91)
 
 
 async def test_health_follows_the_connection(nats_server: NatsServer) -> None:

@@ -42,7 +42,7 @@ async def publisher_of(bus: Bus) -> AsyncIterator[Publisher]:
 
 async def publish(publisher: Publisher, count: int, *, first: int = 0) -> None:
     for number in range(first, first + count):
-        await publisher.publish(subjects.raw("sim", "btcusdt"), str(number).encode(), message_id=f"m{number}")
+        await publisher.publish(subjects.raw_of_symbol("sim", "btcusdt"), str(number).encode(), message_id=f"m{number}")
 
 
 async def numbers_of(reader: Reader, count: int) -> list[int]:

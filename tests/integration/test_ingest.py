@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from mesh.bus import control, subjects
+from mesh.bus import control, subjects, wire
+from mesh.bus.connection import raw_stream
+from mesh.values.fixed import parse_e8
+from tests.fixtures.following import followed
 from tests.fixtures.nats import NatsServer
+from tests.fixtures.scripted_venue import TIME_US, price
 from tests.fixtures.services import Service
 from tests.fixtures.sim import running_sim
 from tests.fixtures.sim_to_raw import (
@@ -22,6 +28,7 @@ from tests.fixtures.sim_to_raw import (
     issued,
     published,
 )
+from tests.fixtures.trades import columns
 from tests.fixtures.waiting import eventually
 from tickmesh.v1 import control_pb2
 
@@ -182,13 +189,51 @@ async def test_nonsense_that_somebody_wrote_to_its_stream_costs_no_trade(
         await assert_all_published(nats_server, tmp_path / "sim.csv")
         service.process.kill()
         async with admin(nats_server) as bus:
-            symbols = list(sim.status()["symbols"])
-            written = [await bus.js.publish(subjects.raw("sim", symbol), b"no trades at all") for symbol in symbols]
+            of_all = subjects.raw("sim")
+            subjects_of_ours = [subjects.raw_of_symbol("sim", symbol) for symbol in sim.status()["symbols"]]
+            subjects_of_ours += [of_all, subjects.last_trades(of_all)]
+            written = [await bus.js.publish(subject, b"no trades at all") for subject in subjects_of_ours]
             sim.issue(300)
             follow(service)
             for message in written:
                 await bus.js.delete_msg(subjects.RAW, message.seq)
         await assert_all_published(nats_server, tmp_path / "sim.csv")
+
+
+async def test_it_goes_on_after_what_an_older_ingest_published(nats_server: NatsServer, make_service: Make) -> None:
+    ids = list(range(1, 41))
+    told = replace(
+        columns(1, 40, received_time_us=TIME_US),
+        price_e8=np.array([parse_e8(price(trade_id)) for trade_id in ids]),
+        time_us=TIME_US + np.array(ids),
+    )
+    async with followed(nats_server, make_service) as mesh, admin(nats_server) as bus:
+        await bus.declare(raw_stream(2**30))
+        header = {"Nats-Msg-Id": "binance.btcusdt.1-40"}
+        subject = subjects.raw_of_symbol("binance", "btcusdt")
+        await bus.js.publish(subject, wire.encode_trades(told), headers=header)
+        mesh.venue.know("btcusdt", *range(1, 61))
+        await mesh.start()
+        await mesh.publishes(list(range(1, 61)))
+
+
+async def test_of_many_symbols_each_goes_on_after_its_last_trade_however_often_ingest_is_killed(
+    nats_server: NatsServer, make_service: Make, tmp_path: Path
+) -> None:
+    with running_sim("--rate", "0", "--log", str(tmp_path / "sim.csv")) as sim:
+        service = ingest_of(make_service, nats_server, sim)
+        for _ in range(4):
+            follow(service)
+            sim.post("/sim/rate", {"rate": 2000})
+            issued_before = sim.status()["issued"]
+            await eventually(lambda n=issued_before: sim.status()["issued"] > n + 1500)  # type: ignore[misc]
+            service.process.kill()
+            sim.post("/sim/rate", {"rate": 0})
+        follow(service)
+        await assert_all_published(nats_server, tmp_path / "sim.csv")
+        async with admin(nats_server) as bus:
+            found = (await bus.js.stream_info(subjects.RAW, subjects_filter=">")).state.subjects
+    assert set(found or {}) == {"trades.raw.sim", "trades.raw.sim.last-trades"}
 
 
 async def test_asked_to_stop_it_publishes_what_has_arrived_and_ends_well(

@@ -7,10 +7,11 @@ from collections.abc import Callable
 
 import pytest
 
-from mesh.bus import control, subjects, wire
+from mesh.bus import control, subjects
 from mesh.bus.reader import Reader
 from tests.fixtures.nats import NatsServer
 from tests.fixtures.ports import free_ports
+from tests.fixtures.raw import trades_in
 from tests.fixtures.scripted_venue import Refusal, ScriptedVenue, scripted_venue
 from tests.fixtures.services import Service
 from tests.fixtures.sim import running_sim
@@ -57,7 +58,7 @@ async def venues_in_raw(server: NatsServer) -> list[str]:
             while last < end:
                 for message in await reader.next(timeout_s=10):
                     last = message.sequence
-                    found.append(wire.decode_trades(message.payload).venue)
+                    found += [trades.venue for trades in trades_in(message.subject, message.payload)]
     return found
 
 
@@ -70,8 +71,8 @@ async def ids_in_raw(server: NatsServer, venue: str) -> list[int]:
             while last < end:
                 for message in await reader.next(timeout_s=10):
                     last = message.sequence
-                    trades = wire.decode_trades(message.payload)
-                    found += trades.trade_id.tolist() if trades.venue == venue else []
+                    for trades in trades_in(message.subject, message.payload):
+                        found += trades.trade_id.tolist() if trades.venue == venue else []
     return found
 
 

@@ -216,6 +216,9 @@ class SelectingTradePublisher:
             self.known.append(symbol)
         self._symbols.select("ethusdt")
 
+    async def flush(self) -> None:
+        """Have gathered nothing."""
+
 
 async def test_a_symbol_selected_while_a_connection_is_made_ready_is_asked_for_once_the_outlet_knows_it() -> None:
     nothing: Any = None  # nothing is traded here

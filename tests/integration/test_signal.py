@@ -50,10 +50,15 @@ class Feed:
         for trades in batches:
             ids = trades.trade_id
             await self._publisher.publish(
-                subjects.raw(trades.venue, trades.symbol),
+                subjects.raw_of_symbol(trades.venue, trades.symbol),
                 wire.encode_trades(trades),
                 message_id=f"{trades.venue}.{trades.symbol}.{ids[0]}-{ids[-1]}",
             )
+        await self._publisher.settle()
+
+    async def together(self, *batches: bytes) -> None:
+        payload = b"".join(map(wire.one_of_many, batches))
+        await self._publisher.publish("trades.raw.binance", payload, message_id=f"together-{hash(payload)}")
         await self._publisher.settle()
 
     async def raw(self, payload: bytes) -> None:
@@ -307,6 +312,30 @@ async def test_repeats_and_unreadable_messages_do_no_harm(nats_server: NatsServe
     assert [letter.subject for letter in dead] == ["trades.dead.RAW"] * 2
     assert dead[0].data == b"\xffnonsense"
     assert "price_e8 is 0" in (dead[1].headers or {})["Tickmesh-Reason"]
+
+
+async def test_a_message_of_many_symbols_is_taken_but_for_what_is_wrong(
+    nats_server: NatsServer, signal: Service
+) -> None:
+    signal.start_grpc("SIGNAL_ADDR")
+    free = columns(50, 2, symbol="solusdt")
+    free.price_e8[:] = 0
+    batches = [columns(1, 10), free, columns(7, 3, symbol="ethusdt"), columns(11, 10)]
+    async with feeding(nats_server) as feed:
+        await feed.together(*map(wire.encode_trades, batches), b"\xffnonsense")
+        await feed.together(wire.encode_trades(columns(21, 5)), wire.encode_trades(columns(10, 4, symbol="ethusdt")))
+        processed = await feed.processed(32)
+        await feed.bus.declare(DEAD_STREAM)
+        dead = [
+            await eventually(lambda n=n: feed.bus.js.get_msg("DEAD", n), not_yet=(NatsError,))  # type: ignore[misc]
+            for n in (1, 2)
+        ]
+    found: dict[str, list[int]] = {}
+    for signals in processed:
+        found.setdefault(signals.trades.symbol, []).extend(signals.trades.trade_id.tolist())
+    assert found == {"btcusdt": list(range(1, 26)), "ethusdt": list(range(7, 14))}
+    assert [letter.data for letter in dead] == [wire.encode_trades(free), b"\xffnonsense"]
+    assert len({(letter.headers or {})["Nats-Msg-Id"] for letter in dead}) == 2
 
 
 async def test_price_and_statistics_are_those_of_the_last_trade(nats_server: NatsServer, signal: Service) -> None:

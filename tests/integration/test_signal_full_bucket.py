@@ -16,7 +16,7 @@ from tests.fixtures.store import feeding
 from tests.fixtures.trades import columns
 from tests.fixtures.waiting import eventually
 
-SUBJECT = subjects.raw("binance", "btcusdt")
+SUBJECT = subjects.raw_of_symbol("binance", "btcusdt")
 
 
 async def limit_bucket(bus: Bus, max_bytes: int) -> None:

@@ -10,6 +10,7 @@ import pytest
 from grpc_health.v1 import health_pb2
 from nats.errors import Error as NatsError
 
+from mesh.bus import wire
 from mesh.bus.connection import raw_stream
 from mesh.values.trades import TradeColumns
 from tests.fixtures.nats import NatsServer
@@ -252,6 +253,33 @@ async def test_what_the_database_refuses_is_put_aside_alone(feeder: Feeder, stor
     await until_stored(database_url, [*range(1, 13), *range(14, 31)])
     [dead] = [await feeder.bus.js.get_msg("DEAD", 1)]
     assert "no_thirteen" in (dead.headers or {})["Tickmesh-Reason"]
+
+
+async def test_a_message_of_many_symbols_is_stored_but_for_the_batches_that_cannot_be(
+    feeder: Feeder, store: Service, database_url: str
+) -> None:
+    await feeder.publish(columns(1, 1))
+    await until_stored(database_url, [1])
+    await ask(database_url, "ALTER TABLE trades ADD CONSTRAINT no_thirteen CHECK (trade_id <> 13)")
+    free = columns(50, 2, symbol="solusdt")
+    free.price_e8[:] = 0
+    batches = [columns(20, 20, symbol="ethusdt"), free, columns(2, 9), columns(13, 1), columns(14, 6)]
+
+    first, *others = map(wire.encode_trades, batches)
+    sequence = await feeder.publish_together(first, b"\xff nonsense", *others)
+    await feeder.bus.js.publish("trades.raw.binance", b"\xff no batches")
+    await feeder.bus.js.publish("trades.raw.binance.last-trades", b"".join(map(wire.one_of_many, others)))
+    await feeder.publish_together(wire.encode_trades(columns(20, 5)))
+
+    await until_stored(database_url, [*range(1, 11), *range(14, 25)])
+    await until_stored(database_url, range(20, 40), symbol="ethusdt")
+    dead = [await feeder.bus.js.get_msg("DEAD", letter) for letter in range(1, 5)]
+    told = {(letter.data, (letter.headers or {})["Tickmesh-Sequence"]) for letter in dead}
+    wrong = [b"\xff nonsense", wire.encode_trades(free), wire.encode_trades(columns(13, 1))]
+    assert told == {
+        *((batch, str(sequence)) for batch in wrong),
+        (b"\xff no batches", str(sequence + 1)),
+    }
 
 
 async def test_sigterm_stores_what_was_taken_and_ends_well(

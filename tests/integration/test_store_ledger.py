@@ -556,7 +556,9 @@ async def test_trades_told_in_an_epoch_that_is_over_are_put_aside_unless_they_we
     await feeder.publish(columns(51, 20))  # and some that go on
     await feeder.publish(columns(46, 5))  # but these are stored: a repeat
     headers = {"Nats-Msg-Id": f"binance.btcusdt.43-45.repair.{epochs.IDS + 59}.1"}
-    await feeder.bus.js.publish(subjects.raw("binance", "btcusdt"), wire.encode_trades(columns(43, 3)), headers=headers)
+    await feeder.bus.js.publish(
+        subjects.raw_of_symbol("binance", "btcusdt"), wire.encode_trades(columns(43, 3)), headers=headers
+    )
 
     wanted = [*range(1, 41), *range(43, 51), *range(epochs.IDS, epochs.IDS + 60)]
     await until_stored(database_url, wanted)

@@ -100,7 +100,7 @@ def or_refused(read: Callable[[], object]) -> Any:
 
 @given(batches().map(lambda batch: batch.trades.SerializeToString()) | st.binary(max_size=80))
 def test_store_and_signal_take_trades_from_raw_that_the_database_and_libsignal_can_hold(payload: bytes) -> None:
-    taken = read_trades(message("trades.raw.binance.btcusdt", payload))
+    [taken] = read_trades(message("trades.raw.binance.btcusdt", payload))
     if taken.trades is None or refusal(taken.trades):
         return
 

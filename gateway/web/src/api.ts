@@ -135,7 +135,7 @@ export type Ticks = { type: "ticks"; subscription: number; sequence: number; sym
 /** One trade. */
 export type Trade = { venue: string; symbol: string; trade_id: number; price: number; quantity: number; timestamp: string | null; side: "UNSPECIFIED" | "BUY" | "SELL"; epoch: number };
 
-/** Consecutive trades of one symbol in columns, as they travel over the bus (`trades.raw.<venue>.<symbol>`). */
+/** Consecutive trades of one symbol in columns, as they travel over the bus. */
 export type TradeBatch = { venue: string; symbol: string; received_time_us: number; trade_id: Array<number>; price: Array<number>; quantity: Array<number>; time_us: Array<number>; is_buyer_maker: Array<boolean> };
 
 /** A trade by its id. */

@@ -108,7 +108,7 @@ Global___Trade: _TypeAlias = Trade  # noqa: Y015
 
 @_typing.final
 class TradeBatch(_message.Message):
-    """Consecutive trades of one symbol in columns, as they travel over the bus (`trades.raw.<venue>.<symbol>`).
+    """Consecutive trades of one symbol in columns, as they travel over the bus.
 
     All columns have the same length, which is at least 1. Row i of each column belongs to trade i. Ids rise from row to
     row.
@@ -169,6 +169,33 @@ class TradeBatch(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___TradeBatch: _TypeAlias = TradeBatch  # noqa: Y015
+
+@_typing.final
+class TradeBatches(_message.Message):
+    """Batches of trades, in order. On the bus, a message on `trades.raw.<venue>` has the trades of all symbols that arrived
+    together. A message on `trades.raw.<venue>.last-trades` repeats the last trades of each symbol, for the next start of
+    ingest.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BATCHES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def batches(self) -> _containers.RepeatedCompositeFieldContainer[Global___TradeBatch]:
+        """The batches. Each one has trades of one symbol."""
+
+    def __init__(
+        self,
+        *,
+        batches: _abc.Iterable[Global___TradeBatch] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batches", b"batches"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TradeBatches: _TypeAlias = TradeBatches  # noqa: Y015
 
 @_typing.final
 class Candle(_message.Message):

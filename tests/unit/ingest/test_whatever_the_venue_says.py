@@ -20,7 +20,7 @@ from ingest.http.errors import VenueRequestError
 from ingest.publish.bad_frames import BadFrames
 from ingest.websocket.host_rotation import Endpoint
 from ingest.websocket.silence_watchdog import SilenceWatchdog
-from mesh.bus import control, wire
+from mesh.bus import control
 from mesh.bus.dead_letters import DeadLetterQueue
 from mesh.bus.outgoing_queue import OutgoingMessage, OutgoingQueue
 from mesh.service.errors import BadMessage
@@ -30,6 +30,7 @@ from store.ledger import minutes
 from tests.fixtures import venue_words
 from tests.fixtures.binance import binance, connecting, following, http_api_of, nowhere_else
 from tests.fixtures.passed_on import PassedOn, trade_publisher_into
+from tests.fixtures.raw import trades_in
 from tests.fixtures.venue_words import BODIES, FRAMES, HEADERS, STATUSES
 from tickmesh.v1 import control_pb2
 
@@ -40,7 +41,8 @@ class Kept(PassedOn):
     """Takes what is published, and looks whether store could keep it."""
 
     async def publish(self, subject: str, payload: bytes, **options: Any) -> None:
-        assert refusal(wire.decode_trades(payload)) == ""
+        for trades in trades_in(subject, payload):
+            assert refusal(trades) == ""
         await super().publish(subject, payload, **options)
 
 

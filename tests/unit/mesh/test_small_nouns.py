@@ -50,7 +50,7 @@ def test_names_for_people_fall_back_to_the_asset_and_the_symbol() -> None:
 
 
 def test_subjects_name_venue_and_symbol() -> None:
-    assert subjects.raw("sim", "btcusdt") == "trades.raw.sim.btcusdt"
+    assert subjects.raw_of_symbol("sim", "btcusdt") == "trades.raw.sim.btcusdt"
 
 
 def test_a_service_serves_only_while_all_conditions_are_there() -> None:

@@ -62,7 +62,7 @@ def test_what_is_no_symbol_in_any_script_is_refused(text: str) -> None:
 
 
 def test_a_symbol_of_ascii_is_its_own_token() -> None:
-    assert subjects.raw("binance", "btcusdt") == "trades.raw.binance.btcusdt"
+    assert subjects.raw_of_symbol("binance", "btcusdt") == "trades.raw.binance.btcusdt"
 
 
 @given(st.text(min_size=2, max_size=8))

@@ -14,7 +14,6 @@ from mesh.values.trades import TradeColumns, refusal
 from signalsvc.engine import Engine, SignalMessage
 from tests.fixtures.trades import START_US, columns
 
-SUBJECT = "trades.raw.binance.btcusdt"
 NOW_US = 1_767_225_600_000_000  # 2026-01-01
 
 
@@ -36,7 +35,7 @@ def by_python(engine: Engine, payload: bytes, sequence: int) -> list[SignalMessa
 
 
 def by_either(engine: Engine, payload: bytes, sequence: int) -> tuple[bool, list[SignalMessage]]:
-    carried = engine.carry(payload, subject=SUBJECT, raw_sequence=sequence, now_us=NOW_US)
+    carried = engine.carry(payload, raw_sequence=sequence, now_us=NOW_US)
     return carried is not None, by_python(engine, payload, sequence) if carried is None else [carried]
 
 
