@@ -108,7 +108,7 @@ def test_every_metric_a_page_names_is_there(tables: ModuleType, page: Path) -> N
 
 def test_the_example_environment_names_only_variables_that_something_reads(tables: ModuleType) -> None:
     known = {name.strip("`") for name, *_ in tables.settings()}
-    compose = (ROOT / "compose.yaml").read_text() + (ROOT / "deploy" / "nats" / "nats.conf").read_text()
-    known |= set(re.findall(r"\$\{?([A-Z][A-Z0-9_]+)", compose))
+    for deployed in (*ROOT.glob("compose*.yaml"), *(ROOT / "deploy" / "nats").glob("*.conf")):
+        known |= set(re.findall(r"\$\{?([A-Z][A-Z0-9_]+)", deployed.read_text()))
     named = set(re.findall(r"^#? ?([A-Z][A-Z0-9_]+)=", (ROOT / ".env.example").read_text(), re.MULTILINE))
     assert named - known == set()
