@@ -388,16 +388,15 @@ async def test_a_websocket_elsewhere_is_told_where_it_is(gateway: Gateway) -> No
 
 
 async def test_an_answer_of_signal_that_cannot_be_decoded_is_left_out_and_the_stream_goes_on() -> None:
-    async def garbage_then_a_trade(request: bytes, context: Any) -> AsyncIterator[bytes]:
+    async def garbage_then_a_trade(request: signal_pb2.WatchRequest, context: Any) -> AsyncIterator[bytes]:
         yield b"\xff\xff\xff"
         yield signal_pb2.WatchResponse(
             batches=signal_pb2.SignalBatches(batches=[batch("btcusdt", 7)])
         ).SerializeToString()
         await asyncio.Event().wait()
 
-    raw = grpc.method_handlers_generic_handler(
-        "tickmesh.v1.SignalService", {"Watch": grpc.unary_stream_rpc_method_handler(garbage_then_a_trade)}
-    )
+    watch: Any = grpc.unary_stream_rpc_method_handler(garbage_then_a_trade, signal_pb2.WatchRequest.FromString)
+    raw = grpc.method_handlers_generic_handler("tickmesh.v1.SignalService", {"Watch": watch})
     async with (
         rpc.serving(
             "127.0.0.1:0",
