@@ -60,6 +60,7 @@ async def test_the_leader_of_a_stream_is_killed_again_and_again_and_nothing_is_l
         async with publisher_of(bus) as publisher, Reader(bus, subjects.RAW, "test", after=0) as reader:
             reading = asyncio.create_task(numbers_of(reader, 9000))
             for round_ in range(3):
+                await eventually(lambda: asyncio.to_thread(nats_cluster.is_whole), timeout_s=60)
                 await publish(publisher, 3000, first=3000 * round_)
                 leader = await eventually(
                     lambda: nats_cluster.leader_of(bus, subjects.RAW), timeout_s=60, not_yet=(Exception,)
