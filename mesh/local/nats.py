@@ -110,6 +110,8 @@ ROOM_BYTES = 64 * 2**20
 ROOM_SHARE = 0.05
 """A disk has room when it has so many bytes or this share of itself: a new start on a full disk would be in vain."""
 _ANSWER_S = 1.0
+_WRITE_ERROR = "write error"
+"""Of a stream. In a cluster it also befalls one that was killed and then could not follow: "last msgid mismatch"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,13 +169,13 @@ def _passed(since_s: float | None, now_s: float, wanted_s: float) -> bool:
     return since_s is not None and now_s - since_s >= wanted_s
 
 
-def ask(port: int, monitor_port: int, *, started: bool = False) -> HealthAnswer:
-    """Ask a server of this machine how it is; two seconds at most.
+def ask(port: int, monitor_port: int, *, in_cluster: bool = False) -> HealthAnswer:
+    """Ask a server of this machine how it is; three seconds at most.
 
     Args:
         port: for clients.
         monitor_port: for its monitoring over HTTP.
-        started: ask only whether its JetStream runs, not whether its streams are whole.
+        in_cluster: whether it is one of several: then it is well also while it is behind the others, which passes.
 
     """
     try:
@@ -181,8 +183,14 @@ def ask(port: int, monitor_port: int, *, started: bool = False) -> HealthAnswer:
             """It listens."""
     except OSError:
         return HealthAnswer(well=False, words=None, listening=False)
+    answer = _answer(monitor_port, "/healthz")
+    if in_cluster and answer.words and _WRITE_ERROR not in answer.words:
+        return _answer(monitor_port, "/healthz?js-enabled-only=true")
+    return answer
+
+
+def _answer(monitor_port: int, path: str) -> HealthAnswer:
     try:
-        path = "/healthz?js-enabled-only=true" if started else "/healthz"
         told = httpx.get(f"http://127.0.0.1:{monitor_port}{path}", timeout=_ANSWER_S, trust_env=False)
     except httpx.HTTPError:
         return HealthAnswer(well=False, words=None)

@@ -186,7 +186,7 @@ class Watch:
             if (server := self.record.processes.get(name)) is None:
                 continue
             # Of a cluster, one that is still behind the others says that it is not well, and gets well by itself.
-            answer = nats.ask(port, monitor_ports[name], started=len(ports) > 1)
+            answer = nats.ask(port, monitor_ports[name], in_cluster=len(ports) > 1)
             well += answer.well
             self._look_after_server(name, server, answer)
         self._bus_is_well = well > len(ports) // 2

@@ -253,6 +253,30 @@ def test_a_nats_is_started_anew_only_when_it_says_that_it_is_not_well(wget: str,
     assert done.returncode == code
 
 
+@pytest.mark.parametrize(
+    ("said", "code"),
+    [
+        ("JetStream stream '$G > RAW' is not current: stream write error: last msgid mismatch", 1),
+        ("JetStream stream '$G > RAW' is not current: group node unhealthy", 0),
+    ],
+)
+def test_a_nats_of_a_cluster_is_started_anew_only_when_it_will_never_follow_the_others(
+    said: str, code: int, tmp_path: Path
+) -> None:
+    for name, does in (("wget", "exit 0"), ("nc", f'echo "{said}"')):  # asked less, it is well
+        (tmp_path / name).write_text(f"#!/bin/sh\n{does}\n")
+        (tmp_path / name).chmod(0o755)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+        script, health = ROOT / "deploy" / "nats" / "alive.sh", "/healthz?js-enabled-only=true"
+        done = subprocess.run(
+            ["sh", script, tmp_path, str(port), "1", health],
+            env={"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"},
+            check=False,
+        )
+    assert done.returncode == code
+
+
 def test_a_nats_that_reads_its_streams_and_does_not_listen_yet_is_left_alone(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as gone:
         port = gone.getsockname()[1]

@@ -69,7 +69,7 @@ async def test_the_leader_of_a_stream_is_killed_again_and_again_and_nothing_is_l
                 await asyncio.wait_for(publisher.settle(), 90)
                 leader.start()
             assert await asyncio.wait_for(reading, 90) == list(range(9000))
-            info = await bus.js.stream_info(subjects.RAW)
+            info = await eventually(lambda: bus.js.stream_info(subjects.RAW), timeout_s=60, not_yet=(Exception,))
     assert (info.state.messages, info.state.last_seq, info.config.num_replicas) == (9000, 9000, 3)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -77,10 +78,10 @@ def test_a_new_start_that_does_not_help_is_not_tried_again_at_once() -> None:
 
 
 @contextmanager
-def answering(status: int, body: bytes) -> Iterator[int]:
+def answering(status: int, body: bytes, paths: list[str]) -> Iterator[int]:
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            assert self.path == "/healthz"
+            paths.append(self.path)
             self.send_response(status)
             self.end_headers()
             self.wfile.write(body)
@@ -109,12 +110,30 @@ def answering(status: int, body: bytes) -> Iterator[int]:
     ],
 )
 def test_what_it_says_is_understood(status: int, body: bytes, answer: HealthAnswer) -> None:
-    with answering(status, body) as port:
+    paths: list[str] = []
+    with answering(status, body, paths) as port:
         assert nats.ask(port, port) == answer
+    assert paths == ["/healthz"]
+
+
+@pytest.mark.parametrize(
+    ("said", "asked"),
+    [
+        ("'$G > RAW' is not current: stream write error: last msgid mismatch", ["/healthz"]),
+        ("'$G > RAW' is not current: group node unhealthy", ["/healthz", "/healthz?js-enabled-only=true"]),
+    ],
+)
+def test_of_a_cluster_one_that_is_behind_is_asked_whether_it_runs_and_one_that_will_never_follow_is_not(
+    said: str, asked: list[str]
+) -> None:
+    paths: list[str] = []
+    with answering(503, json.dumps({"error": said}).encode(), paths) as port:
+        assert nats.ask(port, port, in_cluster=True) == HealthAnswer(False, said)
+    assert paths == asked
 
 
 def test_nobody_there_says_nothing() -> None:
-    with answering(200, b"") as port:
+    with answering(200, b"", []) as port:
         pass
 
     assert nats.ask(port, port) == HealthAnswer(False, None, listening=False)
