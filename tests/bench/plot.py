@@ -5,9 +5,9 @@ The file is what `python -m tests.bench --json RUNS.json` writes: the loads of d
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -77,5 +77,8 @@ def _line(axes: Any, points: Sequence[Point], figure: str, **style: str) -> None
 
 
 if __name__ == "__main__":
-    source, target = map(Path, sys.argv[1:])
-    draw(json.loads(source.read_text()), target)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("source", type=Path, help="what --json of the bench wrote")
+    parser.add_argument("target", type=Path, help="the picture: a name that ends with .svg or .png")
+    given = parser.parse_args()
+    draw(json.loads(given.source.read_text()), given.target)
