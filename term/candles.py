@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from term.values import Bar, CandlePage
@@ -42,12 +42,14 @@ class Candles:
         rows: at most `MAX_CANDLES`.
         next_token: what asks for those before them; empty when there are none.
         fetched: whether any request has been answered, or has failed.
+        streams: how often the stream of them has begun.
         error: why the last request got no answer.
     """
 
     rows: tuple[Bar, ...] = ()
     next_token: str = ""
     fetched: bool = False
+    streams: int = 0
     error: str = ""
 
     def with_page(self, page: CandlePage, *, older: bool = False) -> Candles:
@@ -58,29 +60,23 @@ class Candles:
             older: it is those before the rows.
 
         """
-        if not older and not (self.rows and page.candles and page.candles[0].time_us <= self.rows[-1].time_us):
-            return Candles(page.candles, page.next_token, fetched=True)  # the first one, or there is a hole before it
-        here = {candle.time_us: candle for candle in self.rows}
-        # Store is a moment behind the stream.
-        told = {c.time_us: c for c in page.candles if c.closed or c.count >= here.get(c.time_us, c).count}
-        token = page.next_token if older else self.next_token
-        return self._of(here | told, token)
+        first_us = page.candles[0].time_us if page.candles and not older else 0
+        apart = first_us and all(row.time_us != first_us for row in self.rows)  # some between may be missing
+        rows = _joined((row for row in self.rows if not apart or row.time_us > first_us), page.candles)
+        token = page.next_token if older or apart or not self.fetched else self.next_token
+        return Candles(rows, token if len(rows) < MAX_CANDLES else "", fetched=True, streams=self.streams)
 
-    def followed_by(self, candles: Sequence[Bar]) -> Candles:
+    def followed_by(self, candles: Sequence[Bar], *, first: bool = False) -> Candles:
         """Take in candles of the stream.
 
         Args:
             candles: that have closed or changed, oldest first.
+            first: they are the first ones of a stream: before them some may have been missed.
 
         """
         before = bisect_left(self.rows, candles[0].time_us, key=lambda candle: candle.time_us)
-        changed = {candle.time_us: candle for candle in (*self.rows[before:], *candles)}
-        return self._of(changed, self.next_token, self.rows[:before])
-
-    @staticmethod
-    def _of(candles: Mapping[int, Bar], token: str, before: tuple[Bar, ...] = ()) -> Candles:
-        rows = (*before, *(candles[time_us] for time_us in sorted(candles)))[-MAX_CANDLES:]
-        return Candles(rows, token if len(rows) < MAX_CANDLES else "", fetched=True)
+        rows = (*self.rows[:before], *_joined(self.rows[before:], candles))[-MAX_CANDLES:]
+        return replace(self, rows=rows, streams=self.streams + first)
 
     def window(self, count: int, back: int) -> tuple[Bar, ...]:
         """Return `count` candles, the last of which is `back` candles before the newest.
@@ -102,6 +98,15 @@ class Candles:
 
         """
         return bool(self.next_token) and back + 2 * count >= len(self.rows)
+
+
+def _joined(rows: Iterable[Bar], others: Iterable[Bar]) -> tuple[Bar, ...]:
+    """Of each candle the latest state: an answer and the stream cross, and store is a moment behind."""
+    joined = {candle.time_us: candle for candle in rows}
+    for candle in others:
+        if candle.time_us not in joined or candle.state >= joined[candle.time_us].state:
+            joined[candle.time_us] = candle
+    return tuple(joined[time_us] for time_us in sorted(joined))[-MAX_CANDLES:]
 
 
 # --- lines -----------------------------------------------------------------------------------------------------------

@@ -59,12 +59,17 @@ class LoadHistory:
 
 @dataclass(frozen=True, slots=True)
 class LoadCandles:
-    """Ask for the newest candles, or for a page of older ones."""
+    """Ask for the newest candles, or for a page of older ones.
+
+    `streams` counts how often the stream of these candles has begun: what was asked before it began may have missed
+    that a candle has closed.
+    """
 
     generation: int
     symbol: str
     interval: str
     page_token: str = ""
+    streams: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -363,6 +363,7 @@ def as_bar(candle: Candle) -> Bar:
         quote_volume=candle.quote_volume,
         count=candle.count,
         closed=candle.closed,
+        revision=candle.revision,
         indicators={name: value for name in _INDICATORS if (value := getattr(candle, name)) is not None},
     )
 

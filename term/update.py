@@ -162,12 +162,12 @@ def _tape_seen(model: Model, event: TapeSeen) -> Step:
 
 def _candles_seen(model: Model, event: CandlesSeen) -> Step:
     shown, chart = model.shown, model.chart
-    if shown is None or (event.symbol, event.interval) != (shown.symbol, chart.interval) or not model.candles.fetched:
+    if shown is None or (event.symbol, event.interval) != (shown.symbol, chart.interval):
         return model, ()
-    model = replace(model, candles=model.candles.followed_by(event.candles))
+    model = replace(model, candles=model.candles.followed_by(event.candles, first=event.first))
     if not event.first:
         return model, ()
-    return model.asking(LoadCandles(model.generation, shown.symbol, chart.interval))
+    return model.asking(LoadCandles(model.generation, shown.symbol, chart.interval, streams=model.candles.streams))
 
 
 def _quoted(model: Model, trade: Trade, received_us: int) -> Model:
@@ -373,7 +373,7 @@ def _needed(model: Model) -> Step:
         return model, ()
     interval, candles = model.chart.interval, model.candles
     if not candles.fetched or candles.error:
-        return model.asking(LoadCandles(generation, symbol, interval))
+        return model.asking(LoadCandles(generation, symbol, interval, streams=candles.streams))
     seen = visible_candles(candles, model.chart, model.width, model.quote.decimals)
     if not candles.wants_more(seen, model.chart.back):
         return model, ()

@@ -74,7 +74,7 @@ class HistoryPage:
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """The trades of `[time_us, time_us + interval)`; an indicator is None where it is not defined yet."""
+    """The trades of `[time_us, time_us + interval)`; an indicator is missing where it is not defined yet."""
 
     time_us: int
     open: Decimal
@@ -86,6 +86,12 @@ class Bar:
     count: int = 0
     closed: bool = True
     indicators: Mapping[str, float] = field(default_factory=dict)
+    revision: int = 0
+
+    @property
+    def state(self) -> tuple[bool, int, int]:
+        """Rises with all that can happen to a candle: it closes, it is computed again, it gets more trades."""
+        return self.closed, self.revision, self.count
 
 
 @dataclass(frozen=True, slots=True)

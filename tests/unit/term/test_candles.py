@@ -116,7 +116,32 @@ def test_candles_of_the_stream_replace_and_follow_those_that_were_fetched() -> N
 
 def test_where_a_stream_of_candles_begins_what_came_before_it_is_asked_for() -> None:
     seen = CandlesSeen("btcusdt", "1m", charting().candles.rows[-1:], first=True)
-    assert after_asking(charting(), seen)[1] == [LoadCandles(1, "btcusdt", "1m")]
+    assert after_asking(charting(), seen)[1] == [LoadCandles(1, "btcusdt", "1m", streams=1)]
+
+
+def test_a_candle_that_closes_between_the_answer_and_the_stream_is_closed_on_the_screen() -> None:
+    model = after(trading(), *press("v"))  # asks at once, and subscribes
+    closed, begun = candle(7, "10"), candle(8, "11", closed=False)
+    model, effects = after_asking(model, CandlesSeen("btcusdt", "1m", (begun,), first=True))
+    assert effects == [LoadCandles(1, "btcusdt", "1m", streams=1)]  # though the first answer has not come
+    answers = page(5, 6, 7), page(5, 6, 7, closed=False)
+    for late in (0, 1):
+        first, second = Loaded(effects[0], answers[0]), Loaded(LoadCandles(1, "btcusdt", "1m"), answers[1])
+        joined = after(model, *((first, second) if late else (second, first)))
+        assert joined.candles.rows[-2:] == (closed, begun)
+        assert times(joined.candles) == [5, 6, 7, 8]
+
+
+def test_a_candle_that_was_computed_again_is_not_taken_back() -> None:
+    candles = Candles().with_page(page(1, 2))
+    revised = replace(candles.rows[-1], close=Decimal(12), revision=1)
+    assert candles.followed_by([revised]).with_page(page(1, 2)).rows[-1] == revised
+    assert candles.followed_by([revised]).followed_by([candles.rows[-1]]).rows[-1] == revised
+
+
+def test_a_stream_that_begins_after_a_hole_leaves_no_hole() -> None:
+    candles = Candles().with_page(page(1, 2)).followed_by([candle(9, "10")], first=True)
+    assert times(candles.with_page(page(6, 7, 8, token="hole"))) == [6, 7, 8, 9]
 
 
 def test_the_session_is_reset_only_after_a_yes() -> None:
