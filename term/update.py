@@ -288,7 +288,8 @@ def _loaded(model: Model, event: Loaded) -> Step:
         case None:
             return model.noticed("the session has begun anew"), ()
         case coins:
-            return replace(model, coins=coins, coins_error="", cursor=None).ordered(), ()
+            error = "" if coins else "none is followed, SYMBOLS names them"
+            return replace(model, coins=coins, coins_error=error, cursor=None).ordered(), ()
 
 
 def _outdated(model: Model, request: Request) -> bool:

@@ -184,8 +184,9 @@ def _news(model: Model) -> tuple[str, Style]:
         return "connected, but no trade has come for a while", Style.WARN
     if model.looked is not None:
         return f"only this terminal looks at {model.looked.name}", Style.DIM
-    if model.view is View.COINS:
-        return "Enter selects for everybody; space looks in this terminal only", Style.DIM
+    if model.view is View.COINS and model.coins:
+        texts = "Enter selects for everybody; space looks in this terminal only", "Enter for everybody, space only here"
+        return fitting_text(texts, width=model.width - 2 * MARGIN), Style.DIM
     return "", Style.PLAIN
 
 

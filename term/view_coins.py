@@ -47,8 +47,8 @@ def draw(canvas: Canvas, model: Model) -> None:
     kept = f"{len(model.order)} of {len(model.coins)}, filter {sorting.filter}" if sorting.filter else ""
     canvas.rule(1, cut(f"coins {kept}".strip(), canvas.width - 30), current)
     if not model.coins:
-        text = f"no coins from {model.url}: {model.coins_error}" if model.coins_error else "asking for the coins …"
-        canvas.write(3, MARGIN, cut(plain(text), canvas.width - 2 * MARGIN), Style.DIM)
+        for row, text in enumerate(_none(model), start=3):
+            canvas.write(row, MARGIN, cut(plain(text), canvas.width - 2 * MARGIN), Style.DIM)
         return
     table = TableLayout.fitted(_COLUMNS, left=MARGIN + 4, width=canvas.width - 2 * MARGIN - 4)
     table.titles(canvas, 2, sorting.column, "▼" if sorting.descending else "▲")
@@ -60,6 +60,16 @@ def draw(canvas: Canvas, model: Model) -> None:
     coins = {coin.symbol: coin for coin in model.coins}
     for row, symbol in enumerate(model.order[first : first + rows], start=3):
         _coin(canvas, model, table, row, coins[symbol])
+
+
+def _none(model: Model) -> tuple[str, ...]:
+    """Why there are no coins, and what to do about it."""
+    if not model.coins_error:
+        return "asking for the coins from", model.url
+    told = f"no coins from {model.url}:", model.coins_error
+    if model.stream.open:
+        return *told, "5 shows how the services are"
+    return *told, "make run starts a mesh here,", "--url names another one"
 
 
 def _coin(canvas: Canvas, model: Model, table: TableLayout, row: int, coin: Coin) -> None:

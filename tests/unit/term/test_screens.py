@@ -16,6 +16,7 @@ import pytest
 from term.cells import text_of, width_of
 from term.events import (
     BoardSeen,
+    Connected,
     FrameRefused,
     IdsMissing,
     LoadCoins,
@@ -217,7 +218,10 @@ SCENES: dict[str, Callable[[int, int], Model]] = {
     "alerts-change": lambda width, height: after(_alerts(width, height), *press("j", "enter", "backspace", "7")),
     "alerts-empty": lambda width, height: after(trading(width=width, height=height), *press("6")),
     "alerts-offline": lambda width, height: lost(_alerts(width, height)),
-    "coins-empty": lambda width, height: after(started(width=width, height=height), Loaded(LoadCoins(), ())),
+    "coins-empty": lambda width, height: after(connected(width=width, height=height), Loaded(LoadCoins(), ())),
+    "coins-not-ready": lambda width, height: after(
+        started(width=width, height=height), Connected(), RequestFailed(LoadCoins(), "ingest has not told them yet")
+    ),
     "coins-offline": lambda width, height: lost(market(width=width, height=height)),
     "coins-stale": lambda width, height: after(market(width=width, height=height), tick(90)),
     "coins-gap": lambda width, height: after(_told(width, height, "GAP", "waiting for trades 7 to 9"), *press("c")),
