@@ -122,12 +122,12 @@ def test_where_a_stream_of_candles_begins_what_came_before_it_is_asked_for() -> 
 def test_a_candle_that_closes_between_the_answer_and_the_stream_is_closed_on_the_screen() -> None:
     model = after(trading(), *press("v"))  # asks at once, and subscribes
     closed, begun = candle(7, "10"), candle(8, "11", closed=False)
+    asked, again = LoadCandles(1, "btcusdt", "1m"), LoadCandles(1, "btcusdt", "1m", streams=1)
     model, effects = after_asking(model, CandlesSeen("btcusdt", "1m", (begun,), first=True))
-    assert effects == [LoadCandles(1, "btcusdt", "1m", streams=1)]  # though the first answer has not come
-    answers = page(5, 6, 7), page(5, 6, 7, closed=False)
-    for late in (0, 1):
-        first, second = Loaded(effects[0], answers[0]), Loaded(LoadCandles(1, "btcusdt", "1m"), answers[1])
-        joined = after(model, *((first, second) if late else (second, first)))
+    assert effects == [again]  # though the first answer has not come
+    answers = Loaded(asked, page(5, 6, 7, closed=False)), Loaded(again, page(5, 6, 7))
+    for order in (answers, answers[::-1]):
+        joined = after(model, *order)
         assert joined.candles.rows[-2:] == (closed, begun)
         assert times(joined.candles) == [5, 6, 7, 8]
 
