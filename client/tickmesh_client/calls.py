@@ -313,7 +313,7 @@ def export(
         start: only what is at or after this time, a datetime with a zone or RFC 3339 text.
         end: only what is before this time.
         venue: empty for the one that is followed.
-        interval: of candles, their length; empty for `1m`.
+        interval: of candles, their length, such as `3m` or `1w`; empty for `1m`.
         file_format: `csv`, `ndjson`, `parquet` or `arrow`; empty for what the file's name ends with.
         progress: is called with the number of bytes so far.
 

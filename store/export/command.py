@@ -68,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("output", type=Path, help="the file; one that exists is replaced")
     parser.add_argument("--format", choices=FORMATS, help="of the file (default: by its name, else csv)")
     parser.add_argument("--venue", default="", help="the venue (default: that of the newest trade)")
-    parser.add_argument("--interval", help="of candles: 1s, 1m, 5m, 15m, 1h or 1d (default: 1m)")
+    parser.add_argument("--interval", help="of candles: their length, such as 1s, 3m, 2h or 1w (default: 1m)")
     parser.add_argument("--start", help="only what is at or after this time: 2024-01-31 or 2024-01-31T12:34:56Z")
     parser.add_argument("--end", help="only what is before this time")
     return parser
@@ -108,7 +108,7 @@ def _write(connection: SyncConnection, query: ExportQuery, file: BinaryIO, outpu
     rows, size, began_s = 0, 0, time.monotonic()
     report_s = began_s + _REPORT_EVERY_S[on_terminal]
 
-    def count(more: int, _: datetime) -> None:
+    def count(more: int) -> None:
         nonlocal rows
         rows += more
 

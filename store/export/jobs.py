@@ -13,7 +13,6 @@ import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
 from typing import Any
 
 import psycopg
@@ -33,7 +32,7 @@ _NICENESS = 10
 
 ROWS = Counter("tickmesh_store_exported_rows_total", "Rows exported over StoreService", ["table"])
 
-Progress = Callable[[int, datetime], None]
+Progress = Callable[[int], None]
 
 
 def open_connection(url: str) -> SyncConnection:
@@ -57,7 +56,7 @@ def read_pieces(connection: SyncConnection, query: ExportQuery, progress: Progre
     Args:
         connection: as `open_connection` returns it.
         query: with venue and symbol.
-        progress: is told of every part: how many rows it has, and the time of the last one.
+        progress: is told of every part: how many rows it has.
 
     Raises:
         psycopg.Error: the database is unavailable, or the query was cancelled.
@@ -77,7 +76,7 @@ def _parts(connection: SyncConnection, query: ExportQuery, progress: Progress) -
             *values, rows, last_time, last_key = row
             if not rows:
                 return
-            progress(rows, last_time)
+            progress(rows)
             parameters |= {"from_time": last_time, "after": last_key}
             yield tuple(values)
 
@@ -154,7 +153,7 @@ class _Job:
             if self._pieces is None:
                 self._connection = open_connection(self._url)
                 count = ROWS.labels(self._query.table.name)
-                self._pieces = read_pieces(self._connection, self._query, lambda rows, _: count.inc(rows))
+                self._pieces = read_pieces(self._connection, self._query, count.inc)
             return next(self._pieces, None)
         except psycopg.errors.QueryCanceled as exc:
             raise NotReady("the query of the database was cancelled: ask again") from exc

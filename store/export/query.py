@@ -6,13 +6,15 @@ other. That costs the server 0.9 us a row and Python nothing, where a row at a t
 
 from __future__ import annotations
 
+import datetime as dt
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any
 
-from mesh.service.errors import InvalidRequest
-from mesh.values.candles import INDICATORS, INTERVALS_US
+from mesh.values.candles import INDICATORS, CandleInterval
 from store.database.times import FIRST_US, LAST_US, time_of
+from store.queries import sql
+from store.queries.candles import read_interval
 from store.queries.fields import read_symbol, read_times, read_venue
 from tickmesh.v1 import store_pb2
 
@@ -26,7 +28,6 @@ FORMATS = {
 PART_ROWS = 20_000
 """Of one statement: some 1 MB, which takes 20 ms, so that an export is ended soon after it is asked to."""
 _DEFAULT_FORMAT = "csv"
-_DEFAULT_INTERVAL = "1m"
 _IDS_MASK = 2**54 - 1  # of a key, the venue's own id: mesh/values/epochs.py
 
 
@@ -90,30 +91,33 @@ class Table:
     Attributes:
         name: of the table, in the database and in addresses.
         columns: of the export.
-        key: orders rows of the same time.
-        estimate: SQL that tells quickly about how many rows there are.
-        where: further conditions.
+        rows: SQL of the rows of a part, in their order.
+        last: SQL over these rows: the time and the key after which the next part begins.
+        estimate: SQL that tells quickly about how many rows there are in all.
 
     """
 
     name: str
     columns: tuple[Column, ...]
-    key: str
+    rows: str
+    last: str
     estimate: str
-    where: str = ""
 
     @property
     def statement(self) -> str:
-        """The SQL: one row with a value for each column, then how many rows, and time and key of the last one."""
+        """The SQL: one row with a value for each column, then how many rows, and `last`."""
         values = ", ".join(_IN_BULK[column.kind].format(column.sql) for column in self.columns)
-        return f"""
-SELECT {values}, count(*), max(time), (array_agg({self.key}))[count(*)]
-FROM (
-    SELECT * FROM {self.name}
-    WHERE {_RANGE} {self.where} AND (time, {self.key}) > (%(from_time)s, %(after)s)
-    ORDER BY time, {self.key} LIMIT {PART_ROWS}
-) AS part
+        return f"SELECT {values}, count(*), {self.last} FROM ({self.rows}) AS part"
+
+
+def _stored_rows(table: str, key: str, where: str = "") -> tuple[str, str]:
+    """Return `rows` and `last` of a table as it is stored; the key orders rows of the same time."""
+    rows = f"""
+    SELECT * FROM {table}
+    WHERE {_RANGE} {where} AND (time, {key}) > (%(from_time)s, %(after)s)
+    ORDER BY time, {key} LIMIT {PART_ROWS}
 """
+    return rows, f"max(time), (array_agg({key}))[count(*)]"
 
 
 def _epoch(key: str) -> Column:
@@ -136,7 +140,7 @@ TRADES = Table(
         Column("side", Kind.SIDE, "is_buyer_maker"),
         _epoch("trade_id"),
     ),
-    "trade_id",
+    *_stored_rows("trades", "trade_id"),
     f"SELECT sum(count) FROM candles WHERE {_RANGE} AND interval = '1m'",
 )
 CANDLES = Table(
@@ -156,10 +160,34 @@ CANDLES = Table(
         *(Column(name, Kind.DOUBLE, name) for name in INDICATORS),
         _epoch("last_trade_id"),
     ),
-    "first_trade_id",
+    *_stored_rows("candles", "first_trade_id", "AND interval = %(interval)s"),
     f"SELECT count(*) FROM candles WHERE {_RANGE} AND interval = %(interval)s",
-    "AND interval = %(interval)s",
 )
+# Where there are as many parts as were asked for, the last candle may lack some, and is made by the next statement.
+_MADE_ROWS = f"""
+    WITH parts AS MATERIALIZED (
+        {sql.PARTS_BETWEEN} AND time < date_bin(%(length)s, {sql.CLOSED_TIME}, %(origin)s)
+        ORDER BY time LIMIT %(parts)s
+    )
+    SELECT made.*, %(venue)s::text AS venue, %(symbol)s::text AS symbol, %(interval)s::text AS interval,
+        {", ".join(f"NULL::float8 AS {name}" for name in INDICATORS)}
+    FROM ({sql.made_of("TABLE parts")}) AS made
+    WHERE time < coalesce(
+        (SELECT date_bin(%(length)s, max(time), %(origin)s) FROM parts HAVING count(*) = %(parts)s), 'infinity'
+    )
+    ORDER BY time
+"""
+MADE_CANDLES = Table(
+    CANDLES.name,
+    CANDLES.columns,
+    _MADE_ROWS,
+    "max(time) + %(length)s, -1",
+    f"""
+    SELECT extract(epoch FROM max(time) - min(time)) / extract(epoch FROM %(length)s) + 1 FROM candles
+    WHERE {_RANGE} AND interval = %(part)s
+""",
+)
+"""Candles of an interval that is not stored: exact sums of shorter ones, without indicators."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +198,7 @@ class ExportQuery:
         table: which.
         venue: empty where the request leaves it to the store.
         symbol: in lower case; empty where the request leaves it to the store.
-        interval: of candles.
+        interval: of candles; of the default length for trades.
         from_us: the rows' time is this one or later, in microseconds since 1970 UTC.
         before_us: and before this one.
         form: a name of FORMATS.
@@ -180,19 +208,26 @@ class ExportQuery:
     table: Table
     venue: str
     symbol: str
-    interval: str
+    interval: CandleInterval
     from_us: int
     before_us: int
     form: str
 
     def parameters(self) -> dict[str, Any]:
         """Return the parameters of the first part; for the next one `from_time` and `after` are its last row's."""
+        from_us, before_us = self.from_us, self.before_us
+        if self.table is MADE_CANDLES:  # of whole candles
+            from_us, before_us = (min(self.interval.ceil(each), LAST_US) for each in (from_us, before_us))
         return {
             "venue": self.venue,
             "symbol": self.symbol,
-            "interval": self.interval,
-            "from_time": time_of(self.from_us),
-            "before_time": time_of(self.before_us),
+            "interval": self.interval.name,
+            "part": self.interval.part,
+            "parts": max(PART_ROWS, self.interval.parts + 1),
+            "length": dt.timedelta(microseconds=self.interval.length_us),
+            "origin": time_of(self.interval.origin_us),
+            "from_time": time_of(from_us),
+            "before_time": time_of(before_us),
             "after": -1,
         }
 
@@ -201,17 +236,15 @@ def read_query(request: store_pb2.ExportTradesRequest | store_pb2.ExportCandlesR
     """Return what a request asks for.
 
     Raises:
-        InvalidRequest: an unknown interval, no symbol, no venue, a time that is none, an end before the
-            start.
+        InvalidRequest: no interval, or one of too many candles, no symbol, no venue, a time that is none, an end before
+            the start.
 
     """
     form = request.format.lower() or _DEFAULT_FORMAT
-    table, interval = TRADES, _DEFAULT_INTERVAL
+    table, interval = TRADES, read_interval("")
     if isinstance(request, store_pb2.ExportCandlesRequest):
-        table, interval = CANDLES, request.interval or _DEFAULT_INTERVAL
-    if interval not in INTERVALS_US:
-        message = f"interval is {interval[:20]!r}, expected one of {', '.join(INTERVALS_US)}"
-        raise InvalidRequest(message, field="interval")
+        interval = read_interval(request.interval)
+        table = CANDLES if interval.parts == 1 else MADE_CANDLES
     start_us, end_us = read_times(request)
     return ExportQuery(
         table=table,

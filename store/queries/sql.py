@@ -204,34 +204,42 @@ WHERE venue = %(venue)s AND symbol = %(symbol)s AND interval = %(interval)s
 """
 LIST_FIRST_CANDLES = _SELECT_CANDLES + "ORDER BY time LIMIT %(limit)s"
 LIST_LAST_CANDLES = _SELECT_CANDLES + "ORDER BY time DESC LIMIT %(limit)s"
-# In: venue, symbol. Out: until when candles are closed, in microseconds; where none is, when the first trade was.
-CLOSED_UNTIL = """
-SELECT (extract(epoch FROM coalesce(
+# In: venue, symbol. An expression: until when candles are closed; where none is, when the first trade was.
+CLOSED_TIME = """coalesce(
     (SELECT time FROM candles_closed WHERE venue = %(venue)s AND symbol = %(symbol)s),
     (SELECT min(time) FROM trades WHERE venue = %(venue)s AND symbol = %(symbol)s)
-)) * 1000000)::bigint
+)"""
+# In: venue, symbol. Out: the same in microseconds.
+CLOSED_UNTIL = f"SELECT (extract(epoch FROM {CLOSED_TIME}) * 1000000)::bigint"
+
+
+def made_of(parts: str) -> str:
+    """Return the SQL of candles made of shorter ones, which `parts` selects; in: length, origin.
+
+    Its columns are those of the table of candles that say what was traded.
+    """
+    return f"""
+    SELECT date_bin(%(length)s, time, %(origin)s) AS time,
+        (min(ARRAY[first_trade_id, open]))[2] AS open, max(high) AS high, min(low) AS low,
+        (max(ARRAY[last_trade_id, close]))[2] AS close, sum(volume) AS volume, sum(quote_volume) AS quote_volume,
+        sum(taker_buy_volume) AS taker_buy_volume, sum(count)::bigint AS count,
+        min(first_trade_id) AS first_trade_id, max(last_trade_id) AS last_trade_id,
+        least(sum(revision), 2147483647)::integer AS revision
+    FROM ({parts}) AS parts
+    GROUP BY 1
 """
 
 
 def _merged(parts: str, *, closed: bool) -> str:
-    """Return the SQL of candles made of shorter ones, which `parts` selects; in: interval, length, origin."""
+    """Return the SQL of candles made of shorter ones as `_SELECT_CANDLES` has them; in: interval, length, origin."""
     return f"""
-SELECT (extract(epoch FROM begins) * 1000000)::bigint AS time_us, %(interval)s::text AS interval,
+SELECT (extract(epoch FROM time) * 1000000)::bigint AS time_us, %(interval)s::text AS interval,
     (open * 100000000)::bigint AS open_e8, (high * 100000000)::bigint AS high_e8,
     (low * 100000000)::bigint AS low_e8, (close * 100000000)::bigint AS close_e8,
     trim_scale(volume)::text AS volume_decimal, trim_scale(quote_volume)::text AS quote_volume_decimal,
     trim_scale(taker_buy_volume)::text AS taker_buy_volume_decimal, count, first_trade_id, last_trade_id,
-    least(revision, 2147483647)::integer AS revision, {closed} AS closed,
-    {", ".join(f"NULL::float8 AS {name}" for name in INDICATORS)}
-FROM (
-    SELECT date_bin(%(length)s, time, %(origin)s) AS begins,
-        (min(ARRAY[first_trade_id, open]))[2] AS open, max(high) AS high, min(low) AS low,
-        (max(ARRAY[last_trade_id, close]))[2] AS close, sum(volume) AS volume, sum(quote_volume) AS quote_volume,
-        sum(taker_buy_volume) AS taker_buy_volume, sum(count)::bigint AS count,
-        min(first_trade_id) AS first_trade_id, max(last_trade_id) AS last_trade_id, sum(revision) AS revision
-    FROM ({parts}) AS parts
-    GROUP BY 1
-) AS made
+    revision, {closed} AS closed, {", ".join(f"NULL::float8 AS {name}" for name in INDICATORS)}
+FROM ({made_of(parts)}) AS made
 """
 
 
@@ -240,16 +248,16 @@ SELECT time, open, high, low, close, volume, quote_volume, taker_buy_volume, cou
     revision
 FROM candles
 """
-_PARTS_BETWEEN = f"""{_PARTS}
+PARTS_BETWEEN = f"""{_PARTS}
 WHERE venue = %(venue)s AND symbol = %(symbol)s AND interval = %(part)s
   AND time >= %(from_time)s AND time < %(before_time)s
 """
 # In: venue, symbol; interval, length, origin; the interval of the parts, from which time on and before which they are,
 # how many parts make `limit` candles; limit. Out, by name: as of the statements above.
-MERGE_FIRST_CANDLES = f"""{_merged(_PARTS_BETWEEN + "ORDER BY time LIMIT %(parts)s", closed=True)}
-ORDER BY begins LIMIT %(limit)s"""
-MERGE_LAST_CANDLES = f"""{_merged(_PARTS_BETWEEN + "ORDER BY time DESC LIMIT %(parts)s", closed=True)}
-ORDER BY begins DESC LIMIT %(limit)s"""
+MERGE_FIRST_CANDLES = f"""{_merged(PARTS_BETWEEN + "ORDER BY time LIMIT %(parts)s", closed=True)}
+ORDER BY time LIMIT %(limit)s"""
+MERGE_LAST_CANDLES = f"""{_merged(PARTS_BETWEEN + "ORDER BY time DESC LIMIT %(parts)s", closed=True)}
+ORDER BY time DESC LIMIT %(limit)s"""
 # In: venue, symbol; interval, length, origin; in columns: an interval, from which time on and before which its candles
 # are parts; from which time on trades are; between which times the candles begin; limit. Out, by name: as above.
 _OPEN_PARTS = f"""{_PARTS} JOIN unnest(%(intervals)s::text[], %(lows)s::timestamptz[], %(highs)s::timestamptz[])
@@ -260,6 +268,6 @@ SELECT time, price, price, price, price, quantity, price * quantity, CASE WHEN i
     1, trade_id, trade_id, 0
 FROM trades WHERE venue = %(venue)s AND symbol = %(symbol)s AND time >= %(trades_from)s
 """
-_OPEN_CANDLES = f"{_merged(_OPEN_PARTS, closed=False)} WHERE begins >= %(from_time)s AND begins < %(before_time)s"
-LIST_FIRST_OPEN_CANDLES = f"{_OPEN_CANDLES} ORDER BY begins LIMIT %(limit)s"
-LIST_LAST_OPEN_CANDLES = f"{_OPEN_CANDLES} ORDER BY begins DESC LIMIT %(limit)s"
+_OPEN_CANDLES = f"{_merged(_OPEN_PARTS, closed=False)} WHERE time >= %(from_time)s AND time < %(before_time)s"
+LIST_FIRST_OPEN_CANDLES = f"{_OPEN_CANDLES} ORDER BY time LIMIT %(limit)s"
+LIST_LAST_OPEN_CANDLES = f"{_OPEN_CANDLES} ORDER BY time DESC LIMIT %(limit)s"

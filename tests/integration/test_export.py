@@ -203,6 +203,61 @@ async def test_candles_are_exported_with_their_indicators(
     assert not read_rows(form, (await http.get(f"{CANDLES}&interval=1h&format={form}")).content)
 
 
+async def store_candles(database_url: str, interval: str) -> None:
+    """Store more candles than a part is made of, some of them missing, and up to where they are closed."""
+    length = {"1m": "1 minute", "1h": "1 hour", "1d": "1 day"}[interval]
+    await ask(
+        database_url,
+        f"""INSERT INTO candles (venue, symbol, interval, time, open, high, low, close, volume, quote_volume,
+            taker_buy_volume, count, first_trade_id, last_trade_id, revision)
+        SELECT 'binance', 'btcusdt', '{interval}', timestamptz '1990-01-01 00:00+00' + n * interval '{length}',
+            n % 17, n % 17 + 5, 0.5, n % 13 + 0.00000001, n % 19 * 1.5, n % 19 * 0.0000000000000001, n % 7, n % 5 + 1,
+            n * 10, n * 10 + 9, n % 3
+        FROM generate_series(0, {PART_ROWS * 13 // 10}) AS n WHERE n % 29 > 3 RETURNING NULL""",
+    )
+    await ask(
+        database_url,
+        f"""INSERT INTO candles_closed
+        SELECT 'binance', 'btcusdt', timestamptz '1990-01-01 00:01+00' + {PART_ROWS * 5 // 4} * interval '{length}'
+        RETURNING NULL""",
+    )
+
+
+@pytest.mark.parametrize(("interval", "part"), [("7m", "1m"), ("11h", "1h"), ("1w", "1d")])
+async def test_candles_of_every_interval_are_exported_as_they_are_listed(
+    http: httpx.AsyncClient, database_url: str, interval: str, part: str
+) -> None:
+    async def exported(more: str = "") -> list[str]:
+        answer = await http.get(f"{CANDLES}&interval={interval}{more}")
+        return answer.text.replace(".000000Z", "Z").splitlines()
+
+    await store_candles(database_url, part)
+    params = {"symbol": "btcusdt", "venue": "binance", "interval": interval, "page_size": "1000", "order": "asc"}
+    listed: list[dict[str, Any]] = []
+    while "page_token" not in params or params["page_token"]:
+        page = await http.get("/api/candles", params=params)
+        listed += json.loads(page.text, parse_float=Decimal)
+        params["page_token"] = page.headers.get("x-next-page-token", "")
+    header, *rows = await exported()
+    named = {"venue": "binance", "symbol": "btcusdt"}
+    expected = [",".join(text_of((named | row)[name]) for name in header.split(",")) for row in listed]
+    same = rows == expected
+    assert same, next(pair for pair in zip(rows, expected, strict=False) if pair[0] != pair[1])
+
+    cut = len(listed) // 2
+    assert await exported(f"&end={listed[cut]['time']}") == [header, *rows[:cut]]
+    assert await exported(f"&start={listed[cut]['time']}") == [header, *rows[cut:]]
+    for form in ("ndjson", "parquet", "arrow"):
+        found = read_rows(form, (await http.get(f"{CANDLES}&interval={interval}&format={form}")).content)
+        assert [(row["first_trade_id"], Decimal(row["quote_volume"])) for row in found] == [
+            (each["first_trade_id"], each["quote_volume"]) for each in listed
+        ]
+
+
+def text_of(value: Any) -> str:
+    return "" if value is None else format(value, "f") if isinstance(value, Decimal) else str(value)
+
+
 @pytest.mark.parametrize("form", FORMATS)
 async def test_a_range_without_rows_is_a_whole_file_of_none(
     http: httpx.AsyncClient, database_url: str, form: str
@@ -343,7 +398,7 @@ async def test_only_so_many_exports_run_at_once_and_one_that_ends_makes_room(
             "/api/export/trades?symbol=btcusdt&format=xml",
             "format is 'xml', expected one of csv, ndjson, parquet, arrow",
         ),
-        ("/api/export/candles?symbol=btcusdt&interval=7m", "interval is '7m', expected one of 1s, 1m, 5m, 15m, 1h, 1d"),
+        ("/api/export/candles?symbol=btcusdt&interval=7y", "interval is '7y', expected a number and s, m, h, d or w"),
         ("/api/export/trades?symbol=b!&venue=sim", "symbol"),
         (
             "/api/export/trades?symbol=btcusdt&start=2024-01-02T00:00:00Z&end=2024-01-01T00:00:00Z",
@@ -400,7 +455,7 @@ async def test_the_command_writes_the_same_file_as_rest(
 @pytest.mark.parametrize(
     ("arguments", "code", "problem"),
     [
-        (("candles", "btcusdt", "--interval", "7m"), 2, "interval is '7m'"),
+        (("candles", "btcusdt", "--interval", "7y"), 2, "interval is '7y'"),
         (("trades", "btcusdt", "--start", "yesterday"), 2, "yesterday"),
         (("trades", "btcusdt", "--interval", "1m"), 2, "--interval is of candles"),
         (("trades", "btcusdt"), 1, "was not written: no trade is stored"),

@@ -573,7 +573,9 @@ class ExportCandlesRequest(_message.Message):
     format: _builtins.str
     """The format: `csv`, `ndjson`, `parquet`, or `arrow` (an IPC stream). Empty means `csv`."""
     interval: _builtins.str
-    """The length of a candle: `1s`, `1m`, `5m`, `15m`, `1h` or `1d`. Empty means `1m`."""
+    """The length of a candle: a number and `s`, `m`, `h`, `d` or `w`, such as `1s`, `3m`, `2h` or `1w`. Empty means `1m`.
+    One that is not stored is the exact sum of candles that are, as in `/api/candles`.
+    """
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
         """Export only candles that begin at or after this time. The name `start` is accepted, too."""

@@ -155,8 +155,8 @@ class StoreServiceServicer:
     def ExportCandles(self, request, context):
         """All closed candles of a range as one file, oldest first. The columns are the fields of Candle.
 
-        An indicator is empty in CSV and null otherwise until enough candles have closed. For everything else see
-        `/api/export/trades`.
+        An indicator is empty in CSV and null otherwise until enough candles have closed, and in candles of an interval that
+        is not stored. For everything else see `/api/export/trades`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

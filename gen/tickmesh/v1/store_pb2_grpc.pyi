@@ -85,8 +85,8 @@ class StoreServiceStub:
     ExportCandles: _grpc.UnaryStreamMultiCallable[_store_pb2.ExportCandlesRequest, _httpbody_pb2.HttpBody]
     """All closed candles of a range as one file, oldest first. The columns are the fields of Candle.
 
-    An indicator is empty in CSV and null otherwise until enough candles have closed. For everything else see
-    `/api/export/trades`.
+    An indicator is empty in CSV and null otherwise until enough candles have closed, and in candles of an interval that
+    is not stored. For everything else see `/api/export/trades`.
     """
     GetCoverage: _grpc.UnaryUnaryMultiCallable[_store_pb2.GetCoverageRequest, _store_pb2.GetCoverageResponse]
     """The stored and the missing trade ids of a symbol: the answer to "is anything lost?".
@@ -157,8 +157,8 @@ class StoreServiceAsyncStub(StoreServiceStub):
     ExportCandles: _aio.UnaryStreamMultiCallable[_store_pb2.ExportCandlesRequest, _httpbody_pb2.HttpBody]  # type: ignore[assignment]
     """All closed candles of a range as one file, oldest first. The columns are the fields of Candle.
 
-    An indicator is empty in CSV and null otherwise until enough candles have closed. For everything else see
-    `/api/export/trades`.
+    An indicator is empty in CSV and null otherwise until enough candles have closed, and in candles of an interval that
+    is not stored. For everything else see `/api/export/trades`.
     """
     GetCoverage: _aio.UnaryUnaryMultiCallable[_store_pb2.GetCoverageRequest, _store_pb2.GetCoverageResponse]  # type: ignore[assignment]
     """The stored and the missing trade ids of a symbol: the answer to "is anything lost?".
@@ -262,8 +262,8 @@ class StoreServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_httpbody_pb2.HttpBody], _abc.AsyncIterator[_httpbody_pb2.HttpBody]]:
         """All closed candles of a range as one file, oldest first. The columns are the fields of Candle.
 
-        An indicator is empty in CSV and null otherwise until enough candles have closed. For everything else see
-        `/api/export/trades`.
+        An indicator is empty in CSV and null otherwise until enough candles have closed, and in candles of an interval that
+        is not stored. For everything else see `/api/export/trades`.
         """
 
     @_abc_1.abstractmethod
