@@ -184,6 +184,8 @@ class App:
             self._client.follow_coins: (wanted.coins,),
             self._client.follow_shown: (wanted.shown,),
             self._client.follow_candles: (wanted.shown, wanted.interval),
+            self._client.follow_coverage: (wanted.coverage,),
+            self._client.follow_status: (wanted.status,),
         }
         for follow, what in followed.items():
             before, task = self._following.get(follow, ((), None))
@@ -306,7 +308,8 @@ def _shows_all(model: Model) -> bool:
         return bool(model.board) and all(symbol in model.board for symbol in followed)
     if model.view is View.DASHBOARD:
         return model.quote.price is not None and (model.candles.fetched or not model.chart.interval)
-    return model.view is not View.STATUS or model.feed is not None
+    told = {View.STATUS: model.mesh, View.COVERAGE: model.coverage}.get(model.view)
+    return not isinstance(told, str)
 
 
 class Clock:

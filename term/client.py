@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import aclosing
 from random import Random
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from websockets.exceptions import WebSocketException
 
@@ -21,16 +21,15 @@ from term.events import (
     Connected,
     Connecting,
     Content,
+    CoverageSeen,
     Disconnected,
     Event,
     FrameRefused,
     IdsMissing,
     LoadCandles,
     LoadCoins,
-    LoadCoverage,
     LoadDay,
     Loaded,
-    LoadFeed,
     LoadHistory,
     LoadPrice,
     LoadSelection,
@@ -39,6 +38,7 @@ from term.events import (
     RequestFailed,
     ResetSession,
     SelectCoin,
+    StatusSeen,
     TapeSeen,
 )
 from term.formatting import plain, time_text
@@ -46,9 +46,7 @@ from term.payloads import (
     MAX_TEXT_CHARS,
     PayloadError,
     as_bar,
-    as_coverage,
     parse_coins,
-    parse_feed,
     parse_frame,
     parse_history,
     parse_price,
@@ -58,7 +56,7 @@ from term.payloads import (
 )
 from term.values import CandlePage, Trade
 from tickmesh_client import Answer as Received
-from tickmesh_client import AsyncTickmesh, Call, ClientError, Unreachable, calls
+from tickmesh_client import AsyncTickmesh, Call, Candle, ClientError, Coverage, Missing, Status, Unreachable, calls
 from tickmesh_client import Trade as Followed
 from tickmesh_client.network import backoff, reason_of
 
@@ -81,6 +79,7 @@ SYMBOLS_AT_ONCE, MOST_SUBSCRIPTIONS = 64, 16
 """As many symbols a subscription, and subscriptions a client, as the gateway allows."""
 
 log = logging.getLogger("term.client")
+T = TypeVar("T")
 
 
 class Client:
@@ -151,42 +150,36 @@ class Client:
 
     async def follow_coins(self, coins: Sequence[str]) -> None:
         """Keep the newest trade of each of `coins` coming for ever, at most `BOARD_RATE` times a second."""
-        delays = self._delays()
-        while True:
-            try:
-                async with await self._mesh.open_stream("channels=", **STREAM_OPTIONS) as connection:
-                    for first in range(0, min(len(coins), SYMBOLS_AT_ONCE * MOST_SUBSCRIPTIONS), SYMBOLS_AT_ONCE):
-                        symbols = list(coins[first : first + SYMBOLS_AT_ONCE])
-                        asked = {"op": "subscribe", "channel": "ticks", "symbols": symbols, "fields": BOARD_FIELDS}
-                        await connection.send(json.dumps(asked | {"mode": "newest", "rate": BOARD_RATE}))
-                    async for frame in connection:
-                        delays = self._delays()
-                        self._gathered_board |= {trade.symbol: trade for trade in parse_ticks(frame)}
-                        self._arrived()
-            except (OSError, WebSocketException, ClientError, PayloadError) as exc:
-                log.debug("= coins lost: %s", exc)
-            await asyncio.sleep(next(delays))
+
+        def take(trades: Sequence[Trade]) -> None:
+            self._gathered_board |= {trade.symbol: trade for trade in trades}
+
+        await self._keep(lambda: self._newest(coins), take)
+
+    async def _newest(self, coins: Sequence[str]) -> AsyncGenerator[Sequence[Trade], None]:
+        async with await self._mesh.open_stream("channels=", **STREAM_OPTIONS) as connection:
+            for first in range(0, min(len(coins), SYMBOLS_AT_ONCE * MOST_SUBSCRIPTIONS), SYMBOLS_AT_ONCE):
+                symbols = list(coins[first : first + SYMBOLS_AT_ONCE])
+                asked = {"op": "subscribe", "channel": "ticks", "symbols": symbols, "fields": BOARD_FIELDS}
+                await connection.send(json.dumps(asked | {"mode": "newest", "rate": BOARD_RATE}))
+            async for frame in connection:
+                yield parse_ticks(frame)
 
     async def follow_shown(self, symbol: str) -> None:
         """Keep every trade of `symbol` coming for ever; after a loss what was missed comes first."""
-        delays = self._delays()
-        while True:
+
+        def live() -> AsyncGenerator[Followed, None]:
             last = self._last.get(symbol)
-            live = self._mesh.live(
-                symbol,
-                resume_from={symbol: last} if last else None,
-                missing=lambda ids: self._emit(IdsMissing(ids.last_trade_id - ids.first_trade_id + 1)),
-            )
-            try:
-                async with aclosing(live):
-                    async for trade in live:
-                        delays, self._last = self._delays(), {symbol: trade}
-                        self._gathered_tape.append(_as_trade(trade))
-                        self._arrived()
-            except ClientError as exc:
-                log.debug("= trades of %s lost: %s", symbol, exc)
-                self._last.clear()
-            await asyncio.sleep(next(delays))
+            return self._mesh.live(symbol, resume_from={symbol: last} if last else None, missing=missing)
+
+        def missing(ids: Missing) -> None:
+            self._emit(IdsMissing(ids.last_trade_id - ids.first_trade_id + 1))
+
+        def take(trade: Followed) -> None:
+            self._last = {symbol: trade}
+            self._gathered_tape.append(_as_trade(trade))
+
+        await self._keep(live, take, lambda _: self._last.clear())
 
     async def follow_candles(self, symbol: str, interval: str) -> None:
         """Keep the candles of a symbol coming for ever.
@@ -196,18 +189,53 @@ class Client:
             interval: one of those that the gateway tells.
 
         """
+        first = True
+
+        def live() -> AsyncGenerator[Candle, None]:
+            nonlocal first
+            first = True
+            return self._mesh.live(symbol, "candles", interval=interval)
+
+        def take(candle: Candle) -> None:
+            nonlocal first
+            self._gathered_candles.append(CandlesSeen(symbol, interval, (as_bar(candle),), first))
+            first = False
+
+        await self._keep(live, take)
+
+    async def follow_coverage(self, symbol: str) -> None:
+        """Keep what is stored of a symbol coming for ever."""
+
+        def take(coverage: Coverage | str) -> None:
+            self._emit(CoverageSeen(symbol, coverage))
+
+        await self._keep(lambda: self._mesh.live(symbol, "coverage"), take, take)
+
+    async def follow_status(self, _: bool) -> None:
+        """Keep the state of the mesh coming for ever."""
+
+        def take(status: Status | str) -> None:
+            self._emit(StatusSeen(status))
+
+        await self._keep(lambda: self._mesh.live(channel="status"), take, take)
+
+    async def _keep(
+        self,
+        live: Callable[[], AsyncGenerator[T, None]],
+        take: Callable[[T], None],
+        lost: Callable[[str], None] = lambda _: None,
+    ) -> None:
         delays = self._delays()
         while True:
-            first = True
             try:
-                async with aclosing(self._mesh.live(symbol, "candles", interval=interval)) as live:
-                    async for candle in live:
+                async with aclosing(live()) as rows:
+                    async for row in rows:
                         delays = self._delays()
-                        self._gathered_candles.append(CandlesSeen(symbol, interval, (as_bar(candle),), first))
+                        take(row)
                         self._arrived()
-                        first = False
-            except (ClientError, PayloadError) as exc:
-                log.debug("= candles of %s lost: %s", symbol, exc)
+            except (OSError, WebSocketException, ClientError, PayloadError) as exc:
+                log.debug("= lost: %s", exc)
+                lost(_shown(exc))
             await asyncio.sleep(next(delays))
 
     def pass_on(self) -> None:
@@ -272,14 +300,10 @@ def _call_of(request: Request) -> Call[Content]:
             return Call("/api/symbol", lambda answer: parse_selection(answer.body), body={"symbol": symbol})
         case ResetSession(symbol):
             return Call("/api/session:reset", lambda _: None, body={"symbol": symbol})
-        case LoadFeed():
-            return Call("/api/status", lambda answer: parse_feed(answer.body))
         case LoadPrice(symbol=symbol):
             return Call("/api/price", lambda answer: parse_price(answer.body), _given(symbol=symbol))
         case LoadStats(symbol=symbol):
             return Call("/api/stats", lambda answer: parse_stats(answer.body), _given(symbol=symbol))
-        case LoadCoverage(symbol=symbol):
-            return _mapped(calls.coverage(symbol), as_coverage)
         case LoadDay(symbol):
             return _candles(symbol, "1h", 24, "")
         case LoadCandles(symbol=symbol, interval=interval, page_token=page_token):

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from term.values import Bar, CandlePage, Coin, Coverage, Feed, HistoryPage, SelectedSymbol, Stats, Trade
+from term.values import Bar, CandlePage, Coin, HistoryPage, SelectedSymbol, Stats, Trade
+from tickmesh_client import Coverage, Status
 
 # --- requests --------------------------------------------------------------------------------------------------------
 
@@ -24,11 +25,6 @@ class LoadSelection:
     """Ask which symbol is selected. `generation` counts the switches seen so far."""
 
     generation: int
-
-
-@dataclass(frozen=True, slots=True)
-class LoadFeed:
-    """Ask how it stands with the trades from the venue."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,14 +76,6 @@ class LoadDay:
 
 
 @dataclass(frozen=True, slots=True)
-class LoadCoverage:
-    """Ask which trades of a symbol are stored."""
-
-    generation: int
-    symbol: str
-
-
-@dataclass(frozen=True, slots=True)
 class ResetSession:
     """Let a symbol's session begin anew, for every client at once."""
 
@@ -102,17 +90,7 @@ class SelectCoin:
 
 
 Request = (
-    LoadCoins
-    | LoadSelection
-    | LoadFeed
-    | LoadPrice
-    | LoadStats
-    | LoadHistory
-    | LoadCandles
-    | LoadDay
-    | LoadCoverage
-    | SelectCoin
-    | ResetSession
+    LoadCoins | LoadSelection | LoadPrice | LoadStats | LoadHistory | LoadCandles | LoadDay | SelectCoin | ResetSession
 )
 
 
@@ -120,12 +98,14 @@ Request = (
 class Follow:
     """Follow every trade of `shown`, and the newest trade of all `coins`, instead of those followed before.
 
-    With an `interval` also the candles of `shown`.
+    With an `interval` also the candles of `shown`; what is stored of the symbol `coverage`; the state of the mesh.
     """
 
-    shown: str
-    coins: tuple[str, ...]
+    shown: str = ""
+    coins: tuple[str, ...] = ()
     interval: str = ""
+    coverage: str = ""
+    status: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +127,7 @@ Effect = Request | Follow | Announce | Quit
 # --- answers ---------------------------------------------------------------------------------------------------------
 
 
-Content = tuple[Coin, ...] | SelectedSymbol | Feed | Trade | Stats | HistoryPage | CandlePage | Coverage | None
+Content = tuple[Coin, ...] | SelectedSymbol | Trade | Stats | HistoryPage | CandlePage | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +208,21 @@ class CandlesSeen:
 
 
 @dataclass(frozen=True, slots=True)
+class CoverageSeen:
+    """What is stored of a symbol is new or has changed; a text says why it cannot be told."""
+
+    symbol: str
+    coverage: Coverage | str
+
+
+@dataclass(frozen=True, slots=True)
+class StatusSeen:
+    """The state of the mesh is new or has changed; a text says why it cannot be told."""
+
+    status: Status | str
+
+
+@dataclass(frozen=True, slots=True)
 class IdsMissing:
     """The mesh itself does not have as many trades of the shown coin."""
 
@@ -263,7 +258,7 @@ class FrameRefused:
 
 
 Stream = Connecting | Connected | Disconnected | TradeSeen | SelectionSeen | TradesMissed | UpstreamSeen | FrameRefused
-Follows = BoardSeen | TapeSeen | CandlesSeen | IdsMissing
+Follows = BoardSeen | TapeSeen | CandlesSeen | CoverageSeen | StatusSeen | IdsMissing
 
 # --- the person and the clock ----------------------------------------------------------------------------------------
 

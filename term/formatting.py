@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 
 from term.cells import cells_of, width_of
@@ -13,6 +13,7 @@ MOST_DECIMALS = 12
 
 _CONTEXT = Context(prec=60, rounding=ROUND_HALF_EVEN)
 _SECOND_US = 1_000_000
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _UNITS = (  # from which size on, how much it is, its letter, how many decimals
     (10**12, 10**12, "T", 2),
     (10**9, 10**9, "B", 2),
@@ -123,6 +124,13 @@ def coarse_text(seconds: int) -> str:
     if not days:
         return f"{hours} h {minutes % 60} min" if minutes % 60 else f"{hours} h"
     return f"{days} d"
+
+
+def time_us_of(time: datetime | None) -> int | None:
+    """Return a time, of UTC where it names no zone, in microseconds since 1970 UTC."""
+    if time is None:
+        return None
+    return ((time if time.tzinfo else time.replace(tzinfo=UTC)) - _EPOCH) // timedelta(microseconds=1)
 
 
 def time_text(time_us: int | None) -> str:

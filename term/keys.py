@@ -119,7 +119,7 @@ BINDINGS = (
         "r",
         "Refresh history (in history view)",
         {"r": Action.REFRESH},
-        frozenset({View.HISTORY, View.COVERAGE, View.STATUS}),
+        _HISTORY,
         "r",
         {View.HISTORY: "refresh"},
     ),

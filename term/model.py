@@ -14,11 +14,12 @@ from term.history import History
 from term.keys import View
 from term.quote import FLASH_US, Quote
 from term.stream_state import StreamState, StreamStatus
-from term.values import Coin, Coverage, Feed, SelectedSymbol, SymbolFeed, Trade
+from term.values import Coin, SelectedSymbol, Trade
+from tickmesh_client import Coverage, Status, SymbolFeed
 
 NOTICE_US = 6_000_000
-FEED_KEPT_US = 10_000_000
-"""What the mesh said of the feed counts for so long."""
+ASKING_COVERAGE = "asking what is stored …"
+ASKING_STATUS = "asking how the mesh is …"
 JUST_NOW_US = 5_000_000
 MAX_TAPE = 200
 MAX_DELAYS = 500
@@ -62,7 +63,7 @@ class Model:
         missing: how many of its trades the mesh itself does not have.
         candles: its candles.
         chart: how they are drawn.
-        coverage: which of its trades are stored; None before the gateway has told it.
+        coverage: which of its trades are stored, or why that is not known.
         board: the newest of all coins.
         sorting: how the coins are sorted.
         order: the symbols of the coins as they stand in the list.
@@ -77,8 +78,7 @@ class Model:
         delays: microseconds from the exchange to here of the last trades.
         live: while the picture is paused, the model that goes on.
         outstanding: requests not yet answered; none is made twice at a time.
-        feed: what the mesh said of its trades the last time it was asked.
-        feed_us: when it said so.
+        mesh: its state, or why that is not known.
         polled_us: when the gateway was last asked for what it does not tell by itself.
         verified_us: when it was last asked which symbol is selected, because a trade of another one came.
         notice: a message for the person; shown until `notice_until_us`.
@@ -103,7 +103,7 @@ class Model:
     missing: int = 0
     candles: Candles = field(default_factory=Candles)
     chart: ChartOptions = field(default_factory=ChartOptions)
-    coverage: Coverage | None = None
+    coverage: Coverage | str = ASKING_COVERAGE
     board: Board = field(default_factory=dict)
     sorting: Sorting = field(default_factory=Sorting)
     order: tuple[str, ...] = ()
@@ -114,29 +114,29 @@ class Model:
     prompt: Prompt | None = None
     theme: str = "dark"
     before_help: View = View.DASHBOARD
-    following: Follow | None = None
+    following: Follow = field(default_factory=Follow)
     delays: tuple[int, ...] = ()
     live: Model | None = None
     outstanding: frozenset[Request] = frozenset()
-    feed: Feed | None = None
-    feed_us: int = 0
+    mesh: Status | str = ASKING_STATUS
     polled_us: int = 0
     verified_us: int = 0
     notice: str = ""
     notice_until_us: int = 0
 
     @property
-    def symbol_feed(self) -> SymbolFeed | None:
-        """What the mesh says of the selected symbol's trades; None when it has not said so lately."""
-        if self.feed is None or self.now_us - self.feed_us > FEED_KEPT_US:
+    def feed(self) -> Status | SymbolFeed | None:
+        """What the mesh says of the shown symbol, or of all where it is not listed; None while it says nothing."""
+        if isinstance(self.mesh, str):
             return None
-        return self.feed.together if self.shown is None else self.feed.of(self.shown.symbol)
+        shown = self.shown.symbol if self.shown else ""
+        return next((feed for feed in self.mesh.symbols if feed.symbol == shown), self.mesh)
 
     @property
     def status(self) -> StreamStatus:
         """How much one may trust the price: what the mesh says of the feed, and what arrives here."""
         seen = self.stream.status(self.quote.traded_us, self.now_us)
-        feed = self.symbol_feed
+        feed = self.feed
         if feed is None or not self.stream.open:
             return seen
         reported = StreamStatus.__members__.get(feed.state, seen)
@@ -230,7 +230,7 @@ _SHOWN = tuple(
     field.name
     for field in fields(Model)
     if field.name not in ("now_us", "held_until_us", "live", "following", "outstanding")
-    and field.name not in ("feed_us", "polled_us", "verified_us")
+    and field.name not in ("polled_us", "verified_us")
 )
 
 Step = tuple[Model, tuple[Effect, ...]]

@@ -7,7 +7,7 @@ numbers and sides without their prefix; strings and `SIDE_BUY`, as proto3 JSON h
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 from typing import Any, Generic, TypeVar
 
@@ -15,26 +15,11 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from term.events import SelectionSeen, TradeSeen, TradesMissed, UpstreamSeen
-from term.formatting import plain
-from term.values import (
-    Bar,
-    Coin,
-    Coverage,
-    Feed,
-    HistoryPage,
-    MissedTrades,
-    SelectedSymbol,
-    Service,
-    Side,
-    Stats,
-    SymbolFeed,
-    Trade,
-)
+from term.formatting import plain, time_us_of
+from term.values import Bar, Coin, HistoryPage, SelectedSymbol, Side, Stats, Trade
 from tickmesh_client import Candle
-from tickmesh_client import Coverage as Told
 
 MAX_TEXT_CHARS = 80
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class PayloadError(ValueError):
@@ -91,37 +76,6 @@ class _MessageFields(msgspec.Struct):
     type: str = ""
     ticks: list[_TickFields] = []
     message: str = ""
-
-
-class _ConditionFields(msgspec.Struct):
-    name: str = ""
-    state: str = ""
-    message: str = ""
-    since: datetime | None = None
-
-
-class _ReportFields(msgspec.Struct):
-    started_time: datetime | None = None
-    conditions: list[_ConditionFields] = []
-    version: str = ""
-
-
-class _ServiceFields(msgspec.Struct):
-    service: str = ""
-    state: str = ""
-    message: str = ""
-    report: _ReportFields | None = None
-
-
-class _SymbolFeedFields(msgspec.Struct):
-    symbol: str | None = None
-    state: str | None = None
-    message: str | None = None
-
-
-class _StatusFields(_SymbolFeedFields):
-    symbols: list[_SymbolFeedFields] = []
-    services: list[_ServiceFields] = []
 
 
 # --- reading it ------------------------------------------------------------------------------------------------------
@@ -195,22 +149,6 @@ def parse_selection(body: bytes) -> SelectedSymbol:
         PayloadError: it is no such object, or it names no symbol.
     """
     return _selection(_SELECTION.read(body))
-
-
-def parse_feed(body: bytes) -> Feed:
-    """Read `/api/status`, as far as it tells of the feed.
-
-    `{"state": "GAP", "message": "waiting for trades 5 to 9", "symbols": [{"symbol": "btcusdt", "state": "GAP",
-    "message": "waiting for trades 5 to 9"}], ...}`
-
-    Raises:
-        PayloadError: it is no such object.
-    """
-    status = _STATUS.read(body)
-    symbols = {
-        _symbol(one.symbol, f"status.symbols[{index}]"): _symbol_feed(one) for index, one in enumerate(status.symbols)
-    }
-    return Feed(_symbol_feed(status), symbols, tuple(map(_service, status.services)))
 
 
 def parse_stats(body: bytes) -> Stats:
@@ -311,7 +249,6 @@ def _no_json(payload: str | bytes, said: str) -> str:
 _FRAME = _Reader[_FrameFields](_FrameFields, "frame")
 _COINS = _Reader[list[_SelectionFields]](list[_SelectionFields], "coins")
 _SELECTION = _Reader[_SelectionFields](_SelectionFields, "symbol")
-_STATUS = _Reader[_StatusFields](_StatusFields, "status")
 _STATS = _Reader[_StatsFields](_StatsFields, "stats")
 _PRICE = _Reader[_TradeFields](_TradeFields, "price")
 _HISTORY = _Reader[list[_TradeFields]](list[_TradeFields], "history")
@@ -324,10 +261,6 @@ def _selection(read: _SelectionFields | _FrameFields) -> SelectedSymbol:
     symbol, status = _symbol(read.symbol, "symbol"), _text(read.status)
     status = "" if status == "TRADING" else status
     return SelectedSymbol(symbol, _text(read.name) or symbol, _text(read.venue), status)
-
-
-def _symbol_feed(read: _SymbolFeedFields) -> SymbolFeed:
-    return SymbolFeed(_text(read.state), _text(read.message))
 
 
 def _stats(read: _StatsFields) -> Stats:
@@ -354,7 +287,7 @@ def as_bar(candle: Candle) -> Bar:
     for name in ("open", "high", "low", "close", "volume", "quote_volume"):
         checked(getattr(candle, name), name)
     return Bar(
-        time_us=_time_us(candle.time) or 0,
+        time_us=time_us_of(candle.time) or 0,
         open=candle.open,
         high=candle.high,
         low=candle.low,
@@ -368,32 +301,6 @@ def as_bar(candle: Candle) -> Bar:
     )
 
 
-def as_coverage(read: Told) -> Coverage:
-    """Return coverage of the client library's as ours, as far as it tells of holes and minutes."""
-    holes = tuple(
-        MissedTrades(
-            hole.first_trade_id,
-            hole.last_trade_id,
-            _text(hole.state),
-            _time_us(hole.seen_time),
-            _time_us(hole.closed_time),
-        )
-        for hole in read.holes
-    )
-    minutes = {(_time_us(minute.start_time) or 0) // 60_000_000: _text(minute.state) for minute in read.minutes}
-    return Coverage(read.complete, read.stored, read.open, read.absent, read.lost, holes, minutes)
-
-
-def _service(read: _ServiceFields) -> Service:
-    report = read.report or _ReportFields()
-    bad = [condition for condition in report.conditions if condition.state != "OK"]
-    since = [time for condition in bad or report.conditions if (time := _time_us(condition.since)) is not None]
-    message = "; ".join(filter(None, (f"{c.name}: {c.message}" if c.message else c.name for c in bad))) or read.message
-    started_us = _time_us(report.started_time)
-    since_us = max(since, default=None)
-    return Service(_text(read.service), _text(read.state), _text(message), since_us, started_us, _text(report.version))
-
-
 def _trade(read: _TradeFields, where: str, stats: _StatsFields | None = None) -> Trade:
     if not isinstance(read.price, Decimal):
         raise PayloadError(f"found no price, expected one at {where}")
@@ -404,7 +311,7 @@ def _trade(read: _TradeFields, where: str, stats: _StatsFields | None = None) ->
         venue=_text(read.venue),
         quantity=checked(read.quantity, "quantity"),
         trade_id=_whole(read.trade_id, "trade_id"),
-        time_us=_time_us(read.timestamp),
+        time_us=time_us_of(read.timestamp),
         side=_side(read),
         stats=_stats(read if stats is None else stats),
     )
@@ -444,12 +351,6 @@ def _symbol(text: str | None, where: str) -> str:
 
 def _text(text: str | None) -> str:
     return plain(text[:MAX_TEXT_CHARS]) if text else ""
-
-
-def _time_us(time: datetime | None) -> int | None:
-    if time is None:
-        return None
-    return ((time if time.tzinfo else time.replace(tzinfo=UTC)) - _EPOCH) // timedelta(microseconds=1)
 
 
 def _side(read: _TradeFields) -> Side | None:

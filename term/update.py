@@ -20,6 +20,7 @@ from term.events import (
     ColumnPointed,
     Connected,
     Connecting,
+    CoverageSeen,
     Disconnected,
     Event,
     Follow,
@@ -28,10 +29,8 @@ from term.events import (
     KeyPressed,
     LoadCandles,
     LoadCoins,
-    LoadCoverage,
     LoadDay,
     Loaded,
-    LoadFeed,
     LoadHistory,
     LoadPrice,
     LoadSelection,
@@ -43,6 +42,7 @@ from term.events import (
     Resized,
     SelectCoin,
     SelectionSeen,
+    StatusSeen,
     TapeSeen,
     Ticked,
     TradeSeen,
@@ -51,9 +51,9 @@ from term.events import (
 )
 from term.history import History, visible_rows
 from term.keys import VIEWS, Action, View, action_of
-from term.model import MAX_DELAYS, MAX_TAPE, Model, Prompt, Step
+from term.model import ASKING_COVERAGE, ASKING_STATUS, MAX_DELAYS, MAX_TAPE, Model, Prompt, Step
 from term.quote import Quote
-from term.values import CandlePage, Coverage, Feed, HistoryPage, SelectedSymbol, Stats, Trade
+from term.values import CandlePage, HistoryPage, SelectedSymbol, Stats, Trade
 
 POLL_US = 2_000_000
 SELDOM_US = 10_000_000
@@ -83,8 +83,10 @@ def update(model: Model, event: Event) -> Step:
     model, effects = _updated(model, event)
     shown = model.shown.symbol if model.shown else ""
     interval = model.chart.interval if model.view is View.DASHBOARD else ""
-    follow = Follow(shown, tuple(coin.symbol for coin in model.coins if coin.followed), shown and interval)
-    if follow == model.following or not (shown or follow.coins):
+    followed = tuple(coin.symbol for coin in model.coins if coin.followed)
+    coverage = shown if model.view is View.COVERAGE else ""
+    follow = Follow(shown, followed, shown and interval, coverage, status=model.stream.open)
+    if follow == model.following:
         return model, effects
     return replace(model, following=follow), (*effects, follow)
 
@@ -100,6 +102,12 @@ def _updated(model: Model, event: Event) -> Step:
             return _tape_seen(model, event)
         case CandlesSeen():
             return _candles_seen(model, event)
+        case CoverageSeen(symbol, coverage):
+            known = isinstance(coverage, str) and not isinstance(model.coverage, str)
+            concerns = model.shown is not None and symbol == model.shown.symbol and not known
+            return (replace(model, coverage=coverage) if concerns else model), ()
+        case StatusSeen(status):
+            return replace(model, mesh=status), ()
         case IdsMissing(trades):
             return replace(model, missing=model.missing + trades), ()
         case Ticked(now_us):
@@ -205,7 +213,7 @@ def _stream_changed(
             return replace(model, stream=stream.connecting()), ()
         case Connected():
             connected = stream.connected(model.now_us)
-            return _poll(replace(model, stream=connected, quote=model.quote.interrupted()))
+            return _poll(replace(model, stream=connected, quote=model.quote.interrupted(), mesh=ASKING_STATUS))
         case Disconnected(reason, failures, retry_us):
             lost = stream.lost(reason=reason, failures=failures, retry_us=retry_us, now_us=model.now_us)
             return replace(model, stream=lost), ()
@@ -243,7 +251,7 @@ def _switched(model: Model) -> Step:
         delays=(),
         candles=Candles(),
         chart=replace(model.chart, back=0, cross=None),
-        coverage=None,
+        coverage=ASKING_COVERAGE,
         row=0,
         whole=False,
     )
@@ -264,8 +272,6 @@ def _loaded(model: Model, event: Loaded) -> Step:
     match event.content:
         case SelectedSymbol() as selection:
             return _selected(model, selection)
-        case Feed() as feed:
-            return replace(model, feed=feed, feed_us=model.now_us), ()
         case Trade() as trade:
             if model.shown is not None and not _concerns(trade, model.shown):
                 return model, ()  # the coin was changed while we were away; the answer that says so is on its way
@@ -283,8 +289,6 @@ def _loaded(model: Model, event: Loaded) -> Step:
         case CandlePage() as page:
             assert isinstance(request, LoadCandles)
             return replace(model, candles=model.candles.with_page(page, older=bool(request.page_token))), ()
-        case Coverage() as coverage:
-            return replace(model, coverage=coverage), ()
         case None:
             return model.noticed("the session has begun anew"), ()
         case coins:
@@ -294,7 +298,7 @@ def _loaded(model: Model, event: Loaded) -> Step:
 
 def _outdated(model: Model, request: Request) -> bool:
     match request:
-        case LoadCoins() | LoadFeed() | SelectCoin() | LoadDay() | ResetSession():
+        case LoadCoins() | SelectCoin() | LoadDay() | ResetSession():
             return False
         case LoadHistory(page_token=page_token, before_us=before_us):
             if before_us != model.history.before_us or not model.history.expects(page_token):
@@ -353,7 +357,6 @@ def _poll(model: Model, *, everything: bool = True) -> Step:
     model = replace(model, polled_us=model.now_us)
     wanted: list[Request] = [] if model.coins else [LoadCoins()]
     looked = model.looked.symbol if model.looked else ""
-    wanted += [LoadFeed()] if model.stream.open else []
     if model.stream.open and everything:
         wanted += [LoadSelection(model.generation), LoadStats(model.generation, looked)]
         if not model.quote.current:
@@ -368,8 +371,6 @@ def _needed(model: Model) -> Step:
     if model.shown is None:
         return model, ()
     symbol, generation = model.shown.symbol, model.generation
-    if model.view is View.COVERAGE:
-        return model.asking(LoadCoverage(generation, symbol))
     if model.view is not View.DASHBOARD or not model.chart.interval:
         return model, ()
     interval, candles = model.chart.interval, model.candles
@@ -556,9 +557,8 @@ def _moved(model: Model, action: Action) -> Step:
         return replace(model, cursor=model.order[row], held_until_us=model.now_us + HOLD_US), ()
     if model.view is not View.HISTORY:
         last = {
-            View.COVERAGE: len(model.coverage.holes) if model.coverage else 0,
+            View.COVERAGE: 0 if isinstance(model.coverage, str) else len(model.coverage.holes),
             View.ALERTS: len(model.alerts),
-            View.STATUS: len(model.feed.services) if model.feed else 0,
         }.get(model.view, 100)
         return replace(model, row=max(min(model.row + rows, last - 1), 0)), ()
     history = model.history.scrolled(rows, visible=visible)

@@ -177,7 +177,7 @@ def _news(model: Model) -> tuple[str, Style]:
     selection = model.shown
     if stream.open and selection is not None and selection.status:
         return f"{selection.symbol} is not traded now: {selection.venue} says {selection.status}", Style.WARN
-    feed = model.symbol_feed
+    feed = model.feed
     if stream.open and feed is not None and feed.message and feed.state == model.status.name:
         return plain(feed.message), Style.DIM if model.status is StreamStatus.QUIET else Style.WARN
     if model.status is StreamStatus.STALE:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
-from term.cells import MARGIN, Canvas, Style, cut
-from term.formatting import NOTHING, coarse_text, duration_text, plain, rate_texts, time_text
+from term.cells import MARGIN, Canvas, Style, cut, width_of
+from term.formatting import NOTHING, coarse_text, duration_text, plain, rate_texts, time_text, time_us_of
 from term.history import visible_rows
 from term.model import Model
 from term.table import TableColumn, TableLayout
-from term.values import MissedTrades
+from tickmesh_client import Hole, Minute, ServiceReport, ServiceStatus
 
+_MINUTE_US = 60_000_000
 _SIGNS = {
     "VERIFIED": ("■", Style.UP),
     "PENDING": ("□", Style.WARN),
@@ -53,8 +54,8 @@ def draw_coverage(canvas: Canvas, model: Model) -> None:
     coverage, visible = model.coverage, visible_rows(canvas.height)
     legend = " ".join(f"{sign} {state or 'no trades'}" for state, (sign, _) in _SIGNS.items())
     canvas.rule(1, "coverage", legend[: canvas.width - 18])
-    if coverage is None:
-        canvas.write(3, MARGIN, "asking what is stored …", Style.DIM)
+    if isinstance(coverage, str):
+        canvas.write(3, MARGIN, cut(coverage, canvas.width - 2 * MARGIN), Style.DIM)
         return
     verdict = "complete: nothing is missing" if coverage.complete else "not complete"
     counts = f"{coverage.stored:,} stored, {coverage.open:,} open, {coverage.absent:,} absent, {coverage.lost:,} lost"
@@ -69,42 +70,44 @@ def draw_coverage(canvas: Canvas, model: Model) -> None:
     table.titles(canvas, top)
     first = max(model.row - holes + 2, 0)
     for row, hole in enumerate(coverage.holes[first : first + holes - 1], start=top + 1):
-        ids = f"{hole.first_id} to {hole.last_id}"
+        ids = f"{hole.first_trade_id} to {hole.last_trade_id}"
         styles = [Style.PLAIN, _HOLE_STYLES.get(hole.state, Style.PLAIN), Style.DIM]
         chosen = first + row - top - 1 == model.row
-        cells = ((ids, f"{hole.first_id} …"), (hole.state,), (time_text(hole.seen_us),))
+        seen = time_text(time_us_of(hole.seen_time))
+        cells = ((ids, f"{hole.first_trade_id} …"), (plain(hole.state),), (seen,))
         table.row(canvas, row, cells, [Style.CURSOR] * 3 if chosen else styles)
     if model.whole and model.row < len(coverage.holes):
         _hole(canvas, coverage.holes[model.row])
 
 
-def _hole(canvas: Canvas, hole: MissedTrades) -> None:
+def _hole(canvas: Canvas, hole: Hole) -> None:
     lines = (
-        f"ids     {hole.first_id} to {hole.last_id}",
-        f"count   {hole.last_id - hole.first_id + 1:,}",
-        f"state   {hole.state}",
-        f"seen    {time_text(hole.seen_us)}",
-        f"closed  {time_text(hole.closed_us)}",
+        f"ids     {hole.first_trade_id} to {hole.last_trade_id}",
+        f"count   {hole.last_trade_id - hole.first_trade_id + 1:,}",
+        f"state   {plain(hole.state)}",
+        f"seen    {time_text(time_us_of(hole.seen_time))}",
+        f"closed  {time_text(time_us_of(hole.closed_time))}",
     )
     width = min(max(map(len, lines)) + 4, canvas.width)
     for row, line in enumerate(("", *lines, ""), start=2):
         canvas.write(row, canvas.width - width, f"  {line}".ljust(width), Style.CURSOR)
 
 
-def _calendar(canvas: Canvas, minutes: Mapping[int, str], *, rows: range) -> None:
+def _calendar(canvas: Canvas, minutes: Sequence[Minute], *, rows: range) -> None:
     """Draw an hour a row, the newest last; where there is no room for sixty cells, each stands for more minutes."""
     if not minutes:
         canvas.write(rows[0], MARGIN, "no minute is closed yet", Style.DIM)
         return
     label = 15
     step = next(step for step in (1, 2, 3, 4, 6, 12) if 60 // step <= canvas.width - 2 * MARGIN - label)
-    last, first = max(minutes) // 60, min(minutes) // 60
+    states = {(time_us_of(m.start_time) or 0) // _MINUTE_US: m.state for m in minutes[-60 * len(rows) :]}
+    last, first = max(states) // 60, min(states) // 60
     for row, hour in zip(rows, range(max(first, last - len(rows) + 1), last + 1), strict=False):
-        canvas.write(row, MARGIN, time_text(hour * 3_600_000_000)[:13] + "h", Style.DIM)
+        canvas.write(row, MARGIN, time_text(hour * 60 * _MINUTE_US)[:13] + "h", Style.DIM)
         for cell in range(60 // step):
             begin = hour * 60 + cell * step
-            states = {minutes.get(minute, "") for minute in range(begin, begin + step)}
-            state = next((state for state in _WORST if state in states), "PENDING")
+            inside = {states.get(minute, "") for minute in range(begin, begin + step)}
+            state = next((state for state in _WORST if state in inside), "PENDING")
             canvas.write(row, MARGIN + label + cell, *_SIGNS[state])
 
 
@@ -120,39 +123,47 @@ def draw_status(canvas: Canvas, model: Model) -> None:
 
     """
     canvas.rule(1, "status", cut(plain(model.url), max(canvas.width - 16, 0)))
-    feed, now_us = model.feed, model.now_us
     table = TableLayout.fitted(_SERVICES, width=canvas.width - 2 * MARGIN)
     table.titles(canvas, 2)
-    row = 3
-    for row, service in enumerate(feed.services if feed else (), start=3):
+    mesh, visible = model.mesh, visible_rows(canvas.height)
+    services = () if isinstance(mesh, str) else mesh.services
+    facts = _facts(model)
+    first = max(min(model.row, len(services) + len(facts) - visible), 0)
+    for row, service in enumerate(services[first : first + visible], start=3):
         style = _SERVICE_STYLES.get(service.state, Style.DOWN)
-        since, runs = (
-            NOTHING if time_us is None else coarse_text(max(now_us - time_us, 0) // 1_000_000)
-            for time_us in (service.since_us, service.started_us)
-        )
-        message = plain(service.message)
-        what = [cut(message, width) for width in range(len(message), -1, -1)]
-        cells = ((service.name,), (service.state,), (since,), (runs,), (service.version[:10],), what)
-        table.row(canvas, row, cells, [Style.BOLD, style, Style.PLAIN, Style.DIM, Style.DIM, Style.DIM])
-    if feed is None:
-        canvas.write(3, MARGIN, "asking how the mesh is …", Style.DIM)
-    for label, text in _facts(model):
-        row += 1
-        if row > visible_rows(canvas.height) + 2:
-            break
-        canvas.write(row, MARGIN, label, Style.DIM)
-        canvas.write(row, MARGIN + 12, cut(text, canvas.width - 2 * MARGIN - 12))
+        styles = [Style.BOLD, style, Style.PLAIN, Style.DIM, Style.DIM, Style.DIM]
+        table.row(canvas, row, _service(service, model.now_us, canvas.width), styles)
+    top = 3 + len(services) - first
+    for row, (label, text) in enumerate(facts, start=top):
+        if 3 <= row < 3 + visible:
+            canvas.write(row, MARGIN, label, Style.DIM)
+            canvas.write(row, MARGIN + 12, cut(text, canvas.width - 2 * MARGIN - 12))
+    if first + visible < len(services) + len(facts):
+        canvas.write_left_of(2 + visible, canvas.width - MARGIN, " ↓ more ", Style.DIM)
+
+
+def _service(service: ServiceStatus, now_us: int, width: int) -> tuple[Iterable[str], ...]:
+    report = service.report or ServiceReport()
+    bad = [condition for condition in report.conditions if condition.state != "OK"]
+    since_us = max((time_us_of(each.since) or 0 for each in bad or report.conditions), default=0)
+    since, runs = (
+        coarse_text(max(now_us - time_us, 0) // 1_000_000) if time_us else NOTHING
+        for time_us in (since_us, time_us_of(report.started_time))
+    )
+    what = "; ".join(": ".join(filter(None, (each.name, each.message))) for each in bad) or service.message
+    texts = (plain(text[:width]) for text in (service.service, service.state, since, runs, report.version[:10], what))
+    return tuple([cut(text, cells) for cells in range(width_of(text), -1, -1)] for text in texts)
 
 
 def _facts(model: Model) -> tuple[tuple[str, str], ...]:
-    quote, feed = model.quote, model.feed
+    quote, mesh = model.quote, model.mesh
     stream = model.stream
     open_for = coarse_text(max(model.now_us - stream.since_us, 0) // 1_000_000)
     missed = f"{quote.missed:,} trades not sent here, {stream.refused:,} bad frames, {model.missing:,} not in the mesh"
-    states = [each.state for each in feed.symbols.values()] if feed else []
+    states = [] if isinstance(mesh, str) else [plain(each.state) for each in mesh.symbols]
     symbols = ", ".join(f"{states.count(state)} {state}" for state in sorted(set(states)))
     return (
-        ("feed", f"{feed.together.state} {plain(feed.together.message)}" if feed else NOTHING),
+        ("feed", mesh if isinstance(mesh, str) else plain(f"{mesh.state} {mesh.message}")),
         ("symbols", symbols or NOTHING),
         ("delay", _delays(model.delays)),
         ("rate", f"{next(rate_texts(quote.rate(model.now_us)))} of the shown coin"),

@@ -230,6 +230,24 @@ class Coverage(msgspec.Struct, frozen=True):
     last_trade_time: datetime | None = None
 
 
+class Condition(msgspec.Struct, frozen=True):
+    """One condition of a service, such as its connection to the bus."""
+
+    name: str
+    state: str
+    """`OK`, `DEGRADED` or `FAILED`."""
+    message: str = ""
+    since: datetime | None = None
+
+
+class ServiceReport(msgspec.Struct, frozen=True):
+    """What a service last said of itself."""
+
+    started_time: datetime | None = None
+    conditions: tuple[Condition, ...] = ()
+    version: str = ""
+
+
 class ServiceStatus(msgspec.Struct, frozen=True):
     """The state of one service of the mesh."""
 
@@ -237,6 +255,8 @@ class ServiceStatus(msgspec.Struct, frozen=True):
     state: str
     """`SERVING`, `DEGRADED`, `NOT_SERVING`, `STOPPED` or `UNREACHABLE`."""
     message: str
+    report: ServiceReport | None = None
+    """None when none has arrived."""
 
 
 class SymbolFeed(msgspec.Struct, frozen=True):

@@ -37,7 +37,6 @@ async def term(
 ) -> AsyncIterator[Terminal]:
     arguments = (*TERM, "--url", gateway.url, *options)
     async with open_terminal(arguments, environment=environment) as terminal:
-        await gateway.connected.wait()
         await terminal.shows("LIVE", "Ethereum (ETH)")
         yield terminal
 
@@ -318,12 +317,13 @@ def test_without_a_terminal_it_says_so() -> None:
 
 async def test_the_header_says_what_the_mesh_says_of_the_feed(gateway: FakeGateway) -> None:
     async with term(gateway) as terminal:
+        terminal.press("5")
+        await terminal.shows("feed        LIVE")
         await gateway.trade(61837.63)
-        gateway.feed = "BLOCKED"
-        await terminal.shows("BLOCKED")
-        gateway.feed = "LIVE"
-        await gateway.trade(61838)
-        await terminal.shows("LIVE")
+        await gateway.tell_status("BLOCKED")
+        await terminal.shows("▪ BLOCKED")
+        await gateway.tell_status("LIVE")
+        await terminal.shows("● LIVE")
 
 
 async def test_an_alert_runs_the_persons_command_with_what_happened_in_its_environment(

@@ -76,9 +76,9 @@ def test_a_sparkline_shows_the_newest_values() -> None:
 def test_an_interval_asks_for_its_candles_and_follows_them() -> None:
     model, effects = after_asking(trading(), *press("v"))
     assert effects[0] == LoadCandles(1, "btcusdt", "1m")
-    assert effects[1:] == [Follow("btcusdt", tuple(coin.symbol for coin in COINS), "1m")]
+    assert effects[1:] == [Follow("btcusdt", tuple(coin.symbol for coin in COINS), "1m", status=True)]
     model, effects = after_asking(charting(), *press("i"))
-    following = Follow("btcusdt", tuple(coin.symbol for coin in COINS), "3m")
+    following = Follow("btcusdt", tuple(coin.symbol for coin in COINS), "3m", status=True)
     assert effects == [LoadCandles(1, "btcusdt", "3m"), following]
     assert after_asking(charting(), *press("1"))[1] == [replace(following, interval="")]
     assert after(model, *press("i")).candles == Candles()

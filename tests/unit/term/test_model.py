@@ -7,13 +7,13 @@ import pytest
 
 from term.events import (
     Connected,
+    CoverageSeen,
     Disconnected,
     Event,
     Follow,
     FrameRefused,
     LoadCoins,
     Loaded,
-    LoadFeed,
     LoadHistory,
     LoadPrice,
     LoadSelection,
@@ -23,19 +23,22 @@ from term.events import (
     Resized,
     SelectCoin,
     SelectionSeen,
+    StatusSeen,
     TradesMissed,
     UpstreamSeen,
 )
 from term.keys import View
 from term.stream_state import StreamStatus
-from term.values import Feed, HistoryPage, SelectedSymbol, Stats, SymbolFeed, Trade
+from term.values import HistoryPage, SelectedSymbol, Stats, Trade
 from tests.fixtures.term_scenes import (
     BITCOIN,
     COINS,
+    NOTHING_STORED,
     after,
     after_asking,
     connected,
     lost,
+    mesh_status,
     page,
     press,
     reading,
@@ -44,6 +47,7 @@ from tests.fixtures.term_scenes import (
     trade,
     trading,
 )
+from tickmesh_client import SymbolFeed
 
 ETHEREUM = SelectedSymbol("ethusdt", "Ethereum (ETH)", "binance")
 
@@ -185,7 +189,7 @@ def test_a_coin_changed_elsewhere_changes_here_in_every_view() -> None:
         LoadPrice(2),
         LoadStats(2),
         LoadHistory(2, "ethusdt"),
-        Follow("ethusdt", tuple(coin.symbol for coin in COINS)),
+        Follow("ethusdt", tuple(coin.symbol for coin in COINS), status=True),
     ]
 
 
@@ -274,7 +278,8 @@ INTERRUPTIONS = pytest.mark.parametrize(
 @INTERRUPTIONS
 def test_after_an_interruption_price_and_statistics_are_asked_for(interruption: tuple[Event, ...]) -> None:
     _, effects = after_asking(after(connected(), trade("100")), *interruption)
-    assert effects == [LoadSelection(1), LoadStats(1), LoadPrice(1)]
+    asked = [effect for effect in effects if not isinstance(effect, Follow)]
+    assert asked == [LoadSelection(1), LoadStats(1), LoadPrice(1)]
 
 
 @INTERRUPTIONS
@@ -367,8 +372,8 @@ def test_history_is_bounded() -> None:
     assert (len(model.history.trades), model.history.next_token) == (20_000, "")
 
 
-def told(state: str, message: str = "") -> Loaded:
-    return Loaded(LoadFeed(), Feed(SymbolFeed("LIVE", ""), {"btcusdt": SymbolFeed(state, message)}))
+def told(state: str, message: str = "") -> StatusSeen:
+    return StatusSeen(mesh_status(SymbolFeed("btcusdt", state, message)))
 
 
 @pytest.mark.parametrize("state", ["STALE", "GAP", "BLOCKED", "SIM", "OFFLINE"])
@@ -390,9 +395,10 @@ def test_what_does_not_arrive_here_is_stale_whatever_the_mesh_receives(state: st
     assert after(trading(), tick(90), told(state)).status is StreamStatus.STALE
 
 
-def test_what_the_mesh_said_long_ago_no_longer_counts() -> None:
-    model = after(trading(), tick(60.5), told("GAP"))
-    assert after(model, trade("1", at_s=72), tick(72)).status is StreamStatus.LIVE
+def test_what_the_mesh_said_before_a_reconnect_no_longer_counts() -> None:
+    model = after(trading(), tick(60.5), told("GAP"), Disconnected("gone", failures=1, retry_us=0), Connected())
+    assert model.status is StreamStatus.LIVE
+    assert after(model, told("GAP")).status is StreamStatus.GAP
 
 
 def test_a_state_this_client_does_not_know_changes_nothing() -> None:
@@ -400,22 +406,31 @@ def test_a_state_this_client_does_not_know_changes_nothing() -> None:
 
 
 def test_a_gateway_that_knows_no_status_leaves_the_state_to_what_arrives() -> None:
-    assert after(trading(), RequestFailed(LoadFeed(), "nothing is at '/api/status'")).status is StreamStatus.LIVE
+    assert after(trading(), StatusSeen("the gateway said nothing for too long")).status is StreamStatus.LIVE
 
 
-def test_the_feed_is_asked_for_at_every_poll_and_never_twice_at_a_time() -> None:
-    model, effects = after_asking(after(trading(), told("LIVE")), tick(70), tick(80))
-    assert effects.count(LoadFeed()) == 1
-    _, again = after_asking(after(model, told("LIVE")), tick(90))
-    assert again.count(LoadFeed()) == 1
+def test_the_state_of_the_mesh_is_followed_while_the_stream_is_open_and_what_is_stored_while_it_is_shown() -> None:
+    assert trading().following == Follow("btcusdt", tuple(coin.symbol for coin in COINS), status=True)
+    assert not lost(trading()).following.status
+    assert after(trading(), *press("4")).following.coverage == "btcusdt"
+    assert after(trading(), *press("4", "1")).following.coverage == ""
+    assert after(trading(), *press("4"), SelectionSeen(ETHEREUM)).following.coverage == "ethusdt"
+
+
+def test_what_is_stored_of_another_coin_is_dropped_and_what_is_known_outlives_a_loss() -> None:
+    model = after(trading(), *press("4"))
+    assert after(model, CoverageSeen("ethusdt", NOTHING_STORED)) == model
+    known = after(model, CoverageSeen("btcusdt", NOTHING_STORED))
+    assert after(known, CoverageSeen("btcusdt", "connection refused")) == known
+    assert isinstance(after(known, SelectionSeen(ETHEREUM)).coverage, str)
 
 
 def test_what_the_stream_tells_is_seldom_asked_for() -> None:
-    answers = (told("LIVE"), Loaded(LoadSelection(1), BITCOIN), RequestFailed(LoadStats(1), "no trade yet"))
+    answers = (Loaded(LoadSelection(1), BITCOIN), RequestFailed(LoadStats(1), "no trade yet"))
     model = after(trading(), tick(62), SelectionSeen(BITCOIN), *answers)
     model, effects = after_asking(model, tick(65))
-    assert effects == [LoadFeed()]
-    assert {LoadFeed(), LoadSelection(1), LoadStats(1)} <= set(after_asking(model, *answers, tick(73))[1])
+    assert effects == []
+    assert {LoadSelection(1), LoadStats(1)} <= set(after_asking(model, *answers, tick(73))[1])
 
 
 def test_an_answer_that_says_nothing_new_leaves_the_picture_as_it_is() -> None:

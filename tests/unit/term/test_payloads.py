@@ -8,14 +8,13 @@ from term.events import SelectionSeen, TradeSeen, TradesMissed, UpstreamSeen
 from term.payloads import (
     PayloadError,
     parse_coins,
-    parse_feed,
     parse_frame,
     parse_history,
     parse_price,
     parse_selection,
     parse_stats,
 )
-from term.values import Coin, SelectedSymbol, Stats, SymbolFeed, Trade
+from term.values import Coin, SelectedSymbol, Stats, Trade
 
 FULL = (
     '{"symbol": "btcusdt", "venue": "binance", "price": 61837.63, "quantity": 0.00021, "trade_id": 3801275891,'
@@ -113,17 +112,3 @@ def test_a_bad_row_is_refused_by_its_place() -> None:
         parse_history(b'[{"price": 1}, {"price": "dear"}]', next_token="")
     with pytest.raises(PayloadError, match=r"found no price, expected one at history\[1\]"):
         parse_history(b'[{"price": 1}, {}]', next_token="")
-
-
-def test_the_feed_is_read_from_the_status_of_the_mesh() -> None:
-    body = b"""{"state": "LIVE", "message": "", "venue": "binance", "services": [],
-        "symbols": [{"symbol": "ethusdt", "state": "GAP", "message": "waiting", "held_trades": 3}]}"""
-    feed = parse_feed(body)
-    assert feed.of("ethusdt") == SymbolFeed("GAP", "waiting")
-    assert feed.of("btcusdt") == SymbolFeed("LIVE", "")
-
-
-@pytest.mark.parametrize("body", [b"[]", b"5", b'{"state": "LIVE", "symbols": {}}', b'{"symbols": [5]}'])
-def test_what_is_no_status_is_refused(body: bytes) -> None:
-    with pytest.raises(PayloadError):
-        parse_feed(body)

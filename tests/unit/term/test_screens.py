@@ -8,26 +8,28 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from term.cells import text_of, width_of
 from term.events import (
     BoardSeen,
     Connected,
+    CoverageSeen,
     FrameRefused,
     IdsMissing,
     LoadCoins,
-    LoadCoverage,
     Loaded,
-    LoadFeed,
     LoadHistory,
     LoadStats,
     RequestFailed,
     SelectCoin,
     SelectionSeen,
+    StatusSeen,
     TradesMissed,
     UpstreamSeen,
 )
@@ -36,24 +38,22 @@ from term.model import Model
 from term.screen import in_ascii
 from term.values import (
     Coin,
-    Coverage,
-    Feed,
     HistoryPage,
-    MissedTrades,
     SelectedSymbol,
-    Service,
     Stats,
-    SymbolFeed,
     Trade,
 )
 from term.view import render
 from tests.fixtures.term_scenes import (
+    NOTHING_STORED,
+    NOW,
     NOW_US,
     after,
     charting,
     connected,
     lost,
     market,
+    mesh_status,
     press,
     reading,
     started,
@@ -61,6 +61,7 @@ from tests.fixtures.term_scenes import (
     trade,
     trading,
 )
+from tickmesh_client import Condition, Hole, Minute, ServiceReport, ServiceStatus, Status, SymbolFeed
 
 _LONG_PRICES = ("61837.12345678", "1234567890123.12345678", "123456789.12345678")
 _BRAILLE = {chr(code) for code in range(0x2801, 0x2900)}
@@ -127,8 +128,8 @@ def _troubled(width: int, height: int) -> Model:
 
 
 def _told(width: int, height: int, state: str, message: str = "", *, after_s: float = 60.5) -> Model:
-    feed = Feed(SymbolFeed("LIVE", ""), {"btcusdt": SymbolFeed(state, message)})
-    return after(trading(width=width, height=height), tick(after_s), Loaded(LoadFeed(), feed))
+    told = StatusSeen(mesh_status(SymbolFeed("btcusdt", state, message)))
+    return after(trading(width=width, height=height), tick(after_s), told)
 
 
 def _wide_names(width: int, height: int) -> Model:
@@ -141,22 +142,30 @@ def _wide_names(width: int, height: int) -> Model:
 
 
 def _covered(width: int, height: int, *keys: str) -> Model:
-    first = NOW_US // 60_000_000 - 200
-    minutes = {
-        first + i: "MISMATCH" if i == 77 else "PENDING" if i > 195 else "VERIFIED" for i in range(200) if i != 100
-    }
-    holes = tuple(
-        MissedTrades(100 + 9 * i, 103 + 9 * i, state, NOW_US, NOW_US)
+    minutes = [
+        Minute(
+            NOW - timedelta(seconds=NOW.second, minutes=200 - i),
+            "MISMATCH" if i == 77 else "PENDING" if i > 195 else "VERIFIED",
+            first_trade_id=1,
+            last_trade_id=2,
+            trade_count=2,
+            difference="",
+        )
+        for i in range(200)
+        if i != 100
+    ]
+    holes = [
+        Hole(100 + 9 * i, 103 + 9 * i, state=state, seen_time=NOW, closed_time=NOW)
         for i, state in enumerate(("FILLED", "OPEN", "LOST"))
-    )
+    ]
+    counts = {"complete": False, "stored": 123_456, "open": 4, "lost": 4}
+    told = msgspec.structs.replace(NOTHING_STORED, holes=holes, minutes=minutes, **counts)
     model = after(trading(width=width, height=height), *press("4"))
-    asked = LoadCoverage(model.generation, "btcusdt")
-    return after(model, Loaded(asked, Coverage(False, 123_456, 4, 0, 4, holes, minutes)), *press(*keys))
+    return after(model, CoverageSeen("btcusdt", told), *press(*keys))
 
 
 def _covered_by_nothing(width: int, height: int) -> Model:
-    model = after(trading(width=width, height=height), *press("4"))
-    return after(model, Loaded(LoadCoverage(model.generation, "btcusdt"), Coverage(True, 0, 0, 0, 0)))
+    return after(trading(width=width, height=height), *press("4"), CoverageSeen("btcusdt", NOTHING_STORED))
 
 
 def _tiny_history(width: int, height: int) -> Model:
@@ -169,20 +178,16 @@ def _tiny_history(width: int, height: int) -> Model:
 
 
 def _status(width: int, height: int) -> Model:
+    refused = Condition("venue", "FAILED", "refused for this location (status 451)", NOW - timedelta(seconds=90))
+    good = Condition("bus", "OK", since=NOW - timedelta(seconds=1000))
+    begun = NOW - timedelta(seconds=10_000)
     services = (
-        Service(
-            "ingest",
-            "DEGRADED",
-            "venue: refused for this location (status 451)",
-            NOW_US - 90_000_000,
-            NOW_US - 10**10,
-            "0.1.0",
-        ),
-        Service("signal", "SERVING", "", NOW_US - 10**9, NOW_US - 10**10, "0.1.0"),
-        Service("store", "UNREACHABLE", "no answer in time"),
+        ServiceStatus("ingest", "DEGRADED", "", ServiceReport(begun, (good, refused), "0.1.0")),
+        ServiceStatus("signal", "SERVING", "", ServiceReport(begun, (good,), "0.1.0")),
+        ServiceStatus("store", "UNREACHABLE", "no answer in time"),
     )
-    feed = Feed(SymbolFeed("BLOCKED", "binance refuses us"), {"btcusdt": SymbolFeed("BLOCKED", "")}, services)
-    model = after(trading(width=width, height=height), Loaded(LoadFeed(), feed))
+    feed = Status("BLOCKED", "binance refuses us", "binance", services, (SymbolFeed("btcusdt", "BLOCKED", ""),))
+    model = after(trading(width=width, height=height), StatusSeen(feed))
     return after(model, TradesMissed(12), IdsMissing(3), *press("5"))
 
 
@@ -229,9 +234,13 @@ SCENES: dict[str, Callable[[int, int], Model]] = {
     "coins-long-numbers": lambda width, height: after(_long_numbers(width, height), *press("c")),
     "coverage-waiting": lambda width, height: after(trading(width=width, height=height), *press("4")),
     "coverage-empty": _covered_by_nothing,
+    "coverage-failed": lambda width, height: after(
+        trading(width=width, height=height), *press("4"), CoverageSeen("btcusdt", "store is away")
+    ),
     "coverage-offline": lambda width, height: lost(_covered(width, height)),
     "coverage-simulated": lambda width, height: after(_tiny_price(width, height), *press("4")),
     "status-empty": lambda width, height: after(connected(width=width, height=height), *press("5")),
+    "status-scrolled": lambda width, height: after(_status(width, height), *press("G")),
     "status-offline": lambda width, height: lost(_status(width, height)),
     "status-gap": lambda width, height: after(_told(width, height, "GAP", "waiting for trades 7 to 9"), *press("5")),
     "history-offline": lambda width, height: lost(reading(width=width, height=height)),
