@@ -18,6 +18,7 @@ right, and `settle` returns what must replace a published trade.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -103,22 +104,24 @@ class RecentTrades:
     def __init__(self, size: int = 512) -> None:
         self._size = size
         self._columns = np.empty((5, 0), np.int64)
-        self._later: list[TradeColumns | ReadTrades] = []  # behind them, not among them yet: hardly anybody asks
+        # Behind them, not among them yet, each with how many there are: hardly anybody asks.
+        self._later: deque[tuple[int, TradeColumns | bytes]] = deque()
         self._later_trades = 0
 
     def add(self, trades: TradeColumns | ReadTrades) -> None:
         """Take trades behind the others."""
-        self._later.append(trades)
+        self._later.append((len(trades), trades.payload if isinstance(trades, ReadTrades) else trades))
         self._later_trades += len(trades)
-        if self._later_trades >= self._size:
-            self._gather()
+        while self._later_trades - self._later[0][0] >= self._size:
+            self._later_trades -= self._later.popleft()[0]
 
     def _gather(self) -> Int64s:
         if self._later:
-            parts = [wire.decode_trades(one.payload) if isinstance(one, ReadTrades) else one for one in self._later]
+            parts = [wire.decode_trades(one) if isinstance(one, bytes) else one for _, one in self._later]
             later = np.array(_columns_of(concatenate(parts)))
             self._columns = np.concatenate((self._columns, later), axis=1)[:, -self._size :]
-            self._later, self._later_trades = [], 0
+            self._later.clear()
+            self._later_trades = 0
         return self._columns
 
     def __len__(self) -> int:

@@ -941,4 +941,4 @@ def _shifted(trades: TradeColumns, by: int) -> TradeColumns:
 
 
 def _now_s() -> float:
-    return asyncio.get_running_loop().time()
+    return time.monotonic()

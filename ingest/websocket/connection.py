@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Sequence
 
 from ingest import metrics
@@ -143,7 +144,7 @@ class VenueConnection:
         self.worn.set()
 
     async def _live(self) -> None:
-        clock = asyncio.get_running_loop().time
+        clock = time.monotonic
         symbols = await self._prepared()
         url = self._endpoint.url
         self.session = session = self._venue.adapter.session(self._venue.name, symbols, plain=self._endpoint.plain)
@@ -183,7 +184,7 @@ class VenueConnection:
         return symbols
 
     async def _converse(self, socket: VenueSocket, session: Session) -> None:
-        clock = asyncio.get_running_loop().time
+        clock = time.monotonic
         coalescer = Coalescer()
         while not self._frames.closed:
             called = await self._frames.wait()
@@ -221,7 +222,7 @@ class VenueConnection:
         else:
             why = "though REST has trades that did not come"
         if not missed:
-            watchdog.quiet(doubt, asyncio.get_running_loop().time())
+            watchdog.quiet(doubt, time.monotonic())
             metrics.SILENCES.labels("quiet").inc()
             log.debug("%s is silent, and REST has no trade that did not come", who)
         elif not self.worn.is_set():
@@ -274,7 +275,7 @@ class VenueConnection:
 
     async def _work(self, session: Session) -> int:
         """Pass on all that has arrived; return how many frames that was."""
-        clock = asyncio.get_running_loop().time
+        clock = time.monotonic
         frames, received_time_us = self._frames.take()
         began_s = clock()
         metrics.FRAMES.inc(len(frames))
@@ -315,13 +316,13 @@ class VenueConnection:
                 self._bad_frames.take(event)
             case MinuteSeen(symbol, last_trade_id):
                 if self.session.follows(symbol):
-                    self._watchdog.minute(symbol, last_trade_id, asyncio.get_running_loop().time())
+                    self._watchdog.minute(symbol, last_trade_id, time.monotonic())
             case _:
                 await self._traded(event, int(event.trade_id.max()))
 
     async def _traded(self, trades: TradeColumns | ReadTrades, newest_id: int) -> None:
         if self.session.follows(trades.symbol):
-            self._watchdog.traded(trades.symbol, newest_id, asyncio.get_running_loop().time())
+            self._watchdog.traded(trades.symbol, newest_id, time.monotonic())
         await self._trade_publisher.take(trades, gather=True)
 
 

@@ -149,10 +149,19 @@ def concatenate(parts: Sequence[TradeColumns]) -> TradeColumns:
         return parts[0]
     first = parts[0]
     assert all((part.venue, part.symbol) == (first.venue, first.symbol) for part in parts)
+    return _joined(first.venue, first.symbol, first.received_time_us, parts)
+
+
+def concatenate_all(parts: Sequence[TradeColumns]) -> TradeColumns:
+    """Join columns of any symbols in the given order, as if one without a name had them all, as early as can be."""
+    return _joined("", "", 0, parts)
+
+
+def _joined(venue: str, symbol: str, received_time_us: int, parts: Sequence[TradeColumns]) -> TradeColumns:
     return TradeColumns(
-        first.venue,
-        first.symbol,
-        first.received_time_us,
+        venue,
+        symbol,
+        received_time_us,
         np.concatenate([part.trade_id for part in parts]),
         np.concatenate([part.price_e8 for part in parts]),
         np.concatenate([part.quantity_e8 for part in parts]),

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from mesh.values.trades import Int64s, TradeColumns, concatenate
+from mesh.values.trades import Int64s, TradeColumns, concatenate_all
 
 COPY_HEADER = b"PGCOPY\n\xff\r\n\x00" + bytes(8)
 COPY_TRAILER = b"\xff\xff"
@@ -53,8 +52,7 @@ def copy_rows(*groups: TradeColumns) -> bytes:
 
 def _rows(width: tuple[int, int], groups: Sequence[TradeColumns]) -> bytes:
     counts = list(map(len, groups))
-    # Joined as if they were of one symbol.
-    trades = concatenate([replace(group, venue="", symbol="") for group in groups])
+    trades = concatenate_all(groups)
     rows = np.empty(len(trades), _row_dtype(*width))
     rows["fields"] = len(COLUMNS)
     rows["time_length"] = rows["trade_id_length"] = 8

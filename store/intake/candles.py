@@ -97,21 +97,19 @@ class CandleIntake(StreamIntake):
 
     async def _read(self, message: Message) -> list[_Closed]:
         """Return the batches of a message that closed candles; what is none of them becomes a dead letter, alone."""
-        parts = [message]
+        is_alone = subjects.is_of_one_symbol(message.subject)
         found = []
         try:
-            if not subjects.is_of_one_symbol(message.subject):
-                batches = wire.batches_of(message.payload)
-                parts = [replace(message, payload=batch, part=n) for n, batch in enumerate(batches, 1)]
+            batches = [message.payload] if is_alone else wire.batches_of(message.payload)
         except BadMessage as exc:
             await self._dead.publish(self.stream, message, str(exc))
             return []
-        for part in parts:
+        for part, batch in enumerate(batches, 0 if is_alone else 1):
             try:
-                if (closed := wire.decode_closed(part.payload)) is not None:
-                    found.append((part, closed))
+                if (closed := wire.decode_closed(batch)) is not None:
+                    found.append((replace(message, payload=batch, part=part), closed))
             except BadMessage as exc:
-                await self._dead.publish(self.stream, part, str(exc))
+                await self._dead.publish(self.stream, replace(message, payload=batch, part=part), str(exc))
         return found
 
     async def _until_stored(self, batches: list[ClosedCandles]) -> None:

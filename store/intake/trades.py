@@ -27,7 +27,7 @@ from mesh.bus.subjects import REPAIR
 from mesh.service.errors import BadMessage
 from mesh.service.lifecycle import Stop
 from mesh.values import epochs
-from mesh.values.trades import TradeColumns, concatenate, refusal
+from mesh.values.trades import TradeColumns, concatenate, concatenate_all, refusal
 from store import metrics
 from store.database.errors import ErrorReaction, first_line, reaction, write_or_reject
 from store.intake.position import PositionMovedError, Positions, resume
@@ -386,7 +386,7 @@ def _all_trades(batches: Iterable[PendingBatch]) -> TradeColumns | None:
     parts = [pending.trades for pending in batches if pending.trades is not None]
     if not parts:
         return None
-    return concatenate([replace(part, venue="", symbol="", received_time_us=0) for part in parts])
+    return concatenate_all(parts)
 
 
 def _validated(pending: PendingBatch, now_us: int) -> PendingBatch:

@@ -212,11 +212,12 @@ class MemoryTransport(asyncio.Transport):
 
 @contextmanager
 def wall_clock(now_s: Callable[[], float]) -> Iterator[None]:
-    """Let `time.time` and `time.time_ns` show what a loop's clock says."""
-    kept = time.time, time.time_ns
+    """Let `time.time`, `time.time_ns` and `time.monotonic` show what a loop's clock says."""
+    kept = time.time, time.time_ns, time.monotonic
     time.time = lambda: START_S + now_s()
     time.time_ns = lambda: int((START_S + now_s()) * 1e6) * 1000
+    time.monotonic = now_s
     try:
         yield
     finally:
-        time.time, time.time_ns = kept
+        time.time, time.time_ns, time.monotonic = kept

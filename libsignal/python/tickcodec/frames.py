@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import struct
 from collections.abc import Sequence
-from ctypes import POINTER, addressof, c_char_p, c_int64, c_size_t, c_void_p, string_at
+from ctypes import POINTER, addressof, c_char_p, c_int64, c_size_t, c_ubyte, c_void_p, string_at
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, ClassVar
@@ -108,6 +108,7 @@ class FrameReader:
             groups=self._groups,
             others=self._others,
         )
+        self._groups_bytes = memoryview((c_ubyte * ctypes.sizeof(self._groups)).from_buffer(self._groups))
         self._address = addressof(self._call)
         self._out_address = addressof(self._out)
 
@@ -128,8 +129,8 @@ class FrameReader:
         if _read_frames(self._address, text, len(text), len(frames)):
             return [], list(range(len(frames)))
         trades = []
-        for group in self._groups[: call.group_count]:
-            name_at, name_size, at, size, *numbers = _unpack(group)
+        groups = _GROUP.iter_unpack(self._groups_bytes[: _GROUP.size * call.group_count])
+        for name_at, name_size, at, size, *numbers in groups:
             symbol, payload = _symbol(text[name_at : name_at + name_size]), string_at(self._out_address + at, size)
             trades.append(ReadTrades(symbol, received_time_us, payload, *numbers))
         return trades, self._others[: call.other_count]
@@ -140,5 +141,5 @@ def _symbol(name: bytes) -> str:
     return parse_symbol(name.decode())
 
 
-_unpack = struct.Struct("=12q").unpack_from
+_GROUP = struct.Struct("=12q")
 _read_frames = LIBRARY.holding_gil.tickcodec_read_frames
