@@ -12,6 +12,8 @@ from pathlib import Path
 
 import httpx
 
+from mesh.local import http
+
 CONFIG = Path(__file__).parents[2] / "deploy" / "nats" / "nats.conf"
 CLUSTER_CONFIG = CONFIG.with_name("cluster.conf")
 USERS = ("admin", "ingest", "signal", "store")
@@ -191,7 +193,7 @@ def ask(port: int, monitor_port: int, *, in_cluster: bool = False) -> HealthAnsw
 
 def _answer(monitor_port: int, path: str) -> HealthAnswer:
     try:
-        told = httpx.get(f"http://127.0.0.1:{monitor_port}{path}", timeout=_ANSWER_S, trust_env=False)
+        told = http.get(f"http://127.0.0.1:{monitor_port}{path}", timeout_s=_ANSWER_S)
     except httpx.HTTPError:
         return HealthAnswer(well=False, words=None)
     if told.status_code == 200:

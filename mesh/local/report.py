@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 import httpx
 
+from mesh.local import http
+
 # --- what the gateway says --------------------------------------------------------------------------------------------
 # What the runner asks the gateway: are you ready, and how is the mesh.
 
@@ -63,7 +65,7 @@ def readiness(url: str, *, timeout_s: float = 2) -> Readiness:
 
     """
     try:
-        answer = httpx.get(f"{url}/readyz", timeout=timeout_s, trust_env=False)
+        answer = http.get(f"{url}/readyz", timeout_s=timeout_s)
     except httpx.HTTPError as exc:
         return Readiness(
             ready=False, missing=f"the gateway does not answer ({type(exc).__name__})", waits_for=("gateway",)
@@ -128,7 +130,7 @@ def mesh_status(url: str, *, timeout_s: float = 2) -> MeshStatus | None:
     token = os.environ.get("READ_TOKEN") or os.environ.get("API_TOKEN")
     headers = {"Authorization": f"Bearer {token}"} if token and token.isascii() and token.isprintable() else {}
     try:
-        answer = httpx.get(f"{url}/api/status", headers=headers, timeout=timeout_s, trust_env=False)
+        answer = http.get(f"{url}/api/status", headers=headers, timeout_s=timeout_s)
     except httpx.HTTPError:
         return None
     return parse_status(answer.text) if answer.status_code == 200 else None
@@ -143,7 +145,7 @@ def is_stuck(url: str, *, timeout_s: float = 2) -> bool:
 
     """
     try:
-        httpx.get(f"{url}/healthz", timeout=timeout_s, trust_env=False)
+        http.get(f"{url}/healthz", timeout_s=timeout_s)
     except httpx.HTTPError as exc:
         return isinstance(exc, httpx.TimeoutException)  # anything else is no gateway, as while it is started
     return False
