@@ -366,8 +366,9 @@ class Pipeline:
         self._unsaved += 1
         if subjects.is_last_trades(message.subject):
             return
+        now_us = time.time_ns() // 1000
         if subjects.is_of_one_symbol(message.subject):
-            await self._take_batch(message, message.payload)
+            await self._take_batch(message, message.payload, now_us)
             return
         try:
             batches = wire.batches_of(message.payload)
@@ -375,14 +376,13 @@ class Pipeline:
             self._put_aside(message, exc)
             return
         for part, batch in enumerate(batches, 1):
-            await self._take_batch(message, batch, part)
+            await self._take_batch(message, batch, now_us, part)
 
     def _put_aside(self, message: Message, exc: BadMessage) -> None:
         BAD.inc()
         self._dead.put(subjects.RAW, message, str(exc))
 
-    async def _take_batch(self, message: Message, batch: bytes, part: int = 0) -> None:
-        now_us = time.time_ns() // 1000
+    async def _take_batch(self, message: Message, batch: bytes, now_us: int, part: int = 0) -> None:
         carried = self._engine.carry(batch, raw_sequence=message.sequence, now_us=now_us)
         if carried is not None:
             await self._pass_on(carried)

@@ -6,7 +6,7 @@ import ctypes
 from collections.abc import Sequence
 from ctypes import POINTER, addressof, c_char_p, c_int64, c_size_t, c_void_p, string_at
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from tickcodec.library import LIBRARY
 
@@ -28,8 +28,7 @@ class Output:
     offset: int
 
 
-@dataclass(frozen=True, slots=True)
-class ProcessedBatch:
+class ProcessedBatch(NamedTuple):
     """A batch that libsignal has taken in.
 
     Attributes:
