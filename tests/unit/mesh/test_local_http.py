@@ -1,4 +1,4 @@
-"""How the runner asks the parts of the mesh: often, so it must cost little, and nothing may be left of the last time."""
+"""How the runner asks the parts of the mesh: often, so it must cost little, and keep nothing of the last time."""
 
 from __future__ import annotations
 
