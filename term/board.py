@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 from term.formatting import decimals_of
-from term.quote import MIN_DECIMALS, Direction
+from term.quote import Direction
 from term.values import Bar, Coin, Stats, Trade
 
 GIVEN = ""
@@ -23,7 +23,7 @@ class Line:
         traded_us: when it arrived.
         changed_us: when the price changed.
         direction: of the last change.
-        decimals: how many a price of this coin needs.
+        decimals: how many the prices seen need.
         stats: of the session, after the last trade.
         day: candles of the last 24 hours, oldest first.
         day_us: when they were fetched; 0 before.
@@ -33,7 +33,7 @@ class Line:
     traded_us: int = 0
     changed_us: int = 0
     direction: Direction = ""
-    decimals: int = MIN_DECIMALS
+    decimals: int = 0
     stats: Stats = field(default_factory=Stats)
     day: tuple[Bar, ...] = ()
     day_us: int = 0

@@ -34,6 +34,7 @@ from term.events import (
     LoadPrice,
     LoadSelection,
     LoadStats,
+    LoadTickSizes,
     Request,
     RequestFailed,
     ResetSession,
@@ -41,7 +42,7 @@ from term.events import (
     StatusSeen,
     TapeSeen,
 )
-from term.formatting import plain, time_text
+from term.formatting import decimals_of, plain, time_text
 from term.payloads import (
     MAX_TEXT_CHARS,
     PayloadError,
@@ -54,10 +55,22 @@ from term.payloads import (
     parse_stats,
     parse_ticks,
 )
-from term.values import CandlePage, Trade
+from term.values import CandlePage, TickSizes, Trade
 from tickmesh_client import Answer as Received
-from tickmesh_client import AsyncTickmesh, Call, Candle, ClientError, Coverage, Missing, Status, Unreachable, calls
+from tickmesh_client import (
+    AsyncTickmesh,
+    Call,
+    Candle,
+    ClientError,
+    Coverage,
+    Instrument,
+    Missing,
+    Status,
+    Unreachable,
+    calls,
+)
 from tickmesh_client import Trade as Followed
+from tickmesh_client.calls import Page, Query
 from tickmesh_client.network import backoff, reason_of
 
 REQUEST_TIMEOUT_S = 10.0
@@ -294,6 +307,8 @@ def _call_of(request: Request) -> Call[Content]:
     match request:
         case LoadCoins():
             return Call("/api/coins", lambda answer: parse_coins(answer.body))
+        case LoadTickSizes(page_token):
+            return _mapped(_page(calls.instruments(), page_token), _tick_sizes)
         case LoadSelection():
             return Call("/api/symbol", lambda answer: parse_selection(answer.body))
         case SelectCoin(symbol):
@@ -318,9 +333,20 @@ def _call_of(request: Request) -> Call[Content]:
 
 
 def _candles(symbol: str, interval: str, count: int, page_token: str) -> Call[Content]:
-    call = calls.candles(symbol, interval=interval, order="desc", open=True, limit=count).page(page_token, 0)
-    assert call is not None  # as many as `count` are wanted
-    return _mapped(call, lambda page: CandlePage(tuple(map(as_bar, reversed(page.rows))), page.next_token))
+    newest = calls.candles(symbol, interval=interval, order="desc", open=True, limit=count)
+    return _mapped(
+        _page(newest, page_token), lambda page: CandlePage(tuple(map(as_bar, reversed(page.rows))), page.next_token)
+    )
+
+
+def _page(query: Query[T], token: str) -> Call[Page[T]]:
+    call = query.page(token, 0)
+    assert call is not None  # something is wanted
+    return call
+
+
+def _tick_sizes(page: Page[Instrument]) -> TickSizes:
+    return TickSizes({each.symbol: decimals_of(each.tick_size) for each in page.rows}, page.next_token)
 
 
 def _mapped(call: Call[Any], into: Callable[[Any], Content]) -> Call[Content]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from term.values import Bar, CandlePage, Coin, HistoryPage, SelectedSymbol, Stats, Trade
+from term.values import Bar, CandlePage, Coin, HistoryPage, SelectedSymbol, Stats, TickSizes, Trade
 from tickmesh_client import Coverage, Status
 
 # --- requests --------------------------------------------------------------------------------------------------------
@@ -18,6 +18,13 @@ from tickmesh_client import Coverage, Status
 @dataclass(frozen=True, slots=True)
 class LoadCoins:
     """Ask which coins there are."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadTickSizes:
+    """Ask for a page of what the venue lists, with the steps of the prices."""
+
+    page_token: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +97,16 @@ class SelectCoin:
 
 
 Request = (
-    LoadCoins | LoadSelection | LoadPrice | LoadStats | LoadHistory | LoadCandles | LoadDay | SelectCoin | ResetSession
+    LoadCoins
+    | LoadTickSizes
+    | LoadSelection
+    | LoadPrice
+    | LoadStats
+    | LoadHistory
+    | LoadCandles
+    | LoadDay
+    | SelectCoin
+    | ResetSession
 )
 
 
@@ -127,7 +143,7 @@ Effect = Request | Follow | Announce | Quit
 # --- answers ---------------------------------------------------------------------------------------------------------
 
 
-Content = tuple[Coin, ...] | SelectedSymbol | Trade | Stats | HistoryPage | CandlePage | None
+Content = tuple[Coin, ...] | TickSizes | SelectedSymbol | Trade | Stats | HistoryPage | CandlePage | None
 
 
 @dataclass(frozen=True, slots=True)

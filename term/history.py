@@ -34,7 +34,7 @@ class History:
     next_token: str = ""
     fetched: bool = False
     error: str = ""
-    price_decimals: int = 2
+    price_decimals: int = 0
     quantity_decimals: int = 0
 
     def expects(self, page_token: str) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 
 from term.alerts import Alert
@@ -20,6 +20,8 @@ from tickmesh_client import Coverage, Status, SymbolFeed
 NOTICE_US = 6_000_000
 ASKING_COVERAGE = "asking what is stored …"
 ASKING_STATUS = "asking how the mesh is …"
+USUAL_DECIMALS = 2
+"""Of a price whose smallest step is not known."""
 JUST_NOW_US = 5_000_000
 MAX_TAPE = 200
 MAX_DELAYS = 500
@@ -53,6 +55,7 @@ class Model:
         stream: how the live stream is.
         coins: to choose from.
         coins_error: why there are none.
+        tick_decimals: how many decimals the smallest step of a price has, by symbol.
         cursor: the symbol under the cursor of the coin list; None while it stays on the shown coin.
         selection: the symbol that everybody looks at; None before the gateway has told it.
         looked: the symbol that this terminal looks at instead; None for the selected one.
@@ -93,6 +96,7 @@ class Model:
     stream: StreamState = field(default_factory=StreamState)
     coins: tuple[Coin, ...] = ()
     coins_error: str = ""
+    tick_decimals: Mapping[str, int] = field(default_factory=dict)
     cursor: str | None = None
     selection: SelectedSymbol | None = None
     looked: SelectedSymbol | None = None
@@ -162,6 +166,17 @@ class Model:
         if self.view is View.COINS:
             return self.order[self.cursor_row] if self.order else ""
         return self.shown.symbol if self.shown else ""
+
+    @property
+    def decimals(self) -> int:
+        """How many decimals a price of the shown coin has."""
+        return self.decimals_of(
+            self.shown.symbol if self.shown else "", max(self.quote.decimals, self.history.price_decimals)
+        )
+
+    def decimals_of(self, symbol: str, seen: int) -> int:
+        """How many decimals a price of a coin has: those of its smallest step, and never less than were `seen`."""
+        return max(self.tick_decimals.get(symbol, USUAL_DECIMALS), seen)
 
     @property
     def favourite(self) -> bool:

@@ -92,7 +92,6 @@ Direction = Literal["up", "down", ""]
 
 FLASH_US = 400_000
 RATE_SECONDS = 10
-MIN_DECIMALS = 2
 _SECOND_US = 1_000_000
 
 
@@ -110,7 +109,7 @@ class Quote:
         changed_us: when the price changed.
         traded_us: when the last trade arrived here.
         delay_us: how long after the venue's time it arrived, in microseconds.
-        decimals: how many a price of this coin needs.
+        decimals: how many the prices seen need.
         live_stats: what came with the trades.
         asked_stats: what was asked for.
         recent: prices for the chart.
@@ -126,7 +125,7 @@ class Quote:
     changed_us: int = 0
     traded_us: int | None = None
     delay_us: int | None = None
-    decimals: int = MIN_DECIMALS
+    decimals: int = 0
     live_stats: Stats = field(default_factory=Stats)
     asked_stats: Stats = field(default_factory=Stats)
     recent: RecentPrices = field(default_factory=RecentPrices)

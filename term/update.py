@@ -35,6 +35,7 @@ from term.events import (
     LoadPrice,
     LoadSelection,
     LoadStats,
+    LoadTickSizes,
     Quit,
     Request,
     RequestFailed,
@@ -53,7 +54,7 @@ from term.history import History, visible_rows
 from term.keys import VIEWS, Action, View, action_of
 from term.model import ASKING_COVERAGE, ASKING_STATUS, MAX_DELAYS, MAX_TAPE, Model, Prompt, Step
 from term.quote import Quote
-from term.values import CandlePage, HistoryPage, SelectedSymbol, Stats, Trade
+from term.values import CandlePage, HistoryPage, SelectedSymbol, Stats, TickSizes, Trade
 
 POLL_US = 2_000_000
 SELDOM_US = 10_000_000
@@ -270,6 +271,11 @@ def _loaded(model: Model, event: Loaded) -> Step:
     if _outdated(model, request):
         return model, ()
     match event.content:
+        case TickSizes(decimals, next_token):
+            known = {**model.tick_decimals, **decimals}
+            kept = {coin.symbol: known[coin.symbol] for coin in model.coins if coin.symbol in known}
+            more = [LoadTickSizes(next_token)] * (bool(next_token) and len(kept) < len(model.coins))
+            return replace(model, tick_decimals=kept).asking(*more)
         case SelectedSymbol() as selection:
             return _selected(model, selection)
         case Trade() as trade:
@@ -293,12 +299,12 @@ def _loaded(model: Model, event: Loaded) -> Step:
             return model.noticed("the session has begun anew"), ()
         case coins:
             error = "" if coins else "none is followed, SYMBOLS names them"
-            return replace(model, coins=coins, coins_error=error, cursor=None).ordered(), ()
+            return replace(model, coins=coins, coins_error=error, cursor=None).ordered().asking(LoadTickSizes())
 
 
 def _outdated(model: Model, request: Request) -> bool:
     match request:
-        case LoadCoins() | SelectCoin() | LoadDay() | ResetSession():
+        case LoadCoins() | LoadTickSizes() | SelectCoin() | LoadDay() | ResetSession():
             return False
         case LoadHistory(page_token=page_token, before_us=before_us):
             if before_us != model.history.before_us or not model.history.expects(page_token):
@@ -359,6 +365,7 @@ def _poll(model: Model, *, everything: bool = True) -> Step:
     looked = model.looked.symbol if model.looked else ""
     if model.stream.open and everything:
         wanted += [LoadSelection(model.generation), LoadStats(model.generation, looked)]
+        wanted += [LoadTickSizes()] if model.coins and not model.tick_decimals else []
         if not model.quote.current:
             wanted.append(LoadPrice(model.generation, looked))
     model, effects = model.asking(*wanted)
@@ -376,7 +383,7 @@ def _needed(model: Model) -> Step:
     interval, candles = model.chart.interval, model.candles
     if not candles.fetched or candles.error:
         return model.asking(LoadCandles(generation, symbol, interval, streams=candles.streams))
-    seen = visible_candles(candles, model.chart, model.width, model.quote.decimals)
+    seen = visible_candles(candles, model.chart, model.width, model.decimals)
     if not candles.wants_more(seen, model.chart.back):
         return model, ()
     return model.asking(LoadCandles(generation, symbol, interval, candles.next_token))
@@ -525,7 +532,7 @@ def _travelled(model: Model, older: int) -> Step:
     chart = model.chart
     if not chart.interval:
         return model, ()
-    seen = visible_candles(model.candles, chart, model.width, model.quote.decimals)
+    seen = visible_candles(model.candles, chart, model.width, model.decimals)
     if chart.cross is not None:
         cross = chart.cross + older
         inside = min(max(cross, 0), min(seen, len(model.candles.rows)) - 1)

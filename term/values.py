@@ -20,6 +20,14 @@ class Coin:
 
 
 @dataclass(frozen=True, slots=True)
+class TickSizes:
+    """By symbol, how many decimals the smallest step of its price has, and the token of the page after this one."""
+
+    decimals: Mapping[str, int]
+    next_token: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class SelectedSymbol:
     """The symbol everybody looks at; `venue` is empty where nobody tells it, `status` also while it is traded."""
 

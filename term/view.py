@@ -88,7 +88,7 @@ def _header(canvas: Canvas, model: Model) -> None:
         name = cut(name, min(24, max(end - column - width_of(venue) - 2, 0)))
         column = canvas.write(0, column, name, Style.BOLD) + 1 + wide
         room = end - column - len(venue) - 3 - wide
-        price = fitting_text(number_texts(quote.price, quote.decimals), width=room) if room > 3 else ""
+        price = fitting_text(number_texts(quote.price, model.decimals), width=room) if room > 3 else ""
         column = canvas.write(0, column, price, view_dashboard.price_style(model)) + 1
         column = canvas.write(0, column, *ARROWS[quote.direction]) + 1 + wide if price else column
         canvas.write(0, column, venue[: max(end - column, 0)], venue_style)

@@ -94,20 +94,21 @@ def _coin(canvas: Canvas, model: Model, table: TableLayout, row: int, coin: Coin
         Style.CHART,
         Style.DIM,
     ]
-    texts = _texts(table, line, coin.name, _age(line, model.now_us))
+    decimals = model.decimals_of(coin.symbol, line.decimals)
+    texts = _texts(table, line, decimals, coin.name, _age(line, model.now_us))
     table.write(canvas, row, texts, [Style.CURSOR] * len(styles) if at_cursor else styles)
 
 
 @lru_cache(maxsize=512)  # of the rows on a screen few change from one frame to the next
-def _texts(table: TableLayout, line: Line, name: str, age: str) -> tuple[str, ...]:
+def _texts(table: TableLayout, line: Line, decimals: int, name: str, age: str) -> tuple[str, ...]:
     stats = line.stats
     cells: tuple[Iterable[str], ...] = (
         [cut(name, cells) for cells in range(width_of(name), 0, -1)],
-        number_texts(line.price, line.decimals),
+        number_texts(line.price, decimals),
         _percent(line.session_change),
         _percent(line.day_change),
-        number_texts(stats.high, line.decimals),
-        number_texts(stats.low, line.decimals),
+        number_texts(stats.high, decimals),
+        number_texts(stats.low, decimals),
         short_texts(stats.volume),
         number_texts(stats.rate, 1),
         (sparkline([candle.close for candle in line.day], _SPARK_WIDTH),),

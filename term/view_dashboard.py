@@ -58,7 +58,7 @@ def draw(canvas: Canvas, model: Model) -> None:
     end = bottom - _CHART_ROWS if below else bottom
     if model.chart.interval:
         area = range(MARGIN, right - MARGIN)
-        decimals = model.quote.decimals
+        decimals = model.decimals
         chart.draw(canvas, model.candles, model.chart, rows=range(row, end), columns=area, decimals=decimals)
     else:
         _chart(canvas, model, top=row, bottom=end, right=right)
@@ -78,9 +78,9 @@ def _large_price(canvas: Canvas, model: Model) -> int:
     # A width that changed with the change would make the price's last decimals come and go.
     reserved = max((_CHANGE_WIDTH, *(sum(width_of(span.text) for span in spans) for spans in beside)))
     room = canvas.width - 2 * MARGIN - 1 - _PRICE_GAP - reserved
-    lines = big(number_texts(quote.price, quote.decimals), width=room)
+    lines = big(number_texts(quote.price, model.decimals), width=room)
     column = MARGIN + 1 + len(lines[0]) + _PRICE_GAP
-    changed = _unchanged(big(number_texts(quote.previous, quote.decimals), width=room), lines) if quote.previous else 0
+    changed = _unchanged(big(number_texts(quote.previous, model.decimals), width=room), lines) if quote.previous else 0
     for row, line in enumerate(lines, start=3):
         canvas.write(row, MARGIN + 1, line[:changed], price_style(model))
         canvas.write(row, MARGIN + 1 + changed, line[changed:], style)
@@ -108,7 +108,7 @@ def _small_price(canvas: Canvas, model: Model) -> int:
     style = ARROWS[quote.direction][1] if quote.flashes(model.now_us) else price_style(model)
     change = _beside_price(model)[:1]
     room = canvas.width - 2 * MARGIN - 16
-    end = canvas.write(2, MARGIN, fitting_text(number_texts(quote.price, quote.decimals), width=room), style) + 2
+    end = canvas.write(2, MARGIN, fitting_text(number_texts(quote.price, model.decimals), width=room), style) + 2
     for span in change[0] if change else ():
         end = canvas.write(2, end, cut(span.text, canvas.width - MARGIN - end), span.style)
     return 3
@@ -128,7 +128,7 @@ def _beside_price(model: Model) -> tuple[Row, ...]:
         return (Span("waiting for the first trade", Style.DIM),), (), place
     moved, percent, since_session = change
     arrow, style = ARROWS["up" if moved > 0 else "down" if moved < 0 else ""]
-    texts = (arrow, signed_text(moved, quote.decimals, width=13), f"({signed_text(percent, 2, width=9)} %)")
+    texts = (arrow, signed_text(moved, model.decimals, width=13), f"({signed_text(percent, 2, width=9)} %)")
     since = "since the session began" if since_session else "since this screen opened"
     return (Span(" ".join(texts).strip(), style),), (Span(since, Style.DIM),), place
 
@@ -140,12 +140,12 @@ def _session(canvas: Canvas, model: Model, *, top: int, rows: int) -> int:
     notes = [f"{missed} trades not sent to this screen"] * bool(quote.missed)
     notes += [f"{model.stream.refused:,} bad frames"] * bool(model.stream.refused)
     cells: tuple[tuple[str, Iterable[str]], ...] = (
-        ("average", number_texts(stats.moving_average, quote.decimals)),
-        ("high", number_texts(stats.high, quote.decimals)),
+        ("average", number_texts(stats.moving_average, model.decimals)),
+        ("high", number_texts(stats.high, model.decimals)),
         ("trades", number_texts(stats.count, 0)),
         ("rate", rate_texts(quote.rate(model.now_us))),
         ("", ("",)),
-        ("low", number_texts(stats.low, quote.decimals)),
+        ("low", number_texts(stats.low, model.decimals)),
         ("volume", short_texts(stats.volume)),
         ("delay", (NOTHING if quote.delay_us is None else duration_text(quote.delay_us),)),
     )
@@ -178,7 +178,7 @@ def _tape(canvas: Canvas, model: Model, *, rows: range, left: int) -> None:
         style = Style.UP if trade.side == "buy" else Style.DOWN
         sign = "▲" if trade.side == "buy" else "▼"
         end = canvas.write(row, left + 1, f"{time_text(trade.time_us)[11:19]} {sign} ", style)
-        price = fitting_text(number_texts(trade.price, model.quote.decimals), width=12)
+        price = fitting_text(number_texts(trade.price, model.decimals), width=12)
         canvas.write_left_of(row, end + 12, price, style)
         canvas.write_left_of(row, end + 21, fitting_text(short_texts(trade.quantity), width=8))
 
@@ -187,15 +187,15 @@ def _chart(canvas: Canvas, model: Model, *, top: int, bottom: int, right: int) -
     quote = model.quote
     prices = quote.recent.prices
     width = right - 2 * MARGIN
-    columns, step_us = quote.recent.columns(width - label_width(prices, quote.decimals))
+    columns, step_us = quote.recent.columns(width - label_width(prices, model.decimals))
     if not columns:
         canvas.rule(top, "price")
         canvas.write((top + bottom) // 2, MARGIN, "no prices yet".center(width), Style.DIM)
         return
     span, note = duration_text(quote.recent.span_us), f"{duration_text(step_us)} a column"
     canvas.rule(top, f"price, last {span}", note if right == canvas.width and width >= 50 else "")
-    lines = draw_chart(columns, height=bottom - top - 1, decimals=quote.decimals)
-    axis = label_width(columns, quote.decimals) - 1
+    lines = draw_chart(columns, height=bottom - top - 1, decimals=model.decimals)
+    axis = label_width(columns, model.decimals) - 1
     for row, line in enumerate(lines, start=top + 1):
         canvas.write(row, MARGIN, line[:axis], Style.DIM)
         canvas.write(row, MARGIN + axis, line[axis:], Style.CHART)

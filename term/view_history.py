@@ -74,7 +74,7 @@ def _cells(trade: Trade, model: Model) -> tuple[Iterable[str], ...]:
     return (
         (time,),
         (time[11:23] or time,),
-        number_texts(trade.price, max(model.quote.decimals, model.history.price_decimals)),
+        number_texts(trade.price, model.decimals),
         number_texts(trade.quantity, model.history.quantity_decimals),
         (trade.side or NOTHING,),
         _id_texts(trade.trade_id),

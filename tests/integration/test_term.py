@@ -127,6 +127,13 @@ async def test_a_coin_changed_elsewhere_is_changed_here(gateway: FakeGateway) ->
         await terminal.shows("Dogecoin (DOGE)  0.12345")
 
 
+async def test_prices_have_the_decimals_of_their_smallest_step(gateway: FakeGateway) -> None:
+    async with term(gateway) as terminal:
+        await gateway.select("dogeusdt")
+        await gateway.trade(0.5)
+        await terminal.shows("Dogecoin (DOGE)  0.50000")
+
+
 async def test_the_gateway_is_asked_to_tell_of_events(gateway: FakeGateway) -> None:
     async with term(gateway) as terminal:
         await gateway.tell("status", state="waiting")

@@ -5,6 +5,7 @@ from decimal import Decimal
 
 import pytest
 
+from term.cells import text_of
 from term.events import (
     BoardSeen,
     CoinPointed,
@@ -17,6 +18,7 @@ from term.events import (
     LoadHistory,
     LoadPrice,
     LoadStats,
+    LoadTickSizes,
     RequestFailed,
     SelectCoin,
     TapeSeen,
@@ -24,8 +26,8 @@ from term.events import (
 from term.keys import View
 from term.model import Model
 from term.update import DAYS_AT_ONCE
-from term.values import Coin, SelectedSymbol, Trade
-from term.view import clicked, draw
+from term.values import Coin, SelectedSymbol, TickSizes, Trade
+from term.view import clicked, draw, render
 from tests.fixtures.term_scenes import COINS, NOW_US, after, after_asking, connected, market, press, tick, trade
 
 GIVEN = tuple(coin.symbol for coin in COINS)
@@ -116,6 +118,22 @@ def test_days_are_asked_for_a_few_at_a_time_and_only_of_what_is_seen() -> None:
     _, effects = after_asking(model, RequestFailed(days[0], "no"), tick(1.5))
     assert [effect for effect in effects if isinstance(effect, LoadDay)] == [LoadDay("solusdt")]
     assert after_asking(after(connected(), *press("esc")), tick(1))[1] == []
+
+
+def test_prices_have_the_decimals_of_their_smallest_step_and_never_less_than_they_need() -> None:
+    steps = TickSizes({"xrpusdt": 1, "ethusdt": 3, "dogeusdt": 2})
+    text = text_of(render(after(market(), Loaded(LoadTickSizes(), steps))))
+    assert all(part in text for part in (" 1,234,567.5 ", " 3,402.570 ", " 0.12345 ", " 152.31 ", " 61,861.50 "))
+
+
+def test_what_the_venue_lists_is_read_until_every_coin_is_known() -> None:
+    first = TickSizes({"btcusdt": 1, "etcusdt": 3}, "more")
+    model, effects = after_asking(market(), Loaded(LoadTickSizes(), first))
+    assert effects == [LoadTickSizes("more")]
+    model, effects = after_asking(
+        model, Loaded(LoadTickSizes("more"), TickSizes({c.symbol: 4 for c in COINS}, "even more"))
+    )
+    assert (effects, model.tick_decimals) == ([], {coin.symbol: 4 for coin in COINS})
 
 
 def test_space_looks_at_a_coin_in_this_terminal_only() -> None:
