@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from term import script, settings
 from term.app import once, run
+from term.formatting import zone_of
 from term.keys import KEYS, VIEWS
 from term.screen import ScreenError
 from term.update import THEMES
@@ -68,7 +69,7 @@ def _show(
     options: argparse.Namespace, token: str, told: dict[str, Any], problems: list[str], environment: Mapping[str, str]
 ) -> int:
     state = _folder(environment, "XDG_STATE_HOME", ".local/state") / "term.json"
-    given = {name: value for name in ("theme", "view") if (value := getattr(options, name))}
+    given = {name: value for name in ("theme", "view", "time_zone") if (value := getattr(options, name))}
     begin = settings.remembered(_content(state), told | given, colour=options.color)
     if options.once:
         text, whole = asyncio.run(once(options.url, token=token, size=options.size, remembered=begin))
@@ -151,6 +152,9 @@ def _parser(environment: Mapping[str, str], told: Mapping[str, Any]) -> argparse
     )
     parser.add_argument("--theme", choices=THEMES, help="which colours")
     parser.add_argument("--view", choices=[view.name.lower() for view in VIEWS], help="which screen to begin with")
+    parser.add_argument(
+        "--time-zone", type=_zone, metavar="ZONE", help="UTC (default), local, or one like Europe/Berlin"
+    )
     parser.add_argument("--once", action="store_true", help="print the screen once as text, without a terminal")
     parser.add_argument(
         "--size", type=_size, default=(80, 24), help="of the screen that --once prints (default: 80x24)"
@@ -205,6 +209,14 @@ def _positive(kind: type[int] | type[float]) -> Any:  # Any: what argparse takes
         return number
 
     return read
+
+
+def _zone(text: str) -> str:
+    try:
+        zone_of(text)
+    except ValueError as exc:
+        raise argparse.ArgumentTypeError(str(exc)) from exc
+    return text
 
 
 def _size(text: str) -> tuple[int, int]:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, tzinfo
 from decimal import Decimal
 
 import asciichartpy
 
 from term.candles import INTERVALS, OVERLAYS, PANES, SWITCHED, Candles, Line
 from term.cells import MARGIN, Canvas, Style
-from term.formatting import number_text, number_texts, short_texts
+from term.formatting import moment, number_text, number_texts, short_texts, time_text
 from term.values import Bar
 
 KINDS = ("candles", "line", "braille")
@@ -42,7 +42,14 @@ class ChartOptions:
 
 
 def draw(
-    canvas: Canvas, candles: Candles, options: ChartOptions, *, rows: range, columns: range, decimals: int
+    canvas: Canvas,
+    candles: Candles,
+    options: ChartOptions,
+    *,
+    rows: range,
+    columns: range,
+    decimals: int,
+    zone: tzinfo | None,
 ) -> None:
     """Draw the chart with its title.
 
@@ -53,8 +60,10 @@ def draw(
         rows: of the screen: the title's and all below.
         columns: of the screen.
         decimals: of a price.
+        zone: of the times; None for this machine's. Days and weeks are UTC's: so they are cut.
 
     """
+    zone = UTC if INTERVALS[options.interval] >= INTERVALS["1d"] else zone
     shown = candles.window(_fitting(candles, options, columns, decimals), options.back)
     title = f"{options.interval} {options.kind}"
     if not shown:
@@ -70,7 +79,7 @@ def draw(
     prices = rows[1 : len(rows) - 1 - PANE_ROWS * len(panes)]
     cross = None if options.cross is None else max(len(shown) - 1 - options.cross, 0)
     names = " ".join(name for key, (name, _) in SWITCHED.items() if key in options.overlays)
-    note = names if cross is None else _told(shown[cross], decimals, len(columns) - len(title) - 10)
+    note = names if cross is None else _told(shown[cross], decimals, zone, len(columns) - len(title) - 10)
     _title(canvas, title, note, row=rows[0], columns=columns)
     _Plot(canvas, shown, options, prices, columns, decimals).draw(overlays, cross)
     axis = columns[_axis_width(shown, decimals) :]
@@ -79,7 +88,7 @@ def draw(
         top = prices.stop + PANE_ROWS * number
         values = [line(candles.rows)[first : first + len(shown)] for line in pane_lines]
         _pane(canvas, name, values, rows=range(top, top + PANE_ROWS), columns=axis, cells=options.cells)
-    _times(canvas, shown, options, row=rows[-1], columns=axis)
+    _times(canvas, shown, options, row=rows[-1], columns=axis, zone=zone)
 
 
 def _title(canvas: Canvas, title: str, note: str, *, row: int, columns: range) -> None:
@@ -110,23 +119,22 @@ def _axis_width(rows: Sequence[Bar], decimals: int) -> int:
     return max((len(number_text(max(rows, key=lambda c: c.high).high, decimals)) if rows else 0, 4)) + 2
 
 
-def _told(candle: Bar, decimals: int, width: int) -> str:
+def _told(candle: Bar, decimals: int, zone: tzinfo | None, width: int) -> str:
+    time = time_text(candle.time_us, zone)[:19]
     prices = "  ".join(
         f"{name} {number_text(price, decimals)}"
         for name, price in zip("OHLC", (candle.open, candle.high, candle.low, candle.close), strict=True)
     )
     texts = (
-        f"{_time(candle)}  {prices}  V {next(short_texts(candle.volume))}",
-        f"{_time(candle)}  C {number_text(candle.close, decimals)}",
+        f"{time}  {prices}  V {next(short_texts(candle.volume))}",
+        f"{time}  C {number_text(candle.close, decimals)}",
     )
     return next((text for text in texts if len(text) <= width), texts[-1])
 
 
-def _time(candle: Bar) -> str:
-    return f"{datetime.fromtimestamp(candle.time_us // 1_000_000, UTC):%Y-%m-%d %H:%M:%S}"
-
-
-def _times(canvas: Canvas, shown: Sequence[Bar], options: ChartOptions, *, row: int, columns: range) -> None:
+def _times(
+    canvas: Canvas, shown: Sequence[Bar], options: ChartOptions, *, row: int, columns: range, zone: tzinfo | None
+) -> None:
     seconds = INTERVALS[options.interval]
     form = "%H:%M:%S" if seconds < 60 else "%d %H:%M" if seconds < 86_400 else "%Y-%m-%d"
     step = 16 // options.cells * options.cells
@@ -134,8 +142,7 @@ def _times(canvas: Canvas, shown: Sequence[Bar], options: ChartOptions, *, row: 
         index = left // options.cells
         if index >= len(shown):
             break
-        moment = datetime.fromtimestamp(shown[index].time_us // 1_000_000, UTC)
-        canvas.write(row, columns[left], moment.strftime(form), Style.DIM)
+        canvas.write(row, columns[left], f"{moment(shown[index].time_us, zone):{form}}", Style.DIM)
 
 
 # --- the prices ------------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ import json
 import logging
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import aclosing
+from datetime import UTC
 from random import Random
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -324,7 +325,7 @@ def _call_of(request: Request) -> Call[Content]:
         case LoadCandles(symbol=symbol, interval=interval, page_token=page_token):
             return _candles(symbol, interval, PAGE_CANDLES, page_token)
         case LoadHistory(symbol=symbol, page_token=page_token, before_us=before_us):
-            end_time = "" if before_us is None else time_text(before_us).replace(" ", "T") + "Z"
+            end_time = "" if before_us is None else time_text(before_us, UTC).replace(" ", "T") + "Z"
             return Call(
                 "/api/history",
                 lambda answer: parse_history(answer.body, next_token=_next_token(answer)),

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from decimal import ROUND_HALF_EVEN, Context, Decimal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from term.cells import cells_of, width_of
 
@@ -133,12 +134,48 @@ def time_us_of(time: datetime | None) -> int | None:
     return ((time if time.tzinfo else time.replace(tzinfo=UTC)) - _EPOCH) // timedelta(microseconds=1)
 
 
-def time_text(time_us: int | None) -> str:
-    """Write a time in UTC to the microsecond, without naming the zone."""
+def zone_of(name: str) -> tzinfo | None:
+    """Return the time zone of a setting: None is this machine's.
+
+    Args:
+        name: `UTC`, `local`, or one such as `Europe/Berlin`.
+
+    Raises:
+        ValueError: this machine knows no such zone.
+    """
+    if name == "local":
+        return None
+    try:
+        return UTC if name == "UTC" else ZoneInfo(name)
+    except (OSError, ValueError, ZoneInfoNotFoundError) as exc:
+        raise ValueError(f"found {name!r}, expected UTC, local, or a zone such as Europe/Berlin") from exc
+
+
+def zone_name(zone: tzinfo | None) -> str:
+    """The name that `zone_of` reads."""
+    return "local" if zone is None else str(zone)
+
+
+def moment(time_us: int, zone: tzinfo | None) -> datetime:
+    """Return a time, to the second, as the clocks of a zone show it."""
+    # The calendar's first and last years: no zone leads beyond its end.
+    return datetime.fromtimestamp(min(max(time_us // _SECOND_US, -62_100_000_000), 253_370_000_000), zone)
+
+
+def time_text(time_us: int | None, zone: tzinfo | None, *, named: bool = False) -> str:
+    """Write a time to the microsecond.
+
+    Args:
+        time_us: to write; None becomes a dash.
+        zone: where; None for this machine's.
+        named: name the zone, too, as it is at that time: `CEST`.
+
+    """
     if time_us is None:
         return NOTHING
-    seconds, micros = divmod(time_us, _SECOND_US)
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S}.{micros:06d}"
+    time = moment(time_us, zone)
+    name = f" {time.tzname() or time.astimezone().tzname()}" if named else ""
+    return f"{time.isoformat(' ')[:19]}.{time_us % _SECOND_US:06d}{name}"
 
 
 def plain(text: str) -> str:

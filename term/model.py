@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from datetime import UTC, tzinfo
 
 from term.alerts import Alert
 from term.board import UNKNOWN, Board, Line, Sorting
@@ -76,6 +77,7 @@ class Model:
         whole: whether that row is shown whole.
         prompt: what is asked now.
         theme: the name of the colours.
+        zone: the time zone of all times; None is this machine's.
         before_help: what help goes back to.
         following: what the gateway is asked to tell of.
         delays: microseconds from the exchange to here of the last trades.
@@ -117,6 +119,7 @@ class Model:
     whole: bool = False
     prompt: Prompt | None = None
     theme: str = "dark"
+    zone: tzinfo | None = UTC
     before_help: View = View.DASHBOARD
     following: Follow = field(default_factory=Follow)
     delays: tuple[int, ...] = ()
@@ -260,6 +263,7 @@ class Remembered:
     chart: ChartOptions = field(default_factory=ChartOptions)
     alerts: tuple[Alert, ...] = ()
     theme: str = "dark"
+    zone: tzinfo | None = UTC
 
 
 def start(
@@ -290,6 +294,7 @@ def start(
         chart=kept.chart,
         alerts=kept.alerts,
         theme=kept.theme,
+        zone=kept.zone,
     )
     model = model.noticed("; ".join(notices)) if notices else model
     return model.asking(LoadCoins(), LoadSelection(0))

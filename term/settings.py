@@ -13,6 +13,7 @@ from term import alerts
 from term.board import SORT_NAMES, Sorting
 from term.candles import INTERVALS, SWITCHED
 from term.chart import CELLS_A_CANDLE, KINDS, ChartOptions
+from term.formatting import zone_of
 from term.keys import VIEWS, View
 from term.model import Model, Remembered
 from term.update import THEMES
@@ -47,6 +48,11 @@ def _alerts(value: object) -> object:
     return value
 
 
+def _zone(value: object) -> object:
+    zone_of(str(value))
+    return value
+
+
 CHECKS: Mapping[str, _Check] = {
     "url": _text,
     "token_file": _text,
@@ -59,6 +65,7 @@ CHECKS: Mapping[str, _Check] = {
     "favourites": _texts,
     "alerts": _alerts,
     "alert_command": _texts,
+    "time_zone": _zone,
 }
 """The settings of `term.toml`."""
 
@@ -167,4 +174,5 @@ def remembered(state: bytes, settings: Mapping[str, Any], *, colour: bool = True
         chart=chart,
         alerts=tuple(watched[: alerts.MAX_ALERTS]),
         theme=(kept.theme if kept.theme in THEMES else "dark") if colour else "mono",
+        zone=zone_of(settings.get("time_zone", "UTC")),
     )

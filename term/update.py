@@ -6,7 +6,7 @@ The events that answer what was asked are fed back into `update` like all others
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 
 from term import alerts
 from term.board import SORT_NAMES, with_trades
@@ -50,6 +50,7 @@ from term.events import (
     TradesMissed,
     UpstreamSeen,
 )
+from term.formatting import moment
 from term.history import History, visible_rows
 from term.keys import VIEWS, Action, View, action_of
 from term.model import ASKING_COVERAGE, ASKING_STATUS, MAX_DELAYS, MAX_TAPE, Model, Prompt, Step
@@ -617,7 +618,7 @@ def _entered(model: Model, prompt: Prompt) -> Step:
             watched = (*model.alerts[:row], alert, *model.alerts[row + 1 :])
             return replace(model, alerts=watched).noticed(f"watching: {alert.text}"), ()
         if prompt.kind == "time":
-            before_us = _time_us(prompt.text.strip(), model.now_us)
+            before_us = _time_us(prompt.text.strip(), model.now_us, model.zone)
             model = replace(model, history=History(before_us=before_us))
             symbol = model.shown.symbol if model.shown else ""
             return model.asking(LoadHistory(model.generation, symbol, before_us=before_us))
@@ -626,12 +627,13 @@ def _entered(model: Model, prompt: Prompt) -> Step:
     return model, ()
 
 
-def _time_us(text: str, now_us: int) -> int:
-    """Read a time of UTC: whole, or of the day that is today."""
-    today = datetime.fromtimestamp(now_us // 1_000_000, UTC)
+def _time_us(text: str, now_us: int, zone: tzinfo | None) -> int:
+    """Read a time of a zone, or of UTC where it ends in `Z`: whole, or of the day that is today."""
+    zone = UTC if text.endswith("Z") else zone
+    today = moment(now_us, zone)
     for form in ("%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%d", "%H:%M:%S", "%H:%M"):
         try:
-            time = datetime.strptime(text.replace("T", " ").rstrip("Z"), form).replace(tzinfo=UTC)
+            time = datetime.strptime(text.replace("T", " ").rstrip("Z"), form).replace(tzinfo=zone)
         except ValueError:
             continue
         if "%Y" not in form:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from term import view_coins, view_dashboard, view_history, view_mesh
 from term.cells import ARROWS, MARGIN, ROOMY, Canvas, Grid, Style, cut, width_of
 from term.events import Event, KeyPressed
-from term.formatting import coarse_text, fitting_text, number_texts, plain
+from term.formatting import coarse_text, fitting_text, number_texts, plain, zone_name
 from term.history import visible_rows
 from term.keys import KEYS, View, hints
 from term.model import Model
@@ -157,7 +157,7 @@ def _question(model: Model) -> tuple[str, Style]:
     return {
         "filter": f"/{text}",
         "alert": f"alert: {text}   (> or < a price, 5% in 10m, stale 30s; again)",
-        "time": f"jump to (UTC): {text}   (2024-07-05 21:34:58 or 21:34)",
+        "time": f"jump to ({zone_name(model.zone)}): {text}   (2024-07-05 21:34:58 or 21:34)",
         "reset": f"begin the session of {name} anew, for every client? y / n",
         "overlays": "s SMA   e EMA   v VWAP   b Bollinger   r RSI   m MACD   esc done",
     }[model.prompt.kind], Style.LOUD if model.prompt.kind == "reset" else Style.BOLD

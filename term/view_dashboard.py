@@ -58,8 +58,8 @@ def draw(canvas: Canvas, model: Model) -> None:
     end = bottom - _CHART_ROWS if below else bottom
     if model.chart.interval:
         area = range(MARGIN, right - MARGIN)
-        decimals = model.decimals
-        chart.draw(canvas, model.candles, model.chart, rows=range(row, end), columns=area, decimals=decimals)
+        told = {"decimals": model.decimals, "zone": model.zone}
+        chart.draw(canvas, model.candles, model.chart, rows=range(row, end), columns=area, **told)  # type: ignore[arg-type]
     else:
         _chart(canvas, model, top=row, bottom=end, right=right)
     if beside or below:
@@ -177,7 +177,7 @@ def _tape(canvas: Canvas, model: Model, *, rows: range, left: int) -> None:
     for row, trade in zip(rows[1:], model.tape, strict=False):
         style = Style.UP if trade.side == "buy" else Style.DOWN
         sign = "▲" if trade.side == "buy" else "▼"
-        end = canvas.write(row, left + 1, f"{time_text(trade.time_us)[11:19]} {sign} ", style)
+        end = canvas.write(row, left + 1, f"{time_text(trade.time_us, model.zone)[11:19]} {sign} ", style)
         price = fitting_text(number_texts(trade.price, model.decimals), width=12)
         canvas.write_left_of(row, end + 12, price, style)
         canvas.write_left_of(row, end + 21, fitting_text(short_texts(trade.quantity), width=8))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from datetime import tzinfo
 
 from term.cells import MARGIN, Canvas, Style, cut
-from term.formatting import NOTHING, number_texts, time_text
+from term.formatting import NOTHING, number_texts, time_text, zone_name
 from term.history import visible_rows
 from term.model import Model
 from term.table import TableColumn, TableLayout
@@ -13,7 +14,6 @@ from term.values import Trade
 
 _SIDE_STYLES = {"buy": Style.UP, "sell": Style.DOWN, None: Style.DIM}
 _COLUMNS = (
-    TableColumn("time (UTC)", 26, right=False, priority=1),
     TableColumn("time", 12, right=False, priority=5),
     TableColumn("price", 14, priority=9),
     TableColumn("quantity", 15, priority=3),
@@ -34,7 +34,7 @@ def draw(canvas: Canvas, model: Model) -> None:
     visible = visible_rows(canvas.height)
     shown = history.trades[history.top : history.top + visible]
     canvas.rule(1, "trades, newest first", cut(_note(model, len(shown)), max(canvas.width - 30, 0)))
-    table = _table(canvas.width)
+    table = _table(canvas.width, model.zone)
     table.titles(canvas, 2)
     for row, trade in enumerate(shown):
         styles = [Style.DIM, Style.DIM, Style.BOLD, Style.PLAIN, _SIDE_STYLES[trade.side], Style.DIM]
@@ -43,23 +43,24 @@ def draw(canvas: Canvas, model: Model) -> None:
     if not shown:
         canvas.write(4, MARGIN, cut(_nothing_text(model), canvas.width - 2 * MARGIN), Style.DIM)
     elif model.whole:
-        _whole(canvas, history.trades[history.cursor], visible)
+        _whole(canvas, history.trades[history.cursor], model.zone, visible)
 
 
-def _table(width: int) -> TableLayout:
+def _table(width: int, zone: tzinfo | None) -> TableLayout:
     """One of the two columns of time goes: the whole one where it does not fit, else the short one."""
-    table = TableLayout.fitted(_COLUMNS[:1] + _COLUMNS[2:], width=width - 2 * MARGIN)
+    columns = (TableColumn(f"time ({zone_name(zone)})"[:26], 26, right=False, priority=1), *_COLUMNS)
+    table = TableLayout.fitted(columns[:1] + columns[2:], width=width - 2 * MARGIN)
     whole = any(i == 0 for i, _, _ in table.placed)
-    kept = [i for i in range(len(_COLUMNS)) if i != (1 if whole else 0)]
-    fitted = TableLayout.fitted(tuple(_COLUMNS[i] for i in kept), width=width - 2 * MARGIN)
-    return TableLayout(_COLUMNS, tuple((kept[i], left, cells) for i, left, cells in fitted.placed), fitted.gap)
+    kept = [i for i in range(len(columns)) if i != (1 if whole else 0)]
+    fitted = TableLayout.fitted(tuple(columns[i] for i in kept), width=width - 2 * MARGIN)
+    return TableLayout(columns, tuple((kept[i], left, cells) for i, left, cells in fitted.placed), fitted.gap)
 
 
-def _whole(canvas: Canvas, trade: Trade, visible: int) -> None:
+def _whole(canvas: Canvas, trade: Trade, zone: tzinfo | None, visible: int) -> None:
     lines = (
         f"trade id  {NOTHING if trade.trade_id is None else trade.trade_id}",
         f"symbol    {trade.symbol} at {trade.venue or NOTHING}",
-        f"time      {time_text(trade.time_us)} UTC",
+        f"time      {time_text(trade.time_us, zone, named=True)}",
         f"price     {trade.price:f}",
         f"quantity  {NOTHING if trade.quantity is None else f'{trade.quantity:f}'}",
         f"taker     {trade.side or NOTHING}",
@@ -70,7 +71,7 @@ def _whole(canvas: Canvas, trade: Trade, visible: int) -> None:
 
 
 def _cells(trade: Trade, model: Model) -> tuple[Iterable[str], ...]:
-    time = time_text(trade.time_us)
+    time = time_text(trade.time_us, model.zone)
     return (
         (time,),
         (time[11:23] or time,),

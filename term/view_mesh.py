@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import tzinfo
 
 from term.cells import MARGIN, Canvas, Style, cut, width_of
-from term.formatting import NOTHING, coarse_text, duration_text, plain, rate_texts, time_text, time_us_of
+from term.formatting import NOTHING, coarse_text, duration_text, plain, rate_texts, time_text, time_us_of, zone_name
 from term.history import visible_rows
 from term.model import Model
 from term.table import TableColumn, TableLayout
@@ -21,9 +22,8 @@ _SIGNS = {
 _WORST = ("MISMATCH", "PENDING", "VERIFIED", "")
 _HOLE_STYLES = {"OPEN": Style.WARN, "FILLED": Style.UP, "LOST": Style.DOWN, "EXPIRED": Style.DOWN}
 _HOLES = (
-    TableColumn("ids", 28, right=False, priority=9, grows=True),
+    TableColumn("ids", 24, right=False, priority=9, grows=True),
     TableColumn("state", 8, right=False, priority=8),
-    TableColumn("seen (UTC)", 26, right=False, priority=1),
 )
 _SERVICES = (
     TableColumn("service", 9, right=False, priority=9),
@@ -62,48 +62,49 @@ def draw_coverage(canvas: Canvas, model: Model) -> None:
     style = Style.UP if coverage.complete else Style.WARN
     canvas.write(2, MARGIN, cut(f"{verdict}; {counts}", canvas.width - 2 * MARGIN), style)
     holes = min(len(coverage.holes) + 1, max(visible // 2, 2)) if coverage.holes else 0
-    _calendar(canvas, coverage.minutes, rows=range(3, 3 + visible - holes))
+    _calendar(canvas, coverage.minutes, model.zone, rows=range(3, 3 + visible - holes))
     if not holes:
         return
     top = 3 + visible - holes
-    table = TableLayout.fitted(_HOLES, width=canvas.width - 2 * MARGIN)
+    columns = (*_HOLES, TableColumn(f"seen ({zone_name(model.zone)})"[:26], 26, right=False, priority=1))
+    table = TableLayout.fitted(columns, width=canvas.width - 2 * MARGIN)
     table.titles(canvas, top)
     first = max(model.row - holes + 2, 0)
     for row, hole in enumerate(coverage.holes[first : first + holes - 1], start=top + 1):
         ids = f"{hole.first_trade_id} to {hole.last_trade_id}"
         styles = [Style.PLAIN, _HOLE_STYLES.get(hole.state, Style.PLAIN), Style.DIM]
         chosen = first + row - top - 1 == model.row
-        seen = time_text(time_us_of(hole.seen_time))
+        seen = time_text(time_us_of(hole.seen_time), model.zone)
         cells = ((ids, f"{hole.first_trade_id} …"), (plain(hole.state),), (seen,))
         table.row(canvas, row, cells, [Style.CURSOR] * 3 if chosen else styles)
     if model.whole and model.row < len(coverage.holes):
-        _hole(canvas, coverage.holes[model.row])
+        _hole(canvas, coverage.holes[model.row], model.zone)
 
 
-def _hole(canvas: Canvas, hole: Hole) -> None:
+def _hole(canvas: Canvas, hole: Hole, zone: tzinfo | None) -> None:
     lines = (
         f"ids     {hole.first_trade_id} to {hole.last_trade_id}",
         f"count   {hole.last_trade_id - hole.first_trade_id + 1:,}",
         f"state   {plain(hole.state)}",
-        f"seen    {time_text(time_us_of(hole.seen_time))}",
-        f"closed  {time_text(time_us_of(hole.closed_time))}",
+        f"seen    {time_text(time_us_of(hole.seen_time), zone, named=True)}",
+        f"closed  {time_text(time_us_of(hole.closed_time), zone, named=True)}",
     )
     width = min(max(map(len, lines)) + 4, canvas.width)
     for row, line in enumerate(("", *lines, ""), start=2):
         canvas.write(row, canvas.width - width, f"  {line}".ljust(width), Style.CURSOR)
 
 
-def _calendar(canvas: Canvas, minutes: Sequence[Minute], *, rows: range) -> None:
+def _calendar(canvas: Canvas, minutes: Sequence[Minute], zone: tzinfo | None, *, rows: range) -> None:
     """Draw an hour a row, the newest last; where there is no room for sixty cells, each stands for more minutes."""
     if not minutes:
         canvas.write(rows[0], MARGIN, "no minute is closed yet", Style.DIM)
         return
-    label = 15
+    label = 12
     step = next(step for step in (1, 2, 3, 4, 6, 12) if 60 // step <= canvas.width - 2 * MARGIN - label)
     states = {(time_us_of(m.start_time) or 0) // _MINUTE_US: m.state for m in minutes[-60 * len(rows) :]}
     last, first = max(states) // 60, min(states) // 60
     for row, hour in zip(rows, range(max(first, last - len(rows) + 1), last + 1), strict=False):
-        canvas.write(row, MARGIN, time_text(hour * 60 * _MINUTE_US)[:13] + "h", Style.DIM)
+        canvas.write(row, MARGIN, time_text(hour * 60 * _MINUTE_US, zone)[5:16], Style.DIM)
         for cell in range(60 // step):
             begin = hour * 60 + cell * step
             inside = {states.get(minute, "") for minute in range(begin, begin + step)}

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import time
+from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
@@ -15,6 +17,8 @@ from term.formatting import (
     short_texts,
     signed_text,
     time_text,
+    time_us_of,
+    zone_of,
 )
 
 
@@ -34,7 +38,7 @@ def test_a_number_has_separators_and_never_an_exponent(number: str, decimals: in
 
 
 def test_an_unknown_number_is_a_dash() -> None:
-    assert (number_text(None, 2), next(short_texts(None)), time_text(None)) == ("—", "—", "—")
+    assert (number_text(None, 2), next(short_texts(None)), time_text(None, UTC)) == ("—", "—", "—")
 
 
 @pytest.mark.parametrize(
@@ -125,7 +129,35 @@ def test_a_duration_has_the_units_that_matter(seconds: float, text: str) -> None
 
 
 def test_a_time_is_exact_to_the_microsecond() -> None:
-    assert time_text(1_720_215_298_241_906) == "2024-07-05 21:34:58.241906"
+    assert time_text(1_720_215_298_241_906, UTC) == "2024-07-05 21:34:58.241906"
+
+
+def test_a_time_is_that_of_its_zone_and_says_which_one_where_two_are_alike() -> None:
+    berlin, hour_us = zone_of("Europe/Berlin"), 3_600_000_000
+    twice = 1_729_987_200_000_000  # 2024-10-27 00:00 UTC
+    texts = [time_text(twice + hours * hour_us, berlin, named=True) for hours in range(2)]
+    assert texts == ["2024-10-27 02:00:00.000000 CEST", "2024-10-27 02:00:00.000000 CET"]
+
+
+@pytest.mark.parametrize("zone", ["UTC", "local", "America/New_York", "Pacific/Kiritimati"])
+def test_the_first_and_the_last_times_there_are_can_be_written_in_every_zone(zone: str) -> None:
+    ends = (datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC))
+    assert [len(time_text(time_us_of(end), zone_of(zone))) for end in ends] == [26, 26]
+
+
+def test_this_machines_zone_is_the_environments(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "Asia/Kolkata")
+    time.tzset()
+    text = time_text(1_720_215_298_241_906, zone_of("local"), named=True)
+    monkeypatch.undo()
+    time.tzset()
+    assert text == "2024-07-06 03:04:58.241906 IST"
+
+
+@pytest.mark.parametrize("name", ["", "Berlin", "../etc/passwd", "Europe", "+02:00"])
+def test_a_zone_that_nobody_knows_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="expected UTC, local, or a zone such as Europe/Berlin"):
+        zone_of(name)
 
 
 def test_text_from_outside_cannot_steer_the_terminal() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
@@ -27,6 +28,7 @@ from term.events import (
     TradesMissed,
     UpstreamSeen,
 )
+from term.formatting import zone_of
 from term.keys import View
 from term.stream_state import StreamStatus
 from term.values import HistoryPage, SelectedSymbol, Stats, Trade
@@ -446,3 +448,20 @@ def test_an_answer_that_says_nothing_new_leaves_the_picture_as_it_is() -> None:
 def test_what_is_new_changes_the_picture(event: Event) -> None:
     model = after(trading(), *press("c"), told("LIVE"))
     assert not after(model, event).looks_like(model)
+
+
+@pytest.mark.parametrize(
+    ("typed", "zone", "utc"),
+    [
+        ("21:34", "UTC", "2024-07-05 21:34"),
+        ("23:34", "Europe/Berlin", "2024-07-05 21:34"),
+        ("2024-01-05 21:34:58", "Europe/Berlin", "2024-01-05 20:34:58"),
+        ("2024-07-05T21:34:58Z", "Europe/Berlin", "2024-07-05 21:34:58"),
+        ("00:30", "Asia/Kolkata", "2024-07-05 19:00"),  # it is the next day there
+    ],
+)
+def test_the_time_that_is_jumped_to_is_one_of_the_zone(typed: str, zone: str, utc: str) -> None:
+    model = replace(reading(), zone=zone_of(zone))
+    _, [asked] = after_asking(model, *press("@", *typed, "enter"))
+    time = datetime.fromisoformat(utc).replace(tzinfo=UTC)
+    assert asked == LoadHistory(1, "btcusdt", before_us=int(time.timestamp()) * 1_000_000)

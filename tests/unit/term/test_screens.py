@@ -33,7 +33,7 @@ from term.events import (
     TradesMissed,
     UpstreamSeen,
 )
-from term.formatting import plain
+from term.formatting import plain, zone_of
 from term.model import Model
 from term.screen import in_ascii
 from term.values import (
@@ -248,6 +248,11 @@ SCENES: dict[str, Callable[[int, int], Model]] = {
     "history-gap": lambda width, height: after(_told(width, height, "GAP", "waiting for trades 7 to 9"), *press("h")),
     "history-tiny-price": _tiny_history,
     "history-whole": lambda width, height: after(reading(width=width, height=height), *press("j", "enter")),
+    "history-zone": lambda width, height: after(
+        replace(reading(width=width, height=height), zone=zone_of("Asia/Kolkata")), *press("j", "enter", "@", *"03:0")
+    ),
+    "dashboard-zone": lambda width, height: replace(charting(width=width, height=height), zone=zone_of("Asia/Kolkata")),
+    "coverage-zone": lambda width, height: replace(_covered(width, height, "enter"), zone=zone_of("Asia/Kolkata")),
     "history-jump": lambda width, height: after(reading(width=width, height=height), *press("@", *"21:3")),
     "dashboard": lambda width, height: trading(width=width, height=height),
     "dashboard-waiting": lambda width, height: after(connected(width=width, height=height), *press("esc")),

@@ -29,6 +29,7 @@ def test_settings_are_read() -> None:
         ('theme = "pink"', "line 3 of the settings: found 'pink', expected one of dark, light"),
         ("theme = light", "line 3 of the settings: invalid value"),
         ('colour = "red"', "line 3 of the settings: found 'colour', expected one of url, token_file"),
+        ('time_zone = "Mars"', "line 3 of the settings: found 'Mars', expected UTC, local, or a zone such as Europe"),
         ("favourites = 3", "line 3 of the settings: found 3, expected a list of texts"),
         ('alerts = ["btcusdt = 3"]', "line 3 of the settings: found the alert 'btcusdt = 3', expected one such as"),
         ("= 3", "line 3 of the settings: invalid statement"),
@@ -70,6 +71,11 @@ def test_the_settings_hold_whatever_was_left() -> None:
 @pytest.mark.parametrize("state", [b"", b"nonsense", b'{"view": 3}', b'{"view": "gone", "cells": 99, "alerts": ["?"]}'])
 def test_what_cannot_be_remembered_is_forgotten(state: bytes) -> None:
     assert remembered(state, {}) == Remembered()
+
+
+def test_times_are_those_of_the_zone_that_is_set() -> None:
+    assert str(remembered(b"", {"time_zone": "Europe/Berlin"}).zone) == "Europe/Berlin"
+    assert remembered(b"", {"time_zone": "local"}).zone is None
 
 
 def test_without_colour_there_is_none_whatever_was_left() -> None:
