@@ -39,6 +39,7 @@ from term.events import (
     Request,
     RequestFailed,
     ResetSession,
+    RoundTripSeen,
     SelectCoin,
     StatusSeen,
     TapeSeen,
@@ -150,8 +151,12 @@ class Client:
             try:
                 async with await self._mesh.open_stream("events=true", **STREAM_OPTIONS) as connection:
                     self._emit(Connected())
+                    latency_s = connection.latency
                     async for frame in connection:
                         delays, failures = self._delays(), 0
+                        if latency_s != connection.latency:
+                            latency_s = connection.latency
+                            self._emit(RoundTripSeen(round(latency_s * 1e6)))
                         self._receive(frame)
                 reason = "closed by the gateway"
             except (OSError, WebSocketException, ClientError) as exc:

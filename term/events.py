@@ -260,6 +260,13 @@ class TradesMissed:
 
 
 @dataclass(frozen=True, slots=True)
+class RoundTripSeen:
+    """A ping went to the gateway and came back within so many microseconds."""
+
+    took_us: int
+
+
+@dataclass(frozen=True, slots=True)
 class UpstreamSeen:
     """The gateway says that trades have stopped because a part of the mesh is away, or that they go on."""
 
@@ -273,7 +280,17 @@ class FrameRefused:
     reason: str
 
 
-Stream = Connecting | Connected | Disconnected | TradeSeen | SelectionSeen | TradesMissed | UpstreamSeen | FrameRefused
+Stream = (
+    Connecting
+    | Connected
+    | Disconnected
+    | TradeSeen
+    | SelectionSeen
+    | TradesMissed
+    | RoundTripSeen
+    | UpstreamSeen
+    | FrameRefused
+)
 Follows = BoardSeen | TapeSeen | CandlesSeen | CoverageSeen | StatusSeen | IdsMissing
 
 # --- the person and the clock ----------------------------------------------------------------------------------------

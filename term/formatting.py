@@ -104,11 +104,11 @@ def rate_texts(per_second: float) -> Iterator[str]:
 
 
 def duration_text(duration_us: int) -> str:
-    """Write how long something took or takes: `3 ms`, `2.1 s`, `45 s`, `2 min 5 s`, `3 h 20 min`, `12 d`."""
+    """Write how long something took or takes: `0.3 ms`, `30 ms`, `2.1 s`, `45 s`, `2 min 5 s`, `3 h 20 min`, `12 d`."""
     if duration_us < 0:
         return "−" + duration_text(-duration_us)
     if duration_us < _SECOND_US:
-        return f"{duration_us // 1000} ms"
+        return f"{duration_us // 1000} ms" if duration_us >= 10_000 else f"{duration_us / 1000:.1f} ms"
     if duration_us < 10 * _SECOND_US:
         return f"{duration_us / _SECOND_US:.1f} s"
     seconds = duration_us // _SECOND_US

@@ -81,6 +81,7 @@ class Model:
         before_help: what help goes back to.
         following: what the gateway is asked to tell of.
         delays: microseconds from the exchange to here of the last trades.
+        round_trip_us: how long a ping to the gateway took to come back; None before the first one.
         live: while the picture is paused, the model that goes on.
         outstanding: requests not yet answered; none is made twice at a time.
         mesh: its state, or why that is not known.
@@ -123,6 +124,7 @@ class Model:
     before_help: View = View.DASHBOARD
     following: Follow = field(default_factory=Follow)
     delays: tuple[int, ...] = ()
+    round_trip_us: int | None = None
     live: Model | None = None
     outstanding: frozenset[Request] = frozenset()
     mesh: Status | str = ASKING_STATUS

@@ -41,6 +41,7 @@ from term.events import (
     RequestFailed,
     ResetSession,
     Resized,
+    RoundTripSeen,
     SelectCoin,
     SelectionSeen,
     StatusSeen,
@@ -126,7 +127,9 @@ def _updated(model: Model, event: Event) -> Step:
         case Resized(width, height):
             visible = visible_rows(height)
             return replace(model, width=width, height=height, history=model.history.scrolled(0, visible=visible)), ()
-        case Connecting() | Connected() | Disconnected() | FrameRefused() | UpstreamSeen() | TradesMissed():
+        case Connecting() | Connected() | Disconnected() | FrameRefused() | RoundTripSeen():
+            return _stream_changed(model, event)
+        case UpstreamSeen() | TradesMissed():
             return _stream_changed(model, event)
         case SelectionSeen(selection):
             return _selected(replace(model, stream=replace(model.stream, tells_selection=True)), selection)
@@ -207,7 +210,8 @@ def _concerns(trade: Trade, selection: SelectedSymbol) -> bool:
 
 
 def _stream_changed(
-    model: Model, event: Connecting | Connected | Disconnected | FrameRefused | UpstreamSeen | TradesMissed
+    model: Model,
+    event: Connecting | Connected | Disconnected | FrameRefused | RoundTripSeen | UpstreamSeen | TradesMissed,
 ) -> Step:
     stream = model.stream
     match event:
@@ -224,6 +228,8 @@ def _stream_changed(
         case UpstreamSeen(away):
             model = replace(model, stream=replace(stream, upstream_unavailable=away))
             return (model, ()) if away else _poll(replace(model, quote=model.quote.interrupted()))
+        case RoundTripSeen(took_us):
+            return replace(model, round_trip_us=took_us), ()
         case TradesMissed(trades):
             return replace(model, quote=model.quote.missing(trades, model.now_us)), ()
 

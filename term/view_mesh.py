@@ -162,24 +162,30 @@ def _facts(model: Model) -> tuple[tuple[str, str], ...]:
     open_for = coarse_text(max(model.now_us - stream.since_us, 0) // 1_000_000)
     missed = f"{quote.missed:,} trades not sent here, {stream.refused:,} bad frames, {model.missing:,} not in the mesh"
     states = [] if isinstance(mesh, str) else [plain(each.state) for each in mesh.symbols]
+    here, by_hop = _delays(model.delays, model.round_trip_us)
     symbols = ", ".join(f"{states.count(state)} {state}" for state in sorted(set(states)))
     return (
         ("feed", mesh if isinstance(mesh, str) else plain(f"{mesh.state} {mesh.message}")),
         ("symbols", symbols or NOTHING),
-        ("delay", _delays(model.delays)),
+        ("delay", here),
+        ("by hop", by_hop),
         ("rate", f"{next(rate_texts(quote.rate(model.now_us)))} of the shown coin"),
         ("stream", f"open for {open_for}" if stream.open else f"lost for {open_for}"),
         ("missed", missed),
     )
 
 
-def _delays(delays: Sequence[int]) -> str:
-    """From the exchange to this screen: what of it is whose is not told by the gateway."""
+def _delays(delays: Sequence[int], round_trip_us: int | None) -> tuple[str, str]:
+    """From the exchange to this screen; and how much of it is before the gateway, as far as pings tell."""
     if not delays:
-        return NOTHING
+        return NOTHING, NOTHING
     rising = sorted(delays)
-    half, most = (duration_text(rising[min(len(rising) * part // 100, len(rising) - 1)]) for part in (50, 99))
-    return f"p50 {half}, p99 {most} from the exchange to here, of the last {len(rising)} trades"
+    half_us, most_us = (rising[min(len(rising) * part // 100, len(rising) - 1)] for part in (50, 99))
+    here = f"p50 {duration_text(half_us)}, p99 {duration_text(most_us)} from exchange to here, {len(rising)} trades"
+    if round_trip_us is None:
+        return here, NOTHING
+    way_us = round_trip_us // 2
+    return here, f"p50 {duration_text(half_us - way_us)} to the gateway, {duration_text(way_us)} from it to here"
 
 
 # --- alerts ----------------------------------------------------------------------------------------------------------

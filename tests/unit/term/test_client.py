@@ -9,8 +9,9 @@ from urllib.request import getproxies_environment
 import pytest
 
 from term.__main__ import main
-from term.client import Client
-from term.events import Connecting, Disconnected, Event, LoadCoins, RequestFailed
+from term.client import STREAM_OPTIONS, Client
+from term.events import Connecting, Disconnected, Event, LoadCoins, RequestFailed, RoundTripSeen
+from tests.fixtures.fake_gateway import FakeGateway
 from tickmesh_client import WrongAddress
 
 
@@ -113,6 +114,18 @@ async def test_a_name_that_cannot_be_written_out_is_a_failed_request() -> None:
     events: asyncio.Queue[Event] = asyncio.Queue()
     await client("http://xn--a.example", events).perform(LoadCoins())
     assert isinstance(events.get_nowait(), RequestFailed)
+
+
+async def test_what_a_ping_takes_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(STREAM_OPTIONS, "ping_interval", 0.01)
+    gateway, events = FakeGateway(), asyncio.Queue[Event]()
+    await gateway.start()
+    async with asyncio.timeout(20), cancelled_at_the_end(client(gateway.url, events).follow()):
+        await gateway.connected.wait()
+        while not isinstance(told := await events.get(), RoundTripSeen):
+            await gateway.trade(61_000.0)
+    assert 0 < told.took_us < 20_000_000
+    await gateway.stop()
 
 
 def test_help_names_every_option_and_key(capsys: pytest.CaptureFixture[str]) -> None:

@@ -113,8 +113,8 @@ def test_a_rate_is_per_second(rate: float, text: str) -> None:
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [
-        (0.0004, "0 ms"),
-        (0.0031, "3 ms"),
+        (0.0004, "0.4 ms"),
+        (0.0031, "3.1 ms"),
         (2.14, "2.1 s"),
         (45, "45 s"),
         (125, "2 min 5 s"),

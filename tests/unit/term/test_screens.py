@@ -27,6 +27,7 @@ from term.events import (
     LoadHistory,
     LoadStats,
     RequestFailed,
+    RoundTripSeen,
     SelectCoin,
     SelectionSeen,
     StatusSeen,
@@ -187,7 +188,7 @@ def _status(width: int, height: int) -> Model:
         ServiceStatus("store", "UNREACHABLE", "no answer in time"),
     )
     feed = Status("BLOCKED", "binance refuses us", "binance", services, (SymbolFeed("btcusdt", "BLOCKED", ""),))
-    model = after(trading(width=width, height=height), StatusSeen(feed))
+    model = after(trading(width=width, height=height), StatusSeen(feed), RoundTripSeen(2_400))
     return after(model, TradesMissed(12), IdsMissing(3), *press("5"))
 
 
