@@ -81,6 +81,7 @@ def draw(
     names = " ".join(name for key, (name, _) in SWITCHED.items() if key in options.overlays)
     note = names if cross is None else _told(shown[cross], decimals, zone, len(columns) - len(title) - 10)
     _title(canvas, title, note, row=rows[0], columns=columns)
+    decimals = _axis_decimals(shown, decimals, len(columns))
     _Plot(canvas, shown, options, prices, columns, decimals).draw(overlays, cross)
     axis = columns[_axis_width(shown, decimals) :]
     for number, key in enumerate(panes):
@@ -99,7 +100,9 @@ def _title(canvas: Canvas, title: str, note: str, *, row: int, columns: range) -
 
 
 def _fitting(candles: Candles, options: ChartOptions, columns: range, decimals: int) -> int:
-    return max((len(columns) - _axis_width(candles.rows[-2000:], decimals)) // options.cells, 1)
+    rows = candles.rows[-2000:]
+    axis = _axis_width(rows, _axis_decimals(rows, decimals, len(columns)))
+    return max((len(columns) - axis) // options.cells, 1)
 
 
 def visible_candles(candles: Candles, options: ChartOptions, width: int, decimals: int) -> int:
@@ -113,6 +116,12 @@ def visible_candles(candles: Candles, options: ChartOptions, width: int, decimal
 
     """
     return _fitting(candles, options, range(width), decimals)
+
+
+def _axis_decimals(rows: Sequence[Bar], decimals: int, cells: int) -> int:
+    """Fewer than a price has where the labels would take more than a third of the chart."""
+    high = max((candle.high for candle in rows), default=Decimal(0))
+    return next((fewer for fewer in range(decimals, 0, -1) if len(number_text(high, fewer)) <= cells // 3), 0)
 
 
 def _axis_width(rows: Sequence[Bar], decimals: int) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta, tzinfo
 from decimal import ROUND_HALF_EVEN, Context, Decimal
+from unicodedata import normalize
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from term.cells import cells_of, width_of
@@ -182,7 +183,7 @@ def plain(text: str) -> str:
     """Make outside text safe for a grid of cells: every character has its own, and nothing steers the terminal."""
     if text.isascii() and text.isprintable():
         return text
-    return "".join(c if _has_cells(c) else "·" for c in text)
+    return "".join(c if _has_cells(c) else "·" for c in normalize("NFC", text))
 
 
 def _with_fewer_decimals(number: Decimal | int | None, decimals: int) -> Iterator[str]:

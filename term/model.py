@@ -210,7 +210,8 @@ class Model:
     @property
     def fetching_history(self) -> bool:
         """Whether a page of history is on its way."""
-        return any(isinstance(request, LoadHistory) for request in self.outstanding)
+        asked = [request for request in self.outstanding if isinstance(request, LoadHistory)]
+        return any(request.generation == self.generation for request in asked)
 
     def is_selected(self, coin: Coin) -> bool:
         """Tell whether `coin` is the one everybody looks at."""

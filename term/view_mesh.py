@@ -36,7 +36,7 @@ _SERVICES = (
 _SERVICE_STYLES = {"SERVING": Style.UP, "DEGRADED": Style.WARN}
 _ALERTS = (
     TableColumn("alert", 26, right=False, priority=9, grows=True),
-    TableColumn("rings", 10, right=False, priority=5),
+    TableColumn("rings", 9, right=False, priority=5),
 )
 
 
@@ -209,6 +209,6 @@ def draw_alerts(canvas: Canvas, model: Model) -> None:
     first = max(model.row - visible + 1, 0)
     for row, alert in enumerate(model.alerts[first : first + visible], start=3):
         rings = "armed" if alert.armed else "has rung"
-        text = [cut(alert.text, width) for width in range(len(alert.text), 0, -1)]
+        text = [alert.text, *(cut(alert.text, width) + "…" for width in range(width_of(alert.text) - 1, 0, -1))]
         styles = [Style.PLAIN, Style.UP if alert.armed else Style.DIM]
         table.row(canvas, row, (text, (rings,)), [Style.CURSOR] * 2 if first + row - 3 == model.row else styles)

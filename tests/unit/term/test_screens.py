@@ -223,30 +223,18 @@ SCENES: dict[str, Callable[[int, int], Model]] = {
     "alerts": _alerts,
     "alerts-change": lambda width, height: after(_alerts(width, height), *press("j", "enter", "backspace", "7")),
     "alerts-empty": lambda width, height: after(trading(width=width, height=height), *press("6")),
-    "alerts-offline": lambda width, height: lost(_alerts(width, height)),
     "coins-empty": lambda width, height: after(connected(width=width, height=height), Loaded(LoadCoins(), ())),
     "coins-not-ready": lambda width, height: after(
         started(width=width, height=height), Connected(), RequestFailed(LoadCoins(), "ingest has not told them yet")
     ),
-    "coins-offline": lambda width, height: lost(market(width=width, height=height)),
-    "coins-stale": lambda width, height: after(market(width=width, height=height), tick(90)),
-    "coins-gap": lambda width, height: after(_told(width, height, "GAP", "waiting for trades 7 to 9"), *press("c")),
-    "coins-simulated": lambda width, height: after(_tiny_price(width, height), *press("c")),
     "coins-long-numbers": lambda width, height: after(_long_numbers(width, height), *press("c")),
     "coverage-waiting": lambda width, height: after(trading(width=width, height=height), *press("4")),
     "coverage-empty": _covered_by_nothing,
     "coverage-failed": lambda width, height: after(
         trading(width=width, height=height), *press("4"), CoverageSeen("btcusdt", "store is away")
     ),
-    "coverage-offline": lambda width, height: lost(_covered(width, height)),
-    "coverage-simulated": lambda width, height: after(_tiny_price(width, height), *press("4")),
     "status-empty": lambda width, height: after(connected(width=width, height=height), *press("5")),
     "status-scrolled": lambda width, height: after(_status(width, height), *press("G")),
-    "status-offline": lambda width, height: lost(_status(width, height)),
-    "status-gap": lambda width, height: after(_told(width, height, "GAP", "waiting for trades 7 to 9"), *press("5")),
-    "history-offline": lambda width, height: lost(reading(width=width, height=height)),
-    "history-stale": lambda width, height: after(reading(width=width, height=height), tick(90)),
-    "history-gap": lambda width, height: after(_told(width, height, "GAP", "waiting for trades 7 to 9"), *press("h")),
     "history-tiny-price": _tiny_history,
     "history-whole": lambda width, height: after(reading(width=width, height=height), *press("j", "enter")),
     "history-zone": lambda width, height: after(
@@ -309,7 +297,7 @@ def test_the_screen_fills_its_terminal_exactly(scene: str, size: tuple[int, int]
 def test_every_sign_of_the_screens_has_a_shape_in_ascii() -> None:
     signs = "".join(
         sorted(
-            {sign for file in SCREENS.iterdir() for sign in file.read_text()} - set("?币安人生ＦＵＬ\u0301") - _BRAILLE
+            {sign for file in SCREENS.iterdir() for sign in file.read_text()} - set("?é币安人生ＦＵＬ\u0301") - _BRAILLE
         )
     )
     assert "?" not in in_ascii(signs)
