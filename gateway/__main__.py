@@ -147,7 +147,8 @@ async def main(settings: GatewaySettings, stop: Stop) -> None:
         origins=settings.allowed_origins,
     )
     with listen(settings.gateway_host, settings.gateway_port) as listener:
-        async with channel(settings.signal_addr) as signal, channel(settings.store_addr) as store:
+        tls = settings.tls()
+        async with channel(settings.signal_addr, tls=tls) as signal, channel(settings.store_addr, tls=tls) as store:
             app = create_app(signal=signal, store=store, admission=admission, max_ws_bytes=settings.ws_max_bytes)
             limits = connection_limits(settings, open_files=raise_open_files())
             server = server_of(app, limits=limits, keep_alive_s=settings.keep_alive_s)

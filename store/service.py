@@ -86,6 +86,7 @@ async def main(settings: StoreSettings, stop: Stop) -> None:
                 register=register,
                 health=health,
                 access=settings.access(),
+                tls=settings.tls(),
             )
         )
         background = await stack.enter_async_context(BackgroundTasks(stop))

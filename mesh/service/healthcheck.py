@@ -4,6 +4,7 @@
     python -m mesh.service.healthcheck metrics http://127.0.0.1:9464/metrics
     python -m mesh.service.healthcheck http http://127.0.0.1:8080/readyz
 
+With TLS_CERT, TLS_KEY and TLS_CA in the environment, as the service has them, gRPC is asked with TLS.
 Exit code 0 when it serves, else 1 and one line that says what came instead.
 """
 
@@ -82,8 +83,20 @@ def _ask_grpc(address: str, service: str) -> str:
     import grpc  # noqa: PLC0415
     from grpc_health.v1 import health_pb2, health_pb2_grpc  # noqa: PLC0415
 
+    from mesh.service.rpc import channel_credentials  # noqa: PLC0415
+    from mesh.service.settings import MeshSettings, WrongSettings, load  # noqa: PLC0415
+
     request = health_pb2.HealthCheckRequest(service=service)
-    with grpc.insecure_channel(address, options=[("grpc.enable_http_proxy", 0)]) as channel:
+    try:
+        tls = load(MeshSettings).tls()
+    except WrongSettings as exc:
+        return str(exc)
+    options = [("grpc.enable_http_proxy", 0)]
+    with (
+        grpc.insecure_channel(address, options=options)
+        if tls is None
+        else grpc.secure_channel(address, channel_credentials(tls.current()), options=options) as channel
+    ):
         try:
             answer = health_pb2_grpc.HealthStub(channel).Check(request, timeout=LIMIT_S)  # type: ignore[attr-defined]  # untyped
         except grpc.RpcError as exc:

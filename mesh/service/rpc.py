@@ -21,9 +21,10 @@ from grpc_reflection.v1alpha import reflection
 from prometheus_client import Counter
 
 from mesh.service import constraints
-from mesh.service.access import WRONG_TOKEN, Access, Right, bearer, rights_of
+from mesh.service.access import WRONG_TOKEN, Access, Right, bearer, is_loopback, rights_of
 from mesh.service.errors import InvalidRequest, TickmeshError, TooMany, grpc_code
 from mesh.service.health import Health
+from mesh.service.tls import Pem, Tls
 from mesh.service.wrong_tokens import WrongTokens, host_of_peer, too_many
 
 log = logging.getLogger("mesh.service.rpc")
@@ -80,6 +81,7 @@ async def serving(
     register: Callable[[grpc.aio.Server], None],
     health: Health,
     access: Access | None = None,
+    tls: Tls | None = None,
 ) -> AsyncIterator[int]:
     """Serve gRPC on `address` while inside; gives the port.
 
@@ -90,6 +92,7 @@ async def serving(
         health: `grpc.health.v1` tells it, for the server as a whole ("") and for each service.
         access: the tokens calls need, in the metadata `authorization: Bearer ...`; none by default. Health and
             reflection never need one.
+        tls: what it shows; then its callers have to show a certificate, too. None is without TLS.
 
     Raises:
         OSError: the address cannot be had.
@@ -103,8 +106,12 @@ async def serving(
     health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
     names = (*services, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name)
     reflection.enable_server_reflection((*names, reflection.SERVICE_NAME), server)
+    host = address.rpartition(":")[0]
     try:
-        port = server.add_insecure_port(address)
+        if tls is not None:
+            port = server.add_secure_port(address, _server_credentials(tls))
+        else:
+            port = server.add_insecure_port(address)
     except RuntimeError as exc:
         raise OSError(f"cannot listen for gRPC on {address}: {exc}") from exc
     wanted: asyncio.Queue[bool] = asyncio.Queue()
@@ -120,7 +127,9 @@ async def serving(
     async with asyncio.TaskGroup() as tasks:
         telling = tasks.create_task(tell_health())
         await server.start()
-        log.info("gRPC on %s:%d: %s", address.rpartition(":")[0], port, ", ".join(services))
+        log.info("gRPC on %s:%d%s: %s", host, port, " with TLS" if tls else "", ", ".join(services))
+        if tls is None and not is_loopback(host):
+            log.info("gRPC on %s is not encrypted: TLS_CERT, TLS_KEY and TLS_CA are not set", host)
         try:
             yield port
         finally:
@@ -129,9 +138,124 @@ async def serving(
             await server.stop(grace=2.0)
 
 
-def channel(address: str) -> grpc.aio.Channel:
-    """Return a channel that connects by itself, again and again; close it by `async with`."""
+def channel(address: str, *, tls: Tls | None = None) -> grpc.aio.Channel:
+    """Return a channel that connects by itself, again and again; close it by `async with`.
+
+    Args:
+        address: host:port.
+        tls: what it shows; the server has to show a certificate for that host. None is without TLS.
+
+    """
+    if tls is not None:
+        return _TlsChannel(address, tls)
     return grpc.aio.insecure_channel(address, options=_CHANNEL_OPTIONS)
+
+
+def channel_credentials(pem: Pem) -> grpc.ChannelCredentials:
+    """Return what a channel shows and whom it trusts."""
+    return grpc.ssl_channel_credentials(pem.ca, pem.key, pem.cert)
+
+
+def _server_credentials(tls: Tls) -> grpc.ServerCredentials:
+    shown = tls.current()
+
+    def configuration(pem: Pem) -> grpc.ServerCertificateConfiguration:
+        return grpc.ssl_server_certificate_configuration([(pem.key, pem.cert)], root_certificates=pem.ca)
+
+    def renewed() -> grpc.ServerCertificateConfiguration | None:  # asked at each handshake
+        nonlocal shown
+        if (pem := tls.current()) is shown:
+            return None
+        shown = pem
+        return configuration(pem)
+
+    return grpc.dynamic_ssl_server_credentials(
+        configuration(shown),
+        renewed,  # type: ignore[arg-type]  # gRPC takes None for "as before"
+        require_client_authentication=True,
+    )
+
+
+class _TlsChannel(grpc.aio.Channel):
+    """A channel whose next call is on a new connection once the certificate is renewed; calls under way go on.
+
+    gRPC for Python lets servers renew their certificate, and channels not.
+    """
+
+    def __init__(self, address: str, tls: Tls) -> None:
+        self._address, self._tls = address, tls
+        self._pem: Pem | None = None
+        self._newest: grpc.aio.Channel | None = None
+        self._under_way: dict[grpc.aio.Channel, int] = {}
+        self._closing: set[asyncio.Task[None]] = set()
+        self._current()
+
+    def _current(self) -> grpc.aio.Channel:
+        if (pem := self._tls.current()) is not self._pem:
+            self._pem, before = pem, self._newest
+            self._newest = grpc.aio.secure_channel(self._address, channel_credentials(pem), options=_CHANNEL_OPTIONS)
+            self._under_way[self._newest] = 0
+            if before is not None:
+                self._let_go(before)
+        assert self._newest is not None
+        return self._newest
+
+    def _let_go(self, channel: grpc.aio.Channel) -> None:
+        if channel is not self._newest and self._under_way.get(channel) == 0:
+            del self._under_way[channel]
+            task = asyncio.ensure_future(channel.close())
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)
+
+    def _calls(self, kind: str, *arguments: Any, **options: Any) -> Any:
+        made: dict[grpc.aio.Channel, Any] = {}
+
+        def call(*request: Any, **how: Any) -> Any:
+            channel = self._current()
+            if channel not in made:
+                made.clear()
+                made[channel] = getattr(channel, kind)(*arguments, **options)
+            begun = made[channel](*request, **how)
+            self._under_way[channel] += 1
+
+            def done(_: Any) -> None:
+                self._under_way[channel] -= 1
+                self._let_go(channel)
+
+            begun.add_done_callback(done)
+            return begun
+
+        return call
+
+    def unary_unary(self, *arguments: Any, **options: Any) -> Any:
+        return self._calls("unary_unary", *arguments, **options)
+
+    def unary_stream(self, *arguments: Any, **options: Any) -> Any:
+        return self._calls("unary_stream", *arguments, **options)
+
+    def stream_unary(self, *arguments: Any, **options: Any) -> Any:
+        return self._calls("stream_unary", *arguments, **options)
+
+    def stream_stream(self, *arguments: Any, **options: Any) -> Any:
+        return self._calls("stream_stream", *arguments, **options)
+
+    def get_state(self, try_to_connect: bool = False) -> grpc.ChannelConnectivity:
+        return self._current().get_state(try_to_connect)
+
+    async def wait_for_state_change(self, last_observed_state: grpc.ChannelConnectivity) -> None:
+        await self._current().wait_for_state_change(last_observed_state)
+
+    async def channel_ready(self) -> None:
+        await self._current().channel_ready()
+
+    async def close(self, grace: float | None = None) -> None:
+        await asyncio.gather(*(channel.close(grace) for channel in self._under_way), *self._closing)
+
+    async def __aenter__(self) -> _TlsChannel:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
 
 
 def authorization(token: str | None) -> tuple[tuple[str, str], ...]:

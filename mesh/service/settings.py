@@ -7,6 +7,7 @@ the variable's name.
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, ValidationInfo, field_validator
@@ -15,6 +16,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from mesh.service.access import Access, is_loopback
 from mesh.service.errors import TickmeshError
 from mesh.service.setting_kinds import Address, NatsUrl, Period, Port, Token
+from mesh.service.tls import Tls
 
 
 class MeshSettings(BaseSettings):
@@ -33,6 +35,31 @@ class MeshSettings(BaseSettings):
     metrics_port: Port | None = Field(
         None, description="port of the Prometheus `/metrics` of ingest, signal and store; 0 picks one, unset is off"
     )
+    tls_cert: Path | None = Field(
+        None,
+        description="file with this service's certificate (PEM) for gRPC: with TLS_KEY and TLS_CA, both sides of a "
+        "connection have to show one; unset is without TLS",
+    )
+    tls_key: Path | None = Field(None, description="file with the key of TLS_CERT (PEM), without a passphrase")
+    tls_ca: Path | None = Field(
+        None,
+        validate_default=True,
+        description="file with the certificates of the authorities that the parts of the mesh trust (PEM)",
+    )
+
+    @field_validator("tls_ca")
+    @classmethod
+    def _all_three(cls, ca: Path | None, info: ValidationInfo) -> Path | None:
+        cert, key = info.data.get("tls_cert"), info.data.get("tls_key")
+        if cert and key and ca:
+            Tls(cert, key, ca)
+        elif cert or key or ca:
+            raise ValueError("expected all of TLS_CERT, TLS_KEY and TLS_CA, or none of them")
+        return ca
+
+    def tls(self) -> Tls | None:
+        """Return the certificate for gRPC; None without TLS."""
+        return None if self.tls_cert is None or self.tls_key is None else Tls(self.tls_cert, self.tls_key, self.tls_ca)
 
 
 class BusSettings(MeshSettings):

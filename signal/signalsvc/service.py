@@ -65,6 +65,7 @@ async def main(settings: SignalSettings, stop: Stop) -> None:
                 register=register,
                 health=health,
                 access=settings.access(),
+                tls=settings.tls(),
             )
         )
         stack.callback(watchers.end)
