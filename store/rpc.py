@@ -10,7 +10,6 @@ from typing import Any
 from google.api import httpbody_pb2
 
 from mesh.service.errors import NotReady
-from mesh.service.status import timestamp
 from mesh.values import epochs
 from store.catalog_view import CatalogView
 from store.database import Database, fetch_all, fetch_dicts
@@ -22,6 +21,8 @@ from store.queries.fields import read_size, read_symbol, read_venue
 from store.queries.instruments import list_instruments
 from store.queries.trade_by_id import read_next_trades, read_trade
 from tickmesh.v1 import store_pb2, store_pb2_grpc, trade_pb2
+
+_BUY, _SELL = trade_pb2.SIDE_BUY, trade_pb2.SIDE_SELL  # a module of protobuf looks its enums up each time
 
 
 class StoreServicer(store_pb2_grpc.StoreServiceServicer):
@@ -47,7 +48,8 @@ class StoreServicer(store_pb2_grpc.StoreServiceServicer):
         venue = query.venue or await self._venue()
         rows = await self._list_trades(query, venue, symbol)
         response = store_pb2.ListTradesResponse()
-        response.trades.extend(_trade(row, venue, symbol) for row in rows[: query.size])
+        for row in rows[: query.size]:
+            response.trades.add(**_trade(row, venue, symbol))
         if len(rows) > query.size:
             last = rows[query.size - 1]
             response.next_page_token = query.next_token(
@@ -62,7 +64,7 @@ class StoreServicer(store_pb2_grpc.StoreServiceServicer):
         venue = read_venue(request.venue) or await self._venue()
         epoch = request.epoch if request.HasField("epoch") else None
         row = await read_trade(self._database, venue, symbol, request.trade_id, epoch=epoch)
-        return store_pb2.GetTradeResponse(trade=_trade(row, venue, symbol))
+        return store_pb2.GetTradeResponse(trade=trade_pb2.Trade(**_trade(row, venue, symbol)))
 
     async def ListNextTrades(  # noqa: N802
         self, request: store_pb2.ListNextTradesRequest, context: Any
@@ -73,11 +75,12 @@ class StoreServicer(store_pb2_grpc.StoreServiceServicer):
         rows, newest = await read_next_trades(
             self._database, venue, symbol, request.trade_id, epoch=request.epoch, limit=limit
         )
-        return store_pb2.ListNextTradesResponse(
-            trades=[_trade(row, venue, symbol) for row in rows],
-            newest_trade_id=epochs.venue_id(newest),
-            newest_epoch=epochs.epoch_of(newest),
+        response = store_pb2.ListNextTradesResponse(
+            newest_trade_id=epochs.venue_id(newest), newest_epoch=epochs.epoch_of(newest)
         )
+        for row in rows:
+            response.trades.add(**_trade(row, venue, symbol))
+        return response
 
     async def ListCandles(  # noqa: N802
         self, request: store_pb2.ListCandlesRequest, context: Any
@@ -169,14 +172,17 @@ class StoreServicer(store_pb2_grpc.StoreServiceServicer):
         return str(row[0])
 
 
-def _trade(row: sql.TradeRow, venue: str, symbol: str) -> trade_pb2.Trade:
-    return trade_pb2.Trade(
-        venue=venue,
-        symbol=symbol,
-        trade_id=epochs.venue_id(row.trade_id),
-        epoch=epochs.epoch_of(row.trade_id),
-        price_e8=row.price_e8,
-        quantity_e8=row.quantity_e8,
-        timestamp=timestamp(row.time_us),
-        side=trade_pb2.SIDE_SELL if row.is_buyer_maker else trade_pb2.SIDE_BUY,
-    )
+def _trade(row: sql.TradeRow, venue: str, symbol: str) -> dict[str, Any]:
+    """Return the fields of a Trade: to make messages of it and its time first, and copy them, takes twice as long."""
+    key, price_e8, quantity_e8, time_us, is_buyer_maker = row
+    seconds, micros = divmod(time_us, 1_000_000)
+    return {
+        "venue": venue,
+        "symbol": symbol,
+        "trade_id": epochs.venue_id(key),
+        "epoch": epochs.epoch_of(key),
+        "price_e8": price_e8,
+        "quantity_e8": quantity_e8,
+        "timestamp": {"seconds": seconds, "nanos": micros * 1000},
+        "side": _SELL if is_buyer_maker else _BUY,
+    }

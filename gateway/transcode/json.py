@@ -125,29 +125,28 @@ def decoder(message: Descriptor) -> Decode:
 
 
 def _compile_encoder(message: Descriptor) -> Encode:
-    always = [(public_name(f), attrgetter(f.name), _value_encoder(f)) for f in message.fields if not f.has_presence]
-    sometimes = [
-        (public_name(f), f.name, _value_encoder(f), may_be_missing(f)) for f in message.fields if f.has_presence
-    ]
-    order = [public_name(f) for f in message.fields]
+    members = [(public_name(field), _member_encoder(field)) for field in message.fields]
+    optional = [(public_name(field), field.name) for field in message.fields if may_be_missing(field)]
 
-    def encode_flat(value: object) -> object:
-        return {name: get(value) if encode is None else encode(get(value)) for name, get, encode in always}
+    def encode_all(value: object) -> object:
+        return {name: encode(value) for name, encode in members}
 
-    def encode(value: object) -> object:
+    def encode_given(value: object) -> object:
         assert isinstance(value, Message)
-        found: dict[str, object] = {
-            name: get(value) if encode is None else encode(get(value)) for name, get, encode in always
-        }
-        for name, attribute, encode, may_miss in sometimes:
-            if value.HasField(attribute):
-                member = getattr(value, attribute)
-                found[name] = member if encode is None else encode(member)
-            elif not may_miss:
-                found[name] = None
-        return {name: found[name] for name in order if name in found}
+        missing = {name for name, attribute in optional if not value.HasField(attribute)}
+        return {name: encode(value) for name, encode in members if name not in missing}
 
-    return encode if sometimes else encode_flat
+    return encode_given if optional else encode_all
+
+
+def _member_encoder(field: FieldDescriptor) -> Encode:
+    """Return a function from a message to the JSON of one of its fields, null where that is not set."""
+    get, attribute, encode = attrgetter(field.name), field.name, _value_encoder(field)
+    if not field.has_presence:
+        return get if encode is None else lambda message: encode(get(message))
+    if encode is None:
+        return lambda message: get(message) if message.HasField(attribute) else None  # type: ignore[attr-defined]
+    return lambda message: encode(get(message)) if message.HasField(attribute) else None  # type: ignore[attr-defined]
 
 
 def _value_encoder(field: FieldDescriptor) -> Encode | None:
@@ -169,7 +168,7 @@ def _one_encoder(field: FieldDescriptor) -> Encode | None:
     if (inner := field.message_type) is not None:
         return lambda value: encoder(inner)(value)  # noqa: PLW0108 - looked up late, for types that hold themselves
     if is_e8(field):
-        return lambda value: msgspec.Raw(format_e8(value).encode())  # type: ignore[arg-type]
+        return lambda value: msgspec.Raw(format_e8(value))  # type: ignore[arg-type]
     if is_decimal(field):
         return _decimal
     if is_null(field):
@@ -186,7 +185,7 @@ def _one_encoder(field: FieldDescriptor) -> Encode | None:
 
 def _decimal(value: object) -> object:
     # Raw goes out as it is: what is no number must not get there.
-    return msgspec.Raw(read_decimal(str(value)).encode()) if value else 0
+    return msgspec.Raw(read_decimal(str(value))) if value else 0
 
 
 def _key_text(key: object) -> str:

@@ -19,6 +19,7 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 import numpy as np
@@ -110,19 +111,31 @@ def export_all(fed: Fed, http: httpx.Client, rows: int, folder: Path) -> None:
 
 
 async def read(url: str, paths: Iterable[str]) -> list[float]:
-    """Ask for each path when it is due; return for each how many milliseconds later its answer was there."""
-    # A client that falls behind would open more long before it asks on them, and the gateway ends such ones.
-    limits = httpx.Limits(max_connections=32)
-    async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=60, limits=limits) as http:
-        began_s = time.perf_counter()
+    """Ask for each path when it is due; return for each how many milliseconds later its answer was there.
 
-        async def one(number: int, path: str) -> float:
-            due_s = began_s + number / READS_A_SECOND
-            await asyncio.sleep(max(0.0, due_s - time.perf_counter()))
-            (await http.get(path)).raise_for_status()
-            return (time.perf_counter() - due_s) * 1e3
+    The client speaks HTTP by itself: on two processors one of httpx, which takes more of them than the gateway for an
+    answer, would measure itself (`/healthz` at 200/s: p50 2.7 ms instead of 1.2, p99 13 instead of 3.7).
+    """
+    address = urlsplit(url)
+    idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
+    began_s = time.perf_counter() + 0.5  # when all of them are tasks
 
-        return await asyncio.gather(*(one(number, path) for number, path in enumerate(paths)))
+    async def one(number: int, path: str) -> float:
+        due_s = began_s + number / READS_A_SECOND
+        await asyncio.sleep(due_s - time.perf_counter())
+        reader, writer = idle.pop() if idle else await asyncio.open_connection(address.hostname, address.port)
+        writer.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        status, *headers = (await reader.readuntil(b"\r\n\r\n")).lower().split(b"\r\n")
+        assert status == b"http/1.1 200 ok", status
+        length = next(line for line in headers if line.startswith(b"content-length: "))
+        await reader.readexactly(int(length.partition(b" ")[2]))
+        idle.append((reader, writer))
+        return (time.perf_counter() - due_s) * 1e3
+
+    found = await asyncio.gather(*(one(number, path) for number, path in enumerate(paths)))
+    for _, writer in idle:
+        writer.close()
+    return found
 
 
 def read_all(fed: Fed, url: str, rows: int, seconds: float) -> None:
