@@ -158,7 +158,13 @@ def zone_name(zone: tzinfo | None) -> str:
 
 
 def moment(time_us: int, zone: tzinfo | None) -> datetime:
-    """Return a time, to the second, as the clocks of a zone show it."""
+    """Return a time, to the second, as the clocks of a zone show it.
+
+    Args:
+        time_us: microseconds since 1970 UTC.
+        zone: where; None for this machine's.
+
+    """
     # The calendar's first and last years: no zone leads beyond its end.
     return datetime.fromtimestamp(min(max(time_us // _SECOND_US, -62_100_000_000), 253_370_000_000), zone)
 

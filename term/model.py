@@ -180,7 +180,13 @@ class Model:
         )
 
     def decimals_of(self, symbol: str, seen: int) -> int:
-        """How many decimals a price of a coin has: those of its smallest step, and never less than were `seen`."""
+        """Return how many decimals a price of a coin has: those of its smallest step, and never less than were seen.
+
+        Args:
+            symbol: of the coin, in lower case.
+            seen: how many its prices had so far.
+
+        """
         return max(self.tick_decimals.get(symbol, USUAL_DECIMALS), seen)
 
     @property
