@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-import nats
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
 from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfig, StreamInfo
@@ -24,6 +24,7 @@ from mesh.service import nats_url
 from mesh.service.health import Health
 from mesh.service.logs import LogThrottle
 from mesh.service.settings import BusSettings
+from mesh.service.tls import Tls
 
 log = logging.getLogger("mesh.bus.connection")
 
@@ -189,6 +190,24 @@ async def _nothing_to_confirm() -> None:
     """Stand for the lease where there is none: tools and tests read under names of their own."""
 
 
+class _Client(Client):
+    def __init__(self, tls: Tls | None) -> None:
+        super().__init__()
+        self._tls = tls
+
+    @property
+    def ssl_context(self) -> ssl.SSLContext:
+        # nats-py asks at each connection, so that a renewed certificate is shown at the next one.
+        return super().ssl_context if self._tls is None else self._tls.client_context()
+
+    def _connect_command(self) -> bytes:
+        # nats-py alone sends the password to whoever says that it has no TLS, also where the URL says tls.
+        assert self._current_server is not None
+        if self._current_server.uri.scheme == "tls" and not self._server_info.get("tls_required"):
+            raise NatsError("it offers no TLS, expected by the scheme tls of NATS_URL")
+        return super()._connect_command()
+
+
 @asynccontextmanager
 async def connect(settings: BusSettings, *, name: str, health: Health) -> AsyncIterator[Bus]:
     """Connect to NATS_URL, waiting for the server as long as it takes; say so once every few seconds.
@@ -222,7 +241,8 @@ async def connect(settings: BusSettings, *, name: str, health: Health) -> AsyncI
         for callback in bus._reconnected:
             callback()
 
-    client = await nats.connect(
+    client = _Client(settings.tls())
+    await client.connect(
         list(servers.urls),
         user=servers.user,
         password=servers.password,

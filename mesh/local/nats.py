@@ -16,6 +16,7 @@ from mesh.local import http
 
 CONFIG = Path(__file__).parents[2] / "deploy" / "nats" / "nats.conf"
 CLUSTER_CONFIG = CONFIG.with_name("cluster.conf")
+TLS_CONFIG, CLUSTER_TLS_CONFIG = CONFIG.with_name("tls.conf"), CONFIG.with_name("cluster-tls.conf")
 USERS = ("admin", "ingest", "signal", "store")
 ROUTE = "route"
 """As whom the servers of a cluster talk to each other; no client has this user."""
@@ -29,7 +30,7 @@ def binary() -> Path:
     return path
 
 
-def command(*, store_dir: Path, port: int, monitor_port: int, host: str = "127.0.0.1") -> list[str]:
+def command(*, store_dir: Path, port: int, monitor_port: int, host: str = "127.0.0.1", tls: bool = False) -> list[str]:
     """Return the command line of a server that keeps its streams in `store_dir`; run it with `environment()`.
 
     Args:
@@ -37,15 +38,17 @@ def command(*, store_dir: Path, port: int, monitor_port: int, host: str = "127.0
         port: for clients.
         monitor_port: for its monitoring over HTTP.
         host: address to listen on.
+        tls: with TLS; `environment()` names the files.
 
     """
+    config = TLS_CONFIG if tls else CONFIG
     return [
-        str(binary()), "-c", str(CONFIG), "-a", host, "-p", str(port), "-m", str(monitor_port), "-sd", str(store_dir)
+        str(binary()), "-c", str(config), "-a", host, "-p", str(port), "-m", str(monitor_port), "-sd", str(store_dir)
     ]  # fmt: skip
 
 
 def cluster_command(
-    number: int, *, store_dir: Path, port: int, monitor_port: int, route_ports: Sequence[int]
+    number: int, *, store_dir: Path, port: int, monitor_port: int, route_ports: Sequence[int], tls: bool = False
 ) -> list[str]:
     """Return the command line of one server of a cluster on this machine; run it with `environment()`.
 
@@ -55,33 +58,41 @@ def cluster_command(
         port: for clients.
         monitor_port: for its monitoring over HTTP.
         route_ports: where each of the servers listens for the others.
+        tls: with TLS; `environment()` names the files.
 
     """
+    config = CLUSTER_TLS_CONFIG if tls else CLUSTER_CONFIG
     routes = [f"nats://127.0.0.1:{route_port}" for route_port in route_ports]
     return [
-        *(str(binary()), "-c", str(CLUSTER_CONFIG), "-a", "127.0.0.1", "-p", str(port), "-m", str(monitor_port)),
+        *(str(binary()), "-c", str(config), "-a", "127.0.0.1", "-p", str(port), "-m", str(monitor_port)),
         *("-sd", str(store_dir), "--name", f"tickmesh-{number}"),
         *("--cluster", routes[number - 1], "--routes", ",".join(routes)),
     ]
 
 
-def environment(passwords: Mapping[str, str]) -> dict[str, str]:
+def environment(passwords: Mapping[str, str], *, tls: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return the variables that the configuration reads, and Go's limits.
 
     Args:
         passwords: one for each of `USERS`, and for `ROUTE`.
+        tls: what TLS_CERT, TLS_KEY and TLS_CA say, where the bus is with TLS.
 
     """
-    return {f"NATS_{user.upper()}_PASSWORD": passwords[user] for user in (*USERS, ROUTE)} | {
-        # Go gives memory back late when it may take all; what the server needs for our streams stays far below this.
-        "GOMEMLIMIT": "200MiB",
-        # The services share the processors. Threads of Go's that look for work in vain take them time, and with two
-        # processors that was a fifth of what the server took at 1,000 trades a second.
-        "GOMAXPROCS": str(max(1, (os.cpu_count() or 1) // 2)),
-    }
+    files = {f"NATS_{name}": f'"{path}"' for name, path in (tls or {}).items()}  # a path may have a space
+    return (
+        files
+        | {f"NATS_{user.upper()}_PASSWORD": passwords[user] for user in (*USERS, ROUTE)}
+        | {
+            # Go gives memory back late when it may take all; what the server needs for our streams stays far below this.
+            "GOMEMLIMIT": "200MiB",
+            # The services share the processors. Threads of Go's that look for work in vain take them time, and with two
+            # processors that was a fifth of what the server took at 1,000 trades a second.
+            "GOMAXPROCS": str(max(1, (os.cpu_count() or 1) // 2)),
+        }
+    )
 
 
-def url(user: str, password: str, *ports: int, host: str = "127.0.0.1") -> str:
+def url(user: str, password: str, *ports: int, host: str = "127.0.0.1", tls: bool = False) -> str:
     """Return the URL with which `user` connects.
 
     Args:
@@ -89,9 +100,11 @@ def url(user: str, password: str, *ports: int, host: str = "127.0.0.1") -> str:
         password: the user's.
         ports: for clients, of each server.
         host: where the servers listen.
+        tls: whether they want TLS.
 
     """
-    return ",".join(f"nats://{user}:{password}@{host}:{port}" for port in ports)
+    scheme = "tls" if tls else "nats"
+    return ",".join(f"{scheme}://{user}:{password}@{host}:{port}" for port in ports)
 
 
 # --- health -----------------------------------------------------------------------------------------------------------

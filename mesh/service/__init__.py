@@ -21,5 +21,6 @@ __all__ = [
     "settings",
     "shared_library",
     "status",
+    "tls",
     "wrong_tokens",
 ]

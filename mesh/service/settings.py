@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from mesh.service import nats_url
 from mesh.service.access import Access, is_loopback
 from mesh.service.errors import TickmeshError
 from mesh.service.setting_kinds import Address, NatsUrl, Period, Port, Token
@@ -37,8 +38,8 @@ class MeshSettings(BaseSettings):
     )
     tls_cert: Path | None = Field(
         None,
-        description="file with this service's certificate (PEM) for gRPC: with TLS_KEY and TLS_CA, both sides of a "
-        "connection have to show one; unset is without TLS",
+        description="file with this service's certificate (PEM) for gRPC and the bus: with TLS_KEY and TLS_CA, "
+        "both sides of a connection have to show one; unset is without TLS",
     )
     tls_key: Path | None = Field(None, description="file with the key of TLS_CERT (PEM), without a passphrase")
     tls_ca: Path | None = Field(
@@ -58,7 +59,7 @@ class MeshSettings(BaseSettings):
         return ca
 
     def tls(self) -> Tls | None:
-        """Return the certificate for gRPC; None without TLS."""
+        """Return the certificate for gRPC and the bus; None without TLS."""
         return None if self.tls_cert is None or self.tls_key is None else Tls(self.tls_cert, self.tls_key, self.tls_ca)
 
 
@@ -67,8 +68,9 @@ class BusSettings(MeshSettings):
 
     nats_url: NatsUrl = Field(
         SecretStr("nats://127.0.0.1:4222"),
+        validate_default=True,
         description="the bus, with user and password (percent-encoded) or token where it wants them; several servers "
-        "are separated by commas",
+        "are separated by commas; `tls://` where TLS_CERT is set",
     )
     bus_replicas: int = Field(
         1,
@@ -76,6 +78,14 @@ class BusSettings(MeshSettings):
         le=5,
         description="on how many servers of the bus each stream is; more than one wants a cluster of so many",
     )
+
+    @field_validator("nats_url")
+    @classmethod
+    def _encrypted_where_the_rest_is(cls, url: SecretStr, info: ValidationInfo) -> SecretStr:
+        servers = nats_url.parse(url.get_secret_value())
+        if info.data.get("tls_cert") is not None and not all(one.startswith("tls:") for one in servers.urls):
+            raise ValueError(f"{servers.shown} would be asked without TLS: expected tls:// for each beside TLS_CERT")
+        return url
 
 
 class AccessSettings(MeshSettings):

@@ -58,11 +58,9 @@ class Tls:
             return self._pem
 
     def client_context(self) -> ssl.SSLContext:
-        """Return how to connect by these files as they are: both sides show a certificate, and the name counts."""
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.load_verify_locations(self._ca)
-        context.load_cert_chain(self._cert, self._key)
-        return context
+        """Return how to connect by what the files hold: both sides show a certificate, and the name counts."""
+        self.current()
+        return self._client
 
     def _stamps_now(self) -> tuple[tuple[int, int, int], ...]:
         stamps = []
@@ -77,10 +75,10 @@ class Tls:
             pem = Pem(self._cert.read_bytes(), self._key.read_bytes(), self._ca.read_bytes() if self._ca else b"")
         except OSError as exc:
             raise ValueError(f"cannot read {exc.filename}: {exc.strerror}") from None
-        self._check(pem)
+        self._client = self._checked(pem)
         return pem
 
-    def _check(self, pem: Pem) -> None:
+    def _checked(self, pem: Pem) -> ssl.SSLContext:
         if b"ENCRYPTED" in pem.key:
             raise ValueError(f"the key {self._key} has a passphrase, expected one without")
         server, client = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -118,3 +116,5 @@ class Tls:
             except ssl.SSLCertVerificationError as exc:
                 by = f" (by {self._ca})" if self._ca else ""
                 raise ValueError(f"the certificate {self._cert} is not good: {exc.verify_message}{by}") from None
+        client.check_hostname = True
+        return client
