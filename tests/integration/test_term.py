@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from websockets.asyncio.client import connect
 
 from tests.fixtures.fake_gateway import FakeGateway
 from tests.fixtures.gateway import batch, receive, running_gateway
+from tests.fixtures.slow_link import slow_link
 from tests.fixtures.terminal import Terminal, open_terminal
 from tickmesh_client.network import stream_url
 
@@ -375,3 +377,66 @@ async def test_every_usual_terminal_shows_it_and_is_left_clean(gateway: FakeGate
         terminal.press("q")
         assert await terminal.exit_code() == 0
         assert_left_clean(terminal)
+
+
+def ids_on_tape(text: str) -> list[int]:
+    """Of the trades of the small signal, whose price is the id, or of the small store, where it is a hundredth."""
+    prices = re.findall(r"\d\d:\d\d:\d\d [▲▼] +([\d,.]+) ", text)
+    return [
+        round(price) if price > 100 else round(100 * price) for price in (float(p.replace(",", "")) for p in prices)
+    ]
+
+
+async def test_over_a_link_of_300_ms_keys_are_answered_at_once_and_no_trade_is_lost_or_doubled() -> None:
+    size = {"width": 120, "height": 40, "environment": {"TERM": "linux"}}  # pyte does not scroll as xterm does
+    async with (
+        running_gateway() as gateway,
+        slow_link(gateway.port, delay_s=0.15) as link,
+        open_terminal((*TERM, "--url", f"http://127.0.0.1:{link.port}"), **size) as terminal,  # type: ignore[arg-type]
+    ):
+        await terminal.shows("● current btcusdt", "Solana (SOL)")
+        terminal.press("2")
+        last = gateway.store.newest
+        async with asyncio.timeout(20):
+            while not ids_on_tape(terminal.text):
+                last += 1
+                gateway.signal.push(batch("btcusdt", last))
+                gateway.store.newest = last
+                await asyncio.sleep(0.05)
+        first = ids_on_tape(terminal.text)[-1]
+
+        link.hold()
+        views = (
+            ("5", "── status"),
+            ("4", "── coverage"),
+            ("3", "── trades, newest"),
+            ("1", "── coins"),
+            ("?", "── keys"),
+        )
+        for key, shown in views:  # none of them has to hear from the gateway first
+            terminal.press(key)
+            await terminal.shows(shown)
+        terminal.press("?2")
+        gateway.signal.push(batch("btcusdt", last + 1, 10))
+        link.cut()  # with trades on their way
+        gateway.store.newest = last + 10
+        link.release()
+        await terminal.shows_what(lambda text: ids_on_tape(text)[:1] == [last + 10], "the trades from during the loss")
+        gateway.signal.push(batch("btcusdt", last + 11, 5))
+        expected = [*range(last + 15, first - 1, -1)][:20]
+        await terminal.shows_what(lambda text: ids_on_tape(text)[: len(expected)] == expected, expected)
+
+
+@pytest.mark.skipif(not shutil.which("screen"), reason="GNU screen is not installed")
+async def test_in_gnu_screen_it_is_shown_answers_keys_and_is_left_clean(gateway: FakeGateway, tmp_path: Path) -> None:
+    tmp_path.chmod(0o700)
+    command = ("screen", "-U", "-c", "/dev/null", "-S", "term", *TERM, "--url", gateway.url)
+    async with open_terminal(command, environment={"SCREENDIR": str(tmp_path)}) as terminal:
+        await terminal.shows("● current btcusdt", "▸ Bitcoin (BTC)", "q quit")
+        terminal.press("j")
+        await terminal.shows("▸ Ethereum (ETH)")
+        terminal.resize(120, 40)
+        await terminal.shows_what(fills_120_by_40, "a screen of 120x40")
+        terminal.press("q")
+        assert await terminal.exit_code() == 0
+        assert terminal.line_mode_restored
