@@ -79,17 +79,15 @@ def environment(passwords: Mapping[str, str], *, tls: Mapping[str, str] | None =
 
     """
     files = {f"NATS_{name}": f'"{path}"' for name, path in (tls or {}).items()}  # a path may have a space
-    return (
-        files
-        | {f"NATS_{user.upper()}_PASSWORD": passwords[user] for user in (*USERS, ROUTE)}
-        | {
-            # Go gives memory back late when it may take all; what the server needs for our streams stays far below this.
-            "GOMEMLIMIT": "200MiB",
-            # The services share the processors. Threads of Go's that look for work in vain take them time, and with two
-            # processors that was a fifth of what the server took at 1,000 trades a second.
-            "GOMAXPROCS": str(max(1, (os.cpu_count() or 1) // 2)),
-        }
-    )
+    words = {f"NATS_{user.upper()}_PASSWORD": passwords[user] for user in (*USERS, ROUTE)}
+    limits = {
+        # Go gives memory back late when it may take all; what the server needs for our streams stays far below this.
+        "GOMEMLIMIT": "200MiB",
+        # The services share the processors. Threads of Go's that look for work in vain take them time, and with two
+        # processors that was a fifth of what the server took at 1,000 trades a second.
+        "GOMAXPROCS": str(max(1, (os.cpu_count() or 1) // 2)),
+    }
+    return files | words | limits
 
 
 def url(user: str, password: str, *ports: int, host: str = "127.0.0.1", tls: bool = False) -> str:
