@@ -253,7 +253,7 @@ async def connect(settings: BusSettings, *, name: str, health: Health) -> AsyncI
         reconnected_cb=on_reconnect,
         allow_reconnect=True,
         max_reconnect_attempts=-1,
-        reconnect_time_wait=0.5,
+        reconnect_time_wait=0.5,  # type: ignore[arg-type]  # it goes to asyncio.sleep
         connect_timeout=3,
         ping_interval=5,
         max_outstanding_pings=2,
