@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from store.database.connection import Connection, Database, SyncConnection, connect_for_reads, fetch_all, fetch_dicts
+from store.database.connection import (
+    Connection,
+    Database,
+    SyncConnection,
+    connect_for_reads,
+    end_statement,
+    fetch_all,
+    fetch_dicts,
+)
 
 __all__ = [
     "Connection",
@@ -10,6 +18,7 @@ __all__ = [
     "SyncConnection",
     "connect_for_reads",
     "copy_rows",
+    "end_statement",
     "errors",
     "fetch_all",
     "fetch_dicts",

@@ -13,6 +13,7 @@ import logging
 import os
 import select
 import socket
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeAlias, TypeVar
@@ -44,6 +45,8 @@ _INTERNAL_READERS = 3
 _MAX_WAITING = 64
 _WAIT_S = 2.0
 READ_LIMIT_S = 5.0
+"""How long a statement may take. The server ends it, and one that stands still is left _MARGIN_S later."""
+_MARGIN_S = 1.0
 _SCHEMA_LIMIT_S = 2.0
 _PING_EVERY_S = 1.0
 _PING_LIMIT_S = 3.0
@@ -196,6 +199,7 @@ class Database:
         began_s = asyncio.get_running_loop().time()
         try:
             async with self._pools[internal].connection() as connection:
+                connection.limit_s = limit_s or READ_LIMIT_S
                 if limit_s:
                     async with connection.transaction():
                         await connection.execute(f"SET LOCAL statement_timeout = {int(limit_s * 1000)}")
@@ -441,12 +445,42 @@ async def fetch_dicts(connection: Connection, statement: str, parameters: Parame
         return await (await cursor.execute(statement, parameters)).fetchall()
 
 
-def _pool(conninfo: Callable[[], str], name: str, size: int, max_waiting: int) -> AsyncConnectionPool[Connection]:
+class _Reader(AsyncConnection[tuple[Any, ...]]):
+    """A connection that breaks when its server stands still: such a server does not end a statement by itself."""
+
+    limit_s = READ_LIMIT_S
+
+    async def wait(self, *arguments: Any, **options: Any) -> Any:
+        async with _broken_after(self.limit_s + _MARGIN_S, self):
+            return await super().wait(*arguments, **options)
+
+
+class _SyncReader(psycopg.Connection[tuple[Any, ...]]):
+    """The same for a connection that blocks."""
+
+    limit_s = READ_LIMIT_S
+
+    def wait(self, *arguments: Any, **options: Any) -> Any:
+        limit_s = self.limit_s + _MARGIN_S
+        timer = threading.Timer(limit_s, _break, [self])
+        timer.daemon = True
+        timer.start()
+        try:
+            return super().wait(*arguments, **options)
+        except psycopg.OperationalError as exc:
+            if timer.finished.is_set():  # by the time that is over: nobody has cancelled it yet
+                raise _no_answer(self, limit_s) from exc
+            raise
+        finally:
+            timer.cancel()
+
+
+def _pool(conninfo: Callable[[], str], name: str, size: int, max_waiting: int) -> AsyncConnectionPool[_Reader]:
     async def configure(connection: Connection) -> None:
         limit = f"{READ_LIMIT_S:g}s"
         await _prepare_session(connection, default_transaction_read_only="on", statement_timeout=limit)
 
-    return AsyncConnectionPool[Connection](
+    return AsyncConnectionPool[_Reader](
         lambda: make_conninfo(conninfo(), application_name=name),
         min_size=1,
         max_size=size,
@@ -455,6 +489,7 @@ def _pool(conninfo: Callable[[], str], name: str, size: int, max_waiting: int) -
         reconnect_timeout=5.0,
         configure=configure,
         check=_check,
+        connection_class=_Reader,
         kwargs={"autocommit": True},
         open=False,
     )
@@ -500,7 +535,7 @@ def _begin_with(conninfo: str, connection: Connection) -> str:
     return conninfo
 
 
-def _place(connection: Connection) -> str:
+def _place(connection: Connection | SyncConnection) -> str:
     info = connection.info
     return f"{info.host}:{info.port}/{info.dbname}"
 
@@ -510,7 +545,7 @@ async def _broken_after(limit_s: float, connection: Connection) -> AsyncIterator
     """Break a connection that is used for longer: cancelling a query takes another ten seconds of a server that hangs.
 
     Raises:
-        TimeoutError: it was.
+        psycopg.OperationalError: it was.
 
     """
     timer = asyncio.get_running_loop().call_later(limit_s, _break, connection)
@@ -518,13 +553,17 @@ async def _broken_after(limit_s: float, connection: Connection) -> AsyncIterator
         yield
     except psycopg.OperationalError as exc:
         if timer.when() <= asyncio.get_running_loop().time():
-            raise TimeoutError(f"{_place(connection)} does not answer within {limit_s:g} s") from exc
+            raise _no_answer(connection, limit_s) from exc
         raise
     finally:
         timer.cancel()
 
 
-def _break(connection: Connection) -> None:
+def _no_answer(connection: Connection | SyncConnection, limit_s: float) -> psycopg.OperationalError:
+    return psycopg.OperationalError(f"{_place(connection)} does not answer within {limit_s:g} s")
+
+
+def _break(connection: Connection | SyncConnection) -> None:
     """End a connection under whoever waits for an answer on it: that raises an OperationalError there."""
     with contextlib.suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(connection.fileno())) as shared:
         shared.shutdown(socket.SHUT_RDWR)
@@ -536,14 +575,14 @@ def connect_for_reads(url: str, *, name: str, statement_limit_s: float, idle_lim
     Args:
         url: what psql takes.
         name: of the application, for `pg_stat_activity`.
-        statement_limit_s: how long a statement may take.
+        statement_limit_s: how long a statement may take; a server that stands still is left a second later.
         idle_limit_s: how long nothing may be asked before the server ends the connection.
 
     Raises:
         psycopg.Error: the database is unavailable.
 
     """
-    connection = psycopg.connect(make_conninfo(url, **_CONNINFO | {"application_name": name}), autocommit=True)
+    connection = _SyncReader.connect(make_conninfo(url, **_CONNINFO | {"application_name": name}), autocommit=True)
     connection.execute("SET statement_timeout = 0")
     settings = _RELIED_ON | {
         "statement_timeout": f"{statement_limit_s:g}s",
@@ -552,7 +591,22 @@ def connect_for_reads(url: str, *, name: str, statement_limit_s: float, idle_lim
     connection.execute(_SET, (list(settings), list(settings.values())))
     connection.execute(_MEND)
     connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+    connection.limit_s = statement_limit_s
     return connection
+
+
+def end_statement(connection: SyncConnection, *, limit_s: float) -> None:
+    """Cancel the statement that is under way, from another thread; on a server that stands still break the connection.
+
+    Args:
+        connection: any.
+        limit_s: how long the server may take to be told.
+
+    """
+    try:
+        connection.cancel_safe(timeout=limit_s)
+    except psycopg.Error:
+        _break(connection)
 
 
 async def _prepare_session(connection: Connection, **changes: str) -> None:

@@ -7,6 +7,7 @@ import csv
 import io
 import json
 import os
+import signal
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -27,14 +28,17 @@ from mesh.service import rpc
 from mesh.values.epochs import IDS
 from mesh.values.trades import TradeColumns
 from store.catalog_view import CatalogView
-from store.database import Database
+from store.database import Database, connection
+from store.database.connection import READERS
 from store.database.copy_rows import COLUMNS, COPY_HEADER, COPY_TRAILER, copy_rows
+from store.export import jobs
 from store.export.jobs import MAX_EXPORTS, ExportJobs
 from store.export.query import FORMATS, PART_ROWS
 from store.rpc import StoreServicer
 from tests.fixtures.exports import export_in_two
 from tests.fixtures.gateway import SmallSignal, running_app, running_signal, serving_health
 from tests.fixtures.ports import free_ports
+from tests.fixtures.postgres import PostgresServer
 from tests.fixtures.services import Service
 from tests.fixtures.store import ask
 from tests.fixtures.trades import START_US
@@ -494,3 +498,44 @@ async def test_a_database_that_is_away_is_said_with_503(own_postgres: Any) -> No
         own_postgres.stop()
         answer = await http.get(TRADES)
         assert (answer.status_code, answer.json()["code"]) == (503, 14) and "database" in answer.json()["message"]
+
+
+@pytest.mark.slow
+async def test_a_database_that_stands_still_ends_exports_and_reads_and_keeps_no_room_of_theirs(
+    own_postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs, "_STATEMENT_LIMIT_S", 3.0)
+    monkeypatch.setattr(connection, "READ_LIMIT_S", 2.0)
+    history = "/api/history?symbol=btcusdt&venue=binance"
+
+    async def export(http: httpx.AsyncClient, form: str, begun: asyncio.Barrier) -> str:
+        received = bytearray()
+        async with http.stream("GET", f"{TRADES}&format={form}") as answer:
+            await begun.wait()
+            with pytest.raises(httpx.RemoteProtocolError) as error:
+                async for piece in answer.aiter_raw():
+                    received += piece
+        assert form != "parquet" or not received.endswith(b"PAR1")
+        return str(error.value)
+
+    async with exporting(own_postgres.url) as http:
+        await store_trades(own_postgres.url, trades(MANY))
+        assert (await http.get(history)).status_code == 200
+        begun = asyncio.Barrier(MAX_EXPORTS + 1)
+        exports = [asyncio.create_task(export(http, form, begun)) for form in ("csv", "parquet")[:MAX_EXPORTS]]
+        await begun.wait()
+        own_postgres.send_to_all(signal.SIGSTOP)
+        try:
+            answers = await asyncio.gather(*(http.get(history) for _ in range(READERS)))
+            broken = await asyncio.gather(*exports)
+        finally:
+            own_postgres.send_to_all(signal.SIGCONT)
+        assert {answer.status_code for answer in answers} == {503}
+        assert any("does not answer within 3 s" in answer.json()["message"] for answer in answers)
+        assert len(broken) == MAX_EXPORTS
+
+        async def whole() -> bool:
+            reads, answer = await asyncio.gather(http.get(history), http.get(TRADES))
+            return (reads.status_code, answer.status_code, answer.text.count("\n")) == (200, 200, MANY + 1)
+
+        await eventually(whole)
