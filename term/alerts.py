@@ -13,10 +13,10 @@ HYSTERESIS = Decimal("0.001")
 MAX_SAMPLES = 300
 MAX_ALERTS = 100
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
-_FORM = re.compile(
-    r"(?P<symbol>\S+) +(?:(?P<side>[<>]) *(?P<level>\d[\d,_]*\.?\d*)"
-    r"|(?P<percent>\d+\.?\d*) *% *(?:in +)?(?P<within>\d+)(?P<unit>[smhd])"
-    r"|stale +(?P<silence>\d+)(?P<silence_unit>[smhd]))(?P<again> +again)?"
+_FORM = re.compile(  # signs that are too many come from typing after `btcusdt > `, with which a new one begins
+    r"(?P<symbol>[^\s<>]+) +(?:[<> ]*(?P<side>[<>]) *(?P<level>\d[\d,_]*\.?\d*)"
+    r"|[<> ]*(?P<percent>\d+\.?\d*) *% *(?:in +)?(?P<within>\d+)(?P<unit>[smhd])"
+    r"|[<> ]*stale +(?P<silence>\d+)(?P<silence_unit>[smhd]))(?P<again> +again)?"
 )
 FORM = "btcusdt > 62000, btcusdt < 60000, btcusdt 5% in 10m, btcusdt stale 30s; and `again` to ring more than once"
 

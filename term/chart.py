@@ -79,6 +79,7 @@ def draw(
     prices = rows[1 : len(rows) - 1 - PANE_ROWS * len(panes)]
     cross = None if options.cross is None else max(len(shown) - 1 - options.cross, 0)
     names = " ".join(name for key, (name, _) in SWITCHED.items() if key in options.overlays)
+    names += ": too few rows" * any(key in options.overlays and key not in panes for key in PANES)
     note = names if cross is None else _told(shown[cross], decimals, zone, len(columns) - len(title) - 10)
     _title(canvas, title, note, row=rows[0], columns=columns)
     decimals = _axis_decimals(shown, decimals, len(columns))

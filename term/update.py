@@ -82,8 +82,12 @@ def update(model: Model, event: Event) -> Step:
     """
     if model.live is not None and not isinstance(event, KeyPressed | CoinPointed | ColumnPointed | Resized):
         live, effects = update(model.live, event)
-        return replace(model, live=live), effects
+        if isinstance(event, Loaded | RequestFailed) and isinstance(event.request, LoadHistory | LoadCandles):
+            model, _ = _updated(model, event)  # one may read in what is stored meanwhile
+        return replace(model, live=live, outstanding=live.outstanding), effects
     model, effects = _updated(model, event)
+    if model.live is not None:
+        model = replace(model, live=replace(model.live, outstanding=model.outstanding))
     shown = model.shown.symbol if model.shown else ""
     interval = model.chart.interval if model.view is View.DASHBOARD else ""
     followed = tuple(coin.symbol for coin in model.coins if coin.followed)
@@ -483,10 +487,10 @@ def _paused(model: Model) -> Step:
         return replace(model, live=model), ()
     live = model.live
     kept = {"view": model.view, "width": model.width, "height": model.height, "prompt": model.prompt, "row": model.row}
-    outstanding = live.outstanding | model.outstanding
-    live = replace(live, **kept, outstanding=outstanding, theme=model.theme, cursor=model.cursor)  # type: ignore[arg-type]
+    live = replace(live, **kept, outstanding=model.outstanding, theme=model.theme, cursor=model.cursor)  # type: ignore[arg-type]
     live = replace(live, sorting=model.sorting, alerts=model.alerts, before_help=model.before_help).ordered()
-    return (live if live.generation != model.generation else replace(live, chart=model.chart)), ()
+    same = live.generation == model.generation
+    return (replace(live, chart=model.chart, history=model.history, whole=model.whole) if same else live), ()
 
 
 def _select(model: Model, *, for_all: bool) -> Step:

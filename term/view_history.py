@@ -106,4 +106,7 @@ def _note(model: Model, shown: int) -> str:
 def _nothing_text(model: Model) -> str:
     if model.history.error:
         return f"no history from {model.url}: {model.history.error}"
-    return "no trades kept yet" if model.history.fetched else "asking for the trades …"
+    if not model.history.fetched:
+        return "asking for the trades …"
+    before_us = model.history.before_us
+    return "no trades kept yet" if before_us is None else f"no trades before {time_text(before_us, model.zone)[:19]}"

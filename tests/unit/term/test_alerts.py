@@ -98,6 +98,20 @@ def test_silence_rings_without_any_event_but_the_clock() -> None:
     assert announced(after_asking(model, tick(29), tick(31), tick(33))[1]) == ["Bitcoin (BTC) no trade for 31 s"]
 
 
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("5% in 10m", "btcusdt 5% in 600s"),
+        ("stale 30s again", "btcusdt stale 30s again"),
+        ("<61000", "btcusdt < 61000"),
+        (">61000", "btcusdt > 61000"),
+    ],
+)
+def test_after_what_a_new_alert_begins_with_every_form_can_be_typed(typed: str, meant: str) -> None:
+    model = after(connected(), *press("esc", "a", *typed, "enter"))
+    assert [alert.text for alert in model.alerts] == [meant]
+
+
 def test_a_wrong_alert_can_be_mended() -> None:
     model = watching(*"> high")
     assert model.alerts == ()

@@ -6,6 +6,7 @@ from decimal import Decimal
 
 import pytest
 
+from term.cells import text_of
 from term.events import (
     Connected,
     CoverageSeen,
@@ -32,6 +33,7 @@ from term.formatting import zone_of
 from term.keys import View
 from term.stream_state import StreamStatus
 from term.values import HistoryPage, SelectedSymbol, Stats, Trade
+from term.view import render
 from tests.fixtures.term_scenes import (
     BITCOIN,
     COINS,
@@ -465,3 +467,24 @@ def test_the_time_that_is_jumped_to_is_one_of_the_zone(typed: str, zone: str, ut
     _, [asked] = after_asking(model, *press("@", *typed, "enter"))
     time = datetime.fromisoformat(utc).replace(tzinfo=UTC)
     assert asked == LoadHistory(1, "btcusdt", before_us=int(time.timestamp()) * 1_000_000)
+
+
+def test_while_the_picture_is_paused_what_is_stored_can_be_read_and_nothing_is_asked_for_twice() -> None:
+    model, effects = after_asking(trading(), *press("p", "3", "r", "r"))
+    assert effects == []  # it is on its way since the coin was selected
+    newest = Loaded(LoadHistory(1, "btcusdt"), page())
+    model = after(model, newest)
+    assert (len(model.history.trades), model.fetching_history) == (100, False)
+    model, effects = after_asking(model, *press("G"))
+    assert effects == [LoadHistory(1, "btcusdt", "more")]
+    model = after(model, trade("1", at_s=70), Loaded(LoadHistory(1, "btcusdt", "more"), page(first=100, next_token="")))
+    assert (len(model.history.trades), model.quote.price) == (200, Decimal("61861.5"))
+    going_on = after(model, *press("p"))
+    assert (len(going_on.history.trades), going_on.quote.price, going_on.fetching_history) == (200, 1, False)
+    assert after_asking(going_on, *press("r"))[1] == [LoadHistory(1, "btcusdt")]
+
+
+def test_a_jump_before_the_first_trade_says_that_there_is_none() -> None:
+    model = after(reading(), *press("@", *"2020-01-01", "enter"))
+    asked = LoadHistory(1, "btcusdt", before_us=1_577_836_800_000_000)
+    assert "no trades before 2020-01-01 00:00:00" in text_of(render(after(model, Loaded(asked, HistoryPage(())))))
