@@ -16,7 +16,7 @@ from fastapi import FastAPI
 
 from gateway.access import AdmissionRules
 from gateway.app import create_app
-from gateway.connection import HttpConnection
+from gateway.connection import HEAD_LIMIT_S, HttpConnection
 from gateway.limits import ConnectionLimits, Connections
 from gateway.live.connection import WebSocketConnection
 from gateway.live.endpoint import MAX_INCOMING_BYTES
@@ -24,6 +24,7 @@ from gateway.settings import GatewaySettings
 from mesh.service.cli import run
 from mesh.service.lifecycle import Stop
 from mesh.service.rpc import channel
+from mesh.service.tls import Tls
 
 log = logging.getLogger("gateway")
 
@@ -34,7 +35,40 @@ MAX_OPEN_FILES = 65_536
 
 
 class GatewayServer(uvicorn.Server):
-    """uvicorn that leaves the signals to `mesh.service`."""
+    """uvicorn that leaves the signals to `mesh.service`, and serves by a certificate that may be renewed.
+
+    Args:
+        config: as uvicorn takes it.
+        tls: the certificate; None is without TLS.
+
+    """
+
+    def __init__(self, config: uvicorn.Config, tls: Tls | None = None) -> None:
+        super().__init__(config)
+        self._tls = tls
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to serve; uvicorn itself would give each handshake of TLS a whole minute.
+
+        Args:
+            sockets: that listen.
+
+        """
+        await super().startup(sockets=[] if self._tls else sockets)
+        if self._tls is None:
+            return
+
+        def connection() -> asyncio.Protocol:
+            made = self.config.http_protocol_class
+            return made(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)  # type: ignore[call-arg]
+
+        context, loop = self._tls.server_context(), asyncio.get_running_loop()
+        for listener in sockets or ():
+            self.servers.append(
+                await loop.create_server(
+                    connection, sock=listener, backlog=2048, ssl=context, ssl_handshake_timeout=HEAD_LIMIT_S
+                )
+            )
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -43,7 +77,11 @@ class GatewayServer(uvicorn.Server):
 
 
 def server_of(
-    app: FastAPI, *, limits: ConnectionLimits | None = None, keep_alive_s: float = KEEP_ALIVE_S
+    app: FastAPI,
+    *,
+    limits: ConnectionLimits | None = None,
+    keep_alive_s: float = KEEP_ALIVE_S,
+    tls: Tls | None = None,
 ) -> GatewayServer:
     """Return the server the gateway runs in: what its WebSockets need and its limits.
 
@@ -51,6 +89,7 @@ def server_of(
         app: the gateway.
         limits: how many connections there may be.
         keep_alive_s: how long a connection may be idle between two requests.
+        tls: the certificate of HTTPS; None is without.
 
     """
     connections: Connections[HttpConnection] = Connections(limits)
@@ -74,7 +113,7 @@ def server_of(
         server_header=False,
         proxy_headers=False,
     )
-    return GatewayServer(config)
+    return GatewayServer(config, tls)
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -151,7 +190,8 @@ async def main(settings: GatewaySettings, stop: Stop) -> None:
         async with channel(settings.signal_addr, tls=tls) as signal, channel(settings.store_addr, tls=tls) as store:
             app = create_app(signal=signal, store=store, admission=admission, max_ws_bytes=settings.ws_max_bytes)
             limits = connection_limits(settings, open_files=raise_open_files())
-            server = server_of(app, limits=limits, keep_alive_s=settings.keep_alive_s)
+            https = settings.gateway_tls()
+            server = server_of(app, limits=limits, keep_alive_s=settings.keep_alive_s, tls=https)
             async with asyncio.TaskGroup() as tasks:
                 # Not in uvicorn's lifespan: what ends there unexpectedly is logged, and everything else goes on.
                 following = tasks.create_task(app.state.websockets.run(), name="websockets")
@@ -159,7 +199,8 @@ async def main(settings: GatewaySettings, stop: Stop) -> None:
                 serving = tasks.create_task(server.serve(sockets=[listener]), name="uvicorn")
                 stopping = tasks.create_task(stop.wait(), name="stop")
                 port = listener.getsockname()[1]
-                log.info("http://%s:%d, documentation at /docs", settings.gateway_host, port)
+                scheme = "https" if https else "http"
+                log.info("%s://%s:%d, documentation at /docs", scheme, settings.gateway_host, port)
                 await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
                 stopping.cancel()
                 app.state.streams.drain()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from pydantic import Field, ValidationInfo, field_validator
 
 from mesh.service.setting_kinds import (
@@ -12,6 +14,7 @@ from mesh.service.setting_kinds import (
     Port,
 )
 from mesh.service.settings import AccessSettings, refuse_open_address
+from mesh.service.tls import Tls
 
 
 class GatewaySettings(AccessSettings):
@@ -58,6 +61,31 @@ class GatewaySettings(AccessSettings):
         le=3600,
         description="how long a connection may be idle; should be longer than the idle limit of a proxy in front",
     )
+
+    gateway_tls_cert: Path | None = Field(
+        None,
+        description="file with the certificate (PEM, with those between it and its authority) for HTTPS and `wss://`, "
+        "which is then all that is served on the gateway's port",
+    )
+    gateway_tls_key: Path | None = Field(
+        None, validate_default=True, description="file with the key of GATEWAY_TLS_CERT (PEM), without a passphrase"
+    )
+
+    @field_validator("gateway_tls_key")
+    @classmethod
+    def _beside_its_certificate(cls, key: Path | None, info: ValidationInfo) -> Path | None:
+        cert = info.data.get("gateway_tls_cert")
+        if cert and key:
+            Tls(cert, key, None)
+        elif cert or key:
+            raise ValueError("expected both of GATEWAY_TLS_CERT and GATEWAY_TLS_KEY, or none of them")
+        return key
+
+    def gateway_tls(self) -> Tls | None:
+        """Return the certificate for HTTPS; None without."""
+        if self.gateway_tls_cert is None or self.gateway_tls_key is None:
+            return None
+        return Tls(self.gateway_tls_cert, self.gateway_tls_key, None)
 
     @field_validator("gateway_host")
     @classmethod

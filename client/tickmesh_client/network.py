@@ -58,8 +58,19 @@ def http_options(url: str, *, token: str, timeout_s: float) -> dict[str, object]
         # A proxy from the environment must not come between us and this very machine.
         "trust_env": not is_loopback(url),
         # Without need no certificates, which an environment may say wrong things of.
-        "verify": not url.lower().startswith("http:"),
+        "verify": not url.lower().startswith("http:") and _trusted(),
     }
+
+
+def _trusted() -> ssl.SSLContext | Literal[True]:
+    """Return whose certificates count: those the environment names, of this very machine, too; else httpx's own."""
+    file, folder = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
+    if not file and not folder:
+        return True
+    try:
+        return ssl.create_default_context(cafile=file, capath=folder)
+    except OSError as exc:
+        raise WrongAddress(f"found no certificates in SSL_CERT_FILE={file}: {exc.strerror or exc}") from None
 
 
 def headers_with(token: str) -> dict[str, str]:

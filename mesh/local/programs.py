@@ -30,8 +30,12 @@ class Program:
 MODULES = {"ingest": "ingest", "signal": "signalsvc", "store": "store", "gateway": "gateway"}
 DRAIN_ORDER = ("sim", "ingest", "signal", "store", "gateway", *NATS, "postgres")
 """Whoever makes trades stops first, whoever keeps them last; programs start the other way round."""
-_OWN = ("METRICS_PORT", "DATABASE_READ_URL")
-"""What a person may have set for elsewhere: here each service has a port of its own, and the database no standby."""
+_OWN = (
+    *("METRICS_PORT", "DATABASE_READ_URL"),
+    *("TLS_CERT", "TLS_KEY", "TLS_CA", "GATEWAY_TLS_CERT", "GATEWAY_TLS_KEY"),
+)
+"""What a person may have set for elsewhere: here each service has a port of its own, the database no standby, and all
+is on loopback."""
 STANDS_BACK = 10
 """Of those who write history: what is live goes first, and what is written a moment later is no later for it."""
 

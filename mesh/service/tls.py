@@ -1,6 +1,7 @@
 """TLS: a process' own certificate and key, and whom it trusts; read anew when the files are renewed on disk.
 
-Between the parts of the mesh both sides show a certificate of one authority: `TLS_CERT`, `TLS_KEY`, `TLS_CA`.
+Between the parts of the mesh both sides show a certificate of one authority: `TLS_CERT`, `TLS_KEY`, `TLS_CA`. To
+the gateway's clients only the gateway shows one: `GATEWAY_TLS_CERT`, `GATEWAY_TLS_KEY`.
 """
 
 from __future__ import annotations
@@ -57,6 +58,17 @@ class Tls:
                     log.info("took up the renewed certificate %s", self._cert)
             return self._pem
 
+    def server_context(self) -> ssl.SSLContext:
+        """Return how to serve, each connection by what the files hold then; nobody is asked for a certificate."""
+        context = self._server
+
+        def by_the_newest(connection: ssl.SSLObject, _name: str, _context: ssl.SSLContext) -> None:
+            self.current()
+            connection.context = self._server
+
+        context.sni_callback = by_the_newest
+        return context
+
     def client_context(self) -> ssl.SSLContext:
         """Return how to connect by what the files hold: both sides show a certificate, and the name counts."""
         self.current()
@@ -75,10 +87,10 @@ class Tls:
             pem = Pem(self._cert.read_bytes(), self._key.read_bytes(), self._ca.read_bytes() if self._ca else b"")
         except OSError as exc:
             raise ValueError(f"cannot read {exc.filename}: {exc.strerror}") from None
-        self._client = self._checked(pem)
+        self._server, self._client = self._checked(pem)
         return pem
 
-    def _checked(self, pem: Pem) -> ssl.SSLContext:
+    def _checked(self, pem: Pem) -> tuple[ssl.SSLContext, ssl.SSLContext]:
         if b"ENCRYPTED" in pem.key:
             raise ValueError(f"the key {self._key} has a passphrase, expected one without")
         server, client = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -117,4 +129,4 @@ class Tls:
                 by = f" (by {self._ca})" if self._ca else ""
                 raise ValueError(f"the certificate {self._cert} is not good: {exc.verify_message}{by}") from None
         client.check_hostname = True
-        return client
+        return server, client

@@ -26,4 +26,4 @@ def test_another_programs_metrics_are_not_taken_for_health() -> None:
 
 def test_a_url_that_is_not_http_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["http", "file:///etc/passwd"]) == 1
-    assert capsys.readouterr().err == "'file:///etc/passwd' is not a URL of http\n"
+    assert capsys.readouterr().err == "'file:///etc/passwd' is not a URL of http or https\n"
