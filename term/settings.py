@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -111,6 +112,7 @@ class _State(msgspec.Struct):
     descending: bool = True
     favourites: list[str] = []
     alerts: list[str] = []
+    rung: list[str] = []
     theme: str = "dark"
     chart: str = "line"
     interval: str = ""
@@ -128,6 +130,7 @@ def written(model: Model) -> bytes:
         descending=model.sorting.descending,
         favourites=sorted(model.sorting.favourites),
         alerts=[alert.text for alert in model.alerts],
+        rung=[alert.text for alert in model.alerts if not alert.armed],
         theme=model.theme,
         chart=model.chart.kind,
         interval=model.chart.interval,
@@ -156,9 +159,10 @@ def remembered(state: bytes, settings: Mapping[str, Any], *, colour: bool = True
     watched = []
     for text in dict.fromkeys([*settings.get("alerts", ()), *kept.alerts]):
         try:
-            watched.append(alerts.parse(text))
+            alert = alerts.parse(text)
         except ValueError:
             continue  # of another version
+        watched.append(replace(alert, armed=alert.text not in kept.rung))
     chart = ChartOptions(
         kind=kept.chart if kept.chart in KINDS else "line",
         interval=kept.interval if kept.interval in INTERVALS else "",

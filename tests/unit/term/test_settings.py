@@ -5,7 +5,7 @@ import pytest
 from term.keys import View
 from term.model import Remembered
 from term.settings import read, remembered, written
-from tests.fixtures.term_scenes import after, market, press
+from tests.fixtures.term_scenes import after, market, press, tick
 
 GOOD = """
 url = "http://mesh.example"
@@ -54,6 +54,17 @@ def test_the_program_begins_as_it_was_left() -> None:
     wanted = Remembered(View.DASHBOARD, model.sorting, model.chart, model.alerts, "light")
     assert begun == wanted
     assert begun.alerts
+
+
+def test_an_alert_that_has_rung_once_does_not_ring_at_the_next_start() -> None:
+    rung = after(market(), *press("a", *"60000", "enter", "a", *"90000", "enter"), tick(62))
+    assert [alert.armed for alert in rung.alerts] == [False, True]
+    begun = remembered(written(rung), {"alerts": ["btcusdt > 60000", "ethusdt > 1"]})
+    assert [(alert.text, alert.armed) for alert in begun.alerts] == [
+        ("btcusdt > 60000", False),
+        ("ethusdt > 1", True),
+        ("btcusdt > 90000", True),
+    ]
 
 
 def test_help_and_a_pause_are_not_remembered() -> None:
