@@ -104,7 +104,8 @@ type `coverage` have the members of it that have changed, each of them whole: `k
 condition is a change; a report of a service, what waits for it, and the ids and times of last trades are in each \
 message as they are then, but no message comes for them alone. Both channels have no `mode`, `rate` or `resume_from`.
 - `"mode": "newest", "rate": 4` sends only the last trade, 0.1 to 20 times a second (4 by default) when there is a new \
-one; its message covers the ids since the one before. The mode `every` sends all.
+one; its message covers the ids since the one before. The mode `every` sends all; with `"rate": 10` those of a tenth \
+of a second together (1 to 20 times a second), which costs the gateway and the client less.
 - `{"type": "lagged", "subscription", "sequence", "symbol", "first_id", "last_id", "count", "fetch"}`: these ids are \
 not sent. The client was too slow, by more than 10 s or 8192 trades; or they are not stored; or a client that does not \
 resume would have had to wait for the store for more than 10 s or for more than 10,000 trades. `fetch` is the path of \
@@ -154,7 +155,7 @@ def own_paths(*, token_needed: bool) -> Json:
         _parameter("fields", "With `channels=ticks`: signals by their names in `/api/stats`, separated by commas."),
         _parameter("interval", "With `channels=candles`: such as `1s`, `3m` or `1w`; `1m` by default."),
         _parameter("mode", "With `channels`: `every` or `newest`."),
-        _parameter("rate", "With `mode=newest`: how often a second, 0.1 to 20."),
+        _parameter("rate", "How often a second: 0.1 to 20 with `mode=newest`, else 1 to 20, or as trades come."),
         _parameter("events", "`true`: also send messages about the selected symbol and the flow of trades."),
     ]
     if token_needed:

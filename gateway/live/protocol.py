@@ -27,9 +27,10 @@ OF_SERVICES = ("coverage", "status")
 """Those that tell of the mesh, not of the market: they go on while no trade comes."""
 MODES = ("every", "newest")
 MAX_ID_CHARS = 64
-RATES = (0.1, 20.0)
-"""How often a second the newest may be sent."""
+RATES = {"every": (1.0, 20.0), "newest": (0.1, 20.0)}
+"""How often a second a symbol's trades may be sent, by mode."""
 RATE = 4.0
+"""Of the newest, where none is asked for."""
 INTERVAL = "1m"
 MAX_PARTS = 1440
 """Stored candles that a live candle may consist of; store answers the last ones of them on one page."""
@@ -82,7 +83,7 @@ class Subscribe:
         symbols: whose, in lower case, each once; none for `status`.
         mode: `every` update, or the `newest` one at a rate.
         fields: of `ticks`, the signals that are wanted.
-        rate: how often a second at most, for `newest`.
+        rate: how often a second at most; 0 where every trade is sent as it comes.
         resume_after: symbol -> key of the last trade that the client has.
         interval: of `candles`, their length, the stored one of the same length where there is one; empty otherwise.
 
@@ -92,7 +93,7 @@ class Subscribe:
     symbols: tuple[str, ...]
     fields: tuple[str, ...] = ()
     mode: str = "every"
-    rate: float = RATE
+    rate: float = 0.0
     resume_after: Mapping[str, int] = field(default_factory=dict)
     interval: str = ""
 
@@ -194,7 +195,7 @@ def parse_channels(pairs: Iterable[tuple[str, str]]) -> list[Subscribe] | None:
         try:
             message["rate"] = float(said["rate"])
         except ValueError:
-            raise MalformedRequest("rate", shown(said["rate"]), _rates()) from None
+            raise MalformedRequest("rate", shown(said["rate"]), _rates("newest")) from None
     for channel in channels:
         _one_of("channel", channel, CHANNELS)
     for name in message:
@@ -217,15 +218,14 @@ def _subscribe(message: Json) -> Subscribe:
     symbols = _symbols(message.get("symbols")) if channel in _OF_CHANNELS["symbols"] else ()
     fields = _fields(message.get("fields", list(LIVE_FIELDS))) if channel == "ticks" else ()
     interval = _interval(message.get("interval", INTERVAL)) if channel == "candles" else ""
-    rate = message.get("rate", RATE)
-    if "rate" in message and mode != "newest":
-        raise MalformedRequest("rate", shown(rate), 'it with "mode":"newest" only')
-    if isinstance(rate, bool) or not isinstance(rate, int | float) or not RATES[0] <= rate <= RATES[1]:
-        raise MalformedRequest("rate", shown(rate), _rates())
+    rate = message.get("rate", RATE if mode == "newest" else None)
+    low, high = RATES[mode]
+    if "rate" in message and (isinstance(rate, bool) or not isinstance(rate, int | float) or not low <= rate <= high):
+        raise MalformedRequest("rate", shown(rate), _rates(mode))
     resume = message.get("resume_from", {})
     if resume and mode != "every":
         raise MalformedRequest("resume_from", shown(resume), 'it with "mode":"every" only')
-    return Subscribe(channel, symbols, fields, mode, float(rate), _resume_after(resume, symbols), interval)
+    return Subscribe(channel, symbols, fields, mode, float(rate or 0), _resume_after(resume, symbols), interval)
 
 
 def _misplaced(name: str, value: object) -> MalformedRequest:
@@ -300,8 +300,9 @@ def _no_others(message: Json, known: Collection[str], whose: str) -> None:
             )
 
 
-def _rates() -> str:
-    return f"a number from {RATES[0]:g} to {RATES[1]:g}"
+def _rates(mode: str) -> str:
+    low, high = RATES[mode]
+    return f"a number from {low:g} to {high:g}"
 
 
 def _found(value: object) -> str:

@@ -82,7 +82,7 @@ class ChannelSubscription:
         self.waiting_since_s: dict[str, float] = {}
         """Since when the store has been asked for a symbol's trades."""
         self.next_s = 0.0
-        """When the newest may be sent next, in mode `newest`."""
+        """When what has come is sent next, where there is a rate."""
         self._items = updates.writer_of(wanted.fields)
         self._variant: Hashable = (wanted.channel, wanted.fields)
 
@@ -283,7 +283,7 @@ class ProtocolSession:
         self._last_number += 1
         subscription = ChannelSubscription(self._last_number, wanted)
         self._subscriptions[subscription.number] = subscription
-        rest: dict[str, object] = {} if subscription.every else {"rate": wanted.rate}
+        rest: dict[str, object] = {"rate": wanted.rate} if wanted.rate else {}
         rest |= {"fields": wanted.fields} if wanted.fields else {}
         rest |= {"interval": wanted.interval} if wanted.interval else {}
         told = {"subscription": subscription.number, "channel": wanted.channel, "symbols": wanted.symbols}
@@ -295,7 +295,7 @@ class ProtocolSession:
             self.write_live()
             return
         for symbol in wanted.symbols:
-            ring = self._rings.watch(symbol, self.write_live)
+            ring = self._rings.watch(symbol, self._wake(subscription))
             key = wanted.resume_after.get(symbol)
             cursor = subscription.cursors[symbol] = Cursor(ring, key, resumed=key is not None)
             if key is not None:
@@ -305,10 +305,11 @@ class ProtocolSession:
         self._catching_up.set()
 
     def _unwatch(self, subscription: ChannelSubscription) -> None:
-        used = [each.cursors for each in self._subscriptions.values()]
+        wake = self._wake(subscription)
+        used = [each.cursors for each in self._subscriptions.values() if self._wake(each) == wake]
         for symbol, cursor in subscription.cursors.items():
             if not any(symbol in cursors for cursors in used):
-                self._rings.unwatch(cursor.ring, self.write_live)
+                self._rings.unwatch(cursor.ring, wake)
         feeds = [place.feed for each in self._subscriptions.values() for place in each.places.values()]
         for place in subscription.places.values():
             if place.feed not in feeds:
@@ -321,6 +322,13 @@ class ProtocolSession:
 
     # --- what is live ---
 
+    def _wake(self, subscription: ChannelSubscription) -> Callable[[], None]:
+        """Return what a ring calls for a subscription when trades have come."""
+        return self._rest if subscription.wanted.rate else self.write_live
+
+    def _rest(self) -> None:
+        """Leave it to `_keep_time`: to be woken for each trade would cost more than to send them together."""
+
     def write_live(self) -> None:
         """Write what has come for the subscriptions, as far as there is room."""
         for subscription in tuple(self._subscriptions.values()):
@@ -328,11 +336,17 @@ class ProtocolSession:
                 if not self._write_feed(subscription, symbol, place):
                     self._left_over.set()
                     return
-            if subscription.every:
+            if subscription.every and not subscription.wanted.rate:
                 for symbol in subscription.cursors:
                     if not self._write_live(subscription, symbol):
                         self._left_over.set()
                         return
+
+    def _write_gathered(self, subscription: ChannelSubscription, now_s: float) -> None:
+        subscription.next_s = now_s + 1 / subscription.wanted.rate
+        for symbol in subscription.cursors:
+            if not self._write_live(subscription, symbol):
+                return  # what there is no room for is sent next time
 
     def _write_live(self, subscription: ChannelSubscription, symbol: str) -> bool:
         """Write what has come of one symbol; False when it wants for room."""
@@ -489,13 +503,14 @@ class ProtocolSession:
         loop = asyncio.get_running_loop()
         heartbeat_s = loop.time() + HEARTBEAT_S
         while True:
-            newest = [each for each in self._subscriptions.values() if not each.every]
-            next_s = min([heartbeat_s, *(each.next_s for each in newest)])
+            timed = [each for each in self._subscriptions.values() if each.wanted.rate]
+            next_s = min([heartbeat_s, *(each.next_s for each in timed)])
             await asyncio.sleep(max(0.02, next_s - loop.time()))
             now_s = loop.time()
-            for subscription in newest:
+            for subscription in timed:
                 if subscription.next_s <= now_s and subscription.number in self._subscriptions:
-                    self._write_newest(subscription, now_s)
+                    write = self._write_gathered if subscription.every else self._write_newest
+                    write(subscription, now_s)
             if heartbeat_s <= now_s:
                 heartbeat_s = now_s + HEARTBEAT_S
                 self._beat()

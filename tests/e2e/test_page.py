@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import math
 import os
 import re
@@ -17,7 +18,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, Page, Route, async_playwright, expect
+from playwright.async_api import Browser, Page, Route, WebSocketRoute, async_playwright, expect
 
 from tests.fixtures.mesh import ROOT, LocalMesh, running_mesh
 from tests.fixtures.waiting import eventually
@@ -104,7 +105,9 @@ async def page(browser: Browser, mesh: LocalMesh) -> AsyncIterator[Page]:
 async def is_live(page: Page) -> None:
     await expect(page.locator("header .badge")).to_have_text("SIM", timeout=20_000)
     await page.wait_for_function(
-        "() => Math.min(...Object.values(tickmesh().following)) > 0 && tickmesh().chart.bars.length > 0", timeout=90_000
+        "() => { const { following, chart } = tickmesh();"
+        " return following.candles > 0 && following.trades > 0 && chart.bars.length > 0; }",
+        timeout=90_000,
     )
 
 
@@ -398,15 +401,61 @@ async def test_scrolling_back_loads_older_candles_until_there_are_none(page: Pag
     assert ids == sorted(ids)
 
 
+async def test_a_page_that_nobody_sees_costs_the_mesh_nothing_but_its_alerts(page: Page, mesh: LocalMesh) -> None:
+    sent: list[dict[str, Any]] = []
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(urlsplit(request.url).path))
+    page.on(
+        "websocket",
+        lambda socket: socket.on("framesent", lambda frame: sent.append(json.loads(frame))),
+    )
+    hide = "hidden => { Object.defineProperty(document, 'hidden', { configurable: true, get: () => hidden });"
+    hide += " dispatchEvent(new Event('visibilitychange')); }"
+    await page.goto("/?symbol=btcusdt&interval=1s&view=alerts")
+    await is_live(page)
+    await page.get_by_label("Value").fill("1000000")
+    await page.get_by_role("button", name="Set alert").click()
+    await page.evaluate(hide, True)
+    await page.wait_for_function("() => Math.max(...Object.values(tickmesh().following)) === 0", timeout=30_000)
+    subscribed = [one for one in sent if one["op"] == "subscribe"]
+    assert (subscribed[-1]["channel"], subscribed[-1]["symbols"]) == ("ticks", ["btcusdt"])
+    ended = {one["subscription"] for one in sent if one["op"] == "unsubscribe"}
+    assert len(ended) == len(subscribed) - 2  # the state of the mesh and the alert's price go on
+    asked.clear()
+    before = await page.evaluate("() => tickmesh().coins.get('btcusdt').tradedMs")
+    await page.wait_for_function("before => tickmesh().coins.get('btcusdt').tradedMs > before", arg=before)
+    assert asked == []
+    await page.evaluate(hide, False)
+    await is_live(page)
+    await equals_the_store(page, mesh)
+
+
+async def test_how_the_mesh_is_comes_without_asking(page: Page) -> None:
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(urlsplit(request.url).path))
+    await page.goto("/?symbol=btcusdt&interval=1s&view=coverage")
+    await is_live(page)
+    await page.wait_for_function("() => tickmesh().following.coverage > 0 && tickmesh().traded.size > 0")
+    before = await page.evaluate("() => tickmesh().coverage.stored")
+    await page.wait_for_function("before => tickmesh().coverage.stored > before", arg=before)
+    assert "/api/status" not in asked
+    assert asked.count("/api/coverage") == 1
+
+
 @pytest.mark.parametrize("word", WORDS)
 async def test_each_state_is_shown_by_word_shape_and_colour(page: Page, mesh: LocalMesh, word: str) -> None:
-    async def told(route: Route) -> None:
-        answer = await route.fetch()
-        status = await answer.json()
-        status |= {"state": word, "message": f"as if it were {word}", "symbols": []}
-        await route.fulfill(response=answer, json=status)
+    def changed(socket: WebSocketRoute) -> None:
+        mesh = socket.connect_to_server()
 
-    await page.route("**/api/status", told)
+        def told(message: str | bytes) -> None:
+            said = json.loads(message)
+            if said.get("status"):
+                said["status"] |= {"state": word, "message": f"as if it were {word}", "symbols": []}
+            socket.send(json.dumps(said))
+
+        mesh.on_message(told)
+
+    await page.route_web_socket(re.compile("/ws"), changed)
     await page.goto("/?symbol=btcusdt")
     badge = page.locator("header .badge")
     await expect(badge).to_have_text(word, timeout=20_000)

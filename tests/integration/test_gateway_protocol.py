@@ -306,6 +306,25 @@ async def test_a_trade_to_resume_after_that_there_never_was_is_an_error(
     assert problem["expected"].endswith("the last one is 251") and problem["subscription"] == 1
 
 
+async def test_with_a_rate_all_trades_come_and_those_of_some_time_in_one_message(gateway: Gateway) -> None:
+    async with gateway.ws("?channels=") as client, gateway.ws("?channels=") as other:
+        answer = await say(client, **TRADES, rate=1)
+        assert (answer["mode"], answer["rate"]) == ("every", 1)
+        await told(client)
+        await say(other, **TRADES)
+        await told(other)
+        for trade_id in range(251, 261):  # each is sent alone to who wants it at once
+            gateway.signal.push(batch("btcusdt", trade_id, 1))
+            await told(other)
+        found: list[list[int]] = []
+        while not found or found[-1][-1] != 260:
+            [message] = await told(client)
+            assert (message["type"], message["sequence"]) == ("trades", len(found) + 2)
+            found.append([trade["trade_id"] for trade in message["trades"]])
+    assert [trade_id for each in found for trade_id in each] == list(range(251, 261))
+    assert len(found) < 10
+
+
 async def test_in_mode_newest_only_the_last_trade_comes_with_the_ids_that_it_covers(gateway: Gateway) -> None:
     async with gateway.ws("?channels=trades&symbols=btcusdt&mode=newest&rate=5") as client:
         [acknowledged, snapshot] = await told(client, 2)

@@ -2,13 +2,17 @@
 
 import { admitted, get, Link, Lost, Refused, token } from "./gateway.ts";
 import { INTERVALS } from "./route.ts";
-import { chartKey, type Event, type Followed, sessionOf, SILENCE_MS, type State } from "./state.ts";
+import { chartKey, type Event, type Followed, nowMs, sessionOf, SILENCE_MS, type State } from "./state.ts";
 
 const COINS_A_SUBSCRIPTION = 64;
 const SIGNALS = ["open", "high", "low", "volume", "vwap", "trade_rate"];
 const PAGE = 1000;
 /** A mesh that has just begun has few candles of a minute: then those of a second are shown, unless others are asked for. */
 const FEW = 15;
+/** How often a second the tape is told: more is not seen, and each message costs the gateway and this page. */
+const TAPE_RATE = 10;
+/** How long the tab may be hidden before nothing is followed that only eyes need. */
+const HIDDEN_S = 5;
 const MINUTE_MS = 60_000;
 
 export class Effects {
@@ -18,7 +22,14 @@ export class Effects {
   /** What is being loaded, so that it is loaded once. */
   readonly #loading = new Set<string>();
   /** What is followed on each channel, or is about to be. */
-  readonly #followed: Record<Followed, string> = { candles: "", trades: "" };
+  readonly #followed: Record<Followed, string> = { candles: "", trades: "", coverage: "" };
+  /** The subscriptions of newest prices. */
+  #prices: number[] = [];
+  /** Whether nobody has seen the page for a while: then only alerts are watched. */
+  #rests = false;
+  #hiddenS = 0;
+  /** The coin whose minutes with trades are known. */
+  #minutesOf = "";
   /** Whether somebody has asked for an interval. */
   #asked = new URLSearchParams(location.search).has("interval");
   #seconds = 0;
@@ -30,13 +41,17 @@ export class Effects {
     this.#link = new Link({
       opened: () => {
         this.#subscribed.clear();
+        this.#prices = [];
         dispatch({ type: "link", link: "open", atMs: performance.now() });
         this.#link.ping();
+        void this.#try("status", this.#link.subscribe({ channel: "status" }));
         this.show();
         this.#subscribe();
       },
       received: (received) => {
+        const before = state().status;
         dispatch({ type: "messages", received });
+        if (state().status !== before) this.#noticeCoins();
         if (state().chart.breaks < state().breaks) this.show();
       },
       closed: (reason) => {
@@ -47,32 +62,32 @@ export class Effects {
   }
 
   start(): void {
-    const learn = (): void => void [this.#select(), this.#status()];
     this.#link.open();
     this.show();
-    learn();
+    void this.selected();
     void this.#coins();
     setInterval(() => this.#everySecond(), 1000);
-    setInterval(learn, 2000);
     setInterval(() => this.#link.ping(), 5000);
-    setInterval(() => void this.#past(), 5 * MINUTE_MS);
+    setInterval(() => void (this.#rests || this.#past()), 5 * MINUTE_MS);
   }
 
   /** Load what the coin and interval that are shown need, and follow them. */
   show(): void {
     const { route, link, chart, breaks, coins, following } = this.state();
-    const { symbol, interval } = route;
-    if (symbol === "") return;
+    const { symbol, interval, view } = route;
+    if (symbol === "" || this.#rests) return;
     const key = chartKey(route);
     if (chart.key !== key || chart.breaks < breaks) void this.#candles(key);
     if (link !== "open" || (coins.size > 0 && !coins.has(symbol))) return; // the history of any coin can be looked at
     if (this.#followed.candles !== key || following.candles === 0) void this.#follow("candles", key, async () => ({ symbols: [symbol], interval }));
+    if (view !== "coverage") this.#leave("coverage");
+    else if (this.#followed.coverage !== symbol || following.coverage === 0) void this.#follow("coverage", symbol, async () => ({ symbols: [symbol] }));
     if (this.#followed.trades === symbol && following.trades !== 0) return;
     void this.#follow("trades", symbol, async () => {
       const trades = await get("/api/history", { symbol, page_size: 100 });
       this.dispatch({ type: "tape", symbol, trades });
       const [last] = trades;
-      return { symbols: [symbol], ...(last === undefined ? {} : { resume_from: { [symbol]: { trade_id: last.trade_id, epoch: last.epoch } } }) };
+      return { symbols: [symbol], rate: TAPE_RATE, ...(last === undefined ? {} : { resume_from: { [symbol]: { trade_id: last.trade_id, epoch: last.epoch } } }) };
     });
   }
 
@@ -108,6 +123,15 @@ export class Effects {
     });
   }
 
+  /** Follow a channel no longer. */
+  #leave(channel: Followed): void {
+    this.#followed[channel] = "";
+    const number = this.state().following[channel];
+    if (number === 0) return;
+    this.#link.unsubscribe(number);
+    this.dispatch({ type: "following", channel, subscription: 0 });
+  }
+
   /** Load the candles before those that are known. */
   older(): Promise<void> {
     const { chart, route } = this.state();
@@ -123,20 +147,29 @@ export class Effects {
 
   /** Load the coverage of the coin, and which minutes of the last day have trades. */
   coverage(): Promise<void> {
-    const { status, route } = this.state();
-    const { symbol } = route;
-    if (status === null || symbol === "") return Promise.resolve();
+    const { symbol } = this.state().route;
+    this.#minutesOf = "";
+    const now = this.#nowMs();
+    if (Number.isNaN(now) || symbol === "") return Promise.resolve();
     return this.#once("coverage", async () => {
-      const start = iso(Math.floor(Date.parse(status.time ?? "") / MINUTE_MS) * MINUTE_MS - 1440 * MINUTE_MS);
+      const start = iso(Math.floor(now / MINUTE_MS) * MINUTE_MS - 1440 * MINUTE_MS);
       const query = { symbol, interval: "1m", open: true, start_time: start, page_size: PAGE };
       const [coverage, first] = await Promise.all([get("/api/coverage", { symbol }), get("/api/candles", query)]);
       const last = first.at(-1);
       const more = first.length < PAGE || last === undefined ? [] : await get("/api/candles", { ...query, start_time: iso(Date.parse(last.time ?? "") + MINUTE_MS) });
       this.dispatch({ type: "coverage", coverage, candles: [...first, ...more] });
+      this.#minutesOf = symbol;
     });
   }
 
-  #select(): Promise<void> {
+  /** The gateway's time; NaN until it is known. */
+  #nowMs(): number {
+    const now = nowMs(this.state(), performance.now());
+    return Number.isNaN(now) ? Date.parse(this.state().status?.time ?? "") : now;
+  }
+
+  /** Ask which coin is selected. */
+  selected(): Promise<void> {
     return this.#once("selected", async () => {
       const { symbol: selected } = await get("/api/symbol");
       this.dispatch({ type: "selected", selected });
@@ -144,13 +177,15 @@ export class Effects {
     });
   }
 
+  /** Ask how the mesh is, with what its services report of themselves: the subscription tells only what changes. */
   #status(): Promise<void> {
-    return this.#once("status", async () => {
-      const status = await get("/api/status");
-      this.dispatch({ type: "status", status });
-      const { coins } = this.state();
-      if (coins.size === 0 || status.symbols.some(({ symbol }) => !coins.has(symbol))) await this.#coins();
-    });
+    return this.#once("status", async () => this.dispatch({ type: "status", status: await get("/api/status") }));
+  }
+
+  /** Load the coins, where the mesh follows one that is not known. */
+  #noticeCoins(): void {
+    const { coins, status } = this.state();
+    if (coins.size === 0 || status!.symbols.some(({ symbol }) => !coins.has(symbol))) void this.#coins();
   }
 
   #coins(): Promise<void> {
@@ -162,26 +197,50 @@ export class Effects {
       const found = await Promise.all(rest.map(({ symbol }) => get("/api/instruments", { q: symbol, page_size: 10 })));
       this.dispatch({ type: "coins", coins, instruments: [instruments, ...found].flatMap((page) => page.instruments) });
       this.#subscribe();
-      void this.#status().then(() => this.#past());
+      void this.#past();
     });
   }
 
+  /** Subscribe to the newest prices that are wanted: of all coins, or of those with alerts while nobody looks. */
   #subscribe(): void {
-    if (this.state().link !== "open") return;
-    const wanted = [...this.state().coins.keys()].filter((symbol) => !this.#subscribed.has(symbol));
+    const { link, coins, alerts } = this.state();
+    if (link !== "open") return;
+    const rests = this.#rests;
+    const watched = new Set(alerts.filter((alert) => alert.firedMs === null).map(({ symbol }) => symbol));
+    const wanted = [...coins.keys()].filter((symbol) => !this.#subscribed.has(symbol) && (!rests || watched.has(symbol)));
     for (let at = 0; at < wanted.length; at += COINS_A_SUBSCRIPTION) {
       const symbols = wanted.slice(at, at + COINS_A_SUBSCRIPTION);
       for (const symbol of symbols) this.#subscribed.add(symbol);
-      const request = { channel: "ticks", symbols, fields: SIGNALS, mode: "newest", rate: wanted.length > 100 ? 1 : 4 };
-      void this.#try("prices", this.#link.subscribe(request));
+      const request = { channel: "ticks", symbols, fields: SIGNALS, mode: "newest", rate: wanted.length > 100 ? 1 : 2 };
+      void this.#try("prices", this.#link.subscribe(request).then((number) => void (rests === this.#rests ? this.#prices.push(number) : this.#link.unsubscribe(number))));
     }
+  }
+
+  /** Follow what eyes need, or no longer: a tab that nobody sees costs the mesh nothing but its alerts. */
+  #rest(rests: boolean): void {
+    if (this.#rests === rests) return;
+    this.#rests = rests;
+    for (const number of this.#prices.splice(0)) this.#link.unsubscribe(number);
+    this.#subscribed.clear();
+    this.#subscribe();
+    if (rests) for (const channel of ["candles", "trades", "coverage"] as const) this.#leave(channel);
+    else {
+      this.show();
+      void this.selected();
+    }
+  }
+
+  /** Begin again, as soon as somebody looks. */
+  seen(): void {
+    this.#hiddenS = 0;
+    this.#rest(false);
   }
 
   /** Learn of each coin its last hour and its price a day ago, one after the other: nobody waits for them. */
   #past(): Promise<void> {
     return this.#once("past", async () => {
       for (const symbol of this.state().coins.keys()) {
-        const since = Date.parse(this.state().status?.time ?? "") - 1440 * MINUTE_MS;
+        const since = this.#nowMs() - 1440 * MINUTE_MS;
         const [stats, minutes, day] = await Promise.all([
           this.#try("statistics", get("/api/stats", { symbol })), // of a coin that has not traded there are none
           get("/api/candles", { symbol, interval: "1m", open: true, order: "desc", page_size: 60 }),
@@ -197,8 +256,14 @@ export class Effects {
     this.dispatch({ type: "clock", atMs });
     const { link, heardMs, route } = this.state();
     if (link === "open" && atMs - heardMs > 2 * SILENCE_MS) this.#link.replace();
-    if (link === "open") this.show();
-    if (link === "open" && route.view === "coverage" && (this.state().coverage === null || this.#seconds++ % 5 === 0)) void this.coverage();
+    this.#hiddenS = document.hidden ? this.#hiddenS + 1 : 0;
+    this.#rest(this.#hiddenS > HIDDEN_S);
+    if (link !== "open" || this.#rests) return;
+    this.show();
+    this.#seconds++;
+    if (this.#seconds % 10 === 0) void this.selected();
+    if (route.view === "status" && this.#seconds % 5 === 0) void this.#status();
+    if (route.view === "coverage" && (this.#minutesOf !== route.symbol || this.#seconds % 60 === 0)) void this.coverage();
   }
 
   async #once(name: string, load: () => Promise<void>): Promise<void> {

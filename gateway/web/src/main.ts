@@ -58,7 +58,7 @@ function dispatch(event: Event): void {
 
 /** Another coin or interval is shown: its candles are needed. */
 function arrived(before: State): void {
-  if (chartKey(state.route) !== chartKey(before.route)) effects.show();
+  if (chartKey(state.route) !== chartKey(before.route) || state.route.view !== before.route.view) effects.show();
   if (state.route.view === "coverage" && (before.route.view !== "coverage" || state.route.symbol !== before.route.symbol)) void effects.coverage();
 }
 
@@ -145,6 +145,7 @@ async function chosen(): Promise<void> {
   const { symbol } = state.route;
   try {
     await select(symbol);
+    await effects.selected();
   } catch (problem) {
     dispatch({ type: "notice", text: problem instanceof Refused ? problem.message : "the gateway does not answer; whether it was selected is not known" });
   }
@@ -199,7 +200,10 @@ addEventListener("popstate", () => {
   arrived(before);
   schedule(0);
 });
-addEventListener("visibilitychange", () => schedule(0));
+addEventListener("visibilitychange", () => {
+  if (!document.hidden) effects.seen();
+  schedule(0);
+});
 matchMedia("(prefers-color-scheme: light)").addEventListener("change", paint);
 /** For the console, and for tests: what the page knows now. */
 Object.assign(window, { tickmesh: () => state });

@@ -96,8 +96,8 @@ export interface State {
   readonly following: Readonly<Record<Followed, number>>;
 }
 
-/** The channels of the coin that is shown: for its chart, and for its tape. */
-export type Followed = "candles" | "trades";
+/** The channels of the coin that is shown: for its chart, for its tape, and for its calendar while that is looked at. */
+export type Followed = "candles" | "trades" | "coverage";
 
 export interface Received {
   readonly message: Message;
@@ -127,7 +127,7 @@ export type Event =
   | { type: "clock"; atMs: number };
 
 const NO_CHART: Chart = { key: "", bars: [], exhausted: false, breaks: 0, waiting: false };
-const NOT_FOLLOWING = { candles: 0, trades: 0 };
+const NOT_FOLLOWING = { candles: 0, trades: 0, coverage: 0 };
 const NOTHING_OF_THE_COIN = { tape: [], coverage: null, traded: new Set<number>() };
 const TAPE = 200;
 const SPARK = 60;
@@ -179,12 +179,8 @@ export function reduce(state: State, event: Event): State {
       return { ...state, following: { ...state.following, [event.channel]: event.subscription } };
     case "selected":
       return { ...state, selected: event.selected };
-    case "status": {
-      const { status } = event;
-      // Another venue's candles and trades have nothing to do with those before.
-      const other = state.status !== null && state.status.venue !== status.venue;
-      return { ...state, ...(other ? { ...NOTHING_OF_THE_COIN, chart: NO_CHART } : {}), status, feeds: new Map(status.symbols.map((feed) => [feed.symbol, feed])) };
-    }
+    case "status":
+      return known(state, event.status);
     case "coins":
       return { ...state, coins: listed(state.coins, event.coins, event.instruments) };
     case "past":
@@ -268,6 +264,13 @@ function toldOf(status: GetStatusResponse, feed: SymbolFeed | undefined): Pick<S
   return feed === undefined || status.state === "OFFLINE" || status.state === "BLOCKED" || status.state === "STALE" ? status : feed;
 }
 
+/** Take how the mesh is. */
+function known(state: State, status: GetStatusResponse): State {
+  // Another venue's candles and trades have nothing to do with those before.
+  const other = state.status !== null && state.status.venue !== status.venue;
+  return { ...state, ...(other ? { ...NOTHING_OF_THE_COIN, chart: NO_CHART } : {}), status, feeds: new Map(status.symbols.map((feed) => [feed.symbol, feed])) };
+}
+
 function inOrder(candles: readonly Candle[]): Bar[] {
   return candles.map(barOf).sort((a, b) => a.time - b.time);
 }
@@ -299,6 +302,8 @@ function receive(before: State, { message, atMs }: Received): State {
     case "snapshot": {
       const tick = message.ticks?.at(-1);
       if (tick !== undefined) return counted(ticked(state, tick, atMs), message);
+      if (message.status != null) return counted(known(state, message.status), message);
+      if (message.coverage != null) return counted(covered(state, message.subscription, message.coverage), message);
       return counted(message.candles === undefined ? state : broken(charted(state, message), message.subscription), message);
     }
     case "lagged": {
@@ -311,8 +316,10 @@ function receive(before: State, { message, atMs }: Received): State {
     }
     case "error":
       return message.subscription == null ? noticed(state, message.message) : ended(state, message.subscription);
-    case "coverage": // nothing here subscribes to these two
+    case "coverage":
+      return counted(state.coverage === null ? state : covered(state, message.subscription, { ...state.coverage, ...message.coverage }), message);
     case "status":
+      return counted(state.status === null ? state : known(state, { ...state.status, ...message.status }), message);
     case "subscribed":
     case "unsubscribed":
       return state;
@@ -369,13 +376,16 @@ function charted(state: State, { subscription, symbol, candles = [] }: { subscri
   return { ...state, chart: { ...chart, bars: merged(chart.bars, candles.map(barOf)) } };
 }
 
+/** Take what the subscription of the calendar says. */
+const covered = (state: State, subscription: number, coverage: GetCoverageResponse): State => (subscription === state.following.coverage && coverage.symbol === state.route.symbol ? { ...state, coverage } : state);
+
 /** Note that a subscription has begun or left something out: of the chart's, the last candles have to be asked for. */
 const broken = (state: State, subscription: number): State => (subscription === state.following.candles ? { ...state, breaks: state.breaks + 1 } : state);
 
 /** Note that the gateway has ended a subscription. */
 function ended(state: State, subscription: number): State {
-  const { candles, trades } = state.following;
-  return { ...state, following: { candles: candles === subscription ? 0 : candles, trades: trades === subscription ? 0 : trades } };
+  const rest = Object.entries(state.following).map(([channel, number]) => [channel, number === subscription ? 0 : number]);
+  return { ...state, following: Object.fromEntries(rest) as State["following"] };
 }
 
 /** Return the tape with later trades, which may overlap with it, at its front. */

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { Candle, Coin, GetStatusResponse, Instrument, Message, Trade } from "../src/api.ts";
+import type { Candle, Coin, GetCoverageResponse, GetStatusResponse, Instrument, Message, Trade } from "../src/api.ts";
 import { begin, condition, type Event, nowMs, reduce, type State } from "../src/state.ts";
 import { readRoute } from "../src/route.ts";
 
@@ -135,6 +135,24 @@ test("the feed is told as the mesh tells it, and as old when the page hears noth
   const waiting: Message = { type: "heartbeat", time: iso(0), subscriptions: [{ subscription: 2, sequence: 1, state: "waiting" }] };
   assert.equal(word(shown(status("SIM"), messages(waiting)), 1000), "STALE");
   assert.equal(word(shown(status("LIVE"), { type: "link", link: "lost", atMs: 0 }), 1), "OFFLINE");
+});
+
+test("the state of the mesh is kept up to date by what has changed", () => {
+  const { status: whole } = status("SIM") as Extract<Event, { type: "status" }>;
+  const feed = { symbol: "btcusdt", state: "GAP", message: "ids are missing" } as GetStatusResponse["symbols"][number];
+  const state = shown(messages({ type: "snapshot", subscription: 9, sequence: 1, channel: "status", symbol: "", status: whole }, { type: "status", subscription: 9, sequence: 2, status: { symbols: [feed] } }));
+  assert.deepEqual([condition(state, 1000).word, condition(state, 1000, "btcusdt").word], ["SIM", "GAP"]);
+  assert.equal(reduce(state, messages({ type: "status", subscription: 9, sequence: 3, status: { state: "STALE" } })).status!.symbols.length, 1);
+});
+
+test("the coverage that is looked at is kept up to date, and no other", () => {
+  const whole = { symbol: "btcusdt", complete: true, stored: 5, minutes: [] } as unknown as GetCoverageResponse;
+  const begun = (symbol: string): Message => ({ type: "snapshot", subscription: 9, sequence: 1, channel: "coverage", symbol, coverage: { ...whole, symbol } });
+  const update: Message = { type: "coverage", subscription: 9, sequence: 2, symbol: "btcusdt", coverage: { stored: 7 } };
+  const follows: Event = { type: "following", channel: "coverage", subscription: 9 };
+  assert.deepEqual(shown(follows, messages(begun("btcusdt"), update)).coverage, { ...whole, stored: 7 });
+  assert.equal(shown(follows, messages(begun("ethusdt"), update)).coverage, null);
+  assert.equal(shown(messages(begun("btcusdt"), update)).coverage, null, "it was left");
 });
 
 test("the age of a price counts up while it is old", () => {

@@ -65,7 +65,7 @@ class Subscribe(_message.Message):
     mode: _builtins.str
     """`every` update, or only the `newest` one. Without it `every`."""
     rate: _builtins.float
-    """With `newest`: how often a second, 0.1 to 20. Without it 4."""
+    """How often a second trades are sent: with `newest` 0.1 to 20, without it 4; with `every` 1 to 20, without it as they come."""
     interval: _builtins.str
     """Of `candles`: a number and `s`, `m`, `h`, `d` or `w`, as in `/api/candles`, of at most 1440 stored candles. Without it `1m`."""
     @_builtins.property
@@ -197,7 +197,7 @@ class Subscribed(_message.Message):
     mode: _builtins.str
     """`every` or `newest`."""
     rate: _builtins.float
-    """With `newest`: how often a second."""
+    """How often a second trades are sent, where there is a rate."""
     interval: _builtins.str
     """Of `candles`: their length."""
     @_builtins.property

@@ -28,6 +28,8 @@ SYMBOLS = ("btcusdt", "ethusdt")
 
 def test_the_requests_that_there_are() -> None:
     assert parse_request(SUBSCRIBE) == Subscribe("trades", SYMBOLS)
+    assert parse_request(SUBSCRIBE | {"rate": 2}) == Subscribe("trades", SYMBOLS, rate=2.0)
+    assert parse_request(SUBSCRIBE | {"mode": "newest"}) == Subscribe("trades", SYMBOLS, (), "newest", 4.0)
     assert parse_request(SUBSCRIBE | {"mode": "newest", "rate": 2}) == Subscribe("trades", SYMBOLS, (), "newest", 2.0)
     assert parse_request(CANDLES) == Subscribe("candles", SYMBOLS, interval="1m")
     assert parse_request(CANDLES | {"interval": "3m"}) == Subscribe("candles", SYMBOLS, interval="3m")
@@ -76,7 +78,7 @@ def test_where_to_resume_is_an_id_with_or_without_its_epoch() -> None:
         (SUBSCRIBE | {"symbols": ["btcusdt", 5]}, "symbols[1]", "5"),
         (SUBSCRIBE | {"symbols": ["a/b"]}, "symbols[0]", "'a/b'"),
         (SUBSCRIBE | {"mode": "some"}, "mode", "'some'"),
-        (SUBSCRIBE | {"rate": 2}, "rate", "2"),
+        (SUBSCRIBE | {"rate": 0.5}, "rate", "0.5"),
         (SUBSCRIBE | {"mode": "newest", "rate": 1000}, "rate", "1000"),
         (SUBSCRIBE | {"mode": "newest", "rate": True}, "rate", "true"),
         (SUBSCRIBE | {"mode": "newest", "resume_from": {"btcusdt": 1}}, "resume_from", '{"btcusdt":1}'),
