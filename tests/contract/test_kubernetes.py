@@ -22,10 +22,13 @@ from tickmesh.v1 import signal_pb2
 
 ROOT = Path(__file__).parents[2]
 K8S = ROOT / "deploy" / "k8s"
-OVERLAYS = sorted(path.parent.name for path in K8S.glob("*/kustomization.yaml") if path.parent.name != "base")
+OVERLAYS = sorted(
+    path.parent.name for path in K8S.glob("*/kustomization.yaml") if path.parent.name not in ("base", "tls")
+)
+WITH_TLS = [overlay for overlay in OVERLAYS if overlay.endswith("-tls")]
 VERSIONS = ("1.29", "1.37")
 """The oldest and the newest Kubernetes that the manifests are for."""
-FOREIGN = {"Cluster"}
+FOREIGN = {"Cluster", "Certificate", "Issuer"}
 """Kinds of operators: the schemas of Kubernetes do not have them."""
 Resource = dict[str, Any]
 
@@ -100,7 +103,7 @@ def test_a_variable_is_made_of_those_before_it(overlay: str) -> None:
 @pytest.mark.parametrize("service", SETTINGS)
 def test_what_a_service_is_set_to_is_something_it_reads(overlay: str, service: str) -> None:
     [container] = pods(overlay)[service]["spec"]["containers"]
-    parts = {"NATS_USER", "NATS_PASSWORD", "STORE_PASSWORD"}  # of URLs
+    parts = {"NATS_SCHEME", "NATS_USER", "NATS_PASSWORD", "STORE_PASSWORD"}  # of URLs
     given = {variable["name"] for variable in container["env"]} - parts
     assert given - {name.upper() for name in SETTINGS[service].model_fields} == set()
 
@@ -129,10 +132,19 @@ def test_every_container_says_by_itself_whether_it_works(overlay: str) -> None:
     for app, container in found.items():
         assert "readinessProbe" in container, app
         assert "livenessProbe" in container or app == "timescaledb", app  # postgres ends by itself
-    assert found["store"]["readinessProbe"]["grpc"] == {"port": 50052, "service": STORE_SERVICE}
     signal_service = signal_pb2.DESCRIPTOR.services_by_name["SignalService"].full_name
-    assert found["signal"]["readinessProbe"]["grpc"] == {"port": 50051, "service": signal_service}
+    for app, port, service in (("store", 50052, STORE_SERVICE), ("signal", 50051, signal_service)):
+        probe = found[app]["readinessProbe"]
+        if overlay in WITH_TLS:  # Kubernetes' own probe of gRPC knows no TLS
+            asked = ["mesh.service.healthcheck", "grpc", f"127.0.0.1:{port}", service]
+            assert probe["exec"]["command"] == ["python", "-m", *asked]
+            assert "grpc" not in probe
+        else:
+            assert probe["grpc"] == {"port": port, "service": service}
     assert found["gateway"]["readinessProbe"]["httpGet"]["path"] == "/readyz"
+    for probe in ("readinessProbe", "livenessProbe"):
+        scheme = found["gateway"][probe]["httpGet"].get("scheme", "HTTP")
+        assert scheme == ("HTTPS" if overlay in WITH_TLS else "HTTP")
     for service in SETTINGS:
         assert found[service]["livenessProbe"]["httpGet"]["path"] == "/healthz"
 
@@ -177,6 +189,49 @@ def test_the_database_of_the_cluster_is_the_one_that_store_is_set_to() -> None:
     )
     [major] = re.findall(r"PostgreSQL\) (\d+)", said.stdout)
     assert f"/postgresql:{major}-" in cluster["imageName"]
+
+
+# TLS
+
+
+@pytest.mark.parametrize("overlay", WITH_TLS)
+def test_with_tls_every_part_has_a_certificate_for_the_names_by_which_it_is_asked(overlay: str) -> None:
+    certificates = {each["spec"]["secretName"]: each["spec"] for each in named(overlay, "Certificate").values()}
+    issuers = named(overlay, "Issuer")
+    asked: dict[str, set[str]] = {}
+    for _, host, _ in talks(overlay):
+        asked.setdefault(host.rsplit(".", maxsplit=1)[-1], set()).add(host)
+    for app in ("nats", *SETTINGS):
+        pod = pods(overlay)[app]["spec"]
+        [container] = pod["containers"]
+        given = {variable["name"]: variable.get("value") for variable in container["env"]}
+        [volume] = [each for each in pod["volumes"] if each["name"] == "tls"]
+        [mount] = [each for each in container["volumeMounts"] if each["name"] == "tls"]
+        assert mount["readOnly"]
+        prefix = "NATS_" if app == "nats" else ""
+        for name, file in (("TLS_CERT", "tls.crt"), ("TLS_KEY", "tls.key"), ("TLS_CA", "ca.crt")):
+            assert given[prefix + name] == f"{mount['mountPath']}/{file}", app
+        certificate = certificates[volume["secret"]["secretName"]]
+        assert certificate["issuerRef"]["name"] in issuers
+        assert {"server auth", "client auth"} == set(certificate["usages"])
+        assert asked.get(app, set()) <= set(certificate["dnsNames"]), app
+        assert certificate["ipAddresses"] == ["127.0.0.1"]  # the probes
+        if "NATS_URL" in given:
+            assert given["NATS_SCHEME"] == "tls"
+            assert {url.partition(":")[0] for url in given["NATS_URL"].split(",")} == {"$(NATS_SCHEME)"}
+    [store] = pods(overlay)["store"]["spec"]["containers"]
+    for variable in store["env"]:
+        if variable["name"].startswith("DATABASE_"):
+            assert conninfo_to_dict(variable["value"])["sslmode"] == "verify-full"
+    [nats] = pods(overlay)["nats"]["spec"]["containers"]
+    [configured] = re.findall(r"/etc/tickmesh/(\S+\.conf)", " ".join(nats["args"]))
+    assert "NATS_TLS_CERT" in (ROOT / "deploy" / "nats" / configured).read_text()
+    [files] = [
+        each["data"] for each in built(overlay) if each["metadata"]["name"].startswith("nats-") and "data" in each
+    ]
+    assert {configured, "run.sh"} <= set(files)
+    included = {name for text in files.values() for name in re.findall(r'^include "(.+)"', text, re.MULTILINE)}
+    assert included <= set(files)
 
 
 # Who talks to whom
