@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 from term.formatting import decimals_of
-from term.quote import Direction
+from term.quote import Direction, direction
 from term.values import Bar, Coin, Stats, Trade
 
 GIVEN = ""
@@ -46,9 +46,7 @@ class Line:
             received_us: when it arrived.
 
         """
-        moved: Direction = ""
-        if self.price is not None and trade.price != self.price:
-            moved = "up" if trade.price > self.price else "down"
+        moved = direction(self.price, trade.price)
         return replace(
             self,
             price=trade.price,

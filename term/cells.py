@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from itertools import groupby
@@ -153,6 +154,18 @@ class Canvas:
             self.write(row, 2, f" {title} ", Style.PLAIN)
         if note:
             self.write_left_of(row, self.width - 2, f" {note} ", Style.DIM)
+
+    def box(self, lines: Sequence[str], *, rows: int) -> None:
+        """Lay lines in reverse over the upper right corner, below the title.
+
+        Args:
+            lines: without control characters.
+            rows: how many there is room for, with an empty one above and below.
+
+        """
+        width = min(max(map(width_of, lines)) + 4, self.width)
+        for row, line in enumerate(("", *lines, "")[:rows], start=2):
+            self.write(row, self.width - width, fit(f"  {line}", width), Style.CURSOR)
 
     def _put(self, row: int, begin: int, character: str, style: Style) -> None:
         # A wide character is followed by an empty cell. Of one that is half covered the other half is a blank.

@@ -64,7 +64,7 @@ def draw(
 
     """
     zone = UTC if INTERVALS[options.interval] >= INTERVALS["1d"] else zone
-    shown = candles.window(_fitting(candles, options, columns, decimals), options.back)
+    shown = candles.window(visible_candles(candles, options, len(columns), decimals), options.back)
     title = f"{options.interval} {options.kind}"
     if not shown:
         text = f"no candles: {candles.error}" if candles.error else "no candles yet" if candles.fetched else "asking …"
@@ -100,12 +100,6 @@ def _title(canvas: Canvas, title: str, note: str, *, row: int, columns: range) -
         canvas.write_left_of(row, columns[-1] + 1, f" {note[: len(columns) - len(title) - 6]} ", Style.DIM)
 
 
-def _fitting(candles: Candles, options: ChartOptions, columns: range, decimals: int) -> int:
-    rows = candles.rows[-2000:]
-    axis = _axis_width(rows, _axis_decimals(rows, decimals, len(columns)))
-    return max((len(columns) - axis) // options.cells, 1)
-
-
 def visible_candles(candles: Candles, options: ChartOptions, width: int, decimals: int) -> int:
     """How many candles a chart of so many cells shows at most.
 
@@ -116,7 +110,8 @@ def visible_candles(candles: Candles, options: ChartOptions, width: int, decimal
         decimals: of a price.
 
     """
-    return _fitting(candles, options, range(width), decimals)
+    rows = candles.rows[-2000:]
+    return max((width - _axis_width(rows, _axis_decimals(rows, decimals, width))) // options.cells, 1)
 
 
 def _axis_decimals(rows: Sequence[Bar], decimals: int, cells: int) -> int:

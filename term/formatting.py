@@ -8,7 +8,7 @@ from decimal import ROUND_HALF_EVEN, Context, Decimal
 from unicodedata import normalize
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from term.cells import cells_of, width_of
+from term.cells import cells_of, cut, width_of
 
 NOTHING = "—"
 MOST_DECIMALS = 12
@@ -81,6 +81,18 @@ def fitting_text(texts: Iterable[str], *, width: int) -> str:
 
     """
     return next((text for text in texts if width_of(text) <= width), "#" * width)
+
+
+def cut_texts(text: str, mark: str = "") -> Iterator[str]:
+    """Write a text ever shorter.
+
+    Args:
+        text: without control characters.
+        mark: stands at the end of what is cut.
+
+    """
+    yield text
+    yield from (cut(text, width) + mark for width in range(width_of(text) - 1, -1, -1))
 
 
 def signed_text(number: Decimal, decimals: int, *, width: int) -> str:

@@ -95,6 +95,19 @@ RATE_SECONDS = 10
 _SECOND_US = 1_000_000
 
 
+def direction(before: Decimal | None, now: Decimal) -> Direction:
+    """Tell which way a price has changed; empty where it has not.
+
+    Args:
+        before: the price before; None where there was none.
+        now: the price.
+
+    """
+    if before is None or now == before:
+        return ""
+    return "up" if now > before else "down"
+
+
 @dataclass(frozen=True, slots=True)
 class Quote:
     """The selected coin, as it stands after the last event. Times are microseconds since 1970 UTC.
@@ -145,15 +158,15 @@ class Quote:
             received_us: when it arrived, in microseconds since 1970 UTC.
 
         """
-        direction = self._direction_to(trade.price)
+        moved = direction(self.price, trade.price)
         return replace(
             self,
             price=trade.price,
-            previous=self.price if direction else self.previous,
+            previous=self.price if moved else self.previous,
             current=True,
             first=trade.price if self.first is None else self.first,
-            direction=direction or self.direction,
-            changed_us=received_us if direction else self.changed_us,
+            direction=moved or self.direction,
+            changed_us=received_us if moved else self.changed_us,
             traded_us=received_us,
             delay_us=None if trade.time_us is None else received_us - trade.time_us,
             decimals=max(self.decimals, decimals_of(trade.price)),
@@ -170,7 +183,7 @@ class Quote:
             self,
             price=trade.price,
             first=trade.price if self.first is None else self.first,
-            direction=self._direction_to(trade.price) or self.direction,
+            direction=direction(self.price, trade.price) or self.direction,
             decimals=max(self.decimals, decimals_of(trade.price)),
         )
 
@@ -218,11 +231,6 @@ class Quote:
         """Trades per second over the last ten whole seconds."""
         now_s = now_us // _SECOND_US
         return sum(count for second, count in self.per_second if 0 < now_s - second <= RATE_SECONDS) / RATE_SECONDS
-
-    def _direction_to(self, price: Decimal) -> Direction:
-        if self.price is None or price == self.price:
-            return ""
-        return "up" if price > self.price else "down"
 
 
 def _counted(per_second: tuple[tuple[int, int], ...], trades: int, now_us: int) -> tuple[tuple[int, int], ...]:

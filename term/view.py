@@ -14,27 +14,16 @@ from term.stream_state import StreamStatus
 MIN_WIDTH, MIN_HEIGHT = 40, 12
 _NARROW = 70
 
-_STATUS_SIGNS = {
-    StreamStatus.CONNECTING: "◌",
-    StreamStatus.RECONNECTING: "◌",
-    StreamStatus.LIVE: "●",
-    StreamStatus.QUIET: "○",
-    StreamStatus.STALE: "○",
-    StreamStatus.GAP: "◌",
-    StreamStatus.BLOCKED: "▪",
-    StreamStatus.SIM: "●",
-    StreamStatus.OFFLINE: "▪",
-}
-_STATUS_STYLES = {
-    StreamStatus.CONNECTING: Style.WARN,
-    StreamStatus.RECONNECTING: Style.DOWN,
-    StreamStatus.LIVE: Style.UP,
-    StreamStatus.QUIET: Style.DIM,
-    StreamStatus.STALE: Style.WARN,
-    StreamStatus.GAP: Style.WARN,
-    StreamStatus.BLOCKED: Style.DOWN,
-    StreamStatus.SIM: Style.WARN,
-    StreamStatus.OFFLINE: Style.DOWN,
+_STATUSES = {
+    StreamStatus.CONNECTING: ("◌", Style.WARN),
+    StreamStatus.RECONNECTING: ("◌", Style.DOWN),
+    StreamStatus.LIVE: ("●", Style.UP),
+    StreamStatus.QUIET: ("○", Style.DIM),
+    StreamStatus.STALE: ("○", Style.WARN),
+    StreamStatus.GAP: ("◌", Style.WARN),
+    StreamStatus.BLOCKED: ("▪", Style.DOWN),
+    StreamStatus.SIM: ("●", Style.WARN),
+    StreamStatus.OFFLINE: ("▪", Style.DOWN),
 }
 _AGED = (StreamStatus.QUIET, StreamStatus.STALE, StreamStatus.GAP, StreamStatus.BLOCKED, StreamStatus.OFFLINE)
 """Where the time since the last trade says how old the price is."""
@@ -98,7 +87,8 @@ def _header(canvas: Canvas, model: Model) -> None:
 def _status_label(model: Model) -> tuple[str, Style]:
     if model.live is not None:
         return f" PAUSED {coarse_text((model.live.now_us - model.now_us) // 1_000_000)} ", Style.LOUD
-    return f" {_STATUS_SIGNS[model.status]} {_status_text(model)}", _STATUS_STYLES[model.status]
+    sign, style = _STATUSES[model.status]
+    return f" {sign} {_status_text(model)}", style
 
 
 def _status_text(model: Model) -> str:

@@ -7,10 +7,10 @@ from decimal import Decimal
 from functools import lru_cache
 
 from term.board import Line
-from term.cells import ARROWS, MARGIN, Canvas, Style, cut, width_of
+from term.cells import ARROWS, MARGIN, Canvas, Style, cut
 from term.chart import sparkline
 from term.events import CoinPointed, ColumnPointed
-from term.formatting import NOTHING, coarse_text, number_texts, plain, short_texts, signed_text
+from term.formatting import NOTHING, coarse_text, cut_texts, number_texts, plain, short_texts, signed_text
 from term.history import visible_rows
 from term.model import Model
 from term.quote import FLASH_US
@@ -103,7 +103,7 @@ def _coin(canvas: Canvas, model: Model, table: TableLayout, row: int, coin: Coin
 def _texts(table: TableLayout, line: Line, decimals: int, name: str, age: str) -> tuple[str, ...]:
     stats = line.stats
     cells: tuple[Iterable[str], ...] = (
-        [cut(name, cells) for cells in range(width_of(name), 0, -1)],
+        cut_texts(name),
         number_texts(line.price, decimals),
         _percent(line.session_change),
         _percent(line.day_change),

@@ -43,7 +43,7 @@ def draw(canvas: Canvas, model: Model) -> None:
     if not shown:
         canvas.write(4, MARGIN, cut(_nothing_text(model), canvas.width - 2 * MARGIN), Style.DIM)
     elif model.whole:
-        _whole(canvas, history.trades[history.cursor], model.zone, visible)
+        canvas.box(_whole(history.trades[history.cursor], model.zone), rows=visible + 1)
 
 
 def _table(width: int, zone: tzinfo | None) -> TableLayout:
@@ -56,8 +56,8 @@ def _table(width: int, zone: tzinfo | None) -> TableLayout:
     return TableLayout(columns, tuple((kept[i], left, cells) for i, left, cells in fitted.placed), fitted.gap)
 
 
-def _whole(canvas: Canvas, trade: Trade, zone: tzinfo | None, visible: int) -> None:
-    lines = (
+def _whole(trade: Trade, zone: tzinfo | None) -> tuple[str, ...]:
+    return (
         f"trade id  {NOTHING if trade.trade_id is None else trade.trade_id}",
         f"symbol    {trade.symbol} at {trade.venue or NOTHING}",
         f"time      {time_text(trade.time_us, zone, named=True)}",
@@ -65,9 +65,6 @@ def _whole(canvas: Canvas, trade: Trade, zone: tzinfo | None, visible: int) -> N
         f"quantity  {NOTHING if trade.quantity is None else f'{trade.quantity:f}'}",
         f"taker     {trade.side or NOTHING}",
     )
-    width = min(max(map(len, lines)) + 4, canvas.width)
-    for row, line in enumerate(("", *lines, "")[: visible + 1], start=2):
-        canvas.write(row, canvas.width - width, f"  {line}".ljust(width), Style.CURSOR)
 
 
 def _cells(trade: Trade, model: Model) -> tuple[Iterable[str], ...]:

@@ -5,8 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import tzinfo
 
-from term.cells import MARGIN, Canvas, Style, cut, width_of
-from term.formatting import NOTHING, coarse_text, duration_text, plain, rate_texts, time_text, time_us_of, zone_name
+from term.cells import MARGIN, Canvas, Style, cut
+from term.formatting import (
+    NOTHING,
+    coarse_text,
+    cut_texts,
+    duration_text,
+    plain,
+    rate_texts,
+    time_text,
+    time_us_of,
+    zone_name,
+)
 from term.history import visible_rows
 from term.model import Model
 from term.table import TableColumn, TableLayout
@@ -78,20 +88,17 @@ def draw_coverage(canvas: Canvas, model: Model) -> None:
         cells = ((ids, f"{hole.first_trade_id} …"), (plain(hole.state),), (seen,))
         table.row(canvas, row, cells, [Style.CURSOR] * 3 if chosen else styles)
     if model.whole and model.row < len(coverage.holes):
-        _hole(canvas, coverage.holes[model.row], model.zone)
+        canvas.box(_hole(coverage.holes[model.row], model.zone), rows=visible + 1)
 
 
-def _hole(canvas: Canvas, hole: Hole, zone: tzinfo | None) -> None:
-    lines = (
+def _hole(hole: Hole, zone: tzinfo | None) -> tuple[str, ...]:
+    return (
         f"ids     {hole.first_trade_id} to {hole.last_trade_id}",
         f"count   {hole.last_trade_id - hole.first_trade_id + 1:,}",
         f"state   {plain(hole.state)}",
         f"seen    {time_text(time_us_of(hole.seen_time), zone, named=True)}",
         f"closed  {time_text(time_us_of(hole.closed_time), zone, named=True)}",
     )
-    width = min(max(map(len, lines)) + 4, canvas.width)
-    for row, line in enumerate(("", *lines, ""), start=2):
-        canvas.write(row, canvas.width - width, f"  {line}".ljust(width), Style.CURSOR)
 
 
 def _calendar(canvas: Canvas, minutes: Sequence[Minute], zone: tzinfo | None, *, rows: range) -> None:
@@ -153,7 +160,7 @@ def _service(service: ServiceStatus, now_us: int, width: int) -> tuple[Iterable[
     )
     what = "; ".join(": ".join(filter(None, (each.name, each.message))) for each in bad) or service.message
     texts = (plain(text[:width]) for text in (service.service, service.state, since, runs, report.version[:10], what))
-    return tuple([cut(text, cells) for cells in range(width_of(text), -1, -1)] for text in texts)
+    return tuple(map(cut_texts, texts))
 
 
 def _facts(model: Model) -> tuple[tuple[str, str], ...]:
@@ -209,6 +216,6 @@ def draw_alerts(canvas: Canvas, model: Model) -> None:
     first = max(model.row - visible + 1, 0)
     for row, alert in enumerate(model.alerts[first : first + visible], start=3):
         rings = "armed" if alert.armed else "has rung"
-        text = [alert.text, *(cut(alert.text, width) + "…" for width in range(width_of(alert.text) - 1, 0, -1))]
+        text = cut_texts(alert.text, "…")
         styles = [Style.PLAIN, Style.UP if alert.armed else Style.DIM]
         table.row(canvas, row, (text, (rings,)), [Style.CURSOR] * 2 if first + row - 3 == model.row else styles)
