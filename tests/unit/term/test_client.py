@@ -77,7 +77,7 @@ def test_an_environment_that_leads_nowhere_is_refused_with_a_reason(
 
 def test_certificates_that_are_not_there_matter_where_they_are_needed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", "/nonexistent")
-    with pytest.raises(WrongAddress, match=r"found no way to https://mesh.example: .*no such file or directory"):
+    with pytest.raises(WrongAddress, match="found no certificates in SSL_CERT_FILE=/nonexistent: No such file"):
         client("https://mesh.example")
     monkeypatch.setenv("SSLKEYLOGFILE", "/nonexistent/keys")
     client("http://mesh.example")
