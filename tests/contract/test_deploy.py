@@ -105,6 +105,28 @@ def test_whoever_runs_a_container_of_nats_starts_it_anew_when_it_is_not_well() -
         assert (ROOT / "deploy" / "nats" / script).is_file()
 
 
+def test_with_tls_compose_gives_every_part_its_certificate_and_the_urls_ask_for_it() -> None:
+    text = (ROOT / "compose.tls.yaml").read_text()
+    parts = yaml.safe_load(text)["services"]
+    [made] = re.findall(r"certificates\.sh tls (.*)", text)
+    assert set(made.split()) == set(parts) == {"nats", "timescaledb", *SETTINGS}
+    for name, part in parts.items():
+        [folder] = part["volumes"]
+        assert folder.endswith(f"/{name}:/etc/tls:ro")
+    for service, settings in SETTINGS.items():
+        given = parts[service]["environment"]
+        assert set(given) <= {field.upper() for field in settings.model_fields}
+        for file in ("TLS_CERT", "TLS_KEY", "TLS_CA"):
+            assert given[file].startswith("/etc/tls/")
+        if "NATS_URL" in {field.upper() for field in settings.model_fields}:
+            assert given["NATS_URL"].startswith(f"tls://{service}:")
+    assert "sslmode=verify-full" in parts["store"]["environment"]["DATABASE_URL"]
+    assert "https://" in parts["gateway"]["healthcheck"]["test"][-1]
+    config = parts["nats"]["command"][parts["nats"]["command"].index("-c") + 1]
+    assert "NATS_TLS_CERT" in (ROOT / "deploy" / "nats" / Path(config).name).read_text()
+    assert set(parts["nats"]["environment"]) == {"NATS_TLS_CERT", "NATS_TLS_KEY", "NATS_TLS_CA"}
+
+
 def test_the_cluster_of_compose_is_three_that_know_each_other_and_every_service_knows_all() -> None:
     text = (ROOT / "compose.cluster.yaml").read_text()
     services = yaml.safe_load(text)["services"]

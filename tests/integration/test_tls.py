@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sysconfig
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -18,8 +18,13 @@ from mesh.service.rpc import channel, serving
 from mesh.service.settings import MeshSettings, WrongSettings, load
 from mesh.service.tls import Pem, Tls
 from tests.fixtures.gateway import SmallSignal, serving_health
+from tests.fixtures.nats import NatsServer
+from tests.fixtures.services import Service
+from tests.fixtures.sim import running_sim
 from tests.fixtures.tls import Authority
+from tests.fixtures.waiting import eventually
 from tickmesh.v1 import signal_pb2, signal_pb2_grpc
+from tickmesh_client import AsyncTickmesh, ClientError
 
 SERVICE = "tickmesh.v1.SignalService"
 
@@ -158,6 +163,52 @@ async def test_the_health_check_of_a_container_asks_with_the_certificate_of_its_
         monkeypatch.delenv("TLS_CA")
         assert await asyncio.to_thread(healthcheck.main, asked) == 1
     assert "TLS_CA: expected all of TLS_CERT, TLS_KEY and TLS_CA, or none of them" in capfd.readouterr().err
+
+
+async def test_the_whole_way_of_a_trade_with_tls_on(
+    make_service: Callable[..., Service],
+    authority: Authority,
+    database_url: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "nats").mkdir()
+    nats_server = NatsServer(tmp_path / "nats", tls=authority.environment("nats"))
+    nats_server.start()
+    try:
+        with running_sim("--rate", "50") as sim:
+            urls = {user: nats_server.url_of(user) for user in ("ingest", "signal", "store")}
+            tls = {name: authority.environment(name) for name in (*urls, "gateway")}
+            signal = make_service("signalsvc", NATS_URL=urls["signal"], SIGNAL_ADDR="127.0.0.1:0", **tls["signal"])
+            store = make_service(
+                "store", NATS_URL=urls["store"], STORE_ADDR="127.0.0.1:0", DATABASE_URL=database_url, **tls["store"]
+            )
+            ingest = make_service(
+                "ingest",
+                NATS_URL=urls["ingest"],
+                VENUE="sim",
+                SIM_WS_URL=sim.ws,
+                SIM_REST_URL=sim.rest,
+                **tls["ingest"],
+            )
+            addresses = {"SIGNAL_ADDR": signal.start_grpc("SIGNAL_ADDR"), "STORE_ADDR": store.start_grpc("STORE_ADDR")}
+            ingest.start()
+            https = {f"GATEWAY_{name}": tls["gateway"][name] for name in ("TLS_CERT", "TLS_KEY")}
+            gateway = make_service("gateway", GATEWAY_PORT="0", **addresses, **tls["gateway"], **https)
+            gateway.start()
+            found = gateway.process.wait_for_line(r"https://127\.0\.0\.1:\d+", timeout_s=30)
+            monkeypatch.setenv("SSL_CERT_FILE", str(authority.ca))
+            async with asyncio.timeout(60), AsyncTickmesh(found[0]) as mesh:
+
+                async def seen() -> list[int]:
+                    return [trade.trade_id async for trade in mesh.trades("btcusdt")]
+
+                stored = await eventually(seen, timeout_s=50, not_yet=(ClientError,))
+                live = mesh.live("btcusdt", resume_from={"btcusdt": max(stored)})
+                assert (await anext(live)).trade_id == max(stored) + 1
+                await live.aclose()
+    finally:
+        nats_server.kill()
 
 
 def wrong(authority: Authority, kind: str) -> tuple[dict[str, str], str]:
