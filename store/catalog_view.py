@@ -45,6 +45,15 @@ class CatalogView:
         """
         return venue == self.venue and symbol in self._followed
 
+    def followed(self, venue: str) -> list[str]:
+        """Return the symbols whose trades are followed now, by name; none until they are known.
+
+        Args:
+            venue: whose symbols they are.
+
+        """
+        return sorted(self._followed) if venue == self.venue else []
+
     def take(self, message: Message) -> None:
         """Take in `control.symbol` or `control.catalog`; messages on other subjects are left alone.
 

@@ -9,15 +9,17 @@ from typing import Any
 
 from google.api import httpbody_pb2
 
-from mesh.service.errors import NotReady
+from mesh.service.errors import InvalidRequest, NotReady
 from mesh.values import epochs
+from mesh.values.candles import INTERVALS_US
 from store.catalog_view import CatalogView
 from store.database import Database, fetch_all, fetch_dicts
+from store.database.times import time_of
 from store.export import query as export_query
 from store.export.jobs import ExportJobs
 from store.queries import candles, sql, trades
 from store.queries.coverage import read_coverage
-from store.queries.fields import read_size, read_symbol, read_venue
+from store.queries.fields import MAX_SIZE, read_size, read_symbol, read_venue
 from store.queries.instruments import list_instruments
 from store.queries.trade_by_id import read_next_trades, read_trade
 from tickmesh.v1 import store_pb2, store_pb2_grpc, trade_pb2
@@ -90,6 +92,23 @@ class StoreServicer(store_pb2_grpc.StoreServiceServicer):
         venue = query.venue or await self._venue()
         rows = await self._list_candles(query, venue, symbol)
         return query.response(rows, venue=venue, symbol=symbol)
+
+    async def ListSummaries(  # noqa: N802
+        self, request: store_pb2.ListSummariesRequest, context: Any
+    ) -> store_pb2.ListSummariesResponse:
+        words = [word for words in request.symbols for word in words.split(",") if word.strip()]
+        if len(words) > MAX_SIZE:
+            raise InvalidRequest(f"{len(words)} symbols, expected at most {MAX_SIZE}", field="symbols")
+        asked = dict.fromkeys(read_symbol(word.strip()) for word in words)
+        venue = read_venue(request.venue) or await self._venue()
+        symbols = list(asked) or self._catalog.followed(venue)[:MAX_SIZE]
+        since = time_of(time.time_ns() // 1000 - INTERVALS_US["1d"])
+        response = store_pb2.ListSummariesResponse(venue=venue)
+        async with self._database.reading() as connection:
+            parameters = {"venue": venue, "symbols": symbols, "since": since}
+            for symbol, closes, day_open in await fetch_all(connection, sql.SUMMARIES, parameters):
+                response.summaries.add(symbol=symbol, close_e8=reversed(closes), day_open_e8=day_open)
+        return response
 
     async def ExportTrades(  # noqa: N802
         self, request: store_pb2.ExportTradesRequest, context: Any

@@ -8,7 +8,7 @@ Whoever has a connection sends a call's request and gives the answer to `result_
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
@@ -29,7 +29,19 @@ from tickmesh_client.errors import (
 )
 from tickmesh_client.network import backoff
 from tickmesh_client.rows import Rows
-from tickmesh_client.values import Candle, Coin, Coverage, Instrument, NextTrades, Price, Stats, Status, Symbol, Trade
+from tickmesh_client.values import (
+    Candle,
+    Coin,
+    Coverage,
+    Instrument,
+    NextTrades,
+    Price,
+    Stats,
+    Status,
+    Summaries,
+    Symbol,
+    Trade,
+)
 
 T = TypeVar("T")
 Time = datetime | str
@@ -171,6 +183,20 @@ def instruments(query: str = "", *, limit: int | None = None) -> Query[Instrumen
 def status() -> Call[Status]:
     """Return the state of the mesh and of the feed from the venue."""
     return _get("/api/status", Status)
+
+
+def summaries(symbols: str | Sequence[str] = (), *, venue: str = "") -> Call[Summaries]:
+    """Return how the prices of many symbols have moved within a day, in one answer.
+
+    Args:
+        symbols: at most 1000; none for those that are followed.
+        venue: empty for the one that is followed.
+
+    Raises:
+        ClientError: the gateway cannot be asked, or it refuses; `errors` has the kinds.
+    """
+    named = symbols if isinstance(symbols, str) else ",".join(symbols)
+    return _get("/api/summaries", Summaries, symbols=named, venue=venue)
 
 
 def coverage(symbol: str = "", *, venue: str = "") -> Call[Coverage]:

@@ -103,6 +103,7 @@ class GatewayClient(Generic[Http]):
     select = asked(calls.select)
     reset_session = asked(calls.reset_session)
     status = asked(calls.status)
+    summaries = asked(calls.summaries)
     coverage = asked(calls.coverage)
     trade = asked(calls.trade)
     trades = listed(calls.trades)

@@ -209,6 +209,23 @@ class EpochCoverage(msgspec.Struct, frozen=True):
     end_unknown: bool
 
 
+class Summary(msgspec.Struct, frozen=True):
+    """How the price of a symbol has moved."""
+
+    symbol: str
+    close: tuple[Decimal, ...]
+    """The closing prices of its last 60 candles of a minute, oldest first."""
+    day_open: Decimal | None
+    """The opening price of its first candle of a minute within the last 24 hours; None where there is none."""
+
+
+class Summaries(msgspec.Struct, frozen=True):
+    """The summaries of symbols, of those that have candles."""
+
+    venue: str
+    summaries: tuple[Summary, ...]
+
+
 class Coverage(msgspec.Struct, frozen=True):
     """The stored and the missing trade ids of a symbol: the answer to "is anything lost?"."""
 

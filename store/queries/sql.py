@@ -202,6 +202,23 @@ FROM candles
 WHERE venue = %(venue)s AND symbol = %(symbol)s AND interval = %(interval)s
   AND time >= %(from_time)s AND time < %(before_time)s
 """
+# In: venue, symbols, since when a day is. Out, in the order of the symbols, of those that have candles: the symbol, the
+# closes of its last 60 minutes, the newest first, and the open of its first minute since then, NULL for none.
+SUMMARIES = """
+SELECT asked.symbol, minutes.closes, (
+    SELECT (open * 100000000)::bigint FROM candles
+    WHERE venue = %(venue)s AND symbol = asked.symbol AND interval = '1m' AND time >= %(since)s ORDER BY time LIMIT 1
+)
+FROM unnest(%(symbols)s::text[]) WITH ORDINALITY AS asked (symbol, place)
+CROSS JOIN LATERAL (
+    SELECT array_agg(close ORDER BY time DESC) AS closes FROM (
+        SELECT time, (close * 100000000)::bigint AS close FROM candles
+        WHERE venue = %(venue)s AND symbol = asked.symbol AND interval = '1m' ORDER BY time DESC LIMIT 60
+    ) AS last
+) AS minutes
+WHERE minutes.closes IS NOT NULL
+ORDER BY place
+"""
 LIST_FIRST_CANDLES = _SELECT_CANDLES + "ORDER BY time LIMIT %(limit)s"
 LIST_LAST_CANDLES = _SELECT_CANDLES + "ORDER BY time DESC LIMIT %(limit)s"
 # In: venue, symbol. An expression: until when candles are closed; where none is, when the first trade was.

@@ -430,7 +430,7 @@ async def test_a_page_that_nobody_sees_costs_the_mesh_nothing_but_its_alerts(pag
     await equals_the_store(page, mesh)
 
 
-async def test_how_the_mesh_is_comes_without_asking(page: Page) -> None:
+async def test_how_the_mesh_is_comes_without_asking(page: Page, mesh: LocalMesh) -> None:
     asked: list[str] = []
     page.on("request", lambda request: asked.append(urlsplit(request.url).path))
     await page.goto("/?symbol=btcusdt&interval=1s&view=coverage")
@@ -439,7 +439,15 @@ async def test_how_the_mesh_is_comes_without_asking(page: Page) -> None:
     before = await page.evaluate("() => tickmesh().coverage.stored")
     await page.wait_for_function("before => tickmesh().coverage.stored > before", arg=before)
     assert "/api/status" not in asked
-    assert asked.count("/api/coverage") == 1
+    await page.wait_for_function("() => [...tickmesh().coins.values()].every((coin) => coin.session !== null)")
+    assert "/api/summaries" in asked
+    assert asked.count("/api/candles") < 10  # it does not ask coin by coin
+
+    def summed() -> bool:
+        known = {coin["symbol"] for coin in mesh.get("/api/coins") if coin["followed"]}
+        return {each["symbol"] for each in mesh.get("/api/summaries")["summaries"]} == known
+
+    await eventually(summed, timeout_s=120)  # a minute has closed of each
 
 
 @pytest.mark.parametrize("word", WORDS)

@@ -60,6 +60,12 @@ async def test_both_clients_answer_the_same(gateway: Gateway) -> None:
         assert await ask(gateway, Tickmesh.coins) == await mesh.coins()
         assert await ask(gateway, Tickmesh.selected) == await mesh.selected()
         assert await ask(gateway, Tickmesh.coverage) == await mesh.coverage()
+        summaries = await mesh.summaries(["btcusdt", "ethusdt"])
+        assert list(gateway.store.asked.symbols) == ["btcusdt,ethusdt"]
+        assert summaries == await ask(gateway, lambda blocking: blocking.summaries("btcusdt,ethusdt"))
+        bitcoin, ether = summaries.summaries
+        assert (bitcoin.close[-1], bitcoin.day_open) == (Decimal("61837.63000001"), Decimal(1))
+        assert (ether.close, ether.day_open) == ((Decimal("0.00000001"),), None)
         assert (await ask(gateway, Tickmesh.status)).services == (await mesh.status()).services
         assert await ask(gateway, lambda blocking: blocking.trade("btcusdt", 7)) == await mesh.trade("btcusdt", 7)
         assert await ask(gateway, Tickmesh.reset_session) == await mesh.reset_session() == "btcusdt"

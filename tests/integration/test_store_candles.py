@@ -228,6 +228,41 @@ async def test_candles_of_many_symbols_that_close_together_are_made_again_each_b
     assert await ask(database_url, "SELECT DISTINCT state FROM holes") == [("FILLED",)]
 
 
+async def test_summaries_tell_the_last_sixty_minutes_of_many_symbols_and_their_prices_a_day_ago(
+    signals: Signals, store: Service, database_url: str
+) -> None:
+    now_us = time.time_ns() // 1000
+    names = ["aaausdt", "bbbusdt", "cccusdt"]
+    for n, name in enumerate(names):  # nothing is traded around the time a day ago
+        old = spread(1, 300, from_us=now_us - 30 * HOUR_US, to_us=now_us - 25 * HOUR_US)
+        recent = spread(301, 600 if n < 2 else 3, from_us=now_us - (2 + n) * HOUR_US, to_us=now_us - HOUR_US)
+        await signals.publish(dataclasses.replace(old, symbol=name))
+        await signals.publish(dataclasses.replace(recent, symbol=name))
+    stored = 2 * 900 + 303
+    for name in names:
+        await until_candles_agree(database_url, trades=stored, symbol=name)
+    async with asking(store) as stub:
+        asked = store_pb2.ListSummariesRequest(venue="binance", symbols=["BBBUSDT,aaausdt", "cccusdt", "neverusdt"])
+        found = (await stub.ListSummaries(asked)).summaries
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await stub.ListSummaries(store_pb2.ListSummariesRequest(venue="binance", symbols=["x," * 1001]))
+    assert [each.symbol for each in found] == ["bbbusdt", "aaausdt", "cccusdt"]  # there is nothing of a fourth
+    for each in found:
+        minutes = await ask(
+            database_url,
+            "SELECT time, (open * 1e8)::bigint, (close * 1e8)::bigint FROM candles"
+            " WHERE symbol = %s AND interval = '1m' ORDER BY time",
+            each.symbol,
+        )
+        assert list(each.close_e8) == [close for _, _, close in minutes[-60:]]
+        a_day_ago: Any = time_of(now_us - 24 * HOUR_US)
+        within = [begin for at, begin, _ in minutes if at >= a_day_ago]
+        assert each.HasField("day_open_e8") == bool(within)
+        assert each.day_open_e8 == (within[0] if within else 0)
+    assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert "1001 symbols, expected at most 1000" in str(refused.value.details())
+
+
 async def test_candles_that_span_the_seam_of_two_epochs_equal_what_sql_makes_of_the_trades(
     signals: Signals, store: Service, database_url: str
 ) -> None:

@@ -63,6 +63,9 @@ export type ListInstrumentsResponse = { instruments: Array<Instrument>; next_pag
 /** A page of trades. */
 export type ListNextTradesResponse = { trades: Array<Trade>; newest_trade_id: number; newest_epoch: number };
 
+/** The summaries of symbols. */
+export type ListSummariesResponse = { venue: string; summaries: Array<Summary> };
+
 /** A page of trades. */
 export type ListTradesResponse = { trades: Array<Trade>; next_page_token: string };
 
@@ -120,6 +123,9 @@ export type Subscribed = { type: "subscribed"; id?: number | string; subscriptio
 /** How far a subscription is. */
 export type SubscriptionState = { subscription: number; sequence: number; state: string; symbols?: Array<SymbolPlace> };
 
+/** How the price of a symbol has moved. */
+export type Summary = { symbol: string; close: Array<number>; day_open: number | null };
+
 /** The feed of one symbol. */
 export type SymbolFeed = { symbol: string; state: "UNSPECIFIED" | "LIVE" | "QUIET" | "STALE" | "GAP" | "BLOCKED" | "SIM" | "OFFLINE"; message: string; last_trade_time: string | null; last_trade_id: number; held_trades: number };
 
@@ -165,6 +171,7 @@ export interface Paths {
   "/api/history": { query: { symbol?: string; venue?: string; page_size?: number; page_token?: string; start_time?: string; end_time?: string; order?: "" | "asc" | "desc" }; answer: Array<Trade> };
   "/api/trades": { query: { symbol?: string; venue?: string; page_size?: number; page_token?: string; start_time?: string; end_time?: string; order?: "" | "asc" | "desc" }; answer: ListTradesResponse };
   "/api/candles": { query: { symbol?: string; venue?: string; interval?: string; page_size?: number; page_token?: string; start_time?: string; end_time?: string; order?: "" | "asc" | "desc"; open?: boolean }; answer: Array<Candle> };
+  "/api/summaries": { query: { symbols?: Array<string>; venue?: string }; answer: ListSummariesResponse };
   "/api/coverage": { query: { symbol?: string; venue?: string }; answer: GetCoverageResponse };
   "/api/instruments": { query: { q?: string; page_size?: number; page_token?: string }; answer: ListInstrumentsResponse };
   "/api/status": { query: {  }; answer: GetStatusResponse };

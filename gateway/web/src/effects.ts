@@ -28,6 +28,8 @@ export class Effects {
   /** Whether nobody has seen the page for a while: then only alerts are watched. */
   #rests = false;
   #hiddenS = 0;
+  /** Those whose session was asked for. */
+  readonly #quiet = new Set<string>();
   /** The coin whose minutes with trades are known. */
   #minutesOf = "";
   /** Whether somebody has asked for an interval. */
@@ -68,7 +70,7 @@ export class Effects {
     void this.#coins();
     setInterval(() => this.#everySecond(), 1000);
     setInterval(() => this.#link.ping(), 5000);
-    setInterval(() => void (this.#rests || this.#past()), 5 * MINUTE_MS);
+    setInterval(() => void (this.#rests || this.#past()), MINUTE_MS);
   }
 
   /** Load what the coin and interval that are shown need, and follow them. */
@@ -236,17 +238,19 @@ export class Effects {
     this.#rest(false);
   }
 
-  /** Learn of each coin its last hour and its price a day ago, one after the other: nobody waits for them. */
+  /** Learn of all coins their last hour and their price a day ago. */
   #past(): Promise<void> {
-    return this.#once("past", async () => {
-      for (const symbol of this.state().coins.keys()) {
-        const since = this.#nowMs() - 1440 * MINUTE_MS;
-        const [stats, minutes, day] = await Promise.all([
-          this.#try("statistics", get("/api/stats", { symbol })), // of a coin that has not traded there are none
-          get("/api/candles", { symbol, interval: "1m", open: true, order: "desc", page_size: 60 }),
-          Number.isNaN(since) ? [] : get("/api/candles", { symbol, interval: "1m", open: true, order: "asc", page_size: 1, start_time: iso(since) }),
-        ]);
-        this.dispatch({ type: "past", symbol, session: stats ? sessionOf(stats) : null, spark: minutes.map((one) => one.close).reverse(), dayAgo: day[0]?.open ?? Number.NaN });
+    return this.#once("past", async () => this.dispatch({ type: "past", summaries: (await get("/api/summaries")).summaries }));
+  }
+
+  /** Ask for the sessions of coins that no trade has told of, one after the other: of one that has not traded there is none. */
+  #sessions(): Promise<void> {
+    return this.#once("sessions", async () => {
+      for (const [symbol, { session }] of this.state().coins) {
+        if (session !== null || this.#quiet.has(symbol)) continue;
+        this.#quiet.add(symbol);
+        const stats = await this.#try("statistics", get("/api/stats", { symbol }));
+        if (stats !== undefined) this.dispatch({ type: "session", symbol, session: sessionOf(stats) });
       }
     });
   }
@@ -262,6 +266,7 @@ export class Effects {
     this.show();
     this.#seconds++;
     if (this.#seconds % 10 === 0) void this.selected();
+    if (this.#seconds % 5 === 0) void this.#sessions();
     if (route.view === "status" && this.#seconds % 5 === 0) void this.#status();
     if (route.view === "coverage" && (this.#minutesOf !== route.symbol || this.#seconds % 60 === 0)) void this.coverage();
   }

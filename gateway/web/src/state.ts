@@ -4,7 +4,7 @@
 // heartbeats tell. The clock of the machine that shows the page is not asked.
 
 import { type Alert, looked } from "./alerts.ts";
-import type { Candle, Coin, GetCoverageResponse, GetStatusResponse, Instrument, Message, SubscriptionState, SymbolFeed, Tick, Trade } from "./api.ts";
+import type { Candle, Coin, GetCoverageResponse, GetStatusResponse, Instrument, Message, SubscriptionState, Summary, SymbolFeed, Tick, Trade } from "./api.ts";
 import { type Bar, barOf, merged } from "./candles.ts";
 import { places } from "./format.ts";
 import type { Route } from "./route.ts";
@@ -113,7 +113,8 @@ export type Event =
   | { type: "selected"; selected: string }
   | { type: "status"; status: GetStatusResponse }
   | { type: "coins"; coins: readonly Coin[]; instruments: readonly Instrument[] }
-  | { type: "past"; symbol: string; session: CoinState["session"]; spark: readonly number[]; dayAgo: number }
+  | { type: "past"; summaries: readonly Summary[] }
+  | { type: "session"; symbol: string; session: CoinState["session"] }
   /** Asked for when there were so many `breaks`; `whole`: all that is known of the last ones, else those since some that are known. */
   | { type: "candles"; key: string; candles: readonly Candle[]; breaks: number; whole: boolean }
   | { type: "older"; key: string; candles: readonly Candle[] }
@@ -183,13 +184,18 @@ export function reduce(state: State, event: Event): State {
       return known(state, event.status);
     case "coins":
       return { ...state, coins: listed(state.coins, event.coins, event.instruments) };
-    case "past":
-      return withCoin(state, event.symbol, (coin) => ({
-        ...coin,
-        session: coin.session ?? event.session,
-        dayAgo: event.dayAgo,
-        spark: event.spark.length > 0 ? event.spark.slice(-SPARK) : coin.spark,
-      }));
+    case "past": {
+      const coins = new Map(state.coins);
+      for (const { symbol, close, day_open } of event.summaries) {
+        const coin = coins.get(symbol);
+        if (coin === undefined) continue;
+        const now = Number.isNaN(coin.price) ? [] : [coin.price];
+        coins.set(symbol, { ...coin, dayAgo: day_open ?? Number.NaN, spark: [...close, ...now].slice(-SPARK) });
+      }
+      return { ...state, coins };
+    }
+    case "session":
+      return withCoin(state, event.symbol, (coin) => ({ ...coin, session: coin.session ?? event.session }));
     case "candles": {
       if (event.key !== chartKey(state.route)) return state;
       const bars = inOrder(event.candles);

@@ -155,6 +155,14 @@ test("the coverage that is looked at is kept up to date, and no other", () => {
   assert.equal(shown(messages(begun("btcusdt"), update)).coverage, null, "it was left");
 });
 
+test("a table's line is of the last minutes and the price of now, and a coin without a candle has none", () => {
+  const tick: Message = { type: "ticks", subscription: 3, sequence: 1, symbol: "btcusdt", first_id: 1, last_id: 1, ticks: [{ ...trade(1, 0, 100), signals: {} }] };
+  const close = Array.from({ length: 60 }, (_, at) => at);
+  const { coins: found } = shown(messages(tick), { type: "past", summaries: [{ symbol: "btcusdt", close, day_open: 80 }, { symbol: "unknown", close, day_open: null }] });
+  const coin = found.get("btcusdt")!;
+  assert.deepEqual([coin.dayAgo, coin.spark, found.size], [80, [...close.slice(1), 100], 1]);
+});
+
 test("the age of a price counts up while it is old", () => {
   const tick: Message = { type: "ticks", subscription: 3, sequence: 1, symbol: "btcusdt", first_id: 1, last_id: 1, ticks: [{ ...trade(1, 0, 100), signals: {} }] };
   const beat: Message = { type: "heartbeat", time: iso(1000), subscriptions: [] };

@@ -379,6 +379,96 @@ class ListCandlesRequest(_message.Message):
 Global___ListCandlesRequest: _TypeAlias = ListCandlesRequest  # noqa: Y015
 
 @_typing.final
+class ListSummariesRequest(_message.Message):
+    """Which symbols to summarize."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SYMBOLS_FIELD_NUMBER: _builtins.int
+    VENUE_FIELD_NUMBER: _builtins.int
+    venue: _builtins.str
+    """The venue. Empty means the one that is followed now."""
+    @_builtins.property
+    def symbols(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The symbols, in upper or lower case, one by one or separated by commas, at most 1000. Without any: those that are followed, the first 1000 by name."""
+
+    def __init__(
+        self,
+        *,
+        symbols: _abc.Iterable[_builtins.str] | None = ...,
+        venue: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["symbols", b"symbols", "venue", b"venue"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListSummariesRequest: _TypeAlias = ListSummariesRequest  # noqa: Y015
+
+@_typing.final
+class ListSummariesResponse(_message.Message):
+    """The summaries of symbols."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VENUE_FIELD_NUMBER: _builtins.int
+    SUMMARIES_FIELD_NUMBER: _builtins.int
+    venue: _builtins.str
+    """The venue."""
+    @_builtins.property
+    def summaries(self) -> _containers.RepeatedCompositeFieldContainer[Global___Summary]:
+        """One for each symbol that has a closed candle, in the order of the request, else by name."""
+
+    def __init__(
+        self,
+        *,
+        venue: _builtins.str = ...,
+        summaries: _abc.Iterable[Global___Summary] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["summaries", b"summaries", "venue", b"venue"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListSummariesResponse: _TypeAlias = ListSummariesResponse  # noqa: Y015
+
+@_typing.final
+class Summary(_message.Message):
+    """How the price of a symbol has moved."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SYMBOL_FIELD_NUMBER: _builtins.int
+    CLOSE_E8_FIELD_NUMBER: _builtins.int
+    DAY_OPEN_E8_FIELD_NUMBER: _builtins.int
+    symbol: _builtins.str
+    """The symbol, in lower case."""
+    day_open_e8: _builtins.int
+    """The opening price of its first candle of a minute within the last 24 hours. Not set when there is none."""
+    @_builtins.property
+    def close_e8(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """The closing prices of its last 60 candles of a minute, oldest first. A minute without a trade has no candle."""
+
+    def __init__(
+        self,
+        *,
+        symbol: _builtins.str = ...,
+        close_e8: _abc.Iterable[_builtins.int] | None = ...,
+        day_open_e8: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_day_open_e8", b"_day_open_e8", "day_open_e8", b"day_open_e8"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_day_open_e8", b"_day_open_e8", "close_e8", b"close_e8", "day_open_e8", b"day_open_e8", "symbol", b"symbol"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__day_open_e8: _TypeAlias = _typing.Literal["day_open_e8"]  # noqa: Y015
+    _WhichOneofArgType__day_open_e8: _TypeAlias = _typing.Literal["_day_open_e8", b"_day_open_e8"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__day_open_e8) -> _WhichOneofReturnType__day_open_e8 | None: ...
+
+Global___Summary: _TypeAlias = Summary  # noqa: Y015
+
+@_typing.final
 class ListCandlesResponse(_message.Message):
     """A page of candles."""
 

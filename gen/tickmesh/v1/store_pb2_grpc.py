@@ -59,6 +59,11 @@ class StoreServiceStub:
                 request_serializer=tickmesh_dot_v1_dot_store__pb2.ListCandlesRequest.SerializeToString,
                 response_deserializer=tickmesh_dot_v1_dot_store__pb2.ListCandlesResponse.FromString,
                 _registered_method=True)
+        self.ListSummaries = channel.unary_unary(
+                '/tickmesh.v1.StoreService/ListSummaries',
+                request_serializer=tickmesh_dot_v1_dot_store__pb2.ListSummariesRequest.SerializeToString,
+                response_deserializer=tickmesh_dot_v1_dot_store__pb2.ListSummariesResponse.FromString,
+                _registered_method=True)
         self.ExportTrades = channel.unary_stream(
                 '/tickmesh.v1.StoreService/ExportTrades',
                 request_serializer=tickmesh_dot_v1_dot_store__pb2.ExportTradesRequest.SerializeToString,
@@ -136,6 +141,15 @@ class StoreServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListSummaries(self, request, context):
+        """How the prices of many symbols have moved within a day, in one answer: what a table of them needs.
+
+        It is made of candles of a minute that are closed; `/api/candles` has them all.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ExportTrades(self, request, context):
         """All trades of a range as one file, oldest first, in the order of time and id. The columns are the fields of Trade.
 
@@ -204,6 +218,11 @@ def add_StoreServiceServicer_to_server(servicer, server):
                     servicer.ListCandles,
                     request_deserializer=tickmesh_dot_v1_dot_store__pb2.ListCandlesRequest.FromString,
                     response_serializer=tickmesh_dot_v1_dot_store__pb2.ListCandlesResponse.SerializeToString,
+            ),
+            'ListSummaries': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListSummaries,
+                    request_deserializer=tickmesh_dot_v1_dot_store__pb2.ListSummariesRequest.FromString,
+                    response_serializer=tickmesh_dot_v1_dot_store__pb2.ListSummariesResponse.SerializeToString,
             ),
             'ExportTrades': grpc.unary_stream_rpc_method_handler(
                     servicer.ExportTrades,
@@ -338,6 +357,33 @@ class StoreService:
             '/tickmesh.v1.StoreService/ListCandles',
             tickmesh_dot_v1_dot_store__pb2.ListCandlesRequest.SerializeToString,
             tickmesh_dot_v1_dot_store__pb2.ListCandlesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListSummaries(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tickmesh.v1.StoreService/ListSummaries',
+            tickmesh_dot_v1_dot_store__pb2.ListSummariesRequest.SerializeToString,
+            tickmesh_dot_v1_dot_store__pb2.ListSummariesResponse.FromString,
             options,
             channel_credentials,
             insecure,

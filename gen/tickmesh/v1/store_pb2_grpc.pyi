@@ -70,6 +70,11 @@ class StoreServiceStub:
     is stored later, its candles are computed again and their `revision` rises. `/api/candles` returns the list of
     candles and puts the token of the next page into the header `X-Next-Page-Token`.
     """
+    ListSummaries: _grpc.UnaryUnaryMultiCallable[_store_pb2.ListSummariesRequest, _store_pb2.ListSummariesResponse]
+    """How the prices of many symbols have moved within a day, in one answer: what a table of them needs.
+
+    It is made of candles of a minute that are closed; `/api/candles` has them all.
+    """
     ExportTrades: _grpc.UnaryStreamMultiCallable[_store_pb2.ExportTradesRequest, _httpbody_pb2.HttpBody]
     """All trades of a range as one file, oldest first, in the order of time and id. The columns are the fields of Trade.
 
@@ -141,6 +146,11 @@ class StoreServiceAsyncStub(StoreServiceStub):
     time; without it they begin with the newest candles and go back in time. Candles always match the stored trades: when a missing trade
     is stored later, its candles are computed again and their `revision` rises. `/api/candles` returns the list of
     candles and puts the token of the next page into the header `X-Next-Page-Token`.
+    """
+    ListSummaries: _aio.UnaryUnaryMultiCallable[_store_pb2.ListSummariesRequest, _store_pb2.ListSummariesResponse]  # type: ignore[assignment]
+    """How the prices of many symbols have moved within a day, in one answer: what a table of them needs.
+
+    It is made of candles of a minute that are closed; `/api/candles` has them all.
     """
     ExportTrades: _aio.UnaryStreamMultiCallable[_store_pb2.ExportTradesRequest, _httpbody_pb2.HttpBody]  # type: ignore[assignment]
     """All trades of a range as one file, oldest first, in the order of time and id. The columns are the fields of Trade.
@@ -234,6 +244,17 @@ class StoreServiceServicer(metaclass=_abc_1.ABCMeta):
         time; without it they begin with the newest candles and go back in time. Candles always match the stored trades: when a missing trade
         is stored later, its candles are computed again and their `revision` rises. `/api/candles` returns the list of
         candles and puts the token of the next page into the header `X-Next-Page-Token`.
+        """
+
+    @_abc_1.abstractmethod
+    def ListSummaries(
+        self,
+        request: _store_pb2.ListSummariesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_store_pb2.ListSummariesResponse, _abc.Awaitable[_store_pb2.ListSummariesResponse]]:
+        """How the prices of many symbols have moved within a day, in one answer: what a table of them needs.
+
+        It is made of candles of a minute that are closed; `/api/candles` has them all.
         """
 
     @_abc_1.abstractmethod
