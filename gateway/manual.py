@@ -93,7 +93,8 @@ of `/api/candles`, such as `1s`, `3m` or `1w`, of at most 1440 stored candles; `
 newest candle. Messages of the type `candles` have each candle that closed (`"closed": true`) and the open one \
 (`"closed": false`) as it is now, at most 10 times a second. A closed candle comes again when its `revision` rises \
 while it is one of the last four. A trade that comes later still changes `/api/candles` only: ask again when a hole of \
-the channel `coverage` has closed. `first_id` and `last_id` are the trades that the candles of the message consist of. There is no `mode`, `rate` or `resume_from`: `/api/candles` has what closed before. A client that \
+the channel `coverage` has closed. `first_id` and `last_id` are the trades that the candles of the message consist \
+of. There is no `mode`, `rate` or `resume_from`: `/api/candles` has what closed before. A client that \
 is more than 256 closed candles behind is disconnected with 1013.
 - The channel `coverage` tells what is stored and what is missing of each symbol: `{"op": "subscribe", "channel": \
 "coverage", "symbols": ["btcusdt"]}`. The snapshot has what `/api/coverage` answers, as `coverage`. Messages of the \
