@@ -19,7 +19,7 @@ from store.export import query as export_query
 from store.export.jobs import ExportJobs
 from store.queries import candles, sql, trades
 from store.queries.coverage import read_coverage
-from store.queries.fields import MAX_SIZE, read_size, read_symbol, read_venue
+from store.queries.fields import MAX_SIZE, read_size, read_symbol, read_times, read_venue
 from store.queries.instruments import list_instruments
 from store.queries.trade_by_id import read_next_trades, read_trade
 from tickmesh.v1 import store_pb2, store_pb2_grpc, trade_pb2
@@ -127,7 +127,8 @@ class StoreServicer(store_pb2_grpc.StoreServiceServicer):
     ) -> store_pb2.GetCoverageResponse:
         symbol = read_symbol(request.symbol) or self._catalog.symbol
         venue = read_venue(request.venue) or await self._venue()
-        response = await read_coverage(self._database, venue, symbol)
+        start_us, end_us = read_times(request)
+        response = await read_coverage(self._database, venue, symbol, start_us=start_us, end_us=end_us)
         response.followed = self._catalog.follows(venue, symbol)
         return response
 

@@ -199,17 +199,22 @@ def summaries(symbols: str | Sequence[str] = (), *, venue: str = "") -> Call[Sum
     return _get("/api/summaries", Summaries, symbols=named, venue=venue)
 
 
-def coverage(symbol: str = "", *, venue: str = "") -> Call[Coverage]:
+def coverage(
+    symbol: str = "", *, start: Time | None = None, end: Time | None = None, venue: str = ""
+) -> Call[Coverage]:
     """Return which trade ids are stored, and which are missing.
 
     Args:
         symbol: empty for the selected one.
+        start: only minutes at or after this time, at most 1440; a datetime with a zone or RFC 3339 text.
+        end: only minutes before this time; without it and `start` the last ones are listed.
         venue: empty for the one that is followed.
 
     Raises:
         ClientError: the gateway cannot be asked, or it refuses; `errors` has the kinds.
     """
-    return _get("/api/coverage", Coverage, symbol=symbol, venue=venue)
+    times = {"start_time": _time("start", start), "end_time": _time("end", end)}
+    return _get("/api/coverage", Coverage, symbol=symbol, venue=venue, **times)
 
 
 def trade(symbol: str, trade_id: int, *, venue: str = "", epoch: int | None = None) -> Call[Trade]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from mesh.values import epochs
 from store.database import Database, fetch_all, fetch_dicts
+from store.database.times import FIRST_US, LAST_US, time_of
 from store.ledger import rows
 from store.queries import sql
 from store.queries.fields import venue_ids
@@ -12,15 +15,21 @@ from tickmesh.v1 import store_pb2
 MAX_RANGES = 1000
 MAX_HOLES = 1000
 MAX_MINUTES = 100
+MAX_MINUTES_WITHIN = 1440
+"""Of a time that a request names: a day."""
 
 
-async def read_coverage(database: Database, venue: str, symbol: str) -> store_pb2.GetCoverageResponse:
+async def read_coverage(
+    database: Database, venue: str, symbol: str, *, start_us: int | None = None, end_us: int | None = None
+) -> store_pb2.GetCoverageResponse:
     """Return what is stored of a symbol and what is missing, all as of one moment.
 
     Args:
         database: the store's.
         venue: the venue.
         symbol: the symbol.
+        start_us: the minutes begin at this time or later, in microseconds since 1970 UTC.
+        end_us: and before this time; with neither of them the last ones are listed.
 
     Raises:
         NotReady: the database is unavailable.
@@ -48,7 +57,14 @@ async def read_coverage(database: Database, venue: str, symbol: str) -> store_pb
         [(verified, mismatched)] = await fetch_all(connection, sql.MINUTES_TOTAL, name) or [(0, 0)]
         ranges = await fetch_all(connection, sql.COVERAGE_RANGES, (*name, MAX_RANGES))
         holes = await fetch_dicts(connection, sql.HOLES, {"venue": venue, "symbol": symbol, "limit": MAX_HOLES})
-        minutes = await fetch_dicts(connection, sql.MINUTES, {"venue": venue, "symbol": symbol, "limit": MAX_MINUTES})
+        of_minutes: dict[str, Any] = {"venue": venue, "symbol": symbol, "limit": MAX_MINUTES}
+        statement = sql.MINUTES
+        if start_us is not None or end_us is not None:
+            statement = sql.LAST_MINUTES if start_us is None else sql.FIRST_MINUTES
+            of_minutes["limit"] = MAX_MINUTES_WITHIN
+            of_minutes["from_time"] = time_of(FIRST_US if start_us is None else start_us)
+            of_minutes["before_time"] = time_of(LAST_US if end_us is None else end_us)
+        minutes = await fetch_dicts(connection, statement, of_minutes)
     response.stored = stored
     # Of all epochs but the last the end is unknown: the venue may have issued trades that nobody received.
     response.complete = not response.open and len(counts) <= 1

@@ -16,6 +16,7 @@ RangeRequest: TypeAlias = (
     | store_pb2.ListCandlesRequest
     | store_pb2.ExportTradesRequest
     | store_pb2.ExportCandlesRequest
+    | store_pb2.GetCoverageRequest
 )
 MAX_SIZE = 1000
 
@@ -98,7 +99,8 @@ def _read_name(field: str, parse: Callable[[str], str], text: str) -> str:
 
 def _read_time(request: Any, *names: str) -> tuple[str, int | None]:
     """Return the first of these fields that is set, and its time; no time when none is."""
-    name = next(filter(request.HasField, names), "")
+    known = request.DESCRIPTOR.fields_by_name
+    name = next((name for name in names if name in known and request.HasField(name)), "")
     if not name:
         return name, None
     time = getattr(request, name)

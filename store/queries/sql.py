@@ -187,6 +187,13 @@ UNION ALL
     WHERE venue = %(venue)s AND symbol = %(symbol)s AND state <> 'MISMATCH' ORDER BY time DESC LIMIT %(limit)s)
 LIMIT %(limit)s
 """
+_MINUTES_WITHIN = """
+SELECT time AS start_time, state, first_trade_id, last_trade_id, trade_count, difference FROM minutes
+WHERE venue = %(venue)s AND symbol = %(symbol)s AND time >= %(from_time)s AND time < %(before_time)s
+"""
+# In: venue, symbol; from this time on, before this time; limit. Out, by name, the oldest first.
+FIRST_MINUTES = f"{_MINUTES_WITHIN} ORDER BY time LIMIT %(limit)s"
+LAST_MINUTES = f"SELECT * FROM ({_MINUTES_WITHIN} ORDER BY time DESC LIMIT %(limit)s) AS last ORDER BY start_time"
 # In: venue, symbol. Out: how many are VERIFIED, how many MISMATCH.
 MINUTES_TOTAL = "SELECT verified, mismatched FROM minute_totals WHERE venue = %s AND symbol = %s"
 # In: venue, symbol, interval; from this time on, before this time; limit. Out, by name: the fields of a Candle, but the

@@ -109,6 +109,8 @@ def beside(rate: float, seconds: float, pages: int = 3, turns: int = 5) -> None:
             for page in opened:
                 page.goto(f"{url}/?symbol=btcusdt&interval=1s")
                 page.wait_for_function("() => tickmesh().following.candles > 0")
+            for page in opened:
+                page.wait_for_load_state("networkidle")  # what loading costs is told apart
             runs["beside"].append(run(fed, load))
             for page in opened:
                 page.close()

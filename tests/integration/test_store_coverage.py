@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
@@ -14,9 +15,12 @@ from store.database import Database
 from store.ledger import sql as ledger_sql
 from store.ledger.minute_verifier import MinuteVerifier
 from store.queries import sql
+from store.queries.coverage import read_coverage
 from tests.fixtures.store import ask
 
 NAME = ("binance", "btcusdt")
+TIMES = {"from_time": "2020-01-05", "before_time": "2020-01-09"}
+MINUTE_US = 60_000_000
 SUMS = """
 SELECT (SELECT coalesce(sum(last_trade_id - first_trade_id + 1), 0)::bigint FROM coverage),
     (SELECT coalesce(sum(last_trade_id - first_trade_id + 1), 0)::bigint FROM holes WHERE state = 'OPEN'),
@@ -68,6 +72,10 @@ async def database(database_url: str) -> AsyncIterator[Database]:
         yield database
 
 
+def us_of(at: datetime) -> int:
+    return round(at.timestamp()) * 10**6
+
+
 async def nothing(_: object) -> None:
     """Only have the schema made."""
 
@@ -98,6 +106,8 @@ async def test_a_question_about_coverage_reads_no_more_rows_than_it_answers(
         (sql.COVERAGE_RANGES, (*NAME, 1000)),
         (sql.HOLES, {"venue": NAME[0], "symbol": NAME[1], "limit": 1000}),
         (sql.MINUTES, {"venue": NAME[0], "symbol": NAME[1], "limit": 100}),
+        (sql.FIRST_MINUTES, {"venue": NAME[0], "symbol": NAME[1], "limit": 1440} | TIMES),
+        (sql.LAST_MINUTES, {"venue": NAME[0], "symbol": NAME[1], "limit": 1440} | TIMES),
         (ledger_sql.OPEN_TOTALS, None),
         (ledger_sql.OPEN_HOLES, None),
         (ledger_sql.LEDGER_WITHIN, {"venue": NAME[0], "symbol": NAME[1], "low": 200_000, "high": 200_050}),
@@ -115,6 +125,28 @@ def most_rows(plan: dict[str, Any]) -> int:
     """Return how many rows a node of a plan has read at most, those it threw away included."""
     own = plan["Actual Rows"] + plan.get("Rows Removed by Filter", 0)
     return int(max([own * plan["Actual Loops"], *map(most_rows, plan.get("Plans", []))]))
+
+
+async def test_the_minutes_of_any_time_are_listed_page_by_page(database: Database, database_url: str) -> None:
+    await fill(database_url, 4_000)
+    first_us = us_of(datetime(2020, 1, 1, tzinfo=UTC)) + MINUTE_US
+    found: list[int] = []
+    start_us = first_us + 10 * MINUTE_US
+    end_us = first_us + 3_500 * MINUTE_US
+    pages = 0
+    while True:
+        page = (await read_coverage(database, *NAME, start_us=start_us, end_us=end_us)).minutes
+        if not page:
+            break
+        pages += 1
+        found += [us_of(minute.start_time.ToDatetime(UTC)) for minute in page]
+        start_us = found[-1] + MINUTE_US
+    assert found == list(range(first_us + 10 * MINUTE_US, end_us, MINUTE_US))
+    assert pages == 3
+    before = (await read_coverage(database, *NAME, end_us=end_us)).minutes
+    assert [minute.first_trade_id for minute in before] == [n * 10 for n in range(3_501 - 1440, 3_501)]
+    newest = (await read_coverage(database, *NAME)).minutes
+    assert len(newest) == 100
 
 
 async def test_minutes_that_wait_for_ever_keep_no_other_from_being_looked_at(

@@ -172,7 +172,7 @@ export interface Paths {
   "/api/trades": { query: { symbol?: string; venue?: string; page_size?: number; page_token?: string; start_time?: string; end_time?: string; order?: "" | "asc" | "desc" }; answer: ListTradesResponse };
   "/api/candles": { query: { symbol?: string; venue?: string; interval?: string; page_size?: number; page_token?: string; start_time?: string; end_time?: string; order?: "" | "asc" | "desc"; open?: boolean }; answer: Array<Candle> };
   "/api/summaries": { query: { symbols?: Array<string>; venue?: string }; answer: ListSummariesResponse };
-  "/api/coverage": { query: { symbol?: string; venue?: string }; answer: GetCoverageResponse };
+  "/api/coverage": { query: { symbol?: string; venue?: string; start_time?: string; end_time?: string }; answer: GetCoverageResponse };
   "/api/instruments": { query: { q?: string; page_size?: number; page_token?: string }; answer: ListInstrumentsResponse };
   "/api/status": { query: {  }; answer: GetStatusResponse };
 }

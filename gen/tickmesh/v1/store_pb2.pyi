@@ -712,19 +712,31 @@ class GetCoverageRequest(_message.Message):
 
     SYMBOL_FIELD_NUMBER: _builtins.int
     VENUE_FIELD_NUMBER: _builtins.int
+    START_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
     symbol: _builtins.str
     """The symbol, in upper or lower case. Empty means the selected one."""
     venue: _builtins.str
     """The venue. Empty means the one that is followed now."""
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """List only minutes that begin at or after this time. To go on, ask from after the last one that is listed."""
+
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp:
+        """List only minutes that begin before this time. Without `start_time` the last ones before it are listed."""
+
     def __init__(
         self,
         *,
         symbol: _builtins.str = ...,
         venue: _builtins.str = ...,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["symbol", b"symbol", "venue", b"venue"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "start_time", b"start_time", "symbol", b"symbol", "venue", b"venue"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -783,7 +795,9 @@ class GetCoverageResponse(_message.Message):
 
     @_builtins.property
     def minutes(self) -> _containers.RepeatedCompositeFieldContainer[Global___Minute]:
-        """The last minutes that the venue has closed. Minutes that do not agree come first, then the newest. At most 100."""
+        """The last minutes that the venue has closed. Minutes that do not agree come first, then the newest. At most 100.
+        With a `start_time` or an `end_time` those within, oldest first, at most 1440. Nothing else of the response depends on them.
+        """
 
     @_builtins.property
     def epochs(self) -> _containers.RepeatedCompositeFieldContainer[Global___EpochCoverage]:
