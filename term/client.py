@@ -131,6 +131,7 @@ class Client:
         self._last: dict[str, Followed] = {}
         self._gathered_board: dict[str, Trade] = {}
         self._gathered_tape: list[Trade] = []
+        self._tape_us = 0  # when the last of them came: waiting for the next frame is no delay of the way here
         self._gathered_candles: list[CandlesSeen] = []
         # The screen shows each failure, and asks again itself.
         self._mesh = AsyncTickmesh(url, token=token, timeout_s=REQUEST_TIMEOUT_S, retries=0)
@@ -197,6 +198,7 @@ class Client:
         def take(trade: Followed) -> None:
             self._last = {symbol: trade}
             self._gathered_tape.append(_as_trade(trade))
+            self._tape_us = self._now_us()
 
         await self._keep(live, take, lambda _: self._last.clear())
 
@@ -268,7 +270,7 @@ class Client:
         if board:
             self._emit(BoardSeen(board, self._now_us()))
         if tape:
-            self._emit(TapeSeen(tape, self._now_us()))
+            self._emit(TapeSeen(tape, self._tape_us))
 
     def _delays(self) -> Iterator[float]:
         return backoff(self._random, first_s=FIRST_DELAY_S, most_s=MOST_DELAY_S)

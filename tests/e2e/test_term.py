@@ -50,7 +50,7 @@ def term(world: World, tmp_path: Path) -> Iterator[Tmux]:
     command = (sys.executable, "-m", "term", "--url", world.mesh.url)
     homes = {"XDG_STATE_HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path), "PYTHONPATH": str(Path.cwd())}
     with running_tmux(command, tmp_path, homes) as tmux:
-        tmux.shows("LIVE", "● current btcusdt")
+        tmux.shows("LIVE", "● current btcusdt", "Solana (SOL)")
         yield tmux
 
 
