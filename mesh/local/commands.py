@@ -62,7 +62,7 @@ def status(state: StateDirectory) -> int:
         for one in statuses
     ]
     say(table(rows))
-    mesh = mesh_status(gateway_url(record.gateway_host, record.ports["GATEWAY_PORT"]))
+    mesh = mesh_status(gateway_url(record.gateway_host, record.ports["GATEWAY_PORT"], https=record.https))
     say("")
     say(mesh_lines(mesh))
     is_well = (

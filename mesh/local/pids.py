@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import time
 from dataclasses import dataclass
 from functools import cache
@@ -58,6 +59,12 @@ class Pid:
         if process := self.process():
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
+
+    def reload(self) -> None:
+        """Have a server read its configuration anew (SIGHUP), if it still lives."""
+        if process := self.process():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.send_signal(signal.SIGHUP)
 
     def tree(self) -> list[Pid]:
         """Return the process and all its children, as far as they live now."""

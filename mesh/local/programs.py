@@ -30,12 +30,10 @@ class Program:
 MODULES = {"ingest": "ingest", "signal": "signalsvc", "store": "store", "gateway": "gateway"}
 DRAIN_ORDER = ("sim", "ingest", "signal", "store", "gateway", *NATS, "postgres")
 """Whoever makes trades stops first, whoever keeps them last; programs start the other way round."""
-_OWN = (
-    *("METRICS_PORT", "DATABASE_READ_URL"),
-    *("TLS_CERT", "TLS_KEY", "TLS_CA", "GATEWAY_TLS_CERT", "GATEWAY_TLS_KEY"),
-)
-"""What a person may have set for elsewhere: here each service has a port of its own, the database no standby, and all
-is on loopback."""
+_OWN = ("METRICS_PORT", "DATABASE_READ_URL")
+"""What a person may have set for elsewhere: here each service has a port of its own, and the database no standby."""
+TLS_FILES = ("TLS_CERT", "TLS_KEY", "TLS_CA")
+"""What the bus is given, too, where the services have it."""
 STANDS_BACK = 10
 """Of those who write history: what is live goes first, and what is written a moment later is no later for it."""
 
@@ -67,7 +65,8 @@ def plan(
         "postgres": Program("postgres", tuple(postgres_command), postgres.environment(), "INT", 30, STANDS_BACK),
     }
     for name, nats_command in nats_commands.items():
-        programs[name] = Program(name, tuple(nats_command), nats.environment(passwords.nats))
+        tls = {name: environ[name] for name in TLS_FILES if environ.get(name)}
+        programs[name] = Program(name, tuple(nats_command), nats.environment(passwords.nats, tls=tls))
     for service in SERVICES:
         programs[service] = Program(
             service,
@@ -98,7 +97,8 @@ def service_environment(
     """
     reads = variables_of(service)
     values = {name: value for name, value in environ.items() if name in reads and name not in _OWN}
-    values |= {name: value for name, value in addresses(ports, passwords, user=service).items() if name in reads}
+    found = addresses(ports, passwords, user=service, tls=bool(environ.get("TLS_CERT")))
+    values |= {name: value for name, value in found.items() if name in reads}
     if "SIM_WS_PORT" in ports and "SIM_WS_URL" in reads:
         values["SIM_WS_URL"] = f"ws://127.0.0.1:{ports['SIM_WS_PORT']}"
         values["SIM_REST_URL"] = f"http://127.0.0.1:{ports['SIM_REST_PORT']}"
@@ -126,17 +126,18 @@ def nats_ports(ports: Mapping[str, int], kind: str = "NATS_PORT") -> dict[str, i
     return {server: port for server, port in wanted.items() if port is not None}
 
 
-def addresses(ports: Mapping[str, int], passwords: Passwords, *, user: str) -> dict[str, str]:
+def addresses(ports: Mapping[str, int], passwords: Passwords, *, user: str, tls: bool = False) -> dict[str, str]:
     """Return where the parts of this mesh are found, as variables; on the bus as `user`, `admin` for people.
 
     Args:
         ports: setting -> port.
         passwords: of the bus and the database.
         user: of the bus.
+        tls: whether the bus is with TLS.
 
     """
     return {
-        "NATS_URL": nats.url(user, passwords.nats.get(user, ""), *nats_ports(ports).values()),
+        "NATS_URL": nats.url(user, passwords.nats.get(user, ""), *nats_ports(ports).values(), tls=tls),
         "DATABASE_URL": postgres.url(passwords.database, ports["POSTGRES_PORT"]),
         "SIGNAL_ADDR": f"127.0.0.1:{ports['SIGNAL_PORT']}",
         "STORE_ADDR": f"127.0.0.1:{ports['STORE_PORT']}",

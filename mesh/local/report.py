@@ -206,17 +206,19 @@ def exports(variables: Mapping[str, str]) -> str:
     return "\n".join(f"export {name}={shlex.quote(value)}" for name, value in variables.items())
 
 
-def gateway_url(host: str, port: int) -> str:
+def gateway_url(host: str, port: int, *, https: bool = False) -> str:
     """Return the URL under which a gateway that listens on `host` is reached from this machine.
 
     Args:
         host: address it listens on; an address of all interfaces becomes loopback.
         port: its port.
+        https: whether it serves HTTPS.
 
     """
+    scheme = "https" if https else "http"
     if host in ("0.0.0.0", "::", ""):  # noqa: S104 - compared, not bound
         host = "127.0.0.1"
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
 def mesh_lines(mesh: MeshStatus | None) -> str:

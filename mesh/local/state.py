@@ -35,6 +35,8 @@ class Record:
     Attributes:
         socket: the path at which the supervisor is met, empty while there is none.
         restarts: how often each program was started again.
+        tls: whether the bus and gRPC are with TLS.
+        https: whether the gateway serves HTTPS.
 
     """
 
@@ -45,6 +47,8 @@ class Record:
     supervisor: Pid | None = field(kw_only=True)
     processes: dict[str, Pid] = field(kw_only=True)
     restarts: dict[str, int] = field(kw_only=True)
+    tls: bool = field(kw_only=True, default=False)
+    https: bool = field(kw_only=True, default=False)
 
     @classmethod
     def begun(cls, runner: Pid, *, gateway_host: str, ports: dict[str, int], **known: Any) -> Record:

@@ -8,17 +8,21 @@ import socket
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import replace
+from pathlib import Path
 
 from mesh.local import nats, postgres
 from mesh.local.passwords import Passwords
 from mesh.local.pids import Pid
-from mesh.local.programs import Program, nats_ports, plan, service_environment
+from mesh.local.programs import TLS_FILES, Program, nats_ports, plan, service_environment
 from mesh.local.settings import SERVICES, load_valid
 from mesh.local.state import Record, StateDirectory, blamed, end_leftovers
 from mesh.local.supervisor import tied
 from mesh.local.watch import StopSignals, Watch, say
 from mesh.service.errors import TickmeshError
-from mesh.service.settings import WrongSettings, load
+from mesh.service.settings import MeshSettings, WrongSettings, load
+
+_FILES = (*TLS_FILES, "GATEWAY_TLS_CERT", "GATEWAY_TLS_KEY")
+"""Settings that name files, from where the person stands; the services run elsewhere."""
 
 
 def up(environ: Mapping[str, str]) -> int:
@@ -30,6 +34,7 @@ def up(environ: Mapping[str, str]) -> int:
         StateError: STATE_DIR cannot be used.
 
     """
+    environ = {**environ, **{name: str(Path(environ[name]).absolute()) for name in _FILES if environ.get(name)}}
     settings, _ = load_valid()  # what is wrong is told with all the rest below
     state = StateDirectory(settings.state_dir)
     with blamed(state.directory), state.held(), StopSignals() as stop:
@@ -41,11 +46,15 @@ def up(environ: Mapping[str, str]) -> int:
             state.forget()
         chosen = check(environ, passwords=state.passwords(), remembered=state.remembered_ports())
         state.remember_ports(chosen)
-        record = Record.begun(_myself(), gateway_host=settings.gateway_host, ports=chosen)
+        tls = load(MeshSettings, **{name.lower(): environ[name] for name in TLS_FILES if environ.get(name)}).tls()
+        https = bool(environ.get("GATEWAY_TLS_CERT"))
+        record = Record.begun(
+            _myself(), gateway_host=settings.gateway_host, ports=chosen, tls=tls is not None, https=https
+        )
         state.write(record)  # `down` finds us from here on
         try:
             programs = _prepare(state, chosen, environ)
-            return 0 if stop.wait(0) else Watch(state, record, programs, stop).run()
+            return 0 if stop.wait(0) else Watch(state, record, programs, stop, tls=tls).run()
         except postgres.PostgresError:
             # Ctrl-C reaches the database's tools as well. What they left half made, the next start makes anew.
             if stop.wait(0):
@@ -65,7 +74,7 @@ def _prepare(state: StateDirectory, chosen: Mapping[str, int], environ: Mapping[
         ports=chosen,
         passwords=passwords,
         environ=environ,
-        nats_commands=_nats_commands(state, chosen),
+        nats_commands=_nats_commands(state, chosen, tls=bool(environ.get("TLS_CERT"))),
         postgres_command=postgres.command(
             data=state.postgres_data, port=chosen["POSTGRES_PORT"], through=tied((), "INT")
         ),
@@ -77,7 +86,7 @@ def _prepare(state: StateDirectory, chosen: Mapping[str, int], environ: Mapping[
     ]
 
 
-def _nats_commands(state: StateDirectory, chosen: Mapping[str, int]) -> dict[str, list[str]]:
+def _nats_commands(state: StateDirectory, chosen: Mapping[str, int], *, tls: bool) -> dict[str, list[str]]:
     ports, monitor_ports = nats_ports(chosen), nats_ports(chosen, "NATS_MONITOR_PORT")
     route_ports = list(nats_ports(chosen, "NATS_ROUTE_PORT").values())
     commands = {}
@@ -86,10 +95,15 @@ def _nats_commands(state: StateDirectory, chosen: Mapping[str, int]) -> dict[str
         store_dir = state.nats_data if len(ports) == 1 else state.nats_cluster_data / name
         store_dir.mkdir(parents=True, exist_ok=True)
         if len(ports) == 1:
-            commands[name] = nats.command(store_dir=store_dir, port=port, monitor_port=monitor_ports[name])
+            commands[name] = nats.command(store_dir=store_dir, port=port, monitor_port=monitor_ports[name], tls=tls)
         else:
             commands[name] = nats.cluster_command(
-                number, store_dir=store_dir, port=port, monitor_port=monitor_ports[name], route_ports=route_ports
+                number,
+                store_dir=store_dir,
+                port=port,
+                monitor_port=monitor_ports[name],
+                route_ports=route_ports,
+                tls=tls,
             )
     return commands
 

@@ -21,6 +21,7 @@ from mesh.local.report import MeshStatus
 from mesh.local.settings import surroundings
 from mesh.local.state import Record, StateDirectory, end_leftovers
 from mesh.local.supervisor import Status, Supervisor, SupervisorError, make_socket_path, render, start_script
+from mesh.service.tls import Tls
 from mesh.values.venue_hosts import SIM
 
 ROOT = Path(__file__).parents[2]
@@ -54,8 +55,9 @@ def variables(record: Record, passwords: Passwords) -> dict[str, str]:
         passwords: of the same STATE_DIR.
 
     """
-    found = addresses(record.ports, passwords, user="admin")
-    return found | {"GATEWAY_URL": report.gateway_url(record.gateway_host, record.ports["GATEWAY_PORT"])}
+    found = addresses(record.ports, passwords, user="admin", tls=record.tls)
+    url = report.gateway_url(record.gateway_host, record.ports["GATEWAY_PORT"], https=record.https)
+    return found | {"GATEWAY_URL": url}
 
 
 class Watch:
@@ -67,11 +69,19 @@ class Watch:
         programs: what to run, in the order of starting.
         stop: set by a signal.
         tell: says a line to the person.
+        tls: the certificate of the bus, which reads it anew when it is told to.
 
     """
 
     def __init__(
-        self, state: StateDirectory, record: Record, programs: list[Program], stop: StopSignals, *, tell: Say = say
+        self,
+        state: StateDirectory,
+        record: Record,
+        programs: list[Program],
+        stop: StopSignals,
+        *,
+        tell: Say = say,
+        tls: Tls | None = None,
     ) -> None:
         self.state = state
         self.record = record
@@ -79,7 +89,7 @@ class Watch:
         self.stop = stop
         self.tell = tell
         self.supervisor = Supervisor(Path(record.socket))
-        self.url = report.gateway_url(record.gateway_host, record.ports["GATEWAY_PORT"])
+        self.url = report.gateway_url(record.gateway_host, record.ports["GATEWAY_PORT"], https=record.https)
         self._dead: set[str] = set()
         self._reminded_s = time.monotonic()
         self._ready_s = 0.0
@@ -89,6 +99,7 @@ class Watch:
         self._unwritten = self._told_unwritten = False
         self._bus_words: dict[str, str] = {}
         self._bus_is_well = False
+        self._tls, self._pem = tls, tls and tls.current()
         self._silent_since_s: dict[tuple[str, Pid], float] = {}
         self._venue = ""
         self._mesh: MeshStatus | None = None
@@ -182,9 +193,13 @@ class Watch:
         self._asked_bus_s = time.monotonic()
         ports, monitor_ports = (nats_ports(self.record.ports, kind) for kind in ("NATS_PORT", "NATS_MONITOR_PORT"))
         well = 0
+        renewed = self._tls is not None and self._tls.current() is not self._pem
+        self._pem = self._tls and self._tls.current()
         for name, port in ports.items():
             if (server := self.record.processes.get(name)) is None:
                 continue
+            if renewed:
+                server.reload()
             # Of a cluster, one that is still behind the others says that it is not well, and gets well by itself.
             answer = nats.ask(port, monitor_ports[name], in_cluster=len(ports) > 1)
             well += answer.well
