@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 import msgspec
@@ -92,12 +92,12 @@ def formatted(rows: Iterable[Mapping[str, Any]], fields: Sequence[str], kind: st
             yield before + _ENCODER.encode(row).decode()
             before = ","
         yield "]" if before == "," else "[]"
-    elif kind == "csv":
-        yield ",".join(fields)
-        yield from (_csv_line(_plain(row[field]) for field in fields) for row in rows)
     else:
-        yield _table_line(fields, {field: field for field in fields})
-        yield from (_table_line(fields, row) for row in rows)
+        rows = iter(rows)
+        first = [*islice(rows, 1)]  # where it cannot be had, no titles are printed either
+        yield ",".join(fields) if kind == "csv" else _table_line(fields, {field: field for field in fields})
+        for row in chain(first, rows):
+            yield _csv_line(_plain(row[field]) for field in fields) if kind == "csv" else _table_line(fields, row)
 
 
 def _coins_every(mesh: Tickmesh, symbols: Sequence[str], every_s: float) -> Iterator[Mapping[str, Any]]:

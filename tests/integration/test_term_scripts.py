@@ -130,6 +130,7 @@ async def test_a_coin_that_is_not_followed_has_its_own_exit_code(gateway: Gatewa
     done = await term(gateway, "print", "nopeusdt")
     assert done.code == 4
     assert "nopeusdt" in done.err
+    assert done.out == ""
     assert "Traceback" not in done.err
 
 
