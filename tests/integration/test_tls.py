@@ -275,3 +275,18 @@ def test_the_certificates_that_our_script_makes_are_good_and_it_renews_them(tmp_
     assert [*map(str, names.get_values_for_type(x509.IPAddress))] == ["127.0.0.1", "::1", "10.0.0.5", "fe80::1"]
     assert folder.stat().st_mode & 0o777 == 0o700
     assert sorted(path.name for path in (folder / "gateway").iterdir()) == ["ca.crt", "tls.crt", "tls.key"]
+
+
+def test_no_service_starts_with_an_expired_certificate(
+    make_service: Callable[..., Service], authority: Authority
+) -> None:
+    settings = authority.environment()
+    authority.issue(days=-1)
+    services = [make_service(module, **settings) for module in ("ingest", "signalsvc", "store", "gateway")]
+    for service in services:
+        service.start()
+    for service in services:
+        assert service.process.wait(timeout_s=60) == 2
+        assert (
+            f"TLS_CA: the certificate {settings['TLS_CERT']} is not good: certificate has expired" in service.output()
+        )
