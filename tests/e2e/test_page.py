@@ -435,7 +435,7 @@ async def test_how_the_mesh_is_comes_without_asking(page: Page, mesh: LocalMesh)
     page.on("request", lambda request: asked.append(urlsplit(request.url).path))
     await page.goto("/?symbol=btcusdt&interval=1s&view=coverage")
     await is_live(page)
-    await page.wait_for_function("() => tickmesh().following.coverage > 0 && tickmesh().traded.size > 0")
+    await page.wait_for_function("() => tickmesh().following.coverage > 0 && tickmesh().day !== null")
     before = await page.evaluate("() => tickmesh().coverage.stored")
     await page.wait_for_function("before => tickmesh().coverage.stored > before", arg=before)
     assert "/api/status" not in asked
@@ -563,6 +563,30 @@ async def test_a_minute_of_the_calendar_leads_to_the_ledgers_row(page: Page, mes
     await page.locator('.calendar [data-mark="verified"]').first.click(timeout=30_000)
     await expect(page.locator(".detail")).to_contain_text("VERIFIED")
     await page.screenshot(path=PICTURES / "coverage.png")
+
+
+async def test_the_calendar_goes_back_to_any_day_and_to_the_ledgers_rows_of_it(page: Page, mesh: LocalMesh) -> None:
+    mesh.query(
+        "INSERT INTO minutes (venue, symbol, time, first_trade_id, last_trade_id, trade_count, open, high, low, close,"
+        " volume, state, difference) SELECT 'sim', 'btcusdt', date_trunc('minute', now()) - interval '3 days 2 hours',"
+        " 1, 5, 5, 1, 1, 1, 1, 1, 'VERIFIED', '' ON CONFLICT DO NOTHING RETURNING time"
+    )
+    await page.goto("/?view=coverage&symbol=btcusdt")
+    later, earlier = page.get_by_role("button", name="Later"), page.get_by_role("button", name="Earlier")
+    await page.wait_for_function("() => tickmesh().day !== null", timeout=30_000)
+    await expect(later).to_be_disabled()
+    for back in (1, 2, 3):
+        await earlier.click()
+        await page.wait_for_function("back => tickmesh().daysBack === back && tickmesh().day !== null", arg=back)
+    verified = page.locator('.calendar [data-mark="verified"]')
+    await expect(verified).to_have_count(1)
+    await verified.click()
+    await expect(page.locator(".detail")).to_contain_text("VERIFIED")
+    await expect(page.locator(".detail")).to_contain_text("trades5")
+    assert await serious(page) == []
+    await page.screenshot(path=PICTURES / "coverage-earlier.png")
+    await later.click()
+    await expect(verified).to_have_count(0)
 
 
 async def test_the_documentation_of_the_api_sends_requests(page: Page) -> None:

@@ -4,7 +4,7 @@ import type { Hole, Minute } from "./api.ts";
 import { attribute, h, text } from "./dom.ts";
 import { clock, decimal, minute } from "./format.ts";
 import { address } from "./gateway.ts";
-import { nowMs, type State } from "./state.ts";
+import { dayBegins, type Event, nowMs, type State } from "./state.ts";
 
 export type Mark = "verified" | "pending" | "mismatch" | "hole" | "stored" | "none";
 
@@ -15,7 +15,7 @@ const MARKS: Record<Mark, string> = {
   pending: "PENDING: not compared yet",
   mismatch: "MISMATCH: the stored trades do not give the venue’s candle",
   hole: "HOLE: ids are missing",
-  stored: "trades are stored; the ledger’s list of compared minutes does not reach here",
+  stored: "trades are stored; the venue’s candle is not compared yet",
   none: "no trades",
 };
 
@@ -32,11 +32,16 @@ export function markOf(startMs: number, compared: Minute | undefined, holes: rea
   return isTraded ? "stored" : "none";
 }
 
-export function coverageView(): { element: HTMLElement; draw(state: State, atMs: number): void } {
+/** Make the view; days before the last one are asked for through `dispatch`. */
+export function coverageView(dispatch: (event: Event) => void): { element: HTMLElement; draw(state: State, atMs: number): void } {
   const title = h("h2");
   const verdict = h("p", { class: "verdict", role: "status" });
   const facts = h("dl", { class: "facts" });
-  const grid = h("div", { class: "calendar", role: "grid", "aria-label": "The minutes of the last 24 hours, UTC" });
+  const grid = h("div", { class: "calendar", role: "grid", "aria-label": "The minutes of 24 hours, UTC" });
+  const when24 = h("span", { class: "count", role: "status" });
+  const turn = (step: number) => (): void => dispatch({ type: "calendar", daysBack: state!.daysBack + step });
+  const earlier = h("button", { type: "button", onclick: turn(1) }, "◀ Earlier");
+  const later = h("button", { type: "button", onclick: turn(-1) }, "Later ▶");
   const detail = h("div", { class: "detail", "aria-live": "polite" }, h("p", {}, "Choose a minute to see the ledger’s row."));
   const holes = h("div", { class: "holes" });
   const key = h("ul", { class: "key" }, ...Object.entries(MARKS).map(([mark, said]) => h("li", {}, h("span", { class: "cell", "data-mark": mark, "aria-hidden": "true" }), said)));
@@ -63,7 +68,7 @@ export function coverageView(): { element: HTMLElement; draw(state: State, atMs:
     "main",
     { class: "page coverage", id: "coverage" },
     h("div", { class: "panel" }, h("div", { class: "panel-head" }, title), verdict, facts),
-    h("div", { class: "panel" }, h("div", { class: "panel-head" }, h("h2", {}, "Minutes"), h("span", { class: "count" }, "24 hours, UTC")), h("div", { class: "calendar-scroll" }, grid), key, detail),
+    h("div", { class: "panel" }, h("div", { class: "panel-head" }, h("h2", {}, "Minutes"), when24, h("div", { class: "segments", role: "group", "aria-label": "Days" }, earlier, later)), h("div", { class: "calendar-scroll" }, grid), key, detail),
     h("div", { class: "panel" }, h("div", { class: "panel-head" }, h("h2", {}, "Holes")), holes),
   );
 
@@ -72,7 +77,7 @@ export function coverageView(): { element: HTMLElement; draw(state: State, atMs:
     if (at < 0 || coverage === null) return;
     chosen = at;
     const startMs = firstMs + at * MINUTE_MS;
-    const row = coverage.minutes.find((one) => Date.parse(one.start_time ?? "") === startMs);
+    const row = compared(state!).get(startMs);
     const query = { symbol: route.symbol, start_time: new Date(startMs).toISOString(), end_time: new Date(startMs + MINUTE_MS).toISOString() };
     const links = h("p", {}, h("a", { href: address("/api/history", { ...query, order: "asc" }), target: "_blank" }, "its trades"), " · ", h("a", { href: address("/api/candles", { ...query, interval: "1m" }), target: "_blank" }, "its candle"));
     const said: Array<[string, string]> =
@@ -90,22 +95,25 @@ export function coverageView(): { element: HTMLElement; draw(state: State, atMs:
     text(title, `Coverage of ${now.route.symbol.toUpperCase()}`);
     element.setAttribute("aria-busy", String(coverage === null));
     if (coverage === null || Number.isNaN(last)) return text(verdict, "Asking the ledger…");
-    firstMs = Math.floor(last / 3_600_000) * 3_600_000 - (HOURS - 1) * 3_600_000;
+    firstMs = dayBegins(last, now.daysBack);
+    text(when24, `24 hours from ${minute(firstMs)} UTC`);
+    attribute(later, "disabled", now.daysBack === 0);
+    grid.setAttribute("aria-busy", String(now.day === null));
     const open = coverage.holes.filter((hole) => hole.state === "OPEN").length;
     attribute(verdict, "data-way", coverage.complete ? "up" : "down");
     text(verdict, coverage.complete ? "✓ Complete: every trade that the venue issued since the first stored one is stored." : `✕ Not complete: ${decimal(coverage.open, 0)} ids in ${open} holes are missing, and are asked for again.`);
     const count = (value: number): string => decimal(value, 0);
     facts.replaceChildren(...pairs([["stored trades", count(coverage.stored)], ["missing, asked for", count(coverage.open)], ["not at the venue", count(coverage.absent)], ["lost forever", count(coverage.lost)], ["minutes verified", count(coverage.minutes_verified)], ["minutes that differ", count(coverage.minutes_mismatched)], ["epochs", count(coverage.epochs.length)]]));
-    const compared = new Map(coverage.minutes.map((one) => [Date.parse(one.start_time ?? ""), one]));
+    const known = compared(now);
     rows.forEach(({ head, cells }, hour) => {
       const hourMs = firstMs + hour * 3_600_000;
       text(head, clock(hourMs).slice(0, 5));
       cells.forEach((cell, at) => {
         const startMs = hourMs + at * MINUTE_MS;
-        const mark = startMs > last ? "" : markOf(startMs, compared.get(startMs), coverage.holes, now.traded.has(startMs));
+        const mark = startMs > last || now.day === null ? "" : markOf(startMs, known.get(startMs), coverage.holes, now.day.traded.has(startMs));
         attribute(cell, "data-mark", mark);
         attribute(cell, "disabled", mark === "");
-        attribute(cell, "aria-label", `${clock(startMs).slice(0, 5)} ${mark === "" ? "in the future" : mark}`);
+        attribute(cell, "aria-label", `${clock(startMs).slice(0, 5)} ${mark !== "" ? mark : now.day === null ? "not known yet" : "in the future"}`);
         attribute(cell, "aria-selected", hour * 60 + at === chosen && "true");
       });
     });
@@ -117,6 +125,9 @@ export function coverageView(): { element: HTMLElement; draw(state: State, atMs:
   }
   return { element, draw };
 }
+
+/** The ledger's rows by when their minutes begin: those of the day, and the newest ones as they are told. */
+const compared = ({ coverage, day }: State): Map<number, Minute> => new Map([...(day?.minutes ?? []), ...(coverage?.minutes ?? [])].map((one) => [Date.parse(one.start_time ?? ""), one]));
 
 const when = (time: string | null): string => (time === null ? "–" : `${minute(Date.parse(time))} UTC`);
 

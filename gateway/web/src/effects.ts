@@ -2,7 +2,7 @@
 
 import { admitted, get, Link, Lost, Refused, token } from "./gateway.ts";
 import { INTERVALS } from "./route.ts";
-import { chartKey, type Event, type Followed, nowMs, sessionOf, SILENCE_MS, type State } from "./state.ts";
+import { chartKey, dayBegins, type Event, type Followed, nowMs, sessionOf, SILENCE_MS, type State } from "./state.ts";
 
 const COINS_A_SUBSCRIPTION = 64;
 const SIGNALS = ["open", "high", "low", "volume", "vwap", "trade_rate"];
@@ -30,7 +30,7 @@ export class Effects {
   #hiddenS = 0;
   /** Those whose session was asked for. */
   readonly #quiet = new Set<string>();
-  /** The coin whose minutes with trades are known. */
+  /** The coin and the days back whose minutes are known. */
   #minutesOf = "";
   /** Whether somebody has asked for an interval. */
   #asked = new URLSearchParams(location.search).has("interval");
@@ -147,20 +147,22 @@ export class Effects {
     });
   }
 
-  /** Load the coverage of the coin, and which minutes of the last day have trades. */
+  /** Load the coverage of the coin, and what is known of the minutes of the day that the calendar shows. */
   coverage(): Promise<void> {
-    const { symbol } = this.state().route;
+    const { route, daysBack } = this.state();
+    const { symbol } = route;
     this.#minutesOf = "";
     const now = this.#nowMs();
     if (Number.isNaN(now) || symbol === "") return Promise.resolve();
-    return this.#once("coverage", async () => {
-      const start = iso(Math.floor(now / MINUTE_MS) * MINUTE_MS - 1440 * MINUTE_MS);
-      const query = { symbol, interval: "1m", open: true, start_time: start, page_size: PAGE };
-      const [coverage, first] = await Promise.all([get("/api/coverage", { symbol }), get("/api/candles", query)]);
+    return this.#once(`coverage ${symbol} ${daysBack}`, async () => {
+      const [begin, end] = [dayBegins(now, daysBack), dayBegins(now, daysBack - 1)];
+      const times = { symbol, start_time: iso(begin), end_time: iso(end) };
+      const query = { ...times, interval: "1m", open: true, page_size: PAGE };
+      const [coverage, first] = await Promise.all([get("/api/coverage", times), get("/api/candles", query)]);
       const last = first.at(-1);
       const more = first.length < PAGE || last === undefined ? [] : await get("/api/candles", { ...query, start_time: iso(Date.parse(last.time ?? "") + MINUTE_MS) });
-      this.dispatch({ type: "coverage", coverage, candles: [...first, ...more] });
-      this.#minutesOf = symbol;
+      this.dispatch({ type: "coverage", daysBack, coverage, candles: [...first, ...more] });
+      this.#minutesOf = `${symbol} ${daysBack}`;
     });
   }
 
@@ -268,7 +270,7 @@ export class Effects {
     if (this.#seconds % 10 === 0) void this.selected();
     if (this.#seconds % 5 === 0) void this.#sessions();
     if (route.view === "status" && this.#seconds % 5 === 0) void this.#status();
-    if (route.view === "coverage" && (this.#minutesOf !== route.symbol || this.#seconds % 60 === 0)) void this.coverage();
+    if (route.view === "coverage" && (this.#minutesOf !== `${route.symbol} ${this.state().daysBack}` || this.#seconds % 60 === 0)) void this.coverage();
   }
 
   async #once(name: string, load: () => Promise<void>): Promise<void> {

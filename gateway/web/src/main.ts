@@ -51,6 +51,7 @@ function dispatch(event: Event): void {
     if (query !== location.search) history[event.type === "route" && event.itself ? "replaceState" : "pushState"](null, "", query);
     arrived(before);
   }
+  if (event.type === "calendar") void effects.coverage();
   if (state.alerts !== before.alerts) alerted(before);
   if (event.type === "messages") undrawnMs ??= event.received[0]!.atMs;
   schedule(event.type === "messages" || event.type === "clock" ? DRAW_MS : 0);
@@ -86,7 +87,7 @@ function schedule(afterMs: number): void {
 const market = marketView(dispatch, () => void effects.older(), confirm);
 type Shown = { element: HTMLElement; draw(state: State, atMs: number): void };
 const views: Partial<Record<View, Shown>> = { market };
-const makers: Record<View, () => Shown> = { market: () => market, coverage: coverageView, status: statusView, alerts: () => alertsView(dispatch) };
+const makers: Record<View, () => Shown> = { market: () => market, coverage: () => coverageView(dispatch), status: statusView, alerts: () => alertsView(dispatch) };
 const tabs = VIEWS.map((view, at) => h("a", { href: `?view=${view}`, "data-view": view, "aria-keyshortcuts": `${at + 1}` }, view[0]!.toUpperCase() + view.slice(1)));
 const feed = badge();
 const [venue, age] = [h("span", { class: "venue" }), h("span", { class: "age" })];

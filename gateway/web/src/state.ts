@@ -4,7 +4,7 @@
 // heartbeats tell. The clock of the machine that shows the page is not asked.
 
 import { type Alert, looked } from "./alerts.ts";
-import type { Candle, Coin, GetCoverageResponse, GetStatusResponse, Instrument, Message, SubscriptionState, Summary, SymbolFeed, Tick, Trade } from "./api.ts";
+import type { Candle, Coin, GetCoverageResponse, GetStatusResponse, Instrument, Message, Minute, SubscriptionState, Summary, SymbolFeed, Tick, Trade } from "./api.ts";
 import { type Bar, barOf, merged } from "./candles.ts";
 import { places } from "./format.ts";
 import type { Route } from "./route.ts";
@@ -85,8 +85,10 @@ export interface State {
   /** The last trades of the coin, newest first. */
   readonly tape: readonly Trade[];
   readonly coverage: GetCoverageResponse | null;
-  /** The minutes of the day that have trades: their beginnings in ms. */
-  readonly traded: ReadonlySet<number>;
+  /** How many days before the last 24 hours the calendar shows. */
+  readonly daysBack: number;
+  /** What is known of the day that the calendar shows: its compared minutes, and the beginnings in ms of those with trades; null while it is asked for. */
+  readonly day: { readonly minutes: readonly Minute[]; readonly traded: ReadonlySet<number> } | null;
   readonly delivery: Delivery;
   readonly alerts: readonly Alert[];
   readonly notices: readonly Notice[];
@@ -119,7 +121,8 @@ export type Event =
   | { type: "candles"; key: string; candles: readonly Candle[]; breaks: number; whole: boolean }
   | { type: "older"; key: string; candles: readonly Candle[] }
   | { type: "tape"; symbol: string; trades: readonly Trade[] }
-  | { type: "coverage"; coverage: GetCoverageResponse; candles: readonly Candle[] }
+  | { type: "calendar"; daysBack: number }
+  | { type: "coverage"; daysBack: number; coverage: GetCoverageResponse; candles: readonly Candle[] }
   | { type: "alert"; symbol: string; kind: Alert["kind"]; value: number; windowS: number }
   | { type: "alert removed"; id: number }
   | { type: "notice"; text: string }
@@ -129,7 +132,7 @@ export type Event =
 
 const NO_CHART: Chart = { key: "", bars: [], exhausted: false, breaks: 0, waiting: false };
 const NOT_FOLLOWING = { candles: 0, trades: 0, coverage: 0 };
-const NOTHING_OF_THE_COIN = { tape: [], coverage: null, traded: new Set<number>() };
+const NOTHING_OF_THE_COIN = { tape: [], coverage: null, daysBack: 0, day: null };
 const TAPE = 200;
 const SPARK = 60;
 
@@ -151,7 +154,8 @@ export function begin(route: Route, alerts: readonly Alert[] = []): State {
     breaks: 0,
     tape: [],
     coverage: null,
-    traded: new Set(),
+    daysBack: 0,
+    day: null,
     delivery: { trades: 0, delaysMs: [], roundTripsMs: [], drawnMs: [], missed: 0, losses: 0, skipped: 0 },
     alerts,
     notices: [],
@@ -212,9 +216,10 @@ export function reduce(state: State, event: Event): State {
     case "tape":
       return event.symbol === state.route.symbol ? { ...state, tape: longer(event.trades, state.tape.toReversed()) } : state;
     case "coverage":
-      return event.coverage.symbol === state.route.symbol
-        ? { ...state, coverage: event.coverage, traded: new Set(event.candles.map((candle) => Date.parse(candle.time ?? ""))) }
-        : state;
+      if (event.coverage.symbol !== state.route.symbol || event.daysBack !== state.daysBack) return state;
+      return { ...state, coverage: event.coverage, day: { minutes: event.coverage.minutes, traded: new Set(event.candles.map((candle) => Date.parse(candle.time ?? ""))) } };
+    case "calendar":
+      return { ...state, daysBack: Math.max(0, event.daysBack), day: null };
     case "alert": {
       const { type: _, ...wanted } = event;
       const id = Math.max(0, ...state.alerts.map((alert) => alert.id)) + 1;
@@ -238,6 +243,11 @@ export const nowMs = (state: State, atMs: number): number => (state.offsetMs ===
 
 /** A connection that says nothing for so long is in doubt: its heartbeat comes each second. */
 export const SILENCE_MS = 4000;
+
+const [HOUR_MS, DAY_MS] = [3_600_000, 86_400_000];
+
+/** When the day begins that the calendar shows, in ms: the last one ends with the hour of now. */
+export const dayBegins = (nowMs: number, daysBack: number): number => Math.floor(nowMs / HOUR_MS + 1) * HOUR_MS - (daysBack + 1) * DAY_MS;
 
 export interface Condition {
   readonly word: Word;

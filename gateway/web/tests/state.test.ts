@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Candle, Coin, GetCoverageResponse, GetStatusResponse, Instrument, Message, Trade } from "../src/api.ts";
-import { begin, condition, type Event, nowMs, reduce, type State } from "../src/state.ts";
+import { begin, condition, dayBegins, type Event, nowMs, reduce, type State } from "../src/state.ts";
 import { readRoute } from "../src/route.ts";
 
 const NOON_MS = Date.parse("2026-01-05T12:00:00Z");
@@ -161,6 +161,17 @@ test("a table's line is of the last minutes and the price of now, and a coin wit
   const { coins: found } = shown(messages(tick), { type: "past", summaries: [{ symbol: "btcusdt", close, day_open: 80 }, { symbol: "unknown", close, day_open: null }] });
   const coin = found.get("btcusdt")!;
   assert.deepEqual([coin.dayAgo, coin.spark, found.size], [80, [...close.slice(1), 100], 1]);
+});
+
+test("the calendar shows the day that was asked for last, and days end with the hour of now", () => {
+  const start = iso(-2 * 86_400_000);
+  const answer = (daysBack: number): Event => ({ type: "coverage", daysBack, coverage: { symbol: "btcusdt", minutes: [{ start_time: start, state: "VERIFIED" }] } as unknown as GetCoverageResponse, candles: [candle(0, 10)] });
+  const back = shown(answer(0), { type: "calendar", daysBack: 2 });
+  assert.equal(back.day, null, "what is shown is of no other day");
+  assert.equal(reduce(back, answer(1)), back);
+  assert.deepEqual(reduce(back, answer(2)).day!.minutes.map((one) => one.start_time), [start]);
+  assert.equal(reduce(back, { type: "calendar", daysBack: -1 }).daysBack, 0);
+  assert.deepEqual([dayBegins(NOON_MS + 59, 0), dayBegins(NOON_MS - 1, 2)], [NOON_MS - 23 * 3_600_000, NOON_MS - 72 * 3_600_000]);
 });
 
 test("the age of a price counts up while it is old", () => {
