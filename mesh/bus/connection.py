@@ -20,6 +20,7 @@ from nats.js.errors import APIError, BucketNotFoundError, NotFoundError
 from nats.js.kv import KeyValue
 
 from mesh.bus import subjects
+from mesh.bus.partitions import WHOLE, Partition
 from mesh.service import nats_url
 from mesh.service.health import Health
 from mesh.service.logs import LogThrottle
@@ -31,6 +32,7 @@ log = logging.getLogger("mesh.bus.connection")
 STREAM_NAME_IN_USE = 10058
 _NO_SERVERS = 10005
 """A cluster of which too few servers are there: it passes when they come."""
+_MIN_STREAM_BYTES = 2**20
 _PENDING_BYTES = 32 * 2**20  # what one connection buffers while its server is away; publishers stay far below
 
 
@@ -70,14 +72,32 @@ class Stream:
         )
 
 
-def raw_stream(max_bytes: int) -> Stream:
-    """The trades as they came; when full, no reader loses what it has not read (`mesh/bus/purge.py`)."""
-    return Stream(subjects.RAW, (subjects.RAW_ALL,), max_bytes, 24 * 3600.0, DiscardPolicy.NEW)
+def raw_stream(max_bytes: int, partition: Partition = WHOLE) -> Stream:
+    """The trades as they came; when full, no reader loses what it has not read (`mesh/bus/purge.py`).
+
+    Args:
+        max_bytes: of all partitions together.
+        partition: which of them.
+
+    """
+    return _trades(subjects.RAW, subjects.raw(">", partition), max_bytes, partition, DiscardPolicy.NEW)
 
 
-def processed_stream(max_bytes: int) -> Stream:
-    """The trades with their signals; derived from RAW, so the oldest may go."""
-    return Stream(subjects.PROCESSED, (subjects.PROCESSED_ALL,), max_bytes, 24 * 3600.0, DiscardPolicy.OLD)
+def processed_stream(max_bytes: int, partition: Partition = WHOLE) -> Stream:
+    """The trades with their signals; derived from RAW, so the oldest may go.
+
+    Args:
+        max_bytes: of all partitions together.
+        partition: which of them.
+
+    """
+    return _trades(subjects.PROCESSED, subjects.processed(">", partition), max_bytes, partition, DiscardPolicy.OLD)
+
+
+def _trades(base: str, subject: str, max_bytes: int, partition: Partition, full: DiscardPolicy) -> Stream:
+    # Whatever is divided, the largest messages have room.
+    share = max(max_bytes // partition.count, _MIN_STREAM_BYTES)
+    return Stream(partition.name(base), (subject,), share, 24 * 3600.0, full)
 
 
 CONTROL_STREAM = Stream(

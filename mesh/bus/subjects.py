@@ -5,7 +5,10 @@ A `venue` is its name as rows are called, `binance`; a `symbol` is in lower case
 
 from __future__ import annotations
 
+import re
 from typing import Final
+
+from mesh.bus.partitions import WHOLE, Partition
 
 RAW = "RAW"
 PROCESSED = "PROCESSED"
@@ -13,8 +16,6 @@ CONTROL = "CONTROL"
 CANDLES = "CANDLES"
 DEAD = "DEAD"
 
-RAW_ALL = "trades.raw.>"
-PROCESSED_ALL = "trades.processed.>"
 CONTROL_ALL = "control.>"
 CANDLES_ALL = "candles.>"
 DEAD_ALL = "trades.dead.>"
@@ -67,9 +68,15 @@ def symbol_of(token: str) -> str:
     return token.removeprefix(_BEYOND_ASCII).encode("ascii").decode("punycode")
 
 
-def raw(venue: str) -> str:
-    """Return the subject of the trades of all symbols of a venue as they came: `trades.raw.binance`."""
-    return f"trades.raw.{venue}"
+def raw(venue: str, partition: Partition = WHOLE) -> str:
+    """Return the subject of the trades of all symbols of a venue as they came: `trades.raw.binance`.
+
+    Args:
+        venue: whose trades: `binance`; `>` for all there is.
+        partition: of their symbols; of several the second one's subject is `trades.raw.1.binance`.
+
+    """
+    return f"trades.raw.{partition.prefix}{venue}"
 
 
 def last_trades(raw: str) -> str:
@@ -89,7 +96,7 @@ def is_last_trades(subject: str) -> bool:
     return subject.endswith(".last-trades")
 
 
-def raw_of_symbol(venue: str, symbol: str) -> str:
+def raw_of_symbol(venue: str, symbol: str, partition: Partition = WHOLE) -> str:
     """Return the subject of a symbol's repairs, and of its trades as an older ingest published them.
 
     `trades.raw.binance.btcusdt`
@@ -97,19 +104,29 @@ def raw_of_symbol(venue: str, symbol: str) -> str:
     Args:
         venue: whose symbol it is: `binance`.
         symbol: in lower case, of any script: `btcusdt`.
+        partition: the symbol's.
 
     """
-    return f"trades.raw.{venue}.{token(symbol)}"
+    return f"{raw(venue, partition)}.{token(symbol)}"
 
 
-def processed(venue: str) -> str:
-    """Return the subject of the trades of all symbols of a venue with their signals: `trades.processed.binance`."""
-    return f"trades.processed.{venue}"
+def processed(venue: str, partition: Partition = WHOLE) -> str:
+    """Return the subject of the trades of all symbols of a venue with their signals: `trades.processed.binance`.
+
+    Args:
+        venue: whose trades: `binance`; `>` for all there is.
+        partition: of their symbols; of several the second one's subject is `trades.processed.1.binance`.
+
+    """
+    return f"trades.processed.{partition.prefix}{venue}"
+
+
+_OF_ONE_SYMBOL = re.compile(r"[^.]+\.[^.]+\.([0-9]+\.)?[^.0-9][^.]*\.[^.]+")  # no venue begins with a digit
 
 
 def is_of_one_symbol(subject: str) -> bool:
     """Tell whether a message of RAW or PROCESSED is one batch, on `trades.raw.<venue>.<symbol>`, and not many."""
-    return subject.count(".") == 3
+    return _OF_ONE_SYMBOL.fullmatch(subject) is not None
 
 
 def candle(venue: str, symbol: str) -> str:

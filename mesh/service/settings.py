@@ -78,6 +78,13 @@ class BusSettings(MeshSettings):
         le=5,
         description="on how many servers of the bus each stream is; more than one wants a cluster of so many",
     )
+    partitions: int = Field(
+        1,
+        ge=1,
+        le=16,
+        description="in how many streams RAW and PROCESSED are, each with a writer of its own; what the mesh was begun "
+        "with stays",
+    )
 
     @field_validator("nats_url")
     @classmethod
