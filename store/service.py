@@ -76,7 +76,13 @@ async def main(settings: StoreSettings, stop: Stop) -> None:
     async with AsyncExitStack() as stack:
         stack.enter_context(served(settings, health))
         database = await stack.enter_async_context(
-            Database(settings.write_url(), read_url=settings.read_url(), health=health, give_up=give_up)
+            Database(
+                settings.write_url(),
+                read_url=settings.read_url(),
+                health=health,
+                give_up=give_up,
+                partitions=settings.partitions,
+            )
         )
         servicer = StoreServicer(database, catalog, ExportJobs(settings.read_url()))
         await stack.enter_async_context(

@@ -8,6 +8,7 @@ from typing import TypeVar
 from google.protobuf import json_format
 from google.protobuf.message import Message as Proto
 
+from mesh.bus.partitions import MAX_PARTITIONS
 from mesh.service.errors import BadMessage
 from mesh.values.symbols import parse_symbol, parse_venue
 from tickmesh.v1 import control_pb2
@@ -89,6 +90,14 @@ def _is_instrument(instrument: control_pb2.Instrument) -> bool:
     except ValueError:
         return False
     return len(instrument.base_asset) <= _MAX_ASSET_CHARS and len(instrument.quote_asset) <= _MAX_ASSET_CHARS
+
+
+def decode_partitions(payload: bytes) -> int:
+    """Read `control.partitions`. Raises: BadMessage: not such a message, or a number that cannot be."""
+    count = decode(control_pb2.Partitions, payload).count
+    if not 1 <= count <= MAX_PARTITIONS:
+        raise BadMessage(f"control.partitions: {count} partitions, expected 1 to {MAX_PARTITIONS}")
+    return count
 
 
 def decode_epoch(payload: bytes) -> control_pb2.Epoch:

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
-from mesh.bus import leases
-from mesh.bus.connection import Bus, Stream, connect
+from nats.errors import Error as NatsError
+from nats.js.errors import APIError, NotFoundError
+
+from mesh.bus import control, leases, subjects
+from mesh.bus.connection import CONTROL_STREAM, Bus, Stream, connect
 from mesh.bus.status_reports import Describe, StatusBoard, reporting
 from mesh.service.health import Health
 from mesh.service.lifecycle import Stop
-from mesh.service.settings import BusSettings
+from mesh.service.logs import LogThrottle
+from mesh.service.settings import BusSettings, WrongSettings
+from tickmesh.v1 import control_pb2
+
+log = logging.getLogger("mesh.bus.membership")
+
+_RETRY_S = 0.25
+_WRONG_LAST_SEQUENCE = 10071
 
 
 @asynccontextmanager
@@ -43,6 +55,7 @@ async def joined(
 
     Raises:
         Stopped: asked to stop while waiting.
+        WrongSettings: PARTITIONS is another number than the mesh was begun with.
 
     """
     async with AsyncExitStack() as stack:
@@ -51,7 +64,54 @@ async def joined(
             if board is not None:
                 await stack.enter_async_context(board.receiving(bus))
             await stack.enter_async_context(leases.held(bus, service, health=health))
+            await require_partitions(bus, settings.partitions)
             for stream in streams:
                 await bus.declare(stream)
             await stack.enter_async_context(reporting(service, bus, health, describe, board=board))
         yield bus
+
+
+async def require_partitions(bus: Bus, count: int) -> None:
+    """Make sure that the mesh has so many partitions, as all its services must; the first of them says how many.
+
+    Args:
+        bus: where CONTROL is, which is declared.
+        count: PARTITIONS of this service.
+
+    Raises:
+        WrongSettings: the mesh was begun with another number.
+        BadMessage: what stands there is none.
+
+    """
+    await bus.declare(CONTROL_STREAM)
+    log_throttle = LogThrottle()
+    while True:
+        try:
+            begun_with = await _partitions(bus, count)
+        except (NatsError, TimeoutError) as exc:
+            if log_throttle.due(asyncio.get_running_loop().time()):
+                log.warning("waiting for the bus to tell how many partitions there are: %s", str(exc) or "no answer")
+            await asyncio.sleep(_RETRY_S)
+        else:
+            break
+    if begun_with != count:
+        raise WrongSettings(
+            f"PARTITIONS: found {count}, expected {begun_with} as this mesh was begun with: the bus has its trades so"
+        )
+
+
+async def _partitions(bus: Bus, count: int) -> int:
+    while True:
+        try:
+            message = await bus.js.get_last_msg(subjects.CONTROL, subjects.CONTROL_PARTITIONS)
+            return control.decode_partitions(message.data or b"")
+        except NotFoundError:
+            # A mesh of before there were partitions has one, and has not said so.
+            found = count if await bus.stream_info(subjects.RAW) is None else 1
+        try:
+            payload = control.encode(control_pb2.Partitions(count=found))
+            headers = {"Nats-Expected-Last-Subject-Sequence": "0"}
+            await bus.js.publish(subjects.CONTROL_PARTITIONS, payload, headers=headers)
+        except APIError as exc:
+            if exc.err_code != _WRONG_LAST_SEQUENCE:  # else another one was faster
+                raise

@@ -23,6 +23,7 @@ DEAD_ALL = "trades.dead.>"
 ENGINE_BUCKET = "engine"
 LEASE_BUCKET = "leases"
 
+CONTROL_PARTITIONS = "control.partitions"
 CONTROL_SYMBOL = "control.symbol"
 CONTROL_CATALOG = "control.catalog"
 CONTROL_LOOKUP = "control.lookup"

@@ -116,6 +116,9 @@ def run(
     try:
         while not uvloop.run(_live(checked, main)):
             pass
+    except WrongSettings as exc:  # which only the bus or the database could tell
+        log.error("%s: wrong settings: %s", name, exc)
+        return 2
     except (KeyboardInterrupt, asyncio.CancelledError):
         return 1
     except BaseException as exc:

@@ -28,6 +28,7 @@ from mesh.service.backoff import backoff
 from mesh.service.errors import NotReady, TickmeshError
 from mesh.service.health import Health, State
 from mesh.service.logs import LogThrottle
+from mesh.service.settings import WrongSettings
 from store.database.errors import ErrorReaction, first_line, is_transient, max_attempts, reaction
 from store.database.migrations import WrongSchemaError, migrate
 
@@ -79,6 +80,7 @@ class Database:
         read_url: where requests from outside are answered from, such as a standby; by default from there, too.
         health: its condition `database` is set here.
         give_up: asked by `write` after each failure; for stopping.
+        partitions: of the mesh; a database of a mesh with another number is refused. None takes any.
 
     Attributes:
         shown: hosts, ports and name of the database, for people.
@@ -88,7 +90,13 @@ class Database:
     """
 
     def __init__(
-        self, url: str, *, read_url: str = "", health: Health, give_up: Callable[[], bool] = lambda: False
+        self,
+        url: str,
+        *,
+        read_url: str = "",
+        health: Health,
+        give_up: Callable[[], bool] = lambda: False,
+        partitions: int | None = None,
     ) -> None:
         self._conninfo = make_conninfo(url, **_CONNINFO)
         self._read_conninfo = make_conninfo(read_url, **_CONNINFO) if read_url not in ("", url) else ""
@@ -96,6 +104,7 @@ class Database:
         self.reached = 0
         self._health = health
         self._give_up = give_up
+        self._partitions = partitions
         self._writer: Connection | None = None
         self._written_server: object = None  # as `_PING` tells it
         self._pinger: Connection | None = None
@@ -140,6 +149,7 @@ class Database:
                 to do then.
             WrongSchemaError: the schema is not one this code may write into.
             SharedSessionsError: a pooler gives connections no sessions of their own.
+            WrongSettings: it is the database of a mesh with another number of partitions.
 
         """
         failed = 0
@@ -234,6 +244,7 @@ class Database:
             psycopg.Error: an error that does not pass, such as a role that may not make the tables.
             WrongSchemaError: the schema is not one this code may write into.
             SharedSessionsError: a pooler gives connections no sessions of their own.
+            WrongSettings: it is the database of a mesh with another number of partitions.
 
         """
         while True:
@@ -296,6 +307,8 @@ class Database:
                 await _prepare_session(connection)
                 await _require_own_session(connection, self._conninfo)
                 await migrate(connection)
+                if self._partitions is not None:
+                    await _require_partitions(connection, self._partitions)
                 limits = {"statement_timeout": f"{_WRITE_LIMIT_S}s", "lock_timeout": f"{_LOCK_LIMIT_S}s"}
                 await _prepare_session(connection, **limits)
                 [(self._written_server, *_)] = await fetch_all(connection, _PING)
@@ -409,6 +422,7 @@ SELECT pg_backend_pid(),
 """
 # Which run of which server answers: whatever address led there.
 _PING = "SELECT pg_postmaster_start_time(), pg_is_in_recovery(), (SELECT true FROM progress LIMIT 1)"
+_READ_PARTITIONS = "SELECT count FROM partitions"
 _PROGRESS = "SELECT stream, sequence FROM progress"
 _LOOK_TIMES = 3
 _LOOK_LIMIT_S = 10.0
@@ -642,6 +656,24 @@ async def _require_own_session(connection: Connection, conninfo: str) -> None:
             await require_own_sessions(connection, other)
         finally:
             await other.close()
+
+
+async def _require_partitions(connection: Connection, count: int) -> None:
+    """Make sure that the trades are of a mesh with so many partitions; an empty database is from now on.
+
+    Raises:
+        WrongSettings: they are of one with another number.
+
+    """
+    if not (found := await fetch_all(connection, _READ_PARTITIONS)):
+        await connection.execute("INSERT INTO partitions (count) VALUES (%s) ON CONFLICT DO NOTHING", (count,))
+        found = await fetch_all(connection, _READ_PARTITIONS)
+    [(begun_with,)] = found
+    if begun_with != count:
+        raise WrongSettings(
+            f"PARTITIONS: found {count}, expected {begun_with} as the mesh was begun with whose trades are in the "
+            f"database at {_place(connection)}"
+        )
 
 
 async def require_own_sessions(*connections: Connection) -> None:

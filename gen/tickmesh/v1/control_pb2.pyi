@@ -355,6 +355,32 @@ class EpochsTold(_message.Message):
 Global___EpochsTold: _TypeAlias = EpochsTold  # noqa: Y015
 
 @_typing.final
+class Partitions(_message.Message):
+    """`control.partitions`: the number of streams that RAW and PROCESSED each consist of.
+
+    The service that starts first publishes its `PARTITIONS`. A service with another one ends: it would read and write
+    other streams than the others.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COUNT_FIELD_NUMBER: _builtins.int
+    count: _builtins.int
+    """The number, 1 to 16."""
+    def __init__(
+        self,
+        *,
+        count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Partitions: _TypeAlias = Partitions  # noqa: Y015
+
+@_typing.final
 class VenueCandle(_message.Message):
     """`candles.<venue>.<symbol>` (stream CANDLES, as JSON): the venue's own candle of a minute that has closed.
 

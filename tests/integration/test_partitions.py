@@ -1,0 +1,119 @@
+"""PARTITIONS against a real bus and database: the first start says how many there are, and every other one agrees."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+from nats.js.errors import NotFoundError
+
+from mesh.bus import control, subjects
+from mesh.bus.connection import Bus, connect, raw_stream
+from mesh.bus.membership import require_partitions
+from mesh.service.errors import BadMessage
+from mesh.service.health import Health
+from mesh.service.settings import BusSettings, WrongSettings
+from tests.fixtures.nats import NatsServer
+from tests.fixtures.services import Service
+from tests.fixtures.store import ask, start_store
+from tests.fixtures.waiting import eventually
+
+Make = Callable[..., Service]
+
+
+@asynccontextmanager
+async def bus_of(server: NatsServer) -> AsyncIterator[Bus]:
+    settings = BusSettings.model_validate({"nats_url": server.url_of("admin")})
+    async with connect(settings, name="admin", health=Health("bus")) as bus:
+        yield bus
+
+
+async def kept(bus: Bus) -> int:
+    message = await bus.js.get_last_msg(subjects.CONTROL, subjects.CONTROL_PARTITIONS)
+    return control.decode_partitions(message.data or b"")
+
+
+async def test_whoever_comes_first_says_how_many_there_are_and_the_others_agree(nats_server: NatsServer) -> None:
+    async with bus_of(nats_server) as bus, bus_of(nats_server) as other:
+        found = await asyncio.gather(
+            *(require_partitions(one, count) for one, count in ((bus, 4), (other, 2))), return_exceptions=True
+        )
+        await require_partitions(bus, await kept(bus))
+
+        [refused] = [each for each in found if each is not None]
+        assert isinstance(refused, WrongSettings)
+        assert f"expected {await kept(bus)} as this mesh was begun with" in str(refused)
+
+
+async def test_a_mesh_from_before_there_were_partitions_has_one(nats_server: NatsServer) -> None:
+    async with bus_of(nats_server) as bus:
+        await bus.declare(raw_stream(2**24))
+
+        with pytest.raises(WrongSettings, match="PARTITIONS: found 4, expected 1"):
+            await require_partitions(bus, 4)
+        await require_partitions(bus, 1)
+
+
+async def test_what_is_no_number_of_partitions_is_refused_in_words(nats_server: NatsServer) -> None:
+    async with bus_of(nats_server) as bus:
+        await require_partitions(bus, 1)
+        await bus.js.publish(subjects.CONTROL_PARTITIONS, b'{"count": 17}')
+
+        with pytest.raises(BadMessage, match="17 partitions, expected 1 to 16"):
+            await require_partitions(bus, 1)
+
+
+@pytest.mark.parametrize(("module", "user"), [("signalsvc", "signal"), ("ingest", "ingest")])
+async def test_a_service_with_another_number_ends_as_with_any_wrong_setting(
+    nats_server: NatsServer, make_service: Make, module: str, user: str
+) -> None:
+    async with bus_of(nats_server) as bus:
+        await require_partitions(bus, 2)
+        settings = {"SIGNAL_ADDR": "127.0.0.1:0", "VENUE": "sim", "PARTITIONS": "3"}
+        service = make_service(module, NATS_URL=nats_server.url_of(user), **settings)
+        service.start()
+
+        await eventually(lambda: service.process.returncode is not None)
+        assert service.process.returncode == 2
+        assert "PARTITIONS: found 3, expected 2" in service.output()
+        with pytest.raises(NotFoundError):  # it has declared nothing of its own
+            await bus.js.stream_info("RAW_0")
+
+
+async def test_the_database_knows_the_number_when_the_bus_has_lost_it(
+    nats_server: NatsServer, database_url: str, make_service: Make
+) -> None:
+    first = start_store(make_service, nats_server, database_url, PARTITIONS="2")
+    await eventually(lambda: ask(database_url, "SELECT count FROM partitions"), not_yet=(Exception,))
+    first.process.kill()
+    assert await ask(database_url, "SELECT count FROM partitions") == [(2,)]
+    async with bus_of(nats_server) as bus:
+        await bus.js.delete_stream(subjects.CONTROL)
+
+    second = make_service(
+        *("store",), NATS_URL=nats_server.url_of("store"), DATABASE_URL=database_url, STORE_ADDR="127.0.0.1:0"
+    )
+    second.start()
+
+    await eventually(lambda: second.process.returncode is not None)
+    assert second.process.returncode == 2
+    assert "PARTITIONS: found 1, expected 2" in second.output()
+
+
+async def test_a_database_with_trades_from_before_there_were_partitions_has_one(
+    nats_server: NatsServer, database_url: str, make_service: Make
+) -> None:
+    first = start_store(make_service, nats_server, database_url)
+    async with bus_of(nats_server) as bus:
+        await bus.declare(raw_stream(2**24))
+        await eventually(lambda: ask(database_url, "SELECT 1 FROM progress WHERE stream = 'RAW'"), not_yet=(Exception,))
+    first.process.kill()
+    await ask(database_url, "DROP TABLE partitions")
+    await ask(database_url, "DELETE FROM schema_migrations WHERE name = '0011_partitions'")
+
+    first.start()
+
+    await eventually(lambda: ask(database_url, "SELECT 1 FROM partitions"), not_yet=(Exception,))
+    assert await ask(database_url, "SELECT count FROM partitions") == [(1,)]
