@@ -171,9 +171,10 @@ types: $(VENV)/installed ## check the types: mypy --strict, and tsc
 	$(PY) -m mypy
 	$(PY) -m mypy --python-version 3.10 --config-file client/pyproject.toml client/tickmesh_client
 
-gen: $(VENV)/installed ## generate gen/ from protos/
+gen: $(VENV)/installed ## generate gen/ from protos/, and the permissions of partitions in deploy/nats/nats.conf
 	$(PY) protos/generate.py
 	$(PY) protos/typescript.py
+	$(PY) deploy/nats/permissions.py
 
 docs: $(VENV)/installed ## write the generated tables of docs/
 	$(PY) docs/tables.py

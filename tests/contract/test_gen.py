@@ -1,13 +1,17 @@
-"""`gen/` is what `make gen` makes of `protos/`, to the byte; the protos are clean for buf."""
+"""`gen/` and the permissions in nats.conf are what `make gen` makes, to the byte; the protos are clean for buf."""
 
 from __future__ import annotations
 
+import re
+import runpy
 import subprocess
 import sys
 import sysconfig
 from pathlib import Path
 
 import pytest
+
+from mesh.bus.partitions import MAX_PARTITIONS
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = Path(sysconfig.get_path("scripts"))
@@ -35,6 +39,14 @@ def test_the_same_files_are_generated(fresh: dict[str, bytes]) -> None:
 def test_every_generated_file_is_fresh(fresh: dict[str, bytes]) -> None:
     committed = generated(ROOT / "gen")
     assert [name for name in fresh if committed[name] != fresh[name]] == []
+
+
+def test_what_users_of_the_bus_may_do_with_partitions_is_what_they_may_do_with_raw_and_processed() -> None:
+    module = runpy.run_path(str(ROOT / "deploy" / "nats" / "permissions.py"))
+    config = (ROOT / "deploy" / "nats" / "nats.conf").read_text()
+
+    assert module["with_partitions"](config) == config
+    assert re.findall(r"PURGE\.(RAW\w*)", config) == ["RAW", *(f"RAW_{number}" for number in range(MAX_PARTITIONS))]
 
 
 def test_the_types_of_the_page_are_fresh(tmp_path: Path) -> None:

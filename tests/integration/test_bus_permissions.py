@@ -14,6 +14,7 @@ from tests.fixtures.nats import PASSWORDS, NatsServer
 MAKES = {
     "ingest": [
         "trades.raw.sim.btcusdt",
+        "trades.raw.3.sim.btcusdt",
         "trades.dead.frames",
         "trades.dead.CONTROL",
         "trades.dead.quarantine",
@@ -29,7 +30,9 @@ MAKES = {
     ],
     "signal": [
         "trades.processed.sim",
+        "trades.processed.15.sim",
         "trades.dead.RAW",
+        "trades.dead.RAW_15",
         "trades.dead.CONTROL",
         "control.symbol",
         "control.lookup",
@@ -43,7 +46,9 @@ MAKES = {
     "store": [
         "control.repair.sim.btcusdt",
         "trades.dead.RAW",
+        "trades.dead.RAW_15",
         "trades.dead.PROCESSED",
+        "trades.dead.PROCESSED_15",
         "trades.dead.CANDLES",
         "control.partitions",
         "control.status.store",
@@ -56,17 +61,25 @@ MAKES = {
 SERVICES = list(MAKES)
 SUBJECTS = sorted({subject for subjects in MAKES.values() for subject in subjects} | {"anything", "control.else"})
 DECLARES = {
-    "ingest": {"RAW", "CONTROL", "CANDLES", "DEAD", "KV_leases"},
-    "signal": {"PROCESSED", "CONTROL", "KV_engine", "KV_leases"},
+    "ingest": {"RAW", "RAW_0", "RAW_15", "CONTROL", "CANDLES", "DEAD", "KV_leases"},
+    "signal": {"PROCESSED", "PROCESSED_0", "PROCESSED_15", "CONTROL", "KV_engine", "KV_leases"},
     "store": {"CONTROL", "CANDLES", "DEAD", "KV_leases"},
 }
-STREAMS = sorted(set().union(*DECLARES.values()) | {"OTHER"})
+STREAMS = sorted(set().union(*DECLARES.values()) | {"OTHER", "RAW_16"})
 READS_BY = {
     "ingest": {("CONTROL", "control-ingest"), ("CONTROL", "control-ingest-repair")},
-    "signal": {("RAW", "signal"), ("RAW", "signal-ahead"), ("CONTROL", "control-signal")},
+    "signal": {
+        ("RAW", "signal"),
+        ("RAW", "signal-ahead"),
+        ("RAW_15", "signal"),
+        ("RAW_15", "signal-ahead"),
+        ("CONTROL", "control-signal"),
+    },
     "store": {
         ("RAW", "store"),
+        ("RAW_15", "store"),
         ("PROCESSED", "store-signals"),
+        ("PROCESSED_15", "store-signals"),
         ("CANDLES", "store-candles"),
         ("CONTROL", "control-store"),
     },
@@ -111,7 +124,11 @@ async def test_only_ingest_may_purge_and_only_raw_and_only_store_may_take_dead_l
     nats_server: NatsServer, user: str
 ) -> None:
     asked = {f"$JS.API.STREAM.{verb}.{stream}" for verb in ("PURGE", "MSG.DELETE") for stream in STREAMS}
-    may = {"ingest": {"$JS.API.STREAM.PURGE.RAW"}, "store": {"$JS.API.STREAM.MSG.DELETE.DEAD"}}
+    raw = ("RAW", "RAW_0", "RAW_15")
+    may = {
+        "ingest": {f"$JS.API.STREAM.PURGE.{stream}" for stream in raw},
+        "store": {"$JS.API.STREAM.MSG.DELETE.DEAD"},
+    }
 
     assert await refused(nats_server, user, *sorted(asked)) == asked - may.get(user, set())
 
