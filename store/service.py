@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -15,12 +15,14 @@ from mesh.bus import subjects
 from mesh.bus.connection import CANDLE_STREAM, CONTROL_STREAM, DEAD_STREAM, Bus
 from mesh.bus.dead_letters import DeadLetterQueue
 from mesh.bus.membership import joined
+from mesh.bus.partitions import Partition, partitions
+from mesh.bus.position import Position
 from mesh.bus.reader import Message, Reader
 from mesh.bus.status_reports import STATUS_SERVICE, StatusBoard
 from mesh.service import rpc
 from mesh.service.errors import BadMessage, NotReady
 from mesh.service.health import Health
-from mesh.service.lifecycle import Stop
+from mesh.service.lifecycle import Stop, Stopped
 from mesh.service.metrics import served
 from store import metrics
 from store.catalog_view import CatalogView
@@ -67,11 +69,17 @@ async def main(settings: StoreSettings, stop: Stop) -> None:
         store_pb2_grpc.add_StoreServiceServicer_to_server(servicer, server)
         board.register(server)
 
-    intake: TradeIntake | None = None
+    intakes: dict[Partition, TradeIntake] = {}
+
+    def pending() -> int:
+        return sum(intake.pending for intake in intakes.values())
+
+    def stored(partition: Partition) -> Position | None:
+        return intakes[partition].position
 
     def describe(report: status_pb2.ServiceReport) -> None:
-        if intake is not None:
-            report.backlogs.add(name="raw_messages", count=intake.pending)
+        if intakes:
+            report.backlogs.add(name="raw_messages", count=pending())
 
     async with AsyncExitStack() as stack:
         stack.enter_context(served(settings, health))
@@ -108,22 +116,48 @@ async def main(settings: StoreSettings, stop: Stop) -> None:
         periods, positions = Periods(**settings.periods()), Positions(database)
         dead = DeadLetterQueue(bus, give_up=give_up, published=metrics.DEAD)
         ledger = LedgerWriter(database, periods)
-        trades = intake = TradeIntake(bus, positions, TradeWriter(database, periods), dead, settings, stop)
-        repair = HoleRepair(bus, database, ledger, stored=lambda: trades.position, venue=lambda: catalog.venue)
+        writer = TradeWriter(database, periods)
+        for partition in partitions(settings.partitions):
+            intakes[partition] = TradeIntake(bus, positions, writer, dead, settings, stop, partition=partition)
+        metrics.PENDING.set_function(pending)
+        metrics.SEQUENCE.set_function(lambda: sum(at.sequence for at in map(stored, intakes) if at is not None))
+        repair = HoleRepair(bus, database, ledger, stored=stored, venue=lambda: catalog.venue)
         async with BackgroundTasks(stop) as on_bus:
             on_bus.start(_follow_control(bus, dead, catalog.take, repair.take))
             on_bus.start(_audit(database, ledger))
             on_bus.start(MinuteIntake(bus, positions, dead).run())
-            on_bus.start(MinuteVerifier(database, ledger, lambda: trades.pending).run())
-            on_bus.start(CandleIntake(bus, positions, dead, periods, trades).run())
-            on_bus.start(QuietCandles(bus, database, periods, stored=lambda: trades.position).run())
+            on_bus.start(MinuteVerifier(database, ledger, pending).run())
+            for intake in intakes.values():
+                on_bus.start(CandleIntake(bus, positions, dead, periods, intake).run())
+            on_bus.start(QuietCandles(bus, database, periods, stored=stored).run())
             on_bus.start(repair.run())
             on_bus.start(repair.settle())
             on_bus.start(EpochAnnouncer(bus, database).run())
             try:
-                await trades.run()
+                await _store_trades(list(intakes.values()), stop)
             except NotReady as exc:
                 log.warning("stopping with trades on the way, they stay in the stream: %s", exc)
+
+
+async def _store_trades(intakes: Sequence[TradeIntake], stop: Stop) -> None:
+    """Store the trades of all partitions until asked to stop; where one fails, the others store what they have read.
+
+    Raises:
+        psycopg.Error: what only a person can mend.
+        NotReady, Stopped: asked to stop while the database or the bus is unavailable.
+
+    """
+
+    async def run(intake: TradeIntake) -> None:
+        try:
+            await intake.run()
+        finally:
+            stop.ask()
+
+    ended = await asyncio.gather(*map(run, intakes), return_exceptions=True)
+    # What has failed counts more than who was waiting when the others were asked to stop.
+    if errors := sorted(filter(None, ended), key=lambda exc: isinstance(exc, NotReady | Stopped)):
+        raise errors[0]
 
 
 async def _follow_control(bus: Bus, dead: DeadLetterQueue, *takers: Callable[[Message], None]) -> None:

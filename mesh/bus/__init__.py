@@ -8,6 +8,7 @@ __all__ = [
     "dead_letters",
     "membership",
     "outgoing_queue",
+    "partitions",
     "position",
     "publisher",
     "reader",

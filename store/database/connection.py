@@ -80,9 +80,10 @@ class Database:
         read_url: where requests from outside are answered from, such as a standby; by default from there, too.
         health: its condition `database` is set here.
         give_up: asked by `write` after each failure; for stopping.
-        partitions: of the mesh; a database of a mesh with another number is refused. None takes any.
+        partitions: how many the mesh has; a database of a mesh with another number is refused.
 
     Attributes:
+        partitions: how many the mesh has.
         shown: hosts, ports and name of the database, for people.
         reached: how often the database was reached anew. Whoever keeps in memory what is stored compares it then: a
             standby that was promoted may lack the last commits.
@@ -96,7 +97,7 @@ class Database:
         read_url: str = "",
         health: Health,
         give_up: Callable[[], bool] = lambda: False,
-        partitions: int | None = None,
+        partitions: int = 1,
     ) -> None:
         self._conninfo = make_conninfo(url, **_CONNINFO)
         self._read_conninfo = make_conninfo(read_url, **_CONNINFO) if read_url not in ("", url) else ""
@@ -104,7 +105,7 @@ class Database:
         self.reached = 0
         self._health = health
         self._give_up = give_up
-        self._partitions = partitions
+        self.partitions = partitions
         self._writer: Connection | None = None
         self._written_server: object = None  # as `_PING` tells it
         self._pinger: Connection | None = None
@@ -307,8 +308,7 @@ class Database:
                 await _prepare_session(connection)
                 await _require_own_session(connection, self._conninfo)
                 await migrate(connection)
-                if self._partitions is not None:
-                    await _require_partitions(connection, self._partitions)
+                await _require_partitions(connection, self.partitions)
                 limits = {"statement_timeout": f"{_WRITE_LIMIT_S}s", "lock_timeout": f"{_LOCK_LIMIT_S}s"}
                 await _prepare_session(connection, **limits)
                 [(self._written_server, *_)] = await fetch_all(connection, _PING)

@@ -52,11 +52,10 @@ class CandleIntake(StreamIntake):
         positions: those in the database.
         dead: where messages go that hold no signals.
         periods: of the candles' indicators.
-        trades: says how far RAW is stored.
+        trades: of the same partition: says how far its RAW is stored.
 
     """
 
-    stream = subjects.PROCESSED
     durable = subjects.DURABLE_STORE_SIGNALS
     gather_s = _GATHER_S
 
@@ -64,6 +63,7 @@ class CandleIntake(StreamIntake):
         self, bus: Bus, positions: Positions, dead: DeadLetterQueue, periods: Periods, trades: TradeIntake
     ) -> None:
         super().__init__(bus, positions, dead)
+        self.stream = trades.partition.name(subjects.PROCESSED)
         self._periods = periods
         self._trades = trades
 
@@ -116,7 +116,7 @@ class CandleIntake(StreamIntake):
         wanted = max((batch.raw_sequence for batch in batches), default=0)
         while self._trades.position is None or self._trades.position.sequence < wanted:
             try:
-                raw = await self._bus.stream_info(subjects.RAW)
+                raw = await self._bus.stream_info(self._trades.stream)
                 if raw is None or raw.state.last_seq < wanted:
                     return  # RAW was made anew since, and may never get there
             except (NatsError, TimeoutError) as exc:
@@ -129,7 +129,8 @@ class CandleIntake(StreamIntake):
 
     def _adding(self, parts: Sequence[_Closed]) -> Callable[[Connection], Awaitable[None]]:
         async def work(connection: Connection) -> None:
-            await ledger_rows.lock(connection)  # no trades may come between looking at them and writing candles
+            # No trades may come between looking at them and writing candles.
+            await ledger_rows.lock(connection, [self._trades.partition])
             await candle_rows.add(connection, [closed for _, closed in parts], self._periods)
 
         return work

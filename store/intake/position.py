@@ -148,7 +148,7 @@ class StreamIntake:
 
     """
 
-    stream: ClassVar[str]
+    stream: str
     durable: ClassVar[str]
     gather_s: ClassVar[float] = 0.0
 

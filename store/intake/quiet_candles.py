@@ -20,6 +20,7 @@ from nats.errors import Error as NatsError
 from libsignal import Periods
 from mesh.bus import subjects
 from mesh.bus.connection import Bus
+from mesh.bus.partitions import Partition, partition_of
 from mesh.bus.position import Position
 from mesh.service.errors import NotReady
 from mesh.service.logs import LogThrottle
@@ -48,12 +49,12 @@ class QuietCandles:
         bus: where RAW is.
         database: where the trades, the venue's minutes and the candles are.
         periods: of the candles' indicators.
-        stored: says how far RAW is stored.
+        stored: says how far a partition's RAW is stored.
 
     """
 
     def __init__(
-        self, bus: Bus, database: Database, periods: Periods, *, stored: Callable[[], Position | None]
+        self, bus: Bus, database: Database, periods: Periods, *, stored: Callable[[Partition], Position | None]
     ) -> None:
         self._bus = bus
         self._database = database
@@ -81,14 +82,15 @@ class QuietCandles:
         if not ended:
             return
         # Of what waits in RAW the trades would all be late: intervals are closed as far as it is stored.
-        stored_us = await self._stored_until()
-        reached = [((venue, symbol), ended_us) for venue, symbol, ended_us in ended if ended_us <= stored_us]
+        named = [((venue, symbol), ended_us) for venue, symbol, ended_us in ended]
+        stored_us = {each: await self._stored_until(each) for each in {self._partition(*name) for name, _ in named}}
+        reached = [(name, ended_us) for name, ended_us in named if ended_us <= stored_us[self._partition(*name)]]
         for start in range(0, len(reached), _AT_ONCE):
             await write_or_reject(reached[start : start + _AT_ONCE], self._close, self._reject)
 
     async def _close(self, reached: Sequence[_Ended]) -> None:
         async def work(connection: Connection) -> None:
-            await ledger_rows.lock(connection)
+            await ledger_rows.lock(connection, {self._partition(*name) for name, _ in reached})
             await candle_rows.close(connection, dict(reached), self._periods)
 
         await self._database.write(work)
@@ -97,10 +99,13 @@ class QuietCandles:
         if self._log_throttle.due(time.monotonic()):
             log.error("the database refuses quiet candles of %s %s: %s", *ended[0], first_line(exc))
 
-    async def _stored_until(self) -> int:
-        """Return up to when all that RAW has taken is stored, in microseconds since 1970 UTC."""
+    def _partition(self, venue: str, symbol: str) -> Partition:
+        return partition_of(venue, symbol, self._database.partitions)
+
+    async def _stored_until(self, partition: Partition) -> int:
+        """Return up to when all that a partition's RAW has taken is stored, in microseconds since 1970 UTC."""
         now_us = time.time_ns() // 1000
-        raw, position = await self._bus.stream_info(subjects.RAW), self._stored()
+        raw, position = await self._bus.stream_info(partition.name(subjects.RAW)), self._stored(partition)
         if raw is None or position is None:
             return 0
         return now_us if raw.state.last_seq <= position.sequence else position.taken_us

@@ -45,7 +45,7 @@ async def main(settings: StoreSettings, stop: Stop) -> None:
     health = Health("bus", "database")
     async with AsyncExitStack() as stack:
         database = await stack.enter_async_context(
-            Database(settings.write_url(), health=health, give_up=lambda: stop.asked)
+            Database(settings.write_url(), health=health, give_up=lambda: stop.asked, partitions=settings.partitions)
         )
         async with stop.interrupts():
             bus = await stack.enter_async_context(connect(settings, name="store", health=health))
@@ -81,7 +81,7 @@ async def _get(bus: Bus, sequence: int) -> RawStreamMsg | None:
 
 async def _replay(writer: TradeWriter, message: RawStreamMsg) -> str:
     """Store what a message holds; return why it cannot be stored, empty when it is."""
-    if message.subject != subjects.dead(subjects.RAW):
+    if not (message.subject or "").startswith(subjects.dead(subjects.RAW)):  # of any partition
         return "only trades can be replayed"
     if (message.headers or {}).get(REASON, "").startswith(OTHER_EPOCH):
         return "its trades have other ids, under which they have been requested"

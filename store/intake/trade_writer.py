@@ -15,6 +15,7 @@ import numpy as np
 import psycopg
 
 from libsignal import Periods
+from mesh.bus.partitions import partition_of
 from mesh.bus.position import Position
 from mesh.values.id_ranges import IdRanges
 from mesh.values.trades import Int64s, TradeColumns
@@ -105,7 +106,7 @@ class TradeWriter:
         """Store trades that are no part of a stream being read; no position moves."""
 
         async def work(connection: Connection) -> WriteResult:
-            await ledger_rows.lock(connection)
+            await ledger_rows.lock(connection, [partition_of(trades.venue, trades.symbol, self._database.partitions)])
             return await _store_groups(connection, [_rising(trades)], self._periods, unique=False)
 
         return await self._database.write(work, lift_limits=True)

@@ -21,6 +21,7 @@ import psycopg
 from mesh.bus import subjects, wire
 from mesh.bus.connection import Bus
 from mesh.bus.dead_letters import DeadLetterQueue
+from mesh.bus.partitions import WHOLE, Partition
 from mesh.bus.position import Position
 from mesh.bus.reader import Message, Reader, StreamReplacedError
 from mesh.bus.subjects import REPAIR
@@ -164,7 +165,7 @@ def by_symbol(batches: Iterable[PendingBatch]) -> list[TradeColumns]:
 
 
 class TradeIntake:
-    """Takes in the trades of RAW.
+    """Takes in the trades of a partition.
 
     Args:
         bus: where RAW is.
@@ -173,8 +174,11 @@ class TradeIntake:
         dead: where messages go that cannot be stored.
         settings: how large and how old a batch may get.
         stop: ends `run`.
+        partition: whose trades.
 
     Attributes:
+        partition: the same.
+        stream: its RAW.
         position: how far RAW is stored; None until reading begins.
         pending: how many messages of RAW waited behind that.
 
@@ -188,7 +192,11 @@ class TradeIntake:
         dead: DeadLetterQueue,
         settings: StoreSettings,
         stop: Stop,
+        *,
+        partition: Partition = WHOLE,
     ) -> None:
+        self.partition = partition
+        self.stream = partition.name(subjects.RAW)
         self._bus = bus
         self._positions = positions
         self._writer = writer
@@ -212,12 +220,12 @@ class TradeIntake:
         """
         while not self._stop.asked:
             async with self._stop.interrupts():
-                position = await resume(self._bus, self._positions, subjects.RAW)
+                position = await resume(self._bus, self._positions, self.stream)
             try:
                 await self._take_in(position)
             except (StreamReplacedError, PositionMovedError) as exc:
                 # Nothing is lost: what was read and not stored is read again from the database's position.
-                log.error("reading %s anew: %s", subjects.RAW, exc)
+                log.error("reading %s anew: %s", self.stream, exc)
                 self._batch.take()
 
     async def _take_in(self, position: Position) -> None:
@@ -229,7 +237,7 @@ class TradeIntake:
                 reader = await stack.enter_async_context(
                     Reader(
                         self._bus,
-                        subjects.RAW,
+                        self.stream,
                         subjects.DURABLE_STORE,
                         after=position.sequence,
                         after_us=position.taken_us,
@@ -263,7 +271,6 @@ class TradeIntake:
         if received_us:
             metrics.LAG_S.set(time.time() - min(received_us) / 1e6)
         self.pending = last.pending
-        metrics.PENDING.set(last.pending)
         await reader.ack(last)
 
     async def _store(self, messages: Sequence[PendingMessage]) -> None:
@@ -278,7 +285,7 @@ class TradeIntake:
         for message in messages:
             for pending in message:
                 if pending.is_rejected:
-                    await self._dead.publish(subjects.RAW, pending.alone, pending.reason)
+                    await self._dead.publish(self.stream, pending.alone, pending.reason)
         await write_or_reject(messages, self._write, self._write_apart)
 
     async def _in_its_epoch(self, pending: PendingBatch) -> PendingBatch:
@@ -325,7 +332,7 @@ class TradeIntake:
             if reaction(exc) is ErrorReaction.END or self._rejected_in_a_row >= _MAX_REJECTED:
                 raise
             self._rejected_in_a_row += 1
-            await self._dead.publish(subjects.RAW, pending.alone, f"the database refuses it: {first_line(exc)}")
+            await self._dead.publish(self.stream, pending.alone, f"the database refuses it: {first_line(exc)}")
 
     async def _write(self, messages: Sequence[PendingMessage]) -> None:
         assert self.position is not None
@@ -350,7 +357,6 @@ class TradeIntake:
         if written.stored:
             self._rejected_in_a_row = 0
         self.position = to
-        metrics.SEQUENCE.set(self.position.sequence)
         metrics.REPEATED.inc(written.repeated)
         metrics.BATCH.observe(sum(written.stored.values()))
         for (venue, symbol), trades in written.stored.items():

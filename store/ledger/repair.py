@@ -12,6 +12,7 @@ from nats.errors import Error as NatsError
 
 from mesh.bus import control, subjects
 from mesh.bus.connection import Bus
+from mesh.bus.partitions import Partition, partition_of
 from mesh.bus.position import Position
 from mesh.bus.reader import Message
 from mesh.service.errors import BadMessage, NotReady
@@ -42,7 +43,7 @@ class HoleRepair:
         bus: where the requests go.
         database: where the holes are.
         ledger: settles what is absent or lost.
-        stored: returns how far RAW is stored, None while that is not known.
+        stored: returns how far a partition's RAW is stored, None while that is not known.
         venue: returns the venue now followed, empty while that is not known.
 
     """
@@ -53,7 +54,7 @@ class HoleRepair:
         database: Database,
         ledger: LedgerWriter,
         *,
-        stored: Callable[[], Position | None],
+        stored: Callable[[Partition], Position | None],
         venue: Callable[[], str],
     ) -> None:
         self._bus = bus
@@ -146,9 +147,9 @@ class HoleRepair:
 
     def _note_answers(self) -> None:
         """A request is answered when what it found is stored; one whose answer never gets there is made again."""
-        position = self._stored()
         now_s = asyncio.get_running_loop().time()
         for (venue, symbol), (raw_sequence, until_s) in list(self._being_stored.items()):
+            position = self._stored(partition_of(venue, symbol, self._database.partitions))
             if position is not None and position.sequence >= raw_sequence:
                 del self._being_stored[venue, symbol]
                 self._schedule.answered(venue, symbol)

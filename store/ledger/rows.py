@@ -5,11 +5,12 @@ Every function takes a connection inside a transaction, unless it says otherwise
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from mesh.bus import subjects
+from mesh.bus.partitions import Partition
 from mesh.values.id_ranges import IdRange, IdRanges
 from mesh.values.trades import Int64s, TradeColumns
 from store.database import Connection, fetch_all
@@ -19,12 +20,17 @@ from store.ledger.minutes import MINUTE_US, VenueMinute
 from store.ledger.ranges import Hole, LedgerChange
 
 
-async def lock(connection: Connection) -> None:
-    """Keep every other writer of the ledger out until the transaction ends.
+async def lock(connection: Connection, partitions: Iterable[Partition]) -> None:
+    """Keep every other writer of the ledger of some partitions out until the transaction ends.
 
-    Moving the position of RAW takes the same lock.
+    Moving the position of a partition's RAW takes the same lock.
+
+    Args:
+        connection: inside a transaction.
+        partitions: all that the transaction changes; ask only once.
+
     """
-    await connection.execute(sql.LOCK_LEDGER, (subjects.RAW,))
+    await connection.execute(sql.LOCK_LEDGER, ([each.name(subjects.RAW) for each in partitions],))
 
 
 async def names(connection: Connection) -> list[tuple[str, str]]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-# In: the stream RAW. Whoever changes trades or ledger holds this row to the end of the transaction, one at a time.
-LOCK_LEDGER = "SELECT FROM progress WHERE stream = %s FOR UPDATE"
+# In: the streams RAW of some partitions. Whoever changes a partition's trades or ledger holds its row to the end of the
+# transaction, one at a time; always in this order, so that no two wait for each other.
+LOCK_LEDGER = "SELECT FROM progress WHERE stream = ANY (%s) ORDER BY stream FOR UPDATE"
 # Every (venue, symbol) of which there is a row or a range; hops along the index instead of reading it.
 NAMES = """
 WITH RECURSIVE names AS (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from libsignal import Periods
+from mesh.bus.partitions import partition_of
 from mesh.values.id_ranges import NO_IDS, IdRanges
 from mesh.values.trades import Int64s
 from store.candles import rows as candle_rows
@@ -47,7 +48,7 @@ class LedgerWriter:
         """
 
         async def work(connection: Connection) -> None:
-            await rows.lock(connection)
+            await rows.lock(connection, [partition_of(venue, symbol, self._database.partitions)])
             stored = await rows.coverage(connection, venue, symbol)
             holes = await rows.holes(connection, venue, symbol)
             change = record(found, lost | (issued - stored), stored=stored, holes=holes)
@@ -67,7 +68,7 @@ class LedgerWriter:
         """
 
         async def work(connection: Connection) -> int:
-            await rows.lock(connection)
+            await rows.lock(connection, [partition_of(venue, symbol, self._database.partitions)])
             settled = 0
             for hole in await rows.open_holes(connection, venue, symbol):
                 whole = IdRanges.of(*hole.ids)
@@ -94,7 +95,7 @@ class LedgerWriter:
         """
 
         async def work(connection: Connection) -> int:
-            await rows.lock(connection)
+            await rows.lock(connection, [partition_of(venue, symbol, self._database.partitions)])
             removed_us = await _keep_one_row(connection, venue, symbol, duplicates)
             stored = await rows.coverage(connection, venue, symbol)
             holes = await rows.holes(connection, venue, symbol)

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import psycopg
 
+from mesh.bus.partitions import partitions
 from mesh.service.logs import LogThrottle
 from mesh.values.trades import Int64s
 from store import metrics
@@ -80,6 +81,7 @@ class Retention:
         removed, clock, log_throttle = 0, asyncio.get_running_loop().time, LogThrottle()
 
         async def step(connection: Connection) -> tuple[dt.datetime, int] | None:
+            await rows.lock(connection, partitions(self._database.partitions))
             return await _step(connection, end)
 
         log_throttle.due(clock())
@@ -149,7 +151,6 @@ async def _times(connection: Connection, statement: str, names: Sequence[Sequenc
 
 async def _step(connection: Connection, end: dt.datetime) -> tuple[dt.datetime, int] | None:
     """Remove the oldest trades before `end`; return up to when, and how many; None when there are none."""
-    await rows.lock(connection)
     names = await rows.names(connection)
     oldest = await _times(connection, sql.OLDEST, names)
     if not oldest or min(oldest) >= end:

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import pytest
 from nats.js.errors import NotFoundError
 
-from mesh.bus import control, subjects
+from mesh.bus import control, subjects, wire
 from mesh.bus.connection import Bus, connect, raw_stream
 from mesh.bus.membership import require_partitions
+from mesh.bus.partitions import partition_of, partitions
 from mesh.service.errors import BadMessage
 from mesh.service.health import Health
 from mesh.service.settings import BusSettings, WrongSettings
+from mesh.values.trades import TradeColumns
 from tests.fixtures.nats import NatsServer
 from tests.fixtures.services import Service
-from tests.fixtures.store import ask, start_store
+from tests.fixtures.store import ask, start_store, until_stored
+from tests.fixtures.trades import columns
 from tests.fixtures.waiting import eventually
 
 Make = Callable[..., Service]
@@ -117,3 +121,48 @@ async def test_a_database_with_trades_from_before_there_were_partitions_has_one(
 
     await eventually(lambda: ask(database_url, "SELECT 1 FROM partitions"), not_yet=(Exception,))
     assert await ask(database_url, "SELECT count FROM partitions") == [(1,)]
+
+
+@asynccontextmanager
+async def feeding_partitions(server: NatsServer, count: int) -> AsyncIterator[Callable[[TradeColumns], Awaitable[int]]]:
+    """Give what publishes trades to their partition as ingest does, and returns the sequence there."""
+    async with bus_of(server) as bus:
+        for partition in partitions(count):
+            await bus.declare(raw_stream(2**26, partition))
+
+        async def publish(trades: TradeColumns) -> int:
+            subject = subjects.raw(trades.venue, partition_of(trades.venue, trades.symbol, count))
+            payload = wire.one_of_many(wire.encode_trades(trades))
+            acked = await bus.js.publish(subject, payload, headers={subjects.MESSAGE_ID: uuid.uuid4().hex})
+            return acked.seq
+
+        yield publish
+
+
+async def positions_in(database_url: str) -> dict[str, int]:
+    found = await ask(database_url, "SELECT stream, sequence FROM progress WHERE stream ^@ 'RAW'")
+    return {str(stream): int(str(sequence)) for stream, sequence in found}
+
+
+async def test_store_takes_in_each_partition_from_a_position_of_its_own(
+    nats_server: NatsServer, database_url: str, make_service: Make
+) -> None:
+    store = start_store(make_service, nats_server, database_url, PARTITIONS="2")
+    async with feeding_partitions(nats_server, 2) as publish:
+        for first_id in (1, 11, 21):
+            await publish(columns(first_id, 10, symbol="btcusdt"))
+        await publish(columns(1, 10, symbol="solusdt"))
+        await until_stored(database_url, range(1, 31))
+        await until_stored(database_url, range(1, 11), symbol="solusdt")
+        assert await positions_in(database_url) == {"RAW_0": 1, "RAW_1": 3}
+
+        store.process.kill()
+        await publish(columns(11, 10, symbol="solusdt"))
+        await publish(columns(41, 10, symbol="btcusdt"))  # after a hole
+        store.start()
+
+        await until_stored(database_url, range(1, 21), symbol="solusdt")
+        await until_stored(database_url, [*range(1, 31), *range(41, 51)])
+        assert await positions_in(database_url) == {"RAW_0": 2, "RAW_1": 4}
+        holes = await ask(database_url, "SELECT symbol, first_trade_id, last_trade_id FROM holes")
+        assert holes == [("btcusdt", 31, 40)]
