@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 from typing import Any
@@ -33,6 +33,7 @@ from mesh.bus.connection import CANDLE_STREAM, CONTROL_STREAM, DEAD_STREAM, Bus,
 from mesh.bus.dead_letters import DeadLetterQueue
 from mesh.bus.membership import joined
 from mesh.bus.outgoing_queue import OutgoingQueue
+from mesh.bus.partitions import partitions
 from mesh.bus.publisher import Publisher
 from mesh.bus.reader import Reader
 from mesh.service.errors import BadMessage
@@ -70,7 +71,9 @@ async def main(settings: IngestSettings, stop: Stop) -> None:
     async with AsyncExitStack() as stack:
         stack.enter_context(served(settings, health))
         feed = FeedReport()
-        streams = (raw_stream(settings.raw_max_bytes), CONTROL_STREAM, CANDLE_STREAM, DEAD_STREAM)
+        within = partitions(settings.partitions)
+        raw_streams = [raw_stream(settings.raw_max_bytes, partition) for partition in within]
+        streams = (*raw_streams, CONTROL_STREAM, CANDLE_STREAM, DEAD_STREAM)
         bus = await stack.enter_async_context(
             joined(settings, "ingest", health=health, stop=stop, streams=streams, describe=feed.describe)
         )
@@ -78,15 +81,20 @@ async def main(settings: IngestSettings, stop: Stop) -> None:
             choice = VenueChoice(settings, health, Network.of(os.environ), adapter=BinanceAdapter())
             count_followed(None, choice=choice)
             venue = await choice.first(bus)
-        publisher = Publisher(bus, subjects.RAW, readers=(subjects.DURABLE_SIGNAL, subjects.DURABLE_STORE))
+        readers = (subjects.DURABLE_SIGNAL, subjects.DURABLE_STORE)
+        publishers = [Publisher(bus, stream.name, readers=readers) for stream in raw_streams]
         async with asyncio.TaskGroup() as keepers:
             async with stop.interrupts():
-                await publisher.open()
-            publishing = keepers.create_task(publisher.run(), name="publisher")
-            while (successor := await _follow(settings, stop, health, bus, venue, publisher, choice, feed)) is not None:
+                for publisher in publishers:
+                    await publisher.open()
+            publishing = [keepers.create_task(publisher.run(), name="publisher") for publisher in publishers]
+            while (
+                successor := await _follow(settings, stop, health, bus, venue, publishers, choice, feed)
+            ) is not None:
                 metrics.CHANGES_OF_VENUE.inc()
                 venue = successor
-            publishing.cancel()
+            for task in publishing:
+                task.cancel()
 
 
 async def _follow(
@@ -95,7 +103,7 @@ async def _follow(
     health: Health,
     bus: Bus,
     venue: Venue,
-    publisher: Publisher,
+    publishers: Sequence[Publisher],
     choice: VenueChoice,
     feed: FeedReport,
 ) -> Venue | None:
@@ -116,7 +124,7 @@ async def _follow(
     trade_publisher = TradePublisher(
         venue.name,
         bus,
-        publisher,
+        *publishers,
         bounds=bounds,
         epoch_wait_s=settings.epoch_wait_s,
         health=health,
@@ -146,7 +154,7 @@ async def _follow(
             health=health,
             on_away=http_api.stay_away,
         )
-        feed.follow(stream, trade_publisher, publisher)
+        feed.follow(stream, trade_publisher, publishers)
         catalog = Catalog(
             venue.name,
             followed,
@@ -175,7 +183,7 @@ async def _follow(
         await asyncio.wait((stopping, changing), return_when=asyncio.FIRST_COMPLETED)
         successor = changing.result() if changing.done() and not stop.asked else None
         await wind_down([*loops, stopping, changing], gap_repair)
-    await _settle(trade_publisher, publisher, gap_repair.brought)
+    await _settle(trade_publisher, publishers, gap_repair.brought)
     return successor
 
 
@@ -183,30 +191,31 @@ class FeedReport:
     """Adds to ingest's report how the feed is, whichever venue is followed now; nothing before one is."""
 
     def __init__(self) -> None:
-        self._followed: tuple[ReconnectingStream, TradePublisher, Publisher] | None = None
+        self._followed: tuple[ReconnectingStream, TradePublisher, Sequence[Publisher]] | None = None
 
-    def follow(self, stream: ReconnectingStream, trade_publisher: TradePublisher, publisher: Publisher) -> None:
+    def follow(
+        self, stream: ReconnectingStream, trade_publisher: TradePublisher, publishers: Sequence[Publisher]
+    ) -> None:
         """Report of these from now on.
 
         Args:
             stream: of the venue.
             trade_publisher: of the same venue.
-            publisher: the writer of RAW.
+            publishers: the writers of RAW.
 
         """
-        self._followed = stream, trade_publisher, publisher
+        self._followed = stream, trade_publisher, publishers
 
     def describe(self, report: status_pb2.ServiceReport) -> None:
         """Add the feed and what waits."""
         if self._followed is None:
             return
-        stream, trade_publisher, publisher = self._followed
+        stream, trade_publisher, publishers = self._followed
+        undelivered_s = max(publisher.unanswered_s for publisher in publishers)
         progress = trade_publisher.progress()
-        report.feed.CopyFrom(
-            feed_of(trade_publisher.venue, stream.connection, progress, undelivered_s=publisher.unanswered_s)
-        )
+        report.feed.CopyFrom(feed_of(trade_publisher.venue, stream.connection, progress, undelivered_s=undelivered_s))
         report.backlogs.add(name="held_trades", count=sum(one.held_trades for one in progress))
-        report.backlogs.add(name="unacknowledged_messages", count=publisher.pending)
+        report.backlogs.add(name="unacknowledged_messages", count=sum(publisher.pending for publisher in publishers))
 
 
 def _symbols_to_follow(settings: IngestSettings, venue: Venue) -> FollowedSymbols:
@@ -267,17 +276,18 @@ async def _listen(
                 await reader.ack(message)
 
 
-async def _settle(trade_publisher: TradePublisher, publisher: Publisher, brought: set[str]) -> None:
+async def _settle(trade_publisher: TradePublisher, publishers: Sequence[Publisher], brought: set[str]) -> None:
     try:
         async with asyncio.timeout(SETTLE_S):
             # What waits behind a gap has arrived and may never come again; the ids before it stay open in the ledger.
             # Where REST has them, all of it comes again at the next start, in order: so the signals have them too.
             await trade_publisher.give_up_all("asked to stop while waiting for them", but=brought)
             await trade_publisher.flush()
-            await publisher.settle()
+            for publisher in publishers:
+                await publisher.settle()
     except TimeoutError:
         log.warning(
             "the bus did not take the last %d messages within %g s: their trades are fetched again at the next start",
-            publisher.pending,
+            sum(publisher.pending for publisher in publishers),
             SETTLE_S,
         )

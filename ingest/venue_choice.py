@@ -13,6 +13,7 @@ import logging
 from dataclasses import dataclass
 
 from nats.errors import Error as NatsError
+from nats.js.errors import NotFoundError
 
 from ingest import metrics
 from ingest.http.errors import VenueRequestError, VenueUnavailable
@@ -22,6 +23,7 @@ from ingest.venue import Venue, VenueAdapter
 from ingest.websocket.venue_socket import FrameQueue, HandshakeError, open_socket, refused_words
 from mesh.bus import control, subjects
 from mesh.bus.connection import Bus
+from mesh.bus.partitions import partitions
 from mesh.service.backoff import backoff
 from mesh.service.errors import BadMessage
 from mesh.service.health import Health, State
@@ -76,6 +78,7 @@ class VenueChoice:
         self.sim = Venue(SIM, tuple(sim_ws_urls), settings.sim_rest_url, adapter)
         self._health = health
         self._wanted = settings.venue
+        self._partitions = settings.partitions
         self._timeout_s = settings.venue_timeout_s
         self._retry_s = settings.venue_retry_s
         self._ask_again_s = 0.0  # the real venue may be asked from here on
@@ -96,7 +99,7 @@ class VenueChoice:
         log.info("asking whether %s can be reached, for at most %g s", self.real.name, self._timeout_s)
         if (await self._ask_real()).at_all:
             return self.real
-        if await _was_followed_just_now(bus, self.real.name):
+        if await _was_followed_just_now(bus, self.real.name, self._partitions):
             log.warning(
                 "NO HOST OF %s ANSWERS: waiting for it, as it was followed just now, and not going back to invented "
                 "prices; VENUE=sim follows the simulated exchange",
@@ -221,14 +224,17 @@ async def _ask_websocket(network: Network, url: str, within_s: float, level: int
     return Reachability(by_websocket=True)
 
 
-async def _was_followed_just_now(bus: Bus, venue: str) -> bool:
+async def _was_followed_just_now(bus: Bus, venue: str, count: int) -> bool:
     """Return whether the bus' last catalog is of this venue and fresh, and RAW holds trades of it."""
     with contextlib.suppress(NatsError, TimeoutError, BadMessage):  # none, or nobody knows: then it was not
         message = await bus.js.get_last_msg(subjects.CONTROL, subjects.CONTROL_CATALOG)
         fresh = message.time is not None and dt.datetime.now(dt.UTC) - message.time <= REMEMBERED
         if fresh and control.decode(control_pb2.Catalog, message.data or b"").venue == venue:
-            await bus.js.get_last_msg(subjects.RAW, subjects.raw_of_symbol(venue, ">"))
-            return True
+            for partition in partitions(count):
+                with contextlib.suppress(NotFoundError):
+                    stream = partition.name(subjects.RAW)
+                    await bus.js.get_last_msg(stream, subjects.raw_of_symbol(venue, ">", partition))
+                    return True
     return False
 
 

@@ -16,6 +16,7 @@ from nats.js.errors import NotFoundError
 
 from mesh.bus import control, subjects, wire
 from mesh.bus.connection import Bus
+from mesh.bus.partitions import WHOLE, Partition
 from mesh.bus.subjects import MESSAGE_ID
 from mesh.service.errors import BadMessage
 from mesh.service.logs import LogThrottle
@@ -38,7 +39,7 @@ class LastPublished:
     trades: TradeColumns | None
 
 
-async def last_of_all(bus: Bus, venue: str) -> dict[str, LastPublished]:
+async def last_of_all(bus: Bus, venue: str, partition: Partition = WHOLE) -> dict[str, LastPublished]:
     """Return the newest trade of each symbol as RAW's messages of many symbols tell it; waits for the bus.
 
     The last message that tells the last trades again is read, and the thousand at most that stand behind it, each in
@@ -47,36 +48,37 @@ async def last_of_all(bus: Bus, venue: str) -> dict[str, LastPublished]:
     Args:
         bus: whose stream RAW is read.
         venue: whose trades.
+        partition: whose RAW.
 
     """
     log_throttle = LogThrottle(every_s=10)
     while True:
         try:
-            return await _last_of_all(bus, subjects.raw(venue))
+            return await _last_of_all(bus, partition.name(subjects.RAW), subjects.raw(venue, partition))
         except (NatsError, TimeoutError) as exc:
             if log_throttle.due(asyncio.get_running_loop().time()):
                 log.warning("waiting for the bus to read the last trades of %s: %s", venue, str(exc) or "no answer")
             await asyncio.sleep(0.25)
 
 
-async def _last_of_all(bus: Bus, subject: str) -> dict[str, LastPublished]:
-    sequence, told_again = await _last_told_again(bus, subjects.last_trades(subject))
+async def _last_of_all(bus: Bus, stream: str, subject: str) -> dict[str, LastPublished]:
+    sequence, told_again = await _last_told_again(bus, stream, subjects.last_trades(subject))
     parts: dict[str, list[TradeColumns]] = {}
     for trades in told_again:
         parts.setdefault(trades.symbol, []).append(trades)
     with contextlib.suppress(NotFoundError):
         while True:
-            message = await bus.js.get_msg(subjects.RAW, sequence + 1, subject=subject, next=True)
+            message = await bus.js.get_msg(stream, sequence + 1, subject=subject, next=True)
             sequence = message.seq or 0
             for trades in _trades_in(message):
                 parts.setdefault(trades.symbol, []).append(trades)
     return {symbol: _last_of(told) for symbol, told in parts.items()}
 
 
-async def _last_told_again(bus: Bus, subject: str) -> tuple[int, list[TradeColumns]]:
+async def _last_told_again(bus: Bus, stream: str, subject: str) -> tuple[int, list[TradeColumns]]:
     """Return the sequence and the trades of the last message of ours that tells trades again; 0 where there is none."""
     try:
-        message = await bus.js.get_last_msg(subjects.RAW, subject)
+        message = await bus.js.get_last_msg(stream, subject)
     except NotFoundError:
         return 0, []
     if found := _trades_in(message):
@@ -84,7 +86,7 @@ async def _last_told_again(bus: Bus, subject: str) -> tuple[int, list[TradeColum
     sequence, end = 0, message.seq or 0  # that one somebody else wrote
     at = max(end - _LOOK_BACK, 0)
     while at + 1 < end:
-        message = await bus.js.get_msg(subjects.RAW, at + 1, subject=subject, next=True)
+        message = await bus.js.get_msg(stream, at + 1, subject=subject, next=True)
         at = message.seq or 0
         if trades := _trades_in(message):
             sequence, found = at, trades
@@ -112,7 +114,7 @@ def _told_last(parts: list[TradeColumns]) -> TradeColumns:
 
 
 async def last_published(
-    bus: Bus, venue: str, symbol: str, of_all: LastPublished | None = None
+    bus: Bus, venue: str, symbol: str, of_all: LastPublished | None = None, *, partition: Partition = WHOLE
 ) -> LastPublished | None:
     """Return the newest trade that RAW holds of a symbol, None when it holds none; waits for the bus.
 
@@ -121,16 +123,18 @@ async def last_published(
         venue: whose trades.
         symbol: in lower case.
         of_all: what `last_of_all` says of it; the last message of the symbol's own is an older ingest's, or a repair.
+        partition: the symbol's.
 
     """
-    subject, log_throttle = subjects.raw_of_symbol(venue, symbol), LogThrottle(every_s=10)
+    stream, subject = partition.name(subjects.RAW), subjects.raw_of_symbol(venue, symbol, partition)
+    log_throttle = LogThrottle(every_s=10)
     foreign = 0  # the sequence of a message that somebody else wrote
     while True:
         try:
             if foreign:
-                message = await _message_before(bus, foreign, subject)
+                message = await _message_before(bus, stream, foreign, subject)
             else:
-                message = await bus.js.get_last_msg(subjects.RAW, subject)
+                message = await bus.js.get_last_msg(stream, subject)
         except NotFoundError:
             return of_all
         except (NatsError, TimeoutError) as exc:
@@ -149,18 +153,18 @@ async def last_published(
         if of_all is not None and of_all.key >= last.key:
             return of_all
         with contextlib.suppress(NatsError, TimeoutError):  # without them it goes on as well
-            return replace(last, trades=await _trades_up_to(bus, message, last.key))
+            return replace(last, trades=await _trades_up_to(bus, stream, message, last.key))
         return last
 
 
-async def _trades_up_to(bus: Bus, message: RawStreamMsg, last_key: int) -> TradeColumns | None:
+async def _trades_up_to(bus: Bus, stream: str, message: RawStreamMsg, last_key: int) -> TradeColumns | None:
     """Return the last trades published, their ids rising; a later telling of one, as in a repair, counts."""
     parts: list[TradeColumns] = []
     subject, sequence = message.subject, message.seq or 0
     for candidate in range(sequence, max(sequence - _LOOK_AROUND, 0), -1):
         with contextlib.suppress(NotFoundError, BadMessage):
             if candidate != sequence:
-                message = await bus.js.get_msg(subjects.RAW, candidate)
+                message = await bus.js.get_msg(stream, candidate)
             if message.subject == subject:
                 parts.append(wire.decode_trades(message.data or b""))
         if sum(map(len, parts)) >= _ENOUGH:
@@ -200,10 +204,10 @@ async def published_epoch(bus: Bus, venue: str, symbol: str) -> int | None:
             return 0
 
 
-async def _message_before(bus: Bus, sequence: int, subject: str) -> RawStreamMsg:
+async def _message_before(bus: Bus, stream: str, sequence: int, subject: str) -> RawStreamMsg:
     for candidate in range(sequence - 1, max(sequence - _LOOK_BACK, 0), -1):
         with contextlib.suppress(NotFoundError):
-            message = await bus.js.get_msg(subjects.RAW, candidate)
+            message = await bus.js.get_msg(stream, candidate)
             if message.subject == subject:
                 return message
     raise NotFoundError

@@ -34,6 +34,7 @@ from mesh.bus import control, subjects, wire
 from mesh.bus.connection import Bus
 from mesh.bus.dead_letters import DeadLetterQueue, letter_about
 from mesh.bus.outgoing_queue import OutgoingMessage, OutgoingQueue
+from mesh.bus.partitions import Partition, partition_of, partitions
 from mesh.bus.publisher import Publisher
 from mesh.service.health import Health, State
 from mesh.service.logs import LogThrottle
@@ -68,20 +69,6 @@ LATER_US = 1_000_000
 """So much later than the last trade one must have happened to be new: a repeat, told by a second connection, is not."""
 _ADOPT_EVERY_S = 1.0
 _ASK_EVERY_S = 0.1
-
-
-@dataclass(slots=True)
-class _Followed:
-    """What is known of a symbol that is followed."""
-
-    sequencer: Sequencer
-    quarantine: Quarantine
-    head_id: int = -1
-    recent: RecentTrades = field(default_factory=RecentTrades)
-    standing_still: int = 0  # live trades in a row that happened after the last one passed on, and were not
-    epoch: int = 0
-    begins_after_id: int = -1  # the epoch, where what lies below was published in the one before
-    is_blind: bool = False  # whether RAW held nothing of it, so that the bus may have forgotten its epoch
 
 
 class GatheredTrades:
@@ -119,6 +106,138 @@ class GatheredTrades:
         return f"{self._first}-{self._last}"
 
 
+class PartitionPublisher:
+    """Brings the trades of one partition to its RAW: gathered for messages, the last ones told again now and then.
+
+    Args:
+        venue: whose trades these are.
+        bus: to read how far RAW is.
+        publisher: the writer of that stream.
+        partition: which.
+        max_unrepeated_bytes: after so many bytes the last trades of each symbol are told again.
+
+    Attributes:
+        partition: the same.
+        closed: whether a message was left out, as its sending was cancelled: nothing may pass after that.
+
+    """
+
+    def __init__(
+        self, venue: str, bus: Bus, publisher: Publisher, partition: Partition, *, max_unrepeated_bytes: int
+    ) -> None:
+        self.partition = partition
+        self.closed = False
+        self._venue = venue
+        self._bus = bus
+        self._publisher = publisher
+        self._gathered = GatheredTrades()
+        self._found: dict[str, LastPublished] | None = None  # by symbol, as RAW told; None before that is read
+        # By symbol, the one that traded last behind the others: how many trades its last batches have, and those.
+        self._last: dict[str, deque[tuple[int, bytes]]] = {}
+        self._resuming = asyncio.Lock()
+        self._unrepeated = _LAST_TRADES_EVERY  # messages of trades since they were told again
+        self._unrepeated_bytes = 0
+        self._max_unrepeated_bytes = max_unrepeated_bytes
+
+    async def last_published(self, symbol: str) -> LastPublished | None:
+        """Return the newest trade that RAW holds of a symbol, None when it holds none; waits for the bus."""
+        async with self._resuming:
+            if self._found is None:
+                self._found = await last_of_all(self._bus, self._venue, self.partition)
+                for name, found in self._found.items():
+                    assert found.trades is not None
+                    batch = wire.one_of_many(wire.encode_trades(found.trades.rows(slice(-_LAST_TRADES, None))))
+                    self._last[name] = deque([(_LAST_TRADES, batch)], maxlen=_LAST_TRADES)
+        return await last_published(self._bus, self._venue, symbol, self._found.get(symbol), partition=self.partition)
+
+    async def gather(self, symbol: str, first_key: int, last_key: int, rows: int, batch: bytes) -> None:
+        """Take a batch behind the others, and publish those first where it has no room with them.
+
+        Args:
+            symbol: in lower case.
+            first_key: of its first trade.
+            last_key: of its last trade.
+            rows: how many trades it has.
+            batch: a serialized `TradeBatch`.
+
+        """
+        if not self._gathered.fits(rows):
+            await self.flush()
+        batch = wire.one_of_many(batch)
+        self._gathered.add(symbol, first_key, last_key, rows, batch)
+        last = self._last.pop(symbol, None)
+        if last is None or rows >= _LAST_TRADES:
+            last = deque(maxlen=_LAST_TRADES)
+        last.append((rows, batch))
+        self._last[symbol] = last
+
+    @property
+    def has_gathered(self) -> bool:
+        """Whether trades wait for `flush`."""
+        return bool(self._gathered.batches)
+
+    async def flush(self) -> None:
+        """Publish what is gathered."""
+        if not self._gathered.batches or self.closed:
+            return
+        gathered, self._gathered = self._gathered, GatheredTrades()
+        payload = b"".join(gathered.batches)
+        await self.send(subjects.raw(self._venue, self.partition), payload, f"{self._venue}.{gathered.name}")
+        self._unrepeated += 1
+        self._unrepeated_bytes += len(payload) + _MESSAGE_BYTES
+        if self._unrepeated >= _LAST_TRADES_EVERY or self._unrepeated_bytes >= self._max_unrepeated_bytes:
+            self._unrepeated = self._unrepeated_bytes = 0
+            await self._repeat_last_trades(gathered.name)
+
+    async def _repeat_last_trades(self, behind: str) -> None:
+        """Publish the last trades of each symbol once more, all in one message: the next ingest goes on after them."""
+        most = min(MAX_LAST_TRADES_BYTES, self._max_unrepeated_bytes // 2)
+        most_of_one = max(1, min(_LAST_TRADES, _LAST_BATCHES // max(1, len(self._last))))
+        found: list[bytes] = []
+        size = 0
+        for last in reversed(self._last.values()):
+            batches = [batch if rows <= _LONG else _end_of(batch) for rows, batch in list(last)[-most_of_one:]]
+            size += sum(map(len, batches))
+            if size > most:
+                break
+            found += batches
+        if found:
+            subject = subjects.last_trades(subjects.raw(self._venue, self.partition))
+            await self.send(subject, b"".join(found), f"{self._venue}.last-trades.{behind}")
+
+    def correct_last(self, right: TradeColumns) -> None:
+        """Tell a trade as it is now where the last trades are told again."""
+        if right.symbol in self._last:
+            self._last[right.symbol].append((1, wire.one_of_many(wire.encode_trades(right))))
+
+    async def send(
+        self, subject: str, payload: bytes, message_id: str, on_stored: Callable[[int], None] | None = None
+    ) -> None:
+        """Publish a message; see `Publisher.publish`."""
+        metrics.BATCHES.inc()
+        try:
+            await self._publisher.publish(subject, payload, message_id=message_id, on_stored=on_stored)
+        except asyncio.CancelledError:
+            # Stopped while the bus made us wait: nothing may pass after what was left out.
+            self.closed = True
+            raise
+
+
+@dataclass(slots=True)
+class _Followed:
+    """What is known of a symbol that is followed."""
+
+    raw: PartitionPublisher
+    sequencer: Sequencer
+    quarantine: Quarantine
+    head_id: int = -1
+    recent: RecentTrades = field(default_factory=RecentTrades)
+    standing_still: int = 0  # live trades in a row that happened after the last one passed on, and were not
+    epoch: int = 0
+    begins_after_id: int = -1  # the epoch, where what lies below was published in the one before
+    is_blind: bool = False  # whether RAW held nothing of it, so that the bus may have forgotten its epoch
+
+
 class TradePublisher:
     """Publishes the trades of every followed symbol in id order, whoever brings them.
 
@@ -128,7 +247,7 @@ class TradePublisher:
     Args:
         venue: whose trades these are.
         bus: to read how far RAW is.
-        publisher: the writer of RAW.
+        publishers: the writers of RAW, one for each partition, in order.
         limits: of waiting for what is missing.
         bounds: of what a trade's id and time may be.
         epoch_wait_s: how long after the first symbol to wait for store's word in which epoch symbols are of which RAW
@@ -145,8 +264,7 @@ class TradePublisher:
         self,
         venue: str,
         bus: Bus,
-        publisher: Publisher,
-        *,
+        *publishers: Publisher,
         limits: WaitingLimits | None = None,
         bounds: Bounds | None = None,
         epoch_wait_s: float = 0.0,
@@ -157,7 +275,11 @@ class TradePublisher:
     ) -> None:
         self.venue = venue
         self._bus = bus
-        self._publisher = publisher
+        share = max_unrepeated_bytes // len(publishers)
+        self._partitions = [
+            PartitionPublisher(venue, bus, publisher, partition, max_unrepeated_bytes=share)
+            for publisher, partition in zip(publishers, partitions(len(publishers)), strict=True)
+        ]
         self._call_on_gap: list[Callable[[str], None]] = []
         self._limits = limits or WaitingLimits()
         self._received_s: dict[str, float] = {}  # by symbol: when trades came as they happen
@@ -170,15 +292,6 @@ class TradePublisher:
         self._venue_time_us = 0
         self._lock = asyncio.Lock()
         self._log_throttle: dict[tuple[str, str], LogThrottle] = {}
-        self._closed = False
-        self._gathered = GatheredTrades()
-        self._found: dict[str, LastPublished] | None = None  # by symbol, as RAW told; None before that is read
-        # By symbol, the one that traded last behind the others: how many trades its last batches have, and those.
-        self._last: dict[str, deque[tuple[int, bytes]]] = {}
-        self._resuming = asyncio.Lock()
-        self._unrepeated = _LAST_TRADES_EVERY  # messages of trades since they were told again
-        self._unrepeated_bytes = 0
-        self._max_unrepeated_bytes = max_unrepeated_bytes
         self._epoch_wait_s = epoch_wait_s
         self._health = health
         self._waits_for_epochs_until_s: float | None = None
@@ -198,14 +311,8 @@ class TradePublisher:
     async def follow(self, symbol: str) -> None:
         """Let a symbol's trades pass from now on, after the last one that RAW holds; waits for the bus."""
         if symbol not in self._followed:
-            async with self._resuming:
-                if self._found is None:
-                    self._found = await last_of_all(self._bus, self.venue)
-                    for name, found in self._found.items():
-                        assert found.trades is not None
-                        batch = wire.one_of_many(wire.encode_trades(found.trades.rows(slice(-_LAST_TRADES, None))))
-                        self._last[name] = deque([(_LAST_TRADES, batch)], maxlen=_LAST_TRADES)
-            last = await last_published(self._bus, self.venue, symbol, self._found.get(symbol))
+            raw = self._partitions[partition_of(self.venue, symbol, len(self._partitions)).number]
+            last = await raw.last_published(symbol)
             if symbol in self._followed:
                 return
             if last is None:
@@ -215,14 +322,14 @@ class TradePublisher:
                 epoch = reported or 0
                 log.info("%s: begins with its first trade%s", symbol, f" of epoch {epoch}" if epoch else "")
                 sequencer = Sequencer(last_id=None, limits=self._limits)
-                followed = _Followed(sequencer, Quarantine(self._bounds), epoch=epoch, is_blind=reported is None)
+                followed = _Followed(raw, sequencer, Quarantine(self._bounds), epoch=epoch, is_blind=reported is None)
                 self._followed[symbol] = followed
                 metrics.EPOCH.labels(self.venue, symbol).set(epoch)
             else:
                 last_id, epoch = epochs.venue_id(last.key), epochs.epoch_of(last.key)
                 log.info("%s: goes on after trade %d%s", symbol, last_id, f" of epoch {epoch}" if epoch else "")
                 sequencer = Sequencer(last_id=last_id, last_time_us=last.time_us, limits=self._limits)
-                followed = _Followed(sequencer, Quarantine(self._bounds), last_id, epoch=epoch)
+                followed = _Followed(raw, sequencer, Quarantine(self._bounds), last_id, epoch=epoch)
                 if last.trades is not None and len(last.trades):
                     followed.recent.add(_shifted(last.trades, -epoch * epochs.IDS))
                 self._followed[symbol] = followed
@@ -313,7 +420,7 @@ class TradePublisher:
         anew: list[TradeColumns] = []
         if held_since_s is not None:
             anew += filter(None, [followed.sequencer.take_held(held_since_s), followed.quarantine.take_all()])
-        while followed.sequencer.gap is not None and not self._closed:
+        while followed.sequencer.gap is not None and not followed.raw.closed:
             await self.unreachable(symbol, followed.sequencer.gap, why)
         async with self._lock:
             if epoch <= followed.epoch:
@@ -394,7 +501,7 @@ class TradePublisher:
             if isinstance(trades, ReadTrades):
                 if live and await self._pass_encoded(followed, trades):
                     if not gather:
-                        await self._flush()
+                        await followed.raw.flush()
                     return
                 trades = wire.decode_trades(trades.payload)
             if live and last_time_us and last_us > last_time_us + LATER_US:
@@ -417,7 +524,7 @@ class TradePublisher:
             not trades.is_consecutive
             or followed.epoch
             or trades.rows > MAX_BATCH
-            or self._closed
+            or followed.raw.closed
             or not followed.quarantine.takes_at_once(trades)
             or not followed.sequencer.push_next(first_id, last_id, trades.last_us)
         ):
@@ -426,7 +533,7 @@ class TradePublisher:
         followed.standing_still = 0
         followed.recent.add(trades)
         self._venue_time_us = trades.last_us
-        await self._gather(trades.symbol, first_id, last_id, trades.rows, trades.payload)
+        await followed.raw.gather(trades.symbol, first_id, last_id, trades.rows, trades.payload)
         return True
 
     def doubts(self, symbol: str) -> bool:
@@ -527,9 +634,7 @@ class TradePublisher:
         if trade_id == followed.sequencer.last_id:
             followed.sequencer.last_time_us = int(right.time_us[0])
         await self.publish_again(right)
-        if symbol in self._last:
-            told = _shifted(right, followed.epoch * epochs.IDS)
-            self._last[symbol].append((1, wire.one_of_many(wire.encode_trades(told))))
+        followed.raw.correct_last(_shifted(right, followed.epoch * epochs.IDS))
 
     def let_go(self, symbol: str, trade_id: int, why: str) -> None:
         """Leave a published trade as it is, of which REST cannot say whether it is the right one.
@@ -677,7 +782,7 @@ class TradePublisher:
                     why,
                 )
                 continue
-            while sequencer.gap is not None and not self._closed:
+            while sequencer.gap is not None and not followed.raw.closed:
                 if (lone := sequencer.take_lone()) is not None:
                     words = "%s: left %d trades from %d on to the next start: nothing confirms their ids"
                     log.warning(words, symbol, len(lone), lone.trade_id[0])
@@ -689,6 +794,7 @@ class TradePublisher:
 
         0 where a new epoch has begun meanwhile, and nothing is published.
         """
+        raw = self._followed[trades.symbol].raw
         last_id, epoch = self._followed[trades.symbol].sequencer.last_id, self.epoch(trades.symbol)
         assert last_id is not None
         assert int(trades.trade_id[-1]) <= last_id
@@ -701,10 +807,10 @@ class TradePublisher:
                 is_last = start + MAX_BATCH >= len(trades)
                 part = _shifted(part, epoch * epochs.IDS)
                 newest_key = epochs.key_of(epoch, last_id)
-                await self._flush()
-                subject = subjects.raw_of_symbol(self.venue, trades.symbol)
+                await raw.flush()
+                subject = subjects.raw_of_symbol(self.venue, trades.symbol, raw.partition)
                 message_id, payload = repair_id(part, newest_key), wire.encode_trades(part)
-                await self._send(subject, payload, message_id, stored.set_result if is_last else None)
+                await raw.send(subject, payload, message_id, stored.set_result if is_last else None)
         return await stored
 
     def implausible(self, trades: TradeColumns) -> Bools:
@@ -735,61 +841,24 @@ class TradePublisher:
             self._report_health()
 
     async def _publish(self, symbol: str, due: TradeColumns | None) -> None:
-        if due is None or self._closed:
+        followed = self._followed[symbol]
+        if due is None or followed.raw.closed:
             return
-        self._followed[symbol].recent.add(due)
-        self._followed[symbol].standing_still = 0
-        due = _shifted(due, self._followed[symbol].epoch * epochs.IDS)
+        followed.recent.add(due)
+        followed.standing_still = 0
+        due = _shifted(due, followed.epoch * epochs.IDS)
         for start in range(0, len(due), MAX_BATCH):
             part = due if len(due) <= MAX_BATCH else due.rows(slice(start, start + MAX_BATCH))
             ids = part.trade_id
-            await self._gather(symbol, int(ids[0]), int(ids[-1]), len(ids), wire.encode_trades(part))
-        await self._flush()
-
-    async def _gather(self, symbol: str, first_key: int, last_key: int, rows: int, batch: bytes) -> None:
-        if not self._gathered.fits(rows):
-            await self._flush()
-        batch = wire.one_of_many(batch)
-        self._gathered.add(symbol, first_key, last_key, rows, batch)
-        last = self._last.pop(symbol, None)
-        if last is None or rows >= _LAST_TRADES:
-            last = deque(maxlen=_LAST_TRADES)
-        last.append((rows, batch))
-        self._last[symbol] = last
+            await followed.raw.gather(symbol, int(ids[0]), int(ids[-1]), len(ids), wire.encode_trades(part))
+        await followed.raw.flush()
 
     async def flush(self) -> None:
         """Publish what `take` has gathered."""
-        if self._gathered.batches:
-            async with self._lock:
-                await self._flush()
-
-    async def _flush(self) -> None:
-        if not self._gathered.batches or self._closed:
-            return
-        gathered, self._gathered = self._gathered, GatheredTrades()
-        payload = b"".join(gathered.batches)
-        await self._send(subjects.raw(self.venue), payload, f"{self.venue}.{gathered.name}")
-        self._unrepeated += 1
-        self._unrepeated_bytes += len(payload) + _MESSAGE_BYTES
-        if self._unrepeated >= _LAST_TRADES_EVERY or self._unrepeated_bytes >= self._max_unrepeated_bytes:
-            self._unrepeated = self._unrepeated_bytes = 0
-            await self._repeat_last_trades(gathered.name)
-
-    async def _repeat_last_trades(self, behind: str) -> None:
-        """Publish the last trades of each symbol once more, all in one message: the next ingest goes on after them."""
-        most = min(MAX_LAST_TRADES_BYTES, self._max_unrepeated_bytes // 2)
-        most_of_one = max(1, min(_LAST_TRADES, _LAST_BATCHES // max(1, len(self._last))))
-        found: list[bytes] = []
-        size = 0
-        for last in reversed(self._last.values()):
-            batches = [batch if rows <= _LONG else _end_of(batch) for rows, batch in list(last)[-most_of_one:]]
-            size += sum(map(len, batches))
-            if size > most:
-                break
-            found += batches
-        if found:
-            subject = subjects.last_trades(subjects.raw(self.venue))
-            await self._send(subject, b"".join(found), f"{self.venue}.last-trades.{behind}")
+        for raw in self._partitions:
+            if raw.has_gathered:
+                async with self._lock:
+                    await raw.flush()
 
     def _report_health(self) -> None:
         """Say which trades are held because of their ids or times, and of which symbols the epoch is not known."""
@@ -825,17 +894,6 @@ class TradePublisher:
         async with self._lock:
             await self._publish(symbol, followed.sequencer.skip(gap))
             await self._hold_early(symbol, followed)
-
-    async def _send(
-        self, subject: str, payload: bytes, message_id: str, on_stored: Callable[[int], None] | None = None
-    ) -> None:
-        metrics.BATCHES.inc()
-        try:
-            await self._publisher.publish(subject, payload, message_id=message_id, on_stored=on_stored)
-        except asyncio.CancelledError:
-            # Stopped while the bus made us wait: nothing may pass after what was left out.
-            self._closed = True
-            raise
 
     def _known(self, followed: _Followed) -> KnownTrades:
         sequencer = followed.sequencer

@@ -11,6 +11,7 @@ from typing import Any
 from nats.js.errors import NotFoundError
 
 from mesh.bus import control, subjects, wire
+from mesh.bus.partitions import partition_of
 from mesh.bus.reader import Message
 from mesh.bus.subjects import REPAIR
 from mesh.values import epochs
@@ -25,7 +26,10 @@ _MAX_PAYLOAD = 2**20
 
 
 class MemoryBus:
-    """The bus, and the publisher of RAW.
+    """The bus, and the publisher of RAW in all partitions.
+
+    Args:
+        partitions: how many there are.
 
     Attributes:
         keys: by symbol: the keys of the trades published, in order; repairs aside.
@@ -33,7 +37,8 @@ class MemoryBus:
 
     """
 
-    def __init__(self) -> None:
+    def __init__(self, partitions: int = 1) -> None:
+        self._partitions = partitions
         self.js = self
         self.client = SimpleNamespace(subscribe=self._subscribe)
         self.connected = True
@@ -57,7 +62,7 @@ class MemoryBus:
 
     async def get_msg(self, stream: str, sequence: int, *, subject: str, **_: Any) -> Any:
         """Return the first message of a subject from a sequence on."""
-        assert stream == subjects.RAW
+        assert stream.startswith(subjects.RAW)
         for message in self._of_all:
             if message.seq >= sequence and message.subject == subject:
                 return message
@@ -82,7 +87,8 @@ class MemoryBus:
             assert value.isprintable(), f"{name} is no header: {value!r}"
         stream = subjects.CONTROL
         if subject.startswith("trades.raw."):
-            stream = subjects.RAW
+            number = subject.split(".")[2]
+            stream = f"{subjects.RAW}_{number}" if number.isdigit() else subjects.RAW
             self._take_message(subject, payload, message_id)
         elif subject.startswith("candles."):
             minutes.read_minute(control.decode(control_pb2.VenueCandle, payload))
@@ -157,7 +163,9 @@ class MemoryBus:
         trades = wire.decode_trades(payload)
         assert refusal(trades) == ""
         copy_rows(trades)
-        assert subject in (subjects.raw(trades.venue), subjects.raw_of_symbol(trades.venue, trades.symbol))
+        partition = partition_of(trades.venue, trades.symbol, self._partitions)
+        of_all = subjects.raw(trades.venue, partition)
+        assert subject in (of_all, subjects.raw_of_symbol(trades.venue, trades.symbol, partition))
         assert subjects.is_of_one_symbol(subject) == (REPAIR in message_id)
         ids = trades.trade_id.tolist()
         assert ids == sorted(set(ids)), "ids of a message do not rise"

@@ -97,7 +97,7 @@ class Conversation:
         any_bus: Any = self.bus
         choice: Any = _Choice()
         following = asyncio.ensure_future(
-            service._follow(_SETTINGS, stop, health, any_bus, _VENUE, any_bus, choice, self._feed)
+            service._follow(_SETTINGS, stop, health, any_bus, _VENUE, [any_bus], choice, self._feed)
         )
         try:
             await asyncio.sleep(1)

@@ -9,6 +9,7 @@ import pytest
 from ingest.publish import trade_publisher as module
 from ingest.publish.trade_publisher import MAX_BATCH, TradePublisher
 from mesh.bus import subjects, wire
+from mesh.bus.partitions import partitions
 from mesh.values import epochs
 from tests.fixtures.raw import trades_in
 from tests.fixtures.trades import columns
@@ -20,8 +21,9 @@ RAW = subjects.raw("binance")
 class Bus(MemoryBus):
     """Keeps the messages of RAW: the subject, and the symbol with the first and last key of each of its batches."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, partitions: int = 1) -> None:
+        super().__init__(partitions)
+        self.partitions = partitions
         self.messages: list[tuple[str, list[tuple[str, int, int]]]] = []
 
     async def publish(self, subject: str, payload: bytes, **options: Any) -> None:
@@ -31,7 +33,7 @@ class Bus(MemoryBus):
 
 
 async def publisher_on(bus: Any, *symbols: str, **options: Any) -> TradePublisher:
-    publisher = TradePublisher("binance", bus, bus, **options)
+    publisher = TradePublisher("binance", bus, *[bus] * bus.partitions, **options)
     for symbol in symbols or ("btcusdt", "ethusdt"):
         await publisher.follow(symbol)
     return publisher
@@ -39,7 +41,7 @@ async def publisher_on(bus: Any, *symbols: str, **options: Any) -> TradePublishe
 
 async def gather(publisher: TradePublisher, symbol: str, first_id: int, rows: int) -> None:
     batch = columns(first_id, rows, symbol=symbol)
-    await publisher._gather(symbol, first_id, first_id + rows - 1, rows, wire.encode_trades(batch))
+    await publisher._followed[symbol].raw.gather(symbol, first_id, first_id + rows - 1, rows, wire.encode_trades(batch))
 
 
 async def test_trades_that_are_gathered_are_one_message_in_their_order() -> None:
@@ -134,3 +136,28 @@ async def test_of_too_many_symbols_the_last_trades_are_told_of_those_that_traded
     assert 2 < len(told) < len(traded)
     assert told == traded[: -len(told) - 1 : -1]
     assert len(last.data) <= 4096
+
+
+async def test_each_partition_has_messages_of_its_own_which_tell_the_last_trades_of_its_symbols(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "_LAST_TRADES_EVERY", 2)
+    bus = Bus(partitions=2)
+    of_solusdt, of_the_others = (subjects.raw("binance", partition) for partition in partitions(2))
+    publisher = await publisher_on(bus, "btcusdt", "ethusdt", "solusdt")
+    for symbol in ("btcusdt", "solusdt", "ethusdt"):
+        await gather(publisher, symbol, 1, 3)
+    await publisher.flush()
+    for first_id in (4, 7, 10):
+        await publisher.take(columns(first_id, 3, symbol="solusdt"), live=False)
+    await publisher.publish_again(columns(5, 1, symbol="solusdt"))
+
+    assert [batches for subject, batches in bus.messages if subject == of_the_others] == [
+        [("btcusdt", 1, 3), ("ethusdt", 1, 3)]
+    ]
+    assert [batches for subject, batches in bus.messages if subject == of_solusdt] == [
+        [("solusdt", first_id, first_id + 2)] for first_id in (1, 4, 7, 10)
+    ]
+    assert bus.messages[-1] == (f"{of_solusdt}.solusdt", [("solusdt", 5, 5)])
+    after = await publisher_on(bus, "btcusdt", "ethusdt", "solusdt")
+    assert [after.next_id(symbol) for symbol in ("btcusdt", "ethusdt", "solusdt")] == [4, 4, 13]
