@@ -213,7 +213,15 @@ class PartitionPublisher:
     async def send(
         self, subject: str, payload: bytes, message_id: str, on_stored: Callable[[int], None] | None = None
     ) -> None:
-        """Publish a message; see `Publisher.publish`."""
+        """Publish a message.
+
+        Args:
+            subject: of the partition.
+            payload: the message.
+            message_id: names it.
+            on_stored: see `Publisher.publish`.
+
+        """
         metrics.BATCHES.inc()
         try:
             await self._publisher.publish(subject, payload, message_id=message_id, on_stored=on_stored)

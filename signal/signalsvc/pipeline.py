@@ -15,7 +15,7 @@ import datetime as dt
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Coroutine, Iterable, Mapping
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -28,6 +28,7 @@ from prometheus_client import Counter, Gauge
 from mesh.bus import subjects, wire
 from mesh.bus.connection import Bus
 from mesh.bus.dead_letters import DeadLetterQueue
+from mesh.bus.partitions import WHOLE, Partition
 from mesh.bus.position import Position
 from mesh.bus.publisher import Publisher
 from mesh.bus.reader import MAX_ACK_PENDING, Message, Reader, StreamReplacedError, find_start, taken_us_of
@@ -61,7 +62,7 @@ TRADES = Counter("tickmesh_signal_trades_total", "Trades that went through libsi
 REPEATS = Gauge("tickmesh_signal_repeated_trades", "Trades left out because their id was not new")
 REFUSED = Gauge("tickmesh_signal_refused_trades", "Trades libsignal refused")
 BAD = Counter("tickmesh_signal_bad_messages_total", "RAW messages that are no batch of trades")
-POSITION = Gauge("tickmesh_signal_raw_sequence", "Sequence in RAW of the last batch taken in")
+POSITION = Gauge("tickmesh_signal_raw_sequence", "Sequence in RAW of the last batch taken in; the sum of several")
 STATES = Gauge("tickmesh_signal_states", "Symbols whose signals are in memory")
 WATCHERS = Gauge("tickmesh_signal_watchers", "Open Watch streams")
 
@@ -86,7 +87,7 @@ class PublishedIds:
         self._whole = whole
 
     @classmethod
-    async def read(cls, bus: Bus, saved: PublishedState | None) -> PublishedIds:
+    async def read(cls, bus: Bus, saved: PublishedState | None, partition: Partition = WHOLE) -> PublishedIds:
         """Read what PROCESSED holds behind the message up to which that is saved.
 
         All of it where that message is not there any more as it was, so that its end was lost, and where nothing is
@@ -95,16 +96,17 @@ class PublishedIds:
         Args:
             bus: where PROCESSED is; it exists.
             saved: what the last saved state says of it.
+            partition: whose PROCESSED.
 
         """
-        known = None
+        stream, known = partition.name(subjects.PROCESSED), None
         if saved is not None:
-            known = Position(subjects.PROCESSED, saved.created, saved.sequence, saved.taken_us)
-        start = await find_start(bus, subjects.PROCESSED, known)
-        info = await bus.js.stream_info(subjects.PROCESSED, subjects_filter="trades.processed.*.*")
+            known = Position(stream, saved.created, saved.sequence, saved.taken_us)
+        start = await find_start(bus, stream, known)
+        info = await bus.js.stream_info(stream, subjects_filter=subjects.processed("*.*", partition))
         ids = cls(start.created, {}, whole=info.state.first_seq <= 1)
         for subject in info.state.subjects or {}:
-            last = await bus.js.get_last_msg(subjects.PROCESSED, subject)
+            last = await bus.js.get_last_msg(stream, subject)
             ids._add(subject, [last.data or b""])
         if saved is not None and known == start:
             ids.note(saved.last_ids)
@@ -112,9 +114,8 @@ class PublishedIds:
         while sequence < info.state.last_seq:
             try:
                 # Not `direct`: another server than the stream's leader may not have its end yet.
-                message = await bus.js.get_msg(
-                    subjects.PROCESSED, sequence + 1, subject="trades.processed.*", next=True
-                )
+                of_all = subjects.processed("*", partition)
+                message = await bus.js.get_msg(stream, sequence + 1, subject=of_all, next=True)
             except NotFoundError:
                 break
             assert message.seq is not None
@@ -203,7 +204,7 @@ class GatheredSignals:
 
 
 class Pipeline:
-    """Moves the engine: `begin`, then `publisher.run` and `run` as tasks."""
+    """Moves the engine of a partition: `begin`, then `publisher.run` and `run` as tasks."""
 
     def __init__(
         self,
@@ -213,9 +214,13 @@ class Pipeline:
         health: Health,
         *,
         max_states: int = MAX_STATES,
+        partition: Partition = WHOLE,
     ) -> None:
-        self._max_states = max_states
-        self._engine = engine
+        self.partition = partition
+        self.engine = engine
+        self._raw = partition.name(subjects.RAW)
+        self._processed = partition.name(subjects.PROCESSED)
+        self._max_states = max(1, max_states // partition.count)
         self._selection = selection
         self._watchers = watchers
         self._health = health
@@ -230,12 +235,11 @@ class Pipeline:
         self._ahead = False
         self._gathered = GatheredSignals()
         self._published_s = 0.0
-        # Asked for when they are read: set for every message, five gauges cost as much as its signals.
-        POSITION.set_function(lambda: 0 if self._taken is None else self._taken.sequence)
-        REPEATS.set_function(lambda: engine.repeats)
-        REFUSED.set_function(lambda: engine.refused)
-        WATCHERS.set_function(lambda: len(watchers))
-        STATES.set_function(lambda: len(engine))
+
+    @property
+    def sequence(self) -> int:
+        """The sequence in RAW of the last message taken in; 0 for none since the start."""
+        return 0 if self._taken is None else self._taken.sequence
 
     @property
     def pending(self) -> int:
@@ -252,20 +256,20 @@ class Pipeline:
         """
         self._bus = bus
         self._dead = dead
-        self.publisher = Publisher(bus, subjects.PROCESSED)
+        self.publisher = Publisher(bus, self._processed)
         await self.publisher.open()
-        self._snapshots = await Snapshots.open(bus)
-        position = await self._snapshots.load(self._engine)
-        self._published = await PublishedIds.read(bus, self._snapshots.published)
-        self._begin_at(await find_start(bus, subjects.RAW, position))
-        in_memory, evicted = map(self._published.ahead, (self._engine.last_ids, self._snapshots.evicted_ids))
+        self._snapshots = await Snapshots.open(bus, self.partition)
+        position = await self._snapshots.load(self.engine)
+        self._published = await PublishedIds.read(bus, self._snapshots.published, self.partition)
+        self._begin_at(await find_start(bus, self._raw, position))
+        in_memory, evicted = map(self._published.ahead, (self.engine.last_ids, self._snapshots.evicted_ids))
         if ahead := sorted({*in_memory, *evicted}):
             log.error(
                 "the saved state knows trades of %s that PROCESSED does not hold: making it again from RAW",
                 ", ".join(ahead),
             )
             # The others go on with theirs: of what they know already nothing is taken in twice.
-            self._engine.evict(in_memory)
+            self.engine.evict(in_memory)
             self._snapshots.forget_evicted(ahead)
             self._after = self._after_us = 0
 
@@ -283,7 +287,7 @@ class Pipeline:
             NotReady: the bus is away, so that a restart would forget it.
 
         """
-        if not self._engine.reset_session(venue, symbol):
+        if not self.engine.reset_session(venue, symbol):
             return False
         self._save_done.clear()
         self._save_now.set()
@@ -302,9 +306,9 @@ class Pipeline:
                     self._after, self._after_us = self._taken.sequence, self._taken.taken_us
             except StreamReplacedError as exc:
                 # Nothing is doubled by that: the engine leaves out what it knows.
-                log.error("reading RAW from its start: %s", exc)
+                log.error("reading %s from its start: %s", self._raw, exc)
                 self._taken = self._saved = None
-                self._begin_at(await find_start(self._bus, subjects.RAW, None))
+                self._begin_at(await find_start(self._bus, self._raw, None))
 
     async def _read(self, stop: Stop) -> None:
         """Take in RAW until asked to stop, or until it is to be read in the other way.
@@ -319,7 +323,7 @@ class Pipeline:
             async with stop.interrupts():
                 reader = Reader(
                     self._bus,
-                    subjects.RAW,
+                    self._raw,
                     subjects.DURABLE_SIGNAL_AHEAD if self._ahead else subjects.DURABLE_SIGNAL,
                     after=self._after,
                     after_us=self._after_us,
@@ -334,7 +338,7 @@ class Pipeline:
                     await self._publish_gathered()
                 if (is_live := not messages or not self._replaying) is not self._is_live:
                     self._is_live = is_live
-                    self._health.set("stream", is_live)
+                    self._health.set(self.partition.name("stream"), is_live)
                 if self._saving is not None and self._saving.done():
                     self._saving.result()
                     self._saving = None
@@ -380,10 +384,10 @@ class Pipeline:
 
     def _put_aside(self, message: Message, exc: BadMessage) -> None:
         BAD.inc()
-        self._dead.put(subjects.RAW, message, str(exc))
+        self._dead.put(self._raw, message, str(exc))
 
     async def _take_batch(self, message: Message, batch: bytes, now_us: int, part: int = 0) -> None:
-        carried = self._engine.carry(batch, raw_sequence=message.sequence, now_us=now_us)
+        carried = self.engine.carry(batch, raw_sequence=message.sequence, now_us=now_us)
         if carried is not None:
             await self._pass_on(carried)
             return
@@ -394,9 +398,9 @@ class Pipeline:
         except BadMessage as exc:
             self._put_aside(dataclasses.replace(message, payload=batch, part=part), exc)
             return
-        if not self._engine.knows(trades.venue, trades.symbol):
+        if not self.engine.knows(trades.venue, trades.symbol):
             await self._restore_evicted(trades.venue, trades.symbol)
-        signals = self._engine.process(trades, raw_sequence=message.sequence)
+        signals = self.engine.process(trades, raw_sequence=message.sequence)
         if signals is None:
             return
         for piece in wire.split_signals(signals):
@@ -428,7 +432,7 @@ class Pipeline:
         # No other message begins with that trade.
         begin, end = f"{first.venue}.{subjects.token(first.symbol)}", subjects.token(last.symbol)
         await self.publisher.publish(
-            subjects.processed(first.venue),
+            subjects.processed(first.venue, self.partition),
             gathered.payload,
             message_id=f"{begin}.{first.first_id}-{end}.{last.last_id}",
         )
@@ -443,8 +447,8 @@ class Pipeline:
         # From here on without a pause: nothing may be taken in between two of these.
         wanted = self._save_now.is_set()
         self._save_now.clear()  # what is reset from here on may not be in the state that is saved
-        entries = self._engine.entries() if self._taken is not self._saved or wanted else None
-        self._published.note(self._engine.last_ids)
+        entries = self.engine.entries() if self._taken is not self._saved or wanted else None
+        self._published.note(self.engine.last_ids)
         end = self.publisher.last_sequence
         published = PublishedState(self._published.created, end, 0, dict(self._published.last_ids))
         return self._save(reader, self._taken, entries, published, unsaved=self._unsaved, wanted=wanted)
@@ -468,11 +472,11 @@ class Pipeline:
                 async with asyncio.timeout(_SETTLE_S):
                     await self.publisher.settle()
                 await self._bus.confirm()
-                taken_us = await taken_us_of(self._bus, subjects.PROCESSED, published.sequence)
+                taken_us = await taken_us_of(self._bus, self._processed, published.sequence)
                 published = msgspec.structs.replace(published, taken_us=taken_us)
                 await self._snapshots.save(
                     entries,
-                    self._engine.settings,
+                    self.engine.settings,
                     raw_sequence=raw_sequence,
                     raw_taken_us=raw_taken_us,
                     raw_created=self._raw_created,
@@ -482,7 +486,7 @@ class Pipeline:
                 why = str(exc) or type(exc).__name__
                 log.warning("the state is not saved, the last one still counts: %s", why)
                 self._health.condition(
-                    "state",
+                    self.partition.name("state"),
                     State.DEGRADED,
                     f"not saved: {why}; trades go on, RAW keeps what is not saved until it is full, a restart goes "
                     "through that again",
@@ -490,7 +494,7 @@ class Pipeline:
                 if wanted:
                     self._save_now.set()
                 return
-            self._health.clear("state")
+            self._health.clear(self.partition.name("state"))
             self._saved = taken
             self._unsaved -= unsaved
             if taken is not None and not self._ahead:
@@ -510,13 +514,13 @@ class Pipeline:
         if self._save_now.is_set() or followed is None:
             return  # what was reset meanwhile is not saved yet; or nobody knows what is followed
         venue, symbols = followed
-        known = self._engine.last_ids
-        idle = self._engine.idle(venue=venue, followed=symbols, most=self._max_states)
+        known = self.engine.last_ids
+        idle = self.engine.idle(venue=venue, followed=symbols, most=self._max_states)
         names = [name for name in idle if known[name] == saved_ids.get(name)]
         if not names:
             return
         log.info("%d symbols that nobody follows leave memory, their states stay on the bus", len(names))
-        last_ids = self._engine.evict(names)
+        last_ids = self.engine.evict(names)
         try:
             await self._snapshots.keep_evicted(last_ids)
         except (NatsError, TimeoutError) as exc:
@@ -525,10 +529,26 @@ class Pipeline:
     async def _restore_evicted(self, venue: str, symbol: str) -> None:
         if self._saving is not None and self._snapshots.has_evicted(venue, symbol):
             await asyncio.wait([self._saving])  # it may be putting its entry elsewhere
-        while self._snapshots.has_evicted(venue, symbol) and not self._engine.knows(venue, symbol):
+        while self._snapshots.has_evicted(venue, symbol) and not self.engine.knows(venue, symbol):
             try:
                 async with asyncio.timeout(_SETTLE_S):
-                    await self._snapshots.restore_evicted(self._engine, venue, symbol)
+                    await self._snapshots.restore_evicted(self.engine, venue, symbol)
             except (NatsError, TimeoutError) as exc:
                 log.warning("waiting for the state of %s: %s", symbol, str(exc) or type(exc).__name__)
                 await asyncio.sleep(_POLL_S)
+
+
+def show(pipelines: Sequence[Pipeline], watchers: Watchers) -> None:
+    """Let the gauges say how far pipelines are, all together.
+
+    Args:
+        pipelines: of all partitions.
+        watchers: of all of them.
+
+    """
+    # Asked for when they are read: set for every message, five gauges cost as much as its signals.
+    POSITION.set_function(lambda: sum(one.sequence for one in pipelines))
+    REPEATS.set_function(lambda: sum(one.engine.repeats for one in pipelines))
+    REFUSED.set_function(lambda: sum(one.engine.refused for one in pipelines))
+    WATCHERS.set_function(lambda: len(watchers))
+    STATES.set_function(lambda: sum(len(one.engine) for one in pipelines))

@@ -10,7 +10,7 @@ from mesh.service.errors import InvalidRequest, NotReady, TooMany
 from mesh.service.status import timestamp
 from mesh.values import epochs
 from mesh.values.signals import SIGNALS
-from signalsvc.engine import Engine, Latest
+from signalsvc.engine import Latest
 from signalsvc.selection import TRADING, Selection, read_symbol
 from signalsvc.watchers import Watcher, Watchers
 from tickmesh.v1 import signal_pb2, signal_pb2_grpc
@@ -67,7 +67,7 @@ class SignalServicer(signal_pb2_grpc.SignalServiceServicer):
 
     def __init__(
         self,
-        engine: Engine,
+        latest: Callable[[str, str], Latest | None],
         selection: Selection,
         watchers: Watchers,
         *,
@@ -78,7 +78,7 @@ class SignalServicer(signal_pb2_grpc.SignalServiceServicer):
         """Serve.
 
         Args:
-            engine: the signals.
+            latest: the last trade of a venue's symbol with its signals; None when there is none.
             selection: the selected symbol and the catalog.
             watchers: where Watch counts its callers in.
             select: checks a symbol, makes it the selected one everywhere and returns it as we write it; raises
@@ -87,7 +87,7 @@ class SignalServicer(signal_pb2_grpc.SignalServiceServicer):
             changes: how often any of these two may be called, by all callers together: what they change is everybody's.
 
         """
-        self._engine = engine
+        self._latest_of = latest
         self._selection = selection
         self._watchers = watchers
         self._select = select
@@ -180,7 +180,7 @@ class SignalServicer(signal_pb2_grpc.SignalServiceServicer):
 
     def _latest(self, text: str) -> Latest:
         symbol = self._selection.resolve(text)
-        latest = self._engine.latest(self._selection.venue, symbol)
+        latest = self._latest_of(self._selection.venue, symbol)
         if latest is None:
             status = self._selection.status(symbol)
             rests = f": it rests, {self._selection.venue} says {status}" if status not in ("", TRADING) else ""

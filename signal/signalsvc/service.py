@@ -10,12 +10,13 @@ import grpc
 from mesh.bus.connection import CONTROL_STREAM, processed_stream
 from mesh.bus.dead_letters import DeadLetterQueue
 from mesh.bus.membership import joined
+from mesh.bus.partitions import partition_of, partitions
 from mesh.bus.status_reports import STATUS_SERVICE, StatusBoard
 from mesh.service import metrics, rpc
 from mesh.service.health import Health
 from mesh.service.lifecycle import Stop
 from signalsvc.engine import Engine
-from signalsvc.pipeline import Pipeline
+from signalsvc.pipeline import Pipeline, show
 from signalsvc.rpc import SignalServicer, TokenBucket
 from signalsvc.selection import Selection
 from signalsvc.selection_sync import SelectionSync
@@ -34,18 +35,31 @@ async def main(settings: SignalSettings, stop: Stop) -> None:
         stop: ends it.
 
     """
-    health = Health("bus", "lease", "stream")
-    engine = Engine(**settings.of_signals())
+    within = partitions(settings.partitions)
+    health = Health("bus", "lease", *(partition.name("stream") for partition in within))
     selection, watchers = Selection(settings.symbol), Watchers()
     sync = SelectionSync(selection, watchers)
-    pipeline = Pipeline(engine, selection, watchers, health, max_states=settings.max_states)
+    pipelines = [
+        Pipeline(
+            Engine(**settings.of_signals()),
+            *(selection, watchers, health),
+            max_states=settings.max_states,
+            partition=partition,
+        )
+        for partition in within
+    ]
+    show(pipelines, watchers)
     board = StatusBoard()
+
+    def pipeline_of(venue: str, symbol: str) -> Pipeline:
+        return pipelines[partition_of(venue, symbol, settings.partitions).number]
+
     servicer = SignalServicer(
-        engine,
+        lambda venue, symbol: pipeline_of(venue, symbol).engine.latest(venue, symbol),
         selection,
         watchers,
         select=sync.select,
-        reset=pipeline.reset_session,
+        reset=lambda venue, symbol: pipeline_of(venue, symbol).reset_session(venue, symbol),
         changes=TokenBucket(per_minute=settings.changes_per_minute),
     )
 
@@ -54,7 +68,7 @@ async def main(settings: SignalSettings, stop: Stop) -> None:
         board.register(server)
 
     def describe(report: status_pb2.ServiceReport) -> None:
-        report.backlogs.add(name="raw_messages", count=pipeline.pending)
+        report.backlogs.add(name="raw_messages", count=sum(pipeline.pending for pipeline in pipelines))
 
     async with AsyncExitStack() as stack:
         stack.enter_context(metrics.served(settings, health))
@@ -69,7 +83,8 @@ async def main(settings: SignalSettings, stop: Stop) -> None:
             )
         )
         stack.callback(watchers.end)
-        streams = (CONTROL_STREAM, processed_stream(settings.processed_max_bytes))
+        streams = [processed_stream(settings.processed_max_bytes, partition) for partition in within]
+        streams.insert(0, CONTROL_STREAM)
         bus = await stack.enter_async_context(
             joined(settings, "signal", health=health, stop=stop, streams=streams, describe=describe, board=board)
         )
@@ -78,9 +93,12 @@ async def main(settings: SignalSettings, stop: Stop) -> None:
         async with asyncio.TaskGroup() as tasks:
             dead = DeadLetterQueue(bus)
             endless = [tasks.create_task(sync.follow(dead)), tasks.create_task(dead.run())]
-            async with stop.interrupts():
-                await pipeline.begin(bus, dead)
-            endless.append(tasks.create_task(pipeline.publisher.run()))
-            await pipeline.run(stop)
+            for pipeline in pipelines:
+                async with stop.interrupts():
+                    await pipeline.begin(bus, dead)
+                endless.append(tasks.create_task(pipeline.publisher.run()))
+            async with asyncio.TaskGroup() as running:
+                for pipeline in pipelines:
+                    running.create_task(pipeline.run(stop))
             for task in endless:
                 task.cancel()

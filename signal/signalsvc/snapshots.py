@@ -1,6 +1,7 @@
 """The engine's saved state in the bus's KV bucket `engine`, with the RAW sequence it includes.
 
-One entry a symbol, then one named `position` that says up to where they count. A snapshot is taken only when everything
+One entry a symbol, then one named `position` (of several partitions `position_0` and so on) that says up to where they
+count. A snapshot is taken only when everything
 taken in is published, so whatever is newer than `position` is published too: a crash between two entries does no harm.
 An entry that no message can hold, that of a long window, is put in pieces, beside those of the last snapshot and not
 over them: half an entry would be none.
@@ -20,6 +21,7 @@ from nats.js.kv import KeyValue
 from mesh.bus import position as mesh_position
 from mesh.bus import subjects
 from mesh.bus.connection import Bus
+from mesh.bus.partitions import WHOLE, Partition
 from signalsvc.engine import Engine, UnusableEntry, entry_name
 
 log = logging.getLogger("signal.snapshots")
@@ -27,7 +29,7 @@ log = logging.getLogger("signal.snapshots")
 _POSITION = "position"
 MAX_EVICTED = 4096
 MAX_EVICTED_BYTES = 64 * 2**20
-"""Of entries of evicted symbols; then the oldest are forgotten. The bucket holds four times as much."""
+"""Of entries of evicted symbols, of all partitions; then the oldest are forgotten. The bucket holds four times that."""
 _MAX_PIECE_BYTES = 900 * 1024  # below the bus's limit of 1 MB a message
 
 
@@ -76,8 +78,10 @@ class SnapshotPosition(msgspec.Struct, frozen=True):
 class Snapshots:
     """Loads and saves the engine; made by `open`."""
 
-    def __init__(self, bucket: KeyValue) -> None:
+    def __init__(self, bucket: KeyValue, partition: Partition = WHOLE) -> None:
         self._bucket = bucket
+        self._partition = partition
+        self._position_key = partition.name(_POSITION)
         self._saved: dict[str, bytes] = {}
         self._pieces: dict[str, list[str]] = {}
         self._evicted: dict[str, EvictedEntry] = {}
@@ -85,9 +89,15 @@ class Snapshots:
         """What PROCESSED held when what `load` found was saved; None where nobody says so."""
 
     @classmethod
-    async def open(cls, bus: Bus) -> Snapshots:
-        """Open the bucket, making it if there is none."""
-        return cls(await bus.bucket(subjects.ENGINE_BUCKET, max_bytes=256 * 2**20))
+    async def open(cls, bus: Bus, partition: Partition = WHOLE) -> Snapshots:
+        """Open the bucket, making it if there is none.
+
+        Args:
+            bus: where it is.
+            partition: whose engine is kept.
+
+        """
+        return cls(await bus.bucket(subjects.ENGINE_BUCKET, max_bytes=256 * 2**20), partition)
 
     async def load(self, engine: Engine) -> mesh_position.Position | None:
         """Let a new engine go on from what is saved, if it can be used.
@@ -100,7 +110,7 @@ class Snapshots:
 
         """
         try:
-            saved = await self._bucket.get(_POSITION)
+            saved = await self._bucket.get(self._position_key)
         except NotFoundError:
             return None
         try:
@@ -118,8 +128,9 @@ class Snapshots:
             log.error("the saved state cannot be used, making it again from RAW: %s", exc)
             return None
         self._saved, self._pieces, self._evicted = entries, position.pieces, dict(position.evicted)
-        log.info("going on with the state of %d symbols after RAW %d", len(entries), position.raw_sequence)
-        return mesh_position.Position(subjects.RAW, created, position.raw_sequence, position.raw_taken_us)
+        raw = self._partition.name(subjects.RAW)
+        log.info("going on with the state of %d symbols after %s %d", len(entries), raw, position.raw_sequence)
+        return mesh_position.Position(raw, created, position.raw_sequence, position.raw_taken_us)
 
     async def save(
         self,
@@ -159,7 +170,7 @@ class Snapshots:
         position = SnapshotPosition(
             raw_sequence, raw_taken_us, raw_created, settings, names, pieces, published=published, evicted=evicted
         )
-        await self._bucket.put(_POSITION, msgspec.json.encode(position))
+        await self._bucket.put(self._position_key, msgspec.json.encode(position))
         self._saved, self._pieces, self._evicted = entries, pieces, evicted
 
     async def keep_evicted(self, last_ids: Mapping[str, int]) -> None:
@@ -174,8 +185,10 @@ class Snapshots:
         """
         for name, last_id in last_ids.items():
             self._evicted[name] = EvictedEntry(self._pieces.get(name, [name]), len(self._saved[name]), last_id)
+        count = self._partition.count
         while (
-            sum(entry.size for entry in self._evicted.values()) > MAX_EVICTED_BYTES or len(self._evicted) > MAX_EVICTED
+            sum(entry.size for entry in self._evicted.values()) > MAX_EVICTED_BYTES // count
+            or len(self._evicted) > MAX_EVICTED // count
         ):
             name, entry = next(iter(self._evicted.items()))
             log.warning("the session of %s is forgotten: nobody has followed it for long, and there is no room", name)

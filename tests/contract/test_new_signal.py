@@ -91,7 +91,7 @@ payload = wire.encode_signals(signals)
 selection = Selection("btcusdt")
 selection.learn(control_pb2.Catalog(venue="sim", followed=["btcusdt"]))
 servicer = SignalServicer(
-    engine, selection, Watchers(), select=None, reset=None, changes=TokenBucket(per_minute=60)
+    engine.latest, selection, Watchers(), select=None, reset=None, changes=TokenBucket(per_minute=60)
 )
 stats = asyncio.run(servicer.GetStats(signal_pb2.GetStatsRequest(), None))
 batch = signal_pb2.SignalBatch.FromString(payload)
