@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 
+import grpc
 import pytest
 from nats.js.errors import NotFoundError
 
@@ -20,9 +23,13 @@ from mesh.service.settings import BusSettings, WrongSettings
 from mesh.values.trades import TradeColumns
 from tests.fixtures.nats import NatsServer
 from tests.fixtures.services import Service
+from tests.fixtures.sim import Sim, running_sim
+from tests.fixtures.sim_to_raw import by_symbol, follow, ingest_of, issued, published
 from tests.fixtures.store import ask, start_store, until_stored
 from tests.fixtures.trades import columns
 from tests.fixtures.waiting import eventually
+from tests.integration.test_signal import calling
+from tickmesh.v1 import control_pb2, signal_pb2
 
 Make = Callable[..., Service]
 
@@ -166,3 +173,86 @@ async def test_store_takes_in_each_partition_from_a_position_of_its_own(
         assert await positions_in(database_url) == {"RAW_0": 2, "RAW_1": 4}
         holes = await ask(database_url, "SELECT symbol, first_trade_id, last_trade_id FROM holes")
         assert holes == [("btcusdt", 31, 40)]
+
+
+async def issue_more(sim: Sim, count: int) -> None:
+    """Wait until the exchange has issued so many more trades."""
+    until = sim.status()["issued"] + count
+    await eventually(lambda: sim.status()["issued"] >= until)
+
+
+@pytest.mark.slow
+async def test_every_trade_and_its_signals_are_in_the_symbols_partition_once_whoever_is_killed(
+    nats_server: NatsServer, database_url: str, make_service: Make, tmp_path: Path
+) -> None:
+    settings = {"PARTITIONS": "3", "SIGNAL_ADDR": "127.0.0.1:0"}
+    within = partitions(3)
+    with running_sim("--rate", "0", "--log", str(tmp_path / "sim.csv")) as sim:
+        ingest = ingest_of(make_service, nats_server, sim, **settings)
+        signal = make_service("signalsvc", NATS_URL=nats_server.url_of("signal"), **settings)
+        store = start_store(make_service, nats_server, database_url, PARTITIONS="3")
+        signal.start()
+        follow(ingest)
+        sim.issue(1)
+        sim.post("/sim/rate", {"rate": 1000})
+        for killed in (ingest, signal, store):
+            await issue_more(sim, 500)
+            killed.process.kill()
+            killed.start()
+        await issue_more(sim, 500)
+        sim.post("/sim/rate", {"rate": 0})
+        wanted = by_symbol(issued(tmp_path / "sim.csv"))
+
+        async def whole() -> bool:
+            by_partition = [
+                by_symbol(await published(nats_server, partition.name(subjects.RAW))) for partition in within
+            ]
+            found = {name: rows for one in by_partition for name, rows in one.items()}
+            is_whole = found == wanted and sum(map(len, by_partition)) == len(found)
+            assert is_whole, {name: len(rows) for name, rows in found.items()}
+            return all(
+                partition_of("sim", name, 3) == partition
+                for partition, one in zip(within, by_partition, strict=True)
+                for name in one
+            )
+
+        await eventually(whole, timeout_s=60)
+        for name, rows in wanted.items():
+            await until_stored(database_url, [row[1] for row in rows], symbol=name, timeout_s=60)
+
+        async def signals_are_whole() -> bool:
+            found: dict[str, list[int]] = defaultdict(list)
+            async with bus_of(nats_server) as bus:
+                for partition in within:
+                    stream = partition.name(subjects.PROCESSED)
+                    for sequence in range(1, (await bus.js.stream_info(stream)).state.last_seq + 1):
+                        message = await bus.js.get_msg(stream, sequence)
+                        for trades in (
+                            one.trades for one in map(wire.decode_signals, wire.batches_of(message.data or b""))
+                        ):
+                            found[trades.symbol] += trades.trade_id.tolist()
+            return found == {name: [row[1] for row in rows] for name, rows in wanted.items()}
+
+        await eventually(signals_are_whole, timeout_s=60)
+
+
+async def test_signal_answers_for_the_symbols_of_all_partitions(nats_server: NatsServer, make_service: Make) -> None:
+    signal = make_service("signalsvc", NATS_URL=nats_server.url_of("signal"), SIGNAL_ADDR="127.0.0.1:0", PARTITIONS="2")
+    address = signal.start_grpc("SIGNAL_ADDR")
+    async with feeding_partitions(nats_server, 2) as publish, calling(address) as stub:
+        async with bus_of(nats_server) as bus:
+            catalog = control_pb2.Catalog(venue="binance", followed=["btcusdt", "solusdt"])
+            catalog.instruments.add(symbol="btcusdt")
+            catalog.instruments.add(symbol="solusdt")
+            await bus.js.publish(subjects.CONTROL_CATALOG, control.encode(catalog))
+        await publish(columns(1, 30))
+        await publish(columns(101, 30, symbol="solusdt"))
+
+        async def last_id(symbol: str) -> int:
+            answer = await stub.GetPrice(signal_pb2.GetPriceRequest(symbol=symbol))
+            return int(answer.trade_id)
+
+        async def both() -> bool:
+            return [await last_id("btcusdt"), await last_id("solusdt")] == [30, 130]
+
+        await eventually(both, not_yet=(grpc.aio.AioRpcError,))
