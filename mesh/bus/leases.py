@@ -22,9 +22,10 @@ import logging
 import os
 import secrets
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from enum import Enum
+from typing import Any
 
 import msgspec
 from nats.aio.msg import Msg
@@ -70,68 +71,114 @@ class Holder(msgspec.Struct, frozen=True):
         return f"pid {self.pid} on {self.host}, since {self.since}"
 
 
-class _Sign(Enum):
+class Sign(Enum):
+    """What an instance shows of itself when it is asked."""
+
     THERE = 1
     SILENT = 2
     NOBODY = 3
 
 
 class Lease:
-    """A service's lease; taken and given back by `held`."""
+    """The lease of a service, or of a part of its work; taken and given back by `held`, or by `Shares`.
 
-    def __init__(self, bus: Bus, service: str) -> None:
+    Args:
+        bus: the connection.
+        service: the service's name on the bus.
+        part: of its work, the end of the lease's key: `instance.3`, or the number of a partition; all of it when empty.
+        instance: names this run of the process, whose subject is answered on by somebody else; drawn where empty.
+
+    """
+
+    def __init__(self, bus: Bus, service: str, part: str = "", *, instance: str = "") -> None:
         self._bus = bus
         self._service = service
-        self._instance = secrets.token_hex(8)
+        self._key = f"{service}.{part}" if part else service
+        self.instance = instance or secrets.token_hex(8)
+        self._is_answered = bool(instance)
         self._since = ""
         self._revision = 0
         self._opened: KeyValue | None = None
         self._reconnected = asyncio.Event()
         self._confirming = asyncio.Lock()
+        self._awaited = ""  # the instance that was seen alive
+        self._signs: list[Sign] = []
+        bus.on_reconnect(self._reconnected.set)
 
     async def take(self, health: Health) -> None:
         """Wait until no other instance is running, and take the lease; says in one line whom it waits for."""
-        self._bus.on_reconnect(self._reconnected.set)
-        await self._bus.client.subscribe(subjects.instance(self._service, self._instance), cb=_answer)
+
+        def say(holder: Holder) -> None:
+            said = f"another {self._key} is running ({holder})"
+            health.set("lease", False, said)
+            log.warning("%s: waiting until it is gone", said)
+
         loop = asyncio.get_running_loop()
         log_throttle = LogThrottle()
-        awaited = ""  # the instance that was seen alive
-        signs: list[_Sign] = []
         while True:
             try:
-                self._reconnected.clear()
-                found = await self._read()
-                if found is None:
-                    await self._write(None)
-                    break
-                holder, revision = found
-                sign = await self._ask(holder)
-                if self._reconnected.is_set() or not self._bus.connected:
-                    signs = []  # it was this one that was away
-                    await asyncio.sleep(_RETRY_S)
-                    continue
-                if sign is _Sign.THERE and awaited != holder.instance:
-                    awaited = holder.instance
-                    said = f"another {self._service} is running ({holder})"
-                    health.set("lease", False, said)
-                    log.warning("%s: waiting until it is gone", said)
-                signs = [] if sign is _Sign.THERE else [*signs, sign]
-                at_once = awaited != holder.instance and holder.server == self._server()
-                if _is_gone(signs, at_once=at_once):
-                    await self._write(revision)
-                    how = "stands still" if sign is _Sign.SILENT else "is gone"
-                    log.info("the %s of %s %s: working in its place", self._service, holder, how)
-                    break
-            except KeyWrongLastSequenceError:
-                signs = []  # a third one was faster
-                continue
+                again_s = await self.attempt(on_other=say)
             except (NatsError, TimeoutError) as exc:
-                self._opened = None
                 if log_throttle.due(loop.time()):
                     log.warning("waiting for the bus to give the lease: %s", str(exc) or type(exc).__name__)
-                await asyncio.sleep(_RETRY_S)
-                continue
-            await asyncio.sleep(_ASK_AGAIN_S if signs else _ASK_EVERY_S)
+                again_s = _RETRY_S
+            if again_s is None:
+                return
+            await asyncio.sleep(again_s)
+
+    async def attempt(
+        self, *, on_other: Callable[[Holder], None] = lambda _: None, asked: Mapping[str, Sign] | None = None
+    ) -> float | None:
+        """Take the lease if nobody holds it, or who does is gone, as some looks in a row tell.
+
+        Args:
+            on_other: called once with another instance that is seen to be there.
+            asked: what instances have just shown of themselves; the others are asked.
+
+        Returns:
+            None when it is taken, else after how many seconds to look again.
+
+        Raises:
+            NatsError, TimeoutError: the bus is away.
+
+        """
+        try:
+            return await self._attempt(on_other, asked or {})
+        except KeyWrongLastSequenceError:
+            self._signs = []  # a third one was faster
+            return 0.0
+        except (NatsError, TimeoutError):
+            self._opened = None
+            raise
+
+    async def _attempt(self, on_other: Callable[[Holder], None], asked: Mapping[str, Sign]) -> float | None:
+        self._reconnected.clear()
+        if not self._is_answered:
+            await self._bus.client.subscribe(subjects.instance(self._service, self.instance), cb=answer)
+            self._is_answered = True
+        found = await self._read()
+        if found is None:
+            await self._write(None)
+            return None
+        holder, revision = found
+        if holder.instance == self.instance:  # the bus did not hear that it was given back
+            self._revision = revision
+            return None
+        sign = asked.get(holder.instance) or await ask(self._bus, self._service, holder.instance)
+        if self._reconnected.is_set() or not self._bus.connected:
+            self._signs = []  # it was this one that was away
+            return _RETRY_S
+        if sign is Sign.THERE and self._awaited != holder.instance:
+            self._awaited = holder.instance
+            on_other(holder)
+        self._signs = [] if sign is Sign.THERE else [*self._signs, sign]
+        at_once = self._awaited != holder.instance and holder.server == self._server()
+        if not _is_gone(self._signs, at_once=at_once):
+            return _ASK_AGAIN_S if self._signs else _ASK_EVERY_S
+        await self._write(revision)
+        how = "stands still" if sign is Sign.SILENT else "is gone"
+        log.info("the %s of %s %s: working in its place", self._key, holder, how)
+        return None
 
     async def confirm(self) -> None:
         """Return when the lease is still held; one question to the bus.
@@ -147,7 +194,7 @@ class Lease:
             try:
                 await self._confirm()
             except KeyWrongLastSequenceError as exc:
-                raise LeaseLostError(f"another {self._service} works now") from exc
+                raise LeaseLostError(f"another {self._key} works now") from exc
             except (NatsError, TimeoutError):
                 self._opened = None  # the bucket may be gone: it is made anew
                 raise
@@ -158,8 +205,8 @@ class Lease:
             await self._write(None)
             return
         holder, revision = found
-        if holder.instance != self._instance:
-            raise LeaseLostError(f"another {self._service} works now ({holder})")
+        if holder.instance != self.instance:
+            raise LeaseLostError(f"another {self._key} works now ({holder})")
         self._revision = revision
         if holder.server != self._server():
             await self._write(revision)
@@ -185,7 +232,7 @@ class Lease:
             return
         with contextlib.suppress(NatsError, TimeoutError):
             async with asyncio.timeout(_ANSWER_S):
-                await (await self._bucket()).delete(self._service, last=self._revision)
+                await (await self._bucket()).delete(self._key, last=self._revision)
 
     async def _bucket(self) -> KeyValue:
         if self._opened is None:
@@ -194,38 +241,46 @@ class Lease:
 
     async def _read(self) -> tuple[Holder, int] | None:
         try:
-            entry = await (await self._bucket()).get(self._service)
+            entry = await (await self._bucket()).get(self._key)
         except KeyNotFoundError:
             return None
         assert entry.revision is not None
         try:
             return msgspec.json.decode(entry.value or b"", type=Holder), entry.revision
         except msgspec.MsgspecError as exc:
-            log.error("key %s of bucket %s names no holder: %s", self._service, subjects.LEASE_BUCKET, exc)
+            log.error("key %s of bucket %s names no holder: %s", self._key, subjects.LEASE_BUCKET, exc)
             return Holder("unknown", server=self._server()), entry.revision
 
     async def _write(self, revision: int | None) -> None:
         self._since = self._since or dt.datetime.now(dt.UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-        holder = Holder(self._instance, socket.gethostname(), os.getpid(), self._since, self._server())
+        holder = Holder(self.instance, socket.gethostname(), os.getpid(), self._since, self._server())
         value = msgspec.json.encode(holder)
         bucket = await self._bucket()
         if revision is None:
-            self._revision = await bucket.create(self._service, value)
+            self._revision = await bucket.create(self._key, value)
         else:
-            self._revision = await bucket.update(self._service, value, last=revision)
-
-    async def _ask(self, holder: Holder) -> _Sign:
-        try:
-            await self._bus.client.request(subjects.instance(self._service, holder.instance), timeout=_ANSWER_S)
-        except NoRespondersError:
-            return _Sign.NOBODY
-        except TimeoutError:
-            return _Sign.SILENT
-        return _Sign.THERE
+            self._revision = await bucket.update(self._key, value, last=revision)
 
     def _server(self) -> str:
         # nats-py has no public name for it; nats-server draws one at every start.
         return str(self._bus.client._server_info.get("server_id", ""))
+
+
+async def end(work: asyncio.Task[Any], why: str) -> None:
+    """Cancel a task again and again until it has ended; where it does not, end the process.
+
+    Args:
+        work: may lose a cancellation, as nats-py does.
+        why: for the log.
+
+    """
+    deadline_s = asyncio.get_running_loop().time() + _WIND_DOWN_S
+    while not work.done():
+        if asyncio.get_running_loop().time() > deadline_s:
+            log.error("%s, and the work did not end within %g s: stopping at once", why, _WIND_DOWN_S)
+            os._exit(1)
+        work.cancel()
+        await asyncio.wait([work], timeout=0.25)
 
 
 @asynccontextmanager
@@ -281,12 +336,31 @@ async def held(bus: Bus, service: str, *, health: Health) -> AsyncIterator[Lease
             await lease.give_back()
 
 
-async def _answer(question: Msg) -> None:
+async def ask(bus: Bus, service: str, instance: str) -> Sign:
+    """Ask an instance whether it is there.
+
+    Args:
+        bus: the connection.
+        service: its service.
+        instance: its name.
+
+    """
+    try:
+        await bus.client.request(subjects.instance(service, instance), timeout=_ANSWER_S)
+    except NoRespondersError:
+        return Sign.NOBODY
+    except TimeoutError:
+        return Sign.SILENT
+    return Sign.THERE
+
+
+async def answer(question: Msg) -> None:
+    """Answer `ask`: the callback of a subscription of the instance's own subject."""
     with contextlib.suppress(NatsError):
         await question.respond(b"here")
 
 
-def _is_gone(signs: list[_Sign], *, at_once: bool) -> bool:
+def _is_gone(signs: list[Sign], *, at_once: bool) -> bool:
     """Return whether a holder is gone.
 
     Args:
@@ -296,6 +370,6 @@ def _is_gone(signs: list[_Sign], *, at_once: bool) -> bool:
     """
     if not signs:
         return False
-    if signs[-1] is _Sign.NOBODY and at_once:
+    if signs[-1] is Sign.NOBODY and at_once:
         return True
-    return signs[-_UNANSWERED:] == [_Sign.SILENT] * _UNANSWERED or signs[-_NOBODY:] == [_Sign.NOBODY] * _NOBODY
+    return signs[-_UNANSWERED:] == [Sign.SILENT] * _UNANSWERED or signs[-_NOBODY:] == [Sign.NOBODY] * _NOBODY

@@ -158,7 +158,7 @@ async def _live(settings: S, main: Callable[[S, Stop], Awaitable[None]]) -> bool
     except* Stopped:
         pass
     except* LeaseLostError as found:
-        lost = _first(found)
+        lost = first_lost(found)
     if lost is not None and not asked:
         log.error("%s: this one stood still for too long, and begins again behind it", lost)
         return False
@@ -173,7 +173,8 @@ def _calm_garbage_collection() -> None:
     gc.set_threshold(50_000, 50, 100)
 
 
-def _first(group: BaseExceptionGroup[LeaseLostError]) -> LeaseLostError:
+def first_lost(group: BaseExceptionGroup[LeaseLostError]) -> LeaseLostError:
+    """Return the first of the errors in a group, however deep it is in there."""
     one: BaseException = group
     while isinstance(one, BaseExceptionGroup):
         one = one.exceptions[0]

@@ -212,7 +212,7 @@ async def test_a_holder_of_another_version_is_asked_and_left_alone_while_it_is_t
         pass
     await (await bus.js.key_value(subjects.LEASE_BUCKET)).put("store", b'{"instance":"newer","address":"[::1]:1"}')
     async with connected(nats_server) as newer:
-        await newer.client.subscribe(subjects.instance("store", "newer"), cb=leases._answer)
+        await newer.client.subscribe(subjects.instance("store", "newer"), cb=leases.answer)
         health = Health("lease")
         waiting = asyncio.create_task(leases.Lease(bus, "store").take(health))
         await eventually(lambda: "another store is running (pid 0 on an unknown host" in health.conditions[0].message)
@@ -308,7 +308,7 @@ async def test_a_key_that_names_no_holder_is_said_and_taken(bus: Bus, caplog: py
 
 
 def test_nobody_there_means_gone_at_once_only_on_the_same_run_of_the_server() -> None:
-    nobody, silent = leases._Sign.NOBODY, leases._Sign.SILENT
+    nobody, silent = leases.Sign.NOBODY, leases.Sign.SILENT
 
     assert leases._is_gone([nobody], at_once=True)
     assert not leases._is_gone([nobody], at_once=False)
