@@ -257,7 +257,8 @@ async def _listen(
     bus: Bus, venue: str, followed: FollowedSymbols, stream: ReconnectingStream, catalog: Catalog, dead: DeadLetterQueue
 ) -> None:
     """Follow the symbols that people select, for ever."""
-    async with Reader(bus, subjects.CONTROL, "control-ingest", after=None, subject=subjects.CONTROL_SYMBOL) as reader:
+    durable = bus.own("control-ingest")
+    async with Reader(bus, subjects.CONTROL, durable, after=None, subject=subjects.CONTROL_SYMBOL) as reader:
         while True:
             for message in await reader.next():
                 try:

@@ -162,7 +162,7 @@ async def _store_trades(intakes: Sequence[TradeIntake], stop: Stop) -> None:
 
 async def _follow_control(bus: Bus, dead: DeadLetterQueue, *takers: Callable[[Message], None]) -> None:
     """Hand control messages to all takers, for ever; one that cannot be read becomes a dead letter."""
-    async with Reader(bus, subjects.CONTROL, "control-store", after=None) as reader:
+    async with Reader(bus, subjects.CONTROL, bus.own("control-store"), after=None) as reader:
         while True:
             for message in await reader.next():
                 try:

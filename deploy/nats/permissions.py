@@ -1,8 +1,11 @@
-"""Write into nats.conf what each user may do with the streams of partitions: what it may with RAW and PROCESSED.
+"""Write into nats.conf what each user may do where instances share partitions.
+
+That is with the streams of a partition what it may with RAW and PROCESSED, and with the durables that read CONTROL for
+each instance what it may with that of one.
 
     python deploy/nats/permissions.py
 
-Run by `make gen`. The server knows wildcards for whole parts of a subject only, so each `RAW_2` has to be named.
+Run by `make gen`. The server knows wildcards for whole parts of a subject only, so each name has to be there.
 """
 
 from __future__ import annotations
@@ -10,21 +13,24 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from mesh.bus.leases import MAX_INSTANCES
 from mesh.bus.partitions import MAX_PARTITIONS, partitions
 
 CONFIG = Path(__file__).with_name("nats.conf")
-_BEGIN = "          # The same for each partition, by `make gen`:\n"
+_BEGIN = "          # The same for each partition and instance, by `make gen`:\n"
 _ALLOWED = re.compile(rf"(publish: \{{ allow: \[\n)(.*?)(?:{_BEGIN}.*?)?(        \] \}}\n)", re.DOTALL)
 
 
 def with_partitions(config: str) -> str:
-    """Return the text of nats.conf with the permissions of all partitions, made anew of those of RAW and PROCESSED."""
+    """Return the text of nats.conf with the permissions for partitions and instances made anew of the others."""
     return _ALLOWED.sub(lambda found: found[1] + found[2] + _of_partitions(found[2]) + found[3], config)
 
 
 def _of_partitions(allowed: str) -> str:
     line = ", ".join(re.findall(r'"[^"]*\.(?:RAW|PROCESSED)(?:\.[^"]*)?"', allowed))
     lines = [re.sub(r"\b(RAW|PROCESSED)\b", partition.name(r"\1"), line) for partition in partitions(MAX_PARTITIONS)]
+    line = ", ".join(re.findall(r'"[^"]*\.control-[^"]*"', allowed))
+    lines += [re.sub(r"(\.control-[a-z-]+)", rf"\1-{number}", line) for number in range(MAX_INSTANCES)]
     return _BEGIN + "".join(f"          {line}\n" for line in lines)
 
 

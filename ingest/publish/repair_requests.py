@@ -50,7 +50,8 @@ class RepairRequests:
 
     async def run(self) -> None:
         """Answer requests, for ever."""
-        async with Reader(self._bus, subjects.CONTROL, DURABLE, after=None, subject=subjects.REPAIR_ALL) as reader:
+        durable = self._bus.own(DURABLE)
+        async with Reader(self._bus, subjects.CONTROL, durable, after=None, subject=subjects.REPAIR_ALL) as reader:
             while True:
                 # Of several requests for one symbol only the newest counts: the store asks again for what it misses.
                 newest = {message.subject: message for message in await reader.next()}

@@ -127,6 +127,8 @@ class Bus:
         self._health = health
         self._replicas = replicas
         self._reconnected: list[Callable[[], None]] = []
+        self.instance_number: int | None = None
+        """Which of the instances of a service this is, where they share its partitions."""
         self.confirm: Callable[[], Awaitable[None]] = _nothing_to_confirm
         """Asked before a durable is made anew or a state is saved. Raises: LeaseLostError when another instance of this
         service works now (`mesh/bus/leases.py`); NatsError or TimeoutError while that cannot be known."""
@@ -135,6 +137,10 @@ class Bus:
     def connected(self) -> bool:
         """Whether the server is there."""
         return bool(self.client.is_connected)
+
+    def own(self, durable: str) -> str:
+        """Return the name of a durable that every instance of a service has for itself: `control-store-3`."""
+        return durable if self.instance_number is None else f"{durable}-{self.instance_number}"
 
     def report_stuck(self, *, stuck: bool, why: str = "") -> None:
         """Say that the bus takes nothing although it is there, and why, or that it does again; health follows.

@@ -42,6 +42,8 @@ from mesh.service.logs import LogThrottle
 
 log = logging.getLogger("mesh.bus.leases")
 
+MAX_INSTANCES = 16
+"""Of a service that share its partitions; for so many the bus' permissions are written."""
 _BUCKET_BYTES = 2**20
 _CONFIRM_EVERY_S = 1.0
 _ASK_EVERY_S = 1.0
@@ -266,6 +268,24 @@ class Lease:
         return str(self._bus.client._server_info.get("server_id", ""))
 
 
+async def _first_free(bus: Bus, service: str, health: Health) -> tuple[Lease, int]:
+    instance, log_throttle = secrets.token_hex(8), LogThrottle()
+    await bus.client.subscribe(subjects.instance(service, instance), cb=answer)
+    leases = [Lease(bus, service, f"instance.{number}", instance=instance) for number in range(MAX_INSTANCES)]
+    while True:
+        why = f"{MAX_INSTANCES} instances of {service} are running"
+        try:
+            for number, lease in enumerate(leases):
+                if await lease.attempt() is None:
+                    return lease, number
+        except (NatsError, TimeoutError) as exc:
+            why = str(exc) or type(exc).__name__
+        health.set("lease", False, why)
+        if log_throttle.due(asyncio.get_running_loop().time()):
+            log.warning("waiting for a lease: %s", why)
+        await asyncio.sleep(_RETRY_S)
+
+
 async def end(work: asyncio.Task[Any], why: str) -> None:
     """Cancel a task again and again until it has ended; where it does not, end the process.
 
@@ -284,8 +304,11 @@ async def end(work: asyncio.Task[Any], why: str) -> None:
 
 
 @asynccontextmanager
-async def held(bus: Bus, service: str, *, health: Health) -> AsyncIterator[Lease]:
+async def held(bus: Bus, service: str, *, health: Health, within: int = 1) -> AsyncIterator[Lease]:
     """Hold the lease of a service while inside; waits for it as long as it takes.
+
+    Where instances share partitions, it is the first free one of MAX_INSTANCES, and its number makes the names of
+    durables that each instance has for itself.
 
     Enter it before anything of the service's is declared, read or written. When the lease is lost the block is
     cancelled, again and again until it has ended.
@@ -294,13 +317,17 @@ async def held(bus: Bus, service: str, *, health: Health) -> AsyncIterator[Lease
         bus: the connection.
         service: its name on the bus.
         health: whose condition `lease` follows.
+        within: how many partitions there are.
 
     Raises:
         LeaseLostError: on leaving: another instance has taken over, because this one stood still.
 
     """
-    lease = Lease(bus, service)
-    await lease.take(health)
+    if within == 1:
+        lease = Lease(bus, service)
+        await lease.take(health)
+    else:
+        lease, bus.instance_number = await _first_free(bus, service, health)
     health.set("lease", True)
     bus.confirm = lease.confirm
     working = asyncio.current_task()

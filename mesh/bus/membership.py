@@ -63,7 +63,7 @@ async def joined(
             bus = await stack.enter_async_context(connect(settings, name=service, health=health))
             if board is not None:
                 await stack.enter_async_context(board.receiving(bus))
-            await stack.enter_async_context(leases.held(bus, service, health=health))
+            await stack.enter_async_context(leases.held(bus, service, health=health, within=settings.partitions))
             await require_partitions(bus, settings.partitions)
             for stream in streams:
                 await bus.declare(stream)

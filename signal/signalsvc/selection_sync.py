@@ -83,7 +83,8 @@ class SelectionSync:
         """Take in what the bus says, for ever; a task of the service's own. What cannot be read goes to `dead`."""
         assert self._bus is not None
         try:
-            async with Reader(self._bus, subjects.CONTROL, "control-signal", after=None) as reader:
+            durable = self._bus.own("control-signal")
+            async with Reader(self._bus, subjects.CONTROL, durable, after=None) as reader:
                 while True:
                     for message in await reader.next():
                         try:

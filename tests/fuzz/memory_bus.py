@@ -112,6 +112,10 @@ class MemoryBus:
         if on_stored is not None:
             on_stored(self._sequence)
 
+    def own(self, durable: str) -> str:
+        """Return the name of a durable: it is the only instance."""
+        return durable
+
     async def settle(self) -> None:
         """Wait for nothing: all is taken at once."""
 

@@ -73,13 +73,18 @@ DECLARES = {
 }
 STREAMS = sorted(set().union(*DECLARES.values()) | {"OTHER", "RAW_16"})
 READS_BY = {
-    "ingest": {("CONTROL", "control-ingest"), ("CONTROL", "control-ingest-repair")},
+    "ingest": {
+        ("CONTROL", "control-ingest"),
+        ("CONTROL", "control-ingest-repair"),
+        ("CONTROL", "control-ingest-repair-15"),
+    },
     "signal": {
         ("RAW", "signal"),
         ("RAW", "signal-ahead"),
         ("RAW_15", "signal"),
         ("RAW_15", "signal-ahead"),
         ("CONTROL", "control-signal"),
+        ("CONTROL", "control-signal-15"),
     },
     "store": {
         ("RAW", "store"),
@@ -88,6 +93,7 @@ READS_BY = {
         ("PROCESSED_15", "store-signals"),
         ("CANDLES", "store-candles"),
         ("CONTROL", "control-store"),
+        ("CONTROL", "control-store-15"),
     },
 }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from itertools import count
 from types import SimpleNamespace
 from typing import Any
@@ -16,10 +16,12 @@ from nats.errors import NoRespondersError
 from nats.js.errors import KeyNotFoundError, KeyWrongLastSequenceError
 
 from mesh.bus import leases, shares
+from mesh.bus.connection import Bus
 from mesh.bus.leases import Lease
 from mesh.bus.partitions import Partition, partitions
 from mesh.bus.shares import Shares, fair_share
 from mesh.service.errors import LeaseLostError
+from mesh.service.health import Health
 from mesh.service.lifecycle import Stop
 from tests.fixtures.waiting import eventually
 
@@ -96,7 +98,7 @@ class MemoryBus:
 
     async def delete(self, key: str, *, last: int) -> None:
         await self._going.wait()
-        if self._server.keys[key][1] != last:
+        if self._server.keys.get(key, (b"", 0))[1] != last:
             raise KeyWrongLastSequenceError
         del self._server.keys[key]
 
@@ -250,3 +252,18 @@ async def test_a_partition_that_was_given_back_while_the_bus_was_away_is_still_o
         one.shares._held[Partition(1, 2)].ask()
 
         await eventually(lambda: working.log.count(("begins", "one", 1)) == 2)
+
+
+async def test_each_instance_has_a_number_of_its_own_and_that_of_a_killed_one_is_given_again() -> None:
+    server, durables = Server(), []
+    buses: list[Any] = [MemoryBus(server) for _ in range(3)]
+    async with AsyncExitStack() as stack:
+        for bus in buses[:2]:
+            lease = await stack.enter_async_context(leases.held(bus, "store", health=Health("lease"), within=2))
+            assert bus.confirm == lease.confirm
+        buses[0].leave()
+        buses[0].freeze()
+        async with leases.held(buses[2], "store", health=Health("lease"), within=2):
+            durables = [Bus.own(bus, "control-store") for bus in buses]
+        buses[0].wake()
+    assert durables == ["control-store-0", "control-store-1", "control-store-0"]
