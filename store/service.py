@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -15,14 +15,15 @@ from mesh.bus import subjects
 from mesh.bus.connection import CANDLE_STREAM, CONTROL_STREAM, DEAD_STREAM, Bus
 from mesh.bus.dead_letters import DeadLetterQueue
 from mesh.bus.membership import joined
-from mesh.bus.partitions import Partition, partitions
+from mesh.bus.partitions import Partition, partition_of, partitions
 from mesh.bus.position import Position
 from mesh.bus.reader import Message, Reader
+from mesh.bus.shares import work_in
 from mesh.bus.status_reports import STATUS_SERVICE, StatusBoard
 from mesh.service import rpc
 from mesh.service.errors import BadMessage, NotReady
 from mesh.service.health import Health
-from mesh.service.lifecycle import Stop, Stopped
+from mesh.service.lifecycle import Stop
 from mesh.service.metrics import served
 from store import metrics
 from store.catalog_view import CatalogView
@@ -72,10 +73,13 @@ async def main(settings: StoreSettings, stop: Stop) -> None:
     intakes: dict[Partition, TradeIntake] = {}
 
     def pending() -> int:
-        return sum(intake.pending for intake in intakes.values())
+        return sum(intake.pending for intake in list(intakes.values()))
 
     def stored(partition: Partition) -> Position | None:
-        return intakes[partition].position
+        return intakes[partition].position if partition in intakes else None
+
+    def holds(venue: str, symbol: str) -> bool:
+        return partition_of(venue, symbol, settings.partitions) in intakes
 
     def describe(report: status_pb2.ServiceReport) -> None:
         if intakes:
@@ -111,53 +115,39 @@ async def main(settings: StoreSettings, stop: Stop) -> None:
         bus = await stack.enter_async_context(
             joined(settings, "store", health=health, stop=stop, streams=streams, describe=describe, board=board)
         )
-        if settings.retention_days is not None:
-            background.start(Retention(database, settings.retention_days).run())
         periods, positions = Periods(**settings.periods()), Positions(database)
         dead = DeadLetterQueue(bus, give_up=give_up, published=metrics.DEAD)
         ledger = LedgerWriter(database, periods)
         writer = TradeWriter(database, periods)
-        for partition in partitions(settings.partitions):
-            intakes[partition] = TradeIntake(bus, positions, writer, dead, settings, stop, partition=partition)
         metrics.PENDING.set_function(pending)
-        metrics.SEQUENCE.set_function(lambda: sum(at.sequence for at in map(stored, intakes) if at is not None))
-        repair = HoleRepair(bus, database, ledger, stored=stored, venue=lambda: catalog.venue)
+        metrics.SEQUENCE.set_function(lambda: sum(at.sequence for at in map(stored, list(intakes)) if at is not None))
+        repair = HoleRepair(bus, database, ledger, stored=stored, venue=lambda: catalog.venue, holds=holds)
+
+        async def work(partition: Partition, bus: Bus, asked: Stop) -> None:
+            intake = TradeIntake(bus, positions, writer, dead, settings, asked, partition=partition)
+            intakes[partition] = intake
+            try:
+                async with BackgroundTasks(asked) as tasks:
+                    tasks.start(CandleIntake(bus, positions, dead, periods, intake).run())
+                    if partition.number == 0:  # what is done once for all partitions
+                        tasks.start(_audit(database, ledger))
+                        tasks.start(MinuteIntake(bus, positions, dead).run())
+                        tasks.start(EpochAnnouncer(bus, database).run())
+                        if settings.retention_days is not None:
+                            tasks.start(Retention(database, settings.retention_days).run())
+                    await intake.run()
+            except NotReady as exc:
+                log.warning("stopping with trades on the way, they stay in the stream: %s", exc)
+            finally:
+                del intakes[partition]
+
         async with BackgroundTasks(stop) as on_bus:
             on_bus.start(_follow_control(bus, dead, catalog.take, repair.take))
-            on_bus.start(_audit(database, ledger))
-            on_bus.start(MinuteIntake(bus, positions, dead).run())
-            on_bus.start(MinuteVerifier(database, ledger, pending).run())
-            for intake in intakes.values():
-                on_bus.start(CandleIntake(bus, positions, dead, periods, intake).run())
+            on_bus.start(MinuteVerifier(database, ledger, pending, holds).run())
             on_bus.start(QuietCandles(bus, database, periods, stored=stored).run())
             on_bus.start(repair.run())
             on_bus.start(repair.settle())
-            on_bus.start(EpochAnnouncer(bus, database).run())
-            try:
-                await _store_trades(list(intakes.values()), stop)
-            except NotReady as exc:
-                log.warning("stopping with trades on the way, they stay in the stream: %s", exc)
-
-
-async def _store_trades(intakes: Sequence[TradeIntake], stop: Stop) -> None:
-    """Store the trades of all partitions until asked to stop; where one fails, the others store what they have read.
-
-    Raises:
-        psycopg.Error: what only a person can mend.
-        NotReady, Stopped: asked to stop while the database or the bus is unavailable.
-
-    """
-
-    async def run(intake: TradeIntake) -> None:
-        try:
-            await intake.run()
-        finally:
-            stop.ask()
-
-    ended = await asyncio.gather(*map(run, intakes), return_exceptions=True)
-    # What has failed counts more than who was waiting when the others were asked to stop.
-    if errors := sorted(filter(None, ended), key=lambda exc: isinstance(exc, NotReady | Stopped)):
-        raise errors[0]
+            await work_in(partitions(settings.partitions), work, bus=bus, service="store", stop=stop)
 
 
 async def _follow_control(bus: Bus, dead: DeadLetterQueue, *takers: Callable[[Message], None]) -> None:

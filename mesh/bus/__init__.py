@@ -12,6 +12,7 @@ __all__ = [
     "position",
     "publisher",
     "reader",
+    "shares",
     "status_reports",
     "subjects",
     "wire",

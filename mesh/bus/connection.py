@@ -6,10 +6,11 @@ Streams are declared here; ordered reading is `mesh.reader`, counted publishing 
 from __future__ import annotations
 
 import asyncio
+import copy
 import logging
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
 from nats.aio.client import Client
@@ -142,6 +143,27 @@ class Bus:
         """Return the name of a durable that every instance of a service has for itself: `control-store-3`."""
         return durable if self.instance_number is None else f"{durable}-{self.instance_number}"
 
+    @contextmanager
+    def under(self, confirm: Callable[[], Awaitable[None]]) -> Iterator[Bus]:
+        """Give the same connection for work under a lease of its own; what waits for reconnections ends with it.
+
+        Args:
+            confirm: of that lease.
+
+        """
+        bus = copy.copy(self)
+        bus.confirm, bus._reconnected = confirm, []
+
+        def pass_on() -> None:
+            for callback in bus._reconnected:
+                callback()
+
+        self._reconnected.append(pass_on)
+        try:
+            yield bus
+        finally:
+            self._reconnected.remove(pass_on)
+
     def report_stuck(self, *, stuck: bool, why: str = "") -> None:
         """Say that the bus takes nothing although it is there, and why, or that it does again; health follows.
 
@@ -264,7 +286,7 @@ async def connect(settings: BusSettings, *, name: str, health: Health) -> AsyncI
         log.info("NATS at %s is back", shown)
         health.set("bus", True)
         assert bus is not None
-        for callback in bus._reconnected:
+        for callback in list(bus._reconnected):
             callback()
 
     client = _Client(settings.tls())

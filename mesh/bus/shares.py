@@ -23,7 +23,7 @@ from mesh.bus.connection import Bus
 from mesh.bus.leases import Lease, Sign, answer, ask, end
 from mesh.bus.partitions import Partition
 from mesh.service.errors import LeaseLostError
-from mesh.service.lifecycle import Stop, first_lost
+from mesh.service.lifecycle import Stop, Stopped, first_lost
 from mesh.service.logs import LogThrottle
 
 log = logging.getLogger("mesh.bus.shares")
@@ -34,8 +34,8 @@ _LOOK_EVERY_S = 1.0
 _LEARN_S = 0.25
 """So long a new instance waits for the others to say that they are there, before it takes what it finds."""
 
-Work: TypeAlias = Callable[[Partition, Lease, Stop], Awaitable[None]]
-"""Works in a partition while its lease is held, until asked to stop; then ends in order."""
+Work: TypeAlias = Callable[[Partition, Bus, Stop], Awaitable[None]]
+"""Works in a partition until asked to stop, and then ends in order; by this connection, which confirms its lease."""
 
 
 class Beat(msgspec.Struct, frozen=True):
@@ -57,6 +57,26 @@ def fair_share(instance: str, others: Collection[str], count: int) -> int:
     """
     ranked = sorted({*others, instance})
     return count // len(ranked) + (ranked.index(instance) < count % len(ranked))
+
+
+async def work_in(within: Sequence[Partition], work: Work, *, bus: Bus, service: str, stop: Stop) -> None:
+    """Work in the only partition, or in a fair share of several, until asked to stop.
+
+    Args:
+        within: all partitions.
+        work: what is done in each that is held.
+        bus: the connection; of the only partition's lease.
+        service: the service's name on the bus.
+        stop: ends it.
+
+    Raises:
+        Exception: what the work raises, in groups where there are several partitions.
+
+    """
+    if len(within) == 1:
+        await work(within[0], bus, stop)
+    else:
+        await Shares(bus, service, within, work).run(stop)
 
 
 class Shares:
@@ -182,8 +202,11 @@ class Shares:
 
     async def _until_lost(self, partition: Partition, lease: Lease, asked: Stop) -> LeaseLostError | None:
         lost: LeaseLostError | None = None
-        try:
-            await self._work(partition, lease, asked)
-        except* LeaseLostError as group:  # found out by the work itself
-            lost = first_lost(group)
+        with self._bus.under(lease.confirm) as bus:
+            try:
+                await self._work(partition, bus, asked)
+            except* Stopped:  # while it was waiting
+                pass
+            except* LeaseLostError as group:  # found out by the work itself
+                lost = first_lost(group)
         return lost

@@ -43,13 +43,21 @@ class MinuteVerifier:
         database: where the minutes and the trades are.
         ledger: corrects the ledger.
         pending: returns how many messages of RAW are not stored yet.
+        holds: tells whether this instance stores the trades of a venue's symbol; another one compares the others'.
 
     """
 
-    def __init__(self, database: Database, ledger: LedgerWriter, pending: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        ledger: LedgerWriter,
+        pending: Callable[[], int],
+        holds: Callable[[str, str], bool] = lambda *_: True,
+    ) -> None:
         self._database = database
         self._ledger = ledger
         self._pending = pending
+        self._holds = holds
         self._compared_to = _FIRST
 
     async def run(self) -> None:
@@ -75,6 +83,8 @@ class MinuteVerifier:
             compared_to = {"time": time, "venue": venue, "symbol": symbol}
         failed: psycopg.Error | None = None
         for _, venue, symbol, time, first, last, *totals, repairs, age_s in {row[1:4]: row for row in pending}.values():
+            if not self._holds(venue, symbol):
+                continue
             minute = VenueMinute(venue, symbol, time, first, last, MinuteTotals(*map(int, totals)))
             try:
                 await self._compare(minute, repairs=repairs, overdue=age_s > _GRACE_S)

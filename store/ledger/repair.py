@@ -45,6 +45,7 @@ class HoleRepair:
         ledger: settles what is absent or lost.
         stored: returns how far a partition's RAW is stored, None while that is not known.
         venue: returns the venue now followed, empty while that is not known.
+        holds: tells whether this instance stores the trades of a venue's symbol; another one requests the others'.
 
     """
 
@@ -56,12 +57,14 @@ class HoleRepair:
         *,
         stored: Callable[[Partition], Position | None],
         venue: Callable[[], str],
+        holds: Callable[[str, str], bool] = lambda *_: True,
     ) -> None:
         self._bus = bus
         self._database = database
         self._ledger = ledger
         self._stored = stored
         self._venue = venue
+        self._holds = holds
         self._schedule = RepairSchedule()
         self._result_came = asyncio.Event()
         # The answers whose trades are not stored yet: by venue and symbol the message of RAW with the last of them, and
@@ -169,7 +172,7 @@ class HoleRepair:
         return [
             MissingTrades(venue, symbol, IdRange(first, last))
             for venue, symbol, first, last in holes
-            if venue == followed
+            if venue == followed and self._holds(venue, symbol)
         ]
 
     async def _request(self, missing: MissingTrades) -> None:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import signal
 import uuid
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import grpc
 import pytest
-from nats.js.errors import NotFoundError
+from nats.js.errors import KeyNotFoundError, NotFoundError
 
 from mesh.bus import control, subjects, wire
 from mesh.bus.connection import Bus, connect, raw_stream
@@ -189,13 +191,13 @@ async def test_every_trade_and_its_signals_are_in_the_symbols_partition_once_who
     within = partitions(3)
     with running_sim("--rate", "0", "--log", str(tmp_path / "sim.csv")) as sim:
         ingest = ingest_of(make_service, nats_server, sim, **settings)
-        signal = make_service("signalsvc", NATS_URL=nats_server.url_of("signal"), **settings)
+        signalsvc = make_service("signalsvc", NATS_URL=nats_server.url_of("signal"), **settings)
         store = start_store(make_service, nats_server, database_url, PARTITIONS="3")
-        signal.start()
+        signalsvc.start()
         follow(ingest)
         sim.issue(1)
         sim.post("/sim/rate", {"rate": 1000})
-        for killed in (ingest, signal, store):
+        for killed in (ingest, signalsvc, store):
             await issue_more(sim, 500)
             killed.process.kill()
             killed.start()
@@ -237,8 +239,10 @@ async def test_every_trade_and_its_signals_are_in_the_symbols_partition_once_who
 
 
 async def test_signal_answers_for_the_symbols_of_all_partitions(nats_server: NatsServer, make_service: Make) -> None:
-    signal = make_service("signalsvc", NATS_URL=nats_server.url_of("signal"), SIGNAL_ADDR="127.0.0.1:0", PARTITIONS="2")
-    address = signal.start_grpc("SIGNAL_ADDR")
+    signalsvc = make_service(
+        "signalsvc", NATS_URL=nats_server.url_of("signal"), SIGNAL_ADDR="127.0.0.1:0", PARTITIONS="2"
+    )
+    address = signalsvc.start_grpc("SIGNAL_ADDR")
     async with feeding_partitions(nats_server, 2) as publish, calling(address) as stub:
         async with bus_of(nats_server) as bus:
             catalog = control_pb2.Catalog(venue="binance", followed=["btcusdt", "solusdt"])
@@ -256,3 +260,60 @@ async def test_signal_answers_for_the_symbols_of_all_partitions(nats_server: Nat
             return [await last_id("btcusdt"), await last_id("solusdt")] == [30, 130]
 
         await eventually(both, not_yet=(grpc.aio.AioRpcError,))
+
+
+async def holders(bus: Bus, service: str, count: int) -> list[int]:
+    """Return the pid of who holds each partition."""
+    bucket = await bus.js.key_value(subjects.LEASE_BUCKET)
+    return [int(json.loads((await bucket.get(f"{service}.{number}")).value or b"")["pid"]) for number in range(count)]
+
+
+async def until_shared(bus: Bus, service: str, *instances: Service, count: int) -> None:
+    """Wait until these instances hold as many partitions as each other, and all of them."""
+
+    async def shared() -> bool:
+        found = Counter(await holders(bus, service, count))
+        return found == {instance.process.pid: count // len(instances) for instance in instances}
+
+    await eventually(shared, timeout_s=30, not_yet=(KeyNotFoundError, TimeoutError))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("blow", ["kill", "stand still", "stop"])
+async def test_two_stores_share_the_partitions_and_one_takes_over_what_the_other_leaves(
+    nats_server: NatsServer, database_url: str, make_service: Make, blow: str
+) -> None:
+    symbols = ("btcusdt", "ethusdt", "solusdt", "bnbusdt", "xrpusdt", "dogeusdt")
+    one, two = (start_store(make_service, nats_server, database_url, PARTITIONS="4") for _ in range(2))
+    async with feeding_partitions(nats_server, 4) as publish, bus_of(nats_server) as bus:
+        await until_shared(bus, "store", one, two, count=4)
+        for symbol in symbols:
+            await publish(columns(1, 20, symbol=symbol))
+        for symbol in symbols:
+            await until_stored(database_url, range(1, 21), symbol=symbol)
+
+        if blow == "stop":
+            await asyncio.to_thread(one.process.stop)
+            assert one.process.returncode == 0
+        elif blow == "kill":
+            one.process.kill()
+        else:
+            one.process.send(signal.SIGSTOP)
+        for symbol in symbols:
+            await publish(columns(21, 20, symbol=symbol))
+        await until_shared(bus, "store", two, count=4)
+        for symbol in symbols:
+            await until_stored(database_url, range(1, 41), symbol=symbol)
+
+        if blow == "stand still":
+            one.process.send(signal.SIGCONT)
+        else:
+            one.start()
+        await until_shared(bus, "store", one, two, count=4)
+        for symbol in symbols:
+            await publish(columns(41, 20, symbol=symbol))
+        for symbol in symbols:
+            await until_stored(database_url, range(1, 61), symbol=symbol)
+        assert await ask(database_url, "SELECT * FROM holes") == []
+        if blow == "stand still":  # it has let its partitions go, and has not begun again
+            assert one.output().count('"starting"') == 1

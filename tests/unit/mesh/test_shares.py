@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from itertools import count
 from types import SimpleNamespace
 from typing import Any
@@ -17,7 +17,6 @@ from nats.js.errors import KeyNotFoundError, KeyWrongLastSequenceError
 
 from mesh.bus import leases, shares
 from mesh.bus.connection import Bus
-from mesh.bus.leases import Lease
 from mesh.bus.partitions import Partition, partitions
 from mesh.bus.shares import Shares, fair_share
 from mesh.service.errors import LeaseLostError
@@ -57,6 +56,10 @@ class MemoryBus:
 
     def on_reconnect(self, callback: Callable[[], None]) -> None:
         """Never."""
+
+    @contextmanager
+    def under(self, confirm: object) -> Iterator[MemoryBus]:
+        yield self
 
     async def bucket(self, name: str, *, max_bytes: int) -> MemoryBus:
         return self
@@ -125,7 +128,7 @@ class Instance:
     def held(self) -> list[int]:
         return [partition.number for partition in self.shares.held]
 
-    async def _work(self, partition: Partition, lease: Lease, stop: Stop) -> None:
+    async def _work(self, partition: Partition, bus: Bus, stop: Stop) -> None:
         self._working.log.append(("begins", self._name, partition.number))
         try:
             while not stop.asked:
