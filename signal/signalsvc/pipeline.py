@@ -15,7 +15,7 @@ import datetime as dt
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -215,7 +215,9 @@ class Pipeline:
         *,
         max_states: int = MAX_STATES,
         partition: Partition = WHOLE,
+        on_live: Callable[[], None] = lambda: None,
     ) -> None:
+        self._on_live = on_live
         self.partition = partition
         self.engine = engine
         self._raw = partition.name(subjects.RAW)
@@ -227,7 +229,8 @@ class Pipeline:
         self._save_now = asyncio.Event()
         self._save_done = asyncio.Event()
         self._replaying = False
-        self._is_live: bool | None = None
+        self.is_live: bool | None = None
+        """Whether what it takes in is new, and not what PROCESSED holds already; None before it is known."""
         self._taken: Message | None = None
         self._saved: Message | None = None
         self._saving: asyncio.Task[None] | None = None
@@ -336,9 +339,9 @@ class Pipeline:
                     await self._take(message)
                 if self._gathered and self._until_due_s() <= 0:
                     await self._publish_gathered()
-                if (is_live := not messages or not self._replaying) is not self._is_live:
-                    self._is_live = is_live
-                    self._health.set(self.partition.name("stream"), is_live)
+                if (is_live := not messages or not self._replaying) is not self.is_live:
+                    self.is_live = is_live
+                    self._on_live()
                 if self._saving is not None and self._saving.done():
                     self._saving.result()
                     self._saving = None
@@ -538,17 +541,21 @@ class Pipeline:
                 await asyncio.sleep(_POLL_S)
 
 
-def show(pipelines: Sequence[Pipeline], watchers: Watchers) -> None:
+def show(pipelines: Mapping[Partition, Pipeline], watchers: Watchers) -> None:
     """Let the gauges say how far pipelines are, all together.
 
     Args:
-        pipelines: of all partitions.
+        pipelines: of the partitions that this instance works in; they may come and go.
         watchers: of all of them.
 
     """
+
+    def those_of_now() -> Collection[Pipeline]:
+        return list(pipelines.values())
+
     # Asked for when they are read: set for every message, five gauges cost as much as its signals.
-    POSITION.set_function(lambda: sum(one.sequence for one in pipelines))
-    REPEATS.set_function(lambda: sum(one.engine.repeats for one in pipelines))
-    REFUSED.set_function(lambda: sum(one.engine.refused for one in pipelines))
+    POSITION.set_function(lambda: sum(one.sequence for one in those_of_now()))
+    REPEATS.set_function(lambda: sum(one.engine.repeats for one in those_of_now()))
+    REFUSED.set_function(lambda: sum(one.engine.refused for one in those_of_now()))
     WATCHERS.set_function(lambda: len(watchers))
-    STATES.set_function(lambda: sum(len(one.engine) for one in pipelines))
+    STATES.set_function(lambda: sum(len(one.engine) for one in those_of_now()))

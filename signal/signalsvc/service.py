@@ -7,15 +7,17 @@ from contextlib import AsyncExitStack
 
 import grpc
 
-from mesh.bus.connection import CONTROL_STREAM, processed_stream
+from mesh.bus.connection import CONTROL_STREAM, Bus, processed_stream
 from mesh.bus.dead_letters import DeadLetterQueue
 from mesh.bus.membership import joined
-from mesh.bus.partitions import partition_of, partitions
+from mesh.bus.partitions import Partition, partition_of, partitions
+from mesh.bus.shares import work_in
 from mesh.bus.status_reports import STATUS_SERVICE, StatusBoard
 from mesh.service import metrics, rpc
+from mesh.service.errors import NotReady
 from mesh.service.health import Health
 from mesh.service.lifecycle import Stop
-from signalsvc.engine import Engine
+from signalsvc.engine import Engine, Latest
 from signalsvc.pipeline import Pipeline, show
 from signalsvc.rpc import SignalServicer, TokenBucket
 from signalsvc.selection import Selection
@@ -36,30 +38,33 @@ async def main(settings: SignalSettings, stop: Stop) -> None:
 
     """
     within = partitions(settings.partitions)
-    health = Health("bus", "lease", *(partition.name("stream") for partition in within))
+    health = Health("bus", "lease", "stream")
     selection, watchers = Selection(settings.symbol), Watchers()
     sync = SelectionSync(selection, watchers)
-    pipelines = [
-        Pipeline(
-            Engine(**settings.of_signals()),
-            *(selection, watchers, health),
-            max_states=settings.max_states,
-            partition=partition,
-        )
-        for partition in within
-    ]
+    pipelines: dict[Partition, Pipeline] = {}
     show(pipelines, watchers)
     board = StatusBoard()
 
-    def pipeline_of(venue: str, symbol: str) -> Pipeline:
-        return pipelines[partition_of(venue, symbol, settings.partitions).number]
+    def pipeline_of(venue: str, symbol: str) -> Pipeline | None:
+        partition = partition_of(venue, symbol, settings.partitions)
+        if partition not in pipelines and len(within) > 1:
+            raise NotReady(f"another instance of signal works in partition {partition.number}, where {symbol} is")
+        return pipelines.get(partition)
+
+    def latest(venue: str, symbol: str) -> Latest | None:
+        pipeline = pipeline_of(venue, symbol)
+        return None if pipeline is None else pipeline.engine.latest(venue, symbol)
+
+    async def reset(venue: str, symbol: str) -> bool:
+        pipeline = pipeline_of(venue, symbol)
+        return pipeline is not None and await pipeline.reset_session(venue, symbol)
 
     servicer = SignalServicer(
-        lambda venue, symbol: pipeline_of(venue, symbol).engine.latest(venue, symbol),
+        latest,
         selection,
         watchers,
         select=sync.select,
-        reset=lambda venue, symbol: pipeline_of(venue, symbol).reset_session(venue, symbol),
+        reset=reset,
         changes=TokenBucket(per_minute=settings.changes_per_minute),
     )
 
@@ -68,7 +73,10 @@ async def main(settings: SignalSettings, stop: Stop) -> None:
         board.register(server)
 
     def describe(report: status_pb2.ServiceReport) -> None:
-        report.backlogs.add(name="raw_messages", count=sum(pipeline.pending for pipeline in pipelines))
+        report.backlogs.add(name="raw_messages", count=sum(pipeline.pending for pipeline in pipelines.values()))
+
+    def note_live() -> None:
+        health.set("stream", all(pipeline.is_live for pipeline in pipelines.values()))
 
     async with AsyncExitStack() as stack:
         stack.enter_context(metrics.served(settings, health))
@@ -93,12 +101,30 @@ async def main(settings: SignalSettings, stop: Stop) -> None:
         async with asyncio.TaskGroup() as tasks:
             dead = DeadLetterQueue(bus)
             endless = [tasks.create_task(sync.follow(dead)), tasks.create_task(dead.run())]
-            for pipeline in pipelines:
-                async with stop.interrupts():
-                    await pipeline.begin(bus, dead)
-                endless.append(tasks.create_task(pipeline.publisher.run()))
-            async with asyncio.TaskGroup() as running:
-                for pipeline in pipelines:
-                    running.create_task(pipeline.run(stop))
+
+            async def work(partition: Partition, bus: Bus, asked: Stop) -> None:
+                pipeline = Pipeline(
+                    Engine(**settings.of_signals()),
+                    *(selection, watchers, health),
+                    max_states=settings.max_states,
+                    partition=partition,
+                    on_live=note_live,
+                )
+                pipelines[partition] = pipeline
+                try:
+                    async with asyncio.TaskGroup() as publishing:
+                        async with asked.interrupts():
+                            await pipeline.begin(bus, dead)
+                        task = publishing.create_task(pipeline.publisher.run())
+                        await pipeline.run(asked)
+                        task.cancel()
+                finally:
+                    del pipelines[partition]
+                    if len(within) > 1:
+                        note_live()
+
+            if len(within) > 1:
+                note_live()  # it serves, too, while the others hold all partitions
+            await work_in(within, work, bus=bus, service="signal", stop=stop)
             for task in endless:
                 task.cancel()

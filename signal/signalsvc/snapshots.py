@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 import msgspec
-from nats.js.errors import NotFoundError
+from nats.js.errors import KeyWrongLastSequenceError, NotFoundError
 from nats.js.kv import KeyValue
 
 from mesh.bus import position as mesh_position
@@ -78,8 +78,10 @@ class SnapshotPosition(msgspec.Struct, frozen=True):
 class Snapshots:
     """Loads and saves the engine; made by `open`."""
 
-    def __init__(self, bucket: KeyValue, partition: Partition = WHOLE) -> None:
+    def __init__(self, bucket: KeyValue, confirm: Callable[[], Awaitable[None]], partition: Partition = WHOLE) -> None:
         self._bucket = bucket
+        self._confirm = confirm
+        self._revisions: dict[str, int] = {}  # by key, as it was read or written last
         self._partition = partition
         self._position_key = partition.name(_POSITION)
         self._saved: dict[str, bytes] = {}
@@ -97,7 +99,8 @@ class Snapshots:
             partition: whose engine is kept.
 
         """
-        return cls(await bus.bucket(subjects.ENGINE_BUCKET, max_bytes=256 * 2**20), partition)
+        bucket = await bus.bucket(subjects.ENGINE_BUCKET, max_bytes=256 * 2**20)
+        return cls(bucket, bus.confirm, partition)
 
     async def load(self, engine: Engine) -> mesh_position.Position | None:
         """Let a new engine go on from what is saved, if it can be used.
@@ -110,19 +113,19 @@ class Snapshots:
 
         """
         try:
-            saved = await self._bucket.get(self._position_key)
+            saved = await self._get(self._position_key)
         except NotFoundError:
             return None
         try:
-            position = msgspec.json.decode(saved.value or b"", type=SnapshotPosition)
+            position = msgspec.json.decode(saved, type=SnapshotPosition)
             self.published = position.published
             if position.settings != engine.settings:
                 raise UnusableEntry(f"it has settings {position.settings}, now they are {engine.settings}")
             created = dt.datetime.fromisoformat(position.raw_created)
             entries = {}
             for name in position.symbols:
-                pieces = [await self._bucket.get(key) for key in position.pieces.get(name, [name])]
-                entries[name] = b"".join([piece.value or b"" for piece in pieces])
+                pieces = [await self._get(key) for key in position.pieces.get(name, [name])]
+                entries[name] = b"".join(pieces)
             engine.restore(entries)
         except (UnusableEntry, NotFoundError, msgspec.DecodeError, ValueError) as exc:
             log.error("the saved state cannot be used, making it again from RAW: %s", exc)
@@ -154,6 +157,7 @@ class Snapshots:
 
         Raises:
             nats.errors.Error, TimeoutError: the bus is away; the last whole snapshot still counts.
+            LeaseLostError: another instance works now, and has saved.
 
         """
         pieces: dict[str, list[str]] = {}
@@ -162,7 +166,7 @@ class Snapshots:
             if self._saved.get(name) != entry:
                 keys = _keys(name, len(entry), instead_of=keys)
                 for n, key in enumerate(keys):
-                    await self._bucket.put(key, entry[n * _MAX_PIECE_BYTES : (n + 1) * _MAX_PIECE_BYTES])
+                    await self._put(key, entry[n * _MAX_PIECE_BYTES : (n + 1) * _MAX_PIECE_BYTES])
             if keys != [name]:
                 pieces[name] = keys
         evicted = {name: entry for name, entry in self._evicted.items() if name not in entries}
@@ -170,7 +174,7 @@ class Snapshots:
         position = SnapshotPosition(
             raw_sequence, raw_taken_us, raw_created, settings, names, pieces, published=published, evicted=evicted
         )
-        await self._bucket.put(self._position_key, msgspec.json.encode(position))
+        await self._put(self._position_key, msgspec.json.encode(position))
         self._saved, self._pieces, self._evicted = entries, pieces, evicted
 
     async def keep_evicted(self, last_ids: Mapping[str, int]) -> None:
@@ -220,8 +224,7 @@ class Snapshots:
         """
         name = entry_name(venue, symbol)
         try:
-            pieces = [await self._bucket.get(key) for key in self._evicted[name].keys]
-            engine.adopt(name, b"".join([piece.value or b"" for piece in pieces]))
+            engine.adopt(name, b"".join([await self._get(key) for key in self._evicted[name].keys]))
         except (UnusableEntry, NotFoundError) as exc:
             log.error("the session of %s begins anew, its saved state cannot be used: %s", name, exc)
             del self._evicted[name]
@@ -230,6 +233,22 @@ class Snapshots:
         if entry.keys != [name]:
             self._pieces[name] = entry.keys  # the next one is put beside it, not over it
         log.info("%s goes on with its saved state", name)
+
+    async def _get(self, key: str) -> bytes:
+        found = await self._bucket.get(key)
+        self._revisions[key] = found.revision or 0
+        return found.value or b""
+
+    async def _put(self, key: str, value: bytes) -> None:
+        """Write a key as long as nobody else has written it since; else only while the lease is still held.
+
+        One that has stood still since it confirmed its lease writes over nothing that its successor has saved.
+        """
+        try:
+            self._revisions[key] = await self._bucket.update(key, value, last=self._revisions.get(key, 0))
+        except KeyWrongLastSequenceError:
+            await self._confirm()
+            self._revisions[key] = await self._bucket.put(key, value)
 
     @property
     def evicted_ids(self) -> Mapping[str, int]:
