@@ -113,7 +113,16 @@ async def main(settings: StoreSettings, stop: Stop) -> None:
             background.start(database.watch_reads())
         streams = (CONTROL_STREAM, CANDLE_STREAM, DEAD_STREAM)
         bus = await stack.enter_async_context(
-            joined(settings, "store", health=health, stop=stop, streams=streams, describe=describe, board=board)
+            joined(
+                settings,
+                "store",
+                health=health,
+                stop=stop,
+                streams=streams,
+                describe=describe,
+                board=board,
+                is_shared=settings.partitions > 1,
+            )
         )
         periods, positions = Periods(**settings.periods()), Positions(database)
         dead = DeadLetterQueue(bus, give_up=give_up, published=metrics.DEAD)

@@ -304,7 +304,7 @@ async def end(work: asyncio.Task[Any], why: str) -> None:
 
 
 @asynccontextmanager
-async def held(bus: Bus, service: str, *, health: Health, within: int = 1) -> AsyncIterator[Lease]:
+async def held(bus: Bus, service: str, *, health: Health, is_shared: bool = False) -> AsyncIterator[Lease]:
     """Hold the lease of a service while inside; waits for it as long as it takes.
 
     Where instances share partitions, it is the first free one of MAX_INSTANCES, and its number makes the names of
@@ -317,17 +317,17 @@ async def held(bus: Bus, service: str, *, health: Health, within: int = 1) -> As
         bus: the connection.
         service: its name on the bus.
         health: whose condition `lease` follows.
-        within: how many partitions there are.
+        is_shared: whether several instances work, and share the partitions.
 
     Raises:
         LeaseLostError: on leaving: another instance has taken over, because this one stood still.
 
     """
-    if within == 1:
+    if is_shared:
+        lease, bus.instance_number = await _first_free(bus, service, health)
+    else:
         lease = Lease(bus, service)
         await lease.take(health)
-    else:
-        lease, bus.instance_number = await _first_free(bus, service, health)
     health.set("lease", True)
     bus.confirm = lease.confirm
     working = asyncio.current_task()

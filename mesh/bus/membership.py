@@ -35,6 +35,7 @@ async def joined(
     streams: Sequence[Stream],
     describe: Describe = lambda _: None,
     board: StatusBoard | None = None,
+    is_shared: bool = False,
 ) -> AsyncIterator[Bus]:
     """Be the working instance of a service while inside: connected, holding its lease, reporting how it is.
 
@@ -49,6 +50,7 @@ async def joined(
         streams: those this service declares.
         describe: adds to each report what only the service knows.
         board: receives the reports of all services; for those that answer StatusService.
+        is_shared: whether several instances work, and share the partitions (`work_in`); else others wait.
 
     Returns:
         the connection.
@@ -63,7 +65,7 @@ async def joined(
             bus = await stack.enter_async_context(connect(settings, name=service, health=health))
             if board is not None:
                 await stack.enter_async_context(board.receiving(bus))
-            await stack.enter_async_context(leases.held(bus, service, health=health, within=settings.partitions))
+            await stack.enter_async_context(leases.held(bus, service, health=health, is_shared=is_shared))
             await require_partitions(bus, settings.partitions)
             for stream in streams:
                 await bus.declare(stream)

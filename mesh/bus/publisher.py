@@ -252,7 +252,7 @@ class Publisher:
     async def open(self) -> None:
         """Find the end of the stream; call once before the first `publish`, and keep `run` going from then on."""
         self._inbox = self._bus.client.new_inbox()
-        await self._bus.client.subscribe(f"{self._inbox}.*", cb=self._on_reply)
+        self._replies = await self._bus.client.subscribe(f"{self._inbox}.*", cb=self._on_reply)
         self._bus.on_reconnect(lambda: self._break("reconnected"))
         self._end_at_open, last_id = await _end_of_stream(self._bus, self._stream)
         self._in_flight.last_id = last_id or ""
@@ -304,15 +304,19 @@ class Publisher:
             LeaseLostError: another instance of this service writes it now.
 
         """
-        while True:
-            try:
-                await asyncio.wait_for(self._broken.wait(), 0.5)
-            except TimeoutError:
-                now_s = time.monotonic()
-                if self._in_flight and now_s - self._acked_s > _ACK_TIMEOUT_S:
-                    self._break(f"no ack for {_ACK_TIMEOUT_S:g} s")
-                continue
-            await self._mend()
+        try:
+            while True:
+                try:
+                    await asyncio.wait_for(self._broken.wait(), 0.5)
+                except TimeoutError:
+                    now_s = time.monotonic()
+                    if self._in_flight and now_s - self._acked_s > _ACK_TIMEOUT_S:
+                        self._break(f"no ack for {_ACK_TIMEOUT_S:g} s")
+                    continue
+                await self._mend()
+        finally:
+            with contextlib.suppress(NatsError):
+                await self._replies.unsubscribe()
 
     def _break(self, why: str) -> None:
         if self._healthy.is_set() and self._in_flight:

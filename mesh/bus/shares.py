@@ -22,6 +22,7 @@ from mesh.bus import subjects
 from mesh.bus.connection import Bus
 from mesh.bus.leases import Lease, Sign, answer, ask, end
 from mesh.bus.partitions import Partition
+from mesh.bus.publisher import ForeignPublisherError
 from mesh.service.errors import LeaseLostError
 from mesh.service.lifecycle import Stop, Stopped, first_lost
 from mesh.service.logs import LogThrottle
@@ -209,4 +210,7 @@ class Shares:
                 pass
             except* LeaseLostError as group:  # found out by the work itself
                 lost = first_lost(group)
+            except* ForeignPublisherError as group:
+                # Of the one before, that stood still with a message on its way: its trades are known when it is read.
+                log.error("beginning anew in partition %d: %s", partition.number, group.exceptions[0])
         return lost

@@ -94,7 +94,16 @@ async def main(settings: SignalSettings, stop: Stop) -> None:
         streams = [processed_stream(settings.processed_max_bytes, partition) for partition in within]
         streams.insert(0, CONTROL_STREAM)
         bus = await stack.enter_async_context(
-            joined(settings, "signal", health=health, stop=stop, streams=streams, describe=describe, board=board)
+            joined(
+                settings,
+                "signal",
+                health=health,
+                stop=stop,
+                streams=streams,
+                describe=describe,
+                board=board,
+                is_shared=len(within) > 1,
+            )
         )
         async with stop.interrupts():
             await sync.begin(bus)

@@ -177,6 +177,18 @@ async def test_store_takes_in_each_partition_from_a_position_of_its_own(
         assert holes == [("btcusdt", 31, 40)]
 
 
+async def processed(bus: Bus, count: int) -> dict[str, list[int]]:
+    """Return the ids of the trades whose signals all partitions of PROCESSED hold, in order, by symbol."""
+    found: dict[str, list[int]] = defaultdict(list)
+    for partition in partitions(count):
+        stream = partition.name(subjects.PROCESSED)
+        for sequence in range(1, (await bus.js.stream_info(stream)).state.last_seq + 1):
+            message = await bus.js.get_msg(stream, sequence)
+            for signals in map(wire.decode_signals, wire.batches_of(message.data or b"")):
+                found[signals.trades.symbol] += signals.trades.trade_id.tolist()
+    return dict(found)
+
+
 async def issue_more(sim: Sim, count: int) -> None:
     """Wait until the exchange has issued so many more trades."""
     until = sim.status()["issued"] + count
@@ -222,20 +234,12 @@ async def test_every_trade_and_its_signals_are_in_the_symbols_partition_once_who
         for name, rows in wanted.items():
             await until_stored(database_url, [row[1] for row in rows], symbol=name, timeout_s=60)
 
-        async def signals_are_whole() -> bool:
-            found: dict[str, list[int]] = defaultdict(list)
-            async with bus_of(nats_server) as bus:
-                for partition in within:
-                    stream = partition.name(subjects.PROCESSED)
-                    for sequence in range(1, (await bus.js.stream_info(stream)).state.last_seq + 1):
-                        message = await bus.js.get_msg(stream, sequence)
-                        for trades in (
-                            one.trades for one in map(wire.decode_signals, wire.batches_of(message.data or b""))
-                        ):
-                            found[trades.symbol] += trades.trade_id.tolist()
-            return found == {name: [row[1] for row in rows] for name, rows in wanted.items()}
+        async with bus_of(nats_server) as bus:
 
-        await eventually(signals_are_whole, timeout_s=60)
+            async def signals_are_whole() -> bool:
+                return await processed(bus, 3) == {name: [row[1] for row in rows] for name, rows in wanted.items()}
+
+            await eventually(signals_are_whole, timeout_s=60)
 
 
 async def test_signal_answers_for_the_symbols_of_all_partitions(nats_server: NatsServer, make_service: Make) -> None:
@@ -317,3 +321,50 @@ async def test_two_stores_share_the_partitions_and_one_takes_over_what_the_other
         assert await ask(database_url, "SELECT * FROM holes") == []
         if blow == "stand still":  # it has let its partitions go, and has not begun again
             assert one.output().count('"starting"') == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("blow", ["kill", "stand still", "stop"])
+async def test_two_signals_share_the_partitions_and_every_trades_signals_are_published_once(
+    nats_server: NatsServer, make_service: Make, blow: str
+) -> None:
+    symbols = ("btcusdt", "ethusdt", "solusdt", "bnbusdt", "xrpusdt", "dogeusdt")
+    settings = {"NATS_URL": nats_server.url_of("signal"), "SIGNAL_ADDR": "127.0.0.1:0", "PARTITIONS": "4"}
+    one, two = (make_service("signalsvc", **settings) for _ in range(2))
+    one.start()
+    two.start()
+    async with feeding_partitions(nats_server, 4) as publish, bus_of(nats_server) as bus:
+        await until_shared(bus, "signal", one, two, count=4)
+
+        async def publish_all(first_id: int) -> None:
+            for first in range(first_id, first_id + 100, 10):
+                for symbol in symbols:
+                    await publish(columns(first, 10, symbol=symbol))
+
+        async def until_published(last_id: int) -> None:
+            async def whole() -> bool:
+                found = await processed(bus, 4)
+                assert found == {symbol: list(range(1, last_id + 1)) for symbol in symbols}
+                return True
+
+            await eventually(whole, timeout_s=30)
+
+        await publish_all(1)
+        if blow == "stop":
+            await asyncio.to_thread(one.process.stop)
+            assert one.process.returncode == 0
+        elif blow == "kill":
+            one.process.kill()
+        else:
+            one.process.send(signal.SIGSTOP)
+        await publish_all(101)
+        await until_shared(bus, "signal", two, count=4)
+        await until_published(200)
+
+        if blow == "stand still":
+            one.process.send(signal.SIGCONT)
+        else:
+            one.start()
+        await publish_all(201)
+        await until_shared(bus, "signal", one, two, count=4)
+        await until_published(300)

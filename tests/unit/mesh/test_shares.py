@@ -262,11 +262,11 @@ async def test_each_instance_has_a_number_of_its_own_and_that_of_a_killed_one_is
     buses: list[Any] = [MemoryBus(server) for _ in range(3)]
     async with AsyncExitStack() as stack:
         for bus in buses[:2]:
-            lease = await stack.enter_async_context(leases.held(bus, "store", health=Health("lease"), within=2))
+            lease = await stack.enter_async_context(leases.held(bus, "store", health=Health("lease"), is_shared=True))
             assert bus.confirm == lease.confirm
         buses[0].leave()
         buses[0].freeze()
-        async with leases.held(buses[2], "store", health=Health("lease"), within=2):
+        async with leases.held(buses[2], "store", health=Health("lease"), is_shared=True):
             durables = [Bus.own(bus, "control-store") for bus in buses]
         buses[0].wake()
     assert durables == ["control-store-0", "control-store-1", "control-store-0"]
