@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 from typing import Any
@@ -33,9 +33,10 @@ from mesh.bus.connection import CANDLE_STREAM, CONTROL_STREAM, DEAD_STREAM, Bus,
 from mesh.bus.dead_letters import DeadLetterQueue
 from mesh.bus.membership import joined
 from mesh.bus.outgoing_queue import OutgoingQueue
-from mesh.bus.partitions import partitions
+from mesh.bus.partitions import Partition, partitions
 from mesh.bus.publisher import Publisher
 from mesh.bus.reader import Reader
+from mesh.bus.shares import work_in
 from mesh.service.errors import BadMessage
 from mesh.service.health import Health
 from mesh.service.lifecycle import Stop
@@ -55,6 +56,9 @@ MAX_DEAD_LETTERS = 1_000
 
 REPAIRED_WITHIN_S = 2.0
 """So long a stopping ingest waits for what has arrived to be passed on, and for REST to bring what is missing."""
+_LOOK_S = 0.5
+_GATHER_S = 0.25
+"""Partitions are taken one after the other: so long a change waits for more of them."""
 SETTLE_S = 10.0
 """So long a stopping ingest waits for the bus to take what is on its way; what it does not take is fetched again."""
 
@@ -75,26 +79,110 @@ async def main(settings: IngestSettings, stop: Stop) -> None:
         raw_streams = [raw_stream(settings.raw_max_bytes, partition) for partition in within]
         streams = (*raw_streams, CONTROL_STREAM, CANDLE_STREAM, DEAD_STREAM)
         bus = await stack.enter_async_context(
-            joined(settings, "ingest", health=health, stop=stop, streams=streams, describe=feed.describe)
+            joined(
+                settings,
+                "ingest",
+                health=health,
+                stop=stop,
+                streams=streams,
+                describe=feed.describe,
+                is_shared=len(within) > 1,
+            )
         )
         async with stop.interrupts():
             choice = VenueChoice(settings, health, Network.of(os.environ), adapter=BinanceAdapter())
             count_followed(None, choice=choice)
             venue = await choice.first(bus)
+        following = Following(settings, stop, health, bus, choice, feed)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(following.run(venue), name="following")
+            await work_in(within, following.work, bus=bus, service="ingest", stop=stop)
+
+
+class Following:
+    """Follows a venue with the symbols of the partitions in which this instance works; anew when these change.
+
+    Args:
+        settings: of ingest.
+        stop: ends it.
+        health: of the service.
+        bus: the connection.
+        choice: which venue is followed.
+        feed: reports how that is.
+
+    """
+
+    def __init__(
+        self, settings: IngestSettings, stop: Stop, health: Health, bus: Bus, choice: VenueChoice, feed: FeedReport
+    ) -> None:
+        self._settings = settings
+        self._stop = stop
+        self._health = health
+        self._bus = bus
+        self._choice = choice
+        self._feed = feed
+        self._held: dict[Partition, Publisher] = {}
+        self._used: dict[Partition, Publisher] = {}
+        self._changed = asyncio.Event()
+        self._let_go = asyncio.Event()
+
+    async def work(self, partition: Partition, bus: Bus, asked: Stop) -> None:
+        """Have the trades of a partition's symbols published to it, until asked to stop.
+
+        Args:
+            partition: which.
+            bus: the connection, which confirms the partition's lease.
+            asked: ends it.
+
+        """
         readers = (subjects.DURABLE_SIGNAL, subjects.DURABLE_STORE)
-        publishers = [Publisher(bus, stream.name, readers=readers) for stream in raw_streams]
-        async with asyncio.TaskGroup() as keepers:
-            async with stop.interrupts():
-                for publisher in publishers:
-                    await publisher.open()
-            publishing = [keepers.create_task(publisher.run(), name="publisher") for publisher in publishers]
-            while (
-                successor := await _follow(settings, stop, health, bus, venue, publishers, choice, feed)
-            ) is not None:
-                metrics.CHANGES_OF_VENUE.inc()
-                venue = successor
-            for task in publishing:
-                task.cancel()
+        publisher = Publisher(bus, partition.name(subjects.RAW), readers=readers)
+        async with asyncio.TaskGroup() as tasks:
+            async with asked.interrupts():
+                await publisher.open()
+            publishing = tasks.create_task(publisher.run(), name="publisher")
+            self._held[partition] = publisher
+            self._changed.set()
+            try:
+                await asked.wait()
+            finally:
+                del self._held[partition]
+                self._changed.set()
+            while publisher in self._used.values():
+                self._let_go.clear()
+                await self._let_go.wait()
+            publishing.cancel()
+
+    async def run(self, venue: Venue) -> None:
+        """Follow a venue until asked to stop, and the next one where another one is to be followed.
+
+        Args:
+            venue: the first one.
+
+        """
+        while not self._stop.asked:
+            if self._settings.partitions > 1:
+                await asyncio.sleep(_GATHER_S)
+            self._changed.clear()
+            if self._held:
+                self._used = dict(self._held)
+                successor = await _follow(
+                    *(self._settings, self._stop, self._health, self._bus, venue, self._used, self._choice),
+                    *(self._feed, self._changed),
+                )
+                self._used = {}
+                self._let_go.set()
+                if successor not in (venue, None):
+                    metrics.CHANGES_OF_VENUE.inc()
+                venue = successor or venue
+                continue
+            if self._settings.partitions > 1:
+                self._health.set("venue", True, "other instances work in all partitions")
+            async with asyncio.TaskGroup() as tasks:
+                waiting = [tasks.create_task(each.wait()) for each in (self._changed, self._stop)]
+                await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                for task in waiting:
+                    task.cancel()
 
 
 async def _follow(
@@ -103,11 +191,14 @@ async def _follow(
     health: Health,
     bus: Bus,
     venue: Venue,
-    publishers: Sequence[Publisher],
+    publishers: Mapping[Partition, Publisher],
     choice: VenueChoice,
     feed: FeedReport,
+    changed: asyncio.Event,
 ) -> Venue | None:
     """Follow a venue until asked to stop or another one is to be followed, and return that one.
+
+    Where the partitions change in which this instance works, return the same one.
 
     When it returns, all of this venue's trades have left: what is said of the next one comes after them.
     """
@@ -124,7 +215,7 @@ async def _follow(
     trade_publisher = TradePublisher(
         venue.name,
         bus,
-        *publishers,
+        publishers,
         bounds=bounds,
         epoch_wait_s=settings.epoch_wait_s,
         health=health,
@@ -154,7 +245,7 @@ async def _follow(
             health=health,
             on_away=http_api.stay_away,
         )
-        feed.follow(stream, trade_publisher, publishers)
+        feed.follow(stream, trade_publisher, list(publishers.values()))
         catalog = Catalog(
             venue.name,
             followed,
@@ -166,24 +257,30 @@ async def _follow(
         )
         requested = RepairRequests(bus, http_api, trade_publisher, dead)
         loops = [
-            tasks.create_task(_connect(stream, catalog), name="stream"),
+            tasks.create_task(_connect(stream, catalog, followed, trade_publisher), name="stream"),
             tasks.create_task(outgoing.run(), name="outgoing messages"),
             tasks.create_task(requested.run(), name="requested repairs"),
             tasks.create_task(trade_publisher.keep_bounds(), name="bounds"),
             tasks.create_task(confirmations.run(), name="confirmations"),
             tasks.create_task(trade_publisher.adopt_epochs(), name="epochs"),
             tasks.create_task(catalog.keep_learning(), name="learning"),
-            tasks.create_task(catalog.keep_publishing(), name="catalog"),
-            tasks.create_task(catalog.keep_answering(), name="answering lookups"),
             tasks.create_task(_listen(bus, venue.name, followed, stream, catalog, dead), name="listening"),
             tasks.create_task(dead.run(), name="dead letters"),
         ]
+        if any(partition.number == 0 for partition in publishers):  # what is said once for all partitions
+            loops.append(tasks.create_task(catalog.keep_publishing(), name="catalog"))
+            loops.append(tasks.create_task(catalog.keep_answering(), name="answering lookups"))
+        else:
+            catalog.published.set()
         stopping = tasks.create_task(stop.wait(), name="stopping")
         changing = tasks.create_task(choice.successor(venue), name="changing over")
-        await asyncio.wait((stopping, changing), return_when=asyncio.FIRST_COMPLETED)
-        successor = changing.result() if changing.done() and not stop.asked else None
-        await wind_down([*loops, stopping, changing], gap_repair)
-    await _settle(trade_publisher, publishers, gap_repair.brought)
+        sharing = tasks.create_task(changed.wait(), name="sharing anew")
+        await asyncio.wait((stopping, changing, sharing), return_when=asyncio.FIRST_COMPLETED)
+        successor = None
+        if not stop.asked:
+            successor = changing.result() if changing.done() else venue
+        await wind_down([*loops, stopping, changing, sharing], gap_repair)
+    await _settle(trade_publisher, list(publishers.values()), gap_repair.brought)
     return successor
 
 
@@ -247,9 +344,13 @@ async def wind_down(loops: Collection[asyncio.Task[Any]], gap_repair: GapRepair)
     await gap_repair.finish(within_s=REPAIRED_WITHIN_S)
 
 
-async def _connect(stream: ReconnectingStream, catalog: Catalog) -> None:
+async def _connect(
+    stream: ReconnectingStream, catalog: Catalog, followed: FollowedSymbols, trade_publisher: TradePublisher
+) -> None:
     """Let the mesh know whom it hears of before the first trade is on its way."""
     await catalog.published.wait()
+    while not any(map(trade_publisher.holds, followed.symbols)):  # noqa: ASYNC110 - until somebody selects one
+        await asyncio.sleep(_LOOK_S)
     await stream.run()
 
 

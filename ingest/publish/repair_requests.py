@@ -62,8 +62,10 @@ class RepairRequests:
                     except BadMessage as exc:
                         self._dead.put(subjects.CONTROL, message, str(exc))
                     else:
-                        if request.venue == self._trade_publisher.venue and not await self._is_answered(
-                            request, message.sequence
+                        if (
+                            request.venue == self._trade_publisher.venue
+                            and self._trade_publisher.holds(request.symbol)
+                            and not await self._is_answered(request, message.sequence)
                         ):
                             await self._report(await self._repair(request))
                     await reader.ack(message)

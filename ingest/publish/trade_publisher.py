@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
@@ -34,7 +34,7 @@ from mesh.bus import control, subjects, wire
 from mesh.bus.connection import Bus
 from mesh.bus.dead_letters import DeadLetterQueue, letter_about
 from mesh.bus.outgoing_queue import OutgoingMessage, OutgoingQueue
-from mesh.bus.partitions import Partition, partition_of, partitions
+from mesh.bus.partitions import Partition, partition_of
 from mesh.bus.publisher import Publisher
 from mesh.service.health import Health, State
 from mesh.service.logs import LogThrottle
@@ -255,7 +255,7 @@ class TradePublisher:
     Args:
         venue: whose trades these are.
         bus: to read how far RAW is.
-        publishers: the writers of RAW, one for each partition, in order.
+        publishers: the writers of RAW, by partition: those in which this instance works.
         limits: of waiting for what is missing.
         bounds: of what a trade's id and time may be.
         epoch_wait_s: how long after the first symbol to wait for store's word in which epoch symbols are of which RAW
@@ -272,7 +272,8 @@ class TradePublisher:
         self,
         venue: str,
         bus: Bus,
-        *publishers: Publisher,
+        publishers: Mapping[Partition, Publisher],
+        *,
         limits: WaitingLimits | None = None,
         bounds: Bounds | None = None,
         epoch_wait_s: float = 0.0,
@@ -283,11 +284,12 @@ class TradePublisher:
     ) -> None:
         self.venue = venue
         self._bus = bus
-        share = max_unrepeated_bytes // len(publishers)
-        self._partitions = [
-            PartitionPublisher(venue, bus, publisher, partition, max_unrepeated_bytes=share)
-            for publisher, partition in zip(publishers, partitions(len(publishers)), strict=True)
-        ]
+        self._count_of_partitions = next(iter(publishers)).count
+        share = max_unrepeated_bytes // self._count_of_partitions
+        self._partitions = {
+            partition: PartitionPublisher(venue, bus, publisher, partition, max_unrepeated_bytes=share)
+            for partition, publisher in publishers.items()
+        }
         self._call_on_gap: list[Callable[[str], None]] = []
         self._limits = limits or WaitingLimits()
         self._received_s: dict[str, float] = {}  # by symbol: when trades came as they happen
@@ -316,10 +318,19 @@ class TradePublisher:
         """Call a function with the symbol whenever a new epoch of it has begun."""
         self._call_on_epoch.append(call)
 
+    def holds(self, symbol: str) -> bool:
+        """Return whether a symbol is in one of the partitions in which this instance works."""
+        return partition_of(self.venue, symbol, self._count_of_partitions) in self._partitions
+
     async def follow(self, symbol: str) -> None:
-        """Let a symbol's trades pass from now on, after the last one that RAW holds; waits for the bus."""
+        """Let a symbol's trades pass from now on, after the last one that RAW holds; waits for the bus.
+
+        Args:
+            symbol: one of a partition in which this instance works.
+
+        """
         if symbol not in self._followed:
-            raw = self._partitions[partition_of(self.venue, symbol, len(self._partitions)).number]
+            raw = self._partitions[partition_of(self.venue, symbol, self._count_of_partitions)]
             last = await raw.last_published(symbol)
             if symbol in self._followed:
                 return
@@ -863,7 +874,7 @@ class TradePublisher:
 
     async def flush(self) -> None:
         """Publish what `take` has gathered."""
-        for raw in self._partitions:
+        for raw in self._partitions.values():
             if raw.has_gathered:
                 async with self._lock:
                     await raw.flush()

@@ -174,11 +174,11 @@ class VenueConnection:
             self._wear(socket.end)
 
     async def _prepared(self) -> tuple[str, ...]:
-        """Return the symbols to follow, once the trade publisher knows them, so that it takes their first trade.
+        """Return the symbols to follow here, once the trade publisher knows them, so that it takes their first trade.
 
         One that is selected meanwhile is not among them: its turn comes next time.
         """
-        symbols = tuple(self._symbols.symbols)
+        symbols = tuple(filter(self._trade_publisher.holds, self._symbols.symbols))
         for symbol in symbols:
             await self._trade_publisher.follow(symbol)
         return symbols

@@ -230,6 +230,7 @@ class Publisher:
         self._acked_s = 0.0
         self._sent_s = 0.0
         self._pause: asyncio.TimerHandle | None = None
+        self._ended = False
 
     @property
     def pending(self) -> int:
@@ -271,9 +272,11 @@ class Publisher:
             on_stored: called with the message's sequence when the stream holds it, in the order of publishing.
 
         """
-        while self._in_flight.full:
+        while self._in_flight.full and not self._ended:
             self._room.clear()
             await self._room.wait()
+        if self._ended:
+            return
         if not self._in_flight:
             self._acked_s = time.monotonic()
         item = InFlightMessage(subject, payload, message_id, on_stored)
@@ -286,7 +289,7 @@ class Publisher:
     async def settle(self) -> None:
         """Wait until everything that has been handed over by now is in the stream."""
         delays, by_now = backoff(first_s=_SETTLE_ASK_S, max_s=_PAUSE_S), self.handed_over
-        while self.handed_over - len(self._in_flight) < by_now:
+        while self.handed_over - len(self._in_flight) < by_now and not self._ended:
             self._room.clear()
             if self._healthy.is_set() and not self._in_flight.last.ack_wanted:
                 await self._ask_for_last(self._in_flight.last.subject)
@@ -315,6 +318,8 @@ class Publisher:
                     continue
                 await self._mend()
         finally:
+            self._ended = True  # nobody waits any more for what is not stored by now
+            self._room.set()
             with contextlib.suppress(NatsError):
                 await self._replies.unsubscribe()
 

@@ -17,6 +17,7 @@ from ingest.publish import repair_requests
 from ingest.settings import IngestSettings
 from ingest.venue import Venue
 from mesh.bus import control, subjects
+from mesh.bus.partitions import WHOLE
 from mesh.service import logs
 from mesh.service.health import Health
 from mesh.service.lifecycle import Stop
@@ -97,7 +98,9 @@ class Conversation:
         any_bus: Any = self.bus
         choice: Any = _Choice()
         following = asyncio.ensure_future(
-            service._follow(_SETTINGS, stop, health, any_bus, _VENUE, [any_bus], choice, self._feed)
+            service._follow(
+                _SETTINGS, stop, health, any_bus, _VENUE, {WHOLE: any_bus}, choice, self._feed, asyncio.Event()
+            )
         )
         try:
             await asyncio.sleep(1)

@@ -209,6 +209,9 @@ class SelectingTradePublisher:
         self._symbols = symbols
         self.known: list[str] = []
 
+    def holds(self, symbol: str) -> bool:
+        return True
+
     async def follow(self, symbol: str) -> None:
         """Know a symbol from now on."""
         await asyncio.sleep(0)

@@ -33,7 +33,7 @@ class Bus(MemoryBus):
 
 
 async def publisher_on(bus: Any, *symbols: str, **options: Any) -> TradePublisher:
-    publisher = TradePublisher("binance", bus, *[bus] * bus.partitions, **options)
+    publisher = TradePublisher("binance", bus, dict.fromkeys(partitions(bus.partitions), bus), **options)
     for symbol in symbols or ("btcusdt", "ethusdt"):
         await publisher.follow(symbol)
     return publisher
