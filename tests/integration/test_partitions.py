@@ -26,7 +26,7 @@ from mesh.values.trades import TradeColumns
 from tests.fixtures.nats import NatsServer
 from tests.fixtures.services import Service
 from tests.fixtures.sim import Sim, running_sim
-from tests.fixtures.sim_to_raw import by_symbol, follow, ingest_of, issued, published
+from tests.fixtures.sim_to_raw import FOLLOWS, Row, by_symbol, follow, ingest_of, issued, published
 from tests.fixtures.store import ask, start_store, until_stored
 from tests.fixtures.trades import columns
 from tests.fixtures.waiting import eventually
@@ -177,6 +177,19 @@ async def test_store_takes_in_each_partition_from_a_position_of_its_own(
         assert holes == [("btcusdt", 31, 40)]
 
 
+async def until_published(server: NatsServer, wanted: dict[str, list[Row]], count: int) -> None:
+    """Wait until the partitions of RAW hold exactly these trades, each symbol's in its own and in order."""
+
+    async def whole() -> bool:
+        by_partition = {each: by_symbol(await published(server, each.name(subjects.RAW))) for each in partitions(count)}
+        found = {name: rows for one in by_partition.values() for name, rows in one.items()}
+        is_whole = found == wanted and sum(map(len, by_partition.values())) == len(found)
+        assert is_whole, {name: len(rows) for name, rows in found.items()}
+        return all(partition_of("sim", name, count) == each for each, one in by_partition.items() for name in one)
+
+    await eventually(whole, timeout_s=60)
+
+
 async def processed(bus: Bus, count: int) -> dict[str, list[int]]:
     """Return the ids of the trades whose signals all partitions of PROCESSED hold, in order, by symbol."""
     found: dict[str, list[int]] = defaultdict(list)
@@ -200,7 +213,6 @@ async def test_every_trade_and_its_signals_are_in_the_symbols_partition_once_who
     nats_server: NatsServer, database_url: str, make_service: Make, tmp_path: Path
 ) -> None:
     settings = {"PARTITIONS": "3", "SIGNAL_ADDR": "127.0.0.1:0"}
-    within = partitions(3)
     with running_sim("--rate", "0", "--log", str(tmp_path / "sim.csv")) as sim:
         ingest = ingest_of(make_service, nats_server, sim, **settings)
         signalsvc = make_service("signalsvc", NATS_URL=nats_server.url_of("signal"), **settings)
@@ -217,20 +229,7 @@ async def test_every_trade_and_its_signals_are_in_the_symbols_partition_once_who
         sim.post("/sim/rate", {"rate": 0})
         wanted = by_symbol(issued(tmp_path / "sim.csv"))
 
-        async def whole() -> bool:
-            by_partition = [
-                by_symbol(await published(nats_server, partition.name(subjects.RAW))) for partition in within
-            ]
-            found = {name: rows for one in by_partition for name, rows in one.items()}
-            is_whole = found == wanted and sum(map(len, by_partition)) == len(found)
-            assert is_whole, {name: len(rows) for name, rows in found.items()}
-            return all(
-                partition_of("sim", name, 3) == partition
-                for partition, one in zip(within, by_partition, strict=True)
-                for name in one
-            )
-
-        await eventually(whole, timeout_s=60)
+        await until_published(nats_server, wanted, 3)
         for name, rows in wanted.items():
             await until_stored(database_url, [row[1] for row in rows], symbol=name, timeout_s=60)
 
@@ -368,3 +367,40 @@ async def test_two_signals_share_the_partitions_and_every_trades_signals_are_pub
         await publish_all(201)
         await until_shared(bus, "signal", one, two, count=4)
         await until_published(300)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("blow", ["kill", "stand still", "stop"])
+async def test_two_ingests_share_the_partitions_and_publish_every_trade_once(
+    nats_server: NatsServer, make_service: Make, tmp_path: Path, blow: str
+) -> None:
+    with running_sim("--rate", "0", "--log", str(tmp_path / "sim.csv")) as sim:
+        one, two = (ingest_of(make_service, nats_server, sim, PARTITIONS="4") for _ in range(2))
+        one.start()
+        two.start()
+        async with bus_of(nats_server) as bus:
+            await until_shared(bus, "ingest", one, two, count=4)
+            one.process.wait_for_line(FOLLOWS, timeout_s=30)
+            two.process.wait_for_line(FOLLOWS, timeout_s=30)
+            sim.issue(1)
+            sim.post("/sim/rate", {"rate": 500})
+            await issue_more(sim, 1000)
+
+            if blow == "stop":
+                await asyncio.to_thread(one.process.stop)
+                assert one.process.returncode == 0
+            elif blow == "kill":
+                one.process.kill()
+            else:
+                one.process.send(signal.SIGSTOP)
+            await until_shared(bus, "ingest", two, count=4)
+            await issue_more(sim, 1000)
+
+            if blow == "stand still":
+                one.process.send(signal.SIGCONT)
+            else:
+                one.start()
+            await until_shared(bus, "ingest", one, two, count=4)
+            await issue_more(sim, 1000)
+            sim.post("/sim/rate", {"rate": 0})
+            await until_published(nats_server, by_symbol(issued(tmp_path / "sim.csv")), 4)
