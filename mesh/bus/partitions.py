@@ -30,6 +30,19 @@ class Partition:
         """Return the name of this partition's part of something: of `RAW` it is `RAW_2`, or `RAW` itself of one."""
         return base if self.count == 1 else f"{base}_{self.number}"
 
+    def refusal(self, venue: str, symbol: str) -> str:
+        """Return why trades of a symbol cannot stand in this partition, empty when they can.
+
+        Args:
+            venue: whose symbol it is: `binance`.
+            symbol: in lower case: `btcusdt`.
+
+        """
+        right = partition_of(venue, symbol, self.count)
+        if right == self:
+            return ""
+        return f"trades of {venue} {symbol} in partition {self.number}, expected them in {right.number}"
+
     @property
     def prefix(self) -> str:
         """What stands before the venue in its subjects: `2.`, and nothing where there is one partition."""

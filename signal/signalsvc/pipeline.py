@@ -396,7 +396,7 @@ class Pipeline:
             return
         try:
             trades = wire.decode_trades(batch)
-            if reason := refusal(trades, now_us=now_us):
+            if reason := self.partition.refusal(trades.venue, trades.symbol) or refusal(trades, now_us=now_us):
                 raise BadMessage(reason)
         except BadMessage as exc:
             self._put_aside(dataclasses.replace(message, payload=batch, part=part), exc)

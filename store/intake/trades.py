@@ -278,8 +278,10 @@ class TradeIntake:
         assert self.position is not None
         now_us = time.time_ns() // 1000
         if (trades := _all_trades(pending for message in messages for pending in message)) is not None:
-            if refusal(trades, now_us=now_us):
-                messages = [[_validated(pending, now_us) for pending in message] for message in messages]
+            if self.partition.count > 1 or refusal(trades, now_us=now_us):
+                messages = [
+                    [_validated(pending, now_us, self.partition) for pending in message] for message in messages
+                ]
             if self._epochs or epochs.epoch_of(int(trades.trade_id.max())):
                 messages = [[await self._in_its_epoch(pending) for pending in message] for message in messages]
         for message in messages:
@@ -395,6 +397,8 @@ def _all_trades(batches: Iterable[PendingBatch]) -> TradeColumns | None:
     return concatenate_all(parts)
 
 
-def _validated(pending: PendingBatch, now_us: int) -> PendingBatch:
-    reason = "" if pending.trades is None else refusal(pending.trades, now_us=now_us)
+def _validated(pending: PendingBatch, now_us: int, partition: Partition) -> PendingBatch:
+    if (trades := pending.trades) is None:
+        return pending
+    reason = partition.refusal(trades.venue, trades.symbol) or refusal(trades, now_us=now_us)
     return pending.rejected(reason) if reason else pending

@@ -190,6 +190,31 @@ async def until_published(server: NatsServer, wanted: dict[str, list[Row]], coun
     await eventually(whole, timeout_s=60)
 
 
+async def test_trades_in_a_wrong_partition_are_dead_letters_and_its_others_go_on(
+    nats_server: NatsServer, database_url: str, make_service: Make
+) -> None:
+    start_store(make_service, nats_server, database_url, PARTITIONS="2")
+    signalsvc = make_service(
+        "signalsvc", NATS_URL=nats_server.url_of("signal"), SIGNAL_ADDR="127.0.0.1:0", PARTITIONS="2"
+    )
+    signalsvc.start()
+    async with feeding_partitions(nats_server, 2) as publish, bus_of(nats_server) as bus:
+        wrong = partitions(2)[0]
+        payload = wire.one_of_many(wire.encode_trades(columns(1, 10)))
+        await bus.js.publish(subjects.raw("binance", wrong), payload, headers={subjects.MESSAGE_ID: "wrong"})
+        await publish(columns(1, 10, symbol="solusdt"))
+        await until_stored(database_url, range(1, 11), symbol="solusdt")
+        await until_stored(database_url, [])
+
+        async def signals() -> bool:
+            return await processed(bus, 2) == {"solusdt": list(range(1, 11))}
+
+        await eventually(signals, not_yet=(NotFoundError,))
+        letter = await bus.js.get_last_msg(subjects.DEAD, subjects.dead("RAW_0"))
+        why = (letter.headers or {})["Tickmesh-Reason"]
+        assert why == "trades of binance btcusdt in partition 0, expected them in 1"
+
+
 async def processed(bus: Bus, count: int) -> dict[str, list[int]]:
     """Return the ids of the trades whose signals all partitions of PROCESSED hold, in order, by symbol."""
     found: dict[str, list[int]] = defaultdict(list)

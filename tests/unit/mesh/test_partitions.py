@@ -22,6 +22,13 @@ def test_a_symbol_stays_in_its_partition_for_ever() -> None:
     assert {partition_of("binance", symbol, 1) for symbol in symbols} == {WHOLE}
 
 
+def test_a_symbol_in_another_partition_than_its_own_is_refused_in_words() -> None:
+    assert partition_of("binance", "btcusdt", 4).refusal("binance", "btcusdt") == ""
+    assert WHOLE.refusal("binance", "anything") == ""
+    why = "trades of binance btcusdt in partition 1, expected them in 2"
+    assert Partition(1, 4).refusal("binance", "btcusdt") == why
+
+
 @pytest.mark.parametrize("count", [2, 4, MAX_PARTITIONS])
 def test_symbols_are_spread_evenly(count: int) -> None:
     symbols = [f"{first}{second}{quote}" for first in "abcdefgh" for second in range(50) for quote in ("usdt", "btc")]
