@@ -1,17 +1,20 @@
-"""`python -m store`: run the service; `... replay-dead`: try to store the dead letters again; `... export`: a file."""
+"""`python -m store`: run the service; `replay-dead`: store dead letters again; `export`: a file; `repartition N`."""
 
 from __future__ import annotations
 
 import sys
+from functools import partial
 
+from mesh.bus.partitions import MAX_PARTITIONS
 from mesh.service.cli import run
-from store import service
+from store import repartition, service
 from store.export import command as export
 from store.intake import replay
 from store.settings import StoreSettings
 
 REPLAY = "replay-dead"
 EXPORT = "export"
+REPARTITION = "repartition"
 
 
 def command(arguments: list[str]) -> int:
@@ -21,9 +24,21 @@ def command(arguments: list[str]) -> int:
         return run("store", StoreSettings, replay.main, about=about, module=f"store {REPLAY}", arguments=arguments[1:])
     if arguments[:1] == [EXPORT]:
         return export.main(arguments[1:])
+    if arguments[:1] == [REPARTITION]:
+        return _repartition(arguments[1:])
     about = f"Store every trade exactly once, and answer from history. `{REPLAY}` tries the dead letters again, "
     about += f"`{EXPORT} --help` says how to write trades or candles into a file."
     return run("store", StoreSettings, service.main, about=about, arguments=arguments)
+
+
+def _repartition(arguments: list[str]) -> int:
+    wanted = [int(each) for each in arguments[:1] if each.isdecimal() and 1 <= int(each) <= MAX_PARTITIONS]
+    if not wanted:
+        print(f"python -m store {REPARTITION} N: expected a number from 1 to {MAX_PARTITIONS}", file=sys.stderr)  # noqa: T201
+        return 2
+    about = "Give a mesh whose services are stopped N partitions instead of PARTITIONS; NATS_URL is admin's."
+    main = partial(repartition.main, count=wanted[0])
+    return run("store", StoreSettings, main, about=about, module=f"store {REPARTITION} N", arguments=arguments[1:])
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ __all__ = [
     "connection",
     "control",
     "dead_letters",
+    "leases",
     "membership",
     "outgoing_queue",
     "partitions",

@@ -21,6 +21,8 @@ CANDLES_ALL = "candles.>"
 DEAD_ALL = "trades.dead.>"
 
 ENGINE_BUCKET = "engine"
+ENGINE_POSITION = "position"
+"""The key up to where the engine's state counts; of several partitions `position_0` and so on."""
 LEASE_BUCKET = "leases"
 
 CONTROL_PARTITIONS = "control.partitions"

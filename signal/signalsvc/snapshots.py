@@ -26,7 +26,6 @@ from signalsvc.engine import Engine, UnusableEntry, entry_name
 
 log = logging.getLogger("signal.snapshots")
 
-_POSITION = "position"
 MAX_EVICTED = 4096
 MAX_EVICTED_BYTES = 64 * 2**20
 """Of entries of evicted symbols, of all partitions; then the oldest are forgotten. The bucket holds four times that."""
@@ -83,7 +82,7 @@ class Snapshots:
         self._confirm = confirm
         self._revisions: dict[str, int] = {}  # by key, as it was read or written last
         self._partition = partition
-        self._position_key = partition.name(_POSITION)
+        self._position_key = partition.name(subjects.ENGINE_POSITION)
         self._saved: dict[str, bytes] = {}
         self._pieces: dict[str, list[str]] = {}
         self._evicted: dict[str, EvictedEntry] = {}

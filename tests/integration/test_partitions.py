@@ -23,6 +23,7 @@ from mesh.service.errors import BadMessage
 from mesh.service.health import Health
 from mesh.service.settings import BusSettings, WrongSettings
 from mesh.values.trades import TradeColumns
+from store.__main__ import command
 from tests.fixtures.nats import NatsServer
 from tests.fixtures.services import Service
 from tests.fixtures.sim import Sim, running_sim
@@ -429,3 +430,55 @@ async def test_two_ingests_share_the_partitions_and_publish_every_trade_once(
             await issue_more(sim, 1000)
             sim.post("/sim/rate", {"rate": 0})
             await until_published(nats_server, by_symbol(issued(tmp_path / "sim.csv")), 4)
+
+
+def repartition(make_service: Make, server: NatsServer, database_url: str, *, old: int, new: int) -> Service:
+    command = make_service("store", NATS_URL=server.url, DATABASE_URL=database_url, PARTITIONS=str(old))
+    command.process.argv += ["repartition", str(new)]
+    command.start()
+    return command
+
+
+async def test_a_mesh_that_is_stopped_is_given_another_number_of_partitions_and_goes_on(
+    nats_server: NatsServer, database_url: str, make_service: Make
+) -> None:
+    store = start_store(make_service, nats_server, database_url)
+    async with feeding_partitions(nats_server, 1) as publish:
+        await publish(columns(1, 10))
+        await publish(columns(1, 10, symbol="solusdt"))
+        await until_stored(database_url, range(1, 11), symbol="solusdt")
+
+        refused = repartition(make_service, nats_server, database_url, old=1, new=2)
+        await eventually(lambda: refused.process.returncode is not None)
+        assert refused.process.returncode == 1
+        assert f"store is running (pid {store.process.pid}" in refused.output()
+
+        await asyncio.to_thread(store.process.stop)
+        await publish(columns(11, 10))
+        refused = repartition(make_service, nats_server, database_url, old=1, new=2)
+        await eventually(lambda: refused.process.returncode is not None)
+        assert "RAW ends with message 3, of which 2 are stored" in refused.output()
+
+        store.start()
+        await until_stored(database_url, range(1, 21))
+        await asyncio.to_thread(store.process.stop)
+    done = repartition(make_service, nats_server, database_url, old=1, new=2)
+    await eventually(lambda: done.process.returncode is not None)
+    assert (done.process.returncode, "has 2 partitions now instead of 1" in done.output()) == (0, True)
+
+    start_store(make_service, nats_server, database_url, PARTITIONS="2")
+    async with feeding_partitions(nats_server, 2) as publish:
+        await publish(columns(21, 10))
+        await publish(columns(11, 10, symbol="solusdt"))
+        await until_stored(database_url, range(1, 31))
+        await until_stored(database_url, range(1, 21), symbol="solusdt")
+    assert await positions_in(database_url) == {"RAW_0": 1, "RAW_1": 1}
+    assert await ask(database_url, "SELECT * FROM holes") == []
+
+
+@pytest.mark.parametrize("wanted", [[], ["0"], ["17"], ["four"]])
+def test_what_is_no_number_of_partitions_is_refused_before_anything_is_touched(
+    wanted: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command(["repartition", *wanted]) == 2
+    assert "expected a number from 1 to 16" in capsys.readouterr().err
