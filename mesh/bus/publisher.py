@@ -319,6 +319,7 @@ class Publisher:
                 await self._mend()
         finally:
             self._ended = True  # nobody waits any more for what is not stored by now
+            self._in_flight = InFlight("", max_messages=MAX_PENDING, max_bytes=MAX_PENDING_BYTES)
             self._room.set()
             with contextlib.suppress(NatsError):
                 await self._replies.unsubscribe()

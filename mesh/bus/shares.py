@@ -45,6 +45,8 @@ class Beat(msgspec.Struct, frozen=True):
     instance: str
     gave_back: bool = False
     """Whether it has just given a partition back."""
+    leaves: bool = False
+    """Whether it takes no more, as it was asked to stop."""
 
 
 def fair_share(instance: str, others: Collection[str], count: int) -> int:
@@ -99,6 +101,7 @@ class Shares:
         self._leases = {each: Lease(bus, service, str(each.number), instance=self.instance) for each in within}
         self._held: dict[Partition, Stop] = {}
         self._others: set[str] = set()
+        self._leaves = False
         self._look = asyncio.Event()
 
     @property
@@ -121,18 +124,22 @@ class Shares:
         log_throttle, again_s = LogThrottle(), _LEARN_S
         async with asyncio.TaskGroup() as tasks:
             stopping = tasks.create_task(self._wake_on(stop))
-            await self._say(Beat(self.instance))
-            while not stop.asked:
+            await self._say()
+            while True:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._look.wait(), again_s)
+                if stop.asked:
+                    break
                 self._look.clear()
                 try:
-                    await self._say(Beat(self.instance))
+                    await self._say()
                     again_s = await self._balance(tasks)
                 except (NatsError, TimeoutError) as exc:
                     again_s = _LEARN_S
                     if log_throttle.due(asyncio.get_running_loop().time()):
                         log.warning("waiting for the bus to share partitions: %s", str(exc) or type(exc).__name__)
+            self._leaves = True
+            await self._say()
             for asked in self._held.values():
                 asked.ask()
             stopping.cancel()
@@ -141,8 +148,10 @@ class Shares:
         await stop.wait()
         self._look.set()
 
-    async def _say(self, beat: Beat) -> None:
-        await self._bus.client.publish(subjects.instance(self._service, _MEMBERS), msgspec.json.encode(beat))
+    async def _say(self, *, gave_back: bool = False) -> None:
+        beat = Beat(self.instance, gave_back, self._leaves)
+        with contextlib.suppress(NatsError):  # it is said again
+            await self._bus.client.publish(subjects.instance(self._service, _MEMBERS), msgspec.json.encode(beat))
 
     async def _on_beat(self, message: Msg) -> None:
         try:
@@ -150,9 +159,14 @@ class Shares:
         except msgspec.MsgspecError as exc:
             log.error("no instance of %s says %r: %s", self._service, message.data[:80], exc)
             return
-        if beat.instance != self.instance and (beat.gave_back or beat.instance not in self._others):
-            self._others.add(beat.instance)
+        if beat.instance == self.instance:
+            return
+        if beat.gave_back or beat.leaves == (beat.instance in self._others):
             self._look.set()
+        if beat.leaves:
+            self._others.discard(beat.instance)
+        else:
+            self._others.add(beat.instance)
 
     async def _balance(self, tasks: asyncio.TaskGroup) -> float:
         """Take or give back what is right now; return after how many seconds to look again."""
@@ -199,7 +213,7 @@ class Shares:
             return
         self._look.set()
         if self._bus.connected:
-            await self._say(Beat(self.instance, gave_back=True))
+            await self._say(gave_back=True)
 
     async def _until_lost(self, partition: Partition, lease: Lease, asked: Stop) -> LeaseLostError | None:
         lost: LeaseLostError | None = None
@@ -213,4 +227,5 @@ class Shares:
             except* ForeignPublisherError as group:
                 # Of the one before, that stood still with a message on its way: its trades are known when it is read.
                 log.error("beginning anew in partition %d: %s", partition.number, group.exceptions[0])
+                await asyncio.sleep(_LOOK_EVERY_S)
         return lost

@@ -123,6 +123,8 @@ class Instance:
         self.shares = Shares(bus, "store", partitions(partitions_), self._work)
         self.running = asyncio.create_task(self.shares.run(self.stop))
         self.error: Exception | None = None
+        self.winds_down = asyncio.Event()
+        self.winds_down.set()
 
     @property
     def held(self) -> list[int]:
@@ -138,6 +140,8 @@ class Instance:
         except asyncio.CancelledError:
             self._working.log.append(("loses", self._name, partition.number))
             raise
+        if partition.number:
+            await self.winds_down.wait()
         self._working.log.append(("ends", self._name, partition.number))
 
     async def leave(self) -> None:
@@ -207,6 +211,21 @@ async def test_one_instance_works_in_all_partitions_and_a_second_one_is_given_ha
         await two.leave()
         await eventually(lambda: one.held == [0, 1, 2, 3])
         assert not [entry for entry in working.log if entry[0] == "loses"]
+
+
+async def test_one_that_ends_is_followed_in_each_partition_as_soon_as_that_is_given_back() -> None:
+    async with instances("one", partitions_=2) as ([one], working):
+        await eventually(lambda: one.held == [0, 1])
+        one.winds_down.clear()
+        two = Instance("two", one.bus._server, working, partitions_=2)
+
+        one.stop.ask()
+
+        await eventually(lambda: two.held == [0])
+        assert one.held == [1]
+        one.winds_down.set()
+        await eventually(lambda: two.held == [0, 1])  # though the first one's connection is still there
+        await two.leave()
 
 
 async def test_what_a_killed_instance_held_is_taken_by_the_others() -> None:
