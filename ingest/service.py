@@ -177,6 +177,7 @@ class Following:
                 venue = successor or venue
                 continue
             if self._settings.partitions > 1:
+                self._feed.rest()
                 self._health.set("venue", True, "other instances work in all partitions")
             async with asyncio.TaskGroup() as tasks:
                 waiting = [tasks.create_task(each.wait()) for each in (self._changed, self._stop)]
@@ -302,6 +303,10 @@ class FeedReport:
 
         """
         self._followed = stream, trade_publisher, publishers
+
+    def rest(self) -> None:
+        """Report of no feed until one is followed again."""
+        self._followed = None
 
     def describe(self, report: status_pb2.ServiceReport) -> None:
         """Add the feed and what waits."""

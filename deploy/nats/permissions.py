@@ -1,7 +1,7 @@
 """Write into nats.conf what each user may do where instances share partitions.
 
-That is with the streams of a partition what it may with RAW and PROCESSED, and with the durables that read CONTROL for
-each instance what it may with that of one.
+That is with the streams of a partition what it may with RAW and PROCESSED, and with each instance's durables of CONTROL
+and its status what it may with those of one.
 
     python deploy/nats/permissions.py
 
@@ -29,8 +29,9 @@ def with_partitions(config: str) -> str:
 def _of_partitions(allowed: str) -> str:
     line = ", ".join(re.findall(r'"[^"]*\.(?:RAW|PROCESSED)(?:\.[^"]*)?"', allowed))
     lines = [re.sub(r"\b(RAW|PROCESSED)\b", partition.name(r"\1"), line) for partition in partitions(MAX_PARTITIONS)]
-    line = ", ".join(re.findall(r'"[^"]*\.control-[^"]*"', allowed))
-    lines += [re.sub(r"(\.control-[a-z-]+)", rf"\1-{number}", line) for number in range(MAX_INSTANCES)]
+    line = ", ".join(re.findall(r'"(?:control\.status\.|[^"]*\.control-)[^"]*"', allowed))
+    own = re.compile(r"(control\.status\.[a-z]+|\.control-[a-z-]+)")
+    lines += [own.sub(rf"\1-{number}", line) for number in range(MAX_INSTANCES)]
     return _BEGIN + "".join(f"          {line}\n" for line in lines)
 
 

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import datetime as dt
 import logging
+import re
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -30,6 +31,8 @@ log = logging.getLogger("mesh.bus.status_reports")
 
 STATUS_SERVICE = status_pb2.DESCRIPTOR.services_by_name["StatusService"].full_name
 
+_NAME = re.compile(rf"({'|'.join(status.SERVICES)})(-1?[0-9])?")
+"""Of who reports: a service, or one of its instances (`Bus.own`)."""
 _AT_MOST_EVERY_S = 0.5  # a condition that flickers: the report of 700 symbols takes 19 ms to make
 _READ_WITHIN_S = 2.0
 _KEPT_WITHIN_S = 1.0
@@ -57,7 +60,8 @@ async def reporting(
         board: of the same process, if there is one.
 
     """
-    run = status.first_report(service, await _last_report(bus, service), now_us=_now_us())
+    name = bus.own(service)
+    run = status.first_report(service, await _last_report(bus, name), now_us=_now_us())
     run.version = version("tickmesh")
     changed = asyncio.Event()
     health.on_change(changed.set)
@@ -72,14 +76,14 @@ async def reporting(
         # nothing is left for later: old reports would arrive as new ones, and take the room of what trades need.
         if bus.connected:
             with contextlib.suppress(NatsError):
-                await bus.client.publish(subjects.status(service), control.encode(current()))
+                await bus.client.publish(subjects.status(name), control.encode(current()))
 
     async def tell_stopped() -> None:
         # This one has to be kept, for the next start.
         with contextlib.suppress(NatsError, TimeoutError):
             if bus.connected:
                 last = control.encode(current(stopped=True))
-                await bus.js.publish(subjects.status(service), last, timeout=_KEPT_WITHIN_S)
+                await bus.js.publish(subjects.status(name), last, timeout=_KEPT_WITHIN_S)
 
     async def keep_telling() -> None:
         while True:
@@ -93,7 +97,7 @@ async def reporting(
         telling = tasks.create_task(keep_telling(), name="status reports")
         orderly = False
         if board is not None:
-            board.own = current
+            board.own, board.own_name = current, name
         try:
             yield
             orderly = True
@@ -108,12 +112,10 @@ async def reporting(
                 await tell_stopped()
 
 
-async def _last_report(bus: Bus, service: str) -> status_pb2.ServiceReport | None:
+async def _last_report(bus: Bus, name: str) -> status_pb2.ServiceReport | None:
     """Return the last report of the run before; None when there is none, or the bus does not tell."""
     try:
-        message = await asyncio.wait_for(
-            bus.js.get_last_msg(subjects.CONTROL, subjects.status(service)), _READ_WITHIN_S
-        )
+        message = await asyncio.wait_for(bus.js.get_last_msg(subjects.CONTROL, subjects.status(name)), _READ_WITHIN_S)
         return control.decode(status_pb2.ServiceReport, message.data or b"")
     except (NatsError, TimeoutError, BadMessage) as exc:
         log.debug("no report of an earlier run: %s", exc)
@@ -130,6 +132,8 @@ class StatusBoard:
         self._reports: dict[str, tuple[status_pb2.ServiceReport, float]] = {}
         self._unread: dict[str, tuple[bytes, float]] = {}  # newer ones
         self._log_throttle = LogThrottle(every_s=10)
+        self.own_name = ""
+        """By which this process reports: its service's name, with its number where several instances share the work."""
         self.own: Callable[[], status_pb2.ServiceReport] | None = None
         """Gives the report of this process's own service, which needs no bus to be known here."""
 
@@ -138,11 +142,13 @@ class StatusBoard:
         now_s = time.monotonic()
         while self._unread:
             self._read(*self._unread.popitem())
-        found = {service: Received(report, now_s - at_s) for service, (report, at_s) in self._reports.items()}
+        found = {name: Received(report, now_s - at_s) for name, (report, at_s) in self._reports.items()}
         if self.own is not None:
-            own = self.own()
-            found[own.service] = Received(own, 0.0)
-        return found
+            found[self.own_name] = Received(self.own(), 0.0)
+        instances: dict[str, list[Received]] = {}
+        for received in found.values():
+            instances.setdefault(received.report.service, []).append(received)
+        return {service: status.together(each) for service, each in instances.items()}
 
     def register(self, server: Any) -> None:
         """Offer StatusService on a gRPC server."""
@@ -173,27 +179,27 @@ class StatusBoard:
         """Take in a message of `control.status.*`, to be read when somebody asks: that of 700 symbols takes 40 ms.
 
         Args:
-            subject: which names the service.
+            subject: which names the service, and which of several instances.
             payload: the report as JSON.
             age_s: for how long nothing newer has come.
 
         """
-        service = subject.removeprefix(subjects.STATUS_ALL.removesuffix("*"))
-        if service in status.SERVICES:
-            self._unread[service] = payload, time.monotonic() - age_s
+        name = subject.removeprefix(subjects.STATUS_ALL.removesuffix("*"))
+        if _NAME.fullmatch(name):
+            self._unread[name] = payload, time.monotonic() - age_s
 
-    def _read(self, service: str, message: tuple[bytes, float]) -> None:
+    def _read(self, name: str, message: tuple[bytes, float]) -> None:
         """Read a message; one that is no report is said and ignored."""
         payload, at_s = message
         try:
             report = decode_report(payload)
-            if report.service != service:
+            if report.service != name.partition("-")[0]:
                 raise BadMessage(f"it is a report of {report.service[:20]!r}")
         except BadMessage as exc:
             if self._log_throttle.due(time.monotonic()):
-                log.warning("%s is ignored: %s", subjects.status(service), exc)
+                log.warning("%s is ignored: %s", subjects.status(name), exc)
             return
-        self._reports[service] = report, at_s
+        self._reports[name] = report, at_s
 
 
 class _SymbolFeed(msgspec.Struct):

@@ -181,9 +181,9 @@ def instance(service: str, instance_id: str) -> str:
     return f"instance.{service}.{instance_id}"
 
 
-def status(service: str) -> str:
-    """Return the subject of what a service reports of itself: `control.status.ingest`."""
-    return f"control.status.{service}"
+def status(name: str) -> str:
+    """Return the subject of what a service, or one of its instances (`store-3`), reports: `control.status.ingest`."""
+    return f"control.status.{name}"
 
 
 def epoch(venue: str, symbol: str) -> str:

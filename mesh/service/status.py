@@ -6,7 +6,7 @@ the newest reports: each service's state, and one word for whether trades can co
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -114,6 +114,59 @@ def newest(*answers: Mapping[str, Received]) -> dict[str, Received]:
 def _order(received: Received) -> tuple[int, int, float]:
     reported = received.report.reported_time
     return reported.seconds, reported.nanos, -received.age_s
+
+
+def together(instances: Sequence[Received]) -> Received:
+    """Return one report of the instances that share a service's work: of those that are there, if any is.
+
+    The service serves while one of them does, and has the conditions of all, the worst of each name.
+
+    Args:
+        instances: the newest report of each, at least one.
+
+    """
+    if len(instances) == 1:
+        return instances[0]
+    there = [one for one in instances if not one.report.stopped and one.age_s <= UNREACHABLE_AFTER_S]
+    there = sorted(there or [max(instances, key=_order)], key=_order, reverse=True)
+    report = status_pb2.ServiceReport()
+    report.CopyFrom(there[0].report)
+    for one in (each.report for each in there[1:]):
+        report.serving |= one.serving
+        report.restarts += one.restarts
+        report.restart_times.extend(one.restart_times)
+        known = {condition.name: condition for condition in report.conditions}
+        for condition in one.conditions:
+            if condition.name not in known:
+                report.conditions.append(condition)
+            elif condition.state > known[condition.name].state:
+                known[condition.name].CopyFrom(condition)
+        counts = {backlog.name: backlog for backlog in report.backlogs}
+        for backlog in one.backlogs:
+            if backlog.name in counts:
+                counts[backlog.name].count += backlog.count
+            else:
+                report.backlogs.append(backlog)
+        _join_feeds(report.feed, one)
+    times = sorted(report.restart_times, key=Timestamp.ToNanoseconds, reverse=True)
+    del report.restart_times[:]
+    report.restart_times.extend(times[:MAX_RESTART_TIMES])
+    return Received(report, there[0].age_s)
+
+
+def _join_feeds(feed: status_pb2.Feed, other: status_pb2.ServiceReport) -> None:
+    """Add the feed of another instance, where it has one: a reason why trades do not come counts for all."""
+    if not other.HasField("feed"):
+        return
+    symbols = [*feed.symbols, *other.feed.symbols]
+    worse = feed.state in (status_pb2.FEED_STATE_UNSPECIFIED, status_pb2.FEED_STATE_LIVE)
+    newest_us = max(feed.last_trade_time.ToMicroseconds(), other.feed.last_trade_time.ToMicroseconds())
+    if worse and other.feed.state != status_pb2.FEED_STATE_UNSPECIFIED:
+        feed.CopyFrom(other.feed)
+    if newest_us:
+        feed.last_trade_time.CopyFrom(timestamp(newest_us))
+    del feed.symbols[:]
+    feed.symbols.extend(symbols[:MAX_SYMBOLS])
 
 
 def summarize(reports: Mapping[str, Received], *, now_us: int) -> status_pb2.GetStatusResponse:

@@ -289,3 +289,22 @@ async def test_each_instance_has_a_number_of_its_own_and_that_of_a_killed_one_is
             durables = [Bus.own(bus, "control-store") for bus in buses]
         buses[0].wake()
     assert durables == ["control-store-0", "control-store-1", "control-store-0"]
+
+
+async def test_work_under_a_lease_of_its_own_hears_of_reconnections_while_it_lasts() -> None:
+    client: Any = SimpleNamespace(jetstream=lambda **_: None)
+    bus, heard = Bus(client, Health("bus")), []
+
+    async def confirm() -> None:
+        heard.append("asked")
+
+    with bus.under(confirm) as under:
+        under.on_reconnect(lambda: heard.append("reconnected"))
+        for callback in list(bus._reconnected):
+            callback()
+        await under.confirm()
+    await bus.confirm()
+    for callback in list(bus._reconnected):
+        callback()
+
+    assert heard == ["reconnected", "asked"]

@@ -16,6 +16,7 @@ from mesh.service.status import (
     report_of,
     summarize,
     timestamp,
+    together,
 )
 from tickmesh.v1 import status_pb2
 
@@ -143,3 +144,35 @@ def test_of_several_receptions_the_newest_report_counts_and_of_one_report_the_yo
     one, other = {"ingest": Received(old, 0.0)}, {"ingest": Received(new, 3.0)}
     assert newest(one, other)["ingest"].report is new
     assert newest({"ingest": Received(new, 3.0)}, {"ingest": Received(new, 1.0)})["ingest"].age_s == 1.0
+
+
+def test_instances_that_share_the_work_are_one_service_with_the_worst_of_their_conditions() -> None:
+    one, other, gone = report("ingest"), report("ingest"), report("ingest", stopped=True, at_us=NOW_US + 1)
+    one.backlogs.add(name="held_trades", count=2)
+    other.backlogs.add(name="held_trades", count=3)
+    del other.feed.symbols[:]
+    other.feed.symbols.add(symbol="ethusdt", state=status_pb2.FEED_STATE_GAP)
+    other.feed.state, other.feed.message = status_pb2.FEED_STATE_GAP, "trades are missing"
+    other.conditions.add(name="quarantine", state=status_pb2.Condition.STATE_DEGRADED, message="one is held")
+
+    found = together([Received(gone, 0.1), Received(one, 0.2), Received(other, 0.4)])
+
+    assert (found.report.serving, found.report.stopped, found.age_s) == (True, False, 0.2)
+    assert [(each.name, each.count) for each in found.report.backlogs] == [("held_trades", 5)]
+    assert [each.symbol for each in found.report.feed.symbols] == ["btcusdt", "ethusdt"]
+    assert (found.report.feed.state, found.report.feed.message) == (status_pb2.FEED_STATE_GAP, "trades are missing")
+    assert {each.name for each in found.report.conditions} == {"bus", "quarantine"}
+    status = mesh(ingest=found)
+    assert status.services[0].message == "quarantine: one is held"
+    assert [each.symbol for each in status.symbols] == ["btcusdt", "ethusdt"]
+
+
+def test_a_service_serves_while_one_of_its_instances_does_and_is_gone_when_all_are() -> None:
+    waiting, working = report("signal", failed="stream"), report("signal")
+    assert together([Received(waiting, 0.1), Received(working, 0.3)]).report.serving
+
+    late = UNREACHABLE_AFTER_S + 1
+    assert together([Received(waiting, 0.1), Received(working, late)]).report == waiting
+    stopped = report("signal", stopped=True)
+    assert together([Received(stopped, late), Received(working, late + 5)]).report == stopped
+    assert together([Received(working, late)]).report is working
