@@ -153,6 +153,10 @@ class Lease:
             self._opened = None
             raise
 
+    def forget_signs(self) -> None:
+        """Forget what earlier attempts have seen: the next ones do not follow them."""
+        self._signs = []
+
     async def _attempt(self, on_other: Callable[[Holder], None], asked: Mapping[str, Sign]) -> float | None:
         self._reconnected.clear()
         if not self._is_answered:

@@ -182,9 +182,8 @@ class Shares:
             log.info("giving back partition %d: %d instances share them now", working[-1].number, len(there) + 1)
             self._held[working[-1]].ask()
         for partition, lease in self._leases.items():
-            if len(self._held) >= share:
-                break
-            if partition in self._held:
+            if partition in self._held or len(self._held) >= share:
+                lease.forget_signs()  # in a row means in one go
                 continue
             if (wait_s := await lease.attempt(asked=signs)) is None:
                 self._held[partition] = asked = Stop()
