@@ -130,6 +130,7 @@ async def main(settings: SignalSettings, stop: Stop) -> None:
                 finally:
                     del pipelines[partition]
                     if len(within) > 1:
+                        health.clear(partition.name("state"))
                         note_live()
 
             if len(within) > 1:

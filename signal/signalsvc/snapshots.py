@@ -1,8 +1,8 @@
 """The engine's saved state in the bus's KV bucket `engine`, with the RAW sequence it includes.
 
-One entry a symbol, then one named `position` (of several partitions `position_0` and so on) that says up to where they
-count. A snapshot is taken only when everything
-taken in is published, so whatever is newer than `position` is published too: a crash between two entries does no harm.
+One entry a symbol, then one named `position` that says up to where they count (`position_2` of several partitions). A
+snapshot is taken only when everything taken in is published, so whatever is newer than `position` is published too: a
+crash between two entries does no harm.
 An entry that no message can hold, that of a long window, is put in pieces, beside those of the last snapshot and not
 over them: half an entry would be none.
 What cannot be used is said loudly and left aside; the engine is then made again from what RAW still holds.
