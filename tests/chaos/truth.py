@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from dataclasses import dataclass
 
 import numpy as np
 import psycopg
+from nats.js.errors import NotFoundError
 from pydantic import SecretStr
 
-from mesh.bus import subjects, wire
-from mesh.bus.connection import connect
+from mesh.bus import control, subjects, wire
+from mesh.bus.connection import Bus, connect
+from mesh.bus.partitions import partitions
 from mesh.bus.reader import Reader
 from mesh.service.health import Health
 from mesh.service.settings import BusSettings
@@ -160,23 +163,31 @@ class _Signals:
 
     def __init__(self) -> None:
         self._engine = Engine(**SignalSettings().of_signals())
-        self._position = 0
+        self._read: dict[str, int] = {}  # by stream: the last message
         self._last_ids: dict[str, int] = {}
         self.lines: set[str] = set()
         self.doubled = 0
         self.wrong = 0
 
     async def take_in(self, nats_url: str) -> None:
-        """Read what PROCESSED has got since the last call."""
+        """Read what PROCESSED has got since the last call, in each of its partitions."""
         health = Health("bus")
         async with connect(BusSettings(nats_url=SecretStr(nats_url)), name="chaos", health=health) as bus:
-            info = await bus.js.stream_info(subjects.PROCESSED)
-            async with Reader(bus, subjects.PROCESSED, "chaos", after=self._position) as reader:
-                while self._position < info.state.last_seq:
-                    for message in await reader.next():
-                        self._position = message.sequence
-                        for batch in wire.batches_of(message.payload):
-                            self._compare(batch)
+            count = 1
+            with contextlib.suppress(NotFoundError):  # a bus that has lost everything, which services are back on
+                told = await bus.js.get_last_msg(subjects.CONTROL, subjects.CONTROL_PARTITIONS)
+                count = control.decode_partitions(told.data or b"")
+            for partition in partitions(count):
+                await self._take_in(bus, partition.name(subjects.PROCESSED))
+
+    async def _take_in(self, bus: Bus, stream: str) -> None:
+        last = (await bus.js.stream_info(stream)).state.last_seq
+        async with Reader(bus, stream, "chaos", after=self._read.get(stream, 0)) as reader:
+            while self._read.get(stream, 0) < last:
+                for message in await reader.next():
+                    self._read[stream] = message.sequence
+                    for batch in wire.batches_of(message.payload):
+                        self._compare(batch)
 
     def _compare(self, payload: bytes) -> None:
         said = wire.decode_signals(payload)
