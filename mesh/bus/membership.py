@@ -12,6 +12,7 @@ from nats.js.errors import APIError, NotFoundError
 
 from mesh.bus import control, leases, subjects
 from mesh.bus.connection import CONTROL_STREAM, Bus, Stream, connect
+from mesh.bus.partitions import MAX_PARTITIONS, partitions
 from mesh.bus.status_reports import Describe, StatusBoard, reporting
 from mesh.service.health import Health
 from mesh.service.lifecycle import Stop
@@ -85,9 +86,9 @@ async def require_partitions(bus: Bus, count: int) -> None:
         BadMessage: what stands there is none.
 
     """
-    await bus.declare(CONTROL_STREAM)
     log_throttle = LogThrottle()
     while True:
+        await bus.declare(CONTROL_STREAM)
         try:
             begun_with = await _partitions(bus, count)
         except (NatsError, TimeoutError) as exc:
@@ -107,9 +108,8 @@ async def _partitions(bus: Bus, count: int) -> int:
         try:
             message = await bus.js.get_last_msg(subjects.CONTROL, subjects.CONTROL_PARTITIONS)
             return control.decode_partitions(message.data or b"")
-        except NotFoundError:
-            # A mesh of before there were partitions has one, and has not said so.
-            found = count if await bus.stream_info(subjects.RAW) is None else 1
+        except NotFoundError:  # by a mesh from before there were partitions, or forgotten
+            found = await _partitions_of_raw(bus) or count
         try:
             payload = control.encode(control_pb2.Partitions(count=found))
             headers = {"Nats-Expected-Last-Subject-Sequence": "0"}
@@ -117,3 +117,13 @@ async def _partitions(bus: Bus, count: int) -> int:
         except APIError as exc:
             if exc.err_code != _WRONG_LAST_SEQUENCE:  # else another one was faster
                 raise
+
+
+async def _partitions_of_raw(bus: Bus) -> int:
+    """Return in how many streams RAW is on this bus, 0 where it is not."""
+    if await bus.stream_info(subjects.RAW) is not None:
+        return 1
+    for partition in partitions(MAX_PARTITIONS):
+        if await bus.stream_info(partition.name(subjects.RAW)) is None:
+            return partition.number
+    return MAX_PARTITIONS

@@ -70,6 +70,16 @@ async def test_a_mesh_from_before_there_were_partitions_has_one(nats_server: Nat
         await require_partitions(bus, 1)
 
 
+async def test_a_bus_that_has_lost_the_number_has_as_many_as_raw_has_streams(nats_server: NatsServer) -> None:
+    async with bus_of(nats_server) as bus:
+        for partition in partitions(3):
+            await bus.declare(raw_stream(2**24, partition))
+
+        with pytest.raises(WrongSettings, match="PARTITIONS: found 1, expected 3"):
+            await require_partitions(bus, 1)
+        await require_partitions(bus, 3)
+
+
 async def test_what_is_no_number_of_partitions_is_refused_in_words(nats_server: NatsServer) -> None:
     async with bus_of(nats_server) as bus:
         await require_partitions(bus, 1)
