@@ -11,7 +11,7 @@ import logging
 from contextlib import AsyncExitStack
 
 import msgspec
-from nats.js.errors import BucketNotFoundError, KeyNotFoundError, NoKeysError
+from nats.js.errors import BucketNotFoundError, NoKeysError
 
 from mesh.bus import control, subjects
 from mesh.bus.connection import CONTROL_STREAM, Bus, connect
@@ -105,7 +105,4 @@ async def _forget_states(bus: Bus, within: tuple[Partition, ...]) -> None:
     except BucketNotFoundError:
         return
     for partition in within:
-        try:
-            await bucket.purge(partition.name(subjects.ENGINE_POSITION))
-        except KeyNotFoundError:
-            continue
+        await bucket.purge(partition.name(subjects.ENGINE_POSITION))

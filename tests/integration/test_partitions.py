@@ -13,7 +13,7 @@ from pathlib import Path
 
 import grpc
 import pytest
-from nats.js.errors import KeyNotFoundError, NotFoundError
+from nats.js.errors import NotFoundError
 
 from mesh.bus import control, subjects, wire
 from mesh.bus.connection import Bus, connect, raw_stream
@@ -314,7 +314,7 @@ async def until_shared(bus: Bus, service: str, *instances: Service, count: int) 
         found = Counter(await holders(bus, service, count))
         return found == {instance.process.pid: count // len(instances) for instance in instances}
 
-    await eventually(shared, timeout_s=30, not_yet=(KeyNotFoundError, TimeoutError))
+    await eventually(shared, timeout_s=30, not_yet=(NotFoundError, TimeoutError))
 
 
 @pytest.mark.slow
