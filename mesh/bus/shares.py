@@ -24,7 +24,7 @@ from mesh.bus.leases import Lease, Sign, answer, ask, end
 from mesh.bus.partitions import Partition
 from mesh.bus.publisher import ForeignPublisherError
 from mesh.service.errors import LeaseLostError
-from mesh.service.lifecycle import Stop, Stopped, first_lost
+from mesh.service.lifecycle import Stop, Stopped, first_of
 from mesh.service.logs import LogThrottle
 
 log = logging.getLogger("mesh.bus.shares")
@@ -222,7 +222,7 @@ class Shares:
             except* Stopped:  # while it was waiting
                 pass
             except* LeaseLostError as group:  # found out by the work itself
-                lost = first_lost(group)
+                lost = first_of(group)
             except* ForeignPublisherError as group:
                 # Of the one before, that stood still with a message on its way: its trades are known when it is read.
                 log.error("beginning anew in partition %d: %s", partition.number, group.exceptions[0])

@@ -28,6 +28,7 @@ log = logging.getLogger("mesh.service.lifecycle")
 
 S = TypeVar("S", bound=MeshSettings)
 T = TypeVar("T")
+E = TypeVar("E", bound=BaseException)
 
 DRAIN_LIMIT_S = 15.0
 
@@ -153,12 +154,17 @@ async def _live(settings: S, main: Callable[[S, Stop], Awaitable[None]]) -> bool
     _calm_garbage_collection()
     log.info("starting")
     lost: LeaseLostError | None = None
+    wrong: WrongSettings | None = None
     try:
         await main(settings, stop)
     except* Stopped:
         pass
     except* LeaseLostError as found:
-        lost = first_lost(found)
+        lost = first_of(found)
+    except* WrongSettings as found:
+        wrong = first_of(found)
+    if wrong is not None:
+        raise wrong
     if lost is not None and not asked:
         log.error("%s: this one stood still for too long, and begins again behind it", lost)
         return False
@@ -173,13 +179,10 @@ def _calm_garbage_collection() -> None:
     gc.set_threshold(50_000, 50, 100)
 
 
-def first_lost(group: BaseExceptionGroup[LeaseLostError]) -> LeaseLostError:
+def first_of(group: BaseExceptionGroup[E]) -> E:
     """Return the first of the errors in a group, however deep it is in there."""
-    one: BaseException = group
-    while isinstance(one, BaseExceptionGroup):
-        one = one.exceptions[0]
-    assert isinstance(one, LeaseLostError)
-    return one
+    one = group.exceptions[0]
+    return first_of(one) if isinstance(one, BaseExceptionGroup) else one
 
 
 def _tell(name: str, exc: BaseException) -> None:

@@ -100,7 +100,7 @@ async def test_a_service_with_another_number_ends_as_with_any_wrong_setting(
         service.start()
 
         await eventually(lambda: service.process.returncode is not None)
-        assert service.process.returncode == 2
+        assert service.process.returncode == 2, service.output()
         assert "PARTITIONS: found 3, expected 2" in service.output()
         with pytest.raises(NotFoundError):  # it has declared nothing of its own
             await bus.js.stream_info("RAW_0")
