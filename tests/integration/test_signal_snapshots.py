@@ -39,11 +39,11 @@ class FailingBucket:
         self._bucket = bucket
         self._puts = puts
 
-    async def put(self, key: str, value: bytes) -> int:
+    async def update(self, key: str, value: bytes, last: int) -> int:
         if not self._puts:
             raise TimeoutError("killed")
         self._puts -= 1
-        return await self._bucket.put(key, value)
+        return await self._bucket.update(key, value, last=last)
 
 
 def engine(trades: int, **settings: float) -> Engine:
