@@ -286,8 +286,8 @@ class Publisher:
         if self._healthy.is_set():
             await self._send(item, predecessor)
 
-    async def settle(self) -> None:
-        """Wait until everything that has been handed over by now is in the stream."""
+    async def settle(self) -> bool:
+        """Wait until everything that has been handed over by now is in the stream; False when `run` ended before."""
         delays, by_now = backoff(first_s=_SETTLE_ASK_S, max_s=_PAUSE_S), self.handed_over
         while self.handed_over - len(self._in_flight) < by_now and not self._ended:
             self._room.clear()
@@ -297,6 +297,7 @@ class Publisher:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(next(delays)):
                     await self._room.wait()
+        return not self._ended
 
     async def run(self) -> None:
         """Mend what breaks, for ever; a task of the service's own.

@@ -473,7 +473,8 @@ class Pipeline:
                 raw_sequence, raw_taken_us = taken.sequence, taken.taken_us
             try:
                 async with asyncio.timeout(_SETTLE_S):
-                    await self.publisher.settle()
+                    if not await self.publisher.settle():
+                        return  # what is not published may not be in a state; all work here is about to end
                 await self._bus.confirm()
                 taken_us = await taken_us_of(self._bus, self._processed, published.sequence)
                 published = msgspec.structs.replace(published, taken_us=taken_us)

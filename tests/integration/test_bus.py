@@ -200,6 +200,7 @@ async def test_two_writers_of_one_stream_are_noticed(nats_server: NatsServer) ->
         await publish(publisher, range(3, 6))
         with pytest.raises(ForeignPublisherError, match="'foreign', expected 'm2'"):
             await asyncio.wait_for(publisher.run(), 20)
+        assert not await asyncio.wait_for(publisher.settle(), 20)  # whoever saves a state then is not told that it may
 
 
 async def test_a_full_stream_holds_the_publisher_back_until_there_is_room(nats_server: NatsServer) -> None:
