@@ -337,6 +337,8 @@ class Publisher:
         headers = {MESSAGE_ID: item.message_id}
         if predecessor:
             headers[_PREDECESSOR] = predecessor
+        else:  # of an empty stream, or one whose last message is gone: two writers are told apart there, too
+            headers[_PREDECESSOR_SEQUENCE] = str(self._end_at_open)
         reply = f"{self._inbox}.{item.token}" if item.ack_wanted else ""
         if not item.ack_wanted and self._pause is None:
             self._pause = asyncio.get_running_loop().call_later(_PAUSE_S, self._on_pause)
@@ -413,12 +415,13 @@ class Publisher:
         sequence, end_id = await _end_of_stream(self._bus, self._stream)
         if count := self._in_flight.up_to_id(end_id):
             self._confirm(count, sequence)
-        elif end_id not in (self._in_flight.last_id, None):
+        elif end_id != self._in_flight.last_id:
             await self._bus.confirm()
-            raise ForeignPublisherError(
-                f"stream {self._stream} ends with message {end_id!r}, expected {self._in_flight.last_id!r}: "
-                "is another writer running?"
-            )
+            if end_id is not None:
+                raise ForeignPublisherError(
+                    f"stream {self._stream} ends with message {end_id!r}, expected {self._in_flight.last_id!r}: "
+                    "is another writer running?"
+                )
         self._in_flight.forget_sendings()
         if self._in_flight:
             first = self._in_flight.items[0]

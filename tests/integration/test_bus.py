@@ -13,6 +13,7 @@ from mesh.bus.connection import Bus, connect, raw_stream
 from mesh.bus.publisher import ForeignPublisherError, Publisher, StreamGoneError
 from mesh.bus.purge import purge_oldest
 from mesh.bus.reader import Message, Reader
+from mesh.service.errors import LeaseLostError
 from mesh.service.health import Health
 from mesh.service.settings import BusSettings
 from tests.fixtures.nats import NatsServer
@@ -201,6 +202,44 @@ async def test_two_writers_of_one_stream_are_noticed(nats_server: NatsServer) ->
         with pytest.raises(ForeignPublisherError, match="'foreign', expected 'm2'"):
             await asyncio.wait_for(publisher.run(), 20)
         assert not await asyncio.wait_for(publisher.settle(), 20)  # whoever saves a state then is not told that it may
+
+
+async def test_of_two_writers_of_an_empty_stream_only_one_begins_it(nats_server: NatsServer) -> None:
+    async with bus_of(nats_server) as bus, bus_of(nats_server) as other:
+        first, second = Publisher(bus, "RAW"), Publisher(other, "RAW")
+        await first.open()
+        await second.open()
+        running = asyncio.create_task(first.run())
+        await publish(first, range(1))
+        await first.settle()
+        running.cancel()
+
+        await second.publish("trades.raw.binance", b"two", message_id="second")
+        with pytest.raises(ForeignPublisherError, match="'m0', expected ''"):
+            await asyncio.wait_for(second.run(), 20)
+        assert (await bus.js.stream_info("RAW")).state.messages == 1
+
+
+async def test_one_that_stood_still_does_not_write_behind_its_successor_whose_messages_are_gone(
+    nats_server: NatsServer,
+) -> None:
+    async def lost() -> None:
+        raise LeaseLostError("another ingest works now")
+
+    async with bus_of(nats_server) as bus, bus_of(nats_server) as other:
+        first = Publisher(bus, "RAW")
+        await first.open()
+        await publish(first, range(1))
+        async with publisher_of(other) as second:
+            await publish(second, range(1, 3))
+            await second.settle()
+        await bus.js.purge_stream("RAW")
+        bus.confirm = lost
+
+        await publish(first, range(3, 4))
+        with pytest.raises(LeaseLostError):
+            await asyncio.wait_for(first.run(), 20)
+        assert (await bus.js.stream_info("RAW")).state.messages == 0
 
 
 async def test_a_full_stream_holds_the_publisher_back_until_there_is_room(nats_server: NatsServer) -> None:
