@@ -16,7 +16,7 @@ import pytest
 from nats.js.errors import NotFoundError
 
 from mesh.bus import control, subjects, wire
-from mesh.bus.connection import Bus, connect, raw_stream
+from mesh.bus.connection import CONTROL_STREAM, Bus, connect, raw_stream
 from mesh.bus.membership import require_partitions
 from mesh.bus.partitions import partition_of, partitions
 from mesh.service.errors import BadMessage
@@ -284,6 +284,7 @@ async def test_signal_answers_for_the_symbols_of_all_partitions(nats_server: Nat
     address = signalsvc.start_grpc("SIGNAL_ADDR")
     async with feeding_partitions(nats_server, 2) as publish, calling(address) as stub:
         async with bus_of(nats_server) as bus:
+            await bus.declare(CONTROL_STREAM)
             catalog = control_pb2.Catalog(venue="binance", followed=["btcusdt", "solusdt"])
             catalog.instruments.add(symbol="btcusdt")
             catalog.instruments.add(symbol="solusdt")
