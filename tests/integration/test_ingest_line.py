@@ -188,11 +188,12 @@ async def test_asked_to_stop_while_it_stays_away_it_ends_at_once(nats_server: Na
 
 
 async def test_who_is_told_to_stay_away_passes_it_on() -> None:
-    nothing: Any = None  # a stream that is never open brings nothing anywhere
+    symbols = following()
+    trade_publisher: Any = SelectingTradePublisher(symbols)  # a stream that is never open brings nothing anywhere
     told: asyncio.Queue[float] = asyncio.Queue()
     async with scripted_venue() as venue:
         venue.turns_away = lambda _: Refusal(418, {"Retry-After": "500"})
-        connect = connecting(binance(venue.ws_url), following(), nothing)
+        connect = connecting(binance(venue.ws_url), symbols, trade_publisher)
         stream = ReconnectingStream(
             [venue.ws_url], connect, max_age_s=60, health=Health("venue"), on_away=told.put_nowait
         )
