@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -54,6 +56,10 @@ async def refusal(url: str, tls: Mapping[str, str], caplog: pytest.LogCaptureFix
         assert not waiting.done()
         waiting.cancel()
         await asyncio.wait([waiting])
+    del waiting
+    with warnings.catch_warnings():  # nats-py leaves a connection open that is not made to its end
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
     return caplog.text
 
 

@@ -56,7 +56,7 @@ async def serial_of(port: int, tls: Tls) -> str:
     """Return the serial number of the certificate that a server shows now."""
     _, writer = await asyncio.open_connection("127.0.0.1", port, ssl=tls.client_context())
     serial = writer.get_extra_info("peercert")["serialNumber"]
-    writer.close()
+    writer.transport.abort()
     return str(serial)
 
 
