@@ -585,8 +585,11 @@ async def test_the_calendar_goes_back_to_any_day_and_to_the_ledgers_rows_of_it(p
     await expect(page.locator(".detail")).to_contain_text("trades5")
     assert await serious(page) == []
     await page.screenshot(path=PICTURES / "coverage-earlier.png")
+    chosen = page.locator(".calendar [aria-selected]")
+    await expect(chosen).to_have_count(1)
     await later.click()
     await expect(verified).to_have_count(0)
+    await expect(chosen).to_have_count(0)  # it is of another day
 
 
 async def test_the_documentation_of_the_api_sends_requests(page: Page) -> None:

@@ -15,7 +15,7 @@ const MARKS: Record<Mark, string> = {
   pending: "PENDING: not compared yet",
   mismatch: "MISMATCH: the stored trades do not give the venue’s candle",
   hole: "HOLE: ids are missing",
-  stored: "trades are stored; the venue’s candle is not compared yet",
+  stored: "trades are stored; they were not compared with the venue’s candle",
   none: "no trades",
 };
 
@@ -53,7 +53,7 @@ export function coverageView(dispatch: (event: Event) => void): { element: HTMLE
   });
   const all = rows.flatMap((row) => row.cells);
   attribute(all[0]!, "tabindex", 0);
-  let [state, firstMs, chosen]: [State | null, number, number] = [null, Number.NaN, -1];
+  let [state, firstMs, chosen]: [State | null, number, number] = [null, Number.NaN, Number.NaN];
   grid.addEventListener("click", (event) => choose(all.indexOf(event.target as HTMLButtonElement)));
   grid.addEventListener("keydown", (event) => {
     const from = all.indexOf(event.target as HTMLButtonElement);
@@ -75,8 +75,7 @@ export function coverageView(dispatch: (event: Event) => void): { element: HTMLE
   function choose(at: number): void {
     const { coverage, route } = state!;
     if (at < 0 || coverage === null) return;
-    chosen = at;
-    const startMs = firstMs + at * MINUTE_MS;
+    const startMs = (chosen = firstMs + at * MINUTE_MS);
     const row = compared(state!).get(startMs);
     const query = { symbol: route.symbol, start_time: new Date(startMs).toISOString(), end_time: new Date(startMs + MINUTE_MS).toISOString() };
     const links = h("p", {}, h("a", { href: address("/api/history", { ...query, order: "asc" }), target: "_blank" }, "its trades"), " · ", h("a", { href: address("/api/candles", { ...query, interval: "1m" }), target: "_blank" }, "its candle"));
@@ -114,7 +113,7 @@ export function coverageView(dispatch: (event: Event) => void): { element: HTMLE
         attribute(cell, "data-mark", mark);
         attribute(cell, "disabled", mark === "");
         attribute(cell, "aria-label", `${clock(startMs).slice(0, 5)} ${mark !== "" ? mark : now.day === null ? "not known yet" : "in the future"}`);
-        attribute(cell, "aria-selected", hour * 60 + at === chosen && "true");
+        attribute(cell, "aria-selected", startMs === chosen && "true");
       });
     });
     const newest = coverage.holes.slice(0, 50);
