@@ -18,7 +18,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, Page, Route, WebSocketRoute, async_playwright, expect
+from playwright.async_api import Browser, ConsoleMessage, Page, Route, WebSocketRoute, async_playwright, expect
 
 from tests.fixtures.mesh import ROOT, LocalMesh, running_mesh
 from tests.fixtures.waiting import eventually
@@ -27,6 +27,7 @@ CHROMIUM = shutil.which("chromium")
 PICTURES = ROOT / "build" / "page"
 AXE = ROOT / "gateway" / "web" / "node_modules" / "axe-core" / "axe.min.js"
 WORDS = ("LIVE", "QUIET", "STALE", "GAP", "BLOCKED", "SIM", "OFFLINE")
+NO_SYMBOL = "symbol=a%2Fb"
 VIEWS = ("market", "coverage", "status", "alerts")
 FLAGS = (
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
@@ -93,13 +94,18 @@ async def page(browser: Browser, mesh: LocalMesh) -> AsyncIterator[Page]:
     )
     page = await context.new_page()
     problems: list[str] = []
+
+    def told(line: ConsoleMessage) -> str:
+        return line.text + (f" {NO_SYMBOL}" if NO_SYMBOL in line.location["url"] else "")
+
     page.on("pageerror", lambda error: problems.append(str(error)))
-    page.on("console", lambda line: problems.append(line.text) if line.type in ("error", "warning") else None)
+    page.on("console", lambda line: problems.append(told(line)) if line.type in ("error", "warning") else None)
     yield page
     await page.unroute_all(behavior="ignoreErrors")  # those that are being answered
     await context.close()
     unreachable = ("net::ERR_", "WebSocket connection to", "status of 401", "status of 503", "status of 504")
-    assert [one for one in problems if not any(words in one for words in unreachable)] == []
+    expected = (*unreachable, f"status of 400 (Bad Request) {NO_SYMBOL}")
+    assert [one for one in problems if not any(words in one for words in expected)] == []
 
 
 async def is_live(page: Page) -> None:
@@ -387,6 +393,25 @@ async def test_the_address_says_what_is_shown(page: Page) -> None:
     await page.screenshot(path=PICTURES / "indicators.png")
     await page.go_back()
     await expect(page.locator('[data-interval="1m"]')).to_have_attribute("aria-pressed", "true")
+
+
+async def test_a_link_with_a_symbol_that_is_none_says_so_once(page: Page) -> None:
+    asked: list[str] = []
+    page.on("response", lambda answer: asked.append(f"{answer.status} {urlsplit(answer.url).path}"))
+    await page.goto(f"/?{NO_SYMBOL}&interval=7x&view=nope&overlays=zzz&panes=%00")
+    await expect(page.locator(".toasts")).to_contain_text("symbol")
+    await expect(page.locator("h1")).to_have_text("A/B is not followed", timeout=20_000)
+    await page.wait_for_function("() => tickmesh().status !== null")
+    heard = await page.evaluate("() => tickmesh().heardMs")
+    await page.wait_for_function("heard => tickmesh().heardMs > heard + 4000", arg=heard)
+    assert asked.count("400 /api/candles") == 1
+    await page.keyboard.press("2")
+    heard = await page.evaluate("() => tickmesh().heardMs")
+    await page.wait_for_function("heard => tickmesh().heardMs > heard + 4000", arg=heard)
+    assert asked.count("400 /api/coverage") == 1
+    await page.keyboard.press("1")
+    await page.locator('.coins [data-symbol="ethusdt"]').click()
+    await is_live(page)
 
 
 async def test_scrolling_back_loads_older_candles_until_there_are_none(page: Page) -> None:

@@ -104,7 +104,11 @@ export class Effects {
         const candles = await get("/api/candles", { symbol, interval, open: true, order: "asc", start_time, page_size: PAGE });
         if (candles.length < PAGE) return this.dispatch({ type: "candles", key, candles, breaks, whole: false });
       }
-      const candles = await get("/api/candles", { symbol, interval, open: true, order: "desc", page_size: PAGE });
+      const candles = await get("/api/candles", { symbol, interval, open: true, order: "desc", page_size: PAGE }).catch((problem: unknown) => {
+        // Of what is no symbol there are none: to ask again each second would change nothing.
+        if (problem instanceof Refused && problem.status === 400) this.dispatch({ type: "candles", key, candles: [], breaks, whole: true });
+        throw problem;
+      });
       const few = candles.length < FEW && !this.#asked;
       this.#asked = true;
       if (few && chartKey(this.state().route) === key) this.dispatch({ type: "route", route: { interval: "1s" }, itself: true });
@@ -158,7 +162,10 @@ export class Effects {
       const [begin, end] = [dayBegins(now, daysBack), dayBegins(now, daysBack - 1)];
       const times = { symbol, start_time: iso(begin), end_time: iso(end) };
       const query = { ...times, interval: "1m", open: true, page_size: PAGE };
-      const [coverage, first] = await Promise.all([get("/api/coverage", times), get("/api/candles", query)]);
+      const [coverage, first] = await Promise.all([get("/api/coverage", times), get("/api/candles", query)]).catch((problem: unknown) => {
+        if (problem instanceof Refused && problem.status === 400) this.#minutesOf = `${symbol} ${daysBack}`; // as of candles
+        throw problem;
+      });
       const last = first.at(-1);
       const more = first.length < PAGE || last === undefined ? [] : await get("/api/candles", { ...query, start_time: iso(Date.parse(last.time ?? "") + MINUTE_MS) });
       this.dispatch({ type: "coverage", daysBack, coverage, candles: [...first, ...more] });
