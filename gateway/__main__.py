@@ -17,6 +17,7 @@ from fastapi import FastAPI
 from gateway.access import AdmissionRules
 from gateway.app import create_app
 from gateway.connection import HEAD_LIMIT_S, HttpConnection
+from gateway.instances import channels
 from gateway.limits import ConnectionLimits, Connections
 from gateway.live.connection import WebSocketConnection
 from gateway.live.endpoint import MAX_INCOMING_BYTES
@@ -187,7 +188,7 @@ async def main(settings: GatewaySettings, stop: Stop) -> None:
     )
     with listen(settings.gateway_host, settings.gateway_port) as listener:
         tls = settings.tls()
-        async with channel(settings.signal_addr, tls=tls) as signal, channel(settings.store_addr, tls=tls) as store:
+        async with channels(settings.signal_addr, tls=tls) as signal, channel(settings.store_addr, tls=tls) as store:
             app = create_app(signal=signal, store=store, admission=admission, max_ws_bytes=settings.ws_max_bytes)
             limits = connection_limits(settings, open_files=raise_open_files())
             https = settings.gateway_tls()

@@ -73,7 +73,7 @@ def create_app(
     `app.state.websockets.drain()` and `app.state.streams.drain()` let their clients go before the server stops.
 
     Args:
-        signal: channel to SignalService; stays the caller's.
+        signal: channel to SignalService, or its `Instances` as a channel; stays the caller's.
         store: channel to StoreService; stays the caller's.
         further: other services to serve, whatever their protos have of `google.api.http`, and the channels to them.
         descriptors: a descriptor set with the comments of their protos.
@@ -92,7 +92,10 @@ def create_app(
     channels |= {service.full_name: channel for service, channel in further.items()}
     upstreams = Upstreams(channels, token=tokens.api_token, limit_s=call_limit_s)
     mesh_status = StatusCollector(
-        {"signal": signal, "store": store}, flowing=lambda: websockets.flowing, token=tokens.api_token
+        {"signal": signal, "store": store},
+        flowing=lambda: websockets.flowing,
+        away=lambda: websockets.away,
+        token=tokens.api_token,
     )
     websockets = WebSocketEndpoint(
         signal,
@@ -255,7 +258,12 @@ def _own_answers(
         return Response(b'{"status":"ok"}', media_type=JSON)
 
     async def readyz(_: Request) -> Response:
-        status, body = readiness(await upstreams.health(), flowing=websockets.flowing, warnings=mesh_status.warnings())
+        status, body = readiness(
+            await upstreams.health(),
+            flowing=websockets.flowing,
+            away=websockets.away,
+            warnings=mesh_status.warnings(),
+        )
         return Response(body, status, media_type=JSON)
 
     async def openapi_json(_: Request) -> Response:
@@ -279,12 +287,15 @@ def _own_answers(
     return {path: {"GET": answer} for path, answer in own.items()}
 
 
-def readiness(health: Mapping[str, str], *, flowing: bool | None, warnings: Sequence[str] = ()) -> tuple[int, bytes]:
+def readiness(
+    health: Mapping[str, str], *, flowing: bool | None, away: str = "", warnings: Sequence[str] = ()
+) -> tuple[int, bytes]:
     """Return status and body of `/readyz`: 200 while live prices can be answered, whatever becomes of history.
 
     Args:
         health: what the upstreams said: full name -> `SERVING`, or something else.
-        flowing: whether the stream of trades from signal is open; None while no client wants it.
+        flowing: whether the trades of all partitions come from signal; None while no client wants them.
+        away: why not, in words for people; empty where that is not known.
         warnings: why prices may stand still all the same, in words for people; shown whatever the status.
 
     """
@@ -293,7 +304,7 @@ def readiness(health: Mapping[str, str], *, flowing: bool | None, warnings: Sequ
     if signal != "SERVING":
         problem = f"{SIGNAL_SERVICE.name} is {signal}"
     elif flowing is False:
-        problem = "the stream of trades from signal is not open yet"
+        problem = away or "the stream of trades from signal is not open yet"
     body = {"upstreams": health} | ({"warnings": warnings} if warnings else {})
     if not problem:
         return 200, msgspec.json.encode({"status": "ready"} | body)

@@ -48,8 +48,11 @@ and they may be of any symbol.
 
 - `{"type": "selected", "symbol", "name", "venue"}`: the selected symbol, at the start and whenever it changes. It has \
 a `status` while the symbol is not traded: `BREAK`, `HALT` and so on.
-- `{"type": "status", "state": "waiting"}`: trades have stopped, because a part of the mesh does not answer. `"live"`: \
-they continue.
+- `{"type": "status", "state": "waiting", "reason"}`: trades have stopped, or those of some symbols, because a part of \
+the mesh does not answer. `"live"`: they continue.
+
+Where a trade had to be fetched from the store, because one instance of signal took over from another, its signals are \
+`null`.
 
 Close codes: 1001 when the server stops; 1008 when the request is wrong (the reason says why); 1013 when the client \
 was too slow for too long, or while too much data waits for all clients together. The server sends a ping every \

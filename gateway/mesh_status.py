@@ -48,7 +48,8 @@ class StatusCollector:
 
     Args:
         channels: `signal` and `store` -> the channel to it.
-        flowing: whether the stream of trades from signal is open; None while nobody wants it.
+        flowing: whether the trades of all partitions come from signal; None while nobody wants them.
+        away: says why not, in words for people.
         token: what the services want to be shown; None when nothing.
 
     """
@@ -58,10 +59,12 @@ class StatusCollector:
         channels: Mapping[str, grpc.aio.Channel],
         *,
         flowing: Callable[[], bool | None],
+        away: Callable[[], str] = lambda: "",
         token: str | None = None,
     ) -> None:
         self._stubs = {name: StatusServiceStub(channel) for name, channel in channels.items()}
         self._flowing = flowing
+        self._away = away
         self._metadata = authorization(token)
         self._answers: dict[str, tuple[status_pb2.GetStatusResponse, float]] = {}
         self.health = Health("signal")
@@ -119,7 +122,7 @@ class StatusCollector:
             return
         self._answers[name] = answer, time.monotonic()
         if name == "signal" and self._flowing() is False:
-            self._note(name, "the stream of trades from signal is not open")
+            self._note(name, self._away() or "the stream of trades from signal is not open")
         else:
             self._note(name, "")
 

@@ -8,6 +8,7 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from mesh.service.setting_kinds import (
     Address,
+    Addresses,
     HostPatterns,
     Networks,
     Origins,
@@ -22,7 +23,11 @@ class GatewaySettings(AccessSettings):
 
     gateway_host: str = Field("127.0.0.1", description="where the gateway listens")
     gateway_port: Port = Field(8080, description="the gateway's port; 0 picks one")
-    signal_addr: Address = Field("127.0.0.1:50051", description="where SignalService listens or is found")
+    signal_addr: Addresses = Field(
+        ("127.0.0.1:50051",),
+        description="where SignalService listens; for the gateway where it is found: `host:port`, several instances as "
+        "`signal-1:50051,signal-2:50051`, or `dns:///signal:50051` for every address of a name",
+    )
     store_addr: Address = Field("127.0.0.1:50052", description="where StoreService listens or is found")
     allowed_hosts: HostPatterns = Field(
         (),

@@ -14,6 +14,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from gateway.call_options import CallOptions
 from gateway.errors import HttpError, upstream_error
+from gateway.instances import instances_of, reason_of
 from gateway.transcode.rules import Route
 from mesh.service.rpc import RETRY_AFTER, RICH_STATUS, authorization
 
@@ -89,7 +90,6 @@ class Upstreams:
         self._metadata = authorization(token)
         self._channels = dict(channels)
         self._limit_s = limit_s
-        self._health = {name: health_pb2_grpc.HealthStub(channel) for name, channel in channels.items()}
 
     def call(self, route: Route) -> Call:
         """Return how the RPC of a route is called; the call raises `UpstreamError`."""
@@ -128,13 +128,20 @@ class Upstreams:
 
     async def health(self) -> dict[str, str]:
         """Ask every service whether it serves: full name -> SERVING, NOT_SERVING, or what came instead."""
-        names = list(self._health)
+        names = list(self._channels)
         return dict(zip(names, await asyncio.gather(*map(self._health_of, names)), strict=True))
 
     async def _health_of(self, name: str) -> str:
+        """Ask all instances of a service: it serves when one of them does."""
+        instances = instances_of(self._channels[name])().values()
+        said = await asyncio.gather(*(self._health_at(channel, name) for channel in instances))
+        return "SERVING" if "SERVING" in said else next(iter(said), "UNREACHABLE")
+
+    async def _health_at(self, channel: grpc.aio.Channel, name: str) -> str:
         request = health_pb2.HealthCheckRequest(service=name)
         try:
-            answer = await self._health[name].Check(request, timeout=HEALTH_LIMIT_S)  # type: ignore[attr-defined]  # untyped
+            check = health_pb2_grpc.HealthStub(channel).Check  # type: ignore[attr-defined]  # untyped
+            answer = await check(request, timeout=HEALTH_LIMIT_S)
         except grpc.aio.AioRpcError as exc:
             return "UNREACHABLE" if exc.code() == grpc.StatusCode.UNAVAILABLE else exc.code().name
         return str(health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status))
@@ -165,6 +172,8 @@ def _upstream_error(service: str, exc: grpc.aio.AioRpcError, limit_s: float | No
     elif code == grpc.StatusCode.UNAVAILABLE and "onnect" in message:
         # gRPC's own words for it name addresses and socket errors, which are for logs
         message = f"{service} is away; /readyz tells when it is back"
+    elif reason_of(exc) == "NOT_OWNER":  # and whoever is it does not answer now
+        code = grpc.StatusCode.UNAVAILABLE
     metadata = exc.trailing_metadata()
     rich = metadata.get(RICH_STATUS) if metadata is not None else None
     status, body = upstream_error(code, message, rich if isinstance(rich, bytes) else None)

@@ -33,7 +33,6 @@ from gateway.live.ring import Rings
 from gateway.live.session import ProtocolSession
 from gateway.live.signal_feed import SignalFeed, lagged
 from gateway.live.subscription import Subscription, parse_subscription
-from gateway.upstreams import serving_of
 from tickmesh.v1.signal_pb2_grpc import SignalServiceStub
 from tickmesh.v1.status_pb2 import GetStatusResponse
 
@@ -122,7 +121,7 @@ class WebSocketEndpoint:
             self._fanout,
             self._rings,
             coins=self._coins,
-            serving=serving_of(signal),
+            stored=self._stored,
             write=self._write_round,
             token=token,
         )
@@ -138,18 +137,27 @@ class WebSocketEndpoint:
 
     @property
     def flowing(self) -> bool | None:
-        """Whether the stream of trades is open; None while there is no client to open it for."""
-        return self._stream.is_live if self._clients else None
+        """Whether the trades of all partitions come; None while there is no client to follow signal for."""
+        return self._stream.is_live if self._clients or self._stream.several else None
+
+    @property
+    def away(self) -> str:
+        """Why not every trade comes, in words for people; empty where there is nothing to say."""
+        return self._stream.away
 
     async def run(self) -> None:
-        """Keep the stream open while there are clients, for ever; a task of the gateway's own."""
+        """Follow signal while there are clients, for ever; a task of the gateway's own.
+
+        Several instances are followed all the time: nobody else knows whether all partitions are there.
+        """
         while True:
-            await self._somebody.wait()
+            if not self._stream.several:
+                await self._somebody.wait()
             async with asyncio.TaskGroup() as tasks:
                 following = tasks.create_task(self._stream.follow(), name="signal feed")
                 writing = tasks.create_task(self._write_later_rounds(), name="gateway.rounds")
                 bounding = tasks.create_task(self._keep_within_bounds(), name="gateway.bounds")
-                await self._nobody.wait()
+                await (asyncio.Event() if self._stream.several else self._nobody).wait()
                 following.cancel()
                 writing.cancel()
                 bounding.cancel()
@@ -249,7 +257,7 @@ class WebSocketEndpoint:
             rings=self._rings,
             stored=self._stored,
             feeds=self._feeds,
-            flowing=lambda: self._stream.is_live,
+            flowing=self._stream.carries,
             unfollowed=self._coins.unfollowed,
             count_sent=self._count_sent,
             count_missed=MISSED.inc,

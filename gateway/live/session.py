@@ -182,7 +182,7 @@ class ProtocolSession:
         rings: what is live.
         stored: what is not.
         feeds: what is told beside trades.
-        flowing: whether trades come from signal now.
+        flowing: whether the trades of some symbols come from signal now.
         unfollowed: returns those of some symbols that are not followed.
         count_sent: called with how many trades and bytes were written.
         count_missed: called with how many trades a client that was too slow was not sent.
@@ -198,7 +198,7 @@ class ProtocolSession:
         rings: Rings,
         stored: StoredTrades,
         feeds: ChannelFeeds,
-        flowing: Callable[[], bool],
+        flowing: Callable[[Collection[str]], bool],
         unfollowed: Callable[[Collection[str]], Coroutine[Any, Any, list[str]]],
         count_sent: Callable[[int, int], object],
         count_missed: Callable[[int], object],
@@ -519,7 +519,7 @@ class ProtocolSession:
         for subscription in tuple(self._subscriptions.values()):
             self._check_resumed(subscription)
         if self._socket.has_room:
-            told = [_state(each, flowing=self._flowing()) for each in self._subscriptions.values()]
+            told = [_state(each, flowing=self._flowing(each.wanted.symbols)) for each in self._subscriptions.values()]
             now = datetime.now(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
             self._send(_encode({"type": "heartbeat", "time": now, "subscriptions": told}))
 

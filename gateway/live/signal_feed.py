@@ -1,4 +1,4 @@
-"""The one stream of trades from signal: read, prepared once, handed to the fan-out."""
+"""The streams of trades from the instances of signal: read, prepared once, handed to the fan-out as one."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import asyncio
 import contextlib
 import logging
 from bisect import bisect_right
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
-from functools import lru_cache
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache, partial
 from time import monotonic
 
 import grpc
@@ -16,23 +16,38 @@ import msgspec
 from google.protobuf.message import DecodeError
 from prometheus_client import Counter, Gauge
 
+from gateway.instances import Instances, instances_of
 from gateway.live.coins import CoinList
 from gateway.live.connection import text_frames
 from gateway.live.fanout import Chunk, ClientFanout
-from gateway.live.ring import Ring, Rings, runs_of
+from gateway.live.history import StoredTrades
+from gateway.live.ring import MAX_FILL, Ring, Rings, runs_of
+from gateway.live.seams import Key, Seams
 from gateway.transcode import ticks
 from gateway.transcode.ticks import MEMBERS, TickWriter
+from gateway.upstreams import serving_of
+from mesh.bus.partitions import partition_of
 from mesh.service.backoff import backoff
 from mesh.service.logs import LogThrottle
 from mesh.service.rpc import authorization
+from mesh.values import epochs
 from mesh.values.symbols import name_of
 from tickcodec.ticks import FoundBatch, TickFrames, alone
 from tickmesh.v1 import signal_pb2
+from tickmesh.v1.trade_pb2 import Trade
 
 log = logging.getLogger("gateway.live.signal_feed")
 
 UNWOKEN_S = 10.0
 """After so long the stream is tried without a word from signal."""
+LOOK_EVERY_S = 0.5
+SILENT_S = 5.0
+"""An instance that says once a second which partitions it has, and says nothing for so long, stands still."""
+LATE_S = 0.1
+"""So long the end of one stream is waited for where another one has taken over, before the store is asked."""
+ASK_AGAIN_S = 0.1
+GIVE_UP_S = 10.0
+"""So long trades are held that do not follow those before; then clients are told how many they miss."""
 CHUNK_TRADES = 128
 """Trades in one chunk at most, some 40 KB: what a full queue loses at once."""
 _WATCH = "/tickmesh.v1.SignalService/Watch"
@@ -65,15 +80,37 @@ def _told_before(keys: Sequence[int], time_us: Sequence[int], told_key: int, tol
     return 0 if count and time_us[count - 1] > told_us else count
 
 
+@dataclass(eq=False, slots=True)
+class _Source:
+    """An instance of signal, and what its stream has said."""
+
+    channel: grpc.aio.Channel
+    heard_s: float
+    """When it was last known to live: it says so once a second."""
+    settled: bool = False
+    """Whether its stream has begun, or is known not to begin now."""
+    live: frozenset[int] = frozenset()
+    """The partitions whose trades it sends as they happen; none while its stream is not open."""
+    count: int = 1
+    """How many partitions the mesh has."""
+    tells: bool = False
+    """Whether it tells its partitions, which a signal that is older than we are does not."""
+    stream: object = field(default_factory=object)
+    """Stands for trades that follow each other without a gap."""
+    greeted: bool = False
+    """Whether its stream has come past what there was before it."""
+    selected: signal_pb2.GetSymbolResponse | None = None
+
+
 class SignalFeed:
-    """Follows `SignalService.Watch` for all symbols and feeds a fan-out.
+    """Follows `SignalService.Watch` of each instance for all symbols and feeds a fan-out.
 
     Args:
-        signal: channel to SignalService.
+        signal: channel to SignalService, or its `Instances`.
         fanout: who gets the trades, and also selections, losses and outages.
         rings: what the protocol's subscriptions take trades from.
         coins: their names.
-        serving: returns as soon as signal serves.
+        stored: knows the trades that no instance has sent.
         write: called when something was published, to have it written.
         token: what signal wants to be shown; None when nothing.
 
@@ -86,16 +123,13 @@ class SignalFeed:
         rings: Rings,
         *,
         coins: CoinList,
-        serving: Callable[[], Awaitable[None]],
+        stored: StoredTrades,
         write: Callable[[], None],
         token: str | None = None,
     ) -> None:
-        # Its answers stay bytes: most are only carried, which C++ does.
-        self._watch: grpc.aio.UnaryStreamMultiCallable[signal_pb2.WatchRequest, bytes] = signal.unary_stream(
-            _WATCH, request_serializer=signal_pb2.WatchRequest.SerializeToString
-        )
+        self._instances = instances_of(signal)
         self._coins = coins
-        self._serving = serving
+        self._stored = stored
         self._metadata = authorization(token)
         self._fanout = fanout
         self._rings = rings
@@ -104,9 +138,17 @@ class SignalFeed:
         self._frames = TickFrames(MEMBERS, max_rows=CHUNK_TRADES)
         self._names: dict[str, str] = {}
         self._told: dict[tuple[str, str], tuple[int, int]] = {}  # id and time of the last trade of a venue and symbol
+        self._sources: dict[str, _Source] = {}
+        self.several = isinstance(signal, Instances)
+        """Whether there may be several instances: then all of them are followed all the time."""
+        self._seams = Seams()
+        self._closing: dict[Key, asyncio.Task[None]] = {}
         self._live = asyncio.Event()
         self._waiting: Chunk | None = None
+        self.away = ""
+        """Why not every trade comes, in words for people; empty while they come."""
         self._selected: Chunk | None = None
+        self._venue = ""
         self._log_throttle = LogThrottle()
 
     @property
@@ -119,6 +161,11 @@ class SignalFeed:
         """Whether every trade from now on comes."""
         return self._live.is_set()
 
+    def carries(self, symbols: Iterable[str]) -> bool:
+        """Return whether every trade of some symbols comes from now on."""
+        live, count = self._covered()
+        return self.is_live or all(partition_of(self._venue, symbol, count).number in live for symbol in symbols)
+
     async def wait_until_live(self, *, limit_s: float) -> None:
         """Wait until every trade from now on comes, or for so long."""
         with contextlib.suppress(TimeoutError):
@@ -126,70 +173,206 @@ class SignalFeed:
                 await self._live.wait()
 
     async def follow(self) -> None:
-        """Read the stream, and open it again whenever it ends, until cancelled."""
-        delays = backoff(first_s=0.05, max_s=5.0)
+        """Read the streams of all instances, and open each again whenever it ends, until cancelled."""
         try:
-            while True:
-                try:
-                    request = signal_pb2.WatchRequest(all_symbols=True, coalesce=True)
-                    async for response in self._watch(request, metadata=self._metadata):
-                        if not self._live.is_set():
-                            await self._come_alive()
-                            delays = backoff(first_s=0.05, max_s=5.0)
-                        self._take(response)
-                        self._write()
-                    reason = "the stream ended"
-                except grpc.aio.AioRpcError as exc:
-                    reason = f"{exc.code().name}: {exc.details()}"
-                self._go_away(reason)
-                # It is woken when signal serves again: a wait of its own would make clients wait longer than signal.
-                # One that serves and gives no stream all the same, or has no health to tell, is not asked in a loop.
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(UNWOKEN_S):
-                        await self._serving()
-                        await asyncio.sleep(next(delays))
+            async with asyncio.TaskGroup() as tasks:
+                while True:
+                    for address, channel in self._instances().items():
+                        if address not in self._sources:
+                            source = self._sources[address] = _Source(channel, monotonic())
+                            tasks.create_task(self._follow(address, source), name=f"signal {address}")
+                    await asyncio.sleep(LOOK_EVERY_S)
+                    self._look()
         finally:
+            for task in self._closing.values():
+                task.cancel()
+            self._sources.clear()
+            self._closing.clear()
+            self._seams = Seams()
             self._live.clear()
             self._waiting = self._selected = None
             LIVE.set(0)
 
-    async def _come_alive(self) -> None:
+    def _look(self) -> None:
+        """Count out who has said nothing for too long: it stands still."""
+        now_s, changed = monotonic(), False
+        for address, source in self._sources.items():
+            is_silent = now_s - source.heard_s > SILENT_S
+            if source.tells and source.live and is_silent:
+                log.warning("signal %s has said nothing for %g s: it counts as away", address, SILENT_S)
+                source.live, changed = frozenset(), True
+            elif is_silent and not source.settled:
+                source.settled = changed = True
+        if changed:
+            self._update()
+
+    async def _follow(self, address: str, source: _Source) -> None:
+        delays, serving = backoff(first_s=0.05, max_s=5.0), serving_of(source.channel)
+        # Its answers stay bytes: most are only carried, which C++ does.
+        watch: grpc.aio.UnaryStreamMultiCallable[signal_pb2.WatchRequest, bytes] = source.channel.unary_stream(
+            _WATCH, request_serializer=signal_pb2.WatchRequest.SerializeToString
+        )
+        request = signal_pb2.WatchRequest(all_symbols=True, coalesce=True, partitions=True, repeats=self.several)
+        while True:
+            is_open = source.greeted = False
+            source.stream = object()
+            try:
+                async for response in watch(request, metadata=self._metadata):
+                    if not is_open:
+                        is_open = True
+                        await self._open(source, response)
+                        delays = backoff(first_s=0.05, max_s=5.0)
+                    self._take(source, response)
+                    self._write()
+                reason = "the stream ended"
+            except grpc.aio.AioRpcError as exc:
+                reason = f"{exc.code().name}: {exc.details()}"
+            ENDS.inc()
+            if self._log_throttle.due(asyncio.get_running_loop().time()):
+                log.warning("no trades from signal%s, trying again: %s", address and f" at {address}", reason)
+            source.settled, source.live = True, frozenset()
+            if address not in self._instances():
+                del self._sources[address]
+                self._update()
+                return
+            self._update()
+            # It is woken when signal serves again: a wait of its own would make clients wait longer than signal.
+            # One that serves and gives no stream all the same, or has no health to tell, is not asked in a loop.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(UNWOKEN_S):
+                    await serving()
+                    await asyncio.sleep(next(delays))
+
+    async def _open(self, source: _Source, first: bytes) -> None:
         if names := await self._coins.names():
             self._names = names
         else:
             log.warning("signal lists no coins: what is selected next tells its name itself")
-        log.info("trades are live")
-        self._live.set()
-        LIVE.set(1)
-        if self._waiting is not None:
-            self._waiting = None
-            self._fanout.notify(control("status", state="live"))
+        source.settled = True
+        with contextlib.suppress(DecodeError):
+            source.tells = signal_pb2.WatchResponse.FromString(first).HasField("partitions")
+        if not source.tells:
+            source.live, source.count = frozenset({0}), 1
+            self._update()
 
-    def _go_away(self, reason: str) -> None:
-        ENDS.inc()
-        if self._log_throttle.due(asyncio.get_running_loop().time()):
-            log.warning("no trades from signal, trying again: %s", reason)
+    def _covered(self) -> tuple[set[int], int]:
+        """Return the partitions whose trades come, and how many there are."""
+        sources = self._sources.values()
+        return {number for each in sources for number in each.live}, max((each.count for each in sources), default=1)
+
+    def _update(self) -> None:
+        """Tell clients when the trades of all partitions come, or do not come any more."""
+        live, count = self._covered()
+        missing = [number for number in range(count) if number not in live]
+        if not missing:
+            self.away = ""
+            if not self._live.is_set():
+                log.info("trades are live")
+                self._live.set()
+                LIVE.set(1)
+                if self._waiting is not None:
+                    self._waiting = None
+                    self._fanout.notify(control("status", state="live"))
+                    self._write()
+            return
+        self._live.clear()
         LIVE.set(0)
-        if self._live.is_set() or self._waiting is None:
-            # the reason names addresses; that is for the log, not for clients
-            self._waiting = control("status", state="waiting", reason="signal is away; trades go on when it is back")
+        if not all(each.settled for each in self._sources.values()):
+            return
+        # the reason names no address: that is for the log, not for clients
+        away = "signal is away; trades go on when it is back"
+        if live:
+            which = ", ".join(map(str, missing))
+            away = f"no signal sends the trades of partition {which} of {count} now; they go on when one does"
+        if away != self.away:
+            self.away = away
+            self._waiting = control("status", state="waiting", reason=away)
             self._fanout.notify(self._waiting)
             self._write()
-        self._live.clear()
 
-    def _take(self, response: bytes) -> None:
+    def _take(self, source: _Source, response: bytes) -> None:
         batches = self._frames.find(response)
         if batches is None:
             try:
-                self._take_event(signal_pb2.WatchResponse.FromString(response))
+                self._take_event(source, signal_pb2.WatchResponse.FromString(response))
             except DecodeError as exc:
                 self._leave_out("an answer of signal", exc)
             return
         for batch in batches:
-            if (ring := self._rings.get(batch.symbol)) is not None:
-                self._keep(ring, alone(response, batch), batch)
-            if self._fanout.wanted(batch.symbol) and not self._publish_found(response, batch):
-                self._publish(signal_pb2.SignalBatch.FromString(response[batch.at : batch.at + batch.size]))
+            if not self.several or self._seams.take(source.stream, response, batch, is_new=source.greeted):
+                self._tell(response, batch)
+        if self._seams:
+            self._tell_released()
+
+    def _tell(self, response: bytes, batch: FoundBatch) -> None:
+        if (ring := self._rings.get(batch.symbol)) is not None:
+            self._keep(ring, alone(response, batch), batch)
+        if self._fanout.wanted(batch.symbol) and not self._publish_found(response, batch):
+            self._publish(signal_pb2.SignalBatch.FromString(response[batch.at : batch.at + batch.size]))
+
+    # --- where one stream takes over from another ---
+
+    def _tell_released(self) -> None:
+        """Tell what was held and follows now; see to it that what is missing comes."""
+        while (key := self._seams.overfull) is not None:
+            self._give_up(key)
+        for response in self._seams.released():
+            for batch in self._frames.find(response) or ():
+                self._tell(response, batch)
+        for key in self._seams.open:
+            if key not in self._closing:
+                task = self._closing[key] = asyncio.create_task(self._close(key), name=f"seam of {key[1]}")
+                task.add_done_callback(partial(self._closed, key))
+
+    def _closed(self, key: Key, task: asyncio.Task[None]) -> None:
+        self._closing.pop(key, None)
+        if not task.cancelled():
+            task.result()
+
+    def _give_up(self, key: Key) -> None:
+        gap = self._seams.gap(key)
+        assert gap is not None, key
+        missed = gap[1] - gap[0] - 1
+        if self._fanout.wanted(key[1]):
+            log.warning("%d trades of %s are missing where one signal took over from another", missed, key[1])
+            self._fanout.notify(lagged(missed, by="gateway"))
+        self._seams.told(key, gap[1] - 1, 0)
+
+    async def _close(self, key: Key) -> None:
+        """Fetch from the store what none of the streams has; subscriptions of the protocol do that themselves."""
+        give_up_s = monotonic() + GIVE_UP_S
+        await asyncio.sleep(LATE_S)  # the stream before may have it on its way
+        while (gap := self._seams.gap(key)) is not None:
+            last_id, next_id = gap
+            is_asked = self._fanout.wanted(key[1]) and next_id - last_id <= MAX_FILL
+            page = await self._stored.after(key[1], last_id) if is_asked else None
+            if self._seams.gap(key) != gap:
+                continue
+            trades = [t for t, id_ in zip(page.trades, page.keys, strict=True) if id_ < next_id] if page else []
+            if trades:
+                self._tell_stored(key, trades)
+                last_id = epochs.key_of(trades[-1].epoch, trades[-1].trade_id)
+                self._seams.told(key, last_id, trades[-1].timestamp.ToMicroseconds())
+            if last_id + 1 < next_id:
+                is_past = page is not None and page.newest_key >= next_id and len(trades) < len(page.keys)
+                if is_past or not is_asked or monotonic() > give_up_s:
+                    self._give_up(key)
+                elif not trades:
+                    await asyncio.sleep(ASK_AGAIN_S)
+                    continue
+            self._tell_released()
+            self._write()
+
+    def _tell_stored(self, key: Key, trades: Sequence[Trade]) -> None:
+        _, symbol = key
+        name = self._names.get(symbol) or name_of(symbol)
+        for start in range(0, len(trades), CHUNK_TRADES):
+            some = self._ticks.write_stored(trades[start : start + CHUNK_TRADES], name)
+            self._fanout.publish(symbol, Chunk(text_frames(some), trades=len(some), arrived_s=monotonic()))
+        last = trades[-1]
+        self._told[key] = epochs.key_of(last.epoch, last.trade_id), last.timestamp.ToMicroseconds()
+
+    # --- what a stream says ---
 
     def _publish_found(self, response: bytes, batch: FoundBatch) -> bool:
         """Publish a batch as it is usually found; nothing of one that was told in part or cannot be written in C++."""
@@ -209,27 +392,48 @@ class SignalFeed:
             self._fanout.publish(symbol, chunk)
         return True
 
-    def _take_event(self, response: signal_pb2.WatchResponse) -> None:
+    def _take_event(self, source: _Source, response: signal_pb2.WatchResponse) -> None:
         event = response.WhichOneof("event")
-        if event == "batches":
-            for batch in response.batches.batches:
-                self._keep_read(batch)
-                self._publish(batch)
-        elif event == "batch":  # from a signal that is older than we are
-            self._keep_read(response.batch)
-            self._publish(response.batch)
+        if event in ("batches", "batch"):  # `batch` is from a signal that is older than we are
+            for batch in response.batches.batches if event == "batches" else (response.batch,):
+                if self.several:
+                    self._take_read(source, batch)
+                else:
+                    self._keep_read(batch)
+                    self._publish(batch)
+        elif event == "partitions":
+            source.heard_s = monotonic()
+            live, count = frozenset(response.partitions.numbers), max(1, response.partitions.count)
+            if (live, count) != (source.live, source.count):
+                source.live, source.count, source.stream = live, count, object()
+                self._update()
+                if self.several:
+                    self._select()
         elif event == "selected":
-            selected = response.selected
-            self._names[selected.symbol] = selected.name
-            rests = {} if selected.status in ("", "TRADING") else {"status": selected.status}
-            self._selected = control(
-                "selected", symbol=selected.symbol, name=selected.name, venue=selected.venue, **rests
-            )
-            self._fanout.select(selected.symbol)
-            self._fanout.notify(self._selected)
+            source.selected, source.greeted = response.selected, True
+            self._select()
         elif event == "missed":
             log.warning("signal did not send %d trades: this gateway read too slowly", response.missed.trades)
-            self._fanout.notify(lagged(response.missed.trades, by="gateway"))
+            if self.several:
+                source.stream = object()  # the store has them
+            else:
+                self._fanout.notify(lagged(response.missed.trades, by="gateway"))
+
+    def _select(self) -> None:
+        """Tell which symbol is selected, as the first instance that works says: one that starts may not know."""
+        working = [each.selected for each in self._sources.values() if each.live or not self.several]
+        selected = next(filter(None, working), None)
+        if selected is None:
+            return
+        self._venue = selected.venue
+        self._names[selected.symbol] = selected.name
+        rests = {} if selected.status in ("", "TRADING") else {"status": selected.status}
+        chunk = control("selected", symbol=selected.symbol, name=selected.name, venue=selected.venue, **rests)
+        if self.several and self._selected is not None and chunk.data == self._selected.data:
+            return
+        self._selected = chunk
+        self._fanout.select(selected.symbol)
+        self._fanout.notify(self._selected)
 
     def _keep(self, ring: Ring, response: bytes, batch: FoundBatch) -> None:
         """Keep a batch's trades that are new, for the subscriptions of the protocol."""
@@ -246,6 +450,13 @@ class SignalFeed:
         if told < len(keys):
             self._rings.add(ring, runs_of(response, keys, arrived_s=monotonic(), skip=told))
             ring.last_us = batch.last_us
+
+    def _take_read(self, source: _Source, batch: signal_pb2.SignalBatch) -> None:
+        response = signal_pb2.WatchResponse(batch=batch).SerializeToString()
+        if not (found := self._frames.find(response)):
+            self._leave_out(f"a batch of {batch.trades.symbol}", "it has no trade, or columns of different lengths")
+        elif self._seams.take(source.stream, response, found[0], is_new=source.greeted):
+            self._tell(response, found[0])
 
     def _keep_read(self, batch: signal_pb2.SignalBatch) -> None:
         if (ring := self._rings.get(batch.trades.symbol)) is None:

@@ -30,6 +30,7 @@ from mesh.values.fixed import format_e8
 from mesh.values.signals import SIGNALS, Signal
 from tickcodec.ticks import DOUBLE, E8, INTEGER, Member
 from tickmesh.v1.signal_pb2 import GetStatsResponse, SignalBatch
+from tickmesh.v1.trade_pb2 import SIDE_SELL, Trade
 
 _KEPT_TEXTS = 32_768
 _encode = msgspec.json.Encoder().encode
@@ -72,6 +73,7 @@ def _compiled() -> Callable[..., list[bytes]]:
 
 
 _write_rows = _compiled()
+_NO_SIGNALS = ",".join(f'"{public_name(_STATS[signal.stats_name])}":null' for signal in _LIVE)
 
 
 class Texts(dict[int, str]):
@@ -121,6 +123,25 @@ class TickWriter:
             strict=True,
         )
         return _write_rows(head(trades.symbol, name, trades.venue), self._e8, self._times, rows)
+
+    def write_stored(self, trades: Sequence[Trade], name: str) -> list[bytes]:
+        """Return the JSON of each of some trades of the store, in order: their signals are `null`.
+
+        Args:
+            trades: one symbol's, at least one.
+            name: the symbol's name for people.
+
+        """
+        lines = []
+        for trade in trades:
+            [id_] = _ids([epochs.key_of(trade.epoch, trade.trade_id)])
+            side, time = "SELL" if trade.side == SIDE_SELL else "BUY", _time_text(trade.timestamp.ToMicroseconds())
+            price, quantity = format_e8(trade.price_e8), format_e8(trade.quantity_e8)
+            lines.append(
+                f'{head(trade.symbol, name, trade.venue)}{price},"quantity":{quantity},"trade_id":{id_},'
+                f'"timestamp":"{time}","side":"{side}",{_NO_SIGNALS}}}'.encode()
+            )
+        return lines
 
 
 @lru_cache(maxsize=4096)

@@ -5,6 +5,7 @@
      |    +-- UnknownSymbol          signalsvc.selection: a symbol that is not in the catalog
      +-- NotFound                    there is no such thing                                   NOT_FOUND
      +-- NotReady                    not now: an upstream is away or nothing has come yet     UNAVAILABLE
+     +-- NotOwner                    another instance of this service knows                   FAILED_PRECONDITION
      +-- TooMany                     not so often, or no more of it                           RESOURCE_EXHAUSTED
      +-- BadMessage                  bytes from outside that are not what they should be      DATA_LOSS
      |    +-- BadFrame               ingest.messages: a frame or a row of the venue's
@@ -75,6 +76,10 @@ class NotReady(TickmeshError):
     """Not now: an upstream is away, or nothing has come yet."""
 
 
+class NotOwner(TickmeshError):
+    """Another instance of this service works in that partition: it knows the answer."""
+
+
 class TooMany(TickmeshError):
     """Not so often, or no more of it: the same words will do later.
 
@@ -105,6 +110,7 @@ GRPC_CODES: dict[type[TickmeshError], grpc.StatusCode] = {
     InvalidRequest: grpc.StatusCode.INVALID_ARGUMENT,
     NotFound: grpc.StatusCode.NOT_FOUND,
     NotReady: grpc.StatusCode.UNAVAILABLE,
+    NotOwner: grpc.StatusCode.FAILED_PRECONDITION,
     TooMany: grpc.StatusCode.RESOURCE_EXHAUSTED,
     BadMessage: grpc.StatusCode.DATA_LOSS,
 }

@@ -138,16 +138,17 @@ async def serving(
             await server.stop(grace=2.0)
 
 
-def channel(address: str, *, tls: Tls | None = None) -> grpc.aio.Channel:
+def channel(address: str, *, tls: Tls | None = None, host: str | None = None) -> grpc.aio.Channel:
     """Return a channel that connects by itself, again and again; close it by `async with`.
 
     Args:
         address: host:port.
         tls: what it shows; the server has to show a certificate for that host. None is without TLS.
+        host: the one that the certificate has to be for, where the address is not its name.
 
     """
     if tls is not None:
-        return _TlsChannel(address, tls)
+        return _TlsChannel(address, tls, host)
     return grpc.aio.insecure_channel(address, options=_CHANNEL_OPTIONS)
 
 
@@ -182,8 +183,9 @@ class _TlsChannel(grpc.aio.Channel):
     gRPC for Python lets servers renew their certificate, and channels not.
     """
 
-    def __init__(self, address: str, tls: Tls) -> None:
+    def __init__(self, address: str, tls: Tls, host: str | None) -> None:
         self._address, self._tls = address, tls
+        self._options = (*_CHANNEL_OPTIONS, *((("grpc.ssl_target_name_override", host),) if host else ()))
         self._pem: Pem | None = None
         self._newest: grpc.aio.Channel | None = None
         self._under_way: dict[grpc.aio.Channel, int] = {}
@@ -193,7 +195,7 @@ class _TlsChannel(grpc.aio.Channel):
     def _current(self) -> grpc.aio.Channel:
         if (pem := self._tls.current()) is not self._pem:
             self._pem, before = pem, self._newest
-            self._newest = grpc.aio.secure_channel(self._address, channel_credentials(pem), options=_CHANNEL_OPTIONS)
+            self._newest = grpc.aio.secure_channel(self._address, channel_credentials(pem), options=self._options)
             self._under_way[self._newest] = 0
             if before is not None:
                 self._let_go(before)

@@ -112,7 +112,19 @@ def _address(text: str) -> str:
     return text
 
 
+def _address_or_name(text: str) -> str:
+    _address(text.removeprefix("dns:///"))
+    return text
+
+
 Address = Annotated[str, AfterValidator(_address)]
+Addresses = Annotated[
+    tuple[Annotated[str, AfterValidator(_address_or_name)], ...],
+    NoDecode,
+    BeforeValidator(_split),
+    Field(min_length=1),
+    AfterValidator(_distinct),
+]
 WsUrls = Annotated[
     tuple[Annotated[str, _url("ws", "wss")], ...], NoDecode, BeforeValidator(_split), Field(min_length=1)
 ]

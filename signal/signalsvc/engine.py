@@ -7,7 +7,7 @@ its symbol is a repeat (or was repaired too late for the signals) and is left ou
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -191,6 +191,11 @@ class Engine:
             time_us=int(columns.trades.time_us[-1]),
             signals={name: getattr(columns, name)[-1].item() for name in SIGNAL_NAMES},
         )
+
+    def last_trades(self) -> Iterator[SignalMessage]:
+        """Yield the last trade of each symbol with its signals."""
+        for signals in self._latest.values():
+            yield SignalMessage.of(_columns_of(signals).rows(slice(-1, None)))
 
     def reset_session(self, venue: str, symbol: str) -> bool:
         """Begin a new session with the symbol's next trade; return whether the symbol has traded at all.

@@ -15,7 +15,7 @@ import datetime as dt
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -55,6 +55,8 @@ and the bus carries 0.89 times the messages; a closed candle is in the database 
 """
 READ_AHEAD_AFTER = MAX_ACK_PENDING // 10
 """Messages taken since the last state that was saved: with more of them, trades go on without acknowledgements."""
+REPEATED_S = 60.0
+"""What was published longer ago is not sent to watchers again: by then its instance is known to be gone."""
 MAX_STATES = 1024
 """Symbols with a state in memory, some 100 KB each; the followed ones stay, however many they are."""
 
@@ -275,6 +277,14 @@ class Pipeline:
             self.engine.evict(in_memory)
             self._snapshots.forget_evicted(ahead)
             self._after = self._after_us = 0
+        for batch, message in self.last_trades():
+            self._watchers.repeat(batch, symbol=message.symbol, trades=1)
+
+    def last_trades(self) -> Iterator[tuple[bytes, SignalMessage]]:
+        """Yield the last trade of each symbol, as a watcher is given it; none of a venue that was left."""
+        for message in self.engine.last_trades():
+            if not self._selection.has_left(message.venue):
+                yield wire.one_of_many(message.payload), message
 
     def _begin_at(self, position: Position) -> None:
         self._after, self._after_us, self._raw_created = position.sequence, position.taken_us, str(position.created)
@@ -411,6 +421,8 @@ class Pipeline:
 
     async def _pass_on(self, message: SignalMessage) -> None:
         rest = self._published.rest(message)
+        if rest is not message and self._watchers and not self._selection.has_left(message.venue):
+            self._repeat(message)
         self._replaying = rest is None
         if rest is None:
             return
@@ -420,6 +432,12 @@ class Pipeline:
         if not self._gathered.fits(rest):
             await self._publish_gathered()
         self._gathered.add(rest, batch)
+
+    def _repeat(self, message: SignalMessage) -> None:
+        """Tell what is published already: whoever did it may have been stopped before all its watchers had it."""
+        if self._taken is not None and time.time_ns() // 1000 - self._taken.taken_us < REPEATED_S * 1_000_000:
+            batch = wire.one_of_many(message.payload)
+            self._watchers.repeat(batch, symbol=message.symbol, trades=message.rows)
 
     def _until_due_s(self) -> float:
         return self._published_s + GATHER_S - time.monotonic()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -74,6 +74,7 @@ class SignalServicer(signal_pb2_grpc.SignalServiceServicer):
         select: Callable[[str], Awaitable[str]],
         reset: Callable[[str, str], Awaitable[bool]],
         changes: TokenBucket,
+        last_trades: Callable[[], Iterable[bytes]] = tuple,
     ) -> None:
         """Serve.
 
@@ -85,6 +86,7 @@ class SignalServicer(signal_pb2_grpc.SignalServiceServicer):
                 `InvalidRequest` for one that the venue does not list, `NotReady` while the bus is away.
             reset: begins a new session of a venue's symbol and keeps that; tells whether the symbol has traded.
             changes: how often any of these two may be called, by all callers together: what they change is everybody's.
+            last_trades: the last trade of each symbol, each as a serialized `WatchResponse`.
 
         """
         self._latest_of = latest
@@ -93,6 +95,7 @@ class SignalServicer(signal_pb2_grpc.SignalServiceServicer):
         self._select = select
         self._reset = reset
         self._changes = changes
+        self._last_trades = last_trades
 
     async def GetPrice(  # noqa: N802
         self, request: signal_pb2.GetPriceRequest, context: Context
@@ -124,11 +127,19 @@ class SignalServicer(signal_pb2_grpc.SignalServiceServicer):
             message = f"{len(request.symbols)} symbols, expected at most {MAX_WATCHED_SYMBOLS}"
             raise InvalidRequest(message, field="symbols")
         symbols = frozenset(map(read_symbol, request.symbols))
-        if request.all_symbols:
-            watcher = Watcher(frozenset(), selected=False, coalesce=request.coalesce)
-        else:
-            watcher = Watcher(symbols, selected=not symbols, coalesce=request.coalesce)
+        watcher = Watcher(
+            frozenset() if request.all_symbols else symbols,
+            selected=not request.all_symbols and not symbols,
+            coalesce=request.coalesce,
+            partitions=request.partitions,
+            repeats=request.repeats,
+        )
         with self._watchers.watching(watcher):
+            greeting: list[signal_pb2.WatchResponse | bytes] = list(self._last_trades() if watcher.repeats else ())
+            if watcher.partitions:
+                greeting.insert(0, signal_pb2.WatchResponse(partitions=self._watchers.partitions))
+            for each in greeting:
+                yield each
             yield signal_pb2.WatchResponse(selected=self._selection.response())
             async for event in watcher.events():
                 yield event

@@ -14,7 +14,7 @@ from mesh.bus.partitions import Partition, partition_of, partitions
 from mesh.bus.shares import work_in
 from mesh.bus.status_reports import STATUS_SERVICE, StatusBoard
 from mesh.service import metrics, rpc
-from mesh.service.errors import NotReady
+from mesh.service.errors import NotOwner
 from mesh.service.health import Health
 from mesh.service.lifecycle import Stop
 from signalsvc.engine import Engine, Latest
@@ -24,9 +24,11 @@ from signalsvc.selection import Selection
 from signalsvc.selection_sync import SelectionSync
 from signalsvc.settings import SignalSettings
 from signalsvc.watchers import Watchers
-from tickmesh.v1 import signal_pb2_grpc, status_pb2
+from tickmesh.v1 import signal_pb2, signal_pb2_grpc, status_pb2
 
 SERVICE = "tickmesh.v1.SignalService"
+TELL_EVERY_S = 1.0
+"""How often watchers are told the partitions: a gateway knows by it that this instance does not stand still."""
 
 
 async def main(settings: SignalSettings, stop: Stop) -> None:
@@ -39,7 +41,7 @@ async def main(settings: SignalSettings, stop: Stop) -> None:
     """
     within = partitions(settings.partitions)
     health = Health("bus", "lease", "stream")
-    selection, watchers = Selection(settings.symbol), Watchers()
+    selection, watchers = Selection(settings.symbol), Watchers(partitions=len(within))
     sync = SelectionSync(selection, watchers)
     pipelines: dict[Partition, Pipeline] = {}
     show(pipelines, watchers)
@@ -48,7 +50,7 @@ async def main(settings: SignalSettings, stop: Stop) -> None:
     def pipeline_of(venue: str, symbol: str) -> Pipeline | None:
         partition = partition_of(venue, symbol, settings.partitions)
         if partition not in pipelines and len(within) > 1:
-            raise NotReady(f"another instance of signal works in partition {partition.number}, where {symbol} is")
+            raise NotOwner(f"another instance of signal works in partition {partition.number}, where {symbol} is")
         return pipelines.get(partition)
 
     def latest(venue: str, symbol: str) -> Latest | None:
@@ -66,6 +68,7 @@ async def main(settings: SignalSettings, stop: Stop) -> None:
         select=sync.select,
         reset=reset,
         changes=TokenBucket(per_minute=settings.changes_per_minute),
+        last_trades=lambda: [batch for one in pipelines.values() for batch, _ in one.last_trades()],
     )
 
     def register(server: grpc.aio.Server) -> None:
@@ -77,6 +80,13 @@ async def main(settings: SignalSettings, stop: Stop) -> None:
 
     def note_live() -> None:
         health.set("stream", all(pipeline.is_live for pipeline in pipelines.values()))
+        live = sorted(partition.number for partition, pipeline in pipelines.items() if pipeline.is_live)
+        watchers.tell_partitions(signal_pb2.OwnedPartitions(numbers=live, count=len(within)))
+
+    async def keep_telling() -> None:
+        while True:
+            watchers.tell_partitions()
+            await asyncio.sleep(TELL_EVERY_S)
 
     async with AsyncExitStack() as stack:
         stack.enter_context(metrics.served(settings, health))
@@ -109,7 +119,7 @@ async def main(settings: SignalSettings, stop: Stop) -> None:
             await sync.begin(bus)
         async with asyncio.TaskGroup() as tasks:
             dead = DeadLetterQueue(bus)
-            endless = [tasks.create_task(sync.follow(dead)), tasks.create_task(dead.run())]
+            endless = [tasks.create_task(each) for each in (sync.follow(dead), dead.run(), keep_telling())]
 
             async def work(partition: Partition, bus: Bus, asked: Stop) -> None:
                 pipeline = Pipeline(

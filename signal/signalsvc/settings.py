@@ -11,7 +11,11 @@ from mesh.service.settings import AccessSettings, IndicatorSettings, ServiceAddr
 class SignalSettings(AccessSettings, IndicatorSettings):
     """Settings of signal."""
 
-    signal_addr: ServiceAddress = Field("127.0.0.1:50051", description="where SignalService listens or is found")
+    signal_addr: ServiceAddress = Field(
+        "127.0.0.1:50051",
+        description="where SignalService listens; for the gateway where it is found: `host:port`, several instances as "
+        "`signal-1:50051,signal-2:50051`, or `dns:///signal:50051` for every address of a name",
+    )
     symbol: Symbol = Field("btcusdt", description="the symbol selected at the first start")
     sma_window: Window = Field(20, description="trades in the moving average")
     ema_window: Window = Field(

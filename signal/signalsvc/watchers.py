@@ -28,11 +28,22 @@ assert signal_pb2.WatchResponse.BATCH_FIELD_NUMBER == signal_pb2.SignalBatches.B
 class Watcher:
     """One reader's events."""
 
-    def __init__(self, symbols: frozenset[str], *, selected: bool, coalesce: bool = False) -> None:
+    def __init__(
+        self,
+        symbols: frozenset[str],
+        *,
+        selected: bool,
+        coalesce: bool = False,
+        partitions: bool = False,
+        repeats: bool = False,
+    ) -> None:
         """Watch `symbols`, and the selected symbol whichever it is if `selected`; everything when both are empty.
 
-        With `coalesce` batches that wait together are given together.
+        With `coalesce` batches that wait together are given together. With `partitions` and `repeats` the watcher gets
+        what `WatchRequest` says of them.
         """
+        self.partitions = partitions
+        self.repeats = repeats
         self._symbols = symbols
         self._selected = selected
         self._coalesce = coalesce
@@ -95,7 +106,17 @@ class Watcher:
 
 
 class Watchers(Fanout[Watcher]):
-    """All watchers of the service."""
+    """All watchers of the service.
+
+    Args:
+        partitions: how many the mesh has.
+
+    """
+
+    def __init__(self, *, partitions: int = 1) -> None:
+        super().__init__()
+        self.partitions = signal_pb2.OwnedPartitions(count=partitions)
+        """Those in which this instance sends trades as they happen."""
 
     @contextmanager
     def watching(self, watcher: Watcher) -> Iterator[Watcher]:
@@ -120,6 +141,27 @@ class Watchers(Fanout[Watcher]):
         if audience := self.audience(symbol):
             for watcher in audience:
                 watcher.put(event, trades=trades)
+
+    def repeat(self, event: bytes, *, symbol: str, trades: int) -> None:
+        """Give a batch that was published before to those who want such ones as well.
+
+        Args:
+            event: as `publish` has it.
+            symbol: whose trades they are.
+            trades: how many.
+
+        """
+        for watcher in self.audience(symbol):
+            if watcher.repeats:
+                watcher.put(event, trades=trades)
+
+    def tell_partitions(self, partitions: signal_pb2.OwnedPartitions | None = None) -> None:
+        """Tell those who asked for it in which partitions this instance works: other ones, or still the same."""
+        self.partitions = partitions or self.partitions
+        event = signal_pb2.WatchResponse(partitions=self.partitions).SerializeToString()
+        for watcher in self:
+            if watcher.partitions:
+                watcher.put(event, trades=0)
 
     def notify_selected(self, response: signal_pb2.GetSymbolResponse) -> None:
         """Tell everybody which symbol is selected from now on."""

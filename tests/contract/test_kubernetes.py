@@ -162,6 +162,10 @@ def test_in_a_cluster_one_of_each_may_go_and_nothing_is_on_one_node_alone() -> N
     assert limits == {"nats": ("nats", 1), "gateway": ("gateway", 1)}
     # Of two of the same, one waits for the lease and is not ready: both are replaced at once, or neither ever.
     assert {workloads[name]["spec"]["strategy"]["type"] for name in ("ingest", "signal", "store")} == {"Recreate"}
+    # The gateway follows each of them, and the name has to have their addresses.
+    assert named("cluster", "Service")["signal"]["spec"]["clusterIP"] == "None"
+    [gateway] = pods("cluster")["gateway"]["spec"]["containers"]
+    assert {"name": "SIGNAL_ADDR", "value": "dns:///signal:50051"} in gateway["env"]
     for _, container in containers("cluster"):
         given = {variable["name"]: variable.get("value", "") for variable in container.get("env", ())}
         assert len(given.get("NATS_URL", "a,b,c").split(",")) == 3

@@ -75,6 +75,9 @@ export type Minute = { start_time: string | null; state: "UNSPECIFIED" | "PENDIN
 /** Trades that a slow watcher was not sent. They are not lost: StoreService has them. */
 export type Missed = { trades: number };
 
+/** The partitions in which an instance of signal sends trades as they happen. Those of all instances together should be all partitions. A partition that an instance has only begun to read, up to where it was left, is not among them yet. */
+export type OwnedPartitions = { numbers: Array<number>; count: number };
+
 /** Asks for a `pong`. */
 export type Ping = { op: "ping"; id?: number | string };
 
@@ -157,7 +160,7 @@ export type Unsubscribe = { op: "unsubscribe"; id?: number | string; subscriptio
 export type Unsubscribed = { type: "unsubscribed"; id?: number | string; subscription: number };
 
 /** One message to a watcher. */
-export type WatchResponse = { batch?: SignalBatch; selected?: GetSymbolResponse; missed?: Missed; batches?: SignalBatches };
+export type WatchResponse = { batch?: SignalBatch; selected?: GetSymbolResponse; missed?: Missed; batches?: SignalBatches; partitions?: OwnedPartitions };
 
 /** What `/ws` sends. */
 export type Message = Subscribed | Unsubscribed | Pong | Error | Snapshot | Trades | Ticks | Candles | CoverageUpdate | StatusUpdate | Lagged | Heartbeat;

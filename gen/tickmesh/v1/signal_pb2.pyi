@@ -389,10 +389,19 @@ class WatchRequest(_message.Message):
     SYMBOLS_FIELD_NUMBER: _builtins.int
     ALL_SYMBOLS_FIELD_NUMBER: _builtins.int
     COALESCE_FIELD_NUMBER: _builtins.int
+    PARTITIONS_FIELD_NUMBER: _builtins.int
+    REPEATS_FIELD_NUMBER: _builtins.int
     all_symbols: _builtins.bool
     """Watch every followed symbol. `symbols` is ignored then."""
     coalesce: _builtins.bool
     """Send the batches that are ready at the same time in one message, `batches`. For programs that follow many symbols."""
+    partitions: _builtins.bool
+    """Also send `partitions`: first of all, at each change, and once a second."""
+    repeats: _builtins.bool
+    """Also send trades once more that another instance, or the run before, has probably sent: those of the last minute
+    that signal goes through again when it takes a partition over. The stream begins with the last trade of each symbol,
+    before `selected`. For programs that leave out what they have, and look for what they lack.
+    """
     @_builtins.property
     def symbols(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The symbols. Empty means the selected one: the stream then changes when another symbol is selected."""
@@ -403,10 +412,12 @@ class WatchRequest(_message.Message):
         symbols: _abc.Iterable[_builtins.str] | None = ...,
         all_symbols: _builtins.bool = ...,
         coalesce: _builtins.bool = ...,
+        partitions: _builtins.bool = ...,
+        repeats: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["all_symbols", b"all_symbols", "coalesce", b"coalesce", "symbols", b"symbols"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["all_symbols", b"all_symbols", "coalesce", b"coalesce", "partitions", b"partitions", "repeats", b"repeats", "symbols", b"symbols"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -422,6 +433,7 @@ class WatchResponse(_message.Message):
     SELECTED_FIELD_NUMBER: _builtins.int
     MISSED_FIELD_NUMBER: _builtins.int
     BATCHES_FIELD_NUMBER: _builtins.int
+    PARTITIONS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def batch(self) -> Global___SignalBatch:
         """Trades of one symbol with their signals."""
@@ -438,6 +450,10 @@ class WatchResponse(_message.Message):
     def batches(self) -> Global___SignalBatches:
         """Several batches at once. Sent instead of `batch` to a watcher that asked for `coalesce`."""
 
+    @_builtins.property
+    def partitions(self) -> Global___OwnedPartitions:
+        """The partitions whose trades come on this stream. Sent to a watcher that asked for `partitions`."""
+
     def __init__(
         self,
         *,
@@ -445,16 +461,47 @@ class WatchResponse(_message.Message):
         selected: Global___GetSymbolResponse | None = ...,
         missed: Global___Missed | None = ...,
         batches: Global___SignalBatches | None = ...,
+        partitions: Global___OwnedPartitions | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["batch", b"batch", "batches", b"batches", "event", b"event", "missed", b"missed", "selected", b"selected"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["batch", b"batch", "batches", b"batches", "event", b"event", "missed", b"missed", "partitions", b"partitions", "selected", b"selected"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch", b"batch", "batches", b"batches", "event", b"event", "missed", b"missed", "selected", b"selected"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch", b"batch", "batches", b"batches", "event", b"event", "missed", b"missed", "partitions", b"partitions", "selected", b"selected"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["batch", "selected", "missed", "batches"]  # noqa: Y015
+    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["batch", "selected", "missed", "batches", "partitions"]  # noqa: Y015
     _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
 
 Global___WatchResponse: _TypeAlias = WatchResponse  # noqa: Y015
+
+@_typing.final
+class OwnedPartitions(_message.Message):
+    """The partitions in which an instance of signal sends trades as they happen. Those of all instances together should be
+    all partitions. A partition that an instance has only begun to read, up to where it was left, is not among them yet.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NUMBERS_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    count: _builtins.int
+    """How many partitions the mesh has (`PARTITIONS`), at least 1."""
+    @_builtins.property
+    def numbers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Their numbers, from 0 on."""
+
+    def __init__(
+        self,
+        *,
+        numbers: _abc.Iterable[_builtins.int] | None = ...,
+        count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "numbers", b"numbers"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OwnedPartitions: _TypeAlias = OwnedPartitions  # noqa: Y015
 
 @_typing.final
 class SignalBatches(_message.Message):

@@ -30,7 +30,9 @@ class SignalServiceStub:
     """Current prices and statistics, and the selected symbol.
 
     An empty `symbol` in a request means the selected symbol. The error for a followed symbol that has not traded yet is
-    UNAVAILABLE; for a symbol that is not followed it is NOT_FOUND.
+    UNAVAILABLE; for a symbol that is not followed it is NOT_FOUND. Where several instances share the partitions, one that
+    does not work in the symbol's partition answers FAILED_PRECONDITION with the reason NOT_OWNER, and another instance
+    knows the answer. The gateway asks that one.
     """
 
     @_typing.overload
@@ -47,7 +49,8 @@ class SignalServiceStub:
     The first message names the selected symbol. So does a further message each time another symbol is selected. A
     client that reads too slowly gets a `missed` message with the number of trades that it was not sent. After signal
     was killed, a new stream may begin with trades that an earlier one has sent already, with the same signals. The
-    gateway leaves them out of the WebSocket `/ws`, which it makes of one such stream for all its clients.
+    gateway leaves them out of the WebSocket `/ws`, which it makes of one such stream for all its clients. An instance
+    sends the trades of its partitions only; the gateway follows all instances.
     `/api/watch` is the stream itself, in columns.
     """
     GetSymbol: _grpc.UnaryUnaryMultiCallable[_signal_pb2.GetSymbolRequest, _signal_pb2.GetSymbolResponse]
@@ -69,7 +72,9 @@ class SignalServiceAsyncStub(SignalServiceStub):
     """Current prices and statistics, and the selected symbol.
 
     An empty `symbol` in a request means the selected symbol. The error for a followed symbol that has not traded yet is
-    UNAVAILABLE; for a symbol that is not followed it is NOT_FOUND.
+    UNAVAILABLE; for a symbol that is not followed it is NOT_FOUND. Where several instances share the partitions, one that
+    does not work in the symbol's partition answers FAILED_PRECONDITION with the reason NOT_OWNER, and another instance
+    knows the answer. The gateway asks that one.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -83,7 +88,8 @@ class SignalServiceAsyncStub(SignalServiceStub):
     The first message names the selected symbol. So does a further message each time another symbol is selected. A
     client that reads too slowly gets a `missed` message with the number of trades that it was not sent. After signal
     was killed, a new stream may begin with trades that an earlier one has sent already, with the same signals. The
-    gateway leaves them out of the WebSocket `/ws`, which it makes of one such stream for all its clients.
+    gateway leaves them out of the WebSocket `/ws`, which it makes of one such stream for all its clients. An instance
+    sends the trades of its partitions only; the gateway follows all instances.
     `/api/watch` is the stream itself, in columns.
     """
     GetSymbol: _aio.UnaryUnaryMultiCallable[_signal_pb2.GetSymbolRequest, _signal_pb2.GetSymbolResponse]  # type: ignore[assignment]
@@ -104,7 +110,9 @@ class SignalServiceServicer(metaclass=_abc_1.ABCMeta):
     """Current prices and statistics, and the selected symbol.
 
     An empty `symbol` in a request means the selected symbol. The error for a followed symbol that has not traded yet is
-    UNAVAILABLE; for a symbol that is not followed it is NOT_FOUND.
+    UNAVAILABLE; for a symbol that is not followed it is NOT_FOUND. Where several instances share the partitions, one that
+    does not work in the symbol's partition answers FAILED_PRECONDITION with the reason NOT_OWNER, and another instance
+    knows the answer. The gateway asks that one.
     """
 
     @_abc_1.abstractmethod
@@ -134,7 +142,8 @@ class SignalServiceServicer(metaclass=_abc_1.ABCMeta):
         The first message names the selected symbol. So does a further message each time another symbol is selected. A
         client that reads too slowly gets a `missed` message with the number of trades that it was not sent. After signal
         was killed, a new stream may begin with trades that an earlier one has sent already, with the same signals. The
-        gateway leaves them out of the WebSocket `/ws`, which it makes of one such stream for all its clients.
+        gateway leaves them out of the WebSocket `/ws`, which it makes of one such stream for all its clients. An instance
+        sends the trades of its partitions only; the gateway follows all instances.
         `/api/watch` is the stream itself, in columns.
         """
 

@@ -83,3 +83,18 @@ async def test_who_stopped_watching_is_forgotten() -> None:
     with watchers.watching(Watcher(frozenset(), selected=False)):
         pass
     assert len(watchers) == 0
+
+
+async def test_partitions_and_repeats_are_told_to_those_who_asked_for_them() -> None:
+    watchers = Watchers(partitions=2)
+    plain = Watcher(frozenset(), selected=False)
+    gateway = Watcher(frozenset(), selected=False, partitions=True, repeats=True)
+    with watchers.watching(plain), watchers.watching(gateway):
+        watchers.repeat(batch(), symbol="btcusdt", trades=1)
+        watchers.tell_partitions(signal_pb2.OwnedPartitions(numbers=[1], count=2))
+        watchers.tell_partitions()
+        events = await seen_by(gateway)
+
+        assert [event.WhichOneof("event") for event in events] == ["batch", "partitions", "partitions"]
+        assert events[1] == events[2] and list(events[1].partitions.numbers) == [1]
+        assert await seen_by(plain) == []
