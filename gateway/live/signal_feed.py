@@ -301,7 +301,7 @@ class SignalFeed:
         for batch in batches:
             if not self.several or self._seams.take(source.stream, response, batch, is_new=source.greeted):
                 self._tell(response, batch)
-        if self._seams:
+        if self.several and self._seams:
             self._tell_released()
 
     def _tell(self, response: bytes, batch: FoundBatch) -> None:

@@ -31,8 +31,9 @@ class SlowSnapshots:
 class Settled:
     last_sequence = 0
 
-    async def settle(self) -> None:
+    async def settle(self) -> bool:
         """Everything is published already."""
+        return True
 
 
 class OnlyOne:
