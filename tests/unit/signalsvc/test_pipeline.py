@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import time
 from typing import Any
 
 from mesh.bus import wire
@@ -12,8 +13,9 @@ from mesh.service.health import Health
 from signalsvc.engine import Engine, SignalMessage
 from signalsvc.pipeline import GatheredSignals, Pipeline, PublishedIds
 from signalsvc.selection import Selection
-from signalsvc.watchers import Watchers
+from signalsvc.watchers import Watcher, Watchers
 from tests.fixtures.trades import columns
+from tickmesh.v1 import signal_pb2
 
 
 class SlowSnapshots:
@@ -132,3 +134,23 @@ async def test_a_save_that_fails_is_tried_again_for_whoever_waits_for_it() -> No
 
     assert await asyncio.wait_for(asked, 5)
     assert not answered_too_early
+
+
+async def test_what_was_published_a_moment_ago_is_sent_again_to_those_who_close_gaps_with_it() -> None:
+    one = pipeline(Engine(), SlowSnapshots())
+    one._published = PublishedIds(dt.datetime.now(dt.UTC), {"binance.btcusdt": 7})
+    plain, gateway = Watcher(frozenset(), selected=False), Watcher(frozenset(), selected=False, repeats=True)
+    with one._watchers.watching(plain), one._watchers.watching(gateway):
+        now_us = time.time_ns() // 1000
+        for first_id, taken_us in ((1, now_us - 120_000_000), (4, now_us), (7, now_us)):
+            one._taken = Message(first_id, "", b"", "", taken_us, 0)
+            await one._pass_on(message(first_id, 3))
+
+        assert await ids_of(gateway) == [[4, 5, 6], [7, 8, 9], [8, 9]]
+        assert await ids_of(plain) == [[8, 9]]
+
+
+async def ids_of(watcher: Watcher) -> list[list[int]]:
+    watcher.end()
+    events = [signal_pb2.WatchResponse.FromString(event) async for event in watcher.events()]
+    return [list(event.batch.trades.trade_id) for event in events]
