@@ -230,9 +230,10 @@ async def test_one_that_stood_still_does_not_write_behind_its_successor_whose_me
         first = Publisher(bus, "RAW")
         await first.open()
         await publish(first, range(1))
+        assert await asyncio.wait_for(first.settle(), 20)
         async with publisher_of(other) as second:
             await publish(second, range(1, 3))
-            await second.settle()
+            assert await asyncio.wait_for(second.settle(), 20)
         await bus.js.purge_stream("RAW")
         bus.confirm = lost
 
