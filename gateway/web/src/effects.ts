@@ -47,6 +47,7 @@ export class Effects {
         dispatch({ type: "link", link: "open", atMs: performance.now() });
         this.#link.ping();
         void this.#try("status", this.#link.subscribe({ channel: "status" }));
+        if (state().selected === "") void this.selected(); // a gateway that just starts, or wanted a token, did not say
         this.show();
         this.#subscribe();
       },
