@@ -25,6 +25,8 @@ from tests.bench.whole_mesh import Load, fed_mesh, run
 from tests.fixtures.mesh import running_mesh
 from tests.fixtures.sim import running_sim
 
+MOST_SHARE, MOST_MB = 0.30, 150
+"""Of a core, and of the page's heap: with more than that this program fails."""
 FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update")
 
 
@@ -64,6 +66,7 @@ async def measure(url: str, seconds: float) -> None:
         await page.wait_for_function("() => tickmesh().coins.size >= 300")
         cdp = await page.context.new_cdp_session(page)
         await cdp.send("Performance.enable")
+        too_much = False
         for part in ("half way", "at the end"):
             before, since, worked = processor_s(), time.monotonic(), await durations_s(cdp)
             await asyncio.sleep(seconds / 2)
@@ -75,8 +78,12 @@ async def measure(url: str, seconds: float) -> None:
                 f"{name} {(value - worked[name]) / passed:.1%}" for name, value in (await durations_s(cdp)).items()
             )
             print(f"{part}: main thread: {work}")
-            print(f"{part}: {share:.0%} of a core, heap {await heap_mb(cdp):.1f} MB, {lost}")
+            heap = await heap_mb(cdp)
+            print(f"{part}: {share:.0%} of a core, heap {heap:.1f} MB, {lost}")
+            too_much = too_much or share >= MOST_SHARE or heap >= MOST_MB
         await browser.close()
+    if too_much:
+        raise SystemExit(f"expected less than {MOST_SHARE:.0%} of a core and {MOST_MB} MB")
 
 
 def beside(rate: float, seconds: float, pages: int = 3, turns: int = 5) -> None:
