@@ -11,7 +11,7 @@ from dotenv import load_dotenv
 
 from mesh.local import commands, logs
 from mesh.local.postgres import PostgresError
-from mesh.local.settings import LocalSettings
+from mesh.local.settings import MAX_INSTANCES, LocalSettings
 from mesh.local.state import AlreadyRunning, StateDirectory, StateError, blamed
 from mesh.local.supervisor import SupervisorError
 from mesh.local.up import up
@@ -29,6 +29,8 @@ def main(arguments: list[str] | None = None) -> int:
         if asked.command == "up":
             if asked.nats:
                 os.environ["NATS_SERVERS"] = str(asked.nats)
+            if asked.instances:
+                os.environ["INSTANCES"] = str(asked.instances)
             return up(dict(os.environ))
         state = StateDirectory(load(LocalSettings).state_dir)
         with blamed(state.directory):
@@ -67,6 +69,12 @@ def _parser() -> argparse.ArgumentParser:
     starting = commands.add_parser("up", help="start everything and watch over it until Ctrl-C")
     starting.add_argument(
         "--nats", type=int, choices=(1, 3), help="how many nats-servers are the bus (NATS_SERVERS; default: 1)"
+    )
+    starting.add_argument(
+        "--instances",
+        type=int,
+        choices=range(1, MAX_INSTANCES + 1),
+        help="how many instances of ingest, signal and store share the partitions (INSTANCES; default: 1)",
     )
     commands.add_parser("down", help="stop the mesh that runs in STATE_DIR, and whatever one left behind")
     commands.add_parser("status", help="say how every service is; exit 0 only if all run")

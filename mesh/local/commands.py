@@ -8,7 +8,7 @@ from pathlib import Path
 
 import psutil
 
-from mesh.local.programs import DRAIN_ORDER
+from mesh.local.programs import in_drain_order
 from mesh.local.report import Row, exports, gateway_url, mesh_lines, mesh_status, table
 from mesh.local.state import AlreadyRunning, Record, StateDirectory, end_leftovers
 from mesh.local.supervisor import Supervisor, SupervisorError
@@ -55,8 +55,8 @@ def status(state: StateDirectory) -> int:
     except SupervisorError as exc:
         print(exc, file=sys.stderr)
         return 1
-    order = list(reversed(DRAIN_ORDER))
-    statuses.sort(key=lambda one: order.index(one.name) if one.name in order else -1)
+    order = in_drain_order(one.name for one in statuses)
+    statuses.sort(key=lambda one: order.index(one.name), reverse=True)
     rows = [
         Row(one.name, one.state, one.pid, one.uptime_s, record.restarts.get(one.name, 0), memory_bytes(one.pid))
         for one in statuses

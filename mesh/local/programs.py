@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from mesh.local import nats, postgres
 from mesh.local.passwords import Passwords
-from mesh.local.settings import NATS, SERVICES, surroundings, variables_of
+from mesh.local.settings import NATS, SERVICES, instances, surroundings, variables_of
+
+
+def service_of(name: str) -> str:
+    """Return what a program is an instance of: `store` of `store-2`."""
+    return re.sub(r"-[0-9]+$", "", name)
+
+
+def in_drain_order(names: Iterable[str]) -> list[str]:
+    """Return programs in the order in which they stop, those that nobody here knows at the end."""
+    known = {name: number for number, name in enumerate(DRAIN_ORDER)}
+    return sorted(names, key=lambda name: (known.get(service_of(name), len(known)), name))
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +40,7 @@ class Program:
 
 
 MODULES = {"ingest": "ingest", "signal": "signalsvc", "store": "store", "gateway": "gateway"}
-DRAIN_ORDER = ("sim", "ingest", "signal", "store", "gateway", *NATS, "postgres")
+DRAIN_ORDER = ("sim", "ingest", "signal", "store", "gateway", "nats", "postgres")
 """Whoever makes trades stops first, whoever keeps them last; programs start the other way round."""
 _OWN = ("METRICS_PORT", "DATABASE_READ_URL")
 """What a person may have set for elsewhere: here each service has a port of its own, and the database no standby."""
@@ -46,6 +58,7 @@ def plan(
     nats_commands: Mapping[str, Sequence[str]],
     postgres_command: Sequence[str],
     sim_log: Path,
+    instances_of_each: int = 1,
 ) -> list[Program]:
     """Return the programs in the order of starting; sim is among them when `ports` has its ports.
 
@@ -59,6 +72,7 @@ def plan(
         nats_commands: command line of each nats-server, by its name.
         postgres_command: command line of PostgreSQL.
         sim_log: where sim writes what it issued, so that its next start continues with the next trade.
+        instances_of_each: how many instances of ingest, signal and store there are.
 
     """
     programs = {
@@ -68,37 +82,41 @@ def plan(
         tls = {name: environ[name] for name in TLS_FILES if environ.get(name)}
         programs[name] = Program(name, tuple(nats_command), nats.environment(passwords.nats, tls=tls))
     for service in SERVICES:
-        programs[service] = Program(
-            service,
-            (sys.executable, "-m", MODULES[service]),
-            service_environment(service, ports=ports, passwords=passwords, environ=environ),
-            niceness=STANDS_BACK if service == "store" else 0,
-        )
+        for name in instances(service, instances_of_each):
+            programs[name] = Program(
+                name,
+                (sys.executable, "-m", MODULES[service]),
+                service_environment(name, ports=ports, passwords=passwords, environ=environ),
+                niceness=STANDS_BACK if service == "store" else 0,
+            )
     if "SIM_WS_PORT" in ports:
         own = {name: value for name, value in environ.items() if name.startswith(("SIM_", "LOG_"))}
         own |= {name: str(ports[name]) for name in ("SIM_WS_PORT", "SIM_REST_PORT")}
         programs["sim"] = Program(
             "sim", (sys.executable, "-m", "sim", "--log", str(sim_log)), surroundings(environ) | own
         )
-    return [programs[name] for name in reversed(DRAIN_ORDER) if name in programs]
+    return [programs[name] for name in reversed(in_drain_order(programs))]
 
 
 def service_environment(
-    service: str, *, ports: Mapping[str, int], passwords: Passwords, environ: Mapping[str, str]
+    name: str, *, ports: Mapping[str, int], passwords: Passwords, environ: Mapping[str, str]
 ) -> dict[str, str]:
     """Return the whole environment of one service: what it reads of the user's, with the runner's addresses in it.
 
     Args:
-        service: its name: `ingest`.
+        name: of its instance: `ingest`, `ingest-2`.
         ports: setting -> port.
         passwords: of the bus and the database.
         environ: the runner's environment.
 
     """
+    service = service_of(name)
     reads = variables_of(service)
-    values = {name: value for name, value in environ.items() if name in reads and name not in _OWN}
+    values = {variable: value for variable, value in environ.items() if variable in reads and variable not in _OWN}
     found = addresses(ports, passwords, user=service, tls=bool(environ.get("TLS_CERT")))
-    values |= {name: value for name, value in found.items() if name in reads}
+    found["SIGNAL_ADDR"] = ",".join(_addresses_of("SIGNAL_PORT", ports, of=name if service == "signal" else ""))
+    found["STORE_ADDR"] = _addresses_of("STORE_PORT", ports, of=name)[0]
+    values |= {variable: value for variable, value in found.items() if variable in reads}
     if "SIM_WS_PORT" in ports and "SIM_WS_URL" in reads:
         values["SIM_WS_URL"] = f"ws://127.0.0.1:{ports['SIM_WS_PORT']}"
         values["SIM_REST_URL"] = f"http://127.0.0.1:{ports['SIM_REST_PORT']}"
@@ -106,10 +124,18 @@ def service_environment(
         values["BUS_REPLICAS"] = str(len(nats_ports(ports)))
     if "GATEWAY_PORT" in reads:
         values["GATEWAY_PORT"] = str(ports["GATEWAY_PORT"])
-    metrics_port = ports.get(f"METRICS_PORT of {service}")
+    metrics_port = ports.get(f"METRICS_PORT of {name}")
     if metrics_port is not None:
         values["METRICS_PORT"] = str(metrics_port)
     return surroundings(environ) | values
+
+
+def _addresses_of(kind: str, ports: Mapping[str, int], *, of: str) -> list[str]:
+    """Return where an instance listens, or all of them where it has no such port of its own."""
+    found = [ports[f"{kind} of {of}"]] if f"{kind} of {of}" in ports else []
+    if not found:
+        found = [port for name, port in ports.items() if name == kind or (not of and name.startswith(f"{kind} of "))]
+    return [f"127.0.0.1:{port}" for port in found]
 
 
 def nats_ports(ports: Mapping[str, int], kind: str = "NATS_PORT") -> dict[str, int]:

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from gateway.settings import GatewaySettings
 from ingest.settings import IngestSettings
+from mesh.bus.partitions import MAX_PARTITIONS
 from mesh.service.setting_kinds import Port
 from mesh.service.settings import MeshSettings, WrongSettings, load
 from signalsvc.settings import SignalSettings
@@ -30,6 +31,20 @@ SERVICES: dict[str, type[MeshSettings]] = {
 NATS = ("nats", "nats-2", "nats-3")
 """The names of the bus' servers."""
 
+MAX_INSTANCES: Final = 4
+
+
+def instances(service: str, count: int) -> list[str]:
+    """Return the names of a service's instances: `store`, `store-2`; of the gateway there is one.
+
+    Args:
+        service: its name.
+        count: how many instances share the partitions.
+
+    """
+    shared = () if service == "gateway" else range(2, count + 1)
+    return [service, *(f"{service}-{number}" for number in shared)]
+
 
 class LocalSettings(BaseSettings):
     """Settings of `python -m mesh`; a port of 0 means: pick a free one and keep it for this STATE_DIR."""
@@ -44,6 +59,20 @@ class LocalSettings(BaseSettings):
     )
     nats_servers: Annotated[Literal[1, 3], BeforeValidator(lambda text: int(text) if text in ("1", "3") else text)] = (
         Field(1, description="how many nats-servers are the bus: three keep it, and all that is in it, when one dies")
+    )
+    instances: int = Field(
+        1,
+        ge=1,
+        le=MAX_INSTANCES,
+        description="how many instances of ingest, signal and store share the partitions, of which there are at least "
+        "as many",
+    )
+    partitions: int = Field(
+        1,
+        ge=1,
+        le=MAX_PARTITIONS,
+        description="in how many streams RAW and PROCESSED are, each with a writer of its own; what the mesh was begun "
+        "with stays",
     )
     nats_port: Port = Field(4222, description="the bus")
     nats_monitor_port: Port = Field(8222, description="the bus' monitoring over HTTP")
@@ -73,11 +102,15 @@ class LocalSettings(BaseSettings):
                 ports[f"NATS_ROUTE_PORT of {server}"] = 0
             for server in NATS[1 : self.nats_servers]:
                 ports |= {f"NATS_PORT of {server}": 0, f"NATS_MONITOR_PORT of {server}": 0}
+        for number in range(2, self.instances + 1):
+            ports |= {f"SIGNAL_PORT of signal-{number}": 0, f"STORE_PORT of store-{number}": 0}
         if self.venue != "binance":
             ports |= {"SIM_WS_PORT": self.sim_ws_port, "SIM_REST_PORT": self.sim_rest_port}
         if self.metrics_port is not None:
             for offset, service in enumerate(("ingest", "signal", "store")):
-                ports[f"METRICS_PORT of {service}"] = self.metrics_port and self.metrics_port + offset
+                first, *others = instances(service, self.instances)
+                ports[f"METRICS_PORT of {first}"] = self.metrics_port and self.metrics_port + offset
+                ports |= {f"METRICS_PORT of {name}": 0 for name in others}
         return ports
 
 

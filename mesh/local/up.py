@@ -79,6 +79,7 @@ def _prepare(state: StateDirectory, chosen: Mapping[str, int], environ: Mapping[
             data=state.postgres_data, port=chosen["POSTGRES_PORT"], through=tied((), "INT")
         ),
         sim_log=state.sim_data / "issued.csv",
+        instances_of_each=load_valid()[0].instances,
     )
     return [
         program if program.name == "postgres" else replace(program, argv=tuple(tied(program.argv, "TERM")))
@@ -192,6 +193,11 @@ def check(environ: Mapping[str, str], *, passwords: Passwords, remembered: Mappi
     named = {line.partition(":")[0] for line in wrong}
     # The services get the ports as they are wanted: one that cannot be had is wrong for itself, and hides no other.
     wrong += wrong_in_services(ports=settings.wanted_ports(), passwords=passwords, environ=environ)
+    if settings.instances > settings.partitions:
+        wrong.append(
+            f"INSTANCES: found {settings.instances}, expected at most {settings.partitions}, as PARTITIONS says: each "
+            "instance works in partitions of its own"
+        )
     chosen: dict[str, int] = {}
     try:
         chosen = resolve(

@@ -16,7 +16,7 @@ from mesh.local import nats, report
 from mesh.local.logs import last_lines
 from mesh.local.passwords import Passwords
 from mesh.local.pids import Pid
-from mesh.local.programs import DRAIN_ORDER, Program, addresses, nats_ports
+from mesh.local.programs import Program, addresses, in_drain_order, nats_ports, service_of
 from mesh.local.report import MeshStatus
 from mesh.local.settings import surroundings
 from mesh.local.state import Record, StateDirectory, end_leftovers
@@ -294,7 +294,7 @@ class Watch:
             silent = {"gateway"} if report.is_stuck(self.url) else set()
         else:
             silent = report.silent_services(mesh) if self._bus_is_well else set()
-        found = [(name, pid) for name in silent if (pid := self.record.processes.get(name)) is not None]
+        found = [(name, pid) for name, pid in self.record.processes.items() if service_of(name) in silent]
         self._silent_since_s = {one: self._silent_since_s.get(one, now_s) for one in found}
         for (name, pid), since_s in self._silent_since_s.items():
             if now_s - since_s > STUCK_S:
@@ -304,7 +304,7 @@ class Watch:
 
     def _end(self) -> None:
         self.stop.answered()
-        order = [name for name in DRAIN_ORDER if name in self.programs] or list(reversed(self.programs))
+        order = in_drain_order(self.programs)
         if self.record.supervisor is not None and self.supervisor.ended() is None:
             self.tell(f"stopping in this order: {', '.join(order)} (a second Ctrl-C kills)")
             self._wait_for_drain(order, timeout_s=self._ask_for_drain())

@@ -30,7 +30,7 @@ def environment_of(service: str, **environ: str) -> dict[str, str]:
     return service_environment(service, ports=PORTS, passwords=PASSWORDS, environ=environ)
 
 
-def planned(ports: dict[str, int]) -> dict[str, Program]:
+def planned(ports: dict[str, int], *, instances: int = 1) -> dict[str, Program]:
     programs = plan(
         ports=ports,
         passwords=PASSWORDS,
@@ -38,6 +38,7 @@ def planned(ports: dict[str, int]) -> dict[str, Program]:
         nats_commands={"nats": ["n"]},
         postgres_command=["p"],
         sim_log=Path("/state/sim/issued.csv"),
+        instances_of_each=instances,
     )
     return {program.name: program for program in programs}
 
@@ -55,6 +56,24 @@ def test_with_three_nats_servers_every_service_is_given_all_and_wants_three_copi
         assert given[service]["BUS_REPLICAS"] == "3"
     assert "BUS_REPLICAS" not in given["gateway"]
     assert environment_of("store", BUS_REPLICAS="3")["BUS_REPLICAS"] == "1"
+
+
+def test_of_two_instances_each_has_ports_of_its_own_and_the_gateway_is_told_of_all_of_signal() -> None:
+    others = {"SIGNAL_PORT of signal-2": 11, "STORE_PORT of store-2": 12, "METRICS_PORT of store-2": 13}
+
+    programs = planned(PORTS | others, instances=2)
+
+    given = {name: program.environment for name, program in programs.items()}
+    assert [given[name]["SIGNAL_ADDR"] for name in ("signal", "signal-2", "gateway")] == [
+        *("127.0.0.1:4", "127.0.0.1:11", "127.0.0.1:4,127.0.0.1:11")
+    ]
+    assert [given[name]["STORE_ADDR"] for name in ("store", "store-2", "gateway")] == [
+        *("127.0.0.1:5", "127.0.0.1:12", "127.0.0.1:5")
+    ]
+    assert [given[name].get("METRICS_PORT") for name in ("store", "store-2")] == [None, "13"]
+    assert list(programs) == [
+        *("postgres", "nats", "gateway", "store-2", "store", "signal-2", "signal", "ingest-2", "ingest", "sim")
+    ]
 
 
 def test_a_standby_that_is_set_for_elsewhere_is_not_read_here() -> None:
