@@ -10,6 +10,7 @@ from tests.chaos.clock import with_own_clock
 from tests.chaos.strikes import (
     EVERY_STREAM,
     Strike,
+    all_frozen,
     anything,
     away,
     begun_again_without_ingest,
@@ -23,6 +24,7 @@ from tests.chaos.strikes import (
     killed_during_an_export,
     listened_to,
     nonsense_in_raw,
+    one_after_the_other,
     power_cut,
     power_cut_regrown,
     restarted,
@@ -115,6 +117,7 @@ def table(*, short: bool, seed: int) -> list[Fault]:
         )
     )
     rows += _of_the_exchange(either)
+    rows += _of_two_instances(either)
     full_s = either(5, 10)
     rows += [
         Fault(f"anything, seed {seed}, for {either(30, 300):g} s", anything(seed, either(30, 300))),
@@ -168,6 +171,35 @@ def table(*, short: bool, seed: int) -> list[Fault]:
         ),
     ]
     return [fault for fault in rows if fault.short or not short]
+
+
+def _of_two_instances(either: Callable[[float, float], float]) -> list[Fault]:
+    def shared(_: Path) -> Mapping[str, str]:
+        return {"INSTANCES": "2", "PARTITIONS": "4"}
+
+    every = [f"{service}{number}" for service in ("ingest", "signal", "store") for number in ("", "-2")]
+    mixed = ("ingest", "signal-2", "store")
+    pause_s, still_s, away_s = either(2, 5), either(8, 15), either(3, 10)
+    strikes = {
+        "kill -9 of each of two instances, one after the other": one_after_the_other(
+            *map(killed, every), pause_s=pause_s
+        ),
+        "kill -9 of one of two instances of each service at once": killed(*mixed),
+        "kill -9 of both instances of all services at once": killed(*every),
+        f"each of two instances stands still for {still_s:g} s, one after the other": one_after_the_other(
+            *(frozen(name, still_s) for name in every), pause_s=pause_s
+        ),
+        f"one of two instances of each service stands still for {still_s:g} s at once": all_frozen(
+            *mixed, seconds=still_s
+        ),
+        f"each of two instances is taken away for {away_s:g} s and added again": one_after_the_other(
+            *(away(name, away_s) for name in every), pause_s=pause_s
+        ),
+    }
+    return [
+        Fault(name, strike, short="one after" not in name and "taken away" not in name, own_mesh=shared)
+        for name, strike in strikes.items()
+    ]
 
 
 def _of_the_exchange(either: Callable[[float, float], float]) -> list[Fault]:

@@ -72,6 +72,25 @@ def seconds_beside(*names: str, for_s: float) -> Strike:
     return strike
 
 
+def one_after_the_other(*strikes: Strike, pause_s: float) -> Strike:
+    def strike(world: World) -> None:
+        for each in strikes:
+            each(world)
+            time.sleep(pause_s)
+
+    return strike
+
+
+def all_frozen(*names: str, seconds: float) -> Strike:
+    def strike(world: World) -> None:
+        with contextlib.ExitStack() as stack:
+            for name in names:
+                stack.enter_context(world.frozen(name))
+            time.sleep(seconds)
+
+    return strike
+
+
 def told(*faults: Mapping[str, object], lasts_s: float = 0.5) -> Strike:
     """The exchange misbehaves on command."""
 

@@ -8,7 +8,7 @@ import pytest
 
 from mesh.local.passwords import Passwords
 from mesh.local.settings import LocalSettings, load_valid
-from mesh.local.up import wrong_in_services
+from mesh.local.up import check, wrong_in_services
 from mesh.service.settings import WrongSettings, load
 
 NO_SIM_PORTS = {
@@ -71,6 +71,14 @@ def test_every_wrong_setting_of_all_services_is_named_at_once_before_anything_st
     wrong = wrong_in_services(ports=NO_SIM_PORTS, passwords=PASSWORDS, environ=environ)
 
     assert [line.partition(":")[0] for line in wrong] == ["SYMBOLS", "SMA_WINDOW", "BATCH_MAX_TRADES"]
+
+
+def test_more_instances_than_partitions_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INSTANCES", "3")
+    monkeypatch.setenv("PARTITIONS", "2")
+
+    with pytest.raises(WrongSettings, match="INSTANCES: found 3, expected at most 2, as PARTITIONS says"):
+        check({}, passwords=PASSWORDS, remembered={})
 
 
 def test_a_value_with_quotes_and_comment_signs_is_passed_on() -> None:
