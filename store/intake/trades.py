@@ -14,6 +14,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import TypeAlias
 
 import psycopg
@@ -277,8 +278,8 @@ class TradeIntake:
         """Store consecutive messages; batches that cannot be stored become dead letters, and no others."""
         assert self.position is not None
         now_us = time.time_ns() // 1000
-        if (trades := _all_trades(pending for message in messages for pending in message)) is not None:
-            if self.partition.count > 1 or refusal(trades, now_us=now_us):
+        if (trades := _all_trades(chain.from_iterable(messages))) is not None:
+            if refusal(trades, now_us=now_us) or any(map(self._is_astray, chain.from_iterable(messages))):
                 messages = [
                     [_validated(pending, now_us, self.partition) for pending in message] for message in messages
                 ]
@@ -289,6 +290,10 @@ class TradeIntake:
                 if pending.is_rejected:
                     await self._dead.publish(self.stream, pending.alone, pending.reason)
         await write_or_reject(messages, self._write, self._write_apart)
+
+    def _is_astray(self, pending: PendingBatch) -> bool:
+        trades = pending.trades
+        return trades is not None and bool(self.partition.refusal(trades.venue, trades.symbol))
 
     async def _in_its_epoch(self, pending: PendingBatch) -> PendingBatch:
         """Reject trades with keys of an epoch that is over, unless they were requested.
