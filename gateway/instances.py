@@ -119,8 +119,8 @@ class Instances:
             asking: dict[asyncio.Task[Any], str] = {}
             failed: list[grpc.aio.AioRpcError] = []
 
-            async def ask(address: str) -> Any:
-                rpc = self.channels[address].unary_unary(method, *args, **options)
+            async def ask(one: grpc.aio.Channel) -> Any:
+                rpc = one.unary_unary(method, *args, **options)
                 return await rpc(request, timeout=timeout, metadata=tuple(metadata))
 
             try:
@@ -128,7 +128,9 @@ class Instances:
                     while rest or asking:
                         if rest:
                             address = rest.pop(0)
-                            asking[asyncio.create_task(ask(address))] = address
+                            if (one := self.channels.get(address)) is None:
+                                continue  # its name has lost it meanwhile
+                            asking[asyncio.create_task(ask(one))] = address
                         within_s = NEXT_AFTER_S if rest else None
                         done, _ = await asyncio.wait(asking, timeout=within_s, return_when=asyncio.FIRST_COMPLETED)
                         for task in done:
