@@ -106,7 +106,8 @@ type `coverage` have the members of it that have changed, each of them whole: `k
 - The channel `status`, without symbols, tells the state of the mesh: the snapshot has what `/api/status` answers, as \
 `status`, and messages of the type `status` have the members that have changed, within a second. A state, a text or a \
 condition is a change; a report of a service, what waits for it, and the ids and times of last trades are in each \
-message as they are then, but no message comes for them alone. Both channels have no `mode`, `rate` or `resume_from`.
+message as they are then, but no message comes for them alone; for the delay from the venue one does when it has \
+about doubled or halved. Both channels have no `mode`, `rate` or `resume_from`.
 - `"mode": "newest", "rate": 4` sends only the last trade, 0.1 to 20 times a second (4 by default) when there is a new \
 one; its message covers the ids since the one before. The mode `every` sends all; with `"rate": 10` those of a tenth \
 of a second together (1 to 20 times a second), which costs the gateway and the client less.

@@ -20,6 +20,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from ingest.recent_lag import Lag
 from mesh.service.status import MAX_SYMBOLS, timestamp
 from mesh.values.id_ranges import IdRange
 from mesh.values.venue_hosts import SIM
@@ -104,7 +105,12 @@ class Progress:
 
 
 def feed_of(
-    venue: str, connection: ConnectionState, symbols: Iterable[Progress], *, undelivered_s: float = 0.0
+    venue: str,
+    connection: ConnectionState,
+    symbols: Iterable[Progress],
+    *,
+    undelivered_s: float = 0.0,
+    lag: Lag | None = None,
 ) -> status_pb2.Feed:
     """Return the feed as it is reported.
 
@@ -113,6 +119,7 @@ def feed_of(
         connection: to it.
         symbols: how far each one is.
         undelivered_s: for how long the bus has acknowledged nothing of what waits for it.
+        lag: how long trades took from the venue to here in the last minute; None when none came.
 
     """
     symbol_feeds = [_symbol_feed(venue, connection, progress) for progress in symbols][:MAX_SYMBOLS]
@@ -125,6 +132,8 @@ def feed_of(
     newest_us = max((one.last_trade_time.ToMicroseconds() for one in symbol_feeds), default=0)
     if newest_us:
         feed.last_trade_time.CopyFrom(timestamp(newest_us))
+    if lag is not None:
+        feed.lag_p50_s, feed.lag_p99_s = lag.p50_s, lag.p99_s
     feed.state, feed.message = _together(venue, connection, symbol_feeds)
     if undelivered:
         feed.state, feed.message = status_pb2.FEED_STATE_BLOCKED, words

@@ -315,7 +315,8 @@ class FeedReport:
         stream, trade_publisher, publishers = self._followed
         undelivered_s = max(publisher.unanswered_s for publisher in publishers)
         progress = trade_publisher.progress()
-        report.feed.CopyFrom(feed_of(trade_publisher.venue, stream.connection, progress, undelivered_s=undelivered_s))
+        venue, lag = trade_publisher.venue, trade_publisher.lag()
+        report.feed.CopyFrom(feed_of(venue, stream.connection, progress, undelivered_s=undelivered_s, lag=lag))
         report.backlogs.add(name="held_trades", count=sum(one.held_trades for one in progress))
         report.backlogs.add(name="unacknowledged_messages", count=sum(publisher.pending for publisher in publishers))
 

@@ -169,7 +169,7 @@ def _facts(model: Model) -> tuple[tuple[str, str], ...]:
     open_for = coarse_text(max(model.now_us - stream.since_us, 0) // 1_000_000)
     missed = f"{quote.missed:,} trades not sent here, {stream.refused:,} bad frames, {model.missing:,} not in the mesh"
     states = [] if isinstance(mesh, str) else [plain(each.state) for each in mesh.symbols]
-    here, by_hop = _delays(model.delays, model.round_trip_us)
+    here, by_hop = _delays(model.delays, model.round_trip_us, () if isinstance(mesh, str) else mesh.services)
     symbols = ", ".join(f"{states.count(state)} {state}" for state in sorted(set(states)))
     return (
         ("feed", mesh if isinstance(mesh, str) else plain(f"{mesh.state} {mesh.message}")),
@@ -182,8 +182,8 @@ def _facts(model: Model) -> tuple[tuple[str, str], ...]:
     )
 
 
-def _delays(delays: Sequence[int], round_trip_us: int | None) -> tuple[str, str]:
-    """From the exchange to this screen; and how much of it is before the gateway, as far as pings tell."""
+def _delays(delays: Sequence[int], round_trip_us: int | None, services: Sequence[ServiceStatus]) -> tuple[str, str]:
+    """From the exchange to this screen; and how much of it is before ingest and the gateway, as far as they tell."""
     if not delays:
         return NOTHING, NOTHING
     rising = sorted(delays)
@@ -192,7 +192,10 @@ def _delays(delays: Sequence[int], round_trip_us: int | None) -> tuple[str, str]
     if round_trip_us is None:
         return here, NOTHING
     way_us = round_trip_us // 2
-    return here, f"p50 {duration_text(half_us - way_us)} to the gateway, {duration_text(way_us)} from it to here"
+    lags_s = [each.report.feed.lag_p50_s for each in services if each.report and each.report.feed]
+    arrival = "".join(f"{duration_text(round(lag_s * 1e6))} to ingest, " for lag_s in lags_s if lag_s is not None)
+    hops = f"{arrival}{duration_text(half_us - way_us)} to the gateway, then {duration_text(way_us)}"
+    return here, f"p50 {hops}"
 
 
 # --- alerts ----------------------------------------------------------------------------------------------------------

@@ -257,12 +257,24 @@ class Condition(msgspec.Struct, frozen=True):
     since: datetime | None = None
 
 
+class Feed(msgspec.Struct, frozen=True):
+    """The feed from the venue, as ingest sees it."""
+
+    venue: str = ""
+    lag_p50_s: float | None = None
+    """From the venue's time of a trade to its arrival, in seconds: the median of the last minute."""
+    lag_p99_s: float | None = None
+    """The same of the slowest hundredth."""
+
+
 class ServiceReport(msgspec.Struct, frozen=True):
     """What a service last said of itself."""
 
     started_time: datetime | None = None
     conditions: tuple[Condition, ...] = ()
     version: str = ""
+    feed: Feed | None = None
+    """Only of ingest."""
 
 
 class ServiceStatus(msgspec.Struct, frozen=True):

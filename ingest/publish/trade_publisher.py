@@ -30,6 +30,7 @@ from ingest.publish.quarantine import (
 )
 from ingest.publish.resume import LastPublished, last_of_all, last_published, published_epoch, repair_id
 from ingest.publish.sequencer import Counts, Sequencer, WaitingLimits
+from ingest.recent_lag import Lag, RecentLag
 from mesh.bus import control, subjects, wire
 from mesh.bus.connection import Bus
 from mesh.bus.dead_letters import DeadLetterQueue, letter_about
@@ -293,6 +294,7 @@ class TradePublisher:
         self._call_on_gap: list[Callable[[str], None]] = []
         self._limits = limits or WaitingLimits()
         self._received_s: dict[str, float] = {}  # by symbol: when trades came as they happen
+        self._recent_lag = RecentLag()
         self._bounds = bounds or Bounds()
         self._followed: dict[str, _Followed] = {}
         self._call_on_doubt: list[Callable[[str], None]] = []
@@ -494,6 +496,10 @@ class TradePublisher:
             for symbol, followed in self._followed.items()
         ]
 
+    def lag(self) -> Lag | None:
+        """Return how long trades took from the venue to here in the last minute; None when none came."""
+        return self._recent_lag.quantiles(now_s=_now_s())
+
     async def take(self, trades: TradeColumns | ReadTrades, *, live: bool = True, gather: bool = False) -> None:
         """Take trades from anywhere, in any order; those of a symbol not followed are passed over, and counted.
 
@@ -514,7 +520,9 @@ class TradePublisher:
         last_us = trades.last_us if isinstance(trades, ReadTrades) else int(trades.time_us[-1])
         if live:
             self._received_s[trades.symbol] = now_s
-            metrics.LAG.observe(max(0.0, (trades.received_time_us - last_us) / 1e6))
+            lag_s = max(0.0, (trades.received_time_us - last_us) / 1e6)
+            metrics.LAG.observe(lag_s)
+            self._recent_lag.observe(lag_s, now_s=now_s)
         last_time_us = followed.sequencer.last_time_us
         async with self._lock:
             if isinstance(trades, ReadTrades):

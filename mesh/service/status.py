@@ -159,12 +159,15 @@ def _join_feeds(feed: status_pb2.Feed, other: status_pb2.ServiceReport) -> None:
     if not other.HasField("feed"):
         return
     symbols = [*feed.symbols, *other.feed.symbols]
+    lags = [(one.lag_p50_s, one.lag_p99_s) for one in (feed, other.feed) if one.HasField("lag_p50_s")]
     worse = feed.state in (status_pb2.FEED_STATE_UNSPECIFIED, status_pb2.FEED_STATE_LIVE)
     newest_us = max(feed.last_trade_time.ToMicroseconds(), other.feed.last_trade_time.ToMicroseconds())
     if worse and other.feed.state != status_pb2.FEED_STATE_UNSPECIFIED:
         feed.CopyFrom(other.feed)
     if newest_us:
         feed.last_trade_time.CopyFrom(timestamp(newest_us))
+    if lags:
+        feed.lag_p50_s, feed.lag_p99_s = map(max, zip(*lags, strict=True))
     del feed.symbols[:]
     feed.symbols.extend(symbols[:MAX_SYMBOLS])
 

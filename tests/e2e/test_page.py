@@ -475,6 +475,16 @@ async def test_how_the_mesh_is_comes_without_asking(page: Page, mesh: LocalMesh)
     await eventually(summed, timeout_s=120)  # a minute has closed of each
 
 
+async def test_the_delay_is_told_hop_by_hop(page: Page) -> None:
+    await page.goto("/?symbol=btcusdt&interval=1s&view=status")
+    await is_live(page)
+    hops = ["exchange to ingest", "exchange to gateway", "gateway to page", "exchange to page", "page to screen"]
+    await expect(page.locator(".hops tbody th")).to_have_text(hops)
+    for row in await page.locator(".hops tbody tr").all():
+        await expect(row.locator("td").nth(0)).to_contain_text(" ms")
+        await expect(row.locator("td").nth(1)).to_contain_text(" ms")
+
+
 @pytest.mark.parametrize("word", WORDS)
 async def test_each_state_is_shown_by_word_shape_and_colour(page: Page, mesh: LocalMesh, word: str) -> None:
     def changed(socket: WebSocketRoute) -> None:

@@ -698,3 +698,24 @@ async def test_the_status_is_as_rest_has_it_then_what_has_changed_of_it_and_noth
         assert (beat["subscriptions"][0]["state"], beat["subscriptions"][0]["symbols"]) == ("live", [])
         wrong = await say(client, op="subscribe", channel="status", symbols=["btcusdt"])
         assert (wrong["field"], wrong["found"]) == ("symbols", '["btcusdt"]')
+
+
+async def test_the_status_tells_of_the_delay_from_the_venue_when_it_has_about_doubled(gateway: Gateway) -> None:
+    def report(seconds: int, lag_s: float) -> bytes:
+        said = {"service": "ingest", "serving": True, "reported_time": f"2024-01-31T00:00:{seconds:02}Z"}
+        return json.dumps(said | {"feed": {"venue": "sim", "lag_p50_s": lag_s, "lag_p99_s": 1.0}}).encode()
+
+    def lag_s(status: dict[str, Any]) -> float:
+        [feed] = [one["report"]["feed"] for one in status["services"] if one["service"] == "ingest"]
+        assert feed["lag_p99_s"] == 1.0
+        return float(feed["lag_p50_s"])
+
+    gateway.signal.board.take("control.status.ingest", report(1, 0.001))
+    async with gateway.ws("?channels=status") as client:
+        [_, snapshot] = await told(client, 2)
+        assert lag_s(snapshot["status"]) == 0.001
+        gateway.signal.board.take("control.status.ingest", report(2, 0.0011))
+        await told(client, 2, kind="heartbeat")
+        gateway.signal.board.take("control.status.ingest", report(3, 0.0021))
+        [update] = await told(client)
+        assert (update["sequence"], lag_s(update["status"])) == (2, 0.0021)

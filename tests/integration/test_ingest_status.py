@@ -41,6 +41,9 @@ async def test_a_feed_is_live_and_of_its_venue_and_goes_stale_when_the_exchange_
             await eventually(lambda: status().state == status_pb2.FEED_STATE_LIVE)
             await eventually(lambda: any(one.last_trade_id > 0 for one in status().symbols))
             assert status().venue == "binance"
+            await eventually(lambda: status().services[0].report.feed.HasField("lag_p50_s"))
+            feed = status().services[0].report.feed
+            assert 0 <= feed.lag_p50_s <= feed.lag_p99_s < 60
         await eventually(lambda: status().state == status_pb2.FEED_STATE_STALE)
         assert status().message.startswith("no connection to binance: ")
 

@@ -25,7 +25,7 @@ export type EpochCoverage = { epoch: number; first_trade_id: number; last_trade_
 export type Error = { type: "error"; id?: number | string; field: string; found: string; expected: string; message: string; subscription?: number | null };
 
 /** The feed from the venue, as ingest sees it. */
-export type Feed = { venue: string; state: "UNSPECIFIED" | "LIVE" | "QUIET" | "STALE" | "GAP" | "BLOCKED" | "SIM" | "OFFLINE"; message: string; last_trade_time: string | null; symbols: Array<SymbolFeed> };
+export type Feed = { venue: string; state: "UNSPECIFIED" | "LIVE" | "QUIET" | "STALE" | "GAP" | "BLOCKED" | "SIM" | "OFFLINE"; message: string; last_trade_time: string | null; symbols: Array<SymbolFeed>; lag_p50_s: number | null | null; lag_p99_s: number | null | null };
 
 /** The stored and the missing trade ids of one symbol, and how its minutes compare with the venue's candles. */
 export type GetCoverageResponse = { venue: string; symbol: string; complete: boolean; stored: number; open: number; absent: number; ranges: Array<IdRange>; holes: Array<Hole>; minutes_verified: number; minutes_mismatched: number; minutes: Array<Minute>; lost: number; epochs: Array<EpochCoverage>; followed: boolean; last_trade_time: string | null };

@@ -37,11 +37,18 @@ export function statusView(): { element: HTMLElement; draw(state: State, atMs: n
       const network = quantile(half, 0.5) || 0;
       const way = (name: string, values: readonly number[]): HTMLElement =>
         h("tr", {}, h("th", { scope: "row" }, name), ...[0.5, 0.99].map((share) => h("td", {}, values.length === 0 ? "–" : `${decimal(Math.max(0, quantile(values, share)), 1)} ms`)), h("td", {}, decimal(values.length, 0)));
-      hops.replaceChildren(way("exchange to gateway", delaysMs.map((ms) => ms - network)), way("gateway to page", half), way("exchange to page", delaysMs), way("page to screen", drawnMs));
+      hops.replaceChildren(arrival(state.status), way("exchange to gateway", delaysMs.map((ms) => ms - network)), way("gateway to page", half), way("exchange to page", delaysMs), way("page to screen", drawnMs));
       delivery.replaceChildren(...pairs([["trades received", decimal(trades, 0)], ["trades missed", decimal(missed, 0)], ["messages skipped", decimal(skipped, 0)], ["connections lost", decimal(losses, 0)]]));
       attribute(delivery, "data-missed", missed + skipped > 0);
     },
   };
+}
+
+/** From the exchange to ingest, as ingest tells it of the last minute. */
+function arrival(status: State["status"]): HTMLElement {
+  const feed = status?.services.find(({ service: name }) => name === "ingest")?.report?.feed;
+  const cells = [feed?.lag_p50_s, feed?.lag_p99_s].map((lagS) => h("td", {}, lagS == null ? "–" : `${decimal(lagS * 1000, 1)} ms`));
+  return h("tr", {}, h("th", { scope: "row" }, "exchange to ingest"), ...cells, h("td", { title: "all trades of the last minute" }, "1 min"));
 }
 
 function service({ service: name, state, message, report }: ServiceStatus, now: number): HTMLElement {

@@ -388,12 +388,20 @@ class Feed(_message.Message):
     MESSAGE_FIELD_NUMBER: _builtins.int
     LAST_TRADE_TIME_FIELD_NUMBER: _builtins.int
     SYMBOLS_FIELD_NUMBER: _builtins.int
+    LAG_P50_S_FIELD_NUMBER: _builtins.int
+    LAG_P99_S_FIELD_NUMBER: _builtins.int
     venue: _builtins.str
     """The venue."""
     state: Global___FeedState.ValueType
     """The state of all symbols together."""
     message: _builtins.str
     """The reason, as text for people."""
+    lag_p50_s: _builtins.float
+    """The delay from the venue's time of a trade to its arrival at ingest, in seconds: the median of the last minute, by
+    the clocks of both. Not set when no trade has arrived in it. Of several instances of ingest, the slowest one's.
+    """
+    lag_p99_s: _builtins.float
+    """The same delay of the slowest hundredth."""
     @_builtins.property
     def last_trade_time(self) -> _timestamp_pb2.Timestamp:
         """The time of the newest trade of any symbol. Not set when no trade has arrived."""
@@ -410,12 +418,21 @@ class Feed(_message.Message):
         message: _builtins.str = ...,
         last_trade_time: _timestamp_pb2.Timestamp | None = ...,
         symbols: _abc.Iterable[Global___SymbolFeed] | None = ...,
+        lag_p50_s: _builtins.float | None = ...,
+        lag_p99_s: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["last_trade_time", b"last_trade_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_lag_p50_s", b"_lag_p50_s", "_lag_p99_s", b"_lag_p99_s", "lag_p50_s", b"lag_p50_s", "lag_p99_s", b"lag_p99_s", "last_trade_time", b"last_trade_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["last_trade_time", b"last_trade_time", "message", b"message", "state", b"state", "symbols", b"symbols", "venue", b"venue"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_lag_p50_s", b"_lag_p50_s", "_lag_p99_s", b"_lag_p99_s", "lag_p50_s", b"lag_p50_s", "lag_p99_s", b"lag_p99_s", "last_trade_time", b"last_trade_time", "message", b"message", "state", b"state", "symbols", b"symbols", "venue", b"venue"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__lag_p50_s: _TypeAlias = _typing.Literal["lag_p50_s"]  # noqa: Y015
+    _WhichOneofArgType__lag_p50_s: _TypeAlias = _typing.Literal["_lag_p50_s", b"_lag_p50_s"]  # noqa: Y015
+    _WhichOneofReturnType__lag_p99_s: _TypeAlias = _typing.Literal["lag_p99_s"]  # noqa: Y015
+    _WhichOneofArgType__lag_p99_s: _TypeAlias = _typing.Literal["_lag_p99_s", b"_lag_p99_s"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__lag_p50_s) -> _WhichOneofReturnType__lag_p50_s | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__lag_p99_s) -> _WhichOneofReturnType__lag_p99_s | None: ...
 
 Global___Feed: _TypeAlias = Feed  # noqa: Y015
 

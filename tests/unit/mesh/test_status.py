@@ -148,6 +148,8 @@ def test_of_several_receptions_the_newest_report_counts_and_of_one_report_the_yo
 
 def test_instances_that_share_the_work_are_one_service_with_the_worst_of_their_conditions() -> None:
     one, other, gone = report("ingest"), report("ingest"), report("ingest", stopped=True, at_us=NOW_US + 1)
+    one.feed.lag_p50_s, one.feed.lag_p99_s = 0.003, 0.010
+    other.feed.lag_p50_s, other.feed.lag_p99_s = 0.002, 0.050
     one.backlogs.add(name="held_trades", count=2)
     other.backlogs.add(name="held_trades", count=3)
     del other.feed.symbols[:]
@@ -161,6 +163,7 @@ def test_instances_that_share_the_work_are_one_service_with_the_worst_of_their_c
     assert [(each.name, each.count) for each in found.report.backlogs] == [("held_trades", 5)]
     assert [each.symbol for each in found.report.feed.symbols] == ["btcusdt", "ethusdt"]
     assert (found.report.feed.state, found.report.feed.message) == (status_pb2.FEED_STATE_GAP, "trades are missing")
+    assert (found.report.feed.lag_p50_s, found.report.feed.lag_p99_s) == (0.003, 0.050)
     assert {each.name for each in found.report.conditions} == {"bus", "quarantine"}
     status = mesh(ingest=found)
     assert status.services[0].message == "quarantine: one is held"

@@ -62,7 +62,7 @@ from tests.fixtures.term_scenes import (
     trade,
     trading,
 )
-from tickmesh_client import Condition, Hole, Minute, ServiceReport, ServiceStatus, Status, SymbolFeed
+from tickmesh_client import Condition, Feed, Hole, Minute, ServiceReport, ServiceStatus, Status, SymbolFeed
 
 _LONG_PRICES = ("61837.12345678", "1234567890123.12345678", "123456789.12345678")
 _BRAILLE = {chr(code) for code in range(0x2801, 0x2900)}
@@ -182,8 +182,9 @@ def _status(width: int, height: int) -> Model:
     refused = Condition("venue", "FAILED", "refused for this location (status 451)", NOW - timedelta(seconds=90))
     good = Condition("bus", "OK", since=NOW - timedelta(seconds=1000))
     begun = NOW - timedelta(seconds=10_000)
+    ingest = ServiceReport(begun, (good, refused), "0.1.0", Feed("binance", 0.0008, 0.012))
     services = (
-        ServiceStatus("ingest", "DEGRADED", "", ServiceReport(begun, (good, refused), "0.1.0")),
+        ServiceStatus("ingest", "DEGRADED", "", ingest),
         ServiceStatus("signal", "SERVING", "", ServiceReport(begun, (good,), "0.1.0")),
         ServiceStatus("store", "UNREACHABLE", "no answer in time"),
     )
