@@ -463,7 +463,10 @@ class ProtocolSession:
                     cursor.catching_up = False
                 self._left_over.set()
             return False
-        if not subscription.every or not self._write_live(subscription, symbol):
+        if not subscription.every:
+            return False
+        if not self._write_live(subscription, symbol):
+            self._left_over.set()
             return False
         if not cursor.catching_up or cursor.key is None:
             return False
