@@ -328,6 +328,8 @@ class SignalFeed:
         self._closing.pop(key, None)
         if not task.cancelled():
             task.result()
+            if self._seams:  # held since the task has looked last
+                self._tell_released()
 
     def _give_up(self, key: Key) -> None:
         gap = self._seams.gap(key)
