@@ -15,6 +15,7 @@ from store.settings import StoreSettings
 REPLAY = "replay-dead"
 EXPORT = "export"
 REPARTITION = "repartition"
+WAIT = "--wait"
 
 
 def command(arguments: list[str]) -> int:
@@ -32,13 +33,17 @@ def command(arguments: list[str]) -> int:
 
 
 def _repartition(arguments: list[str]) -> int:
+    options = [each for each in arguments[1:] if each != WAIT]
     wanted = [int(each) for each in arguments[:1] if each.isdecimal() and 1 <= int(each) <= MAX_PARTITIONS]
     if not wanted:
         print(f"python -m store {REPARTITION} N: expected a number from 1 to {MAX_PARTITIONS}", file=sys.stderr)  # noqa: T201
         return 2
-    about = "Give a mesh whose services are stopped N partitions instead of PARTITIONS; NATS_URL is admin's."
-    main = partial(repartition.main, count=wanted[0])
-    return run("store", StoreSettings, main, about=about, module=f"store {REPARTITION} N", arguments=arguments[1:])
+    about = "Give a mesh whose services are stopped N partitions instead of PARTITIONS; NATS_URL is admin's. "
+    about += (
+        f"With `{WAIT}` wait until that can be done, while signal and store run without ingest, and change nothing."
+    )
+    main = partial(repartition.main, count=wanted[0], is_to_wait=WAIT in arguments)
+    return run("store", StoreSettings, main, about=about, module=f"store {REPARTITION} N", arguments=options)
 
 
 if __name__ == "__main__":

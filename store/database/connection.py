@@ -81,6 +81,7 @@ class Database:
         health: its condition `database` is set here.
         give_up: asked by `write` after each failure; for stopping.
         partitions: how many the mesh has; a database of a mesh with another number is refused.
+        becoming: another number that it may have already, where it is just being given that one.
 
     Attributes:
         partitions: how many the mesh has.
@@ -98,6 +99,7 @@ class Database:
         health: Health,
         give_up: Callable[[], bool] = lambda: False,
         partitions: int = 1,
+        becoming: int | None = None,
     ) -> None:
         self._conninfo = make_conninfo(url, **_CONNINFO)
         self._read_conninfo = make_conninfo(read_url, **_CONNINFO) if read_url not in ("", url) else ""
@@ -106,6 +108,7 @@ class Database:
         self._health = health
         self._give_up = give_up
         self.partitions = partitions
+        self._becoming = becoming
         self._writer: Connection | None = None
         self._written_server: object = None  # as `_PING` tells it
         self._pinger: Connection | None = None
@@ -308,7 +311,7 @@ class Database:
                 await _prepare_session(connection)
                 await _require_own_session(connection, self._conninfo)
                 await migrate(connection)
-                await _require_partitions(connection, self.partitions)
+                await _require_partitions(connection, self.partitions, self._becoming)
                 limits = {"statement_timeout": f"{_WRITE_LIMIT_S}s", "lock_timeout": f"{_LOCK_LIMIT_S}s"}
                 await _prepare_session(connection, **limits)
                 [(self._written_server, *_)] = await fetch_all(connection, _PING)
@@ -658,7 +661,7 @@ async def _require_own_session(connection: Connection, conninfo: str) -> None:
             await other.close()
 
 
-async def _require_partitions(connection: Connection, count: int) -> None:
+async def _require_partitions(connection: Connection, count: int, becoming: int | None) -> None:
     """Make sure that the trades are of a mesh with so many partitions; an empty database is from now on.
 
     Raises:
@@ -669,7 +672,7 @@ async def _require_partitions(connection: Connection, count: int) -> None:
         await connection.execute("INSERT INTO partitions (count) VALUES (%s) ON CONFLICT DO NOTHING", (count,))
         found = await fetch_all(connection, _READ_PARTITIONS)
     [(begun_with,)] = found
-    if begun_with != count:
+    if begun_with not in (count, becoming):
         raise WrongSettings(
             f"PARTITIONS: found {count}, expected {begun_with} as the mesh was begun with whose trades are in the "
             f"database at {_place(connection)}"

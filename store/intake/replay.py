@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import time
-from contextlib import AsyncExitStack
 
 import psycopg
 from nats.js.api import RawStreamMsg
@@ -15,16 +14,15 @@ from nats.js.errors import NotFoundError
 
 from libsignal import Periods
 from mesh.bus import subjects, wire
-from mesh.bus.connection import DEAD_STREAM, Bus, connect
+from mesh.bus.connection import DEAD_STREAM, Bus
 from mesh.bus.dead_letters import REASON, SEQUENCE, SUBJECT
 from mesh.service.errors import BadMessage
-from mesh.service.health import Health
 from mesh.service.lifecycle import Stop
 from mesh.values.trades import refusal
-from store.database import Database
 from store.database.errors import ErrorReaction, first_line, reaction
 from store.intake.trade_writer import TradeWriter
 from store.intake.trades import OTHER_EPOCH
+from store.maintenance import database_and_bus
 from store.settings import StoreSettings
 
 log = logging.getLogger("store.intake.replay")
@@ -42,13 +40,8 @@ async def main(settings: StoreSettings, stop: Stop) -> None:
         NotReady: asked to stop while the database is unavailable.
 
     """
-    health = Health("bus", "database")
-    async with AsyncExitStack() as stack:
-        database = await stack.enter_async_context(
-            Database(settings.write_url(), health=health, give_up=lambda: stop.asked, partitions=settings.partitions)
-        )
+    async with database_and_bus(settings, stop) as (database, bus):
         async with stop.interrupts():
-            bus = await stack.enter_async_context(connect(settings, name="store", health=health))
             state = (await bus.declare(DEAD_STREAM)).state
         writer = TradeWriter(database, Periods(**settings.periods()))
         replayed, stay = 0, 0

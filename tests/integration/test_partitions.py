@@ -443,9 +443,11 @@ async def test_two_ingests_share_the_partitions_and_publish_every_trade_once(
             await until_published(nats_server, by_symbol(issued(tmp_path / "sim.csv")), 4)
 
 
-def repartition(make_service: Make, server: NatsServer, database_url: str, *, old: int, new: int) -> Service:
+def repartition(
+    make_service: Make, server: NatsServer, database_url: str, *options: str, old: int, new: int
+) -> Service:
     command = make_service("store", NATS_URL=server.url, DATABASE_URL=database_url, PARTITIONS=str(old))
-    command.process.argv += ["repartition", str(new)]
+    command.process.argv += ["repartition", str(new), *options]
     command.start()
     return command
 
@@ -476,6 +478,9 @@ async def test_a_mesh_that_is_stopped_is_given_another_number_of_partitions_and_
     done = repartition(make_service, nats_server, database_url, old=1, new=2)
     await eventually(lambda: done.process.returncode is not None)
     assert (done.process.returncode, "has 2 partitions now instead of 1" in done.output()) == (0, True)
+    again = repartition(make_service, nats_server, database_url, old=1, new=2)
+    await eventually(lambda: again.process.returncode is not None)
+    assert (again.process.returncode, "has 2 partitions already" in again.output()) == (0, True)
 
     start_store(make_service, nats_server, database_url, PARTITIONS="2")
     async with feeding_partitions(nats_server, 2) as publish:
@@ -485,6 +490,28 @@ async def test_a_mesh_that_is_stopped_is_given_another_number_of_partitions_and_
         await until_stored(database_url, range(1, 21), symbol="solusdt")
     assert await positions_in(database_url) == {"RAW_0": 1, "RAW_1": 1}
     assert await ask(database_url, "SELECT * FROM holes") == []
+
+
+async def test_whoever_wants_to_change_the_number_can_wait_until_signal_and_store_have_taken_in_all(
+    nats_server: NatsServer, database_url: str, make_service: Make
+) -> None:
+    store = start_store(make_service, nats_server, database_url)
+    signalsvc = make_service("signalsvc", NATS_URL=nats_server.url_of("signal"), SIGNAL_ADDR="127.0.0.1:0")
+    signalsvc.start()
+    async with feeding_partitions(nats_server, 1) as publish, bus_of(nats_server) as bus:
+        await publish(columns(1, 10))
+        waiting = repartition(make_service, nats_server, database_url, "--wait", old=1, new=2)
+        await eventually(lambda: waiting.process.returncode is not None, timeout_s=60)
+        assert (waiting.process.returncode, "all there is has been taken in" in waiting.output()) == (0, True)
+        assert await kept(bus) == 1
+
+        await asyncio.to_thread(signalsvc.process.stop)
+        await publish(columns(11, 10))
+        await until_stored(database_url, range(1, 21))
+        await asyncio.to_thread(store.process.stop)
+        refused = repartition(make_service, nats_server, database_url, old=1, new=2)
+        await eventually(lambda: refused.process.returncode is not None)
+        assert "RAW ends with message 2, of which 1 are in the saved state of signal" in refused.output()
 
 
 @pytest.mark.parametrize("wanted", [[], ["0"], ["17"], ["four"]])
