@@ -7,7 +7,7 @@ set -eu
 cd "$(dirname "$0")/.."
 state=${STATE_DIR:-.state}
 # What the runner writes there (mesh/local/state.py); anything else in that folder is somebody's own and stays.
-ours="nats nats-cluster postgres sim logs passwords.json ports.json mesh.json lock supervisord.conf supervisord.pid start"
+ours="nats nats-cluster postgres sim logs passwords.json ports.json mesh.json lock partitions partitions.becoming partitions.lock supervisord.conf supervisord.pid start"
 project=${COMPOSE_PROJECT_NAME:-tickmesh}
 
 volumes() {

@@ -9,9 +9,11 @@ from pathlib import Path
 
 from dotenv import load_dotenv
 
+from mesh.bus.partitions import MAX_PARTITIONS
 from mesh.local import commands, logs
 from mesh.local.postgres import PostgresError
-from mesh.local.settings import MAX_INSTANCES, LocalSettings
+from mesh.local.repartition import RepartitionError, repartition
+from mesh.local.settings import MAX_INSTANCES, LocalSettings, load_valid
 from mesh.local.state import AlreadyRunning, StateDirectory, StateError, blamed
 from mesh.local.supervisor import SupervisorError
 from mesh.local.up import up
@@ -31,9 +33,13 @@ def main(arguments: list[str] | None = None) -> int:
                 os.environ["NATS_SERVERS"] = str(asked.nats)
             if asked.instances:
                 os.environ["INSTANCES"] = str(asked.instances)
-            return up(dict(os.environ))
+            return _up()
         state = StateDirectory(load(LocalSettings).state_dir)
         with blamed(state.directory):
+            if asked.command == "repartition":
+                if (has := state.partitions()) is not None:
+                    os.environ["PARTITIONS"] = str(has)
+                return repartition(state, asked.partitions, os.environ)
             if asked.command == "logs":
                 return _print_logs(state, asked.service, lines=asked.lines, follow=asked.follow)
             return {"down": commands.down, "status": commands.status, "env": commands.env}[asked.command](state)
@@ -46,9 +52,21 @@ def main(arguments: list[str] | None = None) -> int:
         # `logs | head`: nobody reads any more, also not what Python flushes at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except (AlreadyRunning, StateError, PostgresError, SupervisorError, OSError) as exc:
+    except (AlreadyRunning, RepartitionError, StateError, PostgresError, SupervisorError, OSError) as exc:
         print(exc, file=sys.stderr)
         return 1
+
+
+def _up() -> int:
+    state = StateDirectory(load_valid()[0].state_dir)
+    with blamed(state.directory):
+        if (becoming := state.becoming()) is not None:
+            raise StateError(
+                f"a change to {becoming} partitions was interrupted: `python -m mesh repartition {becoming}` ends it"
+            )
+        if (has := state.partitions()) is not None and not os.environ.get("PARTITIONS"):
+            os.environ["PARTITIONS"] = str(has)
+    return up(dict(os.environ))
 
 
 def _print_logs(state: StateDirectory, service: str | None, *, lines: int, follow: bool) -> int:
@@ -76,6 +94,10 @@ def _parser() -> argparse.ArgumentParser:
         choices=range(1, MAX_INSTANCES + 1),
         help="how many instances of ingest, signal and store share the partitions (INSTANCES; default: 1)",
     )
+    changing = commands.add_parser(
+        "repartition", help="give the mesh another number of partitions, whether it runs or not"
+    )
+    changing.add_argument("partitions", type=int, choices=range(1, MAX_PARTITIONS + 1), metavar="N")
     commands.add_parser("down", help="stop the mesh that runs in STATE_DIR, and whatever one left behind")
     commands.add_parser("status", help="say how every service is; exit 0 only if all run")
     commands.add_parser("env", help="print the running mesh's URLs as export lines")

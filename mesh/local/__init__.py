@@ -2,7 +2,7 @@
 
 `commands` are what a person types; `up` checks everything (with `settings`), prepares the servers' files (`nats`,
 `postgres`) and plans the `programs`; supervisord keeps them (`supervisor`, `patient_supervisord`), and `watch` looks
-at it, and at what nats-server says of itself, until asked to stop.
+at it, and at what nats-server says of itself, until asked to stop. `repartition` changes the number of partitions.
 
 `state` is STATE_DIR: the record of what runs, by process (`pids`), the `passwords`, the `logs`. `report` asks the
 gateway how the mesh is, and says it.
@@ -10,4 +10,4 @@ gateway how the mesh is, and says it.
 
 from __future__ import annotations
 
-__all__ = ["commands", "logs", "postgres", "settings", "state", "supervisor", "up"]
+__all__ = ["commands", "logs", "postgres", "repartition", "settings", "state", "supervisor", "up"]

@@ -98,6 +98,23 @@ def plan(
     return [programs[name] for name in reversed(in_drain_order(programs))]
 
 
+REPARTITION = "repartition"
+"""The program that changes the number of partitions, which is run by hand."""
+
+
+def repartition(store: Program, *, nats_url: str) -> Program:
+    """Return what changes the number of partitions, and is given the new one.
+
+    Args:
+        store: its program, from which it has the settings.
+        nats_url: of the bus' admin, who may delete streams.
+
+    """
+    own = {"NATS_URL": nats_url, "LOG_FORMAT": "json", "LOG_LEVEL": "info"}
+    argv = (sys.executable, "-m", MODULES["store"], "repartition")
+    return Program(REPARTITION, argv, {**store.environment, **own})
+
+
 def service_environment(
     name: str, *, ports: Mapping[str, int], passwords: Passwords, environ: Mapping[str, str]
 ) -> dict[str, str]:
@@ -124,6 +141,8 @@ def service_environment(
         values["BUS_REPLICAS"] = str(len(nats_ports(ports)))
     if "GATEWAY_PORT" in reads:
         values["GATEWAY_PORT"] = str(ports["GATEWAY_PORT"])
+    if "PARTITIONS" in reads:
+        values["PARTITIONS"] = environ.get("PARTITIONS") or "1"
     metrics_port = ports.get(f"METRICS_PORT of {name}")
     if metrics_port is not None:
         values["METRICS_PORT"] = str(metrics_port)

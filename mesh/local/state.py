@@ -15,9 +15,10 @@ from typing import Any
 
 import msgspec
 
+from mesh.bus.partitions import MAX_PARTITIONS
 from mesh.local.passwords import Passwords, complete
 from mesh.local.pids import Pid
-from mesh.local.supervisor import START_SCRIPTS, remove_socket
+from mesh.local.supervisor import PARTITIONS, START_SCRIPTS, remove_socket
 from mesh.service.errors import TickmeshError
 
 # --- the record of a running mesh -------------------------------------------------------------------------------------
@@ -126,7 +127,10 @@ class StateDirectory:
         self.supervisor_complaints = self.logs / "supervisord.err"
         self.record_file = directory / "mesh.json"
         self._start_scripts = directory / START_SCRIPTS
+        self._partitions = directory / PARTITIONS
+        self._becoming = directory / f"{PARTITIONS}.becoming"
         self._lock = directory / "lock"
+        self._changing_lock = directory / f"{PARTITIONS}.lock"
         self._complained = False
 
     @contextlib.contextmanager
@@ -135,15 +139,27 @@ class StateDirectory:
 
         Raises: AlreadyRunning.
         """
+        with self._locked(
+            self._lock,
+            f"a mesh already runs in {self.directory}; `python -m mesh down` stops it, another STATE_DIR and other "
+            "ports make a second one",
+        ):
+            yield
+
+    @contextlib.contextmanager
+    def changing(self) -> Iterator[None]:
+        """Be the only one that changes the number of partitions while the block runs. Raises: AlreadyRunning."""
+        with self._locked(self._changing_lock, f"the number of partitions is being changed in {self.directory}"):
+            yield
+
+    @contextlib.contextmanager
+    def _locked(self, path: Path, otherwise: str) -> Iterator[None]:
         self.logs.mkdir(parents=True, exist_ok=True)
-        with self._lock.open("w") as lock:
+        with path.open("w") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise AlreadyRunning(
-                    f"a mesh already runs in {self.directory}; `python -m mesh down` stops it, another STATE_DIR "
-                    "and other ports make a second one"
-                ) from None
+                raise AlreadyRunning(otherwise) from None
             yield
 
     def is_held(self) -> bool:
@@ -188,6 +204,26 @@ class StateDirectory:
         """Keep these ports for the next run."""
         _write_private(self.directory / "ports.json", json.dumps(dict(ports), indent=1))
 
+    def partitions(self) -> int | None:
+        """Return how many partitions the mesh has; None while nobody knows. Raises: StateError."""
+        return _number_in(self._partitions)
+
+    def keep_partitions(self, count: int) -> None:
+        """Keep how many partitions the mesh has now: each service that is started from now on is given this number."""
+        _write_private(self._partitions, f"{count}\n")
+        self._becoming.unlink(missing_ok=True)
+
+    def becoming(self) -> int | None:
+        """Return what number of partitions the mesh is just being given, or was when that ended. Raises: StateError."""
+        return _number_in(self._becoming)
+
+    def keep_becoming(self, count: int | None) -> None:
+        """Keep what number of partitions the mesh is just being given; None where that is not done."""
+        if count is None:
+            self._becoming.unlink(missing_ok=True)
+        else:
+            _write_private(self._becoming, f"{count}\n")
+
     def write(self, record: Record) -> None:
         """Keep the record where the other commands look."""
         _write_private(self.record_file, record.text())
@@ -219,7 +255,11 @@ class StateDirectory:
         """Write each program's start script; they hold the services' passwords, so only their owner may read them."""
         self._start_scripts.mkdir(exist_ok=True)
         for name, text in scripts.items():
-            _write_private(self._start_scripts / f"{name}.sh", text)
+            _write_private(self.start_script_of(name), text)
+
+    def start_script_of(self, name: str) -> Path:
+        """Return the script by which a program is started, in STATE_DIR."""
+        return self._start_scripts / f"{name}.sh"
 
     def log_of(self, name: str) -> Path:
         """Return the log file of a program."""
@@ -253,6 +293,16 @@ def end_leftovers(record: Record, *, drain_s: float) -> list[str]:
     if record.socket:
         remove_socket(Path(record.socket))
     return ended + list(left)
+
+
+def _number_in(path: Path) -> int | None:
+    try:
+        text = path.read_text(errors="replace").strip()
+    except FileNotFoundError:
+        return None
+    if not (text.isascii() and text.isdigit() and 1 <= int(text[:4]) <= MAX_PARTITIONS):
+        raise StateError(f"{path} holds {text[:20]!r}, expected a number from 1 to {MAX_PARTITIONS}")
+    return int(text)
 
 
 def _write_private(path: Path, text: str) -> None:

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import xmlrpc.client
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,8 @@ ANSWER_S = 3.0
 """How long it may take to answer; it does so in milliseconds."""
 START_SCRIPTS = "start"
 """The folder in STATE_DIR with each program's script."""
+PARTITIONS = "partitions"
+"""The file in STATE_DIR that says how many partitions the mesh has, once it is known."""
 STAYS_UP_S = 2
 """A program that ends sooner after its start has not come up: each further attempt waits a second longer."""
 
@@ -49,8 +51,15 @@ class Status:
         """Say whether the program has come up and stays."""
         return self.state == "RUNNING"
 
+    @property
+    def kept_running(self) -> bool:
+        """Say whether the program runs, or is being started."""
+        return self.state in ("RUNNING", "STARTING", "BACKOFF")
 
-def render(programs: Sequence[Program], *, socket_file: Path, as_root: bool) -> str:
+
+def render(
+    programs: Sequence[Program], *, socket_file: Path, as_root: bool, is_started: Callable[[str], bool] = lambda _: True
+) -> str:
     """Return supervisord's configuration for programs given in the order of starting; they stop in the other.
 
     Nothing in it is a person's: its syntax knows no escapes, so that it could not hold each value and path. Its files
@@ -60,6 +69,7 @@ def render(programs: Sequence[Program], *, socket_file: Path, as_root: bool) -> 
         programs: in the order of starting.
         socket_file: where supervisord listens.
         as_root: whether it runs as root, and has to be told so.
+        is_started: says of a program whether it is started at once; else `Supervisor.start_program` does it.
 
     """
     lines = [
@@ -85,6 +95,7 @@ def render(programs: Sequence[Program], *, socket_file: Path, as_root: bool) -> 
             f"[program:{program.name}]",
             f"command = /bin/sh {START_SCRIPTS}/{program.name}.sh",
             f"priority = {priority}",
+            f"autostart = {str(is_started(program.name)).lower()}",
             "autorestart = true",
             f"startsecs = {STAYS_UP_S}",
             "startretries = 1000000",  # for ever: a service that waits for a repair comes back by itself
@@ -107,6 +118,8 @@ def _at_most(wanted: int, kind: int) -> int:
 def start_script(program: Program, *, working_directory: Path) -> str:
     """Return the shell script that becomes a program, with its environment, in a folder; any value and path will do.
 
+    What the script is given is given to the program. PARTITIONS is what STATE_DIR says, where it says it.
+
     Args:
         program: which.
         working_directory: where it runs.
@@ -114,10 +127,12 @@ def start_script(program: Program, *, working_directory: Path) -> str:
     """
     # The values of an environment may be in any encoding; the shell takes bytes as they are.
     variables = [f"export {name}={shlex.quote(value)}" for name, value in program.environment.items()]
+    if "PARTITIONS" in program.environment:
+        variables.append(f"[ ! -f {PARTITIONS} ] || export PARTITIONS=$(cat {PARTITIONS})")
     lines = [
         *variables,
         f"cd {shlex.quote(str(working_directory))} || exit",
-        f"exec {shlex.join(standing_back(program))}",
+        f'exec {shlex.join(standing_back(program))} "$@"',
     ]
     return "\n".join(lines) + "\n"
 
@@ -197,16 +212,24 @@ class Supervisor:
             for info in said
         ]
 
+    def start_program(self, name: str) -> None:
+        """Ask supervisord to start a program that does not run, and to keep it running. Raises: SupervisorError."""
+        self._call("supervisor.startProcess", name, False)
+
+    def stop_program(self, name: str) -> None:
+        """Ask supervisord to stop a program, without waiting until it has ended. Raises: SupervisorError."""
+        self._call("supervisor.stopProcess", name, False)
+
     def shutdown(self) -> None:
         """Ask supervisord to stop the programs in drain order and then itself. Raises: SupervisorError."""
         self._call("supervisor.shutdown")
 
-    def _call(self, method: str) -> Any:
+    def _call(self, method: str, *arguments: object) -> Any:
         # The host is not used: the transport knows the way.
         proxy = xmlrpc.client.ServerProxy("http://localhost", transport=_Transport(self.socket_file))
         try:
             with proxy:
-                return getattr(proxy, method)()
+                return getattr(proxy, method)(*arguments)
         except (OSError, http.client.HTTPException, xmlrpc.client.Error) as exc:
             raise SupervisorError(f"supervisord at {self.socket_file} does not answer {method}: {exc}") from exc
 

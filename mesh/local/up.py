@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -25,8 +25,12 @@ _FILES = (*TLS_FILES, "GATEWAY_TLS_CERT", "GATEWAY_TLS_KEY")
 """Settings that name files, from where the person stands; the services run elsewhere."""
 
 
-def up(environ: Mapping[str, str]) -> int:
+def up(environ: Mapping[str, str], work: Callable[[Watch], int] = Watch.run) -> int:
     """Run the mesh in the foreground until a signal or `down`, and return the exit code.
+
+    Args:
+        environ: what the services' settings are taken from.
+        work: what is done with the mesh that is prepared, instead of running it.
 
     Raises:
         WrongSettings: naming every wrong variable and every port that cannot be had.
@@ -44,7 +48,9 @@ def up(environ: Mapping[str, str]) -> int:
             if ended:
                 say(f"ended what an earlier run had left: {', '.join(ended)}")
             state.forget()
-        chosen = check(environ, passwords=state.passwords(), remembered=state.remembered_ports())
+        chosen = check(
+            environ, passwords=state.passwords(), remembered=state.remembered_ports(), partitions=state.partitions()
+        )
         state.remember_ports(chosen)
         tls = load(MeshSettings, **{name.lower(): environ[name] for name in TLS_FILES if environ.get(name)}).tls()
         https = bool(environ.get("GATEWAY_TLS_CERT"))
@@ -54,7 +60,7 @@ def up(environ: Mapping[str, str]) -> int:
         state.write(record)  # `down` finds us from here on
         try:
             programs = _prepare(state, chosen, environ)
-            return 0 if stop.wait(0) else Watch(state, record, programs, stop, tls=tls).run()
+            return 0 if stop.wait(0) else work(Watch(state, record, programs, stop, tls=tls))
         except postgres.PostgresError:
             # Ctrl-C reaches the database's tools as well. What they left half made, the next start makes anew.
             if stop.wait(0):
@@ -177,13 +183,20 @@ def _hold(held: ExitStack, host: str, port: int, remembered: int) -> int:
 # What keeps a mesh from starting, found before anything starts: all of it at once, a line each.
 
 
-def check(environ: Mapping[str, str], *, passwords: Passwords, remembered: Mapping[str, int]) -> dict[str, int]:
+def check(
+    environ: Mapping[str, str],
+    *,
+    passwords: Passwords,
+    remembered: Mapping[str, int],
+    partitions: int | None = None,
+) -> dict[str, int]:
     """Check the runner's settings, every service's and the ports, and return the port of every setting that has one.
 
     Args:
         environ: what the services' settings are taken from.
         passwords: what the services are given.
         remembered: the ports that an earlier run picked.
+        partitions: how many the mesh of this STATE_DIR has, where that is known.
 
     Raises:
         WrongSettings: naming everything that is wrong, each thing once.
@@ -193,6 +206,11 @@ def check(environ: Mapping[str, str], *, passwords: Passwords, remembered: Mappi
     named = {line.partition(":")[0] for line in wrong}
     # The services get the ports as they are wanted: one that cannot be had is wrong for itself, and hides no other.
     wrong += wrong_in_services(ports=settings.wanted_ports(), passwords=passwords, environ=environ)
+    if partitions not in (None, settings.partitions):
+        wrong.append(
+            f"PARTITIONS: found {settings.partitions}, expected {partitions} as this mesh has, or nothing: `python -m "
+            f"mesh repartition {settings.partitions}` changes it"
+        )
     if settings.instances > settings.partitions:
         wrong.append(
             f"INSTANCES: found {settings.instances}, expected at most {settings.partitions}, as PARTITIONS says: each "

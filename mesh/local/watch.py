@@ -7,7 +7,7 @@ import os
 import select
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
@@ -16,7 +16,7 @@ from mesh.local import nats, report
 from mesh.local.logs import last_lines
 from mesh.local.passwords import Passwords
 from mesh.local.pids import Pid
-from mesh.local.programs import Program, addresses, in_drain_order, nats_ports, service_of
+from mesh.local.programs import Program, addresses, in_drain_order, nats_ports, repartition, service_of
 from mesh.local.report import MeshStatus
 from mesh.local.settings import surroundings
 from mesh.local.state import Record, StateDirectory, end_leftovers
@@ -107,28 +107,44 @@ class Watch:
 
     def run(self) -> int:
         """Start, watch until asked to stop or the supervisor is lost, stop, and return the exit code."""
+        with self.running():
+            self.tell(f"waiting for {self.url}/readyz")
+            return self._watch()
+
+    @contextlib.contextmanager
+    def running(self, is_started: Callable[[str], bool] = lambda _: True) -> Iterator[None]:
+        """Run the supervisor while inside.
+
+        Args:
+            is_started: says of a program whether it is started at once.
+
+        """
         socket = make_socket_path()
         self.record.socket = str(socket)
         self.supervisor = Supervisor(socket)
         try:
             self.state.write(self.record)  # whoever finds us killed removes it
-            self._start()
-            self.tell(f"waiting for {self.url}/readyz")
-            return self._watch()
+            self._start(is_started)
+            yield
         finally:
             self._end()
 
-    def _start(self) -> None:
+    def _start(self, is_started: Callable[[str], bool]) -> None:
         config = render(
             list(self.programs.values()),
             socket_file=self.supervisor.socket_file,
             as_root=os.geteuid() == 0,
+            is_started=is_started,
         )
+        by_hand = []
+        if "store" in self.programs:
+            url = variables(self.record, self.state.passwords())["NATS_URL"]
+            by_hand.append(repartition(self.programs["store"], nats_url=url))
         self.state.write_start_scripts(
-            {name: start_script(program, working_directory=ROOT) for name, program in self.programs.items()}
+            {each.name: start_script(each, working_directory=ROOT) for each in (*self.programs.values(), *by_hand)}
         )
         self.state.write_supervisor_config(config)
-        self.tell(f"starting {', '.join(self.programs)}; logs in {self.state.logs}")
+        self.tell(f"starting {', '.join(filter(is_started, self.programs))}; logs in {self.state.logs}")
         pid = self.supervisor.start(
             self.state.supervisor_config,
             complaints=self.state.supervisor_complaints,
@@ -144,7 +160,7 @@ class Watch:
                 self._tell_lost_supervisor(code)
                 return 1
             try:
-                self._note(self.supervisor.programs())
+                self.note(self.supervisor.programs())
             except SupervisorError:
                 if time.monotonic() - answered_s > LOST_S:
                     raise
@@ -157,8 +173,18 @@ class Watch:
                 self._look_for_life()
         return 0
 
-    def _note(self, statuses: list[Status]) -> None:
+    def note(self, statuses: list[Status]) -> None:
+        """Take in how the programs are: keep their processes in the record, and tell who died, was stopped, or is back.
+
+        Args:
+            statuses: of all programs.
+
+        """
         for status in statuses:
+            if status.state == "STOPPED" and self.record.processes.pop(status.name, None) is not None:
+                self._unwritten = True
+                self._dead.add(status.name)
+                self.tell(f"{status.name} was stopped")
             before = self.record.processes.get(status.name)
             if status.pid and (before is None or before.pid != status.pid):
                 now = Pid.of(status.pid)
@@ -244,6 +270,7 @@ class Watch:
                 return
             self._live = True
             self._mesh = mesh
+            self._keep_partitions()
             self._venue = mesh.venue if mesh is not None else ""
             self.tell(
                 report.banner(
@@ -256,6 +283,12 @@ class Watch:
             self._reminded_s = time.monotonic()
             logs = ", ".join(str(self.state.log_of(name)) for name in answer.waits_for)
             self.tell(f"still waiting for {self.url}/readyz: {answer.missing}; see {logs}")
+
+    def _keep_partitions(self) -> None:
+        """Keep the number of partitions, which is right: the services agree with the bus and the database."""
+        if "store" in self.programs and self.state.partitions() is None:
+            with contextlib.suppress(OSError):  # the next start is given the number, as this one was
+                self.state.keep_partitions(int(self.programs["store"].environment.get("PARTITIONS", "1")))
 
     def _look_at_feed(self) -> None:
         """Tell whom trades come from when that changes, and when they can no longer come or can again."""

@@ -81,6 +81,13 @@ def test_more_instances_than_partitions_are_refused(monkeypatch: pytest.MonkeyPa
         check({}, passwords=PASSWORDS, remembered={})
 
 
+def test_another_number_of_partitions_than_the_mesh_has_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PARTITIONS", "2")
+
+    with pytest.raises(WrongSettings, match="PARTITIONS: found 2, expected 4 as this mesh has"):
+        check({}, passwords=PASSWORDS, remembered={}, partitions=4)
+
+
 def test_a_value_with_quotes_and_comment_signs_is_passed_on() -> None:
     environ = {"API_TOKEN": "qui'et;\"#", "BATCH_MAX_TRADES": "many"}
 

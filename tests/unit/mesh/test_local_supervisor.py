@@ -72,4 +72,27 @@ def test_any_value_argument_and_folder_arrives_as_it_is(tmp_path: Path, odd: str
 def test_a_program_that_stands_back_is_started_with_its_niceness() -> None:
     script = start_script(Program("one", ("run",), {}, niceness=7), working_directory=Path("/here"))
 
-    assert script.endswith("nice -n 7 run\n")
+    assert script.endswith('nice -n 7 run "$@"\n')
+
+
+@pytest.mark.parametrize(("kept", "told"), [("4\n", "4"), (None, "1")])
+def test_a_service_is_given_the_number_of_partitions_that_state_dir_keeps(
+    tmp_path: Path, kept: str | None, told: str
+) -> None:
+    if kept is not None:
+        (tmp_path / "partitions").write_text(kept)
+    program = Program("one", ("/bin/sh", "-c", 'echo "$PARTITIONS $1"', "sh"), {"PARTITIONS": "1"})
+    script = tmp_path / "one.sh"
+    script.write_text(start_script(program, working_directory=Path("/")))
+
+    said = subprocess.run(["/bin/sh", str(script), "more"], cwd=tmp_path, capture_output=True, text=True, check=True)
+
+    assert said.stdout == f"{told} more\n"
+
+
+def test_only_what_is_wanted_at_once_starts_with_the_supervisor() -> None:
+    programs = (Program("nats", ("a",), {}), Program("store", ("b",), {}))
+    parser = configparser.RawConfigParser()
+    parser.read_string(render(programs, socket_file=Path("/s"), as_root=False, is_started=lambda name: name == "nats"))
+
+    assert [parser[f"program:{name}"]["autostart"] for name in ("nats", "store")] == ["true", "false"]

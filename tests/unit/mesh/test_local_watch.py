@@ -40,9 +40,9 @@ def test_a_full_disk_is_told_once_and_the_record_is_written_when_there_is_room(t
 
     state.full = True
     for _ in range(3):
-        watch._note(running)
+        watch.note(running)
     state.full = False
-    watch._note(running)
+    watch.note(running)
 
     assert len([line for line in said if "mesh.json cannot be written" in line and "No space left" in line]) == 1
     written = StateDirectory(tmp_path).read()
@@ -74,6 +74,18 @@ def mesh(**states: str) -> MeshStatus:
 
 
 SILENT = mesh(ingest="UNREACHABLE", signal="SERVING", store="SERVING", gateway="SERVING")
+
+
+def test_a_service_that_was_stopped_and_started_has_not_died(tmp_path: Path, sleeper: subprocess.Popen[bytes]) -> None:
+    said: list[str] = []
+    watch = watch_of(tmp_path, sleeper, "store")
+    watch.tell = said.append
+
+    watch.note([Status(name="store", state="STOPPED", pid=None, uptime_s=0, detail="")])
+    watch.note([Status(name="store", state="RUNNING", pid=os.getpid(), uptime_s=1, detail="")])
+
+    assert said == ["store was stopped", f"store runs again, pid {os.getpid()}"]
+    assert watch.record.restarts == {}
 
 
 def test_a_service_that_stands_still_is_started_again(tmp_path: Path, sleeper: subprocess.Popen[bytes]) -> None:
