@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from ingest.messages import TRADING, UNLISTED, Instrument
@@ -15,18 +15,20 @@ class FollowedSymbols:
     """The symbols to follow, and what the venue lists.
 
     Attributes:
-        left_out: the settings' symbols that a connection has no room for; say so.
+        left_out: the settings' symbols that the connections of all instances together have no room for; say so.
 
     Args:
         symbols: from the settings, in order.
         max_symbols: how many a connection to the venue may follow.
+        instances: how many instances can share them, each over a connection of its own.
 
     """
 
-    def __init__(self, symbols: Sequence[str], *, max_symbols: int) -> None:
-        self._max_symbols = max_symbols
-        self._standing = dict.fromkeys(symbols[:max_symbols])
-        self.left_out = tuple(symbols[max_symbols:])
+    def __init__(self, symbols: Sequence[str], *, max_symbols: int, instances: int = 1) -> None:
+        self._max_here = max_symbols
+        self._max_symbols = max_symbols * instances
+        self._standing = dict.fromkeys(symbols[: self._max_symbols])
+        self.left_out = tuple(symbols[self._max_symbols :])
         self._selected: dict[str, None] = {}
         self._listed: dict[str, Instrument] | None = None
         self._known: dict[str, Instrument] = {}  # what was listed once of what is followed, and before the start
@@ -35,6 +37,28 @@ class FollowedSymbols:
     def symbols(self) -> tuple[str, ...]:
         """The symbols to follow, the settings' first."""
         return (*self._standing, *self._selected)
+
+    def here(self, holds: Callable[[str], bool]) -> tuple[str, ...]:
+        """Return which of the symbols this instance follows over its connection, the settings' first.
+
+        Where it has no room for all, the last of the settings' are left out.
+
+        Args:
+            holds: says whether a symbol is this instance's.
+
+        """
+        standing, selected = (tuple(filter(holds, symbols)) for symbols in (self._standing, self._selected))
+        return (*standing[: max(0, self._max_here - len(selected))], *selected)
+
+    def left_out_here(self, holds: Callable[[str], bool]) -> tuple[str, ...]:
+        """Return which of this instance's symbols its connection has no room for; say so.
+
+        Args:
+            holds: says whether a symbol is this instance's.
+
+        """
+        followed = set(self.here(holds))
+        return tuple(symbol for symbol in self._standing if holds(symbol) and symbol not in followed)
 
     @property
     def instruments(self) -> tuple[Instrument, ...]:

@@ -31,6 +31,7 @@ from ingest.websocket.stream import ReconnectingStream
 from mesh.bus import control, subjects
 from mesh.bus.connection import CANDLE_STREAM, CONTROL_STREAM, DEAD_STREAM, Bus, raw_stream
 from mesh.bus.dead_letters import DeadLetterQueue
+from mesh.bus.leases import MAX_INSTANCES
 from mesh.bus.membership import joined
 from mesh.bus.outgoing_queue import OutgoingQueue
 from mesh.bus.partitions import Partition, partitions
@@ -38,7 +39,7 @@ from mesh.bus.publisher import Publisher
 from mesh.bus.reader import Reader
 from mesh.bus.shares import work_in
 from mesh.service.errors import BadMessage
-from mesh.service.health import Health
+from mesh.service.health import Health, State
 from mesh.service.lifecycle import Stop
 from mesh.service.metrics import served
 from tickmesh.v1 import status_pb2
@@ -224,6 +225,7 @@ async def _follow(
         dead=dead,
         max_unrepeated_bytes=settings.raw_max_bytes // 8,
     )
+    _tell_left_out(followed.left_out_here(trade_publisher.holds), health)
     bad_rows = BadFrames("rows", dead, remembers=BAD_ROWS_REMEMBERED)
     async with venue.http_api(on_bad_row=bad_rows.take) as http_api, asyncio.TaskGroup() as tasks:
         gap_repair = GapRepair(http_api, trade_publisher, tasks)
@@ -322,7 +324,8 @@ class FeedReport:
 
 
 def _symbols_to_follow(settings: IngestSettings, venue: Venue) -> FollowedSymbols:
-    following = FollowedSymbols(settings.symbols, max_symbols=venue.adapter.max_symbols)
+    instances = min(settings.partitions, MAX_INSTANCES)
+    following = FollowedSymbols(settings.symbols, max_symbols=venue.adapter.max_symbols, instances=instances)
     if following.left_out:
         log.error(
             "SYMBOLS has %d symbols, expected at most %d: the last %d are not followed, %s",
@@ -332,6 +335,16 @@ def _symbols_to_follow(settings: IngestSettings, venue: Venue) -> FollowedSymbol
             ", ".join(following.left_out),
         )
     return following
+
+
+def _tell_left_out(left_out: Sequence[str], health: Health) -> None:
+    """Say which symbols of this instance's partitions it has no room for, as when others that shared them are gone."""
+    if not left_out:
+        health.clear("symbols")
+        return
+    words = f"{len(left_out)} symbols are not followed, for which one connection has no room"
+    log.error("%s until another instance shares them: %s", words, ", ".join(left_out))
+    health.condition("symbols", State.DEGRADED, f"{words}: start another instance of ingest")
 
 
 async def wind_down(loops: Collection[asyncio.Task[Any]], gap_repair: GapRepair) -> None:

@@ -178,7 +178,7 @@ class VenueConnection:
 
         One that is selected meanwhile is not among them: its turn comes next time.
         """
-        symbols = tuple(filter(self._trade_publisher.holds, self._symbols.symbols))
+        symbols = self._symbols.here(self._trade_publisher.holds)
         for symbol in symbols:
             await self._trade_publisher.follow(symbol)
         return symbols

@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import grpc
+import httpx
 import pytest
 from nats.js.errors import NotFoundError
 
@@ -441,6 +442,36 @@ async def test_two_ingests_share_the_partitions_and_publish_every_trade_once(
             await issue_more(sim, 1000)
             sim.post("/sim/rate", {"rate": 0})
             await until_published(nats_server, by_symbol(issued(tmp_path / "sim.csv")), 4)
+
+
+async def until_followed(sim: Sim, count: int) -> None:
+    """Wait until so many symbols are followed by all connections together."""
+
+    def all_of_them() -> bool:
+        found = sum(stream.endswith("@trade") for stream in sim.status()["streams"])
+        assert found == count, found
+        return True
+
+    await eventually(all_of_them, timeout_s=60, not_yet=(httpx.HTTPError,))
+
+
+@pytest.mark.slow
+async def test_two_ingests_follow_more_symbols_than_one_has_room_for(
+    nats_server: NatsServer, make_service: Make
+) -> None:
+    names = ",".join(f"coin{number}usdt" for number in range(1, 601))
+    with running_sim("--rate", "0", "--symbols", names) as sim:
+        one, two = (ingest_of(make_service, nats_server, sim, PARTITIONS="2", SYMBOLS=names) for _ in range(2))
+        one.start()
+        two.start()
+        await until_followed(sim, 600)
+
+        two.process.kill()
+        one.process.wait_for_line("100 symbols are not followed, for which one connection has no room", timeout_s=60)
+        await until_followed(sim, 500)
+
+        two.start()
+        await until_followed(sim, 600)
 
 
 def repartition(

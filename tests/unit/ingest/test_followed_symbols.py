@@ -98,3 +98,20 @@ def test_until_the_venue_has_told_what_was_told_before_the_start_counts() -> Non
     following.remember(traded("btcusdt", "pepeusdt"))
     assert [one.symbol for one in following.instruments] == ["btcusdt", "pepeusdt"]
     assert following.resting == {}
+
+
+def test_several_instances_follow_more_symbols_than_one_connection_has_room_for() -> None:
+    symbols = [f"c{number}usdt" for number in range(7)]
+    following = FollowedSymbols(symbols, max_symbols=3, instances=2)
+    assert following.symbols == tuple(symbols[:6])
+    assert following.left_out == ("c6usdt",)
+    assert following.here(lambda symbol: symbol in symbols[:3]) == tuple(symbols[:3])
+
+
+def test_what_is_left_out_of_an_instances_symbols_are_the_settings_last_ones_and_never_a_selected_one() -> None:
+    symbols = [f"c{number}usdt" for number in range(5)]
+    following = FollowedSymbols(symbols, max_symbols=3, instances=2)
+    assert following.select("c9usdt")
+    assert following.here(lambda _: True) == ("c0usdt", "c1usdt", "c9usdt")
+    assert following.left_out_here(lambda _: True) == ("c2usdt", "c3usdt", "c4usdt")
+    assert following.left_out_here(lambda symbol: symbol in symbols[:2]) == ()
