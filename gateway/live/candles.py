@@ -22,8 +22,8 @@ from tickmesh.v1.trade_pb2 import Candle
 
 log = logging.getLogger("gateway.live.candles")
 
-EVERY_S = 0.1
-"""How often the store is asked at most while trades come."""
+EVERY_S = 0.2
+"""How often the store is asked at most while trades come; the page draws as often."""
 QUIET_S = 1.0
 """How often while none come: an interval also ends by the clock, and repairs change closed candles."""
 WATCHED = 5

@@ -14,7 +14,7 @@ from gateway.transcode import json
 from mesh.values import epochs
 from tickmesh.v1.status_pb2 import GetStatusResponse
 
-STATUS_EVERY_S = 0.25
+STATUS_EVERY_S = 0.5
 COVERAGE_EVERY_S = 1.0
 _MAX_BODIES = 8
 

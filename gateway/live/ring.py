@@ -8,7 +8,7 @@ to ask there, and joins both by the trades' keys.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -90,6 +90,8 @@ class Ring:
         """The time of the last trade, in microseconds since 1970."""
         self.held_bytes = 0
         self.watchers: dict[Callable[[], None], None] = {}
+        self.bodies: dict[Hashable, bytes] = {}
+        """What was made of several runs together since the last trade came, shared by all who are sent it."""
         self._runs: list[Run] = []
         self._trades = 0
 
@@ -114,6 +116,8 @@ class Ring:
     def append(self, run: Run) -> None:
         """Add trades whose keys are higher than all before; the oldest go when there are too many."""
         assert run.first_key > self.last_key
+        if self.bodies:
+            self.bodies.clear()
         self._runs.append(run)
         self._trades += run.rows
         self.held_bytes += len(run.batch) + _RUN_BYTES
@@ -132,6 +136,7 @@ class Ring:
     def restart(self) -> None:
         """Forget everything: what comes now has nothing to do with it."""
         self._runs.clear()
+        self.bodies.clear()
         self._trades = self.held_bytes = 0
         self.evicted_key = -1
         self.generation += 1
@@ -150,7 +155,7 @@ class Ring:
         for run in self._runs[place : place + max_trades]:
             if trades >= max_trades or (found and run.first_key != found[-1].last_key + 1):
                 break
-            found.append(run.after(key))
+            found.append(run if found else run.after(key))
             trades += run.rows
         return found
 
@@ -201,7 +206,7 @@ class Rings:
             self._changed.pop(ring, None)
             self._held_bytes -= ring.held_bytes
 
-    def add(self, ring: Ring, runs: Iterator[Run]) -> None:
+    def add(self, ring: Ring, runs: Iterable[Run]) -> None:
         """Add trades to a ring.
 
         Args:

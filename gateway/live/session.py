@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable, Collection, Coroutine, Hashable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -43,6 +44,7 @@ GIVE_UP_S = 10.0
 UNKNOWN_FOR_S = 10.0
 """After so long a trade to resume after that is beyond all trades is an error."""
 _MAX_BODIES = 8
+_SOON_S = 0.002
 
 UNWRITABLE = Counter("tickmesh_gateway_ws_unwritable_total", "trades that could not be written as JSON for /ws clients")
 
@@ -142,6 +144,23 @@ class ChannelSubscription:
             made = _readable(lambda: self._items.of_batch(run.batch, first=run.first_row, rows=run.rows), run.rows)
             if len(run.bodies) < _MAX_BODIES:
                 run.bodies[self._variant] = made
+        return made
+
+    def joined(self, ring: Ring, runs: Sequence[Run]) -> bytes:
+        """Return the trades of several runs, made once for all who take the same ones.
+
+        Args:
+            ring: where they were taken from.
+            runs: which were taken, at least one.
+
+        """
+        if len(runs) == 1:
+            return self.body(runs[0])
+        key = self._variant, runs[0].first_key, runs[-1].last_key
+        if (made := ring.bodies.get(key)) is None:
+            made = b",".join([made for run in runs if (made := self.body(run))])
+            if len(ring.bodies) < _MAX_BODIES:
+                ring.bodies[key] = made
         return made
 
     def last(self, ring: Ring) -> bytes:
@@ -343,7 +362,7 @@ class ProtocolSession:
                         return
 
     def _write_gathered(self, subscription: ChannelSubscription, now_s: float) -> None:
-        subscription.next_s = now_s + 1 / subscription.wanted.rate
+        subscription.next_s = _next_s(now_s, subscription.wanted.rate)
         for symbol in subscription.cursors:
             if not self._write_live(subscription, symbol):
                 return  # what there is no room for is sent next time
@@ -361,7 +380,7 @@ class ProtocolSession:
             if isinstance(taken, Lagged):
                 self._leave_out(subscription, symbol, taken, slow=slow)
             elif taken:
-                body = b"[%b]" % b",".join([made for run in taken if (made := subscription.body(run))])
+                body = b"[%b]" % subscription.joined(cursor.ring, taken)
                 last_key = taken[-1].last_key
                 self._send(subscription.update(symbol, taken[0].first_key, last_key, body), sum(r.rows for r in taken))
             else:
@@ -393,7 +412,7 @@ class ProtocolSession:
         return True
 
     def _write_newest(self, subscription: ChannelSubscription, now_s: float) -> None:
-        subscription.next_s = now_s + 1 / subscription.wanted.rate
+        subscription.next_s = _next_s(now_s, subscription.wanted.rate)
         for symbol, cursor in subscription.cursors.items():
             if symbol in subscription.new or not self._socket.has_room:
                 continue
@@ -504,18 +523,18 @@ class ProtocolSession:
 
     async def _keep_time(self) -> None:
         loop = asyncio.get_running_loop()
-        heartbeat_s = loop.time() + HEARTBEAT_S
+        heartbeat_s = _next_s(loop.time(), 1 / HEARTBEAT_S)
         while True:
             timed = [each for each in self._subscriptions.values() if each.wanted.rate]
             next_s = min([heartbeat_s, *(each.next_s for each in timed)])
-            await asyncio.sleep(max(0.02, next_s - loop.time()))
-            now_s = loop.time()
+            await asyncio.sleep(max(_SOON_S, next_s - loop.time()))
+            now_s = loop.time() + _SOON_S  # timers count in milliseconds, and may come early
             for subscription in timed:
                 if subscription.next_s <= now_s and subscription.number in self._subscriptions:
                     write = self._write_gathered if subscription.every else self._write_newest
                     write(subscription, now_s)
             if heartbeat_s <= now_s:
-                heartbeat_s = now_s + HEARTBEAT_S
+                heartbeat_s = _next_s(now_s, 1 / HEARTBEAT_S)
                 self._beat()
 
     def _beat(self) -> None:
@@ -558,6 +577,11 @@ class ProtocolSession:
         frames = text_frames([message])
         self._socket.transport.write(frames)  # whoever calls has seen that there is room, or says little
         self._count_sent(trades, len(frames))
+
+
+def _next_s(now_s: float, rate: float) -> float:
+    """Return when something that comes so often comes next: for all clients at once, so that it is written once."""
+    return (math.floor(now_s * rate) + 1) / rate
 
 
 def _state(subscription: ChannelSubscription, *, flowing: bool) -> dict[str, object]:

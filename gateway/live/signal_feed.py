@@ -21,7 +21,7 @@ from gateway.live.coins import CoinList
 from gateway.live.connection import text_frames
 from gateway.live.fanout import Chunk, ClientFanout
 from gateway.live.history import StoredTrades
-from gateway.live.ring import MAX_FILL, Ring, Rings, runs_of
+from gateway.live.ring import MAX_FILL, Ring, Rings, Run, runs_of
 from gateway.live.seams import Key, Seams
 from gateway.transcode import ticks
 from gateway.transcode.ticks import MEMBERS, TickWriter
@@ -439,12 +439,15 @@ class SignalFeed:
 
     def _keep(self, ring: Ring, response: bytes, batch: FoundBatch) -> None:
         """Keep a batch's trades that are new, for the subscriptions of the protocol."""
-        keys: Sequence[int] = range(batch.first_id, batch.last_id + 1)
-        told = 0
-        if len(keys) != batch.rows or batch.first_id <= ring.last_key:  # seldom: read by Python
-            trades = signal_pb2.WatchResponse.FromString(response).batch.trades
-            keys = trades.trade_id
-            told = _told_before(keys, trades.time_us, ring.last_key, ring.last_us)
+        if batch.last_id - batch.first_id < batch.rows and batch.first_id > ring.last_key:  # nearly always
+            if ring and batch.venue != ring.venue:
+                self._rings.restart(ring)
+            ring.venue, ring.last_us = batch.venue, batch.last_us
+            self._rings.add(ring, (Run(response, 0, batch.rows, batch.first_id, monotonic()),))
+            return
+        trades = signal_pb2.WatchResponse.FromString(response).batch.trades
+        keys = trades.trade_id
+        told = _told_before(keys, trades.time_us, ring.last_key, ring.last_us)
         if ring and (batch.venue != ring.venue or (told == 0 and batch.first_id <= ring.last_key)):
             self._rings.restart(ring)
             told = 0

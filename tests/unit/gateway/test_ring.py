@@ -35,6 +35,18 @@ def test_what_comes_after_the_middle_of_a_run_is_found() -> None:
     assert ring.after(15, max_trades=100) == []
 
 
+def test_what_was_made_of_several_runs_is_kept_until_the_next_trade_comes() -> None:
+    ring = Ring("btcusdt")
+    for restarts in (False, True):
+        ring.append(run(ring.last_key + 1))
+        ring.bodies["made"] = b"{}"
+        if restarts:
+            ring.restart()
+        else:
+            ring.append(run(ring.last_key + 1))
+        assert ring.bodies == {}
+
+
 def test_old_trades_go_but_the_last_ones_stay() -> None:
     ring = Ring("btcusdt")
     ring.append(run(1, at_s=0.0))
