@@ -40,6 +40,10 @@ globalThis.Date = class extends Real {
   static now() { return Real.now() + 3600000; }
 };
 """
+NOTHING_IS_KEPT = """
+const get = () => { throw new DOMException("Access is denied for this document", "SecurityError"); };
+for (const area of ["localStorage", "sessionStorage"]) Object.defineProperty(window, area, { get });
+"""
 NOTE_SHIFTS = """
 globalThis.shifts = [];
 const names = (sources) => sources.map(({ node }) => node?.className);
@@ -143,6 +147,15 @@ async def kill(mesh: LocalMesh, service: str) -> None:
 
     found = await eventually(row, timeout_s=60, not_yet=(subprocess.CalledProcessError,))
     os.kill(int(found[2]), signal.SIGKILL)
+
+
+def subscriptions(sent: list[dict[str, Any]]) -> dict[int, dict[str, Any]]:
+    """Return what a page follows after all that it has sent on its one connection, by number."""
+    begun = dict(enumerate((one for one in sent if one["op"] == "subscribe"), 1))
+    for one in sent:
+        if one["op"] == "unsubscribe":
+            del begun[one["subscription"]]
+    return begun
 
 
 async def serious(page: Page) -> list[str]:
@@ -442,10 +455,12 @@ async def test_a_page_that_nobody_sees_costs_the_mesh_nothing_but_its_alerts(pag
     await page.get_by_role("button", name="Set alert").click()
     await page.evaluate(hide, True)
     await page.wait_for_function("() => Math.max(...Object.values(tickmesh().following)) === 0", timeout=30_000)
-    subscribed = [one for one in sent if one["op"] == "subscribe"]
-    assert (subscribed[-1]["channel"], subscribed[-1]["symbols"]) == ("ticks", ["btcusdt"])
-    ended = {one["subscription"] for one in sent if one["op"] == "unsubscribe"}
-    assert len(ended) == len(subscribed) - 2  # the state of the mesh and the alert's price go on
+
+    def followed() -> list[tuple[str, list[str]]]:
+        left = subscriptions(sent).values()
+        return sorted((one["channel"], one.get("symbols", [])) for one in left)
+
+    await eventually(lambda: followed() == [("status", []), ("ticks", ["btcusdt"])])
     asked.clear()
     before = await page.evaluate("() => tickmesh().coins.get('btcusdt').tradedMs")
     await page.wait_for_function("before => tickmesh().coins.get('btcusdt').tradedMs > before", arg=before)
@@ -453,6 +468,91 @@ async def test_a_page_that_nobody_sees_costs_the_mesh_nothing_but_its_alerts(pag
     await page.evaluate(hide, False)
     await is_live(page)
     await equals_the_store(page, mesh)
+
+
+async def test_prices_that_are_seen_come_fast_and_the_others_now_and_then(page: Page, mesh: LocalMesh) -> None:
+    sent: list[dict[str, Any]] = []
+    page.on("websocket", lambda socket: socket.on("framesent", lambda frame: sent.append(json.loads(frame))))
+    every = sorted(coin["symbol"] for coin in mesh.get("/api/coins") if coin["followed"])
+
+    def prices() -> list[tuple[float, list[str]]]:
+        ticks = [one for one in subscriptions(sent).values() if one["channel"] == "ticks"]
+        return sorted((one["rate"], sorted(one["symbols"])) for one in ticks)
+
+    await page.goto("/?symbol=btcusdt&interval=1s")
+    await is_live(page)
+    await eventually(lambda: prices() == [(2, every)])
+    await page.keyboard.press("/")
+    await page.keyboard.type("eth")
+    await eventually(lambda: prices() == [(0.2, every), (2, ["btcusdt", "ethusdt"])])
+    await page.keyboard.press("Escape")
+    await page.keyboard.press("2")
+    await eventually(lambda: prices() == [(0.2, every), (2, ["btcusdt"])])
+    before = await page.evaluate("() => tickmesh().coins.get('ethusdt').tradedMs")
+    await page.wait_for_function("before => tickmesh().coins.get('ethusdt').tradedMs > before", arg=before)
+
+
+async def test_a_browser_that_keeps_nothing_shows_everything_all_the_same(page: Page) -> None:
+    await page.add_init_script(NOTHING_IS_KEPT)
+    await page.goto("/?symbol=btcusdt&interval=1s")
+    await is_live(page)
+    before = await page.locator("html").get_attribute("data-theme")
+    await page.keyboard.press("t")
+    await expect(page.locator("html")).not_to_have_attribute("data-theme", str(before))
+    await page.keyboard.press("4")
+    await page.get_by_label("Value").fill("1")
+    await page.get_by_role("button", name="Set alert").click()
+    await expect(page.locator(".toasts")).to_contain_text("BTCUSDT above 1.00", timeout=20_000)
+
+
+async def test_a_coin_that_is_followed_no_more_goes_and_its_page_says_so(page: Page) -> None:
+    sockets: list[WebSocketRoute] = []
+    gone: list[str] = []
+
+    def without(socket: WebSocketRoute) -> None:
+        sockets.append(socket)
+        mesh = socket.connect_to_server()
+
+        def told(message: str | bytes) -> None:
+            said = json.loads(message)
+            if (said.get("status") or {}).get("symbols"):
+                listed = said["status"]["symbols"]
+                said["status"]["symbols"] = [one for one in listed if one["symbol"] not in gone]
+            socket.send(json.dumps(said))
+
+        mesh.on_message(told)
+
+    async def coins(route: Route) -> None:
+        listed = await (await route.fetch()).json()
+        followed = [one | {"followed": one["followed"] and one["symbol"] not in gone} for one in listed]
+        await route.fulfill(json=followed)
+
+    await page.route_web_socket(re.compile("/ws"), without)
+    await page.route("**/api/coins", coins)
+    await page.goto("/?symbol=ethusdt&interval=1s")
+    await is_live(page)
+    await expect(page.locator('.coins [data-symbol="ethusdt"]')).to_be_visible()
+    gone.append("ethusdt")
+    await sockets[-1].close(code=1001, reason="the server is going away")
+    await expect(page.locator("h1")).to_have_text("ETHUSDT is not followed")
+    await expect(page.locator('.coins [data-symbol="ethusdt"]')).to_have_count(0)
+    await page.locator('.coins [data-symbol="btcusdt"]').click()
+    await is_live(page)
+
+
+@pytest.mark.parametrize("view", VIEWS)
+async def test_the_tab_key_reaches_everything_that_can_be_used(page: Page, view: str) -> None:
+    await page.goto(f"/?view={view}&symbol=btcusdt&interval=1s")
+    await is_live(page)
+    await page.wait_for_function("view => view !== 'coverage' || tickmesh().day !== null", arg=view)
+    usable = "a[href], button:not(:disabled), input, select, summary, [tabindex='0']"
+    left = f"() => [...document.querySelectorAll(`{usable}`)].filter((one) => !one.seen && one.tabIndex >= 0"
+    left += " && one.checkVisibility({ visibilityProperty: true })).map((one) => one.outerHTML.slice(0, 100))"
+    assert await page.evaluate(left)
+    for _ in range(120):
+        await page.keyboard.press("Tab")
+        await page.evaluate("() => { document.activeElement.seen = true; }")
+    assert await page.evaluate(left) == []
 
 
 async def test_how_the_mesh_is_comes_without_asking(page: Page, mesh: LocalMesh) -> None:

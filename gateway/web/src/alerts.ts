@@ -18,6 +18,25 @@ export interface Alert {
   readonly trail: ReadonlyArray<readonly [ms: number, price: number]>;
 }
 
+/** Read alerts that were kept as JSON; what is none, or no alert, is left out: anybody may have written it. */
+export function readAlerts(text: string): readonly Alert[] {
+  let found: unknown = null;
+  try {
+    found = JSON.parse(text);
+  } catch {
+    return [];
+  }
+  return Array.isArray(found) ? found.filter(isAlert).map(({ id, symbol, kind, value, windowS, firedMs }) => ({ id, symbol, kind, value, windowS, firedMs, trail: [] })) : [];
+}
+
+const KINDS: readonly unknown[] = ["above", "below", "move", "stale"] satisfies AlertKind[];
+
+function isAlert(found: unknown): found is Alert {
+  const { id, symbol, kind, value, windowS, firedMs } = (found ?? {}) as Partial<Record<keyof Alert, unknown>>;
+  const numbers = [id, value, windowS, firedMs ?? 0];
+  return typeof symbol === "string" && KINDS.includes(kind) && numbers.every((one) => typeof one === "number" && Number.isFinite(one)) && Math.abs((firedMs ?? 0) as number) < 8.64e15;
+}
+
 /** What is known of the alert's coin when it is looked at. */
 export interface Seen {
   readonly nowMs: number;

@@ -201,7 +201,7 @@ export function chartView(older: () => void): ChartView {
     const on = bars.find((one) => one.time === walked);
     if (on !== undefined) chart.setCrosshairPosition(on.close, at(on.time), candles); // new data take it away
     empty.hidden = bars.length > 0;
-    if (now.chart.key !== "" && bars.length === 0) text(empty, "No trade of this coin is stored yet.");
+    text(empty, now.chart.key === "" ? "Loading candles…" : "No trade of this coin is stored yet.");
     describe();
   }
 

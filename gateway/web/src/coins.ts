@@ -32,8 +32,8 @@ interface Row {
   draw(coin: CoinState): void;
 }
 
-/** Make the table; `choose` is called with the symbol of the row that is opened. */
-export function coinsView(choose: (symbol: string) => void): { element: HTMLElement; draw(state: State, atMs: number): void; focus(): void } {
+/** Make the table; `choose` is called with the symbol of the row that is opened, `look` with those of the rows that are seen. */
+export function coinsView(choose: (symbol: string) => void, look: (symbols: string[]) => void): { element: HTMLElement; draw(state: State, atMs: number): void; focus(): void } {
   const rows = new Map<string, Row>();
   let [by, rising, wanted, sortedAt, order] = [-1, false, "", 0, ""];
   let state: State | null = null;
@@ -58,6 +58,7 @@ export function coinsView(choose: (symbol: string) => void): { element: HTMLElem
   const observer = new IntersectionObserver(
     (entries) => {
       for (const { target, isIntersecting } of entries) rows.get((target as HTMLElement).dataset["symbol"]!)!.seen = isIntersecting;
+      look([...rows.keys()].filter((symbol) => rows.get(symbol)!.seen));
       redraw();
     },
     { root: scroll, rootMargin: "100px" },

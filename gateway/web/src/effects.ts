@@ -11,20 +11,28 @@ const PAGE = 1000;
 const FEW = 15;
 /** How often a second the tape is told: more is not seen, and each message costs the gateway and this page. */
 const TAPE_RATE = 10;
+/** How often a second newest prices come: of coins whose rows are seen or that have alerts, and of all. */
+const PRICES = { fast: 2, slow: 0.2 } as const;
 /** How long the tab may be hidden before nothing is followed that only eyes need. */
 const HIDDEN_S = 5;
 const MINUTE_MS = 60_000;
+const NOTICED_MS = 5000;
+
+interface Prices {
+  readonly symbols: string;
+  readonly numbers: number[];
+}
+
+const NO_PRICES: Readonly<Record<keyof typeof PRICES, Prices>> = { fast: { symbols: "", numbers: [] }, slow: { symbols: "", numbers: [] } };
 
 export class Effects {
   readonly #link: Link;
-  /** Those whose newest price is subscribed to. */
-  #subscribed = new Set<string>();
   /** What is being loaded, so that it is loaded once. */
   readonly #loading = new Set<string>();
   /** What is followed on each channel, or is about to be. */
   readonly #followed: Record<Followed, string> = { candles: "", trades: "", coverage: "" };
-  /** The subscriptions of newest prices. */
-  #prices: number[] = [];
+  /** The subscriptions of newest prices: of which coins, and their numbers. */
+  #prices = NO_PRICES;
   /** Whether nobody has seen the page for a while: then only alerts are watched. */
   #rests = false;
   #hiddenS = 0;
@@ -35,6 +43,8 @@ export class Effects {
   /** Whether somebody has asked for an interval. */
   #asked = new URLSearchParams(location.search).has("interval");
   #seconds = 0;
+  /** When the coins were asked for because the mesh seemed to follow others. */
+  #noticedMs = Number.NEGATIVE_INFINITY;
 
   constructor(
     readonly state: () => State,
@@ -42,8 +52,7 @@ export class Effects {
   ) {
     this.#link = new Link({
       opened: () => {
-        this.#subscribed.clear();
-        this.#prices = [];
+        this.#prices = NO_PRICES;
         dispatch({ type: "link", link: "open", atMs: performance.now() });
         this.#link.ping();
         void this.#try("status", this.#link.subscribe({ channel: "status" }));
@@ -71,7 +80,11 @@ export class Effects {
     void this.#coins();
     setInterval(() => this.#everySecond(), 1000);
     setInterval(() => this.#link.ping(), 5000);
-    setInterval(() => void (this.#rests || this.#past()), MINUTE_MS);
+    setInterval(() => {
+      if (this.#rests) return;
+      void this.#past();
+      if (this.state().status !== null) this.#noticeCoins();
+    }, MINUTE_MS);
   }
 
   /** Load what the coin and interval that are shown need, and follow them. */
@@ -194,10 +207,15 @@ export class Effects {
     return this.#once("status", async () => this.dispatch({ type: "status", status: await get("/api/status") }));
   }
 
-  /** Load the coins, where the mesh follows one that is not known. */
+  /** Load the coins, where the mesh follows one that is not known, or one no longer that is; of one that stays unclear now and then. */
   #noticeCoins(): void {
-    const { coins, status } = this.state();
-    if (coins.size === 0 || status!.symbols.some(({ symbol }) => !coins.has(symbol))) void this.#coins();
+    const { coins, status, feeds } = this.state();
+    const added = status!.symbols.some(({ symbol }) => !coins.has(symbol));
+    const gone = feeds.size > 0 && [...coins.keys()].some((symbol) => !feeds.has(symbol));
+    if (coins.size > 0 && !added && !gone) return;
+    if (coins.size > 0 && performance.now() - this.#noticedMs < NOTICED_MS) return;
+    this.#noticedMs = performance.now();
+    void this.#coins();
   }
 
   #coins(): Promise<void> {
@@ -213,18 +231,27 @@ export class Effects {
     });
   }
 
-  /** Subscribe to the newest prices that are wanted: of all coins, or of those with alerts while nobody looks. */
+  /** Subscribe to the newest prices: twice a second of what is seen or has an alert, now and then of the others, while somebody looks. */
   #subscribe(): void {
-    const { link, coins, alerts } = this.state();
+    const { link, coins, alerts, rows, route } = this.state();
     if (link !== "open") return;
-    const rests = this.#rests;
-    const watched = new Set(alerts.filter((alert) => alert.firedMs === null).map(({ symbol }) => symbol));
-    const wanted = [...coins.keys()].filter((symbol) => !this.#subscribed.has(symbol) && (!rests || watched.has(symbol)));
+    const watched = alerts.filter((alert) => alert.firedMs === null).map(({ symbol }) => symbol);
+    const seen = this.#rests ? [] : [route.symbol, ...(route.view === "market" ? rows : [])];
+    const fast = [...new Set([...watched, ...seen])].filter((symbol) => coins.has(symbol)).toSorted();
+    const slow = this.#rests || fast.length === coins.size ? [] : [...coins.keys()];
+    this.#price("fast", fast);
+    this.#price("slow", slow);
+  }
+
+  #price(which: keyof typeof PRICES, wanted: readonly string[]): void {
+    const before = this.#prices[which];
+    if (before.symbols === wanted.join()) return;
+    const now: Prices = { symbols: wanted.join(), numbers: [] };
+    this.#prices = { ...this.#prices, [which]: now };
+    for (const number of before.numbers) this.#link.unsubscribe(number);
     for (let at = 0; at < wanted.length; at += COINS_A_SUBSCRIPTION) {
-      const symbols = wanted.slice(at, at + COINS_A_SUBSCRIPTION);
-      for (const symbol of symbols) this.#subscribed.add(symbol);
-      const request = { channel: "ticks", symbols, fields: SIGNALS, mode: "newest", rate: wanted.length > 100 ? 1 : 2 };
-      void this.#try("prices", this.#link.subscribe(request).then((number) => void (rests === this.#rests ? this.#prices.push(number) : this.#link.unsubscribe(number))));
+      const request = { channel: "ticks", symbols: wanted.slice(at, at + COINS_A_SUBSCRIPTION), fields: SIGNALS, mode: "newest", rate: PRICES[which] };
+      void this.#try("prices", this.#link.subscribe(request).then((number) => void (this.#prices[which] === now ? now.numbers.push(number) : this.#link.unsubscribe(number))));
     }
   }
 
@@ -232,8 +259,6 @@ export class Effects {
   #rest(rests: boolean): void {
     if (this.#rests === rests) return;
     this.#rests = rests;
-    for (const number of this.#prices.splice(0)) this.#link.unsubscribe(number);
-    this.#subscribed.clear();
     this.#subscribe();
     if (rests) for (const channel of ["candles", "trades", "coverage"] as const) this.#leave(channel);
     else {
@@ -272,6 +297,7 @@ export class Effects {
     if (link === "open" && atMs - heardMs > 2 * SILENCE_MS) this.#link.replace();
     this.#hiddenS = document.hidden ? this.#hiddenS + 1 : 0;
     this.#rest(this.#hiddenS > HIDDEN_S);
+    this.#subscribe();
     if (link !== "open" || this.#rests) return;
     this.show();
     this.#seconds++;

@@ -2,14 +2,15 @@
 
 import type { Message, Paths } from "./api.ts";
 import type { Received } from "./state.ts";
+import { keep, kept } from "./storage.ts";
 
 const base = new URL(".", location.href);
 const TOKEN = "tickmesh token";
 
 /** The token that a gateway may want, as it was typed in; forgotten with the tab. */
 export const token = {
-  get: (): string => sessionStorage.getItem(TOKEN) ?? "",
-  set: (value: string): void => sessionStorage.setItem(TOKEN, value),
+  get: (): string => kept("sessionStorage", TOKEN),
+  set: (value: string): void => keep("sessionStorage", TOKEN, value),
 };
 
 /** An answer that is none, with its status and the gateway's own words. */

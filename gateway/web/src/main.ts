@@ -1,6 +1,6 @@
 // The page: puts state, effects and views together, and draws at most once a frame.
 
-import { words } from "./alerts.ts";
+import { readAlerts, words } from "./alerts.ts";
 import { alertsView } from "./alertsview.ts";
 import { coverageView } from "./coverage.ts";
 import { attribute, badge, h, text } from "./dom.ts";
@@ -11,6 +11,7 @@ import { marketView } from "./market.ts";
 import { type Interval, INTERVALS, readRoute, type View, VIEWS, writeRoute } from "./route.ts";
 import { begin, chartKey, condition, type Event, reduce, type State } from "./state.ts";
 import { statusView } from "./status.ts";
+import { keep, kept } from "./storage.ts";
 
 const ALERTS = "tickmesh alerts";
 const THEME = "tickmesh theme";
@@ -28,20 +29,12 @@ const KEYS: ReadonlyArray<readonly [string, string]> = [
 /** Between two drawings of data; what a person does is drawn with the next frame. */
 const DRAW_MS = 200;
 
-let state: State = begin(readRoute(location.search), kept());
+let state: State = begin(readRoute(location.search), readAlerts(kept("localStorage", ALERTS)));
 let [drawnMs, due] = [0, false];
 /** When the first message came that is not drawn yet. */
 let undrawnMs: number | null = null;
 const effects = new Effects(() => state, dispatch);
 effects.start(); // what is below is made while the answers are on their way
-
-function kept(): State["alerts"] {
-  try {
-    return JSON.parse(localStorage.getItem(ALERTS) ?? "[]") as State["alerts"];
-  } catch {
-    return []; // somebody else wrote it
-  }
-}
 
 function dispatch(event: Event): void {
   const before = state;
@@ -64,7 +57,7 @@ function arrived(before: State): void {
 }
 
 function alerted(before: State): void {
-  localStorage.setItem(ALERTS, JSON.stringify(state.alerts.map((alert) => ({ ...alert, trail: [] }))));
+  keep("localStorage", ALERTS, JSON.stringify(state.alerts.map((alert) => ({ ...alert, trail: [] }))));
   for (const alert of state.alerts) {
     if (alert.firedMs === null || before.alerts.find(({ id }) => id === alert.id)?.firedMs !== null) continue;
     const said = words(alert, state.coins.get(alert.symbol)?.digits ?? 2);
@@ -153,13 +146,13 @@ async function chosen(): Promise<void> {
 }
 
 function turn(): void {
-  const next = { "": "light", light: "dark", dark: "" }[localStorage.getItem(THEME) ?? ""] ?? "";
-  localStorage.setItem(THEME, next);
+  const next = { "": "light", light: "dark", dark: "" }[kept("localStorage", THEME)] ?? "";
+  keep("localStorage", THEME, next);
   paint();
 }
 
 function paint(): void {
-  const wanted = localStorage.getItem(THEME) ?? "";
+  const wanted = kept("localStorage", THEME);
   const dark = wanted === "" ? !matchMedia("(prefers-color-scheme: light)").matches : wanted === "dark";
   document.documentElement.dataset["theme"] = dark ? "dark" : "light";
   const said = `Theme: ${wanted || "as the system"}`;

@@ -20,7 +20,10 @@ export interface Market {
 
 /** Make the view; `select` asks to select the coin for everybody. */
 export function marketView(dispatch: (event: Event) => void, older: () => void, select: () => void): Market {
-  const coins = coinsView((symbol) => dispatch({ type: "route", route: { symbol } }));
+  const coins = coinsView(
+    (symbol) => dispatch({ type: "route", route: { symbol } }),
+    (symbols) => dispatch({ type: "rows", symbols }),
+  );
   const chart = chartView(older);
   const tape = tapeView();
   const [name, symbol, price, why] = [h("h1"), h("span", { class: "symbol" }), h("output", { class: "price", "aria-live": "off" }, "–"), h("span", { class: "why" })];

@@ -5,7 +5,7 @@
 
 import { type Alert, looked } from "./alerts.ts";
 import type { Candle, Coin, GetCoverageResponse, GetStatusResponse, Instrument, Message, Minute, SubscriptionState, Summary, SymbolFeed, Tick, Trade } from "./api.ts";
-import { type Bar, barOf, merged } from "./candles.ts";
+import { type Bar, barOf, begunAnew, merged } from "./candles.ts";
 import { places } from "./format.ts";
 import type { Route } from "./route.ts";
 
@@ -73,6 +73,11 @@ export interface State {
   readonly offsetMs: number | null;
   /** When the gateway last sent anything, by the page's own clock. */
   readonly heardMs: number;
+  /** When this page has last looked at the clock, and when it was seen to have slept before that, by its own clock. */
+  readonly lookedMs: number;
+  readonly awokeMs: number;
+  /** The coins whose rows are seen: the others' prices need not be as new. */
+  readonly rows: readonly string[];
   /** Whether signal's trades are missing, as heartbeats say. */
   readonly waiting: boolean;
   readonly status: GetStatusResponse | null;
@@ -127,6 +132,7 @@ export type Event =
   | { type: "alert removed"; id: number }
   | { type: "notice"; text: string }
   | { type: "notice seen"; id: number }
+  | { type: "rows"; symbols: readonly string[] }
   | { type: "drawn"; afterMs: number }
   | { type: "clock"; atMs: number };
 
@@ -145,6 +151,9 @@ export function begin(route: Route, alerts: readonly Alert[] = []): State {
     problem: "",
     offsetMs: null,
     heardMs: 0,
+    lookedMs: 0,
+    awokeMs: Number.NaN,
+    rows: [],
     waiting: false,
     status: null,
     feeds: new Map(),
@@ -170,7 +179,9 @@ export function reduce(state: State, event: Event): State {
     case "route": {
       const route = { ...state.route, ...event.route };
       const other = route.symbol !== state.route.symbol;
-      return { ...state, route, ...(other ? NOTHING_OF_THE_COIN : {}) };
+      // Candles of another coin or interval are never shown as if they were of this one, however long these take.
+      const chart = chartKey(route) === chartKey(state.route) ? state.chart : NO_CHART;
+      return { ...state, route, chart, ...(other ? NOTHING_OF_THE_COIN : {}) };
     }
     case "link": {
       const lost = state.link === "open" && event.link !== "open";
@@ -206,7 +217,7 @@ export function reduce(state: State, event: Event): State {
       const { chart } = state;
       const [first, last] = [bars[0], chart.bars.at(-1)];
       // A page that was away keeps what it has, where the new candles reach back to it.
-      const joined = chart.key === event.key && (!event.whole || (first !== undefined && last !== undefined && first.time <= last.time));
+      const joined = chart.key === event.key && !begunAnew(chart.bars, bars) && (!event.whole || (first !== undefined && last !== undefined && first.time <= last.time));
       const known = joined ? chart : { ...NO_CHART, key: event.key, exhausted: bars.length === 0 };
       return { ...state, chart: { ...known, bars: merged(known.bars, bars), breaks: event.breaks } };
     }
@@ -214,7 +225,8 @@ export function reduce(state: State, event: Event): State {
       if (event.key !== state.chart.key) return state;
       return { ...state, chart: { ...state.chart, bars: merged(state.chart.bars, inOrder(event.candles)), exhausted: event.candles.length === 0 } };
     case "tape":
-      return event.symbol === state.route.symbol ? { ...state, tape: longer(event.trades, state.tape.toReversed()) } : state;
+      if (event.symbol !== state.route.symbol) return state;
+      return restarted(state.tape, event.trades[0]) ? { ...anew(state), tape: event.trades } : { ...state, tape: longer(event.trades, state.tape.toReversed()) };
     case "coverage":
       if (event.coverage.symbol !== state.route.symbol || event.daysBack !== state.daysBack) return state;
       return { ...state, coverage: event.coverage, day: { minutes: event.coverage.minutes, traded: new Set(event.candles.map((candle) => Date.parse(candle.time ?? ""))) } };
@@ -231,10 +243,14 @@ export function reduce(state: State, event: Event): State {
       return noticed(state, event.text);
     case "notice seen":
       return { ...state, notices: state.notices.filter((notice) => notice.id !== event.id) };
+    case "rows":
+      return { ...state, rows: event.symbols };
     case "drawn":
       return { ...state, delivery: { ...state.delivery, drawnMs: [...state.delivery.drawnMs.slice(-99), event.afterMs] } };
-    case "clock":
-      return watched(state, event.atMs);
+    case "clock": {
+      const slept = state.lookedMs > 0 && event.atMs - state.lookedMs > ASLEEP_MS;
+      return watched({ ...state, lookedMs: event.atMs, awokeMs: slept ? event.atMs : state.awokeMs }, event.atMs);
+    }
   }
 }
 
@@ -243,6 +259,11 @@ export const nowMs = (state: State, atMs: number): number => (state.offsetMs ===
 
 /** A connection that says nothing for so long is in doubt: its heartbeat comes each second. */
 export const SILENCE_MS = 4000;
+
+/** A page that has not looked at the clock for so long was asleep: browsers let one that is hidden look once a minute. */
+const ASLEEP_MS = 120_000;
+/** A trade of a lower id than the one before is of another run if it is so much later; ids of one moment may be out of order. */
+const ANEW_MS = 1000;
 
 const [HOUR_MS, DAY_MS] = [3_600_000, 86_400_000];
 
@@ -301,11 +322,12 @@ function receive(before: State, { message, atMs }: Received): State {
       const offset = state.offsetMs === null || Math.abs(offsetMs - state.offsetMs) > 5000 ? offsetMs : Math.max(offsetMs, state.offsetMs - 0.05);
       // Delays that were measured by a clock that was this wrong say nothing.
       const wrong = state.offsetMs !== null && offset > state.offsetMs + 2;
+      const awokeMs = state.offsetMs !== null && offset > state.offsetMs + ASLEEP_MS ? atMs : state.awokeMs; // its clock stood still
       const delivery = wrong ? { ...state.delivery, delaysMs: [] } : state.delivery;
       const { candles } = state.following;
       const waits = (one: SubscriptionState): boolean => one.state === "waiting";
       const chart = { ...state.chart, waiting: states.some((one) => waits(one) && one.subscription === candles) };
-      return { ...state, offsetMs: offset, delivery, chart: chart.waiting === state.chart.waiting ? state.chart : chart, waiting: states.some((one) => waits(one) && one.subscription !== candles) };
+      return { ...state, offsetMs: offset, awokeMs, delivery, chart: chart.waiting === state.chart.waiting ? state.chart : chart, waiting: states.some((one) => waits(one) && one.subscription !== candles) };
     }
     case "ticks": {
       const tick = message.ticks?.at(-1);
@@ -381,6 +403,7 @@ function traded(state: State, symbol: string, trades: readonly Trade[], atMs: nu
     delaysMs: Number.isNaN(delays[0]) ? state.delivery.delaysMs : [...state.delivery.delaysMs, ...delays].slice(-500),
   };
   const last = trades.at(-1)!;
+  if (restarted(state.tape, last)) return traded(anew(state), symbol, trades, atMs);
   const after = withCoin(state, symbol, (coin) => ({ ...coin, ...priced(coin, last.price, Date.parse(last.timestamp ?? "")) }));
   return { ...after, delivery, tape: longer(state.tape, trades) };
 }
@@ -389,8 +412,19 @@ function traded(state: State, symbol: string, trades: readonly Trade[], atMs: nu
 function charted(state: State, { subscription, symbol, candles = [] }: { subscription: number; symbol: string; candles?: readonly Candle[] }): State {
   const { chart } = state;
   if (subscription !== state.following.candles || candles.length === 0 || chart.key !== `${symbol} ${candles[0]!.interval}`) return state;
-  return { ...state, chart: { ...chart, bars: merged(chart.bars, candles.map(barOf)) } };
+  const bars = candles.map(barOf);
+  return begunAnew(chart.bars, bars) ? anew(state) : { ...state, chart: { ...chart, bars: merged(chart.bars, bars) } };
 }
+
+/** Whether a trade is of another run of the mesh or its venue than those of the tape: it is later, and its id is lower. */
+function restarted([last]: readonly Trade[], trade: Trade | undefined): boolean {
+  if (last === undefined || trade === undefined) return false;
+  const lower = trade.epoch < last.epoch || (trade.epoch === last.epoch && trade.trade_id < last.trade_id);
+  return lower && Date.parse(trade.timestamp ?? "") > Date.parse(last.timestamp ?? "") + ANEW_MS;
+}
+
+/** Forget what is known of the coin: what comes now has nothing to do with it. */
+const anew = (state: State): State => ({ ...state, tape: [], chart: NO_CHART, breaks: state.breaks + 1 });
 
 /** Take what the subscription of the calendar says. */
 const covered = (state: State, subscription: number, coverage: GetCoverageResponse): State => (subscription === state.following.coverage && coverage.symbol === state.route.symbol ? { ...state, coverage } : state);
@@ -436,7 +470,10 @@ function watched(state: State, atMs: number): State {
   const now = nowMs(state, atMs);
   const alerts = state.alerts.map((alert) => {
     const coin = state.coins.get(alert.symbol);
-    return coin === undefined || Number.isNaN(now) ? alert : looked(alert, { nowMs: now, price: coin.price, tradedMs: coin.tradedMs });
+    if (coin === undefined || Number.isNaN(now)) return alert;
+    const awokeMs = nowMs(state, state.awokeMs);
+    const tradedMs = awokeMs > coin.tradedMs ? awokeMs : coin.tradedMs; // while it slept there may have been others
+    return looked(alert, { nowMs: now, price: coin.price, tradedMs });
   });
   return alerts.every((alert, at) => alert === state.alerts[at]) ? state : { ...state, alerts };
 }

@@ -204,3 +204,35 @@ test("how long messages wait to be drawn is kept of the last hundred drawings", 
   const { drawnMs } = shown(...drawn).delivery;
   assert.deepEqual([drawnMs.length, drawnMs[0], drawnMs.at(-1)], [100, 20, 119]);
 });
+
+test("candles of another coin or interval are never shown under the name of this one", () => {
+  const bars = (route: Partial<State["route"]>): number => shown({ type: "route", route }).chart.bars.length;
+  assert.deepEqual([bars({ interval: "5m" }), bars({ symbol: "ethusdt" }), bars({ view: "status" })], [0, 0, 3]);
+});
+
+test("what another run of the mesh tells takes the place of all before: its ids are lower, and it is later", () => {
+  const tape: Event = { type: "tape", symbol: "btcusdt", trades: [trade(30, 170_000, 1)] };
+  const later = trade(2, 400_000, 5);
+  const live = shown(tape, messages(trades(1, later)));
+  assert.deepEqual([live.tape, live.chart.key, live.breaks - live.chart.breaks], [[later], "", 1]);
+  const asked = shown(tape, { type: "tape", symbol: "btcusdt", trades: [later] });
+  assert.deepEqual([asked.tape, asked.chart.key], [[later], ""]);
+  assert.equal(shown(messages(moved(2, candle(3, 7, { closed: false })))).chart.key, "");
+  assert.deepEqual(closes(shown({ type: "candles", key: KEY, candles: [candle(2, 5), candle(3, 7)], breaks: 0, whole: false })), [[2, 105], [3, 105]]);
+  const epoch = shown(tape, messages(trades(1, { ...later, epoch: 1 }), moved(2, candle(3, 7, { epoch: 1 }))));
+  assert.deepEqual([epoch.tape.length, epoch.chart.bars.length], [2, 4], "a new epoch goes on");
+  const repeated = shown(tape, messages(trades(1, trade(29, 170_400, 1))));
+  assert.deepEqual(repeated.tape.map((one) => one.trade_id), [30]);
+});
+
+test("silence while the page slept is none of the coin's", () => {
+  const tick: Message = { type: "ticks", subscription: 3, sequence: 1, symbol: "btcusdt", first_id: 1, last_id: 1, ticks: [{ ...trade(1, 0, 100), signals: {} }] };
+  const beat = (afterMs: number, atMs: number): Message & { atMs: number } => ({ type: "heartbeat", time: iso(afterMs), subscriptions: [], atMs });
+  const waits = shown({ type: "alert", symbol: "btcusdt", kind: "stale", value: 5, windowS: 60 }, messages(beat(1000, 1000), tick), { type: "clock", atMs: 2000 });
+  const clock = (state: State, atMs: number): State => reduce(state, { type: "clock", atMs });
+  const [hourMs, came] = [3_600_000, (state: State): boolean => state.alerts[0]!.firedMs !== null];
+  const frozen = clock(waits, hourMs);
+  assert.deepEqual([came(frozen), came(clock(clock(frozen, hourMs + 1000), hourMs + 6000))], [false, true]);
+  const suspended = clock(reduce(waits, messages(beat(hourMs, 3000))), 3500); // the page's own clock stood still
+  assert.deepEqual([came(suspended), came(clock(suspended, 9000))], [false, true]);
+});

@@ -2,12 +2,12 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { type Alert, looked, words } from "../src/alerts.ts";
+import { type Alert, looked, readAlerts, words } from "../src/alerts.ts";
 import { type Bar, begins, bollinger, merged, vwap } from "../src/candles.ts";
 import { clock, decimal, percent, places, quantile, span } from "../src/format.ts";
 import { readRoute, writeRoute } from "../src/route.ts";
 
-const bar = (time: number, close: number, volume = 1): Bar => ({ ...{ time, open: close, high: close, low: close, close, volume, quote: close * volume, count: 1 }, ...{ lastId: 1, closed: true, revision: 0, sma: null, ema: null, rsi: null, macd: null, signal: null, histogram: null } });
+const bar = (time: number, close: number, volume = 1): Bar => ({ ...{ time, open: close, high: close, low: close, close, volume, quote: close * volume, count: 1 }, ...{ lastId: 1, epoch: 0, closed: true, revision: 0, sma: null, ema: null, rsi: null, macd: null, signal: null, histogram: null } });
 
 test("weeks begin on Monday, all else with 1970", () => {
   assert.equal(new Date(begins(Date.parse("2026-11-29T09:00:00Z") / 1000, 604_800) * 1000).toISOString(), "2026-11-23T00:00:00.000Z");
@@ -53,4 +53,16 @@ test("numbers have the places of the coin's tick, and spans are as people say th
   assert.deepEqual([400, 42_000, 187_000, 7_500_000, 360_000_000].map(span), ["0.4 s", "42 s", "3 min 07 s", "2 h 05 min", "4 d 4 h"]);
   assert.equal(clock(Date.parse("2026-01-01T01:02:03.045Z"), true), "01:02:03.045");
   assert.deepEqual([quantile([3, 1, 2], 0.5), quantile([], 0.5)], [2, Number.NaN]);
+});
+
+test("of alerts that were kept, what is none is left out", () => {
+  const alert = { id: 1, symbol: "btcusdt", kind: "above", value: 5, windowS: 60, firedMs: null, trail: [] };
+  const wrong = [null, 7, "above", {}, { ...alert, kind: "beside" }, { ...alert, value: null }, { ...alert, symbol: 7 }, { ...alert, firedMs: 1e300 }, { ...alert, id: "1" }];
+  assert.deepEqual(readAlerts(JSON.stringify([...wrong, { ...alert, more: true, trail: 7 }])), [alert]);
+  for (const text of ["", "{", "{}", "null", "7"]) assert.deepEqual(readAlerts(text), []);
+});
+
+test("prices far below a cent keep all their places", () => {
+  assert.deepEqual([places(1e-8), places(1e-7), places(0.00001234)], [8, 7, 8]);
+  assert.equal(decimal(1.2e-7, places(1e-8)), "0.00000012");
 });
