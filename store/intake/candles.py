@@ -29,6 +29,7 @@ from store.database.errors import first_line, write_or_reject
 from store.intake.position import Positions, StreamIntake
 from store.intake.trades import TradeIntake
 from store.ledger import rows as ledger_rows
+from tickcodec.batches import ClosingFinder
 
 log = logging.getLogger("store.intake.candles")
 
@@ -97,14 +98,15 @@ class CandleIntake(StreamIntake):
 
     async def _read(self, message: Message) -> list[_Closed]:
         """Return the batches of a message that closed candles; what is none of them becomes a dead letter, alone."""
-        is_alone = subjects.is_of_one_symbol(message.subject)
         found = []
         try:
-            batches = [message.payload] if is_alone else wire.batches_of(message.payload)
+            batches = [(0, message.payload)]
+            if not subjects.is_of_one_symbol(message.subject):
+                batches = closing_batches(message.payload)
         except BadMessage as exc:
             await self._dead.publish(self.stream, message, str(exc))
             return []
-        for part, batch in enumerate(batches, 0 if is_alone else 1):
+        for part, batch in batches:
             try:
                 if (closed := wire.decode_closed(batch)) is not None:
                     found.append((replace(message, payload=batch, part=part), closed))
@@ -148,6 +150,23 @@ class CandleIntake(StreamIntake):
 
     async def _reject_part(self, part: _Closed, exc: psycopg.Error) -> None:
         await self._dead.publish(self.stream, part[0], f"the database refuses its candles: {first_line(exc)}")
+
+
+_finder = ClosingFinder()
+
+
+def closing_batches(payload: bytes) -> list[tuple[int, bytes]]:
+    """Return the batches of a `SignalBatches` that may have closed candles, each with its number, from 1 on.
+
+    Those that nearly all are, which have closed none, are passed over in C++: with 300 symbols it took more than a
+    third of store's time to find that out here.
+
+    Raises:
+        BadMessage: it is none, or has none.
+
+    """
+    found = _finder.find(payload)
+    return list(enumerate(wire.batches_of(payload), 1)) if found is None else found
 
 
 async def _nothing(connection: Connection) -> None:

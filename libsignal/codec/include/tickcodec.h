@@ -108,6 +108,18 @@ typedef struct tickcodec_signals {
  * does not take it, or the struct has another size. */
 TICKCODEC_API int tickcodec_process_batch(tickcodec_signals *call, void *state, const uint8_t *batch, size_t size);
 
+/* A batch of a message of many. */
+typedef struct tickcodec_part {
+    int64_t number; /* which of them it is, from 1 on */
+    int64_t at;     /* where in the message it stands */
+    int64_t size;
+} tickcodec_part;
+
+/* Find those batches of a serialized tickmesh.v1.SignalBatches that have closed candles, as few have, or that are not
+ * written as signal does. Returns 0, or 1 when the message is not one batch after the other, has none, or has more than
+ * `max_parts` of those. */
+TICKCODEC_API int tickcodec_find_closing(const uint8_t *message, size_t size, tickcodec_part *parts, size_t max_parts, size_t *count);
+
 /* --- ticks: what signal sends -> the messages of /ws ------------------------------------------------------------- */
 
 /* A tickmesh.v1.SignalBatch of at least one trade, all of whose trades' columns have the same length. */

@@ -35,6 +35,27 @@ class Reader {
 
     bool content(std::uint8_t number, const std::uint8_t **found, std::size_t *size) {
         if (is_at_end() || *at_++ != tag(number, kLengthDelimited)) return false;
+        return content(found, size);
+    }
+
+    // The next field of bytes, of any number up to 31.
+    bool any_content(std::uint8_t *number) {
+        if (is_at_end()) return false;
+        std::uint8_t found = *at_++;
+        if (found > 0x7f) {  // numbers from 16 on take two bytes
+            if (is_at_end() || *at_++ != 1) return false;
+        } else if (found > tag(15, kLengthDelimited)) {
+            return false;
+        }
+        if ((found & 7) != kLengthDelimited) return false;
+        *number = static_cast<std::uint8_t>((found & 0x7f) >> 3 | (found > 0x7f ? 16 : 0));
+        const std::uint8_t *unused;
+        std::size_t size;
+        return content(&unused, &size);
+    }
+
+   private:
+    bool content(const std::uint8_t **found, std::size_t *size) {
         *size = 0;
         for (unsigned shift = 0; shift < 28; shift += 7) {
             if (is_at_end()) return false;
@@ -49,7 +70,6 @@ class Reader {
         return false;
     }
 
-   private:
     std::size_t left() const { return static_cast<std::size_t>(end_ - at_); }
 
     const std::uint8_t *at_, *end_;
@@ -85,7 +105,59 @@ bool none_above(const std::int64_t *values, std::size_t n, std::int64_t highest)
     return true;
 }
 
+bool is_ascii(const std::uint8_t *text, std::size_t size) {
+    for (std::size_t i = 0; i < size; ++i) {
+        if (text[i] > 0x7f) return false;
+    }
+    return true;
+}
+
+// Whether bytes are a TradeBatch as the bus' writers write it, whatever its columns hold.
+bool is_trades(const std::uint8_t *batch, std::size_t size) {
+    Reader reader(batch, size);
+    const std::uint8_t *content;
+    std::size_t bytes;
+    for (std::uint8_t number = 1; number <= 8; ++number) {
+        if (number == 3) {
+            if (!reader.skip_fixed64(3)) return false;
+        } else if (!reader.content(number, &content, &bytes) || (number < 3 && !is_ascii(content, bytes))) {
+            return false;
+        }
+    }
+    return reader.is_at_end();
+}
+
+constexpr std::uint8_t kCandles = 22;
+
+// Whether bytes are a SignalBatch as signal writes it, which closes no candle.
+bool closes_nothing(const std::uint8_t *batch, std::size_t size) {
+    Reader reader(batch, size);
+    const std::uint8_t *trades;
+    std::size_t bytes;
+    if (!reader.content(1, &trades, &bytes) || !is_trades(trades, bytes) || !reader.skip_fixed64(2)) return false;
+    for (std::uint8_t last = 2, number; !reader.is_at_end(); last = number) {
+        if (!reader.any_content(&number) || number <= last || number >= kCandles) return false;
+    }
+    return true;
+}
+
 }  // namespace
+
+int tickcodec_find_closing(const uint8_t *message, size_t size, tickcodec_part *parts, size_t max_parts, size_t *count) {
+    *count = 0;
+    Reader reader(message, size);
+    std::int64_t number = 0;
+    while (!reader.is_at_end()) {
+        const std::uint8_t *batch;
+        std::size_t bytes;
+        if (!reader.content(1, &batch, &bytes)) return 1;
+        ++number;
+        if (closes_nothing(batch, bytes)) continue;
+        if (*count == max_parts) return 1;
+        parts[(*count)++] = {number, batch - message, static_cast<std::int64_t>(bytes)};
+    }
+    return number == 0;
+}
 
 int tickcodec_process_batch(tickcodec_signals *call, void *state, const uint8_t *batch, size_t size) {
     if (call->struct_size != sizeof *call) return 1;

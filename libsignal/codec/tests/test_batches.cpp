@@ -131,9 +131,67 @@ void stands_any_bytes() {
     CHECK(rows > 0 && call.count() == rows);
 }
 
+std::string framed(const std::string &batch) {
+    std::string size;
+    std::size_t rest = batch.size();
+    for (; rest > 127; rest >>= 7) size += static_cast<char>(rest | 0x80);
+    return "\x0a" + size + static_cast<char>(rest) + batch;
+}
+
+const std::string kQuiet = column(1, batch(7)) + "\x11" + numbers(9, 0).substr(0, 8) + column(4, numbers(300, 300)) +
+                           std::string("\xaa\x01\x10", 3) + numbers(300, 300);
+const std::string kClosing = kQuiet + std::string("\xb2\x01\x02\x08\x01", 5);
+
+struct Closing {
+    std::unique_ptr<tickcodec_part[]> parts{new tickcodec_part[2]};
+    std::size_t count = 0;
+
+    int find(const std::string &text, std::size_t max_parts = 2) {
+        const std::unique_ptr<std::uint8_t[]> exact(new std::uint8_t[text.size()]);
+        std::memcpy(exact.get(), text.data(), text.size());
+        return tickcodec_find_closing(exact.get(), text.size(), parts.get(), max_parts, &count);
+    }
+};
+
+void finds_what_closes_candles() {
+    Closing closing;
+    const std::string message = framed(kQuiet) + framed(kClosing) + framed(kQuiet);
+    CHECK(closing.find(message) == 0 && closing.count == 1);
+    CHECK(closing.parts[0].number == 2 && message.substr(static_cast<std::size_t>(closing.parts[0].at), kClosing.size()) == kClosing);
+    CHECK(closing.parts[0].size == static_cast<std::int64_t>(kClosing.size()));
+    CHECK(closing.find(framed(kQuiet)) == 0 && closing.count == 0);
+    CHECK(closing.find("") == 1 && closing.find(framed(kQuiet) + "\x12") == 1 && closing.find(framed(kClosing), 0) == 1);
+}
+
+void leaves_batches_that_signal_would_not_write() {
+    Closing closing;
+    const std::string trades = batch(7);
+    for (const std::string &text : {std::string(), kQuiet + "\x01", kQuiet.substr(0, kQuiet.size() - 1), kQuiet + column(4, ""), "\x11" + kQuiet,
+                                    column(1, trades.substr(0, trades.size() - 4)), column(1, trades + column(8, "")), column(1, "\x0a\x03\xff\xff\xff" + trades.substr(5)),
+                                    column(1, trades) + std::string("\xaa\x02\x00", 3), column(1, trades) + "\xaa", column(1, trades) + std::string("\x21") + std::string(8, '\1')}) {
+        CHECK(closing.find(framed(text)) == 0 && closing.count == 1 && closing.parts[0].number == 1);
+    }
+}
+
+void finds_batches_in_any_bytes() {
+    std::mt19937 random(2);
+    Closing closing;
+    for (int i = 0; i < 200'000; ++i) {
+        std::string text = framed(kQuiet) + framed(kClosing);
+        for (std::size_t changes = random() % 4; changes-- > 0;) text[random() % text.size()] = static_cast<char>(random());
+        if (closing.find(text) != 0) continue;
+        for (std::size_t part = 0; part < closing.count; ++part) {
+            CHECK(static_cast<std::size_t>(closing.parts[part].at + closing.parts[part].size) <= text.size());
+        }
+    }
+}
+
 }  // namespace
 
 int main() {
+    finds_what_closes_candles();
+    leaves_batches_that_signal_would_not_write();
+    finds_batches_in_any_bytes();
     writes_the_trades_and_their_signals();
     leaves_what_is_unusual();
     stands_any_bytes();

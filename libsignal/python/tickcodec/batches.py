@@ -135,5 +135,38 @@ class BatchProcessor:
         return ProcessedBatch(payload, call.rows, call.first_id, call.last_id, call.candle_count)
 
 
+_MAX_PARTS = 4096
+
+
+class _Part(ctypes.Structure):
+    """`tickcodec_part`."""
+
+    _fields_: ClassVar[Sequence[tuple[str, Any]]] = (("number", c_int64), ("at", c_int64), ("size", c_int64))
+
+
+class ClosingFinder:
+    """Finds the batches of messages that have closed candles; not to be called by two threads at once."""
+
+    def __init__(self) -> None:
+        self._parts = (_Part * _MAX_PARTS)()
+        self._count = c_size_t()
+        self._parts_at, self._count_at = addressof(self._parts), addressof(self._count)
+
+    def find(self, message: bytes) -> list[tuple[int, bytes]] | None:
+        """Return those batches that have closed candles or are not written as signal does, each with its number.
+
+        Args:
+            message: a serialized `tickmesh.v1.SignalBatches`.
+
+        Returns:
+            batches, numbered from 1 on; None where the message cannot be read here.
+
+        """
+        if _find_closing(message, len(message), self._parts_at, _MAX_PARTS, self._count_at):
+            return None
+        return [(part.number, message[part.at : part.at + part.size]) for part in self._parts[: self._count.value]]
+
+
+_find_closing = LIBRARY.holding_gil.tickcodec_find_closing
 _holding_gil = LIBRARY.holding_gil.tickcodec_process_batch
 _releasing_gil = LIBRARY.releasing_gil.tickcodec_process_batch
