@@ -6,8 +6,10 @@ its symbol is a repeat (or was repaired too late for the signals) and is left ou
 
 from __future__ import annotations
 
+import itertools
 import logging
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from array import array
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -31,13 +33,15 @@ from mesh.service.errors import BadMessage, TickmeshError
 from mesh.values.candles import INDICATORS, INTERVALS_US, Candle
 from mesh.values.signals import SIGNAL_NAMES
 from mesh.values.trades import MAX_TRADE_ID, SignalColumns, TradeColumns, latest_us
-from tickcodec.batches import BatchProcessor, Output
+from tickcodec.batches import BatchProcessor, Output, ProcessedBatches
 
 log = logging.getLogger("signal.engine")
 
 ENTRY_VERSION = 1
 _CAPACITY = 256  # rows libsignal is bound to beforehand; longer batches bind as they come
 _MAX_ROWS = wire.MAX_SIGNAL_BYTES // wire.ROW_BYTES - 256  # of batches that fit into one message with many candles
+MAX_TOGETHER = 1024
+"""So many trades at most are taken in, and sent to watchers, in one piece, or one batch if that is longer."""
 _OUTPUTS = [Output(number, OUTPUT_OFFSETS[name]) for name, number in wire.SIGNAL_FIELDS.items()]
 
 
@@ -55,6 +59,14 @@ class _Entry(msgspec.Struct, frozen=True):
     """The last trade with its signals, as a SignalBatch of one row."""
     checksum: int
     """CRC-32 of both."""
+
+
+class LeftBatch(NamedTuple):
+    """A batch that is not as batches nearly always are; `Engine.process` takes in what it holds."""
+
+    part: int
+    """Which of the message's batches it is, from 1 on."""
+    payload: bytes
 
 
 class SignalMessage(NamedTuple):
@@ -76,6 +88,28 @@ class SignalMessage(NamedTuple):
         trades = signals.trades
         ids, payload = trades.trade_id, wire.encode_signals(signals)
         return cls(trades.venue, trades.symbol, len(trades), int(ids[0]), int(ids[-1]), signals.raw_sequence, payload)
+
+
+class CarriedSignals(NamedTuple):
+    """The signals of some batches of a message, all of one venue, and the same together."""
+
+    messages: Sequence[SignalMessage]
+    entry_names: Sequence[str]
+    """Under which name the state of each one's symbol is saved."""
+    payload: bytes
+    """All of them as a serialized `SignalBatches`, at most `MAX_TOGETHER` trades, or one batch."""
+
+    @classmethod
+    def of(cls, message: SignalMessage) -> CarriedSignals:
+        """Return one batch's signals as if they had come alone."""
+        name = entry_name(message.venue, message.symbol)
+        return cls([message], [name], wire.one_of_many(message.payload))
+
+
+class _Known(NamedTuple):
+    key: tuple[str, str]
+    entry_name: str
+    address: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,44 +136,91 @@ class Engine:
         self._last_ids: dict[tuple[str, str], int] = {}
         self._latest: dict[tuple[str, str], SignalColumns | SignalMessage] = {}
         self._candles = CandleBuffer(SignalGroups.CANDLES)
+        self._known: dict[bytes, _Known] = {}  # by how each batch of a symbol begins
         self._processor = BatchProcessor(
-            PROCESS_ADDRESS, _OUTPUTS, max_rows=_MAX_ROWS, max_id=MAX_TRADE_ID, candles=self._candles.place
+            PROCESS_ADDRESS,
+            _OUTPUTS,
+            max_rows=_MAX_ROWS,
+            max_together=MAX_TOGETHER,
+            max_bytes=wire.MAX_SIGNAL_BYTES,
+            max_id=MAX_TRADE_ID,
+            candles=self._candles.place,
         )
         self.repeats = 0
         self.refused = 0
 
-    def carry(self, batch: bytes, *, raw_sequence: int, now_us: int) -> SignalMessage | None:
-        """Take in a batch as it came, if it is as batches nearly always are: without a Python object a trade or column.
+    def carry(self, message: bytes, *, raw_sequence: int, now_us: int) -> Iterator[CarriedSignals | LeftBatch]:
+        """Take in the batches of a message as they came, as far as they are as nearly always, many in one call.
 
         Args:
-            batch: a serialized `TradeBatch`.
-            raw_sequence: of the message that carried it.
+            message: a serialized `TradeBatches`.
+            raw_sequence: of the RAW message that it is.
             now_us: the clock here.
 
         Returns:
-            what is to be sent; None when nothing has happened: then `process` takes it in.
+            what is to be sent, in order, and between that what is left: `process` takes it in before the next is asked
+            for.
+
+        Raises:
+            BadMessage: the message holds no batches.
 
         """
-        key = wire.names_of(batch)
+        batches = self._processor.split(message)
+        if batches is None:
+            return itertools.starmap(LeftBatch, enumerate(wire.batches_of(message), 1))
+        return self._carry(message, batches, raw_sequence=raw_sequence, now_us=now_us)
+
+    def _carry(
+        self, message: bytes, batches: Sequence[tuple[bytes, slice]], *, raw_sequence: int, now_us: int
+    ) -> Iterator[CarriedSignals | LeftBatch]:
+        max_time_us = latest_us(now_us, received_time_us=0)
+        table: dict[bytes, _Known] | None = None
+        known: list[_Known | None] = []
+        states = array("Q")
+        done = 0
+        while done < len(batches):
+            if self._known is not table:  # at first, and where states have left memory while this was waited for
+                table, known = self._known, [self._known_of(names) for names, _ in batches]
+                states = array("Q", [0 if one is None else one.address for one in known])
+            if (first := known[done]) is None:  # what was left before may have made its symbol known
+                first = known[done] = self._known_of(batches[done][0])
+                states[done] = 0 if first is None else first.address
+            found = self._processor.process(
+                message, states, first=done, max_time_us=max_time_us, raw_sequence=raw_sequence
+            )
+            if found is None:
+                yield LeftBatch(done + 1, message[batches[done][1]])
+                done += 1
+                continue
+            taken = [one for one in known[done : done + len(found.batches)] if one is not None]
+            done += len(taken)
+            yield from self._carried(taken, found, raw_sequence)
+
+    def _carried(self, known: Sequence[_Known], found: ProcessedBatches, raw_sequence: int) -> Sequence[CarriedSignals]:
+        keys, names, _ = zip(*known, strict=True)
+        together = found.message
+        if found.candles:
+            found.batches[-1] += wire.encode_candles(map(_closed, self._candles.taken(found.candles)))
+            together += wire.one_of_many(found.batches[-1])
+        venues, symbols = zip(*keys, strict=True)
+        numbers = found.rows, found.first_ids, found.last_ids
+        messages = list(map(SignalMessage, venues, symbols, *numbers, itertools.repeat(raw_sequence), found.batches))
+        self._last_ids.update(zip(keys, found.last_ids, strict=True))
+        self._latest.update(zip(keys, messages, strict=True))
+        if venues.count(venues[0]) < len(venues):
+            return list(map(CarriedSignals.of, messages))
+        return [CarriedSignals(messages, names, together)]
+
+    def _known_of(self, names: bytes) -> _Known | None:
+        """Return what is known of a symbol by how its batches begin; None where it has no state."""
+        if (found := self._known.get(names)) is not None:
+            return found
+        key = wire.names_of(names)
         state = None if key is None else self._states.get(key)
         if key is None or state is None:
             return None
-        found = self._processor.process(
-            state.address,
-            batch,
-            wire.trade_names(*key),
-            max_time_us=latest_us(now_us, received_time_us=0),
-            raw_sequence=raw_sequence,
-        )
-        if found is None:
-            return None
-        payload = found.payload
-        if found.candles:
-            payload += wire.encode_candles(map(_closed, self._candles.taken(found.candles)))
-        message = SignalMessage(*key, found.rows, found.first_id, found.last_id, raw_sequence, payload)
-        self._last_ids[key] = found.last_id
-        self._latest[key] = message
-        return message
+        found = self._known[names] = _Known(key, entry_name(*key), state.address)
+        return found
 
     def process(self, trades: TradeColumns, *, raw_sequence: int) -> SignalColumns | None:
         """Take in a batch and return its signals; None when no trade of it is new.
@@ -254,6 +335,7 @@ class Engine:
             key = venue, subjects.symbol_of(token)
             evicted[name] = self._last_ids.pop(key)
             del self._states[key], self._latest[key]
+        self._known = {}
         return evicted
 
     def adopt(self, name: str, saved: bytes) -> None:
@@ -296,6 +378,7 @@ class Engine:
             key = columns.trades.venue, columns.trades.symbol
             states[key], latest[key], last_ids[key] = state, columns, int(columns.trades.trade_id[-1])
         self._states, self._latest, self._last_ids = states, latest, last_ids
+        self._known = {}
 
     def _only_new(self, trades: TradeColumns, *, after: int) -> TradeColumns:
         ids = trades.trade_id

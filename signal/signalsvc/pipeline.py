@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import datetime as dt
+import itertools
 import logging
 import time
 from collections import defaultdict
@@ -36,7 +37,7 @@ from mesh.service.errors import BadMessage, NotReady
 from mesh.service.health import Health, State
 from mesh.service.lifecycle import Stop
 from mesh.values.trades import refusal
-from signalsvc.engine import Engine, SignalMessage, entry_name
+from signalsvc.engine import CarriedSignals, Engine, SignalMessage, entry_name
 from signalsvc.selection import Selection
 from signalsvc.snapshots import PublishedState, Snapshots
 from signalsvc.watchers import Watchers
@@ -152,6 +153,11 @@ class PublishedIds:
         unknown = -1 if self._whole else 2**63
         return [name for name, id_ in known.items() if id_ > self.last_ids.get(name, unknown)]
 
+    def lacks_all(self, carried: CarriedSignals) -> bool:
+        """Return whether nothing of some signals is published yet; otherwise `rest` says of each what is not."""
+        last_ids = map(self.last_ids.get, carried.entry_names, itertools.repeat(-1))
+        return all(message.first_id > last_id for message, last_id in zip(carried.messages, last_ids, strict=False))
+
     def rest(self, message: SignalMessage) -> SignalMessage | None:
         """Return the rows that are not published yet; None when all are."""
         last_id = self.last_ids.get(entry_name(message.venue, message.symbol), -1)
@@ -170,39 +176,48 @@ class GatheredSignals:
     """What is to be published, in order, until there is enough of it for a message. Pure."""
 
     def __init__(self) -> None:
-        self.first: SignalMessage | None = None
-        self.last: SignalMessage | None = None
-        self.rows: dict[str, int] = defaultdict(int)
-        """How many trades of each symbol there are."""
-        self._batches: list[bytes] = []
+        self._messages: list[SignalMessage] = []
+        self._payloads: list[bytes] = []
         self._bytes = 0
 
     def __bool__(self) -> bool:
-        return bool(self._batches)
+        return bool(self._messages)
 
-    def fits(self, message: SignalMessage) -> bool:
+    @property
+    def first(self) -> SignalMessage:
+        """The signals that were taken first; there must be some."""
+        return self._messages[0]
+
+    @property
+    def last(self) -> SignalMessage:
+        """Those that were taken last; there must be some."""
+        return self._messages[-1]
+
+    @property
+    def rows(self) -> dict[str, int]:
+        """How many trades of each symbol there are."""
+        rows: dict[str, int] = defaultdict(int)
+        for message in self._messages:
+            rows[message.symbol] += message.rows
+        return rows
+
+    def fits(self, carried: CarriedSignals) -> bool:
         """Return whether signals have room in one message with what is here, and are of the same venue."""
-        return self.first is None or (
-            self.first.venue == message.venue and self._bytes + len(message.payload) <= wire.MAX_SIGNAL_BYTES
+        return not self._messages or (
+            self.first.venue == carried.messages[0].venue
+            and self._bytes + len(carried.payload) <= wire.MAX_SIGNAL_BYTES
         )
 
-    def add(self, message: SignalMessage, batch: bytes) -> None:
-        """Take signals behind the others; ask `fits` first.
-
-        Args:
-            message: the signals.
-            batch: their payload, as `wire.one_of_many` has it.
-
-        """
-        self.first, self.last = self.first or message, message
-        self.rows[message.symbol] += message.rows
-        self._batches.append(batch)
-        self._bytes += len(batch)
+    def add(self, carried: CarriedSignals) -> None:
+        """Take signals behind the others; ask `fits` first."""
+        self._messages += carried.messages
+        self._payloads.append(carried.payload)
+        self._bytes += len(carried.payload)
 
     @property
     def payload(self) -> bytes:
         """All of it as a serialized `SignalBatches`."""
-        return b"".join(self._batches)
+        return b"".join(self._payloads)
 
 
 class Pipeline:
@@ -384,26 +399,24 @@ class Pipeline:
         if subjects.is_last_trades(message.subject):
             return
         now_us = time.time_ns() // 1000
-        if subjects.is_of_one_symbol(message.subject):
-            await self._take_batch(message, message.payload, now_us)
-            return
+        is_alone = subjects.is_of_one_symbol(message.subject)
+        payload = wire.one_of_many(message.payload) if is_alone else message.payload
         try:
-            batches = wire.batches_of(message.payload)
+            found = self.engine.carry(payload, raw_sequence=message.sequence, now_us=now_us)
         except BadMessage as exc:
             self._put_aside(message, exc)
             return
-        for part, batch in enumerate(batches, 1):
-            await self._take_batch(message, batch, now_us, part)
+        for some in found:
+            if isinstance(some, CarriedSignals):
+                await self._pass_on(some)
+            else:
+                await self._take_left(message, some.payload, now_us, 0 if is_alone else some.part)
 
     def _put_aside(self, message: Message, exc: BadMessage) -> None:
         BAD.inc()
         self._dead.put(self._raw, message, str(exc))
 
-    async def _take_batch(self, message: Message, batch: bytes, now_us: int, part: int = 0) -> None:
-        carried = self.engine.carry(batch, raw_sequence=message.sequence, now_us=now_us)
-        if carried is not None:
-            await self._pass_on(carried)
-            return
+    async def _take_left(self, message: Message, batch: bytes, now_us: int, part: int) -> None:
         try:
             trades = wire.decode_trades(batch)
             if reason := self.partition.refusal(trades.venue, trades.symbol) or refusal(trades, now_us=now_us):
@@ -417,21 +430,28 @@ class Pipeline:
         if signals is None:
             return
         for piece in wire.split_signals(signals):
-            await self._pass_on(SignalMessage.of(piece))
+            await self._pass_on(CarriedSignals.of(SignalMessage.of(piece)))
 
-    async def _pass_on(self, message: SignalMessage) -> None:
-        rest = self._published.rest(message)
-        if rest is not message and self._watchers and not self._selection.has_left(message.venue):
-            self._repeat(message)
-        self._replaying = rest is None
-        if rest is None:
+    async def _pass_on(self, carried: CarriedSignals) -> None:
+        """Give signals to watchers and to PROCESSED, as far as they are not published yet."""
+        if self._published.lacks_all(carried):
+            self._replaying = False
+            await self._send(carried)
             return
-        batch = wire.one_of_many(rest.payload)
-        if self._watchers and not self._selection.has_left(rest.venue):  # before anybody else
-            self._watchers.publish(batch, symbol=rest.symbol, trades=rest.rows, selected=self._selection.symbol)
-        if not self._gathered.fits(rest):
+        for message in carried.messages:
+            rest = self._published.rest(message)
+            if rest is not message and self._watchers and not self._selection.has_left(message.venue):
+                self._repeat(message)
+            self._replaying = rest is None
+            if rest is not None:
+                await self._send(CarriedSignals.of(rest))
+
+    async def _send(self, carried: CarriedSignals) -> None:
+        if self._watchers and not self._selection.has_left(carried.messages[0].venue):  # before anybody else
+            self._watchers.publish(carried, selected=self._selection.symbol)
+        if not self._gathered.fits(carried):
             await self._publish_gathered()
-        self._gathered.add(rest, batch)
+        self._gathered.add(carried)
 
     def _repeat(self, message: SignalMessage) -> None:
         """Tell what is published already: whoever did it may have been stopped before all its watchers had it."""
@@ -445,9 +465,9 @@ class Pipeline:
     async def _publish_gathered(self) -> None:
         self._published_s = time.monotonic()
         gathered, self._gathered = self._gathered, GatheredSignals()
-        first, last = gathered.first, gathered.last
-        if first is None or last is None:
+        if not gathered:
             return
+        first, last = gathered.first, gathered.last
         for symbol, rows in gathered.rows.items():
             TRADES.labels(symbol).inc(rows)
         # No other message begins with that trade.

@@ -12,13 +12,14 @@ from contextlib import contextmanager
 
 from mesh.bus import wire
 from mesh.service.fanout import BoundedQueue, Fanout
+from signalsvc.engine import MAX_TOGETHER, CarriedSignals
 from tickmesh.v1 import signal_pb2
 
 MAX_EVENTS = 1024
 MAX_TRADES = 100_000
 """A watcher holds no more than this; then its oldest batches go."""
 
-COALESCED_TRADES = 1024
+COALESCED_TRADES = MAX_TOGETHER
 """So many trades go into one answer, or one batch if that is longer."""
 
 _BATCHES = signal_pb2.WatchResponse.BATCHES_FIELD_NUMBER
@@ -64,11 +65,17 @@ class Watcher:
             return symbol == selected
         return not self._symbols or symbol in self._symbols
 
+    @property
+    def takes_all(self) -> bool:
+        """Whether batches of all symbols can be given to it as they are, many at once."""
+        return self._coalesce and not self._selected and not self._symbols
+
     def put(self, event: bytes, *, trades: int = 0) -> None:
         """Queue an event; the oldest go when there are too many.
 
         Args:
-            event: a serialized `WatchResponse`; of trades one with a `batch`.
+            event: a serialized `WatchResponse`; of trades one with a `batch`, or a `SignalBatches` of several for who
+                takes all.
             trades: how many trades it has; 0 for an event that is none.
 
         """
@@ -127,20 +134,24 @@ class Watchers(Fanout[Watcher]):
         finally:
             self.leave(watcher)
 
-    def publish(self, event: bytes, *, symbol: str, trades: int, selected: str) -> None:
-        """Give a batch to those who want it.
+    def publish(self, signals: CarriedSignals, *, selected: str) -> None:
+        """Give signals to those who want them: all at once to who wants batches together, and those of all symbols.
 
         Args:
-            event: the batch as `wire.one_of_many` has it, which is a WatchResponse, too.
-            symbol: whose trades they are.
-            trades: how many.
+            signals: of some batches.
             selected: the symbol that is selected now.
 
         """
         self.select(selected)
-        if audience := self.audience(symbol):
-            for watcher in audience:
-                watcher.put(event, trades=trades)
+        trades = 0
+        for watcher in self:
+            if watcher.takes_all:
+                trades = trades or sum(message.rows for message in signals.messages)
+                watcher.put(signals.payload, trades=trades)
+                continue
+            for message in signals.messages:
+                if watcher.wants(message.symbol, selected):
+                    watcher.put(wire.one_of_many(message.payload), trades=message.rows)
 
     def repeat(self, event: bytes, *, symbol: str, trades: int) -> None:
         """Give a batch that was published before to those who want such ones as well.

@@ -102,11 +102,11 @@ written = frames.write(response, *frames.find(response), texts[0].partition(b"61
 
 carrying = Engine(flow_window=2)
 carrying.process(trades.rows(slice(0, 1)), raw_sequence=1)
-rest = wire.encode_trades(trades.rows(slice(1, None)))
-carried = carrying.carry(rest, raw_sequence=1, now_us=2_000_000_000_000_000)
+rest = wire.one_of_many(wire.encode_trades(trades.rows(slice(1, None))))
+[carried] = carrying.carry(rest, raw_sequence=1, now_us=2_000_000_000_000_000)
 
 assert signals.window_volume.tolist() == expected, signals.window_volume
-assert wire.decode_signals(carried.payload).window_volume.tolist() == expected[1:], carried
+assert wire.decode_signals(carried.messages[0].payload).window_volume.tolist() == expected[1:], carried
 assert wire.decode_signals(payload).window_volume.tolist() == expected
 assert stats.window_volume == expected[-1] and stats.flow_imbalance == 0, stats
 assert [tick["window_volume"] for tick in ticks] == expected, ticks

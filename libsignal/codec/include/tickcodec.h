@@ -73,6 +73,22 @@ TICKCODEC_API int tickcodec_read_frames(tickcodec_frames *call, const char *text
 
 /* --- batches: trades of the bus -> libsignal -> their signals for the bus ----------------------------------------- */
 
+/* A TradeBatch of a message of many, and what became of it. */
+typedef struct tickcodec_carried {
+    int64_t at; /* where in the message it stands */
+    int64_t size;
+    int64_t names_size; /* so many of its bytes are its venue and symbol, with which it begins; 0 where it does not */
+    int64_t out_at;     /* where in `out` its SignalBatch stands */
+    int64_t out_size;
+    int64_t rows;
+    int64_t first_id;
+    int64_t last_id;
+} tickcodec_carried;
+
+/* Find the batches of a serialized tickmesh.v1.TradeBatches; what they hold is not looked at. Returns 0, or 1 when the
+ * message is not one batch after the other, has none, or has more than `max_batches`. */
+TICKCODEC_API int tickcodec_split(const uint8_t *message, size_t size, tickcodec_carried *batches, size_t max_batches, size_t *count);
+
 /* A column of SignalBatch that libsignal writes. */
 typedef struct tickcodec_output {
     size_t number; /* of the field */
@@ -87,26 +103,23 @@ typedef struct tickcodec_signals {
     size_t output_count;
     void *candles; /* lsig_candle: where those that are closed go */
     size_t candle_capacity;
-    size_t max_rows;
-    int64_t *work; /* (4 + output_count) * max_rows numbers */
-    uint8_t *out;  /* the batch's size, and 40 + output_count * (16 + 8 * max_rows) bytes */
-    int64_t max_id; /* the highest id that a trade may have */
-    const uint8_t *names; /* how the batch has to begin: its venue and symbol */
-    size_t names_size;
+    size_t max_rows;     /* of a batch */
+    size_t max_together; /* so many trades are written in one call, or one batch if that is longer */
+    int64_t *work;       /* (4 + output_count) * max_rows numbers */
+    uint8_t *out;
+    size_t out_size;
+    int64_t max_id;       /* the highest id that a trade may have */
     int64_t max_time_us;  /* the latest time that a trade may have */
-    int64_t raw_sequence; /* goes into the message */
-    size_t candle_count;
-    size_t written;
-    int64_t rows;
-    int64_t first_id;
-    int64_t last_id;
+    int64_t raw_sequence; /* goes into the messages */
+    size_t candle_count;  /* how many the last of the batches has closed */
 } tickcodec_signals;
 
-/* Let a state of libsignal take in a serialized tickmesh.v1.TradeBatch, and write the tickmesh.v1.SignalBatch that it
- * becomes, but for the candles, which are its last field. Returns 0, or 1 when nothing has happened: the batch is not
- * written as the bus' writers do, is another symbol's, an id or a time is too high, there is too little room, libsignal
- * does not take it, or the struct has another size. */
-TICKCODEC_API int tickcodec_process_batch(tickcodec_signals *call, void *state, const uint8_t *batch, size_t size);
+/* Let states of libsignal take in batches that were found in a message, each the one at its address: in order, up to the
+ * first that is not written as the bus' writers do, that has no state (0), whose ids or times are too high, for which there
+ * is too little room, or which libsignal does not take. `out` becomes a serialized tickmesh.v1.SignalBatches of all of
+ * them. One that has closed candles is the last one, and lacks these and what stands before it in such a message: they
+ * are its last field, and change its size. Returns how many were taken in; 0 also where the struct has another size. */
+TICKCODEC_API size_t tickcodec_process_batches(tickcodec_signals *call, const uint8_t *message, tickcodec_carried *batches, const uint64_t *states, size_t count);
 
 /* A batch of a message of many. */
 typedef struct tickcodec_part {

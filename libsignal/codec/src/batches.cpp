@@ -19,12 +19,6 @@ class Reader {
 
     bool is_at_end() const { return at_ == end_; }
 
-    bool skip(const std::uint8_t *expected, std::size_t size) {
-        if (size > left() || std::memcmp(at_, expected, size) != 0) return false;
-        at_ += size;
-        return true;
-    }
-
     bool skip_fixed64(std::uint8_t number) {
         if (is_at_end() || *at_ != tag(number, kFixed64)) return true;
         constexpr std::uint8_t zero[8] = {};
@@ -87,9 +81,12 @@ class Writer {
         std::memcpy(at_, from, size);
         at_ += size;
     }
-    void content(std::uint64_t number, const void *from, std::size_t size) {
+    void head(std::uint64_t number, std::size_t size) {
         varint(tag(number, kLengthDelimited));
         varint(size);
+    }
+    void content(std::uint64_t number, const void *from, std::size_t size) {
+        head(number, size);
         bytes(from, size);
     }
     std::size_t written(const std::uint8_t *begin) const { return static_cast<std::size_t>(at_ - begin); }
@@ -127,7 +124,60 @@ bool is_trades(const std::uint8_t *batch, std::size_t size) {
     return reader.is_at_end();
 }
 
-constexpr std::uint8_t kCandles = 22;
+// The trades of a batch, in `work`.
+struct Trades {
+    std::int64_t *columns[4];  // ids, prices, quantities, times
+    const std::uint8_t *makers;
+    std::size_t rows;
+};
+
+// Read a TradeBatch that is written as the bus' writers do, and whose ids and times are not too high.
+bool read(const tickcodec_signals &call, const std::uint8_t *batch, std::size_t size, Trades *trades) {
+    Reader reader(batch, size);
+    const std::uint8_t *content;
+    std::size_t bytes, rows = 0;
+    if (!reader.content(1, &content, &bytes) || !reader.content(2, &content, &bytes) || !reader.skip_fixed64(3)) return false;
+    for (std::uint8_t i = 0; i < 4; ++i) {
+        if (!reader.content(static_cast<std::uint8_t>(4 + i), &content, &bytes)) return false;
+        if (i == 0) rows = bytes / 8;
+        if (rows == 0 || rows > call.max_rows || bytes != 8 * rows) return false;
+        trades->columns[i] = call.work + i * rows;
+        std::memcpy(trades->columns[i], content, bytes);
+    }
+    if (!reader.content(8, &trades->makers, &bytes) || bytes != rows || !reader.is_at_end()) return false;
+    trades->rows = rows;
+    return none_above(trades->columns[0], rows, call.max_id) && none_above(trades->columns[3], rows, call.max_time_us);
+}
+
+std::size_t varint_size(std::uint64_t value) {
+    std::size_t size = 1;
+    for (; value > 0x7f; value >>= 7) ++size;
+    return size;
+}
+
+std::size_t content_size(std::uint64_t number, std::size_t size) {
+    return varint_size(tag(number, kLengthDelimited)) + varint_size(size) + size;
+}
+
+// How large the SignalBatch of a TradeBatch is, without candles.
+std::size_t signals_size(const tickcodec_signals &call, std::size_t batch_size, std::size_t rows) {
+    std::size_t size = content_size(1, batch_size) + (call.raw_sequence != 0 ? 9 : 0);
+    for (std::size_t i = 0; i < call.output_count; ++i) size += content_size(call.outputs[i].number, 8 * rows);
+    return size;
+}
+
+// Let libsignal write the outputs one behind the other; false where an offset is none.
+bool bind_outputs(const tickcodec_signals &call, std::int64_t *outputs, std::size_t rows, lsig_columns *all) {
+    for (std::size_t i = 0; i < call.output_count; ++i) {
+        std::int64_t *const output = outputs + i * rows;
+        if (call.outputs[i].offset > sizeof *all - sizeof output) return false;
+        std::memcpy(reinterpret_cast<char *>(all) + call.outputs[i].offset, &output, sizeof output);
+    }
+    return true;
+}
+
+constexpr std::uint8_t kBatches = 1, kCandles = 22;
+constexpr std::size_t kFrameBytes = 11;  // before a batch of a message of many, at most
 
 // Whether bytes are a SignalBatch as signal writes it, which closes no candle.
 bool closes_nothing(const std::uint8_t *batch, std::size_t size) {
@@ -159,55 +209,71 @@ int tickcodec_find_closing(const uint8_t *message, size_t size, tickcodec_part *
     return number == 0;
 }
 
-int tickcodec_process_batch(tickcodec_signals *call, void *state, const uint8_t *batch, size_t size) {
-    if (call->struct_size != sizeof *call) return 1;
-    Reader reader(batch, size);
-    if (!reader.skip(call->names, call->names_size) || !reader.skip_fixed64(3)) return 1;
-    std::int64_t *columns[4], *next = call->work;
-    std::size_t rows = 0;
-    for (std::uint8_t i = 0; i < 4; ++i) {
-        const std::uint8_t *content;
-        std::size_t bytes;
-        if (!reader.content(static_cast<std::uint8_t>(4 + i), &content, &bytes)) return 1;
-        if (i == 0) rows = bytes / 8;
-        if (rows == 0 || rows > call->max_rows || bytes != 8 * rows) return 1;
-        std::memcpy(next, content, bytes);
-        columns[i] = next;
-        next += rows;
+int tickcodec_split(const uint8_t *message, size_t size, tickcodec_carried *batches, size_t max_batches, size_t *count) {
+    *count = 0;
+    Reader reader(message, size);
+    while (!reader.is_at_end()) {
+        const std::uint8_t *batch, *name;
+        std::size_t bytes, name_size;
+        if (*count == max_batches || !reader.content(1, &batch, &bytes)) return 1;
+        Reader names(batch, bytes);
+        tickcodec_carried &one = batches[(*count)++];
+        one = {};
+        one.at = batch - message;
+        one.size = static_cast<std::int64_t>(bytes);
+        if (names.content(1, &name, &name_size) && names.content(2, &name, &name_size)) {
+            one.names_size = name + name_size - batch;
+        }
     }
-    const std::uint8_t *makers;
-    std::size_t maker_count;
-    if (!reader.content(8, &makers, &maker_count) || maker_count != rows || !reader.is_at_end()) return 1;
-    if (!none_above(columns[0], rows, call->max_id) || !none_above(columns[3], rows, call->max_time_us)) return 1;
+    return *count == 0;
+}
 
-    lsig_columns all{};
-    all.struct_size = sizeof all;
-    all.n = rows;
-    all.trade_id = columns[0];
-    all.price_e8 = columns[1];
-    all.quantity_e8 = columns[2];
-    all.time_us = columns[3];
-    all.is_buyer_maker = makers;
-    all.candles = static_cast<lsig_candle *>(call->candles);
-    all.candle_capacity = call->candle_capacity;
-    for (std::size_t i = 0; i < call->output_count; ++i) {
-        std::int64_t *const output = next + i * rows;
-        if (call->outputs[i].offset > sizeof all - sizeof output) return 1;
-        std::memcpy(reinterpret_cast<char *>(&all) + call->outputs[i].offset, &output, sizeof output);
-    }
-    if (call->process(state, &all) != LSIG_OK) return 1;
-
+size_t tickcodec_process_batches(tickcodec_signals *call, const uint8_t *message, tickcodec_carried *batches, const uint64_t *states, size_t count) {
+    if (call->struct_size != sizeof *call) return 0;
+    call->candle_count = 0;
     Writer writer(call->out);
-    writer.content(1, batch, size);
-    if (call->raw_sequence != 0) {
-        writer.varint(tag(2, kFixed64));
-        writer.bytes(&call->raw_sequence, sizeof call->raw_sequence);
+    std::size_t together = 0, done = 0;
+    while (done < count && call->candle_count == 0) {
+        tickcodec_carried &one = batches[done];
+        const std::uint8_t *const batch = message + one.at;
+        const auto size = static_cast<std::size_t>(one.size);
+        void *const state = reinterpret_cast<void *>(static_cast<std::uintptr_t>(states[done]));
+        Trades trades;
+        if (state == nullptr || !read(*call, batch, size, &trades)) break;
+        if (done > 0 && together + trades.rows > call->max_together) break;
+        const std::size_t bytes = signals_size(*call, size, trades.rows);
+        if (bytes + kFrameBytes > call->out_size - writer.written(call->out)) break;
+
+        lsig_columns all{};
+        all.struct_size = sizeof all;
+        all.n = trades.rows;
+        all.trade_id = trades.columns[0];
+        all.price_e8 = trades.columns[1];
+        all.quantity_e8 = trades.columns[2];
+        all.time_us = trades.columns[3];
+        all.is_buyer_maker = trades.makers;
+        all.candles = static_cast<lsig_candle *>(call->candles);
+        all.candle_capacity = call->candle_capacity;
+        std::int64_t *const outputs = call->work + 4 * trades.rows;
+        if (!bind_outputs(*call, outputs, trades.rows, &all) || call->process(state, &all) != LSIG_OK) break;
+
+        call->candle_count = all.candle_count;
+        if (call->candle_count == 0) writer.head(kBatches, bytes);
+        one.out_at = static_cast<std::int64_t>(writer.written(call->out));
+        writer.content(1, batch, size);
+        if (call->raw_sequence != 0) {
+            writer.varint(tag(2, kFixed64));
+            writer.bytes(&call->raw_sequence, sizeof call->raw_sequence);
+        }
+        for (std::size_t i = 0; i < call->output_count; ++i) {
+            writer.content(call->outputs[i].number, outputs + i * trades.rows, 8 * trades.rows);
+        }
+        one.out_size = static_cast<std::int64_t>(bytes);
+        one.rows = static_cast<std::int64_t>(trades.rows);
+        one.first_id = trades.columns[0][0];
+        one.last_id = trades.columns[0][trades.rows - 1];
+        together += trades.rows;
+        ++done;
     }
-    for (std::size_t i = 0; i < call->output_count; ++i) writer.content(call->outputs[i].number, next + i * rows, 8 * rows);
-    call->written = writer.written(call->out);
-    call->rows = static_cast<std::int64_t>(rows);
-    call->first_id = columns[0][0];
-    call->last_id = columns[0][rows - 1];
-    call->candle_count = all.candle_count;
-    return 0;
+    return done;
 }

@@ -10,7 +10,7 @@
 
 namespace {
 
-constexpr std::size_t kMaxRows = 4, kOutputs = 2, kMaxBytes = 512;
+constexpr std::size_t kMaxRows = 4, kOutputs = 2, kMaxBytes = 512, kMaxBatches = 4;
 const std::string kNames = std::string("\x0a\x03sim\x12\x07", 7) + "btcusdt";
 
 std::string column(int number, const std::string &content) {
@@ -29,12 +29,21 @@ std::string batch(std::int64_t id, const std::string &received = std::string("\x
            column(7, numbers(time_us, time_us)) + column(8, {"\0\1", 2});
 }
 
+std::string framed(const std::string &batch) {
+    std::string size;
+    std::size_t rest = batch.size();
+    for (; rest > 127; rest >>= 7) size += static_cast<char>(rest | 0x80);
+    return "\x0a" + size + static_cast<char>(rest) + batch;
+}
+
 int process(void *state, void *columns) { return lsig_process(static_cast<lsig_state *>(state), static_cast<lsig_columns *>(columns)); }
 
 struct Call {
     // In rooms of their own, so that the sanitizer sees a step beyond.
     std::unique_ptr<std::int64_t[]> work{new std::int64_t[(4 + kOutputs) * kMaxRows]};
-    std::unique_ptr<std::uint8_t[]> out{new std::uint8_t[kMaxBytes + 40 + kOutputs * (16 + 8 * kMaxRows)]};
+    std::unique_ptr<std::uint8_t[]> out{new std::uint8_t[kMaxBytes]};
+    std::unique_ptr<tickcodec_carried[]> batches{new tickcodec_carried[kMaxBatches]};
+    std::size_t count = 0;
     std::unique_ptr<lsig_candle[]> candles{new lsig_candle[1]};
     tickcodec_output outputs[kOutputs] = {{4, offsetof(lsig_columns, session_high_e8)}, {21, offsetof(lsig_columns, session_open_e8)}};
     tickcodec_signals signals{};
@@ -49,23 +58,31 @@ struct Call {
         signals.candles = candles.get();
         signals.candle_capacity = 1;
         signals.max_rows = kMaxRows;
+        signals.max_together = 5;
         signals.work = work.get();
         signals.out = out.get();
+        signals.out_size = kMaxBytes;
         signals.max_id = 1000;
-        signals.names = reinterpret_cast<const std::uint8_t *>(kNames.data());
-        signals.names_size = kNames.size();
         signals.max_time_us = 1'000'000'000'000;
         signals.raw_sequence = 9;
     }
     ~Call() { lsig_state_free(state); }
 
-    int take(const std::string &text) {
+    // How many batches of a message are taken in; -1 where it cannot be split.
+    int take_message(const std::string &text) {
         const std::unique_ptr<std::uint8_t[]> exact(new std::uint8_t[text.size()]);
         std::memcpy(exact.get(), text.data(), text.size());
-        return tickcodec_process_batch(&signals, state, exact.get(), text.size());
+        if (tickcodec_split(exact.get(), text.size(), batches.get(), kMaxBatches, &count) != 0) return -1;
+        const std::unique_ptr<std::uint64_t[]> states(new std::uint64_t[count]);
+        for (std::size_t i = 0; i < count; ++i) states[i] = reinterpret_cast<std::uintptr_t>(state);
+        return static_cast<int>(tickcodec_process_batches(&signals, exact.get(), batches.get(), states.get(), count));
     }
-    std::string text() const { return {reinterpret_cast<const char *>(out.get()), signals.written}; }
-    std::int64_t count() const {
+    // 0 where a batch is taken in, as the only one of its message.
+    int take(const std::string &text) { return take_message(framed(text)) == 1 ? 0 : 1; }
+    std::string text(std::size_t i = 0) const {
+        return {reinterpret_cast<const char *>(out.get()) + batches[i].out_at, static_cast<std::size_t>(batches[i].out_size)};
+    }
+    std::int64_t trades() const {
         lsig_summary summary{};
         summary.struct_size = sizeof summary;
         CHECK(lsig_summarize(state, &summary) == LSIG_OK);
@@ -79,7 +96,7 @@ void writes_the_trades_and_their_signals() {
     CHECK(call.take(trades) == 0);
     CHECK(call.text() == column(1, trades) + std::string("\x11") + numbers(9, 0).substr(0, 8) + column(4, numbers(300, 300)) +
                              std::string("\xaa\x01\x10", 3) + numbers(300, 300));
-    CHECK(call.signals.rows == 2 && call.signals.first_id == 7 && call.signals.last_id == 8 && call.signals.candle_count == 0);
+    CHECK(call.batches[0].rows == 2 && call.batches[0].first_id == 7 && call.batches[0].last_id == 8 && call.signals.candle_count == 0);
     call.signals.raw_sequence = 0;
     CHECK(call.take(batch(9, "", 1'000'050)) == 0 && call.signals.candle_count == 1 && call.candles[0].count == 2);
     CHECK(call.text().substr(0, call.text().find("\x22")).find('\x11') == std::string::npos);
@@ -90,7 +107,7 @@ void leaves_what_is_unusual() {
     CHECK(call.take(batch(7)) == 0);
     const std::string usual = batch(9);
     for (const std::string &text : {std::string(), kNames, batch(7), batch(1000), batch(9, "", 1'000'000'000'001), usual + "\x01", usual + column(8, {"\0\1", 2}),
-                                    usual.substr(0, usual.size() - 1), "\x0a\x03six" + usual.substr(5), batch(9, std::string("\x19") + std::string(8, '\0')),
+                                    usual.substr(0, usual.size() - 1), usual.substr(5), batch(9, std::string("\x19") + std::string(8, '\0')),
                                     batch(9, "\x19\x01"), batch(9, "", 3'600'000'000)}) {  // the last one closes too many candles
         CHECK(call.take(text) == 1);
     }
@@ -106,7 +123,36 @@ void leaves_what_is_unusual() {
     call.signals.struct_size = 1;
     CHECK(call.take(usual) == 1);
     call.signals.struct_size = sizeof call.signals;
-    CHECK(call.count() == 2 && call.take(usual) == 0 && call.count() == 4);
+    CHECK(call.trades() == 2 && call.take(usual) == 0 && call.trades() == 4);
+}
+
+void takes_in_the_batches_of_a_message_together() {
+    Call call;
+    const std::string first = batch(7), second = batch(9), third = batch(11);
+    CHECK(call.take_message(framed(first) + framed(second) + framed(third)) == 2);  // the third one would be too many trades
+    CHECK(call.count == 3 && call.batches[0].names_size == static_cast<std::int64_t>(kNames.size()));
+    CHECK(call.text(1).substr(2, second.size()) == second);
+    CHECK(framed(call.text(0)) + framed(call.text(1)) == std::string(reinterpret_cast<const char *>(call.out.get()), static_cast<std::size_t>(call.batches[1].out_at + call.batches[1].out_size)));
+    CHECK(call.take_message(framed(third) + framed(batch(7)) + framed(batch(13))) == 1);  // the second one is a repeat
+    CHECK(call.take_message(framed(batch(13, "", 1'000'050)) + framed(batch(15, "", 1'000'050))) == 1 && call.signals.candle_count == 1);
+    CHECK(call.batches[0].out_at == 0);
+    call.signals.max_together = 1;
+    CHECK(call.take_message(framed(batch(15, "", 1'000'050)) + framed(batch(17, "", 1'000'050))) == 1);
+    call.signals.out_size = static_cast<std::size_t>(call.batches[0].out_size) + 10;
+    CHECK(call.take(batch(17, "", 1'000'050)) == 1);
+    call.signals.out_size = kMaxBytes;
+    CHECK(call.take(batch(17, "", 1'000'050)) == 0 && call.trades() == 12);
+}
+
+void splits_only_what_is_one_batch_after_the_other() {
+    Call call;
+    const std::string usual = framed(batch(7));
+    for (const std::string &text : {std::string(), usual + "\x0a", usual + "\x12\x01", usual + usual + usual + usual + usual}) {
+        CHECK(call.take_message(text) == -1);
+    }
+    CHECK(call.take_message(framed("\x12\x01")) == 0 && call.count == 1 && call.batches[0].names_size == 0);
+    std::uint64_t none = 0;
+    CHECK(tickcodec_process_batches(&call.signals, reinterpret_cast<const std::uint8_t *>(usual.data()), call.batches.get(), &none, 1) == 0);
 }
 
 void stands_any_bytes() {
@@ -124,18 +170,11 @@ void stands_any_bytes() {
             }
         }
         if (call.take(text) == 0) {
-            rows += call.signals.rows;
+            rows += call.batches[0].rows;
             CHECK(call.text().substr(2, text.size()) == text || text.size() > 127);
         }
     }
-    CHECK(rows > 0 && call.count() == rows);
-}
-
-std::string framed(const std::string &batch) {
-    std::string size;
-    std::size_t rest = batch.size();
-    for (; rest > 127; rest >>= 7) size += static_cast<char>(rest | 0x80);
-    return "\x0a" + size + static_cast<char>(rest) + batch;
+    CHECK(rows > 0 && call.trades() == rows);
 }
 
 const std::string kQuiet = column(1, batch(7)) + "\x11" + numbers(9, 0).substr(0, 8) + column(4, numbers(300, 300)) +
@@ -194,6 +233,8 @@ int main() {
     finds_batches_in_any_bytes();
     writes_the_trades_and_their_signals();
     leaves_what_is_unusual();
+    takes_in_the_batches_of_a_message_together();
+    splits_only_what_is_one_batch_after_the_other();
     stands_any_bytes();
     return 0;
 }

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ctypes
+import struct
+from array import array
 from collections.abc import Sequence
-from ctypes import POINTER, addressof, c_char_p, c_int64, c_size_t, c_void_p, string_at
+from ctypes import POINTER, addressof, c_int64, c_size_t, c_void_p, string_at
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
@@ -28,22 +30,24 @@ class Output:
     offset: int
 
 
-class ProcessedBatch(NamedTuple):
-    """A batch that libsignal has taken in.
+class ProcessedBatches(NamedTuple):
+    """Batches of a message that libsignal has taken in, at least one.
 
     Attributes:
-        payload: the serialized `tickmesh.v1.SignalBatch`, without its candles.
-        rows: how many trades there are, at least 1.
-        first_id: the id of the first one.
-        last_id: the id of the last one.
-        candles: how many were closed; they are where `Processor` was told to put them.
+        message: a serialized `tickmesh.v1.SignalBatches` of them; where candles were closed without the last one.
+        batches: each as a serialized `SignalBatch`; the last one without its candles.
+        rows: how many trades each has, at least 1.
+        first_ids: the id of the first one of each.
+        last_ids: the id of the last one of each.
+        candles: how many the last batch has closed; they are where `BatchProcessor` was told to put them.
 
     """
 
-    payload: bytes
-    rows: int
-    first_id: int
-    last_id: int
+    message: bytes
+    batches: list[bytes]
+    rows: tuple[int, ...]
+    first_ids: tuple[int, ...]
+    last_ids: tuple[int, ...]
     candles: int
 
 
@@ -64,40 +68,53 @@ class _Signals(ctypes.Structure):
         ("candles", c_void_p),
         ("candle_capacity", c_size_t),
         ("max_rows", c_size_t),
+        ("max_together", c_size_t),
         ("work", c_void_p),
         ("out", c_void_p),
+        ("out_size", c_size_t),
         ("max_id", c_int64),
-        ("names", c_char_p),
-        ("names_size", c_size_t),
         ("max_time_us", c_int64),
         ("raw_sequence", c_int64),
         ("candle_count", c_size_t),
-        ("written", c_size_t),
-        ("rows", c_int64),
-        ("first_id", c_int64),
-        ("last_id", c_int64),
     )
 
 
+_MAX_BATCHES = 4096
+
+
 class BatchProcessor:
-    """Lets states of libsignal take in serialized batches; not to be called by two threads at once.
+    """Lets states of libsignal take in the batches of messages; not to be called by two threads at once.
+
+    `split` a message, then `process` its batches until all are taken in or left.
 
     Args:
         process: the address of `lsig_process`.
         outputs: the columns of `SignalBatch`, in the order in which they are written.
         max_rows: how many trades a batch may have.
+        max_together: how many trades are taken in at once, or one batch if that is longer.
+        max_bytes: how many bytes a message of signals may have, but for candles.
         max_id: the highest id that a trade may have.
         candles: where closed candles go: the address of as many `lsig_candle` as the number says.
 
     """
 
     def __init__(
-        self, process: int, outputs: Sequence[Output], *, max_rows: int, max_id: int, candles: tuple[int, int]
+        self,
+        process: int,
+        outputs: Sequence[Output],
+        *,
+        max_rows: int,
+        max_together: int,
+        max_bytes: int,
+        max_id: int,
+        candles: tuple[int, int],
     ) -> None:
         self._outputs = (_Output * len(outputs))(*(_Output(output.number, output.offset) for output in outputs))
         self._work = (c_int64 * ((4 + len(outputs)) * max_rows))()
-        self._max_bytes = 256 + 40 * max_rows
-        self._out = ctypes.create_string_buffer(self._max_bytes + 40 + len(outputs) * (16 + 8 * max_rows))
+        self._out = ctypes.create_string_buffer(max_bytes)
+        self._batches = ctypes.create_string_buffer(_CARRIED.size * _MAX_BATCHES)
+        self._places = memoryview(self._batches)
+        self._count = c_size_t()
         self._call = _Signals(
             struct_size=ctypes.sizeof(_Signals),
             process=process,
@@ -106,33 +123,61 @@ class BatchProcessor:
             candles=candles[0],
             candle_capacity=candles[1],
             max_rows=max_rows,
+            max_together=max_together,
             work=addressof(self._work),
             out=addressof(self._out),
+            out_size=max_bytes,
             max_id=max_id,
         )
         self._call_at, self._out_at = addressof(self._call), addressof(self._out)
+        self._batches_at, self._count_at = addressof(self._batches), addressof(self._count)
 
-    def process(
-        self, state: int, batch: bytes, names: bytes, *, max_time_us: int, raw_sequence: int
-    ) -> ProcessedBatch | None:
-        """Let a state take in a batch; None when nothing has happened, as it is not as batches nearly always are.
+    def split(self, message: bytes) -> list[tuple[bytes, slice]] | None:
+        """Find the batches of a message; None where it cannot be read here.
 
         Args:
-            state: the address of the `lsig_state`.
-            batch: a serialized `tickmesh.v1.TradeBatch`.
-            names: how it has to begin: its venue and symbol.
-            max_time_us: the latest time that a trade may have, in microseconds since 1970.
-            raw_sequence: of the message that carried the batch.
+            message: a serialized `tickmesh.v1.TradeBatches`.
+
+        Returns:
+            how each begins, its venue and symbol, and where in the message it stands; empty where it does not.
 
         """
-        call, size = self._call, len(batch)
-        call.names, call.names_size = names, len(names)
-        call.max_time_us, call.raw_sequence = max_time_us, raw_sequence
-        function = _holding_gil if size <= _BYTES_HOLDING_GIL else _releasing_gil
-        if size > self._max_bytes or function(self._call_at, state, batch, size):
+        if _split(message, len(message), self._batches_at, _MAX_BATCHES, self._count_at):
             return None
-        payload = string_at(self._out_at, call.written)
-        return ProcessedBatch(payload, call.rows, call.first_id, call.last_id, call.candle_count)
+        places = _CARRIED.iter_unpack(self._places[: _CARRIED.size * self._count.value])
+        return [(message[at : at + names_size], slice(at, at + size)) for at, size, names_size, *_ in places]
+
+    def process(
+        self, message: bytes, states: array[int], *, first: int, max_time_us: int, raw_sequence: int
+    ) -> ProcessedBatches | None:
+        """Let states take in batches, up to the first that is not as batches nearly always are.
+
+        Args:
+            message: that `split` was given last.
+            states: the address of the `lsig_state` of each batch of the message; 0 where there is none.
+            first: the batch to begin with; 0 is the message's first one.
+            max_time_us: the latest time that a trade may have, in microseconds since 1970.
+            raw_sequence: of the message that carried the batches.
+
+        Returns:
+            those that were taken in; None when none was, and nothing has happened.
+
+        """
+        call, out_at = self._call, self._out_at
+        call.max_time_us, call.raw_sequence = max_time_us, raw_sequence
+        function = _holding_gil if len(message) <= _BYTES_HOLDING_GIL else _releasing_gil
+        batches_at = self._batches_at + _CARRIED.size * first
+        states_at = states.buffer_info()[0] + states.itemsize * first
+        done = function(self._call_at, message, batches_at, states_at, len(states) - first)
+        if not done:
+            return None
+        places = _CARRIED.iter_unpack(self._places[_CARRIED.size * first : _CARRIED.size * (first + done)])
+        _, _, _, begins, sizes, rows, first_ids, last_ids = zip(*places, strict=True)
+        together = string_at(out_at, begins[-1] + sizes[-1])
+        batches = [together[at : at + size] for at, size in zip(begins, sizes, strict=True)]
+        if call.candle_count:
+            together = together[: begins[-1]]
+        return ProcessedBatches(together, batches, rows, first_ids, last_ids, call.candle_count)
 
 
 _MAX_PARTS = 4096
@@ -168,5 +213,7 @@ class ClosingFinder:
 
 
 _find_closing = LIBRARY.holding_gil.tickcodec_find_closing
-_holding_gil = LIBRARY.holding_gil.tickcodec_process_batch
-_releasing_gil = LIBRARY.releasing_gil.tickcodec_process_batch
+_CARRIED = struct.Struct("=8q")  # tickcodec_carried
+_split = LIBRARY.holding_gil.tickcodec_split
+_holding_gil = LIBRARY.holding_gil.tickcodec_process_batches
+_releasing_gil = LIBRARY.releasing_gil.tickcodec_process_batches

@@ -20,7 +20,8 @@ PROTOTYPES: dict[str, tuple[Any, list[Any]]] = {
     "tickcodec_abi_version": (c_int, []),
     # Really pointers to structs: a plain address takes half the time to hand over.
     "tickcodec_read_frames": (c_int, [c_void_p, c_char_p, c_size_t, c_size_t]),
-    "tickcodec_process_batch": (c_int, [c_void_p, c_void_p, c_char_p, c_size_t]),
+    "tickcodec_split": (c_int, [c_char_p, c_size_t, c_void_p, c_size_t, c_void_p]),
+    "tickcodec_process_batches": (c_size_t, [c_void_p, c_char_p, c_void_p, c_void_p, c_size_t]),
     "tickcodec_find_closing": (c_int, [c_char_p, c_size_t, c_void_p, c_size_t, c_void_p]),
     "tickcodec_find_batches": (c_int, [c_char_p, c_size_t, c_void_p, c_size_t, c_void_p]),
     "tickcodec_write_ticks": (c_int, [c_void_p, c_char_p, c_void_p, c_size_t, c_size_t]),

@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mesh.bus import wire
 from mesh.service.errors import BadMessage
 from mesh.values.trades import TradeColumns, refusal
-from signalsvc.engine import Engine, SignalMessage
+from signalsvc.engine import MAX_TOGETHER, Engine, LeftBatch, SignalMessage, entry_name
 from tests.fixtures.trades import START_US, columns
 
 NOW_US = 1_767_225_600_000_000  # 2026-01-01
@@ -34,9 +35,27 @@ def by_python(engine: Engine, payload: bytes, sequence: int) -> list[SignalMessa
     return [] if signals is None else list(map(SignalMessage.of, wire.split_signals(signals)))
 
 
-def by_either(engine: Engine, payload: bytes, sequence: int) -> tuple[bool, list[SignalMessage]]:
-    carried = engine.carry(payload, raw_sequence=sequence, now_us=NOW_US)
-    return carried is not None, by_python(engine, payload, sequence) if carried is None else [carried]
+def by_either(engine: Engine, message: bytes, sequence: int) -> tuple[list[bool], list[SignalMessage]]:
+    """Do what the pipeline does with a message; tell of each of its batches whether it was carried, and what came."""
+    carried: list[bool] = []
+    messages: list[SignalMessage] = []
+    for found in engine.carry(message, raw_sequence=sequence, now_us=NOW_US):
+        if isinstance(found, LeftBatch):
+            carried.append(False)
+            messages += by_python(engine, found.payload, sequence)
+        else:
+            carried += [True] * len(found.messages)
+            messages += found.messages
+            assert found.payload == b"".join(wire.one_of_many(each.payload) for each in found.messages)
+            assert list(found.entry_names) == [entry_name(each.venue, each.symbol) for each in found.messages]
+            assert len({each.venue for each in found.messages}) == 1
+            assert len(found.messages) == 1 or sum(each.rows for each in found.messages) <= MAX_TOGETHER
+    return carried, messages
+
+
+def is_carried(engine: Engine, trades: TradeColumns) -> bool:
+    [carried], _ = by_either(engine, wire.one_of_many(wire.encode_trades(trades)), 2)
+    return carried
 
 
 def begun() -> Engine:
@@ -50,7 +69,7 @@ def test_batches_become_the_same_bytes_either_way(batches: list[tuple[int, int, 
     either, python = begun(), begun()
     for sequence, batch in enumerate(batches, 2):
         payload = wire.encode_trades(spread(*batch))
-        _, found = by_either(either, payload, sequence)
+        _, found = by_either(either, wire.one_of_many(payload), sequence)
         assert found == by_python(python, payload, sequence)
     assert either.entries() == python.entries()
     # NaN is not equal to NaN
@@ -64,7 +83,7 @@ def test_whatever_bytes_come_the_same_comes_of_them(changes: list[tuple[int, int
     for at, byte in changes:
         payload[at % len(payload)] = byte
     for sequence, text in enumerate((bytes(payload), bytes(payload[:size]), wire.encode_trades(columns(20, 2))), 2):
-        assert by_either(either, text, sequence)[1] == by_python(python, text, sequence)
+        assert by_either(either, wire.one_of_many(text), sequence)[1] == by_python(python, text, sequence)
     assert either.entries() == python.entries()
 
 
@@ -80,7 +99,67 @@ def test_usual_batches_are_carried_and_unusual_ones_are_not() -> None:
         spread(2, 8000, 250),
         spread(2, 100, 10**6),  # closes more candles than there is room for
     ]
-    carried = [by_either(begun(), wire.encode_trades(trades), 2)[0] for trades in unusual]
+    carried = [is_carried(begun(), trades) for trades in unusual]
     assert carried == [False, False, True, False, False, False, False, False]
-    assert all(by_either(begun(), wire.encode_trades(columns(2, count)), 2)[0] for count in (1, 256, 4096))
-    assert not by_either(Engine(), wire.encode_trades(columns(2, 1)), 2)[0]
+    assert all(is_carried(begun(), columns(2, count)) for count in (1, 256, 4096))
+    assert not is_carried(Engine(), columns(2, 1))
+
+
+NAMES = [("binance", "btcusdt"), ("binance", "ethusdt"), ("binance", "币安usdt"), ("sim", "btcusdt")]
+
+
+@given(
+    st.lists(
+        st.lists(
+            st.tuples(st.sampled_from(NAMES), st.integers(1, 60), st.integers(1, 900), st.sampled_from([1, 700_000])),
+            min_size=1,
+            max_size=8,
+        ),
+        max_size=4,
+    )
+)
+def test_messages_of_many_symbols_become_the_same_either_way(
+    messages: list[list[tuple[tuple[str, str], int, int, int]]],
+) -> None:
+    either, python = begun(), begun()
+    for sequence, message in enumerate(messages, 2):
+        batches = [
+            wire.encode_trades(dataclasses.replace(spread(*numbers), venue=venue, symbol=symbol))
+            for (venue, symbol), *numbers in message
+        ]
+        _, found = by_either(either, b"".join(map(wire.one_of_many, batches)), sequence)
+        assert found == [each for batch in batches for each in by_python(python, batch, sequence)]
+    assert either.entries() == python.entries()
+    assert either.last_ids == python.last_ids
+
+
+@given(st.lists(st.tuples(st.integers(0, 3000), st.integers(0, 255)), max_size=4), st.integers(0, 3000))
+def test_whatever_bytes_of_a_message_come_the_same_comes_of_them(changes: list[tuple[int, int]], size: int) -> None:
+    either, python = begun(), begun()
+    batches = [columns(2, 9), columns(1, 2, symbol="ethusdt"), columns(11, 3), columns(3, 4, symbol="ethusdt")]
+    message = bytearray(b"".join(wire.one_of_many(wire.encode_trades(each)) for each in batches))
+    for at, byte in changes:
+        message[at % len(message)] = byte
+    for sequence, text in enumerate((bytes(message), bytes(message[:size])), 2):
+        try:
+            reference = [each for batch in wire.batches_of(text) for each in by_python(python, batch, sequence)]
+        except BadMessage:
+            with pytest.raises(BadMessage):
+                by_either(either, text, sequence)
+            continue
+        assert by_either(either, text, sequence)[1] == reference
+    assert either.entries() == python.entries()
+
+
+def test_a_state_that_has_left_memory_meanwhile_takes_in_nothing_more() -> None:
+    engine = begun()
+    engine.process(columns(1, 1, symbol="ethusdt"), raw_sequence=1)
+    batches = [columns(2, 1), columns(2, MAX_TOGETHER, symbol="ethusdt")]
+    found = engine.carry(
+        b"".join(wire.one_of_many(wire.encode_trades(each)) for each in batches), raw_sequence=2, now_us=NOW_US
+    )
+
+    assert not isinstance(next(found), LeftBatch)
+    assert engine.evict(["binance.ethusdt"]) == {"binance.ethusdt": 1}
+    assert next(found) == LeftBatch(2, wire.encode_trades(batches[1]))
+    assert not engine.knows("binance", "ethusdt")

@@ -10,7 +10,7 @@ from typing import Any
 from mesh.bus import wire
 from mesh.bus.reader import Message
 from mesh.service.health import Health
-from signalsvc.engine import Engine, SignalMessage
+from signalsvc.engine import CarriedSignals, Engine, SignalMessage
 from signalsvc.pipeline import GatheredSignals, Pipeline, PublishedIds
 from signalsvc.selection import Selection
 from signalsvc.watchers import Watcher, Watchers
@@ -61,11 +61,11 @@ def test_signals_are_gathered_in_order_as_long_as_a_message_has_room_for_them_an
     gathered, parts = GatheredSignals(), [message(first_id, 2000) for first_id in (1, 2001, 4001)]
     other, elsewhere = message(1, 1, symbol="ethusdt"), message(1, 1, venue="sim")
 
-    for one in (parts[0], other, parts[1]):
+    for one in map(CarriedSignals.of, (parts[0], other, parts[1])):
         assert gathered.fits(one)
-        gathered.add(one, wire.one_of_many(one.payload))
+        gathered.add(one)
 
-    assert [gathered.fits(one) for one in (parts[2], elsewhere, other)] == [False, False, True]
+    assert [gathered.fits(CarriedSignals.of(one)) for one in (parts[2], elsewhere, other)] == [False, False, True]
     assert wire.batches_of(gathered.payload) == [parts[0].payload, other.payload, parts[1].payload]
     assert (gathered.first, gathered.last, dict(gathered.rows)) == (
         parts[0], parts[1], {"btcusdt": 4000, "ethusdt": 1}
@@ -144,7 +144,7 @@ async def test_what_was_published_a_moment_ago_is_sent_again_to_those_who_close_
         now_us = time.time_ns() // 1000
         for first_id, taken_us in ((1, now_us - 120_000_000), (4, now_us), (7, now_us)):
             one._taken = Message(first_id, "", b"", "", taken_us, 0)
-            await one._pass_on(message(first_id, 3))
+            await one._pass_on(CarriedSignals.of(message(first_id, 3)))
 
         assert await ids_of(gateway) == [[4, 5, 6], [7, 8, 9], [8, 9]]
         assert await ids_of(plain) == [[8, 9]]

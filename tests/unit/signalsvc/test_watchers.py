@@ -3,13 +3,25 @@ from __future__ import annotations
 import asyncio
 
 from mesh.bus import wire
+from signalsvc.engine import CarriedSignals, SignalMessage, entry_name
 from signalsvc.watchers import COALESCED_TRADES, MAX_TRADES, Watcher, Watchers
 from tickmesh.v1 import signal_pb2, trade_pb2
 
 
-def batch(symbol: str = "btcusdt", *, trades: int = 1) -> bytes:
-    batch = trade_pb2.TradeBatch(venue="sim", symbol=symbol, trade_id=range(trades))
-    return wire.one_of_many(signal_pb2.SignalBatch(trades=batch).SerializeToString())
+def signals(symbol: str = "btcusdt", *, trades: int = 1) -> SignalMessage:
+    batch = trade_pb2.TradeBatch(venue="sim", symbol=symbol, trade_id=range(min(trades, 10)))
+    return SignalMessage(
+        "sim", symbol, trades, 0, trades - 1, 1, signal_pb2.SignalBatch(trades=batch).SerializeToString()
+    )
+
+
+def batch(symbol: str = "btcusdt", *, trades: int = 1) -> CarriedSignals:
+    return CarriedSignals.of(signals(symbol, trades=trades))
+
+
+def together(*batches: SignalMessage) -> CarriedSignals:
+    payload = b"".join(wire.one_of_many(each.payload) for each in batches)
+    return CarriedSignals(batches, [entry_name("sim", each.symbol) for each in batches], payload)
 
 
 async def seen_by(watcher: Watcher) -> list[signal_pb2.WatchResponse]:
@@ -24,7 +36,7 @@ async def test_each_watcher_gets_what_it_asked_for() -> None:
     every = Watcher(frozenset(), selected=False)
     with watchers.watching(chosen), watchers.watching(listed), watchers.watching(every):
         for symbol in ("btcusdt", "ethusdt", "solusdt"):
-            watchers.publish(batch(symbol), symbol=symbol, trades=1, selected="btcusdt")
+            watchers.publish(batch(symbol), selected="btcusdt")
         symbols = [[event.batch.trades.symbol for event in await seen_by(each)] for each in (chosen, listed, every)]
     assert symbols == [["btcusdt"], ["ethusdt"], ["btcusdt", "ethusdt", "solusdt"]]
 
@@ -34,9 +46,9 @@ async def test_batches_that_wait_together_come_together_to_who_asked_for_that() 
     busy = Watcher(frozenset(), selected=False, coalesce=True)
     with watchers.watching(busy):
         for symbol in ("btcusdt", "ethusdt"):
-            watchers.publish(batch(symbol, trades=400), symbol=symbol, trades=400, selected="btcusdt")
+            watchers.publish(batch(symbol, trades=400), selected="btcusdt")
         watchers.notify_selected(signal_pb2.GetSymbolResponse(symbol="solusdt"))
-        watchers.publish(batch("solusdt"), symbol="solusdt", trades=1, selected="solusdt")
+        watchers.publish(batch("solusdt"), selected="solusdt")
         events = await seen_by(busy)
 
     assert [event.WhichOneof("event") for event in events] == ["batches", "selected", "batches"]
@@ -45,7 +57,23 @@ async def test_batches_that_wait_together_come_together_to_who_asked_for_that() 
         [],
         ["solusdt"],
     ]
-    assert events[0].batches.batches[1] == signal_pb2.WatchResponse.FromString(batch("ethusdt", trades=400)).batch
+    assert events[0].batches.batches[1].SerializeToString() == signals("ethusdt", trades=400).payload
+
+
+async def test_batches_of_one_message_come_together_or_one_by_one_as_each_watcher_wants_them() -> None:
+    watchers = Watchers()
+    together_, single, listed = (
+        Watcher(frozenset(), selected=False, coalesce=True),
+        Watcher(frozenset(), selected=False),
+        Watcher(frozenset({"ethusdt"}), selected=False, coalesce=True),
+    )
+    with watchers.watching(together_), watchers.watching(single), watchers.watching(listed):
+        watchers.publish(together(signals("btcusdt"), signals("ethusdt", trades=3)), selected="btcusdt")
+        events = [await seen_by(each) for each in (together_, single, listed)]
+
+    assert [[each.trades.symbol for each in event.batches.batches] for event in events[0]] == [["btcusdt", "ethusdt"]]
+    assert [event.batch.trades.symbol for event in events[1]] == ["btcusdt", "ethusdt"]
+    assert [[each.trades.symbol for each in event.batches.batches] for event in events[2]] == [["ethusdt"]]
 
 
 async def test_no_more_trades_come_together_than_a_message_holds_well() -> None:
@@ -53,7 +81,7 @@ async def test_no_more_trades_come_together_than_a_message_holds_well() -> None:
     busy = Watcher(frozenset(), selected=False, coalesce=True)
     with watchers.watching(busy):
         for trades in (COALESCED_TRADES - 1, 2, COALESCED_TRADES + 1, 1):
-            watchers.publish(batch(), symbol="btcusdt", trades=trades, selected="btcusdt")
+            watchers.publish(batch(trades=trades), selected="btcusdt")
         events = await seen_by(busy)
 
     assert [len(event.batches.batches) for event in events] == [1, 1, 1, 1]
@@ -64,7 +92,7 @@ async def test_a_slow_watcher_is_told_how_many_trades_it_missed() -> None:
     slow = Watcher(frozenset(), selected=False)
     with watchers.watching(slow):
         for _ in range(3):
-            watchers.publish(batch(), symbol="btcusdt", trades=MAX_TRADES // 2, selected="btcusdt")
+            watchers.publish(batch(trades=MAX_TRADES // 2), selected="btcusdt")
         events = await seen_by(slow)
     assert [event.WhichOneof("event") for event in events] == ["missed", "batch", "batch"]
     assert events[0].missed.trades == MAX_TRADES // 2
@@ -90,7 +118,7 @@ async def test_partitions_and_repeats_are_told_to_those_who_asked_for_them() -> 
     plain = Watcher(frozenset(), selected=False)
     gateway = Watcher(frozenset(), selected=False, partitions=True, repeats=True)
     with watchers.watching(plain), watchers.watching(gateway):
-        watchers.repeat(batch(), symbol="btcusdt", trades=1)
+        watchers.repeat(batch().payload, symbol="btcusdt", trades=1)
         watchers.tell_partitions(signal_pb2.OwnedPartitions(numbers=[1], count=2))
         watchers.tell_partitions()
         events = await seen_by(gateway)
