@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import logging
 import socket
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
@@ -120,8 +120,9 @@ class Instances:
             failed: list[grpc.aio.AioRpcError] = []
 
             async def ask(one: grpc.aio.Channel) -> Any:
-                rpc = one.unary_unary(method, *args, **options)
-                return await rpc(request, timeout=timeout, metadata=tuple(metadata))
+                with _closed_is_away():
+                    rpc = one.unary_unary(method, *args, **options)
+                    return await rpc(request, timeout=timeout, metadata=tuple(metadata))
 
             try:
                 async with asyncio.timeout(timeout):
@@ -176,6 +177,21 @@ def _error(code: grpc.StatusCode, details: str) -> grpc.aio.AioRpcError:
     return grpc.aio.AioRpcError(code, grpc.aio.Metadata(), grpc.aio.Metadata(), details=details)
 
 
+@contextlib.contextmanager
+def _closed_is_away() -> Iterator[None]:
+    """Say of a call that ends because its channel was closed, as its name has lost the address, that nobody was there.
+
+    gRPC says that it was cancelled, as if the caller had done it.
+    """
+    try:
+        yield
+    except (asyncio.CancelledError, grpc.aio.UsageError):
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        raise _error(grpc.StatusCode.UNAVAILABLE, "the connection was closed") from None
+
+
 def _weight(error: grpc.aio.AioRpcError) -> int:
     """Return which of several errors says most, the lowest: the one of who is responsible before those who are not."""
     reason = reason_of(error)
@@ -222,7 +238,8 @@ class MergedCalls:
         begun = False
         while True:
             try:
-                answer: Any = await call.read()
+                with _closed_is_away():
+                    answer: Any = await call.read()
             except grpc.aio.AioRpcError as exc:
                 answer = exc
             ended = isinstance(answer, Exception) or answer is grpc.aio.EOF
