@@ -145,9 +145,9 @@ class StatusBoard:
         found = {name: Received(report, now_s - at_s) for name, (report, at_s) in self._reports.items()}
         if self.own is not None:
             found[self.own_name] = Received(self.own(), 0.0)
-        instances: dict[str, list[Received]] = {}
-        for received in found.values():
-            instances.setdefault(received.report.service, []).append(received)
+        instances: dict[str, dict[str, Received]] = {}
+        for name, received in found.items():
+            instances.setdefault(received.report.service, {})[name] = received
         return {service: status.together(each) for service, each in instances.items()}
 
     def register(self, server: Any) -> None:

@@ -6,7 +6,7 @@ the newest reports: each service's state, and one word for whether trades can co
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -22,6 +22,8 @@ KNOWN_WITHIN_S = 3.0
 """So long after ingest's last report its feed counts as it was reported: where the bus stands still none arrives."""
 UNREACHABLE_AFTER_S = 10.0
 """So long after its last report a service counts as unreachable: nine reports of it are missing."""
+MISSED_FOR_S = 600.0
+"""So long one of several instances is missed that has said nothing more, not even that it was stopped."""
 
 MAX_RESTART_TIMES = 20
 MAX_SYMBOLS = 1024
@@ -116,21 +118,25 @@ def _order(received: Received) -> tuple[int, int, float]:
     return reported.seconds, reported.nanos, -received.age_s
 
 
-def together(instances: Sequence[Received]) -> Received:
+def together(instances: Mapping[str, Received]) -> Received:
     """Return one report of the instances that share a service's work: of those that are there, if any is.
 
-    The service serves while one of them does, and has the conditions of all, the worst of each name.
+    The service serves while one of them does, and has the conditions of all, the worst of each name. Which of them is
+    missed is a condition, too, `instances`.
 
     Args:
-        instances: the newest report of each, at least one.
+        instances: the newest report of each by its name, at least one.
 
     """
     if len(instances) == 1:
-        return instances[0]
-    there = [one for one in instances if not one.report.stopped and one.age_s <= UNREACHABLE_AFTER_S]
-    there = sorted(there or [max(instances, key=_order)], key=_order, reverse=True)
+        return next(iter(instances.values()))
+    there = [one for one in instances.values() if not one.report.stopped and one.age_s <= UNREACHABLE_AFTER_S]
+    missed = _missed(instances, there)
+    there = sorted(there or [max(instances.values(), key=_order)], key=_order, reverse=True)
     report = status_pb2.ServiceReport()
     report.CopyFrom(there[0].report)
+    if missed is not None:
+        report.conditions.append(missed)
     for one in (each.report for each in there[1:]):
         report.serving |= one.serving
         report.restarts += one.restarts
@@ -152,6 +158,31 @@ def together(instances: Sequence[Received]) -> Received:
     del report.restart_times[:]
     report.restart_times.extend(times[:MAX_RESTART_TIMES])
     return Received(report, there[0].age_s)
+
+
+def _missed(instances: Mapping[str, Received], there: Collection[Received]) -> status_pb2.Condition | None:
+    """Return the condition that names the instances which have said nothing for too long; None where there are none.
+
+    One that was killed may be back under another number: each that has started since stands for one of them. What has
+    no number is of the time when the mesh had one partition.
+    """
+    started_ns = sorted(one.report.started_time.ToNanoseconds() for one in there)
+    silent: dict[str, Received] = {}
+    for name, one in sorted(instances.items()):
+        if one.report.stopped or not UNREACHABLE_AFTER_S < one.age_s <= MISSED_FOR_S or "-" not in name:
+            continue
+        if started_ns and started_ns[-1] > one.report.reported_time.ToNanoseconds():
+            started_ns.pop()
+        else:
+            silent[name] = one
+    if not silent or not there:
+        return None
+    return status_pb2.Condition(
+        name="instances",
+        state=status_pb2.Condition.STATE_DEGRADED,
+        message="; ".join(f"{name} has not reported for {one.age_s:.0f} s" for name, one in silent.items()),
+        since=min((one.report.reported_time for one in silent.values()), key=Timestamp.ToNanoseconds),
+    )
 
 
 def _join_feeds(feed: status_pb2.Feed, other: status_pb2.ServiceReport) -> None:

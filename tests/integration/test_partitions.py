@@ -20,6 +20,7 @@ from mesh.bus import control, subjects, wire
 from mesh.bus.connection import CONTROL_STREAM, Bus, connect, raw_stream
 from mesh.bus.membership import require_partitions
 from mesh.bus.partitions import partition_of, partitions
+from mesh.service import rpc
 from mesh.service.errors import BadMessage
 from mesh.service.health import Health
 from mesh.service.settings import BusSettings, WrongSettings
@@ -33,7 +34,8 @@ from tests.fixtures.store import ask, start_store, until_stored
 from tests.fixtures.trades import columns
 from tests.fixtures.waiting import eventually
 from tests.integration.test_signal import calling
-from tickmesh.v1 import control_pb2, signal_pb2
+from tickmesh.v1 import control_pb2, signal_pb2, status_pb2
+from tickmesh.v1.status_pb2_grpc import StatusServiceStub
 
 Make = Callable[..., Service]
 
@@ -472,6 +474,43 @@ async def test_two_ingests_follow_more_symbols_than_one_has_room_for(
 
         two.start()
         await until_followed(sim, 600)
+
+
+@pytest.mark.slow
+async def test_which_of_two_instances_stands_still_is_named_by_the_others(
+    nats_server: NatsServer, make_service: Make
+) -> None:
+    settings = {"NATS_URL": nats_server.url_of("signal"), "SIGNAL_ADDR": "127.0.0.1:0", "PARTITIONS": "2"}
+    one, two = (make_service("signalsvc", **settings) for _ in range(2))
+    address = one.start_grpc("SIGNAL_ADDR")
+    two.start()
+    async with feeding_partitions(nats_server, 2), bus_of(nats_server) as bus, rpc.channel(address) as channel:
+        await until_shared(bus, "signal", one, two, count=2)
+        bucket = await bus.js.key_value(subjects.LEASE_BUCKET)
+        numbers = {
+            int(json.loads((await bucket.get(f"signal.instance.{number}")).value or b"")["pid"]): number
+            for number in range(2)
+        }
+        stub = StatusServiceStub(channel)
+
+        async def words() -> str:
+            answer = await stub.GetStatus(status_pb2.GetStatusRequest())
+            return next(each.message for each in answer.services if each.service == "signal")
+
+        async def is_named() -> bool:
+            found = await words()
+            assert f"instances: signal-{numbers[two.process.pid]} has not reported for " in found, found
+            return True
+
+        async def nobody_is_named() -> bool:
+            found = await words()
+            assert "instances" not in found, found
+            return True
+
+        two.process.send(signal.SIGSTOP)
+        await eventually(is_named, timeout_s=40)
+        two.process.send(signal.SIGCONT)
+        await eventually(nobody_is_named, timeout_s=40)
 
 
 def repartition(

@@ -9,6 +9,7 @@ from mesh.service.status import (
     KNOWN_WITHIN_S,
     MANY_RESTARTS,
     MAX_RESTART_TIMES,
+    MISSED_FOR_S,
     UNREACHABLE_AFTER_S,
     Received,
     first_report,
@@ -157,7 +158,7 @@ def test_instances_that_share_the_work_are_one_service_with_the_worst_of_their_c
     other.feed.state, other.feed.message = status_pb2.FEED_STATE_GAP, "trades are missing"
     other.conditions.add(name="quarantine", state=status_pb2.Condition.STATE_DEGRADED, message="one is held")
 
-    found = together([Received(gone, 0.1), Received(one, 0.2), Received(other, 0.4)])
+    found = together({"ingest-2": Received(gone, 0.1), "ingest": Received(one, 0.2), "ingest-1": Received(other, 0.4)})
 
     assert (found.report.serving, found.report.stopped, found.age_s) == (True, False, 0.2)
     assert [(each.name, each.count) for each in found.report.backlogs] == [("held_trades", 5)]
@@ -172,10 +173,44 @@ def test_instances_that_share_the_work_are_one_service_with_the_worst_of_their_c
 
 def test_a_service_serves_while_one_of_its_instances_does_and_is_gone_when_all_are() -> None:
     waiting, working = report("signal", failed="stream"), report("signal")
-    assert together([Received(waiting, 0.1), Received(working, 0.3)]).report.serving
+    assert together({"signal": Received(waiting, 0.1), "signal-1": Received(working, 0.3)}).report.serving
 
     late = UNREACHABLE_AFTER_S + 1
-    assert together([Received(waiting, 0.1), Received(working, late)]).report == waiting
+    found = together({"signal": Received(waiting, 0.1), "signal-1": Received(working, late)}).report
+    assert (found.serving, found.stopped) == (False, False)
     stopped = report("signal", stopped=True)
-    assert together([Received(stopped, late), Received(working, late + 5)]).report == stopped
-    assert together([Received(working, late)]).report is working
+    assert together({"signal": Received(stopped, late), "signal-1": Received(working, late + 5)}).report == stopped
+    assert together({"signal": Received(working, late)}).report is working
+
+
+def test_one_silent_instance_of_several_is_named_until_it_speaks_was_stopped_or_is_forgotten() -> None:
+    one, other = report("store"), report("store")
+    silent = together({"store-0": Received(one, 0.1), "store-1": Received(other, UNREACHABLE_AFTER_S + 4)})
+
+    status = mesh(store=silent)
+
+    assert state_of(status, "store") == "DEGRADED"
+    assert [each.message for each in status.services if each.service == "store"] == [
+        "instances: store-1 has not reported for 14 s"
+    ]
+    for well in (
+        Received(other, 0.5),
+        Received(report("store", stopped=True), 60.0),
+        Received(other, MISSED_FOR_S + 1),
+    ):
+        again = together({"store-0": Received(one, 0.1), "store-1": well})
+        assert state_of(mesh(store=again), "store") == "SERVING"
+
+
+def test_an_instance_that_is_back_under_another_number_is_not_missed() -> None:
+    gone, back = report("store", at_us=NOW_US - 20_000_000), report("store")
+    silent = {"store-0": Received(gone, 20.0), "store-1": Received(gone, 20.0)}
+    assert state_of(mesh(store=together(silent | {"store-2": Received(back, 0.1)})), "store") == "DEGRADED"
+    both = {"store-2": Received(back, 0.1), "store-3": Received(back, 0.1)}
+    assert state_of(mesh(store=together(silent | both)), "store") == "SERVING"
+
+
+def test_what_has_no_number_is_of_the_time_of_one_partition_and_not_missed() -> None:
+    old, new = report("store"), report("store")
+    found = together({"store": Received(old, UNREACHABLE_AFTER_S + 1), "store-0": Received(new, 0.1)})
+    assert state_of(mesh(store=found), "store") == "SERVING"
