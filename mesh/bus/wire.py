@@ -112,11 +112,16 @@ def length_delimited(number: int, content: bytes) -> bytes:
         content: a serialized message, or text in UTF-8.
 
     """
-    head, size = [number << 3 | 2], len(content)
+    return _head_of(number, len(content)) + content
+
+
+@lru_cache(maxsize=4096)
+def _head_of(number: int, size: int) -> bytes:
+    head = [number << 3 | 2]
     while size > 0x7F:
         head.append(size & 0x7F | 0x80)
         size >>= 7
-    return bytes((*head, size)) + content
+    return bytes((*head, size))
 
 
 def encode_trades(trades: TradeColumns) -> bytes:

@@ -171,7 +171,7 @@ class Engine:
         return self._carry(message, batches, raw_sequence=raw_sequence, now_us=now_us)
 
     def _carry(
-        self, message: bytes, batches: Sequence[tuple[bytes, slice]], *, raw_sequence: int, now_us: int
+        self, message: bytes, batches: Sequence[bytes], *, raw_sequence: int, now_us: int
     ) -> Iterator[CarriedSignals | LeftBatch]:
         max_time_us = latest_us(now_us, received_time_us=0)
         table: dict[bytes, _Known] | None = None
@@ -180,21 +180,37 @@ class Engine:
         done = 0
         while done < len(batches):
             if self._known is not table:  # at first, and where states have left memory while this was waited for
-                table, known = self._known, [self._known_of(names) for names, _ in batches]
+                table, known = self._known, list(map(self._known_of, batches))
                 states = array("Q", [0 if one is None else one.address for one in known])
             if (first := known[done]) is None:  # what was left before may have made its symbol known
-                first = known[done] = self._known_of(batches[done][0])
+                first = known[done] = self._known_of(batches[done])
                 states[done] = 0 if first is None else first.address
             found = self._processor.process(
                 message, states, first=done, max_time_us=max_time_us, raw_sequence=raw_sequence
             )
             if found is None:
-                yield LeftBatch(done + 1, message[batches[done][1]])
+                yield LeftBatch(done + 1, self._processor.batch(message, done))
                 done += 1
+                continue
+            if len(found.batches) == 1 and first is not None:
+                done += 1
+                yield self._carried_alone(first, found, raw_sequence)
                 continue
             taken = [one for one in known[done : done + len(found.batches)] if one is not None]
             done += len(taken)
             yield from self._carried(taken, found, raw_sequence)
+
+    def _carried_alone(self, known: _Known, found: ProcessedBatches, raw_sequence: int) -> CarriedSignals:
+        # As `_carried`, in half the time: where trades come one by one, each is alone in its message.
+        key, name, _ = known
+        payload = found.batches[0]
+        message, last_id = found.message, found.last_ids[0]
+        if found.candles:
+            payload += wire.encode_candles(map(_closed, self._candles.taken(found.candles)))
+            message = wire.one_of_many(payload)
+        signals = SignalMessage(*key, found.rows[0], found.first_ids[0], last_id, raw_sequence, payload)
+        self._last_ids[key], self._latest[key] = last_id, signals
+        return CarriedSignals((signals,), (name,), message)
 
     def _carried(self, known: Sequence[_Known], found: ProcessedBatches, raw_sequence: int) -> Sequence[CarriedSignals]:
         keys, names, _ = zip(*known, strict=True)

@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import datetime as dt
-import itertools
 import logging
 import time
 from collections import defaultdict
@@ -155,8 +154,10 @@ class PublishedIds:
 
     def lacks_all(self, carried: CarriedSignals) -> bool:
         """Return whether nothing of some signals is published yet; otherwise `rest` says of each what is not."""
-        last_ids = map(self.last_ids.get, carried.entry_names, itertools.repeat(-1))
-        return all(message.first_id > last_id for message, last_id in zip(carried.messages, last_ids, strict=False))
+        for message, name in zip(carried.messages, carried.entry_names, strict=True):
+            if message.first_id <= self.last_ids.get(name, -1):
+                return False
+        return True
 
     def rest(self, message: SignalMessage) -> SignalMessage | None:
         """Return the rows that are not published yet; None when all are."""

@@ -132,20 +132,35 @@ class BatchProcessor:
         self._call_at, self._out_at = addressof(self._call), addressof(self._out)
         self._batches_at, self._count_at = addressof(self._batches), addressof(self._count)
 
-    def split(self, message: bytes) -> list[tuple[bytes, slice]] | None:
+    def split(self, message: bytes) -> list[bytes] | None:
         """Find the batches of a message; None where it cannot be read here.
 
         Args:
             message: a serialized `tickmesh.v1.TradeBatches`.
 
         Returns:
-            how each begins, its venue and symbol, and where in the message it stands; empty where it does not.
+            how each begins, its venue and symbol; empty where it does not.
 
         """
         if _split(message, len(message), self._batches_at, _MAX_BATCHES, self._count_at):
             return None
-        places = _CARRIED.iter_unpack(self._places[: _CARRIED.size * self._count.value])
-        return [(message[at : at + names_size], slice(at, at + size)) for at, size, names_size, *_ in places]
+        count = self._count.value
+        if count == 1:
+            at, _, names_size, *_ = _CARRIED.unpack_from(self._places)
+            return [message[at : at + names_size]]
+        places = _CARRIED.iter_unpack(self._places[: _CARRIED.size * count])
+        return [message[at : at + names_size] for at, _, names_size, *_ in places]
+
+    def batch(self, message: bytes, number: int) -> bytes:
+        """Return a batch of a message as it is.
+
+        Args:
+            message: that `split` was given last.
+            number: of the batch; 0 is the message's first one.
+
+        """
+        at, size, *_ = _CARRIED.unpack_from(self._places, _CARRIED.size * number)
+        return message[at : at + size]
 
     def process(
         self, message: bytes, states: array[int], *, first: int, max_time_us: int, raw_sequence: int
@@ -171,6 +186,14 @@ class BatchProcessor:
         done = function(self._call_at, message, batches_at, states_at, len(states) - first)
         if not done:
             return None
+        if done == 1:
+            _, _, _, begin, size, *numbers = _CARRIED.unpack_from(self._places, _CARRIED.size * first)
+            together = string_at(out_at, begin + size)
+            batch = together[begin:]
+            rows, first_ids, last_ids = zip(numbers, strict=True)
+            if call.candle_count:
+                together = b""
+            return ProcessedBatches(together, [batch], rows, first_ids, last_ids, call.candle_count)
         places = _CARRIED.iter_unpack(self._places[_CARRIED.size * first : _CARRIED.size * (first + done)])
         _, _, _, begins, sizes, rows, first_ids, last_ids = zip(*places, strict=True)
         together = string_at(out_at, begins[-1] + sizes[-1])
