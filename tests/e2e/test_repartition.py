@@ -130,8 +130,9 @@ async def test_a_change_that_was_killed_is_finished_by_the_same_command(tmp_path
 
 
 def test_a_mesh_whose_change_was_interrupted_is_not_started_before_that_is_finished(tmp_path: Path) -> None:
-    StateDirectory(tmp_path).keep_becoming(4)
-    mesh = LocalMesh(tmp_path.parent, {"STATE_DIR": str(tmp_path)})
+    mesh = LocalMesh(tmp_path, {})
+    mesh.state_dir.mkdir()
+    StateDirectory(mesh.state_dir).keep_becoming(4)
 
     mesh.process.start()
     code = mesh.process.wait(timeout_s=30)
@@ -144,8 +145,9 @@ def test_a_mesh_whose_change_was_interrupted_is_not_started_before_that_is_finis
 
 
 def test_another_number_than_the_mesh_has_is_refused_with_the_command_that_changes_it(tmp_path: Path) -> None:
-    StateDirectory(tmp_path).keep_partitions(4)
-    mesh = LocalMesh(tmp_path.parent, {"STATE_DIR": str(tmp_path), "PARTITIONS": "2"})
+    mesh = LocalMesh(tmp_path, {"PARTITIONS": "2"})
+    mesh.state_dir.mkdir()
+    StateDirectory(mesh.state_dir).keep_partitions(4)
 
     mesh.process.start()
     code = mesh.process.wait(timeout_s=30)
