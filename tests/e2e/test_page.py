@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import json
 import math
@@ -176,6 +177,30 @@ async def test_the_page_shows_live_candles_that_equal_the_stores(page: Page, mes
     await equals_the_store(page, mesh)
     await expect(page.locator(".legend")).to_contain_text("O")
     await page.screenshot(path=PICTURES / "market.png")
+
+
+async def test_first_candles_are_asked_for_at_once_whether_a_mesh_is_old_or_new(page: Page) -> None:
+    seconds = asyncio.Event()
+
+    async def asked(route: Route) -> None:
+        seconds.set()
+        await route.continue_()
+
+    async def held(route: Route) -> None:
+        await seconds.wait()  # for ever, if those of a second were asked for only after these had come
+        await route.continue_()
+
+    await page.route("**/api/candles?*interval=1s*", asked)
+    await page.route("**/api/candles?*interval=1m*", held)
+    await page.goto("/")
+    await is_live(page)
+    started = await page.evaluate(
+        "() => performance.getEntriesByName(new URL('api/symbol', location).href)[0].startTime"
+    )
+    script = await page.evaluate(
+        "() => performance.getEntriesByType('resource').find((one) => one.name.endsWith('.js')).responseEnd"
+    )
+    assert started < script  # the document asks for it, before there is a program
 
 
 async def test_candles_of_an_interval_that_is_not_stored_are_live_too(page: Page, mesh: LocalMesh) -> None:

@@ -9,6 +9,7 @@ const SIGNALS = ["open", "high", "low", "volume", "vwap", "trade_rate"];
 const PAGE = 1000;
 /** A mesh that has just begun has few candles of a minute: then those of a second are shown, unless others are asked for. */
 const FEW = 15;
+const FEW_SECONDS = 300;
 /** How often a second the tape is told: more is not seen, and each message costs the gateway and this page. */
 const TAPE_RATE = 10;
 /** How often a second newest prices come: of coins whose rows are seen or that have alerts, and of all. */
@@ -28,7 +29,7 @@ const NO_PRICES: Readonly<Record<keyof typeof PRICES, Prices>> = { fast: { symbo
 export class Effects {
   readonly #link: Link;
   /** What is being loaded, so that it is loaded once. */
-  readonly #loading = new Set<string>();
+  readonly #loading = new Map<string, Promise<void>>();
   /** What is followed on each channel, or is about to be. */
   readonly #followed: Record<Followed, string> = { candles: "", trades: "", coverage: "" };
   /** The subscriptions of newest prices: of which coins, and their numbers. */
@@ -73,10 +74,11 @@ export class Effects {
     });
   }
 
-  start(): void {
+  /** Begin; resolves when the first candles are there, or cannot be had. */
+  async start(): Promise<void> {
     this.#link.open();
     this.show();
-    void this.selected();
+    const selected = this.selected(); // the document has asked for it before this runs
     void this.#coins();
     setInterval(() => this.#everySecond(), 1000);
     setInterval(() => this.#link.ping(), 5000);
@@ -85,6 +87,9 @@ export class Effects {
       void this.#past();
       if (this.state().status !== null) this.#noticeCoins();
     }, MINUTE_MS);
+    if (this.state().route.symbol === "") await selected;
+    const { route } = this.state();
+    if (route.symbol !== "") await this.#candles(chartKey(route));
   }
 
   /** Load what the coin and interval that are shown need, and follow them. */
@@ -118,15 +123,21 @@ export class Effects {
         const candles = await get("/api/candles", { symbol, interval, open: true, order: "asc", start_time, page_size: PAGE });
         if (candles.length < PAGE) return this.dispatch({ type: "candles", key, candles, breaks, whole: false });
       }
-      const candles = await get("/api/candles", { symbol, interval, open: true, order: "desc", page_size: PAGE }).catch((problem: unknown) => {
+      const newest = { symbol, open: true, order: "desc" } as const;
+      // Where nobody has asked for an interval, what is shown of a mesh that has just begun is asked for at the same time.
+      const seconds = this.#asked ? null : get("/api/candles", { ...newest, interval: "1s", page_size: FEW_SECONDS }).catch(() => null);
+      const candles = await get("/api/candles", { ...newest, interval, page_size: PAGE }).catch((problem: unknown) => {
         // Of what is no symbol there are none: to ask again each second would change nothing.
         if (problem instanceof Refused && problem.status === 400) this.dispatch({ type: "candles", key, candles: [], breaks, whole: true });
         throw problem;
       });
       const few = candles.length < FEW && !this.#asked;
       this.#asked = true;
-      if (few && chartKey(this.state().route) === key) this.dispatch({ type: "route", route: { interval: "1s" }, itself: true });
-      else this.dispatch({ type: "candles", key, candles, breaks, whole: true });
+      if (few && chartKey(this.state().route) === key) {
+        const found = await seconds;
+        this.dispatch({ type: "route", route: { interval: "1s" }, itself: true });
+        if (found !== null) this.dispatch({ type: "candles", key: chartKey(this.state().route), candles: found, breaks, whole: true });
+      } else this.dispatch({ type: "candles", key, candles, breaks, whole: true });
     });
   }
 
@@ -307,10 +318,12 @@ export class Effects {
     if (route.view === "coverage" && (this.#minutesOf !== `${route.symbol} ${this.state().daysBack}` || this.#seconds % 60 === 0)) void this.coverage();
   }
 
-  async #once(name: string, load: () => Promise<void>): Promise<void> {
-    if (this.#loading.has(name)) return;
-    this.#loading.add(name);
-    await this.#try(name, load()).finally(() => this.#loading.delete(name));
+  #once(name: string, load: () => Promise<void>): Promise<void> {
+    const known = this.#loading.get(name);
+    if (known !== undefined) return known;
+    const asked = Promise.resolve().then(() => this.#try(name, load())).finally(() => this.#loading.delete(name));
+    this.#loading.set(name, asked);
+    return asked;
   }
 
   /** What is refused is told; what cannot be reached shows as OFFLINE anyway. */

@@ -30,11 +30,14 @@ const KEYS: ReadonlyArray<readonly [string, string]> = [
 const DRAW_MS = 200;
 
 let state: State = begin(readRoute(location.search), readAlerts(kept("localStorage", ALERTS)));
-let [drawnMs, due] = [0, false];
+let [drawnMs, due, made] = [0, false, false];
+/** How long the views wait for the first candles: while they are made nothing else is. */
+const CANDLES_FIRST_MS = 150;
 /** When the first message came that is not drawn yet. */
 let undrawnMs: number | null = null;
 const effects = new Effects(() => state, dispatch);
-effects.start(); // what is below is made while the answers are on their way
+const asked = effects.start();
+await Promise.race([Promise.allSettled([asked]), new Promise((waited) => setTimeout(waited, CANDLES_FIRST_MS))]);
 
 function dispatch(event: Event): void {
   const before = state;
@@ -67,7 +70,7 @@ function alerted(before: State): void {
 }
 
 function schedule(afterMs: number): void {
-  if (due && afterMs > 0) return;
+  if (!made || (due && afterMs > 0)) return;
   due = true;
   const draw = (): number => requestAnimationFrame(redraw);
   const waitMs = drawnMs + afterMs - performance.now();
@@ -201,5 +204,6 @@ addEventListener("visibilitychange", () => {
 matchMedia("(prefers-color-scheme: light)").addEventListener("change", paint);
 /** For the console, and for tests: what the page knows now. */
 Object.assign(window, { tickmesh: () => state });
+made = true;
 paint();
 schedule(0);
