@@ -2,7 +2,8 @@
 
 The processor time is that of all of Chromium's processes, drawing in software; the memory is the page's heap after a
 collection, half way and at the end. With --beside it says instead how much later a client of `/ws` has its trades while
-three pages are open, in turns with none: Chromium runs on this machine, too, but gives way to the mesh (nice).
+three pages are open, in turns with none: Chromium runs on this machine, too, but gives way to the mesh (nice). What of
+that is the gateway's own work is told apart, by clients that subscribe to what a page subscribes to and draw nothing.
 """
 
 from __future__ import annotations
@@ -10,19 +11,24 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import json
 import shutil
+import subprocess
+import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import psutil
 from playwright.async_api import CDPSession, async_playwright
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 from tests.bench.figures import Figures
 from tests.bench.whole_mesh import Load, fed_mesh, run
-from tests.fixtures.mesh import running_mesh
+from tests.fixtures.mesh import ROOT, running_mesh
 from tests.fixtures.sim import running_sim
 
 MOST_SHARE, MOST_MB = 0.30, 150
@@ -59,6 +65,7 @@ async def measure(url: str, seconds: float) -> None:
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=shutil.which("chromium"), args=list(FLAGS))
         page = await browser.new_page(viewport={"width": 1440, "height": 900})
+        page.set_default_timeout(120_000)
         began = time.monotonic()
         await page.goto(url)
         await page.wait_for_function("() => tickmesh().chart.key !== '' && tickmesh().following.candles > 0")
@@ -86,6 +93,47 @@ async def measure(url: str, seconds: float) -> None:
         raise SystemExit(f"expected less than {MOST_SHARE:.0%} of a core and {MOST_MB} MB")
 
 
+def settled(page: Page, url: str) -> Page:
+    """Return a page that has loaded all it needs: what loading costs is told apart."""
+    page.set_default_timeout(120_000)  # it gives way to all others here
+    page.goto(url)
+    page.wait_for_function("() => tickmesh().following.candles > 0 && tickmesh().following.trades > 0")
+    page.wait_for_load_state("networkidle")
+    return page
+
+
+def subscriptions(browser: Browser, url: str) -> list[dict[str, Any]]:
+    """Return what a page subscribes to: only from where on it resumes is left out."""
+    said: list[dict[str, Any]] = []
+    page = browser.new_page()
+    page.on("websocket", lambda opened: opened.on("framesent", lambda frame: said.append(json.loads(frame))))
+    settled(page, url)
+    page.wait_for_function("() => tickmesh().rows.length > 0")
+    page.wait_for_timeout(2000)  # it looks once a second whose rows are seen
+    page.close()
+    begun = dict(enumerate((one for one in said if one["op"] == "subscribe"), 1))
+    for one in said:
+        if one["op"] == "unsubscribe":
+            del begun[one["subscription"]]
+    return [{k: v for k, v in one.items() if k != "resume_from"} for one in begun.values()]
+
+
+@contextlib.contextmanager
+def page_clients(ws_url: str, count: int, said: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Follow what pages follow while inside; then what they were sent is in the result."""
+    command = [sys.executable, "-m", "tests.bench.page_clients", ws_url + "?channels=", "--clients", str(count)]
+    counted: dict[str, Any] = {}
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT) as clients:
+        assert clients.stdin is not None
+        assert clients.stdout is not None
+        clients.stdin.write(json.dumps(said) + "\n")
+        clients.stdin.flush()
+        assert clients.stdout.readline() == "ready\n"
+        yield counted
+        clients.stdin.close()
+        counted |= json.loads(clients.stdout.readline())
+
+
 def beside(rate: float, seconds: float, pages: int = 3, turns: int = 5) -> None:
     """Measure the delays of a client of `/ws` with pages open and without, in turns, and print them.
 
@@ -97,7 +145,7 @@ def beside(rate: float, seconds: float, pages: int = 3, turns: int = 5) -> None:
 
     """
     load = Load(rate, seconds)
-    runs: dict[str, list[Figures]] = {"alone": [], "beside": []}
+    runs: dict[str, list[Figures]] = {"alone": [], "pages": [], "subscriptions": []}
     with (
         tempfile.TemporaryDirectory() as folder,
         fed_mesh(Path(folder)) as fed,
@@ -109,21 +157,23 @@ def beside(rate: float, seconds: float, pages: int = 3, turns: int = 5) -> None:
             with contextlib.suppress(OSError):  # where sessions share the processors first, their processes only then
                 Path(f"/proc/{process.pid}/autogroup").write_text("19")
         run(fed, load)  # warms up
-        url = fed.ws_url.replace("ws", "http", 1).removesuffix("/ws")
+        url = fed.ws_url.replace("ws", "http", 1).removesuffix("/ws") + "/?symbol=btcusdt&interval=1s"
+        said = subscriptions(browser, url)
         for _ in range(turns):
             runs["alone"].append(run(fed, load))
-            opened = [browser.new_page() for _ in range(pages)]
-            for page in opened:
-                page.goto(f"{url}/?symbol=btcusdt&interval=1s")
-                page.wait_for_function("() => tickmesh().following.candles > 0")
-            for page in opened:
-                page.wait_for_load_state("networkidle")  # what loading costs is told apart
-            runs["beside"].append(run(fed, load))
+            opened = [settled(browser.new_page(), url) for _ in range(pages)]
+            runs["pages"].append(run(fed, load))
             for page in opened:
                 page.close()
+            with page_clients(fed.ws_url, pages, said) as counted:
+                runs["subscriptions"].append(run(fed, load))
+    for kind, (messages, size) in sorted(counted.items()):
+        print(f"a page is sent {messages:.1f} {kind} a second, {size / 1000:.1f} KB")
     for name in ("delay_ms.p50", "delay_ms.p99", "cpu_us.gateway", "cpu_us.mesh"):
-        alone, with_pages = (median(one[name] for one in runs[which]) for which in ("alone", "beside"))
-        print(f"{rate:,.0f}/s, {name}: {alone:.2f}, with {pages} pages {with_pages:.2f}: {with_pages / alone - 1:+.0%}")
+        alone = median(one[name] for one in runs["alone"])
+        for which in ("pages", "subscriptions"):
+            found = median(one[name] for one in runs[which])
+            print(f"{rate:,.0f}/s, {name}: {alone:.2f}, with {pages} {which} {found:.2f}: {found / alone - 1:+.0%}")
 
 
 def main() -> None:

@@ -19,7 +19,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -145,7 +145,10 @@ class Client(asyncio.Protocol):
         self.lost.set_result(None)
 
 
-async def connected(url: str, noted: Noted, *, stalled: bool) -> Client:
+AnyClient = TypeVar("AnyClient", bound=Client)
+
+
+async def connected(kind: type[AnyClient], url: str, noted: Noted, *, stalled: bool) -> AnyClient:
     """Connect one client, and return it when it follows the trades."""
     loop = asyncio.get_running_loop()
     parts = urlsplit(url)
@@ -154,7 +157,7 @@ async def connected(url: str, noted: Noted, *, stalled: bool) -> Client:
     if stalled:
         plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, STALLED_BUFFER_BYTES)
     await loop.sock_connect(plain, (parts.hostname, parts.port))
-    _, client = await loop.create_connection(lambda: Client(url, noted, stalled=stalled), sock=plain)
+    _, client = await loop.create_connection(lambda: kind(url, noted, stalled=stalled), sock=plain)
     await client.open
     return client
 
@@ -164,7 +167,7 @@ async def follow(url: str, noted: Noted, client: Client, *, stalled: bool) -> No
     while True:
         await client.lost
         noted.closed += not stalled
-        client = await connected(url, noted, stalled=stalled)
+        client = await connected(Client, url, noted, stalled=stalled)
 
 
 async def main(url: str, clients: int, stalled: int) -> None:
@@ -174,7 +177,7 @@ async def main(url: str, clients: int, stalled: int) -> None:
     kinds = [False] * clients + [True] * stalled
     for first in range(0, len(kinds), CONNECTED_AT_ONCE):
         some = kinds[first : first + CONNECTED_AT_ONCE]
-        opened = await asyncio.gather(*(connected(url, noted, stalled=kind) for kind in some))
+        opened = await asyncio.gather(*(connected(Client, url, noted, stalled=kind) for kind in some))
         following += [
             asyncio.create_task(follow(url, noted, client, stalled=kind))
             for client, kind in zip(opened, some, strict=True)
