@@ -13,7 +13,6 @@ export interface Bar {
   readonly quote: number;
   readonly count: number;
   readonly lastId: number;
-  readonly epoch: number;
   readonly closed: boolean;
   /** Of a closed one: how often it was changed since. */
   readonly revision: number;
@@ -46,7 +45,6 @@ export function barOf(candle: Candle): Bar {
     quote: candle.quote_volume,
     count: candle.count,
     lastId: candle.last_trade_id,
-    epoch: candle.epoch,
     closed: candle.closed,
     revision: candle.revision,
     sma: candle.sma,
@@ -61,12 +59,6 @@ export function barOf(candle: Candle): Bar {
 /** Whether a candle says more than another one of the same time: it has closed, was revised, or has more trades. */
 const isNewer = (one: Bar, other: Bar): boolean =>
   one.closed !== other.closed ? one.closed : one.closed ? one.revision > other.revision : one.count >= other.count;
-
-/** Whether what is found is of another run of the mesh or its venue than what is known: it is later, and its ids are lower. */
-export function begunAnew(known: readonly Bar[], found: readonly Bar[]): boolean {
-  const last = known.at(-1);
-  return last !== undefined && found.some((bar) => bar.time > last.time && (bar.epoch < last.epoch || (bar.epoch === last.epoch && bar.lastId < last.lastId)));
-}
 
 /** Return both joined in the order of time; where both have a candle, the newer one counts. */
 export function merged(known: readonly Bar[], found: readonly Bar[]): readonly Bar[] {

@@ -195,7 +195,9 @@ export function chartView(older: () => void): ChartView {
     if (!other && !switched && last.chart.bars === now.chart.bars) return;
     bars = now.chart.bars;
     const from = bars.findIndex((bar, index) => bar !== before[index]);
-    if (other || switched || (from >= 0 && from < before.length - 1)) fill(now);
+    // Only the last bar can be changed, or followed by others: older ones may come before the only one that there was.
+    const inside = from >= 0 && from < before.length && (from < before.length - 1 || bars[from]!.time !== before[from]!.time);
+    if (other || switched || inside) fill(now);
     else if (from >= 0) update(now, from);
     shown = now;
     const on = bars.find((one) => one.time === walked);

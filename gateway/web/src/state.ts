@@ -5,7 +5,7 @@
 
 import { type Alert, looked } from "./alerts.ts";
 import type { Candle, Coin, GetCoverageResponse, GetStatusResponse, Instrument, Message, Minute, SubscriptionState, Summary, SymbolFeed, Tick, Trade } from "./api.ts";
-import { type Bar, barOf, begunAnew, merged } from "./candles.ts";
+import { type Bar, barOf, merged } from "./candles.ts";
 import { places } from "./format.ts";
 import type { Route } from "./route.ts";
 
@@ -217,7 +217,7 @@ export function reduce(state: State, event: Event): State {
       const { chart } = state;
       const [first, last] = [bars[0], chart.bars.at(-1)];
       // A page that was away keeps what it has, where the new candles reach back to it.
-      const joined = chart.key === event.key && !begunAnew(chart.bars, bars) && (!event.whole || (first !== undefined && last !== undefined && first.time <= last.time));
+      const joined = chart.key === event.key && (!event.whole || (first !== undefined && last !== undefined && first.time <= last.time));
       const known = joined ? chart : { ...NO_CHART, key: event.key, exhausted: bars.length === 0 };
       return { ...state, chart: { ...known, bars: merged(known.bars, bars), breaks: event.breaks } };
     }
@@ -412,8 +412,7 @@ function traded(state: State, symbol: string, trades: readonly Trade[], atMs: nu
 function charted(state: State, { subscription, symbol, candles = [] }: { subscription: number; symbol: string; candles?: readonly Candle[] }): State {
   const { chart } = state;
   if (subscription !== state.following.candles || candles.length === 0 || chart.key !== `${symbol} ${candles[0]!.interval}`) return state;
-  const bars = candles.map(barOf);
-  return begunAnew(chart.bars, bars) ? anew(state) : { ...state, chart: { ...chart, bars: merged(chart.bars, bars) } };
+  return { ...state, chart: { ...chart, bars: merged(chart.bars, candles.map(barOf)) } };
 }
 
 /** Whether a trade is of another run of the mesh or its venue than those of the tape: it is later, and its id is lower. */

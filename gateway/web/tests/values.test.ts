@@ -7,7 +7,7 @@ import { type Bar, begins, bollinger, merged, vwap } from "../src/candles.ts";
 import { clock, decimal, percent, places, quantile, span } from "../src/format.ts";
 import { readRoute, writeRoute } from "../src/route.ts";
 
-const bar = (time: number, close: number, volume = 1): Bar => ({ ...{ time, open: close, high: close, low: close, close, volume, quote: close * volume, count: 1 }, ...{ lastId: 1, epoch: 0, closed: true, revision: 0, sma: null, ema: null, rsi: null, macd: null, signal: null, histogram: null } });
+const bar = (time: number, close: number, volume = 1): Bar => ({ ...{ time, open: close, high: close, low: close, close, volume, quote: close * volume, count: 1 }, ...{ lastId: 1, closed: true, revision: 0, sma: null, ema: null, rsi: null, macd: null, signal: null, histogram: null } });
 
 test("weeks begin on Monday, all else with 1970", () => {
   assert.equal(new Date(begins(Date.parse("2026-11-29T09:00:00Z") / 1000, 604_800) * 1000).toISOString(), "2026-11-23T00:00:00.000Z");
