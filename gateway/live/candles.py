@@ -68,6 +68,7 @@ class CandleChanges:
         self._lost = 0  # the number of the last closed candle that is not kept any more
         self._open: CandleChange | None = None
         self._known: dict[int, bytes] = {}
+        self._unclosed: set[int] = set()  # those of `_known` that have yet to close: several while signal is away
 
     @property
     def from_us(self) -> int:
@@ -90,8 +91,15 @@ class CandleChanges:
             if self._known.get(time_us) != known:
                 self._add(candle, time_us)
                 self._known[time_us] = known
-        for time_us in sorted(self._known)[:-WATCHED]:
+                (self._unclosed.discard if candle.closed else self._unclosed.add)(time_us)
+        times = sorted(self._known)
+        settled = len(times) - WATCHED
+        if self._unclosed:
+            # From the last one that closed before them on: between may be some that were not seen while they were open.
+            settled = max(len(times) - KEPT, min(settled, times.index(min(self._unclosed)) - 1))
+        for time_us in times[: max(0, settled)]:
             del self._known[time_us]
+            self._unclosed.discard(time_us)
         return self.number != before
 
     def since(self, number: int) -> list[CandleChange] | None:

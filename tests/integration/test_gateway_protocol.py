@@ -610,6 +610,24 @@ def test_a_client_that_is_behind_more_closed_candles_than_are_kept_is_told_so() 
     assert [each.first_key for each in found] == list(range(1, candles.KEPT + 1))
 
 
+def test_all_candles_that_opened_while_signal_was_away_are_told_when_they_close() -> None:
+    changes = candles.CandleChanges()
+    ten = range(2 * candles.WATCHED)
+    for number in ten:
+        changes.take([candle(number, number, number, closed=False)])
+    told = changes.number
+    assert changes.from_us == candle(0, 0, 0).time.ToMicroseconds()
+    changes.take([candle(number, number, number) for number in ten])
+    assert [each.first_key for each in changes.since(told) or ()] == list(ten)
+    assert changes.from_us == candle(candles.WATCHED, 0, 0).time.ToMicroseconds()
+    changes.take([candle(number, number, number, closed=False) for number in range(20, 40)])
+    changes.take([candle(number, number, number) for number in range(20, 25)])
+    assert changes.from_us == candle(24, 0, 0).time.ToMicroseconds()  # 25 closes as well, and others may be before it
+    for number in range(candles.KEPT + 50):  # one that never closes is given up at last
+        changes.take([candle(number, number, number, closed=number > 0)])
+    assert changes.from_us > candle(0, 0, 0).time.ToMicroseconds()
+
+
 # --- coverage and status ---
 
 
