@@ -170,7 +170,6 @@ class StoreServicer(store_pb2_grpc.StoreServiceServicer):
                 asked = query.parameters(venue, symbol, closed_us=0)
                 return await fetch_dicts(connection, query.statement, asked)
         async with self._database.reading() as connection, connection.transaction():
-            await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
             [(closed_us,)] = await fetch_all(connection, sql.CLOSED_UNTIL, {"venue": venue, "symbol": symbol})
             if closed_us is None:
                 return []

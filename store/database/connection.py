@@ -197,6 +197,8 @@ class Database:
     async def reading(self, *, limit_s: float = 0.0, internal: bool = False) -> AsyncIterator[Connection]:
         """Lend a connection that can only read, in autocommit mode, once the schema is prepared (`watch`, `write`).
 
+        What is read in a transaction is all of one moment.
+
         Args:
             limit_s: how long a statement may take instead of READ_LIMIT_S, in seconds; then it lends a transaction.
             internal: for the store's own work, which does not queue behind requests from outside.
@@ -494,8 +496,8 @@ class _SyncReader(psycopg.Connection[tuple[Any, ...]]):
 
 def _pool(conninfo: Callable[[], str], name: str, size: int, max_waiting: int) -> AsyncConnectionPool[_Reader]:
     async def configure(connection: Connection) -> None:
-        limit = f"{READ_LIMIT_S:g}s"
-        await _prepare_session(connection, default_transaction_read_only="on", statement_timeout=limit)
+        reads = {"default_transaction_read_only": "on", "default_transaction_isolation": "repeatable read"}
+        await _prepare_session(connection, **reads, statement_timeout=f"{READ_LIMIT_S:g}s")
 
     return AsyncConnectionPool[_Reader](
         lambda: make_conninfo(conninfo(), application_name=name),

@@ -94,7 +94,6 @@ async def compare(database: Database, venue: str, symbol: str) -> Discrepancy:
 
     """
     async with database.reading(limit_s=LIMIT_S, internal=True) as connection:
-        await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         stored = await rows.coverage(connection, venue, symbol)
         edges = await fetch_all(connection, sql.RUNS, (venue, symbol))
     there, duplicates = ids_of_runs(edges)

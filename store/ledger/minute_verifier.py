@@ -100,7 +100,6 @@ class MinuteVerifier:
         name = {"venue": minute.venue, "symbol": minute.symbol}
         within = {"low": minute.first_trade_id, "high": minute.last_trade_id}
         async with self._database.reading(internal=True) as connection, connection.transaction():
-            await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
             ends = await rows.stored_ends(connection, minute.venue, minute.symbol)
             ledger = await fetch_all(connection, sql.LEDGER_WITHIN, name | within)
             asked = {"time": minute.time, "first": minute.first_trade_id, "last": minute.last_trade_id}

@@ -38,7 +38,6 @@ async def read_coverage(
     response = store_pb2.GetCoverageResponse(venue=venue, symbol=symbol)
     name = (venue, symbol)
     async with database.reading() as connection, connection.transaction():
-        await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         totals = await fetch_all(connection, sql.LEDGER_TOTALS, name)
         [(stored, response.open, response.absent)] = totals or [(0, 0, 0)]
         [(response.lost,)] = await fetch_all(connection, sql.LOST, name)

@@ -85,7 +85,6 @@ async def read_next_trades(
     after = epoch * epochs.IDS + trade_id
     asked = {"venue": venue, "symbol": symbol, "id": after, "limit": limit}
     async with database.reading() as connection, connection.transaction():
-        await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         ends = await rows.stored_ends(connection, venue, symbol)
         ranges = await fetch_all(connection, sql.STORED_AFTER, asked)
         wanted = list(islice(chain(*(range(max(low, after + 1), high + 1) for low, high in ranges)), limit))

@@ -1,4 +1,4 @@
-"""DATABASE_URL in the forms that libpq takes, against a real PostgreSQL."""
+"""DATABASE_URL in the forms that libpq takes, and what is read there, against a real PostgreSQL."""
 
 from __future__ import annotations
 
@@ -8,7 +8,11 @@ from urllib.parse import urlsplit
 import pytest
 
 from mesh.service.health import Health
-from store.database import Database, fetch_all
+from store.database import Connection, Database, fetch_all
+
+
+async def nothing(_: object) -> None:
+    """Prepare the schema, as every write does."""
 
 
 def password_of(url: str) -> str:
@@ -35,10 +39,6 @@ async def test_the_database_is_reached_and_options_count_for_what_reads_too(
     url = forms(database_url)[form]
     health = Health("database")
     async with asyncio.timeout(30), Database(url, health=health) as database:
-
-        async def nothing(_: object) -> None:
-            return None
-
         await database.write(nothing)
         async with database.reading() as connection:
             settings = {}
@@ -48,3 +48,19 @@ async def test_the_database_is_reached_and_options_count_for_what_reads_too(
     assert settings["statement_timeout"] == "5s"
     assert (settings["work_mem"] == "7MB") == (form != "several hosts")
     assert password_of(database_url) not in caplog.text
+
+
+async def test_what_is_read_in_a_transaction_is_of_one_moment_without_a_statement_for_that(database_url: str) -> None:
+    count = "SELECT count(*) FROM coverage"
+    async with asyncio.timeout(30), Database(database_url, health=Health("database")) as database:
+
+        async def add(connection: Connection) -> None:
+            await connection.execute("INSERT INTO coverage VALUES ('binance', 'btcusdt', 1, 1)")
+
+        await database.write(nothing)
+        async with database.reading() as connection:
+            async with connection.transaction():
+                assert await fetch_all(connection, count) == [(0,)]
+                await database.write(add)
+                assert await fetch_all(connection, count) == [(0,)]
+            assert await fetch_all(connection, count) == [(1,)]
