@@ -1,6 +1,7 @@
 """`python -m store export`: all trades or candles of a range from the database into a file, without the mesh.
 
-The file has its name only when it is whole: until then it is written beside it under another one.
+The file has its name only when it is whole: until then it is written beside it under another one. Both the file and its
+name outlast a power cut from the moment at which the command ends with 0.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ def main(arguments: list[str]) -> int:
             with open_connection(url) as connection, part.open("wb") as file:
                 _write(connection, _with_venue(connection, query), file, output)
             part.replace(output)
+            _sync_folder(output.parent)
         finally:
             part.unlink(missing_ok=True)
     except KeyboardInterrupt:
@@ -125,8 +127,16 @@ def _write(connection: SyncConnection, query: ExportQuery, file: BinaryIO, outpu
             sys.stderr.write(f"{rows:,} rows{of} ({rate():,.0f}/s)" + ("\x1b[K\r" if on_terminal else "\n"))
             sys.stderr.flush()
     file.flush()
-    os.fsync(file.fileno())
+    os.fsync(file.fileno())  # before it has its name: else a power cut could leave that name to a part of it
     sys.stderr.write(f"{rows:,} rows, {size / 1e6:,.1f} MB, {rate():,.0f} rows/s: {output}\n")
+
+
+def _sync_folder(folder: Path) -> None:
+    number = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
 
 
 def _fail(problem: str, code: int) -> int:

@@ -31,7 +31,7 @@ from store.catalog_view import CatalogView
 from store.database import Database, connection
 from store.database.connection import READERS
 from store.database.copy_rows import COLUMNS, COPY_HEADER, COPY_TRAILER, copy_rows
-from store.export import jobs
+from store.export import command, jobs
 from store.export.jobs import MAX_EXPORTS, ExportJobs
 from store.export.query import FORMATS, PART_ROWS
 from store.rpc import StoreServicer
@@ -49,7 +49,7 @@ START = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=START_US)
 TRADES = "/api/export/trades?symbol=btcusdt&venue=binance"
 CANDLES = "/api/export/candles?symbol=btcusdt&venue=binance"
 SOME = PART_ROWS + 1234
-MANY = 20 * PART_ROWS
+MANY = 40 * PART_ROWS
 """More than all buffers on the way hold."""
 END_OF_STREAM = b"\xff\xff\xff\xff\0\0\0\0"
 EXPORTING = "SELECT pid FROM pg_stat_activity WHERE application_name = 'tickmesh-store-export'"
@@ -454,6 +454,27 @@ async def test_the_command_writes_the_same_file_as_rest(
     assert code == 0 and f"{SOME:,} rows" in said
     assert (tmp_path / "trades.csv").read_bytes() == (await http.get(TRADES)).content
     assert [path.name for path in tmp_path.iterdir()] == ["trades.csv"]
+
+
+async def test_the_command_names_a_file_that_is_on_the_disk_and_then_its_name_is(
+    http: httpx.AsyncClient, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[str, list[bool]]] = []
+    sync = os.fsync
+
+    def noting(number: int) -> None:
+        sync(number)
+        named = sorted(path.name.endswith(".csv") for path in tmp_path.iterdir())
+        seen.append((Path(f"/proc/self/fd/{number}").readlink().name, named))
+
+    await store_trades(database_url, trades(SOME))
+    monkeypatch.setattr(os, "fsync", noting)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)  # of the process, which is pytest's here
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    target = tmp_path / "trades.csv"
+    assert await asyncio.to_thread(command.main, ["trades", "btcusdt", str(target), "--venue=binance"]) == 0
+
+    assert seen == [(f".trades.csv.{os.getpid()}.part", [False]), (tmp_path.name, [True])]
 
 
 @pytest.mark.parametrize(
