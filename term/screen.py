@@ -219,10 +219,21 @@ def _show_cursor(visible: bool) -> None:
 def _coloured(theme: str) -> dict[Style, int]:
     if theme not in _THEMES or not curses.has_colors():
         return {}
-    colours = _THEMES[theme][curses.COLORS < 256]
-    for pair, colour in enumerate(colours, start=1):
+    direct = curses.COLORS > 256  # then a colour is no place in a palette, but red, green and blue
+    few = curses.COLORS < 256 or (direct and not curses.has_extended_color_support())
+    colours = _THEMES[theme][few]
+    for pair, colour in enumerate(map(_rgb, colours) if direct else colours, start=1):
         curses.init_pair(pair, colour, -1)
     return {style: _ATTRIBUTES[style] | curses.color_pair(pair) for pair, style in enumerate(_COLOURED, start=1)}
+
+
+def _rgb(colour: int) -> int:
+    """Return the 24 bits of a colour of the 256; the first eight are the terminal's own there, too."""
+    if colour < 16:
+        return colour
+    levels = (0, 95, 135, 175, 215, 255)
+    red, (green, blue) = (colour - 16) // 36, divmod((colour - 16) % 36, 6)
+    return levels[red] << 16 | levels[green] << 8 | levels[blue]
 
 
 def _key_name(code: int | str) -> str:

@@ -379,6 +379,24 @@ async def test_every_usual_terminal_shows_it_and_is_left_clean(gateway: FakeGate
         assert_left_clean(terminal)
 
 
+DIRECT = r"""
+xterm-direct|with colours of 24 bits,
+    use=xterm-256color, RGB, colors#0x1000000, pairs#0x7FFF, ccc@, initc@, op=\E[39;49m,
+    setaf=\E[%?%p1%{8}%<%t3%p1%d%e38;2;%p1%{65536}%/%d;%p1%{256}%/%{255}%&%d;%p1%{255}%&%d%;m,
+"""
+
+
+async def test_a_terminal_with_colours_of_24_bits_is_given_those(gateway: FakeGateway, tmp_path: Path) -> None:
+    (tmp_path / "direct.ti").write_text(DIRECT)
+    subprocess.run(["tic", "-x", "-o", tmp_path, tmp_path / "direct.ti"], check=True)
+    environment = {"TERM": "xterm-direct", "TERMINFO_DIRS": f"{tmp_path}:/etc/terminfo:/lib/terminfo"}
+    async with term(gateway, environment=environment) as terminal:
+        await terminal.shows("● LIVE", "q quit")
+        assert terminal.colours_of("● LIVE") == {"5fd75f"}
+        terminal.press("q")
+        assert await terminal.exit_code() == 0
+
+
 def ids_on_tape(text: str) -> list[int]:
     """Of the trades of the small signal, whose price is the id, or of the small store, where it is a hundredth."""
     prices = re.findall(r"\d\d:\d\d:\d\d [▲▼] +([\d,.]+) ", text)
