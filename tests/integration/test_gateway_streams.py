@@ -58,6 +58,15 @@ async def test_each_message_is_a_server_sent_event_for_who_asks_for_them(gateway
     assert (field, json.loads(data)["selected"]["symbol"]) == ("data", "btcusdt")
 
 
+async def test_an_event_has_no_id_and_whoever_names_one_is_told_what_comes_now(gateway: Gateway) -> None:
+    async with gateway.http.stream("GET", WATCH, headers=EVENTS | {"Last-Event-ID": "7"}) as response:
+        lines = Lines(response)
+        assert (await lines.next()).startswith('data: {"selected"')
+        assert await lines.next(heartbeats=True) == ""  # the event's end
+        gateway.signal.push(batch("btcusdt", 8))
+        assert (await lines.next()).startswith('data: {"batches"')
+
+
 @pytest.mark.parametrize(("accept", "heartbeat"), [("*/*", ""), ("text/event-stream", ":")])
 async def test_a_quiet_stream_shows_that_it_lives(gateway: Gateway, accept: str, heartbeat: str) -> None:
     async with gateway.http.stream("GET", WATCH, headers={"Accept": accept}) as response:
