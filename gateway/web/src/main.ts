@@ -30,6 +30,8 @@ const KEYS: ReadonlyArray<readonly [string, string]> = [
 const DRAW_MS = 200;
 
 let state: State = begin(readRoute(location.search), readAlerts(kept("localStorage", ALERTS)));
+/** For the console, and for tests: what the page knows now. */
+Object.assign(window, { tickmesh: () => state });
 let [drawnMs, due, made] = [0, false, false];
 /** How long the views wait for the first candles: while they are made nothing else is. */
 const CANDLES_FIRST_MS = 150;
@@ -202,8 +204,6 @@ addEventListener("visibilitychange", () => {
   schedule(0);
 });
 matchMedia("(prefers-color-scheme: light)").addEventListener("change", paint);
-/** For the console, and for tests: what the page knows now. */
-Object.assign(window, { tickmesh: () => state });
 made = true;
 paint();
 schedule(0);
