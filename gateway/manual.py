@@ -94,11 +94,12 @@ single one is `null` where it is not defined.
 "candles", "symbols": ["btcusdt"], "interval": "1m"}`. The interval is one \
 of `/api/candles`, such as `1s`, `3m` or `1w`, of at most 1440 stored candles; `1m` by default. The snapshot has the \
 newest candle. Messages of the type `candles` have each candle that closed (`"closed": true`) and the open one \
-(`"closed": false`) as it is now, at most 5 times a second. A closed candle comes again when its `revision` rises \
-while it is one of the last four. A trade that comes later still changes `/api/candles` only: ask again when a hole of \
-the channel `coverage` has closed. `first_id` and `last_id` are the trades that the candles of the message consist \
-of. There is no `mode`, `rate` or `resume_from`: `/api/candles` has what closed before. A client that \
-is more than 256 closed candles behind is disconnected with 1013.
+(`"closed": false`) as it is now, at most 5 times a second. A closed candle comes again when its `revision` rises: \
+while it is one of the last four within a second, while it is one of the last 60 within 6 (of fewer where an interval \
+takes more than 23 stored candles, for they are summed up each time). A trade that comes later still changes \
+`/api/candles` only: ask again when a hole of the channel `coverage` has closed. `first_id` and `last_id` are the \
+trades that the candles of the message consist of. There is no `mode`, `rate` or `resume_from`: `/api/candles` has \
+what closed before. A client that is more than 256 closed candles behind is disconnected with 1013.
 - The channel `coverage` tells what is stored and what is missing of each symbol: `{"op": "subscribe", "channel": \
 "coverage", "symbols": ["btcusdt"]}`. The snapshot has what `/api/coverage` answers, as `coverage`. Messages of the \
 type `coverage` have the members of it that have changed, each of them whole: `known = {...known, \

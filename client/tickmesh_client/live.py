@@ -31,8 +31,8 @@ SILENCE_S = 10.0
 """The gateway tells something each second; a connection without anything for so long is dead."""
 SYMBOLS_AT_ONCE = 64
 """The gateway takes no more in one subscription."""
-CANDLES_KNOWN = 5
-"""The gateway tells a closed candle again when its revision rises while it is one of the last four."""
+CANDLES_KNOWN = 61
+"""The gateway tells a closed candle again when its revision rises while it is one of the last 60."""
 _BEFORE_ALL: Key = (0, -1)
 _STORE_BEHIND_S = 0.2
 """Store writes ten times a second."""

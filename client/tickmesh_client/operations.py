@@ -189,7 +189,7 @@ class GatewayClient(Generic[Http]):
     ) -> Any:
         """Follow trades as they happen, each once and in the order of its symbol's ids, until the caller ends it.
 
-        Of candles it gives each closed one, each revision of the last four, and the open one up to five times a second.
+        Of candles it gives each closed one, each revision of the last 60, and the open one up to five times a second.
         One that is revised later than that is what `candles` answers; a hole that closes, of the channel `coverage`,
         tells when.
         Of coverage and status it gives what there is now, and again whenever something has changed.

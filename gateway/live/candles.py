@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
@@ -18,6 +19,7 @@ from gateway.live.history import StoredTrades
 from gateway.live.ring import Rings
 from gateway.transcode import json
 from mesh.values import epochs
+from mesh.values.candles import parse_interval
 from tickmesh.v1.trade_pb2 import Candle
 
 log = logging.getLogger("gateway.live.candles")
@@ -27,7 +29,12 @@ EVERY_S = 0.2
 QUIET_S = 1.0
 """How often while none come: an interval also ends by the clock, and repairs change closed candles."""
 WATCHED = 5
-"""So many of the last candles are asked for: the open one, and closed ones, whose revisions may rise."""
+"""So many of the last candles are asked for each time: the open one, and closed ones, whose revisions may rise."""
+LOOK_BACK = 61
+"""So many of the last candles are asked for now and then: a repair fills a hole of minutes when the venue answers."""
+LOOK_BACK_S = 5.0
+LOOK_BACK_PARTS = 1440
+"""Of so many stored candles at most, however many of them an interval consists of: they are summed up each time."""
 KEPT = 256
 """So many closed candles a client may be behind."""
 
@@ -57,9 +64,14 @@ class CandleChange:
 
 
 class CandleChanges:
-    """The last changes of one symbol's candles: the closed ones, and the open one as it is now. Pure."""
+    """The last changes of one symbol's candles: the closed ones, and the open one as it is now. Pure.
 
-    def __init__(self) -> None:
+    Args:
+        look_back: how many of the last candles are known, so that a change of them is noticed.
+
+    """
+
+    def __init__(self, look_back: int = LOOK_BACK) -> None:
         self.newest: CandleChange | None = None
         """The last candle; None when there is none."""
         self.number = 0
@@ -69,17 +81,24 @@ class CandleChanges:
         self._open: CandleChange | None = None
         self._known: dict[int, bytes] = {}
         self._unclosed: set[int] = set()  # those of `_known` that have yet to close: several while signal is away
+        self._look_back = look_back
 
     @property
     def from_us(self) -> int:
         """From which time on candles may have changed."""
+        times = sorted(self._known)
+        return times[self._settled(times, WATCHED)] if times else 0
+
+    @property
+    def back_us(self) -> int:
+        """From which time on candles are known: closed ones change seldom."""
         return min(self._known, default=0)
 
     def take(self, candles: Sequence[Candle]) -> bool:
         """Note what has changed; return whether anything has.
 
         Args:
-            candles: those since `from_us`, in the order of time.
+            candles: those since `from_us` or `back_us`, in the order of time.
 
         Raises:
             ValueError: one of them cannot be written as JSON.
@@ -93,14 +112,18 @@ class CandleChanges:
                 self._known[time_us] = known
                 (self._unclosed.discard if candle.closed else self._unclosed.add)(time_us)
         times = sorted(self._known)
-        settled = len(times) - WATCHED
-        if self._unclosed:
-            # From the last one that closed before them on: between may be some that were not seen while they were open.
-            settled = max(len(times) - KEPT, min(settled, times.index(min(self._unclosed)) - 1))
-        for time_us in times[: max(0, settled)]:
+        for time_us in times[: self._settled(times, self._look_back)]:
             del self._known[time_us]
             self._unclosed.discard(time_us)
         return self.number != before
+
+    def _settled(self, times: list[int], count: int) -> int:
+        """Return how many of the known candles are before the last `count`, and before what has yet to close."""
+        settled = len(times) - count
+        if self._unclosed:
+            # From the last one that closed before them on: between may be some that were not seen while they were open.
+            settled = max(len(times) - KEPT, min(settled, times.index(min(self._unclosed)) - 1))
+        return max(0, settled)
 
     def since(self, number: int) -> list[CandleChange] | None:
         """Return the changes after one; None when some of the closed candles are not kept any more."""
@@ -141,7 +164,9 @@ class CandleFeed(ChannelFeed):
         super().__init__("candles", symbol, interval)
         self._symbol = symbol
         self._interval = interval
-        self._changes = CandleChanges()
+        self._look_back = max(WATCHED, min(LOOK_BACK, LOOK_BACK_PARTS // parse_interval(interval).parts))
+        self._looked_back_s = -math.inf
+        self._changes = CandleChanges(self._look_back)
         self._stored = stored
         self._rings = rings
 
@@ -176,11 +201,15 @@ class CandleFeed(ChannelFeed):
             self._rings.unwatch(ring, traded.set)
 
     async def _ask(self) -> bool:
-        from_us = self._changes.from_us if self.answered else None
-        found = await self._stored.candles(self._symbol, self._interval, from_us, count=WATCHED)
+        now_s = asyncio.get_running_loop().time()
+        back = now_s >= self._looked_back_s + LOOK_BACK_S
+        begin_us = self._changes.back_us if back else self._changes.from_us
+        from_us = begin_us if self.answered else None
+        found = await self._stored.candles(self._symbol, self._interval, from_us, count=self._look_back)
         self.current = found is not None
         if found is None:
             return False
+        self._looked_back_s = now_s if back else self._looked_back_s
         first, self.answered = not self.answered, True
         try:
             return self._changes.take(found) or first

@@ -549,6 +549,36 @@ async def test_candles_are_the_open_one_as_rest_has_it_then_as_it_changes_and_ea
             pass
 
 
+async def test_a_candle_of_long_ago_that_is_computed_again_is_told_again_as_far_as_the_feed_looks_back(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(candles, "LOOK_BACK_S", 0.0)
+    count = candles.LOOK_BACK + 1
+    gateway.store.candles = [candle(number, 10 * number, 10 * number + 9) for number in range(count)]
+    async with gateway.ws("?channels=candles&symbols=btcusdt") as client:
+        [_, snapshot] = await told(client, 2)
+        assert snapshot["last_id"] == 10 * count - 1
+        gateway.store.candles[0] = candle(0, 0, 9, revision=1)  # one too old
+        gateway.store.candles[1] = candle(1, 10, 19, revision=1)
+        assert told_of((await told(client))[0]) == [(10, 19, True, 1)]
+
+
+@pytest.mark.parametrize(("interval", "asked_for"), [("1h", candles.LOOK_BACK), ("1439m", candles.WATCHED)])
+async def test_what_a_feed_looks_back_at_is_bounded_by_what_has_to_be_summed_up(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch, interval: str, asked_for: int
+) -> None:
+    monkeypatch.setattr(candles, "LOOK_BACK_S", 0.0)
+    gateway.store.candles = [candle(number, 10 * number, 10 * number + 9) for number in range(candles.LOOK_BACK + 1)]
+    first = gateway.store.candles[-asked_for].time
+
+    def looks_back() -> bool:
+        return isinstance(gateway.store.asked, store_pb2.ListCandlesRequest) and gateway.store.asked.start_time == first
+
+    async with gateway.ws(f"?channels=candles&symbols=btcusdt&interval={interval}") as client:
+        await told(client, 2)
+        await eventually(looks_back)
+
+
 async def test_candles_wait_for_the_store_and_say_so(gateway: Gateway) -> None:
     gateway.store.away = True
     async with gateway.ws("?channels=candles&symbols=btcusdt") as client:

@@ -19,6 +19,8 @@ from tickmesh_client.live import CandleFollower, Connect, Disconnect, Perform, R
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
 ENCODER = msgspec.json.Encoder(decimal_format="number")
 PAGE = 3
+REVISED = {"revise": 2, "revise an old one": 9}
+"""Which candle from the end is computed again."""
 
 
 def candle(number: int) -> Candle:
@@ -107,8 +109,9 @@ class Mesh:
             self.candles = [replace(each, closed=True) for each in self.candles] + [candle(len(self.candles))]
         elif action == "trade":
             self.candles[-1] = replace(self.candles[-1], count=self.candles[-1].count + 1)
-        elif action == "revise" and len(self.candles) > 1:
-            self.candles[-2] = replace(self.candles[-2], revision=self.candles[-2].revision + 1)
+        elif action in REVISED and len(self.candles) >= REVISED[action]:
+            at = -REVISED[action]
+            self.candles[at] = replace(self.candles[at], revision=self.candles[at].revision + 1)
         elif action == "close many":
             for _ in range(7):
                 self.change("close")
@@ -134,8 +137,8 @@ def run(mesh: Mesh) -> list[SymbolCandle]:
             step = doing.send(result)
 
 
-ACTIONS = ["trade", "close", "revise", "close many", "drop", "away", ""]
-ACTIONS += [f"silent {action}" for action in ("trade", "close", "revise", "close many")]
+CHANGES = ("trade", "close", *REVISED, "close many")
+ACTIONS = [*CHANGES, "drop", "away", "", *(f"silent {action}" for action in CHANGES)]
 
 
 @given(st.lists(st.sampled_from(ACTIONS), max_size=40), st.integers(0, 6))
