@@ -39,6 +39,7 @@
      +-- PortsTaken                  mesh.local.up:    ports of the settings are in use
      +-- PostgresError               mesh.local.postgres: the database's programs failed
      +-- SupervisorError             mesh.local.supervisor: supervisord failed
+     +-- RepartitionError            mesh.local.repartition: the number of partitions is not changed
 
 `mesh.service.lifecycle.Stopped` is no error and stands outside. The simulated exchange and the terminal know nothing of
 the mesh and have errors of their own. Messages say what was found, what was expected and where; lower case, no full

@@ -239,26 +239,31 @@ async def test_summaries_tell_the_last_sixty_minutes_of_many_symbols_and_their_p
         await signals.publish(dataclasses.replace(old, symbol=name))
         await signals.publish(dataclasses.replace(recent, symbol=name))
     stored = 2 * 900 + 303
-    for name in names:
-        await until_candles_agree(database_url, trades=stored, symbol=name)
     async with asking(store) as stub:
-        asked = store_pb2.ListSummariesRequest(venue="binance", symbols=["BBBUSDT,aaausdt", "cccusdt", "neverusdt"])
-        found = (await stub.ListSummaries(asked)).summaries
+
+        async def agree() -> bool:  # the last candles are closed by the clock, sooner or later
+            assert await ask(database_url, "SELECT count(*) FROM trades") == [(stored,)]
+            asked = store_pb2.ListSummariesRequest(venue="binance", symbols=["BBBUSDT,aaausdt", "cccusdt", "neverusdt"])
+            found = (await stub.ListSummaries(asked)).summaries
+            assert [each.symbol for each in found] == ["bbbusdt", "aaausdt", "cccusdt"]  # there is nothing of a fourth
+            for each in found:
+                minutes = await ask(
+                    database_url,
+                    "SELECT time, (open * 1e8)::bigint, (close * 1e8)::bigint FROM candles"
+                    " WHERE symbol = %s AND interval = '1m' ORDER BY time",
+                    each.symbol,
+                )
+                assert len(minutes) > 100
+                assert list(each.close_e8) == [close for _, _, close in minutes[-60:]]
+                a_day_ago: Any = time_of(now_us - 24 * HOUR_US)
+                within = [begin for at, begin, _ in minutes if at >= a_day_ago]
+                assert each.HasField("day_open_e8") == bool(within)
+                assert each.day_open_e8 == (within[0] if within else 0)
+            return True
+
+        await eventually(agree)
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             await stub.ListSummaries(store_pb2.ListSummariesRequest(venue="binance", symbols=["x," * 1001]))
-    assert [each.symbol for each in found] == ["bbbusdt", "aaausdt", "cccusdt"]  # there is nothing of a fourth
-    for each in found:
-        minutes = await ask(
-            database_url,
-            "SELECT time, (open * 1e8)::bigint, (close * 1e8)::bigint FROM candles"
-            " WHERE symbol = %s AND interval = '1m' ORDER BY time",
-            each.symbol,
-        )
-        assert list(each.close_e8) == [close for _, _, close in minutes[-60:]]
-        a_day_ago: Any = time_of(now_us - 24 * HOUR_US)
-        within = [begin for at, begin, _ in minutes if at >= a_day_ago]
-        assert each.HasField("day_open_e8") == bool(within)
-        assert each.day_open_e8 == (within[0] if within else 0)
     assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert "1001 symbols, expected at most 1000" in str(refused.value.details())
 
