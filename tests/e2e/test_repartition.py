@@ -6,6 +6,8 @@ import asyncio
 import signal
 import subprocess
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -37,6 +39,20 @@ async def issue(sim: Sim, count: int) -> None:
     await eventually(lambda: sim.status()["issued"] >= until)
 
 
+@asynccontextmanager
+async def following_an_exchange(tmp_path: Path) -> AsyncIterator[tuple[Sim, LocalMesh, Path]]:
+    """Run a mesh that follows an exchange, which has traded and goes on; with the log of what that has issued."""
+    log = tmp_path / "issued.csv"
+    with (
+        running_sim("--rate", "0", "--log", str(log)) as sim,
+        running_mesh(tmp_path, VENUE="binance", BINANCE_WS_URL=sim.ws, BINANCE_REST_URL=sim.rest) as mesh,
+    ):
+        await eventually(lambda: "btcusdt@trade" in sim.status()["streams"], timeout_s=60)
+        sim.post("/sim/rate", {"rate": 200})
+        await issue(sim, 500)
+        yield sim, mesh, log
+
+
 async def until_all_is_stored(mesh: LocalMesh, log: Path) -> None:
     """Wait until the database holds what the exchange has issued, each trade once."""
     wanted = issued_in(log)
@@ -51,15 +67,7 @@ def partitions_of(mesh: LocalMesh) -> int:
 
 @pytest.mark.slow
 async def test_a_mesh_that_runs_is_given_other_partitions(tmp_path: Path) -> None:
-    log = tmp_path / "issued.csv"
-    with (
-        running_sim("--rate", "0", "--log", str(log)) as sim,
-        running_mesh(tmp_path, VENUE="binance", BINANCE_WS_URL=sim.ws, BINANCE_REST_URL=sim.rest) as mesh,
-    ):
-        await eventually(lambda: "btcusdt@trade" in sim.status()["streams"], timeout_s=60)
-        sim.post("/sim/rate", {"rate": 200})
-        await issue(sim, 500)
-
+    async with following_an_exchange(tmp_path) as (sim, mesh, log):
         done = await asyncio.to_thread(repartition, mesh, 4)
         await issue(sim, 500)
         sim.post("/sim/rate", {"rate": 0})
@@ -77,14 +85,7 @@ async def test_a_mesh_that_runs_is_given_other_partitions(tmp_path: Path) -> Non
 
 @pytest.mark.slow
 async def test_a_mesh_that_is_stopped_is_given_other_partitions_and_keeps_them(tmp_path: Path) -> None:
-    log = tmp_path / "issued.csv"
-    with (
-        running_sim("--rate", "0", "--log", str(log)) as sim,
-        running_mesh(tmp_path, VENUE="binance", BINANCE_WS_URL=sim.ws, BINANCE_REST_URL=sim.rest) as mesh,
-    ):
-        await eventually(lambda: "btcusdt@trade" in sim.status()["streams"], timeout_s=60)
-        sim.post("/sim/rate", {"rate": 200})
-        await issue(sim, 500)
+    async with following_an_exchange(tmp_path) as (sim, mesh, log):
         mesh.stop()
 
         done = await asyncio.to_thread(repartition, mesh, 2)
@@ -100,15 +101,7 @@ async def test_a_mesh_that_is_stopped_is_given_other_partitions_and_keeps_them(t
 
 @pytest.mark.slow
 async def test_a_change_that_was_killed_is_finished_by_the_same_command(tmp_path: Path) -> None:
-    log = tmp_path / "issued.csv"
-    with (
-        running_sim("--rate", "0", "--log", str(log)) as sim,
-        running_mesh(tmp_path, VENUE="binance", BINANCE_WS_URL=sim.ws, BINANCE_REST_URL=sim.rest) as mesh,
-    ):
-        await eventually(lambda: "btcusdt@trade" in sim.status()["streams"], timeout_s=60)
-        sim.post("/sim/rate", {"rate": 200})
-        await issue(sim, 500)
-
+    async with following_an_exchange(tmp_path) as (sim, mesh, log):
         for said in ("stopping ingest", "stopping signal, store"):
             command = Process(
                 [sys.executable, "-m", "mesh", "repartition", "3"],
