@@ -101,14 +101,15 @@ class Query(Generic[T]):
     member: str = ""
     """Of the answer that has the rows and the next token as members: the one with the rows."""
 
-    def page(self, token: str, listed: int) -> Call[Page[T]] | None:
+    def page(self, token: str, listed: int, rows: int = FULL_PAGE) -> Call[Page[T]] | None:
         """Return the call for a page; None when nothing more is wanted.
 
         Args:
             token: of the page; empty for the first.
             listed: how many rows the pages before had.
+            rows: how many it has at most.
         """
-        wanted = FULL_PAGE if self.limit is None else min(FULL_PAGE, self.limit - listed)
+        wanted = rows if self.limit is None else min(rows, self.limit - listed)
         if wanted <= 0:
             return None
         listed_rows: Any = list[self.kind]  # type: ignore[name-defined]  # a type at run time
@@ -237,15 +238,16 @@ def trade(symbol: str, trade_id: int, *, venue: str = "", epoch: int | None = No
     return _get(path, Trade, venue=venue, epoch="" if epoch is None else str(epoch))
 
 
-def next_trades(symbol: str, after: tuple[int, int]) -> Call[NextTrades]:
+def next_trades(symbol: str, after: tuple[int, int], rows: int = FULL_PAGE) -> Call[NextTrades]:
     """Ask for the trades that follow a trade.
 
     Args:
         symbol: the symbol.
         after: epoch and id of the trade, stored or not.
+        rows: how many at most.
     """
     path = f"/api/trades/{quote(symbol, safe='')}/{after[1]}/next"
-    return _get(path, NextTrades, page_size=str(FULL_PAGE), epoch=str(after[0]))
+    return _get(path, NextTrades, page_size=str(rows), epoch=str(after[0]))
 
 
 def trades(

@@ -39,6 +39,8 @@ _STORE_BEHIND_S = 0.2
 _HOLE_OPEN_S = 1.0
 _HOLE_LOOKS = 60
 """How often a hole that the mesh still asks the venue for is looked at again before it counts as missing."""
+_FEWEST_ROWS = 50
+"""A network that breaks off again and again carries at least so many, some 15 KB, sooner or later."""
 _RESUMES_REFUSED = 3
 """After a crash the gateway may for a while know only older trades than the client."""
 
@@ -388,6 +390,9 @@ class Fetch(Protocol):
     def take(self, result: Any) -> Sequence[Row]:
         """Take the result of the call, and return the rows that follow."""
 
+    def fail(self) -> None:
+        """Ask for fewer rows at once from now on: the answer did not come through."""
+
 
 class Fill:
     """Trades that the stream left out, fetched from the store: make `call`, and `take` its result, until there is none.
@@ -410,12 +415,17 @@ class Fill:
         """How long to wait before the next call."""
         self._hole: Key | None = None
         self._looks_left = _HOLE_LOOKS
+        self._rows = calls.FULL_PAGE
 
     def call(self) -> Call[NextTrades] | Call[Coverage] | None:
         """Return what to ask next; None when all is there."""
         if self._hole is not None:
             return calls.coverage(self.symbol)
-        return calls.next_trades(self.symbol, self.after) if self.after < self.through else None
+        return calls.next_trades(self.symbol, self.after, self._rows) if self.after < self.through else None
+
+    def fail(self) -> None:
+        """Ask for fewer trades at once from now on: the answer did not come through."""
+        self._rows = max(_FEWEST_ROWS, self._rows // 2)
 
     def take(self, result: NextTrades | Coverage) -> list[Trade]:
         """Take the result of the call, and return the trades that follow."""
@@ -508,10 +518,15 @@ class CandleFill:
         self._known = known
         self._query = calls.candles(known.symbol, interval=interval, start=known.oldest, order="asc", open=True)
         self._token: str | None = ""
+        self._rows = calls.FULL_PAGE
 
     def call(self) -> Call[Page[Candle]] | None:
         """Return what to ask next; None when all is there."""
-        return None if self._token is None else self._query.page(self._token, 0)
+        return None if self._token is None else self._query.page(self._token, 0, self._rows)
+
+    def fail(self) -> None:
+        """Ask for fewer candles at once from now on: the answer did not come through."""
+        self._rows = max(_FEWEST_ROWS, self._rows // 2)
 
     def take(self, result: Page[Candle]) -> list[SymbolCandle]:
         """Take the result of the call, and return the candles that the caller does not have."""
@@ -612,6 +627,7 @@ def _filled(fill: Fetch, random: Random, missing: Callable[[Missing], object]) -
             result = yield Perform(call)
         except (Unreachable, Unavailable) as exc:  # then nothing is given up: what is here would never come again
             log.info("what the live stream left out is asked for again: %s", exc)
+            fill.fail()
             yield Wait(next(delays))
             continue
         yield from fill.take(result)

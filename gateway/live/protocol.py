@@ -133,8 +133,8 @@ def read_json(text: str) -> object:
     """
     try:
         return msgspec.json.decode(text)
-    except (ValueError, RecursionError):
-        raise MalformedRequest("", shown(text), "a JSON object") from None
+    except (ValueError, RecursionError) as exc:
+        raise MalformedRequest("", shown(text), f"a JSON object ({exc})") from None
 
 
 def request_id(message: object) -> int | str | None:

@@ -316,7 +316,9 @@ class Cursor:
             return None
         return self._leave_out(runs[0].first_key)
 
-    def take_stored(self, keys: Sequence[int], *, newest_key: int, more: bool) -> list[Stored | Lagged]:
+    def take_stored(
+        self, keys: Sequence[int], *, newest_key: int, more: bool, max_trades: int
+    ) -> list[Stored | Lagged]:
         """Return what to send of a page of the store, in order.
 
         Afterwards `catching_up` says whether to ask again; when nothing was returned, a moment later.
@@ -325,6 +327,7 @@ class Cursor:
             keys: of its trades, rising; those after `key` as it was when the store was asked, or some before.
             newest_key: the highest one that the store has.
             more: whether another page may follow.
+            max_trades: how many rows are sent together at most.
 
         """
         here = self.ring.after(-1 if self.key is None else self.key, max_trades=1) if self.ring else []
@@ -336,7 +339,8 @@ class Cursor:
                 continue
             if key != last + 1 and self.key is not None:
                 found += self._between(last, key)
-            if key == last + 1 and found and isinstance(previous := found[-1], Stored):
+            previous = found[-1] if found else None
+            if key == last + 1 and isinstance(previous, Stored) and n - previous.begin < max_trades:
                 found[-1] = Stored(previous.begin, n + 1)
             else:
                 found.append(Stored(n, n + 1))

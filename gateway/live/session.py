@@ -34,8 +34,9 @@ from tickmesh.v1.trade_pb2 import Trade
 log = logging.getLogger("gateway.live.session")
 
 MAX_SUBSCRIPTIONS = 16
-MESSAGE_TRADES = 512
-"""About so many trades are in one message at most."""
+MESSAGE_TRADES = 128
+"""About so many trades are in one message at most: some 30 KB, of which a client on a network that breaks off again and
+again still has some before it does."""
 HEARTBEAT_S = 1.0
 ASK_AGAIN_S = 0.1
 """How soon the store is asked again for what it does not have yet, or when it did not answer."""
@@ -497,7 +498,10 @@ class ProtocolSession:
             self._left_over.set()
             return False
         since_s = subscription.waiting_since_s.setdefault(symbol, monotonic())
-        found = [] if page is None else cursor.take_stored(page.keys, newest_key=page.newest_key, more=page.more)
+        found: list[Stored | Lagged] = []
+        if page is not None:
+            newest, more = page.newest_key, page.more
+            found = cursor.take_stored(page.keys, newest_key=newest, more=more, max_trades=MESSAGE_TRADES)
         for each in found:
             if isinstance(each, Lagged):
                 self._send(subscription.lagged(symbol, each))

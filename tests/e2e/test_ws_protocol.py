@@ -1,4 +1,4 @@
-"""A program that follows `/ws?channels=` has every trade once, and all else as it is, whatever is killed meanwhile."""
+"""A program that follows `/ws?channels=` has every trade once, and all else as it is, whatever happens meanwhile."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from websockets.exceptions import InvalidHandshake, WebSocketException
 
 from tests.chaos.world import SYMBOLS, World, running_world
 from tests.fixtures.mesh import Issued, issued_in
+from tests.fixtures.poor_network import poor_network
 from tests.fixtures.waiting import eventually
 from tickmesh_client import AsyncTickmesh, Candle, Coverage, Missing, Status, SymbolCandle
 
@@ -133,12 +134,25 @@ class Library:
                 values = trade.trade_id, trade.price, trade.quantity, moment, trade.side == "SELL"
                 self.received[trade.symbol].append(Issued(trade.symbol, *values))
 
+    def agrees(self, issued: dict[str, list[Issued]]) -> None:
+        """Assert that nothing is missing or twice; the first trades may have come before it was there."""
+        assert self.missing == []
+        for symbol, trades in self.received.items():
+            assert trades == issued[symbol][-len(trades) :]
+
 
 @dataclass
 class States:
-    """Follows candles, coverage and status of the mesh with the client library."""
+    """Follows candles, coverage and status of the mesh with the client library.
+
+    Attributes:
+        url: where it follows them.
+        there: where REST is asked for what they are.
+
+    """
 
     url: str
+    there: str
     candles: list[SymbolCandle] = field(default_factory=list)
     coverage: dict[str, Coverage] = field(default_factory=dict)
     status: list[Status] = field(default_factory=list)
@@ -162,13 +176,13 @@ class States:
         """Assert that what was told last is what REST says, and that no candle was told twice."""
         told = [(one.symbol, one.time, one.closed, one.revision, one.count) for one in self.candles]
         assert len(set(told)) == len(told)
-        async with AsyncTickmesh(self.url) as mesh:
+        async with AsyncTickmesh(self.there) as mesh:
             for symbol in SYMBOLS:
                 known = {one.time: values(one) for one in self.candles if one.symbol == symbol}
                 listed = mesh.candles(symbol, interval="10s", start=min(known), open=True)
                 assert {one.time: values(one) async for one in listed} == known
                 assert self.coverage[symbol] == await mesh.coverage(symbol)
-            assert self.status[-1].services == (await mesh.status()).services
+            assert conditions(self.status[-1]) == conditions(await mesh.status())
         return True
 
 
@@ -176,12 +190,17 @@ def values(candle: Candle) -> dict[str, Any]:
     return {name: repr(getattr(candle, name)) for name in Candle.__struct_fields__}  # NaN is None, and equals itself
 
 
+def conditions(status: Status) -> list[tuple[str, str, str]]:
+    """Return what does not change with each second, as the figures of the reports do."""
+    return [(one.service, one.state, one.message) for one in status.services]
+
+
 async def test_gateway_signal_and_store_are_killed_and_the_client_pauses_and_it_has_every_trade_once(
     world: World,
 ) -> None:
     follower = Follower(world.mesh.url)
     library = Library(world.mesh.url, follower.reads)
-    states = States(world.mesh.url)
+    states = States(world.mesh.url, there=world.mesh.url)
     following = [asyncio.create_task(each.follow()) for each in (follower, library, states)]
     try:
         await eventually(lambda: follower.connections == 1)
@@ -208,27 +227,53 @@ async def test_gateway_signal_and_store_are_killed_and_the_client_pauses_and_it_
         await goes_on()
         await asyncio.to_thread(world.feed, 0)
 
-        def issued() -> dict[str, list[Issued]]:
-            found: dict[str, list[Issued]] = defaultdict(list)
-            for trade in issued_in(world.log):
-                found[trade.symbol].append(trade)
-            return found
-
-        def all_came() -> bool:
-            last = {symbol: trades[-1].trade_id for symbol, trades in issued().items()}
-            for received in (follower.received, library.received):
-                assert {symbol: trades[-1].trade_id for symbol, trades in received.items()} == last
-            return True
-
-        await eventually(all_came, timeout_s=60)
+        issued = issued_by_symbol(world)
+        await eventually(lambda: has_all(follower.received, issued), timeout_s=60)
+        await eventually(lambda: has_all(library.received, issued), timeout_s=60)
         await eventually(states.agree, timeout_s=60)
-        assert follower.received == issued()
+        assert follower.received == issued
         assert follower.connections >= 3
-        assert library.missing == []
-        for symbol, trades in library.received.items():  # the first ones may have been traded before it was there
-            assert trades == issued()[symbol][-len(trades) :]
-            assert len(trades) > len(issued()[symbol]) / 2
+        library.agrees(issued)
+        for symbol, trades in library.received.items():
+            assert len(trades) > len(issued[symbol]) / 2
     finally:
         for task in following:
             task.cancel()
         await asyncio.wait(following)
+
+
+async def test_a_network_that_breaks_off_and_falls_silent_costs_the_client_library_no_trade_and_no_candle(
+    world: World,
+) -> None:
+    reads = asyncio.Event()
+    reads.set()
+    async with poor_network(urlsplit(world.mesh.url).port or 0, seed=11) as network:
+        library = Library(f"http://127.0.0.1:{network.port}", reads)
+        states = States(library.url, there=world.mesh.url)
+        following = [asyncio.create_task(each.follow()) for each in (library, states)]
+        try:
+            await asyncio.to_thread(world.feed, RATE)
+            await eventually(lambda: network.broken >= 16 and network.silent >= 3, timeout_s=100)
+            network.poor = False
+            await asyncio.to_thread(world.feed, 0)
+            issued = issued_by_symbol(world)
+            await eventually(lambda: has_all(library.received, issued), timeout_s=60)
+            await eventually(states.agree, timeout_s=60)
+            library.agrees(issued)
+        finally:
+            for task in following:
+                task.cancel()
+            await asyncio.wait(following)
+
+
+def issued_by_symbol(world: World) -> dict[str, list[Issued]]:
+    found: dict[str, list[Issued]] = defaultdict(list)
+    for trade in issued_in(world.log):
+        found[trade.symbol].append(trade)
+    return found
+
+
+def has_all(received: dict[str, list[Issued]], issued: dict[str, list[Issued]]) -> bool:
+    last = {symbol: trades[-1].trade_id for symbol, trades in issued.items()}
+    assert {symbol: trades[-1].trade_id for symbol, trades in received.items() if trades} == last
+    return True

@@ -16,11 +16,14 @@ from hypothesis import strategies as st
 
 from tickmesh_client import AsyncTickmesh, Missing, RequestRefused, Tickmesh, Trade, Unavailable, Unreachable
 from tickmesh_client.live import (
+    CandleFill,
     Connect,
     CoverageFollower,
     Disconnect,
+    Fetch,
     Fill,
     Key,
+    KnownCandles,
     Perform,
     Receive,
     Send,
@@ -431,3 +434,17 @@ def test_what_store_does_not_have_yet_is_waited_for() -> None:
     assert fill.wait_s > 0
     assert fill.take(NextTrades((trade((0, 12)), trade((0, 13))), 13)) == [trade((0, 12))]
     assert fill.call() is None
+
+
+@pytest.mark.parametrize("fill", [Fill("btcusdt", (0, 10), (0, 12)), CandleFill(KnownCandles("btcusdt"), "1m")])
+def test_what_the_network_did_not_carry_is_asked_for_in_smaller_parts_but_not_in_ever_smaller_ones(fill: Fetch) -> None:
+    def rows() -> int:
+        call = fill.call()
+        assert call is not None
+        return int(call.parameters["page_size"])
+
+    asked = [rows()]
+    for _ in range(6):
+        fill.fail()
+        asked.append(rows())
+    assert asked == [1000, 500, 250, 125, 62, 50, 50]

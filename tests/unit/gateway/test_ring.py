@@ -107,8 +107,16 @@ def test_an_epoch_begins_without_a_word_of_ids_between_that_nobody_can_know() ->
     ring.append(run(IDS + 3))
     cursor = Cursor(ring, 7)
     assert cursor.take(10) is None and cursor.catching_up
-    assert cursor.take_stored([8, IDS + 1, IDS + 2], newest_key=IDS + 2, more=False) == [Stored(0, 1), Stored(1, 3)]
+    taken = cursor.take_stored([8, IDS + 1, IDS + 2], newest_key=IDS + 2, more=False, max_trades=10)
+    assert taken == [Stored(0, 1), Stored(1, 3)]
     assert keys_of(cursor.take(10)) == [IDS + 3]  # type: ignore[arg-type]
+
+
+def test_a_page_of_the_store_is_sent_in_parts_so_that_a_poor_network_brings_some_of_it() -> None:
+    cursor = Cursor(Ring("btcusdt"), 0)
+    taken = cursor.take_stored([*range(1, 8), 9], newest_key=20, more=True, max_trades=3)
+    assert taken == [Stored(0, 3), Stored(3, 6), Stored(6, 7), Lagged(8, 8), Stored(7, 8)]
+    assert cursor.key == 9 and cursor.catching_up
 
 
 def test_whoever_waited_too_long_for_the_store_goes_on_with_what_is_live() -> None:
@@ -153,7 +161,9 @@ def test_across_the_seam_nothing_is_missing_and_nothing_is_double(data: st.DataO
         rest = [key for key in stored if key > cursor.key]
         page = rest[: data.draw(st.integers(1, 4))]
         newest = stored[-1] if stored else -1
-        for each in cursor.take_stored(page, newest_key=newest, more=len(page) < len(rest)):
+        at_once = data.draw(st.integers(1, 5))
+        for each in cursor.take_stored(page, newest_key=newest, more=len(page) < len(rest), max_trades=at_once):
+            assert isinstance(each, Lagged) or each.end - each.begin <= at_once
             left_out.append(each) if isinstance(each, Lagged) else send(page[each.begin : each.end])
 
     key = 0
