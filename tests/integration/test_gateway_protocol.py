@@ -178,7 +178,8 @@ async def test_what_is_wrong_with_a_message_is_told_by_field_found_and_expected(
         assert (await say(client, op="unsubscribe", subscription=3))["field"] == "subscription"
         await client.send("{")
         [answer] = await told(client)
-        assert (answer["field"], answer["found"], answer["expected"]) == ("", "'{'", "a JSON object (Input data was truncated)")
+        assert (answer["field"], answer["found"]) == ("", "'{'")
+        assert answer["expected"] == "a JSON object (Input data was truncated)"
         await client.send(b"\x00")
         [answer] = await told(client)
         assert answer["found"] == "a binary message"
