@@ -600,6 +600,18 @@ async def test_how_the_mesh_is_comes_without_asking(page: Page, mesh: LocalMesh)
     await eventually(summed, timeout_s=120)  # a minute has closed of each
 
 
+async def test_how_long_a_service_runs_is_told_as_soon_as_the_time_of_the_mesh_is_known(page: Page) -> None:
+    def keeps_the_first_status(ws: WebSocketRoute) -> None:
+        server = ws.connect_to_server()
+        server.on_message(lambda message: None if '"type":"status"' in str(message) else ws.send(message))
+
+    await page.route_web_socket(re.compile("/ws"), keeps_the_first_status)
+    await page.goto("/?symbol=btcusdt&interval=1s&view=status")
+    for name in ("ingest", "signal", "store", "gateway"):
+        runs_for = page.get_by_role("region", name=name, exact=True).locator("dd").first
+        await expect(runs_for).to_contain_text(re.compile(r"^\d+ (s|min)"))
+
+
 async def test_the_delay_is_told_hop_by_hop(page: Page) -> None:
     await page.goto("/?symbol=btcusdt&interval=1s&view=status")
     await is_live(page)

@@ -23,6 +23,7 @@ export function statusView(): { element: HTMLElement; draw(state: State, atMs: n
     h("div", { class: "panel" }, h("div", { class: "panel-head" }, h("h2", {}, "This page"), h("span", { class: "count" }, "since it was opened")), delivery),
   );
   let shown: State["status"] = null;
+  let dated = false; // whether the time of the mesh was known when they were shown
   return {
     element,
     draw(state, atMs) {
@@ -30,8 +31,9 @@ export function statusView(): { element: HTMLElement; draw(state: State, atMs: n
       text(feed, `${word}${ageMs === null ? "" : `, prices are ${span(ageMs)} old`}${why === "" ? "" : `: ${why}`}`);
       const now = nowMs(state, atMs);
       attribute(element, "data-empty", state.status === null);
-      if (state.status !== null && state.status !== shown) services.replaceChildren(...state.status.services.map((one) => service(one, now)));
+      if (state.status !== null && (state.status !== shown || dated === Number.isNaN(now))) services.replaceChildren(...state.status.services.map((one) => service(one, now)));
       shown = state.status;
+      dated = !Number.isNaN(now);
       const { delaysMs, roundTripsMs, drawnMs, missed, losses, skipped, trades } = state.delivery;
       const half = roundTripsMs.map((ms) => ms / 2);
       const network = quantile(half, 0.5) || 0;
