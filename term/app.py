@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from random import Random
 from typing import Any
 
-from term.cells import Canvas, Grid, text_of
+from term.cells import Canvas, text_of
 from term.client import Client
 from term.events import Announce, Effect, Event, Follow, KeyPressed, LoadDay, Quit, Resized, Ticked
 from term.keys import Click, View
@@ -115,7 +115,6 @@ class App:
         self._stopped = asyncio.Event()
         self._screen: Screen | None = None
         self._canvas = Canvas(*size)
-        self._resized = False
         self._requests: set[asyncio.Task[None]] = set()
         self._commands: set[asyncio.Task[None]] = set()
         self._following: dict[Any, tuple[object, asyncio.Task[None] | None]] = {}  # by a method and what is followed
@@ -233,7 +232,6 @@ class App:
         return self._client.follow(), self._draw(screen), self._read_keys(screen), self._tick()
 
     async def _draw(self, screen: Screen) -> None:
-        shown: tuple[Grid, str] = ((), "")
         time_s = asyncio.get_running_loop().time
         while True:
             await self._changed.wait()
@@ -241,11 +239,7 @@ class App:
             self._changed.clear()
             drawn_s = time_s()
             self._canvas = draw(self.model)
-            now = self._canvas.grid(), self.model.theme
-            if now != shown or self._resized:
-                self._resized = False
-                screen.paint(*now)
-                shown = now
+            screen.paint(self._canvas.grid(), self.model.theme)
             self._pressed.clear()
             with suppress(TimeoutError):
                 async with asyncio.timeout(FRAME_S):
@@ -275,8 +269,8 @@ class App:
 
     def _resize(self) -> None:
         assert self._screen is not None
-        self._resized = True
         self.handle(Resized(*self._screen.resize()))
+        self._changed.set()  # also at the same size: the screen is empty
 
     def _suspend(self) -> None:
         """Stop as Ctrl-Z stops other programs: the terminal is the shell's until we go on, perhaps at another size."""

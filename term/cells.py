@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import Enum, auto
 from itertools import groupby
-from typing import Any
+from typing import Any, NamedTuple
 from unicodedata import combining, east_asian_width
 
 
@@ -25,8 +24,7 @@ class Style(Enum):
     FAVOURITE = auto()
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(NamedTuple):
     """Neighbouring cells of one style; a character is one cell, or two where it is a wide one."""
 
     text: str
@@ -95,9 +93,10 @@ class Canvas:
         self.width = width
         self.height = height
         self.zones: list[tuple[int, range, Any]] = []
-        self._signs = [[" "] * width for _ in range(height)]
-        self._styles = [[Style.PLAIN] * width for _ in range(height)]
-        self._wide: set[int] = set()  # the rows with wide characters
+        self._blank: Row = (Span(" " * width, Style.PLAIN),) if width else ()
+        self._finished: dict[int, Row] = {}
+        self._written: dict[int, tuple[list[str], list[Style]]] = {}  # the other rows that are not blank, cell by cell
+        self._wide: set[int] = set()  # those of them with wide characters
 
     def write(self, row: int, column: int, text: str, style: Style = Style.PLAIN) -> int:
         """Write from `column` on; return the column after the text.
@@ -112,20 +111,39 @@ class Canvas:
         end = column + width_of(text)
         if not 0 <= row < self.height:
             return end
+        signs, styles = self._written.get(row) or self._begin(row)
         if (
             end - column == len(text) and row not in self._wide
         ):  # of nearly all texts: no character is wide or an accent
             first, last = max(column, 0), min(end, self.width)
             if first < last:
-                self._signs[row][first:last] = text[first - column : last - column]
-                self._styles[row][first:last] = [style] * (last - first)
+                signs[first:last] = text[first - column : last - column]
+                styles[first:last] = [style] * (last - first)
             return end
         self._wide.add(row)
         for character in text:
             begin, column = column, column + cells_of(character)
             if 0 <= begin < column <= self.width:
-                self._put(row, begin, character, style)
+                _put(signs, styles, begin, character, style)
         return end
+
+    def place(self, row: int, spans: Row) -> None:
+        """Let a row be one that was drawn before, exactly as wide: to draw it again would cost more than all the rest.
+
+        Args:
+            row: from the top, counted from 0.
+            spans: of the row of a `grid`.
+
+        """
+        self._written.pop(row, None)
+        self._finished[row] = spans
+
+    def _begin(self, row: int) -> tuple[list[str], list[Style]]:
+        written = self._written[row] = [" "] * self.width, [Style.PLAIN] * self.width
+        column = 0
+        for span in self._finished.pop(row, ()):
+            column = self.write(row, column, span.text, span.style)
+        return written
 
     def write_left_of(self, row: int, column: int, text: str, style: Style = Style.PLAIN) -> int:
         """Write so that the text ends before `column`; return the column it begins at.
@@ -167,19 +185,25 @@ class Canvas:
         for row, line in enumerate(("", *lines, "")[:rows], start=2):
             self.write(row, self.width - width, fit(f"  {line}", width), Style.CURSOR)
 
-    def _put(self, row: int, begin: int, character: str, style: Style) -> None:
-        # A wide character is followed by an empty cell. Of one that is half covered the other half is a blank.
-        signs, end = self._signs[row], begin + cells_of(character)
-        if not signs[begin]:
-            signs[begin - 1] = " "
-        if end < self.width and not signs[end]:
-            signs[end] = " "
-        signs[begin:end] = [character] + [""] * (end - begin - 1)
-        self._styles[row][begin:end] = [style] * (end - begin)
-
     def grid(self) -> Grid:
         """Freeze what was written."""
-        return tuple(map(_spans, self._signs, self._styles))
+        return tuple(map(self._row, range(self.height)))
+
+    def _row(self, row: int) -> Row:
+        if row in self._written:
+            return _spans(*self._written[row])
+        return self._finished.get(row, self._blank)
+
+
+def _put(signs: list[str], styles: list[Style], begin: int, character: str, style: Style) -> None:
+    # A wide character is followed by an empty cell. Of one that is half covered the other half is a blank.
+    end = begin + cells_of(character)
+    if not signs[begin]:
+        signs[begin - 1] = " "
+    if end < len(signs) and not signs[end]:
+        signs[end] = " "
+    signs[begin:end] = [character] + [""] * (end - begin - 1)
+    styles[begin:end] = [style] * (end - begin)
 
 
 def _spans(signs: list[str], styles: list[Style]) -> Row:

@@ -183,7 +183,8 @@ class Client:
                 asked = {"op": "subscribe", "channel": "ticks", "symbols": symbols, "fields": BOARD_FIELDS}
                 await connection.send(json.dumps(asked | {"mode": "newest", "rate": BOARD_RATE}))
             async for frame in connection:
-                yield parse_ticks(frame)
+                if trades := parse_ticks(frame):  # a heartbeat has none
+                    yield trades
 
     async def follow_shown(self, symbol: str) -> None:
         """Keep every trade of `symbol` coming for ever; after a loss what was missed comes first."""

@@ -71,6 +71,7 @@ class Model:
         board: the newest of all coins.
         sorting: how the coins are sorted.
         order: the symbols of the coins as they stand in the list.
+        ordered_by: the board by which they stand so.
         held_until_us: until when that order does not change, because the cursor was moved.
         alerts: what is watched.
         row: under the cursor of the history, the holes or the alerts.
@@ -114,6 +115,7 @@ class Model:
     board: Board = field(default_factory=dict)
     sorting: Sorting = field(default_factory=Sorting)
     order: tuple[str, ...] = ()
+    ordered_by: Board | None = None
     held_until_us: int = 0
     alerts: tuple[Alert, ...] = ()
     row: int = 0
@@ -206,7 +208,7 @@ class Model:
 
     def ordered(self) -> Model:
         """Bring the coins into order."""
-        return replace(self, order=self.sorting.order(self.coins, self.board))
+        return replace(self, order=self.sorting.order(self.coins, self.board), ordered_by=self.board)
 
     @property
     def switching_to(self) -> str | None:
@@ -241,7 +243,9 @@ class Model:
         return (
             (self.live is None, self.switching_to, self.fetching_history)
             == (before.live is None, before.switching_to, before.fetching_history)
-        ) and all(getattr(self, name) == getattr(before, name) for name in _SHOWN)
+        ) and all(
+            (value := getattr(self, name)) is (known := getattr(before, name)) or value == known for name in _SHOWN
+        )
 
     def asking(self, *requests: Request) -> Step:
         """Make the requests that are not on their way already."""
@@ -256,7 +260,7 @@ class Model:
 _SHOWN = tuple(
     field.name
     for field in fields(Model)
-    if field.name not in ("now_us", "held_until_us", "live", "following", "outstanding")
+    if field.name not in ("now_us", "held_until_us", "live", "ordered_by", "following", "outstanding")
     and field.name not in ("polled_us", "verified_us")
 )
 

@@ -11,7 +11,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
-from term.cells import Grid, Style, cells_of, cut, width_of
+from term.cells import Grid, Row, Style, cells_of, cut, width_of
 from term.keys import Click, join_escapes
 
 ESCAPE_DELAY_MS = 25
@@ -88,6 +88,7 @@ class Screen:
 
     def __init__(self) -> None:
         self._theme = ""
+        self._painted: Grid = ()
 
     def __enter__(self) -> Self:
         _check_terminal()
@@ -127,7 +128,8 @@ class Screen:
         width, height = os.get_terminal_size(sys.stdout.fileno())
         if width > 0 and height > 0:
             curses.resizeterm(height, width)
-            self._window.clear()
+        self._window.clear()
+        self._painted = ()
         return self.size
 
     def read_keys(self) -> list[str | Click]:
@@ -154,7 +156,9 @@ class Screen:
         return any(happened & gone for _, happened in poll.poll(0))
 
     def paint(self, grid: Grid, theme: str) -> None:
-        """Show a grid in the colours of a theme; curses sends only what differs from the last one.
+        """Show a grid in the colours of a theme.
+
+        Only rows that differ from those of the last one are given to curses, which sends only the cells that do.
 
         Args:
             grid: the rows of the screen, each as spans of one style.
@@ -164,15 +168,27 @@ class Screen:
         if theme != self._theme:
             self._theme = theme
             self._attributes = _ATTRIBUTES | _coloured(theme)
-        self._window.erase()
-        height, width = self._window.getmaxyx()
-        for y, row in enumerate(grid[:height]):
-            x = 0
-            for span in row:
-                text = cut(span.text, width - x)
-                self._write(y, x, in_ascii(text) if self._ascii_only else text, span.style)
-                x += width_of(text)
+            self._painted = ()
+        if len(grid) != len(self._painted):
+            self._painted = ()
+            self._window.erase()
+        for y, row in enumerate(grid):
+            if not self._painted or row != self._painted[y]:
+                self._paint_row(y, row)
+        self._painted = grid
         self._window.refresh()
+
+    def _paint_row(self, y: int, row: Row) -> None:
+        height, width = self._window.getmaxyx()
+        if y >= height:
+            return
+        self._window.move(y, 0)
+        self._window.clrtoeol()
+        x = 0
+        for span in row:
+            text = cut(span.text, width - x)
+            self._write(y, x, in_ascii(text) if self._ascii_only else text, span.style)
+            x += width_of(text)
 
     def _write(self, y: int, x: int, text: str, style: Style) -> None:
         if not text:

@@ -85,12 +85,14 @@ def update(model: Model, event: Event) -> Step:
         if isinstance(event, Loaded | RequestFailed) and isinstance(event.request, LoadHistory | LoadCandles):
             model, _ = _updated(model, event)  # one may read in what is stored meanwhile
         return replace(model, live=live, outstanding=live.outstanding), effects
+    coins = model.coins
     model, effects = _updated(model, event)
     if model.live is not None:
         model = replace(model, live=replace(model.live, outstanding=model.outstanding))
     shown = model.shown.symbol if model.shown else ""
     interval = model.chart.interval if model.view is View.DASHBOARD else ""
-    followed = tuple(coin.symbol for coin in model.coins if coin.followed)
+    same = model.coins is coins
+    followed = model.following.coins if same else tuple(coin.symbol for coin in model.coins if coin.followed)
     coverage = shown if model.view is View.COVERAGE else ""
     follow = Follow(shown, followed, shown and interval, coverage, status=model.stream.open)
     if follow == model.following:
@@ -347,7 +349,7 @@ def _request_failed(model: Model, request: Request, reason: str) -> Model:
 
 
 def _ticked(model: Model) -> Step:
-    if model.now_us >= model.held_until_us:
+    if model.now_us >= model.held_until_us and model.board is not model.ordered_by:
         model = model.ordered()
     model, effects = _watched(model)
     model, asked = model.asking(*_wanted_days(model))
@@ -363,11 +365,12 @@ def _wanted_days(model: Model) -> list[LoadDay]:
         return []
     first = max(model.cursor_row - visible_rows(model.height) + 1, 0)
     seen = model.order[first : first + visible_rows(model.height)]
-    followed = {coin.symbol for coin in model.coins if coin.followed}
+    old = [symbol for symbol in seen if not 0 <= model.now_us - model.line_of(symbol).day_us < DAY_US]
+    if not old:
+        return []
     under_way = {request.symbol for request in model.outstanding if isinstance(request, LoadDay)}
-    now_us, waiting = model.now_us, [symbol for symbol in seen if symbol in followed - under_way]
-    old = [symbol for symbol in waiting if not 0 <= now_us - model.line_of(symbol).day_us < DAY_US]
-    return [LoadDay(symbol) for symbol in old[: max(DAYS_AT_ONCE - len(under_way), 0)]]
+    wanted = {coin.symbol for coin in model.coins if coin.followed} - under_way
+    return [LoadDay(symbol) for symbol in old if symbol in wanted][: max(DAYS_AT_ONCE - len(under_way), 0)]
 
 
 def _poll(model: Model, *, everything: bool = True) -> Step:

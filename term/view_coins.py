@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from decimal import Decimal
 from functools import lru_cache
+from typing import NamedTuple
 
 from term.board import Line
-from term.cells import ARROWS, MARGIN, Canvas, Style, cut
+from term.cells import ARROWS, MARGIN, Canvas, Row, Span, Style, cut
 from term.chart import sparkline
 from term.events import CoinPointed, ColumnPointed
-from term.formatting import NOTHING, coarse_text, cut_texts, number_texts, plain, short_texts, signed_text
+from term.formatting import NOTHING, coarse_text, cut_texts, fitting_text, number_texts, plain, short_texts, signed_text
 from term.history import visible_rows
 from term.model import Model
 from term.quote import FLASH_US
@@ -57,9 +58,10 @@ def draw(canvas: Canvas, model: Model) -> None:
             canvas.zones.append((2, range(left, left + width), ColumnPointed(_COLUMNS[i].title)))
     rows = visible_rows(canvas.height)
     first = max(model.cursor_row - rows + 1, 0)
-    coins = {coin.symbol: coin for coin in model.coins}
+    coins, pointed = {coin.symbol: coin for coin in model.coins}, model.pointed
     for row, symbol in enumerate(model.order[first : first + rows], start=3):
-        _coin(canvas, model, table, row, coins[symbol])
+        canvas.zones.append((row, range(canvas.width), CoinPointed(symbol)))
+        canvas.place(row, _coin(canvas.width, model, table, coins[symbol], at_cursor=symbol == pointed))
 
 
 def _none(model: Model) -> tuple[str, ...]:
@@ -72,38 +74,54 @@ def _none(model: Model) -> tuple[str, ...]:
     return *told, "make run starts a mesh here,", "--url names another one"
 
 
-def _coin(canvas: Canvas, model: Model, table: TableLayout, row: int, coin: Coin) -> None:
-    line, at_cursor = model.line_of(coin.symbol), coin.symbol == model.pointed
-    canvas.zones.append((row, range(canvas.width), CoinPointed(coin.symbol)))
-    sign = "●" if model.is_selected(coin) else "○" if model.looked and model.looked.symbol == coin.symbol else " "
-    favourite = "*" if coin.symbol in model.sorting.favourites else " "
-    if at_cursor:
-        canvas.write(row, 0, " " * canvas.width, Style.CURSOR)
-    plainly = Style.CURSOR if at_cursor else Style.PLAIN
-    canvas.write(row, MARGIN, favourite, Style.CURSOR if at_cursor else Style.FAVOURITE)
-    canvas.write(row, MARGIN + 1, f"{sign}{'▸' if at_cursor else ' '}", plainly)
+def _coin(width: int, model: Model, table: TableLayout, coin: Coin, *, at_cursor: bool) -> Row:
+    line = model.line_of(coin.symbol)
+    mark = "●" if model.is_selected(coin) else "○" if model.looked and model.looked.symbol == coin.symbol else " "
     old = line.traded_us and model.now_us - line.traded_us >= STALE_AFTER_US
     flashes = 0 <= model.now_us - line.changed_us < FLASH_US and line.changed_us
     price_style = ARROWS[line.direction][1] if flashes else Style.DIM if old else Style.BOLD
+    decimals = model.decimals_of(coin.symbol, line.decimals)
+    shown = _Shown(line, coin.name, decimals, mark, price_style, coin.symbol in model.sorting.favourites, at_cursor)
+    column, begin, cells = table.placed[-1]
+    if _COLUMNS[column].title != "age":
+        return _drawn(width, table, shown)
+    # All ages change each second, and nothing else of a row that nobody trades.
+    age = fitting_text((_age(line, model.now_us),), width=cells).rjust(cells) + " " * (width - begin - cells)
+    return (*_drawn(begin, table, shown), Span(age, Style.CURSOR if at_cursor else Style.DIM))
+
+
+class _Shown(NamedTuple):
+    """All that the row of a coin shows, but for the age."""
+
+    line: Line
+    name: str
+    decimals: int
+    mark: str
+    price_style: Style
+    favourite: bool
+    at_cursor: bool
+
+
+@lru_cache(maxsize=512)  # of the rows on a screen few change from one frame to the next
+def _drawn(width: int, table: TableLayout, shown: _Shown) -> Row:
+    line, mark, at_cursor, decimals = shown.line, shown.mark, shown.at_cursor, shown.decimals
+    canvas = Canvas(width, 1)
+    if at_cursor:
+        canvas.write(0, 0, " " * width, Style.CURSOR)
+    canvas.write(0, MARGIN, "*" if shown.favourite else " ", Style.CURSOR if at_cursor else Style.FAVOURITE)
+    canvas.write(0, MARGIN + 1, f"{mark}{'▸' if at_cursor else ' '}", Style.CURSOR if at_cursor else Style.PLAIN)
     styles = [
-        Style.BOLD if sign != " " else Style.PLAIN,
-        price_style,
+        Style.BOLD if mark != " " else Style.PLAIN,
+        shown.price_style,
         _direction(line.session_change),
         _direction(line.day_change),
         *[Style.PLAIN] * 4,
         Style.CHART,
         Style.DIM,
     ]
-    decimals = model.decimals_of(coin.symbol, line.decimals)
-    texts = _texts(table, line, decimals, coin.name, _age(line, model.now_us))
-    table.write(canvas, row, texts, [Style.CURSOR] * len(styles) if at_cursor else styles)
-
-
-@lru_cache(maxsize=512)  # of the rows on a screen few change from one frame to the next
-def _texts(table: TableLayout, line: Line, decimals: int, name: str, age: str) -> tuple[str, ...]:
     stats = line.stats
     cells: tuple[Iterable[str], ...] = (
-        cut_texts(name),
+        cut_texts(shown.name),
         number_texts(line.price, decimals),
         _percent(line.session_change),
         _percent(line.day_change),
@@ -112,9 +130,10 @@ def _texts(table: TableLayout, line: Line, decimals: int, name: str, age: str) -
         short_texts(stats.volume),
         number_texts(stats.rate, 1),
         (sparkline([candle.close for candle in line.day], _SPARK_WIDTH),),
-        (age,),
+        ("",),
     )
-    return table.fit(cells)
+    table.row(canvas, 0, cells, [Style.CURSOR] * len(styles) if at_cursor else styles)
+    return canvas.grid()[0]
 
 
 def _percent(change: Decimal | None) -> Iterable[str]:

@@ -10,53 +10,80 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import os
 import random
 import statistics
 import sys
 import tempfile
 import time
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
 import psutil
 from starlette.requests import Request
 from starlette.responses import JSONResponse
-from starlette.websockets import WebSocket, WebSocketDisconnect
+from starlette.routing import BaseRoute, Route
+from starlette.websockets import WebSocket
 
 from tests.fixtures.fake_gateway import FakeGateway
 from tests.fixtures.terminal import Terminal, open_terminal
+from tickmesh_client import Candle
 
 KEYS = 40
 TRADES = 200
-SETTLED_S = 12.0
-"""The days of the coins on the screen are asked for by then."""
+HOURS = 24
 
 
 class CoinsGateway(FakeGateway):
-    """The small gateway with many coins, whose newest trades it sends to those who subscribed."""
+    """The small gateway with many coins and their days; it tells trades, its state, and each second that it lives.
+
+    Args:
+        coins: how many there are.
+    """
 
     def __init__(self, coins: int) -> None:
         super().__init__()
         self.coins = [f"coin{i}usdt" for i in range(coins)]
         self._subscribed: set[WebSocket] = set()
 
+    def routes(self) -> list[BaseRoute]:
+        return [*super().routes(), Route("/api/candles", self._candles)]
+
+    async def beat(self) -> None:
+        """Send heartbeats as the real gateway does, until cancelled."""
+        while True:
+            await asyncio.sleep(1)
+            for websocket in [each for each in self._sockets if "channels" in each.query_params]:
+                await websocket.send_json({"type": "heartbeat", "subscriptions": []})
+
     async def _coins(self, request: Request) -> JSONResponse:
         return JSONResponse([{"symbol": symbol, "name": symbol.upper()} for symbol in self.coins])
 
-    async def _live(self, websocket: WebSocket) -> None:
-        if websocket.query_params.get("channels") is None:
-            await super()._live(websocket)
-            return
-        await websocket.accept()
-        try:
-            while True:
-                if json.loads(await websocket.receive_text()).get("channel") == "ticks":
-                    self._subscribed.add(websocket)
-        except WebSocketDisconnect:
-            return
-        finally:
-            self._subscribed.discard(websocket)
+    async def _candles(self, request: Request) -> JSONResponse:
+        numbers = dict.fromkeys(("quote_volume", "taker_buy_volume", "count", "revision"), 1)
+        numbers |= dict.fromkeys(("first_trade_id", "last_trade_id"), 1)
+        unknown = {field.name: None for field in msgspec.structs.fields(Candle) if field.required}
+        begin = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+        candles = [
+            unknown
+            | numbers
+            | {"time": (begin - timedelta(hours=back)).isoformat(), "interval": "1h", "volume": 5.5}
+            | {"open": 100, "high": 110 + back, "low": 95, "close": 101 + back}
+            for back in range(HOURS)
+        ]
+        return JSONResponse(candles)
+
+    async def _subscribe(self, websocket: WebSocket, asked: dict[str, Any]) -> None:
+        if asked["channel"] == "ticks":
+            self._subscribed.add(websocket)
+        elif asked["channel"] == "trades":
+            told = {"subscription": 1, "channel": "trades"}
+            await websocket.send_json({"type": "subscribed", "id": asked["id"], **told})
+            first = {"sequence": 1, "symbol": asked["symbols"][0], "last_id": None, "trades": []}
+            await websocket.send_json({"type": "snapshot", **told, **first})
+        else:
+            await super()._subscribe(websocket, asked)
 
     async def tick(self, number: int, *, coin: int | None = None, price: float | None = None) -> None:
         """Let the next coin trade, or the one that is given.
@@ -71,7 +98,7 @@ class CoinsGateway(FakeGateway):
         signals = {"open": 100, "high": 110.5, "low": 99.5, "count": number, "volume": 5123.25, "trade_rate": 4.5}
         tick: dict[str, Any] = {"venue": "sim", "symbol": symbol, "trade_id": number, "quantity": 0.5, "side": "BUY"}
         tick |= {"price": price or 100 + number % 977 / 100, "timestamp": "2024-07-05T21:34:58Z", "signals": signals}
-        for websocket in tuple(self._subscribed):
+        for websocket in tuple(self._subscribed & self._sockets):
             await websocket.send_json({"type": "ticks", "symbol": symbol, "ticks": [tick]})
 
 
@@ -110,13 +137,15 @@ async def main(seconds: float, coins: int, rate: float) -> None:
     """Measure everything."""
     gateway = CoinsGateway(coins)
     await gateway.start()
+    beating = asyncio.create_task(gateway.beat())
     command = (sys.executable, "-m", "term", "--url", gateway.url)
     with tempfile.TemporaryDirectory() as home:
         homes = {"XDG_STATE_HOME": home, "XDG_CONFIG_HOME": home}
         async with open_terminal(command, width=200, height=50, environment=homes) as terminal:
             await terminal.shows("LIVE", gateway.coins[1].upper())
             counted = Counted(terminal)
-            await asyncio.sleep(SETTLED_S)
+            last = 50 - 4
+            await terminal.shows_what(lambda _: "█" in terminal.row(last), "the day of every coin on the screen")
             await measured(terminal, counted, seconds, "nothing changes")
             feeding = asyncio.create_task(feed(gateway, rate))
             await asyncio.sleep(2)
@@ -128,6 +157,7 @@ async def main(seconds: float, coins: int, rate: float) -> None:
             feeding.cancel()
             terminal.press("q")
             await terminal.exit_code()
+    beating.cancel()
     await gateway.stop()
 
 
