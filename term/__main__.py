@@ -16,10 +16,10 @@ from urllib.parse import urlsplit
 
 from term import script, settings
 from term.app import once, run
+from term.cells import THEMES
 from term.formatting import zone_of
 from term.keys import KEYS, VIEWS
 from term.screen import ScreenError
-from term.update import THEMES
 from tickmesh_client import ClientError, NotFound, RequestRefused, Tickmesh
 
 DEFAULT_URL = "http://127.0.0.1:8080"

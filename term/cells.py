@@ -31,6 +31,8 @@ class Span(NamedTuple):
     style: Style
 
 
+THEMES = ("dark", "light", "contrast", "16", "mono")
+"""The names of the colours in which a screen may be."""
 MARGIN = 2
 ROOMY = 20
 """From so many rows on there is room for a line between the screen and the keys, and for large digits."""

@@ -13,11 +13,11 @@ import msgspec
 from term import alerts
 from term.board import SORT_NAMES, Sorting
 from term.candles import INTERVALS, SWITCHED
+from term.cells import THEMES
 from term.chart import CELLS_A_CANDLE, KINDS, ChartOptions
 from term.formatting import zone_of
 from term.keys import VIEWS, View
 from term.model import Model, Remembered
-from term.update import THEMES
 
 _Check = Callable[[Any], object]
 

@@ -5,6 +5,7 @@ from decimal import Decimal
 
 import pytest
 
+from term.asking import DAYS_AT_ONCE
 from term.cells import text_of
 from term.events import (
     BoardSeen,
@@ -25,7 +26,6 @@ from term.events import (
 )
 from term.keys import View
 from term.model import Model
-from term.update import DAYS_AT_ONCE
 from term.values import Coin, SelectedSymbol, TickSizes, Trade
 from term.view import clicked, draw, render
 from tests.fixtures.term_scenes import COINS, NOW_US, after, after_asking, connected, market, press, tick, trade
