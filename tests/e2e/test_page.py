@@ -21,6 +21,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, ConsoleMessage, Page, Route, WebSocketRoute, async_playwright, expect
 
+from mesh.service.status import SERVICES
 from tests.fixtures.mesh import ROOT, LocalMesh, running_mesh
 from tests.fixtures.waiting import eventually
 
@@ -601,15 +602,32 @@ async def test_how_the_mesh_is_comes_without_asking(page: Page, mesh: LocalMesh)
 
 
 async def test_how_long_a_service_runs_is_told_as_soon_as_the_time_of_the_mesh_is_known(page: Page) -> None:
-    def keeps_the_first_status(ws: WebSocketRoute) -> None:
-        server = ws.connect_to_server()
-        server.on_message(lambda message: None if '"type":"status"' in str(message) else ws.send(message))
+    services_shown, told = asyncio.Event(), asyncio.Event()
 
-    await page.route_web_socket(re.compile("/ws"), keeps_the_first_status)
-    await page.goto("/?symbol=btcusdt&interval=1s&view=status")
-    for name in ("ingest", "signal", "store", "gateway"):
-        runs_for = page.get_by_role("region", name=name, exact=True).locator("dd").first
-        await expect(runs_for).to_contain_text(re.compile(r"^\d+ (s|min)"))
+    def first_the_services_then_the_time(ws: WebSocketRoute) -> None:
+        server = ws.connect_to_server()
+
+        def passed_on(message: str | bytes) -> None:
+            kind = json.loads(message)["type"]
+            if kind != "status" and (kind != "heartbeat" or services_shown.is_set()):
+                ws.send(message)
+
+        server.on_message(passed_on)
+
+    async def held(route: Route) -> None:  # what it asks for when nothing has come for some seconds
+        await told.wait()
+        await route.continue_()
+
+    await page.route_web_socket(re.compile("/ws"), first_the_services_then_the_time)
+    await page.route("**/api/status", held)
+    await page.goto("/?view=status")
+    facts = [page.get_by_role("region", name=name, exact=True).locator("dd").first for name in SERVICES]
+    for runs_for in facts:
+        await expect(runs_for).to_have_text("–")
+    services_shown.set()
+    for runs_for in facts:
+        await expect(runs_for).to_contain_text(re.compile(r"^[\d.]+ (s|min)"))
+    told.set()
 
 
 async def test_the_delay_is_told_hop_by_hop(page: Page) -> None:
