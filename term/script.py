@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from tickmesh_client import Stats, Tickmesh, Trade
+from tickmesh_client import Stats, Tickmesh, Trade, Unavailable
 
 FORMATS = ("table", "json", "ndjson", "csv")
 COIN_FIELDS = ("symbol", "venue", "price", "time", "open", "high", "low", "change_percent", "count", "volume")
@@ -33,7 +33,8 @@ def print_coins(mesh: Tickmesh, symbols: Sequence[str], kind: str) -> Iterator[s
 
     """
     named = symbols or [coin.symbol for coin in mesh.coins() if coin.followed]
-    return formatted((_coin(mesh.stats(symbol), mesh.price(symbol).price) for symbol in named), COIN_FIELDS, kind)
+    # All of them are known before the first is printed: a script gets either every coin or none.
+    return formatted(list(_coins(mesh, named)), COIN_FIELDS, kind)
 
 
 def watch(
@@ -103,10 +104,22 @@ def formatted(rows: Iterable[Mapping[str, Any]], fields: Sequence[str], kind: st
 def _coins_every(mesh: Tickmesh, symbols: Sequence[str], every_s: float) -> Iterator[Mapping[str, Any]]:
     due = time.monotonic()
     while True:
-        for symbol in symbols:
-            yield _coin(mesh.stats(symbol), mesh.price(symbol).price)
+        yield from _coins(mesh, symbols)
         due = max(due + every_s, time.monotonic())
         time.sleep(max(due - time.monotonic(), 0))
+
+
+def _coins(mesh: Tickmesh, symbols: Sequence[str]) -> Iterator[Mapping[str, Any]]:
+    """Give a row a coin; one that has not traded yet has nothing but its symbol, unless that is all there is."""
+    unknown: list[Unavailable] = []
+    for symbol in symbols:
+        try:
+            yield _coin(mesh.stats(symbol), mesh.price(symbol).price)
+        except Unavailable as exc:
+            unknown.append(exc)
+            if len(unknown) == len(symbols):
+                raise
+            yield dict.fromkeys(COIN_FIELDS) | {"symbol": symbol}
 
 
 def _coin(stats: Stats, price: Decimal) -> Mapping[str, Any]:

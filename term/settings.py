@@ -18,6 +18,7 @@ from term.chart import CELLS_A_CANDLE, KINDS, ChartOptions
 from term.formatting import zone_of
 from term.keys import VIEWS, View
 from term.model import Model, Remembered
+from tickmesh_client.network import checked_url
 
 _Check = Callable[[Any], object]
 
@@ -35,6 +36,10 @@ def _text(value: object) -> object:
     if not isinstance(value, str):
         raise ValueError(f"found {value!r}, expected a text in quotes")
     return value
+
+
+def _address(value: object) -> object:
+    return checked_url(str(_text(value)))
 
 
 def _texts(value: object) -> object:
@@ -55,7 +60,7 @@ def _zone(value: object) -> object:
 
 
 CHECKS: Mapping[str, _Check] = {
-    "url": _text,
+    "url": _address,
     "token_file": _text,
     "theme": _one_of(*THEMES),
     "view": _one_of(*(view.name.lower() for view in VIEWS)),
@@ -101,9 +106,20 @@ def read(text: str) -> tuple[dict[str, Any], list[str]]:
                 raise ValueError(f"found {name!r}, expected one of {', '.join(CHECKS)}")
             settings[name] = CHECKS[name](value)
         except ValueError as exc:
-            at = next((i for i, line in enumerate(lines, start=1) if re.match(rf"\s*\W?{re.escape(name)}\b", line)), 1)
-            problems.append(f"line {at} of the settings: {exc}")
+            problems.append(f"line {line_of(name, text)} of the settings: {exc}")
     return settings, problems
+
+
+def line_of(name: str, text: str) -> int:
+    """Return the line of a setting, counted from 1.
+
+    Args:
+        name: of the setting.
+        text: TOML.
+
+    """
+    lines = enumerate(text.split("\n"), start=1)
+    return next((number for number, line in lines if re.match(rf"\s*\W?{re.escape(name)}\b", line)), 1)
 
 
 class _State(msgspec.Struct):

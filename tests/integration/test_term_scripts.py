@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import csv
 import json
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -17,6 +18,8 @@ import pytest
 
 from gateway.access import AdmissionRules
 from mesh.service.access import Access
+from term.command_line import parser_of
+from term.settings import CHECKS
 from tests.fixtures.gateway import Gateway, batch, running_gateway
 from tests.fixtures.ports import free_ports
 
@@ -178,5 +181,125 @@ async def test_the_settings_file_holds_and_a_wrong_line_does_not_stop_it(gateway
     (tmp_path / "tickmesh").mkdir()
     (tmp_path / "tickmesh" / "term.toml").write_text(f'url = "{gateway.http.base_url}"\ntheme = "pink"\n')
     process = await started("print", "btcusdt", "--format", "csv", XDG_CONFIG_HOME=str(tmp_path))
-    out, _ = await asyncio.wait_for(process.communicate(), 30)
+    out, err = await asyncio.wait_for(process.communicate(), 30)
     assert (process.returncode, b"btcusdt,sim" in out) == (0, True)
+    assert b"term: term.toml: line 2 of the settings: found 'pink'" in err
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ('url = "nonsense"', "line 1 of the settings: found the address 'nonsense'"),
+        ('token_file = "/nowhere/token"', "line 1 of the settings: [Errno 2]"),
+    ],
+)
+async def test_an_address_or_a_token_file_that_is_wrong_in_the_settings_does_not_stop_it(
+    gateway: Gateway, tmp_path: Path, line: str, said: str
+) -> None:
+    (tmp_path / "tickmesh").mkdir()
+    (tmp_path / "tickmesh" / "term.toml").write_text(f"{line}\n")
+    done = await term(gateway, "print", "btcusdt", "--format", "csv")
+    assert (done.code, "btcusdt,sim" in done.out) == (0, True)
+    assert said in done.err
+
+
+async def test_settings_that_cannot_be_read_are_told(gateway: Gateway, tmp_path: Path) -> None:
+    (tmp_path / "tickmesh" / "term.toml").mkdir(parents=True)
+    done = await term(gateway, "print", "btcusdt")
+    assert (done.code, "btcusdt" in done.out) == (0, True)
+    assert "term.toml: Is a directory, expected settings that can be read" in done.err
+
+
+async def test_every_setting_is_an_option_too(gateway: Gateway) -> None:
+    options = ("--sort", "volume", "--favourites", "ethusdt", "--alerts", "btcusdt > 62,000; ethusdt stale 30s")
+    done = await term(gateway, "--once", *options)
+    assert (done.code, "volume▼" in done.out) == (0, True)
+    assert done.out.splitlines()[3].strip().startswith("*")
+    alerts = await term(gateway, "--once", *options, "--view", "alerts")
+    assert "btcusdt > 62000" in alerts.out
+    assert "ethusdt stale 30s" in alerts.out
+    chart = ("--chart", "braille", "--interval", "1h", "--overlays", "s,b", "--alert-command", "logger 'an alert'")
+    dashboard = await term(gateway, "--once", "--view", "dashboard", *chart)
+    assert (dashboard.code, "1h braille" in dashboard.out) == (0, True)
+    wrong = await term(gateway, "--once", "--interval", "7m")
+    assert (wrong.code, "argument --interval: found '7m', expected one of 1s" in wrong.err) == (2, True)
+
+
+def test_the_options_have_the_names_of_the_settings(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parser_of({}, {}).parse_args(["--help"])
+    said = capsys.readouterr().out
+    assert [name for name in CHECKS if f"--{name.replace('_', '-')} " not in said] == []
+
+
+async def through(command: str, gateway: Gateway, **environment: str) -> Ended:
+    """Run a line of a shell, in which `$TERM_CLIENT` is the program."""
+    client = f"{sys.executable} -m term --url {gateway.http.base_url}"
+    process = await asyncio.create_subprocess_exec(
+        *("bash", "-o", "pipefail", "-c", command.replace("$TERM_CLIENT", client)),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env={**os.environ, "TERM": "dumb", **environment},
+    )
+    out, err = await asyncio.wait_for(process.communicate(), 30)
+    assert process.returncode is not None
+    return Ended(process.returncode, out.decode(), err.decode())
+
+
+@pytest.mark.parametrize("what", ["print", "history", "--once", "--once --view status"])
+async def test_a_reader_that_has_gone_before_the_first_line_is_no_error(gateway: Gateway, what: str) -> None:
+    done = await through(f"$TERM_CLIENT {what} | (exec <&-; sleep 0)", gateway)
+    assert (done.err, done.code in (0, 128 + signal.SIGPIPE)) == ("", True)
+
+
+@pytest.mark.parametrize("what", ["print", "history", "--once"])
+async def test_a_full_disk_is_told_in_one_line(gateway: Gateway, what: str) -> None:
+    done = await through(f"$TERM_CLIENT {what} >/dev/full", gateway)
+    assert done.code == 5
+    assert done.err == "term: found No space left on device on standard output, expected that it can be written\n"
+
+
+async def test_where_output_is_not_utf_8_a_screen_is_drawn_in_ascii(gateway: Gateway) -> None:
+    environment = {"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": "ascii"}
+    done = await term(gateway, "--once", "--view", "dashboard", **environment)
+    assert (done.code, done.err, done.out.isascii()) == (0, "", True)
+    assert "-- session ---" in done.out
+
+
+async def test_ctrl_c_ends_a_screen_that_waits_with_the_code_of_watch() -> None:
+    [port] = free_ports(1)
+    process = await started("--once", "--url", f"http://127.0.0.1:{port}", PYTHONUNBUFFERED="1")
+    assert process.stderr is not None
+    await asyncio.to_thread(_handles_interrupts, process.pid)
+    process.send_signal(signal.SIGINT)
+    _, err = await asyncio.wait_for(process.communicate(), 20)
+    assert (process.returncode, err) == (130, b"")
+
+
+def _handles_interrupts(pid: int) -> None:
+    """Wait until the program has a socket, as its loop does: before that it is Python that is interrupted."""
+    while not any("socket" in link for link in _open_files(pid)):
+        continue
+
+
+def _open_files(pid: int) -> Iterator[str]:
+    for file in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+            yield str(file.readlink())
+
+
+async def test_a_coin_that_has_not_traded_yet_has_an_empty_row(gateway: Gateway) -> None:
+    done = await term(gateway, "print", "btcusdt", "solusdt", "--format", "csv")
+    assert done.code == 0
+    assert [line.split(",")[:3] for line in done.out.splitlines()[1:]] == [
+        ["btcusdt", "sim", "61837.63"],
+        ["solusdt", "", ""],
+    ]
+    alone = await term(gateway, "print", "solusdt")
+    assert (alone.code, alone.out, "has not traded yet" in alone.err) == (3, "", True)
+
+
+async def test_a_coin_that_cannot_be_told_leaves_no_half_of_a_list(gateway: Gateway) -> None:
+    done = await term(gateway, "print", "btcusdt", "nopeusdt", "--format", "json")
+    assert (done.code, done.out) == (4, "")
