@@ -6,6 +6,7 @@ Streams are declared here; ordered reading is `mesh.reader`, counted publishing 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import copy
 import logging
 import ssl
@@ -14,6 +15,8 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
 from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
 from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfig, StreamInfo
 from nats.js.client import JetStreamContext
@@ -174,6 +177,30 @@ class Bus:
         """
         self._health.set("bus", self.connected and not stuck, f"the bus takes nothing: {why}" if stuck else "")
 
+    async def subscribe(
+        self, subject: str, on_message: Callable[[Msg], Awaitable[None]], *, take_at_once: TakeAtOnce
+    ) -> Subscription:
+        """Subscribe without any bound on what waits.
+
+        Args:
+            subject: what to subscribe to.
+            on_message: awaited with one message after the other, in a task of its own.
+            take_at_once: called with each message first, as it is read, and raises nothing; those that it takes go
+                nowhere else. What it takes may overtake what it has left.
+
+        """
+        found = await self.client.subscribe(subject, cb=on_message, pending_msgs_limit=-1, pending_bytes_limit=-1)
+        if isinstance(self.client, _Client):
+            self.client.takers[found._id] = take_at_once
+        return found
+
+    async def unsubscribe(self, subscription: Subscription) -> None:
+        """End what `subscribe` began."""
+        if isinstance(self.client, _Client):
+            self.client.takers.pop(subscription._id, None)
+        with contextlib.suppress(NatsError):
+            await subscription.unsubscribe()
+
     def on_reconnect(self, callback: Callable[[], None]) -> None:
         """Call `callback` after every reconnection."""
         self._reconnected.append(callback)
@@ -238,10 +265,24 @@ async def _nothing_to_confirm() -> None:
     """Stand for the lease where there is none: tools and tests read under names of their own."""
 
 
+TakeAtOnce = Callable[[bytes, bytes, bytes, bytes | None], bool]
+"""Takes a message as it is on the wire, its subject, reply subject, payload and headers; False leaves it to others."""
+
+
 class _Client(Client):
     def __init__(self, tls: Tls | None) -> None:
         super().__init__()
         self._tls = tls
+        self.takers: dict[int, TakeAtOnce] = {}
+
+    async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
+        # nats-py reads all headers, and passes each message on to another task.
+        take = self.takers.get(sid)
+        if take is not None and take(subject, reply, data, headers):
+            self.stats["in_msgs"] += 1
+            self.stats["in_bytes"] += len(data)
+            return
+        await super()._process_msg(sid, subject, reply, data, headers)
 
     @property
     def ssl_context(self) -> ssl.SSLContext:

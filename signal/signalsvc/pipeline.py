@@ -10,7 +10,6 @@ they may be sent some once more.
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import datetime as dt
 import logging
 import time
@@ -423,7 +422,7 @@ class Pipeline:
             if reason := self.partition.refusal(trades.venue, trades.symbol) or refusal(trades, now_us=now_us):
                 raise BadMessage(reason)
         except BadMessage as exc:
-            self._put_aside(dataclasses.replace(message, payload=batch, part=part), exc)
+            self._put_aside(message._replace(payload=batch, part=part), exc)
             return
         if not self.engine.knows(trades.venue, trades.symbol):
             await self._restore_evicted(trades.venue, trades.symbol)

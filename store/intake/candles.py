@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
 from typing import TypeAlias
 
 import psycopg
@@ -109,9 +108,9 @@ class CandleIntake(StreamIntake):
         for part, batch in batches:
             try:
                 if (closed := wire.decode_closed(batch)) is not None:
-                    found.append((replace(message, payload=batch, part=part), closed))
+                    found.append((message._replace(payload=batch, part=part), closed))
             except BadMessage as exc:
-                await self._dead.publish(self.stream, replace(message, payload=batch, part=part), str(exc))
+                await self._dead.publish(self.stream, message._replace(payload=batch, part=part), str(exc))
         return found
 
     async def _until_stored(self, batches: list[ClosedCandles]) -> None:

@@ -83,7 +83,7 @@ class PendingBatch:
         """The batch as a message of its own, for a dead letter."""
         if not self.part:
             return self.message
-        return replace(self.message, payload=wire.batches_of(self.message.payload)[self.part - 1], part=self.part)
+        return self.message._replace(payload=wire.batches_of(self.message.payload)[self.part - 1], part=self.part)
 
 
 PendingMessage: TypeAlias = Sequence[PendingBatch]
