@@ -137,7 +137,7 @@ async def main(settings: StoreSettings, stop: Stop) -> None:
             intakes[partition] = intake
             try:
                 async with BackgroundTasks(asked) as tasks:
-                    tasks.start(CandleIntake(bus, positions, dead, periods, intake).run())
+                    tasks.start(CandleIntake(bus, positions, dead, periods, intake, settings).run())
                     if partition.number == 0:  # what is done once for all partitions
                         tasks.start(_audit(database, ledger))
                         tasks.start(MinuteIntake(bus, positions, dead).run())

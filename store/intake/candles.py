@@ -26,18 +26,18 @@ from store.candles import rows as candle_rows
 from store.database import Connection
 from store.database.errors import first_line, write_or_reject
 from store.intake.position import Positions, StreamIntake
-from store.intake.trades import TradeIntake
+from store.intake.trades import TradeIntake, waits_s
 from store.ledger import rows as ledger_rows
+from store.settings import StoreSettings
 from tickcodec.batches import ClosingFinder
 
 log = logging.getLogger("store.intake.candles")
 
-_GATHER_S = 0.1
-"""How long candles may wait for more of them, in the stream and then here."""
 _MOVE_EVERY_S = 5.0
 """How often the position is moved when there are no candles."""
 _MAX_CANDLES = 5_000
-_WAIT_S = 0.05
+_LOOK_EVERY_S = 0.5
+"""How often the bus is asked whether RAW goes so far at all, while candles wait for their trades to be stored."""
 
 
 _Closed: TypeAlias = tuple[Message, ClosedCandles]
@@ -53,16 +53,23 @@ class CandleIntake(StreamIntake):
         dead: where messages go that hold no signals.
         periods: of the candles' indicators.
         trades: of the same partition: says how far its RAW is stored.
+        settings: how long a candle waits for its transaction.
 
     """
 
     durable = subjects.DURABLE_STORE_SIGNALS
-    gather_s = _GATHER_S
 
     def __init__(
-        self, bus: Bus, positions: Positions, dead: DeadLetterQueue, periods: Periods, trades: TradeIntake
+        self,
+        bus: Bus,
+        positions: Positions,
+        dead: DeadLetterQueue,
+        periods: Periods,
+        trades: TradeIntake,
+        settings: StoreSettings,
     ) -> None:
         super().__init__(bus, positions, dead)
+        self.gather_s, self._max_age_s = waits_s(settings)
         self.stream = trades.partition.name(subjects.PROCESSED)
         self._periods = periods
         self._trades = trades
@@ -79,7 +86,7 @@ class CandleIntake(StreamIntake):
                 last = message
                 if closed := await self._read(message):
                     if not batches:
-                        next_write_s = min(next_write_s, loop.time() + _GATHER_S)
+                        next_write_s = min(next_write_s, loop.time() + self._max_age_s)
                     batches.append(closed)
                     candles += sum(len(part.candles) for _, part in closed)
             if loop.time() < next_write_s and candles < _MAX_CANDLES:
@@ -115,14 +122,13 @@ class CandleIntake(StreamIntake):
 
     async def _until_stored(self, batches: list[ClosedCandles]) -> None:
         wanted = max((batch.raw_sequence for batch in batches), default=0)
-        while self._trades.position is None or self._trades.position.sequence < wanted:
+        while not await self._trades.reaches(wanted, within_s=_LOOK_EVERY_S):
             try:
                 raw = await self._bus.stream_info(self._trades.stream)
                 if raw is None or raw.state.last_seq < wanted:
                     return  # RAW was made anew since, and may never get there
             except (NatsError, TimeoutError) as exc:
                 log.debug("the bus does not say where RAW ends: %s", exc)
-            await asyncio.sleep(_WAIT_S)
 
     async def _write(self, batches: Sequence[list[_Closed]]) -> None:
         last, _ = batches[-1][-1]

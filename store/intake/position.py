@@ -150,7 +150,7 @@ class StreamIntake:
 
     stream: str
     durable: ClassVar[str]
-    gather_s: ClassVar[float] = 0.0
+    gather_s: float = 0.0
 
     def __init__(self, bus: Bus, positions: Positions, dead: DeadLetterQueue) -> None:
         self._bus = bus

@@ -8,6 +8,7 @@ what waits is in the stream, not in memory.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections import defaultdict
@@ -149,6 +150,19 @@ class Batch:
         return messages
 
 
+def waits_s(settings: StoreSettings) -> tuple[float, float]:
+    """Return how long messages gather in their stream, and how long what was read then waits here, in seconds.
+
+    Together it is BATCH_MAX_AGE_MS.
+
+    Args:
+        settings: of store.
+
+    """
+    max_age_s = settings.batch_max_age_ms / 1000
+    return 0.8 * max_age_s, 0.2 * max_age_s
+
+
 def _count(message: PendingMessage) -> int:
     return sum(len(pending.trades) for pending in message if pending.trades is not None)
 
@@ -202,14 +216,29 @@ class TradeIntake:
         self._positions = positions
         self._writer = writer
         self._dead = dead
-        # Most of a trade's time it waits in the stream, the rest of it here.
-        self._gather_s = 0.8 * settings.batch_max_age_ms / 1000
-        self._batch = Batch(max_trades=settings.batch_max_trades, max_age_s=0.2 * settings.batch_max_age_ms / 1000)
+        self._gather_s, max_age_s = waits_s(settings)
+        self._batch = Batch(max_trades=settings.batch_max_trades, max_age_s=max_age_s)
         self._stop = stop
         self.position: Position | None = None
+        self._moved = asyncio.Event()
         self.pending = 0
         self._rejected_in_a_row = 0
         self._epochs: dict[tuple[str, str], int] = {}  # the newest one of each venue and symbol, where it is not 0
+
+    async def reaches(self, sequence: int, *, within_s: float) -> bool:
+        """Wait until RAW is stored up to a message, and return whether it is.
+
+        Args:
+            sequence: of the message.
+            within_s: wait so long at most.
+
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                while self.position is None or self.position.sequence < sequence:
+                    self._moved.clear()
+                    await self._moved.wait()
+        return self.position is not None and self.position.sequence >= sequence
 
     async def run(self) -> None:
         """Store trades until asked to stop; then store what was read, and return.
@@ -231,6 +260,7 @@ class TradeIntake:
 
     async def _take_in(self, position: Position) -> None:
         self.position = position
+        self._moved.set()
         self._epochs = await self._writer.newest_epochs()
         loop = asyncio.get_running_loop()
         async with AsyncExitStack() as stack:
@@ -364,6 +394,7 @@ class TradeIntake:
         if written.stored:
             self._rejected_in_a_row = 0
         self.position = to
+        self._moved.set()
         metrics.REPEATED.inc(written.repeated)
         metrics.BATCH.observe(sum(written.stored.values()))
         for (venue, symbol), trades in written.stored.items():
