@@ -10,6 +10,7 @@ import re
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import lru_cache
 from importlib.metadata import version
 from typing import Any
 
@@ -216,8 +217,18 @@ class _SymbolFeed(msgspec.Struct):
 _STATES = dict(status_pb2.FeedState.items())
 
 
+_CHANGING = ("reported_time", "backlogs", "feed")
+
+
+@lru_cache(maxsize=32)
+def _decode_lasting(payload: bytes) -> status_pb2.ServiceReport:
+    return control.decode(status_pb2.ServiceReport, payload)
+
+
 def decode_report(payload: bytes) -> status_pb2.ServiceReport:
     """Read a report; that of ingest comes each second, and of 300 symbols it takes 1.5 ms instead of the library's 7.
+
+    Most of a report is as it was a second ago, and is read once.
 
     Raises:
         BadMessage: it is none.
@@ -227,7 +238,10 @@ def decode_report(payload: bytes) -> status_pb2.ServiceReport:
         found = msgspec.json.decode(payload)
         feed = found["feed"] if isinstance(found, dict) and isinstance(found.get("feed"), dict) else {}
         symbols = msgspec.convert(feed.pop("symbols", []), list[_SymbolFeed], strict=False)
-        report = control.decode(status_pb2.ServiceReport, msgspec.json.encode(found))
+        changing = {name: found.pop(name) for name in _CHANGING if name in found} if isinstance(found, dict) else {}
+        report = status_pb2.ServiceReport()
+        report.CopyFrom(_decode_lasting(msgspec.json.encode(found)))
+        report.MergeFrom(control.decode(status_pb2.ServiceReport, msgspec.json.encode(changing)))
         for each in symbols:
             values = {name: getattr(each, name) for name in ("symbol", "message", "last_trade_id", "held_trades")}
             added = report.feed.symbols.add(**values, state=_STATES.get(each.state, 0))

@@ -28,6 +28,8 @@ from store.ledger.writer import LedgerWriter
 log = logging.getLogger("store.ledger.minute_verifier")
 
 _POLL_S = 0.5
+_IDLE_POLL_S = 2.0
+"""How often to look while no minute waits; the venue closes one a minute."""
 _AGAIN_S = 30.0
 _HALF = 250
 """Minutes compared in one go: so many of the newest, and so many of the others in turn."""
@@ -63,17 +65,18 @@ class MinuteVerifier:
     async def run(self) -> None:
         """Compare minutes with the stored trades, for ever."""
         while True:
+            any_wait = True
             try:
-                await self._compare_some()
+                any_wait = await self._compare_some()
             except NotReady as exc:
                 log.debug("not comparing minutes: %s", exc)
             except psycopg.Error as exc:  # no reason to stop storing: minutes are kept, and compared when they can be
                 log.error("minutes are not compared, trying again in %g s: %s", _AGAIN_S, first_line(exc))
                 await asyncio.sleep(_AGAIN_S)
-            await asyncio.sleep(_POLL_S)
+            await asyncio.sleep(_POLL_S if any_wait else _IDLE_POLL_S)
 
-    async def _compare_some(self) -> None:
-        """Compare the newest minutes, and some of the others in turn."""
+    async def _compare_some(self) -> bool:
+        """Compare the newest minutes, and some of the others in turn; return whether there were any."""
         async with self._database.reading(internal=True) as connection:
             pending = await fetch_all(connection, sql.PENDING_MINUTES, {"limit": _HALF, **self._compared_to})
         in_turn = [row for row in pending if row[0]]
@@ -95,6 +98,7 @@ class MinuteVerifier:
         self._compared_to = compared_to
         if failed is not None:
             raise failed
+        return bool(pending)
 
     async def _compare(self, minute: VenueMinute, *, repairs: int, overdue: bool) -> None:
         name = {"venue": minute.venue, "symbol": minute.symbol}
