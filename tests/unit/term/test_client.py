@@ -43,7 +43,7 @@ def test_a_bad_url_ends_with_an_error(url: str, by_environment: bool, capsys: py
     arguments, environment = ([], {"TICKMESH_URL": url}) if by_environment else (["--url", url], {})
     with pytest.raises(SystemExit, match="2"):
         main(arguments, environment)
-    assert f"found {url!r}, expected a URL" in capsys.readouterr().err
+    assert f"found the address {url!r}, expected one such as http://" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("token", ["été", "two\nlines", " t0ken", "\udcff"])
