@@ -59,14 +59,14 @@ class Alert:
 
         Args:
             price: of its last trade; None before the first.
-            traded_us: when that arrived, in microseconds since 1970 UTC.
+            traded_us: when that arrived, or when one began to wait for it, in microseconds since 1970 UTC.
             now_us: the time.
 
         Returns:
             The alert as it is then, and why it rings; empty when it does not.
         """
         if self.kind == "stale":
-            quiet_s = (now_us - traded_us) // 1_000_000 if traded_us else 0
+            quiet_s = (now_us - traded_us) // 1_000_000
             return self._rung(quiet_s >= self.within_s, quiet_s < self.within_s, f"no trade for {coarse_text(quiet_s)}")
         if price is None:
             return self, ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from term.candles import Candles
-from term.chart import visible_candles
+from term.chart import chart_width, visible_candles
 from term.events import (
     LoadCandles,
     LoadCoins,
@@ -86,10 +86,15 @@ def needed(model: Model) -> Step:
     interval, candles = model.chart.interval, model.candles
     if not candles.fetched or candles.error:
         return model.asking(LoadCandles(generation, symbol, interval, streams=candles.streams))
-    seen = visible_candles(candles, model.chart, model.width, model.decimals)
-    if not candles.wants_more(seen, model.chart.back):
+    if not candles.wants_more(seen_candles(model), model.chart.back):
         return model, ()
     return model.asking(LoadCandles(generation, symbol, interval, candles.next_token))
+
+
+def seen_candles(model: Model) -> int:
+    """How many candles are on the screen at most."""
+    cells = chart_width(model.width, tape=bool(model.tape))
+    return visible_candles(model.candles, model.chart, cells, model.decimals)
 
 
 def wanted_days(model: Model) -> list[LoadDay]:

@@ -17,6 +17,9 @@ from term.values import Bar
 KINDS = ("candles", "line", "braille")
 CELLS_A_CANDLE = (4, 3, 2, 1)
 PANE_ROWS = 4
+TAPE_WIDTH = 36
+TAPE_BESIDE = 100
+"""From so many cells on the last trades stand beside the chart."""
 _LEAST_ROWS = 5
 
 
@@ -98,6 +101,17 @@ def _title(canvas: Canvas, title: str, note: str, *, row: int, columns: range) -
     canvas.write(row, columns[0], f" {title} ")
     if note:
         canvas.write_left_of(row, columns[-1] + 1, f" {note[: len(columns) - len(title) - 6]} ", Style.DIM)
+
+
+def chart_width(width: int, *, tape: bool) -> int:
+    """How many cells of a screen the chart has.
+
+    Args:
+        width: of the screen.
+        tape: whether there are trades, which stand beside the chart where there is room.
+
+    """
+    return width - 2 * MARGIN - (TAPE_WIDTH if tape and width >= TAPE_BESIDE else 0)
 
 
 def visible_candles(candles: Candles, options: ChartOptions, width: int, decimals: int) -> int:

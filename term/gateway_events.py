@@ -114,7 +114,8 @@ def watched(model: Model) -> Step:
     watched, effects = [], []
     for before in model.alerts:
         line = model.line_of(before.symbol)
-        alert, why = before.checked(line.price, line.traded_us, model.now_us)
+        # A coin that has never traded here is silent for as long as this program runs.
+        alert, why = before.checked(line.price, line.traded_us or model.begun_us, model.now_us)
         watched.append(alert)
         if why:
             effects.append(Announce(alert.symbol, f"{model.name_of(alert.symbol)} {why}", f"{line.price or 0:f}"))

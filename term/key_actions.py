@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from term.asking import needed, switched
+from term.asking import needed, seen_candles, switched
 from term.board import SORT_NAMES
 from term.candles import INTERVALS, Candles
-from term.cells import THEMES
-from term.chart import CELLS_A_CANDLE, KINDS, visible_candles
+from term.cells import MARGIN, THEMES
+from term.chart import CELLS_A_CANDLE, KINDS
 from term.events import LoadCoins, LoadHistory, Quit, SelectCoin
 from term.history import visible_rows
-from term.keys import VIEWS, Action, View, action_of
-from term.model import Model, Prompt, Step
+from term.keys import VIEWS, Action, View, action_of, help_lines
+from term.model import STATUS_FACTS, Model, Prompt, Step
 from term.values import SelectedSymbol
 
+SCROLLING = frozenset({Action.UP, Action.DOWN, Action.PAGE_UP, Action.PAGE_DOWN, Action.TOP, Action.BOTTOM})
 HOLD_US = 3_000_000
 """After the cursor was moved the coins keep their order for so long."""
 
@@ -166,7 +167,7 @@ def _travelled(model: Model, older: int) -> Step:
     chart = model.chart
     if not chart.interval:
         return model, ()
-    seen = visible_candles(model.candles, chart, model.width, model.decimals)
+    seen = seen_candles(model)
     if chart.cross is not None:
         cross = chart.cross + older
         inside = min(max(cross, 0), min(seen, len(model.candles.rows)) - 1)
@@ -204,11 +205,15 @@ def moved(model: Model, action: Action) -> Step:
         row = max(min(model.cursor_row + rows, len(model.order) - 1), 0)
         return replace(model, cursor=model.order[row], held_until_us=model.now_us + HOLD_US), ()
     if model.view is not View.HISTORY:
+        services = 0 if isinstance(model.mesh, str) else len(model.mesh.services)
         last = {
-            View.COVERAGE: 0 if isinstance(model.coverage, str) else len(model.coverage.holes),
-            View.ALERTS: len(model.alerts),
-        }.get(model.view, 100)
-        return replace(model, row=max(min(model.row + rows, last - 1), 0)), ()
+            View.COVERAGE: 0 if isinstance(model.coverage, str) else len(model.coverage.holes) - 1,
+            View.ALERTS: len(model.alerts) - 1,
+            # Of these the row that is shown first.
+            View.STATUS: services + len(STATUS_FACTS) - visible,
+            View.HELP: len(help_lines(model.width - 2 * MARGIN)) - visible - 1,
+        }.get(model.view, 0)
+        return replace(model, row=max(min(model.row + rows, last), 0)), ()
     history = model.history.scrolled(rows, visible=visible)
     model = replace(model, history=history)
     if rows > 0 and history.wants_more(visible=visible) and not model.fetching_history and model.shown:

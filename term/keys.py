@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum, auto
+from textwrap import wrap
 from typing import NamedTuple
 
 
@@ -240,6 +241,21 @@ def action_of(view: View, key: str) -> Action | None:
 def hints(view: View) -> tuple[tuple[str, str], ...]:
     """The help line of `view`: pairs of keys and a word."""
     return tuple((b.short_keys, b.hints[view]) for b in BINDINGS if view in b.hints)
+
+
+def help_lines(width: int) -> list[tuple[str, str]]:
+    """The table of keys for a screen: lines of the keys, filled with blanks, and as much of their text as fits beside.
+
+    Args:
+        width: how many cells there are.
+
+    """
+    most = max(len(keys) for keys, _ in KEYS) + 2
+    lines: list[tuple[str, str]] = []
+    for keys, text in KEYS:
+        for number, part in enumerate(wrap(text, max(width - most, 1))):
+            lines.append(("" if number else keys, part))
+    return [(keys.ljust(most), part) for keys, part in lines]
 
 
 class Click(NamedTuple):

@@ -18,6 +18,8 @@ from term.stream_state import StreamState, StreamStatus
 from term.values import Coin, SelectedSymbol, Trade
 from tickmesh_client import Coverage, Status, SymbolFeed
 
+STATUS_FACTS = ("feed", "symbols", "delay", "by hop", "rate", "stream", "missed")
+"""What the status says below the services."""
 NOTICE_US = 6_000_000
 ASKING_COVERAGE = "asking what is stored …"
 ASKING_STATUS = "asking how the mesh is …"
@@ -52,6 +54,7 @@ class Model:
         width: cells of the terminal from left to right.
         height: its rows.
         now_us: the time of the last event that told one.
+        begun_us: when the program began.
         view: which screen is shown.
         stream: how the live stream is.
         coins: to choose from.
@@ -96,6 +99,7 @@ class Model:
     width: int
     height: int
     now_us: int
+    begun_us: int = 0
     view: View = View.COINS
     stream: StreamState = field(default_factory=StreamState)
     coins: tuple[Coin, ...] = ()
@@ -229,6 +233,10 @@ class Model:
         """The name of a symbol for people."""
         return next((coin.name for coin in self.coins if coin.symbol == symbol), symbol)
 
+    def is_followed(self, symbol: str) -> bool:
+        """Tell whether the mesh follows a symbol, as far as it has told which ones it does."""
+        return not self.coins or any(coin.symbol == symbol and coin.followed for coin in self.coins)
+
     def noticed(self, notice: str) -> Model:
         """Show `notice` for a while."""
         return replace(self, notice=notice, notice_until_us=self.now_us + NOTICE_US)
@@ -301,6 +309,7 @@ def start(
         width=width,
         height=height,
         now_us=now_us,
+        begun_us=now_us,
         stream=StreamState(since_us=now_us),
         view=kept.view,
         sorting=kept.sorting,

@@ -11,8 +11,8 @@ from term.candles import SWITCHED
 from term.events import LoadHistory, ResetSession
 from term.formatting import moment
 from term.history import History
-from term.key_actions import helped, moved
-from term.keys import Action, View
+from term.key_actions import SCROLLING, helped, moved
+from term.keys import Action, View, action_of
 from term.model import Model, Prompt, Step
 
 
@@ -26,7 +26,8 @@ def typed(model: Model, prompt: Prompt, key: str) -> Step:
 
     """
     if model.view is View.HELP:
-        return helped(model), ()
+        action = action_of(View.HELP, key)
+        return moved(model, action) if action in SCROLLING else (helped(model), ())
     if key == "?":
         return helped(model), ()
     if key == "esc":
@@ -60,7 +61,8 @@ def _entered(model: Model, prompt: Prompt) -> Step:
             if row >= alerts.MAX_ALERTS:
                 raise ValueError(f"found {len(model.alerts)} alerts, expected less: delete one first")
             watched = (*model.alerts[:row], alert, *model.alerts[row + 1 :])
-            return replace(model, alerts=watched).noticed(f"watching: {alert.text}"), ()
+            unknown = "" if model.is_followed(alert.symbol) else f"; the mesh does not follow {alert.symbol} now"
+            return replace(model, alerts=watched).noticed(f"watching: {alert.text}{unknown}"), ()
         if prompt.kind == "time":
             before_us = _time_us(prompt.text.strip(), model.now_us, model.zone)
             model = replace(model, history=History(before_us=before_us))

@@ -7,7 +7,7 @@ from term.cells import ARROWS, MARGIN, ROOMY, Canvas, Grid, Style, cut, width_of
 from term.events import Event, KeyPressed
 from term.formatting import coarse_text, fitting_text, number_texts, plain, zone_name
 from term.history import visible_rows
-from term.keys import KEYS, View, hints
+from term.keys import View, help_lines, hints
 from term.model import Model
 from term.stream_state import StreamStatus
 
@@ -140,9 +140,16 @@ def clicked(canvas: Canvas, row: int, column: int) -> Event | None:
 _CLICKED = {"Enter": "enter", "space": " ", "esc": "esc", "Tab": "tab"}
 
 
+_LABEL = 8
+"""The room before what is typed."""
+
+
 def _question(model: Model) -> tuple[str, Style]:
     assert model.prompt is not None
-    text = model.prompt.text + "_"
+    # The end of what is typed is seen in any case, with the cursor.
+    room = model.width - 2 * MARGIN - _LABEL
+    typed = model.prompt.text
+    text = (typed if len(typed) < room else "…" + typed[len(typed) - room + 2 :]) + "_"
     name = model.shown.name if model.shown else ""
     return {
         "filter": f"/{text}",
@@ -185,11 +192,9 @@ def _news(model: Model) -> tuple[str, Style]:
 
 def _help(canvas: Canvas, model: Model) -> None:
     canvas.rule(1, "keys", cut(plain(model.url), max(canvas.width - 16, 0)))
-    width = max(len(keys) for keys, _ in KEYS) + 2
-    visible = visible_rows(canvas.height) + 1
-    first = max(min(model.row, len(KEYS) - visible), 0)
-    for row, (keys, text) in enumerate(KEYS[first : first + visible], start=2):
-        canvas.write(row, MARGIN, keys, Style.BOLD)
-        canvas.write(row, MARGIN + width, cut(text, canvas.width - 2 * MARGIN - width))
-    if first + visible < len(KEYS):
+    visible, lines = visible_rows(canvas.height) + 1, help_lines(canvas.width - 2 * MARGIN)
+    first = max(min(model.row, len(lines) - visible), 0)
+    for row, (keys, text) in enumerate(lines[first : first + visible], start=2):
+        canvas.write(row, canvas.write(row, MARGIN, keys, Style.BOLD), text)
+    if first + visible < len(lines):
         canvas.write_left_of(visible + 1, canvas.width - MARGIN, " ↓ more ", Style.DIM)

@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from term.board import Line
-from term.cells import ARROWS, MARGIN, Canvas, Row, Span, Style, cut
+from term.cells import ARROWS, MARGIN, Canvas, Row, Span, Style, cut, width_of
 from term.chart import sparkline
 from term.events import CoinPointed, ColumnPointed
 from term.formatting import NOTHING, coarse_text, cut_texts, fitting_text, number_texts, plain, short_texts, signed_text
@@ -46,7 +46,10 @@ def draw(canvas: Canvas, model: Model) -> None:
     current = f"● current {model.selection.symbol}" if model.selection else ""
     sorting = model.sorting
     kept = f"{len(model.order)} of {len(model.coins)}, filter {sorting.filter}" if sorting.filter else ""
-    canvas.rule(1, cut(f"coins {kept}".strip(), canvas.width - 30), current)
+    title = f"coins {kept}".strip()
+    if width_of(title) + width_of(current) + 10 > canvas.width:
+        current = "" if kept else current
+    canvas.rule(1, cut(title, canvas.width - 10), current)
     if not model.coins:
         for row, text in enumerate(_none(model), start=3):
             canvas.write(row, MARGIN, cut(plain(text), canvas.width - 2 * MARGIN), Style.DIM)

@@ -27,8 +27,6 @@ _PRICE_GAP = 3
 _CHANGE_WIDTH = 29  # an arrow, thirteen cells for the change, and nine for the percent
 _WIDE = 64
 _CHART_ROWS = 6
-_TAPE_WIDTH = 36
-_TAPE_BESIDE = 100
 _OLD = (
     StreamStatus.CONNECTING,
     StreamStatus.RECONNECTING,
@@ -52,8 +50,8 @@ def draw(canvas: Canvas, model: Model) -> None:
     bottom = canvas.height - 2 - roomy
     row = _large_price(canvas, model) if roomy and canvas.width >= _WIDE else _small_price(canvas, model)
     row = _session(canvas, model, top=row, rows=bottom - row - _CHART_ROWS)
-    right, beside = canvas.width, bool(model.tape) and canvas.width >= _TAPE_BESIDE
-    right -= _TAPE_WIDTH if beside else 0
+    beside = bool(model.tape) and canvas.width >= chart.TAPE_BESIDE
+    right = 2 * MARGIN + chart.chart_width(canvas.width, tape=bool(model.tape))
     below = bool(model.tape) and not beside and bottom - row >= 3 * _CHART_ROWS
     end = bottom - _CHART_ROWS if below else bottom
     if model.chart.interval:

@@ -18,7 +18,7 @@ from term.formatting import (
     zone_name,
 )
 from term.history import visible_rows
-from term.model import Model
+from term.model import STATUS_FACTS, Model
 from term.table import TableColumn, TableLayout
 from tickmesh_client import Hole, Minute, ServiceReport, ServiceStatus
 
@@ -171,15 +171,16 @@ def _facts(model: Model) -> tuple[tuple[str, str], ...]:
     states = [] if isinstance(mesh, str) else [plain(each.state) for each in mesh.symbols]
     here, by_hop = _delays(model.delays, model.round_trip_us, () if isinstance(mesh, str) else mesh.services)
     symbols = ", ".join(f"{states.count(state)} {state}" for state in sorted(set(states)))
-    return (
-        ("feed", mesh if isinstance(mesh, str) else plain(f"{mesh.state} {mesh.message}")),
-        ("symbols", symbols or NOTHING),
-        ("delay", here),
-        ("by hop", by_hop),
-        ("rate", f"{next(rate_texts(quote.rate(model.now_us)))} of the shown coin"),
-        ("stream", f"open for {open_for}" if stream.open else f"lost for {open_for}"),
-        ("missed", missed),
+    texts = (
+        mesh if isinstance(mesh, str) else plain(f"{mesh.state} {mesh.message}"),
+        symbols or NOTHING,
+        here,
+        by_hop,
+        f"{next(rate_texts(quote.rate(model.now_us)))} of the shown coin",
+        f"open for {open_for}" if stream.open else f"lost for {open_for}",
+        missed,
     )
+    return tuple(zip(STATUS_FACTS, texts, strict=True))
 
 
 def _delays(delays: Sequence[int], round_trip_us: int | None, services: Sequence[ServiceStatus]) -> tuple[str, str]:
@@ -218,7 +219,8 @@ def draw_alerts(canvas: Canvas, model: Model) -> None:
     table.titles(canvas, 2)
     first = max(model.row - visible + 1, 0)
     for row, alert in enumerate(model.alerts[first : first + visible], start=3):
-        rings = "armed" if alert.armed else "has rung"
+        followed = model.is_followed(alert.symbol)
+        rings = ("armed" if followed else "unknown") if alert.armed else "has rung"
         text = cut_texts(alert.text, "…")
-        styles = [Style.PLAIN, Style.UP if alert.armed else Style.DIM]
+        styles = [Style.PLAIN, Style.DIM if not alert.armed else Style.UP if followed else Style.WARN]
         table.row(canvas, row, (text, (rings,)), [Style.CURSOR] * 2 if first + row - 3 == model.row else styles)

@@ -5,9 +5,11 @@ from decimal import Decimal
 import pytest
 
 from term.alerts import Alert, parse
+from term.cells import text_of
 from term.events import Announce, BoardSeen, Effect
 from term.model import Model
 from term.values import Trade
+from term.view import render
 from tests.fixtures.term_scenes import NOW_US, after, after_asking, connected, press, tick, trade, trading
 
 SECOND_US = 1_000_000
@@ -96,6 +98,18 @@ def test_a_coin_that_is_not_shown_rings_too() -> None:
 def test_silence_rings_without_any_event_but_the_clock() -> None:
     model = after(watching(*"stale 30s"), trade("100"))
     assert announced(after_asking(model, tick(29), tick(31), tick(33))[1]) == ["Bitcoin (BTC) no trade for 31 s"]
+
+
+def test_silence_of_a_coin_that_has_never_traded_here_rings_too() -> None:
+    model = watching(*"stale 30s")
+    assert announced(after_asking(model, tick(29))[1]) == []
+    assert announced(after_asking(model, tick(31))[1]) == ["Bitcoin (BTC) no trade for 31 s"]
+
+
+def test_an_alert_for_a_coin_that_the_mesh_does_not_follow_says_that_it_cannot_ring() -> None:
+    model = after(trading(), *press("6", "a", *["backspace"] * 20, *"nopeusdt > 3", "enter"))
+    assert model.notice == "watching: nopeusdt > 3; the mesh does not follow nopeusdt now"
+    assert "unknown" in text_of(render(model))
 
 
 @pytest.mark.parametrize(

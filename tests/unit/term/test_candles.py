@@ -1,14 +1,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC
 from decimal import Decimal
 
 import pytest
 
 from term.candles import Candles, bollinger, vwap
+from term.cells import text_of
 from term.chart import braille, sparkline
 from term.events import CandlesSeen, Follow, LoadCandles, Loaded, RequestFailed, ResetSession
+from term.formatting import time_text
 from term.values import CandlePage
+from term.view import render
 from tests.fixtures.term_scenes import COINS, after, after_asking, candle, charting, press, tick, trading
 
 MINUTE_US = 60_000_000
@@ -97,6 +101,17 @@ def test_older_candles_are_fetched_without_end() -> None:
     assert len(model.candles.rows) == 422  # the stream has begun one
     assert after(model, *press(*["left"] * 50)).chart.back > 300
     assert after(model, *press(*["left"] * 50, *["right"] * 60)).chart.back == 0
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 50)], ids=str)
+def test_the_crosshair_goes_to_the_oldest_candle_with_every_press(size: tuple[int, int]) -> None:
+    model = charting(width=size[0], height=size[1])
+    model = after(model, Loaded(LoadCandles(1, "btcusdt", "1m"), page(*range(-300, 120))), *press("x"))
+    oldest_us = model.candles.rows[0].time_us
+    for row in reversed(model.candles.rows):
+        assert time_text(row.time_us, UTC)[:19] in text_of(render(model))
+        model = after(model, *press("left"))
+    assert time_text(oldest_us, UTC)[:19] in text_of(render(model))
 
 
 def test_candles_that_cannot_be_had_are_told_and_asked_for_again() -> None:

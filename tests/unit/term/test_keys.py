@@ -4,10 +4,12 @@ from dataclasses import replace
 
 import pytest
 
-from term.cells import text_of
-from term.keys import BINDINGS, KEYS, Click, View, action_of, hints, join_escapes
+from term.cells import text_of, width_of
+from term.events import StatusSeen
+from term.keys import BINDINGS, KEYS, Click, View, action_of, help_lines, hints, join_escapes
 from term.view import render
-from tests.fixtures.term_scenes import trading
+from tests.fixtures.term_scenes import after, market, press, trading
+from tickmesh_client import ServiceStatus, Status
 
 ORIGINAL = {
     "↑/↓ or j/k": "Navigate / scroll",
@@ -40,6 +42,38 @@ def test_the_help_line_ends_with_how_to_leave_at_any_width(view: View, width: in
     line = text_of(render(replace(trading(width=width), view=view))).splitlines()[-1]
     assert line.endswith("q quit" if view is View.HELP else "? keys   q quit")
     assert all(f"{keys} {word}" in line or width < 120 for keys, word in hints(view))
+
+
+@pytest.mark.parametrize("width", [40, 57, 80, 200])
+def test_the_help_tells_every_key_whole_at_any_width(width: int) -> None:
+    lines = help_lines(width - 4)
+    assert all(width_of(keys + text) <= width - 4 for keys, text in lines)
+    texts = [""]
+    for keys, text in lines:
+        texts += [text] if keys.strip() else [f"{texts.pop()} {text}"]
+    assert texts[1:] == [text for _, text in KEYS]
+
+
+@pytest.mark.parametrize("begin", [["?"], ["1", "/", "e", "?"], ["5"]], ids=["help", "help while typing", "status"])
+def test_what_scrolls_goes_to_its_end_and_back_with_every_press(begin: list[str]) -> None:
+    services = tuple(ServiceStatus(name, "SERVING", "") for name in ("ingest", "signal", "store", "gateway"))
+    told = StatusSeen(Status("LIVE", "", "binance", services, ()))
+    first = after(market(width=40, height=12), told, *press(*begin))
+    end = after(first, *press("G"))
+    assert after(end, *press("j")) == end
+    assert render(end) != render(first)
+    assert render(after(end, *press("k"))) != render(end)
+    assert render(after(end, *press("g"))) == render(first)
+
+
+def test_after_the_help_one_types_on() -> None:
+    model = after(market(), *press("1", "/", "e", "?", "j", "x", "t"))
+    assert model.sorting.filter == "et"
+
+
+def test_what_is_typed_is_seen_to_its_end() -> None:
+    model = after(trading(width=40, height=12), *press("a", *"btcusdt > 123456789012345678.9 again"))
+    assert "345678.9 again_" in text_of(render(model))
 
 
 def test_every_key_does_something_where_it_is_bound() -> None:
