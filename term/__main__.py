@@ -16,6 +16,7 @@ from typing import Any
 from term import command_line, script, settings
 from term.app import once, run
 from term.screen import ScreenError, in_ascii
+from term.state_file import StateFile
 from tickmesh_client import ClientError, NotFound, RequestRefused, Tickmesh
 
 MAX_FILE_BYTES = 1 << 20
@@ -62,14 +63,10 @@ def _show(
     options: argparse.Namespace, token: str, told: dict[str, Any], problems: list[str], environment: Mapping[str, str]
 ) -> int:
     state = _state(environment)
-    begin = settings.remembered(_content(state), told | _given(options), colour=options.color)
+    begin = settings.remembered(state.read(), told | _given(options), colour=options.color)
     command = (told | _given(options)).get("alert_command", ())
-    last = asyncio.run(run(options.url, token=token, remembered=begin, notices=problems, alert_command=command))
-    with contextlib.suppress(OSError):  # a home that cannot be written: the next start begins anew
-        state.parent.mkdir(parents=True, exist_ok=True)
-        part = state.with_suffix(f".{os.getpid()}")
-        part.write_bytes(settings.written(last))
-        part.replace(state)
+    shown = {"remembered": begin, "notices": problems, "alert_command": command, "keep": state.keep}
+    asyncio.run(run(options.url, token=token, **shown))
     return 0
 
 
@@ -90,7 +87,7 @@ def _print(
         sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # standard output is a file
     try:
         if options.once:
-            begin = settings.remembered(_content(_state(environment)), told | _given(options), colour=options.color)
+            begin = settings.remembered(_state(environment).read(), told | _given(options), colour=options.color)
             text, whole = asyncio.run(once(options.url, token=token, size=options.size, remembered=begin))
             _write(text if sys.stdout.encoding.lower() == "utf-8" else in_ascii(text), end="")
             return 0 if whole else 3
@@ -136,8 +133,8 @@ def _folder(environment: Mapping[str, str], variable: str, otherwise: str) -> Pa
     return Path(base) / "tickmesh"
 
 
-def _state(environment: Mapping[str, str]) -> Path:
-    return _folder(environment, "XDG_STATE_HOME", ".local/state") / "term.json"
+def _state(environment: Mapping[str, str]) -> StateFile:
+    return StateFile(_folder(environment, "XDG_STATE_HOME", ".local/state") / "term.json")
 
 
 def _settings(file: Path) -> tuple[dict[str, Any], list[str]]:
@@ -155,14 +152,6 @@ def _settings(file: Path) -> tuple[dict[str, Any], list[str]]:
         del told["token_file"]
         problems.append(f"line {settings.line_of('token_file', text)} of the settings: {exc}")
     return told, [f"{file.name}: {problem}" for problem in problems]
-
-
-def _content(file: Path) -> bytes:
-    try:
-        with file.open("rb") as content:
-            return content.read(MAX_FILE_BYTES)
-    except OSError:  # it remembers nothing, then
-        return b""
 
 
 def _token_in(file: str) -> str:

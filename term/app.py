@@ -43,7 +43,8 @@ async def run(
     remembered: Remembered | None = None,
     notices: Sequence[str] = (),
     alert_command: Sequence[str] = (),
-) -> Model:
+    keep: Callable[[Model], None] = lambda _: None,
+) -> None:
     """Show the gateway at `url` until the person or a signal ends it. The terminal is given back in any case.
 
     Args:
@@ -52,19 +53,16 @@ async def run(
         remembered: how to begin.
         notices: what the person should be told first.
         alert_command: a program and its arguments, run for each alert that rings.
-
-    Returns:
-        The last model.
+        keep: is called with the model now and then, at the start and at the end: what is worth it can be remembered.
 
     Raises:
         ClientError: the URL, or the environment's proxies or certificates, cannot be used.
         ScreenError: there is no terminal that could show it.
     """
     with Screen() as screen:
-        first = {"remembered": remembered, "notices": notices}
+        first = {"remembered": remembered, "notices": notices, "keep": keep}
         app = App(screen.size, url=url, token=token, alert_command=alert_command, **first)  # type: ignore[arg-type]
         await app.run(screen)
-    return app.model
 
 
 async def once(url: str, *, token: str, size: tuple[int, int], remembered: Remembered) -> tuple[str, bool]:
@@ -93,6 +91,7 @@ class App:
         remembered: how to begin.
         notices: what the person should be told first.
         alert_command: a program and its arguments, run for each alert that rings.
+        keep: is called with the model now and then, at the start and at the end.
     """
 
     def __init__(
@@ -104,8 +103,10 @@ class App:
         remembered: Remembered | None = None,
         notices: Sequence[str] = (),
         alert_command: Sequence[str] = (),
+        keep: Callable[[Model], None] = lambda _: None,
     ) -> None:
         self._now_us = Clock().now_us
+        self._keep_model = keep
         self._alert_command = alert_command
         self._changed = asyncio.Event()
         told = {"emit": self.handle, "arrived": self._changed.set, "now_us": self._now_us}
@@ -130,11 +131,13 @@ class App:
     async def run(self, screen: Screen) -> None:
         """Run until stopped; an error in any task ends all of them and is raised."""
         self._screen = screen
+        self._keep_model(self.model)
         async with self._client, asyncio.TaskGroup() as self._tasks:
             with self._watching():
                 loops = [self._tasks.create_task(loop) for loop in self._loops(screen)]
                 self._perform(self._first_effects)
                 await self._stopped.wait()
+            self._keep_model(self.model)
             screen.leave()  # before closing the stream, which may take a moment
             for task in self._running(loops):
                 task.cancel()
@@ -266,6 +269,7 @@ class App:
             if now_us // SECOND_US != before_us // SECOND_US or self.model.flashing:  # ages are shown in seconds
                 self._changed.set()
             self.handle(Ticked(now_us))
+            self._keep_model(self.model)
 
     def _resize(self) -> None:
         assert self._screen is not None

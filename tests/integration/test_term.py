@@ -370,6 +370,52 @@ async def test_an_alert_is_told_by_notify_send_where_there_is_one(gateway: FakeG
         assert told.read_text() == "tickmesh|Bitcoin (BTC) above 61,000|"
 
 
+async def remembered_in(home: Path, text: str) -> None:
+    """Wait until the program remembers something."""
+    async with asyncio.timeout(20):
+        while not ((file := home / "tickmesh" / "term.json").exists() and text in file.read_text()):
+            await asyncio.sleep(0.02)
+
+
+async def test_an_alert_outlives_a_program_that_is_killed_and_does_not_ring_twice(
+    gateway: FakeGateway, tmp_path: Path
+) -> None:
+    home = {"XDG_STATE_HOME": str(tmp_path)}
+    async with term(gateway, environment=home) as screen:
+        screen.press("6a")
+        await screen.shows("alert: btcusdt > _")
+        screen.press("61000\ra")
+        await screen.shows("alert: btcusdt > _")
+        screen.press("62000\r")
+        await screen.shows("btcusdt > 62000")
+        await gateway.trade(61_000.5)
+        await screen.shows("has rung")
+        await remembered_in(tmp_path, '"rung":["btcusdt > 61000"]')
+        screen.signal(signal.SIGKILL)
+        await screen.exit_code()
+    async with term(gateway, "--view", "coins", environment=home) as screen:
+        screen.press("6")
+        await screen.shows("btcusdt > 61000", "btcusdt > 62000")
+        await gateway.trade(61_001)
+        await screen.shows("61,001.00", "has rung", "armed")
+        assert "alert:" not in screen.text
+
+
+async def test_a_terminal_that_has_changed_nothing_keeps_what_another_one_remembers(
+    gateway: FakeGateway, tmp_path: Path
+) -> None:
+    home = {"XDG_STATE_HOME": str(tmp_path)}
+    async with term(gateway, environment=home) as first:
+        async with term(gateway, environment=home) as second:
+            second.press("f")
+            await second.shows("*")
+            second.press("q")
+            assert await second.exit_code() == 0
+        first.press("q")
+        assert await first.exit_code() == 0
+    await remembered_in(tmp_path, '"favourites":["btcusdt"]')
+
+
 @pytest.mark.parametrize("name", ["linux", "screen", "screen-256color", "tmux-256color", "vt100"])
 async def test_every_usual_terminal_shows_it_and_is_left_clean(gateway: FakeGateway, name: str) -> None:
     async with term(gateway, environment={"TERM": name}) as terminal:
