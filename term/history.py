@@ -16,7 +16,8 @@ class History:
     """The trades fetched so far, newest first.
 
     Attributes:
-        trades: at most `MAX_ROWS`.
+        trades: at most `MAX_ROWS`, the oldest of those that were fetched.
+        forgotten: how many newer ones were fetched, too.
         top: the row shown first, counted from 0.
         cursor: the row under the cursor.
         before_us: the time that was jumped to: only trades before it are here.
@@ -28,6 +29,7 @@ class History:
     """
 
     trades: tuple[Trade, ...] = ()
+    forgotten: int = 0
     top: int = 0
     cursor: int = 0
     before_us: int | None = None
@@ -56,13 +58,15 @@ class History:
         """
         before = self if page_token else History()
         quantities = [trade.quantity for trade in page.trades if trade.quantity is not None]
-        trades = (*before.trades, *page.trades)[:MAX_ROWS]
+        trades = (*before.trades, *page.trades)
+        forgotten = max(len(trades) - MAX_ROWS, 0)
         return History(
-            trades=trades,
-            top=before.top,
-            cursor=before.cursor,
+            trades=trades[forgotten:],
+            forgotten=before.forgotten + forgotten,
+            top=max(before.top - forgotten, 0),
+            cursor=max(before.cursor - forgotten, 0),
             before_us=self.before_us,
-            next_token=page.next_token if len(trades) < MAX_ROWS else "",
+            next_token=page.next_token,
             fetched=True,
             price_decimals=max(before.price_decimals, *(decimals_of(t.price) for t in page.trades), 0),
             quantity_decimals=max(before.quantity_decimals, *(decimals_of(q) for q in quantities), 0),

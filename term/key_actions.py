@@ -214,6 +214,8 @@ def moved(model: Model, action: Action) -> Step:
             View.HELP: len(help_lines(model.width - 2 * MARGIN)) - visible - 1,
         }.get(model.view, 0)
         return replace(model, row=max(min(model.row + rows, last), 0)), ()
+    if action is Action.TOP and model.history.forgotten:
+        return _refresh_history(model)  # the newest are no longer here
     history = model.history.scrolled(rows, visible=visible)
     model = replace(model, history=history)
     if rows > 0 and history.wants_more(visible=visible) and not model.fetching_history and model.shown:

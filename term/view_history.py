@@ -96,7 +96,8 @@ def _note(model: Model, shown: int) -> str:
         return cut(f"no answer: {history.error}", 44)
     if not shown:
         return ""
-    rows = f"{history.top + 1:,} to {history.top + shown:,} of {len(history.trades):,} fetched"
+    first = history.forgotten + history.top
+    rows = f"{first + 1:,} to {first + shown:,} of {history.forgotten + len(history.trades):,} fetched"
     return f"{rows}, more below" if history.next_token else rows
 
 

@@ -109,11 +109,14 @@ def _calendar(canvas: Canvas, minutes: Sequence[Minute], zone: tzinfo | None, *,
     label = 12
     step = next(step for step in (1, 2, 3, 4, 6, 12) if 60 // step <= canvas.width - 2 * MARGIN - label)
     states = {(time_us_of(m.start_time) or 0) // _MINUTE_US: m.state for m in minutes[-60 * len(rows) :]}
-    last, first = max(states) // 60, min(states) // 60
+    newest = max(states)
+    last, first = newest // 60, min(states) // 60
     for row, hour in zip(rows, range(max(first, last - len(rows) + 1), last + 1), strict=False):
         canvas.write(row, MARGIN, time_text(hour * 60 * _MINUTE_US, zone)[5:16], Style.DIM)
         for cell in range(60 // step):
             begin = hour * 60 + cell * step
+            if begin > newest:
+                break  # it is not over yet
             inside = {states.get(minute, "") for minute in range(begin, begin + step)}
             state = next((state for state in _WORST if state in inside), "PENDING")
             canvas.write(row, MARGIN + label + cell, *_SIGNS[state])

@@ -369,11 +369,26 @@ def test_a_smaller_terminal_keeps_the_history_filled() -> None:
     assert model.history.top == 100 - 54
 
 
-def test_history_is_bounded() -> None:
-    model, rows = reading(), page(rows=1000).trades
-    for _ in range(25):
-        model = after(model, Loaded(LoadHistory(1, "btcusdt", "more"), HistoryPage(rows, "more")))
-    assert (len(model.history.trades), model.history.next_token) == (20_000, "")
+def test_history_goes_on_without_end_and_keeps_a_bounded_part_of_it() -> None:
+    model, trades = after(reading(), *press("r"), Loaded(LoadHistory(1, "btcusdt"), numbered(0))), 1000
+    for first in range(1000, 25_000, 1000):
+        model, effects = after_asking(model, *press("G"))
+        assert effects == [LoadHistory(1, "btcusdt", str(first))]
+        trades = min(trades + 1000, 20_000)
+        model = after(model, Loaded(LoadHistory(1, "btcusdt", str(first)), numbered(first)))
+        assert len(model.history.trades) == trades
+        assert model.history.trades[model.history.cursor].trade_id == 10**6 - (first - 1)  # where it was
+    model = after(model, *press("G"))
+    assert model.history.trades[model.history.cursor].trade_id == 10**6 - 24_999
+    assert "25,000 of 25,000 fetched, more below" in text_of(render(replace(model, outstanding=frozenset())))
+    model, effects = after_asking(replace(model, outstanding=frozenset()), *press("g"))
+    assert effects == [LoadHistory(1, "btcusdt")]  # the newest are no longer here
+    assert after(model, Loaded(LoadHistory(1, "btcusdt"), numbered(0))).history.trades[0].trade_id == 10**6
+
+
+def numbered(first: int) -> HistoryPage:
+    trades = (Trade(Decimal(1), "btcusdt", trade_id=10**6 - number) for number in range(first, first + 1000))
+    return HistoryPage(tuple(trades), str(first + 1000))
 
 
 def told(state: str, message: str = "") -> StatusSeen:
