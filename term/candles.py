@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -43,6 +43,7 @@ class Candles:
         next_token: what asks for those before them; empty when there are none.
         fetched: whether any request has been answered, or has failed.
         streams: how often the stream of them has begun.
+        ahead: whether there are newer ones, which had to go when those before the rows came.
         error: why the last request got no answer.
     """
 
@@ -50,6 +51,7 @@ class Candles:
     next_token: str = ""
     fetched: bool = False
     streams: int = 0
+    ahead: bool = False
     error: str = ""
 
     def with_page(self, page: CandlePage, *, older: bool = False) -> Candles:
@@ -60,11 +62,14 @@ class Candles:
             older: it is those before the rows.
 
         """
+        if self.ahead and not older:
+            return self  # they do not follow the rows
         first_us = page.candles[0].time_us if page.candles and not older else 0
         apart = first_us and all(row.time_us != first_us for row in self.rows)  # some between may be missing
         rows = _joined((row for row in self.rows if not apart or row.time_us > first_us), page.candles)
         token = page.next_token if older or apart or not self.fetched else self.next_token
-        return Candles(rows, token if len(rows) < MAX_CANDLES else "", fetched=True, streams=self.streams)
+        ahead = self.ahead or len(rows) > MAX_CANDLES
+        return Candles(rows[:MAX_CANDLES], token, fetched=True, streams=self.streams, ahead=ahead)
 
     def followed_by(self, candles: Sequence[Bar], *, first: bool = False) -> Candles:
         """Take in candles of the stream.
@@ -74,9 +79,21 @@ class Candles:
             first: they are the first ones of a stream: before them some may have been missed.
 
         """
+        if self.ahead:
+            return replace(self, streams=self.streams + first)
         before = bisect_left(self.rows, candles[0].time_us, key=lambda candle: candle.time_us)
-        rows = (*self.rows[:before], *_joined(self.rows[before:], candles))[-MAX_CANDLES:]
-        return replace(self, rows=rows, streams=self.streams + first)
+        rows = (*self.rows[:before], *_joined(self.rows[before:], candles))
+        token = self.next_token if len(rows) <= MAX_CANDLES else ""  # what it asks for no longer ends at the rows
+        return replace(self, rows=rows[-MAX_CANDLES:], next_token=token, streams=self.streams + first)
+
+    def back_at(self, time_us: int) -> int:
+        """How many candles are newer than a time.
+
+        Args:
+            time_us: microseconds since 1970 UTC.
+
+        """
+        return len(self.rows) - bisect_right(self.rows, time_us, key=lambda candle: candle.time_us)
 
     def window(self, count: int, back: int) -> tuple[Bar, ...]:
         """Return `count` candles, the last of which is `back` candles before the newest.
@@ -106,7 +123,7 @@ def _joined(rows: Iterable[Bar], others: Iterable[Bar]) -> tuple[Bar, ...]:
     for candle in others:
         if candle.time_us not in joined or candle.state >= joined[candle.time_us].state:
             joined[candle.time_us] = candle
-    return tuple(joined[time_us] for time_us in sorted(joined))[-MAX_CANDLES:]
+    return tuple(joined[time_us] for time_us in sorted(joined))
 
 
 # --- lines -----------------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from term.asking import poll, switched
 from term.board import with_trades
+from term.candles import Candles
 from term.events import (
     Announce,
     CandlesSeen,
@@ -95,10 +96,18 @@ def candles_seen(model: Model, event: CandlesSeen) -> Step:
     shown, chart = model.shown, model.chart
     if shown is None or (event.symbol, event.interval) != (shown.symbol, chart.interval):
         return model, ()
-    model = replace(model, candles=model.candles.followed_by(event.candles, first=event.first))
+    model = _with_candles(model, model.candles.followed_by(event.candles, first=event.first))
     if not event.first:
         return model, ()
     return model.asking(LoadCandles(model.generation, shown.symbol, chart.interval, streams=model.candles.streams))
+
+
+def _with_candles(model: Model, candles: Candles) -> Model:
+    """Let the chart stay where it is, unless it shows the newest."""
+    chart, before = model.chart, model.candles.rows
+    if 0 < chart.back < len(before):
+        chart = replace(chart, back=candles.back_at(before[-1 - chart.back].time_us))
+    return replace(model, candles=candles, chart=chart)
 
 
 def _quoted(model: Model, trade: Trade, received_us: int) -> Model:
@@ -216,7 +225,7 @@ def loaded(model: Model, event: Loaded) -> Step:
             return replace(model, board={**model.board, request.symbol: line}), ()
         case CandlePage() as page:
             assert isinstance(request, LoadCandles)
-            return replace(model, candles=model.candles.with_page(page, older=bool(request.page_token))), ()
+            return _with_candles(model, model.candles.with_page(page, older=bool(request.page_token))), ()
         case None:
             return model.noticed("the session has begun anew"), ()
         case coins:

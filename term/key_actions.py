@@ -177,6 +177,8 @@ def _travelled(model: Model, older: int) -> Step:
         step = older
     else:
         step = older * max(seen // 4, 1)
+    if older < 0 and not chart.back and model.candles.ahead:
+        return needed(replace(model, candles=Candles()))  # the newest are no longer here
     back = min(max(chart.back + step, 0), max(len(model.candles.rows) - seen, 0))
     return needed(replace(model, chart=replace(chart, back=back)))
 
