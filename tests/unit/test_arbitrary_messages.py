@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from ingest.publish import repair_requests
 from mesh.bus import control, subjects, wire
 from mesh.bus.reader import Message
-from mesh.bus.status_reports import decode_report
+from mesh.bus.status_reports import decode_report, encode_report
 from mesh.service.errors import BadMessage
 from mesh.values.candles import INTERVALS_US
 from mesh.values.trades import MAX_TIME_US, MAX_TRADE_ID, refusal
@@ -171,8 +171,10 @@ def test_a_report_is_read_or_refused_whatever_it_says(payload: bytes) -> None:
 )
 def test_a_report_of_symbols_comes_back_as_it_went(symbols: list[status_pb2.SymbolFeed]) -> None:
     report = status_pb2.ServiceReport(service="ingest", serving=True, feed=status_pb2.Feed(symbols=symbols))
+    by_the_library = control.encode(report)
 
-    assert decode_report(control.encode(report)) == report
+    assert decode_report(by_the_library) == report
+    assert json.loads(encode_report(report)) == json.loads(by_the_library)
 
 
 @given(st.sampled_from([subjects.CONTROL_SYMBOL, subjects.CONTROL_CATALOG]), fields_of(control_pb2.Catalog))
