@@ -443,6 +443,19 @@ async def test_a_terminal_with_colours_of_24_bits_is_given_those(gateway: FakeGa
         assert await terminal.exit_code() == 0
 
 
+@pytest.mark.parametrize(
+    ("options", "environment", "coloured"),
+    [((), {}, True), ((), {"NO_COLOR": "1"}, False), (("--no-color",), {}, False), (("--theme", "mono"), {}, False)],
+    ids=["colours", "NO_COLOR", "--no-color", "mono"],
+)
+async def test_there_are_colours_unless_one_wants_none(
+    gateway: FakeGateway, options: tuple[str, ...], environment: dict[str, str], coloured: bool
+) -> None:
+    async with term(gateway, *options, environment={"NO_COLOR": ""} | environment) as terminal:
+        await terminal.shows("● LIVE", "● current btcusdt")
+        assert (terminal.colours_of("● LIVE") != {"default"}) is coloured
+
+
 def ids_on_tape(text: str) -> list[int]:
     """Of the trades of the small signal, whose price is the id, or of the small store, where it is a hundredth."""
     prices = re.findall(r"\d\d:\d\d:\d\d [▲▼] +([\d,.]+) ", text)
