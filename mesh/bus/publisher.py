@@ -5,6 +5,12 @@ that order: when one is refused or its ack is lost, the server refuses all that 
 the stream really ends with and goes on from there. That also holds when the server was away for longer than its window
 for duplicates, and it shows at once if somebody else writes to the same stream.
 
+In a stream that is on several servers the predecessor is named by its sequence (`Nats-Expected-Last-Sequence`). Their
+leader looks at that before it hands a message on; at the id each server looks for itself when it writes the message,
+and nats-server 2.15.1 takes what it finds wrong there for a broken disk: the stream takes nothing more, for ever. One
+that stood still could hit the sequence its successor has come to. So it goes on as after an error, with the id of the
+stream's last message and one message alone, when nothing that it sent within TRUSTED_S is known to be stored.
+
 An ack of one message confirms all messages before it, and costs the server and us as much as the message itself. So few
 messages ask for one; when publishing pauses behind one that did not, the stream is asked for its last message instead.
 `InFlight` is the pure half: which messages wait, and which of them an answer confirms.
@@ -40,6 +46,8 @@ ACK_EVERY_S = 0.1
 """Every ack wakes both sides once more: at 10 ms instead, 200 messages/s cost ingest a fifth more."""
 
 ACK_EVERY_MESSAGES = 64
+TRUSTED_S = 2.0
+"""So long a message that was stored vouches for those after it; a lease is not taken from its holder within 5 s."""
 NEVER_SENT = -1
 _ACK_TIMEOUT_S = 3.0
 _STUCK_AFTER_S = 3.0
@@ -88,7 +96,7 @@ class StreamGoneError(TickmeshError):
 
 @dataclass(slots=True)
 class InFlightMessage:
-    """A message; `token` numbers its last sending."""
+    """A message; `token` numbers its last sending, `sent_s` is when that was."""
 
     subject: str
     payload: bytes
@@ -96,6 +104,7 @@ class InFlightMessage:
     on_stored: Callable[[int], None] | None
     token: int = NEVER_SENT
     ack_wanted: bool = False
+    sent_s: float = float("-inf")
 
 
 class InFlight:
@@ -103,13 +112,20 @@ class InFlight:
 
     Args:
         last_id: the id of the stream's last message, "" for none.
+        last_sequence: its sequence.
+        now_s: when the stream was seen to end with it.
         max_messages: how many there may be.
         max_bytes: how much they may hold, but for the last one.
 
     """
 
-    def __init__(self, last_id: str, *, max_messages: int, max_bytes: int) -> None:
+    def __init__(
+        self, last_id: str, last_sequence: int = 0, *, now_s: float = 0.0, max_messages: int, max_bytes: int
+    ) -> None:
         self.last_id = last_id
+        self.last_sequence = last_sequence
+        self.own_s = now_s
+        """When the newest message was sent that is known to be stored, or the end of the stream was looked at."""
         self._max_messages = max_messages
         self._max_bytes = max_bytes
         self._items: deque[InFlightMessage] = deque()
@@ -141,6 +157,11 @@ class InFlight:
         """The id that the next message has to name as its predecessor."""
         return self._items[-1].message_id if self._items else self.last_id
 
+    @property
+    def tail_sequence(self) -> int:
+        """The sequence of the next message's predecessor: a stream of one writer leaves none out."""
+        return self.last_sequence + len(self._items)
+
     def add(self, item: InFlightMessage) -> None:
         """Put a message behind the others."""
         self._items.append(item)
@@ -160,7 +181,7 @@ class InFlight:
 
         """
         self._token += 1
-        item.token = self._token
+        item.token, item.sent_s = self._token, now_s
         self._sent_since += 1
         item.ack_wanted = (
             item.on_stored is not None
@@ -198,6 +219,8 @@ class InFlight:
             item = self._items.popleft()
             self._bytes -= len(item.payload)
             self.last_id = item.message_id
+            self.last_sequence = last_sequence - behind
+            self.own_s = max(self.own_s, item.sent_s)
             if item.on_stored is not None:
                 item.on_stored(last_sequence - behind)
 
@@ -227,6 +250,8 @@ class Publisher:
         self.handed_over = 0
         """How many messages `publish` was given so far."""
         self._end_at_open = 0
+        self._is_replicated = False
+        self._reconnected = False  # since the stream's end was last looked at
         self._acked_s = 0.0
         self._sent_s = 0.0
         self._pause: asyncio.TimerHandle | None = None
@@ -254,9 +279,14 @@ class Publisher:
         """Find the end of the stream; call once before the first `publish`, and keep `run` going from then on."""
         self._inbox = self._bus.client.new_inbox()
         self._replies = await self._bus.client.subscribe(f"{self._inbox}.*", cb=self._on_reply)
-        self._bus.on_reconnect(lambda: self._break("reconnected"))
-        self._end_at_open, last_id = await _end_of_stream(self._bus, self._stream)
-        self._in_flight.last_id = last_id or ""
+        self._bus.on_reconnect(self._on_reconnect)
+        looked_s = time.monotonic()
+        end = await _end_of_stream(self._bus, self._stream)
+        self._end_at_open = end.sequence
+        self._in_flight = InFlight(
+            end.message_id or "", end.sequence, now_s=looked_s, max_messages=MAX_PENDING, max_bytes=MAX_PENDING_BYTES
+        )
+        self._is_replicated = end.is_replicated
         self._room.set()
         self._healthy.set()
 
@@ -280,11 +310,11 @@ class Publisher:
         if not self._in_flight:
             self._acked_s = time.monotonic()
         item = InFlightMessage(subject, payload, message_id, on_stored)
-        predecessor = self._in_flight.tail_id
+        predecessor, sequence = self._in_flight.tail_id, self._in_flight.tail_sequence
         self._in_flight.add(item)
         self.handed_over += 1
         if self._healthy.is_set():
-            await self._send(item, predecessor)
+            await self._send(item, predecessor, sequence)
 
     async def settle(self) -> bool:
         """Wait until everything that has been handed over by now is in the stream; False when `run` ended before."""
@@ -331,14 +361,22 @@ class Publisher:
             self._healthy.clear()
             self._broken.set()
 
-    async def _send(self, item: InFlightMessage, predecessor: str) -> None:
+    def _on_reconnect(self) -> None:
+        # The server may have lost the stream's end. With nothing in flight, that is looked at before the next message.
+        self._reconnected = True
+        self._break("reconnected")
+
+    async def _send(self, item: InFlightMessage, predecessor: str, sequence: int) -> None:
         self._sent_s = time.monotonic()
+        if self._is_replicated and (self._reconnected or self._sent_s - self._in_flight.own_s > TRUSTED_S):
+            self._break("")
+            return
         self._in_flight.send(item, self._sent_s)
         headers = {MESSAGE_ID: item.message_id}
-        if predecessor:
+        if predecessor and not self._is_replicated:
             headers[_PREDECESSOR] = predecessor
-        else:  # of an empty stream, or one whose last message is gone: two writers are told apart there, too
-            headers[_PREDECESSOR_SEQUENCE] = str(self._end_at_open)
+        else:  # also of an empty stream, or one whose last message is gone: two writers are told apart there, too
+            headers[_PREDECESSOR_SEQUENCE] = str(sequence)
         reply = f"{self._inbox}.{item.token}" if item.ack_wanted else ""
         if not item.ack_wanted and self._pause is None:
             self._pause = asyncio.get_running_loop().call_later(_PAUSE_S, self._on_pause)
@@ -397,7 +435,7 @@ class Publisher:
         log_throttle = LogThrottle()
         began_s = time.monotonic()
         for delay_s in backoff(first_s=0.05, max_s=2.0):
-            if log_throttle.due(time.monotonic()):
+            if self._why and log_throttle.due(time.monotonic()):
                 log.warning("publishing %d messages to %s again: %s", self.pending, self._stream, self._why)
             try:
                 if self._bus.connected and await self._go_on():
@@ -412,21 +450,25 @@ class Publisher:
 
     async def _go_on(self) -> bool:
         """Find out what arrived, send the first message alone, then the rest; return whether that went well."""
-        sequence, end_id = await _end_of_stream(self._bus, self._stream)
-        if count := self._in_flight.up_to_id(end_id):
-            self._confirm(count, sequence)
-        elif end_id != self._in_flight.last_id:
+        self._reconnected = False
+        end = await _end_of_stream(self._bus, self._stream)
+        self._is_replicated = end.is_replicated
+        if count := self._in_flight.up_to_id(end.message_id):
+            self._confirm(count, end.sequence)
+        elif end.message_id != self._in_flight.last_id:
             await self._bus.confirm()
-            if end_id is not None:
+            if end.message_id is not None:
                 raise ForeignPublisherError(
-                    f"stream {self._stream} ends with message {end_id!r}, expected {self._in_flight.last_id!r}: "
-                    "is another writer running?"
+                    f"stream {self._stream} ends with message {end.message_id!r}, expected "
+                    f"{self._in_flight.last_id!r}: is another writer running?"
                 )
+        self._in_flight.last_sequence = end.sequence
         self._in_flight.forget_sendings()
         if self._in_flight:
             first = self._in_flight.items[0]
             # By its sequence: nats-server 2.12, when it starts, knows the last id only of the window for duplicates.
-            headers = {MESSAGE_ID: first.message_id, _PREDECESSOR_SEQUENCE: str(sequence)}
+            headers = {MESSAGE_ID: first.message_id, _PREDECESSOR_SEQUENCE: str(end.sequence)}
+            first.sent_s = time.monotonic()
             reply = await self._bus.client.request(first.subject, first.payload, timeout=5, headers=headers)
             ack = _decode_ack(reply.data)
             if ack.error is not None:
@@ -437,17 +479,26 @@ class Publisher:
             self._confirm(1, ack.seq)
         self._healthy.set()
         self._broken.clear()
-        predecessor = self._in_flight.last_id
-        for item in self._in_flight.items:
+        predecessor, before = self._in_flight.last_id, self._in_flight.last_sequence
+        for sequence, item in enumerate(self._in_flight.items, before):
             if not self._healthy.is_set():
                 return False
-            await self._send(item, predecessor)
+            await self._send(item, predecessor, sequence)
             predecessor = item.message_id
         return True
 
 
-async def _end_of_stream(bus: Bus, stream: str) -> tuple[int, str | None]:
-    """Return sequence and id of the last message ever; no id where limits have removed it.
+@dataclass(frozen=True, slots=True)
+class _End:
+    """The last message ever of a stream; its id is None where limits have removed it."""
+
+    sequence: int
+    message_id: str | None
+    is_replicated: bool
+
+
+async def _end_of_stream(bus: Bus, stream: str) -> _End:
+    """Return what a stream ends with.
 
     Raises:
         StreamGoneError: there is no such stream any more.
@@ -456,10 +507,11 @@ async def _end_of_stream(bus: Bus, stream: str) -> tuple[int, str | None]:
     info = await bus.stream_info(stream)
     if info is None:
         raise StreamGoneError(f"stream {stream} is gone: has the bus lost its files?")
+    sequence, is_replicated = info.state.last_seq, (info.config.num_replicas or 1) > 1
     if not info.state.messages:
-        return info.state.last_seq, None
+        return _End(sequence, None, is_replicated)
     try:
-        last = await bus.js.get_msg(stream, info.state.last_seq)
+        last = await bus.js.get_msg(stream, sequence)
     except NotFoundError:
-        return info.state.last_seq, None
-    return info.state.last_seq, (last.headers or {}).get(MESSAGE_ID, "")
+        return _End(sequence, None, is_replicated)
+    return _End(sequence, (last.headers or {}).get(MESSAGE_ID, ""), is_replicated)

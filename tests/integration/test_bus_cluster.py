@@ -11,7 +11,7 @@ import pytest
 
 from mesh.bus import subjects
 from mesh.bus.connection import Bus, connect, raw_stream
-from mesh.bus.publisher import Publisher
+from mesh.bus.publisher import ForeignPublisherError, Publisher
 from mesh.bus.reader import Reader
 from mesh.service.health import Health
 from mesh.service.settings import BusSettings
@@ -71,6 +71,51 @@ async def test_the_leader_of_a_stream_is_killed_again_and_again_and_nothing_is_l
             assert await asyncio.wait_for(reading, 90) == list(range(9000))
             info = await eventually(lambda: bus.js.stream_info(subjects.RAW), timeout_s=60, not_yet=(Exception,))
     assert (info.state.messages, info.state.last_seq, info.config.num_replicas) == (9000, 9000, 3)
+
+
+async def test_one_that_stood_still_is_refused_and_the_stream_goes_on(
+    nats_cluster: NatsCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with bus_of(nats_cluster.url_of("admin")) as bus:
+        await bus.declare(raw_stream(64 * 2**20))
+        former = Publisher(bus, subjects.RAW)
+        await former.open()
+        await publish(former, 10)
+        assert await asyncio.wait_for(former.settle(), 60)
+        async with publisher_of(bus) as publisher:
+            await publish(publisher, 10, first=10)
+            assert await asyncio.wait_for(publisher.settle(), 60)
+
+            with monkeypatch.context() as patch:  # as if it had stood still
+                patch.setattr("mesh.bus.publisher.TRUSTED_S", 0.0)
+                await publish(former, 100, first=1000)  # at the eleventh the stream ends with what it expects
+            with pytest.raises(ForeignPublisherError, match="'m19', expected 'm9'"):
+                await asyncio.wait_for(former.run(), 60)
+
+            await publish(publisher, 10, first=20)
+            assert await asyncio.wait_for(publisher.settle(), 60)
+        assert await asyncio.to_thread(nats_cluster.is_whole)
+        async with Reader(bus, subjects.RAW, "test", after=0) as reader:
+            assert await numbers_of(reader, 30) == list(range(30))
+
+
+async def test_a_message_that_is_refused_for_its_predecessor_does_the_stream_no_harm(nats_cluster: NatsCluster) -> None:
+    async with bus_of(nats_cluster.url_of("admin")) as bus:
+        await bus.declare(raw_stream(64 * 2**20))
+        one, other = Publisher(bus, subjects.RAW), Publisher(bus, subjects.RAW)
+        await one.open()
+        await other.open()
+        await publish(one, 10)
+        assert await asyncio.wait_for(one.settle(), 60)
+
+        await publish(other, 5, first=1000)
+        with pytest.raises(ForeignPublisherError, match="'m9', expected ''"):
+            await asyncio.wait_for(other.run(), 60)
+
+        await publish(one, 10, first=10)
+        assert await asyncio.wait_for(one.settle(), 60)
+        assert await asyncio.to_thread(nats_cluster.is_whole)
+        assert (await bus.js.stream_info(subjects.RAW)).state.last_seq == 20
 
 
 async def test_without_most_of_its_servers_a_bus_takes_nothing_and_says_so_until_they_are_back(

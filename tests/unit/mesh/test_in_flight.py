@@ -20,6 +20,15 @@ def sent(unconfirmed: InFlight, *, now_s: float) -> list[bool]:
     return [item.ack_wanted for item in unconfirmed.items]
 
 
+def test_a_message_knows_the_sequence_of_the_one_before_it_whether_that_is_confirmed_or_not() -> None:
+    unconfirmed = queue("a", "b", "c")
+    unconfirmed.last_sequence = 7
+    before = unconfirmed.tail_sequence
+    unconfirmed.confirm(2, 9)
+
+    assert (before, unconfirmed.last_sequence, unconfirmed.tail_sequence) == (10, 9, 10)
+
+
 def test_the_first_of_messages_that_come_together_asks_for_an_ack() -> None:
     assert sent(queue("a", "b", "c"), now_s=5.0) == [True, False, False]
 
