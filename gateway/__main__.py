@@ -24,7 +24,6 @@ from gateway.live.endpoint import MAX_INCOMING_BYTES
 from gateway.settings import GatewaySettings
 from mesh.service.cli import run
 from mesh.service.lifecycle import Stop
-from mesh.service.rpc import channel
 from mesh.service.tls import Tls
 
 log = logging.getLogger("gateway")
@@ -188,7 +187,10 @@ async def main(settings: GatewaySettings, stop: Stop) -> None:
     )
     with listen(settings.gateway_host, settings.gateway_port) as listener:
         tls = settings.tls()
-        async with channels(settings.signal_addr, tls=tls) as signal, channel(settings.store_addr, tls=tls) as store:
+        async with (
+            channels(settings.signal_addr, tls=tls) as signal,
+            channels(settings.store_addr, tls=tls, each_knows_all=True) as store,
+        ):
             app = create_app(signal=signal, store=store, admission=admission, max_ws_bytes=settings.ws_max_bytes)
             limits = connection_limits(settings, open_files=raise_open_files())
             https = settings.gateway_tls()

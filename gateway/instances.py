@@ -3,6 +3,9 @@
 SIGNAL_ADDR=signal:50051                     one instance: a plain channel, and nothing of this
 SIGNAL_ADDR=signal-1:50051,signal-2:50051    these
 SIGNAL_ADDR=dns:///signal:50051              every address that the name has, looked up again every RESOLVE_EVERY_S
+
+STORE_ADDR is the same. Of signal each instance knows some symbols, and all of them together stream; of store each knows
+everything, so that they take turns (`each_knows_all`).
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ import asyncio
 import contextlib
 import logging
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
@@ -31,6 +34,10 @@ KEPT_S = 30.0
 """So long an address is kept that its name has no more: what goes away in order still tells the rest."""
 NEXT_AFTER_S = 0.5
 """So long one instance is waited for before another one is asked the same as well."""
+NEXT_OF_STORE_AFTER_S = 2.0
+"""The same, where each knows all: what takes long there takes as long of another one, and is work for the database."""
+AVOIDED_S = 5.0
+"""So long one that did not answer is asked after the others."""
 _READ_AHEAD = 16
 
 _Metadata = Sequence[tuple[str, str | bytes]]
@@ -50,23 +57,29 @@ def reason_of(error: grpc.aio.AioRpcError) -> str:
 
 
 class Instances:
-    """The instances of a service, as stubs want a channel: `unary_unary` asks one that knows, `unary_stream` all.
+    """The instances of a service, as stubs want a channel.
+
+    `unary_unary` asks one that knows. `unary_stream` asks all, or one of them where each knows all.
 
     Args:
         addresses: `host:port`, or `dns:///host:port` for all addresses of a name.
         tls: what is shown to them; None is without TLS.
+        each_knows_all: whether any of them answers anything; then they take turns.
 
     """
 
-    def __init__(self, addresses: Sequence[str], *, tls: Tls | None = None) -> None:
+    def __init__(self, addresses: Sequence[str], *, tls: Tls | None = None, each_knows_all: bool = False) -> None:
         self._addresses = addresses
         self._tls = tls
+        self._each_knows_all = each_knows_all
         self.channels: dict[str, grpc.aio.Channel] = {
             each: channel(each, tls=tls) for each in addresses if not each.startswith(DNS)
         }
         """Address -> the channel to the instance there."""
         self._seen_s: dict[str, float] = {}  # when a name last had this address
-        self._preferred: dict[str, str] = {}  # symbol -> the address of who answered last
+        self._preferred: dict[str, str] = {}  # symbol -> the address of who answered last, where not each knows all
+        self._failed_s: dict[str, float] = {}  # when an address last did not answer
+        self._turn = 0
         self._log_throttle = LogThrottle()
 
     async def close(self) -> None:
@@ -104,6 +117,7 @@ class Instances:
             if seen_s < now_s - KEPT_S:
                 log.info("no instance is at %s any more", address)
                 del self._seen_s[address]
+                self._failed_s.pop(address, None)
                 await self.channels.pop(address).close()
 
     # --- what stubs ask a channel for ---
@@ -115,7 +129,8 @@ class Instances:
         async def call(request: Any, *, timeout: float | None = None, metadata: _Metadata = ()) -> Any:
             symbol = str(getattr(request, "symbol", "")).lower()
             first = self._preferred.get(symbol)
-            rest = sorted(self.channels, key=lambda address: address != first)
+            rest = self._in_turn() if self._each_knows_all else sorted(self.channels, key=lambda one: one != first)
+            next_after_s = NEXT_OF_STORE_AFTER_S if self._each_knows_all else NEXT_AFTER_S
             asking: dict[asyncio.Task[Any], str] = {}
             failed: list[grpc.aio.AioRpcError] = []
 
@@ -132,8 +147,10 @@ class Instances:
                             if (one := self.channels.get(address)) is None:
                                 continue  # its name has lost it meanwhile
                             asking[asyncio.create_task(ask(one))] = address
-                        within_s = NEXT_AFTER_S if rest else None
-                        done, _ = await asyncio.wait(asking, timeout=within_s, return_when=asyncio.FIRST_COMPLETED)
+                        within_s = next_after_s if rest else None
+                        done, late = await asyncio.wait(asking, timeout=within_s, return_when=asyncio.FIRST_COMPLETED)
+                        if not done:
+                            self._note_failures(asking[task] for task in late)
                         for task in done:
                             address = asking.pop(task)
                             try:
@@ -142,8 +159,9 @@ class Instances:
                                 if exc.code() not in _OTHERS_MAY_KNOW and reason_of(exc) != "NOT_OWNER":
                                     raise
                                 failed.append(exc)
+                                self._note_failures([address])
                                 continue
-                            if first or len(self._preferred) < _MAX_PREFERRED:
+                            if not self._each_knows_all and (first or len(self._preferred) < _MAX_PREFERRED):
                                 self._preferred[symbol] = address
                             return answer
             except TimeoutError:
@@ -155,19 +173,39 @@ class Instances:
 
         return call
 
-    def unary_stream(self, method: str, *args: Any, **options: Any) -> Callable[..., MergedCalls]:
-        """Return what calls a streaming method on all instances, and gives what any of them says."""
+    def unary_stream(self, method: str, *args: Any, **options: Any) -> Callable[..., MergedCalls | CallOfOne]:
+        """Return what calls a streaming method on all instances, and gives what any of them says.
+
+        Where each of them knows all, it is called on one, and on the next one if that is away before it said anything.
+        """
         options.pop("_registered_method", None)
 
-        def call(request: Any, *, timeout: float | None = None, metadata: _Metadata = ()) -> MergedCalls:
-            return MergedCalls(
-                [
-                    one.unary_stream(method, *args, **options)(request, timeout=timeout, metadata=tuple(metadata))
-                    for one in self.channels.values()
-                ]
-            )
+        def call(request: Any, *, timeout: float | None = None, metadata: _Metadata = ()) -> MergedCalls | CallOfOne:
+            def begin(one: grpc.aio.Channel) -> Any:
+                return one.unary_stream(method, *args, **options)(request, timeout=timeout, metadata=tuple(metadata))
+
+            if not self._each_knows_all:
+                return MergedCalls([begin(one) for one in self.channels.values()])
+            return CallOfOne(self._calls_in_turn(begin))
 
         return call
+
+    def _calls_in_turn(self, begin: Callable[[grpc.aio.Channel], Any]) -> Iterator[Any]:
+        for address in self._in_turn():
+            if (one := self.channels.get(address)) is not None:
+                yield begin(one)
+                self._note_failures([address])  # else no other one is asked for
+
+    def _in_turn(self) -> list[str]:
+        """Return all addresses, another one first each time, and those that did not answer just now last."""
+        known = list(self.channels)
+        self._turn += 1
+        begin = self._turn % max(1, len(known))
+        not_before_s = asyncio.get_running_loop().time() - AVOIDED_S
+        return sorted(known[begin:] + known[:begin], key=lambda one: self._failed_s.get(one, -1.0) > not_before_s)
+
+    def _note_failures(self, addresses: Iterable[str]) -> None:
+        self._failed_s |= dict.fromkeys(addresses, asyncio.get_running_loop().time())
 
 
 _MAX_PREFERRED = 4096
@@ -255,6 +293,44 @@ class MergedCalls:
                 return
 
 
+class CallOfOne:
+    """The answers of a stream of one instance; of the next one where that is away before its first answer.
+
+    A stream that has begun is never gone on with elsewhere: its reader gets the error.
+
+    Args:
+        calls: begins the stream on one instance after the other.
+
+    """
+
+    def __init__(self, calls: Iterator[Any]) -> None:
+        self._calls = calls
+        self._call = next(calls, None)
+        self._begun = False
+
+    def cancel(self) -> None:
+        """End the stream."""
+        self._calls = iter(())
+        if self._call is not None:
+            self._call.cancel()
+
+    async def read(self) -> Any:
+        """Return the next answer, EOF at the end; raises as a stream does."""
+        while self._call is not None:
+            try:
+                with _closed_is_away():
+                    answer = await self._call.read()
+            except grpc.aio.AioRpcError as exc:
+                another = None if self._begun or exc.code() != grpc.StatusCode.UNAVAILABLE else next(self._calls, None)
+                if another is None:
+                    raise
+                self._call = another
+                continue
+            self._begun = True
+            return answer
+        raise _error(grpc.StatusCode.UNAVAILABLE, "cannot connect: no address")
+
+
 def instances_of(signal: grpc.aio.Channel) -> Callable[[], Mapping[str, grpc.aio.Channel]]:
     """Return what tells the instances behind a channel: those of now, by address; of a plain one itself."""
     if isinstance(signal, Instances):
@@ -263,19 +339,22 @@ def instances_of(signal: grpc.aio.Channel) -> Callable[[], Mapping[str, grpc.aio
 
 
 @asynccontextmanager
-async def channels(addresses: Sequence[str], *, tls: Tls | None = None) -> AsyncIterator[grpc.aio.Channel]:
+async def channels(
+    addresses: Sequence[str], *, tls: Tls | None = None, each_knows_all: bool = False
+) -> AsyncIterator[grpc.aio.Channel]:
     """Give the channel to a service, or its instances in place of one, while inside.
 
     Args:
         addresses: as `Instances` has them; a single `host:port` is a plain channel.
         tls: what is shown to them; None is without TLS.
+        each_knows_all: as `Instances` has it.
 
     """
     if len(addresses) == 1 and not addresses[0].startswith(DNS):
         async with channel(addresses[0], tls=tls) as plain:
             yield plain
         return
-    instances = Instances(addresses, tls=tls)
+    instances = Instances(addresses, tls=tls, each_knows_all=each_knows_all)
     resolving = asyncio.create_task(instances.run(), name="addresses")
     try:
         yield cast("grpc.aio.Channel", instances)  # stubs ask a channel for nothing else

@@ -7,7 +7,6 @@ from pathlib import Path
 from pydantic import Field, ValidationInfo, field_validator
 
 from mesh.service.setting_kinds import (
-    Address,
     Addresses,
     HostPatterns,
     Networks,
@@ -28,7 +27,11 @@ class GatewaySettings(AccessSettings):
         description="where SignalService listens; for the gateway where it is found: `host:port`, several instances as "
         "`signal-1:50051,signal-2:50051`, or `dns:///signal:50051` for every address of a name",
     )
-    store_addr: Address = Field("127.0.0.1:50052", description="where StoreService listens or is found")
+    store_addr: Addresses = Field(
+        ("127.0.0.1:50052",),
+        description="where StoreService listens; for the gateway where it is found: `host:port`, several instances as "
+        "`store-1:50052,store-2:50052`, or `dns:///store:50052` for every address of a name",
+    )
     allowed_hosts: HostPatterns = Field(
         (),
         description="names in the Host header that the gateway accepts besides addresses, `localhost` and "

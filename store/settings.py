@@ -18,7 +18,11 @@ class StoreSettings(AccessSettings, IndicatorSettings):
     database_read_url: SecretStr | None = Field(
         None, description="where questions and exports are answered from, such as a standby; unset is DATABASE_URL"
     )
-    store_addr: ServiceAddress = Field("127.0.0.1:50052", description="where StoreService listens or is found")
+    store_addr: ServiceAddress = Field(
+        "127.0.0.1:50052",
+        description="where StoreService listens; for the gateway where it is found: `host:port`, several instances as "
+        "`store-1:50052,store-2:50052`, or `dns:///store:50052` for every address of a name",
+    )
     batch_max_trades: int = Field(10_000, ge=1, le=100_000, description="trades in one transaction at most")
     batch_max_age_ms: int = Field(
         500, ge=0, le=10_000, description="how long a trade, or a closed candle, waits for its transaction at most"

@@ -139,7 +139,7 @@ def service_environment(
     values = {variable: value for variable, value in environ.items() if variable in reads and variable not in _OWN}
     found = addresses(ports, passwords, user=service, tls=bool(environ.get("TLS_CERT")))
     found["SIGNAL_ADDR"] = ",".join(_addresses_of("SIGNAL_PORT", ports, of=name if service == "signal" else ""))
-    found["STORE_ADDR"] = _addresses_of("STORE_PORT", ports, of=name)[0]
+    found["STORE_ADDR"] = ",".join(_addresses_of("STORE_PORT", ports, of=name if service == "store" else ""))
     values |= {variable: value for variable, value in found.items() if variable in reads}
     if "SIM_WS_PORT" in ports and "SIM_WS_URL" in reads:
         values["SIM_WS_URL"] = f"ws://127.0.0.1:{ports['SIM_WS_PORT']}"

@@ -58,7 +58,7 @@ def test_with_three_nats_servers_every_service_is_given_all_and_wants_three_copi
     assert environment_of("store", BUS_REPLICAS="3")["BUS_REPLICAS"] == "1"
 
 
-def test_of_two_instances_each_has_ports_of_its_own_and_the_gateway_is_told_of_all_of_signal() -> None:
+def test_of_two_instances_each_has_ports_of_its_own_and_the_gateway_is_told_of_all() -> None:
     others = {"SIGNAL_PORT of signal-2": 11, "STORE_PORT of store-2": 12, "METRICS_PORT of store-2": 13}
 
     programs = planned(PORTS | others, instances=2)
@@ -68,7 +68,7 @@ def test_of_two_instances_each_has_ports_of_its_own_and_the_gateway_is_told_of_a
         *("127.0.0.1:4", "127.0.0.1:11", "127.0.0.1:4,127.0.0.1:11")
     ]
     assert [given[name]["STORE_ADDR"] for name in ("store", "store-2", "gateway")] == [
-        *("127.0.0.1:5", "127.0.0.1:12", "127.0.0.1:5")
+        *("127.0.0.1:5", "127.0.0.1:12", "127.0.0.1:5,127.0.0.1:12")
     ]
     assert [given[name].get("METRICS_PORT") for name in ("store", "store-2")] == [None, "13"]
     assert list(programs) == [
