@@ -15,6 +15,7 @@ import pytest
 import yaml
 from psycopg.conninfo import conninfo_to_dict
 
+from mesh.bus.partitions import MAX_PARTITIONS
 from mesh.local import postgres
 from mesh.local.settings import SERVICES as SETTINGS
 from store.service import SERVICE as STORE_SERVICE
@@ -159,17 +160,34 @@ def test_in_a_cluster_one_of_each_may_go_and_nothing_is_on_one_node_alone() -> N
         name: (each["spec"]["selector"]["matchLabels"]["app"], each["spec"]["maxUnavailable"])
         for name, each in named("cluster", "PodDisruptionBudget").items()
     }
-    assert limits == {"nats": ("nats", 1), "gateway": ("gateway", 1)}
-    # Of two of the same, one waits for the lease and is not ready: both are replaced at once, or neither ever.
-    assert {workloads[name]["spec"]["strategy"]["type"] for name in ("ingest", "signal", "store")} == {"Recreate"}
-    # The gateway follows each of them, and the name has to have their addresses.
-    assert named("cluster", "Service")["signal"]["spec"]["clusterIP"] == "None"
+    assert limits == {name: (name, 1) for name in replicas}
+    # The gateways follow each of them, and the name has to have their addresses, those of who is not ready among them.
     [gateway] = pods("cluster")["gateway"]["spec"]["containers"]
-    assert {"name": "SIGNAL_ADDR", "value": "dns:///signal:50051"} in gateway["env"]
+    addresses = {"SIGNAL_ADDR": "dns:///signal:50051", "STORE_ADDR": "dns:///store:50052"}
+    assert addresses.items() <= {each["name"]: each.get("value") for each in gateway["env"]}.items()
+    for name in ("signal", "store"):
+        service = named("cluster", "Service")[name]["spec"]
+        assert (service["clusterIP"], service["publishNotReadyAddresses"]) == ("None", True), name
     for _, container in containers("cluster"):
         given = {variable["name"]: variable.get("value", "") for variable in container.get("env", ())}
         assert len(given.get("NATS_URL", "a,b,c").split(",")) == 3
         assert ("NATS_URL" in given) == (given.get("BUS_REPLICAS") == "3")
+
+
+def test_in_a_cluster_all_share_the_partitions_and_are_replaced_one_after_the_other() -> None:
+    workloads = named("cluster", "Deployment")
+    counts = set()
+    for service in ("ingest", "signal", "store"):
+        spec = workloads[service]["spec"]
+        assert spec["strategy"] == {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 1, "maxSurge": 0}}
+        [container] = spec["template"]["spec"]["containers"]
+        [partitions] = [int(each["value"]) for each in container["env"] if each["name"] == "PARTITIONS"]
+        assert spec["replicas"] <= partitions <= MAX_PARTITIONS
+        counts.add(partitions)
+    assert len(counts) == 1
+    # With one partition a second instance only waits, and would never be ready while the first one lives.
+    for name in ("ingest", "signal", "store"):
+        assert named("one", "Deployment")[name]["spec"]["strategy"] == {"type": "Recreate"}
 
 
 def test_the_database_of_the_cluster_is_the_one_that_store_is_set_to() -> None:
