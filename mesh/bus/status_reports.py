@@ -6,7 +6,9 @@ import asyncio
 import contextlib
 import datetime as dt
 import logging
+import os
 import re
+import socket
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -63,7 +65,7 @@ async def reporting(
     """
     name = bus.own(service)
     run = status.first_report(service, await _last_report(bus, name), now_us=_now_us())
-    run.version = version("tickmesh")
+    run.version, run.pid, run.host = version("tickmesh"), os.getpid(), socket.gethostname()
     changed = asyncio.Event()
     health.on_change(changed.set)
 

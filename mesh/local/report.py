@@ -7,6 +7,7 @@ import os
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import httpx
 
@@ -75,11 +76,20 @@ def readiness(url: str, *, timeout_s: float = 2) -> Readiness:
 
 @dataclass(frozen=True, slots=True)
 class ServiceState:
-    """How the mesh says a service is."""
+    """How the mesh says a service is.
+
+    Attributes:
+        name: of the service.
+        state: SERVING and so on.
+        message: why, for people.
+        silent: of several instances those that do not report: host and pid of each.
+
+    """
 
     name: str
     state: str
     message: str
+    silent: frozenset[tuple[str, int]] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,17 +114,32 @@ class MeshStatus:
         """Whether prices are those of now, or will be as soon as something is traded."""
         return self.state in TRADES_CAN_COME
 
+    def silent_pids(self, host: str) -> set[int]:
+        """Return the processes of a machine that are single instances of a service and do not report.
+
+        Args:
+            host: its name.
+
+        """
+        return {pid for service in self.services for at, pid in service.silent if at == host}
+
 
 def parse_status(text: str) -> MeshStatus | None:
     """Read an answer of `/api/status`; None when it is none."""
     try:
         said = json.loads(text)
         services = [
-            ServiceState(str(one["service"]), str(one["state"]), str(one["message"])) for one in said["services"]
+            ServiceState(str(one["service"]), str(one["state"]), str(one["message"]), _silent_in(one))
+            for one in said["services"]
         ]
         return MeshStatus(str(said["state"]), str(said["message"]), str(said["venue"]), tuple(services))
     except (ValueError, KeyError, TypeError, RecursionError):
         return None
+
+
+def _silent_in(service: Mapping[str, Any]) -> frozenset[tuple[str, int]]:
+    report = service.get("report") or {}
+    return frozenset((str(one["host"]), int(one["pid"])) for one in report.get("silent_instances", ()))
 
 
 def mesh_status(url: str, *, timeout_s: float = 2) -> MeshStatus | None:

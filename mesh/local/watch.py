@@ -6,6 +6,7 @@ import contextlib
 import os
 import select
 import signal
+import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -316,18 +317,21 @@ class Watch:
     def restart_stuck(self, mesh: MeshStatus | None, *, now_s: float) -> None:
         """Kill, so that it is started again, each service that lives and has been silent for STUCK_S.
 
-        Its event loop stands still, and nothing but a new start helps; Kubernetes does the same by its probes.
+        Its event loop stands still, and nothing but a new start helps; Kubernetes does the same by its probes. Of
+        several instances of a service it is the one whose process was told of in the report that came last.
 
         Args:
             mesh: how the mesh says it is; None when the gateway did not.
             now_s: the time, in seconds of one steady clock.
 
         """
+        silent, instances = set[str](), set[int]()
         if mesh is None:
             silent = {"gateway"} if report.is_stuck(self.url) else set()
-        else:
-            silent = report.silent_services(mesh) if self._bus_is_well else set()
-        found = [(name, pid) for name, pid in self.record.processes.items() if service_of(name) in silent]
+        elif self._bus_is_well:
+            silent, instances = report.silent_services(mesh), mesh.silent_pids(socket.gethostname())
+        processes = self.record.processes.items()
+        found = [(name, pid) for name, pid in processes if service_of(name) in silent or pid.pid in instances]
         self._silent_since_s = {one: self._silent_since_s.get(one, now_s) for one in found}
         for (name, pid), since_s in self._silent_since_s.items():
             if now_s - since_s > STUCK_S:

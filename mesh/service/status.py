@@ -121,8 +121,8 @@ def _order(received: Received) -> tuple[int, int, float]:
 def together(instances: Mapping[str, Received]) -> Received:
     """Return one report of the instances that share a service's work: of those that are there, if any is.
 
-    The service serves while one of them does, and has the conditions of all, the worst of each name. Which of them is
-    missed is a condition, too, `instances`.
+    The service serves while one of them does, and has the conditions of all, the worst of each name. Which of them are
+    missed is a condition, too, `instances`, and they are in `silent_instances`.
 
     Args:
         instances: the newest report of each by its name, at least one.
@@ -131,12 +131,18 @@ def together(instances: Mapping[str, Received]) -> Received:
     if len(instances) == 1:
         return next(iter(instances.values()))
     there = [one for one in instances.values() if not one.report.stopped and one.age_s <= UNREACHABLE_AFTER_S]
-    missed = _missed(instances, there)
+    silent = _silent(instances, there)
     there = sorted(there or [max(instances.values(), key=_order)], key=_order, reverse=True)
     report = status_pb2.ServiceReport()
     report.CopyFrom(there[0].report)
-    if missed is not None:
-        report.conditions.append(missed)
+    if silent:
+        report.conditions.append(_missed(silent))
+        report.silent_instances.extend(
+            status_pb2.SilentInstance(
+                name=name, report_age_s=one.age_s, pid=max(0, one.report.pid), host=one.report.host
+            )
+            for name, one in silent.items()
+        )
     for one in (each.report for each in there[1:]):
         report.serving |= one.serving
         report.restarts += one.restarts
@@ -160,8 +166,8 @@ def together(instances: Mapping[str, Received]) -> Received:
     return Received(report, there[0].age_s)
 
 
-def _missed(instances: Mapping[str, Received], there: Collection[Received]) -> status_pb2.Condition | None:
-    """Return the condition that names the instances which have said nothing for too long; None where there are none.
+def _silent(instances: Mapping[str, Received], there: Collection[Received]) -> Mapping[str, Received]:
+    """Return the instances which have said nothing for too long; none where all of them have.
 
     One that was killed may be back under another number: each that has started since stands for one of them. What has
     no number is of the time when the mesh had one partition.
@@ -175,8 +181,10 @@ def _missed(instances: Mapping[str, Received], there: Collection[Received]) -> s
             started_ns.pop()
         else:
             silent[name] = one
-    if not silent or not there:
-        return None
+    return silent if there else {}
+
+
+def _missed(silent: Mapping[str, Received]) -> status_pb2.Condition:
     return status_pb2.Condition(
         name="instances",
         state=status_pb2.Condition.STATE_DEGRADED,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+import socket
 import uuid
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -493,18 +494,22 @@ async def test_which_of_two_instances_stands_still_is_named_by_the_others(
         }
         stub = StatusServiceStub(channel)
 
-        async def words() -> str:
+        async def of_signal() -> status_pb2.ServiceStatus:
             answer = await stub.GetStatus(status_pb2.GetStatusRequest())
-            return next(each.message for each in answer.services if each.service == "signal")
+            return next(each for each in answer.services if each.service == "signal")
 
         async def is_named() -> bool:
-            found = await words()
-            assert f"instances: signal-{numbers[two.process.pid]} has not reported for " in found, found
+            found = await of_signal()
+            name = f"signal-{numbers[two.process.pid]}"
+            assert f"instances: {name} has not reported for " in found.message, found
+            [silent] = found.report.silent_instances
+            assert (silent.name, silent.pid, silent.host) == (name, two.process.pid, socket.gethostname())
             return True
 
         async def nobody_is_named() -> bool:
-            found = await words()
-            assert "instances" not in found, found
+            found = await of_signal()
+            assert "instances" not in found.message, found
+            assert not found.report.silent_instances
             return True
 
         two.process.send(signal.SIGSTOP)

@@ -97,7 +97,7 @@ export type SelectSymbolRequest = { symbol?: string | null };
 export type SelectSymbolResponse = { symbol: string; name: string; venue: string; status: string };
 
 /** The report of a service about itself: `control.status.<service>`, as JSON. Published at every change and every few seconds. */
-export type ServiceReport = { service: string; serving: boolean; stopped: boolean; reported_time: string | null; started_time: string | null; restarts: number | null; restart_times: Array<string>; conditions: Array<Condition>; backlogs: Array<Backlog>; feed: Feed | null; version: string };
+export type ServiceReport = { service: string; serving: boolean; stopped: boolean; reported_time: string | null; started_time: string | null; restarts: number | null; restart_times: Array<string>; conditions: Array<Condition>; backlogs: Array<Backlog>; feed: Feed | null; version: string; pid: number; host: string; silent_instances: Array<SilentInstance> };
 
 /** The state of one service. */
 export type ServiceStatus = { service: string; state: "UNSPECIFIED" | "SERVING" | "DEGRADED" | "NOT_SERVING" | "STOPPED" | "UNREACHABLE"; message: string; report: ServiceReport | null; report_age_s: number | null };
@@ -107,6 +107,9 @@ export type SignalBatch = { trades: TradeBatch | null; raw_sequence: number; mov
 
 /** Batches of trades with their signals, in order. On the bus, a message on `trades.processed.<venue>` has the batches of all symbols of some time. */
 export type SignalBatches = { batches: Array<SignalBatch> };
+
+/** An instance of a service that has sent no report for a while, as one does that stands still. */
+export type SilentInstance = { name: string; report_age_s: number | null; pid: number; host: string };
 
 /** Where the updates of a symbol begin: every trade after `last_id` follows. Or where those of the mesh begin. */
 export type Snapshot = { type: "snapshot"; subscription: number; sequence: number; channel: string; symbol: string; last_id?: number | null; epoch?: number | null; trades?: Array<Trade>; ticks?: Array<Tick>; candles?: Array<Candle>; coverage?: GetCoverageResponse | null; status?: GetStatusResponse | null };

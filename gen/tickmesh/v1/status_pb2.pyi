@@ -223,6 +223,9 @@ class ServiceReport(_message.Message):
     BACKLOGS_FIELD_NUMBER: _builtins.int
     FEED_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
+    PID_FIELD_NUMBER: _builtins.int
+    HOST_FIELD_NUMBER: _builtins.int
+    SILENT_INSTANCES_FIELD_NUMBER: _builtins.int
     service: _builtins.str
     """`ingest`, `signal`, `store` or `gateway`."""
     serving: _builtins.bool
@@ -235,6 +238,10 @@ class ServiceReport(_message.Message):
     """
     version: _builtins.str
     """The version of tickmesh."""
+    pid: _builtins.int
+    """The process id of the service. 0 when it is not known."""
+    host: _builtins.str
+    """The name of the machine that the service runs on, in a container that of the container. Empty when it is not known."""
     @_builtins.property
     def reported_time(self) -> _timestamp_pb2.Timestamp:
         """The time of the report."""
@@ -259,6 +266,12 @@ class ServiceReport(_message.Message):
     def feed(self) -> Global___Feed:
         """The feed from the venue. Only in the report of ingest."""
 
+    @_builtins.property
+    def silent_instances(self) -> _containers.RepeatedCompositeFieldContainer[Global___SilentInstance]:
+        """Of a service with several instances: those that have sent no report for 10 s, and have not said that they were
+        stopped. Only in answers of StatusService.
+        """
+
     def __init__(
         self,
         *,
@@ -273,16 +286,53 @@ class ServiceReport(_message.Message):
         backlogs: _abc.Iterable[Global___Backlog] | None = ...,
         feed: Global___Feed | None = ...,
         version: _builtins.str = ...,
+        pid: _builtins.int = ...,
+        host: _builtins.str = ...,
+        silent_instances: _abc.Iterable[Global___SilentInstance] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_restarts", b"_restarts", "feed", b"feed", "reported_time", b"reported_time", "restarts", b"restarts", "started_time", b"started_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_restarts", b"_restarts", "backlogs", b"backlogs", "conditions", b"conditions", "feed", b"feed", "reported_time", b"reported_time", "restart_times", b"restart_times", "restarts", b"restarts", "service", b"service", "serving", b"serving", "started_time", b"started_time", "stopped", b"stopped", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_restarts", b"_restarts", "backlogs", b"backlogs", "conditions", b"conditions", "feed", b"feed", "host", b"host", "pid", b"pid", "reported_time", b"reported_time", "restart_times", b"restart_times", "restarts", b"restarts", "service", b"service", "serving", b"serving", "silent_instances", b"silent_instances", "started_time", b"started_time", "stopped", b"stopped", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__restarts: _TypeAlias = _typing.Literal["restarts"]  # noqa: Y015
     _WhichOneofArgType__restarts: _TypeAlias = _typing.Literal["_restarts", b"_restarts"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__restarts) -> _WhichOneofReturnType__restarts | None: ...
 
 Global___ServiceReport: _TypeAlias = ServiceReport  # noqa: Y015
+
+@_typing.final
+class SilentInstance(_message.Message):
+    """An instance of a service that has sent no report for a while, as one does that stands still."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    REPORT_AGE_S_FIELD_NUMBER: _builtins.int
+    PID_FIELD_NUMBER: _builtins.int
+    HOST_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The name: `store-1`, with the number of its lease."""
+    report_age_s: _builtins.float
+    """The seconds since its last report arrived."""
+    pid: _builtins.int
+    """The process id in that report. 0 when it is not known."""
+    host: _builtins.str
+    """The host in that report. Empty when it is not known."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        report_age_s: _builtins.float = ...,
+        pid: _builtins.int = ...,
+        host: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["host", b"host", "name", b"name", "pid", b"pid", "report_age_s", b"report_age_s"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SilentInstance: _TypeAlias = SilentInstance  # noqa: Y015
 
 @_typing.final
 class Condition(_message.Message):

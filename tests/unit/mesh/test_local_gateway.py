@@ -52,6 +52,16 @@ def test_the_status_of_the_mesh_is_read() -> None:
 
     assert mesh is not None
     assert (mesh.state, mesh.trades_can_come, mesh.services[0].name) == ("STALE", False, "store")
+    assert mesh.silent_pids("node-3") == set()
+
+
+def test_the_processes_of_single_instances_that_do_not_report_are_read() -> None:
+    report = '{"silent_instances": [{"name": "store-1", "report_age_s": 14.5, "pid": 4711, "host": "node-3"}]}'
+    service = f'{{"service": "store", "state": "DEGRADED", "message": "instances: ...", "report": {report}}}'
+    mesh = parse_status(f'{{"state": "LIVE", "message": "", "venue": "binance", "services": [{service}]}}')
+
+    assert mesh is not None
+    assert (mesh.silent_pids("node-3"), mesh.silent_pids("node-4")) == ({4711}, set())
 
 
 @pytest.mark.parametrize("text", ["", "[]", "null", '{"state": "LIVE"}', '{"services": [5]}', "[" * 100_000])

@@ -99,6 +99,26 @@ def test_a_service_that_stands_still_is_started_again(tmp_path: Path, sleeper: s
     assert sleeper.wait(10) == -9
 
 
+def test_of_two_instances_the_one_that_stands_still_is_started_again(
+    tmp_path: Path, sleeper: subprocess.Popen[bytes]
+) -> None:
+    watch = watch_of(tmp_path, sleeper, "store-2")
+    watch.record.processes["store"] = Pid(os.getpid(), "")
+
+    def degraded(host: str) -> MeshStatus:
+        silent = frozenset({(host, sleeper.pid)})
+        return MeshStatus("LIVE", "", "sim", (ServiceState("store", "DEGRADED", "instances: ...", silent),))
+
+    watch.restart_stuck(degraded("another-machine"), now_s=1.0)
+    watch.restart_stuck(degraded("another-machine"), now_s=STUCK_S + 2)
+    watch.restart_stuck(degraded(socket.gethostname()), now_s=STUCK_S + 3)
+    watch.restart_stuck(degraded(socket.gethostname()), now_s=2 * STUCK_S + 2)
+    assert sleeper.poll() is None
+
+    watch.restart_stuck(degraded(socket.gethostname()), now_s=2 * STUCK_S + 4)
+    assert sleeper.wait(10) == -9
+
+
 @pytest.mark.parametrize(
     "between",
     [

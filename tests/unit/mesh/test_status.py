@@ -185,9 +185,13 @@ def test_a_service_serves_while_one_of_its_instances_does_and_is_gone_when_all_a
 
 def test_one_silent_instance_of_several_is_named_until_it_speaks_was_stopped_or_is_forgotten() -> None:
     one, other = report("store"), report("store")
+    other.pid, other.host = 4711, "node-3"
     silent = together({"store-0": Received(one, 0.1), "store-1": Received(other, UNREACHABLE_AFTER_S + 4)})
 
     status = mesh(store=silent)
+
+    [found] = silent.report.silent_instances
+    assert (found.name, found.pid, found.host, found.report_age_s) == ("store-1", 4711, "node-3", 14.0)
 
     assert state_of(status, "store") == "DEGRADED"
     assert [each.message for each in status.services if each.service == "store"] == [
@@ -199,6 +203,7 @@ def test_one_silent_instance_of_several_is_named_until_it_speaks_was_stopped_or_
         Received(other, MISSED_FOR_S + 1),
     ):
         again = together({"store-0": Received(one, 0.1), "store-1": well})
+        assert not again.report.silent_instances
         assert state_of(mesh(store=again), "store") == "SERVING"
 
 
