@@ -4,6 +4,7 @@
     python -m tests.bench --rates 200 --clients 1,200 --seconds 10
     python -m tests.bench --rates 1000,10000,max --against-commit 8971ea4       # both trees, in turns
     python -m tests.bench --rates 1000 --json new.json --against old.json       # an earlier run
+    python -m tests.bench --rates 50000 --symbols 300 --instances 2             # and two of each service, in turns
 
 With another tree, both meshes run at the same time, and one is fed after the other: A B A B A B. The exchange and the
 clients are this tree's for both. With --floor a bare relay of the same hops takes its turn, too (`floor.py`). Ends with
@@ -26,7 +27,7 @@ from typing import Final
 
 from tests.bench.figures import Figures
 from tests.bench.floor import fed_floor
-from tests.bench.report import summary, table
+from tests.bench.report import shares, summary, table
 from tests.bench.trees import tree_at, tree_of_commit
 from tests.bench.whole_mesh import Fed, Load, fed_mesh, run, symbols_traded
 from tests.fixtures.mesh import HERE, Tree
@@ -51,7 +52,7 @@ def standard(seconds: float) -> list[Load]:
 
 
 def measure(
-    loads: list[Load], trees: list[Tree], repeats: int, *, floor: bool
+    loads: list[Load], trees: list[Tree], repeats: int, *, floor: bool, instances: int
 ) -> Iterator[tuple[str, dict[str, list[Figures]]]]:
     """Feed all trees' meshes in turns with every load, and give its runs when they are done.
 
@@ -61,7 +62,7 @@ def measure(
     started_s = time.monotonic()
     left = len(loads) * repeats
     for symbols, alike in itertools.groupby(loads, key=lambda load: load.symbols):
-        with running(trees, symbols, floor=floor) as meshes:
+        with running(trees, symbols, floor=floor, instances=instances) as meshes:
             for load in alike:
                 runs: dict[str, list[Figures]] = {}
                 for _ in range(repeats):
@@ -74,13 +75,15 @@ def measure(
 
 
 @contextlib.contextmanager
-def running(trees: list[Tree], symbols: int, *, floor: bool) -> Iterator[dict[str, Fed]]:
-    """Run a warm mesh of each tree, and the floor, while inside."""
+def running(trees: list[Tree], symbols: int, *, floor: bool, instances: int) -> Iterator[dict[str, Fed]]:
+    """Run a warm mesh of each tree, one of several instances and the floor where wanted, while inside."""
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tickmesh-bench-")))
         folder.chmod(0o755)  # where root starts PostgreSQL, that runs as another user
         meshes = {}
         makers: dict[str, Maker] = {tree.name: partial(fed_mesh, tree=tree) for tree in trees}
+        if instances > 1:
+            makers[of_instances(instances)] = partial(fed_mesh, instances=instances)
         if floor:
             makers[FLOOR] = fed_floor
         for name, make in makers.items():
@@ -89,6 +92,11 @@ def running(trees: list[Tree], symbols: int, *, floor: bool) -> Iterator[dict[st
         for fed in meshes.values():
             run(fed, WARM_UP)
         yield meshes
+
+
+def of_instances(count: int) -> str:
+    """Return the name of the mesh with so many instances of each service."""
+    return f"{count} instances"
 
 
 def _rate(text: str) -> float | str:
@@ -114,6 +122,12 @@ def main() -> int:
     add("--against-commit", metavar="SHA", help="measure this commit in turns with the tree here")
     add("--tree", type=Path, metavar="PATH", help="measure the checkout in this folder in turns with the tree here")
     add("--against", type=Path, metavar="FILE", help="compare with the runs in this file, which --json wrote")
+    add(
+        "--instances",
+        type=int,
+        default=1,
+        help="measure so many instances of ingest, signal and store in turns with one",
+    )
     add("--floor", action="store_true", help="measure a bare relay of the same hops in turns with the tree here")
     add("--json", type=Path, metavar="FILE", help="write every run there")
     given = parser.parse_args()
@@ -135,7 +149,8 @@ def main() -> int:
     repeats = given.repeats or (3 if len(trees) > 1 else 1)
     earlier: Runs = json.loads(given.against.read_text()) if given.against else {}
     runs: Runs = {}
-    for load, of_load in measure(loads, trees, repeats, floor=given.floor or (given.rates is None and len(trees) == 1)):
+    alone = given.rates is None and len(trees) == 1 and given.instances == 1
+    for load, of_load in measure(loads, trees, repeats, floor=given.floor or alone, instances=given.instances):
         runs[load] = of_load
         compared = of_load | {f"{name} earlier": old for name, old in earlier.get(load, {}).items()}
         if given.rates is not None or len(trees) > 1 or earlier:
@@ -143,6 +158,8 @@ def main() -> int:
         if given.json:
             given.json.write_text(json.dumps(runs, indent=1) + "\n")
     print(summary(runs))
+    if given.instances > 1:
+        print("\n" + shares(runs, one=HERE.name, several=of_instances(given.instances), count=given.instances))
     ours = [one for of_load in runs.values() for one in of_load[HERE.name]]
     return int(any(one["lost"] or one["doubled"] for one in ours))
 

@@ -99,5 +99,26 @@ def summary(runs: Mapping[str, Mapping[str, Sequence[Figures]]]) -> str:
     return "\n".join(lines)
 
 
+def shares(runs: Mapping[str, Mapping[str, Sequence[Figures]]], *, one: str, several: str, count: int) -> str:
+    """Return how much CPU each of several instances needs, of what one alone needs for the same trades: medians.
+
+    Args:
+        runs: the runs by load and by the name of the mesh.
+        one: the name of the mesh with one instance of each service.
+        several: the name of the one with several.
+        count: how many those are.
+    """
+    lines = []
+    for load, meshes in runs.items():
+        found = {name: ratio(meshes[several], meshes[one], f"cpu_us.{name}") for name in ("ingest", "signal", "store")}
+        words = [
+            f"{name} {each.middle / count:.2f} ({each.low / count:.2f} - {each.high / count:.2f})"
+            for name, each in found.items()
+            if each is not None
+        ]
+        lines.append(f"{load}: of the CPU of one, each of {count} takes {', '.join(words)}")
+    return "\n".join(lines)
+
+
 def _ratio_text(found: Spread | None) -> str:
     return "" if found is None else f"{found.middle:>10.3f}  ({found.low:.2f} - {found.high:.2f})"

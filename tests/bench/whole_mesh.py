@@ -92,10 +92,21 @@ def symbols_traded(count: int) -> str:
 
 
 @contextlib.contextmanager
-def fed_mesh(directory: Path, *, tree: Tree = HERE, symbols: str = symbols_traded(6)) -> Iterator[Fed]:
-    """Run an exchange that stands still and a mesh that follows all its symbols, while inside."""
+def fed_mesh(
+    directory: Path, *, tree: Tree = HERE, symbols: str = symbols_traded(6), instances: int = 1
+) -> Iterator[Fed]:
+    """Run an exchange that stands still and a mesh that follows all its symbols, while inside.
+
+    Args:
+        directory: where its state lies.
+        tree: whose code runs.
+        symbols: separated by commas.
+        instances: how many of ingest, signal and store share as many partitions.
+    """
     [monitor_port] = free_ports(1)
     settings = {"VENUE": "binance", "SYMBOLS": symbols, "NATS_MONITOR_PORT": str(monitor_port)}
+    if instances > 1:
+        settings |= {"INSTANCES": str(instances), "PARTITIONS": str(instances)}
     with (
         running_sim("--rate", "0", "--pace", "even", "--symbols", symbols) as sim,
         running_mesh(directory, tree, BINANCE_WS_URL=sim.ws, BINANCE_REST_URL=sim.rest, **settings) as mesh,

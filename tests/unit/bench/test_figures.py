@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from tests.bench.figures import Spread, percentiles, ratio, spread
-from tests.bench.report import summary, table
+from tests.bench.report import shares, summary, table
 
 
 def test_percentiles_are_named_after_what_they_are_of() -> None:
@@ -47,3 +47,12 @@ def test_the_summary_has_a_line_for_each_load_and_tree_with_medians() -> None:
     lines = summary(runs).splitlines()
 
     assert [line.split()[:4] for line in lines[1:3]] == [["200/s:", "here", "-", "20"], ["200/s:", "floor", "-", "7"]]
+
+
+def test_the_share_of_each_instance_is_that_of_the_cpu_of_one_alone() -> None:
+    one = [{"cpu_us.signal": 4.0, "cpu_us.ingest": 2.0}, {"cpu_us.signal": 5.0, "cpu_us.ingest": 2.0}]
+    two = [{"cpu_us.signal": 4.4, "cpu_us.ingest": 3.0}, {"cpu_us.signal": 5.0, "cpu_us.ingest": 2.0}]
+
+    text = shares({"10,000/s": {"here": one, "2 instances": two}}, one="here", several="2 instances", count=2)
+
+    assert text == ("10,000/s: of the CPU of one, each of 2 takes ingest 0.62 (0.50 - 0.75), signal 0.53 (0.50 - 0.55)")
