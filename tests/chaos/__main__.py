@@ -45,10 +45,10 @@ def main(options: argparse.Namespace) -> int:
 
 
 def _in_one_world(faults: list[Fault], options: argparse.Namespace) -> list[Outcome]:
-    """Strike with those of the faults that can share a mesh with the first one, up to one that leaves damage."""
+    """Strike with those of the first faults that can share a mesh, up to one that leaves damage."""
     outcomes: list[Outcome] = []
-    first, *others = faults
-    sharing = [first, *itertools.takewhile(lambda fault: not first.own_mesh and not fault.own_mesh, others)]
+    first = faults[0]
+    sharing = itertools.takewhile(lambda fault: fault.own_mesh is first.own_mesh, faults)
     with _folder(keep=options.keep) as folder:
         settings = first.own_mesh(folder) if first.own_mesh else {}
         with _disk_for(first, folder), running_world(folder, seed=options.seed, **settings) as world:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from mesh.local.settings import NATS
 from tests.chaos.clock import with_own_clock
 from tests.chaos.strikes import (
     EVERY_STREAM,
@@ -19,25 +20,34 @@ from tests.chaos.strikes import (
     clock_steps,
     database_missing_at_the_start,
     disk_full,
+    failed_over,
     frozen,
     killed,
     killed_during_an_export,
+    leader_frozen,
+    leader_killed,
     listened_to,
     nonsense_in_raw,
     one_after_the_other,
     power_cut,
     power_cut_regrown,
     restarted,
+    rolled,
     rows_deleted,
     rows_refused,
     seconds_beside,
     slow_database,
+    started_twice,
     started_without_the_exchange,
     states_refused,
     stream_full,
+    third_comes_and_goes,
     told,
 )
 from tests.chaos.world import PROGRAMS
+
+PATIENCE_S = 120.0
+"""So long the mesh may take to be whole before it counts as broken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +56,9 @@ class Fault:
 
     Args:
         short: whether the short form has it too; what differs little from another is left to the long one.
-        own_mesh: asks for a mesh of the fault's own, and gives its settings for a folder; the others share one.
+        own_mesh: asks for a mesh of the fault's own, and gives its settings for a folder. Faults that follow each other
+            and have the same one share it, as do those that have none.
+        whole_within_s: so long the mesh may take to be whole after the fault.
         small_disk: asks for a small disk under this folder of STATE_DIR, "." is all of it; skipped where it cannot be.
         late: trades may come too late for the signals, which never go back: then the database is compared alone.
 
@@ -56,6 +68,7 @@ class Fault:
     strike: Strike
     short: bool = True
     own_mesh: Callable[[Path], Mapping[str, str]] | None = None
+    whole_within_s: float = PATIENCE_S
     small_disk: str = ""
     late: bool = False
 
@@ -173,32 +186,66 @@ def table(*, short: bool, seed: int) -> list[Fault]:
     return [fault for fault in rows if fault.short or not short]
 
 
-def _of_two_instances(either: Callable[[float, float], float]) -> list[Fault]:
-    def shared(_: Path) -> Mapping[str, str]:
-        return {"INSTANCES": "2", "PARTITIONS": "4"}
+SHARED = ("ingest", "signal", "store")
+"""The services that several instances share."""
+WHOLE_WITHIN_S = 20.0
+"""After the fault, on a machine that all instances and servers share; what the leader of a stream is missed for, up to
+9 s, is part of it.
+"""
 
-    every = [f"{service}{number}" for service in ("ingest", "signal", "store") for number in ("", "-2")]
-    mixed = ("ingest", "signal-2", "store")
+
+def on_three_servers(_: Path) -> Mapping[str, str]:
+    """Return the settings of the mesh with two instances of each service and three nats-servers."""
+    return {"INSTANCES": "2", "PARTITIONS": "4", "NATS_SERVERS": "3"}
+
+
+def _of_two_instances(either: Callable[[float, float], float]) -> list[Fault]:
+    every = [f"{service}{number}" for service in SHARED for number in ("", "-2")]
+    mixed, pairs = (
+        ("ingest", "signal-2", "store"),
+        (("ingest", "signal-2"), ("signal", "store-2"), ("store", "ingest-2")),
+    )
     pause_s, still_s, away_s = either(2, 5), either(8, 15), either(3, 10)
-    strikes = {
-        "kill -9 of each of two instances, one after the other": one_after_the_other(
-            *map(killed, every), pause_s=pause_s
-        ),
+    short = {
         "kill -9 of one of two instances of each service at once": killed(*mixed),
         "kill -9 of both instances of all services at once": killed(*every),
-        f"each of two instances stands still for {still_s:g} s, one after the other": one_after_the_other(
-            *(frozen(name, still_s) for name in every), pause_s=pause_s
-        ),
         f"one of two instances of each service stands still for {still_s:g} s at once": all_frozen(
             *mixed, seconds=still_s
         ),
+        "kill -9 of the nats-server that leads most streams, of three": leader_killed,
+        f"a third instance of each service comes, and goes after {away_s:g} s": third_comes_and_goes(
+            *SHARED, for_s=away_s
+        ),
+    }
+    long = {
+        "kill -9 of each of two instances, one after the other": one_after_the_other(
+            *map(killed, every), pause_s=pause_s
+        ),
+        "kill -9 of one of two instances of two services at once, each pair": one_after_the_other(
+            *(killed(*pair) for pair in pairs), pause_s=pause_s
+        ),
+        f"each of two instances stands still for {still_s:g} s, one after the other": one_after_the_other(
+            *(frozen(name, still_s) for name in every), pause_s=pause_s
+        ),
+        f"the nats-server that leads most streams, of three, stands still for {still_s:g} s": leader_frozen(still_s),
         f"each of two instances is taken away for {away_s:g} s and added again": one_after_the_other(
             *(away(name, away_s) for name in every), pause_s=pause_s
         ),
+        "two instances of each service are started with the same name": started_twice(*every),
+        "everything is restarted, one after the other": rolled(*every, "gateway", *NATS, "postgres"),
     }
+    rows = [
+        Fault(name, strike, short=name in short, own_mesh=on_three_servers, whole_within_s=WHOLE_WITHIN_S)
+        for name, strike in (short | long).items()
+    ]
     return [
-        Fault(name, strike, short="one after" not in name and "taken away" not in name, own_mesh=shared)
-        for name, strike in strikes.items()
+        *rows,
+        Fault(
+            "the primary of the database is killed, and its standby takes its place",
+            failed_over("store", "store-2"),
+            own_mesh=on_three_servers,  # the last one in it: its first database is not there afterwards
+            whole_within_s=WHOLE_WITHIN_S,
+        ),
     ]
 
 

@@ -17,16 +17,20 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from websockets.asyncio.client import ClientConnection, connect
 
 from mesh.bus import subjects
+from mesh.local import postgres
 from mesh.local.state import StateDirectory
 from tests.chaos.clock import step
 from tests.chaos.disk import empty, fill
 from tests.chaos.world import PROGRAMS, SYMBOLS, NotYet, World, until
 from tests.fixtures.exports import LooksWhole, export_in_two
+from tests.fixtures.postgres import PostgresServer, copy_to_follow
 
 _WS_LATE_S = 1.0
 """So much longer than signal `/ws` may be silent."""
 
 Strike = Callable[[World], None]
+
+_PORTS_OF_ITS_OWN = dict.fromkeys(("SIGNAL_ADDR", "STORE_ADDR"), "127.0.0.1:0") | {"METRICS_PORT": ""}
 
 EVERY_STREAM = (
     subjects.RAW,
@@ -64,10 +68,108 @@ def seconds_beside(*names: str, for_s: float) -> Strike:
     def strike(world: World) -> None:
         with contextlib.ExitStack() as stack:
             for name in names:
-                stack.enter_context(world.second(name))
+                second = stack.enter_context(world.another(name, **_PORTS_OF_ITS_OWN))
+                second.wait_for_line(f"another {name} is running", timeout_s=30)
             time.sleep(for_s / 2)
             world.kill(*names)
             time.sleep(for_s / 2)
+
+    return strike
+
+
+def third_comes_and_goes(*names: str, for_s: float) -> Strike:
+    """A third instance of each service is given its share by the two there are, and gives it back in order."""
+
+    def strike(world: World) -> None:
+        with contextlib.ExitStack() as stack:
+            thirds = [stack.enter_context(world.another(name, **_PORTS_OF_ITS_OWN)) for name in names]
+            for third in thirds:
+                third.wait_for_line("working in partition", timeout_s=30)
+            time.sleep(for_s)
+            for third in thirds:
+                third.stop()
+
+    return strike
+
+
+def started_twice(*names: str) -> Strike:
+    """Somebody starts each instance once more, by the very command and settings of the one that runs.
+
+    Whose address is taken ends and says so; who has none works as a third one, until it is killed.
+    """
+
+    def strike(world: World) -> None:
+        for name in names:
+            first = world.process(name)
+            with world.another(name) as twin:
+                said = "working in partition" if name.startswith("ingest") else r"(?i)cannot listen"
+                twin.wait_for_line(said, timeout_s=30)
+            if world.process(name) != first:
+                raise NotYet(f"{name} was started again, expected that it goes on beside its twin")
+
+    return strike
+
+
+def leader_killed(world: World) -> None:
+    """The nats-server that leads most streams is killed."""
+    until(world.mesh.bus_is_whole, timeout_s=60, what="every nats-server is well")
+    world.kill(world.leader())
+
+
+def leader_frozen(seconds: float) -> Strike:
+    """The nats-server that leads most streams stands still."""
+
+    def strike(world: World) -> None:
+        until(world.mesh.bus_is_whole, timeout_s=60, what="every nats-server is well")
+        frozen(world.leader(), seconds)(world)
+
+    return strike
+
+
+def rolled(*names: str) -> Strike:
+    """Programs are restarted in order, the next one when the one before is back and has its share of the work."""
+
+    def strike(world: World) -> None:
+        for name in names:
+            with world.without(name):
+                """It has stopped in order, and is started at once."""
+            world.process(name)
+            until(
+                lambda: world.mesh.bus_is_whole() and world.ready() and world.shared(),
+                timeout_s=60,
+                what=f"the mesh is whole again after the restart of {name}",
+            )
+
+    return strike
+
+
+def failed_over(*stores: str) -> Strike:
+    """The database's machine is lost with its disk, while a standby follows it, which is promoted.
+
+    Args:
+        stores: the instances of store, which are told of both.
+
+    """
+
+    def strike(world: World) -> None:
+        state, port = StateDirectory(world.mesh.state_dir), world.mesh.record.ports["POSTGRES_PORT"]
+        superuser, password = state.passwords().superuser, state.passwords().database
+        url = postgres.url(superuser, port, user=postgres.SUPERUSER, database="postgres")
+        data = copy_to_follow(state.postgres_data, url, world.directory / "standby")
+        standby = PostgresServer(data, passwords=(superuser, password))
+        standby.start_as_standby()
+        world.at_the_end.callback(standby.stop)
+        for name in stores:
+            script = state.start_script_of(name)
+            both = f"127.0.0.1:{port},127.0.0.1:{standby.port}/"
+            script.write_text(script.read_text().replace(f"127.0.0.1:{port}/", both))
+        rolled(*stores)(world)
+        time.sleep(2)
+
+        (state.postgres_data / "global" / "pg_control").unlink()  # the runner starts it again in vain
+        world.kill("postgres")
+        standby.promote()
+        world.mesh.env["DATABASE_URL"] = standby.url
 
     return strike
 

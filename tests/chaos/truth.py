@@ -31,6 +31,38 @@ _ROWS = b"""COPY (
            (extract(epoch FROM time) * 1000000)::bigint, is_buyer_maker::text
     FROM trades WHERE venue = 'binance'
 ) TO STDOUT (FORMAT csv)"""
+# Closed candles that are not those of the stored trades, which are those that were issued. A symbol's newest interval
+# may still be open.
+_WRONG_CANDLES = b"""
+WITH intervals(interval, length) AS (VALUES ('1s', interval '1 second'), ('1m', '1 minute'), ('5m', '5 minutes')),
+newest AS (
+    SELECT interval, symbol, date_bin(length, max(time), timestamptz 'epoch') AS open_from
+    FROM trades, intervals WHERE venue = 'binance' GROUP BY interval, length, symbol
+),
+ends AS (
+    SELECT interval, symbol, date_bin(length, time, timestamptz 'epoch') AS time, count(*) AS count,
+           min(trade_id) AS first_trade_id, max(trade_id) AS last_trade_id,
+           max(price) AS high, min(price) AS low, sum(quantity) AS volume, sum(price * quantity) AS quote_volume
+    FROM trades, intervals WHERE venue = 'binance' GROUP BY interval, length, symbol, 3
+),
+expected AS (
+    SELECT ends.*, first.price AS open, last.price AS close
+    FROM ends JOIN newest USING (interval, symbol)
+    JOIN trades AS first ON first.venue = 'binance' AND first.symbol = ends.symbol AND first.trade_id = first_trade_id
+    JOIN trades AS last ON last.venue = 'binance' AND last.symbol = ends.symbol AND last.trade_id = last_trade_id
+    WHERE ends.time < open_from
+),
+found AS (
+    SELECT candles.* FROM candles JOIN newest USING (interval, symbol)
+    WHERE venue = 'binance' AND time < open_from AND interval IN (SELECT interval FROM intervals)
+)
+SELECT interval, symbol, time
+FROM expected FULL JOIN found USING (interval, symbol, time)
+WHERE (expected.count, expected.first_trade_id, expected.last_trade_id, expected.open, expected.high, expected.low,
+       expected.close, expected.volume, expected.quote_volume)
+    IS DISTINCT FROM (found.count, found.first_trade_id, found.last_trade_id, found.open, found.high, found.low,
+       found.close, found.volume, found.quote_volume)
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +78,7 @@ class Difference:
     signals_missing: int
     signals_doubled: int
     signals_wrong: int
+    candles_wrong: int
 
     @property
     def trades_kept(self) -> bool:
@@ -55,7 +88,7 @@ class Difference:
     @property
     def all_kept(self) -> bool:
         """Whether nothing at all is to be complained of."""
-        return self.trades_kept and self.signals_kept
+        return self.trades_kept and self.signals_kept and not self.candles_wrong
 
     @property
     def signals_kept(self) -> bool:
@@ -110,6 +143,7 @@ class Truth:
                 b"SELECT symbol, first_trade_id, last_trade_id, state FROM holes "
                 b"WHERE venue = 'binance' AND state <> 'FILLED'"
             ).fetchall()
+            wrong_candles = connection.execute(_WRONG_CANDLES).fetchall()
         stored = set(lines)
         never_issued = self._absent()
         if signals:
@@ -124,6 +158,7 @@ class Truth:
             signals_missing=len(issued - self._signals.lines) if signals else 0,
             signals_doubled=self._signals.doubled,
             signals_wrong=self._signals.wrong,
+            candles_wrong=len(wrong_candles),
         )
 
     def _absent(self) -> set[tuple[str, int, int]]:

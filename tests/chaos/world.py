@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import json
 import signal
 import sys
 import time
 import xmlrpc.client
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +17,14 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import httpx
+import nats
 import psutil
 import psycopg
 from supervisor.xmlrpc import SupervisorTransport
 
+from mesh.bus import subjects
+from mesh.local.programs import MODULES, service_of
+from mesh.local.settings import NATS
 from mesh.local.state import StateDirectory
 from tests.fixtures.mesh import LocalMesh, running_mesh
 from tests.fixtures.process import Process
@@ -42,6 +49,8 @@ class World:
     sim: Sim
     mesh: LocalMesh
     directory: Path
+    at_the_end: contextlib.ExitStack
+    """Of whatever a fault has added to the mesh."""
 
     @property
     def log(self) -> Path:
@@ -103,21 +112,22 @@ class World:
             self._supervisor("startProcess", name, False)
 
     @contextlib.contextmanager
-    def second(self, name: str) -> Iterator[None]:
-        """Let a second instance of a service run while inside, with the settings of the first one."""
-        first = self.process(name)
-        environment = first.environ()
-        environment |= dict.fromkeys(("SIGNAL_ADDR", "STORE_ADDR"), "127.0.0.1:0")
-        environment.pop("METRICS_PORT", None)
-        module = {"signal": "signalsvc"}.get(name, name)
-        log = self.directory / f"second-{name}.log"
-        second = Process([sys.executable, "-m", module], environment=environment, log=log)
-        second.start()
+    def another(self, name: str, **settings: str) -> Iterator[Process]:
+        """Let another instance of a service run while inside, as the runner started the first one.
+
+        Args:
+            name: of the first one.
+            settings: that differ from the first one's.
+
+        """
+        environment = self.process(name).environ() | settings
+        log = self.directory / f"another-{name}.log"
+        another = Process([sys.executable, "-m", MODULES[service_of(name)]], environment=environment, log=log)
+        another.start()
         try:
-            second.wait_for_line(f"another {name} is running", timeout_s=30)
-            yield
+            yield another
         finally:
-            second.kill()
+            another.kill()
 
     def restart(self, *, orderly: bool, during: Callable[[], None] = lambda: None) -> None:
         """Stop the whole mesh (or kill its runner), do something, start it again and wait until it serves."""
@@ -129,9 +139,7 @@ class World:
         self.mesh.start()
 
     def _supervisor(self, method: str, *arguments: object) -> None:
-        record = StateDirectory(self.mesh.state_dir).read()
-        assert record is not None, f"no mesh runs in {self.mesh.state_dir}"
-        transport = SupervisorTransport(serverurl=f"unix://{record.socket}")
+        transport = SupervisorTransport(serverurl=f"unix://{self.mesh.record.socket}")
         with contextlib.closing(transport):
             proxy = xmlrpc.client.ServerProxy("http://127.0.0.1", transport=transport)
             getattr(proxy.supervisor, method)(*arguments)
@@ -146,6 +154,18 @@ class World:
             return False
         # The gateway alone is ready while live prices can be answered, also without the store.
         return answer.status_code == 200 and set(answer.json()["upstreams"].values()) == {"SERVING"}
+
+    def shared(self) -> bool:
+        """Whether every instance of each service that the runner keeps holds partitions, and no other one does."""
+        running = Counter(map(service_of, self.mesh.record.processes))
+        owners = asyncio.run(_owners(self.mesh.env["NATS_URL"]))
+        return all(len(owners[service]) == running[service] for service in ("ingest", "signal", "store"))
+
+    def leader(self) -> str:
+        """Return the name of the nats-server that leads most streams."""
+        leads = Counter(asyncio.run(_leaders(self.mesh.env["NATS_URL"])))
+        [(leader, _)] = leads.most_common(1)
+        return NATS[int(leader.removeprefix("tickmesh-")) - 1]
 
     def followed(self) -> str:
         """Return the venue of the price that everybody sees now, empty while there is none."""
@@ -168,6 +188,26 @@ class World:
             return connection.execute(sql.encode(), parameters).fetchall()
 
 
+async def _owners(nats_url: str) -> Mapping[str, set[str]]:
+    """Return by service which instances hold its partitions."""
+    owners: dict[str, set[str]] = defaultdict(set)
+    async with await nats.connect(nats_url.split(",")) as client:
+        bucket = await client.jetstream().key_value(subjects.LEASE_BUCKET)
+        for key in await bucket.keys():
+            service, _, part = key.partition(".")
+            if part.isdecimal():
+                owners[service].add(str(json.loads((await bucket.get(key)).value or b"")["instance"]))
+    return owners
+
+
+async def _leaders(nats_url: str) -> list[str]:
+    """Return who leads each stream, as far as it is led now."""
+    async with await nats.connect(nats_url.split(",")) as client:
+        return [
+            one.cluster.leader for one in await client.jetstream().streams_info() if one.cluster and one.cluster.leader
+        ]
+
+
 @contextlib.contextmanager
 def running_world(directory: Path, *, seed: int, **settings: str) -> Iterator[World]:
     """Start both, the exchange silent, and wait until every symbol is followed: from there on nothing may be lost."""
@@ -182,8 +222,8 @@ def running_world(directory: Path, *, seed: int, **settings: str) -> Iterator[Wo
             "BINANCE_REST_URL": ",".join(f"http://{name}:{port}" for name in _REST_NAMES),
             "SYMBOLS": symbols,
         }
-        with running_mesh(directory, **venue, **settings) as mesh:
-            world = World(sim, mesh, directory)
+        with contextlib.ExitStack() as at_the_end, running_mesh(directory, **venue, **settings) as mesh:
+            world = World(sim, mesh, directory, at_the_end)
             expected = {f"{symbol}@trade" for symbol in SYMBOLS}
             until(lambda: expected <= set(sim.status()["streams"]), timeout_s=30, what="every symbol followed")
             yield world

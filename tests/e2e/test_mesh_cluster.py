@@ -9,10 +9,7 @@ import nats
 import pytest
 
 from mesh.bus import subjects
-from mesh.local import nats as local_nats
-from mesh.local.programs import nats_ports
 from mesh.local.settings import NATS
-from mesh.local.state import Record, StateDirectory
 from tests.fixtures.mesh import LocalMesh, issued_in, running_mesh
 from tests.fixtures.sim import running_sim
 from tests.fixtures.waiting import eventually
@@ -29,18 +26,6 @@ async def number_of_leader(mesh: LocalMesh) -> int:
     return int(str(info.cluster.leader).removeprefix("tickmesh-"))
 
 
-def record_of(mesh: LocalMesh) -> Record:
-    record = StateDirectory(mesh.state_dir).read()
-    assert record is not None
-    return record
-
-
-def bus_is_whole(mesh: LocalMesh) -> bool:
-    ports = record_of(mesh).ports
-    listening, monitor = nats_ports(ports), nats_ports(ports, "NATS_MONITOR_PORT")
-    return all(local_nats.ask(port, monitor[server]).well for server, port in listening.items())
-
-
 @pytest.mark.slow
 async def test_the_server_that_leads_the_trades_is_killed_and_none_is_lost(tmp_path: Path) -> None:
     log = tmp_path / "issued.csv"
@@ -53,10 +38,10 @@ async def test_the_server_that_leads_the_trades_is_killed_and_none_is_lost(tmp_p
         assert len(mesh.env["NATS_URL"].split(",")) == 3
         await eventually(lambda: "btcusdt@trade" in sim.status()["streams"], timeout_s=60)
         for round_ in range(1, 4):
-            await eventually(lambda: asyncio.to_thread(bus_is_whole, mesh), timeout_s=60)
+            await eventually(lambda: asyncio.to_thread(mesh.bus_is_whole), timeout_s=60)
             await asyncio.to_thread(sim.issue, 300)
             number = await eventually(lambda: number_of_leader(mesh), timeout_s=60, not_yet=(Exception,))
-            record_of(mesh).processes[NATS[number - 1]].kill()
+            mesh.record.processes[NATS[number - 1]].kill()
             await asyncio.to_thread(sim.issue, 300)
             await mesh.holds(600 * round_, timeout_s=90)
         assert mesh.stored() == issued_in(log)
