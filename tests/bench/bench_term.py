@@ -103,34 +103,30 @@ class CoinsGateway(FakeGateway):
 
 
 class Counted:
-    """Counts what a terminal reads."""
+    """Tells when a terminal reads something."""
 
     def __init__(self, terminal: Terminal) -> None:
-        self.bytes = 0
         self.read = asyncio.Event()
         stream = terminal._stream
         feed = stream.feed
 
         def counted(data: bytes) -> None:
-            self.bytes += len(data)
             feed(data)
             self.read.set()
 
         stream.feed = counted  # type: ignore[method-assign]
 
 
-async def measured(terminal: Terminal, counted: Counted, seconds: float, what: str) -> None:
+async def measured(terminal: Terminal, seconds: float, what: str) -> None:
     """Measure for a while, and print it."""
     process = psutil.Process(terminal.process.pid)
-    before, read_before = process.cpu_times(), counted.bytes
+    before, read_before = process.cpu_times(), terminal.bytes_read
     begun_s = time.monotonic()
     await asyncio.sleep(seconds)
     took_s, after = time.monotonic() - begun_s, process.cpu_times()
     cpu = 100 * (after.user + after.system - before.user - before.system) / took_s
-    memory = process.memory_info().rss / 1e6
-    print(
-        f"{what:<24} {cpu:5.1f} % of a core  {memory:4.0f} MB  {(counted.bytes - read_before) / took_s:8,.0f} bytes/s"
-    )
+    memory, rate = process.memory_info().rss / 1e6, (terminal.bytes_read - read_before) / took_s
+    print(f"{what:<24} {cpu:5.1f} % of a core  {memory:4.0f} MB  {rate:8,.0f} bytes/s")
 
 
 async def main(seconds: float, coins: int, rate: float) -> None:
@@ -146,10 +142,10 @@ async def main(seconds: float, coins: int, rate: float) -> None:
             counted = Counted(terminal)
             last = 50 - 4
             await terminal.shows_what(lambda _: "█" in terminal.row(last), "the day of every coin on the screen")
-            await measured(terminal, counted, seconds, "nothing changes")
+            await measured(terminal, seconds, "nothing changes")
             feeding = asyncio.create_task(feed(gateway, rate))
             await asyncio.sleep(2)
-            await measured(terminal, counted, seconds, f"{rate:,.0f} updates/s")
+            await measured(terminal, seconds, f"{rate:,.0f} updates/s")
             answers = [await answer_s(terminal, counted, "jk"[i % 2]) for i in range(KEYS)]
             print(f"a key is answered after {in_ms(answers)}")
             shown = [await shown_s(terminal, counted, gateway, number) for number in range(TRADES)]

@@ -82,6 +82,16 @@ async def test_a_trade_is_on_the_dashboard(gateway: FakeGateway) -> None:
         await terminal.shows("Bitcoin (BTC)  61,837.63", "SIM: not a real market", "61,837.13", "61,847.63", "1.23M")
 
 
+async def test_a_trade_sends_the_terminal_what_has_changed_and_not_a_screen(gateway: FakeGateway) -> None:
+    async with term(gateway) as terminal:
+        await gateway.trade(61_000)
+        await terminal.shows("61,000.00")
+        before = terminal.bytes_read
+        await gateway.trade(61_001)
+        await terminal.shows("61,001.00 ▲")
+        assert 0 < terminal.bytes_read - before < 80 * 24 // 2
+
+
 @pytest.mark.parametrize("options", [(), ("--no-color",)], ids=["colour", "no colour"])
 async def test_a_market_that_is_not_real_is_marked_in_reverse(gateway: FakeGateway, options: tuple[str, ...]) -> None:
     async with term(gateway, *options) as terminal:
