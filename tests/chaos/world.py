@@ -20,6 +20,7 @@ import httpx
 import nats
 import psutil
 import psycopg
+from nats.errors import Error as NatsError
 from supervisor.xmlrpc import SupervisorTransport
 
 from mesh.bus import subjects
@@ -158,7 +159,10 @@ class World:
     def shared(self) -> bool:
         """Whether every instance of each service that the runner keeps holds partitions, and no other one does."""
         running = Counter(map(service_of, self.mesh.record.processes))
-        owners = asyncio.run(_owners(self.mesh.env["NATS_URL"]))
+        try:
+            owners = asyncio.run(_owners(self.mesh.env["NATS_URL"]))
+        except (NatsError, TimeoutError):  # a lease was given back between two questions, or the bus has no leader
+            return False
         return all(len(owners[service]) == running[service] for service in ("ingest", "signal", "store"))
 
     def leader(self) -> str:
