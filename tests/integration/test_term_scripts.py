@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import csv
 import json
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -268,25 +268,25 @@ async def test_where_output_is_not_utf_8_a_screen_is_drawn_in_ascii(gateway: Gat
 
 
 async def test_ctrl_c_ends_a_screen_that_waits_with_the_code_of_watch() -> None:
-    [port] = free_ports(1)
-    process = await started("--once", "--url", f"http://127.0.0.1:{port}", PYTHONUNBUFFERED="1")
-    assert process.stderr is not None
-    await asyncio.to_thread(_handles_interrupts, process.pid)
-    process.send_signal(signal.SIGINT)
-    _, err = await asyncio.wait_for(process.communicate(), 20)
+    asked = asyncio.Event()
+    connections: set[asyncio.Task[None] | None] = set()
+
+    async def never_answers(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connections.add(asyncio.current_task())
+        asked.set()
+        with suppress(ConnectionError):
+            while await reader.read(1 << 16):
+                continue
+        writer.close()
+
+    async with await asyncio.start_server(never_answers, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        process = await started("--once", "--url", f"http://127.0.0.1:{port}")
+        await asyncio.wait_for(asked.wait(), 20)
+        process.send_signal(signal.SIGINT)
+        _, err = await asyncio.wait_for(process.communicate(), 20)
+        await asyncio.gather(*filter(None, connections))
     assert (process.returncode, err) == (130, b"")
-
-
-def _handles_interrupts(pid: int) -> None:
-    """Wait until the program has a socket, as its loop does: before that it is Python that is interrupted."""
-    while not any("socket" in link for link in _open_files(pid)):
-        continue
-
-
-def _open_files(pid: int) -> Iterator[str]:
-    for file in Path(f"/proc/{pid}/fd").iterdir():
-        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
-            yield str(file.readlink())
 
 
 async def test_a_coin_that_has_not_traded_yet_has_an_empty_row(gateway: Gateway) -> None:
