@@ -11,8 +11,6 @@ every_s=${EVERY_S:-2}
 
 files() { [ -z "${NATS_TLS_CERT:-}" ] || cksum "$NATS_TLS_CERT" "$NATS_TLS_KEY" "$NATS_TLS_CA" 2>&1; }
 seen=$(files)
-# How late Linux may wake it from a timed sleep: mesh/local/nats.py says why. Elsewhere there is no such file.
-{ echo 5000000 > /proc/self/timerslack_ns; } 2>/dev/null
 nats-server "$@" &
 server=$!
 trap 'kill -TERM $server 2>/dev/null' TERM INT

@@ -18,12 +18,6 @@ CONFIG = Path(__file__).parents[2] / "deploy" / "nats" / "nats.conf"
 CLUSTER_CONFIG = CONFIG.with_name("cluster.conf")
 TLS_CONFIG, CLUSTER_TLS_CONFIG = CONFIG.with_name("tls.conf"), CONFIG.with_name("cluster-tls.conf")
 USERS = ("admin", "ingest", "signal", "store")
-TIMER_SLACK_MS = 5
-"""How late the kernel may wake it from a timed sleep; `deploy/nats/run.sh` says the same.
-
-A thread of Go's looks after the others: while they work it sleeps for 20 us again and again. Where messages come one by
-one, those were two thirds of all wakes of nats-server. What else sleeps there by a timer is in no hurry.
-"""
 ROUTE = "route"
 """As whom the servers of a cluster talk to each other; no client has this user."""
 

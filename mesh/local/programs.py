@@ -28,8 +28,7 @@ def in_drain_order(names: Iterable[str]) -> list[str]:
 class Program:
     """One program that is kept running; `stop_signal` asks it to end, and `stop_wait_s` later it is killed.
 
-    `niceness` is how far it stands back when processors are short; `timer_slack_ms` is how late the kernel may wake it
-    from a timed sleep, 0 as late as it does by itself.
+    `niceness` is how far it stands back when processors are short.
     """
 
     name: str
@@ -38,7 +37,6 @@ class Program:
     stop_signal: str = "TERM"
     stop_wait_s: int = 15
     niceness: int = 0
-    timer_slack_ms: int = 0
 
 
 MODULES = {"ingest": "ingest", "signal": "signalsvc", "store": "store", "gateway": "gateway"}
@@ -82,12 +80,7 @@ def plan(
     }
     for name, nats_command in nats_commands.items():
         tls = {name: environ[name] for name in TLS_FILES if environ.get(name)}
-        programs[name] = Program(
-            name,
-            tuple(nats_command),
-            nats.environment(passwords.nats, tls=tls),
-            timer_slack_ms=nats.TIMER_SLACK_MS,
-        )
+        programs[name] = Program(name, tuple(nats_command), nats.environment(passwords.nats, tls=tls))
     for service in SERVICES:
         for name in instances(service, instances_of_each):
             programs[name] = Program(

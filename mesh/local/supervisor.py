@@ -28,8 +28,6 @@ START_SCRIPTS = "start"
 """The folder in STATE_DIR with each program's script."""
 PARTITIONS = "partitions"
 """The file in STATE_DIR that says how many partitions the mesh has, once it is known."""
-TIMER_SLACK = "/proc/self/timerslack_ns"
-"""Where Linux takes how late a process may be woken from a timed sleep; elsewhere there is no such file."""
 STAYS_UP_S = 2
 """A program that ends sooner after its start has not come up: each further attempt waits a second longer."""
 
@@ -131,10 +129,8 @@ def start_script(program: Program, *, working_directory: Path) -> str:
     variables = [f"export {name}={shlex.quote(value)}" for name, value in program.environment.items()]
     if "PARTITIONS" in program.environment:
         variables.append(f"[ ! -f {PARTITIONS} ] || export PARTITIONS=$(cat {PARTITIONS})")
-    slack_ns = program.timer_slack_ms * 1_000_000  # what the shell becomes keeps it
     lines = [
         *variables,
-        *([f"{{ echo {slack_ns} > {TIMER_SLACK}; }} 2>/dev/null"] if slack_ns else []),
         f"cd {shlex.quote(str(working_directory))} || exit",
         f'exec {shlex.join(standing_back(program))} "$@"',
     ]

@@ -105,11 +105,6 @@ def test_whoever_runs_a_container_of_nats_starts_it_anew_when_it_is_not_well() -
         assert (ROOT / "deploy" / "nats" / script).is_file()
 
 
-def test_a_container_of_nats_may_be_woken_as_late_as_that_of_the_local_mesh() -> None:
-    script = (ROOT / "deploy" / "nats" / "run.sh").read_text()
-    assert re.findall(r"echo ([0-9]+) > /proc/self/timerslack_ns", script) == [str(nats.TIMER_SLACK_MS * 1_000_000)]
-
-
 def test_with_tls_compose_gives_every_part_its_certificate_and_the_urls_ask_for_it() -> None:
     text = (ROOT / "compose.tls.yaml").read_text()
     parts = yaml.safe_load(text)["services"]

@@ -75,18 +75,6 @@ def test_a_program_that_stands_back_is_started_with_its_niceness() -> None:
     assert script.endswith('nice -n 7 run "$@"\n')
 
 
-@pytest.mark.parametrize("slack_ms", [0, 3])
-def test_a_program_may_be_woken_as_late_as_it_says(tmp_path: Path, slack_ms: int) -> None:
-    tells = "print(open('/proc/self/timerslack_ns').read())"
-    program = Program("one", (sys.executable, "-S", "-c", tells), {}, timer_slack_ms=slack_ms)
-    script = tmp_path / "one.sh"
-    script.write_text(start_script(program, working_directory=tmp_path))
-    said = subprocess.run(["/bin/sh", str(script)], capture_output=True, text=True, check=True)
-
-    own_ns = int(Path("/proc/self/timerslack_ns").read_text())
-    assert (int(said.stdout), said.stderr) == (slack_ms * 1_000_000 or own_ns, "")
-
-
 @pytest.mark.parametrize(("kept", "told"), [("4\n", "4"), (None, "1")])
 def test_a_service_is_given_the_number_of_partitions_that_state_dir_keeps(
     tmp_path: Path, kept: str | None, told: str
