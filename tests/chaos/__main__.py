@@ -88,7 +88,7 @@ def _folder(*, keep: bool) -> Iterator[Path]:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=(__doc__ or "").split("\n\n")[0])
-    parser.add_argument("--short", action="store_true", help="shorter outages, for CI: under ten minutes")
+    parser.add_argument("--short", action="store_true", help="fewer faults, shorter outages: a quarter of an hour")
     parser.add_argument("--seed", type=int, default=7, help="of the exchange and of the random sequence (default: 7)")
     parser.add_argument("--rate", type=float, default=1000.0, help="trades a second (default: 1000)")
     parser.add_argument("--only", default="", metavar="REGEX", help="only faults whose name matches")

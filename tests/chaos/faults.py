@@ -136,7 +136,7 @@ def table(*, short: bool, seed: int) -> list[Fault]:
         Fault(f"anything, seed {seed}, for {either(30, 300):g} s", anything(seed, either(30, 300))),
         Fault("RAW is full while the store is away", stream_full, own_mesh=lambda _: {"RAW_MAX_BYTES": str(2**20)}),
         Fault("the clock jumps an hour ahead, then two back", clock_steps(3600, -3600, 0), own_mesh=with_own_clock),
-        Fault("a power cut takes the last seconds of RAW", power_cut("RAW"), own_mesh=lambda _: {}),
+        Fault("a power cut takes the last seconds of RAW", power_cut("RAW"), short=False, own_mesh=lambda _: {}),
         Fault(
             "a power cut takes the last seconds of RAW, and it grows past them before store starts",
             power_cut_regrown("RAW"),
@@ -154,7 +154,7 @@ def table(*, short: bool, seed: int) -> list[Fault]:
                 disk_full(folder, full_s),
                 own_mesh=lambda _: {},
                 small_disk=folder,
-                short=True,
+                short=folder == ".",
             )
             for what, folder in (("the bus", "nats"), ("the database", "postgres"), ("everything", "."))
         ),
@@ -173,6 +173,7 @@ def table(*, short: bool, seed: int) -> list[Fault]:
         Fault(
             "the exchange begins its ids again, and then the disk of the bus is lost",
             bus_lost_after_ids_began_again,
+            short=False,
             own_mesh=lambda _: {},
             late=True,
         ),
