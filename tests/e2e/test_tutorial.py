@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
+from tests.chaos.world import until
 from tests.fixtures.mesh import PORTS, START_S
 from tests.fixtures.process import Process
 
@@ -91,7 +93,9 @@ def reader(tmp_path: Path) -> Iterator[Reader]:
     mesh.start()
     terminal = Terminal(environment)
     try:
-        mesh.wait_for_line(r"/docs\b.*\n", timeout_s=START_S)
+        gateway = mesh.wait_for_line(r"(http://\S+)/docs\b.*\n", timeout_s=START_S)[1]
+        # A person is slower than the first trade; a test is not.
+        until(lambda: httpx.get(f"{gateway}/api/price").is_success or None, timeout_s=START_S, what="a first trade")
         yield Reader(mesh, terminal)
     finally:
         terminal.close()

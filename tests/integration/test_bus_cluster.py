@@ -6,8 +6,10 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 import pytest
+from nats.js.errors import NoStreamResponseError
 
 from mesh.bus import subjects
 from mesh.bus.connection import Bus, connect, raw_stream
@@ -147,7 +149,9 @@ async def test_a_bucket_and_a_stream_of_one_server_go_to_as_many_as_are_wanted(n
             await bus.declare(raw_stream(64 * 2**20))
             bucket = await bus.bucket(subjects.LEASE_BUCKET, max_bytes=2**20)
             if replicas == 1:
-                await bucket.put("ingest", b"here")
+                # Some server may not have heard yet who has the bucket.
+                put = partial(bucket.put, "ingest", b"here")
+                await eventually(put, not_yet=(NoStreamResponseError,))
             for stream in (subjects.RAW, f"KV_{subjects.LEASE_BUCKET}"):
                 assert (await bus.js.stream_info(stream)).config.num_replicas == replicas
             assert (await bucket.get("ingest")).value == b"here"
