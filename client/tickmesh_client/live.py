@@ -35,7 +35,7 @@ CANDLES_KNOWN = 61
 """The gateway tells a closed candle again when its revision rises while it is one of the last 60."""
 _BEFORE_ALL: Key = (0, -1)
 _STORE_BEHIND_S = 0.2
-"""Store writes ten times a second."""
+"""How soon the store is asked again for trades that it is about to write; it gathers them for half a second."""
 _HOLE_OPEN_S = 1.0
 _HOLE_LOOKS = 60
 """How often a hole that the mesh still asks the venue for is looked at again before it counts as missing."""
