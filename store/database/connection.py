@@ -157,6 +157,7 @@ class Database:
 
         """
         failed = 0
+        waited = False
         for delay_s in backoff(first_s=0.1, max_s=2.0):
             async with self._write_lock:
                 self._write_began_s = asyncio.get_running_loop().time()
@@ -168,7 +169,9 @@ class Database:
                         if lift_limits:
                             await connection.execute(_LIFT_LIMITS)
                         done = await work(connection)
-                    self._note_recovered()
+                        recovered = waited or not self._failing or await _has_written(connection)
+                    if recovered:
+                        self._note_recovered()
                     return done
                 except (psycopg.Error, OSError) as exc:
                     most = max_attempts(exc) if at_work else None
@@ -181,7 +184,7 @@ class Database:
                             raise WrongSchemaError(f"the schema cannot be prepared: {first_line(exc)}") from exc
                         raise
                     await self._close_writer()
-                    self._failing = True
+                    waited = self._failing = True
                     self._report_unavailable(first_line(exc))
                     if self._give_up():
                         raise NotReady(f"the database at {self.shown} is unavailable: {first_line(exc)}") from exc
@@ -512,6 +515,12 @@ def _pool(conninfo: Callable[[], str], name: str, size: int, max_waiting: int) -
         kwargs={"autocommit": True},
         open=False,
     )
+
+
+async def _has_written(connection: Connection) -> bool:
+    """Return whether the transaction has written: work that only reads goes well on a database that takes no writes."""
+    [(written,)] = await fetch_all(connection, "SELECT pg_current_xact_id_if_assigned() IS NOT NULL")
+    return bool(written)
 
 
 async def _check(connection: Connection) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator, Callable
 
@@ -11,6 +13,8 @@ from grpc_health.v1 import health_pb2
 
 from mesh.bus import control, subjects
 from mesh.bus.connection import CANDLE_STREAM
+from mesh.service.health import Health
+from store.database.connection import Connection, Database
 from tests.fixtures.nats import NatsServer
 from tests.fixtures.postgres import PostgresServer
 from tests.fixtures.services import Service
@@ -100,6 +104,36 @@ async def test_a_database_that_takes_no_writes_is_away_until_one_is_committed(
     assert (said.count("not serving: no database"), said.count("connected to the database")) == (1, 0)
     assert "read-only transaction" in said
     assert store.output()[begun:].count("not serving: no database") == 1
+
+
+async def test_work_that_only_reads_does_not_tell_that_a_database_takes_writes(
+    database_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    health, takes_writes = Health("database"), asyncio.Event()
+
+    async def write(connection: Connection) -> None:
+        if not takes_writes.is_set():
+            await connection.execute("SET TRANSACTION READ ONLY")
+        await connection.execute("CREATE TABLE written (n int)")
+
+    async def read(connection: Connection) -> None:
+        await connection.execute("SELECT 1")
+
+    async with Database(database_url, health=health) as database:
+        watching = asyncio.create_task(database.watch())
+        await eventually(lambda: "database" not in health.away)
+        writing = asyncio.create_task(database.write(write))
+        await eventually(lambda: "database" in health.away)
+
+        await database.write(read)
+        assert "takes writes again" not in caplog.text
+
+        takes_writes.set()
+        await writing
+        assert "takes writes again" in caplog.text
+        await eventually(lambda: "database" not in health.away)
+        watching.cancel()
 
 
 @pytest.mark.slow
