@@ -154,7 +154,6 @@ def table(*, short: bool, seed: int) -> list[Fault]:
                 disk_full(folder, full_s),
                 own_mesh=lambda _: {},
                 small_disk=folder,
-                short=folder == ".",
             )
             for what, folder in (("the bus", "nats"), ("the database", "postgres"), ("everything", "."))
         ),
