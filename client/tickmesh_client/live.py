@@ -384,14 +384,11 @@ class Fetch(Protocol):
     wait_s: float
     """How long to wait before the next call."""
 
-    def call(self) -> Call[Any] | None:
-        """Return what to ask next; None when all is there."""
+    def call(self, rows: int = calls.FULL_PAGE) -> Call[Any] | None:
+        """Return what to ask next, for so many rows at most; None when all is there."""
 
     def take(self, result: Any) -> Sequence[Row]:
         """Take the result of the call, and return the rows that follow."""
-
-    def fail(self) -> None:
-        """Ask for fewer rows at once from now on: the answer did not come through."""
 
 
 class Fill:
@@ -415,17 +412,12 @@ class Fill:
         """How long to wait before the next call."""
         self._hole: Key | None = None
         self._looks_left = _HOLE_LOOKS
-        self._rows = calls.FULL_PAGE
 
-    def call(self) -> Call[NextTrades] | Call[Coverage] | None:
-        """Return what to ask next; None when all is there."""
+    def call(self, rows: int = calls.FULL_PAGE) -> Call[NextTrades] | Call[Coverage] | None:
+        """Return what to ask next, for so many trades at most; None when all is there."""
         if self._hole is not None:
             return calls.coverage(self.symbol)
-        return calls.next_trades(self.symbol, self.after, self._rows) if self.after < self.through else None
-
-    def fail(self) -> None:
-        """Ask for fewer trades at once from now on: the answer did not come through."""
-        self._rows = max(_FEWEST_ROWS, self._rows // 2)
+        return calls.next_trades(self.symbol, self.after, rows) if self.after < self.through else None
 
     def take(self, result: NextTrades | Coverage) -> list[Trade]:
         """Take the result of the call, and return the trades that follow."""
@@ -518,15 +510,10 @@ class CandleFill:
         self._known = known
         self._query = calls.candles(known.symbol, interval=interval, start=known.oldest, order="asc", open=True)
         self._token: str | None = ""
-        self._rows = calls.FULL_PAGE
 
-    def call(self) -> Call[Page[Candle]] | None:
-        """Return what to ask next; None when all is there."""
-        return None if self._token is None else self._query.page(self._token, 0, self._rows)
-
-    def fail(self) -> None:
-        """Ask for fewer candles at once from now on: the answer did not come through."""
-        self._rows = max(_FEWEST_ROWS, self._rows // 2)
+    def call(self, rows: int = calls.FULL_PAGE) -> Call[Page[Candle]] | None:
+        """Return what to ask next, for so many candles at most; None when all is there."""
+        return None if self._token is None else self._query.page(self._token, 0, rows)
 
     def take(self, result: Page[Candle]) -> list[SymbolCandle]:
         """Take the result of the call, and return the candles that the caller does not have."""
@@ -622,14 +609,18 @@ def follower_of(symbols: str | Sequence[str] | None, channel: str, **said: Any) 
 
 def _filled(fill: Fetch, random: Random, missing: Callable[[Missing], object]) -> Generator[Command | Row, Any, None]:
     delays = backoff(random, first_s=0.5, most_s=10)
-    while call := fill.call():
+    rows = calls.FULL_PAGE
+    while call := fill.call(rows):
         try:
             result = yield Perform(call)
         except (Unreachable, Unavailable) as exc:  # then nothing is given up: what is here would never come again
             log.info("what the live stream left out is asked for again: %s", exc)
-            fill.fail()
+            if isinstance(exc, Unreachable):  # perhaps the network carries no answer of this size
+                rows = max(_FEWEST_ROWS, rows // 2)
             yield Wait(next(delays))
             continue
+        delays = backoff(random, first_s=0.5, most_s=10)
+        rows = min(calls.FULL_PAGE, 2 * rows)
         yield from fill.take(result)
         for each in fill.missing:
             missing(each)

@@ -242,6 +242,7 @@ async def test_gateway_signal_and_store_are_killed_and_the_client_pauses_and_it_
         await asyncio.wait(following)
 
 
+@pytest.mark.timeout(300)
 async def test_a_network_that_breaks_off_and_falls_silent_costs_the_client_library_no_trade_and_no_candle(
     world: World,
 ) -> None:

@@ -20,7 +20,6 @@ from tickmesh_client.live import (
     Connect,
     CoverageFollower,
     Disconnect,
-    Fetch,
     Fill,
     Key,
     KnownCandles,
@@ -436,15 +435,33 @@ def test_what_store_does_not_have_yet_is_waited_for() -> None:
     assert fill.call() is None
 
 
-@pytest.mark.parametrize("fill", [Fill("btcusdt", (0, 10), (0, 12)), CandleFill(KnownCandles("btcusdt"), "1m")])
-def test_what_the_network_did_not_carry_is_asked_for_in_smaller_parts_but_not_in_ever_smaller_ones(fill: Fetch) -> None:
-    def rows() -> int:
-        call = fill.call()
-        assert call is not None
-        return int(call.parameters["page_size"])
+def test_what_the_network_did_not_carry_is_asked_for_in_smaller_parts_but_not_in_ever_smaller_ones() -> None:
+    follower = TradeFollower("btcusdt", {"btcusdt": 10})
+    doing = follow(follower, retries=0, random=Random(1), missing=print)
+    assert isinstance(next(doing), Connect)
+    for answer in (None, None, message(type="subscribed", id=0, subscription=1)):
+        doing.send(answer)
+    snapshot = message(type="snapshot", subscription=1, sequence=1, symbol="btcusdt", last_id=2000)
+    step = doing.send(snapshot)
 
-    asked = [rows()]
+    def rows_asked_for() -> int:
+        assert isinstance(step, Perform)
+        return int(step.call.parameters["page_size"])
+
+    asked = [rows_asked_for()]
     for _ in range(6):
-        fill.fail()
-        asked.append(rows())
+        assert isinstance(doing.throw(Unreachable("closed in the middle of an answer")), Wait)
+        step = doing.send(None)
+        asked.append(rows_asked_for())
     assert asked == [1000, 500, 250, 125, 62, 50, 50]
+    assert isinstance(doing.throw(Unavailable("store is away", status=503)), Wait)
+    step = doing.send(None)
+    assert rows_asked_for() == 50  # an answer that says no has come through
+    assert doing.send(NextTrades((trade((0, 11)),), 2000)) == trade((0, 11))
+    step = doing.send(None)
+    assert rows_asked_for() == 100
+
+
+def test_candles_are_asked_for_in_parts_as_small_as_is_wanted() -> None:
+    call = CandleFill(KnownCandles("btcusdt"), "1m").call(62)
+    assert call is not None and call.parameters["page_size"] == "62"
