@@ -90,6 +90,27 @@ def test_every_key_of_the_table_in_every_view(term: Tmux) -> None:
     term.shows("bash-")
 
 
+def test_a_session_begins_anew_for_every_client_when_the_question_is_answered_with_yes(
+    term: Tmux, world: World
+) -> None:
+    def count() -> int:
+        return int(world.mesh.get("/api/stats", symbol="btcusdt")["count"])
+
+    term.press("Enter")
+    term.shows("since the session began")
+    until(lambda: count() > 20 or None, timeout_s=30, what="trades of the session")
+    before = count()
+    term.press("R")
+    term.shows("for every client? y / n")
+    term.press("n")
+    until(lambda: "for every client?" not in term.text or None, timeout_s=10, what="the end of the question")
+    assert count() >= before
+    term.press("R")
+    term.shows("for every client? y / n")
+    term.press("y")
+    until(lambda: count() < before or None, timeout_s=30, what="a session with fewer trades")
+
+
 def test_clicks_point_sort_and_press(term: Tmux) -> None:
     lines = term.shows("Solana (SOL)", "LIVE").splitlines()
     row = next(i for i, line in enumerate(lines) if "Solana (SOL)" in line)
