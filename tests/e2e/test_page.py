@@ -52,6 +52,14 @@ const names = (sources) => sources.map(({ node }) => node?.className);
 const note = ({ value, sources }) => shifts.push([value, names(sources)]);
 new PerformanceObserver((list) => list.getEntries().forEach(note)).observe({ type: "layout-shift", buffered: true });
 """
+NOTE_WORDS = """
+globalThis.words = [];
+const note = () => {
+  const badge = document.querySelector("header .badge");
+  if (badge) words.push([badge.textContent, document.querySelector(".market")?.hasAttribute("data-old")]);
+};
+new MutationObserver(note).observe(document, { subtree: true, childList: true, characterData: true });
+"""
 NOTE_FONTS = """
 globalThis.fonts = new Set();
 const { fillText } = CanvasRenderingContext2D.prototype;
@@ -143,12 +151,22 @@ async def equals_the_store(page: Page, mesh: LocalMesh, interval: str = "1s") ->
     await eventually(equal, timeout_s=60, not_yet=(KeyError,))
 
 
-async def kill(mesh: LocalMesh, service: str) -> None:
+async def process_id(mesh: LocalMesh, service: str) -> int:
     def row() -> list[str]:  # the command fails while a service is not ready
         return next(line.split() for line in mesh.command("status").splitlines() if line.startswith(f"{service} "))
 
-    found = await eventually(row, timeout_s=60, not_yet=(subprocess.CalledProcessError,))
-    os.kill(int(found[2]), signal.SIGKILL)
+    return int((await eventually(row, timeout_s=60, not_yet=(subprocess.CalledProcessError,)))[2])
+
+
+async def kill(mesh: LocalMesh, service: str) -> None:
+    """End a service and wait for its successor: what is seen between the two may last less than a look at it."""
+    killed = await process_id(mesh, service)
+    os.kill(killed, signal.SIGKILL)
+
+    async def another() -> bool:
+        return await process_id(mesh, service) != killed
+
+    await eventually(another, timeout_s=60)
 
 
 def subscriptions(sent: list[dict[str, Any]]) -> dict[int, dict[str, Any]]:
@@ -212,15 +230,13 @@ async def test_candles_of_an_interval_that_is_not_stored_are_live_too(page: Page
 
 
 async def test_it_goes_on_without_a_hole_after_gateway_and_signal_were_killed(page: Page, mesh: LocalMesh) -> None:
+    await page.add_init_script(NOTE_WORDS)
     await page.goto("/?interval=1s&symbol=btcusdt")
     await is_live(page)
     await kill(mesh, "gateway")
-    await expect(page.locator("header .badge")).to_have_text("OFFLINE", timeout=20_000)
-    await expect(page.locator(".market")).to_have_attribute("data-old", "")
-    await page.screenshot(path=PICTURES / "offline-gateway.png")
+    await page.wait_for_function("() => words.some(([word, old]) => word === 'OFFLINE' && old)")
     await is_live(page)
     await kill(mesh, "signal")
-    await page.wait_for_function("() => tickmesh().waiting || tickmesh().delivery.losses > 1", timeout=30_000)
     await expect(page.locator("header .badge")).to_have_text("SIM", timeout=60_000)
     before = await page.evaluate("() => tickmesh().delivery.trades")
     await page.wait_for_function("before => tickmesh().delivery.trades > before + 10", arg=before, timeout=60_000)
