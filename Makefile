@@ -114,10 +114,10 @@ libsignal-test: $(VENV)/installed page ## run the C++ tests of libsignal: plain,
 	CMAKE_GENERATOR=Ninja libsignal/run-tests build/libsignal
 
 timescale-test: $(VENV)/installed page ## run store's tests on a real TimescaleDB (at TIMESCALE_URL, or a new one: needs root on Debian)
-	url="$${TIMESCALE_URL:-$$(deploy/timescaledb/debian-root.sh start)}" && TIMESCALE_URL="$$url" $(PYTEST) tests/integration -k "store or timescale"
+	url="$${TIMESCALE_URL:-$$(deploy/timescaledb/debian-root.sh start)}" && TIMESCALE_URL="$$url" $(PYTEST) tests/integration -n $(WORKERS) --dist loadfile -k "store or timescale" $(OPTIONS)
 
 docker-test: $(VENV)/installed ## build the images, start them, test them, and stop them
-	$(PYTEST) tests/e2e/test_compose.py
+	$(PYTEST) tests/e2e/test_compose.py $(OPTIONS)
 
 # One after the other whatever `make -j` says: what runs at the same time is measured, too.
 bench: ## measure everything, in about ten minutes: the whole mesh, then each stage alone (OPTIONS="--seconds 20")
