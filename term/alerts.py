@@ -12,6 +12,8 @@ HYSTERESIS = Decimal("0.001")
 """An alert that rings again must first be left by this part of its level."""
 MAX_SAMPLES = 300
 MAX_ALERTS = 100
+MOST = Decimal(10) ** 18
+"""No coin costs as much, and no number of more digits can be shown."""
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _FORM = re.compile(  # signs that are too many come from typing after `btcusdt > `, with which a new one begins
     r"(?P<symbol>[^\s<>]+) +(?:[<> ]*(?P<side>[<>]) *(?P<level>\d[\d,_]*\.?\d*)"
@@ -80,6 +82,8 @@ class Alert:
         )
 
     def _moved(self, price: Decimal, now_us: int) -> tuple[Alert, str]:
+        if not price:  # there is no percent of it
+            return self, ""
         since_us = now_us - self.within_s * 1_000_000
         samples = tuple(sample for sample in self.samples if sample[0] >= since_us)
         if not samples or now_us - samples[-1][0] >= self.within_s * 1_000_000 // MAX_SAMPLES:
@@ -105,7 +109,7 @@ def parse(text: str, symbol: str = "") -> Alert:
         symbol: whose alert it is when the text names none.
 
     Raises:
-        ValueError: it is none; the message says how they are written.
+        ValueError: it is none, or has a number that nothing can reach; the message says what is expected.
     """
     text = text.strip().lower()
     read = _FORM.fullmatch(text) or _FORM.fullmatch(f"{symbol} {text}")
@@ -113,9 +117,16 @@ def parse(text: str, symbol: str = "") -> Alert:
         raise ValueError(f"found the alert {text!r}, expected one such as {FORM}")
     again = bool(read["again"])
     if read["side"]:
-        return Alert(read["symbol"], read["side"], Decimal(re.sub("[,_]", "", read["level"])), again=again)
+        return Alert(read["symbol"], read["side"], _number(read["level"]), again=again)
     if read["percent"]:
-        within_s = int(read["within"]) * _UNITS[read["unit"]]
-        return Alert(read["symbol"], "%", Decimal(read["percent"]), within_s, again)
-    within_s = int(read["silence"]) * _UNITS[read["silence_unit"]]
+        within_s = int(_number(read["within"])) * _UNITS[read["unit"]]
+        return Alert(read["symbol"], "%", _number(read["percent"]), within_s, again)
+    within_s = int(_number(read["silence"])) * _UNITS[read["silence_unit"]]
     return Alert(read["symbol"], "stale", within_s=within_s, again=again)
+
+
+def _number(text: str) -> Decimal:
+    number = Decimal(re.sub("[,_]", "", text))
+    if not 1 / MOST <= number <= MOST:
+        raise ValueError(f"found {text} in the alert, expected a number between 1e-18 and 1e18")
+    return number

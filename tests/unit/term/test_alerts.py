@@ -49,6 +49,28 @@ def test_what_is_no_alert_is_told_with_how_one_is_written(text: str) -> None:
         parse(text)
 
 
+@pytest.mark.parametrize("number", ["9" * 40, "1" + "0" * 19, "0", "0." + "0" * 20 + "1"])
+@pytest.mark.parametrize("form", ["x > {}", "x < {} again", "x {}% in 10m"])
+def test_a_number_that_no_price_has_is_told_and_not_watched(form: str, number: str) -> None:
+    with pytest.raises(ValueError, match="expected a number between 1e-18 and 1e18"):
+        parse(form.format(number))
+
+
+@pytest.mark.parametrize("text", ["x 5% in 0m", "x stale 0s"])
+def test_no_time_at_all_is_told_and_not_watched(text: str) -> None:
+    with pytest.raises(ValueError, match="expected a number between"):
+        parse(text)
+
+
+@pytest.mark.parametrize("level", ["999999999999999999", "0.000000000000000001"])
+def test_every_number_that_is_watched_can_be_told(level: str) -> None:
+    assert len([why for why in rings(parse(f"x > {level}"), "1000000000000000000") if why]) == 1
+
+
+def test_a_price_of_nothing_is_no_move() -> None:
+    assert not any(rings(parse("x 5% in 10s"), "0", "0", "100", "100"))
+
+
 def test_a_level_rings_once() -> None:
     assert rings(parse("x > 100"), "99", "100", "100.01", "99", "101") == ["", "", "above 100", "", ""]
 
