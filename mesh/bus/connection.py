@@ -13,6 +13,8 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 from nats.aio.client import Client
 from nats.aio.msg import Msg
@@ -37,6 +39,12 @@ STREAM_NAME_IN_USE = 10058
 _NO_SERVERS = 10005
 """A cluster of which too few servers are there: it passes when they come."""
 _MIN_STREAM_BYTES = 2**20
+_ASKED_AGAIN = tuple(
+    f"$JS.API.{question}."
+    for question in ("STREAM.INFO", "STREAM.MSG.GET", "DIRECT.GET", "CONSUMER.INFO", "CONSUMER.DELETE")
+)
+"""Questions that may be asked twice: where the first one is answered after all, the second one changes nothing."""
+_ASK_AGAIN_S = 0.5
 _PENDING_BYTES = 32 * 2**20  # what one connection buffers while its server is away; publishers stay far below
 
 
@@ -269,6 +277,12 @@ TakeAtOnce = Callable[[bytes, bytes, bytes, bytes | None], bool]
 """Takes a message as it is on the wire, its subject, reply subject, payload and headers; False leaves it to others."""
 
 
+def _forget(question: asyncio.Task[Msg]) -> None:
+    """Take note of how a question ended that nobody waits for any more, which asyncio complains of otherwise."""
+    if not question.cancelled():
+        question.exception()
+
+
 class _Client(Client):
     def __init__(self, tls: Tls | None) -> None:
         super().__init__()
@@ -283,6 +297,31 @@ class _Client(Client):
             self.stats["in_bytes"] += len(data)
             return
         await super()._process_msg(sid, subject, reply, data, headers)
+
+    async def request(
+        self,
+        subject: str,
+        payload: bytes = b"",
+        timeout: float = 0.5,
+        old_style: bool = False,
+        headers: dict[str, Any] | None = None,
+    ) -> Msg:
+        # While a stream has no leader nobody answers, and of a consumer without one its end is never told. A leader
+        # that is there again answers the next question at once, and one that is slow may answer the first.
+        ask = partial(super().request, subject, payload, timeout, old_style, headers)
+        if not subject.startswith(_ASKED_AGAIN):
+            return await ask()
+        questions: list[asyncio.Task[Msg]] = []
+        try:
+            while True:
+                questions.append(asyncio.create_task(ask()))
+                answered, _ = await asyncio.wait(questions, timeout=_ASK_AGAIN_S, return_when=asyncio.FIRST_COMPLETED)
+                if answered:
+                    return answered.pop().result()
+        finally:
+            for question in questions:
+                question.add_done_callback(_forget)
+                question.cancel()
 
     @property
     def ssl_context(self) -> ssl.SSLContext:

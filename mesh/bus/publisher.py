@@ -469,7 +469,9 @@ class Publisher:
             # By its sequence: nats-server 2.12, when it starts, knows the last id only of the window for duplicates.
             headers = {MESSAGE_ID: first.message_id, _PREDECESSOR_SEQUENCE: str(end.sequence)}
             first.sent_s = time.monotonic()
-            reply = await self._bus.client.request(first.subject, first.payload, timeout=5, headers=headers)
+            reply = await self._bus.client.request(
+                first.subject, first.payload, timeout=_ACK_TIMEOUT_S, headers=headers
+            )
             ack = _decode_ack(reply.data)
             if ack.error is not None:
                 self._why = str(ack.error)

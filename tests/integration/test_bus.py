@@ -5,18 +5,22 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import nats
 import pytest
+from pydantic import SecretStr
 
 from mesh.bus.connection import Bus, connect, raw_stream
 from mesh.bus.publisher import ForeignPublisherError, Publisher, StreamGoneError
 from mesh.bus.purge import purge_oldest
 from mesh.bus.reader import Message, Reader
+from mesh.local.nats import binary as nats_binary
 from mesh.service.errors import LeaseLostError
 from mesh.service.health import Health
 from mesh.service.settings import BusSettings
-from tests.fixtures.nats import NatsServer
+from tests.fixtures.nats import LISTENING, PICK_PORT, NatsServer
+from tests.fixtures.process import Process
 from tests.fixtures.waiting import eventually
 
 RAW_BYTES = 64 * 2**20
@@ -299,6 +303,26 @@ async def test_of_the_messages_of_many_symbols_a_full_stream_keeps_those_behind_
         removed = await eventually(lambda: purge_oldest(bus, "RAW", ["reader"]))
         kept = (await bus.js.stream_info("RAW")).state
     assert (removed, kept.first_seq, kept.messages) == (9, 10, 91)
+
+
+async def test_a_question_is_asked_again_until_there_is_a_leader_to_answer_it(tmp_path: Path) -> None:
+    argv = [str(nats_binary()), "-a", "127.0.0.1", "-p", str(PICK_PORT)]  # without JetStream: the leader is played here
+    server = Process(argv, environment={}, log=tmp_path / "nats.log")
+    server.start()
+    try:
+        url = f"nats://127.0.0.1:{server.wait_for_line(LISTENING, timeout_s=20)[1]}"
+        async with connect(BusSettings(nats_url=SecretStr(url)), name="ingest", health=Health("bus")) as bus:
+            leader = await nats.connect(url)
+            questions = await leader.subscribe("$JS.API.STREAM.INFO.RAW")
+            await leader.flush()
+            asking = asyncio.create_task(bus.client.request("$JS.API.STREAM.INFO.RAW", timeout=30))
+            await questions.next_msg(timeout=20)  # and dies with it
+            await (await questions.next_msg(timeout=20)).respond(b"told")
+
+            assert (await asking).data == b"told"
+            await leader.close()
+    finally:
+        server.kill()
 
 
 async def test_health_follows_the_connection(nats_server: NatsServer) -> None:
