@@ -10,12 +10,14 @@ import contextlib
 import copy
 import logging
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
+from urllib.parse import urlsplit
 
+import msgspec
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
@@ -45,6 +47,8 @@ _ASKED_AGAIN = tuple(
 )
 """Questions that may be asked twice: where the first one is answered after all, the second one changes nothing."""
 _ASK_AGAIN_S = 0.5
+_GREETED_WITHIN_S = 0.25
+_GREETING_BYTES = 2**16
 _PENDING_BYTES = 32 * 2**20  # what one connection buffers while its server is away; publishers stay far below
 
 
@@ -130,14 +134,16 @@ class Bus:
         client: connected.
         health: whose condition `bus` is set here.
         replicas: on how many servers each stream and bucket is.
+        servers: the URL of each, as the services are given them.
 
     """
 
-    def __init__(self, client: Client, health: Health, *, replicas: int = 1) -> None:
+    def __init__(self, client: Client, health: Health, *, replicas: int = 1, servers: Sequence[str] = ()) -> None:
         self.client = client
         self.js: JetStreamContext = client.jetstream(timeout=5)
         self._health = health
         self._replicas = replicas
+        self._servers = servers
         self._reconnected: list[Callable[[], None]] = []
         self.instance_number: int | None = None
         """Which of the instances of a service this is, where they share its partitions."""
@@ -149,6 +155,22 @@ class Bus:
     def connected(self) -> bool:
         """Whether the server is there."""
         return bool(self.client.is_connected)
+
+    @property
+    def server(self) -> str:
+        """The run of nats-server this is connected to: it draws a name at every start; empty before the first one."""
+        return _run_of(self.client._server_info)  # nats-py has no public name for it
+
+    async def runs(self, server: str) -> bool:
+        """Return whether this run of nats-server is there: all servers are asked for the name of theirs.
+
+        Args:
+            server: as `server` of a connection.
+
+        """
+        if server == self.server and self.connected:
+            return True
+        return server in await asyncio.gather(*(_run_at(url) for url in self._servers))
 
     def own(self, durable: str) -> str:
         """Return the name of a durable that every instance of a service has for itself: `control-store-3`."""
@@ -283,6 +305,28 @@ def _forget(question: asyncio.Task[Msg]) -> None:
         question.exception()
 
 
+def _run_of(greeting: Mapping[str, Any]) -> str:
+    return str(greeting.get("server_id", ""))
+
+
+async def _run_at(url: str) -> str:
+    """Return which run of nats-server greets at an address; empty where none does, or wants TLS before it does.
+
+    `INFO {"server_id":"NDLPC5MZQ7","server_name":"tickmesh-1","version":"2.15.1",...}` is the first line it sends.
+    """
+    address = urlsplit(url)
+    try:
+        async with asyncio.timeout(_GREETED_WITHIN_S):
+            reader, writer = await asyncio.open_connection(address.hostname, address.port, limit=_GREETING_BYTES)
+            try:
+                word, _, greeting = (await reader.readline()).partition(b" ")
+            finally:
+                writer.close()
+        return _run_of(msgspec.json.decode(greeting, type=dict[str, Any])) if word == b"INFO" else ""
+    except (OSError, ValueError, TimeoutError, msgspec.MsgspecError):
+        return ""
+
+
 class _Client(Client):
     def __init__(self, tls: Tls | None) -> None:
         super().__init__()
@@ -389,7 +433,7 @@ async def connect(settings: BusSettings, *, name: str, health: Health) -> AsyncI
         inbox_prefix=f"_INBOX_{name}",
         skip_subject_validation=True,  # ours come from mesh/bus/subjects.py; at a thousand messages a second it shows
     )
-    bus = Bus(client, health, replicas=settings.bus_replicas)
+    bus = Bus(client, health, replicas=settings.bus_replicas, servers=servers.urls)
     health.set("bus", True)
     log.info("connected to NATS at %s", shown)
     try:

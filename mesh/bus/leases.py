@@ -4,10 +4,11 @@ A lease is a key of the bus' bucket `leases` that names its holder, taken by com
 subject of its own, and that is the proof that it is there:
 
 - A process that ended, by kill -9 too, has lost its connection, so the server itself says at once that nobody answers.
+  Of several servers that holds where the one is there that it was connected to.
 - One that stands still (SIGSTOP, a machine that sleeps) does not answer; after some seconds its lease is taken over.
   When it wakes it finds another name in the key and ends its work: before it makes a durable anew, before it saves a
   state, and every second anyhow.
-- When nats-server itself was started anew, its clients need a moment to come back: then nobody is gone yet.
+- When nats-server itself was started anew, or is gone, its clients need a moment to come back: then nobody is gone yet.
 
 What is written stays right without this: a second writer of a chain is refused by the server, a second store moves no
 position. Leases keep two instances from disturbing each other.
@@ -178,7 +179,7 @@ class Lease:
             self._awaited = holder.instance
             on_other(holder)
         self._signs = [] if sign is Sign.THERE else [*self._signs, sign]
-        at_once = self._awaited != holder.instance and holder.server == self._server()
+        at_once = sign is Sign.NOBODY and self._awaited != holder.instance and await self._bus.runs(holder.server)
         if not _is_gone(self._signs, at_once=at_once):
             return _ASK_AGAIN_S if self._signs else _ASK_EVERY_S
         await self._write(revision)
@@ -214,7 +215,7 @@ class Lease:
         if holder.instance != self.instance:
             raise LeaseLostError(f"another {self._key} works now ({holder})")
         self._revision = revision
-        if holder.server != self._server():
+        if holder.server != self._bus.server:
             await self._write(revision)
 
     async def keep(self) -> LeaseLostError:
@@ -255,21 +256,17 @@ class Lease:
             return msgspec.json.decode(entry.value or b"", type=Holder), entry.revision
         except msgspec.MsgspecError as exc:
             log.error("key %s of bucket %s names no holder: %s", self._key, subjects.LEASE_BUCKET, exc)
-            return Holder("unknown", server=self._server()), entry.revision
+            return Holder("unknown", server=self._bus.server), entry.revision
 
     async def _write(self, revision: int | None) -> None:
         self._since = self._since or dt.datetime.now(dt.UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-        holder = Holder(self.instance, socket.gethostname(), os.getpid(), self._since, self._server())
+        holder = Holder(self.instance, socket.gethostname(), os.getpid(), self._since, self._bus.server)
         value = msgspec.json.encode(holder)
         bucket = await self._bucket()
         if revision is None:
             self._revision = await bucket.create(self._key, value)
         else:
             self._revision = await bucket.update(self._key, value, last=revision)
-
-    def _server(self) -> str:
-        # nats-py has no public name for it; nats-server draws one at every start.
-        return str(self._bus.client._server_info.get("server_id", ""))
 
 
 async def _first_free(bus: Bus, service: str, health: Health) -> tuple[Lease, int]:
@@ -396,7 +393,7 @@ def _is_gone(signs: list[Sign], *, at_once: bool) -> bool:
 
     Args:
         signs: what was seen of it since it was last there.
-        at_once: whether nobody there means gone: it was connected to this very run of the server.
+        at_once: whether nobody there means gone: the very run of the server is there that it was connected to.
 
     """
     if not signs:

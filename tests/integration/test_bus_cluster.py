@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
 import pytest
+from nats.errors import Error as NatsError
 from nats.js.errors import NoStreamResponseError
 
 from mesh.bus import subjects
 from mesh.bus.connection import Bus, connect, raw_stream
+from mesh.bus.leases import Lease, Sign
 from mesh.bus.publisher import ForeignPublisherError, Publisher
 from mesh.bus.reader import Reader
 from mesh.service.health import Health
@@ -141,6 +144,30 @@ async def test_without_most_of_its_servers_a_bus_takes_nothing_and_says_so_until
             await eventually(lambda: "bus" not in health.away, timeout_s=60)
         async with Reader(bus, subjects.RAW, "test", after=0) as reader:
             assert await numbers_of(reader, 200) == list(range(200))
+
+
+async def test_one_that_is_gone_has_left_its_lease_unless_its_server_is_gone_too(nats_cluster: NatsCluster) -> None:
+    url = nats_cluster.url_of("admin")
+    async with bus_of(url) as gone, AsyncExitStack() as stack:
+        bus = gone
+        while bus.server == gone.server:  # which server a connection is to is drawn
+            bus = await stack.enter_async_context(bus_of(url))
+        for part in ("0", "1"):
+            await eventually(partial(taken, Lease(gone, "store", part, instance="gone")), what="the lease is taken")
+        nobody, server = {"gone": Sign.NOBODY}, gone.client._server_info["server_name"]
+
+        assert await Lease(bus, "store", "0").attempt(asked=nobody) is None
+
+        nats_cluster.servers[int(server.removeprefix("tickmesh-")) - 1].kill()
+        look = partial(Lease(bus, "store", "1").attempt, asked=nobody)
+        again_s = await eventually(look, timeout_s=60, what="it is looked", not_yet=(NatsError, TimeoutError))
+        assert again_s is not None  # those who were connected to it may be on their way to another one
+
+
+async def taken(lease: Lease) -> bool:
+    with contextlib.suppress(NatsError):  # the bucket has no leader yet
+        return await lease.attempt() is None
+    return False
 
 
 async def test_a_bucket_and_a_stream_of_one_server_go_to_as_many_as_are_wanted(nats_cluster: NatsCluster) -> None:

@@ -43,7 +43,7 @@ class MemoryBus:
         self._going.set()
         self.connected = True
         self.client: Any = self
-        self._server_info = {"server_id": "one"}
+        self.server = "one"
 
     def freeze(self) -> None:
         self._going.clear()
@@ -53,6 +53,9 @@ class MemoryBus:
 
     def leave(self) -> None:
         self._server.subscribed = [one for one in self._server.subscribed if one[1] is not self]
+
+    async def runs(self, server: str) -> bool:
+        return server == self.server
 
     def on_reconnect(self, callback: Callable[[], None]) -> None:
         """Never."""
