@@ -40,7 +40,9 @@ log = logging.getLogger("mesh.bus.reader")
 
 _PULL_BYTES = 4 * 2**20
 _EXPIRES_S = 30.0
-_HEARTBEAT_S = 2.0
+_HEARTBEAT_S = 1.0
+_SILENT_S = 3.0
+"""After so long without a message or heartbeat the consumer counts as gone, as with the nats-server that led it."""
 _RETRY_S = 0.25
 _ACK_WAIT_S = 3600
 MAX_ACK_PENDING = 100_000
@@ -198,7 +200,7 @@ class Reader:
             now_s = time.monotonic()
             if deadline_s is not None and now_s >= deadline_s:
                 return []
-            if not self._flow.idle and now_s - self._received_s > 3 * _HEARTBEAT_S:
+            if not self._flow.idle and now_s - self._received_s > _SILENT_S:
                 self._break("no heartbeat")
             if self._reopen and self._bus.connected:
                 why = self._reopen
@@ -424,6 +426,8 @@ async def make_durable(
             filter_subject=subject or (">" if after is None else None),
             # Kept in a file it is written anew forty times a second, and it is made anew whenever the server was away.
             mem_storage=True,
+            # For the same reason one server is enough; of several each would be told of every message.
+            num_replicas=1,
         ),
     )
 
