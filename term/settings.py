@@ -48,6 +48,12 @@ def _texts(value: object) -> object:
     return value
 
 
+def _overlays(value: object) -> object:
+    for key in _texts(value):  # type: ignore[attr-defined]  # it is a list
+        _one_of(*SWITCHED)(key)
+    return value
+
+
 def _alerts(value: object) -> object:
     for text in _texts(value):  # type: ignore[attr-defined]  # it is a list
         alerts.parse(text)
@@ -67,7 +73,7 @@ CHECKS: Mapping[str, _Check] = {
     "sort": _one_of(*SORT_NAMES),
     "chart": _one_of(*KINDS),
     "interval": _one_of("", *INTERVALS),
-    "overlays": _texts,
+    "overlays": _overlays,
     "favourites": _texts,
     "alerts": _alerts,
     "alert_command": _texts,

@@ -32,6 +32,7 @@ def test_settings_are_read() -> None:
         ('time_zone = "Mars"', "line 3 of the settings: found 'Mars', expected UTC, local, or a zone such as Europe"),
         ("favourites = 3", "line 3 of the settings: found 3, expected a list of texts"),
         ('alerts = ["btcusdt = 3"]', "line 3 of the settings: found the alert 'btcusdt = 3', expected one such as"),
+        ('overlays = ["s", "zz"]', "line 3 of the settings: found 'zz', expected one of s, e, v, b, r, m"),
         ("= 3", "line 3 of the settings: invalid statement"),
         ('view = "coins', "line 3 of the settings:"),
     ],
