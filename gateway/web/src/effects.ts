@@ -117,9 +117,8 @@ export class Effects {
     return this.#once(`candles ${key}`, async () => {
       const { chart, breaks, route } = this.state();
       const { symbol, interval } = route;
-      const known = chart.key === key ? chart.bars.at(-1) : undefined;
-      if (known !== undefined) {
-        const start_time = iso((known.time - 4 * INTERVALS[interval]) * 1000);
+      if (chart.key === key && !Number.isNaN(chart.wholeTo)) {
+        const start_time = iso((chart.wholeTo - 4 * INTERVALS[interval]) * 1000);
         const candles = await get("/api/candles", { symbol, interval, open: true, order: "asc", start_time, page_size: PAGE });
         if (candles.length < PAGE) return this.dispatch({ type: "candles", key, candles, breaks, whole: false });
       }

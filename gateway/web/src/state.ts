@@ -38,6 +38,8 @@ export interface Chart {
   readonly exhausted: boolean;
   /** The state's `breaks` when the last ones were asked for: where there are more by now, some may be missing. */
   readonly breaks: number;
+  /** The beginning of the last bar before which none is missing, in seconds; NaN while there is none. */
+  readonly wholeTo: number;
   /** Whether the store does not answer, as heartbeats say. */
   readonly waiting: boolean;
 }
@@ -136,7 +138,7 @@ export type Event =
   | { type: "drawn"; afterMs: number }
   | { type: "clock"; atMs: number };
 
-const NO_CHART: Chart = { key: "", bars: [], exhausted: false, breaks: 0, waiting: false };
+const NO_CHART: Chart = { key: "", bars: [], exhausted: false, breaks: 0, wholeTo: Number.NaN, waiting: false };
 const NOT_FOLLOWING = { candles: 0, trades: 0, coverage: 0 };
 const NOTHING_OF_THE_COIN = { tape: [], coverage: null, daysBack: 0, day: null };
 const TAPE = 200;
@@ -215,11 +217,12 @@ export function reduce(state: State, event: Event): State {
       if (event.key !== chartKey(state.route)) return state;
       const bars = inOrder(event.candles);
       const { chart } = state;
-      const [first, last] = [bars[0], chart.bars.at(-1)];
-      // A page that was away keeps what it has, where the new candles reach back to it.
-      const joined = chart.key === event.key && (!event.whole || (first !== undefined && last !== undefined && first.time <= last.time));
-      const known = joined ? chart : { ...NO_CHART, key: event.key, exhausted: bars.length === 0 };
-      return { ...state, chart: { ...known, bars: merged(known.bars, bars), breaks: event.breaks } };
+      const [first, last] = [bars[0], bars.at(-1)];
+      // A page that was away keeps what it has, where the new candles reach back to it, and what has come since.
+      const joined = chart.key === event.key && (!event.whole || (first !== undefined && first.time <= chart.wholeTo));
+      const since = chart.key === event.key ? chart.bars.filter(({ time }) => first !== undefined && time >= first.time) : [];
+      const known = joined ? chart : { ...NO_CHART, key: event.key, bars: since, exhausted: bars.length === 0 };
+      return { ...state, chart: { ...known, bars: merged(known.bars, bars), breaks: event.breaks, wholeTo: last?.time ?? known.wholeTo } };
     }
     case "older":
       if (event.key !== state.chart.key) return state;
@@ -342,7 +345,7 @@ function receive(before: State, { message, atMs }: Received): State {
       if (tick !== undefined) return counted(ticked(state, tick, atMs), message);
       if (message.status != null) return counted(known(state, message.status), message);
       if (message.coverage != null) return counted(covered(state, message.subscription, message.coverage), message);
-      return counted(message.candles === undefined ? state : broken(charted(state, message), message.subscription), message);
+      return counted(message.candles === undefined ? state : charted(broken(state, message.subscription), message), message);
     }
     case "lagged": {
       const delivery = { ...state.delivery, missed: state.delivery.missed + message.count };
@@ -428,8 +431,13 @@ const anew = (state: State): State => ({ ...state, tape: [], chart: NO_CHART, br
 /** Take what the subscription of the calendar says. */
 const covered = (state: State, subscription: number, coverage: GetCoverageResponse): State => (subscription === state.following.coverage && coverage.symbol === state.route.symbol ? { ...state, coverage } : state);
 
-/** Note that a subscription has begun or left something out: of the chart's, the last candles have to be asked for. */
-const broken = (state: State, subscription: number): State => (subscription === state.following.candles ? { ...state, breaks: state.breaks + 1 } : state);
+/** Note that a subscription has begun or left something out: of the chart's, the candles since its last ones have to be asked for. */
+function broken(state: State, subscription: number): State {
+  if (subscription !== state.following.candles) return state;
+  const { chart, breaks } = state;
+  const wholeTo = chart.breaks === breaks ? (chart.bars.at(-1)?.time ?? Number.NaN) : chart.wholeTo;
+  return { ...state, breaks: breaks + 1, chart: { ...chart, wholeTo } };
+}
 
 /** Note that the gateway has ended a subscription. */
 function ended(state: State, subscription: number): State {

@@ -81,6 +81,19 @@ test("the beginning of a subscription makes the page ask for the candles before 
   assert.deepEqual([chart.breaks, delivery.losses], [breaks, 1]);
 });
 
+test("after a time away the candles since the last one from before are missing, whatever has come since", () => {
+  const away = shown({ type: "link", link: "lost", atMs: 5000 }, { type: "link", link: "open", atMs: 9000 }, { type: "following", channel: "candles", subscription: 1 });
+  const back = reduce(away, messages(snapshot(candle(20, 90, { closed: false })), moved(2, candle(20, 91), candle(21, 92, { closed: false }))));
+  const wholeTo = ({ chart }: State): number => (chart.wholeTo * 1000 - NOON_MS) / 60_000;
+  assert.equal(wholeTo(back), 2);
+  const again = reduce(back, { ...messages(snapshot(candle(30, 99, { closed: false }))) });
+  assert.equal(wholeTo(again), 2);
+  const answered = reduce(again, { type: "candles", key: KEY, candles: [candle(2, 30), candle(19, 89), candle(20, 91)], breaks: back.breaks, whole: false });
+  assert.deepEqual([wholeTo(answered), answered.chart.breaks < answered.breaks], [20, true]);
+  const afresh = reduce(again, { type: "candles", key: KEY, candles: [candle(15, 85), candle(29, 98)], breaks: again.breaks, whole: true });
+  assert.deepEqual(closes(afresh).map(([minute]) => minute), [15, 20, 21, 29, 30]);
+});
+
 test("what was asked for before a subscription began does not do for it", () => {
   const state = shown();
   const begun = reduce(state, messages(snapshot(candle(3, 50, { closed: false }))));
