@@ -23,6 +23,7 @@ from playwright.async_api import Browser, ConsoleMessage, Page, Route, WebSocket
 
 from mesh.service.status import SERVICES
 from tests.fixtures.mesh import ROOT, LocalMesh, running_mesh
+from tests.fixtures.slow_link import slow_link
 from tests.fixtures.waiting import eventually
 
 CHROMIUM = shutil.which("chromium")
@@ -241,6 +242,33 @@ async def test_it_goes_on_without_a_hole_after_gateway_and_signal_were_killed(pa
     before = await page.evaluate("() => tickmesh().delivery.trades")
     await page.wait_for_function("before => tickmesh().delivery.trades > before + 10", arg=before, timeout=60_000)
     await equals_the_store(page, mesh)
+
+
+async def test_a_network_that_swallowed_everything_is_used_again_when_it_is_back(page: Page, mesh: LocalMesh) -> None:
+    async with slow_link(mesh.record.ports["GATEWAY_PORT"], delay_s=0) as link:
+        await page.goto(f"http://127.0.0.1:{link.port}/?interval=1s&symbol=btcusdt")
+        await is_live(page)
+        link.swallow(everything=True)
+        await expect(page.locator("header .badge")).to_have_text("OFFLINE")
+        lost = link.lost
+
+        async def tries_again() -> bool:
+            return link.lost > lost
+
+        await eventually(tries_again, timeout_s=30)
+        link.swallow(everything=False)
+        await expect(page.locator("header .badge")).to_have_text("SIM", timeout=60_000)
+        await equals_the_store(page, mesh)
+
+
+async def test_candles_come_however_slow_the_network_is(page: Page, mesh: LocalMesh) -> None:
+    async with slow_link(mesh.record.ports["GATEWAY_PORT"], delay_s=0) as link:
+        await page.goto(f"http://127.0.0.1:{link.port}/?interval=1s&symbol=btcusdt")
+        await is_live(page)
+        candles = mesh.get("/api/candles", symbol="ethusdt", interval="1s", open="true", order="desc", page_size=1000)
+        link.bytes_per_s = len(json.dumps(candles, separators=(",", ":"))) / 15  # longer than silence may last
+        await page.locator('.coins [data-symbol="ethusdt"]').click()
+        await page.wait_for_function("() => tickmesh().chart.bars.length > 0", timeout=90_000)
 
 
 async def test_a_clock_that_is_wrong_by_an_hour_changes_nothing(page: Page) -> None:

@@ -26,22 +26,41 @@ export class Refused extends Error {
 /** There was no answer. */
 export class Lost extends Error {}
 
+/** How long a connection that is being opened, or an answer that is on its way, may say nothing before it is given up. */
+const PATIENCE_MS = 10_000;
+
 async function ask(path: string, query: object, init: RequestInit = {}): Promise<unknown> {
   let [answer, body]: [Response, unknown] = [Response.error(), null];
   try {
-    answer = await send(path, query, init);
-    body = await answer.json();
+    const [given, said] = await send(path, query, init);
+    [answer, body] = [given, JSON.parse(said)];
   } catch (problem) {
-    throw new Lost(`${path}: ${problem}`); // no network, the time limit, or an answer that was cut off
+    throw new Lost(`${path}: ${problem}`); // no network, silence, or an answer that was cut off
   }
   if (answer.ok) return body;
   throw new Refused(answer.status, (body as { message?: string }).message ?? `${answer.status} ${answer.statusText}`);
 }
 
-function send(path: string, query: object, init: RequestInit): Promise<Response> {
+/** Send a request, and return its answer with all that it says. A slow network may take its time, as long as something comes. */
+async function send(path: string, query: object, init: RequestInit): Promise<[Response, string]> {
   const headers = new Headers(init.headers);
   if (token.get() !== "") headers.set("Authorization", `Bearer ${token.get()}`);
-  return fetch(address(path, query, false), { ...init, headers, signal: AbortSignal.timeout(10_000) });
+  const silence = new AbortController();
+  const wait = () => setTimeout(() => silence.abort(new Error("nothing came for a while")), PATIENCE_MS);
+  let waiting = wait();
+  try {
+    const answer = await fetch(address(path, query, false), { ...init, headers, signal: silence.signal });
+    const [reader, decoder] = [answer.body?.getReader(), new TextDecoder()];
+    let said = "";
+    for (let part = await reader?.read(); part?.value !== undefined; part = await reader?.read()) {
+      clearTimeout(waiting);
+      waiting = wait();
+      said += decoder.decode(part.value, { stream: true });
+    }
+    return [answer, said + decoder.decode()];
+  } finally {
+    clearTimeout(waiting);
+  }
 }
 
 /** The address of a path, for a request or, with the token in it, for a link. */
@@ -64,7 +83,7 @@ export async function select(symbol: string): Promise<void> {
 
 /** Ask whether `/ws` may be opened: a browser does not tell why a WebSocket was refused, and a stream needs the same right. */
 export async function admitted(): Promise<void> {
-  const { status } = await send("/api/watch", {}, { method: "HEAD" }).catch((problem: unknown) => Promise.reject(new Lost(String(problem))));
+  const [{ status }] = await send("/api/watch", {}, { method: "HEAD" }).catch((problem: unknown) => Promise.reject(new Lost(String(problem))));
   if (status === 401 || status === 403) throw new Refused(status, "Live trades need the token of this mesh: API_TOKEN, or READ_TOKEN to look only.");
 }
 
@@ -94,12 +113,16 @@ export class Link {
     url.protocol = url.protocol.replace("http", "ws");
     const socket = new WebSocket(url);
     this.#socket = socket;
+    // A network that swallows everything lets a browser wait for minutes, and the next attempt may succeed at once.
+    const waiting = setTimeout(() => socket.close(), PATIENCE_MS);
     socket.onopen = () => {
+      clearTimeout(waiting);
       this.#waitMs = FIRST_WAIT_MS;
       this.listener.opened();
     };
     socket.onmessage = ({ data }) => this.#receive({ message: JSON.parse(data as string) as Message, atMs: performance.now() });
     socket.onclose = ({ reason }) => {
+      clearTimeout(waiting);
       if (this.#socket !== socket) return;
       this.#lose(reason);
       setTimeout(() => this.open(), this.#waitMs * (0.5 + Math.random() / 2));
