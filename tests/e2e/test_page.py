@@ -754,6 +754,51 @@ async def test_an_alert_comes_and_stays_after_a_reload(page: Page) -> None:
     await expect(page.locator(".alerts")).to_have_text("None yet.")
 
 
+async def test_alerts_and_the_theme_are_those_of_the_browser_in_every_tab(page: Page) -> None:
+    await page.goto("/?view=alerts&symbol=btcusdt")
+    other = await page.context.new_page()
+    await other.goto("/?view=alerts&symbol=ethusdt")
+    for tab, level in ((page, "900001"), (other, "900002"), (page, "900003")):
+        await is_live(tab)
+        await tab.get_by_label("Value").fill(level)
+        await tab.get_by_role("button", name="Set alert").click()
+        for each in (page, other):
+            await expect(each.locator(".alerts")).to_contain_text(f"{int(level):,}")
+    await other.get_by_role("button", name="Remove: BTCUSDT above 900,001.00").click()
+    await expect(page.locator(".alerts li")).to_have_count(2)
+    await page.keyboard.press("t")
+    await expect(other.locator("html")).to_have_attribute("data-theme", "light")
+    await page.reload()
+    await expect(page.locator(".alerts li")).to_contain_text(["ETHUSDT above 900,002", "BTCUSDT above 900,003"])
+
+
+async def test_the_form_of_alerts_takes_what_is_seen_and_nothing_that_cannot_come(page: Page) -> None:
+    await page.goto("/?view=alerts&symbol=btcusdt")
+    await is_live(page)
+    kind, within = page.get_by_label("Condition"), page.get_by_label("Within seconds")
+    value, done = page.get_by_label("Value"), page.get_by_role("button", name="Set alert")
+    await kind.select_option("move")
+    await value.fill("50")
+    for wrong in ("", "0"):
+        await within.fill(wrong)
+        await done.click()
+        assert await page.evaluate("() => tickmesh().alerts") == []
+    await kind.select_option("above")
+    await value.fill("0")
+    await done.click()
+    assert await page.evaluate("() => tickmesh().alerts") == []
+    await value.fill("900001")
+    await done.click()
+    await expect(page.locator(".alerts")).to_contain_text("BTCUSDT above 900,001.00")
+    await page.keyboard.press("Escape")
+    await page.locator('nav [data-view="market"]').click()
+    await page.locator('.coins [data-symbol="solusdt"]').click()
+    await page.locator('nav [data-view="alerts"]').click()
+    await expect(page.get_by_label("Coin", exact=True)).to_have_value("solusdt")
+    await page.reload()
+    await expect(page.locator(".alerts li")).to_have_text(re.compile("BTCUSDT above 900,001.00"))
+
+
 @pytest.mark.parametrize("permission", ["granted", "denied"])
 async def test_an_alert_is_a_notification_where_the_browser_may_show_one(page: Page, permission: str) -> None:
     await page.context.grant_permissions(["notifications"] if permission == "granted" else [])  # all others are denied

@@ -10,7 +10,7 @@ export interface Alert {
   readonly kind: AlertKind;
   /** A price; of `move` per cent; of `stale` seconds. */
   readonly value: number;
-  /** Of `move`: within how many seconds. */
+  /** Of `move`: within how many seconds; 0 of the others. */
   readonly windowS: number;
   /** When it came, in the gateway's time; null while it waits. */
   readonly firedMs: number | null;

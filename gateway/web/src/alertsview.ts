@@ -10,8 +10,8 @@ const KINDS: Record<AlertKind, string> = { above: "rises above", below: "falls b
 export function alertsView(dispatch: (event: Event) => void): { element: HTMLElement; draw(state: State): void } {
   const coin = h("select", { "aria-label": "Coin" });
   const kind = h("select", { "aria-label": "Condition" }, ...Object.entries(KINDS).map(([value, said]) => h("option", { value }, said)));
-  const value = h("input", { type: "number", step: "any", min: "0", required: true, "aria-label": "Value" });
-  const windowS = h("input", { type: "number", min: "1", max: "3600", value: "60", "aria-label": "Within seconds" });
+  const value = h("input", { type: "number", step: "any", min: "0.00000001", required: true, "aria-label": "Value" });
+  const windowS = h("input", { type: "number", min: "1", max: "3600", value: "60", required: true, "aria-label": "Within seconds" });
   const within = h("label", {}, "within ", windowS, " seconds");
   const permission = h("p", { class: "hint" });
   const ask = h("button", { type: "button" }, "Allow notifications");
@@ -19,12 +19,13 @@ export function alertsView(dispatch: (event: Event) => void): { element: HTMLEle
   const form = h("form", { class: "alert-form" }, coin, kind, value, within, h("button", { type: "submit", class: "primary" }, "Set alert"));
   form.addEventListener("submit", (event) => {
     event.preventDefault();
-    dispatch({ type: "alert", symbol: coin.value, kind: kind.value as AlertKind, value: value.valueAsNumber, windowS: windowS.valueAsNumber });
-    form.reset();
-    within.hidden = kind.value !== "move";
+    dispatch({ type: "alert", symbol: coin.value, kind: kind.value as AlertKind, value: value.valueAsNumber, windowS: kind.value === "move" ? windowS.valueAsNumber : 0 });
+    value.value = "";
   });
-  kind.addEventListener("change", () => (within.hidden = kind.value !== "move"));
-  within.hidden = true;
+  // What is not seen must not keep the form from being sent: nobody could mend it.
+  const choose = (): boolean => (within.hidden = windowS.disabled = kind.value !== "move");
+  kind.addEventListener("change", choose);
+  choose();
   const waiting = h("ul", { class: "alerts" });
   const element = h("main", { class: "page", id: "alerts" }, h("div", { class: "panel" }, h("div", { class: "panel-head" }, h("h2", {}, "New alert")), form, permission, ask), h("div", { class: "panel" }, h("div", { class: "panel-head" }, h("h2", {}, "Alerts"), h("span", { class: "count" }, "kept in this browser, watched while the page is open")), waiting));
 
@@ -34,14 +35,15 @@ export function alertsView(dispatch: (event: Event) => void): { element: HTMLEle
     text(permission, { granted: "This browser shows a notification when an alert comes.", default: "An alert shows on this page; with your permission also as a notification.", denied: "Notifications are not allowed here, so an alert shows on this page only." }[may]);
   }
   permit();
-  let [alerts, coins]: [State["alerts"] | null, string] = [null, ""];
+  let [alerts, coins, looked]: [State["alerts"] | null, string, string] = [null, "", ""];
   return {
     element,
     draw(state) {
       const names = [...state.coins.keys()].join();
+      const wanted = looked === state.route.symbol && state.coins.has(coin.value) ? coin.value : state.route.symbol;
       if (names !== coins) coin.replaceChildren(...[...state.coins.values()].map((one) => h("option", { value: one.symbol }, one.name)));
-      if (names !== coins) coin.value = state.route.symbol;
-      coins = names;
+      if (coin.value !== wanted) coin.value = wanted;
+      [coins, looked] = [names, state.route.symbol];
       attribute(value, "placeholder", `${state.coins.get(coin.value)?.price ?? ""}`);
       if (state.alerts === alerts) return;
       alerts = state.alerts;

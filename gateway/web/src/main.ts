@@ -203,6 +203,10 @@ addEventListener("visibilitychange", () => {
   if (!document.hidden) effects.seen();
   schedule(0);
 });
+addEventListener("storage", ({ key, newValue }) => {
+  if (key === ALERTS) dispatch({ type: "alerts", alerts: readAlerts(newValue ?? "") });
+  if (key === THEME) paint();
+});
 matchMedia("(prefers-color-scheme: light)").addEventListener("change", paint);
 made = true;
 paint();

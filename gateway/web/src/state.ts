@@ -132,6 +132,8 @@ export type Event =
   | { type: "coverage"; daysBack: number; coverage: GetCoverageResponse; candles: readonly Candle[] }
   | { type: "alert"; symbol: string; kind: Alert["kind"]; value: number; windowS: number }
   | { type: "alert removed"; id: number }
+  /** Another tab has changed the alerts of this browser. */
+  | { type: "alerts"; alerts: readonly Alert[] }
   | { type: "notice"; text: string }
   | { type: "notice seen"; id: number }
   | { type: "rows"; symbols: readonly string[] }
@@ -242,6 +244,8 @@ export function reduce(state: State, event: Event): State {
     }
     case "alert removed":
       return { ...state, alerts: state.alerts.filter((alert) => alert.id !== event.id) };
+    case "alerts":
+      return { ...state, alerts: event.alerts.map((alert) => ({ ...alert, trail: state.alerts.find((one) => sameWish(one, alert))?.trail ?? [] })) };
     case "notice":
       return noticed(state, event.text);
     case "notice seen":
@@ -256,6 +260,9 @@ export function reduce(state: State, event: Event): State {
     }
   }
 }
+
+/** Whether two alerts wait for the same: then what one has seen so far does for the other. */
+const sameWish = (one: Alert, other: Alert): boolean => (["id", "symbol", "kind", "value", "windowS"] as const).every((name) => one[name] === other[name]);
 
 /** The gateway's time, by the page's own clock; NaN until it is known. */
 export const nowMs = (state: State, atMs: number): number => (state.offsetMs === null ? Number.NaN : state.offsetMs + atMs);

@@ -204,6 +204,16 @@ test("an alert comes once, when its price does", () => {
   assert.equal(reduce(came, messages(tick(3, 200))).alerts, came.alerts);
 });
 
+test("alerts of another tab take the place of these, and a move goes on from what was seen", () => {
+  const wish = { type: "alert", symbol: "btcusdt", kind: "move", value: 5, windowS: 60 } as const;
+  const [one, other] = shown(wish, { ...wish, value: 7 }, messages({ type: "heartbeat", time: iso(0) } as Message, trades(1, trade(31, 0, 100))), { type: "clock", atMs: 2000 }).alerts;
+  assert.ok(one!.trail.length > 0);
+  const again = reduce(shown(), { type: "alerts", alerts: [{ ...one!, trail: [] }] });
+  assert.deepEqual(again.alerts.map(({ trail }) => trail), [[]]);
+  const both = reduce({ ...shown(), alerts: [one!, other!] }, { type: "alerts", alerts: [{ ...one!, trail: [] }, { ...other!, value: 9, trail: [] }] });
+  assert.deepEqual(both.alerts.map(({ value, trail }) => [value, trail.length]), [[5, one!.trail.length], [9, 0]]);
+});
+
 test("an alert for silence comes with the clock", () => {
   const tick: Message = { type: "ticks", subscription: 3, sequence: 1, symbol: "btcusdt", first_id: 1, last_id: 1, ticks: [{ ...trade(1, 0, 100), signals: {} }] };
   const beat: Message = { type: "heartbeat", time: iso(1000), subscriptions: [] };
