@@ -1,7 +1,7 @@
 // The table of coins: price, changes, volume, rate and the last hour of each; sorted, filtered, and walked by keys.
 
 import { attribute, h, sparkline, text } from "./dom.ts";
-import { compact, decimal, percent } from "./format.ts";
+import { compact, decimal, percent, way } from "./format.ts";
 import { condition, type CoinState, isOld, type State } from "./state.ts";
 
 interface Column {
@@ -150,7 +150,7 @@ function coinRow({ symbol, name }: CoinState): Row {
       COLUMNS.slice(1).forEach(({ said, value }, at) => {
         const cell = cells[at]!;
         text(cell, said(coin));
-        if (at === 1 || at === 2) attribute(cell, "data-way", Number(value(coin)) < 0 ? "down" : "up");
+        if (at === 1 || at === 2) attribute(cell, "data-way", way(Number(value(coin))));
       });
       if (row.shown !== null && coin.price !== row.shown.price) attribute(cells[0]!, "data-moved", coin.direction < 0 ? "down" : "up");
       if (coin.spark !== row.shown?.spark) spark.show(coin.spark);

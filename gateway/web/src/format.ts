@@ -29,6 +29,9 @@ export function percent(value: number): string {
   return Number.isFinite(value) ? `${value < 0 ? "−" : "+"}${decimal(Math.abs(value), 2)} %` : "–";
 }
 
+/** Which way a change goes; false of none, and while it is unknown. */
+export const way = (change: number): "up" | "down" | false => (change > 0 ? "up" : change < 0 ? "down" : false);
+
 /** A span as people say it: 0.4 s, 42 s, 3 min 07 s, 2 h 05 min, 4 d 3 h. */
 export function span(ms: number): string {
   const s = Math.max(0, ms / 1000);

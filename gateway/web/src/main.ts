@@ -67,7 +67,16 @@ function alerted(before: State): void {
     if (alert.firedMs === null || before.alerts.find(({ id }) => id === alert.id)?.firedMs !== null) continue;
     const said = words(alert, state.coins.get(alert.symbol)?.digits ?? 2);
     dispatch({ type: "notice", text: said });
-    if ("Notification" in window && Notification.permission === "granted") new Notification("tickmesh", { body: said, tag: `tickmesh ${alert.id}` });
+    notify(said, alert.id);
+  }
+}
+
+function notify(body: string, id: number): void {
+  if (!("Notification" in window) || Notification.permission !== "granted") return;
+  try {
+    new Notification("tickmesh", { body, tag: `tickmesh ${id}` });
+  } catch {
+    // Chrome on Android leaves them to service workers; the page has shown it.
   }
 }
 

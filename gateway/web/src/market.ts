@@ -3,7 +3,7 @@
 import { chartView } from "./chart.ts";
 import { change, coinsView, dayChange } from "./coins.ts";
 import { attribute, badge, h, text } from "./dom.ts";
-import { compact, decimal, percent, span } from "./format.ts";
+import { compact, decimal, percent, span, way } from "./format.ts";
 import { address } from "./gateway.ts";
 import { type Interval, INTERVALS, type Overlay, OVERLAYS, type Pane, PANES } from "./route.ts";
 import { condition, type Event, isOld, type State } from "./state.ts";
@@ -93,11 +93,11 @@ export function marketView(dispatch: (event: Event) => void, older: () => void, 
     if (shown === undefined) return;
     const money = (value: number | undefined): string => (value === undefined || Number.isNaN(value) ? "–" : decimal(value, shown.digits));
     text(price, money(shown.price));
-    attribute(price, "data-way", shown.direction < 0 ? "down" : shown.direction > 0 ? "up" : false);
+    attribute(price, "data-way", way(shown.direction));
     const { session } = shown;
     const says = [percent(change(shown)), percent(dayChange(shown)), money(session?.high), money(session?.low), session === null ? "–" : compact(session.volume), money(session?.vwap), session === null || Number.isNaN(session.rate) ? "–" : compact(session.rate)];
     facts.forEach(([, value], at) => text(value, says[at]!));
-    [change(shown), dayChange(shown)].forEach((value, at) => attribute(facts[at]![1], "data-way", value < 0 ? "down" : value > 0 ? "up" : false));
+    [change(shown), dayChange(shown)].forEach((value, at) => attribute(facts[at]![1], "data-way", way(value)));
   }
   return { element, draw, recolour: chart.recolour, filter: coins.focus };
 }

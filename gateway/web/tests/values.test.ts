@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { type Alert, looked, readAlerts, words } from "../src/alerts.ts";
 import { type Bar, begins, bollinger, merged, vwap } from "../src/candles.ts";
-import { clock, decimal, percent, places, quantile, span } from "../src/format.ts";
+import { clock, decimal, percent, places, quantile, span, way } from "../src/format.ts";
 import { readRoute, writeRoute } from "../src/route.ts";
 
 const bar = (time: number, close: number, volume = 1): Bar => ({ ...{ time, open: close, high: close, low: close, close, volume, quote: close * volume, count: 1 }, ...{ lastId: 1, closed: true, revision: 0, sma: null, ema: null, rsi: null, macd: null, signal: null, histogram: null } });
@@ -53,6 +53,10 @@ test("numbers have the places of the coin's tick, and spans are as people say th
   assert.deepEqual([400, 42_000, 187_000, 7_500_000, 360_000_000].map(span), ["0.4 s", "42 s", "3 min 07 s", "2 h 05 min", "4 d 4 h"]);
   assert.equal(clock(Date.parse("2026-01-01T01:02:03.045Z"), true), "01:02:03.045");
   assert.deepEqual([quantile([3, 1, 2], 0.5), quantile([], 0.5)], [2, Number.NaN]);
+});
+
+test("what does not move, or is not known, goes neither up nor down", () => {
+  assert.deepEqual([0.1, -0.1, 0, Number.NaN].map(way), ["up", "down", false, false]);
 });
 
 test("of alerts that were kept, what is none is left out", () => {
