@@ -168,6 +168,21 @@ def _names_in(head: bytes) -> tuple[str, str] | None:
     return (twin.venue, twin.symbol) if trade_names(twin.venue, twin.symbol) == head else None
 
 
+@lru_cache(maxsize=4096)
+def valid_names_of(head: bytes) -> tuple[str, str] | None:
+    """Return venue and symbol of a serialized `TradeBatch`; None where only `decode_trades` can say what they are.
+
+    Args:
+        head: how it begins, venue and symbol and nothing else.
+
+    """
+    found = _names_in(head)
+    try:
+        return found if found is not None and _names(*found) == found else None
+    except ValueError:
+        return None
+
+
 @lru_cache(maxsize=1024)
 def _trade_heads(length: int) -> list[bytes]:
     """Return what stands before each column of trades: the same in every batch of that length."""

@@ -133,6 +133,45 @@ typedef struct tickcodec_part {
  * `max_parts` of those. */
 TICKCODEC_API int tickcodec_find_closing(const uint8_t *message, size_t size, tickcodec_part *parts, size_t max_parts, size_t *count);
 
+/* --- columns: trades of the bus -> columns, those of each symbol together ------------------------------------------ */
+
+/* Count the batches and the trades of a serialized tickmesh.v1.TradeBatches that `tickcodec_join_trades` can read. Returns
+ * 0, or 1 when it cannot: the message is not one batch after the other or has none; or one of them is not written as the
+ * bus' writers do, has columns of several lengths, no trades, or more than `max_rows`. */
+TICKCODEC_API int tickcodec_count_trades(const uint8_t *message, size_t size, size_t max_rows, size_t *batches, size_t *rows);
+
+/* The trades of one venue and symbol, in the order of the batches. */
+typedef struct tickcodec_joined_group {
+    int64_t names_at; /* where in the messages its first batch begins, with venue and symbol */
+    int64_t names_size;
+    int64_t received_time_us; /* of its first batch */
+    int64_t first_row;        /* in the columns */
+    int64_t rows;
+} tickcodec_joined_group;
+
+/* One call's room and results. */
+typedef struct tickcodec_joined {
+    size_t struct_size;
+    const uint8_t *messages; /* serialized tickmesh.v1.TradeBatches, one behind the other */
+    size_t size;
+    size_t batches; /* in all of them, as `tickcodec_count_trades` has counted */
+    size_t rows;    /* likewise: so many each column has room for */
+    size_t max_rows; /* of a batch */
+    int64_t *columns[4]; /* ids, prices and quantities (e8), times (us) */
+    uint8_t *makers;     /* 1 where the buyer is the maker, else 0 */
+    int64_t *group_of_batch; /* work: one for each batch */
+    int64_t *slots;          /* work */
+    size_t slot_count;       /* a power of two, more than `max_groups` */
+    tickcodec_joined_group *groups; /* in the order in which they come first */
+    size_t max_groups;
+    size_t group_count;
+} tickcodec_joined;
+
+/* Put the trades of messages into columns, all of one venue and symbol behind each other. Returns 0, or 1 when nothing is
+ * to be used: the messages hold anything else than was counted, or more symbols than there is room for, a bool is neither
+ * 0 nor 1, or the struct has another size. */
+TICKCODEC_API int tickcodec_join_trades(tickcodec_joined *call);
+
 /* --- ticks: what signal sends -> the messages of /ws ------------------------------------------------------------- */
 
 /* A tickmesh.v1.SignalBatch of at least one trade, all of whose trades' columns have the same length. */

@@ -19,12 +19,18 @@ class Reader {
 
     bool is_at_end() const { return at_ == end_; }
 
-    bool skip_fixed64(std::uint8_t number) {
+    bool fixed64(std::uint8_t number, std::int64_t *found) {
+        *found = 0;
         if (is_at_end() || *at_ != tag(number, kFixed64)) return true;
-        constexpr std::uint8_t zero[8] = {};
-        if (left() < 9 || std::memcmp(at_ + 1, zero, 8) == 0) return false;  // a zero is left out
+        if (left() < 9) return false;
+        std::memcpy(found, at_ + 1, sizeof *found);
         at_ += 9;
-        return true;
+        return *found != 0;  // a zero is left out
+    }
+
+    bool skip_fixed64(std::uint8_t number) {
+        std::int64_t unused;
+        return fixed64(number, &unused);
     }
 
     bool content(std::uint8_t number, const std::uint8_t **found, std::size_t *size) {
@@ -191,7 +197,109 @@ bool closes_nothing(const std::uint8_t *batch, std::size_t size) {
     return true;
 }
 
+// A TradeBatch as it stands in a message.
+struct TradeBatch {
+    std::size_t names_size;  // it begins with its venue and symbol
+    std::int64_t received_time_us;
+    const std::uint8_t *columns[5];  // ids, prices, quantities, times, makers
+    std::size_t rows;
+};
+
+// Find the columns of a TradeBatch that is written as the bus' writers do.
+bool find_columns(const std::uint8_t *batch, std::size_t size, std::size_t max_rows, TradeBatch *found) {
+    Reader reader(batch, size);
+    const std::uint8_t *content;
+    std::size_t bytes;
+    if (!reader.content(1, &content, &bytes) || !reader.content(2, &content, &bytes)) return false;
+    found->names_size = static_cast<std::size_t>(content + bytes - batch);
+    if (!reader.fixed64(3, &found->received_time_us)) return false;
+    for (std::uint8_t i = 0; i < 5; ++i) {
+        if (!reader.content(static_cast<std::uint8_t>(4 + i), &found->columns[i], &bytes)) return false;
+        if (i == 0) found->rows = bytes / 8;
+        if (bytes != (i < 4 ? 8 : 1) * found->rows) return false;
+    }
+    return found->rows > 0 && found->rows <= max_rows && reader.is_at_end();
+}
+
+// Which of the groups has that name, by a table of `slots` (a power of two, more than groups) that holds 0 or the group
+// after; where none has, it becomes the next one. Returns max_groups where there is no room.
+std::size_t group_of(const tickcodec_joined &call, const std::uint8_t *name, std::size_t size, std::size_t groups) {
+    std::uint64_t hash = 14695981039346656037u;  // FNV-1a
+    for (std::size_t i = 0; i < size; ++i) hash = (hash ^ name[i]) * 1099511628211u;
+    for (std::size_t slot = (hash ^ hash >> 32) & (call.slot_count - 1);; slot = (slot + 1) & (call.slot_count - 1)) {
+        std::int64_t &held = call.slots[slot];
+        if (held == 0) {
+            if (groups < call.max_groups) held = static_cast<std::int64_t>(groups + 1);
+            return groups;
+        }
+        const tickcodec_joined_group &other = call.groups[held - 1];
+        if (static_cast<std::size_t>(other.names_size) == size && std::memcmp(call.messages + other.names_at, name, size) == 0) {
+            return static_cast<std::size_t>(held - 1);
+        }
+    }
+}
+
 }  // namespace
+
+int tickcodec_count_trades(const uint8_t *message, size_t size, size_t max_rows, size_t *batches, size_t *rows) {
+    *batches = *rows = 0;
+    Reader reader(message, size);
+    while (!reader.is_at_end()) {
+        const std::uint8_t *batch;
+        std::size_t bytes;
+        TradeBatch found;
+        if (!reader.content(1, &batch, &bytes) || !find_columns(batch, bytes, max_rows, &found)) return 1;
+        ++*batches;
+        *rows += found.rows;
+    }
+    return *batches == 0;
+}
+
+int tickcodec_join_trades(tickcodec_joined *call) {
+    if (call->struct_size != sizeof *call || call->slot_count <= call->max_groups) return 1;
+    std::memset(call->slots, 0, call->slot_count * sizeof *call->slots);
+    std::size_t groups = 0, batches = 0;
+    Reader first(call->messages, call->size);
+    while (!first.is_at_end()) {
+        const std::uint8_t *batch;
+        std::size_t bytes;
+        TradeBatch found;
+        if (batches == call->batches || !first.content(1, &batch, &bytes) || !find_columns(batch, bytes, call->max_rows, &found)) return 1;
+        const std::size_t group = group_of(*call, batch, found.names_size, groups);
+        if (group == call->max_groups) return 1;
+        tickcodec_joined_group &one = call->groups[group];
+        if (group == groups) {
+            one = {batch - call->messages, static_cast<std::int64_t>(found.names_size), found.received_time_us, 0, 0};
+            ++groups;
+        }
+        one.rows += static_cast<std::int64_t>(found.rows);
+        call->group_of_batch[batches++] = static_cast<std::int64_t>(group);
+    }
+    std::size_t rows = 0;
+    for (std::size_t i = 0; i < groups; ++i) {
+        call->groups[i].first_row = static_cast<std::int64_t>(rows);
+        rows += static_cast<std::size_t>(call->groups[i].rows);
+        call->groups[i].rows = 0;
+    }
+    if (batches != call->batches || rows != call->rows) return 1;
+    Reader second(call->messages, call->size);
+    for (std::size_t i = 0; i < batches; ++i) {
+        const std::uint8_t *batch;
+        std::size_t bytes;
+        TradeBatch found;
+        if (!second.content(1, &batch, &bytes) || !find_columns(batch, bytes, call->max_rows, &found)) return 1;
+        tickcodec_joined_group &one = call->groups[call->group_of_batch[i]];
+        const auto row = static_cast<std::size_t>(one.first_row + one.rows);
+        for (std::size_t column = 0; column < 4; ++column) std::memcpy(call->columns[column] + row, found.columns[column], 8 * found.rows);
+        for (std::size_t n = 0; n < found.rows; ++n) {
+            if (found.columns[4][n] > 1) return 1;  // a foreign writer may hold a true bool as any byte but zero
+            call->makers[row + n] = found.columns[4][n];
+        }
+        one.rows += static_cast<std::int64_t>(found.rows);
+    }
+    call->group_count = groups;
+    return 0;
+}
 
 int tickcodec_find_closing(const uint8_t *message, size_t size, tickcodec_part *parts, size_t max_parts, size_t *count) {
     *count = 0;

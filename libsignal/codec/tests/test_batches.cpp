@@ -225,9 +225,97 @@ void finds_batches_in_any_bytes() {
     }
 }
 
+// Trades that are put together, in rooms of their own.
+struct Joining {
+    static constexpr std::size_t kSlots = 4, kGroups = 2;
+    std::size_t batches = 0, rows = 0;
+    std::unique_ptr<std::int64_t[]> columns[4];
+    std::unique_ptr<std::uint8_t[]> makers;
+    std::unique_ptr<std::int64_t[]> slots{new std::int64_t[kSlots]};
+    std::unique_ptr<tickcodec_joined_group[]> groups{new tickcodec_joined_group[kGroups]};
+    tickcodec_joined call{};
+
+    // 0 where messages are counted and joined, 1 where they are not counted, 2 where they are not joined.
+    int join(const std::string &text, std::size_t fewer_rows = 0, std::size_t fewer_batches = 0) {
+        const std::unique_ptr<std::uint8_t[]> exact(new std::uint8_t[text.size()]);
+        std::memcpy(exact.get(), text.data(), text.size());
+        if (tickcodec_count_trades(exact.get(), text.size(), kMaxRows, &batches, &rows) != 0) return 1;
+        call.struct_size = sizeof call;
+        call.messages = exact.get();
+        call.size = text.size();
+        call.batches = batches - fewer_batches;
+        call.rows = rows - fewer_rows;
+        call.max_rows = kMaxRows;
+        for (std::size_t i = 0; i < 4; ++i) {
+            columns[i].reset(new std::int64_t[call.rows]);
+            call.columns[i] = columns[i].get();
+        }
+        makers.reset(new std::uint8_t[call.rows]);
+        call.makers = makers.get();
+        const std::unique_ptr<std::int64_t[]> work(new std::int64_t[call.batches]);
+        call.group_of_batch = work.get();
+        call.slots = slots.get();
+        call.slot_count = kSlots;
+        call.groups = groups.get();
+        call.max_groups = kGroups;
+        return tickcodec_join_trades(&call) == 0 ? 0 : 2;
+    }
+};
+
+std::string of_symbol(char name, std::int64_t id) {
+    std::string text = batch(id);
+    text[kNames.size() - 1] = name;
+    return framed(text);
+}
+
+void joins_the_trades_of_each_symbol() {
+    Joining joining;
+    const std::string message = of_symbol('t', 7) + of_symbol('x', 50) + of_symbol('t', 9);
+    CHECK(joining.join(message) == 0 && joining.batches == 3 && joining.rows == 6 && joining.call.group_count == 2);
+    const std::int64_t ids[] = {7, 8, 9, 10, 50, 51};
+    CHECK(std::memcmp(joining.columns[0].get(), ids, sizeof ids) == 0);
+    CHECK(joining.columns[1][0] == 300 && joining.columns[2][1] == 0 && joining.columns[3][5] == 50);
+    CHECK(std::memcmp(joining.makers.get(), "\0\1\0\1\0\1", 6) == 0);
+    const tickcodec_joined_group &first = joining.groups[0], &second = joining.groups[1];
+    CHECK(first.first_row == 0 && first.rows == 4 && second.first_row == 4 && second.rows == 2 && first.received_time_us == 7);
+    CHECK(message.substr(static_cast<std::size_t>(second.names_at), static_cast<std::size_t>(second.names_size)).back() == 'x');
+}
+
+void joins_nothing_that_is_unusual() {
+    Joining joining;
+    const std::string usual = of_symbol('t', 7);
+    for (const std::string &text : {std::string(), usual + "\x0a", usual + framed(kNames), framed(batch(7) + "\x01"), framed(batch(7, std::string("\x19") + std::string(8, '\0')))}) {
+        CHECK(joining.join(text) == 1);
+    }
+    CHECK(joining.join(usual + of_symbol('x', 7) + of_symbol('y', 7)) == 2);  // more symbols than there is room for
+    CHECK(joining.join(usual, 1) == 2 && joining.join(usual, 0, 1) == 2);
+    std::string foreign = usual;
+    foreign.back() = '\2';
+    CHECK(joining.join(foreign) == 2);
+    joining.call.struct_size = 1;
+    CHECK(tickcodec_join_trades(&joining.call) == 1);
+    std::size_t batches = 0, rows = 0;
+    CHECK(tickcodec_count_trades(reinterpret_cast<const std::uint8_t *>(usual.data()), usual.size(), 1, &batches, &rows) == 1);
+}
+
+void joins_any_bytes() {
+    std::mt19937 random(3);
+    Joining joining;
+    int joined = 0;
+    for (int i = 0; i < 200'000; ++i) {
+        std::string text = of_symbol('t', 7) + of_symbol('x', 50) + of_symbol('t', 9);
+        for (std::size_t changes = random() % 4; changes-- > 0;) text[random() % text.size()] = static_cast<char>(random());
+        joined += joining.join(text) == 0;
+    }
+    CHECK(joined > 0);
+}
+
 }  // namespace
 
 int main() {
+    joins_the_trades_of_each_symbol();
+    joins_nothing_that_is_unusual();
+    joins_any_bytes();
     finds_what_closes_candles();
     leaves_batches_that_signal_would_not_write();
     finds_batches_in_any_bytes();

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from mesh.bus.reader import Message
-from store.intake.trades import MAX_BYTES, Batch, PendingBatch
+from store.intake.trades import MAX_BYTES, Batch, PendingBatch, PendingMessage
 from tests.fixtures.trades import columns
 
 
-def message(sequence: int, *, trades: int = 10, size: int = 100) -> list[PendingBatch]:
+def message(sequence: int, *, trades: int = 10, size: int = 100) -> PendingMessage:
     read = Message(sequence, "trades.raw.binance.btcusdt", bytes(size), reply="", taken_us=0, pending=0)
-    return [PendingBatch(read, columns(sequence * 100, trades))]
+    return PendingMessage(read, batches=[PendingBatch(read, columns(sequence * 100, trades))])
 
 
 def batch(*, max_trades: int = 100, max_age_s: float = 0.1) -> Batch:
@@ -62,16 +64,18 @@ def test_the_trades_of_all_batches_of_a_message_count() -> None:
     waiting.add(message(1), now_s=0)
 
     assert waiting.fits(message(2))
-    assert not waiting.fits([*message(2), *message(2)])
+    read = message(2)
+    assert not waiting.fits(replace(read, batches=[*read.batches, *read.batches]))
 
 
 def test_a_rejected_message_takes_no_room_but_waits_with_the_others() -> None:
     waiting = batch(max_trades=10)
     waiting.add(message(1), now_s=0)
-    rejected = message(2)[0].rejected("no batch")
+    read = message(2)
+    rejected = read.batches[0].rejected("no batch")
 
     assert rejected.is_rejected
-    assert waiting.fits([rejected])
+    assert waiting.fits(replace(read, batches=[rejected]))
 
 
 def test_taking_gives_the_messages_in_order_and_begins_anew() -> None:
@@ -81,6 +85,6 @@ def test_taking_gives_the_messages_in_order_and_begins_anew() -> None:
 
     taken = waiting.take()
 
-    assert [each.message.sequence for [each] in taken] == [1, 2]
+    assert [each.message.sequence for each in taken] == [1, 2]
     assert not waiting
     assert not waiting.due(1e9)
