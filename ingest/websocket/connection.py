@@ -269,8 +269,12 @@ class VenueConnection:
             received_time_us: when the first of them came, since 1970.
 
         """
-        for event in self.session.receive(frames, received_time_us=received_time_us):
-            await self._happened(event)
+        events = self.session.receive(frames, received_time_us=received_time_us)
+        if together := [event for event in events if isinstance(event, ReadTrades)]:
+            await self._traded_together(together)
+        for event in events:
+            if not isinstance(event, ReadTrades):
+                await self._happened(event)
         await self._trade_publisher.flush()
 
     async def _work(self, session: Session) -> int:
@@ -288,8 +292,6 @@ class VenueConnection:
 
     async def _happened(self, event: Event) -> None:
         match event:
-            case ReadTrades():
-                await self._traded(event, event.highest_id)
             case Followed(symbols):
                 for symbol in symbols:
                     self._on_followed(symbol)
@@ -317,13 +319,19 @@ class VenueConnection:
             case MinuteSeen(symbol, last_trade_id):
                 if self.session.follows(symbol):
                     self._watchdog.minute(symbol, last_trade_id, time.monotonic())
-            case _:
-                await self._traded(event, int(event.trade_id.max()))
+            case TradeColumns():
+                await self._traded(event)
 
-    async def _traded(self, trades: TradeColumns | ReadTrades, newest_id: int) -> None:
+    async def _traded(self, trades: TradeColumns) -> None:
         if self.session.follows(trades.symbol):
-            self._watchdog.traded(trades.symbol, newest_id, time.monotonic())
+            self._watchdog.traded(trades.symbol, int(trades.trade_id.max()), time.monotonic())
         await self._trade_publisher.take(trades, gather=True)
+
+    async def _traded_together(self, several: Sequence[ReadTrades]) -> None:
+        follows = self.session.follows
+        if newest_ids := [(trades.symbol, trades.highest_id) for trades in several if follows(trades.symbol)]:
+            self._watchdog.traded_together(newest_ids, time.monotonic())
+        await self._trade_publisher.take_together(several)
 
 
 def closed_minute(venue: str, candle: ClosedCandle, *, epoch: int = 0) -> OutgoingMessage:

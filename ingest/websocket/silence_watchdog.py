@@ -105,11 +105,22 @@ class SilenceWatchdog:
             now_s: the time, in seconds of one steady clock.
 
         """
-        series = self._received(symbol, now_s)
+        self.traded_together(((symbol, newest_id),), now_s)
+
+    def traded_together(self, newest_ids: Iterable[tuple[str, int]], now_s: float) -> None:
+        """Take note of trades of several symbols that came together, as `traded` does.
+
+        Args:
+            newest_ids: symbols that are followed, and the highest of each one's ids; at least one.
+            now_s: the time, in seconds of one steady clock.
+
+        """
+        for symbol, newest_id in newest_ids:
+            series = self._received(symbol, now_s)
+            series.newest_id = newest_id  # not the highest ever: ids may begin again
+            if newest_id >= (series.reported_id or 0):
+                series.behind_since_s = None
         self._received(ALL, now_s)
-        series.newest_id = newest_id  # not the highest ever: ids may begin again
-        if newest_id >= (series.reported_id or 0):
-            series.behind_since_s = None
 
     def minute(self, symbol: str, last_id: int, now_s: float) -> None:
         """Take note of a minute of a symbol that is followed, closed or not: the connection brings something.
@@ -182,7 +193,8 @@ class SilenceWatchdog:
         return series.mean_s if series is not None and series.gaps else inf
 
     def _received(self, symbol: str, now_s: float) -> _Series:
-        series = self._series.setdefault(symbol, _Series(now_s))
+        if (series := self._series.get(symbol)) is None:
+            series = self._series[symbol] = _Series(now_s)
         gap_s, series.received_s, series.in_vain, series.quiet = now_s - series.received_s, now_s, 0, False
         if series.fresh:
             series.fresh = False

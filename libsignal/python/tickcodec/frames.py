@@ -128,11 +128,16 @@ class FrameReader:
         call.received_time_us = received_time_us
         if _read_frames(self._address, text, len(text), len(frames)):
             return [], list(range(len(frames)))
-        trades = []
-        groups = _GROUP.iter_unpack(self._groups_bytes[: _GROUP.size * call.group_count])
-        for name_at, name_size, at, size, *numbers in groups:
-            symbol, payload = _symbol(text[name_at : name_at + name_size]), string_at(self._out_address + at, size)
-            trades.append(ReadTrades(symbol, received_time_us, payload, *numbers))
+        groups = list(_GROUP.iter_unpack(self._groups_bytes[: _GROUP.size * call.group_count]))
+        if not groups:
+            return [], self._others[: call.other_count]
+        written = string_at(self._out_address, groups[-1][2] + groups[-1][3])  # they stand one behind the other
+        trades = [
+            ReadTrades(
+                _symbol(text[name_at : name_at + name_size]), received_time_us, written[at : at + size], *numbers
+            )
+            for name_at, name_size, at, size, *numbers in groups
+        ]
         return trades, self._others[: call.other_count]
 
 

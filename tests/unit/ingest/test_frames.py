@@ -208,7 +208,7 @@ async def test_trades_that_are_encoded_already_pass_as_their_columns_do(
     batches: list[tuple[str, int, list[int], int]],
 ) -> None:
     outcomes = []
-    for read in (parse_frames, parse_frames_singly):
+    for read, together in ((parse_frames, True), (parse_frames, False), (parse_frames_singly, False)):
         kept, next_ids = Kept(), {"BTCUSDT": 10, "ETHUSDT": 1_000_000}
         trade_publisher = await trade_publisher_into(kept)
         await trade_publisher.follow("ethusdt")
@@ -219,8 +219,13 @@ async def test_trades_that_are_encoded_already_pass_as_their_columns_do(
             times = [NOW_US + at * 1000 + later_us + trade_id % 7 for trade_id in ids]
             frames = [text(s=symbol, t=t, T=T).encode() for t, T in zip(ids, times, strict=True) if t >= 0]
             for trades in read(frames, venue="binance", received_time_us=NOW_US + at * 1000).trades:
-                await trade_publisher.take(trades)
+                if together:
+                    assert isinstance(trades, ReadTrades)
+                    await trade_publisher.take_together([trades])
+                    await trade_publisher.flush()
+                else:
+                    await trade_publisher.take(trades)
             states.append(state_of(trade_publisher))
             next_ids[symbol] = max(next_ids[symbol], 1 + max(ids)) if ahead < 10 else next_ids[symbol]
         outcomes.append((kept.messages, kept.letters, states))
-    assert outcomes[0] == outcomes[1]
+    assert outcomes[0] == outcomes[1] == outcomes[2]

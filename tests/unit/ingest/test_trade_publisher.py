@@ -10,9 +10,12 @@ import numpy as np
 import pytest
 from prometheus_client import REGISTRY
 
+from mesh.bus import wire
+from mesh.values.id_ranges import IdRange
 from mesh.values.trades import TradeColumns, concatenate
 from tests.fixtures.passed_on import PassedOn, trade_publisher_into
 from tests.fixtures.trades import columns
+from tickcodec.frames import ReadTrades
 
 
 async def test_when_all_gaps_are_given_up_everything_that_waited_is_published_in_order() -> None:
@@ -71,6 +74,24 @@ async def test_only_the_delay_of_trades_that_come_as_they_happen_is_observed() -
     assert delays_observed() - before == 2
 
 
+async def test_trades_that_come_together_are_gathered_and_what_is_unusual_among_them_is_not_lost() -> None:
+    passed_on = PassedOn()
+    trade_publisher = await trade_publisher_into(passed_on)
+    await trade_publisher.follow("ethusdt")
+    for symbol in ("btcusdt", "ethusdt"):
+        await trade_publisher.take(columns(1, 3, symbol=symbol))
+    passed_before, delays_before = passed_over(), delays_observed()
+
+    await trade_publisher.take_together(
+        [encoded(columns(4, 2)), encoded(columns(8, 2, symbol="ethusdt")), encoded(columns(7, 5, symbol="solusdt"))]
+    )
+    await trade_publisher.flush()
+
+    assert passed_on.ids == [1, 2, 3, 1, 2, 3, 4, 5]
+    assert trade_publisher.gap("ethusdt") == IdRange(4, 7)
+    assert (passed_over() - passed_before, delays_observed() - delays_before) == (5, 2)
+
+
 @pytest.mark.parametrize("rest_after", range(6))
 @pytest.mark.parametrize("rest_up_to", range(50, 56))
 async def test_a_wrong_trade_is_in_dead_however_frames_are_joined_and_whenever_rest_answers(
@@ -104,6 +125,25 @@ def joined(frames: list[TradeColumns], is_cut: tuple[bool, ...]) -> list[TradeCo
         else:
             batches[-1].append(frame)
     return [concatenate(batch) for batch in batches]
+
+
+def encoded(trades: TradeColumns) -> ReadTrades:
+    """Return trades as the venue's frames are read: consecutive ones, encoded already."""
+    first_id, last_id = int(trades.trade_id[0]), int(trades.trade_id[-1])
+    first_us, last_us = int(trades.time_us[0]), int(trades.time_us[-1])
+    return ReadTrades(
+        trades.symbol,
+        trades.received_time_us,
+        wire.encode_trades(trades),
+        rows=len(trades),
+        first_id=first_id,
+        last_id=last_id,
+        highest_id=last_id,
+        is_consecutive=True,
+        earliest_us=first_us,
+        latest_us=last_us,
+        last_us=last_us,
+    )
 
 
 def delays_observed() -> float:
