@@ -111,9 +111,12 @@ def started_twice(*names: str) -> Strike:
 
 
 def leader_killed(world: World) -> None:
-    """The nats-server that leads most streams is killed."""
+    """The nats-server that leads most streams is killed; over when the servers have chosen who leads them now."""
     until(world.mesh.bus_is_whole, timeout_s=60, what="every nats-server is well")
-    world.kill(world.leader())
+    streams, leader, began_s = world.streams(), world.leader(), time.monotonic()
+    world.kill(leader)
+    world.led_again(streams, within_s=60)
+    print(f"    every stream has a leader again after {time.monotonic() - began_s:.1f} s", flush=True)
 
 
 def leader_frozen(seconds: float) -> Strike:

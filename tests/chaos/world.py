@@ -10,7 +10,7 @@ import sys
 import time
 import xmlrpc.client
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -35,6 +35,7 @@ T = TypeVar("T")
 
 SYMBOLS = ("btcusdt", "ethusdt", "solusdt")
 PROGRAMS = ("ingest", "signal", "store", "gateway", "nats", "postgres")
+_LEADER_ANSWERS_S = 0.25
 # One exchange under several names: a host that has refused us stays shut for minutes, as Binance's would.
 _REST_NAMES = ("127.0.0.1", "localhost", "127.1", "127.0.1")
 
@@ -171,6 +172,17 @@ class World:
         [(leader, _)] = leads.most_common(1)
         return NATS[int(leader.removeprefix("tickmesh-")) - 1]
 
+    def streams(self) -> list[str]:
+        """Return the names of all streams of the bus."""
+        return asyncio.run(_streams(self.mesh.env["NATS_URL"]))
+
+    def led_again(self, streams: Sequence[str], *, within_s: float) -> None:
+        """Wait until each of these streams has a leader, which alone answers for it. Raises: NotYet."""
+        try:
+            asyncio.run(asyncio.wait_for(_led(self.mesh.env["NATS_URL"], streams), within_s))
+        except TimeoutError:
+            raise NotYet(f"not within {within_s:g} s: every stream has a leader") from None
+
     def followed(self) -> str:
         """Return the venue of the price that everybody sees now, empty while there is none."""
         try:
@@ -210,6 +222,21 @@ async def _leaders(nats_url: str) -> list[str]:
         return [
             one.cluster.leader for one in await client.jetstream().streams_info() if one.cluster and one.cluster.leader
         ]
+
+
+async def _streams(nats_url: str) -> list[str]:
+    async with await nats.connect(nats_url.split(",")) as client:
+        return [str(one.config.name) for one in await client.jetstream().streams_info()]
+
+
+async def _led(nats_url: str, streams: Sequence[str]) -> None:
+    async with await nats.connect(nats_url.split(",")) as client:
+        js = client.jetstream(timeout=_LEADER_ANSWERS_S)
+        for stream in streams:
+            led = False
+            while not led:
+                with contextlib.suppress(NatsError, TimeoutError):
+                    led = await js.stream_info(stream) is not None
 
 
 @contextlib.contextmanager
