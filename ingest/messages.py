@@ -54,6 +54,14 @@ class Instrument:
     status: str = TRADING
 
 
+@dataclass(frozen=True, slots=True)
+class NewestTrade:
+    """A symbol's newest trade, as the venue counts it in what it says of a whole day; that may lag."""
+
+    trade_id: int
+    price_e8: int
+
+
 # --- reading JSON -----------------------------------------------------------------------------------------------------
 
 # UnicodeDecodeError, which is a ValueError: text that is no UTF-8.

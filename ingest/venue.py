@@ -8,10 +8,13 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from ingest.http.backfill import BackfillResult
-from ingest.messages import BadFrame, Instrument
+from ingest.messages import BadFrame, Instrument, NewestTrade
 from ingest.network import Network
 from ingest.websocket.session import Session
 from mesh.values.trades import TradeColumns
+
+MOST_AT_ONCE = 20
+"""So many symbols are in one question about all of them."""
 
 
 class HttpApi(Protocol):
@@ -28,6 +31,14 @@ class HttpApi(Protocol):
 
     async def newest_id(self, symbol: str) -> int | None:
         """Return the id of a symbol's newest trade, None when it never traded."""
+
+    async def newest_of(self, symbols: Sequence[str]) -> dict[str, NewestTrade]:
+        """Return the newest trades of many symbols for what one of them costs; of some, nothing may be known so.
+
+        Args:
+            symbols: in lower case; MOST_AT_ONCE at most.
+
+        """
 
     async def trades_from(self, symbol: str, from_id: int) -> BackfillResult:
         """Return what is known of a symbol's trades from an id on, that id included.

@@ -17,6 +17,7 @@ from sim.klines import INTERVALS_US, Kline
 from sim.listing import Listing, Rows
 from sim.trades import decimal_text
 
+_DAY_US: Final = 24 * 3600 * 1_000_000
 MOST_ROWS: Final = 1000
 USUAL_ROWS: Final = 500
 MICROSECONDS_FROM: Final = 10**14  # times in parameters may be ms or us; the size tells
@@ -51,7 +52,7 @@ class _Request:
 
 @dataclass(frozen=True, slots=True)
 class _Route:
-    weight: int
+    weight: int | Callable[[str], int]  # of a query
     parameters: dict[str, str]  # name: legal range
     mandatory: tuple[str, ...]
     reply: Callable[[Rest, _Request], object]  # a JSON value
@@ -87,7 +88,8 @@ class Rest:
             return RestAnswer(404, b"", {"Content-Type": "text/plain"})
         if method != "GET":
             return RestAnswer(405, b"", {"Content-Type": "text/plain", "Allow": "GET"})
-        verdict = self._weights.spend(address, route.weight, now_us)
+        weight = route.weight(query) if callable(route.weight) else route.weight
+        verdict = self._weights.spend(address, weight, now_us)
         spent = {"X-MBX-USED-WEIGHT": str(verdict.used), "X-MBX-USED-WEIGHT-1M": str(verdict.used)}
         if verdict.status != 200:
             return _error(verdict.status, -1003, verdict.msg, spent | {"Retry-After": str(verdict.retry_after_s)})
@@ -110,21 +112,7 @@ class Rest:
 
     def exchange_info(self, request: _Request) -> object:
         """Answer `/api/v3/exchangeInfo`."""
-        parameters = request.parameters
-        if "symbol" in parameters and "symbols" in parameters:
-            raise _ApiError(-1128, "Combination of optional parameters invalid.")
-        listings = list(self._exchange.listings.values())
-        if "symbol" in parameters:
-            listings = [self._listing(parameters)]
-        if "symbols" in parameters:
-            try:
-                names = msgspec.json.decode(parameters["symbols"], type=list[str])
-            except msgspec.MsgspecError as exc:
-                legal = r'^\[("[A-Z0-9-_.]{1,20}"(,"[A-Z0-9-_.]{1,20}"){0,}){0,1}\]$'
-                raise _ApiError(
-                    -1100, f"Illegal characters found in parameter 'symbols'; legal range is '{legal}'."
-                ) from exc
-            listings = [self._listing({"symbol": name}) for name in names]
+        listings = self._listings(request.parameters)
         return {
             "timezone": "UTC",
             "serverTime": request.now_us // request.unit,
@@ -135,6 +123,10 @@ class Rest:
             "exchangeFilters": [],
             "symbols": [_symbol_info(listing.instrument) for listing in listings],
         }
+
+    def day_tickers(self, request: _Request) -> object:
+        """Answer `/api/v3/ticker/24hr`: each symbol's newest trade, and what it did in the day before."""
+        return [_ticker(listing, request) for listing in self._listings(request.parameters)]
 
     def trades(self, request: _Request) -> object:
         """Answer `/api/v3/trades`: the newest trades."""
@@ -189,11 +181,39 @@ class Rest:
         )
         return [_kline_row(kline, interval_us, request.unit) for kline in klines]
 
+    def _listings(self, parameters: Mapping[str, str]) -> list[Listing]:
+        """Return what is asked for by `symbol` or `symbols`, all that is listed without them."""
+        if "symbol" in parameters and "symbols" in parameters:
+            raise _ApiError(-1128, "Combination of optional parameters invalid.")
+        if "symbol" in parameters:
+            return [self._listing(parameters)]
+        if "symbols" not in parameters:
+            return list(self._exchange.listings.values())
+        try:
+            names = msgspec.json.decode(parameters["symbols"], type=list[str])
+        except msgspec.MsgspecError as exc:
+            legal = r'^\[("[A-Z0-9-_.]{1,20}"(,"[A-Z0-9-_.]{1,20}"){0,}){0,1}\]$'
+            raise _ApiError(
+                -1100, f"Illegal characters found in parameter 'symbols'; legal range is '{legal}'."
+            ) from exc
+        return [self._listing({"symbol": name}) for name in names]
+
     def _listing(self, parameters: Mapping[str, str]) -> Listing:
         listing = self._exchange.listings.get(parameters["symbol"].lower())
         if listing is None or listing.instrument.name != parameters["symbol"]:
             raise _ApiError(-1121, "Invalid symbol.")
         return listing
+
+
+def _ticker_weight(query: str) -> int:
+    """Return what a question for day tickers weighs: by how many symbols it names."""
+    named = dict(parse_qsl(query))
+    if "symbol" in named:
+        return 2
+    if "symbols" not in named:
+        return 80
+    count = named["symbols"].count(",") + 1
+    return 2 if count <= 20 else 40 if count <= 100 else 80
 
 
 ROUTES: Final = {
@@ -204,6 +224,9 @@ ROUTES: Final = {
         {"symbol": SYMBOL} | dict.fromkeys(("symbols", "permissions", "showPermissionSets", "symbolStatus"), ANYTHING),
         (),
         Rest.exchange_info,
+    ),
+    "/api/v3/ticker/24hr": _Route(
+        _ticker_weight, {"symbol": SYMBOL, "symbols": ANYTHING, "type": "MINI"}, (), Rest.day_tickers
     ),
     "/api/v3/trades": _Route(25, {"symbol": SYMBOL, "limit": NUMBER}, ("symbol",), Rest.trades),
     "/api/v3/historicalTrades": _Route(
@@ -285,6 +308,26 @@ def _trade_rows(rows: Rows, unit: int) -> list[dict[str, object]]:
         }
         for trade_id, price_e8, quantity_e8, time_us, _, is_buyer_maker in rows.tolist()
     ]
+
+
+def _ticker(listing: Listing, request: _Request) -> dict[str, object]:
+    history, from_us = listing.history, request.now_us - _DAY_US
+    rows = history.rows(history.search("time_us", from_us), history.end)
+    day = rows[rows["time_us"] >= from_us]
+    prices, quantities = day["price_e8"], day["quantity_e8"]
+    quote = int(np.dot(prices.astype(float), quantities.astype(float)))  # of a million rows, and for show alone
+    ends = (prices[0], prices.max(), prices.min(), prices[-1]) if len(day) else (0, 0, 0, 0)
+    names = ("openPrice", "highPrice", "lowPrice", "lastPrice", "volume", "quoteVolume")
+    sums = (quantities.sum(), quote // E8)
+    return {
+        "symbol": listing.instrument.name,
+        **dict(zip(names, (decimal_text(int(value)) for value in (*ends, *sums)), strict=True)),
+        "openTime": from_us // request.unit,
+        "closeTime": request.now_us // request.unit,
+        "firstId": int(day["trade_id"][0]) if len(day) else -1,
+        "lastId": int(day["trade_id"][-1]) if len(day) else -1,
+        "count": len(day),
+    }
 
 
 def _aggregate_rows(rows: Rows, unit: int) -> list[dict[str, object]]:

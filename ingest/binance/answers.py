@@ -11,7 +11,7 @@ import numpy as np
 
 from ingest.binance.aggregates import Aggregates
 from ingest.binance.columns import Id, IdOrNone, Time, columns
-from ingest.messages import UNREADABLE, BadFrame, Instrument, shallow
+from ingest.messages import UNREADABLE, BadFrame, Instrument, NewestTrade, shallow
 from mesh.service.errors import BadMessage
 from mesh.values.fixed import parse_e8
 from mesh.values.id_ranges import NO_IDS, IdRanges
@@ -135,6 +135,12 @@ class _Aggregate(msgspec.Struct, gc=False):
     m: bool
 
 
+class _Ticker(msgspec.Struct, gc=False):
+    symbol: str
+    lastPrice: str  # noqa: N815 - Binance's name
+    lastId: IdOrNone  # noqa: N815 - Binance's name
+
+
 class _Error(msgspec.Struct, gc=False):
     code: Annotated[int, msgspec.Meta(ge=-(2**31), lt=2**31)] = 0
     msg: str = ""
@@ -145,6 +151,7 @@ _row = msgspec.json.Decoder(_Row)
 _identified = msgspec.json.Decoder(_Identified)
 _aggregates = msgspec.json.Decoder(list[_Aggregate])
 _aggregate = msgspec.json.Decoder(_Aggregate)
+_ticker = msgspec.json.Decoder(_Ticker)
 _error = msgspec.json.Decoder(_Error)
 
 
@@ -233,6 +240,30 @@ def parse_aggregates(body: bytes, *, venue: str, symbol: str, received_time_us: 
     if disorder or (aggregate_id[1:] <= aggregate_id[:-1]).any():
         raise BadMessage(f"aggregates of {symbol}: ids do not rise from {aggregate_id[0]} to {aggregate_id[-1]}")
     return Page(Aggregates(aggregate_id, first_id, last_id, singles), bad)
+
+
+def parse_newest(body: bytes) -> Page[dict[str, NewestTrade]]:
+    """Read the answer of `/api/v3/ticker/24hr`: each symbol's newest trade; one that had none for a day is left out.
+
+    `[{"symbol":"BTCUSDT","openPrice":"61837.63000000","highPrice":"61850.00000000","lowPrice":"61790.01000000",
+    "lastPrice":"61800.00000000","volume":"1.00000000","quoteVolume":"61800.00","openTime":1723074855342,
+    "closeTime":1723161255342,"firstId":3734900000,"lastId":3735683259,"count":783260}]`
+
+    Raises:
+        BadMessage: anything else, or no row that can be read.
+
+    """
+
+    def read(raw: bytes) -> tuple[str, NewestTrade | None]:
+        row = _ticker.decode(raw)
+        newest = NewestTrade(row.lastId, parse_e8(row.lastPrice)) if row.lastId >= 0 else None
+        return parse_symbol(row.symbol), newest
+
+    try:
+        good, bad = parted(read_one_by_one(body, read))
+    except UNREADABLE as exc:
+        raise BadMessage(f"newest trades: {exc} (in {body[:80]!r})") from exc
+    return Page({symbol: newest for symbol, newest in good if newest is not None}, bad)
 
 
 def parse_error(body: bytes) -> tuple[int, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import httpx
@@ -16,7 +16,7 @@ from ingest.http.backfill import BackfillResult, from_history, from_newest, with
 from ingest.http.client import HttpEndpoint, HttpRules, VenueHttpClient
 from ingest.http.errors import EndpointNotOffered, Reaction, VenueRefusal, VenueUnavailable
 from ingest.http.retry_after import retry_after_s
-from ingest.messages import BadFrame, Instrument
+from ingest.messages import BadFrame, Instrument, NewestTrade
 from mesh.service.errors import BadMessage
 from mesh.values.trades import TradeColumns
 
@@ -62,6 +62,8 @@ RULES = HttpRules(
     endpoints={
         "/api/v3/ping": HttpEndpoint(1, 2**16),
         "/api/v3/exchangeInfo": HttpEndpoint(20, 64 * 2**20),
+        # Of up to 20 symbols; of more it is 40, of all 80.
+        "/api/v3/ticker/24hr": HttpEndpoint(2, 2**20),
         "/api/v3/trades": HttpEndpoint(25, 2 * 2**20),
         "/api/v3/historicalTrades": HttpEndpoint(25, 2 * 2**20),
         "/api/v3/aggTrades": HttpEndpoint(4, 2 * 2**20),
@@ -117,6 +119,23 @@ class BinanceHttpApi:
         """
         ids = (await self._trades("/api/v3/trades", symbol, limit=1)).content.trade_id
         return int(ids[-1]) if len(ids) else None
+
+    async def newest_of(self, symbols: Sequence[str]) -> dict[str, NewestTrade]:
+        """Return the newest trades of many symbols, without those that had none for a day.
+
+        Args:
+            symbols: in lower case; `ingest.venue.MOST_AT_ONCE` at most.
+
+        Raises:
+            VenueRequestError: no host answered, or the request is rejected, as it is where one symbol is not listed.
+
+        """
+        names = ",".join(f'"{symbol.upper()}"' for symbol in symbols)
+        body = await self._client.get("/api/v3/ticker/24hr", symbols=f"[{names}]", type="MINI")
+        try:
+            return self._legible(answers.parse_newest(body)).content
+        except BadMessage as exc:
+            raise VenueUnavailable(str(exc)) from exc
 
     async def trades_from(self, symbol: str, from_id: int) -> BackfillResult:
         """Return what the venue has from an id on, that id included: up to PAGE trades.

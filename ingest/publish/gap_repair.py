@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
+from itertools import islice
 
 from ingest import metrics
 from ingest.http.backfill import BackfillResult, split_anchor
 from ingest.http.errors import RequestRejected, VenueUnavailable
+from ingest.messages import NewestTrade
 from ingest.publish.trade_publisher import TradePublisher
-from ingest.venue import HttpApi
+from ingest.venue import MOST_AT_ONCE, HttpApi
 from mesh.service.backoff import backoff
 from mesh.service.logs import LogThrottle
 from mesh.values.id_ranges import IdRange
@@ -22,6 +25,13 @@ LATER_US = 1_000_000
 
 OUT_OF_ORDER_S = 0.2
 """So long a missing trade may still come by the socket before REST is asked."""
+
+
+ASKED_ONE_BY_ONE = 10
+"""For so many symbols at most each is asked for by itself whether it missed anything."""
+
+_ASKED_TOGETHER = 5
+"""So often symbols are asked for together while the venue does not answer; then each by itself."""
 
 
 class GapRepair:
@@ -38,6 +48,7 @@ class GapRepair:
         self._http_api = http_api
         self._trade_publisher = trade_publisher
         self._tasks = tasks
+        self._survey = _Survey(http_api, tasks)
         self._underway: dict[str, asyncio.Task[None]] = {}
         self._to_the_end: set[str] = set()
         self._opened_s: dict[str, float] = {}  # when it was last not known what was missed
@@ -75,6 +86,7 @@ class GapRepair:
     def cancel(self) -> None:
         """Stop fetching, also what is missed from now on."""
         self._cancelled = True
+        self._survey.cancel()
         for task in list(self._underway.values()):
             task.cancel()
 
@@ -90,6 +102,8 @@ class GapRepair:
         delays = backoff(first_s=0.2, max_s=10)
         if symbol not in self._to_the_end:
             await asyncio.sleep(OUT_OF_ORDER_S)
+        elif len(self._to_the_end) > ASKED_ONE_BY_ONE and await self._missed_nothing(symbol):
+            self._to_the_end.discard(symbol)
         fetched = 0
         continuous: set[int] = set()  # epochs of which REST has our last trade
         nothing_since_s: float | None = None  # since when all answers were empty
@@ -144,6 +158,27 @@ class GapRepair:
             log.info(
                 "%s: fetched %d trades up to %d", symbol, fetched, (self._trade_publisher.next_id(symbol) or 0) - 1
             )
+
+    async def _missed_nothing(self, symbol: str) -> bool:
+        """Return whether the venue's newest trade has passed; False where that is not known for certain.
+
+        It is asked after the socket has begun to bring the symbol's trades. Should its answer lag, the next trade shows
+        the gap.
+        """
+        epoch, last = self._trade_publisher.epoch(symbol), self._trade_publisher.last_trade(symbol)
+        next_id = self._trade_publisher.next_id(symbol)
+        if last is None or next_id is None:
+            return False
+        newest = await self._survey.newest(symbol)
+        if newest is None or newest.trade_id < next_id - 1:  # it may have begun its ids again
+            return False
+        if newest.trade_id >= (self._trade_publisher.next_id(symbol) or 0):
+            await asyncio.sleep(OUT_OF_ORDER_S)  # it may be on its way
+        now_next_id = self._trade_publisher.next_id(symbol) or 0
+        if self._trade_publisher.epoch(symbol) != epoch or self._trade_publisher.gap(symbol) is not None:
+            return False
+        # One that came after our last one says by its id alone that the count is the same.
+        return newest.trade_id < now_next_id and (newest.trade_id >= next_id or newest.price_e8 == last[1])
 
     async def _continued(self, symbol: str, last_id: int) -> BackfillResult | None:
         """Ask for what comes after the last trade, and for that trade itself: in a new epoch it is another one.
@@ -217,3 +252,47 @@ class GapRepair:
                 await self._trade_publisher.unreachable(symbol, step, why, level=level)
             else:
                 await self._trade_publisher.absent(symbol, step)
+
+
+class _Survey:
+    """Asks for the newest trades of many symbols together, as one question for each has to wait for the rate limit."""
+
+    def __init__(self, http_api: HttpApi, tasks: asyncio.TaskGroup) -> None:
+        self._http_api = http_api
+        self._tasks = tasks
+        self._waiting: dict[str, asyncio.Future[NewestTrade | None]] = {}
+        self._asking: asyncio.Task[None] | None = None
+
+    async def newest(self, symbol: str) -> NewestTrade | None:
+        """Return a symbol's newest trade, None where it cannot be learnt so."""
+        answer: asyncio.Future[NewestTrade | None] = asyncio.get_running_loop().create_future()
+        self._waiting[symbol] = answer
+        if self._asking is None or self._asking.done():
+            self._asking = self._tasks.create_task(self._ask(), name="newest trades")
+        return await answer
+
+    def cancel(self) -> None:
+        """Ask no more."""
+        if self._asking is not None:
+            self._asking.cancel()
+
+    async def _ask(self) -> None:
+        await asyncio.sleep(0)  # the others that ask now are asked for as well
+        while self._waiting:
+            asked = {symbol: self._waiting.pop(symbol) for symbol in list(self._waiting)[:MOST_AT_ONCE]}
+            found = await self._newest_of(list(asked))
+            for symbol, answer in asked.items():
+                if not answer.done():
+                    answer.set_result(found.get(symbol))
+
+    async def _newest_of(self, symbols: Sequence[str]) -> dict[str, NewestTrade]:
+        for delay_s in islice(backoff(first_s=0.2, max_s=10), _ASKED_TOGETHER):
+            try:
+                return await self._http_api.newest_of(symbols)
+            except VenueUnavailable as exc:
+                log.debug("the newest trades of %s cannot be asked for now: %s", ", ".join(symbols), exc)
+                await asyncio.sleep(max(delay_s, exc.again_after_s))
+            except RequestRejected as exc:
+                log.debug("the newest trades of %s are not told: %s", ", ".join(symbols), exc)
+                break
+        return {}

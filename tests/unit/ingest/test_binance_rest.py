@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from ingest.binance.aggregates import Aggregates
-from ingest.binance.answers import Page, parse_aggregates, parse_error, parse_exchange_info, parse_trades
-from ingest.messages import MAX_DEPTH, Instrument
+from ingest.binance.answers import Page, parse_aggregates, parse_error, parse_exchange_info, parse_newest, parse_trades
+from ingest.messages import MAX_DEPTH, Instrument, NewestTrade
 from mesh.service.errors import BadMessage
 from mesh.values.id_ranges import NO_IDS, IdRanges
 from mesh.values.trades import TradeColumns
@@ -162,6 +162,36 @@ def test_no_aggregates_are_no_trades() -> None:
 def test_aggregates_out_of_order_or_no_aggregates_are_refused(changes: list[dict[str, Any]]) -> None:
     with pytest.raises(BadMessage, match="aggregates of bnbbtc"):
         aggregates_of(*changes)
+
+
+TICKER = {
+    "symbol": "BNBBTC",
+    "openPrice": "99.00000000",
+    "highPrice": "100.00000000",
+    "lowPrice": "0.10000000",
+    "lastPrice": "4.00000200",
+    "volume": "8913.30000000",
+    "quoteVolume": "15.30000000",
+    "openTime": 1499783499040,
+    "closeTime": 1499869899040,
+    "firstId": 28385,
+    "lastId": 28460,
+    "count": 76,
+}
+
+
+def test_the_newest_trades_are_read_from_the_days_tickers_without_those_that_had_none() -> None:
+    quiet = {"symbol": "ETHBTC", "lastPrice": "0.00000000", "firstId": -1, "lastId": -1, "count": 0}
+    bad = {"symbol": "SOLUSDT", "lastId": 2**63}
+    page = parse_newest(json.dumps([TICKER, TICKER | quiet, TICKER | bad]).encode())
+    assert page.content == {"bnbbtc": NewestTrade(28460, 400_000_200)}
+    assert len(page.bad) == 1
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", b"[{}]", b'[{"symbol":"BNBBTC"}]'])
+def test_what_tells_no_newest_trade_is_refused(body: bytes) -> None:
+    with pytest.raises(BadMessage, match="newest trades: "):
+        parse_newest(body)
 
 
 def test_what_is_listed_is_an_instrument_whatever_its_status() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import cast
@@ -12,8 +12,9 @@ import pytest
 from prometheus_client import REGISTRY
 
 from ingest.http.backfill import BackfillResult
-from ingest.http.errors import VenueRequestError, VenueUnavailable
-from ingest.publish.gap_repair import GapRepair
+from ingest.http.errors import RequestRejected, VenueRequestError, VenueUnavailable
+from ingest.messages import NewestTrade
+from ingest.publish.gap_repair import ASKED_ONE_BY_ONE, GapRepair
 from ingest.publish.sequencer import WaitingLimits
 from ingest.publish.trade_publisher import TradePublisher
 from ingest.venue import HttpApi
@@ -31,15 +32,25 @@ class Answers:
 
     def __init__(self, answer: BackfillResult | VenueRequestError) -> None:
         self.answer = answer
+        self.newest: dict[str, NewestTrade] = {}
+        self.newest_refusals: list[VenueRequestError] = []
         self.asked_s: list[float] = []
+        self.asked: list[str] = []
 
     async def trades_from(self, symbol: str, from_id: int) -> BackfillResult:
         """Note the question, and answer it."""
         self.asked_s.append(asyncio.get_running_loop().time())
+        self.asked.append(symbol)
         await asyncio.sleep(0)  # an answer takes a moment
         if isinstance(self.answer, VenueRequestError):
             raise self.answer
         return self.answer
+
+    async def newest_of(self, symbols: Sequence[str]) -> dict[str, NewestTrade]:
+        """Return what is known of the newest trades."""
+        if self.newest_refusals:
+            raise self.newest_refusals.pop()
+        return {symbol: self.newest[symbol] for symbol in symbols if symbol in self.newest}
 
     async def newest_trades(self, symbol: str) -> TradeColumns:
         """Say that nothing was traded."""
@@ -71,6 +82,56 @@ async def repairing(
             yield Repaired(trade_publisher, passed_on, rest, gap_repair)
         finally:
             gap_repair.cancel()
+
+
+async def test_of_many_symbols_only_those_are_asked_for_one_by_one_that_may_have_missed_something() -> None:
+    async with repairing(NOTHING) as one:
+        odd = {
+            "missed1usdt": NewestTrade(5, 0),
+            "lowerusdt": NewestTrade(3, 0),  # it may have begun its ids again
+            "otherusdt": NewestTrade(4, 1),  # so may this one: its last trade is another one than ours
+            "unknownusdt": None,
+        }
+        whole = [f"coin{number}usdt" for number in range(ASKED_ONE_BY_ONE)]
+        for symbol in (*odd, *whole):
+            await one.trade_publisher.follow(symbol)
+            await one.trade_publisher.take(columns(0, 5, symbol=symbol))
+            newest = odd.get(symbol, NewestTrade(4, int(columns(4, 1).price_e8[0])))
+            if newest is not None:
+                one.rest.newest[symbol] = newest
+        for symbol in (*odd, *whole):
+            one.gap_repair.catch_up(symbol)
+        await one.gap_repair.finish(within_s=10)
+        assert set(one.rest.asked) == set(odd)
+
+
+async def test_where_nobody_answered_many_are_asked_for_together_again_and_one_by_one_where_that_is_refused() -> None:
+    for refusal, alone in ((VenueUnavailable("busy"), False), (RequestRejected("one of them is not listed"), True)):
+        async with repairing(NOTHING) as one:
+            symbols = [f"coin{number}usdt" for number in range(ASKED_ONE_BY_ONE + 1)]
+            for symbol in symbols:
+                await one.trade_publisher.follow(symbol)
+                await one.trade_publisher.take(columns(0, 5, symbol=symbol))
+                one.rest.newest[symbol] = NewestTrade(4, int(columns(4, 1).price_e8[0]))
+                one.gap_repair.catch_up(symbol)
+            one.rest.newest_refusals.append(refusal)
+            await one.gap_repair.finish(within_s=10)
+            assert set(one.rest.asked) == (set(symbols) if alone else set())
+
+
+async def test_a_symbol_whose_newest_trade_the_socket_brings_meanwhile_has_missed_nothing() -> None:
+    async with repairing(NOTHING) as one:
+        symbols = [f"coin{number}usdt" for number in range(ASKED_ONE_BY_ONE + 1)]
+        for symbol in symbols:
+            await one.trade_publisher.follow(symbol)
+            await one.trade_publisher.take(columns(0, 5, symbol=symbol))
+            one.rest.newest[symbol] = NewestTrade(6, 0)
+            one.gap_repair.catch_up(symbol)
+        await asyncio.sleep(0)  # now they ask
+        for symbol in symbols[1:]:
+            await one.trade_publisher.take(columns(5, 3, symbol=symbol))
+        await one.gap_repair.finish(within_s=10)
+        assert set(one.rest.asked) == {symbols[0]}
 
 
 async def test_a_gap_seen_after_all_repairs_were_cancelled_begins_no_new_one() -> None:

@@ -219,6 +219,23 @@ def test_other_paths_and_methods_are_not_found_or_not_allowed(exchange: Exchange
     assert ask(exchange, "/api/v3/ping", method="POST").status == 405
 
 
+def test_a_days_ticker_tells_the_newest_trade_of_each_symbol_that_is_named(exchange: Exchange) -> None:
+    [ticker] = get(exchange, f'ticker/24hr?symbols=["{BTC.name}"]&type=MINI')
+    [newest] = get(exchange, f"trades?symbol={BTC.name}&limit=1")
+    assert (ticker["symbol"], ticker["lastId"], ticker["lastPrice"]) == (BTC.name, newest["id"], newest["price"])
+    assert ticker["count"] == ticker["lastId"] - ticker["firstId"] + 1
+    assert len(get(exchange, "ticker/24hr")) == len(INSTRUMENTS)
+    assert ask(exchange, '/api/v3/ticker/24hr?symbols=["NOSUCH"]').status == 400
+
+
+def test_a_question_for_tickers_weighs_by_how_many_symbols_it_names(exchange: Exchange) -> None:
+    used = [
+        int(ask(exchange, f"/api/v3/ticker/24hr{query}").headers["X-MBX-USED-WEIGHT-1M"])
+        for query in ("?symbol=A", *(f"?symbols=[{','.join(['A'] * count)}]" for count in (20, 21, 101)), "")
+    ]
+    assert used == [2, 2, 40, 80, 80]
+
+
 def test_every_answer_tells_the_weight_used(exchange: Exchange) -> None:
     rest = Rest(exchange)
     targets = ["ping", "time", "exchangeInfo", "trades", "historicalTrades", "aggTrades", "klines"]
