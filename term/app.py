@@ -17,7 +17,7 @@ from term.cells import Canvas, text_of
 from term.client import Client
 from term.events import Announce, Effect, Event, Follow, KeyPressed, LoadDay, Quit, Resized, Ticked
 from term.keys import Click, View
-from term.model import Model, Remembered, start
+from term.model import ASKING_STATUS, Model, Remembered, start
 from term.screen import Screen
 from term.update import update
 from term.view import clicked, draw, render
@@ -299,7 +299,7 @@ class App:
 
 def _shows_all(model: Model) -> bool:
     asked = [request for request in model.outstanding if not isinstance(request, LoadDay)]
-    if not model.stream.open or asked or model.shown is None:
+    if not model.stream.open or asked or model.shown is None or model.mesh == ASKING_STATUS:
         return False
     if model.view is View.COINS:
         followed = [coin.symbol for coin in model.coins if coin.followed]

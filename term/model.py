@@ -18,6 +18,8 @@ from term.stream_state import StreamState, StreamStatus
 from term.values import Coin, SelectedSymbol, Trade
 from tickmesh_client import Coverage, Status, SymbolFeed
 
+SIMULATED = "sim"
+"""The venue whose prices are not real."""
 STATUS_FACTS = ("feed", "symbols", "delay", "by hop", "rate", "stream", "missed")
 """What the status says below the services."""
 NOTICE_US = 6_000_000
@@ -151,6 +153,8 @@ class Model:
     def status(self) -> StreamStatus:
         """How much one may trust the price: what the mesh says of the feed, and what arrives here."""
         seen = self.stream.status(self.quote.traded_us, self.now_us)
+        if seen is StreamStatus.LIVE and self.shown is not None and self.shown.venue == SIMULATED:
+            seen = StreamStatus.SIM
         feed = self.feed
         if feed is None or not self.stream.open:
             return seen

@@ -8,7 +8,7 @@ from term.events import Event, KeyPressed
 from term.formatting import coarse_text, fitting_text, number_texts, plain, zone_name
 from term.history import visible_rows
 from term.keys import View, help_lines, hints
-from term.model import Model
+from term.model import SIMULATED, Model
 from term.stream_state import StreamStatus
 
 MIN_WIDTH, MIN_HEIGHT = 40, 12
@@ -70,8 +70,8 @@ def _header(canvas: Canvas, model: Model) -> None:
     end = canvas.write_left_of(0, canvas.width - MARGIN, *_status_label(model))
     column = canvas.write(0, MARGIN, "tickmesh", Style.DIM) + 2 if wide else 1
     if shown is not None:
-        venue, venue_style = (" SIM ", Style.LOUD) if shown.venue == "sim" else (shown.venue[:12], Style.DIM)
-        venue = venue if wide or shown.venue == "sim" else ""
+        venue, venue_style = (" SIM ", Style.LOUD) if shown.venue == SIMULATED else (shown.venue[:12], Style.DIM)
+        venue = venue if wide or shown.venue == SIMULATED else ""
         name = shown.name if wide else shown.symbol
         # The price gives way: whether it is real, and how fresh, must be seen.
         name = cut(name, min(24, max(end - column - width_of(venue) - 2, 0)))

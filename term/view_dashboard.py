@@ -20,7 +20,7 @@ from term.formatting import (
     signed_text,
     time_text,
 )
-from term.model import Model
+from term.model import SIMULATED, Model
 from term.stream_state import StreamStatus
 
 _PRICE_GAP = 3
@@ -117,7 +117,7 @@ def _beside_price(model: Model) -> tuple[Row, ...]:
     if selection is None:
         return ()
     where = Span(cut(selection.symbol, 20), Style.DIM)
-    if selection.venue == "sim":
+    if selection.venue == SIMULATED:
         place: Row = (where, Span("  SIM: not a real market", Style.WARN))
     else:
         place = (where, Span(f" at {selection.venue[:12]}" if selection.venue else "", Style.DIM))

@@ -402,6 +402,15 @@ def test_the_mesh_says_how_it_stands_with_the_selected_coin(state: str) -> None:
     assert after(lost(model)).status is StreamStatus.RECONNECTING
 
 
+def test_prices_of_a_simulated_exchange_are_never_called_live() -> None:
+    simulated = replace(BITCOIN, venue="sim")
+    model = after(connected(selection=simulated), *press("esc"), trade("100", venue="sim"))
+    assert model.status is StreamStatus.SIM  # before the mesh has said how it is
+    assert after(model, told("QUIET")).status is StreamStatus.SIM  # something was traded since it was asked
+    assert after(model, tick(20)).status is StreamStatus.STALE
+    assert after(model, told("GAP")).status is StreamStatus.GAP
+
+
 def test_a_coin_is_quiet_when_the_mesh_says_so_and_nothing_has_just_arrived_here() -> None:
     assert after(trading(), tick(61), told("QUIET")).status is StreamStatus.LIVE
     model = after(trading(), tick(70), told("QUIET"))
