@@ -13,9 +13,10 @@ from contextlib import contextmanager, suppress
 from random import Random
 from typing import Any
 
+from term.asking import wanted_rows
 from term.cells import Canvas, text_of
 from term.client import Client
-from term.events import Announce, Effect, Event, Follow, KeyPressed, LoadDay, Quit, Resized, Ticked
+from term.events import Announce, Effect, Event, Follow, KeyPressed, LoadDay, LoadSession, Quit, Resized, Ticked
 from term.keys import Click, View
 from term.model import ASKING_STATUS, Model, Remembered, start
 from term.screen import Screen
@@ -149,7 +150,7 @@ class App:
             self._perform(self._first_effects)
             with suppress(TimeoutError):
                 async with asyncio.timeout(ONCE_S):
-                    while not _shows_all(self.model):
+                    while not _shows_all(self.model) or wanted_rows(self.model) or self.model.outstanding:
                         await self._changed.wait()
                         self._changed.clear()
                         self._client.pass_on()
@@ -298,7 +299,7 @@ class App:
 
 
 def _shows_all(model: Model) -> bool:
-    asked = [request for request in model.outstanding if not isinstance(request, LoadDay)]
+    asked = [request for request in model.outstanding if not isinstance(request, LoadDay | LoadSession)]
     if not model.stream.open or asked or model.shown is None or model.mesh == ASKING_STATUS:
         return False
     if model.view is View.COINS:

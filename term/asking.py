@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from term.candles import Candles
@@ -13,6 +14,7 @@ from term.events import (
     LoadHistory,
     LoadPrice,
     LoadSelection,
+    LoadSession,
     LoadStats,
     LoadTickSizes,
     Request,
@@ -26,8 +28,9 @@ POLL_US = 2_000_000
 SELDOM_US = 10_000_000
 """How often what the stream tells is asked for all the same."""
 DAY_US = 300_000_000
-"""How old the candles of a coin's last day may become."""
+"""How old the candles of a coin's last day may become, and its session."""
 DAYS_AT_ONCE = 2
+"""Of each kind."""
 
 
 def switched(model: Model) -> Step:
@@ -97,15 +100,25 @@ def seen_candles(model: Model) -> int:
     return visible_candles(model.candles, model.chart, cells, model.decimals)
 
 
-def wanted_days(model: Model) -> list[LoadDay]:
-    """List the coins on the screen whose last day is not known or old, a few at a time."""
+def wanted_rows(model: Model) -> list[LoadDay | LoadSession]:
+    """List what the coins on the screen lack: their last day, and their session where no trade tells it."""
     if model.view is not View.COINS or not model.stream.open:
         return []
     first = max(model.cursor_row - visible_rows(model.height) + 1, 0)
-    seen = model.order[first : first + visible_rows(model.height)]
-    old = [symbol for symbol in seen if not 0 <= model.now_us - model.line_of(symbol).day_us < DAY_US]
-    if not old:
+    seen = [(symbol, model.line_of(symbol)) for symbol in model.order[first : first + visible_rows(model.height)]]
+    days: list[LoadDay | LoadSession] = [LoadDay(symbol) for symbol, line in seen if _is_old(model, line.day_us)]
+    sessions = [LoadSession(symbol) for symbol, line in seen if _is_old(model, line.session_us)]
+    return [*_a_few(model, days), *_a_few(model, sessions)] if days or sessions else []
+
+
+def _is_old(model: Model, told_us: int) -> bool:
+    return not 0 <= model.now_us - told_us < DAY_US
+
+
+def _a_few(model: Model, wanted: Sequence[LoadDay | LoadSession]) -> list[LoadDay | LoadSession]:
+    if not wanted:
         return []
-    under_way = {request.symbol for request in model.outstanding if isinstance(request, LoadDay)}
-    wanted = {coin.symbol for coin in model.coins if coin.followed} - under_way
-    return [LoadDay(symbol) for symbol in old if symbol in wanted][: max(DAYS_AT_ONCE - len(under_way), 0)]
+    under_way = {request for request in model.outstanding if isinstance(request, type(wanted[0]))}
+    followed = {coin.symbol for coin in model.coins if coin.followed}
+    new = [request for request in wanted if request.symbol in followed and request not in under_way]
+    return new[: max(DAYS_AT_ONCE - len(under_way), 0)]

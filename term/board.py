@@ -20,13 +20,16 @@ class Line:
 
     Attributes:
         price: of the last trade; None before the first one.
-        traded_us: when it arrived.
+        traded_us: when it arrived, or, where it is from before the stream began, happened.
+        undated_us: when it happened by the clock of the mesh, while it is not known what that is by ours.
+        time_us: the venue's time of it.
         changed_us: when the price changed.
         direction: of the last change.
         decimals: how many the prices seen need.
         stats: of the session, after the last trade.
         day: candles of the last 24 hours, oldest first.
         day_us: when they were fetched; 0 before.
+        session_us: when the statistics were told, or asked for; 0 before.
     """
 
     price: Decimal | None = None
@@ -37,6 +40,9 @@ class Line:
     stats: Stats = field(default_factory=Stats)
     day: tuple[Bar, ...] = ()
     day_us: int = 0
+    session_us: int = 0
+    undated_us: int | None = None
+    time_us: int | None = None
 
     def traded(self, trade: Trade, received_us: int) -> Line:
         """Take in the newest trade.
@@ -46,16 +52,32 @@ class Line:
             received_us: when it arrived.
 
         """
+        if not trade.is_new and self.price is not None and trade.time_us == self.time_us:
+            return self  # told again after a loss: it is no younger for that
         moved = direction(self.price, trade.price)
         return replace(
             self,
             price=trade.price,
             traded_us=received_us,
+            undated_us=None if trade.is_new else trade.time_us,
+            time_us=trade.time_us,
+            session_us=self.session_us if trade.stats.opened is None else received_us,
             changed_us=received_us if moved else self.changed_us,
             direction=moved or self.direction,
             decimals=max(self.decimals, decimals_of(trade.price)),
             stats=self.stats.merged(trade.stats),
         )
+
+    def dated(self, ahead_us: int | None) -> Line:
+        """Say when the last trade happened, where it is from before the stream began.
+
+        Args:
+            ahead_us: how far the clock of the mesh is ahead of ours, in microseconds; None while that is not known.
+
+        """
+        if self.undated_us is None or ahead_us is None:
+            return self
+        return replace(self, traded_us=min(self.traded_us, self.undated_us - ahead_us), undated_us=None)
 
     @property
     def session_change(self) -> Decimal | None:
@@ -74,16 +96,17 @@ Board = Mapping[str, Line]
 UNKNOWN = Line()
 
 
-def with_trades(board: Board, trades: Iterable[Trade], received_us: int) -> Board:
+def with_trades(board: Board, trades: Iterable[Trade], received_us: int, *, ahead_us: int | None = None) -> Board:
     """Take in the newest trades of some coins.
 
     Args:
         board: the lines by symbol.
         trades: of each coin the newest ones, oldest first.
         received_us: when they came, in microseconds of the monotonic clock.
+        ahead_us: how far the clock of the mesh is ahead of ours; None while that is not known.
 
     """
-    new = {trade.symbol: board.get(trade.symbol, Line()).traded(trade, received_us) for trade in trades}
+    new = {trade.symbol: board.get(trade.symbol, Line()).traded(trade, received_us).dated(ahead_us) for trade in trades}
     return {**board, **new}
 
 

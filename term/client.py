@@ -34,6 +34,7 @@ from term.events import (
     LoadHistory,
     LoadPrice,
     LoadSelection,
+    LoadSession,
     LoadStats,
     LoadTickSizes,
     Request,
@@ -328,6 +329,8 @@ def _call_of(request: Request) -> Call[Content]:
             return Call("/api/price", lambda answer: parse_price(answer.body), _given(symbol=symbol))
         case LoadStats(symbol=symbol):
             return Call("/api/stats", lambda answer: parse_stats(answer.body), _given(symbol=symbol))
+        case LoadSession(symbol):
+            return Call("/api/stats", lambda answer: parse_stats(answer.body), {"symbol": symbol})
         case LoadDay(symbol):
             return _candles(symbol, "1h", 24, "")
         case LoadCandles(symbol=symbol, interval=interval, page_token=page_token):

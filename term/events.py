@@ -83,6 +83,13 @@ class LoadDay:
 
 
 @dataclass(frozen=True, slots=True)
+class LoadSession:
+    """Ask for the session of a symbol of which no trade has come that would tell it."""
+
+    symbol: str
+
+
+@dataclass(frozen=True, slots=True)
 class ResetSession:
     """Let a symbol's session begin anew, for every client at once."""
 
@@ -105,6 +112,7 @@ Request = (
     | LoadHistory
     | LoadCandles
     | LoadDay
+    | LoadSession
     | SelectCoin
     | ResetSession
 )

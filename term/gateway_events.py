@@ -20,19 +20,24 @@ from term.events import (
     Loaded,
     LoadHistory,
     LoadSelection,
+    LoadSession,
     LoadTickSizes,
     Request,
     ResetSession,
     RoundTripSeen,
     SelectCoin,
+    StatusSeen,
     TapeSeen,
     TradeSeen,
     TradesMissed,
     UpstreamSeen,
 )
+from term.formatting import time_us_of
 from term.model import ASKING_STATUS, MAX_DELAYS, MAX_TAPE, Model, Step
 from term.values import CandlePage, HistoryPage, SelectedSymbol, Stats, TickSizes, Trade
 
+CLOCK_STEP_US = 5_000_000
+"""Clocks that differ by so much more or less than before were set."""
 VERIFY_US = 250_000
 """How often at most it is asked which symbol is selected, because a trade of another one came."""
 
@@ -169,6 +174,25 @@ def stream_changed(
             return replace(model, quote=model.quote.missing(trades, model.now_us)), ()
 
 
+def status_seen(model: Model, event: StatusSeen) -> Model:
+    """Take in how the mesh is, and by its clock when the last trades from before the stream began have happened.
+
+    Args:
+        model: everything before it.
+        event: what the mesh says, or why that is not known.
+
+    """
+    told_us = None if isinstance(event.status, str) else time_us_of(event.status.time)
+    if told_us is None:
+        return replace(model, mesh=event.status)
+    ahead_us, before_us = told_us - model.now_us, model.ahead_us
+    if before_us is not None and abs(ahead_us - before_us) < CLOCK_STEP_US:
+        ahead_us = max(ahead_us, before_us)  # the least delayed one is nearest to the truth
+    undated = {symbol: line.dated(ahead_us) for symbol, line in model.board.items() if line.undated_us is not None}
+    board = {**model.board, **undated} if undated else model.board
+    return replace(model, mesh=event.status, ahead_us=ahead_us, board=board)
+
+
 def selected(model: Model, selection: SelectedSymbol) -> Step:
     """Take in which symbol everybody looks at.
 
@@ -213,6 +237,10 @@ def loaded(model: Model, event: Loaded) -> Step:
             if model.shown is not None and not _concerns(trade, model.shown):
                 return model, ()  # the coin was changed while we were away; the answer that says so is on its way
             return replace(model, quote=model.quote.asked(trade)), ()
+        case Stats() as stats if isinstance(request, LoadSession):
+            line = model.line_of(request.symbol)
+            line = replace(line, stats=stats.merged(line.stats), session_us=model.now_us)
+            return replace(model, board={**model.board, request.symbol: line}), ()
         case Stats() as stats:
             return replace(model, quote=replace(model.quote, asked_stats=stats)), ()
         case HistoryPage() as page:
@@ -235,7 +263,7 @@ def loaded(model: Model, event: Loaded) -> Step:
 
 def _outdated(model: Model, request: Request) -> bool:
     match request:
-        case LoadCoins() | LoadTickSizes() | SelectCoin() | LoadDay() | ResetSession():
+        case LoadCoins() | LoadTickSizes() | SelectCoin() | LoadDay() | LoadSession() | ResetSession():
             return False
         case LoadHistory(page_token=page_token, before_us=before_us):
             if before_us != model.history.before_us or not model.history.expects(page_token):
@@ -263,6 +291,9 @@ def request_failed(model: Model, request: Request, reason: str) -> Model:
             return model.noticed(f"cannot reset the session of {model.name_of(symbol)}: {reason}")
         case LoadDay(symbol):
             line = replace(model.line_of(symbol), day_us=model.now_us)
+            return replace(model, board={**model.board, symbol: line})
+        case LoadSession(symbol):
+            line = replace(model.line_of(symbol), session_us=model.now_us)  # it may never have traded
             return replace(model, board={**model.board, symbol: line})
         case LoadHistory() if not _outdated(model, request):
             return replace(model, history=model.history.failed(reason))

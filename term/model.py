@@ -91,6 +91,7 @@ class Model:
         live: while the picture is paused, the model that goes on.
         outstanding: requests not yet answered; none is made twice at a time.
         mesh: its state, or why that is not known.
+        ahead_us: how far the clock of the mesh is ahead of ours; None while that is not known.
         polled_us: when the gateway was last asked for what it does not tell by itself.
         verified_us: when it was last asked which symbol is selected, because a trade of another one came.
         notice: a message for the person; shown until `notice_until_us`.
@@ -136,6 +137,7 @@ class Model:
     live: Model | None = None
     outstanding: frozenset[Request] = frozenset()
     mesh: Status | str = ASKING_STATUS
+    ahead_us: int | None = None
     polled_us: int = 0
     verified_us: int = 0
     notice: str = ""
@@ -273,7 +275,7 @@ _SHOWN = tuple(
     field.name
     for field in fields(Model)
     if field.name not in ("now_us", "held_until_us", "live", "ordered_by", "following", "outstanding")
-    and field.name not in ("polled_us", "verified_us")
+    and field.name not in ("polled_us", "verified_us", "ahead_us")
 )
 
 Step = tuple[Model, tuple[Effect, ...]]

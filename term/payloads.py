@@ -7,6 +7,7 @@ numbers and sides without their prefix; strings and `SIDE_BUY`, as proto3 JSON h
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Generic, TypeVar
@@ -126,7 +127,8 @@ def parse_ticks(frame: str | bytes) -> tuple[Trade, ...]:
     read = _MESSAGE.read(frame)
     if read.type == "error":
         raise PayloadError(_text(read.message))
-    return tuple(_trade(tick, "ticks", tick.signals or _StatsFields()) for tick in read.ticks)
+    trades = (_trade(tick, "ticks", tick.signals or _StatsFields()) for tick in read.ticks)
+    return tuple(trades if read.type != "snapshot" else (replace(trade, is_new=False) for trade in trades))
 
 
 def parse_coins(body: bytes) -> tuple[Coin, ...]:

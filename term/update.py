@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from term.asking import POLL_US, SELDOM_US, poll, wanted_days
+from term.asking import POLL_US, SELDOM_US, poll, wanted_rows
 from term.board import with_trades
 from term.events import (
     BoardSeen,
@@ -42,6 +42,7 @@ from term.gateway_events import (
     loaded,
     request_failed,
     selected,
+    status_seen,
     stream_changed,
     tape_seen,
     trade_seen,
@@ -89,7 +90,7 @@ def _updated(model: Model, event: Event) -> Step:
         case TradeSeen():
             return trade_seen(model, event)
         case BoardSeen(trades, received_us):
-            board = with_trades(model.board, trades, received_us)
+            board = with_trades(model.board, trades, received_us, ahead_us=model.ahead_us)
             return watched(replace(model, board=board, now_us=max(model.now_us, received_us)))
         case TapeSeen():
             return tape_seen(model, event)
@@ -99,8 +100,8 @@ def _updated(model: Model, event: Event) -> Step:
             known = isinstance(coverage, str) and not isinstance(model.coverage, str)
             concerns = model.shown is not None and symbol == model.shown.symbol and not known
             return (replace(model, coverage=coverage) if concerns else model), ()
-        case StatusSeen(status):
-            return replace(model, mesh=status), ()
+        case StatusSeen():
+            return status_seen(model, event), ()
         case IdsMissing(trades):
             return replace(model, missing=model.missing + trades), ()
         case Ticked(now_us):
@@ -132,7 +133,7 @@ def _ticked(model: Model) -> Step:
     if model.now_us >= model.held_until_us and model.board is not model.ordered_by:
         model = model.ordered()
     model, effects = watched(model)
-    model, asked = model.asking(*wanted_days(model))
+    model, asked = model.asking(*wanted_rows(model))
     seldom = model.now_us // SELDOM_US != model.polled_us // SELDOM_US
     everything = seldom or not model.stream.tells_selection
     due = model.now_us - model.polled_us >= POLL_US

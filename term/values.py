@@ -59,7 +59,8 @@ class Stats:
 class Trade:
     """One trade; only the price is sure, as in the original's API.
 
-    `time_us` is the venue's time in microseconds since 1970 UTC, `side` the taker's.
+    `time_us` is the venue's time in microseconds since 1970 UTC, `side` the taker's; `is_new` says that it has just
+    happened, and is not only the last one from before the stream began.
     """
 
     price: Decimal
@@ -70,6 +71,7 @@ class Trade:
     time_us: int | None = None
     side: Side | None = None
     stats: Stats = field(default_factory=Stats)
+    is_new: bool = True
 
 
 @dataclass(frozen=True, slots=True)

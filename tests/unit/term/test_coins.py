@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from decimal import Decimal
 
+import msgspec
 import pytest
 
 from term.asking import DAYS_AT_ONCE
@@ -18,17 +20,31 @@ from term.events import (
     Loaded,
     LoadHistory,
     LoadPrice,
+    LoadSession,
     LoadStats,
     LoadTickSizes,
     RequestFailed,
     SelectCoin,
+    StatusSeen,
     TapeSeen,
 )
 from term.keys import View
 from term.model import Model
-from term.values import Coin, SelectedSymbol, TickSizes, Trade
+from term.values import Coin, SelectedSymbol, Stats, TickSizes, Trade
 from term.view import clicked, draw, render
-from tests.fixtures.term_scenes import COINS, NOW_US, after, after_asking, connected, market, press, tick, trade
+from tests.fixtures.term_scenes import (
+    COINS,
+    NOW,
+    NOW_US,
+    after,
+    after_asking,
+    connected,
+    market,
+    mesh_status,
+    press,
+    tick,
+    trade,
+)
 
 GIVEN = tuple(coin.symbol for coin in COINS)
 ETHEREUM = SelectedSymbol("ethusdt", "Ethereum (ETH)", "binance")
@@ -118,6 +134,50 @@ def test_days_are_asked_for_a_few_at_a_time_and_only_of_what_is_seen() -> None:
     _, effects = after_asking(model, RequestFailed(days[0], "no"), tick(1.5))
     assert [effect for effect in effects if isinstance(effect, LoadDay)] == [LoadDay("solusdt")]
     assert after_asking(after(connected(), *press("esc")), tick(1))[1] == []
+
+
+def sessions(model: Model, at_s: float) -> list[str]:
+    return [effect.symbol for effect in after_asking(model, tick(at_s))[1] if isinstance(effect, LoadSession)]
+
+
+def test_the_session_is_asked_for_where_no_trade_tells_it_and_only_of_what_is_seen() -> None:
+    assert sessions(connected(), 1) == ["btcusdt", "ethusdt"][:DAYS_AT_ONCE]
+    assert sessions(after(connected(), *press("esc")), 1) == []
+    assert sessions(market(), 62) == []  # trades have told it
+    silent = BoardSeen((Trade(Decimal(5), "ethusdt", is_new=False),), NOW_US)
+    told = Loaded(LoadSession("ethusdt"), Stats(high=Decimal(7), opened=Decimal(4)))
+    model = after(connected(), silent, told, RequestFailed(LoadSession("btcusdt"), "no trade yet"))
+    assert {"btcusdt", "ethusdt"}.isdisjoint(sessions(model, 1))
+    assert sessions(model, 301)[0] == "btcusdt"
+    assert "+25.00%" in text_of(render(after(model, tick(1))))
+
+
+def test_a_trade_is_newer_than_the_session_that_was_asked_for() -> None:
+    traded = BoardSeen((Trade(Decimal(9), "ethusdt", stats=Stats(high=Decimal(9), opened=Decimal(4))),), NOW_US)
+    model = after(connected(), traded, Loaded(LoadSession("ethusdt"), Stats(high=Decimal(7), low=Decimal(3))))
+    stats = model.line_of("ethusdt").stats
+    assert (stats.high, stats.low) == (Decimal(9), Decimal(3))
+
+
+@pytest.mark.parametrize("ahead_s", [0, 3600, -3600])
+@pytest.mark.parametrize("told_first", [True, False])
+def test_a_price_from_before_the_stream_began_has_the_age_that_the_clock_of_the_mesh_gives(
+    ahead_s: int, *, told_first: bool
+) -> None:
+    mesh_us = NOW_US + ahead_s * 1_000_000
+    status = StatusSeen(msgspec.structs.replace(mesh_status(), time=NOW + timedelta(seconds=ahead_s)))
+    last = BoardSeen((Trade(Decimal(5), "ethusdt", time_us=mesh_us - 7_500_000_000, is_new=False),), NOW_US)
+    new = BoardSeen((Trade(Decimal(6), "solusdt", time_us=mesh_us - 5000),), NOW_US)
+    model = after(connected(width=200, height=50), *((status, last) if told_first else (last, status)), new, tick(10))
+    rows = {row.split("(")[1][:3]: row for row in text_of(render(model)).splitlines() if "(" in row}
+    assert rows["ETH"].rstrip().endswith("2h5min")
+    assert rows["SOL"].rstrip().endswith("10s")
+
+
+def test_a_price_that_is_told_again_after_a_loss_is_no_younger_for_that() -> None:
+    model = after(market(), seen("ethusdt", "3000"))
+    again = BoardSeen((Trade(Decimal(3000), "ethusdt", is_new=False),), NOW_US + 500_000_000)
+    assert after(model, again).line_of("ethusdt").traded_us == NOW_US + 61_000_000
 
 
 def test_prices_have_the_decimals_of_their_smallest_step_and_never_less_than_they_need() -> None:

@@ -13,6 +13,7 @@ from term.payloads import (
     parse_price,
     parse_selection,
     parse_stats,
+    parse_ticks,
 )
 from term.values import Coin, SelectedSymbol, Stats, Trade
 
@@ -42,6 +43,12 @@ def test_a_full_frame_is_read_exactly() -> None:
 def test_numbers_and_sides_as_proto3_json_writes_them_are_the_same() -> None:
     proto3 = FULL.replace("3801275891", '"3801275891"').replace("12,", '"12",').replace("SELL", "SIDE_SELL")
     assert parse_frame(proto3.replace("0.00021", "2.1e-4"), received_us=7) == parse_frame(FULL, received_us=7)
+
+
+@pytest.mark.parametrize("kind", ["snapshot", "ticks"])
+def test_the_trade_that_a_subscription_begins_with_is_not_new(kind: str) -> None:
+    frame = f'{{"type": "{kind}", "subscription": 1, "ticks": [{{"symbol": "btcusdt", "price": 5, "signals": null}}]}}'
+    assert parse_ticks(frame) == (Trade(Decimal(5), "btcusdt", is_new=kind == "ticks"),)
 
 
 def test_a_price_alone_is_a_trade() -> None:
