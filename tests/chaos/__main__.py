@@ -54,7 +54,7 @@ def _in_one_world(faults: list[Fault], options: argparse.Namespace) -> list[Outc
         with _disk_for(first, folder), running_world(folder, seed=options.seed, **settings) as world:
             truth = Truth(world)
             for fault in sharing:
-                outcomes.append(strike(world, truth, fault, rate=options.rate))
+                outcomes.append(strike(world, truth, fault, rate=options.rate, patience=options.patience))
                 print(row(outcomes[-1]), flush=True)
                 if outcomes[-1].wrong:
                     break
@@ -91,6 +91,13 @@ if __name__ == "__main__":
     parser.add_argument("--short", action="store_true", help="fewer faults, shorter outages: a quarter of an hour")
     parser.add_argument("--seed", type=int, default=7, help="of the exchange and of the random sequence (default: 7)")
     parser.add_argument("--rate", type=float, default=1000.0, help="trades a second (default: 1000)")
+    parser.add_argument(
+        "--patience",
+        type=float,
+        default=1.0,
+        metavar="FACTOR",
+        help="how many times as long the mesh may take to be whole, on a slow or busy machine (default: 1)",
+    )
     parser.add_argument("--only", default="", metavar="REGEX", help="only faults whose name matches")
     parser.add_argument("--list", action="store_true", help="list the faults and end")
     parser.add_argument("--keep", action="store_true", help="keep the mesh's files and logs")

@@ -35,8 +35,17 @@ class Outcome:
     wrong: str
 
 
-def strike(world: World, truth: Truth, fault: Fault, *, rate: float) -> Outcome:
-    """Let one fault strike a mesh that is whole, and return what it cost."""
+def strike(world: World, truth: Truth, fault: Fault, *, rate: float, patience: float = 1.0) -> Outcome:
+    """Let one fault strike a mesh that is whole, and return what it cost.
+
+    Args:
+        world: the mesh and its exchange.
+        truth: what the exchange has issued, and what the mesh should make of it.
+        fault: what happens.
+        rate: trades a second.
+        patience: how many times as long as the fault says the mesh may take to be whole.
+
+    """
     before = truth.counts()
     wrong = []
     with Peaks(world.mesh.state_dir) as peaks:
@@ -68,8 +77,9 @@ def strike(world: World, truth: Truth, fault: Fault, *, rate: float) -> Outcome:
         )
     if difference.candles_wrong:
         wrong.append(f"{difference.candles_wrong} closed candles are not those of the trades")
-    if whole_s > fault.whole_within_s and not wrong:
-        wrong.append(f"whole after {whole_s:.1f} s, expected {fault.whole_within_s:g} s at most")
+    within_s = fault.whole_within_s * patience
+    if whole_s > within_s and not wrong:
+        wrong.append(f"whole after {whole_s:.1f} s, expected {within_s:g} s at most")
     if peaks.peaks_mb[peak_of] > MOST_MB:
         wrong.append(f"{peak_of} took {peaks.peaks_mb[peak_of]:.0f} MB")
     return Outcome(
