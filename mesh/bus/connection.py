@@ -21,6 +21,7 @@ import msgspec
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
+from nats.aio.transport import TcpTransport
 from nats.errors import Error as NatsError
 from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfig, StreamInfo
 from nats.js.client import JetStreamContext
@@ -50,6 +51,9 @@ _ASK_AGAIN_S = 0.5
 _GREETED_WITHIN_S = 0.25
 _GREETING_BYTES = 2**16
 _PENDING_BYTES = 32 * 2**20  # what one connection buffers while its server is away; publishers stay far below
+
+_WRITE_AHEAD_BYTES = 64 * 1024
+"""So much may wait for the socket; what comes after that waits in nats-py, which bounds it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -366,6 +370,38 @@ class _Client(Client):
             for question in questions:
                 question.add_done_callback(_forget)
                 question.cancel()
+
+    async def _send_publish(
+        self, subject: str, reply: str, payload: bytes, payload_size: int, headers: dict[str, str] | None
+    ) -> None:
+        # nats-py hands each message to another task, by a future and a queue: two more turns of the loop, in which at
+        # 200 messages/s nothing else happens. Where nothing waits the socket's own transport can have it at once; that
+        # gathers what is written in one turn as well.
+        has_line_end = headers is not None and any("\r" in each or "\n" in each for each in headers.values())
+        transport = self._transport
+        if not subject or has_line_end or transport is None or not self._can_write_at_once:
+            await super()._send_publish(subject, reply, payload, payload_size, headers)
+            return
+        if headers:
+            # Not by a format: nats-py's own names are members of an enumeration of strings.
+            lines = b"".join(b"%b: %b\r\n" % (name.encode(), value.encode()) for name, value in headers.items())
+            lines = b"NATS/1.0\r\n%b\r\n" % lines
+            begin = f"HPUB {subject} {reply} {len(lines)} {len(lines) + payload_size}\r\n".encode()
+            command = b"%b%b%b\r\n" % (begin, lines, payload)
+        else:
+            command = b"PUB %b %b %d\r\n%b\r\n" % (subject.encode(), reply.encode(), payload_size, payload)
+        self.stats["out_msgs"] += 1
+        self.stats["out_bytes"] += payload_size
+        transport.write(command)
+
+    @property
+    def _can_write_at_once(self) -> bool:
+        """Whether no command waits for its turn, and the socket takes what it is given."""
+        transport = self._transport
+        if self._pending or not self.is_connected or not isinstance(transport, TcpTransport):
+            return False
+        writer = transport._io_writer
+        return writer is not None and writer.transport.get_write_buffer_size() < _WRITE_AHEAD_BYTES
 
     @property
     def ssl_context(self) -> ssl.SSLContext:

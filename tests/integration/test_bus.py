@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import nats
 import pytest
+from nats.js.api import Header
 from pydantic import SecretStr
 
 from mesh.bus.connection import Bus, connect, raw_stream
@@ -397,3 +399,33 @@ async def test_a_bus_that_takes_nothing_is_not_healthy(nats_server: NatsServer) 
         await bus.js.update_stream(raw_stream(RAW_BYTES).config())
         await asyncio.wait_for(publishing, 30)
         await eventually(lambda: health.serving)
+
+
+async def test_what_a_server_does_not_take_yet_waits_in_order(nats_server: NatsServer) -> None:
+    async with bus_of(nats_server) as bus:
+        inbox, found = bus.client.new_inbox(), list[int]()
+        subscription = await bus.client.subscribe(inbox)
+        await bus.client.flush()
+        nats_server.process.send(signal.SIGSTOP)
+        try:
+            for number in range(2000):
+                await bus.client.publish(inbox, b"%d" % number + b" " * 8192)
+            assert bus.client.pending_data_size > 0
+        finally:
+            nats_server.process.send(signal.SIGCONT)
+        while len(found) < 2000:
+            found.append(int((await subscription.next_msg(timeout=20)).data))
+
+    assert found == list(range(2000))
+
+
+async def test_headers_arrive_as_they_are_and_a_line_end_in_one_begins_no_other(nats_server: NatsServer) -> None:
+    async with bus_of(nats_server) as bus:
+        inbox = bus.client.new_inbox()
+        subscription = await bus.client.subscribe(inbox)
+        await bus.client.publish(inbox, b"plain", headers={Header.MSG_ID: "a-1", "Other": "b"})
+        await bus.client.publish(inbox, b"broken", headers={"Some-Id": "a\r\nOther: b"})
+        plain, broken = [await subscription.next_msg(timeout=20) for _ in range(2)]
+
+    assert (plain.data, plain.headers) == (b"plain", {"Nats-Msg-Id": "a-1", "Other": "b"})
+    assert (broken.data, list(broken.headers or {})) == (b"broken", ["Some-Id"])
