@@ -50,6 +50,7 @@ TRUSTED_S = 2.0
 """So long a message that was stored vouches for those after it; a lease is not taken from its holder within 5 s."""
 NEVER_SENT = -1
 _ACK_TIMEOUT_S = 3.0
+_LOOK_EVERY_S = 0.5
 _STUCK_AFTER_S = 3.0
 _PREDECESSOR = "Nats-Expected-Last-Msg-Id"
 _PREDECESSOR_SEQUENCE = "Nats-Expected-Last-Sequence"
@@ -255,6 +256,7 @@ class Publisher:
         self._acked_s = 0.0
         self._sent_s = 0.0
         self._pause: asyncio.TimerHandle | None = None
+        self._look: asyncio.TimerHandle | None = None
         self._ended = False
 
     @property
@@ -309,6 +311,8 @@ class Publisher:
             return
         if not self._in_flight:
             self._acked_s = time.monotonic()
+            if self._look is None:
+                self._look = asyncio.get_running_loop().call_later(_LOOK_EVERY_S, self._on_look)
         item = InFlightMessage(subject, payload, message_id, on_stored)
         predecessor, sequence = self._in_flight.tail_id, self._in_flight.tail_sequence
         self._in_flight.add(item)
@@ -340,13 +344,7 @@ class Publisher:
         """
         try:
             while True:
-                try:
-                    await asyncio.wait_for(self._broken.wait(), 0.5)
-                except TimeoutError:
-                    now_s = time.monotonic()
-                    if self._in_flight and now_s - self._acked_s > _ACK_TIMEOUT_S:
-                        self._break(f"no ack for {_ACK_TIMEOUT_S:g} s")
-                    continue
+                await self._broken.wait()
                 await self._mend()
         finally:
             self._ended = True  # nobody waits any more for what is not stored by now
@@ -354,6 +352,14 @@ class Publisher:
             self._room.set()
             with contextlib.suppress(NatsError):
                 await self._replies.unsubscribe()
+
+    def _on_look(self) -> None:
+        """Look whether acks come; again and again while messages wait for them, and not while none does."""
+        self._look = None
+        if self._in_flight:
+            if time.monotonic() - self._acked_s > _ACK_TIMEOUT_S:
+                self._break(f"no ack for {_ACK_TIMEOUT_S:g} s")
+            self._look = asyncio.get_running_loop().call_later(_LOOK_EVERY_S, self._on_look)
 
     def _break(self, why: str) -> None:
         if self._healthy.is_set() and self._in_flight:
@@ -487,7 +493,7 @@ class Publisher:
                 return False
             await self._send(item, predecessor, sequence)
             predecessor = item.message_id
-        return True
+        return self._healthy.is_set()
 
 
 @dataclass(frozen=True, slots=True)
