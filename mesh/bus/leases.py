@@ -6,8 +6,9 @@ subject of its own, and that is the proof that it is there:
 - A process that ended, by kill -9 too, has lost its connection, so the server itself says at once that nobody answers.
   Of several servers that holds where the one is there that it was connected to.
 - One that stands still (SIGSTOP, a machine that sleeps) does not answer; after some seconds its lease is taken over.
-  When it wakes it finds another name in the key and ends its work: before it makes a durable anew, before it saves a
-  state, and every second anyhow.
+  Who takes it over says so on the other one's subject, so that one finds when it wakes that another name is in the
+  key, and ends its work. It looks before it makes a durable anew and before it saves a state, too, and every few
+  seconds anyhow.
 - When nats-server itself was started anew, or is gone, its clients need a moment to come back: then nobody is gone yet.
 
 What is written stays right without this: a second writer of a chain is refused by the server, a second store moves no
@@ -23,7 +24,7 @@ import logging
 import os
 import secrets
 import socket
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from enum import Enum
 from typing import Any
@@ -46,7 +47,9 @@ log = logging.getLogger("mesh.bus.leases")
 MAX_INSTANCES = 16
 """Of a service that share its partitions; for so many the bus' permissions are written."""
 _BUCKET_BYTES = 2**20
-_CONFIRM_EVERY_S = 1.0
+_CONFIRM_EVERY_S = 5.0
+"""So often the key is looked at though nobody has said that it is taken: a question each second costs as much as
+twenty trades, and who takes it says so."""
 _ASK_EVERY_S = 1.0
 _ASK_AGAIN_S = 0.25
 _ANSWER_S = 1.0
@@ -55,6 +58,7 @@ _UNANSWERED = 5
 _NOBODY = 12
 """So many times in a row nobody was there to answer, where the holder may only be on its way back to the bus."""
 _RETRY_S = 0.25
+_TAKEN = b"taken"
 _WIND_DOWN_S = 15.0
 
 
@@ -103,10 +107,19 @@ class Lease:
         self._revision = 0
         self._opened: KeyValue | None = None
         self._reconnected = asyncio.Event()
+        self._in_doubt = asyncio.Event()
         self._confirming = asyncio.Lock()
         self._awaited = ""  # the instance that was seen alive
         self._signs: list[Sign] = []
-        bus.on_reconnect(self._reconnected.set)
+        bus.on_reconnect(self._on_reconnect)
+
+    def _on_reconnect(self) -> None:
+        self._reconnected.set()
+        self._in_doubt.set()
+
+    def doubt(self) -> None:
+        """Have `keep` look at the key now: another instance says that it has taken it."""
+        self._in_doubt.set()
 
     async def take(self, health: Health) -> None:
         """Wait until no other instance is running, and take the lease; says in one line whom it waits for."""
@@ -161,7 +174,7 @@ class Lease:
     async def _attempt(self, on_other: Callable[[Holder], None], asked: Mapping[str, Sign]) -> float | None:
         self._reconnected.clear()
         if not self._is_answered:
-            await self._bus.client.subscribe(subjects.instance(self._service, self.instance), cb=answer)
+            await self._bus.client.subscribe(subjects.instance(self._service, self.instance), cb=answering(self))
             self._is_answered = True
         found = await self._read()
         if found is None:
@@ -183,6 +196,8 @@ class Lease:
         if not _is_gone(self._signs, at_once=at_once):
             return _ASK_AGAIN_S if self._signs else _ASK_EVERY_S
         await self._write(revision)
+        with contextlib.suppress(NatsError):  # it looks by itself as well
+            await self._bus.client.publish(subjects.instance(self._service, holder.instance), _TAKEN)
         how = "stands still" if sign is Sign.SILENT else "is gone"
         log.info("the %s of %s %s: working in its place", self._key, holder, how)
         return None
@@ -222,7 +237,8 @@ class Lease:
         """Confirm again and again; return when the lease is lost."""
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._reconnected.wait(), _CONFIRM_EVERY_S)
+                await asyncio.wait_for(self._in_doubt.wait(), _CONFIRM_EVERY_S)
+            self._in_doubt.clear()
             self._reconnected.clear()
             if not self._bus.connected:
                 continue
@@ -271,8 +287,8 @@ class Lease:
 
 async def _first_free(bus: Bus, service: str, health: Health) -> tuple[Lease, int]:
     instance, log_throttle = secrets.token_hex(8), LogThrottle()
-    await bus.client.subscribe(subjects.instance(service, instance), cb=answer)
     leases = [Lease(bus, service, f"instance.{number}", instance=instance) for number in range(MAX_INSTANCES)]
+    await bus.client.subscribe(subjects.instance(service, instance), cb=answering(*leases))
     while True:
         why = f"{MAX_INSTANCES} instances of {service} are running"
         try:
@@ -382,10 +398,23 @@ async def ask(bus: Bus, service: str, instance: str) -> Sign:
     return Sign.THERE
 
 
-async def answer(question: Msg) -> None:
-    """Answer `ask`: the callback of a subscription of the instance's own subject."""
-    with contextlib.suppress(NatsError):
-        await question.respond(b"here")
+def answering(*leases: Lease) -> Callable[[Msg], Awaitable[None]]:
+    """Return what answers `ask`, and lets leases be looked at when one of them is taken over.
+
+    Args:
+        leases: of the instance on whose own subject it is the callback of a subscription.
+
+    """
+
+    async def answer(question: Msg) -> None:
+        if question.data == _TAKEN:
+            for lease in leases:
+                lease.doubt()
+            return
+        with contextlib.suppress(NatsError):
+            await question.respond(b"here")
+
+    return answer
 
 
 def _is_gone(signs: list[Sign], *, at_once: bool) -> bool:

@@ -20,7 +20,7 @@ from nats.errors import Error as NatsError
 
 from mesh.bus import subjects
 from mesh.bus.connection import Bus
-from mesh.bus.leases import Lease, Sign, answer, ask, end
+from mesh.bus.leases import Lease, Sign, answering, ask, end
 from mesh.bus.partitions import Partition
 from mesh.bus.publisher import ForeignPublisherError
 from mesh.service.errors import LeaseLostError
@@ -119,7 +119,8 @@ class Shares:
             ExceptionGroup: of what the work has raised; a lost lease ends the work in that partition alone.
 
         """
-        await self._bus.client.subscribe(subjects.instance(self._service, self.instance), cb=answer)
+        on_question = answering(*self._leases.values())
+        await self._bus.client.subscribe(subjects.instance(self._service, self.instance), cb=on_question)
         await self._bus.client.subscribe(subjects.instance(self._service, _MEMBERS), cb=self._on_beat)
         log_throttle, again_s = LogThrottle(), _LEARN_S
         async with asyncio.TaskGroup() as tasks:

@@ -212,7 +212,7 @@ async def test_a_holder_of_another_version_is_asked_and_left_alone_while_it_is_t
         pass
     await (await bus.js.key_value(subjects.LEASE_BUCKET)).put("store", b'{"instance":"newer","address":"[::1]:1"}')
     async with connected(nats_server) as newer:
-        await newer.client.subscribe(subjects.instance("store", "newer"), cb=leases.answer)
+        await newer.client.subscribe(subjects.instance("store", "newer"), cb=leases.answering())
         health = Health("lease")
         waiting = asyncio.create_task(leases.Lease(bus, "store").take(health))
         await eventually(lambda: "another store is running (pid 0 on an unknown host" in health.conditions[0].message)
@@ -317,3 +317,19 @@ def test_nobody_there_means_gone_at_once_only_on_the_same_run_of_the_server() ->
     assert not leases._is_gone([silent] * 4, at_once=True)
     assert leases._is_gone([silent] * 5, at_once=True)
     assert not leases._is_gone([], at_once=True)
+
+
+async def test_who_takes_a_lease_over_says_so_to_the_one_before(
+    nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leases, "_CONFIRM_EVERY_S", 3600.0)
+    async with connected(nats_server) as first_bus, connected(nats_server) as second_bus:
+        first, second = leases.Lease(first_bus, "store"), leases.Lease(second_bus, "store")
+        await first.take(Health("lease"))
+        keeping = asyncio.create_task(first.keep())
+        asked = {first.instance: leases.Sign.SILENT}
+        for _ in range(leases._UNANSWERED):
+            again_s = await second.attempt(asked=asked)
+
+        assert again_s is None
+        assert f"another store works now (pid {os.getpid()}" in str(await asyncio.wait_for(keeping, 20))
