@@ -36,7 +36,7 @@ from mesh.bus.membership import joined
 from mesh.bus.outgoing_queue import OutgoingQueue
 from mesh.bus.partitions import Partition, partitions
 from mesh.bus.publisher import Publisher
-from mesh.bus.reader import Reader
+from mesh.bus.reader import SELDOM_HEARTBEAT_S, Reader
 from mesh.bus.shares import work_in
 from mesh.service.errors import BadMessage
 from mesh.service.health import Health, State
@@ -378,7 +378,13 @@ async def _listen(
 ) -> None:
     """Follow the symbols that people select, for ever."""
     durable = bus.own("control-ingest")
-    async with Reader(bus, subjects.CONTROL, durable, after=None, subject=subjects.CONTROL_SYMBOL) as reader:
+    reader = Reader(
+        *(bus, subjects.CONTROL, durable),
+        after=None,
+        subjects=[subjects.CONTROL_SYMBOL],
+        heartbeat_s=SELDOM_HEARTBEAT_S,
+    )
+    async with reader:
         while True:
             for message in await reader.next():
                 try:

@@ -17,7 +17,7 @@ from mesh.bus.dead_letters import DeadLetterQueue
 from mesh.bus.membership import joined
 from mesh.bus.partitions import Partition, partition_of, partitions
 from mesh.bus.position import Position
-from mesh.bus.reader import Message, Reader
+from mesh.bus.reader import SELDOM_HEARTBEAT_S, Message, Reader
 from mesh.bus.shares import work_in
 from mesh.bus.status_reports import STATUS_SERVICE, StatusBoard
 from mesh.service import rpc
@@ -161,7 +161,13 @@ async def main(settings: StoreSettings, stop: Stop) -> None:
 
 async def _follow_control(bus: Bus, dead: DeadLetterQueue, *takers: Callable[[Message], None]) -> None:
     """Hand control messages to all takers, for ever; one that cannot be read becomes a dead letter."""
-    async with Reader(bus, subjects.CONTROL, bus.own("control-store"), after=None) as reader:
+    reader = Reader(
+        *(bus, subjects.CONTROL, bus.own("control-store")),
+        after=None,
+        subjects=[subjects.CONTROL_CATALOG, subjects.CONTROL_SYMBOL, subjects.REPAIRED_ALL],
+        heartbeat_s=SELDOM_HEARTBEAT_S,
+    )
+    async with reader:
         while True:
             for message in await reader.next():
                 try:

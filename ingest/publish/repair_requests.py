@@ -16,7 +16,7 @@ from mesh.bus import control, subjects
 from mesh.bus.connection import Bus
 from mesh.bus.dead_letters import DeadLetterQueue
 from mesh.bus.outgoing_queue import OutgoingMessage, publish_until_stored
-from mesh.bus.reader import Reader
+from mesh.bus.reader import SELDOM_HEARTBEAT_S, Reader
 from mesh.service.errors import BadMessage
 from mesh.values import epochs
 from mesh.values.id_ranges import IdRanges
@@ -51,7 +51,13 @@ class RepairRequests:
     async def run(self) -> None:
         """Answer requests, for ever."""
         durable = self._bus.own(DURABLE)
-        async with Reader(self._bus, subjects.CONTROL, durable, after=None, subject=subjects.REPAIR_ALL) as reader:
+        reader = Reader(
+            *(self._bus, subjects.CONTROL, durable),
+            after=None,
+            subjects=[subjects.REPAIR_ALL],
+            heartbeat_s=SELDOM_HEARTBEAT_S,
+        )
+        async with reader:
             while True:
                 # Of several requests for one symbol only the newest counts: the store asks again for what it misses.
                 newest = {message.subject: message for message in await reader.next()}

@@ -156,6 +156,11 @@ class Bus:
         service works now (`mesh/bus/leases.py`); NatsError or TimeoutError while that cannot be known."""
 
     @property
+    def replicas(self) -> int:
+        """On how many servers each stream is."""
+        return self._replicas
+
+    @property
     def connected(self) -> bool:
         """Whether the server is there."""
         return bool(self.client.is_connected)

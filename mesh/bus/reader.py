@@ -19,6 +19,7 @@ import datetime as dt
 import logging
 import time
 from collections import deque
+from collections.abc import Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -40,9 +41,12 @@ log = logging.getLogger("mesh.bus.reader")
 
 _PULL_BYTES = 4 * 2**20
 _EXPIRES_S = 30.0
-_HEARTBEAT_S = 1.0
-_SILENT_S = 3.0
-"""After so long without a message or heartbeat the consumer counts as gone, as with the nats-server that led it."""
+HEARTBEAT_S = 1.0
+"""After three times as long without a message or heartbeat the consumer counts as gone, as with the nats-server that
+led it."""
+SELDOM_HEARTBEAT_S = 10.0
+"""Of readers of what comes seldom: each heartbeat wakes the server and the reader. Of several servers the one that
+leads a consumer may be gone and the connection not, so there it is HEARTBEAT_S all the same."""
 _RETRY_S = 0.25
 _ACK_WAIT_S = 3600
 MAX_ACK_PENDING = 100_000
@@ -126,9 +130,11 @@ class Reader:
         after: the sequence after which to begin; None begins with the last message of each subject.
         after_us: when the stream took that message, if known: a stream that lost its end and has grown again since
             has another one in its place.
-        subject: only messages of this subject; all when empty.
+        subjects: only messages of these subjects; all when empty.
         acks: whether `ack` is ever called; see `make_durable`.
         gather_s: let messages gather in the stream for so long, for readers that are in no hurry: it costs them less.
+        heartbeat_s: how often the server says that it still knows the reader, where no message comes. Without it for
+            three times as long, the durable is made anew.
 
     Raises:
         StreamReplacedError: from `next`, when the stream was made anew or ends before the position. A reader that
@@ -145,15 +151,17 @@ class Reader:
         *,
         after: int | None,
         after_us: int = 0,
-        subject: str = "",
+        subjects: Sequence[str] = (),
         acks: bool = True,
         gather_s: float = 0.0,
+        heartbeat_s: float = HEARTBEAT_S,
     ) -> None:
         self._bus = bus
         self._stream = stream
         self._durable = durable
-        self._subject = subject
+        self._subjects = subjects
         self._acks = acks
+        self._heartbeat_s = heartbeat_s if bus.replicas == 1 else HEARTBEAT_S
         self._from_last = after is None
         self._after = after
         self._after_us = after_us
@@ -200,7 +208,7 @@ class Reader:
             now_s = time.monotonic()
             if deadline_s is not None and now_s >= deadline_s:
                 return []
-            if not self._flow.idle and now_s - self._received_s > _SILENT_S:
+            if not self._flow.idle and now_s - self._received_s > 3 * self._heartbeat_s:
                 self._break("no heartbeat")
             if self._reopen and self._bus.connected:
                 why = self._reopen
@@ -209,7 +217,7 @@ class Reader:
                     continue
                 log.info("reading %s as %s again after %s: %s", self._stream, self._durable, self._after, why)
             await self._ask()
-            wait_s = _HEARTBEAT_S if deadline_s is None else min(_HEARTBEAT_S, deadline_s - now_s)
+            wait_s = self._heartbeat_s if deadline_s is None else min(self._heartbeat_s, deadline_s - now_s)
             if not self._reopen and (due_s := self._flow.due_s()) is not None:
                 wait_s = min(wait_s, max(due_s - now_s, 0.001))
             self._arrived.clear()
@@ -267,7 +275,7 @@ class Reader:
         await self._bus.confirm()
         await self._check_stream(await self._bus.js.stream_info(self._stream))
         await make_durable(
-            self._bus, self._stream, self._durable, after=self._after, subject=self._subject, acks=self._acks
+            self._bus, self._stream, self._durable, after=self._after, subjects=self._subjects, acks=self._acks
         )
         self._delivered = 0
         self._flow.begin()
@@ -314,7 +322,7 @@ class Reader:
             "batch": wanted,
             "max_bytes": _PULL_BYTES,
             "expires": int(_EXPIRES_S * 1e9),
-            "idle_heartbeat": int(_HEARTBEAT_S * 1e9),
+            "idle_heartbeat": int(self._heartbeat_s * 1e9),
         }
         try:
             await self._bus.client.publish(self._next_subject, msgspec.json.encode(request), reply=self._inbox)
@@ -374,7 +382,7 @@ class Reader:
 
     def _follows(self, sequence: int) -> bool:
         """Return whether a message is the stream's next one; where only some are read, the consumer's count tells."""
-        return self._from_last or bool(self._subject) or sequence == (self._after or 0) + 1
+        return self._from_last or bool(self._subjects) or sequence == (self._after or 0) + 1
 
     async def _is_next(self, sequence: int) -> bool:
         """Return whether the stream has nothing any more between the last message and this one."""
@@ -397,7 +405,7 @@ class Reader:
 
 
 async def make_durable(
-    bus: Bus, stream: str, durable: str, *, after: int | None, subject: str, acks: bool = True
+    bus: Bus, stream: str, durable: str, *, after: int | None, subjects: Sequence[str], acks: bool = True
 ) -> None:
     """Make the durable, in place of one of that name.
 
@@ -406,7 +414,7 @@ async def make_durable(
         stream: the stream's name.
         durable: the durable's name.
         after: the sequence after which it begins; None begins with the last message of each subject.
-        subject: only messages of this subject; all when empty.
+        subjects: only messages of these subjects; all when empty.
         acks: whether messages are acknowledged. Without, any number may be read, and the server forgets the durable a
             minute after nobody reads it any more.
 
@@ -423,7 +431,7 @@ async def make_durable(
             ack_wait=_ACK_WAIT_S if acks else None,
             max_ack_pending=MAX_ACK_PENDING if acks else None,
             inactive_threshold=None if acks else _FORGOTTEN_AFTER_S,
-            filter_subject=subject or (">" if after is None else None),
+            filter_subjects=list(subjects) or ([">"] if after is None else None),
             # Kept in a file it is written anew forty times a second, and it is made anew whenever the server was away.
             mem_storage=True,
             # For the same reason one server is enough; of several each would be told of every message.

@@ -14,7 +14,7 @@ from nats.js.errors import NotFoundError
 from mesh.bus import control, subjects
 from mesh.bus.connection import Bus
 from mesh.bus.dead_letters import DeadLetterQueue
-from mesh.bus.reader import Message, Reader
+from mesh.bus.reader import SELDOM_HEARTBEAT_S, Message, Reader
 from mesh.service.backoff import backoff
 from mesh.service.errors import BadMessage, NotReady
 from mesh.values.symbols import parse_symbol
@@ -84,7 +84,13 @@ class SelectionSync:
         assert self._bus is not None
         try:
             durable = self._bus.own("control-signal")
-            async with Reader(self._bus, subjects.CONTROL, durable, after=None) as reader:
+            reader = Reader(
+                *(self._bus, subjects.CONTROL, durable),
+                after=None,
+                subjects=[subjects.CONTROL_CATALOG, subjects.CONTROL_SYMBOL, subjects.CONTROL_LOOKED_UP],
+                heartbeat_s=SELDOM_HEARTBEAT_S,
+            )
+            async with reader:
                 while True:
                     for message in await reader.next():
                         try:

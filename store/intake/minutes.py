@@ -8,7 +8,7 @@ from functools import partial
 import psycopg
 
 from mesh.bus import control, subjects
-from mesh.bus.reader import Message, Reader
+from mesh.bus.reader import SELDOM_HEARTBEAT_S, Message, Reader
 from mesh.service.errors import BadMessage
 from store.database.errors import first_line, write_or_reject
 from store.intake.position import StreamIntake
@@ -24,6 +24,7 @@ class MinuteIntake(StreamIntake):
 
     stream = subjects.CANDLES
     durable = subjects.DURABLE_STORE_CANDLES
+    heartbeat_s = SELDOM_HEARTBEAT_S
 
     async def _take_in(self, reader: Reader) -> None:
         while True:

@@ -14,7 +14,7 @@ from typing import ClassVar, TypeVar
 from mesh.bus.connection import Bus
 from mesh.bus.dead_letters import DeadLetterQueue
 from mesh.bus.position import Position
-from mesh.bus.reader import Message, Reader, StreamReplacedError, find_start
+from mesh.bus.reader import HEARTBEAT_S, Message, Reader, StreamReplacedError, find_start
 from mesh.service.errors import TickmeshError
 from store.database import Connection, Database
 from store.database.times import time_of
@@ -151,6 +151,7 @@ class StreamIntake:
     stream: str
     durable: ClassVar[str]
     gather_s: float = 0.0
+    heartbeat_s: ClassVar[float] = HEARTBEAT_S
 
     def __init__(self, bus: Bus, positions: Positions, dead: DeadLetterQueue) -> None:
         self._bus = bus
@@ -168,7 +169,11 @@ class StreamIntake:
         while True:
             self._position = at = await resume(self._bus, self._positions, self.stream)
             reader = Reader(
-                *(self._bus, self.stream, self.durable), after=at.sequence, after_us=at.taken_us, gather_s=self.gather_s
+                *(self._bus, self.stream, self.durable),
+                after=at.sequence,
+                after_us=at.taken_us,
+                gather_s=self.gather_s,
+                heartbeat_s=self.heartbeat_s,
             )
             try:
                 async with reader:

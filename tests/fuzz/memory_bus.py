@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -130,9 +130,9 @@ class MemoryBus:
         for call in self._lookups:
             await call(SimpleNamespace(data=payload))
 
-    def reader(self, *_: Any, subject: str, **__: Any) -> _Reader:
+    def reader(self, *_: Any, subjects: Sequence[str], **__: Any) -> _Reader:
         """Return what reads a subject: in place of `mesh.reader.Reader`."""
-        return _Reader(self._queue(subject))
+        return _Reader(self._queue(subjects[0]))
 
     def _queue(self, subject: str) -> asyncio.Queue[Message]:
         return self._queues.setdefault(subject, asyncio.Queue())

@@ -117,7 +117,7 @@ async def test_a_consumer_made_by_another_of_the_same_name_makes_no_hole(nats_se
         [first] = await reader.next(timeout_s=10)  # nothing more is asked for yet
         for number in range(2, 9):
             await feeder.publish(columns(number, 1))
-        await make_durable(feeder.bus, "RAW", "test", after=4, subject="")
+        await make_durable(feeder.bus, "RAW", "test", after=4, subjects=[])
         other = await feeder.bus.js.pull_subscribe_bind("test", "RAW")
         await other.fetch(1, timeout=10)
 

@@ -107,7 +107,7 @@ def holes(coverage: store_pb2.GetCoverageResponse) -> set[tuple[int, int, int]]:
 
 
 async def until_asked(feeder: Feeder, first_id: int, last_id: int) -> None:
-    async with Reader(feeder.bus, "CONTROL", "test-asked", after=0, subject=subjects.REPAIR_ALL) as reader:
+    async with Reader(feeder.bus, "CONTROL", "test-asked", after=0, subjects=[subjects.REPAIR_ALL]) as reader:
         asked: list[tuple[int, int]] = []
         while (first_id, last_id) not in asked:
             messages = await reader.next(timeout_s=20)
