@@ -50,7 +50,8 @@ async def reporting(
 ) -> AsyncIterator[None]:
     """Tell the bus how this service is while inside: at every change of its health and every REPORT_EVERY_S.
 
-    A `board` of the same process is told directly, so that it knows of this service while the bus is away.
+    A `board` of the same process is told directly, so that it knows of this service while the bus is away; then the bus
+    is told every ANSWERING_REPORT_EVERY_S.
 
     Enter it once this process is the one that works for its service. Leaving in order says that the service was
     stopped, so that its next start does not count as a restart; leaving by an error says nothing.
@@ -89,12 +90,15 @@ async def reporting(
                 await bus.js.publish(subjects.status(name), last, timeout=_KEPT_WITHIN_S)
 
     async def keep_telling() -> None:
+        loop = asyncio.get_running_loop()
+        every_s = status.REPORT_EVERY_S if board is None else status.ANSWERING_REPORT_EVERY_S
         while True:
             changed.clear()
+            told_s = loop.time()
             await tell()
-            await asyncio.sleep(_AT_MOST_EVERY_S)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(changed.wait(), status.REPORT_EVERY_S - _AT_MOST_EVERY_S)
+                await asyncio.wait_for(changed.wait(), every_s)
+            await asyncio.sleep(max(0.0, told_s + _AT_MOST_EVERY_S - loop.time()))
 
     async with asyncio.TaskGroup() as tasks:
         telling = tasks.create_task(keep_telling(), name="status reports")

@@ -1,7 +1,8 @@
 """How the mesh is, put together from what each service reports. Pure; `mesh/bus/status_reports.py` carries it.
 
-Every service tells `control.status.<service>` at each change and every REPORT_EVERY_S. Whoever asks gets `summarize` of
-the newest reports: each service's state, and one word for whether trades can come (the table in docs/operations.md).
+Every service tells `control.status.<service>` at each change and every REPORT_EVERY_S (ANSWERING_REPORT_EVERY_S where
+it answers for StatusService). Whoever asks gets `summarize` of the newest reports: each service's state, and one word
+for whether trades can come (the table in docs/operations.md).
 """
 
 from __future__ import annotations
@@ -18,10 +19,13 @@ SERVICES = ("ingest", "signal", "store", "gateway")
 """The services of a mesh, in the order a trade passes them."""
 
 REPORT_EVERY_S = 1.0
+ANSWERING_REPORT_EVERY_S = 3.0
+"""Of a service that answers for StatusService: who asks it has its report of this moment. Others need it only where it
+does not answer."""
 KNOWN_WITHIN_S = 3.0
 """So long after ingest's last report its feed counts as it was reported: where the bus stands still none arrives."""
 UNREACHABLE_AFTER_S = 10.0
-"""So long after its last report a service counts as unreachable: nine reports of it are missing."""
+"""So long after its last report a service counts as unreachable: several reports of it are missing."""
 MISSED_FOR_S = 600.0
 """So long one of several instances is missed that has said nothing more, not even that it was stopped."""
 
