@@ -86,6 +86,8 @@ class Database:
     Attributes:
         partitions: how many the mesh has.
         shown: hosts, ports and name of the database, for people.
+        holes_opened: set after each transaction of this process that may have opened holes in the ledger; whoever looks
+            for them clears it.
         reached: how often the database was reached anew. Whoever keeps in memory what is stored compares it then: a
             standby that was promoted may lack the last commits.
 
@@ -105,6 +107,7 @@ class Database:
         self._read_conninfo = make_conninfo(read_url, **_CONNINFO) if read_url not in ("", url) else ""
         self.shown = shown(self._conninfo)
         self.reached = 0
+        self.holes_opened = asyncio.Event()
         self._health = health
         self._give_up = give_up
         self.partitions = partitions

@@ -32,17 +32,21 @@ from store.ledger.ranges import record
 
 @dataclass(frozen=True, slots=True)
 class WriteResult:
-    """What a transaction did: how many trades it stored, by (venue, symbol), and how many were stored already."""
+    """What a transaction did: how many trades it stored, by (venue, symbol), and how many were stored already.
+
+    `may_open` is whether it may have opened holes in the ledger.
+    """
 
     stored: dict[tuple[str, str], int]
     repeated: int
+    may_open: bool = False
 
     def __add__(self, other: WriteResult) -> WriteResult:
         """Return what both did."""
         stored = {
             name: self.stored.get(name, 0) + other.stored.get(name, 0) for name in self.stored.keys() | other.stored
         }
-        return WriteResult(stored, self.repeated + other.repeated)
+        return WriteResult(stored, self.repeated + other.repeated, self.may_open or other.may_open)
 
 
 class TradeWriter:
@@ -128,8 +132,12 @@ class TradeWriter:
             # Behind the others: what they replace may be among those.
             return written + await _store_groups(connection, repairs, self._periods, unique=unique, replace=True)
 
-        done_before = WriteResult({(group.venue, group.symbol): len(group) for group in (*groups, *repairs)}, 0)
-        return await self._positions.advance(after, to, work, lift_limits=lift_limits) or done_before
+        stored = {(group.venue, group.symbol): len(group) for group in (*groups, *repairs)}
+        done_before = WriteResult(stored, 0, may_open=True)
+        written = await self._positions.advance(after, to, work, lift_limits=lift_limits) or done_before
+        if written.may_open:
+            self._database.holes_opened.set()
+        return written
 
 
 def _rising(trades: TradeColumns) -> TradeColumns:
@@ -175,7 +183,7 @@ async def _store_groups(
             for group in added:
                 await ledger_rows.compare_minutes_again(connection, group.venue, group.symbol, group.time_us)
         await candle_rows.renew(connection, added, periods, removed=removed, replaced=replace)
-    return WriteResult(stored, repeated)
+    return WriteResult(stored, repeated, may_open=any(change.opened for _, _, change in changes))
 
 
 async def _copy(

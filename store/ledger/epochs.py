@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 
 import psycopg
@@ -19,7 +20,8 @@ from tickmesh.v1 import control_pb2
 
 log = logging.getLogger("store.ledger.epochs")
 
-_EVERY_S = 1.0
+_AGAIN_S = 1.0
+_EVERY_S = 10.0
 
 
 class EpochAnnouncer:
@@ -42,20 +44,26 @@ class EpochAnnouncer:
             psycopg.Error: what only a person can mend.
 
         """
+        news = asyncio.Event()  # a bus that is back may be a new one
+        self._bus.on_reconnect(news.set)
         while True:
+            news.clear()
+            again_s = _AGAIN_S
             try:
                 async with self._database.reading(internal=True) as connection:
                     epochs = await rows.newest_epochs(connection)
                 for (venue, symbol), epoch in epochs.items():
                     await self._announce(venue, symbol, epoch)
                 await self._announce_that_all_are_known(len(epochs))
+                again_s = _EVERY_S
             except (NotReady, NatsError, TimeoutError) as exc:
                 log.debug("not publishing epochs: %s", exc)
             except psycopg.Error as exc:
                 if reaction(exc) is ErrorReaction.END:
                     raise
                 log.error("epochs are not published: %s", first_line(exc))
-            await asyncio.sleep(_EVERY_S)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(news.wait(), again_s)
 
     async def _announce(self, venue: str, symbol: str, epoch: int) -> None:
         subject = subjects.epoch(venue, symbol)

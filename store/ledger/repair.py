@@ -31,6 +31,9 @@ from tickmesh.v1 import control_pb2
 log = logging.getLogger("store.ledger.repair")
 
 _POLL_S = 0.5
+_IDLE_POLL_S = 2.0
+"""So often where nothing was missing: what this process stores says at once that it has opened a hole, so only those
+are found by this that another one has opened, or whose venue is followed again."""
 _STORED_EVERY_S = 0.05
 
 
@@ -66,7 +69,6 @@ class HoleRepair:
         self._venue = venue
         self._holds = holds
         self._schedule = RepairSchedule()
-        self._result_came = asyncio.Event()
         # The answers whose trades are not stored yet: by venue and symbol the message of RAW with the last of them, and
         # when to stop waiting for it.
         self._being_stored: dict[tuple[str, str], tuple[int, float]] = {}
@@ -74,17 +76,20 @@ class HoleRepair:
 
     async def run(self) -> None:
         """Request what is missing, for ever."""
-        loop = asyncio.get_running_loop()
+        loop, news = asyncio.get_running_loop(), self._database.holes_opened
         while True:
+            news.clear()
             self._note_answers()
+            wait_s = _POLL_S
             try:
-                for missing in self._schedule.due(await self._missing(), now_s=loop.time()):
-                    await self._request(missing)
+                if not (missing := await self._missing()):
+                    wait_s = _IDLE_POLL_S
+                for each in self._schedule.due(missing, now_s=loop.time()):
+                    await self._request(each)
             except (NotReady, NatsError, TimeoutError) as exc:
                 log.debug("not requesting repairs: %s", exc)  # database or bus are unavailable, which others log
-            self._result_came.clear()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._result_came.wait(), _STORED_EVERY_S if self._being_stored else _POLL_S)
+                await asyncio.wait_for(news.wait(), _STORED_EVERY_S if self._being_stored else wait_s)
 
     def take(self, message: Message) -> None:
         """Take in a result from `control.repaired.>`; messages on other subjects are left alone.
@@ -146,7 +151,7 @@ class HoleRepair:
                 )
             until_s = asyncio.get_running_loop().time() + ANSWER_S
             self._being_stored[result.venue, result.symbol] = result.raw_sequence, until_s
-            self._result_came.set()
+            self._database.holes_opened.set()  # `run` looks at what it was requested for
 
     def _note_answers(self) -> None:
         """A request is answered when what it found is stored; one whose answer never gets there is made again."""

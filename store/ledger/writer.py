@@ -55,6 +55,7 @@ class LedgerWriter:
             await rows.write(connection, [(venue, symbol, change)])
 
         await self._database.write(work, lift_limits=True)
+        self._database.holes_opened.set()
 
     async def settle(self, venue: str, symbol: str, ids: IdRanges, state: str) -> int:
         """Mark ids as `ABSENT` or `LOST`, as far as they are OPEN; return how many were.
@@ -105,7 +106,9 @@ class LedgerWriter:
             await candle_rows.renew(connection, [], self._periods, removed={(venue, symbol): removed_us})
             return len(removed_us)
 
-        return await self._database.write(work, lift_limits=True)
+        removed = await self._database.write(work, lift_limits=True)
+        self._database.holes_opened.set()
+        return removed
 
 
 async def _keep_one_row(connection: Connection, venue: str, symbol: str, duplicates: IdRanges) -> Int64s:
