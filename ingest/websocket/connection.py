@@ -47,7 +47,7 @@ MAX_WAITING_BYTES = 32 * 2**20
 
 _AT_ONCE = 4096  # frames worked on together
 _OPEN_WITHIN_S = 8.0
-_TICK_S = 0.2
+_TICK_S = 0.5
 _REST_AHEAD_S = 1.0  # so much earlier than the socket REST may have a trade
 _BUSY_S = 0.5  # whoever worked so long did not listen meanwhile
 
