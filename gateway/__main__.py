@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import resource
 import socket
@@ -32,6 +33,7 @@ SEND_BUFFER_BYTES = 256 * 1024
 KEEP_ALIVE_S = 75.0
 """Longer than the 60 s after which proxies end an idle connection: whoever ends it must not be the one who is asked."""
 MAX_OPEN_FILES = 65_536
+_TICK_S = 1.0
 
 
 class GatewayServer(uvicorn.Server):
@@ -46,6 +48,7 @@ class GatewayServer(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, tls: Tls | None = None) -> None:
         super().__init__(config)
         self._tls = tls
+        self._ending = asyncio.Event()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to serve; uvicorn itself would give each handshake of TLS a whole minute.
@@ -69,6 +72,17 @@ class GatewayServer(uvicorn.Server):
                     connection, sock=listener, backlog=2048, ssl=context, ssl_handshake_timeout=HEAD_LIMIT_S
                 )
             )
+
+    def end(self) -> None:
+        """Let `serve` answer what is under way, and end."""
+        self.should_exit = True
+        self._ending.set()
+
+    async def main_loop(self) -> None:
+        """Keep the time that answers tell, until `end` is called; uvicorn's own wakes ten times a second for that."""
+        while not await self.on_tick(0):
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._ending.wait(), _TICK_S)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -208,7 +222,7 @@ async def main(settings: GatewaySettings, stop: Stop) -> None:
                 stopping.cancel()
                 app.state.streams.drain()
                 await app.state.websockets.drain()
-                server.should_exit = True
+                server.end()
                 await serving
                 following.cancel()
                 asking.cancel()

@@ -120,6 +120,11 @@ class Instances:
                 self._failed_s.pop(address, None)
                 await self.channels.pop(address).close()
 
+    def get_state(self) -> grpc.ChannelConnectivity:
+        """Return READY where all instances are connected, else how one is that is not."""
+        states = {one.get_state() for one in self.channels.values()} or {grpc.ChannelConnectivity.IDLE}
+        return next(iter(states - {grpc.ChannelConnectivity.READY}), grpc.ChannelConnectivity.READY)
+
     # --- what stubs ask a channel for ---
 
     def unary_unary(self, method: str, *args: Any, **options: Any) -> Callable[..., Any]:

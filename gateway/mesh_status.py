@@ -1,12 +1,13 @@
 """`/api/status`: how every service of the mesh is, kept in memory, so that it is answered whoever is away.
 
-Asks the StatusService of signal and of store every second, takes each service's newest report and adds the gateway's
-own.
+Asks the StatusService of signal or of store every second, takes each service's newest report and adds the gateway's
+own. Each of the two has the reports of all, so they take turns; both are asked where one is not well.
 """
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import time
 from collections.abc import Callable, Mapping
@@ -63,6 +64,7 @@ class StatusCollector:
         token: str | None = None,
     ) -> None:
         self._stubs = {name: StatusServiceStub(channel) for name, channel in channels.items()}
+        self._channels = channels
         self._flowing = flowing
         self._away = away
         self._metadata = authorization(token)
@@ -73,10 +75,18 @@ class StatusCollector:
         self._run.version = version("tickmesh")
 
     async def run(self) -> None:
-        """Ask both again and again, for ever; a task of the gateway's own."""
-        while True:
-            response, _ = await asyncio.gather(self.ask(), asyncio.sleep(ASK_EVERY_S))
-            self._update_metrics(response)
+        """Ask one of the two in turn, or both where one is not well, for ever; a task of the gateway's own."""
+        for name in itertools.cycle(self._stubs):
+            asked = [name] if self._are_well() else [*self._stubs]
+            await asyncio.gather(*map(self._ask, asked), asyncio.sleep(ASK_EVERY_S))
+            self._update_metrics(self.response())
+
+    def _are_well(self) -> bool:
+        if len(self._answers) < len(self._stubs) or self._flowing() is False:
+            return False
+        if any(channel.get_state() is not grpc.ChannelConnectivity.READY for channel in self._channels.values()):
+            return False
+        return all(condition.state is State.OK for condition in self.health.conditions)
 
     async def ask(self) -> status_pb2.GetStatusResponse:
         """Ask both now, and return the status of the mesh."""
