@@ -191,12 +191,14 @@ def ask(port: int, monitor_port: int, *, in_cluster: bool = False) -> HealthAnsw
         in_cluster: whether it is one of several: then it is well also while it is behind the others, which passes.
 
     """
+    answer = _answer(monitor_port, "/healthz")
+    if answer.well:  # so it listens, too
+        return answer
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=_ANSWER_S):
             """It listens."""
     except OSError:
         return HealthAnswer(well=False, words=None, listening=False)
-    answer = _answer(monitor_port, "/healthz")
     if in_cluster and answer.words and _WRITE_ERROR not in answer.words:
         return _answer(monitor_port, "/healthz?js-enabled-only=true")
     return answer
