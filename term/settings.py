@@ -162,6 +162,34 @@ def written(model: Model) -> bytes:
     return msgspec.json.encode(state)
 
 
+def merged(before: bytes, state: bytes, others: bytes) -> bytes:
+    """Put what a program has changed into what another one has written meanwhile.
+
+    Args:
+        before: what `written` gave this program the last time.
+        state: what it gives now.
+        others: what is remembered; empty, or something else, for nothing.
+
+    Returns:
+        What is to be remembered: of each list both have their additions, and neither has what one has taken out.
+    """
+    try:
+        theirs = msgspec.json.decode(others, type=_State)
+    except msgspec.DecodeError:
+        return state
+    known, mine = (msgspec.json.decode(each, type=_State) for each in (before, state))
+    for name in _State.__struct_fields__:
+        was, now, there = (getattr(each, name) for each in (known, mine, theirs))
+        if was == now:
+            continue
+        if isinstance(now, list):
+            now = [each for each in there if each in now or each not in was] + [
+                each for each in now if each not in was and each not in there
+            ]
+        setattr(theirs, name, now)
+    return msgspec.json.encode(theirs)
+
+
 def remembered(state: bytes, settings: Mapping[str, Any], *, colour: bool = True) -> Remembered:
     """Say how the program begins: as it was left, except for what the settings say.
 

@@ -34,7 +34,8 @@ class StateFile:
     def keep(self, model: Model) -> None:
         """Write what a model has worth remembering, if that is not what it had the last time.
 
-        The first time nothing is written: what this program has not changed, another terminal may have.
+        The first time nothing is written: what this program has not changed, another terminal may have. What that one
+        has changed meanwhile stays, too.
 
         Args:
             model: of the running program.
@@ -47,5 +48,5 @@ class StateFile:
         with contextlib.suppress(OSError):  # a home that cannot be written: the next start begins anew
             self._path.parent.mkdir(parents=True, exist_ok=True)
             part = self._path.with_suffix(f".{os.getpid()}")
-            part.write_bytes(state)
+            part.write_bytes(settings.merged(before, state, self.read()))
             part.replace(self._path)

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from term.keys import View
 from term.model import Remembered
 from term.settings import read, remembered, written
+from term.state_file import StateFile
 from tests.fixtures.term_scenes import after, market, press, tick
 
 GOOD = """
@@ -92,3 +95,25 @@ def test_times_are_those_of_the_zone_that_is_set() -> None:
 
 def test_without_colour_there_is_none_whatever_was_left() -> None:
     assert remembered(b"", {"theme": "light"}, colour=False).theme == "mono"
+
+
+def test_two_programs_keep_what_each_of_them_has_changed(tmp_path: Path) -> None:
+    begun = market()
+    one, other = StateFile(tmp_path / "term.json"), StateFile(tmp_path / "term.json")
+    one.keep(begun)
+    other.keep(begun)
+    watching = after(begun, *press("a", *"1", "enter", "a", *"2", "enter", "f"))
+    one.keep(watching)
+    other.keep(after(begun, *press("t", "a", *"3", "enter", "j", "f")))
+    one.keep(after(watching, *press("6", "d")))
+    kept = remembered(one.read(), {})
+    assert [alert.text for alert in kept.alerts] == ["btcusdt > 2", "btcusdt > 3"]
+    assert (kept.theme, kept.sorting.favourites) == ("light", {"btcusdt", "ethusdt"})
+
+
+def test_what_was_forgotten_meanwhile_is_written_anew(tmp_path: Path) -> None:
+    file = StateFile(tmp_path / "term.json")
+    file.keep(market())
+    (tmp_path / "term.json").write_text("[")
+    file.keep(after(market(), *press("t")))
+    assert remembered(file.read(), {}).theme == "light"
