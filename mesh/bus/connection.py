@@ -23,6 +23,7 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.aio.transport import TcpTransport
 from nats.errors import Error as NatsError
+from nats.errors import TimeoutError as NatsTimeoutError
 from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfig, StreamInfo
 from nats.js.client import JetStreamContext
 from nats.js.errors import APIError, BucketNotFoundError, NotFoundError
@@ -180,6 +181,11 @@ class Bus:
         if server == self.server and self.connected:
             return True
         return server in await asyncio.gather(*(_run_at(url) for url in self._servers))
+
+    @property
+    def reconnects(self) -> int:
+        """How often the connection was made anew."""
+        return int(self.client.stats["reconnects"])
 
     def own(self, durable: str) -> str:
         """Return the name of a durable that every instance of a service has for itself: `control-store-3`."""
@@ -365,12 +371,15 @@ class _Client(Client):
         if not subject.startswith(_ASKED_AGAIN):
             return await ask()
         questions: list[asyncio.Task[Msg]] = []
+        clock = asyncio.get_running_loop().time
+        ends_s = clock() + timeout
         try:
-            while True:
+            while clock() < ends_s:
                 questions.append(asyncio.create_task(ask()))
                 answered, _ = await asyncio.wait(questions, timeout=_ASK_AGAIN_S, return_when=asyncio.FIRST_COMPLETED)
                 if answered:
                     return answered.pop().result()
+            raise NatsTimeoutError
         finally:
             for question in questions:
                 question.add_done_callback(_forget)
@@ -407,6 +416,13 @@ class _Client(Client):
             return False
         writer = transport._io_writer
         return writer is not None and writer.transport.get_write_buffer_size() < _WRITE_AHEAD_BYTES
+
+    async def _process_connect_init(self) -> None:
+        # nats-py sends all that was published meanwhile or had not been sent before. Of a stream that another one has
+        # written since, a message could stand for the one after its last: publishers know better what to send now.
+        await super()._process_connect_init()
+        self._pending.clear()
+        self._pending_data_size = 0
 
     @property
     def ssl_context(self) -> ssl.SSLContext:

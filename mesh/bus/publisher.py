@@ -9,7 +9,8 @@ In a stream that is on several servers the predecessor is named by its sequence 
 leader looks at that before it hands a message on; at the id each server looks for itself when it writes the message,
 and nats-server 2.15.1 takes what it finds wrong there for a broken disk: the stream takes nothing more, for ever. One
 that stood still could hit the sequence its successor has come to. So it goes on as after an error, with the id of the
-stream's last message and one message alone, when nothing that it sent within TRUSTED_S is known to be stored.
+stream's last message and one message alone, when nothing that it sent within TRUSTED_S is known to be stored. While
+there is no connection nothing is sent, and what still waited for it is dropped when there is one again (`_Client`).
 
 An ack of one message confirms all messages before it, and costs the server and us as much as the message itself. So few
 messages ask for one; when publishing pauses behind one that did not, the stream is asked for its last message instead.
@@ -252,7 +253,7 @@ class Publisher:
         """How many messages `publish` was given so far."""
         self._end_at_open = 0
         self._is_replicated = False
-        self._reconnected = False  # since the stream's end was last looked at
+        self._reconnects = 0  # of the connection, when the stream's end was last looked at
         self._acked_s = 0.0
         self._sent_s = 0.0
         self._pause: asyncio.TimerHandle | None = None
@@ -282,7 +283,7 @@ class Publisher:
         self._inbox = self._bus.client.new_inbox()
         self._replies = await self._bus.client.subscribe(f"{self._inbox}.*", cb=self._on_reply)
         self._bus.on_reconnect(self._on_reconnect)
-        looked_s = time.monotonic()
+        looked_s, self._reconnects = time.monotonic(), self._bus.reconnects
         end = await _end_of_stream(self._bus, self._stream)
         self._end_at_open = end.sequence
         self._in_flight = InFlight(
@@ -369,12 +370,15 @@ class Publisher:
 
     def _on_reconnect(self) -> None:
         # The server may have lost the stream's end. With nothing in flight, that is looked at before the next message.
-        self._reconnected = True
         self._break("reconnected")
 
     async def _send(self, item: InFlightMessage, predecessor: str, sequence: int) -> None:
         self._sent_s = time.monotonic()
-        if self._is_replicated and (self._reconnected or self._sent_s - self._in_flight.own_s > TRUSTED_S):
+        if not self._bus.connected:  # what waits for a connection would come when another one may write
+            self._break("not connected")
+            return
+        is_trusted = self._bus.reconnects == self._reconnects and self._sent_s - self._in_flight.own_s <= TRUSTED_S
+        if self._is_replicated and not is_trusted:
             self._break("")
             return
         self._in_flight.send(item, self._sent_s)
@@ -456,7 +460,7 @@ class Publisher:
 
     async def _go_on(self) -> bool:
         """Find out what arrived, send the first message alone, then the rest; return whether that went well."""
-        self._reconnected = False
+        self._reconnects = self._bus.reconnects
         end = await _end_of_stream(self._bus, self._stream)
         self._is_replicated = end.is_replicated
         if count := self._in_flight.up_to_id(end.message_id):

@@ -104,6 +104,32 @@ async def test_one_that_stood_still_is_refused_and_the_stream_goes_on(
             assert await numbers_of(reader, 30) == list(range(30))
 
 
+async def test_what_one_publishes_while_it_is_cut_off_never_reaches_the_stream_that_another_one_writes_meanwhile(
+    nats_cluster: NatsCluster,
+) -> None:
+    *others, last = nats_cluster.url_of("admin").split(",")
+    async with bus_of(last) as cut_off, bus_of(",".join(others)) as bus:
+        await bus.declare(raw_stream(64 * 2**20))
+        former = Publisher(cut_off, subjects.RAW)
+        await former.open()
+        await publish(former, 10)
+        assert await asyncio.wait_for(former.settle(), 60)
+        async with publisher_of(bus) as publisher:
+            nats_cluster.servers[-1].kill()
+            await eventually(lambda: not cut_off.connected)
+            await publish(former, 100, first=1000)
+            await publish(publisher, 10, first=10)  # at the eleventh the stream ends with what the former one expects
+            assert await asyncio.wait_for(publisher.settle(), 60)
+            nats_cluster.servers[-1].start()
+            with pytest.raises(ForeignPublisherError, match="'m19', expected 'm9'"):
+                await asyncio.wait_for(former.run(), 60)
+
+            await publish(publisher, 10, first=20)
+            assert await asyncio.wait_for(publisher.settle(), 60)
+        async with Reader(bus, subjects.RAW, "test", after=0) as reader:
+            assert await numbers_of(reader, 30) == list(range(30))
+
+
 async def test_a_message_that_is_refused_for_its_predecessor_does_the_stream_no_harm(nats_cluster: NatsCluster) -> None:
     async with bus_of(nats_cluster.url_of("admin")) as bus:
         await bus.declare(raw_stream(64 * 2**20))
