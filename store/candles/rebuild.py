@@ -20,6 +20,7 @@ from libsignal import CandleSeries, Periods
 from mesh.values.candles import Indicators
 from store.candles import sql
 from store.database import Connection, fetch_all
+from store.database.arrays import text_array, time_array
 
 _BATCH = 1000
 _SHORT = 64
@@ -48,9 +49,10 @@ async def follow(
         periods: of the indicators.
 
     """
-    asked = [(*name, first) for name, (first, _) in firsts.items()]
-    columns = [list(column) for column in zip(*asked, strict=True)]
-    rows = await fetch_all(connection, sql.LAST_BEFORE, columns) if asked else []
+    if not firsts:
+        return
+    columns = [*map(text_array, zip(*firsts, strict=True)), time_array(first for first, _ in firsts.values())]
+    rows = await fetch_all(connection, sql.LAST_BEFORE, columns)
     names = list(firsts)
     not_warm: dict[SeriesName, dt.datetime] = {}
     for n, revision, warm_before in rows:
@@ -87,14 +89,15 @@ async def _differing(
     """
     if not firsts:
         return []
-    columns = [list(column) for column in zip(*firsts, strict=True)]
+    columns = map(text_array, zip(*firsts, strict=True))
     rows: dict[int, list[Any]] = defaultdict(list)
     for n, *row in await fetch_all(connection, sql.READ_NEWEST, [*columns, _SHORT]):
         rows[n].append(row)
     differing = []
     for n, (name, first) in enumerate(firsts.items(), 1):
-        of_signal = zip(rows[n], _close(CandleSeries(periods), rows[n]), strict=True)
-        if len(rows[n]) == _SHORT or any(row[0] >= first and _kept(row, now) != row[4:] for row, now in of_signal):
+        new = sum(row[0] >= first for row in rows[n])
+        of_signal = zip(rows[n][-new:], _close(CandleSeries(periods), rows[n])[-new:], strict=True) if new else ()
+        if len(rows[n]) == _SHORT or any(_kept(row, now) != row[4:] for row, now in of_signal):
             differing.append(name)
     return differing
 

@@ -17,6 +17,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple, TypeAlias
 
+import msgspec
 import numpy as np
 
 from libsignal import Periods
@@ -26,6 +27,7 @@ from mesh.values.trades import Int64s, TradeColumns
 from store.candles import rebuild, sql
 from store.candles.rebuild import SeriesName
 from store.database import Connection, fetch_all
+from store.database.arrays import text_array, time_array
 from store.database.times import time_of
 
 Remade: TypeAlias = dict[SeriesName, set[dt.datetime]]
@@ -52,7 +54,9 @@ async def add(connection: Connection, batches: Sequence[ClosedCandles], periods:
     if not batches:
         return
     rows = [_row(batch.venue, batch.symbol, candle) for batch in batches for candle in batch.candles]
-    await connection.cursor().executemany(sql.ADD, rows)
+    for some in _each_once(rows):
+        objects = [dict(zip(sql.ADDED_COLUMNS, row, strict=True)) for row in some]
+        await connection.execute(sql.ADD, (msgspec.json.encode(objects).decode(),))
     reached: dict[tuple[str, str], int] = {}
     for batch in batches:
         name = batch.venue, batch.symbol
@@ -89,7 +93,10 @@ async def close(
     if not closing:
         return
     await _make_lacking(connection, closing, remade, revision=revision)
-    names_and_times = [list(column) for column in zip(*(each.closed for each in closing), strict=True)]
+    names_and_times = (
+        *(text_array(each.venue for each in closing), text_array(each.symbol for each in closing)),
+        time_array(time_of(each.reached_us) for each in closing),
+    )
     await connection.execute(sql.SET_CLOSED, names_and_times)
     for n, interval, begin_us, removed in await fetch_all(connection, sql.TAKE_DUE, names_and_times):
         due = closing[n - 1]._replace(begin_us=begin_us, end_us=begin_us + INTERVALS_US[interval])
@@ -236,10 +243,6 @@ class _Range(NamedTuple):
     reached_us: int
     """Until when its candles are closed."""
 
-    @property
-    def closed(self) -> tuple[str, str, dt.datetime]:
-        return self.venue, self.symbol, time_of(self.reached_us)
-
     def of(self, length_us: int) -> _Range | None:
         """Return the whole candles of some length that overlap it, None when no closed one does."""
         begin_us = self.begin_us // length_us * length_us
@@ -321,9 +324,12 @@ def _one(whole: _Range, interval: str, lower: str, removed: int) -> dict[str, An
 def _asked(ranges: Sequence[_Range], interval: str, lower: str, removed: int = 0) -> dict[str, Any]:
     """Return what a statement about many ranges asks for."""
     begins, ends = [time_of(each.begin_us) for each in ranges], [time_of(each.end_us) for each in ranges]
-    asked = _of_interval(interval, lower, removed) | {"begins": begins, "ends": ends, "revision": 1}
-    asked |= {"venues": [each.venue for each in ranges], "symbols": [each.symbol for each in ranges]}
-    return asked | {"low": min(begins), "high": max(ends)}
+    asked = _of_interval(interval, lower, removed) | {"begins": time_array(begins), "ends": time_array(ends)}
+    asked |= {
+        "venues": text_array(each.venue for each in ranges),
+        "symbols": text_array(each.symbol for each in ranges),
+    }
+    return asked | {"low": min(begins), "high": max(ends), "revision": 1}
 
 
 def _of_interval(interval: str, lower: str, removed: int) -> dict[str, Any]:
@@ -347,16 +353,28 @@ def _firsts(batches: Sequence[ClosedCandles]) -> dict[SeriesName, Candle]:
     return firsts
 
 
+def _each_once(rows: Iterable[tuple[Any, ...]]) -> list[list[tuple[Any, ...]]]:
+    """Return rows in groups that hold each candle once, those of one candle in their order; nearly always one group."""
+    seen: dict[tuple[Any, ...], int] = defaultdict(int)
+    groups: list[list[tuple[Any, ...]]] = []
+    for row in rows:
+        name = row[:4]
+        if seen[name] == len(groups):
+            groups.append([])
+        groups[seen[name]].append(row)
+        seen[name] += 1
+    return groups
+
+
 def _row(venue: str, symbol: str, candle: Candle) -> tuple[object, ...]:
     prices = (candle.open_e8, candle.high_e8, candle.low_e8, candle.close_e8)
-    indicators = (getattr(candle, name) for name in INDICATORS)
     return (
         *(venue, symbol, candle.interval, time_of(candle.time_us)),
         *(_numeric(price, 8) for price in prices),
         *(_numeric(candle.volume_e8, 8), _numeric(candle.quote_volume_e16, 16)),
         *(_numeric(candle.taker_buy_volume_e8, 8), candle.count, candle.first_trade_id, candle.last_trade_id),
         candle.revision,
-        *(None if math.isnan(value) else value for value in indicators),
+        *(getattr(candle, name) for name in INDICATORS),  # NaN is null in JSON
     )
 
 

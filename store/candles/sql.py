@@ -11,13 +11,20 @@ def _set_from(row: str) -> str:
     return ", ".join(f"{name} = {row}.{name}" for name in INDICATORS)
 
 
-# In: venue, symbol, interval, time; open, high, low, close, volume, quote_volume, taker_buy_volume; count, first and
-# last id; revision; the indicators as INDICATORS has them. What is newer or holds more trades stays.
+_ADDED = (
+    *("venue text", "symbol text", "interval text", "time timestamptz", "open numeric", "high numeric", "low numeric"),
+    *("close numeric", "volume numeric", "quote_volume numeric", "taker_buy_volume numeric", "count bigint"),
+    *("first_trade_id bigint", "last_trade_id bigint", "revision integer"),
+    *(f"{name} float8" for name in INDICATORS),
+)
+ADDED_COLUMNS = tuple(column.partition(" ")[0] for column in _ADDED)
+"""What `ADD` takes of each candle, by these names."""
+# In: candles as a JSON array of objects, each candle once. What is newer or holds more trades stays. One statement for
+# all: one for each took three times as long, in the store and in PostgreSQL.
 ADD = f"""
-INSERT INTO candles (venue, symbol, interval, time, open, high, low, close, volume, quote_volume, taker_buy_volume,
-    count, first_trade_id, last_trade_id, revision, {_INDICATORS})
-VALUES (%s, %s, %s, %s, %s::numeric, %s::numeric, %s::numeric, %s::numeric, %s::numeric, %s::numeric, %s::numeric,
-    %s, %s, %s, %s{", %s" * len(INDICATORS)})
+INSERT INTO candles ({", ".join(ADDED_COLUMNS)})
+SELECT {", ".join(f"added.{name}" for name in ADDED_COLUMNS)}
+FROM json_to_recordset(%s::json) AS added ({", ".join(_ADDED)})
 ON CONFLICT (venue, symbol, interval, time) DO UPDATE
 SET open = excluded.open, high = excluded.high, low = excluded.low, close = excluded.close, volume = excluded.volume,
     quote_volume = excluded.quote_volume, taker_buy_volume = excluded.taker_buy_volume, count = excluded.count,

@@ -1,4 +1,4 @@
-"""The database: connections that wait for it, what each of its errors asks for, migrations, rows for COPY, times."""
+"""The database: connections that wait for it, what each of its errors asks for, migrations, rows for COPY, arrays, times."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ __all__ = [
     "Connection",
     "Database",
     "SyncConnection",
+    "arrays",
     "connect_for_reads",
     "copy_rows",
     "end_statement",

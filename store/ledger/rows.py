@@ -14,6 +14,7 @@ from mesh.bus.partitions import Partition
 from mesh.values.id_ranges import IdRange, IdRanges
 from mesh.values.trades import Int64s, TradeColumns
 from store.database import Connection, fetch_all
+from store.database.arrays import bigint_array, text_array
 from store.database.times import time_of
 from store.ledger import sql
 from store.ledger.minutes import MINUTE_US, VenueMinute
@@ -110,9 +111,9 @@ async def extend(connection: Connection, groups: Sequence[TradeColumns]) -> list
     whole = [n for n, (_, _, low, high) in enumerate(rows) if high - low == len(groups[n]) - 1]
     if not whole:
         return [False] * len(groups)
-    done = {
-        whole[n - 1] for (n,) in await fetch_all(connection, sql.EXTEND_COVERAGE, _columns([rows[n] for n in whole]))
-    }
+    venues, symbols, low, high = zip(*(rows[n] for n in whole), strict=True)
+    columns = (text_array(venues), text_array(symbols), bigint_array(low), bigint_array(high))
+    done = {whole[n - 1] for (n,) in await fetch_all(connection, sql.EXTEND_COVERAGE, columns)}
     return [n in done for n in range(len(groups))]
 
 

@@ -6,6 +6,7 @@ import ctypes
 import weakref
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import lru_cache
 
 import numpy as np
 
@@ -16,6 +17,11 @@ from libsignal.values import Periods
 from mesh.values.candles import INDICATORS, Indicators
 
 _CANDLES = np.dtype(lsig.CandleStruct)
+
+
+@lru_cache(maxsize=16)  # it costs more than what a series of a few candles does
+def _config(periods: Periods) -> lsig.Config:
+    return lsig.Config(struct_size=ctypes.sizeof(lsig.Config), **asdict(periods))
 
 
 class CandleSeries:
@@ -31,9 +37,8 @@ class CandleSeries:
             LibraryError: a period is out of range.
 
         """
-        config = lsig.Config(struct_size=ctypes.sizeof(lsig.Config), **asdict(periods))
         self._handle = ctypes.c_void_p()
-        check(LIBRARY.holding_gil.lsig_series_new(config, self._handle))
+        check(LIBRARY.holding_gil.lsig_series_new(_config(periods), self._handle))
         weakref.finalize(self, LIBRARY.holding_gil.lsig_series_free, self._handle)
 
     def resume(self, last: Indicators, closes_e8: Sequence[int]) -> bool:
