@@ -33,7 +33,7 @@ from mesh.service.errors import BadMessage, TickmeshError
 from mesh.values.candles import INDICATORS, INTERVALS_US, Candle
 from mesh.values.signals import SIGNAL_NAMES
 from mesh.values.trades import MAX_TRADE_ID, SignalColumns, TradeColumns, latest_us
-from tickcodec.batches import BatchProcessor, Output, ProcessedBatches
+from tickcodec.batches import BatchProcessor, ClosingFinder, Output, ProcessedBatches
 
 log = logging.getLogger("signal.engine")
 
@@ -374,8 +374,7 @@ class Engine:
         """Return the whole state, an entry a symbol: `binance.btcusdt`; the same state gives the same bytes."""
         found = {}
         for (venue, symbol), signals in self._latest.items():
-            last_row = _columns_of(signals).rows(slice(-1, None))
-            state, latest = self._states[venue, symbol].save(), wire.encode_signals(last_row)
+            state, latest = self._states[venue, symbol].save(), _last_row_of(signals)
             entry = _Entry(ENTRY_VERSION, state, latest, crc32(latest, crc32(state)))
             found[entry_name(venue, symbol)] = msgspec.msgpack.encode(entry)
         return found
@@ -417,6 +416,21 @@ def entry_name(venue: str, symbol: str) -> str:
 
     """
     return f"{venue}.{subjects.token(symbol)}"
+
+
+def _last_row_of(signals: SignalColumns | SignalMessage) -> bytes:
+    """Return the last trade with its signals and no candles, serialized."""
+    # Where many symbols trade, nearly each has one trade in its last batch: to decode and encode them stops all trades.
+    if (
+        isinstance(signals, SignalMessage)
+        and signals.rows == 1
+        and not _closing.find(wire.one_of_many(signals.payload))
+    ):
+        return signals.payload
+    return wire.encode_signals(_columns_of(signals).rows(slice(-1, None)))
+
+
+_closing = ClosingFinder()
 
 
 def _columns_of(signals: SignalColumns | SignalMessage) -> SignalColumns:

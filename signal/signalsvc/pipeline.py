@@ -16,6 +16,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -469,7 +470,7 @@ class Pipeline:
             return
         first, last = gathered.first, gathered.last
         for symbol, rows in gathered.rows.items():
-            TRADES.labels(symbol).inc(rows)
+            _trades_of(symbol).inc(rows)
         # No other message begins with that trade.
         begin, end = f"{first.venue}.{subjects.token(first.symbol)}", subjects.token(last.symbol)
         await self.publisher.publish(
@@ -578,6 +579,11 @@ class Pipeline:
             except (NatsError, TimeoutError) as exc:
                 log.warning("waiting for the state of %s: %s", symbol, str(exc) or type(exc).__name__)
                 await asyncio.sleep(_POLL_S)
+
+
+@lru_cache(maxsize=4096)  # of 300 symbols four times a second
+def _trades_of(symbol: str) -> Counter:
+    return TRADES.labels(symbol)
 
 
 def show(pipelines: Mapping[Partition, Pipeline], watchers: Watchers) -> None:
