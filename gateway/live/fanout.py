@@ -215,6 +215,10 @@ class ClientFanout:
         """Return whether any client wants trades of a symbol; else there is no need to prepare them."""
         return bool(self._groups.audience(symbol))
 
+    def audience(self, symbol: str) -> tuple[object, ...]:
+        """Return who wants trades of a symbol: for two symbols with the same, one chunk may have the trades of both."""
+        return self._groups.audience(symbol)
+
     @property
     def queued_bytes(self) -> int:
         """Bytes that all queues hold together at most; clients with one subscription queue the same chunks."""

@@ -298,17 +298,63 @@ class SignalFeed:
             except DecodeError as exc:
                 self._leave_out("an answer of signal", exc)
             return
+        if not self.several:
+            self._tell_together(response, batches)
+            return
         for batch in batches:
-            if not self.several or self._seams.take(source.stream, response, batch, is_new=source.greeted):
+            if self._seams.take(source.stream, response, batch, is_new=source.greeted):
                 self._tell(response, batch)
-        if self.several and self._seams:
+        if self._seams:
             self._tell_released()
+
+    def _tell_together(self, response: bytes, batches: Sequence[FoundBatch]) -> None:
+        """Tell batches in order, those that are for the same clients in one piece.
+
+        Where 300 symbols trade, nearly each has one trade: to write and publish each on its own took a third of the
+        gateway's time.
+        """
+        together: list[FoundBatch] = []
+        audience: tuple[object, ...] = ()
+        rows = 0
+        for batch in batches:
+            if (ring := self._rings.get(batch.symbol)) is not None:
+                self._keep(ring, alone(response, batch), batch)
+            its_audience = self._fanout.audience(batch.symbol)
+            if together and (its_audience != audience or rows + batch.rows > CHUNK_TRADES):
+                self._publish_together(response, together, rows)
+                together, rows = [], 0
+            if its_audience:
+                audience = its_audience
+                together.append(batch)
+                rows += batch.rows
+        if together:
+            self._publish_together(response, together, rows)
+
+    def _publish_together(self, response: bytes, batches: Sequence[FoundBatch], rows: int) -> None:
+        told = self._told
+        # Each symbol once, so that none is told in part after itself.
+        if len(batches) > 1 and len({batch.symbol for batch in batches}) == len(batches):
+            keys = [(batch.venue, batch.symbol) for batch in batches]
+            names = self._names
+            if all(batch.first_id > told.get(key, _NOTHING_TOLD)[0] for key, batch in zip(keys, batches, strict=True)):
+                heads = [_head(symbol, names.get(symbol) or name_of(symbol), venue) for venue, symbol in keys]
+                frames = self._frames.write_several(response, [batch.place for batch in batches], heads)
+                if frames is not None:
+                    told.update(zip(keys, ((batch.last_id, batch.last_us) for batch in batches), strict=True))
+                    self._fanout.publish(batches[0].symbol, Chunk(frames, trades=rows, arrived_s=monotonic()))
+                    return
+        for batch in batches:
+            self._publish_one(response, batch)
+
+    def _publish_one(self, response: bytes, batch: FoundBatch) -> None:
+        if not self._publish_found(response, batch):
+            self._publish(signal_pb2.SignalBatch.FromString(response[batch.at : batch.at + batch.size]))
 
     def _tell(self, response: bytes, batch: FoundBatch) -> None:
         if (ring := self._rings.get(batch.symbol)) is not None:
             self._keep(ring, alone(response, batch), batch)
-        if self._fanout.wanted(batch.symbol) and not self._publish_found(response, batch):
-            self._publish(signal_pb2.SignalBatch.FromString(response[batch.at : batch.at + batch.size]))
+        if self._fanout.wanted(batch.symbol):
+            self._publish_one(response, batch)
 
     # --- where one stream takes over from another ---
 

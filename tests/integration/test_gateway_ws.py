@@ -121,6 +121,27 @@ async def test_a_star_is_every_symbol(gateway: Gateway) -> None:
         assert await receive_ids(client, [0, 1, 2]) == [0, 1, 2]
 
 
+async def test_batches_that_come_together_are_told_each_client_as_if_they_had_come_one_by_one(gateway: Gateway) -> None:
+    wrong = batch("solusdt", 30, 1)
+    wrong.trades.time_us[:] = [-1]  # cannot be told, and what comes with it is
+    together = [
+        *(batch("btcusdt", 1, 2), batch("ethusdt", 10), batch("solusdt", 20, 130), batch("btcusdt", 3), wrong),
+        *(batch("ethusdt", 10), batch("ethusdt", 11), batch("newusdt", 400)),
+    ]
+    alone = [1, 2, 10, *range(20, 150), 3, 11, 400]
+    queries = {
+        "?symbols=*": alone,
+        "?symbols=ethusdt,btcusdt": [1, 2, 10, 3, 11],
+        "?symbols=solusdt": [*range(20, 150)],
+    }
+    async with contextlib.AsyncExitStack() as stack:
+        clients = [await stack.enter_async_context(gateway.ws(query)) for query in queries]
+        await eventually(lambda: gateway.signal.watchers)
+        gateway.signal.tell(signal_pb2.WatchResponse(batches=signal_pb2.SignalBatches(batches=together)))
+        for client, ids in zip(clients, queries.values(), strict=True):
+            assert await receive_ids(client, ids) == ids
+
+
 @pytest.mark.parametrize(
     ("query", "reason"),
     [

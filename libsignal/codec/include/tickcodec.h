@@ -226,6 +226,16 @@ typedef struct tickcodec_ticks {
  * longest numbers may need), or the struct has another size. */
 TICKCODEC_API int tickcodec_write_ticks(tickcodec_ticks *call, const uint8_t *response, const tickcodec_batch *batch, size_t first, size_t rows);
 
+/* A batch that is to be written. */
+typedef struct tickcodec_headed {
+    int64_t batch;     /* which of those that were found */
+    int64_t head_size; /* of what stands before its trades' prices */
+} tickcodec_headed;
+
+/* Write whole batches that were found in a response, as `tickcodec_write_ticks` does one after the other; `head` has the
+ * heads of all of them, one behind the other. Returns 0, or 1 when nothing is to be used. */
+TICKCODEC_API int tickcodec_write_batches(tickcodec_ticks *call, const uint8_t *response, const tickcodec_batch *batches, const tickcodec_headed *headed, size_t count);
+
 /* --- sockets: the same bytes to many clients ---------------------------------------------------------------------- */
 
 /* Send the same bytes to each of `count` stream sockets, and wait for none. `sent[i]` becomes how many of them socket i

@@ -312,23 +312,23 @@ int tickcodec_find_batches(const std::uint8_t *response, std::size_t size, tickc
     return several.failed();
 }
 
-int tickcodec_write_ticks(tickcodec_ticks *call, const std::uint8_t *response, const tickcodec_batch *place, std::size_t first, std::size_t rows) {
+// Write rows of a batch behind what is written already; false when nothing is to be used.
+static bool write_rows(tickcodec_ticks *call, const std::uint8_t *response, const tickcodec_batch &place, std::size_t first, std::size_t rows) {
     Batch batch;
-    if (call->struct_size != sizeof *call) return 1;
-    if (!batch.read(Bytes(response + place->at, static_cast<std::size_t>(place->size)))) return 1;
+    if (!batch.read(Bytes(response + place.at, static_cast<std::size_t>(place.size)))) return false;
     const Trades &trades = batch.trades;
-    if (first > trades.rows() || rows > trades.rows() - first) return 1;
+    if (first > trades.rows() || rows > trades.rows() - first) return false;
     std::size_t most = kHeaderBytes + call->head_size + call->tail_size + kRowBytes;
     for (std::size_t i = 0; i < call->member_count; ++i) {
         const tickcodec_member &member = call->members[i];
-        if (!batch.has(member.field)) return 1;
+        if (!batch.has(member.field)) return false;
         most += member.key_size + (member.kind == TICKCODEC_DOUBLE ? kDoubleBytes : kIntegerBytes);
     }
-    char *const begin = reinterpret_cast<char *>(call->out), *const end = begin + call->out_size, *out = begin;
+    char *const begin = reinterpret_cast<char *>(call->out), *const end = begin + call->out_size, *out = begin + call->written;
     for (std::size_t row = first; row < first + rows; ++row) {
         const auto time_us = at<std::int64_t>(trades.times(), row);
-        if (static_cast<std::size_t>(end - out) < most || time_us < 0 || time_us >= kTimesEnd) return 1;
-        if (at<std::int64_t>(trades.ids(), row) < 0) return 1;
+        if (static_cast<std::size_t>(end - out) < most || time_us < 0 || time_us >= kTimesEnd) return false;
+        if (at<std::int64_t>(trades.ids(), row) < 0) return false;
         if (call->as_list != 0) {
             out = put_row(out, *call, batch, row);
             continue;
@@ -340,5 +340,29 @@ int tickcodec_write_ticks(tickcodec_ticks *call, const std::uint8_t *response, c
         out += header + length;
     }
     call->written = static_cast<std::size_t>(out - begin);
+    return true;
+}
+
+int tickcodec_write_ticks(tickcodec_ticks *call, const std::uint8_t *response, const tickcodec_batch *place, std::size_t first, std::size_t rows) {
+    if (call->struct_size != sizeof *call) return 1;
+    call->written = 0;
+    return !write_rows(call, response, *place, first, rows);
+}
+
+int tickcodec_write_batches(tickcodec_ticks *call, const std::uint8_t *response, const tickcodec_batch *batches, const tickcodec_headed *headed, std::size_t count) {
+    if (call->struct_size != sizeof *call) return 1;
+    const char *const heads = call->head;
+    call->written = 0;
+    for (std::size_t i = 0; i < count; ++i) {
+        const tickcodec_batch &batch = batches[headed[i].batch];
+        call->head_size = static_cast<std::size_t>(headed[i].head_size);
+        const bool done = write_rows(call, response, batch, 0, static_cast<std::size_t>(batch.rows));
+        call->head += headed[i].head_size;
+        if (!done) {
+            call->head = heads;
+            return 1;
+        }
+    }
+    call->head = heads;
     return 0;
 }

@@ -140,7 +140,32 @@ void stands_any_bytes() {
 
 }  // namespace
 
+// Batches behind each other are what each of them is on its own, with its head.
+static void writes_batches_behind_each_other() {
+    Call call;
+    CHECK(call.find(field(4, field(1, batch()) + field(1, batch(9)))) == 0);
+    const std::string heads = "{\"p\":" + kHead;
+    const tickcodec_headed headed[] = {{1, 5}, {0, static_cast<std::int64_t>(kHead.size())}};
+    call.ticks.head = heads.data();
+    call.ticks.head_size = 5;
+    CHECK(tickcodec_write_ticks(&call.ticks, call.response.get(), &call.batches[1], 0, 2) == 0);
+    const std::string first = call.text();
+    call.ticks.head = kHead.data();
+    call.ticks.head_size = kHead.size();
+    CHECK(call.write() == 0);
+    const std::string second = call.text();
+    call.ticks.head = heads.data();
+    CHECK(tickcodec_write_batches(&call.ticks, call.response.get(), call.batches.get(), headed, 2) == 0);
+    CHECK(call.text() == first + second && call.ticks.head == heads.data());
+    call.ticks.out_size = first.size() + second.size();  // a row wants as much as its longest numbers may need
+    CHECK(tickcodec_write_batches(&call.ticks, call.response.get(), call.batches.get(), headed, 2) == 1);
+    CHECK(call.ticks.head == heads.data());
+    call.ticks.struct_size = 1;
+    CHECK(tickcodec_write_batches(&call.ticks, call.response.get(), call.batches.get(), headed, 2) == 1);
+}
+
 int main() {
+    writes_batches_behind_each_other();
     writes_each_trade_as_a_frame();
     leaves_what_does_not_fit();
     stands_any_bytes();

@@ -27,6 +27,7 @@ PROTOTYPES: dict[str, tuple[Any, list[Any]]] = {
     "tickcodec_join_trades": (c_int, [c_void_p]),
     "tickcodec_find_batches": (c_int, [c_char_p, c_size_t, c_void_p, c_size_t, c_void_p]),
     "tickcodec_write_ticks": (c_int, [c_void_p, c_char_p, c_void_p, c_size_t, c_size_t]),
+    "tickcodec_write_batches": (c_int, [c_void_p, c_char_p, c_void_p, c_void_p, c_size_t]),
     "tickcodec_send_to_all": (c_size_t, [c_void_p, c_size_t, c_char_p, c_size_t, c_void_p]),
 }
 """Every function of the header: its restype and argtypes."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import struct
+from array import array
 from collections.abc import Sequence
 from ctypes import POINTER, addressof, byref, c_char_p, c_int64, c_size_t, c_void_p, string_at
 from dataclasses import dataclass
@@ -159,6 +160,22 @@ class TickFrames:
             return None
         return string_at(self._out_at, ticks.written)
 
+    def write_several(self, response: bytes, places: Sequence[int], heads: Sequence[bytes]) -> bytes | None:
+        """Return all trades of some batches, one after the other; None when they cannot be written here.
+
+        Args:
+            response: that `find` was given last.
+            places: of the batches, at most `max_rows` trades together.
+            heads: what stands before a price, of each batch.
+
+        """
+        ticks, whole = self._ticks, b"".join(heads)
+        ticks.head = whole
+        headed = array("q", [number for pair in zip(places, map(len, heads), strict=True) for number in pair])
+        if _write_batches(self._ticks_at, response, self._batches_at, headed.buffer_info()[0], len(places)):
+            return None
+        return string_at(self._out_at, ticks.written)
+
 
 def alone(response: bytes, batch: FoundBatch) -> bytes:
     """Return a serialized `WatchResponse` with nothing but one batch of another one.
@@ -184,4 +201,5 @@ def _text(value: bytes) -> str:
 _batch = struct.Struct("=10q")  # tickcodec_batch
 _unpack, _BATCH_BYTES = _batch.unpack_from, _batch.size
 _find_batches = LIBRARY.holding_gil.tickcodec_find_batches
+_write_batches = LIBRARY.holding_gil.tickcodec_write_batches
 _write_ticks = LIBRARY.holding_gil.tickcodec_write_ticks

@@ -188,3 +188,32 @@ def test_whatever_bytes_come_what_is_written_is_what_python_writes(junk: bytes, 
         except (DecodeError, ValueError):
             return  # wrong in a part that is not carried
         assert got == text_frames(TickWriter().write(parsed, NAME))
+
+
+@given(st.lists(st.integers(1, 3), min_size=1, max_size=4), st.permutations(range(4)))
+def test_batches_behind_each_other_are_what_each_is_alone(counts: list[int], order: list[int]) -> None:
+    roomy = TickFrames(MEMBERS, max_rows=16)
+    batches = [batch(f"coin{number}usdt", 5 + number, count) for number, count in enumerate(counts)]
+    response = WatchResponse(batches=SignalBatches(batches=batches)).SerializeToString()
+    found = roomy.find(response)
+    assert found is not None
+    places = [place for place in order if place < len(counts)]
+    names = [f"{NAME} {place}" for place in places]
+    heads = [
+        head(found[place].symbol, name, found[place].venue).encode() for place, name in zip(places, names, strict=True)
+    ]
+
+    together = roomy.write_several(response, places, heads)
+
+    alone = [text_frames(TickWriter().write(batches[place], name)) for place, name in zip(places, names, strict=True)]
+    assert together == b"".join(alone)
+
+
+def test_batches_are_left_where_one_of_them_cannot_be_written() -> None:
+    wrong = batch("ethusdt", 1, 1)
+    wrong.trades.time_us[:] = [-1]
+    response = WatchResponse(batches=SignalBatches(batches=[batch("btcusdt", 1, 1), wrong])).SerializeToString()
+    frames.find(response)
+
+    assert frames.write_several(response, [0, 1], [b"{", b"{"]) is None
+    assert frames.write_several(response, [0], [b'{"p":']) is not None
