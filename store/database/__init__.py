@@ -1,4 +1,4 @@
-"""The database: connections that wait for it, what each of its errors asks for, migrations, rows for COPY, arrays, times."""
+"""The database: connections that wait for it, what its errors ask for, migrations, rows for COPY, arrays, times."""
 
 from __future__ import annotations
 
