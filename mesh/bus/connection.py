@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import copy
 import logging
+import re
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -28,6 +29,7 @@ from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfi
 from nats.js.client import JetStreamContext
 from nats.js.errors import APIError, BucketNotFoundError, NotFoundError
 from nats.js.kv import KeyValue
+from nats.protocol.parser import AWAITING_CONTROL_LINE, Parser
 
 from mesh.bus import subjects
 from mesh.bus.partitions import WHOLE, Partition
@@ -342,11 +344,76 @@ async def _run_at(url: str) -> str:
         return ""
 
 
+# `HMSG <subject> <sid> <reply> <bytes of headers> <bytes of all>` and `MSG <subject> <sid> <reply> <bytes>`, as
+# JetStream delivers; one without a reply subject is left to nats-py, as all else is.
+_MESSAGE = re.compile(rb"(H?)MSG (\S+) (\d+) (\S+) (?:(\d+) )?(\d+)\r\n")
+
+
+class _Parser(Parser):
+    """nats-py's, that says when it holds nothing and works on nothing."""
+
+    _is_working = False
+
+    async def parse(self, data: bytes = b"") -> None:
+        self._is_working = True
+        try:
+            await super().parse(data)
+        finally:
+            self._is_working = False
+
+    @property
+    def is_between_commands(self) -> bool:
+        return not self.buf and not self._is_working and self.state == AWAITING_CONTROL_LINE
+
+
 class _Client(Client):
     def __init__(self, tls: Tls | None) -> None:
         super().__init__()
         self._tls = tls
+        self._ps = _Parser(self)
         self.takers: dict[int, TakeAtOnce] = {}
+
+    def take_at_once(self, data: bytes) -> int:
+        """Give whole messages at the beginning of what was read to those who take them at once.
+
+        Args:
+            data: as it came, from the beginning of a command on.
+
+        Returns:
+            How many bytes are done with.
+
+        """
+        done = 0
+        while found := _MESSAGE.match(data, done):
+            has_headers, subject, sid, reply, head, size = found.groups()
+            begin, end = found.end(), found.end() + int(size)
+            body = begin + int(head or 0)
+            take = self.takers.get(int(sid))
+            if take is None or bool(has_headers) != (head is not None) or data[end : end + 2] != b"\r\n":
+                break
+            if not take(subject, reply, data[body:end], data[begin:body] or None):
+                break
+            self.stats["in_msgs"] += 1
+            self.stats["in_bytes"] += end - body
+            done = end + 2
+        return done
+
+    async def _read_loop(self) -> None:
+        # What comes goes to a task of nats-py's by a future, and is copied twice on the way. What somebody takes at
+        # once, and that is nearly every message, need not wait for that turn of the loop.
+        transport = self._transport
+        reader = transport._io_reader if isinstance(transport, TcpTransport) else None
+        if reader is not None:
+            feed = reader.feed_data
+
+            def feed_rest(data: bytes) -> None:
+                if not reader._buffer and self._ps.is_between_commands:  # type: ignore[attr-defined]
+                    data = data[self.take_at_once(data) :]
+                if data:
+                    feed(data)
+
+            reader.feed_data = feed_rest  # type: ignore[assignment, method-assign]
+        await super()._read_loop()
 
     async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
         # nats-py reads all headers, and passes each message on to another task.
