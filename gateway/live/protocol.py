@@ -199,7 +199,7 @@ def parse_channels(pairs: Iterable[tuple[str, str]]) -> list[Subscribe] | None:
     for channel in channels:
         _one_of("channel", channel, CHANNELS)
     for name in message:
-        if not set(channels) & set(_OF_CHANNELS[name]) and said[name] != "every":
+        if not set(channels) & set(_OF_CHANNELS[name]) and not _is_default(name, said[name]):
             raise _misplaced(name, said[name])
     return [
         _subscribe(
@@ -213,7 +213,7 @@ def _subscribe(message: Json) -> Subscribe:
     channel = _one_of("channel", message.get("channel"), CHANNELS)
     mode = _one_of("mode", message.get("mode", "every"), MODES)
     for name, having in _OF_CHANNELS.items():
-        if name in message and channel not in having and message[name] != "every":
+        if name in message and channel not in having and not _is_default(name, message[name]):
             raise _misplaced(name, message[name])
     symbols = _symbols(message.get("symbols")) if channel in _OF_CHANNELS["symbols"] else ()
     fields = _fields(message.get("fields", list(LIVE_FIELDS))) if channel == "ticks" else ()
@@ -226,6 +226,11 @@ def _subscribe(message: Json) -> Subscribe:
     if resume and mode != "every":
         raise MalformedRequest("resume_from", shown(resume), 'it with "mode":"every" only')
     return Subscribe(channel, symbols, fields, mode, float(rate or 0), _resume_after(resume, symbols), interval)
+
+
+def _is_default(name: str, value: object) -> bool:
+    """Tell whether a member says what each acknowledgement says: with any channel a client may send that back."""
+    return name == "mode" and value == "every"
 
 
 def _misplaced(name: str, value: object) -> MalformedRequest:

@@ -69,6 +69,8 @@ def test_where_to_resume_is_an_id_with_or_without_its_epoch() -> None:
         (CANDLES | {"interval": 60}, "interval", "60"),
         (CANDLES | {"fields": ["vwap"]}, "fields", '["vwap"]'),
         (CANDLES | {"mode": "newest"}, "mode", "'newest'"),
+        (SUBSCRIBE | {"interval": "every"}, "interval", "'every'"),
+        ({"op": "subscribe", "channel": "status", "symbols": "every"}, "symbols", "'every'"),
         (CANDLES | {"resume_from": {"btcusdt": 1}}, "resume_from", '{"btcusdt":1}'),
         (SUBSCRIBE | {"channel": "ticks", "fields": []}, "fields", "0 fields"),
         (SUBSCRIBE | {"channel": "ticks", "fields": ["vwap", "wvap"]}, "fields[1]", "'wvap'"),
