@@ -71,13 +71,13 @@ class StoredTrades:
         self._calls: dict[tuple[str, Hashable], asyncio.Task[Any]] = {}
         self._log_throttle = LogThrottle()
 
-    async def newest(self, symbol: str) -> Trade | None:
-        """Return the newest trade of a symbol; None when there is none or the store does not answer."""
+    async def newest(self, symbol: str) -> list[Trade] | None:
+        """Return the newest trade of a symbol, or none; None when the store does not answer now."""
 
-        async def ask() -> Trade | None:
+        async def ask() -> list[Trade]:
             request = store_pb2.ListTradesRequest(symbol=symbol, page_size=1)
             response = await self._store.ListTrades(request, timeout=CALL_LIMIT_S, metadata=self._metadata)
-            return response.trades[0] if response.trades else None
+            return list(response.trades)
 
         return await self._shared("trades", symbol, ask)
 

@@ -371,6 +371,8 @@ class ProtocolSession:
     def _write_live(self, subscription: ChannelSubscription, symbol: str) -> bool:
         """Write what has come of one symbol; False when it wants for room."""
         cursor = subscription.cursors[symbol]
+        if symbol in subscription.new and cursor.ring and self._socket.has_room:
+            self._begin_here(subscription, symbol, cursor)  # the store, which may be away, need not say where
         while symbol not in subscription.new:
             if not self._socket.has_room:
                 return False
@@ -415,7 +417,11 @@ class ProtocolSession:
     def _write_newest(self, subscription: ChannelSubscription, now_s: float) -> None:
         subscription.next_s = _next_s(now_s, subscription.wanted.rate)
         for symbol, cursor in subscription.cursors.items():
-            if symbol in subscription.new or not self._socket.has_room:
+            if not self._socket.has_room:
+                continue
+            if symbol in subscription.new:
+                if cursor.ring:
+                    self._begin_here(subscription, symbol, cursor)
                 continue
             if cursor.restarted():
                 self._send(self._snapshot(subscription, symbol, b"[]", None))
@@ -470,14 +476,17 @@ class ProtocolSession:
         """Take one step with one symbol; return whether it has to wait for the store."""
         cursor = subscription.cursors[symbol]
         if symbol in subscription.new:
-            trade = await self._stored.newest(symbol)
+            last_trades = None if cursor.ring else await self._stored.newest(symbol)
             if symbol in subscription.new and subscription.number in self._subscriptions:
                 if cursor.ring:  # it has come alive meanwhile
                     self._begin_here(subscription, symbol, cursor)
-                elif trade is None:
+                elif last_trades is None:
+                    return True  # nobody knows yet: a snapshot without a trade would say that there was none
+                elif not last_trades:
                     self._send(self._snapshot(subscription, symbol, b"[]", None))
                     cursor.catching_up = False
                 else:
+                    [trade] = last_trades
                     key = cursor.key = epochs.key_of(trade.epoch, trade.trade_id)
                     self._send(self._snapshot(subscription, symbol, b"[%b]" % subscription.stored(trade), key))
                     cursor.catching_up = False

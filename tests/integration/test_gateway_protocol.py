@@ -24,11 +24,13 @@ from mesh.values.candles import INTERVALS_US
 from tests.fixtures.gateway import (
     Gateway,
     SmallSignal,
+    SmallStore,
     batch,
     receive,
     running_app,
     running_gateway,
     running_signal,
+    running_store,
     serving_health,
 )
 from tests.fixtures.waiting import eventually
@@ -152,8 +154,15 @@ async def test_a_heartbeat_tells_that_no_trades_come_while_signal_is_away() -> N
     async with running_signal(small, health) as port:
         pass  # now nobody is there
     address = f"127.0.0.1:{port}"
-    async with channel(address) as to_signal, running_app(to_signal, to_signal) as (app, server, http_port):
-        gateway: Any = Gateway(None, http_port, app, server, small, None, None, None)  # type: ignore[arg-type]
+    store = SmallStore()
+    store.newest = 0
+    async with (
+        running_store(store, serving_health()) as store_port,
+        channel(address) as to_signal,
+        channel(f"127.0.0.1:{store_port}") as to_store,
+        running_app(to_signal, to_store) as (app, server, http_port),
+    ):
+        gateway: Any = Gateway(None, http_port, app, server, small, store, None, None)  # type: ignore[arg-type]
         async with gateway.ws("?channels=trades&symbols=btcusdt") as client:
             [_, snapshot, beat] = [*await told(client, 2), *await told(client, kind="heartbeat")]
             assert (snapshot["last_id"], beat["subscriptions"][0]["state"]) == (None, "waiting")
@@ -241,6 +250,24 @@ async def test_a_store_that_is_away_is_waited_for_by_whoever_resumes(gateway: Ga
         assert beat["subscriptions"][0]["state"] == "catching_up"
         gateway.store.away = False
         assert await ids_until(client, 251) == list(range(241, 252))
+
+
+@pytest.mark.parametrize("rest", [{}, {"rate": 20}, {"mode": "newest", "rate": 20}])
+async def test_while_the_store_is_away_no_coin_is_said_to_have_never_traded(
+    gateway: Gateway, rest: dict[str, Any]
+) -> None:
+    gateway.store.away = True
+    async with gateway.ws("?channels=") as client:
+        await say(client, **(TRADES | {"symbols": ["btcusdt", "ethusdt"]} | rest))
+        message = checked(await receive(client))  # a client would take `null` for "fetch all from the first one on"
+        assert message["type"] == "heartbeat"
+        assert message["subscriptions"][0]["state"] == "catching_up"
+        gateway.signal.push(batch("ethusdt", 300))  # where a trade comes, nobody has to know the one before
+        [begin] = await told(client)
+        assert (begin["type"], begin["symbol"], begin["last_id"]) == ("snapshot", "ethusdt", 300)
+        gateway.store.away = False
+        [begin] = await told(client)
+        assert (begin["type"], begin["symbol"], begin["last_id"]) == ("snapshot", "btcusdt", 250)
 
 
 async def test_a_fresh_subscription_does_not_wait_for_ever(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
