@@ -39,7 +39,7 @@ class Rows(Sequence[T], Generic[T]):
     @overload
     def __getitem__(self, at: slice) -> Rows[T]: ...
     def __getitem__(self, at: int | slice) -> T | Rows[T]:
-        if isinstance(at, int):
+        if not isinstance(at, slice):  # a number of numpy's, too
             return self._rows[at]
         newest_first = self._newest_first != ((at.step or 1) < 0)
         return Rows(self._kind, self._rows[at], newest_first=newest_first)
@@ -80,7 +80,7 @@ class Rows(Sequence[T], Generic[T]):
         return arrow.Table.from_arrays(columns, schema=arrow.schema(fields))
 
     def to_pandas(self, *, exact: bool = False) -> pd.DataFrame:
-        """Return a pandas frame with the time, in UTC, as its index.
+        """Return a pandas frame with the time, in UTC, as its index; where rows have no time, with numbers.
 
         Args:
             exact: decimals as `decimal.Decimal` objects, with which pandas is slow; otherwise as the nearest doubles.
@@ -90,7 +90,8 @@ class Rows(Sequence[T], Generic[T]):
         """
         _extra("pandas", "pandas")
         frame = self.to_arrow(exact=exact).to_pandas()
-        return frame.set_index(next(name for name in ("timestamp", "time") if name in frame.columns))
+        times = [name for name in ("timestamp", "time") if name in frame.columns]
+        return frame.set_index(times[0]) if times else frame
 
     def to_polars(self, *, exact: bool = True) -> pl.DataFrame:
         """Return a polars frame; times are in UTC.

@@ -5,11 +5,12 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 import pytest
 
-from tickmesh_client import Candle, ExtraMissing, Rows, Trade
+from tickmesh_client import Candle, ExtraMissing, Instrument, Rows, Trade
 
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
 PRICE = Decimal("92233720368.54775807")  # the largest there is
@@ -63,6 +64,16 @@ def test_a_pandas_frame_has_the_time_in_utc_as_its_index() -> None:
     assert Rows(Candle, [candle("1")], newest_first=False).to_pandas().index.name == "time"
 
 
+@pytest.mark.parametrize("count", [0, 2])
+def test_rows_without_a_time_make_tables_too(count: int) -> None:
+    step = Decimal("0.00000001")
+    instruments = [Instrument(f"coin{n}usdt", f"COIN{n}", "USDT", step, step, "TRADING") for n in range(count)]
+    rows = Rows(Instrument, instruments, newest_first=False)
+    names = [each.symbol for each in instruments]
+    assert rows.to_pandas()["symbol"].to_list() == rows.to_polars()["symbol"].to_list() == names
+    assert rows.to_arrow()["tick_size"].to_pylist() == [step] * count
+
+
 def test_a_polars_frame_has_decimals_or_doubles() -> None:
     exact, near = trades().to_polars(), trades().to_polars(exact=False)
     assert (exact.schema["price"], near.schema["price"]) == (pl.Decimal(38, 8), pl.Float64)
@@ -80,6 +91,7 @@ def test_a_part_of_the_rows_is_rows_too() -> None:
     assert trades()[1:].to_arrow()["trade_id"].to_pylist() == [0, 1]
     assert trades()[::-1].to_arrow()["trade_id"].to_pylist() == [0, 1, 2]
     assert trades()[0].trade_id == 2
+    assert trades()[np.int64(-1)].trade_id == 0  # type: ignore[call-overload]  # what a column of a frame gives
 
 
 @pytest.mark.parametrize(
