@@ -14,9 +14,14 @@ ClientError
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class ClientError(Exception):
     """Something went wrong between this program and a gateway; the text says what, and what to do next."""
+
+    def __reduce__(self) -> tuple[Any, ...]:  # a pool of processes gives it to its caller pickled
+        return _again, (type(self), self.args, vars(self))
 
 
 class WrongAddress(ClientError, ValueError):
@@ -92,3 +97,10 @@ class WrongAnswer(ClientError, ValueError):
 
 class ExtraMissing(ClientError, ImportError):
     """A package that makes tables is not installed."""
+
+
+def _again(kind: type[ClientError], args: tuple[object, ...], said: dict[str, object]) -> ClientError:
+    error = kind.__new__(kind)
+    error.args = args
+    vars(error).update(said)
+    return error

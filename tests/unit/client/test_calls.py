@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import copy
 import inspect
+import pickle
 from collections.abc import AsyncGenerator, Callable, Generator
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
@@ -14,7 +16,9 @@ from tickmesh_client import (
     AsyncListing,
     AsyncTickmesh,
     Candle,
+    ClientError,
     Coverage,
+    ExtraMissing,
     Listing,
     NotAllowed,
     NotFound,
@@ -247,3 +251,23 @@ def test_a_token_that_no_header_can_carry_is_refused_without_showing_it() -> Non
     with pytest.raises(WrongAddress) as caught:
         Tickmesh(token="geh€im")
     assert "geh" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        WrongAddress("no address"),
+        Unreachable("nothing answers", reason="connection refused"),
+        TimedOut("no answer", reason="no answer in time"),
+        RequestRefused("wrong", status=400, code=3, field="symbol", found="'x'", expected="another"),
+        NotFound("no such thing", status=404),
+        NotAllowed("no token", status=401),
+        Unavailable("later", status=503, retry_after_s=1.0),
+        WrongAnswer("no answer of a gateway"),
+        ExtraMissing("found no pandas"),
+    ],
+)
+def test_an_error_passes_from_a_process_of_a_pool_to_its_caller(error: ClientError) -> None:
+    for passed in (pickle.loads(pickle.dumps(error)), copy.copy(error)):  # our own
+        assert type(passed) is type(error)
+        assert (str(passed), vars(passed)) == (str(error), vars(error))
