@@ -238,16 +238,17 @@ def trade(symbol: str, trade_id: int, *, venue: str = "", epoch: int | None = No
     return _get(path, Trade, venue=venue, epoch="" if epoch is None else str(epoch))
 
 
-def next_trades(symbol: str, after: tuple[int, int], rows: int = FULL_PAGE) -> Call[NextTrades]:
+def next_trades(symbol: str, after: tuple[int, int], rows: int = FULL_PAGE, *, venue: str = "") -> Call[NextTrades]:
     """Ask for the trades that follow a trade.
 
     Args:
         symbol: the symbol.
         after: epoch and id of the trade, stored or not.
         rows: how many at most.
+        venue: empty for the one that is followed.
     """
     path = f"/api/trades/{quote(symbol, safe='')}/{after[1]}/next"
-    return _get(path, NextTrades, page_size=str(rows), epoch=str(after[0]))
+    return _get(path, NextTrades, page_size=str(rows), epoch=str(after[0]), venue=venue)
 
 
 def trades(

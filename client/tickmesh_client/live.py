@@ -287,7 +287,7 @@ class TradeFollower(Follower):
         if key is None or last <= key:
             return []
         self._keys[symbol] = last
-        return [Fill(symbol, key, last, self._kind)]
+        return [Fill(symbol, key, last, self._kind, venue=self._venues.get(symbol, ""))]
 
 
 class CandleFollower(Follower):
@@ -399,10 +399,12 @@ class Fill:
         after: the last trade before them.
         through: the last of them.
         kind: what to make of each: a trade, or a tick without signals.
+        venue: whose ids they are, as the mesh may have changed over since; empty where no trade has told it yet.
     """
 
-    def __init__(self, symbol: str, after: Key, through: Key, kind: type[Trade] = Trade) -> None:
+    def __init__(self, symbol: str, after: Key, through: Key, kind: type[Trade] = Trade, *, venue: str = "") -> None:
         self.symbol = symbol
+        self._venue = venue
         self._kind = kind
         self.after = after
         self.through = through
@@ -416,8 +418,10 @@ class Fill:
     def call(self, rows: int = calls.FULL_PAGE) -> Call[NextTrades] | Call[Coverage] | None:
         """Return what to ask next, for so many trades at most; None when all is there."""
         if self._hole is not None:
-            return calls.coverage(self.symbol)
-        return calls.next_trades(self.symbol, self.after, rows) if self.after < self.through else None
+            return calls.coverage(self.symbol, venue=self._venue)
+        if self.after >= self.through:
+            return None
+        return calls.next_trades(self.symbol, self.after, rows, venue=self._venue)
 
     def take(self, result: NextTrades | Coverage) -> list[Trade]:
         """Take the result of the call, and return the trades that follow."""

@@ -282,6 +282,20 @@ def test_another_venue_has_ids_of_its_own() -> None:
     assert keys_of(follower.receive(changed)) == [(0, 5)]
 
 
+def test_what_was_left_out_is_fetched_of_the_venue_whose_ids_they_are() -> None:
+    """The mesh may have changed over to another venue meanwhile, whose ids say nothing of these."""
+    follower = started(TradeFollower("btcusdt"))
+    [_, fill] = follower.receive(update(2, (0, 11), last_id=13))
+    assert isinstance(fill, Fill)
+    asked = fill.call()
+    assert asked is not None
+    assert asked.parameters["venue"] == "sim"
+    fill.take(NextTrades((), 20, 0))  # the store is past the place and has none of them: is the hole still open?
+    looked = fill.call()
+    assert looked is not None
+    assert (looked.path, looked.parameters["venue"]) == ("/api/coverage", "sim")
+
+
 def test_ids_that_begin_anew_are_followed_from_there() -> None:
     follower = started(TradeFollower("btcusdt"))
     follower.receive(message(type="snapshot", subscription=1, sequence=2, symbol="btcusdt", last_id=None))
