@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import os
 import ssl
@@ -9,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from random import Random
 from socket import gaierror
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import urlsplit, urlunsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -18,26 +19,29 @@ import httpx
 from tickmesh_client.errors import WrongAddress
 
 
-def checked_url(url: str) -> str:
+def checked_url(url: Any) -> str:  # Any: checked here
     """Return the address of a gateway if it can be one.
 
     Raises:
         WrongAddress: it is none.
     """
     try:
-        parts = urlsplit(url)
-        fits = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+        parts = urlsplit(str(url))
+        fits = str(url).isprintable() and " " not in str(url)  # some who read it would leave them out, others not
+        fits = fits and parts.scheme in ("http", "https") and bool(parts.hostname)
+        fits = fits and (parts.port is None or parts.port > 0)
         (parts.hostname or "").encode("idna")  # as it is done to look the name up
     except ValueError:
         fits = False
     if not fits:
-        raise WrongAddress(f"found the address {url!r}, expected one such as http://127.0.0.1:8080")
+        shown = str(url).rpartition("@")[2]  # what is before may be a password
+        raise WrongAddress(f"found the address {shown!r}, expected one such as http://127.0.0.1:8080")
     if parts.query or parts.fragment:  # neither would be sent; a token in it must not be shown
         raise WrongAddress("found a query or fragment in the address of the gateway, expected it without")
-    return url
+    return str(url)
 
 
-def http_options(url: str, *, token: str, timeout_s: float) -> dict[str, object]:
+def http_options(url: str, *, token: Any, timeout_s: float) -> dict[str, object]:
     """Return what an HTTP client of httpx is made with.
 
     Args:
@@ -48,6 +52,8 @@ def http_options(url: str, *, token: str, timeout_s: float) -> dict[str, object]
     Raises:
         WrongAddress: the token cannot be sent.
     """
+    if not isinstance(token, str):
+        raise WrongAddress(f"found {type(token).__name__} as the token, expected text, empty for none")
     if not token.isascii() or not token.isprintable() or token != token.strip():
         # It is a secret: the message must not show it.
         raise WrongAddress("found a character in the token that no header can carry, expected visible ASCII")
@@ -120,7 +126,7 @@ def reason_of(error: BaseException) -> str:
     """Say in a few words what went wrong."""
     below: BaseException | None = error
     while below is not None:
-        if isinstance(below, TimeoutError | httpx.TimeoutException):
+        if isinstance(below, TimeoutError | asyncio.TimeoutError | httpx.TimeoutException):
             return "no answer in time"
         if isinstance(below, ssl.SSLError):  # an OSError whose number counts something else
             return str(below)

@@ -29,6 +29,9 @@ Returned = TypeVar("Returned")
 Awaited = TypeVar("Awaited")
 Http = TypeVar("Http", bound=httpx.Client | httpx.AsyncClient)
 
+MAX_TIMEOUT_S = 86_400.0
+"""What every system's sockets can wait: some take no more than 2^31 milliseconds."""
+
 
 class _Operation(Generic[P, Returned, Awaited]):
     """A method of both clients, as type checkers see it."""
@@ -82,8 +85,8 @@ class GatewayClient(Generic[Http]):
         self, url: str = "http://127.0.0.1:8080", *, token: str = "", timeout_s: float = 10.0, retries: int = 3
     ) -> None:
         self._shown_url = shown_url(checked_url(url))
-        if not timeout_s > 0:
-            raise ValueError(f"timeout_s is {timeout_s!r}, expected more than 0")
+        if not 0 < timeout_s <= MAX_TIMEOUT_S:
+            raise ValueError(f"timeout_s is {timeout_s!r}, expected more than 0 and at most {MAX_TIMEOUT_S:g}")
         if retries < 0:
             raise ValueError(f"retries is {retries!r}, expected 0 or more")
         self._timeout_s = timeout_s

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import time
 from collections.abc import Callable
@@ -118,8 +119,8 @@ def stream_options(url: str, *, query: str, token: str, timeout_s: float) -> dic
 
 SEND_ERRORS = (httpx.HTTPError, httpx.InvalidURL, OSError, UnicodeError)
 """What sending a request raises."""
-CONNECT_ERRORS = (OSError, WebSocketException, ImportError, ValueError)
-"""What connecting raises, proxies and certificates included."""
+CONNECT_ERRORS = (OSError, asyncio.TimeoutError, WebSocketException, ImportError, ValueError)
+"""What connecting raises, proxies and certificates included; before Python 3.11 a timeout is no OSError."""
 
 
 def not_connected(error: Exception, url: str, timeout_s: float) -> ClientError:
@@ -155,7 +156,7 @@ def broken(error: Exception, url: str, timeout_s: float) -> Unreachable:
         timeout_s: how long an answer may take.
     """
     reason = reason_of(error)
-    if isinstance(error, httpx.TimeoutException | TimeoutError):
+    if isinstance(error, httpx.TimeoutException | TimeoutError | asyncio.TimeoutError):
         text = f"found no answer from {url} within {timeout_s:g} s; `make status` says how the mesh is"
         return TimedOut(text, reason=reason)
     if isinstance(error, httpx.ConnectError | OSError):

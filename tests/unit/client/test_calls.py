@@ -226,6 +226,8 @@ def test_types_are_those_of_the_call() -> None:
         (lambda mesh: mesh.export("trades", "x.csv", interval="1m"), "interval is '1m' with trades"),
         (lambda mesh: type(mesh)(retries=-1), "retries is -1, expected 0 or more"),
         (lambda mesh: type(mesh)(timeout_s=0), "timeout_s is 0, expected more than 0"),
+        (lambda mesh: type(mesh)(timeout_s=float("inf")), "timeout_s is inf, expected .* at most 86400"),
+        (lambda mesh: type(mesh)(timeout_s=float("nan")), "timeout_s is nan, expected more than 0"),
     ],
 )
 def test_what_would_be_read_as_something_else_is_refused(ask: Callable[[Any], object], problem: str) -> None:

@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+import asyncio
 from itertools import islice
 from random import Random
 from socket import gaierror
 from ssl import SSLCertVerificationError
+from typing import Any
 
 import pytest
 
+from tickmesh_client import Tickmesh, WrongAddress
 from tickmesh_client.network import backoff, is_loopback, reason_of, shown_url, stream_url
+from tickmesh_client.transfer import CONNECT_ERRORS
 
 
 @pytest.mark.parametrize(
@@ -24,6 +28,37 @@ def test_the_live_stream_is_beside_the_api(url: str, stream: str) -> None:
 
 def test_a_password_is_not_shown() -> None:
     assert shown_url("https://me:secret@mesh.example:8080/tick") == "https://mesh.example:8080/tick"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        " http://127.0.0.1:1",
+        "http://127.0.0.1:1\n",
+        "http://a b:80",
+        "http://127.0.0.1:1/x y",
+        "http://\x00",
+        "127.0.0.1:8080",
+        "",
+        None,
+        "http://me:secret@127.0.0.1:99999",
+        "http://me:secret@127.0.0.1:80 80",
+    ],
+)
+def test_what_is_no_address_is_refused_at_once_and_no_password_is_shown(url: Any) -> None:
+    with pytest.raises(WrongAddress, match=r"found the address .*, expected one such as") as caught:
+        Tickmesh(url)
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("token", [None, b"secret", 7])
+def test_a_token_that_is_no_text_is_refused(token: Any) -> None:
+    with pytest.raises(WrongAddress, match=f"found {type(token).__name__} as the token, expected text"):
+        Tickmesh(token=token)
+
+
+def test_a_handshake_that_takes_too_long_is_known_for_every_python() -> None:
+    assert asyncio.TimeoutError in CONNECT_ERRORS  # before Python 3.11 it is no OSError
 
 
 @pytest.mark.parametrize(
