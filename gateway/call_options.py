@@ -19,6 +19,8 @@ TIMEOUT = "grpc-timeout"
 # gRPC over HTTP/2: "positive integer as ASCII string of at most 8 digits", then the unit
 _TIMEOUT = re.compile(r"(?!0+[A-Za-z])(\d{1,8})([HMSmun])", re.ASCII)
 _UNIT_S = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
+_LONGEST_S = 366 * 86_400.0
+"""From some 292 years on gRPC counts a time as over that has just begun."""
 _REQUEST_ID = re.compile(r"[!-~]{1,128}", re.ASCII)
 _TRACE = re.compile(r"[ -~]{1,512}", re.ASCII)
 
@@ -60,7 +62,7 @@ def call_options(headers: Headers, request_id: str) -> CallOptions:
         if match is None:
             problem = f"expected 1 to 8 digits and one of H, M, S, m, u, n (500m is half a second), found {shown(text)}"
             raise BadField("Grpc-Timeout", problem)
-        timeout_s = int(match[1]) * _UNIT_S[match[2]]
+        timeout_s = min(int(match[1]) * _UNIT_S[match[2]], _LONGEST_S)
     traces = [(name, headers.get(name, "")) for name in ("traceparent", "tracestate")]
     metadata = ((REQUEST_ID, request_id), *(pair for pair in traces if _TRACE.fullmatch(pair[1])))
     return CallOptions(timeout_s, metadata)

@@ -145,6 +145,14 @@ async def test_a_stream_ends_when_its_client_said_it_would(gateway: Gateway) -> 
     assert (error["code"], error["message"]) == (4, "SignalService did not answer within 0.1 s")
 
 
+async def test_a_client_may_wait_as_long_as_the_header_can_say(gateway: Gateway) -> None:
+    async with gateway.http.stream("GET", WATCH, headers={"Grpc-Timeout": "99999999H"}) as response:
+        lines = Lines(response)
+        await lines.next()
+        gateway.signal.push(batch("btcusdt", 251))
+        assert "batches" in json.loads(await lines.next())["result"]
+
+
 async def test_head_opens_no_stream_and_another_type_is_refused(gateway: Gateway) -> None:
     head = await gateway.http.head(WATCH)
     assert (head.status_code, head.headers["content-type"], gateway.signal.watchers) == (
