@@ -566,9 +566,9 @@ class ProtocolSession:
             if cursor.resumed and cursor.key is not None and cursor.ring and cursor.key > cursor.ring.last_key:
                 del self._subscriptions[subscription.number]
                 self._unwatch(subscription)
-                found = str(epochs.venue_id(cursor.key))
-                expected = f"a trade that there was: the last one is {epochs.venue_id(cursor.ring.last_key)}"
-                problem = _refusal(MalformedRequest(f"resume_from.{symbol}", found, expected), None)
+                expected = f"a trade that there was: the last one is {_shown_id(cursor.ring.last_key)}"
+                wrong = MalformedRequest(f"resume_from.{symbol}", _shown_id(cursor.key), expected)
+                problem = _refusal(wrong, None)
                 self._send(problem[:-1] + b',"subscription":%d}' % subscription.number)
                 return
 
@@ -624,6 +624,11 @@ def _ids(first_key: int, last_key: int) -> dict[str, int]:
 def _last_id(key: int) -> dict[str, int]:
     epoch = epochs.epoch_of(key)
     return {"last_id": epochs.venue_id(key)} | ({"epoch": epoch} if epoch else {})
+
+
+def _shown_id(key: int) -> str:
+    epoch = epochs.epoch_of(key)
+    return f"{epochs.venue_id(key)} of epoch {epoch}" if epoch else str(epochs.venue_id(key))
 
 
 def _readable(write: Callable[[], bytes], trades: int) -> bytes:

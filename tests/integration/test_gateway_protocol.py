@@ -322,15 +322,18 @@ async def test_many_who_resume_at_one_place_share_the_calls_of_the_store(gateway
     assert gateway.store.pages <= 10
 
 
+@pytest.mark.parametrize(
+    ("after", "found"), [(10**6, "1000000"), ({"trade_id": 5, "epoch": 3}, "5 of epoch 3")], ids=["id", "epoch"]
+)
 async def test_a_trade_to_resume_after_that_there_never_was_is_an_error(
-    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch, after: Any, found: str
 ) -> None:
     monkeypatch.setattr(session, "UNKNOWN_FOR_S", 0.2)
     async with gateway.ws("?channels=") as client:
-        await say(client, resume_from={"btcusdt": 10**6}, **TRADES)
+        await say(client, resume_from={"btcusdt": after}, **TRADES)
         gateway.signal.push(batch("btcusdt", 251))
         [problem] = await told(client, kind="error")
-    assert (problem["field"], problem["found"]) == ("resume_from.btcusdt", "1000000")
+    assert (problem["field"], problem["found"]) == ("resume_from.btcusdt", found)
     assert problem["expected"].endswith("the last one is 251") and problem["subscription"] == 1
 
 
