@@ -75,8 +75,8 @@ prove that it missed nothing. It gets no list of trades then, only messages with
 
 - `trades` are as `/api/trades` has them. A `snapshot` has the last trade, and every trade after it follows. \
 `last_id` is `null` when there was none yet; while the store does not answer, a snapshot waits for it or for a trade. \
-A second snapshot of a symbol with `null` means that its ids began anew, or that another venue is followed: what follows \
-has nothing to do with what came before.
+A second snapshot of a symbol with `null` means that its ids began anew, or that another venue is followed: what \
+follows has nothing to do with what came before.
 - `sequence` rises by one with each message of a subscription. `first_id` and `last_id` are the ids that a message \
 covers; each message begins after the one before has ended, except where a new `epoch` begins. `epoch` follows the ids \
 when the venue has restarted them.
