@@ -325,3 +325,29 @@ def test_a_policy_is_about_pods_that_exist_and_ports_they_have(overlay: str) -> 
     assert everywhere == {"tickmesh"}
     assert not lets(overlay, "Ingress", of["nats"], of["gateway"], 4222)
     assert not lets(overlay, "Egress", of["gateway"], of["nats"], 4222)
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_what_is_plain_http_without_a_token_is_let_in_from_prometheus_alone_and_the_bus_monitoring_from_nobody(
+    overlay: str,
+) -> None:
+    of = {app: pod["metadata"]["labels"] for app, pod in pods(overlay).items()}
+    prometheus = [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}]
+    for app, container in containers(overlay):
+        ports = {port.get("name"): port["containerPort"] for port in container.get("ports", ())}
+        for plain, allowed in (("metrics", [prometheus]), ("monitor", [])):
+            if plain not in ports:
+                continue
+            policies = [
+                policy["spec"]
+                for policy in named(overlay, "NetworkPolicy").values()
+                if is_meant(policy["spec"]["podSelector"], of[app]) and "Ingress" in policy["spec"]["policyTypes"]
+            ]
+            assert policies
+            let_in = [
+                rule["from"]
+                for policy in policies
+                for rule in policy.get("ingress", ())
+                if any(each["port"] == ports[plain] for each in rule["ports"])
+            ]
+            assert let_in == allowed, (app, plain)
