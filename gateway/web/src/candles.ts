@@ -69,28 +69,33 @@ export function merged(known: readonly Bar[], found: readonly Bar[]): readonly B
     const before = rest.get(bar.time);
     if (before === undefined || isNewer(bar, before)) rest.set(bar.time, bar);
   }
-  return [...known.slice(0, kept), ...[...rest.values()].sort((a, b) => a.time - b.time)];
+  return known.slice(0, kept).concat([...rest.values()].sort((a, b) => a.time - b.time));
 }
 
 export type Point = readonly [time: number, value: number];
 
-/** The volume-weighted average price since the day (UTC) began; of candles of a day or more, of each one. */
-export function vwap(bars: readonly Bar[], lengthS: number): Point[] {
-  let [day, quote, volume] = [Number.NaN, 0, 0];
-  return bars.flatMap((bar) => {
-    const began = begins(bar.time, Math.max(86_400, lengthS));
+/** The volume-weighted average price since the day (UTC) began; of candles of a day or more, of each one. Of the bars from an index on. */
+export function vwap(bars: readonly Bar[], lengthS: number, from = 0): Point[] {
+  const dayOf = (bar: Bar): number => begins(bar.time, Math.max(86_400, lengthS));
+  let [day, quote, volume, start] = [bars[from] === undefined ? Number.NaN : dayOf(bars[from]), 0, 0, from];
+  while (start > 0 && dayOf(bars[start - 1]!) === day) start--;
+  const found: Point[] = [];
+  for (let index = start; index < bars.length; index++) {
+    const bar = bars[index]!;
+    const began = dayOf(bar);
     if (began !== day) [day, quote, volume] = [began, 0, 0];
     quote += bar.quote;
     volume += bar.volume;
-    return volume > 0 ? [[bar.time, quote / volume] as const] : [];
-  });
+    if (index >= from && volume > 0) found.push([bar.time, quote / volume]);
+  }
+  return found;
 }
 
-/** The bands two standard deviations around the mean close of 20 candles: [upper, lower]. */
-export function bollinger(bars: readonly Bar[], window = 20, width = 2): [Point[], Point[]] {
+/** The bands two standard deviations around the mean close of 20 candles: [upper, lower]. Of the bars from an index on. */
+export function bollinger(bars: readonly Bar[], from = 0, window = 20, width = 2): [Point[], Point[]] {
   const upper: Point[] = [];
   const lower: Point[] = [];
-  for (let end = window; end <= bars.length; end++) {
+  for (let end = Math.max(window, from + 1); end <= bars.length; end++) {
     const closes = bars.slice(end - window, end).map((bar) => bar.close);
     const mean = closes.reduce((sum, close) => sum + close, 0) / window;
     const deviation = Math.sqrt(closes.reduce((sum, close) => sum + (close - mean) ** 2, 0) / window);

@@ -8,25 +8,27 @@ import { INTERVALS, type Overlay, type Pane } from "./route.ts";
 import type { CoinState, State } from "./state.ts";
 
 type Values = Array<LineData<UTCTimestamp> | WhitespaceData<UTCTimestamp>>;
-type Lines = (bars: readonly Bar[], lengthS: number) => Values[];
+/** The values of the bars from an index on: most drawings change the last bar only, and a day has 86,400 of a second. */
+type Lines = (bars: readonly Bar[], lengthS: number, from: number) => Values[];
 
 const at = (time: number): UTCTimestamp => time as UTCTimestamp;
 const points = (found: readonly Point[]): Values => found.map(([time, value]) => ({ time: at(time), value }));
-const field = (name: "sma" | "ema" | "rsi" | "macd" | "signal" | "histogram") => (bars: readonly Bar[]): Values =>
-  bars.map((bar) => (bar[name] === null ? { time: at(bar.time) } : { time: at(bar.time), value: bar[name] }));
+const field = (name: "sma" | "ema" | "rsi" | "macd" | "signal" | "histogram") => (bars: readonly Bar[], from: number): Values =>
+  bars.slice(from).map((bar) => (bar[name] === null ? { time: at(bar.time) } : { time: at(bar.time), value: bar[name] }));
 
 /** What is drawn: its lines, in which pane, in which of the style sheet's colours. */
 const DRAWN: Record<Overlay | Pane, { pane: boolean; colours: readonly string[]; lines: Lines }> = {
-  sma: { pane: false, colours: ["--sma"], lines: (bars) => [field("sma")(bars)] },
-  ema: { pane: false, colours: ["--ema"], lines: (bars) => [field("ema")(bars)] },
-  vwap: { pane: false, colours: ["--vwap"], lines: (bars, lengthS) => [points(vwap(bars, lengthS))] },
-  bollinger: { pane: false, colours: ["--bollinger", "--bollinger"], lines: (bars) => bollinger(bars).map(points) },
-  rsi: { pane: true, colours: ["--rsi"], lines: (bars) => [field("rsi")(bars)] },
-  macd: { pane: true, colours: ["--macd", "--signal", "--histogram"], lines: (bars) => [field("macd")(bars), field("signal")(bars), field("histogram")(bars)] },
+  sma: { pane: false, colours: ["--sma"], lines: (bars, _, from) => [field("sma")(bars, from)] },
+  ema: { pane: false, colours: ["--ema"], lines: (bars, _, from) => [field("ema")(bars, from)] },
+  vwap: { pane: false, colours: ["--vwap"], lines: (bars, lengthS, from) => [points(vwap(bars, lengthS, from))] },
+  bollinger: { pane: false, colours: ["--bollinger", "--bollinger"], lines: (bars, _, from) => bollinger(bars, from).map(points) },
+  rsi: { pane: true, colours: ["--rsi"], lines: (bars, _, from) => [field("rsi")(bars, from)] },
+  macd: { pane: true, colours: ["--macd", "--signal", "--histogram"], lines: (bars, _, from) => [field("macd")(bars, from), field("signal")(bars, from), field("histogram")(bars, from)] },
 };
 
 type Line = ISeriesApi<"Line"> | ISeriesApi<"Histogram">;
 const NEAR_THE_BEGINNING = 60;
+const MOST_CORRECTED = 60;
 
 export interface ChartView {
   readonly element: HTMLElement;
@@ -132,7 +134,7 @@ export function chartView(older: () => void): ChartView {
     const other = key !== shown?.chart.key;
     candles.setData(bars.map(candle));
     volumes.setData(bars.map(volume));
-    for (const [name, series] of lines) DRAWN[name].lines(bars, INTERVALS[route.interval]).forEach((values, index) => series[index]!.setData(values));
+    for (const [name, series] of lines) DRAWN[name].lines(bars, INTERVALS[route.interval], 0).forEach((values, index) => series[index]!.setData(values));
     if (other && bars.length > 0) {
       chart.timeScale().applyOptions({ secondsVisible: INTERVALS[route.interval] < 60 });
       chart.priceScale("right").applyOptions({ autoScale: true });
@@ -141,17 +143,16 @@ export function chartView(older: () => void): ChartView {
     }
   }
 
-  /** Mostly the last bars change: they are told one by one, and all others stay as they are. */
-  function update({ route }: State, from: number): void {
+  /** Mostly the last bars change, and others follow them: they are told one by one, and all others stay as they are. */
+  function update({ route }: State, from: number, lastTime: number): void {
     const lengthS = INTERVALS[route.interval];
     for (const bar of bars.slice(from)) {
-      candles.update(candle(bar));
-      volumes.update(volume(bar));
+      candles.update(candle(bar), bar.time < lastTime);
+      volumes.update(volume(bar), bar.time < lastTime);
     }
-    const tail = bars.slice(-(86_400 / Math.min(lengthS, 86_400)) - 20);
     for (const [name, series] of lines)
-      DRAWN[name].lines(tail, lengthS).forEach((values, index) => {
-        for (const value of values.filter(({ time }) => (time as number) >= bars[from]!.time)) series[index]!.update(value);
+      DRAWN[name].lines(bars, lengthS, from).forEach((values, index) => {
+        for (const value of values) series[index]!.update(value, (value.time as number) < lastTime);
       });
   }
 
@@ -195,12 +196,12 @@ export function chartView(older: () => void): ChartView {
     if (!other && !switched && last.chart.bars === now.chart.bars) return;
     bars = now.chart.bars;
     const from = bars.findIndex((bar, index) => bar !== before[index]);
-    // Only the last bar can be changed, or followed by others: older ones may come before the only one that there was.
-    const inside = from >= 0 && from < before.length && (from < before.length - 1 || bars[from]!.time !== before[from]!.time);
-    if (other || switched || inside) fill(now);
-    else if (from >= 0) update(now, from);
+    // Corrections are of the last few bars. Where one comes or goes between others, or there are many, all are told anew.
+    const few = from >= 0 && from > before.length - MOST_CORRECTED && before.slice(from).every(({ time }, index) => bars[from + index]?.time === time);
+    if (other || switched || (from >= 0 && !few)) fill(now);
+    else if (few) update(now, from, before.at(-1)?.time ?? -Infinity);
     shown = now;
-    const on = bars.find((one) => one.time === walked);
+    const on = walked === null ? undefined : bars.find((one) => one.time === walked);
     if (on !== undefined) chart.setCrosshairPosition(on.close, at(on.time), candles); // new data take it away
     empty.hidden = bars.length > 0;
     text(empty, now.chart.key === "" ? "Loading candles…" : "No trade of this coin is stored yet.");

@@ -26,6 +26,23 @@ test("VWAP begins anew each day", () => {
   assert.deepEqual(vwap([bar(0, 10), bar(60, 20), bar(86_400, 50)], 60), [[0, 10], [60, 15], [86_400, 50]]);
 });
 
+test("what is drawn of the last bars alone is what is drawn of all of them", () => {
+  const bars = Array.from({ length: 3000 }, (_, at) => bar(at * 60, 100 + Math.sin(at) * 5, 1 + (at % 7)));
+  for (const from of [0, 5, 19, 20, 1439, 1440, 2000, 2999, 3000]) {
+    const since = (points: ReadonlyArray<readonly [number, number]>) => points.filter(([time]) => time >= from * 60);
+    assert.deepEqual(vwap(bars, 60, from), since(vwap(bars, 60)));
+    assert.deepEqual(bollinger(bars, from), bollinger(bars).map(since));
+  }
+});
+
+test("the last bar of a day of seconds costs what the last of twenty does", () => {
+  const bars = Array.from({ length: 86_400 }, (_, at) => bar(at, 100 + (at % 7)));
+  let looked = 0;
+  const counted = bars.map((one) => ({ ...one, get close() { looked++; return one.close; } }));
+  const [upper] = bollinger(counted, bars.length - 1);
+  assert.deepEqual([upper.length, looked], [1, 20]);
+});
+
 test("Bollinger bands lie around the mean of twenty closes", () => {
   const [upper, lower] = bollinger(Array.from({ length: 20 }, (_, at) => bar(at, at % 2 ? 11 : 9)));
   assert.deepEqual([upper, lower], [[[19, 12]], [[19, 8]]]);
