@@ -113,7 +113,7 @@ class TradeWriter:
             await ledger_rows.lock(connection, [partition_of(trades.venue, trades.symbol, self._database.partitions)])
             return await _store_groups(connection, [_rising(trades)], self._periods, unique=False)
 
-        return await self._database.write(work, lift_limits=True)
+        return self._told(await self._database.write(work, lift_limits=True))
 
     async def _store(
         self,
@@ -134,7 +134,9 @@ class TradeWriter:
 
         stored = {(group.venue, group.symbol): len(group) for group in (*groups, *repairs)}
         done_before = WriteResult(stored, 0, may_open=True)
-        written = await self._positions.advance(after, to, work, lift_limits=lift_limits) or done_before
+        return self._told(await self._positions.advance(after, to, work, lift_limits=lift_limits) or done_before)
+
+    def _told(self, written: WriteResult) -> WriteResult:
         if written.may_open:
             self._database.holes_opened.set()
         return written
