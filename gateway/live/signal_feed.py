@@ -331,20 +331,26 @@ class SignalFeed:
             self._publish_together(response, together, rows)
 
     def _publish_together(self, response: bytes, batches: Sequence[FoundBatch], rows: int) -> None:
-        told = self._told
-        # Each symbol once, so that none is told in part after itself.
-        if len(batches) > 1 and len({batch.symbol for batch in batches}) == len(batches):
-            keys = [(batch.venue, batch.symbol) for batch in batches]
+        if len(batches) > 1 and (told := self._told_after(batches)) is not None:
             names = self._names
-            if all(batch.first_id > told.get(key, _NOTHING_TOLD)[0] for key, batch in zip(keys, batches, strict=True)):
-                heads = [_head(symbol, names.get(symbol) or name_of(symbol), venue) for venue, symbol in keys]
-                frames = self._frames.write_several(response, [batch.place for batch in batches], heads)
-                if frames is not None:
-                    told.update(zip(keys, ((batch.last_id, batch.last_us) for batch in batches), strict=True))
-                    self._fanout.publish(batches[0].symbol, Chunk(frames, trades=rows, arrived_s=monotonic()))
-                    return
+            heads = [_head(each.symbol, names.get(each.symbol) or name_of(each.symbol), each.venue) for each in batches]
+            frames = self._frames.write_several(response, [batch.place for batch in batches], heads)
+            if frames is not None:
+                self._told.update(told)
+                self._fanout.publish(batches[0].symbol, Chunk(frames, trades=rows, arrived_s=monotonic()))
+                return
         for batch in batches:
             self._publish_one(response, batch)
+
+    def _told_after(self, batches: Sequence[FoundBatch]) -> dict[Key, tuple[int, int]] | None:
+        """Return what is told of symbols once batches are; None where one of them was told in part before."""
+        told: dict[Key, tuple[int, int]] = {}
+        for batch in batches:
+            key = batch.venue, batch.symbol
+            if batch.first_id <= (told.get(key) or self._told.get(key, _NOTHING_TOLD))[0]:
+                return None
+            told[key] = batch.last_id, batch.last_us
+        return told
 
     def _publish_one(self, response: bytes, batch: FoundBatch) -> None:
         if not self._publish_found(response, batch):
