@@ -33,7 +33,7 @@ from mesh.service.errors import BadMessage, TickmeshError
 from mesh.values.candles import INDICATORS, INTERVALS_US, Candle
 from mesh.values.signals import SIGNAL_NAMES
 from mesh.values.trades import MAX_TRADE_ID, SignalColumns, TradeColumns, latest_us
-from tickcodec.batches import BatchProcessor, ClosingFinder, Output, ProcessedBatches
+from tickcodec.batches import BatchProcessor, Output, ProcessedBatches, last_row
 
 log = logging.getLogger("signal.engine")
 
@@ -420,17 +420,10 @@ def entry_name(venue: str, symbol: str) -> str:
 
 def _last_row_of(signals: SignalColumns | SignalMessage) -> bytes:
     """Return the last trade with its signals and no candles, serialized."""
-    # Where many symbols trade, nearly each has one trade in its last batch: to decode and encode them stops all trades.
-    if (
-        isinstance(signals, SignalMessage)
-        and signals.rows == 1
-        and not _closing.find(wire.one_of_many(signals.payload))
-    ):
-        return signals.payload
+    # In C++ where it can be read there: while the states of 300 symbols are noted no trade goes on.
+    if isinstance(signals, SignalMessage) and (row := last_row(signals.payload)) is not None:
+        return row
     return wire.encode_signals(_columns_of(signals).rows(slice(-1, None)))
-
-
-_closing = ClosingFinder()
 
 
 def _columns_of(signals: SignalColumns | SignalMessage) -> SignalColumns:

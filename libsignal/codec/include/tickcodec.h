@@ -133,6 +133,11 @@ typedef struct tickcodec_part {
  * `max_parts` of those. */
 TICKCODEC_API int tickcodec_find_closing(const uint8_t *message, size_t size, tickcodec_part *parts, size_t max_parts, size_t *count);
 
+/* Write a serialized tickmesh.v1.SignalBatch again with nothing but its last trade: no more bytes than it has. What stands
+ * behind its columns, closed candles, is not looked at. Returns 0, or 1 when it is not written as signal does, or there is
+ * less room. */
+TICKCODEC_API int tickcodec_last_row(const uint8_t *batch, size_t size, uint8_t *out, size_t out_size, size_t *written);
+
 /* --- columns: trades of the bus -> columns, those of each symbol together ------------------------------------------ */
 
 /* Count the batches and the trades of a serialized tickmesh.v1.TradeBatches that `tickcodec_join_trades` can read. Returns

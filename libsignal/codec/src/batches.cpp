@@ -40,6 +40,12 @@ class Reader {
 
     // The next field of bytes, of any number up to 31.
     bool any_content(std::uint8_t *number) {
+        const std::uint8_t *unused;
+        std::size_t size;
+        return any_content(number, &unused, &size);
+    }
+
+    bool any_content(std::uint8_t *number, const std::uint8_t **content_at, std::size_t *size) {
         if (is_at_end()) return false;
         std::uint8_t found = *at_++;
         if (found > 0x7f) {  // numbers from 16 on take two bytes
@@ -49,9 +55,7 @@ class Reader {
         }
         if ((found & 7) != kLengthDelimited) return false;
         *number = static_cast<std::uint8_t>((found & 0x7f) >> 3 | (found > 0x7f ? 16 : 0));
-        const std::uint8_t *unused;
-        std::size_t size;
-        return content(&unused, &size);
+        return content(content_at, size);
     }
 
    private:
@@ -240,6 +244,36 @@ std::size_t group_of(const tickcodec_joined &call, const std::uint8_t *name, std
 }
 
 }  // namespace
+
+int tickcodec_last_row(const uint8_t *batch, size_t size, uint8_t *out, size_t out_size, size_t *written) {
+    Reader reader(batch, size);
+    const std::uint8_t *trades, *column;
+    std::size_t trades_size, bytes;
+    TradeBatch found;
+    if (out_size < size || !reader.content(1, &trades, &trades_size) || !find_columns(trades, trades_size, trades_size, &found)) return 1;
+    const std::size_t last = found.rows - 1;
+    if (found.columns[4][last] > 1) return 1;  // a foreign writer may hold a true bool as any byte but zero
+    const std::size_t received_size = found.received_time_us != 0 ? 9 : 0;
+    Writer writer(out);  // no more than is read: each column has one row or more there
+    writer.head(1, found.names_size + received_size + 4 * content_size(4, 8) + content_size(8, 1));
+    writer.bytes(trades, found.names_size + received_size);
+    for (std::uint8_t i = 0; i < 4; ++i) writer.content(4u + i, found.columns[i] + 8 * last, 8);
+    writer.content(8, found.columns[4] + last, 1);
+    std::int64_t raw_sequence;
+    if (!reader.fixed64(2, &raw_sequence)) return 1;
+    if (raw_sequence != 0) {
+        writer.varint(tag(2, kFixed64));
+        writer.bytes(&raw_sequence, sizeof raw_sequence);
+    }
+    for (std::uint8_t before = 2, number; !reader.is_at_end(); before = number) {
+        if (!reader.any_content(&number, &column, &bytes)) return 1;
+        if (number == kCandles && before < kCandles) break;
+        if (number <= before || number > kCandles || bytes != 8 * found.rows) return 1;
+        writer.content(number, column + 8 * last, 8);
+    }
+    *written = writer.written(out);
+    return 0;
+}
 
 int tickcodec_count_trades(const uint8_t *message, size_t size, size_t max_rows, size_t *batches, size_t *rows) {
     *batches = *rows = 0;

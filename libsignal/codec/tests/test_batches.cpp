@@ -310,9 +310,48 @@ void joins_any_bytes() {
     CHECK(joined > 0);
 }
 
+const std::string kLast = column(1, kNames + std::string("\x19") + numbers(7, 0).substr(0, 8) + column(4, numbers(8, 0).substr(0, 8)) +
+                                        column(5, numbers(100, 0).substr(0, 8)) + column(6, std::string(8, '\0')) + column(7, numbers(50, 0).substr(0, 8)) +
+                                        column(8, "\1")) + "\x11" + numbers(9, 0).substr(0, 8) + column(4, numbers(300, 0).substr(0, 8)) +
+                          std::string("\xaa\x01\x08", 3) + numbers(300, 0).substr(0, 8);
+
+// 0 where the last row can be written, into a room of its own.
+int last_row(const std::string &text, std::string *found, std::size_t less_room = 0) {
+    const std::unique_ptr<std::uint8_t[]> exact(new std::uint8_t[text.size()]), out(new std::uint8_t[text.size() - less_room]);
+    std::memcpy(exact.get(), text.data(), text.size());
+    std::size_t written = 0;
+    const int code = tickcodec_last_row(exact.get(), text.size(), out.get(), text.size() - less_room, &written);
+    if (code == 0) found->assign(reinterpret_cast<const char *>(out.get()), written);
+    return code;
+}
+
+void writes_the_last_row_alone() {
+    std::string found;
+    for (const std::string &text : {kQuiet, kClosing, kLast}) {
+        CHECK(last_row(text, &found) == 0 && found == kLast);
+    }
+    std::string foreign = batch(7);
+    foreign.back() = '\2';
+    const std::string trades = column(1, batch(7));
+    for (const std::string &text : {std::string(), trades + "\x11\1", trades + std::string("\x11") + std::string(8, '\0'), trades + column(4, numbers(1, 1)) + column(4, numbers(1, 1)),
+                                    trades + column(4, "12345678"), trades + std::string("\xba\x01\0", 3), trades + "\x08", column(1, foreign)}) {
+        CHECK(last_row(text, &found) == 1);
+    }
+    CHECK(last_row(kQuiet, &found, 1) == 1);
+    std::mt19937 random(4);
+    int read = 0;
+    for (int i = 0; i < 200'000; ++i) {
+        std::string text = kClosing;
+        for (std::size_t changes = random() % 4; changes-- > 0;) text[random() % text.size()] = static_cast<char>(random());
+        if (last_row(text.substr(0, text.size() - random() % 3), &found) == 0) read += found.size() <= text.size();
+    }
+    CHECK(read > 0);
+}
+
 }  // namespace
 
 int main() {
+    writes_the_last_row_alone();
     joins_the_trades_of_each_symbol();
     joins_nothing_that_is_unusual();
     joins_any_bytes();

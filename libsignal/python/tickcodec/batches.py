@@ -235,6 +235,20 @@ class ClosingFinder:
         return [(part.number, message[part.at : part.at + part.size]) for part in self._parts[: self._count.value]]
 
 
+def last_row(batch: bytes) -> bytes | None:
+    """Return a batch of signals with nothing but its last trade; None where it cannot be read here.
+
+    Args:
+        batch: a serialized `tickmesh.v1.SignalBatch`; the candles that it closed are left out.
+
+    """
+    out, written = ctypes.create_string_buffer(len(batch)), c_size_t()
+    if _last_row(batch, len(batch), addressof(out), len(batch), addressof(written)):
+        return None
+    return string_at(out, written.value)
+
+
+_last_row = LIBRARY.holding_gil.tickcodec_last_row
 _find_closing = LIBRARY.holding_gil.tickcodec_find_closing
 _CARRIED = struct.Struct("=8q")  # tickcodec_carried
 _split = LIBRARY.holding_gil.tickcodec_split
