@@ -308,8 +308,8 @@ class CandleFollower(Follower):
 
     def _begin(self, message: _Message) -> list[Row | Fetch]:
         known = self._known[message.symbol]
-        before: list[Row | Fetch] = [CandleFill(known, self._interval)] if known.oldest is not None else []
-        return before + self._go_on(message)
+        # The answer is newer than the snapshot: what it brings must not be followed by the same candle as it was.
+        return self._go_on(message) if known.oldest is None else [CandleFill(known, self._interval, message.candles)]
 
     def _go_on(self, message: _Message) -> list[Row | Fetch]:
         return [*self._known[message.symbol].new_of(message.candles)]
@@ -506,12 +506,14 @@ class CandleFill:
     Args:
         known: what the caller has.
         interval: the length of a candle.
+        snapshot: the candles with which the connection began; what is still new of them comes last.
     """
 
-    def __init__(self, known: KnownCandles, interval: str) -> None:
+    def __init__(self, known: KnownCandles, interval: str, snapshot: Sequence[Candle] = ()) -> None:
         self.missing: list[Missing] = []
         self.wait_s = 0.0
         self._known = known
+        self._snapshot = snapshot
         self._query = calls.candles(known.symbol, interval=interval, start=known.oldest, order="asc", open=True)
         self._token: str | None = ""
 
@@ -522,7 +524,8 @@ class CandleFill:
     def take(self, result: Page[Candle]) -> list[SymbolCandle]:
         """Take the result of the call, and return the candles that the caller does not have."""
         self._token = result.next_token or None
-        return self._known.new_of(result.rows)
+        found = self._known.new_of(result.rows)
+        return found if self._token else found + self._known.new_of(self._snapshot)
 
 
 # --- what to do ------------------------------------------------------------------------------------------------------

@@ -70,8 +70,10 @@ class Mesh:
                     self.act(next(self.actions, "end"))
                 return self.waiting.pop(0) if self.waiting else self.message(type="heartbeat", subscriptions=[])
             case Perform(call):
-                if next(self.actions, "") == "away":
+                if (action := next(self.actions, "")) == "away":
                     raise Unavailable("store is away", status=503)
+                if action in CHANGES:  # an answer is newer than the snapshot that came before the question
+                    self.change(action)
                 asked = call.parameters
                 assert (asked["order"], asked["open"], asked["interval"]) == ("asc", "true", "1m")
                 at = int(asked.get("page_token", 0))
