@@ -6,6 +6,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from functools import partial
 
 from term.values import Bar, CandlePage
 
@@ -30,8 +31,11 @@ INTERVALS = {
 PAGE_CANDLES = 500
 MAX_CANDLES = 20_000
 BOLLINGER_CANDLES = 20
+DAY_US = 86_400_000_000
 
 Line = Sequence[float | None]
+_Lines = Callable[[Sequence[Bar], int, int], Line]
+"""The values of the rows from one to before another: of thousands a screen shows a few dozen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,45 +133,65 @@ def _joined(rows: Iterable[Bar], others: Iterable[Bar]) -> tuple[Bar, ...]:
 # --- lines -----------------------------------------------------------------------------------------------------------
 
 
-def vwap(rows: Sequence[Bar]) -> Line:
-    """The volume-weighted average price since the first of `rows`."""
+def vwap(rows: Sequence[Bar], first: int = 0, end: int | None = None) -> Line:
+    """The volume-weighted average price since the day (UTC) began; of candles of a day or more, of each one.
+
+    Args:
+        rows: candles, oldest first.
+        first: from which of them on it is wanted: what is before is only looked at as far back as that day reaches.
+        end: up to which.
+
+    """
+    shown = rows[first:end]
+    begin, day = first, shown[0].time_us // DAY_US if shown else 0
+    while begin and rows[begin - 1].time_us // DAY_US == day:
+        begin -= 1
     quote = volume = Decimal(0)
     line: list[float | None] = []
-    for candle in rows:
+    for candle in rows[begin:end]:
+        if candle.time_us // DAY_US != day:
+            day, quote, volume = candle.time_us // DAY_US, Decimal(0), Decimal(0)
         quote, volume = quote + candle.quote_volume, volume + candle.volume
         line.append(float(quote / volume) if volume and quote else None)
-    return line
+    return line[first - begin :]
 
 
-def bollinger(rows: Sequence[Bar], deviations: float) -> Line:
+def bollinger(rows: Sequence[Bar], deviations: float, first: int = 0, end: int | None = None) -> Line:
     """The mean of `BOLLINGER_CANDLES` closes, so many standard deviations further.
 
     Args:
         rows: candles, oldest first.
         deviations: how many standard deviations; negative for the lower band.
+        first: from which of them on it is wanted.
+        end: up to which.
 
     """
-    closes = [float(candle.close) for candle in rows]
+    begin = max(first - BOLLINGER_CANDLES + 1, 0)
+    closes = [float(candle.close) for candle in rows[begin:end]]
     line: list[float | None] = [None] * min(BOLLINGER_CANDLES - 1, len(closes))
-    for end in range(BOLLINGER_CANDLES, len(closes) + 1):
-        last = closes[end - BOLLINGER_CANDLES : end]
-        mean = sum(last) / len(last)
-        line.append(mean + deviations * (sum((close - mean) ** 2 for close in last) / len(last)) ** 0.5)
-    return line
+    for last in range(BOLLINGER_CANDLES, len(closes) + 1):
+        window = closes[last - BOLLINGER_CANDLES : last]
+        mean = sum(window) / len(window)
+        line.append(mean + deviations * (sum((close - mean) ** 2 for close in window) / len(window)) ** 0.5)
+    return line[first - begin :]
 
 
-def _indicator(name: str) -> Callable[[Sequence[Bar]], Line]:
-    return lambda rows: [candle.indicators.get(name) for candle in rows]
+def _band(deviations: float, rows: Sequence[Bar], first: int, end: int) -> Line:
+    return bollinger(rows, deviations, first, end)
 
 
-OVERLAYS: dict[str, tuple[str, tuple[Callable[[Sequence[Bar]], Line], ...]]] = {
+def _indicator(name: str) -> _Lines:
+    return lambda rows, first, end: [candle.indicators.get(name) for candle in rows[first:end]]
+
+
+OVERLAYS: dict[str, tuple[str, tuple[_Lines, ...]]] = {
     "s": ("SMA", (_indicator("sma"),)),
     "e": ("EMA", (_indicator("ema"),)),
     "v": ("VWAP", (vwap,)),
-    "b": ("Bollinger", (lambda rows: bollinger(rows, 2), lambda rows: bollinger(rows, -2))),
+    "b": ("Bollinger", (partial(_band, 2), partial(_band, -2))),
 }
 """By the key that switches them: their name, and the lines over the prices."""
-PANES: dict[str, tuple[str, tuple[Callable[[Sequence[Bar]], Line], ...]]] = {
+PANES: dict[str, tuple[str, tuple[_Lines, ...]]] = {
     "r": ("RSI", (_indicator("rsi"),)),
     "m": ("MACD", (_indicator("macd"), _indicator("macd_signal"))),
 }

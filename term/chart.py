@@ -74,9 +74,10 @@ def draw(
         _title(canvas, title, "", row=rows[0], columns=columns)
         canvas.write(rows[len(rows) // 2], columns[0] + 2, text[: len(columns) - 2], Style.DIM)
         return
-    lines = [line(candles.rows) for key, (_, lines) in OVERLAYS.items() if key in options.overlays for line in lines]
     first = candles.rows.index(shown[0])
-    overlays = [line[first : first + len(shown)] for line in lines]
+    end = first + len(shown)
+    wanted = [line for key, (_, lines) in OVERLAYS.items() if key in options.overlays for line in lines]
+    overlays = [line(candles.rows, first, end) for line in wanted]
     panes = [key for key in PANES if key in options.overlays and len(rows) >= _LEAST_ROWS + 2 + PANE_ROWS]
     panes = panes[: (len(rows) - 2 - _LEAST_ROWS) // PANE_ROWS]
     prices = rows[1 : len(rows) - 1 - PANE_ROWS * len(panes)]
@@ -91,7 +92,7 @@ def draw(
     for number, key in enumerate(panes):
         name, pane_lines = PANES[key]
         top = prices.stop + PANE_ROWS * number
-        values = [line(candles.rows)[first : first + len(shown)] for line in pane_lines]
+        values = [line(candles.rows, first, end) for line in pane_lines]
         _pane(canvas, name, values, rows=range(top, top + PANE_ROWS), columns=axis, cells=options.cells)
     _times(canvas, shown, options, row=rows[-1], columns=axis, zone=zone)
 

@@ -3,15 +3,16 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
-from term.candles import Candles, bollinger, vwap
+from term.candles import SWITCHED, Candles, bollinger, vwap
 from term.cells import text_of
 from term.chart import braille, sparkline
 from term.events import CandlesSeen, Effect, Follow, LoadCandles, Loaded, RequestFailed, ResetSession
 from term.formatting import time_text
-from term.values import CandlePage
+from term.values import Bar, CandlePage
 from term.view import render
 from tests.fixtures.term_scenes import COINS, after, after_asking, candle, charting, press, tick, trading
 
@@ -58,6 +59,42 @@ def test_vwap_weighs_prices_by_volume() -> None:
     second = replace(first, volume=Decimal(3), quote_volume=Decimal(60))
     assert vwap([first, second]) == [10.0, 17.5]
     assert vwap([replace(first, volume=Decimal(0))]) == [None]
+
+
+def test_vwap_begins_anew_each_day() -> None:
+    rows = [
+        replace(candle(i, "1"), time_us=i * 43_200_000_000, volume=Decimal(1), quote_volume=Decimal(10 * i))
+        for i in range(4)
+    ]
+    assert vwap(rows) == [None, 5.0, 20.0, 25.0]
+
+
+@pytest.mark.parametrize("first", [0, 7, 19, 20, 1500, 1999, 2000])
+def test_what_is_drawn_of_some_candles_is_what_is_drawn_of_all(first: int) -> None:
+    rows = [
+        replace(candle(i, str(10 + i % 7)), volume=Decimal(1 + i % 3), quote_volume=Decimal(i + 1)) for i in range(2000)
+    ]
+    end = first + 50
+    assert vwap(rows, first, end) == vwap(rows)[first:end]
+    assert bollinger(rows, 2, first, end) == bollinger(rows, 2)[first:end]
+
+
+class Looked(list[Bar]):
+    """Candles, and how many of them were looked at."""
+
+    looked = 0
+
+    def __getitem__(self, at: Any) -> Any:
+        self.looked += len(range(*at.indices(len(self)))) if isinstance(at, slice) else 1
+        return super().__getitem__(at)
+
+
+@pytest.mark.parametrize("key", [*SWITCHED])
+def test_what_is_drawn_over_a_screen_looks_at_no_more_than_its_day(key: str) -> None:
+    rows = Looked(candle(i, "1") for i in range(20_000))
+    for line in SWITCHED[key][1]:
+        assert len(line(rows, 19_900, 20_000)) == 100
+    assert rows.looked < 6 * 1440
 
 
 def test_bollinger_needs_twenty_candles() -> None:
