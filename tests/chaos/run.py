@@ -76,7 +76,9 @@ def strike(world: World, truth: Truth, fault: Fault, *, rate: float, patience: f
             f"{difference.signals_wrong} messages differ from an uninterrupted run's"
         )
     if difference.candles_wrong:
-        wrong.append(f"{difference.candles_wrong} closed candles are not those of the trades")
+        wrong.append(
+            f"{difference.candles_wrong} closed candles are not those of the trades and of an uninterrupted run"
+        )
     within_s = fault.whole_within_s * patience
     if whole_s > within_s and not wrong:
         wrong.append(f"whole after {whole_s:.1f} s, expected {within_s:g} s at most")

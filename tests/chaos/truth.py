@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import psycopg
@@ -18,6 +20,7 @@ from mesh.bus.reader import Reader
 from mesh.service.health import Health
 from mesh.service.settings import BusSettings
 from mesh.values import epochs
+from mesh.values.candles import INDICATORS
 from mesh.values.trades import TradeColumns
 from signalsvc.engine import Engine
 from signalsvc.settings import SignalSettings
@@ -63,6 +66,11 @@ WHERE (expected.count, expected.first_trade_id, expected.last_trade_id, expected
     IS DISTINCT FROM (found.count, found.first_trade_id, found.last_trade_id, found.open, found.high, found.low,
        found.close, found.volume, found.quote_volume)
 """
+# Of candles that were not made again for trades that came late or were corrected: those have a revision.
+_INDICATORS = (
+    f"SELECT interval, symbol, (extract(epoch FROM time) * 1000000)::bigint, {', '.join(INDICATORS)} "
+    "FROM candles WHERE venue = 'binance' AND revision = 0"
+).encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +154,7 @@ class Truth:
             stored = set(lines)
             # Of trades that are not all there they need not be right, and this takes seconds.
             wrong_candles = connection.execute(_WRONG_CANDLES).fetchall() if stored == issued else []
+            indicators = connection.execute(_INDICATORS).fetchall() if signals else []
         never_issued = self._absent()
         if signals:
             asyncio.run(self._signals.take_in(self._world.mesh.env["NATS_URL"]))
@@ -159,7 +168,7 @@ class Truth:
             signals_missing=len(issued - self._signals.lines) if signals else 0,
             signals_doubled=self._signals.doubled,
             signals_wrong=self._signals.wrong,
-            candles_wrong=len(wrong_candles),
+            candles_wrong=len(wrong_candles) + self._signals.candles_wrong(indicators),
         )
 
     def _absent(self) -> set[tuple[str, int, int]]:
@@ -201,6 +210,7 @@ class _Signals:
         self._engine = Engine(**SignalSettings().of_signals())
         self._read: dict[str, int] = {}  # by stream: the last message
         self._last_ids: dict[str, int] = {}
+        self._indicators: dict[tuple[str, str, int], tuple[float | None, ...]] = {}
         self.lines: set[str] = set()
         self.doubled = 0
         self.wrong = 0
@@ -233,7 +243,15 @@ class _Signals:
         self._last_ids[trades.symbol] = int(trades.trade_id[-1])
         self.lines.update(_lines(trades))
         expected = self._engine.process(trades, raw_sequence=said.raw_sequence)
+        for candle in () if expected is None else expected.candles:
+            values = (getattr(candle, name) for name in INDICATORS)
+            key = candle.interval, trades.symbol, candle.time_us
+            self._indicators[key] = tuple(None if math.isnan(value) else value for value in values)
         self.wrong += expected is None or wire.encode_signals(expected) != payload
+
+    def candles_wrong(self, rows: list[tuple[Any, ...]]) -> int:
+        """Return how many rows of candles have other indicators than the engine that was never interrupted gives."""
+        return sum(self._indicators.get(row[:3], row[3:]) != row[3:] for row in rows)
 
 
 def _lines(trades: TradeColumns) -> list[str]:
