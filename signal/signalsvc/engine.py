@@ -205,8 +205,8 @@ class Engine:
         key, name, _ = known
         payload = found.batches[0]
         message, last_id = found.message, found.last_ids[0]
-        if found.candles:
-            payload += wire.encode_candles(map(_closed, self._candles.taken(found.candles)))
+        if found.candles[0]:
+            payload += wire.encode_candles(map(_closed, self._candles.taken(found.candles[0])))
             message = wire.one_of_many(payload)
         signals = SignalMessage(*key, found.rows[0], found.first_ids[0], last_id, raw_sequence, payload)
         self._last_ids[key], self._latest[key] = last_id, signals
@@ -215,9 +215,12 @@ class Engine:
     def _carried(self, known: Sequence[_Known], found: ProcessedBatches, raw_sequence: int) -> Sequence[CarriedSignals]:
         keys, names, _ = zip(*known, strict=True)
         together = found.message
-        if found.candles:
-            found.batches[-1] += wire.encode_candles(map(_closed, self._candles.taken(found.candles)))
-            together += wire.one_of_many(found.batches[-1])
+        if closed := sum(found.candles):
+            candles = map(_closed, self._candles.taken(closed))
+            for place, count in enumerate(found.candles):
+                if count:
+                    found.batches[place] += wire.encode_candles(itertools.islice(candles, count))
+            together = b"".join(map(wire.one_of_many, found.batches))
         venues, symbols = zip(*keys, strict=True)
         numbers = found.rows, found.first_ids, found.last_ids
         messages = list(map(SignalMessage, venues, symbols, *numbers, itertools.repeat(raw_sequence), found.batches))

@@ -83,6 +83,7 @@ typedef struct tickcodec_carried {
     int64_t rows;
     int64_t first_id;
     int64_t last_id;
+    int64_t candles; /* how many it has closed */
 } tickcodec_carried;
 
 /* Find the batches of a serialized tickmesh.v1.TradeBatches; what they hold is not looked at. Returns 0, or 1 when the
@@ -111,14 +112,14 @@ typedef struct tickcodec_signals {
     int64_t max_id;       /* the highest id that a trade may have */
     int64_t max_time_us;  /* the latest time that a trade may have */
     int64_t raw_sequence; /* goes into the messages */
-    size_t candle_count;  /* how many the last of the batches has closed */
+    size_t candle_count;  /* how many all of the batches have closed, those of each behind those of the one before */
 } tickcodec_signals;
 
 /* Let states of libsignal take in batches that were found in a message, each the one at its address: in order, up to the
  * first that is not written as the bus' writers do, that has no state (0), whose ids or times are too high, for which there
  * is too little room, or which libsignal does not take. `out` becomes a serialized tickmesh.v1.SignalBatches of all of
- * them. One that has closed candles is the last one, and lacks these and what stands before it in such a message: they
- * are its last field, and change its size. Returns how many were taken in; 0 also where the struct has another size. */
+ * them. One that has closed candles lacks these and what stands before it in such a message: they are its last field, and
+ * change its size. Returns how many were taken in; 0 also where the struct has another size. */
 TICKCODEC_API size_t tickcodec_process_batches(tickcodec_signals *call, const uint8_t *message, tickcodec_carried *batches, const uint64_t *states, size_t count);
 
 /* A batch of a message of many. */

@@ -375,7 +375,7 @@ size_t tickcodec_process_batches(tickcodec_signals *call, const uint8_t *message
     call->candle_count = 0;
     Writer writer(call->out);
     std::size_t together = 0, done = 0;
-    while (done < count && call->candle_count == 0) {
+    while (done < count) {
         tickcodec_carried &one = batches[done];
         const std::uint8_t *const batch = message + one.at;
         const auto size = static_cast<std::size_t>(one.size);
@@ -394,13 +394,14 @@ size_t tickcodec_process_batches(tickcodec_signals *call, const uint8_t *message
         all.quantity_e8 = trades.columns[2];
         all.time_us = trades.columns[3];
         all.is_buyer_maker = trades.makers;
-        all.candles = static_cast<lsig_candle *>(call->candles);
-        all.candle_capacity = call->candle_capacity;
+        all.candles = static_cast<lsig_candle *>(call->candles) + call->candle_count;
+        all.candle_capacity = call->candle_capacity - call->candle_count;
         std::int64_t *const outputs = call->work + 4 * trades.rows;
         if (!bind_outputs(*call, outputs, trades.rows, &all) || call->process(state, &all) != LSIG_OK) break;
 
-        call->candle_count = all.candle_count;
-        if (call->candle_count == 0) writer.head(kBatches, bytes);
+        call->candle_count += all.candle_count;
+        one.candles = static_cast<std::int64_t>(all.candle_count);
+        if (one.candles == 0) writer.head(kBatches, bytes);
         one.out_at = static_cast<std::int64_t>(writer.written(call->out));
         writer.content(1, batch, size);
         if (call->raw_sequence != 0) {

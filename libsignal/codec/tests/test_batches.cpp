@@ -134,14 +134,18 @@ void takes_in_the_batches_of_a_message_together() {
     CHECK(call.text(1).substr(2, second.size()) == second);
     CHECK(framed(call.text(0)) + framed(call.text(1)) == std::string(reinterpret_cast<const char *>(call.out.get()), static_cast<std::size_t>(call.batches[1].out_at + call.batches[1].out_size)));
     CHECK(call.take_message(framed(third) + framed(batch(7)) + framed(batch(13))) == 1);  // the second one is a repeat
-    CHECK(call.take_message(framed(batch(13, "", 1'000'050)) + framed(batch(15, "", 1'000'050))) == 1 && call.signals.candle_count == 1);
-    CHECK(call.batches[0].out_at == 0);
+    const std::string late = batch(13, "", 1'000'050), later = batch(15, "", 1'000'050);
+    CHECK(call.take_message(framed(late) + framed(later)) == 2 && call.signals.candle_count == 1);
+    CHECK(call.batches[0].candles == 1 && call.batches[1].candles == 0);
+    CHECK(call.batches[0].out_at == 0 && call.text(0).substr(2, late.size()) == late && call.text(1).substr(2, later.size()) == later);
+    CHECK(call.take_message(framed(batch(17, "", 2'000'050)) + framed(batch(19, "", 3'000'050))) == 1);  // no room for another candle
+    CHECK(call.signals.candle_count == 1 && call.take(batch(19, "", 3'000'050)) == 0 && call.batches[0].candles == 1);
     call.signals.max_together = 1;
-    CHECK(call.take_message(framed(batch(15, "", 1'000'050)) + framed(batch(17, "", 1'000'050))) == 1);
+    CHECK(call.take_message(framed(batch(21, "", 3'000'050)) + framed(batch(23, "", 3'000'050))) == 1);
     call.signals.out_size = static_cast<std::size_t>(call.batches[0].out_size) + 10;
-    CHECK(call.take(batch(17, "", 1'000'050)) == 1);
+    CHECK(call.take(batch(23, "", 3'000'050)) == 1);
     call.signals.out_size = kMaxBytes;
-    CHECK(call.take(batch(17, "", 1'000'050)) == 0 && call.trades() == 12);
+    CHECK(call.take(batch(23, "", 3'000'050)) == 0 && call.trades() == 18);
 }
 
 void splits_only_what_is_one_batch_after_the_other() {

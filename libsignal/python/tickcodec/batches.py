@@ -34,12 +34,12 @@ class ProcessedBatches(NamedTuple):
     """Batches of a message that libsignal has taken in, at least one.
 
     Attributes:
-        message: a serialized `tickmesh.v1.SignalBatches` of them; where candles were closed without the last one.
-        batches: each as a serialized `SignalBatch`; the last one without its candles.
+        message: a serialized `tickmesh.v1.SignalBatches` of them; empty where candles were closed.
+        batches: each as a serialized `SignalBatch` without its candles.
         rows: how many trades each has, at least 1.
         first_ids: the id of the first one of each.
         last_ids: the id of the last one of each.
-        candles: how many the last batch has closed; they are where `BatchProcessor` was told to put them.
+        candles: how many each has closed; all of them are where `BatchProcessor` was told to put them, in order.
 
     """
 
@@ -48,7 +48,7 @@ class ProcessedBatches(NamedTuple):
     rows: tuple[int, ...]
     first_ids: tuple[int, ...]
     last_ids: tuple[int, ...]
-    candles: int
+    candles: tuple[int, ...]
 
 
 class _Output(ctypes.Structure):
@@ -190,17 +190,13 @@ class BatchProcessor:
             _, _, _, begin, size, *numbers = _CARRIED.unpack_from(self._places, _CARRIED.size * first)
             together = string_at(out_at, begin + size)
             batch = together[begin:]
-            rows, first_ids, last_ids = zip(numbers, strict=True)
-            if call.candle_count:
-                together = b""
-            return ProcessedBatches(together, [batch], rows, first_ids, last_ids, call.candle_count)
+            rows, first_ids, last_ids, candles = zip(numbers, strict=True)
+            return ProcessedBatches(b"" if call.candle_count else together, [batch], rows, first_ids, last_ids, candles)
         places = _CARRIED.iter_unpack(self._places[_CARRIED.size * first : _CARRIED.size * (first + done)])
-        _, _, _, begins, sizes, rows, first_ids, last_ids = zip(*places, strict=True)
+        _, _, _, begins, sizes, rows, first_ids, last_ids, candles = zip(*places, strict=True)
         together = string_at(out_at, begins[-1] + sizes[-1])
         batches = [together[at : at + size] for at, size in zip(begins, sizes, strict=True)]
-        if call.candle_count:
-            together = together[: begins[-1]]
-        return ProcessedBatches(together, batches, rows, first_ids, last_ids, call.candle_count)
+        return ProcessedBatches(b"" if call.candle_count else together, batches, rows, first_ids, last_ids, candles)
 
 
 _MAX_PARTS = 4096
@@ -250,7 +246,7 @@ def last_row(batch: bytes) -> bytes | None:
 
 _last_row = LIBRARY.holding_gil.tickcodec_last_row
 _find_closing = LIBRARY.holding_gil.tickcodec_find_closing
-_CARRIED = struct.Struct("=8q")  # tickcodec_carried
+_CARRIED = struct.Struct("=9q")  # tickcodec_carried
 _split = LIBRARY.holding_gil.tickcodec_split
 _holding_gil = LIBRARY.holding_gil.tickcodec_process_batches
 _releasing_gil = LIBRARY.releasing_gil.tickcodec_process_batches

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -149,6 +150,28 @@ def test_whatever_bytes_of_a_message_come_the_same_comes_of_them(changes: list[t
             continue
         assert by_either(either, text, sequence)[1] == reference
     assert either.entries() == python.entries()
+
+
+def test_batches_that_close_candles_are_carried_with_the_others_of_their_message() -> None:
+    either, python = begun(), begun()
+    for engine in (either, python):
+        for symbol in ("ethusdt", "solusdt"):
+            engine.process(columns(1, 1, symbol=symbol), raw_sequence=1)
+    later = [
+        dataclasses.replace(columns(2, 2, symbol=symbol), time_us=START_US + np.array([900_000, 1_900_000]))
+        for symbol in ("btcusdt", "solusdt")
+    ]
+    batches = [later[0], columns(2, 3, symbol="ethusdt"), later[1]]
+
+    [found] = either.carry(
+        b"".join(wire.one_of_many(wire.encode_trades(each)) for each in batches), raw_sequence=2, now_us=NOW_US
+    )
+
+    assert not isinstance(found, LeftBatch)
+    expected = [each for batch in batches for each in by_python(python, wire.encode_trades(batch), 2)]
+    assert found.messages == expected
+    assert found.payload == b"".join(wire.one_of_many(each.payload) for each in expected)
+    assert [len(wire.decode_signals(each.payload).candles) > 0 for each in expected] == [True, False, True]
 
 
 def test_a_state_that_has_left_memory_meanwhile_takes_in_nothing_more() -> None:
