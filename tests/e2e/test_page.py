@@ -12,11 +12,13 @@ import shutil
 import signal
 import subprocess
 from collections.abc import AsyncIterator, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import httpx
 import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, ConsoleMessage, Page, Route, WebSocketRoute, async_playwright, expect
@@ -221,6 +223,31 @@ async def test_first_candles_are_asked_for_at_once_whether_a_mesh_is_old_or_new(
         "() => performance.getEntriesByType('resource').find((one) => one.name.endsWith('.js')).responseEnd"
     )
     assert started < script  # the document asks for it, before there is a program
+
+
+async def test_of_too_many_candles_those_are_forgotten_that_nobody_looks_at(page: Page, mesh: LocalMesh) -> None:
+    def newest() -> dict[str, Any]:
+        return dict(mesh.get("/api/candles", symbol="btcusdt", open=True)[0])
+
+    candle = await eventually(newest, timeout_s=60, not_yet=(httpx.HTTPError, LookupError))
+
+    async def many(route: Route) -> None:
+        before = datetime.fromisoformat(parse_qs(urlsplit(route.request.url).query)["end_time"][0])
+        times = (before - timedelta(minutes=1 + back) for back in range(20_000))
+        await route.fulfill(json=[{**candle, "time": each.isoformat()} for each in times])
+
+    async def seen_the_first_of_more_than(bars: int) -> bool:
+        await page.locator(".canvas").press("Home")
+        return bool(await page.evaluate("bars => tickmesh().chart.bars.length > bars", bars))
+
+    await page.route("**/api/candles?*end_time=*", many)
+    await page.goto("/?interval=1m&symbol=btcusdt")
+    await is_live(page)
+    await eventually(partial(seen_the_first_of_more_than, 100_000), timeout_s=60)
+    await page.locator(".canvas").press("End")
+    await page.wait_for_function("() => tickmesh().chart.bars.length < 91000")
+    last = await page.evaluate("() => tickmesh().chart.bars.at(-1).count")
+    await page.wait_for_function("last => tickmesh().chart.bars.at(-1).count !== last", arg=last, timeout=60_000)
 
 
 async def test_candles_of_an_interval_that_is_not_stored_are_live_too(page: Page, mesh: LocalMesh) -> None:
@@ -504,7 +531,12 @@ async def test_scrolling_back_loads_older_candles_until_there_are_none(page: Pag
     await page.route("**/api/candles?*interval=1s*", small)
     await page.goto("/?symbol=btcusdt&interval=1s")
     await is_live(page)
-    await page.wait_for_function("() => tickmesh().chart.exhausted", timeout=60_000)
+
+    async def scrolled_back() -> bool:
+        await page.locator(".canvas").press("Home")
+        return bool(await page.evaluate("() => tickmesh().chart.exhausted"))
+
+    await eventually(scrolled_back, timeout_s=60)
     ids = await page.evaluate("() => tickmesh().chart.bars.map((bar) => bar.lastId)")
     assert ids == sorted(ids)
 

@@ -5,7 +5,7 @@ import { type Bar, bollinger, type Point, vwap } from "./candles.ts";
 import { h, text } from "./dom.ts";
 import { decimal, minute, clock } from "./format.ts";
 import { INTERVALS, type Overlay, type Pane } from "./route.ts";
-import type { CoinState, State } from "./state.ts";
+import { type CoinState, KEPT_BARS, MOST_BARS, type State } from "./state.ts";
 
 type Values = Array<LineData<UTCTimestamp> | WhitespaceData<UTCTimestamp>>;
 /** The values of the bars from an index on: most drawings change the last bar only, and a day has 86,400 of a second. */
@@ -39,8 +39,12 @@ export interface ChartView {
   seen(): readonly [number, number] | null;
 }
 
-/** Make the chart; `older` is called when somebody scrolls near the first candle that is known. */
-export function chartView(older: () => void): ChartView {
+/**
+ * Make the chart.
+ * @param older is called when somebody scrolls near the first candle that is known.
+ * @param forget is called with the state's key of the chart when there are too many, and the first ones are out of sight.
+ */
+export function chartView(older: () => void, forget: (key: string) => void): ChartView {
   const place = h("div", { class: "canvas", role: "img", tabindex: 0 });
   const legend = h("div", { class: "legend", "aria-hidden": "true" });
   const empty = h("p", { class: "empty" }, "Loading candles…");
@@ -206,6 +210,8 @@ export function chartView(older: () => void): ChartView {
     empty.hidden = bars.length > 0;
     text(empty, now.chart.key === "" ? "Loading candles…" : "No trade of this coin is stored yet.");
     describe();
+    const seen = bars.length > MOST_BARS ? chart.timeScale().getVisibleLogicalRange() : null;
+    if (seen !== null && seen.from > bars.length - KEPT_BARS + NEAR_THE_BEGINNING) forget(now.chart.key);
   }
 
   function describe(): void {

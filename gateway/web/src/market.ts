@@ -24,7 +24,7 @@ export function marketView(dispatch: (event: Event) => void, older: () => void, 
     (symbol) => dispatch({ type: "route", route: { symbol } }),
     (symbols) => dispatch({ type: "rows", symbols }),
   );
-  const chart = chartView(older);
+  const chart = chartView(older, (key) => dispatch({ type: "forget", key }));
   const tape = tapeView();
   const [name, symbol, price, why] = [h("h1"), h("span", { class: "symbol" }), h("output", { class: "price", "aria-live": "off" }, "–"), h("span", { class: "why" })];
   const state = badge();

@@ -127,6 +127,7 @@ export type Event =
   /** Asked for when there were so many `breaks`; `whole`: all that is known of the last ones, else those since some that are known. */
   | { type: "candles"; key: string; candles: readonly Candle[]; breaks: number; whole: boolean }
   | { type: "older"; key: string; candles: readonly Candle[] }
+  | { type: "forget"; key: string }
   | { type: "tape"; symbol: string; trades: readonly Trade[] }
   | { type: "calendar"; daysBack: number }
   | { type: "coverage"; daysBack: number; coverage: GetCoverageResponse; candles: readonly Candle[] }
@@ -144,6 +145,10 @@ const NO_CHART: Chart = { key: "", bars: [], exhausted: false, breaks: 0, wholeT
 const NOT_FOLLOWING = { candles: 0, trades: 0, coverage: 0 };
 const NOTHING_OF_THE_COIN = { tape: [], coverage: null, daysBack: 0, day: null };
 const TAPE = 200;
+/** More than so many bars are not kept while nobody looks at the first ones. */
+export const MOST_BARS = 100_000;
+/** A day of seconds, over which VWAP goes, and some. */
+export const KEPT_BARS = 90_000;
 const SPARK = 60;
 
 export const chartKey = ({ symbol, interval }: Route): string => `${symbol} ${interval}`;
@@ -229,6 +234,9 @@ export function reduce(state: State, event: Event): State {
     case "older":
       if (event.key !== state.chart.key) return state;
       return { ...state, chart: { ...state.chart, bars: merged(state.chart.bars, inOrder(event.candles)), exhausted: event.candles.length === 0 } };
+    case "forget":
+      if (event.key !== state.chart.key) return state;
+      return { ...state, chart: { ...state.chart, bars: state.chart.bars.slice(-KEPT_BARS), exhausted: false } };
     case "tape":
       if (event.symbol !== state.route.symbol) return state;
       return restarted(state.tape, event.trades[0]) ? { ...anew(state), tape: event.trades } : { ...state, tape: longer(event.trades, state.tape.toReversed()) };

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Candle, Coin, GetCoverageResponse, GetStatusResponse, Instrument, Message, Trade } from "../src/api.ts";
-import { begin, condition, dayBegins, type Event, nowMs, reduce, type State } from "../src/state.ts";
+import { begin, condition, dayBegins, type Event, KEPT_BARS, MOST_BARS, nowMs, reduce, type State } from "../src/state.ts";
 import { readRoute } from "../src/route.ts";
 
 const NOON_MS = Date.parse("2026-01-05T12:00:00Z");
@@ -92,6 +92,16 @@ test("after a time away the candles since the last one from before are missing, 
   assert.deepEqual([wholeTo(answered), answered.chart.breaks < answered.breaks], [20, true]);
   const afresh = reduce(again, { type: "candles", key: KEY, candles: [candle(15, 85), candle(29, 98)], breaks: again.breaks, whole: true });
   assert.deepEqual(closes(afresh).map(([minute]) => minute), [15, 20, 21, 29, 30]);
+});
+
+test("of too many candles the newest are kept, and those before them can be asked for again", () => {
+  const older = Array.from({ length: MOST_BARS }, (_, back) => candle(-1 - back, 9));
+  const many = shown({ type: "older", key: KEY, candles: older }, { type: "older", key: KEY, candles: [] });
+  assert.deepEqual([many.chart.bars.length, many.chart.exhausted], [MOST_BARS + 3, true]);
+  assert.equal(reduce(many, { type: "forget", key: "ethusdt 1m" }), many);
+  const { chart } = reduce(many, { type: "forget", key: KEY });
+  assert.deepEqual([chart.bars.length, chart.exhausted], [KEPT_BARS, false]);
+  assert.deepEqual(chart.bars.at(-1), many.chart.bars.at(-1));
 });
 
 test("what was asked for before a subscription began does not do for it", () => {
