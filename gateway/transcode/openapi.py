@@ -114,6 +114,10 @@ def document(
 
 
 _ETAG: Json = {"description": "A tag of this very answer, to send as `If-None-Match`.", "schema": {"type": "string"}}
+_REQUEST_ID: Json = {
+    "description": "The name of the request: the one it was sent with, or one that was made for it.",
+    "schema": {"type": "string"},
+}
 
 
 def _operation(
@@ -137,6 +141,8 @@ def _operation(
             "description": "The answer is still the one whose `ETag` was sent as `If-None-Match`.",
             "headers": {"ETag": _ETAG},
         }
+    for answer in operation["responses"].values():
+        answer.setdefault("headers", {})["X-Request-Id"] = _REQUEST_ID
     if route.body:
         body = route.method.input_type
         if route.body != "*":

@@ -136,6 +136,11 @@ def test_an_answer_that_can_be_asked_for_again_is_documented_with_its_tag() -> N
     assert not tagged & {("/api/watch", "get"), ("/api/export/trades", "get"), ("/api/symbol", "post"), ("/ws", "get")}
 
 
+def test_every_answer_is_documented_with_the_name_of_its_request() -> None:
+    described = document()["paths"]["/api/history"]["get"]["responses"]
+    assert all("X-Request-Id" in answer["headers"] for answer in described.values()) and len(described) == 3
+
+
 def test_examples_are_where_a_symbol_or_a_trade_is_asked_for() -> None:
     paths, schemas = document()["paths"], document()["components"]["schemas"]
     trade = {p["name"]: p.get("example") for p in paths["/api/trades/{symbol}/{trade_id}"]["get"]["parameters"]}
