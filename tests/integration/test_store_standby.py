@@ -6,6 +6,7 @@ import asyncio
 import signal
 from collections.abc import AsyncIterator, Callable
 
+import psycopg
 import pytest
 from grpc_health.v1 import health_pb2
 
@@ -172,6 +173,8 @@ async def test_a_standby_that_is_behind_or_away_is_said(replicated_postgres: Pai
 
     async with Database(primary.url, read_url=standby.url, health=health) as database:
         await database.write(move)
+        # A standby that stands still before it has the tables is behind in another way.
+        await eventually(lambda: ask(standby.url, "SELECT 1 FROM progress"), not_yet=(psycopg.Error,))
         watching = asyncio.create_task(database.watch_reads(every_s=0.1))
         await ask(standby.superuser_url, "SELECT pg_wal_replay_pause()")
         await database.write(move)
