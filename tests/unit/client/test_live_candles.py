@@ -91,14 +91,14 @@ class Mesh:
         self.waiting.append(self.message(type=kind, **told))
 
     def act(self, action: str) -> None:
-        if action == "end":
-            raise End
         if action == "drop":
             raise StreamLost("closed by the gateway")
         self.change(action.removeprefix("silent "))
         if action.startswith("silent "):  # the client learns of it only because the connection is lost
             raise StreamLost("closed by the gateway")
         changed = [each for each in self.candles if self.told.get(each.time) != each]
+        if action == "end" and not changed:
+            raise End
         self.told |= {each.time: each for each in changed}
         if self.began_at is None and changed:
             self.began_at = changed[0].time
