@@ -164,25 +164,8 @@ class PartitionPublisher:
             batch: a serialized `TradeBatch`.
 
         """
-        if not self.has_room_for(rows):
+        if not self._gathered.fits(rows):
             await self.flush()
-        self.add(symbol, first_key, last_key, rows, batch)
-
-    def has_room_for(self, rows: int) -> bool:
-        """Return whether so many trades can wait in one message with what is gathered."""
-        return self._gathered.fits(rows)
-
-    def add(self, symbol: str, first_key: int, last_key: int, rows: int, batch: bytes) -> None:
-        """Take a batch behind the others; ask `has_room_for` first.
-
-        Args:
-            symbol: in lower case.
-            first_key: of its first trade.
-            last_key: of its last trade.
-            rows: how many trades it has.
-            batch: a serialized `TradeBatch`.
-
-        """
         batch = wire.one_of_many(batch)
         self._gathered.add(symbol, first_key, last_key, rows, batch)
         last = self._last.pop(symbol, None)
@@ -546,10 +529,7 @@ class TradePublisher:
         last_time_us = followed.sequencer.last_time_us
         async with self._lock:
             if isinstance(trades, ReadTrades):
-                if live and self._passes_encoded(followed, trades):
-                    await followed.raw.gather(
-                        trades.symbol, trades.first_id, trades.last_id, trades.rows, trades.payload
-                    )
+                if live and await self._pass_encoded(followed, trades):
                     if not gather:
                         await followed.raw.flush()
                     return
@@ -583,23 +563,19 @@ class TradePublisher:
         async with self._lock:
             for trades in several:
                 followed = self._followed.get(trades.symbol)
-                if followed is None or not self._passes_encoded(followed, trades):
+                if followed is None or not await self._pass_encoded(followed, trades):
                     left.append(trades)
                     continue
                 self._received_s[trades.symbol] = now_s
                 lag_us = max(lag_us, trades.received_time_us - trades.last_us, 0)
-                raw = followed.raw
-                if not raw.has_room_for(trades.rows):
-                    await raw.flush()
-                raw.add(trades.symbol, trades.first_id, trades.last_id, trades.rows, trades.payload)
         if lag_us >= 0:
             metrics.LAG.observe(lag_us / 1e6)
             self._recent_lag.observe(lag_us / 1e6, now_s=now_s)
         for trades in left:
             await self.take(trades, gather=True)
 
-    def _passes_encoded(self, followed: _Followed, trades: ReadTrades) -> bool:
-        """Return whether `_pass` would publish the columns of trades as they are; then count them as passed on."""
+    async def _pass_encoded(self, followed: _Followed, trades: ReadTrades) -> bool:
+        """Gather trades as they are where `_pass` would publish their columns; return whether it would."""
         if (
             not trades.is_consecutive
             or followed.epoch
@@ -613,6 +589,7 @@ class TradePublisher:
         followed.standing_still = 0
         followed.recent.add(trades)
         self._venue_time_us = trades.last_us
+        await followed.raw.gather(trades.symbol, trades.first_id, trades.last_id, trades.rows, trades.payload)
         return True
 
     def doubts(self, symbol: str) -> bool:
