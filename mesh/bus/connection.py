@@ -23,6 +23,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.aio.transport import TcpTransport
+from nats.errors import ConnectionClosedError, ConnectionDrainingError, MaxPayloadError
 from nats.errors import Error as NatsError
 from nats.errors import TimeoutError as NatsTimeoutError
 from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfig, StreamInfo
@@ -57,6 +58,8 @@ _PENDING_BYTES = 32 * 2**20  # what one connection buffers while its server is a
 
 _WRITE_AHEAD_BYTES = 64 * 1024
 """So much may wait for the socket; what comes after that waits in nats-py, which bounds it."""
+
+_HEADERS_BEGIN, _LINE_END = b"NATS/1.0\r\n", b"\r\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,6 +250,22 @@ class Bus:
             self.client.takers.pop(subscription._id, None)
         with contextlib.suppress(NatsError):
             await subscription.unsubscribe()
+
+    def post(self, subject: str, payload: bytes = b"", *, reply: str = "", header_lines: bytes = b"") -> None:
+        """Publish without waiting for anything; who calls this bounds what may be on its way.
+
+        Args:
+            subject: where to.
+            payload: the message.
+            reply: where to answer.
+            header_lines: `Name: value`, each with its line end.
+
+        Raises:
+            nats.errors.Error: there is no connection, or it takes no message of that size.
+
+        """
+        assert isinstance(self.client, _Client)
+        self.client.post(subject, reply, header_lines, payload)
 
     def on_reconnect(self, callback: Callable[[], None]) -> None:
         """Call `callback` after every reconnection."""
@@ -452,37 +471,61 @@ class _Client(Client):
                 question.add_done_callback(_forget)
                 question.cancel()
 
+    def post(self, subject: str, reply: str, header_lines: bytes, payload: bytes) -> None:
+        """Publish a message in this turn of the loop: to the socket's own transport, or behind what waits for it.
+
+        Args:
+            subject: where to.
+            reply: where to answer; empty for nowhere.
+            header_lines: `Name: value`, each with its line end; empty for none.
+            payload: the message.
+
+        Raises:
+            nats.errors.Error: there is no connection, or it takes no message of that size.
+
+        """
+        size = len(payload)
+        if self._status != Client.CONNECTED:
+            raise ConnectionDrainingError if self.is_draining else ConnectionClosedError
+        if size > self._max_payload:
+            raise MaxPayloadError
+        if header_lines:
+            head = len(_HEADERS_BEGIN) + len(header_lines) + len(_LINE_END)
+            begin = f"HPUB {subject} {reply} {head} {head + size}\r\n".encode()
+            command = b"".join((begin, _HEADERS_BEGIN, header_lines, _LINE_END, payload, _LINE_END))
+        else:
+            command = b"".join((f"PUB {subject} {reply} {size}\r\n".encode(), payload, _LINE_END))
+        self.stats["out_msgs"] += 1
+        self.stats["out_bytes"] += size
+        if (socket := self._ready_socket) is not None:
+            socket.write(command)
+            return
+        self._pending.append(command)
+        self._pending_data_size += len(command)
+        if self._flush_queue is not None and self._flush_queue.empty():  # else its flusher is about to look
+            self._flush_queue.put_nowait(asyncio.get_running_loop().create_future())
+
     async def _send_publish(
         self, subject: str, reply: str, payload: bytes, payload_size: int, headers: dict[str, str] | None
     ) -> None:
         # nats-py hands each message to another task, by a future and a queue: two more turns of the loop, in which at
-        # 200 messages/s nothing else happens. Where nothing waits the socket's own transport can have it at once; that
-        # gathers what is written in one turn as well.
+        # 200 messages/s nothing else happens. What has to wait, waits in nats-py, which bounds it.
         has_line_end = headers is not None and any("\r" in each or "\n" in each for each in headers.values())
-        transport = self._transport
-        if not subject or has_line_end or transport is None or not self._can_write_at_once:
+        if not subject or has_line_end or self._status != Client.CONNECTED or self._ready_socket is None:
             await super()._send_publish(subject, reply, payload, payload_size, headers)
             return
-        if headers:
-            # Not by a format: nats-py's own names are members of an enumeration of strings.
-            lines = b"".join(b"%b: %b\r\n" % (name.encode(), value.encode()) for name, value in headers.items())
-            lines = b"NATS/1.0\r\n%b\r\n" % lines
-            begin = f"HPUB {subject} {reply} {len(lines)} {len(lines) + payload_size}\r\n".encode()
-            command = b"%b%b%b\r\n" % (begin, lines, payload)
-        else:
-            command = b"PUB %b %b %d\r\n%b\r\n" % (subject.encode(), reply.encode(), payload_size, payload)
-        self.stats["out_msgs"] += 1
-        self.stats["out_bytes"] += payload_size
-        transport.write(command)
+        # Not by a format: nats-py's own names are members of an enumeration of strings.
+        lines = [b"%b: %b\r\n" % (name.encode(), value.encode()) for name, value in (headers or {}).items()]
+        self.post(subject, reply, b"".join(lines), payload)
 
     @property
-    def _can_write_at_once(self) -> bool:
-        """Whether no command waits for its turn, and the socket takes what it is given."""
+    def _ready_socket(self) -> asyncio.WriteTransport | None:
+        """The socket's transport; None where a command waits for its turn, or the socket does not take what it gets."""
         transport = self._transport
-        if self._pending or not self.is_connected or not isinstance(transport, TcpTransport):
-            return False
-        writer = transport._io_writer
-        return writer is not None and writer.transport.get_write_buffer_size() < _WRITE_AHEAD_BYTES
+        if self._pending or not isinstance(transport, TcpTransport) or transport._io_writer is None:
+            return None
+        socket = transport._io_writer.transport
+        return socket if socket.get_write_buffer_size() < _WRITE_AHEAD_BYTES else None
 
     async def _process_connect_init(self) -> None:
         # nats-py sends all that was published meanwhile or had not been sent before. Of a stream that another one has

@@ -305,21 +305,40 @@ class Publisher:
             on_stored: called with the message's sequence when the stream holds it, in the order of publishing.
 
         """
-        while self._in_flight.full and not self._ended:
+        while not self.offer(subject, payload, message_id=message_id, on_stored=on_stored):
             self._room.clear()
             await self._room.wait()
+
+    def offer(
+        self, subject: str, payload: bytes, *, message_id: str, on_stored: Callable[[int], None] | None = None
+    ) -> bool:
+        """Hand a message over as `publish` does where there is room; return whether there was.
+
+        After the end of `run` nobody waits for a message any more, and there is room for all.
+
+        Args:
+            subject: one of the stream's subjects.
+            payload: the message.
+            message_id: names the message; different for every message of the stream, and without a line end.
+            on_stored: called with the message's sequence when the stream holds it, in the order of publishing.
+
+        """
+        in_flight = self._in_flight
         if self._ended:
-            return
-        if not self._in_flight:
+            return True
+        if in_flight.full:
+            return False
+        if not in_flight:
             self._acked_s = time.monotonic()
             if self._look is None:
                 self._look = asyncio.get_running_loop().call_later(_LOOK_EVERY_S, self._on_look)
         item = InFlightMessage(subject, payload, message_id, on_stored)
-        predecessor, sequence = self._in_flight.tail_id, self._in_flight.tail_sequence
-        self._in_flight.add(item)
+        predecessor, sequence = in_flight.tail_id, in_flight.tail_sequence
+        in_flight.add(item)
         self.handed_over += 1
         if self._healthy.is_set():
-            await self._send(item, predecessor, sequence)
+            self._send(item, predecessor, sequence)
+        return True
 
     async def settle(self) -> bool:
         """Wait until everything that has been handed over by now is in the stream; False when `run` ended before."""
@@ -327,7 +346,7 @@ class Publisher:
         while self.handed_over - len(self._in_flight) < by_now and not self._ended:
             self._room.clear()
             if self._healthy.is_set() and not self._in_flight.last.ack_wanted:
-                await self._ask_for_last(self._in_flight.last.subject)
+                self._ask_for_last(self._in_flight.last.subject)
             # The question overtakes what was sent just before it, and then the answer is about an earlier message.
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(next(delays)):
@@ -372,7 +391,7 @@ class Publisher:
         # The server may have lost the stream's end. With nothing in flight, that is looked at before the next message.
         self._break("reconnected")
 
-    async def _send(self, item: InFlightMessage, predecessor: str, sequence: int) -> None:
+    def _send(self, item: InFlightMessage, predecessor: str, sequence: int) -> None:
         self._sent_s = time.monotonic()
         if not self._bus.connected:  # what waits for a connection would come when another one may write
             self._break("not connected")
@@ -382,16 +401,16 @@ class Publisher:
             self._break("")
             return
         self._in_flight.send(item, self._sent_s)
-        headers = {MESSAGE_ID: item.message_id}
         if predecessor and not self._is_replicated:
-            headers[_PREDECESSOR] = predecessor
+            after = f"{_PREDECESSOR}: {predecessor}"
         else:  # also of an empty stream, or one whose last message is gone: two writers are told apart there, too
-            headers[_PREDECESSOR_SEQUENCE] = str(sequence)
+            after = f"{_PREDECESSOR_SEQUENCE}: {sequence}"
+        headers = f"{MESSAGE_ID}: {item.message_id}\r\n{after}\r\n".encode()
         reply = f"{self._inbox}.{item.token}" if item.ack_wanted else ""
         if not item.ack_wanted and self._pause is None:
             self._pause = asyncio.get_running_loop().call_later(_PAUSE_S, self._on_pause)
         try:
-            await self._bus.client.publish(item.subject, item.payload, reply=reply, headers=headers)
+            self._bus.post(item.subject, item.payload, reply=reply, header_lines=headers)
         except NatsError as exc:
             self._break(str(exc) or type(exc).__name__)
 
@@ -402,13 +421,13 @@ class Publisher:
         loop = asyncio.get_running_loop()
         rest_s = self._sent_s + _PAUSE_S - time.monotonic()
         if rest_s <= 0:
-            self._asking = loop.create_task(self._ask_for_last(self._in_flight.last.subject))
+            self._ask_for_last(self._in_flight.last.subject)
         self._pause = loop.call_later(rest_s if rest_s > 0 else _PAUSE_S, self._on_pause)
 
-    async def _ask_for_last(self, subject: str) -> None:
+    def _ask_for_last(self, subject: str) -> None:
         request = f"$JS.API.DIRECT.GET.{self._stream}.{subject}"
         try:
-            await self._bus.client.publish(request, reply=f"{self._inbox}.{_LAST}")
+            self._bus.post(request, reply=f"{self._inbox}.{_LAST}")
         except NatsError as exc:
             self._break(str(exc) or type(exc).__name__)
 
@@ -495,7 +514,7 @@ class Publisher:
         for sequence, item in enumerate(self._in_flight.items, before):
             if not self._healthy.is_set():
                 return False
-            await self._send(item, predecessor, sequence)
+            self._send(item, predecessor, sequence)
             predecessor = item.message_id
         return self._healthy.is_set()
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import nats
 import pytest
+from nats.errors import ConnectionClosedError, MaxPayloadError
 from nats.js.api import Header
 from pydantic import SecretStr
 
@@ -401,7 +402,18 @@ async def test_a_bus_that_takes_nothing_is_not_healthy(nats_server: NatsServer) 
         await eventually(lambda: health.serving)
 
 
-async def test_what_a_server_does_not_take_yet_waits_in_order(nats_server: NatsServer) -> None:
+async def posted(bus: Bus, subject: str, payload: bytes) -> None:
+    bus.post(subject, payload)
+
+
+async def published(bus: Bus, subject: str, payload: bytes) -> None:
+    await bus.client.publish(subject, payload)
+
+
+@pytest.mark.parametrize("ways", [(posted,), (published,), (posted, published)])
+async def test_what_a_server_does_not_take_yet_waits_in_order(
+    nats_server: NatsServer, ways: Sequence[Callable[[Bus, str, bytes], Awaitable[None]]]
+) -> None:
     async with bus_of(nats_server) as bus:
         inbox, found = bus.client.new_inbox(), list[int]()
         subscription = await bus.client.subscribe(inbox)
@@ -409,7 +421,7 @@ async def test_what_a_server_does_not_take_yet_waits_in_order(nats_server: NatsS
         nats_server.process.send(signal.SIGSTOP)
         try:
             for number in range(2000):
-                await bus.client.publish(inbox, b"%d" % number + b" " * 8192)
+                await ways[number % len(ways)](bus, inbox, b"%d" % number + b" " * 8192)
             assert bus.client.pending_data_size > 0
         finally:
             nats_server.process.send(signal.SIGCONT)
@@ -417,6 +429,14 @@ async def test_what_a_server_does_not_take_yet_waits_in_order(nats_server: NatsS
             found.append(int((await subscription.next_msg(timeout=20)).data))
 
     assert found == list(range(2000))
+
+
+async def test_what_cannot_be_posted_is_an_error(nats_server: NatsServer) -> None:
+    async with bus_of(nats_server) as bus:
+        with pytest.raises(MaxPayloadError):
+            bus.post("trades.raw.x", b" " * (bus.client.max_payload + 1))
+    with pytest.raises(ConnectionClosedError):
+        bus.post("trades.raw.x", b"late")
 
 
 async def test_headers_arrive_as_they_are_and_a_line_end_in_one_begins_no_other(nats_server: NatsServer) -> None:
