@@ -19,6 +19,7 @@ import msgspec
 import numpy as np
 
 from libsignal import (
+    INDICATOR_OFFSETS,
     OUTPUT_OFFSETS,
     PROCESS_ADDRESS,
     CandleBuffer,
@@ -34,6 +35,7 @@ from mesh.values.candles import INDICATORS, INTERVALS_US, Candle
 from mesh.values.signals import SIGNAL_NAMES
 from mesh.values.trades import MAX_TRADE_ID, SignalColumns, TradeColumns, latest_us
 from tickcodec.batches import BatchProcessor, Output, ProcessedBatches, last_row
+from tickmesh.v1 import trade_pb2
 
 log = logging.getLogger("signal.engine")
 
@@ -43,6 +45,11 @@ _MAX_ROWS = wire.MAX_SIGNAL_BYTES // wire.ROW_BYTES - 256  # of batches that fit
 MAX_TOGETHER = 1024
 """So many trades at most are taken in, and sent to watchers, in one piece, or one batch if that is longer."""
 _OUTPUTS = [Output(number, OUTPUT_OFFSETS[name]) for name, number in wire.SIGNAL_FIELDS.items()]
+_INDICATORS = [
+    Output(field.number, INDICATOR_OFFSETS[field.name])
+    for field in trade_pb2.Candle.DESCRIPTOR.fields
+    if field.name in INDICATOR_OFFSETS
+]
 
 
 class UnusableEntry(TickmeshError):
@@ -140,6 +147,8 @@ class Engine:
         self._processor = BatchProcessor(
             PROCESS_ADDRESS,
             _OUTPUTS,
+            intervals=INTERVALS_US,
+            indicators=_INDICATORS,
             max_rows=_MAX_ROWS,
             max_together=MAX_TOGETHER,
             max_bytes=wire.MAX_SIGNAL_BYTES,
@@ -203,24 +212,13 @@ class Engine:
     def _carried_alone(self, known: _Known, found: ProcessedBatches, raw_sequence: int) -> CarriedSignals:
         # As `_carried`, in half the time: where trades come one by one, each is alone in its message.
         key, name, _ = known
-        payload = found.batches[0]
-        message, last_id = found.message, found.last_ids[0]
-        if found.candles[0]:
-            payload += wire.encode_candles(map(_closed, self._candles.taken(found.candles[0])))
-            message = wire.one_of_many(payload)
-        signals = SignalMessage(*key, found.rows[0], found.first_ids[0], last_id, raw_sequence, payload)
+        last_id = found.last_ids[0]
+        signals = SignalMessage(*key, found.rows[0], found.first_ids[0], last_id, raw_sequence, found.batches[0])
         self._last_ids[key], self._latest[key] = last_id, signals
-        return CarriedSignals((signals,), (name,), message)
+        return CarriedSignals((signals,), (name,), found.message)
 
     def _carried(self, known: Sequence[_Known], found: ProcessedBatches, raw_sequence: int) -> Sequence[CarriedSignals]:
         keys, names, _ = zip(*known, strict=True)
-        together = found.message
-        if closed := sum(found.candles):
-            candles = map(_closed, self._candles.taken(closed))
-            for place, count in enumerate(found.candles):
-                if count:
-                    found.batches[place] += wire.encode_candles(itertools.islice(candles, count))
-            together = b"".join(map(wire.one_of_many, found.batches))
         venues, symbols = zip(*keys, strict=True)
         numbers = found.rows, found.first_ids, found.last_ids
         messages = list(map(SignalMessage, venues, symbols, *numbers, itertools.repeat(raw_sequence), found.batches))
@@ -228,7 +226,7 @@ class Engine:
         self._latest.update(zip(keys, messages, strict=True))
         if venues.count(venues[0]) < len(venues):
             return list(map(CarriedSignals.of, messages))
-        return [CarriedSignals(messages, names, together)]
+        return [CarriedSignals(messages, names, found.message)]
 
     def _known_of(self, names: bytes) -> _Known | None:
         """Return what is known of a symbol by how its batches begin; None where it has no state."""

@@ -83,18 +83,24 @@ typedef struct tickcodec_carried {
     int64_t rows;
     int64_t first_id;
     int64_t last_id;
-    int64_t candles; /* how many it has closed */
 } tickcodec_carried;
 
 /* Find the batches of a serialized tickmesh.v1.TradeBatches; what they hold is not looked at. Returns 0, or 1 when the
  * message is not one batch after the other, has none, or has more than `max_batches`. */
 TICKCODEC_API int tickcodec_split(const uint8_t *message, size_t size, tickcodec_carried *batches, size_t max_batches, size_t *count);
 
-/* A column of SignalBatch that libsignal writes. */
+/* A column of SignalBatch, or a double of its candles, that libsignal writes. */
 typedef struct tickcodec_output {
     size_t number; /* of the field */
-    size_t offset; /* of the output in lsig_columns */
+    size_t offset; /* of the output in lsig_columns, or of the double in lsig_candle */
 } tickcodec_output;
+
+/* What the candles of a length are called. */
+typedef struct tickcodec_interval {
+    int64_t length_us;
+    const char *name; /* `1m` */
+    size_t name_size; /* at most 16 */
+} tickcodec_interval;
 
 /* One call's room and results. */
 typedef struct tickcodec_signals {
@@ -102,7 +108,11 @@ typedef struct tickcodec_signals {
     int (*process)(void *state, void *columns); /* lsig_process */
     const tickcodec_output *outputs;            /* in the order in which they are written */
     size_t output_count;
-    void *candles; /* lsig_candle: where those that are closed go */
+    const tickcodec_interval *intervals; /* of all candles that libsignal closes */
+    size_t interval_count;
+    const tickcodec_output *indicators; /* of a candle, all behind its `revision`; in the order in which they are written */
+    size_t indicator_count;             /* at most 32 */
+    void *candles;                      /* work, lsig_candle: for those that a batch closes */
     size_t candle_capacity;
     size_t max_rows;     /* of a batch */
     size_t max_together; /* so many trades are written in one call, or one batch if that is longer */
@@ -112,14 +122,14 @@ typedef struct tickcodec_signals {
     int64_t max_id;       /* the highest id that a trade may have */
     int64_t max_time_us;  /* the latest time that a trade may have */
     int64_t raw_sequence; /* goes into the messages */
-    size_t candle_count;  /* how many all of the batches have closed, those of each behind those of the one before */
 } tickcodec_signals;
 
 /* Let states of libsignal take in batches that were found in a message, each the one at its address: in order, up to the
  * first that is not written as the bus' writers do, that has no state (0), whose ids or times are too high, for which there
  * is too little room, or which libsignal does not take. `out` becomes a serialized tickmesh.v1.SignalBatches of all of
- * them. One that has closed candles lacks these and what stands before it in such a message: they are its last field, and
- * change its size. Returns how many were taken in; 0 also where the struct has another size. */
+ * them, with the candles that each has closed. Room is wanted for as many candles as `candles` has, 290 bytes and ten for
+ * each indicator. Returns how many were taken in; 0 also where the struct has another size, or anything in it is more than
+ * it may be. */
 TICKCODEC_API size_t tickcodec_process_batches(tickcodec_signals *call, const uint8_t *message, tickcodec_carried *batches, const uint64_t *states, size_t count);
 
 /* A batch of a message of many. */

@@ -8,7 +8,10 @@
 
 namespace {
 
-constexpr std::uint8_t kLengthDelimited = 2, kFixed64 = 1;
+constexpr std::uint8_t kVarint = 0, kFixed64 = 1, kLengthDelimited = 2;
+
+constexpr std::uint8_t kBatches = 1, kCandles = 22;
+constexpr std::size_t kFrameBytes = 11;  // before a batch of a message of many, at most
 
 std::uint64_t tag(std::uint64_t number, std::uint8_t type) { return number << 3 | type; }
 
@@ -99,6 +102,21 @@ class Writer {
         head(number, size);
         bytes(from, size);
     }
+    void integer(std::uint64_t number, std::int64_t value) {
+        if (value == 0) return;  // a zero is left out
+        varint(tag(number, kVarint));
+        varint(static_cast<std::uint64_t>(value));
+    }
+    void fixed64(std::uint64_t number, std::uint64_t bits) {
+        if (bits == 0) return;
+        varint(tag(number, kFixed64));
+        bytes(&bits, sizeof bits);
+    }
+    // What stands somewhat further on, written there before it was known how much comes before it.
+    void pull(const void *from, std::size_t size) {
+        std::memmove(at_, from, size);
+        at_ += size;
+    }
     std::size_t written(const std::uint8_t *begin) const { return static_cast<std::size_t>(at_ - begin); }
 
    private:
@@ -176,6 +194,87 @@ std::size_t signals_size(const tickcodec_signals &call, std::size_t batch_size, 
     return size;
 }
 
+// --- candles
+
+__extension__ typedef unsigned __int128 u128;
+
+constexpr std::size_t kNameBytes = 16;      // of an interval
+constexpr std::size_t kCandleBytes = 290;   // of a candle without indicators: tags, eight integers, decimals of 41, 41 and 60 digits, its name
+constexpr std::size_t kIndicatorBytes = 10;
+constexpr std::size_t kMaxIndicators = 32;
+
+bool can_write_candles(const tickcodec_signals &call) {
+    for (std::size_t i = 0; i < call.interval_count; ++i) {
+        if (call.intervals[i].name_size > kNameBytes) return false;
+    }
+    for (std::size_t i = 0; i < call.indicator_count; ++i) {
+        if (call.indicators[i].offset > sizeof(lsig_candle) - sizeof(double)) return false;
+    }
+    return call.indicator_count <= kMaxIndicators;
+}
+
+// Write an integer of up to three words, the low one first, scaled by 10^decimals: the shortest plain decimal number.
+void write_decimal(Writer *writer, std::uint64_t number, const std::uint64_t *words, std::size_t count, std::size_t decimals) {
+    constexpr std::uint64_t kChunk = 1'000'000'000'000'000'000;
+    constexpr std::size_t kChunkDigits = 18;  // more than decimals: what stands before the point has a digit, too
+    std::uint8_t digits[4 * kChunkDigits + 1];
+    std::size_t at = sizeof digits - 1;
+    std::uint64_t rest[3] = {};
+    std::memcpy(rest, words, count * sizeof *rest);
+    while (true) {
+        while (count > 0 && rest[count - 1] == 0) --count;
+        if (count == 0 && at < sizeof digits - 1) break;
+        u128 remainder = 0;
+        for (std::size_t i = count; i-- > 0;) {
+            remainder = remainder << 64 | rest[i];
+            rest[i] = static_cast<std::uint64_t>(remainder / kChunk);
+            remainder %= kChunk;
+        }
+        auto chunk = static_cast<std::uint64_t>(remainder);
+        for (std::size_t digit = 0; digit < kChunkDigits; ++digit, chunk /= 10) digits[--at] = static_cast<std::uint8_t>('0' + chunk % 10);
+    }
+    const std::size_t point = sizeof digits - 1 - decimals;
+    std::size_t end = sizeof digits - 1;
+    while (end > point && digits[end - 1] == '0') --end;
+    while (at + 1 < point && digits[at] == '0') ++at;
+    if (end > point) {
+        std::memmove(digits + point + 1, digits + point, end - point);
+        digits[point] = '.';
+        ++end;
+    }
+    writer->content(number, digits + at, end - at);
+}
+
+// Write a closed candle as a field of a SignalBatch.
+void write_candle(Writer *writer, const tickcodec_signals &call, const lsig_candle &candle) {
+    std::uint8_t room[kCandleBytes + kIndicatorBytes * kMaxIndicators], time[kIndicatorBytes + 1];
+    Writer content(room), seconds(time);
+    seconds.integer(1, candle.start_us / 1'000'000);  // every interval begins with a second
+    content.content(1, time, seconds.written(time));
+    content.integer(2, candle.open_e8);
+    content.integer(3, candle.high_e8);
+    content.integer(4, candle.low_e8);
+    content.integer(5, candle.close_e8);
+    write_decimal(&content, 6, candle.volume_e8, 2, 8);
+    write_decimal(&content, 7, candle.quote_volume_e16, 3, 16);
+    write_decimal(&content, 8, candle.taker_buy_volume_e8, 2, 8);
+    content.integer(9, candle.count);
+    content.integer(10, candle.first_trade_id);
+    content.integer(11, candle.last_trade_id);
+    for (std::size_t i = 0; i < call.interval_count; ++i) {
+        const tickcodec_interval &interval = call.intervals[i];
+        if (interval.length_us == candle.interval_us) content.content(12, interval.name, interval.name_size);
+    }
+    for (std::size_t i = 0; i < call.indicator_count; ++i) {
+        std::uint64_t bits;
+        std::memcpy(&bits, reinterpret_cast<const char *>(&candle) + call.indicators[i].offset, sizeof bits);
+        content.fixed64(call.indicators[i].number, bits);
+    }
+    writer->content(kCandles, room, content.written(room));
+}
+
+// --- signals
+
 // Let libsignal write the outputs one behind the other; false where an offset is none.
 bool bind_outputs(const tickcodec_signals &call, std::int64_t *outputs, std::size_t rows, lsig_columns *all) {
     for (std::size_t i = 0; i < call.output_count; ++i) {
@@ -185,9 +284,6 @@ bool bind_outputs(const tickcodec_signals &call, std::int64_t *outputs, std::siz
     }
     return true;
 }
-
-constexpr std::uint8_t kBatches = 1, kCandles = 22;
-constexpr std::size_t kFrameBytes = 11;  // before a batch of a message of many, at most
 
 // Whether bytes are a SignalBatch as signal writes it, which closes no candle.
 bool closes_nothing(const std::uint8_t *batch, std::size_t size) {
@@ -261,10 +357,7 @@ int tickcodec_last_row(const uint8_t *batch, size_t size, uint8_t *out, size_t o
     writer.content(8, found.columns[4] + last, 1);
     std::int64_t raw_sequence;
     if (!reader.fixed64(2, &raw_sequence)) return 1;
-    if (raw_sequence != 0) {
-        writer.varint(tag(2, kFixed64));
-        writer.bytes(&raw_sequence, sizeof raw_sequence);
-    }
+    writer.fixed64(2, static_cast<std::uint64_t>(raw_sequence));
     for (std::uint8_t before = 2, number; !reader.is_at_end(); before = number) {
         if (!reader.any_content(&number, &column, &bytes)) return 1;
         if (number == kCandles && before < kCandles) break;
@@ -371,8 +464,8 @@ int tickcodec_split(const uint8_t *message, size_t size, tickcodec_carried *batc
 }
 
 size_t tickcodec_process_batches(tickcodec_signals *call, const uint8_t *message, tickcodec_carried *batches, const uint64_t *states, size_t count) {
-    if (call->struct_size != sizeof *call) return 0;
-    call->candle_count = 0;
+    if (call->struct_size != sizeof *call || !can_write_candles(*call)) return 0;
+    const std::size_t candles_size = call->candle_capacity * (kCandleBytes + kIndicatorBytes * call->indicator_count);
     Writer writer(call->out);
     std::size_t together = 0, done = 0;
     while (done < count) {
@@ -384,7 +477,7 @@ size_t tickcodec_process_batches(tickcodec_signals *call, const uint8_t *message
         if (state == nullptr || !read(*call, batch, size, &trades)) break;
         if (done > 0 && together + trades.rows > call->max_together) break;
         const std::size_t bytes = signals_size(*call, size, trades.rows);
-        if (bytes + kFrameBytes > call->out_size - writer.written(call->out)) break;
+        if (bytes + kFrameBytes + candles_size > call->out_size - writer.written(call->out)) break;
 
         lsig_columns all{};
         all.struct_size = sizeof all;
@@ -394,24 +487,25 @@ size_t tickcodec_process_batches(tickcodec_signals *call, const uint8_t *message
         all.quantity_e8 = trades.columns[2];
         all.time_us = trades.columns[3];
         all.is_buyer_maker = trades.makers;
-        all.candles = static_cast<lsig_candle *>(call->candles) + call->candle_count;
-        all.candle_capacity = call->candle_capacity - call->candle_count;
+        all.candles = static_cast<lsig_candle *>(call->candles);
+        all.candle_capacity = call->candle_capacity;
         std::int64_t *const outputs = call->work + 4 * trades.rows;
         if (!bind_outputs(*call, outputs, trades.rows, &all) || call->process(state, &all) != LSIG_OK) break;
 
-        call->candle_count += all.candle_count;
-        one.candles = static_cast<std::int64_t>(all.candle_count);
-        if (one.candles == 0) writer.head(kBatches, bytes);
+        // Candles are the last field, and how large they are stands before the first one.
+        std::uint8_t *const closed_at = call->out + writer.written(call->out) + kFrameBytes + bytes;
+        Writer closed(closed_at);
+        for (std::size_t i = 0; i < all.candle_count; ++i) write_candle(&closed, *call, all.candles[i]);
+        const std::size_t closed_size = closed.written(closed_at);
+        writer.head(kBatches, bytes + closed_size);
         one.out_at = static_cast<std::int64_t>(writer.written(call->out));
         writer.content(1, batch, size);
-        if (call->raw_sequence != 0) {
-            writer.varint(tag(2, kFixed64));
-            writer.bytes(&call->raw_sequence, sizeof call->raw_sequence);
-        }
+        writer.fixed64(2, static_cast<std::uint64_t>(call->raw_sequence));
         for (std::size_t i = 0; i < call->output_count; ++i) {
             writer.content(call->outputs[i].number, outputs + i * trades.rows, 8 * trades.rows);
         }
-        one.out_size = static_cast<std::int64_t>(bytes);
+        writer.pull(closed_at, closed_size);
+        one.out_size = static_cast<std::int64_t>(bytes + closed_size);
         one.rows = static_cast<std::int64_t>(trades.rows);
         one.first_id = trades.columns[0][0];
         one.last_id = trades.columns[0][trades.rows - 1];

@@ -10,7 +10,7 @@
 
 namespace {
 
-constexpr std::size_t kMaxRows = 4, kOutputs = 2, kMaxBytes = 512, kMaxBatches = 4;
+constexpr std::size_t kMaxRows = 4, kOutputs = 2, kMaxBytes = 1024, kMaxBatches = 4;
 const std::string kNames = std::string("\x0a\x03sim\x12\x07", 7) + "btcusdt";
 
 std::string column(int number, const std::string &content) {
@@ -45,6 +45,8 @@ struct Call {
     std::unique_ptr<tickcodec_carried[]> batches{new tickcodec_carried[kMaxBatches]};
     std::size_t count = 0;
     std::unique_ptr<lsig_candle[]> candles{new lsig_candle[1]};
+    tickcodec_interval intervals[1] = {{1'000'000, "1s", 2}};
+    tickcodec_output indicators[1] = {{23, offsetof(lsig_candle, macd_fast)}};
     tickcodec_output outputs[kOutputs] = {{4, offsetof(lsig_columns, session_high_e8)}, {21, offsetof(lsig_columns, session_open_e8)}};
     tickcodec_signals signals{};
     lsig_state *state = nullptr;
@@ -55,6 +57,10 @@ struct Call {
         signals.process = process;
         signals.outputs = outputs;
         signals.output_count = kOutputs;
+        signals.intervals = intervals;
+        signals.interval_count = 1;
+        signals.indicators = indicators;
+        signals.indicator_count = 1;
         signals.candles = candles.get();
         signals.candle_capacity = 1;
         signals.max_rows = kMaxRows;
@@ -90,16 +96,51 @@ struct Call {
     }
 };
 
+// What `call.candles[0]` becomes: a candle of one second from 1970 on, of two trades.
+std::string closed_candle(const Call &call) {
+    const std::string fixed = std::string("\xb9\x01", 2) + numbers(0, 0).substr(0, 8);
+    std::string content = std::string("\x0a\x00\x10\xac\x02\x18\xac\x02\x20\x64\x28\x64", 12) + "\x32\x0a" "0.00000001:\x10" "0.00000000000003B\x0a" "0.00000001H\x02P\x07X\x08" "b\x02" "1s" + fixed;
+    std::memcpy(&content[content.size() - 8], &call.candles[0].macd_fast, 8);
+    return std::string("\xb2\x01", 2) + static_cast<char>(content.size()) + content;
+}
+
 void writes_the_trades_and_their_signals() {
     Call call;
     const std::string trades = batch(7);
     CHECK(call.take(trades) == 0);
     CHECK(call.text() == column(1, trades) + std::string("\x11") + numbers(9, 0).substr(0, 8) + column(4, numbers(300, 300)) +
                              std::string("\xaa\x01\x10", 3) + numbers(300, 300));
-    CHECK(call.batches[0].rows == 2 && call.batches[0].first_id == 7 && call.batches[0].last_id == 8 && call.signals.candle_count == 0);
+    CHECK(call.batches[0].rows == 2 && call.batches[0].first_id == 7 && call.batches[0].last_id == 8);
     call.signals.raw_sequence = 0;
-    CHECK(call.take(batch(9, "", 1'000'050)) == 0 && call.signals.candle_count == 1 && call.candles[0].count == 2);
-    CHECK(call.text().substr(0, call.text().find("\x22")).find('\x11') == std::string::npos);
+    const std::string later = batch(9, "", 1'000'050);
+    CHECK(call.take(later) == 0 && call.candles[0].count == 2);
+    const std::string fields = column(1, later) + column(4, numbers(300, 300)) + std::string("\xaa\x01\x10", 3) + numbers(300, 300);
+    CHECK(call.text().substr(0, fields.size()) == fields);
+    CHECK(call.text().substr(fields.size()) == closed_candle(call));
+}
+
+void writes_sums_as_decimals() {
+    Call call;
+    CHECK(call.take(batch(7)) == 0);
+    constexpr std::uint64_t kAll = ~std::uint64_t{0};
+    const lsig_candle widest = {1'000'000, 1'000'000, -1, -1, -1, -1, -1, -1, -1, 0, {kAll, kAll}, {100'000'000, 0}, {kAll, kAll, kAll}, 0, 0, 0, 0, 0, 0, 0, 0, 0, -0.0, 0};
+    static lsig_candle closes;
+    closes = widest;
+    call.signals.process = [](void *, void *columns) {
+        auto *all = static_cast<lsig_columns *>(columns);
+        all->candles[0] = closes;
+        all->candle_count = 1;
+        return static_cast<int>(LSIG_OK);
+    };
+    CHECK(call.take(batch(9)) == 0);
+    CHECK(call.text().find("\x32\x28" "3402823669209384634633746074317.68211455:\x3b" "627710173538668076383578942320766641610235.5444464034512895B\x01" "1H") != std::string::npos);
+    CHECK(call.text().substr(call.text().size() - 10) == std::string("\xb9\x01", 2) + std::string(7, '\0') + "\x80");
+    closes.volume_e8[0] = closes.volume_e8[1] = 0;
+    closes.taker_buy_volume_e8[0] = 1;
+    closes.interval_us = 7;  // an interval without a name
+    CHECK(call.take(batch(9)) == 0);
+    CHECK(call.text().find(std::string("\x32\x01" "0:", 4)) != std::string::npos && call.text().find("B\x0a" "0.00000001H") != std::string::npos);
+    CHECK(call.text().find("1s") == std::string::npos);
 }
 
 void leaves_what_is_unusual() {
@@ -120,6 +161,15 @@ void leaves_what_is_unusual() {
     call.outputs[1].offset = sizeof(lsig_columns) - 4;
     CHECK(call.take(usual) == 1);
     call.outputs[1].offset = offsetof(lsig_columns, session_open_e8);
+    call.indicators[0].offset = sizeof(lsig_candle) - 4;
+    CHECK(call.take(usual) == 1);
+    call.indicators[0].offset = 0;
+    call.signals.indicator_count = 33;
+    CHECK(call.take(usual) == 1);
+    call.signals.indicator_count = 1;
+    call.intervals[0].name_size = 17;
+    CHECK(call.take(usual) == 1);
+    call.intervals[0].name_size = 2;
     call.signals.struct_size = 1;
     CHECK(call.take(usual) == 1);
     call.signals.struct_size = sizeof call.signals;
@@ -135,14 +185,14 @@ void takes_in_the_batches_of_a_message_together() {
     CHECK(framed(call.text(0)) + framed(call.text(1)) == std::string(reinterpret_cast<const char *>(call.out.get()), static_cast<std::size_t>(call.batches[1].out_at + call.batches[1].out_size)));
     CHECK(call.take_message(framed(third) + framed(batch(7)) + framed(batch(13))) == 1);  // the second one is a repeat
     const std::string late = batch(13, "", 1'000'050), later = batch(15, "", 1'000'050);
-    CHECK(call.take_message(framed(late) + framed(later)) == 2 && call.signals.candle_count == 1);
-    CHECK(call.batches[0].candles == 1 && call.batches[1].candles == 0);
-    CHECK(call.batches[0].out_at == 0 && call.text(0).substr(2, late.size()) == late && call.text(1).substr(2, later.size()) == later);
-    CHECK(call.take_message(framed(batch(17, "", 2'000'050)) + framed(batch(19, "", 3'000'050))) == 1);  // no room for another candle
-    CHECK(call.signals.candle_count == 1 && call.take(batch(19, "", 3'000'050)) == 0 && call.batches[0].candles == 1);
+    CHECK(call.take_message(framed(late) + framed(later)) == 2);
+    CHECK(call.text(0).substr(2, late.size()) == late && call.text(0).find("\xb2\x01") != std::string::npos);
+    CHECK(call.text(1).substr(2, later.size()) == later && call.text(1).find("\xb2\x01") == std::string::npos);
+    CHECK(framed(call.text(0)) + framed(call.text(1)) == std::string(reinterpret_cast<const char *>(call.out.get()), static_cast<std::size_t>(call.batches[1].out_at + call.batches[1].out_size)));
+    CHECK(call.take_message(framed(batch(17, "", 2'000'050)) + framed(batch(19, "", 3'000'050))) == 2);  // each has room for its own candle
     call.signals.max_together = 1;
     CHECK(call.take_message(framed(batch(21, "", 3'000'050)) + framed(batch(23, "", 3'000'050))) == 1);
-    call.signals.out_size = static_cast<std::size_t>(call.batches[0].out_size) + 10;
+    call.signals.out_size = static_cast<std::size_t>(call.batches[0].out_size) + 10 + 300;
     CHECK(call.take(batch(23, "", 3'000'050)) == 1);
     call.signals.out_size = kMaxBytes;
     CHECK(call.take(batch(23, "", 3'000'050)) == 0 && call.trades() == 18);
@@ -363,6 +413,7 @@ int main() {
     leaves_batches_that_signal_would_not_write();
     finds_batches_in_any_bytes();
     writes_the_trades_and_their_signals();
+    writes_sums_as_decimals();
     leaves_what_is_unusual();
     takes_in_the_batches_of_a_message_together();
     splits_only_what_is_one_batch_after_the_other();

@@ -15,11 +15,19 @@ from __future__ import annotations
 from libsignal.declarations import WINDOW_MAX
 from libsignal.errors import RefusedTrade, UnusableCandle, UnusableState
 from libsignal.series import CandleSeries
-from libsignal.state import OUTPUT_OFFSETS, PROCESS_ADDRESS, CandleBuffer, PackedSignals, SignalState
+from libsignal.state import (
+    INDICATOR_OFFSETS,
+    OUTPUT_OFFSETS,
+    PROCESS_ADDRESS,
+    CandleBuffer,
+    PackedSignals,
+    SignalState,
+)
 from libsignal.values import Inputs, Periods, SignalCandle, Signals, StateSettings, Summary, Trades
 from mesh.values.signals import SignalGroups
 
 __all__ = [
+    "INDICATOR_OFFSETS",
     "OUTPUT_OFFSETS",
     "PROCESS_ADDRESS",
     "WINDOW_MAX",

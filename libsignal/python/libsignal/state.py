@@ -16,7 +16,7 @@ from libsignal import declarations as lsig
 from libsignal.errors import check, refuse
 from libsignal.loader import LIBRARY
 from libsignal.values import Inputs, SignalCandle, Signals, StateSettings, Summary, Trades
-from mesh.values.candles import INTERVALS_US
+from mesh.values.candles import INDICATORS, INTERVALS_US
 from mesh.values.signals import SIGNALS, SignalGroups
 
 # Up to here a call takes some 10 us at most: shorter than waiting for the GIL once it has been given away.
@@ -91,6 +91,8 @@ _ROW_BYTES = 8
 
 OUTPUT_OFFSETS: dict[str, int] = {signal.name: getattr(lsig.Columns, signal.name).offset for signal in SIGNALS}
 """Where the address of each signal's column stands in `lsig_columns`, for who calls `lsig_process` from C++."""
+INDICATOR_OFFSETS: dict[str, int] = {name: getattr(lsig.CandleStruct, name).offset for name in INDICATORS}
+"""Where each indicator stands in `lsig_candle`, likewise."""
 PROCESS_ADDRESS = ctypes.cast(LIBRARY.holding_gil.lsig_process, ctypes.c_void_p).value or 0
 """The address of `lsig_process`, likewise."""
 

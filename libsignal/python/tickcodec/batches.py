@@ -5,8 +5,8 @@ from __future__ import annotations
 import ctypes
 import struct
 from array import array
-from collections.abc import Sequence
-from ctypes import POINTER, addressof, c_int64, c_size_t, c_void_p, string_at
+from collections.abc import Mapping, Sequence
+from ctypes import POINTER, addressof, c_char_p, c_int64, c_size_t, c_void_p, string_at
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
@@ -18,11 +18,11 @@ _BYTES_HOLDING_GIL = 16 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """A column of `SignalBatch` that libsignal writes.
+    """A column of `SignalBatch`, or a double of its candles, that libsignal writes.
 
     Attributes:
         number: of the field.
-        offset: of the output in `lsig_columns`.
+        offset: of the output in `lsig_columns`, or of the double in `lsig_candle`.
 
     """
 
@@ -34,12 +34,11 @@ class ProcessedBatches(NamedTuple):
     """Batches of a message that libsignal has taken in, at least one.
 
     Attributes:
-        message: a serialized `tickmesh.v1.SignalBatches` of them; empty where candles were closed.
-        batches: each as a serialized `SignalBatch` without its candles.
+        message: a serialized `tickmesh.v1.SignalBatches` of them.
+        batches: each as a serialized `SignalBatch`.
         rows: how many trades each has, at least 1.
         first_ids: the id of the first one of each.
         last_ids: the id of the last one of each.
-        candles: how many each has closed; all of them are where `BatchProcessor` was told to put them, in order.
 
     """
 
@@ -48,13 +47,22 @@ class ProcessedBatches(NamedTuple):
     rows: tuple[int, ...]
     first_ids: tuple[int, ...]
     last_ids: tuple[int, ...]
-    candles: tuple[int, ...]
 
 
 class _Output(ctypes.Structure):
     """`tickcodec_output`."""
 
     _fields_: ClassVar[Sequence[tuple[str, Any]]] = (("number", c_size_t), ("offset", c_size_t))
+
+
+class _Interval(ctypes.Structure):
+    """`tickcodec_interval`."""
+
+    _fields_: ClassVar[Sequence[tuple[str, Any]]] = (
+        ("length_us", c_int64),
+        ("name", c_char_p),
+        ("name_size", c_size_t),
+    )
 
 
 class _Signals(ctypes.Structure):
@@ -65,6 +73,10 @@ class _Signals(ctypes.Structure):
         ("process", c_void_p),
         ("outputs", POINTER(_Output)),
         ("output_count", c_size_t),
+        ("intervals", POINTER(_Interval)),
+        ("interval_count", c_size_t),
+        ("indicators", POINTER(_Output)),
+        ("indicator_count", c_size_t),
         ("candles", c_void_p),
         ("candle_capacity", c_size_t),
         ("max_rows", c_size_t),
@@ -75,11 +87,14 @@ class _Signals(ctypes.Structure):
         ("max_id", c_int64),
         ("max_time_us", c_int64),
         ("raw_sequence", c_int64),
-        ("candle_count", c_size_t),
     )
 
 
 _MAX_BATCHES = 4096
+
+
+def _array(outputs: Sequence[Output]) -> ctypes.Array[_Output]:
+    return (_Output * len(outputs))(*(_Output(output.number, output.offset) for output in outputs))
 
 
 class BatchProcessor:
@@ -90,11 +105,13 @@ class BatchProcessor:
     Args:
         process: the address of `lsig_process`.
         outputs: the columns of `SignalBatch`, in the order in which they are written.
+        intervals: the lengths of candles in microseconds, by their names.
+        indicators: the doubles of a candle, likewise.
         max_rows: how many trades a batch may have.
         max_together: how many trades are taken in at once, or one batch if that is longer.
-        max_bytes: how many bytes a message of signals may have, but for candles.
+        max_bytes: how many bytes a message of signals may have.
         max_id: the highest id that a trade may have.
-        candles: where closed candles go: the address of as many `lsig_candle` as the number says.
+        candles: room for those that a batch closes: the address of as many `lsig_candle` as the number says.
 
     """
 
@@ -103,13 +120,17 @@ class BatchProcessor:
         process: int,
         outputs: Sequence[Output],
         *,
+        intervals: Mapping[str, int],
+        indicators: Sequence[Output],
         max_rows: int,
         max_together: int,
         max_bytes: int,
         max_id: int,
         candles: tuple[int, int],
     ) -> None:
-        self._outputs = (_Output * len(outputs))(*(_Output(output.number, output.offset) for output in outputs))
+        self._outputs, self._indicators = _array(outputs), _array(indicators)
+        names = {name.encode(): length_us for name, length_us in intervals.items()}
+        self._intervals = (_Interval * len(names))(*(_Interval(us, name, len(name)) for name, us in names.items()))
         self._work = (c_int64 * ((4 + len(outputs)) * max_rows))()
         self._out = ctypes.create_string_buffer(max_bytes)
         self._batches = ctypes.create_string_buffer(_CARRIED.size * _MAX_BATCHES)
@@ -120,6 +141,10 @@ class BatchProcessor:
             process=process,
             outputs=self._outputs,
             output_count=len(outputs),
+            intervals=self._intervals,
+            interval_count=len(intervals),
+            indicators=self._indicators,
+            indicator_count=len(indicators),
             candles=candles[0],
             candle_capacity=candles[1],
             max_rows=max_rows,
@@ -190,13 +215,12 @@ class BatchProcessor:
             _, _, _, begin, size, *numbers = _CARRIED.unpack_from(self._places, _CARRIED.size * first)
             together = string_at(out_at, begin + size)
             batch = together[begin:]
-            rows, first_ids, last_ids, candles = zip(numbers, strict=True)
-            return ProcessedBatches(b"" if call.candle_count else together, [batch], rows, first_ids, last_ids, candles)
+            return ProcessedBatches(together, [batch], *zip(numbers, strict=True))
         places = _CARRIED.iter_unpack(self._places[_CARRIED.size * first : _CARRIED.size * (first + done)])
-        _, _, _, begins, sizes, rows, first_ids, last_ids, candles = zip(*places, strict=True)
+        _, _, _, begins, sizes, rows, first_ids, last_ids = zip(*places, strict=True)
         together = string_at(out_at, begins[-1] + sizes[-1])
         batches = [together[at : at + size] for at, size in zip(begins, sizes, strict=True)]
-        return ProcessedBatches(b"" if call.candle_count else together, batches, rows, first_ids, last_ids, candles)
+        return ProcessedBatches(together, batches, rows, first_ids, last_ids)
 
 
 _MAX_PARTS = 4096
@@ -246,7 +270,7 @@ def last_row(batch: bytes) -> bytes | None:
 
 _last_row = LIBRARY.holding_gil.tickcodec_last_row
 _find_closing = LIBRARY.holding_gil.tickcodec_find_closing
-_CARRIED = struct.Struct("=9q")  # tickcodec_carried
+_CARRIED = struct.Struct("=8q")  # tickcodec_carried
 _split = LIBRARY.holding_gil.tickcodec_split
 _holding_gil = LIBRARY.holding_gil.tickcodec_process_batches
 _releasing_gil = LIBRARY.releasing_gil.tickcodec_process_batches
