@@ -40,7 +40,7 @@ from tickmesh.v1 import trade_pb2
 log = logging.getLogger("signal.engine")
 
 ENTRY_VERSION = 1
-_CAPACITY = 256  # rows libsignal is bound to beforehand; longer batches bind as they come
+_CAPACITY = 16  # rows libsignal is bound to beforehand; longer batches bind as they come, and nearly all are carried
 _MAX_ROWS = wire.MAX_SIGNAL_BYTES // wire.ROW_BYTES - 256  # of batches that fit into one message with many candles
 MAX_TOGETHER = 1024
 """So many trades at most are taken in, and sent to watchers, in one piece, or one batch if that is longer."""

@@ -6,7 +6,7 @@ import ctypes
 import struct
 import weakref
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, fields
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,7 +22,11 @@ from mesh.values.signals import SIGNALS, SignalGroups
 # Up to here a call takes some 10 us at most: shorter than waiting for the GIL once it has been given away.
 _ROWS_HOLDING_GIL = 256
 
-_HIGHEST = {"window": lsig.WINDOW_MAX, "period": lsig.PERIOD_MAX}
+_HIGHEST = {
+    field.name: {"window": lsig.WINDOW_MAX, "period": lsig.PERIOD_MAX}.get(field.name.rpartition("_")[2], 0)
+    for field in fields(StateSettings)
+}
+"""Every setting, and its highest value where it is a window or a period, else 0."""
 
 # Inputs: memory for a few trades, or the caller's own columns in the types libsignal knows
 
@@ -161,8 +165,9 @@ class _Results:
 
     def bind(self, columns: lsig.Columns) -> None:
         """Set the addresses of the outputs."""
+        first, row = self._block.ctypes.data, self._block.strides[0]
         for name, place in self._places.items():
-            setattr(columns, name, self._block[place].ctypes.data)
+            setattr(columns, name, first + row * place)
 
     def copy(self, n: int, candles: tuple[SignalCandle, ...]) -> PackedSignals:
         """Return the first `n` rows in memory of their own."""
@@ -253,10 +258,11 @@ class SignalState:
             TypeError: there is no such setting.
 
         """
-        wanted = asdict(StateSettings(**settings))  # type: ignore[arg-type]  # checked below
-        for name, value in wanted.items():
-            if highest := _HIGHEST.get(name.rpartition("_")[2]):
-                _check_setting(name, value, 1, highest)
+        given = StateSettings(**settings)  # type: ignore[arg-type]  # checked below
+        wanted = {name: getattr(given, name) for name in _HIGHEST}
+        for name, highest in _HIGHEST.items():
+            if highest:
+                _check_setting(name, wanted[name], 1, highest)
         _check_setting("macd_fast_period", wanted["macd_fast_period"], 1, wanted["macd_slow_period"] - 1)
         _check_setting("empty_candles", wanted["empty_candles"], 0, lsig.EMPTY_MAX)
         _check_setting("groups", groups, 1, SignalGroups.ALL)
