@@ -82,14 +82,17 @@ async def close(
 
     """
     known = await closed_until(connection)
+    if new := reached.keys() - known.keys():
+        venues, symbols = zip(*new, strict=True)
+        # In one statement: at a start all symbols close their first candles in one transaction.
+        firsts = await fetch_all(connection, sql.FIRST_TIMES, (text_array(venues), text_array(symbols)))
+        known |= {(venue, symbol): time_us for venue, symbol, time_us in firsts}
     remade: Remade = defaultdict(set)
     closing: list[_Range] = []
     for name, reached_us in reached.items():
-        from_us = known.get(name)
-        if from_us is None:
-            [(from_us,)] = await fetch_all(connection, sql.FIRST_TIME, name)
-        if from_us is None or from_us < reached_us:
-            closing.append(_Range(*name, reached_us if from_us is None else from_us, reached_us, reached_us))
+        from_us = known.get(name, reached_us)
+        if from_us < reached_us or name not in known:
+            closing.append(_Range(*name, from_us, reached_us, reached_us))
     if not closing:
         return
     await _make_lacking(connection, closing, remade, revision=revision)

@@ -209,8 +209,14 @@ MARK_MADE = """
 UPDATE candles SET revision = 1
 WHERE venue = %s AND symbol = %s AND interval = %s AND time = %s AND revision = 0
 """
-# In: venue, symbol. Out: microseconds, NULL when there is no trade.
-FIRST_TIME = "SELECT (extract(epoch FROM min(time)) * 1000000)::bigint FROM trades WHERE venue = %s AND symbol = %s"
+# In: venues, symbols. Out: venue, symbol and time (us) of the first trade of each; nothing of those that have none.
+FIRST_TIMES = """
+SELECT venue, symbol, (extract(epoch FROM first.time) * 1000000)::bigint
+FROM unnest(%s::text[], %s::text[]) AS asked (venue, symbol)
+CROSS JOIN LATERAL (
+    SELECT time FROM trades WHERE venue = asked.venue AND symbol = asked.symbol ORDER BY time LIMIT 1
+) AS first
+"""
 # In: venue, symbol, interval, from which time on and before which (NULL: for ever); first ids, last ids of ranges.
 # Out: when those candles begin of which a trade has one of the ids, as far as first and last id tell.
 WITH_IDS = """
