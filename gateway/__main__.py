@@ -18,7 +18,7 @@ from fastapi import FastAPI
 from gateway.access import AdmissionRules
 from gateway.app import create_app
 from gateway.connection import HEAD_LIMIT_S, HttpConnection
-from gateway.instances import channels
+from gateway.instances import channels, reach_of
 from gateway.limits import ConnectionLimits, Connections
 from gateway.live.connection import WebSocketConnection
 from gateway.live.endpoint import MAX_INCOMING_BYTES
@@ -205,7 +205,13 @@ async def main(settings: GatewaySettings, stop: Stop) -> None:
             channels(settings.signal_addr, tls=tls) as signal,
             channels(settings.store_addr, tls=tls, each_knows_all=True) as store,
         ):
-            app = create_app(signal=signal, store=store, admission=admission, max_ws_bytes=settings.ws_max_bytes)
+            app = create_app(
+                signal=signal,
+                store=store,
+                admission=admission,
+                max_ws_bytes=settings.ws_max_bytes,
+                reach=reach_of(signal, settings.signal_addr, tls=tls),
+            )
             limits = connection_limits(settings, open_files=raise_open_files())
             https = settings.gateway_tls()
             server = server_of(app, limits=limits, keep_alive_s=settings.keep_alive_s, tls=https)

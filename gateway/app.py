@@ -33,6 +33,7 @@ from starlette.websockets import WebSocket
 from gateway import access, docs, manual, page
 from gateway.call_options import CallOptions, call_options, request_id_of
 from gateway.errors import BadInput, HttpError, refusal_body
+from gateway.instances import DirectReach
 from gateway.live.endpoint import MAX_BYTES, WebSocketEndpoint
 from gateway.live.endpoint import unknown_path as unknown_websocket
 from gateway.live.fanout import ClientLimits
@@ -66,6 +67,7 @@ def create_app(
     max_ws_bytes: int = MAX_BYTES,
     max_streams: int = MAX_STREAMS,
     heartbeat_s: float = HEARTBEAT_S,
+    reach: DirectReach | None = None,
 ) -> FastAPI:
     """Return the app.
 
@@ -83,6 +85,7 @@ def create_app(
         max_ws_bytes: how much may wait for all WebSocket clients together.
         max_streams: how many streaming RPCs may be open for clients of REST.
         heartbeat_s: after how long without a message such a client is sent a heartbeat.
+        reach: how signal is reached beside gRPC, so that trades come past it; None where they come over gRPC.
 
     """
     admission = admission or access.AdmissionRules()
@@ -104,6 +107,7 @@ def create_app(
         token=tokens.api_token,
         limits=client_limits,
         max_bytes=max_ws_bytes,
+        reach=reach,
     )
     found = routes([*SERVICES, *further])
     told = comments.read_comments(comments.shipped_descriptors())

@@ -16,6 +16,7 @@ import logging
 import socket
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 import grpc
@@ -76,6 +77,8 @@ class Instances:
             each: channel(each, tls=tls) for each in addresses if not each.startswith(DNS)
         }
         """Address -> the channel to the instance there."""
+        self.names: dict[str, str] = {}
+        """Address -> the name that it was found by, where it was looked up."""
         self._seen_s: dict[str, float] = {}  # when a name last had this address
         self._preferred: dict[str, str] = {}  # symbol -> the address of who answered last, where not each knows all
         self._failed_s: dict[str, float] = {}  # when an address last did not answer
@@ -113,11 +116,13 @@ class Instances:
                 if address not in self.channels:
                     log.info("an instance is at %s", address)
                     self.channels[address] = channel(address, tls=self._tls, host=host)
+                    self.names[address] = host
         for address, seen_s in tuple(self._seen_s.items()) if answered else ():
             if seen_s < now_s - KEPT_S:
                 log.info("no instance is at %s any more", address)
                 del self._seen_s[address]
                 self._failed_s.pop(address, None)
+                self.names.pop(address, None)
                 await self.channels.pop(address).close()
 
     def get_state(self) -> grpc.ChannelConnectivity:
@@ -341,6 +346,36 @@ def instances_of(signal: grpc.aio.Channel) -> Callable[[], Mapping[str, grpc.aio
     if isinstance(signal, Instances):
         return lambda: signal.channels
     return lambda: {"": signal}
+
+
+@dataclass(frozen=True, slots=True)
+class DirectReach:
+    """How instances of signal are reached beside gRPC.
+
+    Attributes:
+        address: `host:port` of the only one; empty where there are several, each with an address of its own.
+        tls: what is shown to them; None is without TLS.
+        names: address -> the name that its certificate has to be for, where that is not its host.
+
+    """
+
+    address: str = ""
+    tls: Tls | None = None
+    names: Mapping[str, str] = field(default_factory=dict)
+
+
+def reach_of(signal: grpc.aio.Channel, addresses: Sequence[str], *, tls: Tls | None = None) -> DirectReach:
+    """Return how the instances of signal are reached beside gRPC.
+
+    Args:
+        signal: what `channels` gave.
+        addresses: those it was given.
+        tls: likewise.
+
+    """
+    if isinstance(signal, Instances):
+        return DirectReach(tls=tls, names=signal.names)
+    return DirectReach(addresses[0], tls)
 
 
 @asynccontextmanager

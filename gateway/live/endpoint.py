@@ -21,6 +21,7 @@ from starlette.websockets import WebSocket
 
 from gateway import access
 from gateway.errors import RETRY_AFTER, refusal_body
+from gateway.instances import DirectReach
 from gateway.live.candles import CandleFeed
 from gateway.live.coins import CoinList
 from gateway.live.connection import WebSocketConnection, write_to_all
@@ -85,6 +86,7 @@ class WebSocketEndpoint:
         limits: how far one client may fall behind.
         max_clients: how many clients there may be at once.
         max_bytes: how much may wait for all clients together, here and in the kernel.
+        reach: as `SignalFeed` has it.
 
     """
 
@@ -98,6 +100,7 @@ class WebSocketEndpoint:
         limits: ClientLimits | None = None,
         max_clients: int = MAX_CLIENTS,
         max_bytes: int = MAX_BYTES,
+        reach: DirectReach | None = None,
     ) -> None:
         stub = SignalServiceStub(signal)
         self._coins = CoinList(stub, token=token)
@@ -124,6 +127,7 @@ class WebSocketEndpoint:
             stored=self._stored,
             write=self._write_round,
             token=token,
+            reach=reach,
         )
         self._clients: set[_Client] = set()
         self._somebody = asyncio.Event()

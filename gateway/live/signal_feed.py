@@ -16,9 +16,10 @@ import msgspec
 from google.protobuf.message import DecodeError
 from prometheus_client import Counter, Gauge
 
-from gateway.instances import Instances, instances_of
+from gateway.instances import DirectReach, Instances, instances_of
 from gateway.live.coins import CoinList
 from gateway.live.connection import text_frames
+from gateway.live.direct_watch import NotDirect, watch_directly
 from gateway.live.fanout import Chunk, ClientFanout
 from gateway.live.history import StoredTrades
 from gateway.live.ring import MAX_FILL, Ring, Rings, Run, runs_of
@@ -97,13 +98,15 @@ class _Source:
     """Whether it tells its partitions, which a signal that is older than we are does not."""
     stream: object = field(default_factory=object)
     """Stands for trades that follow each other without a gap."""
+    is_open: bool = False
+    """Whether something has come on its stream."""
     greeted: bool = False
     """Whether its stream has come past what there was before it."""
     selected: signal_pb2.GetSymbolResponse | None = None
 
 
 class SignalFeed:
-    """Follows `SignalService.Watch` of each instance for all symbols and feeds a fan-out.
+    """Follows `SignalService.WatchDirectly` of each instance, or `Watch`, for all symbols and feeds a fan-out.
 
     Args:
         signal: channel to SignalService, or its `Instances`.
@@ -113,6 +116,7 @@ class SignalFeed:
         stored: knows the trades that no instance has sent.
         write: called when something was published, to have it written.
         token: what signal wants to be shown; None when nothing.
+        reach: how signal is reached beside gRPC, so that trades come past it; None where they come over gRPC.
 
     """
 
@@ -126,8 +130,10 @@ class SignalFeed:
         stored: StoredTrades,
         write: Callable[[], None],
         token: str | None = None,
+        reach: DirectReach | None = None,
     ) -> None:
         self._instances = instances_of(signal)
+        self._reach = reach
         self._coins = coins
         self._stored = stored
         self._metadata = authorization(token)
@@ -208,25 +214,20 @@ class SignalFeed:
 
     async def _follow(self, address: str, source: _Source) -> None:
         delays, serving = backoff(first_s=0.05, max_s=5.0), serving_of(source.channel)
-        # Its answers stay bytes: most are only carried, which C++ does.
-        watch: grpc.aio.UnaryStreamMultiCallable[signal_pb2.WatchRequest, bytes] = source.channel.unary_stream(
-            _WATCH, request_serializer=signal_pb2.WatchRequest.SerializeToString
-        )
         request = signal_pb2.WatchRequest(all_symbols=True, coalesce=True, partitions=True, repeats=self.several)
         while True:
-            is_open = source.greeted = False
+            source.is_open = source.greeted = False
             source.stream = object()
             try:
-                async for response in watch(request, metadata=self._metadata):
-                    if not is_open:
-                        is_open = True
-                        await self._open(source, response)
-                        delays = backoff(first_s=0.05, max_s=5.0)
-                    self._take(source, response)
-                    self._write()
+                if self._reach is None or not await self._watch_directly(address, source, request, self._reach):
+                    await self._watch(source, request)
                 reason = "the stream ended"
             except grpc.aio.AioRpcError as exc:
                 reason = f"{exc.code().name}: {exc.details()}"
+            except OSError as exc:
+                reason = f"the connection broke: {exc}"
+            if source.is_open:
+                delays = backoff(first_s=0.05, max_s=5.0)
             ENDS.inc()
             if self._log_throttle.due(asyncio.get_running_loop().time()):
                 log.warning("no trades from signal%s, trying again: %s", address and f" at {address}", reason)
@@ -243,12 +244,48 @@ class SignalFeed:
                     await serving()
                     await asyncio.sleep(next(delays))
 
-    async def _open(self, source: _Source, first: bytes) -> None:
+    async def _watch_directly(
+        self, address: str, source: _Source, request: signal_pb2.WatchRequest, reach: DirectReach
+    ) -> bool:
+        """Read the stream past gRPC; return whether that was possible."""
+
+        def take(responses: Sequence[bytes]) -> None:
+            for response in responses:
+                if not source.is_open:
+                    self._open(source, response)
+                self._take(source, response)
+            self._write()
+
+        begin, metadata = self._learn_names, self._metadata
+        try:
+            await watch_directly(
+                source.channel, address, request, reach=reach, metadata=metadata, begin=begin, take=take
+            )
+        except NotDirect as exc:
+            log.warning("trades of signal%s come over gRPC: %s", address and f" at {address}", exc)
+            return False
+        return True
+
+    async def _watch(self, source: _Source, request: signal_pb2.WatchRequest) -> None:
+        # Its answers stay bytes: most are only carried, which C++ does.
+        watch: grpc.aio.UnaryStreamMultiCallable[signal_pb2.WatchRequest, bytes] = source.channel.unary_stream(
+            _WATCH, request_serializer=signal_pb2.WatchRequest.SerializeToString
+        )
+        async for response in watch(request, metadata=self._metadata):
+            if not source.is_open:
+                await self._learn_names()
+                self._open(source, response)
+            self._take(source, response)
+            self._write()
+
+    async def _learn_names(self) -> None:
         if names := await self._coins.names():
             self._names = names
         else:
             log.warning("signal lists no coins: what is selected next tells its name itself")
-        source.settled = True
+
+    def _open(self, source: _Source, first: bytes) -> None:
+        source.is_open = source.settled = True
         with contextlib.suppress(DecodeError):
             source.tells = signal_pb2.WatchResponse.FromString(first).HasField("partitions")
         if not source.tells:

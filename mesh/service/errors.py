@@ -34,6 +34,7 @@
      +-- MalformedRequest            gateway.live.protocol: a request of a client of `/ws` cannot be understood
      +-- HttpError                   gateway.errors: an answer with a status and a reason
      |    +-- UpstreamError          gateway.upstreams: a service behind the gateway failed
+     +-- NotDirect                   gateway.live.direct_watch: an instance of signal is watched over gRPC
      +-- AlreadyRunning              mesh.local.state: another runner holds STATE_DIR
      +-- StateError                  mesh.local.state: STATE_DIR cannot be used
      +-- PortsTaken                  mesh.local.up:    ports of the settings are in use

@@ -6,6 +6,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+import grpc
+
+from mesh.service.direct import DirectListener, taken_within
 from mesh.service.errors import InvalidRequest, NotReady, TooMany
 from mesh.service.status import timestamp
 from mesh.values import epochs
@@ -16,13 +19,31 @@ from signalsvc.watchers import Watcher, Watchers
 from tickmesh.v1 import signal_pb2, signal_pb2_grpc
 
 if TYPE_CHECKING:
-    import grpc
-
     Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
 
 MAX_WATCHED_SYMBOLS = 1024
 
 _STATS_NAMES = {signal.name: signal.stats_name for signal in SIGNALS}
+
+
+def _watcher_of(request: signal_pb2.WatchRequest) -> Watcher:
+    """Return the watcher that a request asks for.
+
+    Raises:
+        InvalidRequest: of too many symbols, or of one that is none.
+
+    """
+    if len(request.symbols) > MAX_WATCHED_SYMBOLS:
+        message = f"{len(request.symbols)} symbols, expected at most {MAX_WATCHED_SYMBOLS}"
+        raise InvalidRequest(message, field="symbols")
+    symbols = frozenset(map(read_symbol, request.symbols))
+    return Watcher(
+        frozenset() if request.all_symbols else symbols,
+        selected=not request.all_symbols and not symbols,
+        coalesce=request.coalesce,
+        partitions=request.partitions,
+        repeats=request.repeats,
+    )
 
 
 class TokenBucket:
@@ -75,6 +96,7 @@ class SignalServicer(signal_pb2_grpc.SignalServiceServicer):
         reset: Callable[[str, str], Awaitable[bool]],
         changes: TokenBucket,
         last_trades: Callable[[], Iterable[bytes]] = tuple,
+        direct: DirectListener | None = None,
     ) -> None:
         """Serve.
 
@@ -87,6 +109,7 @@ class SignalServicer(signal_pb2_grpc.SignalServiceServicer):
             reset: begins a new session of a venue's symbol and keeps that; tells whether the symbol has traded.
             changes: how often any of these two may be called, by all callers together: what they change is everybody's.
             last_trades: the last trade of each symbol, each as a serialized `WatchResponse`.
+            direct: where those connect who watch directly; None where nobody can.
 
         """
         self._latest_of = latest
@@ -96,6 +119,7 @@ class SignalServicer(signal_pb2_grpc.SignalServiceServicer):
         self._reset = reset
         self._changes = changes
         self._last_trades = last_trades
+        self._direct = direct
 
     async def GetPrice(  # noqa: N802
         self, request: signal_pb2.GetPriceRequest, context: Context
@@ -122,27 +146,38 @@ class SignalServicer(signal_pb2_grpc.SignalServiceServicer):
 
     async def Watch(  # type: ignore[override]  # noqa: N802 - what is serialized already is sent as it is
         self, request: signal_pb2.WatchRequest, context: Context
-    ) -> AsyncIterator[signal_pb2.WatchResponse | bytes]:
-        if len(request.symbols) > MAX_WATCHED_SYMBOLS:
-            message = f"{len(request.symbols)} symbols, expected at most {MAX_WATCHED_SYMBOLS}"
-            raise InvalidRequest(message, field="symbols")
-        symbols = frozenset(map(read_symbol, request.symbols))
-        watcher = Watcher(
-            frozenset() if request.all_symbols else symbols,
-            selected=not request.all_symbols and not symbols,
-            coalesce=request.coalesce,
-            partitions=request.partitions,
-            repeats=request.repeats,
-        )
+    ) -> AsyncIterator[bytes]:
+        watcher = _watcher_of(request)
         with self._watchers.watching(watcher):
-            greeting: list[signal_pb2.WatchResponse | bytes] = list(self._last_trades() if watcher.repeats else ())
-            if watcher.partitions:
-                greeting.insert(0, signal_pb2.WatchResponse(partitions=self._watchers.partitions))
-            for each in greeting:
+            for each in self._greeting(watcher):
                 yield each
-            yield signal_pb2.WatchResponse(selected=self._selection.response())
             async for event in watcher.events():
                 yield event
+
+    async def WatchDirectly(  # noqa: N802
+        self, request: signal_pb2.WatchDirectlyRequest, context: Context
+    ) -> AsyncIterator[signal_pb2.WatchDirectlyResponse]:
+        watcher = _watcher_of(request.watch)
+        if self._direct is None:
+            await context.abort(grpc.StatusCode.UNIMPLEMENTED, "nobody can connect directly here; call Watch")
+        with self._direct.offer() as (ticket, taken):
+            yield signal_pb2.WatchDirectlyResponse(port=self._direct.port, ticket=ticket)
+            sender = await taken_within(taken)
+            with self._watchers.watching(watcher):
+                sender.tell_when_lost(watcher.end)
+                for each in self._greeting(watcher):
+                    await sender.send(each)
+                async for event in watcher.events():
+                    await sender.send(event)
+
+    def _greeting(self, watcher: Watcher) -> list[bytes]:
+        """Return what a watcher has to know first; none of it waits, so that nothing comes in between."""
+        greeting = list(self._last_trades()) if watcher.repeats else []
+        if watcher.partitions:
+            partitions = signal_pb2.WatchResponse(partitions=self._watchers.partitions)
+            greeting.insert(0, partitions.SerializeToString())
+        greeting.append(signal_pb2.WatchResponse(selected=self._selection.response()).SerializeToString())
+        return greeting
 
     async def GetSymbol(  # noqa: N802
         self, request: signal_pb2.GetSymbolRequest, context: Context

@@ -14,6 +14,7 @@ from mesh.bus.partitions import Partition, partition_of, partitions
 from mesh.bus.shares import work_in
 from mesh.bus.status_reports import STATUS_SERVICE, StatusBoard
 from mesh.service import metrics, rpc
+from mesh.service.direct import listening
 from mesh.service.errors import NotOwner
 from mesh.service.health import Health
 from mesh.service.lifecycle import Stop
@@ -61,20 +62,6 @@ async def main(settings: SignalSettings, stop: Stop) -> None:
         pipeline = pipeline_of(venue, symbol)
         return pipeline is not None and await pipeline.reset_session(venue, symbol)
 
-    servicer = SignalServicer(
-        latest,
-        selection,
-        watchers,
-        select=sync.select,
-        reset=reset,
-        changes=TokenBucket(per_minute=settings.changes_per_minute),
-        last_trades=lambda: [batch for one in pipelines.values() for batch, _ in one.last_trades()],
-    )
-
-    def register(server: grpc.aio.Server) -> None:
-        signal_pb2_grpc.add_SignalServiceServicer_to_server(servicer, server)
-        board.register(server)
-
     def describe(report: status_pb2.ServiceReport) -> None:
         report.backlogs.add(name="raw_messages", count=sum(pipeline.pending for pipeline in pipelines.values()))
 
@@ -90,6 +77,23 @@ async def main(settings: SignalSettings, stop: Stop) -> None:
 
     async with AsyncExitStack() as stack:
         stack.enter_context(metrics.served(settings, health))
+        host = settings.signal_addr.rpartition(":")[0]
+        direct = await stack.enter_async_context(listening(host, settings.signal_direct_port, tls=settings.tls()))
+        servicer = SignalServicer(
+            latest,
+            selection,
+            watchers,
+            select=sync.select,
+            reset=reset,
+            changes=TokenBucket(per_minute=settings.changes_per_minute),
+            last_trades=lambda: [batch for one in pipelines.values() for batch, _ in one.last_trades()],
+            direct=direct,
+        )
+
+        def register(server: grpc.aio.Server) -> None:
+            signal_pb2_grpc.add_SignalServiceServicer_to_server(servicer, server)
+            board.register(server)
+
         await stack.enter_async_context(
             rpc.serving(
                 settings.signal_addr,

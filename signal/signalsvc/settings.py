@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from mesh.service.setting_kinds import Symbol, Window
+from mesh.service.setting_kinds import Port, Symbol, Window
 from mesh.service.settings import AccessSettings, IndicatorSettings, ServiceAddress
 
 
@@ -15,6 +15,11 @@ class SignalSettings(AccessSettings, IndicatorSettings):
         "127.0.0.1:50051",
         description="where SignalService listens; for the gateway where it is found: `host:port`, several instances as "
         "`signal-1:50051,signal-2:50051`, or `dns:///signal:50051` for every address of a name",
+    )
+    signal_direct_port: Port = Field(
+        0,
+        description="port, on the host of SIGNAL_ADDR, of the plain connections over which gateways are sent trades; 0 "
+        "picks one, and gateways are told over gRPC. One that cannot connect there is sent them over gRPC",
     )
     symbol: Symbol = Field("btcusdt", description="the symbol selected at the first start")
     sma_window: Window = Field(20, description="trades in the moving average")

@@ -20,7 +20,7 @@ import websockets
 from websockets.asyncio.client import ClientConnection
 
 from gateway import instances
-from gateway.instances import channels, reason_of
+from gateway.instances import channels, reach_of, reason_of
 from gateway.live import signal_feed
 from mesh.bus import control, subjects
 from mesh.bus.connection import Bus
@@ -86,7 +86,7 @@ async def running_pair() -> AsyncIterator[Pair]:
         running_store(store, serving_health()) as store_port,
         channels([f"127.0.0.1:{first_port}", f"127.0.0.1:{second_port}"]) as signals,
         channel(f"127.0.0.1:{store_port}") as store_channel,
-        running_app(signals, store_channel) as (app, _, port),
+        running_app(signals, store_channel, reach=reach_of(signals, [])) as (app, _, port),
         httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as http,
     ):
         await eventually(lambda: app.state.websockets.flowing)

@@ -58,7 +58,8 @@ async def test_reading_needs_one_where_it_is_protected_streams_too() -> None:
         stub = signal_pb2_grpc.SignalServiceStub(to_signal)
         price = stub.GetPrice(signal_pb2.GetPriceRequest())
         watch = stub.Watch(signal_pb2.WatchRequest(all_symbols=True))
-        assert await price.code() == await watch.code() == grpc.StatusCode.UNAUTHENTICATED
+        direct = stub.WatchDirectly(signal_pb2.WatchDirectlyRequest())
+        assert await price.code() == await watch.code() == await direct.code() == grpc.StatusCode.UNAUTHENTICATED
         shown = authorization("reader")
         assert (await stub.GetPrice(signal_pb2.GetPriceRequest(), metadata=shown)).venue == "sim"
         async for event in stub.Watch(signal_pb2.WatchRequest(all_symbols=True), metadata=shown):

@@ -9,7 +9,7 @@ import sys
 import sysconfig
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from mesh.bus import control, subjects, wire
 from mesh.bus.connection import CONTROL_STREAM, DEAD_STREAM, Bus, connect, processed_stream, raw_stream
 from mesh.bus.publisher import Publisher
 from mesh.service import rpc
+from mesh.service.direct import connected
 from mesh.service.health import Health
 from mesh.service.settings import BusSettings
 from mesh.values.trades import SignalColumns, TradeColumns
@@ -453,6 +454,56 @@ async def test_a_watcher_gets_the_trades_of_the_selected_symbol(nats_server: Nat
         watch.cancel()
     assert list(event.batch.trades.trade_id) == list(range(1, 8))
     assert event.batch.trades.symbol == "btcusdt"
+
+
+async def test_who_watches_directly_gets_what_a_watcher_gets(nats_server: NatsServer, signal: Service) -> None:
+    address = signal.start_grpc("SIGNAL_ADDR")
+    async with feeding(nats_server) as feed, calling(address) as stub:
+        await feed.catalog("btcusdt", "ethusdt")
+        await eventually(lambda: serving(address))
+        request = signal_pb2.WatchRequest(all_symbols=True, partitions=True, repeats=True)
+        direct_request = signal_pb2.WatchDirectlyRequest(watch=request)
+        watch, direct, received = stub.Watch(request), stub.WatchDirectly(direct_request), list[bytes]()
+        where: Any = await direct.read()
+        assert len(where.ticket) == 16
+        events = aiter(watch)
+        async with connected("127.0.0.1", where.port, where.ticket, received.extend, tls=None) as receiver:
+            await eventually(lambda: len(received) >= 2)
+            await feed.trades(*(columns(first, 3, symbol=s) for first in (1, 4, 7) for s in ("btcusdt", "ethusdt")))
+            over_grpc: list[bytes] = []
+            while len(over_grpc) < 6:
+                if (event := await anext(events)).WhichOneof("event") == "batch":
+                    over_grpc.append(event.SerializeToString())
+            batches = signal_pb2.WatchResponse.FromString
+            await eventually(lambda: [one for one in received if batches(one).HasField("batch")] == over_grpc)
+            kinds = [batches(one).WhichOneof("event") for one in received[:2]]
+            assert kinds == ["partitions", "selected"]
+            direct.cancel()
+            with suppress(OSError):
+                await receiver.lost
+        watch.cancel()
+
+
+async def test_a_direct_watch_ends_with_its_connection_and_with_signal(
+    nats_server: NatsServer, signal: Service
+) -> None:
+    address = signal.start_grpc("SIGNAL_ADDR")
+    request = signal_pb2.WatchDirectlyRequest(watch=signal_pb2.WatchRequest(all_symbols=True))
+    async with feeding(nats_server) as feed, calling(address) as stub:
+        await feed.catalog("btcusdt")
+        await eventually(lambda: serving(address))
+        first = stub.WatchDirectly(request)
+        where: Any = await first.read()
+        async with connected("127.0.0.1", where.port, where.ticket, lambda _: None, tls=None):
+            pass
+        assert await first.read() is grpc.aio.EOF
+        second, received = stub.WatchDirectly(request), list[bytes]()
+        where = await second.read()
+        async with connected("127.0.0.1", where.port, where.ticket, received.extend, tls=None) as receiver:
+            await eventually(lambda: received)
+            await asyncio.to_thread(signal.process.stop)
+            await receiver.lost  # in order: what was to be sent has been
+            assert await second.read() is grpc.aio.EOF
 
 
 async def test_a_watcher_gets_no_trade_of_a_venue_that_is_not_followed_any_more(

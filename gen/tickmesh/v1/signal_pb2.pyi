@@ -474,6 +474,56 @@ class WatchResponse(_message.Message):
 Global___WatchResponse: _TypeAlias = WatchResponse  # noqa: Y015
 
 @_typing.final
+class WatchDirectlyRequest(_message.Message):
+    """What to watch over a plain connection."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WATCH_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def watch(self) -> Global___WatchRequest:
+        """As Watch takes it."""
+
+    def __init__(
+        self,
+        *,
+        watch: Global___WatchRequest | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["watch", b"watch"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["watch", b"watch"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchDirectlyRequest: _TypeAlias = WatchDirectlyRequest  # noqa: Y015
+
+@_typing.final
+class WatchDirectlyResponse(_message.Message):
+    """Where a plain connection gives what Watch streams."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PORT_FIELD_NUMBER: _builtins.int
+    TICKET_FIELD_NUMBER: _builtins.int
+    port: _builtins.int
+    """The port, of the host that was called."""
+    ticket: _builtins.bytes
+    """The ticket: 16 bytes that show whose connection it is. Good for one connection, within five seconds."""
+    def __init__(
+        self,
+        *,
+        port: _builtins.int = ...,
+        ticket: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["port", b"port", "ticket", b"ticket"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchDirectlyResponse: _TypeAlias = WatchDirectlyResponse  # noqa: Y015
+
+@_typing.final
 class OwnedPartitions(_message.Message):
     """The partitions in which an instance of signal sends trades as they happen. Those of all instances together should be
     all partitions. A partition that an instance has only begun to read, up to where it was left, is not among them yet.

@@ -55,6 +55,11 @@ class SignalServiceStub:
                 request_serializer=tickmesh_dot_v1_dot_signal__pb2.WatchRequest.SerializeToString,
                 response_deserializer=tickmesh_dot_v1_dot_signal__pb2.WatchResponse.FromString,
                 _registered_method=True)
+        self.WatchDirectly = channel.unary_stream(
+                '/tickmesh.v1.SignalService/WatchDirectly',
+                request_serializer=tickmesh_dot_v1_dot_signal__pb2.WatchDirectlyRequest.SerializeToString,
+                response_deserializer=tickmesh_dot_v1_dot_signal__pb2.WatchDirectlyResponse.FromString,
+                _registered_method=True)
         self.GetSymbol = channel.unary_unary(
                 '/tickmesh.v1.SignalService/GetSymbol',
                 request_serializer=tickmesh_dot_v1_dot_signal__pb2.GetSymbolRequest.SerializeToString,
@@ -114,6 +119,17 @@ class SignalServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def WatchDirectly(self, request, context):
+        """Watch over a plain connection: what Watch streams, without what gRPC costs for each message. For the gateway.
+
+        The only message says where. Connect to that port of the same host, with TLS where this call has it, and send the
+        ticket. Then messages of WatchResponse come, each after its length: four bytes, the highest first. The call stays open
+        as long as the connection, and each ends the other.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetSymbol(self, request, context):
         """The selected symbol and its name.
         """
@@ -163,6 +179,11 @@ def add_SignalServiceServicer_to_server(servicer, server):
                     servicer.Watch,
                     request_deserializer=tickmesh_dot_v1_dot_signal__pb2.WatchRequest.FromString,
                     response_serializer=tickmesh_dot_v1_dot_signal__pb2.WatchResponse.SerializeToString,
+            ),
+            'WatchDirectly': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchDirectly,
+                    request_deserializer=tickmesh_dot_v1_dot_signal__pb2.WatchDirectlyRequest.FromString,
+                    response_serializer=tickmesh_dot_v1_dot_signal__pb2.WatchDirectlyResponse.SerializeToString,
             ),
             'GetSymbol': grpc.unary_unary_rpc_method_handler(
                     servicer.GetSymbol,
@@ -272,6 +293,33 @@ class SignalService:
             '/tickmesh.v1.SignalService/Watch',
             tickmesh_dot_v1_dot_signal__pb2.WatchRequest.SerializeToString,
             tickmesh_dot_v1_dot_signal__pb2.WatchResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchDirectly(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/tickmesh.v1.SignalService/WatchDirectly',
+            tickmesh_dot_v1_dot_signal__pb2.WatchDirectlyRequest.SerializeToString,
+            tickmesh_dot_v1_dot_signal__pb2.WatchDirectlyResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -53,6 +53,13 @@ class SignalServiceStub:
     sends the trades of its partitions only; the gateway follows all instances.
     `/api/watch` is the stream itself, in columns.
     """
+    WatchDirectly: _grpc.UnaryStreamMultiCallable[_signal_pb2.WatchDirectlyRequest, _signal_pb2.WatchDirectlyResponse]
+    """Watch over a plain connection: what Watch streams, without what gRPC costs for each message. For the gateway.
+
+    The only message says where. Connect to that port of the same host, with TLS where this call has it, and send the
+    ticket. Then messages of WatchResponse come, each after its length: four bytes, the highest first. The call stays open
+    as long as the connection, and each ends the other.
+    """
     GetSymbol: _grpc.UnaryUnaryMultiCallable[_signal_pb2.GetSymbolRequest, _signal_pb2.GetSymbolResponse]
     """The selected symbol and its name."""
     SelectSymbol: _grpc.UnaryUnaryMultiCallable[_signal_pb2.SelectSymbolRequest, _signal_pb2.SelectSymbolResponse]
@@ -91,6 +98,13 @@ class SignalServiceAsyncStub(SignalServiceStub):
     gateway leaves them out of the WebSocket `/ws`, which it makes of one such stream for all its clients. An instance
     sends the trades of its partitions only; the gateway follows all instances.
     `/api/watch` is the stream itself, in columns.
+    """
+    WatchDirectly: _aio.UnaryStreamMultiCallable[_signal_pb2.WatchDirectlyRequest, _signal_pb2.WatchDirectlyResponse]  # type: ignore[assignment]
+    """Watch over a plain connection: what Watch streams, without what gRPC costs for each message. For the gateway.
+
+    The only message says where. Connect to that port of the same host, with TLS where this call has it, and send the
+    ticket. Then messages of WatchResponse come, each after its length: four bytes, the highest first. The call stays open
+    as long as the connection, and each ends the other.
     """
     GetSymbol: _aio.UnaryUnaryMultiCallable[_signal_pb2.GetSymbolRequest, _signal_pb2.GetSymbolResponse]  # type: ignore[assignment]
     """The selected symbol and its name."""
@@ -145,6 +159,19 @@ class SignalServiceServicer(metaclass=_abc_1.ABCMeta):
         gateway leaves them out of the WebSocket `/ws`, which it makes of one such stream for all its clients. An instance
         sends the trades of its partitions only; the gateway follows all instances.
         `/api/watch` is the stream itself, in columns.
+        """
+
+    @_abc_1.abstractmethod
+    def WatchDirectly(
+        self,
+        request: _signal_pb2.WatchDirectlyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_signal_pb2.WatchDirectlyResponse], _abc.AsyncIterator[_signal_pb2.WatchDirectlyResponse]]:
+        """Watch over a plain connection: what Watch streams, without what gRPC costs for each message. For the gateway.
+
+        The only message says where. Connect to that port of the same host, with TLS where this call has it, and send the
+        ticket. Then messages of WatchResponse come, each after its length: four bytes, the highest first. The call stays open
+        as long as the connection, and each ends the other.
         """
 
     @_abc_1.abstractmethod
