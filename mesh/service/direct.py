@@ -169,10 +169,16 @@ class DirectSender(asyncio.Protocol):
 
     async def send(self, message: bytes) -> None:
         """Send a message; wait while too much waits for the reader. Nothing is sent on a connection that is gone."""
-        if self._transport is not None:
-            self._transport.write(len(message).to_bytes(_LENGTH_BYTES) + message)
+        self._write(message)
         if not self._room.is_set():
             await self._room.wait()
+
+    def send_at_once(self, message: bytes) -> bool:
+        """Send a message, unless too much waits for the reader; return whether that was done."""
+        if not self._room.is_set():
+            return False
+        self._write(message)
+        return True
 
     def close(self) -> None:
         """Close the connection, once what was sent is written."""
@@ -183,6 +189,10 @@ class DirectSender(asyncio.Protocol):
         """Close the connection at once."""
         if self._transport is not None:
             self._transport.abort()
+
+    def _write(self, message: bytes) -> None:
+        if self._transport is not None:
+            self._transport.write(len(message).to_bytes(_LENGTH_BYTES) + message)
 
     def _close_without_ticket(self) -> None:
         self._listener.refuse(f"it showed no ticket within {CONNECT_WITHIN_S:g} s")

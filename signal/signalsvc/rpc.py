@@ -167,6 +167,7 @@ class SignalServicer(signal_pb2_grpc.SignalServiceServicer):
                 sender.tell_when_lost(watcher.end)
                 for each in self._greeting(watcher):
                     await sender.send(each)
+                watcher.send_at_once = sender.send_at_once
                 async for event in watcher.events():
                     await sender.send(event)
 

@@ -7,7 +7,7 @@ as both have it in their first field: so batches are put together as they are.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 
 from mesh.bus import wire
@@ -45,6 +45,8 @@ class Watcher:
         """
         self.partitions = partitions
         self.repeats = repeats
+        self.send_at_once: Callable[[bytes], bool] | None = None
+        """Sends an event in the turn of the loop in which it happens; tells whether there was room for it."""
         self._symbols = symbols
         self._selected = selected
         self._coalesce = coalesce
@@ -79,6 +81,10 @@ class Watcher:
             trades: how many trades it has; 0 for an event that is none.
 
         """
+        if self.send_at_once is not None and not self._queue and not self._missed:
+            whole = wire.length_delimited(_BATCHES, event) if self._coalesce and trades else event
+            if self.send_at_once(whole):
+                return
         self._missed += sum(dropped for dropped, _ in self._queue.put((trades, event), trades))
         self._arrived.set()
 

@@ -126,3 +126,29 @@ async def test_partitions_and_repeats_are_told_to_those_who_asked_for_them() -> 
         assert [event.WhichOneof("event") for event in events] == ["batch", "partitions", "partitions"]
         assert events[1] == events[2] and list(events[1].partitions.numbers) == [1]
         assert await seen_by(plain) == []
+
+
+async def test_an_event_goes_at_once_while_there_is_room_and_nothing_waits_before_it() -> None:
+    sent: list[signal_pb2.WatchResponse] = []
+    room = 2
+
+    def send_at_once(event: bytes) -> bool:
+        if len(sent) < room:
+            sent.append(signal_pb2.WatchResponse.FromString(event))
+            return True
+        return False
+
+    watchers = Watchers()
+    watcher = Watcher(frozenset(), selected=False, coalesce=True)
+    watcher.send_at_once = send_at_once
+    with watchers.watching(watcher):
+        for symbol in ("btcusdt", "ethusdt", "solusdt"):
+            watchers.publish(batch(symbol), selected="btcusdt")
+        room = 10
+        watchers.notify_selected(signal_pb2.GetSymbolResponse(symbol="bnbusdt"))  # behind what waits
+        assert [event.batches.batches[0].trades.symbol for event in sent] == ["btcusdt", "ethusdt"]
+        events = watcher.events()
+        assert (signal_pb2.WatchResponse.FromString(await anext(events))).batches.batches[0].trades.symbol == "solusdt"
+        assert (signal_pb2.WatchResponse.FromString(await anext(events))).selected.symbol == "bnbusdt"
+        watchers.publish(batch("xrpusdt"), selected="bnbusdt")
+        assert sent[-1].batches.batches[0].trades.symbol == "xrpusdt"
