@@ -7,7 +7,7 @@ please) and hands the batch that comes back to the clients.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -17,7 +17,7 @@ import numpy.typing as npt
 from sim.instruments import ListedInstrument
 from sim.listing import Listing
 from sim.pacing import SLOT, Pace, Pacer
-from sim.trades import NO_TRADES, TRADE, Trades
+from sim.trades import NO_TRADES, TRADE, Trades, joined, rows_of
 
 # --- where trades come from -------------------------------------------------------------------------------------------
 # What there is still to be traded: blocks from a source, cut into as many trades as are wanted.
@@ -67,7 +67,7 @@ class SourceReader:
 
     def cut(self, count: int) -> Trades:
         """Return a copy of the next trades, at most `count` of them and at least one."""
-        trades = self._block[self._offset : self._offset + count].copy()
+        trades: Trades = rows_of(self._block[self._offset : self._offset + count]).copy().view(TRADE)
         self._offset += len(trades)
         return trades
 
@@ -122,7 +122,7 @@ class Exchange:
     def listings(self) -> dict[str, Listing]:
         """Return the listings by symbol, in the order of the source's instruments, with all that was issued."""
         if self._unrecorded:
-            trades = _joined(self._unrecorded)
+            trades = joined(self._unrecorded)
             self._unrecorded.clear()
             self._unrecorded_count = 0
             self._record(trades, issued=True)
@@ -161,7 +161,7 @@ class Exchange:
             count -= len(parts[-1])
         if not parts:
             return
-        trades = _joined(parts)
+        trades = joined(parts)
         self.pacer.skip_to(int(trades["due"][-1]))
         if not self._keep_times:
             microseconds_per_due = 1.0 if self.pacer.pace is Pace.RECORDED else 1e6 / rate / SLOT
@@ -202,7 +202,7 @@ class Exchange:
                 self.now_us = max(self.now_us, int(trades["time_us"][-1]))
                 self._record(trades, issued=True)
                 self.issued += len(trades)
-                block = _joined([block, later])
+                block = joined([block, later])
 
     def advance(self, elapsed_us: int, now_us: int, *, most: int = LARGEST_BATCH) -> IssuedBatch | None:
         """Let time pass, and issue what is due by now.
@@ -327,20 +327,10 @@ class Exchange:
     def _record(self, trades: Trades, *, issued: bool = False) -> None:
         self._list_instruments()
         for index, listing in enumerate(self._listings.values()):
-            mine = trades[trades["symbol"] == index]
+            mine = rows_of(trades)[trades["symbol"] == index].view(TRADE)
             if len(mine):
                 listing.record(mine, issued=issued)
 
     def _list_instruments(self) -> None:
         for instrument in self._supply.source.instruments[len(self._listings) :]:
             self._listings[instrument.symbol] = Listing(instrument, self._keep)
-
-
-def _joined(parts: Sequence[Trades]) -> Trades:
-    # np.concatenate compares the columns of every pair of parts first
-    joined = np.empty(sum(map(len, parts)), TRADE)
-    done = 0
-    for part in parts:
-        joined[done : done + len(part)] = part
-        done += len(part)
-    return joined

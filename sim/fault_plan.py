@@ -42,7 +42,7 @@ from sim.faults import (
     WindowFault,
 )
 from sim.instruments import ListedInstrument
-from sim.trades import TRADE, Trades
+from sim.trades import Trades, joined
 
 STRUCK_KEPT: Final = 1000
 LASTING_KEPT: Final = 1000  # windows of trades, and of requests, at once; the oldest end early
@@ -245,11 +245,7 @@ class FaultPlan:
         return zlib.crc32(f"{self._seed}:{number}".encode())
 
     def _let_go(self) -> Sent:
-        trades = np.empty(sum(map(len, self._held)), TRADE)
-        done = 0
-        for part in self._held:
-            trades[done : done + len(part)] = part
-            done += len(part)
+        trades = joined(self._held)
         garbled = self._held_garbled
         self._held, self._held_garbled = [], {}
         places = np.flatnonzero((self._held_symbol is None) | (trades["symbol"] == self._held_symbol))

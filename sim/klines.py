@@ -6,6 +6,7 @@ As on Binance a minute without trades has a kline too: flat at the last close, n
 from __future__ import annotations
 
 import itertools
+import operator
 from collections import deque
 from dataclasses import dataclass
 from typing import Final
@@ -69,15 +70,14 @@ def kline_of(trades: Trades, open_us: int) -> Kline:
     prices: list[int] = trades["price_e8"].tolist()
     quantities: list[int] = trades["quantity_e8"].tolist()
     # price times quantity can pass 64 bits, so Python's integers multiply
-    quotes = [price * quantity for price, quantity in zip(prices, quantities, strict=True)]
+    quotes = list(map(operator.mul, prices, quantities))
     kline = Kline(open_us, prices[0], max(prices), min(prices), prices[-1])
     kline.first_id, kline.last_id = int(trades["trade_id"][0]), int(trades["trade_id"][-1])
     kline.count = len(prices)
     kline.volume_e8, kline.quote_e16 = sum(quantities), sum(quotes)
-    for is_buyer_maker, quantity, quote in zip(trades["is_buyer_maker"].tolist(), quantities, quotes, strict=True):
-        if not is_buyer_maker:
-            kline.taker_buy_volume_e8 += quantity
-            kline.taker_buy_quote_e16 += quote
+    is_taker_buy = (~trades["is_buyer_maker"]).tolist()
+    kline.taker_buy_volume_e8 = sum(itertools.compress(quantities, is_taker_buy))
+    kline.taker_buy_quote_e16 = sum(itertools.compress(quotes, is_taker_buy))
     return kline
 
 

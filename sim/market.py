@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from sim.instruments import ListedInstrument
 from sim.pacing import SLOT, Pace
-from sim.trades import NO_TRADES, TRADE, Trades
+from sim.trades import NO_TRADES, TRADE, Trades, joined, rows_of
 
 ORDERS_PER_BLOCK: Final = 2048
 FINE: Final = 16  # the walk's unit is 2**-16 ticks, so that cheap instruments move too
@@ -71,7 +71,7 @@ class InstrumentWalk:
         while len(self._lengths) < count:
             lengths, trades = self._more()
             self._lengths = np.concatenate([self._lengths, lengths])
-            self._trades = np.concatenate([self._trades, trades])
+            self._trades = joined([self._trades, trades])
         lengths, self._lengths = np.split(self._lengths, [count])
         trades, self._trades = np.split(self._trades, [int(lengths.sum())])
         return lengths, trades
@@ -135,7 +135,7 @@ class Market:
         block = np.empty(int(lengths.sum()), TRADE)
         symbol_of_trade = np.repeat(symbol, lengths)
         for index, trades in enumerate(of_walk):
-            block[symbol_of_trade == index] = trades
+            rows_of(block)[symbol_of_trade == index] = rows_of(trades)
         if self._pace is Pace.EVEN:
             gaps = np.full(len(block), SLOT)
         else:

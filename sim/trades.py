@@ -6,6 +6,7 @@ A structured numpy array is both: ``trades["price_e8"]`` is a column, ``trades[3
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -28,9 +29,26 @@ TRADE: Final = np.dtype(
     ]
 )
 
+_ROW: Final = np.dtype((np.void, TRADE.itemsize))
+
 _SHIFTS: Final[tuple[int, ...]] = tuple(10 ** (8 - decimals) for decimals in range(9))
 
 NO_TRADES: Final[Trades] = np.empty(0, TRADE)
+
+
+def rows_of(trades: Trades) -> Trades:
+    """Return trades as rows without columns: numpy copies them ten times as fast as column by column.
+
+    Args:
+        trades: that lie one behind the other; `rows.view(TRADE)` gives such as trades again.
+
+    """
+    return trades.view(_ROW)
+
+
+def joined(parts: Sequence[Trades]) -> Trades:
+    """Return trades one part behind the other."""
+    return np.concatenate([rows_of(part) for part in parts]).view(TRADE) if parts else NO_TRADES
 
 
 def decimal_text(value_e8: int) -> str:

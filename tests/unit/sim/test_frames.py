@@ -2,15 +2,19 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from websockets.frames import Frame, Opcode
 
-from sim.exchange import Exchange
+from sim.exchange import Exchange, IssuedBatch
 from sim.frames import BatchFrames, FollowedStreams, kline_frame, shutdown_frame, text_frame
 from sim.instruments import INSTRUMENTS
 from sim.klines import Kline
 from sim.market import Market
 from sim.pacing import Pace, Pacer
+from sim.trades import TRADE, decimal_text
 
 NOW_US = 1_795_348_800_123_456
 BTC = INSTRUMENTS[0]
@@ -143,3 +147,39 @@ def test_a_kline_is_worded_as_binance_does() -> None:
 def test_the_shutdown_warning_is_named_in_combined_streams() -> None:
     assert payload(shutdown_frame(NOW_US, view())) == '{"e":"serverShutdown","E":1795348800123}'
     assert json.loads(payload(shutdown_frame(NOW_US, view(combined=True))))["stream"] == "!serverShutdown"
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(0, 1),  # symbol
+            *(st.integers(0, 2**62), st.integers(0, 2**62), st.integers(0, 2**62)),  # id, price, quantity
+            st.booleans(),
+            *(st.sampled_from([NOW_US, NOW_US + 1, NOW_US + 5_000]), st.sampled_from([0, 0, 1_500])),  # time, delay
+            *(st.sampled_from([0, 0, 7]), st.sampled_from([0, 0, 8])),  # orders
+            st.just(0),
+        ),
+        max_size=9,
+    ),
+    st.booleans(),
+    st.booleans(),
+)
+def test_each_trade_of_a_batch_is_worded_as_if_it_were_alone(
+    rows: list[tuple[int, ...]], combined: bool, microseconds: bool
+) -> None:
+    exchange = Exchange(Market(1, INSTRUMENTS[:2]), Pacer(Pace.EVEN, 0))
+    shown = view(trades="btcusdt ethusdt", combined=combined, microseconds=microseconds)
+    unit = 1 if microseconds else 1000
+
+    frames = BatchFrames(IssuedBatch(0, np.array(rows, TRADE)), exchange).trades(shown)
+
+    expected = []
+    for symbol, trade_id, price, quantity, maker, time_us, delay_us, buyer, seller, _ in rows:
+        trade = {"e": "trade", "E": (time_us + delay_us) // unit, "s": INSTRUMENTS[symbol].name, "t": trade_id}
+        trade |= {"p": decimal_text(price), "q": decimal_text(quantity)}
+        trade |= {"b": buyer, "a": seller} if buyer or seller else {}
+        trade |= {"T": time_us // unit, "m": maker, "M": True}
+        stream = f"{INSTRUMENTS[symbol].symbol}@trade"
+        text = json.dumps({"stream": stream, "data": trade} if combined else trade, separators=(",", ":"))
+        expected.append(text_frame(text.encode()))
+    assert frames == expected
