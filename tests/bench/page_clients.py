@@ -32,7 +32,7 @@ class PageClient(Client):
         self.messages: Counter[str] = Counter()
         self.sizes: Counter[str] = Counter()
 
-    def _read(self, data: bytes) -> list[tuple[bytes, bytes]]:
+    def _read(self, data: bytes) -> list[bytes]:
         for _, payload in self._buffer.frames(data):
             found = _TYPE.search(payload)
             kind = found[1].decode() if found else "control"

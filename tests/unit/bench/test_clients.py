@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -29,11 +30,11 @@ def test_frames_are_whole_however_they_arrive(payloads: list[bytes], cuts: list[
 
 
 def test_a_delay_is_from_the_trades_time_until_it_was_received() -> None:
-    texts = [[b"1970-01-01T00:00:01.25", b"1970-01-01T00:00:01"], [b"1970-01-01T00:00:02"]]
-    noted = Noted(times=[(at_s, [(text, b"") for text in some]) for at_s, some in zip((1.5, 2), texts, strict=True)])
+    stamps = [[b'"1970-01-01T00:00:01.25Z","si', b' "1970-01-01T00:00:01Z"}'], [b'"1970-01-01T00:00:02Z"']]
+    noted = Noted(times=list(zip((1.5, 2), stamps, strict=True)))
 
     assert noted.delays_ms().tolist() == [250.0, 500.0, 0.0]
-    assert Noted(times=[(1.5, [(b"", b"1400000")])]).delays_ms().tolist() == [100.0]
+    assert Noted(times=[(1.5, [b"1400000,"])]).delays_ms().tolist() == [100.0]
     assert not len(Noted().delays_ms())
 
 
@@ -48,8 +49,9 @@ class Written(asyncio.Transport):
         self.data += data
 
 
-async def test_what_many_clients_get_counts_for_each_and_each_answers_its_pings() -> None:
-    noted = Noted()
+@pytest.mark.parametrize("several", [True, False])
+async def test_what_many_clients_get_counts_for_each_and_each_answers_its_pings(several: bool) -> None:
+    noted = Noted(several=several)
     trade = frame(0x81, b'{"timestamp":"1970-01-01T00:00:01Z"}')
     pieces = [
         trade,
