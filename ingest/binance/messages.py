@@ -6,10 +6,10 @@ they came in. Fields we do not know are normal (before 2024-06 a trade also carr
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Annotated, Any, Literal
+from types import MappingProxyType
+from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 
@@ -171,8 +171,7 @@ def decode_frame(frame: bytes) -> Event:
     return UnknownEvent(name[:_LONGEST_WORDS])
 
 
-@dataclass(frozen=True, slots=True)
-class Parsed:
+class Parsed(NamedTuple):
     """What some frames said.
 
     Attributes:
@@ -184,11 +183,11 @@ class Parsed:
 
     """
 
-    trades: tuple[TradeColumns | ReadTrades, ...] = ()
+    trades: Sequence[TradeColumns | ReadTrades] = ()
     candles: tuple[ClosedCandle, ...] = ()
     others: tuple[ShutdownEvent | SubscriptionReply | UnknownEvent, ...] = ()
     bad: tuple[BadFrame, ...] = ()
-    minutes: dict[str, int] = field(default_factory=dict)
+    minutes: Mapping[str, int] = MappingProxyType({})
 
 
 def parse_frames(frames: Sequence[bytes], *, venue: str, received_time_us: int) -> Parsed:
@@ -209,10 +208,10 @@ def parse_frames(frames: Sequence[bytes], *, venue: str, received_time_us: int) 
         return parse_frames_singly(frames, venue=venue, received_time_us=received_time_us)
     trades, left = _reader(venue).read(frames, received_time_us)
     if not left:
-        return Parsed(tuple(trades))
+        return Parsed(trades)
     parsed = parse_frames_singly([frames[at] for at in left], venue=venue, received_time_us=received_time_us)
     if not trades or not parsed.trades:
-        return replace(parsed, trades=tuple(trades) or parsed.trades)
+        return parsed._replace(trades=trades or parsed.trades)
     # Some are written otherwise, and only all together have they an order.
     return parse_frames_singly(frames, venue=venue, received_time_us=received_time_us)
 
@@ -241,7 +240,7 @@ def parse_frames_singly(frames: Sequence[bytes], *, venue: str, received_time_us
             else:
                 events.append(event)
         parsed = _parse(events, venue, received_time_us)
-        return replace(parsed, bad=tuple(bad))
+        return parsed._replace(bad=tuple(bad))
 
 
 @lru_cache(maxsize=4)

@@ -147,7 +147,7 @@ class BinanceSession:
         """Say which symbols to follow from now on; call `requests` next."""
         self._wanted = dict.fromkeys(symbols)
 
-    def receive(self, frames: Sequence[bytes], *, received_time_us: int) -> list[Event]:
+    def receive(self, frames: Sequence[bytes], *, received_time_us: int) -> Sequence[Event]:
         """Take frames that came together.
 
         Args:
@@ -160,7 +160,7 @@ class BinanceSession:
         """
         parsed = parse_frames(frames, venue=self._venue, received_time_us=received_time_us)
         if not parsed.others and not parsed.bad and not parsed.minutes:
-            return list(parsed.trades)
+            return parsed.trades
         events: list[Event] = [*parsed.trades, *parsed.candles, *parsed.bad]
         events += [MinuteSeen(symbol, last_trade_id) for symbol, last_trade_id in parsed.minutes.items()]
         for other in parsed.others:

@@ -95,7 +95,7 @@ class Session(Protocol):
     def want(self, symbols: Iterable[str]) -> None:
         """Say which symbols to follow from now on; call `requests` next."""
 
-    def receive(self, frames: Sequence[bytes], *, received_time_us: int) -> list[Event]:
+    def receive(self, frames: Sequence[bytes], *, received_time_us: int) -> Sequence[Event]:
         """Take frames that came together, in order, the first of them at that time (microseconds since 1970).
 
         Args:

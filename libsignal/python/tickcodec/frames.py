@@ -5,10 +5,11 @@ from __future__ import annotations
 import ctypes
 import struct
 from collections.abc import Sequence
-from ctypes import POINTER, addressof, c_char_p, c_int64, c_size_t, c_ubyte, c_void_p, string_at
-from dataclasses import dataclass
+from ctypes import POINTER, addressof, c_char_p, c_int64, c_size_t, c_void_p
 from functools import lru_cache
 from typing import Any, ClassVar
+
+import msgspec
 
 from mesh.values.symbols import parse_symbol
 from tickcodec.library import FRAME_BYTES, LIBRARY
@@ -47,8 +48,7 @@ class _Frames(ctypes.Structure):
     )
 
 
-@dataclass(slots=True)
-class ReadTrades:
+class ReadTrades(msgspec.Struct, gc=False):
     """Trades of one symbol, in the order of the frames, as a message of the bus, and what is asked of them first.
 
     Attributes:
@@ -108,9 +108,11 @@ class FrameReader:
             groups=self._groups,
             others=self._others,
         )
-        self._groups_bytes = memoryview((c_ubyte * ctypes.sizeof(self._groups)).from_buffer(self._groups))
+        # A struct's members, and what it points to, are read three times as fast past ctypes.
+        self._call_bytes, self._groups_bytes, self._out_bytes = (
+            memoryview(memory).cast("B") for memory in (self._call, self._groups, self._out)
+        )
         self._address = addressof(self._call)
-        self._out_address = addressof(self._out)
 
     def read(self, frames: Sequence[bytes], received_time_us: int) -> tuple[list[ReadTrades], list[int]]:
         """Read the trades among some frames of Binance's combined streams.
@@ -124,21 +126,17 @@ class FrameReader:
             not trades in the one form in which they are nearly always written.
 
         """
-        text, call = b"\n".join(frames), self._call
-        call.received_time_us = received_time_us
+        text = b"\n".join(frames)
+        self._call.received_time_us = received_time_us
         if _read_frames(self._address, text, len(text), len(frames)):
             return [], list(range(len(frames)))
-        groups = list(_GROUP.iter_unpack(self._groups_bytes[: _GROUP.size * call.group_count]))
-        if not groups:
-            return [], self._others[: call.other_count]
-        written = string_at(self._out_address, groups[-1][2] + groups[-1][3])  # they stand one behind the other
-        trades = [
-            ReadTrades(
-                _symbol(text[name_at : name_at + name_size]), received_time_us, written[at : at + size], *numbers
-            )
-            for name_at, name_size, at, size, *numbers in groups
-        ]
-        return trades, self._others[: call.other_count]
+        group_count, other_count = _COUNTS.unpack_from(self._call_bytes, _COUNTS_AT)
+        trades = []
+        for place in range(0, _GROUP.size * group_count, _GROUP.size):
+            name_at, name_size, at, size, *numbers = _GROUP.unpack_from(self._groups_bytes, place)
+            symbol, payload = _symbol(text[name_at : name_at + name_size]), bytes(self._out_bytes[at : at + size])
+            trades.append(ReadTrades(symbol, received_time_us, payload, *numbers))
+        return trades, self._others[:other_count] if other_count else []
 
 
 @lru_cache(maxsize=4096)
@@ -147,4 +145,5 @@ def _symbol(name: bytes) -> str:
 
 
 _GROUP = struct.Struct("=12q")
+_COUNTS, _COUNTS_AT = struct.Struct("@NN"), _Frames.group_count.offset  # and `other_count` behind it
 _read_frames = LIBRARY.holding_gil.tickcodec_read_frames

@@ -19,7 +19,7 @@ def sent(feed: BinanceSession, now_s: float) -> list[dict[str, Any]]:
 
 
 def receive(feed: BinanceSession, *frames: str) -> list[Event]:
-    return feed.receive([frame.encode() for frame in frames], received_time_us=1)
+    return list(feed.receive([frame.encode() for frame in frames], received_time_us=1))
 
 
 def trade(symbol: str, trade_id: int) -> str:
