@@ -6,7 +6,8 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
@@ -71,6 +72,7 @@ LATER_US = 1_000_000
 _ADOPT_EVERY_S = 1.0
 _LOOK_EVERY_S = 0.5
 _ASK_EVERY_S = 0.1
+_LAGS_KEPT = 1024  # so many delays wait at most to be told
 
 
 class GatheredTrades:
@@ -105,8 +107,8 @@ class GatheredTrades:
     @property
     def name(self) -> str:
         """A name that no other message has: none begins with that trade."""
-        first, last = (f"{subjects.token(symbol)}.{key}" for symbol, key in (self._first, self._last))
-        return f"{first}-{last}"
+        (first, first_key), (last, last_key) = self._first, self._last
+        return f"{subjects.token(first)}.{first_key}-{subjects.token(last)}.{last_key}"
 
 
 class PartitionPublisher:
@@ -131,6 +133,7 @@ class PartitionPublisher:
         self.partition = partition
         self.closed = False
         self._venue = venue
+        self._subject = subjects.raw(venue, partition)
         self._bus = bus
         self._publisher = publisher
         self._gathered = GatheredTrades()
@@ -153,8 +156,17 @@ class PartitionPublisher:
                     self._last[name] = deque([(_LAST_TRADES, batch)], maxlen=_LAST_TRADES)
         return await last_published(self._bus, self._venue, symbol, self._found.get(symbol), partition=self.partition)
 
-    async def gather(self, symbol: str, first_key: int, last_key: int, rows: int, batch: bytes) -> None:
-        """Take a batch behind the others, and publish those first where it has no room with them.
+    def has_room(self, rows: int) -> bool:
+        """Return whether so many trades have room in one message with those that are gathered."""
+        return self._gathered.fits(rows)
+
+    async def make_room(self, rows: int) -> None:
+        """Publish what is gathered where so many trades have no room with it."""
+        if not self.has_room(rows):
+            await self.flush()
+
+    def gather(self, symbol: str, first_key: int, last_key: int, rows: int, batch: bytes) -> None:
+        """Take a batch behind the others, to be published by `flush`; there must be room for it.
 
         Args:
             symbol: in lower case.
@@ -164,8 +176,6 @@ class PartitionPublisher:
             batch: a serialized `TradeBatch`.
 
         """
-        if not self._gathered.fits(rows):
-            await self.flush()
         batch = wire.one_of_many(batch)
         self._gathered.add(symbol, first_key, last_key, rows, batch)
         last = self._last.pop(symbol, None)
@@ -179,21 +189,33 @@ class PartitionPublisher:
         """Whether trades wait for `flush`."""
         return bool(self._gathered.batches)
 
-    async def flush(self) -> None:
-        """Publish what is gathered."""
-        if not self._gathered.batches or self.closed:
-            return
-        gathered, self._gathered = self._gathered, GatheredTrades()
+    def flush_at_once(self) -> bool:
+        """Publish what is gathered where the bus has room for it; return whether nothing is left to be published."""
+        gathered = self._gathered
+        if not gathered.batches or self.closed:
+            return True
         payload = b"".join(gathered.batches)
-        await self.send(subjects.raw(self._venue, self.partition), payload, f"{self._venue}.{gathered.name}")
+        if not self._publisher.offer(self._subject, payload, message_id=f"{self._venue}.{gathered.name}"):
+            return False
+        metrics.BATCHES.inc()
+        self._gathered = GatheredTrades()
         self._unrepeated += 1
         self._unrepeated_bytes += len(payload) + _MESSAGE_BYTES
         if self._unrepeated >= _LAST_TRADES_EVERY or self._unrepeated_bytes >= self._max_unrepeated_bytes:
-            self._unrepeated = self._unrepeated_bytes = 0
-            await self._repeat_last_trades(gathered.name)
+            self._repeat_last_trades(gathered.name)
+        return True
 
-    async def _repeat_last_trades(self, behind: str) -> None:
-        """Publish the last trades of each symbol once more, all in one message: the next ingest goes on after them."""
+    async def flush(self) -> None:
+        """Publish what is gathered."""
+        with self._closed_when_cancelled():
+            while not self.flush_at_once():
+                await self._publisher.wait_for_room()
+
+    def _repeat_last_trades(self, behind: str) -> None:
+        """Publish the last trades of each symbol once more, all in one message: the next ingest goes on after them.
+
+        Where the bus has no room it is done behind the next message.
+        """
         most = min(MAX_LAST_TRADES_BYTES, self._max_unrepeated_bytes // 2)
         most_of_one = max(1, min(_LAST_TRADES, _LAST_BATCHES // max(1, len(self._last))))
         found: list[bytes] = []
@@ -205,8 +227,11 @@ class PartitionPublisher:
                 break
             found += batches
         if found:
-            subject = subjects.last_trades(subjects.raw(self._venue, self.partition))
-            await self.send(subject, b"".join(found), f"{self._venue}.last-trades.{behind}")
+            subject = subjects.last_trades(self._subject)
+            if not self._publisher.offer(subject, b"".join(found), message_id=f"{self._venue}.last-trades.{behind}"):
+                return
+            metrics.BATCHES.inc()
+        self._unrepeated = self._unrepeated_bytes = 0
 
     def correct_last(self, right: TradeColumns) -> None:
         """Tell a trade as it is now where the last trades are told again."""
@@ -226,8 +251,13 @@ class PartitionPublisher:
 
         """
         metrics.BATCHES.inc()
-        try:
+        with self._closed_when_cancelled():
             await self._publisher.publish(subject, payload, message_id=message_id, on_stored=on_stored)
+
+    @contextmanager
+    def _closed_when_cancelled(self) -> Iterator[None]:
+        try:
+            yield
         except asyncio.CancelledError:
             # Stopped while the bus made us wait: nothing may pass after what was left out.
             self.closed = True
@@ -297,6 +327,7 @@ class TradePublisher:
         self._call_on_gap: list[Callable[[str], None]] = []
         self._limits = limits or WaitingLimits()
         self._received_s: dict[str, float] = {}  # by symbol: when trades came as they happen
+        self._lags_us: list[int] = []  # that came, and are not told yet
         self._recent_lag = RecentLag()
         self._bounds = bounds or Bounds()
         self._followed: dict[str, _Followed] = {}
@@ -501,6 +532,7 @@ class TradePublisher:
 
     def lag(self) -> Lag | None:
         """Return how long trades took from the venue to here in the last minute; None when none came."""
+        self._tell_lags()
         return self._recent_lag.quantiles(now_s=_now_s())
 
     async def take(self, trades: TradeColumns | ReadTrades, *, live: bool = True, gather: bool = False) -> None:
@@ -523,13 +555,12 @@ class TradePublisher:
         last_us = trades.last_us if isinstance(trades, ReadTrades) else int(trades.time_us[-1])
         if live:
             self._received_s[trades.symbol] = now_s
-            lag_s = max(0.0, (trades.received_time_us - last_us) / 1e6)
-            metrics.LAG.observe(lag_s)
-            self._recent_lag.observe(lag_s, now_s=now_s)
+            self._observe_lag(max(0, trades.received_time_us - last_us))
         last_time_us = followed.sequencer.last_time_us
         async with self._lock:
             if isinstance(trades, ReadTrades):
-                if live and await self._pass_encoded(followed, trades):
+                await followed.raw.make_room(trades.rows)
+                if live and self._pass_encoded(followed, trades):
                     if not gather:
                         await followed.raw.flush()
                     return
@@ -547,8 +578,8 @@ class TradePublisher:
             for call in self._call_on_doubt:
                 call(trades.symbol)
 
-    async def take_together(self, several: Sequence[ReadTrades]) -> None:
-        """Take live trades that came together, as `take` does; they wait for `flush`.
+    def take_at_once(self, several: Sequence[ReadTrades]) -> Sequence[ReadTrades]:
+        """Take live trades that came together, as `take` does, where nothing has to be waited for.
 
         Nearly always nothing is to be done but to gather them. Where 300 symbols trade, nearly each has one, and a call
         of `take` for each took a third of ingest's time in Python. The longest of their delays counts for all.
@@ -556,31 +587,48 @@ class TradePublisher:
         Args:
             several: each of another symbol.
 
+        Returns:
+            those that `take` has to be awaited with; the others wait for `flush`.
+
         """
+        if self._lock.locked():
+            return several
         now_s = _now_s()
         left: list[ReadTrades] = []
         lag_us = -1
-        async with self._lock:
-            for trades in several:
-                followed = self._followed.get(trades.symbol)
-                if followed is None or not await self._pass_encoded(followed, trades):
-                    left.append(trades)
-                    continue
-                self._received_s[trades.symbol] = now_s
-                lag_us = max(lag_us, trades.received_time_us - trades.last_us, 0)
+        for trades in several:
+            followed = self._followed.get(trades.symbol)
+            if followed is None or not self._pass_encoded(followed, trades):
+                left.append(trades)
+                continue
+            self._received_s[trades.symbol] = now_s
+            lag_us = max(lag_us, trades.received_time_us - trades.last_us, 0)
         if lag_us >= 0:
+            self._observe_lag(lag_us)
+        return left
+
+    def _observe_lag(self, lag_us: int) -> None:
+        self._lags_us.append(lag_us)
+        if len(self._lags_us) >= _LAGS_KEPT:
+            self._tell_lags()
+
+    def _tell_lags(self) -> None:
+        """Tell metrics and status the delays that came; all together that is a tenth of telling each for itself."""
+        now_s = _now_s()
+        for lag_us in self._lags_us:
             metrics.LAG.observe(lag_us / 1e6)
             self._recent_lag.observe(lag_us / 1e6, now_s=now_s)
-        for trades in left:
-            await self.take(trades, gather=True)
+        self._lags_us.clear()
 
-    async def _pass_encoded(self, followed: _Followed, trades: ReadTrades) -> bool:
+    def _pass_encoded(self, followed: _Followed, trades: ReadTrades) -> bool:
         """Gather trades as they are where `_pass` would publish their columns; return whether it would."""
+        raw = followed.raw
         if (
             not trades.is_consecutive
             or followed.epoch
             or trades.rows > MAX_BATCH
-            or followed.raw.closed
+            or raw.closed
+            or not raw.has_room(trades.rows)
             or not followed.quarantine.takes_at_once(trades)
             or not followed.sequencer.push_next(trades.first_id, trades.last_id, trades.last_us)
         ):
@@ -589,7 +637,7 @@ class TradePublisher:
         followed.standing_still = 0
         followed.recent.add(trades)
         self._venue_time_us = trades.last_us
-        await followed.raw.gather(trades.symbol, trades.first_id, trades.last_id, trades.rows, trades.payload)
+        raw.gather(trades.symbol, trades.first_id, trades.last_id, trades.rows, trades.payload)
         return True
 
     def doubts(self, symbol: str) -> bool:
@@ -887,6 +935,7 @@ class TradePublisher:
         """Give up the gaps that are past a bound, for ever; a task of the service's own."""
         while True:
             await asyncio.sleep(_LOOK_EVERY_S)
+            self._tell_lags()
             for symbol, followed in list(self._followed.items()):
                 self._count(symbol, followed)
                 while followed.sequencer.overdue(_now_s()):  # another one once a new epoch has begun
@@ -904,11 +953,16 @@ class TradePublisher:
         for start in range(0, len(due), MAX_BATCH):
             part = due if len(due) <= MAX_BATCH else due.rows(slice(start, start + MAX_BATCH))
             ids = part.trade_id
-            await followed.raw.gather(symbol, int(ids[0]), int(ids[-1]), len(ids), wire.encode_trades(part))
+            await followed.raw.make_room(len(ids))
+            followed.raw.gather(symbol, int(ids[0]), int(ids[-1]), len(ids), wire.encode_trades(part))
         await followed.raw.flush()
 
+    def flush_at_once(self) -> bool:
+        """Publish what is gathered where nothing has to be waited for; return whether nothing is left for `flush`."""
+        return not self._lock.locked() and all(raw.flush_at_once() for raw in self._partitions.values())
+
     async def flush(self) -> None:
-        """Publish what `take` has gathered."""
+        """Publish what is gathered."""
         for raw in self._partitions.values():
             if raw.has_gathered:
                 async with self._lock:

@@ -111,6 +111,12 @@ class VenueConnection:
         self._max_age_s = max_age_s
         self.session = venue.adapter.session(venue.name, (), plain=endpoint.plain)
         self._frames = FrameQueue(MAX_FRAMES, MAX_WAITING_BYTES)
+        self._frames.on_first = self._frame_came
+        self._frames_counted = 0  # since metrics were told
+        self._coalescer = Coalescer()
+        self._is_waiting = False  # `_converse` is, and what comes meanwhile is passed on by `_pass_on`
+        self._left: Sequence[Event] = ()  # what `_pass_on` has left to it
+        self._failure: Exception | None = None  # of `_pass_on`
         self._settling: asyncio.Task[None] | None = None
         self._at_first: dict[str, int] = {}  # by symbol: what REST's newest trade was when it was asked first
 
@@ -164,11 +170,13 @@ class VenueConnection:
                 self.tried.set()
                 await self._converse(socket, session)
             finally:
+                self._is_waiting = False
                 others = [task for task in (ticking, self._settling) if task is not None]
                 for task in others:
                     task.cancel()
                 await asyncio.gather(*others, return_exceptions=True)
                 await self._work(session)
+                self._tell_metrics()
         finally:
             await socket.close()
             self._wear(socket.end)
@@ -185,14 +193,17 @@ class VenueConnection:
 
     async def _converse(self, socket: VenueSocket, session: Session) -> None:
         clock = time.monotonic
-        coalescer = Coalescer()
         while not self._frames.closed:
+            if len(self._frames):
+                self._frames.hand_over()  # they came while this worked
+            self._is_waiting = True
             called = await self._frames.wait()
-            if (linger_s := coalescer.linger_s(clock())) > 0:
-                await asyncio.sleep(linger_s)
-            coalescer.worked(await self._work(session), clock())
+            if self._failure is not None:
+                raise self._failure
+            await self._work(session)
             if not called:
                 continue  # the rest can wait for the next tick
+            self._tell_metrics()
             session.want(await self._prepared())
             for request in session.requests(clock()):
                 log.debug("> %s", request)
@@ -261,6 +272,40 @@ class VenueConnection:
         reached = max(self._watchdog.newest_id(symbol), -1 if next_id is None else next_id - 1)
         return reached if reached >= 0 else self._at_first.setdefault(symbol, newest_id)
 
+    def _frame_came(self) -> None:
+        """See to it that frames are passed on: with all that this turn of the loop brings, or later in company."""
+        loop = asyncio.get_running_loop()
+        if (linger_s := self._coalescer.linger_s(time.monotonic())) > 0:
+            loop.call_later(linger_s, self._pass_on)
+        else:
+            loop.call_soon(self._pass_on)
+
+    def _pass_on(self) -> None:
+        """Pass on what has arrived; what something has to be waited for is left to `_converse`, with all behind it.
+
+        Nearly always that is nothing. Each turn of a task's would be a fifth of the work for a message.
+        """
+        if not self._is_waiting or not len(self._frames):
+            return
+        try:
+            is_done = len(self._frames) <= _AT_ONCE and self._pass_on_at_once()
+        except Exception as exc:  # raised in `_converse`: here only the loop would hear of it
+            self._failure, is_done = exc, False
+        if not is_done:
+            self._is_waiting = False
+            self._frames.hand_over()
+
+    def _pass_on_at_once(self) -> bool:
+        frames, received_time_us = self._take_frames()
+        self._left = self._take_at_once(self.session.receive(frames, received_time_us=received_time_us))
+        return not self._left and self._trade_publisher.flush_at_once()
+
+    def _take_frames(self) -> tuple[list[bytes], int]:
+        frames, received_time_us = self._frames.take()
+        self._frames_counted += len(frames)
+        self._coalescer.worked(len(frames), time.monotonic())
+        return frames, received_time_us
+
     async def take_in(self, frames: Sequence[bytes], *, received_time_us: int) -> None:
         """Pass on what frames say that came together, each to where it belongs.
 
@@ -269,26 +314,41 @@ class VenueConnection:
             received_time_us: when the first of them came, since 1970.
 
         """
-        events = self.session.receive(frames, received_time_us=received_time_us)
-        if together := [event for event in events if isinstance(event, ReadTrades)]:
-            await self._traded_together(together)
-        for event in events:
-            if not isinstance(event, ReadTrades):
-                await self._happened(event)
+        await self._finish(self._take_at_once(self.session.receive(frames, received_time_us=received_time_us)))
+
+    def _take_at_once(self, events: Sequence[Event]) -> Sequence[Event]:
+        """Take trades as they nearly always are, to be published by a flush; return what is left for `_finish`."""
+        together = [event for event in events if isinstance(event, ReadTrades)]
+        if not together:
+            return events
+        follows = self.session.follows
+        if newest_ids := [(trades.symbol, trades.highest_id) for trades in together if follows(trades.symbol)]:
+            self._watchdog.traded_together(newest_ids, time.monotonic())
+        left = self._trade_publisher.take_at_once(together)
+        if len(together) == len(events):
+            return left
+        return [*left, *(event for event in events if not isinstance(event, ReadTrades))]
+
+    async def _finish(self, left: Sequence[Event]) -> None:
+        for event in left:
+            await self._happened(event)
         await self._trade_publisher.flush()
 
-    async def _work(self, session: Session) -> int:
-        """Pass on all that has arrived; return how many frames that was."""
+    async def _work(self, session: Session) -> None:
+        """Pass on what `_pass_on` has left, and all that has arrived since."""
         clock = time.monotonic
-        frames, received_time_us = self._frames.take()
         began_s = clock()
-        metrics.FRAMES.inc(len(frames))
+        left, self._left = self._left, ()
+        await self._finish(left)  # and what was gathered when this was cancelled
+        frames, received_time_us = self._take_frames()
         for start in range(0, len(frames), _AT_ONCE):
             await self.take_in(frames[start : start + _AT_ONCE], received_time_us=received_time_us)
-        await self._trade_publisher.flush()  # what was gathered when this was cancelled
         if clock() - began_s > _BUSY_S:
             self._watchdog.listen(session.followed, clock())
-        return len(frames)
+
+    def _tell_metrics(self) -> None:
+        metrics.FRAMES.inc(self._frames_counted)
+        self._frames_counted = 0
 
     async def _happened(self, event: Event) -> None:
         match event:
@@ -321,17 +381,13 @@ class VenueConnection:
                     self._watchdog.minute(symbol, last_trade_id, time.monotonic())
             case TradeColumns():
                 await self._traded(event)
+            case ReadTrades():
+                await self._trade_publisher.take(event, gather=True)
 
     async def _traded(self, trades: TradeColumns) -> None:
         if self.session.follows(trades.symbol):
             self._watchdog.traded(trades.symbol, int(trades.trade_id.max()), time.monotonic())
         await self._trade_publisher.take(trades, gather=True)
-
-    async def _traded_together(self, several: Sequence[ReadTrades]) -> None:
-        follows = self.session.follows
-        if newest_ids := [(trades.symbol, trades.highest_id) for trades in several if follows(trades.symbol)]:
-            self._watchdog.traded_together(newest_ids, time.monotonic())
-        await self._trade_publisher.take_together(several)
 
 
 def closed_minute(venue: str, candle: ClosedCandle, *, epoch: int = 0) -> OutgoingMessage:

@@ -18,17 +18,22 @@ from ingest.http import retry_after
 from ingest.network import Network, words_of
 from mesh.service.errors import TickmeshError
 
-# --- the queue between the socket and the task that works on its frames -----------------------------------------------
+# --- the queue between the socket and the connection that passes its frames on ----------------------------------------
 
 
 class FrameQueue:
-    """Frames on their way from a socket to the one task that works on them.
+    """Frames on their way from a socket to the one connection that passes them on.
 
     All that has arrived is worked on together: one by one when it is quiet, by the thousand when the bus held us up.
 
     Args:
         max_frames: when so many wait the queue is full; then the socket is not to be read, and the venue is held back.
         max_bytes: the same for the sum of their sizes.
+
+    Attributes:
+        on_first: called with each frame that finds none before it; as long as nobody sets it, it is `hand_over`.
+        on_room: called when there is room again after `put` has returned True.
+        closed: whether no more frames will come.
 
     """
 
@@ -42,14 +47,17 @@ class FrameQueue:
         self._wake_called = False
         self._is_full = False
         self.closed = False
+        self.on_first: Callable[[], object] = self.hand_over
         self.on_room: Callable[[], object] | None = None
-        """Called when there is room again after `put` has returned True."""
+
+    def __len__(self) -> int:
+        return len(self._frames)
 
     def put(self, frame: bytes) -> bool:
         """Hand over a frame that has just arrived; return whether the queue is full now."""
         if not self._frames:
             self._received_time_us = time.time_ns() // 1000
-            self._woken.set()
+            self.on_first()
         self._frames.append(frame)
         self._bytes += len(frame)
         self._is_full = len(self._frames) >= self._max_frames or self._bytes >= self._max_bytes
@@ -60,8 +68,12 @@ class FrameQueue:
         self.closed = True
         self._woken.set()
 
+    def hand_over(self) -> None:
+        """Let `wait` return: there are frames to take."""
+        self._woken.set()
+
     def wake(self) -> None:
-        """Let `wait` return though nothing may be there."""
+        """Let `wait` return, and tell so, though no frame may be there."""
         self._wake_called = True
         self._woken.set()
 

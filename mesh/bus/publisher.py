@@ -306,8 +306,12 @@ class Publisher:
 
         """
         while not self.offer(subject, payload, message_id=message_id, on_stored=on_stored):
-            self._room.clear()
-            await self._room.wait()
+            await self.wait_for_room()
+
+    async def wait_for_room(self) -> None:
+        """Wait until `offer` may find room again, as some messages are stored now."""
+        self._room.clear()
+        await self._room.wait()
 
     def offer(
         self, subject: str, payload: bytes, *, message_id: str, on_stored: Callable[[int], None] | None = None

@@ -68,7 +68,11 @@ class MemoryBus:
                 return message
         raise NotFoundError
 
-    async def publish(
+    async def publish(self, subject: str, payload: bytes, **options: Any) -> None:
+        """Take a message, and look whether its readers can."""
+        self.offer(subject, payload, **options)
+
+    def offer(
         self,
         subject: str,
         payload: bytes,
@@ -76,8 +80,8 @@ class MemoryBus:
         headers: dict[str, str] | None = None,
         message_id: str = "",
         on_stored: Callable[[int], None] | None = None,
-    ) -> None:
-        """Take a message, and look whether its readers can."""
+    ) -> bool:
+        """Take a message, for which there is room, and look whether its readers can."""
         self._sequence += 1
         assert len(payload) <= _MAX_PAYLOAD
         assert subject.isascii()
@@ -111,6 +115,7 @@ class MemoryBus:
             self._of_all.append(message)
         if on_stored is not None:
             on_stored(self._sequence)
+        return True
 
     def own(self, durable: str) -> str:
         """Return the name of a durable: it is the only instance."""

@@ -184,8 +184,9 @@ class Kept(PassedOn):
         super().__init__()
         self.messages: list[tuple[str, bytes, str]] = []
 
-    async def publish(self, subject: str, payload: bytes, *, message_id: str, **_: Any) -> None:
+    def offer(self, subject: str, payload: bytes, *, message_id: str, **_: Any) -> bool:
         self.messages.append((subject, payload, message_id))
+        return True
 
 
 def state_of(trade_publisher: TradePublisher) -> list[Any]:
@@ -221,8 +222,9 @@ async def test_trades_that_are_encoded_already_pass_as_their_columns_do(
             for trades in read(frames, venue="binance", received_time_us=NOW_US + at * 1000).trades:
                 if together:
                     assert isinstance(trades, ReadTrades)
-                    await trade_publisher.take_together([trades])
-                    await trade_publisher.flush()
+                    for left in trade_publisher.take_at_once([trades]):
+                        await trade_publisher.take(left, gather=True)
+                    assert trade_publisher.flush_at_once()
                 else:
                     await trade_publisher.take(trades)
             states.append(state_of(trade_publisher))

@@ -26,10 +26,11 @@ class Bus(MemoryBus):
         self.partitions = partitions
         self.messages: list[tuple[str, list[tuple[str, int, int]]]] = []
 
-    async def publish(self, subject: str, payload: bytes, **options: Any) -> None:
-        await super().publish(subject, payload, **options)
+    def offer(self, subject: str, payload: bytes, **options: Any) -> bool:
+        super().offer(subject, payload, **options)
         trades = trades_in(subject, payload)
         self.messages.append((subject, [(one.symbol, int(one.trade_id[0]), int(one.trade_id[-1])) for one in trades]))
+        return True
 
 
 async def publisher_on(bus: Any, *symbols: str, **options: Any) -> TradePublisher:
@@ -40,8 +41,9 @@ async def publisher_on(bus: Any, *symbols: str, **options: Any) -> TradePublishe
 
 
 async def gather(publisher: TradePublisher, symbol: str, first_id: int, rows: int) -> None:
-    batch = columns(first_id, rows, symbol=symbol)
-    await publisher._followed[symbol].raw.gather(symbol, first_id, first_id + rows - 1, rows, wire.encode_trades(batch))
+    batch, raw = columns(first_id, rows, symbol=symbol), publisher._followed[symbol].raw
+    await raw.make_room(rows)
+    raw.gather(symbol, first_id, first_id + rows - 1, rows, wire.encode_trades(batch))
 
 
 async def test_trades_that_are_gathered_are_one_message_in_their_order() -> None:

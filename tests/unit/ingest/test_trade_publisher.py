@@ -70,6 +70,7 @@ async def test_only_the_delay_of_trades_that_come_as_they_happen_is_observed() -
     await trade_publisher.take(columns(1, 5))
     await trade_publisher.take(columns(8, 5))
     await trade_publisher.take(columns(6, 2), live=False)
+    trade_publisher.lag()
 
     assert delays_observed() - before == 2
 
@@ -80,12 +81,19 @@ async def test_trades_that_come_together_are_gathered_and_what_is_unusual_among_
     await trade_publisher.follow("ethusdt")
     for symbol in ("btcusdt", "ethusdt"):
         await trade_publisher.take(columns(1, 3, symbol=symbol))
+    trade_publisher.lag()
     passed_before, delays_before = passed_over(), delays_observed()
 
-    await trade_publisher.take_together(
-        [encoded(columns(4, 2)), encoded(columns(8, 2, symbol="ethusdt")), encoded(columns(7, 5, symbol="solusdt"))]
-    )
-    await trade_publisher.flush()
+    usual, *unusual = [
+        encoded(columns(4, 2)),
+        encoded(columns(8, 2, symbol="ethusdt")),
+        encoded(columns(7, 5, symbol="solusdt")),
+    ]
+    assert trade_publisher.take_at_once([usual, *unusual]) == unusual
+    for trades in unusual:
+        await trade_publisher.take(trades, gather=True)
+    assert trade_publisher.flush_at_once()
+    trade_publisher.lag()
 
     assert passed_on.ids == [1, 2, 3, 1, 2, 3, 4, 5]
     assert trade_publisher.gap("ethusdt") == IdRange(4, 7)

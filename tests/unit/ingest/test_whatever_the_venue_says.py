@@ -40,10 +40,10 @@ NO_BUS: Any = None  # nothing is sent before a queue runs
 class Kept(PassedOn):
     """Takes what is published, and looks whether store could keep it."""
 
-    async def publish(self, subject: str, payload: bytes, **options: Any) -> None:
+    def offer(self, subject: str, payload: bytes, **options: Any) -> bool:
         for trades in trades_in(subject, payload):
             assert refusal(trades) == ""
-        await super().publish(subject, payload, **options)
+        return super().offer(subject, payload, **options)
 
 
 class CheckedMinutes(OutgoingQueue):

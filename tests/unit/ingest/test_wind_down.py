@@ -24,11 +24,12 @@ class FullBus(PassedOn):
     full = False
     waits = False
 
-    async def publish(self, *args: Any, **options: Any) -> None:
-        if self.full:
-            self.waits = True
-            await asyncio.Event().wait()
-        await super().publish(*args, **options)
+    def offer(self, *args: Any, **options: Any) -> bool:
+        return not self.full and super().offer(*args, **options)
+
+    async def wait_for_room(self) -> None:
+        self.waits = True
+        await asyncio.Event().wait()
 
 
 class Answers:
