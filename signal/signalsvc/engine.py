@@ -24,18 +24,15 @@ from libsignal import (
     PROCESS_ADDRESS,
     CandleBuffer,
     RefusedTrade,
-    SignalCandle,
     SignalGroups,
     SignalState,
     UnusableState,
 )
 from mesh.bus import subjects, wire
 from mesh.service.errors import BadMessage, TickmeshError
-from mesh.values.candles import INDICATORS, INTERVALS_US, Candle
 from mesh.values.signals import SIGNAL_NAMES
 from mesh.values.trades import MAX_TRADE_ID, SignalColumns, TradeColumns, latest_us
-from tickcodec.batches import BatchProcessor, Output, ProcessedBatches, last_row
-from tickmesh.v1 import trade_pb2
+from tickcodec.batches import BatchProcessor, CandleLayout, Output, ProcessedBatches, last_row
 
 log = logging.getLogger("signal.engine")
 
@@ -45,11 +42,6 @@ _MAX_ROWS = wire.MAX_SIGNAL_BYTES // wire.ROW_BYTES - 256  # of batches that fit
 MAX_TOGETHER = 1024
 """So many trades at most are taken in, and sent to watchers, in one piece, or one batch if that is longer."""
 _OUTPUTS = [Output(number, OUTPUT_OFFSETS[name]) for name, number in wire.SIGNAL_FIELDS.items()]
-_INDICATORS = [
-    Output(field.number, INDICATOR_OFFSETS[field.name])
-    for field in trade_pb2.Candle.DESCRIPTOR.fields
-    if field.name in INDICATOR_OFFSETS
-]
 
 
 class UnusableEntry(TickmeshError):
@@ -147,13 +139,11 @@ class Engine:
         self._processor = BatchProcessor(
             PROCESS_ADDRESS,
             _OUTPUTS,
-            intervals=INTERVALS_US,
-            indicators=_INDICATORS,
+            candles=CandleLayout(INDICATOR_OFFSETS, self._candles.place),
             max_rows=_MAX_ROWS,
             max_together=MAX_TOGETHER,
             max_bytes=wire.MAX_SIGNAL_BYTES,
             max_id=MAX_TRADE_ID,
-            candles=self._candles.place,
         )
         self.repeats = 0
         self.refused = 0
@@ -261,7 +251,7 @@ class Engine:
                 trades = trades.rows(np.arange(len(trades)) != exc.row)
                 continue
             self._last_ids[key] = int(trades.trade_id[-1])
-            candles = tuple(map(_closed, signals.candles))
+            candles = tuple(candle.closed() for candle in signals.candles)
             found: dict[str, Any] = {name: getattr(signals, name) for name in SIGNAL_NAMES}
             columns = SignalColumns(trades=trades, raw_sequence=raw_sequence, candles=candles, **found)
             self._latest[key] = columns
@@ -441,15 +431,3 @@ def _read_entry(name: str, saved: bytes) -> tuple[SignalState, SignalColumns]:
         return SignalState.load(entry.state, capacity=_CAPACITY), wire.decode_signals(entry.latest, whole=False)
     except (UnusableState, BadMessage, msgspec.DecodeError) as exc:
         raise UnusableEntry(f"{name}: {exc}") from exc
-
-
-_INTERVALS = {length_us: interval for interval, length_us in INTERVALS_US.items()}
-
-
-def _closed(found: SignalCandle) -> Candle:
-    # By position, which costs a third of naming them; test_engine.py holds the two orders together.
-    numbers: Any = msgspec.structs.astuple(found)
-    indicators = numbers[: len(INDICATORS)]
-    interval_us, start_us, *prices, count, first, last, _, volume, bought, quote = numbers[len(INDICATORS) :]
-    own = (_INTERVALS[interval_us], start_us, *prices, volume, quote, bought, count, first, last)
-    return Candle(*indicators, *own)

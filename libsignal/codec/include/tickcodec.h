@@ -102,18 +102,23 @@ typedef struct tickcodec_interval {
     size_t name_size; /* at most 16 */
 } tickcodec_interval;
 
+/* How candles are written, and room for them as libsignal has them. */
+typedef struct tickcodec_candles {
+    const tickcodec_interval *intervals; /* of all candles that libsignal closes */
+    size_t interval_count;
+    const tickcodec_output *indicators; /* of a candle, all behind its `revision`; in the order in which they are written */
+    size_t indicator_count;             /* at most 32 */
+    void *room;                         /* lsig_candle */
+    size_t capacity;
+} tickcodec_candles;
+
 /* One call's room and results. */
 typedef struct tickcodec_signals {
     size_t struct_size;
     int (*process)(void *state, void *columns); /* lsig_process */
     const tickcodec_output *outputs;            /* in the order in which they are written */
     size_t output_count;
-    const tickcodec_interval *intervals; /* of all candles that libsignal closes */
-    size_t interval_count;
-    const tickcodec_output *indicators; /* of a candle, all behind its `revision`; in the order in which they are written */
-    size_t indicator_count;             /* at most 32 */
-    void *candles;                      /* work, lsig_candle: for those that a batch closes */
-    size_t candle_capacity;
+    const tickcodec_candles *candles; /* the room is for those that a batch closes */
     size_t max_rows;     /* of a batch */
     size_t max_together; /* so many trades are written in one call, or one batch if that is longer */
     int64_t *work;       /* (4 + output_count) * max_rows numbers */
@@ -127,22 +132,41 @@ typedef struct tickcodec_signals {
 /* Let states of libsignal take in batches that were found in a message, each the one at its address: in order, up to the
  * first that is not written as the bus' writers do, that has no state (0), whose ids or times are too high, for which there
  * is too little room, or which libsignal does not take. `out` becomes a serialized tickmesh.v1.SignalBatches of all of
- * them, with the candles that each has closed. Room is wanted for as many candles as `candles` has, 290 bytes and ten for
+ * them, with the candles that each has closed. Room is wanted for as many candles as `candles` holds, 290 bytes and ten for
  * each indicator. Returns how many were taken in; 0 also where the struct has another size, or anything in it is more than
  * it may be. */
 TICKCODEC_API size_t tickcodec_process_batches(tickcodec_signals *call, const uint8_t *message, tickcodec_carried *batches, const uint64_t *states, size_t count);
 
-/* A batch of a message of many. */
+/* A batch of a message of many that has closed candles, as few have, or that is not as signal writes it. */
 typedef struct tickcodec_part {
     int64_t number; /* which of them it is, from 1 on */
     int64_t at;     /* where in the message it stands */
     int64_t size;
+    int64_t candles;  /* how many it has closed; 0 where it is not as signal writes it, and nothing below counts */
+    int64_t names_at; /* where in the message its trades stand, which begin with its venue and symbol */
+    int64_t names_size;
+    int64_t raw_sequence;
+    int64_t reached_us; /* the highest time of its trades */
 } tickcodec_part;
 
-/* Find those batches of a serialized tickmesh.v1.SignalBatches that have closed candles, as few have, or that are not
- * written as signal does. Returns 0, or 1 when the message is not one batch after the other, has none, or has more than
- * `max_parts` of those. */
-TICKCODEC_API int tickcodec_find_closing(const uint8_t *message, size_t size, tickcodec_part *parts, size_t max_parts, size_t *count);
+/* One call's room and results. */
+typedef struct tickcodec_closing {
+    size_t struct_size;
+    const tickcodec_candles *candles; /* those of all batches go into its room, one behind the other */
+    size_t max_rows;                  /* of a batch */
+    int64_t max_id;                   /* the highest id that a trade may have */
+    int64_t max_time_us;              /* the latest time that a trade may have */
+    int64_t max_count;                /* how many trades a candle may have */
+    tickcodec_part *parts;
+    size_t max_parts;
+    size_t part_count;
+} tickcodec_closing;
+
+/* Find those batches of a serialized tickmesh.v1.SignalBatches that have closed candles or are not written as signal does,
+ * and read the candles of the former. Of those nothing is to be said against trades and candles, but for the venue and the
+ * symbol, and no indicator is above 1e30. Returns 0, or 1 when the message is not one batch after the other, has none, or
+ * has more than `max_parts` of those, and where the struct has another size. */
+TICKCODEC_API int tickcodec_find_closing(tickcodec_closing *call, const uint8_t *message, size_t size);
 
 /* Write a serialized tickmesh.v1.SignalBatch again with nothing but its last trade: no more bytes than it has. What stands
  * behind its columns, closed candles, is not looked at. Returns 0, or 1 when it is not written as signal does, or there is

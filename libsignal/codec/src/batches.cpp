@@ -22,13 +22,27 @@ class Reader {
 
     bool is_at_end() const { return at_ == end_; }
 
-    bool fixed64(std::uint8_t number, std::int64_t *found) {
+    bool fixed64(std::uint64_t number, std::int64_t *found) {
         *found = 0;
-        if (is_at_end() || *at_ != tag(number, kFixed64)) return true;
-        if (left() < 9) return false;
-        std::memcpy(found, at_ + 1, sizeof *found);
-        at_ += 9;
+        if (!skip_tag(tag(number, kFixed64))) return true;
+        if (left() < sizeof *found) return false;
+        std::memcpy(found, at_, sizeof *found);
+        at_ += sizeof *found;
         return *found != 0;  // a zero is left out
+    }
+
+    bool integer(std::uint64_t number, std::int64_t *found) {
+        *found = 0;
+        if (!skip_tag(tag(number, kVarint))) return true;
+        std::uint64_t value = 0;
+        for (unsigned shift = 0; shift < 64 && !is_at_end(); shift += 7) {
+            const std::uint8_t byte = *at_++;
+            value |= static_cast<std::uint64_t>(byte & 0x7f) << shift;
+            if (byte > 0x7f) continue;
+            *found = static_cast<std::int64_t>(value);
+            return byte != 0 && (shift < 63 || byte == 1);
+        }
+        return false;
     }
 
     bool skip_fixed64(std::uint8_t number) {
@@ -62,6 +76,15 @@ class Reader {
     }
 
    private:
+    // Go behind a tag of at most two bytes, where it comes next.
+    bool skip_tag(std::uint64_t wanted) {
+        const std::uint8_t bytes[2] = {static_cast<std::uint8_t>(wanted > 0x7f ? wanted | 0x80 : wanted), static_cast<std::uint8_t>(wanted >> 7)};
+        const std::size_t size = wanted > 0x7f ? 2 : 1;
+        if (left() < size || std::memcmp(at_, bytes, size) != 0) return false;
+        at_ += size;
+        return true;
+    }
+
     bool content(const std::uint8_t **found, std::size_t *size) {
         *size = 0;
         for (unsigned shift = 0; shift < 28; shift += 7) {
@@ -203,14 +226,14 @@ constexpr std::size_t kCandleBytes = 290;   // of a candle without indicators: t
 constexpr std::size_t kIndicatorBytes = 10;
 constexpr std::size_t kMaxIndicators = 32;
 
-bool can_write_candles(const tickcodec_signals &call) {
-    for (std::size_t i = 0; i < call.interval_count; ++i) {
-        if (call.intervals[i].name_size > kNameBytes) return false;
+bool can_be(const tickcodec_candles &all) {
+    for (std::size_t i = 0; i < all.interval_count; ++i) {
+        if (all.intervals[i].name_size > kNameBytes) return false;
     }
-    for (std::size_t i = 0; i < call.indicator_count; ++i) {
-        if (call.indicators[i].offset > sizeof(lsig_candle) - sizeof(double)) return false;
+    for (std::size_t i = 0; i < all.indicator_count; ++i) {
+        if (all.indicators[i].offset > sizeof(lsig_candle) - sizeof(double)) return false;
     }
-    return call.indicator_count <= kMaxIndicators;
+    return all.indicator_count <= kMaxIndicators;
 }
 
 // Write an integer of up to three words, the low one first, scaled by 10^decimals: the shortest plain decimal number.
@@ -246,7 +269,7 @@ void write_decimal(Writer *writer, std::uint64_t number, const std::uint64_t *wo
 }
 
 // Write a closed candle as a field of a SignalBatch.
-void write_candle(Writer *writer, const tickcodec_signals &call, const lsig_candle &candle) {
+void write_candle(Writer *writer, const tickcodec_candles &all, const lsig_candle &candle) {
     std::uint8_t room[kCandleBytes + kIndicatorBytes * kMaxIndicators], time[kIndicatorBytes + 1];
     Writer content(room), seconds(time);
     seconds.integer(1, candle.start_us / 1'000'000);  // every interval begins with a second
@@ -261,16 +284,76 @@ void write_candle(Writer *writer, const tickcodec_signals &call, const lsig_cand
     content.integer(9, candle.count);
     content.integer(10, candle.first_trade_id);
     content.integer(11, candle.last_trade_id);
-    for (std::size_t i = 0; i < call.interval_count; ++i) {
-        const tickcodec_interval &interval = call.intervals[i];
+    for (std::size_t i = 0; i < all.interval_count; ++i) {
+        const tickcodec_interval &interval = all.intervals[i];
         if (interval.length_us == candle.interval_us) content.content(12, interval.name, interval.name_size);
     }
-    for (std::size_t i = 0; i < call.indicator_count; ++i) {
+    for (std::size_t i = 0; i < all.indicator_count; ++i) {
         std::uint64_t bits;
-        std::memcpy(&bits, reinterpret_cast<const char *>(&candle) + call.indicators[i].offset, sizeof bits);
-        content.fixed64(call.indicators[i].number, bits);
+        std::memcpy(&bits, reinterpret_cast<const char *>(&candle) + all.indicators[i].offset, sizeof bits);
+        content.fixed64(all.indicators[i].number, bits);
     }
     writer->content(kCandles, room, content.written(room));
+}
+
+// Read a decimal number as an integer of so many words, the low one first, scaled by 10^decimals.
+bool read_decimal(Reader *reader, std::uint8_t number, std::uint64_t *words, std::size_t count, std::size_t decimals) {
+    const std::uint8_t *text;
+    std::size_t size, point = 0;
+    if (!reader->content(number, &text, &size) || size > 80) return false;
+    while (point < size && text[point] != '.') ++point;
+    const std::size_t fraction = point < size ? size - point - 1 : 0;
+    if (point == 0 || fraction > decimals || (point < size && fraction == 0)) return false;
+    std::memset(words, 0, count * sizeof *words);
+    for (std::size_t i = 0; i < point + 1 + decimals; ++i) {
+        if (i == point) continue;
+        const std::uint8_t digit = i < size ? text[i] : '0';
+        if (digit < '0' || digit > '9') return false;
+        u128 carried = static_cast<u128>(digit - '0');
+        for (std::size_t word = 0; word < count; ++word) {
+            carried += static_cast<u128>(words[word]) * 10;
+            words[word] = static_cast<std::uint64_t>(carried);
+            carried >>= 64;
+        }
+        if (carried != 0) return false;
+    }
+    return true;
+}
+
+// Read a candle that is written as above; false where it is not, or where its numbers cannot be.
+bool read_candle(const tickcodec_closing &call, const std::uint8_t *content, std::size_t size, lsig_candle *candle) {
+    constexpr std::int64_t kEndSeconds = 253'402'300'800;  // the year 10000
+    Reader reader(content, size);
+    const std::uint8_t *bytes;
+    std::size_t count;
+    std::int64_t seconds;
+    *candle = {};
+    if (!reader.content(1, &bytes, &count)) return false;
+    Reader time(bytes, count);
+    if (!time.integer(1, &seconds) || !time.is_at_end() || seconds < 0 || seconds >= kEndSeconds) return false;
+    candle->start_us = seconds * 1'000'000;
+    if (!reader.integer(2, &candle->open_e8) || !reader.integer(3, &candle->high_e8) || !reader.integer(4, &candle->low_e8) || !reader.integer(5, &candle->close_e8) ||
+        !read_decimal(&reader, 6, candle->volume_e8, 2, 8) || !read_decimal(&reader, 7, candle->quote_volume_e16, 3, 16) || !read_decimal(&reader, 8, candle->taker_buy_volume_e8, 2, 8) ||
+        !reader.integer(9, &candle->count) || !reader.integer(10, &candle->first_trade_id) || !reader.integer(11, &candle->last_trade_id) || !reader.content(12, &bytes, &count)) {
+        return false;
+    }
+    const tickcodec_candles &all = *call.candles;
+    for (std::size_t i = 0; i < all.interval_count; ++i) {
+        const tickcodec_interval &interval = all.intervals[i];
+        if (interval.name_size == count && std::memcmp(interval.name, bytes, count) == 0) candle->interval_us = interval.length_us;
+    }
+    for (std::size_t i = 0; i < all.indicator_count; ++i) {
+        std::int64_t bits;
+        double value;
+        if (!reader.fixed64(all.indicators[i].number, &bits)) return false;
+        std::memcpy(&value, &bits, sizeof value);
+        if (value > 1e30 || value < -1e30) return false;
+        std::memcpy(reinterpret_cast<char *>(candle) + all.indicators[i].offset, &value, sizeof value);
+    }
+    const auto is_id = [&](std::int64_t id) { return id >= 0 && id <= call.max_id; };
+    return reader.is_at_end() && candle->interval_us > 0 && candle->start_us % candle->interval_us == 0 && candle->count > 0 && candle->count <= call.max_count &&
+           is_id(candle->first_trade_id) && is_id(candle->last_trade_id) && candle->low_e8 > 0 && candle->low_e8 <= candle->open_e8 && candle->open_e8 <= candle->high_e8 &&
+           candle->low_e8 <= candle->close_e8 && candle->close_e8 <= candle->high_e8;
 }
 
 // --- signals
@@ -310,6 +393,7 @@ bool find_columns(const std::uint8_t *batch, std::size_t size, std::size_t max_r
     Reader reader(batch, size);
     const std::uint8_t *content;
     std::size_t bytes;
+    *found = {};
     if (!reader.content(1, &content, &bytes) || !reader.content(2, &content, &bytes)) return false;
     found->names_size = static_cast<std::size_t>(content + bytes - batch);
     if (!reader.fixed64(3, &found->received_time_us)) return false;
@@ -319,6 +403,41 @@ bool find_columns(const std::uint8_t *batch, std::size_t size, std::size_t max_r
         if (bytes != (i < 4 ? 8 : 1) * found->rows) return false;
     }
     return found->rows > 0 && found->rows <= max_rows && reader.is_at_end();
+}
+
+// Whether nothing is to be said against trades; how far their times reach.
+bool are_usual(const tickcodec_closing &call, const TradeBatch &trades, std::int64_t *reached_us) {
+    *reached_us = 0;
+    for (std::size_t row = 0; row < trades.rows; ++row) {
+        std::int64_t numbers[4];  // id, price, quantity, time
+        for (std::size_t i = 0; i < 4; ++i) std::memcpy(&numbers[i], trades.columns[i] + 8 * row, 8);
+        if (numbers[0] < 0 || numbers[0] > call.max_id || numbers[1] <= 0 || numbers[2] < 0 || numbers[3] < 0 || numbers[3] > call.max_time_us) return false;
+        if (trades.columns[4][row] > 1) return false;  // a foreign writer may hold a true bool as any byte but zero
+        if (numbers[3] > *reached_us) *reached_us = numbers[3];
+    }
+    return true;
+}
+
+// Read what a SignalBatch has closed, its candles behind those that were read before.
+bool read_closed(const tickcodec_closing &call, const std::uint8_t *batch, std::size_t size, std::size_t before, tickcodec_part *part) {
+    Reader reader(batch, size);
+    const std::uint8_t *content;
+    std::size_t bytes, candles = 0;
+    TradeBatch trades;
+    if (!reader.content(1, &content, &bytes) || !find_columns(content, bytes, call.max_rows, &trades) || !are_usual(call, trades, &part->reached_us)) return false;
+    part->names_at = part->at + (content - batch);
+    part->names_size = static_cast<std::int64_t>(trades.names_size);
+    if (!reader.fixed64(2, &part->raw_sequence)) return false;
+    for (std::uint8_t last = 2, number; !reader.is_at_end(); last = number) {
+        if (!reader.any_content(&number, &content, &bytes) || number > kCandles || number < last || (number == last && number < kCandles)) return false;
+        if (number < kCandles) continue;
+        if (before + candles == call.candles->capacity) return false;
+        lsig_candle &candle = static_cast<lsig_candle *>(call.candles->room)[before + candles++];
+        if (!read_candle(call, content, bytes, &candle) || candle.start_us + candle.interval_us > part->reached_us) return false;
+    }
+    if (candles > trades.rows * call.candles->interval_count) return false;
+    part->candles = static_cast<std::int64_t>(candles);
+    return true;
 }
 
 // Which of the groups has that name, by a table of `slots` (a power of two, more than groups) that holds 0 or the group
@@ -428,18 +547,22 @@ int tickcodec_join_trades(tickcodec_joined *call) {
     return 0;
 }
 
-int tickcodec_find_closing(const uint8_t *message, size_t size, tickcodec_part *parts, size_t max_parts, size_t *count) {
-    *count = 0;
+int tickcodec_find_closing(tickcodec_closing *call, const uint8_t *message, size_t size) {
+    call->part_count = 0;
+    if (call->struct_size != sizeof *call || !can_be(*call->candles)) return 1;
     Reader reader(message, size);
     std::int64_t number = 0;
+    std::size_t candles = 0;
     while (!reader.is_at_end()) {
         const std::uint8_t *batch;
         std::size_t bytes;
         if (!reader.content(1, &batch, &bytes)) return 1;
         ++number;
         if (closes_nothing(batch, bytes)) continue;
-        if (*count == max_parts) return 1;
-        parts[(*count)++] = {number, batch - message, static_cast<std::int64_t>(bytes)};
+        if (call->part_count == call->max_parts) return 1;
+        tickcodec_part &part = call->parts[call->part_count++];
+        part = {number, batch - message, static_cast<std::int64_t>(bytes), 0, 0, 0, 0, 0};
+        if (read_closed(*call, batch, bytes, candles, &part)) candles += static_cast<std::size_t>(part.candles);
     }
     return number == 0;
 }
@@ -464,8 +587,8 @@ int tickcodec_split(const uint8_t *message, size_t size, tickcodec_carried *batc
 }
 
 size_t tickcodec_process_batches(tickcodec_signals *call, const uint8_t *message, tickcodec_carried *batches, const uint64_t *states, size_t count) {
-    if (call->struct_size != sizeof *call || !can_write_candles(*call)) return 0;
-    const std::size_t candles_size = call->candle_capacity * (kCandleBytes + kIndicatorBytes * call->indicator_count);
+    if (call->struct_size != sizeof *call || !can_be(*call->candles)) return 0;
+    const std::size_t candles_size = call->candles->capacity * (kCandleBytes + kIndicatorBytes * call->candles->indicator_count);
     Writer writer(call->out);
     std::size_t together = 0, done = 0;
     while (done < count) {
@@ -487,15 +610,15 @@ size_t tickcodec_process_batches(tickcodec_signals *call, const uint8_t *message
         all.quantity_e8 = trades.columns[2];
         all.time_us = trades.columns[3];
         all.is_buyer_maker = trades.makers;
-        all.candles = static_cast<lsig_candle *>(call->candles);
-        all.candle_capacity = call->candle_capacity;
+        all.candles = static_cast<lsig_candle *>(call->candles->room);
+        all.candle_capacity = call->candles->capacity;
         std::int64_t *const outputs = call->work + 4 * trades.rows;
         if (!bind_outputs(*call, outputs, trades.rows, &all) || call->process(state, &all) != LSIG_OK) break;
 
         // Candles are the last field, and how large they are stands before the first one.
         std::uint8_t *const closed_at = call->out + writer.written(call->out) + kFrameBytes + bytes;
         Writer closed(closed_at);
-        for (std::size_t i = 0; i < all.candle_count; ++i) write_candle(&closed, *call, all.candles[i]);
+        for (std::size_t i = 0; i < all.candle_count; ++i) write_candle(&closed, *call->candles, all.candles[i]);
         const std::size_t closed_size = closed.written(closed_at);
         writer.head(kBatches, bytes + closed_size);
         one.out_at = static_cast<std::int64_t>(writer.written(call->out));

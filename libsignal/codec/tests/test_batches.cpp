@@ -47,6 +47,7 @@ struct Call {
     std::unique_ptr<lsig_candle[]> candles{new lsig_candle[1]};
     tickcodec_interval intervals[1] = {{1'000'000, "1s", 2}};
     tickcodec_output indicators[1] = {{23, offsetof(lsig_candle, macd_fast)}};
+    tickcodec_candles all = {intervals, 1, indicators, 1, candles.get(), 1};
     tickcodec_output outputs[kOutputs] = {{4, offsetof(lsig_columns, session_high_e8)}, {21, offsetof(lsig_columns, session_open_e8)}};
     tickcodec_signals signals{};
     lsig_state *state = nullptr;
@@ -57,12 +58,7 @@ struct Call {
         signals.process = process;
         signals.outputs = outputs;
         signals.output_count = kOutputs;
-        signals.intervals = intervals;
-        signals.interval_count = 1;
-        signals.indicators = indicators;
-        signals.indicator_count = 1;
-        signals.candles = candles.get();
-        signals.candle_capacity = 1;
+        signals.candles = &all;
         signals.max_rows = kMaxRows;
         signals.max_together = 5;
         signals.work = work.get();
@@ -164,9 +160,9 @@ void leaves_what_is_unusual() {
     call.indicators[0].offset = sizeof(lsig_candle) - 4;
     CHECK(call.take(usual) == 1);
     call.indicators[0].offset = 0;
-    call.signals.indicator_count = 33;
+    call.all.indicator_count = 33;
     CHECK(call.take(usual) == 1);
-    call.signals.indicator_count = 1;
+    call.all.indicator_count = 1;
     call.intervals[0].name_size = 17;
     CHECK(call.take(usual) == 1);
     call.intervals[0].name_size = 2;
@@ -233,27 +229,103 @@ void stands_any_bytes() {
 
 const std::string kQuiet = column(1, batch(7)) + "\x11" + numbers(9, 0).substr(0, 8) + column(4, numbers(300, 300)) +
                            std::string("\xaa\x01\x10", 3) + numbers(300, 300);
-const std::string kClosing = kQuiet + std::string("\xb2\x01\x02\x08\x01", 5);
+// A closed second of two trades, as signal writes it.
+std::string closed(const std::string &time, const std::string &decimal = "1.5", char low = 100, const std::string &end = "") {
+    const std::string content = column(1, time) + std::string("\x10\x64\x18\x64\x20", 5) + low + "\x28\x64" + column(6, decimal) + column(7, "123456789012345678901234567890.0000000000000001") +
+                                column(8, "0") + "\x48\x02\x50\x05\x58\x06" + column(12, "1s") + std::string("\xb9\x01", 2) + std::string(6, '\0') + "\xf8\x7f" + end;
+    return std::string("\xb2\x01", 2) + static_cast<char>(content.size()) + content;
+}
+
+const std::string kTrades = column(1, batch(7, "", 2'000'000));
+const std::string kClosing = kTrades + "\x11" + numbers(9, 0).substr(0, 8) + closed("\x08\x01") + closed("");
 
 struct Closing {
     std::unique_ptr<tickcodec_part[]> parts{new tickcodec_part[2]};
-    std::size_t count = 0;
+    std::unique_ptr<lsig_candle[]> candles{new lsig_candle[2]};
+    tickcodec_interval intervals[1] = {{1'000'000, "1s", 2}};
+    tickcodec_output indicators[1] = {{23, offsetof(lsig_candle, macd_fast)}};
+    tickcodec_candles all = {intervals, 1, indicators, 1, candles.get(), 2};
+    tickcodec_closing call = {sizeof call, &all, kMaxRows, 1000, 1'000'000'000'000, 1000, parts.get(), 2, 0};
 
-    int find(const std::string &text, std::size_t max_parts = 2) {
+    int find(const std::string &text) {
         const std::unique_ptr<std::uint8_t[]> exact(new std::uint8_t[text.size()]);
         std::memcpy(exact.get(), text.data(), text.size());
-        return tickcodec_find_closing(exact.get(), text.size(), parts.get(), max_parts, &count);
+        return tickcodec_find_closing(&call, exact.get(), text.size());
+    }
+    // Whether the candles of a batch alone are read.
+    bool reads(const std::string &text) {
+        CHECK(find(framed(text)) == 0 && call.part_count == 1 && parts[0].number == 1);
+        return parts[0].candles > 0;
     }
 };
 
 void finds_what_closes_candles() {
     Closing closing;
     const std::string message = framed(kQuiet) + framed(kClosing) + framed(kQuiet);
-    CHECK(closing.find(message) == 0 && closing.count == 1);
-    CHECK(closing.parts[0].number == 2 && message.substr(static_cast<std::size_t>(closing.parts[0].at), kClosing.size()) == kClosing);
-    CHECK(closing.parts[0].size == static_cast<std::int64_t>(kClosing.size()));
-    CHECK(closing.find(framed(kQuiet)) == 0 && closing.count == 0);
-    CHECK(closing.find("") == 1 && closing.find(framed(kQuiet) + "\x12") == 1 && closing.find(framed(kClosing), 0) == 1);
+    CHECK(closing.find(message) == 0 && closing.call.part_count == 1);
+    const tickcodec_part &part = closing.parts[0];
+    CHECK(part.number == 2 && message.substr(static_cast<std::size_t>(part.at), kClosing.size()) == kClosing);
+    CHECK(part.size == static_cast<std::int64_t>(kClosing.size()) && part.candles == 2 && part.raw_sequence == 9 && part.reached_us == 2'000'000);
+    CHECK(message.substr(static_cast<std::size_t>(part.names_at), static_cast<std::size_t>(part.names_size)) == kNames);
+    CHECK(closing.find(framed(kQuiet)) == 0 && closing.call.part_count == 0);
+    CHECK(closing.find("") == 1 && closing.find(framed(kQuiet) + "\x12") == 1);
+    closing.call.max_parts = 0;
+    CHECK(closing.find(framed(kClosing)) == 1);
+    closing.call.max_parts = 2;
+    closing.call.struct_size = 1;
+    CHECK(closing.find(framed(kQuiet)) == 1);
+    closing.call.struct_size = sizeof closing.call;
+    closing.all.indicator_count = 33;
+    CHECK(closing.find(framed(kQuiet)) == 1);
+}
+
+void reads_candles_as_libsignal_has_them() {
+    Closing closing;
+    CHECK(closing.reads(kClosing));
+    const lsig_candle &first = closing.candles[0];
+    CHECK(first.interval_us == 1'000'000 && first.start_us == 1'000'000 && closing.candles[1].start_us == 0);
+    CHECK(first.open_e8 == 100 && first.high_e8 == 100 && first.low_e8 == 100 && first.close_e8 == 100 && first.count == 2);
+    CHECK(first.first_trade_id == 5 && first.last_trade_id == 6 && first.volume_e8[0] == 150'000'000 && first.volume_e8[1] == 0);
+    CHECK(first.taker_buy_volume_e8[0] == 0 && first.macd_fast != first.macd_fast && first.rsi == 0);
+    // 1234567890123456789012345678900000000000000001
+    CHECK(first.quote_volume_e16[0] == 6'453'229'165'340'655'617u && first.quote_volume_e16[1] == 17'549'619'603'664'316'861u && first.quote_volume_e16[2] == 3'628'068u);
+    CHECK(closing.reads(kTrades + closed("\x08\x01", "340282366920938463463374607431.76821145")) && first.volume_e8[1] == 1'844'674'407'370'955'161u);
+}
+
+void leaves_candles_that_cannot_be() {
+    Closing closing;
+    const std::string time = "\x08\x01";
+    CHECK(closing.reads(kTrades + closed(time)));
+    for (const std::string &text : {closed("\x08\x02"), closed(time, "1.5", 101), closed(time, "1.5", 0), closed(time, ""), closed(time, ".5"), closed(time, "5."),
+                                    closed(time, "1.123456789"), closed(time, "1e3"), closed(time, std::string(81, '0')), closed(time, std::string(40, '9')),
+                                    closed(time, "1.5", 100, "\x01"), closed(std::string("\x08\x01\x10\x01")), closed(std::string("\x08\x00", 2)),
+                                    closed("\x08" + std::string(9, '\xff') + "\x01"), closed("\x08" + std::string(9, '\xff') + "\x02"), closed("\x08" + std::string(10, '\xff')),
+                                    closed(std::string("\x08\x81\x00", 3)), closed(time) + column(4, numbers(1, 1)), closed(time) + closed(time) + closed(time), std::string("\xb2\x01\x00", 3)}) {
+        CHECK(!closing.reads(kTrades + text));
+    }
+    std::string wrong = closed(time);
+    wrong.replace(wrong.find("1s"), 2, "2s");
+    CHECK(!closing.reads(kTrades + wrong));
+    wrong = closed(time);
+    wrong[wrong.size() - 2] = '\xf0';  // an infinity
+    CHECK(!closing.reads(kTrades + wrong));
+    for (const std::string &trades : {batch(1000, "", 2'000'000), batch(-1, "", 2'000'000), batch(7, "", 1'000'000'000'001), batch(7, "", -5), batch(7, "", 1'999'999)}) {
+        CHECK(!closing.reads(column(1, trades) + closed(time)));
+    }
+    closing.call.max_count = 1;
+    CHECK(!closing.reads(kTrades + closed(time)));
+    closing.call.max_count = 1000;
+    closing.call.max_rows = 1;
+    CHECK(!closing.reads(kTrades + closed(time)));
+    closing.call.max_rows = kMaxRows;
+    std::string other = kTrades;
+    other.back() = '\2';
+    CHECK(!closing.reads(other + closed(time)));
+    other = kTrades;
+    const std::size_t prices = other.find(numbers(300, 100));
+    CHECK(!closing.reads(other.replace(prices, 16, numbers(300, 0)) + closed(time)));
+    other = kTrades;
+    CHECK(!closing.reads(other.replace(other.find(numbers(1, 0)), 16, numbers(1, -1)) + closed(time)));
 }
 
 void leaves_batches_that_signal_would_not_write() {
@@ -261,22 +333,28 @@ void leaves_batches_that_signal_would_not_write() {
     const std::string trades = batch(7);
     for (const std::string &text : {std::string(), kQuiet + "\x01", kQuiet.substr(0, kQuiet.size() - 1), kQuiet + column(4, ""), "\x11" + kQuiet,
                                     column(1, trades.substr(0, trades.size() - 4)), column(1, trades + column(8, "")), column(1, "\x0a\x03\xff\xff\xff" + trades.substr(5)),
-                                    column(1, trades) + std::string("\xaa\x02\x00", 3), column(1, trades) + "\xaa", column(1, trades) + std::string("\x21") + std::string(8, '\1')}) {
-        CHECK(closing.find(framed(text)) == 0 && closing.count == 1 && closing.parts[0].number == 1);
+                                    column(1, trades) + std::string("\xaa\x02\x00", 3), column(1, trades) + "\xaa", column(1, trades) + std::string("\x21") + std::string(8, '\1'),
+                                    kTrades + std::string("\x11") + std::string(8, '\0') + closed("\x08\x01"), kTrades + "\x11\x01"}) {
+        CHECK(!closing.reads(text));
     }
 }
 
 void finds_batches_in_any_bytes() {
     std::mt19937 random(2);
     Closing closing;
+    int read = 0;
     for (int i = 0; i < 200'000; ++i) {
         std::string text = framed(kQuiet) + framed(kClosing);
         for (std::size_t changes = random() % 4; changes-- > 0;) text[random() % text.size()] = static_cast<char>(random());
         if (closing.find(text) != 0) continue;
-        for (std::size_t part = 0; part < closing.count; ++part) {
-            CHECK(static_cast<std::size_t>(closing.parts[part].at + closing.parts[part].size) <= text.size());
+        for (std::size_t part = 0; part < closing.call.part_count; ++part) {
+            const tickcodec_part &found = closing.parts[part];
+            CHECK(static_cast<std::size_t>(found.at + found.size) <= text.size() && found.candles <= 2);
+            CHECK(found.candles == 0 || (found.names_at > found.at && found.names_at + found.names_size < found.at + found.size));
+            read += found.candles > 0;
         }
     }
+    CHECK(read > 0 && read < 200'000);
 }
 
 // Trades that are put together, in rooms of their own.
@@ -381,7 +459,7 @@ int last_row(const std::string &text, std::string *found, std::size_t less_room 
 
 void writes_the_last_row_alone() {
     std::string found;
-    for (const std::string &text : {kQuiet, kClosing, kLast}) {
+    for (const std::string &text : {kQuiet, kQuiet + closed("\x08\x01"), kLast}) {
         CHECK(last_row(text, &found) == 0 && found == kLast);
     }
     std::string foreign = batch(7);
@@ -395,7 +473,7 @@ void writes_the_last_row_alone() {
     std::mt19937 random(4);
     int read = 0;
     for (int i = 0; i < 200'000; ++i) {
-        std::string text = kClosing;
+        std::string text = kQuiet + closed("\x08\x01");
         for (std::size_t changes = random() % 4; changes-- > 0;) text[random() % text.size()] = static_cast<char>(random());
         if (last_row(text.substr(0, text.size() - random() % 3), &found) == 0) read += found.size() <= text.size();
     }
@@ -410,6 +488,8 @@ int main() {
     joins_nothing_that_is_unusual();
     joins_any_bytes();
     finds_what_closes_candles();
+    reads_candles_as_libsignal_has_them();
+    leaves_candles_that_cannot_be();
     leaves_batches_that_signal_would_not_write();
     finds_batches_in_any_bytes();
     writes_the_trades_and_their_signals();

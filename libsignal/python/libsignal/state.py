@@ -183,9 +183,9 @@ class CandleBuffer:
 
     __slots__ = ("_bytes", "_room", "wanted")
 
-    def __init__(self, groups: SignalGroups) -> None:
+    def __init__(self, groups: SignalGroups, *, capacity: int = 64) -> None:
         self.wanted = SignalGroups.CANDLES in groups
-        self._make_room(64)
+        self._make_room(capacity)
 
     @property
     def place(self) -> tuple[int, int]:

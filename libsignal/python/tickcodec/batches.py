@@ -10,6 +10,8 @@ from ctypes import POINTER, addressof, c_char_p, c_int64, c_size_t, c_void_p, st
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
+from mesh.bus import wire
+from mesh.values.candles import INTERVALS_US
 from tickcodec.library import LIBRARY
 
 _BYTES_HOLDING_GIL = 16 * 1024
@@ -55,6 +57,10 @@ class _Output(ctypes.Structure):
     _fields_: ClassVar[Sequence[tuple[str, Any]]] = (("number", c_size_t), ("offset", c_size_t))
 
 
+def _array(outputs: Sequence[Output]) -> ctypes.Array[_Output]:
+    return (_Output * len(outputs))(*(_Output(output.number, output.offset) for output in outputs))
+
+
 class _Interval(ctypes.Structure):
     """`tickcodec_interval`."""
 
@@ -65,6 +71,44 @@ class _Interval(ctypes.Structure):
     )
 
 
+class _Candles(ctypes.Structure):
+    """`tickcodec_candles`."""
+
+    _fields_: ClassVar[Sequence[tuple[str, Any]]] = (
+        ("intervals", POINTER(_Interval)),
+        ("interval_count", c_size_t),
+        ("indicators", POINTER(_Output)),
+        ("indicator_count", c_size_t),
+        ("room", c_void_p),
+        ("capacity", c_size_t),
+    )
+
+
+class CandleLayout:
+    """How candles are written on the bus, and room for them as libsignal has them.
+
+    Args:
+        offsets: where each indicator stands in `lsig_candle`.
+        room: the address of as many `lsig_candle` as the number says.
+
+    """
+
+    def __init__(self, offsets: Mapping[str, int], room: tuple[int, int]) -> None:
+        names = {name.encode(): length_us for name, length_us in INTERVALS_US.items()}
+        self._intervals = (_Interval * len(names))(*(_Interval(us, name, len(name)) for name, us in names.items()))
+        fields = wire.SignalTwin.DESCRIPTOR.fields_by_name["candles"].message_type.fields
+        self._indicators = _array([Output(each.number, offsets[each.name]) for each in fields if each.name in offsets])
+        self.struct = _Candles(
+            intervals=self._intervals,
+            interval_count=len(self._intervals),
+            indicators=self._indicators,
+            indicator_count=len(self._indicators),
+            room=room[0],
+            capacity=room[1],
+        )
+        """For a call of the library."""
+
+
 class _Signals(ctypes.Structure):
     """`tickcodec_signals`."""
 
@@ -73,12 +117,7 @@ class _Signals(ctypes.Structure):
         ("process", c_void_p),
         ("outputs", POINTER(_Output)),
         ("output_count", c_size_t),
-        ("intervals", POINTER(_Interval)),
-        ("interval_count", c_size_t),
-        ("indicators", POINTER(_Output)),
-        ("indicator_count", c_size_t),
-        ("candles", c_void_p),
-        ("candle_capacity", c_size_t),
+        ("candles", POINTER(_Candles)),
         ("max_rows", c_size_t),
         ("max_together", c_size_t),
         ("work", c_void_p),
@@ -93,10 +132,6 @@ class _Signals(ctypes.Structure):
 _MAX_BATCHES = 4096
 
 
-def _array(outputs: Sequence[Output]) -> ctypes.Array[_Output]:
-    return (_Output * len(outputs))(*(_Output(output.number, output.offset) for output in outputs))
-
-
 class BatchProcessor:
     """Lets states of libsignal take in the batches of messages; not to be called by two threads at once.
 
@@ -105,13 +140,11 @@ class BatchProcessor:
     Args:
         process: the address of `lsig_process`.
         outputs: the columns of `SignalBatch`, in the order in which they are written.
-        intervals: the lengths of candles in microseconds, by their names.
-        indicators: the doubles of a candle, likewise.
+        candles: how those that batches close are written; the room is for those of one.
         max_rows: how many trades a batch may have.
         max_together: how many trades are taken in at once, or one batch if that is longer.
         max_bytes: how many bytes a message of signals may have.
         max_id: the highest id that a trade may have.
-        candles: room for those that a batch closes: the address of as many `lsig_candle` as the number says.
 
     """
 
@@ -120,17 +153,13 @@ class BatchProcessor:
         process: int,
         outputs: Sequence[Output],
         *,
-        intervals: Mapping[str, int],
-        indicators: Sequence[Output],
+        candles: CandleLayout,
         max_rows: int,
         max_together: int,
         max_bytes: int,
         max_id: int,
-        candles: tuple[int, int],
     ) -> None:
-        self._outputs, self._indicators = _array(outputs), _array(indicators)
-        names = {name.encode(): length_us for name, length_us in intervals.items()}
-        self._intervals = (_Interval * len(names))(*(_Interval(us, name, len(name)) for name, us in names.items()))
+        self._outputs, self._candles = _array(outputs), candles
         self._work = (c_int64 * ((4 + len(outputs)) * max_rows))()
         self._out = ctypes.create_string_buffer(max_bytes)
         self._batches = ctypes.create_string_buffer(_CARRIED.size * _MAX_BATCHES)
@@ -141,12 +170,7 @@ class BatchProcessor:
             process=process,
             outputs=self._outputs,
             output_count=len(outputs),
-            intervals=self._intervals,
-            interval_count=len(intervals),
-            indicators=self._indicators,
-            indicator_count=len(indicators),
-            candles=candles[0],
-            candle_capacity=candles[1],
+            candles=ctypes.pointer(candles.struct),
             max_rows=max_rows,
             max_together=max_together,
             work=addressof(self._work),
@@ -226,33 +250,88 @@ class BatchProcessor:
 _MAX_PARTS = 4096
 
 
-class _Part(ctypes.Structure):
-    """`tickcodec_part`."""
+class ClosingBatch(NamedTuple):
+    """A batch that has closed candles, or is not written as signal does.
 
-    _fields_: ClassVar[Sequence[tuple[str, Any]]] = (("number", c_int64), ("at", c_int64), ("size", c_int64))
+    Attributes:
+        number: which of its message's batches it is, from 1 on.
+        payload: a serialized `tickmesh.v1.SignalBatch`.
+        candles: how many it has closed; 0 where it is not as signal writes it: then nothing below counts.
+        names: how its trades begin: their venue and symbol.
+        raw_sequence: of the message in RAW that carried its trades.
+        reached_us: the highest time of its trades, in microseconds since 1970.
+
+    """
+
+    number: int
+    payload: bytes
+    candles: int
+    names: bytes
+    raw_sequence: int
+    reached_us: int
+
+
+class _Closing(ctypes.Structure):
+    """`tickcodec_closing`."""
+
+    _fields_: ClassVar[Sequence[tuple[str, Any]]] = (
+        ("struct_size", c_size_t),
+        ("candles", POINTER(_Candles)),
+        ("max_rows", c_size_t),
+        ("max_id", c_int64),
+        ("max_time_us", c_int64),
+        ("max_count", c_int64),
+        ("parts", c_void_p),
+        ("max_parts", c_size_t),
+        ("part_count", c_size_t),
+    )
 
 
 class ClosingFinder:
-    """Finds the batches of messages that have closed candles; not to be called by two threads at once."""
+    """Finds the batches of messages that have closed candles; not to be called by two threads at once.
 
-    def __init__(self) -> None:
-        self._parts = (_Part * _MAX_PARTS)()
-        self._count = c_size_t()
-        self._parts_at, self._count_at = addressof(self._parts), addressof(self._count)
+    Args:
+        candles: how they are written; those of all batches go into the room, one behind the other.
+        max_rows: how many trades a batch may have.
+        max_id: the highest id that a trade may have.
+        max_time_us: the latest time that a trade may have, in microseconds since 1970.
+        max_count: how many trades a candle may have.
 
-    def find(self, message: bytes) -> list[tuple[int, bytes]] | None:
-        """Return those batches that have closed candles or are not written as signal does, each with its number.
+    """
+
+    def __init__(self, candles: CandleLayout, *, max_rows: int, max_id: int, max_time_us: int, max_count: int) -> None:
+        self._candles = candles
+        self._parts = ctypes.create_string_buffer(_PART.size * _MAX_PARTS)
+        self._places = memoryview(self._parts)
+        self._call = _Closing(
+            struct_size=ctypes.sizeof(_Closing),
+            candles=ctypes.pointer(candles.struct),
+            max_rows=max_rows,
+            max_id=max_id,
+            max_time_us=max_time_us,
+            max_count=max_count,
+            parts=addressof(self._parts),
+            max_parts=_MAX_PARTS,
+        )
+        self._call_at = addressof(self._call)
+
+    def find(self, message: bytes) -> list[ClosingBatch] | None:
+        """Return those batches that have closed candles, read into the room, and those that are not as signal writes.
 
         Args:
             message: a serialized `tickmesh.v1.SignalBatches`.
 
         Returns:
-            batches, numbered from 1 on; None where the message cannot be read here.
+            in their order; None where the message cannot be read here.
 
         """
-        if _find_closing(message, len(message), self._parts_at, _MAX_PARTS, self._count_at):
+        if _find_closing(self._call_at, message, len(message)):
             return None
-        return [(part.number, message[part.at : part.at + part.size]) for part in self._parts[: self._count.value]]
+        parts = _PART.iter_unpack(self._places[: _PART.size * self._call.part_count])
+        return [
+            ClosingBatch(number, message[at : at + size], candles, message[names_at : names_at + names_size], *numbers)
+            for number, at, size, candles, names_at, names_size, *numbers in parts
+        ]
 
 
 def last_row(batch: bytes) -> bytes | None:
@@ -270,6 +349,7 @@ def last_row(batch: bytes) -> bytes | None:
 
 _last_row = LIBRARY.holding_gil.tickcodec_last_row
 _find_closing = LIBRARY.holding_gil.tickcodec_find_closing
+_PART = struct.Struct("=8q")  # tickcodec_part
 _CARRIED = struct.Struct("=8q")  # tickcodec_carried
 _split = LIBRARY.holding_gil.tickcodec_split
 _holding_gil = LIBRARY.holding_gil.tickcodec_process_batches

@@ -22,7 +22,7 @@ PROTOTYPES: dict[str, tuple[Any, list[Any]]] = {
     "tickcodec_read_frames": (c_int, [c_void_p, c_char_p, c_size_t, c_size_t]),
     "tickcodec_split": (c_int, [c_char_p, c_size_t, c_void_p, c_size_t, c_void_p]),
     "tickcodec_process_batches": (c_size_t, [c_void_p, c_char_p, c_void_p, c_void_p, c_size_t]),
-    "tickcodec_find_closing": (c_int, [c_char_p, c_size_t, c_void_p, c_size_t, c_void_p]),
+    "tickcodec_find_closing": (c_int, [c_void_p, c_char_p, c_size_t]),
     "tickcodec_last_row": (c_int, [c_char_p, c_size_t, c_void_p, c_size_t, c_void_p]),
     "tickcodec_count_trades": (c_int, [c_char_p, c_size_t, c_size_t, c_void_p, c_void_p]),
     "tickcodec_join_trades": (c_int, [c_void_p]),

@@ -5,10 +5,9 @@ from __future__ import annotations
 import ctypes
 import math
 from array import array
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,13 +17,11 @@ from mesh.bus import wire
 from mesh.values.candles import INDICATORS, INTERVALS_US, Candle
 from mesh.values.trades import MAX_TRADE_ID
 from tests.fixtures.trades import columns
-from tickcodec.batches import BatchProcessor, Output, ProcessedBatches
-from tickmesh.v1 import trade_pb2
+from tickcodec.batches import BatchProcessor, CandleLayout, ProcessedBatches
 
 NOW_US = 1_767_225_600_000_000  # 2026-01-01
 ROOM = 5
 NUMBERS = ("open_e8", "high_e8", "low_e8", "close_e8", "count", "first_trade_id", "last_trade_id")
-CANDLE_FIELDS = trade_pb2.Candle.DESCRIPTOR.fields_by_name
 
 integers = st.integers(-(2**63), 2**63 - 1) | st.sampled_from([0, 1, 2**63 - 1, 6_183_763_000_000])
 doubles = st.floats() | st.sampled_from([0.0, -0.0, math.nan, -math.nan, math.inf])
@@ -63,18 +60,15 @@ def as_libsignal_has_it(candle: Candle) -> CandleStruct:
     return found
 
 
-def carried(message: bytes, closed: Sequence[Sequence[Candle]], **settings: Any) -> ProcessedBatches | None:
+def carried(
+    message: bytes,
+    closed: Sequence[Sequence[Candle]],
+    *,
+    max_bytes: int = wire.MAX_SIGNAL_BYTES,
+    offsets: Mapping[str, int] = INDICATOR_OFFSETS,
+) -> ProcessedBatches | None:
     """Carry a message through a library that lets each of its batches close some candles, and does nothing else."""
     room = (CandleStruct * ROOM)()
-    whole: dict[str, Any] = {
-        "intervals": INTERVALS_US,
-        "indicators": [Output(CANDLE_FIELDS[name].number, INDICATOR_OFFSETS[name]) for name in INDICATORS],
-        "max_rows": 100,
-        "max_together": 1000,
-        "max_bytes": wire.MAX_SIGNAL_BYTES,
-        "max_id": MAX_TRADE_ID,
-        "candles": (ctypes.addressof(room), ROOM),
-    } | settings
     batches = iter(closed)
 
     def process(_: int, columns_at: int) -> int:
@@ -86,7 +80,15 @@ def carried(message: bytes, closed: Sequence[Sequence[Candle]], **settings: Any)
         return 0
 
     called_back = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)(process)
-    processor = BatchProcessor(ctypes.cast(called_back, ctypes.c_void_p).value or 0, [], **whole)
+    processor = BatchProcessor(
+        ctypes.cast(called_back, ctypes.c_void_p).value or 0,
+        [],
+        candles=CandleLayout(offsets, (ctypes.addressof(room), ROOM)),
+        max_rows=100,
+        max_together=1000,
+        max_bytes=max_bytes,
+        max_id=MAX_TRADE_ID,
+    )
     assert processor.split(message) is not None
     return processor.process(message, array("Q", [1] * len(closed)), first=0, max_time_us=NOW_US, raw_sequence=7)
 
@@ -123,13 +125,5 @@ def test_batches_are_left_where_their_candles_might_not_fit() -> None:
     assert found.batches == [in_python([longest] * ROOM, 0)]
 
 
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        {"intervals": {"x" * 17: 1_000_000}},
-        {"indicators": [Output(14, ctypes.sizeof(CandleStruct) - 4)]},
-        {"indicators": [Output(14, 0)] * 33},
-    ],
-)
-def test_nothing_is_carried_with_more_than_there_is_room_for(wrong: dict[str, Any]) -> None:
-    assert carried(message_of(1), [[]], **wrong) is None
+def test_nothing_is_carried_with_more_than_there_is_room_for() -> None:
+    assert carried(message_of(1), [[]], offsets={"rsi": ctypes.sizeof(CandleStruct) - 4}) is None
