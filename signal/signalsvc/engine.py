@@ -12,6 +12,7 @@ from array import array
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from operator import attrgetter
 from typing import Any, NamedTuple
 from zlib import crc32
 
@@ -106,9 +107,16 @@ class CarriedSignals(NamedTuple):
 
 
 class _Known(NamedTuple):
+    venue: str
+    symbol: str
     key: tuple[str, str]
     entry_name: str
     address: int
+    """Of the `lsig_state`; 0 where there is none."""
+
+
+_UNKNOWN = _Known("", "", ("", ""), "", 0)
+_address_of = attrgetter("address")
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +140,6 @@ class Engine:
         """Make an engine that has seen no trade; `settings` are those of `SignalState`, windows and the like."""
         self.settings = settings
         self._states: dict[tuple[str, str], SignalState] = {}
-        self._last_ids: dict[tuple[str, str], int] = {}
         self._latest: dict[tuple[str, str], SignalColumns | SignalMessage] = {}
         self._candles = CandleBuffer(SignalGroups.CANDLES)
         self._known: dict[bytes, _Known] = {}  # by how each batch of a symbol begins
@@ -174,16 +181,17 @@ class Engine:
     ) -> Iterator[CarriedSignals | LeftBatch]:
         max_time_us = latest_us(now_us, received_time_us=0)
         table: dict[bytes, _Known] | None = None
-        known: list[_Known | None] = []
+        known: list[_Known] = []
         states = array("Q")
         done = 0
         while done < len(batches):
             if self._known is not table:  # at first, and where states have left memory while this was waited for
-                table, known = self._known, list(map(self._known_of, batches))
-                states = array("Q", [0 if one is None else one.address for one in known])
-            if (first := known[done]) is None:  # what was left before may have made its symbol known
-                first = known[done] = self._known_of(batches[done])
-                states[done] = 0 if first is None else first.address
+                table = self._known
+                known = [table.get(names) or self._known_of(names) for names in batches]
+                states = array("Q", map(_address_of, known))
+            if not states[done]:  # what was left before may have made its symbol known
+                known[done] = self._known_of(batches[done])
+                states[done] = known[done].address
             found = self._processor.process(
                 message, states, first=done, max_time_us=max_time_us, raw_sequence=raw_sequence
             )
@@ -191,42 +199,39 @@ class Engine:
                 yield LeftBatch(done + 1, self._processor.batch(message, done))
                 done += 1
                 continue
-            if len(found.batches) == 1 and first is not None:
-                done += 1
-                yield self._carried_alone(first, found, raw_sequence)
-                continue
-            taken = [one for one in known[done : done + len(found.batches)] if one is not None]
+            taken = known[done : done + len(found.batches)]
             done += len(taken)
-            yield from self._carried(taken, found, raw_sequence)
+            if len(taken) == 1:
+                yield self._carried_alone(taken[0], found, raw_sequence)
+            else:
+                yield from self._carried(taken, found, raw_sequence)
 
     def _carried_alone(self, known: _Known, found: ProcessedBatches, raw_sequence: int) -> CarriedSignals:
         # As `_carried`, in half the time: where trades come one by one, each is alone in its message.
-        key, name, _ = known
-        last_id = found.last_ids[0]
-        signals = SignalMessage(*key, found.rows[0], found.first_ids[0], last_id, raw_sequence, found.batches[0])
-        self._last_ids[key], self._latest[key] = last_id, signals
+        venue, symbol, key, name, _ = known
+        [payload], [rows], [first_id], [last_id] = found[1:]
+        signals = SignalMessage(venue, symbol, rows, first_id, last_id, raw_sequence, payload)
+        self._latest[key] = signals
         return CarriedSignals((signals,), (name,), found.message)
 
     def _carried(self, known: Sequence[_Known], found: ProcessedBatches, raw_sequence: int) -> Sequence[CarriedSignals]:
-        keys, names, _ = zip(*known, strict=True)
-        venues, symbols = zip(*keys, strict=True)
+        venues, symbols, keys, names, _ = zip(*known, strict=True)
         numbers = found.rows, found.first_ids, found.last_ids
         messages = list(map(SignalMessage, venues, symbols, *numbers, itertools.repeat(raw_sequence), found.batches))
-        self._last_ids.update(zip(keys, found.last_ids, strict=True))
         self._latest.update(zip(keys, messages, strict=True))
         if venues.count(venues[0]) < len(venues):
             return list(map(CarriedSignals.of, messages))
         return [CarriedSignals(messages, names, found.message)]
 
-    def _known_of(self, names: bytes) -> _Known | None:
-        """Return what is known of a symbol by how its batches begin; None where it has no state."""
+    def _known_of(self, names: bytes) -> _Known:
+        """Return what is known of a symbol by how its batches begin; `_UNKNOWN` where it has no state."""
         if (found := self._known.get(names)) is not None:
             return found
         key = wire.names_of(names)
         state = None if key is None else self._states.get(key)
         if key is None or state is None:
-            return None
-        found = self._known[names] = _Known(key, entry_name(*key), state.address)
+            return _UNKNOWN
+        found = self._known[names] = _Known(*key, key, entry_name(*key), state.address)
         return found
 
     def process(self, trades: TradeColumns, *, raw_sequence: int) -> SignalColumns | None:
@@ -238,7 +243,7 @@ class Engine:
 
         """
         key = trades.venue, trades.symbol
-        trades = self._only_new(trades, after=self._last_ids.get(key, -1))
+        trades = self._only_new(trades, after=-1 if (latest := self._latest.get(key)) is None else _last_id_of(latest))
         state = self._states.get(key)
         if state is None:
             state = self._states[key] = SignalState(capacity=_CAPACITY, **self.settings)  # type: ignore[arg-type]
@@ -250,7 +255,6 @@ class Engine:
                 self.refused += 1
                 trades = trades.rows(np.arange(len(trades)) != exc.row)
                 continue
-            self._last_ids[key] = int(trades.trade_id[-1])
             candles = tuple(candle.closed() for candle in signals.candles)
             found: dict[str, Any] = {name: getattr(signals, name) for name in SIGNAL_NAMES}
             columns = SignalColumns(trades=trades, raw_sequence=raw_sequence, candles=candles, **found)
@@ -301,7 +305,7 @@ class Engine:
     @property
     def last_ids(self) -> Mapping[str, int]:
         """The last trade of each symbol, by the names of their entries."""
-        return {entry_name(venue, symbol): id_ for (venue, symbol), id_ in self._last_ids.items()}
+        return {entry_name(*key): _last_id_of(signals) for key, signals in self._latest.items()}
 
     def __len__(self) -> int:
         return len(self._states)
@@ -340,8 +344,8 @@ class Engine:
         for name in names:
             venue, _, token = name.partition(".")
             key = venue, subjects.symbol_of(token)
-            evicted[name] = self._last_ids.pop(key)
-            del self._states[key], self._latest[key]
+            evicted[name] = _last_id_of(self._latest.pop(key))
+            del self._states[key]
         self._known = {}
         return evicted
 
@@ -359,7 +363,6 @@ class Engine:
         state, columns = _read_entry(name, saved)
         key = columns.trades.venue, columns.trades.symbol
         self._states[key], self._latest[key] = state, columns
-        self._last_ids[key] = int(columns.trades.trade_id[-1])
 
     def entries(self) -> dict[str, bytes]:
         """Return the whole state, an entry a symbol: `binance.btcusdt`; the same state gives the same bytes."""
@@ -377,13 +380,13 @@ class Engine:
             UnusableEntry: an entry is damaged, foreign, or of another version.
 
         """
-        states, last_ids = dict[tuple[str, str], SignalState](), dict[tuple[str, str], int]()
+        states: dict[tuple[str, str], SignalState] = {}
         latest: dict[tuple[str, str], SignalColumns | SignalMessage] = {}
         for name, saved in entries.items():
             state, columns = _read_entry(name, saved)
             key = columns.trades.venue, columns.trades.symbol
-            states[key], latest[key], last_ids[key] = state, columns, int(columns.trades.trade_id[-1])
-        self._states, self._latest, self._last_ids = states, latest, last_ids
+            states[key], latest[key] = state, columns
+        self._states, self._latest = states, latest
         self._known = {}
 
     def _only_new(self, trades: TradeColumns, *, after: int) -> TradeColumns:
@@ -415,6 +418,10 @@ def _last_row_of(signals: SignalColumns | SignalMessage) -> bytes:
     if isinstance(signals, SignalMessage) and (row := last_row(signals.payload)) is not None:
         return row
     return wire.encode_signals(_columns_of(signals).rows(slice(-1, None)))
+
+
+def _last_id_of(signals: SignalColumns | SignalMessage) -> int:
+    return signals.last_id if isinstance(signals, SignalMessage) else int(signals.trades.trade_id[-1])
 
 
 def _columns_of(signals: SignalColumns | SignalMessage) -> SignalColumns:

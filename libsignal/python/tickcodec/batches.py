@@ -46,9 +46,9 @@ class ProcessedBatches(NamedTuple):
 
     message: bytes
     batches: list[bytes]
-    rows: tuple[int, ...]
-    first_ids: tuple[int, ...]
-    last_ids: tuple[int, ...]
+    rows: list[int]
+    first_ids: list[int]
+    last_ids: list[int]
 
 
 class _Output(ctypes.Structure):
@@ -130,6 +130,8 @@ class _Signals(ctypes.Structure):
 
 
 _MAX_BATCHES = 4096
+_AT, _NAMES_SIZE, _OUT_AT, _OUT_SIZE, _ROWS, _FIRST_ID, _LAST_ID, _EACH = 0, *range(2, 9)
+"""Where the numbers of a batch stand in `tickcodec_carried`, and how many it has."""
 
 
 class BatchProcessor:
@@ -162,8 +164,8 @@ class BatchProcessor:
         self._outputs, self._candles = _array(outputs), candles
         self._work = (c_int64 * ((4 + len(outputs)) * max_rows))()
         self._out = ctypes.create_string_buffer(max_bytes)
-        self._batches = ctypes.create_string_buffer(_CARRIED.size * _MAX_BATCHES)
-        self._places = memoryview(self._batches)
+        self._batches = ctypes.create_string_buffer(8 * _EACH * _MAX_BATCHES)
+        self._numbers = memoryview(self._batches).cast("B").cast("q")
         self._count = c_size_t()
         self._call = _Signals(
             struct_size=ctypes.sizeof(_Signals),
@@ -193,12 +195,13 @@ class BatchProcessor:
         """
         if _split(message, len(message), self._batches_at, _MAX_BATCHES, self._count_at):
             return None
-        count = self._count.value
-        if count == 1:
-            at, _, names_size, *_ = _CARRIED.unpack_from(self._places)
-            return [message[at : at + names_size]]
-        places = _CARRIED.iter_unpack(self._places[: _CARRIED.size * count])
-        return [message[at : at + names_size] for at, _, names_size, *_ in places]
+        numbers = self._numbers_of(0, self._count.value)
+        if len(numbers) == _EACH:
+            at = numbers[_AT]
+            return [message[at : at + numbers[_NAMES_SIZE]]]
+        return [
+            message[at : at + size] for at, size in zip(numbers[_AT::_EACH], numbers[_NAMES_SIZE::_EACH], strict=True)
+        ]
 
     def batch(self, message: bytes, number: int) -> bytes:
         """Return a batch of a message as it is.
@@ -208,7 +211,7 @@ class BatchProcessor:
             number: of the batch; 0 is the message's first one.
 
         """
-        at, size, *_ = _CARRIED.unpack_from(self._places, _CARRIED.size * number)
+        at, size, *_ = self._numbers_of(number, 1)
         return message[at : at + size]
 
     def process(
@@ -227,24 +230,29 @@ class BatchProcessor:
             those that were taken in; None when none was, and nothing has happened.
 
         """
-        call, out_at = self._call, self._out_at
+        call = self._call
         call.max_time_us, call.raw_sequence = max_time_us, raw_sequence
         function = _holding_gil if len(message) <= _BYTES_HOLDING_GIL else _releasing_gil
-        batches_at = self._batches_at + _CARRIED.size * first
+        batches_at = self._batches_at + 8 * _EACH * first
         states_at = states.buffer_info()[0] + states.itemsize * first
         done = function(self._call_at, message, batches_at, states_at, len(states) - first)
         if not done:
             return None
+        numbers = self._numbers_of(first, done)
         if done == 1:
-            _, _, _, begin, size, *numbers = _CARRIED.unpack_from(self._places, _CARRIED.size * first)
-            together = string_at(out_at, begin + size)
-            batch = together[begin:]
-            return ProcessedBatches(together, [batch], *zip(numbers, strict=True))
-        places = _CARRIED.iter_unpack(self._places[_CARRIED.size * first : _CARRIED.size * (first + done)])
-        _, _, _, begins, sizes, rows, first_ids, last_ids = zip(*places, strict=True)
-        together = string_at(out_at, begins[-1] + sizes[-1])
+            _, _, _, begin, size, rows, first_id, last_id = numbers
+            together = string_at(self._out_at, begin + size)
+            return ProcessedBatches(together, [together[begin:]], [rows], [first_id], [last_id])
+        begins, sizes = numbers[_OUT_AT::_EACH], numbers[_OUT_SIZE::_EACH]
+        together = string_at(self._out_at, begins[-1] + sizes[-1])
         batches = [together[at : at + size] for at, size in zip(begins, sizes, strict=True)]
-        return ProcessedBatches(together, batches, rows, first_ids, last_ids)
+        return ProcessedBatches(
+            together, batches, numbers[_ROWS::_EACH], numbers[_FIRST_ID::_EACH], numbers[_LAST_ID::_EACH]
+        )
+
+    def _numbers_of(self, first: int, count: int) -> list[int]:
+        """Return all numbers of so many batches, in a third of the time in which `struct` reads them."""
+        return self._numbers[_EACH * first : _EACH * (first + count)].tolist()
 
 
 _MAX_PARTS = 4096
@@ -350,7 +358,6 @@ def last_row(batch: bytes) -> bytes | None:
 _last_row = LIBRARY.holding_gil.tickcodec_last_row
 _find_closing = LIBRARY.holding_gil.tickcodec_find_closing
 _PART = struct.Struct("=8q")  # tickcodec_part
-_CARRIED = struct.Struct("=8q")  # tickcodec_carried
 _split = LIBRARY.holding_gil.tickcodec_split
 _holding_gil = LIBRARY.holding_gil.tickcodec_process_batches
 _releasing_gil = LIBRARY.releasing_gil.tickcodec_process_batches
