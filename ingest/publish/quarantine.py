@@ -110,8 +110,11 @@ class RecentTrades:
 
     def add(self, trades: TradeColumns | ReadTrades) -> None:
         """Take trades behind the others."""
-        self._later.append((len(trades), trades.payload if isinstance(trades, ReadTrades) else trades))
-        self._later_trades += len(trades)
+        if isinstance(trades, ReadTrades):
+            self._later.append((trades.rows, trades.payload))
+        else:
+            self._later.append((len(trades), trades))
+        self._later_trades += self._later[-1][0]
         while self._later_trades - self._later[0][0] >= self._size:
             self._later_trades -= self._later.popleft()[0]
 

@@ -959,7 +959,10 @@ class TradePublisher:
 
     def flush_at_once(self) -> bool:
         """Publish what is gathered where nothing has to be waited for; return whether nothing is left for `flush`."""
-        return not self._lock.locked() and all(raw.flush_at_once() for raw in self._partitions.values())
+        is_done = not self._lock.locked()
+        for raw in self._partitions.values() if is_done else ():
+            is_done &= raw.flush_at_once()
+        return is_done
 
     async def flush(self) -> None:
         """Publish what is gathered."""

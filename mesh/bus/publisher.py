@@ -96,8 +96,7 @@ class StreamGoneError(TickmeshError):
     """The stream does not exist any more; who starts anew declares it again."""
 
 
-@dataclass(slots=True)
-class InFlightMessage:
+class InFlightMessage(msgspec.Struct):
     """A message; `token` numbers its last sending, `sent_s` is when that was."""
 
     subject: str
@@ -400,8 +399,7 @@ class Publisher:
         if not self._bus.connected:  # what waits for a connection would come when another one may write
             self._break("not connected")
             return
-        is_trusted = self._bus.reconnects == self._reconnects and self._sent_s - self._in_flight.own_s <= TRUSTED_S
-        if self._is_replicated and not is_trusted:
+        if self._is_replicated and not self._is_trusted():
             self._break("")
             return
         self._in_flight.send(item, self._sent_s)
@@ -417,6 +415,9 @@ class Publisher:
             self._bus.post(item.subject, item.payload, reply=reply, header_lines=headers)
         except NatsError as exc:
             self._break(str(exc) or type(exc).__name__)
+
+    def _is_trusted(self) -> bool:
+        return self._bus.reconnects == self._reconnects and self._sent_s - self._in_flight.own_s <= TRUSTED_S
 
     def _on_pause(self) -> None:
         self._pause = None

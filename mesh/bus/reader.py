@@ -216,7 +216,7 @@ class Reader:
                     await asyncio.sleep(_RETRY_S if deadline_s is None else min(_RETRY_S, deadline_s - now_s))
                     continue
                 log.info("reading %s as %s again after %s: %s", self._stream, self._durable, self._after, why)
-            await self._ask()
+            self._ask()
             wait_s = self._heartbeat_s if deadline_s is None else min(self._heartbeat_s, deadline_s - now_s)
             if not self._reopen and (due_s := self._flow.due_s()) is not None:
                 wait_s = min(wait_s, max(due_s - now_s, 0.001))
@@ -224,7 +224,7 @@ class Reader:
             self._ring_by(now_s + wait_s)
             await self._arrived.wait()
         taken = [self._queue.popleft() for _ in range(min(max_messages, len(self._queue)))]
-        await self._ask()
+        self._ask()
         return taken
 
     def _ring_by(self, at_s: float) -> None:
@@ -288,7 +288,7 @@ class Reader:
         )
         self._inbox = inbox
         self._received_s = time.monotonic()
-        await self._ask()
+        self._ask()
 
     async def _check_stream(self, info: StreamInfo) -> None:
         created, self._created = self._created, info.created
@@ -310,7 +310,7 @@ class Reader:
             await self._bus.unsubscribe(self._subscription)
             self._subscription = None
 
-    async def _ask(self) -> None:
+    def _ask(self) -> None:
         """Ask for more as soon as it is wanted."""
         now_s = time.monotonic()
         if self._reopen or not (wanted := self._flow.wanted(len(self._queue), now_s)):
@@ -325,7 +325,7 @@ class Reader:
             "idle_heartbeat": int(self._heartbeat_s * 1e9),
         }
         try:
-            await self._bus.client.publish(self._next_subject, msgspec.json.encode(request), reply=self._inbox)
+            self._bus.post(self._next_subject, msgspec.json.encode(request), reply=self._inbox)
         except NatsError as exc:
             self._break(str(exc) or type(exc).__name__)
 
@@ -399,7 +399,7 @@ class Reader:
             return
         if status in ("404", "408", "409") and "Nats-Pending-Messages" in headers:
             self._flow.expired(int(headers["Nats-Pending-Messages"]))
-            await self._ask()
+            self._ask()
             return
         self._break(f"status {status} {headers.get('Description', '')}".rstrip())
 

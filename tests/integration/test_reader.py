@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+from typing import Any
 
-import nats
 import pytest
 
-from mesh.bus.connection import CONTROL_STREAM, Bus, raw_stream
+from mesh.bus.connection import CONTROL_STREAM, raw_stream
 from mesh.bus.reader import Message, Reader, StreamReplacedError, make_durable
 from mesh.bus.subjects import MESSAGE_ID
-from mesh.service.health import Health
 from tests.fixtures.nats import NatsServer
 from tests.fixtures.store import feeding
 from tests.fixtures.trades import columns
@@ -146,7 +145,9 @@ async def test_messages_that_the_stream_has_no_more_are_passed_over(nats_server:
     assert found == [2, 3, 6]
 
 
-async def test_a_message_is_the_same_whether_it_is_taken_as_it_is_read_or_by_a_task(nats_server: NatsServer) -> None:
+async def test_a_message_is_the_same_whether_it_is_taken_as_it_is_read_or_by_a_task(
+    nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     named: list[dict[str, str] | None] = [None, {MESSAGE_ID: "one.1-one.2"}, {"Other": "x", MESSAGE_ID: "two"}]
     unnamed: list[dict[str, str] | None] = [{"Other": "x"}, {"Other": f"not {MESSAGE_ID}: three"}]
     count = len(named) + len(unnamed) + 1
@@ -154,17 +155,23 @@ async def test_a_message_is_the_same_whether_it_is_taken_as_it_is_read_or_by_a_t
         for number, headers in enumerate([*named, *unnamed, {MESSAGE_ID: "four"}]):
             subject, payload = f"trades.raw.binance.coin{number}usdt", bytes([number]) * number
             await feeder.bus.js.publish(subject, payload, headers=headers and dict(headers))
-        plain = await nats.connect(nats_server.url_of("admin"))  # it leaves every message to a task
+
+        class Nobody(dict[int, Any]):
+            """Leaves every message to a task."""
+
+            def __setitem__(self, subscription: int, taker: Any) -> None:
+                pass
+
         found: list[list[Message]] = []
         by_task: list[int] = []
-        for bus in (feeder.bus, Bus(plain, Health("bus"))):
-            async with Reader(bus, "RAW", "test", after=0) as reader:
+        for takers in (dict[int, Any](), Nobody()):
+            monkeypatch.setattr(feeder.bus.client, "takers", takers)
+            async with Reader(feeder.bus, "RAW", "test", after=0) as reader:
                 found.append([])
                 while len(found[-1]) < count:
                     found[-1] += await reader.next(timeout_s=10)
                 assert reader._subscription is not None
                 by_task.append(reader._subscription.delivered)
-        await plain.close()
 
     at_once, later = ([message._replace(reply="") for message in messages] for messages in found)
     assert at_once == later
