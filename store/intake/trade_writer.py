@@ -144,7 +144,8 @@ class TradeWriter:
 
 def _rising(trades: TradeColumns) -> TradeColumns:
     """Sort by id; of trades with the same id the first one stays."""
-    if (np.diff(trades.trade_id) > 0).all():
+    ids = trades.trade_id
+    if (ids[1:] > ids[:-1]).all():  # in half the time of np.diff, for each of some hundred symbols
         return trades
     return trades.rows(np.unique(trades.trade_id, return_index=True)[1])
 
