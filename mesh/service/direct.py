@@ -130,8 +130,8 @@ class DirectSender(asyncio.Protocol):
         self._too_long = asyncio.get_running_loop().call_later(CONNECT_WITHIN_S, self._close_without_ticket)
         _keep_alive(transport)
         if transport.get_extra_info("ssl_object") is None:
-            # What is sent goes to the socket at once and not at the end of the loop's turn. With TLS there would never be
-            # room: uvloop takes a buffer that holds nothing for one that holds as much as it may.
+            # What is sent goes to the socket at once and not at the end of the loop's turn. With TLS there would never
+            # be room: uvloop takes a buffer that holds nothing for one that holds as much as it may.
             transport.set_write_buffer_limits(high=0)
 
     def data_received(self, data: bytes) -> None:
