@@ -10,12 +10,16 @@ from typing import Any
 import grpc
 
 from gateway.instances import DirectReach
-from mesh.service.direct import connected
+from mesh.service.direct import DirectReceiver, connected
 from mesh.service.errors import TickmeshError
 from tickmesh.v1 import signal_pb2
 
 log = logging.getLogger("gateway.live.direct_watch")
 
+LOOK_EVERY_S = 5.0
+STILL_LOOKS = 3
+"""So many looks in turn find nothing new before a connection counts as dead: signal says something once a second. One
+alone may come before what has arrived while this process stood still."""
 _WATCH_DIRECTLY = "/tickmesh.v1.SignalService/WatchDirectly"
 
 
@@ -45,9 +49,9 @@ async def watch_directly(
         take: gets what came together, each a serialized `WatchResponse`, in order.
 
     Raises:
-        NotDirect: it does not know the call, or cannot be reached beside gRPC; nothing has come.
+        NotDirect: it does not know the call, or nothing can be had from it beside gRPC; nothing has come.
         grpc.aio.AioRpcError: the call failed or ended with an error.
-        OSError: the connection broke.
+        OSError: the connection broke, or stands still.
 
     """
     rpc: grpc.aio.UnaryStreamMultiCallable[signal_pb2.WatchDirectlyRequest, signal_pb2.WatchDirectlyResponse] = (
@@ -74,11 +78,15 @@ async def watch_directly(
         try:
             async with connected(host, where.port, where.ticket, take, tls=reach.tls, name=name) as receiver:
                 ended = asyncio.ensure_future(call.read())
-                await asyncio.wait({ended, receiver.lost}, return_when=asyncio.FIRST_COMPLETED)
-                if not receiver.has_received and not ended.done():
-                    raise NotDirect(f"port {where.port} closed the connection")
+                ended.add_done_callback(_retrieve)
+                await _wait_for_one((ended, receiver.lost), receiver)
+                if not receiver.received:  # whoever may have answered there: a proxy that carries nothing does, too
+                    raise NotDirect(f"port {where.port} gave nothing")
                 if ended.done():
                     await ended  # says why, where it was not in order
+                    await _wait_for_one((receiver.lost,), receiver)
+                if not receiver.lost.done():
+                    raise OSError(f"nothing has come for {LOOK_EVERY_S * STILL_LOOKS:g} s")
                 await receiver.lost
         except OSError as exc:
             if ended is None:
@@ -88,3 +96,19 @@ async def watch_directly(
         call.cancel()
         if ended is not None:
             ended.cancel()
+
+
+async def _wait_for_one(endings: Sequence[asyncio.Future[Any]], receiver: DirectReceiver) -> None:
+    """Wait until one of these is done, or nothing has come for too long."""
+    still, received = 0, receiver.received
+    while still < STILL_LOOKS:
+        done, _ = await asyncio.wait(endings, timeout=LOOK_EVERY_S, return_when=asyncio.FIRST_COMPLETED)
+        if done:
+            return
+        still = 0 if receiver.received != received else still + 1
+        received = receiver.received
+
+
+def _retrieve(ended: asyncio.Future[Any]) -> None:
+    if not ended.cancelled():
+        ended.exception()  # else asyncio logs one that came when nobody wanted to know any more

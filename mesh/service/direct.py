@@ -258,8 +258,8 @@ class DirectReceiver(asyncio.Protocol):
         self._take = take
         self._rest = b""
         self._transport: asyncio.Transport | None = None
-        self.has_received = False
-        """Whether a message has come."""
+        self.received = 0
+        """How many messages have come."""
         self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Done when the connection is gone: with an error where it was not closed in order."""
 
@@ -277,7 +277,8 @@ class DirectReceiver(asyncio.Protocol):
             begin = start + _LENGTH_BYTES
             end = begin + int.from_bytes(data[start:begin])
             if end - begin > MAX_MESSAGE_BYTES:
-                self._fail(ValueError(f"a message of {end - begin} bytes, expected at most {MAX_MESSAGE_BYTES}"))
+                told = f"a message of {end - begin} bytes, expected at most {MAX_MESSAGE_BYTES}"
+                self._fail(ConnectionAbortedError(told))  # whoever speaks there, it is no error of ours
                 return
             if end > size:
                 break
@@ -285,7 +286,7 @@ class DirectReceiver(asyncio.Protocol):
             start = end
         self._rest = data[start:]
         if messages:
-            self.has_received = True
+            self.received += len(messages)
             try:
                 self._take(messages)
             except Exception as exc:  # raised where `lost` is waited for

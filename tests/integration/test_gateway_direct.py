@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ import pytest
 import websockets
 
 from gateway.instances import DirectReach
+from gateway.live import direct_watch
+from mesh.service import direct
 from mesh.service.direct import DirectListener, listening
 from mesh.service.rpc import channel, serving
 from tests.fixtures.gateway import (
@@ -25,6 +28,7 @@ from tests.fixtures.gateway import (
     running_store,
     serving_health,
 )
+from tests.fixtures.slow_link import slow_link
 from tests.fixtures.tls import Authority
 from tests.fixtures.waiting import eventually
 from tickmesh.v1 import signal_pb2_grpc
@@ -60,16 +64,40 @@ async def test_a_signal_that_offers_no_connection_is_watched_over_grpc(caplog: p
     assert "come over gRPC: nobody can connect directly" in caplog.text
 
 
-@pytest.mark.parametrize("how", ["refused", "void"])
-async def test_where_the_connection_is_not_to_be_had_trades_come_over_grpc_until_the_stream_is_opened_again(
-    how: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    async with running_gateway() as gateway:
-        good = gateway.signal.direct
-        assert good is not None
+@asynccontextmanager
+async def wrong_port(how: str, good: DirectListener) -> AsyncIterator[int]:
+    """Give a port that carries no trades, for a reason."""
+    if how == "void":  # of another instance, which never gave the ticket
+        yield good.port
+    elif how == "refused":
         async with listening("127.0.0.1", 0, tls=None) as other:
             pass
-        gateway.signal.direct = DirectListener(other.port if how == "refused" else good.port)
+        yield other.port
+    elif how == "swallowed":
+        async with slow_link(good.port, delay_s=0) as link:
+            link.swallow(everything=True)
+            yield link.port
+    else:
+
+        async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.write(b"SSH-2.0-OpenSSH_9.2\r\n")
+            await reader.read()
+            writer.close()
+            await writer.wait_closed()
+
+        async with await asyncio.start_server(speak, "127.0.0.1", 0) as server:
+            yield server.sockets[0].getsockname()[1]
+
+
+@pytest.mark.parametrize("how", ["refused", "void", "swallowed", "somebody else's"])
+async def test_where_the_connection_is_not_to_be_had_trades_come_over_grpc_until_the_stream_is_opened_again(
+    how: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(direct, "CONNECT_WITHIN_S", 1.0)
+    async with running_gateway() as gateway, AsyncExitStack() as stack:
+        good = gateway.signal.direct
+        assert good is not None
+        gateway.signal.direct = DirectListener(await stack.enter_async_context(wrong_port(how, good)))
         async with following(gateway) as client:
             gateway.signal.push(batch("btcusdt", 1))
             assert await receive_ids(client, [1]) == [1]
@@ -82,6 +110,27 @@ async def test_where_the_connection_is_not_to_be_had_trades_come_over_grpc_until
             gateway.signal.push(batch("btcusdt", 2))
             assert await receive_ids(client, [2]) == [2]
             assert "over gRPC" not in caplog.text
+
+
+async def test_a_connection_that_stands_still_while_its_call_does_not_is_opened_again(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(direct_watch, "LOOK_EVERY_S", 0.1)
+    async with running_gateway() as gateway:
+        assert gateway.signal.direct is not None
+        async with slow_link(gateway.signal.direct.port, delay_s=0) as link:
+            gateway.signal.direct.port = link.port
+            async with following(gateway) as client:
+                gateway.signal.push(batch("btcusdt", 1))
+                assert await receive_ids(client, [1]) == [1]
+                before = set(gateway.signal.watchers)
+                link.swallow(everything=True)
+                await eventually(lambda: not gateway.signal.watchers & before)
+                link.swallow(everything=False)
+                await eventually(lambda: gateway.signal.watchers)
+                gateway.signal.push(batch("btcusdt", 2))
+                assert await receive_ids(client, [2]) == [2]
+    assert "the connection broke: nothing has come for 0.3 s" in caplog.text
 
 
 async def test_nothing_is_said_of_a_way_that_nobody_gave() -> None:

@@ -50,7 +50,7 @@ def test_an_end_within_a_message_is_an_error_after_those_before_it(messages: lis
 
 def test_a_message_that_is_too_long_is_refused_by_its_length_alone() -> None:
     received, error = receive([framed([b"good"]) + (direct.MAX_MESSAGE_BYTES + 1).to_bytes(4)])
-    assert received == [] and isinstance(error, ValueError)
+    assert received == [] and isinstance(error, OSError)
     assert str(error) == "a message of 4194305 bytes, expected at most 4194304"
 
 
