@@ -32,6 +32,8 @@ CONNECT_WITHIN_S = 5.0
 """So long a ticket is good, and a connection may be there without one."""
 MAX_WITHOUT_TICKET = 64
 """Connections that have shown no ticket yet; one more is closed at once."""
+WRITTEN_WITHIN_S = 2.0
+"""So long who listens no more waits for what was sent in order to be written."""
 MAX_MESSAGE_BYTES = 4 * 2**20
 """As over gRPC."""
 _LENGTH_BYTES = 4
@@ -48,6 +50,7 @@ class DirectListener:
         """Where it listens."""
         self._offers: dict[bytes, asyncio.Future[DirectSender]] = {}
         self._without_ticket: set[DirectSender] = set()
+        self._closing: set[DirectSender] = set()  # in order, and not all that was sent is written
         self._log_throttle = LogThrottle()
 
     @contextmanager
@@ -63,10 +66,12 @@ class DirectListener:
         finally:
             self._offers.pop(ticket, None)
             if taken.done() and not taken.cancelled():
-                if in_order:
-                    taken.result().close()
-                else:  # nobody waits for the rest
-                    taken.result().abort()
+                sender = taken.result()
+                if not in_order:  # nobody waits for the rest
+                    sender.abort()
+                elif not sender.gone.is_set():
+                    self._closing.add(sender)
+                    sender.close()
 
     def admit(self, sender: DirectSender) -> bool:
         """Return whether a new connection may show its ticket; it has to do so soon."""
@@ -96,6 +101,20 @@ class DirectListener:
         """Count out a connection that shows no ticket any more."""
         self._without_ticket.discard(sender)
 
+    def lost(self, sender: DirectSender) -> None:
+        """Count out a connection that is gone."""
+        self.forget(sender)
+        self._closing.discard(sender)
+
+    async def drain(self) -> None:
+        """Wait until what was sent before connections were closed in order is written, for a while."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(WRITTEN_WITHIN_S):
+                for sender in tuple(self._closing):
+                    await sender.gone.wait()
+        for sender in tuple(self._closing):
+            sender.abort()
+
     def refuse(self, why: str) -> None:
         """Count and log a connection that is closed."""
         REFUSED.inc()
@@ -119,6 +138,8 @@ class DirectSender(asyncio.Protocol):
         self._too_long: asyncio.TimerHandle | None = None
         self._room = asyncio.Event()
         self._room.set()
+        self.gone = asyncio.Event()
+        """Set once the connection is gone, and all that could be written is."""
         self._on_lost: Callable[[], None] = lambda: None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -160,7 +181,8 @@ class DirectSender(asyncio.Protocol):
         """Tell who sends."""
         if self._too_long is not None:
             self._too_long.cancel()
-        self._listener.forget(self)
+        self._listener.lost(self)
+        self.gone.set()
         self._transport = None
         self._room.set()
         self._on_lost()
@@ -205,7 +227,7 @@ class DirectSender(asyncio.Protocol):
 
 @asynccontextmanager
 async def listening(host: str, port: int, *, tls: Tls | None) -> AsyncIterator[DirectListener]:
-    """Listen while inside.
+    """Listen while inside; what was sent before a connection was closed in order is written before this ends.
 
     Args:
         host: name or address to listen on, an IPv6 address with or without brackets.
@@ -230,6 +252,7 @@ async def listening(host: str, port: int, *, tls: Tls | None) -> AsyncIterator[D
         yield listener
     finally:
         server.close()
+        await listener.drain()
 
 
 async def taken_within(taken: asyncio.Future[DirectSender]) -> DirectSender:

@@ -59,7 +59,10 @@ class Tls:
             return self._pem
 
     def server_context(self) -> ssl.SSLContext:
-        """Return how to serve, each connection by what the files hold then; nobody is asked for a certificate."""
+        """Return how to serve, each connection by what the files hold then.
+
+        Who connects has to show a certificate where there are authorities to trust, and nobody is asked for one else.
+        """
         context = self._server
 
         def by_the_newest(connection: ssl.SSLObject, _name: str, _context: ssl.SSLContext) -> None:

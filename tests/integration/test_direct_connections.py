@@ -76,6 +76,51 @@ async def test_who_reads_nothing_is_waited_for_alone_and_its_end_wakes_who_waits
             del reader
 
 
+@pytest.mark.parametrize("reads", [True, False])
+async def test_who_listens_ends_once_what_was_sent_is_written_or_nobody_reads_it(
+    reads: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(direct, "WRITTEN_WITHIN_S", 20.0 if reads else 0.1)
+    loop = asyncio.get_running_loop()
+    with socket.socket() as reader:
+        reader.setblocking(False)
+
+        async def read() -> int:
+            size = 0
+            while some := await loop.sock_recv(reader, 1 << 16):
+                size += len(some)
+            return size
+
+        async with listening(HOST, 0, tls=None) as listener:
+            with listener.offer() as (ticket, taken):
+                await loop.sock_connect(reader, (HOST, listener.port))
+                await loop.sock_sendall(reader, ticket)
+                sender, sent = await taken_within(taken), 0
+                while sender.send_at_once(bytes(100_000)):
+                    sent += 100_004
+            reading = asyncio.create_task(read()) if reads else None
+        assert sender._transport is None or sender._transport.get_write_buffer_size() == 0
+        if reading is not None:
+            assert await reading == sent
+
+
+@pytest.mark.parametrize("who", ["sender", "receiver", "nobody"])
+async def test_nothing_is_kept_of_connections_that_have_ended(who: str) -> None:
+    async with listening(HOST, 0, tls=None) as listener:
+        for _ in range(100):
+            with listener.offer() as (ticket, taken):
+                async with connected(HOST, listener.port, ticket, lambda _: None, tls=None) as receiver:
+                    sender = await taken_within(taken)
+                    await sender.send(b"one")
+                    if who == "sender":
+                        sender.close()
+                        await receiver.lost
+                if who == "receiver":
+                    await sender.gone.wait()
+        await eventually(lambda: not listener._closing)
+        assert not listener._offers and not listener._without_ticket
+
+
 async def test_a_ticket_is_good_once_and_nothing_else_is_a_ticket(caplog: pytest.LogCaptureFixture) -> None:
     async with listening(HOST, 0, tls=None) as listener:
         with listener.offer() as (ticket, taken):
