@@ -364,8 +364,8 @@ async def _run_at(url: str) -> str:
 
 
 # `HMSG <subject> <sid> <reply> <bytes of headers> <bytes of all>` and `MSG <subject> <sid> <reply> <bytes>`, as
-# JetStream delivers; one without a reply subject is left to nats-py, as all else is.
-_MESSAGE = re.compile(rb"(H?)MSG (\S+) (\d+) (\S+) (?:(\d+) )?(\d+)\r\n")
+# JetStream delivers, and `MSG <subject> <sid> <bytes>`, as it answers; all else is left to nats-py.
+_MESSAGE = re.compile(rb"(H?)MSG (\S+) (\d+) (?:(\S+) )??(?:(\d+) )?(\d+)\r\n")
 
 
 class _Parser(Parser):
@@ -410,7 +410,7 @@ class _Client(Client):
             take = self.takers.get(int(sid))
             if take is None or bool(has_headers) != (head is not None) or data[end : end + 2] != b"\r\n":
                 break
-            if not take(subject, reply, data[body:end], data[begin:body] or None):
+            if not take(subject, reply or b"", data[body:end], data[begin:body] or None):
                 break
             self.stats["in_msgs"] += 1
             self.stats["in_bytes"] += end - body

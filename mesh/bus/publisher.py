@@ -280,7 +280,7 @@ class Publisher:
     async def open(self) -> None:
         """Find the end of the stream; call once before the first `publish`, and keep `run` going from then on."""
         self._inbox = self._bus.client.new_inbox()
-        self._replies = await self._bus.client.subscribe(f"{self._inbox}.*", cb=self._on_reply)
+        self._replies = await self._bus.subscribe(f"{self._inbox}.*", self._on_reply, take_at_once=self._take_ack)
         self._bus.on_reconnect(self._on_reconnect)
         looked_s, self._reconnects = time.monotonic(), self._bus.reconnects
         end = await _end_of_stream(self._bus, self._stream)
@@ -373,8 +373,7 @@ class Publisher:
             self._ended = True  # nobody waits any more for what is not stored by now
             self._in_flight = InFlight("", max_messages=MAX_PENDING, max_bytes=MAX_PENDING_BYTES)
             self._room.set()
-            with contextlib.suppress(NatsError):
-                await self._replies.unsubscribe()
+            await self._bus.unsubscribe(self._replies)
 
     def _on_look(self) -> None:
         """Look whether acks come; again and again while messages wait for them, and not while none does."""
@@ -436,9 +435,30 @@ class Publisher:
         except NatsError as exc:
             self._break(str(exc) or type(exc).__name__)
 
+    def _take_ack(self, subject: bytes, reply: bytes, payload: bytes, headers: bytes | None) -> bool:
+        """Take an ack as it is read; all else is for `_on_reply`."""
+        if reply or headers:
+            return False
+        try:
+            token, ack = int(subject.rpartition(b".")[2]), _decode_ack(payload)
+        except (ValueError, msgspec.MsgspecError):
+            return False
+        self._on_ack(token, ack)
+        return True
+
+    def _on_ack(self, token: int, ack: _Ack) -> None:
+        # While it mends, only the stream tells what it holds: an ack would outrun what was read of it. None are waiting
+        # for the ack of a message that was sent again since.
+        if not self._healthy.is_set() or not (count := self._in_flight.up_to_token(token)):
+            return
+        if ack.error is not None:
+            self._break(str(ack.error))
+            return
+        self._confirm(count, ack.seq)
+
     async def _on_reply(self, message: Msg) -> None:
         if not self._healthy.is_set():
-            return  # while it mends, only the stream tells what it holds: an ack would outrun what was read of it
+            return  # as in `_on_ack`
         if message.headers and message.headers.get("Status") == "503":
             self._break("no JetStream answers")
             return
@@ -446,14 +466,7 @@ class Publisher:
         if token == _LAST:
             self._on_last(message.headers or {})
             return
-        count = self._in_flight.up_to_token(int(token))
-        if not count:
-            return  # of a message that was sent again since
-        ack = _decode_ack(message.data)
-        if ack.error is not None:
-            self._break(str(ack.error))
-            return
-        self._confirm(count, ack.seq)
+        self._on_ack(int(token), _decode_ack(message.data))
 
     def _on_last(self, headers: dict[str, str]) -> None:
         # None of ours: the server had not come to them yet. It is asked again, until that took too long.

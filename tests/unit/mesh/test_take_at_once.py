@@ -8,6 +8,7 @@ from mesh.bus.connection import _Client
 
 PLAIN = b"MSG trades.raw.x 1 $JS.ACK.7 5\r\nhello\r\n"
 HEADED = b"HMSG trades.raw.x 1 $JS.ACK.8 18 20\r\nNATS/1.0\r\nA: b\r\n\r\nhi\r\n"
+ANSWER = b"MSG _INBOX.a.3 1 2\r\nok\r\n"
 OTHERS = b"MSG _INBOX.a 2 r 2\r\nok\r\n"
 
 
@@ -22,6 +23,13 @@ class Taken:
     def _take(self, subject: bytes, reply: bytes, payload: bytes, headers: bytes | None) -> bool:
         self.messages.append((subject, reply, payload, headers))
         return payload != b"no"
+
+
+def test_an_answer_is_taken_which_nobody_is_to_answer() -> None:
+    taken = Taken()
+
+    assert taken.client.take_at_once(ANSWER + PLAIN) == len(ANSWER + PLAIN)
+    assert taken.messages[0] == (b"_INBOX.a.3", b"", b"ok", None)
 
 
 def test_whole_messages_are_taken_with_their_headers() -> None:
@@ -48,8 +56,7 @@ def test_a_message_that_is_not_whole_is_left(kept: int) -> None:
     [
         OTHERS,
         b"PING\r\n",
-        b"MSG trades.raw.x 1 5\r\nhello\r\n",
-        b"HMSG trades.raw.x 1 12 14\r\nNATS/1.0\r\n\r\nhi\r\n",
+        b"MSG trades.raw.x 1 7 5\r\nhello\r\n",
         b"MSG trades.raw.x 1 $JS.ACK.7 5\r\nhello world\r\n",
     ],
 )
