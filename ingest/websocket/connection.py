@@ -198,6 +198,7 @@ class VenueConnection:
                 self._frames.hand_over()  # they came while this worked
             self._is_waiting = True
             called = await self._frames.wait()
+            self._is_waiting = False
             if self._failure is not None:
                 raise self._failure
             await self._work(session)

@@ -107,6 +107,32 @@ async def test_what_has_come_is_passed_on_when_the_connection_ends_though_the_bu
     assert bus.ids == [*range(1, 9)]
 
 
+async def test_what_comes_while_the_connection_looks_after_itself_is_not_passed_on_beside_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bus, looking, done = PassedOn(), asyncio.Event(), asyncio.Event()
+    trade_publisher = await trade_publisher_into(bus)
+    async with asyncio.timeout(20), connected(trade_publisher) as (peer, running, connection):
+
+        async def follow(_: str) -> None:
+            looking.set()
+            await done.wait()
+
+        def receive(*_: Any, **__: Any) -> None:
+            raise ZeroDivisionError
+
+        monkeypatch.setattr(trade_publisher, "follow", follow)
+        connection.wake()
+        await looking.wait()
+        monkeypatch.setattr(connection.session, "receive", receive)
+        await trade(peer, [1])
+        await eventually(lambda: len(connection._frames) or connection._failure)
+        connection.leave()
+        done.set()
+        with pytest.raises(ZeroDivisionError):
+            await running
+
+
 async def test_an_error_of_our_own_while_frames_are_passed_on_ends_the_task(monkeypatch: pytest.MonkeyPatch) -> None:
     bus = PassedOn()
     async with asyncio.timeout(20), connected(await trade_publisher_into(bus)) as (peer, running, connection):
