@@ -54,13 +54,16 @@ def serving_of(channel: grpc.aio.Channel, service: str = "tickmesh.v1.SignalServ
 
     async def serving() -> None:
         while True:
+            call = watch(request, wait_for_ready=True)
             try:
-                async for answer in watch(request, wait_for_ready=True):
+                async for answer in call:
                     if answer.status == health_pb2.HealthCheckResponse.SERVING:
                         return
             except grpc.aio.AioRpcError as exc:
                 if exc.code() != grpc.StatusCode.UNAVAILABLE:
                     return
+            finally:
+                call.cancel()  # else it stays open, on both sides: one for each time that signal was away
             await asyncio.sleep(_WATCH_AGAIN_S)  # it went while it was watched
 
     return serving

@@ -133,6 +133,21 @@ async def test_a_connection_that_stands_still_while_its_call_does_not_is_opened_
     assert "the connection broke: nothing has come for 0.3 s" in caplog.text
 
 
+async def test_nothing_is_kept_of_streams_that_have_ended() -> None:
+    async with running_gateway() as gateway:
+
+        async def reopened() -> int:
+            """Let the stream end, and return how many tasks there are, on either side, once it is open again."""
+            before = set(gateway.signal.watchers)
+            gateway.signal.fail(None)
+            await eventually(lambda: gateway.signal.watchers and not gateway.signal.watchers & before)
+            return len(asyncio.all_tasks())
+
+        async with following(gateway):
+            tasks = [await reopened() for _ in range(20)]
+        assert max(tasks[-5:]) < min(tasks[:5]) + 15, tasks
+
+
 async def test_nothing_is_said_of_a_way_that_nobody_gave() -> None:
     async with running_gateway(reach=None) as gateway, following(gateway) as client:
         gateway.signal.push(batch("btcusdt", 1))
