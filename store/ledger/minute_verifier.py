@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -33,6 +33,8 @@ _IDLE_POLL_S = 2.0
 _AGAIN_S = 30.0
 _HALF = 250
 """Minutes compared in one go: so many of the newest, and so many of the others in turn."""
+_TOGETHER = 50
+"""Of so many minutes at most one statement asks whether they agree."""
 _FIRST: dict[str, Any] = {"time": dt.datetime(1, 1, 1, tzinfo=dt.UTC), "venue": "", "symbol": ""}
 _GRACE_S = 10.0
 """Trades that a minute counts and that have not been received are missing after this long."""
@@ -85,10 +87,17 @@ class MinuteVerifier:
             _, venue, symbol, time, *_ = in_turn[-1]
             compared_to = {"time": time, "venue": venue, "symbol": symbol}
         failed: psycopg.Error | None = None
-        for _, venue, symbol, time, first, last, *totals, repairs, age_s in {row[1:4]: row for row in pending}.values():
-            if not self._holds(venue, symbol):
+        waiting = [
+            (VenueMinute(venue, symbol, time, first, last, MinuteTotals(*map(int, totals))), repairs, age_s)
+            for _, venue, symbol, time, first, last, *totals, repairs, age_s in {
+                row[1:4]: row for row in pending
+            }.values()
+            if self._holds(venue, symbol)
+        ]
+        agreed = await self._settle_agreeing([minute for minute, *_ in waiting if minute.totals.trade_count])
+        for minute, repairs, age_s in waiting:
+            if (minute.venue, minute.symbol, minute.time) in agreed:
                 continue
-            minute = VenueMinute(venue, symbol, time, first, last, MinuteTotals(*map(int, totals)))
             try:
                 await self._compare(minute, repairs=repairs, overdue=age_s > _GRACE_S)
             except psycopg.Error as exc:  # the others are compared all the same
@@ -99,6 +108,22 @@ class MinuteVerifier:
         if failed is not None:
             raise failed
         return bool(pending)
+
+    async def _settle_agreeing(self, minutes: Sequence[VenueMinute]) -> set[tuple[str, str, dt.datetime]]:
+        """Keep of minutes that they agree, as nearly all do, and return which; `_compare` looks at each other one.
+
+        With 300 symbols, 300 minutes end together: one by one, each took eight questions of the database.
+        """
+        agreed: set[tuple[str, str, dt.datetime]] = set()
+        for first in range(0, len(minutes), _TOGETHER):
+            some = minutes[first : first + _TOGETHER]
+            try:
+                agreed |= await self._database.write(partial(rows.settle_agreeing, minutes=some))
+            except psycopg.Error as exc:  # of which of them that is, `_compare` finds out
+                if reaction(exc) is ErrorReaction.END:
+                    raise
+        metrics.MINUTES.labels("VERIFIED").inc(len(agreed))
+        return agreed
 
     async def _compare(self, minute: VenueMinute, *, repairs: int, overdue: bool) -> None:
         name = {"venue": minute.venue, "symbol": minute.symbol}

@@ -5,7 +5,9 @@ Every function takes a connection inside a transaction, unless it says otherwise
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -14,7 +16,7 @@ from mesh.bus.partitions import Partition
 from mesh.values.id_ranges import IdRange, IdRanges
 from mesh.values.trades import Int64s, TradeColumns
 from store.database import Connection, fetch_all
-from store.database.arrays import bigint_array, text_array
+from store.database.arrays import bigint_array, text_array, time_array
 from store.database.times import time_of
 from store.ledger import sql
 from store.ledger.minutes import MINUTE_US, VenueMinute
@@ -201,6 +203,26 @@ async def add_minutes(connection: Connection, minutes: Sequence[VenueMinute]) ->
     ]
     if rows:
         await connection.cursor().executemany(sql.ADD_MINUTE, rows)
+
+
+async def settle_agreeing(connection: Connection, minutes: Sequence[VenueMinute]) -> set[tuple[str, str, dt.datetime]]:
+    """Keep of minutes that they agree with the stored trades, where all of these are there, in one statement.
+
+    Args:
+        connection: inside a transaction.
+        minutes: any number with trades, none of them twice.
+
+    Returns:
+        venue, symbol and time of each that agrees.
+
+    """
+    times = [each.time for each in minutes]
+    asked: dict[str, Any] = {
+        "venues": text_array(each.venue for each in minutes),
+        "symbols": text_array(each.symbol for each in minutes),
+    }
+    asked |= {"times": time_array(times), "low": min(times), "high": max(times)}
+    return set(await fetch_all(connection, sql.SETTLE_AGREEING, asked))
 
 
 async def settle_minute(

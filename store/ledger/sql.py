@@ -191,6 +191,31 @@ WHERE venue = %(venue)s AND symbol = %(symbol)s
   AND (trade_id BETWEEN %(first)s AND %(last)s
        OR (%(last)s < 0 AND time >= %(time)s AND time < %(time)s + interval '1 minute'))
 """
+# In: venues, symbols, times of minutes with trades, and the first and the last of the times (`low`, `high`), which tell
+# a hypertable which chunks to look into. Out: venue, symbol and time of those that are VERIFIED now: one stored range
+# has all their ids, and the totals of MINUTE_TOTALS are the venue's.
+SETTLE_AGREEING = """
+UPDATE minutes SET state = 'VERIFIED', difference = ''
+FROM unnest(%(venues)s::text[], %(symbols)s::text[], %(times)s::timestamptz[]) AS asked (venue, symbol, time)
+WHERE minutes.venue = asked.venue AND minutes.symbol = asked.symbol AND minutes.time = asked.time
+  AND minutes.state <> 'VERIFIED'
+  AND (SELECT last_trade_id FROM coverage WHERE coverage.venue = asked.venue AND coverage.symbol = asked.symbol
+        AND coverage.first_trade_id <= minutes.first_trade_id ORDER BY coverage.first_trade_id DESC LIMIT 1)
+    >= minutes.last_trade_id
+  AND NOT EXISTS (
+    SELECT FROM holes WHERE holes.venue = asked.venue AND holes.symbol = asked.symbol AND holes.state = 'OPEN'
+      AND holes.first_trade_id <= minutes.last_trade_id AND holes.last_trade_id >= minutes.first_trade_id)
+  AND (minutes.trade_count, minutes.open, minutes.high, minutes.low, minutes.close,
+        trunc(minutes.volume * 100000000)) = (
+    SELECT count(*), (array_agg(price ORDER BY trade_id))[1], max(price), min(price),
+        (array_agg(price ORDER BY trade_id DESC))[1], trunc(sum(quantity) * 100000000)
+    FROM trades
+    WHERE trades.venue = asked.venue AND trades.symbol = asked.symbol
+      AND trades.time >= minutes.time - interval '1 minute' AND trades.time < minutes.time + interval '2 minutes'
+      AND trades.time >= %(low)s - interval '1 minute' AND trades.time < %(high)s + interval '2 minutes'
+      AND trade_id BETWEEN minutes.first_trade_id AND minutes.last_trade_id)
+RETURNING minutes.venue, minutes.symbol, minutes.time
+"""
 # In: state, difference, repairs; venue, symbol, time.
 SETTLE_MINUTE = """
 UPDATE minutes SET state = %s, difference = %s, repairs = %s WHERE venue = %s AND symbol = %s AND time = %s

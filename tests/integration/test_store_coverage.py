@@ -5,18 +5,25 @@ from __future__ import annotations
 import random
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import psycopg
 import pytest
 
+from libsignal import Periods
 from mesh.service.health import Health
 from store.database import Database
+from store.database.times import time_of
+from store.intake.trade_writer import TradeWriter
+from store.ledger import rows as ledger_rows
 from store.ledger import sql as ledger_sql
 from store.ledger.minute_verifier import MinuteVerifier
+from store.ledger.minutes import MinuteTotals, VenueMinute
 from store.queries import sql
 from store.queries.coverage import read_coverage
 from tests.fixtures.store import ask
+from tests.fixtures.trades import columns
 
 NAME = ("binance", "btcusdt")
 TIMES = {"from_time": "2020-01-05", "before_time": "2020-01-09"}
@@ -166,3 +173,29 @@ async def test_minutes_that_wait_for_ever_keep_no_other_from_being_looked_at(
         await verifier._compare_some()
 
     assert len(looked_at) == 6_000
+
+
+async def test_minutes_that_agree_are_settled_together_and_only_the_others_looked_at_one_by_one(
+    database: Database,
+) -> None:
+    coins = [columns(1, 20, symbol=f"coin{n}usdt") for n in range(60)]
+    begin = time_of(int(coins[0].time_us[0]) // MINUTE_US * MINUTE_US)
+    minutes = []
+    for trades in coins:
+        await TradeWriter(database, Periods()).add(trades)
+        prices = trades.price_e8
+        ends = int(prices[0]), int(prices.max()), int(prices.min()), int(prices[-1])
+        totals = MinuteTotals(20, *ends, int(trades.quantity_e8.sum()) + (trades is coins[7]))
+        minutes.append(VenueMinute(trades.venue, trades.symbol, begin, 1, 20, totals))
+    await database.write(partial(ledger_rows.add_minutes, minutes=minutes))
+    looked_at: list[str] = []
+    unused: Any = None
+    verifier = MinuteVerifier(database, unused, unused)
+
+    async def look(minute: VenueMinute, **_: object) -> None:
+        looked_at.append(minute.symbol)
+
+    verifier._compare = look  # type: ignore[method-assign]  # what is looked at, not what comes of it
+    assert await verifier._compare_some()
+
+    assert looked_at == ["coin7usdt"]

@@ -270,6 +270,25 @@ async def test_a_minute_that_agrees_is_verified(feeder: Feeder, store: Service, 
     assert (minute.state, minute.start_time.ToMicroseconds(), minute.trade_count) == (VERIFIED, MINUTE_US, 300)
 
 
+async def test_minutes_of_many_symbols_that_end_together_are_each_compared_with_their_own_trades(
+    feeder: Feeder, store: Service, database_url: str
+) -> None:
+    coins = [columns(1, 20, symbol=f"coin{n}usdt") for n in range(60)]
+    wrong, missing, huge = coins[7], coins[21], coins[52]
+    for trades in coins:
+        await feeder.publish(trades.rows(slice(0, 10)) if trades is missing else trades)
+        changes: dict[str, Any] = {"volume_decimal": "1"} if trades is wrong else {}
+        await publish_candle(feeder, candle(trades, **changes | ({"high_e8": 2**63 - 1} if trades is huge else {})))
+
+    async def settled() -> bool:
+        rows = await ask(database_url, "SELECT symbol, state FROM minutes WHERE state <> 'VERIFIED' ORDER BY symbol")
+        assert rows == [(missing.symbol, "PENDING"), (huge.symbol, "MISMATCH"), (wrong.symbol, "MISMATCH")]
+        return await ask(database_url, "SELECT count(*) FROM minutes") == [(60,)]
+
+    await eventually(settled, not_yet=(psycopg.errors.UndefinedTable,))
+    assert await ask(database_url, "SELECT sum(verified), sum(mismatched) FROM minute_totals") == [(57, 2)]
+
+
 async def test_a_minute_without_trades_is_verified(feeder: Feeder, store: Service, database_url: str) -> None:
     await feeder.publish(columns(1, 10))
     empty = candle(
