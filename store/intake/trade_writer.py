@@ -22,7 +22,7 @@ from mesh.values.trades import Int64s, TradeColumns
 from store.candles import rows as candle_rows
 from store.candles.rows import END, FIRST, TimeRange
 from store.database import Connection, Database, fetch_all
-from store.database.copy_rows import COPY_HEADER, COPY_TRAILER, copy_rows
+from store.database.copy_rows import copy_data
 from store.database.times import time_of
 from store.intake import sql
 from store.intake.position import Positions
@@ -180,7 +180,7 @@ async def _store_groups(
             # What fills a hole may be there all the same: its minute did not agree, and it was requested again.
             unique = unique and not change.filled and not (replace and known_count)
     if added:
-        removed = await _copy(connection, COPY_HEADER + copy_rows(*added) + COPY_TRAILER, added, unique=unique)
+        removed = await _copy(connection, copy_data(*added), added, unique=unique)
         await ledger_rows.write(connection, changes)
         if replace:
             for group in added:

@@ -28,7 +28,7 @@ import psutil
 import psycopg
 
 from mesh.values.trades import TradeColumns
-from store.database.copy_rows import COLUMNS, COPY_HEADER, COPY_TRAILER, copy_rows
+from store.database.copy_rows import COLUMNS, copy_data
 from store.export.query import FORMATS
 from tests.bench.figures import Figures, percentiles, ratio, spread
 from tests.bench.processes import find_services
@@ -56,7 +56,7 @@ def fill(url: str, rows: int) -> None:
             trades = TradeColumns(VENUE, "btcusdt", START_US, ids, prices, quantities, times, ids % 3 == 0)
             copy = f"COPY trades ({', '.join(COLUMNS)}) FROM STDIN (FORMAT BINARY)"
             with connection.cursor().copy(copy) as copying:
-                copying.write(COPY_HEADER + copy_rows(trades) + COPY_TRAILER)
+                copying.write(copy_data(trades))
         connection.execute("INSERT INTO coverage VALUES (%s, 'btcusdt', 1, %s)", [VENUE, rows])
         connection.execute("VACUUM ANALYZE trades")
 

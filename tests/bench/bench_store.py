@@ -27,7 +27,7 @@ from mesh.bus.position import Position
 from mesh.service.health import Health
 from mesh.values.trades import TradeColumns
 from store.database import Database
-from store.database.copy_rows import COLUMNS, COPY_HEADER, COPY_TRAILER, copy_rows
+from store.database.copy_rows import COLUMNS, copy_data
 from store.intake.position import Positions
 from store.intake.trade_writer import TradeWriter
 from store.settings import StoreSettings
@@ -72,14 +72,14 @@ async def rows_per_second(url: str, size: int, *, repeat: bool) -> tuple[int, fl
 def copied_per_second(url: str, size: int) -> int:
     """Return trades a second of a bare COPY of rows that are ready."""
     made = batches(size, 1)
-    prepared = [copy_rows(next(made)) for _ in range(max(20, 400_000 // max(size, 100)))]
+    prepared = [copy_data(next(made)) for _ in range(max(20, 400_000 // max(size, 100)))]
     with psycopg.connect(url) as connection:
         began_s, done = time.perf_counter(), 0
         for rows in prepared:
             if time.perf_counter() - began_s > SECONDS:
                 break
             with connection.cursor() as cursor, cursor.copy(COPY_TRADES) as copy:
-                copy.write(COPY_HEADER + rows + COPY_TRAILER)
+                copy.write(rows)
             connection.commit()
             done += size
         return int(done / (time.perf_counter() - began_s))
@@ -91,7 +91,7 @@ def build_us(size: int) -> float:
     rounds = max(10, 200_000 // size)
     began_s = time.perf_counter()
     for _ in range(rounds):
-        copy_rows(trades)
+        copy_data(trades)
     return (time.perf_counter() - began_s) / rounds / size * 1e6
 
 

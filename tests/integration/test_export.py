@@ -30,7 +30,7 @@ from mesh.values.trades import TradeColumns
 from store.catalog_view import CatalogView
 from store.database import Database, connection
 from store.database.connection import READERS
-from store.database.copy_rows import COLUMNS, COPY_HEADER, COPY_TRAILER, copy_rows
+from store.database.copy_rows import COLUMNS, copy_data
 from store.export import command, jobs
 from store.export.jobs import MAX_EXPORTS, ExportJobs
 from store.export.query import FORMATS, PART_ROWS
@@ -69,7 +69,7 @@ async def store_trades(database_url: str, columns: TradeColumns) -> None:
     async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as connection:
         copy = f"COPY trades ({', '.join(COLUMNS)}) FROM STDIN (FORMAT BINARY)"
         async with connection.cursor().copy(copy) as copying:
-            await copying.write(COPY_HEADER + copy_rows(columns) + COPY_TRAILER)
+            await copying.write(copy_data(columns))
         await connection.execute("ANALYZE trades")
 
 
