@@ -45,7 +45,9 @@ class ClientLimits:
     queued: int = 8192
     """Messages kept for one reader; the oldest go when there are more."""
     missed: int = 65536
-    """Trades a reader may lose before it catches up once; then it is overrun."""
+    """Trades a reader may lose before it catches up once."""
+    missing_s: float = 10.0
+    """So long it may go on losing some before it catches up once; past both limits it is overrun: a burst is none."""
     age_s: float = 1.0
     """How long a trade may wait for one reader; one that is older is missed instead of being told late."""
 
@@ -64,6 +66,7 @@ class ClientQueue:
         self._queued_bytes = 0
         self._missed = 0  # not reported yet
         self._missed_in_a_row = 0  # since it last caught up
+        self._missing_since_s = math.inf  # when the first of them was lost
         self._lost_control: dict[str, Chunk] = {}  # control messages among what was lost, the latest of each kind
 
     def offer(self, chunk: Chunk) -> None:
@@ -76,7 +79,8 @@ class ClientQueue:
         for oldest in self._chunks.put(chunk, _weight(chunk)):
             self._queued_bytes -= len(oldest.data)
             self._miss(oldest)
-        if self._missed_in_a_row > self._limits.missed:
+        is_too_long = chunk.arrived_s >= self._missing_since_s + self._limits.missing_s
+        if is_too_long and self._missed_in_a_row > self._limits.missed:
             self.overrun = True
             self._chunks.clear()
             self._queued_bytes = 0
@@ -121,6 +125,8 @@ class ClientQueue:
         if chunk.kind and not chunk.missed:
             self._lost_control.pop(chunk.kind, None)  # to the end: they are sent in the order of their last change
             self._lost_control[chunk.kind] = chunk
+        if not self._missed_in_a_row:
+            self._missing_since_s = chunk.arrived_s
         self._missed += chunk.trades + chunk.missed
         self._missed_in_a_row += chunk.trades
         self.missed_total += chunk.trades

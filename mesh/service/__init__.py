@@ -7,6 +7,7 @@ __all__ = [
     "backoff",
     "cli",
     "constraints",
+    "direct",
     "environment",
     "errors",
     "fanout",

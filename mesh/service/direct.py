@@ -37,6 +37,7 @@ WRITTEN_WITHIN_S = 2.0
 MAX_MESSAGE_BYTES = 4 * 2**20
 """As over gRPC."""
 _LENGTH_BYTES = 4
+_MUCH_BYTES = 2**16
 _KEEPALIVE = ((socket.TCP_KEEPIDLE, 10), (socket.TCP_KEEPINTVL, 5), (socket.TCP_KEEPCNT, 1))  # gRPC's, by the kernel
 
 REFUSED = Counter("tickmesh_direct_refused_total", "plain connections that were closed, as they showed no good ticket")
@@ -293,6 +294,11 @@ class DirectReceiver(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Hand on the messages that are complete."""
+        if len(data) >= _MUCH_BYTES and self._transport is not None:
+            # There is more: libuv reads up to 32 times before anybody else has a turn, so that those who are to be told
+            # of it would lose what they cannot take at once.
+            self._transport.pause_reading()
+            asyncio.get_running_loop().call_soon(self._transport.resume_reading)
         if self._rest:
             data = self._rest + data
         messages, start, size = [], 0, len(data)

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+import uvloop
 
 from mesh.service import direct
 from mesh.service.direct import DirectListener, DirectReceiver, DirectSender, connected, listening, taken_within
@@ -225,3 +226,40 @@ async def test_an_error_of_the_taker_ends_the_connection() -> None:
                 with pytest.raises(LookupError):
                     await receiver.lost
                 await lost.wait()
+
+
+def test_others_have_their_turn_between_what_comes_in_a_flood() -> None:
+    uvloop.run(others_have_their_turn())  # asyncio's own loop reads once a turn, the one services use up to 32 times
+
+
+async def others_have_their_turn() -> None:
+    turns, taken_in = 0, list[int]()
+
+    async def count_turns() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    def take(messages: Sequence[bytes]) -> None:
+        taken_in.extend([turns] * len(messages))
+
+    async with listening(HOST, 0, tls=None) as listener:
+        with listener.offer() as (ticket, taken):
+            async with connected(HOST, listener.port, ticket, take, tls=None) as receiver:
+                sender = await taken_within(taken)
+                reading, writing = receiver._transport, sender._transport
+                assert reading is not None and writing is not None
+                writing.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2**22)
+                reading.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**22)
+                reading.pause_reading()
+                sent = 0
+                while sender.send_at_once(bytes(2**17)):
+                    sent += 1
+                assert sent > 20
+                counting = asyncio.create_task(count_turns())
+                reading.resume_reading()
+                await eventually(lambda: len(taken_in) >= sent)
+                counting.cancel()
+    most = max(taken_in.count(turn) for turn in set(taken_in))
+    assert most <= 4, f"{most} of {sent} messages of 128 KiB in one turn of the loop"

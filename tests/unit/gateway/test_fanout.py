@@ -147,6 +147,17 @@ def test_a_reader_that_never_catches_up_is_overrun_and_keeps_nothing() -> None:
     assert reader.take(10)[1] == []
 
 
+def test_a_reader_that_loses_much_in_a_burst_is_overrun_only_after_it_has_not_caught_up_for_long() -> None:
+    fanout = ClientFanout(ClientLimits(queued=2, missed=3, missing_s=10.0))
+    reader = fanout.connect(lambda: None, Subscription(frozenset(["btcusdt"])))
+    for now_s in (100.0, 105.0, 109.9):
+        for _ in range(20):
+            publish(fanout, "btcusdt", Chunk(b"one", trades=1, arrived_s=now_s))
+        assert not reader.overrun
+    publish(fanout, "btcusdt", Chunk(b"one", trades=1, arrived_s=111.0))
+    assert reader.overrun
+
+
 def test_a_reader_that_catches_up_now_and_then_is_never_overrun() -> None:
     fanout = ClientFanout(ClientLimits(queued=2, missed=3))
     reader = join(fanout, "btcusdt")
