@@ -100,6 +100,8 @@ class _Source:
     """Stands for trades that follow each other without a gap."""
     is_open: bool = False
     """Whether something has come on its stream."""
+    is_over_grpc: bool = False
+    """Whether it could not be watched past gRPC the last time."""
     greeted: bool = False
     """Whether its stream has come past what there was before it."""
     selected: signal_pb2.GetSymbolResponse | None = None
@@ -252,6 +254,7 @@ class SignalFeed:
         def take(responses: Sequence[bytes]) -> None:
             for response in responses:
                 if not source.is_open:
+                    source.is_over_grpc = False
                     self._open(source, response)
                 self._take(source, response)
             self._write()
@@ -262,7 +265,9 @@ class SignalFeed:
                 source.channel, address, request, reach=reach, metadata=metadata, begin=begin, take=take
             )
         except NotDirect as exc:
-            log.warning("trades of signal%s come over gRPC: %s", address and f" at {address}", exc)
+            if not source.is_over_grpc:
+                log.warning("trades of signal%s come over gRPC: %s", address and f" at {address}", exc)
+            source.is_over_grpc = True
             return False
         return True
 

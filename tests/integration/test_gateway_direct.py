@@ -102,14 +102,19 @@ async def test_where_the_connection_is_not_to_be_had_trades_come_over_grpc_until
             gateway.signal.push(batch("btcusdt", 1))
             assert await receive_ids(client, [1]) == [1]
             assert f"come over gRPC: port {gateway.signal.direct.port}" in caplog.text
-            gateway.signal.direct = good
             caplog.clear()
+            gateway.signal.fail(None)
+            await eventually(lambda: not gateway.signal.watchers)
+            await eventually(lambda: gateway.signal.watchers)
+            assert "over gRPC" not in caplog.text  # it is said once
+            assert gateway.signal.watched_directly == 0
+            gateway.signal.direct = good
             gateway.signal.fail(None)
             await eventually(lambda: not gateway.signal.watchers)
             await eventually(lambda: gateway.signal.watchers)
             gateway.signal.push(batch("btcusdt", 2))
             assert await receive_ids(client, [2]) == [2]
-            assert "over gRPC" not in caplog.text
+            assert gateway.signal.watched_directly == 1
 
 
 async def test_a_connection_that_stands_still_while_its_call_does_not_is_opened_again(
