@@ -1,6 +1,6 @@
 """The floor: the same hops as a trade's way to the screen, with nothing done between them.
 
-    venue's socket -> (ingest's place) -> NATS -> (signal's place) -> gRPC -> (gateway's place) -> client's socket
+    venue's socket -> (ingest's place) -> NATS -> (signal's place) -> a socket -> (gateway's place) -> client's socket
 
 Three processes pass on what they get, as it is. Nothing is parsed, stored, acknowledged or computed, and what arrives
 together is passed on together. What the mesh costs more than this is work; what it costs less is more than its share
@@ -15,22 +15,21 @@ import contextlib
 import json
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-import grpc
 import nats
 import picows
 import uvloop
 
+from mesh.service.direct import DirectReceiver
 from tests.bench.whole_mesh import Fed
 from tests.fixtures.mesh import ROOT
 from tests.fixtures.nats import NatsServer
 from tests.fixtures.sim import running_sim
 
 _SUBJECT: Final = "floor.trades"
-_METHOD: Final = "/floor.Floor/Watch"
 _SWITCHING: Final = (
     b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
@@ -64,50 +63,66 @@ async def in_place_of_ingest(venue_url: str, bus_url: str) -> None:
 
 
 async def in_place_of_signal(bus_url: str) -> None:
-    """Pass the bus' messages on to who watches."""
+    """Pass the bus' messages on to who watches, each after its length."""
     bus = await nats.connect(bus_url)
-    waiting: asyncio.Queue[bytes] = asyncio.Queue()
+    watching = Connected()
 
     async def take(message: Any) -> None:
-        waiting.put_nowait(message.data)
+        watching.write(len(message.data).to_bytes(4) + message.data)
 
-    async def watch(request: bytes, context: Any) -> AsyncIterator[bytes]:
-        while True:
-            yield await waiting.get()
-
+    server = await watching.serve()
     await bus.subscribe(_SUBJECT, cb=take, pending_msgs_limit=-1, pending_bytes_limit=-1)
-    server = grpc.aio.server()
-    watching: Any = grpc.unary_stream_rpc_method_handler(watch)
-    service, method = _METHOD.strip("/").split("/")
-    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, {method: watching}),))
-    port = server.add_insecure_port("127.0.0.1:0")
-    await server.start()
-    _say_ready(port)
-    await server.wait_for_termination()
+    _say_ready(server.sockets[0].getsockname()[1])
+    await server.serve_forever()
 
 
-async def in_place_of_gateway(signal_address: str) -> None:
+async def in_place_of_gateway(signal_port: str) -> None:
     """Pass on to every client."""
-    clients: set[Any] = set()
+    clients = Connected(_SWITCHING)
 
-    class Client(asyncio.Protocol):
-        def connection_made(self, transport: Any) -> None:
-            self._transport = transport
-            transport.write(_SWITCHING)
-            clients.add(transport)
+    def take(messages: Sequence[bytes]) -> None:
+        frames = b"\n".join(messages).split(b"\n")
+        clients.write(b"".join(bytes((0x81, 126)) + len(frame).to_bytes(2) + frame for frame in frames))
 
-        def connection_lost(self, exc: Exception | None) -> None:
-            clients.discard(self._transport)
+    server = await clients.serve()
+    loop = asyncio.get_running_loop()
+    _, receiver = await loop.create_connection(lambda: DirectReceiver(take), "127.0.0.1", int(signal_port))
+    _say_ready(server.sockets[0].getsockname()[1])
+    await receiver.lost
 
-    server = await asyncio.get_running_loop().create_server(Client, "127.0.0.1", 0)
-    async with grpc.aio.insecure_channel(signal_address) as channel:
-        watch: Any = channel.unary_stream(_METHOD)
-        stream = watch(b"")
-        _say_ready(server.sockets[0].getsockname()[1])
-        async for message in stream:
-            frames = b"".join(bytes((0x81, 126)) + len(frame).to_bytes(2) + frame for frame in message.split(b"\n"))
-            for client in clients:
-                client.write(frames)
+
+class Connected:
+    """All who are connected to one port.
+
+    Args:
+        first: what each is told first.
+
+    """
+
+    def __init__(self, first: bytes = b"") -> None:
+        self._first = first
+        self._transports: set[Any] = set()
+
+    async def serve(self) -> asyncio.Server:
+        """Listen on a free port of loopback."""
+        everybody, first = self._transports, self._first
+
+        class One(asyncio.Protocol):
+            def connection_made(self, transport: Any) -> None:
+                self._transport = transport
+                if first:
+                    transport.write(first)
+                everybody.add(transport)
+
+            def connection_lost(self, exc: Exception | None) -> None:
+                everybody.discard(self._transport)
+
+        return await asyncio.get_running_loop().create_server(One, "127.0.0.1", 0)
+
+    def write(self, data: bytes) -> None:
+        """Write to all of them."""
+        for transport in self._transports:
+            transport.write(data)
 
 
 def _say_ready(port: int = 0) -> None:
@@ -136,7 +151,7 @@ def fed_floor(directory: Path, *, symbols: str) -> Iterator[Fed]:
             sim = stack.enter_context(running_sim("--rate", "0", "--pace", "even", "--symbols", symbols))
             streams = "/".join(f"{symbol}@trade" for symbol in symbols.split(","))
             signal, signal_port = stack.enter_context(_place("signal", bus.url))
-            gateway, port = stack.enter_context(_place("gateway", f"127.0.0.1:{signal_port}"))
+            gateway, port = stack.enter_context(_place("gateway", str(signal_port)))
             ingest, _ = stack.enter_context(
                 _place("ingest", f"{sim.ws}/stream?streams={streams}&timeUnit=MICROSECOND", bus.url)
             )
