@@ -46,8 +46,8 @@ class ClientLimits:
     """Messages kept for one reader; the oldest go when there are more."""
     missed: int = 65536
     """Trades a reader may lose before it catches up once."""
-    missing_s: float = 10.0
-    """So long it may go on losing some before it catches up once; past both limits it is overrun: a burst is none."""
+    catch_up_s: float = 10.0
+    """So long it has for catching up once it loses some; only past both limits is it overrun, so not by a burst."""
     age_s: float = 1.0
     """How long a trade may wait for one reader; one that is older is missed instead of being told late."""
 
@@ -79,7 +79,7 @@ class ClientQueue:
         for oldest in self._chunks.put(chunk, _weight(chunk)):
             self._queued_bytes -= len(oldest.data)
             self._miss(oldest)
-        is_too_long = chunk.arrived_s >= self._missing_since_s + self._limits.missing_s
+        is_too_long = chunk.arrived_s >= self._missing_since_s + self._limits.catch_up_s
         if is_too_long and self._missed_in_a_row > self._limits.missed:
             self.overrun = True
             self._chunks.clear()

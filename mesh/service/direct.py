@@ -240,14 +240,17 @@ async def listening(host: str, port: int, *, tls: Tls | None) -> AsyncIterator[D
 
     """
     listener = DirectListener()
-    server = await asyncio.get_running_loop().create_server(
-        partial(DirectSender, listener),
-        host.strip("[]"),
-        port,
-        backlog=MAX_WITHOUT_TICKET,
-        ssl=None if tls is None else tls.server_context(),
-        ssl_handshake_timeout=CONNECT_WITHIN_S if tls else None,
-    )
+    try:
+        server = await asyncio.get_running_loop().create_server(
+            partial(DirectSender, listener),
+            host.strip("[]"),
+            port,
+            backlog=MAX_WITHOUT_TICKET,
+            ssl=None if tls is None else tls.server_context(),
+            ssl_handshake_timeout=CONNECT_WITHIN_S if tls else None,
+        )
+    except OSError as exc:
+        raise OSError(f"cannot listen for plain connections on {host}:{port}: {exc.strerror or exc}") from exc
     listener.port = server.sockets[0].getsockname()[1]
     try:
         yield listener

@@ -13,7 +13,6 @@ import argparse
 import asyncio
 import contextlib
 import os
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,7 +26,7 @@ from signalsvc.engine import Engine, SignalMessage
 from signalsvc.pipeline import GATHER_S
 from tests.bench.processes import Meter
 from tests.fixtures.mesh import HERE
-from tests.fixtures.nats import NatsServer
+from tests.fixtures.nats import NatsServer, running_nats
 from tests.fixtures.postgres import crash_safe_postgres
 from tests.fixtures.process import Process
 from tests.fixtures.trades import columns
@@ -90,11 +89,7 @@ async def measure(rate: int, symbols: int, seconds: float) -> str:
     """Return the line of the table."""
     whole = messages(rate, symbols)
     with contextlib.ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tickmesh-bench-")))
-        folder.chmod(0o755)
-        server = NatsServer(folder)
-        server.start()
-        stack.callback(server.kill)
+        server, folder = stack.enter_context(running_nats(prefix="tickmesh-bench-"))
         database = stack.enter_context(crash_safe_postgres(folder))
         async with connect(BusSettings(nats_url=server.url), name="bench", health=Health("bus")) as bus:
             for stream in (raw_stream(2**30), processed_stream(2**30), CONTROL_STREAM):

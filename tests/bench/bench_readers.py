@@ -13,7 +13,6 @@ import argparse
 import asyncio
 import contextlib
 import os
-import tempfile
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -29,7 +28,7 @@ from mesh.service.settings import BusSettings
 from tests.bench.processes import Meter
 from tests.bench.trees import tree_at
 from tests.fixtures.mesh import HERE, Tree
-from tests.fixtures.nats import NatsServer
+from tests.fixtures.nats import NatsServer, running_nats
 from tests.fixtures.postgres import crash_safe_postgres
 from tests.fixtures.process import Process
 from tests.fixtures.trades import columns
@@ -106,11 +105,7 @@ async def done(service: str, feed: Feed, database_url: str | None) -> int:
 async def measure(service: str, tree: Tree, rate: str, seconds: float) -> str:
     """Run one service against servers of its own, once, and return the line of the table."""
     with contextlib.ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tickmesh-bench-")))
-        folder.chmod(0o755)
-        server = NatsServer(folder)
-        server.start()
-        stack.callback(server.kill)
+        server, folder = stack.enter_context(running_nats(prefix="tickmesh-bench-"))
         environment = os.environ | {
             "NATS_URL": server.url_of(service),
             "EPOCH_WAIT_S": "0",

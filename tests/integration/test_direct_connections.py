@@ -180,6 +180,14 @@ async def test_nobody_who_connects_is_an_error_in_words(monkeypatch: pytest.Monk
             await taken_within(taken)
 
 
+async def test_a_port_that_is_taken_is_named() -> None:
+    with socket.create_server((HOST, 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(OSError, match=f"cannot listen for plain connections on {HOST}:{port}: .*in use"):
+            async with listening(HOST, port, tls=None):
+                pass
+
+
 async def test_a_port_that_nobody_listens_on_is_an_error_at_once() -> None:
     with socket.create_server((HOST, 0)) as taken:
         port = taken.getsockname()[1]

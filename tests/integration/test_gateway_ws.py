@@ -285,7 +285,7 @@ async def test_a_client_that_takes_half_of_a_write_gets_the_rest_in_order_and_on
 
 async def test_a_client_that_never_reads_is_let_go_and_the_others_stay() -> None:
     async with (
-        running_gateway(client_limits=ClientLimits(queued=500, missed=5000, missing_s=0.0)) as gateway,
+        running_gateway(client_limits=ClientLimits(queued=500, missed=5000, catch_up_s=0.0)) as gateway,
         gateway.ws() as quick,
     ):
         await receive(quick)

@@ -72,14 +72,19 @@ async def trade(peer: ServerConnection, ids: Sequence[int]) -> None:
         await peer.send(worded(json.loads(frame("btcusdt", trade_id, T=time.time_ns() // 1000))).decode())
 
 
+async def hold_up_the_sixth(peer: ServerConnection, bus: NarrowBus) -> None:
+    """Let five trades through and leave no room for the one that comes then."""
+    await trade(peer, range(1, 6))
+    await eventually(lambda: bus.ids == [1, 2, 3, 4, 5])
+    bus.room.clear()
+    await trade(peer, [6])
+    await eventually(lambda: bus.waits)
+
+
 async def test_what_comes_while_the_bus_has_no_room_goes_on_in_order_when_it_has() -> None:
     bus = NarrowBus()
     async with asyncio.timeout(20), connected(await trade_publisher_into(bus)) as (peer, _, _):
-        await trade(peer, range(1, 6))
-        await eventually(lambda: bus.ids == [1, 2, 3, 4, 5])
-        bus.room.clear()
-        await trade(peer, [6])
-        await eventually(lambda: bus.waits)
+        await hold_up_the_sixth(peer, bus)
         await trade(peer, range(7, 10))
         await peer.send(frame("btcusdt", 10, T=time.time_ns() // 1000))  # with blanks, so that Python has to read it
         await trade(peer, [11])
@@ -94,11 +99,7 @@ async def test_what_comes_while_the_bus_has_no_room_goes_on_in_order_when_it_has
 async def test_what_has_come_is_passed_on_when_the_connection_ends_though_the_bus_had_no_room() -> None:
     bus = NarrowBus()
     async with asyncio.timeout(20), connected(await trade_publisher_into(bus)) as (peer, running, _):
-        await trade(peer, range(1, 6))
-        await eventually(lambda: bus.ids == [1, 2, 3, 4, 5])
-        bus.room.clear()
-        await trade(peer, [6])
-        await eventually(lambda: bus.waits)
+        await hold_up_the_sixth(peer, bus)
         await trade(peer, [7, 8])
         await peer.close()
         bus.room.set()

@@ -148,7 +148,7 @@ def test_a_reader_that_never_catches_up_is_overrun_and_keeps_nothing() -> None:
 
 
 def test_a_reader_that_loses_much_in_a_burst_is_overrun_only_after_it_has_not_caught_up_for_long() -> None:
-    fanout = ClientFanout(ClientLimits(queued=2, missed=3, missing_s=10.0))
+    fanout = ClientFanout(ClientLimits(queued=2, missed=3, catch_up_s=10.0))
     reader = fanout.connect(lambda: None, Subscription(frozenset(["btcusdt"])))
     for now_s in (100.0, 105.0, 109.9):
         for _ in range(20):
