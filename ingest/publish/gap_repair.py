@@ -201,7 +201,7 @@ class GapRepair:
             same = int(anchor.trade_id[0]) == last_id and (time_us // 1000, price_e8) == (last[0] // 1000, last[1])
             if same:
                 return found
-            if (reported := await self._trades_around(symbol)) is not None:
+            if (reported := await trades_around(symbol, self._http_api, self._trade_publisher)) is not None:
                 # The count is the same one: it is the last trade that came with a wrong word.
                 await self._trade_publisher.settle(symbol, reported)
                 if attempt:
@@ -211,17 +211,6 @@ class GapRepair:
         log.warning("%s: REST tells another trade %d than the last one that came", symbol, last_id)
         await self._trade_publisher.begin_epoch(symbol, epoch + 1, after_id=-1, held_since_s=self._opened_s[symbol])
         return None
-
-    async def _trades_around(self, symbol: str) -> TradeColumns | None:
-        """Return what REST tells of the trades passed on last, None where none of them is the same there."""
-        first_id = self._trade_publisher.first_recent_id(symbol)
-        if first_id is None:
-            return None
-        found = await self._http_api.trades_from(symbol, first_id)
-        if not found.parts:
-            return None
-        reported = concatenate(list(found.parts))
-        return reported if self._trade_publisher.is_same_count(symbol, reported) else None
 
     async def _newer_below(self, symbol: str, last_id: int) -> TradeColumns | None:
         """Return the venue's newest trade where its id is lower than ours and yet it happened later."""
@@ -252,6 +241,28 @@ class GapRepair:
                 await self._trade_publisher.unreachable(symbol, step, why, level=level)
             else:
                 await self._trade_publisher.absent(symbol, step)
+
+
+async def trades_around(symbol: str, http_api: HttpApi, trade_publisher: TradePublisher) -> TradeColumns | None:
+    """Return what REST tells of the trades passed on last, None where none of them is the same there.
+
+    Args:
+        symbol: in lower case; one that is followed.
+        http_api: the venue over REST.
+        trade_publisher: who has passed them on.
+
+    Raises:
+        VenueRequestError: no host answered, or the request is rejected.
+
+    """
+    first_id = trade_publisher.first_recent_id(symbol)
+    if first_id is None:
+        return None
+    found = await http_api.trades_from(symbol, first_id)
+    if not found.parts:
+        return None
+    reported = concatenate(list(found.parts))
+    return reported if trade_publisher.is_same_count(symbol, reported) else None
 
 
 class _Survey:

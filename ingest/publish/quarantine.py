@@ -881,6 +881,38 @@ def is_same_count(reported: TradeColumns, recent: RecentTrades) -> bool:
     return bool((there & ~_conflicts(reported, recent)).any())
 
 
+def minute_contradicts(last_id: int, ends_us: int, recent: RecentTrades) -> bool:
+    """Return whether a minute ends with a lower id than trades published of it or before it: then it is another count.
+
+    Args:
+        last_id: of its last trade.
+        ends_us: when it was over, since 1970.
+        recent: trades that were published lately.
+
+    """
+    ids, time_us, _ = recent.columns
+    return bool(((ids > last_id) & (time_us < ends_us)).any())
+
+
+def may_be_another_count(reported: TradeColumns, recent: RecentTrades) -> bool:
+    """Return whether REST tells past trades other than the published ones, or later than one with a higher id.
+
+    The venue's clocks differ a little, so that may be in order all the same. Where it is not so, ids and times rise
+    together into what was published, which no trade of a new count can do.
+
+    Args:
+        reported: trades that REST tells, their ids rising.
+        recent: trades that were published lately.
+
+    """
+    ids, time_us, _ = recent.columns
+    next_rows = np.searchsorted(ids, reported.trade_id, side="right")
+    followed = next_rows < len(ids)
+    later = reported.time_us[followed] > time_us[next_rows[followed]]
+    told_again = reported.rows(np.isin(reported.trade_id, ids))
+    return bool(later.any() or _conflicts(told_again, recent).any())
+
+
 def extremes(column: Int64s) -> tuple[int, int]:
     """Return the lowest and the highest number of a column.
 

@@ -28,6 +28,8 @@ from ingest.publish.quarantine import (
     extremes,
     implausible_past,
     is_same_count,
+    may_be_another_count,
+    minute_contradicts,
 )
 from ingest.publish.resume import LastPublished, last_of_all, last_published, published_epoch, repair_id
 from ingest.publish.sequencer import Counts, Sequencer, WaitingLimits
@@ -437,6 +439,15 @@ class TradePublisher:
         """
         return is_same_count(reported, self._followed[symbol].recent)
 
+    def may_be_another_count(self, reported: TradeColumns) -> bool:
+        """Return whether REST may be telling past trades of a count that the venue has only just begun.
+
+        Args:
+            reported: trades that REST tells, their ids rising.
+
+        """
+        return may_be_another_count(reported, self._followed[reported.symbol].recent)
+
     async def adopt_epochs(self) -> None:
         """Take over epochs that store tells of symbols of which RAW held nothing at their start, for ever."""
         while True:
@@ -779,6 +790,7 @@ class TradePublisher:
         if followed is None or last_id is None or candle.last_trade_id < 0:
             return ""
         past = candle.last_trade_id <= last_id and candle.open_time_us > followed.sequencer.last_time_us > 0
+        past |= minute_contradicts(candle.last_trade_id, candle.open_time_us + _MINUTE_US, followed.recent)
         if past or any(doubted.kind == "id_behind" for doubted in followed.quarantine.held):
             return f"a minute up to trade {candle.last_trade_id}, which is of the past: are these ids of a new count?"
         limit = max(followed.head_id, last_id) + self._bounds.max_id_jump

@@ -137,8 +137,8 @@ class HoleRepair:
                     settled = await self._ledger.settle(result.venue, result.symbol, absent & requested, "ABSENT")
                 for lost in result.lost:  # nor can anything else of that epoch be requested
                     end_id = epochs.key_of(epochs.epoch_of(lost.last_trade_id) + 1, 0) - 1
-                    count = await self._ledger.settle(result.venue, result.symbol, IdRanges.of(0, end_id), "LOST")
-                    log.error("%s %s: %d ids of past epochs are lost", result.venue, result.symbol, count)
+                    if count := await self._ledger.lose(result.venue, result.symbol, end_id):
+                        log.error("%s %s: %d ids of past epochs are lost", result.venue, result.symbol, count)
             except psycopg.Error as exc:  # what it would have settled is requested again
                 if reaction(exc) is ErrorReaction.END:
                     raise

@@ -133,6 +133,16 @@ SELECT trade_id, (extract(epoch FROM time) * 1000000)::bigint FROM trades
 WHERE venue = %(venue)s AND symbol = %(symbol)s AND trade_id BETWEEN %(first)s AND %(last)s
 ORDER BY 1, 2
 """
+# In: venue, symbol, last id. Out: the ids up to it in OPEN holes that have a row all the same. Reads the symbol's whole
+# index, too.
+ROWS_IN_HOLES = """
+SELECT DISTINCT trade_id FROM trades
+WHERE venue = %(venue)s AND symbol = %(symbol)s AND trade_id <= %(last)s AND EXISTS (
+    SELECT FROM holes WHERE holes.venue = trades.venue AND holes.symbol = trades.symbol AND state = 'OPEN'
+        AND trade_id BETWEEN first_trade_id AND last_trade_id
+)
+ORDER BY 1
+"""
 # In: venue, symbol, id, time. Out: its time (us).
 REMOVE_ROW = """
 DELETE FROM trades WHERE venue = %s AND symbol = %s AND trade_id = %s AND time = %s

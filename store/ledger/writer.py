@@ -80,6 +80,30 @@ class LedgerWriter:
 
         return await self._database.write(work, lift_limits=True)
 
+    async def lose(self, venue: str, symbol: str, last_id: int) -> int:
+        """Mark all ids up to one as `LOST`, as far as they are OPEN; return how many were.
+
+        Trades that were asked for again because a minute did not agree still have their rows: those count as stored.
+
+        Args:
+            venue: whose symbol it is: `binance`.
+            symbol: in lower case: `btcusdt`.
+            last_id: as a key (`mesh/values/epochs.py`).
+
+        """
+
+        async def rows_in_holes(connection: Connection) -> IdRanges:
+            await rows.lock(connection, [partition_of(venue, symbol, self._database.partitions)])
+            if not await rows.open_holes(connection, venue, symbol):
+                return NO_IDS
+            asked = {"venue": venue, "symbol": symbol, "last": last_id}
+            found = await fetch_all(connection, sql.ROWS_IN_HOLES, asked)
+            return IdRanges.from_ids(np.array([id_ for (id_,) in found], np.int64))
+
+        if found := await self._database.write(rows_in_holes, lift_limits=True):
+            await self.correct(venue, symbol, found=found)
+        return await self.settle(venue, symbol, IdRanges.of(0, last_id), "LOST")
+
     async def keep_one_row(self, venue: str, symbol: str, duplicates: IdRanges) -> int:
         """Leave one row of each id that several rows have, and count these ids as missing, so that they are requested.
 

@@ -14,6 +14,7 @@ from tests.chaos.strikes import (
     all_frozen,
     anything,
     away,
+    before_a_minute_ends,
     begun_again_without_ingest,
     bus_lost,
     bus_lost_after_ids_began_again,
@@ -160,6 +161,14 @@ def table(*, short: bool, seed: int) -> list[Fault]:
         Fault(
             "the exchange begins its ids again, twice",
             told({"kind": "begin_again", "at_s": 0, "every": 6, "times": 2}, lasts_s=8),
+            own_mesh=lambda _: {},
+        ),
+        Fault(
+            "the exchange begins its ids again, twice, the second time as a minute ends",
+            before_a_minute_ends(
+                told({"kind": "begin_again", "at_s": 0, "every": 6, "times": 2}, lasts_s=8), before_s=6.6
+            ),
+            short=False,
             own_mesh=lambda _: {},
         ),
         Fault(

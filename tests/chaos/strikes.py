@@ -206,6 +206,16 @@ def told(*faults: Mapping[str, object], lasts_s: float = 0.5) -> Strike:
     return strike
 
 
+def before_a_minute_ends(strike: Strike, *, before_s: float) -> Strike:
+    """Wait until the minute of the clock is about to end."""
+
+    def later(world: World) -> None:
+        time.sleep((60 - before_s - time.time()) % 60)
+        strike(world)
+
+    return later
+
+
 def begun_again_without_ingest(seconds: float) -> Strike:
     """The exchange begins its ids again while ingest is away; what it forgets by that has all been told before."""
 

@@ -119,6 +119,29 @@ async def test_what_is_missing_of_a_past_epoch_is_answered_as_lost(nats_server: 
         assert [target for target in mesh.history_asked()[asked:] if "fromId=3&" in target] == []
 
 
+async def test_what_rest_tells_of_a_count_that_nobody_has_noticed_yet_replaces_no_trade_of_the_old_one(
+    nats_server: NatsServer, make_service: Make
+) -> None:
+    async with followed(nats_server, make_service) as mesh:
+        await mesh.start()
+        await mesh.venue.trade("btcusdt", *range(1, 51))
+        await mesh.publishes([*range(1, 51)])
+        await reset(mesh, shift_us=500_000)
+        mesh.venue.know("btcusdt", *range(20))  # the socket is about to bring them
+
+        request = control_pb2.RepairRequest(venue="binance", symbol="btcusdt", first_trade_id=3, last_trade_id=9)
+        await mesh.tell(subjects.repair("binance", "btcusdt"), control.encode(request))
+
+        async def answered() -> control_pb2.RepairResult:
+            payload = await mesh.last(subjects.CONTROL, subjects.repaired("binance", "btcusdt"))
+            return control.decode(control_pb2.RepairResult, payload)
+
+        result = await eventually(answered, not_yet=(Exception,))
+        assert (result.found, len(result.lost), len(result.absent)) == (0, 0, 0)
+        assert "begun its ids again" in result.problem
+        assert await keys(mesh) == [(0, trade_id) for trade_id in range(1, 51)]
+
+
 async def test_after_the_disk_of_the_bus_was_lost_ingest_waits_until_store_says_which_epoch_it_is(
     nats_server: NatsServer, make_service: Make
 ) -> None:

@@ -224,6 +224,35 @@ async def test_a_time_that_cannot_be_is_put_aside_and_the_trade_is_fetched(
         assert await doubted(mesh) == [11]
 
 
+async def test_a_minute_of_a_count_that_nobody_has_noticed_yet_is_none_of_the_old_one(
+    nats_server: NatsServer, make_service: Make
+) -> None:
+    async with followed(nats_server, make_service) as mesh:
+        await mesh.start()
+        await mesh.venue.trade("btcusdt", *range(1, 51))
+        await mesh.publishes([*range(1, 51)])
+
+        async def say(last_id: int) -> None:
+            candle = dict.fromkeys("ochlv", "1") | {"f": 1, "L": last_id, "n": last_id, "x": True}
+            candle |= {"t": TIME_US // 60_000_000 * 60_000}
+            said = {"e": "kline", "E": TIME_US // 1000, "s": "BTCUSDT", "k": candle}
+            await mesh.venue.say(msgspec.json.encode({"stream": "btcusdt@kline_1m", "data": said}))
+
+        await say(9)  # trade 50 happened in this minute, too
+
+        async def aside() -> bytes:
+            return await mesh.last(subjects.DEAD, subjects.dead("frames"))
+
+        assert b"ClosedCandle" in await eventually(aside, not_yet=(NotFoundError,))
+        assert await mesh.last_sequence(subjects.CANDLES) == 0
+        await say(50)
+
+        async def passed_on() -> bool:
+            return await mesh.last_sequence(subjects.CANDLES) == 1
+
+        await eventually(passed_on)
+
+
 async def test_a_minute_that_cannot_be_is_put_aside(nats_server: NatsServer, make_service: Make) -> None:
     async with followed(nats_server, make_service) as mesh:
         await mesh.start()

@@ -15,13 +15,18 @@ import psycopg
 import pytest
 from nats.js.errors import NotFoundError
 
+from libsignal import Periods
 from mesh.bus import control, subjects, wire
 from mesh.bus.connection import CANDLE_STREAM, CONTROL_STREAM
 from mesh.bus.reader import Reader
 from mesh.service import rpc
+from mesh.service.health import Health
 from mesh.values import epochs
 from mesh.values.fixed import format_e8
+from mesh.values.id_ranges import IdRanges
 from mesh.values.trades import TradeColumns
+from store.database import Database
+from store.ledger.writer import LedgerWriter
 from store.queries import sql
 from tests.fixtures.nats import NatsServer
 from tests.fixtures.services import Service
@@ -464,6 +469,28 @@ async def test_coverage_says_what_is_followed_and_when_the_last_trade_was(feeder
     assert coverage.last_trade_time.ToMicroseconds() == newest_us
     unknown = await until_coverage(store, lambda coverage: True, symbol="ethusdt")
     assert (unknown.followed, unknown.HasField("last_trade_time")) == (False, False)
+
+
+async def test_of_an_epoch_that_is_over_only_what_has_no_row_is_lost(
+    feeder: Feeder, store: Service, database_url: str
+) -> None:
+    old, new = columns(1, 100), columns(0, 60)
+    new = dataclasses.replace(new, trade_id=new.trade_id + epochs.IDS, time_us=new.time_us + 60_000_000)
+    await feeder.publish(old.rows(slice(0, 50)))
+    await feeder.publish(old.rows(slice(52, 100)))
+    await until_coverage(store, lambda coverage: coverage.stored == 98)
+    async with Database(database_url, health=Health("database")) as database:
+        writer = LedgerWriter(database, Periods(14, 14, 12, 26, 9, 20, 20))
+        await writer.correct("binance", "btcusdt", lost=IdRanges.of(11, 30))  # as for a minute that does not agree
+    await feeder.publish(new)
+    await until_coverage(store, lambda coverage: coverage.stored == 98 + 60 - 20 and coverage.open == 22)
+    result = control_pb2.RepairResult(venue="binance", symbol="btcusdt", first_trade_id=11, last_trade_id=30)
+    result.lost.add(first_trade_id=11, last_trade_id=30)
+    await feeder.bus.js.publish(subjects.repaired("binance", "btcusdt"), control.encode(result))
+
+    coverage = await until_coverage(store, lambda coverage: not coverage.open)
+    assert (coverage.stored, coverage.lost) == (98 + 60, 2)
+    assert await trade_or_why(store, 20, epoch=0) == "0/20"
 
 
 async def test_both_epochs_are_told_apart_and_what_is_missing_of_the_first_one_is_lost(
