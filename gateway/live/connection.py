@@ -37,6 +37,8 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
         super().connection_made(transport)
         encrypted = transport.get_extra_info("ssl_object") is not None
         self._socket = -1 if encrypted else int(transport.get_extra_info("socket").fileno())
+        self._buffered_bytes: Callable[[], int] = transport.get_write_buffer_size
+        self._is_closing: Callable[[], bool] = transport.is_closing
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._on_lost is not None:
@@ -134,18 +136,6 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
         self.transport.write(frames)
         return True
 
-    @property
-    def bare_socket(self) -> int:
-        """The socket's file descriptor while what is sent may go there directly, else -1."""
-        transport = self.transport
-        if (
-            self.handshake_complete
-            and not transport.get_write_buffer_size()
-            and not (self.disconnected or self.close_sent or transport.is_closing())
-        ):
-            return self._socket
-        return -1
-
     def let_go(self, code: int, reason: str, *, grace_s: float) -> None:
         """Close without waiting for anything.
 
@@ -174,6 +164,20 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
         self.close_timer = self.loop.call_later(grace_s, self.transport.abort)
 
 
+def bare_sockets(connections: Sequence[WebSocketConnection]) -> list[int]:
+    """Return each one's file descriptor where what is sent may go there directly, else -1.
+
+    All in one expression: it is looked at for each client before the first of them is written to.
+    """
+    return [
+        each._socket
+        if each.handshake_complete
+        and not (each._buffered_bytes() or each.disconnected or each.close_sent or each._is_closing())
+        else -1
+        for each in connections
+    ]
+
+
 def write_to_all(connections: Sequence[WebSocketConnection], frames: bytes) -> list[int]:
     """Send prepared text frames to many, and return the places of those that have no room.
 
@@ -184,10 +188,15 @@ def write_to_all(connections: Sequence[WebSocketConnection], frames: bytes) -> l
         frames: one text frame or several.
 
     """
-    sockets = [connection.bare_socket for connection in connections]
-    bare = [place for place, socket in enumerate(sockets) if socket >= 0]
-    full = [place for place, socket in enumerate(sockets) if socket < 0 and not connections[place].write_frames(frames)]
-    for place, taken in zip(bare, send_to_all([sockets[place] for place in bare], frames) or (), strict=False):
+    sockets = bare_sockets(connections)
+    bare, full = list(range(len(sockets))), []
+    if min(sockets, default=0) < 0:
+        bare = [place for place in bare if sockets[place] >= 0]
+        full = [
+            place for place, socket in enumerate(sockets) if socket < 0 and not connections[place].write_frames(frames)
+        ]
+        sockets = [sockets[place] for place in bare]
+    for place, taken in zip(bare, send_to_all(sockets, frames) or (), strict=False):
         if taken < len(frames):  # the rest goes before all that comes later; its transport notices an error as well
             connections[place].transport.write(frames[taken:])
     return full

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import sys
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
@@ -43,6 +44,8 @@ MAX_CLIENTS = 2000
 MAX_BYTES = 128 * 2**20
 LOOK_EVERY_S = 0.25
 """How often what waits for all clients is added up; a client's own bounds hold at once."""
+LOOK_AT_LEAST_EVERY_S = 5.0
+"""So often also while no more can wait than may: for the figure `tickmesh_gateway_ws_waiting_bytes`."""
 LOOK_SHARE = 0.25
 """It is also added up after so much of the bound was written. With looks in time alone, one burst to 2000 clients that
 read nothing had 840 MiB waiting before the slowest were let go."""
@@ -135,6 +138,7 @@ class WebSocketEndpoint:
         self._nobody.set()
         self._draining = False
         self._written_bytes = 0  # since the last look at what waits
+        self._waiting_bytes = 0  # for all clients, by that look
 
     def __len__(self) -> int:
         return len(self._clients)
@@ -286,9 +290,14 @@ class WebSocketEndpoint:
         client.socket.let_go(code, reason, grace_s=grace_s)
 
     async def _keep_within_bounds(self) -> None:
+        looked_s = -math.inf
         while True:
             await asyncio.sleep(LOOK_EVERY_S)
-            self._shed()
+            # A look asks the kernel about each client, so none is taken while no more can wait than may.
+            may_wait = self._waiting_bytes + self._written_bytes + self._fanout.queued_bytes
+            if may_wait > self._max_bytes or monotonic() >= looked_s + LOOK_AT_LEAST_EVERY_S:
+                self._shed()
+                looked_s = monotonic()
 
     def _shed(self) -> None:
         """Let clients go, those first for whom most is waiting, until what waits for all is within the bound."""
@@ -305,6 +314,7 @@ class WebSocketEndpoint:
             MISSED.inc(client.reader.take(0)[0])
             reason = f"read too slowly: {held[client]} bytes wait, and too many for all clients together"
             self._let_go(client, 1013, reason, grace_s=SHED_GRACE_S if n < SHED_WITH_GRACE else 0.0)
+        self._waiting_bytes = own
         WAITING.set(own + self._fanout.queued_bytes)
 
     def _overrun(self, client: _Client) -> None:

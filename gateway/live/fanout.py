@@ -264,9 +264,9 @@ class ClientFanout:
             trades, clients = sum(chunk.trades for chunk in chunks), tuple(group.clients)
             step = max(1, REPORT_BYTES // len(frames))
             for start in range(0, len(clients), step):
-                some = clients[start : start + step]
-                ready = [client for client in some if not client.behind]
-                behind = [client for client in some if client.behind]
+                ready = some = clients[start : start + step]
+                if behind := [client for client in some if client.behind]:
+                    ready = tuple(client for client in some if not client.behind)
                 full = [ready[place] for place in self._write([client.socket for client in ready], frames)]
                 written = len(ready) - len(full)
                 for client in full + behind:

@@ -13,7 +13,7 @@ import pytest
 import uvloop
 
 from gateway.live import connection
-from gateway.live.connection import WebSocketConnection, text_frames, write_to_all
+from gateway.live.connection import WebSocketConnection, bare_sockets, text_frames, write_to_all
 from tests.fixtures.gateway import Gateway, running_gateway
 from tests.fixtures.waiting import eventually
 from tickcodec.sockets import send_to_all
@@ -103,18 +103,18 @@ def test_a_client_that_takes_a_part_or_nothing_gets_the_rest_in_order_and_the_ot
         async with running_gateway() as gateway, connected(gateway, 2) as (slow, quick):
             sent = numbered(0, 1000, 4000)
             already = 0
-            while full and (took := send_to_all([slow.served.bare_socket], sent[already:])) and took[0]:
+            while full and (took := send_to_all(bare_sockets([slow.served]), sent[already:])) and took[0]:
                 already += took[0]
             rest, more = sent[already:], numbered(1000, 3, 10)
             taken.clear()
             reading = asyncio.create_task(quick.read(len(rest)))
             assert write_to_all([quick.served, slow.served], rest) == []
             assert (0 if full else 1) <= taken[1] < len(rest)
-            assert slow.served.bare_socket == -1  # the rest waits in front of all that follows
+            assert bare_sockets([slow.served]) == [-1]  # the rest waits in front of all that follows
             assert write_to_all([slow.served], more) == [0]
             assert await reading == rest
             assert await slow.read(len(sent), step=10_000) == sent
-            await eventually(lambda: slow.served.bare_socket >= 0)
+            await eventually(lambda: bare_sockets([slow.served])[0] >= 0)
             last = numbered(7, 2, 10)
             assert write_to_all([slow.served, quick.served], last) == []
             for client in (slow, quick):
@@ -139,7 +139,7 @@ def test_a_client_that_was_reset_a_moment_ago_ends_alone(
             for client in (first, last):
                 assert await client.read(2 * len(frames)) == 2 * frames
             await eventually(lambda: gone.served not in gateway.server.server_state.connections)
-            assert gone.served.bare_socket == -1
+            assert bare_sockets([gone.served]) == [-1]
             write_to_all([one.served for one in clients], frames)
             for client in (first, last):
                 assert await client.read(len(frames)) == frames
