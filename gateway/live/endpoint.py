@@ -270,7 +270,7 @@ class WebSocketEndpoint:
             count_sent=self._count_sent,
             count_missed=MISSED.inc,
             let_go=partial(self._let_go, client),
-            max_missed=self._limits.missed,
+            limits=self._limits,
         )
 
     def _remove(self, client: _Client) -> None:

@@ -52,6 +52,40 @@ class ClientLimits:
     """How long a trade may wait for one reader; one that is older is missed instead of being told late."""
 
 
+class MissedInARow:
+    """The trades that one client has lost since it last caught up.
+
+    Args:
+        limits: how many may be lost, and for how long.
+
+    """
+
+    def __init__(self, limits: ClientLimits) -> None:
+        self.count = 0
+        self._limits = limits
+        self._since_s = math.inf
+
+    def add(self, count: int, *, now_s: float) -> None:
+        """Count trades that are lost.
+
+        Args:
+            count: how many.
+            now_s: when, by a clock that never steps back.
+
+        """
+        if not self.count:
+            self._since_s = now_s
+        self.count += count
+
+    def caught_up(self) -> None:
+        """Begin anew: the client has been sent everything that waited for it."""
+        self.count, self._since_s = 0, math.inf
+
+    def are_too_many(self, now_s: float) -> bool:
+        """Return whether the client has lost too many, and had its time for catching up."""
+        return self.count > self._limits.missed and now_s >= self._since_s + self._limits.catch_up_s
+
+
 class ClientQueue:
     """What waits for one client; made by `ClientFanout.connect`."""
 
@@ -65,8 +99,7 @@ class ClientQueue:
         self._chunks: BoundedQueue[Chunk] = BoundedQueue(max_weight=limits.queued)
         self._queued_bytes = 0
         self._missed = 0  # not reported yet
-        self._missed_in_a_row = 0  # since it last caught up
-        self._missing_since_s = math.inf  # when the first of them was lost
+        self._missed_in_a_row = MissedInARow(limits)
         self._lost_control: dict[str, Chunk] = {}  # control messages among what was lost, the latest of each kind
 
     def offer(self, chunk: Chunk) -> None:
@@ -79,8 +112,7 @@ class ClientQueue:
         for oldest in self._chunks.put(chunk, _weight(chunk)):
             self._queued_bytes -= len(oldest.data)
             self._miss(oldest)
-        is_too_long = chunk.arrived_s >= self._missing_since_s + self._limits.catch_up_s
-        if is_too_long and self._missed_in_a_row > self._limits.missed:
+        if self._missed_in_a_row.are_too_many(chunk.arrived_s):
             self.overrun = True
             self._chunks.clear()
             self._queued_bytes = 0
@@ -107,7 +139,7 @@ class ClientQueue:
             room -= _weight(chunk)
             taken.append(chunk)
         if not self._chunks and not self.overrun:
-            self._missed_in_a_row = 0
+            self._missed_in_a_row.caught_up()
             self.behind = False
         return missed, taken
 
@@ -119,16 +151,14 @@ class ClientQueue:
     @property
     def missed_in_a_row(self) -> int:
         """Trades lost since the reader last caught up."""
-        return self._missed_in_a_row
+        return self._missed_in_a_row.count
 
     def _miss(self, chunk: Chunk) -> None:
         if chunk.kind and not chunk.missed:
             self._lost_control.pop(chunk.kind, None)  # to the end: they are sent in the order of their last change
             self._lost_control[chunk.kind] = chunk
-        if not self._missed_in_a_row:
-            self._missing_since_s = chunk.arrived_s
         self._missed += chunk.trades + chunk.missed
-        self._missed_in_a_row += chunk.trades
+        self._missed_in_a_row.add(chunk.trades, now_s=chunk.arrived_s)
         self.missed_total += chunk.trades
 
 

@@ -22,6 +22,7 @@ from prometheus_client import Counter
 from gateway.live import protocol
 from gateway.live.candles import KEPT
 from gateway.live.connection import WebSocketConnection, text_frames
+from gateway.live.fanout import ClientLimits, MissedInARow
 from gateway.live.feeds import ChannelFeed, ChannelFeeds
 from gateway.live.history import StoredPage, StoredTrades
 from gateway.live.protocol import OF_SERVICES, MalformedRequest, Ping, Subscribe, Unsubscribe
@@ -207,7 +208,7 @@ class ProtocolSession:
         count_sent: called with how many trades and bytes were written.
         count_missed: called with how many trades a client that was too slow was not sent.
         let_go: called with a close code and a reason when the client has to go.
-        max_missed: trades a client may miss before it catches up once.
+        limits: how far the client may fall behind.
 
     """
 
@@ -223,7 +224,7 @@ class ProtocolSession:
         count_sent: Callable[[int, int], object],
         count_missed: Callable[[int], object],
         let_go: Callable[[int, str], object],
-        max_missed: int,
+        limits: ClientLimits,
     ) -> None:
         self._socket = socket
         self._rings = rings
@@ -234,8 +235,7 @@ class ProtocolSession:
         self._count_sent = count_sent
         self._count_missed = count_missed
         self._let_go = let_go
-        self._max_missed = max_missed
-        self._missed_in_a_row = 0
+        self._missed_in_a_row = MissedInARow(limits)
         self._subscriptions: dict[int, ChannelSubscription] = {}
         self._last_number = 0
         self._left_over = asyncio.Event()  # something is live that there was no room for
@@ -390,7 +390,7 @@ class ProtocolSession:
                 if cursor.catching_up:
                     self._catching_up.set()
                 else:
-                    self._missed_in_a_row = 0
+                    self._missed_in_a_row.caught_up()
                 return True
         return True
 
@@ -438,9 +438,9 @@ class ProtocolSession:
         self._send(subscription.lagged(symbol, left_out))
         if slow:
             self._count_missed(left_out.count)
-            self._missed_in_a_row += left_out.count
-            if self._missed_in_a_row > self._max_missed:
-                reason = f"read too slowly: {self._missed_in_a_row} trades were missed without ever catching up"
+            self._missed_in_a_row.add(left_out.count, now_s=(now_s := monotonic()))
+            if self._missed_in_a_row.are_too_many(now_s):
+                reason = f"read too slowly: {self._missed_in_a_row.count} trades were missed without ever catching up"
                 self._let_go(1013, reason)
 
     # --- what is stored ---

@@ -411,11 +411,11 @@ async def test_a_batch_with_ids_missing_inside_is_filled_from_the_store(gateway:
         assert await ids_until(client, 255) == [251, 252, 253, 254, 255]
 
 
+@pytest.mark.parametrize("limits", [ClientLimits(missed=10**9), ClientLimits(missed=1000, catch_up_s=600)])
 async def test_a_client_that_reads_too_slowly_is_told_what_it_missed_and_where_that_is(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, limits: ClientLimits
 ) -> None:
     monkeypatch.setattr(ring, "MAX_TRADES", 256)
-    limits = ClientLimits(missed=10**9)
     async with running_gateway(client_limits=limits) as gateway, _slow_client(gateway) as client:
         await told(client, 2)
         last = await _flood(gateway, 251)
@@ -433,7 +433,8 @@ async def test_a_client_that_reads_too_slowly_is_told_what_it_missed_and_where_t
 
 async def test_a_client_that_misses_too_much_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ring, "MAX_TRADES", 256)
-    async with running_gateway(client_limits=ClientLimits(missed=1000)) as gateway, _slow_client(gateway) as client:
+    limits = ClientLimits(missed=1000, catch_up_s=0)
+    async with running_gateway(client_limits=limits) as gateway, _slow_client(gateway) as client:
         await told(client, 2)
         await _flood(gateway, 251)
         with pytest.raises(ConnectionClosed) as caught:
