@@ -128,25 +128,29 @@ class MinuteVerifier:
     async def _compare(self, minute: VenueMinute, *, repairs: int, overdue: bool) -> None:
         name = {"venue": minute.venue, "symbol": minute.symbol}
         within = {"low": minute.first_trade_id, "high": minute.last_trade_id}
+        whole, totals = NO_IDS, None
+        if minute.totals.trade_count:
+            whole = IdRanges.of(minute.first_trade_id, minute.last_trade_id)
         async with self._database.reading(internal=True) as connection, connection.transaction():
             ends = await rows.stored_ends(connection, minute.venue, minute.symbol)
             ledger = await fetch_all(connection, sql.LEDGER_WITHIN, name | within)
-            asked = {"time": minute.time, "first": minute.first_trade_id, "last": minute.last_trade_id}
-            [totals] = await fetch_all(connection, sql.MINUTE_TOTALS, name | asked)
-        whole = NO_IDS
-        if minute.totals.trade_count:
-            whole = IdRanges.of(minute.first_trade_id, minute.last_trade_id)
-        settled, missing = (
-            IdRanges.from_pairs((first, last) for kind, first, last in ledger if (kind == "OPEN") == is_open) & whole
-            for is_open in (False, True)
-        )
-        unknown = whole - settled - missing
+            settled, missing = (
+                IdRanges.from_pairs((first, last) for kind, first, last in ledger if (kind == "OPEN") == is_open)
+                & whole
+                for is_open in (False, True)
+            )
+            unknown = whole - settled - missing
+            if (
+                not unknown and not missing
+            ):  # the rows of one that waits for some are not read each time it is looked at
+                asked = {"time": minute.time, "first": minute.first_trade_id, "last": minute.last_trade_id}
+                [totals] = await fetch_all(connection, sql.MINUTE_TOTALS, name | asked)
         newest_epoch = epochs.epoch_of(ends.last_id) if ends else 0
         is_past = bool(whole) and epochs.epoch_of(minute.last_trade_id) < newest_epoch
         if ends is None or (whole and minute.first_trade_id < ends.first_id):
             if overdue:  # it began before the first trade of this symbol was stored: there is nothing to compare
                 await self._database.write(partial(rows.remove_minute, minute=minute))
-        elif not unknown and not missing:
+        elif totals is not None:
             # Trades of an epoch that is over cannot be requested from anybody: they stay as they are.
             again = NO_IDS if is_past else whole
             differs = difference(minute, MinuteTotals(*map(int, totals)))

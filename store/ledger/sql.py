@@ -189,11 +189,12 @@ SELECT state, first_trade_id, last_trade_id FROM holes
         WHERE venue = %(venue)s AND symbol = %(symbol)s AND state <> 'FILLED' AND first_trade_id <= %(low)s), %(low)s)
 """
 # In: venue, symbol, the minute's beginning, first and last id. Out: count; open, high, low, close, volume times 1e8, of
-# the rows with these ids; of a minute without ids, of the rows with a time in it.
+# the rows with these ids; of a minute without ids, of the rows with a time in it. Its first and last prices are those of its
+# least and greatest ids: `array_agg(price ORDER BY trade_id)` would keep and sort all of the minute's.
 MINUTE_TOTALS = """
-SELECT count(*), coalesce(((array_agg(price ORDER BY trade_id))[1] * 100000000)::bigint, 0),
+SELECT count(*), coalesce(((min(ARRAY[trade_id, price]))[2] * 100000000)::bigint, 0),
     coalesce((max(price) * 100000000)::bigint, 0), coalesce((min(price) * 100000000)::bigint, 0),
-    coalesce(((array_agg(price ORDER BY trade_id DESC))[1] * 100000000)::bigint, 0),
+    coalesce(((max(ARRAY[trade_id, price]))[2] * 100000000)::bigint, 0),
     coalesce(trunc(sum(quantity) * 100000000), 0)
 FROM trades
 WHERE venue = %(venue)s AND symbol = %(symbol)s
@@ -217,8 +218,8 @@ WHERE minutes.venue = asked.venue AND minutes.symbol = asked.symbol AND minutes.
       AND holes.first_trade_id <= minutes.last_trade_id AND holes.last_trade_id >= minutes.first_trade_id)
   AND (minutes.trade_count, minutes.open, minutes.high, minutes.low, minutes.close,
         trunc(minutes.volume * 100000000)) = (
-    SELECT count(*), (array_agg(price ORDER BY trade_id))[1], max(price), min(price),
-        (array_agg(price ORDER BY trade_id DESC))[1], trunc(sum(quantity) * 100000000)
+    SELECT count(*), (min(ARRAY[trade_id, price]))[2], max(price), min(price),
+        (max(ARRAY[trade_id, price]))[2], trunc(sum(quantity) * 100000000)
     FROM trades
     WHERE trades.venue = asked.venue AND trades.symbol = asked.symbol
       AND trades.time >= minutes.time - interval '1 minute' AND trades.time < minutes.time + interval '2 minutes'

@@ -26,6 +26,8 @@ from mesh.values.fixed import format_e8
 from mesh.values.id_ranges import IdRanges
 from mesh.values.trades import TradeColumns
 from store.database import Database
+from store.database.times import time_of
+from store.ledger import sql as ledger_sql
 from store.ledger.writer import LedgerWriter
 from store.queries import sql
 from tests.fixtures.nats import NatsServer
@@ -302,6 +304,43 @@ async def test_a_minute_without_trades_is_verified(feeder: Feeder, store: Servic
     await publish_candle(feeder, empty)
 
     await until_coverage(store, lambda coverage: coverage.minutes_verified == 1)
+
+
+async def test_the_trades_of_a_minute_are_not_read_while_some_of_them_have_not_come(
+    feeder: Feeder, store: Service, database_url: str
+) -> None:
+    await feeder.publish(columns(1, 300))
+    await publish_candle(feeder, candle(columns(1, 301)))
+
+    # The minute was looked at twice a second until it was overdue.
+    await until_coverage(store, lambda coverage: holes(coverage) == {(301, 301, OPEN)})
+    reads = "SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_user_tables WHERE relname = 'trades'"
+    [(rows_read,)] = await ask(database_url, reads)
+    assert rows_read < 10 * 300
+
+
+async def test_no_row_of_a_minute_is_kept_in_memory_to_be_compared(
+    feeder: Feeder, store: Service, database_url: str
+) -> None:
+    trades = columns(1, 20_000)
+    for first in range(0, 20_000, 5_000):
+        await feeder.publish(trades.rows(slice(first, first + 5_000)))
+    await publish_candle(feeder, candle(trades))
+    await until_coverage(store, lambda coverage: coverage.minutes_verified == 1)
+    store.process.kill()
+    await ask(database_url, "UPDATE minutes SET state = 'PENDING'")
+    time = time_of(MINUTE_US)
+    one = {"venue": "binance", "symbol": "btcusdt", "time": time, "first": 1, "last": 20_000}
+    several = {"venues": ["binance"], "symbols": ["btcusdt"], "times": [time], "low": time, "high": time}
+
+    client = psycopg.AsyncClientCursor
+    async with await psycopg.AsyncConnection.connect(database_url, cursor_factory=client) as database:
+        await database.execute("SET work_mem = '64kB'")  # what needs more goes to a file
+        for statement, asked in ((ledger_sql.MINUTE_TOTALS, one), (ledger_sql.SETTLE_AGREEING, several)):
+            explained = await database.execute(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {statement}", asked)
+            [([explanation],)] = await explained.fetchall()
+            assert explanation["Plan"]["Temp Written Blocks"] == 0
+    assert await ask(database_url, "SELECT state FROM minutes") == [("VERIFIED",)]
 
 
 async def test_a_minute_that_differs_says_in_what_and_is_asked_for_again(
