@@ -20,7 +20,7 @@ def text_array(values: Iterable[str]) -> str:
 
 
 def bigint_array(values: Iterable[int]) -> str:
-    """Return a value for `%s::bigint[]`."""
+    """Return a value for `%s::bigint[]`, or for `%s::numeric[]` where they are of any size."""
     return "{" + ",".join(map(str, values)) + "}"
 
 

@@ -198,11 +198,15 @@ async def add_minutes(connection: Connection, minutes: Sequence[VenueMinute]) ->
         minutes: as the venue has told them, any number.
 
     """
-    rows = [
-        (each.venue, each.symbol, each.time, each.first_trade_id, each.last_trade_id, *each.totals) for each in minutes
+    if not minutes:
+        return
+    columns = [
+        *(text_array(each.venue for each in minutes), text_array(each.symbol for each in minutes)),
+        time_array(each.time for each in minutes),
+        *(bigint_array(each.first_trade_id for each in minutes), bigint_array(each.last_trade_id for each in minutes)),
+        *map(bigint_array, zip(*(each.totals for each in minutes), strict=True)),
     ]
-    if rows:
-        await connection.cursor().executemany(sql.ADD_MINUTE, rows)
+    await connection.execute(sql.ADD_MINUTES, columns)
 
 
 async def settle_agreeing(connection: Connection, minutes: Sequence[VenueMinute]) -> set[tuple[str, str, dt.datetime]]:

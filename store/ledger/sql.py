@@ -151,12 +151,17 @@ RETURNING (extract(epoch FROM time) * 1000000)::bigint
 
 # The venue's minutes.
 
-# In: venue, symbol, time, first, last, count; open, high, low, close, volume times 1e8.
-ADD_MINUTE = """
+# In: in columns: venue, symbol, time, first, last, count; open, high, low, close, volume times 1e8. One statement for
+# all: 300 minutes end together with 300 symbols, and one for each took ten times as long, in store and in PostgreSQL.
+ADD_MINUTES = """
 INSERT INTO minutes (
     venue, symbol, time, first_trade_id, last_trade_id, trade_count, open, high, low, close, volume, state
-) VALUES (%s, %s, %s, %s, %s, %s, %s * 0.00000001, %s * 0.00000001, %s * 0.00000001, %s * 0.00000001, %s * 0.00000001,
-    'PENDING')
+)
+SELECT venue, symbol, time, first_id, last_id, trades, open * 0.00000001, high * 0.00000001, low * 0.00000001,
+    close * 0.00000001, volume * 0.00000001, 'PENDING'
+FROM unnest(%s::text[], %s::text[], %s::timestamptz[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[],
+    %s::bigint[], %s::bigint[], %s::bigint[], %s::numeric[])
+    AS told (venue, symbol, time, first_id, last_id, trades, open, high, low, close, volume)
 ON CONFLICT DO NOTHING
 """
 # Minutes to compare: not yet compared, or their trades were requested again and may have come. Half of them are the
