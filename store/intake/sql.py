@@ -37,10 +37,10 @@ MOVE_POSITION = (
     "UPDATE progress SET sequence = %s, taken_time = %s WHERE stream = %s AND created = %s AND sequence = %s"
 )
 
-# In: how long a minute may stay open when the venue does not close it. Out: venue, symbol, until when (us) its
-# intervals have ended: by the minutes of the venue that are settled, or else by the clock, and by that only while its
-# trades are of these days: it says nothing of a past that is told again. Of what is traded now signal has closed the
-# minutes before this one, and no more is looked at.
+# In: how long a minute may stay open when the venue does not close it (`grace`), and how long ago the venue must have
+# told a minute (`told`). Out: venue, symbol, until when (us) its intervals have ended: by the minutes of the venue that
+# are settled, or else by the clock, and by that only while its trades are of these days: it says nothing of a past that
+# is told again. Of what is traded now signal has closed the minutes before this one, and no more is looked at.
 ENDED = """
 SELECT venue, symbol, (extract(epoch FROM ended) * 1000000)::bigint
 FROM ledger_totals AS names LEFT JOIN candles_closed AS closed USING (venue, symbol)
@@ -48,6 +48,7 @@ CROSS JOIN LATERAL (SELECT greatest(
     (SELECT least(time + interval '1 minute', (SELECT min(time) FROM minutes
             WHERE venue = names.venue AND symbol = names.symbol AND state = 'PENDING'))
         FROM minutes WHERE venue = names.venue AND symbol = names.symbol AND state <> 'PENDING'
+            AND received_time <= now() - %(told)s
         ORDER BY time DESC LIMIT 1),
     (SELECT date_bin('1 minute', now() - %(grace)s, timestamptz '1970-01-01 00:00:00+00')
         WHERE (SELECT time FROM trades WHERE venue = names.venue AND symbol = names.symbol

@@ -36,8 +36,12 @@ from mesh.values.candles import INDICATORS, INTERVALS_US
 from mesh.values.id_ranges import IdRanges
 from mesh.values.trades import SignalColumns, TradeColumns
 from signalsvc.engine import Engine
-from store.database import Database
+from store.database import Database, fetch_all
 from store.database.times import time_of
+from store.intake import sql as intake_sql
+from store.intake.quiet_candles import GRACE, TOLD
+from store.ledger import rows as ledger_rows
+from store.ledger.minutes import MinuteTotals, VenueMinute
 from store.ledger.writer import LedgerWriter
 from tests.fixtures.nats import NatsServer
 from tests.fixtures.services import Service
@@ -472,6 +476,29 @@ async def test_a_quiet_symbols_last_minute_closes_by_the_venues_own_and_is_what_
     after = await ask(database_url, "SELECT xmin::text, * FROM candles ORDER BY interval, time")
     assert [row for row in after if row in whole] == whole, "signal's candles are the same to the last bit"
     assert await revisions(database_url) == {0: len(after)}
+
+
+async def test_a_minute_that_the_venue_has_only_just_told_is_left_to_signal_to_close(
+    signals: Signals, store: Service, database_url: str
+) -> None:
+    await signals.feeder.bus.declare(CANDLE_STREAM)
+    trades = spread(1, 3, from_us=MIDNIGHT_US, to_us=MIDNIGHT_US + 50_000_000)
+    await signals.publish(trades)
+    await until_stored(database_url, range(1, 4))
+    store.process.kill()
+    minute = VenueMinute("binance", "btcusdt", time_of(MIDNIGHT_US), 1, 3, MinuteTotals(3, 1, 1, 1, 1, 3 * 10**20))
+    ended: Any = {"grace": GRACE, "told": TOLD}
+    async with Database(database_url, health=Health("database")) as database:
+        await database.write(functools.partial(ledger_rows.add_minutes, minutes=[minute, minute]))
+        await database.write(
+            functools.partial(ledger_rows.settle_minute, minute=minute, state="VERIFIED", difference="", repairs=0)
+        )
+        for told, closed in (("now() + interval '1 hour'", []), ("now() - interval '1 hour'", ["btcusdt"])):
+            await ask(database_url, f"UPDATE minutes SET received_time = {told}")
+            found = await database.write(functools.partial(fetch_all, statement=intake_sql.ENDED, parameters=ended))
+            assert [symbol for _, symbol, ended_us in found if ended_us == MIDNIGHT_US + 60_000_000] == closed
+    [row] = await ask(database_url, "SELECT trade_count, low, volume FROM minutes")
+    assert row == (3, Decimal("0.00000001"), Decimal("3000000000000"))
 
 
 async def test_a_trade_that_comes_after_its_quiet_minute_was_closed_makes_the_candle_again(
