@@ -194,8 +194,8 @@ SELECT state, first_trade_id, last_trade_id FROM holes
         WHERE venue = %(venue)s AND symbol = %(symbol)s AND state <> 'FILLED' AND first_trade_id <= %(low)s), %(low)s)
 """
 # In: venue, symbol, the minute's beginning, first and last id. Out: count; open, high, low, close, volume times 1e8, of
-# the rows with these ids; of a minute without ids, of the rows with a time in it. Its first and last prices are those of its
-# least and greatest ids: `array_agg(price ORDER BY trade_id)` would keep and sort all of the minute's.
+# the rows with these ids; of a minute without ids, of the rows with a time in it. Open and close stand beside the least
+# and the greatest id: `array_agg(price ORDER BY trade_id)` would keep and sort all of the minute's.
 MINUTE_TOTALS = """
 SELECT count(*), coalesce(((min(ARRAY[trade_id, price]))[2] * 100000000)::bigint, 0),
     coalesce((max(price) * 100000000)::bigint, 0), coalesce((min(price) * 100000000)::bigint, 0),
