@@ -10,9 +10,10 @@ What cannot be used is said loudly and left aside; the engine is then made again
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 from nats.js.errors import KeyWrongLastSequenceError, NotFoundError
@@ -30,6 +31,11 @@ MAX_EVICTED = 4096
 MAX_EVICTED_BYTES = 64 * 2**20
 """Of entries of evicted symbols, of all partitions; then the oldest are forgotten. The bucket holds four times that."""
 _MAX_PIECE_BYTES = 900 * 1024  # below the bus's limit of 1 MB a message
+_PUT_TOGETHER = 16
+"""So many keys are written before the answer to the first one is waited for, and no more than fit into one message.
+
+The states of 300 symbols one by one took signal and the bus 55 ms, every 5 s.
+"""
 
 
 class EvictedEntry(msgspec.Struct, frozen=True):
@@ -160,14 +166,18 @@ class Snapshots:
 
         """
         pieces: dict[str, list[str]] = {}
+        changed: list[tuple[str, bytes]] = []
         for name, entry in entries.items():
             keys = self._pieces.get(name, [name])
             if self._saved.get(name) != entry:
                 keys = _keys(name, len(entry), instead_of=keys)
-                for n, key in enumerate(keys):
-                    await self._put(key, entry[n * _MAX_PIECE_BYTES : (n + 1) * _MAX_PIECE_BYTES])
+                changed += [
+                    (key, entry[n * _MAX_PIECE_BYTES : (n + 1) * _MAX_PIECE_BYTES]) for n, key in enumerate(keys)
+                ]
             if keys != [name]:
                 pieces[name] = keys
+        for some in _together(changed):
+            await self._put_together(some)
         evicted = {name: entry for name, entry in self._evicted.items() if name not in entries}
         names = sorted(entries)
         position = SnapshotPosition(
@@ -238,6 +248,13 @@ class Snapshots:
         self._revisions[key] = found.revision or 0
         return found.value or b""
 
+    async def _put_together(self, some: Sequence[tuple[str, bytes]]) -> None:
+        """Write some keys, each as `_put` does, and return when all are written; raise the first error."""
+        results = await asyncio.gather(*(self._put(key, value) for key, value in some), return_exceptions=True)
+        for result in results:
+            if result is not None:
+                raise result
+
     async def _put(self, key: str, value: bytes) -> None:
         """Write a key as long as nobody else has written it since; else only while the lease is still held.
 
@@ -258,6 +275,18 @@ class Snapshots:
         """Forget the entries of evicted symbols, when they are made again from RAW; of others it knows nothing."""
         for name in names:
             self._evicted.pop(name, None)
+
+
+def _together(changed: Sequence[tuple[str, bytes]]) -> Iterator[Sequence[tuple[str, bytes]]]:
+    """Yield keys and what is to be written under them in groups, in order."""
+    begin = size = 0
+    for end, (_, value) in enumerate(changed):
+        if end > begin and (end - begin >= _PUT_TOGETHER or size + len(value) > _MAX_PIECE_BYTES):
+            yield changed[begin:end]
+            begin, size = end, 0
+        size += len(value)
+    if changed:
+        yield changed[begin:]
 
 
 def _keys(name: str, size: int, *, instead_of: list[str]) -> list[str]:

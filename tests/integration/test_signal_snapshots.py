@@ -111,6 +111,30 @@ async def test_a_save_that_breaks_off_leaves_the_last_state_whole(bus: Bus, puts
     assert await loaded(bus, **LONG) == (2, long.entries())
 
 
+@pytest.mark.parametrize("puts", [0, 1, 17, 39, 40])
+async def test_a_save_of_many_symbols_that_breaks_off_counts_for_nothing_until_it_is_whole(bus: Bus, puts: int) -> None:
+    many, snapshots = Engine(), await Snapshots.open(bus)
+    entries = []
+    for raw_sequence, first_id in ((1, 1), (2, 101)):
+        for n in range(40):
+            many.process(columns(first_id, 100, symbol=f"coin{n}usdt"), raw_sequence=raw_sequence)
+        entries.append(many.entries())
+        if raw_sequence == 1:
+            await save(snapshots, many, 1)
+    whole, snapshots._bucket = snapshots._bucket, FailingBucket(snapshots._bucket, puts=puts)  # type: ignore[assignment]
+
+    with pytest.raises(TimeoutError):
+        await save(snapshots, many, 2)
+    position, broken_off = await loaded(bus)
+    snapshots._bucket = whole
+    await save(snapshots, many, 2)
+
+    assert position == 1
+    assert sum(entry == entries[1][name] for name, entry in broken_off.items()) == puts
+    assert all(entry in (entries[0][name], entries[1][name]) for name, entry in broken_off.items())
+    assert await loaded(bus) == (2, entries[1])
+
+
 async def test_a_service_that_goes_on_puts_its_pieces_beside_those_it_was_loaded_from(bus: Bus) -> None:
     long = engine(70_000, **LONG)
     await save(await Snapshots.open(bus), long, 1)
