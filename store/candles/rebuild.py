@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import datetime as dt
 import math
-from collections import defaultdict
-from collections.abc import Mapping, Sequence, Set
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence, Set
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 import msgspec
+import numpy as np
 
-from libsignal import CandleSeries, Periods
+from libsignal import CandleSeries, Periods, close_each
 from mesh.values.candles import Indicators
 from store.candles import sql
 from store.database import Connection, fetch_all
@@ -84,22 +86,27 @@ async def _differing(
 ) -> list[SeriesName]:
     """Return the series whose candles from `firsts` on may have other indicators than those before them give.
 
-    One statement reads all of them, as far as they are short. A series that is not warm nearly always is, and then
+    Two statements read all of them, as far as they are short. A series that is not warm nearly always is, and then
     signal knew all of it: at the start of many symbols each has such candles every second.
     """
     if not firsts:
         return []
-    columns = map(text_array, zip(*firsts, strict=True))
-    rows: dict[int, list[Any]] = defaultdict(list)
-    for n, *row in await fetch_all(connection, sql.READ_NEWEST, [*columns, _SHORT]):
-        rows[n].append(row)
-    differing = []
-    for n, (name, first) in enumerate(firsts.items(), 1):
-        new = sum(row[0] >= first for row in rows[n])
-        of_signal = zip(rows[n][-new:], _close(CandleSeries(periods), rows[n])[-new:], strict=True) if new else ()
-        if len(rows[n]) == _SHORT or any(_kept(row, now) != row[4:] for row, now in of_signal):
-            differing.append(name)
-    return differing
+    series = list(map(text_array, zip(*firsts, strict=True)))
+    newest = await fetch_all(connection, sql.NEWEST_PRICES, [*series, _SHORT])
+    if not newest:
+        return []
+    numbers, counts, prices = zip(*newest, strict=True)
+    differing = {n for n, count in zip(numbers, counts, strict=True) if count == _SHORT}
+    high_e8, low_e8, close_e8 = np.fromstring(",".join(prices), np.int64, sep=",").reshape(-1, 3).T
+    now = close_each(periods, counts, high_e8, low_e8, close_e8)
+    new = await fetch_all(connection, sql.INDICATORS_FROM, [*series, time_array(firsts.values())])
+    # The new candles are the last ones of their series, so it is counted from behind.
+    ends, left = dict(zip(numbers, accumulate(counts), strict=True)), Counter(n for n, *_ in new)
+    for n, *values in new:
+        if n not in differing and _kept(values, now[ends[n] - left[n]].tolist()) != values:
+            differing.add(n)
+        left[n] -= 1
+    return [name for n, name in enumerate(firsts, 1) if n in differing]
 
 
 async def _renew(
@@ -122,7 +129,7 @@ async def _renew(
         kept: list[float | None] = []
         for row, indicators in zip(rows, _close(series, rows), strict=True):
             time, _, _, _, *values = row
-            kept = _kept(row, indicators)
+            kept = _kept(values, msgspec.structs.astuple(indicators))
             if kept != values:
                 changed.append((time, int(time not in made), *kept))
         if changed:
@@ -153,9 +160,9 @@ def _close(series: CandleSeries, rows: Sequence[Any]) -> list[Indicators]:
     return series.close(high_e8, low_e8, close_e8)
 
 
-def _kept(row: Sequence[Any], now: Indicators) -> list[float | None]:
+def _kept(stored: Sequence[float | None], now: Iterable[float]) -> list[float | None]:
     """Return what a candle's indicators are to be: where signal knew more candles than are stored, they stay."""
-    return [old if math.isnan(new) else new for new, old in zip(msgspec.structs.astuple(now), row[4:], strict=True)]
+    return [old if math.isnan(new) else new for new, old in zip(now, stored, strict=True)]
 
 
 async def _read_before(connection: Connection, name: SeriesName, first: dt.datetime, *, limit: int) -> list[Any]:

@@ -138,24 +138,38 @@ WHERE venue = %(venue)s AND symbol = %(symbol)s AND interval = %(interval)s
 RETURNING time
 """
 
-_CANDLES = f"""
+_SERIES = f"""
 SELECT time, (high * 100000000)::bigint, (low * 100000000)::bigint, (close * 100000000)::bigint,
     {_INDICATORS}
 FROM candles
+WHERE venue = %(venue)s AND symbol = %(symbol)s AND interval = %(interval)s
 """
-_SERIES = f"{_CANDLES}WHERE venue = %(venue)s AND symbol = %(symbol)s AND interval = %(interval)s\n"
 # In: venue, symbol, interval, time, limit. Out: time, high, low, close; the indicators.
 READ_FROM = _SERIES + "AND time >= %(time)s ORDER BY time LIMIT %(limit)s"
 READ_BEFORE = _SERIES + "AND time < %(time)s ORDER BY time DESC LIMIT %(limit)s"
-# In: venues, symbols, intervals; limit. Out: n (from 1), and as above of the newest candles of each, rising in time.
-READ_NEWEST = f"""
-SELECT asked.n, newest.*
+# In: venues, symbols, intervals; limit. Out: n (from 1), how many candles there are, and high, low, close of each of the
+# newest ones as text, rising in time; nothing where there are none.
+NEWEST_PRICES = """
+SELECT asked.n, count(*), string_agg(prices, ',' ORDER BY time)
 FROM unnest(%s::text[], %s::text[], %s::text[]) WITH ORDINALITY AS asked (venue, symbol, interval, n)
 CROSS JOIN LATERAL (
-    {_CANDLES} WHERE venue = asked.venue AND symbol = asked.symbol AND interval = asked.interval
+    SELECT time,
+        concat_ws(',', (high * 100000000)::bigint, (low * 100000000)::bigint, (close * 100000000)::bigint) AS prices
+    FROM candles WHERE venue = asked.venue AND symbol = asked.symbol AND interval = asked.interval
     ORDER BY time DESC LIMIT %s
 ) AS newest
-ORDER BY 1, 2
+GROUP BY 1 ORDER BY 1
+"""
+# In: venues, symbols, intervals, times. Out: n (from 1) and the indicators of all candles from that time on, rising.
+INDICATORS_FROM = f"""
+SELECT asked.n, {_INDICATORS}
+FROM unnest(%s::text[], %s::text[], %s::text[], %s::timestamptz[])
+    WITH ORDINALITY AS asked (venue, symbol, interval, time, n)
+CROSS JOIN LATERAL (
+    SELECT time AS begins, {_INDICATORS} FROM candles
+    WHERE venue = asked.venue AND symbol = asked.symbol AND interval = asked.interval AND time >= asked.time
+) AS new
+ORDER BY n, begins
 """
 # In: venues, symbols, intervals, times. Out: n (from 1), the revision of the last candle before, and whether that has
 # all indicators; nothing where there is none.

@@ -6,9 +6,10 @@ import math
 from collections.abc import Sequence
 
 import msgspec
+import numpy as np
 import pytest
 
-from libsignal import CandleSeries, Periods, SignalCandle, SignalState, UnusableCandle
+from libsignal import CandleSeries, Periods, SignalCandle, SignalState, UnusableCandle, close_each
 from mesh.service.errors import LibraryError
 from mesh.values.candles import INDICATORS, Indicators
 from mesh.values.signals import SignalGroups
@@ -140,6 +141,23 @@ def test_prices_that_no_candle_has_are_refused_with_their_row_and_change_nothing
     assert texts(taken_in(series, found[100:])) == texts([indicators_of(candle) for candle in found[100:]])
     with pytest.raises(LibraryError, match="out of range"):
         CandleSeries(Periods(14, 14, 26, 12, 9, 20, 20))
+
+
+@pytest.mark.parametrize("periods", PERIODS, ids=str)
+def test_several_series_in_one_go_have_the_indicators_of_each_alone(periods: Periods) -> None:
+    several = [candles(rows, periods)[:n] for rows, n in ((market(6_000), 63), (wild(1_500), 0), (jumping(400), 40))]
+    columns_e8 = [
+        np.array([getattr(candle, name) for some in several for candle in some], np.int64)
+        for name in ("high_e8", "low_e8", "close_e8")
+    ]
+
+    found = close_each(periods, list(map(len, several)), *columns_e8)
+
+    alone = [indicators for some in several for indicators in taken_in(CandleSeries(periods), some)]
+    assert texts([Indicators(*row) for row in found.tolist()]) == texts(alone)
+    columns_e8[2][70] = columns_e8[0][70] + 1
+    with pytest.raises(UnusableCandle, match="at row 70, expected"):
+        close_each(periods, list(map(len, several)), *columns_e8)
 
 
 def test_no_candles_have_no_indicators() -> None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from libsignal.declarations import WINDOW_MAX
 from libsignal.errors import RefusedTrade, UnusableCandle, UnusableState
-from libsignal.series import CandleSeries
+from libsignal.series import CandleSeries, close_each
 from libsignal.state import (
     INDICATOR_OFFSETS,
     OUTPUT_OFFSETS,
@@ -46,4 +46,5 @@ __all__ = [
     "Trades",
     "UnusableCandle",
     "UnusableState",
+    "close_each",
 ]

@@ -7,8 +7,10 @@ import weakref
 from collections.abc import Sequence
 from dataclasses import asdict
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from libsignal import declarations as lsig
 from libsignal.errors import UnusableCandle, check
@@ -75,13 +77,62 @@ class CandleSeries:
             UnusableCandle: prices that are not 0 < low <= close <= high; nothing has changed.
 
         """
-        candles = np.zeros(len(close_e8), _CANDLES)
-        candles["high_e8"], candles["low_e8"], candles["close_e8"] = high_e8, low_e8, close_e8
+        candles = _with_prices(high_e8, low_e8, close_e8)
         row = ctypes.c_size_t()
         code = LIBRARY.releasing_gil.lsig_series_close(self._handle, candles.ctypes.data, len(candles), row)
-        if code == lsig.E_CANDLE:
-            at = row.value
-            found = f"high {high_e8[at]}, low {low_e8[at]}, close {close_e8[at]} (each times 1e8) at row {at}"
-            raise UnusableCandle(f"a candle's prices are {found}, expected 0 < low <= close <= high")
-        check(code)
+        _check_closed(code, candles, row.value)
         return list(map(Indicators, *(candles[name].tolist() for name in INDICATORS)))
+
+
+def close_each(
+    periods: Periods,
+    counts: Sequence[int],
+    high_e8: npt.NDArray[np.int64],
+    low_e8: npt.NDArray[np.int64],
+    close_e8: npt.NDArray[np.int64],
+) -> npt.NDArray[np.float64]:
+    """Return the indicators right after each candle of several series, each of which begins here.
+
+    They are those of `CandleSeries.close`, without an object for each series and each candle: where 300 series have a
+    few candles each, that takes a tenth of the time.
+
+    Args:
+        periods: of the indicators.
+        counts: how many candles each series has.
+        high_e8: the highest prices, scaled by 1e8, of the candles of all series behind each other.
+        low_e8: the lowest.
+        close_e8: the last.
+
+    Returns:
+        shape (candles, indicators), these in the order of INDICATORS.
+
+    Raises:
+        UnusableCandle: prices that are not 0 < low <= close <= high.
+        LibraryError: a period is out of range.
+
+    """
+    candles = _with_prices(high_e8, low_e8, close_e8)
+    config, handle, row = _config(periods), ctypes.c_void_p(), ctypes.c_size_t()
+    calls, at, first = LIBRARY.holding_gil, candles.ctypes.data, 0
+    for count in counts:
+        check(calls.lsig_series_new(config, handle))
+        code = calls.lsig_series_close(handle, at + first * _CANDLES.itemsize, count, row)
+        calls.lsig_series_free(handle)
+        _check_closed(code, candles, first + row.value)
+        first += count
+    return np.stack([candles[name] for name in INDICATORS], axis=1)
+
+
+def _with_prices(high_e8: Any, low_e8: Any, close_e8: Any) -> npt.NDArray[Any]:
+    candles = np.zeros(len(close_e8), _CANDLES)
+    candles["high_e8"], candles["low_e8"], candles["close_e8"] = high_e8, low_e8, close_e8
+    return candles
+
+
+def _check_closed(code: int, candles: npt.NDArray[Any], row: int) -> None:
+    """Raise what a code of `lsig_series_close` says of some candles."""
+    if code == lsig.E_CANDLE:
+        high, low, close = (candles[name][row] for name in ("high_e8", "low_e8", "close_e8"))
+        found = f"high {high}, low {low}, close {close} (each times 1e8) at row {row}"
+        raise UnusableCandle(f"a candle's prices are {found}, expected 0 < low <= close <= high")
+    check(code)
