@@ -147,7 +147,7 @@ WHERE venue = %(venue)s AND symbol = %(symbol)s AND interval = %(interval)s
 # In: venue, symbol, interval, time, limit. Out: time, high, low, close; the indicators.
 READ_FROM = _SERIES + "AND time >= %(time)s ORDER BY time LIMIT %(limit)s"
 READ_BEFORE = _SERIES + "AND time < %(time)s ORDER BY time DESC LIMIT %(limit)s"
-# In: venues, symbols, intervals; limit. Out: n (from 1), how many candles there are, and high, low, close of each of the
+# In: venues, symbols, intervals; limit. Out: n (from 1), how many candles it has, and high, low, close of each of the
 # newest ones as text, rising in time; nothing where there are none.
 NEWEST_PRICES = """
 SELECT asked.n, count(*), string_agg(prices, ',' ORDER BY time)
