@@ -140,9 +140,8 @@ class MinuteVerifier:
                 for is_open in (False, True)
             )
             unknown = whole - settled - missing
-            if (
-                not unknown and not missing
-            ):  # the rows of one that waits for some are not read each time it is looked at
+            if not unknown and not missing:
+                # Of one that waits for some of its rows the others are not read each time it is looked at.
                 asked = {"time": minute.time, "first": minute.first_trade_id, "last": minute.last_trade_id}
                 [totals] = await fetch_all(connection, sql.MINUTE_TOTALS, name | asked)
         newest_epoch = epochs.epoch_of(ends.last_id) if ends else 0
