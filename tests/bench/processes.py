@@ -34,8 +34,8 @@ class Used:
         wakes: how often a thread went to sleep, so how often it had to be woken.
         preempted: how often a thread had to make room for another one.
         own_peak_mb: the most memory it had since `forget_peak`, without what it shares.
-        shared_mb: the memory it shares with others; of several processes that of the one with most, as PostgreSQL's
-            all share the same.
+        shared_mb: the memory it shares with others, pages of its program and its libraries included; of several
+            processes that of the one with most, as PostgreSQL's all share the same.
     """
 
     cpu_s: float = 0.0
@@ -90,7 +90,7 @@ def used(pid: int) -> Used:
     with contextlib.suppress(FileNotFoundError, ProcessLookupError):
         cpu_s = parse_stat((process / "stat").read_text(), os.sysconf("SC_CLK_TCK"))
         memory = parse_status((process / "status").read_text())
-        shared = memory.get("RssShmem", 0)
+        shared = memory.get("RssShmem", 0) + memory.get("RssFile", 0)
         total += Used(cpu_s=cpu_s, own_peak_mb=(memory.get("VmHWM", 0) - shared) / 1e6, shared_mb=shared / 1e6)
         for thread in (process / "task").iterdir():
             waited_ns = int((thread / "schedstat").read_text().split()[1])

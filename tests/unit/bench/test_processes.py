@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+import mmap
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 from tests.bench.processes import Used, parse_stat, parse_status, service_of, used
 
@@ -34,6 +38,28 @@ def test_what_was_used_since_leaves_the_peak_as_it_is() -> None:
 def test_memory_that_several_processes_share_counts_once() -> None:
     together = Used(own_peak_mb=10.0, shared_mb=100.0) + Used(own_peak_mb=20.0, shared_mb=90.0)
     assert together.peak_mb == 130.0
+
+
+def test_a_file_that_two_processes_have_mapped_counts_once(tmp_path: Path) -> None:
+    file = tmp_path / "mapped"
+    file.write_bytes(bytes(20_000_000))
+    child = """import mmap, sys
+with open(sys.argv[1]) as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as pages:
+    print(pages.find(b"1"), flush=True)
+    sys.stdin.read()"""
+    with (
+        file.open() as here,
+        mmap.mmap(here.fileno(), 0, prot=mmap.PROT_READ) as pages,
+        subprocess.Popen(
+            [sys.executable, "-c", child, file], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as other,
+    ):
+        assert other.stdout is not None
+        assert (pages.find(b"1"), other.stdout.readline()) == (-1, "-1\n")
+        ours, theirs = used(os.getpid()), used(other.pid)
+        other.communicate()
+
+    assert (ours + theirs).peak_mb < ours.peak_mb + theirs.peak_mb - 20
 
 
 def test_a_running_process_has_used_something_and_one_that_has_ended_nothing() -> None:
