@@ -31,7 +31,7 @@ SETTINGS = {
     "password_encryption": "scram-sha-256",
     "timezone": "UTC",
     "max_connections": "50",  # the store's pool and some people with psql
-    "shared_buffers": "128MB",  # the newest hours of trades stay in memory; the rest is the kernel's cache
+    "shared_buffers": "64MB",  # the ends of the index that is written; what is read is in the kernel's cache, too
     "max_wal_size": "2GB",  # a checkpoint every few minutes instead of every few seconds under 20,000 rows/s
     "wal_compression": "on",  # whole pages after a checkpoint are most of the log
     "checkpoint_timeout": "10min",
