@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import datetime as dt
 import math
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence, Set
-from itertools import accumulate
+from itertools import accumulate, groupby
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import msgspec
@@ -100,12 +100,13 @@ async def _differing(
     high_e8, low_e8, close_e8 = np.fromstring(",".join(prices), np.int64, sep=",").reshape(-1, 3).T
     now = close_each(periods, counts, high_e8, low_e8, close_e8)
     new = await fetch_all(connection, sql.INDICATORS_FROM, [*series, time_array(firsts.values())])
-    # The new candles are the last ones of their series, so it is counted from behind.
-    ends, left = dict(zip(numbers, accumulate(counts), strict=True)), Counter(n for n, *_ in new)
-    for n, *values in new:
-        if n not in differing and _kept(values, now[ends[n] - left[n]].tolist()) != values:
-            differing.add(n)
-        left[n] -= 1
+    ends = dict(zip(numbers, accumulate(counts), strict=True))
+    for n, rows in groupby(new, itemgetter(0)):
+        stored = [values for _, *values in rows]  # of the last candles of the series
+        if n not in differing:
+            to_be = map(_kept, stored, now[ends[n] - len(stored) : ends[n]].tolist())
+            if list(to_be) != stored:
+                differing.add(n)
     return [name for n, name in enumerate(firsts, 1) if n in differing]
 
 
