@@ -102,6 +102,11 @@ class FrameBuffer:
             yield data[begin], data[begin + {126: 4, 127: 10}.get(data[begin + 1], 2) : end]
 
 
+def pong(payload: bytes) -> bytes:
+    """Return the answer to a ping, masked with zeros: a client's frames have to be masked, with whatever."""
+    return bytes([0x8A, 0x80 | len(payload)]) + bytes(4) + payload
+
+
 class Client(asyncio.Protocol):
     """One connection; a stalled one reads nothing after the handshake."""
 
@@ -146,8 +151,10 @@ class Client(asyncio.Protocol):
         noted, begins = self._noted, not self._buffer.held
         received, ends = self._buffer.take(data)
         kinds = bytes(map(received.__getitem__, [0, *ends[:-1]] if ends else ()))
-        for _ in range(kinds.count(_PING)):  # an empty pong: the server only needs to know that somebody is there
-            self._transport.write(b"\x8a\x80\x00\x00\x00\x00")
+        if _PING in kinds:
+            for (begin, end), kind in zip(itertools.pairwise([0, *ends]), kinds, strict=True):
+                if kind == _PING:  # the same payload comes back, else nobody is taken to be there
+                    self._transport.write(pong(received[begin + 2 : end]))
         whole = received[: ends[-1]] if ends else b""
         pieces = next((found for mark in _STAMPS if len(found := whole.split(mark)) > 1), [b""])
         stamps = [piece[:_STAMP_BYTES] for piece in pieces[1:]]

@@ -70,4 +70,4 @@ async def test_what_many_clients_get_counts_for_each_and_each_answers_its_pings(
         for data in (b"HTTP/1.1 101 Switching Protocols\r\n\r\n", *pieces):
             client.data_received(data)
     assert (noted.told, len(noted.delays_ms()), noted.missed) == (8, 8, 20)
-    assert all(transport.data.endswith(b"\r\n\r\n\x8a\x80\x00\x00\x00\x00") for transport in transports)
+    assert all(transport.data.endswith(b"\r\n\r\n\x8a\x84\x00\x00\x00\x00ping") for transport in transports)
