@@ -881,19 +881,6 @@ def is_same_count(reported: TradeColumns, recent: RecentTrades) -> bool:
     return bool((there & ~_conflicts(reported, recent)).any())
 
 
-def minute_contradicts(last_id: int, ends_us: int, recent: RecentTrades) -> bool:
-    """Return whether a minute ends with a lower id than trades published of it or before it: then it is another count.
-
-    Args:
-        last_id: of its last trade.
-        ends_us: when it was over, since 1970.
-        recent: trades that were published lately.
-
-    """
-    ids, time_us, _ = recent.columns
-    return bool(((ids > last_id) & (time_us < ends_us)).any())
-
-
 def may_be_another_count(reported: TradeColumns, recent: RecentTrades) -> bool:
     """Return whether REST tells past trades other than the published ones, or later than one with a higher id.
 

@@ -29,7 +29,6 @@ from ingest.publish.quarantine import (
     implausible_past,
     is_same_count,
     may_be_another_count,
-    minute_contradicts,
 )
 from ingest.publish.resume import LastPublished, last_of_all, last_published, published_epoch, repair_id
 from ingest.publish.sequencer import Counts, Sequencer, WaitingLimits
@@ -789,8 +788,9 @@ class TradePublisher:
         last_id = None if followed is None else followed.sequencer.last_id
         if followed is None or last_id is None or candle.last_trade_id < 0:
             return ""
-        past = candle.last_trade_id <= last_id and candle.open_time_us > followed.sequencer.last_time_us > 0
-        past |= minute_contradicts(candle.last_trade_id, candle.open_time_us + _MINUTE_US, followed.recent)
+        # Of the same count it would end with that trade or a later one, had that happened in it.
+        since_us = candle.open_time_us + (_MINUTE_US if candle.last_trade_id < last_id else 0)
+        past = candle.last_trade_id <= last_id and 0 < last_us < since_us
         if past or any(doubted.kind == "id_behind" for doubted in followed.quarantine.held):
             return f"a minute up to trade {candle.last_trade_id}, which is of the past: are these ids of a new count?"
         limit = max(followed.head_id, last_id) + self._bounds.max_id_jump
