@@ -93,7 +93,7 @@ class LedgerWriter:
         """
 
         async def rows_in_holes(connection: Connection) -> IdRanges:
-            await rows.lock(connection, [partition_of(venue, symbol, self._database.partitions)])
+            # Without the ledger's lock: a whole index may be read, and trades would have to wait for that.
             if not await rows.open_holes(connection, venue, symbol):
                 return NO_IDS
             asked = {"venue": venue, "symbol": symbol, "last": last_id}
