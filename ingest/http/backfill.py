@@ -48,6 +48,9 @@ class BackfillResult:
         return (steps[-1].last_id if isinstance(steps[-1], IdRange) else int(steps[-1].trade_id[-1])) + 1
 
 
+NOTHING_TOLD = BackfillResult((), NO_IDS, NO_IDS, to_the_end=False)
+
+
 def from_history(page: TradeColumns, *, from_id: int, limit: int) -> BackfillResult:
     """Read an answer that holds the oldest trades from an id on: between any two of its ids the venue has nothing.
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from itertools import islice
 
 from ingest import metrics
-from ingest.http.backfill import BackfillResult, split_anchor
+from ingest.http.backfill import NOTHING_TOLD, BackfillResult, split_anchor
 from ingest.http.errors import RequestRejected, VenueUnavailable
 from ingest.messages import NewestTrade
 from ingest.publish.trade_publisher import TradePublisher
@@ -122,6 +122,9 @@ class GapRepair:
                     continuous.add(epoch)
                 else:
                     found = await self._http_api.trades_from(symbol, from_id)
+                    if await is_another_count(symbol, found, self._http_api, self._trade_publisher):
+                        found = NOTHING_TOLD  # of the count that is followed; the new one begins by what comes live
+                        continuous.discard(epoch)
             except VenueUnavailable as exc:
                 self.brought.discard(symbol)
                 nothing_since_s = None
@@ -263,6 +266,26 @@ async def trades_around(symbol: str, http_api: HttpApi, trade_publisher: TradePu
         return None
     reported = concatenate(list(found.parts))
     return reported if trade_publisher.is_same_count(symbol, reported) else None
+
+
+async def is_another_count(
+    symbol: str, found: BackfillResult, http_api: HttpApi, trade_publisher: TradePublisher
+) -> bool:
+    """Return whether REST tells trades of a count that has begun just now, and that nobody has noticed yet.
+
+    Args:
+        symbol: in lower case; one that is followed.
+        found: what REST tells of ids of the past, or of those that trades wait for.
+        http_api: the venue over REST.
+        trade_publisher: who has passed on the newest trades.
+
+    Raises:
+        VenueRequestError: no host answered, or the request is rejected.
+
+    """
+    if not any(map(trade_publisher.may_be_another_count, found.parts)):
+        return False
+    return await trades_around(symbol, http_api, trade_publisher) is None
 
 
 class _Survey:

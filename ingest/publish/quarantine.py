@@ -881,22 +881,28 @@ def is_same_count(reported: TradeColumns, recent: RecentTrades) -> bool:
     return bool((there & ~_conflicts(reported, recent)).any())
 
 
-def may_be_another_count(reported: TradeColumns, recent: RecentTrades) -> bool:
+def may_be_another_count(reported: TradeColumns, recent: RecentTrades, waiting: TradeColumns | None) -> bool:
     """Return whether REST tells past trades other than the published ones, or later than one with a higher id.
 
     The venue's clocks differ a little, so that may be in order all the same. Where it is not so, ids and times rise
-    together into what was published, which no trade of a new count can do.
+    together into what was published, or waits for those ids, which no trade of a new count can do.
 
     Args:
         reported: trades that REST tells, their ids rising.
-        recent: trades that were published lately.
+        recent: trades that were published lately; where there are none nobody can say.
+        waiting: trades behind those that wait for ids before them, in any order; None when there are none.
 
     """
+    if not recent:
+        return False
     ids, time_us, _ = recent.columns
+    if waiting is not None:
+        order = np.argsort(waiting.trade_id, kind="stable")
+        ids, time_us = np.append(ids, waiting.trade_id[order]), np.append(time_us, waiting.time_us[order])
     next_rows = np.searchsorted(ids, reported.trade_id, side="right")
     followed = next_rows < len(ids)
     later = reported.time_us[followed] > time_us[next_rows[followed]]
-    told_again = reported.rows(np.isin(reported.trade_id, ids))
+    told_again = reported.rows(np.isin(reported.trade_id, recent.columns[0]))
     return bool(later.any() or _conflicts(told_again, recent).any())
 
 

@@ -9,9 +9,8 @@ import numpy as np
 from nats.errors import Error as NatsError
 
 from ingest import metrics
-from ingest.http.backfill import BackfillResult
 from ingest.http.errors import VenueRequestError, VenueUnavailable
-from ingest.publish.gap_repair import trades_around
+from ingest.publish.gap_repair import is_another_count
 from ingest.publish.trade_publisher import TradePublisher
 from ingest.venue import HttpApi
 from mesh.bus import control, subjects
@@ -109,7 +108,8 @@ class RepairRequests:
         try:
             while from_id <= last_id:
                 found = await self._http_api.trades_from(symbol, from_id)
-                if self._trade_publisher.epoch(symbol) != epoch or await self._is_another_count(symbol, found):
+                begun = await is_another_count(symbol, found, self._http_api, self._trade_publisher)
+                if begun or self._trade_publisher.epoch(symbol) != epoch:
                     result.problem = f"{request.venue} has begun its ids again meanwhile"
                     break
                 if found.unreachable and found.unreachable.lowest <= last_id:
@@ -138,12 +138,6 @@ class RepairRequests:
             f"; {result.problem}" if result.problem else "",
         )
         return result
-
-    async def _is_another_count(self, symbol: str, found: BackfillResult) -> bool:
-        """Return whether REST tells trades of a count that has begun just now, and that nobody has noticed yet."""
-        if not any(map(self._trade_publisher.may_be_another_count, found.parts)):
-            return False
-        return await trades_around(symbol, self._http_api, self._trade_publisher) is None
 
     async def _publish(self, result: control_pb2.RepairResult, trades: TradeColumns) -> None:
         wrong = self._trade_publisher.implausible(trades) if len(trades) else np.zeros(0, np.bool_)

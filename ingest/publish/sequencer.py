@@ -80,6 +80,11 @@ class Sequencer:
         return self._held_trades
 
     @property
+    def waiting(self) -> TradeColumns | None:
+        """The trades that wait, as they came; None when there are none."""
+        return concatenate(self._held) if self._held else None
+
+    @property
     def gap(self) -> IdRange | None:
         """The ids that are waited for, None when nothing waits."""
         if not self._held or self.last_id is None:

@@ -439,13 +439,14 @@ class TradePublisher:
         return is_same_count(reported, self._followed[symbol].recent)
 
     def may_be_another_count(self, reported: TradeColumns) -> bool:
-        """Return whether REST may be telling past trades of a count that the venue has only just begun.
+        """Return whether REST may be telling trades of a count that the venue has only just begun.
 
         Args:
-            reported: trades that REST tells, their ids rising.
+            reported: trades that REST tells, their ids rising: of the past, or before others that wait for them.
 
         """
-        return may_be_another_count(reported, self._followed[reported.symbol].recent)
+        followed = self._followed[reported.symbol]
+        return may_be_another_count(reported, followed.recent, followed.sequencer.waiting)
 
     async def adopt_epochs(self) -> None:
         """Take over epochs that store tells of symbols of which RAW held nothing at their start, for ever."""

@@ -10,7 +10,7 @@ from mesh.bus import control, subjects
 from mesh.values import epochs
 from tests.fixtures.following import Followed, followed
 from tests.fixtures.nats import NatsServer
-from tests.fixtures.scripted_venue import Refusal
+from tests.fixtures.scripted_venue import Refusal, frame
 from tests.fixtures.services import Service
 from tests.fixtures.waiting import eventually
 from tickmesh.v1 import control_pb2, status_pb2
@@ -140,6 +140,22 @@ async def test_what_rest_tells_of_a_count_that_nobody_has_noticed_yet_replaces_n
         assert (result.found, len(result.lost), len(result.absent)) == (0, 0, 0)
         assert "begun its ids again" in result.problem
         assert await keys(mesh) == [(0, trade_id) for trade_id in range(1, 51)]
+
+
+async def test_what_rest_tells_of_a_count_that_nobody_has_noticed_yet_fills_no_gap_of_the_old_one(
+    nats_server: NatsServer, make_service: Make
+) -> None:
+    async with followed(nats_server, make_service) as mesh:
+        await mesh.start()
+        await mesh.venue.trade("btcusdt", *range(1, 51))
+        await mesh.publishes([*range(1, 51)])
+        await mesh.venue.say(*(frame("btcusdt", trade_id) for trade_id in (53, 54, 55)))
+        await reset(mesh, shift_us=LATER_US)
+        mesh.venue.know("btcusdt", *range(61))  # the socket is about to bring them
+        await eventually(lambda: [target for target in mesh.history_asked() if "fromId=51&" in target])
+        await mesh.venue.trade("btcusdt", *range(61))
+        old = [(0, trade_id) for trade_id in (*range(1, 51), 53, 54, 55)]
+        await until(mesh, [*old, *((1, trade_id) for trade_id in range(61))])
 
 
 async def test_after_the_disk_of_the_bus_was_lost_ingest_waits_until_store_says_which_epoch_it_is(
