@@ -7,7 +7,7 @@ limits.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 from urllib.parse import quote
@@ -142,6 +142,10 @@ class BinanceSession:
     def follows(self, symbol: str) -> bool:
         """Return whether the venue has agreed to a symbol."""
         return symbol in self._followed
+
+    def follows_all(self, symbols: Mapping[str, object]) -> bool:
+        """Return whether the venue has agreed to all of these symbols."""
+        return symbols.keys() <= self._followed.keys()
 
     def want(self, symbols: Iterable[str]) -> None:
         """Say which symbols to follow from now on; call `requests` next."""

@@ -322,9 +322,10 @@ class VenueConnection:
         together = [event for event in events if isinstance(event, ReadTrades)]
         if not together:
             return events
-        follows = self.session.follows
-        if newest_ids := [(trades.symbol, trades.highest_id) for trades in together if follows(trades.symbol)]:
-            self._watchdog.traded_together(newest_ids, time.monotonic())
+        newest_ids = {trades.symbol: trades.highest_id for trades in together}
+        if not self.session.follows_all(newest_ids):
+            newest_ids = {symbol: id_ for symbol, id_ in newest_ids.items() if self.session.follows(symbol)}
+        self._watchdog.traded_together(newest_ids, time.monotonic())
         left = self._trade_publisher.take_at_once(together)
         if len(together) == len(events):
             return left

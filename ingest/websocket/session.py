@@ -6,7 +6,7 @@ it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -91,6 +91,9 @@ class Session(Protocol):
 
     def follows(self, symbol: str) -> bool:
         """Return whether the venue has agreed to a symbol."""
+
+    def follows_all(self, symbols: Mapping[str, object]) -> bool:
+        """Return whether the venue has agreed to all of these symbols."""
 
     def want(self, symbols: Iterable[str]) -> None:
         """Say which symbols to follow from now on; call `requests` next."""

@@ -9,7 +9,8 @@ shows that the connection brings something, and one that names a trade which did
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import exp, inf
 
@@ -30,6 +31,9 @@ MOST_QUIET_S = 60.0
 
 BEHIND_S = 5.0
 """So much later than a minute that names it a trade may come."""
+
+TOGETHER_S = 0.1
+"""What comes within this time is noted at once, as if the longest gap were before it and all others alike."""
 
 ALL = ""
 """Stands for all symbols together."""
@@ -82,6 +86,9 @@ class SilenceWatchdog:
 
     def __init__(self) -> None:
         self._series: dict[str, _Series] = {}
+        self._newest_ids: dict[str, int] = {}  # by symbol, of trades that are not among those yet
+        self._times: Counter[str] = Counter()  # by symbol, how often they came
+        self._first_s = self._last_s = -inf  # when the first and the last of those came
 
     def listen(self, symbols: Iterable[str], now_s: float) -> None:
         """Begin to listen anew: a connection was opened, or we come back from being busy elsewhere.
@@ -91,6 +98,7 @@ class SilenceWatchdog:
             now_s: the time, in seconds of one steady clock.
 
         """
+        self._take_note()
         for symbol in (ALL, *symbols):
             series = self._series.setdefault(symbol, _Series(now_s))
             series.received_s, series.fresh = now_s, True
@@ -105,22 +113,35 @@ class SilenceWatchdog:
             now_s: the time, in seconds of one steady clock.
 
         """
-        self.traded_together(((symbol, newest_id),), now_s)
+        self.traded_together({symbol: newest_id}, now_s)
 
-    def traded_together(self, newest_ids: Iterable[tuple[str, int]], now_s: float) -> None:
+    def traded_together(self, newest_ids: Mapping[str, int], now_s: float) -> None:
         """Take note of trades of several symbols that came together, as `traded` does.
 
         Args:
-            newest_ids: symbols that are followed, and the highest of each one's ids; at least one.
+            newest_ids: of symbols that are followed, the highest of each one's ids.
             now_s: the time, in seconds of one steady clock.
 
         """
-        for symbol, newest_id in newest_ids:
-            series = self._received(symbol, now_s)
+        if now_s - self._first_s >= TOGETHER_S:
+            self._take_note()
+            self._first_s = now_s
+        self._newest_ids.update(newest_ids)
+        self._times.update(iter(newest_ids))
+        self._times[ALL] += 1
+        self._last_s = now_s
+
+    def _take_note(self) -> None:
+        """Note of each symbol what `traded_together` was told lately."""
+        for symbol, newest_id in self._newest_ids.items():
+            series = self._received(symbol, self._last_s, times=self._times[symbol])
             series.newest_id = newest_id  # not the highest ever: ids may begin again
             if newest_id >= (series.reported_id or 0):
                 series.behind_since_s = None
-        self._received(ALL, now_s)
+        if self._newest_ids:
+            self._received(ALL, self._last_s, times=self._times[ALL])
+            self._newest_ids.clear()
+            self._times.clear()
 
     def minute(self, symbol: str, last_id: int, now_s: float) -> None:
         """Take note of a minute of a symbol that is followed, closed or not: the connection brings something.
@@ -131,6 +152,7 @@ class SilenceWatchdog:
             now_s: when it came.
 
         """
+        self._take_note()
         self._received(ALL, now_s)
         series = self._series.setdefault(symbol, _Series(now_s))
         # What was traded before the connection opened is fetched anyway: only what is newer than the first word counts.
@@ -141,6 +163,7 @@ class SilenceWatchdog:
 
     def newest_id(self, symbol: str) -> int:
         """Return the highest id of the trades that came of a symbol; -1 when none did."""
+        self._take_note()
         series = self._series.get(symbol)
         return -1 if series is None else series.newest_id
 
@@ -152,6 +175,7 @@ class SilenceWatchdog:
             now_s: the time, in seconds of one steady clock.
 
         """
+        self._take_note()
         symbols = tuple(symbols)
         for symbol in symbols:
             series = self._series.get(symbol)
@@ -173,6 +197,7 @@ class SilenceWatchdog:
             now_s: the time, in seconds of one steady clock.
 
         """
+        self._take_note()
         for symbol in dict.fromkeys((doubt.symbol, *doubt.ask)):
             series = self._series.setdefault(symbol, _Series(now_s))
             series.received_s, series.fresh, series.quiet = now_s, True, True
@@ -181,6 +206,7 @@ class SilenceWatchdog:
 
     def replaced(self, doubt: Doubt) -> None:
         """Take note that the connection is replaced because of this doubt."""
+        self._take_note()
         for series in self._series.values() if doubt.symbol == ALL else [self._series[doubt.symbol]]:
             series.in_vain += 1
             series.quiet = False
@@ -192,15 +218,15 @@ class SilenceWatchdog:
         series = self._series.get(symbol)
         return series.mean_s if series is not None and series.gaps else inf
 
-    def _received(self, symbol: str, now_s: float) -> _Series:
+    def _received(self, symbol: str, now_s: float, *, times: int = 1) -> _Series:
         if (series := self._series.get(symbol)) is None:
             series = self._series[symbol] = _Series(now_s)
         gap_s, series.received_s, series.in_vain, series.quiet = now_s - series.received_s, now_s, 0, False
         if series.fresh:
             series.fresh = False
             return series
-        series.gaps += 1
-        series.mean_s += (gap_s - series.mean_s) * max(0.02, 1 / series.gaps)
+        series.gaps += times
+        series.mean_s += (gap_s / times - series.mean_s) * max(1 - 0.98**times, times / series.gaps)
         series.longest_s = max(gap_s, series.longest_s * exp(-gap_s / _FORGET_S))
         return series
 

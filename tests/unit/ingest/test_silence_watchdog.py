@@ -45,11 +45,20 @@ def test_symbols_whose_trades_come_together_are_each_heard() -> None:
     watchdog = SilenceWatchdog()
     watchdog.listen(["btcusdt", "ethusdt"], 0)
     for now_s in range(1, 201):
-        watchdog.traded_together([("btcusdt", 2 * now_s), ("ethusdt", 3 * now_s)], now_s * 0.05)
+        watchdog.traded_together({"btcusdt": 2 * now_s, "ethusdt": 3 * now_s}, now_s * 0.05)
     assert (watchdog.newest_id("btcusdt"), watchdog.newest_id("ethusdt")) == (400, 600)
     talking(watchdog, "btcusdt", every_s=0.05, from_s=10, times=4000)
     assert silent(watchdog, ["btcusdt", "ethusdt"], 10 + LEAST_ALONE_S - 1) is None
     assert silent(watchdog, ["btcusdt", "ethusdt"], 210.0) == "ethusdt"
+
+
+def test_a_silence_before_trades_that_come_together_is_known_as_whole() -> None:
+    watchdog = SilenceWatchdog()
+    watchdog.listen(["btcusdt"], 0)
+    for begin_s in range(0, 400, 20):
+        talking(watchdog, "btcusdt", every_s=0.001, from_s=begin_s, times=50)
+    assert silent(watchdog, ["btcusdt"], 380 + 3 * 19) is None
+    assert silent(watchdog, ["btcusdt"], 380 + 3 * 21) == ALL
 
 
 def test_a_quiet_coin_is_not_missed_for_many_minutes() -> None:
