@@ -69,6 +69,15 @@ class Bounds:
         """How far after, in microseconds."""
         return int(min(self.max_time_ahead_s, self.max_time_jump_s) * 1e6)
 
+    def around_us(self, clock_us: int) -> tuple[int, int]:
+        """Return the earliest and the latest time that need nothing but the clock here to be plausible.
+
+        Args:
+            clock_us: the time by that clock.
+
+        """
+        return clock_us - self.max_time_jump_us, clock_us + self.max_time_ahead_us
+
     def latest_us(self, clock_us: int, venue_us: int) -> int:
         """Return the latest time that the venue may tell of now.
 
@@ -111,7 +120,7 @@ class RecentTrades:
     def add(self, trades: TradeColumns | ReadTrades) -> None:
         """Take trades behind the others."""
         if isinstance(trades, ReadTrades):
-            self._later.append((trades.rows, trades.payload))
+            self._later.append((trades.rows, trades.batch))
         else:
             self._later.append((len(trades), trades))
         self._later_trades += self._later[-1][0]
@@ -120,7 +129,7 @@ class RecentTrades:
 
     def _gather(self) -> Int64s:
         if self._later:
-            parts = [wire.decode_trades(one) if isinstance(one, bytes) else one for _, one in self._later]
+            parts = [wire.decode_one_of_many(one) if isinstance(one, bytes) else one for _, one in self._later]
             later = np.array(_columns_of(concatenate(parts)))
             self._columns = np.concatenate((self._columns, later), axis=1)[:, -self._size :]
             self._later.clear()
@@ -273,21 +282,6 @@ class Quarantine:
     def reset_suspected(self) -> bool:
         """Whether so many trades in a row have ids of the past and times of now that it looks like a new count."""
         return len(self._behind_ids()) >= FOLLOWERS
-
-    def takes_at_once(self, trades: ReadTrades) -> bool:
-        """Return whether `examine` would let these trades go on, whose ids go on, and nothing else is to be done.
-
-        Args:
-            trades: of one symbol; their ids follow each other and the last id passed on.
-
-        """
-        received_us = trades.received_time_us
-        return (
-            not self.doubts
-            and trades.rows <= self.bounds.max_id_jump
-            and received_us - self._jump_us <= trades.earliest_us
-            and trades.latest_us <= received_us + self._ahead_us
-        )
 
     def examine(self, trades: TradeColumns, known: KnownTrades, *, now_s: float, live: bool) -> Verdict:
         """Take trades in; return which may go on.

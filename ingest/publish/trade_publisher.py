@@ -6,10 +6,11 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from operator import attrgetter
 
 import msgspec
 import numpy as np
@@ -73,6 +74,7 @@ LATER_US = 1_000_000
 _ADOPT_EVERY_S = 1.0
 _LOOK_EVERY_S = 0.5
 _ASK_EVERY_S = 0.1
+_NEVER_US = 2**63
 _LAGS_KEPT = 1024  # so many delays wait at most to be told
 
 
@@ -112,6 +114,16 @@ class GatheredTrades:
         return f"{subjects.token(first)}.{first_key}-{subjects.token(last)}.{last_key}"
 
 
+class _LastTrades:
+    """The last trades of a symbol, as they are told again."""
+
+    __slots__ = ("batches", "message")
+
+    def __init__(self, batches: Iterable[tuple[int, bytes]] = ()) -> None:
+        self.batches = deque(batches, maxlen=_LAST_TRADES)  # how many trades each has, and those
+        self.message = 0  # the number of the one with the last of them
+
+
 class PartitionPublisher:
     """Brings the trades of one partition to its RAW: gathered for messages, the last ones told again now and then.
 
@@ -139,8 +151,8 @@ class PartitionPublisher:
         self._publisher = publisher
         self._gathered = GatheredTrades()
         self._found: dict[str, LastPublished] | None = None  # by symbol, as RAW told; None before that is read
-        # By symbol, the one that traded last behind the others: how many trades its last batches have, and those.
-        self._last: dict[str, deque[tuple[int, bytes]]] = {}
+        self._last: dict[str, _LastTrades] = {}  # by symbol
+        self._messages = 0  # of trades, that were published
         self._resuming = asyncio.Lock()
         self._unrepeated = _LAST_TRADES_EVERY  # messages of trades since they were told again
         self._unrepeated_bytes = 0
@@ -154,7 +166,7 @@ class PartitionPublisher:
                 for name, found in self._found.items():
                     assert found.trades is not None
                     batch = wire.one_of_many(wire.encode_trades(found.trades.rows(slice(-_LAST_TRADES, None))))
-                    self._last[name] = deque([(_LAST_TRADES, batch)], maxlen=_LAST_TRADES)
+                    self._last[name] = _LastTrades([(_LAST_TRADES, batch)])
         return await last_published(self._bus, self._venue, symbol, self._found.get(symbol), partition=self.partition)
 
     def has_room(self, rows: int) -> bool:
@@ -174,16 +186,16 @@ class PartitionPublisher:
             first_key: of its first trade.
             last_key: of its last trade.
             rows: how many trades it has.
-            batch: a serialized `TradeBatch`.
+            batch: a `TradeBatch` as `wire.one_of_many` has it.
 
         """
-        batch = wire.one_of_many(batch)
         self._gathered.add(symbol, first_key, last_key, rows, batch)
-        last = self._last.pop(symbol, None)
-        if last is None or rows >= _LAST_TRADES:
-            last = deque(maxlen=_LAST_TRADES)
-        last.append((rows, batch))
-        self._last[symbol] = last
+        if (last := self._last.get(symbol)) is None:
+            last = self._last[symbol] = _LastTrades()
+        if rows >= _LAST_TRADES:
+            last.batches.clear()
+        last.batches.append((rows, batch))
+        last.message = self._messages
 
     @property
     def has_gathered(self) -> bool:
@@ -200,6 +212,7 @@ class PartitionPublisher:
             return False
         metrics.BATCHES.inc()
         self._gathered = GatheredTrades()
+        self._messages += 1
         self._unrepeated += 1
         self._unrepeated_bytes += len(payload) + _MESSAGE_BYTES
         if self._unrepeated >= _LAST_TRADES_EVERY or self._unrepeated_bytes >= self._max_unrepeated_bytes:
@@ -221,8 +234,8 @@ class PartitionPublisher:
         most_of_one = max(1, min(_LAST_TRADES, _LAST_BATCHES // max(1, len(self._last))))
         found: list[bytes] = []
         size = 0
-        for last in reversed(self._last.values()):
-            batches = [batch if rows <= _LONG else _end_of(batch) for rows, batch in list(last)[-most_of_one:]]
+        for last in sorted(self._last.values(), key=attrgetter("message"), reverse=True):
+            batches = [batch if rows <= _LONG else _end_of(batch) for rows, batch in list(last.batches)[-most_of_one:]]
             size += sum(map(len, batches))
             if size > most:
                 break
@@ -237,7 +250,7 @@ class PartitionPublisher:
     def correct_last(self, right: TradeColumns) -> None:
         """Tell a trade as it is now where the last trades are told again."""
         if right.symbol in self._last:
-            self._last[right.symbol].append((1, wire.one_of_many(wire.encode_trades(right))))
+            self._last[right.symbol].batches.append((1, wire.one_of_many(wire.encode_trades(right))))
 
     async def send(
         self, subject: str, payload: bytes, message_id: str, on_stored: Callable[[int], None] | None = None
@@ -274,6 +287,7 @@ class _Followed:
     quarantine: Quarantine
     head_id: int = -1
     recent: RecentTrades = field(default_factory=RecentTrades)
+    received_s: float | None = None  # when trades came as they happen
     standing_still: int = 0  # live trades in a row that happened after the last one passed on, and were not
     epoch: int = 0
     begins_after_id: int = -1  # the epoch, where what lies below was published in the one before
@@ -327,10 +341,10 @@ class TradePublisher:
         }
         self._call_on_gap: list[Callable[[str], None]] = []
         self._limits = limits or WaitingLimits()
-        self._received_s: dict[str, float] = {}  # by symbol: when trades came as they happen
         self._lags_us: list[int] = []  # that came, and are not told yet
         self._recent_lag = RecentLag()
         self._bounds = bounds or Bounds()
+        self._most_at_once = min(MAX_BATCH, self._bounds.max_id_jump)
         self._followed: dict[str, _Followed] = {}
         self._call_on_doubt: list[Callable[[str], None]] = []
         self._call_on_epoch: list[Callable[[str], None]] = []
@@ -532,7 +546,7 @@ class TradePublisher:
                 symbol,
                 followed.sequencer.last_id,
                 followed.sequencer.last_time_us,
-                now_s - self._received_s[symbol] if symbol in self._received_s else None,
+                None if followed.received_s is None else now_s - followed.received_s,
                 held_trades=followed.sequencer.held_trades + followed.quarantine.held_trades,
                 gap=followed.sequencer.gap,
                 doubt=followed.quarantine.held[0].why if followed.quarantine.held else "",
@@ -562,20 +576,19 @@ class TradePublisher:
             return
         if not len(trades):
             return
-        now_s = _now_s()
-        last_us = trades.last_us if isinstance(trades, ReadTrades) else int(trades.time_us[-1])
-        if live:
-            self._received_s[trades.symbol] = now_s
-            self._observe_lag(max(0, trades.received_time_us - last_us))
-        last_time_us = followed.sequencer.last_time_us
+        now_s, last_time_us = _now_s(), followed.sequencer.last_time_us
         async with self._lock:
             if isinstance(trades, ReadTrades):
                 await followed.raw.make_room(trades.rows)
-                if live and self._pass_encoded(followed, trades):
+                if live and not self._pass_encoded((trades,), now_s):
                     if not gather:
                         await followed.raw.flush()
                     return
-                trades = wire.decode_trades(trades.payload)
+                trades = wire.decode_one_of_many(trades.batch)
+            last_us = int(trades.time_us[-1])
+            if live:
+                followed.received_s = now_s
+                self._observe_lag(max(0, trades.received_time_us - last_us))
             if live and last_time_us and last_us > last_time_us + LATER_US:
                 followed.standing_still += len(trades)  # what passes makes it 0
             verdict = followed.quarantine.examine(trades, self._known(followed), now_s=now_s, live=live)
@@ -602,21 +615,9 @@ class TradePublisher:
             those that `take` has to be awaited with; the others wait for `flush`.
 
         """
-        if self._lock.locked():
+        if self._lock.locked() or any(raw.has_gathered for raw in self._partitions.values()):
             return several
-        now_s = _now_s()
-        left: list[ReadTrades] = []
-        lag_us = -1
-        for trades in several:
-            followed = self._followed.get(trades.symbol)
-            if followed is None or not self._pass_encoded(followed, trades):
-                left.append(trades)
-                continue
-            self._received_s[trades.symbol] = now_s
-            lag_us = max(lag_us, trades.received_time_us - trades.last_us, 0)
-        if lag_us >= 0:
-            self._observe_lag(lag_us)
-        return left
+        return self._pass_encoded(several, _now_s())
 
     def _observe_lag(self, lag_us: int) -> None:
         self._lags_us.append(lag_us)
@@ -631,25 +632,48 @@ class TradePublisher:
             self._recent_lag.observe(lag_us / 1e6, now_s=now_s)
         self._lags_us.clear()
 
-    def _pass_encoded(self, followed: _Followed, trades: ReadTrades) -> bool:
-        """Gather trades as they are where `_pass` would publish their columns; return whether it would."""
-        raw = followed.raw
-        if (
-            not trades.is_consecutive
-            or followed.epoch
-            or trades.rows > MAX_BATCH
-            or raw.closed
-            or not raw.has_room(trades.rows)
-            or not followed.quarantine.takes_at_once(trades)
-            or not followed.sequencer.push_next(trades.first_id, trades.last_id, trades.last_us)
-        ):
-            return False
-        followed.head_id = max(followed.head_id, trades.last_id)
-        followed.standing_still = 0
-        followed.recent.add(trades)
-        self._venue_time_us = trades.last_us
-        raw.gather(trades.symbol, trades.first_id, trades.last_id, trades.rows, trades.payload)
-        return True
+    def _pass_encoded(self, several: Sequence[ReadTrades], now_s: float) -> Sequence[ReadTrades]:
+        """Gather trades as they are where `_pass` would publish their columns.
+
+        Args:
+            several: live ones that came together, each of another symbol; there is room for them.
+            now_s: the time.
+
+        Returns:
+            those that are not gathered.
+
+        """
+        received_time_us = several[0].received_time_us
+        earliest_us, latest_us = self._bounds.around_us(received_time_us)
+        oldest_us = _NEVER_US
+        left: list[ReadTrades] = []
+        for trades in several:
+            symbol, first_id, last_id, rows = trades.symbol, trades.first_id, trades.last_id, trades.rows
+            last_us = trades.last_us
+            followed = self._followed.get(symbol)
+            if (
+                followed is None
+                or followed.epoch
+                or followed.raw.closed
+                or not trades.is_consecutive
+                or rows > self._most_at_once
+                or trades.earliest_us < earliest_us
+                or trades.latest_us > latest_us
+                or followed.quarantine.doubts
+                or not followed.sequencer.push_next(first_id, last_id, last_us)
+            ):
+                left.append(trades)
+                continue
+            followed.head_id = max(followed.head_id, last_id)
+            followed.standing_still = 0
+            followed.received_s = now_s
+            followed.recent.add(trades)
+            followed.raw.gather(symbol, first_id, last_id, rows, trades.batch)
+            self._venue_time_us = last_us
+            oldest_us = min(oldest_us, last_us)
+        if oldest_us != _NEVER_US:
+            self._observe_lag(max(0, received_time_us - oldest_us))
+        return left
 
     def doubts(self, symbol: str) -> bool:
         """Return whether trades of a symbol are held because they cannot be right."""
@@ -967,7 +991,7 @@ class TradePublisher:
             part = due if len(due) <= MAX_BATCH else due.rows(slice(start, start + MAX_BATCH))
             ids = part.trade_id
             await followed.raw.make_room(len(ids))
-            followed.raw.gather(symbol, int(ids[0]), int(ids[-1]), len(ids), wire.encode_trades(part))
+            followed.raw.gather(symbol, int(ids[0]), int(ids[-1]), len(ids), wire.one_of_many(wire.encode_trades(part)))
         await followed.raw.flush()
 
     def flush_at_once(self) -> bool:
@@ -1119,8 +1143,7 @@ def _as_json(trades: TradeColumns) -> bytes:
 
 def _end_of(batch: bytes) -> bytes:
     """Return the last trades of a batch, in the form that `wire.one_of_many` gives it."""
-    [content] = wire.batches_of(batch)
-    return wire.one_of_many(wire.encode_trades(wire.decode_trades(content).rows(slice(-_LAST_TRADES, None))))
+    return wire.one_of_many(wire.encode_trades(wire.decode_one_of_many(batch).rows(slice(-_LAST_TRADES, None))))
 
 
 def _shifted(trades: TradeColumns, by: int) -> TradeColumns:

@@ -246,6 +246,12 @@ def batches_of(payload: bytes) -> list[bytes]:
     return found
 
 
+def decode_one_of_many(batch: bytes) -> TradeColumns:
+    """Read what `one_of_many` made of trades. Raises: BadMessage: see `batches_of` and `decode_trades`."""
+    [content] = batches_of(batch)
+    return decode_trades(content)
+
+
 def signal_bytes(signals: SignalColumns) -> int:
     """Return how large a batch's signals are at most as a message, in bytes."""
     return len(signals.trades) * ROW_BYTES + len(signals.candles) * _CANDLE_BYTES

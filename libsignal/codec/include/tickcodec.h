@@ -33,7 +33,7 @@ TICKCODEC_API int tickcodec_abi_version(void);
 typedef struct tickcodec_group {
     int64_t name_at; /* where in the text the symbol stands, as the venue writes it */
     int64_t name_size;
-    int64_t at; /* where in `out` its tickmesh.v1.TradeBatch stands; the symbol is in lower case there */
+    int64_t at; /* where in `out` its tickmesh.v1.TradeBatches of one stands; the symbol is in lower case there */
     int64_t size;
     int64_t rows;
     int64_t first_id; /* of the first row */

@@ -13,7 +13,7 @@ constexpr std::size_t kMaxDigits = 18;  // so many fit into 64 bits, whatever th
 constexpr std::size_t kMaxName = 32;
 constexpr std::size_t kMaxGroups = 1024;
 constexpr std::size_t kMaxVenue = 16;
-constexpr std::size_t kRowBytes = 33, kHeadBytes = 2 + kMaxVenue + 2 + kMaxName + 9 + 5 * (1 + 5);  // of a TradeBatch
+constexpr std::size_t kRowBytes = 33, kHeadBytes = 2 + kMaxVenue + 2 + kMaxName + 9 + 6 * (1 + 5);  // of TradeBatches
 
 struct Row {
     std::int64_t trade_id, price_e8, quantity_e8, time_us, group;
@@ -183,6 +183,15 @@ class Groups {
     std::uint16_t slots_[kSlots] = {};  // a group's number and one
 };
 
+std::size_t varint_size(std::size_t value) {
+    std::size_t size = 1;
+    while (value >>= 7) ++size;
+    return size;
+}
+
+// How long a field of bytes is, with its head.
+std::size_t field_size(std::size_t content) { return 1 + varint_size(content) + content; }
+
 // Writes protobuf.
 class Writer {
    public:
@@ -219,11 +228,13 @@ struct Columns {
     std::size_t filled;
 };
 
-// Write a message but for its columns.
+// Write the message of a group but for its columns: a TradeBatches with one batch.
 std::uint8_t *begin_message(const tickcodec_frames &call, const char *text, const tickcodec_group &group, Columns *columns) {
-    Writer writer(call.out + group.at);
-    if (call.venue_size != 0) std::memcpy(writer.field(1, call.venue_size), call.venue, call.venue_size);
     const auto name_size = static_cast<std::size_t>(group.name_size), rows = static_cast<std::size_t>(group.rows);
+    const std::size_t size = (call.venue_size != 0 ? field_size(call.venue_size) : 0) + field_size(name_size) +
+                             (call.received_time_us != 0 ? 9 : 0) + 4 * field_size(8 * rows) + field_size(rows);
+    Writer writer(Writer(call.out + group.at).field(1, size));
+    if (call.venue_size != 0) std::memcpy(writer.field(1, call.venue_size), call.venue, call.venue_size);
     std::uint8_t *const symbol = writer.field(2, name_size);
     for (std::size_t i = 0; i < name_size; ++i) {
         const char c = text[static_cast<std::size_t>(group.name_at) + i];

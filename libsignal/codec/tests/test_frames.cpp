@@ -45,8 +45,10 @@ void reads_trades_by_symbol() {
     const tickcodec_group &first = call.groups[0], &second = call.groups[1];
     CHECK(first.rows == 2 && first.first_id == 7 && first.last_id == 8 && first.is_consecutive == 1);
     CHECK(first.earliest_us == 1723161255342000 && first.latest_us == first.earliest_us && first.last_us == first.latest_us);
-    CHECK(second.rows == 1 && second.at == first.size && second.size == 18 + 9 + 9 + 5 * 2 + 33);
-    const std::string message(reinterpret_cast<const char *>(call.frames.out), static_cast<std::size_t>(first.size));
+    CHECK(second.rows == 1 && second.at == first.size && second.size == 2 + 18 + 9 + 9 + 5 * 2 + 33);
+    const std::string batches(reinterpret_cast<const char *>(call.frames.out), static_cast<std::size_t>(first.size));
+    CHECK(batches[0] == 0x0a && static_cast<std::size_t>(batches[1]) == batches.size() - 2);
+    const std::string message = batches.substr(2);
     CHECK(message.substr(0, 27) == std::string("\x0a\x10sixteen_letters_\x12\x07" "btcusdt", 27));
     const std::int64_t expected[] = {7, 8, 6183763000000, 6183763000000, 2000000, 2000000, 1723161255342000, 1723161255342000};
     for (std::size_t i = 0; i < 8; ++i) {

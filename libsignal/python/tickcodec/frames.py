@@ -49,12 +49,12 @@ class _Frames(ctypes.Structure):
 
 
 class ReadTrades(msgspec.Struct, gc=False):
-    """Trades of one symbol, in the order of the frames, as a message of the bus, and what is asked of them first.
+    """Trades of one symbol, in the order of the frames, for a message of the bus, and what is asked of them first.
 
     Attributes:
         symbol: in lower case.
         received_time_us: when the first frame came, in microseconds since 1970.
-        payload: a `tickmesh.v1.TradeBatch` of all of them.
+        batch: a `tickmesh.v1.TradeBatches` with one batch, that of all of them: such may stand behind each other.
         rows: how many trades there are.
         first_id: the id of the first one.
         last_id: the id of the last one.
@@ -68,7 +68,7 @@ class ReadTrades(msgspec.Struct, gc=False):
 
     symbol: str
     received_time_us: int
-    payload: bytes
+    batch: bytes
     rows: int
     first_id: int
     last_id: int
@@ -134,8 +134,8 @@ class FrameReader:
         trades = []
         for place in range(0, _GROUP.size * group_count, _GROUP.size):
             name_at, name_size, at, size, *numbers = _GROUP.unpack_from(self._groups_bytes, place)
-            symbol, payload = _symbol(text[name_at : name_at + name_size]), bytes(self._out_bytes[at : at + size])
-            trades.append(ReadTrades(symbol, received_time_us, payload, *numbers))
+            symbol, batch = _symbol(text[name_at : name_at + name_size]), bytes(self._out_bytes[at : at + size])
+            trades.append(ReadTrades(symbol, received_time_us, batch, *numbers))
         return trades, self._others[:other_count] if other_count else []
 
 

@@ -38,7 +38,7 @@ def text(**changes: object) -> str:
 def of(read: TradeColumns | ReadTrades) -> list[Any]:
     trades = in_columns(read)
     if isinstance(read, ReadTrades):
-        assert read.payload == wire.encode_trades(trades)
+        assert read.batch == wire.one_of_many(wire.encode_trades(trades))
         ids, times = trades.trade_id, trades.time_us
         assert (read.symbol, read.received_time_us, len(read)) == (trades.symbol, 7, len(trades))
         assert (read.first_id, read.last_id, read.highest_id) == (ids[0], ids[-1], ids.max())

@@ -43,7 +43,7 @@ async def publisher_on(bus: Any, *symbols: str, **options: Any) -> TradePublishe
 async def gather(publisher: TradePublisher, symbol: str, first_id: int, rows: int) -> None:
     batch, raw = columns(first_id, rows, symbol=symbol), publisher._followed[symbol].raw
     await raw.make_room(rows)
-    raw.gather(symbol, first_id, first_id + rows - 1, rows, wire.encode_trades(batch))
+    raw.gather(symbol, first_id, first_id + rows - 1, rows, wire.one_of_many(wire.encode_trades(batch)))
 
 
 async def test_trades_that_are_gathered_are_one_message_in_their_order() -> None:

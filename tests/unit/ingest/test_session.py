@@ -188,7 +188,7 @@ def test_trades_come_out_by_symbol_before_everything_else() -> None:
     btc, eth, bad, shutdown, unknown = events
     assert isinstance(btc, ReadTrades)
     assert isinstance(eth, ReadTrades)
-    trades = wire.decode_trades(btc.payload)
+    trades = wire.decode_one_of_many(btc.batch)
     assert (trades.venue, btc.symbol, trades.trade_id.tolist()) == ("sim", "btcusdt", [5, 6])
     assert (eth.symbol, eth.first_id, eth.rows) == ("ethusdt", 8, 1)
     assert isinstance(bad, BadFrame)

@@ -142,7 +142,7 @@ def encoded(trades: TradeColumns) -> ReadTrades:
     return ReadTrades(
         trades.symbol,
         trades.received_time_us,
-        wire.encode_trades(trades),
+        wire.one_of_many(wire.encode_trades(trades)),
         rows=len(trades),
         first_id=first_id,
         last_id=last_id,
