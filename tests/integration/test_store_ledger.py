@@ -28,6 +28,7 @@ from mesh.values.trades import TradeColumns
 from store.database import Database
 from store.database.times import time_of
 from store.ledger import sql as ledger_sql
+from store.ledger.repair_schedule import ANSWER_S
 from store.ledger.writer import LedgerWriter
 from store.queries import sql
 from tests.fixtures.nats import NatsServer
@@ -117,7 +118,7 @@ async def until_asked(feeder: Feeder, first_id: int, last_id: int) -> None:
     async with Reader(feeder.bus, "CONTROL", "test-asked", after=0, subjects=[subjects.REPAIR_ALL]) as reader:
         asked: list[tuple[int, int]] = []
         while (first_id, last_id) not in asked:
-            messages = await reader.next(timeout_s=20)
+            messages = await reader.next(timeout_s=ANSWER_S + 20)  # another request may be unanswered before it
             assert messages, f"asked for {asked}, not for {first_id} to {last_id}"
             for message in messages:
                 request = control.decode(control_pb2.RepairRequest, message.payload)
