@@ -193,24 +193,28 @@ SELECT state, first_trade_id, last_trade_id FROM holes
     AND first_trade_id >= coalesce((SELECT max(first_trade_id) FROM holes
         WHERE venue = %(venue)s AND symbol = %(symbol)s AND state <> 'FILLED' AND first_trade_id <= %(low)s), %(low)s)
 """
+# Count, open, high, low, close, and the volume times 1e8. Open and close stand beside the least and the greatest id:
+# `array_agg(price ORDER BY trade_id)` would keep and sort all of the minute's.
+_TOTALS = """count(*), (min(ARRAY[trade_id, price]))[2], max(price), min(price), (max(ARRAY[trade_id, price]))[2],
+        trunc(sum(quantity) * 100000000)"""
 # In: venue, symbol, the minute's beginning, first and last id. Out: count; open, high, low, close, volume times 1e8, of
-# the rows with these ids; of a minute without ids, of the rows with a time in it. Open and close stand beside the least
-# and the greatest id: `array_agg(price ORDER BY trade_id)` would keep and sort all of the minute's.
-MINUTE_TOTALS = """
-SELECT count(*), coalesce(((min(ARRAY[trade_id, price]))[2] * 100000000)::bigint, 0),
-    coalesce((max(price) * 100000000)::bigint, 0), coalesce((min(price) * 100000000)::bigint, 0),
-    coalesce(((max(ARRAY[trade_id, price]))[2] * 100000000)::bigint, 0),
-    coalesce(trunc(sum(quantity) * 100000000), 0)
-FROM trades
-WHERE venue = %(venue)s AND symbol = %(symbol)s
-  AND time >= %(time)s - interval '1 minute' AND time < %(time)s + interval '2 minutes'
-  AND (trade_id BETWEEN %(first)s AND %(last)s
-       OR (%(last)s < 0 AND time >= %(time)s AND time < %(time)s + interval '1 minute'))
-"""
+# the rows with these ids; of a minute without ids, of the rows with a time in it.
+MINUTE_TOTALS = f"""
+SELECT trade_count, coalesce((open * 100000000)::bigint, 0), coalesce((high * 100000000)::bigint, 0),
+    coalesce((low * 100000000)::bigint, 0), coalesce((close * 100000000)::bigint, 0), coalesce(volume_e8, 0)
+FROM (
+    SELECT {_TOTALS}
+    FROM trades
+    WHERE venue = %(venue)s AND symbol = %(symbol)s
+      AND time >= %(time)s - interval '1 minute' AND time < %(time)s + interval '2 minutes'
+      AND (trade_id BETWEEN %(first)s AND %(last)s
+           OR (%(last)s < 0 AND time >= %(time)s AND time < %(time)s + interval '1 minute'))
+) AS totals (trade_count, open, high, low, close, volume_e8)
+"""  # noqa: S608 - constants
 # In: venues, symbols, times of minutes with trades, and the first and the last of the times (`low`, `high`), which tell
 # a hypertable which chunks to look into. Out: venue, symbol and time of those that are VERIFIED now: one stored range
-# has all their ids, and the totals of MINUTE_TOTALS are the venue's.
-SETTLE_AGREEING = """
+# has all their ids, and their totals are the venue's.
+SETTLE_AGREEING = f"""
 UPDATE minutes SET state = 'VERIFIED', difference = ''
 FROM unnest(%(venues)s::text[], %(symbols)s::text[], %(times)s::timestamptz[]) AS asked (venue, symbol, time)
 WHERE minutes.venue = asked.venue AND minutes.symbol = asked.symbol AND minutes.time = asked.time
@@ -223,15 +227,14 @@ WHERE minutes.venue = asked.venue AND minutes.symbol = asked.symbol AND minutes.
       AND holes.first_trade_id <= minutes.last_trade_id AND holes.last_trade_id >= minutes.first_trade_id)
   AND (minutes.trade_count, minutes.open, minutes.high, minutes.low, minutes.close,
         trunc(minutes.volume * 100000000)) = (
-    SELECT count(*), (min(ARRAY[trade_id, price]))[2], max(price), min(price),
-        (max(ARRAY[trade_id, price]))[2], trunc(sum(quantity) * 100000000)
+    SELECT {_TOTALS}
     FROM trades
     WHERE trades.venue = asked.venue AND trades.symbol = asked.symbol
       AND trades.time >= minutes.time - interval '1 minute' AND trades.time < minutes.time + interval '2 minutes'
       AND trades.time >= %(low)s - interval '1 minute' AND trades.time < %(high)s + interval '2 minutes'
       AND trade_id BETWEEN minutes.first_trade_id AND minutes.last_trade_id)
 RETURNING minutes.venue, minutes.symbol, minutes.time
-"""
+"""  # noqa: S608 - constants
 # In: state, difference, repairs; venue, symbol, time.
 SETTLE_MINUTE = """
 UPDATE minutes SET state = %s, difference = %s, repairs = %s WHERE venue = %s AND symbol = %s AND time = %s
