@@ -11,8 +11,6 @@ from __future__ import annotations
 import datetime as dt
 import math
 from collections.abc import Iterable, Mapping, Sequence, Set
-from itertools import accumulate, groupby
-from operator import itemgetter
 from typing import Any, NamedTuple
 
 import msgspec
@@ -37,9 +35,25 @@ class SeriesName(NamedTuple):
     interval: str
 
 
-async def follow(
-    connection: Connection, firsts: Mapping[SeriesName, tuple[dt.datetime, bool]], periods: Periods
-) -> None:
+class NewCandles(NamedTuple):
+    """Signal's new candles of a series.
+
+    Attributes:
+        first: when the first of them begins.
+        indicators: what signal gives each of them, in the order of INDICATORS; they rise in time.
+
+    """
+
+    first: dt.datetime
+    indicators: Sequence[Sequence[float]]
+
+    @property
+    def is_warm(self) -> bool:
+        """Whether the first one has all its indicators."""
+        return not any(map(math.isnan, self.indicators[0]))
+
+
+async def follow(connection: Connection, new: Mapping[SeriesName, NewCandles], periods: Periods) -> None:
     """Calculate the indicators of signal's new candles again where the stored candles know more than signal did.
 
     They do after a candle that was made again; and where signal has forgotten what is stored: its state was lost, or
@@ -47,24 +61,24 @@ async def follow(
 
     Args:
         connection: inside a transaction.
-        firsts: when the first of the new candles of each series begins, and whether it has all its indicators.
+        new: of each series; they are stored already.
         periods: of the indicators.
 
     """
-    if not firsts:
+    if not new:
         return
-    columns = [*map(text_array, zip(*firsts, strict=True)), time_array(first for first, _ in firsts.values())]
+    columns = [*map(text_array, zip(*new, strict=True)), time_array(each.first for each in new.values())]
     rows = await fetch_all(connection, sql.LAST_BEFORE, columns)
-    names = list(firsts)
-    not_warm: dict[SeriesName, dt.datetime] = {}
+    names = list(new)
+    not_warm: dict[SeriesName, NewCandles] = {}
     for n, revision, warm_before in rows:
-        first, warm = firsts[names[n - 1]]
+        candles = new[names[n - 1]]
         if revision and warm_before:
-            await _renew(connection, names[n - 1], first, frozenset(), periods)
-        elif not (warm and warm_before):
-            not_warm[names[n - 1]] = first
+            await _renew(connection, names[n - 1], candles.first, frozenset(), periods)
+        elif not (warm_before and candles.is_warm):
+            not_warm[names[n - 1]] = candles
     for name in await _differing(connection, not_warm, periods):
-        await _renew(connection, name, not_warm[name], frozenset(), periods, anew=True)
+        await _renew(connection, name, not_warm[name].first, frozenset(), periods, anew=True)
 
 
 async def renew(connection: Connection, name: SeriesName, made: Set[dt.datetime], periods: Periods) -> None:
@@ -82,32 +96,32 @@ async def renew(connection: Connection, name: SeriesName, made: Set[dt.datetime]
 
 
 async def _differing(
-    connection: Connection, firsts: Mapping[SeriesName, dt.datetime], periods: Periods
+    connection: Connection, new: Mapping[SeriesName, NewCandles], periods: Periods
 ) -> list[SeriesName]:
-    """Return the series whose candles from `firsts` on may have other indicators than those before them give.
+    """Return the series whose new candles may have other indicators than those before them give.
 
-    Two statements read all of them, as far as they are short. A series that is not warm nearly always is, and then
+    One statement reads all of them, as far as they are short. A series that is not warm nearly always is, and then
     signal knew all of it: at the start of many symbols each has such candles every second.
     """
-    if not firsts:
+    if not new:
         return []
-    series = list(map(text_array, zip(*firsts, strict=True)))
-    newest = await fetch_all(connection, sql.NEWEST_PRICES, [*series, _SHORT])
-    if not newest:
-        return []
-    numbers, counts, prices = zip(*newest, strict=True)
-    differing = {n for n, count in zip(numbers, counts, strict=True) if count == _SHORT}
-    high_e8, low_e8, close_e8 = np.fromstring(",".join(prices), np.int64, sep=",").reshape(-1, 3).T
+    names = list(new)
+    rows = await fetch_all(connection, sql.NEWEST_PRICES, [*map(text_array, zip(*new, strict=True)), _SHORT])
+    numbers, counts, prices = zip(*rows, strict=True)
+    # The newest first; read from the end, everything is in the order of time.
+    close_e8, low_e8, high_e8 = np.fromstring(",".join(prices[::-1]), np.int64, sep=",")[::-1].reshape(-1, 3).T
     now = close_each(periods, counts, high_e8, low_e8, close_e8)
-    new = await fetch_all(connection, sql.INDICATORS_FROM, [*series, time_array(firsts.values())])
-    ends = dict(zip(numbers, accumulate(counts), strict=True))
-    for n, rows in groupby(new, itemgetter(0)):
-        stored = [values for _, *values in rows]  # of the last candles of the series
-        if n not in differing:
-            to_be = map(_kept, stored, now[ends[n] - len(stored) : ends[n]].tolist())
-            if list(to_be) != stored:
-                differing.add(n)
-    return [name for n, name in enumerate(firsts, 1) if n in differing]
+    names = [names[n - 1] for n in numbers]
+    lengths = [len(new[name].indicators) for name in names]
+    differing = [count == _SHORT or length > count for length, count in zip(lengths, counts, strict=True)]
+    # The last candles of each series are the new ones, all of them compared at once. What is not warm now stays as signal
+    # made it, as in `_kept`.
+    signals = np.array([values for name in names for values in new[name].indicators])
+    rows_before = np.repeat(np.cumsum(counts) - np.cumsum(lengths), lengths)
+    to_be = now[np.maximum(np.arange(len(signals)) + rows_before, 0)]
+    for n in np.repeat(np.arange(len(names)), lengths)[((to_be != signals) & ~np.isnan(to_be)).any(axis=1)].tolist():
+        differing[n] = True
+    return [name for name, differs in zip(names, differing, strict=True) if differs]
 
 
 async def _renew(

@@ -11,7 +11,6 @@ Its indicators, and those of the candles after it, are then calculated again too
 from __future__ import annotations
 
 import datetime as dt
-import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
@@ -25,7 +24,7 @@ from mesh.values.candles import INDICATORS, INTERVALS_US, Candle, ClosedCandles
 from mesh.values.id_ranges import IdRanges
 from mesh.values.trades import Int64s, TradeColumns
 from store.candles import rebuild, sql
-from store.candles.rebuild import SeriesName
+from store.candles.rebuild import NewCandles, SeriesName
 from store.database import Connection, fetch_all
 from store.database.arrays import text_array, time_array
 from store.database.times import time_of
@@ -62,11 +61,7 @@ async def add(connection: Connection, batches: Sequence[ClosedCandles], periods:
         name = batch.venue, batch.symbol
         reached[name] = max(reached.get(name, 0), batch.reached_us)
     await close(connection, reached, periods, revision=1)
-    firsts = {
-        series: (time_of(candle.time_us), not any(math.isnan(getattr(candle, name)) for name in INDICATORS))
-        for series, candle in _firsts(batches).items()
-    }
-    await rebuild.follow(connection, firsts, periods)
+    await rebuild.follow(connection, _new_candles(batches), periods)
 
 
 async def close(
@@ -110,7 +105,7 @@ async def close(
 
 async def renew(
     connection: Connection,
-    groups: Iterable[TradeColumns],
+    groups: Sequence[TradeColumns],
     periods: Periods,
     *,
     removed: Mapping[tuple[str, str], Int64s] | None = None,
@@ -130,6 +125,8 @@ async def renew(
     """
     remade: Remade = defaultdict(set)
     closed: dict[tuple[str, str], int] | None = None
+    if not removed and not replaced and not await _may_be_late(connection, groups):
+        return
     for (venue, symbol), time_us in (removed or {}).items():
         closed = closed or await closed_until(connection)
         reached_us = closed.get((venue, symbol), 0)
@@ -148,6 +145,14 @@ async def renew(
         if replaced:
             await _make_when_closed(connection, trades.venue, trades.symbol, trades.time_us, reached_us, removed=0)
     await _renew_indicators(connection, remade, periods)
+
+
+async def _may_be_late(connection: Connection, groups: Sequence[TradeColumns]) -> bool:
+    """Return whether candles of any symbol are closed beyond some trades; nearly always none are."""
+    [(latest_us,)] = await fetch_all(connection, sql.LATEST_CLOSED)
+    if latest_us is None or not groups:
+        return False
+    return bool(np.concatenate([trades.time_us for trades in groups]).min() < latest_us // _SECOND_US * _SECOND_US)
 
 
 def late_ranges(time_us: Int64s, reached_us: int) -> list[tuple[int, int]]:
@@ -345,15 +350,17 @@ async def _renew_indicators(connection: Connection, remade: Remade, periods: Per
         await rebuild.renew(connection, name, times, periods)
 
 
-def _firsts(batches: Sequence[ClosedCandles]) -> dict[SeriesName, Candle]:
-    """Return the first candle of each interval."""
-    firsts: dict[SeriesName, Candle] = {}
+def _new_candles(batches: Sequence[ClosedCandles]) -> dict[SeriesName, NewCandles]:
+    by_time: dict[SeriesName, dict[int, Candle]] = defaultdict(dict)
     for batch in batches:
         for candle in batch.candles:
-            first = firsts.setdefault(SeriesName(batch.venue, batch.symbol, candle.interval), candle)
-            if candle.time_us < first.time_us:
-                firsts[SeriesName(batch.venue, batch.symbol, candle.interval)] = candle
-    return firsts
+            by_time[SeriesName(batch.venue, batch.symbol, candle.interval)][candle.time_us] = candle
+    new = {}
+    for name, candles in by_time.items():
+        times = sorted(candles)
+        values = [msgspec.structs.astuple(candles[time_us])[: len(INDICATORS)] for time_us in times]
+        new[name] = NewCandles(time_of(times[0]), values)
+    return new
 
 
 def _each_once(rows: Iterable[tuple[Any, ...]]) -> list[list[tuple[Any, ...]]]:

@@ -147,29 +147,21 @@ WHERE venue = %(venue)s AND symbol = %(symbol)s AND interval = %(interval)s
 # In: venue, symbol, interval, time, limit. Out: time, high, low, close; the indicators.
 READ_FROM = _SERIES + "AND time >= %(time)s ORDER BY time LIMIT %(limit)s"
 READ_BEFORE = _SERIES + "AND time < %(time)s ORDER BY time DESC LIMIT %(limit)s"
-# In: venues, symbols, intervals; limit. Out: n (from 1), how many candles it has, and high, low, close of each of the
-# newest ones as text, rising in time; nothing where there are none.
+# In: venues, symbols, intervals of series that have candles; limit. Out: n (from 1), how many candles it has, and high,
+# low, close of each of the newest ones as text, the newest first.
 NEWEST_PRICES = """
-SELECT asked.n, count(*), string_agg(prices, ',' ORDER BY time)
+SELECT asked.n, newest.*
 FROM unnest(%s::text[], %s::text[], %s::text[]) WITH ORDINALITY AS asked (venue, symbol, interval, n)
 CROSS JOIN LATERAL (
-    SELECT time,
-        concat_ws(',', (high * 100000000)::bigint, (low * 100000000)::bigint, (close * 100000000)::bigint) AS prices
-    FROM candles WHERE venue = asked.venue AND symbol = asked.symbol AND interval = asked.interval
-    ORDER BY time DESC LIMIT %s
+    SELECT count(*), string_agg(prices, ',')
+    FROM (
+        SELECT concat_ws(',', (high * 100000000)::bigint, (low * 100000000)::bigint, (close * 100000000)::bigint)
+            AS prices
+        FROM candles WHERE venue = asked.venue AND symbol = asked.symbol AND interval = asked.interval
+        ORDER BY time DESC LIMIT %s
+    ) AS each
 ) AS newest
-GROUP BY 1 ORDER BY 1
-"""
-# In: venues, symbols, intervals, times. Out: n (from 1) and the indicators of all candles from that time on, rising.
-INDICATORS_FROM = f"""
-SELECT asked.n, {_INDICATORS}
-FROM unnest(%s::text[], %s::text[], %s::text[], %s::timestamptz[])
-    WITH ORDINALITY AS asked (venue, symbol, interval, time, n)
-CROSS JOIN LATERAL (
-    SELECT time AS begins, {_INDICATORS} FROM candles
-    WHERE venue = asked.venue AND symbol = asked.symbol AND interval = asked.interval AND time >= asked.time
-) AS new
-ORDER BY n, begins
+ORDER BY 1
 """
 # In: venues, symbols, intervals, times. Out: n (from 1), the revision of the last candle before, and whether that has
 # all indicators; nothing where there is none.
@@ -196,6 +188,8 @@ WHERE candles.venue = %s AND candles.symbol = %s AND candles.interval = %s AND c
 
 # Out: venue, symbol, microseconds.
 READ_CLOSED = "SELECT venue, symbol, (extract(epoch FROM time) * 1000000)::bigint FROM candles_closed"
+# Out: the latest of these; NULL where there is none.
+LATEST_CLOSED = "SELECT (extract(epoch FROM max(time)) * 1000000)::bigint FROM candles_closed"
 # In: venues, symbols, times.
 SET_CLOSED = """
 INSERT INTO candles_closed (venue, symbol, time)

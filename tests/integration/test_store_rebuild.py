@@ -15,7 +15,7 @@ import pytest
 from libsignal import CandleSeries, Periods
 from mesh.values.candles import INDICATORS, Indicators
 from store.candles import rebuild
-from store.candles.rebuild import SeriesName
+from store.candles.rebuild import NewCandles, SeriesName
 from store.database.migrations import migrate
 from tests.fixtures.store import ask
 
@@ -70,15 +70,15 @@ async def connection(database_url: str) -> AsyncIterator[psycopg.AsyncConnection
 
 async def close_all(connection: psycopg.AsyncConnection[Any], some: list[Market]) -> int:
     """Store the next candle of each; return how many statements it took to look after their indicators."""
-    firsts = {}
+    new = {}
     for market in some:
         time, prices, indicators = market.close()
         values = [None if math.isnan(value) else value for value in msgspec.structs.astuple(indicators)]
         await connection.execute(INSERT, (*market.name, time, *(price // E8 for price in prices), *values))
-        firsts[market.name] = time, None not in values
+        new[market.name] = NewCandles(time, [msgspec.structs.astuple(indicators)])
     before = Counting.statements
     async with connection.transaction():
-        await rebuild.follow(connection, firsts, Periods())
+        await rebuild.follow(connection, new, Periods())
     return Counting.statements - before
 
 
