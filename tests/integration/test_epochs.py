@@ -8,7 +8,7 @@ import pytest
 
 from mesh.bus import control, subjects
 from mesh.values import epochs
-from tests.fixtures.following import Followed, followed
+from tests.fixtures.following import Followed, followed, followed_to
 from tests.fixtures.nats import NatsServer
 from tests.fixtures.scripted_venue import Refusal, frame
 from tests.fixtures.services import Service
@@ -42,10 +42,7 @@ async def until(mesh: Followed, wanted: list[tuple[int, int]]) -> None:
 async def test_ids_that_begin_again_are_a_new_epoch_and_none_is_missing(
     nats_server: NatsServer, make_service: Make
 ) -> None:
-    async with followed(nats_server, make_service) as mesh:
-        await mesh.start()
-        await mesh.venue.trade("btcusdt", *range(1, 51))
-        await mesh.publishes([*range(1, 51)])
+    async with followed_to(50, nats_server, make_service) as mesh:
         old = [(0, trade_id) for trade_id in range(1, 51)]
 
         await reset(mesh, shift_us=LATER_US)
@@ -72,10 +69,7 @@ async def test_ids_that_begin_again_are_a_new_epoch_and_none_is_missing(
 async def test_ids_that_began_again_while_ingest_was_down_are_a_new_epoch(
     nats_server: NatsServer, make_service: Make, new: int, live: int
 ) -> None:
-    async with followed(nats_server, make_service) as mesh:
-        await mesh.start()
-        await mesh.venue.trade("btcusdt", *range(1, 51))
-        await mesh.publishes([*range(1, 51)])
+    async with followed_to(50, nats_server, make_service) as mesh:
         mesh.service.process.kill()
         await eventually(lambda: not mesh.venue.clients)
         await reset(mesh, shift_us=LATER_US)
@@ -97,10 +91,7 @@ async def test_an_epoch_that_the_bus_has_forgotten_is_taken_over(nats_server: Na
 
 
 async def test_what_is_missing_of_a_past_epoch_is_answered_as_lost(nats_server: NatsServer, make_service: Make) -> None:
-    async with followed(nats_server, make_service) as mesh:
-        await mesh.start()
-        await mesh.venue.trade("btcusdt", *range(1, 51))
-        await mesh.publishes([*range(1, 51)])
+    async with followed_to(50, nats_server, make_service) as mesh:
         await reset(mesh, shift_us=LATER_US)
         await mesh.venue.trade("btcusdt", *range(5))
         await until(mesh, [*((0, trade_id) for trade_id in range(1, 51)), *((1, trade_id) for trade_id in range(5))])
@@ -122,10 +113,7 @@ async def test_what_is_missing_of_a_past_epoch_is_answered_as_lost(nats_server: 
 async def test_what_rest_tells_of_a_count_that_nobody_has_noticed_yet_replaces_no_trade_of_the_old_one(
     nats_server: NatsServer, make_service: Make
 ) -> None:
-    async with followed(nats_server, make_service) as mesh:
-        await mesh.start()
-        await mesh.venue.trade("btcusdt", *range(1, 51))
-        await mesh.publishes([*range(1, 51)])
+    async with followed_to(50, nats_server, make_service) as mesh:
         await reset(mesh, shift_us=500_000)
         mesh.venue.know("btcusdt", *range(20))  # the socket is about to bring them
 
@@ -145,10 +133,7 @@ async def test_what_rest_tells_of_a_count_that_nobody_has_noticed_yet_replaces_n
 async def test_what_rest_tells_of_a_count_that_nobody_has_noticed_yet_fills_no_gap_of_the_old_one(
     nats_server: NatsServer, make_service: Make
 ) -> None:
-    async with followed(nats_server, make_service) as mesh:
-        await mesh.start()
-        await mesh.venue.trade("btcusdt", *range(1, 51))
-        await mesh.publishes([*range(1, 51)])
+    async with followed_to(50, nats_server, make_service) as mesh:
         await mesh.venue.say(*(frame("btcusdt", trade_id) for trade_id in (53, 54, 55)))
         await reset(mesh, shift_us=LATER_US)
         mesh.venue.know("btcusdt", *range(61))  # the socket is about to bring them
@@ -189,10 +174,7 @@ async def test_a_symbol_that_store_does_not_know_begins_at_once_when_store_has_t
 async def test_ingest_says_that_the_ids_may_have_begun_again_until_rest_confirms_it(
     nats_server: NatsServer, make_service: Make
 ) -> None:
-    async with followed(nats_server, make_service) as mesh:
-        await mesh.start()
-        await mesh.venue.trade("btcusdt", *range(1, 51))
-        await mesh.publishes([*range(1, 51)])
+    async with followed_to(50, nats_server, make_service) as mesh:
         await reset(mesh, shift_us=LATER_US)
         mesh.venue.refuse_always["/api/v3/trades"] = Refusal(503)
         await mesh.venue.trade("btcusdt", *range(5))

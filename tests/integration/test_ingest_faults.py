@@ -9,7 +9,7 @@ import pytest
 from nats.js.errors import NotFoundError
 
 from mesh.bus import subjects
-from tests.fixtures.following import HISTORY, followed
+from tests.fixtures.following import HISTORY, followed, followed_to
 from tests.fixtures.nats import NatsServer
 from tests.fixtures.scripted_venue import Refusal, frame, scripted_venue
 from tests.fixtures.services import Service
@@ -114,10 +114,7 @@ async def test_ids_the_venue_proves_it_has_not_are_passed_over(nats_server: Nats
 async def test_what_was_traded_while_the_connection_was_away_is_fetched_first(
     nats_server: NatsServer, make_service: Make
 ) -> None:
-    async with followed(nats_server, make_service) as mesh:
-        await mesh.start()
-        await mesh.venue.trade("btcusdt", 1, 2)
-        await mesh.publishes([1, 2])
+    async with followed_to(2, nats_server, make_service) as mesh:
         mesh.venue.know("btcusdt", 3, 4)
         await mesh.venue.hang_up()
         await eventually(lambda: len(mesh.venue.opened) == 2 and mesh.venue.clients)

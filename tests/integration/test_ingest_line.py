@@ -13,7 +13,7 @@ from ingest.followed_symbols import FollowedSymbols
 from ingest.websocket.stream import ReconnectingStream
 from mesh.service.health import Health
 from tests.fixtures.binance import binance, connecting, following
-from tests.fixtures.following import followed
+from tests.fixtures.following import followed, followed_to
 from tests.fixtures.nats import NatsServer
 from tests.fixtures.scripted_venue import Refusal, frame, minute, scripted_venue
 from tests.fixtures.services import Service
@@ -59,10 +59,7 @@ async def test_a_server_about_to_shut_down_is_left_for_another(nats_server: Nats
 async def test_what_was_traded_between_the_old_connections_end_and_the_new_ones_opening_is_fetched(
     nats_server: NatsServer, make_service: Make
 ) -> None:
-    async with followed(nats_server, make_service) as mesh:
-        await mesh.start()
-        await mesh.venue.trade("btcusdt", 1, 2)
-        await mesh.publishes([1, 2])
+    async with followed_to(2, nats_server, make_service) as mesh:
         (old,) = mesh.venue.clients
         mesh.venue.door.clear()
         await old.send('{"stream":"!serverShutdown","data":{"e":"serverShutdown","E":1770123456789}}')
@@ -108,10 +105,7 @@ async def test_in_a_market_that_rests_the_connection_is_kept(nats_server: NatsSe
 async def test_a_trade_that_a_minute_names_and_that_does_not_come_is_fetched_by_another_connection(
     nats_server: NatsServer, make_service: Make
 ) -> None:
-    async with followed(nats_server, make_service) as mesh:
-        await mesh.start()
-        await mesh.venue.trade("btcusdt", 1, 2)
-        await mesh.publishes([1, 2])
+    async with followed_to(2, nats_server, make_service) as mesh:
         await mesh.venue.say(minute("btcusdt", 1, 2, closed=False))
         newest_id = 2
 

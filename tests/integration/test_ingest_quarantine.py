@@ -10,7 +10,7 @@ import pytest
 from nats.js.errors import NotFoundError
 
 from mesh.bus import control, subjects
-from tests.fixtures.following import Followed, followed
+from tests.fixtures.following import Followed, followed, followed_to
 from tests.fixtures.nats import NatsServer
 from tests.fixtures.scripted_venue import TIME_US, frame, price
 from tests.fixtures.services import Service
@@ -38,11 +38,7 @@ async def restart(mesh: Followed) -> None:
 async def test_an_id_far_ahead_is_put_aside_and_the_trades_go_on(
     nats_server: NatsServer, make_service: Make, far_id: int
 ) -> None:
-    async with followed(nats_server, make_service) as mesh:
-        await mesh.start()
-        await mesh.venue.trade("btcusdt", *range(1, 51))
-        await mesh.publishes([*range(1, 51)])
-
+    async with followed_to(50, nats_server, make_service) as mesh:
         await mesh.venue.say(frame("btcusdt", far_id, T=TIME_US + 51))
         await eventually(lambda: mesh.says("ids ahead of all others"))
         await mesh.venue.trade("btcusdt", *range(51, 60))
@@ -58,11 +54,7 @@ async def test_an_id_far_ahead_is_put_aside_and_the_trades_go_on(
 async def test_a_near_wrong_id_on_a_coin_that_rests_is_held_and_the_trades_go_on(
     nats_server: NatsServer, make_service: Make
 ) -> None:
-    async with followed(nats_server, make_service) as mesh:
-        await mesh.start()
-        await mesh.venue.trade("btcusdt", *range(1, 51))
-        await mesh.publishes([*range(1, 51)])
-
+    async with followed_to(50, nats_server, make_service) as mesh:
         await mesh.venue.say(frame("btcusdt", 1050, T=TIME_US + 51, p=price(51)))
         await eventually(lambda: mesh.says("REST has told neither it nor trades 51 to 1049"))
         await mesh.venue.trade("btcusdt", *range(51, 54))
@@ -75,11 +67,7 @@ async def test_a_near_wrong_id_on_a_coin_that_rests_is_held_and_the_trades_go_on
 async def test_a_wrong_id_two_ahead_does_not_take_the_place_of_the_real_trade(
     nats_server: NatsServer, make_service: Make
 ) -> None:
-    async with followed(nats_server, make_service) as mesh:
-        await mesh.start()
-        await mesh.venue.trade("btcusdt", *range(1, 51))
-        await mesh.publishes([*range(1, 51)])
-
+    async with followed_to(50, nats_server, make_service) as mesh:
         await mesh.venue.say(frame("btcusdt", 53, T=TIME_US + 51, p=price(51)))
         for trade_id in range(51, 56):
             await mesh.venue.trade("btcusdt", trade_id)
@@ -95,10 +83,7 @@ async def test_a_wrong_id_two_ahead_does_not_take_the_place_of_the_real_trade(
 async def test_a_wrong_trade_is_in_dead_also_where_rest_is_quicker_with_the_right_one_than_the_socket(
     nats_server: NatsServer, make_service: Make
 ) -> None:
-    async with followed(nats_server, make_service) as mesh:
-        await mesh.start()
-        await mesh.venue.trade("btcusdt", *range(1, 51))
-        await mesh.publishes([*range(1, 51)])
+    async with followed_to(50, nats_server, make_service) as mesh:
         mesh.venue.know("btcusdt", *range(51, 56))
 
         await mesh.venue.say(frame("btcusdt", 53, T=TIME_US + 51, p=price(51)))
@@ -114,10 +99,7 @@ async def test_a_wrong_trade_is_in_dead_also_where_rest_is_quicker_with_the_righ
 async def test_a_wrong_id_one_ahead_is_not_published_when_rest_has_what_lies_before_it(
     nats_server: NatsServer, make_service: Make
 ) -> None:
-    async with followed(nats_server, make_service) as mesh:
-        await mesh.start()
-        await mesh.venue.trade("btcusdt", *range(1, 51))
-        await mesh.publishes([*range(1, 51)])
+    async with followed_to(50, nats_server, make_service) as mesh:
         mesh.venue.know("btcusdt", 51)
 
         await mesh.venue.say(frame("btcusdt", 52, T=TIME_US + 51, p=price(51)))
@@ -135,10 +117,7 @@ async def test_a_wrong_id_one_ahead_is_not_published_when_rest_has_what_lies_bef
 async def test_an_id_far_ahead_as_the_first_word_after_a_restart_does_no_harm(
     nats_server: NatsServer, make_service: Make
 ) -> None:
-    async with followed(nats_server, make_service) as mesh:
-        await mesh.start()
-        await mesh.venue.trade("btcusdt", *range(1, 51))
-        await mesh.publishes([*range(1, 51)])
+    async with followed_to(50, nats_server, make_service) as mesh:
         await restart(mesh)
         await mesh.venue.say(frame("btcusdt", 2**53, T=TIME_US + 51))
         await mesh.venue.trade("btcusdt", 51, 52)
@@ -159,10 +138,7 @@ async def test_an_id_far_ahead_as_the_first_word_of_all_does_no_harm(
 async def test_single_ids_of_the_past_cost_nothing_and_begin_nothing(
     nats_server: NatsServer, make_service: Make
 ) -> None:
-    async with followed(nats_server, make_service) as mesh:
-        await mesh.start()
-        await mesh.venue.trade("btcusdt", *range(1, 51))
-        await mesh.publishes([*range(1, 51)])
+    async with followed_to(50, nats_server, make_service) as mesh:
         await mesh.venue.say(*(frame("btcusdt", old_id, T=TIME_US + 5_000_000) for old_id in (3, 50, 7, 8)))
         await mesh.venue.trade("btcusdt", 51, 52)
         await mesh.publishes([*range(1, 53)])
@@ -197,10 +173,7 @@ async def test_a_price_that_stands_still_while_trades_come_is_reported_as_stale(
 
 
 async def test_a_jump_that_rest_confirms_is_followed(nats_server: NatsServer, make_service: Make) -> None:
-    async with followed(nats_server, make_service) as mesh:
-        await mesh.start()
-        await mesh.venue.trade("btcusdt", 1, 2)
-        await mesh.publishes([1, 2])
+    async with followed_to(2, nats_server, make_service) as mesh:
         await mesh.venue.trade("btcusdt", 1_000_000)
         await mesh.publishes([1, 2, 1_000_000])
 
@@ -209,10 +182,7 @@ async def test_a_jump_that_rest_confirms_is_followed(nats_server: NatsServer, ma
 async def test_a_time_that_cannot_be_is_put_aside_and_the_trade_is_fetched(
     nats_server: NatsServer, make_service: Make, time_us: int
 ) -> None:
-    async with followed(nats_server, make_service) as mesh:
-        await mesh.start()
-        await mesh.venue.trade("btcusdt", *range(1, 11))
-        await mesh.publishes([*range(1, 11)])
+    async with followed_to(10, nats_server, make_service) as mesh:
         mesh.venue.know("btcusdt", 11)
 
         await mesh.venue.say(frame("btcusdt", 11, T=time_us))
@@ -227,10 +197,7 @@ async def test_a_time_that_cannot_be_is_put_aside_and_the_trade_is_fetched(
 async def test_a_minute_of_a_count_that_nobody_has_noticed_yet_is_none_of_the_old_one(
     nats_server: NatsServer, make_service: Make
 ) -> None:
-    async with followed(nats_server, make_service) as mesh:
-        await mesh.start()
-        await mesh.venue.trade("btcusdt", *range(1, 51))
-        await mesh.publishes([*range(1, 51)])
+    async with followed_to(50, nats_server, make_service) as mesh:
 
         async def say(last_id: int) -> None:
             candle = dict.fromkeys("ochlv", "1") | {"f": 1, "L": last_id, "n": last_id, "x": True}
@@ -254,10 +221,7 @@ async def test_a_minute_of_a_count_that_nobody_has_noticed_yet_is_none_of_the_ol
 
 
 async def test_a_minute_that_cannot_be_is_put_aside(nats_server: NatsServer, make_service: Make) -> None:
-    async with followed(nats_server, make_service) as mesh:
-        await mesh.start()
-        await mesh.venue.trade("btcusdt", 1, 2)
-        await mesh.publishes([1, 2])
+    async with followed_to(2, nats_server, make_service) as mesh:
         minute_ms = time.time_ns() // 10**6 // 60_000 * 60_000 - 60_000
         for changes in ({"L": 2**40}, {"t": YEAR_2200_US // 1000}, {"t": minute_ms + 5 * 60_000}):
             ids = {"f": 1, "L": 2, "n": 2}

@@ -9,7 +9,7 @@ import pytest
 from nats.js.errors import NotFoundError
 
 from mesh.bus import control, subjects
-from tests.fixtures.following import HISTORY, Followed, followed
+from tests.fixtures.following import HISTORY, Followed, followed, followed_to
 from tests.fixtures.nats import NatsServer
 from tests.fixtures.scripted_venue import Refusal
 from tests.fixtures.services import Service
@@ -37,10 +37,7 @@ async def answer(mesh: Followed, first_id: int) -> control_pb2.RepairResult:
 async def test_trades_asked_for_are_published_once_more_and_the_answer_names_the_last_message(
     nats_server: NatsServer, make_service: Make
 ) -> None:
-    async with followed(nats_server, make_service) as mesh:
-        await mesh.start()
-        await mesh.venue.trade("btcusdt", *range(1, 11))
-        await mesh.publishes(list(range(1, 11)))
+    async with followed_to(10, nats_server, make_service) as mesh:
         await ask(mesh, 3, 6)
         result = await answer(mesh, 3)
         await mesh.publishes([*range(1, 11), 3, 4, 5, 6])
@@ -89,10 +86,7 @@ async def test_what_can_be_neither_found_nor_proved_absent_is_a_problem(
 async def test_after_a_repair_a_restarted_ingest_still_knows_how_far_it_had_come(
     nats_server: NatsServer, make_service: Make
 ) -> None:
-    async with followed(nats_server, make_service) as mesh:
-        await mesh.start()
-        await mesh.venue.trade("btcusdt", *range(1, 11))
-        await mesh.publishes(list(range(1, 11)))
+    async with followed_to(10, nats_server, make_service) as mesh:
         await ask(mesh, 3, 4)
         await answer(mesh, 3)
         mesh.service.process.kill()
@@ -111,10 +105,7 @@ async def test_after_a_repair_a_restarted_ingest_still_knows_how_far_it_had_come
 async def test_a_request_that_is_none_is_ignored_aloud(
     nats_server: NatsServer, make_service: Make, payload: bytes
 ) -> None:
-    async with followed(nats_server, make_service) as mesh:
-        await mesh.start()
-        await mesh.venue.trade("btcusdt", 1)
-        await mesh.publishes([1])
+    async with followed_to(1, nats_server, make_service) as mesh:
         await mesh.tell(subjects.repair("binance", "ethusdt"), payload)
         await eventually(lambda: mesh.says("on control.repair.binance.ethusdt: "))
         await ask(mesh, 1, 1)
@@ -122,10 +113,7 @@ async def test_a_request_that_is_none_is_ignored_aloud(
 
 
 async def test_a_request_for_another_venue_is_not_ours(nats_server: NatsServer, make_service: Make) -> None:
-    async with followed(nats_server, make_service) as mesh:
-        await mesh.start()
-        await mesh.venue.trade("btcusdt", 1, 2)
-        await mesh.publishes([1, 2])
+    async with followed_to(2, nats_server, make_service) as mesh:
         await ask(mesh, 2, 2, venue="sim")
         await ask(mesh, 1, 1)
         await answer(mesh, 1)

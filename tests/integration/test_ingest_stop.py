@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from tests.fixtures.following import followed
+from tests.fixtures.following import followed_to
 from tests.fixtures.nats import NatsServer
 from tests.fixtures.scripted_venue import frame
 from tests.fixtures.services import Service
@@ -17,10 +17,7 @@ Make = Callable[..., Service]
 async def test_asked_to_stop_it_still_fetches_what_the_venue_has_so_that_all_stays_in_order(
     nats_server: NatsServer, make_service: Make
 ) -> None:
-    async with followed(nats_server, make_service) as mesh:
-        await mesh.start()
-        await mesh.venue.trade("btcusdt", 1, 2)
-        await mesh.publishes([1, 2])
+    async with followed_to(2, nats_server, make_service) as mesh:
         mesh.venue.know("btcusdt", 3, 4)
         await mesh.venue.trade("btcusdt", 5)
         await (await mesh.venue.clients[0].ping())  # whose answer shows that the trade has arrived
@@ -33,10 +30,7 @@ async def test_asked_to_stop_it_still_fetches_what_the_venue_has_so_that_all_sta
 async def test_asked_to_stop_it_publishes_what_waited_behind_a_gap_and_names_the_gap(
     nats_server: NatsServer, make_service: Make
 ) -> None:
-    async with followed(nats_server, make_service) as mesh:
-        await mesh.start()
-        await mesh.venue.trade("btcusdt", 1, 2)
-        await mesh.publishes([1, 2])
+    async with followed_to(2, nats_server, make_service) as mesh:
         await mesh.venue.say(
             *(frame("btcusdt", trade_id) for trade_id in (5, 6, 7, 9, 10, 11))
         )  # which REST does not know
