@@ -10,7 +10,7 @@ import itertools
 import logging
 from array import array
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from operator import attrgetter
 from typing import Any, NamedTuple
@@ -131,6 +131,27 @@ class Latest:
     time_us: int
     signals: dict[str, float]
     """By their names in SIGNAL_NAMES."""
+
+
+@dataclass(slots=True)
+class NotedStates:
+    """States that are noted some at a time, while trades go on; one that is noted later knows more of them.
+
+    Attributes:
+        entries: the state of each symbol, by its name: `binance.btcusdt`.
+        last_ids: the last trade that it knows, likewise.
+
+    """
+
+    entries: dict[str, bytes] = field(default_factory=dict)
+    last_ids: dict[str, int] = field(default_factory=dict)
+    _left: list[tuple[str, str]] = field(default_factory=list)
+
+    def left_of(self, symbols: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+        """Return which of the symbols, with their venues, are not noted; who notes some takes them out."""
+        if not self._left:  # at first, and for those that have come meanwhile
+            self._left = [key for key in symbols if entry_name(*key) not in self.entries]
+        return self._left
 
 
 class Engine:
@@ -366,12 +387,29 @@ class Engine:
 
     def entries(self) -> dict[str, bytes]:
         """Return the whole state, an entry a symbol: `binance.btcusdt`; the same state gives the same bytes."""
-        found = {}
-        for (venue, symbol), signals in self._latest.items():
-            state, latest = self._states[venue, symbol].save(), _last_row_of(signals)
+        noted = NotedStates()
+        self.note(noted, most=len(self._latest))
+        return noted.entries
+
+    def note(self, noted: NotedStates, *, most: int) -> bool:
+        """Note the states of some symbols that are not noted yet; return whether those of all are.
+
+        No symbol may be evicted while not all are.
+
+        Args:
+            noted: gets them.
+            most: how many.
+
+        """
+        left = noted.left_of(self._latest)
+        for key in left[:most]:
+            name, signals = entry_name(*key), self._latest[key]
+            state, latest = self._states[key].save(), _last_row_of(signals)
             entry = _Entry(ENTRY_VERSION, state, latest, crc32(latest, crc32(state)))
-            found[entry_name(venue, symbol)] = msgspec.msgpack.encode(entry)
-        return found
+            noted.entries[name] = msgspec.msgpack.encode(entry)
+            noted.last_ids[name] = _last_id_of(signals)
+        del left[:most]
+        return len(noted.entries) == len(self._latest)
 
     def restore(self, entries: Mapping[str, bytes]) -> None:
         """Go on from saved entries; nothing changes when one of them cannot be used.

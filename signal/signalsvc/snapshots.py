@@ -1,8 +1,8 @@
 """The engine's saved state in the bus's KV bucket `engine`, with the RAW sequence it includes.
 
 One entry a symbol, then one named `position` that says up to where they count (`position_2` of several partitions). A
-snapshot is taken only when everything taken in is published, so whatever is newer than `position` is published too: a
-crash between two entries does no harm.
+snapshot is saved only when everything in it is published, so whatever is newer than `position` is published too: a
+crash between two entries does no harm, nor does an entry that was noted later than others.
 An entry that no message can hold, that of a long window, is put in pieces, beside those of the last snapshot and not
 over them: half an entry would be none.
 What cannot be used is said loudly and left aside; the engine is then made again from what RAW still holds.
@@ -150,12 +150,12 @@ class Snapshots:
         raw_created: str,
         published: PublishedState | None = None,
     ) -> None:
-        """Save an engine; call only when everything up to `raw_sequence` is published.
+        """Save an engine; call only when everything that the entries know is published.
 
         Args:
-            entries: its state, all of it of one moment.
+            entries: its state as of `raw_sequence`, of some symbols as of later messages, which are published as well.
             settings: its settings.
-            raw_sequence: of the last message of RAW that it includes.
+            raw_sequence: of the last message of RAW that all of it includes.
             raw_taken_us: when RAW took that message, µs since 1970 UTC.
             raw_created: when RAW was made, in ISO 8601.
             published: what PROCESSED holds by now.

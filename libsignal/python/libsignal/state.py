@@ -21,6 +21,7 @@ from mesh.values.signals import SIGNALS, SignalGroups
 
 # Up to here a call takes some 10 us at most: shorter than waiting for the GIL once it has been given away.
 _ROWS_HOLDING_GIL = 256
+_BYTES_HOLDING_GIL = 16 * 1024  # of a saved state
 
 _HIGHEST = {
     field.name: {"window": lsig.WINDOW_MAX, "period": lsig.PERIOD_MAX}.get(field.name.rpartition("_")[2], 0)
@@ -385,7 +386,8 @@ class SignalState:
         size = ctypes.c_size_t()
         LIBRARY.holding_gil.lsig_save(self._handle, None, 0, size)
         room = ctypes.create_string_buffer(size.value)
-        check(LIBRARY.releasing_gil.lsig_save(self._handle, room, size.value, size))
+        face = LIBRARY.holding_gil if size.value <= _BYTES_HOLDING_GIL else LIBRARY.releasing_gil
+        check(face.lsig_save(self._handle, room, size.value, size))
         return room.raw
 
     def _process_in_place(self, trades: Trades, n: int) -> PackedSignals:

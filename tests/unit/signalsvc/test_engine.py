@@ -13,7 +13,7 @@ from mesh.bus import wire
 from mesh.values.candles import INTERVALS_US, Candle
 from mesh.values.signals import SIGNAL_NAMES
 from mesh.values.trades import TradeColumns, concatenate
-from signalsvc.engine import Engine, UnusableEntry
+from signalsvc.engine import Engine, NotedStates, UnusableEntry
 from signalsvc.settings import SignalSettings
 from tests.fixtures.trades import START_US, columns
 
@@ -151,6 +151,31 @@ def test_an_engine_goes_on_from_saved_entries_as_if_it_had_never_stopped() -> No
     assert wire.encode_signals(left) == wire.encode_signals(right)
     assert second.entries() == whole.entries()
     assert second.latest("binance", "ethusdt") == whole.latest("binance", "ethusdt")
+
+
+def test_states_that_are_noted_while_trades_go_on_give_the_same_signals_behind_where_the_first_was_noted() -> None:
+    whole = Engine(moving_average_window=20)
+    whole.process(columns(1, 70), raw_sequence=1)
+    whole.process(columns(1, 5, symbol="ethusdt"), raw_sequence=2)
+    meanwhile = [
+        [columns(6, 4, symbol="ethusdt"), columns(1, 3, symbol="solusdt")],
+        [columns(71, 9)],
+        [columns(80, 5), columns(4, 3, symbol="solusdt")],
+    ]
+
+    noted, ended = NotedStates(), []
+    for some in meanwhile:
+        ended.append(whole.note(noted, most=1))
+        for trades in some:
+            whole.process(trades, raw_sequence=3)
+    second = Engine(moving_average_window=20)
+    second.restore(noted.entries)
+    for trades in (trades for some in meanwhile for trades in some):
+        second.process(trades, raw_sequence=3)
+
+    assert ended == [False, False, True]
+    assert noted.last_ids == {"binance.btcusdt": 70, "binance.ethusdt": 9, "binance.solusdt": 3}
+    assert second.entries() == whole.entries()
 
 
 @pytest.mark.parametrize("position", [0, 10, 100, -1])

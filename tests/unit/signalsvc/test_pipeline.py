@@ -10,12 +10,13 @@ from typing import Any
 from mesh.bus import wire
 from mesh.bus.reader import Message
 from mesh.service.health import Health
+from mesh.values.trades import TradeColumns
 from signalsvc.engine import CarriedSignals, Engine, SignalMessage
 from signalsvc.pipeline import GatheredSignals, Pipeline, PublishedIds
 from signalsvc.selection import Selection
 from signalsvc.watchers import Watcher, Watchers
 from tests.fixtures.trades import columns
-from tickmesh.v1 import signal_pb2
+from tickmesh.v1 import control_pb2, signal_pb2
 
 
 class SlowSnapshots:
@@ -23,11 +24,19 @@ class SlowSnapshots:
 
     def __init__(self) -> None:
         self.saved: list[dict[str, bytes]] = []
+        self.raw_sequences: list[int] = []
+        self.evicted: list[str] = []
         self.may_end = asyncio.Event()
 
-    async def save(self, entries: dict[str, bytes], settings: dict[str, float], **_: object) -> None:
+    async def save(
+        self, entries: dict[str, bytes], settings: dict[str, float], *, raw_sequence: int, **_: object
+    ) -> None:
         self.saved.append(entries)
+        self.raw_sequences.append(raw_sequence)
         await self.may_end.wait()
+
+    async def keep_evicted(self, last_ids: dict[str, int]) -> None:
+        self.evicted += last_ids
 
 
 class Settled:
@@ -92,6 +101,47 @@ async def test_trades_go_on_while_the_state_before_them_is_being_saved() -> None
 
     assert snapshots.saved == [before]
     assert (engine.last_ids["binance.btcusdt"], one._saved.sequence, one._unsaved) == (6, 1, 1)
+
+
+async def test_trades_go_on_while_states_are_noted_and_what_is_saved_counts_from_where_the_first_was() -> None:
+    engine, snapshots = Engine(), SlowSnapshots()
+    for symbol in ("btcusdt", "ethusdt"):
+        engine.process(columns(1, 5, symbol=symbol), raw_sequence=1)
+    one = pipeline(engine, snapshots)
+    one._taken, one._unsaved, one._ahead = Message(2, "", b"", "", 0, 0), 2, True  # nobody is there to acknowledge to
+    snapshots.may_end.set()
+
+    async def take(sequence: int, trades: TradeColumns) -> None:
+        subject = f"trades.raw.binance.{trades.symbol}"
+        await one._take(Message(sequence, subject, wire.encode_trades(trades), "", 0, 0))
+
+    snapshot = one._begin_snapshot()
+    done = one._note(snapshot, most=1)
+    await take(3, columns(6, 5))
+    await take(4, columns(6, 5, symbol="ethusdt"))
+    one._gathered = GatheredSignals()  # as if published
+    await save(one)
+
+    assert (done, snapshots.raw_sequences, one._saved.sequence, one._unsaved) == (False, [2], 2, 2)
+    assert snapshot.states.last_ids == {"binance.btcusdt": 5, "binance.ethusdt": 10}
+    assert snapshots.saved == [snapshot.states.entries]
+
+
+async def test_a_symbol_that_has_traded_since_its_state_was_noted_stays_in_memory() -> None:
+    engine, snapshots = Engine(), SlowSnapshots()
+    for symbol in ("btcusdt", "ethusdt"):
+        engine.process(columns(1, 5, symbol=symbol), raw_sequence=1)
+    one = pipeline(engine, snapshots)
+    one._selection.learn(control_pb2.Catalog(venue="sim"))  # so that nobody follows those of binance
+    one._max_states = 1
+    snapshots.may_end.set()
+
+    one._save_now.set()
+    one._note(one._begin_snapshot(), most=1)
+    engine.process(columns(6, 1), raw_sequence=1)  # it is still the one that would go first
+    await save(one)
+
+    assert (snapshots.evicted, engine.last_ids) == ([], {"binance.btcusdt": 6, "binance.ethusdt": 5})
 
 
 async def test_a_session_that_is_reset_while_the_state_is_being_saved_is_kept_by_the_next_save() -> None:
