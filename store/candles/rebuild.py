@@ -114,8 +114,8 @@ async def _differing(
     names = [names[n - 1] for n in numbers]
     lengths = [len(new[name].indicators) for name in names]
     differing = [count == _SHORT or length > count for length, count in zip(lengths, counts, strict=True)]
-    # The last candles of each series are the new ones, all of them compared at once. What is not warm now stays as signal
-    # made it, as in `_kept`.
+    # The last candles of each series are the new ones, all of them compared at once. What is not warm now stays as
+    # signal made it, as in `_kept`.
     signals = np.array([values for name in names for values in new[name].indicators])
     rows_before = np.repeat(np.cumsum(counts) - np.cumsum(lengths), lengths)
     to_be = now[np.maximum(np.arange(len(signals)) + rows_before, 0)]
