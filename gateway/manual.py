@@ -85,7 +85,8 @@ when the venue has restarted them.
 not answer, else `live`.
 - `"resume_from": {"btcusdt": 101}` in a request to subscribe begins after a trade that the client has, from the store \
 and then live, without a hole and without a double. Write `{"btcusdt": {"trade_id": 101, "epoch": 1}}` for an id of a \
-later epoch.
+later epoch. With `"venue": "sim"` beside it the request is refused where another venue is followed by now, whose ids \
+have nothing to do with that trade.
 - The channel `ticks` is the same with the signals after each trade: `{"op": "subscribe", "channel": "ticks", \
 "symbols": ["btcusdt"], "fields": ["moving_average", "vwap"]}` is answered with messages of the type `ticks`, whose \
 `ticks` are trades with `"signals": {"moving_average": 61836.9, "vwap": 61836.2}`. `fields` are names of `/api/stats`; \

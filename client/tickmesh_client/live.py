@@ -235,18 +235,36 @@ class TradeFollower(Follower):
         super().__init__(symbols, {"channel": channel} | ({} if fields is None else {"fields": list(fields)}))
         self._kind = Tick if channel == "ticks" else Trade
         self._keys: dict[str, Key | None] = dict.fromkeys(self._symbols, None)
+        self._venues: dict[str, str] = {}
         for symbol, last in (resume_from or {}).items():
             if symbol.lower() not in self._keys:
                 raise ValueError(f"resume_from has {symbol!r}, expected one of {', '.join(self._keys)}")
             if isinstance(last, bool) or not isinstance(last, int | Trade):
                 raise ValueError(f"resume_from has {last!r} for {symbol!r}, expected a trade or its id")
             self._keys[symbol.lower()] = (0, last) if isinstance(last, int) else last.key
-        self._venues: dict[str, str] = {}
+            if not isinstance(last, int):
+                self._venues[symbol.lower()] = last.venue
 
     def _said_of(self, symbols: list[str]) -> dict[str, object]:
         known = {symbol: key for symbol in symbols if (key := self._keys[symbol]) and key != _BEFORE_ALL}
-        resume = {symbol: {"trade_id": key[1], "epoch": key[0]} for symbol, key in known.items()}
+        resume = {
+            symbol: {"trade_id": key[1], "epoch": key[0]}
+            | ({"venue": venue} if (venue := self._venues.get(symbol)) else {})
+            for symbol, key in known.items()
+        }
         return {"symbols": symbols} | ({"resume_from": resume} if resume else {})
+
+    def _refused(self, message: _Message) -> None:
+        begins, _, rest = message.field.partition(".")
+        symbol, _, ends = rest.partition(".")
+        if self.subscribed and (begins, ends) == ("resume_from", "venue"):
+            # The mesh has changed over while nobody was connected: as when it does so otherwise, ids begin anew.
+            left = self._venues[symbol]
+            for each in [name for name, venue in self._venues.items() if venue == left]:
+                self._keys[each] = None
+                del self._venues[each]
+            raise StreamLost(message.message)
+        super()._refused(message)
 
     def _begin(self, message: _Message) -> list[Row | Fetch]:
         key, last = self._keys[message.symbol], _last(message)

@@ -209,7 +209,8 @@ class GatewayClient(Generic[Http]):
 
         Raises:
             ValueError: no symbol is named, there is no such channel, or it does not have what is said of it.
-            RequestRefused: a symbol is not followed, or there was never a trade to resume after.
+            RequestRefused: a symbol is not followed, or there was never a trade to resume after, or that trade is of
+                another venue than the one that is followed.
             ClientError: the gateway cannot be reached at the beginning.
         """
         said = {"fields": fields, "interval": interval, "resume_from": resume_from, "missing": missing}

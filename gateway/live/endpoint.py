@@ -266,6 +266,7 @@ class WebSocketEndpoint:
             stored=self._stored,
             feeds=self._feeds,
             flowing=self._stream.carries,
+            followed_venue=lambda: self._stream.followed_venue,
             unfollowed=self._coins.unfollowed,
             count_sent=self._count_sent,
             count_missed=MISSED.inc,

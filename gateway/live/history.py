@@ -81,12 +81,13 @@ class StoredTrades:
 
         return await self._shared("trades", symbol, ask)
 
-    async def after(self, symbol: str, key: int) -> StoredPage | None:
+    async def after(self, symbol: str, key: int, *, venue: str = "") -> StoredPage | None:
         """Return the trades after a key; None when the store does not answer now.
 
         Args:
             symbol: in lower case.
             key: of a trade, stored or not; -1 comes before all.
+            venue: whose trades; an empty one is the venue that is followed.
 
         """
 
@@ -95,6 +96,7 @@ class StoredTrades:
                 symbol=symbol,
                 trade_id=epochs.venue_id(key),
                 epoch=epochs.epoch_of(key),
+                venue=venue,
                 page_size=PAGE_TRADES,
             )
             page = await self._store.ListNextTrades(request, timeout=CALL_LIMIT_S, metadata=self._metadata)
@@ -102,7 +104,7 @@ class StoredTrades:
             keys = [epochs.key_of(trade.epoch, trade.trade_id) for trade in trades]
             return StoredPage(trades, keys, epochs.key_of(page.newest_epoch, page.newest_trade_id))
 
-        return await self._shared("trades", (symbol, key), ask)
+        return await self._shared("trades", (symbol, key, venue), ask)
 
     async def candles(self, symbol: str, interval: str, from_us: int | None, *, count: int) -> list[Candle] | None:
         """Return candles in the order of time, open ones too; None when the store does not answer now.

@@ -20,7 +20,7 @@ from gateway.transcode.updates import LIVE_FIELDS, SIGNAL_FIELDS
 from mesh.service.errors import TickmeshError
 from mesh.values import epochs
 from mesh.values.candles import parse_interval
-from mesh.values.symbols import parse_symbol
+from mesh.values.symbols import parse_symbol, parse_venue
 
 CHANNELS = ("trades", "ticks", "candles", "coverage", "status")
 OF_SERVICES = ("coverage", "status")
@@ -85,6 +85,7 @@ class Subscribe:
         fields: of `ticks`, the signals that are wanted.
         rate: how often a second at most; 0 where every trade is sent as it comes.
         resume_after: symbol -> key of the last trade that the client has.
+        resume_venues: symbol -> venue of that trade, where the client says it.
         interval: of `candles`, their length, the stored one of the same length where there is one; empty otherwise.
 
     """
@@ -95,6 +96,7 @@ class Subscribe:
     mode: str = "every"
     rate: float = 0.0
     resume_after: Mapping[str, int] = field(default_factory=dict)
+    resume_venues: Mapping[str, str] = field(default_factory=dict)
     interval: str = ""
 
 
@@ -225,7 +227,8 @@ def _subscribe(message: Json) -> Subscribe:
     resume = message.get("resume_from", {})
     if resume and mode != "every":
         raise MalformedRequest("resume_from", shown(resume), 'it with "mode":"every" only')
-    return Subscribe(channel, symbols, fields, mode, float(rate or 0), _resume_after(resume, symbols), interval)
+    after, venues = _resume_from(resume, symbols)
+    return Subscribe(channel, symbols, fields, mode, float(rate or 0), after, venues, interval)
 
 
 def _is_default(name: str, value: object) -> bool:
@@ -269,20 +272,29 @@ def _interval(name: object) -> str:
         raise MalformedRequest("interval", _found(name), expected) from None
 
 
-def _resume_after(resume: object, symbols: Collection[str]) -> dict[str, int]:
+def _resume_from(resume: object, symbols: Collection[str]) -> tuple[dict[str, int], dict[str, str]]:
     if not isinstance(resume, dict):
         raise MalformedRequest("resume_from", _found(resume), 'an object: {"btcusdt":101}')
-    keys = {}
+    keys, venues = {}, {}
     for name, value in resume.items():
         where = f"resume_from.{name[:40]}"
         if name.lower() not in symbols:
             raise MalformedRequest(where, shown(value), "one of the symbols that are subscribed to")
         words: Json = value if isinstance(value, dict) else {"trade_id": value}
-        _no_others(words, {"trade_id", "epoch"}, f"of {where}")
+        _no_others(words, {"trade_id", "epoch", "venue"}, f"of {where}")
         epoch = _integer(f"{where}.epoch", words.get("epoch", 0), 0, _MAX_EPOCH)
         place = f"{where}.trade_id" if isinstance(value, dict) else where
         keys[name.lower()] = epochs.key_of(epoch, _integer(place, words.get("trade_id"), 0, epochs.IDS - 1))
-    return keys
+        if (venue := words.get("venue")) is not None:
+            venues[name.lower()] = _venue(f"{where}.venue", venue)
+    return keys, venues
+
+
+def _venue(where: str, word: object) -> str:
+    try:
+        return parse_venue(word)
+    except ValueError:
+        raise MalformedRequest(where, shown(word), "a venue, as binance") from None
 
 
 def _integer(where: str, value: object, low: int, high: int) -> int:

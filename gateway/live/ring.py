@@ -263,23 +263,30 @@ class Cursor:
         ring: of the symbol.
         key: of the last trade that the client has; None when it has none, and begins with what is next.
         resumed: whether the client named that trade: then it is never sent on without what it missed.
+        venue: of that trade, where the client has named that, too; else empty.
 
     """
 
-    def __init__(self, ring: Ring, key: int | None = None, *, resumed: bool = False) -> None:
+    def __init__(self, ring: Ring, key: int | None = None, *, resumed: bool = False, venue: str = "") -> None:
         self.ring = ring
         self.key = key
         self.resumed = resumed
+        self.venue = venue
         self.catching_up = True
         """Whether what comes next is asked of the store."""
         self._generation = ring.generation
 
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether what comes is of another venue than the trade that the client has named."""
+        return bool(self.venue and self.ring) and self.ring.venue != self.venue
+
     def restarted(self) -> bool:
         """Return whether what comes has begun anew since the last call; the cursor is before it then."""
-        if self._generation == self.ring.generation:
+        if self._generation == self.ring.generation and not self.is_elsewhere:
             return False
         self._generation = self.ring.generation
-        self.key, self.resumed, self.catching_up = None, False, False
+        self.key, self.resumed, self.catching_up, self.venue = None, False, False, ""
         return True
 
     def take(self, max_trades: int) -> list[Run] | Lagged | None:

@@ -204,6 +204,7 @@ class ProtocolSession:
         stored: what is not.
         feeds: what is told beside trades.
         flowing: whether the trades of some symbols come from signal now.
+        followed_venue: returns the venue that is followed; empty where nobody knows.
         unfollowed: returns those of some symbols that are not followed.
         count_sent: called with how many trades and bytes were written.
         count_missed: called with how many trades a client that was too slow was not sent.
@@ -220,6 +221,7 @@ class ProtocolSession:
         stored: StoredTrades,
         feeds: ChannelFeeds,
         flowing: Callable[[Collection[str]], bool],
+        followed_venue: Callable[[], str],
         unfollowed: Callable[[Collection[str]], Coroutine[Any, Any, list[str]]],
         count_sent: Callable[[int, int], object],
         count_missed: Callable[[int], object],
@@ -231,6 +233,7 @@ class ProtocolSession:
         self._stored = stored
         self._feeds = feeds
         self._flowing = flowing
+        self._followed_venue = followed_venue
         self._unfollowed = unfollowed
         self._count_sent = count_sent
         self._count_missed = count_missed
@@ -300,6 +303,11 @@ class ProtocolSession:
             raise MalformedRequest(
                 f"symbols[{place}]", repr(unfollowed[0]), "a symbol that is followed; /api/coins lists them"
             )
+        followed = self._followed_venue()
+        for symbol, venue in wanted.resume_venues.items():
+            if followed and venue != followed:
+                expected = f"{followed}, which is followed now"
+                raise MalformedRequest(f"resume_from.{symbol}.venue", repr(venue), expected)
         self._last_number += 1
         subscription = ChannelSubscription(self._last_number, wanted)
         self._subscriptions[subscription.number] = subscription
@@ -317,7 +325,8 @@ class ProtocolSession:
         for symbol in wanted.symbols:
             ring = self._rings.watch(symbol, self._wake(subscription))
             key = wanted.resume_after.get(symbol)
-            cursor = subscription.cursors[symbol] = Cursor(ring, key, resumed=key is not None)
+            venue = wanted.resume_venues.get(symbol, "")
+            cursor = subscription.cursors[symbol] = Cursor(ring, key, resumed=key is not None, venue=venue)
             if key is not None:
                 self._send(self._snapshot(subscription, symbol, b"[]", key))
             elif ring:
@@ -500,10 +509,10 @@ class ProtocolSession:
         if not cursor.catching_up or cursor.key is None:
             return False
         before, generation = cursor.key, cursor.ring.generation
-        page = await self._stored.after(symbol, before)
+        page = await self._stored.after(symbol, before, venue=cursor.venue)
         if subscription.number not in self._subscriptions or cursor.key != before:
             return False
-        if cursor.ring.generation != generation:
+        if cursor.ring.generation != generation or cursor.is_elsewhere:
             self._left_over.set()
             return False
         since_s = subscription.waiting_since_s.setdefault(symbol, monotonic())

@@ -169,6 +169,12 @@ class SignalFeed:
         """Whether every trade from now on comes."""
         return self._live.is_set()
 
+    @property
+    def followed_venue(self) -> str:
+        """The venue that is followed, as an instance says whose stream is open; empty while none does."""
+        saying = [each for each in self._sources.values() if each.greeted and (each.live or not self.several)]
+        return next((each.selected.venue for each in saying if each.selected is not None), "")
+
     def carries(self, symbols: Iterable[str]) -> bool:
         """Return whether every trade of some symbols comes from now on."""
         live, count = self._covered()

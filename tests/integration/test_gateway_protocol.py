@@ -19,6 +19,7 @@ from gateway.live import candles, history, ring, session
 from gateway.live.fanout import ClientLimits
 from gateway.transcode import asyncapi
 from gateway.transcode import json as transcode
+from mesh.service.errors import NotReady
 from mesh.service.rpc import channel
 from mesh.values.candles import INTERVALS_US
 from tests.fixtures.gateway import (
@@ -335,6 +336,35 @@ async def test_a_trade_to_resume_after_that_there_never_was_is_an_error(
         [problem] = await told(client, kind="error")
     assert (problem["field"], problem["found"]) == ("resume_from.btcusdt", found)
     assert problem["expected"].endswith("the last one is 251") and problem["subscription"] == 1
+
+
+async def test_a_trade_to_resume_after_of_a_venue_that_is_followed_no_more_is_an_error_at_once(
+    gateway: Gateway,
+) -> None:
+    here, elsewhere = ({"btcusdt": {"trade_id": 240, "venue": venue}} for venue in ("sim", "binance"))
+    async with gateway.ws("?channels=") as client:
+        assert (await say(client, resume_from=here, **TRADES))["type"] == "subscribed"
+        assert await ids_until(client, 250) == list(range(241, 251))
+        assert gateway.store.asked.venue == "sim"
+        problem = await say(client, id=2, resume_from=elsewhere, **TRADES)
+    assert (problem["id"], problem["field"]) == (2, "resume_from.btcusdt.venue")
+    assert (problem["found"], problem["expected"]) == ("'binance'", "sim, which is followed now")
+
+
+async def test_who_resumes_while_nobody_knows_the_venue_is_told_of_another_one_with_its_first_trade(
+    gateway: Gateway,
+) -> None:
+    gateway.signal.problem = NotReady("signal is away")
+    async with gateway.ws("?channels=") as client:
+        await say(client, resume_from={"btcusdt": {"trade_id": 240, "venue": "binance"}}, **TRADES)
+        assert await ids_until(client, 250) == list(range(241, 251))
+        assert gateway.store.asked.venue == "binance"
+        gateway.signal.problem = None
+        await eventually(lambda: gateway.signal.watchers, timeout_s=30)
+        gateway.signal.push(batch("btcusdt", 5))
+        anew, update = await told(client, 2)
+    assert (anew["type"], anew["symbol"], anew["last_id"]) == ("snapshot", "btcusdt", None)
+    assert (update["type"], update["first_id"], update["last_id"]) == ("trades", 5, 5)
 
 
 async def test_with_a_rate_all_trades_come_and_those_of_some_time_in_one_message(gateway: Gateway) -> None:

@@ -151,7 +151,7 @@ export type Trade = { venue: string; symbol: string; trade_id: number; price: nu
 export type TradeBatch = { venue: string; symbol: string; received_time_us: number; trade_id: Array<number>; price: Array<number>; quantity: Array<number>; time_us: Array<number>; is_buyer_maker: Array<boolean> };
 
 /** A trade by its id. */
-export type TradePlace = { trade_id: number; epoch?: number | null };
+export type TradePlace = { trade_id: number; epoch?: number | null; venue?: string | null };
 
 /** Trades of a symbol. */
 export type Trades = { type: "trades"; subscription: number; sequence: number; symbol: string; first_id: number; last_id: number; epoch?: number | null; trades?: Array<Trade> };

@@ -108,7 +108,7 @@ export class Effects {
       const trades = await get("/api/history", { symbol, page_size: 100 });
       this.dispatch({ type: "tape", symbol, trades });
       const [last] = trades;
-      return { symbols: [symbol], rate: TAPE_RATE, ...(last === undefined ? {} : { resume_from: { [symbol]: { trade_id: last.trade_id, epoch: last.epoch } } }) };
+      return { symbols: [symbol], rate: TAPE_RATE, ...(last === undefined ? {} : { resume_from: { [symbol]: { trade_id: last.trade_id, epoch: last.epoch, venue: last.venue } } }) };
     });
   }
 

@@ -118,23 +118,32 @@ class TradePlace(_message.Message):
 
     TRADE_ID_FIELD_NUMBER: _builtins.int
     EPOCH_FIELD_NUMBER: _builtins.int
+    VENUE_FIELD_NUMBER: _builtins.int
     trade_id: _builtins.int
     """The venue's own id of the trade."""
     epoch: _builtins.int
     """The epoch of the id."""
+    venue: _builtins.str
+    """The venue of the trade, which is an error where another one is followed. Without it the one that is followed."""
     def __init__(
         self,
         *,
         trade_id: _builtins.int = ...,
         epoch: _builtins.int | None = ...,
+        venue: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_epoch", b"_epoch", "epoch", b"epoch"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_epoch", b"_epoch", "_venue", b"_venue", "epoch", b"epoch", "venue", b"venue"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_epoch", b"_epoch", "epoch", b"epoch", "trade_id", b"trade_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_epoch", b"_epoch", "_venue", b"_venue", "epoch", b"epoch", "trade_id", b"trade_id", "venue", b"venue"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__epoch: _TypeAlias = _typing.Literal["epoch"]  # noqa: Y015
     _WhichOneofArgType__epoch: _TypeAlias = _typing.Literal["_epoch", b"_epoch"]  # noqa: Y015
+    _WhichOneofReturnType__venue: _TypeAlias = _typing.Literal["venue"]  # noqa: Y015
+    _WhichOneofArgType__venue: _TypeAlias = _typing.Literal["_venue", b"_venue"]  # noqa: Y015
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__epoch) -> _WhichOneofReturnType__epoch | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__venue) -> _WhichOneofReturnType__venue | None: ...
 
 Global___TradePlace: _TypeAlias = TradePlace  # noqa: Y015
 

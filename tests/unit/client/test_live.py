@@ -268,7 +268,7 @@ def test_many_symbols_are_subscribed_to_in_parts_and_go_on_where_each_was() -> N
     first, second = (json.loads(text) for text in follower.subscribe())
     assert (len(first["symbols"]), second["symbols"]) == (64, ["coin64usdt"])
     assert first["resume_from"] == {"coin3usdt": {"trade_id": 7, "epoch": 0}}
-    assert second["resume_from"] == {"coin64usdt": {"trade_id": 9, "epoch": 2}}
+    assert second["resume_from"] == {"coin64usdt": {"trade_id": 9, "epoch": 2, "venue": "sim"}}
     follower.receive(message(type="subscribed", id=0, subscription=1))
     assert not follower.subscribed
     follower.receive(message(type="subscribed", id=1, subscription=2))
@@ -280,6 +280,27 @@ def test_another_venue_has_ids_of_its_own() -> None:
     assert keys_of(follower.receive(update(2, (0, 11)))) == [(0, 11)]
     changed = update(3, (0, 5)).replace('"venue":"sim"', '"venue":"binance"')
     assert keys_of(follower.receive(changed)) == [(0, 5)]
+
+
+def test_after_the_mesh_has_changed_over_to_another_venue_only_what_is_of_that_one_goes_on() -> None:
+    follower = TradeFollower(["btcusdt", "ethusdt"], {"btcusdt": trade((0, 11)), "ethusdt": 7})
+    follower.subscribe()
+    follower.receive(message(type="subscribed", id=0, subscription=1))
+    with pytest.raises(StreamLost):
+        follower.receive(refusal("resume_from.btcusdt.venue"))
+    [again] = map(json.loads, follower.subscribe())
+    assert again["resume_from"] == {"ethusdt": {"trade_id": 7, "epoch": 0}}
+    follower.receive(message(type="subscribed", id=0, subscription=1))
+    follower.receive(message(type="snapshot", subscription=1, sequence=1, symbol="btcusdt", last_id=5))
+    assert keys_of(follower.receive(update(2, (0, 6)))) == [(0, 6)]
+
+
+def test_a_trade_to_resume_after_that_is_of_another_venue_is_refused() -> None:
+    follower = TradeFollower("btcusdt", {"btcusdt": trade((0, 11))})
+    [asked] = map(json.loads, follower.subscribe())
+    assert asked["resume_from"] == {"btcusdt": {"trade_id": 11, "epoch": 0, "venue": "sim"}}
+    with pytest.raises(RequestRefused):
+        follower.receive(refusal("resume_from.btcusdt.venue"))
 
 
 def test_what_was_left_out_is_fetched_of_the_venue_whose_ids_they_are() -> None:

@@ -49,6 +49,13 @@ def test_where_to_resume_is_an_id_with_or_without_its_epoch() -> None:
     assert found.resume_after == {"btcusdt": 101, "ethusdt": 2 * IDS + 7}
 
 
+def test_where_to_resume_may_have_a_venue() -> None:
+    resume = {"btcusdt": {"trade_id": 101}, "ETHUSDT": {"trade_id": 7, "venue": "sim"}}
+    found = parse_request(SUBSCRIBE | {"resume_from": resume})
+    assert isinstance(found, Subscribe)
+    assert found.resume_venues == {"ethusdt": "sim"}
+
+
 @pytest.mark.parametrize(
     ("message", "field", "found"),
     [
@@ -90,6 +97,8 @@ def test_where_to_resume_is_an_id_with_or_without_its_epoch() -> None:
         (SUBSCRIBE | {"resume_from": {"btcusdt": IDS}}, "resume_from.btcusdt", str(IDS)),
         (SUBSCRIBE | {"resume_from": {"btcusdt": {"epoch": 1}}}, "resume_from.btcusdt.trade_id", "nothing"),
         (SUBSCRIBE | {"resume_from": {"btcusdt": {"trade_id": 1, "epoch": 256}}}, "resume_from.btcusdt.epoch", "256"),
+        (SUBSCRIBE | {"resume_from": {"btcusdt": {"trade_id": 1, "venue": 7}}}, "resume_from.btcusdt.venue", "7"),
+        (SUBSCRIBE | {"resume_from": {"btcusdt": {"trade_id": 1, "venue": "a."}}}, "resume_from.btcusdt.venue", "'a.'"),
     ],
 )
 def test_what_is_wrong_is_named(message: object, field: str, found: str) -> None:
