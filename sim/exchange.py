@@ -117,6 +117,7 @@ class Exchange:
         self._listings: dict[str, Listing] = {}
         self._unrecorded: list[Trades] = []  # bookkeeping is cheap by the thousand, dear by the piece
         self._unrecorded_count = 0
+        self._skipping: list[int] = []  # the indices of symbols whose ids are not those of the source
 
     @property
     def listings(self) -> dict[str, Listing]:
@@ -197,6 +198,7 @@ class Exchange:
                     last = np.flatnonzero(trades["symbol"] == index)[-1:]
                     if len(last):
                         listing.skipped_ids = int(before["trade_id"][last[0]] - trades["trade_id"][last[0]])
+                self._note_skipping()
                 trades["trade_id"], trades["time_us"] = before["trade_id"], before["time_us"]
                 self.pacer.skip_to(int(trades["due"][-1]))
                 self.now_us = max(self.now_us, int(trades["time_us"][-1]))
@@ -245,9 +247,12 @@ class Exchange:
         self.issued += len(trades)
         self._unrecorded.append(trades)
         self._unrecorded_count += len(trades)
+        return batch
+
+    def record(self) -> None:
+        """Do the bookkeeping of what was issued, where that is much by now. Call it when the trades have been sent."""
         if self._unrecorded_count >= LARGEST_BATCH:
             _ = self.listings
-        return batch
 
     def aggregate_ids(self, batch: IssuedBatch) -> npt.NDArray[np.int64]:
         """Return for each trade of a batch just issued the id of its aggregate."""
@@ -273,6 +278,7 @@ class Exchange:
         if symbol not in self.listings:
             raise ValueError(f"found symbol {symbol!r}, expected one of {' '.join(self.listings)}")
         self.listings[symbol].skipped_ids += count
+        self._note_skipping()
 
     def begin_again(self, symbol: str) -> None:
         """Forget all past trades of a symbol; its next trade has the id 0.
@@ -283,6 +289,7 @@ class Exchange:
         if symbol not in self.listings:
             raise ValueError(f"found symbol {symbol!r}, expected one of {' '.join(self.listings)}")
         self.listings[symbol].begin_again(self._keep)
+        self._note_skipping()
 
     def wait_us(self) -> float:
         """How long until the next trade is due; infinity when none will be."""
@@ -310,10 +317,13 @@ class Exchange:
                 until, whose = int(fallen[0]), listing.instrument.symbol
         return until, whose
 
+    def _note_skipping(self) -> None:
+        self._skipping = [index for index, listing in enumerate(self._listings.values()) if listing.skipped_ids]
+
     def _stamp(self, trades: Trades) -> None:
-        for index, listing in enumerate(self._listings.values()):
-            if listing.skipped_ids:
-                trades["trade_id"] += np.where(trades["symbol"] == index, listing.skipped_ids, 0)
+        for index in self._skipping:
+            skipped_ids = self._listings[self.instruments[index].symbol].skipped_ids
+            trades["trade_id"] += np.where(trades["symbol"] == index, skipped_ids, 0)
         if self._keep_times:
             return
         if self.pacer.pace is not Pace.RECORDED:
@@ -326,10 +336,13 @@ class Exchange:
 
     def _record(self, trades: Trades, *, issued: bool = False) -> None:
         self._list_instruments()
-        for index, listing in enumerate(self._listings.values()):
-            mine = rows_of(trades)[trades["symbol"] == index].view(TRADE)
-            if len(mine):
-                listing.record(mine, issued=issued)
+        listings = list(self._listings.values())
+        order = np.argsort(trades["symbol"], kind="stable")
+        symbols = trades["symbol"][order]
+        by_symbol = rows_of(trades)[order].view(TRADE)
+        ends = [*(np.flatnonzero(np.diff(symbols)) + 1).tolist(), len(trades)]
+        for begin, end in zip([0, *ends], ends, strict=False):
+            listings[symbols[begin]].record(by_symbol[begin:end], issued=issued)
 
     def _list_instruments(self) -> None:
         for instrument in self._supply.source.instruments[len(self._listings) :]:

@@ -11,9 +11,9 @@ from collections.abc import Iterable, Sequence
 
 from sim.client_socket import Clients, ClientSocket
 from sim.exchange import FLAT_OUT_BATCH, Exchange, IssuedBatch
-from sim.fault_plan import FaultPlan
+from sim.fault_plan import FaultPlan, Sent
 from sim.faults import BeginAgain, Disconnect, Expire, Fault, Refuse, Shutdown, Silence, SkippedIds, SlowFrames, Strike
-from sim.frames import BatchFrames, kline_frames, shutdown_frame
+from sim.frames import BatchFrames, TradeTexts, kline_frames, shutdown_frame
 from sim.instruments import ListedInstrument
 from sim.issue_log import IssueLog
 from sim.klines import Kline
@@ -70,6 +70,7 @@ class Issuer:
         self._slow = (0.0, 0.0)  # until when frames are late, and by how much
         self._late: deque[tuple[float, BatchFrames]] = deque()
         self._klines_told_s = 0.0
+        self._texts: TradeTexts | None = None
 
     async def pump(self) -> None:
         """Issue what is due, for ever."""
@@ -86,6 +87,7 @@ class Issuer:
             batch = self.exchange.advance(elapsed_us, _now_us(), most=self.plan.room(self.exchange.issued))
             if batch is not None:
                 self._publish(batch)
+                self.exchange.record()
                 if self.exchange.pacer.flat_out:
                     await self._clients.wait_for_room(PATIENCE_S)
             wait_s = self.exchange.wait_us() / 1e6
@@ -118,6 +120,7 @@ class Issuer:
                 return
             count -= len(batch.trades)
             self._publish(batch)
+            self.exchange.record()
             await self._clients.wait_for_room(PATIENCE_S)
             await asyncio.sleep(0)  # where everybody has room, the others have their turn all the same
 
@@ -147,7 +150,12 @@ class Issuer:
             self._log.write(batch.trades, self.exchange.instruments)
         now_s = time.monotonic()
         sent = self.plan.tamper(batch.first_number, batch.trades, now_s, self.exchange.instruments)
-        self._deliver(BatchFrames(batch, self.exchange, sent), now_s)
+        self._deliver(self._frames_of(batch, sent), now_s)
+
+    def _frames_of(self, batch: IssuedBatch, sent: Sent) -> BatchFrames:
+        if self._texts is None or self._texts.instruments is not self.exchange.instruments:  # a tape names more
+            self._texts = TradeTexts(self.exchange.instruments)
+        return BatchFrames(batch, self.exchange, sent, self._texts)
 
     def _deliver(self, frames: BatchFrames, now_s: float) -> None:
         until_s, delay_s = self._slow
@@ -164,7 +172,7 @@ class Issuer:
         now_s = time.monotonic()
         held = self.plan.release(now_s)
         if held is not None:
-            self._deliver(BatchFrames(IssuedBatch(0, held.trades[:0]), self.exchange, held), now_s)
+            self._deliver(self._frames_of(IssuedBatch(0, held.trades[:0]), held), now_s)
         while self._late and self._late[0][0] <= now_s:
             self._clients.deliver(self._late.popleft()[1])
 

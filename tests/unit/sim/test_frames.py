@@ -159,7 +159,7 @@ def test_the_shutdown_warning_is_named_in_combined_streams() -> None:
             *(st.sampled_from([0, 0, 7]), st.sampled_from([0, 0, 8])),  # orders
             st.just(0),
         ),
-        max_size=9,
+        max_size=12,
     ),
     st.booleans(),
     st.booleans(),
