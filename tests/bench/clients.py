@@ -138,12 +138,12 @@ class Client(asyncio.Protocol):
             if self._stalled:
                 self._transport.pause_reading()
                 return
-        noted = self._noted
+        noted, received_s = self._noted, time.time()
         stamps = noted.known.get(data) if noted.several and not self._buffer.held else None
         if stamps is None:
             stamps = self._read(data)
         if stamps:
-            noted.times.append((time.time(), stamps))
+            noted.times.append((received_s, stamps))
             noted.told += len(stamps)
 
     def _read(self, data: bytes) -> list[bytes]:
