@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple, TypeAlias
 
@@ -33,13 +33,25 @@ Remade: TypeAlias = dict[SeriesName, set[dt.datetime]]
 """When the candles that have been made again begin, by series."""
 TimeRange: TypeAlias = tuple[dt.datetime, dt.datetime]
 """From when on, and before when."""
+Counts: TypeAlias = Mapping[int, int]
+"""How many trades each second has, by when it begins (us)."""
 FIRST, END = dt.datetime(1, 1, 1, tzinfo=dt.UTC), dt.datetime(9999, 12, 31, 23, 59, 59, 999_999, tzinfo=dt.UTC)
 _SECOND_US = INTERVALS_US["1s"]
 _NEAR_US = 60 * _SECOND_US
 """Late trades that lie no further apart share a range."""
 
 
-async def add(connection: Connection, batches: Sequence[ClosedCandles], periods: Periods) -> None:
+def _not_known(_name: tuple[str, str], _begin_us: int, _end_us: int) -> None:
+    return None
+
+
+async def add(
+    connection: Connection,
+    batches: Sequence[ClosedCandles],
+    periods: Periods,
+    *,
+    stored: Callable[[tuple[str, str], int, int], Counts | None] = _not_known,
+) -> None:
     """Keep candles as signal made them, and make again those of which more trades are stored than signal saw.
 
     When a symbol has candles for the first time, they are also made of all its trades that are stored already.
@@ -48,6 +60,8 @@ async def add(connection: Connection, batches: Sequence[ClosedCandles], periods:
         connection: inside a transaction that holds the ledger's lock.
         batches: of consecutive messages.
         periods: of the indicators.
+        stored: tells how many trades of a venue and symbol are stored, from one second on and before another one (us);
+            None where it does not know, so that they are counted.
 
     """
     if not batches:
@@ -60,21 +74,43 @@ async def add(connection: Connection, batches: Sequence[ClosedCandles], periods:
     for batch in batches:
         name = batch.venue, batch.symbol
         reached[name] = max(reached.get(name, 0), batch.reached_us)
-    await close(connection, reached, periods, revision=1)
+    seen: dict[tuple[str, str], dict[int, int]] = defaultdict(dict)
+    for batch in batches:
+        for candle in batch.candles:
+            if candle.interval == "1s":
+                seen[batch.venue, batch.symbol][candle.time_us] = candle.count
+
+    def may_lack(name: tuple[str, str], begin_us: int, end_us: int) -> bool:
+        counts = stored(name, begin_us, end_us)
+        return counts is None or any(seen[name].get(us, 0) < count for us, count in counts.items())
+
+    await _close(connection, reached, periods, may_lack, revision=1)
     await rebuild.follow(connection, _new_candles(batches), periods)
 
 
-async def close(
-    connection: Connection, reached: Mapping[tuple[str, str], int], periods: Periods, *, revision: int = 0
-) -> None:
+async def close(connection: Connection, reached: Mapping[tuple[str, str], int], periods: Periods) -> None:
     """Close the intervals that end by a time, and make their candles of the trades where these hold more.
 
     Args:
         connection: inside a transaction that holds the ledger's lock.
         reached: until when, in microseconds since 1970 UTC, by venue and symbol.
         periods: of the indicators.
-        revision: of the candles that are new: 0 where nobody has closed them before.
 
+    """
+    await _close(connection, reached, periods, lambda *_: True, revision=0)
+
+
+async def _close(
+    connection: Connection,
+    reached: Mapping[tuple[str, str], int],
+    periods: Periods,
+    may_lack: Callable[[tuple[str, str], int, int], bool],
+    *,
+    revision: int,
+) -> None:
+    """Close intervals as `close` does; in seconds that may not `may_lack` trades none are counted.
+
+    `revision` is that of the candles that are new: 0 where nobody has closed them before.
     """
     known = await closed_until(connection)
     if new := reached.keys() - known.keys():
@@ -90,7 +126,7 @@ async def close(
             closing.append(_Range(*name, from_us, reached_us, reached_us))
     if not closing:
         return
-    await _make_lacking(connection, closing, remade, revision=revision)
+    await _make_lacking(connection, closing, remade, may_lack, revision=revision)
     names_and_times = (
         *(text_array(each.venue for each in closing), text_array(each.symbol for each in closing)),
         time_array(time_of(each.reached_us) for each in closing),
@@ -258,13 +294,22 @@ class _Range(NamedTuple):
         return self._replace(begin_us=begin_us, end_us=end_us) if begin_us < end_us else None
 
 
-async def _make_lacking(connection: Connection, ranges: Sequence[_Range], remade: Remade, *, revision: int) -> None:
+async def _make_lacking(
+    connection: Connection,
+    ranges: Sequence[_Range],
+    remade: Remade,
+    may_lack: Callable[[tuple[str, str], int, int], bool],
+    *,
+    revision: int,
+) -> None:
     """Make again the closed candles of ranges where these hold fewer trades than are stored; add them to `remade`.
 
-    However many ranges there are, it nearly always takes one statement an interval.
+    However many ranges there are, it nearly always takes one statement an interval, and none for seconds.
     """
     for lower, interval in pairwise(["", *INTERVALS_US]):
         whole = [each for each in (one.of(INTERVALS_US[interval]) for one in ranges) if each is not None]
+        if not lower:
+            whole = [each for each in whole if may_lack((each.venue, each.symbol), each.begin_us, each.end_us)]
         if not whole:
             continue
         asked = _asked(whole, interval, lower) | {"revision": revision}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from itertools import islice
 from typing import TypeAlias
 
@@ -140,7 +141,8 @@ class CandleIntake(StreamIntake):
         async def work(connection: Connection) -> None:
             # No trades may come between looking at them and writing candles.
             await ledger_rows.lock(connection, [self._trades.partition])
-            await candle_rows.add(connection, [closed for _, closed in parts], self._periods)
+            stored = partial(self._trades.seconds.stored, connection)
+            await candle_rows.add(connection, [closed for _, closed in parts], self._periods, stored=stored)
 
         return work
 

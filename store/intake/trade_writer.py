@@ -32,21 +32,31 @@ from store.ledger.ranges import record
 
 @dataclass(frozen=True, slots=True)
 class WriteResult:
-    """What a transaction did: how many trades it stored, by (venue, symbol), and how many were stored already.
+    """What a transaction did.
 
-    `may_open` is whether it may have opened holes in the ledger.
+    Attributes:
+        stored: how many trades it stored, by (venue, symbol).
+        repeated: how many were stored already.
+        may_open: whether it may have opened holes in the ledger.
+        connection: that has done it; None where it was done before, and the answer lost.
+        following: (venue, symbol) of all of whose trades the ids follow all that were stored of their symbol.
+
     """
 
     stored: dict[tuple[str, str], int]
     repeated: int
     may_open: bool = False
+    connection: Connection | None = None
+    following: frozenset[tuple[str, str]] = frozenset()
 
     def __add__(self, other: WriteResult) -> WriteResult:
-        """Return what both did."""
+        """Return what both did in one transaction, this first."""
         stored = {
             name: self.stored.get(name, 0) + other.stored.get(name, 0) for name in self.stored.keys() | other.stored
         }
-        return WriteResult(stored, self.repeated + other.repeated, self.may_open or other.may_open)
+        following = self.following - other.stored.keys() | other.following
+        may_open = self.may_open or other.may_open
+        return WriteResult(stored, self.repeated + other.repeated, may_open, self.connection, following)
 
 
 class TradeWriter:
@@ -158,6 +168,7 @@ async def _store_groups(
     `unique` says that no row of the table has ids that the ledger does not know as stored.
     """
     stored: dict[tuple[str, str], int] = {}
+    following: frozenset[tuple[str, str]] = frozenset()
     repeated = 0
     changes = []
     added = []
@@ -165,6 +176,7 @@ async def _store_groups(
         extended = await ledger_rows.extend(connection, groups)
         added = [group for group, is_done in zip(groups, extended, strict=True) if is_done]
         stored = {(group.venue, group.symbol): len(group) for group in added}
+        following = frozenset(stored)
         groups = [group for group, is_done in zip(groups, extended, strict=True) if not is_done]
     for group, (known, holes) in zip(groups, await ledger_rows.around(connection, groups), strict=True):
         is_known = known.contains(group.trade_id)
@@ -186,7 +198,7 @@ async def _store_groups(
             for group in added:
                 await ledger_rows.compare_minutes_again(connection, group.venue, group.symbol, group.time_us)
         await candle_rows.renew(connection, added, periods, removed=removed, replaced=replace)
-    return WriteResult(stored, repeated, may_open=any(change.opened for _, _, change in changes))
+    return WriteResult(stored, repeated, any(change.opened for _, _, change in changes), connection, following)
 
 
 async def _copy(

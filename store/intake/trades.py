@@ -35,6 +35,7 @@ from mesh.values.trades import TradeColumns, concatenate, concatenate_all, refus
 from store import metrics
 from store.database.errors import ErrorReaction, first_line, reaction, write_or_reject
 from store.intake.position import PositionMovedError, Positions, resume
+from store.intake.stored_seconds import StoredSeconds
 from store.intake.trade_writer import TradeWriter
 from store.settings import StoreSettings
 from tickcodec.columns import CountedTrades, TradeJoiner
@@ -217,6 +218,7 @@ class TradeIntake:
         stream: its RAW.
         position: how far RAW is stored; None until reading begins.
         pending: how many messages of RAW waited behind that.
+        seconds: how many trades of each second are stored, as far as that is known.
 
     """
 
@@ -243,6 +245,7 @@ class TradeIntake:
         self.position: Position | None = None
         self._moved = asyncio.Event()
         self.pending = 0
+        self.seconds = StoredSeconds()
         self._rejected_in_a_row = 0
         self._epochs: dict[tuple[str, str], int] = {}  # the newest one of each venue and symbol, where it is not 0
 
@@ -282,6 +285,7 @@ class TradeIntake:
     async def _take_in(self, position: Position) -> None:
         self.position = position
         self._moved.set()
+        self.seconds = StoredSeconds()  # another instance may have stored some
         self._epochs = await self._writer.newest_epochs()
         loop = asyncio.get_running_loop()
         async with AsyncExitStack() as stack:
@@ -462,6 +466,9 @@ class TradeIntake:
         assert self.position is not None
         to = to or self.position
         written = await self._writer.store(self.position, to, groups, repairs=repairs, lift_limits=lift_limits)
+        # Nothing is awaited since they were committed, so no candles have been closed since.
+        repaired = {(each.venue, each.symbol) for each in repairs}
+        self.seconds.note(written.connection, [*groups, *repairs], following=written.following - repaired)
         if written.stored:
             self._rejected_in_a_row = 0
         self.position = to

@@ -430,6 +430,21 @@ async def test_a_trade_that_is_late_by_its_own_time_counts_where_it_belongs(
     assert (await revisions(database_url))[1] >= 2
 
 
+async def test_trades_that_signal_has_not_seen_count_where_store_itself_knows_how_many_there_are(
+    signals: Signals, store: Service, database_url: str
+) -> None:
+    trades = spread(1, 300, from_us=MIDNIGHT_US, to_us=MIDNIGHT_US + 100 * 1_000_000)
+    await signals.publish(trades.rows(slice(0, 150)))
+    await until_stored(database_url, range(1, 151))
+    await signals.publish(trades.rows(slice(150, 200)))
+    await signals.feeder.publish(trades.rows(slice(200, 202)))
+    await signals.publish(trades.rows(slice(202, 300)))
+
+    await until_candles_agree(database_url, trades=300)
+
+    assert (await revisions(database_url))[1] >= 1
+
+
 async def test_candles_agree_when_signals_were_there_long_before_the_trades(
     signals: Signals, make_service: Callable[..., Service], nats_server: NatsServer, database_url: str, store: Service
 ) -> None:
