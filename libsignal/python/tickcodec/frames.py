@@ -131,11 +131,12 @@ class FrameReader:
         if _read_frames(self._address, text, len(text), len(frames)):
             return [], list(range(len(frames)))
         group_count, other_count = _COUNTS.unpack_from(self._call_bytes, _COUNTS_AT)
-        trades = []
-        for place in range(0, _GROUP.size * group_count, _GROUP.size):
-            name_at, name_size, at, size, *numbers = _GROUP.unpack_from(self._groups_bytes, place)
-            symbol, batch = _symbol(text[name_at : name_at + name_size]), bytes(self._out_bytes[at : at + size])
-            trades.append(ReadTrades(symbol, received_time_us, batch, *numbers))
+        groups = list(_GROUP.iter_unpack(self._groups_bytes[: _GROUP.size * group_count]))
+        batches = bytes(self._out_bytes[: sum(groups[-1][2:4])]) if groups else b""  # behind each other
+        trades = [
+            ReadTrades(_symbol(text[name : name + length]), received_time_us, batches[at : at + size], *numbers)
+            for name, length, at, size, *numbers in groups
+        ]
         return trades, self._others[:other_count] if other_count else []
 
 
