@@ -20,8 +20,8 @@ from ingest.http.errors import Reaction
 from ingest.websocket.session import (
     Event,
     Followed,
-    MinuteSeen,
     MinutesRefused,
+    MinutesSeen,
     Refused,
     ShutdownAnnounced,
     UnknownSeen,
@@ -166,7 +166,8 @@ class BinanceSession:
         if not parsed.others and not parsed.bad and not parsed.minutes:
             return parsed.trades
         events: list[Event] = [*parsed.trades, *parsed.candles, *parsed.bad]
-        events += [MinuteSeen(symbol, last_trade_id) for symbol, last_trade_id in parsed.minutes.items()]
+        if parsed.minutes:
+            events.append(MinutesSeen(parsed.minutes))
         for other in parsed.others:
             if isinstance(other, SubscriptionReply):
                 events += self._answered(other)

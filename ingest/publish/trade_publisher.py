@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import time
 from collections import deque
@@ -73,6 +74,7 @@ LATER_US = 1_000_000
 """So much later than the last trade one must have happened to be new: a repeat, told by a second connection, is not."""
 _ADOPT_EVERY_S = 1.0
 _LOOK_EVERY_S = 0.5
+_COUNTED_EVERY_LOOKS = 4  # trades by symbol: those of 300 take 3 ms of CPU to tell
 _ASK_EVERY_S = 0.1
 _NEVER_US = 2**63
 _LAGS_KEPT = 1024  # so many delays wait at most to be told
@@ -970,11 +972,13 @@ class TradePublisher:
 
     async def keep_bounds(self) -> None:
         """Give up the gaps that are past a bound, for ever; a task of the service's own."""
-        while True:
+        for look in itertools.count(1):
             await asyncio.sleep(_LOOK_EVERY_S)
             self._tell_lags()
+            is_counted = look % _COUNTED_EVERY_LOOKS == 0
             for symbol, followed in list(self._followed.items()):
-                self._count(symbol, followed)
+                if is_counted:
+                    self._count(symbol, followed)
                 while followed.sequencer.overdue(_now_s()):  # another one once a new epoch has begun
                     if not await self._doubt_lone(symbol):
                         await self.give_up(symbol, "past the bounds of waiting")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from ingest import metrics
 from ingest.followed_symbols import FollowedSymbols
@@ -19,8 +19,8 @@ from ingest.websocket.host_rotation import Endpoint
 from ingest.websocket.session import (
     Event,
     Followed,
-    MinuteSeen,
     MinutesRefused,
+    MinutesSeen,
     Refused,
     Session,
     ShutdownAnnounced,
@@ -323,13 +323,16 @@ class VenueConnection:
         if not together:
             return events
         newest_ids = {trades.symbol: trades.highest_id for trades in together}
-        if not self.session.follows_all(newest_ids):
-            newest_ids = {symbol: id_ for symbol, id_ in newest_ids.items() if self.session.follows(symbol)}
-        self._watchdog.traded_together(newest_ids, time.monotonic())
+        self._watchdog.traded_together(self._followed_among(newest_ids), time.monotonic())
         left = self._trade_publisher.take_at_once(together)
         if len(together) == len(events):
             return left
         return [*left, *(event for event in events if not isinstance(event, ReadTrades))]
+
+    def _followed_among(self, ids: Mapping[str, int]) -> Mapping[str, int]:
+        if self.session.follows_all(ids):
+            return ids
+        return {symbol: id_ for symbol, id_ in ids.items() if self.session.follows(symbol)}
 
     async def _finish(self, left: Sequence[Event]) -> None:
         for event in left:
@@ -378,9 +381,8 @@ class VenueConnection:
                 log.debug("unknown event %s", name)
             case BadFrame():
                 self._bad_frames.take(event)
-            case MinuteSeen(symbol, last_trade_id):
-                if self.session.follows(symbol):
-                    self._watchdog.minute(symbol, last_trade_id, time.monotonic())
+            case MinutesSeen(last_trade_ids):
+                self._watchdog.minutes(self._followed_among(last_trade_ids), time.monotonic())
             case TradeColumns():
                 await self._traded(event)
             case ReadTrades():

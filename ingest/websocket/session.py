@@ -42,11 +42,10 @@ class MinutesRefused:
 
 
 @dataclass(frozen=True, slots=True)
-class MinuteSeen:
-    """The venue has told of a minute, closed or not, and of its last trade so far; -1 when it has none."""
+class MinutesSeen:
+    """The venue has told of minutes, closed or not: by symbol the last trade of its so far, -1 when it has none."""
 
-    symbol: str
-    last_trade_id: int
+    last_trade_ids: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +64,7 @@ Event = (
     TradeColumns
     | ReadTrades
     | ClosedCandle
-    | MinuteSeen
+    | MinutesSeen
     | Followed
     | Refused
     | MinutesRefused

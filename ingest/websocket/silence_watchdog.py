@@ -143,23 +143,25 @@ class SilenceWatchdog:
             self._newest_ids.clear()
             self._times.clear()
 
-    def minute(self, symbol: str, last_id: int, now_s: float) -> None:
-        """Take note of a minute of a symbol that is followed, closed or not: the connection brings something.
+    def minutes(self, last_ids: Mapping[str, int], now_s: float) -> None:
+        """Take note of minutes of symbols that are followed, closed or not: the connection brings something.
 
         Args:
-            symbol: whose.
-            last_id: the minute's last trade so far; -1 when it has none.
-            now_s: when it came.
+            last_ids: of symbols that are followed, the last trade of each one's minute so far; -1 when it has none.
+            now_s: when they came.
 
         """
         self._take_note()
-        self._received(ALL, now_s)
-        series = self._series.setdefault(symbol, _Series(now_s))
-        # What was traded before the connection opened is fetched anyway: only what is newer than the first word counts.
-        is_first, has_more = series.reported_id is None and series.fresh, last_id > (series.reported_id or 0)
-        series.reported_id = last_id
-        if has_more and not is_first and last_id > series.newest_id and series.behind_since_s is None:
-            series.behind_since_s = now_s
+        if last_ids:
+            self._received(ALL, now_s)
+        for symbol, last_id in last_ids.items():
+            series = self._series.setdefault(symbol, _Series(now_s))
+            # What was traded before the connection opened is fetched anyway: only what is newer than the first word is
+            # something that it has not brought.
+            is_first, has_more = series.reported_id is None and series.fresh, last_id > (series.reported_id or 0)
+            series.reported_id = last_id
+            if has_more and not is_first and last_id > series.newest_id and series.behind_since_s is None:
+                series.behind_since_s = now_s
 
     def newest_id(self, symbol: str) -> int:
         """Return the highest id of the trades that came of a symbol; -1 when none did."""

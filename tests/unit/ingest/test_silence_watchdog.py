@@ -159,17 +159,17 @@ def test_minutes_prove_that_the_connection_of_a_market_that_rests_lives() -> Non
     watchdog.traded("btcusdt", 500, now_s)
     for _ in range(14):
         now_s += 2
-        watchdog.minute("btcusdt", 500, now_s)
+        watchdog.minutes({"btcusdt": 500}, now_s)
         assert silent(watchdog, ["btcusdt"], now_s) is None
 
 
 def test_a_trade_that_a_minute_names_and_that_does_not_come_is_missed_after_seconds() -> None:
     watchdog = SilenceWatchdog()
     watchdog.listen(["btcusdt", "ethusdt"], 0)
-    watchdog.minute("btcusdt", 500, 1.0)
+    watchdog.minutes({"btcusdt": 500}, 1.0)
     assert silent(watchdog, ["btcusdt", "ethusdt"], 60.0) is None  # what was before the connection is fetched anyway
-    watchdog.minute("btcusdt", 501, 60.0)
-    watchdog.minute("btcusdt", 509, 62.0)
+    watchdog.minutes({"btcusdt": 501}, 60.0)
+    watchdog.minutes({"btcusdt": 509}, 62.0)
     assert watchdog.doubt(["btcusdt", "ethusdt"], 60.0 + BEHIND_S) is None
     assert watchdog.doubt(["btcusdt", "ethusdt"], 60.1 + BEHIND_S) == Doubt("btcusdt", ("btcusdt",))
     watchdog.traded("btcusdt", 509, 66.0)
@@ -180,18 +180,18 @@ def test_the_first_minute_counts_where_trades_have_come_before_it() -> None:
     watchdog = SilenceWatchdog()
     watchdog.listen(["btcusdt"], 0)
     watchdog.traded("btcusdt", 500, 1.0)
-    watchdog.minute("btcusdt", 501, 2.0)
+    watchdog.minutes({"btcusdt": 501}, 2.0)
     assert watchdog.doubt(["btcusdt"], 2.1 + BEHIND_S) == Doubt("btcusdt", ("btcusdt",))
 
 
 def test_a_minute_that_names_a_trade_which_never_was_is_doubted_more_and_more_seldom() -> None:
     watchdog = SilenceWatchdog()
     watchdog.listen(["btcusdt"], 0)
-    watchdog.minute("btcusdt", 500, 0)
+    watchdog.minutes({"btcusdt": 500}, 0)
     doubted_s, now_s = [], 0.0
     for number in range(600):
         now_s += 1
-        watchdog.minute("btcusdt", 2**62 + number % 2, now_s)
+        watchdog.minutes({"btcusdt": 2**62 + number % 2}, now_s)
         if (doubt := watchdog.doubt(["btcusdt"], now_s)) is not None:
             doubted_s.append(now_s)
             watchdog.quiet(doubt, now_s)
