@@ -251,6 +251,12 @@ class ClientFanout:
         """Return whether any client wants trades of a symbol; else there is no need to prepare them."""
         return bool(self._groups.audience(symbol))
 
+    @property
+    def common_audience(self) -> tuple[object, ...] | None:
+        """Who wants trades of whichever symbol; None where that is not the same for every symbol."""
+        groups = tuple(self._groups)
+        return groups if all(group.subscription.everything for group in groups) else None
+
     def audience(self, symbol: str) -> tuple[object, ...]:
         """Return who wants trades of a symbol: for two symbols with the same, one chunk may have the trades of both."""
         return self._groups.audience(symbol)

@@ -176,6 +176,9 @@ class Rings:
         self._changed: dict[Ring, None] = {}
         self._held_bytes = 0
 
+    def __bool__(self) -> bool:
+        return bool(self._rings)
+
     def get(self, symbol: str) -> Ring | None:
         """Return the ring of a symbol, if anybody is subscribed to it."""
         return self._rings.get(symbol)

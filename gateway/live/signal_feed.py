@@ -8,7 +8,8 @@ import logging
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache, partial
+from functools import partial
+from itertools import islice
 from time import monotonic
 
 import grpc
@@ -33,7 +34,7 @@ from mesh.service.logs import LogThrottle
 from mesh.service.rpc import authorization
 from mesh.values import epochs
 from mesh.values.symbols import name_of
-from tickcodec.ticks import FoundBatch, TickFrames, alone
+from tickcodec.ticks import FoundBatch, FoundBatches, TickFrames, alone
 from tickmesh.v1 import signal_pb2
 from tickmesh.v1.trade_pb2 import Trade
 
@@ -68,11 +69,6 @@ def control(kind: str, **members: object) -> Chunk:
 def lagged(missed: int, **members: object) -> Chunk:
     """Return the control message that says how many trades a client has missed."""
     return replace(control("lagged", missed=missed, **members), missed=missed)
-
-
-@lru_cache(maxsize=4096)
-def _head(symbol: str, name: str, venue: str) -> bytes:
-    return ticks.head(symbol, name, venue).encode()
 
 
 def _told_before(keys: Sequence[int], time_us: Sequence[int], told_key: int, told_us: int) -> int:
@@ -145,6 +141,7 @@ class SignalFeed:
         self._ticks = TickWriter()
         self._frames = TickFrames(MEMBERS, max_rows=CHUNK_TRADES)
         self._names: dict[str, str] = {}
+        self._heads: dict[Key, bytes] = {}  # with which each trade of a venue and symbol begins; they have its name
         self._told: dict[tuple[str, str], tuple[int, int]] = {}  # id and time of the last trade of a venue and symbol
         self._sources: dict[str, _Source] = {}
         self.several = isinstance(signal, Instances)
@@ -292,6 +289,7 @@ class SignalFeed:
     async def _learn_names(self) -> None:
         if names := await self._coins.names():
             self._names = names
+            self._heads.clear()
         else:
             log.warning("signal lists no coins: what is selected next tells its name itself")
 
@@ -347,7 +345,11 @@ class SignalFeed:
                 self._leave_out("an answer of signal", exc)
             return
         if not self.several:
-            self._tell_together(response, batches)
+            if isinstance(batches, FoundBatches):
+                self._tell_together(response, batches)
+            else:
+                for batch in batches:
+                    self._tell(response, batch)
             return
         for batch in batches:
             if self._seams.take(source.stream, response, batch, is_new=source.greeted):
@@ -355,50 +357,61 @@ class SignalFeed:
         if self._seams:
             self._tell_released()
 
-    def _tell_together(self, response: bytes, batches: Sequence[FoundBatch]) -> None:
+    def _tell_together(self, response: bytes, batches: FoundBatches) -> None:
         """Tell batches in order, those that are for the same clients in one piece.
 
         Where 300 symbols trade, nearly each has one trade: to write and publish each on its own took a third of the
         gateway's time.
         """
-        together: list[FoundBatch] = []
-        audience: tuple[object, ...] = ()
-        rows = 0
-        for batch in batches:
-            if (ring := self._rings.get(batch.symbol)) is not None:
-                self._keep(ring, alone(response, batch), batch)
-            its_audience = self._fanout.audience(batch.symbol)
-            if together and (its_audience != audience or rows + batch.rows > CHUNK_TRADES):
-                self._publish_together(response, together, rows)
-                together, rows = [], 0
-            if its_audience:
-                audience = its_audience
-                together.append(batch)
-                rows += batch.rows
-        if together:
-            self._publish_together(response, together, rows)
+        if not batches:
+            return
+        if self._rings:
+            for batch in batches:
+                if (ring := self._rings.get(batch.symbol)) is not None:
+                    self._keep(ring, alone(response, batch), batch)
+        audiences: Sequence[object] = ()  # of each batch, where they are not the same
+        if (audience := self._fanout.common_audience) is None:
+            audiences = [self._fanout.audience(symbol) for _, symbol in batches.keys]
+        elif not audience:
+            return
+        begin = rows = 0
+        for place, more in enumerate(batches.rows):
+            if rows and (rows + more > CHUNK_TRADES or (audiences and audiences[place] != audiences[begin])):
+                self._publish_together(response, batches, begin, place, rows=rows)
+                begin, rows = place, 0
+            rows += more
+        self._publish_together(response, batches, begin, len(batches), rows=rows)
 
-    def _publish_together(self, response: bytes, batches: Sequence[FoundBatch], rows: int) -> None:
-        if len(batches) > 1 and (told := self._told_after(batches)) is not None:
-            names = self._names
-            heads = [_head(each.symbol, names.get(each.symbol) or name_of(each.symbol), each.venue) for each in batches]
-            frames = self._frames.write_several(response, [batch.place for batch in batches], heads)
+    def _publish_together(self, response: bytes, batches: FoundBatches, begin: int, end: int, *, rows: int) -> None:
+        """Publish some batches that are for the same clients, if for any."""
+        keys = batches.keys[begin:end]
+        if not self._fanout.wanted(keys[0][1]):
+            return
+        if end - begin > 1 and (told := self._told_after(batches, begin, end)) is not None:
+            heads = [self._heads.get(key) or self._head(key) for key in keys]
+            frames = self._frames.write_several(response, range(begin, end), heads)
             if frames is not None:
                 self._told.update(told)
-                self._fanout.publish(batches[0].symbol, Chunk(frames, trades=rows, arrived_s=monotonic()))
+                self._fanout.publish(keys[0][1], Chunk(frames, trades=rows, arrived_s=monotonic()))
                 return
-        for batch in batches:
-            self._publish_one(response, batch)
+        for place in range(begin, end):
+            self._publish_one(response, batches[place])
 
-    def _told_after(self, batches: Sequence[FoundBatch]) -> dict[Key, tuple[int, int]] | None:
-        """Return what is told of symbols once batches are; None where one of them was told in part before."""
-        told: dict[Key, tuple[int, int]] = {}
-        for batch in batches:
-            key = batch.venue, batch.symbol
-            if batch.first_id <= (told.get(key) or self._told.get(key, _NOTHING_TOLD))[0]:
+    def _told_after(self, batches: FoundBatches, begin: int, end: int) -> dict[Key, tuple[int, int]] | None:
+        """Return what is told of symbols once some batches are; None where one of them was told in part before."""
+        before, told = self._told, dict[Key, tuple[int, int]]()
+        columns = batches.keys, batches.first_ids, batches.last_ids, batches.last_us
+        for key, first_id, last_id, last_us in islice(zip(*columns, strict=True), begin, end):
+            if first_id <= (told.get(key) or before.get(key, _NOTHING_TOLD))[0]:
                 return None
-            told[key] = batch.last_id, batch.last_us
+            told[key] = last_id, last_us
         return told
+
+    def _head(self, key: Key) -> bytes:
+        venue, symbol = key
+        head = ticks.head(symbol, self._names.get(symbol) or name_of(symbol), venue).encode()
+        self._heads[key] = head
+        return head
 
     def _publish_one(self, response: bytes, batch: FoundBatch) -> None:
         if not self._publish_found(response, batch):
@@ -481,7 +494,7 @@ class SignalFeed:
         key, symbol = (batch.venue, batch.symbol), batch.symbol
         if batch.first_id <= self._told.get(key, _NOTHING_TOLD)[0]:
             return False
-        head = _head(symbol, self._names.get(symbol) or name_of(symbol), batch.venue)
+        head = self._heads.get(key) or self._head(key)
         arrived_s = monotonic()
         chunks = []
         for first in range(0, batch.rows, CHUNK_TRADES):
@@ -529,6 +542,7 @@ class SignalFeed:
             return
         self._venue = selected.venue
         self._names[selected.symbol] = selected.name
+        self._heads.clear()
         rests = {} if selected.status in ("", "TRADING") else {"status": selected.status}
         chunk = control("selected", symbol=selected.symbol, name=selected.name, venue=selected.venue, **rests)
         if self.several and self._selected is not None and chunk.data == self._selected.data:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import ctypes
-import struct
 from array import array
 from collections.abc import Sequence
 from ctypes import POINTER, addressof, byref, c_char_p, c_int64, c_size_t, c_void_p, string_at
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, ClassVar
+from typing import Any, ClassVar, overload
 
 from tickcodec.library import DOUBLE, E8, INTEGER, LIBRARY
 
-__all__ = ["DOUBLE", "E8", "INTEGER", "FoundBatch", "Member", "TickFrames", "alone"]
+__all__ = ["DOUBLE", "E8", "INTEGER", "FoundBatch", "FoundBatches", "Member", "TickFrames", "alone"]
 
 _MAX_BATCHES = 1024
 _ROW_BYTES = 1024
@@ -62,6 +61,43 @@ class FoundBatch:
     first_id: int
     last_id: int
     last_us: int
+
+
+@dataclass(slots=True)
+class FoundBatches(Sequence[FoundBatch]):
+    """The batches of a serialized `WatchResponse`, column by column: of 300 symbols nearly each has one trade.
+
+    Attributes:
+        at: where each stands in the response.
+        sizes: its bytes.
+        keys: its venue and symbol.
+        rows: how many trades there are, at least 1.
+        first_ids: the id of the first one.
+        last_ids: the id of the last one.
+        last_us: the time of the last one, in microseconds since 1970.
+
+    """
+
+    at: list[int]
+    sizes: list[int]
+    keys: list[tuple[str, str]]
+    rows: list[int]
+    first_ids: list[int]
+    last_ids: list[int]
+    last_us: list[int]
+
+    def __len__(self) -> int:
+        return len(self.at)
+
+    @overload
+    def __getitem__(self, place: int) -> FoundBatch: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[FoundBatch]: ...
+    def __getitem__(self, place: int | slice) -> FoundBatch | list[FoundBatch]:
+        if isinstance(place, slice):
+            return [self[each] for each in range(*place.indices(len(self)))]
+        numbers = self.rows[place], self.first_ids[place], self.last_ids[place], self.last_us[place]
+        return FoundBatch(place % len(self), self.at[place], self.sizes[place], *self.keys[place], *numbers)
 
 
 class _Member(ctypes.Structure):
@@ -122,26 +158,23 @@ class TickFrames:
         )
         self._ticks_at, self._out_at = addressof(self._ticks), addressof(self._out)
         self._batches = ctypes.create_string_buffer(_BATCH_BYTES * _MAX_BATCHES)
+        self._numbers = memoryview(self._batches).cast("B").cast("q")
         self._batches_at = addressof(self._batches)
         self._count = c_size_t()
         self._count_at = byref(self._count)
 
-    def find(self, response: bytes) -> list[FoundBatch] | None:
-        """Return the batches of a serialized `WatchResponse`; None when it has anything else or cannot be read."""
+    def find(self, response: bytes) -> Sequence[FoundBatch] | None:
+        """Return the batches of a serialized `WatchResponse`; None when it has anything else or cannot be read.
+
+        Several are `FoundBatches`, so that they can be looked at column by column.
+        """
         if _find_batches(response, len(response), self._batches_at, _MAX_BATCHES, self._count_at):
             return None
-        found = []
-        for place in range(self._count.value):
-            at, size, venue_at, venue_size, symbol_at, symbol_size, *numbers = _unpack(
-                self._batches, place * _BATCH_BYTES
-            )
-            try:
-                venue = _text(response[venue_at : venue_at + venue_size])
-                symbol = _text(response[symbol_at : symbol_at + symbol_size])
-            except UnicodeDecodeError:
-                return None
-            found.append(FoundBatch(place, at, size, venue, symbol, *numbers))
-        return found
+        numbers: list[int] = self._numbers[: _EACH * self._count.value].tolist()
+        try:
+            return [_found_alone(response, *numbers)] if len(numbers) == _EACH else _found(response, numbers)
+        except UnicodeDecodeError:
+            return None
 
     def write(self, response: bytes, batch: FoundBatch, head: bytes, *, first: int, rows: int) -> bytes | None:
         """Return some trades, one after the other; None when they cannot be written here.
@@ -171,7 +204,8 @@ class TickFrames:
         """
         ticks, whole = self._ticks, b"".join(heads)
         ticks.head = whole
-        headed = array("q", [number for pair in zip(places, map(len, heads), strict=True) for number in pair])
+        headed = array("q", bytes(16 * len(places)))
+        headed[::2], headed[1::2] = array("q", places), array("q", map(len, heads))
         if _write_batches(self._ticks_at, response, self._batches_at, headed.buffer_info()[0], len(places)):
             return None
         return string_at(self._out_at, ticks.written)
@@ -193,13 +227,60 @@ def alone(response: bytes, batch: FoundBatch) -> bytes:
     return b"\x0a" + varint + response[batch.at : batch.at + batch.size]
 
 
+def _found_alone(
+    response: bytes, at: int, size: int, venue_at: int, venue_size: int, symbol_at: int, symbol_size: int, *others: int
+) -> FoundBatch:
+    return FoundBatch(0, at, size, *_key(response, venue_at, venue_size, symbol_at, symbol_size), *others)
+
+
+def _found(response: bytes, numbers: list[int]) -> FoundBatches:
+    at, sizes, *names, rows, first_ids, last_ids, last_us = [numbers[column::_EACH] for column in range(_EACH)]
+    keys = _usual_keys(response, *names) or [_key(response, *each) for each in zip(*names, strict=True)]
+    return FoundBatches(at, sizes, keys, rows, first_ids, last_ids, last_us)
+
+
+def _usual_keys(
+    response: bytes, venues_at: list[int], venue_sizes: list[int], symbols_at: list[int], symbol_sizes: list[int]
+) -> list[tuple[str, str]] | None:
+    """Return venues and symbols where each symbol follows its venue, as signal writes them; None where one does not."""
+    if not venues_at or min(venues_at) == 0 or max(venue_sizes) > _MAX_NAME_BYTES:
+        return None
+    ends = zip(venues_at, symbols_at, symbol_sizes, strict=True)
+    try:
+        # One lookup for both. The length that stands before the venue is in it, so that no two names have the same.
+        return list(map(_usual_key, [response[venue - 1 : symbol + size] for venue, symbol, size in ends]))
+    except ValueError:
+        return None
+
+
+@lru_cache(maxsize=4096)
+def _usual_key(names: bytes) -> tuple[str, str]:
+    venue_end = 1 + names[0] if names else 0
+    venue, between, symbol = names[1:venue_end], names[venue_end : venue_end + 2], names[venue_end + 2 :]
+    if between != bytes([_SYMBOL_TAG, len(symbol) & 0x7F]) or len(symbol) > _MAX_NAME_BYTES:
+        raise ValueError("the symbol does not follow the venue")
+    return venue.decode(), symbol.decode()
+
+
+def _key(response: bytes, venue_at: int, venue_size: int, symbol_at: int, symbol_size: int) -> tuple[str, str]:
+    """Return venue and symbol wherever they stand.
+
+    Raises:
+        UnicodeDecodeError: one is no text.
+
+    """
+    return _text(response[venue_at : venue_at + venue_size]), _text(response[symbol_at : symbol_at + symbol_size])
+
+
 @lru_cache(maxsize=4096)
 def _text(value: bytes) -> str:
     return value.decode()
 
 
-_batch = struct.Struct("=10q")  # tickcodec_batch
-_unpack, _BATCH_BYTES = _batch.unpack_from, _batch.size
+_MAX_NAME_BYTES = 0x7F  # whose length takes one byte
+_SYMBOL_TAG = 0x12
+_EACH = 10  # the numbers of a `tickcodec_batch`
+_BATCH_BYTES = 8 * _EACH
 _find_batches = LIBRARY.holding_gil.tickcodec_find_batches
 _write_batches = LIBRARY.holding_gil.tickcodec_write_batches
 _write_ticks = LIBRARY.holding_gil.tickcodec_write_ticks

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from google.protobuf.message import DecodeError
@@ -12,9 +13,11 @@ from hypothesis import strategies as st
 
 from gateway.live.connection import text_frames
 from gateway.transcode.ticks import MEMBERS, TickWriter, head
+from mesh.bus import wire
 from tests.fixtures.gateway import batch
-from tickcodec.ticks import TickFrames
+from tickcodec.ticks import FoundBatches, TickFrames
 from tickmesh.v1.signal_pb2 import GetSymbolResponse, Missed, SignalBatch, SignalBatches, WatchResponse
+from tickmesh.v1.trade_pb2 import TradeBatch
 
 MAX_ROWS = 8
 NAME = 'Bitcoin "BTC" ₿'
@@ -109,6 +112,41 @@ def test_some_rows_of_several_batches_can_be_written() -> None:
     before = head(found[1].symbol, NAME, "sim").encode()
     expected = TickWriter().write(some[1], NAME)
     assert frames.write(response, found[1], before, first=1, rows=1) == text_frames(expected[1:])
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("sim", "btcusdt"),
+        ("sim", "币安人生usdt"),
+        ("", "btcusdt"),
+        ("sim", ""),
+        ("s" * 127, "b" * 127),
+        ("s" * 128, "btcusdt"),
+        ("sim", "b" * 128),
+        ("sim\x12\x03", "btc"),
+    ],
+)
+@pytest.mark.parametrize("symbol_first", [False, True])
+def test_a_batch_among_several_is_found_as_it_is_alone(names: tuple[str, str], symbol_first: bool) -> None:
+    some = batch("ethusdt", 5, 2)
+    some.trades.venue, some.trades.symbol = names
+    usual, changed = batch("btcusdt", 1).SerializeToString(), some.SerializeToString()
+    if symbol_first:
+        some.trades.symbol = ""
+        trades = TradeBatch(symbol=names[1]).SerializeToString() + some.trades.SerializeToString()
+        some.ClearField("trades")
+        changed = wire.length_delimited(1, trades) + some.SerializeToString()
+    batches = [usual, changed, usual]
+
+    found = frames.find(wire.length_delimited(4, b"".join(map(wire.one_of_many, batches))))
+
+    assert isinstance(found, FoundBatches)
+    for place, (each, content) in enumerate(zip(found, batches, strict=True)):
+        response = wire.length_delimited(4, wire.one_of_many(content))
+        [alone] = frames.find(response) or []
+        assert (each.place, each.size) == (place, alone.size) and each.at > alone.at * place
+        assert replace(each, place=0, at=alone.at) == alone
 
 
 def test_a_single_batch_as_an_older_signal_sends_it_is_found() -> None:
