@@ -30,7 +30,7 @@ from starlette.routing import Route as StarletteRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
-from gateway import access, docs, manual, page
+from gateway import access, docs, manual, packing, page
 from gateway.call_options import CallOptions, call_options, request_id_of
 from gateway.errors import BadInput, HttpError, refusal_body
 from gateway.instances import DirectReach
@@ -177,11 +177,15 @@ def _transcoded(route: Route, call: Call) -> Handler:
         if route.verb != "GET":
             return Response(body, headers=headers, media_type=JSON)
         # Nothing is final: a late trade changes a page, its candle, and where the pages end. So the tag is that of the
-        # content, and every use of a kept answer asks.
-        tag = f'"{blake2b(headers.get("Link", "").encode() + body, digest_size=12).hexdigest()}"'
-        headers |= {"ETag": tag, "Cache-Control": "private, no-cache"}
+        # content as it is sent, and every use of a kept answer asks.
+        is_packed = len(body) >= packing.MIN_BYTES and packing.takes_gzip(request)
+        content = blake2b(headers.get("Link", "").encode() + body, digest_size=12).hexdigest()
+        tag = f'"{content}{"-gzip" if is_packed else ""}"'
+        headers |= {"ETag": tag, "Cache-Control": "private, no-cache", "Vary": "Accept-Encoding"}
         if _has(request, tag):
             return Response(status_code=304, headers=headers)
+        if is_packed:
+            body, headers["Content-Encoding"] = await packing.packed(body), "gzip"
         return Response(body, headers=headers, media_type=JSON)
 
     return answer

@@ -9,6 +9,8 @@ from pathlib import PurePath
 from starlette.requests import Request
 from starlette.responses import Response
 
+from gateway.packing import takes_gzip
+
 FOREVER = {"Cache-Control": "public, max-age=31536000, immutable"}
 """Of a name that changes with the content."""
 
@@ -40,7 +42,7 @@ class StaticFile:
 
     async def __call__(self, request: Request) -> Response:
         """Answer one request; the first one who takes gzip has it packed for all."""
-        if "gzip" not in request.headers.get("accept-encoding", ""):
+        if not takes_gzip(request):
             return Response(self._content, headers=self._headers, media_type=self._media_type)
         if self._packed is None:  # in a thread: a megabyte takes 0.2 s, and trades do not wait for that
             self._packed = asyncio.create_task(asyncio.to_thread(gzip.compress, self._content, mtime=0))

@@ -18,6 +18,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from random import Random
 from statistics import median, quantiles
 from typing import Any
 
@@ -25,10 +26,12 @@ import httpx
 import msgspec
 import uvloop
 import websockets
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from gateway.live.connection import text_frames
 from gateway.transcode import json
 from gateway.transcode.ticks import MEMBERS, TickWriter, head
+from mesh.values.candles import INDICATORS
 from tests.fixtures.gateway import (
     SmallSignal,
     SmallStore,
@@ -242,6 +245,66 @@ async def rest(*, seconds: float, connections: int = 16) -> None:
             )
 
 
+def _candles(count: int) -> list[trade_pb2.Candle]:
+    random = Random(1)
+    found = []
+    for n in range(count):
+        candle = trade_pb2.Candle(
+            time=Timestamp(seconds=1_700_000_040 + 60 * n),
+            volume_decimal=f"{random.random() * 20:.5f}",
+            quote_volume_decimal=f"{random.random() * 1e6:.7f}",
+            taker_buy_volume_decimal=f"{random.random() * 10:.5f}",
+            count=random.randrange(1, 900),
+            first_trade_id=4_000_000_000 + 500 * n,
+            last_trade_id=4_000_000_499 + 500 * n,
+            closed=True,
+        )
+        for name in ("open_e8", "high_e8", "low_e8", "close_e8"):
+            setattr(candle, name, 6_183_763_000_000 + random.randrange(-500, 500) * 10**6)
+        for name in INDICATORS:
+            setattr(candle, name, random.gauss(61_000, 100))
+        found.append(candle)
+    return found
+
+
+async def beside_pages(*, rate: float = 1000, pages_per_s: float = 10, seconds: float) -> None:
+    """Measure trades of one client while another one asks for long pages, packed and as they are, in turn."""
+    busy, store = BusySignal(trades=1, rate=rate), SmallStore()
+    store.candles, store.newest = _candles(1000), 1000
+    pipe = asyncio.subprocess.PIPE
+    for path in ("/api/history?limit=1000", "/api/candles?limit=1000"):
+        found: dict[str, list[tuple[float, float, float]]] = {"identity": [], "gzip": []}
+        size = dict.fromkeys(found, 0)
+        for coding in [*found] * 3:
+            async with (
+                running_signal(busy, serving_health()) as signal_port,
+                running_store(store, serving_health()) as store_port,
+                gateway(signal_port, store_port) as (port, pid),
+                httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as http,
+            ):
+                url = f"ws://127.0.0.1:{port}/ws?channels=trades&symbols=btcusdt"
+                command = [sys.executable, "-m", "tests.bench.clients", url, "--clients", "1", "--stalled", "0"]
+                reading = await asyncio.create_subprocess_exec(*command, cwd=ROOT, stdin=pipe, stdout=pipe)
+                assert reading.stdout is not None
+                assert await reading.stdout.readline() == b"ready\n"
+                before_s, started_s = cpu_s(pid), time.perf_counter()
+                busy.go.set()
+                for n in range(int(seconds * pages_per_s)):
+                    await asyncio.sleep(max(0.0, started_s + n / pages_per_s - time.perf_counter()))
+                    async with http.stream("GET", path, headers={"Accept-Encoding": coding}) as answer:
+                        size[coding] = sum([len(part) async for part in answer.aiter_raw()])
+                used_s = cpu_s(pid) - before_s
+                busy.go.clear()
+                told = msgspec.json.decode((await reading.communicate(b""))[0])
+                found[coding].append((used_s, told["delay_ms.p50"], told["delay_ms.p99"]))
+        for coding, runs in found.items():
+            used_s, p50_ms, p99_ms = map(median, zip(*runs, strict=True))
+            print(
+                f"  {path} {pages_per_s:g} times a second, {coding:>8}: {size[coding] / 1000:,.0f} KB, beside "
+                f"{rate:,.0f} trades/s {used_s / seconds:.1%} CPU, p50 {p50_ms:.2f}, p99 {p99_ms:.2f} ms"
+            )
+
+
 def stall(port: int, sockets: int) -> None:
     """Send half a head on so many connections, and again on each that is closed; in a process of its own."""
 
@@ -392,6 +455,7 @@ async def main(seconds: float) -> None:
     await delay(rate=1000, seconds=seconds)
     print("REST")
     await rest(seconds=seconds)
+    await beside_pages(seconds=seconds)
     print("beside a flood")
     await flood(sockets=2000, seconds=3 * seconds)
 
@@ -402,6 +466,7 @@ if __name__ == "__main__":
     parser.add_argument("--drain", type=int, nargs=2, metavar=("PORT", "CLIENTS"), help=argparse.SUPPRESS)
     parser.add_argument("--stall", type=int, nargs=2, metavar=("PORT", "SOCKETS"), help=argparse.SUPPRESS)
     parser.add_argument("--only-protocol", action="store_true", help="measure only the protocol of /ws")
+    parser.add_argument("--only-pages", action="store_true", help="measure only trades beside long pages of REST")
     parser.add_argument("--only-flood", action="store_true", help="measure only how the gateway is beside a flood")
     arguments = parser.parse_args()
     if arguments.drain:
@@ -410,6 +475,8 @@ if __name__ == "__main__":
         stall(*arguments.stall)
     elif arguments.only_protocol:
         uvloop.run(protocols(arguments.seconds))
+    elif arguments.only_pages:
+        uvloop.run(beside_pages(seconds=arguments.seconds))
     elif arguments.only_flood:
         uvloop.run(flood(sockets=2000, seconds=3 * arguments.seconds))
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 from collections.abc import AsyncIterator
 from html.parser import HTMLParser
@@ -345,6 +346,33 @@ async def test_an_answer_that_the_client_has_is_not_sent_again(gateway: Gateway,
     assert (other.status_code, other.content) == (200, first.content)
     head = await gateway.http.head(path, headers={"If-None-Match": tag})
     assert (head.status_code, head.headers["etag"]) == (304, tag)
+
+
+async def test_a_long_answer_is_packed_for_who_takes_that(gateway: Gateway) -> None:
+    async with gateway.http.stream("GET", "/api/trades", headers={"Accept-Encoding": "br, gzip"}) as short:
+        sent = b"".join([part async for part in short.aiter_raw()])
+    plain = await gateway.http.get("/api/trades", headers={"Accept-Encoding": "identity"})
+    assert (short.headers["content-encoding"], short.headers["content-length"]) == ("gzip", str(len(sent)))
+    assert gzip.decompress(sent) == plain.content
+    assert len(sent) * 4 < len(plain.content)
+    assert "content-encoding" not in plain.headers
+    assert short.headers["etag"] != plain.headers["etag"]
+    for response in (short, plain):
+        assert response.headers["vary"] == "Accept-Encoding"
+    again = await gateway.http.get("/api/trades", headers={"If-None-Match": short.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+
+
+@pytest.mark.parametrize(
+    ("path", "taken"),
+    [("/api/trades", "gzip;q=0"), ("/api/trades", "deflate, br"), ("/api/trades", ""), ("/api/price", "gzip")],
+)
+async def test_an_answer_that_is_short_or_for_somebody_else_is_not_packed(
+    gateway: Gateway, path: str, taken: str
+) -> None:
+    answer = await gateway.http.get(path, headers={"Accept-Encoding": taken})
+    assert answer.status_code == 200
+    assert "content-encoding" not in answer.headers
 
 
 async def test_an_answer_that_changed_is_sent_whole_whatever_the_client_has(gateway: Gateway) -> None:
