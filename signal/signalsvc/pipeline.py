@@ -52,6 +52,8 @@ _NOTED_AT_ONCE = 8
 
 Of 300 symbols at once it took 4 to 12 ms, in which every trade waited.
 """
+_PAUSE_S = 0.005
+"""So long the next ones wait where no trade comes meanwhile, so that on a busy machine others, too, go on with trades."""
 GATHER_S = 0.25
 """So long signals gather for one message in PROCESSED; nobody waits for that: watchers have them before.
 
@@ -385,28 +387,27 @@ class Pipeline:
                 )
                 await stack.enter_async_context(reader)
             while not stop.asked:
-                waits = self._snapshot is None
-                if waits:
-                    messages = await reader.next(timeout_s=self._until_due_s() if self._gathered else _POLL_S)
-                else:
-                    await asyncio.sleep(0)  # what has come is read from the socket
-                    messages = await reader.next(timeout_s=0)
+                is_noting = self._snapshot is not None
+                waits_s = self._until_due_s() if self._gathered else _POLL_S
+                messages = await reader.next(timeout_s=min(_PAUSE_S, waits_s) if is_noting else waits_s)
                 for message in messages:
                     await self._take(message)
                 if self._gathered and self._until_due_s() <= 0:
                     await self._publish_gathered()
                 is_live = not messages or not self._replaying
-                if (messages or waits) and is_live is not self.is_live:
+                if (messages or not is_noting) and is_live is not self.is_live:
                     self.is_live = is_live
                     self._on_live()
                 if self._saving is not None and self._saving.done():
                     self._saving.result()
                     self._saving = None
-                if waits and self._saving is None and (time.monotonic() >= next_save_s or self._save_now.is_set()):
+                is_idle = self._snapshot is None and self._saving is None
+                if is_idle and (time.monotonic() >= next_save_s or self._save_now.is_set()):
                     next_save_s = time.monotonic() + _SAVE_EVERY_S
                     self._begin_snapshot()
                 if self._snapshot is not None and self._note(self._snapshot, most=_NOTED_AT_ONCE):
-                    self._saving = asyncio.create_task(await self._begin_save(reader))
+                    pause_s = 0.0 if self._snapshot.wanted else _PAUSE_S
+                    self._saving = asyncio.create_task(await self._begin_save(reader, pause_s=pause_s))
                 if self._ahead != (self._unsaved >= READ_AHEAD_AFTER):
                     self._ahead = not self._ahead
                     log.warning(
@@ -530,7 +531,7 @@ class Pipeline:
         """Note the states of some symbols more; return whether that were the last ones."""
         return not snapshot.is_new or self.engine.note(snapshot.states, most=most)
 
-    async def _begin_save(self, reader: Reader) -> Coroutine[Any, Any, None]:
+    async def _begin_save(self, reader: Reader, *, pause_s: float = 0.0) -> Coroutine[Any, Any, None]:
         """Note the engine as of the last message taken, or what is left of a snapshot; return what saves it.
 
         Trades go on meanwhile. Only when it is saved the message is acknowledged. An ack says that the message will
@@ -545,9 +546,9 @@ class Pipeline:
         self._published.note(self.engine.last_ids)
         end = self.publisher.last_sequence
         published = PublishedState(self._published.created, end, 0, dict(self._published.last_ids))
-        return self._save(reader, snapshot, published)
+        return self._save(reader, snapshot, published, pause_s=pause_s)
 
-    async def _save(self, reader: Reader, snapshot: _Snapshot, published: PublishedState) -> None:
+    async def _save(self, reader: Reader, snapshot: _Snapshot, published: PublishedState, *, pause_s: float) -> None:
         taken = snapshot.taken
         if snapshot.is_new:
             if taken is None:  # nothing since the start: the engine stands where it was loaded
@@ -568,6 +569,7 @@ class Pipeline:
                     raw_taken_us=raw_taken_us,
                     raw_created=self._raw_created,
                     published=published,
+                    pause_s=pause_s,
                 )
             except (NatsError, TimeoutError) as exc:
                 why = str(exc) or type(exc).__name__

@@ -149,6 +149,7 @@ class Snapshots:
         raw_taken_us: int,
         raw_created: str,
         published: PublishedState | None = None,
+        pause_s: float = 0.0,
     ) -> None:
         """Save an engine; call only when everything that the entries know is published.
 
@@ -159,6 +160,7 @@ class Snapshots:
             raw_taken_us: when RAW took that message, µs since 1970 UTC.
             raw_created: when RAW was made, in ISO 8601.
             published: what PROCESSED holds by now.
+            pause_s: how long trades have their turn before more is written, in seconds.
 
         Raises:
             nats.errors.Error, TimeoutError: the bus is away; the last whole snapshot still counts.
@@ -178,6 +180,7 @@ class Snapshots:
                 pieces[name] = keys
         for some in _together(changed):
             await self._put_together(some)
+            await asyncio.sleep(pause_s)
         evicted = {name: entry for name, entry in self._evicted.items() if name not in entries}
         names = sorted(entries)
         position = SnapshotPosition(
