@@ -53,7 +53,7 @@ _NOTED_AT_ONCE = 8
 Of 300 symbols at once it took 4 to 12 ms, in which every trade waited.
 """
 _PAUSE_S = 0.005
-"""So long the next ones wait where no trade comes meanwhile, so that on a busy machine others, too, go on with trades."""
+"""So long the next ones wait where no trade comes, so that on a busy machine others, too, go on with trades."""
 GATHER_S = 0.25
 """So long signals gather for one message in PROCESSED; nobody waits for that: watchers have them before.
 
