@@ -202,7 +202,7 @@ async def _store_groups(
 
 
 async def _copy(
-    connection: Connection, data: bytes, groups: list[TradeColumns], *, unique: bool
+    connection: Connection, data: memoryview, groups: list[TradeColumns], *, unique: bool
 ) -> dict[tuple[str, str], Int64s]:
     """Store rows; unless `unique`, rows that have their ids are removed first, whatever their time.
 

@@ -168,6 +168,13 @@ typedef struct tickcodec_closing {
  * has more than `max_parts` of those, and where the struct has another size. */
 TICKCODEC_API int tickcodec_find_closing(tickcodec_closing *call, const uint8_t *message, size_t size);
 
+/* Write the candles of the message that tickcodec_find_closing has read last as rows of PostgreSQL's binary COPY, without its
+ * header and end. Their fields: venue, symbol, name of the interval, start; open, high, low, close, volume, quote volume and
+ * taker buy volume as numeric with 8 decimals (the quote volume 16); count, first and last id; revision 0; the doubles of
+ * lsig_candle in their order, NULL where they are NaN. A row wants room for 600 bytes and its venue and symbol. Returns 0, or
+ * 1 when one of its batches is not as signal writes it, or there is less room. */
+TICKCODEC_API int tickcodec_candle_rows(const tickcodec_closing *call, const uint8_t *message, uint8_t *out, size_t out_size, size_t *written);
+
 /* Write a serialized tickmesh.v1.SignalBatch again with nothing but its last trade: no more bytes than it has. What stands
  * behind its columns, closed candles, is not looked at. Returns 0, or 1 when it is not written as signal does, or there is
  * less room. */
@@ -211,6 +218,35 @@ typedef struct tickcodec_joined {
  * to be used: the messages hold anything else than was counted, or more symbols than there is room for, a bool is neither
  * 0 nor 1, or the struct has another size. */
 TICKCODEC_API int tickcodec_join_trades(tickcodec_joined *call);
+
+/* --- rows: trades -> PostgreSQL's binary COPY --------------------------------------------------------------------- */
+
+/* Trades that follow each other in the columns, all of one symbol. */
+typedef struct tickcodec_copied_group {
+    int64_t venue_size; /* bytes of `names` */
+    int64_t symbol_size;
+    int64_t rows;
+} tickcodec_copied_group;
+
+/* One call's trades, room and result. */
+typedef struct tickcodec_copied {
+    size_t struct_size;
+    const int64_t *columns[4]; /* ids, prices and quantities (e8, not below zero), times (us) */
+    const uint8_t *makers;     /* 1 where the buyer is the maker, else 0 */
+    const char *names;         /* venue and symbol of each group, one behind the other */
+    const tickcodec_copied_group *groups;
+    size_t group_count;
+    uint8_t *out;
+    size_t out_size; /* a row takes TICKCODEC_TRADE_ROW_BYTES, its venue and its symbol */
+    size_t written;
+} tickcodec_copied;
+
+#define TICKCODEC_TRADE_ROW_BYTES 83
+
+/* Write trades as rows of a binary COPY, without its header and end. Their fields: time, venue, symbol, id; price and quantity
+ * as numeric of five digits to the base of 10,000, two of them behind the point; whether the buyer is the maker. Returns 0, or
+ * 1 where there is less room, or the struct has another size. */
+TICKCODEC_API int tickcodec_trade_rows(tickcodec_copied *call);
 
 /* --- ticks: what signal sends -> the messages of /ws ------------------------------------------------------------- */
 

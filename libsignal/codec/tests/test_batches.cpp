@@ -3,6 +3,7 @@
 #include <memory>
 #include <random>
 #include <string>
+#include <vector>
 
 #include "check.hpp"
 #include "libsignal.h"
@@ -292,6 +293,42 @@ void reads_candles_as_libsignal_has_them() {
     CHECK(closing.reads(kTrades + closed("\x08\x01", "340282366920938463463374607431.76821145")) && first.volume_e8[1] == 1'844'674'407'370'955'161u);
 }
 
+// A number as it stands in a row of a binary COPY.
+std::string big_endian(std::uint64_t value, std::size_t size) {
+    std::string bytes;
+    while (size-- > 0) bytes += static_cast<char>(value >> 8 * size);
+    return bytes;
+}
+
+std::string numeric(const std::vector<std::uint64_t> &digits, int weight, std::uint64_t decimals) {
+    std::string bytes = big_endian(digits.size(), 2) + big_endian(static_cast<std::uint64_t>(weight), 2) + big_endian(0, 2) + big_endian(decimals, 2);
+    for (const std::uint64_t digit : digits) bytes += big_endian(digit, 2);
+    return big_endian(bytes.size(), 4) + bytes;
+}
+
+void writes_candles_as_rows_of_copy() {
+    Closing closing;
+    const std::string message = framed(kQuiet) + framed(kClosing);
+    CHECK(closing.find(message) == 0);
+    closing.candles[0].average_gain = -2.0;
+    std::vector<std::uint8_t> out(2000);
+    std::size_t written;
+    const auto *at = reinterpret_cast<const std::uint8_t *>(message.data());
+    CHECK(tickcodec_candle_rows(&closing.call, at, out.data(), out.size(), &written) == 0);
+    const std::string price = numeric({100}, -2, 8), null = big_endian(0xffff'ffff, 4), zero = big_endian(8, 4) + big_endian(0, 8);
+    const auto int8 = [](std::int64_t value) { return big_endian(8, 4) + big_endian(static_cast<std::uint64_t>(value), 8); };
+    const std::string row = big_endian(26, 2) + big_endian(3, 4) + "sim" + big_endian(7, 4) + "btcusdt" + big_endian(2, 4) + "1s" + int8(1'000'000 - 946'684'800'000'000) + price + price + price +
+                            price + numeric({1, 5000, 0}, 0, 8) + numeric({12, 3456, 7890, 1234, 5678, 9012, 3456, 7890, 0, 0, 0, 1}, 7, 16) + numeric({}, 0, 8) + int8(2) + int8(5) +
+                            int8(6) + big_endian(4, 4) + big_endian(0, 4) + zero + zero + zero + zero + zero + zero + zero + big_endian(8, 4) + big_endian(0xc000'0000'0000'0000, 8) + zero +
+                            null + zero;
+    CHECK(std::string(reinterpret_cast<const char *>(out.data()), written).substr(0, row.size()) == row && written == 2 * row.size());
+    CHECK(tickcodec_candle_rows(&closing.call, at, out.data(), written, &written) == 1 && written == 0);
+    closing.parts[0].candles = 0;
+    CHECK(tickcodec_candle_rows(&closing.call, at, out.data(), out.size(), &written) == 1);
+    closing.call.struct_size = 1;
+    CHECK(tickcodec_candle_rows(&closing.call, at, out.data(), out.size(), &written) == 1);
+}
+
 void leaves_candles_that_cannot_be() {
     Closing closing;
     const std::string time = "\x08\x01";
@@ -347,12 +384,19 @@ void finds_batches_in_any_bytes() {
         std::string text = framed(kQuiet) + framed(kClosing);
         for (std::size_t changes = random() % 4; changes-- > 0;) text[random() % text.size()] = static_cast<char>(random());
         if (closing.find(text) != 0) continue;
+        bool are_usual = true;
         for (std::size_t part = 0; part < closing.call.part_count; ++part) {
             const tickcodec_part &found = closing.parts[part];
             CHECK(static_cast<std::size_t>(found.at + found.size) <= text.size() && found.candles <= 2);
             CHECK(found.candles == 0 || (found.names_at > found.at && found.names_at + found.names_size < found.at + found.size));
             read += found.candles > 0;
+            are_usual = are_usual && found.candles > 0;
         }
+        std::uint8_t out[1500];
+        std::size_t written;
+        const std::unique_ptr<std::uint8_t[]> exact(new std::uint8_t[text.size()]);
+        std::memcpy(exact.get(), text.data(), text.size());
+        CHECK((tickcodec_candle_rows(&closing.call, exact.get(), out, sizeof out, &written) == 0) == are_usual && written <= sizeof out);
     }
     CHECK(read > 0 && read < 200'000);
 }
@@ -489,6 +533,7 @@ int main() {
     joins_any_bytes();
     finds_what_closes_candles();
     reads_candles_as_libsignal_has_them();
+    writes_candles_as_rows_of_copy();
     leaves_candles_that_cannot_be();
     leaves_batches_that_signal_would_not_write();
     finds_batches_in_any_bytes();

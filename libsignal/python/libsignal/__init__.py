@@ -23,7 +23,7 @@ from libsignal.state import (
     PackedSignals,
     SignalState,
 )
-from libsignal.values import Inputs, Periods, SignalCandle, Signals, StateSettings, Summary, Trades
+from libsignal.values import CandleColumns, Inputs, Periods, SignalCandle, Signals, StateSettings, Summary, Trades
 from mesh.values.signals import SignalGroups
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "PROCESS_ADDRESS",
     "WINDOW_MAX",
     "CandleBuffer",
+    "CandleColumns",
     "CandleSeries",
     "Inputs",
     "PackedSignals",

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -101,6 +102,24 @@ class SignalCandle(Indicators, frozen=True):
         interval_us, start_us, *prices, count, first, last, _, volume, bought, quote = numbers[len(INDICATORS) :]
         own = (_INTERVALS[interval_us], start_us, *prices, volume, quote, bought, count, first, last)
         return Candle(*numbers[: len(INDICATORS)], *own)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CandleColumns:
+    """Some of what candles have, column by column; each a list or an array of their length.
+
+    Attributes:
+        interval_us: how long each is.
+        start_us: when it begins.
+        count: how many trades it has.
+        indicators: shape (candles, indicators), these in the order of INDICATORS.
+
+    """
+
+    interval_us: Sequence[int]
+    start_us: Sequence[int]
+    count: Sequence[int]
+    indicators: npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

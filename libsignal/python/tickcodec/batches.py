@@ -256,6 +256,7 @@ class BatchProcessor:
 
 
 _MAX_PARTS = 4096
+_ROWS_BYTES = 2**20
 
 
 class ClosingBatch(NamedTuple):
@@ -322,6 +323,8 @@ class ClosingFinder:
             max_parts=_MAX_PARTS,
         )
         self._call_at = addressof(self._call)
+        self._out, self._written = ctypes.create_string_buffer(_ROWS_BYTES), c_size_t()
+        self._out_at, self._written_at = addressof(self._out), addressof(self._written)
 
     def find(self, message: bytes) -> list[ClosingBatch] | None:
         """Return those batches that have closed candles, read into the room, and those that are not as signal writes.
@@ -341,6 +344,21 @@ class ClosingFinder:
             for number, at, size, candles, names_at, names_size, *numbers in parts
         ]
 
+    def rows(self, message: bytes) -> bytes | None:
+        """Return the candles of the message that `find` has read last as rows of a binary COPY.
+
+        Args:
+            message: the same.
+
+        Returns:
+            without header and trailer, the fields of each in the order of the table's, as signal made it: revision 0.
+            None where a batch is not as signal writes it, or they are many more than ever come.
+
+        """
+        if _candle_rows(self._call_at, message, self._out_at, _ROWS_BYTES, self._written_at):
+            return None
+        return string_at(self._out_at, self._written.value)
+
 
 def last_row(batch: bytes) -> bytes | None:
     """Return a batch of signals with nothing but its last trade; None where it cannot be read here.
@@ -357,6 +375,7 @@ def last_row(batch: bytes) -> bytes | None:
 
 _last_row = LIBRARY.holding_gil.tickcodec_last_row
 _find_closing = LIBRARY.holding_gil.tickcodec_find_closing
+_candle_rows = LIBRARY.holding_gil.tickcodec_candle_rows
 _PART = struct.Struct("=8q")  # tickcodec_part
 _split = LIBRARY.holding_gil.tickcodec_split
 _holding_gil = LIBRARY.holding_gil.tickcodec_process_batches

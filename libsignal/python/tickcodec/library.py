@@ -14,6 +14,7 @@ from mesh.service import shared_library
 
 ABI_VERSION = 1
 FRAME_BYTES = 184
+TRADE_ROW_BYTES = 83
 E8, INTEGER, DOUBLE = 0, 1, 2
 
 PROTOTYPES: dict[str, tuple[Any, list[Any]]] = {
@@ -23,9 +24,11 @@ PROTOTYPES: dict[str, tuple[Any, list[Any]]] = {
     "tickcodec_split": (c_int, [c_char_p, c_size_t, c_void_p, c_size_t, c_void_p]),
     "tickcodec_process_batches": (c_size_t, [c_void_p, c_char_p, c_void_p, c_void_p, c_size_t]),
     "tickcodec_find_closing": (c_int, [c_void_p, c_char_p, c_size_t]),
+    "tickcodec_candle_rows": (c_int, [c_void_p, c_char_p, c_void_p, c_size_t, c_void_p]),
     "tickcodec_last_row": (c_int, [c_char_p, c_size_t, c_void_p, c_size_t, c_void_p]),
     "tickcodec_count_trades": (c_int, [c_char_p, c_size_t, c_size_t, c_void_p, c_void_p]),
     "tickcodec_join_trades": (c_int, [c_void_p]),
+    "tickcodec_trade_rows": (c_int, [c_void_p]),
     "tickcodec_find_batches": (c_int, [c_char_p, c_size_t, c_void_p, c_size_t, c_void_p]),
     "tickcodec_write_ticks": (c_int, [c_void_p, c_char_p, c_void_p, c_size_t, c_size_t]),
     "tickcodec_write_batches": (c_int, [c_void_p, c_char_p, c_void_p, c_void_p, c_size_t]),
