@@ -41,16 +41,13 @@ class NewCandles(NamedTuple):
     Attributes:
         first: when the first of them begins.
         indicators: what signal gives each of them, in the order of INDICATORS; they rise in time.
+        is_warm: whether the first one has all its indicators.
 
     """
 
     first: dt.datetime
     indicators: Sequence[Sequence[float]]
-
-    @property
-    def is_warm(self) -> bool:
-        """Whether the first one has all its indicators."""
-        return not any(map(math.isnan, self.indicators[0]))
+    is_warm: bool
 
 
 async def follow(connection: Connection, new: Mapping[SeriesName, NewCandles], periods: Periods) -> None:

@@ -26,4 +26,6 @@ def bigint_array(values: Iterable[int]) -> str:
 
 def time_array(values: Iterable[dt.datetime]) -> str:
     """Return a value for `%s::timestamptz[]`, of times that say their zone."""
-    return "{" + ",".join([value.isoformat() for value in values]) + "}"
+    values = list(values)
+    texts = {value: value.isoformat() for value in set(values)}  # nearly always few: the same second of many symbols
+    return "{" + ",".join([texts[value] for value in values]) + "}"

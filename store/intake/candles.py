@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from itertools import islice
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import psycopg
 from nats.errors import Error as NatsError
@@ -47,6 +47,46 @@ _Closed: TypeAlias = tuple[Message, ClosedCandles]
 """A batch that closed candles: as a message of its own, and what it closed."""
 
 
+class _ClosingMessage(NamedTuple):
+    """A message whose batches have closed candles.
+
+    Attributes:
+        message: the whole message.
+        columns: what they have closed, where all are as they nearly always are, and else None.
+        parts: each of them, where there are no columns.
+
+    """
+
+    message: Message
+    columns: candle_rows.ClosedColumns | None
+    parts: Sequence[_Closed] = ()
+
+    @property
+    def raw_sequence(self) -> int:
+        """Of the last message in RAW that carried their trades."""
+        if self.columns is not None:
+            return max(self.columns.raw_sequences)
+        return max(closed.raw_sequence for _, closed in self.parts)
+
+    @property
+    def candles(self) -> int:
+        """How many they have closed."""
+        if self.columns is not None:
+            return sum(self.columns.batch_candles)
+        return sum(len(closed.candles) for _, closed in self.parts)
+
+    def read(self) -> Sequence[_Closed]:
+        """Return each batch that has closed candles, and what it closed."""
+        if self.columns is None:
+            return self.parts
+        batches = closing_batches(self.message.payload)
+        return [
+            (self.message._replace(payload=batch, part=part), closed)
+            for part, batch, known in batches
+            if (closed := known or wire.decode_closed(batch)) is not None
+        ]
+
+
 class CandleIntake(StreamIntake):
     """Takes in closed candles.
 
@@ -79,7 +119,7 @@ class CandleIntake(StreamIntake):
 
     async def _take_in(self, reader: Reader) -> None:
         loop = asyncio.get_running_loop()
-        batches: list[list[_Closed]] = []
+        closing: list[_ClosingMessage] = []
         candles = 0
         last: Message | None = None
         next_write_s = loop.time() + _MOVE_EVERY_S
@@ -87,44 +127,46 @@ class CandleIntake(StreamIntake):
             await self._positions.compare(self._position)
             for message in await reader.next(timeout_s=max(next_write_s - loop.time(), 0.0)):
                 last = message
-                if closed := await self._read(message):
-                    if not batches:
+                if (closed := await self._read(message)) is not None:
+                    if not closing:
                         next_write_s = min(next_write_s, loop.time() + self._max_age_s)
-                    batches.append(closed)
-                    candles += sum(len(part.candles) for _, part in closed)
+                    closing.append(closed)
+                    candles += closed.candles
             if loop.time() < next_write_s and candles < _MAX_CANDLES:
                 continue
             if last is not None:
-                await self._until_stored([part for closed in batches for _, part in closed])
-                if batches:
-                    await write_or_reject(batches, self._write, self._reject)
+                await self._until_stored(max((each.raw_sequence for each in closing), default=0))
+                if closing:
+                    await write_or_reject(closing, self._write, self._reject)
                 if self._position.sequence != last.sequence:
                     await self._advance(last, _nothing)
                 await reader.ack(last)
                 metrics.CANDLES.inc(candles)
-                batches, candles, last = [], 0, None
+                closing, candles, last = [], 0, None
             next_write_s = loop.time() + _MOVE_EVERY_S
 
-    async def _read(self, message: Message) -> list[_Closed]:
-        """Return the batches of a message that closed candles; what is none of them becomes a dead letter, alone."""
+    async def _read(self, message: Message) -> _ClosingMessage | None:
+        """Return what a message has closed, if anything; what is no batch of signals becomes a dead letter, alone."""
+        is_of_one_symbol = subjects.is_of_one_symbol(message.subject)
+        if not is_of_one_symbol and (columns := closed_columns(message.payload)) is not None:
+            return _ClosingMessage(message, columns) if columns.names else None
         found = []
         try:
             batches: list[tuple[int, bytes, ClosedCandles | None]] = [(0, message.payload, None)]
-            if not subjects.is_of_one_symbol(message.subject):
+            if not is_of_one_symbol:
                 batches = closing_batches(message.payload)
         except BadMessage as exc:
             await self._dead.publish(self.stream, message, str(exc))
-            return []
+            return None
         for part, batch, known in batches:
             try:
                 if (closed := known or wire.decode_closed(batch)) is not None:
                     found.append((message._replace(payload=batch, part=part), closed))
             except BadMessage as exc:
                 await self._dead.publish(self.stream, message._replace(payload=batch, part=part), str(exc))
-        return found
+        return _ClosingMessage(message, None, found) if found else None
 
-    async def _until_stored(self, batches: list[ClosedCandles]) -> None:
-        wanted = max((batch.raw_sequence for batch in batches), default=0)
+    async def _until_stored(self, wanted: int) -> None:
         while not await self._trades.reaches(wanted, within_s=_LOOK_EVERY_S):
             try:
                 raw = await self._bus.stream_info(self._trades.stream)
@@ -133,29 +175,40 @@ class CandleIntake(StreamIntake):
             except (NatsError, TimeoutError) as exc:
                 log.debug("the bus does not say where RAW ends: %s", exc)
 
-    async def _write(self, batches: Sequence[list[_Closed]]) -> None:
-        last, _ = batches[-1][-1]
-        await self._advance(last, self._adding([part for closed in batches for part in closed]))
+    async def _write(self, closing: Sequence[_ClosingMessage]) -> None:
+        last = closing[-1].message
+        columns = [each.columns for each in closing if each.columns is not None]
+        if len(columns) == len(closing):
+            try:
+                await self._advance(last, partial(self._add_new, columns))
+                return
+            except psycopg.errors.UniqueViolation:
+                log.debug("some of the candles up to message %d are there already", last.sequence)
+        await self._advance(last, partial(self._add, [closed for each in closing for _, closed in each.read()]))
 
-    def _adding(self, parts: Sequence[_Closed]) -> Callable[[Connection], Awaitable[None]]:
-        async def work(connection: Connection) -> None:
-            # No trades may come between looking at them and writing candles.
-            await ledger_rows.lock(connection, [self._trades.partition])
-            stored = partial(self._trades.seconds.stored, connection)
-            await candle_rows.add(connection, [closed for _, closed in parts], self._periods, stored=stored)
+    async def _add_new(self, columns: Sequence[candle_rows.ClosedColumns], connection: Connection) -> None:
+        # No trades may come between looking at them and writing candles.
+        await ledger_rows.lock(connection, [self._trades.partition])
+        stored = partial(self._trades.seconds.stored, connection)
+        await candle_rows.add_new(connection, columns, self._periods, stored=stored)
 
-        return work
+    async def _add(self, closed: Sequence[ClosedCandles], connection: Connection) -> None:
+        await ledger_rows.lock(connection, [self._trades.partition])
+        stored = partial(self._trades.seconds.stored, connection)
+        await candle_rows.add(connection, closed, self._periods, stored=stored)
 
-    async def _reject(self, closed: list[_Closed], exc: psycopg.Error) -> None:
+    async def _reject(self, closing: _ClosingMessage, exc: psycopg.Error) -> None:
         """Store those batches of a message that the database takes; the position moves only behind all of them."""
-        if len(closed) > 1:
-            await write_or_reject(closed, self._write_parts, self._reject_part)
+        parts = closing.read()
+        if len(parts) > 1:
+            await write_or_reject(parts, self._write_parts, self._reject_part)
         else:
-            await self._reject_part(closed[0], exc)
-        await self._advance(closed[-1][0], _nothing)
+            await self._reject_part(parts[0], exc)
+        await self._advance(closing.message, _nothing)
 
     async def _write_parts(self, parts: Sequence[_Closed]) -> None:
-        await self._positions.advance(self._position, self._position, self._adding(parts))
+        work = partial(self._add, [closed for _, closed in parts])
+        await self._positions.advance(self._position, self._position, work)
 
     async def _reject_part(self, part: _Closed, exc: psycopg.Error) -> None:
         await self._dead.publish(self.stream, part[0], f"the database refuses its candles: {first_line(exc)}")
@@ -171,11 +224,24 @@ _finder = ClosingFinder(
 )
 
 
-def closing_batches(payload: bytes) -> list[tuple[int, bytes, ClosedCandles | None]]:
-    """Return the batches of a `SignalBatches` that may have closed candles.
+def closed_columns(payload: bytes) -> candle_rows.ClosedColumns | None:
+    """Return what the batches of a `SignalBatches` have closed; None where one is not as they nearly always are.
 
-    Those that nearly all are, which have closed none, are passed over in C++, and candles are read there: with 300
-    symbols to find that out here took more than a third of store's time, and to read them here a sixth of the rest.
+    Read in C++: with 300 symbols to find those that have closed nothing here took more than a third of store's time.
+    """
+    if (found := _finder.find(payload)) is None or (rows := _finder.rows(payload)) is None:
+        return None
+    names = [wire.valid_names_of(batch.names) for batch in found]
+    known = [name for name in names if name is not None]
+    if len(known) < len(names):
+        return None
+    counts = [batch.candles for batch in found]
+    reached_us, raw_sequences = [batch.reached_us for batch in found], [batch.raw_sequence for batch in found]
+    return candle_rows.ClosedColumns(known, counts, reached_us, raw_sequences, _room.taken_columns(sum(counts)), rows)
+
+
+def closing_batches(payload: bytes) -> list[tuple[int, bytes, ClosedCandles | None]]:
+    """Return the batches of a `SignalBatches` that may have closed candles, each on its own.
 
     Returns:
         Each with its number, from 1 on, and what `decode_closed` says of it; None where that has to be asked.

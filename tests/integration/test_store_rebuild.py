@@ -75,7 +75,7 @@ async def close_all(connection: psycopg.AsyncConnection[Any], some: list[Market]
         time, prices, indicators = market.close()
         values = [None if math.isnan(value) else value for value in msgspec.structs.astuple(indicators)]
         await connection.execute(INSERT, (*market.name, time, *(price // E8 for price in prices), *values))
-        new[market.name] = NewCandles(time, [msgspec.structs.astuple(indicators)])
+        new[market.name] = NewCandles(time, [msgspec.structs.astuple(indicators)], None not in values)
     before = Counting.statements
     async with connection.transaction():
         await rebuild.follow(connection, new, Periods())

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+import struct
+from collections.abc import Callable, Iterable
+from decimal import Context, Decimal, localcontext
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mesh.bus import wire
 from mesh.service.errors import BadMessage
-from mesh.values.candles import INTERVALS_US, ClosedCandles
+from mesh.values.candles import INDICATORS, INTERVALS_US, ClosedCandles
 from mesh.values.trades import MAX_TRADE_ID
 from signalsvc.engine import Engine, SignalMessage
-from store.intake.candles import closing_batches
+from store.candles.rows import _row
+from store.candles.sql import ADDED_COLUMNS
+from store.database.times import time_of
+from store.intake.candles import closed_columns, closing_batches
 from tests.fixtures.trades import START_US, columns
 
 Read = list[tuple[int, ClosedCandles | str]]
@@ -91,6 +97,74 @@ def test_whatever_candles_come_the_same_is_read_of_them(batches: list[bytes]) ->
     found = closing_batches(b"".join(map(wire.one_of_many, batches)))
 
     assert what_is_read(found) == what_is_read((number, batch, None) for number, batch in enumerate(batches, 1))
+
+
+def read_rows(rows: bytes) -> list[list[object]]:
+    """Return the fields of rows of a binary COPY of candles, as PostgreSQL reads them."""
+    found: list[list[object]] = []
+    at = 0
+    while at < len(rows):
+        [fields] = struct.unpack_from(">h", rows, at)
+        at += 2
+        row: list[object] = []
+        for name in ADDED_COLUMNS[:fields]:
+            [size] = struct.unpack_from(">i", rows, at)
+            field = rows[at + 4 : at + 4 + max(size, 0)]
+            row.append(None if size < 0 else READ[name](field))
+            at += 4 + max(size, 0)
+        found.append(row)
+    return found
+
+
+def read_numeric(field: bytes) -> str:
+    count, weight, sign, decimals, *digits = struct.unpack(f">hhHH{len(field) // 2 - 4}h", field)
+    assert (sign, count) == (0, len(digits))
+    value = sum(Decimal(digit).scaleb(4 * (weight - place), EXACT) for place, digit in enumerate(digits))
+    return f"{value:.{decimals}f}"
+
+
+EXACT = Context(prec=100)
+READ: dict[str, Callable[[bytes], object]] = {
+    **dict.fromkeys(("venue", "symbol", "interval"), bytes.decode),
+    "time": lambda field: time_of(struct.unpack(">q", field)[0] + 946_684_800_000_000),
+    **dict.fromkeys(("open", "high", "low", "close", "volume", "quote_volume", "taker_buy_volume"), read_numeric),
+    **dict.fromkeys(("count", "first_trade_id", "last_trade_id"), lambda field: struct.unpack(">q", field)[0]),
+    "revision": lambda field: struct.unpack(">i", field)[0],
+    **dict.fromkeys(INDICATORS, lambda field: struct.unpack(">d", field)[0]),
+}
+
+
+def rows_of(closed: ClosedCandles) -> list[list[object]]:
+    rows = [_row(closed.venue, closed.symbol, candle) for candle in closed.candles]
+    return [[None if value != value else value for value in row] for row in rows]  # noqa: PLR0124 - NaN
+
+
+@given(st.lists(closing() | st.sampled_from([QUIET, CLOSING]), min_size=1, max_size=3))
+def test_whatever_candles_come_they_are_copied_as_they_are_read_or_not_at_all(batches: list[bytes]) -> None:
+    message = b"".join(map(wire.one_of_many, batches))
+    if (columns := closed_columns(message)) is None:
+        assert any(known is None for *_, known in closing_batches(message))
+        return
+    whole = [known for *_, known in closing_batches(message) if known is not None]
+
+    with localcontext(EXACT):
+        assert read_rows(columns.rows) == [row for closed in whole for row in rows_of(closed)]
+    assert [(each.venue, each.symbol) for each in whole] == list(columns.names)
+    assert [(len(each.candles), each.reached_us, each.raw_sequence) for each in whole] == list(
+        zip(columns.batch_candles, columns.reached_us, columns.raw_sequences, strict=True)
+    )
+    numbers = [(INTERVALS_US[each.interval], each.time_us, each.count) for closed in whole for each in closed.candles]
+    candles = columns.candles
+    assert numbers == list(zip(candles.interval_us, candles.start_us, candles.count, strict=True))
+    indicators = [msgspec.structs.astuple(each)[: len(INDICATORS)] for closed in whole for each in closed.candles]
+    assert repr(list(map(tuple, candles.indicators.tolist()))) == repr(indicators)
+
+
+def test_a_message_that_closes_nothing_has_no_columns_to_be_kept() -> None:
+    columns = closed_columns(wire.one_of_many(QUIET))
+
+    assert columns is not None
+    assert (columns.names, columns.rows) == ([], b"")
 
 
 @given(
