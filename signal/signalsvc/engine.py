@@ -9,9 +9,9 @@ from __future__ import annotations
 import itertools
 import logging
 from array import array
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from operator import attrgetter
 from typing import Any, NamedTuple
 from zlib import crc32
@@ -97,13 +97,15 @@ class CarriedSignals(NamedTuple):
     entry_names: Sequence[str]
     """Under which name the state of each one's symbol is saved."""
     payload: bytes
-    """All of them as a serialized `SignalBatches`, at most `MAX_TOGETHER` trades, or one batch."""
+    """All of them as a serialized `SignalBatches`."""
+    trades: int
+    """How many they have: at most `MAX_TOGETHER`, or one batch."""
 
     @classmethod
     def of(cls, message: SignalMessage) -> CarriedSignals:
         """Return one batch's signals as if they had come alone."""
         name = entry_name(message.venue, message.symbol)
-        return cls([message], [name], wire.one_of_many(message.payload))
+        return cls([message], [name], wire.one_of_many(message.payload), message.rows)
 
 
 class _Known(NamedTuple):
@@ -116,6 +118,8 @@ class _Known(NamedTuple):
 
 
 _UNKNOWN = _Known("", "", ("", ""), "", 0)
+# As `SignalMessage` makes it, in two thirds of the time: without a function in Python.
+_signal_message: Callable[[Iterable[Any]], SignalMessage] = partial(tuple.__new__, SignalMessage)
 _address_of = attrgetter("address")
 
 
@@ -233,16 +237,17 @@ class Engine:
         [payload], [rows], [first_id], [last_id] = found[1:]
         signals = SignalMessage(venue, symbol, rows, first_id, last_id, raw_sequence, payload)
         self._latest[key] = signals
-        return CarriedSignals((signals,), (name,), found.message)
+        return CarriedSignals((signals,), (name,), found.message, rows)
 
     def _carried(self, known: Sequence[_Known], found: ProcessedBatches, raw_sequence: int) -> Sequence[CarriedSignals]:
         venues, symbols, keys, names, _ = zip(*known, strict=True)
         numbers = found.rows, found.first_ids, found.last_ids
-        messages = list(map(SignalMessage, venues, symbols, *numbers, itertools.repeat(raw_sequence), found.batches))
+        columns = venues, symbols, *numbers, itertools.repeat(raw_sequence), found.batches
+        messages = list(map(_signal_message, zip(*columns, strict=False)))
         self._latest.update(zip(keys, messages, strict=True))
         if venues.count(venues[0]) < len(venues):
             return list(map(CarriedSignals.of, messages))
-        return [CarriedSignals(messages, names, found.message)]
+        return [CarriedSignals(messages, names, found.message, sum(found.rows))]
 
     def _known_of(self, names: bytes) -> _Known:
         """Return what is known of a symbol by how its batches begin; `_UNKNOWN` where it has no state."""

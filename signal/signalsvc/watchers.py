@@ -149,11 +149,9 @@ class Watchers(Fanout[Watcher]):
 
         """
         self.select(selected)
-        trades = 0
         for watcher in self:
             if watcher.takes_all:
-                trades = trades or sum(message.rows for message in signals.messages)
-                watcher.put(signals.payload, trades=trades)
+                watcher.put(signals.payload, trades=signals.trades)
                 continue
             for message in signals.messages:
                 if watcher.wants(message.symbol, selected):

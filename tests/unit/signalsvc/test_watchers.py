@@ -21,7 +21,8 @@ def batch(symbol: str = "btcusdt", *, trades: int = 1) -> CarriedSignals:
 
 def together(*batches: SignalMessage) -> CarriedSignals:
     payload = b"".join(wire.one_of_many(each.payload) for each in batches)
-    return CarriedSignals(batches, [entry_name("sim", each.symbol) for each in batches], payload)
+    names = [entry_name("sim", each.symbol) for each in batches]
+    return CarriedSignals(batches, names, payload, sum(each.rows for each in batches))
 
 
 async def seen_by(watcher: Watcher) -> list[signal_pb2.WatchResponse]:
