@@ -214,8 +214,7 @@ async def _close(
         *(text_array(each.venue for each in closing), text_array(each.symbol for each in closing)),
         time_array(time_of(each.reached_us) for each in closing),
     )
-    await connection.execute(sql.SET_CLOSED, names_and_times)
-    for n, interval, begin_us, removed in await fetch_all(connection, sql.TAKE_DUE, names_and_times):
+    for n, interval, begin_us, removed in await fetch_all(connection, sql.SET_CLOSED, names_and_times):
         due = closing[n - 1]._replace(begin_us=begin_us, end_us=begin_us + INTERVALS_US[interval])
         await _make(connection, due, remade, removed=removed, only=interval)
         await connection.execute(sql.MARK_MADE, (due.venue, due.symbol, interval, time_of(begin_us)))

@@ -191,23 +191,21 @@ WHERE candles.venue = %s AND candles.symbol = %s AND candles.interval = %s AND c
 READ_CLOSED = "SELECT venue, symbol, (extract(epoch FROM time) * 1000000)::bigint FROM candles_closed"
 # Out: the latest of these; NULL where there is none.
 LATEST_CLOSED = "SELECT (extract(epoch FROM max(time)) * 1000000)::bigint FROM candles_closed"
-# In: venues, symbols, times.
-SET_CLOSED = """
-INSERT INTO candles_closed (venue, symbol, time)
-SELECT * FROM unnest(%s::text[], %s::text[], %s::timestamptz[])
-ON CONFLICT (venue, symbol) DO UPDATE SET time = excluded.time
-"""
 # In: venue, symbol, interval, begin, end; how many trades were taken away.
 MAKE_WHEN_CLOSED = """
 INSERT INTO candles_to_make (venue, symbol, interval, time, end_time, removed) VALUES (%s, %s, %s, %s, %s, %s)
 ON CONFLICT (venue, symbol, interval, time) DO UPDATE SET removed = candles_to_make.removed + excluded.removed
 """
-# In: venues, symbols, up to which time the candles of each are closed. Out: n (from 1), interval, begin (us) and how
-# many trades were taken away of those that are due, the shorter ones first; they are forgotten.
-TAKE_DUE = """
-WITH due AS (
-    DELETE FROM candles_to_make AS made
-    USING unnest(%s::text[], %s::text[], %s::timestamptz[]) WITH ORDINALITY AS asked (venue, symbol, reached, n)
+# In: venues, symbols, up to which time the candles of each are closed from now on. Out: n (from 1), interval, begin (us)
+# and how many trades were taken away of those that are to be made now, the shorter ones first; they are forgotten.
+SET_CLOSED = """
+WITH asked AS MATERIALIZED (
+    SELECT * FROM unnest(%s::text[], %s::text[], %s::timestamptz[]) WITH ORDINALITY AS asked (venue, symbol, reached, n)
+), closed AS (
+    INSERT INTO candles_closed (venue, symbol, time) SELECT venue, symbol, reached FROM asked
+    ON CONFLICT (venue, symbol) DO UPDATE SET time = excluded.time
+), due AS (
+    DELETE FROM candles_to_make AS made USING asked
     WHERE made.venue = asked.venue AND made.symbol = asked.symbol AND made.end_time <= asked.reached
     RETURNING asked.n, made.*
 )

@@ -110,7 +110,7 @@ class TradeWriter:
             PositionMovedError: the position is not where it should be.
 
         """
-        groups, repairs = list(map(_rising, groups)), list(map(_rising, repairs))
+        groups, repairs = _all_rising(groups), _all_rising(repairs)
         try:
             return await self._store(after, to, groups, repairs, unique=True, lift_limits=lift_limits)
         except psycopg.errors.UniqueViolation:
@@ -152,10 +152,20 @@ class TradeWriter:
         return written
 
 
+def _all_rising(groups: Sequence[TradeColumns]) -> Sequence[TradeColumns]:
+    """Return each as `_rising` does; nearly always all are so already, which one look at some hundred symbols tells."""
+    if not groups:
+        return groups
+    ids = np.concatenate([group.trade_id for group in groups])
+    rises = ids[1:] > ids[:-1]
+    rises[np.cumsum([len(group) for group in groups])[:-1] - 1] = True
+    return groups if rises.all() else list(map(_rising, groups))
+
+
 def _rising(trades: TradeColumns) -> TradeColumns:
     """Sort by id; of trades with the same id the first one stays."""
     ids = trades.trade_id
-    if (ids[1:] > ids[:-1]).all():  # in half the time of np.diff, for each of some hundred symbols
+    if (ids[1:] > ids[:-1]).all():
         return trades
     return trades.rows(np.unique(trades.trade_id, return_index=True)[1])
 
