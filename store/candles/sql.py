@@ -200,7 +200,8 @@ ON CONFLICT (venue, symbol, interval, time) DO UPDATE SET removed = candles_to_m
 # and how many trades were taken away of those that are to be made now, the shorter ones first; they are forgotten.
 SET_CLOSED = """
 WITH asked AS MATERIALIZED (
-    SELECT * FROM unnest(%s::text[], %s::text[], %s::timestamptz[]) WITH ORDINALITY AS asked (venue, symbol, reached, n)
+    SELECT * FROM unnest(%s::text[], %s::text[], %s::timestamptz[])
+        WITH ORDINALITY AS asked (venue, symbol, reached, n)
 ), closed AS (
     INSERT INTO candles_closed (venue, symbol, time) SELECT venue, symbol, reached FROM asked
     ON CONFLICT (venue, symbol) DO UPDATE SET time = excluded.time
