@@ -196,8 +196,8 @@ MAKE_WHEN_CLOSED = """
 INSERT INTO candles_to_make (venue, symbol, interval, time, end_time, removed) VALUES (%s, %s, %s, %s, %s, %s)
 ON CONFLICT (venue, symbol, interval, time) DO UPDATE SET removed = candles_to_make.removed + excluded.removed
 """
-# In: venues, symbols, up to which time the candles of each are closed from now on. Out: n (from 1), interval, begin (us)
-# and how many trades were taken away of those that are to be made now, the shorter ones first; they are forgotten.
+# In: venues, symbols, up to which time the candles of each are closed from now on. Out: n (from 1), interval, begin
+# (us) and how many trades were taken away of those that are to be made now, the shorter ones first; they are forgotten.
 SET_CLOSED = """
 WITH asked AS MATERIALIZED (
     SELECT * FROM unnest(%s::text[], %s::text[], %s::timestamptz[])
