@@ -69,15 +69,6 @@ class Bounds:
         """How far after, in microseconds."""
         return int(min(self.max_time_ahead_s, self.max_time_jump_s) * 1e6)
 
-    def around_us(self, clock_us: int) -> tuple[int, int]:
-        """Return the earliest and the latest time that need nothing but the clock here to be plausible.
-
-        Args:
-            clock_us: the time by that clock.
-
-        """
-        return clock_us - self.max_time_jump_us, clock_us + self.max_time_ahead_us
-
     def latest_us(self, clock_us: int, venue_us: int) -> int:
         """Return the latest time that the venue may tell of now.
 

@@ -154,7 +154,7 @@ class PartitionPublisher:
         self._gathered = GatheredTrades()
         self._found: dict[str, LastPublished] | None = None  # by symbol, as RAW told; None before that is read
         self._last: dict[str, _LastTrades] = {}  # by symbol
-        self._messages = 0  # of trades, that were published
+        self._messages = self._counted_messages = 0  # that were published, and how many of them metrics know
         self._resuming = asyncio.Lock()
         self._unrepeated = _LAST_TRADES_EVERY  # messages of trades since they were told again
         self._unrepeated_bytes = 0
@@ -212,7 +212,6 @@ class PartitionPublisher:
         payload = b"".join(gathered.batches)
         if not self._publisher.offer(self._subject, payload, message_id=f"{self._venue}.{gathered.name}"):
             return False
-        metrics.BATCHES.inc()
         self._gathered = GatheredTrades()
         self._messages += 1
         self._unrepeated += 1
@@ -246,7 +245,7 @@ class PartitionPublisher:
             subject = subjects.last_trades(self._subject)
             if not self._publisher.offer(subject, b"".join(found), message_id=f"{self._venue}.last-trades.{behind}"):
                 return
-            metrics.BATCHES.inc()
+            self._messages += 1
         self._unrepeated = self._unrepeated_bytes = 0
 
     def correct_last(self, right: TradeColumns) -> None:
@@ -266,9 +265,14 @@ class PartitionPublisher:
             on_stored: see `Publisher.publish`.
 
         """
-        metrics.BATCHES.inc()
+        self._messages += 1
         with self._closed_when_cancelled():
             await self._publisher.publish(subject, payload, message_id=message_id, on_stored=on_stored)
+
+    def count_messages(self) -> None:
+        """Tell the metrics how many messages were published since they were told last."""
+        metrics.BATCHES.inc(self._messages - self._counted_messages)
+        self._counted_messages = self._messages
 
     @contextmanager
     def _closed_when_cancelled(self) -> Iterator[None]:
@@ -347,6 +351,7 @@ class TradePublisher:
         self._recent_lag = RecentLag()
         self._bounds = bounds or Bounds()
         self._most_at_once = min(MAX_BATCH, self._bounds.max_id_jump)
+        self._before_us, self._after_us = self._bounds.max_time_jump_us, self._bounds.max_time_ahead_us
         self._followed: dict[str, _Followed] = {}
         self._call_on_doubt: list[Callable[[str], None]] = []
         self._call_on_epoch: list[Callable[[str], None]] = []
@@ -646,7 +651,7 @@ class TradePublisher:
 
         """
         received_time_us = several[0].received_time_us
-        earliest_us, latest_us = self._bounds.around_us(received_time_us)
+        earliest_us, latest_us = received_time_us - self._before_us, received_time_us + self._after_us
         oldest_us = _NEVER_US
         left: list[ReadTrades] = []
         for trades in several:
@@ -975,6 +980,8 @@ class TradePublisher:
         for look in itertools.count(1):
             await asyncio.sleep(_LOOK_EVERY_S)
             self._tell_lags()
+            for raw in self._partitions.values():
+                raw.count_messages()
             is_counted = look % _COUNTED_EVERY_LOOKS == 0
             for symbol, followed in list(self._followed.items()):
                 if is_counted:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from math import exp, inf
 
 LEAST_S = 5.0
@@ -86,9 +87,8 @@ class SilenceWatchdog:
 
     def __init__(self) -> None:
         self._series: dict[str, _Series] = {}
-        self._newest_ids: dict[str, int] = {}  # by symbol, of trades that are not among those yet
-        self._times: Counter[str] = Counter()  # by symbol, how often they came
-        self._first_s = self._last_s = -inf  # when the first and the last of those came
+        self._told: list[Mapping[str, int]] = []  # what `traded_together` was told, and is not among those yet
+        self._first_s = self._last_s = -inf  # when the first and the last of it came
 
     def listen(self, symbols: Iterable[str], now_s: float) -> None:
         """Begin to listen anew: a connection was opened, or we come back from being busy elsewhere.
@@ -126,22 +126,24 @@ class SilenceWatchdog:
         if now_s - self._first_s >= TOGETHER_S:
             self._take_note()
             self._first_s = now_s
-        self._newest_ids.update(newest_ids)
-        self._times.update(iter(newest_ids))
-        self._times[ALL] += 1
+        self._told.append(newest_ids)
         self._last_s = now_s
 
     def _take_note(self) -> None:
         """Note of each symbol what `traded_together` was told lately."""
-        for symbol, newest_id in self._newest_ids.items():
-            series = self._received(symbol, self._last_s, times=self._times[symbol])
+        told, self._told = [each for each in self._told if each], []
+        if not told:
+            return
+        newest: dict[str, int] = {}
+        times = Counter(chain.from_iterable(told))
+        for each in told:
+            newest.update(each)
+        for symbol, newest_id in newest.items():
+            series = self._received(symbol, self._last_s, times=times[symbol])
             series.newest_id = newest_id  # not the highest ever: ids may begin again
             if newest_id >= (series.reported_id or 0):
                 series.behind_since_s = None
-        if self._newest_ids:
-            self._received(ALL, self._last_s, times=self._times[ALL])
-            self._newest_ids.clear()
-            self._times.clear()
+        self._received(ALL, self._last_s, times=len(told))
 
     def minutes(self, last_ids: Mapping[str, int], now_s: float) -> None:
         """Take note of minutes of symbols that are followed, closed or not: the connection brings something.
