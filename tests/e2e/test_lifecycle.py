@@ -82,9 +82,17 @@ async def test_started_before_the_venue_can_be_reached_it_changes_over_by_itself
                 rows = mesh.get("/api/history")
                 of_sim = mesh.get("/api/history", venue="sim")
                 symbol = mesh.get("/api/symbol")
+                async with websockets.connect(mesh.ws_url + "?channels=") as anew:  # a client that was away meanwhile
+                    place = {"trade_id": of_sim[0]["trade_id"], "venue": "sim"}
+                    request = {"op": "subscribe", "channel": "trades", "symbols": ["btcusdt"]}
+                    await anew.send(json.dumps(request | {"resume_from": {"btcusdt": place}}))
+                    while (refused := json.loads(await anew.recv()))["type"] == "heartbeat":
+                        pass
                 await eventually(lambda: "trades come from mirror now, no longer from SIM" in mesh.process.output())
         assert {process.pid for process in processes_of(mesh)} >= started  # nobody was started again
     assert symbol["venue"] == "mirror"
+    assert (refused["type"], refused["field"]) == ("error", "resume_from.btcusdt.venue")
+    assert refused["expected"] == "mirror, which is followed now"
     assert {row["venue"] for row in rows} == {"mirror"}
     assert {row["venue"] for row in of_sim} == {"sim"}
     first = next(index for index, one in enumerate(told) if one.get("venue") == "mirror")
