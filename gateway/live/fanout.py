@@ -21,6 +21,8 @@ GATHERED_MESSAGES = 512
 """So many wait for a flush at most; and about so many are joined to one write to a client that lags."""
 REPORT_BYTES = 4 * 2**20
 """What is written is reported whenever it is so much."""
+LOOKED_AT_TOGETHER = 64
+"""So many clients are looked at before the first of them is written to: a thousand would take a millisecond."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,18 +300,20 @@ class ClientFanout:
             chunks, group.gathered, group.gathered_weight = group.gathered, [], 0
             frames = b"".join([chunk.data for chunk in chunks])
             trades, clients = sum(chunk.trades for chunk in chunks), tuple(group.clients)
-            step = max(1, REPORT_BYTES // len(frames))
+            step, written = max(1, min(LOOKED_AT_TOGETHER, REPORT_BYTES // len(frames))), 0
             for start in range(0, len(clients), step):
                 ready = some = clients[start : start + step]
                 if behind := [client for client in some if client.behind]:
                     ready = tuple(client for client in some if not client.behind)
                 full = [ready[place] for place in self._write([client.socket for client in ready], frames)]
-                written = len(ready) - len(full)
+                written += len(ready) - len(full)
                 for client in full + behind:
                     if client in group.clients:  # else it was let go meanwhile
                         for chunk in chunks:
                             client.offer(chunk)
-                self._on_sent(written * trades, written * len(frames))
+                if start + len(some) == len(clients) or written * len(frames) >= REPORT_BYTES:
+                    self._on_sent(written * trades, written * len(frames))
+                    written = 0
 
 
 class RoundTimer:

@@ -2,7 +2,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gateway.live.fanout import GATHERED_MESSAGES, Chunk, ClientFanout, ClientLimits, ClientQueue, RoundTimer
+from gateway.live.fanout import (
+    GATHERED_MESSAGES,
+    LOOKED_AT_TOGETHER,
+    Chunk,
+    ClientFanout,
+    ClientLimits,
+    ClientQueue,
+    RoundTimer,
+)
 from gateway.live.subscription import Subscription
 
 
@@ -258,6 +266,26 @@ def test_what_was_gathered_is_written_in_one_piece_that_all_share() -> None:
     assert [socket.written for socket in sockets] == [[b"0+1 1+1 3+1 "]] * 2
     assert sockets[0].written[0] is sockets[1].written[0]
     assert sent == [(6, 24)]
+
+
+def test_many_clients_are_written_to_some_at_a_time_and_reported_together() -> None:
+    count, sent, written = 5 * LOOKED_AT_TOGETHER + 1, [], []
+
+    def write(sockets: Sequence[Socket], frames: bytes) -> list[int]:
+        written.append(list(sockets))
+        return write_to_all(sockets, frames)
+
+    fanout = ClientFanout(on_sent=lambda trades, size: sent.append((trades, size)), write=write)
+    sockets = [Socket(room=number % 100 != 7) for number in range(count)]
+    readers = [socket.join(fanout, "btcusdt") for socket in sockets]
+
+    publish(fanout, "btcusdt", trades(1, 2))
+
+    without_room = [number for number in range(count) if not sockets[number].room]
+    assert max(map(len, written)) == LOOKED_AT_TOGETHER
+    assert [socket for some in written for socket in some] == sockets
+    assert [number for number in range(count) if readers[number].behind] == without_room
+    assert sent == [(2 * (count - len(without_room)), len(b"1+2 ") * (count - len(without_room)))]
 
 
 def test_a_client_without_room_gets_the_same_in_the_same_order_later() -> None:
