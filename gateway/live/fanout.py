@@ -203,6 +203,8 @@ class ClientFanout:
         self._group_of: dict[Subscription, _Group] = {}
         self._joined: dict[ClientQueue, _Group] = {}
         self._waiting: list[_Group] = []  # those that have gathered something
+        self.common_audience: tuple[object, ...] | None = ()
+        """Who wants trades of whichever symbol; None where that is not the same for every symbol."""
 
     def __len__(self) -> int:
         return len(self._joined)
@@ -231,6 +233,7 @@ class ClientFanout:
         if (group := self._group_of.get(subscription)) is None:
             group = self._group_of[subscription] = _Group(subscription)
             self._groups.join(group)
+            self._find_common_audience()
         queue = ClientQueue(limits or self._limits, wake, socket)
         group.clients[queue] = None
         self._joined[queue] = group
@@ -244,6 +247,11 @@ class ClientFanout:
         if not group.clients:
             del self._group_of[group.subscription]
             self._groups.leave(group)
+            self._find_common_audience()
+
+    def _find_common_audience(self) -> None:
+        groups = tuple(self._groups)
+        self.common_audience = groups if all(group.subscription.everything for group in groups) else None
 
     def select(self, symbol: str) -> None:
         """Give the clients that follow the selection another symbol from now on."""
@@ -252,12 +260,6 @@ class ClientFanout:
     def wanted(self, symbol: str) -> bool:
         """Return whether any client wants trades of a symbol; else there is no need to prepare them."""
         return bool(self._groups.audience(symbol))
-
-    @property
-    def common_audience(self) -> tuple[object, ...] | None:
-        """Who wants trades of whichever symbol; None where that is not the same for every symbol."""
-        groups = tuple(self._groups)
-        return groups if all(group.subscription.everything for group in groups) else None
 
     def audience(self, symbol: str) -> tuple[object, ...]:
         """Return who wants trades of a symbol: for two symbols with the same, one chunk may have the trades of both."""

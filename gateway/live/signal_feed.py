@@ -399,7 +399,8 @@ class SignalFeed:
 
     def _told_after(self, batches: FoundBatches, begin: int, end: int) -> dict[Key, tuple[int, int]] | None:
         """Return what is told of symbols once some batches are; None where one of them was told in part before."""
-        before, told = self._told, dict[Key, tuple[int, int]]()
+        told: dict[Key, tuple[int, int]] = {}
+        before = self._told
         columns = batches.keys, batches.first_ids, batches.last_ids, batches.last_us
         for key, first_id, last_id, last_us in islice(zip(*columns, strict=True), begin, end):
             if first_id <= (told.get(key) or before.get(key, _NOTHING_TOLD))[0]:

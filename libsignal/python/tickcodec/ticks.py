@@ -7,7 +7,7 @@ from array import array
 from collections.abc import Sequence
 from ctypes import POINTER, addressof, byref, c_char_p, c_int64, c_size_t, c_void_p, string_at
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, ClassVar, overload
 
 from tickcodec.library import DOUBLE, E8, INTEGER, LIBRARY
@@ -204,8 +204,9 @@ class TickFrames:
         """
         ticks, whole = self._ticks, b"".join(heads)
         ticks.head = whole
-        headed = array("q", bytes(16 * len(places)))
-        headed[::2], headed[1::2] = array("q", places), array("q", map(len, heads))
+        numbers = [0] * (2 * len(places))
+        numbers[::2], numbers[1::2] = places, map(len, heads)
+        headed = array("q", numbers)
         if _write_batches(self._ticks_at, response, self._batches_at, headed.buffer_info()[0], len(places)):
             return None
         return string_at(self._out_at, ticks.written)
@@ -235,7 +236,7 @@ def _found_alone(
 
 def _found(response: bytes, numbers: list[int]) -> FoundBatches:
     at, sizes, *names, rows, first_ids, last_ids, last_us = [numbers[column::_EACH] for column in range(_EACH)]
-    keys = _usual_keys(response, *names) or [_key(response, *each) for each in zip(*names, strict=True)]
+    keys = _usual_keys(response, *names) or list(map(partial(_key, response), *names))
     return FoundBatches(at, sizes, keys, rows, first_ids, last_ids, last_us)
 
 
@@ -243,12 +244,12 @@ def _usual_keys(
     response: bytes, venues_at: list[int], venue_sizes: list[int], symbols_at: list[int], symbol_sizes: list[int]
 ) -> list[tuple[str, str]] | None:
     """Return venues and symbols where each symbol follows its venue, as signal writes them; None where one does not."""
-    if not venues_at or min(venues_at) == 0 or max(venue_sizes) > _MAX_NAME_BYTES:
+    if 0 in venues_at or max(venue_sizes) > _MAX_NAME_BYTES:
         return None
-    ends = zip(venues_at, symbols_at, symbol_sizes, strict=True)
     try:
         # One lookup for both. The length that stands before the venue is in it, so that no two names have the same.
-        return list(map(_usual_key, [response[venue - 1 : symbol + size] for venue, symbol, size in ends]))
+        ends = zip(venues_at, symbols_at, symbol_sizes, strict=True)
+        return [_usual_key(response[venue - 1 : symbol + size]) for venue, symbol, size in ends]
     except ValueError:
         return None
 

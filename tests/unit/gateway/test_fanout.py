@@ -76,6 +76,18 @@ def test_a_reader_without_symbols_follows_the_selection() -> None:
     assert taken(reader) == (0, b"1+1 3+1 ")
 
 
+def test_all_symbols_have_the_same_audience_while_every_reader_wants_everything() -> None:
+    fanout = ClientFanout()
+    nobody = fanout.common_audience
+    join(fanout, everything=True)
+    everybody = fanout.common_audience
+    reader = join(fanout, "btcusdt")
+    differing = fanout.common_audience
+    fanout.leave(reader)
+    assert (nobody, differing) == ((), None)
+    assert everybody and everybody == fanout.common_audience == fanout.audience("ethusdt")
+
+
 def test_nobody_wants_a_symbol_after_its_reader_left() -> None:
     fanout = ClientFanout()
     reader = join(fanout, "btcusdt")
