@@ -49,8 +49,8 @@ from gateway.transcode.fields import (
 )
 from gateway.transcode.numbers import plain_number
 from gateway.transcode.scalars import json_reader, message_reader, read_decimal
-from gateway.transcode.times import format_timestamp
 from mesh.values.fixed import format_e8
+from mesh.values.times import format_timestamp
 
 # Code that works on messages of any type has to take their fields as they come: object.
 Encode = Callable[[object], object]

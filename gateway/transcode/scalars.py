@@ -29,8 +29,8 @@ from gateway.transcode.fields import (
     well_known,
     wrapped,
 )
-from gateway.transcode.times import parse_timestamp
 from mesh.values.fixed import MAX_E8, parse_e8
+from mesh.values.times import parse_timestamp
 
 _INTEGER = re.compile(r"-?\d{1,20}", re.ASCII)
 _DECIMAL = re.compile(r"-?(0|[1-9]\d{0,99})(\.\d{1,100})?", re.ASCII)

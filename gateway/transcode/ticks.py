@@ -24,10 +24,10 @@ import msgspec
 
 from gateway.transcode.fields import E8_SUFFIX, public_name
 from gateway.transcode.numbers import plain_texts
-from gateway.transcode.times import format_seconds
 from mesh.values import epochs
 from mesh.values.fixed import format_e8
 from mesh.values.signals import SIGNALS, Signal
+from mesh.values.times import format_seconds
 from tickcodec.ticks import DOUBLE, E8, INTEGER, Member
 from tickmesh.v1.signal_pb2 import GetStatsResponse, SignalBatch
 from tickmesh.v1.trade_pb2 import SIDE_SELL, Trade

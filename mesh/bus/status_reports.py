@@ -28,6 +28,7 @@ from mesh.service.health import Health
 from mesh.service.lifecycle import Stopped
 from mesh.service.logs import LogThrottle
 from mesh.service.status import Received
+from mesh.values.times import format_timestamp
 from tickmesh.v1 import status_pb2, status_pb2_grpc
 
 log = logging.getLogger("mesh.bus.status_reports")
@@ -252,7 +253,7 @@ def _values_of(symbol: status_pb2.SymbolFeed) -> tuple[str, ...]:
         symbol.symbol,
         _STATE_NAMES.get(symbol.state, ""),
         symbol.message,
-        symbol.last_trade_time.ToJsonString() if symbol.HasField("last_trade_time") else "",
+        format_timestamp(symbol.last_trade_time) if symbol.HasField("last_trade_time") else "",
         str(symbol.last_trade_id) if symbol.last_trade_id else "",
         str(symbol.held_trades) if symbol.held_trades else "",
     )

@@ -5,7 +5,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.transcode.times import format_timestamp, parse_timestamp
+from mesh.values.times import format_timestamp, parse_timestamp
 
 _seconds = st.integers(-62135596800, 253402300799)
 _nanos = st.one_of(st.just(0), st.integers(0, 999).map(lambda ms: ms * 1_000_000), st.integers(0, 999_999_999))
