@@ -111,15 +111,19 @@ class StatusCollector:
                 return [one.message or one.name for one in service.report.conditions if one.state in _NOT_WELL]
         return []
 
-    async def call(self, request: Message, options: CallOptions) -> Message:  # noqa: ARG002 - as the calls of services
+    async def call(self, request: Message, options: CallOptions) -> Message:  # noqa: ARG002 - as calls of services
         """Answer a GetStatusRequest; never fails.
 
         Args:
-            request: asks for nothing.
+            request: says whether symbols are left out.
             options: are for calls of other services, and none is made.
 
         """
-        return self.response()
+        assert isinstance(request, status_pb2.GetStatusRequest)
+        response = self.response()
+        if request.without_symbols:
+            status.leave_out_symbols(response)
+        return response
 
     async def _ask(self, name: str) -> None:
         try:

@@ -181,9 +181,14 @@ def instruments(query: str = "", *, limit: int | None = None) -> Query[Instrumen
     return Query("/api/instruments", Instrument, _given(q=query), _limit(limit), member="instruments")
 
 
-def status() -> Call[Status]:
-    """Return the state of the mesh and of the feed from the venue."""
-    return _get("/api/status", Status)
+def status(*, without_symbols: bool = False) -> Call[Status]:
+    """Return the state of the mesh and of the feed from the venue.
+
+    Args:
+        without_symbols: whether the feeds of the symbols are left out, of which there may be hundreds.
+
+    """
+    return _get("/api/status", Status, without_symbols="true" if without_symbols else "")
 
 
 def summaries(symbols: str | Sequence[str] = (), *, venue: str = "") -> Call[Summaries]:

@@ -299,9 +299,12 @@ class _StatusServicer(status_pb2_grpc.StatusServiceServicer):
         self._board = board
 
     async def GetStatus(  # noqa: N802 - the proto's name
-        self, _request: status_pb2.GetStatusRequest, _context: Any
+        self, request: status_pb2.GetStatusRequest, _context: Any
     ) -> status_pb2.GetStatusResponse:
-        return status.summarize(self._board.reports(), now_us=_now_us())
+        response = status.summarize(self._board.reports(), now_us=_now_us())
+        if request.without_symbols:
+            status.leave_out_symbols(response)
+        return response
 
 
 def _now_us() -> int:

@@ -94,7 +94,7 @@ class ServiceState:
 
 @dataclass(frozen=True, slots=True)
 class MeshStatus:
-    """How the mesh is, as `/api/status` tells.
+    """How the mesh is, as `/api/status` tells without the symbols.
 
     Attributes:
         state: LIVE, QUIET, STALE, GAP, BLOCKED, SIM or OFFLINE.
@@ -155,7 +155,7 @@ def mesh_status(url: str, *, timeout_s: float = 2) -> MeshStatus | None:
     token = os.environ.get("READ_TOKEN") or os.environ.get("API_TOKEN")
     headers = {"Authorization": f"Bearer {token}"} if token and token.isascii() and token.isprintable() else {}
     try:
-        answer = http.get(f"{url}/api/status", headers=headers, timeout_s=timeout_s)
+        answer = http.get(f"{url}/api/status?without_symbols=true", headers=headers, timeout_s=timeout_s)
     except httpx.HTTPError:
         return None
     return parse_status(answer.text) if answer.status_code == 200 else None

@@ -238,6 +238,14 @@ def summarize(reports: Mapping[str, Received], *, now_us: int) -> status_pb2.Get
     return response
 
 
+def leave_out_symbols(response: status_pb2.GetStatusResponse) -> None:
+    """Take the feeds of the symbols out of a status, wherever they stand."""
+    del response.symbols[:]
+    for service in response.services:
+        if service.report.HasField("feed"):
+            del service.report.feed.symbols[:]
+
+
 def _feed_state(services: Mapping[str, status_pb2.ServiceStatus]) -> tuple[status_pb2.FeedState.ValueType, str]:
     """Return whether trades can come from the venue to whoever asks; the first reason that they cannot decides."""
     status = status_pb2.ServiceStatus

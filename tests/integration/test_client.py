@@ -67,6 +67,7 @@ async def test_both_clients_answer_the_same(gateway: Gateway) -> None:
         assert (bitcoin.close[-1], bitcoin.day_open) == (Decimal("61837.63000001"), Decimal(1))
         assert (ether.close, ether.day_open) == ((Decimal("0.00000001"),), None)
         assert (await ask(gateway, Tickmesh.status)).services == (await mesh.status()).services
+        assert (await mesh.status(without_symbols=True)).symbols == ()
         assert await ask(gateway, lambda blocking: blocking.trade("btcusdt", 7)) == await mesh.trade("btcusdt", 7)
         assert await ask(gateway, Tickmesh.reset_session) == await mesh.reset_session() == "btcusdt"
         assert await ask(gateway, lambda blocking: list(blocking.instruments("btc"))) == [

@@ -555,6 +555,9 @@ async def test_the_status_of_the_mesh_is_told_from_the_newest_reports_of_both_se
 
     body = await eventually(told)
     assert (body["venue"], body["message"]) == ("binance", "waiting for trades 5 to 9")
+    short = (await gateway.http.get("/api/status?without_symbols=true")).json()
+    assert ([one["symbol"] for one in body["symbols"]], short["symbols"]) == (["btcusdt"], [])
+    assert (short["state"], short["message"]) == (body["state"], body["message"])
     reports = {one["service"]: one["report"] for one in body["services"]}
     assert (reports["store"], reports["signal"]["feed"], reports["ingest"]["feed"]["symbols"]) == (None, None, [])
     assert {one["service"]: one["state"] for one in body["services"]} == {
@@ -621,7 +624,8 @@ async def test_the_status_is_answered_with_nobody_behind_the_gateway() -> None:
 
 
 def ingest_report(*, seconds: int, state: str) -> bytes:
-    feed = {"venue": "binance", "state": state, "message": "waiting for trades 5 to 9"}
+    symbols = [{"symbol": "btcusdt", "state": state}]
+    feed = {"venue": "binance", "state": state, "message": "waiting for trades 5 to 9", "symbols": symbols}
     time = f"2026-01-01T00:{seconds // 60:02d}:{seconds % 60:02d}Z"
     report = {"service": "ingest", "serving": True, "restarts": 4, "reported_time": time, "feed": feed}
     return json.dumps(report).encode()

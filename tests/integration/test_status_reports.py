@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import pytest
 
 from mesh.bus.connection import CONTROL_STREAM, Bus, connect
-from mesh.bus.status_reports import StatusBoard, reporting
+from mesh.bus.status_reports import STATUS_SERVICE, StatusBoard, reporting
+from mesh.service import rpc
 from mesh.service.health import Health, State
 from mesh.service.lifecycle import Stopped
 from mesh.service.settings import BusSettings
 from mesh.service.status import UNREACHABLE_AFTER_S, Received, summarize
 from tests.fixtures.waiting import eventually
 from tickmesh.v1 import status_pb2
+from tickmesh.v1.status_pb2_grpc import StatusServiceStub
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -129,3 +132,18 @@ async def test_whoever_is_asked_knows_of_itself_at_once_that_the_bus_is_away(nat
             assert "no bus" in summarize(board.reports() | well, now_us=1).message
             nats_server.start()
             await eventually(lambda: bus.connected)
+
+
+async def test_whoever_is_asked_leaves_out_the_symbols_where_that_is_wanted() -> None:
+    board, feed = StatusBoard(), {"venue": "sim", "symbols": [{"symbol": "btcusdt", "state": "FEED_STATE_SIM"}]}
+    board.take("control.status.ingest", json.dumps({"service": "ingest", "serving": True, "feed": feed}).encode())
+    async with (
+        rpc.serving("127.0.0.1:0", services=[STATUS_SERVICE], register=board.register, health=Health()) as port,
+        rpc.channel(f"127.0.0.1:{port}") as channel,
+    ):
+        stub = StatusServiceStub(channel)
+        whole = await stub.GetStatus(status_pb2.GetStatusRequest())
+        short = await stub.GetStatus(status_pb2.GetStatusRequest(without_symbols=True))
+    [of_ingest] = [one.report.feed for one in short.services if one.service == "ingest"]
+    assert ([one.symbol for one in whole.symbols], list(short.symbols)) == (["btcusdt"], [])
+    assert (of_ingest.venue, list(of_ingest.symbols)) == ("sim", [])

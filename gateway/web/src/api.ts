@@ -180,5 +180,5 @@ export interface Paths {
   "/api/summaries": { query: { symbols?: Array<string>; venue?: string }; answer: ListSummariesResponse };
   "/api/coverage": { query: { symbol?: string; venue?: string; start_time?: string; end_time?: string }; answer: GetCoverageResponse };
   "/api/instruments": { query: { q?: string; page_size?: number; page_token?: string }; answer: ListInstrumentsResponse };
-  "/api/status": { query: {  }; answer: GetStatusResponse };
+  "/api/status": { query: { without_symbols?: boolean }; answer: GetStatusResponse };
 }

@@ -26,7 +26,7 @@ from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18tickmesh/v1/status.proto\x12\x0btickmesh.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x12\n\x10GetStatusRequest\"\xdc\x01\n\x11GetStatusResponse\x12%\n\x05state\x18\x01 \x01(\x0e\x32\x16.tickmesh.v1.FeedState\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\r\n\x05venue\x18\x03 \x01(\t\x12,\n\x08services\x18\x04 \x03(\x0b\x32\x1a.tickmesh.v1.ServiceStatus\x12(\n\x07symbols\x18\x05 \x03(\x0b\x32\x17.tickmesh.v1.SymbolFeed\x12(\n\x04time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xad\x02\n\rServiceStatus\x12\x0f\n\x07service\x18\x01 \x01(\t\x12/\n\x05state\x18\x02 \x01(\x0e\x32 .tickmesh.v1.ServiceStatus.State\x12\x0f\n\x07message\x18\x03 \x01(\t\x12*\n\x06report\x18\x04 \x01(\x0b\x32\x1a.tickmesh.v1.ServiceReport\x12\x14\n\x0creport_age_s\x18\x05 \x01(\x01\"\x86\x01\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x11\n\rSTATE_SERVING\x10\x01\x12\x12\n\x0eSTATE_DEGRADED\x10\x02\x12\x15\n\x11STATE_NOT_SERVING\x10\x03\x12\x11\n\rSTATE_STOPPED\x10\x04\x12\x15\n\x11STATE_UNREACHABLE\x10\x05\"\xd6\x03\n\rServiceReport\x12\x0f\n\x07service\x18\x01 \x01(\t\x12\x0f\n\x07serving\x18\x02 \x01(\x08\x12\x0f\n\x07stopped\x18\x03 \x01(\x08\x12\x31\n\rreported_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0cstarted_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\x08restarts\x18\x06 \x01(\x03H\x00\x88\x01\x01\x12\x31\n\rrestart_times\x18\x07 \x03(\x0b\x32\x1a.google.protobuf.Timestamp\x12*\n\nconditions\x18\x08 \x03(\x0b\x32\x16.tickmesh.v1.Condition\x12&\n\x08\x62\x61\x63klogs\x18\t \x03(\x0b\x32\x14.tickmesh.v1.Backlog\x12\x1f\n\x04\x66\x65\x65\x64\x18\n \x01(\x0b\x32\x11.tickmesh.v1.Feed\x12\x0f\n\x07version\x18\x0b \x01(\t\x12\x0b\n\x03pid\x18\x0c \x01(\x03\x12\x0c\n\x04host\x18\r \x01(\t\x12\x35\n\x10silent_instances\x18\x0e \x03(\x0b\x32\x1b.tickmesh.v1.SilentInstanceB\x0b\n\t_restarts\"O\n\x0eSilentInstance\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0creport_age_s\x18\x02 \x01(\x01\x12\x0b\n\x03pid\x18\x03 \x01(\x03\x12\x0c\n\x04host\x18\x04 \x01(\t\"\xe8\x01\n\tCondition\x12\x0c\n\x04name\x18\x01 \x01(\t\x12+\n\x05state\x18\x02 \x01(\x0e\x32\x1c.tickmesh.v1.Condition.State\x12\x0f\n\x07message\x18\x03 \x01(\t\x12)\n\x05since\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08required\x18\x05 \x01(\x08\"R\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x0c\n\x08STATE_OK\x10\x01\x12\x12\n\x0eSTATE_DEGRADED\x10\x02\x12\x10\n\x0cSTATE_FAILED\x10\x03\"&\n\x07\x42\x61\x63klog\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05\x63ount\x18\x02 \x01(\x03\"\xf8\x01\n\x04\x46\x65\x65\x64\x12\r\n\x05venue\x18\x01 \x01(\t\x12%\n\x05state\x18\x02 \x01(\x0e\x32\x16.tickmesh.v1.FeedState\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\x33\n\x0flast_trade_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12(\n\x07symbols\x18\x05 \x03(\x0b\x32\x17.tickmesh.v1.SymbolFeed\x12\x16\n\tlag_p50_s\x18\x06 \x01(\x01H\x00\x88\x01\x01\x12\x16\n\tlag_p99_s\x18\x07 \x01(\x01H\x01\x88\x01\x01\x42\x0c\n\n_lag_p50_sB\x0c\n\n_lag_p99_s\"\xb5\x01\n\nSymbolFeed\x12\x0e\n\x06symbol\x18\x01 \x01(\t\x12%\n\x05state\x18\x02 \x01(\x0e\x32\x16.tickmesh.v1.FeedState\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\x33\n\x0flast_trade_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rlast_trade_id\x18\x05 \x01(\x03\x12\x13\n\x0bheld_trades\x18\x06 \x01(\x03*\xc0\x01\n\tFeedState\x12\x1a\n\x16\x46\x45\x45\x44_STATE_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x46\x45\x45\x44_STATE_LIVE\x10\x01\x12\x14\n\x10\x46\x45\x45\x44_STATE_QUIET\x10\x02\x12\x14\n\x10\x46\x45\x45\x44_STATE_STALE\x10\x03\x12\x12\n\x0e\x46\x45\x45\x44_STATE_GAP\x10\x04\x12\x16\n\x12\x46\x45\x45\x44_STATE_BLOCKED\x10\x05\x12\x12\n\x0e\x46\x45\x45\x44_STATE_SIM\x10\x06\x12\x16\n\x12\x46\x45\x45\x44_STATE_OFFLINE\x10\x07\x32p\n\rStatusService\x12_\n\tGetStatus\x12\x1d.tickmesh.v1.GetStatusRequest\x1a\x1e.tickmesh.v1.GetStatusResponse\"\x13\x82\xd3\xe4\x93\x02\r\x12\x0b/api/statusb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18tickmesh/v1/status.proto\x12\x0btickmesh.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"+\n\x10GetStatusRequest\x12\x17\n\x0fwithout_symbols\x18\x01 \x01(\x08\"\xdc\x01\n\x11GetStatusResponse\x12%\n\x05state\x18\x01 \x01(\x0e\x32\x16.tickmesh.v1.FeedState\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\r\n\x05venue\x18\x03 \x01(\t\x12,\n\x08services\x18\x04 \x03(\x0b\x32\x1a.tickmesh.v1.ServiceStatus\x12(\n\x07symbols\x18\x05 \x03(\x0b\x32\x17.tickmesh.v1.SymbolFeed\x12(\n\x04time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xad\x02\n\rServiceStatus\x12\x0f\n\x07service\x18\x01 \x01(\t\x12/\n\x05state\x18\x02 \x01(\x0e\x32 .tickmesh.v1.ServiceStatus.State\x12\x0f\n\x07message\x18\x03 \x01(\t\x12*\n\x06report\x18\x04 \x01(\x0b\x32\x1a.tickmesh.v1.ServiceReport\x12\x14\n\x0creport_age_s\x18\x05 \x01(\x01\"\x86\x01\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x11\n\rSTATE_SERVING\x10\x01\x12\x12\n\x0eSTATE_DEGRADED\x10\x02\x12\x15\n\x11STATE_NOT_SERVING\x10\x03\x12\x11\n\rSTATE_STOPPED\x10\x04\x12\x15\n\x11STATE_UNREACHABLE\x10\x05\"\xd6\x03\n\rServiceReport\x12\x0f\n\x07service\x18\x01 \x01(\t\x12\x0f\n\x07serving\x18\x02 \x01(\x08\x12\x0f\n\x07stopped\x18\x03 \x01(\x08\x12\x31\n\rreported_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0cstarted_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\x08restarts\x18\x06 \x01(\x03H\x00\x88\x01\x01\x12\x31\n\rrestart_times\x18\x07 \x03(\x0b\x32\x1a.google.protobuf.Timestamp\x12*\n\nconditions\x18\x08 \x03(\x0b\x32\x16.tickmesh.v1.Condition\x12&\n\x08\x62\x61\x63klogs\x18\t \x03(\x0b\x32\x14.tickmesh.v1.Backlog\x12\x1f\n\x04\x66\x65\x65\x64\x18\n \x01(\x0b\x32\x11.tickmesh.v1.Feed\x12\x0f\n\x07version\x18\x0b \x01(\t\x12\x0b\n\x03pid\x18\x0c \x01(\x03\x12\x0c\n\x04host\x18\r \x01(\t\x12\x35\n\x10silent_instances\x18\x0e \x03(\x0b\x32\x1b.tickmesh.v1.SilentInstanceB\x0b\n\t_restarts\"O\n\x0eSilentInstance\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0creport_age_s\x18\x02 \x01(\x01\x12\x0b\n\x03pid\x18\x03 \x01(\x03\x12\x0c\n\x04host\x18\x04 \x01(\t\"\xe8\x01\n\tCondition\x12\x0c\n\x04name\x18\x01 \x01(\t\x12+\n\x05state\x18\x02 \x01(\x0e\x32\x1c.tickmesh.v1.Condition.State\x12\x0f\n\x07message\x18\x03 \x01(\t\x12)\n\x05since\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08required\x18\x05 \x01(\x08\"R\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x0c\n\x08STATE_OK\x10\x01\x12\x12\n\x0eSTATE_DEGRADED\x10\x02\x12\x10\n\x0cSTATE_FAILED\x10\x03\"&\n\x07\x42\x61\x63klog\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05\x63ount\x18\x02 \x01(\x03\"\xf8\x01\n\x04\x46\x65\x65\x64\x12\r\n\x05venue\x18\x01 \x01(\t\x12%\n\x05state\x18\x02 \x01(\x0e\x32\x16.tickmesh.v1.FeedState\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\x33\n\x0flast_trade_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12(\n\x07symbols\x18\x05 \x03(\x0b\x32\x17.tickmesh.v1.SymbolFeed\x12\x16\n\tlag_p50_s\x18\x06 \x01(\x01H\x00\x88\x01\x01\x12\x16\n\tlag_p99_s\x18\x07 \x01(\x01H\x01\x88\x01\x01\x42\x0c\n\n_lag_p50_sB\x0c\n\n_lag_p99_s\"\xb5\x01\n\nSymbolFeed\x12\x0e\n\x06symbol\x18\x01 \x01(\t\x12%\n\x05state\x18\x02 \x01(\x0e\x32\x16.tickmesh.v1.FeedState\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\x33\n\x0flast_trade_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rlast_trade_id\x18\x05 \x01(\x03\x12\x13\n\x0bheld_trades\x18\x06 \x01(\x03*\xc0\x01\n\tFeedState\x12\x1a\n\x16\x46\x45\x45\x44_STATE_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x46\x45\x45\x44_STATE_LIVE\x10\x01\x12\x14\n\x10\x46\x45\x45\x44_STATE_QUIET\x10\x02\x12\x14\n\x10\x46\x45\x45\x44_STATE_STALE\x10\x03\x12\x12\n\x0e\x46\x45\x45\x44_STATE_GAP\x10\x04\x12\x16\n\x12\x46\x45\x45\x44_STATE_BLOCKED\x10\x05\x12\x12\n\x0e\x46\x45\x45\x44_STATE_SIM\x10\x06\x12\x16\n\x12\x46\x45\x45\x44_STATE_OFFLINE\x10\x07\x32p\n\rStatusService\x12_\n\tGetStatus\x12\x1d.tickmesh.v1.GetStatusRequest\x1a\x1e.tickmesh.v1.GetStatusResponse\"\x13\x82\xd3\xe4\x93\x02\r\x12\x0b/api/statusb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,30 +35,30 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_STATUSSERVICE'].methods_by_name['GetStatus']._loaded_options = None
   _globals['_STATUSSERVICE'].methods_by_name['GetStatus']._serialized_options = b'\202\323\344\223\002\r\022\013/api/status'
-  _globals['_FEEDSTATE']._serialized_start=1916
-  _globals['_FEEDSTATE']._serialized_end=2108
+  _globals['_FEEDSTATE']._serialized_start=1941
+  _globals['_FEEDSTATE']._serialized_end=2133
   _globals['_GETSTATUSREQUEST']._serialized_start=104
-  _globals['_GETSTATUSREQUEST']._serialized_end=122
-  _globals['_GETSTATUSRESPONSE']._serialized_start=125
-  _globals['_GETSTATUSRESPONSE']._serialized_end=345
-  _globals['_SERVICESTATUS']._serialized_start=348
-  _globals['_SERVICESTATUS']._serialized_end=649
-  _globals['_SERVICESTATUS_STATE']._serialized_start=515
-  _globals['_SERVICESTATUS_STATE']._serialized_end=649
-  _globals['_SERVICEREPORT']._serialized_start=652
-  _globals['_SERVICEREPORT']._serialized_end=1122
-  _globals['_SILENTINSTANCE']._serialized_start=1124
-  _globals['_SILENTINSTANCE']._serialized_end=1203
-  _globals['_CONDITION']._serialized_start=1206
-  _globals['_CONDITION']._serialized_end=1438
-  _globals['_CONDITION_STATE']._serialized_start=1356
-  _globals['_CONDITION_STATE']._serialized_end=1438
-  _globals['_BACKLOG']._serialized_start=1440
-  _globals['_BACKLOG']._serialized_end=1478
-  _globals['_FEED']._serialized_start=1481
-  _globals['_FEED']._serialized_end=1729
-  _globals['_SYMBOLFEED']._serialized_start=1732
-  _globals['_SYMBOLFEED']._serialized_end=1913
-  _globals['_STATUSSERVICE']._serialized_start=2110
-  _globals['_STATUSSERVICE']._serialized_end=2222
+  _globals['_GETSTATUSREQUEST']._serialized_end=147
+  _globals['_GETSTATUSRESPONSE']._serialized_start=150
+  _globals['_GETSTATUSRESPONSE']._serialized_end=370
+  _globals['_SERVICESTATUS']._serialized_start=373
+  _globals['_SERVICESTATUS']._serialized_end=674
+  _globals['_SERVICESTATUS_STATE']._serialized_start=540
+  _globals['_SERVICESTATUS_STATE']._serialized_end=674
+  _globals['_SERVICEREPORT']._serialized_start=677
+  _globals['_SERVICEREPORT']._serialized_end=1147
+  _globals['_SILENTINSTANCE']._serialized_start=1149
+  _globals['_SILENTINSTANCE']._serialized_end=1228
+  _globals['_CONDITION']._serialized_start=1231
+  _globals['_CONDITION']._serialized_end=1463
+  _globals['_CONDITION_STATE']._serialized_start=1381
+  _globals['_CONDITION_STATE']._serialized_end=1463
+  _globals['_BACKLOG']._serialized_start=1465
+  _globals['_BACKLOG']._serialized_end=1503
+  _globals['_FEED']._serialized_start=1506
+  _globals['_FEED']._serialized_end=1754
+  _globals['_SYMBOLFEED']._serialized_start=1757
+  _globals['_SYMBOLFEED']._serialized_end=1938
+  _globals['_STATUSSERVICE']._serialized_start=2135
+  _globals['_STATUSSERVICE']._serialized_end=2247
 # @@protoc_insertion_point(module_scope)

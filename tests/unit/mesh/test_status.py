@@ -13,6 +13,7 @@ from mesh.service.status import (
     UNREACHABLE_AFTER_S,
     Received,
     first_report,
+    leave_out_symbols,
     newest,
     report_of,
     summarize,
@@ -51,6 +52,15 @@ def test_a_mesh_in_which_all_is_well_is_live() -> None:
     response = mesh()
     assert (response.state, response.message, response.venue) == (LIVE, "", "binance")
     assert {state_of(response, one.service) for one in response.services} == {"SERVING"}
+
+
+def test_symbols_can_be_left_out_of_a_status_and_nothing_else_is() -> None:
+    without_any = report("ingest")
+    without_any.feed.ClearField("symbols")
+    response = mesh()
+    assert [one.symbol for one in response.symbols] == ["btcusdt"]
+    leave_out_symbols(response)
+    assert response == mesh(ingest=Received(without_any, 0.5))
 
 
 def test_nobody_heard_of_is_offline_and_every_service_is_listed() -> None:
