@@ -5,8 +5,12 @@
 
 #include "libsignal.h"
 #include "tickcodec.h"
+#include "wide.hpp"
 
 namespace {
+
+using tickcodec::DigitsLeft;
+using tickcodec::u128;
 
 constexpr std::uint8_t kVarint = 0, kFixed64 = 1, kLengthDelimited = 2;
 
@@ -219,8 +223,6 @@ std::size_t signals_size(const tickcodec_signals &call, std::size_t batch_size, 
 
 // --- candles
 
-__extension__ typedef unsigned __int128 u128;
-
 constexpr std::size_t kNameBytes = 16;      // of an interval
 constexpr std::size_t kCandleBytes = 290;   // of a candle without indicators: tags, eight integers, decimals of 41, 41 and 60 digits, its name
 constexpr std::size_t kIndicatorBytes = 10;
@@ -242,18 +244,9 @@ void write_decimal(Writer *writer, std::uint64_t number, const std::uint64_t *wo
     constexpr std::size_t kChunkDigits = 18;  // more than decimals: what stands before the point has a digit, too
     std::uint8_t digits[4 * kChunkDigits + 1];
     std::size_t at = sizeof digits - 1;
-    std::uint64_t rest[3] = {};
-    std::memcpy(rest, words, count * sizeof *rest);
-    while (true) {
-        while (count > 0 && rest[count - 1] == 0) --count;
-        if (count == 0 && at < sizeof digits - 1) break;
-        u128 remainder = 0;
-        for (std::size_t i = count; i-- > 0;) {
-            remainder = remainder << 64 | rest[i];
-            rest[i] = static_cast<std::uint64_t>(remainder / kChunk);
-            remainder %= kChunk;
-        }
-        auto chunk = static_cast<std::uint64_t>(remainder);
+    DigitsLeft left(words, count);
+    while (!left.is_zero() || at == sizeof digits - 1) {
+        std::uint64_t chunk = left.take_below(kChunk);
         for (std::size_t digit = 0; digit < kChunkDigits; ++digit, chunk /= 10) digits[--at] = static_cast<std::uint8_t>('0' + chunk % 10);
     }
     const std::size_t point = sizeof digits - 1 - decimals;

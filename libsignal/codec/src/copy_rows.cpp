@@ -7,10 +7,11 @@
 
 #include "libsignal.h"
 #include "tickcodec.h"
+#include "wide.hpp"
 
 namespace {
 
-__extension__ typedef unsigned __int128 u128;
+using tickcodec::DigitsLeft;
 
 constexpr std::int64_t kPostgresEpochUs = 946'684'800'000'000;  // 2000-01-01, from which timestamptz counts
 
@@ -43,20 +44,11 @@ class RowWriter {
         constexpr std::uint64_t kChunk = 10'000'000'000'000'000;
         constexpr std::size_t kChunkDigits = 4, kMaxDigits = 16;
         std::uint16_t digits[kMaxDigits];
-        std::uint64_t rest[3] = {};
         std::size_t size = 0;
-        std::memcpy(rest, words, count * sizeof *rest);
-        while (count > 0 && rest[count - 1] == 0) --count;
-        while (count > 0) {
-            u128 remainder = 0;
-            for (std::size_t i = count; i-- > 0;) {
-                remainder = remainder << 64 | rest[i];
-                rest[i] = static_cast<std::uint64_t>(remainder / kChunk);
-                remainder %= kChunk;
-            }
-            auto chunk = static_cast<std::uint64_t>(remainder);
+        DigitsLeft left(words, count);
+        while (!left.is_zero()) {
+            std::uint64_t chunk = left.take_below(kChunk);
             for (std::size_t digit = 0; digit < kChunkDigits; ++digit, chunk /= 10'000) digits[size++] = static_cast<std::uint16_t>(chunk % 10'000);
-            while (count > 0 && rest[count - 1] == 0) --count;
         }
         while (size > 0 && digits[size - 1] == 0) --size;
         big_endian(static_cast<std::uint32_t>(8 + 2 * size));
