@@ -227,23 +227,24 @@ async def renew(
     periods: Periods,
     *,
     removed: Mapping[tuple[str, str], Int64s] | None = None,
-    replaced: bool = False,
+    unseen: bool = False,
 ) -> None:
     """Make again the candles that trades just stored belong to: those that are closed now, the others when they are.
 
-    Those that signal closes later it makes of what it saw, and it saw the trades that were removed or replaced.
+    Those that signal closes later it makes of what it saw: of trades that were removed or replaced, and not of those that
+    are stored beside the stream.
 
     Args:
         connection: inside a transaction.
         groups: the trades just stored.
         periods: of the indicators.
         removed: the times (us) of rows just removed, by venue and symbol: their candles are made again too.
-        replaced: whether these trades may have replaced others.
+        unseen: whether signal has seen others in the place of these trades, or may have seen none.
 
     """
     remade: Remade = defaultdict(set)
     closed: dict[tuple[str, str], int] | None = None
-    if not removed and not replaced and not await _may_be_late(connection, groups):
+    if not removed and not unseen and not await _may_be_late(connection, groups):
         return
     for (venue, symbol), time_us in (removed or {}).items():
         closed = closed or await closed_until(connection)
@@ -260,7 +261,7 @@ async def renew(
         for begin_us, end_us in late_ranges(trades.time_us, reached_us):
             late = _Range(trades.venue, trades.symbol, begin_us, end_us, reached_us)
             await _make(connection, late, remade)
-        if replaced:
+        if unseen:
             await _make_when_closed(connection, trades.venue, trades.symbol, trades.time_us, reached_us, removed=0)
     await _renew_indicators(connection, remade, periods)
 

@@ -78,5 +78,6 @@ class StoredSeconds:
         since_us, of_second = self._known.get(name, (0, _NO_SECONDS))
         if connection is not self._connection or not since_us or begin_us < since_us:
             return None
-        self._known[name] = since_us, {us: count for us, count in of_second.items() if us >= begin_us}
-        return {us: count for us, count in of_second.items() if begin_us <= us < end_us}
+        of_second = {us: count for us, count in of_second.items() if us >= begin_us}
+        self._known[name] = begin_us, of_second
+        return {us: count for us, count in of_second.items() if us < end_us}

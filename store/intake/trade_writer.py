@@ -121,7 +121,7 @@ class TradeWriter:
 
         async def work(connection: Connection) -> WriteResult:
             await ledger_rows.lock(connection, [partition_of(trades.venue, trades.symbol, self._database.partitions)])
-            return await _store_groups(connection, [_rising(trades)], self._periods, unique=False)
+            return await _store_groups(connection, [_rising(trades)], self._periods, unique=False, unseen=True)
 
         return self._told(await self._database.write(work, lift_limits=True))
 
@@ -171,11 +171,18 @@ def _rising(trades: TradeColumns) -> TradeColumns:
 
 
 async def _store_groups(
-    connection: Connection, groups: Sequence[TradeColumns], periods: Periods, *, unique: bool, replace: bool = False
+    connection: Connection,
+    groups: Sequence[TradeColumns],
+    periods: Periods,
+    *,
+    unique: bool,
+    replace: bool = False,
+    unseen: bool = False,
 ) -> WriteResult:
     """Store trades; what is stored with their ids stays, or with `replace` makes room for them.
 
-    `unique` says that no row of the table has ids that the ledger does not know as stored.
+    `unique` says that no row of the table has ids that the ledger does not know as stored, `unseen` that signal may not
+    have seen these trades.
     """
     stored: dict[tuple[str, str], int] = {}
     following: frozenset[tuple[str, str]] = frozenset()
@@ -207,7 +214,7 @@ async def _store_groups(
         if replace:
             for group in added:
                 await ledger_rows.compare_minutes_again(connection, group.venue, group.symbol, group.time_us)
-        await candle_rows.renew(connection, added, periods, removed=removed, replaced=replace)
+        await candle_rows.renew(connection, added, periods, removed=removed, unseen=replace or unseen)
     return WriteResult(stored, repeated, any(change.opened for _, _, change in changes), connection, following)
 
 

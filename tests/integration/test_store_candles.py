@@ -40,6 +40,7 @@ from store.database import Database, fetch_all
 from store.database.times import time_of
 from store.intake import sql as intake_sql
 from store.intake.quiet_candles import GRACE, TOLD
+from store.intake.trade_writer import TradeWriter
 from store.ledger import rows as ledger_rows
 from store.ledger.minutes import MinuteTotals, VenueMinute
 from store.ledger.writer import LedgerWriter
@@ -164,6 +165,20 @@ async def test_closed_candles_are_stored_and_equal_what_sql_makes_of_the_trades(
         database_url, "SELECT count(rsi), count(macd_signal), count(sma) FROM candles WHERE interval = '1m'"
     )
     assert indicators == [(345, 326, 340)]  # of 359, the first ones are not warm
+
+
+async def test_trades_that_are_stored_beside_the_stream_are_in_the_candles_that_signal_closes_without_them(
+    signals: Signals, store: Service, database_url: str
+) -> None:
+    trades = spread(1, 300, from_us=MIDNIGHT_US, to_us=MIDNIGHT_US + 100 * INTERVALS_US["1s"])
+    for first in (0, 150):  # the second message has a second of its own that is open at its end
+        await signals.publish(trades.rows(slice(first, min(first + 150, 200))))
+        await until_stored(database_url, range(1, min(first + 150, 200) + 1))
+    async with Database(database_url, health=Health()) as other:
+        await TradeWriter(other, Periods()).add(trades.rows(slice(200, 202)))
+    await signals.publish(trades.rows(slice(202, 300)))
+
+    await until_candles_agree(database_url, trades=300)
 
 
 async def test_repeats_change_nothing(signals: Signals, store: Service, database_url: str) -> None:
