@@ -363,8 +363,6 @@ class SignalFeed:
         Where 300 symbols trade, nearly each has one trade: to write and publish each on its own took a third of the
         gateway's time.
         """
-        if not batches:
-            return
         if self._rings:
             for batch in batches:
                 if (ring := self._rings.get(batch.symbol)) is not None:

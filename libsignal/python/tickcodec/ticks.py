@@ -172,7 +172,9 @@ class TickFrames:
             return None
         numbers: list[int] = self._numbers[: _EACH * self._count.value].tolist()
         try:
-            return [_found_alone(response, *numbers)] if len(numbers) == _EACH else _found(response, numbers)
+            if len(numbers) > _EACH:
+                return _found(response, numbers)
+            return [_found_alone(response, *numbers)] if numbers else []
         except UnicodeDecodeError:
             return None
 

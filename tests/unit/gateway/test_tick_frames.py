@@ -41,6 +41,10 @@ def one(changed: SignalBatch) -> bytes:
     return WatchResponse(batches=SignalBatches(batches=[changed])).SerializeToString()
 
 
+def test_an_answer_without_a_batch_has_none() -> None:
+    assert frames.find(WatchResponse(batches=SignalBatches()).SerializeToString()) == []
+
+
 @given(st.lists(st.one_of(st.floats(), st.sampled_from(DOUBLES)), min_size=1, max_size=MAX_ROWS))
 @example(DOUBLES[:MAX_ROWS])
 @example(DOUBLES[MAX_ROWS : 2 * MAX_ROWS])
