@@ -236,6 +236,7 @@ class TradeFollower(Follower):
         self._kind = Tick if channel == "ticks" else Trade
         self._keys: dict[str, Key | None] = dict.fromkeys(self._symbols, None)
         self._venues: dict[str, str] = {}
+        self._tells_venues = True  # until a gateway does not know what to do with them
         for symbol, last in (resume_from or {}).items():
             if symbol.lower() not in self._keys:
                 raise ValueError(f"resume_from has {symbol!r}, expected one of {', '.join(self._keys)}")
@@ -249,7 +250,7 @@ class TradeFollower(Follower):
         known = {symbol: key for symbol in symbols if (key := self._keys[symbol]) and key != _BEFORE_ALL}
         resume = {
             symbol: {"trade_id": key[1], "epoch": key[0]}
-            | ({"venue": venue} if (venue := self._venues.get(symbol)) else {})
+            | ({"venue": venue} if self._tells_venues and (venue := self._venues.get(symbol)) else {})
             for symbol, key in known.items()
         }
         return {"symbols": symbols} | ({"resume_from": resume} if resume else {})
@@ -263,6 +264,9 @@ class TradeFollower(Follower):
             for each in [name for name, venue in self._venues.items() if venue == left]:
                 self._keys[each] = None
                 del self._venues[each]
+            raise StreamLost(message.message)
+        if self._tells_venues and message.field == "venue":  # this gateway was made before one could tell it
+            self._tells_venues = False
             raise StreamLost(message.message)
         super()._refused(message)
 

@@ -303,6 +303,17 @@ def test_a_trade_to_resume_after_that_is_of_another_venue_is_refused() -> None:
         follower.receive(refusal("resume_from.btcusdt.venue"))
 
 
+def test_a_gateway_that_knows_no_venue_to_resume_in_is_told_none() -> None:
+    follower = TradeFollower("btcusdt", {"btcusdt": trade((0, 11))})
+    follower.subscribe()
+    with pytest.raises(StreamLost):
+        follower.receive(refusal("venue"))
+    [again] = map(json.loads, follower.subscribe())
+    assert again["resume_from"] == {"btcusdt": {"trade_id": 11, "epoch": 0}}
+    with pytest.raises(RequestRefused):
+        follower.receive(refusal("venue"))
+
+
 def test_what_was_left_out_is_fetched_of_the_venue_whose_ids_they_are() -> None:
     """The mesh may have changed over to another venue meanwhile, whose ids say nothing of these."""
     follower = started(TradeFollower("btcusdt"))
