@@ -141,8 +141,10 @@ class SilenceWatchdog:
         for symbol, newest_id in newest.items():
             series = self._received(symbol, self._last_s, times=times[symbol])
             series.newest_id = newest_id  # not the highest ever: ids may begin again
-            if newest_id >= (series.reported_id or 0):
-                series.behind_since_s = None
+            if series.behind_since_s is not None:
+                highest_id = max(each[symbol] for each in told if symbol in each)
+                if highest_id >= (series.reported_id or 0):
+                    series.behind_since_s = None
         self._received(ALL, self._last_s, times=len(told))
 
     def minutes(self, last_ids: Mapping[str, int], now_s: float) -> None:

@@ -12,6 +12,7 @@ from ingest.websocket.silence_watchdog import (
     LEAST_S,
     MOST_QUIET_S,
     MOST_S,
+    TOGETHER_S,
     UNKNOWN_S,
     Doubt,
     SilenceWatchdog,
@@ -50,6 +51,17 @@ def test_symbols_whose_trades_come_together_are_each_heard() -> None:
     talking(watchdog, "btcusdt", every_s=0.05, from_s=10, times=4000)
     assert silent(watchdog, ["btcusdt", "ethusdt"], 10 + LEAST_ALONE_S - 1) is None
     assert silent(watchdog, ["btcusdt", "ethusdt"], 210.0) == "ethusdt"
+
+
+def test_a_trade_that_a_minute_named_has_come_though_a_repeat_of_an_older_one_follows_at_once() -> None:
+    watchdog = SilenceWatchdog()
+    watchdog.listen(["btcusdt"], 0)
+    watchdog.traded("btcusdt", 100, 0.5)
+    watchdog.minutes({"btcusdt": 100}, 1.0)
+    watchdog.minutes({"btcusdt": 105}, 2.0)
+    watchdog.traded("btcusdt", 105, 2.5)
+    watchdog.traded("btcusdt", 101, 2.5 + TOGETHER_S / 2)
+    assert silent(watchdog, ["btcusdt"], 2.5 + BEHIND_S + 1) is None
 
 
 def test_a_silence_before_trades_that_come_together_is_known_as_whole() -> None:
