@@ -123,6 +123,7 @@ class GapRepair:
                 else:
                     found = await self._http_api.trades_from(symbol, from_id)
                     if await is_another_count(symbol, found, self._http_api, self._trade_publisher):
+                        log.warning("%s: what REST tells from %d on is of a count that has only begun", symbol, from_id)
                         found = NOTHING_TOLD  # of the count that is followed; the new one begins by what comes live
                         continuous.discard(epoch)
             except VenueUnavailable as exc:

@@ -59,15 +59,24 @@ class Bounds:
     unanswered_s: float = 60.0
     max_held_s: float = 600.0
 
-    @property
-    def max_time_jump_us(self) -> int:
-        """The same in microseconds."""
-        return int(self.max_time_jump_s * 1e6)
+    max_time_jump_us: int = field(init=False)
+    """The same in microseconds."""
+    max_time_ahead_us: int = field(init=False)
+    """How far after, in microseconds."""
 
-    @property
-    def max_time_ahead_us(self) -> int:
-        """How far after, in microseconds."""
-        return int(min(self.max_time_ahead_s, self.max_time_jump_s) * 1e6)
+    def __post_init__(self) -> None:
+        """Work out the microseconds, once: they are looked at for each message."""
+        object.__setattr__(self, "max_time_jump_us", int(self.max_time_jump_s * 1e6))
+        object.__setattr__(self, "max_time_ahead_us", int(min(self.max_time_ahead_s, self.max_time_jump_s) * 1e6))
+
+    def around_us(self, clock_us: int) -> tuple[int, int]:
+        """Return the earliest and the latest time that need nothing but the clock here to be plausible.
+
+        Args:
+            clock_us: the time by that clock.
+
+        """
+        return clock_us - self.max_time_jump_us, clock_us + self.max_time_ahead_us
 
     def latest_us(self, clock_us: int, venue_us: int) -> int:
         """Return the latest time that the venue may tell of now.
@@ -237,7 +246,6 @@ class Quarantine:
 
     def __init__(self, bounds: Bounds | None = None) -> None:
         self.bounds = bounds or Bounds()
-        self._jump_us, self._ahead_us = self.bounds.max_time_jump_us, self.bounds.max_time_ahead_us
         self._held: list[QuarantinedTrades] = []
         self._rest_contradicts = False
         self._disputes: list[QuarantinedTrades] = []
@@ -593,7 +601,8 @@ class Quarantine:
 
     def _all_near(self, times: Int64s, known: KnownTrades, received_us: int) -> bool:
         earliest, latest = extremes(times)
-        if received_us - self._jump_us <= earliest and latest <= received_us + self._ahead_us:
+        earliest_us, latest_us = self.bounds.around_us(received_us)
+        if earliest_us <= earliest and latest <= latest_us:
             return True  # one of the intervals, and nearly always the one
         return any(low <= earliest and latest <= high for low, high in self._intervals(known, received_us))
 
@@ -604,7 +613,7 @@ class Quarantine:
         return near
 
     def _intervals(self, known: KnownTrades, received_us: int, more: Sequence[int] = ()) -> list[tuple[int, int]]:
-        jump_us, ahead_us = self._jump_us, self._ahead_us
+        jump_us, ahead_us = self.bounds.max_time_jump_us, self.bounds.max_time_ahead_us
         if received_us + ahead_us < max(known.last_time_us, known.venue_time_us):
             ahead_us = jump_us  # the clock here is behind the venue's: it proves nothing
         around = [received_us, *more, *filter(None, (known.last_time_us, known.venue_time_us))]

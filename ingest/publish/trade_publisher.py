@@ -351,7 +351,6 @@ class TradePublisher:
         self._recent_lag = RecentLag()
         self._bounds = bounds or Bounds()
         self._most_at_once = min(MAX_BATCH, self._bounds.max_id_jump)
-        self._before_us, self._after_us = self._bounds.max_time_jump_us, self._bounds.max_time_ahead_us
         self._followed: dict[str, _Followed] = {}
         self._call_on_doubt: list[Callable[[str], None]] = []
         self._call_on_epoch: list[Callable[[str], None]] = []
@@ -651,7 +650,7 @@ class TradePublisher:
 
         """
         received_time_us = several[0].received_time_us
-        earliest_us, latest_us = received_time_us - self._before_us, received_time_us + self._after_us
+        earliest_us, latest_us = self._bounds.around_us(received_time_us)
         oldest_us = _NEVER_US
         left: list[ReadTrades] = []
         for trades in several:
@@ -1040,7 +1039,7 @@ class TradePublisher:
                 self._health.clear(name)
 
     def _count(self, symbol: str, followed: _Followed) -> None:
-        """Tell the metrics of a symbol what has changed; of 300 symbols hardly any has, twice a second."""
+        """Tell the metrics of a symbol what has changed; of 300 symbols hardly any has."""
         counts, held = followed.sequencer.counts, (followed.sequencer.held_trades, followed.quarantine.held_trades)
         if counts == _NOTHING and held == followed.told_held:
             return
