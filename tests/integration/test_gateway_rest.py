@@ -365,7 +365,14 @@ async def test_a_long_answer_is_packed_for_who_takes_that(gateway: Gateway) -> N
 
 @pytest.mark.parametrize(
     ("path", "taken"),
-    [("/api/trades", "gzip;q=0"), ("/api/trades", "deflate, br"), ("/api/trades", ""), ("/api/price", "gzip")],
+    [
+        ("/api/trades", "gzip;q=0"),
+        ("/api/trades", "gzip;Q=0.0"),
+        ("/api/trades", "br, gzip;\tq=0;x=1"),
+        ("/api/trades", "deflate, br"),
+        ("/api/trades", ""),
+        ("/api/price", "gzip"),
+    ],
 )
 async def test_an_answer_that_is_short_or_for_somebody_else_is_not_packed(
     gateway: Gateway, path: str, taken: str
