@@ -19,17 +19,7 @@ def copy_data(*groups: TradeColumns) -> memoryview:
     """Return all that `COPY trades (COLUMNS) FROM STDIN (FORMAT BINARY)` is sent.
 
     Args:
-        groups: see `copy_rows`.
+        groups: what `mesh.values.trades.refusal` has nothing against, each of one symbol. All rows stay in order.
 
     """
     return trade_rows(groups, header=COPY_HEADER, trailer=COPY_TRAILER)
-
-
-def copy_rows(*groups: TradeColumns) -> bytes:
-    """Return the rows of that, without header and trailer.
-
-    Args:
-        groups: what `mesh.trades.refusal` has nothing against, each of one symbol. All rows stay in order.
-
-    """
-    return bytes(trade_rows(groups))

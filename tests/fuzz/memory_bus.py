@@ -17,7 +17,7 @@ from mesh.bus.subjects import REPAIR
 from mesh.values import epochs
 from mesh.values.trades import refusal
 from signalsvc.selection import Selection
-from store.database.copy_rows import copy_rows
+from tickcodec.copy_rows import trade_rows
 from store.ledger import minutes
 from store.ledger.repair import HoleRepair
 from tickmesh.v1 import control_pb2
@@ -171,7 +171,7 @@ class MemoryBus:
     def _take_trades(self, subject: str, payload: bytes, message_id: str) -> None:
         trades = wire.decode_trades(payload)
         assert refusal(trades) == ""
-        copy_rows(trades)
+        trade_rows([trades])
         partition = partition_of(trades.venue, trades.symbol, self._partitions)
         of_all = subjects.raw(trades.venue, partition)
         assert subject in (of_all, subjects.raw_of_symbol(trades.venue, trades.symbol, partition))

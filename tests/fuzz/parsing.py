@@ -24,7 +24,7 @@ from mesh.values.trades import refusal
 from signalsvc.selection import Selection
 from store.candles import rows as candle_rows
 from store.catalog_view import CatalogView
-from store.database.copy_rows import copy_rows
+from tickcodec.copy_rows import trade_rows
 from store.intake.trades import joined_trades, pending_of, read_trades
 from store.ledger import minutes
 from store.ledger.repair import HoleRepair
@@ -138,10 +138,10 @@ def _read_trades(payload: bytes) -> None:
     for subject in ("trades.raw.binance.btcusdt", "trades.raw.binance"):
         for taken in read_trades(Message(7, subject, payload, "", 0, 0)):
             if taken.trades is not None and not refusal(taken.trades):
-                copy_rows(taken.trades)
+                trade_rows([taken.trades])
         joined = joined_trades([pending_of(Message(7, subject, payload, "", 0, 0))])
         if joined is not None and joined[1] and not refusal(joined[0]):
-            copy_rows(*joined[1])
+            trade_rows(joined[1])
 
 
 def _read_closed(payload: bytes) -> None:

@@ -23,7 +23,7 @@ from signalsvc.engine import Engine
 from signalsvc.selection import Selection
 from store.candles import rows
 from store.catalog_view import CatalogView
-from store.database.copy_rows import copy_rows
+from tickcodec.copy_rows import trade_rows
 from store.intake.trades import read_trades
 from store.ledger.minutes import read_minute
 from store.ledger.repair import HoleRepair
@@ -104,7 +104,7 @@ def test_store_and_signal_take_trades_from_raw_that_the_database_and_libsignal_c
     if taken.trades is None or refusal(taken.trades):
         return
 
-    copy_rows(taken.trades)
+    trade_rows([taken.trades])
     engine = Engine()
     engine.process(taken.trades, raw_sequence=1)
 

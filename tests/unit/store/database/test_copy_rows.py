@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from mesh.values.fixed import MAX_E8
 from mesh.values.trades import MAX_TIME_US, MAX_TRADE_ID, TradeColumns, latest_us, refusal
-from store.database.copy_rows import copy_rows
+from tickcodec.copy_rows import trade_rows
 
 
 def trades(**changes: Any) -> TradeColumns:
@@ -41,6 +41,10 @@ _TWO: dict[str, Any] = {
 _SYMBOLS = ("btcusdt", "dogeusdt", "ethusdt", "币安人生usdt", "shibusdt")
 
 
+def copied(*groups: TradeColumns) -> bytes:
+    return bytes(trade_rows(groups))
+
+
 def fields(row: bytes) -> list[bytes]:
     (count,) = struct.unpack_from(">h", row)
     at, found = 2, []
@@ -62,7 +66,7 @@ def decimal(field: bytes) -> Decimal:
 
 
 def test_a_row_holds_the_columns_of_the_table_in_order() -> None:
-    time, venue, symbol, trade_id, price, quantity, maker = fields(copy_rows(trades()))
+    time, venue, symbol, trade_id, price, quantity, maker = fields(copied(trades()))
 
     assert (venue, symbol, maker) == (b"binance", b"btcusdt", b"\x01")
     assert struct.unpack(">q", time) == (1_723_161_255_342_000 - 946_684_800_000_000,)
@@ -72,7 +76,7 @@ def test_a_row_holds_the_columns_of_the_table_in_order() -> None:
 
 @given(st.integers(0, MAX_E8))
 def test_every_number_keeps_each_of_its_digits(value_e8: int) -> None:
-    *_, price, _, _ = fields(copy_rows(trades(price_e8=[value_e8])))
+    *_, price, _, _ = fields(copied(trades(price_e8=[value_e8])))
 
     assert decimal(price) == Decimal(value_e8).scaleb(-8)
 
@@ -82,18 +86,18 @@ def test_rows_of_a_symbol_follow_each_other_at_one_width() -> None:
         trade_id=[1, 2], price_e8=[1, MAX_E8], quantity_e8=[0, 1], time_us=[0, 1], is_buyer_maker=[True, False]
     )
 
-    rows = copy_rows(two)
+    rows = copied(two)
 
     half = len(rows) // 2
-    assert rows == copy_rows(two.rows(slice(0, 1))) + copy_rows(two.rows(slice(1, 2)))
+    assert rows == copied(two.rows(slice(0, 1))) + copied(two.rows(slice(1, 2)))
     assert [fields(rows[:half])[3], fields(rows[half:])[3]] == [struct.pack(">q", 1), struct.pack(">q", 2)]
 
 
 def test_rows_of_many_symbols_are_those_of_each_one_in_their_order() -> None:
     groups = [trades(symbol=symbol, trade_id=[n, n + 1], **_TWO) for n, symbol in enumerate(_SYMBOLS)]
-    rows = copy_rows(*groups)
+    rows = copied(*groups)
 
-    alone = [copy_rows(group) for group in groups]
+    alone = [copied(group) for group in groups]
     assert len(rows) == sum(map(len, alone))
     assert all(each in rows for each in alone)
 
