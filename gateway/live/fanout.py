@@ -203,8 +203,7 @@ class ClientFanout:
         self._group_of: dict[Subscription, _Group] = {}
         self._joined: dict[ClientQueue, _Group] = {}
         self._waiting: list[_Group] = []  # those that have gathered something
-        self.common_audience: tuple[object, ...] | None = ()
-        """Who wants trades of whichever symbol; None where that is not the same for every symbol."""
+        self._common_audience: tuple[object, ...] | None = ()
 
     def __len__(self) -> int:
         return len(self._joined)
@@ -251,7 +250,7 @@ class ClientFanout:
 
     def _find_common_audience(self) -> None:
         groups = tuple(self._groups)
-        self.common_audience = groups if all(group.subscription.everything for group in groups) else None
+        self._common_audience = groups if all(group.subscription.everything for group in groups) else None
 
     def select(self, symbol: str) -> None:
         """Give the clients that follow the selection another symbol from now on."""
@@ -264,6 +263,11 @@ class ClientFanout:
     def audience(self, symbol: str) -> tuple[object, ...]:
         """Return who wants trades of a symbol: for two symbols with the same, one chunk may have the trades of both."""
         return self._groups.audience(symbol)
+
+    @property
+    def common_audience(self) -> tuple[object, ...] | None:
+        """Who wants trades of whichever symbol; None where that is not the same for every symbol."""
+        return self._common_audience
 
     @property
     def queued_bytes(self) -> int:
