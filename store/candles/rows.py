@@ -231,8 +231,8 @@ async def renew(
 ) -> None:
     """Make again the candles that trades just stored belong to: those that are closed now, the others when they are.
 
-    Those that signal closes later it makes of what it saw: of trades that were removed or replaced, and not of those that
-    are stored beside the stream.
+    Those that signal closes later it makes of what it saw: of trades that were removed or replaced, and not of those
+    that are stored beside the stream.
 
     Args:
         connection: inside a transaction.

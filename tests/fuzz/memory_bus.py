@@ -17,9 +17,9 @@ from mesh.bus.subjects import REPAIR
 from mesh.values import epochs
 from mesh.values.trades import refusal
 from signalsvc.selection import Selection
-from tickcodec.copy_rows import trade_rows
 from store.ledger import minutes
 from store.ledger.repair import HoleRepair
+from tickcodec.copy_rows import trade_rows
 from tickmesh.v1 import control_pb2
 
 _MAX_PAYLOAD = 2**20

@@ -24,12 +24,12 @@ from mesh.values.trades import refusal
 from signalsvc.selection import Selection
 from store.candles import rows as candle_rows
 from store.catalog_view import CatalogView
-from tickcodec.copy_rows import trade_rows
 from store.intake.trades import joined_trades, pending_of, read_trades
 from store.ledger import minutes
 from store.ledger.repair import HoleRepair
 from tests.fuzz.conversation import NOW_US, Record
 from tests.fuzz.memory_loop import START_S
+from tickcodec.copy_rows import trade_rows
 from tickmesh.v1 import control_pb2
 
 

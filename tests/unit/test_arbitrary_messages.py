@@ -23,11 +23,11 @@ from signalsvc.engine import Engine
 from signalsvc.selection import Selection
 from store.candles import rows
 from store.catalog_view import CatalogView
-from tickcodec.copy_rows import trade_rows
 from store.intake.trades import read_trades
 from store.ledger.minutes import read_minute
 from store.ledger.repair import HoleRepair
 from tests.fixtures.trades import columns
+from tickcodec.copy_rows import trade_rows
 from tickmesh.v1 import control_pb2, signal_pb2, status_pb2, trade_pb2
 
 EDGES = (0, 1, -1, 2**31, 2**62, 2**62 + 1, 2**63 - 1, -(2**63), MAX_TIME_US, MAX_TIME_US + 1, 1_723_161_240_000_000)
