@@ -113,12 +113,13 @@ async def _until_taken_in(bus: Bus, positions: Positions, within: tuple[Partitio
 
 async def _not_taken_in(bus: Bus, positions: Positions, within: tuple[Partition, ...]) -> AsyncIterator[str]:
     """Yield of each stream that is not taken in whole what is missing."""
-    for stream in _streams(within):
-        if words := await _rest(bus, stream, await positions.read(stream), "stored"):
-            yield words
+    # Signal first: what its saved state knows is published by then, and has to be stored, too.
     for partition in within:
         stream, position = partition.name(subjects.RAW), await _position_of_signal(bus, partition)
         if position is not None and (words := await _rest(bus, stream, position, "in the saved state of signal")):
+            yield words
+    for stream in _streams(within):
+        if words := await _rest(bus, stream, await positions.read(stream), "stored"):
             yield words
 
 
