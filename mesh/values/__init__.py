@@ -2,4 +2,4 @@
 
 from __future__ import annotations
 
-__all__ = ["candles", "epochs", "fixed", "id_ranges", "signals", "symbols", "trades", "venue_hosts"]
+__all__ = ["candles", "epochs", "fixed", "id_ranges", "signals", "symbols", "times", "trades", "venue_hosts"]
