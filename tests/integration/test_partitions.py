@@ -18,15 +18,19 @@ import pytest
 from nats.js.errors import NotFoundError
 
 from mesh.bus import control, subjects, wire
-from mesh.bus.connection import CONTROL_STREAM, Bus, connect, raw_stream
+from mesh.bus.connection import CONTROL_STREAM, Bus, connect, processed_stream, raw_stream
 from mesh.bus.membership import require_partitions
-from mesh.bus.partitions import partition_of, partitions
+from mesh.bus.partitions import Partition, partition_of, partitions
+from mesh.bus.position import Position
 from mesh.service import rpc
 from mesh.service.errors import BadMessage
 from mesh.service.health import Health
 from mesh.service.settings import BusSettings, WrongSettings
 from mesh.values.trades import TradeColumns
+from store import repartition as repartition_module
 from store.__main__ import command
+from store.database import Database
+from store.intake.position import Positions
 from tests.fixtures.nats import NatsServer
 from tests.fixtures.services import Service
 from tests.fixtures.sim import Sim, running_sim
@@ -640,6 +644,25 @@ async def test_whoever_wants_to_change_the_number_can_wait_until_signal_and_stor
         refused = repartition(make_service, nats_server, database_url, old=1, new=2)
         await eventually(lambda: refused.process.returncode is not None)
         assert "RAW ends with message 2, of which 1 are in the saved state of signal" in refused.output()
+
+
+async def test_what_signal_publishes_while_one_looks_whether_all_is_taken_in_is_looked_at_too(
+    nats_server: NatsServer, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    position_of_signal = repartition_module._position_of_signal
+
+    async def publish_and_tell(bus: Bus, partition: Partition) -> Position | None:
+        await bus.js.publish(subjects.processed("binance", partition), b"signals")
+        return await position_of_signal(bus, partition)
+
+    monkeypatch.setattr(repartition_module, "_position_of_signal", publish_and_tell)
+    async with feeding_partitions(nats_server, 1), bus_of(nats_server) as bus:
+        await bus.declare(processed_stream(2**30))
+        async with Database(database_url, health=Health()) as database:
+            missing = [
+                each async for each in repartition_module._not_taken_in(bus, Positions(database), (partitions(1)[0],))
+            ]
+    assert missing == ["PROCESSED ends with message 1, of which 0 are stored"]
 
 
 @pytest.mark.parametrize("wanted", [[], ["0"], ["17"], ["four"]])
