@@ -99,7 +99,7 @@ class TradeTexts:
             for combined in (False, True)
         }
         self.after_time = [f',"s":"{instrument.name}","t":' for instrument in instruments]
-        self._all_of: frozenset[str] = frozenset()  # a view that is known to show all
+        self._all_of: frozenset[str] | None = None  # a view that is known to show all
 
     def are_all_in(self, shown: frozenset[str]) -> bool:
         """Return whether all symbols are among those that are shown."""
