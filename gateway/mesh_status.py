@@ -99,9 +99,7 @@ class StatusCollector:
         own = Received(status.report_of(self._run, self.health, now_us=now_us), 0.0)
         answers = [_received(answer, time.monotonic() - at_s) for answer, at_s in self._answers.values()]
         response = status.summarize(status.newest(*answers, {"gateway": own}), now_us=now_us)
-        for service in response.services:
-            if service.HasField("report") and service.report.HasField("feed"):
-                service.report.feed.ClearField("symbols")  # they stand once, beside the services
+        status.leave_out_reported_symbols(response)
         return response
 
     def warnings(self) -> list[str]:

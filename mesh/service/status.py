@@ -240,10 +240,15 @@ def summarize(reports: Mapping[str, Received], *, now_us: int) -> status_pb2.Get
 
 def leave_out_symbols(response: status_pb2.GetStatusResponse) -> None:
     """Take the feeds of the symbols out of a status, wherever they stand."""
-    del response.symbols[:]
+    response.ClearField("symbols")
+    leave_out_reported_symbols(response)
+
+
+def leave_out_reported_symbols(response: status_pb2.GetStatusResponse) -> None:
+    """Take the feeds of the symbols out of the services' reports; they stand beside the services as well."""
     for service in response.services:
-        if service.report.HasField("feed"):
-            del service.report.feed.symbols[:]
+        if service.HasField("report") and service.report.HasField("feed"):
+            service.report.feed.ClearField("symbols")
 
 
 def _feed_state(services: Mapping[str, status_pb2.ServiceStatus]) -> tuple[status_pb2.FeedState.ValueType, str]:
