@@ -237,7 +237,7 @@ async def _follow(
             trade_publisher=trade_publisher,
             outgoing=outgoing,
             bad_frames=BadFrames("frames", dead),
-            watchdog=SilenceWatchdog(),
+            watchdog=SilenceWatchdog(trade_publisher.passed_trades),
             newest_id=http_api.newest_id,
             on_followed=gap_repair.catch_up,
         )

@@ -19,7 +19,7 @@ from mesh.values import epochs
 from mesh.values.fixed import parse_e8
 from mesh.values.symbols import parse_symbol
 from mesh.values.trades import TradeColumns
-from tickcodec.frames import FrameReader, ReadTrades
+from tickcodec.frames import FrameReader, ReadBatches
 
 MAX_VOLUME_E8 = 10**30
 """A minute's volume is a sum: of a coin that costs nothing it may be more than 64 bits hold."""
@@ -175,7 +175,7 @@ class Parsed(NamedTuple):
     """What some frames said.
 
     Attributes:
-        trades: by symbol.
+        trades: of all symbols together, or of each by itself.
         candles: minutes that are closed.
         others: everything else.
         bad: frames that were refused.
@@ -183,7 +183,7 @@ class Parsed(NamedTuple):
 
     """
 
-    trades: Sequence[TradeColumns | ReadTrades] = ()
+    trades: Sequence[TradeColumns | ReadBatches] = ()
     candles: tuple[ClosedCandle, ...] = ()
     others: tuple[ShutdownEvent | SubscriptionReply | UnknownEvent, ...] = ()
     bad: tuple[BadFrame, ...] = ()
@@ -206,7 +206,8 @@ def parse_frames(frames: Sequence[bytes], *, venue: str, received_time_us: int) 
     """
     if not 0 < len(frames) <= MAX_CARRIED:
         return parse_frames_singly(frames, venue=venue, received_time_us=received_time_us)
-    trades, left = _reader(venue).read(frames, received_time_us)
+    read, left = _reader(venue).read(frames, received_time_us)
+    trades = () if read is None else (read,)
     if not left:
         return Parsed(trades)
     parsed = parse_frames_singly([frames[at] for at in left], venue=venue, received_time_us=received_time_us)

@@ -2,4 +2,12 @@
 
 from __future__ import annotations
 
-__all__ = ["bad_frames", "confirmations", "gap_repair", "quarantine", "repair_requests", "trade_publisher"]
+__all__ = [
+    "bad_frames",
+    "confirmations",
+    "gap_repair",
+    "published_symbol",
+    "quarantine",
+    "repair_requests",
+    "trade_publisher",
+]

@@ -18,7 +18,6 @@ right, and `settle` returns what must replace a published trade.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -26,9 +25,8 @@ from typing import Literal
 import numpy as np
 
 from ingest.publish.sequencer import FOLLOWERS
-from mesh.bus import wire
 from mesh.values.trades import Bools, Int64s, TradeColumns, concatenate
-from tickcodec.frames import ReadTrades
+from tickcodec.passing import PassedSymbol
 
 Kind = Literal["first", "id_ahead", "id_behind", "time", "early", "unconfirmed", "disputed", "unproven"]
 
@@ -108,36 +106,35 @@ class RecentTrades:
     """The trades of a symbol that were passed on last, some hundreds, their ids rising.
 
     A repeat must repeat one of them, or be older than all of them.
+
+    Args:
+        passed: where they are kept, so that those that pass in C++ are among them.
+
     """
 
-    def __init__(self, size: int = 512) -> None:
-        self._size = size
-        self._columns = np.empty((5, 0), np.int64)
-        # Behind them, not among them yet, each with how many there are: hardly anybody asks.
-        self._later: deque[tuple[int, TradeColumns | bytes]] = deque()
-        self._later_trades = 0
+    def __init__(self, passed: PassedSymbol | None = None) -> None:
+        self._passed = PassedSymbol() if passed is None else passed
 
-    def add(self, trades: TradeColumns | ReadTrades) -> None:
+    def add(self, trades: TradeColumns) -> None:
         """Take trades behind the others."""
-        if isinstance(trades, ReadTrades):
-            self._later.append((trades.rows, trades.batch))
-        else:
-            self._later.append((len(trades), trades))
-        self._later_trades += self._later[-1][0]
-        while self._later_trades - self._later[0][0] >= self._size:
-            self._later_trades -= self._later.popleft()[0]
+        held, size = self._passed.recent, len(self._passed.recent)
+        rows = np.column_stack((*_columns_of(trades), np.full(len(trades), trades.received_time_us)))[-size:]
+        self._passed.recent_count += len(trades)
+        held[np.arange(self._passed.recent_count - len(rows), self._passed.recent_count) % size] = rows
+
+    def clear(self) -> None:
+        """Forget all of them."""
+        self._passed.recent_count = 0
 
     def _gather(self) -> Int64s:
-        if self._later:
-            parts = [wire.decode_one_of_many(one) if isinstance(one, bytes) else one for _, one in self._later]
-            later = np.array(_columns_of(concatenate(parts)))
-            self._columns = np.concatenate((self._columns, later), axis=1)[:, -self._size :]
-            self._later.clear()
-            self._later_trades = 0
-        return self._columns
+        """Return a copy, in columns: id, time, price, quantity, and whether the buyer's order was in the book first."""
+        held, at = self._passed.recent, self._passed.recent_count
+        if at <= len(held):
+            return held[:at, :5].T.copy()
+        return np.roll(held[:, :5], -(at % len(held)), axis=0).T
 
     def __len__(self) -> int:
-        return min(self._columns.shape[1] + self._later_trades, self._size)
+        return min(len(self._passed.recent), int(self._passed.recent_count))
 
     @property
     def columns(self) -> tuple[Int64s, Int64s, Int64s]:
@@ -166,10 +163,10 @@ class RecentTrades:
 
     def correct(self, trades: TradeColumns) -> None:
         """Put trades in the place of those with their ids, as far as those are still here."""
-        held = self._gather()
-        _, ours, theirs = np.intersect1d(held[0], trades.trade_id, return_indices=True)
-        for row, column in enumerate(_columns_of(trades)):
-            held[row, ours] = column[theirs]
+        held = self._passed.recent[: len(self)]
+        _, ours, theirs = np.intersect1d(held[:, 0], trades.trade_id, return_indices=True)
+        for number, column in enumerate(_columns_of(trades)):
+            held[ours, number] = column[theirs]
 
 
 @dataclass(slots=True)

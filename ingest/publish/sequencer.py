@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from mesh.values.id_ranges import IdRange
 from mesh.values.trades import Bools, Float64s, Int64s, TradeColumns, concatenate
+from tickcodec.passing import NO_ID, PassedSymbol
 
 FOLLOWERS = 3
 """So many trades in a row are no accident."""
@@ -41,7 +42,7 @@ class WaitingLimits:
 
 @dataclass(slots=True)
 class Counts:
-    """What happened to a symbol's trades."""
+    """What happened to a symbol's trades, but for those that have passed in C++."""
 
     released: int = 0
     duplicates: int = 0
@@ -55,10 +56,19 @@ class Sequencer:
         last_id: the last id released before; None lets the first trade that comes begin.
         last_time_us: when the venue says that trade happened.
         limits: the bounds; at any of them `overdue` says to give up.
+        passed: where the last trade released is kept, so that those that `is_in_order` may be released elsewhere, too.
 
     """
 
-    def __init__(self, *, last_id: int | None, last_time_us: int = 0, limits: WaitingLimits | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        last_id: int | None,
+        last_time_us: int = 0,
+        limits: WaitingLimits | None = None,
+        passed: PassedSymbol | None = None,
+    ) -> None:
+        self._passed = PassedSymbol() if passed is None else passed
         self.last_id = last_id
         self.last_time_us = last_time_us
         self.counts = Counts()
@@ -73,6 +83,31 @@ class Sequencer:
         self._reported_otherwise: list[TradeColumns] = []  # not the first with their ids, and others than those
         self._gone_on = 0  # live trades released while there was a gap: they go on below what is held
         self._gap_since_s = 0.0  # when the first of them came: no trade waits for longer than the bound
+
+    @property
+    def last_id(self) -> int | None:
+        """The id of the last trade released; None before the first."""
+        last_id: int = self._passed.last_id
+        return None if last_id == NO_ID else last_id
+
+    @last_id.setter
+    def last_id(self, last_id: int | None) -> None:
+        self._passed.last_id = NO_ID if last_id is None else last_id
+
+    @property
+    def last_time_us(self) -> int:
+        """When the venue says that trade happened; 0 when nobody knows."""
+        last_us: int = self._passed.last_us
+        return last_us
+
+    @last_time_us.setter
+    def last_time_us(self, last_time_us: int) -> None:
+        self._passed.last_us = last_time_us
+
+    @property
+    def is_in_order(self) -> bool:
+        """Whether `push` would return trades that go on at the next id as they are: it is known, and nothing waits."""
+        return self.last_id is not None and not (self._held or self._in_flight or self._reported_otherwise)
 
     @property
     def held_trades(self) -> int:
@@ -122,25 +157,6 @@ class Sequencer:
         if self._held and live:
             self._gone_on += len(trades)
         return trades
-
-    def push_next(self, first_id: int, last_id: int, last_time_us: int) -> bool:
-        """Take live trades that are due as they are, without their columns; return whether these are.
-
-        They are when their ids follow each other and the last one, and nothing waits: `push` would return all of them.
-
-        Args:
-            first_id: of the first trade.
-            last_id: of the last one.
-            last_time_us: when the venue says the last one happened.
-
-        """
-        if self.last_id is None or first_id != self.last_id + 1:
-            return False
-        if self._held or self._in_flight or self._reported_otherwise:
-            return False
-        self.last_id, self.last_time_us = last_id, last_time_us
-        self.counts.released += last_id - first_id + 1
-        return True
 
     def take_unconfirmed(self) -> TradeColumns | None:
         """Take what came early and was given back: nothing says yet that it is right. None when there is none."""

@@ -6,12 +6,9 @@ import asyncio
 import itertools
 import logging
 import time
-from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
-from operator import attrgetter
 
 import msgspec
 import numpy as np
@@ -20,19 +17,18 @@ from prometheus_client import Counter, Gauge
 from ingest import metrics
 from ingest.feed_state import Progress
 from ingest.messages import ClosedCandle
+from ingest.publish.partition_publisher import MAX_BATCH, PartitionPublisher
+from ingest.publish.published_symbol import PassedTrades, PublishedSymbol
 from ingest.publish.quarantine import (
     Bounds,
-    KnownTrades,
-    Quarantine,
     QuarantinedTrades,
-    RecentTrades,
     Verdict,
     extremes,
     implausible_past,
     is_same_count,
     may_be_another_count,
 )
-from ingest.publish.resume import LastPublished, last_of_all, last_published, published_epoch, repair_id
+from ingest.publish.resume import published_epoch, repair_id
 from ingest.publish.sequencer import Counts, Sequencer, WaitingLimits
 from ingest.recent_lag import Lag, RecentLag
 from mesh.bus import control, subjects, wire
@@ -47,258 +43,22 @@ from mesh.values import epochs
 from mesh.values.fixed import format_e8
 from mesh.values.id_ranges import IdRange
 from mesh.values.trades import Bools, TradeColumns
-from tickcodec.frames import ReadTrades
+from tickcodec.frames import ReadBatches, ReadTrades
+from tickcodec.passing import PassedSymbol, PassedSymbols
 from tickmesh.v1 import control_pb2
 
 log = logging.getLogger("ingest.publish.trade_publisher")
-
-MAX_BATCH = 4096
-"""Trades in one message at most: about 0.14 MB."""
-
-MAX_LAST_TRADES_BYTES = 900_000
-"""Of the message that tells the last trades again, some 200 bytes a symbol; of too many symbols it has the newest."""
-_LAST_TRADES = 16
-"""So many of each symbol, where they are few: a wrong one does not look as if the venue had begun its ids again."""
-_LAST_BATCHES = 1_000  # so many of all symbols together, or one of each
-_LONG = 64  # trades of a batch that is told again as it is
-_LAST_TRADES_EVERY = 1_000
-"""Messages: they are read at the next start, in some 0.4 ms each."""
-_MESSAGE_BYTES = 256  # that RAW keeps beside a payload, at most
 
 _NOTHING = Counts()
 MAX_COPIED = 50
 """So many of the trades that are held together are kept as a dead letter."""
 
 _MINUTE_US = 60_000_000
-LATER_US = 1_000_000
-"""So much later than the last trade one must have happened to be new: a repeat, told by a second connection, is not."""
 _ADOPT_EVERY_S = 1.0
 _LOOK_EVERY_S = 0.5
 _COUNTED_EVERY_LOOKS = 4  # trades by symbol: those of 300 take 3 ms of CPU to tell
 _ASK_EVERY_S = 0.1
-_NEVER_US = 2**63
 _LAGS_KEPT = 1024  # so many delays wait at most to be told
-
-
-class GatheredTrades:
-    """Batches that go to RAW in one message, in order, those of all symbols together. Pure."""
-
-    def __init__(self) -> None:
-        self.batches: list[bytes] = []
-        self._first = self._last = ("", 0)
-        self._rows = 0
-
-    def fits(self, rows: int) -> bool:
-        """Return whether so many trades have room in one message with what is here."""
-        return not self.batches or self._rows + rows <= MAX_BATCH
-
-    def add(self, symbol: str, first_key: int, last_key: int, rows: int, batch: bytes) -> None:
-        """Take a batch behind the others; ask `fits` first.
-
-        Args:
-            symbol: in lower case.
-            first_key: of its first trade.
-            last_key: of its last trade.
-            rows: how many trades it has.
-            batch: a `TradeBatch` as `wire.one_of_many` has it.
-
-        """
-        if not self.batches:
-            self._first = symbol, first_key
-        self._last = symbol, last_key
-        self._rows += rows
-        self.batches.append(batch)
-
-    @property
-    def name(self) -> str:
-        """A name that no other message has: none begins with that trade."""
-        (first, first_key), (last, last_key) = self._first, self._last
-        return f"{subjects.token(first)}.{first_key}-{subjects.token(last)}.{last_key}"
-
-
-class _LastTrades:
-    """The last trades of a symbol, as they are told again."""
-
-    __slots__ = ("batches", "message")
-
-    def __init__(self, batches: Iterable[tuple[int, bytes]] = ()) -> None:
-        self.batches = deque(batches, maxlen=_LAST_TRADES)  # how many trades each has, and those
-        self.message = 0  # the number of the one with the last of them
-
-
-class PartitionPublisher:
-    """Brings the trades of one partition to its RAW: gathered for messages, the last ones told again now and then.
-
-    Args:
-        venue: whose trades these are.
-        bus: to read how far RAW is.
-        publisher: the writer of that stream.
-        partition: which.
-        max_unrepeated_bytes: after so many bytes the last trades of each symbol are told again.
-
-    Attributes:
-        partition: the same.
-        closed: whether a message was left out, as its sending was cancelled: nothing may pass after that.
-
-    """
-
-    def __init__(
-        self, venue: str, bus: Bus, publisher: Publisher, partition: Partition, *, max_unrepeated_bytes: int
-    ) -> None:
-        self.partition = partition
-        self.closed = False
-        self._venue = venue
-        self._subject = subjects.raw(venue, partition)
-        self._bus = bus
-        self._publisher = publisher
-        self._gathered = GatheredTrades()
-        self._found: dict[str, LastPublished] | None = None  # by symbol, as RAW told; None before that is read
-        self._last: dict[str, _LastTrades] = {}  # by symbol
-        self._messages = self._counted_messages = 0  # that were published, and how many of them metrics know
-        self._resuming = asyncio.Lock()
-        self._unrepeated = _LAST_TRADES_EVERY  # messages of trades since they were told again
-        self._unrepeated_bytes = 0
-        self._max_unrepeated_bytes = max_unrepeated_bytes
-
-    async def last_published(self, symbol: str) -> LastPublished | None:
-        """Return the newest trade that RAW holds of a symbol, None when it holds none; waits for the bus."""
-        async with self._resuming:
-            if self._found is None:
-                self._found = await last_of_all(self._bus, self._venue, self.partition)
-                for name, found in self._found.items():
-                    assert found.trades is not None
-                    batch = wire.one_of_many(wire.encode_trades(found.trades.rows(slice(-_LAST_TRADES, None))))
-                    self._last[name] = _LastTrades([(_LAST_TRADES, batch)])
-        return await last_published(self._bus, self._venue, symbol, self._found.get(symbol), partition=self.partition)
-
-    def has_room(self, rows: int) -> bool:
-        """Return whether so many trades have room in one message with those that are gathered."""
-        return self._gathered.fits(rows)
-
-    async def make_room(self, rows: int) -> None:
-        """Publish what is gathered where so many trades have no room with it."""
-        if not self.has_room(rows):
-            await self.flush()
-
-    def gather(self, symbol: str, first_key: int, last_key: int, rows: int, batch: bytes) -> None:
-        """Take a batch behind the others, to be published by `flush`; there must be room for it.
-
-        Args:
-            symbol: in lower case.
-            first_key: of its first trade.
-            last_key: of its last trade.
-            rows: how many trades it has.
-            batch: a `TradeBatch` as `wire.one_of_many` has it.
-
-        """
-        self._gathered.add(symbol, first_key, last_key, rows, batch)
-        if (last := self._last.get(symbol)) is None:
-            last = self._last[symbol] = _LastTrades()
-        if rows >= _LAST_TRADES:
-            last.batches.clear()
-        last.batches.append((rows, batch))
-        last.message = self._messages
-
-    @property
-    def has_gathered(self) -> bool:
-        """Whether trades wait for `flush`."""
-        return bool(self._gathered.batches)
-
-    def flush_at_once(self) -> bool:
-        """Publish what is gathered where the bus has room for it; return whether nothing is left to be published."""
-        gathered = self._gathered
-        if not gathered.batches or self.closed:
-            return True
-        payload = b"".join(gathered.batches)
-        if not self._publisher.offer(self._subject, payload, message_id=f"{self._venue}.{gathered.name}"):
-            return False
-        self._gathered = GatheredTrades()
-        self._messages += 1
-        self._unrepeated += 1
-        self._unrepeated_bytes += len(payload) + _MESSAGE_BYTES
-        if self._unrepeated >= _LAST_TRADES_EVERY or self._unrepeated_bytes >= self._max_unrepeated_bytes:
-            self._repeat_last_trades(gathered.name)
-        return True
-
-    async def flush(self) -> None:
-        """Publish what is gathered."""
-        with self._closed_when_cancelled():
-            while not self.flush_at_once():
-                await self._publisher.wait_for_room()
-
-    def _repeat_last_trades(self, behind: str) -> None:
-        """Publish the last trades of each symbol once more, all in one message: the next ingest goes on after them.
-
-        Where the bus has no room it is done behind the next message.
-        """
-        most = min(MAX_LAST_TRADES_BYTES, self._max_unrepeated_bytes // 2)
-        most_of_one = max(1, min(_LAST_TRADES, _LAST_BATCHES // max(1, len(self._last))))
-        found: list[bytes] = []
-        size = 0
-        for last in sorted(self._last.values(), key=attrgetter("message"), reverse=True):
-            batches = [batch if rows <= _LONG else _end_of(batch) for rows, batch in list(last.batches)[-most_of_one:]]
-            size += sum(map(len, batches))
-            if size > most:
-                break
-            found += batches
-        if found:
-            subject = subjects.last_trades(self._subject)
-            if not self._publisher.offer(subject, b"".join(found), message_id=f"{self._venue}.last-trades.{behind}"):
-                return
-            self._messages += 1
-        self._unrepeated = self._unrepeated_bytes = 0
-
-    def correct_last(self, right: TradeColumns) -> None:
-        """Tell a trade as it is now where the last trades are told again."""
-        if right.symbol in self._last:
-            self._last[right.symbol].batches.append((1, wire.one_of_many(wire.encode_trades(right))))
-
-    async def send(
-        self, subject: str, payload: bytes, message_id: str, on_stored: Callable[[int], None] | None = None
-    ) -> None:
-        """Publish a message.
-
-        Args:
-            subject: of the partition.
-            payload: the message.
-            message_id: names it.
-            on_stored: see `Publisher.publish`.
-
-        """
-        self._messages += 1
-        with self._closed_when_cancelled():
-            await self._publisher.publish(subject, payload, message_id=message_id, on_stored=on_stored)
-
-    def count_messages(self) -> None:
-        """Tell the metrics how many messages were published since they were told last."""
-        metrics.BATCHES.inc(self._messages - self._counted_messages)
-        self._counted_messages = self._messages
-
-    @contextmanager
-    def _closed_when_cancelled(self) -> Iterator[None]:
-        try:
-            yield
-        except asyncio.CancelledError:
-            # Stopped while the bus made us wait: nothing may pass after what was left out.
-            self.closed = True
-            raise
-
-
-@dataclass(slots=True)
-class _Followed:
-    """What is known of a symbol that is followed."""
-
-    raw: PartitionPublisher
-    sequencer: Sequencer
-    quarantine: Quarantine
-    head_id: int = -1
-    recent: RecentTrades = field(default_factory=RecentTrades)
-    received_s: float | None = None  # when trades came as they happen
-    standing_still: int = 0  # live trades in a row that happened after the last one passed on, and were not
-    epoch: int = 0
-    begins_after_id: int = -1  # the epoch, where what lies below was published in the one before
-    told_held: tuple[int, int] | None = None  # how many trades wait and how many are doubted, as metrics have it
-    is_blind: bool = False  # whether RAW held nothing of it, so that the bus may have forgotten its epoch
 
 
 class TradePublisher:
@@ -345,19 +105,23 @@ class TradePublisher:
             partition: PartitionPublisher(venue, bus, publisher, partition, max_unrepeated_bytes=share)
             for partition, publisher in publishers.items()
         }
+        self._raw_of = {partition.number: raw for partition, raw in self._partitions.items()}
         self._call_on_gap: list[Callable[[str], None]] = []
         self._limits = limits or WaitingLimits()
         self._lags_us: list[int] = []  # that came, and are not told yet
         self._recent_lag = RecentLag()
         self._bounds = bounds or Bounds()
-        self._most_at_once = min(MAX_BATCH, self._bounds.max_id_jump)
-        self._followed: dict[str, _Followed] = {}
+        self._followed: dict[str, PublishedSymbol] = {}
+        self._passed = PassedSymbols(max_rows=min(MAX_BATCH, self._bounds.max_id_jump))
+        self._passed_times, self._passed_s = 0, 0.0  # how often any passed since `passed_trades`, and when
         self._call_on_doubt: list[Callable[[str], None]] = []
         self._call_on_epoch: list[Callable[[str], None]] = []
         self._outgoing = outgoing
         self._dead = dead
         self._venue_time_us = 0
         self._lock = asyncio.Lock()
+        self._changed: set[PublishedSymbol] = set()  # symbols that may have become usual or unusual
+        self._told_held: dict[str, tuple[int, int]] = {}  # by symbol: how many are held, as metrics have it
         self._log_throttle: dict[tuple[str, str], LogThrottle] = {}
         self._epoch_wait_s = epoch_wait_s
         self._health = health
@@ -386,30 +150,41 @@ class TradePublisher:
             symbol: one of a partition in which this instance works.
 
         """
-        if symbol not in self._followed:
-            raw = self._partitions[partition_of(self.venue, symbol, self._count_of_partitions)]
-            last = await raw.last_published(symbol)
-            if symbol in self._followed:
-                return
-            if last is None:
-                reported = await self._published_epoch(symbol)
-                if symbol in self._followed:
-                    return
-                epoch = reported or 0
-                log.info("%s: begins with its first trade%s", symbol, f" of epoch {epoch}" if epoch else "")
-                sequencer = Sequencer(last_id=None, limits=self._limits)
-                followed = _Followed(raw, sequencer, Quarantine(self._bounds), epoch=epoch, is_blind=reported is None)
-                self._followed[symbol] = followed
-                metrics.EPOCH.labels(self.venue, symbol).set(epoch)
-            else:
-                last_id, epoch = epochs.venue_id(last.key), epochs.epoch_of(last.key)
-                log.info("%s: goes on after trade %d%s", symbol, last_id, f" of epoch {epoch}" if epoch else "")
-                sequencer = Sequencer(last_id=last_id, last_time_us=last.time_us, limits=self._limits)
-                followed = _Followed(raw, sequencer, Quarantine(self._bounds), last_id, epoch=epoch)
-                if last.trades is not None and len(last.trades):
-                    followed.recent.add(_shifted(last.trades, -epoch * epochs.IDS))
-                self._followed[symbol] = followed
-                metrics.EPOCH.labels(self.venue, symbol).set(epoch)
+        if symbol in self._followed:
+            return
+        partition = partition_of(self.venue, symbol, self._count_of_partitions)
+        last = await self._partitions[partition].last_published(symbol)
+        if symbol in self._followed:
+            return
+        if last is not None:
+            last_id, epoch = epochs.venue_id(last.key), epochs.epoch_of(last.key)
+            log.info("%s: goes on after trade %d%s", symbol, last_id, f" of epoch {epoch}" if epoch else "")
+            followed = self._add(symbol, partition, epoch, last_id=last_id, last_time_us=last.time_us)
+            followed.accepted_up_to(last_id)
+            if last.trades is not None and len(last.trades):
+                followed.recent.add(_shifted(last.trades, -epoch * epochs.IDS))
+            return
+        reported = await self._published_epoch(symbol)
+        if symbol in self._followed:
+            return
+        epoch = reported or 0
+        log.info("%s: begins with its first trade%s", symbol, f" of epoch {epoch}" if epoch else "")
+        self._add(symbol, partition, epoch, last_id=None).is_blind = reported is None
+
+    def _add(
+        self, symbol: str, partition: Partition, epoch: int, *, last_id: int | None, last_time_us: int = 0
+    ) -> PublishedSymbol:
+        passed = PassedSymbol(symbol, partition=partition.number)
+        raw = self._partitions[partition]
+        sequencer = Sequencer(last_id=last_id, last_time_us=last_time_us, limits=self._limits, passed=passed)
+        followed = PublishedSymbol(
+            raw, passed, sequencer=sequencer, bounds=self._bounds, epoch=epoch, changed=self._changed
+        )
+        self._followed[symbol] = followed
+        self._passed.add(passed)
+        raw.tell_again(passed)
+        metrics.EPOCH.labels(self.venue, symbol).set(epoch)
+        return followed
 
     async def _published_epoch(self, symbol: str) -> int | None:
         """Return in which epoch a symbol is, None when store has not said so within its time."""
@@ -441,7 +216,7 @@ class TradePublisher:
         if not recent:
             return None
         ids, time_us, price_e8 = recent.columns
-        return (int(time_us[-1]), int(price_e8[-1])) if ids[-1] == self._followed[symbol].sequencer.last_id else None
+        return (int(time_us[-1]), int(price_e8[-1])) if ids[-1] == self._followed[symbol].last_id else None
 
     def first_recent_id(self, symbol: str) -> int | None:
         """Return the lowest id of the trades passed on last, None where none is known."""
@@ -466,7 +241,7 @@ class TradePublisher:
 
         """
         followed = self._followed[reported.symbol]
-        return may_be_another_count(reported, followed.recent, followed.sequencer.waiting)
+        return may_be_another_count(reported, followed.recent, followed.waiting)
 
     async def adopt_epochs(self) -> None:
         """Take over epochs that store tells of symbols of which RAW held nothing at their start, for ever."""
@@ -506,22 +281,17 @@ class TradePublisher:
         anew: list[TradeColumns] = []
         if held_since_s is not None:
             anew += filter(None, [followed.sequencer.take_held(held_since_s), followed.quarantine.take_all()])
-        while followed.sequencer.gap is not None and not followed.raw.closed:
-            await self.unreachable(symbol, followed.sequencer.gap, why)
+        while followed.gap is not None and not followed.raw.closed:
+            await self.unreachable(symbol, followed.gap, why)
         async with self._lock:
             if epoch <= followed.epoch:
                 return
             log.warning("%s: %s: this is epoch %d", symbol, why.replace("the venue", self.venue, 1), epoch)
-            for doubted in followed.quarantine.held:  # of the old count, and nobody can be asked about them any more
+            for doubted in followed.doubted:  # of the old count, and nobody can be asked about them any more
                 self._report_quarantined(symbol, doubted)
                 metrics.QUARANTINE_ENDED.labels(self.venue, symbol, "dropped").inc(len(doubted.trades))
             self._count(symbol, followed)
-            last_us = followed.sequencer.last_time_us
-            followed.sequencer = Sequencer(last_id=after_id, last_time_us=last_us, limits=self._limits)
-            followed.quarantine = Quarantine(self._bounds)
-            followed.head_id = -1 if after_id is None else after_id
-            followed.recent, followed.epoch = RecentTrades(), epoch
-            followed.begins_after_id = followed.head_id
+            followed.begin_epoch(epoch, after_id=after_id, limits=self._limits)
             metrics.EPOCH.labels(self.venue, symbol).set(epoch)
             if self._outgoing is not None:
                 begun = control_pb2.Epoch(venue=self.venue, symbol=symbol, epoch=epoch)
@@ -533,7 +303,7 @@ class TradePublisher:
 
     def next_id(self, symbol: str) -> int | None:
         """Return the id a symbol waits for; None while any would do."""
-        last_id = self._followed[symbol].sequencer.last_id
+        last_id = self._followed[symbol].last_id
         return None if last_id is None else last_id + 1
 
     def next_id_if_known(self, symbol: str) -> int | None:
@@ -542,38 +312,24 @@ class TradePublisher:
 
     def gap(self, symbol: str) -> IdRange | None:
         """Return the ids that a symbol's trades wait for."""
-        return self._followed[symbol].sequencer.gap
+        return self._followed[symbol].gap
 
     def progress(self) -> list[Progress]:
         """Return how far each followed symbol's trades are."""
         now_s = _now_s()
-        return [
-            Progress(
-                symbol,
-                followed.sequencer.last_id,
-                followed.sequencer.last_time_us,
-                None if followed.received_s is None else now_s - followed.received_s,
-                held_trades=followed.sequencer.held_trades + followed.quarantine.held_trades,
-                gap=followed.sequencer.gap,
-                doubt=followed.quarantine.held[0].why if followed.quarantine.held else "",
-                not_passed=followed.standing_still,
-            )
-            for symbol, followed in self._followed.items()
-        ]
+        return [followed.progress(now_s) for followed in self._followed.values()]
 
     def lag(self) -> Lag | None:
         """Return how long trades took from the venue to here in the last minute; None when none came."""
         self._tell_lags()
         return self._recent_lag.quantiles(now_s=_now_s())
 
-    async def take(self, trades: TradeColumns | ReadTrades, *, live: bool = True, gather: bool = False) -> None:
+    async def take(self, trades: TradeColumns | ReadTrades, *, live: bool = True) -> None:
         """Take trades from anywhere, in any order; those of a symbol not followed are passed over, and counted.
 
         Args:
-            trades: of one symbol. Live ones that are encoded already, go on at the next id, and are not doubted, are
-                published as they are, which is nearly always so: a batch of one takes 11 us instead of 45.
+            trades: of one symbol.
             live: whether they come as they happen, so that their delay says something of the way here.
-            gather: whether they may wait for `flush`, to be published in one message with those of other symbols.
 
         """
         followed = self._followed.get(trades.symbol)
@@ -582,48 +338,64 @@ class TradePublisher:
             return
         if not len(trades):
             return
-        now_s, last_time_us = _now_s(), followed.sequencer.last_time_us
+        if isinstance(trades, ReadTrades):
+            trades = wire.decode_one_of_many(trades.batch)
+        now_s, behind_us = _now_s(), followed.last_time_us
         async with self._lock:
-            if isinstance(trades, ReadTrades):
-                await followed.raw.make_room(trades.rows)
-                if live and not self._pass_encoded((trades,), now_s):
-                    if not gather:
-                        await followed.raw.flush()
-                    return
-                trades = wire.decode_one_of_many(trades.batch)
-            last_us = int(trades.time_us[-1])
             if live:
-                followed.received_s = now_s
-                self._observe_lag(max(0, trades.received_time_us - last_us))
-            if live and last_time_us and last_us > last_time_us + LATER_US:
-                followed.standing_still += len(trades)  # what passes makes it 0
-            verdict = followed.quarantine.examine(trades, self._known(followed), now_s=now_s, live=live)
+                self._observe_lag(max(0, trades.received_time_us - int(trades.time_us[-1])))
+                followed.came(trades, behind_us=behind_us, now_s=now_s)
+            known = followed.known(self._venue_time_us)
+            verdict = followed.quarantine.examine(trades, known, now_s=now_s, live=live)
             await self._pass(trades.symbol, followed, verdict, live=live)
         if not live:
             await self.settle(trades.symbol, trades)
-        if followed.sequencer.gap is not None:
+        if followed.gap is not None:
             for call in self._call_on_gap:
                 call(trades.symbol)
-        if followed.quarantine.doubts:
+        if followed.doubts:
             for call in self._call_on_doubt:
                 call(trades.symbol)
 
-    def take_at_once(self, several: Sequence[ReadTrades]) -> Sequence[ReadTrades]:
+    def take_at_once(self, read: ReadBatches) -> Sequence[ReadTrades] | None:
         """Take live trades that came together, as `take` does, where nothing has to be waited for.
 
-        Nearly always nothing is to be done but to gather them. Where 300 symbols trade, nearly each has one, and a call
-        of `take` for each took a third of ingest's time in Python. The longest of their delays counts for all.
+        Nearly always nothing is to be done but to gather them, in C++, and their columns are not looked at. Where 300
+        symbols trade, nearly each has one, and a turn of Python for each was half of ingest's work.
 
         Args:
-            several: each of another symbol.
+            read: trades of some symbols.
 
         Returns:
-            those that `take` has to be awaited with; the others wait for `flush`.
+            those that `take` has to be awaited with, the others wait for `flush`; None where `take_together` has to be.
 
         """
-        if self._lock.locked() or any(raw.has_gathered for raw in self._partitions.values()):
-            return several
-        return self._pass_encoded(several, _now_s())
+        if self._lock.locked() or any(raw.has_gathered or raw.closed for raw in self._partitions.values()):
+            return None
+        return self._let_pass(read)
+
+    async def take_together(self, read: ReadBatches) -> Sequence[ReadTrades]:
+        """Take live trades that came together as soon as may be; return those that `take` has to be awaited with.
+
+        Args:
+            read: trades of some symbols.
+
+        """
+        async with self._lock:
+            for raw in self._partitions.values():
+                await raw.flush()
+            if any(raw.closed for raw in self._partitions.values()):
+                return list(read)
+            return self._let_pass(read)
+
+    def passed_trades(self) -> PassedTrades:
+        """Return what passed in C++ since this was asked last."""
+        passed = [symbol for symbol in self._passed if symbol.batches]
+        symbols = {symbol.name: (symbol.batches, symbol.last_id) for symbol in passed}
+        for symbol in passed:
+            symbol.batches = 0
+        times, self._passed_times = self._passed_times, 0
+        return PassedTrades(symbols, times, self._passed_s)
 
     def _observe_lag(self, lag_us: int) -> None:
         self._lags_us.append(lag_us)
@@ -638,52 +410,27 @@ class TradePublisher:
             self._recent_lag.observe(lag_us / 1e6, now_s=now_s)
         self._lags_us.clear()
 
-    def _pass_encoded(self, several: Sequence[ReadTrades], now_s: float) -> Sequence[ReadTrades]:
-        """Gather trades as they are where `_pass` would publish their columns.
-
-        Args:
-            several: live ones that came together, each of another symbol; there is room for them.
-            now_s: the time.
-
-        Returns:
-            those that are not gathered.
-
-        """
-        received_time_us = several[0].received_time_us
-        earliest_us, latest_us = self._bounds.around_us(received_time_us)
-        oldest_us = _NEVER_US
-        left: list[ReadTrades] = []
-        for trades in several:
-            symbol, first_id, last_id, rows = trades.symbol, trades.first_id, trades.last_id, trades.rows
-            last_us = trades.last_us
-            followed = self._followed.get(symbol)
-            if (
-                followed is None
-                or followed.epoch
-                or followed.raw.closed
-                or not trades.is_consecutive
-                or rows > self._most_at_once
-                or trades.earliest_us < earliest_us
-                or trades.latest_us > latest_us
-                or followed.quarantine.doubts
-                or not followed.sequencer.push_next(first_id, last_id, last_us)
-            ):
-                left.append(trades)
-                continue
-            followed.head_id = max(followed.head_id, last_id)
-            followed.standing_still = 0
-            followed.received_s = now_s
-            followed.recent.add(trades)
-            followed.raw.gather(symbol, first_id, last_id, rows, trades.batch)
-            self._venue_time_us = last_us
-            oldest_us = min(oldest_us, last_us)
-        if oldest_us != _NEVER_US:
-            self._observe_lag(max(0, received_time_us - oldest_us))
-        return left
+    def _let_pass(self, read: ReadBatches) -> Sequence[ReadTrades]:
+        """Gather what may pass as it is, nothing being gathered yet; return the others."""
+        for followed in self._changed:
+            followed.let_pass()
+        self._changed.clear()
+        now_s = _now_s()
+        earliest_us, latest_us = self._bounds.around_us(read.received_time_us)
+        passed = self._passed.pass_on(read, earliest_us=earliest_us, latest_us=latest_us, now_s=now_s)
+        for message in passed.messages:
+            raw = self._raw_of[message.partition]
+            raw.gather(message.first, message.last, message.rows, message.batches)
+        if passed.messages:
+            self._passed_times += 1
+            self._passed_s = now_s
+            self._venue_time_us = passed.newest_us
+            self._observe_lag(max(0, read.received_time_us - passed.oldest_us))
+        return passed.left
 
     def doubts(self, symbol: str) -> bool:
         """Return whether trades of a symbol are held because they cannot be right."""
-        return self._followed[symbol].quarantine.doubts
+        return self._followed[symbol].doubts
 
     async def judge(self, symbol: str, newest: TradeColumns | None) -> None:
         """Take REST's word about the trades of a symbol that are doubted: its newest ones, None when it has none.
@@ -694,32 +441,32 @@ class TradePublisher:
 
         """
         followed = self._followed[symbol]
-        anew = followed.quarantine.counts_anew(newest, self._known(followed))
+        anew = followed.quarantine.counts_anew(newest, followed.known(self._venue_time_us))
         if newest is not None and anew is False:
             await self._leave_wrong_ids(symbol, followed, newest)
         if anew is not None and (behind := followed.quarantine.take_behind()) is not None:
             await self._end_doubt(symbol, followed, behind, anew=anew)
         if newest is not None and not anew:
             await self.settle(symbol, newest)
-        doubted_ids = [doubted.trades.trade_id for doubted in followed.quarantine.held]
+        doubted_ids = [doubted.trades.trade_id for doubted in followed.doubted]
         async with self._lock:
-            verdict = followed.quarantine.judge(newest, self._known(followed), now_s=_now_s())
+            verdict = followed.quarantine.judge(newest, followed.known(self._venue_time_us), now_s=_now_s())
             await self._pass(symbol, followed, verdict, live=False)
-        if newest is not None and doubted_ids and followed.sequencer.last_id is not None:
+        if newest is not None and doubted_ids and followed.last_id is not None:
             # What the socket told wrong REST may have told right.
             rows = newest.rows(np.isin(newest.trade_id, np.concatenate(doubted_ids)))
             if len(rows):
                 await self.take(rows, live=False)
-        if followed.sequencer.gap is not None:
+        if followed.gap is not None:
             for call in self._call_on_gap:
                 call(symbol)
 
-    async def _leave_wrong_ids(self, symbol: str, followed: _Followed, newest: TradeColumns) -> None:
+    async def _leave_wrong_ids(self, symbol: str, followed: PublishedSymbol, newest: TradeColumns) -> None:
         """Go on after the last right trade where ids far too high were published, which hold up all others.
 
         As a new epoch, whose keys are above those: what reads RAW in order takes it in.
         """
-        right_id = followed.quarantine.last_right_id(newest, self._known(followed))
+        right_id = followed.quarantine.last_right_id(newest, followed.known(self._venue_time_us))
         behind = None if right_id is None else followed.quarantine.take_behind()
         if right_id is None or behind is None:
             return
@@ -728,9 +475,9 @@ class TradePublisher:
         await self.begin_epoch(symbol, followed.epoch + 1, after_id=right_id, why=why)
         await self.take(behind)
 
-    async def _end_doubt(self, symbol: str, followed: _Followed, behind: TradeColumns, *, anew: bool) -> None:
+    async def _end_doubt(self, symbol: str, followed: PublishedSymbol, behind: TradeColumns, *, anew: bool) -> None:
         """Go on after REST has said whether trades with ids of the past are a new count of the venue's."""
-        last_id = followed.sequencer.last_id
+        last_id = followed.last_id
         assert last_id is not None
         if anew:
             metrics.QUARANTINE_ENDED.labels(self.venue, symbol, "released").inc(len(behind))
@@ -741,7 +488,7 @@ class TradePublisher:
             return
         past = behind.trade_id <= last_id
         # What is told beside a published trade REST decides next.
-        followed.quarantine.dispute(behind.rows(past), self._known(followed), now_s=_now_s())
+        followed.quarantine.dispute(behind.rows(past), followed.known(self._venue_time_us), now_s=_now_s())
         metrics.QUARANTINE_ENDED.labels(self.venue, symbol, "dropped").inc(int(past.sum()))
         log.warning("%s: dropped %d trades with ids of the past: REST still has the others", symbol, int(past.sum()))
         if not past.all():
@@ -749,7 +496,7 @@ class TradePublisher:
 
     def disputed_ids(self, symbol: str) -> list[int]:
         """Return the ids of published trades that REST shall say once more, rising."""
-        return self._followed[symbol].quarantine.disputed_ids
+        return self._followed[symbol].disputed_ids
 
     async def settle(self, symbol: str, reported: TradeColumns) -> None:
         """Take REST's word about published trades; what replaces one is published as a repair, and takes its place.
@@ -761,7 +508,7 @@ class TradePublisher:
         """
         followed = self._followed[symbol]
         reported = reported.rows(~self._implausible(reported))
-        settled = followed.quarantine.settle(reported, self._known(followed))
+        settled = followed.quarantine.settle(reported, followed.known(self._venue_time_us))
         for doubted, why in settled.upheld:
             words = f"another trade {doubted.trades.trade_id[0]} than the published one: {why}"
             log.warning("%s: dropped %s", symbol, words)
@@ -769,7 +516,7 @@ class TradePublisher:
         for wrong, right in zip(settled.wrong, settled.right, strict=True):
             await self._correct(symbol, followed, wrong, right)
 
-    async def _correct(self, symbol: str, followed: _Followed, wrong: TradeColumns, right: TradeColumns) -> None:
+    async def _correct(self, symbol: str, followed: PublishedSymbol, wrong: TradeColumns, right: TradeColumns) -> None:
         trade_id = int(right.trade_id[0])
         words = f"trade {trade_id} was published, and REST and other trades say that it was another one: corrected"
         log.error("%s: %s", symbol, words)
@@ -779,7 +526,6 @@ class TradePublisher:
         if trade_id == followed.sequencer.last_id:
             followed.sequencer.last_time_us = int(right.time_us[0])
         await self.publish_again(right)
-        followed.raw.correct_last(_shifted(right, followed.epoch * epochs.IDS))
 
     def let_go(self, symbol: str, trade_id: int, why: str) -> None:
         """Leave a published trade as it is, of which REST cannot say whether it is the right one.
@@ -804,27 +550,26 @@ class TradePublisher:
             gap: the ids.
 
         """
-        followed = self._followed[symbol]
-        head_id = max(followed.head_id, followed.sequencer.last_id or 0)
+        head_id = max(self._followed[symbol].head_id, 0)
         return gap.last_id > head_id + self._bounds.max_id_jump
 
     def why_no_candle(self, candle: ClosedCandle) -> str:
         """Return why a minute cannot be one of the venue's, empty when it can: found, expected."""
         followed = self._followed.get(candle.symbol)
-        last_us = 0 if followed is None else followed.sequencer.last_time_us
+        last_us = 0 if followed is None else followed.last_time_us
         latest_us = self._bounds.latest_us(time.time_ns() // 1000, max(self._venue_time_us, last_us))
         if candle.open_time_us + _MINUTE_US > latest_us:
             ends_us = candle.open_time_us + _MINUTE_US
             return f"a minute that was over at {ends_us} us, expected no later than {latest_us}"
-        last_id = None if followed is None else followed.sequencer.last_id
+        last_id = None if followed is None else followed.last_id
         if followed is None or last_id is None or candle.last_trade_id < 0:
             return ""
         # Of the same count it would end with that trade or a later one, had that happened in it.
         since_us = candle.open_time_us + (_MINUTE_US if candle.last_trade_id < last_id else 0)
         past = candle.last_trade_id <= last_id and 0 < last_us < since_us
-        if past or any(doubted.kind == "id_behind" for doubted in followed.quarantine.held):
+        if past or any(doubted.kind == "id_behind" for doubted in followed.doubted):
             return f"a minute up to trade {candle.last_trade_id}, which is of the past: are these ids of a new count?"
-        limit = max(followed.head_id, last_id) + self._bounds.max_id_jump
+        limit = followed.head_id + self._bounds.max_id_jump
         if candle.last_trade_id > limit:
             return f"a minute up to trade {candle.last_trade_id}, expected at most {limit}"
         return ""
@@ -864,14 +609,14 @@ class TradePublisher:
             why: for the log.
 
         """
-        sequencer = self._followed[symbol].sequencer
-        if (dropped := sequencer.drop_contradicted()) is not None:
+        followed = self._followed[symbol]
+        if (dropped := followed.sequencer.drop_contradicted()) is not None:
             words = f"trades {dropped.trade_id[0]} to {dropped.trade_id[-1]} came before lower ids that go on"
             self._report_quarantined(symbol, QuarantinedTrades(dropped, "id_ahead", _now_s(), words))
             log.warning("%s: dropped %d trades: %s", symbol, len(dropped), words)
-            self._followed[symbol].head_id = sequencer.last_id or -1
+            followed.contradicted()
             return
-        if (gap := sequencer.gap) is not None:
+        if (gap := followed.gap) is not None:
             await self.unreachable(symbol, gap, why)
 
     async def nothing_since(self, symbol: str, since_s: float) -> float:
@@ -888,8 +633,7 @@ class TradePublisher:
 
         """
         followed = self._followed[symbol]
-        sequencer = followed.sequencer
-        while (left_s := sequencer.patience_s(since_s, _now_s())) == 0 and sequencer.gap is not None:
+        while (left_s := followed.sequencer.patience_s(since_s, _now_s())) == 0 and followed.gap is not None:
             if await self._doubt_lone(symbol):
                 continue
             await self.give_up(symbol, "the venue answers, but has nothing of them, though later ones have come")
@@ -900,8 +644,8 @@ class TradePublisher:
         followed = self._followed[symbol]
         if (lone := followed.sequencer.take_lone()) is None:
             return False
-        verdict = followed.quarantine.doubt(lone, "unconfirmed", self._known(followed), now_s=_now_s())
-        followed.head_id = followed.sequencer.last_id or -1
+        verdict = followed.quarantine.doubt(lone, "unconfirmed", followed.known(self._venue_time_us), now_s=_now_s())
+        followed.contradicted()
         async with self._lock:
             await self._pass(symbol, followed, verdict, live=False)
         for call in self._call_on_doubt:
@@ -917,9 +661,8 @@ class TradePublisher:
 
         """
         for symbol, followed in self._followed.items():
-            sequencer = followed.sequencer
-            if symbol in but and (gap := sequencer.gap) is not None:
-                held = sequencer.held_trades
+            if symbol in but and (gap := followed.gap) is not None:
+                held, _ = followed.held_trades
                 log.info(
                     "%s: left %d trades behind %d to %d to the next start: %s",
                     symbol,
@@ -929,8 +672,8 @@ class TradePublisher:
                     why,
                 )
                 continue
-            while sequencer.gap is not None and not followed.raw.closed:
-                if (lone := sequencer.take_lone()) is not None:
+            while followed.gap is not None and not followed.raw.closed:
+                if (lone := followed.sequencer.take_lone()) is not None:
                     words = "%s: left %d trades from %d on to the next start: nothing confirms their ids"
                     log.warning(words, symbol, len(lone), lone.trade_id[0])
                     continue
@@ -941,8 +684,8 @@ class TradePublisher:
 
         0 where a new epoch has begun meanwhile, and nothing is published.
         """
-        raw = self._followed[trades.symbol].raw
-        last_id, epoch = self._followed[trades.symbol].sequencer.last_id, self.epoch(trades.symbol)
+        raw, last_id = self._followed[trades.symbol].raw, self._followed[trades.symbol].last_id
+        epoch = self.epoch(trades.symbol)
         assert last_id is not None
         assert int(trades.trade_id[-1]) <= last_id
         stored: asyncio.Future[int] = asyncio.get_running_loop().create_future()
@@ -971,7 +714,7 @@ class TradePublisher:
 
     def _implausible(self, trades: TradeColumns) -> Bools:
         followed = self._followed.get(trades.symbol)
-        venue_us = max(self._venue_time_us, 0 if followed is None else followed.sequencer.last_time_us)
+        venue_us = max(self._venue_time_us, 0 if followed is None else followed.last_time_us)
         return implausible_past(trades, clock_us=trades.received_time_us, venue_us=venue_us, bounds=self._bounds)
 
     async def keep_bounds(self) -> None:
@@ -985,7 +728,9 @@ class TradePublisher:
             for symbol, followed in list(self._followed.items()):
                 if is_counted:
                     self._count(symbol, followed)
-                while followed.sequencer.overdue(_now_s()):  # another one once a new epoch has begun
+                while followed.gap is not None and followed.sequencer.overdue(
+                    _now_s()
+                ):  # another one once a new epoch has begun
                     if not await self._doubt_lone(symbol):
                         await self.give_up(symbol, "past the bounds of waiting")
             self._report_health()
@@ -994,14 +739,16 @@ class TradePublisher:
         followed = self._followed[symbol]
         if due is None or followed.raw.closed:
             return
-        followed.recent.add(due)
-        followed.standing_still = 0
-        due = _shifted(due, followed.epoch * epochs.IDS)
         for start in range(0, len(due), MAX_BATCH):
             part = due if len(due) <= MAX_BATCH else due.rows(slice(start, start + MAX_BATCH))
-            ids = part.trade_id
-            await followed.raw.make_room(len(ids))
-            followed.raw.gather(symbol, int(ids[0]), int(ids[-1]), len(ids), wire.one_of_many(wire.encode_trades(part)))
+            await followed.raw.make_room(len(part))
+            # Only now: what is published meanwhile tells the last ones again, and these are not published yet.
+            followed.recent.add(part)
+            followed.passed.turn = self._passed.next_turn()
+            batch = _shifted(part, followed.epoch * epochs.IDS)
+            first, last = int(batch.trade_id[0]), int(batch.trade_id[-1])
+            message = wire.one_of_many(wire.encode_trades(batch))
+            followed.raw.gather((symbol, first), (symbol, last), len(part), message)
         await followed.raw.flush()
 
     def flush_at_once(self) -> bool:
@@ -1022,7 +769,7 @@ class TradePublisher:
         """Say which trades are held because of their ids or times, and of which symbols the epoch is not known."""
         if self._health is None:
             return
-        held = [(symbol, doubted) for symbol, one in self._followed.items() for doubted in one.quarantine.held]
+        held = [(symbol, doubted) for symbol, one in self._followed.items() for doubted in one.doubted]
         held = [(symbol, doubted) for symbol, doubted in held if doubted.kind not in ("first", "early")]
         behind = [f"{symbol}: {doubted.why}" for symbol, doubted in held if doubted.kind == "id_behind"]
         words = {
@@ -1038,18 +785,18 @@ class TradePublisher:
             else:
                 self._health.clear(name)
 
-    def _count(self, symbol: str, followed: _Followed) -> None:
+    def _count(self, symbol: str, followed: PublishedSymbol) -> None:
         """Tell the metrics of a symbol what has changed; of 300 symbols hardly any has."""
-        counts, held = followed.sequencer.counts, (followed.sequencer.held_trades, followed.quarantine.held_trades)
-        if counts == _NOTHING and held == followed.told_held:
+        counts, held = followed.take_counts(), followed.held_trades
+        is_told = held == self._told_held.get(symbol)
+        if counts == _NOTHING and is_told:
             return
         *counters, waiting, doubted = _metrics_of(self.venue, symbol)
-        followed.sequencer.counts = Counts()
         for counter, count in zip(counters, (counts.released, counts.duplicates, counts.gaps), strict=True):
             if count:
                 counter.inc(count)
-        if held != followed.told_held:
-            followed.told_held = held
+        if not is_told:
+            self._told_held[symbol] = held
             waiting.set(held[0])
             doubted.set(held[1])
 
@@ -1059,13 +806,7 @@ class TradePublisher:
             await self._publish(symbol, followed.sequencer.skip(gap))
             await self._hold_early(symbol, followed)
 
-    def _known(self, followed: _Followed) -> KnownTrades:
-        sequencer = followed.sequencer
-        return KnownTrades(
-            sequencer.last_id, followed.head_id, sequencer.last_time_us, self._venue_time_us, followed.recent
-        )
-
-    async def _pass(self, symbol: str, followed: _Followed, verdict: Verdict, *, live: bool) -> None:
+    async def _pass(self, symbol: str, followed: PublishedSymbol, verdict: Verdict, *, live: bool) -> None:
         """Let go on what may, and tell what is held and dropped."""
         for doubted in verdict.held:
             if doubted.kind not in ("first", "early"):  # right ones are held each time: a wrong one is worth a word
@@ -1084,19 +825,19 @@ class TradePublisher:
         passed = verdict.passed
         if passed is None:
             return
-        followed.head_id = max(followed.head_id, extremes(passed.trade_id)[1])
+        followed.accepted_up_to(extremes(passed.trade_id)[1])
         if live:
             self._venue_time_us = int(passed.time_us[-1])
         due = followed.sequencer.push(passed, _now_s(), live=live)
         await self._publish(symbol, due)
         if (otherwise := followed.sequencer.take_reported_otherwise()) is not None:
-            followed.quarantine.dispute(otherwise, self._known(followed), now_s=_now_s())
+            followed.quarantine.dispute(otherwise, followed.known(self._venue_time_us), now_s=_now_s())
         await self._hold_early(symbol, followed)
 
-    async def _hold_early(self, symbol: str, followed: _Followed) -> None:
+    async def _hold_early(self, symbol: str, followed: PublishedSymbol) -> None:
         """Hold what came before lower ids until it is known to be right."""
         if (early := followed.sequencer.take_unconfirmed()) is not None:
-            known = self._known(followed)
+            known = followed.known(self._venue_time_us)
             assert known.last_id is not None
             published = early.trade_id <= known.last_id
             if published.any():  # the next one with that id came in the same batch: REST says which is right
@@ -1149,11 +890,6 @@ def _as_json(trades: TradeColumns) -> bytes:
         "trades": [dict(zip(names, row, strict=True)) for row in rows],
     }
     return msgspec.json.encode(content)
-
-
-def _end_of(batch: bytes) -> bytes:
-    """Return the last trades of a batch, in the form that `wire.one_of_many` gives it."""
-    return wire.one_of_many(wire.encode_trades(wire.decode_one_of_many(batch).rows(slice(-_LAST_TRADES, None))))
 
 
 def _shifted(trades: TradeColumns, by: int) -> TradeColumns:

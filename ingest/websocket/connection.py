@@ -34,7 +34,7 @@ from mesh.bus.subjects import MESSAGE_ID
 from mesh.values import epochs
 from mesh.values.fixed import format_e8
 from mesh.values.trades import TradeColumns
-from tickcodec.frames import ReadTrades
+from tickcodec.frames import ReadBatches, ReadTrades
 from tickmesh.v1 import control_pb2
 
 log = logging.getLogger("ingest.websocket.connection")
@@ -319,15 +319,10 @@ class VenueConnection:
 
     def _take_at_once(self, events: Sequence[Event]) -> Sequence[Event]:
         """Take trades as they nearly always are, to be published by a flush; return what is left for `_finish`."""
-        together = [event for event in events if isinstance(event, ReadTrades)]
-        if not together:
+        if not events or not isinstance(events[0], ReadBatches):
             return events
-        newest_ids = {trades.symbol: trades.highest_id for trades in together}
-        self._watchdog.traded_together(self._followed_among(newest_ids), time.monotonic())
-        left = self._trade_publisher.take_at_once(together)
-        if len(together) == len(events):
-            return left
-        return [*left, *(event for event in events if not isinstance(event, ReadTrades))]
+        left = self._trade_publisher.take_at_once(events[0])
+        return events if left is None else [*left, *events[1:]]
 
     def _followed_among(self, ids: Mapping[str, int]) -> Mapping[str, int]:
         if self.session.follows_all(ids):
@@ -383,15 +378,18 @@ class VenueConnection:
                 self._bad_frames.take(event)
             case MinutesSeen(last_trade_ids):
                 self._watchdog.minutes(self._followed_among(last_trade_ids), time.monotonic())
-            case TradeColumns():
-                await self._traded(event)
+            case ReadBatches():
+                for trades in await self._trade_publisher.take_together(event):
+                    await self._traded(trades, trades.highest_id)
             case ReadTrades():
-                await self._trade_publisher.take(event, gather=True)
+                await self._traded(event, event.highest_id)
+            case TradeColumns():
+                await self._traded(event, int(event.trade_id.max()))
 
-    async def _traded(self, trades: TradeColumns) -> None:
+    async def _traded(self, trades: TradeColumns | ReadTrades, highest_id: int) -> None:
         if self.session.follows(trades.symbol):
-            self._watchdog.traded(trades.symbol, int(trades.trade_id.max()), time.monotonic())
-        await self._trade_publisher.take(trades, gather=True)
+            self._watchdog.traded(trades.symbol, highest_id, time.monotonic())
+        await self._trade_publisher.take(trades)
 
 
 def closed_minute(venue: str, candle: ClosedCandle, *, epoch: int = 0) -> OutgoingMessage:

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from ingest.messages import BadFrame, ClosedCandle
 from mesh.values.trades import TradeColumns
-from tickcodec.frames import ReadTrades
+from tickcodec.frames import ReadBatches, ReadTrades
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +62,7 @@ class UnknownSeen:
 
 Event = (
     TradeColumns
+    | ReadBatches
     | ReadTrades
     | ClosedCandle
     | MinutesSeen

@@ -9,11 +9,11 @@ shows that the connection brings something, and one that names a trade which did
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from itertools import chain
 from math import exp, inf
+
+from ingest.publish.published_symbol import PassedTrades
 
 LEAST_S = 5.0
 """No silence of all together is in doubt before."""
@@ -32,9 +32,6 @@ MOST_QUIET_S = 60.0
 
 BEHIND_S = 5.0
 """So much later than a minute that names it a trade may come."""
-
-TOGETHER_S = 0.1
-"""What comes within this time is noted at once, as if the longest gap were before it and all others alike."""
 
 ALL = ""
 """Stands for all symbols together."""
@@ -83,12 +80,16 @@ class SilenceWatchdog:
     """Says which symbols have been silent for too long. Times are seconds of one steady clock.
 
     One watchdog serves all connections of a venue.
+
+    Args:
+        passed: tells of trades that pass in C++, of which nobody tells one by one. Those that it tells of together are
+            taken as if the longest gap were before them and all others alike.
+
     """
 
-    def __init__(self) -> None:
+    def __init__(self, passed: Callable[[], PassedTrades] = lambda: PassedTrades({}, 0, 0.0)) -> None:
         self._series: dict[str, _Series] = {}
-        self._told: list[Mapping[str, int]] = []  # what `traded_together` was told, and is not among those yet
-        self._first_s = self._last_s = -inf  # when the first and the last of it came
+        self._passed = passed
 
     def listen(self, symbols: Iterable[str], now_s: float) -> None:
         """Begin to listen anew: a connection was opened, or we come back from being busy elsewhere.
@@ -113,39 +114,22 @@ class SilenceWatchdog:
             now_s: the time, in seconds of one steady clock.
 
         """
-        self.traded_together({symbol: newest_id}, now_s)
-
-    def traded_together(self, newest_ids: Mapping[str, int], now_s: float) -> None:
-        """Take note of trades of several symbols that came together, as `traded` does.
-
-        Args:
-            newest_ids: of symbols that are followed, the highest of each one's ids.
-            now_s: the time, in seconds of one steady clock.
-
-        """
-        if now_s - self._first_s >= TOGETHER_S:
-            self._take_note()
-            self._first_s = now_s
-        self._told.append(newest_ids)
-        self._last_s = now_s
+        self._take_note()
+        self._reaches(self._received(symbol, now_s), newest_id)
+        self._received(ALL, now_s)
 
     def _take_note(self) -> None:
-        """Note of each symbol what `traded_together` was told lately."""
-        told, self._told = [each for each in self._told if each], []
-        if not told:
-            return
-        newest: dict[str, int] = {}
-        times = Counter(chain.from_iterable(told))
-        for each in told:
-            newest.update(each)
-        for symbol, newest_id in newest.items():
-            series = self._received(symbol, self._last_s, times=times[symbol])
-            series.newest_id = newest_id  # not the highest ever: ids may begin again
-            if series.behind_since_s is not None:
-                highest_id = max(each[symbol] for each in told if symbol in each)
-                if highest_id >= (series.reported_id or 0):
-                    series.behind_since_s = None
-        self._received(ALL, self._last_s, times=len(told))
+        """Note what has passed since this was done last."""
+        symbols, times, came_s = self._passed()
+        for symbol, (batches, newest_id) in symbols.items():
+            self._reaches(self._received(symbol, came_s, times=batches), newest_id)
+        if times:
+            self._received(ALL, came_s, times=times)
+
+    def _reaches(self, series: _Series, newest_id: int) -> None:
+        series.newest_id = newest_id  # not the highest ever: ids may begin again
+        if series.behind_since_s is not None and newest_id >= (series.reported_id or 0):
+            series.behind_since_s = None
 
     def minutes(self, last_ids: Mapping[str, int], now_s: float) -> None:
         """Take note of minutes of symbols that are followed, closed or not: the connection brings something.

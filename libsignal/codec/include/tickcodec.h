@@ -31,9 +31,9 @@ TICKCODEC_API int tickcodec_abi_version(void);
 
 /* The trades of one symbol, in the order of the frames. */
 typedef struct tickcodec_group {
-    int64_t name_at; /* where in the text the symbol stands, as the venue writes it */
+    int64_t name_at; /* where in `out` the symbol stands, in lower case */
     int64_t name_size;
-    int64_t at; /* where in `out` its tickmesh.v1.TradeBatches of one stands; the symbol is in lower case there */
+    int64_t at; /* where in `out` its tickmesh.v1.TradeBatches of one stands */
     int64_t size;
     int64_t rows;
     int64_t first_id; /* of the first row */
@@ -70,6 +70,58 @@ typedef struct tickcodec_frames {
  * the text has another number of lines than `frames`, there are more frames or symbols than there is room for, the
  * venue is too long, or the struct has another size. */
 TICKCODEC_API int tickcodec_read_frames(tickcodec_frames *call, const char *text, size_t size, size_t frames);
+
+/* --- passing: trades of the venue that go on at the next id of their symbol ---------------------------------------- */
+
+/* How far the trades of a symbol have gone on, and those that went on last. */
+typedef struct tickcodec_passed {
+    int64_t symbol_size;
+    int64_t partition; /* any number: what is published together has the same */
+    int64_t first_key; /* of the epoch: keys are that much above ids */
+    int64_t passes;    /* whether trades may go on here, as keys that are ids: 0 or 1 */
+    int64_t last_id;   /* of the last one; below 0 before the first */
+    int64_t last_us;   /* when it happened */
+    int64_t trades;    /* that went on here, since somebody has set it to 0 */
+    int64_t batches;   /* likewise */
+    int64_t turn;      /* in which the last one went on: rises from call to call */
+    double came_s;     /* when trades came last, as `now_s` has it */
+    int64_t *recent;   /* recent_size rows of id, time, price, quantity, is_buyer_maker and when it came, in a ring */
+    int64_t recent_size;  /* 1 or more */
+    int64_t recent_count; /* rows written so far: the next one goes to recent_count % recent_size */
+    char symbol[96];      /* in lower case; last, so that what is looked at lies together */
+} tickcodec_passed;
+
+#define TICKCODEC_RECENT_NUMBERS 6
+
+/* One call's question and answer. */
+typedef struct tickcodec_passing {
+    size_t struct_size;
+    tickcodec_passed **slots; /* that `tickcodec_add_symbol` has filled */
+    size_t slot_count;
+    int64_t max_rows;    /* of a batch that goes on */
+    int64_t earliest_us; /* of its trades */
+    int64_t latest_us;
+    int64_t received_time_us;
+    int64_t turn;
+    double now_s;
+    int64_t *partitions; /* one for each group: that of its symbol, or -1 where its trades have not gone on */
+    int64_t rows;        /* how many trades have gone on */
+    int64_t oldest_us;   /* the lowest of the times of their groups' last trades */
+    int64_t newest_us;   /* the time of the last one of all */
+} tickcodec_passing;
+
+/* Put a symbol among some; `slot_count` is a power of two. Returns 0, or 1 where half of the slots are taken, the symbol is
+ * there already, or its name is too long. */
+TICKCODEC_API int tickcodec_add_symbol(tickcodec_passed **slots, size_t slot_count, tickcodec_passed *symbol);
+
+/* Let trades that `tickcodec_read_frames` has read go on: those groups, in order, whose symbol `passes`, whose ids follow
+ * its last one and each other, and which keep the bounds; the others are left. `batches` are the `out` of that call. Returns
+ * how many groups have gone on; 0 also where the struct has another size. */
+TICKCODEC_API size_t tickcodec_pass(tickcodec_passing *call, const uint8_t *batches, size_t size, const tickcodec_group *groups, size_t count);
+
+/* Write the last trades of symbols, at most `each` of one, with their keys, as a serialized tickmesh.v1.TradeBatches: symbols in their order,
+ * as far as they fit; none of a symbol that has none. Returns how many symbols were written, and in `written` how many bytes. */
+TICKCODEC_API size_t tickcodec_write_recent(const tickcodec_passed *const *symbols, size_t count, size_t each, const char *venue, size_t venue_size, uint8_t *out, size_t out_size, size_t *written);
 
 /* --- batches: trades of the bus -> libsignal -> their signals for the bus ----------------------------------------- */
 

@@ -4,8 +4,11 @@
 #include <cstring>
 
 #include "tickcodec.h"
+#include "trade_message.hpp"
 
 namespace {
+
+using tickcodec::TradeColumns;
 
 constexpr std::int64_t kMicrosecondsFrom = 100'000'000'000'000;  // times below are milliseconds
 constexpr std::int64_t kTimesEnd = 10'000'000'000'000'000;
@@ -183,75 +186,10 @@ class Groups {
     std::uint16_t slots_[kSlots] = {};  // a group's number and one
 };
 
-std::size_t varint_size(std::size_t value) {
-    std::size_t size = 1;
-    while (value >>= 7) ++size;
-    return size;
-}
-
-// How long a field of bytes is, with its head.
-std::size_t field_size(std::size_t content) { return 1 + varint_size(content) + content; }
-
-// Writes protobuf.
-class Writer {
-   public:
-    explicit Writer(std::uint8_t *at) : at_(at) {}
-
-    std::uint8_t *at() const { return at_; }
-
-    // The head of a field of bytes, behind which they are to be put.
-    std::uint8_t *field(std::uint8_t number, std::size_t size) {
-        *at_++ = static_cast<std::uint8_t>(number << 3 | 2);
-        for (std::size_t rest = size; ; rest >>= 7) {
-            *at_++ = static_cast<std::uint8_t>(rest < 0x80 ? rest : (rest & 0x7f) | 0x80);
-            if (rest < 0x80) break;
-        }
-        std::uint8_t *const content = at_;
-        at_ += size;
-        return content;
-    }
-
-    void fixed64(std::uint8_t number, std::int64_t value) {
-        *at_++ = static_cast<std::uint8_t>(number << 3 | 1);
-        std::memcpy(at_, &value, sizeof value);
-        at_ += sizeof value;
-    }
-
-   private:
-    std::uint8_t *at_;
-};
-
-// Where the columns of a group's message are.
-struct Columns {
-    std::uint8_t *numbers[4];
-    std::uint8_t *makers;
-    std::size_t filled;
-};
-
-// Write the message of a group but for its columns: a TradeBatches with one batch.
-std::uint8_t *begin_message(const tickcodec_frames &call, const char *text, const tickcodec_group &group, Columns *columns) {
-    const auto name_size = static_cast<std::size_t>(group.name_size), rows = static_cast<std::size_t>(group.rows);
-    const std::size_t size = (call.venue_size != 0 ? field_size(call.venue_size) : 0) + field_size(name_size) +
-                             (call.received_time_us != 0 ? 9 : 0) + 4 * field_size(8 * rows) + field_size(rows);
-    Writer writer(Writer(call.out + group.at).field(1, size));
-    if (call.venue_size != 0) std::memcpy(writer.field(1, call.venue_size), call.venue, call.venue_size);
-    std::uint8_t *const symbol = writer.field(2, name_size);
-    for (std::size_t i = 0; i < name_size; ++i) {
-        const char c = text[static_cast<std::size_t>(group.name_at) + i];
-        symbol[i] = static_cast<std::uint8_t>(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
-    }
-    if (call.received_time_us != 0) writer.fixed64(3, call.received_time_us);
-    for (std::size_t i = 0; i < 4; ++i) columns->numbers[i] = writer.field(static_cast<std::uint8_t>(4 + i), 8 * rows);
-    columns->makers = writer.field(8, rows);
-    return writer.at();
-}
-
-void put(const Row &row, tickcodec_group *group, Columns *columns) {
-    const std::size_t at = columns->filled++;
-    const std::int64_t numbers[] = {row.trade_id, row.price_e8, row.quantity_e8, row.time_us};
-    for (std::size_t i = 0; i < 4; ++i) std::memcpy(columns->numbers[i] + 8 * at, &numbers[i], 8);
-    columns->makers[at] = row.is_buyer_maker;
-    if (at == 0) {
+void put(const Row &row, tickcodec_group *group, TradeColumns *columns) {
+    const bool is_first = columns->filled() == 0;
+    columns->put(row.trade_id, row.price_e8, row.quantity_e8, row.time_us, row.is_buyer_maker);
+    if (is_first) {
         group->first_id = row.trade_id;
         group->earliest_us = group->latest_us = row.time_us;
     } else if (row.trade_id != group->last_id + 1) {
@@ -290,13 +228,22 @@ int tickcodec_read_frames(tickcodec_frames *call, const char *text, std::size_t 
         ++lines;
     }
     if (lines != frames) return 1;
-    Columns columns[kMaxGroups];
+    TradeColumns columns[kMaxGroups];
     std::int64_t at = 0;
     for (std::size_t i = 0; i < call->group_count; ++i) {
         tickcodec_group &group = call->groups[i];
+        const auto name_size = static_cast<std::size_t>(group.name_size);
+        char symbol[kMaxName];
+        for (std::size_t j = 0; j < name_size; ++j) {
+            const char c = text[static_cast<std::size_t>(group.name_at) + j];
+            symbol[j] = static_cast<char>(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
+        }
+        const tickcodec::TradeHead head{call->venue, call->venue_size, symbol, name_size, call->received_time_us};
+        const auto message = tickcodec::begin_trades(call->out + at, head, static_cast<std::size_t>(group.rows));
+        columns[i] = message.columns;
         group.at = at;
-        columns[i].filled = 0;
-        at = begin_message(*call, text, group, &columns[i]) - call->out;
+        group.name_at = message.symbol - call->out;
+        at = message.end - call->out;
         group.size = at - group.at;
     }
     for (std::size_t i = 0; i < count; ++i) put(rows[i], &call->groups[rows[i].group], &columns[rows[i].group]);

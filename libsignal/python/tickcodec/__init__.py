@@ -6,4 +6,4 @@
 
 from __future__ import annotations
 
-__all__ = ["batches", "columns", "copy_rows", "frames", "sockets", "ticks"]
+__all__ = ["batches", "columns", "copy_rows", "frames", "passing", "sockets", "ticks"]

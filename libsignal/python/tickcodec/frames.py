@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from ctypes import POINTER, addressof, c_char_p, c_int64, c_size_t, c_void_p
 from functools import lru_cache
 from typing import Any, ClassVar
@@ -14,7 +14,8 @@ import msgspec
 from mesh.values.symbols import parse_symbol
 from tickcodec.library import FRAME_BYTES, LIBRARY
 
-_MAX_GROUPS = 1024
+MAX_GROUPS = 1024
+"""Symbols of frames that are read together, at most."""
 
 
 class _Group(ctypes.Structure):
@@ -82,6 +83,33 @@ class ReadTrades(msgspec.Struct, gc=False):
         return self.rows
 
 
+class ReadBatches(msgspec.Struct, gc=False):
+    """Trades that came together, by symbol, in the order in which symbols come first.
+
+    Attributes:
+        received_time_us: when the first frame came, in microseconds since 1970.
+        batches: a serialized `tickmesh.v1.TradeBatches` with one batch for each symbol.
+        groups: a `tickcodec_group` for each.
+
+    """
+
+    received_time_us: int
+    batches: bytes
+    groups: bytes
+
+    def __len__(self) -> int:
+        return len(self.groups) // _GROUP.size
+
+    def __iter__(self) -> Iterator[ReadTrades]:
+        return map(self.of, range(len(self)))
+
+    def of(self, number: int) -> ReadTrades:
+        """Return the trades of one symbol; 0 is the first one."""
+        name, length, at, size, *numbers = _GROUP.unpack_from(self.groups, _GROUP.size * number)
+        symbol, batch = _symbol(self.batches[name : name + length]), self.batches[at : at + size]
+        return ReadTrades(symbol, self.received_time_us, batch, *numbers)
+
+
 class FrameReader:
     """Reads frames that came together; not to be called by two threads at once.
 
@@ -95,12 +123,12 @@ class FrameReader:
     def __init__(self, venue: str, *, max_frames: int, max_id: int) -> None:
         self.max_frames = max_frames
         self._out = (c_int64 * (FRAME_BYTES // 8 * max_frames))()
-        self._groups = (_Group * _MAX_GROUPS)()
+        self._groups = (_Group * MAX_GROUPS)()
         self._others = (c_int64 * max_frames)()
         self._call = _Frames(
             struct_size=ctypes.sizeof(_Frames),
             max_frames=max_frames,
-            max_groups=_MAX_GROUPS,
+            max_groups=MAX_GROUPS,
             max_id=max_id,
             venue=venue.encode(),
             venue_size=len(venue.encode()),
@@ -114,7 +142,7 @@ class FrameReader:
         )
         self._address = addressof(self._call)
 
-    def read(self, frames: Sequence[bytes], received_time_us: int) -> tuple[list[ReadTrades], list[int]]:
+    def read(self, frames: Sequence[bytes], received_time_us: int) -> tuple[ReadBatches | None, list[int]]:
         """Read the trades among some frames of Binance's combined streams.
 
         Args:
@@ -122,22 +150,21 @@ class FrameReader:
             received_time_us: when the first of them came, in microseconds since 1970.
 
         Returns:
-            the trades by symbol, in the order in which symbols come first; and which frames are left: all that are
-            not trades in the one form in which they are nearly always written.
+            the trades, None where there are none; and which frames are left: all that are not trades in the one form
+            in which they are nearly always written.
 
         """
         text = b"\n".join(frames)
         self._call.received_time_us = received_time_us
         if _read_frames(self._address, text, len(text), len(frames)):
-            return [], list(range(len(frames)))
+            return None, list(range(len(frames)))
         group_count, other_count = _COUNTS.unpack_from(self._call_bytes, _COUNTS_AT)
-        groups = list(_GROUP.iter_unpack(self._groups_bytes[: _GROUP.size * group_count]))
-        batches = bytes(self._out_bytes[: sum(groups[-1][2:4])]) if groups else b""  # behind each other
-        trades = [
-            ReadTrades(_symbol(text[name : name + length]), received_time_us, batches[at : at + size], *numbers)
-            for name, length, at, size, *numbers in groups
-        ]
-        return trades, self._others[:other_count] if other_count else []
+        others = self._others[:other_count] if other_count else []
+        if not group_count:
+            return None, others
+        groups = bytes(self._groups_bytes[: _GROUP.size * group_count])
+        at, size = _PLACE.unpack_from(groups, len(groups) - _GROUP.size + _PLACE_AT)
+        return ReadBatches(received_time_us, bytes(self._out_bytes[: at + size]), groups), others
 
 
 @lru_cache(maxsize=4096)
@@ -146,5 +173,6 @@ def _symbol(name: bytes) -> str:
 
 
 _GROUP = struct.Struct("=12q")
+_PLACE, _PLACE_AT = struct.Struct("=2q"), _Group.at.offset  # and `size` behind it
 _COUNTS, _COUNTS_AT = struct.Struct("@NN"), _Frames.group_count.offset  # and `other_count` behind it
 _read_frames = LIBRARY.holding_gil.tickcodec_read_frames

@@ -15,12 +15,19 @@ from mesh.service import shared_library
 ABI_VERSION = 1
 FRAME_BYTES = 184
 TRADE_ROW_BYTES = 83
+RECENT_NUMBERS = 6
 E8, INTEGER, DOUBLE = 0, 1, 2
 
 PROTOTYPES: dict[str, tuple[Any, list[Any]]] = {
     "tickcodec_abi_version": (c_int, []),
     # Really pointers to structs: a plain address takes half the time to hand over.
     "tickcodec_read_frames": (c_int, [c_void_p, c_char_p, c_size_t, c_size_t]),
+    "tickcodec_add_symbol": (c_int, [c_void_p, c_size_t, c_void_p]),
+    "tickcodec_pass": (c_size_t, [c_void_p, c_char_p, c_size_t, c_char_p, c_size_t]),
+    "tickcodec_write_recent": (
+        c_size_t,
+        [c_void_p, c_size_t, c_size_t, c_char_p, c_size_t, c_void_p, c_size_t, c_void_p],
+    ),
     "tickcodec_split": (c_int, [c_char_p, c_size_t, c_void_p, c_size_t, c_void_p]),
     "tickcodec_process_batches": (c_size_t, [c_void_p, c_char_p, c_void_p, c_void_p, c_size_t]),
     "tickcodec_find_closing": (c_int, [c_void_p, c_char_p, c_size_t]),

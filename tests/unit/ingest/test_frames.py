@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,10 @@ from ingest.publish.trade_publisher import TradePublisher
 from mesh.bus import wire
 from mesh.values import epochs
 from mesh.values.trades import TradeColumns
-from tests.fixtures.parsed import in_columns
+from tests.fixtures.parsed import each_of, in_columns
 from tests.fixtures.passed_on import PassedOn, trade_publisher_into
 from tests.fixtures.venue_words import FRAMES, KLINE, worded
-from tickcodec.frames import FrameReader, ReadTrades
+from tickcodec.frames import FrameReader, ReadBatches, ReadTrades
 
 DATA = Path(__file__).parents[4] / "shared" / "data"
 TAPES = ("btcusdt_20230405.trades.jsonl.gz", "btcusdt_20240808.trades.jsonl.gz")
@@ -50,7 +51,7 @@ def of(read: TradeColumns | ReadTrades) -> list[Any]:
 
 def words(parsed: Parsed) -> list[Any]:
     return [
-        list(map(of, parsed.trades)),
+        list(map(of, each_of(parsed.trades))),
         parsed.candles,
         parsed.others,
         [(bad.reason, bad.frame) for bad in parsed.bad],
@@ -145,6 +146,7 @@ def test_a_trade_as_it_is_nearly_always_written_is_not_left_to_python() -> None:
 
     trades, left = FrameReader("sim", max_frames=10, max_id=100).read(frames, 7)
 
+    assert trades is not None
     assert [(one.symbol, in_columns(one).trade_id.tolist()) for one in trades] == [
         ("btcusdt", [1, 3]),
         ("ethusdt", [2]),
@@ -214,6 +216,7 @@ async def test_trades_that_are_encoded_already_pass_as_their_columns_do(
         trade_publisher = await trade_publisher_into(kept)
         await trade_publisher.follow("ethusdt")
         states = []
+        unusual: Sequence[TradeColumns | ReadTrades] | None
         begun = [("BTCUSDT", 0, [1, 1, 1], 0), ("ETHUSDT", 0, [1, 1, 1], 0)]
         for at, (symbol, ahead, steps, later_us) in enumerate([*begun, *batches]):
             ids = np.cumsum([next_ids[symbol] + ahead, *steps]).tolist()
@@ -221,12 +224,14 @@ async def test_trades_that_are_encoded_already_pass_as_their_columns_do(
             frames = [text(s=symbol, t=t, T=T).encode() for t, T in zip(ids, times, strict=True) if t >= 0]
             for trades in read(frames, venue="binance", received_time_us=NOW_US + at * 1000).trades:
                 if together:
-                    assert isinstance(trades, ReadTrades)
-                    for left in trade_publisher.take_at_once([trades]):
-                        await trade_publisher.take(left, gather=True)
+                    assert isinstance(trades, ReadBatches)
+                    unusual = trade_publisher.take_at_once(trades)
+                    assert unusual is not None
                     assert trade_publisher.flush_at_once()
                 else:
-                    await trade_publisher.take(trades)
+                    unusual = tuple(each_of([trades]))
+                for one in unusual:
+                    await trade_publisher.take(one)
             states.append(state_of(trade_publisher))
             next_ids[symbol] = max(next_ids[symbol], 1 + max(ids)) if ahead < 10 else next_ids[symbol]
         outcomes.append((kept.messages, kept.letters, states))

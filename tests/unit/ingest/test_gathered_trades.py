@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from ingest.publish import trade_publisher as module
-from ingest.publish.trade_publisher import MAX_BATCH, TradePublisher
+from ingest.publish import partition_publisher as module
+from ingest.publish.partition_publisher import MAX_BATCH
+from ingest.publish.trade_publisher import TradePublisher
 from mesh.bus import subjects, wire
 from mesh.bus.partitions import partitions
 from mesh.values import epochs
@@ -43,7 +44,8 @@ async def publisher_on(bus: Any, *symbols: str, **options: Any) -> TradePublishe
 async def gather(publisher: TradePublisher, symbol: str, first_id: int, rows: int) -> None:
     batch, raw = columns(first_id, rows, symbol=symbol), publisher._followed[symbol].raw
     await raw.make_room(rows)
-    raw.gather(symbol, first_id, first_id + rows - 1, rows, wire.one_of_many(wire.encode_trades(batch)))
+    message = wire.one_of_many(wire.encode_trades(batch))
+    raw.gather((symbol, first_id), (symbol, first_id + rows - 1), rows, message)
 
 
 async def test_trades_that_are_gathered_are_one_message_in_their_order() -> None:

@@ -11,7 +11,7 @@ from ingest.binance.session import BinanceSession
 from ingest.messages import BadFrame
 from ingest.websocket.session import Event, Followed, MinutesRefused, Refused, ShutdownAnnounced, UnknownSeen
 from mesh.bus import wire
-from tickcodec.frames import ReadTrades
+from tickcodec.frames import ReadBatches
 
 
 def sent(feed: BinanceSession, now_s: float) -> list[dict[str, Any]]:
@@ -185,9 +185,9 @@ def test_trades_come_out_by_symbol_before_everything_else() -> None:
         '{"e":"depthUpdate"}',
         trade("BTCUSDT", 6),
     )
-    btc, eth, bad, shutdown, unknown = events
-    assert isinstance(btc, ReadTrades)
-    assert isinstance(eth, ReadTrades)
+    read, bad, shutdown, unknown = events
+    assert isinstance(read, ReadBatches)
+    btc, eth = read
     trades = wire.decode_one_of_many(btc.batch)
     assert (trades.venue, btc.symbol, trades.trade_id.tolist()) == ("sim", "btcusdt", [5, 6])
     assert (eth.symbol, eth.first_id, eth.rows) == ("ethusdt", 8, 1)

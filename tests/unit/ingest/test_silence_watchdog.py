@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from itertools import pairwise
 
+from ingest.publish.published_symbol import PassedTrades
 from ingest.websocket.silence_watchdog import (
     ALL,
     BEHIND_S,
@@ -12,7 +13,6 @@ from ingest.websocket.silence_watchdog import (
     LEAST_S,
     MOST_QUIET_S,
     MOST_S,
-    TOGETHER_S,
     UNKNOWN_S,
     Doubt,
     SilenceWatchdog,
@@ -43,11 +43,12 @@ def test_a_busy_coin_is_missed_after_seconds() -> None:
 
 
 def test_symbols_whose_trades_come_together_are_each_heard() -> None:
-    watchdog = SilenceWatchdog()
+    passed = [PassedTrades({"btcusdt": (50, n), "ethusdt": (40, 3 * n)}, 90, n * 2.0) for n in range(1, 6)]
+    watchdog = SilenceWatchdog(lambda: passed.pop(0) if passed else PassedTrades({}, 0, 0.0))
     watchdog.listen(["btcusdt", "ethusdt"], 0)
-    for now_s in range(1, 201):
-        watchdog.traded_together({"btcusdt": 2 * now_s, "ethusdt": 3 * now_s}, now_s * 0.05)
-    assert (watchdog.newest_id("btcusdt"), watchdog.newest_id("ethusdt")) == (400, 600)
+    while passed:
+        assert silent(watchdog, ["btcusdt", "ethusdt"], 11.0) is None
+    assert (watchdog.newest_id("btcusdt"), watchdog.newest_id("ethusdt")) == (5, 15)
     talking(watchdog, "btcusdt", every_s=0.05, from_s=10, times=4000)
     assert silent(watchdog, ["btcusdt", "ethusdt"], 10 + LEAST_ALONE_S - 1) is None
     assert silent(watchdog, ["btcusdt", "ethusdt"], 210.0) == "ethusdt"
@@ -60,7 +61,7 @@ def test_a_trade_that_a_minute_named_has_come_though_a_repeat_of_an_older_one_fo
     watchdog.minutes({"btcusdt": 100}, 1.0)
     watchdog.minutes({"btcusdt": 105}, 2.0)
     watchdog.traded("btcusdt", 105, 2.5)
-    watchdog.traded("btcusdt", 101, 2.5 + TOGETHER_S / 2)
+    watchdog.traded("btcusdt", 101, 2.55)
     assert silent(watchdog, ["btcusdt"], 2.5 + BEHIND_S + 1) is None
 
 

@@ -10,12 +10,11 @@ import numpy as np
 import pytest
 from prometheus_client import REGISTRY
 
-from mesh.bus import wire
 from mesh.values.id_ranges import IdRange
 from mesh.values.trades import TradeColumns, concatenate
 from tests.fixtures.passed_on import PassedOn, trade_publisher_into
 from tests.fixtures.trades import columns
-from tickcodec.frames import ReadTrades
+from tests.fixtures.venue_frames import read_frames
 
 
 async def test_when_all_gaps_are_given_up_everything_that_waited_is_published_in_order() -> None:
@@ -84,20 +83,18 @@ async def test_trades_that_come_together_are_gathered_and_what_is_unusual_among_
     trade_publisher.lag()
     passed_before, delays_before = passed_over(), delays_observed()
 
-    usual, *unusual = [
-        encoded(columns(4, 2)),
-        encoded(columns(8, 2, symbol="ethusdt")),
-        encoded(columns(7, 5, symbol="solusdt")),
-    ]
-    assert trade_publisher.take_at_once([usual, *unusual]) == unusual
+    read = read_frames([(4, "BTCUSDT"), (8, "ETHUSDT"), (5, "BTCUSDT"), (7, "SOLUSDT"), (9, "ETHUSDT")])
+    unusual = trade_publisher.take_at_once(read)
+    assert unusual is not None
+    assert [(trades.symbol, trades.rows) for trades in unusual] == [("ethusdt", 2), ("solusdt", 1)]
     for trades in unusual:
-        await trade_publisher.take(trades, gather=True)
+        await trade_publisher.take(trades)
     assert trade_publisher.flush_at_once()
     trade_publisher.lag()
 
     assert passed_on.ids == [1, 2, 3, 1, 2, 3, 4, 5]
     assert trade_publisher.gap("ethusdt") == IdRange(4, 7)
-    assert (passed_over() - passed_before, delays_observed() - delays_before) == (5, 2)
+    assert (passed_over() - passed_before, delays_observed() - delays_before) == (1, 2)
 
 
 @pytest.mark.parametrize("rest_after", range(6))
@@ -133,25 +130,6 @@ def joined(frames: list[TradeColumns], is_cut: tuple[bool, ...]) -> list[TradeCo
         else:
             batches[-1].append(frame)
     return [concatenate(batch) for batch in batches]
-
-
-def encoded(trades: TradeColumns) -> ReadTrades:
-    """Return trades as the venue's frames are read: consecutive ones, encoded already."""
-    first_id, last_id = int(trades.trade_id[0]), int(trades.trade_id[-1])
-    first_us, last_us = int(trades.time_us[0]), int(trades.time_us[-1])
-    return ReadTrades(
-        trades.symbol,
-        trades.received_time_us,
-        wire.one_of_many(wire.encode_trades(trades)),
-        rows=len(trades),
-        first_id=first_id,
-        last_id=last_id,
-        highest_id=last_id,
-        is_consecutive=True,
-        earliest_us=first_us,
-        latest_us=last_us,
-        last_us=last_us,
-    )
 
 
 def delays_observed() -> float:
