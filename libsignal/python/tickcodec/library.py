@@ -22,10 +22,10 @@ PROTOTYPES: dict[str, tuple[Any, list[Any]]] = {
     # Really pointers to structs: a plain address takes half the time to hand over.
     "tickcodec_read_frames": (c_int, [c_void_p, c_char_p, c_size_t, c_size_t]),
     "tickcodec_split": (c_int, [c_char_p, c_size_t, c_void_p, c_size_t, c_void_p]),
-    "tickcodec_process_batches": (c_size_t, [c_void_p, c_char_p, c_void_p, c_void_p, c_size_t]),
+    "tickcodec_put_symbol": (c_int, [c_void_p, c_void_p]),
+    "tickcodec_process_batches": (c_size_t, [c_void_p, c_char_p, c_void_p, c_size_t]),
     "tickcodec_find_closing": (c_int, [c_void_p, c_char_p, c_size_t]),
     "tickcodec_candle_rows": (c_int, [c_void_p, c_char_p, c_void_p, c_size_t, c_void_p]),
-    "tickcodec_last_row": (c_int, [c_char_p, c_size_t, c_void_p, c_size_t, c_void_p]),
     "tickcodec_count_trades": (c_int, [c_char_p, c_size_t, c_size_t, c_void_p, c_void_p]),
     "tickcodec_join_trades": (c_int, [c_void_p]),
     "tickcodec_trade_rows": (c_int, [c_void_p]),
