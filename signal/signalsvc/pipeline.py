@@ -94,6 +94,7 @@ class PublishedIds:
         self.last_ids = dict(last_ids)
         self.created = created
         self._whole = whole
+        self._is_passed = False  # whether the engine has taken in all that is here of those symbols that it knows
 
     @classmethod
     async def read(cls, bus: Bus, saved: PublishedState | None, partition: Partition = WHOLE) -> PublishedIds:
@@ -159,8 +160,26 @@ class PublishedIds:
         unknown = -1 if self._whole else 2**63
         return [name for name, id_ in known.items() if id_ > self.last_ids.get(name, unknown)]
 
+    def note_passed(self, last_ids: Mapping[str, int]) -> None:
+        """Take note of what PROCESSED holds as well: all that the engine has taken in.
+
+        From now on `lacks_all` need not look at each batch, until `expect_repeats`.
+
+        Args:
+            last_ids: the last trade of each symbol that it knows, by the name of its entry.
+
+        """
+        self.note(last_ids)
+        self._is_passed = last_ids.items() <= self.last_ids.items()
+
+    def expect_repeats(self) -> None:
+        """Look at each batch again: the engine knows nothing of a symbol, and what comes of it may be published."""
+        self._is_passed = False
+
     def lacks_all(self, carried: CarriedSignals) -> bool:
         """Return whether nothing of some signals is published yet; otherwise `rest` says of each what is not."""
+        if self._is_passed:  # it takes in nothing twice
+            return True
         for message in carried.messages:
             if message.first_id <= self.last_ids.get(entry_name(message.venue, message.symbol), -1):
                 return False
@@ -454,6 +473,8 @@ class Pipeline:
         except BadMessage as exc:
             self._put_aside(message._replace(payload=batch, part=part), exc)
             return
+        if self.engine.last_id(trades.venue, trades.symbol) < 0:
+            self._published.expect_repeats()
         if not self.engine.knows(trades.venue, trades.symbol):
             await self._restore_evicted(trades.venue, trades.symbol)
         signals = self.engine.process(trades, raw_sequence=message.sequence)
@@ -536,7 +557,7 @@ class Pipeline:
         while not self._note(snapshot, most=self._max_states):
             pass
         self._snapshot = None
-        self._published.note(self.engine.last_ids)
+        self._published.note_passed(self.engine.last_ids)
         end = self.publisher.last_sequence
         published = PublishedState(self._published.created, end, 0, dict(self._published.last_ids))
         return self._save(reader, snapshot, published, pause_s=pause_s)
