@@ -147,19 +147,6 @@ def trade_names(venue: str, symbol: str) -> bytes:
     return bytes(TradeTwin(venue=venue, symbol=symbol).SerializeToString())
 
 
-def names_of(batch: bytes) -> tuple[str, str] | None:
-    """Return venue and symbol of a serialized `TradeBatch` that begins with them; None where it does not.
-
-    Looks at nothing else of it.
-    """
-    try:
-        symbol_at = 2 + batch[1]
-        return _names_in(batch[: symbol_at + 2 + batch[symbol_at + 1]])
-    except IndexError:
-        return None
-
-
-@lru_cache(maxsize=4096)
 def _names_in(head: bytes) -> tuple[str, str] | None:
     try:
         twin = TradeTwin.FromString(head)

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import itertools
 import logging
-from array import array
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache, partial
-from operator import attrgetter
+from functools import lru_cache
 from typing import Any, NamedTuple
 from zlib import crc32
 
@@ -33,7 +32,15 @@ from mesh.bus import subjects, wire
 from mesh.service.errors import BadMessage, TickmeshError
 from mesh.values.signals import SIGNAL_NAMES
 from mesh.values.trades import MAX_TRADE_ID, SignalColumns, TradeColumns, latest_us
-from tickcodec.batches import BatchProcessor, CandleLayout, Output, ProcessedBatches, last_row
+from tickcodec.batches import (
+    BatchProcessor,
+    CandleLayout,
+    LatestRow,
+    Output,
+    ProcessedBatches,
+    SymbolStates,
+    trades_of_symbols,
+)
 
 log = logging.getLogger("signal.engine")
 
@@ -90,37 +97,65 @@ class SignalMessage(NamedTuple):
         return cls(trades.venue, trades.symbol, len(trades), int(ids[0]), int(ids[-1]), signals.raw_sequence, payload)
 
 
-class CarriedSignals(NamedTuple):
-    """The signals of some batches of a message, all of one venue, and the same together."""
+class _Unread(NamedTuple):
+    """What `CarriedSignals.messages` are made of when they are asked for."""
 
-    messages: Sequence[SignalMessage]
-    entry_names: Sequence[str]
-    """Under which name the state of each one's symbol is saved."""
+    found: ProcessedBatches
+    symbols: Sequence[tuple[str, str]]
+    """By the numbers that `found` has, with their venues."""
+    raw_sequence: int
+
+    def read(self) -> list[SignalMessage]:
+        return [
+            SignalMessage(*self.symbols[number], rows, first_id, last_id, self.raw_sequence, payload)
+            for number, payload, rows, first_id, last_id in self.found.each()
+        ]
+
+
+@dataclass(slots=True)
+class CarriedSignals:
+    """The signals of some batches of a message, all of one venue, and the same together.
+
+    What each batch has is read only when it is asked for: of 300 symbols nearly each trade is one, and who passes
+    signals on wants them together.
+    """
+
+    venue: str
     payload: bytes
     """All of them as a serialized `SignalBatches`."""
     trades: int
     """How many they have: at most `MAX_TOGETHER`, or one batch."""
+    _batches: list[SignalMessage] | _Unread
 
     @classmethod
-    def of(cls, message: SignalMessage) -> CarriedSignals:
-        """Return one batch's signals as if they had come alone."""
-        name = entry_name(message.venue, message.symbol)
-        return cls([message], [name], wire.one_of_many(message.payload), message.rows)
+    def of(cls, *messages: SignalMessage) -> CarriedSignals:
+        """Return the signals of some batches, at least one, as if they had come in one message."""
+        payload = b"".join(wire.one_of_many(each.payload) for each in messages)
+        return cls(messages[0].venue, payload, sum(each.rows for each in messages), list(messages))
 
+    @property
+    def messages(self) -> list[SignalMessage]:
+        """The signals of each batch."""
+        if isinstance(self._batches, _Unread):
+            self._batches = self._batches.read()
+        return self._batches
 
-class _Known(NamedTuple):
-    venue: str
-    symbol: str
-    key: tuple[str, str]
-    entry_name: str
-    address: int
-    """Of the `lsig_state`; 0 where there is none."""
-
-
-_UNKNOWN = _Known("", "", ("", ""), "", 0)
-# As `SignalMessage` makes it, in two thirds of the time: without a function in Python.
-_signal_message: Callable[[Iterable[Any]], SignalMessage] = partial(tuple.__new__, SignalMessage)
-_address_of = attrgetter("address")
+    @staticmethod
+    def trades_by_symbol(carried: Iterable[CarriedSignals]) -> Mapping[str, int]:
+        """Return how many trades of each symbol there are in signals of an engine, all of one venue, together."""
+        trades: dict[str, int] = defaultdict(int)
+        unread: list[_Unread] = []
+        for each in carried:
+            if isinstance(each._batches, _Unread):
+                unread.append(each._batches)
+                continue
+            for message in each._batches:
+                trades[message.symbol] += message.rows
+        if unread:
+            for number, count in trades_of_symbols([each.found for each in unread]).items():
+                _, symbol = unread[-1].symbols[number]
+                trades[symbol] += count
+        return trades
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,11 +200,14 @@ class Engine:
         """Make an engine that has seen no trade; `settings` are those of `SignalState`, windows and the like."""
         self.settings = settings
         self._states: dict[tuple[str, str], SignalState] = {}
-        self._latest: dict[tuple[str, str], SignalColumns | SignalMessage] = {}
+        self._latest: dict[tuple[str, str], LatestRow] = {}  # but for newer ones, which went through C++
         self._candles = CandleBuffer(SignalGroups.CANDLES)
-        self._known: dict[bytes, _Known] = {}  # by how each batch of a symbol begins
+        self._carrying = SymbolStates()  # those that `_latest` has
+        self._symbols: list[tuple[str, str]] = []  # by their numbers, which they keep
+        self._numbers: dict[tuple[str, str], int] = {}
         self._processor = BatchProcessor(
             PROCESS_ADDRESS,
+            self._carrying,
             _OUTPUTS,
             candles=CandleLayout(INDICATOR_OFFSETS, self._candles.place),
             max_rows=_MAX_ROWS,
@@ -196,69 +234,24 @@ class Engine:
             BadMessage: the message holds no batches.
 
         """
-        batches = self._processor.split(message)
-        if batches is None:
+        count = self._processor.split(message)
+        if not count:
             return itertools.starmap(LeftBatch, enumerate(wire.batches_of(message), 1))
-        return self._carry(message, batches, raw_sequence=raw_sequence, now_us=now_us)
+        return self._carry(message, count, raw_sequence=raw_sequence, max_time_us=latest_us(now_us, received_time_us=0))
 
     def _carry(
-        self, message: bytes, batches: Sequence[bytes], *, raw_sequence: int, now_us: int
+        self, message: bytes, count: int, *, raw_sequence: int, max_time_us: int
     ) -> Iterator[CarriedSignals | LeftBatch]:
-        max_time_us = latest_us(now_us, received_time_us=0)
-        table: dict[bytes, _Known] | None = None
-        known: list[_Known] = []
-        states = array("Q")
         done = 0
-        while done < len(batches):
-            if self._known is not table:  # at first, and where states have left memory while this was waited for
-                table = self._known
-                known = [table.get(names) or self._known_of(names) for names in batches]
-                states = array("Q", map(_address_of, known))
-            if not states[done]:  # what was left before may have made its symbol known
-                known[done] = self._known_of(batches[done])
-                states[done] = known[done].address
-            found = self._processor.process(
-                message, states, first=done, max_time_us=max_time_us, raw_sequence=raw_sequence
-            )
+        while done < count:
+            found = self._processor.process(message, first=done, max_time_us=max_time_us, raw_sequence=raw_sequence)
             if found is None:
                 yield LeftBatch(done + 1, self._processor.batch(message, done))
                 done += 1
                 continue
-            taken = known[done : done + len(found.batches)]
-            done += len(taken)
-            if len(taken) == 1:
-                yield self._carried_alone(taken[0], found, raw_sequence)
-            else:
-                yield from self._carried(taken, found, raw_sequence)
-
-    def _carried_alone(self, known: _Known, found: ProcessedBatches, raw_sequence: int) -> CarriedSignals:
-        # As `_carried`, in half the time: where trades come one by one, each is alone in its message.
-        venue, symbol, key, name, _ = known
-        [payload], [rows], [first_id], [last_id] = found[1:]
-        signals = SignalMessage(venue, symbol, rows, first_id, last_id, raw_sequence, payload)
-        self._latest[key] = signals
-        return CarriedSignals((signals,), (name,), found.message, rows)
-
-    def _carried(self, known: Sequence[_Known], found: ProcessedBatches, raw_sequence: int) -> Sequence[CarriedSignals]:
-        venues, symbols, keys, names, _ = zip(*known, strict=True)
-        numbers = found.rows, found.first_ids, found.last_ids
-        columns = venues, symbols, *numbers, itertools.repeat(raw_sequence), found.batches
-        messages = list(map(_signal_message, zip(*columns, strict=False)))
-        self._latest.update(zip(keys, messages, strict=True))
-        if venues.count(venues[0]) < len(venues):
-            return list(map(CarriedSignals.of, messages))
-        return [CarriedSignals(messages, names, found.message, sum(found.rows))]
-
-    def _known_of(self, names: bytes) -> _Known:
-        """Return what is known of a symbol by how its batches begin; `_UNKNOWN` where it has no state."""
-        if (found := self._known.get(names)) is not None:
-            return found
-        key = wire.names_of(names)
-        state = None if key is None else self._states.get(key)
-        if key is None or state is None:
-            return _UNKNOWN
-        found = self._known[names] = _Known(*key, key, entry_name(*key), state.address)
-        return found
+            done += found.batches
+            venue, _ = self._symbols[found.first_symbol]
+            yield CarriedSignals(venue, found.message, found.trades, _Unread(found, self._symbols, raw_sequence))
 
     def process(self, trades: TradeColumns, *, raw_sequence: int) -> SignalColumns | None:
         """Take in a batch and return its signals; None when no trade of it is new.
@@ -269,7 +262,7 @@ class Engine:
 
         """
         key = trades.venue, trades.symbol
-        trades = self._only_new(trades, after=-1 if (latest := self._latest.get(key)) is None else _last_id_of(latest))
+        trades = self._only_new(trades, after=self.last_id(*key))
         state = self._states.get(key)
         if state is None:
             state = self._states[key] = SignalState(capacity=_CAPACITY, **self.settings)  # type: ignore[arg-type]
@@ -284,9 +277,24 @@ class Engine:
             candles = tuple(candle.closed() for candle in signals.candles)
             found: dict[str, Any] = {name: getattr(signals, name) for name in SIGNAL_NAMES}
             columns = SignalColumns(trades=trades, raw_sequence=raw_sequence, candles=candles, **found)
-            self._latest[key] = columns
+            self._take_note(key, columns)
             return columns
         return None
+
+    def _take_note(self, key: tuple[str, str], signals: SignalColumns) -> None:
+        """Let a symbol's last trade be that of these signals, and C++ take in those that follow."""
+        if key not in self._numbers:
+            self._numbers[key] = len(self._symbols)
+            self._symbols.append(key)
+        if key in self._latest:
+            self._carrying.forget_latest(self._numbers[key])
+        else:
+            self._carrying.put(self._numbers[key], wire.trade_names(*key), self._states[key].address)
+        last = signals.rows(slice(-1, None))
+        self._latest[key] = LatestRow(wire.encode_signals(last), int(last.trades.trade_id[0]), signals.raw_sequence)
+
+    def _latest_of(self, key: tuple[str, str]) -> LatestRow:
+        return self._carrying.latest(self._numbers[key]) or self._latest[key]
 
     def latest(self, venue: str, symbol: str) -> Latest | None:
         """Return the last trade of a symbol with its signals; None before the first one.
@@ -296,10 +304,9 @@ class Engine:
             symbol: in lower case: `btcusdt`.
 
         """
-        latest = self._latest.get((venue, symbol))
-        if latest is None:
+        if (venue, symbol) not in self._latest:
             return None
-        columns = _columns_of(latest)
+        columns = wire.decode_signals(self._latest_of((venue, symbol)).payload)
         return Latest(
             venue=venue,
             symbol=symbol,
@@ -312,8 +319,9 @@ class Engine:
 
     def last_trades(self) -> Iterator[SignalMessage]:
         """Yield the last trade of each symbol with its signals."""
-        for signals in self._latest.values():
-            yield SignalMessage.of(_columns_of(signals).rows(slice(-1, None)))
+        for key in self._latest:
+            payload, last_id, raw_sequence = self._latest_of(key)
+            yield SignalMessage(*key, 1, last_id, last_id, raw_sequence, payload)
 
     def reset_session(self, venue: str, symbol: str) -> bool:
         """Begin a new session with the symbol's next trade; return whether the symbol has traded at all.
@@ -331,7 +339,21 @@ class Engine:
     @property
     def last_ids(self) -> Mapping[str, int]:
         """The last trade of each symbol, by the names of their entries."""
-        return {entry_name(*key): _last_id_of(signals) for key, signals in self._latest.items()}
+        return {entry_name(*key): self.last_id(*key) for key in self._latest}
+
+    def last_id(self, venue: str, symbol: str) -> int:
+        """Return the id of a symbol's last trade; -1 before the first one.
+
+        Args:
+            venue: whose symbol it is: `binance`.
+            symbol: in lower case: `btcusdt`.
+
+        """
+        key = venue, symbol
+        if (latest := self._latest.get(key)) is None:
+            return -1
+        carried = self._carrying.last_id(self._numbers[key])
+        return latest.last_id if carried is None else carried
 
     def __len__(self) -> int:
         return len(self._states)
@@ -361,7 +383,7 @@ class Engine:
         if excess <= 0:
             return []
         others = [key for key in self._latest if key[0] != venue or key[1] not in followed]
-        others.sort(key=lambda key: self._latest[key].raw_sequence)
+        others.sort(key=lambda key: self._latest_of(key).raw_sequence)
         return [entry_name(*key) for key in others[:excess]]
 
     def evict(self, names: Iterable[str]) -> dict[str, int]:
@@ -370,9 +392,9 @@ class Engine:
         for name in names:
             venue, _, token = name.partition(".")
             key = venue, subjects.symbol_of(token)
-            evicted[name] = _last_id_of(self._latest.pop(key))
-            del self._states[key]
-        self._known = {}
+            evicted[name] = self.last_id(*key)
+            self._carrying.remove([self._numbers[key]])
+            del self._latest[key], self._states[key]
         return evicted
 
     def adopt(self, name: str, saved: bytes) -> None:
@@ -388,7 +410,8 @@ class Engine:
         """
         state, columns = _read_entry(name, saved)
         key = columns.trades.venue, columns.trades.symbol
-        self._states[key], self._latest[key] = state, columns
+        self._states[key] = state
+        self._take_note(key, columns)
 
     def entries(self) -> dict[str, bytes]:
         """Return the whole state, an entry a symbol: `binance.btcusdt`; the same state gives the same bytes."""
@@ -408,11 +431,10 @@ class Engine:
         """
         left = noted.left_of(self._latest)
         for key in left[:most]:
-            name, signals = entry_name(*key), self._latest[key]
-            state, latest = self._states[key].save(), _last_row_of(signals)
+            name, state, latest = entry_name(*key), self._states[key].save(), self._latest_of(key).payload
             entry = _Entry(ENTRY_VERSION, state, latest, crc32(latest, crc32(state)))
             noted.entries[name] = msgspec.msgpack.encode(entry)
-            noted.last_ids[name] = _last_id_of(signals)
+            noted.last_ids[name] = self.last_id(*key)
         del left[:most]
         return len(noted.entries) == len(self._latest)
 
@@ -423,14 +445,13 @@ class Engine:
             UnusableEntry: an entry is damaged, foreign, or of another version.
 
         """
-        states: dict[tuple[str, str], SignalState] = {}
-        latest: dict[tuple[str, str], SignalColumns | SignalMessage] = {}
-        for name, saved in entries.items():
-            state, columns = _read_entry(name, saved)
+        found = [_read_entry(name, saved) for name, saved in entries.items()]
+        self._carrying.remove([self._numbers[key] for key in self._latest])
+        self._states, self._latest = {}, {}
+        for state, columns in found:
             key = columns.trades.venue, columns.trades.symbol
-            states[key], latest[key] = state, columns
-        self._states, self._latest = states, latest
-        self._known = {}
+            self._states[key] = state
+            self._take_note(key, columns)
 
     def _only_new(self, trades: TradeColumns, *, after: int) -> TradeColumns:
         ids = trades.trade_id
@@ -453,22 +474,6 @@ def entry_name(venue: str, symbol: str) -> str:
 
     """
     return f"{venue}.{subjects.token(symbol)}"
-
-
-def _last_row_of(signals: SignalColumns | SignalMessage) -> bytes:
-    """Return the last trade with its signals and no candles, serialized."""
-    # In C++ where it can be read there: while the states of 300 symbols are noted no trade goes on.
-    if isinstance(signals, SignalMessage) and (row := last_row(signals.payload)) is not None:
-        return row
-    return wire.encode_signals(_columns_of(signals).rows(slice(-1, None)))
-
-
-def _last_id_of(signals: SignalColumns | SignalMessage) -> int:
-    return signals.last_id if isinstance(signals, SignalMessage) else int(signals.trades.trade_id[-1])
-
-
-def _columns_of(signals: SignalColumns | SignalMessage) -> SignalColumns:
-    return wire.decode_signals(signals.payload) if isinstance(signals, SignalMessage) else signals
 
 
 def _read_entry(name: str, saved: bytes) -> tuple[SignalState, SignalColumns]:

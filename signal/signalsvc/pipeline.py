@@ -13,7 +13,6 @@ import asyncio
 import datetime as dt
 import logging
 import time
-from collections import defaultdict
 from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -95,6 +94,7 @@ class PublishedIds:
         self.last_ids = dict(last_ids)
         self.created = created
         self._whole = whole
+        self._is_passed = False  # whether the engine has taken in all that is here of those symbols that it knows
 
     @classmethod
     async def read(cls, bus: Bus, saved: PublishedState | None, partition: Partition = WHOLE) -> PublishedIds:
@@ -160,10 +160,28 @@ class PublishedIds:
         unknown = -1 if self._whole else 2**63
         return [name for name, id_ in known.items() if id_ > self.last_ids.get(name, unknown)]
 
+    def note_passed(self, last_ids: Mapping[str, int]) -> None:
+        """Take note of what PROCESSED holds as well: all that the engine has taken in.
+
+        From now on `lacks_all` need not look at each batch, until `expect_repeats`.
+
+        Args:
+            last_ids: the last trade of each symbol that it knows, by the name of its entry.
+
+        """
+        self.note(last_ids)
+        self._is_passed = last_ids.items() <= self.last_ids.items()
+
+    def expect_repeats(self) -> None:
+        """Look at each batch again: the engine knows nothing of a symbol, and what comes of it may be published."""
+        self._is_passed = False
+
     def lacks_all(self, carried: CarriedSignals) -> bool:
         """Return whether nothing of some signals is published yet; otherwise `rest` says of each what is not."""
-        for message, name in zip(carried.messages, carried.entry_names, strict=True):
-            if message.first_id <= self.last_ids.get(name, -1):
+        if self._is_passed:  # it takes in nothing twice
+            return True
+        for message in carried.messages:
+            if message.first_id <= self.last_ids.get(entry_name(message.venue, message.symbol), -1):
                 return False
         return True
 
@@ -185,48 +203,42 @@ class GatheredSignals:
     """What is to be published, in order, until there is enough of it for a message. Pure."""
 
     def __init__(self) -> None:
-        self._messages: list[SignalMessage] = []
-        self._payloads: list[bytes] = []
+        self._carried: list[CarriedSignals] = []
         self._bytes = 0
 
     def __bool__(self) -> bool:
-        return bool(self._messages)
+        return bool(self._carried)
 
     @property
     def first(self) -> SignalMessage:
         """The signals that were taken first; there must be some."""
-        return self._messages[0]
+        return self._carried[0].messages[0]
 
     @property
     def last(self) -> SignalMessage:
         """Those that were taken last; there must be some."""
-        return self._messages[-1]
+        return self._carried[-1].messages[-1]
 
     @property
-    def rows(self) -> dict[str, int]:
+    def rows(self) -> Mapping[str, int]:
         """How many trades of each symbol there are."""
-        rows: dict[str, int] = defaultdict(int)
-        for message in self._messages:
-            rows[message.symbol] += message.rows
-        return rows
+        return CarriedSignals.trades_by_symbol(self._carried)
 
     def fits(self, carried: CarriedSignals) -> bool:
         """Return whether signals have room in one message with what is here, and are of the same venue."""
-        return not self._messages or (
-            self.first.venue == carried.messages[0].venue
-            and self._bytes + len(carried.payload) <= wire.MAX_SIGNAL_BYTES
+        return not self._carried or (
+            self._carried[0].venue == carried.venue and self._bytes + len(carried.payload) <= wire.MAX_SIGNAL_BYTES
         )
 
     def add(self, carried: CarriedSignals) -> None:
         """Take signals behind the others; ask `fits` first."""
-        self._messages += carried.messages
-        self._payloads.append(carried.payload)
+        self._carried.append(carried)
         self._bytes += len(carried.payload)
 
     @property
     def payload(self) -> bytes:
         """All of it as a serialized `SignalBatches`."""
-        return b"".join(self._payloads)
+        return b"".join([each.payload for each in self._carried])
 
 
 @dataclass(slots=True)
@@ -461,6 +473,8 @@ class Pipeline:
         except BadMessage as exc:
             self._put_aside(message._replace(payload=batch, part=part), exc)
             return
+        if self.engine.last_id(trades.venue, trades.symbol) < 0:
+            self._published.expect_repeats()
         if not self.engine.knows(trades.venue, trades.symbol):
             await self._restore_evicted(trades.venue, trades.symbol)
         signals = self.engine.process(trades, raw_sequence=message.sequence)
@@ -484,7 +498,7 @@ class Pipeline:
                 await self._send(CarriedSignals.of(rest))
 
     async def _send(self, carried: CarriedSignals) -> None:
-        if self._watchers and not self._selection.has_left(carried.messages[0].venue):  # before anybody else
+        if self._watchers and not self._selection.has_left(carried.venue):  # before anybody else
             self._watchers.publish(carried, selected=self._selection.symbol)
         if not self._gathered.fits(carried):
             await self._publish_gathered()
@@ -543,7 +557,7 @@ class Pipeline:
         while not self._note(snapshot, most=self._max_states):
             pass
         self._snapshot = None
-        self._published.note(self.engine.last_ids)
+        self._published.note_passed(self.engine.last_ids)
         end = self.publisher.last_sequence
         published = PublishedState(self._published.created, end, 0, dict(self._published.last_ids))
         return self._save(reader, snapshot, published, pause_s=pause_s)

@@ -130,6 +130,8 @@ typedef struct tickcodec_carried {
     int64_t at; /* where in the message it stands */
     int64_t size;
     int64_t names_size; /* so many of its bytes are its venue and symbol, with which it begins; 0 where it does not */
+    int64_t venue_size; /* so many of those are its venue */
+    int64_t symbol;     /* the number of the one that has taken it in */
     int64_t out_at;     /* where in `out` its SignalBatch stands */
     int64_t out_size;
     int64_t rows;
@@ -164,10 +166,35 @@ typedef struct tickcodec_candles {
     size_t capacity;
 } tickcodec_candles;
 
+/* A symbol whose batches a state of libsignal takes in. */
+typedef struct tickcodec_symbol {
+    const uint8_t *names; /* its venue and symbol, as each of its batches begins */
+    size_t names_size;
+    int64_t number; /* of the caller's choice */
+    void *state;    /* lsig_state */
+    uint8_t *latest; /* room for the last trade that was taken in, with its signals: a SignalBatch of one row, no candles */
+    size_t latest_room;
+    size_t latest_size;   /* 0 where none was taken in */
+    int64_t last_id;      /* of that trade */
+    int64_t raw_sequence; /* of the message that carried it */
+} tickcodec_symbol;
+
+/* Symbols by their names. */
+typedef struct tickcodec_symbols {
+    tickcodec_symbol **slots; /* NULL where none is */
+    size_t slot_count;        /* a power of two */
+    size_t count;
+} tickcodec_symbols;
+
+/* Put a symbol where its batches find it; it has to stay where it is. Returns 0, or 1 where one of that name is there
+ * already, or where not even one slot in two would stay free. */
+TICKCODEC_API int tickcodec_put_symbol(tickcodec_symbols *symbols, tickcodec_symbol *symbol);
+
 /* One call's room and results. */
 typedef struct tickcodec_signals {
     size_t struct_size;
     int (*process)(void *state, void *columns); /* lsig_process */
+    const tickcodec_symbols *symbols;
     const tickcodec_output *outputs;            /* in the order in which they are written */
     size_t output_count;
     const tickcodec_candles *candles; /* the room is for those that a batch closes */
@@ -179,15 +206,17 @@ typedef struct tickcodec_signals {
     int64_t max_id;       /* the highest id that a trade may have */
     int64_t max_time_us;  /* the latest time that a trade may have */
     int64_t raw_sequence; /* goes into the messages */
+    size_t written;       /* bytes of `out` */
+    size_t trades;        /* that were taken in */
 } tickcodec_signals;
 
-/* Let states of libsignal take in batches that were found in a message, each the one at its address: in order, up to the
- * first that is not written as the bus' writers do, that has no state (0), whose ids or times are too high, for which there
- * is too little room, or which libsignal does not take. `out` becomes a serialized tickmesh.v1.SignalBatches of all of
- * them, with the candles that each has closed. Room is wanted for as many candles as `candles` holds, 290 bytes and ten for
- * each indicator. Returns how many were taken in; 0 also where the struct has another size, or anything in it is more than
- * it may be. */
-TICKCODEC_API size_t tickcodec_process_batches(tickcodec_signals *call, const uint8_t *message, tickcodec_carried *batches, const uint64_t *states, size_t count);
+/* Let the states of their symbols take in batches that were found in a message: in order, up to the first that is not
+ * written as the bus' writers do, whose symbol is not there, which is of another venue than the first one, whose ids or times
+ * are too high, for which there is too little room, or which libsignal does not take. `out` becomes a serialized
+ * tickmesh.v1.SignalBatches of all of them, with the candles that each has closed, and each symbol has its last trade. Room
+ * is wanted for as many candles as `candles` holds, 290 bytes and ten for each indicator. Returns how many were taken in; 0
+ * also where the struct has another size, or anything in it is more than it may be. */
+TICKCODEC_API size_t tickcodec_process_batches(tickcodec_signals *call, const uint8_t *message, tickcodec_carried *batches, size_t count);
 
 /* A batch of a message of many that has closed candles, as few have, or that is not as signal writes it. */
 typedef struct tickcodec_part {
@@ -226,11 +255,6 @@ TICKCODEC_API int tickcodec_find_closing(tickcodec_closing *call, const uint8_t 
  * lsig_candle in their order, NULL where they are NaN. A row wants room for 600 bytes and its venue and symbol. Returns 0, or
  * 1 when one of its batches is not as signal writes it, or there is less room. */
 TICKCODEC_API int tickcodec_candle_rows(const tickcodec_closing *call, const uint8_t *message, uint8_t *out, size_t out_size, size_t *written);
-
-/* Write a serialized tickmesh.v1.SignalBatch again with nothing but its last trade: no more bytes than it has. What stands
- * behind its columns, closed candles, is not looked at. Returns 0, or 1 when it is not written as signal does, or there is
- * less room. */
-TICKCODEC_API int tickcodec_last_row(const uint8_t *batch, size_t size, uint8_t *out, size_t out_size, size_t *written);
 
 /* --- columns: trades of the bus -> columns, those of each symbol together ------------------------------------------ */
 

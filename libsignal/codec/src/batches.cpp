@@ -25,6 +25,7 @@ class Reader {
     Reader(const std::uint8_t *at, std::size_t size) : at_(at), end_(at + size) {}
 
     bool is_at_end() const { return at_ == end_; }
+    std::size_t done(const std::uint8_t *begin) const { return static_cast<std::size_t>(at_ - begin); }
 
     bool fixed64(std::uint64_t number, std::int64_t *found) {
         *found = 0;
@@ -181,6 +182,7 @@ bool is_trades(const std::uint8_t *batch, std::size_t size) {
 
 // The trades of a batch, in `work`.
 struct Trades {
+    std::size_t head_size;     // of the batch, up to its columns
     std::int64_t *columns[4];  // ids, prices, quantities, times
     const std::uint8_t *makers;
     std::size_t rows;
@@ -192,6 +194,7 @@ bool read(const tickcodec_signals &call, const std::uint8_t *batch, std::size_t 
     const std::uint8_t *content;
     std::size_t bytes, rows = 0;
     if (!reader.content(1, &content, &bytes) || !reader.content(2, &content, &bytes) || !reader.skip_fixed64(3)) return false;
+    trades->head_size = reader.done(batch);
     for (std::uint8_t i = 0; i < 4; ++i) {
         if (!reader.content(static_cast<std::uint8_t>(4 + i), &content, &bytes)) return false;
         if (i == 0) rows = bytes / 8;
@@ -219,6 +222,24 @@ std::size_t signals_size(const tickcodec_signals &call, std::size_t batch_size, 
     std::size_t size = content_size(1, batch_size) + (call.raw_sequence != 0 ? 9 : 0);
     for (std::size_t i = 0; i < call.output_count; ++i) size += content_size(call.outputs[i].number, 8 * rows);
     return size;
+}
+
+// How large the trades of a batch are that has but one of them, and the same head.
+std::size_t one_trade_size(const Trades &trades) { return trades.head_size + 4 * content_size(4, 8) + content_size(8, 1); }
+
+// Write the last trade with its signals as a SignalBatch of its own.
+void write_latest(const tickcodec_signals &call, const std::uint8_t *batch, const Trades &trades, const std::int64_t *outputs, tickcodec_symbol *symbol) {
+    const std::size_t last = trades.rows - 1;
+    Writer writer(symbol->latest);
+    writer.head(1, one_trade_size(trades));
+    writer.bytes(batch, trades.head_size);
+    for (std::size_t i = 0; i < 4; ++i) writer.content(4 + i, trades.columns[i] + last, 8);
+    writer.content(8, trades.makers + last, 1);
+    writer.fixed64(2, static_cast<std::uint64_t>(call.raw_sequence));
+    for (std::size_t i = 0; i < call.output_count; ++i) writer.content(call.outputs[i].number, outputs + i * trades.rows + last, 8);
+    symbol->latest_size = writer.written(symbol->latest);
+    symbol->last_id = trades.columns[0][last];
+    symbol->raw_sequence = call.raw_sequence;
 }
 
 // --- candles
@@ -433,50 +454,42 @@ bool read_closed(const tickcodec_closing &call, const std::uint8_t *batch, std::
     return true;
 }
 
-// Which of the groups has that name, by a table of `slots` (a power of two, more than groups) that holds 0 or the group
-// after; where none has, it becomes the next one. Returns max_groups where there is no room.
-std::size_t group_of(const tickcodec_joined &call, const std::uint8_t *name, std::size_t size, std::size_t groups) {
+// The slot that holds what has that name, or the free one where it would be: in a table of so many slots, a power of two, one
+// of which is free (0).
+template <typename Held, typename HasName>
+Held &slot_of(Held *slots, std::size_t slot_count, const std::uint8_t *name, std::size_t size, HasName has_name) {
     std::uint64_t hash = 14695981039346656037u;  // FNV-1a
     for (std::size_t i = 0; i < size; ++i) hash = (hash ^ name[i]) * 1099511628211u;
-    for (std::size_t slot = (hash ^ hash >> 32) & (call.slot_count - 1);; slot = (slot + 1) & (call.slot_count - 1)) {
-        std::int64_t &held = call.slots[slot];
-        if (held == 0) {
-            if (groups < call.max_groups) held = static_cast<std::int64_t>(groups + 1);
-            return groups;
-        }
-        const tickcodec_joined_group &other = call.groups[held - 1];
-        if (static_cast<std::size_t>(other.names_size) == size && std::memcmp(call.messages + other.names_at, name, size) == 0) {
-            return static_cast<std::size_t>(held - 1);
-        }
+    for (std::size_t slot = (hash ^ hash >> 32) & (slot_count - 1);; slot = (slot + 1) & (slot_count - 1)) {
+        if (slots[slot] == Held{} || has_name(slots[slot])) return slots[slot];
     }
+}
+
+// Which of the groups has that name; where none has, it becomes the next one. Returns max_groups where there is no room.
+std::size_t group_of(const tickcodec_joined &call, const std::uint8_t *name, std::size_t size, std::size_t groups) {
+    // Each slot holds the group after.
+    std::int64_t &held = slot_of(call.slots, call.slot_count, name, size, [&](std::int64_t other) {
+        const tickcodec_joined_group &group = call.groups[other - 1];
+        return static_cast<std::size_t>(group.names_size) == size && std::memcmp(call.messages + group.names_at, name, size) == 0;
+    });
+    if (held != 0) return static_cast<std::size_t>(held - 1);
+    if (groups < call.max_groups) held = static_cast<std::int64_t>(groups + 1);
+    return groups;
+}
+
+tickcodec_symbol *&symbol_of(const tickcodec_symbols &symbols, const std::uint8_t *names, std::size_t size) {
+    return slot_of(symbols.slots, symbols.slot_count, names, size,
+                   [&](const tickcodec_symbol *other) { return other->names_size == size && std::memcmp(other->names, names, size) == 0; });
 }
 
 }  // namespace
 
-int tickcodec_last_row(const uint8_t *batch, size_t size, uint8_t *out, size_t out_size, size_t *written) {
-    Reader reader(batch, size);
-    const std::uint8_t *trades, *column;
-    std::size_t trades_size, bytes;
-    TradeBatch found;
-    if (out_size < size || !reader.content(1, &trades, &trades_size) || !find_columns(trades, trades_size, trades_size, &found)) return 1;
-    const std::size_t last = found.rows - 1;
-    if (found.columns[4][last] > 1) return 1;  // a foreign writer may hold a true bool as any byte but zero
-    const std::size_t received_size = found.received_time_us != 0 ? 9 : 0;
-    Writer writer(out);  // no more than is read: each column has one row or more there
-    writer.head(1, found.names_size + received_size + 4 * content_size(4, 8) + content_size(8, 1));
-    writer.bytes(trades, found.names_size + received_size);
-    for (std::uint8_t i = 0; i < 4; ++i) writer.content(4u + i, found.columns[i] + 8 * last, 8);
-    writer.content(8, found.columns[4] + last, 1);
-    std::int64_t raw_sequence;
-    if (!reader.fixed64(2, &raw_sequence)) return 1;
-    writer.fixed64(2, static_cast<std::uint64_t>(raw_sequence));
-    for (std::uint8_t before = 2, number; !reader.is_at_end(); before = number) {
-        if (!reader.any_content(&number, &column, &bytes)) return 1;
-        if (number == kCandles && before < kCandles) break;
-        if (number <= before || number > kCandles || bytes != 8 * found.rows) return 1;
-        writer.content(number, column + 8 * last, 8);
-    }
-    *written = writer.written(out);
+int tickcodec_put_symbol(tickcodec_symbols *symbols, tickcodec_symbol *symbol) {
+    if (2 * (symbols->count + 1) > symbols->slot_count) return 1;
+    tickcodec_symbol *&held = symbol_of(*symbols, symbol->names, symbol->names_size);
+    if (held != nullptr) return 1;
+    held = symbol;
+    ++symbols->count;
     return 0;
 }
 
@@ -572,14 +585,14 @@ int tickcodec_split(const uint8_t *message, size_t size, tickcodec_carried *batc
         one = {};
         one.at = batch - message;
         one.size = static_cast<std::int64_t>(bytes);
-        if (names.content(1, &name, &name_size) && names.content(2, &name, &name_size)) {
-            one.names_size = name + name_size - batch;
-        }
+        if (!names.content(1, &name, &name_size)) continue;
+        one.venue_size = name + name_size - batch;
+        if (names.content(2, &name, &name_size)) one.names_size = name + name_size - batch;
     }
     return *count == 0;
 }
 
-size_t tickcodec_process_batches(tickcodec_signals *call, const uint8_t *message, tickcodec_carried *batches, const uint64_t *states, size_t count) {
+size_t tickcodec_process_batches(tickcodec_signals *call, const uint8_t *message, tickcodec_carried *batches, size_t count) {
     if (call->struct_size != sizeof *call || !can_be(*call->candles)) return 0;
     const std::size_t candles_size = call->candles->capacity * (kCandleBytes + kIndicatorBytes * call->candles->indicator_count);
     Writer writer(call->out);
@@ -588,10 +601,12 @@ size_t tickcodec_process_batches(tickcodec_signals *call, const uint8_t *message
         tickcodec_carried &one = batches[done];
         const std::uint8_t *const batch = message + one.at;
         const auto size = static_cast<std::size_t>(one.size);
-        void *const state = reinterpret_cast<void *>(static_cast<std::uintptr_t>(states[done]));
+        if (one.venue_size != batches[0].venue_size || std::memcmp(batch, message + batches[0].at, static_cast<std::size_t>(one.venue_size)) != 0) break;
+        tickcodec_symbol *const symbol = symbol_of(*call->symbols, batch, static_cast<std::size_t>(one.names_size));
         Trades trades;
-        if (state == nullptr || !read(*call, batch, size, &trades)) break;
+        if (symbol == nullptr || !read(*call, batch, size, &trades)) break;
         if (done > 0 && together + trades.rows > call->max_together) break;
+        if (signals_size(*call, one_trade_size(trades), 1) > symbol->latest_room) break;
         const std::size_t bytes = signals_size(*call, size, trades.rows);
         if (bytes + kFrameBytes + candles_size > call->out_size - writer.written(call->out)) break;
 
@@ -606,7 +621,7 @@ size_t tickcodec_process_batches(tickcodec_signals *call, const uint8_t *message
         all.candles = static_cast<lsig_candle *>(call->candles->room);
         all.candle_capacity = call->candles->capacity;
         std::int64_t *const outputs = call->work + 4 * trades.rows;
-        if (!bind_outputs(*call, outputs, trades.rows, &all) || call->process(state, &all) != LSIG_OK) break;
+        if (!bind_outputs(*call, outputs, trades.rows, &all) || call->process(symbol->state, &all) != LSIG_OK) break;
 
         // Candles are the last field, and how large they are stands before the first one.
         std::uint8_t *const closed_at = call->out + writer.written(call->out) + kFrameBytes + bytes;
@@ -625,8 +640,12 @@ size_t tickcodec_process_batches(tickcodec_signals *call, const uint8_t *message
         one.rows = static_cast<std::int64_t>(trades.rows);
         one.first_id = trades.columns[0][0];
         one.last_id = trades.columns[0][trades.rows - 1];
+        one.symbol = symbol->number;
+        write_latest(*call, batch, trades, outputs, symbol);
         together += trades.rows;
         ++done;
     }
+    call->written = writer.written(call->out);
+    call->trades = together;
     return done;
 }

@@ -11,7 +11,7 @@
 
 namespace {
 
-constexpr std::size_t kMaxRows = 4, kOutputs = 2, kMaxBytes = 1024, kMaxBatches = 4;
+constexpr std::size_t kMaxRows = 4, kOutputs = 2, kMaxBytes = 1024, kMaxBatches = 4, kLatestBytes = 200;
 const std::string kNames = std::string("\x0a\x03sim\x12\x07", 7) + "btcusdt";
 
 std::string column(int number, const std::string &content) {
@@ -52,9 +52,16 @@ struct Call {
     tickcodec_output outputs[kOutputs] = {{4, offsetof(lsig_columns, session_high_e8)}, {21, offsetof(lsig_columns, session_open_e8)}};
     tickcodec_signals signals{};
     lsig_state *state = nullptr;
+    std::unique_ptr<std::uint8_t[]> latest{new std::uint8_t[kLatestBytes]};
+    tickcodec_symbol *slots[4] = {};
+    tickcodec_symbols symbols = {slots, 4, 0};
+    tickcodec_symbol symbol{};
 
     Call() {
         CHECK(lsig_state_new(nullptr, &state) == LSIG_OK);
+        symbol = {reinterpret_cast<const std::uint8_t *>(kNames.data()), kNames.size(), 5, state, latest.get(), kLatestBytes, 0, 0, 0};
+        CHECK(tickcodec_put_symbol(&symbols, &symbol) == 0);
+        signals.symbols = &symbols;
         signals.struct_size = sizeof signals;
         signals.process = process;
         signals.outputs = outputs;
@@ -76,12 +83,12 @@ struct Call {
         const std::unique_ptr<std::uint8_t[]> exact(new std::uint8_t[text.size()]);
         std::memcpy(exact.get(), text.data(), text.size());
         if (tickcodec_split(exact.get(), text.size(), batches.get(), kMaxBatches, &count) != 0) return -1;
-        const std::unique_ptr<std::uint64_t[]> states(new std::uint64_t[count]);
-        for (std::size_t i = 0; i < count; ++i) states[i] = reinterpret_cast<std::uintptr_t>(state);
-        return static_cast<int>(tickcodec_process_batches(&signals, exact.get(), batches.get(), states.get(), count));
+        return static_cast<int>(tickcodec_process_batches(&signals, exact.get(), batches.get(), count));
     }
     // 0 where a batch is taken in, as the only one of its message.
     int take(const std::string &text) { return take_message(framed(text)) == 1 ? 0 : 1; }
+    std::string all_text() const { return {reinterpret_cast<const char *>(out.get()), signals.written}; }
+    std::string latest_text() const { return {reinterpret_cast<const char *>(latest.get()), symbol.latest_size}; }
     std::string text(std::size_t i = 0) const {
         return {reinterpret_cast<const char *>(out.get()) + batches[i].out_at, static_cast<std::size_t>(batches[i].out_size)};
     }
@@ -179,13 +186,13 @@ void takes_in_the_batches_of_a_message_together() {
     CHECK(call.take_message(framed(first) + framed(second) + framed(third)) == 2);  // the third one would be too many trades
     CHECK(call.count == 3 && call.batches[0].names_size == static_cast<std::int64_t>(kNames.size()));
     CHECK(call.text(1).substr(2, second.size()) == second);
-    CHECK(framed(call.text(0)) + framed(call.text(1)) == std::string(reinterpret_cast<const char *>(call.out.get()), static_cast<std::size_t>(call.batches[1].out_at + call.batches[1].out_size)));
+    CHECK(framed(call.text(0)) + framed(call.text(1)) == call.all_text() && call.signals.trades == 4);
     CHECK(call.take_message(framed(third) + framed(batch(7)) + framed(batch(13))) == 1);  // the second one is a repeat
     const std::string late = batch(13, "", 1'000'050), later = batch(15, "", 1'000'050);
     CHECK(call.take_message(framed(late) + framed(later)) == 2);
     CHECK(call.text(0).substr(2, late.size()) == late && call.text(0).find("\xb2\x01") != std::string::npos);
     CHECK(call.text(1).substr(2, later.size()) == later && call.text(1).find("\xb2\x01") == std::string::npos);
-    CHECK(framed(call.text(0)) + framed(call.text(1)) == std::string(reinterpret_cast<const char *>(call.out.get()), static_cast<std::size_t>(call.batches[1].out_at + call.batches[1].out_size)));
+    CHECK(framed(call.text(0)) + framed(call.text(1)) == call.all_text() && call.signals.trades == 4);
     CHECK(call.take_message(framed(batch(17, "", 2'000'050)) + framed(batch(19, "", 3'000'050))) == 2);  // each has room for its own candle
     call.signals.max_together = 1;
     CHECK(call.take_message(framed(batch(21, "", 3'000'050)) + framed(batch(23, "", 3'000'050))) == 1);
@@ -202,8 +209,50 @@ void splits_only_what_is_one_batch_after_the_other() {
         CHECK(call.take_message(text) == -1);
     }
     CHECK(call.take_message(framed("\x12\x01")) == 0 && call.count == 1 && call.batches[0].names_size == 0);
-    std::uint64_t none = 0;
-    CHECK(tickcodec_process_batches(&call.signals, reinterpret_cast<const std::uint8_t *>(usual.data()), call.batches.get(), &none, 1) == 0);
+    CHECK(call.take_message(framed(batch(7).substr(0, 6))) == 0 && call.batches[0].names_size == 0 && call.batches[0].venue_size == 5);
+}
+
+void each_batch_finds_the_state_of_its_symbol() {
+    Call call;
+    lsig_state *states[2] = {};
+    tickcodec_symbol others[2];
+    const std::string ether = std::string("\x0a\x03sim\x12\x07", 7) + "ethusdt", elsewhere = std::string("\x0a\x01z\x12\x07", 5) + "btcusdt";
+    const std::unique_ptr<std::uint8_t[]> rooms[2] = {std::make_unique<std::uint8_t[]>(kLatestBytes), std::make_unique<std::uint8_t[]>(kLatestBytes)};
+    for (int i = 0; i < 2; ++i) {
+        CHECK(lsig_state_new(nullptr, &states[i]) == LSIG_OK);
+        const std::string &its = i == 0 ? ether : elsewhere;
+        others[i] = {reinterpret_cast<const std::uint8_t *>(its.data()), its.size(), 6 + i, states[i], rooms[i].get(), kLatestBytes, 0, 0, 0};
+    }
+    const auto of = [&](const std::string &its, std::int64_t id) { return framed(its + batch(id).substr(kNames.size())); };
+    CHECK(call.take_message(of(kNames, 7) + of(ether, 3)) == 1);  // the second one is not there
+    CHECK(tickcodec_put_symbol(&call.symbols, &others[0]) == 0 && call.symbols.count == 2);
+    CHECK(tickcodec_put_symbol(&call.symbols, &others[1]) == 1 && call.symbols.count == 2);  // one slot in two stays free
+    tickcodec_symbol *more[8] = {};
+    call.symbols = {more, 8, 0};
+    for (tickcodec_symbol *each : {&call.symbol, &others[0], &others[1]}) CHECK(tickcodec_put_symbol(&call.symbols, each) == 0);
+    CHECK(tickcodec_put_symbol(&call.symbols, &others[0]) == 1);  // is there already
+    CHECK(call.take_message(of(ether, 3) + of(kNames, 9)) == 2 && call.batches[0].symbol == 6 && call.batches[1].symbol == 5);
+    CHECK(others[0].last_id == 4 && call.symbol.last_id == 10 && call.trades() == 4);
+    CHECK(call.take_message(of(ether, 5) + of(elsewhere, 1) + of(kNames, 11)) == 1);  // the second one is of another venue
+    CHECK(call.take_message(of(elsewhere, 1) + of(kNames, 11)) == 1 && others[1].last_id == 2 && call.batches[0].symbol == 7);
+    for (lsig_state *each : states) lsig_state_free(each);
+}
+
+// The second trade of the seventh batch with its signals.
+const std::string kLast = column(1, kNames + std::string("\x19") + numbers(7, 0).substr(0, 8) + column(4, numbers(8, 0).substr(0, 8)) +
+                                        column(5, numbers(100, 0).substr(0, 8)) + column(6, std::string(8, '\0')) + column(7, numbers(50, 0).substr(0, 8)) +
+                                        column(8, "\1")) + "\x11" + numbers(9, 0).substr(0, 8) + column(4, numbers(300, 0).substr(0, 8)) +
+                          std::string("\xaa\x01\x08", 3) + numbers(300, 0).substr(0, 8);
+
+void keeps_the_last_trade_of_each_symbol() {
+    Call call;
+    CHECK(call.symbol.latest_size == 0 && call.take(batch(7)) == 0);
+    CHECK(call.latest_text() == kLast && call.symbol.last_id == 8 && call.symbol.raw_sequence == 9);
+    call.symbol.latest_room = kLast.size() - 1;
+    CHECK(call.take(batch(9)) == 1 && call.latest_text() == kLast && call.trades() == 2);
+    call.symbol.latest_room = kLast.size() - 18;  // as much as without the time and the sequence, and no candle is kept
+    call.signals.raw_sequence = 0;
+    CHECK(call.take(batch(9, "", 1'000'050)) == 0 && call.latest_text().size() == kLast.size() - 18 && call.symbol.last_id == 10);
 }
 
 void stands_any_bytes() {
@@ -222,6 +271,7 @@ void stands_any_bytes() {
         }
         if (call.take(text) == 0) {
             rows += call.batches[0].rows;
+            CHECK(call.symbol.last_id == call.batches[0].last_id && call.symbol.latest_size < kLatestBytes);
             CHECK(call.text().substr(2, text.size()) == text || text.size() > 127);
         }
     }
@@ -486,48 +536,9 @@ void joins_any_bytes() {
     CHECK(joined > 0);
 }
 
-const std::string kLast = column(1, kNames + std::string("\x19") + numbers(7, 0).substr(0, 8) + column(4, numbers(8, 0).substr(0, 8)) +
-                                        column(5, numbers(100, 0).substr(0, 8)) + column(6, std::string(8, '\0')) + column(7, numbers(50, 0).substr(0, 8)) +
-                                        column(8, "\1")) + "\x11" + numbers(9, 0).substr(0, 8) + column(4, numbers(300, 0).substr(0, 8)) +
-                          std::string("\xaa\x01\x08", 3) + numbers(300, 0).substr(0, 8);
-
-// 0 where the last row can be written, into a room of its own.
-int last_row(const std::string &text, std::string *found, std::size_t less_room = 0) {
-    const std::unique_ptr<std::uint8_t[]> exact(new std::uint8_t[text.size()]), out(new std::uint8_t[text.size() - less_room]);
-    std::memcpy(exact.get(), text.data(), text.size());
-    std::size_t written = 0;
-    const int code = tickcodec_last_row(exact.get(), text.size(), out.get(), text.size() - less_room, &written);
-    if (code == 0) found->assign(reinterpret_cast<const char *>(out.get()), written);
-    return code;
-}
-
-void writes_the_last_row_alone() {
-    std::string found;
-    for (const std::string &text : {kQuiet, kQuiet + closed("\x08\x01"), kLast}) {
-        CHECK(last_row(text, &found) == 0 && found == kLast);
-    }
-    std::string foreign = batch(7);
-    foreign.back() = '\2';
-    const std::string trades = column(1, batch(7));
-    for (const std::string &text : {std::string(), trades + "\x11\1", trades + std::string("\x11") + std::string(8, '\0'), trades + column(4, numbers(1, 1)) + column(4, numbers(1, 1)),
-                                    trades + column(4, "12345678"), trades + std::string("\xba\x01\0", 3), trades + "\x08", column(1, foreign)}) {
-        CHECK(last_row(text, &found) == 1);
-    }
-    CHECK(last_row(kQuiet, &found, 1) == 1);
-    std::mt19937 random(4);
-    int read = 0;
-    for (int i = 0; i < 200'000; ++i) {
-        std::string text = kQuiet + closed("\x08\x01");
-        for (std::size_t changes = random() % 4; changes-- > 0;) text[random() % text.size()] = static_cast<char>(random());
-        if (last_row(text.substr(0, text.size() - random() % 3), &found) == 0) read += found.size() <= text.size();
-    }
-    CHECK(read > 0);
-}
-
 }  // namespace
 
 int main() {
-    writes_the_last_row_alone();
     joins_the_trades_of_each_symbol();
     joins_nothing_that_is_unusual();
     joins_any_bytes();
@@ -542,6 +553,8 @@ int main() {
     leaves_what_is_unusual();
     takes_in_the_batches_of_a_message_together();
     splits_only_what_is_one_batch_after_the_other();
+    each_batch_finds_the_state_of_its_symbol();
+    keeps_the_last_trade_of_each_symbol();
     stands_any_bytes();
     return 0;
 }

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import ctypes
 import struct
-from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from ctypes import POINTER, addressof, c_char_p, c_int64, c_size_t, c_void_p, string_at
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
 
 from mesh.bus import wire
 from mesh.values.candles import INTERVALS_US
@@ -32,23 +33,60 @@ class Output:
     offset: int
 
 
-class ProcessedBatches(NamedTuple):
-    """Batches of a message that libsignal has taken in, at least one.
+class ProcessedBatch(NamedTuple):
+    """A batch of a message that libsignal has taken in.
 
     Attributes:
-        message: a serialized `tickmesh.v1.SignalBatches` of them.
-        batches: each as a serialized `SignalBatch`.
-        rows: how many trades each has, at least 1.
-        first_ids: the id of the first one of each.
-        last_ids: the id of the last one of each.
+        symbol: its number in the `SymbolStates`.
+        payload: a serialized `SignalBatch`.
+        rows: how many trades it has, at least 1.
+        first_id: the id of the first one.
+        last_id: the id of the last one.
 
     """
 
+    symbol: int
+    payload: bytes
+    rows: int
+    first_id: int
+    last_id: int
+
+
+class ProcessedBatches(NamedTuple):
+    """Batches of a message that libsignal has taken in, at least one, all of the same venue.
+
+    Attributes:
+        batches: how many they are.
+        trades: how many trades they have together.
+        message: a serialized `tickmesh.v1.SignalBatches` of them.
+        numbers: what else is known of them; read where it is asked for.
+
+    """
+
+    batches: int
+    trades: int
     message: bytes
-    batches: list[bytes]
-    rows: list[int]
-    first_ids: list[int]
-    last_ids: list[int]
+    numbers: bytes
+
+    @property
+    def first_symbol(self) -> int:
+        """The number of the first one's symbol."""
+        return int.from_bytes(self.numbers[8 * _SYMBOL : 8 * (_SYMBOL + 1)], "little")
+
+    def each(self) -> list[ProcessedBatch]:
+        """Return them one by one."""
+        return [
+            ProcessedBatch(symbol, self.message[at : at + size], *numbers)
+            for _, _, _, _, symbol, at, size, *numbers in _CARRIED.iter_unpack(self.numbers)
+        ]
+
+
+def trades_of_symbols(processed: Iterable[ProcessedBatches]) -> dict[int, int]:
+    """Return how many trades of each symbol some batches have, by its number."""
+    numbers = np.frombuffer(b"".join([each.numbers for each in processed]), np.int64).reshape(-1, _EACH)
+    symbols, places = np.unique(numbers[:, _SYMBOL], return_inverse=True)
+    trades = np.bincount(places, weights=numbers[:, _ROWS])  # doubles, which hold any such sum exactly
+    return dict(zip(symbols.tolist(), map(int, trades.tolist()), strict=True))
 
 
 class _Output(ctypes.Structure):
@@ -109,12 +147,136 @@ class CandleLayout:
         """For a call of the library."""
 
 
+class LatestRow(NamedTuple):
+    """The last trade of a symbol with its signals.
+
+    Attributes:
+        payload: a serialized `SignalBatch` of nothing else, without candles.
+        last_id: its id.
+        raw_sequence: of the message that carried it.
+
+    """
+
+    payload: bytes
+    last_id: int
+    raw_sequence: int
+
+
+class _Symbol(ctypes.Structure):
+    """`tickcodec_symbol`."""
+
+    _fields_: ClassVar[Sequence[tuple[str, Any]]] = (
+        ("names", c_char_p),
+        ("names_size", c_size_t),
+        ("number", c_int64),
+        ("state", c_void_p),
+        ("latest", c_void_p),
+        ("latest_room", c_size_t),
+        ("latest_size", c_size_t),
+        ("last_id", c_int64),
+        ("raw_sequence", c_int64),
+    )
+
+
+class _Symbols(ctypes.Structure):
+    """`tickcodec_symbols`."""
+
+    _fields_: ClassVar[Sequence[tuple[str, Any]]] = (
+        ("slots", c_void_p),
+        ("slot_count", c_size_t),
+        ("count", c_size_t),
+    )
+
+
+_LATEST_BYTES = 1024  # beside its names a trade with its signals takes some 300
+
+
+class SymbolStates:
+    """Which state of libsignal takes in the batches of which symbol, and the last trade that each has taken in so."""
+
+    def __init__(self) -> None:
+        self._held: dict[int, tuple[_Symbol, Any]] = {}  # by number; what is in the table, and the room that it names
+        self.struct = _Symbols()
+        """For a call of the library."""
+        self._index(slot_count=64)
+
+    def put(self, number: int, names: bytes, state: int) -> None:
+        """Let a state take in batches from now on; neither number nor names are there yet.
+
+        Args:
+            number: of the symbol.
+            names: how each batch of it begins: its venue and symbol.
+            state: the address of its `lsig_state`, which stays there until the symbol is removed.
+
+        """
+        room = ctypes.create_string_buffer(len(names) + _LATEST_BYTES)
+        symbol = _Symbol(
+            names=names,
+            names_size=len(names),
+            number=number,
+            state=state,
+            latest=addressof(room),
+            latest_room=len(room),
+        )
+        self._held[number] = symbol, room
+        if _put_symbol(addressof(self.struct), addressof(symbol)):
+            self._index(slot_count=2 * self.struct.slot_count)
+
+    def remove(self, numbers: Iterable[int]) -> None:
+        """Let the states of these symbols take in no batches any more."""
+        for number in numbers:
+            del self._held[number]
+        self._index(slot_count=self.struct.slot_count)
+
+    def latest(self, number: int) -> LatestRow | None:
+        """Return the last trade that a symbol's state has taken in, with its signals.
+
+        Args:
+            number: of the symbol.
+
+        Returns:
+            None where it has not taken in any since it was put there, or since `forget_latest`.
+
+        """
+        symbol, room = self._held[number]
+        if not symbol.latest_size:
+            return None
+        return LatestRow(string_at(room, symbol.latest_size), symbol.last_id, symbol.raw_sequence)
+
+    def last_id(self, number: int) -> int | None:
+        """Return the id of what `latest` returns.
+
+        Args:
+            number: of the symbol.
+
+        """
+        symbol, _ = self._held[number]
+        return symbol.last_id if symbol.latest_size else None
+
+    def forget_latest(self, number: int) -> None:
+        """Forget a symbol's last trade: its state has taken in another one elsewhere.
+
+        Args:
+            number: of the symbol.
+
+        """
+        self._held[number][0].latest_size = 0
+
+    def _index(self, *, slot_count: int) -> None:
+        self._slots = (c_void_p * slot_count)()
+        self.struct.slots, self.struct.slot_count, self.struct.count = addressof(self._slots), slot_count, 0
+        for symbol, _ in self._held.values():
+            is_left_out = _put_symbol(addressof(self.struct), addressof(symbol))
+            assert not is_left_out, f"{symbol.names!r} is there twice"
+
+
 class _Signals(ctypes.Structure):
     """`tickcodec_signals`."""
 
     _fields_: ClassVar[Sequence[tuple[str, Any]]] = (
         ("struct_size", c_size_t),
         ("process", c_void_p),
+        ("symbols", POINTER(_Symbols)),
         ("outputs", POINTER(_Output)),
         ("output_count", c_size_t),
         ("candles", POINTER(_Candles)),
@@ -126,12 +288,15 @@ class _Signals(ctypes.Structure):
         ("max_id", c_int64),
         ("max_time_us", c_int64),
         ("raw_sequence", c_int64),
+        ("written", c_size_t),
+        ("trades", c_size_t),
     )
 
 
 _MAX_BATCHES = 4096
-_AT, _NAMES_SIZE, _OUT_AT, _OUT_SIZE, _ROWS, _FIRST_ID, _LAST_ID, _EACH = 0, *range(2, 9)
-"""Where the numbers of a batch stand in `tickcodec_carried`, and how many it has."""
+_CARRIED = struct.Struct("=10q")  # tickcodec_carried
+_SYMBOL, _ROWS, _EACH = 4, 7, 10
+"""Where numbers of a batch stand there, and how many it has."""
 
 
 class BatchProcessor:
@@ -141,6 +306,7 @@ class BatchProcessor:
 
     Args:
         process: the address of `lsig_process`.
+        symbols: which state takes in which batches.
         outputs: the columns of `SignalBatch`, in the order in which they are written.
         candles: how those that batches close are written; the room is for those of one.
         max_rows: how many trades a batch may have.
@@ -153,6 +319,7 @@ class BatchProcessor:
     def __init__(
         self,
         process: int,
+        symbols: SymbolStates,
         outputs: Sequence[Output],
         *,
         candles: CandleLayout,
@@ -161,15 +328,15 @@ class BatchProcessor:
         max_bytes: int,
         max_id: int,
     ) -> None:
-        self._outputs, self._candles = _array(outputs), candles
+        self._symbols, self._outputs, self._candles = symbols, _array(outputs), candles
         self._work = (c_int64 * ((4 + len(outputs)) * max_rows))()
         self._out = ctypes.create_string_buffer(max_bytes)
-        self._batches = ctypes.create_string_buffer(8 * _EACH * _MAX_BATCHES)
-        self._numbers = memoryview(self._batches).cast("B").cast("q")
+        self._batches = ctypes.create_string_buffer(_CARRIED.size * _MAX_BATCHES)
         self._count = c_size_t()
         self._call = _Signals(
             struct_size=ctypes.sizeof(_Signals),
             process=process,
+            symbols=ctypes.pointer(symbols.struct),
             outputs=self._outputs,
             output_count=len(outputs),
             candles=ctypes.pointer(candles.struct),
@@ -183,25 +350,15 @@ class BatchProcessor:
         self._call_at, self._out_at = addressof(self._call), addressof(self._out)
         self._batches_at, self._count_at = addressof(self._batches), addressof(self._count)
 
-    def split(self, message: bytes) -> list[bytes] | None:
-        """Find the batches of a message; None where it cannot be read here.
+    def split(self, message: bytes) -> int:
+        """Find the batches of a message; return how many it has, 0 where it cannot be read here.
 
         Args:
             message: a serialized `tickmesh.v1.TradeBatches`.
 
-        Returns:
-            how each begins, its venue and symbol; empty where it does not.
-
         """
-        if _split(message, len(message), self._batches_at, _MAX_BATCHES, self._count_at):
-            return None
-        numbers = self._numbers_of(0, self._count.value)
-        if len(numbers) == _EACH:
-            at = numbers[_AT]
-            return [message[at : at + numbers[_NAMES_SIZE]]]
-        return [
-            message[at : at + size] for at, size in zip(numbers[_AT::_EACH], numbers[_NAMES_SIZE::_EACH], strict=True)
-        ]
+        is_unread = _split(message, len(message), self._batches_at, _MAX_BATCHES, self._count_at)
+        return 0 if is_unread else self._count.value
 
     def batch(self, message: bytes, number: int) -> bytes:
         """Return a batch of a message as it is.
@@ -211,17 +368,14 @@ class BatchProcessor:
             number: of the batch; 0 is the message's first one.
 
         """
-        at, size, *_ = self._numbers_of(number, 1)
+        at, size, *_ = _CARRIED.unpack_from(self._batches, _CARRIED.size * number)
         return message[at : at + size]
 
-    def process(
-        self, message: bytes, states: array[int], *, first: int, max_time_us: int, raw_sequence: int
-    ) -> ProcessedBatches | None:
-        """Let states take in batches, up to the first that is not as batches nearly always are.
+    def process(self, message: bytes, *, first: int, max_time_us: int, raw_sequence: int) -> ProcessedBatches | None:
+        """Let states take in batches, up to the first that is not as batches nearly always are, or of another venue.
 
         Args:
             message: that `split` was given last.
-            states: the address of the `lsig_state` of each batch of the message; 0 where there is none.
             first: the batch to begin with; 0 is the message's first one.
             max_time_us: the latest time that a trade may have, in microseconds since 1970.
             raw_sequence: of the message that carried the batches.
@@ -233,26 +387,12 @@ class BatchProcessor:
         call = self._call
         call.max_time_us, call.raw_sequence = max_time_us, raw_sequence
         function = _holding_gil if len(message) <= _BYTES_HOLDING_GIL else _releasing_gil
-        batches_at = self._batches_at + 8 * _EACH * first
-        states_at = states.buffer_info()[0] + states.itemsize * first
-        done = function(self._call_at, message, batches_at, states_at, len(states) - first)
+        batches_at = self._batches_at + _CARRIED.size * first
+        done = function(self._call_at, message, batches_at, self._count.value - first)
         if not done:
             return None
-        numbers = self._numbers_of(first, done)
-        if done == 1:
-            _, _, _, begin, size, rows, first_id, last_id = numbers
-            together = string_at(self._out_at, begin + size)
-            return ProcessedBatches(together, [together[begin:]], [rows], [first_id], [last_id])
-        begins, sizes = numbers[_OUT_AT::_EACH], numbers[_OUT_SIZE::_EACH]
-        together = string_at(self._out_at, begins[-1] + sizes[-1])
-        batches = [together[at : at + size] for at, size in zip(begins, sizes, strict=True)]
-        return ProcessedBatches(
-            together, batches, numbers[_ROWS::_EACH], numbers[_FIRST_ID::_EACH], numbers[_LAST_ID::_EACH]
-        )
-
-    def _numbers_of(self, first: int, count: int) -> list[int]:
-        """Return all numbers of so many batches, in a third of the time in which `struct` reads them."""
-        return self._numbers[_EACH * first : _EACH * (first + count)].tolist()
+        numbers = string_at(batches_at, _CARRIED.size * done)
+        return ProcessedBatches(done, call.trades, string_at(self._out_at, call.written), numbers)
 
 
 _MAX_PARTS = 4096
@@ -360,23 +500,10 @@ class ClosingFinder:
         return string_at(self._out_at, self._written.value)
 
 
-def last_row(batch: bytes) -> bytes | None:
-    """Return a batch of signals with nothing but its last trade; None where it cannot be read here.
-
-    Args:
-        batch: a serialized `tickmesh.v1.SignalBatch`; the candles that it closed are left out.
-
-    """
-    out, written = ctypes.create_string_buffer(len(batch)), c_size_t()
-    if _last_row(batch, len(batch), addressof(out), len(batch), addressof(written)):
-        return None
-    return string_at(out, written.value)
-
-
-_last_row = LIBRARY.holding_gil.tickcodec_last_row
 _find_closing = LIBRARY.holding_gil.tickcodec_find_closing
 _candle_rows = LIBRARY.holding_gil.tickcodec_candle_rows
 _PART = struct.Struct("=8q")  # tickcodec_part
 _split = LIBRARY.holding_gil.tickcodec_split
+_put_symbol = LIBRARY.holding_gil.tickcodec_put_symbol
 _holding_gil = LIBRARY.holding_gil.tickcodec_process_batches
 _releasing_gil = LIBRARY.releasing_gil.tickcodec_process_batches

@@ -159,14 +159,6 @@ def test_batches_put_behind_each_other_are_one_message_and_come_back_as_they_wen
     ).SerializeToString(deterministic=True)
 
 
-@pytest.mark.parametrize("symbol", ["btcusdt", "币安人生usdt"])
-def test_a_batch_of_trades_tells_its_names_without_being_read(symbol: str) -> None:
-    batch = wire.encode_trades(columns(5, 40, symbol=symbol))
-    assert wire.names_of(batch) == ("binance", symbol)
-    for other in (batch[:5], b"", b"\0" + batch[1:], batch[:2] + b"\xff" + batch[3:], batch[1:]):
-        assert wire.names_of(other) is None
-
-
 def test_a_batch_that_cannot_be_read_spoils_no_other_one_in_its_message() -> None:
     good = wire.encode_signals(signals_of(columns(5, 2)))
     found = wire.batches_of(b"".join(map(wire.one_of_many, [b"\xff\xff", good])))

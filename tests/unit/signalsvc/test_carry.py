@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from random import Random
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from mesh.bus import wire
 from mesh.service.errors import BadMessage
 from mesh.values.trades import TradeColumns, refusal
-from signalsvc.engine import MAX_TOGETHER, Engine, LeftBatch, SignalMessage, entry_name
+from signalsvc.engine import MAX_TOGETHER, CarriedSignals, Engine, LeftBatch, SignalMessage
 from tests.fixtures.trades import START_US, columns
 
 NOW_US = 1_767_225_600_000_000  # 2026-01-01
@@ -48,9 +49,9 @@ def by_either(engine: Engine, message: bytes, sequence: int) -> tuple[list[bool]
             carried += [True] * len(found.messages)
             messages += found.messages
             assert found.payload == b"".join(wire.one_of_many(each.payload) for each in found.messages)
-            assert list(found.entry_names) == [entry_name(each.venue, each.symbol) for each in found.messages]
-            assert len({each.venue for each in found.messages}) == 1
-            assert len(found.messages) == 1 or sum(each.rows for each in found.messages) <= MAX_TOGETHER
+            assert {each.venue for each in found.messages} == {found.venue}
+            assert found.trades == sum(each.rows for each in found.messages)
+            assert len(found.messages) == 1 or found.trades <= MAX_TOGETHER
     return carried, messages
 
 
@@ -172,6 +173,47 @@ def test_batches_that_close_candles_are_carried_with_the_others_of_their_message
     assert found.messages == expected
     assert found.payload == b"".join(wire.one_of_many(each.payload) for each in expected)
     assert [len(wire.decode_signals(each.payload).candles) > 0 for each in expected] == [True, False, True]
+
+
+def test_states_that_come_and_go_between_messages_of_many_symbols_take_in_the_same_either_way() -> None:
+    random, either, python = Random(1), begun(), begun()
+    last_ids: dict[str, int] = {}
+    for sequence in range(2, 60):
+        batches = []
+        for symbol in (f"s{random.randrange(200)}usdt" for _ in range(random.randint(1, 40))):
+            trades = spread(last_ids.get(symbol, 0) + random.randint(0, 2), random.randint(1, 3), 90_000)
+            batches.append(wire.encode_trades(dataclasses.replace(trades, symbol=symbol)))
+            last_ids[symbol] = int(trades.trade_id[-1])
+        _, found = by_either(either, b"".join(map(wire.one_of_many, batches)), sequence)
+        assert found == [each for batch in batches for each in by_python(python, batch, sequence)]
+        evicted = random.sample(sorted(either.last_ids), random.randint(0, len(either) // 2))
+        for engine in (either, python):
+            entries = engine.entries()
+            engine.evict(evicted)
+            for name in evicted[::2]:
+                engine.adopt(name, entries[name])
+            if sequence % 20 == 0:
+                engine.restore(engine.entries())
+        assert either.entries() == python.entries()
+        assert either.last_ids == python.last_ids
+        assert list(either.last_trades()) == list(python.last_trades())
+        assert either.idle(venue="sim", followed=[], most=9) == python.idle(venue="sim", followed=[], most=9)
+
+
+def test_the_trades_of_each_symbol_are_counted_whether_their_batches_have_been_looked_at_or_not() -> None:
+    engine = begun()
+    engine.process(columns(1, 1, symbol="ethusdt"), raw_sequence=1)
+    carried: list[CarriedSignals] = []
+    for first_id in (2, 7, 12):
+        batches = [columns(first_id, 3), columns(first_id, 1, symbol="ethusdt"), columns(first_id + 3, 2)]
+        [found] = engine.carry(
+            b"".join(wire.one_of_many(wire.encode_trades(each)) for each in batches), raw_sequence=2, now_us=NOW_US
+        )
+        assert isinstance(found, CarriedSignals)
+        carried.append(found)
+
+    assert len(carried[1].messages) == 3
+    assert CarriedSignals.trades_by_symbol(carried) == {"btcusdt": 15, "ethusdt": 3}
 
 
 def test_a_state_that_has_left_memory_meanwhile_takes_in_nothing_more() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import math
-from array import array
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,7 +16,7 @@ from mesh.bus import wire
 from mesh.values.candles import INDICATORS, INTERVALS_US, Candle
 from mesh.values.trades import MAX_TRADE_ID
 from tests.fixtures.trades import columns
-from tickcodec.batches import BatchProcessor, CandleLayout, ProcessedBatches
+from tickcodec.batches import BatchProcessor, CandleLayout, ProcessedBatches, SymbolStates
 
 NOW_US = 1_767_225_600_000_000  # 2026-01-01
 ROOM = 5
@@ -80,8 +79,11 @@ def carried(
         return 0
 
     called_back = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)(process)
+    states = SymbolStates()
+    states.put(0, wire.trade_names("binance", "btcusdt"), 1)
     processor = BatchProcessor(
         ctypes.cast(called_back, ctypes.c_void_p).value or 0,
+        states,
         [],
         candles=CandleLayout(offsets, (ctypes.addressof(room), ROOM)),
         max_rows=100,
@@ -89,8 +91,8 @@ def carried(
         max_bytes=max_bytes,
         max_id=MAX_TRADE_ID,
     )
-    assert processor.split(message) is not None
-    return processor.process(message, array("Q", [1] * len(closed)), first=0, max_time_us=NOW_US, raw_sequence=7)
+    assert processor.split(message) == len(closed)
+    return processor.process(message, first=0, max_time_us=NOW_US, raw_sequence=7)
 
 
 def message_of(count: int) -> bytes:
@@ -107,8 +109,9 @@ def test_candles_of_any_numbers_are_the_same_bytes(closed: list[list[Candle]]) -
     found = carried(message_of(len(closed)), closed)
 
     assert found is not None
-    assert found.batches == [in_python(each, n) for n, each in enumerate(closed)]
-    assert found.message == b"".join(map(wire.one_of_many, found.batches))
+    batches = [each.payload for each in found.each()]
+    assert batches == [in_python(each, n) for n, each in enumerate(closed)]
+    assert found.message == b"".join(map(wire.one_of_many, batches))
 
 
 def test_batches_are_left_where_their_candles_might_not_fit() -> None:
@@ -122,7 +125,7 @@ def test_batches_are_left_where_their_candles_might_not_fit() -> None:
     assert carried(message_of(1), [[longest] * ROOM], max_bytes=alone - 1) is None
     found = carried(message_of(2), [[longest] * ROOM] * 2, max_bytes=alone)
     assert found is not None
-    assert found.batches == [in_python([longest] * ROOM, 0)]
+    assert [each.payload for each in found.each()] == [in_python([longest] * ROOM, 0)]
 
 
 def test_nothing_is_carried_with_more_than_there_is_room_for() -> None:

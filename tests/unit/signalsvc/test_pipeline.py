@@ -28,6 +28,9 @@ class SlowSnapshots:
         self.evicted: list[str] = []
         self.may_end = asyncio.Event()
 
+    def has_evicted(self, venue: str, symbol: str) -> bool:
+        return False
+
     async def save(
         self, entries: dict[str, bytes], settings: dict[str, float], *, raw_sequence: int, **_: object
     ) -> None:
@@ -198,6 +201,22 @@ async def test_what_was_published_a_moment_ago_is_sent_again_to_those_who_close_
 
         assert await ids_of(gateway) == [[4, 5, 6], [7, 8, 9], [8, 9]]
         assert await ids_of(plain) == [[8, 9]]
+
+
+async def test_of_a_symbol_that_comes_later_what_is_published_is_not_published_again() -> None:
+    engine, snapshots = Engine(), SlowSnapshots()
+    engine.process(columns(1, 5), raw_sequence=1)
+    one = pipeline(engine, snapshots)
+    snapshots.may_end.set()
+    one._published = PublishedIds(dt.datetime.now(dt.UTC), {"binance.ethusdt": 7})
+    await save(one)  # PROCESSED holds nothing else that the engine has not taken in
+    watcher = Watcher(frozenset(), selected=False)
+    with one._watchers.watching(watcher):
+        for sequence, trades in enumerate((columns(6, 2), columns(1, 9, symbol="ethusdt"), columns(8, 1)), 2):
+            message = Message(sequence, "trades.raw.binance", wire.one_of_many(wire.encode_trades(trades)), "", 0, 0)
+            await one._take(message)
+
+        assert await ids_of(watcher) == [[6, 7], [8, 9], [8]]
 
 
 async def ids_of(watcher: Watcher) -> list[list[int]]:

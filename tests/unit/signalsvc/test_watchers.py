@@ -2,8 +2,7 @@ from __future__ import annotations
 
 import asyncio
 
-from mesh.bus import wire
-from signalsvc.engine import CarriedSignals, SignalMessage, entry_name
+from signalsvc.engine import CarriedSignals, SignalMessage
 from signalsvc.watchers import COALESCED_TRADES, MAX_TRADES, Watcher, Watchers
 from tickmesh.v1 import signal_pb2, trade_pb2
 
@@ -17,12 +16,6 @@ def signals(symbol: str = "btcusdt", *, trades: int = 1) -> SignalMessage:
 
 def batch(symbol: str = "btcusdt", *, trades: int = 1) -> CarriedSignals:
     return CarriedSignals.of(signals(symbol, trades=trades))
-
-
-def together(*batches: SignalMessage) -> CarriedSignals:
-    payload = b"".join(wire.one_of_many(each.payload) for each in batches)
-    names = [entry_name("sim", each.symbol) for each in batches]
-    return CarriedSignals(batches, names, payload, sum(each.rows for each in batches))
 
 
 async def seen_by(watcher: Watcher) -> list[signal_pb2.WatchResponse]:
@@ -69,7 +62,7 @@ async def test_batches_of_one_message_come_together_or_one_by_one_as_each_watche
         Watcher(frozenset({"ethusdt"}), selected=False, coalesce=True),
     )
     with watchers.watching(together_), watchers.watching(single), watchers.watching(listed):
-        watchers.publish(together(signals("btcusdt"), signals("ethusdt", trades=3)), selected="btcusdt")
+        watchers.publish(CarriedSignals.of(signals("btcusdt"), signals("ethusdt", trades=3)), selected="btcusdt")
         events = [await seen_by(each) for each in (together_, single, listed)]
 
     assert [[each.trades.symbol for each in event.batches.batches] for event in events[0]] == [["btcusdt", "ethusdt"]]
