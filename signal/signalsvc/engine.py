@@ -389,11 +389,13 @@ class Engine:
     def evict(self, names: Iterable[str]) -> dict[str, int]:
         """Forget symbols by the names of their entries; return the last trade of each."""
         evicted = {}
+        keys = []
         for name in names:
             venue, _, token = name.partition(".")
-            key = venue, subjects.symbol_of(token)
-            evicted[name] = self.last_id(*key)
-            self._carrying.remove([self._numbers[key]])
+            keys.append((venue, subjects.symbol_of(token)))
+            evicted[name] = self.last_id(*keys[-1])
+        self._carrying.remove([self._numbers[key] for key in keys])
+        for key in keys:
             del self._latest[key], self._states[key]
         return evicted
 

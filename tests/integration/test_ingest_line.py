@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from ingest.followed_symbols import FollowedSymbols
+from ingest.publish.published_symbol import PassedTrades
 from ingest.websocket.stream import ReconnectingStream
 from mesh.service.health import Health
 from tests.fixtures.binance import binance, connecting, following
@@ -216,6 +217,10 @@ class SelectingTradePublisher:
 
     async def flush(self) -> None:
         """Have gathered nothing."""
+
+    def passed_trades(self) -> PassedTrades:
+        """Have let nothing pass."""
+        return PassedTrades({}, 0, 0.0)
 
 
 async def test_a_symbol_selected_while_a_connection_is_made_ready_is_asked_for_once_the_outlet_knows_it() -> None:

@@ -96,7 +96,7 @@ typedef struct tickcodec_passed {
 /* One call's question and answer. */
 typedef struct tickcodec_passing {
     size_t struct_size;
-    tickcodec_passed **slots; /* that `tickcodec_add_symbol` has filled */
+    tickcodec_passed **slots; /* that `tickcodec_put_passed` has filled */
     size_t slot_count;
     int64_t max_rows;    /* of a batch that goes on */
     int64_t earliest_us; /* of its trades */
@@ -112,7 +112,7 @@ typedef struct tickcodec_passing {
 
 /* Put a symbol among some; `slot_count` is a power of two. Returns 0, or 1 where half of the slots are taken, the symbol is
  * there already, or its name is too long. */
-TICKCODEC_API int tickcodec_add_symbol(tickcodec_passed **slots, size_t slot_count, tickcodec_passed *symbol);
+TICKCODEC_API int tickcodec_put_passed(tickcodec_passed **slots, size_t slot_count, tickcodec_passed *symbol);
 
 /* Let trades that `tickcodec_read_frames` has read go on: those groups, in order, whose symbol `passes`, whose ids follow
  * its last one and each other, and which keep the bounds; the others are left. `batches` are the `out` of that call. Returns

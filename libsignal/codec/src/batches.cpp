@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "libsignal.h"
+#include "slots.hpp"
 #include "tickcodec.h"
 #include "wide.hpp"
 
@@ -454,21 +455,10 @@ bool read_closed(const tickcodec_closing &call, const std::uint8_t *batch, std::
     return true;
 }
 
-// The slot that holds what has that name, or the free one where it would be: in a table of so many slots, a power of two, one
-// of which is free (0).
-template <typename Held, typename HasName>
-Held &slot_of(Held *slots, std::size_t slot_count, const std::uint8_t *name, std::size_t size, HasName has_name) {
-    std::uint64_t hash = 14695981039346656037u;  // FNV-1a
-    for (std::size_t i = 0; i < size; ++i) hash = (hash ^ name[i]) * 1099511628211u;
-    for (std::size_t slot = (hash ^ hash >> 32) & (slot_count - 1);; slot = (slot + 1) & (slot_count - 1)) {
-        if (slots[slot] == Held{} || has_name(slots[slot])) return slots[slot];
-    }
-}
-
 // Which of the groups has that name; where none has, it becomes the next one. Returns max_groups where there is no room.
 std::size_t group_of(const tickcodec_joined &call, const std::uint8_t *name, std::size_t size, std::size_t groups) {
     // Each slot holds the group after.
-    std::int64_t &held = slot_of(call.slots, call.slot_count, name, size, [&](std::int64_t other) {
+    std::int64_t &held = tickcodec::slot_of(call.slots, call.slot_count, name, size, [&](std::int64_t other) {
         const tickcodec_joined_group &group = call.groups[other - 1];
         return static_cast<std::size_t>(group.names_size) == size && std::memcmp(call.messages + group.names_at, name, size) == 0;
     });
@@ -478,7 +468,7 @@ std::size_t group_of(const tickcodec_joined &call, const std::uint8_t *name, std
 }
 
 tickcodec_symbol *&symbol_of(const tickcodec_symbols &symbols, const std::uint8_t *names, std::size_t size) {
-    return slot_of(symbols.slots, symbols.slot_count, names, size,
+    return tickcodec::slot_of(symbols.slots, symbols.slot_count, names, size,
                    [&](const tickcodec_symbol *other) { return other->names_size == size && std::memcmp(other->names, names, size) == 0; });
 }
 

@@ -5,20 +5,16 @@
 #include <cstring>
 #include <limits>
 
+#include "slots.hpp"
 #include "tickcodec.h"
 #include "trade_message.hpp"
 
 namespace {
 
-// Where a symbol is among the slots, or where there is room for it; half of them are free.
-tickcodec_passed **slot_of(tickcodec_passed **slots, std::size_t slot_count, const char *symbol, std::size_t size) {
-    std::uint64_t hash = 1469598103934665603u;
-    for (std::size_t i = 0; i < size; ++i) hash = (hash ^ static_cast<unsigned char>(symbol[i])) * 1099511628211u;
-    for (std::size_t at = hash >> 32;; ++at) {
-        tickcodec_passed **const slot = &slots[at & (slot_count - 1)];
-        if (*slot == nullptr) return slot;
-        if ((*slot)->symbol_size == static_cast<std::int64_t>(size) && std::memcmp((*slot)->symbol, symbol, size) == 0) return slot;
-    }
+tickcodec_passed *&slot_of(tickcodec_passed **slots, std::size_t slot_count, const std::uint8_t *symbol, std::size_t size) {
+    return tickcodec::slot_of(slots, slot_count, symbol, size, [&](const tickcodec_passed *other) {
+        return static_cast<std::size_t>(other->symbol_size) == size && std::memcmp(other->symbol, symbol, size) == 0;
+    });
 }
 
 // Keep trades that went on among a symbol's last ones.
@@ -52,15 +48,14 @@ bool is_within(const tickcodec_group &group, std::size_t size) {
 
 }  // namespace
 
-int tickcodec_add_symbol(tickcodec_passed **slots, std::size_t slot_count, tickcodec_passed *symbol) {
+int tickcodec_put_passed(tickcodec_passed **slots, std::size_t slot_count, tickcodec_passed *symbol) {
     const auto size = static_cast<std::size_t>(symbol->symbol_size);
     if (slot_count == 0 || (slot_count & (slot_count - 1)) != 0 || size > sizeof symbol->symbol) return 1;
-    const auto taken = static_cast<std::size_t>(slot_count) -
-                       static_cast<std::size_t>(std::count(slots, slots + slot_count, nullptr));
-    if (2 * (taken + 1) > slot_count) return 1;
-    tickcodec_passed **const slot = slot_of(slots, slot_count, symbol->symbol, size);
-    if (*slot != nullptr) return 1;
-    *slot = symbol;
+    const auto free = static_cast<std::size_t>(std::count(slots, slots + slot_count, nullptr));
+    if (2 * (free - 1) < slot_count) return 1;
+    tickcodec_passed *&held = slot_of(slots, slot_count, reinterpret_cast<const std::uint8_t *>(symbol->symbol), size);
+    if (held != nullptr) return 1;
+    held = symbol;
     return 0;
 }
 
@@ -74,9 +69,8 @@ std::size_t tickcodec_pass(tickcodec_passing *call, const std::uint8_t *batches,
         const tickcodec_group &group = groups[i];
         call->partitions[i] = -1;
         if (!is_within(group, size)) continue;
-        const auto *const name = reinterpret_cast<const char *>(batches + group.name_at);
         tickcodec_passed *const symbol =
-            *slot_of(call->slots, call->slot_count, name, static_cast<std::size_t>(group.name_size));
+            slot_of(call->slots, call->slot_count, batches + group.name_at, static_cast<std::size_t>(group.name_size));
         if (symbol == nullptr || !goes_on(*call, group, *symbol)) continue;
         const auto rows = static_cast<std::size_t>(group.rows);
         keep(tickcodec::WrittenTrades(batches + group.at + group.size, rows), rows, call->received_time_us, symbol);

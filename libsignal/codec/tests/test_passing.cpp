@@ -65,7 +65,7 @@ struct Venue {
 void lets_go_on_what_is_next() {
     Venue venue;
     Symbol btc("btcusdt"), eth("ethusdt", 5), sol("solusdt");
-    for (Symbol *one : {&btc, &eth, &sol}) CHECK(tickcodec_add_symbol(venue.slots.data(), kSlots, &one->passed) == 0);
+    for (Symbol *one : {&btc, &eth, &sol}) CHECK(tickcodec_put_passed(venue.slots.data(), kSlots, &one->passed) == 0);
     sol.passed.passes = 0;
     const auto trades = {trade(11, "BTCUSDT"), trade(12, "ETHUSDT"), trade(11, "SOLUSDT"), trade(1, "XRPUSDT"), trade(12, "btcUSDT", kTimeUs + 9)};
     CHECK(venue.pass(trades) == 2);
@@ -85,7 +85,7 @@ void lets_go_on_what_is_next() {
 void leaves_what_is_unusual() {
     Venue venue;
     Symbol btc("btcusdt");
-    CHECK(tickcodec_add_symbol(venue.slots.data(), kSlots, &btc.passed) == 0);
+    CHECK(tickcodec_put_passed(venue.slots.data(), kSlots, &btc.passed) == 0);
     CHECK(venue.pass({trade(11, "BTCUSDT"), trade(13, "BTCUSDT")}) == 0);
     CHECK(venue.pass({trade(10, "BTCUSDT")}) == 0);
     CHECK(venue.pass({trade(11, "BTCUSDT", kTimeUs - 1)}) == 0 && venue.pass({trade(11, "BTCUSDT", kTimeUs + 101)}) == 0);
@@ -108,17 +108,17 @@ void leaves_what_is_unusual() {
 void has_room_for_half_as_many_symbols_as_slots() {
     std::array<tickcodec_passed *, 4> slots{};
     Symbol a("aausdt"), b("bbusdt"), c("ccusdt");
-    CHECK(tickcodec_add_symbol(slots.data(), 3, &a.passed) == 1 && tickcodec_add_symbol(slots.data(), 0, &a.passed) == 1);
-    CHECK(tickcodec_add_symbol(slots.data(), 4, &a.passed) == 0 && tickcodec_add_symbol(slots.data(), 4, &a.passed) == 1);
-    CHECK(tickcodec_add_symbol(slots.data(), 4, &b.passed) == 0 && tickcodec_add_symbol(slots.data(), 4, &c.passed) == 1);
+    CHECK(tickcodec_put_passed(slots.data(), 3, &a.passed) == 1 && tickcodec_put_passed(slots.data(), 0, &a.passed) == 1);
+    CHECK(tickcodec_put_passed(slots.data(), 4, &a.passed) == 0 && tickcodec_put_passed(slots.data(), 4, &a.passed) == 1);
+    CHECK(tickcodec_put_passed(slots.data(), 4, &b.passed) == 0 && tickcodec_put_passed(slots.data(), 4, &c.passed) == 1);
     c.passed.symbol_size = 97;
-    CHECK(tickcodec_add_symbol(slots.data(), 4, &c.passed) == 1);
+    CHECK(tickcodec_put_passed(slots.data(), 4, &c.passed) == 1);
 }
 
 void writes_the_last_trades_as_they_came() {
     Venue venue;
     Symbol btc("btcusdt"), eth("ethusdt"), sol("solusdt");
-    for (Symbol *one : {&btc, &eth}) CHECK(tickcodec_add_symbol(venue.slots.data(), kSlots, &one->passed) == 0);
+    for (Symbol *one : {&btc, &eth}) CHECK(tickcodec_put_passed(venue.slots.data(), kSlots, &one->passed) == 0);
     CHECK(venue.pass({trade(11, "BTCUSDT"), trade(12, "BTCUSDT"), trade(13, "BTCUSDT"), trade(11, "ETHUSDT")}) == 2);
     std::vector<std::uint8_t> same(venue.out.get() ? static_cast<std::size_t>(venue.groups[1].at + venue.groups[1].size) : 0);
     std::memcpy(same.data(), venue.out.get(), same.size());

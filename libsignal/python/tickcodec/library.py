@@ -22,7 +22,7 @@ PROTOTYPES: dict[str, tuple[Any, list[Any]]] = {
     "tickcodec_abi_version": (c_int, []),
     # Really pointers to structs: a plain address takes half the time to hand over.
     "tickcodec_read_frames": (c_int, [c_void_p, c_char_p, c_size_t, c_size_t]),
-    "tickcodec_add_symbol": (c_int, [c_void_p, c_size_t, c_void_p]),
+    "tickcodec_put_passed": (c_int, [c_void_p, c_size_t, c_void_p]),
     "tickcodec_pass": (c_size_t, [c_void_p, c_char_p, c_size_t, c_char_p, c_size_t]),
     "tickcodec_write_recent": (
         c_size_t,

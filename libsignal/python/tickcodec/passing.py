@@ -155,7 +155,7 @@ class PassedSymbols:
             self._put(symbol)
 
     def _put(self, symbol: PassedSymbol) -> None:
-        if _add_symbol(self._slots, len(self._slots), addressof(symbol)):
+        if _put_passed(self._slots, len(self._slots), addressof(symbol)):
             raise ValueError(f"{symbol.name!r} is no symbol that is not there yet, of at most 96 bytes of UTF-8")
 
     def next_turn(self) -> int:
@@ -218,6 +218,6 @@ def recent_trades(symbols: Iterable[PassedSymbol], *, each: int, venue: str, max
     return string_at(out, written.value)
 
 
-_add_symbol = LIBRARY.holding_gil.tickcodec_add_symbol
+_put_passed = LIBRARY.holding_gil.tickcodec_put_passed
 _pass = LIBRARY.holding_gil.tickcodec_pass
 _write_recent = LIBRARY.holding_gil.tickcodec_write_recent
