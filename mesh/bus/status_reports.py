@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime as dt
+import json
 import logging
 import os
 import re
 import socket
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import lru_cache
 from importlib.metadata import version
@@ -27,8 +28,8 @@ from mesh.service.errors import BadMessage
 from mesh.service.health import Health
 from mesh.service.lifecycle import Stopped
 from mesh.service.logs import LogThrottle
-from mesh.service.status import Received
-from mesh.values.times import format_timestamp
+from mesh.service.status import Received, SymbolFeed
+from mesh.values.times import format_fraction, format_seconds
 from tickmesh.v1 import status_pb2, status_pb2_grpc
 
 log = logging.getLogger("mesh.bus.status_reports")
@@ -37,12 +38,13 @@ STATUS_SERVICE = status_pb2.DESCRIPTOR.services_by_name["StatusService"].full_na
 
 _NAME = re.compile(rf"({'|'.join(status.SERVICES)})(-1?[0-9])?")
 """Of who reports: a service, or one of its instances (`Bus.own`)."""
-_AT_MOST_EVERY_S = 0.5  # a condition that flickers: the report of 700 symbols takes 19 ms to make
+_AT_MOST_EVERY_S = 0.5  # a condition that flickers: the report of 700 symbols takes 2 ms to make
+_SYMBOLS_AT_ONCE = 50  # some 0.1 ms: the report is written in pieces, and trades pass between them
 _READ_WITHIN_S = 2.0
 _KEPT_WITHIN_S = 1.0
 
-Describe = Callable[[status_pb2.ServiceReport], None]
-"""Adds to a report what only the service knows: backlogs, the feed."""
+Describe = Callable[[status_pb2.ServiceReport], Sequence[SymbolFeed] | None]
+"""Adds to a report what only the service knows: backlogs, the feed. Returns the symbols of the feed, if it has one."""
 
 
 @asynccontextmanager
@@ -52,7 +54,7 @@ async def reporting(
     """Tell the bus how this service is while inside: at every change of its health and every REPORT_EVERY_S.
 
     A `board` of the same process is told directly, so that it knows of this service while the bus is away; then the bus
-    is told every ANSWERING_REPORT_EVERY_S.
+    is told every ANSWERING_REPORT_EVERY_S. Such a service reports of no symbols.
 
     Enter it once this process is the one that works for its service. Leaving in order says that the service was
     stopped, so that its next start does not count as a restart; leaving by an error says nothing.
@@ -71,24 +73,34 @@ async def reporting(
     changed = asyncio.Event()
     health.on_change(changed.set)
 
-    def current(*, stopped: bool = False) -> status_pb2.ServiceReport:
-        report = status.report_of(run, health, now_us=_now_us(), stopped=stopped)
+    def current() -> status_pb2.ServiceReport:
+        report = status.report_of(run, health, now_us=_now_us())
         describe(report)
         return report
+
+    async def encoded(*, stopped: bool = False) -> bytes:
+        report = status.report_of(run, health, now_us=_now_us(), stopped=stopped)
+        symbols = describe(report) or ()
+        pieces = []
+        for start in range(0, len(symbols), _SYMBOLS_AT_ONCE):
+            pieces.append(encode_symbols(symbols[start : start + _SYMBOLS_AT_ONCE]))
+            await asyncio.sleep(0)
+        return encode_report(report, pieces)
 
     async def tell() -> None:
         # Without waiting for an answer: where the bus takes nothing, that no report arrives says so. While it is away
         # nothing is left for later: old reports would arrive as new ones, and take the room of what trades need.
+        payload = await encoded()
         if bus.connected:
             with contextlib.suppress(NatsError):
-                await bus.client.publish(subjects.status(name), encode_report(current()))
+                await bus.client.publish(subjects.status(name), payload)
 
     async def tell_stopped() -> None:
         # This one has to be kept, for the next start.
+        payload = await encoded(stopped=True)
         with contextlib.suppress(NatsError, TimeoutError):
             if bus.connected:
-                last = encode_report(current(stopped=True))
-                await bus.js.publish(subjects.status(name), last, timeout=_KEPT_WITHIN_S)
+                await bus.js.publish(subjects.status(name), payload, timeout=_KEPT_WITHIN_S)
 
     async def keep_telling() -> None:
         loop = asyncio.get_running_loop()
@@ -224,39 +236,46 @@ class _SymbolFeed(msgspec.Struct):
 _STATES = dict(status_pb2.FeedState.items())
 
 
-def encode_report(report: status_pb2.ServiceReport) -> bytes:
-    """Return a report as JSON, the same as `control.encode` has it; of 300 symbols in half the time.
+def encode_report(report: status_pb2.ServiceReport, symbols: Sequence[str] = ()) -> bytes:
+    """Return a report as JSON, the same as `control.encode` has it; of 300 symbols in a tenth of the time.
 
     Args:
-        report: it loses its symbols.
+        report: without its symbols, to which one is added here.
+        symbols: those, in pieces, as `encode_symbols` has them.
 
     """
-    symbols = [
-        {name: value for name, value in zip(_SYMBOL_NAMES, _values_of(symbol), strict=True) if value}
-        for symbol in report.feed.symbols
-    ]
     if not symbols:
         return control.encode(report)
-    del report.feed.symbols[:]
-    found = msgspec.json.decode(control.encode(report))
-    found["feed"] = {**found.get("feed", {}), "symbols": symbols}
-    return msgspec.json.encode(found)
+    report.feed.symbols.add()
+    # It stands there once: in anybody's text its quotes would be escaped.
+    return control.encode(report).replace(_SYMBOLS % b"{}", _SYMBOLS % ", ".join(symbols).encode())
 
 
-_SYMBOL_NAMES = _SymbolFeed.__struct_fields__
-_STATE_NAMES = {state: name for name, state in _STATES.items() if state}
+def encode_symbols(symbols: Sequence[SymbolFeed]) -> str:
+    """Return the feeds of symbols as `control.encode` has them, without the brackets around them."""
+    return ", ".join(map(_encode_symbol, symbols))
 
 
-def _values_of(symbol: status_pb2.SymbolFeed) -> tuple[str, ...]:
-    """Return what JSON has of a symbol, in the order of `_SYMBOL_NAMES`; empty where it has nothing."""
-    return (
-        symbol.symbol,
-        _STATE_NAMES.get(symbol.state, ""),
-        symbol.message,
-        format_timestamp(symbol.last_trade_time) if symbol.HasField("last_trade_time") else "",
-        str(symbol.last_trade_id) if symbol.last_trade_id else "",
-        str(symbol.held_trades) if symbol.held_trades else "",
-    )
+_SYMBOLS = b'"symbols": [%b]'
+_STATE_NAMES = {state: name for name, state in _STATES.items()}
+
+
+def _encode_symbol(one: SymbolFeed) -> str:
+    # what is 0 or empty is left out
+    message = f', "message": {_encode_text(one.message)}' if one.message else ""
+    time = ""
+    if one.last_trade_time_us:
+        seconds, micros = divmod(one.last_trade_time_us, 1_000_000)
+        time = f', "last_trade_time": "{format_seconds(seconds)}{format_fraction(micros * 1000)}Z"'
+    trade_id = f', "last_trade_id": "{one.last_trade_id}"' if one.last_trade_id else ""
+    held = f', "held_trades": "{one.held_trades}"' if one.held_trades else ""
+    symbol, state = _encode_text(one.symbol), _STATE_NAMES[one.state]
+    return f'{{"symbol": {symbol}, "state": "{state}"{message}{time}{trade_id}{held}}}'
+
+
+@lru_cache(maxsize=4096)  # the same symbols again and again
+def _encode_text(text: str) -> str:
+    return json.dumps(text)
 
 
 _CHANGING = ("reported_time", "backlogs", "feed")

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
+import msgspec
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from mesh.service.health import Condition, Health, State
@@ -40,6 +41,27 @@ _STATES = {
     State.DEGRADED: status_pb2.Condition.STATE_DEGRADED,
     State.FAILED: status_pb2.Condition.STATE_FAILED,
 }
+
+
+class SymbolFeed(msgspec.Struct, frozen=True):
+    """The feed of one symbol while its report is made: of hundreds the proto's message takes ten times as long.
+
+    Attributes:
+        symbol: in lower case.
+        state: the state.
+        message: why, in words for people; empty while trades come.
+        last_trade_time_us: when the venue says the last trade happened; 0 when none was.
+        last_trade_id: of the last trade that was published; 0 when none was.
+        held_trades: how many wait for ids before them.
+
+    """
+
+    symbol: str
+    state: status_pb2.FeedState.ValueType
+    message: str = ""
+    last_trade_time_us: int = 0
+    last_trade_id: int = 0
+    held_trades: int = 0
 
 
 @dataclass(frozen=True, slots=True)
