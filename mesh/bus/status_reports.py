@@ -184,6 +184,7 @@ class StatusBoard:
     async def read_symbols(self) -> None:
         """Read what `reports` is to return, in pieces between which trades pass."""
         self._read_all()
+        await asyncio.sleep(0)
         for kept in tuple(self._reports.values()):
             for _ in kept.read_symbols():
                 await asyncio.sleep(0)
