@@ -42,6 +42,7 @@ from mesh.service.errors import BadMessage
 from mesh.service.health import Health, State
 from mesh.service.lifecycle import Stop
 from mesh.service.metrics import served
+from mesh.service.status import SymbolFeed
 from tickmesh.v1 import status_pb2
 
 log = logging.getLogger("ingest.service")
@@ -310,17 +311,19 @@ class FeedReport:
         """Report of no feed until one is followed again."""
         self._followed = None
 
-    def describe(self, report: status_pb2.ServiceReport) -> None:
-        """Add the feed and what waits."""
+    def describe(self, report: status_pb2.ServiceReport) -> Sequence[SymbolFeed]:
+        """Add the feed and what waits, and return the symbols of the feed."""
         if self._followed is None:
-            return
+            return ()
         stream, trade_publisher, publishers = self._followed
         undelivered_s = max(publisher.unanswered_s for publisher in publishers)
         progress = trade_publisher.progress()
         venue, lag = trade_publisher.venue, trade_publisher.lag()
-        report.feed.CopyFrom(feed_of(venue, stream.connection, progress, undelivered_s=undelivered_s, lag=lag))
+        feed = feed_of(venue, stream.connection, progress, undelivered_s=undelivered_s, lag=lag)
+        feed.describe(report.feed)
         report.backlogs.add(name="held_trades", count=sum(one.held_trades for one in progress))
         report.backlogs.add(name="unacknowledged_messages", count=sum(publisher.pending for publisher in publishers))
+        return feed.symbols
 
 
 def _symbols_to_follow(settings: IngestSettings, venue: Venue) -> FollowedSymbols:

@@ -6,6 +6,7 @@ import asyncio
 import math
 from collections.abc import Awaitable, Callable
 
+from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
 from gateway.live.feeds import ChannelFeed, Told
@@ -29,7 +30,7 @@ class DocumentFeed(ChannelFeed):
 
     def __init__(self, *key: str) -> None:
         super().__init__(*key)
-        self._members: dict[str, tuple[int, bytes, bytes]] = {}  # name -> when it changed last, it, what is compared
+        self._members: dict[str, tuple[int, bytes, object]] = {}  # name -> when it changed last, it, what is compared
         self._raw = b""  # what was compared last
         self._bodies: dict[int, bytes] = {}
         self._last_key: int | None = None
@@ -59,18 +60,25 @@ class DocumentFeed(ChannelFeed):
         self.answered = self.current = True
         if (raw := compared.SerializeToString(deterministic=True)) == self._raw:
             return
-        encode = json.encoder(found.DESCRIPTOR)
-        now, settled = encode(found), encode(compared)
-        assert isinstance(now, dict)
-        assert isinstance(settled, dict)
         self._raw = raw
         self.number += 1
-        for name, member in now.items():
-            same = json.to_bytes(settled[name])
+        for name, field, encode in json.member_encoders(found.DESCRIPTOR):
+            # Only what has changed is written: the symbols, where there are 300, take 1 ms.
+            same = _value_of(compared, field)
             if name == always or name not in self._members or self._members[name][2] != same:
-                self._members[name] = self.number, json.to_bytes(member), same
+                self._members[name] = self.number, json.to_bytes(encode(found)), same
         self._bodies.clear()
         self.wake()
+
+
+def _value_of(message: Message, field: FieldDescriptor) -> object:
+    """Return what tells one value of a field from another."""
+    value = getattr(message, field.name)
+    if field.message_type is None:
+        return tuple(value) if field.is_repeated else value
+    if field.is_repeated:
+        return [one.SerializeToString(deterministic=True) for one in value]
+    return value.SerializeToString(deterministic=True) if message.HasField(field.name) else None
 
 
 class StatusFeed(DocumentFeed):

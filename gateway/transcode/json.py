@@ -114,6 +114,17 @@ def field_encoder(field: FieldDescriptor) -> Encode:
 
 
 @cache
+def member_encoders(message: Descriptor) -> list[tuple[str, FieldDescriptor, Encode]]:
+    """Return the members of a message's JSON: name, field, and a function from the message to the member.
+
+    Args:
+        message: of which no member may be left out.
+
+    """
+    return [(public_name(field), field, _member_encoder(field)) for field in message.fields]
+
+
+@cache
 def decoder(message: Descriptor) -> Decode:
     """Return a function from a parsed JSON value and its path (`$`) to a message of this type.
 
@@ -125,7 +136,7 @@ def decoder(message: Descriptor) -> Decode:
 
 
 def _compile_encoder(message: Descriptor) -> Encode:
-    members = [(public_name(field), _member_encoder(field)) for field in message.fields]
+    members = [(name, encode) for name, _, encode in member_encoders(message)]
     optional = [(public_name(field), field.name) for field in message.fields if may_be_missing(field)]
 
     def encode_all(value: object) -> object:

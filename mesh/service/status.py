@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
+import msgspec
+from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from mesh.service.health import Condition, Health, State
@@ -40,6 +42,27 @@ _STATES = {
     State.DEGRADED: status_pb2.Condition.STATE_DEGRADED,
     State.FAILED: status_pb2.Condition.STATE_FAILED,
 }
+
+
+class SymbolFeed(msgspec.Struct, frozen=True):
+    """The feed of one symbol while its report is made: of hundreds the proto's message takes ten times as long.
+
+    Attributes:
+        symbol: in lower case.
+        state: the state.
+        message: why, in words for people; empty while trades come.
+        last_trade_time_us: when the venue says the last trade happened; 0 when none was.
+        last_trade_id: of the last trade that was published; 0 when none was.
+        held_trades: how many wait for ids before them.
+
+    """
+
+    symbol: str
+    state: status_pb2.FeedState.ValueType
+    message: str = ""
+    last_trade_time_us: int = 0
+    last_trade_id: int = 0
+    held_trades: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,12 +238,15 @@ def _join_feeds(feed: status_pb2.Feed, other: status_pb2.ServiceReport) -> None:
     feed.symbols.extend(symbols[:MAX_SYMBOLS])
 
 
-def summarize(reports: Mapping[str, Received], *, now_us: int) -> status_pb2.GetStatusResponse:
+def summarize(
+    reports: Mapping[str, Received], *, now_us: int, without_symbols: bool = False
+) -> status_pb2.GetStatusResponse:
     """Return the status of the mesh.
 
     Args:
         reports: service -> its newest report.
         now_us: the time, for people.
+        without_symbols: whether the feeds of the symbols are left out, wherever they stand.
 
     """
     response = status_pb2.GetStatusResponse(time=timestamp(now_us))
@@ -229,19 +255,28 @@ def summarize(reports: Mapping[str, Received], *, now_us: int) -> status_pb2.Get
     ingest = reports.get("ingest")
     if ingest is not None and ingest.report.HasField("feed"):
         response.venue = ingest.report.feed.venue
-        response.symbols.extend(ingest.report.feed.symbols[:MAX_SYMBOLS])
     response.state, response.message = _feed_state(by_name)
-    unknown = ingest is not None and ingest.age_s > KNOWN_WITHIN_S
-    if unknown or response.state in (status_pb2.FEED_STATE_OFFLINE, status_pb2.FEED_STATE_BLOCKED):
-        for symbol in response.symbols:
-            symbol.state, symbol.message = response.state, response.message
+    if without_symbols:
+        leave_out_reported_symbols(response)
+    elif ingest is not None:
+        _add_symbols(response, ingest)
     return response
 
 
-def leave_out_symbols(response: status_pb2.GetStatusResponse) -> None:
-    """Take the feeds of the symbols out of a status, wherever they stand."""
-    response.ClearField("symbols")
-    leave_out_reported_symbols(response)
+def _add_symbols(response: status_pb2.GetStatusResponse, ingest: Received) -> None:
+    # Symbols are field 5 of both messages. So those of a feed are those of a response too, byte for byte, and 300 are
+    # copied in 0.1 ms instead of 0.5 by one after the other.
+    feed: Message = status_pb2.Feed()
+    feed.CopyFrom(ingest.report.feed)
+    for field, _ in feed.ListFields():
+        if field.name != "symbols":
+            feed.ClearField(field.name)
+    response.MergeFromString(feed.SerializeToString())
+    del response.symbols[MAX_SYMBOLS:]
+    unknown = ingest.age_s > KNOWN_WITHIN_S
+    if unknown or response.state in (status_pb2.FEED_STATE_OFFLINE, status_pb2.FEED_STATE_BLOCKED):
+        for symbol in response.symbols:
+            symbol.state, symbol.message = response.state, response.message
 
 
 def leave_out_reported_symbols(response: status_pb2.GetStatusResponse) -> None:

@@ -18,6 +18,7 @@ from ingest.settings import IngestSettings
 from ingest.venue import Venue
 from mesh.bus import control, subjects
 from mesh.bus.partitions import WHOLE
+from mesh.bus.status_reports import encode_report, encode_symbols
 from mesh.service import logs
 from mesh.service.health import Health
 from mesh.service.lifecycle import Stop
@@ -120,9 +121,9 @@ class Conversation:
 
     def _look(self) -> None:
         report = status_pb2.ServiceReport()
-        self._feed.describe(report)
-        report.SerializeToString()
-        assert sum(one.held_trades for one in report.feed.symbols) < MAX_HELD
+        symbols = self._feed.describe(report)
+        encode_report(report, [encode_symbols(symbols)])
+        assert sum(one.held_trades for one in symbols) < MAX_HELD
 
     async def _happen(self, letter: bytes, words: bytes) -> None:
         venue = self.venue

@@ -147,3 +147,14 @@ async def test_whoever_is_asked_leaves_out_the_symbols_where_that_is_wanted() ->
     [of_ingest] = [one.report.feed for one in short.services if one.service == "ingest"]
     assert ([one.symbol for one in whole.symbols], list(short.symbols)) == (["btcusdt"], [])
     assert (of_ingest.venue, list(of_ingest.symbols)) == ("sim", [])
+
+
+def test_symbols_are_read_only_where_they_are_wanted_and_a_report_counts_without_those_that_are_none() -> None:
+    board = StatusBoard()
+    for symbols, read in (([{"symbol": "btcusdt", "last_trade_id": "7"}], ["btcusdt"]), ([{"last_trade_id": "x"}], [])):
+        feed = {"venue": "sim", "lag_p50_s": 0.5, "symbols": symbols}
+        board.take("control.status.ingest", json.dumps({"service": "ingest", "feed": feed}).encode())
+        short = board.reports(without_symbols=True)["ingest"].report
+        whole = board.reports()["ingest"].report
+        assert (short.feed.lag_p50_s, list(short.feed.symbols)) == (0.5, [])
+        assert (whole.feed.lag_p50_s, [one.symbol for one in whole.feed.symbols]) == (0.5, read)

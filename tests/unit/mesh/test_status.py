@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from google.protobuf.unknown_fields import UnknownFieldSet
 
 from mesh.service.health import Health, State
 from mesh.service.status import (
@@ -13,7 +14,6 @@ from mesh.service.status import (
     UNREACHABLE_AFTER_S,
     Received,
     first_report,
-    leave_out_symbols,
     newest,
     report_of,
     summarize,
@@ -57,10 +57,21 @@ def test_a_mesh_in_which_all_is_well_is_live() -> None:
 def test_symbols_can_be_left_out_of_a_status_and_nothing_else_is() -> None:
     without_any = report("ingest")
     without_any.feed.ClearField("symbols")
-    response = mesh()
-    assert [one.symbol for one in response.symbols] == ["btcusdt"]
-    leave_out_symbols(response)
-    assert response == mesh(ingest=Received(without_any, 0.5))
+    reports = {name: Received(report(name), 0.5) for name in ("ingest", "signal", "store", "gateway")}
+    assert [one.symbol for one in summarize(reports, now_us=NOW_US).symbols] == ["btcusdt"]
+    short = summarize(reports, now_us=NOW_US, without_symbols=True)
+    assert short == mesh(ingest=Received(without_any, 0.5))
+
+
+def test_the_symbols_of_a_status_are_those_of_the_feed_and_nothing_else_of_it_is_among_them() -> None:
+    found = report("ingest")
+    found.feed.message, found.feed.lag_p50_s, found.feed.lag_p99_s = "words", 0.25, 0.5
+    found.feed.last_trade_time.CopyFrom(timestamp(NOW_US))
+    found.feed.symbols.add(symbol="ethusdt", state=LIVE, last_trade_time=timestamp(NOW_US), last_trade_id=7)
+    response = mesh(ingest=Received(found, 0.5))
+    assert list(response.symbols) == list(found.feed.symbols) == list(response.services[0].report.feed.symbols)
+    assert (response.message, response.time) == ("words", timestamp(NOW_US))
+    assert not len(UnknownFieldSet(response))
 
 
 def test_nobody_heard_of_is_offline_and_every_service_is_listed() -> None:
