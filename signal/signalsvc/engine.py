@@ -37,6 +37,7 @@ from tickcodec.batches import (
     CandleLayout,
     LatestRow,
     Output,
+    ProcessedBatch,
     ProcessedBatches,
     SymbolStates,
     trades_of_symbols,
@@ -106,10 +107,14 @@ class _Unread(NamedTuple):
     raw_sequence: int
 
     def read(self) -> list[SignalMessage]:
-        return [
-            SignalMessage(*self.symbols[number], rows, first_id, last_id, self.raw_sequence, payload)
-            for number, payload, rows, first_id, last_id in self.found.each()
-        ]
+        return list(map(self._message_of, self.found.each()))
+
+    def one(self, place: int) -> SignalMessage:
+        return self._message_of(self.found.one(place))
+
+    def _message_of(self, batch: ProcessedBatch) -> SignalMessage:
+        number, payload, rows, first_id, last_id = batch
+        return SignalMessage(*self.symbols[number], rows, first_id, last_id, self.raw_sequence, payload)
 
 
 @dataclass(slots=True)
@@ -139,6 +144,17 @@ class CarriedSignals:
         if isinstance(self._batches, _Unread):
             self._batches = self._batches.read()
         return self._batches
+
+    @property
+    def first(self) -> SignalMessage:
+        """The signals of the first batch."""
+        return self._batches.one(0) if isinstance(self._batches, _Unread) else self._batches[0]
+
+    @property
+    def last(self) -> SignalMessage:
+        """The signals of the last batch."""
+        batches = self._batches
+        return batches.one(batches.found.batches - 1) if isinstance(batches, _Unread) else batches[-1]
 
     @staticmethod
     def trades_by_symbol(carried: Iterable[CarriedSignals]) -> Mapping[str, int]:

@@ -212,12 +212,12 @@ class GatheredSignals:
     @property
     def first(self) -> SignalMessage:
         """The signals that were taken first; there must be some."""
-        return self._carried[0].messages[0]
+        return self._carried[0].first
 
     @property
     def last(self) -> SignalMessage:
         """Those that were taken last; there must be some."""
-        return self._carried[-1].messages[-1]
+        return self._carried[-1].last
 
     @property
     def rows(self) -> Mapping[str, int]:

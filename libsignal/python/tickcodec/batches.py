@@ -73,8 +73,18 @@ class ProcessedBatches(NamedTuple):
         """The number of the first one's symbol."""
         return int.from_bytes(self.numbers[8 * _SYMBOL : 8 * (_SYMBOL + 1)], "little")
 
+    def one(self, place: int) -> ProcessedBatch:
+        """Return one of them.
+
+        Args:
+            place: which it is; 0 is the first one.
+
+        """
+        _, _, _, _, symbol, at, size, *numbers = _CARRIED.unpack_from(self.numbers, _CARRIED.size * place)
+        return ProcessedBatch(symbol, self.message[at : at + size], *numbers)
+
     def each(self) -> list[ProcessedBatch]:
-        """Return them one by one."""
+        """Return all of them, in order."""
         return [
             ProcessedBatch(symbol, self.message[at : at + size], *numbers)
             for _, _, _, _, symbol, at, size, *numbers in _CARRIED.iter_unpack(self.numbers)

@@ -46,6 +46,8 @@ def by_either(engine: Engine, message: bytes, sequence: int) -> tuple[list[bool]
             carried.append(False)
             messages += by_python(engine, found.payload, sequence)
         else:
+            ends = found.first, found.last
+            assert (*ends, found.first, found.last) == (found.messages[0], found.messages[-1], *ends)
             carried += [True] * len(found.messages)
             messages += found.messages
             assert found.payload == b"".join(wire.one_of_many(each.payload) for each in found.messages)
