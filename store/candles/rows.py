@@ -23,7 +23,7 @@ import numpy as np
 from libsignal import CandleColumns, Periods
 from mesh.values.candles import INDICATORS, INTERVALS_US, Candle, ClosedCandles
 from mesh.values.id_ranges import IdRanges
-from mesh.values.trades import Int64s, TradeColumns
+from mesh.values.trades import Int64s, TradeColumns, TradeGroups
 from store.candles import rebuild, sql
 from store.candles.rebuild import NewCandles, SeriesName
 from store.database import Connection, fetch_all
@@ -271,7 +271,7 @@ async def _may_be_late(connection: Connection, groups: Sequence[TradeColumns]) -
     [(latest_us,)] = await fetch_all(connection, sql.LATEST_CLOSED)
     if latest_us is None or not groups:
         return False
-    return bool(np.concatenate([trades.time_us for trades in groups]).min() < latest_us // _SECOND_US * _SECOND_US)
+    return bool(TradeGroups.of(groups).trades.time_us.min() < latest_us // _SECOND_US * _SECOND_US)
 
 
 def late_ranges(time_us: Int64s, reached_us: int) -> list[tuple[int, int]]:
