@@ -218,7 +218,7 @@ async def _close(
     await _make_lacking(connection, closing, remade, may_lack, revision=revision)
     names_and_times = (
         *(text_array(each.venue for each in closing), text_array(each.symbol for each in closing)),
-        time_array(time_of(each.reached_us) for each in closing),
+        time_array([each.reached_us for each in closing]),
     )
     for n, interval, begin_us, removed in await fetch_all(connection, sql.SET_CLOSED, names_and_times):
         due = closing[n - 1]._replace(begin_us=begin_us, end_us=begin_us + INTERVALS_US[interval])
@@ -472,13 +472,13 @@ def _one(whole: _Range, interval: str, lower: str, removed: int) -> dict[str, An
 
 def _asked(ranges: Sequence[_Range], interval: str, lower: str, removed: int = 0) -> dict[str, Any]:
     """Return what a statement about many ranges asks for."""
-    begins, ends = [time_of(each.begin_us) for each in ranges], [time_of(each.end_us) for each in ranges]
+    begins, ends = [each.begin_us for each in ranges], [each.end_us for each in ranges]
     asked = _of_interval(interval, lower, removed) | {"begins": time_array(begins), "ends": time_array(ends)}
     asked |= {
         "venues": text_array(each.venue for each in ranges),
         "symbols": text_array(each.symbol for each in ranges),
     }
-    return asked | {"low": min(begins), "high": max(ends), "revision": 1}
+    return asked | {"low": time_of(min(begins)), "high": time_of(max(ends)), "revision": 1}
 
 
 def _of_interval(interval: str, lower: str, removed: int) -> dict[str, Any]:
@@ -502,7 +502,7 @@ def _new_candles(added: Sequence[_Added]) -> dict[SeriesName, NewCandles]:
             by_time = {candle.time_us: candle for candle in candles}
             rising = [by_time[time_us] for time_us in sorted(by_time)]
         first, indicators = rising[0], [candle.indicators for candle in rising]
-        new[SeriesName(*symbol, interval)] = NewCandles(time_of(first.time_us), indicators, first.is_warm)
+        new[SeriesName(*symbol, interval)] = NewCandles(first.time_us, indicators, first.is_warm)
     return new
 
 

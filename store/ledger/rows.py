@@ -17,7 +17,7 @@ from mesh.values.id_ranges import IdRange, IdRanges
 from mesh.values.trades import Bools, Int64s, TradeColumns, TradeGroups
 from store.database import Connection, fetch_all
 from store.database.arrays import bigint_array, text_array, time_array
-from store.database.times import time_of
+from store.database.times import time_of, us_of
 from store.ledger import sql
 from store.ledger.minutes import MINUTE_US, VenueMinute
 from store.ledger.ranges import Hole, LedgerChange
@@ -205,7 +205,7 @@ async def add_minutes(connection: Connection, minutes: Sequence[VenueMinute]) ->
         return
     columns = [
         *(text_array(each.venue for each in minutes), text_array(each.symbol for each in minutes)),
-        time_array(each.time for each in minutes),
+        time_array([us_of(each.time) for each in minutes]),
         *(bigint_array(each.first_trade_id for each in minutes), bigint_array(each.last_trade_id for each in minutes)),
         *map(bigint_array, zip(*(each.totals for each in minutes), strict=True)),
     ]
@@ -228,7 +228,7 @@ async def settle_agreeing(connection: Connection, minutes: Sequence[VenueMinute]
         "venues": text_array(each.venue for each in minutes),
         "symbols": text_array(each.symbol for each in minutes),
     }
-    asked |= {"times": time_array(times), "low": min(times), "high": max(times)}
+    asked |= {"times": time_array(list(map(us_of, times))), "low": min(times), "high": max(times)}
     return set(await fetch_all(connection, sql.SETTLE_AGREEING, asked))
 
 
